@@ -1,0 +1,204 @@
+// This file holds the words that the rest of the daemon shares with an election:
+// its configuration, its state as seen from outside, and its events. All of them
+// are plain values. It never opens, sends, waits for or changes anything.
+//
+// PURE.
+
+// Package vrrp elects, by VRRP version 3 (RFC 9568, and RFC 5798 on the wire), the
+// one director of a LAN that holds a set of virtual addresses.
+//
+// [Open] looks at the interface and opens the sockets, [Engine.Run] takes part in
+// the election until its context ends, [Engine.Status] says how it stands.
+// An election waits for nobody: whatever the daemon does besides, it has its own
+// goroutines and sockets, and a callback that blocked would be the only way to
+// delay it (see [Options]).
+package vrrp
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Config is one election. Values are checked by [Open] and [Engine.Update].
+type Config struct {
+	Name      string // for logs, metrics and people
+	Interface string // name of the network interface
+	VRID      uint8  // virtual router identifier, 1 to 255 (RFC 9568 §5.2.3)
+	Priority  uint8  // 1 to 255; 255 is the owner of the addresses (§5.2.4)
+
+	// AdvertInterval is the time between two adverts: 10 ms to 40.95 s in whole
+	// centiseconds (§5.2.7).
+	AdvertInterval time.Duration
+
+	// Preempt lets this director take the addresses from a live master of lower
+	// priority, PreemptDelay after the first advert that was heard from one.
+	Preempt      bool
+	PreemptDelay time.Duration
+
+	Addresses []netip.Prefix // IPv4; named in the adverts, in this order
+	Excluded  []netip.Prefix // IPv4; held along with them, not named in the adverts
+
+	Checksum Checksum // the form that is sent; both are accepted
+}
+
+// Checksum is a way to sum a version 3 message over IPv4.
+type Checksum uint8
+
+const (
+	// RFC5798 sums the IPv4 pseudo-header too (RFC 5798 §5.2.8). It is what
+	// keepalived sends and, up to version 2.2, the only form that it accepts.
+	RFC5798 Checksum = iota
+	// RFC9568 sums the message alone (RFC 9568 §5.2.8).
+	RFC9568
+
+	checksums = iota // how many there are
+)
+
+// String is the form's name in configuration and metrics.
+func (c Checksum) String() string {
+	switch c {
+	case RFC5798:
+		return "rfc5798"
+	case RFC9568:
+		return "rfc9568"
+	}
+	return fmt.Sprintf("checksum(%d)", uint8(c))
+}
+
+// State is where the election stands on this director.
+type State string
+
+// The states of RFC 9568 §6.3, and Fault: the interface cannot carry the
+// election, or an action of it failed; the addresses are not held.
+const (
+	Init   State = "init"
+	Backup State = "backup"
+	Master State = "master"
+	Fault  State = "fault"
+)
+
+// Reasons of a change of state: a bounded set, fit for a label.
+const (
+	ReasonStart          = "start"           // this director takes part from now on
+	ReasonOwner          = "owner"           // priority 255 does not wait (RFC 9568 §6.4.1)
+	ReasonSilence        = "silence"         // no master heard for the down interval
+	ReasonResigned       = "resigned"        // the master sent priority 0
+	ReasonPreempt        = "preempt"         // only masters of lower priority were heard
+	ReasonHigherPriority = "higher_priority" // a master with a higher priority is heard
+	ReasonHigherAddress  = "higher_address"  // the same priority, from a greater address
+	ReasonLinkDown       = "link_down"       // no carrier, or the interface is down
+	ReasonLinkUp         = "link_up"         // the interface works again
+	ReasonNoInterface    = "no_interface"    // the interface is gone
+	ReasonNoAddress      = "no_address"      // the interface has no IPv4 address to send from
+	ReasonSocket         = "socket"          // adverts cannot be received: the socket does not open
+	ReasonAddressFailed  = "address_failed"  // an address could not be added
+	ReasonSendFailed     = "send_failed"     // adverts cannot be sent while another master is heard
+	ReasonRetry          = "retry"           // another try after a failure
+	ReasonStop           = "stop"            // this director leaves
+)
+
+// Transition counts changes of state by where they led and why.
+type Transition struct {
+	To     State
+	Reason string
+}
+
+// Event is one change of state.
+type Event struct {
+	At       time.Time
+	Name     string // of the election
+	From, To State
+	Reason   string // one of the Reason constants
+	Detail   string // for people: "3.609 s of silence"
+}
+
+// Status is an immutable picture of an election.
+type Status struct {
+	Name      string
+	Interface string
+	VRID      uint8
+
+	State  State
+	Since  time.Time
+	Reason string // of the last change: one of the Reason constants
+	Detail string // for people: "3.609 s of silence"
+
+	Priority       uint8      // its own
+	Master         netip.Addr // the master as far as it is known; the zero Addr when not
+	MasterPriority uint8
+
+	// Contested: another master is heard while this one is master, or the adverts
+	// of a live peer are refused; ends 3 advert intervals after the last of them.
+	Contested bool
+	// Alarm says in words what is wrong at present (contested, addresses that
+	// differ from a peer's, an action that fails); empty when nothing is.
+	Alarm string
+
+	LastAdvert time.Time // when a valid advert was last heard; zero: never
+
+	AdvertsSent     uint64
+	AdvertsReceived uint64 // valid ones, for this election
+	Announcements   uint64 // gratuitous ARP frames
+	Mismatched      uint64 // adverts accepted although their addresses differ from ours
+
+	Dropped     map[string]uint64 // adverts refused, by [Drop] reason
+	Checksums   map[string]uint64 // adverts accepted, by the form of their checksum
+	Transitions map[Transition]uint64
+
+	Holding   bool           // at least one of the addresses is on the interface
+	Addresses []netip.Prefix // those that are
+}
+
+// NeedsRestart reports whether the change from old to new cannot be made by
+// [Engine.Update]: it is another election, to be closed and opened.
+func NeedsRestart(old, new Config) bool {
+	return old.Interface != new.Interface || old.VRID != new.VRID
+}
+
+// limits of version 3: a 12 bit field of centiseconds, RFC 9568 §5.2.7; below
+// one centisecond there is nothing it could say.
+const (
+	centisecond = 10 * time.Millisecond
+	minInterval = centisecond
+	maxInterval = 4095 * centisecond
+)
+
+// check says what makes the configuration unusable for any director.
+func (c Config) check() error {
+	switch {
+	case c.Interface == "":
+		return fmt.Errorf("no interface named")
+	case c.VRID == 0:
+		return fmt.Errorf("virtual router ID 0 is outside of 1 to 255")
+	case c.Priority == 0:
+		return fmt.Errorf("priority 0 is outside of 1 to 255 (0 is a leaving master's)")
+	case c.AdvertInterval < minInterval || c.AdvertInterval > maxInterval || c.AdvertInterval%centisecond != 0:
+		return fmt.Errorf("advert interval %v is not a whole number of centiseconds from 10ms to 40.95s", c.AdvertInterval)
+	case c.PreemptDelay < 0:
+		return fmt.Errorf("preempt delay %v is negative", c.PreemptDelay)
+	case len(c.Addresses) == 0:
+		return fmt.Errorf("no addresses")
+	case len(c.Addresses) > 255:
+		return fmt.Errorf("%d addresses: an advert names at most 255", len(c.Addresses))
+	case c.Checksum >= checksums:
+		return fmt.Errorf("unknown %v", c.Checksum)
+	}
+	seen := make(map[netip.Addr]bool, len(c.Addresses)+len(c.Excluded))
+	for _, p := range c.held() {
+		switch {
+		case !p.IsValid() || !p.Addr().Is4():
+			return fmt.Errorf("address %v is not IPv4", p)
+		case seen[p.Addr()]:
+			return fmt.Errorf("address %v is named twice", p.Addr())
+		}
+		seen[p.Addr()] = true
+	}
+	return nil
+}
+
+// held is all that a master holds: the addresses, and the excluded ones.
+func (c Config) held() []netip.Prefix {
+	all := make([]netip.Prefix, 0, len(c.Addresses)+len(c.Excluded))
+	return append(append(all, c.Addresses...), c.Excluded...)
+}
