@@ -1,0 +1,102 @@
+// What lvsd itself wrote into the kernel, as a set: it tells an entry that went
+// out of the configuration (ours, so removed) from one that somebody else made
+// (never touched). Keeping it in a file is the caller's business.
+//
+// PURE.
+
+package ipvs
+
+import (
+	"maps"
+	"net/netip"
+)
+
+// Owned is the set of services and destinations that lvsd wrote. A service may
+// be there without destinations.
+type Owned map[ServiceKey]map[netip.AddrPort]struct{}
+
+// Ledger remembers Owned over restarts. Save is called before the kernel is
+// written, with all that is about to be written added, and again afterwards
+// with what is gone taken out. It must replace the former set whole or fail.
+type Ledger interface {
+	Load() (Owned, error)
+	Save(Owned) error
+}
+
+// Clone copies the set.
+func (o Owned) Clone() Owned {
+	c := make(Owned, len(o))
+	for k, dests := range o {
+		c[k] = maps.Clone(dests)
+		if c[k] == nil {
+			c[k] = map[netip.AddrPort]struct{}{}
+		}
+	}
+	return c
+}
+
+// Equal compares two sets.
+func (o Owned) Equal(p Owned) bool {
+	return maps.EqualFunc(o, p, func(a, b map[netip.AddrPort]struct{}) bool { return maps.Equal(a, b) })
+}
+
+// has says whether the destination is in the set.
+func (o Owned) has(k ServiceKey, a netip.AddrPort) bool {
+	_, ok := o[k][a]
+	return ok
+}
+
+// covers says whether all of the table is in the set.
+func (o Owned) covers(t Table) bool {
+	for k, s := range t {
+		dests, ok := o[k]
+		if !ok {
+			return false
+		}
+		for a := range s.Destinations {
+			if _, ok := dests[a]; !ok {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// with returns the set and all of the table.
+func (o Owned) with(t Table) Owned {
+	c := o.Clone()
+	for k, s := range t {
+		if c[k] == nil {
+			c[k] = make(map[netip.AddrPort]struct{}, len(s.Destinations))
+		}
+		for a := range s.Destinations {
+			c[k][a] = struct{}{}
+		}
+	}
+	return c
+}
+
+// trimmed returns what of the set is wanted or still in the kernel. The second
+// result says whether anything went.
+func (o Owned) trimmed(wanted, actual Table) (Owned, bool) {
+	kept, gone := make(Owned, len(o)), false
+	for k, dests := range o {
+		w, isWanted := wanted[k]
+		a, isThere := actual[k]
+		if !isWanted && !isThere {
+			gone = true
+			continue
+		}
+		kept[k] = make(map[netip.AddrPort]struct{}, len(dests))
+		for addr := range dests {
+			if _, ok := w.Destinations[addr]; !ok {
+				if _, ok := a.Destinations[addr]; !ok {
+					gone = true
+					continue
+				}
+			}
+			kept[k][addr] = struct{}{}
+		}
+	}
+	return kept, gone
+}

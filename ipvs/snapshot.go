@@ -1,0 +1,78 @@
+// What the reconciler shows of itself: an immutable snapshot of the kernel's
+// table, its counters, and of what was written, failed and repaired. It decides
+// nothing.
+
+package ipvs
+
+import (
+	"time"
+)
+
+// Snapshot is one state of the reconciler. It is never changed after it was
+// published: do not write to its maps.
+type Snapshot struct {
+	// Valid: the kernel's table was read at least once.
+	Valid bool
+	// Up: the last attempt to read the kernel succeeded.
+	Up bool
+	// Generation is the last Want of which everything is in the kernel;
+	// Attempted the last one that was tried, with Errors or not.
+	Generation, Attempted uint64
+	// At is when the table was last read in full, and how fresh Stats are.
+	At time.Time
+	// Table is the kernel's, foreign services included, as read and changed
+	// by our own writes since.
+	Table Table
+	Stats map[ServiceKey]ServiceStats
+	// Errors are the writes that failed and are still to be done.
+	Errors []OpError
+	// LastError is the last error of any kind, LedgerError and SysctlError
+	// what keeps those from being written now; empty when there is none.
+	LastError, LedgerError, SysctlError string
+	// Drift counts repaired changes of others by kind, all kinds present.
+	Drift map[string]uint64
+	// Operations counts the writes, those with result 0 present.
+	Operations map[Operation]uint64
+	// Foreign are destinations in our services that somebody else put there.
+	Foreign        int
+	ForeignEntries []Entry
+	Info           Info
+}
+
+// Operation is a label pair of the counter of kernel writes.
+type Operation struct {
+	Op     string // an OpKind's name, "set_timeouts" or "set_sysctl"
+	Result string // "ok" or "error"
+}
+
+// OpError is a write that fails.
+type OpError struct {
+	Op       Op
+	Err      error
+	Since    time.Time
+	Attempts int
+}
+
+// Change is something that happened and that people want to know once.
+type Change struct {
+	At    time.Time
+	Kind  string // one of the Change… constants
+	Entry Entry  // zero where no entry is concerned
+	// What is a drift kind, an operation or a sysctl's name; From and To are
+	// for people.
+	What, From, To string
+	Err            error
+}
+
+// Kinds of Change.
+const (
+	ChangeDrift        = "drift"
+	ChangeWriteFailed  = "write_failed"
+	ChangeWriteOK      = "write_ok"
+	ChangeKernelLost   = "kernel_lost"
+	ChangeKernelBack   = "kernel_back"
+	ChangeLedgerFailed = "ledger_failed"
+	ChangeLedgerOK     = "ledger_ok"
+	ChangeSysctl       = "sysctl"
+	ChangeTimeouts     = "timeouts"
+)
