@@ -39,11 +39,11 @@ func (r *Reconciler) Want(w Wanted) uint64 { return 0 }
 func (r *Reconciler) Wait(ctx context.Context, generation uint64) error { return nil }
 
 // Snapshot returns the latest state; it is cheap.
-func (r *Reconciler) Snapshot() *Snapshot { return &Snapshot{} }
+func (r *Reconciler) Snapshot() Snapshot { return Snapshot{} }
 
 // Refresh returns a snapshot whose counters are at most a second old, or the
 // latest one when ctx ends before.
-func (r *Reconciler) Refresh(ctx context.Context) *Snapshot { return &Snapshot{} }
+func (r *Reconciler) Refresh(ctx context.Context) Snapshot { return Snapshot{} }
 
 // Remove deletes every service that is ours. It is for after Run returned.
 func (r *Reconciler) Remove(ctx context.Context) error { return nil }
