@@ -1,9 +1,321 @@
-// The kernel's IPVS over generic netlink.
+// The kernel's IPVS: writes through moby/ipvs, reads through our own messages,
+// both behind one lock and one deadline. It decides nothing, keeps nothing but
+// its sockets, and finds IPVS again after its module was reloaded.
 
 package ipvs
 
-// OpenKernel opens the IPVS of the process's network namespace.
-func OpenKernel() (Kernel, error) { return nil, ErrUnavailable }
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
 
-// CheckScheduler says whether this kernel has the scheduler.
-func CheckScheduler(name string) error { return nil }
+	"golang.org/x/sys/unix"
+)
+
+const (
+	familyName = "IPVS" // IPVS_GENL_NAME
+
+	// requestTimeout is for one request, of a dump for each datagram. The
+	// kernel answers in microseconds; only a lost answer takes longer.
+	requestTimeout = 2 * time.Second
+
+	modprobeTimeout = 5 * time.Second
+
+	sysctlDir = "/proc/sys/net/ipv4/vs"
+)
+
+// OpenKernel opens the IPVS of the network namespace that the process runs in.
+// It proves that IPVS answers before it returns, loading the module once if it
+// must. The error says what is missing and how to get it, and wraps
+// ErrUnavailable.
+func OpenKernel() (Kernel, error) {
+	c, err := openClient(familyName, modprobe)
+	if err != nil {
+		return nil, err // not c: a nil *client is no nil Kernel
+	}
+	return c, nil
+}
+
+// client is the Kernel of Linux.
+type client struct {
+	name string // of the netlink family
+
+	mu     sync.Mutex // one request at a time, and dumps never beside our own writes
+	conn   *conn      // nil after a failure: opened again by the next call
+	family uint16
+	moby   *mobyWriter // nil when it can't be used
+	noMoby bool        // for tests of our own encoder
+	closed bool
+}
+
+func openClient(name string, load func() error) (*client, error) {
+	c := &client{name: name}
+	conn, err := dialNetlink(requestTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	_, err = findFamily(func() (uint16, error) { return conn.familyID(name) }, load)
+	conn.close()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.open(); err != nil {
+		return nil, err
+	}
+	if _, err := c.Info(); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// findFamily asks lookup for the family's number, loads the module once when
+// there is none, and asks again.
+func findFamily(lookup func() (uint16, error), load func() error) (uint16, error) {
+	id, err := lookup()
+	if !errors.Is(err, unix.ENOENT) {
+		return id, err
+	}
+	loadErr := load()
+	id, err = lookup()
+	if err == nil {
+		return id, nil
+	}
+	const remedy = `this kernel has no IPVS: load its module with "modprobe ip_vs" (Debian: in linux-image-*, not in linux-image-cloud-*), or run a kernel with CONFIG_IP_VS`
+	if loadErr != nil {
+		return 0, fmt.Errorf("%w: %s (modprobe: %w)", ErrUnavailable, remedy, loadErr)
+	}
+	return 0, fmt.Errorf("%w: %s (%w)", ErrUnavailable, remedy, err)
+}
+
+func modprobe() error {
+	ctx, cancel := context.WithTimeout(context.Background(), modprobeTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "modprobe", "ip_vs").CombinedOutput()
+	if said := strings.TrimSpace(string(out)); err != nil && said != "" {
+		return fmt.Errorf("%w: %s", err, said)
+	}
+	return err
+}
+
+// open makes the sockets. The lock is held, or nobody else has c yet.
+func (c *client) open() error {
+	conn, err := dialNetlink(requestTimeout)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	current := func() (uint16, error) { return conn.familyID(c.name) }
+	id, err := current()
+	if err != nil {
+		conn.close()
+		return c.gone(err)
+	}
+	if !c.noMoby {
+		if c.moby, err = openMoby(id, current, requestTimeout); errors.Is(err, unix.EPERM) {
+			conn.close()
+			return explain(err, "")
+		} // else without it: our own encoder writes the same
+	}
+	c.conn, c.family = conn, id
+	return nil
+}
+
+// drop closes the sockets; the next call opens new ones.
+func (c *client) drop() {
+	if c.conn != nil {
+		c.conn.close()
+		c.conn = nil
+	}
+	if c.moby != nil {
+		c.moby.close()
+		c.moby = nil
+	}
+}
+
+// Close ends the client; later calls fail.
+func (c *client) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	c.drop()
+	return nil
+}
+
+// with runs f over open sockets. A lost answer drops the sockets; an error that
+// a stale family number can have made looks the number up, and if it changed
+// (the module was reloaded) f runs once more over new sockets.
+func (c *client) with(f func() error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return fmt.Errorf("%w: closed", ErrUnavailable)
+	}
+	for reopened := false; ; reopened = true {
+		if c.conn == nil {
+			if err := c.open(); err != nil {
+				return err
+			}
+		}
+		err := f()
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, errSilent):
+			c.drop()
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) || reopened:
+			return err
+		}
+		switch id, lookupErr := c.conn.familyID(c.name); {
+		case lookupErr != nil:
+			c.drop()
+			return c.gone(lookupErr)
+		case id == c.family:
+			return err
+		}
+		c.drop()
+	}
+}
+
+// gone explains a failed family lookup.
+func (c *client) gone(err error) error {
+	if errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf(`%w: its module is not loaded (modprobe ip_vs)`, ErrUnavailable)
+	}
+	return fmt.Errorf("%w: failed to look up netlink family %s: %w", ErrUnavailable, c.name, err)
+}
+
+// explain adds to the kernel's errno what it means here.
+func explain(err error, what string) error {
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("%w: not permitted: lvsd needs CAP_NET_ADMIN (root, or AmbientCapabilities= in its unit): %w", ErrUnavailable, err)
+	}
+	if err != nil && what != "" {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return err
+}
+
+// request is one request under the present family number.
+func (c *client) request(cmd uint8, flags uint16, attrs []byte, each func([]byte) error) error {
+	return c.conn.request(c.family, cmd, flags, attrs, each)
+}
+
+func (c *client) Info() (info Info, err error) {
+	err = c.with(func() error {
+		return c.request(cmdGetInfo, 0, nil, func(msg []byte) (err error) {
+			info, err = decodeInfo(msg)
+			return err
+		})
+	})
+	return info, explain(err, "failed to ask IPVS for its version")
+}
+
+func (c *client) Read() (Reading, error) {
+	var r Reading
+	err := c.with(func() (err error) {
+		r, err = c.read()
+		return err
+	})
+	return r, explain(err, "failed to read the IPVS table")
+}
+
+// read dumps the services, then the destinations of each. The dump goes on by
+// index between two datagrams: what another writer adds or deletes meanwhile can
+// make entries come twice (maps take that) or be left out until the next dump.
+func (c *client) read() (Reading, error) {
+	r := Reading{Table{}, map[ServiceKey]ServiceStats{}}
+	err := c.request(cmdGetService, unix.NLM_F_DUMP, nil, func(msg []byte) error {
+		s, counters, ok, err := decodeService(msg)
+		if ok {
+			s.Destinations = map[netip.AddrPort]Destination{}
+			r.Table[s.Key] = s
+			r.Stats[s.Key] = ServiceStats{counters, map[netip.AddrPort]DestinationStats{}}
+		}
+		return err
+	})
+	if err != nil {
+		return Reading{}, err
+	}
+	for k, s := range r.Table {
+		stats := r.Stats[k].Destinations
+		err := c.request(cmdGetDest, unix.NLM_F_DUMP, encodeKey(nil, k), func(msg []byte) error {
+			d, ds, err := decodeDest(msg, family(k.Address.Addr()))
+			if err == nil {
+				s.Destinations[d.Address] = d
+				stats[d.Address] = ds
+			}
+			return err
+		})
+		if err != nil {
+			return Reading{}, err
+		}
+	}
+	return r, nil
+}
+
+func (c *client) Apply(op Op) error {
+	err := c.with(func() error {
+		if c.moby != nil && c.moby.can(op) {
+			return c.moby.apply(op)
+		}
+		cmd, attrs, err := encodeOp(op)
+		if err != nil {
+			return err
+		}
+		return c.request(cmd, 0, attrs, nil)
+	})
+	return explain(err, c.hint(op, err))
+}
+
+// hint says in words what an errno of a write means.
+func (c *client) hint(op Op, err error) string {
+	service := op.Kind == AddService || op.Kind == EditService
+	switch {
+	case errors.Is(err, unix.ENOENT) && service && op.Service.Engine != "":
+		return fmt.Sprintf("no scheduler %q or engine %q in this kernel", op.Service.Scheduler, op.Service.Engine)
+	case errors.Is(err, unix.ENOENT) && service:
+		return fmt.Sprintf("no scheduler %q in this kernel (module ip_vs_%s)", op.Service.Scheduler, op.Service.Scheduler)
+	case errors.Is(err, unix.EINVAL) && !service:
+		return "address neither local nor unicast, or of a family or tunnel that does not fit the service"
+	}
+	return ""
+}
+
+func (c *client) Timeouts() (t Timeouts, err error) {
+	err = c.with(func() error {
+		return c.request(cmdGetConfig, 0, nil, func(msg []byte) (err error) {
+			t, err = decodeTimeouts(msg)
+			return err
+		})
+	})
+	return t, explain(err, "failed to read the IPVS timeouts")
+}
+
+func (c *client) SetTimeouts(t Timeouts) error {
+	err := c.with(func() error {
+		if c.moby != nil {
+			return c.moby.setTimeouts(t)
+		}
+		return c.request(cmdSetConfig, 0, encodeTimeouts(t), nil)
+	})
+	return explain(err, "failed to set the IPVS timeouts")
+}
+
+// Sysctl reads a setting of the namespace's IPVS.
+func (c *client) Sysctl(name string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(sysctlDir, name))
+	return strings.TrimSpace(string(b)), err
+}
+
+// SetSysctl writes a setting of the namespace's IPVS.
+func (c *client) SetSysctl(name, value string) error {
+	return os.WriteFile(filepath.Join(sysctlDir, name), []byte(value), 0o644)
+}

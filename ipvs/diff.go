@@ -8,6 +8,7 @@ package ipvs
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // OpKind is the kind of one write to the kernel.
@@ -85,5 +86,123 @@ func (e Entry) String() string {
 // foreign: it is returned (in order) unless the policy is Ignore, and deleted
 // if it is Remove.
 func Diff(actual, wanted Table, owned Owned, foreign ForeignPolicy) (ops []Op, foreignEntries []Entry) {
-	return nil, nil
+	var gone []Service
+	for _, k := range sortedKeys(wanted) {
+		have, there := actual[k]
+		var entries []Entry
+		ops, entries = diffService(ops, have, there, wanted[k], owned[k], foreign)
+		foreignEntries = append(foreignEntries, entries...)
+	}
+	for k := range owned {
+		if _, keep := wanted[k]; keep {
+			continue
+		}
+		if have, there := actual[k]; there {
+			gone = append(gone, have)
+		}
+	}
+	slices.SortFunc(gone, func(a, b Service) int { return a.Key.Compare(b.Key) })
+	for _, have := range gone {
+		ops = append(ops, Op{Kind: DeleteService, Service: Service{Key: have.Key}, FromService: have})
+	}
+	return ops, foreignEntries
+}
+
+// diffService appends what one wanted service needs.
+func diffService(ops []Op, have Service, there bool, want Service, owned map[netip.AddrPort]struct{}, foreign ForeignPolicy) ([]Op, []Entry) {
+	switch {
+	case !there:
+		ops = append(ops, Op{Kind: AddService, Service: want})
+	case !have.sameSettings(want):
+		ops = append(ops, Op{Kind: EditService, Service: want, FromService: have})
+	}
+	key := Service{Key: want.Key}
+	var more, less []Op // what keeps or adds capacity, what takes it away
+	var entries []Entry
+	for a, w := range want.Destinations {
+		h, there := have.Destinations[a]
+		switch {
+		case !there:
+			more = append(more, Op{Kind: AddDestination, Service: key, Destination: w})
+		case h == w:
+		case w.Weight < h.Weight:
+			less = append(less, Op{Kind: EditDestination, Service: key, Destination: w, FromDestination: h})
+		default:
+			more = append(more, Op{Kind: EditDestination, Service: key, Destination: w, FromDestination: h})
+		}
+	}
+	for a, h := range have.Destinations {
+		if _, keep := want.Destinations[a]; keep {
+			continue
+		}
+		if _, ours := owned[a]; !ours {
+			if foreign == Ignore {
+				continue
+			}
+			entries = append(entries, Entry{Service: want.Key, RealServer: a})
+			if foreign != Remove {
+				continue
+			}
+		}
+		less = append(less, Op{Kind: DeleteDestination, Service: key, Destination: h, FromDestination: h})
+	}
+	slices.SortFunc(more, compareOps)
+	slices.SortFunc(less, compareOps)
+	slices.SortFunc(entries, func(a, b Entry) int { return a.RealServer.Compare(b.RealServer) })
+	return append(append(ops, more...), less...), entries
+}
+
+// compareOps orders the writes within one half of a service: edits before
+// deletes and, among equals, by address.
+func compareOps(a, b Op) int {
+	if a.Kind != b.Kind {
+		return int(a.Kind) - int(b.Kind)
+	}
+	return a.Destination.Address.Compare(b.Destination.Address)
+}
+
+// reducesLive says whether the write takes one live destination away.
+func (o Op) reducesLive() bool {
+	switch o.Kind {
+	case EditDestination:
+		return o.FromDestination.Weight > 0 && o.Destination.Weight <= 0
+	case DeleteDestination:
+		return o.FromDestination.Weight > 0
+	}
+	return false
+}
+
+// entry names what the write is about.
+func (o Op) entry() Entry {
+	e := Entry{Service: o.Service.Key}
+	switch o.Kind {
+	case AddDestination, EditDestination, DeleteDestination:
+		e.RealServer = o.Destination.Address
+	}
+	return e
+}
+
+// String is like "edit_destination tcp 10.0.0.88:80 10.0.0.9:80".
+func (o Op) String() string { return o.Kind.String() + " " + o.entry().String() }
+
+// applyTo makes the write's effect in a table of ours, as the kernel would.
+// Destination maps are changed in place.
+func (o Op) applyTo(t Table) {
+	k := o.Service.Key
+	switch o.Kind {
+	case AddService, EditService:
+		s := o.Service
+		s.PersistenceBits = s.bits()
+		s.Destinations = t[k].Destinations
+		if s.Destinations == nil {
+			s.Destinations = map[netip.AddrPort]Destination{}
+		}
+		t[k] = s
+	case DeleteService:
+		delete(t, k)
+	case AddDestination, EditDestination:
+		t[k].Destinations[o.Destination.Address] = o.Destination
+	case DeleteDestination:
+		delete(t[k].Destinations, o.Destination.Address)
+	}
 }

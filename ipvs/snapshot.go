@@ -26,9 +26,10 @@ type Snapshot struct {
 	Stats map[ServiceKey]ServiceStats
 	// Errors are the writes that failed and are still to be done.
 	Errors []OpError
-	// LastError is the last error of any kind, LedgerError and SysctlError
-	// what keeps those from being written now; empty when there is none.
-	LastError, LedgerError, SysctlError string
+	// LastError is the last error of any kind, solved or not. LedgerError and
+	// SettingsError (timeouts, sysctls) are what keeps those from being
+	// written now; empty when nothing does.
+	LastError, LedgerError, SettingsError string
 	// Drift counts repaired changes of others by kind, all kinds present.
 	Drift map[string]uint64
 	// Operations counts the writes, those with result 0 present.
@@ -37,6 +38,8 @@ type Snapshot struct {
 	Foreign        int
 	ForeignEntries []Entry
 	Info           Info
+
+	reads uint64 // attempts to read the kernel, for Refresh
 }
 
 // Operation is a label pair of the counter of kernel writes.

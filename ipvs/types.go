@@ -338,6 +338,9 @@ func ParseForeignPolicy(name string) (ForeignPolicy, error) {
 // Wanted is everything that the kernel shall be kept at.
 type Wanted struct {
 	Table Table
+	// Names are what log lines call the services; those without one are
+	// named by their key.
+	Names map[ServiceKey]string
 	// Connection timeouts of the namespace, to the second; 0 leaves the
 	// kernel's.
 	TimeoutTCP, TimeoutTCPFin, TimeoutUDP time.Duration

@@ -1,0 +1,158 @@
+// Writes through moby/ipvs, with its dangers kept from the user. The library
+// looks up the family's number once in a process, reports success when that
+// lookup failed, waits for ever for a lost answer and logs on its own. So its
+// number is proven right before it is used, and a handle that is late is closed
+// under it.
+
+package ipvs
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/moby/ipvs"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+)
+
+// mobyFamily is the one family number that the library has for the life of the
+// process; 0 is one that it did not find.
+var mobyFamily struct {
+	sync.Mutex
+	asked bool
+	id    uint16
+}
+
+// mobyWriter writes what moby/ipvs can write.
+type mobyWriter struct {
+	h       *ipvs.Handle
+	timeout time.Duration
+}
+
+// openMoby returns nil when the library can't be used under that family
+// number: after the module was reloaded it keeps the old one.
+func openMoby(id uint16, current func() (uint16, error), timeout time.Duration) (*mobyWriter, error) {
+	mobyFamily.Lock()
+	defer mobyFamily.Unlock()
+	if mobyFamily.asked && mobyFamily.id != id {
+		return nil, nil
+	}
+	if !mobyFamily.asked {
+		logrus.SetOutput(io.Discard) // nobody else here uses logrus
+	}
+	h, err := ipvs.New("")
+	if err != nil {
+		return nil, fmt.Errorf("failed to open moby/ipvs: %w", err)
+	}
+	w := &mobyWriter{h, timeout}
+	if mobyFamily.asked {
+		return w, nil
+	}
+	// Numbers are given out in turn and do not come back soon: when it is the
+	// same before and after, the library saw this one, unless it saw none.
+	// Only an answer with contents proves that.
+	mobyFamily.asked = true
+	after, err := current()
+	if err == nil {
+		err = w.prove()
+	}
+	if err != nil || after != id {
+		h.Close()
+		return nil, err
+	}
+	mobyFamily.id = id
+	return w, nil
+}
+
+// prove fails unless IPVS itself answers. With no family number the library's
+// request is acknowledged by netlink as a NOOP, without contents, and reading
+// its answer panics.
+func (w *mobyWriter) prove() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: moby/ipvs found no IPVS", ErrUnavailable)
+		}
+	}()
+	return w.do(func() error {
+		_, err := w.h.GetConfig()
+		return err
+	})
+}
+
+func (w *mobyWriter) close() { w.h.Close() }
+
+// do runs one request. On the deadline the handle is closed, which alone ends
+// the library's wait.
+func (w *mobyWriter) do(f func() error) error {
+	watchdog := time.AfterFunc(w.timeout, w.h.Close)
+	err := f()
+	if !watchdog.Stop() {
+		return errSilent
+	}
+	return err
+}
+
+// can says whether the library has all attributes that the write needs. An edit
+// through it sets the tunnel to ipip, which must then be what is wished.
+func (w *mobyWriter) can(op Op) bool {
+	d := op.Destination
+	return d.Encap == (Encap{}) && (!d.Address.IsValid() || d.Address.Addr().Is4() == op.Service.Key.Address.Addr().Is4())
+}
+
+func (w *mobyWriter) apply(op Op) error {
+	s, d := mobyService(op.Service), mobyDestination(op.Destination)
+	return w.do(func() error {
+		switch op.Kind {
+		case AddService:
+			return w.h.NewService(s)
+		case EditService:
+			return w.h.UpdateService(s)
+		case DeleteService:
+			return w.h.DelService(s)
+		case AddDestination:
+			return w.h.NewDestination(s, d)
+		case EditDestination:
+			return w.h.UpdateDestination(s, d)
+		case DeleteDestination:
+			return w.h.DelDestination(s, d)
+		}
+		return unix.EINVAL
+	})
+}
+
+func (w *mobyWriter) setTimeouts(t Timeouts) error {
+	return w.do(func() error {
+		return w.h.SetConfig(&ipvs.Config{TimeoutTCP: t.TCP, TimeoutTCPFin: t.TCPFin, TimeoutUDP: t.UDP})
+	})
+}
+
+func mobyService(s Service) *ipvs.Service {
+	return &ipvs.Service{
+		Address:       s.Key.Address.Addr().AsSlice(),
+		Protocol:      uint16(s.Key.Protocol),
+		Port:          s.Key.Address.Port(),
+		AddressFamily: family(s.Key.Address.Addr()),
+		SchedName:     s.Scheduler,
+		Flags:         s.kernelFlags(),
+		Timeout:       s.Persistence,
+		Netmask:       s.kernelNetmask(),
+		PEName:        s.Engine,
+	}
+}
+
+func mobyDestination(d Destination) *ipvs.Destination {
+	if !d.Address.IsValid() {
+		return nil
+	}
+	return &ipvs.Destination{
+		Address:         d.Address.Addr().AsSlice(),
+		Port:            d.Address.Port(),
+		AddressFamily:   family(d.Address.Addr()),
+		Weight:          d.Weight,
+		ConnectionFlags: uint32(d.Forward),
+		UpperThreshold:  d.UpperThreshold,
+		LowerThreshold:  d.LowerThreshold,
+	}
+}
