@@ -1,13 +1,22 @@
-// This file drives one election: sockets, timers and addresses around the pure
-// machine. It never decides anything about the election itself.
+// This file drives one election: it feeds the machine with what happened, sets
+// its timer and does what it asks for. It never decides anything about the
+// election itself, and the loop never waits for the kernel: what might take a
+// while is the ground's (ground.go).
 
 package vrrp
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"lvsd/vrrp/link"
+	"lvsd/vrrp/wire"
 )
 
 // Options are what an election tells the daemon. Each may be nil. All but the
@@ -20,25 +29,326 @@ type Options struct {
 	ObserveLag func(lag time.Duration) // how late a timer was served
 }
 
+// A conn carries messages; its fake stands beside the tests.
+type conn interface {
+	Receive(buf []byte) (wire.Packet, error)
+	Send(message []byte) error
+	Close() error
+}
+
+// A port is the interface; its fake stands beside the tests.
+type port interface {
+	Look(ours []netip.Prefix) (link.State, error)
+	Set(ours, want []netip.Prefix) (held, added []netip.Prefix, err error)
+	Announce(addrs []netip.Addr) (frames int, err error)
+	Watch(ctx context.Context, changed func())
+	Close() error
+}
+
+// dialer opens a conn on an interface.
+type dialer func(name string, index int, source netip.Addr) (conn, error)
+
+// farewell bounds the wait for the addresses to go at the end. The kernel
+// usually needs less than a millisecond.
+const farewell = 3 * time.Second
+
 // Engine is one election on one interface.
-type Engine struct{ cfg Config }
+type Engine struct {
+	name, iface string
+	vrid        uint8
+	o           Options
+	log         *slog.Logger
+	ground      *ground
+	machine     *machine // the loop's alone, once it runs
+
+	conn    conn // the loop's: what is sent through; nil: nothing
+	source  netip.Addr
+	message []byte
+	named   []netip.Addr // the addresses in the adverts
+
+	heard    chan hearing
+	refused  chan refusal
+	grounded chan groundReport
+
+	mu      sync.Mutex
+	pending *Config // an update that the loop has not seen
+	updated chan struct{}
+
+	status    atomic.Pointer[snapshot]
+	counters  counters
+	receivers sync.WaitGroup
+	limit     limiter
+}
+
+// snapshot is the part of the status that changes seldom. Immutable.
+type snapshot struct {
+	picture
+	transitions map[Transition]uint64
+}
+
+// counters change with every packet, and are read by anybody.
+type counters struct {
+	sent, received, announced, mismatched atomic.Uint64
+	lastAdvert                            atomic.Int64 // Unix time in ns; 0: never
+	interval                              atomic.Int64 // ours, in ns
+	dropped                               [drops]atomic.Uint64
+	checksums                             [checksums]atomic.Uint64
+}
 
 // Open looks at the interface and opens the sockets. It changes nothing, and
 // after an error nothing is left open; the error names the remedy.
 func Open(cfg Config, o Options) (*Engine, error) {
-	return nil, errors.New("not there yet")
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
+	}
+	p, err := link.Open(cfg.Interface)
+	if err != nil {
+		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
+	}
+	e := newEngine(cfg, o, p, func(name string, index int, source netip.Addr) (conn, error) {
+		c, err := wire.Open(name, index, source)
+		if err != nil {
+			return nil, err // not c: a nil *wire.Conn would be a conn
+		}
+		return c, nil
+	})
+	if err := e.ground.prepare(); err != nil {
+		_ = e.ground.close()
+		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
+	}
+	return e, nil
+}
+
+func newEngine(cfg Config, o Options, p port, dial dialer) *Engine {
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{
+		name: cfg.Name, iface: cfg.Interface, vrid: cfg.VRID,
+		o: o, log: log.With("vrrp", cfg.Name),
+		machine:  newMachine(cfg, time.Now()),
+		heard:    make(chan hearing, 64),
+		refused:  make(chan refusal, 1),
+		grounded: make(chan groundReport),
+		updated:  make(chan struct{}, 1),
+	}
+	e.ground = newGround(cfg, p, dial, e.log, &e.counters)
+	e.adopt(cfg)
+	e.status.Store(&snapshot{picture: e.machine.Show()})
+	return e
+}
+
+// Close ends an Engine that was never Run.
+func (e *Engine) Close() error { return e.ground.close() }
+
+// Update replaces the configuration, except for what [NeedsRestart] names. It
+// never waits for the network. A configuration that [Open] would refuse is
+// refused, logged, and changes nothing.
+func (e *Engine) Update(cfg Config) {
+	cfg.Interface, cfg.VRID = e.iface, e.vrid
+	if err := cfg.check(); err != nil {
+		e.log.Error("update refused", "err", err)
+		return
+	}
+	cfg.Addresses, cfg.Excluded = slices.Clone(cfg.Addresses), slices.Clone(cfg.Excluded)
+	e.mu.Lock()
+	e.pending = &cfg
+	e.mu.Unlock()
+	select {
+	case e.updated <- struct{}{}:
+	default: // the loop will see this one instead
+	}
 }
 
 // Run takes part in the election until ctx ends; then a master sends priority 0
-// and removes its addresses. It returns nil, and no goroutine outlives it.
-func (e *Engine) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+// and removes its addresses. It returns nil, and no goroutine outlives it. An
+// Engine runs once.
+func (e *Engine) Run(ctx context.Context) error {
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var ground sync.WaitGroup
+	ground.Go(func() { e.ground.run(inner, e.grounded) })
+	defer func() {
+		cancel()
+		ground.Wait() // closes the socket
+		e.receivers.Wait()
+	}()
 
-// Close ends an Engine that was never Run.
-func (e *Engine) Close() error { return nil }
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		deadline := e.machine.Deadline()
+		if deadline.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(deadline)) // a tick of the old deadline cannot be left: Reset sees to it
+		}
+		select {
+		case <-ctx.Done():
+			e.leave()
+			return nil
+		case <-timer.C:
+			e.lookOnceMore()
+			if e.o.ObserveLag != nil {
+				e.o.ObserveLag(time.Since(deadline))
+			}
+			// If what lay in the inbox moved the deadline, this does nothing.
+			e.step(input{kind: inTick})
+		case h := <-e.heard:
+			e.hear(h)
+		case r := <-e.refused:
+			e.step(input{kind: inRefused, from: r.from, drop: r.drop, detail: r.detail})
+		case r := <-e.grounded:
+			e.onGround(r)
+		case <-e.updated:
+			e.update()
+		}
+	}
+}
 
-// Update replaces the configuration, except for what [NeedsRestart] names. It
-// never waits for the network.
-func (e *Engine) Update(cfg Config) {}
+// lookOnceMore takes what had arrived before the timer fired: an advert that is
+// already here must not lose against it. Only what is there now, so that a flood
+// cannot hold the timer off.
+func (e *Engine) lookOnceMore() {
+	for range len(e.heard) {
+		e.hear(<-e.heard)
+	}
+}
 
-// Status is a picture of the election; it may be called at any time.
-func (e *Engine) Status() Status { return Status{} }
+func (e *Engine) hear(h hearing) {
+	if h.from == e.source && e.source.IsValid() {
+		e.counters.dropped[DropOwn].Add(1)
+		return
+	}
+	e.counters.lastAdvert.Store(h.at.UnixNano())
+	e.step(input{
+		kind: inAdvert, from: h.from, priority: h.advert.Priority,
+		interval: h.advert.Interval, addresses: h.advert.Addresses,
+	})
+}
+
+func (e *Engine) update() {
+	e.mu.Lock()
+	cfg := e.pending
+	e.pending = nil
+	e.mu.Unlock()
+	if cfg != nil {
+		e.adopt(*cfg)
+		e.step(input{kind: inUpdate, config: *cfg})
+	}
+}
+
+// adopt prepares what each advert needs of a configuration.
+func (e *Engine) adopt(cfg Config) {
+	e.named = make([]netip.Addr, len(cfg.Addresses))
+	for i, p := range cfg.Addresses {
+		e.named[i] = p.Addr()
+	}
+	e.counters.interval.Store(int64(cfg.AdvertInterval))
+	e.ground.watchFor(cfg.held())
+}
+
+// onGround takes what the kernel side has to say.
+func (e *Engine) onGround(r groundReport) {
+	switch r.kind {
+	case groundFirst:
+		e.step(input{kind: inStart, prefixes: r.present})
+		if len(r.present) > 0 {
+			e.log.Info("addresses left over from an earlier run are kept until a master is heard", "addresses", r.present)
+		}
+		fallthrough
+	case groundState:
+		if r.conn != nil && r.conn != e.conn {
+			e.conn, e.source = r.conn, r.source
+			e.receivers.Go(func() { e.receive(r.conn) })
+		}
+		if r.reason == "" {
+			e.step(input{kind: inReady, from: r.source})
+			return
+		}
+		e.step(input{kind: inUnready, reason: r.reason, detail: r.detail})
+	case groundAddresses:
+		e.step(input{kind: inAddresses, prefixes: r.present, wish: r.wish, restored: r.restored, detail: r.detail})
+	}
+}
+
+// step feeds the machine, and what its actions led to as well, and tells.
+func (e *Engine) step(in input) {
+	now := time.Now()
+	sent := e.do(now, e.machine.Step(now, in))
+	// A failed advert is an input too; nothing that it causes sends more than one.
+	for range 2 {
+		if sent == nil {
+			break
+		}
+		sent = e.do(now, e.machine.Step(now, *sent))
+	}
+	e.show()
+}
+
+// do does the actions, and returns how sending went if the machine should know.
+func (e *Engine) do(now time.Time, actions []action) (sent *input) {
+	for _, a := range actions {
+		switch a.kind {
+		case doSend:
+			sent = e.send(a.priority)
+		case doHold:
+			e.ground.hold(a.prefixes, a.wish)
+		case doAnnounce:
+			e.ground.announce(a.prefixes)
+		case didBecome:
+			e.tell(now, a)
+		}
+	}
+	return sent
+}
+
+// send sends an advert. Only a failure, or the end of failing, is worth telling.
+func (e *Engine) send(priority uint8) *input {
+	cfg := &e.machine.cfg
+	a := Advert{VRID: e.vrid, Priority: priority, Interval: cfg.AdvertInterval, Addresses: e.named, Checksum: cfg.Checksum}
+	var err error = errNoSocket
+	if e.conn != nil {
+		e.message = a.Append(e.message[:0], e.source, multicastIPv4)
+		err = e.conn.Send(e.message)
+	}
+	if err == nil {
+		e.counters.sent.Add(1)
+		if e.machine.unsent > 0 {
+			e.log.Info("adverts can be sent again")
+			return &input{kind: inSent}
+		}
+		return nil
+	}
+	if e.machine.unsent == 0 && priority > 0 {
+		e.log.Warn("an advert could not be sent", "err", err)
+	}
+	return &input{kind: inSent, detail: err.Error()}
+}
+
+// leave ends mastership in good order: priority 0 first, then the addresses.
+func (e *Engine) leave() {
+	e.step(input{kind: inStop})
+	limit := time.NewTimer(farewell)
+	defer limit.Stop()
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for e.ground.busy() || e.machine.holdErr != "" {
+		if d := e.machine.Deadline(); !d.IsZero() {
+			retry.Reset(time.Until(d))
+		}
+		select {
+		case r := <-e.grounded:
+			if r.kind == groundAddresses {
+				e.onGround(r)
+			}
+		case <-retry.C:
+			e.step(input{kind: inTick})
+		case <-e.heard:
+		case <-e.refused:
+		case <-limit.C:
+			e.log.Error("addresses may be left on the interface", "interface", e.iface, "err", e.machine.holdErr)
+			return
+		}
+	}
+}

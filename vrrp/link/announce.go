@@ -1,0 +1,107 @@
+// This file tells the neighbours by gratuitous ARP which station has an address.
+// It never waits between two frames, and never repeats one by itself.
+
+package link
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/mdlayher/arp"
+	"github.com/mdlayher/ethernet"
+	"github.com/mdlayher/packet"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Announce sends the request and the reply form for each address and says how
+// many frames left. Where there is no ARP it does nothing.
+func (p *Port) Announce(addrs []netip.Addr) (frames int, err error) {
+	l, err := p.handle.LinkByName(p.name)
+	if err != nil {
+		return 0, fmt.Errorf("failed to look at interface %s: %w", p.name, err)
+	}
+	if !announces(l.Attrs()) {
+		return 0, nil
+	}
+	conn, err := p.socket(l.Attrs())
+	if err != nil {
+		return 0, err
+	}
+	for _, a := range addrs {
+		forms, err := gratuitous(l.Attrs().HardwareAddr, a)
+		if err != nil {
+			return frames, fmt.Errorf("failed to announce %v: %w", a, err)
+		}
+		for _, frame := range forms {
+			if _, err := conn.WriteTo(frame, &packet.Addr{HardwareAddr: ethernet.Broadcast}); err != nil {
+				p.mu.Lock()
+				p.closeARP() // another try may be on another interface of this name
+				p.mu.Unlock()
+				return frames, fmt.Errorf("failed to announce %v on %s: %w", a, p.name, err)
+			}
+			frames++
+		}
+	}
+	return frames, nil
+}
+
+func announces(l *netlink.LinkAttrs) bool {
+	return l.RawFlags&unix.IFF_NOARP == 0 && l.RawFlags&unix.IFF_LOOPBACK == 0 && len(l.HardwareAddr) == 6
+}
+
+// gratuitous makes both forms of RFC 5227 §3 and RFC 9568 §8.1.2: sender and
+// target address are the virtual one. In the reply the target's hardware address
+// is the sender's, or Linux takes it for an answer to somebody else.
+func gratuitous(mac net.HardwareAddr, a netip.Addr) (forms [2][]byte, err error) {
+	for i, form := range []struct {
+		op     arp.Operation
+		target net.HardwareAddr
+	}{
+		{arp.OperationRequest, net.HardwareAddr{0, 0, 0, 0, 0, 0}},
+		{arp.OperationReply, mac},
+	} {
+		p, err := arp.NewPacket(form.op, mac, a.Unmap(), form.target, a.Unmap())
+		if err != nil {
+			return forms, err
+		}
+		body, err := p.MarshalBinary()
+		if err != nil {
+			return forms, err
+		}
+		f := ethernet.Frame{Destination: ethernet.Broadcast, Source: mac, EtherType: ethernet.EtherTypeARP, Payload: body}
+		if forms[i], err = f.MarshalBinary(); err != nil {
+			return forms, err
+		}
+	}
+	return forms, nil
+}
+
+// socket is a packet socket on the interface, kept until its index changes.
+func (p *Port) socket(l *netlink.LinkAttrs) (*packet.Conn, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.arp != nil && p.arpIndex == l.Index {
+		return p.arp, nil
+	}
+	p.closeARP()
+	// Protocol 0: it is for sending, and no queue fills up behind it.
+	conn, err := packet.Listen(&net.Interface{Index: l.Index, Name: l.Name, HardwareAddr: l.HardwareAddr}, packet.Raw, 0, nil)
+	if errors.Is(err, unix.EPERM) {
+		return nil, fmt.Errorf("no right to send ARP on %s: %w: run as root, or give CAP_NET_RAW", p.name, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("failed to open a packet socket on %s: %w", p.name, err)
+	}
+	p.arp, p.arpIndex = conn, l.Index
+	return conn, nil
+}
+
+func (p *Port) closeARP() {
+	if p.arp != nil {
+		_ = p.arp.Close()
+		p.arp, p.arpIndex = nil, 0
+	}
+}

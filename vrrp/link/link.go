@@ -1,0 +1,270 @@
+// Package link looks after one network interface for an election: its state, the
+// virtual addresses on it, and the gratuitous ARP that tells the neighbours. It
+// is told what to do and never knows why.
+package link
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mdlayher/packet"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// requestTimeout bounds the wait for an answer of the kernel's. It cannot bound
+// the kernel's own work under its lock, so nothing here may be called from where
+// an advert could be delayed.
+const requestTimeout = 2 * time.Second
+
+// Port is an interface by its name. It may be gone and come back with another
+// index. Methods may be called from several goroutines.
+type Port struct {
+	name   string
+	handle *netlink.Handle
+
+	mu       sync.Mutex // of what follows
+	arp      *packet.Conn
+	arpIndex int
+}
+
+// State is what an interface is like.
+type State struct {
+	Exists  bool
+	Index   int
+	AdminUp bool           // set up
+	Carrier bool           // and able to carry packets
+	Primary netip.Addr     // the IPv4 address that adverts are sent from; the zero Addr: none
+	Present []netip.Prefix // those asked about that are on it, in the order asked
+}
+
+// Open finds the interface and proves the rights to change it, without changing
+// anything. The error names the remedy.
+func Open(name string) (*Port, error) {
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("failed to open netlink: %w", err)
+	}
+	p := &Port{name: name, handle: handle}
+	if err := p.prove(); err != nil {
+		_ = p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Port) prove() error {
+	if err := p.handle.SetSocketTimeout(requestTimeout); err != nil {
+		return fmt.Errorf("failed to set the netlink timeout: %w", err)
+	}
+	l, err := p.handle.LinkByName(p.name)
+	if missing(err) {
+		return fmt.Errorf("no interface %s on this host: correct `interface`, or create it first (ip link show)", p.name)
+	}
+	if err != nil {
+		return fmt.Errorf("failed to look at interface %s: %w", p.name, err)
+	}
+	// The kernel looks at the rights before it looks for the interface, and there
+	// is none with this index: a question about rights that can change nothing.
+	nowhere := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1<<31 - 1}}
+	err = p.handle.AddrDel(nowhere, address(netip.MustParsePrefix("192.0.2.1/32")))
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("no right to change addresses on %s: %w: run as root, or give CAP_NET_ADMIN", p.name, err)
+	}
+	if announces(l.Attrs()) {
+		if _, err := p.socket(l.Attrs()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close frees the sockets. It leaves the addresses as they are.
+func (p *Port) Close() error {
+	p.handle.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closeARP()
+	return nil
+}
+
+// Look reads the state of the interface. A missing interface is a state, not an
+// error. Of the addresses it looks for those in ours.
+func (p *Port) Look(ours []netip.Prefix) (State, error) {
+	l, err := p.handle.LinkByName(p.name)
+	if missing(err) {
+		return State{}, nil
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("failed to look at interface %s: %w", p.name, err)
+	}
+	attrs := l.Attrs()
+	found, err := p.list(l)
+	if err != nil {
+		return State{}, err
+	}
+	const carrying = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
+	return State{
+		Exists:  true,
+		Index:   attrs.Index,
+		AdminUp: attrs.RawFlags&unix.IFF_UP != 0,
+		Carrier: attrs.RawFlags&carrying == carrying,
+		Primary: primary(found, ours),
+		Present: present(found, ours),
+	}, nil
+}
+
+// An entry is one IPv4 address of the interface.
+type entry struct {
+	prefix netip.Prefix // with all bits of the address
+	scope  int
+}
+
+// list reads the IPv4 addresses, in the kernel's order. A dump that others
+// disturbed is taken again.
+func (p *Port) list(l netlink.Link) ([]entry, error) {
+	const tries = 5
+	for try := 1; ; try++ {
+		addrs, err := p.handle.AddrList(l, netlink.FAMILY_V4)
+		if errors.Is(err, netlink.ErrDumpInterrupted) && try < tries {
+			continue
+		}
+		if missing(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("failed to list the addresses of %s: %w", p.name, err)
+		}
+		entries := make([]entry, 0, len(addrs))
+		for _, a := range addrs {
+			ip, ok := netip.AddrFromSlice(a.IP)
+			bits, _ := a.Mask.Size()
+			if ok {
+				entries = append(entries, entry{netip.PrefixFrom(ip.Unmap(), bits), a.Scope})
+			}
+		}
+		return entries, nil
+	}
+}
+
+// primary is the address that the interface's own packets come from: the first
+// that is nobody's virtual address. Virtual ones have link scope, see scope; an
+// owner's, which are the interface's own, are the last resort.
+func primary(found []entry, ours []netip.Prefix) netip.Addr {
+	for _, e := range found {
+		if e.scope == unix.RT_SCOPE_UNIVERSE && !slices.Contains(ours, e.prefix) {
+			return e.prefix.Addr()
+		}
+	}
+	for _, e := range found {
+		if !slices.Contains(ours, e.prefix) && e.scope < unix.RT_SCOPE_HOST && e.prefix.Bits() < 32 {
+			return e.prefix.Addr()
+		}
+	}
+	for _, e := range found {
+		if e.scope == unix.RT_SCOPE_UNIVERSE {
+			return e.prefix.Addr()
+		}
+	}
+	return netip.Addr{}
+}
+
+// present is which of ours are there, in whatever form: what counts is whether
+// the host answers for the address.
+func present(found []entry, ours []netip.Prefix) []netip.Prefix {
+	var out []netip.Prefix
+	for _, o := range ours {
+		if slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == o.Addr() }) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// Set makes the interface hold of ours exactly those in want, and says which it
+// holds in the end and which it had to add. Everything that can be done is done
+// even if something fails. Entries that are not exactly one of ours (the same
+// address with another prefix length) are somebody else's and not removed.
+func (p *Port) Set(ours, want []netip.Prefix) (held, added []netip.Prefix, err error) {
+	l, err := p.handle.LinkByName(p.name)
+	if missing(err) {
+		if len(want) == 0 {
+			return nil, nil, nil
+		}
+		return nil, nil, fmt.Errorf("no interface %s", p.name)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("failed to look at interface %s: %w", p.name, err)
+	}
+	// Without the list every step is tried blindly; each is harmless when it is
+	// not needed.
+	found, listErr := p.list(l)
+	there := func(q netip.Prefix) bool {
+		return listErr == nil && slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == q.Addr() })
+	}
+	var errs []error
+	for _, q := range ours {
+		if slices.Contains(want, q) || listErr == nil && !there(q) {
+			continue
+		}
+		if err := p.remove(l, q, found); err != nil {
+			errs = append(errs, err)
+			held = append(held, q)
+		}
+	}
+	for _, q := range want {
+		if !there(q) {
+			err := p.handle.AddrAdd(l, address(q))
+			if err != nil && !errors.Is(err, unix.EEXIST) {
+				errs = append(errs, fmt.Errorf("failed to add %v to %s: %w", q, p.name, err))
+				continue
+			}
+			if err == nil {
+				added = append(added, q)
+			}
+		}
+		held = append(held, q)
+	}
+	return held, added, errors.Join(errs...)
+}
+
+func (p *Port) remove(l netlink.Link, q netip.Prefix, found []entry) error {
+	err := p.handle.AddrDel(l, address(q))
+	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !missing(err) {
+		return fmt.Errorf("failed to remove %v from %s: %w", q, p.name, err)
+	}
+	for _, e := range found {
+		if e.prefix.Addr() == q.Addr() && e.prefix != q {
+			return fmt.Errorf("%v stays on %s: somebody else added it, remove it by hand (ip address del %v dev %s)", e.prefix, p.name, e.prefix, p.name)
+		}
+	}
+	return nil
+}
+
+// address is how a virtual address is put on an interface: without a broadcast
+// address, and with link scope when it is a host address, so that the kernel
+// never picks it as the source of traffic to elsewhere, whatever was added to the
+// interface in which order. With a prefix that other addresses share the kernel
+// wants one scope for all of them, and makes it a secondary by itself.
+func address(q netip.Prefix) *netlink.Addr {
+	a := &netlink.Addr{
+		IPNet:     &net.IPNet{IP: q.Addr().AsSlice(), Mask: net.CIDRMask(q.Bits(), q.Addr().BitLen())},
+		Broadcast: net.IPv4zero,
+		Scope:     unix.RT_SCOPE_UNIVERSE,
+	}
+	if q.IsSingleIP() {
+		a.Scope = unix.RT_SCOPE_LINK
+	}
+	return a
+}
+
+// missing reports whether the interface is not there.
+func missing(err error) bool {
+	var notFound netlink.LinkNotFoundError
+	return errors.As(err, &notFound) || errors.Is(err, unix.ENODEV)
+}

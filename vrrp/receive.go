@@ -1,0 +1,121 @@
+// This file reads packets and keeps from the election whatever is not a valid
+// advert for it, so that a flood of noise costs the election nothing. It counts
+// and logs what it refuses, and never more than a bounded amount.
+
+package vrrp
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"lvsd/vrrp/wire"
+)
+
+// hearing is a valid advert.
+type hearing struct {
+	at     time.Time
+	from   netip.Addr
+	advert Advert
+}
+
+// refusal is an advert for this election that was refused.
+type refusal struct {
+	from   netip.Addr
+	drop   Drop
+	detail string
+}
+
+// receive reads until the socket is closed.
+func (e *Engine) receive(c conn) {
+	buf := make([]byte, wire.MaxPacket)
+	failed := 0
+	for {
+		p, err := c.Receive(buf)
+		if errors.Is(err, os.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// An error that is left on a socket when the interface goes down is
+			// read once; one that stays means that nothing will ever be heard.
+			if failed++; failed > 10 {
+				e.log.Warn("the socket failed and is opened anew", "err", err)
+				e.ground.lost(c)
+				return
+			}
+			continue
+		}
+		failed = 0
+		e.take(p)
+	}
+}
+
+// take decodes one packet. It blocks only while the election is behind with
+// valid adverts; the kernel drops what does not fit its queue then.
+func (e *Engine) take(p wire.Packet) {
+	now := time.Now()
+	h := Header{Source: p.Source, Destination: p.Destination, TTL: p.TTL}
+	var a Advert
+	drop := Decode(h, p.Payload, e.vrid, &a)
+	if drop != DropNone {
+		e.counters.dropped[drop].Add(1)
+		e.refuse(now, drop, h, p.Payload)
+		return
+	}
+	e.counters.received.Add(1)
+	e.counters.checksums[a.Checksum].Add(1)
+	e.heard <- hearing{at: now, from: p.Source, advert: a}
+}
+
+// refuse logs at a bounded rate, and lets the election know that a peer is not
+// understood, a few times in an interval at most.
+func (e *Engine) refuse(now time.Time, drop Drop, h Header, message []byte) {
+	mine := concerns(drop, message, e.vrid)
+	if mine && e.limit.tell(now, time.Duration(e.counters.interval.Load())) {
+		select {
+		case e.refused <- refusal{h.Source, drop, "an advert of " + h.Source.String() + " is refused: " + explain(drop, h, message, e.vrid)}:
+		default:
+		}
+	}
+	if drop == DropVRID {
+		return // another election on the same LAN: as it should be
+	}
+	if missed, ok := e.limit.log(now, drop); ok {
+		e.log.Warn("advert refused", "peer", h.Source, "reason", drop.String(),
+			"field", explain(drop, h, message, e.vrid), "for_us", mine, "unlogged", missed)
+	}
+}
+
+// logEvery is the least time between two log lines of one reason.
+const logEvery = 10 * time.Second
+
+// limiter bounds what a flood may cause.
+type limiter struct {
+	mu     sync.Mutex
+	logged [drops]time.Time
+	missed [drops]uint64
+	told   time.Time
+}
+
+func (l *limiter) log(now time.Time, d Drop) (missed uint64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.logged[d].IsZero() && now.Sub(l.logged[d]) < logEvery {
+		l.missed[d]++
+		return 0, false
+	}
+	missed, l.missed[d], l.logged[d] = l.missed[d], 0, now
+	return missed, true
+}
+
+func (l *limiter) tell(now time.Time, every time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.told.IsZero() && now.Sub(l.told) < every {
+		return false
+	}
+	l.told = now
+	return true
+}

@@ -1,0 +1,75 @@
+// This file shows an election to the rest of the daemon and to people. It never
+// changes anything, and reading the status never disturbs the election.
+
+package vrrp
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Status is a picture of the election; it may be called at any time.
+func (e *Engine) Status() Status {
+	s := e.status.Load()
+	c := &e.counters
+	out := Status{
+		Name: e.name, Interface: e.iface, VRID: e.vrid,
+		State: s.state, Since: s.since, Reason: s.reason, Detail: s.detail,
+		Priority: s.priority, Master: s.master, MasterPriority: s.masterPriority,
+		Contested: s.contested, Alarm: s.alarm,
+		AdvertsSent: c.sent.Load(), AdvertsReceived: c.received.Load(),
+		Announcements: c.announced.Load(), Mismatched: c.mismatched.Load(),
+		Dropped:     make(map[string]uint64, drops),
+		Checksums:   make(map[string]uint64, checksums),
+		Transitions: maps.Clone(s.transitions),
+		Holding:     len(s.present) > 0,
+		Addresses:   slices.Clone(s.present),
+	}
+	if at := c.lastAdvert.Load(); at != 0 {
+		out.LastAdvert = time.Unix(0, at)
+	}
+	for d := DropNone + 1; d < drops; d++ {
+		out.Dropped[d.String()] = c.dropped[d].Load()
+	}
+	for f := range Checksum(checksums) {
+		out.Checksums[f.String()] = c.checksums[f].Load()
+	}
+	return out
+}
+
+// show publishes what changed, and wakes who wants to know.
+func (e *Engine) show() {
+	e.counters.mismatched.Store(e.machine.mismatched)
+	old := e.status.Load()
+	now := e.machine.Show()
+	if now.equal(&old.picture) {
+		return
+	}
+	if now.alarm != old.alarm && now.alarm != "" {
+		e.log.Warn("alarm", "alarm", now.alarm)
+	}
+	e.status.Store(&snapshot{picture: now, transitions: old.transitions})
+	if e.o.Wake != nil {
+		e.o.Wake()
+	}
+}
+
+// tell makes a change of state known: count, log, event.
+func (e *Engine) tell(now time.Time, a action) {
+	old := e.status.Load()
+	transitions := maps.Clone(old.transitions)
+	if transitions == nil {
+		transitions = make(map[Transition]uint64)
+	}
+	transitions[Transition{To: a.to, Reason: a.reason}]++
+	// The picture too: who is told of an event must not see an older status.
+	e.status.Store(&snapshot{picture: e.machine.Show(), transitions: transitions})
+	if e.o.Wake != nil {
+		e.o.Wake()
+	}
+	e.log.Info("became "+string(a.to), "from", string(a.from), "reason", a.reason, "detail", a.detail)
+	if e.o.OnEvent != nil {
+		e.o.OnEvent(Event{At: now, Name: e.name, From: a.from, To: a.to, Reason: a.reason, Detail: a.detail})
+	}
+}
