@@ -1,0 +1,60 @@
+# lvsd: `make demo` shows it at work, `make test` proves it, `make build` makes
+# bin/lvsd. Everything that is needed besides Go and make is installed by
+# `make deps`.
+
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# Runs a command on a kernel with ip_vs: this machine's, or one that it boots.
+LAB = bin/uml --
+
+# Leaf packages by the race detector; its binaries do not start in the lab's
+# kernel, so integration runs without it.
+RACE_PACKAGES = $$($(GO) list ./... | grep -v '^lvsd/integration$$')
+
+.PHONY: build demo test unit race integration lint fuzz bench deps clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/lvsd ./cmd/lvsd
+
+# KEEP=1 leaves the demo's hosts running with a shell in them.
+demo: deps build bin/uml
+	CGO_ENABLED=0 $(GO) build -o bin/demo ./integration/demo
+	$(LAB) bin/demo $(if $(KEEP),-keep)
+
+test: deps lint race integration
+
+race: deps
+	LVSD_REQUIRE_KERNEL=1 $(GO) test -race $(RACE_PACKAGES)
+
+integration: deps build bin/uml
+	CGO_ENABLED=0 $(GO) test -c -o bin/integration.test ./integration
+	cd integration && LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd ../$(LAB) $(CURDIR)/bin/integration.test -test.v -test.timeout 15m $(if $(RUN),-test.run '$(RUN)')
+
+lint:
+	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+# Each fuzz target for a while; the seeds of all of them run with the tests.
+FUZZTIME ?= 30s
+fuzz:
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+		echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bin/uml: FORCE
+	@CGO_ENABLED=0 $(GO) build -o bin/uml ./integration/lab/uml
+.PHONY: FORCE
+FORCE:
+
+deps:
+	@sh integration/lab/deps.sh
+
+clean:
+	rm -rf bin

@@ -1,0 +1,75 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+)
+
+// Client asks a running daemon over its control socket.
+type Client struct {
+	socket string
+	http   http.Client
+}
+
+// NewClient makes a client of the daemon that listens on that socket.
+func NewClient(socket string) *Client {
+	c := &Client{socket: socket}
+	c.http.Transport = &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		},
+	}
+	return c
+}
+
+// Status asks for the state of the daemon.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return call[Status](ctx, c, http.MethodGet, "/api/v1/status")
+}
+
+// Reload asks for a reload and waits for the verdict.
+func (c *Client) Reload(ctx context.Context) (Verdict, error) {
+	return call[Verdict](ctx, c, http.MethodPost, "/control/v1/reload")
+}
+
+func call[T any](ctx context.Context, c *Client, method, path string) (T, error) {
+	var out T
+	req, err := http.NewRequestWithContext(ctx, method, "http://lvsd"+path, nil)
+	if err != nil {
+		return out, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return out, c.explain(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
+		return out, fmt.Errorf("the daemon answered %s: %s", resp.Status, text)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
+		return out, fmt.Errorf("failed to read the daemon's answer: %w", err)
+	}
+	return out, nil
+}
+
+// explain turns the errors that people meet into what to do about them.
+func (c *Client) explain(err error) error {
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no daemon answers on %s: is lvsd running, and with this configuration file?", c.socket)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("no permission for %s: run as root, or as a member of [global] control_group", c.socket)
+	default:
+		return fmt.Errorf("failed to ask the daemon on %s: %w", c.socket, err)
+	}
+}

@@ -1,0 +1,264 @@
+// Package api is how the daemon is asked: the JSON of the status, the HTTP
+// server that only reads, the control socket, and the client that the
+// commands use. It never decides and never touches the kernel.
+package api
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"lvsd/checker"
+	"lvsd/cmd/internal/director"
+	"lvsd/config"
+	"lvsd/ipvs"
+	"lvsd/vrrp"
+)
+
+// Status is the whole state of one director, as `lvsd status --json` prints
+// it. Fields are only ever added.
+type Status struct {
+	Version  string    `json:"version"`
+	Director string    `json:"director"`
+	At       time.Time `json:"at"`
+	Started  time.Time `json:"started"`
+	// Healthy: no fault that an engineer on call should see. Problems names
+	// each.
+	Healthy  bool             `json:"healthy"`
+	Problems []string         `json:"problems"`
+	Config   ConfigStatus     `json:"config"`
+	VRRP     []ElectionStatus `json:"vrrp"`
+	Services []ServiceStatus  `json:"virtual_services"`
+	IPVS     IPVSStatus       `json:"ipvs"`
+}
+
+// ConfigStatus tells which configuration runs.
+type ConfigStatus struct {
+	File       string    `json:"file"`
+	Hash       string    `json:"hash"`
+	LoadedAt   time.Time `json:"loaded_at"`
+	ReloadedAt time.Time `json:"reloaded_at"`
+	// ReloadError is why the newest reload was refused; empty when it was done.
+	ReloadError string `json:"reload_error,omitempty"`
+}
+
+// ElectionStatus is one election as this director sees it.
+type ElectionStatus struct {
+	Name           string         `json:"name"`
+	Interface      string         `json:"interface"`
+	VRID           uint8          `json:"virtual_router_id"`
+	State          string         `json:"state"` // init, backup, master, fault
+	Since          time.Time      `json:"since"`
+	Reason         string         `json:"reason"` // bounded code
+	Detail         string         `json:"detail"` // for people
+	Priority       uint8          `json:"priority"`
+	Master         string         `json:"master,omitempty"` // address of the master that is heard
+	MasterPriority uint8          `json:"master_priority,omitempty"`
+	Contested      bool           `json:"contested"`
+	Alarm          string         `json:"alarm,omitempty"` // what is wrong at present
+	Holding        bool           `json:"holding"`         // the addresses are on the interface
+	Addresses      []netip.Prefix `json:"addresses"`
+}
+
+// ServiceStatus is one virtual service.
+type ServiceStatus struct {
+	Name        string             `json:"name"`
+	Protocol    string             `json:"protocol"`
+	Address     string             `json:"address"`
+	Scheduler   string             `json:"scheduler"`
+	Up          bool               `json:"up"` // has its quorum
+	WeightAlive int                `json:"weight_alive"`
+	Quorum      int                `json:"quorum"`
+	Counters    Counters           `json:"counters"`
+	RealServers []RealServerStatus `json:"real_servers"`
+}
+
+// RealServerStatus is one real server of one service.
+type RealServerStatus struct {
+	Address string `json:"address"`
+	Forward string `json:"forward"`
+	// Weight is what the kernel has; nil where the kernel has no such server.
+	Weight     *int             `json:"weight"`
+	Wanted     int              `json:"wanted_weight"`
+	Configured int              `json:"configured_weight"`
+	Verdict    string           `json:"verdict"` // up, down, unknown
+	Since      time.Time        `json:"since,omitzero"`
+	Draining   bool             `json:"draining"`
+	Why        string           `json:"why"`
+	Causes     []director.Cause `json:"causes"`
+	Active     uint32           `json:"active_connections"`
+	Inactive   uint32           `json:"inactive_connections"`
+	Persistent uint32           `json:"persistent_connections"`
+	Counters   Counters         `json:"counters"`
+	LastProbe  *Probe           `json:"last_probe,omitempty"`
+}
+
+// Probe is the outcome of one probe.
+type Probe struct {
+	At     time.Time `json:"at"`
+	Type   string    `json:"type"`
+	Reason string    `json:"reason"`
+	Phase  string    `json:"phase,omitempty"`
+	Detail string    `json:"detail,omitempty"`
+	Took   float64   `json:"took_seconds"`
+}
+
+// Counters are the kernel's, since the service or server was made. They lag
+// up to 2 s, the period of the kernel's estimator.
+type Counters struct {
+	Connections uint64 `json:"connections"`
+	PacketsIn   uint64 `json:"packets_in"`
+	PacketsOut  uint64 `json:"packets_out"`
+	BytesIn     uint64 `json:"bytes_in"`
+	BytesOut    uint64 `json:"bytes_out"`
+}
+
+// IPVSStatus tells how the kernel's table stands to the wanted one.
+type IPVSStatus struct {
+	Up         bool              `json:"up"`
+	LastResync time.Time         `json:"last_resync"`
+	Foreign    int               `json:"foreign_entries"`
+	Drift      map[string]uint64 `json:"drift"` // repaired since the start, by kind
+	Errors     []string          `json:"errors"`
+}
+
+// Build puts a view into the status's form.
+func Build(v director.View, version string, started time.Time) Status {
+	s := Status{
+		Version:  version,
+		Director: v.Config.Director,
+		At:       v.At,
+		Started:  started,
+		Problems: []string{},
+		Config: ConfigStatus{
+			File:       v.Config.File,
+			Hash:       v.Config.Hash,
+			LoadedAt:   v.LastReload.LastSuccess,
+			ReloadedAt: v.LastReload.At,
+		},
+		VRRP:     []ElectionStatus{},
+		Services: []ServiceStatus{},
+		IPVS:     buildIPVS(v.Kernel),
+	}
+	if v.LastReload.Err != nil {
+		s.Config.ReloadError = v.LastReload.Err.Error()
+		s.problem("the last reload was refused, the configuration before it runs: %s", firstLine(s.Config.ReloadError))
+	}
+	s.addIPVSProblems(v.Kernel)
+	for _, e := range v.Elections {
+		s.addElection(e)
+	}
+	for i, p := range v.Plan.Services {
+		s.addService(v, v.Config.Services[i], p)
+	}
+	s.Healthy = len(s.Problems) == 0
+	return s
+}
+
+func (s *Status) problem(format string, args ...any) {
+	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
+}
+
+func (s *Status) addIPVSProblems(k ipvs.Snapshot) {
+	switch {
+	case !k.Valid:
+		s.problem("IPVS: the kernel's table could not be read yet: %s", k.LastError)
+	case !k.Up:
+		s.problem("IPVS: the kernel does not answer: %s", k.LastError)
+	}
+	for _, e := range s.IPVS.Errors {
+		s.problem("IPVS: %s", e)
+	}
+	if k.Foreign > 0 {
+		s.problem("IPVS: %d real servers in our services that somebody else added", k.Foreign)
+	}
+}
+
+func buildIPVS(k ipvs.Snapshot) IPVSStatus {
+	out := IPVSStatus{Up: k.Up, LastResync: k.At, Foreign: k.Foreign, Drift: k.Drift, Errors: []string{}}
+	for _, e := range k.Errors {
+		out.Errors = append(out.Errors, fmt.Sprintf("%s: %v (tried %d times since %s)", e.Op, e.Err, e.Attempts, e.Since.Format(time.RFC3339)))
+	}
+	for _, text := range []string{k.LedgerError, k.SysctlError} {
+		if text != "" {
+			out.Errors = append(out.Errors, text)
+		}
+	}
+	return out
+}
+
+func (s *Status) addElection(e vrrp.Status) {
+	out := ElectionStatus{
+		Name: e.Name, Interface: e.Interface, VRID: e.VRID,
+		State: string(e.State), Since: e.Since, Reason: e.Reason, Detail: e.Detail,
+		Priority: e.Priority, MasterPriority: e.MasterPriority,
+		Contested: e.Contested, Alarm: e.Alarm, Holding: e.Holding, Addresses: e.Addresses,
+	}
+	if e.Master.IsValid() {
+		out.Master = e.Master.String()
+	}
+	if out.Addresses == nil {
+		out.Addresses = []netip.Prefix{}
+	}
+	s.VRRP = append(s.VRRP, out)
+	if e.State == vrrp.Fault {
+		s.problem("vrrp %s: fault: %s", e.Name, e.Detail)
+	}
+	if e.Alarm != "" {
+		s.problem("vrrp %s: %s", e.Name, e.Alarm)
+	}
+}
+
+// addService joins what is configured, what was decided and what the kernel
+// has.
+func (s *Status) addService(v director.View, svc config.Service, p director.ServicePlan) {
+	kernel, stats := v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key]
+	out := ServiceStatus{
+		Name: p.Name, Protocol: p.Key.Protocol.String(), Address: p.Key.Address.String(), Scheduler: svc.Scheduler,
+		Up: p.Up, WeightAlive: p.WeightAlive, Quorum: svc.Quorum, Counters: Counters(stats.Counters),
+		RealServers: []RealServerStatus{},
+	}
+	if !p.Up {
+		s.problem("service %s: quorum lost, weight alive %d of %d", p.Name, p.WeightAlive, svc.Quorum)
+	}
+	for i, decided := range p.Servers {
+		rs := svc.RealServers[i]
+		h := v.Health[decided.ID]
+		connections := stats.Destinations[decided.Address]
+		server := RealServerStatus{
+			Address: decided.Address.String(), Forward: rs.Forward,
+			Wanted: decided.Weight, Configured: decided.Configured,
+			Verdict: decided.Verdict.String(), Since: h.Since,
+			Draining: decided.Draining(), Why: decided.Why().Text, Causes: decided.Causes,
+			Active: connections.Active, Inactive: connections.Inactive, Persistent: connections.Persistent,
+			Counters: Counters(connections.Counters), LastProbe: lastProbe(h),
+		}
+		if dest, ok := kernel.Destinations[decided.Address]; ok {
+			server.Weight = &dest.Weight
+		}
+		if decided.Verdict == checker.Down {
+			s.problem("service %s: real server %s is down: %s", p.Name, server.Address, director.DescribeHealth(h))
+		}
+		out.RealServers = append(out.RealServers, server)
+	}
+	s.Services = append(s.Services, out)
+}
+
+// lastProbe is the newest result among a server's checks.
+func lastProbe(h checker.Health) *Probe {
+	var newest *Probe
+	for _, c := range h.Checks {
+		r := c.Last
+		if r.At.IsZero() || newest != nil && !r.At.After(newest.At) {
+			continue
+		}
+		newest = &Probe{At: r.At, Type: c.Type, Reason: string(r.Reason), Phase: r.Phase, Detail: r.Detail, Took: r.Took.Seconds()}
+	}
+	return newest
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}

@@ -1,0 +1,198 @@
+package director
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"lvsd/checker"
+	"lvsd/config"
+	"lvsd/ipvs"
+)
+
+var vip = netip.MustParseAddrPort("10.0.0.88:80")
+
+func server(n int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 1, byte(n)}), 80)
+}
+
+// oneServer is a configuration of one service "web" with one real server.
+func oneServer(weight int, change func(*config.Service)) *config.Config {
+	svc := config.Service{
+		Name: "web", Address: vip, Protocol: "tcp", Scheduler: "wlc", Forward: "dr", Quorum: 1, OnFailure: "quiesce",
+		RealServers: []config.RealServer{{Address: server(1), Weight: weight, Forward: "dr"}},
+	}
+	if change != nil {
+		change(&svc)
+	}
+	return &config.Config{IPVS: config.IPVS{Foreign: "alarm"}, Services: []config.Service{svc}}
+}
+
+func kernelWith(weight int) ipvs.Table {
+	key := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: vip}
+	return ipvs.Table{key: {Key: key, Destinations: map[netip.AddrPort]ipvs.Destination{server(1): {Address: server(1), Weight: weight}}}}
+}
+
+var id = checker.ID{Service: "web", RealServer: "10.0.1.1:80"}
+
+func verdict(v checker.Verdict) map[checker.ID]checker.Health {
+	return map[checker.ID]checker.Health{id: {Verdict: v, Cause: "http refused, 3 of 3"}}
+}
+
+// TestWeights goes through every meeting of file, kernel and verdict (rules 7
+// and 8 of the house).
+func TestWeights(t *testing.T) {
+	const absent = -1
+	remove := func(s *config.Service) { s.OnFailure = "remove" }
+	for _, c := range []struct {
+		name       string
+		configured int
+		kernel     int // absent: not in the table
+		verdict    checker.Verdict
+		change     func(*config.Service)
+		want       int // absent: left out of the table
+		why        CauseKind
+	}{
+		{"up: the configured weight", 5, 5, checker.Up, nil, 5, CauseConfigured},
+		{"up again: the configured weight comes back", 5, 0, checker.Up, nil, 5, CauseConfigured},
+		{"up and changed by hand in the kernel: the file holds", 5, 9, checker.Up, nil, 5, CauseConfigured},
+		{"up and new to the kernel", 5, absent, checker.Up, nil, 5, CauseConfigured},
+		{"down: 0, and it stays in the table", 5, 5, checker.Down, nil, 0, CauseVerdict},
+		{"down from the first result on", 5, absent, checker.Down, nil, 0, CauseVerdict},
+		{"drained by hand and up", 0, 5, checker.Up, nil, 0, CauseDrain},
+		{"drained by hand and down: the drain is named first", 0, 5, checker.Down, nil, 0, CauseDrain},
+		{"drained by hand, nothing known", 0, 3, checker.Unknown, nil, 0, CauseDrain},
+		{"nothing known, new: waits", 5, absent, checker.Unknown, nil, 0, CausePending},
+		{"nothing known, kernel lower: the kernel's", 5, 2, checker.Unknown, nil, 2, CausePending},
+		{"nothing known, kernel 0: stays 0", 5, 0, checker.Unknown, nil, 0, CausePending},
+		{"nothing known, kernel higher: the file's", 5, 9, checker.Unknown, nil, 5, CauseConfigured},
+		{"remove: down is left out", 5, 5, checker.Down, remove, absent, CauseVerdict},
+		{"remove: up is in", 5, absent, checker.Up, remove, 5, CauseConfigured},
+		{"remove: new and nothing known is left out", 5, absent, checker.Unknown, remove, absent, CausePending},
+		{"remove: nothing known, the kernel has it", 5, 4, checker.Unknown, remove, 4, CausePending},
+		{"remove: a drain by hand stays in", 0, 5, checker.Up, remove, 0, CauseDrain},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in := Inputs{Config: oneServer(c.configured, c.change), Health: verdict(c.verdict), Kernel: kernelWith(c.kernel)}
+			if c.kernel == absent {
+				in.Kernel = ipvs.Table{}
+			}
+			plan := Decide(in)
+			got := plan.Services[0].Servers[0]
+			dest, listed := plan.Wanted.Table[plan.Services[0].Key].Destinations[server(1)]
+			if listed != (c.want != absent) || listed != got.Listed {
+				t.Fatalf("in the table: %v, shown as %v, want %v", listed, got.Listed, c.want != absent)
+			}
+			if listed && (dest.Weight != c.want || got.Weight != c.want) {
+				t.Errorf("weight %d, shown as %d, want %d", dest.Weight, got.Weight, c.want)
+			}
+			if got.Why().Kind != c.why {
+				t.Errorf("why: %+v, want %s", got.Why(), c.why)
+			}
+		})
+	}
+}
+
+// TestEffectiveWeightIsTheLowestCause holds rule 8 for random inputs: never
+// above the configured weight, and always the lowest of the causes shown.
+func TestEffectiveWeightIsTheLowestCause(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20000 {
+		in := Inputs{Config: oneServer(r.IntN(4), nil), Health: verdict(checker.Verdict(r.IntN(3))), Kernel: ipvs.Table{}}
+		if r.IntN(2) == 0 {
+			in.Kernel = kernelWith(r.IntN(5))
+		}
+		s := Decide(in).Services[0].Servers[0]
+		lowest := s.Causes[0].Weight
+		for _, c := range s.Causes {
+			lowest = min(lowest, c.Weight)
+		}
+		if s.Weight != lowest || s.Weight > s.Configured || s.Why().Weight != s.Weight {
+			t.Fatalf("weight %d of configured %d, causes %+v", s.Weight, s.Configured, s.Causes)
+		}
+		if s.Verdict == checker.Down && s.Weight != 0 {
+			t.Fatalf("a server that is down has weight %d", s.Weight)
+		}
+	}
+}
+
+// TestDecisionIsStable: a decision whose wish is already in the kernel wishes
+// the same again, so that no weight creeps from resync to resync.
+func TestDecisionIsStable(t *testing.T) {
+	for weight := range 4 {
+		for kernel := range 5 {
+			for v := range checker.Verdict(3) {
+				in := Inputs{Config: oneServer(weight, nil), Health: verdict(v), Kernel: kernelWith(kernel)}
+				first := Decide(in)
+				in.Kernel = first.Wanted.Table
+				second := Decide(in)
+				if a, b := first.Services[0].Servers[0].Weight, second.Services[0].Servers[0].Weight; a != b {
+					t.Errorf("configured %d, kernel %d, %s: first %d, then %d", weight, kernel, v, a, b)
+				}
+			}
+		}
+	}
+}
+
+func TestQuorum(t *testing.T) {
+	config := oneServer(5, func(s *config.Service) { s.Quorum, s.Hysteresis = 4, 2 })
+	for _, c := range []struct {
+		was   bool
+		alive int
+		want  bool
+	}{
+		{true, 5, true}, {true, 4, true}, {true, 3, false},
+		{false, 5, false}, {false, 6, true}, {false, 0, false},
+	} {
+		config.Services[0].RealServers[0].Weight = c.alive
+		plan := Decide(Inputs{Config: config, Health: verdict(checker.Up), Up: map[string]bool{"web": c.was}})
+		if got := plan.Services[0]; got.Up != c.want || got.WeightAlive != c.alive {
+			t.Errorf("was %v, %d alive: up %v with %d alive, want %v", c.was, c.alive, got.Up, got.WeightAlive, c.want)
+		}
+	}
+}
+
+// TestAFailedServerCountsNothing: what is left out of the table, or has weight
+// 0, is no weight alive.
+func TestAFailedServerCountsNothing(t *testing.T) {
+	for _, mode := range []string{"quiesce", "remove"} {
+		plan := Decide(Inputs{Config: oneServer(5, func(s *config.Service) { s.OnFailure = mode }), Health: verdict(checker.Down), Kernel: kernelWith(5)})
+		if s := plan.Services[0]; s.Up || s.WeightAlive != 0 {
+			t.Errorf("%s: up %v, weight alive %d", mode, s.Up, s.WeightAlive)
+		}
+	}
+}
+
+func TestWantedFormsOfTheKernel(t *testing.T) {
+	svc := config.Service{Name: "s", Address: vip, Protocol: "udp", Scheduler: "sh", SchedulerFlags: []string{"sh-fallback", "sh-port"},
+		Persistence: 5 * time.Minute, PersistenceBits: 24}
+	got := WantedService(svc)
+	if got.Key.Protocol != ipvs.UDP || got.Flags != ipvs.SHFallback|ipvs.SHPort || got.Persistence != 300 || got.PersistenceBits != 24 {
+		t.Errorf("%+v", got)
+	}
+	for name, want := range map[string]ipvs.Forward{"nat": ipvs.NAT, "dr": ipvs.DirectRoute, "tun": ipvs.Tunnel} {
+		d := WantedDestination(config.RealServer{Address: server(1), Weight: 7, Forward: name, UpperThreshold: 9, LowerThreshold: 3})
+		if d.Forward != want || d.Weight != 7 || d.UpperThreshold != 9 || d.LowerThreshold != 3 {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
+func BenchmarkDecide(b *testing.B) {
+	c := &config.Config{IPVS: config.IPVS{Foreign: "alarm"}}
+	health := map[checker.ID]checker.Health{}
+	for i := range 100 {
+		svc := config.Service{Name: fmt.Sprint("s", i), Address: netip.AddrPortFrom(vip.Addr(), uint16(i+1)), Protocol: "tcp", Scheduler: "wlc", Quorum: 1, OnFailure: "quiesce"}
+		for j := range 100 {
+			rs := config.RealServer{Address: server(j), Weight: 1, Forward: "dr"}
+			svc.RealServers = append(svc.RealServers, rs)
+			health[ServerID(svc, rs)] = checker.Health{Verdict: checker.Up}
+		}
+		c.Services = append(c.Services, svc)
+	}
+	for b.Loop() {
+		Decide(Inputs{Config: c, Health: health})
+	}
+}

@@ -1,0 +1,368 @@
+// Package director is the one loop that decides: it gathers what the checkers
+// found, decides the weights (decide.go) and states the wish to the IPVS
+// reconciler. It starts and ends the elections as the configuration says, but
+// no election ever waits for it. It never writes the kernel itself.
+package director
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	"lvsd/checker"
+	"lvsd/cmd/internal/event"
+	"lvsd/config"
+	"lvsd/ipvs"
+	"lvsd/vrrp"
+)
+
+// Table is the control layer of IPVS, as the director needs it.
+type Table interface {
+	Want(ipvs.Wanted) uint64
+	Wait(ctx context.Context, generation uint64) error
+	Snapshot() ipvs.Snapshot
+	Refresh(ctx context.Context) ipvs.Snapshot
+}
+
+// Checker is the engine of the probes, as the director needs it.
+type Checker interface {
+	Set([]checker.Target) error
+	Health() map[checker.ID]checker.Health
+}
+
+// Participant is somebody else who takes part in a reload: it looks at the
+// next configuration and either refuses it or answers what to do when all
+// others have agreed too. Old is nil at start.
+type Participant func(old, next *config.Config) (Change, error)
+
+// Change is a participant's prepared step. Commit cannot fail; Abort leaves
+// everything as it was. Either may be nil.
+type Change struct{ Commit, Abort func() }
+
+// Parts are the leaves that a director ties together.
+type Parts struct {
+	Log          *slog.Logger
+	Events       *event.Recorder
+	Table        Table
+	Checker      Checker
+	OpenElection func(vrrp.Config) (Election, error)
+	Participants []Participant
+	// Load reads and checks the configuration file for this director.
+	Load func() (*config.Config, error)
+}
+
+// Director ties the leaves together. Make one with New, Prepare the first
+// configuration, then Run it.
+type Director struct {
+	parts   Parts
+	wake    chan struct{}
+	reloads chan reloadRequest
+	pings   chan struct{}
+
+	config atomic.Pointer[config.Config]
+	plan   atomic.Pointer[Plan]
+	reload atomic.Pointer[Reload]
+
+	elections electorate
+	checks    checks
+	// targeted says that the checker has been given this configuration's
+	// targets; it waits for the first reading of the kernel.
+	targeted bool
+	// wanted is the wish that the table layer has, applied its generation.
+	wanted  ipvs.Wanted
+	applied uint64
+}
+
+// gather is how long a wake-up waits for its neighbours: servers that fail
+// together are then one change of the table.
+const gather = 5 * time.Millisecond
+
+// New makes a director. It starts nothing.
+func New(parts Parts) *Director {
+	d := &Director{parts: parts, wake: make(chan struct{}, 1), reloads: make(chan reloadRequest), pings: make(chan struct{})}
+	d.elections.open = parts.OpenElection
+	d.elections.log = parts.Log
+	return d
+}
+
+// Wake tells the loop that something may have changed. It carries no data, so
+// a lost or a doubled one loses nothing. It never blocks.
+func (d *Director) Wake() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Prepare takes the first configuration: sockets are opened and everything
+// that can be refused is refused now, all of it in one error. Nothing has been
+// changed when it fails.
+func (d *Director) Prepare(c *config.Config) error {
+	change, err := d.prepare(nil, c)
+	if err != nil {
+		return err
+	}
+	change.Commit()
+	return nil
+}
+
+// Close ends a director that was prepared and never Run.
+func (d *Director) Close() { d.elections.close() }
+
+// Run decides until the context ends. Then the elections give their addresses
+// up, and Run returns when they have.
+func (d *Director) Run(ctx context.Context) error {
+	d.elections.start(ctx)
+	defer d.elections.wait()
+	d.Wake()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case req := <-d.reloads:
+			req.answer <- d.apply(ctx, req.next)
+		case <-d.pings:
+			continue
+		case <-d.wake:
+			if !pause(ctx, gather) {
+				return nil
+			}
+		}
+		d.decide()
+	}
+}
+
+// Reload reads the file again and makes it the running configuration, or
+// leaves everything as it is and answers why. It waits until the kernel's
+// table follows, as long as the context allows.
+func (d *Director) Reload(ctx context.Context) error {
+	err := d.reloadFile(ctx)
+	now := time.Now()
+	verdict := Reload{At: now, Err: err, LastSuccess: now}
+	last := d.LastReload()
+	if err != nil {
+		verdict.LastSuccess = last.LastSuccess
+		d.parts.Log.Error("reload refused, the running configuration goes on", "reason", err)
+		d.parts.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "refused", Reason: err.Error()})
+	} else {
+		d.parts.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "done", Reason: "configuration " + d.config.Load().Hash})
+	}
+	d.reload.Store(&verdict)
+	return err
+}
+
+func (d *Director) reloadFile(ctx context.Context) error {
+	next, err := d.parts.Load()
+	if err != nil {
+		return err
+	}
+	req := reloadRequest{next: next, answer: make(chan applyAnswer, 1)}
+	select {
+	case d.reloads <- req:
+	case <-ctx.Done():
+		return fmt.Errorf("the daemon did not take the reload up: %w", ctx.Err())
+	}
+	// Once the loop has it, it answers: what it does never waits for the
+	// network or the kernel.
+	answer := <-req.answer
+	if answer.err != nil {
+		return answer.err
+	}
+	if answer.generation == 0 {
+		return nil // the kernel was not read yet: the first decision follows it
+	}
+	if err := d.parts.Table.Wait(ctx, answer.generation); err != nil {
+		d.parts.Log.Warn("the new configuration runs, but the kernel's table does not follow yet", "reason", err)
+	}
+	return nil
+}
+
+// resyncsMissed is how many comparisons with the kernel may be overdue before
+// the reconciler counts as standing still.
+const resyncsMissed = 3
+
+// Alive answers an error when the loop or the reconciler stands still.
+func (d *Director) Alive(ctx context.Context) error {
+	select {
+	case d.pings <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("the director's loop does not answer: %w", ctx.Err())
+	}
+	kernel := d.parts.Table.Snapshot()
+	limit := resyncsMissed*d.config.Load().IPVS.ResyncInterval + time.Second
+	if age := time.Since(kernel.At); kernel.Up && age > limit {
+		return fmt.Errorf("the kernel's table was last read %v ago", age.Round(time.Second))
+	}
+	return nil
+}
+
+// LastReload is the verdict of the newest reload; the start counts as one.
+func (d *Director) LastReload() Reload {
+	if r := d.reload.Load(); r != nil {
+		return *r
+	}
+	return Reload{}
+}
+
+// Reload is the verdict of a reload.
+type Reload struct {
+	At          time.Time
+	Err         error // nil when it was done
+	LastSuccess time.Time
+}
+
+type reloadRequest struct {
+	next   *config.Config
+	answer chan applyAnswer
+}
+
+type applyAnswer struct {
+	generation uint64 // of the wish that carries the configuration; 0: none yet
+	err        error
+}
+
+// apply makes next the running configuration, all or nothing.
+func (d *Director) apply(ctx context.Context, next *config.Config) applyAnswer {
+	change, err := d.prepare(d.config.Load(), next)
+	if err != nil {
+		return applyAnswer{err: err}
+	}
+	change.Commit()
+	d.elections.start(ctx)
+	d.targeted = false
+	d.decide()
+	return applyAnswer{generation: d.applied}
+}
+
+// prepare asks everybody, and commits nothing.
+func (d *Director) prepare(old, next *config.Config) (Change, error) {
+	participants := append([]Participant{d.elections.prepare, d.checks.prepare}, d.parts.Participants...)
+	var changes []Change
+	var errs []error
+	for _, p := range participants {
+		change, err := p(old, next)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		changes = append(changes, change)
+	}
+	if err := errors.Join(errs...); err != nil {
+		for _, c := range changes {
+			if c.Abort != nil {
+				c.Abort()
+			}
+		}
+		return Change{}, err
+	}
+	return Change{Commit: func() {
+		for _, c := range changes {
+			if c.Commit != nil {
+				c.Commit()
+			}
+		}
+		d.config.Store(next)
+		if old == nil {
+			now := time.Now()
+			d.reload.Store(&Reload{At: now, LastSuccess: now})
+		}
+	}}, nil
+}
+
+// decide reads the levels again and states the wish that follows from them.
+func (d *Director) decide() {
+	kernel := d.parts.Table.Snapshot()
+	if !kernel.Valid {
+		return // the reconciler wakes us when it has read the kernel
+	}
+	c := d.config.Load()
+	if !d.targeted {
+		if err := d.parts.Checker.Set(d.checks.targets(c, kernel.Table)); err != nil {
+			d.parts.Log.Error("the checks were refused", "reason", err)
+			return
+		}
+		d.targeted = true
+	}
+	old := d.plan.Load()
+	plan := Decide(Inputs{Config: c, Health: d.parts.Checker.Health(), Kernel: kernel.Table, Up: quorums(old)})
+	d.plan.Store(&plan)
+	if d.applied == 0 || !reflect.DeepEqual(d.wanted, plan.Wanted) {
+		d.applied = d.parts.Table.Want(plan.Wanted)
+		d.wanted = plan.Wanted
+	}
+	d.record(old, &plan)
+}
+
+// record tells the history what a decision changed.
+func (d *Director) record(old, plan *Plan) {
+	now := time.Now()
+	was := map[checker.ID]ServerPlan{}
+	up := quorums(old)
+	if old != nil {
+		for _, svc := range old.Services {
+			for _, s := range svc.Servers {
+				was[s.ID] = s
+			}
+		}
+	}
+	for _, svc := range plan.Services {
+		for _, s := range svc.Servers {
+			before, known := was[s.ID]
+			if known && before.Weight == s.Weight && before.Listed == s.Listed {
+				continue
+			}
+			e := event.Event{At: now, Kind: event.KindWeight, Service: s.ID.Service, RealServer: s.ID.RealServer, To: weightText(s), Reason: s.Why().Text}
+			if known {
+				e.From = weightText(before)
+			}
+			d.parts.Events.Record(e)
+		}
+		if before, known := up[svc.Name]; !known || before != svc.Up {
+			e := event.Event{At: now, Kind: event.KindQuorum, Service: svc.Name, To: quorumText(svc.Up), Reason: fmt.Sprintf("weight alive %d", svc.WeightAlive)}
+			if known {
+				e.From = quorumText(before)
+			}
+			d.parts.Events.Record(e)
+		}
+	}
+}
+
+func weightText(s ServerPlan) string {
+	if !s.Listed {
+		return "removed"
+	}
+	return fmt.Sprint(s.Weight)
+}
+
+func quorumText(up bool) string {
+	if up {
+		return "up"
+	}
+	return "down"
+}
+
+func quorums(p *Plan) map[string]bool {
+	up := map[string]bool{}
+	if p != nil {
+		for _, svc := range p.Services {
+			up[svc.Name] = svc.Up
+		}
+	}
+	return up
+}
+
+// pause waits, and tells whether the context lives on.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

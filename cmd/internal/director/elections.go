@@ -1,0 +1,172 @@
+package director
+
+// Elections starts, updates and ends one engine for each configured election.
+// An election runs in its own goroutine and waits for nothing here.
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"lvsd/config"
+	"lvsd/vrrp"
+)
+
+// Election is one VRRP engine, as the director needs it.
+type Election interface {
+	Run(ctx context.Context) error
+	Close() error
+	Update(vrrp.Config)
+	Status() vrrp.Status
+}
+
+// electorate holds the running elections. The loop alone changes it; status
+// readers come from other goroutines.
+type electorate struct {
+	open func(vrrp.Config) (Election, error)
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	running []*candidate // in the order of the file
+	tasks   sync.WaitGroup
+}
+
+// candidate is one election of this director.
+type candidate struct {
+	config  vrrp.Config
+	engine  Election
+	cancel  context.CancelFunc // nil before it was started
+	done    chan struct{}
+	follows *candidate // the same election with another interface or VRID, which ends first
+}
+
+// end stops a candidate; one that never ran only closes its sockets.
+func (c *candidate) end() {
+	if c.cancel != nil {
+		c.cancel()
+		return
+	}
+	c.engine.Close()
+	close(c.done)
+}
+
+// ElectionConfig is the engine's form of a configured election.
+func ElectionConfig(e config.Election) vrrp.Config {
+	return vrrp.Config{
+		Name:           e.Name,
+		Interface:      e.Interface,
+		VRID:           e.VRID,
+		Priority:       e.Priority,
+		AdvertInterval: e.AdvertInterval,
+		Preempt:        e.Preempt,
+		PreemptDelay:   e.PreemptDelay,
+		Addresses:      e.Addresses,
+		Excluded:       e.ExcludedAddresses,
+		Checksum:       checksums[e.Checksum],
+	}
+}
+
+var checksums = map[string]vrrp.Checksum{"rfc5798": vrrp.RFC5798, "rfc9568": vrrp.RFC9568}
+
+// prepare opens the sockets of the elections that are new or must restart,
+// and refuses when one cannot be had.
+func (el *electorate) prepare(_, next *config.Config) (Change, error) {
+	byName := map[string]*candidate{}
+	for _, c := range el.running {
+		byName[c.config.Name] = c
+	}
+	var coming []*candidate
+	var opened []*candidate
+	abort := func() {
+		for _, c := range opened {
+			c.engine.Close()
+		}
+	}
+	updates := map[*candidate]vrrp.Config{}
+	for _, e := range next.Elections {
+		want := ElectionConfig(e)
+		runs := byName[want.Name]
+		if runs != nil && !vrrp.NeedsRestart(runs.config, want) {
+			updates[runs] = want
+			coming = append(coming, runs)
+			continue
+		}
+		engine, err := el.open(want)
+		if err != nil {
+			abort()
+			return Change{}, fmt.Errorf("%s:%d:%d: vrrp %s: %w", next.File, e.Line, e.Col, e.Name, err)
+		}
+		c := &candidate{config: want, engine: engine, done: make(chan struct{}), follows: runs}
+		opened = append(opened, c)
+		coming = append(coming, c)
+	}
+	return Change{
+		Abort: abort,
+		Commit: func() {
+			stays := map[*candidate]bool{}
+			for _, c := range coming {
+				stays[c] = true
+				if want, ok := updates[c]; ok {
+					c.config = want
+					c.engine.Update(want)
+				}
+			}
+			for _, c := range el.running {
+				if !stays[c] {
+					c.end()
+				}
+			}
+			el.mu.Lock()
+			el.running = coming
+			el.mu.Unlock()
+		},
+	}, nil
+}
+
+// start runs the elections that do not run yet.
+func (el *electorate) start(ctx context.Context) {
+	for _, c := range el.running {
+		if c.cancel != nil {
+			continue
+		}
+		own, cancel := context.WithCancel(ctx)
+		c.cancel = cancel
+		before := c.follows
+		c.follows = nil
+		el.tasks.Go(func() {
+			defer close(c.done)
+			defer cancel()
+			if before != nil {
+				<-before.done // it gives its addresses up before this one looks
+			}
+			if err := c.engine.Run(own); err != nil {
+				el.log.Error("an election ended by itself, its addresses are given up", "vrrp", c.config.Name, "reason", err)
+			}
+		})
+	}
+}
+
+// close ends the elections that were opened and never started.
+func (el *electorate) close() {
+	for _, c := range el.running {
+		if c.cancel == nil {
+			c.end()
+		}
+	}
+}
+
+// wait returns when every election has given its addresses up.
+func (el *electorate) wait() { el.tasks.Wait() }
+
+// status reads all elections, in the order of the file.
+func (el *electorate) status() []vrrp.Status {
+	el.mu.Lock()
+	running := el.running
+	el.mu.Unlock()
+	out := make([]vrrp.Status, 0, len(running))
+	for _, c := range running {
+		out = append(out, c.engine.Status())
+	}
+	return out
+}

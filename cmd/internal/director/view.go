@@ -1,0 +1,39 @@
+package director
+
+import (
+	"context"
+	"time"
+
+	"lvsd/checker"
+	"lvsd/config"
+	"lvsd/ipvs"
+	"lvsd/vrrp"
+)
+
+// View is everything there is to show, each part as it was at one moment.
+type View struct {
+	At         time.Time
+	Config     *config.Config
+	LastReload Reload
+	Plan       Plan // empty until the kernel was read
+	Health     map[checker.ID]checker.Health
+	Kernel     ipvs.Snapshot
+	Elections  []vrrp.Status
+}
+
+// View reads the levels. It never waits for the loop; the kernel's counters are
+// at most a second old unless the context ends before they are read.
+func (d *Director) View(ctx context.Context) View {
+	v := View{
+		At:         time.Now(),
+		Config:     d.config.Load(),
+		LastReload: d.LastReload(),
+		Health:     d.parts.Checker.Health(),
+		Kernel:     d.parts.Table.Refresh(ctx),
+		Elections:  d.elections.status(),
+	}
+	if p := d.plan.Load(); p != nil {
+		v.Plan = *p
+	}
+	return v
+}

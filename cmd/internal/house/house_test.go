@@ -1,0 +1,216 @@
+// Package house holds the rules of docs/design.md that the compiler does not:
+// who may import whom, and what a file marked PURE may name.
+package house
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const root = "../../.."
+
+// leaves import none of each other and nothing under cmd/ (rule 1).
+var leaves = []string{"lvsd/config", "lvsd/checker", "lvsd/vrrp", "lvsd/ipvs"}
+
+// mustBePure are the files that the design names PURE: the marker cannot be
+// taken out of one of them quietly (rule 2).
+var mustBePure = []string{
+	"checker/gauge.go", "vrrp/packet.go", "vrrp/machine.go", "ipvs/diff.go", "cmd/internal/director/decide.go",
+	"config/*.go",
+}
+
+func TestLeavesImportNoneOfEachOther(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := 0
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath                         string
+			Imports, TestImports, XTestImports []string
+		}
+		if err := d.Decode(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		own := leafOf(p.ImportPath)
+		if own == "" {
+			continue
+		}
+		seen++
+		for _, i := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			if other := leafOf(i); other != "" && other != own || strings.HasPrefix(i, "lvsd/cmd/") {
+				t.Errorf("%s imports %s", p.ImportPath, i)
+			}
+		}
+	}
+	if seen < len(leaves) {
+		t.Errorf("found %d packages of the leaves, want at least %d", seen, len(leaves))
+	}
+}
+
+func leafOf(path string) string {
+	for _, l := range leaves {
+		if path == l || strings.HasPrefix(path, l+"/") {
+			return l
+		}
+	}
+	return ""
+}
+
+func TestPureFilesArePure(t *testing.T) {
+	marked := map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
+			return err
+		}
+		files := token.NewFileSet()
+		file, err := parser.ParseFile(files, path, nil, parser.ParseComments)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			return nil
+		}
+		if !isMarked(file) {
+			return nil
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		marked[name] = true
+		for _, offence := range offences(files, file) {
+			t.Error(offence)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pattern := range mustBePure {
+		names, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || len(names) == 0 {
+			t.Errorf("no file matches %s (%v)", pattern, err)
+		}
+		for _, n := range names {
+			rel, _ := filepath.Rel(root, n)
+			if !marked[rel] && !strings.HasSuffix(rel, "_test.go") {
+				t.Errorf("%s is not marked PURE", rel)
+			}
+		}
+	}
+}
+
+// TestOffencesAreFound feeds the finder one of each thing that it must find.
+func TestOffencesAreFound(t *testing.T) {
+	for _, code := range []string{
+		`import "os"`, `import "net"`, `import "log/slog"`, `import "sync"`, `import "sync/atomic"`, `import "context"`,
+		`import "time"; var x = time.Now()`, `import "time"; func f() { time.Sleep(1) }`, `import "time"; var t *time.Timer`,
+		`import clock "time"; var x = clock.Now()`,
+		`import "math/rand/v2"; var x = rand.Int()`,
+		`func f() { go f() }`, `var c chan int`, `func f() { select {} }`,
+	} {
+		files := token.NewFileSet()
+		file, err := parser.ParseFile(files, "x.go", "package x; "+code, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(offences(files, file)) == 0 {
+			t.Errorf("nothing found in %q", code)
+		}
+	}
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, "x.go", `package x
+import ("time"; "net/netip"; "math/rand/v2")
+func f(now time.Time, r *rand.Rand, a netip.Addr) time.Time { return now.Add(time.Duration(r.IntN(3)) * time.Second) }`, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := offences(files, file); len(found) != 0 {
+		t.Errorf("a pure file is accused: %v", found)
+	}
+}
+
+// isMarked looks for a line "PURE." in the comments above the package clause.
+func isMarked(file *ast.File) bool {
+	for _, group := range file.Comments {
+		if group.Pos() > file.Package {
+			break
+		}
+		if slices.Contains(strings.Split(group.Text(), "\n"), "PURE.") {
+			return true
+		}
+	}
+	return false
+}
+
+// forbidden packages carry a clock, a socket, a file, a lock or a logger.
+var forbidden = []string{"os", "net", "log", "sync", "syscall", "context", "io/ioutil", "crypto/rand",
+	"golang.org/x/sys", "golang.org/x/net", "github.com/vishvananda", "github.com/mdlayher", "github.com/moby"}
+
+// plainTime is what of package time is a value or a calculation.
+var plainTime = []string{"Duration", "Time", "Month", "Weekday", "Nanosecond", "Microsecond", "Millisecond", "Second", "Minute", "Hour",
+	"RFC3339", "RFC3339Nano", "DateTime", "DateOnly", "TimeOnly", "ParseDuration", "Parse", "Unix", "UnixMilli", "UTC", "Date"}
+
+// plainRand is what of math/rand uses a source that was handed in.
+var plainRand = []string{"Rand", "New", "NewPCG", "NewSource", "Source", "PCG", "ChaCha8", "NewChaCha8"}
+
+func offences(files *token.FileSet, file *ast.File) []string {
+	var found []string
+	say := func(at token.Pos, what string) { found = append(found, files.Position(at).String()+": "+what) }
+	limited := map[string][]string{} // by the name the file uses
+	for _, i := range file.Imports {
+		path, _ := strconv.Unquote(i.Path.Value)
+		name := filepath.Base(path)
+		if strings.HasPrefix(path, "math/rand") {
+			name = "rand"
+		}
+		if i.Name != nil {
+			name = i.Name.Name
+		}
+		switch {
+		case path == "net/netip":
+		case path == "time":
+			limited[name] = plainTime
+		case strings.HasPrefix(path, "math/rand"):
+			limited[name] = plainRand
+		default:
+			for _, f := range forbidden {
+				if path == f || strings.HasPrefix(path, f+"/") {
+					say(i.Pos(), "imports "+path)
+				}
+			}
+		}
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			say(n.Pos(), "starts a goroutine")
+		case *ast.ChanType:
+			say(n.Pos(), "names a channel")
+		case *ast.SelectStmt:
+			say(n.Pos(), "selects")
+		case *ast.SelectorExpr:
+			if x, ok := n.X.(*ast.Ident); ok && x.Obj == nil {
+				if plain, ok := limited[x.Name]; ok && !slices.Contains(plain, n.Sel.Name) {
+					say(n.Pos(), "names "+x.Name+"."+n.Sel.Name)
+				}
+			}
+		}
+		return true
+	})
+	return found
+}

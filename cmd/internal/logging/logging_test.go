@@ -1,0 +1,57 @@
+package logging
+
+import (
+	"strings"
+	"sync"
+	"testing"
+)
+
+// stuck is a terminal that nobody reads until it is let go.
+type stuck struct {
+	letGo chan struct{}
+	mu    sync.Mutex
+	text  strings.Builder
+}
+
+func (s *stuck) Write(p []byte) (int, error) {
+	<-s.letGo
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+// TestAStuckReaderDelaysNobody writes more lines than there is room for: the
+// test would hang if a line waited. What was lost is said.
+func TestAStuckReaderDelaysNobody(t *testing.T) {
+	out := &stuck{letGo: make(chan struct{})}
+	log := New(out, "text")
+	for i := range 2 * queue {
+		log.Info("line", "number", i)
+	}
+	close(out.letGo)
+	log.Close()
+	text := out.text.String()
+	if !strings.Contains(text, "number=0\n") || !strings.Contains(text, "log lines dropped") {
+		t.Errorf("neither the first line nor the loss is told: %.200s", text)
+	}
+	log.Info("after the end") // must neither panic nor hang
+	log.Close()
+}
+
+func TestLevelAndFormat(t *testing.T) {
+	out := &stuck{letGo: make(chan struct{})}
+	close(out.letGo)
+	log := New(out, "json")
+	log.Debug("hidden")
+	if err := log.SetLevel("debug"); err != nil {
+		t.Fatal(err)
+	}
+	log.Debug("shown")
+	if err := log.SetLevel("loud"); err == nil {
+		t.Error("an unknown level is accepted")
+	}
+	log.Close()
+	if text := out.text.String(); strings.Contains(text, "hidden") || !strings.Contains(text, `"msg":"shown"`) {
+		t.Errorf("%s", text)
+	}
+}

@@ -1,0 +1,214 @@
+// Package metrics shows the daemon's state to Prometheus: one collector that
+// reads one view for each scrape, and the histograms that the leaves feed. It
+// never keeps a series of its own for something that is gone.
+package metrics
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"lvsd/checker"
+	"lvsd/cmd/internal/director"
+	"lvsd/ipvs"
+	"lvsd/vrrp"
+)
+
+// Metrics is the registry with the series that events feed. Everything else is
+// read from the view at each scrape.
+type Metrics struct {
+	registry *prometheus.Registry
+	timerLag prometheus.Histogram
+	checkLag prometheus.Histogram
+}
+
+// lagBuckets reach from a tenth of a millisecond, where a healthy machine is,
+// to seconds, where elections are lost.
+var lagBuckets = []float64{.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}
+
+// New makes the registry.
+func New(version, commit string) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		timerLag: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "lvsd_vrrp_timer_lag_seconds", Help: "How late the elections' timers were served.", Buckets: lagBuckets}),
+		checkLag: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "lvsd_check_lag_seconds", Help: "How much later than due the probes were started.", Buckets: lagBuckets}),
+	}
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "lvsd_build_info", Help: "1, with the version in the labels."}, []string{"version", "commit", "go_version"})
+	build.WithLabelValues(version, commit, runtime.Version()).Set(1)
+	m.registry.MustRegister(build, m.timerLag, m.checkLag,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// ObserveTimerLag counts how late an election's timer was served.
+func (m *Metrics) ObserveTimerLag(d time.Duration) { m.timerLag.Observe(d.Seconds()) }
+
+// ObserveCheckLag counts how late a probe was started.
+func (m *Metrics) ObserveCheckLag(d time.Duration) { m.checkLag.Observe(d.Seconds()) }
+
+// Watch adds the series of the daemon's state.
+func (m *Metrics) Watch(view func(context.Context) director.View) {
+	m.registry.MustRegister(collector{view})
+}
+
+// Handler answers scrapes, two at once at most.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 2, Timeout: scrapeLimit})
+}
+
+// scrapeLimit is Prometheus's default scrape_timeout; refreshLimit what of it
+// fresh counters may take, a kernel that does not answer must not take the
+// other series away.
+const (
+	scrapeLimit  = 10 * time.Second
+	refreshLimit = time.Second
+)
+
+// collector turns a view into series.
+type collector struct {
+	view func(context.Context) director.View
+}
+
+func (c collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range all {
+		ch <- d
+	}
+}
+
+// Collect emits one view.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), refreshLimit)
+	defer cancel()
+	v := c.view(ctx)
+	e := emitter{ch}
+	e.config(v)
+	for _, s := range v.Elections {
+		e.election(s)
+	}
+	for i, p := range v.Plan.Services {
+		e.service(v, v.Config.Services[i].Quorum, p)
+	}
+	e.ipvs(v.Kernel)
+}
+
+type emitter struct{ ch chan<- prometheus.Metric }
+
+func (e emitter) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	e.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (e emitter) counter(d *prometheus.Desc, v uint64, labels ...string) {
+	e.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+func (e emitter) config(v director.View) {
+	e.gauge(configInfo, 1, v.Config.Hash)
+	e.gauge(reloadOK, truth(v.LastReload.Err == nil))
+	e.gauge(reloadTime, seconds(v.LastReload.LastSuccess))
+}
+
+var states = []vrrp.State{vrrp.Init, vrrp.Backup, vrrp.Master, vrrp.Fault}
+
+func (e emitter) election(s vrrp.Status) {
+	for _, state := range states {
+		e.gauge(vrrpState, truth(s.State == state), s.Name, string(state))
+	}
+	e.gauge(vrrpPriority, float64(s.Priority), s.Name)
+	for t, n := range s.Transitions {
+		e.counter(vrrpTransitions, n, s.Name, string(t.To), t.Reason)
+	}
+	e.counter(vrrpSent, s.AdvertsSent, s.Name)
+	e.counter(vrrpReceived, s.AdvertsReceived, s.Name)
+	for reason, n := range s.Dropped {
+		e.counter(vrrpDropped, n, s.Name, reason)
+	}
+	e.gauge(vrrpContested, truth(s.Contested), s.Name)
+	e.gauge(vrrpLastAdvert, seconds(s.LastAdvert), s.Name)
+	e.counter(vrrpAnnouncements, s.Announcements, s.Name)
+}
+
+func (e emitter) service(v director.View, quorum int, p director.ServicePlan) {
+	e.gauge(serviceUp, truth(p.Up), p.Name)
+	e.gauge(serviceAlive, float64(p.WeightAlive), p.Name)
+	e.gauge(serviceQuorum, float64(quorum), p.Name)
+	kernel, stats := v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key]
+	e.counters(serviceCounters, stats.Counters, p.Name)
+	for _, s := range p.Servers {
+		name := s.Address.String()
+		e.gauge(serverUp, truth(s.Verdict == checker.Up), p.Name, name)
+		e.gauge(serverConfigured, float64(s.Configured), p.Name, name)
+		e.gauge(serverDraining, truth(s.Draining()), p.Name, name)
+		// A server that is out of the kernel's table takes as little as one
+		// of weight 0: one series says both.
+		e.gauge(serverWeight, float64(kernel.Destinations[s.Address].Weight), p.Name, name)
+		d := stats.Destinations[s.Address]
+		e.gauge(serverActive, float64(d.Active), p.Name, name)
+		e.gauge(serverInactive, float64(d.Inactive), p.Name, name)
+		e.gauge(serverPersistent, float64(d.Persistent), p.Name, name)
+		e.counters(serverCounters, d.Counters, p.Name, name)
+		e.checks(v.Health[s.ID], p.Name, name)
+	}
+}
+
+// checks adds up a server's checks: the labels name servers, not checks.
+func (e emitter) checks(h checker.Health, labels ...string) {
+	totals := map[checker.Reason]uint64{}
+	var newest checker.Result
+	for _, c := range h.Checks {
+		for reason, n := range c.Totals.All() {
+			totals[reason] += n
+		}
+		if c.Last.At.After(newest.At) {
+			newest = c.Last
+		}
+	}
+	for reason, n := range totals {
+		e.counter(checksTotal, n, append(labels[:2:2], string(reason))...)
+	}
+	if !newest.At.IsZero() {
+		e.gauge(checkDuration, newest.Took.Seconds(), labels...)
+	}
+}
+
+func (e emitter) counters(d counterDescs, c ipvs.Counters, labels ...string) {
+	e.counter(d.connections, c.Connections, labels...)
+	e.counter(d.packetsIn, c.PacketsIn, labels...)
+	e.counter(d.packetsOut, c.PacketsOut, labels...)
+	e.counter(d.bytesIn, c.BytesIn, labels...)
+	e.counter(d.bytesOut, c.BytesOut, labels...)
+}
+
+func (e emitter) ipvs(k ipvs.Snapshot) {
+	e.gauge(ipvsUp, truth(k.Up))
+	e.gauge(ipvsResync, seconds(k.At))
+	e.gauge(ipvsForeign, float64(k.Foreign))
+	for kind, n := range k.Drift {
+		e.counter(ipvsDrift, n, kind)
+	}
+	for op, n := range k.Operations {
+		e.counter(ipvsOperations, n, op.Op, op.Result)
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// seconds is a moment as Prometheus writes it; 0 for "never".
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixNano()) / 1e9
+}

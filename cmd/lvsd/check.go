@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/host"
+)
+
+func checkCommand(o *options) *cobra.Command {
+	var asJSON, onHost bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Test the configuration file",
+		Long:  "Tests the configuration file for every director in it and prints every mistake\nwith its place. It touches nothing and needs no rights. With --host it also\nlooks at this machine: interfaces, IPVS, schedulers, sysctls, rights.",
+		Args:  cobra.NoArgs,
+		RunE: works(func(*cobra.Command, []string) error {
+			v := check(o, onHost)
+			if asJSON {
+				if err := printJSON(v); err != nil {
+					return err
+				}
+			} else {
+				v.print()
+			}
+			if !v.OK {
+				return exitCode(exitFailed)
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&onHost, "host", false, "look at this machine too")
+	return cmd
+}
+
+// checked is the outcome of a check.
+type checked struct {
+	File     string   `json:"file"`
+	OK       bool     `json:"ok"`
+	Hash     string   `json:"hash,omitempty"`
+	Errors   []string `json:"errors"`
+	Warnings []string `json:"warnings"`
+}
+
+func check(o *options, onHost bool) checked {
+	v := checked{File: o.file, Errors: []string{}, Warnings: []string{}}
+	file, err := o.readFile()
+	if err != nil {
+		v.Errors = append(v.Errors, api.Lines(err)...)
+		return v
+	}
+	v.Hash = file.Hash
+	for _, w := range file.Warnings {
+		v.Warnings = append(v.Warnings, w.Error())
+	}
+	if onHost {
+		if c, err := o.load(); err != nil {
+			v.Errors = append(v.Errors, api.Lines(err)...)
+		} else {
+			mistakes, warnings := host.Check(c)
+			for _, m := range mistakes {
+				v.Errors = append(v.Errors, m.Error())
+			}
+			v.Warnings = append(v.Warnings, warnings...)
+		}
+	}
+	v.OK = len(v.Errors) == 0
+	return v
+}
+
+func (v checked) print() {
+	for _, e := range v.Errors {
+		fmt.Fprintln(os.Stderr, e)
+	}
+	for _, w := range v.Warnings {
+		fmt.Fprintln(os.Stderr, w, "(warning)")
+	}
+	if v.OK {
+		fmt.Printf("%s: good, configuration %s\n", v.File, v.Hash)
+	}
+}

@@ -1,0 +1,97 @@
+// Command lvsd is a director for Linux Virtual Server: election, health checks
+// and the kernel's IPVS table in one daemon, and the commands to ask it.
+// This file only wires: one file a command holds the rest.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+// Exit codes of every command.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// defaultFile is read when no -c names another.
+const defaultFile = "/etc/lvsd/lvsd.toml"
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run executes one command line and answers the exit code.
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	defer stop()
+	root := rootCommand()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var code exitCode
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &code):
+		return int(code)
+	case errors.As(err, new(failure)):
+		fmt.Fprintf(os.Stderr, "lvsd: %v\n", err)
+		return exitFailed
+	default:
+		// What cobra itself refuses: an unknown command, flag or argument.
+		fmt.Fprintf(os.Stderr, "lvsd: %v\nTry: lvsd --help\n", err)
+		return exitUsage
+	}
+}
+
+// failure is an error of the work, not of the command line.
+type failure struct{ error }
+
+func (f failure) Unwrap() error { return f.error }
+
+// exitCode is an error that was already told.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+// options are the flags that every command has.
+type options struct {
+	file     string
+	director string
+}
+
+func rootCommand() *cobra.Command {
+	var o options
+	root := &cobra.Command{
+		Use:           "lvsd",
+		Short:         "A director for Linux Virtual Server",
+		Long:          "lvsd elects the director that holds the virtual addresses (VRRP), checks the\nreal servers and keeps the kernel's IPVS table at what the configuration and\nthe checks say.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = cmd.Help()
+			return exitCode(exitUsage)
+		},
+	}
+	root.PersistentFlags().StringVarP(&o.file, "config", "c", defaultFile, "the configuration `FILE`")
+	root.PersistentFlags().StringVar(&o.director, "director", "", "the `NAME` of this director in the file (default: the host name)")
+	root.AddCommand(runCommand(&o), checkCommand(&o), statusCommand(&o), reloadCommand(&o), versionCommand())
+	return root
+}
+
+// works wraps a command's function: its errors are failures, not wrong usage.
+func works(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		err := f(cmd, args)
+		if err == nil || errors.As(err, new(exitCode)) {
+			return err
+		}
+		return failure{err}
+	}
+}

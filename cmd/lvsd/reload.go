@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func reloadCommand(o *options) *cobra.Command {
+	var asJSON bool
+	var socket string
+	cmd := &cobra.Command{
+		Use:   "reload",
+		Short: "Make the daemon reload its configuration, and print the verdict",
+		Long:  "Asks the daemon to read its configuration file again, waits until it runs in the\nkernel or was refused, and prints which. A refused file changes nothing.",
+		Args:  cobra.NoArgs,
+		RunE: works(func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), reloadLimit)
+			defer cancel()
+			v, err := o.client(socket).Reload(ctx)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				if err := printJSON(v); err != nil {
+					return err
+				}
+			} else if v.OK {
+				fmt.Printf("reloaded, configuration %s runs\n", v.Hash)
+			} else {
+				for _, e := range v.Errors {
+					fmt.Fprintln(os.Stderr, e)
+				}
+				fmt.Fprintf(os.Stderr, "refused, configuration %s goes on\n", v.Hash)
+			}
+			if !v.OK {
+				return exitCode(exitFailed)
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	socketFlag(cmd, &socket)
+	return cmd
+}
+
+// reloadLimit is how long a verdict may take: parsing a very large file and
+// writing all of it into the kernel takes seconds.
+const reloadLimit = time.Minute
+
+func socketFlag(cmd *cobra.Command, socket *string) {
+	cmd.Flags().StringVar(socket, "socket", "", "the daemon's control socket (default: the configuration's)")
+}

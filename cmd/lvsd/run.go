@@ -1,0 +1,233 @@
+package main
+
+// lvsd run: the daemon. It loads, builds the leaves, runs them, and hands over
+// when it is told to stop.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"lvsd/checker"
+	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/event"
+	"lvsd/cmd/internal/host"
+	"lvsd/cmd/internal/logging"
+	"lvsd/cmd/internal/metrics"
+	"lvsd/cmd/internal/state"
+	"lvsd/config"
+	"lvsd/ipvs"
+	"lvsd/vrrp"
+)
+
+func runCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon in the foreground",
+		Long:  "Runs the daemon in the foreground and logs to stderr. SIGHUP reloads the\nconfiguration; SIGTERM and SIGINT hand over to the peer and stop.",
+		Args:  cobra.NoArgs,
+		RunE: works(func(cmd *cobra.Command, _ []string) error {
+			return runDaemon(cmd.Context(), o)
+		}),
+	}
+}
+
+func runDaemon(ctx context.Context, o *options) error {
+	c, err := o.load()
+	if err != nil {
+		return refused(err)
+	}
+	log := logging.New(os.Stderr, c.Global.LogFormat)
+	defer log.Close()
+	d, err := build(c, o, log)
+	if err != nil {
+		return refused(err)
+	}
+	defer d.close()
+	return d.run(ctx)
+}
+
+// refused prints every reason for not starting on a line of its own.
+func refused(err error) error {
+	for _, line := range api.Lines(err) {
+		fmt.Fprintf(os.Stderr, "lvsd: %s\n", line)
+	}
+	return exitCode(exitFailed)
+}
+
+// daemon is the leaves and what ties them together.
+type daemon struct {
+	log        *logging.Log
+	events     *event.Recorder
+	state      *state.Dir
+	kernel     ipvs.Kernel
+	reconciler *ipvs.Reconciler
+	checker    *checker.Engine
+	director   *director.Director
+	server     *api.Server
+	onStop     string
+}
+
+// build opens everything that a start can be refused for. When it fails it
+// says all that is missing and leaves nothing behind.
+func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error) {
+	d := &daemon{log: log, events: &event.Recorder{Log: log.Logger}}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	if d.state, err = state.Open(c.Global.StateDir); err != nil {
+		return nil, err
+	}
+	if d.kernel, err = ipvs.OpenKernel(); err != nil {
+		err = errors.Join(append([]error{err}, host.Interfaces(c)...)...)
+		return nil, err
+	}
+	version, commit := buildVersion()
+	m := metrics.New(version, commit)
+	wake := func() { d.director.Wake() }
+	d.reconciler = ipvs.NewReconciler(d.kernel, ipvs.Options{
+		Log: log.Logger, Ledger: d.state.Ledger(), Wake: wake, OnChange: d.tableChanged,
+	})
+	d.checker = checker.New(checker.Options{
+		Log: log.Logger, Wake: wake, ObserveLag: m.ObserveCheckLag, OnChange: d.healthChanged,
+	})
+	d.server = &api.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: version, Started: time.Now()}
+	d.director = director.New(director.Parts{
+		Log:     log.Logger,
+		Events:  d.events,
+		Table:   d.reconciler,
+		Checker: d.checker,
+		OpenElection: func(e vrrp.Config) (director.Election, error) {
+			return vrrp.Open(e, vrrp.Options{Log: log.Logger, OnEvent: d.electionChanged, ObserveLag: m.ObserveTimerLag})
+		},
+		Participants: []director.Participant{restartOnly, schedulers, d.server.PreparePublic, d.settings},
+		Load:         o.load,
+	})
+	d.server.Daemon = d.director
+	m.Watch(d.director.View)
+	if err = d.director.Prepare(c); err != nil {
+		return nil, err
+	}
+	if err = d.server.OpenControl(c.Global.ControlSocket, c.Global.ControlGroup); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// run works until the context ends: then the elections hand over, and the
+// table is kept or removed as the configuration says.
+func (d *daemon) run(ctx context.Context) error {
+	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "running", Reason: "start"})
+	tasks, ctx := errgroup.WithContext(ctx)
+	for _, task := range []func(context.Context) error{d.reconciler.Run, d.checker.Run, d.director.Run, d.server.Run, d.reloadOnHangup} {
+		tasks.Go(func() error { return task(ctx) })
+	}
+	err := tasks.Wait()
+	if d.onStop == "remove" {
+		limit, cancel := context.WithTimeout(context.Background(), removeLimit)
+		defer cancel()
+		if e := d.reconciler.Remove(limit); e != nil {
+			err = errors.Join(err, fmt.Errorf("failed to remove our services from the kernel: %w", e))
+		}
+	}
+	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "stopped", Reason: "told to stop"})
+	return err
+}
+
+// removeLimit bounds on_stop = "remove": a kernel that does not answer does
+// not keep the daemon from ending.
+const removeLimit = 10 * time.Second
+
+// close gives back what build opened.
+func (d *daemon) close() {
+	if d.server != nil {
+		d.server.Close()
+	}
+	if d.director != nil {
+		d.director.Close()
+	}
+	if d.kernel != nil {
+		d.kernel.Close()
+	}
+	if d.state != nil {
+		d.state.Close()
+	}
+}
+
+// reloadOnHangup reloads at each SIGHUP.
+func (d *daemon) reloadOnHangup(ctx context.Context) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, unix.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangups:
+			_ = d.director.Reload(ctx) // its verdict is logged, recorded and shown
+		}
+	}
+}
+
+func (d *daemon) healthChanged(c checker.Change) {
+	d.events.Record(event.Event{At: c.At, Kind: event.KindHealth, Service: c.ID.Service, RealServer: c.ID.RealServer,
+		From: c.From.String(), To: c.To.String(), Reason: c.Cause})
+}
+
+func (d *daemon) electionChanged(e vrrp.Event) {
+	d.events.Record(event.Event{At: e.At, Kind: event.KindVRRP, VRRP: e.Name, From: string(e.From), To: string(e.To), Reason: e.Detail})
+}
+
+func (d *daemon) tableChanged(c ipvs.Change) {
+	e := event.Event{At: c.At, Kind: event.KindIPVS, Reason: c.Kind + " " + c.What, From: c.From, To: c.To}
+	if c.Err != nil {
+		e.Reason += ": " + c.Err.Error()
+	}
+	d.events.Record(e)
+}
+
+// restartOnly refuses what a reload cannot change.
+func restartOnly(old, next *config.Config) (director.Change, error) {
+	if old == nil {
+		return director.Change{}, nil
+	}
+	for _, key := range []struct{ name, old, next string }{
+		{"state_dir", old.Global.StateDir, next.Global.StateDir},
+		{"control_socket", old.Global.ControlSocket, next.Global.ControlSocket},
+		{"control_group", old.Global.ControlGroup, next.Global.ControlGroup},
+		{"log_format", old.Global.LogFormat, next.Global.LogFormat},
+	} {
+		if key.old != key.next {
+			return director.Change{}, fmt.Errorf("%s: global.%s: changes with a restart only (running: %q, file: %q)", next.File, key.name, key.old, key.next)
+		}
+	}
+	return director.Change{}, nil
+}
+
+// schedulers refuses a scheduler that this kernel lacks.
+func schedulers(_, next *config.Config) (director.Change, error) {
+	return director.Change{}, errors.Join(host.Schedulers(next)...)
+}
+
+// settings takes up what the daemon itself does: the log level, and what
+// becomes of the kernel's table when it stops.
+func (d *daemon) settings(_, next *config.Config) (director.Change, error) {
+	if err := new(slog.LevelVar).UnmarshalText([]byte(next.Global.LogLevel)); err != nil {
+		return director.Change{}, err
+	}
+	return director.Change{Commit: func() {
+		_ = d.log.SetLevel(next.Global.LogLevel) // was just tried
+		d.onStop = next.IPVS.OnStop
+	}}, nil
+}

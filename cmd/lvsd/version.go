@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/ipvs"
+)
+
+// version and commit are set by the build.
+var version, commit string
+
+// buildVersion answers the version and commit of this binary. A build without
+// the Makefile still knows its commit from the Go toolchain.
+func buildVersion() (v, c string) {
+	v, c = version, commit
+	if v == "" {
+		v = "devel"
+	}
+	if c == "" {
+		c = "unknown"
+		if info, ok := debug.ReadBuildInfo(); ok {
+			for _, s := range info.Settings {
+				if s.Key == "vcs.revision" {
+					c = s.Value
+				}
+			}
+		}
+	}
+	return v, c
+}
+
+func versionCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Print the version, the commit and the kernel's IPVS version",
+		Args:  cobra.NoArgs,
+		RunE: works(func(*cobra.Command, []string) error {
+			v, c := buildVersion()
+			kernel := kernelVersion()
+			if asJSON {
+				return printJSON(map[string]string{"version": v, "commit": c, "go_version": runtime.Version(), "ipvs": kernel})
+			}
+			fmt.Printf("lvsd %s (commit %s, %s)\nkernel IPVS: %s\n", v, c, runtime.Version(), kernel)
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// kernelVersion answers the kernel's IPVS version, or why it is not known.
+func kernelVersion() string {
+	k, err := ipvs.OpenKernel()
+	if err != nil {
+		return fmt.Sprintf("not known: %v", err)
+	}
+	defer k.Close()
+	info, err := k.Info()
+	if err != nil {
+		return fmt.Sprintf("not known: %v", err)
+	}
+	return info.Version
+}
