@@ -5,18 +5,140 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/BurntSushi/toml"
 )
 
+// maxDirectors is far above the two that share a file.
+const maxDirectors = 64
+
 // Parse reads the text of a configuration file. The name is for messages only.
-// The error is Errors: every mistake of the file, sorted by position.
+// The error is Errors: every mistake of the file, sorted by position. Where
+// the text is no TOML that is the first mistake alone, since nothing after it
+// can be trusted.
+//
+// Time and memory are bounded: texts over 16 MiB, or nested deeper than 64
+// levels, are refused before they are parsed.
 func Parse(name string, text []byte) (*File, error) {
-	return nil, Errors{{File: name, Position: Position{1, 1}, Message: "not written yet"}}
+	r := &reader{file: name, patterns: map[string]string{}}
+	if len(text) > maxText {
+		r.fail(Position{1, 1}, nil, "too large: %d bytes, at most %d MiB are read", len(text), maxText>>20)
+		return nil, Errors(r.errors)
+	}
+	document, places := r.decode(string(text))
+	if document == nil {
+		return nil, Errors(r.errors)
+	}
+	r.directors = directorNames(document)
+	root := r.table(document, places, rootTable, nil)
+	f := r.build(root)
+	if len(r.errors) > 0 {
+		r.errors = sorted(r.errors)
+		if r.more > 0 {
+			last := r.errors[len(r.errors)-1]
+			last.Path, last.Message = "", fmt.Sprintf("and %d more mistakes, not listed", r.more)
+			r.errors = append(r.errors, last)
+		}
+		return nil, Errors(r.errors)
+	}
+	sum := sha256.Sum256(text)
+	f.Hash = hex.EncodeToString(sum[:])[:16]
+	for _, c := range f.configs {
+		c.Hash = f.Hash
+	}
+	f.Warnings = sorted(r.warnings)
+	return f, nil
 }
 
-// For gives the configuration of one director. A file that names no director
-// is good for any. The error names the directors in the file.
+// decode parses TOML into maps, and finds the place of everything in them. The
+// map is nil when the text is refused, which has been noted then.
+func (r *reader) decode(text string) (document map[string]any, places *node) {
+	places, limit, at := scan(text)
+	if limit != "" {
+		r.fail(at, nil, "%s", limit)
+		return nil, nil
+	}
+	// The library panics on what it thinks impossible. A text must not end
+	// the daemon.
+	defer func() {
+		if p := recover(); p != nil {
+			r.fail(Position{1, 1}, nil, "not valid TOML: %v", p)
+			document = nil
+		}
+	}()
+	if _, err := toml.Decode(text, &document); err != nil {
+		r.syntax(text, err)
+		return nil, nil
+	}
+	if document == nil {
+		document = map[string]any{}
+	}
+	return document, places
+}
+
+// syntax notes the library's complaint. Its line is that of the end of a
+// string of several lines, and its column counts bytes: only the offset is
+// used.
+func (r *reader) syntax(text string, err error) {
+	var pe toml.ParseError
+	if !errors.As(err, &pe) {
+		r.fail(Position{1, 1}, nil, "not valid TOML: %v", err)
+		return
+	}
+	at := place(text, pe.Position.Start+bom(text))
+	message := "not valid TOML: " + pe.Message
+	if strings.HasSuffix(pe.Message, "has already been defined.") {
+		message = "defined twice: leave one out"
+	}
+	if len(r.errors) < maxErrors {
+		r.errors = append(r.errors, Error{r.file, at, strings.ToValidUTF8(pe.LastKey, "\uFFFD"), strings.ToValidUTF8(message, "\uFFFD")})
+	}
+}
+
+// build makes the File, with a Config for every director.
+func (r *reader) build(root *record) *File {
+	f := &File{Name: r.file, Directors: buildDirectors(root), configs: map[string]*Config{}}
+	if len(f.Directors) > maxDirectors {
+		root.complain("director", "%d directors are more than the %d that can share a file", len(f.Directors), maxDirectors)
+		return f
+	}
+	if !root.set("vrrp") && !root.set("virtual_service") && len(r.errors) == 0 {
+		// A file cut short by a full disk must not take every service away.
+		r.fail(Position{1, 1}, nil, "has neither [[vrrp]] nor [[virtual_service]]: there is nothing to do")
+	}
+	services := buildServices(root)
+	names := []string{""}
+	if len(r.directors) > 0 {
+		names = r.directors
+	}
+	for i, name := range names {
+		c := &Config{
+			Director:  name,
+			Directors: f.Directors,
+			File:      r.file,
+			Global:    buildGlobal(root.child("global").of(name)),
+			IPVS:      buildIPVS(root.child("ipvs").of(name)),
+			Services:  services,
+		}
+		var taken electionSet
+		c.Elections, taken = buildElections(root, name)
+		if i == 0 {
+			uncovered(root, services, taken, len(f.Directors))
+		}
+		f.configs[name] = c
+	}
+	samePriority(root, f.Directors)
+	return f
+}
+
+// For gives the configuration of one director, which is only to be read. A
+// file that names no director is good for any. The error names the directors
+// in the file.
 func (f *File) For(director string) (*Config, error) {
 	if len(f.Directors) == 0 {
 		c := *f.configs[""]

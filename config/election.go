@@ -1,0 +1,143 @@
+// This file builds the elections and holds them against each other: one VRID
+// an interface, one election an address. It never knows whether an interface
+// exists.
+//
+// PURE.
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// vrid is what must be one election's on a LAN.
+type vrid struct {
+	iface string
+	id    int64
+}
+
+// electionSet is what the elections of one director have taken so far.
+type electionSet struct {
+	names     map[string]Position
+	vrids     map[vrid]Position
+	addresses map[netip.Addr]Position
+}
+
+// buildElections makes the elections of one director.
+func buildElections(root *record, director string) ([]Election, electionSet) {
+	taken := electionSet{map[string]Position{}, map[vrid]Position{}, map[netip.Addr]Position{}}
+	var all []Election
+	for _, c := range root.records("vrrp") {
+		all = append(all, buildElection(c.of(director), &taken))
+	}
+	return all, taken
+}
+
+// buildElection makes one election.
+func buildElection(c *record, taken *electionSet) Election {
+	e := Election{
+		Name:           c.str("name"),
+		Interface:      c.str("interface"),
+		VRID:           uint8(c.num("virtual_router_id")),
+		Priority:       uint8(c.num("priority")),
+		AdvertInterval: c.duration("advert_interval"),
+		Preempt:        c.flag("preempt"),
+		PreemptDelay:   c.duration("preempt_delay"),
+		Checksum:       c.str("checksum"),
+		Position:       c.at,
+	}
+	if c.good("name") {
+		c.name("election", e.Name, taken.names)
+	}
+	if c.good("interface") {
+		if complaint := interfaceComplaint(e.Interface); complaint != "" {
+			c.complain("interface", "%s", complaint)
+		} else if c.good("virtual_router_id") {
+			c.oneVRID(vrid{e.Interface, int64(e.VRID)}, taken.vrids)
+		}
+	}
+	// RFC 9568 §5.2.7: the advert carries the interval in centiseconds.
+	if d := e.AdvertInterval; d%(10*time.Millisecond) != 0 {
+		c.complain("advert_interval", "must be whole hundredths of a second, which is what an advert carries, not %s", d)
+	}
+	if e.Priority == 255 && c.good("priority") {
+		c.doubt("priority", "255 is for a host that owns the addresses: it takes over at once when it starts, whoever is master, and preempt does not apply (RFC 9568 §6.4.1); 254 is the highest that elects")
+	}
+	if e.PreemptDelay > 0 && !e.Preempt {
+		c.doubt("preempt_delay", "does nothing with preempt = false")
+	}
+	e.Addresses = c.electionAddresses("addresses", taken.addresses)
+	e.ExcludedAddresses = c.electionAddresses("excluded_addresses", taken.addresses)
+	switch n := len(c.words("addresses")); {
+	case n == 0 && c.good("addresses"):
+		c.complain("addresses", "must hold at least one address")
+	case n > 255: // RFC 9568 §5.2.5: a count of 8 bits
+		c.complain("addresses", "must hold at most 255 addresses, which is what an advert can count, not %d: move the others to excluded_addresses", n)
+	}
+	return e
+}
+
+// oneVRID refuses a second election with the same virtual router on a LAN.
+func (c *record) oneVRID(v vrid, taken map[vrid]Position) {
+	at, _ := c.where("virtual_router_id")
+	if first, twice := taken[v]; twice {
+		c.complain("virtual_router_id", "%d is in use on %s by the election at line %d already", v.id, v.iface, first.Line)
+		return
+	}
+	taken[v] = at
+}
+
+// electionAddresses reads a list of addresses, none of which may be in another
+// election or twice in this one.
+func (c *record) electionAddresses(name string, taken map[netip.Addr]Position) []netip.Prefix {
+	var all []netip.Prefix
+	for i, s := range c.words(name) {
+		at, where := c.item(name, i)
+		p, complaint := prefix(s)
+		if complaint == "" && !p.Addr().Is4() {
+			complaint = "IPv6 elections are not supported yet: leave it out"
+		}
+		if complaint == "" && p.Addr().IsLoopback() {
+			complaint = p.Addr().String() + " is this host's own, and cannot move"
+		}
+		first, twice := taken[p.Addr()]
+		if complaint == "" && twice {
+			complaint = fmt.Sprintf("%s is in an election at line %d already", p.Addr(), first.Line)
+		}
+		if complaint != "" {
+			c.fail(at, where, "%s", complaint)
+			continue
+		}
+		taken[p.Addr()] = at
+		if p.Bits() < p.Addr().BitLen() {
+			c.warn(at, where, "the prefix /%d also brings a route to %s, and may make the address a source of the director's own connections: /%d is safer",
+				p.Bits(), p.Masked(), p.Addr().BitLen())
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// samePriority warns of two directors between whom only their addresses
+// decide.
+func samePriority(root *record, directors []Director) {
+	for _, c := range root.records("vrrp") {
+		if !c.good("priority") {
+			continue
+		}
+		first := map[int64]string{}
+		for _, d := range directors {
+			v := c.of(d.Name)
+			if !v.flag("preempt") {
+				continue // whoever is master stays it: no order is a choice, too
+			}
+			p := v.num("priority")
+			if other, same := first[p]; same {
+				v.doubt("priority", "%s and %s both have %d: which of them is master depends on who was first, or on the higher address; give each its own", other, d.Name, p)
+				break
+			}
+			first[p] = d.Name
+		}
+	}
+}

@@ -1,0 +1,393 @@
+// This file measures what the TOML library decoded by the schema: unknown and
+// missing keys, types, ranges, choices, values that differ between directors,
+// keys that do not work yet. What comes out are records: every key of a table
+// with a value of the right Go type, and the place of it. It never judges one
+// key by another; that is done where the records are built into a Config.
+//
+// PURE.
+package config
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxErrors is how many mistakes are listed. A file of rubbish must not bring
+// forth more text than anybody reads.
+const maxErrors = 1000
+
+const notYet = "not supported yet: leave it out"
+
+// reader collects what is wrong with one file.
+type reader struct {
+	file      string
+	directors []string // as far as they can be read
+	errors    []Error
+	warnings  []Error
+	more      int // mistakes beyond maxErrors
+	patterns  map[string]string
+}
+
+// path is the way to a table or key, from the inside out.
+type path struct {
+	up    *path
+	name  string
+	index int // of an array element; -1 for a key
+}
+
+func (p *path) key(name string) *path { return &path{up: p, name: name, index: -1} }
+func (p *path) item(i int) *path      { return &path{up: p, index: i} }
+
+// String writes the path as the user would: virtual_service[0].real_servers[1].
+func (p *path) String() string {
+	var parts []*path
+	for ; p != nil; p = p.up {
+		parts = append(parts, p)
+	}
+	var b strings.Builder
+	for _, p := range slices.Backward(parts) {
+		if p.index >= 0 {
+			fmt.Fprintf(&b, "[%d]", p.index)
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		if plain(p.name) {
+			b.WriteString(p.name)
+		} else {
+			b.WriteString(strconv.Quote(p.name))
+		}
+	}
+	return b.String()
+}
+
+// plain says whether a key needs no quotes.
+func plain(name string) bool {
+	return name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == ""
+}
+
+// fail notes a mistake.
+func (r *reader) fail(at Position, p *path, format string, args ...any) {
+	if len(r.errors) == maxErrors {
+		r.more++
+		return
+	}
+	r.errors = append(r.errors, Error{r.file, at, p.String(), fmt.Sprintf(format, args...)})
+}
+
+// warn notes what is valid and hardly meant.
+func (r *reader) warn(at Position, p *path, format string, args ...any) {
+	if len(r.warnings) < maxErrors {
+		r.warnings = append(r.warnings, Error{r.file, at, p.String(), fmt.Sprintf(format, args...)})
+	}
+}
+
+// table reads one table by its schema.
+func (r *reader) table(values map[string]any, n *node, t *table, p *path) *record {
+	c := &record{reader: r, table: t, path: p, at: n.value, fields: make([]field, len(t.keys))}
+	for _, name := range n.names {
+		if v, ok := values[name]; ok {
+			c.read(name, v, n.get(name))
+		}
+	}
+	if len(values) > len(n.names) { // keys without a place, which should not be
+		for name, v := range values {
+			if _, ok := n.children[name]; !ok {
+				c.read(name, v, n.get(name))
+			}
+		}
+	}
+	for i, k := range t.keys {
+		if k.required && !c.fields[i].set {
+			r.fail(n.value, p.key(k.name), "missing, and there is no default for it")
+			c.fields[i].bad = true
+		}
+	}
+	return c
+}
+
+// read takes in one key of the table.
+func (c *record) read(name string, v any, n *node) {
+	i, known := c.table.index[name]
+	if !known {
+		all, working := c.table.names()
+		if len(c.errors) < maxErrors {
+			c.fail(n.key, c.path.key(name), "unknown key%s", suggest(name, all, working))
+		} else {
+			c.more++
+		}
+		return
+	}
+	value, ok := c.value(&c.table.keys[i], v, n, c.path)
+	c.fields[i] = field{value: value, node: n, set: true, bad: !ok}
+}
+
+// value reads one value of whatever kind, with all that is in it.
+func (r *reader) value(k *key, v any, n *node, up *path) (value any, ok bool) {
+	one, many := v.(map[string]any)
+	switch k.kind {
+	case kindTable:
+		if !many {
+			r.fail(n.value, up.key(k.name), "must be a table: write [%s] once", k.name)
+			return nil, false
+		}
+		value, ok = r.table(one, n, k.table, up.key(k.name)), true
+	case kindTables, kindChecks:
+		if k.kind == kindChecks && many {
+			return []*record{r.table(one, n, k.table, up.key(k.name))}, true
+		}
+		value, ok = r.tables(k, v, n, up)
+	case kindStrings:
+		value, ok = r.strings(k, v, n, up)
+	case kindWords:
+		value, ok = r.words(k, v, n, up)
+	default:
+		if many && k.each {
+			return r.eachDirector(k, one, n, up)
+		}
+		return r.scalar(k, v, n, up.key(k.name))
+	}
+	if ok && k.later && !reflect.DeepEqual(value, k.def) {
+		r.fail(n.value, up.key(k.name), notYet)
+		return nil, false
+	}
+	return value, ok
+}
+
+// tables reads an array of tables, in either spelling.
+func (r *reader) tables(k *key, v any, n *node, up *path) (any, bool) {
+	var elements []any
+	switch v := v.(type) {
+	case []map[string]any:
+		for _, e := range v {
+			elements = append(elements, e)
+		}
+	case []any:
+		elements = v
+	default:
+		if _, one := v.(map[string]any); one {
+			r.fail(n.value, up.key(k.name), "must be an array of tables: write [[%s]]", k.name)
+		} else {
+			r.fail(n.value, up.key(k.name), "must be %s, not %s", k.kind.wants(), kindOf(v))
+		}
+		return nil, false
+	}
+	records, ok := make([]*record, 0, len(elements)), true
+	above := up.key(k.name)
+	for i, e := range elements {
+		values, isTable := e.(map[string]any)
+		if !isTable {
+			r.fail(n.item(i).value, above.item(i), "must be a table in braces, not %s", kindOf(e))
+			ok = false
+			continue
+		}
+		records = append(records, r.table(values, n.item(i), k.table, above.item(i)))
+	}
+	return records, ok
+}
+
+// strings reads an array of strings.
+func (r *reader) strings(k *key, v any, n *node, up *path) (any, bool) {
+	elements, ok := v.([]any)
+	if !ok {
+		r.fail(n.value, up.key(k.name), "must be %s, not %s", k.kind.wants(), kindOf(v))
+		return nil, false
+	}
+	words := make([]string, 0, len(elements))
+	for i, e := range elements {
+		s, complaint := k.word(e)
+		if complaint != "" {
+			r.fail(n.item(i).value, up.key(k.name).item(i), "%s", complaint)
+			ok = false
+			continue
+		}
+		words = append(words, s)
+	}
+	return words, ok
+}
+
+// words reads a table of strings under names of the user's choosing.
+func (r *reader) words(k *key, v any, n *node, up *path) (any, bool) {
+	values, ok := v.(map[string]any)
+	if !ok {
+		r.fail(n.value, up.key(k.name), "must be %s, not %s", k.kind.wants(), kindOf(v))
+		return nil, false
+	}
+	words := make(map[string]string, len(values))
+	for name, e := range values {
+		s, complaint := k.word(e)
+		if complaint != "" {
+			r.fail(n.get(name).value, up.key(k.name).key(name), "%s", complaint)
+			ok = false
+			continue
+		}
+		words[name] = s
+	}
+	return words, ok
+}
+
+// byDirector is a value that differs between the directors.
+type byDirector map[string]any
+
+// eachDirector reads { lb1 = …, lb2 = … }: a value for every director.
+func (r *reader) eachDirector(k *key, values map[string]any, n *node, up *path) (any, bool) {
+	p := up.key(k.name)
+	if len(r.directors) == 0 {
+		r.fail(n.value, p, "a value for each director needs [[director]] entries that name them; without, write one value")
+		return nil, false
+	}
+	all, ok := make(byDirector, len(values)), true
+	for name, v := range values {
+		at := n.get(name)
+		if !slices.Contains(r.directors, name) {
+			r.fail(at.key, p.key(name), "no [[director]] has this name%s", suggest(name, r.directors, r.directors))
+			ok = false
+			continue
+		}
+		value, good := r.scalar(k, v, at, p.key(name))
+		all[name] = value
+		ok = ok && good
+	}
+	for _, name := range r.directors {
+		if _, given := values[name]; !given {
+			r.fail(n.value, p, "no value for director %s: add %s = …", name, name)
+			ok = false
+		}
+	}
+	return all, ok
+}
+
+// scalar reads a value that holds no others.
+func (r *reader) scalar(k *key, v any, n *node, p *path) (any, bool) {
+	value, complaint := k.scalar(v)
+	if complaint == "" && k.later && !reflect.DeepEqual(value, k.def) {
+		complaint = notYet
+	}
+	if complaint != "" {
+		r.fail(n.value, p, "%s", complaint)
+		return nil, false
+	}
+	return value, true
+}
+
+// scalar types one value, or says what is wrong with it.
+func (k *key) scalar(v any) (value any, complaint string) {
+	switch k.kind {
+	case kindString, kindMask:
+		if i, ok := v.(int64); ok && k.kind == kindMask {
+			return strconv.FormatInt(i, 10), ""
+		}
+		s, complaint := k.word(v)
+		return s, complaint
+	case kindInt:
+		if i, ok := v.(int64); ok {
+			return i, k.within(i, func(i int64) string { return strconv.FormatInt(i, 10) })
+		}
+	case kindBool:
+		if b, ok := v.(bool); ok {
+			return b, ""
+		}
+	case kindDuration:
+		switch v := v.(type) {
+		case string:
+			d, ok := duration(v)
+			if !ok {
+				return nil, fmt.Sprintf("must be %s, not %q; units are ms, s, m, h", k.kind.wants(), v)
+			}
+			return d, k.within(int64(d), func(i int64) string { return short(time.Duration(i)) })
+		case int64:
+			return nil, fmt.Sprintf("must be %s; the bare number %d does not say which unit", k.kind.wants(), v)
+		}
+	case kindList:
+		switch v := v.(type) {
+		case []any:
+			return v, ""
+		case []map[string]any:
+			return v, ""
+		}
+	case kindAny:
+		return v, ""
+	}
+	if _, isTable := v.(map[string]any); isTable {
+		return nil, fmt.Sprintf("must be %s, one for all directors, not a table", k.kind.wants())
+	}
+	return nil, fmt.Sprintf("must be %s, not %s", k.kind.wants(), kindOf(v))
+}
+
+// word types a string and looks it up among the key's choices.
+func (k *key) word(v any) (s, complaint string) {
+	s, ok := v.(string)
+	switch {
+	case !ok && len(k.choices) > 0 && k.name == "forward":
+		if _, isTable := v.(map[string]any); isTable {
+			return "", "a tunnel's settings are not supported yet: write one of " + list(k.choices)
+		}
+		fallthrough
+	case !ok:
+		return "", "must be a string in quotes, not " + kindOf(v)
+	case len(k.choices) == 0 || slices.Contains(k.choices, s):
+		return s, ""
+	case slices.Contains(k.coming, s):
+		return "", fmt.Sprintf("%q is not supported yet: use one of %s", s, list(k.choices))
+	}
+	complaint = fmt.Sprintf("must be %s, not %q", list(k.choices), s)
+	if near := nearest(s, k.choices); near != "" {
+		complaint += fmt.Sprintf("; did you mean %q?", near)
+	}
+	return "", complaint
+}
+
+// within holds a number against the key's range.
+func (k *key) within(i int64, write func(int64) string) string {
+	if k.min == 0 && k.max == 0 || k.min <= i && i <= k.max {
+		return ""
+	}
+	return fmt.Sprintf("must be %s to %s, not %s", write(k.min), write(k.max), write(i))
+}
+
+// duration reads a number with a unit; "0" alone has none.
+func duration(s string) (time.Duration, bool) {
+	d, err := time.ParseDuration(s)
+	if err != nil || strings.Trim(s, "+-.0123456789") == "" {
+		return 0, false
+	}
+	return d, true
+}
+
+// kindOf names the type of a value that should have been another.
+func kindOf(v any) string {
+	switch v := v.(type) {
+	case string:
+		return "the string " + quoted(v)
+	case int64:
+		return "the number " + strconv.FormatInt(v, 10)
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return "a number that is none"
+		}
+		return "the number " + strconv.FormatFloat(v, 'g', -1, 64)
+	case bool:
+		return strconv.FormatBool(v)
+	case time.Time:
+		return "a date or time"
+	case []any, []map[string]any:
+		return "an array"
+	case map[string]any:
+		return "a table"
+	}
+	return "something else"
+}
+
+// quoted writes a user's string into a message: in quotes, and not endless.
+func quoted(s string) string {
+	if r := []rune(s); len(s) > 80 && len(r) > 60 {
+		return strconv.Quote(string(r[:60])) + "…"
+	}
+	return strconv.Quote(s)
+}
