@@ -1,9 +1,302 @@
-// A kernel in memory for tests, which behaves as the real one.
+// A kernel in memory for tests: it answers with the errors of the real one and
+// fails where it is told to. The integration tests run the same operations on
+// both and compare. It has no part in the daemon.
 
 package ipvs
 
-// Fake is a Kernel in memory.
-type Fake struct{ Kernel }
+import (
+	"fmt"
+	"maps"
+	"sync"
+	"syscall"
+	"time"
+)
 
-// NewFake returns an empty kernel that has all schedulers.
-func NewFake() *Fake { return &Fake{} }
+// Fake is a Kernel in memory. The zero value is not usable; see NewFake.
+type Fake struct {
+	mu         sync.Mutex
+	table      Table
+	stats      map[ServiceKey]ServiceStats
+	schedulers map[string]bool
+	sysctls    map[string]string
+	timeouts   Timeouts
+	faults     map[int]fault // by the number of the write
+	refuse     func(Op) error
+	down       error
+	writes     int
+	reads      int
+	ops        []Op
+}
+
+type fault struct {
+	err     error
+	applied bool // the write takes effect all the same
+}
+
+// NewFake returns an empty kernel that has all schedulers, with the kernel's own
+// defaults.
+func NewFake() *Fake {
+	f := &Fake{
+		table:      Table{},
+		stats:      map[ServiceKey]ServiceStats{},
+		schedulers: map[string]bool{},
+		sysctls:    map[string]string{"expire_nodest_conn": "0", "expire_quiescent_template": "0"},
+		timeouts:   Timeouts{900 * time.Second, 120 * time.Second, 300 * time.Second},
+		faults:     map[int]fault{},
+	}
+	for _, s := range []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"} {
+		f.schedulers[s] = true
+	}
+	return f
+}
+
+// FailNth makes the n-th write from now (1 is the next) fail without effect.
+func (f *Fake) FailNth(n int, err error) { f.fault(n, fault{err: err}) }
+
+// LoseReply makes the n-th write from now take effect but return ErrUnavailable.
+func (f *Fake) LoseReply(n int) { f.fault(n, fault{ErrUnavailable, true}) }
+
+func (f *Fake) fault(n int, x fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.faults[f.writes+n] = x
+}
+
+// Refuse makes every write for which the function returns an error fail with
+// it; nil ends that.
+func (f *Fake) Refuse(refuse func(Op) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refuse = refuse
+}
+
+// SetDown makes every call fail as without the module, until it is false again.
+// The table stays: empty it with ByHand for a module that was reloaded.
+func (f *Fake) SetDown(down bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.down = nil
+	if down {
+		f.down = fmt.Errorf("%w: its module is not loaded", ErrUnavailable)
+	}
+}
+
+// ByHand changes the table as somebody with ipvsadm would: not counted.
+func (f *Fake) ByHand(change func(Table)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f.table)
+}
+
+// SetStats sets the counters that reads return for a service.
+func (f *Fake) SetStats(k ServiceKey, s ServiceStats) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stats[k] = s
+}
+
+// Table returns a copy of the table.
+func (f *Fake) Table() Table {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.table.Clone()
+}
+
+// Ops returns the writes to the table so far, refused ones included.
+func (f *Fake) Ops() []Op {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]Op(nil), f.ops...)
+}
+
+// Reads returns how often the table was read.
+func (f *Fake) Reads() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reads
+}
+
+// Info is fixed.
+func (f *Fake) Info() (Info, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return Info{"1.2.1", 4096}, f.down
+}
+
+// Read returns a copy of the table, with zero counters where none were set.
+func (f *Fake) Read() (Reading, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reads++
+	if f.down != nil {
+		return Reading{}, f.down
+	}
+	return Reading{f.table.Clone(), maps.Clone(f.stats)}, nil
+}
+
+// Apply does the write, or fails as the kernel would.
+func (f *Fake) Apply(op Op) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.writes++
+	f.ops = append(f.ops, op)
+	if f.down != nil {
+		return f.down
+	}
+	x, faulty := f.faults[f.writes]
+	if faulty && !x.applied {
+		return x.err
+	}
+	if f.refuse != nil {
+		if err := f.refuse(op); err != nil {
+			return err
+		}
+	}
+	if err := f.check(op); err != nil {
+		return err
+	}
+	op.applyTo(f.table)
+	if faulty {
+		return x.err
+	}
+	return nil
+}
+
+// check has the order of the kernel's own checks (ip_vs_ctl.c).
+func (f *Fake) check(op Op) error {
+	k := op.Service.Key
+	s, there := f.table[k]
+	switch op.Kind {
+	case AddService:
+		if there {
+			return syscall.EEXIST
+		}
+		return f.checkService(op.Service)
+	case EditService:
+		if !there {
+			return syscall.ESRCH
+		}
+		return f.checkService(op.Service)
+	case DeleteService:
+		if !there {
+			return syscall.ESRCH
+		}
+		return nil
+	}
+	if !there {
+		return syscall.ESRCH
+	}
+	_, known := s.Destinations[op.Destination.Address]
+	switch op.Kind {
+	case AddDestination:
+		if err := checkDestination(k, op.Destination); err != nil {
+			return err
+		}
+		if known {
+			return syscall.EEXIST
+		}
+		return checkAddress(op.Destination)
+	case EditDestination:
+		if err := checkDestination(k, op.Destination); err != nil {
+			return err
+		}
+		if !known {
+			return syscall.ENOENT
+		}
+		return nil
+	case DeleteDestination:
+		if !known {
+			return syscall.ENOENT
+		}
+		return nil
+	}
+	return syscall.EINVAL
+}
+
+func (f *Fake) checkService(s Service) error {
+	if !f.schedulers[s.Scheduler] || s.Engine != "" && s.Engine != "sip" {
+		return syscall.ENOENT
+	}
+	if bits := s.bits(); !s.Key.Address.Addr().Is4() && (bits < 1 || bits > 128) {
+		return syscall.EINVAL
+	}
+	return nil
+}
+
+func checkDestination(k ServiceKey, d Destination) error {
+	if d.Address.Addr().Is4() != k.Address.Addr().Is4() && d.Forward != Tunnel {
+		return syscall.EINVAL
+	}
+	if d.Weight < 0 || d.LowerThreshold > d.UpperThreshold {
+		return syscall.ERANGE
+	}
+	if d.Encap.Type == 1 && d.Encap.Port == 0 {
+		return syscall.EINVAL
+	}
+	return nil
+}
+
+func checkAddress(d Destination) error {
+	a := d.Address.Addr()
+	if a.IsMulticast() || a.IsUnspecified() || a.Is4() && a.As4() == [4]byte{255, 255, 255, 255} {
+		return syscall.EINVAL
+	}
+	return nil
+}
+
+// Timeouts returns the timeouts.
+func (f *Fake) Timeouts() (Timeouts, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.timeouts, f.down
+}
+
+// SetTimeouts sets those that are not 0, in whole seconds.
+func (f *Fake) SetTimeouts(t Timeouts) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down != nil {
+		return f.down
+	}
+	set := func(to *time.Duration, d time.Duration) {
+		if d := d.Truncate(time.Second); d != 0 {
+			*to = d
+		}
+	}
+	set(&f.timeouts.TCP, t.TCP)
+	set(&f.timeouts.TCPFin, t.TCPFin)
+	set(&f.timeouts.UDP, t.UDP)
+	return nil
+}
+
+// Sysctl returns a setting; ENOENT for one that the fake does not have.
+func (f *Fake) Sysctl(name string) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v, ok := f.sysctls[name]
+	if !ok {
+		return "", syscall.ENOENT
+	}
+	return v, nil
+}
+
+// SetSysctl sets a setting; EROFS after NoSysctls.
+func (f *Fake) SetSysctl(name, value string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sysctls == nil {
+		return syscall.EROFS
+	}
+	f.sysctls[name] = value
+	return nil
+}
+
+// NoSysctls takes the settings away, as a container without /proc/sys would.
+func (f *Fake) NoSysctls() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sysctls = nil
+}
+
+// Close does nothing.
+func (f *Fake) Close() error { return nil }

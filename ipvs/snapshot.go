@@ -5,6 +5,8 @@
 package ipvs
 
 import (
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -78,4 +80,63 @@ const (
 	ChangeLedgerOK     = "ledger_ok"
 	ChangeSysctl       = "sysctl"
 	ChangeTimeouts     = "timeouts"
+
+	ChangeForeign        = "foreign"
+	ChangeSettingsFailed = "settings_failed"
 )
+
+// snapshot takes a picture of the owner's state.
+func (r *Reconciler) snapshot() *Snapshot {
+	s := &Snapshot{
+		Valid:          !r.readAt.IsZero(),
+		Up:             r.up,
+		Generation:     r.applied,
+		Attempted:      r.attempted,
+		At:             r.readAt,
+		Table:          r.image,
+		Stats:          r.stats,
+		LastError:      r.lastErr,
+		LedgerError:    r.ledgerErr,
+		SettingsError:  r.settleErr,
+		Drift:          maps.Clone(r.drift),
+		Operations:     maps.Clone(r.counts),
+		Foreign:        len(r.foreign),
+		ForeignEntries: r.foreign,
+		Info:           r.info,
+		reads:          r.reads,
+	}
+	for _, e := range r.failing {
+		s.Errors = append(s.Errors, e)
+	}
+	slices.SortFunc(s.Errors, func(a, b OpError) int {
+		x, y := a.Op.entry(), b.Op.entry()
+		if c := x.Service.Compare(y.Service); c != 0 {
+			return c
+		}
+		if c := x.RealServer.Compare(y.RealServer); c != 0 {
+			return c
+		}
+		return int(a.Op.Kind) - int(b.Op.Kind)
+	})
+	r.shared = true
+	return s
+}
+
+// publish stores the snapshot, wakes those who wait, and tells what happened.
+func (r *Reconciler) publish() {
+	r.snap.Store(r.snapshot())
+	r.mu.Lock()
+	close(r.published)
+	r.published = make(chan struct{})
+	r.mu.Unlock()
+	changed, changes := r.changed, r.changes
+	r.changed, r.changes = false, nil
+	if r.o.OnChange != nil {
+		for _, c := range changes {
+			r.o.OnChange(c)
+		}
+	}
+	if changed && r.o.Wake != nil {
+		r.o.Wake()
+	}
+}

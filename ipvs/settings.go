@@ -1,0 +1,125 @@
+// The settings of the namespace beside the table: connection timeouts and the
+// two sysctls without which a dead server goes on being fed. It touches no
+// other sysctl (conn_reuse_mode and its like are the operator's).
+
+package ipvs
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Names of the operations on settings in Snapshot.Operations.
+const (
+	opTimeouts = "set_timeouts"
+	opSysctl   = "set_sysctl"
+)
+
+// managedSysctls: expire_nodest_conn=1 ends connections to a server that was
+// deleted instead of dropping their packets; expire_quiescent_template=1 lets
+// persistent clients leave a server of weight 0.
+var managedSysctls = [...]struct{ name, value string }{
+	{"expire_nodest_conn", "1"},
+	{"expire_quiescent_template", "1"},
+}
+
+// settings is the part of a wish that is not the table.
+type settings struct {
+	timeouts Timeouts
+	sysctls  bool
+}
+
+func (w Wanted) settings() settings {
+	// The kernel counts in seconds and takes 0 for "leave it": round up.
+	up := func(d time.Duration) time.Duration {
+		return max(0, (d + time.Second - 1).Truncate(time.Second))
+	}
+	return settings{Timeouts{up(w.TimeoutTCP), up(w.TimeoutTCPFin), up(w.TimeoutUDP)}, w.ManageSysctls}
+}
+
+// settle compares the settings with the kernel's and sets those that differ. A
+// setting that was right before and is not now was changed by somebody else.
+func (r *Reconciler) settle(wish Wanted) {
+	want := wish.settings()
+	was := r.set
+	r.set = want
+	err := r.settleTimeouts(want.timeouts, was.timeouts == want.timeouts)
+	if want.sysctls {
+		for _, s := range managedSysctls {
+			err = errors.Join(err, r.settleSysctl(s.name, s.value, was.sysctls))
+		}
+	}
+	said := r.settleErr
+	r.settleErr = ""
+	if err == nil {
+		return
+	}
+	r.settleErr = err.Error()
+	r.lastErr = r.settleErr
+	if said != r.settleErr {
+		r.log.Error("IPVS settings are not as wanted, will be tried again", "reason", err)
+		r.note(Change{Kind: ChangeSettingsFailed, Err: err})
+	}
+}
+
+func (r *Reconciler) settleTimeouts(want Timeouts, before bool) error {
+	if want == (Timeouts{}) {
+		return nil
+	}
+	have, err := r.k.Timeouts()
+	if err != nil {
+		return err
+	}
+	// 0 is "leave it" in what is wanted, and "no such protocol" in what is.
+	pick := func(want, have time.Duration) time.Duration {
+		if want == have || have == 0 {
+			return 0
+		}
+		return want
+	}
+	set := Timeouts{pick(want.TCP, have.TCP), pick(want.TCPFin, have.TCPFin), pick(want.UDP, have.UDP)}
+	if set == (Timeouts{}) {
+		return nil
+	}
+	err = r.k.SetTimeouts(set)
+	r.count(opTimeouts, err)
+	if err != nil {
+		return err
+	}
+	r.changedSetting(ChangeTimeouts, DriftTimeouts, "timeouts", have.String(), want.String(), before)
+	return nil
+}
+
+func (r *Reconciler) settleSysctl(name, want string, before bool) error {
+	have, err := r.k.Sysctl(name)
+	if err != nil {
+		return fmt.Errorf("failed to read net.ipv4.vs.%s: %w", name, err)
+	}
+	if have == want {
+		return nil
+	}
+	err = r.k.SetSysctl(name, want)
+	r.count(opSysctl, err)
+	if err != nil {
+		return fmt.Errorf("failed to set net.ipv4.vs.%s to %s (it is %s): %w", name, want, have, err)
+	}
+	r.changedSetting(ChangeSysctl, DriftSysctl, "net.ipv4.vs."+name, have, want, before)
+	return nil
+}
+
+func (r *Reconciler) changedSetting(kind, drift, name, from, to string, before bool) {
+	if before {
+		r.drift[drift]++
+		r.log.Warn("IPVS setting was changed by someone else, set back", "setting", name, "kind", drift, "from", from, "to", to)
+		r.note(Change{Kind: ChangeDrift, What: drift, From: to, To: from})
+		return
+	}
+	r.log.Info("IPVS setting changed", "setting", name, "from", from, "to", to)
+	r.note(Change{Kind: kind, What: name, From: from, To: to})
+}
+
+// String is like "tcp 15m0s, tcp-fin 2m0s, udp 5m0s".
+func (t Timeouts) String() string {
+	return fmt.Sprintf("tcp %s, tcp-fin %s, udp %s", t.TCP, t.TCPFin, t.UDP)
+}
