@@ -1,0 +1,354 @@
+package director
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lvsd/checker"
+	"lvsd/cmd/internal/event"
+	"lvsd/config"
+	"lvsd/ipvs"
+	"lvsd/vrrp"
+)
+
+// journal is what the fakes saw, in order.
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (j *journal) add(format string, args ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, fmt.Sprintf(format, args...))
+}
+
+// take answers what came since the last call.
+func (j *journal) take() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	lines := j.lines
+	j.lines = nil
+	return lines
+}
+
+type fakeTable struct {
+	*journal
+	mu       sync.Mutex
+	snapshot ipvs.Snapshot
+	wishes   uint64
+}
+
+func (f *fakeTable) Want(w ipvs.Wanted) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wishes++
+	var weights []string
+	for _, key := range w.Table.Keys() {
+		for a, d := range w.Table[key].Destinations {
+			weights = append(weights, fmt.Sprintf("%s=%d", a, d.Weight))
+		}
+	}
+	slices.Sort(weights)
+	f.add("want %s", strings.Join(weights, " "))
+	f.snapshot.Table = w.Table
+	return f.wishes
+}
+
+func (f *fakeTable) Wait(context.Context, uint64) error { return nil }
+
+func (f *fakeTable) Snapshot() ipvs.Snapshot {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.snapshot
+}
+
+func (f *fakeTable) Refresh(context.Context) ipvs.Snapshot { return f.Snapshot() }
+
+func (f *fakeTable) read(table ipvs.Table) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.snapshot = ipvs.Snapshot{Valid: true, Up: true, At: time.Now(), Table: table}
+}
+
+type fakeChecker struct {
+	*journal
+	mu     sync.Mutex
+	health map[checker.ID]checker.Health
+}
+
+func (f *fakeChecker) Set(targets []checker.Target) error {
+	var names []string
+	for _, t := range targets {
+		names = append(names, fmt.Sprintf("%s known=%v", t.ID.RealServer, t.Known))
+	}
+	f.add("check %s", strings.Join(names, ", "))
+	return nil
+}
+
+func (f *fakeChecker) Health() map[checker.ID]checker.Health {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.health
+}
+
+func (f *fakeChecker) say(v checker.Verdict) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.health = verdict(v)
+}
+
+// fakeElection takes a second to give its addresses up.
+type fakeElection struct {
+	*journal
+	config vrrp.Config
+}
+
+func (f *fakeElection) tag() string { return fmt.Sprintf("%s@%s", f.config.Name, f.config.Interface) }
+
+func (f *fakeElection) Run(ctx context.Context) error {
+	f.add("%s runs", f.tag())
+	<-ctx.Done()
+	time.Sleep(time.Second) // in the bubble's time
+	f.add("%s ended", f.tag())
+	return nil
+}
+func (f *fakeElection) Close() error         { f.add("%s closed", f.tag()); return nil }
+func (f *fakeElection) Update(c vrrp.Config) { f.config = c; f.add("%s updated", f.tag()) }
+func (f *fakeElection) Status() vrrp.Status  { return vrrp.Status{Name: f.config.Name} }
+
+// rig is a director between fakes, inside a bubble.
+type rig struct {
+	*journal
+	*Director
+	table   *fakeTable
+	checker *fakeChecker
+	next    *config.Config // what the file says
+	nextErr error
+	refuse  error // what a participant says
+	stop    func()
+}
+
+func withElection(weight int, iface string) *config.Config {
+	c := oneServer(weight, nil)
+	c.IPVS.ResyncInterval = 10 * time.Second
+	if iface != "" {
+		c.Elections = []config.Election{{Name: "web", Interface: iface, VRID: 51, Checksum: "rfc5798"}}
+	}
+	return c
+}
+
+func newRig(t *testing.T, first *config.Config) *rig {
+	t.Helper()
+	r := &rig{journal: &journal{}}
+	r.table = &fakeTable{journal: r.journal}
+	r.checker = &fakeChecker{journal: r.journal}
+	log := slog.New(slog.DiscardHandler)
+	r.Director = New(Parts{
+		Log: log, Events: &event.Recorder{}, Table: r.table, Checker: r.checker,
+		OpenElection: func(c vrrp.Config) (Election, error) {
+			if c.Interface == "missing" {
+				return nil, errors.New("there is no interface missing")
+			}
+			e := &fakeElection{r.journal, c}
+			r.add("%s opened", e.tag())
+			return e, nil
+		},
+		Participants: []Participant{func(old, next *config.Config) (Change, error) {
+			return Change{Commit: func() { r.add("commit") }, Abort: func() { r.add("abort") }}, r.refuse
+		}},
+		Load: func() (*config.Config, error) { return r.next, r.nextErr },
+	})
+	if err := r.Prepare(first); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = r.Run(ctx) }()
+	r.stop = func() { cancel(); <-ended }
+	return r
+}
+
+// saw waits until nothing moves any more and compares what happened.
+func (r *rig) saw(t *testing.T, want ...string) {
+	t.Helper()
+	time.Sleep(2 * time.Second) // the bubble's: longer than anything here takes
+	synctest.Wait()
+	if got := r.take(); !slices.Equal(got, want) {
+		t.Errorf("saw\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+	}
+}
+
+func TestElectionsDoNotWaitForTheKernel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withElection(5, "eth0"))
+		defer r.stop()
+		r.saw(t, "web@eth0 opened", "commit", "web@eth0 runs")
+		r.table.read(kernelWith(3))
+		r.Wake()
+		r.saw(t, "check 10.0.1.1:80 known=true", "want 10.0.1.1:80=3")
+		r.checker.say(checker.Up)
+		r.Wake()
+		r.saw(t, "want 10.0.1.1:80=5")
+	})
+}
+
+func TestNeighboursAreGathered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withElection(5, ""))
+		defer r.stop()
+		r.table.read(kernelWith(5))
+		r.checker.say(checker.Up)
+		r.Wake()
+		r.saw(t, "commit", "check 10.0.1.1:80 known=true", "want 10.0.1.1:80=5")
+		for _, v := range []checker.Verdict{checker.Down, checker.Up, checker.Down} {
+			r.checker.say(v)
+			r.Wake()
+			time.Sleep(time.Millisecond)
+		}
+		r.saw(t, "want 10.0.1.1:80=0") // one write for all three
+		r.Wake()
+		r.saw(t) // nothing new, nothing wished
+	})
+}
+
+func TestReloadKeepsWhatDidNotChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withElection(5, "eth0"))
+		defer r.stop()
+		r.table.read(kernelWith(5))
+		r.checker.say(checker.Up)
+		r.Wake()
+		r.saw(t, "web@eth0 opened", "commit", "web@eth0 runs", "check 10.0.1.1:80 known=true", "want 10.0.1.1:80=5")
+
+		r.next = withElection(0, "eth0")
+		if err := r.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.saw(t, "web@eth0 updated", "commit", "check 10.0.1.1:80 known=true", "want 10.0.1.1:80=0")
+
+		r.next = withElection(0, "eth1") // another interface: the old gives up before the new looks
+		if err := r.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.saw(t, "web@eth1 opened", "commit", "check 10.0.1.1:80 known=true", "web@eth0 ended", "web@eth1 runs")
+
+		r.next = withElection(0, "")
+		if err := r.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.saw(t, "commit", "check 10.0.1.1:80 known=true", "web@eth1 ended")
+	})
+}
+
+func TestRefusedReloadChangesNothing(t *testing.T) {
+	bad := errors.New("no")
+	for name, prepare := range map[string]struct {
+		break_ func(*rig)
+		want   []string
+	}{
+		"the file": {func(r *rig) { r.nextErr = bad }, nil},
+		"an election": {func(r *rig) { r.next = withElection(1, "missing") },
+			[]string{"abort"}},
+		"a participant": {func(r *rig) { r.next = withElection(1, "eth1"); r.refuse = bad },
+			[]string{"web@eth1 opened", "web@eth1 closed"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, withElection(5, "eth0"))
+				defer r.stop()
+				r.table.read(kernelWith(5))
+				r.checker.say(checker.Up)
+				r.Wake()
+				r.saw(t, "web@eth0 opened", "commit", "web@eth0 runs", "check 10.0.1.1:80 known=true", "want 10.0.1.1:80=5")
+				before := r.View(t.Context())
+				time.Sleep(time.Second)
+
+				prepare.break_(r)
+				if err := r.Reload(t.Context()); err == nil {
+					t.Fatal("accepted")
+				}
+				r.saw(t, prepare.want...)
+				after := r.View(t.Context())
+				if after.Config != before.Config || after.LastReload.Err == nil || after.LastReload.LastSuccess != before.LastReload.LastSuccess {
+					t.Errorf("configuration changed: %v, verdict %+v", after.Config != before.Config, after.LastReload)
+				}
+
+				r.next, r.nextErr, r.refuse = withElection(1, "eth0"), nil, nil // a good one follows
+				if err := r.Reload(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if r.LastReload().Err != nil {
+					t.Error("a good reload leaves the bad verdict")
+				}
+			})
+		})
+	}
+}
+
+func TestStopWaitsForTheElections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withElection(5, "eth0"))
+		r.saw(t, "web@eth0 opened", "commit", "web@eth0 runs")
+		r.stop()
+		if got := r.take(); !slices.Equal(got, []string{"web@eth0 ended"}) {
+			t.Errorf("Run returned with %q done", got)
+		}
+	})
+}
+
+func TestAliveTellsAStandstill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withElection(5, ""))
+		alive := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			return r.Alive(ctx)
+		}
+		r.table.read(kernelWith(5))
+		if err := alive(); err != nil {
+			t.Errorf("a running one: %v", err)
+		}
+		time.Sleep(time.Minute) // the fake reconciler never reads again
+		if err := alive(); err == nil || !strings.Contains(err.Error(), "last read") {
+			t.Errorf("a reconciler that stands still: %v", err)
+		}
+		r.stop()
+		if err := alive(); err == nil || !strings.Contains(err.Error(), "loop") {
+			t.Errorf("a loop that ended: %v", err)
+		}
+	})
+}
+
+func TestEveryChangeIsAnEventOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withElection(5, ""))
+		defer r.stop()
+		r.table.read(kernelWith(5))
+		for _, v := range []checker.Verdict{checker.Up, checker.Up, checker.Down, checker.Down, checker.Up} {
+			r.checker.say(v)
+			r.Wake()
+			time.Sleep(time.Second)
+		}
+		var got []string
+		for _, e := range r.parts.Events.Recent() {
+			got = append(got, fmt.Sprintf("%s %s%s→%s", e.Kind, e.RealServer, e.From, e.To))
+		}
+		want := []string{
+			"weight 10.0.1.1:80→5", "quorum →up",
+			"weight 10.0.1.1:805→0", "quorum up→down",
+			"weight 10.0.1.1:800→5", "quorum down→up",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
