@@ -116,49 +116,53 @@ func diffService(ops []Op, have Service, there bool, want Service, owned map[net
 	case !have.sameSettings(want):
 		ops = append(ops, Op{Kind: EditService, Service: want, FromService: have})
 	}
-	key := Service{Key: want.Key}
-	var more, less []Op // what keeps or adds capacity, what takes it away
-	var entries []Entry
+	// What adds or keeps capacity first (add, raise), then what takes it away.
+	var add, raise, lower, remove, others []netip.AddrPort
 	for a, w := range want.Destinations {
-		h, there := have.Destinations[a]
-		switch {
+		switch h, there := have.Destinations[a]; {
 		case !there:
-			more = append(more, Op{Kind: AddDestination, Service: key, Destination: w})
+			add = append(add, a)
 		case h == w:
 		case w.Weight < h.Weight:
-			less = append(less, Op{Kind: EditDestination, Service: key, Destination: w, FromDestination: h})
+			lower = append(lower, a)
 		default:
-			more = append(more, Op{Kind: EditDestination, Service: key, Destination: w, FromDestination: h})
+			raise = append(raise, a)
 		}
 	}
-	for a, h := range have.Destinations {
+	for a := range have.Destinations {
 		if _, keep := want.Destinations[a]; keep {
 			continue
 		}
-		if _, ours := owned[a]; !ours {
-			if foreign == Ignore {
-				continue
-			}
-			entries = append(entries, Entry{Service: want.Key, RealServer: a})
-			if foreign != Remove {
-				continue
-			}
+		_, ours := owned[a]
+		if !ours && foreign != Ignore {
+			others = append(others, a)
 		}
-		less = append(less, Op{Kind: DeleteDestination, Service: key, Destination: h, FromDestination: h})
+		if ours || foreign == Remove {
+			remove = append(remove, a)
+		}
 	}
-	slices.SortFunc(more, compareOps)
-	slices.SortFunc(less, compareOps)
-	slices.SortFunc(entries, func(a, b Entry) int { return a.RealServer.Compare(b.RealServer) })
-	return append(append(ops, more...), less...), entries
-}
+	emit := func(kind OpKind, addrs []netip.AddrPort) {
+		slices.SortFunc(addrs, netip.AddrPort.Compare)
+		for _, a := range addrs {
+			op := Op{Kind: kind, Service: Service{Key: want.Key}, Destination: want.Destinations[a], FromDestination: have.Destinations[a]}
+			if kind == DeleteDestination {
+				op.Destination = op.FromDestination
+			}
+			ops = append(ops, op)
+		}
+	}
+	ops = slices.Grow(ops, len(add)+len(raise)+len(lower)+len(remove))
+	emit(AddDestination, add)
+	emit(EditDestination, raise)
+	emit(EditDestination, lower)
+	emit(DeleteDestination, remove)
 
-// compareOps orders the writes within one half of a service: edits before
-// deletes and, among equals, by address.
-func compareOps(a, b Op) int {
-	if a.Kind != b.Kind {
-		return int(a.Kind) - int(b.Kind)
+	slices.SortFunc(others, netip.AddrPort.Compare)
+	entries := make([]Entry, len(others))
+	for i, a := range others {
+		entries[i] = Entry{want.Key, a}
 	}
-	return a.Destination.Address.Compare(b.Destination.Address)
+	return ops, entries
 }
 
 // reducesLive says whether the write takes one live destination away.
