@@ -1,0 +1,156 @@
+// Real servers that are Debian's nginx: a real program with real timing.
+// server.go has faster ones inside this process.
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// NginxServer is one nginx on one host. It answers its name on every path and
+// 200 on /healthz.
+type NginxServer struct {
+	host    *Host
+	addr    netip.AddrPort
+	dir     string
+	process *Process
+}
+
+// nginxConf keeps everything under one folder, and one process: a fork is dear
+// in User-Mode Linux, and one id is enough to end it.
+const nginxConf = `daemon off;
+master_process off;
+pid %[1]s/nginx.pid;
+error_log %[1]s/error.log warn;
+events { worker_connections 4096; }
+http {
+	access_log off;
+	client_body_temp_path %[1]s/body;
+	proxy_temp_path %[1]s/proxy;
+	fastcgi_temp_path %[1]s/fastcgi;
+	uwsgi_temp_path %[1]s/uwsgi;
+	scgi_temp_path %[1]s/scgi;
+	keepalive_timeout 600;
+	keepalive_requests 1000000;
+	default_type text/plain;
+	server {
+		listen %[2]s;
+		location = /healthz {
+			if (!-f %[1]s/healthy) { return 503 "unhealthy\n"; }
+			return 200 "ok\n";
+		}
+		location / { return 200 "%[3]s\n"; }
+	}
+}
+`
+
+// Nginx starts an nginx on the host and returns when it accepts. addr is a
+// port ("80": on all addresses, VIPs included) or an address and port; body is
+// what it answers.
+func Nginx(h *Host, addr, body string) *NginxServer {
+	tb := h.lab.tb
+	tb.Helper()
+	listen := addr
+	if !strings.Contains(addr, ":") {
+		addr = net.JoinHostPort(h.Addr().String(), addr)
+		if h.Addr().Is6() {
+			listen = "[::]:" + listen
+		}
+	}
+	ap, err := netip.ParseAddrPort(addr)
+	h.lab.must(err, "read the address of nginx on %s", h.Name)
+	if strings.ContainsAny(body, "\"\\$\n") {
+		tb.Fatalf("lab: nginx cannot say %q", body)
+	}
+	dir, err := os.MkdirTemp(h.lab.dir, h.Name+"-nginx-")
+	h.lab.must(err, "make a folder for nginx on %s", h.Name)
+	s := &NginxServer{host: h, addr: ap, dir: dir}
+	h.lab.must(os.WriteFile(dir+"/nginx.conf", fmt.Appendf(nil, nginxConf, dir, listen, body), 0o644), "write nginx.conf")
+	s.SetHealthy(true)
+	s.Start()
+	return s
+}
+
+// nginxPath is Debian's place, which is not in everybody's PATH.
+func nginxPath() string {
+	const debian = "/usr/sbin/nginx"
+	if _, err := os.Stat(debian); err == nil {
+		return debian
+	}
+	return "nginx"
+}
+
+// Start starts it (again) and waits until it accepts.
+func (s *NginxServer) Start() {
+	tb := s.host.lab.tb
+	tb.Helper()
+	s.process = s.host.Start(nginxPath(), "-e", s.dir+"/error.log", "-p", s.dir, "-c", s.dir+"/nginx.conf")
+	took, ok := Poll(20*time.Second, func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		conn, err := s.host.Dial(ctx, "tcp", s.addr.String())
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil || !s.process.Running()
+	})
+	if !ok || !s.process.Running() {
+		log, _ := os.ReadFile(s.dir + "/error.log")
+		tb.Fatalf("lab: nginx on %s does not accept on %s after %v:\n%s%s", s.host.Name, s.addr, took, s.process.Tail(20), log)
+	}
+}
+
+// Stop ends it at once, as a stopped service does: its connections are closed,
+// new ones are refused. It returns when the process is gone.
+func (s *NginxServer) Stop() {
+	s.host.lab.tb.Helper()
+	s.process.Terminate()
+	s.gone()
+}
+
+// Quit lets it finish its open connections; new ones are refused at once.
+func (s *NginxServer) Quit() { _ = s.process.Signal(syscall.SIGQUIT) }
+
+// Kill is a crash.
+func (s *NginxServer) Kill() {
+	s.host.lab.tb.Helper()
+	s.process.Kill()
+	s.gone()
+}
+
+func (s *NginxServer) gone() {
+	s.host.lab.tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := s.process.Wait(ctx); errors.Is(err, context.DeadlineExceeded) {
+		s.host.lab.tb.Fatalf("lab: nginx on %s does not end", s.host.Name)
+	}
+}
+
+// SetHealthy chooses what /healthz answers: 200 or 503.
+func (s *NginxServer) SetHealthy(ok bool) {
+	s.host.lab.tb.Helper()
+	var err error
+	if ok {
+		err = os.WriteFile(s.dir+"/healthy", nil, 0o644)
+	} else {
+		err = os.Remove(s.dir + "/healthy")
+	}
+	if err != nil && !os.IsNotExist(err) {
+		s.host.lab.must(err, "change the health of nginx on %s", s.host.Name)
+	}
+}
+
+// Addr is an address at which it answers: the host's own, and its port.
+func (s *NginxServer) Addr() netip.AddrPort { return s.addr }
+
+// Process is the running nginx, for signals (Stop and Cont make it hang).
+func (s *NginxServer) Process() *Process { return s.process }

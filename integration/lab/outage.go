@@ -1,0 +1,273 @@
+// Measuring an outage as a new client sees it: connects every few milliseconds,
+// each with a short limit, none waiting for another. A single client would
+// measure its own SYN retransmission (1 s, 3 s, 7 s) instead.
+
+package lab
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// OutageConfig says how an outage is measured. The zero value is a connect
+// every 5 ms, 100 ms each, two minutes and 40,000 connects at most.
+type OutageConfig struct {
+	Every   time.Duration
+	Timeout time.Duration // of one attempt; below 1 s, so that each is a single SYN
+	// Ask finds out who answered, on an open connection; nil: a connect is
+	// enough and Servers stays empty. AskHTTP and AskLine are here.
+	Ask func(net.Conn) (server string, err error)
+	// Limits of the whole measurement.
+	For time.Duration
+	Max int
+}
+
+// Outage is a running measurement.
+type Outage struct {
+	cfg    OutageConfig
+	addr   string
+	host   *Host
+	cancel context.CancelFunc
+	done   chan struct{}
+	start  time.Time
+
+	mu       sync.Mutex
+	attempts []attempt
+	missed   int
+}
+
+type attempt struct {
+	started, ended time.Time
+	server         string
+	err            error
+}
+
+// OutageReport is what was seen.
+type OutageReport struct {
+	Took      time.Duration
+	Attempts  int
+	Succeeded int
+	Failed    int
+	// Missed counts attempts left out because too many were open at once: the
+	// machine was too slow, not the service.
+	Missed int
+	// LongestGap is the longest time without a success; the start and the end of
+	// the measurement count as its edges. A success counts when it was answered.
+	LongestGap time.Duration
+	// GapFrom is when the longest gap began.
+	GapFrom time.Time
+	Servers map[string]int
+	Errors  map[string]int
+}
+
+// String is one line for people.
+func (r OutageReport) String() string {
+	s := fmt.Sprintf("longest gap %v, %d of %d failed in %v", r.LongestGap.Round(100*time.Microsecond), r.Failed, r.Attempts, r.Took.Round(time.Millisecond))
+	if r.Missed > 0 {
+		s += fmt.Sprintf(", %d not tried", r.Missed)
+	}
+	for _, m := range []map[string]int{r.Servers, r.Errors} {
+		keys := make([]string, 0, len(m))
+		for k := range m {
+			keys = append(keys, k)
+		}
+		slices.Sort(keys)
+		for _, k := range keys {
+			s += fmt.Sprintf(", %s %d", k, m[k])
+		}
+	}
+	return s
+}
+
+// StartOutage begins to measure from a client to an address and port. It ends
+// with Stop, with its limits, or with the lab.
+func StartOutage(client *Host, addr string, cfg OutageConfig) *Outage {
+	client.lab.tb.Helper()
+	_, err := netip.ParseAddrPort(addr)
+	client.lab.must(err, "read the address")
+	orDefault(&cfg.Every, 5*time.Millisecond)
+	orDefault(&cfg.Timeout, 100*time.Millisecond)
+	orDefault(&cfg.For, 2*time.Minute)
+	orDefault(&cfg.Max, 40_000)
+	ctx, cancel := context.WithTimeout(context.Background(), cfg.For)
+	o := &Outage{cfg: cfg, addr: addr, host: client, cancel: cancel, done: make(chan struct{}), start: time.Now()}
+	go o.run(ctx)
+	client.lab.onClose(func() { o.Stop() })
+	return o
+}
+
+func orDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func (o *Outage) run(ctx context.Context) {
+	defer close(o.done)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	// As many as can be open at once when every attempt takes its whole limit, twice over.
+	slots := make(chan struct{}, 2*int(o.cfg.Timeout/o.cfg.Every)+8)
+	tick := time.NewTicker(o.cfg.Every)
+	defer tick.Stop()
+	for n := 0; n < o.cfg.Max; n++ {
+		select {
+		case slots <- struct{}{}:
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				a := o.try(ctx)
+				<-slots
+				// What the end of the measurement cut off is no result.
+				if a.err != nil && ctx.Err() != nil {
+					return
+				}
+				o.mu.Lock()
+				o.attempts = append(o.attempts, a)
+				o.mu.Unlock()
+			}()
+		default:
+			o.mu.Lock()
+			o.missed++
+			o.mu.Unlock()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (o *Outage) try(ctx context.Context) (a attempt) {
+	a.started = time.Now()
+	defer func() { a.ended = time.Now() }()
+	ctx, cancel := context.WithDeadline(ctx, a.started.Add(o.cfg.Timeout))
+	defer cancel()
+	conn, err := o.host.Dial(ctx, "tcp", o.addr)
+	if err != nil {
+		a.err = err
+		return a
+	}
+	defer conn.Close()
+	// End with RST: no TIME_WAIT here, so thousands of attempts do not use up the ports.
+	_ = conn.(*net.TCPConn).SetLinger(0)
+	if o.cfg.Ask != nil {
+		_ = conn.SetDeadline(a.started.Add(o.cfg.Timeout))
+		a.server, a.err = o.cfg.Ask(conn)
+	}
+	return a
+}
+
+// Successes is the number of successful attempts so far.
+func (o *Outage) Successes() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := 0
+	for _, a := range o.attempts {
+		if a.err == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// WaitSuccesses waits until n more attempts succeeded: traffic flows (again).
+func (o *Outage) WaitSuccesses(n int, limit time.Duration) {
+	o.host.lab.tb.Helper()
+	want := o.Successes() + n
+	o.host.lab.WaitUntil(limit, fmt.Sprintf("%d successful connects from %s to %s", n, o.host.Name, o.addr),
+		func() bool { return o.Successes() >= want })
+}
+
+// Stop ends the measurement and reports; it may be called twice.
+func (o *Outage) Stop() OutageReport {
+	o.cancel()
+	<-o.done
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return report(o.attempts, o.start, o.missed)
+}
+
+// report draws the figures from the attempts.
+func report(attempts []attempt, start time.Time, missed int) OutageReport {
+	r := OutageReport{Attempts: len(attempts), Missed: missed, Servers: map[string]int{}, Errors: map[string]int{}}
+	end := start
+	edges := []time.Time{start}
+	for _, a := range attempts {
+		if a.ended.After(end) {
+			end = a.ended
+		}
+		if a.err != nil {
+			r.Failed++
+			r.Errors[errorWord(a.err)]++
+			continue
+		}
+		r.Succeeded++
+		if a.server != "" {
+			r.Servers[a.server]++
+		}
+		edges = append(edges, a.ended)
+	}
+	r.Took = end.Sub(start)
+	edges = append(edges, end)
+	slices.SortFunc(edges, time.Time.Compare)
+	for i, e := range edges[1:] {
+		if gap := e.Sub(edges[i]); gap > r.LongestGap {
+			r.LongestGap, r.GapFrom = gap, edges[i]
+		}
+	}
+	return r
+}
+
+// errorWord makes countable words of errors that hold addresses and ports.
+func errorWord(err error) string {
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return "timeout"
+	}
+	s := err.Error()
+	if i := strings.LastIndex(s, ": "); i >= 0 {
+		s = s[i+2:]
+	}
+	return s
+}
+
+// AskHTTP asks an HTTP server who it is: the first line of the body of /.
+func AskHTTP(conn net.Conn) (string, error) {
+	if _, err := fmt.Fprint(conn, "GET / HTTP/1.0\r\n\r\n"); err != nil {
+		return "", err
+	}
+	b, err := readLimited(conn)
+	head, body, ok := strings.Cut(string(b), "\r\n\r\n")
+	switch {
+	case err != nil:
+		return "", err
+	case !ok || !strings.Contains(head, " 200 "):
+		return "", errors.New("not an HTTP answer with 200")
+	}
+	name, _, _ := strings.Cut(body, "\n")
+	return name, nil
+}
+
+// AskLine asks a line server (ServeLines) who it is.
+func AskLine(conn net.Conn) (string, error) {
+	if _, err := fmt.Fprintln(conn, "who"); err != nil {
+		return "", err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return "", err
+	}
+	name, _, _ := strings.Cut(line, " ")
+	return name, nil
+}
