@@ -1,5 +1,5 @@
-// What a caller states: targets, and the checks that each must pass. Values
-// only; they are read when Set is called and never kept by reference.
+// This file holds what a caller states: targets, and the checks that each must
+// pass. It never probes or judges anything.
 
 package checker
 

@@ -1,15 +1,18 @@
 // Package checker probes real servers and says which are up.
 //
-// The engine keeps the schedule: when which probe is due, one probe for all
-// targets that ask the same of the same address, and the verdicts that follow
-// from the results. It never decides a weight and never writes the kernel.
-
+// This file keeps the schedule: which probe is due, that it is started, and what
+// its result does to the verdicts. It never decides a weight and never writes
+// the kernel.
 package checker
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"math/rand/v2"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +20,8 @@ import (
 // The functions are called from the engine's own goroutine with no lock held
 // and must not block: while one runs, no probe starts.
 type Options struct {
+	// Log gets a DEBUG line a probe and a WARN for trouble of this machine. A
+	// change of a verdict is not logged: OnChange tells it, once.
 	Log        *slog.Logger
 	Wake       func()              // a verdict changed: look at Health again
 	ObserveLag func(time.Duration) // how much later than due a probe started
@@ -26,29 +31,347 @@ type Options struct {
 // Engine probes the targets it was given. Its methods are safe for concurrent
 // use.
 type Engine struct {
-	o  Options
-	mu sync.Mutex
+	o       Options
+	prepare func(*Check, *shared) (prober, error) // newProber; a fake in tests
+	random  *rand.Rand                            // the loop's own
+	began   atomic.Bool
+	kick    chan struct{} // Set changed something
+	arrived chan arrival
+	trouble trouble
+
+	setting sync.Mutex // one Set at a time; taken before mu
+
+	mu       sync.Mutex
+	targets  map[ID]*target
+	probes   map[string]*probe // by key; written with both locks held
+	agenda   agenda            // neither running nor gone
+	fresh    []*probe          // have no first due time yet
+	changes  []Change          // not told yet
+	snapshot map[ID]Health     // nil: must be made again
+}
+
+// prober is one prepared probe, the engine's edge to the network. It ends at the
+// deadline at the latest, and soon after ctx did, in exactly one outcome.
+type prober interface {
+	probe(ctx context.Context, deadline time.Time) outcome
+}
+
+// outcome is what a prober found; the engine knows when and how long.
+type outcome struct {
+	reason Reason
+	phase  string
+	detail string
+}
+
+// target is one target as the engine knows it.
+type target struct {
+	id      ID
+	known   bool
+	judges  []*judge
+	verdict Verdict
+	since   time.Time
+	cause   string
+}
+
+// judge holds one check's results against one target.
+type judge struct {
+	key     string
+	kind    string // the check's type
+	address netip.AddrPort
+	probe   *probe // nil: "on" and "off"
+	target  *target
+	gauge   gauge
+	// reason and detail explain the verdict: of the latest result that agreed
+	// with it, or of the latest one while there is none.
+	reason Reason
+	detail string
+	cause  string
+	fresh  bool // was made by the Set that is going on
+}
+
+// probe is what all judges of one key share.
+type probe struct {
+	key     string
+	address string // for logs
+	kind    string
+	timeout time.Duration
+	run     prober
+	judges  []*judge
+
+	timing  timing
+	due     time.Time
+	running bool // and so not on the agenda
+	gone    bool // no target wants it any more
+
+	last    Result
+	about   Result // the latest that says something about the server, not Local
+	totals  Totals
+	history history
+}
+
+// arrival is the end of one probe.
+type arrival struct {
+	probe  *probe
+	result Result
+	lag    time.Duration
 }
 
 // New returns an engine without targets. It starts nothing.
-func New(o Options) *Engine { return &Engine{o: o} }
-
-// Run probes until ctx ends, then returns nil; no goroutine outlives it. It
-// may be called once.
-func (e *Engine) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
+func New(o Options) *Engine {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Engine{
+		o:       o,
+		prepare: newProber,
+		random:  rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		kick:    make(chan struct{}, 1),
+		arrived: make(chan arrival, 256),
+		targets: map[ID]*target{},
+		probes:  map[string]*probe{},
+	}
 }
 
-// Set replaces the whole set of targets. A check that is unchanged keeps its
-// timing, verdict and history, also when only Rise or Fall changed; a target
-// whose check changed keeps its verdict until its own results change it. On an
-// error nothing has changed. It may be called before Run and at any time.
-func (e *Engine) Set(targets []Target) error { return nil }
+// Run probes until ctx ends, then returns nil; no goroutine outlives it. It may
+// be called once.
+func (e *Engine) Run(ctx context.Context) error {
+	if e.began.Swap(true) {
+		return errors.New("checker: Run was called twice")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
 
-// Health returns the state of every target, without histories. The map and
-// what it holds are shared and must not be changed by the caller.
-func (e *Engine) Health() map[ID]Health { return nil }
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var starting []*probe
+	for {
+		var changes []Change
+		var wait time.Duration
+		starting, changes, wait = e.turn(starting[:0])
+		for _, p := range starting {
+			running.Go(func() { e.run(ctx, p) })
+		}
+		e.tell(changes)
 
-// Explain returns one target's state with the histories of its checks.
-func (e *Engine) Explain(id ID) (Health, bool) { return Health{}, false }
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-e.kick:
+		case a := <-e.arrived:
+			e.settle(a)
+		}
+	}
+}
+
+// turn takes what is due off the agenda, and says how long nothing else will be.
+func (e *Engine) turn(starting []*probe) ([]*probe, []Change, time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	e.place(now)
+	wait := time.Hour
+	for {
+		p := e.agenda.first()
+		if p == nil {
+			break
+		}
+		if ahead := p.due.Sub(now); ahead > 0 {
+			wait = min(wait, ahead)
+			break
+		}
+		e.agenda.take()
+		p.running = true
+		starting = append(starting, p)
+	}
+	changes := e.changes
+	e.changes = nil
+	return starting, changes, wait
+}
+
+// place gives new probes their grids and their first due times.
+func (e *Engine) place(now time.Time) {
+	if len(e.fresh) == 0 {
+		return
+	}
+	groups := map[time.Duration][]*probe{}
+	n, i := 0, 0
+	for _, p := range e.fresh {
+		if !p.gone {
+			n++
+		}
+	}
+	for _, p := range e.fresh {
+		if p.gone {
+			continue
+		}
+		groups[p.timing.interval] = append(groups[p.timing.interval], p)
+		p.due = now.Add(firstDelay(i, n))
+		i++
+		e.agenda.add(p)
+	}
+	for interval, group := range groups {
+		for i, phase := range phases(e.random, len(group), interval) {
+			group[i].timing.origin = now.Add(phase)
+		}
+	}
+	e.fresh = nil
+}
+
+// run makes one probe. It is the only code that runs beside the loop.
+func (e *Engine) run(ctx context.Context, p *probe) {
+	start := time.Now()
+	out := p.run.probe(ctx, start.Add(p.timeout))
+	if ctx.Err() != nil {
+		return // the outcome is our own stop's
+	}
+	r := Result{At: start, Reason: out.reason, Phase: out.phase, Detail: out.detail, Took: time.Since(start)}
+	if e.o.Log.Enabled(ctx, slog.LevelDebug) {
+		e.o.Log.DebugContext(ctx, "probe", "check", p.kind, "address", p.address, "reason", string(r.Reason),
+			"phase", r.Phase, "detail", r.Detail, "took", r.Took)
+	}
+	if r.Reason == Local {
+		e.trouble.warn(e.o.Log, p, r)
+	}
+	select {
+	case e.arrived <- arrival{p, r, start.Sub(p.due)}:
+	case <-ctx.Done():
+	}
+}
+
+// settle judges a result and those that wait behind it.
+func (e *Engine) settle(a arrival) {
+	lags := make([]time.Duration, 0, 16)
+	e.mu.Lock()
+	for more := true; more; {
+		e.arrive(a)
+		lags = append(lags, a.lag)
+		if len(lags) == cap(e.arrived) {
+			break // look at the agenda first
+		}
+		select {
+		case a = <-e.arrived:
+		default:
+			more = false
+		}
+	}
+	e.mu.Unlock()
+	if e.o.ObserveLag != nil {
+		for _, lag := range lags {
+			e.o.ObserveLag(lag)
+		}
+	}
+}
+
+// arrive records one result, judges it, and puts the probe on the agenda again.
+func (e *Engine) arrive(a arrival) {
+	p, r := a.probe, a.result
+	p.running = false
+	if p.gone {
+		return
+	}
+	if r.Detail == p.last.Detail {
+		r.Detail = p.last.Detail // the history of a steady server holds one string
+	}
+	p.last = r
+	p.totals[r.Reason.code()]++
+	p.history.add(r)
+	if r.Reason != Local {
+		p.about = r
+		for _, j := range p.judges {
+			if j.take(r) {
+				e.weigh(j.target, j.cause)
+			}
+		}
+	}
+	e.snapshot = nil
+	p.due = p.timing.next(p.due, time.Now(), p.changing())
+	e.agenda.add(p)
+}
+
+// take judges one result and reports whether that changed the verdict.
+func (j *judge) take(r Result) bool {
+	ok := r.Reason == OK
+	settled := j.gauge.observe(ok)
+	if settled > 0 {
+		j.cause = causeOf(j.name(), r.Reason, settled)
+	}
+	if j.gauge.verdict == Unknown || j.gauge.verdict == verdictOf(ok) {
+		j.reason, j.detail = r.Reason, r.Detail
+	}
+	return settled > 0
+}
+
+// name says which of its target's checks a judge is: the type, and the address
+// where there are several.
+func (j *judge) name() string {
+	if len(j.target.judges) > 1 && j.probe != nil {
+		return j.kind + " " + j.probe.address
+	}
+	return j.kind
+}
+
+func (p *probe) changing() bool {
+	for _, j := range p.judges {
+		if j.gauge.changing() {
+			return true
+		}
+	}
+	return false
+}
+
+// weigh makes a target's verdict of those of its checks.
+func (e *Engine) weigh(t *target, cause string) {
+	v := t.judges[0].gauge.verdict
+	for _, j := range t.judges[1:] {
+		v = aggregate(v, j.gauge.verdict)
+	}
+	if v == t.verdict {
+		return
+	}
+	now := time.Now()
+	e.changes = append(e.changes, Change{ID: t.id, From: t.verdict, To: v, At: now, Cause: cause})
+	t.verdict, t.since, t.cause = v, now, cause
+}
+
+// tell passes changes on, without a lock.
+func (e *Engine) tell(changes []Change) {
+	if len(changes) == 0 {
+		return
+	}
+	if e.o.OnChange != nil {
+		for _, c := range changes {
+			e.o.OnChange(c)
+		}
+	}
+	if e.o.Wake != nil {
+		e.o.Wake()
+	}
+}
+
+// trouble keeps the warnings about this machine's own failures to one in
+// troublePause: without descriptors, every probe fails alike.
+type trouble struct {
+	mu     sync.Mutex
+	last   time.Time
+	silent int
+}
+
+const troublePause = 10 * time.Second
+
+func (t *trouble) warn(log *slog.Logger, p *probe, r Result) {
+	t.mu.Lock()
+	if !t.last.IsZero() && r.At.Sub(t.last) < troublePause {
+		t.silent++
+		t.mu.Unlock()
+		return
+	}
+	silent := t.silent
+	t.last, t.silent = r.At, 0
+	t.mu.Unlock()
+	log.Warn("a probe could not be made on this machine; verdicts stay as they are",
+		"check", p.kind, "address", p.address, "reason", r.Detail, "phase", r.Phase, "others_unlogged", silent)
+}

@@ -1,10 +1,12 @@
-// What the engine tells: snapshots of verdicts and of the results behind them.
-// A snapshot is never changed after it was handed out.
+// This file holds what the engine tells: snapshots of verdicts and of the results
+// behind them. A snapshot never changes after it was handed out.
 
 package checker
 
 import (
+	"math"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -45,4 +47,118 @@ type Change struct {
 	From, To Verdict
 	At       time.Time
 	Cause    string // "http refused, 3 of 3"
+}
+
+// historyLength is how many results of a probe are kept.
+const historyLength = 32
+
+// Health returns the state of every target, without histories. The map and what
+// it holds are shared and must not be changed by the caller; it is made only
+// where something happened since the last call.
+func (e *Engine) Health() map[ID]Health {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.snapshot != nil {
+		return e.snapshot
+	}
+	n := 0
+	for _, t := range e.targets {
+		n += len(t.judges)
+	}
+	checks := make([]CheckHealth, 0, n)
+	e.snapshot = make(map[ID]Health, len(e.targets))
+	for id, t := range e.targets {
+		h := t.health()
+		first := len(checks)
+		for _, j := range t.judges {
+			checks = append(checks, j.health())
+		}
+		h.Checks = checks[first:len(checks):len(checks)]
+		e.snapshot[id] = h
+	}
+	return e.snapshot
+}
+
+// Explain returns one target's state with the histories of its checks, and
+// whether there is such a target.
+func (e *Engine) Explain(id ID) (Health, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t, ok := e.targets[id]
+	if !ok {
+		return Health{}, false
+	}
+	h := t.health()
+	for _, j := range t.judges {
+		c := j.health()
+		if j.probe != nil {
+			c.History = j.probe.history.results()
+		}
+		h.Checks = append(h.Checks, c)
+	}
+	return h, true
+}
+
+// health is the target's state without its checks.
+func (t *target) health() Health {
+	j := t.judges[t.speaker()]
+	return Health{Verdict: t.verdict, Since: t.since, Reason: j.reason, Detail: j.detail, Cause: t.cause,
+		InARow: j.gauge.streak, Needed: j.gauge.needed()}
+}
+
+// speaker is the check that explains the target's verdict: the first that has
+// that verdict; of an up target, the first whose verdict is changing.
+func (t *target) speaker() int {
+	for i, j := range t.judges {
+		if j.gauge.verdict == t.verdict && (t.verdict != Up || j.gauge.streak > 0) {
+			return i
+		}
+	}
+	return 0
+}
+
+func (j *judge) health() CheckHealth {
+	h := CheckHealth{Type: j.kind, Address: j.address, Verdict: j.gauge.verdict, Cause: j.cause,
+		InARow: j.gauge.streak, Needed: j.gauge.needed()}
+	if j.probe != nil {
+		h.Last, h.Totals = j.probe.last, j.probe.totals
+	}
+	return h
+}
+
+// history is a ring of the latest results, in a third of a Result's size:
+// ten thousand of them are held.
+type history struct {
+	ring  [historyLength]record
+	count uint64 // of all results ever
+}
+
+type record struct {
+	at            int64  // Unix time, ns
+	took          uint32 // µs, at most 71 minutes
+	reason, phase uint8
+	detail        string
+}
+
+// phases of a record are stored by their place in here.
+var phaseNames = [...]string{"", PhaseConnect, PhaseTLS, PhaseSend, PhaseReceive}
+
+func (h *history) add(r Result) {
+	h.ring[h.count%historyLength] = record{
+		at: r.At.UnixNano(), took: uint32(min(r.Took.Microseconds(), math.MaxUint32)),
+		reason: r.Reason.code(), phase: uint8(max(slices.Index(phaseNames[:], r.Phase), 0)), detail: r.Detail,
+	}
+	h.count++
+}
+
+// results are the records, oldest first.
+func (h *history) results() []Result {
+	n := min(h.count, historyLength)
+	all := make([]Result, 0, n)
+	for i := h.count - n; i < h.count; i++ {
+		r := h.ring[i%historyLength]
+		all = append(all, Result{At: time.Unix(0, r.at), Reason: reasons[r.reason], Phase: phaseNames[r.phase],
+			Detail: r.detail, Took: time.Duration(r.took) * time.Microsecond})
+	}
+	return all
 }

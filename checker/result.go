@@ -1,8 +1,7 @@
-// The words of an outcome: one typed reason for each probe, and the verdict
-// that is made of several. They judge nothing.
+// This file holds the words of an outcome: one typed reason for each probe, and
+// the verdict that is made of several. It never judges.
 //
 // PURE.
-
 package checker
 
 import (

@@ -1,0 +1,192 @@
+// This file opens a TCP connection to one address, with one deadline for all
+// that is done on it. It never resolves a name and never tries again.
+//
+// It calls the kernel itself: net.Dialer spends four more system calls on a
+// connection (broadcast, no delay, both names), and system calls are most of
+// what a probe costs.
+
+package checker
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// dialer is the settings of a connection.
+type dialer struct {
+	to   netip.AddrPort
+	from netip.Addr
+	mark uint32
+}
+
+func newDialer(c *Check) dialer {
+	return dialer{to: netip.AddrPortFrom(c.Address.Addr().Unmap(), c.Address.Port()), from: c.From.Unmap(), mark: c.Mark}
+}
+
+// conn is a connected socket. It is a net.Conn for the TLS library.
+type conn struct {
+	*os.File
+	stop func() bool // ends the watch on the context
+	eof  bool        // the server closed its side
+}
+
+// open connects. A nil conn comes with the outcome that says why.
+func (d *dialer) open(ctx context.Context, deadline time.Time) (*conn, outcome) {
+	fd, connected, err := d.start()
+	if err != nil {
+		return nil, failed(PhaseConnect, err, "")
+	}
+	c := &conn{File: os.NewFile(uintptr(fd), "probe")} // after connect: epoll calls an idle socket ready
+	c.SetDeadline(deadline)
+	c.stop = context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	if !connected {
+		err = d.finish(c)
+	}
+	if err != nil {
+		c.stop()
+		c.File.Close()
+		return nil, failed(PhaseConnect, err, "")
+	}
+	return c, outcome{}
+}
+
+// start makes a socket and sends the SYN.
+func (d *dialer) start() (fd int, connected bool, err error) {
+	to, err := sockaddr(d.to)
+	if err != nil {
+		return -1, false, err
+	}
+	family := unix.AF_INET
+	if d.to.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, false, err
+	}
+	if err = d.prepare(fd); err == nil {
+		err = unix.Connect(fd, to)
+	}
+	switch err {
+	case nil:
+		return fd, true, nil
+	case unix.EINPROGRESS, unix.EINTR:
+		return fd, false, nil
+	}
+	unix.Close(fd)
+	return -1, false, err
+}
+
+// prepare sets what a check may ask for.
+func (d *dialer) prepare(fd int) error {
+	if d.mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(d.mark)); err != nil {
+			return fmt.Errorf("failed to mark: %w", err)
+		}
+	}
+	if !d.from.IsValid() {
+		return nil
+	}
+	// The port is chosen by connect and not by bind: so a source address has
+	// its ports for each server, and not once for all of them.
+	if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+		return fmt.Errorf("failed to leave the source port open: %w", err)
+	}
+	from, err := sockaddr(netip.AddrPortFrom(d.from, 0))
+	if err != nil {
+		return err
+	}
+	if err := unix.Bind(fd, from); err != nil {
+		return fmt.Errorf("failed to bind to %v: %w", d.from, err)
+	}
+	return nil
+}
+
+// finish waits for the handshake. A second connect(2) answers for SO_ERROR and
+// for a poller that woke us too early (EALREADY) at once.
+func (d *dialer) finish(c *conn) error {
+	raw, err := c.File.SyscallConn()
+	if err != nil {
+		return err
+	}
+	to, err := sockaddr(d.to)
+	if err != nil {
+		return err
+	}
+	waited := false
+	var answer error
+	err = raw.Write(func(fd uintptr) bool {
+		if !waited {
+			waited = true
+			return false
+		}
+		answer = unix.Connect(int(fd), to)
+		return answer != unix.EALREADY && answer != unix.EINPROGRESS && answer != unix.EINTR
+	})
+	if err != nil {
+		return err
+	}
+	if answer == unix.EISCONN {
+		return nil
+	}
+	return answer
+}
+
+// Read notes the end of what the server sends.
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.File.Read(b)
+	c.eof = c.eof || err == io.EOF
+	return n, err
+}
+
+// Close ends the connection without a trace on this machine. Where the server
+// closed first, nothing is left to do. Else it is reset: an ordinary close would
+// leave a TIME_WAIT for a minute, sixty thousand of them at a thousand probes a
+// second, against a limit (tcp_max_tw_buckets) that others need too. The price
+// is that a server's log may speak of a reset where it would speak of a client
+// that went away.
+func (c *conn) Close() error {
+	c.stop()
+	if !c.eof {
+		if raw, err := c.File.SyscallConn(); err == nil {
+			raw.Control(func(fd uintptr) {
+				unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			})
+		}
+	}
+	return c.File.Close()
+}
+
+// LocalAddr is there for net.Conn; nobody asks.
+func (c *conn) LocalAddr() net.Addr { return nil }
+
+// RemoteAddr is there for net.Conn; nobody asks.
+func (c *conn) RemoteAddr() net.Addr { return nil }
+
+// sockaddr is an address as connect and bind take it. The zone of a link-local
+// address is looked up each time: interfaces come and go.
+func sockaddr(ap netip.AddrPort) (unix.Sockaddr, error) {
+	a := ap.Addr()
+	if a.Is4() {
+		return &unix.SockaddrInet4{Port: int(ap.Port()), Addr: a.As4()}, nil
+	}
+	sa := &unix.SockaddrInet6{Port: int(ap.Port()), Addr: a.As16()}
+	if zone := a.Zone(); zone != "" {
+		if index, err := strconv.ParseUint(zone, 10, 32); err == nil {
+			sa.ZoneId = uint32(index)
+		} else if ifi, err := net.InterfaceByName(zone); err == nil {
+			sa.ZoneId = uint32(ifi.Index)
+		} else {
+			return nil, fmt.Errorf("interface %s: %w", zone, unix.ENODEV)
+		}
+	}
+	return sa, nil
+}

@@ -1,0 +1,124 @@
+// This file maps what the kernel and the TLS library answer to one Reason. It
+// never talks to either.
+
+package checker
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// failed makes an outcome of an error in a phase. What came before it, if
+// anything did, is told for what it is worth to a reader.
+func failed(phase string, err error, got string) outcome {
+	out := outcome{reason: reasonOf(err), phase: phase}
+	switch out.reason {
+	case Timeout, Closed:
+		out.detail = got
+		if got == "" {
+			out.detail = "no answer"
+		}
+	default:
+		out.detail = printable(brief(err), detailLimit)
+	}
+	return out
+}
+
+// reasonOf maps an error. What is neither the kernel's nor an end is the TLS
+// library's: nothing else is between us and the socket.
+func reasonOf(err error) Reason {
+	var errno unix.Errno
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return Timeout
+	case errors.As(err, &errno):
+		return reasonOfErrno(errno)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return Closed
+	}
+	return TLS
+}
+
+// reasonOfErrno maps what a TCP socket can answer. Errors that a router or the
+// server sends by ICMP come as the errno of icmp_err_convert (net/ipv4/icmp.c)
+// and icmpv6_err_convert (net/ipv6/icmp.c). All others are made on this machine.
+func reasonOfErrno(errno unix.Errno) Reason {
+	switch errno {
+	case unix.ECONNREFUSED:
+		return Refused
+	case unix.ETIMEDOUT: // the kernel gave up before our deadline
+		return Timeout
+	case unix.ECONNRESET, unix.ECONNABORTED,
+		unix.EPIPE: // a reset that was told already, or came in CLOSE_WAIT
+		return Reset
+	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENONET, unix.ENETDOWN,
+		unix.ENOPROTOOPT, unix.EOPNOTSUPP, unix.EMSGSIZE, unix.EPROTO:
+		return Unreachable
+	}
+	// EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL and EADDRINUSE (no source
+	// port, or a source address that is not ours), EPERM and EACCES (a mark
+	// without the right, a local filter, a prohibit route), EINVAL (a blackhole
+	// route), and what nobody thought of: none is proof against a server.
+	return Local
+}
+
+// brief is an error without the names of the layers it went through.
+func brief(err error) string {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		if name := unix.ErrnoName(errno); reasonOfErrno(errno) == Local && name != "" {
+			return errno.Error() + " (" + name + ")"
+		}
+		return errno.Error()
+	}
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) {
+		return "the answer is not TLS: " + quoted(record.RecordHeader[:])
+	}
+	return strings.TrimPrefix(err.Error(), "tls: ")
+}
+
+// detailLimit bounds a Detail, in bytes.
+const detailLimit = 256
+
+// quoted shows bytes that a server sent, in quotation marks.
+func quoted(b []byte) string { return `"` + printable(string(b), detailLimit-50) + `"` }
+
+// printable makes printable ASCII of at most limit bytes of anything. What is
+// cut off ends in "...".
+func printable(s string, limit int) string {
+	const hex = "0123456789abcdef"
+	out := make([]byte, 0, min(len(s), limit))
+	for i := 0; i < len(s); i++ {
+		var esc [4]byte
+		piece := esc[:0]
+		switch c := s[i]; {
+		case c == '\n':
+			piece = append(piece, '\\', 'n')
+		case c == '\r':
+			piece = append(piece, '\\', 'r')
+		case c == '\t':
+			piece = append(piece, '\\', 't')
+		case c == '\\', c == '"':
+			piece = append(piece, '\\', c)
+		case c < ' ' || c > '~':
+			piece = append(piece, '\\', 'x', hex[c>>4], hex[c&15])
+		default:
+			piece = append(piece, c)
+		}
+		room := limit - len(out)
+		if i+1 < len(s) {
+			room -= 3 // for the mark, should the next not fit
+		}
+		if len(piece) > room {
+			return string(append(out, "..."...))
+		}
+		out = append(out, piece...)
+	}
+	return string(out)
+}

@@ -1,0 +1,281 @@
+// This file understands what an HTTP/1 server answers (RFC 9112), as far as a
+// health check must: the status, and the beginning of the body. It takes bytes as
+// they come and holds a bounded number of them, whatever the server sends. It
+// never reads, waits, or judges.
+//
+// PURE.
+package checker
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// The bounds of an answer, in bytes.
+const (
+	headLimit    = 16 << 10  // status line, header fields, trailers, interim answers
+	bodyLimit    = 64 << 10  // of the body; what follows is not read
+	chunkLimit   = 256       // a chunk's size line, with its extensions
+	framingLimit = 256 << 10 // all the size lines of a body
+	seenLimit    = 128       // kept for the detail of a failure
+	interimLimit = 8         // answers 1xx before the final one
+)
+
+// answer is the state of one answer. Its zero value waits for the first byte.
+type answer struct {
+	noBody   bool // to a HEAD request
+	wantBody bool
+
+	status int
+	text   string // the reason phrase
+	body   []byte // decoded, at most bodyLimit
+
+	state   func(*answer, []byte) (int, error) // takes some of the bytes; nil: statusState
+	over    bool
+	line    []byte // an unfinished line
+	head    int    // bytes of head so far
+	framing int    // bytes of chunk framing so far
+	interim int
+	old     bool // HTTP/1.0
+	length  int64
+	sized   bool // length came from Content-Length
+	chunked bool
+	toEnd   bool // the body ends with the connection
+	ready   bool // the head of the final answer is complete
+	first   []byte
+}
+
+// done reports that no more bytes are needed.
+func (a *answer) done() bool { return a.over }
+
+// headDone reports that status is the final one.
+func (a *answer) headDone() bool { return a.ready }
+
+// endsWithConnection reports that an answer which is not done is complete when
+// the connection ends.
+func (a *answer) endsWithConnection() bool { return a.toEnd }
+
+// statusLine is status and reason phrase, printable.
+func (a *answer) statusLine() string {
+	return printable(strings.TrimSpace(strconv.Itoa(a.status)+" "+a.text), detailLimit)
+}
+
+// seen shows how an incomplete answer began; "" if it did not.
+func (a *answer) seen() string {
+	if len(a.first) == 0 {
+		return ""
+	}
+	return quoted(a.first)
+}
+
+// feed takes the next bytes. An error is final: this is no answer.
+func (a *answer) feed(b []byte) error {
+	a.first = append(a.first, b[:min(len(b), seenLimit-len(a.first))]...)
+	for len(b) > 0 && !a.over {
+		state := a.state
+		if state == nil {
+			state = statusState
+		}
+		n, err := state(a, b)
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// takeLine gathers a line of at most limit bytes, its end included, and returns
+// it without its end once it is whole. A bare LF ends it too (RFC 9112 §2.2).
+func (a *answer) takeLine(b []byte, limit int) (line []byte, whole bool, n int, err error) {
+	n = bytes.IndexByte(b, '\n') + 1
+	whole = n > 0
+	if !whole {
+		n = len(b)
+	}
+	if len(a.line)+n > limit {
+		return nil, false, 0, fmt.Errorf("a line or head of more than %d bytes", limit)
+	}
+	a.line = append(a.line, b[:n]...)
+	if !whole {
+		return nil, false, n, nil
+	}
+	line = bytes.TrimSuffix(a.line[:len(a.line)-1], []byte("\r"))
+	a.line = a.line[:0]
+	return line, true, n, nil
+}
+
+// headLine is takeLine within the limit of the whole head.
+func (a *answer) headLine(b []byte) (line []byte, whole bool, n int, err error) {
+	line, whole, n, err = a.takeLine(b, headLimit-a.head+len(a.line))
+	a.head += n
+	return line, whole, n, err
+}
+
+var errNoHTTP = errors.New("no HTTP status line")
+
+// statusState takes the status line (RFC 9112 §4).
+func statusState(a *answer, b []byte) (int, error) {
+	line, whole, n, err := a.headLine(b)
+	if err != nil {
+		return 0, err
+	}
+	if !whole {
+		// Some other protocol's greeting shows at once, and not when the limit
+		// or the deadline is reached.
+		const version = "HTTP/1."
+		if k := min(len(a.line), len(version)); string(a.line[:k]) != version[:k] {
+			return 0, fmt.Errorf("%w: %s", errNoHTTP, quoted(a.first))
+		}
+		return n, nil
+	}
+	var ok bool
+	if a.old, a.status, a.text, ok = parseStatusLine(line); !ok {
+		return 0, fmt.Errorf("%w: %s", errNoHTTP, quoted(line[:min(len(line), seenLimit)]))
+	}
+	a.length, a.sized, a.chunked = 0, false, false
+	a.state = fieldState
+	return n, nil
+}
+
+// parseStatusLine takes "HTTP/1.1 200 OK" apart; the reason phrase may be empty,
+// and many leave out the space before it.
+func parseStatusLine(line []byte) (old bool, status int, text string, ok bool) {
+	s := string(line)
+	if len(s) < 12 || !strings.HasPrefix(s, "HTTP/1.") || !isDigits(s[7:8]) || s[8] != ' ' || !isDigits(s[9:12]) {
+		return false, 0, "", false
+	}
+	if len(s) > 12 && s[12] != ' ' {
+		return false, 0, "", false
+	}
+	status, _ = strconv.Atoi(s[9:12])
+	return s[7] == '0', status, strings.TrimSpace(s[12:]), status >= 100
+}
+
+// fieldState takes one header field, or the empty line after the last.
+func fieldState(a *answer, b []byte) (int, error) {
+	line, whole, n, err := a.headLine(b)
+	if err != nil || !whole {
+		return n, err
+	}
+	if len(line) == 0 {
+		return n, a.endHead()
+	}
+	if line[0] == ' ' || line[0] == '\t' {
+		return n, nil // the folded rest of a field (RFC 9112 §5.2); none of ours is worth folding
+	}
+	name, value, found := strings.Cut(string(line), ":")
+	if !found || strings.TrimSpace(name) == "" {
+		return 0, fmt.Errorf("no header field: %s", quoted(line[:min(len(line), seenLimit)]))
+	}
+	return n, a.field(strings.TrimSpace(name), strings.TrimSpace(value))
+}
+
+// field notes what says how long the body is.
+func (a *answer) field(name, value string) error {
+	switch {
+	case strings.EqualFold(name, "Transfer-Encoding"):
+		last := value[strings.LastIndexByte(value, ',')+1:]
+		a.chunked = strings.EqualFold(strings.TrimSpace(last), "chunked")
+	case strings.EqualFold(name, "Content-Length"):
+		length, err := strconv.ParseUint(value, 10, 63)
+		if err != nil || !isDigits(value) || a.sized && a.length != int64(length) {
+			return fmt.Errorf("no Content-Length: %s", quoted([]byte(value)))
+		}
+		a.length, a.sized = int64(length), true
+	}
+	return nil
+}
+
+// endHead decides what follows (RFC 9112 §6.3).
+func (a *answer) endHead() error {
+	if a.status < 200 && a.status != 101 {
+		if a.interim++; a.interim > interimLimit {
+			return fmt.Errorf("more than %d interim answers", interimLimit)
+		}
+		a.state = statusState
+		return nil
+	}
+	a.ready = true
+	switch {
+	case !a.wantBody, a.noBody, a.status == 101, a.status == 204, a.status == 304:
+		a.over = true
+	case a.chunked && !a.old:
+		a.state = sizeState
+	case a.sized:
+		a.state, a.over = bodyState, a.length == 0
+	default:
+		a.state, a.toEnd, a.length = bodyState, true, math.MaxInt64
+	}
+	return nil
+}
+
+// bodyState takes a body, or one chunk, of known length or to the end.
+func bodyState(a *answer, b []byte) (int, error) {
+	n := int(min(int64(len(b)), a.length, int64(bodyLimit-len(a.body))))
+	a.body = append(a.body, b[:n]...)
+	a.length -= int64(n)
+	switch {
+	case len(a.body) == bodyLimit:
+		a.over = true
+	case a.length == 0 && a.chunked && !a.old:
+		a.state = chunkEndState
+	case a.length == 0:
+		a.over = true
+	}
+	return n, nil
+}
+
+// sizeState takes the line before a chunk (RFC 9112 §7.1); extensions mean
+// nothing to us.
+func sizeState(a *answer, b []byte) (int, error) {
+	line, whole, n, err := a.takeLine(b, chunkLimit)
+	if a.framing += n; a.framing > framingLimit {
+		return 0, errors.New("chunks of nearly nothing")
+	}
+	if err != nil || !whole {
+		return n, err
+	}
+	digits, _, _ := strings.Cut(string(line), ";")
+	size, err := strconv.ParseUint(strings.TrimSpace(digits), 16, 63)
+	if err != nil {
+		return 0, fmt.Errorf("no chunk size: %s", quoted(line))
+	}
+	if a.length, a.state = int64(size), bodyState; size == 0 {
+		a.state = trailerState
+	}
+	return n, nil
+}
+
+// chunkEndState takes the line end after a chunk.
+func chunkEndState(a *answer, b []byte) (int, error) {
+	line, whole, n, err := a.takeLine(b, 2)
+	if err == nil && whole && len(line) > 0 {
+		err = errors.New("a chunk is longer than its size")
+	}
+	if whole {
+		a.state = sizeState
+	}
+	a.framing += n
+	return n, err
+}
+
+// trailerState takes what follows the last chunk, up to an empty line.
+func trailerState(a *answer, b []byte) (int, error) {
+	line, whole, n, err := a.headLine(b)
+	a.over = whole && len(line) == 0
+	return n, err
+}
+
+func isDigits(s string) bool {
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return s != ""
+}

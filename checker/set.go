@@ -1,0 +1,280 @@
+// This file takes a new set of targets over: what is unchanged goes on, what is
+// new is prepared, what is gone is forgotten. It never starts or waits for a
+// probe.
+
+package checker
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Set replaces the whole set of targets. A check that is unchanged keeps its
+// timing, verdict and history, also when only Rise or Fall changed; a target
+// whose check changed keeps its verdict until its own results change it. On an
+// error, which names every mistake, nothing has changed. It may be called before
+// Run and at any time.
+func (e *Engine) Set(targets []Target) error {
+	e.setting.Lock()
+	defer e.setting.Unlock()
+
+	// Preparing may take a while (expressions, certificates): without mu, so
+	// that the probes go on.
+	keys, prepared, err := e.prepareAll(targets)
+	if err != nil {
+		return err
+	}
+
+	e.mu.Lock()
+	e.replace(targets, keys, prepared)
+	e.mu.Unlock()
+	select {
+	case e.kick <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// prepareAll finds the key of every check, in the order of the targets, and makes
+// a probe for every key that has none yet.
+func (e *Engine) prepareAll(targets []Target) (keys []string, prepared map[string]*probe, err error) {
+	var mistakes []error
+	seen := make(map[ID]struct{}, len(targets))
+	prepared = map[string]*probe{}
+	common := newShared()
+	var scratch []byte
+	for _, t := range targets {
+		mistake := func(err error) {
+			mistakes = append(mistakes, fmt.Errorf("checker: %s %s: %w", t.ID.Service, t.ID.RealServer, err))
+		}
+		if _, twice := seen[t.ID]; twice {
+			mistake(errors.New("is there twice"))
+		}
+		seen[t.ID] = struct{}{}
+		if len(t.Checks) == 0 {
+			mistake(errors.New("has no check"))
+		}
+		for i := range t.Checks {
+			c := &t.Checks[i]
+			scratch = c.appendKey(scratch[:0])
+			if p, ok := e.probes[string(scratch)]; ok { // setting is held: nobody writes it
+				keys = append(keys, p.key)
+				continue
+			}
+			if p, ok := prepared[string(scratch)]; ok {
+				keys = append(keys, p.key)
+				continue
+			}
+			key := string(scratch)
+			keys = append(keys, key)
+			if c.fixed() != Unknown {
+				continue
+			}
+			p, err := e.prepareOne(c, key, common)
+			if err != nil {
+				mistake(fmt.Errorf("%s check: %w", c.Type, err))
+				continue
+			}
+			prepared[key] = p
+		}
+	}
+	return keys, prepared, errors.Join(mistakes...)
+}
+
+func (e *Engine) prepareOne(c *Check, key string, common *shared) (*probe, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	run, err := e.prepare(c, common)
+	if err != nil {
+		return nil, err
+	}
+	return &probe{
+		key: key, address: c.Address.String(), kind: c.Type, timeout: c.Timeout, run: run,
+		timing: timing{interval: c.Interval, fast: c.FastInterval},
+	}, nil
+}
+
+// replace puts the new set in the old one's place. It cannot fail.
+func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*probe) {
+	now := time.Now()
+	old, oldProbes := e.targets, e.probes
+	e.targets = make(map[ID]*target, len(targets))
+	e.probes = make(map[string]*probe, len(oldProbes))
+	e.snapshot = nil
+	for _, p := range oldProbes {
+		p.judges = nil
+	}
+	for _, stated := range targets {
+		t := &target{id: stated.ID, known: stated.Known, since: now}
+		before := old[stated.ID]
+		if before != nil {
+			t.known, t.verdict, t.since, t.cause = before.known, before.verdict, before.since, before.cause
+		}
+		t.judges = make([]*judge, len(stated.Checks))
+		for i := range stated.Checks {
+			key := keys[0]
+			keys = keys[1:]
+			p := oldProbes[key]
+			if p == nil {
+				p = prepared[key]
+			}
+			if p != nil && e.probes[key] == nil {
+				e.probes[key] = p
+				if prepared[key] == p {
+					e.fresh = append(e.fresh, p)
+				}
+			}
+			t.judges[i] = succeed(t, before, &stated.Checks[i], key, p)
+		}
+		e.targets[t.id] = t
+		e.weigh(t, t.start())
+	}
+	for key, p := range oldProbes {
+		p.gone = e.probes[key] == nil
+	}
+	e.agenda.forget()
+	e.fresh = slices.DeleteFunc(e.fresh, func(p *probe) bool { return p.gone })
+}
+
+// succeed makes the judge of one check: the one before it goes on where there is
+// one, else a new one begins with what the target was.
+func succeed(t, before *target, c *Check, key string, p *probe) *judge {
+	if before != nil {
+		for _, j := range before.judges {
+			if j.key == key && j.target == before {
+				j.target, j.address = t, c.Address
+				j.gauge.rethreshold(c.Rise, c.Fall)
+				if p != nil {
+					p.judges = append(p.judges, j)
+				}
+				return j
+			}
+		}
+	}
+	j := &judge{key: key, kind: c.Type, address: c.Address, probe: p, target: t, fresh: true,
+		gauge: newGauge(t.verdict, t.known, c.Rise, c.Fall)}
+	if before != nil {
+		h := before.health()
+		j.reason, j.detail, j.cause = h.Reason, h.Detail, h.Cause
+	}
+	if p != nil {
+		p.judges = append(p.judges, j)
+	}
+	return j
+}
+
+// start lets the new judges of a target begin, and says what to call the change
+// of its verdict that may come of it.
+func (t *target) start() (cause string) {
+	cause = "checks changed"
+	for _, j := range t.judges {
+		if j.start() && (cause == "checks changed" || j.gauge.verdict == Down) {
+			cause = j.cause
+		}
+	}
+	return cause
+}
+
+// start gives a new judge what is known already: a fixed verdict, or the latest
+// result of a probe that others have. It reports whether that settled a verdict.
+func (j *judge) start() bool {
+	if !j.fresh {
+		return false
+	}
+	j.fresh = false
+	if j.probe != nil {
+		return j.probe.about.Reason != "" && j.take(j.probe.about)
+	}
+	j.reason, j.detail, j.cause = OK, "", j.kind
+	if j.kind == TypeOff {
+		j.reason = Off
+	}
+	j.gauge.become(verdictOf(j.reason == OK))
+	return true
+}
+
+// fixed is the verdict of a check that probes nothing, else Unknown.
+func (c *Check) fixed() Verdict {
+	switch c.Type {
+	case TypeOn:
+		return Up
+	case TypeOff:
+		return Down
+	}
+	return Unknown
+}
+
+// validate looks at what all probing checks have in common.
+func (c *Check) validate() error {
+	switch {
+	case !c.Address.IsValid() || c.Address.Port() == 0:
+		return fmt.Errorf("%v is no address with a port", c.Address)
+	case c.Interval <= 0:
+		return fmt.Errorf("the interval is %v", c.Interval)
+	case c.Timeout <= 0:
+		return fmt.Errorf("the timeout is %v", c.Timeout)
+	case c.From.IsValid() && c.From.Unmap().Is4() != c.Address.Addr().Unmap().Is4():
+		return fmt.Errorf("the source %v and the address %v are of two families", c.From, c.Address)
+	}
+	return nil
+}
+
+// appendKey appends what makes two checks the same probe: everything but Rise
+// and Fall. Every field is delimited by its length.
+func (c *Check) appendKey(b []byte) []byte {
+	text := func(s string) {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	number := func(n int64) { b = binary.AppendVarint(b, n) }
+	text(c.Type)
+	if c.fixed() != Unknown {
+		return b
+	}
+	b = appendAddr(b, c.Address.Addr())
+	number(int64(c.Address.Port()))
+	number(int64(c.Interval))
+	number(int64(c.FastInterval))
+	number(int64(c.Timeout))
+	b = appendAddr(b, c.From)
+	number(int64(c.Mark))
+	switch c.Type {
+	case TypeTCP:
+		text(c.Send)
+		text(c.Expect)
+	case TypeHTTP, TypeHTTPS:
+		text(c.Method)
+		text(c.Host)
+		text(c.Path)
+		text(c.BodyExpect)
+		number(int64(len(c.Headers)))
+		for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
+			text(name)
+			text(c.Headers[name])
+		}
+		for _, s := range c.Status {
+			number(int64(s.First))
+			number(int64(s.Last))
+		}
+		if c.Type == TypeHTTPS && c.TLS != nil {
+			number(-1)
+			text(strconv.FormatBool(c.TLS.Verify))
+			text(c.TLS.ServerName)
+			text(c.TLS.CAKey)
+		}
+	}
+	return b
+}
+
+func appendAddr(b []byte, a netip.Addr) []byte {
+	raw, _ := a.MarshalBinary() // never fails
+	b = append(b, byte(len(raw)))
+	return append(b, raw...)
+}
