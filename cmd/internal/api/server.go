@@ -109,18 +109,18 @@ func Lines(err error) []string {
 	if err == nil {
 		return nil
 	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var lines []string
+		for _, e := range joined.Unwrap() {
+			lines = append(lines, Lines(e)...)
+		}
+		return lines
+	}
 	var mistakes config.Errors
 	if errors.As(err, &mistakes) {
 		var lines []string
 		for _, m := range mistakes {
 			lines = append(lines, m.Error())
-		}
-		return lines
-	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var lines []string
-		for _, e := range joined.Unwrap() {
-			lines = append(lines, Lines(e)...)
 		}
 		return lines
 	}

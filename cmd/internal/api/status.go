@@ -180,7 +180,7 @@ func buildIPVS(k ipvs.Snapshot) IPVSStatus {
 	for _, e := range k.Errors {
 		out.Errors = append(out.Errors, fmt.Sprintf("%s: %v (tried %d times since %s)", e.Op, e.Err, e.Attempts, e.Since.Format(time.RFC3339)))
 	}
-	for _, text := range []string{k.LedgerError, k.SysctlError} {
+	for _, text := range []string{k.LedgerError, k.SettingsError} {
 		if text != "" {
 			out.Errors = append(out.Errors, text)
 		}

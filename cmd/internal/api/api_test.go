@@ -1,0 +1,271 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/checker"
+	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/event"
+	"lvsd/config"
+	"lvsd/ipvs"
+	"lvsd/vrrp"
+)
+
+// stub is a daemon with a fixed state.
+type stub struct {
+	view   director.View
+	reload error
+	dead   error
+}
+
+func (s *stub) View(context.Context) director.View { return s.view }
+func (s *stub) Reload(context.Context) error       { return s.reload }
+func (s *stub) Alive(context.Context) error        { return s.dead }
+
+// healthy is a view with one election and one service of one server, weight 3.
+func healthy() director.View {
+	key := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: netip.MustParseAddrPort("10.0.0.88:80")}
+	real := netip.MustParseAddrPort("10.0.0.9:80")
+	id := checker.ID{Service: "web", RealServer: real.String()}
+	return director.View{
+		At: time.Unix(1000, 0),
+		Config: &config.Config{Director: "lb1", Hash: "abc", File: "lvsd.toml", Services: []config.Service{{
+			Name: "web", Quorum: 1, Scheduler: "wlc", RealServers: []config.RealServer{{Address: real, Weight: 3, Forward: "dr"}}}}},
+		Plan: director.Plan{Services: []director.ServicePlan{{Name: "web", Key: key, Up: true, WeightAlive: 3, Servers: []director.ServerPlan{{
+			ID: id, Address: real, Configured: 3, Weight: 3, Listed: true, Verdict: checker.Up,
+			Causes: []director.Cause{{Kind: director.CauseConfigured, Weight: 3, Text: "weight 3 in the file, line 9"}}}}}}},
+		Health: map[checker.ID]checker.Health{id: {Verdict: checker.Up, Checks: []checker.CheckHealth{
+			{Type: "http", Last: checker.Result{At: time.Unix(999, 0), Reason: checker.OK, Took: 2 * time.Millisecond}}}}},
+		Kernel: ipvs.Snapshot{Valid: true, Up: true, Table: ipvs.Table{key: {Key: key, Destinations: map[netip.AddrPort]ipvs.Destination{real: {Address: real, Weight: 3}}}},
+			Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{key: {Destinations: map[netip.AddrPort]ipvs.DestinationStats{real: {Active: 4, Inactive: 5}}}}},
+		Elections: []vrrp.Status{{Name: "web", State: vrrp.Master, Holding: true}},
+	}
+}
+
+func TestStatusOfAHealthyDirector(t *testing.T) {
+	s := Build(healthy(), "1", time.Unix(1, 0))
+	if !s.Healthy || len(s.Problems) != 0 {
+		t.Fatalf("problems: %v", s.Problems)
+	}
+	rs := s.Services[0].RealServers[0]
+	if rs.Weight == nil || *rs.Weight != 3 || rs.Active != 4 || rs.Inactive != 5 || rs.LastProbe == nil || rs.LastProbe.Took != .002 || rs.Verdict != "up" {
+		t.Errorf("%+v", rs)
+	}
+}
+
+// TestEveryFaultIsAProblem breaks one thing at a time: each must be told and
+// make the status unhealthy.
+func TestEveryFaultIsAProblem(t *testing.T) {
+	for want, harm := range map[string]func(*director.View){
+		"reload was refused":  func(v *director.View) { v.LastReload.Err = errors.New("lvsd.toml:1:1: x") },
+		"not be read yet":     func(v *director.View) { v.Kernel.Valid = false },
+		"does not answer":     func(v *director.View) { v.Kernel.Up = false },
+		"somebody else added": func(v *director.View) { v.Kernel.Foreign = 2 },
+		"disk full":           func(v *director.View) { v.Kernel.LedgerError = "disk full" },
+		"read-only":           func(v *director.View) { v.Kernel.SettingsError = "read-only" },
+		"no such scheduler":   func(v *director.View) { v.Kernel.Errors = []ipvs.OpError{{Err: errors.New("no such scheduler")}} },
+		"fault: no carrier":   func(v *director.View) { v.Elections[0].State, v.Elections[0].Detail = vrrp.Fault, "no carrier" },
+		"another master":      func(v *director.View) { v.Elections[0].Alarm = "another master is heard" },
+		"quorum lost":         func(v *director.View) { v.Plan.Services[0].Up = false },
+		"is down": func(v *director.View) {
+			v.Plan.Services[0].Servers[0].Verdict = checker.Down
+		},
+	} {
+		v := healthy()
+		harm(&v)
+		s := Build(v, "1", time.Unix(1, 0))
+		if s.Healthy || !strings.Contains(strings.Join(s.Problems, "\n"), want) {
+			t.Errorf("want %q among %q", want, s.Problems)
+		}
+	}
+}
+
+// TestStatusSurvivesJSON: what a client reads is what the daemon said.
+func TestStatusSurvivesJSON(t *testing.T) {
+	s := Build(healthy(), "1", time.Unix(1, 0).UTC())
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Status
+	if err := json.Unmarshal(text, &back); err != nil {
+		t.Fatal(err)
+	}
+	again, err := json.Marshal(back)
+	if err != nil || string(again) != string(text) {
+		t.Errorf("%v\n%s\n%s", err, text, again)
+	}
+}
+
+func newServer(t *testing.T, d *stub) *Server {
+	t.Helper()
+	s := &Server{Log: slog.New(slog.DiscardHandler), Daemon: d, Events: &event.Recorder{}, Metrics: http.NotFoundHandler()}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func configFor(listen string) *config.Config {
+	return &config.Config{File: "lvsd.toml", Global: config.Global{HTTPListen: listen}}
+}
+
+func TestControlSocket(t *testing.T) {
+	d := &stub{view: healthy()}
+	s := newServer(t, d)
+	path := filepath.Join(t.TempDir(), "run", "control.sock")
+	client := NewClient(path)
+	if _, err := client.Status(t.Context()); err == nil || !strings.Contains(err.Error(), "is lvsd running") {
+		t.Errorf("nobody there: %v", err)
+	}
+	if err := s.OpenControl(path, ""); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx) }()
+	status, err := client.Status(t.Context())
+	if err != nil || status.Director != "lb1" {
+		t.Fatalf("%+v, %v", status, err)
+	}
+	if err := newServer(t, d).OpenControl(path, ""); err == nil || !strings.Contains(err.Error(), "another daemon") {
+		t.Errorf("a second daemon on the socket: %v", err)
+	}
+	d.reload = config.Errors{{File: "lvsd.toml", Position: config.Position{Line: 3, Col: 4}, Path: "a.b", Message: "wrong"},
+		{File: "lvsd.toml", Position: config.Position{Line: 5, Col: 1}, Message: "too"}}
+	v, err := client.Reload(t.Context())
+	if err != nil || v.OK || !reflect.DeepEqual(v.Errors, []string{"lvsd.toml:3:4: a.b: wrong", "lvsd.toml:5:1: too"}) {
+		t.Errorf("%+v, %v", v, err)
+	}
+	d.reload = nil
+	if v, err := client.Reload(t.Context()); err != nil || !v.OK || v.Hash != "abc" {
+		t.Errorf("%+v, %v", v, err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	// A killed daemon leaves its socket file; the next start takes it over.
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.SetUnlinkOnClose(false)
+	left.Close()
+	if err := newServer(t, d).OpenControl(path, ""); err != nil {
+		t.Errorf("a socket left behind: %v", err)
+	}
+}
+
+func TestUnknownControlGroupIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control.sock")
+	if err := newServer(t, &stub{}).OpenControl(path, "no-such-group"); err == nil || !strings.Contains(err.Error(), "control_group") {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a socket is left behind")
+	}
+}
+
+func TestTheNetworkReadsOnly(t *testing.T) {
+	d := &stub{view: healthy()}
+	s := newServer(t, d)
+	change, err := s.PreparePublic(nil, configFor("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	change.Commit()
+	base := "http://" + s.public.Load().Addr().String()
+	get := func(path string) (int, string) {
+		t.Helper()
+		resp, err := http.Get(base + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(text)
+	}
+	if code, text := get("/healthz"); code != 200 || text != "ok\n" {
+		t.Errorf("healthz: %d %s", code, text)
+	}
+	d.dead = errors.New("the loop stands still")
+	if code, text := get("/healthz"); code != 503 || !strings.Contains(text, "stands still") {
+		t.Errorf("healthz of a dead one: %d %s", code, text)
+	}
+	if code, text := get("/api/v1/status"); code != 200 || !strings.Contains(text, `"director":"lb1"`) {
+		t.Errorf("status: %d %s", code, text)
+	}
+	if code, text := get("/api/v1/events"); code != 200 || strings.TrimSpace(text) != "[]" {
+		t.Errorf("events: %d %q", code, text)
+	}
+	resp, err := http.Post(base+"/control/v1/reload", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusNotFound {
+		t.Errorf("a reload over the network: %s", resp.Status)
+	}
+}
+
+// TestPortTaken: a listener that cannot be had refuses the change, and the one
+// that runs goes on.
+func TestPortTaken(t *testing.T) {
+	s := newServer(t, &stub{view: healthy()})
+	first, err := s.PreparePublic(nil, configFor("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Commit()
+	address := s.public.Load().Addr().String()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if _, err := s.PreparePublic(nil, configFor(taken.Addr().String())); err == nil || !strings.Contains(err.Error(), "http_listen") {
+		t.Errorf("a port that is taken: %v", err)
+	}
+	change, err := s.PreparePublic(nil, configFor("127.0.0.2:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	change.Abort() // somebody else refused
+	if resp, err := http.Get("http://" + address + "/healthz"); err != nil || resp.StatusCode != 200 {
+		t.Errorf("the running listener: %v, %v", resp, err)
+	}
+	off, err := s.PreparePublic(nil, configFor(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	off.Commit()
+	if s.public.Load().Listener != nil {
+		t.Error("http_listen = \"\" still listens")
+	}
+}
+
+func TestLinesSplitsJoinedErrors(t *testing.T) {
+	err := errors.Join(errors.New("one"), fmt.Errorf("two: %w", io.EOF), config.Errors{{File: "f", Position: config.Position{Line: 1, Col: 2}, Message: "three"}})
+	if got := Lines(err); !reflect.DeepEqual(got, []string{"one", "two: EOF", "f:1:2: three"}) {
+		t.Errorf("%q", got)
+	}
+	if Lines(nil) != nil {
+		t.Error("no error has lines")
+	}
+}
