@@ -58,6 +58,7 @@ type Engine struct {
 	vrid        uint8
 	o           Options
 	log         *slog.Logger
+	writer      *logWriter
 	ground      *ground
 	machine     *machine // the loop's alone, once it runs
 
@@ -77,6 +78,7 @@ type Engine struct {
 	status    atomic.Pointer[snapshot]
 	counters  counters
 	receivers sync.WaitGroup
+	done      chan struct{} // closed when nobody listens to the receivers any more
 	limit     limiter
 }
 
@@ -120,19 +122,23 @@ func Open(cfg Config, o Options) (*Engine, error) {
 }
 
 func newEngine(cfg Config, o Options, p port, dial dialer) *Engine {
+	cfg.Addresses, cfg.Excluded = slices.Clone(cfg.Addresses), slices.Clone(cfg.Excluded)
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{
 		name: cfg.Name, iface: cfg.Interface, vrid: cfg.VRID,
-		o: o, log: log.With("vrrp", cfg.Name),
+		o:        o,
+		writer:   newLogWriter(),
+		done:     make(chan struct{}),
 		machine:  newMachine(cfg, time.Now()),
 		heard:    make(chan hearing, 64),
 		refused:  make(chan refusal, 1),
 		grounded: make(chan groundReport),
 		updated:  make(chan struct{}, 1),
 	}
+	e.log = e.writer.logger(log.With("vrrp", cfg.Name))
 	e.ground = newGround(cfg, p, dial, e.log, &e.counters)
 	e.adopt(cfg)
 	e.status.Store(&snapshot{picture: e.machine.Show()})
@@ -168,10 +174,18 @@ func (e *Engine) Run(ctx context.Context) error {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var ground sync.WaitGroup
 	ground.Go(func() { e.ground.run(inner, e.grounded) })
+	written, last := make(chan struct{}), make(chan struct{})
+	go func() { defer close(written); e.writer.run(last) }()
 	defer func() {
 		cancel()
-		ground.Wait() // closes the socket
+		close(e.done)
+		ground.Wait() // closes the socket, which ends the receivers
 		e.receivers.Wait()
+		close(last)
+		select {
+		case <-written:
+		case <-time.After(logFlush):
+		}
 	}()
 
 	timer := time.NewTimer(0)
@@ -188,10 +202,10 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.leave()
 			return nil
 		case <-timer.C:
-			e.lookOnceMore()
-			if e.o.ObserveLag != nil {
+			if e.o.ObserveLag != nil && !deadline.IsZero() {
 				e.o.ObserveLag(time.Since(deadline))
 			}
+			e.lookOnceMore()
 			// If what lay in the inbox moved the deadline, this does nothing.
 			e.step(input{kind: inTick})
 		case h := <-e.heard:
@@ -216,10 +230,6 @@ func (e *Engine) lookOnceMore() {
 }
 
 func (e *Engine) hear(h hearing) {
-	if h.from == e.source && e.source.IsValid() {
-		e.counters.dropped[DropOwn].Add(1)
-		return
-	}
 	e.counters.lastAdvert.Store(h.at.UnixNano())
 	e.step(input{
 		kind: inAdvert, from: h.from, priority: h.advert.Priority,
@@ -259,9 +269,9 @@ func (e *Engine) onGround(r groundReport) {
 		fallthrough
 	case groundState:
 		if r.conn != nil && r.conn != e.conn {
-			e.conn, e.source = r.conn, r.source
-			e.receivers.Go(func() { e.receive(r.conn) })
+			e.receivers.Go(func() { e.receive(r.conn, r.source) })
 		}
+		e.conn, e.source = r.conn, r.source
 		if r.reason == "" {
 			e.step(input{kind: inReady, from: r.source})
 			return
@@ -333,7 +343,7 @@ func (e *Engine) leave() {
 	defer limit.Stop()
 	retry := time.NewTimer(0)
 	defer retry.Stop()
-	for e.ground.busy() || e.machine.holdErr != "" {
+	for e.machine.answered != e.machine.wish || e.machine.holdErr != "" {
 		if d := e.machine.Deadline(); !d.IsZero() {
 			retry.Reset(time.Until(d))
 		}
@@ -347,7 +357,7 @@ func (e *Engine) leave() {
 		case <-e.heard:
 		case <-e.refused:
 		case <-limit.C:
-			e.log.Error("addresses may be left on the interface", "interface", e.iface, "err", e.machine.holdErr)
+			e.log.Error("addresses may be left", "interface", e.iface, "err", e.machine.holdErr)
 			return
 		}
 	}

@@ -49,9 +49,9 @@ type ground struct {
 	// What follows is the worker's alone.
 	managed []netip.Prefix // all that was ever wanted and may be on the interface
 	conn    conn
-	state   link.State // when conn was opened
+	state   link.State // as it was seen last; conn fits it
+	failed  string     // the error that was logged last
 	told    groundReport
-	dialErr error
 	dialAt  time.Time // when to try again; zero: no need
 }
 
@@ -132,13 +132,6 @@ func (g *ground) lost(c conn) {
 	g.look()
 }
 
-// busy reports whether a wish is not answered yet.
-func (g *ground) busy() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.done != g.wish
-}
-
 func (g *ground) look() {
 	g.mu.Lock()
 	g.looking = true
@@ -166,6 +159,7 @@ func (g *ground) run(ctx context.Context, reports chan<- groundReport) {
 		case <-ctx.Done():
 		}
 	}
+	g.told = groundReport{conn: g.conn, source: g.state.Primary} // as prepared
 	first := g.assess()
 	first.kind = groundFirst
 	first.present = g.state.Present
@@ -233,7 +227,7 @@ func (g *ground) guard(tell func(groundReport)) {
 	g.mu.Lock()
 	want, wish, settled := g.want, g.wish, g.done == g.wish
 	g.mu.Unlock()
-	if !settled || !g.state.Exists || len(without(want, g.state.Present)) == 0 {
+	if !settled || g.told.reason != "" || len(without(want, g.state.Present)) == 0 {
 		return
 	}
 	held, added, err := g.set(want)
@@ -254,9 +248,11 @@ func (g *ground) report(tell func(groundReport), wish uint64, held []netip.Prefi
 	r := groundReport{kind: groundAddresses, wish: wish, present: held, restored: restored}
 	if err != nil {
 		r.detail = err.Error()
+	}
+	if r.detail != "" && r.detail != g.failed {
 		g.log.Warn("addresses failed", "err", err)
 	}
-	// Before it is told: who hears it may look at busy.
+	g.failed = r.detail
 	g.mu.Lock()
 	g.done = wish
 	g.mu.Unlock()
@@ -305,11 +301,7 @@ func (g *ground) assess() groundReport {
 		_ = g.conn.Close()
 		g.conn = nil
 	}
-	opened := g.state
 	g.state = s
-	if g.conn != nil {
-		g.state.Index, g.state.Primary = opened.Index, opened.Primary
-	}
 	g.dialAt = time.Time{}
 	switch {
 	case !s.Exists:

@@ -54,7 +54,8 @@ type machine struct {
 
 	// The addresses: wanted on the interface, and known to be on it.
 	want      []netip.Prefix
-	wish      uint64
+	wish      uint64 // number of the last doHold
+	answered  uint64 // and of the last one whose result is known
 	present   []netip.Prefix
 	holdErr   string
 	releaseAt time.Time // when to try again to remove them
@@ -398,16 +399,19 @@ func (m *machine) addresses(now time.Time, in input) {
 	if in.wish != m.wish {
 		return // the answer to an older wish
 	}
-	m.holdErr = in.detail
+	m.answered, m.holdErr = in.wish, in.detail
+	if m.state != Master && m.cfg.Priority == 255 {
+		m.holdErr = "" // an owner's addresses may be the interface's own, and stay
+	}
 	switch {
-	case in.detail == "":
+	case m.holdErr == "":
 		m.releaseAt = time.Time{}
 		if in.restored && m.state == Master {
 			m.announceSoon(now)
 		}
 	case m.state == Master:
 		m.fail(now, ReasonAddressFailed, in.detail)
-	case m.cfg.Priority < 255: // an owner's addresses may be the interface's own
+	default:
 		m.releaseAt = now.Add(retryAfter)
 	}
 }

@@ -28,8 +28,8 @@ type refusal struct {
 	detail string
 }
 
-// receive reads until the socket is closed.
-func (e *Engine) receive(c conn) {
+// receive reads until the socket is closed. own is what the socket sends from.
+func (e *Engine) receive(c conn, own netip.Addr) {
 	buf := make([]byte, wire.MaxPacket)
 	failed := 0
 	for {
@@ -48,17 +48,20 @@ func (e *Engine) receive(c conn) {
 			continue
 		}
 		failed = 0
-		e.take(p)
+		e.take(p, own)
 	}
 }
 
 // take decodes one packet. It blocks only while the election is behind with
 // valid adverts; the kernel drops what does not fit its queue then.
-func (e *Engine) take(p wire.Packet) {
+func (e *Engine) take(p wire.Packet, own netip.Addr) {
 	now := time.Now()
 	h := Header{Source: p.Source, Destination: p.Destination, TTL: p.TTL}
 	var a Advert
 	drop := Decode(h, p.Payload, e.vrid, &a)
+	if drop == DropNone && p.Source == own {
+		drop = DropOwn
+	}
 	if drop != DropNone {
 		e.counters.dropped[drop].Add(1)
 		e.refuse(now, drop, h, p.Payload)
@@ -66,7 +69,10 @@ func (e *Engine) take(p wire.Packet) {
 	}
 	e.counters.received.Add(1)
 	e.counters.checksums[a.Checksum].Add(1)
-	e.heard <- hearing{at: now, from: p.Source, advert: a}
+	select {
+	case e.heard <- hearing{at: now, from: p.Source, advert: a}:
+	case <-e.done:
+	}
 }
 
 // refuse logs at a bounded rate, and lets the election know that a peer is not
