@@ -68,9 +68,9 @@ func ipAddress(s string) (netip.Addr, string) {
 func hostComplaint(a netip.Addr) string {
 	switch {
 	case a.Zone() != "":
-		return fmt.Sprintf("must be without a zone: write %q", a.WithZone("").String())
+		return "must be without a zone: leave out %" + a.Zone()
 	case a.Is4In6():
-		return fmt.Sprintf("is an IPv4 address inside an IPv6 one: write %q", a.Unmap().String())
+		return "is an IPv4 address inside an IPv6 one: write it as " + a.Unmap().String()
 	case a.IsUnspecified(), a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return a.String() + " is not the address of a host"
 	}

@@ -58,9 +58,13 @@ func Parse(name string, text []byte) (*File, error) {
 // decode parses TOML into maps, and finds the place of everything in them. The
 // map is nil when the text is refused, which has been noted then.
 func (r *reader) decode(text string) (document map[string]any, places *node) {
-	places, limit, at := scan(text)
-	if limit != "" {
-		r.fail(at, nil, "%s", limit)
+	if at, complaint := unreadable(text); complaint != "" {
+		r.fail(place(text, at), nil, "%s", complaint)
+		return nil, nil
+	}
+	places, s := scan(text)
+	if s.limit != "" {
+		r.fail(s.at, nil, "%s", s.limit)
 		return nil, nil
 	}
 	// The library panics on what it thinks impossible. A text must not end
@@ -73,6 +77,10 @@ func (r *reader) decode(text string) (document map[string]any, places *node) {
 	}()
 	if _, err := toml.Decode(text, &document); err != nil {
 		r.syntax(text, err)
+		return nil, nil
+	}
+	if s.twiceAt.Line > 0 {
+		r.fail(s.twiceAt, (*path)(nil).key(s.twice), "defined twice: leave one out")
 		return nil, nil
 	}
 	if document == nil {
@@ -95,9 +103,7 @@ func (r *reader) syntax(text string, err error) {
 	if strings.HasSuffix(pe.Message, "has already been defined.") {
 		message = "defined twice: leave one out"
 	}
-	if len(r.errors) < maxErrors {
-		r.errors = append(r.errors, Error{r.file, at, strings.ToValidUTF8(pe.LastKey, "\uFFFD"), strings.ToValidUTF8(message, "\uFFFD")})
-	}
+	r.errors = append(r.errors, Error{r.file, at, pe.LastKey, message})
 }
 
 // build makes the File, with a Config for every director.

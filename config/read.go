@@ -58,18 +58,20 @@ func (p *path) String() string {
 		if b.Len() > 0 {
 			b.WriteByte('.')
 		}
-		if plain(p.name) {
-			b.WriteString(p.name)
-		} else {
-			b.WriteString(strconv.Quote(p.name))
-		}
+		b.WriteString(written(p.name))
 	}
 	return b.String()
 }
 
-// plain says whether a key needs no quotes.
-func plain(name string) bool {
-	return name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == ""
+// written is a key as it is written: in quotes where it needs them.
+func written(name string) string {
+	quotes := func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '-')
+	}
+	if name == "" || strings.ContainsFunc(name, quotes) {
+		return strconv.Quote(name)
+	}
+	return name
 }
 
 // fail notes a mistake.
@@ -105,7 +107,7 @@ func (r *reader) table(values map[string]any, n *node, t *table, p *path) *recor
 	}
 	for i, k := range t.keys {
 		if k.required && !c.fields[i].set {
-			r.fail(n.value, p.key(k.name), "missing, and there is no default for it")
+			r.fail(n.value, p.key(k.name), "missing: add it, there is no default")
 			c.fields[i].bad = true
 		}
 	}
@@ -116,9 +118,8 @@ func (r *reader) table(values map[string]any, n *node, t *table, p *path) *recor
 func (c *record) read(name string, v any, n *node) {
 	i, known := c.table.index[name]
 	if !known {
-		all, working := c.table.names()
 		if len(c.errors) < maxErrors {
-			c.fail(n.key, c.path.key(name), "unknown key%s", suggest(name, all, working))
+			c.fail(n.key, c.path.key(name), "unknown key%s", c.table.suggest(name))
 		} else {
 			c.more++
 		}
@@ -246,7 +247,7 @@ func (r *reader) eachDirector(k *key, values map[string]any, n *node, up *path) 
 	for name, v := range values {
 		at := n.get(name)
 		if !slices.Contains(r.directors, name) {
-			r.fail(at.key, p.key(name), "no [[director]] has this name%s", suggest(name, r.directors, r.directors))
+			r.fail(at.key, p.key(name), "no [[director]] has this name%s", suggest(name, r.directors))
 			ok = false
 			continue
 		}
@@ -256,7 +257,7 @@ func (r *reader) eachDirector(k *key, values map[string]any, n *node, up *path) 
 	}
 	for _, name := range r.directors {
 		if _, given := values[name]; !given {
-			r.fail(n.value, p, "no value for director %s: add %s = …", name, name)
+			r.fail(n.value, p, "no value for director %s: add %s = …", name, written(name))
 			ok = false
 		}
 	}

@@ -94,35 +94,55 @@ type scanner struct {
 
 	cost  int
 	limit string // what was too much; "" = nothing so far
+
+	// The library drops the second value without a word in
+	//	check.type = "http"
+	//	check = { type = "on" }
+	// which TOML forbids. The first such key, and where it stands.
+	twice   string
+	twiceAt Position
 }
 
-// bom is the length of the byte order mark that the TOML library skips.
+// bom is the length of the byte order mark, which the TOML library skips.
 func bom(text string) int {
-	switch {
-	case strings.HasPrefix(text, "\xef\xbb\xbf"):
+	if strings.HasPrefix(text, "\xef\xbb\xbf") {
 		return 3
-	case strings.HasPrefix(text, "\xff\xfe"), strings.HasPrefix(text, "\xfe\xff"):
-		return 2
 	}
 	return 0
 }
 
-// scan gives the places of everything in the text, or says which limit it
-// exceeds, and where.
-func scan(text string) (root *node, limit string, at Position) {
+// unreadable finds the first byte that no TOML may hold: one that is not
+// UTF-8, or a control character. The library finds them, too, and is off by
+// some columns.
+func unreadable(text string) (offset int, complaint string) {
+	for i, c := range text {
+		switch {
+		case c == utf8.RuneError && !strings.HasPrefix(text[i:], "\uFFFD"):
+			return i, fmt.Sprintf("not valid TOML: the byte 0x%02x is not UTF-8: save the file in UTF-8", text[i])
+		case c < ' ' && c != '\t' && c != '\n' && c != '\r', c == 0x7f:
+			return i, fmt.Sprintf(`not valid TOML: control character 0x%02x: in a string write \x%02x`, c, c)
+		case c == '\r' && !strings.HasPrefix(text[i:], "\r\n"):
+			return i, "not valid TOML: a carriage return without a line feed: save the file with the line ends of Unix"
+		}
+	}
+	return 0, ""
+}
+
+// scan finds the places of everything in the text, up to the limit that it
+// exceeds, if it does. The scanner then stands there, or at the text's end.
+func scan(text string) (*node, *scanner) {
 	s := &scanner{text: text, at: Position{1, 1}}
 	s.pos = bom(text)
 	s.marked = s.pos
-	root = &node{key: s.at, value: s.at}
+	root := &node{key: s.at, value: s.at}
 	s.document(root)
-	return root, s.limit, s.at
+	return root, s
 }
 
 // place counts an offset into line and column for once, in a text that was not
 // scanned to its end.
 func place(text string, offset int) Position {
-	s := &scanner{text: text, at: Position{1, 1}}
-	s.marked = min(bom(text), len(text))
+	s := &scanner{text: text, at: Position{1, 1}, marked: bom(text)}
 	s.pos = max(s.marked, min(offset, len(text)))
 	return s.here()
 }
@@ -248,6 +268,9 @@ func (s *scanner) tableHeader(root *node) (*node, within) {
 // keyValue reads one key = value into the table.
 func (s *scanner) keyValue(table *node, in within) {
 	parent, name, at, in := s.dotted(table, in, '=')
+	if _, known := parent.children[name]; known && s.twiceAt.Line == 0 {
+		s.twice, s.twiceAt = name, at
+	}
 	n := parent.child(name, at)
 	if s.peek() == '=' {
 		s.pos++

@@ -237,10 +237,25 @@ func distance(a, b string) int {
 func abs(n int) int { return max(n, -n) }
 
 // suggest is the end of a message about a word that is not known: the nearest
-// word, or else those of which it could have been one.
-func suggest(w string, words, shown []string) string {
+// word, or else those that it could have been.
+func suggest(w string, words []string) string {
 	if near := nearest(w, words); near != "" {
 		return fmt.Sprintf("; did you mean %s?", near)
 	}
-	return "; known here: " + strings.Join(slices.Sorted(slices.Values(shown)), ", ")
+	return "; known here: " + strings.Join(slices.Sorted(slices.Values(words)), ", ")
+}
+
+// suggest is the end of a message about a key that is not in the table: the
+// nearest that is, or the table that it belongs to, or else what works here.
+func (t *table) suggest(name string) string {
+	all, working := t.names()
+	if nearest(name, all) != "" {
+		return suggest(name, all)
+	}
+	for _, other := range []*table{globalTable, ipvsTable, vrrpTable, serviceTable, realServerTable, checkTable} {
+		if _, known := other.index[name]; known {
+			return "; it is a key of " + other.name
+		}
+	}
+	return suggest(name, working)
 }

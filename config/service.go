@@ -73,7 +73,7 @@ func (c *record) serviceAddress(protocol string, taken map[serviceKey]Position) 
 		c.complain("address", "a service has either an address or a firewall mark: leave one out")
 		return netip.AddrPort{}
 	case !c.set("address") && !c.set("fwmark"):
-		c.fail(c.at, c.path.key("address"), "missing, and there is no default for it")
+		c.fail(c.at, c.path.key("address"), "missing: add it, there is no default")
 		return netip.AddrPort{}
 	case !c.set("address") || !c.good("address"):
 		return netip.AddrPort{}
