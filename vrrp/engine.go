@@ -80,6 +80,7 @@ type Engine struct {
 	receivers sync.WaitGroup
 	done      chan struct{} // closed when nobody listens to the receivers any more
 	limit     limiter
+	alarmed   time.Time // when an alarm was logged last; the loop's
 }
 
 // snapshot is the part of the status that changes seldom. Immutable.

@@ -167,20 +167,18 @@ func (g *ground) run(ctx context.Context, reports chan<- groundReport) {
 	g.told = first
 	tell(first)
 
+	pollAt := time.Now().Add(pollInterval)
 	poll := time.NewTimer(pollInterval)
 	defer poll.Stop()
 	for {
 		g.work(tell)
-		wait := pollInterval
-		if !g.dialAt.IsZero() {
-			wait = min(wait, time.Until(g.dialAt))
-		}
-		poll.Reset(wait)
+		poll.Reset(time.Until(earliest(pollAt, g.dialAt)))
 		select {
 		case <-ctx.Done():
 			return
 		case <-g.signal:
 		case <-poll.C:
+			pollAt = time.Now().Add(pollInterval)
 			g.mu.Lock()
 			g.looking = true
 			g.mu.Unlock()

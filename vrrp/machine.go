@@ -95,6 +95,9 @@ func (m *machine) Step(now time.Time, in input) []action {
 	case inAdvert:
 		m.heard(now, in)
 	case inRefused:
+		if m.contested != "" && m.contestedFrom == in.from {
+			in.detail = m.contested // one text a peer, or each advert would be news
+		}
 		m.contest(now, in.from, in.detail)
 	case inSent:
 		m.sent(in.detail)

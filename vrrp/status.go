@@ -46,7 +46,8 @@ func (e *Engine) show() {
 	if now.equal(&old.picture) {
 		return
 	}
-	if now.alarm != old.alarm && now.alarm != "" {
+	if now.alarm != old.alarm && now.alarm != "" && time.Since(e.alarmed) >= logEvery {
+		e.alarmed = time.Now()
 		e.log.Warn("alarm", "alarm", now.alarm)
 	}
 	e.status.Store(&snapshot{picture: now, transitions: old.transitions})

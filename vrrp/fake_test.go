@@ -1,0 +1,245 @@
+package vrrp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"lvsd/vrrp/link"
+	"lvsd/vrrp/wire"
+)
+
+// A lan joins fake interfaces. All its channels are made in the bubble of a test.
+type lan struct {
+	mu    sync.Mutex
+	hosts []*host
+	delay time.Duration
+}
+
+// A host is the fake of a conn and of a port: one interface on a lan.
+type host struct {
+	lan    *lan
+	source netip.Addr
+
+	mu        sync.Mutex
+	state     link.State
+	addrs     []netip.Prefix
+	changed   func()
+	conns     []*fakeConn
+	announced []announcement
+	failAdd   error
+	failSend  error
+	failDial  error
+	failLook  error
+	slow      chan struct{} // not nil: Set waits for it
+	sets      int
+	closed    bool
+}
+
+type announcement struct {
+	at   time.Time
+	addr netip.Addr
+}
+
+func (l *lan) host(source netip.Addr) *host {
+	h := &host{lan: l, source: source, state: link.State{Exists: true, Index: 2, AdminUp: true, Carrier: true, Primary: source}}
+	l.mu.Lock()
+	l.hosts = append(l.hosts, h)
+	l.mu.Unlock()
+	return h
+}
+
+// engine makes an election on the host.
+func (h *host) engine(t *testing.T, o Options, change ...func(*Config)) *Engine {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	e := newEngine(config(change...), o, h, h.dial)
+	if err := e.ground.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func (h *host) dial(_ string, index int, source netip.Addr) (conn, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.failDial != nil {
+		return nil, h.failDial
+	}
+	c := &fakeConn{host: h, source: source, in: make(chan wire.Packet, 100), done: make(chan struct{})}
+	h.conns = append(h.conns, c)
+	return c, nil
+}
+
+// set changes the state as the kernel would, and tells.
+func (h *host) set(change func(*link.State)) {
+	h.mu.Lock()
+	change(&h.state)
+	tell := h.changed
+	h.mu.Unlock()
+	if tell != nil {
+		tell()
+	}
+}
+
+func (h *host) fail(where *error, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	*where = err
+}
+
+func (h *host) holds() []netip.Prefix {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.addrs)
+}
+
+// take removes an address behind the election's back.
+func (h *host) take(p netip.Prefix) {
+	h.mu.Lock()
+	h.addrs = without(h.addrs, []netip.Prefix{p})
+	h.mu.Unlock()
+	h.set(func(*link.State) {})
+}
+
+func (h *host) announcements() []announcement {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.announced)
+}
+
+// The port.
+
+func (h *host) Look(ours []netip.Prefix) (link.State, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.state
+	s.Present = both(ours, h.addrs)
+	return s, h.failLook
+}
+
+func (h *host) Set(ours, want []netip.Prefix) (held, added []netip.Prefix, err error) {
+	h.mu.Lock()
+	slow := h.slow
+	h.mu.Unlock()
+	if slow != nil {
+		<-slow
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sets++
+	added = without(want, h.addrs)
+	if h.failAdd != nil && len(added) > 0 {
+		return both(want, h.addrs), nil, h.failAdd
+	}
+	h.addrs = append(without(h.addrs, ours), want...)
+	return slices.Clone(want), added, nil
+}
+
+func (h *host) Announce(addrs []netip.Addr) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, a := range addrs {
+		h.announced = append(h.announced, announcement{time.Now(), a})
+	}
+	return 2 * len(addrs), nil
+}
+
+func (h *host) Watch(ctx context.Context, changed func()) {
+	h.mu.Lock()
+	h.changed = changed
+	h.mu.Unlock()
+	<-ctx.Done()
+}
+
+func (h *host) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	return nil
+}
+
+// fakeConn is the fake socket.
+type fakeConn struct {
+	host   *host
+	source netip.Addr
+	in     chan wire.Packet
+	done   chan struct{}
+	once   sync.Once
+}
+
+func (c *fakeConn) Receive(buf []byte) (wire.Packet, error) {
+	select {
+	case p, ok := <-c.in:
+		if !ok {
+			return wire.Packet{}, errors.New("the socket is broken")
+		}
+		return p, nil
+	case <-c.done:
+		return wire.Packet{}, os.ErrClosed
+	}
+}
+
+func (c *fakeConn) Send(message []byte) error {
+	c.host.mu.Lock()
+	err, carrier := c.host.failSend, c.host.state.Carrier
+	c.host.mu.Unlock()
+	if err != nil || !carrier {
+		return err
+	}
+	p := wire.Packet{Source: c.source, Destination: multicastIPv4, TTL: 255, Payload: slices.Clone(message)}
+	c.host.lan.send(c.host, p)
+	return nil
+}
+
+func (c *fakeConn) Close() error {
+	c.once.Do(func() { close(c.done) })
+	return nil
+}
+
+// send gives a packet to every host but the sender, after the delay of the lan.
+func (l *lan) send(from *host, p wire.Packet) {
+	l.mu.Lock()
+	hosts, delay := slices.Clone(l.hosts), l.delay
+	l.mu.Unlock()
+	give := func() {
+		for _, h := range hosts {
+			if h != from {
+				h.get(p)
+			}
+		}
+	}
+	if delay == 0 {
+		give()
+		return
+	}
+	time.AfterFunc(delay, give)
+}
+
+func (h *host) get(p wire.Packet) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.state.Carrier || len(h.conns) == 0 {
+		return
+	}
+	select {
+	case h.conns[len(h.conns)-1].in <- p:
+	default: // as the kernel drops what finds no room
+	}
+}
+
+// script sends an advert from nowhere.
+func (l *lan) script(from netip.Addr, a Advert) {
+	l.send(nil, wire.Packet{Source: from, Destination: multicastIPv4, TTL: 255, Payload: a.Append(nil, from, multicastIPv4)})
+}
+
+func advertOf(priority uint8) Advert {
+	return Advert{VRID: 51, Priority: priority, Interval: time.Second, Addresses: []netip.Addr{vip.Addr()}}
+}
