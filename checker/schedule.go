@@ -56,8 +56,8 @@ type timing struct {
 // next is when the probe after the one due at due is due, seen from now, when
 // that one ended: the first point after due that is not over yet. On the grid,
 // or on a grid of the fast interval through due while the verdict is changing.
-// A probe that ended in its interval is so followed after at most one interval,
-// and a stall is followed by one probe and not by all that were missed.
+// A probe that ended within its interval is followed one interval after it was
+// due at the latest, and a stall by one probe and not by all that were missed.
 func (t timing) next(due, now time.Time, changing bool) time.Time {
 	origin, step := t.origin, t.interval
 	if changing && t.fast > 0 && t.fast < t.interval {
@@ -66,6 +66,9 @@ func (t timing) next(due, now time.Time, changing bool) time.Time {
 	next := pointAfter(origin, step, due)
 	if next.Before(now) {
 		next = pointAfter(origin, step, now.Add(-1))
+		if last := due.Add(t.interval); !last.Before(now) && last.Before(next) {
+			return last // between two grids: the probe outlasted a point, but not the interval
+		}
 	}
 	return next
 }

@@ -259,12 +259,12 @@ func (c *Check) appendKey(b []byte) []byte {
 			text(name)
 			text(c.Headers[name])
 		}
+		number(int64(len(c.Status)))
 		for _, s := range c.Status {
 			number(int64(s.First))
 			number(int64(s.Last))
 		}
 		if c.Type == TypeHTTPS && c.TLS != nil {
-			number(-1)
 			text(strconv.FormatBool(c.TLS.Verify))
 			text(c.TLS.ServerName)
 			text(c.TLS.CAKey)

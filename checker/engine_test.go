@@ -1,0 +1,609 @@
+package checker
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fakeNet is a network behind the engine: what each address answers, and
+// when it was asked.
+type fakeNet struct {
+	mu      sync.Mutex
+	answer  map[netip.AddrPort]func(context.Context, time.Time) outcome
+	asked   map[netip.AddrPort][]time.Time
+	running map[netip.AddrPort]int
+	overlap bool
+}
+
+type fakeProber struct {
+	n  *fakeNet
+	to netip.AddrPort
+}
+
+func newFakeNet() *fakeNet {
+	return &fakeNet{answer: map[netip.AddrPort]func(context.Context, time.Time) outcome{},
+		asked: map[netip.AddrPort][]time.Time{}, running: map[netip.AddrPort]int{}}
+}
+
+func (n *fakeNet) prepare(c *Check, _ *shared) (prober, error) {
+	if c.Host == "bad" {
+		return nil, fmt.Errorf("bad host")
+	}
+	return &fakeProber{n, c.Address}, nil
+}
+
+func (p *fakeProber) probe(ctx context.Context, deadline time.Time) outcome {
+	p.n.mu.Lock()
+	p.n.asked[p.to] = append(p.n.asked[p.to], time.Now())
+	p.n.overlap = p.n.overlap || p.n.running[p.to] > 0
+	p.n.running[p.to]++
+	answer := p.n.answer[p.to]
+	p.n.mu.Unlock()
+	defer func() {
+		p.n.mu.Lock()
+		p.n.running[p.to]--
+		p.n.mu.Unlock()
+	}()
+	if answer == nil {
+		return outcome{reason: OK, phase: PhaseConnect}
+	}
+	return answer(ctx, deadline)
+}
+
+// set makes a server answer at once, with one reason.
+func (n *fakeNet) set(to netip.AddrPort, reason Reason) {
+	n.script(to, func(context.Context, time.Time) outcome {
+		return outcome{reason, PhaseConnect, string(reason) + " it is"}
+	})
+}
+
+// hang makes a server never answer.
+func (n *fakeNet) hang(to netip.AddrPort) {
+	n.script(to, func(ctx context.Context, deadline time.Time) outcome {
+		t := time.NewTimer(time.Until(deadline))
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		return outcome{Timeout, PhaseReceive, "no answer"}
+	})
+}
+
+func (n *fakeNet) script(to netip.AddrPort, f func(context.Context, time.Time) outcome) {
+	n.mu.Lock()
+	n.answer[to] = f
+	n.mu.Unlock()
+}
+
+func (n *fakeNet) times(to netip.AddrPort) []time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.asked[to])
+}
+
+// rig is an engine over a fake network, running in a bubble.
+type rig struct {
+	*Engine
+	net     *fakeNet
+	mu      sync.Mutex
+	changes []Change
+	wakes   int
+	lags    []time.Duration
+	stop    func()
+}
+
+func newRig(t *testing.T) *rig {
+	r := &rig{net: newFakeNet()}
+	r.Engine = New(Options{
+		Wake:       func() { r.mu.Lock(); r.wakes++; r.mu.Unlock() },
+		OnChange:   func(c Change) { r.mu.Lock(); r.changes = append(r.changes, c); r.mu.Unlock() },
+		ObserveLag: func(d time.Duration) { r.mu.Lock(); r.lags = append(r.lags, d); r.mu.Unlock() },
+	})
+	r.Engine.prepare = r.net.prepare
+	r.Engine.random = rand.New(rand.NewPCG(11, 12))
+	return r
+}
+
+func (r *rig) start(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+	t.Cleanup(r.stop)
+}
+
+func (r *rig) set(t *testing.T, targets ...Target) {
+	t.Helper()
+	if err := r.Set(targets); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *rig) told() []Change {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.changes)
+}
+
+func addr(i int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 80)
+}
+
+func id(i int) ID { return ID{"web", addr(i).String()} }
+
+func check(i int) Check {
+	return Check{Type: TypeConnect, Address: addr(i), Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3}
+}
+
+func one(i int) Target { return Target{ID: id(i), Checks: []Check{check(i)}} }
+
+// wait lets the bubble's time pass, and then all that is due happen.
+func wait(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func bubble(t *testing.T, f func(t *testing.T)) { t.Helper(); synctest.Test(t, f) }
+
+func TestFirstVerdicts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.net.set(addr(2), Refused)
+		r.net.set(addr(4), Refused)
+		known3, known4 := one(3), one(4)
+		known3.Known, known4.Known = true, true
+		r.set(t, one(1), one(2), known3, known4)
+		for id, h := range r.Health() {
+			if h.Verdict != Unknown || h.Since.IsZero() {
+				t.Errorf("%v begins with %+v", id, h)
+			}
+		}
+		r.start(t)
+		wait(time.Millisecond)
+		h := r.Health()
+		for i, want := range map[int]Verdict{1: Up, 2: Down, 3: Up, 4: Unknown} {
+			if got := h[id(i)].Verdict; got != want {
+				t.Errorf("server %d is %v after one probe, want %v", i, got, want)
+			}
+		}
+		if got := h[id(4)]; got.InARow != 1 || got.Needed != 3 || got.Reason != Refused || got.Cause != "" {
+			t.Errorf("the known server after one failure: %+v", got)
+		}
+		if got := h[id(2)]; got.Cause != "connect refused, 1 of 1" || got.Reason != Refused || got.Detail != "refused it is" {
+			t.Errorf("the new server that refuses: %+v", got)
+		}
+		wait(4 * time.Second)
+		if got := r.Health()[id(4)]; got.Verdict != Down || got.Cause != "connect refused, 3 of 3" {
+			t.Errorf("the known server after its fall: %+v", got)
+		}
+		if n := len(r.told()); n != 4 || r.wakes == 0 {
+			t.Errorf("%d changes, %d wakes", n, r.wakes)
+		}
+	})
+}
+
+// From a refusal to the verdict: at most fall × interval, wherever in the
+// schedule the server died.
+func TestFallBound(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.set(t, one(1))
+		r.start(t)
+		random := rand.New(rand.NewPCG(1, 1))
+		for range 200 {
+			wait(time.Duration(random.Int64N(int64(20 * time.Second))))
+			if r.Health()[id(1)].Verdict != Up {
+				wait(4 * time.Second)
+			}
+			died := time.Now()
+			r.net.set(addr(1), Refused)
+			wait(6*time.Second + time.Millisecond)
+			h := r.Health()[id(1)]
+			if took := h.Since.Sub(died); h.Verdict != Down || took > 6*time.Second || took < 4*time.Second {
+				t.Fatalf("%v %v after the first refusal", h.Verdict, took)
+			}
+			r.net.set(addr(1), OK)
+		}
+	})
+}
+
+func TestCauseAndExplanation(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		two := one(1)
+		other := check(9)
+		other.Fall = 1
+		two.Checks = append(two.Checks, other)
+		r.set(t, two)
+		r.start(t)
+		wait(10 * time.Second)
+		r.net.set(addr(9), Timeout)
+		wait(3 * time.Second)
+		h := r.Health()[id(1)]
+		if h.Verdict != Down || h.Reason != Timeout || h.Cause != "connect 10.0.0.9:80 timeout, 1 of 1" ||
+			h.Checks[0].Verdict != Up || h.Checks[1].Verdict != Down {
+			t.Errorf("one of two checks fails: %+v", h)
+		}
+		full, ok := r.Explain(id(1))
+		history := full.Checks[1].History
+		if !ok || len(history) < 5 || history[0].Reason != OK || history[len(history)-1].Reason != Timeout {
+			t.Errorf("the history is %+v", history)
+		}
+		if h.Checks[1].History != nil || h.Checks[1].Totals.Get(Timeout) == 0 {
+			t.Errorf("the snapshot's check is %+v", h.Checks[1])
+		}
+		wait(200 * time.Second)
+		full, _ = r.Explain(id(1))
+		history = full.Checks[1].History
+		if len(history) != 32 || !slices.IsSortedFunc(history, func(a, b Result) int { return a.At.Compare(b.At) }) {
+			t.Errorf("%d results, %v", len(history), history)
+		}
+		if _, ok := r.Explain(id(77)); ok {
+			t.Error("an unknown target is explained")
+		}
+	})
+}
+
+func TestLocalTroubleMovesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.net.set(addr(2), Local)
+		down := one(3)
+		r.net.set(addr(3), Refused)
+		r.set(t, one(1), one(2), down)
+		r.start(t)
+		wait(5 * time.Second)
+		r.net.set(addr(1), Refused) // two failures, then trouble of our own
+		wait(4 * time.Second)
+		before := r.Health()
+		for i := 1; i <= 3; i++ {
+			r.net.set(addr(i), Local)
+		}
+		wait(time.Minute)
+		after := r.Health()
+		for i, want := range map[int]Verdict{1: Up, 2: Unknown, 3: Down} {
+			h := after[id(i)]
+			if h.Verdict != want || h.InARow != before[id(i)].InARow || h.Reason != before[id(i)].Reason {
+				t.Errorf("server %d went from %+v to %+v", i, before[id(i)], h)
+			}
+			if h.Checks[0].Last.Reason != Local || h.Checks[0].Totals.Get(Local) < 25 {
+				t.Errorf("server %d does not show the trouble: %+v", i, h.Checks[0])
+			}
+		}
+		if before[id(1)].InARow != 2 {
+			t.Errorf("the streak before was %d", before[id(1)].InARow)
+		}
+		r.net.set(addr(1), Refused)
+		wait(2 * time.Second)
+		if h := r.Health()[id(1)]; h.Verdict != Down {
+			t.Errorf("the streak did not go on: %+v", h)
+		}
+	})
+}
+
+// Twenty services over the same servers cost one probe a server.
+func TestSharing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		var targets []Target
+		for s := range 20 {
+			for i := range 50 {
+				target := one(i)
+				target.ID.Service = fmt.Sprint("service", s)
+				target.Checks[0].Fall = 1 + s
+				targets = append(targets, target)
+			}
+		}
+		r.set(t, targets...)
+		r.start(t)
+		wait(20*time.Second - time.Millisecond)
+		probes := 0
+		for i := range 50 {
+			probes += len(r.net.times(addr(i)))
+		}
+		if probes < 50*10 || probes > 50*11 { // the first, and ten intervals
+			t.Errorf("%d probes of 50 servers in ten intervals", probes)
+		}
+		r.net.set(addr(7), Refused)
+		for n := range 20 {
+			wait(2 * time.Second)
+			down := 0
+			for s := range 20 {
+				if r.Health()[ID{fmt.Sprint("service", s), addr(7).String()}].Verdict == Down {
+					down++
+				}
+			}
+			if down != n+1 {
+				t.Fatalf("after %d failures %d services have it down", n+1, down)
+			}
+		}
+	})
+}
+
+// A target that joins a running probe has its verdict at once.
+func TestJoin(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.net.set(addr(2), Refused)
+		r.set(t, one(1), one(2))
+		r.start(t)
+		wait(time.Second)
+		all := []Target{one(1), one(2)}
+		for i := 1; i <= 2; i++ {
+			joined := one(i)
+			joined.ID.Service = "other"
+			all = append(all, joined)
+		}
+		all[3].Known = true
+		r.set(t, all...)
+		h := r.Health()
+		if up, unknown := h[all[2].ID], h[all[3].ID]; up.Verdict != Up || unknown.Verdict != Unknown || unknown.InARow != 1 {
+			t.Errorf("joined with %+v and %+v", up, unknown)
+		}
+		synctest.Wait()
+		if c := r.told(); len(c) != 3 || c[2].ID.Service != "other" || c[2].Cause != "connect ok, 1 of 1" {
+			t.Errorf("told %+v", c)
+		}
+	})
+}
+
+func TestOnAndOff(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		on := Target{ID: id(1), Checks: []Check{{Type: TypeOn}}}
+		off := Target{ID: id(2), Checks: []Check{{Type: TypeOff}}, Known: true}
+		both := Target{ID: id(3), Checks: []Check{{Type: TypeOff}, {Type: TypeOn}}}
+		r.set(t, on, off, both, one(4))
+		h := r.Health()
+		if h[id(1)].Verdict != Up || h[id(1)].Reason != OK || h[id(2)].Verdict != Down || h[id(2)].Reason != Off ||
+			h[id(3)].Verdict != Down || h[id(3)].Cause != "off" {
+			t.Errorf("before any run: %+v", h)
+		}
+		r.start(t)
+		wait(time.Second)
+		if c := r.told(); len(c) != 4 || c[0].Cause != "on" {
+			t.Errorf("told %+v", c)
+		}
+		off.Checks, on.Checks = []Check{check(2)}, []Check{{Type: TypeOff}}
+		r.set(t, on, off, both, one(4))
+		h = r.Health()
+		if h[id(1)].Verdict != Down || h[id(2)].Verdict != Down || h[id(2)].Reason != Off {
+			t.Errorf("after the change: %+v", h)
+		}
+		wait(3 * time.Second)
+		if h := r.Health()[id(2)]; h.Verdict != Up || h.Cause != "connect ok, 2 of 2" {
+			t.Errorf("from off to a check: %+v", h)
+		}
+	})
+}
+
+// Whatever the probes take, they come at the interval to the nanosecond, and no
+// two of one check overlap.
+func TestSteadySchedule(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		random := rand.New(rand.NewPCG(9, 9))
+		var mu sync.Mutex
+		for i := range 30 {
+			r.net.script(addr(i), func(context.Context, time.Time) outcome {
+				mu.Lock()
+				d := time.Duration(random.Int64N(int64(1900 * time.Millisecond)))
+				mu.Unlock()
+				time.Sleep(d)
+				return outcome{OK, PhaseConnect, ""}
+			})
+		}
+		var targets []Target
+		for i := range 30 {
+			targets = append(targets, one(i))
+		}
+		r.set(t, targets...)
+		r.start(t)
+		wait(10 * time.Minute)
+		for i := range 30 {
+			times := r.net.times(addr(i))
+			if len(times) < 299 {
+				t.Errorf("%d probes in 10 minutes", len(times))
+			}
+			if first := times[1].Sub(times[0]); first > 2*time.Second || first <= 0 {
+				t.Errorf("the second probe came %v after the first", first)
+			}
+			// A first probe that outlasts its phase is followed on its own time
+			// until one is short enough to get back to the grid: one short gap.
+			short := 0
+			for k := 2; k < len(times); k++ {
+				gap := times[k].Sub(times[k-1])
+				if gap != 2*time.Second {
+					short++
+				}
+				if gap > 2*time.Second || short > 1 {
+					t.Fatalf("server %d: gap %d is %v, %d are not the interval", i, k, gap, short)
+				}
+			}
+		}
+		if r.net.overlap {
+			t.Error("two probes of one check overlapped")
+		}
+		r.stop() // lags are the engine's
+		for _, lag := range r.lags {
+			if lag != 0 {
+				t.Fatalf("a lag of %v where nothing is late", lag)
+			}
+		}
+	})
+}
+
+func TestOverrun(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		target := one(1)
+		target.Checks[0].Timeout = 5 * time.Second
+		r.net.hang(addr(1))
+		r.set(t, target)
+		r.start(t)
+		wait(time.Minute)
+		times := r.net.times(addr(1))
+		for k := 2; k < len(times); k++ {
+			if gap := times[k].Sub(times[k-1]); gap != 6*time.Second {
+				t.Errorf("a probe of 5 s at an interval of 2 s was followed after %v", gap)
+			}
+		}
+		if r.net.overlap || len(times) < 9 {
+			t.Errorf("overlap %v, %d probes", r.net.overlap, len(times))
+		}
+	})
+}
+
+// 500 servers that hang delay none that does not.
+func TestHangingServersDelayNoOther(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		var targets []Target
+		for i := range 1000 {
+			if i%2 == 1 {
+				r.net.hang(addr(i))
+			}
+			targets = append(targets, one(i))
+		}
+		r.set(t, targets...)
+		r.start(t)
+		start := time.Now()
+		wait(time.Minute)
+		for i := 0; i < 1000; i += 2 {
+			times := r.net.times(addr(i))
+			if len(times) < 30 || times[0].Sub(start) > startSpread {
+				t.Fatalf("server %d: %d probes, the first after %v", i, len(times), times[0].Sub(start))
+			}
+			for k := 1; k < len(times); k++ {
+				if gap := times[k].Sub(times[k-1]); gap > 2*time.Second {
+					t.Fatalf("server %d waited %v", i, gap)
+				}
+			}
+		}
+		r.stop()
+		for _, lag := range r.lags {
+			if lag > 0 {
+				t.Fatalf("a lag of %v", lag)
+			}
+		}
+		if h := r.Health(); h[id(1)].Verdict != Down || h[id(0)].Verdict != Up {
+			t.Errorf("verdicts %v, %v", h[id(1)].Verdict, h[id(0)].Verdict)
+		}
+	})
+}
+
+func TestFastInterval(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		target := one(1)
+		target.Checks[0].FastInterval = 100 * time.Millisecond
+		r.set(t, target)
+		r.start(t)
+		wait(20 * time.Second)
+		calm := r.net.times(addr(1))
+		r.net.set(addr(1), Refused)
+		wait(2300 * time.Millisecond)
+		if h := r.Health()[id(1)]; h.Verdict != Down {
+			t.Fatalf("not down after one interval and two fast ones: %+v", h)
+		}
+		down := r.net.times(addr(1))[len(calm):]
+		if d := down[2].Sub(down[0]); d != 200*time.Millisecond {
+			t.Errorf("three failures took %v", d)
+		}
+		wait(20 * time.Second)
+		last := r.net.times(addr(1))
+		phase := func(at time.Time) time.Duration { return at.Sub(calm[1]) % (2 * time.Second) }
+		if got := phase(last[len(last)-1]); got != 0 {
+			t.Errorf("back in calm the phase has moved by %v", got)
+		}
+	})
+}
+
+// Thousands start within a tenth of a second and then lie evenly.
+func TestStartIsSpread(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		var targets []Target
+		for i := range 5000 {
+			targets = append(targets, one(i))
+		}
+		r.set(t, targets...)
+		r.start(t)
+		start := time.Now()
+		wait(10 * time.Second)
+		slots, firsts := map[time.Duration]int{}, map[time.Duration]int{}
+		for i := range 5000 {
+			times := r.net.times(addr(i))
+			firsts[times[0].Sub(start)/(10*time.Millisecond)]++
+			slots[times[2].Sub(start)%(2*time.Second)/(20*time.Millisecond)]++
+		}
+		if len(firsts) != 10 {
+			t.Errorf("first probes in %d hundredths: %v", len(firsts), firsts)
+		}
+		for slot := range time.Duration(100) {
+			if n := slots[slot]; n < 45 || n > 55 {
+				t.Errorf("%d probes in the %d. hundredth of the interval, want about 50", n, slot)
+			}
+		}
+	})
+}
+
+func TestRunTwiceAndStopInFlight(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.net.hang(addr(1))
+		r.set(t, one(1))
+		r.start(t)
+		wait(100 * time.Millisecond)
+		if err := r.Run(t.Context()); err == nil {
+			t.Error("a second Run is not refused")
+		}
+		before := time.Now()
+		r.stop()
+		if d := time.Since(before); d != 0 {
+			t.Errorf("the stop waited %v for a probe", d)
+		}
+		if h := r.Health()[id(1)]; h.Checks[0].Last.Reason != "" {
+			t.Errorf("our own stop counts against the server: %+v", h)
+		}
+	})
+}
+
+func TestChangesAreTold(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.set(t, one(1))
+		r.start(t)
+		for range 5 {
+			wait(10 * time.Second)
+			r.net.set(addr(1), Reset)
+			wait(10 * time.Second)
+			r.net.set(addr(1), OK)
+		}
+		wait(10 * time.Second)
+		told := r.told()
+		last := Unknown
+		for i, c := range told {
+			if c.From != last || c.To == last || c.At.IsZero() {
+				t.Errorf("change %d: %+v after %v", i, c, last)
+			}
+			last = c.To
+		}
+		if len(told) != 11 || told[1].Cause != "connect reset, 3 of 3" || told[2].Cause != "connect ok, 2 of 2" {
+			t.Errorf("told %+v", told)
+		}
+	})
+}

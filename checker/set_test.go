@@ -1,0 +1,279 @@
+package checker
+
+import (
+	"crypto/x509"
+	"net/netip"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A reload that changes nothing leaves the schedule, the verdicts and the
+// histories alone; one that changes rise and fall only, too.
+func TestSetKeepsWhatIsUnchanged(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.net.set(addr(2), Refused)
+		r.set(t, one(1), one(2))
+		r.start(t)
+		wait(9 * time.Second)
+		r.net.set(addr(1), Refused)
+		wait(2 * time.Second)
+		before := map[ID]Health{}
+		for i := 1; i <= 2; i++ {
+			before[id(i)], _ = r.Explain(id(i))
+		}
+		asked := len(r.net.times(addr(1)))
+		for range 100 {
+			r.set(t, one(2), one(1))
+		}
+		for i := 1; i <= 2; i++ {
+			if after, _ := r.Explain(id(i)); !reflect.DeepEqual(after, before[id(i)]) {
+				t.Errorf("an unchanged set made\n%+v of\n%+v", after, before[id(i)])
+			}
+		}
+		wait(100 * time.Millisecond)
+		if n := len(r.net.times(addr(1))) - asked; n != 0 {
+			t.Errorf("a reload cost %d probes", n)
+		}
+		judged := one(1)
+		judged.Checks[0].Rise, judged.Checks[0].Fall = 1, 2
+		r.set(t, judged, one(2))
+		h, _ := r.Explain(id(1))
+		if h.Verdict != Up || h.InARow != 1 || h.Needed != 2 || len(h.Checks[0].History) != len(before[id(1)].Checks[0].History) {
+			t.Errorf("new thresholds made %+v", h)
+		}
+		wait(2 * time.Second)
+		if h := r.Health()[id(1)]; h.Verdict != Down || h.Cause != "connect refused, 2 of 2" {
+			t.Errorf("the streak did not go on: %+v", h)
+		}
+		times := r.net.times(addr(1))
+		for k := 2; k < len(times); k++ {
+			if gap := times[k].Sub(times[k-1]); gap != 2*time.Second {
+				t.Errorf("gap %d is %v", k, gap)
+			}
+		}
+	})
+}
+
+// A changed check begins with the old verdict and needs its own results in a row
+// to change it.
+func TestSetWithChangedCheck(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.net.set(addr(2), Refused)
+		r.net.set(addr(3), Local)
+		r.set(t, one(1), one(2), one(3))
+		r.start(t)
+		wait(10 * time.Second)
+		told := len(r.told())
+		old := r.Health()
+		var changed []Target
+		for i := 1; i <= 3; i++ {
+			target := one(i)
+			target.Checks[0].Timeout = 500 * time.Millisecond
+			changed = append(changed, target)
+		}
+		r.net.set(addr(1), Refused)
+		r.net.set(addr(2), OK)
+		r.net.set(addr(3), Refused)
+		r.set(t, changed...)
+		for i, want := range map[int]Verdict{1: Up, 2: Down, 3: Unknown} {
+			h, _ := r.Explain(id(i))
+			if h.Verdict != want || !h.Since.Equal(old[id(i)].Since) || h.Reason != old[id(i)].Reason ||
+				h.Cause != old[id(i)].Cause || len(h.Checks[0].History) != 0 {
+				t.Errorf("server %d was %+v and is %+v", i, old[id(i)], h)
+			}
+		}
+		wait(10 * time.Millisecond) // the first own result
+		h := r.Health()
+		if h[id(1)].Verdict != Up || h[id(1)].InARow != 1 || h[id(2)].Verdict != Down || h[id(3)].Verdict != Down {
+			t.Errorf("after one result of their own: %+v", h)
+		}
+		wait(4 * time.Second)
+		h = r.Health()
+		if h[id(1)].Verdict != Down || h[id(2)].Verdict != Up {
+			t.Errorf("after rise and fall: %+v", h)
+		}
+		if n := len(r.told()) - told; n != 3 {
+			t.Errorf("%d changes told: %+v", n, r.told()[told:])
+		}
+	})
+}
+
+// A check that is added or removed changes the verdict only where it decides.
+func TestSetAddsAndRemovesChecks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.set(t, one(1))
+		r.start(t)
+		wait(time.Second)
+		two := one(1)
+		two.Checks = append(two.Checks, check(9))
+		r.net.set(addr(9), Refused)
+		r.set(t, two)
+		if h := r.Health()[id(1)]; h.Verdict != Up || len(h.Checks) != 2 {
+			t.Errorf("an added check made %+v", h)
+		}
+		wait(5 * time.Second)
+		if h := r.Health()[id(1)]; h.Verdict != Down || h.Checks[0].Verdict != Up {
+			t.Errorf("the added check fails: %+v", h)
+		}
+		r.set(t, one(1))
+		if h := r.Health()[id(1)]; h.Verdict != Up || h.Cause != "checks changed" || h.Reason != OK {
+			t.Errorf("the failing check is gone: %+v", h)
+		}
+		asked := len(r.net.times(addr(9)))
+		wait(time.Minute)
+		if n := len(r.net.times(addr(9))); n != asked {
+			t.Errorf("a check that is gone was probed %d times", n-asked)
+		}
+		r.set(t)
+		if len(r.Health()) != 0 {
+			t.Error("an empty set has health")
+		}
+		synctest.Wait()
+		if c := r.told(); c[len(c)-1].Cause != "checks changed" {
+			t.Errorf("told %+v", c)
+		}
+	})
+}
+
+// The result of a probe that was under way when its check went counts for nobody.
+func TestSetDuringProbe(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.net.hang(addr(1))
+		r.set(t, one(1))
+		r.start(t)
+		wait(100 * time.Millisecond)
+		r.set(t)
+		wait(100 * time.Millisecond)
+		r.net.set(addr(1), OK)
+		r.set(t, one(1))
+		wait(3 * time.Second)
+		h, _ := r.Explain(id(1))
+		if h.Verdict != Up || h.Checks[0].Totals.Get(Timeout) != 0 {
+			t.Errorf("the old probe's result counts: %+v", h)
+		}
+	})
+}
+
+func TestSetRefuses(t *testing.T) {
+	e := New(Options{})
+	if err := e.Set([]Target{one(1)}); err != nil {
+		t.Fatal(err)
+	}
+	before := e.Health()
+	tests := map[string]func(*Target){
+		"has no check":             func(t *Target) { t.Checks = nil },
+		"no type of a check":       func(t *Target) { t.Checks[0].Type = "ping" },
+		"no address with a port":   func(t *Target) { t.Checks[0].Address = netip.AddrPort{} },
+		"the interval is":          func(t *Target) { t.Checks[0].Interval = 0 },
+		"the timeout is":           func(t *Target) { t.Checks[0].Timeout = -1 },
+		"two families":             func(t *Target) { t.Checks[0].From = netip.MustParseAddr("::1") },
+		"missing closing":          func(t *Target) { t.Checks[0].Type, t.Checks[0].Expect = TypeTCP, "(" },
+		"error parsing regexp":     func(t *Target) { t.Checks[0].Type, t.Checks[0].BodyExpect = TypeHTTP, "[" },
+		"the method":               func(t *Target) { t.Checks[0].Type, t.Checks[0].Method = TypeHTTP, "GET /" },
+		"the path":                 func(t *Target) { t.Checks[0].Type, t.Checks[0].Path = TypeHTTP, "/a b" },
+		"the header name":          func(t *Target) { t.Checks[0].Type, t.Checks[0].Headers = TypeHTTP, map[string]string{"a b": ""} },
+		"a header has a line":      func(t *Target) { t.Checks[0].Type, t.Checks[0].Headers = TypeHTTP, map[string]string{"a": "b\r\nc: d"} },
+		"line break in it":         func(t *Target) { t.Checks[0].Type, t.Checks[0].Host = TypeHTTP, "a\nb" },
+		"the status range 300-200": func(t *Target) { t.Checks[0].Type, t.Checks[0].Status = TypeHTTP, []StatusRange{{300, 200}} },
+	}
+	for want, spoil := range tests {
+		bad := one(2)
+		spoil(&bad)
+		err := e.Set([]Target{one(1), bad, one(3)})
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "web 10.0.0.2:80") {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+	if err := e.Set([]Target{one(2), one(2)}); err == nil {
+		t.Error("a target that is there twice is accepted")
+	}
+	if !reflect.DeepEqual(e.Health(), before) {
+		t.Errorf("a refused set changed %v to %v", before, e.Health())
+	}
+}
+
+// Every field but rise and fall makes another probe, and no two fields can be
+// taken for each other.
+func TestKey(t *testing.T) {
+	base := func() Check {
+		c := check(1)
+		c.Type, c.TLS = TypeHTTPS, &TLSConfig{Verify: true}
+		return c
+	}
+	variants := map[string]func(*Check){
+		"type":       func(c *Check) { c.Type = TypeHTTP },
+		"address":    func(c *Check) { c.Address = addr(2) },
+		"port":       func(c *Check) { c.Address = netip.AddrPortFrom(c.Address.Addr(), 81) },
+		"interval":   func(c *Check) { c.Interval++ },
+		"fast":       func(c *Check) { c.FastInterval++ },
+		"timeout":    func(c *Check) { c.Timeout++ },
+		"from":       func(c *Check) { c.From = netip.MustParseAddr("10.9.9.9") },
+		"mark":       func(c *Check) { c.Mark++ },
+		"method":     func(c *Check) { c.Method = "x" },
+		"host":       func(c *Check) { c.Host = "x" },
+		"path":       func(c *Check) { c.Path = "x" },
+		"body":       func(c *Check) { c.BodyExpect = "x" },
+		"header":     func(c *Check) { c.Headers = map[string]string{"a": "b"} },
+		"header2":    func(c *Check) { c.Headers = map[string]string{"a": "c"} },
+		"status":     func(c *Check) { c.Status = []StatusRange{{200, 204}} },
+		"status2":    func(c *Check) { c.Status = []StatusRange{{200, 204}, {300, 300}} },
+		"no tls":     func(c *Check) { c.TLS = nil },
+		"verify":     func(c *Check) { c.TLS.Verify = false },
+		"servername": func(c *Check) { c.TLS.ServerName = "x" },
+		"cas":        func(c *Check) { c.TLS.CAKey = "x" },
+		"send":       func(c *Check) { c.Type, c.Send = TypeTCP, "x" },
+		"expect":     func(c *Check) { c.Type, c.Expect = TypeTCP, "x" },
+	}
+	plain := base()
+	seen := map[string]string{string(plain.appendKey(nil)): "plain"}
+	for name, vary := range variants {
+		c := base()
+		vary(&c)
+		key := string(c.appendKey(nil))
+		if other, taken := seen[key]; taken {
+			t.Errorf("%s and %s have one key", name, other)
+		}
+		seen[key] = name
+	}
+	same := base()
+	same.Rise, same.Fall, same.TLS.CAs = 9, 9, x509.NewCertPool()
+	if seen[string(same.appendKey(nil))] != "plain" {
+		t.Error("rise, fall or the pool's identity make another probe")
+	}
+}
+
+// Set, Health and Explain from everywhere at once, for the race detector.
+func TestConcurrentUse(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.start(t)
+		var all sync.WaitGroup
+		for g := range 4 {
+			all.Go(func() {
+				for k := range 50 {
+					if err := r.Set([]Target{one(g), one(k), one(1000)}[k%2:]); err != nil && k != g {
+						t.Error(err)
+					}
+					for _, h := range r.Health() {
+						_ = h.Checks[0].Totals.Get(OK)
+					}
+					r.Explain(id(g))
+					time.Sleep(time.Duration(k) * time.Millisecond)
+				}
+			})
+		}
+		all.Wait()
+		wait(time.Second)
+		if h := r.Health()[id(1000)]; h.Verdict != Up {
+			t.Errorf("after all that: %+v", h)
+		}
+	})
+}
