@@ -1,0 +1,324 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+)
+
+// webPair is a pair with line servers behind it, running, lb1 master.
+func webPair(t *testing.T, servers int, change func(*pair)) (*pair, []*lab.Server) {
+	t.Helper()
+	p := newPair(t, servers)
+	p.prepareDR()
+	var lines []*lab.Server
+	weights := make([]int, servers)
+	for i, r := range p.real {
+		lines = append(lines, lab.ServeLines(r, ":80", r.Name))
+		weights[i] = 1
+	}
+	p.services = p.web(quick, weights...)
+	if change != nil {
+		change(p)
+	}
+	p.startBoth()
+	for _, d := range p.lb {
+		d.serving(servers)
+	}
+	return p, lines
+}
+
+// onlyHolder checks that the VIP is on exactly this director.
+func (p *pair) onlyHolder(d *director) {
+	p.t.Helper()
+	if got := p.holders(); !slices.Equal(got, []string{d.Name}) {
+		p.t.Errorf("the VIP is on %v, want it on %s alone", got, d.Name)
+	}
+}
+
+func TestElectionAndBalancing(t *testing.T) {
+	p, _ := webPair(t, 3, nil)
+	p.onlyHolder(p.lb[0])
+	seen := map[string]int{}
+	for range 30 {
+		c := lab.Converse(p.client, vipPort)
+		seen[c.Server]++
+		c.Close()
+	}
+	if seen["rs1"] != 10 || seen["rs2"] != 10 || seen["rs3"] != 10 {
+		t.Errorf("30 connections by rr over three servers: %v", seen)
+	}
+	s, err := p.lb[0].status()
+	if err != nil || !s.Healthy || !s.Services[0].Up || s.VRRP[0].State != "master" || !s.VRRP[0].Holding || s.VRRP[0].Addresses[0] != vip+"/32" {
+		t.Errorf("status of the master: %+v, %v", s, err)
+	}
+	s, err = p.lb[1].status()
+	if err != nil || !s.Healthy || s.VRRP[0].State != "backup" || s.VRRP[0].Holding {
+		t.Errorf("status of the backup: %+v, %v", s, err)
+	}
+}
+
+// TestTakeover takes the master away in every way it can go. In each the
+// other director must hold the VIP, clients must get through, and when the
+// first comes back it takes the VIP back, and one holds it.
+func TestTakeover(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		away, return_ func(*director)
+		// stays: the one that is away still has the address and cannot know.
+		stays bool
+	}{
+		{"carrier lost", (*director).cut, (*director).plug, false},
+		{"silence with carrier", (*director).silence, (*director).unsilence, true},
+		{"killed", (*director).kill, (*director).start, true},
+		{"stopped", (*director).stop, (*director).start, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, _ := webPair(t, 2, nil)
+			outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{})
+			outage.WaitSuccesses(20, 10*time.Second)
+			c.away(p.lb[0])
+			p.lb[1].wait("master", 10*time.Second)
+			outage.WaitSuccesses(20, 10*time.Second)
+			if !p.lb[1].Holds(vip) {
+				t.Error("the new master does not hold the VIP")
+			}
+			if held := p.lb[0].Holds(vip); held != c.stays {
+				t.Errorf("the director that went away holds the VIP: %v, want %v", held, c.stays)
+			}
+			t.Logf("away: %v", outage.Stop())
+
+			healed := lab.StartOutage(p.client, vipPort, lab.OutageConfig{})
+			healed.WaitSuccesses(20, 10*time.Second)
+			c.return_(p.lb[0])
+			p.lb[1].wait("backup", 10*time.Second)
+			p.lb[0].wait("master", 10*time.Second)
+			p.WaitUntil(5*time.Second, "one holder", func() bool { return slices.Equal(p.holders(), []string{"lb1"}) })
+			healed.WaitSuccesses(20, 10*time.Second)
+			t.Logf("back: %v", healed.Stop())
+		})
+	}
+}
+
+func (d *director) cut()       { d.CutCable() }
+func (d *director) plug()      { d.PlugCable() }
+func (d *director) silence()   { d.Silence() }
+func (d *director) unsilence() { d.Unsilence() }
+
+func (d *director) kill() {
+	d.process.Kill()
+	<-d.process.Done()
+}
+
+func (d *director) stop() {
+	d.process.Terminate()
+	<-d.process.Done()
+	if code := d.process.ExitCode(); code != 0 {
+		d.p.t.Errorf("%s stopped with exit code %d:\n%s", d.Name, code, d.process.Tail(20))
+	}
+}
+
+// TestTwoMastersSettle heals a split: from the first advert that crosses, one
+// director holds the VIP within an advert interval, and says so to the LAN.
+func TestTwoMastersSettle(t *testing.T) {
+	const advert = 500 * time.Millisecond
+	p, _ := webPair(t, 1, func(p *pair) { p.advert = advert.String() })
+	p.lb[0].Silence()
+	p.lb[1].wait("master", 10*time.Second)
+	if got := len(p.holders()); got != 2 {
+		t.Fatalf("%d holders in the split, want 2", got)
+	}
+	capture := p.client.Capture("eth0", func(f lab.Frame) bool {
+		_, vrrp := f.VRRP()
+		return vrrp || f.GratuitousARP(p.addr(vip))
+	})
+	p.lb[0].Unsilence()
+	// Both send within one interval; the loser is told by the first of them.
+	took := p.WaitUntil(5*time.Second, "one holder", func() bool { return slices.Equal(p.holders(), []string{"lb1"}) })
+	t.Logf("one holder %v after healing (adverts every %v)", took, advert)
+	if limit := 2 * advert; took > limit {
+		t.Errorf("it took %v until one holder was left, want at most %v", took, limit)
+	}
+	p.WaitUntil(5*time.Second, "the winner's announcement", func() bool {
+		return capture.Count(func(f lab.Frame) bool {
+			return f.GratuitousARP(p.addr(vip)) && f.Src.String() == p.lb[0].MAC("eth0").String()
+		}) > 0
+	})
+}
+
+// TestOutageOfACutCable measures what a client sees. The bound is the
+// protocol's own: three intervals and the skew, with 100 ms for the kernel's
+// timers and the announcement.
+func TestOutageOfACutCable(t *testing.T) {
+	for _, advert := range []time.Duration{time.Second, 100 * time.Millisecond} {
+		t.Run(advert.String(), func(t *testing.T) {
+			p, _ := webPair(t, 1, func(p *pair) { p.advert = advert.String() })
+			outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{})
+			outage.WaitSuccesses(50, 10*time.Second)
+			p.lb[0].CutCable()
+			p.lb[1].wait("master", 10*time.Second)
+			outage.WaitSuccesses(50, 10*time.Second)
+			report := outage.Stop()
+			limit := 3*advert + (256-100)*advert/256 + 100*time.Millisecond
+			t.Logf("FIGURE outage of a cut cable at %v adverts: %v (bound %v) %v", advert, report.LongestGap, limit, report)
+			if report.LongestGap > limit {
+				t.Errorf("the client saw an outage of %v, want at most %v", report.LongestGap, limit)
+			}
+		})
+	}
+}
+
+// TestLeftoverAddress: a killed master that is alone comes back without a
+// gap; one whose peer has taken over gives the address up at its first advert.
+func TestLeftoverAddress(t *testing.T) {
+	t.Run("alone", func(t *testing.T) {
+		p := newPair(t, 1)
+		p.prepareDR()
+		lab.ServeLines(p.real[0], ":80", "rs1")
+		p.services = p.web(quick, 1)
+		lb := p.lb[0]
+		lb.start()
+		lb.wait("master", 10*time.Second)
+		lb.serving(1)
+		outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{})
+		outage.WaitSuccesses(50, 10*time.Second)
+		lb.kill()
+		lb.start()
+		if !lb.Holds(vip) {
+			t.Error("the restarted director removed the address that nobody else has")
+		}
+		lb.wait("master", 10*time.Second)
+		outage.WaitSuccesses(50, 10*time.Second)
+		if report := outage.Stop(); report.Failed > 0 {
+			t.Errorf("the restart was not without a gap: %v", report)
+		}
+	})
+	t.Run("taken over", func(t *testing.T) {
+		p, _ := webPair(t, 1, func(p *pair) { p.vrrpExtra = "preempt = false" })
+		p.lb[0].kill()
+		p.lb[1].wait("master", 10*time.Second)
+		if got := len(p.holders()); got != 2 {
+			t.Fatalf("%d holders after the kill, want 2: the dead one's address stays", got)
+		}
+		p.lb[0].start()
+		p.WaitUntil(5*time.Second, "one holder", func() bool { return slices.Equal(p.holders(), []string{"lb2"}) })
+		if s := p.lb[0].state(); s != "backup" {
+			t.Errorf("the returning director is %s, want backup: preempt is false", s)
+		}
+	})
+}
+
+// TestGratuitousARP looks at what the LAN is told: the request and the reply
+// form at once, from the new master's card.
+func TestGratuitousARP(t *testing.T) {
+	p, _ := webPair(t, 1, nil)
+	capture := p.client.Capture("eth0", func(f lab.Frame) bool { return f.GratuitousARP(p.addr(vip)) })
+	p.lb[0].CutCable()
+	p.lb[1].wait("master", 10*time.Second)
+	mac := p.lb[1].MAC("eth0").String()
+	for op, name := range map[uint16]string{1: "request", 2: "reply"} {
+		p.WaitUntil(5*time.Second, "the "+name+" form", func() bool {
+			return capture.Count(func(f lab.Frame) bool {
+				a, ok := f.ARP()
+				return ok && a.Op == op && a.SenderMAC.String() == mac && a.SenderIP == a.TargetIP
+			}) > 0
+		})
+	}
+}
+
+// TestPriorityZeroOnStop: a planned stop is faster than silence, because the
+// leaving master says so.
+func TestPriorityZeroOnStop(t *testing.T) {
+	const advert = time.Second
+	p, _ := webPair(t, 1, func(p *pair) { p.advert = advert.String() })
+	start := time.Now()
+	p.lb[0].stop()
+	p.lb[1].wait("master", 10*time.Second)
+	took := time.Since(start)
+	t.Logf("FIGURE takeover after a planned stop at %v adverts: %v", advert, took)
+	if took >= 3*advert {
+		t.Errorf("it took %v, as long as silence: no priority 0 was heard", took)
+	}
+	p.onlyHolder(p.lb[1])
+	if got := p.lb[1].metric(`lvsd_vrrp_transitions_total{reason="resigned",to="master",vrrp="web"}`); got != "1" {
+		t.Errorf("takeovers because the master resigned: %s, want 1", got)
+	}
+}
+
+// TestRefusedStarts: each of these is refused with the remedy, exit code 1,
+// and nothing half-made left behind.
+func TestRefusedStarts(t *testing.T) {
+	p := newPair(t, 1)
+	lb := p.lb[0]
+	p.services = p.web(quick, 1)
+	good := p.config()
+	occupied, err := lb.Listen("tcp", "127.0.0.1:"+httpPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.file = p.WriteFile("lvsd.toml", good)
+	for _, c := range []struct {
+		name, file string
+		args       []string
+		want       []string
+	}{
+		{"a port that is taken", good, nil, []string{"http_listen", "127.0.0.1:8112", "in use"}},
+		{"a missing interface", replace(t, good, `interface = "eth0"`, `interface = "eth7"`), nil, []string{"eth7", "eth0"}},
+		{"a scheduler that this kernel lacks", replace(t, good, `scheduler = "rr"`, `scheduler = "twos"`), nil, []string{"twos"}},
+		{"an unknown scheduler", replace(t, good, `scheduler = "rr"`, `scheduler = "best"`), nil, []string{"virtual_service[0].scheduler", "best"}},
+		{"a director that is not in the file", good, []string{"--director", "lb9"}, []string{"lb9", "lb1, lb2"}},
+		{"a broken file", "[global\n", nil, []string{"lvsd.toml:1:"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p.WriteFile("lvsd.toml", c.file)
+			before := lb.ipvsadm()
+			args := append([]string{"run", "-c", p.file, "--director", "lb1"}, c.args...)
+			refused(t, lb, args, c.want)
+			if after := lb.ipvsadm(); after != before {
+				t.Errorf("the kernel's table was touched: %s", after)
+			}
+			if lb.Holds(vip) {
+				t.Error("the VIP is left behind")
+			}
+		})
+	}
+	p.WriteFile("lvsd.toml", good)
+	t.Run("no rights", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		out, err := lb.Run(ctx, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all",
+			binary(t), "check", "--host", "-c", p.file, "--director", "lb1")
+		if err == nil || !contains(out, "CAP_NET_ADMIN", "root") {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+	occupied.Close()
+	lb.start() // the same place, once nothing is wrong
+	lb.wait("master", 10*time.Second)
+	t.Run("a second daemon", func(t *testing.T) {
+		refused(t, lb, []string{"run", "-c", p.file, "--director", "lb1"}, []string{"another lvsd"})
+	})
+	if s := lb.state(); s != "master" {
+		t.Errorf("after a refused second daemon the first is %s", s)
+	}
+}
+
+// refused runs a command that must end with exit code 1 and say why.
+func refused(t *testing.T, d *director, args, want []string) {
+	t.Helper()
+	out, err := d.run(args...)
+	if err == nil {
+		t.Fatalf("not refused:\n%s", out)
+	}
+	if code := exitCode(err); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	if !contains(out, want...) {
+		t.Errorf("want %q in:\n%s", want, out)
+	}
+	t.Log(fmt.Sprint(out))
+}
