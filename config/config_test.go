@@ -10,24 +10,34 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the mistakes that are found into testdata/bad-*.toml")
+var update = flag.Bool("update", false, "write what is found into the files of testdata")
 
 // wants takes the lines "# want: LINE:COL: path: message" from a text.
-func wants(text []byte) []string {
-	var all []string
+func wants(text []byte) string {
+	var all strings.Builder
 	for line := range strings.Lines(string(text)) {
 		if want, ok := strings.CutPrefix(line, "# want: "); ok {
-			all = append(all, strings.TrimRight(want, "\r\n"))
+			all.WriteString(want)
 		}
 	}
-	return all
+	return all.String()
 }
 
-// TestBad: each file has one mistake (bad-many.toml has many), which is found
-// at its place and explained, and nothing else is.
-func TestBad(t *testing.T) {
-	files, err := filepath.Glob("testdata/bad-*.toml")
-	if err != nil || len(files) < 100 {
+// found writes mistakes or warnings in the same form.
+func found(all []Error) string {
+	var b strings.Builder
+	for _, e := range all {
+		e.File = "f"
+		b.WriteString(strings.TrimPrefix(e.Error(), "f:") + "\n")
+	}
+	return b.String()
+}
+
+// eachFile parses the files of testdata that match, and holds what is found in
+// them against what they say is there.
+func eachFile(t *testing.T, pattern string, atLeast int, parse func(*testing.T, []byte) []Error) {
+	files, err := filepath.Glob(filepath.Join("testdata", pattern))
+	if err != nil || len(files) < atLeast {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	for _, name := range files {
@@ -36,28 +46,44 @@ func TestBad(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = Parse("f", text)
-			var all Errors
-			if !errors.As(err, &all) {
-				t.Fatalf("Parse: %v", err)
-			}
-			var got []string
-			for _, e := range all {
-				got = append(got, strings.TrimPrefix(e.Error(), "f:"))
-			}
+			got := found(parse(t, text))
 			if *update {
 				text, _, _ = bytes.Cut(text, []byte("# want: "))
-				for _, g := range got {
-					text = append(text, "# want: "+g+"\n"...)
+				for line := range strings.Lines(got) {
+					text = append(text, "# want: "+line...)
 				}
 				if err := os.WriteFile(name, text, 0o644); err != nil {
 					t.Fatal(err)
 				}
 				return
 			}
-			if g, w := strings.Join(got, "\n"), strings.Join(wants(text), "\n"); g != w {
-				t.Errorf("got:\n%s\nwant:\n%s", g, w)
+			if want := wants(text); got != want {
+				t.Errorf("got:\n%swant:\n%s", got, want)
 			}
 		})
 	}
+}
+
+// TestBad: each file has one mistake (bad-many.toml has many), which is found
+// at its place and explained, and nothing else is.
+func TestBad(t *testing.T) {
+	eachFile(t, "bad-*.toml", 150, func(t *testing.T, text []byte) []Error {
+		f, err := Parse("f", text)
+		var all Errors
+		if !errors.As(err, &all) || f != nil {
+			t.Fatalf("Parse: %v", err)
+		}
+		return all
+	})
+}
+
+// TestGood: no file has a mistake, and each has the warnings that it names.
+func TestGood(t *testing.T) {
+	eachFile(t, "good-*.toml", 25, func(t *testing.T, text []byte) []Error {
+		f, err := Parse("f", text)
+		if err != nil {
+			t.Fatalf("\n%v", err)
+		}
+		return f.Warnings
+	})
 }
