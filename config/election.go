@@ -22,11 +22,17 @@ type electionSet struct {
 	names     map[string]Position
 	vrids     map[vrid]Position
 	addresses map[netip.Addr]Position
+	directors map[netip.Addr]string // whose own they are
 }
 
 // buildElections makes the elections of one director.
-func buildElections(root *record, director string) ([]Election, electionSet) {
-	taken := electionSet{map[string]Position{}, map[vrid]Position{}, map[netip.Addr]Position{}}
+func buildElections(root *record, director string, directors []Director) ([]Election, electionSet) {
+	taken := electionSet{map[string]Position{}, map[vrid]Position{}, map[netip.Addr]Position{}, map[netip.Addr]string{}}
+	for _, d := range directors {
+		if d.Address.IsValid() {
+			taken.directors[d.Address] = d.Name
+		}
+	}
 	var all []Election
 	for _, c := range root.records("vrrp") {
 		all = append(all, buildElection(c.of(director), &taken))
@@ -67,8 +73,8 @@ func buildElection(c *record, taken *electionSet) Election {
 	if e.PreemptDelay > 0 && !e.Preempt {
 		c.doubt("preempt_delay", "does nothing with preempt = false")
 	}
-	e.Addresses = c.electionAddresses("addresses", taken.addresses)
-	e.ExcludedAddresses = c.electionAddresses("excluded_addresses", taken.addresses)
+	e.Addresses = c.electionAddresses("addresses", taken)
+	e.ExcludedAddresses = c.electionAddresses("excluded_addresses", taken)
 	switch n := len(c.words("addresses")); {
 	case n == 0 && c.good("addresses"):
 		c.complain("addresses", "must hold at least one address")
@@ -90,7 +96,7 @@ func (c *record) oneVRID(v vrid, taken map[vrid]Position) {
 
 // electionAddresses reads a list of addresses, none of which may be in another
 // election or twice in this one.
-func (c *record) electionAddresses(name string, taken map[netip.Addr]Position) []netip.Prefix {
+func (c *record) electionAddresses(name string, taken *electionSet) []netip.Prefix {
 	var all []netip.Prefix
 	for i, s := range c.words(name) {
 		at, where := c.item(name, i)
@@ -101,7 +107,10 @@ func (c *record) electionAddresses(name string, taken map[netip.Addr]Position) [
 		if complaint == "" && p.Addr().IsLoopback() {
 			complaint = p.Addr().String() + " is this host's own, and cannot move"
 		}
-		first, twice := taken[p.Addr()]
+		if d, own := taken.directors[p.Addr()]; complaint == "" && own {
+			complaint = fmt.Sprintf("%s is the own address of director %s, and must not move", p.Addr(), d)
+		}
+		first, twice := taken.addresses[p.Addr()]
 		if complaint == "" && twice {
 			complaint = fmt.Sprintf("%s is in an election at line %d already", p.Addr(), first.Line)
 		}
@@ -109,7 +118,7 @@ func (c *record) electionAddresses(name string, taken map[netip.Addr]Position) [
 			c.fail(at, where, "%s", complaint)
 			continue
 		}
-		taken[p.Addr()] = at
+		taken.addresses[p.Addr()] = at
 		if p.Bits() < p.Addr().BitLen() {
 			c.warn(at, where, "the prefix /%d also brings a route to %s, and may make the address a source of the director's own connections: /%d is safer",
 				p.Bits(), p.Masked(), p.Addr().BitLen())

@@ -38,20 +38,14 @@ func Parse(name string, text []byte) (*File, error) {
 	root := r.table(document, places, rootTable, nil)
 	f := r.build(root)
 	if len(r.errors) > 0 {
-		r.errors = sorted(r.errors)
-		if r.more > 0 {
-			last := r.errors[len(r.errors)-1]
-			last.Path, last.Message = "", fmt.Sprintf("and %d more mistakes, not listed", r.more)
-			r.errors = append(r.errors, last)
-		}
-		return nil, Errors(r.errors)
+		return nil, Errors(listed(r.errors, r.more, "mistakes"))
 	}
 	sum := sha256.Sum256(text)
 	f.Hash = hex.EncodeToString(sum[:])[:16]
 	for _, c := range f.configs {
 		c.Hash = f.Hash
 	}
-	f.Warnings = sorted(r.warnings)
+	f.Warnings = listed(r.warnings, r.moreDoubt, "warnings")
 	return f, nil
 }
 
@@ -132,7 +126,7 @@ func (r *reader) build(root *record) *File {
 			Services:  services,
 		}
 		var taken electionSet
-		c.Elections, taken = buildElections(root, name)
+		c.Elections, taken = buildElections(root, name, f.Directors)
 		if i == 0 {
 			uncovered(root, services, taken, len(f.Directors))
 		}

@@ -29,8 +29,9 @@ type reader struct {
 	directors []string // as far as they can be read
 	errors    []Error
 	warnings  []Error
-	more      int // mistakes beyond maxErrors
-	patterns  map[string]string
+	more      int               // mistakes beyond maxErrors
+	moreDoubt int               // warnings beyond it
+	patterns  map[string]string // regular expressions, and what is wrong with each
 }
 
 // path is the way to a table or key, from the inside out.
@@ -85,9 +86,23 @@ func (r *reader) fail(at Position, p *path, format string, args ...any) {
 
 // warn notes what is valid and hardly meant.
 func (r *reader) warn(at Position, p *path, format string, args ...any) {
-	if len(r.warnings) < maxErrors {
-		r.warnings = append(r.warnings, Error{r.file, at, p.String(), fmt.Sprintf(format, args...)})
+	if len(r.warnings) == maxErrors {
+		r.moreDoubt++
+		return
 	}
+	r.warnings = append(r.warnings, Error{r.file, at, p.String(), fmt.Sprintf(format, args...)})
+}
+
+// listed is what was noted in the order of the file, and at its end how much
+// more there was.
+func listed(noted []Error, more int, what string) []Error {
+	noted = sorted(noted)
+	if more > 0 {
+		last := noted[len(noted)-1]
+		last.Path, last.Message = "", fmt.Sprintf("and %d more %s, not listed", more, what)
+		noted = append(noted, last)
+	}
+	return noted
 }
 
 // table reads one table by its schema.

@@ -243,6 +243,9 @@ func (c *record) realAddress(s Service, taken map[netip.AddrPort]Position) netip
 			complaint = "an IPv6 server behind an IPv4 service is not supported yet"
 		}
 	}
+	if complaint == "" && a == s.Address {
+		complaint = "is the service's own address: write the server's"
+	}
 	if complaint != "" {
 		c.spoil("address", "%s", complaint)
 		return netip.AddrPort{}
@@ -286,6 +289,10 @@ func (c *record) doubtServers(s Service, fallback bool) {
 		}
 		return
 	}
+	// ip_vs_rr.c and ip_vs_lc.c look only at whether a weight is 0.
+	if weighted, blind := map[string]string{"rr": "wrr", "lc": "wlc"}[s.Scheduler]; blind && unequal(s.RealServers) {
+		c.doubt("scheduler", "%s looks only at whether a weight is 0, and these differ: %s respects them", s.Scheduler, weighted)
+	}
 	total := 0
 	for i, rs := range s.RealServers {
 		total += rs.Weight
@@ -306,6 +313,18 @@ func (c *record) doubtServers(s Service, fallback bool) {
 	case total < s.Quorum+s.Hysteresis:
 		c.doubt("hysteresis", "quorum and hysteresis make %d, more than the real servers' weights add up to, %d: a quorum once lost never comes back", s.Quorum+s.Hysteresis, total)
 	}
+}
+
+// unequal says whether servers that are not drained differ in weight.
+func unequal(servers []RealServer) bool {
+	weight := 0
+	for _, rs := range servers {
+		if weight != 0 && rs.Weight != 0 && rs.Weight != weight {
+			return true
+		}
+		weight = max(weight, rs.Weight)
+	}
+	return false
 }
 
 // uncovered warns of services whose address no election brings to a director.
