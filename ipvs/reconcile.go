@@ -293,10 +293,10 @@ func (r *Reconciler) schedule(ok bool, interval time.Duration) {
 }
 
 func (r *Reconciler) next(interval time.Duration) time.Time {
-	at := r.readAt.Add(interval)
 	if !r.up {
-		at = r.retryAt
+		return r.retryAt
 	}
+	at := r.readAt.Add(interval)
 	for _, t := range []time.Time{r.retryAt, r.verifyAt} {
 		if !t.IsZero() && t.Before(at) {
 			at = t
@@ -309,6 +309,7 @@ func (r *Reconciler) next(interval time.Duration) time.Time {
 func (r *Reconciler) read(wish Wanted) bool {
 	reading, err := r.k.Read()
 	r.reads++
+	r.verifyAt = time.Time{}
 	if err != nil {
 		if r.up || r.reads == 1 {
 			r.log.Error("IPVS can't be read", "reason", err)
@@ -318,7 +319,7 @@ func (r *Reconciler) read(wish Wanted) bool {
 		return false
 	}
 	known, comparable := r.image, r.imageOK || r.up
-	r.stats, r.readAt, r.verifyAt = reading.Stats, time.Now(), time.Time{}
+	r.stats, r.readAt = reading.Stats, time.Now()
 	if !r.up {
 		r.info, _ = r.k.Info()
 		if r.reads > 1 {

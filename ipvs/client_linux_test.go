@@ -1,0 +1,145 @@
+package ipvs
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// No machine has this family, so the refusal is tested on every machine: the
+// very path that OpenKernel takes, with another name.
+func TestOpenRefusesWithoutIPVS(t *testing.T) {
+	loads := 0
+	c, err := openClient("LVSD_NONE", func() error { loads++; return errors.New("exit status 1") })
+	if c != nil || !errors.Is(err, ErrUnavailable) {
+		t.Fatalf("opened %v, %v", c, err)
+	}
+	if loads != 1 {
+		t.Errorf("tried to load the module %d times", loads)
+	}
+	for _, want := range []string{"modprobe ip_vs", "exit status 1"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not say %q", err, want)
+		}
+	}
+}
+
+func TestFindFamily(t *testing.T) {
+	loaded := false
+	load := func() error { loaded = true; return nil }
+	id, err := findFamily(func() (uint16, error) {
+		if loaded {
+			return 27, nil
+		}
+		return 0, unix.ENOENT
+	}, load)
+	if id != 27 || err != nil {
+		t.Errorf("after loading: %d, %v", id, err)
+	}
+	id, err = findFamily(func() (uint16, error) { return 28, nil }, func() error { t.Error("loaded for nothing"); return nil })
+	if id != 28 || err != nil {
+		t.Errorf("there already: %d, %v", id, err)
+	}
+	// modprobe that succeeds without a family (an alias, "install ip_vs /bin/true").
+	if _, err = findFamily(func() (uint16, error) { return 0, unix.ENOENT }, load); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("loaded in vain: %v", err)
+	}
+	if _, err = findFamily(func() (uint16, error) { return 0, unix.EPERM }, load); !errors.Is(err, unix.EPERM) {
+		t.Errorf("not permitted: %v", err)
+	}
+}
+
+func TestFamilyLookup(t *testing.T) {
+	c, err := dialNetlink(requestTimeout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	// The controller is on every kernel and has the fixed number 16.
+	if id, err := c.familyID("nlctrl"); id != ctrlFamily || err != nil {
+		t.Errorf("nlctrl is %d, %v", id, err)
+	}
+	if id, err := c.familyID("LVSD_NONE"); id != 0 || !errors.Is(err, unix.ENOENT) {
+		t.Errorf("a family that does not exist is %d, %v", id, err)
+	}
+	// The socket is in step after a refusal.
+	if id, err := c.familyID("nlctrl"); id != ctrlFamily || err != nil {
+		t.Errorf("nlctrl is %d, %v", id, err)
+	}
+}
+
+// What nobody answers ends in errSilent, not in a wait for ever. A request to a
+// closed netlink type is refused; one whose answer is a NOOP is acknowledged; so
+// a real silence is made by taking the answer away with a shut receive side.
+func TestRequestDeadline(t *testing.T) {
+	c, err := dialNetlink(20 * time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	c.port++ // answers come to the old address and are not ours
+	if _, err := c.familyID("nlctrl"); !errors.Is(err, errSilent) {
+		t.Errorf("a request without an answer: %v", err)
+	}
+}
+
+// A NOOP is acknowledged by netlink itself, which is how moby/ipvs without a
+// family number takes every write for done. Our own requests never carry such a
+// number: a family that is not found is an error before.
+func TestNoopIsNoAnswer(t *testing.T) {
+	c, err := dialNetlink(requestTimeout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	err = c.request(unix.NLMSG_NOOP, cmdNewService, 0, encodeService(nil, Service{Key: web, Scheduler: "wlc"}), nil)
+	if err != nil {
+		t.Fatalf("the trap is not there any more: %v", err)
+	}
+	w, err := (&client{name: "LVSD_NONE"}), error(nil)
+	if err = w.Apply(Op{Kind: AddService, Service: Service{Key: web, Scheduler: "wlc"}}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("a write without IPVS: %v", err)
+	}
+}
+
+func TestClosedClient(t *testing.T) {
+	c := &client{name: "LVSD_NONE"}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("read after close: %v", err)
+	}
+}
+
+func TestCheckScheduler(t *testing.T) {
+	root := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		name = filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := checkScheduler(root, "6.1.0", "wlc"); err != nil {
+		t.Errorf("without a modules directory nothing is known: %v", err)
+	}
+	write("lib/modules/6.1.0/modules.dep", "kernel/net/netfilter/ipvs/ip_vs_wlc.ko.xz: kernel/net/netfilter/ipvs/ip_vs.ko.xz\n")
+	write("lib/modules/6.1.0/modules.builtin", "kernel/net/netfilter/ipvs/ip_vs_rr.ko\n")
+	write("sys/module/ip_vs_mh/refcnt", "0")
+	for name, want := range map[string]bool{"wlc": true, "rr": true, "mh": true, "twos": false, "lc": false, "": false, "../x": false} {
+		if err := checkScheduler(root, "6.1.0", name); (err == nil) != want {
+			t.Errorf("%q: %v", name, err)
+		} else if name == "twos" && !strings.Contains(err.Error(), "ip_vs_twos") {
+			t.Errorf("%q does not name the module", err)
+		}
+	}
+}
