@@ -110,8 +110,10 @@ func (d *dialer) prepare(fd int) error {
 	return nil
 }
 
-// finish waits for the handshake. A second connect(2) answers for SO_ERROR and
-// for a poller that woke us too early (EALREADY) at once.
+// finish waits for the handshake. Another connect(2) answers for SO_ERROR and for
+// a poller that woke us too early (EALREADY) at once. The first one is not to be
+// saved: Write forgets what the poller said before it, so that a handshake which
+// was over by then would be waited for until the deadline.
 func (d *dialer) finish(c *conn) error {
 	raw, err := c.File.SyscallConn()
 	if err != nil {
@@ -121,13 +123,8 @@ func (d *dialer) finish(c *conn) error {
 	if err != nil {
 		return err
 	}
-	waited := false
 	var answer error
 	err = raw.Write(func(fd uintptr) bool {
-		if !waited {
-			waited = true
-			return false
-		}
 		answer = unix.Connect(int(fd), to)
 		return answer != unix.EALREADY && answer != unix.EINPROGRESS && answer != unix.EINTR
 	})

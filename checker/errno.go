@@ -89,36 +89,32 @@ const detailLimit = 256
 // quoted shows bytes that a server sent, in quotation marks.
 func quoted(b []byte) string { return `"` + printable(string(b), detailLimit-50) + `"` }
 
-// printable makes printable ASCII of at most limit bytes of anything. What is
-// cut off ends in "...".
+// printable makes printable ASCII of at most limit bytes (3 or more) of anything.
+// What is cut off ends in "...". It leaves what is printable as it is, so it may
+// be applied twice.
 func printable(s string, limit int) string {
 	const hex = "0123456789abcdef"
 	out := make([]byte, 0, min(len(s), limit))
-	for i := 0; i < len(s); i++ {
-		var esc [4]byte
-		piece := esc[:0]
+	safe := 0 // so much can stay where the mark must follow
+	for i := range len(s) {
 		switch c := s[i]; {
 		case c == '\n':
-			piece = append(piece, '\\', 'n')
+			out = append(out, '\\', 'n')
 		case c == '\r':
-			piece = append(piece, '\\', 'r')
+			out = append(out, '\\', 'r')
 		case c == '\t':
-			piece = append(piece, '\\', 't')
-		case c == '\\', c == '"':
-			piece = append(piece, '\\', c)
+			out = append(out, '\\', 't')
 		case c < ' ' || c > '~':
-			piece = append(piece, '\\', 'x', hex[c>>4], hex[c&15])
+			out = append(out, '\\', 'x', hex[c>>4], hex[c&15])
 		default:
-			piece = append(piece, c)
+			out = append(out, c)
 		}
-		room := limit - len(out)
-		if i+1 < len(s) {
-			room -= 3 // for the mark, should the next not fit
+		if len(out) > limit {
+			return string(append(out[:safe], "..."...))
 		}
-		if len(piece) > room {
-			return string(append(out, "..."...))
+		if len(out) <= limit-3 {
+			safe = len(out)
 		}
-		out = append(out, piece...)
 	}
 	return string(out)
 }

@@ -98,7 +98,7 @@ func (a *answer) takeLine(b []byte, limit int) (line []byte, whole bool, n int, 
 		n = len(b)
 	}
 	if len(a.line)+n > limit {
-		return nil, false, 0, fmt.Errorf("a line or head of more than %d bytes", limit)
+		return nil, false, 0, errTooLong
 	}
 	a.line = append(a.line, b[:n]...)
 	if !whole {
@@ -112,9 +112,14 @@ func (a *answer) takeLine(b []byte, limit int) (line []byte, whole bool, n int, 
 // headLine is takeLine within the limit of the whole head.
 func (a *answer) headLine(b []byte) (line []byte, whole bool, n int, err error) {
 	line, whole, n, err = a.takeLine(b, headLimit-a.head+len(a.line))
+	if err != nil {
+		return nil, false, 0, fmt.Errorf("a head of more than %d bytes", headLimit)
+	}
 	a.head += n
 	return line, whole, n, err
 }
+
+var errTooLong = errors.New("too long a line")
 
 var errNoHTTP = errors.New("no HTTP status line")
 
@@ -234,11 +239,14 @@ func bodyState(a *answer, b []byte) (int, error) {
 // nothing to us.
 func sizeState(a *answer, b []byte) (int, error) {
 	line, whole, n, err := a.takeLine(b, chunkLimit)
+	if err != nil {
+		return 0, fmt.Errorf("no chunk size: %s", quoted(append(a.line, b...)[:seenLimit]))
+	}
 	if a.framing += n; a.framing > framingLimit {
 		return 0, errors.New("chunks of nearly nothing")
 	}
-	if err != nil || !whole {
-		return n, err
+	if !whole {
+		return n, nil
 	}
 	digits, _, _ := strings.Cut(string(line), ";")
 	size, err := strconv.ParseUint(strings.TrimSpace(digits), 16, 63)
@@ -254,14 +262,14 @@ func sizeState(a *answer, b []byte) (int, error) {
 // chunkEndState takes the line end after a chunk.
 func chunkEndState(a *answer, b []byte) (int, error) {
 	line, whole, n, err := a.takeLine(b, 2)
-	if err == nil && whole && len(line) > 0 {
-		err = errors.New("a chunk is longer than its size")
+	if err != nil || whole && len(line) > 0 {
+		return 0, errors.New("a chunk is longer than its size")
 	}
 	if whole {
 		a.state = sizeState
 	}
 	a.framing += n
-	return n, err
+	return n, nil
 }
 
 // trailerState takes what follows the last chunk, up to an empty line.
