@@ -54,7 +54,7 @@ func exitCode(err error) int {
 // comes back with it. The same for a drain by editing the file.
 func TestFailedAndDrainedServersKeepConnections(t *testing.T) {
 	const interval, fall = 100 * time.Millisecond, 3
-	p, servers := webPair(t, 2, nil)
+	p, servers := webPair(t, 2, func(p *pair) { p.advert = "1s" })
 	lb := p.lb[0]
 	rs1, rs2 := p.real[0].Addr().String()+":80", p.real[1].Addr().String()+":80"
 	var talks []*lab.Conversation
@@ -144,7 +144,7 @@ func TestFailedAndDrainedServersKeepConnections(t *testing.T) {
 // configuration's own tests have, and a few that only this machine can refuse:
 // each is refused with its reason and nothing changes.
 func TestBadReloads(t *testing.T) {
-	p, _ := webPair(t, 2, nil)
+	p, _ := webPair(t, 2, func(p *pair) { p.advert = "1s" })
 	lb := p.lb[0]
 	good := p.config()
 	before := lb.ipvsadm()
@@ -181,14 +181,17 @@ func TestBadReloads(t *testing.T) {
 	talk.Keep(20*time.Millisecond, 2*time.Second)
 	for name, text := range bad {
 		p.WriteFile("lvsd.toml", text)
-		out, err := lb.reload()
-		if err == nil || exitCode(err) != 1 || !strings.Contains(out, "refused") {
-			t.Errorf("%s: %v\n%s", name, err, out)
+		v, err := lb.post("/control/v1/reload") // as lvsd reload does, without the cost of a process
+		if err != nil || v.OK || len(v.Errors) == 0 || v.Hash != first.Config.Hash {
+			t.Errorf("%s: %v, %+v", name, err, v)
 			continue
 		}
-		if strings.HasPrefix(name, "bad-") && !strings.Contains(out, "lvsd.toml:") {
-			t.Errorf("%s: no place in the message:\n%s", name, out)
+		if strings.HasPrefix(name, "bad-") && !strings.Contains(v.Errors[0], "lvsd.toml:") {
+			t.Errorf("%s: no place in the message: %s", name, v.Errors[0])
 		}
+	}
+	if out, err := lb.reload(); exitCode(err) != 1 || !contains(out, "lvsd.toml", "refused, configuration "+first.Config.Hash+" goes on") {
+		t.Errorf("lvsd reload: %v\n%s", err, out)
 	}
 	if got := lb.metric("lvsd_config_last_reload_successful"); got != "0" {
 		t.Errorf("lvsd_config_last_reload_successful %s after a refused reload", got)
@@ -263,6 +266,7 @@ func TestDriftIsRepaired(t *testing.T) {
 func TestRestartKeepsTheTable(t *testing.T) {
 	p, servers := webPair(t, 3, nil)
 	lb := p.lb[0]
+	p.lb[1].stop() // nobody takes over meanwhile
 	servers[2].Refuse()
 	lb.waitWeight(p.real[2].Addr().String()+":80", 0, 5*time.Second)
 	before := lb.ipvsadm()

@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -84,12 +85,11 @@ func TestTakeover(t *testing.T) {
 			c.away(p.lb[0])
 			p.lb[1].wait("master", 10*time.Second)
 			outage.WaitSuccesses(20, 10*time.Second)
-			if !p.lb[1].Holds(vip) {
-				t.Error("the new master does not hold the VIP")
+			want := []string{"lb2"}
+			if c.stays {
+				want = []string{"lb1", "lb2"}
 			}
-			if held := p.lb[0].Holds(vip); held != c.stays {
-				t.Errorf("the director that went away holds the VIP: %v, want %v", held, c.stays)
-			}
+			p.WaitUntil(5*time.Second, fmt.Sprintf("the VIP on %v", want), func() bool { return slices.Equal(p.holders(), want) })
 			t.Logf("away: %v", outage.Stop())
 
 			healed := lab.StartOutage(p.client, vipPort, lab.OutageConfig{})
@@ -129,9 +129,7 @@ func TestTwoMastersSettle(t *testing.T) {
 	p, _ := webPair(t, 1, func(p *pair) { p.advert = advert.String() })
 	p.lb[0].Silence()
 	p.lb[1].wait("master", 10*time.Second)
-	if got := len(p.holders()); got != 2 {
-		t.Fatalf("%d holders in the split, want 2", got)
-	}
+	p.WaitUntil(5*time.Second, "two holders in the split", func() bool { return len(p.holders()) == 2 })
 	capture := p.client.Capture("eth0", func(f lab.Frame) bool {
 		_, vrrp := f.VRRP()
 		return vrrp || f.GratuitousARP(p.addr(vip))
@@ -184,7 +182,9 @@ func TestLeftoverAddress(t *testing.T) {
 		lb.start()
 		lb.wait("master", 10*time.Second)
 		lb.serving(1)
-		outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{})
+		// A long timeout: starting a process makes the lab's kernel stand still
+		// for longer than a connect usually may take.
+		outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
 		outage.WaitSuccesses(50, 10*time.Second)
 		lb.kill()
 		lb.start()
@@ -201,9 +201,8 @@ func TestLeftoverAddress(t *testing.T) {
 		p, _ := webPair(t, 1, func(p *pair) { p.vrrpExtra = "preempt = false" })
 		p.lb[0].kill()
 		p.lb[1].wait("master", 10*time.Second)
-		if got := len(p.holders()); got != 2 {
-			t.Fatalf("%d holders after the kill, want 2: the dead one's address stays", got)
-		}
+		// The dead one's address stays: nobody is there to remove it.
+		p.WaitUntil(5*time.Second, "two holders", func() bool { return len(p.holders()) == 2 })
 		p.lb[0].start()
 		p.WaitUntil(5*time.Second, "one holder", func() bool { return slices.Equal(p.holders(), []string{"lb2"}) })
 		if s := p.lb[0].state(); s != "backup" {
@@ -267,7 +266,7 @@ func TestRefusedStarts(t *testing.T) {
 		want       []string
 	}{
 		{"a port that is taken", good, nil, []string{"http_listen", "127.0.0.1:8112", "in use"}},
-		{"a missing interface", replace(t, good, `interface = "eth0"`, `interface = "eth7"`), nil, []string{"eth7", "eth0"}},
+		{"a missing interface", replace(t, good, `interface = "eth0"`, `interface = "eth7"`), nil, []string{"eth7", "ip link"}},
 		{"a scheduler that this kernel lacks", replace(t, good, `scheduler = "rr"`, `scheduler = "twos"`), nil, []string{"twos"}},
 		{"an unknown scheduler", replace(t, good, `scheduler = "rr"`, `scheduler = "best"`), nil, []string{"virtual_service[0].scheduler", "best"}},
 		{"a director that is not in the file", good, []string{"--director", "lb9"}, []string{"lb9", "lb1, lb2"}},
@@ -288,6 +287,11 @@ func TestRefusedStarts(t *testing.T) {
 	}
 	p.WriteFile("lvsd.toml", good)
 	t.Run("no rights", func(t *testing.T) {
+		for path, mode := range map[string]os.FileMode{p.Dir(): 0o755, p.file: 0o644} {
+			if err := os.Chmod(path, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		out, err := lb.Run(ctx, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all",
@@ -320,5 +324,5 @@ func refused(t *testing.T, d *director, args, want []string) {
 	if !contains(out, want...) {
 		t.Errorf("want %q in:\n%s", want, out)
 	}
-	t.Log(fmt.Sprint(out))
+	t.Log(out)
 }

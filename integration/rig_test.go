@@ -74,7 +74,7 @@ type director struct {
 func newPair(t testing.TB, realServers int) *pair {
 	t.Helper()
 	lab.RequireKernel(t)
-	p := &pair{Lab: lab.New(t), t: t, advert: "100ms"}
+	p := &pair{Lab: lab.New(t), t: t, advert: "300ms"}
 	p.lan = p.LAN("lan", "10.77.0.0/24")
 	p.client = p.Host("client", p.lan, "10.77.0.2/24")
 	for i, name := range []string{"lb1", "lb2"} {
@@ -136,8 +136,9 @@ func (p *pair) web(check string, weights ...int) string {
 	return b.String()
 }
 
-// quick is a check that notices a dead server within 300 ms.
-const quick = `{ type = "connect", interval = "100ms", timeout = "90ms", rise = 1, fall = 3 }`
+// quick is a check that notices a refusing server within 300 ms. Its timeout is
+// long: a busy machine that stands still for a moment is not what is tested.
+const quick = `{ type = "connect", interval = "100ms", timeout = "2s", rise = 1, fall = 3 }`
 
 // prepareDR makes every real server ready for direct routing.
 func (p *pair) prepareDR() {
@@ -233,6 +234,22 @@ func (d *director) get(path string) (string, error) {
 		err = fmt.Errorf("%s: %s: %s", path, resp.Status, text)
 	}
 	return string(text), err
+}
+
+// verdict is what a reload answers.
+type verdict struct {
+	OK     bool     `json:"ok"`
+	Hash   string   `json:"hash"`
+	Errors []string `json:"errors"`
+}
+
+func (d *director) post(path string) (v verdict, err error) {
+	resp, err := d.http.Post("http://lvsd"+path, "", nil)
+	if err != nil {
+		return v, err
+	}
+	defer resp.Body.Close()
+	return v, json.NewDecoder(resp.Body).Decode(&v)
 }
 
 // state is the election's state, "" while nobody answers.

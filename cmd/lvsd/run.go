@@ -86,11 +86,11 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 			d.close()
 		}
 	}()
-	if d.state, err = state.Open(c.Global.StateDir); err != nil {
-		return nil, err
-	}
-	if d.kernel, err = ipvs.OpenKernel(); err != nil {
-		err = errors.Join(append([]error{err}, host.Interfaces(c)...)...)
+	var noState, noKernel error
+	d.state, noState = state.Open(c.Global.StateDir)
+	d.kernel, noKernel = ipvs.OpenKernel()
+	if noState != nil || noKernel != nil {
+		err = errors.Join(append([]error{noState, noKernel}, host.Interfaces(c)...)...)
 		return nil, err
 	}
 	version, commit := buildVersion()

@@ -146,7 +146,6 @@ func (d *Director) Reload(ctx context.Context) error {
 	last := d.LastReload()
 	if err != nil {
 		verdict.LastSuccess = last.LastSuccess
-		d.parts.Log.Error("reload refused, the running configuration goes on", "reason", err)
 		d.parts.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "refused", Reason: err.Error()})
 	} else {
 		d.parts.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "done", Reason: "configuration " + d.config.Load().Hash})

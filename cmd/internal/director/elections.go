@@ -95,7 +95,7 @@ func (el *electorate) prepare(_, next *config.Config) (Change, error) {
 		engine, err := el.open(want)
 		if err != nil {
 			abort()
-			return Change{}, fmt.Errorf("%s:%d:%d: vrrp %s: %w", next.File, e.Line, e.Col, e.Name, err)
+			return Change{}, fmt.Errorf("%s:%d:%d: %w", next.File, e.Line, e.Col, err)
 		}
 		c := &candidate{config: want, engine: engine, done: make(chan struct{}), follows: runs}
 		opened = append(opened, c)

@@ -61,7 +61,7 @@ func (r *Recorder) Record(e Event) {
 	}
 	r.mu.Unlock()
 	if r.Log != nil {
-		r.Log.LogAttrs(context.Background(), slog.LevelInfo, string(e.Kind)+" changed", attrs(e)...)
+		r.Log.LogAttrs(context.Background(), e.level(), string(e.Kind)+" changed", attrs(e)...)
 	}
 }
 
@@ -72,6 +72,19 @@ func (r *Recorder) Recent() []Event {
 	out := make([]Event, 0, len(r.ring))
 	out = append(out, r.ring[r.next:]...)
 	return append(out, r.ring[:r.next]...)
+}
+
+// level is how loud the log line is: an error is what clients may feel, a
+// warning what takes away from the spare.
+func (e Event) level() slog.Level {
+	switch {
+	case e.Kind == KindReload && e.To == "refused", e.Kind == KindQuorum && e.To == "down" && e.From != "", e.Kind == KindVRRP && e.To == "fault":
+		return slog.LevelError
+	case e.Kind == KindHealth && e.To == "down", e.Kind == KindIPVS:
+		return slog.LevelWarn
+	default:
+		return slog.LevelInfo
+	}
 }
 
 func attrs(e Event) []slog.Attr {
