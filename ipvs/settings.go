@@ -5,6 +5,7 @@
 package ipvs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -87,7 +88,8 @@ func (r *Reconciler) settleTimeouts(want Timeouts, before bool) error {
 	if err != nil {
 		return err
 	}
-	r.changedSetting(ChangeTimeouts, DriftTimeouts, "timeouts", have.String(), want.String(), before)
+	now := Timeouts{cmp.Or(set.TCP, have.TCP), cmp.Or(set.TCPFin, have.TCPFin), cmp.Or(set.UDP, have.UDP)}
+	r.changedSetting(ChangeTimeouts, DriftTimeouts, "timeouts", have.String(), now.String(), before)
 	return nil
 }
 
