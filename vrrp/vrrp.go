@@ -17,6 +17,7 @@ package vrrp
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -102,6 +103,21 @@ const (
 type Transition struct {
 	To     State
 	Reason string
+}
+
+// MarshalText makes a Transition the key of a JSON object: "master/silence".
+func (t Transition) MarshalText() ([]byte, error) {
+	return []byte(string(t.To) + "/" + t.Reason), nil
+}
+
+// UnmarshalText is the reverse of MarshalText.
+func (t *Transition) UnmarshalText(text []byte) error {
+	to, reason, ok := strings.Cut(string(text), "/")
+	if !ok {
+		return fmt.Errorf("%q is no transition", text)
+	}
+	t.To, t.Reason = State(to), reason
+	return nil
 }
 
 // Event is one change of state.

@@ -161,7 +161,9 @@ func (c *Conn) Receive(buf []byte) (Packet, error) {
 			return failed != unix.EAGAIN
 		})
 		if err != nil {
-			return Packet{}, err
+			// Only a closed file cannot be waited for, and the runtime's word for
+			// it is not exported.
+			return Packet{}, fmt.Errorf("%w: %w", os.ErrClosed, err)
 		}
 		if failed == unix.EINTR {
 			continue

@@ -1,0 +1,432 @@
+package vrrp
+
+import (
+	"container/heap"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	simSeeds = flag.Int("sim.seeds", 2000, "how many elections are simulated")
+	simSeed  = flag.Uint64("sim.seed", 0, "replay this one, with a trace")
+)
+
+// A simulation is a LAN of two to four directors: their machines, and everything
+// around them made of a queue of things to come. Nothing in it is random but by
+// its seed.
+type simulation struct {
+	seed  uint64
+	r     *rand.Rand
+	now   time.Time
+	begin time.Time
+	queue queue
+	seq   int
+	trace []string
+
+	directors []*simulated
+	delay     time.Duration // the longest a packet takes
+	loss      float64
+	twice     float64 // how many packets come twice
+	kernels   bool    // kernels fail too
+	broken    map[[2]int]bool
+
+	clear   map[[2]int]time.Time // since when two masters could hear each other
+	failure string
+}
+
+// simulated is one director and its kernel.
+type simulated struct {
+	id      int
+	addr    netip.Addr
+	cfg     Config
+	m       *machine
+	run     int // which start of the process this is; others' events are stale
+	alive   bool
+	link    bool
+	faulty  bool           // its kernel refuses to add addresses
+	present []netip.Prefix // on its interface, also while it is dead
+	ticks   time.Time      // the tick that is planned
+	changes int            // of state
+	updated time.Time
+}
+
+type happening struct {
+	at  time.Time
+	seq int
+	do  func()
+}
+
+type queue []happening
+
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(i, j int) bool {
+	return q[i].at.Before(q[j].at) || q[i].at.Equal(q[j].at) && q[i].seq < q[j].seq
+}
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(x any)   { *q = append(*q, x.(happening)) }
+func (q *queue) Pop() any {
+	old := *q
+	x := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return x
+}
+
+func newSimulation(seed uint64) *simulation {
+	s := &simulation{
+		seed: seed, r: rand.New(rand.NewPCG(seed, 1)),
+		begin:  time.Unix(1_000_000, 0),
+		broken: map[[2]int]bool{}, clear: map[[2]int]time.Time{},
+	}
+	s.now = s.begin
+	intervals := []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, time.Second, 2 * time.Second}
+	every := intervals[s.r.IntN(len(intervals))]
+	s.kernels = every >= time.Second && seed%4 == 0
+	s.delay = min(every/20, 3*time.Millisecond)
+	for i := range 2 + s.r.IntN(3) {
+		cfg := config(interval(every), priority(uint8(1+s.r.IntN(254))))
+		switch s.r.IntN(8) {
+		case 0:
+			cfg.AdvertInterval = every * time.Duration(1+s.r.IntN(5))
+		case 1:
+			cfg.Preempt = false
+		case 2:
+			cfg.PreemptDelay = time.Duration(s.r.IntN(10)) * every
+		case 3:
+			cfg.Priority = 100 // ties
+		case 4:
+			cfg.Checksum = RFC9568
+		}
+		s.directors = append(s.directors, &simulated{
+			id: i, addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(10 + s.r.IntN(60)*4 + i)}), cfg: cfg, link: true,
+		})
+	}
+	return s
+}
+
+func (s *simulation) after(d time.Duration, do func()) {
+	s.seq++
+	heap.Push(&s.queue, happening{s.now.Add(d), s.seq, do})
+}
+
+func (s *simulation) note(format string, args ...any) {
+	if *simSeed != 0 {
+		s.trace = append(s.trace, fmt.Sprintf("%10.4f  ", s.now.Sub(s.begin).Seconds())+fmt.Sprintf(format, args...))
+	}
+}
+
+func (s *simulation) fail(format string, args ...any) {
+	if s.failure == "" {
+		s.failure = fmt.Sprintf("at %v: ", s.now.Sub(s.begin)) + fmt.Sprintf(format, args...)
+	}
+}
+
+// until lets the time pass to an instant.
+func (s *simulation) until(t time.Time) {
+	for len(s.queue) > 0 && !s.queue[0].at.After(t) && s.failure == "" {
+		h := heap.Pop(&s.queue).(happening)
+		s.now = h.at
+		s.look()
+		h.do()
+		s.look()
+	}
+	s.now = t
+	s.look()
+}
+
+// start begins a process; its interface holds what the last one left.
+func (s *simulation) start(d *simulated) {
+	if d.alive {
+		return
+	}
+	d.alive, d.ticks = true, time.Time{}
+	d.run++
+	d.m = newMachine(d.cfg, s.now)
+	s.note("%d starts with %v", d.id, d.present)
+	s.step(d, input{kind: inStart, prefixes: slices.Clone(d.present)})
+	s.linkState(d)
+}
+
+func (s *simulation) linkState(d *simulated) {
+	if d.link {
+		s.step(d, input{kind: inReady, from: d.addr})
+	} else {
+		s.step(d, input{kind: inUnready, reason: ReasonLinkDown})
+	}
+}
+
+// kill ends a process at once: its addresses stay.
+func (s *simulation) kill(d *simulated) {
+	d.alive = false
+	d.run++
+	s.note("%d is killed", d.id)
+}
+
+func (s *simulation) step(d *simulated, in input) {
+	if in.kind == inUpdate {
+		d.updated = s.now // a down timer may be over by the new priority
+	}
+	if in.kind == inTick && d.updated != s.now {
+		if due := d.m.Deadline(); !due.IsZero() && due.Before(s.now) {
+			s.fail("director %d was due %v ago", d.id, s.now.Sub(due))
+		}
+	}
+	for _, a := range slices.Clone(d.m.Step(s.now, in)) {
+		s.act(d, a)
+	}
+	due := d.m.Deadline()
+	if in.kind == inTick && !due.IsZero() && !due.After(s.now) {
+		s.fail("director %d goes round in circles in state %v", d.id, d.m.state)
+	}
+	if !due.IsZero() && due != d.ticks {
+		run := d.run
+		d.ticks = due
+		// The old tick stays planned, as a timer that fired before it was replaced.
+		s.after(max(0, due.Sub(s.now)), func() {
+			if d.run == run {
+				s.step(d, input{kind: inTick})
+			}
+		})
+	}
+}
+
+func (s *simulation) act(d *simulated, a action) {
+	switch a.kind {
+	case doSend:
+		s.send(d, a.priority)
+	case doHold:
+		run := d.run
+		s.after(time.Duration(s.r.Int64N(int64(s.delay)+1)), func() {
+			if d.run != run || a.wish != d.m.wish {
+				return // as the ground: the newest wish counts
+			}
+			in := input{kind: inAddresses, wish: a.wish}
+			if d.faulty && len(without(a.prefixes, d.present)) > 0 {
+				in.detail, in.prefixes = "refused", d.present
+			} else {
+				d.present, in.prefixes = a.prefixes, a.prefixes
+			}
+			s.step(d, in)
+		})
+	case didBecome:
+		d.changes++
+		s.note("%d (priority %d) becomes %v by %s: %s", d.id, d.m.cfg.Priority, a.to, a.reason, a.detail)
+	case doAnnounce:
+		if d.m.state != Master {
+			s.fail("director %d announces as %v", d.id, d.m.state)
+		}
+	}
+}
+
+// send carries an advert through codec and LAN.
+func (s *simulation) send(d *simulated, priority uint8) {
+	if !d.link {
+		return
+	}
+	c := d.m.cfg
+	message := Advert{c.VRID, priority, c.AdvertInterval, []netip.Addr{vip.Addr()}, c.Checksum}.Append(nil, d.addr, multicastIPv4)
+	for _, to := range s.directors {
+		copies := 1
+		if s.r.Float64() < s.twice {
+			copies = 2
+		}
+		for range copies {
+			if to == d || !to.link || s.broken[[2]int{d.id, to.id}] || s.r.Float64() < s.loss {
+				continue
+			}
+			s.after(time.Duration(s.r.Int64N(int64(s.delay)+1)), func() {
+				if !to.alive || !to.link {
+					return
+				}
+				var a Advert
+				if drop := Decode(Header{d.addr, multicastIPv4, 255}, message, c.VRID, &a); drop != DropNone {
+					s.fail("refused: %v", drop)
+					return
+				}
+				s.step(to, input{kind: inAdvert, from: d.addr, priority: a.Priority, interval: a.Interval, addresses: a.Addresses})
+			})
+		}
+	}
+}
+
+// look checks what must hold at every instant.
+func (s *simulation) look() {
+	for i, a := range s.directors {
+		if a.alive && a.m.state != Master && a.m.state != Backup && len(a.m.want) > 0 {
+			s.fail("director %d wants addresses as %v", i, a.m.state)
+		}
+		for j, b := range s.directors[:i] {
+			pair := [2]int{j, i}
+			hear := s.loss == 0 && a.link && b.link && !s.broken[pair] && !s.broken[[2]int{i, j}]
+			both := a.alive && b.alive && a.m.state == Master && b.m.state == Master
+			if !hear || !both {
+				delete(s.clear, pair)
+				continue
+			}
+			if s.clear[pair].IsZero() {
+				s.clear[pair] = s.now
+			}
+			// One of them adverts within its interval, and the answer to it comes
+			// at once: the shorter interval and two ways.
+			bound := min(a.m.cfg.AdvertInterval, b.m.cfg.AdvertInterval) + 2*s.delay
+			if s.now.Sub(s.clear[pair]) > bound {
+				s.fail("directors %d and %d are both master for more than %v and hear each other", j, i, bound)
+			}
+		}
+	}
+}
+
+// chaos does one bad thing, or its end.
+func (s *simulation) chaos() {
+	d := s.directors[s.r.IntN(len(s.directors))]
+	other := s.directors[s.r.IntN(len(s.directors))]
+	switch s.r.IntN(10) {
+	case 0:
+		if d.alive {
+			s.kill(d)
+		}
+	case 1, 2:
+		s.start(d)
+	case 3:
+		if d.alive { // SIGTERM; what the stop asks for is done before it ends
+			s.step(d, input{kind: inStop})
+			d.present = nil
+			s.kill(d)
+		}
+	case 4, 5:
+		d.link = !d.link
+		s.note("link of %d: %v", d.id, d.link)
+		if d.alive {
+			s.linkState(d)
+		}
+	case 6:
+		pair := [2]int{d.id, other.id} // one way
+		s.broken[pair] = !s.broken[pair]
+		s.note("%d to %d broken: %v", d.id, other.id, s.broken[pair])
+	case 7:
+		s.loss = []float64{0, 0, 0.05, 0.33}[s.r.IntN(4)]
+		s.twice = []float64{0, 0.1}[s.r.IntN(2)]
+		s.note("loss %v, twice %v", s.loss, s.twice)
+	case 8:
+		if d.alive {
+			d.cfg.Priority = uint8(1 + s.r.IntN(254))
+			s.note("%d gets priority %d", d.id, d.cfg.Priority)
+			s.step(d, input{kind: inUpdate, config: d.cfg})
+		}
+	case 9:
+		d.faulty = s.kernels && !d.faulty
+	}
+}
+
+// heal makes everything well.
+func (s *simulation) heal() {
+	s.note("all is healed")
+	s.loss, s.twice = 0, 0
+	clear(s.broken)
+	for _, d := range s.directors {
+		d.faulty = false
+		if !d.link {
+			d.link = true
+			if d.alive {
+				s.linkState(d)
+			}
+		}
+		s.start(d)
+	}
+}
+
+func (s *simulation) masters() (out []*simulated) {
+	for _, d := range s.directors {
+		if d.alive && d.m.state == Master {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// play is one life of a LAN: health, chaos, health.
+func (s *simulation) play() {
+	var longest time.Duration
+	preempting, best := true, uint8(0)
+	for _, d := range s.directors {
+		longest = max(longest, d.cfg.AdvertInterval)
+		preempting = preempting && d.cfg.Preempt && d.cfg.PreemptDelay == 0
+		s.after(time.Duration(s.r.Int64N(int64(longest))), func() { s.start(d) })
+	}
+	down := downInterval(1, longest)
+	s.until(s.now.Add(3 * down))
+	for range 40 {
+		s.chaos()
+		s.until(s.now.Add(time.Duration(s.r.Int64N(int64(down)))))
+	}
+	s.heal()
+
+	// A master within a down interval of health (and of a failed one's pause).
+	healed := s.now
+	for len(s.masters()) == 0 && s.failure == "" {
+		if s.now.Sub(healed) > down+retryAfter+2*s.delay {
+			s.fail("no master %v after all was healed", s.now.Sub(healed))
+		}
+		s.until(s.now.Add(longest / 10))
+	}
+	// Everything that was begun is over, also what a failed one refrains from.
+	settle := 12*longest + 3*down
+	if s.kernels {
+		settle += holdoffMax
+	}
+	s.until(s.now.Add(settle))
+	for _, d := range s.directors {
+		best = max(best, d.cfg.Priority)
+		d.changes = 0
+	}
+	for range 200 {
+		s.until(s.now.Add(longest / 3))
+		m := s.masters()
+		if len(m) != 1 {
+			s.fail("%d masters on a healthy LAN", len(m))
+			return
+		}
+		if preempting && m[0].cfg.Priority != best {
+			s.fail("the master has priority %d, the best %d", m[0].cfg.Priority, best)
+		}
+		for _, d := range s.directors {
+			if d.changes > 0 {
+				s.fail("director %d changed its state on a healthy LAN", d.id)
+			}
+			if holds := len(d.present) > 0; holds != (d == m[0]) {
+				s.fail("director %d, %v, holds the address: %v", d.id, d.m.state, holds)
+			}
+			if d != m[0] && d.m.master != m[0].addr {
+				s.fail("director %d takes %v for the master", d.id, d.m.master)
+			}
+			if d.m.contested != "" {
+				s.fail("director %d feels contested: %s", d.id, d.m.contested)
+			}
+		}
+	}
+}
+
+func TestSimulation(t *testing.T) {
+	first, last := uint64(1), uint64(*simSeeds)
+	if testing.Short() {
+		last = 200
+	}
+	if *simSeed != 0 {
+		first, last = *simSeed, *simSeed
+	}
+	changes := 0
+	for seed := first; seed <= last; seed++ {
+		s := newSimulation(seed)
+		s.play()
+		if s.failure != "" {
+			t.Fatalf("seed %d (replay: go test -run Simulation -sim.seed %d): %s\n%s", seed, seed, s.failure, strings.Join(s.trace, "\n"))
+		}
+		changes += s.seq
+	}
+	t.Logf("%d elections, %d happenings", last-first+1, changes)
+}
