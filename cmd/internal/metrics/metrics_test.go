@@ -1,0 +1,156 @@
+package metrics
+
+import (
+	"context"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"lvsd/checker"
+	"lvsd/cmd/internal/director"
+	"lvsd/config"
+	"lvsd/ipvs"
+	"lvsd/vrrp"
+)
+
+// view has one of everything.
+func view(context.Context) director.View {
+	key := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: netip.MustParseAddrPort("10.0.0.88:80")}
+	real := netip.MustParseAddrPort("10.0.0.9:80")
+	id := checker.ID{Service: "web", RealServer: real.String()}
+	var totals checker.Totals
+	totals[0] = 7 // ok
+	return director.View{
+		Config:     &config.Config{Hash: "abc", Services: []config.Service{{Name: "web", Quorum: 2}}},
+		LastReload: director.Reload{LastSuccess: time.Unix(100, 0)},
+		Plan: director.Plan{Services: []director.ServicePlan{{Name: "web", Key: key, Up: true, WeightAlive: 3, Servers: []director.ServerPlan{
+			{ID: id, Address: real, Configured: 4, Verdict: checker.Up}}}}},
+		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Totals: totals, Last: checker.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
+		Kernel: ipvs.Snapshot{Valid: true, Up: true, At: time.Unix(98, 0), Foreign: 2,
+			Table: ipvs.Table{key: {Destinations: map[netip.AddrPort]ipvs.Destination{real: {Weight: 3}}}},
+			Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{key: {Counters: ipvs.Counters{Connections: 1 << 40},
+				Destinations: map[netip.AddrPort]ipvs.DestinationStats{real: {Active: 5}}}},
+			Drift:      map[string]uint64{"service_missing": 1},
+			Operations: map[ipvs.Operation]uint64{{Op: "add_service", Result: "ok"}: 9}},
+		Elections: []vrrp.Status{{Name: "web", State: vrrp.Master, Priority: 200, LastAdvert: time.Unix(97, 0),
+			Dropped: map[string]uint64{"ttl": 6}, Transitions: map[vrrp.Transition]uint64{{To: vrrp.Master, Reason: "silence"}: 1}}},
+	}
+}
+
+func TestSeries(t *testing.T) {
+	m := New("1.2.3", "c0ffee")
+	m.Watch(view)
+	m.ObserveCheckLag(time.Millisecond)
+	m.ObserveTimerLag(time.Millisecond)
+	if problems, err := testutil.GatherAndLint(m.registry); err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", err, problems)
+	}
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	text := w.Body.String()
+	for _, want := range []string{
+		`lvsd_vrrp_state{state="master",vrrp="web"} 1`,
+		`lvsd_vrrp_state{state="backup",vrrp="web"} 0`,
+		`lvsd_vrrp_priority{vrrp="web"} 200`,
+		`lvsd_vrrp_transitions_total{reason="silence",to="master",vrrp="web"} 1`,
+		`lvsd_vrrp_packets_dropped_total{reason="ttl",vrrp="web"} 6`,
+		`lvsd_virtual_service_up{service="web"} 1`,
+		`lvsd_virtual_service_quorum{service="web"} 2`,
+		`lvsd_virtual_service_connections_total{service="web"} 1.099511627776e+12`,
+		`lvsd_real_server_weight{real_server="10.0.0.9:80",service="web"} 3`,
+		`lvsd_real_server_configured_weight{real_server="10.0.0.9:80",service="web"} 4`,
+		`lvsd_real_server_active_connections{real_server="10.0.0.9:80",service="web"} 5`,
+		`lvsd_checks_total{real_server="10.0.0.9:80",reason="ok",service="web"} 7`,
+		`lvsd_check_duration_seconds{real_server="10.0.0.9:80",service="web"} 1`,
+		`lvsd_ipvs_operations_total{operation="add_service",result="ok"} 9`,
+		`lvsd_ipvs_foreign_entries 2`,
+		`lvsd_config_info{hash="abc"} 1`,
+		`lvsd_config_last_reload_success_timestamp_seconds 100`,
+		`lvsd_build_info{commit="c0ffee"`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+}
+
+// TestDocsNameEverySeries holds docs/metrics.md to the code, both ways.
+func TestDocsNameEverySeries(t *testing.T) {
+	m := New("", "")
+	m.Watch(view)
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code []string
+	for _, f := range families {
+		if strings.HasPrefix(f.GetName(), "lvsd_") {
+			code = append(code, f.GetName())
+		}
+	}
+	if len(code) != len(all)+3 { // the view shows every one; build info and two histograms besides
+		t.Errorf("%d families gathered, %d described", len(code), len(all)+3)
+	}
+	text, err := os.ReadFile("../../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs := map[string]bool{}
+	for _, name := range regexp.MustCompile("(?m)^\\| `(lvsd_[a-z_]+)").FindAllStringSubmatch(string(text), -1) {
+		docs[name[1]] = true
+	}
+	for _, name := range code {
+		if !docs[name] {
+			t.Errorf("docs/metrics.md does not name %s", name)
+		}
+		delete(docs, name)
+	}
+	for name := range docs {
+		t.Errorf("docs/metrics.md names %s, which is not there", name)
+	}
+}
+
+// BenchmarkScrape states the cost of a scrape of 10,000 real servers.
+func BenchmarkScrape(b *testing.B) {
+	v := view(context.Background())
+	one := v.Plan.Services[0]
+	v.Plan.Services, v.Config.Services = nil, nil
+	for s := range 100 {
+		svc := one
+		svc.Name = "s" + string(rune('a'+s%26)) + string(rune('a'+s/26))
+		svc.Servers = nil
+		for r := range 100 {
+			server := one.Servers[0]
+			server.Address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(s), byte(r)}), 80)
+			svc.Servers = append(svc.Servers, server)
+		}
+		v.Plan.Services = append(v.Plan.Services, svc)
+		v.Config.Services = append(v.Config.Services, config.Service{Name: svc.Name})
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collector{func(context.Context) director.View { return v }})
+	for b.Loop() {
+		if _, err := registry.Gather(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func TestNoNameTwice(t *testing.T) {
+	var names []string
+	for _, d := range all {
+		names = append(names, d.String())
+	}
+	slices.Sort(names)
+	if len(slices.Compact(names)) != len(all) {
+		t.Error("a series is described twice")
+	}
+}
