@@ -142,9 +142,7 @@ func (c *Conversation) Close() {
 	c.mu.Unlock()
 	if stop != nil {
 		stop()
+		<-done // the line under way may end, so that Err speaks of failures only
 	}
 	c.conn.Close()
-	if done != nil {
-		<-done
-	}
 }

@@ -1,0 +1,123 @@
+// Running the command on this machine's own kernel, in namespaces of its own.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// directProblem is nil when this kernel has IPVS (loaded now if need be) and we
+// may make the namespaces.
+func directProblem() error {
+	if os.Geteuid() != 0 {
+		return errors.New("root is needed (sudo)")
+	}
+	const proc = "/proc/net/ip_vs"
+	if _, err := os.Stat(proc); err != nil {
+		_ = exec.Command("modprobe", "-q", "ip_vs").Run()
+		if _, err := os.Stat(proc); err != nil {
+			return errors.New("its kernel has no IPVS (modprobe ip_vs does not help)")
+		}
+	}
+	probe := exec.Command("/proc/self/exe", "-h")
+	probe.SysProcAttr = &syscall.SysProcAttr{Cloneflags: directFlags}
+	if err := probe.Run(); err != nil {
+		return fmt.Errorf("namespaces cannot be made: %w", err)
+	}
+	return nil
+}
+
+const directFlags = unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS
+
+func runDirect(o options, signals <-chan os.Signal) (int, error) {
+	// The kernel finds most of them by itself; those that are missing are not needed by all.
+	for _, m := range wantedModules {
+		_ = exec.Command("modprobe", "-q", m).Run()
+	}
+	if o.verbose {
+		complain("on this machine's kernel")
+	}
+	cmd := exec.Command("/proc/self/exe", o.command...)
+	cmd.Env = append(os.Environ(), roleVariable+"="+roleDirect)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: directFlags, Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if o.tty && isTerminal(0) {
+		// The command's group becomes the terminal's, and at the end we take it
+		// back, for which the kernel would stop us.
+		signal.Ignore(syscall.SIGTTOU, syscall.SIGTTIN)
+		cmd.SysProcAttr.Foreground, cmd.SysProcAttr.Ctty = true, 0
+		defer func() { _ = unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, syscall.Getpgrp()) }()
+	}
+	if err := cmd.Start(); err != nil {
+		return exitFailed, fmt.Errorf("failed to start in namespaces: %w", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+
+	timeout := time.NewTimer(o.timeout)
+	defer timeout.Stop()
+	var force <-chan time.Time
+	for {
+		select {
+		case err := <-done:
+			var exit *exec.ExitError
+			if errors.As(err, &exit) && exit.ExitCode() < 0 {
+				return exitFailed, fmt.Errorf("the command's cell ended: %w", err)
+			}
+			return cmd.ProcessState.ExitCode(), nil
+		case s := <-signals:
+			if force != nil {
+				force = time.After(0)
+				continue
+			}
+			_ = cmd.Process.Signal(s)
+			force = time.After(signalGrace)
+		case <-force:
+			_ = cmd.Process.Kill()
+			<-done
+			return exitFailed, errors.New("the command ignored the signal and was killed")
+		case <-timeout.C:
+			_ = cmd.Process.Kill()
+			<-done
+			return exitTimeout, fmt.Errorf("not done after %v (--timeout): ended", o.timeout)
+		}
+	}
+}
+
+// furnish makes the new namespaces a small machine: its own proc and sys, an
+// empty /run, lo up. Nothing of it is seen outside.
+func furnish() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return fmt.Errorf("/proc: %w", err)
+	}
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
+		return fmt.Errorf("/run: %w", err)
+	}
+	// Some containers forbid a new sysfs; only tools that look up devices there miss it.
+	_ = unix.Mount("sysfs", "/sys", "sysfs", 0, "")
+	return network()
+}
+
+// network names the machine and brings lo up.
+func network() error {
+	if err := unix.Sethostname([]byte("lab")); err != nil {
+		return err
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(lo)
+}
