@@ -94,7 +94,7 @@ func FuzzAnswer(f *testing.F) {
 		if complete != complete2 || (err == nil) != (err2 == nil) {
 			t.Fatalf("whole: %v %v; in pieces: %v %v", complete, err, complete2, err2)
 		}
-		if err == nil && (whole.status != pieces.status || !bytes.Equal(whole.body, pieces.body) || whole.seen() != pieces.seen()) {
+		if err == nil && (whole.status != pieces.status || !bytes.Equal(whole.body, pieces.body) || !complete && whole.seen() != pieces.seen()) {
 			t.Fatalf("whole %+v, in pieces %+v", whole, pieces)
 		}
 		for _, a := range []*answer{&whole, &pieces} {
@@ -118,8 +118,9 @@ func FuzzAnswer(f *testing.F) {
 
 // agree compares with the standard library where that accepts the answer too.
 func agree(t *testing.T, b []byte, a *answer) {
-	if a.interim > 0 || bytes.Contains(b, []byte("\n ")) || bytes.Contains(b, []byte("\n\t")) || bytes.Contains(b, []byte("\r\r")) {
-		return // interim answers are its transport's; folded fields and such mean nothing to us
+	if a.interim > 0 || bytes.Contains(b, []byte("\n ")) || bytes.Contains(b, []byte("\n\t")) ||
+		bytes.Contains(b, []byte("\r\r")) || bytes.Contains(b, []byte(" :")) || bytes.Contains(b, []byte("\t:")) {
+		return // interim answers are its transport's; folded fields mean nothing to us; a space before the colon is dropped (RFC 9112 §5.1)
 	}
 	method := "GET"
 	if a.noBody {

@@ -255,9 +255,11 @@ func (c *Check) appendKey(b []byte) []byte {
 		text(c.Path)
 		text(c.BodyExpect)
 		number(int64(len(c.Headers)))
-		for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
-			text(name)
-			text(c.Headers[name])
+		if len(c.Headers) > 0 {
+			for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
+				text(name)
+				text(c.Headers[name])
+			}
 		}
 		number(int64(len(c.Status)))
 		for _, s := range c.Status {
@@ -274,7 +276,8 @@ func (c *Check) appendKey(b []byte) []byte {
 }
 
 func appendAddr(b []byte, a netip.Addr) []byte {
-	raw, _ := a.MarshalBinary() // never fails
-	b = append(b, byte(len(raw)))
-	return append(b, raw...)
+	at := len(b)
+	b, _ = a.AppendBinary(append(b, 0)) // never fails
+	b[at] = byte(len(b) - at - 1)
+	return b
 }
