@@ -73,8 +73,8 @@ func (r *reader) decode(text string) (document map[string]any, places *node) {
 		r.syntax(text, err)
 		return nil, nil
 	}
-	if s.twiceAt.Line > 0 {
-		r.fail(s.twiceAt, (*path)(nil).key(s.twice), "defined twice: leave one out")
+	if s.flaw != "" {
+		r.fail(s.flawAt, (*path)(nil).key(s.flawKey), "%s", s.flaw)
 		return nil, nil
 	}
 	if document == nil {

@@ -95,12 +95,13 @@ type scanner struct {
 	cost  int
 	limit string // what was too much; "" = nothing so far
 
-	// The library drops the second value without a word in
-	//	check.type = "http"
-	//	check = { type = "on" }
-	// which TOML forbids. The first such key, and where it stands.
-	twice   string
-	twiceAt Position
+	// The first key that the library mistakes: one given twice, or an empty
+	// one. It drops the last value without a word in
+	//	check.headers.a = "b"
+	//	check.headers = "c"
+	// and, when a table in an array has a key "", other elements of the array.
+	flaw, flawKey string
+	flawAt        Position
 }
 
 // bom is the length of the byte order mark, which the TOML library skips.
@@ -179,6 +180,13 @@ func (s *scanner) refuse(format string, args ...any) {
 	}
 	s.pos = len(s.text)
 	s.marked = s.pos
+}
+
+// flawed remembers the first key that the library must not be trusted with.
+func (s *scanner) flawed(flaw, key string, at Position) {
+	if s.flaw == "" {
+		s.flaw, s.flawKey, s.flawAt = flaw, key, at
+	}
 }
 
 // spend accounts for one key or value.
@@ -268,8 +276,8 @@ func (s *scanner) tableHeader(root *node) (*node, within) {
 // keyValue reads one key = value into the table.
 func (s *scanner) keyValue(table *node, in within) {
 	parent, name, at, in := s.dotted(table, in, '=')
-	if _, known := parent.children[name]; known && s.twiceAt.Line == 0 {
-		s.twice, s.twiceAt = name, at
+	if _, known := parent.children[name]; known {
+		s.flawed("defined twice: leave one out", name, at)
 	}
 	n := parent.child(name, at)
 	if s.peek() == '=' {
@@ -286,7 +294,9 @@ func (s *scanner) dotted(table *node, in within, end byte) (parent *node, name s
 	for {
 		s.blanks()
 		at = s.here()
-		name = s.keyPart(end)
+		if name = s.keyPart(end); name == "" {
+			s.flawed("a key must not be empty", name, at)
+		}
 		in = in.down(name)
 		if in.depth > maxDepth {
 			s.refuse("nested deeper than %d levels", maxDepth)
