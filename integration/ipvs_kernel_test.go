@@ -277,7 +277,7 @@ func TestKernelModel(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
-	checkModel(t, openKernel(t), 2000)
+	checkModel(t, openKernel(t), 1000)
 }
 
 func checkModel(t *testing.T, k ipvs.Kernel, steps int) {
@@ -596,7 +596,7 @@ func TestKernelModuleReloaded(t *testing.T) {
 	wish(t, r, ipvs.Wanted{Table: ipvs.Table{}})
 	stop()
 	checkEveryForm(t, k)
-	checkModel(t, k, 2000)
+	checkModel(t, k, 1000)
 	r, _ = reconcile(t, k, nil)
 	wish(t, r, ipvs.Wanted{TimeoutTCP: 21 * time.Minute})
 	if out := ipvsadm(t, "-L", "--timeout"); !strings.Contains(out, "1260 120 300") {

@@ -194,7 +194,7 @@ func (c *client) gone(err error) error {
 
 // explain adds to the kernel's errno what it means here.
 func explain(err error, what string) error {
-	if errors.Is(err, unix.EPERM) {
+	if errors.Is(err, unix.EPERM) && !errors.Is(err, ErrUnavailable) {
 		return fmt.Errorf("%w: not permitted: lvsd needs CAP_NET_ADMIN (root, or AmbientCapabilities= in its unit): %w", ErrUnavailable, err)
 	}
 	if err != nil && what != "" {

@@ -2,12 +2,14 @@ package ipvs
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/moby/ipvs"
 	"golang.org/x/sys/unix"
 )
 
@@ -73,16 +75,14 @@ func TestFamilyLookup(t *testing.T) {
 	}
 }
 
-// What nobody answers ends in errSilent, not in a wait for ever. A request to a
-// closed netlink type is refused; one whose answer is a NOOP is acknowledged; so
-// a real silence is made by taking the answer away with a shut receive side.
+// What nobody answers ends in errSilent, not in a wait for ever.
 func TestRequestDeadline(t *testing.T) {
 	c, err := dialNetlink(20 * time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.close()
-	c.port++ // answers come to the old address and are not ours
+	c.port++ // so that the kernel's answer looks like another's
 	if _, err := c.familyID("nlctrl"); !errors.Is(err, errSilent) {
 		t.Errorf("a request without an answer: %v", err)
 	}
@@ -101,9 +101,71 @@ func TestNoopIsNoAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the trap is not there any more: %v", err)
 	}
-	w, err := (&client{name: "LVSD_NONE"}), error(nil)
-	if err = w.Apply(Op{Kind: AddService, Service: Service{Key: web, Scheduler: "wlc"}}); !errors.Is(err, ErrUnavailable) {
+	without := &client{name: "LVSD_NONE"}
+	if err = without.Apply(Op{Kind: AddService, Service: Service{Key: web, Scheduler: "wlc"}}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("a write without IPVS: %v", err)
+	}
+}
+
+// moby/ipvs waits for ever for a lost answer; the deadline closes its handle,
+// which ends the wait.
+func TestMobyDeadline(t *testing.T) {
+	h, err := ipvs.New("") // works without IPVS, which is its first danger
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &mobyWriter{h, 20 * time.Millisecond}
+	err = w.do(func() error {
+		for { // for ever, unless the handle is closed
+			if _, err := h.GetServices(); err != nil {
+				return err
+			}
+		}
+	})
+	if !errors.Is(err, errSilent) {
+		t.Errorf("a request that never ends: %v", err)
+	}
+}
+
+// After the module was reloaded the library has the number of the old one, which
+// may be a stranger's by now: nothing may be written through it.
+func TestMobyIsLeftAfterReload(t *testing.T) {
+	mobyFamily.Lock()
+	asked, id := mobyFamily.asked, mobyFamily.id
+	mobyFamily.asked, mobyFamily.id = true, 27
+	mobyFamily.Unlock()
+	defer func() {
+		mobyFamily.Lock()
+		mobyFamily.asked, mobyFamily.id = asked, id
+		mobyFamily.Unlock()
+	}()
+	current := func(id uint16) func() (uint16, error) { return func() (uint16, error) { return id, nil } }
+	if w, err := openMoby(31, current(31), time.Second); w != nil || err != nil {
+		t.Errorf("used under another number: %v, %v", w, err)
+	}
+	w, err := openMoby(27, current(27), time.Second)
+	if w == nil || err != nil {
+		t.Fatalf("not used under its number: %v", err)
+	}
+	w.close()
+}
+
+func TestMobyWritesOnlyWhatItCan(t *testing.T) {
+	six := Destination{Address: netip.MustParseAddrPort("[2001:db8::9]:80"), Forward: Tunnel}
+	gue := dest(1, 1)
+	gue.Forward, gue.Encap = Tunnel, Encap{Type: 1, Port: 6080}
+	for _, c := range []struct {
+		op   Op
+		want bool
+	}{
+		{Op{Kind: AddService, Service: service(web)}, true},
+		{Op{Kind: EditDestination, Service: service(web), Destination: dest(1, 1)}, true},
+		{Op{Kind: EditDestination, Service: service(web), Destination: gue}, false}, // it would reset it to ipip
+		{Op{Kind: AddDestination, Service: service(web), Destination: six}, false},  // it would be read as IPv4
+	} {
+		if got := (&mobyWriter{}).can(c.op); got != c.want {
+			t.Errorf("%s: %v", c.op, got)
+		}
 	}
 }
 

@@ -197,6 +197,24 @@ func TestDecodeDest(t *testing.T) {
 	}
 }
 
+// The 64-bit counters win in whichever order they come.
+func TestWideCountersWin(t *testing.T) {
+	var c Counters
+	var wide bool
+	for _, is64 := range []bool{true, false} {
+		b := appendUint32(nil, statConns, 1)
+		if is64 {
+			b = appendAttr(nil, statConns, native.AppendUint64(nil, 1<<32+1))
+		}
+		if err := decodeCounters(b, is64, &wide, &c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.Connections != 1<<32+1 {
+		t.Error(c.Connections)
+	}
+}
+
 // Kernels before 4.1 have 32-bit counters only, before 3.18 no family.
 func TestDecodeDestOfOldKernel(t *testing.T) {
 	littleEndian(t)

@@ -362,6 +362,14 @@ func TestFailedWriteIsRetriedSeenAndSaidOnce(t *testing.T) {
 			t.Errorf("%d attempts, %d writes", e.Attempts, len(b.k.Ops())-start)
 		}
 		b.expectLog("write failed", 1)
+		// A new wish does not wait for the patience of the old.
+		n := len(b.k.Ops())
+		g = b.want(service(web, dest(1, 1), dest(2, 1), dest(3, 1), dest(4, 1)))
+		time.Sleep(1100 * time.Millisecond)
+		synctest.Wait()
+		if got := len(b.k.Ops()) - n; got != 2 {
+			t.Errorf("%d attempts within the second after a new wish", got)
+		}
 		b.k.Refuse(nil)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
@@ -700,6 +708,27 @@ func TestRemove(t *testing.T) {
 		if owned, _ := b.l.get(); len(owned) != 0 {
 			t.Errorf("still owned: %v", owned)
 		}
+	})
+}
+
+// A service whose deletion fails stays ours, over a restart too.
+func TestFailedDeletionStaysOurs(t *testing.T) {
+	k, l := NewFake(), &memoryLedger{}
+	k.Refuse(func(op Op) error {
+		if op.Kind == DeleteService {
+			return syscall.ENOMEM
+		}
+		return nil
+	})
+	inBubble(t, k, l, func(b *bench) {
+		b.want(service(web, dest(1, 1)), service(mail, dest(1, 1)))
+		b.want(service(web, dest(1, 1)))
+		b.expectTable(service(web, dest(1, 1)), service(mail, dest(1, 1)))
+	})
+	k.Refuse(nil)
+	inBubble(t, k, l, func(b *bench) {
+		b.want(service(web, dest(1, 1)))
+		b.expectTable(service(web, dest(1, 1)))
 	})
 }
 
