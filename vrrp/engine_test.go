@@ -590,3 +590,24 @@ func TestStopWhileTheKernelHangs(t *testing.T) {
 		stop()
 	})
 }
+
+// An advert that is in the inbox when the timer is served wins against it.
+func TestTimerLooksIntoTheInbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l lan
+		h, r := l.host(lb1), &recorder{}
+		o := r.options()
+		var e *Engine
+		o.ObserveLag = func(time.Duration) {
+			e.heard <- hearing{at: time.Now(), from: lb2, advert: advertOf(200)}
+		}
+		e = h.engine(t, o)
+		stop := running(t, e)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s := e.Status(); s.State != Backup || s.Transitions[Transition{Master, ReasonSilence}] != 0 {
+			t.Errorf("%v, %v", s.State, s.Transitions)
+		}
+		stop()
+	})
+}

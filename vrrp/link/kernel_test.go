@@ -1,0 +1,212 @@
+package link
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+)
+
+// inNamespace gives a test a namespace of its own with a veth pair, eth0 and
+// peer0. Its sockets are opened on the test's thread, which is thrown away.
+func inNamespace(t *testing.T, body func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
+			t.Fatal("root is missing, and LVSD_REQUIRE_KERNEL=1")
+		}
+		t.Skip("root is missing; LVSD_REQUIRE_KERNEL=1 makes this a failure")
+	}
+	runtime.LockOSThread()
+	home, err := netns.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := netns.Set(home); err != nil {
+			panic(err)
+		}
+		_, _ = home.Close(), there.Close()
+		runtime.UnlockOSThread()
+	}()
+	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "peer0"}
+	for _, err := range []error{
+		netlink.LinkAdd(veth),
+		netlink.LinkSetUp(veth),
+		netlink.AddrAdd(veth, &netlink.Addr{IPNet: must(netlink.ParseIPNet("10.0.0.12/24"))}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	body()
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func TestSetIsIdempotent(t *testing.T) {
+	inNamespace(t, func() {
+		p := must(Open("eth0"))
+		defer p.Close()
+		ours := prefixes("10.0.0.88/32", "10.0.0.89/32", "192.0.2.1/32")
+		for range 2 {
+			held, _, err := p.Set(ours, ours[:2])
+			if err != nil || !slices.Equal(held, ours[:2]) {
+				t.Fatalf("%v, %v", held, err)
+			}
+		}
+		s := must(p.Look(ours))
+		if !slices.Equal(s.Present, ours[:2]) || s.Primary != netip.MustParseAddr("10.0.0.12") || !s.Exists || !s.AdminUp || s.Carrier {
+			t.Errorf("%+v (the peer is down)", s)
+		}
+		// Added and removed in one go.
+		held, added, err := p.Set(ours, ours[1:])
+		if err != nil || !slices.Equal(held, ours[1:]) || !slices.Equal(added, ours[2:]) {
+			t.Errorf("%v, %v, %v", held, added, err)
+		}
+		for range 2 {
+			if held, _, err := p.Set(ours, nil); err != nil || len(held) != 0 {
+				t.Fatalf("%v, %v", held, err)
+			}
+		}
+	})
+}
+
+func TestSetLeavesOthersAddresses(t *testing.T) {
+	inNamespace(t, func() {
+		p := must(Open("eth0"))
+		defer p.Close()
+		own := prefixes("10.0.0.12/32") // the interface's own has /24
+		held, added, err := p.Set(own, own)
+		if err != nil || len(added) != 0 || !slices.Equal(held, own) {
+			t.Errorf("%v, %v, %v", held, added, err)
+		}
+		held, _, err = p.Set(own, nil)
+		if err == nil || !strings.Contains(err.Error(), "10.0.0.12/24") || !slices.Equal(held, own) {
+			t.Errorf("%v, %v", held, err)
+		}
+		if s := must(p.Look(own)); s.Primary != own[0].Addr() {
+			t.Error("the interface's own address is gone")
+		}
+	})
+}
+
+func TestInterfaceThatGoes(t *testing.T) {
+	inNamespace(t, func() {
+		p := must(Open("eth0"))
+		defer p.Close()
+		if _, err := p.Announce([]netip.Addr{netip.MustParseAddr("10.0.0.88")}); err == nil {
+			t.Log("announced without a carrier") // veth takes it
+		}
+		if err := netlink.LinkDel(must(netlink.LinkByName("eth0"))); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := p.Look(nil); err != nil || s.Exists {
+			t.Errorf("%+v, %v", s, err)
+		}
+		if held, _, err := p.Set(prefixes("10.0.0.88/32"), nil); err != nil || len(held) != 0 {
+			t.Errorf("nothing to remove: %v, %v", held, err)
+		}
+		if _, _, err := p.Set(prefixes("10.0.0.88/32"), prefixes("10.0.0.88/32")); err == nil {
+			t.Error("an address on no interface")
+		}
+		if _, err := p.Announce(nil); err == nil {
+			t.Error("announced on no interface")
+		}
+		if _, err := Open("eth0"); err == nil || !strings.Contains(err.Error(), "no interface eth0") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestAnnounceCountsFrames(t *testing.T) {
+	inNamespace(t, func() {
+		if err := netlink.LinkSetUp(must(netlink.LinkByName("peer0"))); err != nil {
+			t.Fatal(err)
+		}
+		p := must(Open("eth0"))
+		defer p.Close()
+		n, err := p.Announce([]netip.Addr{netip.MustParseAddr("10.0.0.88"), netip.MustParseAddr("10.0.0.89")})
+		if err != nil || n != 4 {
+			t.Errorf("%d frames, %v", n, err)
+		}
+		lo := must(Open("lo"))
+		defer lo.Close()
+		if n, err := lo.Announce([]netip.Addr{netip.MustParseAddr("10.0.0.88")}); err != nil || n != 0 {
+			t.Errorf("on the loopback: %d frames, %v", n, err)
+		}
+	})
+}
+
+func TestWatchTells(t *testing.T) {
+	inNamespace(t, func() {
+		p := must(Open("eth0"))
+		defer p.Close()
+		ctx, cancel := context.WithCancel(context.Background())
+		told, done := make(chan struct{}, 100), make(chan struct{})
+		ready := make(chan struct{})
+		home, there := must(netns.Get()), must(netns.Get())
+		defer home.Close()
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // and not unlocked: the thread is in the namespace
+			if err := netns.Set(there); err != nil {
+				panic(err)
+			}
+			close(ready)
+			p.Watch(ctx, func() {
+				select {
+				case told <- struct{}{}:
+				default:
+				}
+			})
+		}()
+		<-ready
+		wait := func(what string) {
+			select {
+			case <-told:
+			case <-time.After(10 * time.Second):
+				t.Errorf("not told: %s", what)
+			}
+			for len(told) > 0 {
+				<-told
+			}
+		}
+		wait("the begin")
+		l := must(netlink.LinkByName("eth0"))
+		if err := netlink.LinkSetDown(l); err != nil {
+			t.Fatal(err)
+		}
+		wait("set down")
+		if _, _, err := p.Set(prefixes("10.0.0.88/32"), prefixes("10.0.0.88/32")); err != nil {
+			t.Fatal(err)
+		}
+		wait("an address")
+		if err := netlink.LinkDel(l); err != nil {
+			t.Fatal(err)
+		}
+		wait("deleted")
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			t.Error("the watch does not end")
+		}
+	})
+}

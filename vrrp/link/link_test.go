@@ -1,0 +1,85 @@
+package link
+
+import (
+	"encoding/hex"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func prefixes(s ...string) (out []netip.Prefix) {
+	for _, p := range s {
+		out = append(out, netip.MustParsePrefix(p))
+	}
+	return out
+}
+
+// By hand from RFC 826 and RFC 5227 §3. In the reply form the target's hardware
+// address is the sender's.
+func TestGratuitousFrames(t *testing.T) {
+	forms, err := gratuitous(net.HardwareAddr{2, 0, 0, 0, 0, 1}, netip.MustParseAddr("10.0.0.88"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := "ffffffffffff" + "020000000001" + "0806" + "0001" + "0800" + "06" + "04"
+	padding := "000000000000000000000000000000000000"
+	for i, want := range []string{
+		head + "0001" + "020000000001" + "0a000058" + "000000000000" + "0a000058" + padding,
+		head + "0002" + "020000000001" + "0a000058" + "020000000001" + "0a000058" + padding,
+	} {
+		if got := hex.EncodeToString(forms[i]); got != want {
+			t.Errorf("form %d:\n got %s\nwant %s", i, got, want)
+		}
+	}
+}
+
+func TestPrimary(t *testing.T) {
+	const global, link, host = unix.RT_SCOPE_UNIVERSE, unix.RT_SCOPE_LINK, unix.RT_SCOPE_HOST
+	e := func(p string, scope int) entry { return entry{netip.MustParsePrefix(p), scope} }
+	ours := prefixes("10.0.0.88/32", "10.0.0.89/24")
+	for _, tt := range []struct {
+		name  string
+		found []entry
+		want  string
+	}{
+		{"the first", []entry{e("10.0.0.12/24", global), e("10.0.0.14/24", global)}, "10.0.0.12"},
+		{"after a virtual one", []entry{e("10.0.0.88/32", link), e("10.0.0.12/24", global)}, "10.0.0.12"},
+		{"after another election's", []entry{e("10.0.0.99/32", link), e("10.0.0.12/24", global)}, "10.0.0.12"},
+		{"after a virtual one with a wide prefix", []entry{e("10.0.0.89/24", global), e("10.0.0.12/24", global)}, "10.0.0.12"},
+		{"a host address of its own", []entry{e("192.0.2.7/32", global)}, "192.0.2.7"},
+		{"link-local", []entry{e("169.254.1.1/16", link)}, "169.254.1.1"},
+		{"an owner's", []entry{e("10.0.0.89/24", global)}, "10.0.0.89"},
+		{"none but virtual ones", []entry{e("10.0.0.88/32", link), e("10.0.0.99/32", link)}, ""},
+		{"loopback", []entry{e("127.0.0.1/8", host)}, ""},
+		{"none", nil, ""},
+	} {
+		got := primary(tt.found, ours)
+		if tt.want == "" && got.IsValid() || tt.want != "" && got.String() != tt.want {
+			t.Errorf("%s: %v, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// What counts is whether the host answers for the address.
+func TestPresent(t *testing.T) {
+	found := []entry{{netip.MustParsePrefix("10.0.0.88/24"), 0}, {netip.MustParsePrefix("10.0.0.12/24"), 0}}
+	if got := present(found, prefixes("10.0.0.89/32", "10.0.0.88/32")); !slices.Equal(got, prefixes("10.0.0.88/32")) {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestAddressForm(t *testing.T) {
+	a := address(netip.MustParsePrefix("10.0.0.88/32"))
+	if a.Scope != unix.RT_SCOPE_LINK || !net.IPv4zero.Equal(a.Broadcast) || a.IPNet.String() != "10.0.0.88/32" {
+		t.Errorf("%+v", a)
+	}
+	if a := address(netip.MustParsePrefix("10.0.0.88/24")); a.Scope != unix.RT_SCOPE_UNIVERSE || a.IPNet.String() != "10.0.0.88/24" {
+		t.Errorf("%+v", a)
+	}
+}

@@ -1,0 +1,141 @@
+package wire
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func header(change func(b []byte)) []byte {
+	b := []byte{0x45, 0xc0, 0, 22, 0, 1, 0, 0, 255, 112, 0, 0, 10, 0, 0, 12, 224, 0, 0, 18, 0x31, 51}
+	if change != nil {
+		change(b)
+	}
+	return b
+}
+
+func TestParse(t *testing.T) {
+	p, ok := parse(header(nil))
+	if !ok || p.Source != netip.MustParseAddr("10.0.0.12") || p.Destination != Group || p.TTL != 255 || string(p.Payload) != "\x313" {
+		t.Errorf("%+v, %v", p, ok)
+	}
+	options := append([]byte{0x46, 0xc0, 0, 26}, append(header(nil)[4:20], 1, 1, 1, 1, 0x31, 51)...)
+	if p, ok := parse(options); !ok || string(p.Payload) != "\x313" {
+		t.Errorf("with options: %+v, %v", p, ok)
+	}
+	if p, ok := parse(append(header(nil), 0, 0, 0)); !ok || len(p.Payload) != 2 {
+		t.Errorf("padding: %+v, %v", p, ok)
+	}
+	for name, b := range map[string][]byte{
+		"empty": nil, "short": header(nil)[:19],
+		"version 6":             header(func(b []byte) { b[0] = 0x65 }),
+		"header of 16 octets":   header(func(b []byte) { b[0] = 0x44 }),
+		"header beyond the end": header(func(b []byte) { b[0], b[3] = 0x4f, 80 }),
+		"total within header":   header(func(b []byte) { b[3] = 10 }),
+	} {
+		if p, ok := parse(b); ok {
+			t.Errorf("%s: %+v", name, p)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(header(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if p, ok := parse(b); ok && len(p.Payload) > len(b)-20 {
+			t.Errorf("%d octets of %d", len(p.Payload), len(b))
+		}
+	})
+}
+
+func TestOpenNeedsASource(t *testing.T) {
+	if _, err := Open("lo", 1, netip.Addr{}); err == nil {
+		t.Error("opened without an address")
+	}
+}
+
+// Two sockets on a veth pair: what one sends the other gets, with TTL 255, and
+// not the sender; closing wakes a reader.
+func TestSendAndReceive(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
+			t.Fatal("root is missing, and LVSD_REQUIRE_KERNEL=1")
+		}
+		t.Skip("root is missing; LVSD_REQUIRE_KERNEL=1 makes this a failure")
+	}
+	runtime.LockOSThread()
+	home := must(netns.Get())
+	defer func() {
+		if err := netns.Set(home); err != nil {
+			panic(err)
+		}
+		_ = home.Close()
+		runtime.UnlockOSThread()
+	}()
+	far := must(netns.New())
+	defer far.Close()
+	near := must(netns.New())
+	defer near.Close()
+	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "peer0"}
+	check(t, netlink.LinkAdd(veth))
+	check(t, netlink.LinkSetNsFd(must(netlink.LinkByName("peer0")), int(far)))
+	a, b := netip.MustParseAddr("10.0.0.12"), netip.MustParseAddr("10.0.0.13")
+	open := func(name string, source netip.Addr) *Conn {
+		l := must(netlink.LinkByName(name))
+		check(t, netlink.LinkSetUp(l))
+		check(t, netlink.AddrAdd(l, &netlink.Addr{IPNet: must(netlink.ParseIPNet(source.String() + "/24"))}))
+		return must(Open(name, l.Attrs().Index, source))
+	}
+	here := open("eth0", a)
+	check(t, netns.Set(far))
+	there := open("peer0", b)
+
+	check(t, here.Send([]byte("one")))
+	check(t, here.Send([]byte("two")))
+	check(t, there.Send([]byte("three")))
+	for _, tt := range []struct {
+		at   *Conn
+		want string
+		from netip.Addr
+	}{{there, "one", a}, {there, "two", a}, {here, "three", b}} { // here does not hear itself
+		p, err := tt.at.Receive(make([]byte, MaxPacket))
+		if err != nil || string(p.Payload) != tt.want || p.Source != tt.from || p.Destination != Group || p.TTL != 255 {
+			t.Errorf("%+v %q, %v", p, p.Payload, err)
+		}
+	}
+	woken := make(chan error)
+	go func() {
+		_, err := here.Receive(make([]byte, MaxPacket))
+		woken <- err
+	}()
+	check(t, here.Close())
+	if err := <-woken; !errors.Is(err, os.ErrClosed) {
+		t.Errorf("%v", err)
+	}
+	if err := here.Send([]byte("late")); err == nil {
+		t.Error("sent through a closed socket")
+	}
+	check(t, there.Close())
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
