@@ -26,6 +26,7 @@ type LAN struct {
 	Prefix netip.Prefix
 	ns     *namespace
 	bridge netlink.Link
+	ports  int // cables plugged in so far
 }
 
 // Host is a namespace with cables into LANs: eth0 is the first, eth1 the next.
@@ -92,6 +93,11 @@ func (h *Host) Plug(lan *LAN, addr string) string {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = n.port
 	attrs.MasterIndex = lan.bridge.Attrs().Index
+	// The kernel tells of a changed carrier at once, or up to a second later when
+	// both ends of a cable happen to have the same index (linkwatch_urgent_event in
+	// net/core/link_watch.c). No host has so high ones.
+	attrs.Index = firstPortIndex + lan.ports
+	lan.ports++
 	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: n.dev, PeerNamespace: netlink.NsFd(int(h.ns.handle))}
 	l.must(lan.ns.nl.LinkAdd(veth), "run a cable from %s to LAN %s", h.Name, lan.Name)
 	h.nics = append(h.nics, n)
@@ -103,8 +109,15 @@ func (h *Host) Plug(lan *LAN, addr string) string {
 	}
 	l.must(h.ns.linkUp(n.dev), "bring %s of %s up", n.dev, h.Name)
 	l.must(lan.ns.linkUp(n.port), "plug %s in", n.port)
+	// Until the kernel has noticed the carrier it drops what is sent at one end,
+	// and the switch drops what comes in at the other.
+	l.WaitUntil(10*time.Second, n.dev+" of "+h.Name+" being up", func() bool {
+		return h.ns.operational(n.dev) && lan.ns.operational(n.port)
+	})
 	return n.dev
 }
+
+const firstPortIndex = 1000
 
 // String is the host's name.
 func (h *Host) String() string { return h.Name }

@@ -130,3 +130,8 @@ func (ns *namespace) linkUp(name string) error {
 	}
 	return ns.nl.LinkSetUp(link)
 }
+
+func (ns *namespace) operational(name string) bool {
+	link, err := ns.nl.LinkByName(name)
+	return err == nil && link.Attrs().OperState == netlink.OperUp
+}

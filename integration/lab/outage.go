@@ -271,3 +271,25 @@ func AskLine(conn net.Conn) (string, error) {
 	name, _, _ := strings.Cut(line, " ")
 	return name, nil
 }
+
+// AskUDP asks a UDP server (ServeUDP) who it is, with a limit of 1 s.
+func AskUDP(client *Host, addr string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	conn, err := client.Dial(ctx, "udp", addr)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := fmt.Fprint(conn, "who"); err != nil {
+		return "", err
+	}
+	buf := make([]byte, 1500)
+	n, err := conn.Read(buf)
+	if err != nil {
+		return "", err
+	}
+	name, _, _ := strings.Cut(string(buf[:n]), " ")
+	return name, nil
+}
