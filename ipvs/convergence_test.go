@@ -2,6 +2,7 @@ package ipvs
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"syscall"
@@ -54,6 +55,15 @@ func (k *livelyKernel) Apply(op Op) error {
 		}
 	}
 	return err
+}
+
+// TestConvergesThroughFailures: from a random table to a random wish, with
+// writes failing, answers lost and hands in the table, the kernel ends at the
+// wish, and what was never ours stays as it is.
+func TestConvergesThroughFailures(t *testing.T) {
+	for seed := range uint64(200) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { convergence(t, seed) })
+	}
 }
 
 func convergence(t *testing.T, seed uint64) {
