@@ -69,10 +69,14 @@ func reasonOfErrno(errno unix.Errno) Reason {
 
 // brief is an error without the names of the layers it went through.
 func brief(err error) string {
+	var file *os.PathError
+	if errors.As(err, &file) {
+		err = file.Err
+	}
 	var errno unix.Errno
 	if errors.As(err, &errno) {
 		if name := unix.ErrnoName(errno); reasonOfErrno(errno) == Local && name != "" {
-			return errno.Error() + " (" + name + ")"
+			return err.Error() + " (" + name + ")" // with what was tried: it is ours to repair
 		}
 		return errno.Error()
 	}

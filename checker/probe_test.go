@@ -202,7 +202,7 @@ func TestFrom(t *testing.T) {
 		t.Errorf("the server saw %s", got)
 	}
 	c.From = netip.MustParseAddr("192.0.2.1")
-	want(t, once(t, c), Local, PhaseConnect, "EADDRNOTAVAIL")
+	want(t, once(t, c), Local, PhaseConnect, "failed to bind to 192.0.2.1: cannot assign requested address (EADDRNOTAVAIL)")
 }
 
 // The mark is on the socket that connects, and without the right to set one it is

@@ -159,6 +159,14 @@ func TestSetDuringProbe(t *testing.T) {
 		if h.Verdict != Up || h.Checks[0].Totals.Get(Timeout) != 0 {
 			t.Errorf("the old probe's result counts: %+v", h)
 		}
+		r.net.hang(addr(2))
+		r.set(t, one(2))
+		wait(100 * time.Millisecond)
+		r.set(t)
+		wait(time.Minute)
+		if n := len(r.net.times(addr(2))); n != 1 {
+			t.Errorf("a check that went during its first probe was probed %d times", n)
+		}
 	})
 }
 

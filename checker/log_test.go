@@ -1,0 +1,63 @@
+package checker
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lines) with(part string) (found []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.b.String()) {
+		if strings.Contains(line, part) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// Trouble of this machine hits all probes at once: one warning in a while says so.
+func TestLog(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var log lines
+		r := newRig(t)
+		r.Engine.o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		var targets []Target
+		for i := range 100 {
+			r.net.set(addr(i), Local)
+			targets = append(targets, one(i))
+		}
+		r.set(t, targets...)
+		r.start(t)
+		wait(time.Second)
+		if warned := log.with("level=WARN"); len(warned) != 1 || !strings.Contains(warned[0], `reason="local it is"`) {
+			t.Errorf("a hundred probes without a socket: %q", warned)
+		}
+		wait(20 * time.Second)
+		if warned := log.with("level=WARN"); len(warned) < 2 || len(warned) > 3 || !strings.Contains(warned[1], "others_unlogged=") {
+			t.Errorf("after 20 s: %q", warned)
+		}
+		if n := len(log.with("level=DEBUG")); n < 1000 {
+			t.Errorf("%d probes in the log", n)
+		}
+		if other := log.with("level=INFO"); len(other) > 0 {
+			t.Errorf("logged %q", other)
+		}
+	})
+}
