@@ -46,6 +46,7 @@ type Config struct {
 
 	Global    Global
 	IPVS      IPVS
+	Guard     *Guard     // nil = off, as it is without witnesses
 	Elections []Election // in the file's order
 	Services  []Service  // in the file's order
 }
@@ -69,6 +70,28 @@ type IPVS struct {
 	ResyncInterval time.Duration // 100ms to 1h
 	OnStop         string        // "keep" "remove"
 	Foreign        string        // "alarm" "remove" "ignore"
+	Sync           *Sync         // nil = connections are not synchronised
+}
+
+// Sync is [ipvs.sync]: the directors tell each other their connections, so that
+// these survive a failover. Both run the sender and the receiver all the time.
+type Sync struct {
+	Interface     string        // at most 15 bytes (IFNAMSIZ - 1)
+	ID            uint8         // 1 to 255: 0 would make the kernel accept every sender (ip_vs_sync.c)
+	VRRP          string        // the election whose mastership status and warnings refer to; "" = the file has none
+	Group         netip.Addr    // multicast, IPv4 or IPv6
+	Port          uint16        // UDP, 1 to 65535
+	TTL           uint8         // 1 to 255
+	MaxLen        int           // bytes of a datagram's payload, 512 to 65507; 0 = what the interface's MTU allows
+	Threshold     [2]int        // net.ipv4.vs.sync_threshold: the packets before a connection is first sent, and the packets from one time to the next
+	RefreshPeriod time.Duration // net.ipv4.vs.sync_refresh_period, whole seconds; 0 = Threshold alone decides
+}
+
+// Guard is [guard]: what is asked before it is believed that most servers died
+// at once.
+type Guard struct {
+	Witnesses []netip.Addr // at least one
+	Share     int          // percent of all servers, 1 to 100
 }
 
 // Election is one [[vrrp]]: a group of addresses that one director holds.
@@ -86,30 +109,50 @@ type Election struct {
 	Position
 }
 
-// Service is one [[virtual_service]].
+// Tunnel is how packets are wrapped on their way to a real server with
+// Forward "tun"; all of it is zero with another Forward.
+type Tunnel struct {
+	Type     string // "ipip" "gue" "gre"
+	Port     uint16 // UDP port of gue, 1 to 65535; else 0
+	Checksum string // "none" "csum" (gre, gue) "remcsum" (gue)
+}
+
+// Service is one [[virtual_service]]. It has either an Address or an FWMark.
 type Service struct {
-	Name            string
-	Address         netip.AddrPort // port 1 to 65535
-	Protocol        string         // "tcp" "udp"
-	Scheduler       string         // the kernel's name without ip_vs_
-	SchedulerFlags  []string       // what the kernel gets: the fallback of sh and mh is in it, "no-fallback" is not
-	Forward         string         // "dr" "nat" "tun"; what a real server has that says nothing else
-	Persistence     time.Duration  // whole seconds; 0 = off
-	PersistenceBits int            // prefix length that makes one client; 32 or 128 unless the file says otherwise
-	Quorum          int            // weight alive that is needed, at least 1
-	Hysteresis      int            // weight on top of Quorum on the way up
-	OnFailure       string         // "quiesce": weight 0, connections stay; "remove": out of the kernel's table
-	RealServers     []RealServer   // in the file's order; may be empty
+	Name              string
+	Address           netip.AddrPort // port 0 = all ports, with Persistence only; zero with an FWMark
+	FWMark            uint32         // 0 = none
+	IPv6              bool           // the family of the clients' packets, of an FWMark as of an Address
+	Protocol          string         // "tcp" "udp" "sctp"; "" with an FWMark
+	Scheduler         string         // the kernel's name without ip_vs_
+	SchedulerFlags    []string       // what the kernel gets: the fallback of sh and mh is in it, "no-fallback" is not
+	Forward           string         // "dr" "nat" "tun"; what a real server has that says nothing else
+	Tunnel            Tunnel         // of Forward "tun", likewise
+	Persistence       time.Duration  // whole seconds; 0 = off
+	PersistenceBits   int            // prefix length that makes one client; 32 or 128 unless the file says otherwise
+	PersistenceEngine string         // "" "sip"
+	OnePacket         bool
+	Quorum            int            // weight alive that is needed, at least 1
+	Hysteresis        int            // weight on top of Quorum on the way up
+	OnFailure         string         // "quiesce": weight 0, connections stay; "remove": out of the kernel's table
+	DrainTimeout      time.Duration  // 0s to 24h; 0 = a server taken out of the file is removed at once
+	Fallback          netip.AddrPort // takes over while the quorum is lost; zero = none
+	FallbackForward   string         // "local" for a loopback address, which the kernel delivers here; else Forward, with Tunnel
+	PanicThreshold    int            // percent, 0 to 100; 0 = off
+	SlowStart         time.Duration  // 0s to 1h; 0 = off
+	FlapDamping       bool
+	RealServers       []RealServer // in the file's order; may be empty
 	Position
 }
 
 // RealServer is one entry of real_servers.
 type RealServer struct {
-	Address        netip.AddrPort
-	Weight         int    // 0 to 65535; 0 drains by hand
-	Forward        string // resolved: its own or the service's
-	UpperThreshold uint32 // connections; 0 = none
-	LowerThreshold uint32 // connections; 0 = the kernel's: three quarters of UpperThreshold
+	Address        netip.AddrPort // port 0 behind an FWMark, and behind an Address with port 0
+	Weight         int            // 0 to 65535; 0 drains by hand
+	Forward        string         // resolved: its own or the service's
+	Tunnel         Tunnel         // likewise; zero unless Forward is "tun"
+	UpperThreshold uint32         // connections; 0 = none
+	LowerThreshold uint32         // connections; 0 = the kernel's: three quarters of UpperThreshold
 	Checks         []Check
 	Position       // of the entry
 	WeightPosition Position
@@ -118,8 +161,10 @@ type RealServer struct {
 // Check is one probe of one real server, all of it resolved. Which fields mean
 // something depends on Type; the others are zero.
 type Check struct {
-	Type         string         // "connect" "tcp" "http" "https" "on" "off"
-	Address      netip.AddrPort // what is probed
+	Type         string         // "connect" "syn" "tcp" "http" "https" "ping" "udp" "dns" "smtp" "exec" "agent" "grpc" "on" "off"
+	Address      netip.AddrPort // what is probed; without an address (the port alone counts) when HostName says it; port 0 where there is none, which only "ping" "exec" "on" "off" can have
+	HostName     string         // a name to look up, outside of the probe's time; "" = Address has the address
+	Through      bool           // probe the service's address on this very real server ("dr" "tun")
 	Interval     time.Duration  // from the start of one probe to the next, 10ms to 1h
 	FastInterval time.Duration  // the same while the verdict is changing; at most Interval
 	Timeout      time.Duration  // one deadline for all of a probe, 1ms to 1h
@@ -127,28 +172,68 @@ type Check struct {
 	From         netip.Addr     // source address; zero = the kernel's choice
 	Mark         uint32         // SO_MARK; 0 = none
 
-	// tcp
-	Send   string // bytes to send; "" = none
-	Expect string // regular expression (RE2) that must match somewhere in what was read; "" = nothing is read
+	// tcp, udp: one exchange, or for tcp several in Steps, which then are all
+	// there is.
+	Send       string // bytes to send; "" = none
+	Expect     string // regular expression (RE2) that must match somewhere in what was read; "" = none
+	ExpectText string // bytes that must stand somewhere in what was read; "" = none; never with Expect
+	Steps      []Step
+	// udp
+	RequireReply bool // silence is a failure, as it is with Expect or ExpectText
 
 	// http, https
-	Method     string
-	Host       string // of the request's Host header
-	Path       string // begins with a slash
-	Headers    map[string]string
-	Status     []StatusRange // sorted by First; any of them is good
-	BodyExpect string        // the key expect: regular expression (RE2) that must match somewhere in the body; "" = the body is not judged
-	TLS        TLS           // https
+	Method          string
+	Host            string // of the request's Host header
+	Path            string // begins with a slash
+	Headers         map[string]string
+	Body            string        // of the request
+	Status          []StatusRange // sorted by First; any of them is good
+	BodyExpect      string        // the key expect: regular expression (RE2) that must match somewhere in the body; "" = the body is not judged
+	ExpectNot       string        // regular expression (RE2) that must match nowhere in the body; "" = none
+	Digest          string        // of the whole body: "sha256:" or "md5:" and lower-case hex; "" = none
+	FollowRedirects int           // how many, 0 to 10
+	HTTP2           bool          // HTTP/2 and nothing else: by ALPN for https, with prior knowledge for http
+	ProxyProtocol   string        // "" "v1" "v2": the header that the connection begins with
+
+	// https; tcp, smtp and grpc with UseTLS
+	UseTLS bool // the key tls; for smtp by STARTTLS. Always true for https
+	TLS    TLS
+
+	Count int // ping: echo requests, 1 to 10; one answer is enough
+
+	// dns
+	DNSName   string // as written, without the last dot
+	DNSRecord string // "A" "AAAA" …
+	DNSRcode  string // "NOERROR" "NXDOMAIN" …
+	DNSAnswer string // what one record of the answer must say; "" = any, or none
+	DNSTCP    bool
+
+	Helo        string   // smtp: what EHLO says
+	Command     []string // exec: the program, an absolute path, and its arguments
+	User        string   // exec: "" = the daemon's own
+	Port        uint16   // agent: the port, which is Address's too
+	GRPCService string   // grpc: "" = the server as a whole
 
 	Position
+}
+
+// Step is one exchange of a tcp dialogue: send, then read until what is
+// expected has come. Each of the two may be missing, not both.
+type Step struct {
+	Send       string // bytes; "" = none
+	Expect     string // regular expression (RE2); "" = none
+	ExpectText string // bytes; "" = none; never with Expect
 }
 
 // StatusRange is a range of HTTP status codes, both ends included.
 type StatusRange struct{ First, Last int }
 
-// TLS is how the certificate of an https check is judged.
+// TLS is how a check speaks TLS, and how it judges the server's certificate.
 type TLS struct {
 	Verify     bool
 	ServerName string // resolved: what the certificate must be for, and the SNI when it is a name
 	CAFile     string // absolute path; "" = the system's
+	CertFile   string // absolute path of the client's certificate, PEM; "" = none
+	KeyFile    string // absolute path of its key, PEM; "" where CertFile is
+	MinVersion string // "1.0" "1.1" "1.2" "1.3"
 }
