@@ -4,6 +4,7 @@ package main
 // when it is told to stop.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -186,15 +187,18 @@ func (d *daemon) healthChanged(c checker.Change) {
 }
 
 func (d *daemon) electionChanged(e vrrp.Event) {
-	d.events.Record(event.Event{At: e.At, Kind: event.KindVRRP, VRRP: e.Name, From: string(e.From), To: string(e.To), Reason: e.Detail})
+	d.events.Keep(event.Event{At: e.At, Kind: event.KindVRRP, VRRP: e.Name, From: string(e.From), To: string(e.To), Reason: cmp.Or(e.Detail, e.Reason)})
 }
 
 func (d *daemon) tableChanged(c ipvs.Change) {
-	e := event.Event{At: c.At, Kind: event.KindIPVS, Reason: c.Kind + " " + c.What, From: c.From, To: c.To}
+	e := event.Event{At: c.At, Kind: event.KindIPVS, From: c.From, To: c.To, Reason: c.Kind + " " + c.What}
+	if c.Entry != (ipvs.Entry{}) {
+		e.Reason += " " + c.Entry.String()
+	}
 	if c.Err != nil {
 		e.Reason += ": " + c.Err.Error()
 	}
-	d.events.Record(e)
+	d.events.Keep(e)
 }
 
 // restartOnly refuses what a reload cannot change.

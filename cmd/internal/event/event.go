@@ -52,6 +52,14 @@ type Recorder struct {
 
 // Record keeps an event and logs it.
 func (r *Recorder) Record(e Event) {
+	r.Keep(e)
+	if r.Log != nil {
+		r.Log.LogAttrs(context.Background(), e.level(), string(e.Kind)+" changed", attrs(e)...)
+	}
+}
+
+// Keep only keeps an event: its leaf has logged it already, with more detail.
+func (r *Recorder) Keep(e Event) {
 	r.mu.Lock()
 	if len(r.ring) < capacity {
 		r.ring = append(r.ring, e)
@@ -60,9 +68,6 @@ func (r *Recorder) Record(e Event) {
 		r.next = (r.next + 1) % capacity
 	}
 	r.mu.Unlock()
-	if r.Log != nil {
-		r.Log.LogAttrs(context.Background(), e.level(), string(e.Kind)+" changed", attrs(e)...)
-	}
 }
 
 // Recent answers the events that are still held, oldest first.
@@ -78,9 +83,9 @@ func (r *Recorder) Recent() []Event {
 // warning what takes away from the spare.
 func (e Event) level() slog.Level {
 	switch {
-	case e.Kind == KindReload && e.To == "refused", e.Kind == KindQuorum && e.To == "down" && e.From != "", e.Kind == KindVRRP && e.To == "fault":
+	case e.Kind == KindReload && e.To == "refused", e.Kind == KindQuorum && e.To == "down" && e.From != "":
 		return slog.LevelError
-	case e.Kind == KindHealth && e.To == "down", e.Kind == KindIPVS:
+	case e.Kind == KindHealth && e.To == "down":
 		return slog.LevelWarn
 	default:
 		return slog.LevelInfo
