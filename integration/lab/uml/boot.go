@@ -39,6 +39,9 @@ func umlProblem() error {
 	if _, err := os.Stat(umlModules); err != nil {
 		return fmt.Errorf("its modules are missing: %w", err)
 	}
+	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil && bytes.Contains(b, []byte("User Mode Linux")) {
+		return errors.New("this is one already, and it does not run in itself")
+	}
 	return nil
 }
 

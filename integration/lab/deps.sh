@@ -1,0 +1,85 @@
+#!/bin/sh
+# Installs the Debian packages that the lab needs, and nothing when all are
+# there. It never starts their services: a web server or a Prometheus that came
+# with a test must not run on somebody's machine.
+set -eu
+
+base='nginx ipvsadm prometheus iproute2 kmod' # prometheus brings promtool
+policy=/usr/sbin/policy-rc.d
+ours= # is the policy file ours?
+updated=
+
+say() { printf 'deps: %s\n' "$*"; }
+fail() { printf 'deps: %s\n' "$*" >&2; exit 1; }
+
+# Where this user is not root, root is asked for: only to install.
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	else
+		sudo -- "$@"
+	fi
+}
+
+missing() {
+	for p in "$@"; do
+		dpkg-query -W -f '${Status}\n' "$p" 2>/dev/null | grep -q '^install ok installed$' || printf '%s ' "$p"
+	done
+}
+
+# This kernel's IPVS is of use only to root who may make network namespaces.
+# Anybody else runs in User-Mode Linux, which needs no rights at all.
+usable_ip_vs() {
+	[ "$(id -u)" = 0 ] || return 1
+	[ -e /proc/net/ip_vs ] || modprobe -q ip_vs 2>/dev/null || return 1
+	[ -e /proc/net/ip_vs ] && unshare -n true 2>/dev/null
+}
+
+cleanup() {
+	[ -z "$ours" ] || as_root rm -f "$policy"
+}
+
+install() {
+	say "installing: $*"
+	[ "$(id -u)" = 0 ] || command -v sudo >/dev/null || fail "not root and no sudo: install as root: apt-get install --no-install-recommends $*"
+	# 101 is "not allowed": invoke-rc.d starts nothing. Somebody's own policy is respected.
+	if [ ! -e "$policy" ] && [ -z "$ours" ]; then
+		ours=1
+		trap cleanup EXIT
+		trap 'exit 130' INT
+		trap 'exit 143' TERM HUP
+		printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+		as_root chmod 755 "$policy"
+	fi
+	if [ -z "$updated" ]; then
+		as_root apt-get -q update
+		updated=1
+	fi
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
+		install --no-install-recommends "$@"
+	# Nor do they start with the next boot.
+	if [ -d /run/systemd/system ]; then
+		for p in "$@"; do
+			case $p in
+			nginx | ipvsadm | prometheus) as_root systemctl disable --now "$p.service" || : ;;
+			esac
+		done
+	fi
+}
+
+if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+	lacking=
+	for c in nginx ipvsadm promtool ip modprobe; do
+		PATH=$PATH:/usr/sbin:/sbin command -v "$c" >/dev/null || lacking="$lacking $c"
+	done
+	usable_ip_vs || [ -x /usr/bin/linux.uml ] || lacking="$lacking a-kernel-with-ip_vs-and-root"
+	[ -z "$lacking" ] || fail "this is no Debian and I cannot install; missing:$lacking"
+	exit 0
+fi
+
+want=$(missing $base)
+[ -z "$want" ] || install $want
+if ! usable_ip_vs; then
+	want=$(missing user-mode-linux)
+	[ -z "$want" ] || install $want
+fi
