@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,6 +50,7 @@ type ground struct {
 	// What follows is the worker's alone.
 	managed []netip.Prefix // all that was ever wanted and may be on the interface
 	conn    conn
+	opened  time.Time  // when conn was
 	state   link.State // as it was seen last; conn fits it
 	failed  string     // the error that was logged last
 	told    groundReport
@@ -245,7 +247,7 @@ func (g *ground) set(want []netip.Prefix) (held, added []netip.Prefix, err error
 func (g *ground) report(tell func(groundReport), wish uint64, held []netip.Prefix, restored bool, err error) {
 	r := groundReport{kind: groundAddresses, wish: wish, present: held, restored: restored}
 	if err != nil {
-		r.detail = err.Error()
+		r.detail = strings.ReplaceAll(err.Error(), "\n", "; ") // of several addresses
 	}
 	if r.detail != "" && r.detail != g.failed {
 		g.log.Warn("addresses failed", "err", err)
@@ -293,6 +295,10 @@ func (g *ground) assess() groundReport {
 	if err != nil {
 		// Not knowing is no reason to give the addresses up.
 		g.log.Warn("the interface could not be looked at", "err", err)
+		g.mu.Lock()
+		g.broken = broken
+		g.mu.Unlock()
+		g.dialAt = time.Now().Add(redialAfter) // look again soon
 		return g.told
 	}
 	if g.conn != nil && (g.conn == broken || s.Index != g.state.Index || s.Primary != g.state.Primary) {
@@ -308,6 +314,11 @@ func (g *ground) assess() groundReport {
 		return groundReport{reason: ReasonNoAddress, detail: g.iface + " has no IPv4 address of its own"}
 	}
 	if g.conn == nil {
+		// One that fails as soon as it is open is not opened in a circle.
+		if next := g.opened.Add(redialAfter); broken != nil && time.Now().Before(next) {
+			g.dialAt = next
+			return groundReport{reason: ReasonSocket, detail: "the socket on " + g.iface + " failed"}
+		}
 		if err := g.open(s); err != nil {
 			g.dialAt = time.Now().Add(redialAfter)
 			return groundReport{reason: ReasonSocket, detail: err.Error()}
@@ -328,6 +339,6 @@ func (g *ground) open(s link.State) error {
 	if err != nil {
 		return err
 	}
-	g.conn, g.state = c, s
+	g.conn, g.state, g.opened = c, s, time.Now()
 	return nil
 }

@@ -3,7 +3,6 @@
 // sends, waits, or asks what time it is.
 //
 // PURE.
-
 package vrrp
 
 import (

@@ -3,7 +3,6 @@
 // decides what an advert means for the election.
 //
 // PURE.
-
 package vrrp
 
 import (

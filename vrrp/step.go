@@ -3,7 +3,6 @@
 // it and holds no state.
 //
 // PURE.
-
 package vrrp
 
 import (

@@ -1,9 +1,3 @@
-// This file holds the words that the rest of the daemon shares with an election:
-// its configuration, its state as seen from outside, and its events. All of them
-// are plain values. It never opens, sends, waits for or changes anything.
-//
-// PURE.
-
 // Package vrrp elects, by VRRP version 3 (RFC 9568, and RFC 5798 on the wire), the
 // one director of a LAN that holds a set of virtual addresses.
 //
@@ -12,6 +6,12 @@
 // An election waits for nobody: whatever the daemon does besides, it has its own
 // goroutines and sockets, and a callback that blocked would be the only way to
 // delay it (see [Options]).
+//
+// This file holds the words that the rest of the daemon shares with an election:
+// its configuration, its state as seen from outside, and its events. All of them
+// are plain values. It never opens, sends, waits for or changes anything.
+//
+// PURE.
 package vrrp
 
 import (

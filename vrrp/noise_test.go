@@ -1,0 +1,127 @@
+package vrrp
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lvsd/vrrp/wire"
+)
+
+// A flood of refused packets: counted, the election undisturbed, the log bounded.
+func TestFloodOfRefusedAdverts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l lan
+		h1, h2 := l.host(lb1), l.host(lb2)
+		r1, r2 := &recorder{}, &recorder{}
+		log := &countingHandler{}
+		o := r1.options()
+		o.Log = slog.New(log)
+		e1, e2 := h1.engine(t, o, priority(200)), h2.engine(t, r2.options())
+		stop1, stop2 := running(t, e1), running(t, e2)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		n1, n2 := len(r1.all()), len(r2.all())
+		began := log.count()
+		bad := advertOf(255)
+		bad.VRID = 51
+		message := bad.Append(nil, lb2, multicastIPv4)
+		for i := range 10_000 {
+			ttl := uint8(i % 255)
+			l.send(nil, wire.Packet{Source: netip.MustParseAddr("10.0.0.66"), Destination: multicastIPv4, TTL: ttl, Payload: message})
+			time.Sleep(time.Millisecond)
+		}
+		synctest.Wait()
+		if len(r1.all()) != n1 || len(r2.all()) != n2 {
+			t.Errorf("it moved the election: %v %v", r1.all(), r2.all())
+		}
+		s := e1.Status()
+		if s.Dropped["ttl"] != 10_000 || !s.Contested {
+			t.Errorf("%d counted, contested %v", s.Dropped["ttl"], s.Contested)
+		}
+		if n := log.count() - began; n == 0 || n > 5 {
+			t.Errorf("%d log lines", n)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if s := e1.Status(); s.Contested || s.Alarm != "" {
+			t.Errorf("still contested: %q", s.Alarm)
+		}
+		stop1()
+		stop2()
+	})
+}
+
+type countingHandler struct {
+	slog.Handler
+	mu sync.Mutex
+	n  int
+}
+
+func (h *countingHandler) Enabled(context.Context, slog.Level) bool { return true }
+func (h *countingHandler) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h *countingHandler) Handle(_ context.Context, r slog.Record) error {
+	if r.Level > slog.LevelDebug {
+		h.mu.Lock()
+		h.n++
+		h.mu.Unlock()
+	}
+	return nil
+}
+
+func (h *countingHandler) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.n
+}
+
+// A log that nobody reads must not cost an advert.
+func TestStuckLogDelaysNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l lan
+		h, r := l.host(lb1), &recorder{}
+		reader, writer := io.Pipe() // blocks until read
+		o := r.options()
+		o.Log = slog.New(slog.NewTextHandler(writer, nil))
+		e := h.engine(t, o)
+		stop := running(t, e)
+		time.Sleep(downInterval(100, time.Second) + 10*time.Second + 500*time.Millisecond)
+		synctest.Wait()
+		if s := e.Status(); s.State != Master || s.AdvertsSent != 11 {
+			t.Errorf("%v, %d adverts", s.State, s.AdvertsSent)
+		}
+		go func() { _, _ = io.Copy(io.Discard, reader) }()
+		stop()
+		_ = writer.Close()
+	})
+}
+
+// A stuck writer costs records, which are counted, and nothing else.
+func TestLogQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newLogWriter()
+		var out bytes.Buffer
+		log := w.logger(slog.New(slog.NewTextHandler(&out, nil)).With("vrrp", "web")).WithGroup("g")
+		for i := range logQueue + 10 { // nobody writes
+			log.Info("record", "n", i)
+		}
+		stop, done := make(chan struct{}), make(chan struct{})
+		close(stop)
+		go func() { defer close(done); w.run(stop) }()
+		<-done
+		text := out.String()
+		if n := strings.Count(text, "\n"); n != logQueue {
+			t.Errorf("%d lines, want %d", n, logQueue)
+		}
+		if !strings.Contains(text, "records_dropped=10") || !strings.Contains(text, "vrrp=web g.n=0") {
+			t.Errorf("%.300s", text)
+		}
+	})
+}
