@@ -94,7 +94,7 @@ func randomOp(r *rand.Rand) ipvs.Op {
 		d.UpperThreshold, d.LowerThreshold = uint32(r.IntN(3)), uint32(r.IntN(3))
 	}
 	if d.Forward == ipvs.Tunnel && r.IntN(3) == 0 {
-		d.Encap = ipvs.Encap{Type: uint8(1 + r.IntN(2)), Port: uint16(r.IntN(2)) * 6080, Flags: uint16(r.IntN(2))}
+		d.Encap = ipvs.Encap{Type: ipvs.EncapType(1 + r.IntN(2)), Port: uint16(r.IntN(2)) * 6080, Flags: uint16(r.IntN(2))}
 	}
 	kind := ipvs.OpKinds[r.IntN(len(ipvs.OpKinds))]
 	if kind == ipvs.DeleteService && r.IntN(4) != 0 {

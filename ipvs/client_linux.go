@@ -233,8 +233,8 @@ func (c *client) Read() (Reading, error) {
 func (c *client) read() (Reading, error) {
 	r := Reading{Table{}, map[ServiceKey]ServiceStats{}}
 	err := c.request(cmdGetService, unix.NLM_F_DUMP, nil, func(msg []byte) error {
-		s, counters, ok, err := decodeService(msg)
-		if ok {
+		s, counters, err := decodeService(msg)
+		if err == nil {
 			s.Destinations = map[netip.AddrPort]Destination{}
 			r.Table[s.Key] = s
 			r.Stats[s.Key] = ServiceStats{counters, map[netip.AddrPort]DestinationStats{}}
@@ -247,7 +247,7 @@ func (c *client) read() (Reading, error) {
 	for k, s := range r.Table {
 		stats := r.Stats[k].Destinations
 		err := c.request(cmdGetDest, unix.NLM_F_DUMP, encodeKey(nil, k), func(msg []byte) error {
-			d, ds, err := decodeDest(msg, family(k.Address.Addr()))
+			d, ds, err := decodeDest(msg, k.family())
 			if err == nil {
 				s.Destinations[d.Address] = d
 				stats[d.Address] = ds

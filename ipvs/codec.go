@@ -159,13 +159,23 @@ func family(a netip.Addr) uint16 {
 	return afInet6
 }
 
+func (k ServiceKey) family() uint16 {
+	if k.Is4() {
+		return afInet
+	}
+	return afInet6
+}
+
 // encodeKey is a service by its key alone: enough for all but NEW and SET.
 func encodeKey(b []byte, k ServiceKey) []byte {
 	return nested(b, attrService, func(b []byte) []byte { return appendKey(b, k) })
 }
 
 func appendKey(b []byte, k ServiceKey) []byte {
-	b = appendUint16(b, svcFamily, family(k.Address.Addr()))
+	b = appendUint16(b, svcFamily, k.family())
+	if k.Mark != 0 {
+		return appendUint32(b, svcMark, k.Mark)
+	}
 	b = appendUint16(b, svcProtocol, uint16(k.Protocol))
 	b = appendAttr(b, svcAddress, k.Address.Addr().AsSlice())
 	return appendPort(b, svcPort, k.Address.Port())
@@ -199,7 +209,7 @@ func (s Service) kernelFlags() uint32 {
 // length for IPv6 (where the kernel refuses 0).
 func (s Service) kernelNetmask() uint32 {
 	n := s.bits()
-	if !s.Key.Address.Addr().Is4() {
+	if !s.Key.Is4() {
 		return uint32(n)
 	}
 	if n <= 0 {
@@ -240,7 +250,7 @@ func encodeDest(b []byte, d Destination, full bool) []byte {
 		b = appendUint32(b, destWeight, uint32(d.Weight))
 		b = appendUint32(b, destUpper, d.UpperThreshold)
 		b = appendUint32(b, destLower, d.LowerThreshold)
-		b = appendAttr(b, destTunType, []byte{d.Encap.Type})
+		b = appendAttr(b, destTunType, []byte{uint8(d.Encap.Type)})
 		b = appendPort(b, destTunPort, d.Encap.Port)
 		return appendUint16(b, destTunFlags, d.Encap.Flags)
 	})
@@ -344,8 +354,8 @@ func address(v []byte, family uint64) (netip.Addr, error) {
 }
 
 // decodeService reads one answer to GET_SERVICE. A service by firewall mark has
-// no address and is answered with ok false.
-func decodeService(msg []byte) (s Service, c Counters, ok bool, err error) {
+// no protocol, address and port.
+func decodeService(msg []byte) (s Service, c Counters, err error) {
 	var fam, mark, mask, flags, timeout, proto uint64
 	var addr, port []byte
 	var wide bool
@@ -379,17 +389,21 @@ func decodeService(msg []byte) (s Service, c Counters, ok bool, err error) {
 		}
 		return err
 	})
-	if err != nil || mark != 0 || addr == nil {
-		return Service{}, Counters{}, false, err
+	if err != nil {
+		return Service{}, Counters{}, err
 	}
-	a, err := address(addr, fam)
-	if err != nil || len(port) != 2 {
-		return Service{}, Counters{}, false, errors.Join(err, errShort)
+	if mark != 0 {
+		s.Key = ServiceKey{Mark: uint32(mark), IPv6: fam == afInet6}
+	} else {
+		a, err := address(addr, fam)
+		if err != nil || len(port) != 2 {
+			return Service{}, Counters{}, errors.Join(err, errShort)
+		}
+		s.Key = ServiceKey{Protocol: Protocol(proto), Address: netip.AddrPortFrom(a, binary.BigEndian.Uint16(port))}
 	}
-	s.Key = ServiceKey{Protocol(proto), netip.AddrPortFrom(a, binary.BigEndian.Uint16(port))}
 	s.setKernelFlags(SchedulerFlags(flags), uint32(timeout))
-	s.PersistenceBits = netmaskBits(uint32(mask), a.Is4())
-	return s, c, true, nil
+	s.PersistenceBits = netmaskBits(uint32(mask), s.Key.Is4())
+	return s, c, nil
 }
 
 // setKernelFlags sorts the kernel's flags and timeout into our fields. "hashed"
@@ -441,7 +455,7 @@ func decodeDest(msg []byte, serviceFamily uint16) (d Destination, s DestinationS
 			s.Persistent = uint32(n)
 		case destTunType:
 			n, err = number(v)
-			d.Encap.Type = uint8(n)
+			d.Encap.Type = EncapType(n)
 		case destTunPort:
 			if len(v) != 2 {
 				return errShort

@@ -52,9 +52,9 @@ func TestEncodeService(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", hex.Dump(got), hex.Dump(want))
 	}
 	// The kernel answers in the same attributes, "hashed" added.
-	got, _, ok, err := decodeService(append([]byte{1, 1, 0, 0}, bytes.Replace(want, []byte{9, 0, 0, 0}, []byte{11, 0, 0, 0}, 1)...))
-	if err != nil || !ok {
-		t.Fatal(ok, err)
+	got, _, err := decodeService(append([]byte{1, 1, 0, 0}, bytes.Replace(want, []byte{9, 0, 0, 0}, []byte{11, 0, 0, 0}, 1)...))
+	if err != nil {
+		t.Fatal(err)
 	}
 	if d := cmp.Diff(s, got, cmpAddr); d != "" {
 		t.Errorf("read back (-want +got):\n%s", d)
@@ -63,7 +63,7 @@ func TestEncodeService(t *testing.T) {
 
 func TestEncodeServiceIPv6(t *testing.T) {
 	littleEndian(t)
-	s := Service{Key: ServiceKey{UDP, netip.MustParseAddrPort("[2001:db8::88]:53")}, Scheduler: "rr"}
+	s := Service{Key: ServiceKey{Protocol: UDP, Address: netip.MustParseAddrPort("[2001:db8::88]:53")}, Scheduler: "rr"}
 	want := golden(t, `
 		58 00 01 80
 		06 00 01 00 0a 00 00 00
@@ -235,11 +235,58 @@ func TestDecodeDestOfOldKernel(t *testing.T) {
 	}
 }
 
-func TestDecodeServiceByMark(t *testing.T) {
+// A service by mark has a family and a mark where others have protocol, address
+// and port.
+func TestServiceByMark(t *testing.T) {
 	littleEndian(t)
-	msg := golden(t, `04 01 00 00 14 00 01 00 06 00 01 00 02 00 00 00 08 00 05 00 01 00 00 00`)
-	if _, _, ok, err := decodeService(msg); ok || err != nil {
-		t.Error(ok, err)
+	for _, c := range []struct {
+		six    bool
+		family string
+		mask   string
+	}{{false, "02", "ff ff ff ff"}, {true, "0a", "80 00 00 00"}} {
+		s := Service{Key: ServiceKey{Mark: 0x01020304, IPv6: c.six}, Scheduler: "rr", Flags: OnePacket}
+		s.PersistenceBits = s.hostBits()
+		want := golden(t, `
+			38 00 01 80
+			06 00 01 00 `+c.family+` 00 00 00  // family
+			08 00 05 00 04 03 02 01  // mark
+			07 00 06 00 72 72 00 00
+			0c 00 07 00 04 00 00 00 ff ff ff ff  // one-packet
+			08 00 08 00 00 00 00 00
+			08 00 09 00 `+c.mask)
+		if got := encodeService(nil, s); !bytes.Equal(got, want) {
+			t.Errorf("got\n%s\nwant\n%s", hex.Dump(got), hex.Dump(want))
+		}
+		if got := encodeKey(nil, s.Key); !bytes.Equal(got, golden(t, "14 00 01 80 06 00 01 00 "+c.family+" 00 00 00 08 00 05 00 04 03 02 01")) {
+			t.Errorf("key:\n%s", hex.Dump(got))
+		}
+		got, _, err := decodeService(append([]byte{1, 1, 0, 0}, want...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(s, got, cmpAddr); d != "" {
+			t.Errorf("read back (-want +got):\n%s", d)
+		}
+	}
+}
+
+func TestParseEncap(t *testing.T) {
+	for _, c := range []struct {
+		kind     string
+		port     uint16
+		checksum string
+		want     string // of String; "" is a refusal
+	}{
+		{"", 0, "", "ipip"}, {"ipip", 0, "none", "ipip"}, {"gue", 6080, "none", "gue port 6080"},
+		{"gue", 6080, "csum", "gue port 6080 csum"}, {"gue", 6080, "remcsum", "gue port 6080 remcsum"},
+		{"gre", 0, "none", "gre"}, {"gre", 0, "csum", "gre csum"},
+		{"gue", 0, "none", ""}, {"gre", 1, "none", ""}, {"ipip", 1, "none", ""}, {"ipip", 0, "csum", ""},
+		{"gre", 0, "remcsum", ""}, {"vxlan", 0, "none", ""}, {"gue", 1, "crc", ""},
+	} {
+		e, err := ParseEncap(c.kind, c.port, c.checksum)
+		if got := e.String(); (err == nil) != (c.want != "") || err == nil && got != c.want {
+			t.Errorf("%q %d %q: %s, %v", c.kind, c.port, c.checksum, got, err)
+		}
 	}
 }
 
@@ -319,10 +366,10 @@ func FuzzDecode(f *testing.F) {
 	f.Add(append([]byte{1, 1, 0, 0}, encodeService(nil, Service{Key: web, Scheduler: "wlc", Persistence: 1})...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// Nothing panics, and what is read can be written and read again.
-		if s, _, ok, err := decodeService(b); err == nil && ok && s.PersistenceBits >= 0 {
-			again, _, ok, err := decodeService(append([]byte{1, 1, 0, 0}, encodeService(nil, s)...))
-			if err != nil || !ok || again.Key != s.Key || again.Persistence != s.Persistence {
-				t.Errorf("%+v came back as %+v, %v, %v", s, again, ok, err)
+		if s, _, err := decodeService(b); err == nil && s.PersistenceBits >= 0 {
+			again, _, err := decodeService(append([]byte{1, 1, 0, 0}, encodeService(nil, s)...))
+			if err != nil || again.Key != s.Key || again.Persistence != s.Persistence {
+				t.Errorf("%+v came back as %+v, %v", s, again, err)
 			}
 		}
 		if d, _, err := decodeDest(b, afInet); err == nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func key(s string) ServiceKey { return ServiceKey{TCP, netip.MustParseAddrPort(s)} }
+func key(s string) ServiceKey { return ServiceKey{Protocol: TCP, Address: netip.MustParseAddrPort(s)} }
 
 // dest is a real server by DR on port 80.
 func dest(last byte, weight int) Destination {
@@ -62,7 +62,7 @@ func TestDiff(t *testing.T) {
 	nat.Forward = NAT
 	limited := dest(1, 1)
 	limited.UpperThreshold = 100
-	udp := service(ServiceKey{UDP, web.Address}, dest(1, 1))
+	udp := service(ServiceKey{Protocol: UDP, Address: web.Address}, dest(1, 1))
 
 	for _, c := range []struct {
 		name           string
@@ -127,7 +127,7 @@ func randomTable(r *rand.Rand) Table {
 		if r.IntN(3) == 0 {
 			continue
 		}
-		k := ServiceKey{[]Protocol{TCP, UDP}[port%2], netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, 88}), uint16(port))}
+		k := ServiceKey{Protocol: []Protocol{TCP, UDP}[port%2], Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, 88}), uint16(port))}
 		if port == 3 {
 			k.Address = netip.MustParseAddrPort("[2001:db8::88]:80")
 		}

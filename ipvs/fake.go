@@ -217,20 +217,20 @@ func (f *Fake) checkService(s Service) error {
 	if !f.schedulers[s.Scheduler] || s.Engine != "" && s.Engine != "sip" {
 		return syscall.ENOENT
 	}
-	if bits := s.bits(); !s.Key.Address.Addr().Is4() && (bits < 1 || bits > 128) {
+	if bits := s.bits(); !s.Key.Is4() && (bits < 1 || bits > 128) {
 		return syscall.EINVAL
 	}
 	return nil
 }
 
 func checkDestination(k ServiceKey, d Destination) error {
-	if d.Address.Addr().Is4() != k.Address.Addr().Is4() && d.Forward != Tunnel {
+	if d.Address.Addr().Is4() != k.Is4() && d.Forward != Tunnel {
 		return syscall.EINVAL
 	}
 	if d.Weight < 0 || d.LowerThreshold > d.UpperThreshold {
 		return syscall.ERANGE
 	}
-	if d.Encap.Type == 1 && d.Encap.Port == 0 {
+	if d.Encap.Type == GUE && d.Encap.Port == 0 {
 		return syscall.EINVAL
 	}
 	return nil

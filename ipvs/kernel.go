@@ -47,8 +47,7 @@ type Info struct {
 	ConnTableSize uint32 // buckets of the connection table
 }
 
-// Reading is one dump of the kernel's table. Services by firewall mark are not
-// in it.
+// Reading is one dump of the kernel's table.
 type Reading struct {
 	Table Table
 	Stats map[ServiceKey]ServiceStats

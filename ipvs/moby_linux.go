@@ -98,7 +98,7 @@ func (w *mobyWriter) do(f func() error) error {
 // through it sets the tunnel to ipip, which must then be what is wished.
 func (w *mobyWriter) can(op Op) bool {
 	d := op.Destination
-	return d.Encap == (Encap{}) && (!d.Address.IsValid() || d.Address.Addr().Is4() == op.Service.Key.Address.Addr().Is4())
+	return op.Service.Key.Mark == 0 && d.Encap == (Encap{}) && (!d.Address.IsValid() || d.Address.Addr().Is4() == op.Service.Key.Address.Addr().Is4())
 }
 
 func (w *mobyWriter) apply(op Op) error {

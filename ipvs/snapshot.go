@@ -40,6 +40,15 @@ type Snapshot struct {
 	Foreign        int
 	ForeignEntries []Entry
 	Info           Info
+	// Sync is the connection synchronisation as the kernel has it, SyncError
+	// what keeps it from being as wanted.
+	Sync      SyncState
+	SyncError string
+	// Draining are the destinations that left the wanted table and wait for
+	// their connections to end, in order.
+	Draining []Draining
+	// Fights are the places that another writer changes again and again.
+	Fights []Fight
 
 	reads uint64 // attempts to read the kernel, for Refresh
 }
@@ -83,6 +92,17 @@ const (
 
 	ChangeForeign        = "foreign"
 	ChangeSettingsFailed = "settings_failed"
+
+	// Sync: a half was started, stopped or restarted (What is "master" or
+	// "backup"), or failed to be.
+	ChangeSync       = "sync"
+	ChangeSyncFailed = "sync_failed"
+	// Drain: From is empty and To "draining" at its start; at its end To is
+	// "empty", "deadline" or "kept" (it was wished for again).
+	ChangeDrain = "drain"
+	// Fight: another writer fights back (once, at its start), or stopped.
+	ChangeFight    = "fight"
+	ChangeFightEnd = "fight_end"
 )
 
 // snapshot takes a picture of the owner's state.

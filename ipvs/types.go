@@ -7,6 +7,8 @@
 package ipvs
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -53,18 +55,46 @@ func ParseProtocol(name string) (Protocol, error) {
 
 // ServiceKey is what the kernel tells virtual services apart by. Everything
 // else of a service can be changed in place; another key is another service.
+//
+// A service is known by protocol, address and port, or by a firewall mark and a
+// family: with a Mark, Protocol and Address are zero, and only with one IPv6
+// counts. Port 0 is every port of the address.
 type ServiceKey struct {
 	Protocol Protocol
 	Address  netip.AddrPort
+	Mark     uint32
+	IPv6     bool
 }
 
-// String is like "tcp 10.0.0.88:80".
-func (k ServiceKey) String() string { return k.Protocol.String() + " " + k.Address.String() }
+// String is like "tcp 10.0.0.88:80", "mark 7" or "mark 7 ipv6".
+func (k ServiceKey) String() string {
+	switch {
+	case k.Mark == 0:
+		return k.Protocol.String() + " " + k.Address.String()
+	case k.IPv6:
+		return fmt.Sprintf("mark %d ipv6", k.Mark)
+	}
+	return fmt.Sprintf("mark %d", k.Mark)
+}
 
-// Compare orders by protocol, then address, then port.
+// Is4 says whether the service is one of IPv4.
+func (k ServiceKey) Is4() bool {
+	if k.Mark != 0 {
+		return !k.IPv6
+	}
+	return k.Address.Addr().Is4()
+}
+
+// Compare orders by protocol (marks first), then mark, family, address, port.
 func (k ServiceKey) Compare(o ServiceKey) int {
-	if k.Protocol != o.Protocol {
-		return int(k.Protocol) - int(o.Protocol)
+	if c := cmp.Or(cmp.Compare(k.Protocol, o.Protocol), cmp.Compare(k.Mark, o.Mark)); c != 0 {
+		return c
+	}
+	if k.IPv6 != o.IPv6 {
+		if o.IPv6 {
+			return -1
+		}
+		return 1
 	}
 	return k.Address.Compare(o.Address)
 }
@@ -209,9 +239,93 @@ type Destination struct {
 
 // Encap says how Tunnel wraps packets. The zero value is ipip.
 type Encap struct {
-	Type  uint8  // 0 ipip, 1 gue, 2 gre
-	Port  uint16 // gue's UDP port
-	Flags uint16 // 1 checksum, 2 remote checksum
+	Type  EncapType
+	Port  uint16 // gue's UDP port, not 0 with gue
+	Flags uint16 // EncapChecksum or EncapRemoteChecksum, of gue and gre
+}
+
+// EncapType is what a tunnel wraps packets in (IP_VS_CONN_F_TUNNEL_TYPE_*).
+type EncapType uint8
+
+// The kinds of tunnels.
+const (
+	IPIP EncapType = 0
+	GUE  EncapType = 1
+	GRE  EncapType = 2
+)
+
+// The flags of an Encap (IP_VS_TUNNEL_ENCAP_FLAG_*). gre has no remote
+// checksum.
+const (
+	EncapChecksum       = 1
+	EncapRemoteChecksum = 2
+)
+
+// String returns "ipip", "gue" or "gre".
+func (t EncapType) String() string {
+	switch t {
+	case IPIP:
+		return "ipip"
+	case GUE:
+		return "gue"
+	case GRE:
+		return "gre"
+	}
+	return fmt.Sprintf("tunnel-%d", uint8(t))
+}
+
+// ParseEncap turns the words of a configuration into an Encap: the kind "ipip",
+// "gue" or "gre" ("" is ipip), the port of gue, and the checksum "none", "csum"
+// or "remcsum" ("" is none). It refuses what the kernel has no meaning for.
+func ParseEncap(kind string, port uint16, checksum string) (Encap, error) {
+	var e Encap
+	switch kind {
+	case "", "ipip":
+	case "gue":
+		e.Type = GUE
+	case "gre":
+		e.Type = GRE
+	default:
+		return Encap{}, fmt.Errorf("unknown tunnel %q: ipip, gue or gre", kind)
+	}
+	switch checksum {
+	case "", "none":
+	case "csum":
+		e.Flags = EncapChecksum
+	case "remcsum":
+		e.Flags = EncapRemoteChecksum
+	default:
+		return Encap{}, fmt.Errorf("unknown checksum mode %q: none, csum or remcsum", checksum)
+	}
+	switch e.Port = port; {
+	case e.Type == GUE && port == 0:
+		return Encap{}, errors.New("gue needs the UDP port that the real server listens on")
+	case e.Type != GUE && port != 0:
+		return Encap{}, fmt.Errorf("%s has no port", e.Type)
+	case e.Type == IPIP && e.Flags != 0:
+		return Encap{}, errors.New("ipip has no checksum")
+	case e.Type == GRE && e.Flags == EncapRemoteChecksum:
+		return Encap{}, errors.New("gre has no remote checksum, only csum")
+	}
+	return e, nil
+}
+
+// String is like "gue port 6080 csum".
+func (e Encap) String() string {
+	s := e.Type.String()
+	if e.Port != 0 {
+		s += fmt.Sprintf(" port %d", e.Port)
+	}
+	switch e.Flags {
+	case 0:
+	case EncapChecksum:
+		s += " csum"
+	case EncapRemoteChecksum:
+		s += " remcsum"
+	default:
+		s += fmt.Sprintf(" flags %#x", e.Flags)
+	}
+	return s
 }
 
 // String names what ipvsadm -S would show, for log lines.
@@ -222,7 +336,7 @@ func (d Destination) String() string {
 		fmt.Fprintf(&b, " thresholds %d/%d", d.UpperThreshold, d.LowerThreshold)
 	}
 	if d.Encap != (Encap{}) {
-		fmt.Fprintf(&b, " encap %d:%d:%d", d.Encap.Type, d.Encap.Port, d.Encap.Flags)
+		b.WriteString(" " + d.Encap.String())
 	}
 	return b.String()
 }
@@ -246,7 +360,12 @@ func (s Service) String() string {
 	return b.String()
 }
 
-func (s Service) hostBits() int { return s.Key.Address.Addr().BitLen() }
+func (s Service) hostBits() int {
+	if s.Key.Is4() {
+		return 32
+	}
+	return 128
+}
 
 // bits is PersistenceBits with the default filled in.
 func (s Service) bits() int {
@@ -349,6 +468,73 @@ type Wanted struct {
 	Foreign       ForeignPolicy
 	// ResyncInterval is how often the kernel is compared in full; 0 is 10 s.
 	ResyncInterval time.Duration
+	// Sync runs the connection synchronisation, both its sender and its
+	// receiver; nil stops them if they were ours.
+	Sync *SyncConfig
+	// Drain is how long a destination that leaves the table of a service may
+	// keep its connections: it goes to weight 0 and is deleted when it has no
+	// connection left, at the latest after this time. Without an entry, or
+	// with 0, it is deleted at once, and always where weight 0 would hurt: with
+	// a hashing scheduler that has no fallback.
+	Drain map[ServiceKey]time.Duration
+	// Drop are destinations that are not to be drained when they leave: those
+	// that failed.
+	Drop map[Entry]struct{}
+}
+
+// SyncConfig is the connection synchronisation of the namespace.
+type SyncConfig struct {
+	Interface string
+	ID        uint8      // both sides need the same
+	Group     netip.Addr // multicast; zero is the kernel's 224.0.0.81
+	Port      uint16     // UDP; 0 is the kernel's 8848
+	TTL       uint8      // 0 is the kernel's 1
+	MaxLen    int        // bytes of a message; 0 is what fits into 1500 and the interface's MTU
+	// Threshold are the two numbers of net.ipv4.vs.sync_threshold: a
+	// connection is sent after so many packets, and again each so many. Both 0
+	// leaves the kernel's.
+	Threshold [2]int
+	// RefreshPeriod is net.ipv4.vs.sync_refresh_period, to the second.
+	RefreshPeriod time.Duration
+}
+
+// SyncState is what the kernel says of the two halves of the connection
+// synchronisation: the master is its sender, the backup its receiver.
+type SyncState struct {
+	Master, Backup SyncDaemon
+}
+
+// SyncDaemon is one half. The other fields count only when it runs.
+type SyncDaemon struct {
+	Running   bool
+	Interface string
+	ID        uint32
+	Group     netip.Addr
+	Port      uint16
+	TTL       uint8
+	MaxLen    uint16
+}
+
+// Draining is a destination that left the wanted table and still has
+// connections, or may have.
+type Draining struct {
+	Entry
+	Since, Deadline time.Time
+	// Left are its connections when the kernel was last read: active, inactive
+	// and persistent ones together. Counted is false until that was after its
+	// weight went to 0.
+	Left    int
+	Counted bool
+}
+
+// Fight is a place that somebody else changes again and again after our
+// repairs. While it lasts, it is repaired once a resync interval.
+type Fight struct {
+	Entry Entry  // zero for a setting or the synchronisation
+	What  string // the kind of drift, or the setting's name
+	Since time.Time
+	// Repairs is how often it was repaired since.
+	Repairs int
 }
 
 // Counters only grow while their service stands. The kernel's estimator adds
