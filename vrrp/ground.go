@@ -259,15 +259,15 @@ func (g *ground) report(tell func(groundReport), wish uint64, held []netip.Prefi
 	tell(r)
 }
 
-// makeKnown announces what is held.
+// makeKnown announces what is held, once the newest wish is carried out.
 func (g *ground) makeKnown() {
 	g.mu.Lock()
-	due := both(g.announcing, both(g.want, g.managed))
-	if g.done == g.wish {
-		g.announcing = nil
-	} else {
-		due = nil // after the addresses
+	if g.done != g.wish {
+		g.mu.Unlock()
+		return
 	}
+	due := both(g.announcing, both(g.want, g.managed))
+	g.announcing = nil
 	g.mu.Unlock()
 	if len(due) == 0 {
 		return
