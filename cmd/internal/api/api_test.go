@@ -261,8 +261,8 @@ func TestPortTaken(t *testing.T) {
 }
 
 func TestLinesSplitsJoinedErrors(t *testing.T) {
-	err := errors.Join(errors.New("one"), fmt.Errorf("two: %w", io.EOF), config.Errors{{File: "f", Position: config.Position{Line: 1, Col: 2}, Message: "three"}})
-	if got := Lines(err); !reflect.DeepEqual(got, []string{"one", "two: EOF", "f:1:2: three"}) {
+	err := errors.Join(errors.New("one"), fmt.Errorf("two: %w: %w", io.EOF, io.ErrNoProgress), config.Errors{{File: "f", Position: config.Position{Line: 1, Col: 2}, Message: "three"}})
+	if got := Lines(err); !reflect.DeepEqual(got, []string{"one", "two: EOF: multiple Read calls return no data or error", "f:1:2: three"}) {
 		t.Errorf("%q", got)
 	}
 	if Lines(nil) != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -109,12 +110,17 @@ func Lines(err error) []string {
 	if err == nil {
 		return nil
 	}
+	// Only errors.Join lists; fmt.Errorf with several %w is one sentence.
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var lines []string
+		var lines, texts []string
 		for _, e := range joined.Unwrap() {
 			lines = append(lines, Lines(e)...)
+			texts = append(texts, e.Error())
 		}
-		return lines
+		if strings.Join(texts, "\n") == err.Error() {
+			return lines
+		}
+		return []string{err.Error()}
 	}
 	var mistakes config.Errors
 	if errors.As(err, &mistakes) {
