@@ -203,6 +203,13 @@ func TestFrom(t *testing.T) {
 	}
 	c.From = netip.MustParseAddr("192.0.2.1")
 	want(t, once(t, c), Local, PhaseConnect, "failed to bind to 192.0.2.1: cannot assign requested address (EADDRNOTAVAIL)")
+	before := sockets(t)
+	for range 100 {
+		once(t, c)
+	}
+	if after := sockets(t); after > before+2 { // the server's
+		t.Errorf("a hundred probes that could not start made %d descriptors of %d", after, before)
+	}
 }
 
 // The mark is on the socket that connects, and without the right to set one it is
