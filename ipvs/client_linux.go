@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -307,6 +309,56 @@ func (c *client) SetTimeouts(t Timeouts) error {
 		return c.request(cmdSetConfig, 0, encodeTimeouts(t), nil)
 	})
 	return explain(err, "failed to set the IPVS timeouts")
+}
+
+// Zero sets counters to 0.
+func (c *client) Zero(k *ServiceKey) error {
+	err := c.with(func() error { return c.request(cmdZero, 0, encodeZero(k), nil) })
+	return explain(err, "failed to zero the IPVS counters")
+}
+
+// Daemons asks for the connection synchronisation. GET is a dump: it answers
+// only for the halves that run.
+func (c *client) Daemons() (s SyncState, err error) {
+	err = c.with(func() error {
+		s = SyncState{}
+		return c.request(cmdGetDaemon, unix.NLM_F_DUMP, nil, func(msg []byte) error { return decodeDaemon(msg, &s) })
+	})
+	return s, explain(err, "failed to read the state of the connection synchronisation")
+}
+
+// StartDaemon starts one half of the connection synchronisation.
+func (c *client) StartDaemon(role SyncRole, cfg SyncConfig) error {
+	err := c.with(func() error { return c.request(cmdNewDaemon, 0, encodeDaemon(role, cfg), nil) })
+	what := fmt.Sprintf("failed to start the %s of the connection synchronisation on %s", role, cfg.Interface)
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		what += " (there is no such interface)"
+	case errors.Is(err, unix.EINVAL):
+		what += " (it does not go with real servers of another address family than their service)"
+	}
+	return explain(err, what)
+}
+
+// StopDaemon stops one half of the connection synchronisation.
+func (c *client) StopDaemon(role SyncRole) error {
+	err := c.with(func() error { return c.request(cmdDelDaemon, 0, encodeRole(role), nil) })
+	return explain(err, fmt.Sprintf("failed to stop the %s of the connection synchronisation", role))
+}
+
+// MTU reads an interface's.
+func (c *client) MTU(name string) (int, error) {
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return 0, fmt.Errorf("failed to look up interface %s: %w", name, err)
+	}
+	return i.MTU, nil
+}
+
+// OpenConnections opens the kernel's list of connections of the namespace that
+// the calling thread is in.
+func (c *client) OpenConnections() (io.ReadCloser, error) {
+	return os.Open("/proc/thread-self/net/ip_vs_conn_sync")
 }
 
 // Sysctl reads a setting of the namespace's IPVS.

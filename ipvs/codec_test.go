@@ -378,6 +378,7 @@ func FuzzDecode(f *testing.F) {
 				t.Errorf("%+v came back as %+v, %v", d, again, err)
 			}
 		}
+		_ = decodeDaemon(b, &SyncState{})
 		_, _ = decodeInfo(b)
 		_, _ = decodeTimeouts(b)
 	})

@@ -26,6 +26,7 @@ type Fake struct {
 	writes     int
 	reads      int
 	ops        []Op
+	sync       fakeSync
 }
 
 type fault struct {
@@ -40,9 +41,11 @@ func NewFake() *Fake {
 		table:      Table{},
 		stats:      map[ServiceKey]ServiceStats{},
 		schedulers: map[string]bool{},
-		sysctls:    map[string]string{"expire_nodest_conn": "0", "expire_quiescent_template": "0"},
-		timeouts:   Timeouts{900 * time.Second, 120 * time.Second, 300 * time.Second},
-		faults:     map[int]fault{},
+		sysctls: map[string]string{"expire_nodest_conn": "0", "expire_quiescent_template": "0",
+			"backup_only": "0", "sync_threshold": "3\t50", "sync_refresh_period": "0"},
+		timeouts: Timeouts{900 * time.Second, 120 * time.Second, 300 * time.Second},
+		faults:   map[int]fault{},
+		sync:     fakeSync{mtu: map[string]int{"lo": 65536, "eth0": 1500}},
 	}
 	for _, s := range []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"} {
 		f.schedulers[s] = true
@@ -189,7 +192,7 @@ func (f *Fake) check(op Op) error {
 	_, known := s.Destinations[op.Destination.Address]
 	switch op.Kind {
 	case AddDestination:
-		if err := checkDestination(k, op.Destination); err != nil {
+		if err := f.checkDestination(k, op.Destination); err != nil {
 			return err
 		}
 		if known {
@@ -197,7 +200,7 @@ func (f *Fake) check(op Op) error {
 		}
 		return checkAddress(op.Destination)
 	case EditDestination:
-		if err := checkDestination(k, op.Destination); err != nil {
+		if err := f.checkDestination(k, op.Destination); err != nil {
 			return err
 		}
 		if !known {
@@ -223,8 +226,8 @@ func (f *Fake) checkService(s Service) error {
 	return nil
 }
 
-func checkDestination(k ServiceKey, d Destination) error {
-	if d.Address.Addr().Is4() != k.Is4() && d.Forward != Tunnel {
+func (f *Fake) checkDestination(k ServiceKey, d Destination) error {
+	if d.Address.Addr().Is4() != k.Is4() && (d.Forward != Tunnel || f.sync.state != SyncState{}) {
 		return syscall.EINVAL
 	}
 	if d.Weight < 0 || d.LowerThreshold > d.UpperThreshold {

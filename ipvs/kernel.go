@@ -6,6 +6,7 @@ package ipvs
 
 import (
 	"errors"
+	"io"
 	"time"
 )
 
@@ -34,6 +35,21 @@ type Kernel interface {
 	// Sysctl reads and SetSysctl writes /proc/sys/net/ipv4/vs/NAME.
 	Sysctl(name string) (string, error)
 	SetSysctl(name, value string) error
+	// Zero sets the counters of one service to 0, with nil those of all: also
+	// of services that are not ours.
+	Zero(*ServiceKey) error
+	// Daemons reads which halves of the connection synchronisation run;
+	// StartDaemon starts one (EEXIST when it runs, ENODEV without its
+	// interface, EINVAL while a destination is of another family than its
+	// service), StopDaemon stops one (ESRCH when it does not run).
+	Daemons() (SyncState, error)
+	StartDaemon(SyncRole, SyncConfig) error
+	StopDaemon(SyncRole) error
+	// MTU is an interface's.
+	MTU(name string) (int, error)
+	// OpenConnections opens the list of connections, in the form of
+	// /proc/net/ip_vs_conn_sync. It may be long.
+	OpenConnections() (io.ReadCloser, error)
 	Close() error
 }
 

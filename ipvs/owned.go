@@ -9,6 +9,7 @@ package ipvs
 import (
 	"maps"
 	"net/netip"
+	"slices"
 )
 
 // Owned is the set of services and destinations that lvsd wrote. A service may
@@ -21,6 +22,29 @@ type Owned map[ServiceKey]map[netip.AddrPort]struct{}
 type Ledger interface {
 	Load() (Owned, error)
 	Save(Owned) error
+}
+
+// syncOwner stands for the connection synchronisation in the set: no service has
+// this key.
+var syncOwner ServiceKey
+
+// Sync says whether the connection synchronisation is ours.
+func (o Owned) Sync() bool {
+	_, ours := o[syncOwner]
+	return ours
+}
+
+// SetSync puts the connection synchronisation into the set or takes it out.
+func (o Owned) SetSync(ours bool) {
+	if delete(o, syncOwner); ours {
+		o[syncOwner] = map[netip.AddrPort]struct{}{}
+	}
+}
+
+// Keys returns the services of the set, in order.
+func (o Owned) Keys() []ServiceKey {
+	keys := sortedKeys(o)
+	return slices.DeleteFunc(keys, func(k ServiceKey) bool { return k == syncOwner })
 }
 
 // Clone copies the set.
@@ -83,7 +107,7 @@ func (o Owned) trimmed(wanted, actual Table) (Owned, bool) {
 	for k, dests := range o {
 		w, isWanted := wanted[k]
 		a, isThere := actual[k]
-		if !isWanted && !isThere {
+		if !isWanted && !isThere && k != syncOwner {
 			gone = true
 			continue
 		}

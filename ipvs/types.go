@@ -482,61 +482,6 @@ type Wanted struct {
 	Drop map[Entry]struct{}
 }
 
-// SyncConfig is the connection synchronisation of the namespace.
-type SyncConfig struct {
-	Interface string
-	ID        uint8      // both sides need the same
-	Group     netip.Addr // multicast; zero is the kernel's 224.0.0.81
-	Port      uint16     // UDP; 0 is the kernel's 8848
-	TTL       uint8      // 0 is the kernel's 1
-	MaxLen    int        // bytes of a message; 0 is what fits into 1500 and the interface's MTU
-	// Threshold are the two numbers of net.ipv4.vs.sync_threshold: a
-	// connection is sent after so many packets, and again each so many. Both 0
-	// leaves the kernel's.
-	Threshold [2]int
-	// RefreshPeriod is net.ipv4.vs.sync_refresh_period, to the second.
-	RefreshPeriod time.Duration
-}
-
-// SyncState is what the kernel says of the two halves of the connection
-// synchronisation: the master is its sender, the backup its receiver.
-type SyncState struct {
-	Master, Backup SyncDaemon
-}
-
-// SyncDaemon is one half. The other fields count only when it runs.
-type SyncDaemon struct {
-	Running   bool
-	Interface string
-	ID        uint32
-	Group     netip.Addr
-	Port      uint16
-	TTL       uint8
-	MaxLen    uint16
-}
-
-// Draining is a destination that left the wanted table and still has
-// connections, or may have.
-type Draining struct {
-	Entry
-	Since, Deadline time.Time
-	// Left are its connections when the kernel was last read: active, inactive
-	// and persistent ones together. Counted is false until that was after its
-	// weight went to 0.
-	Left    int
-	Counted bool
-}
-
-// Fight is a place that somebody else changes again and again after our
-// repairs. While it lasts, it is repaired once a resync interval.
-type Fight struct {
-	Entry Entry  // zero for a setting or the synchronisation
-	What  string // the kind of drift, or the setting's name
-	Since time.Time
-	// Repairs is how often it was repaired since.
-	Repairs int
-}
-
 // Counters only grow while their service stands. The kernel's estimator adds
 // to them with up to 2 s delay.
 type Counters struct {

@@ -97,18 +97,11 @@ const (
 // Decide computes the wanted table and the reasons for it.
 func Decide(in Inputs) Plan {
 	c := in.Config
-	plan := Plan{Wanted: ipvs.Wanted{
-		Table:          make(ipvs.Table, len(c.Services)),
-		TimeoutTCP:     c.IPVS.TimeoutTCP,
-		TimeoutTCPFin:  c.IPVS.TimeoutTCPFin,
-		TimeoutUDP:     c.IPVS.TimeoutUDP,
-		ManageSysctls:  c.IPVS.ManageSysctls,
-		Foreign:        foreignPolicies[c.IPVS.Foreign],
-		ResyncInterval: c.IPVS.ResyncInterval,
-	}}
+	plan := Plan{Wanted: WantedSettings(c)}
 	for _, svc := range c.Services {
 		wanted, decided := decideService(in, svc)
 		plan.Wanted.Table[wanted.Key] = wanted
+		dropUnlisted(&plan.Wanted, decided)
 		plan.Services = append(plan.Services, decided)
 	}
 	return plan
@@ -199,43 +192,6 @@ func DescribeHealth(h checker.Health) string {
 		return h.Cause + " (" + h.Detail + ")"
 	}
 }
-
-// WantedService is the kernel's form of a configured service, without its
-// destinations.
-func WantedService(svc config.Service) ipvs.Service {
-	flags, err := ipvs.ParseSchedulerFlags(svc.SchedulerFlags)
-	if err != nil {
-		// The configuration accepts only the flags that the parser knows; a
-		// test holds the two lists equal.
-		panic(err)
-	}
-	return ipvs.Service{
-		Key:             ipvs.ServiceKey{Protocol: protocols[svc.Protocol], Address: svc.Address},
-		Scheduler:       svc.Scheduler,
-		Flags:           flags,
-		Persistence:     uint32(svc.Persistence / time.Second),
-		PersistenceBits: svc.PersistenceBits,
-		Destinations:    make(map[netip.AddrPort]ipvs.Destination, len(svc.RealServers)),
-	}
-}
-
-// WantedDestination is the kernel's form of a configured real server, with
-// its configured weight.
-func WantedDestination(rs config.RealServer) ipvs.Destination {
-	return ipvs.Destination{
-		Address:        rs.Address,
-		Forward:        forwards[rs.Forward],
-		Weight:         rs.Weight,
-		UpperThreshold: rs.UpperThreshold,
-		LowerThreshold: rs.LowerThreshold,
-	}
-}
-
-var protocols = map[string]ipvs.Protocol{"tcp": ipvs.TCP, "udp": ipvs.UDP}
-
-var foreignPolicies = map[string]ipvs.ForeignPolicy{"alarm": ipvs.Alarm, "ignore": ipvs.Ignore, "remove": ipvs.Remove}
-
-var forwards = map[string]ipvs.Forward{"nat": ipvs.NAT, "dr": ipvs.DirectRoute, "tun": ipvs.Tunnel}
 
 // ServerID is the name under which the checker knows a real server of a
 // service.

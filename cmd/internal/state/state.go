@@ -57,11 +57,15 @@ type ledger struct{ path string }
 type ownedFile struct {
 	Version  int            `json:"version"`
 	Services []ownedService `json:"services"`
+	Sync     bool           `json:"sync,omitempty"` // the synchronisation's daemons are ours
 }
 
+// ownedService is known by protocol and address, or by a firewall mark.
 type ownedService struct {
-	Protocol     ipvs.Protocol    `json:"protocol"` // IP protocol number
-	Address      netip.AddrPort   `json:"address"`
+	Protocol     ipvs.Protocol    `json:"protocol,omitempty"` // IP protocol number
+	Address      netip.AddrPort   `json:"address,omitzero"`
+	Mark         uint32           `json:"mark,omitempty"`
+	IPv6         bool             `json:"ipv6,omitempty"` // of the mark
 	Destinations []netip.AddrPort `json:"destinations"`
 }
 
@@ -90,29 +94,25 @@ func (l ledger) Load() (ipvs.Owned, error) {
 		for _, d := range s.Destinations {
 			destinations[d] = struct{}{}
 		}
-		owned[ipvs.ServiceKey{Protocol: s.Protocol, Address: s.Address}] = destinations
+		owned[ipvs.ServiceKey{Protocol: s.Protocol, Address: s.Address, Mark: s.Mark, IPv6: s.IPv6}] = destinations
 	}
+	owned.SetSync(file.Sync)
 	return owned, nil
 }
 
 // Save replaces the record: a crash at any moment leaves the old or the new
 // one, never half of one.
 func (l ledger) Save(owned ipvs.Owned) error {
-	file := ownedFile{Version: ownedVersion, Services: []ownedService{}}
-	for key, destinations := range owned {
-		s := ownedService{Protocol: key.Protocol, Address: key.Address, Destinations: []netip.AddrPort{}}
+	file := ownedFile{Version: ownedVersion, Services: []ownedService{}, Sync: owned.Sync()}
+	for _, key := range owned.Keys() {
+		destinations := owned[key]
+		s := ownedService{Protocol: key.Protocol, Address: key.Address, Mark: key.Mark, IPv6: key.IPv6, Destinations: []netip.AddrPort{}}
 		for d := range destinations {
 			s.Destinations = append(s.Destinations, d)
 		}
 		slices.SortFunc(s.Destinations, netip.AddrPort.Compare)
 		file.Services = append(file.Services, s)
 	}
-	slices.SortFunc(file.Services, func(a, b ownedService) int {
-		if c := a.Address.Compare(b.Address); c != 0 {
-			return c
-		}
-		return int(a.Protocol) - int(b.Protocol)
-	})
 	text, err := json.Marshal(file)
 	if err != nil {
 		return fmt.Errorf("failed to encode the record of our kernel entries: %w", err)

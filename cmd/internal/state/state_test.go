@@ -43,7 +43,10 @@ func TestLedgerKeepsWhatItWasGiven(t *testing.T) {
 		{Protocol: ipvs.TCP, Address: netip.MustParseAddrPort("10.0.0.88:80")}: {
 			netip.MustParseAddrPort("10.0.1.1:80"): {}, netip.MustParseAddrPort("10.0.1.2:8080"): {}},
 		{Protocol: ipvs.UDP, Address: netip.MustParseAddrPort("[2001:db8::1]:53")}: {},
+		{Mark: 7}:             {netip.MustParseAddrPort("10.0.1.1:0"): {}},
+		{Mark: 7, IPv6: true}: {},
 	}
+	want.SetSync(true)
 	for range 2 { // the second replaces the first
 		if err := ledger.Save(want); err != nil {
 			t.Fatal(err)
@@ -55,6 +58,23 @@ func TestLedgerKeepsWhatItWasGiven(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir.path, "*.new")); left != nil {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A record of before there were marks says the same today.
+func TestLedgerOfAnOlderVersion(t *testing.T) {
+	dir, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	text := `{"version":1,"services":[{"protocol":6,"address":"10.0.0.88:80","destinations":["10.0.1.1:80"]}]}`
+	if err := os.WriteFile(filepath.Join(dir.path, "owned"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := ipvs.Owned{{Protocol: ipvs.TCP, Address: netip.MustParseAddrPort("10.0.0.88:80")}: {netip.MustParseAddrPort("10.0.1.1:80"): {}}}
+	if got, err := dir.Ledger().Load(); err != nil || !got.Equal(want) || got.Sync() {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

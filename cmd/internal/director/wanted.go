@@ -1,0 +1,127 @@
+// The configuration's words in those of the control layer. It decides nothing:
+// weights, and who is in the table, come from decide.go.
+//
+// PURE.
+
+package director
+
+import (
+	"net/netip"
+	"time"
+
+	"lvsd/config"
+	"lvsd/ipvs"
+)
+
+// WantedSettings is the wish but for its table: settings, synchronisation,
+// names, and how long servers that leave the file may keep connections.
+func WantedSettings(c *config.Config) ipvs.Wanted {
+	w := ipvs.Wanted{
+		Table:          make(ipvs.Table, len(c.Services)),
+		Names:          make(map[ipvs.ServiceKey]string, len(c.Services)),
+		TimeoutTCP:     c.IPVS.TimeoutTCP,
+		TimeoutTCPFin:  c.IPVS.TimeoutTCPFin,
+		TimeoutUDP:     c.IPVS.TimeoutUDP,
+		ManageSysctls:  c.IPVS.ManageSysctls,
+		Foreign:        foreignPolicies[c.IPVS.Foreign],
+		ResyncInterval: c.IPVS.ResyncInterval,
+		Sync:           WantedSync(c.IPVS.Sync),
+		Drain:          map[ipvs.ServiceKey]time.Duration{},
+		Drop:           map[ipvs.Entry]struct{}{},
+	}
+	for _, svc := range c.Services {
+		k := Key(svc)
+		w.Names[k] = svc.Name
+		if svc.DrainTimeout > 0 {
+			w.Drain[k] = svc.DrainTimeout
+		}
+	}
+	return w
+}
+
+// dropUnlisted says of the servers that failed and are left out of the table
+// that they leave without a drain: their connections lead nowhere.
+func dropUnlisted(w *ipvs.Wanted, decided ServicePlan) {
+	for _, s := range decided.Servers {
+		if !s.Listed {
+			w.Drop[ipvs.Entry{Service: decided.Key, RealServer: s.Address}] = struct{}{}
+		}
+	}
+}
+
+// WantedSync is the control layer's form of [ipvs.sync].
+func WantedSync(s *config.Sync) *ipvs.SyncConfig {
+	if s == nil {
+		return nil
+	}
+	return &ipvs.SyncConfig{
+		Interface:     s.Interface,
+		ID:            s.ID,
+		Group:         s.Group,
+		Port:          s.Port,
+		TTL:           s.TTL,
+		MaxLen:        s.MaxLen,
+		Threshold:     s.Threshold,
+		RefreshPeriod: s.RefreshPeriod,
+	}
+}
+
+// Key is what the kernel knows a configured service by.
+func Key(svc config.Service) ipvs.ServiceKey {
+	if svc.FWMark != 0 {
+		return ipvs.ServiceKey{Mark: svc.FWMark, IPv6: svc.IPv6}
+	}
+	return ipvs.ServiceKey{Protocol: protocols[svc.Protocol], Address: svc.Address}
+}
+
+// WantedService is the kernel's form of a configured service, without its
+// destinations.
+func WantedService(svc config.Service) ipvs.Service {
+	flags, err := ipvs.ParseSchedulerFlags(svc.SchedulerFlags)
+	if err != nil {
+		// The configuration accepts only the flags that the parser knows; a
+		// test holds the two lists equal.
+		panic(err)
+	}
+	if svc.OnePacket {
+		flags |= ipvs.OnePacket
+	}
+	return ipvs.Service{
+		Key:             Key(svc),
+		Scheduler:       svc.Scheduler,
+		Flags:           flags,
+		Persistence:     uint32(svc.Persistence / time.Second),
+		PersistenceBits: svc.PersistenceBits,
+		Engine:          svc.PersistenceEngine,
+		Destinations:    make(map[netip.AddrPort]ipvs.Destination, len(svc.RealServers)),
+	}
+}
+
+// WantedDestination is the kernel's form of a configured real server, with
+// its configured weight.
+func WantedDestination(rs config.RealServer) ipvs.Destination {
+	return ipvs.Destination{
+		Address:        rs.Address,
+		Forward:        forwards[rs.Forward],
+		Weight:         rs.Weight,
+		UpperThreshold: rs.UpperThreshold,
+		LowerThreshold: rs.LowerThreshold,
+		Encap:          wantedEncap(rs.Tunnel),
+	}
+}
+
+func wantedEncap(t config.Tunnel) ipvs.Encap {
+	e, err := ipvs.ParseEncap(t.Type, t.Port, t.Checksum)
+	if err != nil {
+		// The configuration refuses what has no meaning; a test holds the two
+		// lists equal.
+		panic(err)
+	}
+	return e
+}
+
+var protocols = map[string]ipvs.Protocol{"tcp": ipvs.TCP, "udp": ipvs.UDP, "sctp": ipvs.SCTP}
+
+var foreignPolicies = map[string]ipvs.ForeignPolicy{"alarm": ipvs.Alarm, "ignore": ipvs.Ignore, "remove": ipvs.Remove}
+
+var forwards = map[string]ipvs.Forward{"nat": ipvs.NAT, "dr": ipvs.DirectRoute, "tun": ipvs.Tunnel, "local": ipvs.Local}

@@ -1,0 +1,118 @@
+// The generic netlink messages of IPVS for the connection synchronisation, and
+// for zeroing. It only turns values into bytes and back.
+//
+// PURE.
+
+package ipvs
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Attributes of a daemon, IPVS_DAEMON_ATTR_*.
+const (
+	daemonState     = 1
+	daemonInterface = 2
+	daemonID        = 3
+	daemonMaxLen    = 4
+	daemonGroup     = 5
+	daemonGroup6    = 6
+	daemonPort      = 7
+	daemonTTL       = 8
+)
+
+// encodeDaemon is one half of the synchronisation, for NEW. What is zero is left
+// to the kernel.
+func encodeDaemon(role SyncRole, c SyncConfig) []byte {
+	return nested(nil, attrDaemon, func(b []byte) []byte {
+		b = appendUint32(b, daemonState, uint32(role))
+		b = appendString(b, daemonInterface, c.Interface)
+		b = appendUint32(b, daemonID, uint32(c.ID))
+		if c.MaxLen != 0 {
+			b = appendUint16(b, daemonMaxLen, uint16(c.MaxLen))
+		}
+		switch {
+		case c.Group.Is4():
+			b = appendAttr(b, daemonGroup, c.Group.AsSlice())
+		case c.Group.Is6():
+			b = appendAttr(b, daemonGroup6, c.Group.AsSlice())
+		}
+		if c.Port != 0 {
+			b = appendUint16(b, daemonPort, c.Port) // in host order, unlike all other ports
+		}
+		if c.TTL != 0 {
+			b = appendAttr(b, daemonTTL, []byte{c.TTL})
+		}
+		return b
+	})
+}
+
+// encodeRole is one half of the synchronisation by its name alone, for DEL.
+func encodeRole(role SyncRole) []byte {
+	return nested(nil, attrDaemon, func(b []byte) []byte { return appendUint32(b, daemonState, uint32(role)) })
+}
+
+// decodeDaemon reads one answer to GET_DAEMON into its half of the state.
+func decodeDaemon(msg []byte, into *SyncState) error {
+	d := SyncDaemon{Running: true}
+	var role SyncRole
+	err := eachIn(msg, attrDaemon, func(typ uint16, v []byte) (err error) {
+		var n uint64
+		switch typ {
+		case daemonState:
+			n, err = number(v)
+			role = SyncRole(n)
+		case daemonInterface:
+			d.Interface = text(v)
+		case daemonID:
+			n, err = number(v)
+			d.ID = uint32(n)
+		case daemonMaxLen:
+			n, err = number(v)
+			d.MaxLen = uint16(n)
+		case daemonGroup:
+			d.Group, err = address(v, afInet)
+		case daemonGroup6:
+			d.Group, err = address(v, afInet6)
+		case daemonPort:
+			n, err = number(v)
+			d.Port = uint16(n)
+		case daemonTTL:
+			n, err = number(v)
+			d.TTL = uint8(n)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	switch role {
+	case SyncMaster:
+		into.Master = d
+	case SyncBackup:
+		into.Backup = d
+	default:
+		return fmt.Errorf("synchronisation daemon of unknown state %d", role)
+	}
+	return nil
+}
+
+// encodeZero names the service whose counters are to be zeroed; none is all.
+func encodeZero(k *ServiceKey) []byte {
+	if k == nil {
+		return nil
+	}
+	return encodeKey(nil, *k)
+}
+
+// The kernel's own settings of the synchronisation (IP_VS_SYNC_GROUP,
+// IP_VS_SYNC_PORT), and the size of Ethernet's packets, to which its sender
+// keeps whatever the interface has.
+const (
+	defaultSyncPort = 8848
+	defaultSyncTTL  = 1
+	ethernetMTU     = 1500
+)
+
+var defaultSyncGroup = netip.AddrFrom4([4]byte{224, 0, 0, 81})

@@ -1,0 +1,162 @@
+// The fake kernel's connection synchronisation, zeroing and connections. It has
+// no part in the daemon.
+
+package ipvs
+
+import (
+	"io"
+	"net/netip"
+	"strings"
+	"syscall"
+)
+
+// fakeSync is what a Fake has of the synchronisation and of connections.
+type fakeSync struct {
+	state       SyncState
+	mtu         map[string]int // of the interfaces that there are
+	starts      int
+	connections string
+}
+
+// Zero sets counters to 0.
+func (f *Fake) Zero(k *ServiceKey) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down != nil {
+		return f.down
+	}
+	if k != nil {
+		if _, there := f.table[*k]; !there {
+			return syscall.ESRCH
+		}
+	}
+	for key, s := range f.stats {
+		if k != nil && key != *k {
+			continue
+		}
+		s.Counters = Counters{}
+		zeroed := ServiceStats{Destinations: map[netip.AddrPort]DestinationStats{}}
+		for a, d := range s.Destinations {
+			d.Counters = Counters{}
+			zeroed.Destinations[a] = d
+		}
+		f.stats[key] = zeroed
+	}
+	return nil
+}
+
+// SetInterface adds an interface with its MTU, or takes it away with 0.
+func (f *Fake) SetInterface(name string, mtu int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sync.mtu[name] = mtu; mtu == 0 {
+		delete(f.sync.mtu, name)
+	}
+}
+
+// MTU returns an interface's.
+func (f *Fake) MTU(name string) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	mtu, there := f.sync.mtu[name]
+	if !there {
+		return 0, syscall.ENODEV
+	}
+	return mtu, nil
+}
+
+// Daemons returns what runs.
+func (f *Fake) Daemons() (SyncState, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sync.state, f.down
+}
+
+// StartDaemon starts one half, with the kernel's defaults for what is zero.
+func (f *Fake) StartDaemon(role SyncRole, c SyncConfig) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down != nil {
+		return f.down
+	}
+	if c.Group.IsValid() && !c.Group.IsMulticast() || f.mixed() {
+		return syscall.EINVAL
+	}
+	mtu, there := f.sync.mtu[c.Interface]
+	if !there {
+		return syscall.ENODEV
+	}
+	d := SyncDaemon{Running: true, Interface: c.Interface, ID: uint32(c.ID), Group: c.Group, Port: c.Port, TTL: c.TTL}
+	if !d.Group.IsValid() {
+		d.Group = defaultSyncGroup
+	}
+	if d.Port == 0 {
+		d.Port = defaultSyncPort
+	}
+	if d.TTL == 0 {
+		d.TTL = defaultSyncTTL
+	}
+	n := c.MaxLen
+	switch {
+	case role == SyncMaster && n == 0:
+		n = ethernetMTU - c.headers()
+	case role == SyncBackup && n == 0:
+		n = min(max(mtu, ethernetMTU), 65535) - c.headers()
+	case role == SyncBackup:
+		n = max(n, 1024)
+	}
+	d.MaxLen = uint16(min(n, 65535-c.headers()))
+	if f.sync.state.half(role).Running {
+		return syscall.EEXIST
+	}
+	f.sync.state.set(role, d)
+	f.sync.starts++
+	return nil
+}
+
+// StopDaemon stops one half.
+func (f *Fake) StopDaemon(role SyncRole) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down != nil {
+		return f.down
+	}
+	if !f.sync.state.half(role).Running {
+		return syscall.ESRCH
+	}
+	f.sync.state.set(role, SyncDaemon{})
+	return nil
+}
+
+// DaemonStarts is how often a half was started.
+func (f *Fake) DaemonStarts() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sync.starts
+}
+
+// mixed says whether a destination is of another family than its service.
+func (f *Fake) mixed() bool {
+	for k, s := range f.table {
+		for a := range s.Destinations {
+			if a.Addr().Is4() != k.Is4() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// SetConnections sets the text that OpenConnections reads.
+func (f *Fake) SetConnections(text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sync.connections = text
+}
+
+// OpenConnections opens what SetConnections set.
+func (f *Fake) OpenConnections() (io.ReadCloser, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return io.NopCloser(strings.NewReader(f.sync.connections)), f.down
+}
