@@ -77,24 +77,48 @@ func hostComplaint(a netip.Addr) string {
 	return ""
 }
 
-// addressPort reads IP:PORT. The port stands for one that is missing; 0 means
-// that none may be.
-func addressPort(s string, port uint16) (netip.AddrPort, string) {
+// mustSay stands for the port that an address must have written.
+const mustSay = -1
+
+// addressPort reads IP:PORT. The port stands for one that is missing. Whether
+// the port may be 0 is the caller's to judge.
+func addressPort(s string, port int) (netip.AddrPort, string) {
 	ap, err := netip.ParseAddrPort(s)
 	if err != nil {
 		a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
 		switch {
-		case err == nil && port == 0:
+		case err == nil && port == mustSay:
 			return ap, fmt.Sprintf("has no port: write %q", netip.AddrPortFrom(a.WithZone("").Unmap(), 80).String())
 		case err != nil:
 			return ap, quoted(s) + ` is not IP:PORT, such as "10.0.0.9:80" or "[2001:db8::9]:80"; names are not looked up`
 		}
-		ap = netip.AddrPortFrom(a, port)
-	}
-	if ap.Port() == 0 {
-		return ap, "port 0 is not supported yet: write a port from 1 to 65535"
+		ap = netip.AddrPortFrom(a, uint16(port))
 	}
 	return ap, hostComplaint(ap.Addr())
+}
+
+const noPortZero = "port 0 is not one that a server can have: write a port from 1 to 65535"
+
+// hostNameComplaint judges a name that is to be looked up (RFC 1123 §2.1, and
+// underscores, which DNS takes).
+func hostNameComplaint(s string) string {
+	if name := strings.TrimSuffix(s, "."); len(name) > 253 || !labels(name) {
+		return quoted(s) + " is not a name of DNS"
+	}
+	return ""
+}
+
+// labels says whether each part between the dots is a label of DNS.
+func labels(name string) bool {
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		if strings.ContainsFunc(label, func(r rune) bool { return !strings.ContainsRune(nameLetters, r) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // prefix reads an address with or without a prefix length.

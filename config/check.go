@@ -23,7 +23,8 @@ type checkPlan struct {
 	// anyHost: override has no address of its own, only a port; likewise
 	// anyPort.
 	anyHost, anyPort bool
-	family           bool // the mismatch of source and target has been said
+	// What depends on the real server and has been said for one of them.
+	family, portless, through bool
 }
 
 // plans reads the checks under the key "check" of a service or real server.
@@ -73,11 +74,32 @@ func (c *record) plan() *checkPlan {
 	if c.set("address") && c.good("address") {
 		p.target(c.str("address"))
 	}
+	if k.Through = c.flag("through"); k.Through && !p.anyHost {
+		c.complain("through", "probes the service's address on the real server, and address names another: leave one out")
+	}
 	switch k.Type {
 	case "tcp":
-		k.Send, k.Expect = c.str("send"), c.pattern("expect")
+		c.dialogue(k)
+		c.encryption(k)
+	case "udp":
+		c.datagram(k)
 	case "http", "https":
 		c.request(k)
+		c.encryption(k)
+	case "ping":
+		k.Count = int(c.num("count"))
+	case "dns":
+		c.query(k)
+	case "smtp":
+		c.greeting(k)
+		c.encryption(k)
+	case "exec":
+		c.program(k)
+	case "agent":
+		p.agent()
+	case "grpc":
+		k.GRPCService = c.str("service")
+		c.encryption(k)
 	}
 	return p
 }
@@ -89,20 +111,28 @@ func (c *record) applicable(kind string) {
 	}
 	for i, k := range c.table.keys {
 		f := &c.fields[i]
-		if f.set && k.types != nil && !slices.Contains(k.types, kind) {
-			c.fail(f.node.key, c.path.key(k.name), "means nothing in a check of type %q: it belongs to %s", kind, list(supportedOf(k.types)))
+		if f.set && !f.bad && k.types != nil && !slices.Contains(k.types, kind) {
+			c.fail(f.node.key, c.path.key(k.name), "means nothing in a check of type %q: it belongs to %s", kind, list(k.usable()))
 			f.bad = true
 		}
 	}
 }
 
-// supportedOf leaves out the types of check that do not work yet.
-func supportedOf(types []string) []string {
-	return slices.DeleteFunc(slices.Clone(types), func(s string) bool { return !slices.Contains(checkTypes, s) })
+// usable lists the types of check that the key belongs to and that work, or,
+// where none does, those that it will belong to.
+func (k *key) usable() []string {
+	working := checkTable.keys[checkTable.index["type"]].working()
+	some := slices.DeleteFunc(slices.Clone(k.types), func(s string) bool {
+		return !slices.Contains(working, s) || s != "https" && slices.Equal(k.types, encrypted) && !tlsEverywhereWorks.works
+	})
+	if len(some) == 0 {
+		return k.types
+	}
+	return some
 }
 
 // target reads the key address of a check: IP:PORT, or IP or :PORT alone, the
-// other half being the real server's.
+// other half being the real server's. In place of the IP there may be a name.
 func (p *checkPlan) target(s string) {
 	c, complaint := p.record, ""
 	if port, only := strings.CutPrefix(s, ":"); only {
@@ -114,14 +144,42 @@ func (p *checkPlan) target(s string) {
 	} else if a, err := netip.ParseAddr(s); err == nil {
 		complaint = hostComplaint(a)
 		p.override, p.anyHost = netip.AddrPortFrom(a, 0), false
+	} else if namesWork.works && named(s) {
+		complaint = p.name(s)
 	} else {
-		p.override, complaint = addressPort(s, 0)
+		p.override, complaint = addressPort(s, mustSay)
+		if complaint == "" && p.override.Port() == 0 {
+			complaint = noPortZero
+		}
 		p.anyHost, p.anyPort = false, false
 	}
 	if complaint != "" {
 		p.anyHost, p.anyPort = true, true
 		c.spoil("address", "%s", complaint)
 	}
+}
+
+// named tells a name with or without a port from an address that is wrong: no
+// top-level domain is a number (RFC 3696 §2).
+func named(s string) bool {
+	name, _, _ := strings.Cut(s, ":")
+	name = strings.TrimSuffix(name, ".")
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	return strings.Count(s, ":") < 2 && strings.Trim(last, "0123456789") != ""
+}
+
+// name reads a name with or without a port.
+func (p *checkPlan) name(s string) (complaint string) {
+	name, port, withPort := strings.Cut(s, ":")
+	p.check.HostName, p.anyHost = strings.TrimSuffix(name, "."), false
+	if withPort {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 {
+			return "must have a port from 1 to 65535 after the colon, not " + quoted(s)
+		}
+		p.override, p.anyPort = netip.AddrPortFrom(netip.Addr{}, uint16(n)), false
+	}
+	return hostNameComplaint(name)
 }
 
 // pattern reads a regular expression. Each is compiled once, however many real
@@ -175,17 +233,7 @@ func (c *record) request(k *Check) {
 			c.fail(f.node.get(name).value, c.path.key("headers").key(name), "%s", complaint)
 		}
 	}
-	if k.Type == "https" {
-		k.TLS = TLS{Verify: c.flag("verify"), ServerName: c.str("server_name"), CAFile: c.str("ca_file")}
-		if k.TLS.CAFile != "" {
-			if complaint := fileComplaint(k.TLS.CAFile); complaint != "" {
-				c.complain("ca_file", "%s", complaint)
-			}
-		}
-		if s := k.TLS.ServerName; c.set("server_name") && c.good("server_name") && (s == "" || strings.ContainsAny(s, "/@?#:") && !isAddress(s) || strings.ContainsFunc(s, unprintable)) {
-			c.complain("server_name", `must be a name as in a certificate, such as "www.example.com", not %s`, quoted(s))
-		}
-	}
+	c.answer(k)
 }
 
 func isAddress(s string) bool { _, err := netip.ParseAddr(s); return err == nil }
@@ -224,36 +272,81 @@ func (c *record) statuses() []StatusRange {
 }
 
 // resolve makes the check for one real server.
-func (p *checkPlan) resolve(server netip.AddrPort) Check {
+func (p *checkPlan) resolve(server RealServer) Check {
 	k := p.check
-	host, port := server.Addr(), server.Port()
+	host, port := server.Address.Addr(), server.Address.Port()
 	if !p.anyHost {
 		host = p.override.Addr()
 	}
 	if !p.anyPort {
 		port = p.override.Port()
 	}
+	if k.Type == "ping" {
+		port = 0
+	}
 	k.Address = netip.AddrPortFrom(host, port)
-	if k.From.IsValid() && host.IsValid() && k.From.Is4() != host.Is4() && !p.family {
-		p.family = true
-		p.record.complain("from", "%s cannot reach %s: one is IPv4, the other IPv6", k.From, host)
+	if server.Address.IsValid() {
+		p.suits(k, server)
 	}
-	if k.Type != "http" && k.Type != "https" {
-		return k
+	if k.Type == "agent" {
+		k.Port = port
 	}
-	if k.Host == "" {
-		k.Host = hostHeader(k.Type, k.Address)
+	if k.Type == "http" || k.Type == "https" {
+		if k.Host == "" {
+			k.Host = p.hostHeader(k)
+		}
 	}
-	if k.Type == "https" && k.TLS.ServerName == "" {
-		k.TLS.ServerName = hostOnly(k.Host)
+	if k.UseTLS && k.TLS.ServerName == "" {
+		switch {
+		case k.Host != "":
+			k.TLS.ServerName = hostOnly(k.Host)
+		case k.HostName != "":
+			k.TLS.ServerName = k.HostName
+		case host.IsValid():
+			k.TLS.ServerName = host.String()
+		}
 	}
 	return k
 }
 
+// suits judges what a check says by the real server that it is for, once.
+func (p *checkPlan) suits(k Check, server RealServer) {
+	host := k.Address.Addr()
+	if k.From.IsValid() && host.IsValid() && k.From.Is4() != host.Is4() && !p.family {
+		p.family = true
+		p.record.complain("from", "%s cannot reach %s: one is IPv4, the other IPv6", k.From, host)
+	}
+	if k.Address.Port() == 0 && !p.portless && k.Type != "" && p.record.good("address") && !slices.Contains([]string{"ping", "exec", "on", "off"}, k.Type) {
+		p.portless = true
+		if k.Type == "agent" {
+			p.record.fail(p.record.at, p.record.path.key("port"), "missing: say which port the agent answers on")
+		} else {
+			p.record.fail(p.record.at, p.record.path.key("address"), `missing: %s has no port, so say which one is probed, such as address = ":80"`, server.Address.Addr())
+		}
+	}
+	if k.Through && server.Forward == "nat" && !p.through {
+		p.through = true
+		p.record.complain("through", `is for forward = "dr" and "tun": with "nat" real servers do not have the service's address`)
+	}
+}
+
+// hostHeader is the Host header where the file says none.
+func (p *checkPlan) hostHeader(k Check) string {
+	if k.HostName == "" {
+		return hostHeader(k.Type, k.Address)
+	}
+	if port := k.Address.Port(); port != schemePort[k.Type] {
+		return k.HostName + ":" + strconv.Itoa(int(port))
+	}
+	return k.HostName
+}
+
+var schemePort = map[string]uint16{"http": 80, "https": 443}
+
 // hostHeader is the Host header for an address: without the port where it is
 // the scheme's own (RFC 9110 §7.2).
 func hostHeader(scheme string, a netip.AddrPort) string {
-	if scheme == "http" && a.Port() == 80 || scheme == "https" && a.Port() == 443 {
+	if a.Port() == schemePort[scheme] {
 		if a.Addr().Is6() {
 			return "[" + a.Addr().String() + "]"
 		}

@@ -34,7 +34,8 @@ func found(all []Error) string {
 }
 
 // eachFile parses the files of testdata that match, and holds what is found in
-// them against what they say is there.
+// them against what they say is there. The line "# with everything" makes every
+// feature work for the file.
 func eachFile(t *testing.T, pattern string, atLeast int, parse func(*testing.T, []byte) []Error) {
 	files, err := filepath.Glob(filepath.Join("testdata", pattern))
 	if err != nil || len(files) < atLeast {
@@ -45,6 +46,9 @@ func eachFile(t *testing.T, pattern string, atLeast int, parse func(*testing.T, 
 			text, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if bytes.Contains(text, []byte("# with everything\n")) {
+				everything(t)
 			}
 			got := found(parse(t, text))
 			if *update {

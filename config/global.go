@@ -92,7 +92,7 @@ func listenable(s string) bool {
 }
 
 // buildIPVS makes the settings of the kernel's table for one director.
-func buildIPVS(c *record) IPVS {
+func buildIPVS(c, root *record) IPVS {
 	for _, name := range []string{"timeout_tcp", "timeout_tcp_fin", "timeout_udp"} {
 		c.wholeSeconds(name)
 	}
@@ -104,6 +104,7 @@ func buildIPVS(c *record) IPVS {
 		ResyncInterval: c.duration("resync_interval"),
 		OnStop:         c.str("on_stop"),
 		Foreign:        c.str("foreign"),
+		Sync:           c.sync(root),
 	}
 }
 

@@ -122,11 +122,12 @@ func (r *reader) build(root *record) *File {
 			Directors: f.Directors,
 			File:      r.file,
 			Global:    buildGlobal(root.child("global").of(name)),
-			IPVS:      buildIPVS(root.child("ipvs").of(name)),
+			IPVS:      buildIPVS(root.child("ipvs").of(name), root),
 			Services:  services,
 		}
 		var taken electionSet
 		c.Elections, taken = buildElections(root, name, f.Directors)
+		c.Guard = buildGuard(root.child("guard"), taken)
 		if i == 0 {
 			uncovered(root, services, taken, len(f.Directors))
 		}

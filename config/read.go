@@ -31,6 +31,7 @@ type reader struct {
 	warnings  []Error
 	more      int               // mistakes beyond maxErrors
 	moreDoubt int               // warnings beyond it
+	lenient   bool              // inside of a table that is refused as a whole, a missing key is no mistake
 	patterns  map[string]string // regular expressions, and what is wrong with each
 }
 
@@ -121,7 +122,7 @@ func (r *reader) table(values map[string]any, n *node, t *table, p *path) *recor
 		}
 	}
 	for i, k := range t.keys {
-		if k.required && !c.fields[i].set {
+		if k.required && !c.fields[i].set && !r.lenient {
 			r.fail(n.value, p.key(k.name), "missing: add it, there is no default")
 			c.fields[i].bad = true
 		}
@@ -153,7 +154,10 @@ func (r *reader) value(k *key, v any, n *node, up *path) (value any, ok bool) {
 			r.fail(n.value, up.key(k.name), "must be a table: write [%s] once", k.name)
 			return nil, false
 		}
+		lenient := r.lenient
+		r.lenient = lenient || k.notYet() // one refusal is enough
 		value, ok = r.table(one, n, k.table, up.key(k.name)), true
+		r.lenient = lenient
 	case kindTables, kindChecks:
 		if k.kind == kindChecks && many {
 			return []*record{r.table(one, n, k.table, up.key(k.name))}, true
@@ -163,18 +167,33 @@ func (r *reader) value(k *key, v any, n *node, up *path) (value any, ok bool) {
 		value, ok = r.strings(k, v, n, up)
 	case kindWords:
 		value, ok = r.words(k, v, n, up)
+	case kindInts:
+		value, ok = r.ints(k, v, n, up)
+	case kindForward, kindTLS:
+		if !many {
+			return r.scalar(k, v, n, up.key(k.name))
+		}
+		if coming := k.coming(); len(coming) > 0 {
+			r.fail(n.value, up.key(k.name), "a tunnel's settings are not supported yet: write one of %s", list(k.choices))
+			return nil, false
+		}
+		value, ok = r.table(one, n, k.table, up.key(k.name)), true
 	default:
 		if many && k.each {
 			return r.eachDirector(k, one, n, up)
 		}
 		return r.scalar(k, v, n, up.key(k.name))
 	}
-	if ok && k.later && !reflect.DeepEqual(value, k.def) {
+	if ok && k.notYet() && !reflect.DeepEqual(value, k.def) && !empty(value) {
 		r.fail(n.value, up.key(k.name), notYet)
 		return nil, false
 	}
 	return value, ok
 }
+
+// empty says that a value is an array of tables without any, which is the
+// default of every key of that kind.
+func empty(v any) bool { records, ok := v.([]*record); return ok && len(records) == 0 }
 
 // tables reads an array of tables, in either spelling.
 func (r *reader) tables(k *key, v any, n *node, up *path) (any, bool) {
@@ -226,6 +245,26 @@ func (r *reader) strings(k *key, v any, n *node, up *path) (any, bool) {
 		words = append(words, s)
 	}
 	return words, ok
+}
+
+// ints reads an array of whole numbers.
+func (r *reader) ints(k *key, v any, n *node, up *path) (any, bool) {
+	elements, ok := v.([]any)
+	if !ok {
+		r.fail(n.value, up.key(k.name), "must be %s, not %s", k.kind.wants(), kindOf(v))
+		return nil, false
+	}
+	numbers := make([]int64, 0, len(elements))
+	for i, e := range elements {
+		number, isInt := e.(int64)
+		if !isInt {
+			r.fail(n.item(i).value, up.key(k.name).item(i), "must be a whole number without quotes, not %s", kindOf(e))
+			ok = false
+			continue
+		}
+		numbers = append(numbers, number)
+	}
+	return numbers, ok
 }
 
 // words reads a table of strings under names of the user's choosing.
@@ -282,7 +321,7 @@ func (r *reader) eachDirector(k *key, values map[string]any, n *node, up *path) 
 // scalar reads a value that holds no others.
 func (r *reader) scalar(k *key, v any, n *node, p *path) (any, bool) {
 	value, complaint := k.scalar(v)
-	if complaint == "" && k.later && !reflect.DeepEqual(value, k.def) {
+	if complaint == "" && k.notYet() && !reflect.DeepEqual(value, k.def) {
 		complaint = notYet
 	}
 	if complaint != "" {
@@ -305,7 +344,13 @@ func (k *key) scalar(v any) (value any, complaint string) {
 		if i, ok := v.(int64); ok {
 			return i, k.within(i, func(i int64) string { return strconv.FormatInt(i, 10) })
 		}
-	case kindBool:
+	case kindForward:
+		if _, ok := v.(string); !ok {
+			break
+		}
+		s, complaint := k.word(v)
+		return s, complaint
+	case kindBool, kindTLS:
 		if b, ok := v.(bool); ok {
 			return b, ""
 		}
@@ -340,19 +385,16 @@ func (k *key) scalar(v any) (value any, complaint string) {
 func (k *key) word(v any) (s, complaint string) {
 	s, ok := v.(string)
 	switch {
-	case !ok && len(k.choices) > 0 && k.name == "forward":
-		if _, isTable := v.(map[string]any); isTable {
-			return "", "a tunnel's settings are not supported yet: write one of " + list(k.choices)
-		}
-		fallthrough
 	case !ok:
 		return "", "must be a string in quotes, not " + kindOf(v)
-	case len(k.choices) == 0 || slices.Contains(k.choices, s):
+	case len(k.choices) == 0:
 		return s, ""
-	case slices.Contains(k.coming, s):
-		return "", fmt.Sprintf("%q is not supported yet: use one of %s", s, list(k.choices))
+	case len(k.waits) > 0 && slices.Contains(k.coming(), s):
+		return "", fmt.Sprintf("%q is not supported yet: use one of %s", s, list(k.working()))
+	case slices.Contains(k.choices, s):
+		return s, ""
 	}
-	complaint = fmt.Sprintf("must be %s, not %q", list(k.choices), s)
+	complaint = fmt.Sprintf("must be %s, not %s", list(k.working()), quoted(s))
 	if near := nearest(s, k.choices); near != "" {
 		complaint += fmt.Sprintf("; did you mean %q?", near)
 	}

@@ -220,7 +220,7 @@ check = [
 		{Type: "https", Address: target, Interval: 2 * second, FastInterval: 2 * second, Timeout: second, Rise: 2, Fall: 3,
 			Method: "POST", Host: "www.example.com", Path: "/a?b=c", Headers: map[string]string{"A": "1"},
 			Status: []StatusRange{{200, 299}, {301, 302}, {401, 401}}, BodyExpect: "ok",
-			TLS: TLS{Verify: false, ServerName: "www.example.com", CAFile: "/ca.pem"}, Position: at(7)},
+			UseTLS: true, TLS: TLS{Verify: false, ServerName: "www.example.com", CAFile: "/ca.pem", MinVersion: "1.2"}, Position: at(7)},
 		{Type: "connect", Address: target, Interval: second / 10, FastInterval: second / 10, Timeout: second / 10, Rise: 2, Fall: 3, Position: at(8)},
 		{Type: "off", Address: target, Interval: 2 * second, FastInterval: 2 * second, Timeout: second, Rise: 2, Fall: 3, Position: at(9)},
 	}

@@ -28,6 +28,9 @@ const (
 	kindTable                // *record
 	kindTables               // []*record, written as an array of tables
 	kindChecks               // []*record, written as one table or an array of them
+	kindInts                 // []int64
+	kindForward              // string, or *record: a table with a tunnel's settings
+	kindTLS                  // bool, or *record: a table with the settings of TLS
 	kindList                 // []any; of a key that does not work yet
 	kindAny                  // any; of a key that does not work yet
 )
@@ -55,6 +58,12 @@ func (k kind) wants() string {
 		return "an array of tables"
 	case kindChecks:
 		return `a table such as { type = "connect" }, or an array of them`
+	case kindInts:
+		return "an array of whole numbers, such as [3, 50]"
+	case kindForward:
+		return "a string in quotes, or a table with a tunnel's settings"
+	case kindTLS:
+		return "true, false, or a table with the settings of TLS"
 	case kindList:
 		return "an array"
 	}
@@ -75,16 +84,58 @@ type key struct {
 
 	// later: the key is known, and its function is not there yet. Its default
 	// is accepted, because what it says is true; anything else is refused.
+	// needs says the same for as long as that function does not work.
 	later bool
+	needs *feature
 	// each: the value may differ between the directors.
 	each bool
 
 	choices []string // of a string
-	coming  []string // choices that do not work yet
+	waits   []wait   // values, among them choices, that do not work yet
 	min     int64    // of an int, or of a duration in nanoseconds; both 0: any
 	max     int64
 	table   *table   // of kindTable, kindTables, kindChecks
 	types   []string // of a check's key: the types of check that it belongs to; nil = all
+}
+
+// feature is a function that the file can wish for and the rest of the program
+// may not have yet. keys.go lists them.
+type feature struct{ works bool }
+
+// features are all there are, for the tests.
+var features []*feature
+
+// wish makes a feature.
+func wish(works bool) *feature {
+	f := &feature{works}
+	features = append(features, f)
+	return f
+}
+
+// wait is a value, or a kind of value, that needs a feature.
+type wait struct {
+	what string // the choice itself, or words for docs/lvsd.toml
+	on   *feature
+}
+
+// notYet says that the key as a whole does not work yet.
+func (k *key) notYet() bool { return k.later || k.needs != nil && !k.needs.works }
+
+// coming lists the values that do not work yet.
+func (k *key) coming() []string {
+	var all []string
+	for _, w := range k.waits {
+		if !w.on.works {
+			all = append(all, w.what)
+		}
+	}
+	return all
+}
+
+// working lists the choices that do.
+func (k *key) working() []string {
+	coming := k.coming()
+	return slices.DeleteFunc(slices.Clone(k.choices), func(s string) bool { return slices.Contains(coming, s) })
 }
 
 // table is a schema's table.
@@ -114,8 +165,12 @@ func newTable(name string, keys ...key) *table {
 func (k *key) takes(v any) bool {
 	ok := false
 	switch k.kind {
-	case kindString, kindMask:
+	case kindString, kindMask, kindForward:
 		_, ok = v.(string)
+	case kindTLS:
+		_, ok = v.(bool)
+	case kindInts:
+		_, ok = v.([]int64)
 	case kindInt:
 		_, ok = v.(int64)
 	case kindBool:
@@ -126,7 +181,7 @@ func (k *key) takes(v any) bool {
 		_, ok = v.([]string)
 	case kindWords:
 		_, ok = v.(map[string]string)
-	case kindList:
+	case kindList, kindTables:
 		_, ok = v.([]any)
 	case kindAny:
 		ok = true
@@ -138,7 +193,7 @@ func (k *key) takes(v any) bool {
 func (t *table) names() (all, working []string) {
 	for _, k := range t.keys {
 		all = append(all, k.name)
-		if !k.later {
+		if !k.notYet() {
 			working = append(working, k.name)
 		}
 	}
@@ -158,6 +213,8 @@ func literal(v any) string {
 			quoted[i] = strconv.Quote(v[i])
 		}
 		return "[" + strings.Join(quoted, ", ") + "]"
+	case []int64:
+		return strings.Join(strings.Fields(fmt.Sprint(v)), ", ")
 	case []any:
 		return "[]"
 	case map[string]string:
@@ -252,7 +309,7 @@ func (t *table) suggest(name string) string {
 	if nearest(name, all) != "" {
 		return suggest(name, all)
 	}
-	for _, other := range []*table{globalTable, ipvsTable, vrrpTable, serviceTable, realServerTable, checkTable} {
+	for _, other := range []*table{globalTable, ipvsTable, syncTable, vrrpTable, serviceTable, realServerTable, tunnelTable, checkTable, tlsTable, stepTable, guardTable} {
 		if _, known := other.index[name]; known {
 			return "; it is a key of " + other.name
 		}

@@ -6,6 +6,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -21,17 +22,21 @@ const (
 type serviceKey struct {
 	protocol string
 	address  netip.AddrPort
+	mark     uint32
+	ipv6     bool
 }
 
 // serviceSet is what the services have taken so far.
 type serviceSet struct {
-	names map[string]Position
-	keys  map[serviceKey]Position
+	names  map[string]Position
+	keys   map[serviceKey]Position
+	synced bool // [ipvs.sync] is there
 }
 
 // buildServices makes the services. They are the same for every director.
 func buildServices(root *record) []Service {
-	taken := serviceSet{map[string]Position{}, map[serviceKey]Position{}}
+	ipvs := root.child("ipvs")
+	taken := serviceSet{map[string]Position{}, map[serviceKey]Position{}, ipvs.set("sync") && ipvs.good("sync")}
 	var all []Service
 	for _, c := range root.records("virtual_service") {
 		all = append(all, buildService(c, &taken))
@@ -42,63 +47,129 @@ func buildServices(root *record) []Service {
 // buildService makes one service.
 func buildService(c *record, taken *serviceSet) Service {
 	s := Service{
-		Name:        c.str("name"),
-		Protocol:    c.str("protocol"),
-		Scheduler:   c.str("scheduler"),
-		Forward:     c.str("forward"),
-		Persistence: c.duration("persistence"),
-		Quorum:      int(c.num("quorum")),
-		Hysteresis:  int(c.num("hysteresis")),
-		Position:    c.at,
+		Name:              c.str("name"),
+		Protocol:          c.str("protocol"),
+		Scheduler:         c.str("scheduler"),
+		Persistence:       c.duration("persistence"),
+		PersistenceEngine: c.str("persistence_engine"),
+		OnePacket:         c.flag("one_packet"),
+		Quorum:            int(c.num("quorum")),
+		Hysteresis:        int(c.num("hysteresis")),
+		DrainTimeout:      c.duration("drain_timeout"),
+		PanicThreshold:    int(c.num("panic_threshold")),
+		SlowStart:         c.duration("slow_start"),
+		FlapDamping:       c.flag("flap_damping"),
+		Position:          c.at,
 	}
 	if c.good("name") {
 		c.name("service", s.Name, taken.names)
 	}
-	s.Address = c.serviceAddress(s.Protocol, taken.keys)
+	c.identity(&s, taken.keys)
+	s.Forward, s.Tunnel = c.forward()
 	c.wholeSeconds("persistence")
 	s.PersistenceBits = c.netmask(s)
+	c.packets(s)
 	var fallback bool
 	s.SchedulerFlags, fallback = c.schedulerFlags(s.Scheduler)
 	s.OnFailure = c.onFailure(s, fallback)
-	s.RealServers = c.realServers(s)
+	s.RealServers = c.realServers(s, taken.synced)
+	s.Fallback, s.FallbackForward = c.fallback(s)
 	c.doubtServers(s, fallback)
+	c.doubtChanges(s, fallback)
 	return s
 }
 
-// serviceAddress reads the address of a service, which must be the only one on
-// it. It is zero when it is wrong.
-func (c *record) serviceAddress(protocol string, taken map[serviceKey]Position) netip.AddrPort {
+// identity reads what a service is known by: its address, or its firewall
+// mark. It must be the only one with it. Where that is wrong both stay zero.
+func (c *record) identity(s *Service, taken map[serviceKey]Position) {
+	name := "address"
 	switch {
 	case c.set("address") && c.set("fwmark"):
 		c.complain("address", "a service has either an address or a firewall mark: leave one out")
-		return netip.AddrPort{}
-	case !c.set("address") && !c.set("fwmark"):
+		return
+	case c.set("fwmark"):
+		if !c.mark(s) {
+			return
+		}
+		name = "fwmark"
+	case !c.set("address"):
 		c.fail(c.at, c.path.key("address"), "missing: add it, there is no default")
-		return netip.AddrPort{}
-	case !c.set("address") || !c.good("address"):
+		return
+	default:
+		if c.set("family") && c.good("family") {
+			c.complain("family", "belongs to a firewall mark: an address says its own")
+		}
+		if s.Address = c.serviceAddress(*s); !s.Address.IsValid() {
+			return
+		}
+		s.IPv6 = s.Address.Addr().Is6()
+	}
+	at, _ := c.where(name)
+	key := serviceKey{s.Protocol, s.Address, s.FWMark, s.IPv6}
+	first, twice := taken[key]
+	switch {
+	case !twice || !c.good("protocol"):
+		taken[key] = at
+	case s.FWMark != 0:
+		c.complain(name, "mark %d of this family is the service at line %d already", s.FWMark, first.Line)
+	default:
+		c.complain(name, "%s %s is the service at line %d already", s.Protocol, s.Address, first.Line)
+	}
+}
+
+// mark reads a firewall mark, which stands for packets of one family and of
+// any protocol.
+func (c *record) mark(s *Service) bool {
+	if !c.good("fwmark") {
+		return false
+	}
+	s.FWMark, s.IPv6 = uint32(c.num("fwmark")), c.str("family") == "ipv6"
+	if c.set("protocol") {
+		c.complain("protocol", "means nothing with a firewall mark, which takes marked packets of every protocol: leave it out, and mark the packets that are meant")
+	}
+	s.Protocol = ""
+	return true
+}
+
+// serviceAddress reads the address of a service. It is zero when it is wrong.
+func (c *record) serviceAddress(s Service) netip.AddrPort {
+	if !c.good("address") {
 		return netip.AddrPort{}
 	}
-	a, complaint := addressPort(c.str("address"), 0)
+	a, complaint := addressPort(c.str("address"), mustSay)
+	switch {
+	case complaint != "" || a.Port() != 0:
+	case !allPortsWorks.works:
+		complaint = "port 0 is not supported yet: write a port from 1 to 65535"
+	case s.Persistence == 0 && c.good("persistence"):
+		// ip_vs_schedule, ip_vs_core.c: only ip_vs_sched_persist looks for it.
+		complaint = "port 0 stands for all ports, which the kernel has for persistent services only: add persistence, or write a port"
+	}
 	if complaint != "" {
 		c.spoil("address", "%s", complaint)
 		return netip.AddrPort{}
 	}
-	at, _ := c.where("address")
-	key := serviceKey{protocol, a}
-	if first, twice := taken[key]; twice && c.good("protocol") {
-		c.complain("address", "%s %s is the service at line %d already", protocol, a, first.Line)
-	} else {
-		taken[key] = at
-	}
 	return a
 }
 
+// known says that what the service is known by is right.
+func (s *Service) known() bool { return s.Address.IsValid() || s.FWMark != 0 }
+
+// bits is the length of the service's addresses.
+func (s *Service) bits() int {
+	if s.IPv6 {
+		return 128
+	}
+	return 32
+}
+
+// anyPort says that the service takes packets to more than one port, which
+// then reach the real server with the port that the client chose.
+func (s *Service) anyPort() bool { return s.known() && s.Address.Port() == 0 }
+
 // netmask reads what makes one client of persistence.
 func (c *record) netmask(s Service) int {
-	bits := 32
-	if s.Address.IsValid() {
-		bits = s.Address.Addr().BitLen()
-	}
+	bits := s.bits()
 	mask := c.str("persistence_netmask")
 	if mask == "" {
 		return bits
@@ -106,7 +177,7 @@ func (c *record) netmask(s Service) int {
 	if s.Persistence == 0 && c.good("persistence") {
 		c.doubt("persistence_netmask", "does nothing without persistence")
 	}
-	if !s.Address.IsValid() {
+	if !s.known() {
 		return bits
 	}
 	n, complaint := maskBits(mask, bits)
@@ -115,6 +186,33 @@ func (c *record) netmask(s Service) int {
 		return bits
 	}
 	return n
+}
+
+// packets judges what looks into the packets: an engine, and scheduling each
+// by itself. Both are for UDP; of a firewall mark the protocol is not known.
+func (c *record) packets(s Service) {
+	udp := s.Protocol == "udp" || s.FWMark != 0 || !c.good("protocol") || !s.known()
+	if s.PersistenceEngine != "" {
+		switch {
+		case !udp: // ip_vs_pe_sip.c
+			c.complain("persistence_engine", "%s tells clients apart in UDP packets, not with protocol = %q", s.PersistenceEngine, s.Protocol)
+		case s.Persistence == 0 && c.good("persistence"): // ip_vs_ctl.c
+			c.complain("persistence_engine", "needs persistence: add it")
+		case c.set("persistence_netmask"):
+			c.doubt("persistence_netmask", "does nothing with an engine, which tells clients apart by what they say")
+		}
+	}
+	if !s.OnePacket {
+		return
+	}
+	switch {
+	case !udp: // ip_vs_schedule, ip_vs_core.c
+		c.complain("one_packet", "is for UDP, not for protocol = %q: every packet is sent to another server, which breaks a connection", s.Protocol)
+	case s.Persistence > 0:
+		c.doubt("one_packet", "does little with persistence: a client's packets go to one server all the same")
+	case s.Forward == "nat" && c.good("forward"):
+		c.doubt("one_packet", `with forward = "nat" the answers find no connection to be translated back by: "dr" and "tun" answer the clients directly`)
+	}
 }
 
 // schedulerFlags resolves the flags to those that the kernel gets. The second
@@ -178,7 +276,7 @@ func (c *record) onFailure(s Service, fallback bool) string {
 }
 
 // realServers makes the entries of real_servers.
-func (c *record) realServers(s Service) []RealServer {
+func (c *record) realServers(s Service, synced bool) []RealServer {
 	records := c.records("real_servers")
 	all := make([]RealServer, 0, len(records))
 	taken := make(map[netip.AddrPort]Position, len(records))
@@ -188,17 +286,16 @@ func (c *record) realServers(s Service) []RealServer {
 	}
 	for _, r := range records {
 		rs := RealServer{
-			Address:        r.realAddress(s, taken),
 			Weight:         int(r.num("weight")),
-			Forward:        r.str("forward"),
 			UpperThreshold: uint32(r.num("upper_threshold")),
 			LowerThreshold: uint32(r.num("lower_threshold")),
 			Position:       r.at,
 		}
 		rs.WeightPosition, _ = r.where("weight")
-		if rs.Forward == "" {
-			rs.Forward = s.Forward
+		if rs.Forward, rs.Tunnel = r.forward(); rs.Forward == "" {
+			rs.Forward, rs.Tunnel = s.Forward, s.Tunnel
 		}
+		rs.Address = r.realAddress(s, rs.Forward, taken, synced)
 		r.samePort(s, rs)
 		r.thresholds(rs)
 		plans := common
@@ -208,14 +305,26 @@ func (c *record) realServers(s Service) []RealServer {
 			unchecked = true
 		}
 		for _, p := range plans {
-			rs.Checks = append(rs.Checks, p.resolve(rs.Address))
+			rs.Checks = append(rs.Checks, p.resolve(rs))
 		}
 		all = append(all, rs)
 	}
-	if unchecked && !c.set("check") && s.Protocol == "udp" {
-		c.fail(c.at, c.path.key("check"), `missing: udp has no default; say one, such as { type = "connect", address = ":53" } where the server also answers tcp, or { type = "on" } for none`)
+	if unchecked && !c.set("check") && s.known() && c.good("protocol") {
+		c.uncheckable(s)
 	}
 	return all
+}
+
+// uncheckable asks for a check where none can be guessed.
+func (c *record) uncheckable(s Service) {
+	switch {
+	case s.FWMark != 0:
+		c.fail(c.at, c.path.key("check"), `missing: a firewall mark has no default; say one, such as { type = "connect", address = ":80" }, or { type = "on" } for none`)
+	case s.Protocol == "udp":
+		c.fail(c.at, c.path.key("check"), `missing: udp has no default; say one, such as { type = "connect", address = ":53" } where the server also answers tcp, or { type = "on" } for none`)
+	case s.Protocol == "sctp":
+		c.fail(c.at, c.path.key("check"), `missing: sctp has no default; say one, such as { type = "connect", address = ":80" } where the server also answers tcp, or { type = "on" } for none`)
+	}
 }
 
 // connect is the check of a tcp service that says none.
@@ -228,22 +337,25 @@ func (c *record) connect() *checkPlan {
 
 // realAddress reads the address of a real server, which must be the service's
 // only one there. Without a port it has the service's.
-func (c *record) realAddress(s Service, taken map[netip.AddrPort]Position) netip.AddrPort {
+func (c *record) realAddress(s Service, forward string, taken map[netip.AddrPort]Position, synced bool) netip.AddrPort {
 	if !c.good("address") {
 		return netip.AddrPort{}
 	}
-	port := s.Address.Port()
-	if port == 0 {
-		port = 1 // what is wrong with the service's address has been said
+	port := int(s.Address.Port())
+	if !s.known() {
+		port = 1 // what is wrong with the service has been said
 	}
 	a, complaint := addressPort(c.str("address"), port)
-	if complaint == "" && s.Address.IsValid() && a.Addr().Is4() != s.Address.Addr().Is4() {
-		complaint = "an IPv4 server behind an IPv6 service is not supported yet"
-		if s.Address.Addr().Is4() {
-			complaint = "an IPv6 server behind an IPv4 service is not supported yet"
-		}
+	if complaint == "" && s.known() {
+		complaint = family(s, a.Addr(), forward, synced)
 	}
-	if complaint == "" && a == s.Address {
+	switch {
+	case complaint != "":
+	case s.anyPort() && a.Port() != 0:
+		complaint = fmt.Sprintf("port %d is never used: packets of this service, which has no port of its own, keep the one that the client chose; write %q", a.Port(), a.Addr())
+	case s.known() && !s.anyPort() && a.Port() == 0:
+		complaint = noPortZero
+	case a == s.Address:
 		complaint = "is the service's own address: write the server's"
 	}
 	if complaint != "" {
@@ -252,17 +364,25 @@ func (c *record) realAddress(s Service, taken map[netip.AddrPort]Position) netip
 	}
 	at, _ := c.where("address")
 	if first, twice := taken[a]; twice {
-		c.complain("address", "%s is a real server of this service at line %d already", a, first.Line)
+		c.complain("address", "%s is a real server of this service at line %d already", portless(a), first.Line)
 	} else {
 		taken[a] = at
 	}
 	return a
 }
 
+// portless writes an address without a port that it does not have.
+func portless(a netip.AddrPort) string {
+	if a.Port() == 0 {
+		return a.Addr().String()
+	}
+	return a.String()
+}
+
 // samePort refuses another port than the service's where the packet reaches
 // the real server as the client sent it.
 func (c *record) samePort(s Service, rs RealServer) {
-	if !c.good("address") || !s.Address.IsValid() || rs.Forward == "nat" || rs.Address.Port() == s.Address.Port() {
+	if !c.good("address") || !c.good("forward") || !s.Address.IsValid() || rs.Forward == "nat" || rs.Address.Port() == s.Address.Port() {
 		return
 	}
 	c.complain("address", `port %d is not the service's: forward = %q leaves the packet as it is, so write %q, or use forward = "nat"`,
