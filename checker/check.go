@@ -4,6 +4,7 @@
 package checker
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"net/netip"
 	"time"
@@ -26,9 +27,17 @@ type Target struct {
 // The types of a check.
 const (
 	TypeConnect = "connect" // TCP handshake
-	TypeTCP     = "tcp"     // handshake, then send and expect
-	TypeHTTP    = "http"    // one HTTP/1.1 request
+	TypeSYN     = "syn"     // its first half: the application is never woken
+	TypeTCP     = "tcp"     // handshake, perhaps TLS, then send and expect
+	TypeHTTP    = "http"    // one HTTP request
 	TypeHTTPS   = "https"   // the same in TLS
+	TypePing    = "ping"    // ICMP echo
+	TypeUDP     = "udp"     // a datagram, perhaps an answer
+	TypeDNS     = "dns"     // one query
+	TypeSMTP    = "smtp"    // greeting, EHLO, perhaps STARTTLS, QUIT
+	TypeExec    = "exec"    // a program's exit code
+	TypeAgent   = "agent"   // a line of the server's agent
+	TypeGRPC    = "grpc"    // gRPC's health service
 	TypeOn      = "on"      // always up, nothing is probed
 	TypeOff     = "off"     // always down, nothing is probed
 )
@@ -38,7 +47,11 @@ const (
 // equal in everything but Rise and Fall share one probe.
 type Check struct {
 	Type    string
-	Address netip.AddrPort // what is probed; not read for "on" and "off"
+	Address netip.AddrPort // what is probed; not read for "on", "off"; of "ping" and "exec" the port may be 0
+	// HostName is looked up in place of Address's address, which is then not
+	// read, outside of the probe's time; its port counts. While the name
+	// service fails the old answer holds. "": Address has the address.
+	HostName string
 
 	Interval     time.Duration // > 0
 	FastInterval time.Duration // while a verdict is changing; 0 or more than Interval: Interval
@@ -48,20 +61,53 @@ type Check struct {
 	From netip.Addr // source address; invalid: the kernel chooses
 	Mark uint32     // SO_MARK, needs CAP_NET_ADMIN; 0: none
 
-	// tcp. Expect is a regular expression (RE2 syntax), matched anywhere in
-	// the first 16 KiB that the server sends, so plain text without
-	// metacharacters is a substring. "" expects nothing.
-	Send, Expect string
+	// tcp and udp. Expect is a regular expression (RE2 syntax) that must match
+	// anywhere in the first 16 KiB that the server sends, and ExpectText is
+	// bytes that must stand there; "" expects nothing.
+	Send, Expect, ExpectText string
+	Steps                    []Step // tcp: in place of the three
+	RequireReply             bool   // udp: silence is a failure; always so where something is expected
 
 	// http and https.
-	Method     string            // "": GET
-	Host       string            // Host header; "": Address
-	Path       string            // "": /
-	Headers    map[string]string // added to, or instead of, our own
-	Status     []StatusRange     // accepted; none: 200-299
-	BodyExpect string            // regular expression (RE2) on the first 64 KiB of the body; "": the body is not read
-	TLS        *TLSConfig        // https; nil: &TLSConfig{Verify: true}
+	Method          string            // "": GET
+	Host            string            // Host header; "": Address
+	Path            string            // "": /
+	Headers         map[string]string // added to, or instead of, our own
+	Body            string            // of the request
+	Status          []StatusRange     // accepted; none: 200-299
+	BodyExpect      string            // regular expression (RE2) on the first 64 KiB of the body; "": none
+	ExpectNot       string            // the same, which must not match; "": none
+	Digest          string            // of the whole body, at most 16 MiB: "sha256:" or "md5:" and lower-case hex; "": none
+	FollowRedirects int               // at most so many
+	HTTP2           bool              // nothing but HTTP/2
+	ProxyProtocol   string            // "", "v1", "v2": the header that a connection begins with
+
+	TLS *TLSConfig // https; nil: &TLSConfig{Verify: true}. tcp, smtp (by STARTTLS) and grpc: nil is no TLS
+
+	Count int // ping: echo requests; 0 counts as 1
+
+	// dns.
+	DNSName   string // "" is the root
+	DNSRecord string // "A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"
+	DNSRcode  string // "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"; "": NOERROR
+	DNSAnswer string // what one record must say; "": anything, or nothing
+	DNSTCP    bool   // over TCP
+
+	Helo string // smtp; "": localhost
+
+	// exec. The environment holds LVSD_SERVICE, LVSD_REAL_SERVER,
+	// LVSD_ADDRESS and LVSD_PORT, so the probe is shared by nobody.
+	Command []string // the program, an absolute path, and its arguments
+	User    string   // "": ours
+	Service string   // LVSD_SERVICE
+	Server  string   // LVSD_REAL_SERVER
+
+	GRPCService string // "": the server as a whole
 }
+
+// Step is one exchange of a dialogue. What is expected is looked for in what
+// came since the step before.
+type Step struct{ Send, Expect, ExpectText string }
 
 // StatusRange is a range of HTTP status codes, both ends included.
 type StatusRange struct{ First, Last int }
@@ -69,9 +115,14 @@ type StatusRange struct{ First, Last int }
 // TLSConfig is the TLS side of a check.
 type TLSConfig struct {
 	Verify     bool
-	ServerName string         // SNI and the name verified; "": Host where that is a name, else the address
+	ServerName string         // SNI and the name verified; "": Host or HostName where that is a name, else the address
 	CAs        *x509.CertPool // nil: the system's
 	// CAKey stands for CAs where checks are compared: a changed content must
 	// have a changed key (a hash of the file, say).
 	CAKey string
+	// Certificate is the client's own, nil for none, and CertificateKey stands
+	// for it as CAKey does for CAs.
+	Certificate    *tls.Certificate
+	CertificateKey string
+	MinVersion     string // "1.0" to "1.3"; "": 1.2
 }

@@ -25,7 +25,13 @@ type Health struct {
 	// InARow results in a row speak against the verdict of that check, and
 	// Needed of them change it. InARow is 0 while nothing is changing.
 	InARow, Needed int
-	Checks         []CheckHealth
+	// What the server's agents, or programs, said last: the least share of its
+	// configured weight in percent, 100 where nothing was said (more than 100
+	// counts as 100), and whether it is to be taken out ("maint") or to get no
+	// new connections ("drain"). Verdict knows nothing of it.
+	Weight       int
+	Maint, Drain bool
+	Checks       []CheckHealth
 }
 
 // CheckHealth is the state of one check of a target. Last, Totals and History
@@ -38,7 +44,10 @@ type CheckHealth struct {
 	Cause          string
 	InARow, Needed int
 	Totals         Totals
-	History        []Result // up to 32, oldest first; only Explain fills it
+	// CertificateExpiry is when the first certificate of the chain that the
+	// server showed last ends, trusted or not; zero where there was none.
+	CertificateExpiry time.Time
+	History           []Result // up to 32, oldest first; only Explain fills it
 }
 
 // Change is a change of one target's verdict.
@@ -103,7 +112,7 @@ func (e *Engine) Explain(id ID) (Health, bool) {
 func (t *target) health() Health {
 	j := t.judges[t.speaker()]
 	return Health{Verdict: t.verdict, Since: t.since, Reason: j.reason, Detail: j.detail, Cause: t.cause,
-		InARow: j.gauge.streak, Needed: j.gauge.needed()}
+		InARow: j.gauge.streak, Needed: j.gauge.needed(), Weight: 100}
 }
 
 // speaker is the check that explains the target's verdict: the first that has

@@ -43,15 +43,18 @@ const (
 	Unreachable Reason = "unreachable" // no route, or a router said so
 	Closed      Reason = "closed"      // closed before the answer was complete
 	TLS         Reason = "tls"         // handshake or certificate
-	Status      Reason = "status"      // an HTTP status that is not accepted
+	Status      Reason = "status"      // a status that is not accepted: of HTTP, SMTP, DNS
 	Body        Reason = "body"        // the answer lacks what is expected
-	Protocol    Reason = "protocol"    // the answer is not HTTP
+	Protocol    Reason = "protocol"    // the answer is not in the language of the check
+	DNS         Reason = "dns"         // the name to probe was never resolved
+	Exec        Reason = "exec"        // the program ended in another code than 0, or by a signal
+	Agent       Reason = "agent"       // the agent, or the health service, says that the server is down
 	Local       Reason = "local"       // this machine: no descriptor, no source port, no memory, no right
 	Off         Reason = "off"         // a check of type "off"
 )
 
 // reasons in their stored order: the index is what Totals and the history keep.
-var reasons = [...]Reason{OK, Refused, Timeout, Reset, Unreachable, Closed, TLS, Status, Body, Protocol, Local, Off}
+var reasons = [...]Reason{OK, Refused, Timeout, Reset, Unreachable, Closed, TLS, Status, Body, Protocol, Local, Off, DNS, Exec, Agent}
 
 func (r Reason) code() uint8 {
 	for i, known := range reasons {
