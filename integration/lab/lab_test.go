@@ -367,3 +367,43 @@ func TestRun(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// BenchmarkSixHosts is the price of a test's network: a LAN with six hosts,
+// built and taken down.
+func BenchmarkSixHosts(b *testing.B) {
+	RequireNamespaces(b)
+	for b.Loop() {
+		err := Run(context.Background(), "six", b.Logf, func(_ context.Context, tb TB) {
+			l := New(tb)
+			lan := l.LAN("lan", "10.77.0.0/24")
+			for i := range 6 {
+				l.Host(fmt.Sprintf("h%d", i), lan, fmt.Sprintf("10.77.0.%d/24", i+1))
+			}
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkDial is the price of one new connection from a host to another.
+func BenchmarkDial(b *testing.B) {
+	RequireNamespaces(b)
+	err := Run(context.Background(), "dial", b.Logf, func(ctx context.Context, tb TB) {
+		l := New(tb)
+		lan := l.LAN("lan", "10.77.0.0/24")
+		client, rs1 := l.Host("client", lan, "10.77.0.1/24"), l.Host("rs1", lan, "10.77.0.21/24")
+		ServeLines(rs1, ":80", "rs1")
+		for b.Loop() {
+			conn, err := client.Dial(ctx, "tcp", "10.77.0.21:80")
+			if err != nil {
+				tb.Fatalf("%v", err)
+			}
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			conn.Close()
+		}
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}

@@ -61,7 +61,7 @@ func runUML(o options, signals <-chan os.Signal) (int, error) {
 	if err != nil {
 		return exitFailed, err
 	}
-	defer makeModulesFolder()()
+	defer holdModulesFolder()()
 	k, err := boot(o)
 	if err != nil {
 		return exitFailed, err
@@ -109,16 +109,6 @@ func newJob(o options) (job, error) {
 		j.Rows, j.Columns = windowSize(0)
 	}
 	return j, nil
-}
-
-// makeModulesFolder gives the guest a place to mount its modules over. Few
-// machines lack it, and where we may not make it the guest has another way.
-func makeModulesFolder() (undo func()) {
-	const place = "/lib/modules"
-	if err := os.Mkdir(place, 0o755); err != nil {
-		return func() {}
-	}
-	return func() { _ = os.Remove(place) } // only while it is empty
 }
 
 // memoryFolder is where the kernel's memory can be: a file that it removes at
@@ -289,8 +279,11 @@ func (s *session) run(signals <-chan os.Signal) (int, string) {
 			if errors.Is(err, errOutput) {
 				return exitFailed, err.Error()
 			}
+			if !errors.Is(err, io.EOF) {
+				return exitFailed, fmt.Sprintf("lost the guest: %v%s", err, s.lastWords())
+			}
 			<-s.kernel.ended // its last words are complete then
-			return exitFailed, fmt.Sprintf("the guest's kernel ended before the command did (%v, %v)%s", s.kernel.cmd.ProcessState, err, s.lastWords())
+			return exitFailed, fmt.Sprintf("the guest's kernel ended before the command did (%v)%s", s.kernel.cmd.ProcessState, s.lastWords())
 		case <-ready:
 			ready = nil
 			booted.Stop()

@@ -50,7 +50,7 @@ func runDirect(o options, signals <-chan os.Signal) (int, error) {
 	cmd.Env = append(os.Environ(), roleVariable+"="+roleDirect)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: directFlags, Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if o.tty && isTerminal(0) {
+	if isTerminal(0) {
 		// The command's group becomes the terminal's, and at the end we take it
 		// back, for which the kernel would stop us.
 		signal.Ignore(syscall.SIGTTOU, syscall.SIGTTIN)

@@ -17,6 +17,9 @@ import (
 // umlModules is where Debian's user-mode-linux has them.
 const umlModules = "/usr/lib/uml/modules"
 
+// modulesPlace is where every kernel and tool looks for modules.
+const modulesPlace = "/lib/modules"
+
 // wantedModules are loaded beforehand: IPVS with its schedulers, because
 // loading them late would be measured by a test, and what hosts are made of.
 var wantedModules = []string{
@@ -66,16 +69,57 @@ func kernelVersion() (string, error) {
 	return unix.ByteSliceToString(u.Release[:]), nil
 }
 
+// holdModulesFolder is the runner's part: it gives guests a folder to mount
+// their modules over. Few machines lack it; where it is made here it is
+// removed by the last of the runners that use it, and where it cannot be made
+// the guest has another way. Runners know each other by a shared lock, and a
+// folder of theirs by its sticky bit.
+func holdModulesFolder() (release func()) {
+	for range 10 {
+		if os.Mkdir(modulesPlace, 0o755) == nil {
+			_ = os.Chmod(modulesPlace, 0o755|os.ModeSticky)
+		}
+		f, err := os.Open(modulesPlace)
+		if err != nil {
+			continue
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_SH) == nil && stillThere(f) {
+			return func() { releaseModulesFolder(f) }
+		}
+		f.Close() // the last user removed it meanwhile
+	}
+	return func() {}
+}
+
+func stillThere(f *os.File) bool {
+	opened, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Stat(modulesPlace)
+	return err == nil && os.SameFile(opened, now)
+}
+
+func releaseModulesFolder(f *os.File) {
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.Mode()&os.ModeSticky == 0 {
+		return
+	}
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && stillThere(f) {
+		_ = os.Remove(modulesPlace) // refused when it is not empty
+	}
+}
+
 // linkModules shows the modules at /lib/modules/VERSION, where modprobe, the
 // kernel's autoload and lvsd look. The folder may be missing (the runner makes
 // it where it can); then at least the kernel gets a modprobe that knows the place.
 func linkModules(dir, version string) error {
-	const place = "/lib/modules"
-	if _, err := os.Stat(place); err == nil {
-		if err := unix.Mount("tmpfs", place, "tmpfs", 0, "mode=755"); err != nil {
+	if _, err := os.Stat(modulesPlace); err == nil {
+		if err := unix.Mount("tmpfs", modulesPlace, "tmpfs", 0, "mode=755"); err != nil {
 			return err
 		}
-		return os.Symlink(dir, filepath.Join(place, version))
+		return os.Symlink(dir, filepath.Join(modulesPlace, version))
 	}
 	if err := os.MkdirAll("/run/uml/lib/modules", 0o755); err != nil {
 		return err
