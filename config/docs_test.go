@@ -31,10 +31,13 @@ var (
 const comingMark = "# Not supported yet: "
 
 // everything makes every feature work until the test ends.
-func everything(t *testing.T) {
+func everything(t *testing.T) { everyFeature(t, true) }
+
+// everyFeature makes every feature work, or none, until the test ends.
+func everyFeature(t *testing.T, works bool) {
 	was := make([]bool, len(features))
 	for i, f := range features {
-		was[i], f.works = f.works, true
+		was[i], f.works = f.works, works
 	}
 	t.Cleanup(func() {
 		for i, f := range features {
@@ -348,11 +351,7 @@ func TestDefaults(t *testing.T) {
 // TestNotYet: a key that does not work yet is refused with any other value
 // than its default, and said to be that.
 func TestNotYet(t *testing.T) {
-	for _, f := range features {
-		works := f.works
-		f.works = false
-		t.Cleanup(func() { f.works = works })
-	}
+	everyFeature(t, false)
 	other := map[kind]string{kindString: `"x"`, kindInt: "7", kindBool: "true", kindDuration: `"7s"`,
 		kindStrings: `["x"]`, kindList: "[{ x = 1 }]", kindAny: `"x"`, kindTable: "{ id = 1 }",
 		kindTLS: "true", kindTables: `[{ send = "x" }]`}

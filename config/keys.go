@@ -37,10 +37,9 @@ var (
 // keys and values of a feature that does not work are refused as not supported
 // yet. Whoever builds one changes false to true in its line, and runs
 //
-//	go test ./config -run 'TestReferenceNamesEveryKey|TestBad' -update
+//	go test ./config -run TestReferenceNamesEveryKey -update
 //
-// which takes the remark out of docs/lvsd.toml and the refusal out of testdata
-// (a file that is no longer bad says so: delete it).
+// which takes the remark out of docs/lvsd.toml.
 var (
 	syncWorks          = wish(false) // [ipvs.sync]
 	sctpWorks          = wish(false) // protocol = "sctp"

@@ -78,27 +78,34 @@ func FuzzParse(f *testing.F) {
 		f.Add(string(text))
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		file, err := Parse("f", []byte(text))
-		if err == nil {
-			for _, d := range append(file.Directors, Director{}) {
-				if c, err := file.For(d.Name); err != nil && d.Name != "" || err == nil && c == nil {
-					t.Errorf("%q: %v", d.Name, err)
-				}
-			}
-			return
-		}
-		lines := strings.Split(text, "\n")
-		last := Position{}
-		for _, e := range err.(Errors) {
-			if e.Line < last.Line || e.Line == last.Line && e.Col < last.Col {
-				t.Errorf("%v is not in order", e)
-			}
-			last = e.Position
-			if e.Line < 1 || e.Line > len(lines) || e.Col < 1 || e.Col > len(lines[e.Line-1])+1 || e.Message == "" {
-				t.Errorf("%v is outside of %q", e, text)
-			}
-		}
+		sane(t, text)
+		everything(t)
+		sane(t, text)
 	})
+}
+
+// sane holds what FuzzParse promises of one text.
+func sane(t *testing.T, text string) {
+	file, err := Parse("f", []byte(text))
+	if err == nil {
+		for _, d := range append(file.Directors, Director{}) {
+			if c, err := file.For(d.Name); err != nil && d.Name != "" || err == nil && c == nil {
+				t.Errorf("%q: %v", d.Name, err)
+			}
+		}
+		return
+	}
+	lines := strings.Split(text, "\n")
+	last := Position{}
+	for _, e := range err.(Errors) {
+		if e.Line < last.Line || e.Line == last.Line && e.Col < last.Col {
+			t.Errorf("%v is not in order", e)
+		}
+		last = e.Position
+		if e.Line < 1 || e.Line > len(lines) || e.Col < 1 || e.Col > len(lines[e.Line-1])+1 || e.Message == "" {
+			t.Errorf("%v is outside of %q", e, text)
+		}
+	}
 }
 
 // farm is a file with n real servers, twenty a service.

@@ -1,0 +1,111 @@
+package config
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestSyncAndGuard: their defaults, and what a director gets.
+func TestSyncAndGuard(t *testing.T) {
+	everything(t)
+	text := "[[director]]\nname = \"lb1\"\n[[director]]\nname = \"lb2\"\n" +
+		"[ipvs.sync]\ninterface = { lb1 = \"eth0\", lb2 = \"ens3\" }\nid = 7\n" +
+		"[guard]\nwitnesses = [\"10.0.0.1\"]\n" +
+		"[[vrrp]]\nname = \"web\"\ninterface = \"eth0\"\nvirtual_router_id = 51\npriority = { lb1 = 200, lb2 = 100 }\naddresses = [\"10.0.0.88\"]\n"
+	for director, iface := range map[string]string{"lb1": "eth0", "lb2": "ens3"} {
+		c := load(t, text, director)
+		want := &Sync{Interface: iface, ID: 7, VRRP: "web", Group: addr("224.0.0.81"), Port: 8848, TTL: 1, Threshold: [2]int{3, 50}, RefreshPeriod: 10 * time.Second}
+		if d := cmp.Diff(want, c.IPVS.Sync, same...); d != "" {
+			t.Error(d)
+		}
+		if d := cmp.Diff(&Guard{Witnesses: []netip.Addr{addr("10.0.0.1")}, Share: 80}, c.Guard, same...); d != "" {
+			t.Error(d)
+		}
+	}
+	if c := load(t, read(t, "testdata/good-minimal.toml"), "lb1"); c.IPVS.Sync != nil || c.Guard != nil {
+		t.Errorf("%+v %+v", c.IPVS.Sync, c.Guard)
+	}
+}
+
+// TestWays: forwards, tunnels, ports and fallbacks, resolved.
+func TestWays(t *testing.T) {
+	everything(t)
+	gue := Tunnel{Type: "gue", Port: 6080, Checksum: "remcsum"}
+	ipip := Tunnel{Type: "ipip", Checksum: "none"}
+	s := load(t, read(t, "testdata/good-tunnels.toml"), "lb1").Services[0]
+	if s.Forward != "tun" || s.Tunnel != gue {
+		t.Errorf("%s %+v", s.Forward, s.Tunnel)
+	}
+	for i, want := range []RealServer{
+		{Forward: "tun", Tunnel: gue}, {Forward: "tun", Tunnel: Tunnel{Type: "gre", Checksum: "csum"}}, {Forward: "tun", Tunnel: ipip}, {Forward: "nat"},
+	} {
+		if rs := s.RealServers[i]; rs.Forward != want.Forward || rs.Tunnel != want.Tunnel {
+			t.Errorf("%s: %s %+v, want %+v", rs.Address, rs.Forward, rs.Tunnel, want)
+		}
+	}
+	if s := service(t, "address = \"10.0.0.88:80\"\nforward = \"tun\"\n"); s.Tunnel != ipip {
+		t.Errorf("%+v", s.Tunnel)
+	}
+
+	marks := load(t, read(t, "testdata/good-fwmark.toml"), "lb1").Services
+	for i, six := range []bool{false, true} {
+		m := marks[i]
+		if m.FWMark != 7 || m.IPv6 != six || m.Protocol != "" || m.Address.IsValid() || m.RealServers[0].Address.Port() != 0 {
+			t.Errorf("%+v", m)
+		}
+	}
+	if k := marks[0].RealServers[0].Checks[0]; k.Address != addrPort("10.0.0.9:80") {
+		t.Errorf("checks %s", k.Address)
+	}
+	if marks[1].PersistenceBits != 64 {
+		t.Errorf("%d bits", marks[1].PersistenceBits)
+	}
+	all := load(t, read(t, "testdata/good-all-ports.toml"), "lb1").Services[0]
+	if all.Address != addrPort("10.0.0.88:0") || all.RealServers[0].Address != addrPort("10.0.0.9:0") {
+		t.Errorf("%s %s", all.Address, all.RealServers[0].Address)
+	}
+
+	for i, want := range []struct{ address, forward string }{{"127.0.0.1:80", "local"}, {"10.0.0.30:8080", "nat"}, {"10.0.0.30:0", "dr"}} {
+		s := load(t, read(t, "testdata/good-fallback.toml"), "lb1").Services[i]
+		if s.Fallback != addrPort(want.address) || s.FallbackForward != want.forward {
+			t.Errorf("%s by %s, want %v", s.Fallback, s.FallbackForward, want)
+		}
+	}
+}
+
+// TestEveryKindOfCheck: what arrives of the keys that only some types have.
+func TestEveryKindOfCheck(t *testing.T) {
+	everything(t)
+	server := addrPort("10.0.0.9:80")
+	at := func(port string) netip.AddrPort { return addrPort("10.0.0.9:" + port) }
+	tls := func(name string) TLS { return TLS{Verify: true, ServerName: name, MinVersion: "1.2"} }
+	want := []Check{
+		{Type: "syn", Address: server},
+		{Type: "tcp", Address: server, UseTLS: true, TLS: tls("a.example"), Steps: []Step{{Expect: "^220"}, {Send: "QUIT\r\n", ExpectText: "221"}}},
+		{Type: "http", Address: server, Method: "POST", Host: "10.0.0.9", Path: "/", Body: "x", Status: []StatusRange{{200, 299}}, ExpectNot: "bad",
+			Digest: "md5:d41d8cd98f00b204e9800998ecf8427e", FollowRedirects: 2, HTTP2: true, ProxyProtocol: "v2"},
+		{Type: "https", Address: netip.AddrPortFrom(netip.Addr{}, 8443), HostName: "web.example", Method: "GET", Host: "web.example:8443", Path: "/", Status: []StatusRange{{200, 299}},
+			UseTLS: true, TLS: TLS{ServerName: "web.example", CertFile: "/c.pem", KeyFile: "/k.pem", MinVersion: "1.3"}},
+		{Type: "ping", Address: at("0"), Count: 3},
+		{Type: "udp", Address: at("53"), Send: "\x00", RequireReply: true},
+		{Type: "dns", Address: at("53"), DNSName: "www.example.com", DNSRecord: "AAAA", DNSRcode: "NOERROR", DNSAnswer: "2001:db8::1", DNSTCP: true},
+		{Type: "dns", Address: at("53"), DNSName: "", DNSRecord: "NS", DNSRcode: "NOERROR"},
+		{Type: "smtp", Address: at("25"), Helo: "lb1.example", UseTLS: true, TLS: TLS{ServerName: "10.0.0.9", MinVersion: "1.2"}},
+		{Type: "exec", Address: server, Command: []string{"/bin/true", "-v"}, User: "nobody"},
+		{Type: "agent", Address: at("5666"), Port: 5666},
+		{Type: "agent", Address: netip.AddrPortFrom(netip.Addr{}, 5666), HostName: "agents.example", Port: 5666},
+		{Type: "grpc", Address: server, GRPCService: "shop", UseTLS: true, TLS: tls("10.0.0.9")},
+		{Type: "connect", Address: server, Through: true},
+	}
+	got := load(t, read(t, "testdata/good-checks.toml"), "lb1").Services[0].RealServers[0].Checks
+	for i := range want {
+		w := &want[i]
+		w.Interval, w.FastInterval, w.Timeout, w.Rise, w.Fall, w.Position = 2*time.Second, 2*time.Second, time.Second, 2, 3, got[i].Position
+	}
+	if d := cmp.Diff(want, got, same...); d != "" {
+		t.Error(d)
+	}
+}
