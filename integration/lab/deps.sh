@@ -4,7 +4,8 @@
 # with a test must not run on somebody's machine.
 set -eu
 
-base='nginx ipvsadm prometheus iproute2 kmod' # prometheus brings promtool
+# prometheus brings promtool; gcc and libc6-dev are for Go's race detector.
+base='nginx ipvsadm prometheus keepalived iproute2 kmod gcc libc6-dev'
 policy=/usr/sbin/policy-rc.d
 ours= # is the policy file ours?
 updated=
@@ -61,7 +62,7 @@ install() {
 	if [ -d /run/systemd/system ]; then
 		for p in "$@"; do
 			case $p in
-			nginx | ipvsadm | prometheus) as_root systemctl disable --now "$p.service" || : ;;
+			nginx | ipvsadm | prometheus | keepalived) as_root systemctl disable --now "$p.service" || : ;;
 			esac
 		done
 	fi
@@ -69,7 +70,7 @@ install() {
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
 	lacking=
-	for c in nginx ipvsadm promtool ip modprobe; do
+	for c in nginx ipvsadm promtool keepalived ip modprobe gcc; do
 		PATH=$PATH:/usr/sbin:/sbin command -v "$c" >/dev/null || lacking="$lacking $c"
 	done
 	usable_ip_vs || [ -x /usr/bin/linux.uml ] || lacking="$lacking a-kernel-with-ip_vs-and-root"
