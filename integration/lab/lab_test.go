@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,18 +131,28 @@ func TestDoStaysInTheNamespace(t *testing.T) {
 	if err := client.Do(func() error { runtime.Goexit(); return nil }); err == nil {
 		t.Error("Do hid that its function never returned")
 	}
-	// Threads that were lent are home again.
-	for range 50 {
-		done := make(chan bool)
+	// Threads that were lent are home again: all are asked at once, so that none is left out.
+	const threads = 50
+	var together sync.WaitGroup
+	together.Add(threads)
+	strays := make(chan error, threads)
+	for range threads {
 		go func() {
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
+			together.Done()
+			together.Wait()
 			here, err := netns.Get()
-			done <- err == nil && here.Equal(home)
+			if err == nil && !here.Equal(home) {
+				err = errors.New("a thread of this program is in a host's namespace")
+			}
 			here.Close()
+			strays <- err
 		}()
-		if !<-done {
-			t.Fatal("a thread of this program is in a host's namespace")
+	}
+	for range threads {
+		if err := <-strays; err != nil {
+			t.Error(err)
 		}
 	}
 }
