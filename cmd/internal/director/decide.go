@@ -1,6 +1,7 @@
 // Decide is where weights come from: a pure function from what is known
-// (configuration, health, what the kernel had) to what the kernel shall have,
-// with a reason for every weight. It never looks at a clock, reads or writes.
+// (configuration, health, what the kernel had, the decision before) to what the
+// kernel shall have, with a reason for every weight. It never looks at a clock,
+// reads or writes.
 //
 // PURE.
 
@@ -18,31 +19,24 @@ import (
 
 // Inputs is all that a decision depends on.
 type Inputs struct {
+	Now    time.Time
 	Config *config.Config
 	Health map[checker.ID]checker.Health
 	// Kernel is the table as it was last read: until a server's first verdict
 	// the weight that the kernel has counts.
 	Kernel ipvs.Table
-	// Up says for each service by name whether it had its quorum after the
-	// decision before this one; the hysteresis needs it.
-	Up map[string]bool
+	// Before is the decision before this one, nil at the start. The quorum's
+	// hysteresis, ramps, damping, the guard and the age of causes need it.
+	Before *Plan
 }
 
 // Plan is the outcome of a decision.
 type Plan struct {
 	Wanted   ipvs.Wanted
 	Services []ServicePlan // in the order of the file
-}
-
-// ServicePlan is what is decided for one virtual service.
-type ServicePlan struct {
-	Name string
-	Key  ipvs.ServiceKey
-	// Up: the weight alive reaches the quorum (plus the hysteresis on the way
-	// up).
-	Up          bool
-	WeightAlive int
-	Servers     []ServerPlan // in the order of the file
+	Guard    Guard
+	// Next is when time alone will change the decision; zero: never.
+	Next time.Time
 }
 
 // ServerPlan is what is decided for one real server of one service.
@@ -54,143 +48,183 @@ type ServerPlan struct {
 	Weight int
 	// Listed says whether the kernel's table is to hold the server at all. A
 	// failed server whose service says on_failure = "remove" is left out.
-	Listed  bool
+	Listed bool
+	// Verdict is the checks' own, whatever the guard or panic make of it.
 	Verdict checker.Verdict
+	Agent   Agent
 	Causes  []Cause // the configured weight first
+
+	ramp  ramp
+	flaps flaps
 }
 
-// Draining tells a server that takes no new connection because the file says
-// so, whatever its health.
-func (s ServerPlan) Draining() bool { return s.Configured == 0 }
-
-// Why is the cause that decides: the one with the lowest weight, the first of
-// equals.
-func (s ServerPlan) Why() Cause {
-	why := s.Causes[0]
-	for _, c := range s.Causes[1:] {
-		if c.Weight < why.Weight {
-			why = c
-		}
-	}
-	return why
-}
-
-// Cause is one reason for a weight, with the weight that it alone would give.
-type Cause struct {
-	Kind   CauseKind `json:"kind"`
-	Weight int       `json:"weight"`
-	Text   string    `json:"text"`
-	// Since is when the cause began to hold; zero where nobody recorded it.
-	Since time.Time `json:"since,omitzero"`
-}
-
-// CauseKind names a kind of cause.
-type CauseKind string
-
-const (
-	CauseConfigured CauseKind = "configured" // the weight in the file
-	CauseDrain      CauseKind = "drain"      // weight 0 in the file: a drain by hand
-	CauseVerdict    CauseKind = "verdict"    // the probes say down
-	CausePending    CauseKind = "pending"    // no verdict yet
-)
+// Draining tells a server that takes no new connection because a person or
+// the server itself says so, whatever its health.
+func (s ServerPlan) Draining() bool { return s.Configured == 0 || s.Agent.drains() }
 
 // Decide computes the wanted table and the reasons for it.
 func Decide(in Inputs) Plan {
 	c := in.Config
 	plan := Plan{Wanted: WantedSettings(c)}
+	d := decision{Inputs: in, services: map[string]*ServicePlan{}, servers: map[checker.ID]*ServerPlan{}}
+	if in.Before != nil {
+		d.remember(in.Before)
+		d.guard = in.Before.Guard
+	}
+	d.guard = d.guard.next(in.Now, c, in.Health)
 	for _, svc := range c.Services {
-		wanted, decided := decideService(in, svc)
+		wanted, decided := d.service(svc)
 		plan.Wanted.Table[wanted.Key] = wanted
 		dropUnlisted(&plan.Wanted, decided)
 		plan.Services = append(plan.Services, decided)
 	}
+	plan.Guard = d.guard
+	plan.Next = earliest(d.next, d.guard.deadline(in.Now))
 	return plan
 }
 
-func decideService(in Inputs, svc config.Service) (ipvs.Service, ServicePlan) {
-	wanted := WantedService(svc)
-	decided := ServicePlan{Name: svc.Name, Key: wanted.Key}
-	was := in.Kernel[wanted.Key].Destinations
-	for _, rs := range svc.RealServers {
-		id := ServerID(svc, rs)
-		kernel, known := was[rs.Address]
-		s := decideServer(rs, in.Health[id], kernel, known)
-		s.ID = id
-		s.Listed = listed(svc, s, known)
-		decided.Servers = append(decided.Servers, s)
-		if !s.Listed {
-			continue
-		}
-		decided.WeightAlive += s.Weight
-		dest := WantedDestination(rs)
-		dest.Weight = s.Weight
-		wanted.Destinations[rs.Address] = dest
-	}
-	need := svc.Quorum
-	if !in.Up[svc.Name] {
-		need += svc.Hysteresis
-	}
-	decided.Up = decided.WeightAlive >= need
-	return wanted, decided
+// decision is one run of Decide.
+type decision struct {
+	Inputs
+	guard    Guard
+	services map[string]*ServicePlan    // decided before, by name
+	servers  map[checker.ID]*ServerPlan // likewise
+	next     time.Time
 }
 
-// decideServer applies rule 8 of the house: every cause has a weight of its
-// own, and the lowest holds.
-func decideServer(rs config.RealServer, h checker.Health, kernel ipvs.Destination, known bool) ServerPlan {
-	s := ServerPlan{Address: rs.Address, Configured: rs.Weight, Verdict: h.Verdict}
-	add := func(kind CauseKind, weight int, since time.Time, format string, args ...any) {
-		s.Causes = append(s.Causes, Cause{Kind: kind, Weight: weight, Since: since, Text: fmt.Sprintf(format, args...)})
-	}
-	at := rs.WeightPosition
-	if rs.Weight == 0 {
-		add(CauseDrain, 0, time.Time{}, "weight 0 in the file, line %d: drained by hand", at.Line)
-	} else {
-		add(CauseConfigured, rs.Weight, time.Time{}, "weight %d in the file, line %d", rs.Weight, at.Line)
-	}
-	switch h.Verdict {
-	case checker.Down:
-		add(CauseVerdict, 0, h.Since, "%s", DescribeHealth(h))
-	case checker.Unknown:
-		// Rule 7 of the house: nothing is known of this server yet. One that
-		// the kernel balances to goes on as it is, a new one waits.
-		if known {
-			add(CausePending, min(kernel.Weight, rs.Weight), time.Time{}, "no verdict yet: the kernel's weight %d holds", kernel.Weight)
-		} else {
-			add(CausePending, 0, time.Time{}, "no verdict yet, and new to the kernel")
+func (d *decision) remember(p *Plan) {
+	for i := range p.Services {
+		svc := &p.Services[i]
+		d.services[svc.Name] = svc
+		for j := range svc.Servers {
+			d.servers[svc.Servers[j].ID] = &svc.Servers[j]
 		}
 	}
-	s.Weight = s.Why().Weight
+}
+
+// wakeAt remembers when time alone changes something.
+func (d *decision) wakeAt(t time.Time) { d.next = earliest(d.next, t) }
+
+// weighed is a real server on its way through a decision.
+type weighed struct {
+	rs     config.RealServer
+	health checker.Health
+	kernel ipvs.Destination
+	known  bool // the kernel has it
+	plan   ServerPlan
+	before *ServerPlan // nil for a server that is new to us
+
+	// believed is the verdict that counts after the guard, frozen that it is
+	// not the checks' own.
+	believed checker.Verdict
+	frozen   bool
+	damped   bool // up, and held down for failing too often
+	undamped bool // damped, but for the quorum
+	lifted   bool // counts as up in a panic, whatever is believed
+}
+
+// alive says that a server counts as up by itself.
+func (s *weighed) alive() bool { return s.believed == checker.Up && !s.damped }
+
+// weighed gathers what is known of a server, up to the verdict that counts.
+func (d *decision) weighed(svc config.Service, rs config.RealServer, kernel ipvs.Destination, known bool) *weighed {
+	id := ServerID(svc, rs)
+	h := d.Health[id]
+	s := &weighed{rs: rs, health: h, kernel: kernel, known: known, before: d.servers[id],
+		plan: ServerPlan{ID: id, Address: rs.Address, Configured: rs.Weight, Verdict: h.Verdict, Agent: agentOf(h)}}
+	s.believed, s.frozen = d.guard.verdict(id, h)
+	if s.before != nil {
+		s.plan.ramp, s.plan.flaps = s.before.ramp, s.before.flaps
+	}
+	if !svc.FlapDamping {
+		s.plan.flaps = flaps{}
+		return s
+	}
+	s.plan.flaps = s.plan.flaps.observe(s.believed, d.Now)
+	if s.damped = s.plan.flaps.held(d.Now); s.damped {
+		d.wakeAt(s.plan.flaps.until)
+	}
 	return s
 }
 
-// listed decides whether the kernel's table holds a server. With on_failure =
-// "remove" a server that failed, or of which nothing is known and that the
-// kernel does not have, is left out; a drain by hand stays in with weight 0.
-func listed(svc config.Service, s ServerPlan, known bool) bool {
-	if svc.OnFailure != "remove" {
-		return true
+// weigh applies rule 8 of the house: every cause has a weight of its own, and
+// the lowest holds.
+func (d *decision) weigh(svc config.Service, p *ServicePlan, s *weighed) {
+	add := func(kind CauseKind, weight int, since time.Time, format string, args ...any) {
+		c := Cause{Kind: kind, Weight: weight, Since: since, Text: fmt.Sprintf(format, args...)}
+		if since.IsZero() {
+			c.Since = s.since(c, d.Now)
+		}
+		s.plan.Causes = append(s.plan.Causes, c)
 	}
-	switch s.Verdict {
-	case checker.Down:
-		return false
-	case checker.Unknown:
-		return known
-	default:
-		return true
+	rs, h, line := s.rs, s.health, s.rs.WeightPosition.Line
+	if rs.Weight == 0 {
+		add(CauseDrain, 0, time.Time{}, "weight 0 in the file, line %d: drained by hand", line)
+	} else {
+		add(CauseConfigured, rs.Weight, time.Time{}, "weight %d in the file, line %d", rs.Weight, line)
 	}
+	if a := s.plan.Agent; a.lessThanAll() {
+		add(CauseAgent, a.weight(rs.Weight), time.Time{}, "the server says %s", a)
+	}
+	if percent := s.slowStart(d, svc); percent < 100 && !p.Panic {
+		add(CauseSlowStart, share(rs.Weight, percent), s.plan.ramp.since, "slow start %d %% of %v", percent, svc.SlowStart)
+	}
+	if s.frozen {
+		add(CauseGuard, rs.Weight, d.guard.Since, "%s: %s counts, not %s", d.guard.text(), s.believed, DescribeHealth(h))
+	}
+	switch {
+	case s.lifted:
+		add(CausePanic, rs.Weight, p.PanicSince, "panic: counts as up, though %s", s.trouble())
+	case s.believed == checker.Down:
+		add(CauseVerdict, 0, h.Since, "%s", DescribeHealth(h))
+	case s.believed == checker.Unknown:
+		// Rule 7 of the house: nothing is known of this server yet. One that
+		// the kernel balances to goes on as it is, a new one waits.
+		if s.known {
+			add(CausePending, min(s.kernel.Weight, rs.Weight), h.Since, "no verdict yet: the kernel's weight %d holds", s.kernel.Weight)
+		} else {
+			add(CausePending, 0, h.Since, "no verdict yet, and new to the kernel")
+		}
+	case s.damped:
+		add(CauseDamping, 0, h.Since, "%s", s.trouble())
+	case s.undamped:
+		add(CauseQuorum, rs.Weight, time.Time{}, "needed for the quorum, though it failed %d times lately", s.plan.flaps.falls)
+	}
+	s.plan.Weight = s.plan.Why().Weight
 }
 
-// DescribeHealth says in one short sentence why a verdict is what it is:
-// "http refused, 3 of 3 (connection refused)".
-func DescribeHealth(h checker.Health) string {
-	switch {
-	case h.Cause == "":
-		return "no probe has ended yet"
-	case h.Detail == "":
-		return h.Cause
-	default:
-		return h.Cause + " (" + h.Detail + ")"
+// trouble says why a server does not count as up by itself.
+func (s *weighed) trouble() string {
+	if s.damped {
+		f := s.plan.flaps
+		return fmt.Sprintf("it failed %d times lately: held down for %v after it came back", f.falls, f.hold())
 	}
+	return DescribeHealth(s.health)
+}
+
+// slowStart brings the ramp up to now and answers its share in percent.
+func (s *weighed) slowStart(d *decision, svc config.Service) int {
+	balanced := s.known && s.kernel.Weight > 0
+	carries := s.rs.Weight > 0 && !s.plan.Agent.drains() && (s.alive() || s.believed == checker.Unknown && balanced)
+	s.plan.ramp = s.plan.ramp.observe(carries, s.before == nil && balanced, svc.SlowStart, d.Now)
+	if !carries {
+		return 100
+	}
+	d.wakeAt(s.plan.ramp.next(svc.SlowStart, d.Now))
+	return s.plan.ramp.percent(svc.SlowStart, d.Now)
+}
+
+// since is when a cause began to hold: it is as old as the same one in the
+// decision before.
+func (s *weighed) since(c Cause, now time.Time) time.Time {
+	if s.before != nil {
+		for _, was := range s.before.Causes {
+			if was.Kind == c.Kind && was.Weight == c.Weight {
+				return was.Since
+			}
+		}
+	}
+	return now
 }
 
 // ServerID is the name under which the checker knows a real server of a

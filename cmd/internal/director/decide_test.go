@@ -38,7 +38,7 @@ func kernelWith(weight int) ipvs.Table {
 var id = checker.ID{Service: "web", RealServer: "10.0.1.1:80"}
 
 func verdict(v checker.Verdict) map[checker.ID]checker.Health {
-	return map[checker.ID]checker.Health{id: {Verdict: v, Cause: "http refused, 3 of 3"}}
+	return map[checker.ID]checker.Health{id: {Verdict: v, Weight: 100, Cause: "http refused, 3 of 3"}}
 }
 
 // TestWeights goes through every meeting of file, kernel and verdict (rules 7
@@ -147,7 +147,7 @@ func TestQuorum(t *testing.T) {
 		{false, 5, false}, {false, 6, true}, {false, 0, false},
 	} {
 		config.Services[0].RealServers[0].Weight = c.alive
-		plan := Decide(Inputs{Config: config, Health: verdict(checker.Up), Up: map[string]bool{"web": c.was}})
+		plan := Decide(Inputs{Config: config, Health: verdict(checker.Up), Before: &Plan{Services: []ServicePlan{{Name: "web", Up: c.was}}}})
 		if got := plan.Services[0]; got.Up != c.want || got.WeightAlive != c.alive {
 			t.Errorf("was %v, %d alive: up %v with %d alive, want %v", c.was, c.alive, got.Up, got.WeightAlive, c.want)
 		}
@@ -188,7 +188,7 @@ func BenchmarkDecide(b *testing.B) {
 		for j := range 100 {
 			rs := config.RealServer{Address: server(j), Weight: 1, Forward: "dr"}
 			svc.RealServers = append(svc.RealServers, rs)
-			health[ServerID(svc, rs)] = checker.Health{Verdict: checker.Up}
+			health[ServerID(svc, rs)] = checker.Health{Verdict: checker.Up, Weight: 100}
 		}
 		c.Services = append(c.Services, svc)
 	}

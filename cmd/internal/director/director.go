@@ -119,6 +119,9 @@ func (d *Director) Run(ctx context.Context) error {
 	d.elections.start(ctx)
 	defer d.elections.wait()
 	d.Wake()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	d.sleep(timer)
 	for {
 		select {
 		case <-ctx.Done():
@@ -127,14 +130,28 @@ func (d *Director) Run(ctx context.Context) error {
 			req.answer <- d.apply(ctx, req.next)
 		case <-d.pings:
 			continue
+		case <-timer.C: // a moment that the last decision named
 		case <-d.wake:
 			if !pause(ctx, gather) {
 				return nil
 			}
 		}
 		d.decide()
+		d.sleep(timer)
 	}
 }
+
+// sleep sets the timer to the moment at which time alone changes the decision.
+func (d *Director) sleep(timer *time.Timer) {
+	timer.Stop()
+	if p := d.plan.Load(); p != nil && !p.Next.IsZero() {
+		timer.Reset(max(time.Until(p.Next), shortest))
+	}
+}
+
+// shortest bounds how often the loop decides because of time: whatever a core
+// answers, the loop does not spin.
+const shortest = time.Millisecond
 
 // Reload reads the file again and makes it the running configuration, or
 // leaves everything as it is and answers why. It waits until the kernel's
@@ -280,78 +297,21 @@ func (d *Director) decide() {
 	}
 	c := d.config.Load()
 	if !d.targeted {
-		if err := d.parts.Checker.Set(d.checks.targets(c, kernel.Table)); err != nil {
+		targets := append(d.checks.targets(c, kernel.Table), witnessTargets(c.Guard)...)
+		if err := d.parts.Checker.Set(targets); err != nil {
 			d.parts.Log.Error("the checks were refused", "reason", err)
 			return
 		}
 		d.targeted = true
 	}
 	old := d.plan.Load()
-	plan := Decide(Inputs{Config: c, Health: d.parts.Checker.Health(), Kernel: kernel.Table, Up: quorums(old)})
+	plan := Decide(Inputs{Now: time.Now(), Config: c, Health: d.parts.Checker.Health(), Kernel: kernel.Table, Before: old})
 	d.plan.Store(&plan)
 	if d.applied == 0 || !reflect.DeepEqual(d.wanted, plan.Wanted) {
 		d.applied = d.parts.Table.Want(plan.Wanted)
 		d.wanted = plan.Wanted
 	}
 	d.record(old, &plan)
-}
-
-// record tells the history what a decision changed.
-func (d *Director) record(old, plan *Plan) {
-	now := time.Now()
-	was := map[checker.ID]ServerPlan{}
-	up := quorums(old)
-	if old != nil {
-		for _, svc := range old.Services {
-			for _, s := range svc.Servers {
-				was[s.ID] = s
-			}
-		}
-	}
-	for _, svc := range plan.Services {
-		for _, s := range svc.Servers {
-			before, known := was[s.ID]
-			if known && before.Weight == s.Weight && before.Listed == s.Listed {
-				continue
-			}
-			e := event.Event{At: now, Kind: event.KindWeight, Service: s.ID.Service, RealServer: s.ID.RealServer, To: weightText(s), Reason: s.Why().Text}
-			if known {
-				e.From = weightText(before)
-			}
-			d.parts.Events.Record(e)
-		}
-		if before, known := up[svc.Name]; !known || before != svc.Up {
-			e := event.Event{At: now, Kind: event.KindQuorum, Service: svc.Name, To: quorumText(svc.Up), Reason: fmt.Sprintf("weight alive %d", svc.WeightAlive)}
-			if known {
-				e.From = quorumText(before)
-			}
-			d.parts.Events.Record(e)
-		}
-	}
-}
-
-func weightText(s ServerPlan) string {
-	if !s.Listed {
-		return "removed"
-	}
-	return fmt.Sprint(s.Weight)
-}
-
-func quorumText(up bool) string {
-	if up {
-		return "up"
-	}
-	return "down"
-}
-
-func quorums(p *Plan) map[string]bool {
-	up := map[string]bool{}
-	if p != nil {
-		for _, svc := range p.Services {
-			up[svc.Name] = svc.Up
-		}
-	}
-	return up
 }
 
 // pause waits, and tells whether the context lives on.

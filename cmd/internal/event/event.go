@@ -34,7 +34,11 @@ const (
 	KindHealth Kind = "health" // a real server's verdict changed
 	KindWeight Kind = "weight" // a real server's effective weight changed
 	KindQuorum Kind = "quorum" // a service lost or regained its quorum
-	KindIPVS   Kind = "ipvs"   // the kernel's table: drift, foreign entries, errors
+	KindGuard  Kind = "guard"  // the guard against mass failure froze the verdicts, or stopped
+	KindPanic  Kind = "panic"  // a service heeds no health any more, or does again
+	// KindFallback: a service's fallback took over, or gave back.
+	KindFallback Kind = "fallback"
+	KindIPVS     Kind = "ipvs" // the kernel's table: drift, foreign entries, errors
 )
 
 // capacity bounds the memory: at about 300 bytes an event this is 300 KiB.
@@ -83,7 +87,8 @@ func (r *Recorder) Recent() []Event {
 // warning what takes away from the spare.
 func (e Event) level() slog.Level {
 	switch {
-	case e.Kind == KindReload && e.To == "refused", e.Kind == KindQuorum && e.To == "down" && e.From != "":
+	case e.Kind == KindReload && e.To == "refused", e.Kind == KindQuorum && e.To == "down" && e.From != "",
+		e.Kind == KindPanic && e.To == "on", e.Kind == KindFallback && e.To == "on", e.Kind == KindGuard && e.To == "frozen":
 		return slog.LevelError
 	case e.Kind == KindHealth && e.To == "down":
 		return slog.LevelWarn

@@ -1,0 +1,109 @@
+// The reasons for a weight, each with the weight that it alone would give, and
+// their words for people. Which of them hold is decided elsewhere.
+//
+// PURE.
+
+package director
+
+import (
+	"fmt"
+	"time"
+
+	"lvsd/checker"
+)
+
+// Cause is one reason for a weight, with the weight that it alone would give.
+type Cause struct {
+	Kind   CauseKind `json:"kind"`
+	Weight int       `json:"weight"`
+	Text   string    `json:"text"`
+	// Since is when the cause began to hold at that weight.
+	Since time.Time `json:"since,omitzero"`
+}
+
+// CauseKind names a kind of cause.
+type CauseKind string
+
+// The causes, in the order in which they are shown.
+const (
+	CauseConfigured CauseKind = "configured" // the weight in the file
+	CauseDrain      CauseKind = "drain"      // weight 0 in the file: a drain by hand
+	CauseAgent      CauseKind = "agent"      // the server's agent or a program says less than all
+	CauseSlowStart  CauseKind = "slow_start" // the server came back a short time ago
+	CauseVerdict    CauseKind = "verdict"    // the probes say down
+	CausePending    CauseKind = "pending"    // no verdict yet
+	CauseDamping    CauseKind = "damping"    // up, but it failed too often lately
+	CauseFallback   CauseKind = "fallback"   // the quorum is lost, and the fallback serves
+
+	// These lower nothing: they say why a verdict is not heeded.
+	CauseGuard  CauseKind = "guard"
+	CausePanic  CauseKind = "panic"
+	CauseQuorum CauseKind = "quorum" // damping gives way to it
+)
+
+func (c Cause) lifts() bool {
+	return c.Kind == CauseGuard || c.Kind == CausePanic || c.Kind == CauseQuorum
+}
+
+// Why is the cause that decides: the one with the lowest weight, the first of
+// equals. What lifts a verdict says more than the weight in the file.
+func (s ServerPlan) Why() Cause {
+	why := s.Causes[0]
+	for _, c := range s.Causes[1:] {
+		if c.Weight < why.Weight || c.Weight == why.Weight && c.lifts() && why.Kind == CauseConfigured {
+			why = c
+		}
+	}
+	return why
+}
+
+// Agent is what a server says of itself, by an agent or a program.
+type Agent struct {
+	Weight       int // percent of the configured weight
+	Maint, Drain bool
+}
+
+// agentOf is what a server's checks heard it say. Of a server without a
+// verdict nothing was heard.
+func agentOf(h checker.Health) Agent {
+	if h.Verdict == checker.Unknown {
+		return Agent{Weight: 100}
+	}
+	return Agent{Weight: min(max(h.Weight, 0), 100), Maint: h.Maint, Drain: h.Drain}
+}
+
+func (a Agent) drains() bool { return a.Maint || a.Drain || a.Weight == 0 }
+
+// lessThanAll says that the agent takes weight away.
+func (a Agent) lessThanAll() bool { return a.Weight < 100 || a.drains() }
+
+func (a Agent) weight(configured int) int {
+	if a.drains() {
+		return 0
+	}
+	return share(configured, a.Weight)
+}
+
+// String is "maint", "drain" or "75 %".
+func (a Agent) String() string {
+	switch {
+	case a.Maint:
+		return "maint"
+	case a.Drain:
+		return "drain"
+	}
+	return fmt.Sprintf("%d %%", a.Weight)
+}
+
+// DescribeHealth says in one short sentence why a verdict is what it is:
+// "http refused, 3 of 3 (connection refused)".
+func DescribeHealth(h checker.Health) string {
+	switch {
+	case h.Cause == "":
+		return "no probe has ended yet"
+	case h.Detail == "":
+		return h.Cause
+	default:
+		return h.Cause + " (" + h.Detail + ")"
+	}
+}

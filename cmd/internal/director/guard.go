@@ -1,0 +1,428 @@
+// The guard against mass failure: when most servers fail at once, and in a way
+// that speaks of the path to them, the witnesses are asked before it is
+// believed. While none of them answers the verdicts stay what they were. The
+// guard reads results and a moment; it never pings.
+//
+// PURE.
+
+package director
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"lvsd/checker"
+	"lvsd/config"
+)
+
+const (
+	// A witness is pinged every witnessInterval and has witnessTimeout to
+	// answer, so that a ping that was sent after a question is judged within
+	// guardPatience: so long the transitions of a mass failure are held.
+	witnessInterval = 500 * time.Millisecond
+	witnessTimeout  = 500 * time.Millisecond
+	guardPatience   = witnessInterval + witnessTimeout
+	// guardLook is how soon the pings are looked at again while a question is
+	// open: one that changes no verdict wakes nobody.
+	guardLook = 50 * time.Millisecond
+)
+
+// GuardState is what the guard does.
+type GuardState string
+
+const (
+	GuardOff      GuardState = ""         // not configured
+	GuardWatching GuardState = "watching" // the checks' verdicts count
+	GuardAsking   GuardState = "asking"   // a mass failure: the witnesses are asked
+	GuardFrozen   GuardState = "frozen"   // nobody answers: the verdicts before count
+	// GuardThawing: it is over, and each server keeps its verdict of before
+	// until its checks had the time to find out anew.
+	GuardThawing GuardState = "thawing"
+)
+
+// Guard is the guard after a decision. The zero value is one that is off.
+type Guard struct {
+	State GuardState
+	Since time.Time // of State
+	// Failing of Servers were failing when the witnesses were last asked.
+	Failing, Servers int
+	// Why is what brought the guard into its state, for people.
+	Why string
+
+	// asked: pings that were started earlier are no answer.
+	asked time.Time
+	seen  map[checker.ID]sighting
+	held  map[checker.ID]hold
+}
+
+// Active says that the verdicts are frozen.
+func (g Guard) Active() bool { return g.State == GuardFrozen }
+
+// sighting is a server's verdict and the one before it.
+type sighting struct {
+	verdict, before checker.Verdict
+	at              time.Time
+}
+
+// hold is the verdict that counts for a server in place of its own.
+type hold struct {
+	verdict checker.Verdict
+	until   time.Time // while thawing: then its own counts
+}
+
+// WitnessID is the name under which the checker knows a witness.
+func WitnessID(a netip.Addr) checker.ID { return checker.ID{RealServer: "witness " + a.String()} }
+
+// witnessTargets are the pings of the witnesses.
+func witnessTargets(g *config.Guard) []checker.Target {
+	if g == nil {
+		return nil
+	}
+	var out []checker.Target
+	for _, a := range g.Witnesses {
+		out = append(out, checker.Target{ID: WitnessID(a), Checks: []checker.Check{{
+			Type: checker.TypePing, Address: netip.AddrPortFrom(a, 0), Interval: witnessInterval, Timeout: witnessTimeout, Rise: 1, Fall: 1,
+		}}})
+	}
+	return out
+}
+
+// next is the guard after one more look.
+func (g Guard) next(now time.Time, c *config.Config, health map[checker.ID]checker.Health) Guard {
+	if c.Guard == nil {
+		return Guard{}
+	}
+	if g.State == GuardOff {
+		g = Guard{State: GuardWatching, Since: now}
+	}
+	g.seen = look(g.seen, now, c, health)
+	switch g.State {
+	case GuardWatching, GuardAsking:
+		return g.watch(now, c, health)
+	case GuardFrozen:
+		return g.freeze(now, c, health)
+	default:
+		return g.thaw(now, c, health)
+	}
+}
+
+// look takes each server's verdict down. A server whose checks probe nothing
+// knows nothing of a path.
+func look(was map[checker.ID]sighting, now time.Time, c *config.Config, health map[checker.ID]checker.Health) map[checker.ID]sighting {
+	seen := make(map[checker.ID]sighting, len(was))
+	for _, svc := range c.Services {
+		for _, rs := range svc.RealServers {
+			id := ServerID(svc, rs)
+			h := health[id]
+			if !probes(h) {
+				continue
+			}
+			s, ok := was[id]
+			switch {
+			case !ok:
+				s = sighting{verdict: h.Verdict, before: h.Verdict, at: now}
+			case s.verdict != h.Verdict:
+				s = sighting{verdict: h.Verdict, before: s.verdict, at: now}
+			}
+			seen[id] = s
+		}
+	}
+	return seen
+}
+
+// watch compares how many servers fail with the share, and asks the witnesses
+// when it is reached.
+func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]checker.Health) Guard {
+	from := now.Add(-window(c))
+	if g.State == GuardAsking {
+		from = g.Since.Add(-window(c))
+	}
+	var failing, servers int
+	var fresh bool
+	var newest time.Time
+	for id, s := range g.seen {
+		h := health[id]
+		down := s.verdict == checker.Down
+		if down && !s.fresh(from) {
+			continue // was down already
+		}
+		servers++
+		at, ofPath := pathFailure(h)
+		if !ofPath {
+			continue
+		}
+		failing++
+		if down {
+			fresh = true
+			if at.After(newest) {
+				newest = at
+			}
+		}
+	}
+	if !fresh || failing*100 < c.Guard.Share*servers {
+		return g.become(GuardWatching, now, "")
+	}
+	if g.State == GuardWatching {
+		g = g.become(GuardAsking, now, "").hold(from)
+		g.asked = newest
+	}
+	g.Failing, g.Servers = failing, servers
+	what := fmt.Sprintf("%d of %d servers fail at once", failing, servers)
+	answer, by := g.answers(c.Guard.Witnesses, health)
+	switch {
+	case answer == witnessAnswers:
+		// The path is there: what failed did fail, and is asked about no more.
+		for id, s := range g.seen {
+			s.before = s.verdict
+			g.seen[id] = s
+		}
+		return g.become(GuardWatching, now, fmt.Sprintf("%s, and witness %s answers", what, by))
+	case answer == witnessesSilent || now.Sub(g.Since) >= guardPatience:
+		return g.become(GuardFrozen, now, what+", and no witness answers")
+	}
+	return g
+}
+
+// freeze waits for a witness. A server that answers again is as good as one:
+// it ends, too, when the share is no longer reached.
+func (g Guard) freeze(now time.Time, c *config.Config, health map[checker.ID]checker.Health) Guard {
+	answer, by := g.answers(c.Guard.Witnesses, health)
+	why := "witness " + by + " answers"
+	if answer != witnessAnswers {
+		var failing, servers int
+		for id, h := range g.held {
+			if h.verdict == checker.Down {
+				continue
+			}
+			servers++
+			_, ofPath := pathFailure(health[id])
+			if ofPath || health[id].Verdict == checker.Down {
+				failing++
+			}
+		}
+		if failing*100 >= c.Guard.Share*servers && failing > 0 {
+			return g
+		}
+		why = fmt.Sprintf("%d of %d servers answer", servers-failing, servers)
+	}
+	settles := map[checker.ID]time.Duration{}
+	for _, svc := range c.Services {
+		for _, rs := range svc.RealServers {
+			settles[ServerID(svc, rs)] = settling(rs)
+		}
+	}
+	held := make(map[checker.ID]hold, len(g.held))
+	for id, h := range g.held {
+		h.until = now.Add(settles[id])
+		held[id] = h
+	}
+	g.held = held
+	g.asked = now
+	g = g.become(GuardThawing, now, why)
+	return g.thaw(now, c, health)
+}
+
+// thaw lets each server go when its checks have found out anew, and freezes
+// again when the witnesses fall silent before that.
+func (g Guard) thaw(now time.Time, c *config.Config, health map[checker.ID]checker.Health) Guard {
+	held := make(map[checker.ID]hold, len(g.held))
+	for id, h := range g.held {
+		if h.verdict != checker.Down && health[id].Verdict == checker.Down && now.Before(h.until) {
+			held[id] = h
+		}
+	}
+	g.held = held
+	if len(held) == 0 {
+		return g.become(GuardWatching, now, "")
+	}
+	if answer, _ := g.answers(c.Guard.Witnesses, health); answer == witnessesSilent {
+		return g.become(GuardFrozen, now, "the witnesses are silent again").hold(now.Add(-window(c)))
+	}
+	return g
+}
+
+// hold takes down the verdicts before the mass failure, of those servers of
+// which it has none yet: for what failed since from, the one before that.
+func (g Guard) hold(from time.Time) Guard {
+	held := make(map[checker.ID]hold, len(g.seen))
+	for id, s := range g.seen {
+		v := s.verdict
+		if v == checker.Down && s.fresh(from) {
+			v = s.before
+		}
+		held[id] = hold{verdict: v}
+		if before, ok := g.held[id]; ok {
+			held[id] = hold{verdict: before.verdict}
+		}
+	}
+	g.held = held
+	return g
+}
+
+func (g Guard) become(s GuardState, now time.Time, why string) Guard {
+	if g.State == s {
+		return g
+	}
+	g.State, g.Since, g.Why = s, now, why
+	if s == GuardWatching {
+		g.held = nil
+	}
+	return g
+}
+
+// verdict is what counts for a server: its own verdict, or the one that is
+// held in its place.
+func (g Guard) verdict(id checker.ID, h checker.Health) (v checker.Verdict, held bool) {
+	before, ok := g.held[id]
+	if !ok || before.verdict == h.Verdict {
+		return h.Verdict, false
+	}
+	if g.State == GuardAsking {
+		// Not known to be the path yet: only failures that may be are held.
+		if _, ofPath := pathFailure(h); h.Verdict != checker.Down || !ofPath {
+			return h.Verdict, false
+		}
+	}
+	return before.verdict, true
+}
+
+// text names the guard's state in a cause.
+func (g Guard) text() string {
+	switch g.State {
+	case GuardAsking:
+		return "guard asks the witnesses"
+	case GuardThawing:
+		return "guard ended, the checks look anew"
+	default:
+		return "guard froze the verdicts"
+	}
+}
+
+// deadline is when time alone may change the guard; zero: never.
+func (g Guard) deadline(now time.Time) time.Time {
+	var at time.Time
+	switch g.State {
+	case GuardAsking:
+		at = earliest(now.Add(guardLook), g.Since.Add(guardPatience))
+	case GuardFrozen:
+		at = now.Add(guardPatience) // a ping that changes no verdict wakes nobody
+	case GuardThawing:
+		for _, h := range g.held {
+			at = earliest(at, h.until)
+		}
+	}
+	return at
+}
+
+// answer is what the witnesses say together.
+type answer int
+
+const (
+	noAnswerYet answer = iota
+	witnessAnswers
+	witnessesSilent // each of them was asked, and none answered
+)
+
+// answers looks at the newest ping of each witness that was started since the
+// question; by is one that answered.
+func (g Guard) answers(witnesses []netip.Addr, health map[checker.ID]checker.Health) (a answer, by string) {
+	a = witnessesSilent
+	for _, w := range witnesses {
+		last, ok := lastPing(health[WitnessID(w)])
+		switch {
+		case !ok || last.At.Before(g.asked):
+			a = noAnswerYet
+		case last.Reason == checker.OK:
+			return witnessAnswers, w.String()
+		}
+	}
+	return a, ""
+}
+
+// WitnessAnswers says whether the newest ping of a witness was answered, and
+// whether there was one.
+func WitnessAnswers(h checker.Health) (answers, asked bool) {
+	last, ok := lastPing(h)
+	return last.Reason == checker.OK, ok
+}
+
+func lastPing(h checker.Health) (last checker.Result, ok bool) {
+	for _, c := range h.Checks {
+		if !c.Last.At.IsZero() {
+			last, ok = c.Last, true
+		}
+	}
+	return last, ok
+}
+
+// fresh says that the server went down since that moment.
+func (s sighting) fresh(from time.Time) bool {
+	return s.verdict == checker.Down && s.before != checker.Down && !s.at.Before(from)
+}
+
+// ofPath are the reasons that a broken path gives. A server that refuses,
+// resets, or answers anything at all was reached.
+var ofPath = map[checker.Reason]bool{checker.Timeout: true, checker.Unreachable: true, checker.Local: true, checker.DNS: true}
+
+// pathFailure says whether a server is failing for a reason of the path: it is
+// down, or a failure counts against it. At is when the newest such probe was
+// started.
+func pathFailure(h checker.Health) (at time.Time, ok bool) {
+	failing := false
+	for _, c := range h.Checks {
+		if c.Last.Reason == checker.OK || c.Last.At.IsZero() || c.Verdict != checker.Down && c.InARow == 0 {
+			continue
+		}
+		if !ofPath[c.Last.Reason] {
+			return time.Time{}, false
+		}
+		failing = true
+		if c.Last.At.After(at) {
+			at = c.Last.At
+		}
+	}
+	return at, failing
+}
+
+// probes says whether a server's checks look at the network.
+func probes(h checker.Health) bool {
+	for _, c := range h.Checks {
+		if c.Type != checker.TypeOn && c.Type != checker.TypeOff {
+			return true
+		}
+	}
+	return false
+}
+
+// window is how far apart the failures of one broken path can be noticed: one
+// round of the slowest check.
+func window(c *config.Config) time.Duration {
+	var longest time.Duration
+	for _, svc := range c.Services {
+		for _, rs := range svc.RealServers {
+			for _, check := range rs.Checks {
+				longest = max(longest, check.Interval+check.Timeout)
+			}
+		}
+	}
+	return longest
+}
+
+// settling is how long a server's checks need to find out anew.
+func settling(rs config.RealServer) time.Duration {
+	var longest time.Duration
+	for _, check := range rs.Checks {
+		rounds := time.Duration(max(check.Rise, check.Fall) + 1)
+		longest = max(longest, rounds*check.Interval+check.Timeout)
+	}
+	return longest
+}
+
+// earliest is the earlier of two moments, of which either may be never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

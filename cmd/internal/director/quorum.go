@@ -1,0 +1,184 @@
+// What is decided for a virtual service as a whole: whether it has its quorum,
+// whether so few servers are healthy that health is no longer heeded, and who
+// serves when too few can.
+//
+// PURE.
+
+package director
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"lvsd/checker"
+	"lvsd/config"
+	"lvsd/ipvs"
+)
+
+// ServicePlan is what is decided for one virtual service.
+type ServicePlan struct {
+	Name string
+	Key  ipvs.ServiceKey
+	// Up: the weight alive reaches the quorum (plus the hysteresis on the way
+	// up).
+	Up bool
+	// WeightAlive is the sum of the weights without slow start: a server that
+	// ramps up is alive with all it has.
+	WeightAlive int
+	// Panic: so few servers are healthy that all count as up.
+	Panic      bool
+	PanicSince time.Time
+	// Healthy of Counted servers are; one that is drained does not count.
+	Healthy, Counted int
+	Fallback         FallbackPlan
+	Servers          []ServerPlan // in the order of the file
+}
+
+// FallbackPlan is the server that takes over while the quorum is lost.
+type FallbackPlan struct {
+	Address netip.AddrPort // zero: none
+	Active  bool
+	Since   time.Time // when it took over
+}
+
+// service decides for one virtual service.
+func (d *decision) service(svc config.Service) (ipvs.Service, ServicePlan) {
+	wanted := WantedService(svc)
+	decided := ServicePlan{Name: svc.Name, Key: wanted.Key, Fallback: FallbackPlan{Address: svc.Fallback}}
+	was := d.Kernel[wanted.Key].Destinations
+	servers := make([]*weighed, len(svc.RealServers))
+	for i, rs := range svc.RealServers {
+		kernel, known := was[rs.Address]
+		servers[i] = d.weighed(svc, rs, kernel, known)
+	}
+	undamp(svc, servers)
+	before := d.services[svc.Name]
+	decided.panics(svc, servers, before, d.Now)
+	for _, s := range servers {
+		d.weigh(svc, &decided, s)
+		if s.plan.Listed = listed(svc, s); s.plan.Listed {
+			decided.WeightAlive += s.plan.aliveWeight()
+		}
+	}
+	need := svc.Quorum
+	if before == nil || !before.Up {
+		need += svc.Hysteresis
+	}
+	decided.Up = decided.WeightAlive >= need
+	decided.fallBack(before, servers, d.Now)
+	decided.Servers = make([]ServerPlan, 0, len(servers))
+	for _, s := range servers {
+		decided.Servers = append(decided.Servers, s.plan)
+		if s.plan.Listed {
+			dest := WantedDestination(s.rs)
+			dest.Weight = s.plan.Weight
+			wanted.Destinations[s.rs.Address] = dest
+		}
+	}
+	if decided.Fallback.Active {
+		dest := wantedFallback(svc)
+		wanted.Destinations[dest.Address] = dest
+	}
+	return wanted, decided
+}
+
+// undamp lets servers go that are held down for failing too often while the
+// service has no quorum without them: a caution must not end a service.
+func undamp(svc config.Service, servers []*weighed) {
+	without := 0
+	for _, s := range servers {
+		if s.alive() {
+			without += s.plan.Agent.weight(s.rs.Weight)
+		}
+	}
+	if without >= svc.Quorum {
+		return
+	}
+	for _, s := range servers {
+		if s.damped {
+			s.damped, s.undamped = false, true
+		}
+	}
+}
+
+// panics counts the healthy servers of those that nobody drained. A server
+// without a verdict is not unhealthy: a start is no panic. There is no
+// hysteresis of its own: rise and fall of the checks are one already.
+func (p *ServicePlan) panics(svc config.Service, servers []*weighed, before *ServicePlan, now time.Time) {
+	for _, s := range servers {
+		if s.rs.Weight == 0 || s.plan.Agent.drains() {
+			continue
+		}
+		p.Counted++
+		if s.alive() || s.believed == checker.Unknown {
+			p.Healthy++
+		}
+	}
+	if p.Panic = p.Healthy*100 < svc.PanicThreshold*p.Counted; !p.Panic {
+		return
+	}
+	p.PanicSince = now
+	if before != nil && before.Panic {
+		p.PanicSince = before.PanicSince
+	}
+	for _, s := range servers {
+		s.lifted = !s.alive() && s.believed != checker.Unknown
+	}
+}
+
+// fallBack puts the fallback in the place of what is left of the servers while
+// the quorum is lost.
+func (p *ServicePlan) fallBack(before *ServicePlan, servers []*weighed, now time.Time) {
+	if p.Up || !p.Fallback.Address.IsValid() {
+		return
+	}
+	p.Fallback.Active, p.Fallback.Since = true, now
+	if before != nil && before.Fallback.Active {
+		p.Fallback.Since = before.Fallback.Since
+	}
+	for _, s := range servers {
+		if s.plan.Weight > 0 {
+			s.plan.Causes = append(s.plan.Causes, Cause{Kind: CauseFallback, Since: p.Fallback.Since,
+				Text: fmt.Sprintf("the quorum is lost with weight %d alive: the fallback %s serves", p.WeightAlive, p.Fallback.Address)})
+			s.plan.Weight = 0
+		}
+	}
+}
+
+// aliveWeight is the effective weight, but for slow start.
+func (s ServerPlan) aliveWeight() int {
+	lowest := s.Configured
+	for _, c := range s.Causes {
+		if c.Kind != CauseSlowStart {
+			lowest = min(lowest, c.Weight)
+		}
+	}
+	return lowest
+}
+
+// listed decides whether the kernel's table holds a server. With on_failure =
+// "remove" a server that failed, or of which nothing is known and that the
+// kernel does not have, is left out; a drain by hand stays in with weight 0.
+func listed(svc config.Service, s *weighed) bool {
+	switch {
+	case svc.OnFailure != "remove" || s.lifted:
+		return true
+	case s.believed == checker.Unknown:
+		return s.known
+	default:
+		return s.alive()
+	}
+}
+
+// fallbackWeight is enough: the fallback is alone in having one.
+const fallbackWeight = 1
+
+// wantedFallback is the kernel's form of a service's fallback.
+func wantedFallback(svc config.Service) ipvs.Destination {
+	rs := config.RealServer{Address: svc.Fallback, Weight: fallbackWeight, Forward: svc.FallbackForward}
+	if rs.Forward == "tun" {
+		rs.Tunnel = svc.Tunnel
+	}
+	return WantedDestination(rs)
+}
