@@ -35,6 +35,9 @@ func checkModel(t *testing.T, k ipvs.Kernel, steps int) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	seen := map[string]int{}
 	for i := range steps {
+		if r.IntN(30) == 0 {
+			syncStep(t, r, k, fake)
+		}
 		op := randomOp(r)
 		got, want := errno(t, k.Apply(op)), errno(t, fake.Apply(op))
 		seen[fmt.Sprintf("%s %v", op.Kind, got)]++
@@ -57,6 +60,36 @@ func checkModel(t *testing.T, k ipvs.Kernel, steps int) {
 		t.Logf("%4d × %s", seen[what], what)
 	}
 	ipvsadm(t, "-C")
+	for role := range ipvs.SyncRole(2) {
+		_ = k.StopDaemon(role + 1)
+	}
+}
+
+// syncStep does the same to the synchronisation of both.
+func syncStep(t *testing.T, r *rand.Rand, k ipvs.Kernel, fake *ipvs.Fake) {
+	t.Helper()
+	role := ipvs.SyncRole(1 + r.IntN(2))
+	c := ipvs.SyncConfig{Interface: "lo", ID: uint8(1 + r.IntN(255)), TTL: uint8(r.IntN(3)), Port: uint16(r.IntN(2)) * 9000, MaxLen: r.IntN(3) * 700}
+	switch r.IntN(6) {
+	case 0:
+		c.Interface = "nosuch"
+	case 1:
+		c.Group = netip.MustParseAddr("224.0.0.90")
+	case 2:
+		c.Group = netip.MustParseAddr("10.0.0.1") // no group
+	}
+	do := func(k ipvs.Kernel) error { return k.StartDaemon(role, c) }
+	if r.IntN(2) == 0 {
+		do = func(k ipvs.Kernel) error { return k.StopDaemon(role) }
+	}
+	if got, want := errno(t, do(k)), errno(t, do(fake)); got != want {
+		t.Fatalf("%s %+v: the kernel says %q, the fake %q", role, c, got, want)
+	}
+	got, err := k.Daemons()
+	want, _ := fake.Daemons()
+	if err != nil || got != want {
+		t.Fatalf("%s %+v: the kernel has %+v (%v), the fake %+v", role, c, got, err, want)
+	}
 }
 
 func errno(t *testing.T, err error) syscall.Errno {
@@ -73,11 +106,20 @@ func randomOp(r *rand.Rand) ipvs.Op {
 	pick := func(s ...string) string { return s[r.IntN(len(s))] }
 	rare := func() bool { return r.IntN(12) == 0 }
 	s := kernelService(ipvs.Protocol(6), pick("10.0.0.88:80", "10.0.0.89:0", "[2001:db8::88]:80"), pick("wlc", "rr", "sh", "mh"))
+	switch r.IntN(5) {
+	case 0:
+		s.Key = ipvs.ServiceKey{Mark: 7}
+	case 1:
+		s.Key = ipvs.ServiceKey{Mark: 7, IPv6: true}
+	}
 	if s.Flags = ipvs.SchedulerFlags(r.IntN(4)) * ipvs.Sched1; rare() {
 		s.Flags |= ipvs.OnePacket
 	}
 	if s.Persistence = uint32(r.IntN(2)) * 300; r.IntN(3) == 0 {
 		s.PersistenceBits = 1 + r.IntN(32)
+	}
+	if r.IntN(4) == 0 {
+		s.Engine = "sip"
 	}
 	if rare() {
 		s.Scheduler = "nosuch"

@@ -26,13 +26,19 @@ type batch struct {
 	// noService are services that are not there, short those in which capacity
 	// could not be added.
 	noService, short map[ServiceKey]bool
-	held, written    bool
+	// fought are services that are missing and not to be made again yet.
+	fought        map[ServiceKey]bool
+	held, written bool
+	// verify: something was written that nobody fights about.
+	verify bool
 }
 
 // write brings the kernel from the known image to the wish and says whether all
 // of it is there. It leaves imageOK false when the kernel turns out to be
 // another than the image.
 func (r *Reconciler) write(wish Wanted, again bool) bool {
+	wish = r.drain(wish)
+	r.contested = false
 	ops, foreign := Diff(r.image, wish.Table, r.owned, wish.Foreign)
 	r.report(foreign, wish)
 	if !r.owned.covers(wish.Table) {
@@ -40,9 +46,17 @@ func (r *Reconciler) write(wish Wanted, again bool) bool {
 	}
 	r.saveLedger() // before the kernel, so that nothing of ours is ever unknown
 	b := &batch{wish: wish, again: again, failed: map[opID]OpError{},
-		noService: map[ServiceKey]bool{}, short: map[ServiceKey]bool{}}
+		noService: map[ServiceKey]bool{}, short: map[ServiceKey]bool{}, fought: map[ServiceKey]bool{}}
 	complete := true
 	for _, op := range ops {
+		if r.contests.holds(place{entry: op.entry()}, op.value(), time.Now()) {
+			r.contested, r.lastErr = true, "another program keeps changing "+op.entry().String()
+			b.fought[op.Service.Key] = b.fought[op.Service.Key] || op.Kind == AddService
+			continue
+		}
+		if b.fought[op.Service.Key] {
+			continue
+		}
 		if b.holdsBack(op, r.image) {
 			b.held = true
 			if e, before := r.failing[op.id()]; before {
@@ -58,6 +72,8 @@ func (r *Reconciler) write(wish Wanted, again bool) bool {
 	r.settleFailures(b, complete)
 	if b.written {
 		r.changed = true
+	}
+	if b.verify {
 		r.verifyAt = time.Now().Add(verifyAfter)
 	}
 	if r.changed && r.imageOK {
@@ -96,6 +112,9 @@ func (r *Reconciler) one(b *batch, op Op) error {
 	if err == nil {
 		r.record(op)
 		b.written = true
+		if !r.contests.wrote(place{entry: op.entry()}, op.value(), r.readAt, r.interval) {
+			b.verify = true
+		}
 		r.log.Debug("IPVS written", append(r.attrs(op.entry(), b.wish), "operation", op.Kind.String(), "took", time.Since(start))...)
 		return nil
 	}
@@ -278,7 +297,12 @@ func (r *Reconciler) Remove(ctx context.Context) error {
 	}
 	r.image, r.copied, r.shared = reading.Table, nil, false
 	var errs []error
-	for _, k := range sortedKeys(r.owned) {
+	if state, err := r.k.Daemons(); err != nil {
+		errs = append(errs, err)
+	} else if r.daemons = state; ctx.Err() == nil {
+		r.stopOurSync()
+	}
+	for _, k := range r.owned.Keys() {
 		if ctx.Err() != nil {
 			errs = append(errs, ctx.Err())
 			break

@@ -346,13 +346,13 @@ func (c *client) StopDaemon(role SyncRole) error {
 	return explain(err, fmt.Sprintf("failed to stop the %s of the connection synchronisation", role))
 }
 
-// MTU reads an interface's.
-func (c *client) MTU(name string) (int, error) {
+// Interface looks up an interface of the namespace.
+func (c *client) Interface(name string) (index, mtu int, err error) {
 	i, err := net.InterfaceByName(name)
 	if err != nil {
-		return 0, fmt.Errorf("failed to look up interface %s: %w", name, err)
+		return 0, 0, fmt.Errorf("failed to look up interface %s: %w", name, err)
 	}
-	return i.MTU, nil
+	return i.Index, i.MTU, nil
 }
 
 // OpenConnections opens the kernel's list of connections of the namespace that

@@ -67,6 +67,14 @@ type Entry struct {
 	RealServer netip.AddrPort
 }
 
+// Compare orders by service, then real server, the service itself first.
+func (e Entry) Compare(o Entry) int {
+	if c := e.Service.Compare(o.Service); c != 0 {
+		return c
+	}
+	return e.RealServer.Compare(o.RealServer)
+}
+
 // String is like "tcp 10.0.0.88:80 10.0.0.9:80".
 func (e Entry) String() string {
 	if !e.RealServer.IsValid() {
@@ -184,6 +192,17 @@ func (o Op) entry() Entry {
 		e.RealServer = o.Destination.Address
 	}
 	return e
+}
+
+// value is what the write puts there, so that two writes can be compared.
+func (o Op) value() string {
+	switch o.Kind {
+	case AddService, EditService:
+		return o.Service.String()
+	case AddDestination, EditDestination:
+		return o.Destination.String()
+	}
+	return "none"
 }
 
 // String is like "edit_destination tcp 10.0.0.88:80 10.0.0.9:80".

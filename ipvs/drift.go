@@ -16,11 +16,12 @@ const (
 	DriftForeignDestination = "foreign_destination"
 	DriftTimeouts           = "timeouts"
 	DriftSysctl             = "sysctl"
+	DriftSync               = "sync"
 )
 
 // DriftKinds are all kinds of drift, for those who count them.
 var DriftKinds = [...]string{DriftServiceMissing, DriftServiceChanged, DriftDestinationMissing,
-	DriftDestinationChanged, DriftForeignDestination, DriftTimeouts, DriftSysctl}
+	DriftDestinationChanged, DriftForeignDestination, DriftTimeouts, DriftSysctl, DriftSync}
 
 // Drift is one change that somebody else made to a service of ours.
 type Drift struct {

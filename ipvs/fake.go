@@ -45,7 +45,7 @@ func NewFake() *Fake {
 			"backup_only": "0", "sync_threshold": "3\t50", "sync_refresh_period": "0"},
 		timeouts: Timeouts{900 * time.Second, 120 * time.Second, 300 * time.Second},
 		faults:   map[int]fault{},
-		sync:     fakeSync{mtu: map[string]int{"lo": 65536, "eth0": 1500}},
+		sync:     fakeSync{mtu: map[string]int{"lo": 65536, "eth0": 1500}, index: map[string]int{"lo": 1, "eth0": 2}},
 	}
 	for _, s := range []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"} {
 		f.schedulers[s] = true

@@ -14,6 +14,7 @@ import (
 type fakeSync struct {
 	state       SyncState
 	mtu         map[string]int // of the interfaces that there are
+	index       map[string]int
 	starts      int
 	connections string
 }
@@ -45,24 +46,33 @@ func (f *Fake) Zero(k *ServiceKey) error {
 	return nil
 }
 
-// SetInterface adds an interface with its MTU, or takes it away with 0.
+// SetInterface makes an interface with its MTU, anew if it is there, or takes it
+// away with 0.
 func (f *Fake) SetInterface(name string, mtu int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.sync.index[name]++
 	if f.sync.mtu[name] = mtu; mtu == 0 {
 		delete(f.sync.mtu, name)
 	}
 }
 
-// MTU returns an interface's.
-func (f *Fake) MTU(name string) (int, error) {
+// Interface returns an interface's index and MTU.
+func (f *Fake) Interface(name string) (index, mtu int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	mtu, there := f.sync.mtu[name]
 	if !there {
-		return 0, syscall.ENODEV
+		return 0, 0, syscall.ENODEV
 	}
-	return mtu, nil
+	return f.sync.index[name], mtu, nil
+}
+
+// SetDaemons sets what runs, as somebody with ipvsadm would.
+func (f *Fake) SetDaemons(s SyncState) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sync.state = s
 }
 
 // Daemons returns what runs.

@@ -5,7 +5,19 @@
 
 package ipvs
 
-import "time"
+import (
+	"slices"
+	"time"
+)
+
+const (
+	// fightAfter repairs of one place in a row, none longer than its span
+	// after the one before, are a fight.
+	fightAfter = 5
+	// minFightSpan and maxFightSpan bound that span, which is three resync
+	// intervals.
+	minFightSpan, maxFightSpan = 10 * time.Second, time.Minute
+)
 
 // Fight is a place that somebody else changes again and again after our
 // repairs. While it lasts, it is repaired once a resync interval.
@@ -15,4 +27,115 @@ type Fight struct {
 	Since time.Time
 	// Repairs is how often it was repaired since.
 	Repairs int
+}
+
+// place is what is fought about: an entry, or a setting by its name.
+type place struct {
+	entry   Entry
+	setting string
+}
+
+// contest is what is known of a place that was changed by somebody else.
+type contest struct {
+	what    string
+	last    time.Time // of the last change
+	changes int       // in a row
+	wrote   string    // what we last wrote there
+	next    time.Time // no repair before
+	clean   bool      // a reading after our last repair found it unchanged
+	begun   time.Time // of the fight; zero is none
+	repairs int
+}
+
+// contests are all such places.
+type contests map[place]*contest
+
+func fightSpan(interval time.Duration) time.Duration {
+	return min(max(3*interval, minFightSpan), maxFightSpan)
+}
+
+// changed notes that somebody else changed a place, and says whether that makes
+// a fight of it, and whether there was one before.
+func (c contests) changed(p place, what string, now time.Time, interval time.Duration) (begins, fought bool) {
+	x := c[p]
+	if x == nil {
+		x = &contest{}
+		c[p] = x
+	}
+	fought = !x.begun.IsZero()
+	if now.Sub(x.last) > fightSpan(interval) && !fought {
+		x.changes = 0
+	}
+	x.what, x.last, x.clean = what, now, false
+	if x.changes++; x.changes == fightAfter && !fought {
+		x.begun = now
+		return true, true
+	}
+	return false, fought
+}
+
+// holds says whether a repair must wait: it is what was written there before,
+// and not yet time for it. Another value is a new wish and is written at once.
+func (c contests) holds(p place, write string, now time.Time) bool {
+	x := c[p]
+	return x != nil && !x.begun.IsZero() && x.wrote == write && now.Before(x.next)
+}
+
+// wrote notes what we wrote to a place, which may be written again after the
+// interval, and says whether it is fought about.
+func (c contests) wrote(p place, write string, readAt time.Time, interval time.Duration) bool {
+	x := c[p]
+	if x == nil {
+		return false
+	}
+	x.wrote, x.next, x.clean = write, readAt.Add(interval), true
+	if x.begun.IsZero() {
+		return false
+	}
+	x.repairs++
+	return true
+}
+
+// settle forgets the places that nobody changed for long, after a reading at
+// now, and returns the fights that ended by that.
+func (c contests) settle(now time.Time, interval time.Duration) (ended []Fight) {
+	for p, x := range c {
+		if !x.clean || now.Sub(x.last) <= max(fightSpan(interval), interval) {
+			continue
+		}
+		if !x.begun.IsZero() {
+			ended = append(ended, x.fight(p))
+		}
+		delete(c, p)
+	}
+	sortFights(ended)
+	return ended
+}
+
+func (x *contest) fight(p place) Fight {
+	return Fight{Entry: p.entry, What: x.what, Since: x.begun, Repairs: x.repairs}
+}
+
+// fights returns those that last, in order.
+func (c contests) fights() []Fight {
+	var all []Fight
+	for p, x := range c {
+		if !x.begun.IsZero() {
+			all = append(all, x.fight(p))
+		}
+	}
+	sortFights(all)
+	return all
+}
+
+func sortFights(f []Fight) {
+	slices.SortFunc(f, func(a, b Fight) int {
+		if c := a.Entry.Compare(b.Entry); c != 0 {
+			return c
+		}
+		if a.What < b.What {
+			return -1
+		}
+		return 1
+	})
 }

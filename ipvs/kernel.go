@@ -45,8 +45,9 @@ type Kernel interface {
 	Daemons() (SyncState, error)
 	StartDaemon(SyncRole, SyncConfig) error
 	StopDaemon(SyncRole) error
-	// MTU is an interface's.
-	MTU(name string) (int, error)
+	// Interface looks one up: its index, which is another when it is made
+	// anew, and its MTU.
+	Interface(name string) (index, mtu int, err error)
 	// OpenConnections opens the list of connections, in the form of
 	// /proc/net/ip_vs_conn_sync. It may be long.
 	OpenConnections() (io.ReadCloser, error)

@@ -70,6 +70,11 @@ func (o Owned) has(k ServiceKey, a netip.AddrPort) bool {
 	return ok
 }
 
+func (o Owned) hasService(k ServiceKey) bool {
+	_, ok := o[k]
+	return ok
+}
+
 // covers says whether all of the table is in the set.
 func (o Owned) covers(t Table) bool {
 	for k, s := range t {

@@ -57,6 +57,12 @@ type Reconciler struct {
 	running    bool
 	published  chan struct{} // closed and replaced at each snapshot
 
+	origins struct { // the last answer of Origins
+		sync.Mutex
+		at          time.Time
+		own, synced int
+	}
+
 	// All below belongs to Run's goroutine, and to Remove after it.
 	image     Table                   // the kernel's table as we know it
 	shared    bool                    // image is part of a snapshot: copy before writing
@@ -84,8 +90,27 @@ type Reconciler struct {
 	retry     time.Duration
 	retryAt   time.Time
 	verifyAt  time.Time
-	changed   bool // more than counters, since the last snapshot
-	changes   []Change
+	interval  time.Duration // of the wish that is worked on
+	readTook  time.Duration
+
+	drainTimes map[ServiceKey]time.Duration // of the last wishes, for services that leave
+	draining   map[Entry]Draining
+	drainAt    time.Time // when to count what they have left
+
+	contests  contests
+	contested bool // a repair waits because somebody else fights back
+
+	daemons     SyncState
+	syncWish    *SyncConfig
+	syncSettled bool // it was as that when last looked at
+	syncNow     []startSync
+	syncErrs    []error
+	syncHeld    bool // a half is left as it is because of a fight
+	syncErr     string
+	syncIndex   map[SyncRole]int // of the interface on which we started it
+
+	changed bool // more than counters, since the last snapshot
+	changes []Change
 }
 
 // opID is what a failing write is remembered by.
@@ -106,11 +131,15 @@ func NewReconciler(k Kernel, o Options) *Reconciler {
 		seen:      map[Entry]struct{}{},
 		counts:    map[Operation]uint64{},
 		drift:     map[string]uint64{},
+
+		drainTimes: map[ServiceKey]time.Duration{},
+		contests:   contests{},
+		syncIndex:  map[SyncRole]int{},
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
-	names := []string{opTimeouts, opSysctl}
+	names := []string{opTimeouts, opSysctl, opStartSync, opStopSync}
 	for _, k := range OpKinds {
 		names = append(names, k.String())
 	}
@@ -254,13 +283,14 @@ func (r *Reconciler) pass() time.Time {
 	if interval <= 0 {
 		interval = defaultResync
 	}
+	r.interval = interval
 	fresh := generation != r.attempted
 	if fresh {
 		r.retry = 0 // a new wish is not made to wait for the failures of the old
 	}
 	now := time.Now()
 	due := func(at time.Time) bool { return !at.IsZero() && !now.Before(at) }
-	ok, read := true, !r.imageOK || refresh || due(r.retryAt) || due(r.verifyAt) || now.Sub(r.readAt) >= interval
+	ok, read := true, !r.imageOK || refresh || due(r.retryAt) || due(r.verifyAt) || due(r.drainAt) || now.Sub(r.readAt) >= interval
 	if read {
 		ok = r.read(wish)
 	}
@@ -268,13 +298,20 @@ func (r *Reconciler) pass() time.Time {
 		if read || wish.settings() != r.set {
 			r.settle(wish)
 		}
+		halves := read || r.syncDue(wish)
+		if halves {
+			r.stopSync(wish)
+		}
 		ok = r.write(wish, false)
 		if !r.imageOK && r.read(wish) { // it is not what we knew: once more, on what it is
 			ok = r.write(wish, true)
 		}
+		if halves {
+			r.startSync(wish)
+		}
 		ok = ok && r.imageOK
 	}
-	if r.attempted = generation; ok {
+	if r.attempted = generation; ok && !r.contested {
 		r.applied = generation
 	}
 	r.schedule(ok, interval)
@@ -297,7 +334,7 @@ func (r *Reconciler) next(interval time.Duration) time.Time {
 		return r.retryAt
 	}
 	at := r.readAt.Add(interval)
-	for _, t := range []time.Time{r.retryAt, r.verifyAt} {
+	for _, t := range []time.Time{r.retryAt, r.verifyAt, r.drainAt} {
 		if !t.IsZero() && t.Before(at) {
 			at = t
 		}
@@ -307,7 +344,9 @@ func (r *Reconciler) next(interval time.Duration) time.Time {
 
 // read takes the kernel's table and reports what others changed in it.
 func (r *Reconciler) read(wish Wanted) bool {
+	start := time.Now()
 	reading, err := r.k.Read()
+	r.readTook = time.Since(start)
 	r.reads++
 	r.verifyAt = time.Time{}
 	if err != nil {
@@ -336,6 +375,8 @@ func (r *Reconciler) read(wish Wanted) bool {
 		r.changed = true
 	}
 	clear(r.unsure)
+	r.settleFights(wish)
+	countDrains(r.draining, reading)
 	r.image, r.copied = reading.Table, nil
 	r.shared = false
 	return true
@@ -350,7 +391,7 @@ func sameTable(a, b Table) bool {
 // findDrift counts and names what others changed in what is ours. What our own
 // write may have done, its answer being lost, is no drift.
 func (r *Reconciler) findDrift(known, actual Table, wish Wanted) {
-	lines := 0
+	lines, more := 0, 0
 	for _, d := range findDrift(known, actual, func(k ServiceKey) bool {
 		_, ours := r.owned[k]
 		_, doubt := r.unsure[k]
@@ -359,13 +400,17 @@ func (r *Reconciler) findDrift(known, actual Table, wish Wanted) {
 		if d.Entry.RealServer.IsValid() && !r.concerns(d, wish) {
 			continue
 		}
-		r.drift[d.Kind]++
-		if lines++; lines <= maxDriftLines {
-			r.log.Warn("IPVS was changed by someone else", append(r.attrs(d.Entry, wish), "kind", d.Kind, "from", d.From, "to", d.To)...)
+		if lines >= maxDriftLines {
+			more++
+			r.drift[d.Kind]++
+			r.note(Change{Kind: ChangeDrift, Entry: d.Entry, What: d.Kind, From: d.From, To: d.To})
+			continue
 		}
-		r.note(Change{Kind: ChangeDrift, Entry: d.Entry, What: d.Kind, From: d.From, To: d.To})
+		if r.foreignChange(place{entry: d.Entry}, d, "IPVS was changed by someone else", r.attrs(d.Entry, wish)...) {
+			lines++
+		}
 	}
-	if more := lines - maxDriftLines; more > 0 {
+	if more > 0 {
 		r.log.Warn("IPVS was changed by someone else in more places", "count", more)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -83,12 +84,15 @@ func (r *Reconciler) settleTimeouts(want Timeouts, before bool) error {
 	if set == (Timeouts{}) {
 		return nil
 	}
+	now := Timeouts{cmp.Or(set.TCP, have.TCP), cmp.Or(set.TCPFin, have.TCPFin), cmp.Or(set.UDP, have.UDP)}
+	if before && r.contests.holds(place{setting: "timeouts"}, now.String(), time.Now()) {
+		return nil
+	}
 	err = r.k.SetTimeouts(set)
 	r.count(opTimeouts, err)
 	if err != nil {
 		return err
 	}
-	now := Timeouts{cmp.Or(set.TCP, have.TCP), cmp.Or(set.TCPFin, have.TCPFin), cmp.Or(set.UDP, have.UDP)}
 	r.changedSetting(ChangeTimeouts, DriftTimeouts, "timeouts", have.String(), now.String(), before)
 	return nil
 }
@@ -98,7 +102,12 @@ func (r *Reconciler) settleSysctl(name, want string, before bool) error {
 	if err != nil {
 		return fmt.Errorf("failed to read net.ipv4.vs.%s: %w", name, err)
 	}
+	have = strings.Join(strings.Fields(have), " ")
 	if have == want {
+		return nil
+	}
+	p := place{setting: "net.ipv4.vs." + name}
+	if before && r.contests.holds(p, want, time.Now()) {
 		return nil
 	}
 	err = r.k.SetSysctl(name, want)
@@ -106,15 +115,15 @@ func (r *Reconciler) settleSysctl(name, want string, before bool) error {
 	if err != nil {
 		return fmt.Errorf("failed to set net.ipv4.vs.%s to %s (it is %s): %w", name, want, have, err)
 	}
-	r.changedSetting(ChangeSysctl, DriftSysctl, "net.ipv4.vs."+name, have, want, before)
+	r.changedSetting(ChangeSysctl, DriftSysctl, p.setting, have, want, before)
 	return nil
 }
 
 func (r *Reconciler) changedSetting(kind, drift, name, from, to string, before bool) {
 	if before {
-		r.drift[drift]++
-		r.log.Warn("IPVS setting was changed by someone else, set back", "setting", name, "kind", drift, "from", from, "to", to)
-		r.note(Change{Kind: ChangeDrift, What: drift, From: to, To: from})
+		p := place{setting: name}
+		r.foreignChange(p, Drift{Kind: drift, From: to, To: from}, "IPVS setting was changed by someone else, set back", "setting", name)
+		r.contests.wrote(p, to, r.readAt, r.interval)
 		return
 	}
 	r.log.Info("IPVS setting changed", "setting", name, "from", from, "to", to)

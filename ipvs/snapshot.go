@@ -55,7 +55,7 @@ type Snapshot struct {
 
 // Operation is a label pair of the counter of kernel writes.
 type Operation struct {
-	Op     string // an OpKind's name, "set_timeouts" or "set_sysctl"
+	Op     string // an OpKind's name, "set_timeouts", "set_sysctl", "start_sync" or "stop_sync"
 	Result string // "ok" or "error"
 }
 
@@ -123,6 +123,10 @@ func (r *Reconciler) snapshot() *Snapshot {
 		Foreign:        len(r.foreign),
 		ForeignEntries: r.foreign,
 		Info:           r.info,
+		Sync:           r.daemons,
+		SyncError:      r.syncErr,
+		Draining:       sortedDrains(r.draining),
+		Fights:         r.contests.fights(),
 		reads:          r.reads,
 	}
 	for _, e := range r.failing {

@@ -1,0 +1,130 @@
+package ipvs
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// As printed by Linux 6.1; the address of a mark's template is the mark.
+const connectionList = `Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires
+TCP 0A000002 C350 0A000058 0050 0A000009 0050 ESTABLISHED LOCAL      899
+TCP 0A000002 C351 0A000058 0050 0A00000A 0050 FIN_WAIT    SYNC       119
+TCP 0A000002 C352 0A000058 0051 0A00000A 0051 ESTABLISHED SYNC       119
+UDP 0A000002 C350 0A000058 0050 0A000009 0050 UDP         LOCAL      299
+TCP 0A000002 0000 0A000058 0050 0A000009 0050 NONE        LOCAL      300
+IP  0A000002 0000 00000007 0000 0A000009 0000 NONE        LOCAL      300
+TCP 2001:0db8:0000:0000:0000:0000:0000:0002 C350 2001:0db8:0000:0000:0000:0000:0000:0088 0050 2001:0db8:0000:0000:0000:0000:0000:0009 0050 ESTABLISHED LOCAL      899
+`
+
+func TestConnections(t *testing.T) {
+	six := key("[2001:db8::88]:80")
+	all := key("10.0.0.88:0")
+	inBubble(t, NewFake(), nil, func(b *bench) {
+		b.k.SetConnections(connectionList)
+		b.want(service(web), service(all))
+		for _, c := range []struct {
+			key   *ServiceKey
+			limit int
+			want  string
+			more  bool
+		}{
+			{&web, 100, "10.0.0.2:50000 ESTABLISHED 10.0.0.9:80, 10.0.0.2:50001 FIN_WAIT 10.0.0.10:80, 10.0.0.2:0 NONE 10.0.0.9:80", false},
+			{&web, 2, "10.0.0.2:50000 ESTABLISHED 10.0.0.9:80, 10.0.0.2:50001 FIN_WAIT 10.0.0.10:80", true},
+			{&six, 100, "[2001:db8::2]:50000 ESTABLISHED [2001:db8::9]:80", false},
+			{&all, 100, "10.0.0.2:50002 ESTABLISHED 10.0.0.10:81", false},
+			{&ServiceKey{Mark: 7}, 100, "10.0.0.2:0 NONE 10.0.0.9:0", false},
+			{&ServiceKey{Mark: 8}, 100, "", false},
+			{nil, 100, "10.0.0.2:50000 ESTABLISHED 10.0.0.9:80, 10.0.0.2:50001 FIN_WAIT 10.0.0.10:80, 10.0.0.2:50002 ESTABLISHED 10.0.0.10:81, 10.0.0.2:50000 UDP 10.0.0.9:80, 10.0.0.2:0 NONE 10.0.0.9:80, 10.0.0.2:0 NONE 10.0.0.9:0, [2001:db8::2]:50000 ESTABLISHED [2001:db8::9]:80", false},
+		} {
+			var got []string
+			more, err := b.r.Connections(b.t.Context(), c.key, c.limit, func(c Connection) bool {
+				got = append(got, fmt.Sprintf("%v %s %v", c.Client, c.State, c.RealServer))
+				return true
+			})
+			if s := strings.Join(got, ", "); err != nil || s != c.want || more != c.more {
+				t.Errorf("%v: %v, more %v\ngot  %s\nwant %s", c.key, err, more, s, c.want)
+			}
+		}
+		ended, cancel := context.WithCancel(b.t.Context())
+		cancel()
+		if more, err := b.r.Connections(ended, nil, 100, func(Connection) bool { t.Error("went on"); return true }); err == nil || !more {
+			t.Error(more, err)
+		}
+		own, synced, err := b.r.Origins(b.t.Context())
+		if own != 5 || synced != 2 || err != nil {
+			t.Error(own, synced, err)
+		}
+		b.k.SetConnections("")
+		if own, synced, _ := b.r.Origins(b.t.Context()); own != 5 || synced != 2 {
+			t.Error("counted again at once")
+		}
+		time.Sleep(originsFresh)
+		if own, synced, _ := b.r.Origins(b.t.Context()); own != 0 || synced != 0 {
+			t.Error("never counted again")
+		}
+	})
+}
+
+func FuzzConnection(f *testing.F) {
+	for line := range strings.Lines(connectionList) {
+		f.Add([]byte(line))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		if c, ok := parseConnection(line); ok && (!c.Client.IsValid() || !c.RealServer.IsValid()) {
+			t.Errorf("%q: %+v", line, c)
+		}
+	})
+}
+
+func TestZeroIsForOurServicesOnly(t *testing.T) {
+	inBubble(t, NewFake(), nil, func(b *bench) {
+		b.k.ByHand(func(t Table) { t[mail] = service(mail, dest(1, 1)) })
+		b.want(service(web, dest(1, 1)))
+		for _, k := range []ServiceKey{web, mail} {
+			b.k.SetStats(k, ServiceStats{Counters: Counters{Connections: 7}, Destinations: map[netip.AddrPort]DestinationStats{dest(1, 1).Address: {Active: 2, Counters: Counters{BytesIn: 9}}}})
+		}
+		if err := b.r.Zero(b.t.Context(), &mail); err == nil {
+			t.Error("zeroed a service of somebody else")
+		}
+		if err := b.r.Zero(b.t.Context(), nil); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		s := b.r.Snapshot().Stats
+		if s[web].Connections != 0 || s[web].Destinations[dest(1, 1).Address] != (DestinationStats{Active: 2}) || s[mail].Connections != 7 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestExport(t *testing.T) {
+	limited := dest(2, 0)
+	limited.UpperThreshold, limited.LowerThreshold = 100, 80
+	s := service(web, dest(1, 65535), limited)
+	s.Persistence, s.PersistenceBits = 300, 20
+	m := service(ServiceKey{Mark: 1<<32 - 1, IPv6: true})
+	m.Flags = OnePacket
+	gue := service(mail, Destination{Address: dest(1, 1).Address, Forward: Tunnel, Weight: 1, Encap: Encap{Type: GUE, Port: 6080, Flags: EncapRemoteChecksum}},
+		Destination{Address: dest(2, 1).Address, Forward: Local, Weight: 1})
+	want := `-A -f 4294967295 -6 -s wlc -o
+-A -t 10.0.0.88:25 -s wlc
+-a -t 10.0.0.88:25 -r 10.0.0.1:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-remcsum
+-a -t 10.0.0.88:25 -r 10.0.0.2:80 -g -w 1
+-A -t 10.0.0.88:80 -s wlc -p 300 -M 255.255.240.0
+-a -t 10.0.0.88:80 -r 10.0.0.1:80 -g -w 65535
+-a -t 10.0.0.88:80 -r 10.0.0.2:80 -g -w 0 -x 100 -y 80
+`
+	if d := cmp.Diff(want, Export(table(s, m, gue))); d != "" {
+		t.Error(d)
+	}
+	if Export(Table{}) != "" {
+		t.Error("an empty table is not empty")
+	}
+}
