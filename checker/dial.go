@@ -28,7 +28,11 @@ type dialer struct {
 }
 
 func newDialer(c *Check) dialer {
-	return dialer{to: netip.AddrPortFrom(c.Address.Addr().Unmap(), c.Address.Port()), from: c.From.Unmap(), mark: c.Mark}
+	return dialer{to: unmappedWithZone(c.Address), from: c.From.Unmap(), mark: c.Mark}
+}
+
+func unmappedWithZone(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
 // conn is a connected socket. It is a net.Conn for the TLS library.
@@ -137,6 +141,42 @@ func (d *dialer) finish(c *conn) error {
 	return answer
 }
 
+// introduce sends the header of the PROXY protocol.
+func (c *conn) introduce(version string, to netip.AddrPort) outcome {
+	from, err := c.local()
+	if err == nil {
+		_, err = c.Write(proxyHeader(version, from, to))
+	}
+	if err != nil {
+		return failed(PhaseSend, err, "")
+	}
+	return outcome{}
+}
+
+// local is our own address of the connection.
+func (c *conn) local() (from netip.AddrPort, err error) {
+	raw, err := c.File.SyscallConn()
+	if err != nil {
+		return from, err
+	}
+	var sa unix.Sockaddr
+	if e := raw.Control(func(fd uintptr) { sa, err = unix.Getsockname(int(fd)) }); e != nil {
+		err = e
+	}
+	return addrPort(sa), err
+}
+
+// addrPort is what the kernel calls an address, without its zone.
+func addrPort(sa unix.Sockaddr) netip.AddrPort {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
 // Read notes the end of what the server sends.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.File.Read(b)
@@ -162,11 +202,13 @@ func (c *conn) Close() error {
 	return c.File.Close()
 }
 
-// LocalAddr is there for net.Conn; nobody asks.
-func (c *conn) LocalAddr() net.Addr { return nil }
+// LocalAddr is there for net.Conn; nobody needs to know.
+func (c *conn) LocalAddr() net.Addr { return nowhere }
 
-// RemoteAddr is there for net.Conn; nobody asks.
-func (c *conn) RemoteAddr() net.Addr { return nil }
+// RemoteAddr is there for net.Conn; nobody needs to know.
+func (c *conn) RemoteAddr() net.Addr { return nowhere }
+
+var nowhere net.Addr = &net.TCPAddr{}
 
 // sockaddr is an address as connect and bind take it. The zone of a link-local
 // address is looked up each time: interfaces come and go.

@@ -23,7 +23,7 @@ type Options struct {
 	// Log gets a DEBUG line a probe and a WARN for trouble of this machine. A
 	// change of a verdict is not logged: OnChange tells it, once.
 	Log        *slog.Logger
-	Wake       func()              // a verdict changed: look at Health again
+	Wake       func()              // a verdict or a weight changed: look at Health again
 	ObserveLag func(time.Duration) // how much later than due a probe started
 	OnChange   func(Change)        // each change of a verdict, in order
 }
@@ -47,6 +47,7 @@ type Engine struct {
 	agenda   agenda            // neither running nor gone
 	fresh    []*probe          // have no first due time yet
 	changes  []Change          // not told yet
+	nudged   bool              // weights were said that are not told yet
 	snapshot map[ID]Health     // nil: must be made again
 }
 
@@ -61,7 +62,25 @@ type outcome struct {
 	reason Reason
 	phase  string
 	detail string
+	said   *said     // nil: nothing about weights
+	expiry time.Time // of the certificate that was shown; zero: none was
 }
+
+func end(reason Reason, phase, detail string) outcome {
+	return outcome{reason: reason, phase: phase, detail: detail}
+}
+
+// said is what a server's agent, or a program, last said about its weight.
+type said struct {
+	weight             int // percent
+	maint, drain, down bool
+}
+
+// nothingSaid leaves a server its whole weight.
+var nothingSaid = said{weight: 100}
+
+// resumer is a prober that goes on from what was said to the one before it.
+type resumer interface{ resume(said) }
 
 // target is one target as the engine knows it.
 type target struct {
@@ -103,6 +122,9 @@ type probe struct {
 	running bool // and so not on the agenda
 	gone    bool // no target wants it any more
 
+	said   said
+	expiry time.Time // of the certificate seen last
+
 	last    Result
 	about   Result // the latest that says something about the server, not Local
 	totals  Totals
@@ -114,6 +136,8 @@ type arrival struct {
 	probe  *probe
 	result Result
 	lag    time.Duration
+	said   *said
+	expiry time.Time
 }
 
 // New returns an engine without targets. It starts nothing.
@@ -148,12 +172,13 @@ func (e *Engine) Run(ctx context.Context) error {
 	var starting []*probe
 	for {
 		var changes []Change
+		var nudged bool
 		var wait time.Duration
-		starting, changes, wait = e.turn(starting[:0])
+		starting, changes, nudged, wait = e.turn(starting[:0])
 		for _, p := range starting {
 			running.Go(func() { e.run(ctx, p) })
 		}
-		e.tell(changes)
+		e.tell(changes, nudged)
 
 		timer.Reset(wait)
 		select {
@@ -168,7 +193,7 @@ func (e *Engine) Run(ctx context.Context) error {
 }
 
 // turn takes what is due off the agenda, and says how long nothing else will be.
-func (e *Engine) turn(starting []*probe) ([]*probe, []Change, time.Duration) {
+func (e *Engine) turn(starting []*probe) ([]*probe, []Change, bool, time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
@@ -187,9 +212,9 @@ func (e *Engine) turn(starting []*probe) ([]*probe, []Change, time.Duration) {
 		p.running = true
 		starting = append(starting, p)
 	}
-	changes := e.changes
-	e.changes = nil
-	return starting, changes, wait
+	changes, nudged := e.changes, e.nudged
+	e.changes, e.nudged = nil, false
+	return starting, changes, nudged, wait
 }
 
 // place gives new probes their grids and their first due times.
@@ -237,7 +262,7 @@ func (e *Engine) run(ctx context.Context, p *probe) {
 		e.trouble.warn(e.o.Log, p, r)
 	}
 	select {
-	case e.arrived <- arrival{p, r, start.Sub(p.due)}:
+	case e.arrived <- arrival{p, r, start.Sub(p.due), out.said, out.expiry}:
 	case <-ctx.Done():
 	}
 }
@@ -279,6 +304,12 @@ func (e *Engine) arrive(a arrival) {
 	p.last = r
 	p.totals[r.Reason.code()]++
 	p.history.add(r)
+	if a.said != nil && *a.said != p.said {
+		p.said, e.nudged = *a.said, true
+	}
+	if !a.expiry.IsZero() {
+		p.expiry = a.expiry
+	}
 	if r.Reason != Local {
 		p.about = r
 		for _, j := range p.judges {
@@ -338,8 +369,8 @@ func (e *Engine) weigh(t *target, cause string) {
 }
 
 // tell passes changes on, without a lock.
-func (e *Engine) tell(changes []Change) {
-	if len(changes) == 0 {
+func (e *Engine) tell(changes []Change, nudged bool) {
+	if len(changes) == 0 && !nudged {
 		return
 	}
 	if e.o.OnChange != nil {

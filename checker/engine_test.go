@@ -326,7 +326,7 @@ func TestSteadySchedule(t *testing.T) {
 				d := time.Duration(random.Int64N(int64(1900 * time.Millisecond)))
 				mu.Unlock()
 				time.Sleep(d)
-				return outcome{OK, PhaseConnect, ""}
+				return end(OK, PhaseConnect, "")
 			})
 		}
 		var targets []Target

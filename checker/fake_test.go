@@ -49,7 +49,7 @@ func (p *fakeProber) probe(ctx context.Context, deadline time.Time) outcome {
 		p.n.mu.Unlock()
 	}()
 	if answer == nil {
-		return outcome{reason: OK, phase: PhaseConnect}
+		return end(OK, PhaseConnect, "")
 	}
 	return answer(ctx, deadline)
 }
@@ -57,7 +57,7 @@ func (p *fakeProber) probe(ctx context.Context, deadline time.Time) outcome {
 // set makes a server answer at once, with one reason.
 func (n *fakeNet) set(to netip.AddrPort, reason Reason) {
 	n.script(to, func(context.Context, time.Time) outcome {
-		return outcome{reason, PhaseConnect, string(reason) + " it is"}
+		return end(reason, PhaseConnect, string(reason)+" it is")
 	})
 }
 
@@ -70,7 +70,7 @@ func (n *fakeNet) hang(to netip.AddrPort) {
 		case <-t.C:
 		case <-ctx.Done():
 		}
-		return outcome{Timeout, PhaseReceive, "no answer"}
+		return end(Timeout, PhaseReceive, "no answer")
 	})
 }
 

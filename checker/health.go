@@ -44,8 +44,10 @@ type CheckHealth struct {
 	Cause          string
 	InARow, Needed int
 	Totals         Totals
-	// CertificateExpiry is when the first certificate of the chain that the
-	// server showed last ends, trusted or not; zero where there was none.
+	// CertificateExpiry is when the chain of certificates that the server
+	// showed last ends to be valid: of those by which it is trusted, the one
+	// that holds longest. Where none is trusted, or none has to be, it is the
+	// end of the server's own certificate. Zero where there was none.
 	CertificateExpiry time.Time
 	History           []Result // up to 32, oldest first; only Explain fills it
 }
@@ -111,8 +113,15 @@ func (e *Engine) Explain(id ID) (Health, bool) {
 // health is the target's state without its checks.
 func (t *target) health() Health {
 	j := t.judges[t.speaker()]
-	return Health{Verdict: t.verdict, Since: t.since, Reason: j.reason, Detail: j.detail, Cause: t.cause,
-		InARow: j.gauge.streak, Needed: j.gauge.needed(), Weight: 100}
+	h := Health{Verdict: t.verdict, Since: t.since, Reason: j.reason, Detail: j.detail, Cause: t.cause,
+		InARow: j.gauge.streak, Needed: j.gauge.needed(), Weight: nothingSaid.weight}
+	for _, j := range t.judges {
+		if j.probe != nil {
+			h.Weight = min(h.Weight, j.probe.said.weight)
+			h.Maint, h.Drain = h.Maint || j.probe.said.maint, h.Drain || j.probe.said.drain
+		}
+	}
+	return h
 }
 
 // speaker is the check that explains the target's verdict: the first that has
@@ -130,7 +139,7 @@ func (j *judge) health() CheckHealth {
 	h := CheckHealth{Type: j.kind, Address: j.address, Verdict: j.gauge.verdict, Cause: j.cause,
 		InARow: j.gauge.streak, Needed: j.gauge.needed()}
 	if j.probe != nil {
-		h.Last, h.Totals = j.probe.last, j.probe.totals
+		h.Last, h.Totals, h.CertificateExpiry = j.probe.last, j.probe.totals, j.probe.expiry
 	}
 	return h
 }
@@ -150,7 +159,7 @@ type record struct {
 }
 
 // phases of a record are stored by their place in here.
-var phaseNames = [...]string{"", PhaseConnect, PhaseTLS, PhaseSend, PhaseReceive}
+var phaseNames = [...]string{"", PhaseConnect, PhaseTLS, PhaseSend, PhaseReceive, PhaseName, PhaseRun}
 
 func (h *history) add(r Result) {
 	h.ring[h.count%historyLength] = record{

@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash"
 	"math"
 	"strconv"
 	"strings"
@@ -18,7 +19,8 @@ import (
 // The bounds of an answer, in bytes.
 const (
 	headLimit    = 16 << 10  // status line, header fields, trailers, interim answers
-	bodyLimit    = 64 << 10  // of the body; what follows is not read
+	bodyLimit    = 64 << 10  // of the body; what follows is not read,
+	digestLimit  = 16 << 20  // unless its digest is wanted
 	chunkLimit   = 256       // a chunk's size line, with its extensions
 	framingLimit = 256 << 10 // all the size lines of a body
 	seenLimit    = 128       // kept for the detail of a failure
@@ -29,10 +31,14 @@ const (
 type answer struct {
 	noBody   bool // to a HEAD request
 	wantBody bool
+	sum      hash.Hash // gets the whole body, at most digestLimit; nil: none, and no more than bodyLimit is read
 
-	status int
-	text   string // the reason phrase
-	body   []byte // decoded, at most bodyLimit
+	status   int
+	text     string // the reason phrase
+	location string
+	body     []byte // decoded, at most bodyLimit
+	summed   int64  // bytes of body that sum got
+	long     bool   // the body is longer than digestLimit
 
 	state   func(*answer, []byte) (int, error) // takes some of the bytes; nil: statusState
 	over    bool
@@ -142,7 +148,7 @@ func statusState(a *answer, b []byte) (int, error) {
 	if a.old, a.status, a.text, ok = parseStatusLine(line); !ok {
 		return 0, fmt.Errorf("%w: %s", errNoHTTP, quoted(line[:min(len(line), seenLimit)]))
 	}
-	a.length, a.sized, a.chunked = 0, false, false
+	a.length, a.sized, a.chunked, a.location = 0, false, false, ""
 	a.state = fieldState
 	return n, nil
 }
@@ -186,6 +192,8 @@ func (a *answer) field(name, value string) error {
 	case strings.EqualFold(name, "Transfer-Encoding"):
 		last := value[strings.LastIndexByte(value, ',')+1:]
 		a.chunked = strings.EqualFold(strings.TrimSpace(last), "chunked")
+	case strings.EqualFold(name, "Location"):
+		a.location = value
 	case strings.EqualFold(name, "Content-Length"):
 		length, err := strconv.ParseUint(value, 10, 63)
 		if err != nil || !isDigits(value) || a.sized && a.length != int64(length) {
@@ -221,11 +229,15 @@ func (a *answer) endHead() error {
 
 // bodyState takes a body, or one chunk, of known length or to the end.
 func bodyState(a *answer, b []byte) (int, error) {
-	n := int(min(int64(len(b)), a.length, int64(bodyLimit-len(a.body))))
-	a.body = append(a.body, b[:n]...)
+	room := int64(bodyLimit - len(a.body))
+	if a.sum != nil {
+		room = digestLimit + 1 - a.summed
+	}
+	n := int(min(int64(len(b)), a.length, room))
+	a.take(b[:n])
 	a.length -= int64(n)
 	switch {
-	case len(a.body) == bodyLimit:
+	case int64(n) == room:
 		a.over = true
 	case a.length == 0 && a.chunked && !a.old:
 		a.state = chunkEndState
@@ -233,6 +245,16 @@ func bodyState(a *answer, b []byte) (int, error) {
 		a.over = true
 	}
 	return n, nil
+}
+
+// take keeps the beginning of the body, and sums all of it.
+func (a *answer) take(b []byte) {
+	a.body = append(a.body, b[:min(len(b), bodyLimit-len(a.body))]...)
+	if a.sum != nil {
+		a.sum.Write(b) // a hash never fails
+		a.summed += int64(len(b))
+		a.long = a.summed > digestLimit
+	}
 }
 
 // sizeState takes the line before a chunk (RFC 9112 §7.1); extensions mean

@@ -5,10 +5,7 @@ package checker
 import (
 	"crypto/tls"
 	"fmt"
-	"net"
-	"net/netip"
 	"regexp"
-	"strings"
 )
 
 // shared keeps what the probers of one Set may have in common: ten thousand
@@ -16,12 +13,6 @@ import (
 type shared struct {
 	expressions map[string]*regexp.Regexp
 	tlsConfigs  map[tlsKey]*tls.Config
-}
-
-type tlsKey struct {
-	verify      bool
-	name, caKey string
-	caGiven     bool
 }
 
 func newShared() *shared {
@@ -34,11 +25,7 @@ func newProber(c *Check, common *shared) (prober, error) {
 	case TypeConnect:
 		return &connectProbe{newDialer(c)}, nil
 	case TypeTCP:
-		expect, err := common.expression(c.Expect)
-		if err != nil {
-			return nil, err
-		}
-		return &tcpProbe{newDialer(c), []byte(c.Send), expect}, nil
+		return newTCPProbe(c, common)
 	case TypeHTTP, TypeHTTPS:
 		return newHTTPProbe(c, common)
 	}
@@ -59,36 +46,4 @@ func (s *shared) expression(text string) (*regexp.Regexp, error) {
 	}
 	s.expressions[text] = made
 	return made, nil
-}
-
-// tlsConfig verifies by the name that a client would use. Sessions are not
-// resumed: a resumed one proves less.
-func (s *shared) tlsConfig(c *Check) *tls.Config {
-	set := c.TLS
-	if set == nil {
-		set = &TLSConfig{Verify: true}
-	}
-	name := set.ServerName
-	if name == "" {
-		name = nameOf(c)
-	}
-	key := tlsKey{set.Verify, name, set.CAKey, set.CAs != nil}
-	if known := s.tlsConfigs[key]; known != nil {
-		return known
-	}
-	made := &tls.Config{ServerName: name, RootCAs: set.CAs, InsecureSkipVerify: !set.Verify, NextProtos: []string{"http/1.1"}}
-	s.tlsConfigs[key] = made
-	return made
-}
-
-// nameOf is the Host without its port, or the address.
-func nameOf(c *Check) string {
-	host := c.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); host == "" || err == nil {
-		return c.Address.Addr().Unmap().WithZone("").String()
-	}
-	return host
 }

@@ -1,16 +1,19 @@
-// This file is the probe of types "http" and "https": one HTTP/1.1 request on a
-// connection of its own. It never follows a redirect, never sends a body, and
-// reads no more of an answer than it needs.
+// This file is the probe of types "http" and "https": one request on a connection
+// of its own, and one more for each redirection that is followed. It reads no
+// more of an answer than it needs.
 
 package checker
 
 import (
 	"context"
+	"crypto/md5"
+	"crypto/sha256"
 	"crypto/tls"
-	"errors"
+	"encoding/hex"
 	"fmt"
-	"maps"
-	"net/netip"
+	"hash"
+	"io"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,52 +23,113 @@ import (
 
 type httpProbe struct {
 	dialer
-	tls     *tls.Config // nil: http
-	request []byte
-	head    bool           // the method is HEAD: no body follows
-	status  []StatusRange  // accepted
-	expect  *regexp.Regexp // nil: the body is not read
+	tls     *tls.Config // for the first host; another's differs in the name
+	first   *request
+	bytes   []byte // of the first request
+	status  []StatusRange
+	expect  *regexp.Regexp // nil: none
+	not     *regexp.Regexp // nil: none
+	digest  string         // of the body, in hex; "": none
+	summer  func() hash.Hash
+	follow  int
+	http2   bool
+	version string // of the PROXY protocol; "": none
 }
 
 // buffers are what answers are read into. A probe that hangs holds one.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 2048); return &b }}
 
 func (p *httpProbe) probe(ctx context.Context, deadline time.Time) outcome {
-	c, out := p.open(ctx, deadline)
+	r, wire := p.first, p.bytes
+	var expiry time.Time
+	for followed := 0; ; followed++ {
+		a := answer{noBody: r.method == "HEAD", wantBody: p.readsBody()}
+		if p.digest != "" {
+			a.sum = p.summer()
+		}
+		out := p.ask(ctx, deadline, r, wire, &a)
+		if !out.expiry.IsZero() {
+			expiry = out.expiry
+		}
+		out.expiry = expiry
+		if out.reason != OK || p.follow == 0 || !redirects(a.status) {
+			return out
+		}
+		if followed == p.follow {
+			return p.judge(&a, out)
+		}
+		next, err := r.follow(a.status, a.location)
+		if err != nil {
+			out.reason, out.detail = Protocol, printable(a.statusLine()+": "+err.Error(), detailLimit)
+			return out
+		}
+		r, wire = next, next.bytes()
+	}
+}
+
+func (p *httpProbe) readsBody() bool { return p.expect != nil || p.not != nil || p.digest != "" }
+
+// ask makes one request on a connection of its own. A redirection that is to be
+// followed is OK and not judged.
+func (p *httpProbe) ask(ctx context.Context, deadline time.Time, r *request, wire []byte, a *answer) outcome {
+	d := p.dialer
+	d.to = unmappedWithZone(r.to)
+	c, out := d.open(ctx, deadline)
 	if c == nil {
 		return out
 	}
 	defer c.Close()
-	if p.tls == nil {
-		return p.exchange(c)
+	if p.version != "" {
+		if out := c.introduce(p.version, d.to); out.reason != "" {
+			return out
+		}
 	}
-	// The connection is closed without the library's farewell: nobody waits
-	// for it, and it could block.
-	secure := tls.Client(c, p.tls)
-	if err := secure.Handshake(); err != nil {
-		return failed(PhaseTLS, err, "")
+	if !r.secure {
+		return p.exchange(ctx, c, r, wire, a)
 	}
-	return p.exchange(secure)
+	s, expiry, out := secure(c, p.settings(r))
+	if s != nil {
+		out = p.exchange(ctx, s, r, wire, a)
+	}
+	out.expiry = expiry
+	return out
 }
 
-// exchange sends the request and judges the answer.
-func (p *httpProbe) exchange(rw interface {
-	Read([]byte) (int, error)
-	Write([]byte) (int, error)
-}) outcome {
-	if _, err := rw.Write(p.request); err != nil {
+// settings are those of TLS, for the host that is asked.
+func (p *httpProbe) settings(r *request) *tls.Config {
+	if r.host == p.first.host {
+		return p.tls
+	}
+	other := p.tls.Clone()
+	other.ServerName = r.host
+	if host, _, err := net.SplitHostPort(r.host); err == nil {
+		other.ServerName = host
+	}
+	other.ServerName = strings.Trim(other.ServerName, "[]")
+	return other
+}
+
+func (p *httpProbe) exchange(ctx context.Context, c net.Conn, r *request, wire []byte, a *answer) outcome {
+	if p.http2 {
+		return p.exchange2(ctx, c, r, a)
+	}
+	if _, err := c.Write(wire); err != nil {
 		return failed(PhaseSend, err, "")
 	}
+	return p.receive(c, a)
+}
+
+// receive reads the answer as far as it is needed, and judges it.
+func (p *httpProbe) receive(c io.Reader, a *answer) outcome {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
-	a := answer{noBody: p.head, wantBody: p.expect != nil}
 	for !a.done() {
-		n, err := rw.Read(*buf)
+		n, err := c.Read(*buf)
 		if broken := a.feed((*buf)[:n]); broken != nil {
-			return outcome{Protocol, PhaseReceive, printable(broken.Error(), detailLimit)}
+			return end(Protocol, PhaseReceive, printable(broken.Error(), detailLimit))
 		}
-		if a.headDone() && !p.accepts(a.status) {
-			return outcome{Status, PhaseReceive, a.statusLine()}
+		if a.headDone() && (p.follow > 0 && redirects(a.status) || !p.accepts(a.status)) {
+			break
 		}
 		if err == nil || a.done() {
 			continue
@@ -75,10 +139,29 @@ func (p *httpProbe) exchange(rw interface {
 		}
 		return failed(PhaseReceive, err, a.seen())
 	}
-	if p.expect != nil && !p.expect.Match(a.body) {
-		return outcome{Body, PhaseReceive, printable(a.statusLine(), 50) + `, body "` + printable(string(a.body), detailLimit-70) + `"`}
+	out := end(OK, PhaseReceive, a.statusLine())
+	if p.follow > 0 && redirects(a.status) {
+		return out
 	}
-	return outcome{OK, PhaseReceive, a.statusLine()}
+	return p.judge(a, out)
+}
+
+// judge looks at a complete answer.
+func (p *httpProbe) judge(a *answer, out outcome) outcome {
+	switch {
+	case !p.accepts(a.status):
+		out.reason = Status
+	case p.expect != nil && !p.expect.Match(a.body), p.not != nil && p.not.Match(a.body):
+		out.reason = Body
+		out.detail = printable(a.statusLine(), 50) + `, body "` + printable(string(a.body), detailLimit-70) + `"`
+	case p.digest != "" && a.long:
+		out.reason, out.detail = Body, printable(fmt.Sprintf("%s, a body of more than %d bytes", a.statusLine(), digestLimit), detailLimit)
+	case p.digest != "":
+		if sum := hex.EncodeToString(a.sum.Sum(nil)); sum != p.digest {
+			out.reason, out.detail = Body, printable(a.statusLine()+", the body's digest is "+sum, detailLimit)
+		}
+	}
+	return out
 }
 
 func (p *httpProbe) accepts(status int) bool {
@@ -87,7 +170,7 @@ func (p *httpProbe) accepts(status int) bool {
 
 // newHTTPProbe prepares the request and what is expected.
 func newHTTPProbe(c *Check, common *shared) (prober, error) {
-	p := &httpProbe{dialer: newDialer(c), head: c.Method == "HEAD", status: slices.Clone(c.Status)}
+	p := &httpProbe{dialer: newDialer(c), status: slices.Clone(c.Status), follow: c.FollowRedirects, http2: c.HTTP2, version: c.ProxyProtocol}
 	if len(p.status) == 0 {
 		p.status = okStatus
 	}
@@ -97,92 +180,38 @@ func newHTTPProbe(c *Check, common *shared) (prober, error) {
 		}
 	}
 	var err error
-	if p.request, err = requestOf(c); err != nil {
+	if p.first, err = requestOf(c); err != nil {
 		return nil, err
 	}
+	p.bytes = p.first.bytes()
 	if p.expect, err = common.expression(c.BodyExpect); err != nil {
 		return nil, err
 	}
-	if c.Type == TypeHTTPS {
-		p.tls = common.tlsConfig(c)
+	if p.not, err = common.expression(c.ExpectNot); err != nil {
+		return nil, err
 	}
-	return p, nil
+	if c.Digest != "" {
+		name, sum, _ := strings.Cut(c.Digest, ":")
+		p.digest, p.summer = sum, sums[name]
+		if raw, err := hex.DecodeString(sum); p.summer == nil || err != nil || len(raw) != p.summer().Size() {
+			return nil, fmt.Errorf("%q is no digest", c.Digest)
+		}
+	}
+	switch c.ProxyProtocol {
+	case "", "v1", "v2":
+	default:
+		return nil, fmt.Errorf("the PROXY protocol has no version %q", c.ProxyProtocol)
+	}
+	if c.Type == TypeHTTPS || c.FollowRedirects > 0 {
+		protocol := "http/1.1"
+		if c.HTTP2 {
+			protocol = "h2"
+		}
+		p.tls, err = common.tlsConfig(c, protocol)
+	}
+	return p, err
 }
+
+var sums = map[string]func() hash.Hash{"sha256": sha256.New, "md5": md5.New}
 
 var okStatus = []StatusRange{{200, 299}}
-
-// requestOf writes the request of RFC 9112 §3. What comes from the configuration
-// cannot smuggle a second one in.
-func requestOf(c *Check) ([]byte, error) {
-	method, path, host := c.Method, c.Path, hostOf(c)
-	if method == "" {
-		method = "GET"
-	}
-	if path == "" {
-		path = "/"
-	}
-	if !isToken(method) {
-		return nil, fmt.Errorf("the method %q is none", method)
-	}
-	if strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return nil, fmt.Errorf("the path %q has a space or control character", path)
-	}
-	headers := map[string]string{"User-Agent": "lvsd", "Accept": "*/*", "Connection": "close"}
-	if slices.Contains([]string{"POST", "PUT", "PATCH"}, method) {
-		headers["Content-Length"] = "0"
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
-		value := c.Headers[name]
-		if !isToken(name) {
-			return nil, fmt.Errorf("the header name %q is none", name)
-		}
-		for ours := range headers {
-			if strings.EqualFold(ours, name) {
-				delete(headers, ours)
-			}
-		}
-		if strings.EqualFold(name, "Host") {
-			if c.Host == "" {
-				host = value
-			}
-			continue
-		}
-		headers[name] = value
-	}
-	request := method + " " + path + " HTTP/1.1\r\nHost: " + host + "\r\n"
-	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		request += name + ": " + headers[name] + "\r\n"
-	}
-	for _, value := range append(slices.Collect(maps.Values(headers)), host) {
-		if strings.ContainsAny(value, "\r\n\x00") {
-			return nil, errors.New("a header has a line break in it")
-		}
-	}
-	return []byte(request + "\r\n"), nil
-}
-
-// hostOf is the Host header: an address without the port that everybody assumes.
-func hostOf(c *Check) string {
-	if c.Host != "" {
-		return c.Host
-	}
-	port := c.Address.Port()
-	a := c.Address.Addr().Unmap().WithZone("")
-	if port == 80 && c.Type == TypeHTTP || port == 443 && c.Type == TypeHTTPS {
-		if a.Is6() {
-			return "[" + a.String() + "]"
-		}
-		return a.String()
-	}
-	return netip.AddrPortFrom(a, port).String()
-}
-
-// isToken is RFC 9110 §5.6.2.
-func isToken(s string) bool {
-	for _, c := range []byte(s) {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
-			return false
-		}
-	}
-	return s != ""
-}

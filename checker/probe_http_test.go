@@ -123,8 +123,8 @@ func TestRequest(t *testing.T) {
 	}
 	for _, tt := range tests {
 		got, err := requestOf(&tt.c)
-		if err != nil || string(got) != tt.want {
-			t.Errorf("got %q, %v\nwant %q", got, err, tt.want)
+		if err != nil || string(got.bytes()) != tt.want {
+			t.Errorf("got %+v, %v\nwant %q", got, err, tt.want)
 		}
 	}
 	// A real server understands it.

@@ -1,21 +1,85 @@
-// This file is the probe of type "tcp": something is sent, something is expected.
-// Both may be left out: then the banner is read, or nothing is.
+// This file is the probe of type "tcp": a dialogue, perhaps in TLS. Each step
+// sends something or expects something, or both. Without a step nothing is said,
+// and the handshake is all.
 
 package checker
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
 	"regexp"
+	"strconv"
 	"time"
 )
 
-// tcpAnswerLimit bounds what is read of an answer, in bytes.
-const tcpAnswerLimit = 16 << 10
+// answerLimit bounds what is read of an answer, or of a step, in bytes.
+const answerLimit = 16 << 10
 
 type tcpProbe struct {
 	dialer
+	tls   *tls.Config // nil: none
+	steps []exchange
+}
+
+// exchange is a prepared Step.
+type exchange struct {
 	send   []byte
-	expect *regexp.Regexp // nil: nothing
+	expect expectation
+}
+
+// expectation is what an answer must have in it; its zero value wants nothing.
+type expectation struct {
+	pattern *regexp.Regexp
+	text    []byte
+}
+
+func (e *expectation) wanted() bool { return e.pattern != nil || len(e.text) > 0 }
+
+// in is where in the bytes the expected ones end, or -1.
+func (e *expectation) in(b []byte) int {
+	if e.pattern != nil {
+		if found := e.pattern.FindIndex(b); found != nil {
+			return found[1]
+		}
+		return -1
+	}
+	if at := bytes.Index(b, e.text); at >= 0 {
+		return at + len(e.text)
+	}
+	return -1
+}
+
+func newTCPProbe(c *Check, common *shared) (prober, error) {
+	p := &tcpProbe{dialer: newDialer(c)}
+	steps := c.Steps
+	if len(steps) == 0 && (c.Send != "" || c.Expect != "" || c.ExpectText != "") {
+		steps = []Step{{c.Send, c.Expect, c.ExpectText}}
+	}
+	for i, s := range steps {
+		if len(c.Steps) > 0 && s.Expect != "" {
+			// The rest of a line may come after the step that it belonged to, so
+			// that ^ must find the next one's beginning.
+			s.Expect = "(?m)" + s.Expect
+		}
+		made, err := common.exchange(s)
+		if err != nil {
+			return nil, fmt.Errorf("step %d: %w", i+1, err)
+		}
+		p.steps = append(p.steps, made)
+	}
+	var err error
+	if c.TLS != nil {
+		p.tls, err = common.tlsConfig(c, "")
+	}
+	return p, err
+}
+
+func (s *shared) exchange(step Step) (exchange, error) {
+	pattern, err := s.expression(step.Expect)
+	return exchange{[]byte(step.Send), expectation{pattern, []byte(step.ExpectText)}}, err
 }
 
 func (p *tcpProbe) probe(ctx context.Context, deadline time.Time) outcome {
@@ -24,40 +88,87 @@ func (p *tcpProbe) probe(ctx context.Context, deadline time.Time) outcome {
 		return out
 	}
 	defer c.Close()
-	phase := PhaseConnect
-	if len(p.send) > 0 {
-		phase = PhaseSend
-		if _, err := c.Write(p.send); err != nil {
-			return failed(phase, err, "")
+	if p.tls == nil {
+		return p.dialogue(c, PhaseConnect)
+	}
+	s, expiry, out := secure(c, p.tls)
+	if s != nil {
+		out = p.dialogue(s, PhaseTLS)
+	}
+	out.expiry = expiry
+	return out
+}
+
+// dialogue takes one step after the other.
+func (p *tcpProbe) dialogue(rw io.ReadWriter, phase string) outcome {
+	out := end(OK, phase, "")
+	if len(p.steps) == 0 {
+		return out
+	}
+	d := dialogue{rw: rw}
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	d.buf = *buf
+	for i := range p.steps {
+		s := &p.steps[i]
+		if len(s.send) > 0 {
+			d.got = d.got[:0] // what answers cannot have come before
+			if _, err := rw.Write(s.send); err != nil {
+				return p.in(i, failed(PhaseSend, err, ""))
+			}
+			out = end(OK, PhaseSend, out.detail)
+		}
+		if s.expect.wanted() {
+			if out = d.receive(&s.expect); out.reason != OK {
+				return p.in(i, out)
+			}
 		}
 	}
-	if p.expect == nil {
-		return outcome{reason: OK, phase: phase}
+	return out
+}
+
+// in says in which of several steps something failed.
+func (p *tcpProbe) in(step int, out outcome) outcome {
+	if len(p.steps) > 1 {
+		out.detail = printable("step "+strconv.Itoa(step+1)+": "+out.detail, detailLimit)
 	}
-	return p.receive(c)
+	return out
+}
+
+// dialogue is what came and was not yet used up by a step.
+type dialogue struct {
+	rw  io.Reader
+	got []byte
+	buf []byte
 }
 
 // receive reads until what is expected came. Each piece is looked at as it comes:
 // a dialogue's server does not close.
-func (p *tcpProbe) receive(c *conn) outcome {
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	var got []byte
+func (d *dialogue) receive(expect *expectation) outcome {
+	fresh := len(d.got) > 0 // the server may have said more than one step asked for
 	for {
-		n, err := c.Read(*buf)
-		got = append(got, (*buf)[:min(n, tcpAnswerLimit-len(got))]...)
-		if n > 0 && p.expect.Match(got) {
-			return outcome{OK, PhaseReceive, quoted(got)}
+		if fresh {
+			if at := expect.in(d.got); at >= 0 {
+				out := end(OK, PhaseReceive, quoted(d.got))
+				d.got = d.got[at:]
+				return out
+			}
+		}
+		if len(d.got) == answerLimit {
+			return end(Body, PhaseReceive, quoted(d.got))
+		}
+		n, err := d.rw.Read(d.buf)
+		d.got = append(d.got, d.buf[:min(n, answerLimit-len(d.got))]...)
+		fresh = n > 0
+		if err == nil || n > 0 && expect.in(d.got) >= 0 {
+			continue
 		}
 		switch {
-		case err != nil && len(got) == 0:
+		case len(d.got) == 0:
 			return failed(PhaseReceive, err, "")
-		case err != nil && reasonOf(err) == Closed:
-			return outcome{Body, PhaseReceive, quoted(got)} // the answer is complete, and another
-		case err != nil:
-			return failed(PhaseReceive, err, quoted(got))
-		case len(got) == tcpAnswerLimit:
-			return outcome{Body, PhaseReceive, quoted(got)}
+		case reasonOf(err) == Closed:
+			return end(Body, PhaseReceive, quoted(d.got)) // the answer is complete, and another
 		}
+		return failed(PhaseReceive, err, quoted(d.got))
 	}
 }

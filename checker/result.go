@@ -88,6 +88,8 @@ const (
 	PhaseTLS     = "tls"
 	PhaseSend    = "send"
 	PhaseReceive = "receive"
+	PhaseName    = "name" // before all others: there is no address yet
+	PhaseRun     = "run"  // of a program
 )
 
 // Result is one probe's outcome.

@@ -5,11 +5,8 @@
 package checker
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
-	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -96,7 +93,7 @@ func (e *Engine) prepareOne(c *Check, key string, common *shared) (*probe, error
 		return nil, err
 	}
 	return &probe{
-		key: key, address: c.Address.String(), kind: c.Type, timeout: c.Timeout, run: run,
+		key: key, address: c.target(), kind: c.Type, timeout: c.Timeout, run: run, said: nothingSaid,
 		timing: timing{interval: c.Interval, fast: c.FastInterval},
 	}, nil
 }
@@ -161,6 +158,9 @@ func succeed(t, before *target, c *Check, key string, p *probe) *judge {
 	j := &judge{key: key, kind: c.Type, address: c.Address, probe: p, target: t, fresh: true,
 		gauge: newGauge(t.verdict, t.known, c.Rise, c.Fall)}
 	if before != nil {
+		if p != nil && p.last.At.IsZero() { // what was said holds until something else is
+			p.take(before, c.Type)
+		}
 		h := before.health()
 		j.reason, j.detail, j.cause = h.Reason, h.Detail, h.Cause
 	}
@@ -168,6 +168,18 @@ func succeed(t, before *target, c *Check, key string, p *probe) *judge {
 		p.judges = append(p.judges, j)
 	}
 	return j
+}
+
+// take lets a probe that never ran go on from what was said to the target's one
+// of the same type.
+func (p *probe) take(before *target, kind string) {
+	for _, j := range before.judges {
+		if r, ok := p.run.(resumer); ok && j.kind == kind && j.probe != nil && j.probe.said != nothingSaid {
+			p.said = j.probe.said
+			r.resume(p.said)
+			return
+		}
+	}
 }
 
 // start lets the new judges of a target begin, and says what to call the change
@@ -211,73 +223,33 @@ func (c *Check) fixed() Verdict {
 	return Unknown
 }
 
+// target says what is probed, for logs.
+func (c *Check) target() string {
+	switch {
+	case c.HostName != "" && c.Address.Port() != 0:
+		return c.HostName + ":" + strconv.Itoa(int(c.Address.Port()))
+	case c.HostName != "":
+		return c.HostName
+	case c.Address.Port() == 0:
+		return c.Address.Addr().String()
+	}
+	return c.Address.String()
+}
+
 // validate looks at what all probing checks have in common.
 func (c *Check) validate() error {
+	portless := c.Type == TypePing || c.Type == TypeExec
 	switch {
-	case !c.Address.IsValid() || c.Address.Port() == 0:
+	case c.HostName != "" && c.Address.Port() == 0 && !portless:
+		return fmt.Errorf("%s has no port", c.HostName)
+	case c.HostName == "" && (!c.Address.IsValid() || c.Address.Port() == 0 && !portless):
 		return fmt.Errorf("%v is no address with a port", c.Address)
 	case c.Interval <= 0:
 		return fmt.Errorf("the interval is %v", c.Interval)
 	case c.Timeout <= 0:
 		return fmt.Errorf("the timeout is %v", c.Timeout)
-	case c.From.IsValid() && c.From.Unmap().Is4() != c.Address.Addr().Unmap().Is4():
+	case c.HostName == "" && c.From.IsValid() && c.From.Unmap().Is4() != c.Address.Addr().Unmap().Is4():
 		return fmt.Errorf("the source %v and the address %v are of two families", c.From, c.Address)
 	}
 	return nil
-}
-
-// appendKey appends what makes two checks the same probe: everything but Rise
-// and Fall. Every field is delimited by its length.
-func (c *Check) appendKey(b []byte) []byte {
-	text := func(s string) {
-		b = binary.AppendUvarint(b, uint64(len(s)))
-		b = append(b, s...)
-	}
-	number := func(n int64) { b = binary.AppendVarint(b, n) }
-	text(c.Type)
-	if c.fixed() != Unknown {
-		return b
-	}
-	b = appendAddr(b, c.Address.Addr())
-	number(int64(c.Address.Port()))
-	number(int64(c.Interval))
-	number(int64(c.FastInterval))
-	number(int64(c.Timeout))
-	b = appendAddr(b, c.From)
-	number(int64(c.Mark))
-	switch c.Type {
-	case TypeTCP:
-		text(c.Send)
-		text(c.Expect)
-	case TypeHTTP, TypeHTTPS:
-		text(c.Method)
-		text(c.Host)
-		text(c.Path)
-		text(c.BodyExpect)
-		number(int64(len(c.Headers)))
-		if len(c.Headers) > 0 {
-			for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
-				text(name)
-				text(c.Headers[name])
-			}
-		}
-		number(int64(len(c.Status)))
-		for _, s := range c.Status {
-			number(int64(s.First))
-			number(int64(s.Last))
-		}
-		if c.Type == TypeHTTPS && c.TLS != nil {
-			text(strconv.FormatBool(c.TLS.Verify))
-			text(c.TLS.ServerName)
-			text(c.TLS.CAKey)
-		}
-	}
-	return b
-}
-
-func appendAddr(b []byte, a netip.Addr) []byte {
-	at := len(b)
-	b, _ = a.AppendBinary(append(b, 0)) // never fails
-	b[at] = byte(len(b) - at - 1)
-	return b
 }

@@ -5,9 +5,11 @@ package director
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"os"
+	"strings"
 
 	"lvsd/checker"
 	"lvsd/config"
@@ -15,36 +17,59 @@ import (
 )
 
 // checks holds what was read from files for the running configuration.
-type checks struct {
+type checks struct{ files files }
+
+// files are the certificates that checks name. The hash of a file's text tells
+// one that was changed from one that was not.
+type files struct {
 	authorities map[string]authorities // by file name
+	pairs       map[[2]string]pair     // by the names of certificate and key
 }
 
-// authorities are the certificates of one ca_file. The hash of its text tells
-// a file that was changed from one that was not.
 type authorities struct {
 	pool *x509.CertPool
 	hash string
 }
 
+// pair is a client's certificate with its key.
+type pair struct {
+	certificate *tls.Certificate
+	hash        string
+}
+
 // prepare reads the certificate files, and refuses when one cannot be had.
 func (cs *checks) prepare(_, next *config.Config) (Change, error) {
-	read := map[string]authorities{}
+	read := files{map[string]authorities{}, map[[2]string]pair{}}
 	for _, svc := range next.Services {
 		for _, rs := range svc.RealServers {
 			for _, c := range rs.Checks {
-				file := c.TLS.CAFile
-				if _, done := read[file]; done || file == "" {
-					continue
-				}
-				found, err := readAuthorities(file)
-				if err != nil {
+				if err := read.add(c.TLS); err != nil {
 					return Change{}, fmt.Errorf("%s:%d:%d: virtual_service %s: %w", next.File, c.Line, c.Col, svc.Name, err)
 				}
-				read[file] = found
 			}
 		}
 	}
-	return Change{Commit: func() { cs.authorities = read }}, nil
+	return Change{Commit: func() { cs.files = read }}, nil
+}
+
+// add reads what was not read yet.
+func (f files) add(c config.TLS) error {
+	if _, done := f.authorities[c.CAFile]; !done && c.CAFile != "" {
+		found, err := readAuthorities(c.CAFile)
+		if err != nil {
+			return err
+		}
+		f.authorities[c.CAFile] = found
+	}
+	names := [2]string{c.CertFile, c.KeyFile}
+	if _, done := f.pairs[names]; !done && c.CertFile != "" {
+		found, err := readPair(c.CertFile, c.KeyFile)
+		if err != nil {
+			return err
+		}
+		f.pairs[names] = found
+	}
+	return nil
 }
 
 func readAuthorities(file string) (authorities, error) {
@@ -59,6 +84,23 @@ func readAuthorities(file string) (authorities, error) {
 	return authorities{pool: pool, hash: fmt.Sprintf("%x", sha256.Sum256(text))}, nil
 }
 
+func readPair(certFile, keyFile string) (pair, error) {
+	cert, err := os.ReadFile(certFile)
+	if err != nil {
+		return pair{}, fmt.Errorf("failed to read cert_file: %w", err)
+	}
+	key, err := os.ReadFile(keyFile)
+	if err != nil {
+		return pair{}, fmt.Errorf("failed to read key_file: %w", err)
+	}
+	made, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return pair{}, fmt.Errorf("cert_file %s and key_file %s: %s", certFile, keyFile, strings.TrimPrefix(err.Error(), "tls: "))
+	}
+	sum := sha256.Sum256(cert) // a key that fits another certificate was refused
+	return pair{certificate: &made, hash: fmt.Sprintf("%x", sum)}, nil
+}
+
 // targets lists what is to be probed. A server that the kernel has already is
 // Known: it keeps what it has until its own verdict (rule 7 of the house).
 func (cs *checks) targets(c *config.Config, kernel ipvs.Table) []checker.Target {
@@ -69,7 +111,11 @@ func (cs *checks) targets(c *config.Config, kernel ipvs.Table) []checker.Target 
 			_, known := was[rs.Address]
 			t := checker.Target{ID: ServerID(svc, rs), Known: known}
 			for _, check := range rs.Checks {
-				t.Checks = append(t.Checks, cs.probe(check))
+				made := cs.probe(check)
+				if made.Type == checker.TypeExec {
+					made.Service, made.Server = svc.Name, rs.Address.String()
+				}
+				t.Checks = append(t.Checks, made)
 			}
 			out = append(out, t)
 		}
@@ -79,8 +125,10 @@ func (cs *checks) targets(c *config.Config, kernel ipvs.Table) []checker.Target 
 
 func (cs *checks) probe(c config.Check) checker.Check {
 	out := checker.Check{
-		Type:         c.Type,
-		Address:      c.Address,
+		Type:     c.Type,
+		Address:  c.Address,
+		HostName: c.HostName,
+
 		Interval:     c.Interval,
 		FastInterval: c.FastInterval,
 		Timeout:      c.Timeout,
@@ -88,24 +136,52 @@ func (cs *checks) probe(c config.Check) checker.Check {
 		Fall:         c.Fall,
 		From:         c.From,
 		Mark:         c.Mark,
+
 		Send:         c.Send,
 		Expect:       c.Expect,
-		Method:       c.Method,
-		Host:         c.Host,
-		Path:         c.Path,
-		Headers:      c.Headers,
-		BodyExpect:   c.BodyExpect,
+		ExpectText:   c.ExpectText,
+		RequireReply: c.RequireReply,
+
+		Method:          c.Method,
+		Host:            c.Host,
+		Path:            c.Path,
+		Headers:         c.Headers,
+		Body:            c.Body,
+		BodyExpect:      c.BodyExpect,
+		ExpectNot:       c.ExpectNot,
+		Digest:          c.Digest,
+		FollowRedirects: c.FollowRedirects,
+		HTTP2:           c.HTTP2,
+		ProxyProtocol:   c.ProxyProtocol,
+
+		Count:       c.Count,
+		DNSName:     c.DNSName,
+		DNSRecord:   c.DNSRecord,
+		DNSRcode:    c.DNSRcode,
+		DNSAnswer:   c.DNSAnswer,
+		DNSTCP:      c.DNSTCP,
+		Helo:        c.Helo,
+		Command:     c.Command,
+		User:        c.User,
+		GRPCService: c.GRPCService,
 	}
 	for _, r := range c.Status {
 		out.Status = append(out.Status, checker.StatusRange(r))
 	}
-	if c.Type == "https" {
-		ca := cs.authorities[c.TLS.CAFile]
+	for _, s := range c.Steps {
+		out.Steps = append(out.Steps, checker.Step(s))
+	}
+	if c.UseTLS {
+		ca := cs.files.authorities[c.TLS.CAFile]
+		own := cs.files.pairs[[2]string{c.TLS.CertFile, c.TLS.KeyFile}]
 		out.TLS = &checker.TLSConfig{
-			Verify:     c.TLS.Verify,
-			ServerName: c.TLS.ServerName,
-			CAs:        ca.pool,
-			CAKey:      ca.hash,
+			Verify:         c.TLS.Verify,
+			ServerName:     c.TLS.ServerName,
+			CAs:            ca.pool,
+			CAKey:          ca.hash,
+			Certificate:    own.certificate,
+			CertificateKey: own.hash,
+			MinVersion:     c.TLS.MinVersion,
 		}
 	}
 	return out

@@ -1,0 +1,104 @@
+// This file makes one HTTP/2 request on a connection that is there already, by
+// the standard library: HTTP/2 is too much to be written once more for the few
+// checks that ask for it. Its goroutines end with the connection.
+
+package checker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// http2Answer is what came of a request. Its body is read by the caller, who then
+// calls close.
+type http2Answer struct {
+	*http.Response
+	close func()
+}
+
+// ask2 makes a request. The connection's deadline is the request's.
+func ask2(ctx context.Context, c net.Conn, r *http.Request) (*http2Answer, outcome) {
+	scheme := r.URL.Scheme
+	given := func(context.Context, string, string) (net.Conn, error) { return c, nil }
+	t := &http.Transport{DialContext: given, Protocols: new(http.Protocols), DisableCompression: true, MaxResponseHeaderBytes: headLimit}
+	if scheme == "https" {
+		t.DialTLSContext = given
+		t.Protocols.SetHTTP2(true)
+	} else {
+		t.Protocols.SetUnencryptedHTTP2(true)
+	}
+	one, err := t.NewClientConn(ctx, scheme, "probe:1") // what it dials is given
+	if err != nil {
+		return nil, failed2(PhaseSend, err)
+	}
+	answer, err := one.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		one.Close()
+		return nil, failed2(PhaseReceive, err)
+	}
+	return &http2Answer{answer, func() { answer.Body.Close(); one.Close() }}, outcome{}
+}
+
+// failed2 is failed for what the library says: what the kernel did not say is the
+// protocol's fault.
+func failed2(phase string, err error) outcome {
+	out := failed(phase, err, "")
+	switch {
+	case out.reason != TLS:
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		out.reason, out.detail = Timeout, "no answer"
+	case errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed), strings.Contains(err.Error(), "EOF"):
+		out.reason = Closed
+	default:
+		out.reason = Protocol
+	}
+	return out
+}
+
+// exchange2 makes the request of a check.
+func (p *httpProbe) exchange2(ctx context.Context, c net.Conn, r *request, a *answer) outcome {
+	scheme := "http"
+	if r.secure {
+		scheme = "https"
+	}
+	q, err := http.NewRequest(r.method, scheme+"://"+r.host+r.path, strings.NewReader(r.body))
+	if err != nil {
+		return end(Protocol, PhaseSend, printable(err.Error(), detailLimit))
+	}
+	q.Host = r.host
+	for name, value := range r.headers {
+		if !strings.EqualFold(name, "Connection") && !strings.EqualFold(name, "Content-Length") { // RFC 9113 §8.2.2
+			q.Header.Set(name, value)
+		}
+	}
+	got, out := ask2(ctx, c, q)
+	if got == nil {
+		return out
+	}
+	defer got.close()
+	a.status, a.text, a.ready = got.StatusCode, http.StatusText(got.StatusCode), true
+	a.location = got.Header.Get("Location")
+	out = end(OK, PhaseReceive, a.statusLine())
+	if p.follow > 0 && redirects(a.status) {
+		return out
+	}
+	if a.wantBody && p.accepts(a.status) {
+		a.length, a.toEnd = 1<<62, true
+		a.state = bodyState
+		for buf := make([]byte, 2048); !a.done(); {
+			n, err := got.Body.Read(buf)
+			a.feed(buf[:n]) // a body cannot be wrong
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return failed2(PhaseReceive, err)
+			}
+		}
+	}
+	return p.judge(a, out)
+}
