@@ -132,6 +132,11 @@ func TestGuardLetsTrueFailuresThrough(t *testing.T) {
 			c.answer(w)
 			w.weights(0, c.want...)
 			w.state(GuardWatching)
+			since := w.plan.Guard.Since
+			w.decide(10 * time.Millisecond)
+			if w.plan.Guard.Since != since {
+				t.Error("what was judged is asked about again")
+			}
 		})
 	}
 }
@@ -217,15 +222,16 @@ func TestGuardEndsWhenServersAnswer(t *testing.T) {
 // TestGuardNeverLifts: a drain by hand and maint hold in the cold, too, and what
 // was down before stays down.
 func TestGuardNeverLifts(t *testing.T) {
-	w := guarded(t, 5, nil)
+	w := guarded(t, 6, nil)
 	w.down(0)
+	w.say(5, checker.Down, checker.Timeout)
 	w.decide(time.Minute)
 	w.decide(time.Minute)
 	for i := 1; i < 5; i++ {
 		w.say(i, checker.Down, checker.Timeout)
 	}
 	w.ping(false)
-	w.weights(0, 0, 5, 5, 5, 5)
+	w.weights(0, 0, 5, 5, 5, 5, 0)
 	w.state(GuardFrozen)
 	w.in.Config.Services[0].RealServers[1].Weight = 0
 	svc := w.in.Config.Services[0]
@@ -233,9 +239,9 @@ func TestGuardNeverLifts(t *testing.T) {
 	h.Maint = true
 	w.in.Health[ServerID(svc, svc.RealServers[2])] = h
 	w.up(0)
-	w.weights(time.Second, 0, 0, 0, 5, 5)
+	w.weights(time.Second, 0, 0, 0, 5, 5, 0)
 	w.in.Config.Guard = nil // a reload turns it off
-	w.weights(time.Second, 5, 0, 0, 0, 0)
+	w.weights(time.Second, 5, 0, 0, 0, 0, 0)
 	w.state(GuardOff)
 }
 
