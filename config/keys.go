@@ -41,15 +41,15 @@ var (
 //
 // which takes the remark out of docs/lvsd.toml.
 var (
-	syncWorks          = wish(false) // [ipvs.sync]
-	sctpWorks          = wish(false) // protocol = "sctp"
-	fwmarkWorks        = wish(false) // fwmark, family
-	allPortsWorks      = wish(false) // address with port 0, with persistence
-	tunnelsWork        = wish(false) // forward = { type = "gue" or "gre", … }
-	mixedFamiliesWork  = wish(false) // IPv6 servers behind IPv4 services and the reverse
-	engineWorks        = wish(false) // persistence_engine
-	onePacketWorks     = wish(false) // one_packet
-	drainTimeoutWorks  = wish(false) // drain_timeout
+	syncWorks          = wish(true)  // [ipvs.sync]
+	sctpWorks          = wish(true)  // protocol = "sctp"
+	fwmarkWorks        = wish(true)  // fwmark, family
+	allPortsWorks      = wish(true)  // address with port 0, with persistence
+	tunnelsWork        = wish(true)  // forward = { type = "gue" or "gre", … }
+	mixedFamiliesWork  = wish(true)  // IPv6 servers behind IPv4 services and the reverse
+	engineWorks        = wish(true)  // persistence_engine
+	onePacketWorks     = wish(true)  // one_packet
+	drainTimeoutWorks  = wish(true)  // drain_timeout
 	fallbackWorks      = wish(false) // fallback
 	panicWorks         = wish(false) // panic_threshold
 	slowStartWorks     = wish(false) // slow_start
