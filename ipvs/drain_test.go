@@ -228,7 +228,6 @@ func TestFightIsRaisedAndNotFoughtForEver(t *testing.T) {
 	inBubble(t, NewFake(), nil, func(b *bench) {
 		b.want(service(web, dest(1, 1), dest(2, 1)), service(mail, dest(1, 1)))
 		start := len(b.k.Ops())
-		other := func(Table) {}
 		stop := make(chan struct{})
 		go func() { // another program sets its weight as soon as it sees ours
 			for {
@@ -236,13 +235,10 @@ func TestFightIsRaisedAndNotFoughtForEver(t *testing.T) {
 				case <-stop:
 					return
 				case <-time.After(100 * time.Millisecond):
-					b.k.ByHand(other)
+					b.k.ByHand(func(t Table) { t[web].Destinations[dest(1, 1).Address] = dest(1, 50) })
 				}
 			}
 		}()
-		b.k.ByHand(func(Table) {
-			other = func(t Table) { t[web].Destinations[dest(1, 1).Address] = dest(1, 50) }
-		})
 		b.after(5 * time.Minute)
 		s := b.r.Snapshot()
 		if len(s.Fights) != 1 || s.Fights[0].Entry != (Entry{web, dest(1, 1).Address}) || s.Fights[0].What != DriftDestinationChanged {

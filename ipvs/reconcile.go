@@ -204,8 +204,8 @@ func (r *Reconciler) Snapshot() Snapshot { return *r.snap.Load() }
 // latest one when ctx ends before, when Run does not run, or when the kernel
 // does not answer.
 func (r *Reconciler) Refresh(ctx context.Context) Snapshot {
-	s := r.Snapshot()
 	r.mu.Lock()
+	s := r.Snapshot()
 	if !r.running || s.Up && time.Since(s.At) < freshFor {
 		r.mu.Unlock()
 		return s
