@@ -73,18 +73,91 @@ func printStatus(out io.Writer, s api.Status) error {
 	for _, e := range s.VRRP {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", e.Name, electionState(e), e.Priority, e.Interface, addresses(e), since(e, s.At))
 	}
-	for _, svc := range s.Services {
-		state := "up"
-		if !svc.Up {
-			state = "DOWN"
-		}
-		fmt.Fprintf(w, "\nSERVICE %s %s %s %s: %s, weight alive %d (quorum %d)\n", svc.Name, svc.Protocol, svc.Address, svc.Scheduler, state, svc.WeightAlive, svc.Quorum)
-		fmt.Fprintf(w, "  REAL SERVER\tWEIGHT\tOF\tHEALTH\tACTIVE\tINACTIVE\tWHY\n")
-		for _, rs := range svc.RealServers {
-			fmt.Fprintf(w, "  %s\t%s\t%d\t%s\t%d\t%d\t%s\n", rs.Address, weight(rs), rs.Configured, health(rs), rs.Active, rs.Inactive, why(rs))
+	if g := s.Guard; g != nil {
+		fmt.Fprintf(w, "\nGUARD %s since %s%s\n", g.State, clock(g.Since, s.At), detail(g.Why))
+		for _, witness := range g.Witnesses {
+			fmt.Fprintf(w, "  witness %s: %s\n", witness.Address, answers(witness))
 		}
 	}
+	for _, svc := range s.Services {
+		fmt.Fprintf(w, "\nSERVICE %s %s %s: %s, weight alive %d (quorum %d)\n", svc.Name, serviceAddress(svc), svc.Scheduler, serviceState(svc), svc.WeightAlive, svc.Quorum)
+		fmt.Fprintf(w, "  REAL SERVER\tWEIGHT\tOF\tHEALTH\tACTIVE\tINACTIVE\tWHY\n")
+		for _, rs := range svc.RealServers {
+			fmt.Fprintf(w, "  %s\t%s\t%d\t%s\t%d\t%d\t%s\n", rs.Address, weight(rs.Weight), rs.Configured, health(rs), rs.Active, rs.Inactive, why(rs))
+		}
+		if f := svc.Fallback; f != nil && f.Active {
+			fmt.Fprintf(w, "  %s\t%s\t-\tfallback\t%d\t%d\tserves since %s\n", f.Address, weight(f.Weight), f.Open, f.Inactive, clock(f.Since, s.At))
+		}
+		for _, d := range s.IPVS.Draining {
+			if d.Service == svc.Name {
+				fmt.Fprintf(w, "  %s\t0\t-\tleft the file, draining\t\t\t%s\n", d.RealServer, draining(d, s.At))
+			}
+		}
+	}
+	printSync(w, s.IPVS.Sync)
 	return w.Flush()
+}
+
+func serviceAddress(svc api.ServiceStatus) string {
+	if svc.FWMark != 0 {
+		return fmt.Sprintf("fwmark %d", svc.FWMark)
+	}
+	return svc.Protocol + " " + svc.Address
+}
+
+// serviceState is in capitals what an engineer on call should see.
+func serviceState(svc api.ServiceStatus) string {
+	state := "up"
+	if !svc.Up {
+		state = "DOWN"
+	}
+	if svc.Panic {
+		state += ", PANIC"
+	}
+	if svc.Fallback != nil && svc.Fallback.Active {
+		state += ", FALLBACK"
+	}
+	return state
+}
+
+func draining(d api.DrainingStatus, now time.Time) string {
+	left := "its connections"
+	if d.Left != nil {
+		left = fmt.Sprintf("%d connections", *d.Left)
+	}
+	return fmt.Sprintf("%s left, removed in %v at the latest", left, max(d.Deadline.Sub(now), 0).Round(time.Second))
+}
+
+// printSync tells of the connection synchronisation, when there is one.
+func printSync(w io.Writer, sync *api.SyncStatus) {
+	if sync == nil {
+		return
+	}
+	half := func(d *api.SyncDaemonStatus) string {
+		if d == nil {
+			return "off"
+		}
+		return fmt.Sprintf("on %s, id %d", d.Interface, d.ID)
+	}
+	fmt.Fprintf(w, "\nSYNC sends: %s; receives: %s%s\n", half(sync.Master), half(sync.Backup), detail(sync.Error))
+}
+
+func answers(w api.WitnessStatus) string {
+	switch {
+	case w.LastProbe == nil:
+		return "not asked yet"
+	case w.Answers:
+		return "answers"
+	}
+	return "SILENT" + detail(w.LastProbe.Detail)
+}
+
+// detail is a text after a colon, or nothing.
+func detail(text string) string {
+	if text == "" {
+		return ""
+	}
+	return ": " + text
 }
 
 // electionState names the state, and the master that is heard while it is
@@ -115,11 +188,11 @@ func since(e api.ElectionStatus, now time.Time) string {
 	return text
 }
 
-func weight(rs api.RealServerStatus) string {
-	if rs.Weight == nil {
+func weight(w *int) string {
+	if w == nil {
 		return "-"
 	}
-	return strconv.Itoa(*rs.Weight)
+	return strconv.Itoa(*w)
 }
 
 func health(rs api.RealServerStatus) string {
@@ -132,7 +205,7 @@ func health(rs api.RealServerStatus) string {
 // why is the cause of the weight; for a server at its full weight the last
 // probe says more.
 func why(rs api.RealServerStatus) string {
-	if rs.Wanted == rs.Configured && !rs.Draining && rs.LastProbe != nil {
+	if rs.Wanted == rs.Configured && !rs.Draining && rs.Verdict == "up" && rs.LastProbe != nil {
 		p := rs.LastProbe
 		return fmt.Sprintf("%s %s in %s", p.Type, p.Reason, (time.Duration(p.Took * float64(time.Second))).Round(10*time.Microsecond))
 	}

@@ -80,7 +80,22 @@ func TestEveryFaultIsAProblem(t *testing.T) {
 		"no such scheduler":   func(v *director.View) { v.Kernel.Errors = []ipvs.OpError{{Err: errors.New("no such scheduler")}} },
 		"fault: no carrier":   func(v *director.View) { v.Elections[0].State, v.Elections[0].Detail = vrrp.Fault, "no carrier" },
 		"another master":      func(v *director.View) { v.Elections[0].Alarm = "another master is heard" },
-		"quorum lost":         func(v *director.View) { v.Plan.Services[0].Up = false },
+		"panic: 1 of 4":       func(v *director.View) { p := &v.Plan.Services[0]; p.Panic, p.Healthy, p.Counted = true, 1, 4 },
+		"fallback 127.0.0.1:80 serves": func(v *director.View) {
+			v.Plan.Services[0].Fallback = director.FallbackPlan{Address: netip.MustParseAddrPort("127.0.0.1:80"), Active: true}
+		},
+		"frozen: 5 of 5 fail": func(v *director.View) {
+			v.Config.Guard = &config.Guard{}
+			v.Plan.Guard = director.Guard{State: director.GuardFrozen, Why: "5 of 5 fail"}
+		},
+		"witness 10.0.0.1 does not answer": func(v *director.View) {
+			w := netip.MustParseAddr("10.0.0.1")
+			v.Config.Guard = &config.Guard{Witnesses: []netip.Addr{w}}
+			v.Health[director.WitnessID(w)] = checker.Health{Checks: []checker.CheckHealth{{Last: checker.Result{At: time.Unix(1, 0), Reason: checker.Timeout}}}}
+		},
+		"another writer": func(v *director.View) { v.Kernel.Fights = []ipvs.Fight{{What: "sync_threshold"}} },
+		"no such device": func(v *director.View) { v.Kernel.SyncError = "no such device" },
+		"quorum lost":    func(v *director.View) { v.Plan.Services[0].Up = false },
 		"is down": func(v *director.View) {
 			v.Plan.Services[0].Servers[0].Verdict = checker.Down
 		},

@@ -29,8 +29,10 @@ type Status struct {
 	Problems []string         `json:"problems"`
 	Config   ConfigStatus     `json:"config"`
 	VRRP     []ElectionStatus `json:"vrrp"`
-	Services []ServiceStatus  `json:"virtual_services"`
-	IPVS     IPVSStatus       `json:"ipvs"`
+	// Guard is the guard against mass failure; nil when it is off.
+	Guard    *GuardStatus    `json:"guard,omitempty"`
+	Services []ServiceStatus `json:"virtual_services"`
+	IPVS     IPVSStatus      `json:"ipvs"`
 }
 
 // ConfigStatus tells which configuration runs.
@@ -65,13 +67,45 @@ type ElectionStatus struct {
 type ServiceStatus struct {
 	Name        string             `json:"name"`
 	Protocol    string             `json:"protocol"`
-	Address     string             `json:"address"`
+	Address     string             `json:"address"`          // "" of a firewall mark
+	FWMark      uint32             `json:"fwmark,omitempty"` // 0 of an address
 	Scheduler   string             `json:"scheduler"`
 	Up          bool               `json:"up"` // has its quorum
 	WeightAlive int                `json:"weight_alive"`
 	Quorum      int                `json:"quorum"`
+	Panic       bool               `json:"panic"` // so few are healthy that health is not heeded
+	Fallback    *FallbackStatus    `json:"fallback,omitempty"`
 	Counters    Counters           `json:"counters"`
 	RealServers []RealServerStatus `json:"real_servers"`
+}
+
+// FallbackStatus is the server that takes over while the quorum is lost.
+type FallbackStatus struct {
+	Address string    `json:"address"`
+	Active  bool      `json:"active"`
+	Since   time.Time `json:"since,omitzero"`
+	// Weight is what the kernel has; nil where the kernel has no such server.
+	Weight   *int   `json:"weight"`
+	Open     uint32 `json:"active_connections"`
+	Inactive uint32 `json:"inactive_connections"`
+}
+
+// GuardStatus is the guard against mass failure.
+type GuardStatus struct {
+	// Active: the verdicts are frozen at what they were before most servers
+	// failed at once, because no witness answers.
+	Active    bool            `json:"active"`
+	State     string          `json:"state"` // watching, asking, frozen, thawing
+	Since     time.Time       `json:"since"`
+	Why       string          `json:"why,omitempty"`
+	Witnesses []WitnessStatus `json:"witnesses"`
+}
+
+// WitnessStatus is one witness of the guard.
+type WitnessStatus struct {
+	Address   string `json:"address"`
+	Answers   bool   `json:"answers"` // its newest ping was answered
+	LastProbe *Probe `json:"last_probe,omitempty"`
 }
 
 // RealServerStatus is one real server of one service.
@@ -121,6 +155,38 @@ type IPVSStatus struct {
 	Foreign    int               `json:"foreign_entries"`
 	Drift      map[string]uint64 `json:"drift"` // repaired since the start, by kind
 	Errors     []string          `json:"errors"`
+	// Sync is the connection synchronisation as the kernel runs it; nil when
+	// it is off and was not left running by anybody.
+	Sync     *SyncStatus      `json:"sync,omitempty"`
+	Draining []DrainingStatus `json:"draining"`
+	// Fights are the places that another writer changes again and again.
+	Fights []string `json:"fights"`
+}
+
+// SyncStatus is the connection synchronisation: its sender and its receiver.
+type SyncStatus struct {
+	Master *SyncDaemonStatus `json:"master"` // sends; nil: does not run
+	Backup *SyncDaemonStatus `json:"backup"` // receives
+	Error  string            `json:"error,omitempty"`
+}
+
+// SyncDaemonStatus is one half of the synchronisation.
+type SyncDaemonStatus struct {
+	Interface string `json:"interface"`
+	ID        uint32 `json:"id"`
+	Group     string `json:"group,omitempty"`
+	Port      uint16 `json:"port"`
+}
+
+// DrainingStatus is a real server that left the file and keeps its connections
+// until they end or its time is over.
+type DrainingStatus struct {
+	Service    string    `json:"service"`
+	RealServer string    `json:"real_server"`
+	Since      time.Time `json:"since"`
+	Deadline   time.Time `json:"deadline"`
+	// Left are its connections and templates; nil: not counted yet.
+	Left *int `json:"connections_left"`
 }
 
 // Build puts a view into the status's form.
@@ -139,7 +205,7 @@ func Build(v director.View, version string, started time.Time) Status {
 		},
 		VRRP:     []ElectionStatus{},
 		Services: []ServiceStatus{},
-		IPVS:     buildIPVS(v.Kernel),
+		IPVS:     buildIPVS(v),
 	}
 	if v.LastReload.Err != nil {
 		s.Config.ReloadError = v.LastReload.Err.Error()
@@ -149,6 +215,7 @@ func Build(v director.View, version string, started time.Time) Status {
 	for _, e := range v.Elections {
 		s.addElection(e)
 	}
+	s.addGuard(v)
 	for i, p := range v.Plan.Services {
 		s.addService(v, v.Config.Services[i], p)
 	}
@@ -170,22 +237,61 @@ func (s *Status) addIPVSProblems(k ipvs.Snapshot) {
 	for _, e := range s.IPVS.Errors {
 		s.problem("IPVS: %s", e)
 	}
+	for _, f := range s.IPVS.Fights {
+		s.problem("IPVS: %s", f)
+	}
 	if k.Foreign > 0 {
 		s.problem("IPVS: %d real servers in our services that somebody else added", k.Foreign)
 	}
 }
 
-func buildIPVS(k ipvs.Snapshot) IPVSStatus {
-	out := IPVSStatus{Up: k.Up, LastResync: k.At, Foreign: k.Foreign, Drift: k.Drift, Errors: []string{}}
+func buildIPVS(v director.View) IPVSStatus {
+	k, names := v.Kernel, map[ipvs.ServiceKey]string{}
+	for _, p := range v.Plan.Services {
+		names[p.Key] = p.Name
+	}
+	out := IPVSStatus{Up: k.Up, LastResync: k.At, Foreign: k.Foreign, Drift: k.Drift, Errors: []string{}, Draining: []DrainingStatus{}, Fights: []string{}}
 	for _, e := range k.Errors {
 		out.Errors = append(out.Errors, fmt.Sprintf("%s: %v (tried %d times since %s)", e.Op, e.Err, e.Attempts, e.Since.Format(time.RFC3339)))
 	}
-	for _, text := range []string{k.LedgerError, k.SettingsError} {
+	for _, text := range []string{k.LedgerError, k.SettingsError, k.SyncError} {
 		if text != "" {
 			out.Errors = append(out.Errors, text)
 		}
 	}
+	for _, d := range k.Draining {
+		draining := DrainingStatus{Service: names[d.Service], RealServer: d.RealServer.String(), Since: d.Since, Deadline: d.Deadline}
+		if d.Counted {
+			draining.Left = &d.Left
+		}
+		out.Draining = append(out.Draining, draining)
+	}
+	for _, f := range k.Fights {
+		out.Fights = append(out.Fights, fmt.Sprintf("%s: another writer changes it again and again (%d repairs since %s)", place(f), f.Repairs, f.Since.Format(time.RFC3339)))
+	}
+	if k.Sync.Master.Running || k.Sync.Backup.Running || k.SyncError != "" {
+		out.Sync = &SyncStatus{Master: syncDaemon(k.Sync.Master), Backup: syncDaemon(k.Sync.Backup), Error: k.SyncError}
+	}
 	return out
+}
+
+func syncDaemon(d ipvs.SyncDaemon) *SyncDaemonStatus {
+	if !d.Running {
+		return nil
+	}
+	out := &SyncDaemonStatus{Interface: d.Interface, ID: d.ID, Port: d.Port}
+	if d.Group.IsValid() {
+		out.Group = d.Group.String()
+	}
+	return out
+}
+
+// place names what is fought over.
+func place(f ipvs.Fight) string {
+	if f.Entry == (ipvs.Entry{}) {
+		return f.What
+	}
+	return f.What + " " + f.Entry.String()
 }
 
 func (s *Status) addElection(e vrrp.Status) {
@@ -210,17 +316,55 @@ func (s *Status) addElection(e vrrp.Status) {
 	}
 }
 
+// addGuard shows the guard. A witness that does not answer while nothing is
+// wrong is told: without one the guard would freeze what truly failed.
+func (s *Status) addGuard(v director.View) {
+	if v.Config.Guard == nil {
+		return
+	}
+	g := v.Plan.Guard
+	out := &GuardStatus{Active: g.Active(), State: string(g.State), Since: g.Since, Why: g.Why, Witnesses: []WitnessStatus{}}
+	if out.Active {
+		s.problem("guard: the verdicts are frozen: %s", g.Why)
+	}
+	for _, w := range v.Config.Guard.Witnesses {
+		h := v.Health[director.WitnessID(w)]
+		answers, asked := director.WitnessAnswers(h)
+		out.Witnesses = append(out.Witnesses, WitnessStatus{Address: w.String(), Answers: answers, LastProbe: lastProbe(h)})
+		if asked && !answers && !out.Active {
+			s.problem("guard: witness %s does not answer a ping", w)
+		}
+	}
+	s.Guard = out
+}
+
 // addService joins what is configured, what was decided and what the kernel
 // has.
 func (s *Status) addService(v director.View, svc config.Service, p director.ServicePlan) {
 	kernel, stats := v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key]
 	out := ServiceStatus{
-		Name: p.Name, Protocol: p.Key.Protocol.String(), Address: p.Key.Address.String(), Scheduler: svc.Scheduler,
+		Name: p.Name, Protocol: p.Key.Protocol.String(), Address: p.Key.Address.String(), FWMark: p.Key.Mark, Scheduler: svc.Scheduler,
 		Up: p.Up, WeightAlive: p.WeightAlive, Quorum: svc.Quorum, Counters: Counters(stats.Counters),
 		RealServers: []RealServerStatus{},
 	}
 	if !p.Up {
 		s.problem("service %s: quorum lost, weight alive %d of %d", p.Name, p.WeightAlive, svc.Quorum)
+	}
+	if out.Panic = p.Panic; p.Panic {
+		s.problem("service %s: panic: %d of %d servers are healthy, so all count as up", p.Name, p.Healthy, p.Counted)
+	}
+	if f := p.Fallback; f.Address.IsValid() {
+		if f.Active {
+			s.problem("service %s: the fallback %s serves", p.Name, f.Address)
+		}
+		connections := stats.Destinations[f.Address]
+		out.Fallback = &FallbackStatus{Address: f.Address.String(), Active: f.Active, Since: f.Since, Open: connections.Active, Inactive: connections.Inactive}
+		if dest, ok := kernel.Destinations[f.Address]; ok {
+			out.Fallback.Weight = &dest.Weight
+		}
+	}
+	if p.Key.Mark != 0 {
+		out.Protocol, out.Address = "fwmark", ""
 	}
 	for i, decided := range p.Servers {
 		rs := svc.RealServers[i]

@@ -62,6 +62,19 @@ type ServerPlan struct {
 // the server itself says so, whatever its health.
 func (s ServerPlan) Draining() bool { return s.Configured == 0 || s.Agent.drains() }
 
+// DrainingSince is when the drain began; zero for a server that does not drain.
+func (s ServerPlan) DrainingSince() time.Time {
+	if !s.Draining() {
+		return time.Time{}
+	}
+	for _, c := range s.Causes {
+		if c.Weight == 0 && (c.Kind == CauseDrain || c.Kind == CauseAgent) {
+			return c.Since
+		}
+	}
+	return time.Time{}
+}
+
 // Decide computes the wanted table and the reasons for it.
 func Decide(in Inputs) Plan {
 	c := in.Config

@@ -96,6 +96,8 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for i, p := range v.Plan.Services {
 		e.service(v, v.Config.Services[i].Quorum, p)
 	}
+	e.gauge(guardActive, truth(v.Plan.Guard.Active()))
+	e.drains(v)
 	e.ipvs(v.Kernel)
 }
 
@@ -139,6 +141,8 @@ func (e emitter) service(v director.View, quorum int, p director.ServicePlan) {
 	e.gauge(serviceUp, truth(p.Up), p.Name)
 	e.gauge(serviceAlive, float64(p.WeightAlive), p.Name)
 	e.gauge(serviceQuorum, float64(quorum), p.Name)
+	e.gauge(servicePanic, truth(p.Panic), p.Name)
+	e.gauge(serviceFallback, truth(p.Fallback.Active), p.Name)
 	kernel, stats := v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key]
 	e.counters(serviceCounters, stats.Counters, p.Name)
 	for _, s := range p.Servers {
@@ -146,6 +150,9 @@ func (e emitter) service(v director.View, quorum int, p director.ServicePlan) {
 		e.gauge(serverUp, truth(s.Verdict == checker.Up), p.Name, name)
 		e.gauge(serverConfigured, float64(s.Configured), p.Name, name)
 		e.gauge(serverDraining, truth(s.Draining()), p.Name, name)
+		if since := s.DrainingSince(); !since.IsZero() {
+			e.gauge(serverDrainStart, seconds(since), p.Name, name)
+		}
 		// A server that is out of the kernel's table takes as little as one
 		// of weight 0: one series says both.
 		e.gauge(serverWeight, float64(kernel.Destinations[s.Address].Weight), p.Name, name)
@@ -158,11 +165,45 @@ func (e emitter) service(v director.View, quorum int, p director.ServicePlan) {
 	}
 }
 
+// drains are the servers that left the file and keep their connections: of
+// them there is only what a drain needs to be seen ending. One of a service
+// that left, too, has no name any more.
+func (e emitter) drains(v director.View) {
+	if len(v.Kernel.Draining) == 0 {
+		return
+	}
+	names := map[ipvs.ServiceKey]string{}
+	told := map[ipvs.Entry]bool{}
+	for _, p := range v.Plan.Services {
+		names[p.Key] = p.Name
+		for _, s := range p.Servers {
+			told[ipvs.Entry{Service: p.Key, RealServer: s.Address}] = true
+		}
+	}
+	for _, d := range v.Kernel.Draining {
+		service, ok := names[d.Service]
+		if !ok || told[d.Entry] {
+			continue // it is just coming back
+		}
+		real := d.RealServer.String()
+		stats := v.Kernel.Stats[d.Service].Destinations[d.RealServer]
+		e.gauge(serverDraining, 1, service, real)
+		e.gauge(serverDrainStart, seconds(d.Since), service, real)
+		e.gauge(serverActive, float64(stats.Active), service, real)
+		e.gauge(serverInactive, float64(stats.Inactive), service, real)
+		e.gauge(serverPersistent, float64(stats.Persistent), service, real)
+	}
+}
+
 // checks adds up a server's checks: the labels name servers, not checks.
 func (e emitter) checks(h checker.Health, labels ...string) {
 	totals := map[checker.Reason]uint64{}
 	var newest checker.Result
+	var expiry time.Time
 	for _, c := range h.Checks {
+		if at := c.CertificateExpiry; !at.IsZero() && (expiry.IsZero() || at.Before(expiry)) {
+			expiry = at
+		}
 		for reason, n := range c.Totals.All() {
 			totals[reason] += n
 		}
@@ -175,6 +216,9 @@ func (e emitter) checks(h checker.Health, labels ...string) {
 	}
 	if !newest.At.IsZero() {
 		e.gauge(checkDuration, newest.Took.Seconds(), labels...)
+	}
+	if !expiry.IsZero() {
+		e.gauge(certificate, seconds(expiry), labels...)
 	}
 }
 
@@ -189,6 +233,8 @@ func (e emitter) counters(d counterDescs, c ipvs.Counters, labels ...string) {
 func (e emitter) ipvs(k ipvs.Snapshot) {
 	e.gauge(ipvsUp, truth(k.Up))
 	e.gauge(ipvsResync, seconds(k.At))
+	e.gauge(ipvsSync, truth(k.Sync.Master.Running), "master")
+	e.gauge(ipvsSync, truth(k.Sync.Backup.Running), "backup")
 	e.gauge(ipvsForeign, float64(k.Foreign))
 	for kind, n := range k.Drift {
 		e.counter(ipvsDrift, n, kind)

@@ -25,6 +25,7 @@ import (
 func view(context.Context) director.View {
 	key := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: netip.MustParseAddrPort("10.0.0.88:80")}
 	real := netip.MustParseAddrPort("10.0.0.9:80")
+	gone := netip.MustParseAddrPort("10.0.0.10:80")
 	id := checker.ID{Service: "web", RealServer: real.String()}
 	var totals checker.Totals
 	totals[0] = 7 // ok
@@ -32,12 +33,15 @@ func view(context.Context) director.View {
 		Config:     &config.Config{Hash: "abc", Services: []config.Service{{Name: "web", Quorum: 2}}},
 		LastReload: director.Reload{LastSuccess: time.Unix(100, 0)},
 		Plan: director.Plan{Services: []director.ServicePlan{{Name: "web", Key: key, Up: true, WeightAlive: 3, Servers: []director.ServerPlan{
-			{ID: id, Address: real, Configured: 4, Verdict: checker.Up}}}}},
-		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Totals: totals, Last: checker.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
+			{ID: id, Address: real, Verdict: checker.Up, Causes: []director.Cause{{Kind: director.CauseDrain, Since: time.Unix(96, 0)}}},
+		}, Fallback: director.FallbackPlan{Active: true}, Panic: true}}, Guard: director.Guard{State: director.GuardFrozen}},
+		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Totals: totals, CertificateExpiry: time.Unix(95, 0), Last: checker.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
 		Kernel: ipvs.Snapshot{Valid: true, Up: true, At: time.Unix(98, 0), Foreign: 2,
 			Table: ipvs.Table{key: {Destinations: map[netip.AddrPort]ipvs.Destination{real: {Weight: 3}}}},
 			Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{key: {Counters: ipvs.Counters{Connections: 1 << 40},
 				Destinations: map[netip.AddrPort]ipvs.DestinationStats{real: {Active: 5}}}},
+			Sync:       ipvs.SyncState{Master: ipvs.SyncDaemon{Running: true}},
+			Draining:   []ipvs.Draining{{Entry: ipvs.Entry{Service: key, RealServer: gone}, Since: time.Unix(94, 0)}, {Entry: ipvs.Entry{Service: key, RealServer: real}}, {}},
 			Drift:      map[string]uint64{"service_missing": 1},
 			Operations: map[ipvs.Operation]uint64{{Op: "add_service", Result: "ok"}: 9}},
 		Elections: []vrrp.Status{{Name: "web", State: vrrp.Master, Priority: 200, LastAdvert: time.Unix(97, 0),
@@ -66,7 +70,16 @@ func TestSeries(t *testing.T) {
 		`lvsd_virtual_service_quorum{service="web"} 2`,
 		`lvsd_virtual_service_connections_total{service="web"} 1.099511627776e+12`,
 		`lvsd_real_server_weight{real_server="10.0.0.9:80",service="web"} 3`,
-		`lvsd_real_server_configured_weight{real_server="10.0.0.9:80",service="web"} 4`,
+		`lvsd_real_server_configured_weight{real_server="10.0.0.9:80",service="web"} 0`,
+		`lvsd_real_server_draining{real_server="10.0.0.9:80",service="web"} 1`,
+		`lvsd_real_server_drain_start_timestamp_seconds{real_server="10.0.0.9:80",service="web"} 96`,
+		`lvsd_real_server_drain_start_timestamp_seconds{real_server="10.0.0.10:80",service="web"} 94`,
+		`lvsd_check_certificate_expiry_timestamp_seconds{real_server="10.0.0.9:80",service="web"} 95`,
+		`lvsd_virtual_service_panic{service="web"} 1`,
+		`lvsd_virtual_service_fallback_active{service="web"} 1`,
+		`lvsd_guard_active 1`,
+		`lvsd_ipvs_sync_daemon{role="master"} 1`,
+		`lvsd_ipvs_sync_daemon{role="backup"} 0`,
 		`lvsd_real_server_active_connections{real_server="10.0.0.9:80",service="web"} 5`,
 		`lvsd_checks_total{real_server="10.0.0.9:80",reason="ok",service="web"} 7`,
 		`lvsd_check_duration_seconds{real_server="10.0.0.9:80",service="web"} 1`,
