@@ -7,10 +7,10 @@ package vrrp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,13 +32,13 @@ type Options struct {
 // A conn carries messages; its fake stands beside the tests.
 type conn interface {
 	Receive(buf []byte) (wire.Packet, error)
-	Send(message []byte) error
+	Send(to netip.Addr, message []byte) error
 	Close() error
 }
 
 // A port is the interface; its fake stands beside the tests.
 type port interface {
-	Look(ours []netip.Prefix) (link.State, error)
+	Look(ours []netip.Prefix, source netip.Addr) (link.State, error)
 	Set(ours, want []netip.Prefix) (held, added []netip.Prefix, err error)
 	Announce(addrs []netip.Addr) (frames int, err error)
 	Watch(ctx context.Context, changed func())
@@ -56,6 +56,7 @@ const farewell = 3 * time.Second
 type Engine struct {
 	name, iface string
 	vrid        uint8
+	opened      Config // as it was at first
 	o           Options
 	log         *slog.Logger
 	writer      *logWriter
@@ -66,13 +67,16 @@ type Engine struct {
 	source  netip.Addr
 	message []byte
 	named   []netip.Addr // the addresses in the adverts
+	targets []netip.Addr // where adverts go
+
+	rules atomic.Pointer[Rules] // what is heard is held against; but for Own
 
 	heard    chan hearing
 	refused  chan refusal
 	grounded chan groundReport
 
 	mu      sync.Mutex
-	pending *Config // an update that the loop has not seen
+	pending *update // one that the loop has not seen
 	updated chan struct{}
 
 	status    atomic.Pointer[snapshot]
@@ -104,12 +108,20 @@ func Open(cfg Config, o Options) (*Engine, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
 	}
-	p, err := link.Open(cfg.Interface)
+	secret, err := readSecret(cfg.Authentication)
 	if err != nil {
 		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
 	}
-	e := newEngine(cfg, o, p, func(name string, index int, source netip.Addr) (conn, error) {
-		c, err := wire.Open(name, index, source)
+	family := link.IPv4
+	if cfg.v6() {
+		family = link.IPv6
+	}
+	p, err := link.Open(cfg.Interface, family)
+	if err != nil {
+		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
+	}
+	e := newEngine(cfg, secret, o, p, func(name string, index int, source netip.Addr) (conn, error) {
+		c, err := wire.Open(name, index, source, len(cfg.Unicast) > 0)
 		if err != nil {
 			return nil, err // not c: a nil *wire.Conn would be a conn
 		}
@@ -122,14 +134,14 @@ func Open(cfg Config, o Options) (*Engine, error) {
 	return e, nil
 }
 
-func newEngine(cfg Config, o Options, p port, dial dialer) *Engine {
-	cfg.Addresses, cfg.Excluded = slices.Clone(cfg.Addresses), slices.Clone(cfg.Excluded)
+func newEngine(cfg Config, secret secret, o Options, p port, dial dialer) *Engine {
+	cfg = cfg.clone()
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{
-		name: cfg.Name, iface: cfg.Interface, vrid: cfg.VRID,
+		name: cfg.Name, iface: cfg.Interface, vrid: cfg.VRID, opened: cfg,
 		o:        o,
 		writer:   newLogWriter(),
 		done:     make(chan struct{}),
@@ -141,7 +153,7 @@ func newEngine(cfg Config, o Options, p port, dial dialer) *Engine {
 	}
 	e.log = e.writer.logger(log.With("vrrp", cfg.Name))
 	e.ground = newGround(cfg, p, dial, e.log, &e.counters)
-	e.adopt(cfg)
+	e.adopt(update{cfg, secret})
 	e.status.Store(&snapshot{picture: e.machine.Show()})
 	return e
 }
@@ -154,13 +166,20 @@ func (e *Engine) Close() error { return e.ground.close() }
 // refused, logged, and changes nothing.
 func (e *Engine) Update(cfg Config) {
 	cfg.Interface, cfg.VRID = e.iface, e.vrid
-	if err := cfg.check(); err != nil {
+	err := cfg.check()
+	if err == nil && NeedsRestart(e.opened, cfg) {
+		err = errors.New("it is another election")
+	}
+	var secret secret
+	if err == nil {
+		secret, err = readSecret(cfg.Authentication)
+	}
+	if err != nil {
 		e.log.Error("update refused", "err", err)
 		return
 	}
-	cfg.Addresses, cfg.Excluded = slices.Clone(cfg.Addresses), slices.Clone(cfg.Excluded)
 	e.mu.Lock()
-	e.pending = &cfg
+	e.pending = &update{cfg.clone(), secret}
 	e.mu.Unlock()
 	select {
 	case e.updated <- struct{}{}:
@@ -240,23 +259,38 @@ func (e *Engine) hear(h hearing) {
 
 func (e *Engine) update() {
 	e.mu.Lock()
-	cfg := e.pending
+	u := e.pending
 	e.pending = nil
 	e.mu.Unlock()
-	if cfg != nil {
-		e.adopt(*cfg)
-		e.step(input{kind: inUpdate, config: *cfg})
+	if u != nil {
+		e.adopt(*u)
+		e.step(input{kind: inUpdate, config: u.Config})
 	}
 }
 
+// An update is another configuration, and what its key file held.
+type update struct {
+	Config
+	secret
+}
+
 // adopt prepares what each advert needs of a configuration.
-func (e *Engine) adopt(cfg Config) {
-	e.named = make([]netip.Addr, len(cfg.Addresses))
-	for i, p := range cfg.Addresses {
+func (e *Engine) adopt(u update) {
+	e.named = make([]netip.Addr, len(u.Addresses))
+	for i, p := range u.Addresses {
 		e.named[i] = p.Addr()
 	}
-	e.counters.interval.Store(int64(cfg.AdvertInterval))
-	e.ground.watchFor(cfg.held())
+	e.targets = u.Unicast
+	if len(e.targets) == 0 {
+		e.targets = []netip.Addr{group(e.named[0])}
+	}
+	e.counters.interval.Store(int64(u.AdvertInterval))
+	rules := &Rules{VRID: e.vrid, Version: u.version(), Interval: u.AdvertInterval, Password: u.password}
+	if len(u.Unicast) > 0 {
+		rules.Peers = u.Unicast
+	}
+	e.rules.Store(rules)
+	e.ground.watchFor(u.held())
 }
 
 // onGround takes what the kernel side has to say.
@@ -320,8 +354,7 @@ func (e *Engine) send(priority uint8) *input {
 	a := Advert{VRID: e.vrid, Priority: priority, Interval: cfg.AdvertInterval, Addresses: e.named, Checksum: cfg.Checksum}
 	var err error = errNoSocket
 	if e.conn != nil {
-		e.message = a.Append(e.message[:0], e.source, multicastIPv4)
-		err = e.conn.Send(e.message)
+		err = e.sendTo(a)
 	}
 	if err == nil {
 		e.counters.sent.Add(1)
@@ -335,6 +368,22 @@ func (e *Engine) send(priority uint8) *input {
 		e.log.Warn("an advert could not be sent", "err", err)
 	}
 	return &input{kind: inSent, detail: err.Error()}
+}
+
+// sendTo sends to everybody; of several the first error counts.
+func (e *Engine) sendTo(a Advert) (err error) {
+	rules := e.rules.Load()
+	for _, to := range e.targets {
+		if rules.Version == 2 {
+			e.message = a.AppendV2(e.message[:0], rules.Password)
+		} else {
+			e.message = a.Append(e.message[:0], e.source, to)
+		}
+		if failed := e.conn.Send(to, e.message); failed != nil && err == nil {
+			err = failed
+		}
+	}
+	return err
 }
 
 // leave ends mastership in good order: priority 0 first, then the addresses.

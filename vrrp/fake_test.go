@@ -60,7 +60,15 @@ func (h *host) engine(t *testing.T, o Options, change ...func(*Config)) *Engine 
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	e := newEngine(config(change...), o, h, h.dial)
+	cfg := config(change...)
+	if err := cfg.check(); err != nil {
+		t.Fatal(err)
+	}
+	key, err := readSecret(cfg.Authentication)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newEngine(cfg, key, o, h, h.dial)
 	if err := e.ground.prepare(); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +125,7 @@ func (h *host) announcements() []announcement {
 
 // The port.
 
-func (h *host) Look(ours []netip.Prefix) (link.State, error) {
+func (h *host) Look(ours []netip.Prefix, source netip.Addr) (link.State, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.state
@@ -187,14 +195,14 @@ func (c *fakeConn) Receive(buf []byte) (wire.Packet, error) {
 	}
 }
 
-func (c *fakeConn) Send(message []byte) error {
+func (c *fakeConn) Send(to netip.Addr, message []byte) error {
 	c.host.mu.Lock()
 	err, carrier := c.host.failSend, c.host.state.Carrier
 	c.host.mu.Unlock()
 	if err != nil || !carrier {
 		return err
 	}
-	p := wire.Packet{Source: c.source, Destination: multicastIPv4, TTL: 255, Payload: slices.Clone(message)}
+	p := wire.Packet{Source: c.source, Destination: to, TTL: 255, Payload: slices.Clone(message)}
 	c.host.lan.send(c.host, p)
 	return nil
 }
@@ -211,7 +219,7 @@ func (l *lan) send(from *host, p wire.Packet) {
 	l.mu.Unlock()
 	give := func() {
 		for _, h := range hosts {
-			if h != from {
+			if h != from && (p.Destination.IsMulticast() || p.Destination == h.source) {
 				h.get(p)
 			}
 		}

@@ -32,6 +32,8 @@ const (
 // ground works for one election. Its wishes are levels: the newest counts.
 type ground struct {
 	iface    string
+	v6       bool
+	source   netip.Addr // what adverts must leave from; the zero Addr: the interface's first
 	port     port
 	dial     dialer
 	log      *slog.Logger
@@ -79,19 +81,33 @@ const (
 )
 
 func newGround(cfg Config, p port, dial dialer, log *slog.Logger, c *counters) *ground {
-	return &ground{iface: cfg.Interface, port: p, dial: dial, log: log, counters: c, signal: make(chan struct{}, 1)}
+	return &ground{iface: cfg.Interface, v6: cfg.v6(), source: cfg.Source, port: p, dial: dial, log: log, counters: c, signal: make(chan struct{}, 1)}
 }
 
 // prepare proves that an election could be held here.
 func (g *ground) prepare() error {
-	s, err := g.port.Look(g.configured)
+	s, err := g.port.Look(g.configured, g.source)
 	if err != nil {
 		return err
 	}
+	if s.Pending {
+		return nil // the address will be there in a second or two
+	}
 	if !s.Primary.IsValid() {
-		return fmt.Errorf("interface %s has no IPv4 address to send adverts from: give it one of its own (ip address add …), the virtual ones do not count", g.iface)
+		return fmt.Errorf("interface %s has no %s to send adverts from: give it one of its own (ip address add …), the virtual ones do not count", g.iface, g.lacking())
 	}
 	return g.open(s)
+}
+
+// lacking names what the interface does not have.
+func (g *ground) lacking() string {
+	switch {
+	case g.source.IsValid():
+		return "address " + g.source.String()
+	case g.v6:
+		return "link-local IPv6 address"
+	}
+	return "IPv4 address"
 }
 
 // close frees everything. Not while run runs.
@@ -291,7 +307,7 @@ func (g *ground) assess() groundReport {
 	broken := g.broken
 	g.broken = nil
 	g.mu.Unlock()
-	s, err := g.port.Look(asked)
+	s, err := g.port.Look(asked, g.source)
 	if err != nil {
 		// Not knowing is no reason to give the addresses up.
 		g.log.Warn("the interface could not be looked at", "err", err)
@@ -311,7 +327,7 @@ func (g *ground) assess() groundReport {
 	case !s.Exists:
 		return groundReport{reason: ReasonNoInterface, detail: "no interface " + g.iface}
 	case !s.Primary.IsValid():
-		return groundReport{reason: ReasonNoAddress, detail: g.iface + " has no IPv4 address of its own"}
+		return groundReport{reason: ReasonNoAddress, detail: g.iface + " has no " + g.lacking() + " of its own"}
 	}
 	if g.conn == nil {
 		// One that fails as soon as it is open is not opened in a circle.

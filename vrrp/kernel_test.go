@@ -17,6 +17,7 @@ const fast = 100 * time.Millisecond
 
 func pair(t *testing.T) *site {
 	needKernel(t)
+	t.Parallel()
 	s := newSite(t)
 	s.host("d1", lb1)
 	s.host("d2", lb2)
@@ -264,75 +265,43 @@ func dropCapability(bit uint) error {
 	return unix.Capset(&h, &d[0])
 }
 
-// keepalived as a peer, in both orders of priority. Its version is logged.
-func TestKernelBesideKeepalived(t *testing.T) {
-	needKernel(t, "keepalived")
-	for _, tt := range []struct {
-		name         string
-		ours, theirs uint8
-	}{{"ours is better", 200, 100}, {"theirs is better", 100, 200}, {"equal, theirs has the greater address", 150, 150}} {
-		t.Run(tt.name, func(t *testing.T) {
-			s := pair(t)
-			file := scratch(t, "keepalived.conf", fmt.Sprintf(`
-global_defs { router_id peer }
-vrrp_instance web {
-  version 3
-  interface eth0
-  state BACKUP
-  virtual_router_id 51
-  priority %d
-  advert_int 0.1
-  virtual_ipaddress { 10.0.0.88/32 }
-}`, tt.theirs))
-			peer := func() *process {
-				return s.start("d2", nil, "keepalived", "-n", "-l", "-D", "-f", file, "-p", file+".p", "-r", file+".r", "-c", file+".c")
-			}
-			ours := func() *process { return s.director("d1", config(priority(tt.ours), interval(fast))) }
-			better, worse := "d1", "d2"
-			if tt.theirs >= tt.ours {
-				better, worse = "d2", "d1"
-			}
-			seen := s.capture("c")
-			k, d := peer(), ours()
-			eventually(t, "keepalived adverts or ours does", func() bool { return len(seen.adverts(lb1))+len(seen.adverts(lb2)) > 0 })
-			if tt.ours != tt.theirs {
-				s.holder(better, worse, vip)
-			} else {
-				// Who came first stays; if both are masters the address decides.
-				eventually(t, "one holder", func() bool { return s.holds("d1", vip) != s.holds("d2", vip) })
-			}
-			// Theirs leaves: priority 0 is understood.
-			k.end(syscall.SIGTERM)
-			s.holder("d1", "d2", vip)
-			k = peer()
-			if tt.theirs > tt.ours {
-				s.holder("d2", "d1", vip) // it preempts
-			}
-			// Ours leaves.
-			d.end(syscall.SIGTERM)
-			s.holder("d2", "d1", vip)
-			d = ours()
-			if tt.ours > tt.theirs {
-				s.holder("d1", "d2", vip)
-				if !d.became(Master, ReasonPreempt) {
-					t.Errorf("%+v", d.events())
-				}
-			}
-			eventually(t, "keepalived is heard", func() bool { return d.status().AdvertsReceived > 0 })
-			if st := d.status(); st.State == Init || st.Checksums["rfc5798"] == 0 || st.Checksums["rfc9568"] != 0 || st.Alarm != "" {
-				t.Errorf("%+v", st)
-			}
-			k.end(syscall.SIGTERM)
-			k.mu.Lock()
-			defer k.mu.Unlock()
-			for _, line := range strings.Split(k.log.String(), "\n") {
-				if strings.Contains(line, "Starting Keepalived") {
-					t.Log(line)
-				}
-				if strings.Contains(line, "invalid") || strings.Contains(line, "mismatch") || strings.Contains(line, "bogus") {
-					t.Errorf("keepalived complains: %s", line)
-				}
-			}
-		})
+// Two of ours over IPv6: the client's neighbour entry follows the address, and
+// what leaves is from link-local, with hop limit 255.
+func TestKernelPairIPv6(t *testing.T) {
+	s := pair(t)
+	six := func(c *Config) { c.Addresses = addrs6 }
+	ip(t, "-n", s.ns("c"), "address", "add", "2001:db8::99/64", "dev", "eth0", "nodad")
+	seen := s.capture("c")
+	d1, d2 := s.director("d1", config(priority(200), interval(fast), six)), s.director("d2", config(interval(fast), six))
+	s.holder("d1", "d2", vip6b)
+	s.holder("d1", "d2", vip6)
+	announced := func() int {
+		return len(seen.pick(0x86dd, func(f frame) bool {
+			b := f.data[14:]
+			return len(b) >= 72 && b[6] == 58 && b[40] == 136 && netip.AddrFrom16([16]byte(b[48:64])) == vip6b.Addr()
+		}))
+	}
+	eventually(t, "an advertisement", func() bool { return announced() > 0 })
+	adverts := seen.pick(0x86dd, func(f frame) bool { b := f.data[14:]; return len(b) >= 48 && b[6] == protocol })
+	b := adverts[0].data[14:]
+	if source := netip.AddrFrom16([16]byte(b[8:24])); !source.IsLinkLocalUnicast() || b[7] != 255 || b[0] != 0x6c || // traffic class 0xc0
+
+		netip.AddrFrom16([16]byte(b[24:40])) != multicastIPv6 {
+		t.Errorf("header %x", b[:40])
+	}
+	eventually(t, "a backup that hears", func() bool { return d2.state() == Backup && d2.status().AdvertsReceived > 0 })
+	// The client asks, then the master leaves: its entry must change without asking.
+	ip(t, "-n", s.ns("c"), "-6", "neigh", "add", vip6b.Addr().String(), "dev", "eth0", "lladdr", "02:00:00:00:00:01", "nud", "stale")
+	entry := func() string { return ip(t, "-n", s.ns("c"), "-6", "neigh", "show", vip6b.Addr().String()) }
+	d1.end(syscall.SIGTERM)
+	s.holder("d2", "d1", vip6b)
+	mac := strings.Fields(ip(t, "-n", s.ns("d2"), "-br", "link", "show", "eth0"))[2]
+	eventually(t, "the neighbour entry of the client is "+mac, func() bool { return strings.Contains(entry(), mac) })
+	if !d2.became(Master, ReasonResigned) {
+		t.Errorf("%+v", d2.events())
+	}
+	d2.end(syscall.SIGTERM)
+	if s.holds("d1", vip6b) || s.holds("d2", vip6b) || s.holds("d2", vip6) {
+		t.Error("addresses outlive the directors")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,8 +16,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -33,6 +36,10 @@ const directorEnv = "LVSD_TEST_DIRECTOR"
 func TestMain(m *testing.M) {
 	if text := os.Getenv(directorEnv); text != "" {
 		os.Exit(director(text))
+	}
+	flag.Parse()
+	if p := flag.Lookup("test.parallel"); p.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = p.Value.Set("8") // those that run at once mostly wait for adverts
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -119,8 +126,11 @@ func ip(t *testing.T, args ...string) string {
 	return string(out)
 }
 
+// sites counts them: several may be up at once.
+var sites atomic.Int32
+
 func newSite(t *testing.T) *site {
-	s := &site{t, fmt.Sprintf("vr%d", os.Getpid()%100000)}
+	s := &site{t, fmt.Sprintf("vr%dx%d", os.Getpid()%100000, sites.Add(1))}
 	s.add("lan")
 	ip(t, "-n", s.ns("lan"), "link", "add", "br0", "type", "bridge", "forward_delay", "0")
 	ip(t, "-n", s.ns("lan"), "link", "set", "br0", "up")
@@ -158,7 +168,7 @@ func (s *site) port(host string, args ...string) {
 
 // holds reports whether the kernel of the host has the address.
 func (s *site) holds(host string, p netip.Prefix) bool {
-	return strings.Contains(ip(s.t, "-n", s.ns(host), "-4", "-o", "address", "show"), " "+p.String()+" ")
+	return strings.Contains(ip(s.t, "-n", s.ns(host), "-o", "address", "show"), " "+p.String()+" ")
 }
 
 // within is for the bodies of functions that open sockets in a namespace.
@@ -322,7 +332,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		if time.Now().After(limit) {
 			t.Fatalf("never came true: %s", what)
 		}
-		<-time.After(2 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 }
 

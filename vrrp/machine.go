@@ -274,9 +274,9 @@ func (m *machine) setDownTimer(now time.Time) {
 }
 
 func (m *machine) recomputeDownTimer() {
-	wait := downInterval(m.cfg.Priority, m.active)
-	if m.resigned {
-		wait = skew(m.cfg.Priority, m.active)
+	wait := m.skew()
+	if !m.resigned {
+		wait += 3 * m.active
 	}
 	m.downAt = m.downFrom.Add(wait)
 }

@@ -1,153 +1,242 @@
-// This file turns a VRRP version 3 message into an Advert and back, and says
-// exactly why a message is refused. It never reads a socket or a clock and never
-// decides what an advert means for the election.
+// This file turns a VRRP message (version 3 over IPv4 and IPv6, version 2 over
+// IPv4) into an Advert and back, and says exactly why a message is refused. It
+// never reads a socket or a clock and never decides what an advert means for the
+// election.
 //
 // PURE.
 package vrrp
 
 import (
+	"crypto/subtle"
 	"encoding/binary"
-	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
 const (
-	protocol    = 112 // IP protocol number, RFC 9568 §5.1.1.4
-	hopLimit    = 255 // the only TTL that proves a sender on this link, §5.1.1.3
-	versionByte = 0x31
-	headerLen   = 8
+	protocol  = 112 // IP protocol number, RFC 9568 §5.1.1.4
+	hopLimit  = 255 // the only TTL that proves a sender on this link, §5.1.1.3
+	advertise = 1   // the only type, §5.2.2
+	headerLen = 8
+	authLen   = 8 // behind the addresses of version 2, RFC 3768 §5.3.10
 )
 
-// multicastIPv4 is where adverts go, RFC 9568 §5.1.1.2.
-var multicastIPv4 = netip.AddrFrom4([4]byte{224, 0, 0, 18})
+// Where adverts go, RFC 9568 §5.1.1.2 and §5.1.2.2.
+var (
+	multicastIPv4 = netip.AddrFrom4([4]byte{224, 0, 0, 18})
+	multicastIPv6 = netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 15: 0x12})
+)
 
-// Header is what the IPv4 header says of a message.
+// Types of authentication in version 2, RFC 3768 §5.3.6 and RFC 2338 §5.3.6.
+const (
+	authNone = 0
+	authPass = 1
+)
+
+// Password is the simple text password of version 2, RFC 2338 §5.3.6.1. A
+// shorter one is filled up with zeros.
+type Password [authLen]byte
+
+// Header is what the IP header says of a message.
 type Header struct {
 	Source, Destination netip.Addr
-	TTL                 uint8
+	TTL                 uint8 // or hop limit
+}
+
+// Rules are the settings of an election that a message is held against.
+type Rules struct {
+	VRID     uint8
+	Version  uint8         // 2 or 3
+	Interval time.Duration // version 2: what the message must say
+	Password *Password     // version 2: of authentication by it; nil: none
+	Own      netip.Addr    // what this director sends from
+	Peers    []netip.Addr  // whom it hears by unicast; nil: everybody, by multicast
 }
 
 // Advert is an ADVERTISEMENT, RFC 9568 §5.2.
 type Advert struct {
 	VRID      uint8
 	Priority  uint8         // 0: the master leaves
-	Interval  time.Duration // the sender's, 10 ms to 40.95 s
+	Interval  time.Duration // the sender's: 10 ms to 40.95 s; version 2: 1 s to 255 s
 	Addresses []netip.Addr
-	Checksum  Checksum // the form that the sum was found in, or is to be sent in
+	Checksum  Checksum // of version 3 over IPv4: the form that the sum was found in, or is to be sent in
 }
 
-// Drop is why a message was refused. Its String is a bounded set, fit for a label.
-type Drop uint8
-
-// The receive checks in the order of RFC 9568 §7.1; a message has the first
-// reason that fits.
-const (
-	DropNone        Drop = iota
-	DropTTL              // it crossed a router, or was made to look so
-	DropVersion          // not version 3
-	DropType             // not an ADVERTISEMENT, the only type (§5.2.2)
-	DropLength           // not exactly as long as its address count says
-	DropChecksum         // wrong in both forms
-	DropVRID             // another election's
-	DropInterval         // 0, which would mean no down interval at all (erratum 8301)
-	DropCount            // names no address (§5.2.5)
-	DropDestination      // not sent to 224.0.0.18
-	DropOwn              // from our own address: a loop, or an address used twice
-	drops                // how many there are
-)
-
-var dropNames = [drops]string{
-	"none", "ttl", "version", "type", "length", "checksum", "vrid", "interval", "count", "destination", "own",
-}
-
-// String is the reason's name in metrics and logs.
-func (d Drop) String() string {
-	if d < drops {
-		return dropNames[d]
-	}
-	return "unknown"
-}
-
-// Decode checks a message for the election vrid and, when it returns DropNone,
-// fills a with it. The slice of a's addresses is used again. After any other
-// answer the content of a is undefined.
-func Decode(h Header, message []byte, vrid uint8, a *Advert) Drop {
-	if h.TTL != hopLimit {
+// Decode checks a message and, when it returns DropNone, fills a with it. The
+// slice of a's addresses is used again. After any other answer the content of a
+// is undefined.
+func Decode(h Header, message []byte, r *Rules, a *Advert) Drop {
+	// A unicast peer may be beyond a router; it is known by its address.
+	if h.TTL != hopLimit && r.Peers == nil {
 		return DropTTL
 	}
 	if len(message) == 0 {
 		return DropLength
 	}
-	if message[0]>>4 != versionByte>>4 {
+	if message[0]>>4 != r.Version {
 		return DropVersion
 	}
-	if message[0]&0xf != versionByte&0xf {
+	if message[0]&0xf != advertise {
 		return DropType
 	}
 	// The RFC asks for a complete message; octets beyond it are refused too, as
 	// they would be summed but mean nothing.
-	if len(message) < headerLen || len(message) != headerLen+4*int(message[3]) {
+	size := h.Source.BitLen() / 8
+	if len(message) < headerLen || len(message) != headerLen+size*int(message[3])+r.behind() {
 		return DropLength
 	}
-	form, ok := verify(h, message)
+	form, ok := verify(h, message, r.Version)
 	if !ok {
 		return DropChecksum
 	}
-	if message[1] != vrid {
+	if message[1] != r.VRID {
 		return DropVRID
 	}
-	interval := binary.BigEndian.Uint16(message[4:]) & 0xfff // the rest is reserved, §5.2.6
-	if interval == 0 {
-		return DropInterval
+	if d := r.version2(message); d != DropNone {
+		return d
 	}
-	if message[3] == 0 {
+	a.Interval = intervalOf(message, r.Version)
+	switch {
+	case a.Interval == 0:
+		return DropInterval
+	case r.Version == 2 && a.Interval != r.Interval:
+		return DropIntervalDiffers
+	case message[3] == 0:
 		return DropCount
 	}
-	if h.Destination != multicastIPv4 {
-		return DropDestination
+	if d := r.route(h); d != DropNone {
+		return d
 	}
 	a.VRID, a.Priority, a.Checksum = message[1], message[2], form
-	a.Interval = time.Duration(interval) * centisecond
 	a.Addresses = a.Addresses[:0]
-	for b := message[headerLen:]; len(b) > 0; b = b[4:] {
-		a.Addresses = append(a.Addresses, netip.AddrFrom4([4]byte(b)))
+	for b := message[headerLen : len(message)-r.behind()]; len(b) > 0; b = b[size:] {
+		ip, _ := netip.AddrFromSlice(b[:size])
+		a.Addresses = append(a.Addresses, ip)
 	}
 	return DropNone
 }
 
-// Append appends the message to b. Source and destination are summed in the
-// form of RFC 5798, so they must be those that the packet really leaves with.
-// The advert must be one that [Decode] would accept: at most 255 addresses, all
-// IPv4, and an interval that the field can hold.
+// behind is how many octets follow the addresses.
+func (r *Rules) behind() int {
+	if r.Version == 2 {
+		return authLen // also without authentication, RFC 3768 §5.1
+	}
+	return 0
+}
+
+// version2 checks the authentication, RFC 3768 §7.1.
+func (r *Rules) version2(message []byte) Drop {
+	if r.Version != 2 {
+		return DropNone
+	}
+	if message[4] != r.authType() {
+		return DropAuthType
+	}
+	if r.Password != nil && subtle.ConstantTimeCompare(message[len(message)-authLen:], r.Password[:]) != 1 {
+		return DropAuth
+	}
+	return DropNone
+}
+
+func (r *Rules) authType() uint8 {
+	if r.Password != nil {
+		return authPass
+	}
+	return authNone
+}
+
+// route checks where the message comes from and what it was sent to.
+func (r *Rules) route(h Header) Drop {
+	switch {
+	case r.Own.IsValid() && h.Source == r.Own:
+		return DropOwn
+	case r.Peers == nil && h.Destination != group(h.Source):
+		return DropDestination
+	case r.Peers != nil && h.Destination != r.Own:
+		return DropDestination
+	case r.Peers != nil && !slices.Contains(r.Peers, h.Source):
+		return DropPeer
+	}
+	return DropNone
+}
+
+// group is where the adverts of a family go.
+func group(a netip.Addr) netip.Addr {
+	if a.Is6() {
+		return multicastIPv6
+	}
+	return multicastIPv4
+}
+
+// intervalOf reads the advert interval of a message of at least headerLen octets.
+func intervalOf(message []byte, version uint8) time.Duration {
+	if version == 2 {
+		return time.Duration(message[5]) * time.Second
+	}
+	return time.Duration(binary.BigEndian.Uint16(message[4:])&0xfff) * centisecond // the rest is reserved, §5.2.6
+}
+
+// Append appends a message of version 3 to b. Source and destination are summed
+// in the form of RFC 5798, so they must be those that the packet really leaves
+// with. The advert must be one that [Decode] would accept: at most 255 addresses,
+// all of the family of source, and an interval that the field can hold.
 func (a Advert) Append(b []byte, source, destination netip.Addr) []byte {
 	start := len(b)
-	b = append(b, versionByte, a.VRID, a.Priority, uint8(len(a.Addresses)))
+	b = append(b, 3<<4|advertise, a.VRID, a.Priority, uint8(len(a.Addresses)))
 	b = binary.BigEndian.AppendUint16(b, uint16(a.Interval/centisecond)&0xfff)
-	b = append(b, 0, 0)
-	for _, ip := range a.Addresses {
-		four := ip.As4()
-		b = append(b, four[:]...)
-	}
+	b = a.appendAddresses(append(b, 0, 0))
 	message := b[start:]
 	sum := add(0, message)
-	if a.Checksum == RFC5798 {
+	if source.Is6() || a.Checksum == RFC5798 {
 		sum = addPseudoHeader(sum, source, destination, len(message))
 	}
 	binary.BigEndian.PutUint16(message[6:], ^fold(sum))
 	return b
 }
 
-// verify finds the form in which the checksum is right.
-func verify(h Header, message []byte) (Checksum, bool) {
-	sum := add(0, message)
-	if fold(addPseudoHeader(sum, h.Source, h.Destination, len(message))) == 0xffff {
-		return RFC5798, true
+// AppendV2 appends a message of version 2 to b, RFC 3768 §5.1. The interval must
+// be 1 to 255 whole seconds; without a password there is no authentication.
+func (a Advert) AppendV2(b []byte, password *Password) []byte {
+	start := len(b)
+	b = append(b, 2<<4|advertise, a.VRID, a.Priority, uint8(len(a.Addresses)))
+	b = a.appendAddresses(append(b, authNone, uint8(a.Interval/time.Second), 0, 0))
+	message := b[start:]
+	if password != nil {
+		message[4] = authPass
+		b = append(b, password[:]...)
+	} else {
+		b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
 	}
-	return RFC9568, fold(sum) == 0xffff
+	message = b[start:]
+	binary.BigEndian.PutUint16(message[6:], ^fold(add(0, message)))
+	return b
 }
 
-// add sums 16 bit words (RFC 1071). A message of at most 1,028 octets cannot
+func (a Advert) appendAddresses(b []byte) []byte {
+	for _, ip := range a.Addresses {
+		if ip.Is4() {
+			four := ip.As4()
+			b = append(b, four[:]...)
+		} else {
+			sixteen := ip.As16()
+			b = append(b, sixteen[:]...)
+		}
+	}
+	return b
+}
+
+// verify finds the form in which the checksum is right. Over IPv6 there is only
+// the one with the pseudo-header (RFC 9568 §5.2.8), in version 2 only the other.
+func verify(h Header, message []byte, version uint8) (Checksum, bool) {
+	sum := add(0, message)
+	if version == 3 && fold(addPseudoHeader(sum, h.Source, h.Destination, len(message))) == 0xffff {
+		return RFC5798, true
+	}
+	return RFC9568, h.Source.Is4() && fold(sum) == 0xffff
+}
+
+// add sums 16 bit words (RFC 1071). A message of at most 4,088 octets cannot
 // overflow it.
 func add(sum uint32, b []byte) uint32 {
 	for ; len(b) >= 2; b = b[2:] {
@@ -159,11 +248,19 @@ func add(sum uint32, b []byte) uint32 {
 	return sum
 }
 
-// addPseudoHeader adds the pseudo-header of RFC 5798 §5.2.8: source,
-// destination, zero, protocol, length.
+// addPseudoHeader adds the pseudo-header of RFC 5798 §5.2.8 or, for IPv6, of
+// RFC 8200 §8.1: source, destination, zero, protocol, length.
 func addPseudoHeader(sum uint32, source, destination netip.Addr, length int) uint32 {
-	s, d := source.As4(), destination.As4()
-	return add(add(sum, s[:]), d[:]) + protocol + uint32(length)
+	for _, a := range [2]netip.Addr{source, destination} {
+		if a.Is4() {
+			four := a.As4()
+			sum = add(sum, four[:])
+		} else {
+			sixteen := a.As16()
+			sum = add(sum, sixteen[:])
+		}
+	}
+	return sum + protocol + uint32(length)
 }
 
 func fold(sum uint32) uint16 {
@@ -171,43 +268,4 @@ func fold(sum uint32) uint16 {
 		sum = sum>>16 + sum&0xffff
 	}
 	return uint16(sum)
-}
-
-// concerns reports whether a refused message claims to be for the election vrid,
-// so that its sender is a peer that is not understood rather than a stranger.
-func concerns(d Drop, message []byte, vrid uint8) bool {
-	return d != DropVRID && d != DropOwn && len(message) >= 2 && message[1] == vrid
-}
-
-// explain says for people what was wrong: the field, theirs and ours.
-func explain(d Drop, h Header, message []byte, vrid uint8) string {
-	at := func(i int) int {
-		if i < len(message) {
-			return int(message[i])
-		}
-		return -1
-	}
-	switch d {
-	case DropTTL:
-		return fmt.Sprintf("TTL is %d, must be %d", h.TTL, hopLimit)
-	case DropVersion:
-		return fmt.Sprintf("version is %d, ours is %d", at(0)>>4, versionByte>>4)
-	case DropType:
-		return fmt.Sprintf("type is %d, must be %d", at(0)&0xf, versionByte&0xf)
-	case DropLength:
-		return fmt.Sprintf("length is %d octets with an address count of %d", len(message), at(3))
-	case DropChecksum:
-		return "the checksum is wrong with and without the pseudo-header"
-	case DropVRID:
-		return fmt.Sprintf("virtual router ID is %d, ours is %d", at(1), vrid)
-	case DropInterval:
-		return "the advert interval is 0"
-	case DropCount:
-		return "it names no address"
-	case DropDestination:
-		return fmt.Sprintf("sent to %v, must be %v", h.Destination, multicastIPv4)
-	case DropOwn:
-		return fmt.Sprintf("it comes from our own address %v: a loop, or the address is used twice", h.Source)
-	}
-	return d.String()
 }

@@ -14,6 +14,8 @@ var (
 	vip = netip.MustParsePrefix("10.0.0.88/32")
 )
 
+var rules3 = &Rules{VRID: 51, Version: 3}
+
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(s)
@@ -51,7 +53,7 @@ func TestGoldenMessages(t *testing.T) {
 				t.Errorf("Append:\n got %x\nwant %x", got, want)
 			}
 			var a Advert
-			if drop := Decode(Header{g.from, multicastIPv4, 255}, want, g.advert.VRID, &a); drop != DropNone {
+			if drop := Decode(Header{g.from, multicastIPv4, 255}, want, &Rules{VRID: g.advert.VRID, Version: 3}, &a); drop != DropNone {
 				t.Fatalf("Decode refuses it: %v", drop)
 			}
 			if !equalAdverts(a, g.advert) {
@@ -125,17 +127,17 @@ func TestDropReasons(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var a Advert
 			b := patched(t, tt.resum, tt.change)
-			if got := Decode(tt.header, b, 51, &a); got != tt.want {
+			if got := Decode(tt.header, b, rules3, &a); got != tt.want {
 				t.Errorf("%x: %v, want %v", b, got, tt.want)
 			}
-			if explain(tt.want, tt.header, b, 51) == "" {
+			if explain(tt.want, tt.header, b, rules3) == "" {
 				t.Error("nothing to tell people")
 			}
 		})
 	}
 	unicast := Advert{51, 200, time.Second, []netip.Addr{vip.Addr()}, RFC5798}.Append(nil, lb1, lb2)
 	var a Advert
-	if got := Decode(Header{lb1, lb2, 255}, unicast, 51, &a); got != DropDestination {
+	if got := Decode(Header{lb1, lb2, 255}, unicast, rules3, &a); got != DropDestination {
 		t.Errorf("sent to this host alone: %v, want %v", got, DropDestination)
 	}
 }
@@ -144,7 +146,7 @@ func TestDropReasons(t *testing.T) {
 func TestReservedBitsAreIgnored(t *testing.T) {
 	b := patched(t, true, func(b []byte) []byte { b[4] |= 0xf0; return b })
 	var a Advert
-	if d := Decode(Header{lb1, multicastIPv4, 255}, b, 51, &a); d != DropNone || a.Interval != time.Second {
+	if d := Decode(Header{lb1, multicastIPv4, 255}, b, rules3, &a); d != DropNone || a.Interval != time.Second {
 		t.Errorf("%v, interval %v", d, a.Interval)
 	}
 }
@@ -184,8 +186,9 @@ func FuzzDecode(f *testing.F) {
 		if len(b) > 1 {
 			vrid = b[1]
 		}
-		d := Decode(h, b, vrid, &a)
-		_ = explain(d, h, b, vrid)
+		rules := &Rules{VRID: vrid, Version: 3}
+		d := Decode(h, b, rules, &a)
+		_ = explain(d, h, b, rules)
 		if d != DropNone {
 			return
 		}
@@ -203,7 +206,7 @@ func BenchmarkDecode(b *testing.B) {
 	a := Advert{Addresses: make([]netip.Addr, 0, 4)}
 	b.ReportAllocs()
 	for b.Loop() {
-		if Decode(h, message, 51, &a) != DropNone {
+		if Decode(h, message, rules3, &a) != DropNone {
 			b.Fatal("refused")
 		}
 	}

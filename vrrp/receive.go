@@ -57,18 +57,18 @@ func (e *Engine) receive(c conn, own netip.Addr) {
 func (e *Engine) take(p wire.Packet, own netip.Addr) {
 	now := time.Now()
 	h := Header{Source: p.Source, Destination: p.Destination, TTL: p.TTL}
+	rules := *e.rules.Load()
+	rules.Own = own
 	var a Advert
-	drop := Decode(h, p.Payload, e.vrid, &a)
-	if drop == DropNone && p.Source == own {
-		drop = DropOwn
-	}
-	if drop != DropNone {
+	if drop := Decode(h, p.Payload, &rules, &a); drop != DropNone {
 		e.counters.dropped[drop].Add(1)
-		e.refuse(now, drop, h, p.Payload)
+		e.refuse(now, drop, h, p.Payload, &rules)
 		return
 	}
 	e.counters.received.Add(1)
-	e.counters.checksums[a.Checksum].Add(1)
+	if rules.Version == 3 && own.Is4() {
+		e.counters.checksums[a.Checksum].Add(1) // there is no choice of another
+	}
 	select {
 	case e.heard <- hearing{at: now, from: p.Source, advert: a}:
 	case <-e.done:
@@ -77,11 +77,11 @@ func (e *Engine) take(p wire.Packet, own netip.Addr) {
 
 // refuse logs at a bounded rate, and lets the election know that a peer is not
 // understood, a few times in an interval at most.
-func (e *Engine) refuse(now time.Time, drop Drop, h Header, message []byte) {
+func (e *Engine) refuse(now time.Time, drop Drop, h Header, message []byte, rules *Rules) {
 	mine := concerns(drop, message, e.vrid)
 	if mine && e.limit.tell(now, time.Duration(e.counters.interval.Load())) {
 		select {
-		case e.refused <- refusal{h.Source, drop, "an advert of " + h.Source.String() + " is refused: " + explain(drop, h, message, e.vrid)}:
+		case e.refused <- refusal{h.Source, drop, "an advert of " + h.Source.String() + " is refused: " + explain(drop, h, message, rules)}:
 		default:
 		}
 	}
@@ -90,7 +90,7 @@ func (e *Engine) refuse(now time.Time, drop Drop, h Header, message []byte) {
 	}
 	if missed, ok := e.limit.log(now, drop); ok {
 		e.log.Warn("advert refused", "peer", h.Source, "reason", drop.String(),
-			"field", explain(drop, h, message, e.vrid), "for_us", mine, "unlogged", missed)
+			"field", explain(drop, h, message, rules), "for_us", mine, "unlogged", missed)
 	}
 }
 

@@ -86,13 +86,23 @@ func newSimulation(seed uint64) *simulation {
 	s.now = s.begin
 	intervals := []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, time.Second, 2 * time.Second}
 	every := intervals[s.r.IntN(len(intervals))]
+	version, held, net := uint8(3), vip, netip.AddrFrom4([4]byte{10, 0, 0, 0}).AsSlice()
+	switch seed % 5 {
+	case 1:
+		held, net = vip6, ll1.AsSlice()
+	case 2:
+		version, every = 2, max(every, time.Second)
+	}
 	s.kernels = every >= time.Second && seed%4 == 0
 	s.delay = min(every/20, 3*time.Millisecond)
 	for i := range 2 + s.r.IntN(3) {
 		cfg := config(interval(every), priority(uint8(1+s.r.IntN(254))))
+		cfg.Version, cfg.Addresses = version, []netip.Prefix{held}
 		switch s.r.IntN(8) {
 		case 0:
-			cfg.AdvertInterval = every * time.Duration(1+s.r.IntN(5))
+			if version == 3 {
+				cfg.AdvertInterval = every * time.Duration(1+s.r.IntN(5))
+			}
 		case 1:
 			cfg.Preempt = false
 		case 2:
@@ -102,9 +112,10 @@ func newSimulation(seed uint64) *simulation {
 		case 4:
 			cfg.Checksum = RFC9568
 		}
-		s.directors = append(s.directors, &simulated{
-			id: i, addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(10 + s.r.IntN(60)*4 + i)}), cfg: cfg, link: true,
-		})
+		own := slices.Clone(net)
+		own[len(own)-1] = byte(10 + s.r.IntN(60)*4 + i)
+		addr, _ := netip.AddrFromSlice(own)
+		s.directors = append(s.directors, &simulated{id: i, addr: addr, cfg: cfg, link: true})
 	}
 	return s
 }
@@ -229,7 +240,11 @@ func (s *simulation) send(d *simulated, priority uint8) {
 		return
 	}
 	c := d.m.cfg
-	message := Advert{c.VRID, priority, c.AdvertInterval, []netip.Addr{vip.Addr()}, c.Checksum}.Append(nil, d.addr, multicastIPv4)
+	a := Advert{c.VRID, priority, c.AdvertInterval, []netip.Addr{c.Addresses[0].Addr()}, c.Checksum}
+	message := a.Append(nil, d.addr, group(d.addr))
+	if c.Version == 2 {
+		message = a.AppendV2(nil, nil)
+	}
 	for _, to := range s.directors {
 		copies := 1
 		if s.r.Float64() < s.twice {
@@ -244,7 +259,7 @@ func (s *simulation) send(d *simulated, priority uint8) {
 					return
 				}
 				var a Advert
-				if drop := Decode(Header{d.addr, multicastIPv4, 255}, message, c.VRID, &a); drop != DropNone {
+				if drop := Decode(Header{d.addr, group(d.addr), 255}, message, &Rules{VRID: c.VRID, Version: c.Version, Interval: to.m.cfg.AdvertInterval}, &a); drop != DropNone {
 					s.fail("refused: %v", drop)
 					return
 				}

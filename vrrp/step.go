@@ -22,6 +22,15 @@ func downInterval(priority uint8, active time.Duration) time.Duration {
 	return 3*active + skew(priority, active)
 }
 
+// skew is that of the election's version: in version 2 it does not depend on the
+// interval, RFC 3768 §6.1.
+func (m *machine) skew() time.Duration {
+	if m.cfg.version() == 2 {
+		return skew(m.cfg.Priority, time.Second)
+	}
+	return skew(m.cfg.Priority, m.active)
+}
+
 const (
 	// Other stacks, and Linux before 4.13, ignore a second change of a neighbour
 	// within a second, so repeats keep further apart than that.

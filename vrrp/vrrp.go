@@ -1,5 +1,6 @@
-// Package vrrp elects, by VRRP version 3 (RFC 9568, and RFC 5798 on the wire), the
-// one director of a LAN that holds a set of virtual addresses.
+// Package vrrp elects, by VRRP version 3 (RFC 9568, and RFC 5798 on the wire) or
+// version 2 (RFC 3768), the one director of a LAN that holds a set of virtual
+// addresses.
 //
 // [Open] looks at the interface and opens the sockets, [Engine.Run] takes part in
 // the election until its context ends, [Engine.Status] says how it stands.
@@ -17,6 +18,7 @@ package vrrp
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,10 +28,12 @@ type Config struct {
 	Name      string // for logs, metrics and people
 	Interface string // name of the network interface
 	VRID      uint8  // virtual router identifier, 1 to 255 (RFC 9568 §5.2.3)
+	Version   uint8  // 3, as which 0 counts too, or 2
 	Priority  uint8  // 1 to 255; 255 is the owner of the addresses (§5.2.4)
 
 	// AdvertInterval is the time between two adverts: 10 ms to 40.95 s in whole
-	// centiseconds (§5.2.7).
+	// centiseconds (§5.2.7); in version 2, 1 s to 255 s in whole seconds, the same
+	// for all directors (RFC 3768 §5.3.7).
 	AdvertInterval time.Duration
 
 	// Preempt lets this director take the addresses from a live master of lower
@@ -37,11 +41,37 @@ type Config struct {
 	Preempt      bool
 	PreemptDelay time.Duration
 
-	Addresses []netip.Prefix // IPv4; named in the adverts, in this order
-	Excluded  []netip.Prefix // IPv4; held along with them, not named in the adverts
+	// All of one family. In version 3 over IPv6 the first is link-local (§5.2.9).
+	Addresses []netip.Prefix // named in the adverts, in this order
+	Excluded  []netip.Prefix // held along with them, not named in the adverts
 
-	Checksum Checksum // the form that is sent; both are accepted
+	Checksum Checksum // of version 3 over IPv4: the form that is sent; both are accepted
+
+	// Unicast names the other directors that adverts go to and are taken from;
+	// empty: multicast. Source is then this director's own address; the zero Addr:
+	// the interface's first.
+	Unicast []netip.Addr
+	Source  netip.Addr
+
+	Authentication Authentication
 }
+
+// Authentication is how adverts are proven to come from somebody who has a key.
+type Authentication struct {
+	Type    string // "": none; "pass": the password of version 2
+	KeyFile string // an absolute path; of "pass" the password is the first 8 octets of the first line
+}
+
+// version is 2 or 3.
+func (c Config) version() uint8 {
+	if c.Version == 0 {
+		return 3
+	}
+	return c.Version
+}
+
+// v6 reports whether the election is one of IPv6.
+func (c Config) v6() bool { return len(c.Addresses) > 0 && c.Addresses[0].Addr().Is6() }
 
 // Checksum is a way to sum a version 3 message over IPv4.
 type Checksum uint8
@@ -91,7 +121,7 @@ const (
 	ReasonLinkDown       = "link_down"       // no carrier, or the interface is down
 	ReasonLinkUp         = "link_up"         // the interface works again
 	ReasonNoInterface    = "no_interface"    // the interface is gone
-	ReasonNoAddress      = "no_address"      // the interface has no IPv4 address to send from
+	ReasonNoAddress      = "no_address"      // the interface has no address to send from
 	ReasonSocket         = "socket"          // adverts cannot be received: the socket does not open
 	ReasonAddressFailed  = "address_failed"  // an address could not be added
 	ReasonSendFailed     = "send_failed"     // adverts cannot be sent while another master is heard
@@ -155,7 +185,7 @@ type Status struct {
 
 	AdvertsSent     uint64
 	AdvertsReceived uint64 // valid ones, for this election
-	Announcements   uint64 // gratuitous ARP frames
+	Announcements   uint64 // frames of gratuitous ARP and unsolicited neighbour advertisements
 	Mismatched      uint64 // adverts accepted although their addresses differ from ours
 
 	Dropped     map[string]uint64 // adverts refused, by [Drop] reason
@@ -169,52 +199,6 @@ type Status struct {
 // NeedsRestart reports whether the change from old to new cannot be made by
 // [Engine.Update]: it is another election, to be closed and opened.
 func NeedsRestart(old, new Config) bool {
-	return old.Interface != new.Interface || old.VRID != new.VRID
-}
-
-// limits of version 3: a 12 bit field of centiseconds, RFC 9568 §5.2.7; below
-// one centisecond there is nothing it could say.
-const (
-	centisecond = 10 * time.Millisecond
-	minInterval = centisecond
-	maxInterval = 4095 * centisecond
-)
-
-// check says what makes the configuration unusable for any director.
-func (c Config) check() error {
-	switch {
-	case c.Interface == "":
-		return fmt.Errorf("no interface named")
-	case c.VRID == 0:
-		return fmt.Errorf("virtual router ID 0 is outside of 1 to 255")
-	case c.Priority == 0:
-		return fmt.Errorf("priority 0 is outside of 1 to 255 (0 is a leaving master's)")
-	case c.AdvertInterval < minInterval || c.AdvertInterval > maxInterval || c.AdvertInterval%centisecond != 0:
-		return fmt.Errorf("advert interval %v is not a whole number of centiseconds from 10ms to 40.95s", c.AdvertInterval)
-	case c.PreemptDelay < 0:
-		return fmt.Errorf("preempt delay %v is negative", c.PreemptDelay)
-	case len(c.Addresses) == 0:
-		return fmt.Errorf("no addresses")
-	case len(c.Addresses) > 255:
-		return fmt.Errorf("%d addresses: an advert names at most 255", len(c.Addresses))
-	case c.Checksum >= checksums:
-		return fmt.Errorf("unknown %v", c.Checksum)
-	}
-	seen := make(map[netip.Addr]bool, len(c.Addresses)+len(c.Excluded))
-	for _, p := range c.held() {
-		switch {
-		case !p.IsValid() || !p.Addr().Is4():
-			return fmt.Errorf("address %v is not IPv4", p)
-		case seen[p.Addr()]:
-			return fmt.Errorf("address %v is named twice", p.Addr())
-		}
-		seen[p.Addr()] = true
-	}
-	return nil
-}
-
-// held is all that a master holds: the addresses, and the excluded ones.
-func (c Config) held() []netip.Prefix {
-	all := make([]netip.Prefix, 0, len(c.Addresses)+len(c.Excluded))
-	return append(append(all, c.Addresses...), c.Excluded...)
+	return old.Interface != new.Interface || old.VRID != new.VRID || old.version() != new.version() ||
+		old.v6() != new.v6() || old.Source != new.Source || !slices.Equal(old.Unicast, new.Unicast)
 }

@@ -1,13 +1,17 @@
-// This file tells the neighbours by gratuitous ARP which station has an address.
-// It never waits between two frames, and never repeats one by itself.
+// This file tells the neighbours, by gratuitous ARP and unsolicited neighbour
+// advertisements, which station has an address. It never waits between two
+// frames, and never repeats one by itself.
 
 package link
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
 
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ethernet"
@@ -16,8 +20,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Announce sends the request and the reply form for each address and says how
-// many frames left. Where there is no ARP it does nothing.
+// Announce sends the request and the reply form of ARP for each address, or for
+// IPv6 a neighbour advertisement, and says how many frames left. Where there is no
+// ARP it does nothing.
 func (p *Port) Announce(addrs []netip.Addr) (frames int, err error) {
 	l, err := p.handle.LinkByName(p.name)
 	if err != nil {
@@ -31,12 +36,15 @@ func (p *Port) Announce(addrs []netip.Addr) (frames int, err error) {
 		return 0, err
 	}
 	for _, a := range addrs {
-		forms, err := gratuitous(l.Attrs().HardwareAddr, a)
-		if err != nil {
+		var forms [][]byte
+		to := ethernet.Broadcast
+		if a.Is6() {
+			forms, to = [][]byte{unsolicited(l.Attrs().HardwareAddr, a, p.forwards())}, allNodes
+		} else if forms, err = gratuitous(l.Attrs().HardwareAddr, a); err != nil {
 			return frames, fmt.Errorf("failed to announce %v: %w", a, err)
 		}
 		for _, frame := range forms {
-			if _, err := conn.WriteTo(frame, &packet.Addr{HardwareAddr: ethernet.Broadcast}); err != nil {
+			if _, err := conn.WriteTo(frame, &packet.Addr{HardwareAddr: to}); err != nil {
 				p.mu.Lock()
 				p.closeARP() // another try may be on another interface of this name
 				p.mu.Unlock()
@@ -55,8 +63,8 @@ func announces(l *netlink.LinkAttrs) bool {
 // gratuitous makes both forms of RFC 5227 §3 and RFC 9568 §8.1.2: sender and
 // target address are the virtual one. In the reply the target's hardware address
 // is the sender's, or Linux takes it for an answer to somebody else.
-func gratuitous(mac net.HardwareAddr, a netip.Addr) (forms [2][]byte, err error) {
-	for i, form := range []struct {
+func gratuitous(mac net.HardwareAddr, a netip.Addr) (forms [][]byte, err error) {
+	for _, form := range []struct {
 		op     arp.Operation
 		target net.HardwareAddr
 	}{
@@ -72,11 +80,54 @@ func gratuitous(mac net.HardwareAddr, a netip.Addr) (forms [2][]byte, err error)
 			return forms, err
 		}
 		f := ethernet.Frame{Destination: ethernet.Broadcast, Source: mac, EtherType: ethernet.EtherTypeARP, Payload: body}
-		if forms[i], err = f.MarshalBinary(); err != nil {
+		frame, err := f.MarshalBinary()
+		if err != nil {
 			return forms, err
 		}
+		forms = append(forms, frame)
 	}
 	return forms, nil
+}
+
+// allNodes is the station of ff02::1, RFC 2464 §7.
+var allNodes = net.HardwareAddr{0x33, 0x33, 0, 0, 0, 1}
+
+// unsolicited makes the neighbour advertisement of RFC 9568 §8.2.2 and RFC 4861
+// §7.2.6: from and for the address, to all nodes, Solicited clear, Override set,
+// Router as this host is one, and with the target's link-layer address.
+func unsolicited(mac net.HardwareAddr, a netip.Addr, router bool) []byte {
+	const length = 24 + 8 // the message, and the option
+	source, all := a.As16(), netip.IPv6LinkLocalAllNodes().As16()
+	b := slices.Concat(allNodes, mac, []byte{0x86, 0xdd})
+	b = append(b, 0x60, 0, 0, 0, 0, length, 58, 255)
+	b = append(append(b, source[:]...), all[:]...)
+	flags := byte(0x20)
+	if router {
+		flags |= 0x80
+	}
+	message := append([]byte{136, 0, 0, 0, flags, 0, 0, 0}, source[:]...)
+	message = append(append(message, 2, 1), mac...)
+	sum := sum16(slices.Concat(source[:], all[:], []byte{0, 0, 0, length, 0, 0, 0, 58}, message))
+	binary.BigEndian.PutUint16(message[2:], ^sum)
+	return append(b, message...)
+}
+
+// sum16 is the sum of RFC 1071 over an even number of octets.
+func sum16(b []byte) uint16 {
+	var sum uint32
+	for ; len(b) > 1; b = b[2:] {
+		sum += uint32(binary.BigEndian.Uint16(b))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return uint16(sum)
+}
+
+// forwards reports whether this host is a router on the interface.
+func (p *Port) forwards() bool {
+	b, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + p.name + "/forwarding")
+	return err == nil && len(b) > 0 && b[0] != '0'
 }
 
 // socket is a packet socket on the interface, kept until its index changes.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // inNamespace gives a test a namespace of its own with a veth pair, eth0 and
@@ -62,7 +63,7 @@ func must[T any](v T, err error) T {
 
 func TestSetIsIdempotent(t *testing.T) {
 	inNamespace(t, func() {
-		p := must(Open("eth0"))
+		p := must(Open("eth0", IPv4))
 		defer p.Close()
 		ours := prefixes("10.0.0.88/32", "10.0.0.89/32", "192.0.2.1/32")
 		for range 2 {
@@ -71,7 +72,7 @@ func TestSetIsIdempotent(t *testing.T) {
 				t.Fatalf("%v, %v", held, err)
 			}
 		}
-		s := must(p.Look(ours))
+		s := must(p.Look(ours, netip.Addr{}))
 		if !slices.Equal(s.Present, ours[:2]) || s.Primary != netip.MustParseAddr("10.0.0.12") || !s.Exists || !s.AdminUp || s.Carrier {
 			t.Errorf("%+v (the peer is down)", s)
 		}
@@ -90,7 +91,7 @@ func TestSetIsIdempotent(t *testing.T) {
 
 func TestSetLeavesOthersAddresses(t *testing.T) {
 	inNamespace(t, func() {
-		p := must(Open("eth0"))
+		p := must(Open("eth0", IPv4))
 		defer p.Close()
 		own := prefixes("10.0.0.12/32") // the interface's own has /24
 		held, added, err := p.Set(own, own)
@@ -101,7 +102,7 @@ func TestSetLeavesOthersAddresses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "10.0.0.12/24") || !slices.Equal(held, own) {
 			t.Errorf("%v, %v", held, err)
 		}
-		if s := must(p.Look(own)); s.Primary != own[0].Addr() {
+		if s := must(p.Look(own, netip.Addr{})); s.Primary != own[0].Addr() {
 			t.Error("the interface's own address is gone")
 		}
 	})
@@ -109,7 +110,7 @@ func TestSetLeavesOthersAddresses(t *testing.T) {
 
 func TestInterfaceThatGoes(t *testing.T) {
 	inNamespace(t, func() {
-		p := must(Open("eth0"))
+		p := must(Open("eth0", IPv4))
 		defer p.Close()
 		if _, err := p.Announce([]netip.Addr{netip.MustParseAddr("10.0.0.88")}); err == nil {
 			t.Log("announced without a carrier") // veth takes it
@@ -117,7 +118,7 @@ func TestInterfaceThatGoes(t *testing.T) {
 		if err := netlink.LinkDel(must(netlink.LinkByName("eth0"))); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := p.Look(nil); err != nil || s.Exists {
+		if s, err := p.Look(nil, netip.Addr{}); err != nil || s.Exists {
 			t.Errorf("%+v, %v", s, err)
 		}
 		if held, _, err := p.Set(prefixes("10.0.0.88/32"), nil); err != nil || len(held) != 0 {
@@ -129,7 +130,7 @@ func TestInterfaceThatGoes(t *testing.T) {
 		if _, err := p.Announce(nil); err == nil {
 			t.Error("announced on no interface")
 		}
-		if _, err := Open("eth0"); err == nil || !strings.Contains(err.Error(), "no interface eth0") {
+		if _, err := Open("eth0", IPv4); err == nil || !strings.Contains(err.Error(), "no interface eth0") {
 			t.Errorf("%v", err)
 		}
 	})
@@ -140,13 +141,13 @@ func TestAnnounceCountsFrames(t *testing.T) {
 		if err := netlink.LinkSetUp(must(netlink.LinkByName("peer0"))); err != nil {
 			t.Fatal(err)
 		}
-		p := must(Open("eth0"))
+		p := must(Open("eth0", IPv4))
 		defer p.Close()
 		n, err := p.Announce([]netip.Addr{netip.MustParseAddr("10.0.0.88"), netip.MustParseAddr("10.0.0.89")})
 		if err != nil || n != 4 {
 			t.Errorf("%d frames, %v", n, err)
 		}
-		lo := must(Open("lo"))
+		lo := must(Open("lo", IPv4))
 		defer lo.Close()
 		if n, err := lo.Announce([]netip.Addr{netip.MustParseAddr("10.0.0.88")}); err != nil || n != 0 {
 			t.Errorf("on the loopback: %d frames, %v", n, err)
@@ -156,7 +157,7 @@ func TestAnnounceCountsFrames(t *testing.T) {
 
 func TestWatchTells(t *testing.T) {
 	inNamespace(t, func() {
-		p := must(Open("eth0"))
+		p := must(Open("eth0", IPv4))
 		defer p.Close()
 		ctx, cancel := context.WithCancel(context.Background())
 		told, done := make(chan struct{}, 100), make(chan struct{})
@@ -207,6 +208,61 @@ func TestWatchTells(t *testing.T) {
 		case <-done:
 		case <-time.After(10 * time.Second):
 			t.Error("the watch does not end")
+		}
+	})
+}
+
+// An IPv6 address is usable at once, deprecated so that it is nobody's source,
+// and without a route of its own.
+func TestSetIPv6(t *testing.T) {
+	inNamespace(t, func() {
+		peer := must(netlink.LinkByName("peer0"))
+		if err := netlink.LinkSetUp(peer); err != nil {
+			t.Fatal(err)
+		}
+		p := must(Open("eth0", IPv6))
+		defer p.Close()
+		ours := prefixes("fe80::100/128", "2001:db8::100/128")
+		for range 2 {
+			held, _, err := p.Set(ours, ours)
+			if err != nil || !slices.Equal(held, ours) {
+				t.Fatalf("%v, %v", held, err)
+			}
+		}
+		for _, a := range must(netlink.AddrList(must(netlink.LinkByName("eth0")), netlink.FAMILY_V6)) {
+			const wanted = unix.IFA_F_NODAD | unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_DEPRECATED | unix.IFA_F_PERMANENT
+			if ones, _ := a.Mask.Size(); ones == 128 && (a.Flags&wanted != wanted || a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0) {
+				t.Errorf("%v has flags %#x", a, a.Flags)
+			}
+		}
+		s := must(p.Look(ours, netip.Addr{}))
+		for limit := time.Now().Add(10 * time.Second); s.Pending && time.Now().Before(limit); s = must(p.Look(ours, netip.Addr{})) {
+			<-time.After(10 * time.Millisecond) // duplicate address detection
+		}
+		if !slices.Equal(s.Present, ours) || !s.Primary.IsLinkLocalUnicast() || s.Primary == ours[0].Addr() {
+			t.Errorf("%+v", s)
+		}
+		if n, err := p.Announce([]netip.Addr{ours[0].Addr(), ours[1].Addr()}); err != nil || n != 2 {
+			t.Errorf("%d frames, %v", n, err)
+		}
+		if held, _, err := p.Set(ours, nil); err != nil || len(held) != 0 {
+			t.Errorf("%v, %v", held, err)
+		}
+		if s := must(p.Look(ours, netip.Addr{})); len(s.Present) != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// The address that is configured to send from, and no other.
+func TestSource(t *testing.T) {
+	inNamespace(t, func() {
+		p := must(Open("eth0", IPv4))
+		defer p.Close()
+		for _, tt := range []struct{ source, want string }{{"10.0.0.12", "10.0.0.12"}, {"10.0.0.13", "invalid IP"}} {
+			if s := must(p.Look(nil, netip.MustParseAddr(tt.source))); s.Primary.String() != tt.want {
+				t.Errorf("from %s: %v", tt.source, s.Primary)
+			}
 		}
 	})
 }

@@ -1,11 +1,13 @@
 // Package link looks after one network interface for an election: its state, the
-// virtual addresses on it, and the gratuitous ARP that tells the neighbours. It
-// is told what to do and never knows why.
+// virtual addresses on it, and the gratuitous ARP or unsolicited neighbour
+// advertisements that tell the neighbours. It is told what to do and never knows
+// why.
 package link
 
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -22,10 +24,20 @@ import (
 // an advert could be delayed.
 const requestTimeout = 2 * time.Second
 
+// Family is what the addresses of a port are of.
+type Family int
+
+// The families.
+const (
+	IPv4 Family = unix.AF_INET
+	IPv6 Family = unix.AF_INET6
+)
+
 // Port is an interface by its name. It may be gone and come back with another
 // index. Methods may be called from several goroutines.
 type Port struct {
 	name   string
+	family Family
 	handle *netlink.Handle
 
 	mu       sync.Mutex // of what follows
@@ -39,18 +51,19 @@ type State struct {
 	Index   int
 	AdminUp bool           // set up
 	Carrier bool           // and able to carry packets
-	Primary netip.Addr     // the IPv4 address that adverts are sent from; the zero Addr: none
+	Primary netip.Addr     // the address that adverts are sent from; the zero Addr: none
+	Pending bool           // no Primary, but there will be one when the kernel knows that nobody else has it
 	Present []netip.Prefix // those asked about that are on it, in the order asked
 }
 
-// Open finds the interface and proves the rights to change it, without changing
+// Open finds the interface, for addresses of one family, and proves the rights to change it, without changing
 // anything. The error names the remedy.
-func Open(name string) (*Port, error) {
+func Open(name string, family Family) (*Port, error) {
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("failed to open netlink: %w", err)
 	}
-	p := &Port{name: name, handle: handle}
+	p := &Port{name: name, family: family, handle: handle}
 	if err := p.prove(); err != nil {
 		_ = p.Close()
 		return nil, err
@@ -72,7 +85,7 @@ func (p *Port) prove() error {
 	// The kernel looks at the rights before it looks for the interface, and there
 	// is none with this index: a question about rights that can change nothing.
 	nowhere := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1<<31 - 1}}
-	err = p.handle.AddrDel(nowhere, address(netip.MustParsePrefix("192.0.2.1/32")))
+	err = p.handle.AddrDel(nowhere, address(netip.MustParsePrefix("192.0.2.1/32"))) // RFC 5737
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("no right to change addresses on %s: %w: run as root, or give CAP_NET_ADMIN", p.name, err)
 	}
@@ -94,8 +107,9 @@ func (p *Port) Close() error {
 }
 
 // Look reads the state of the interface. A missing interface is a state, not an
-// error. Of the addresses it looks for those in ours.
-func (p *Port) Look(ours []netip.Prefix) (State, error) {
+// error. Of the addresses it looks for those in ours. Adverts are to be sent from
+// source, or from the first address that fits when source is the zero Addr.
+func (p *Port) Look(ours []netip.Prefix, source netip.Addr) (State, error) {
 	l, err := p.handle.LinkByName(p.name)
 	if missing(err) {
 		return State{}, nil
@@ -108,29 +122,44 @@ func (p *Port) Look(ours []netip.Prefix) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
+	own := p.primary(found, ours)
+	if source.IsValid() {
+		own = netip.Addr{}
+		if slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == source && e.usable() }) {
+			own = source
+		}
+	}
 	const carrying = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
 	return State{
 		Exists:  true,
 		Index:   attrs.Index,
 		AdminUp: attrs.RawFlags&unix.IFF_UP != 0,
 		Carrier: attrs.RawFlags&carrying == carrying,
-		Primary: primary(found, ours),
+		Primary: own,
+		Pending: !own.IsValid() && slices.ContainsFunc(found, func(e entry) bool { return e.flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == unix.IFA_F_TENTATIVE }),
 		Present: present(found, ours),
 	}, nil
 }
 
-// An entry is one IPv4 address of the interface.
+// An entry is one address of the interface.
 type entry struct {
 	prefix netip.Prefix // with all bits of the address
 	scope  int
+	flags  int // IFA_F_…, linux/if_addr.h
 }
 
-// list reads the IPv4 addresses, in the kernel's order. A dump that others
+// usable reports whether the address can be sent from: not while the kernel still
+// asks whether somebody else has it, nor when somebody does.
+func (e entry) usable() bool {
+	return e.flags&unix.IFA_F_DADFAILED == 0 && (e.flags&unix.IFA_F_TENTATIVE == 0 || e.flags&unix.IFA_F_OPTIMISTIC != 0)
+}
+
+// list reads the addresses of the family, in the kernel's order. A dump that others
 // disturbed is taken again.
 func (p *Port) list(l netlink.Link) ([]entry, error) {
 	const tries = 5
 	for try := 1; ; try++ {
-		addrs, err := p.handle.AddrList(l, netlink.FAMILY_V4)
+		addrs, err := p.handle.AddrList(l, int(p.family))
 		if errors.Is(err, netlink.ErrDumpInterrupted) && try < tries {
 			continue
 		}
@@ -145,11 +174,29 @@ func (p *Port) list(l netlink.Link) ([]entry, error) {
 			ip, ok := netip.AddrFromSlice(a.IP)
 			bits, _ := a.Mask.Size()
 			if ok {
-				entries = append(entries, entry{netip.PrefixFrom(ip.Unmap(), bits), a.Scope})
+				entries = append(entries, entry{netip.PrefixFrom(ip.Unmap(), bits), a.Scope, a.Flags})
 			}
 		}
 		return entries, nil
 	}
+}
+
+func (p *Port) primary(found []entry, ours []netip.Prefix) netip.Addr {
+	if p.family == IPv6 {
+		return primaryV6(found, ours)
+	}
+	return primary(found, ours)
+}
+
+// primaryV6 is the first link-local address that is nobody's virtual one (RFC
+// 9568 §5.1.2.1). Virtual ones are host addresses, see address.
+func primaryV6(found []entry, ours []netip.Prefix) netip.Addr {
+	for _, e := range found {
+		if e.prefix.Addr().IsLinkLocalUnicast() && e.usable() && !e.prefix.IsSingleIP() && !slices.Contains(ours, e.prefix) {
+			return e.prefix.Addr()
+		}
+	}
+	return netip.Addr{}
 }
 
 // primary is the address that the interface's own packets come from: the first
@@ -251,7 +298,18 @@ func (p *Port) remove(l netlink.Link, q netip.Prefix, found []entry) error {
 // never picks it as the source of traffic to elsewhere, whatever was added to the
 // interface in which order. With a prefix that other addresses share the kernel
 // wants one scope for all of them, and makes it a secondary by itself.
+//
+// An IPv6 one is deprecated from the start, which keeps it from being a source as
+// well, and never tentative: while the addresses move both directors have it.
 func address(q netip.Prefix) *netlink.Addr {
+	if q.Addr().Is6() {
+		return &netlink.Addr{
+			IPNet:       &net.IPNet{IP: q.Addr().AsSlice(), Mask: net.CIDRMask(q.Bits(), 128)},
+			Flags:       unix.IFA_F_NODAD | unix.IFA_F_NOPREFIXROUTE,
+			ValidLft:    math.MaxUint32, // for ever
+			PreferedLft: 0,
+		}
+	}
 	a := &netlink.Addr{
 		IPNet:     &net.IPNet{IP: q.Addr().AsSlice(), Mask: net.CIDRMask(q.Bits(), q.Addr().BitLen())},
 		Broadcast: net.IPv4zero,

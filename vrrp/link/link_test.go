@@ -41,7 +41,7 @@ func TestGratuitousFrames(t *testing.T) {
 
 func TestPrimary(t *testing.T) {
 	const global, link, host = unix.RT_SCOPE_UNIVERSE, unix.RT_SCOPE_LINK, unix.RT_SCOPE_HOST
-	e := func(p string, scope int) entry { return entry{netip.MustParsePrefix(p), scope} }
+	e := func(p string, scope int) entry { return entry{netip.MustParsePrefix(p), scope, 0} }
 	ours := prefixes("10.0.0.88/32", "10.0.0.89/24")
 	for _, tt := range []struct {
 		name  string
@@ -68,7 +68,7 @@ func TestPrimary(t *testing.T) {
 
 // What counts is whether the host answers for the address.
 func TestPresent(t *testing.T) {
-	found := []entry{{netip.MustParsePrefix("10.0.0.88/24"), 0}, {netip.MustParsePrefix("10.0.0.12/24"), 0}}
+	found := []entry{{netip.MustParsePrefix("10.0.0.88/24"), 0, 0}, {netip.MustParsePrefix("10.0.0.12/24"), 0, 0}}
 	if got := present(found, prefixes("10.0.0.89/32", "10.0.0.88/32")); !slices.Equal(got, prefixes("10.0.0.88/32")) {
 		t.Errorf("%v", got)
 	}
@@ -81,5 +81,20 @@ func TestAddressForm(t *testing.T) {
 	}
 	if a := address(netip.MustParsePrefix("10.0.0.88/24")); a.Scope != unix.RT_SCOPE_UNIVERSE || a.IPNet.String() != "10.0.0.88/24" {
 		t.Errorf("%+v", a)
+	}
+}
+
+// By hand from RFC 4861 §4.4 and RFC 2464 §7; the checksum by another program.
+func TestUnsolicitedAdvertisement(t *testing.T) {
+	a := netip.MustParseAddr("2001:db8::100")
+	for router, want := range map[bool]string{false: "20", true: "a0"} {
+		got := unsolicited(net.HardwareAddr{2, 0, 0, 0, 0, 1}, a, router)
+		sum := map[bool]string{false: "f72c", true: "772c"}[router]
+		frame := "333300000001" + "020000000001" + "86dd" + "60000000" + "0020" + "3a" + "ff" +
+			"20010db8000000000000000000000100" + "ff020000000000000000000000000001" +
+			"8800" + sum + want + "000000" + "20010db8000000000000000000000100" + "0201020000000001"
+		if hex.EncodeToString(got) != frame {
+			t.Errorf("router %v:\n got %x\nwant %s", router, got, frame)
+		}
 	}
 }

@@ -1,6 +1,6 @@
-// Package wire carries VRRP messages over IPv4 multicast through a raw socket
-// that is bound to one interface. It knows addresses and octets, and never what
-// a message says.
+// Package wire carries VRRP messages over IPv4 or IPv6, by multicast or unicast,
+// through a raw socket that is bound to one interface. It knows addresses and
+// octets, and never what a message says.
 package wire
 
 import (
@@ -17,20 +17,24 @@ import (
 // Protocol is VRRP's IP protocol number, RFC 9568 §5.1.1.4.
 const Protocol = 112
 
-// Group is the multicast group of VRRP over IPv4, RFC 9568 §5.1.1.2.
-var Group = netip.AddrFrom4([4]byte{224, 0, 0, 18})
+// The multicast groups of VRRP, RFC 9568 §5.1.1.2 and §5.1.2.2.
+var (
+	Group   = netip.AddrFrom4([4]byte{224, 0, 0, 18})
+	GroupV6 = netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 15: 0x12})
+)
 
 // MaxPacket is the most that Receive can be given: an IPv4 header with all its
-// options and an advert of 255 IPv4 addresses, with room to see that it is longer.
-const MaxPacket = 60 + 8 + 255*4 + 64
+// options and an advert of 255 addresses with what may be behind them, with room
+// to see that it is longer.
+const MaxPacket = 60 + 8 + 255*16 + 128
 
 // trafficClass is internetwork control, as routing protocols mark their packets.
 const trafficClass = 0xc0
 
-// Packet is one received IPv4 packet. Payload points into Receive's buffer.
+// Packet is one received packet. Payload points into Receive's buffer.
 type Packet struct {
 	Source, Destination netip.Addr
-	TTL                 uint8
+	TTL                 uint8 // or hop limit
 	Payload             []byte
 }
 
@@ -40,6 +44,7 @@ type Conn struct {
 	file   *os.File
 	raw    rawConn
 	source netip.Addr
+	index  int
 }
 
 // rawConn is what is used of syscall.RawConn.
@@ -49,16 +54,21 @@ type rawConn interface {
 }
 
 // Open makes a socket on the interface of that name and index, which sends from
-// source. Nothing is left open after an error.
-func Open(name string, index int, source netip.Addr) (*Conn, error) {
-	if !source.Is4() {
-		return nil, fmt.Errorf("failed to open the VRRP socket on %s: %v is no IPv4 address to send from", name, source)
+// source, and hears the multicast group or, for unicast, what is sent to source.
+// Nothing is left open after an error.
+func Open(name string, index int, source netip.Addr, unicast bool) (*Conn, error) {
+	if !source.IsValid() || source.Is4In6() {
+		return nil, fmt.Errorf("failed to open the VRRP socket on %s: %v is no address to send from", name, source)
 	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, Protocol)
+	family := unix.AF_INET
+	if source.Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, Protocol)
 	if err != nil {
 		return nil, refused(name, "socket", err)
 	}
-	if what, err := prepare(fd, name, index, source); err != nil {
+	if what, err := prepare(fd, name, index, source, unicast); err != nil {
 		_ = unix.Close(fd)
 		return nil, refused(name, what, err)
 	}
@@ -70,7 +80,7 @@ func Open(name string, index int, source netip.Addr) (*Conn, error) {
 		_ = file.Close()
 		return nil, refused(name, "poll", err)
 	}
-	return &Conn{file: file, raw: raw, source: source}, nil
+	return &Conn{file: file, raw: raw, source: source, index: index}, nil
 }
 
 func refused(name, what string, err error) error {
@@ -80,31 +90,28 @@ func refused(name, what string, err error) error {
 	return fmt.Errorf("failed to open the VRRP socket on %s: %s: %w", name, what, err)
 }
 
+// A step is one thing to do to a socket.
+type step struct {
+	what string
+	do   func() error
+}
+
 // prepare binds the socket and says on an error what failed.
-func prepare(fd int, name string, index int, source netip.Addr) (string, error) {
+func prepare(fd int, name string, index int, source netip.Addr, unicast bool) (string, error) {
 	// Between socket and bind it hears every interface. So first nothing is let
 	// in, then what came in before that is thrown away.
-	if err := filter(fd, []bpf.Instruction{bpf.RetConstant{Val: 0}}); err != nil {
-		return "filter", err
+	steps := []step{
+		{"filter", func() error { return filter(fd, []bpf.Instruction{bpf.RetConstant{Val: 0}}) }},
+		{"bind to the interface", func() error { return unix.BindToDevice(fd, name) }},
 	}
-	if err := unix.BindToDevice(fd, name); err != nil {
-		return "bind to the interface", err
+	if source.Is4() {
+		steps = append(steps, prepareV4(fd, index, source, unicast)...)
+	} else {
+		steps = append(steps, prepareV6(fd, index, source, unicast)...)
 	}
-	member := &unix.IPMreqn{Multiaddr: Group.As4(), Address: source.As4(), Ifindex: int32(index)}
-	for _, o := range []struct {
-		what string
-		set  func() error
-	}{
-		{"multicast interface", func() error { return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, member) }},
-		{"join " + Group.String(), func() error { return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, member) }},
-		{"multicast all", option(fd, unix.IP_MULTICAST_ALL, 0)},
-		{"multicast TTL", option(fd, unix.IP_MULTICAST_TTL, 255)},
-		{"TTL", option(fd, unix.IP_TTL, 255)},
-		{"multicast loop", option(fd, unix.IP_MULTICAST_LOOP, 0)},
-		{"TOS", option(fd, unix.IP_TOS, trafficClass)},
-	} {
-		if err := o.set(); err != nil {
-			return o.what, err
+	for _, s := range steps {
+		if err := s.do(); err != nil {
+			return s.what, err
 		}
 	}
 	drain(fd)
@@ -114,8 +121,69 @@ func prepare(fd int, name string, index int, source netip.Addr) (string, error) 
 	return "", nil
 }
 
-func option(fd, name, value int) func() error {
-	return func() error { return unix.SetsockoptInt(fd, unix.IPPROTO_IP, name, value) }
+func prepareV4(fd, index int, source netip.Addr, unicast bool) []step {
+	option := func(name, value int) func() error {
+		return func() error { return unix.SetsockoptInt(fd, unix.IPPROTO_IP, name, value) }
+	}
+	steps := []step{{"TTL", option(unix.IP_TTL, 255)}, {"TOS", option(unix.IP_TOS, trafficClass)}}
+	if unicast {
+		// It sends from what it is bound to.
+		return append(steps, step{"bind to " + source.String(), func() error {
+			return unix.Bind(fd, &unix.SockaddrInet4{Addr: source.As4()})
+		}})
+	}
+	member := &unix.IPMreqn{Multiaddr: Group.As4(), Address: source.As4(), Ifindex: int32(index)}
+	return append(steps,
+		step{"multicast interface", func() error { return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, member) }},
+		step{"join " + Group.String(), func() error { return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, member) }},
+		step{"multicast all", option(unix.IP_MULTICAST_ALL, 0)},
+		step{"multicast TTL", option(unix.IP_MULTICAST_TTL, 255)},
+		step{"multicast loop", option(unix.IP_MULTICAST_LOOP, 0)},
+	)
+}
+
+func prepareV6(fd, index int, source netip.Addr, unicast bool) []step {
+	option := func(name, value int) func() error {
+		return func() error { return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, name, value) }
+	}
+	steps := []step{
+		// The kernel has no part in the checksum: what is wrong with a message is
+		// for the election to say and count.
+		{"hop limit", option(unix.IPV6_UNICAST_HOPS, 255)},
+		{"traffic class", option(unix.IPV6_TCLASS, trafficClass)},
+		{"hop limits of packets", option(unix.IPV6_RECVHOPLIMIT, 1)},
+		{"addresses of packets", option(unix.IPV6_RECVPKTINFO, 1)},
+		{"send from " + source.String(), func() error {
+			info := make([]byte, unix.SizeofInet6Pktinfo) // struct in6_pktinfo, linux/ipv6.h
+			a := source.As16()
+			copy(info, a[:])
+			binary.NativeEndian.PutUint32(info[16:], uint32(index))
+			return unix.SetsockoptString(fd, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, string(info))
+		}},
+	}
+	if unicast {
+		return append(steps, step{"bind to " + source.String(), func() error {
+			return unix.Bind(fd, &unix.SockaddrInet6{Addr: source.As16(), ZoneId: zone(source, index)})
+		}})
+	}
+	return append(steps,
+		step{"multicast interface", option(unix.IPV6_MULTICAST_IF, index)},
+		step{"join " + GroupV6.String(), func() error {
+			return unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP,
+				&unix.IPv6Mreq{Multiaddr: GroupV6.As16(), Interface: uint32(index)})
+		}},
+		step{"multicast all", option(unix.IPV6_MULTICAST_ALL, 0)},
+		step{"multicast hop limit", option(unix.IPV6_MULTICAST_HOPS, 255)},
+		step{"multicast loop", option(unix.IPV6_MULTICAST_LOOP, 0)},
+	)
+}
+
+// zone is the interface, for addresses that mean nothing without one.
+func zone(a netip.Addr, index int) uint32 {
+	if a.IsLinkLocalUnicast() || a.IsMulticast() {
+		return uint32(index)
+	}
+	return 0
 }
 
 // accept lets whole packets in. What is wrong with one is for the election to
@@ -153,11 +221,16 @@ func (c *Conn) Close() error { return c.file.Close() }
 // Receive waits for the next packet and puts it into buf, of MaxPacket octets or
 // more. After Close it returns an error that is os.ErrClosed.
 func (c *Conn) Receive(buf []byte) (Packet, error) {
+	read := c.readV4
+	if c.source.Is6() {
+		read = c.readV6
+	}
 	for {
-		var n int
+		var p Packet
+		var ok bool
 		var failed error
 		err := c.raw.Read(func(fd uintptr) bool {
-			n, failed = receive(int(fd), buf)
+			p, ok, failed = read(int(fd), buf)
 			return failed != unix.EAGAIN
 		})
 		if err != nil {
@@ -165,22 +238,63 @@ func (c *Conn) Receive(buf []byte) (Packet, error) {
 			// it is not exported.
 			return Packet{}, fmt.Errorf("%w: %w", os.ErrClosed, err)
 		}
-		if failed == unix.EINTR {
-			continue
-		}
-		if failed != nil {
+		switch {
+		case failed == unix.EINTR:
+		case failed != nil:
 			return Packet{}, failed
-		}
-		if p, ok := parse(buf[:n]); ok {
+		case ok:
 			return p, nil
 		}
 	}
 }
 
-// receive reads without asking for the sender's address, which is in the header
+// readV4 reads without asking for the sender's address, which is in the header
 // anyway and would be allocated each time.
-func receive(fd int, buf []byte) (int, error) {
-	return unix.Read(fd, buf)
+func (c *Conn) readV4(fd int, buf []byte) (Packet, bool, error) {
+	n, err := unix.Read(fd, buf)
+	if err != nil {
+		return Packet{}, false, err
+	}
+	p, ok := parse(buf[:n])
+	return p, ok, nil
+}
+
+// readV6 reads a packet, whose header the kernel keeps and tells of besides.
+func (c *Conn) readV6(fd int, buf []byte) (Packet, bool, error) {
+	var control [128]byte
+	n, m, _, from, err := unix.Recvmsg(fd, buf, control[:], 0)
+	if err != nil {
+		return Packet{}, false, err
+	}
+	six, ok := from.(*unix.SockaddrInet6)
+	if !ok {
+		return Packet{}, false, nil
+	}
+	p, ok := parseV6(control[:m])
+	p.Source, p.Payload = netip.AddrFrom16(six.Addr), buf[:n]
+	return p, ok, nil
+}
+
+// parseV6 takes destination and hop limit out of the control messages (RFC 3542
+// §6). Without both the packet cannot be judged.
+func parseV6(control []byte) (p Packet, ok bool) {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return Packet{}, false
+	}
+	hops := false
+	for _, m := range messages {
+		if m.Header.Level != unix.IPPROTO_IPV6 {
+			continue
+		}
+		switch {
+		case m.Header.Type == unix.IPV6_PKTINFO && len(m.Data) >= 16:
+			p.Destination = netip.AddrFrom16([16]byte(m.Data[:16]))
+		case m.Header.Type == unix.IPV6_HOPLIMIT && len(m.Data) >= 4:
+			p.TTL, hops = uint8(binary.NativeEndian.Uint32(m.Data)), true
+		}
+	}
+	return p, hops && p.Destination.IsValid()
 }
 
 // parse takes an IPv4 header off. The kernel has checked it; a packet that is not
@@ -201,13 +315,18 @@ func parse(b []byte) (Packet, bool) {
 	}, true
 }
 
-// Send sends a message to the group. It never waits: a message that finds no
-// room is an error, and late ones would be worse than none.
-func (c *Conn) Send(message []byte) error {
+// Send sends a message to an address of the socket's family. It never waits: a
+// message that finds no room is an error, and late ones would be worse than none.
+func (c *Conn) Send(to netip.Addr, message []byte) error {
 	var failed error
 	err := c.raw.Control(func(fd uintptr) {
-		to := &unix.SockaddrInet4{Addr: Group.As4()}
-		failed = unix.Sendto(int(fd), message, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, to)
+		var address unix.Sockaddr
+		if c.source.Is4() {
+			address = &unix.SockaddrInet4{Addr: to.As4()}
+		} else {
+			address = &unix.SockaddrInet6{Addr: to.As16(), ZoneId: zone(to, c.index)}
+		}
+		failed = unix.Sendto(int(fd), message, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, address)
 	})
 	if err != nil {
 		return err

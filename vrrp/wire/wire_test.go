@@ -57,7 +57,7 @@ func FuzzParse(f *testing.F) {
 }
 
 func TestOpenNeedsASource(t *testing.T) {
-	if _, err := Open("lo", 1, netip.Addr{}); err == nil {
+	if _, err := Open("lo", 1, netip.Addr{}, false); err == nil {
 		t.Error("opened without an address")
 	}
 }
@@ -92,15 +92,15 @@ func TestSendAndReceive(t *testing.T) {
 		l := must(netlink.LinkByName(name))
 		check(t, netlink.LinkSetUp(l))
 		check(t, netlink.AddrAdd(l, &netlink.Addr{IPNet: must(netlink.ParseIPNet(source.String() + "/24"))}))
-		return must(Open(name, l.Attrs().Index, source))
+		return must(Open(name, l.Attrs().Index, source, false))
 	}
 	here := open("eth0", a)
 	check(t, netns.Set(far))
 	there := open("peer0", b)
 
-	check(t, here.Send([]byte("one")))
-	check(t, here.Send([]byte("two")))
-	check(t, there.Send([]byte("three")))
+	check(t, here.Send(Group, []byte("one")))
+	check(t, here.Send(Group, []byte("two")))
+	check(t, there.Send(Group, []byte("three")))
 	for _, tt := range []struct {
 		at   *Conn
 		want string
@@ -120,7 +120,7 @@ func TestSendAndReceive(t *testing.T) {
 	if err := <-woken; !errors.Is(err, os.ErrClosed) {
 		t.Errorf("%v", err)
 	}
-	if err := here.Send([]byte("late")); err == nil {
+	if err := here.Send(Group, []byte("late")); err == nil {
 		t.Error("sent through a closed socket")
 	}
 	check(t, there.Close())

@@ -1,0 +1,118 @@
+// This file says what makes a configuration unusable, on any host. It never looks
+// at this one.
+//
+// PURE.
+package vrrp
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// The limits of version 3: a 12 bit field of centiseconds, RFC 9568 §5.2.7; below
+// one centisecond there is nothing it could say. Version 2: 8 bits of seconds.
+const (
+	centisecond   = 10 * time.Millisecond
+	minInterval   = centisecond
+	maxInterval   = 4095 * centisecond
+	maxIntervalV2 = 255 * time.Second
+)
+
+// check says what makes the configuration unusable for any director.
+func (c Config) check() error {
+	switch {
+	case c.Interface == "":
+		return fmt.Errorf("no interface named")
+	case c.VRID == 0:
+		return fmt.Errorf("virtual router ID 0 is outside of 1 to 255")
+	case c.version() != 2 && c.version() != 3:
+		return fmt.Errorf("version %d is neither 2 nor 3", c.Version)
+	case c.Priority == 0:
+		return fmt.Errorf("priority 0 is outside of 1 to 255 (0 is a leaving master's)")
+	case c.PreemptDelay < 0:
+		return fmt.Errorf("preempt delay %v is negative", c.PreemptDelay)
+	case len(c.Addresses) == 0:
+		return fmt.Errorf("no addresses")
+	case len(c.Addresses) > 255:
+		return fmt.Errorf("%d addresses: an advert names at most 255", len(c.Addresses))
+	case c.Checksum >= checksums:
+		return fmt.Errorf("unknown %v", c.Checksum)
+	}
+	for _, f := range []func() error{c.checkInterval, c.checkAddresses, c.checkUnicast, c.checkAuthentication} {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c Config) checkInterval() error {
+	d := c.AdvertInterval
+	switch {
+	case c.version() == 2 && (d < time.Second || d > maxIntervalV2 || d%time.Second != 0):
+		return fmt.Errorf("advert interval %v is not a whole number of seconds from 1s to 255s, as version 2 wants it", d)
+	case c.version() == 3 && (d < minInterval || d > maxInterval || d%centisecond != 0):
+		return fmt.Errorf("advert interval %v is not a whole number of centiseconds from 10ms to 40.95s", d)
+	}
+	return nil
+}
+
+func (c Config) checkAddresses() error {
+	seen := make(map[netip.Addr]bool, len(c.Addresses)+len(c.Excluded))
+	for _, p := range c.held() {
+		switch {
+		case !p.IsValid() || p.Addr().Is4In6():
+			return fmt.Errorf("address %v is none", p)
+		case p.Addr().Is6() != c.v6():
+			return fmt.Errorf("address %v is of another family than %v: an election has one", p, c.Addresses[0])
+		case seen[p.Addr()]:
+			return fmt.Errorf("address %v is named twice", p.Addr())
+		}
+		seen[p.Addr()] = true
+	}
+	switch {
+	case !c.v6():
+	case c.version() == 2:
+		return fmt.Errorf("version 2 knows no IPv6")
+	case !c.Addresses[0].Addr().IsLinkLocalUnicast():
+		return fmt.Errorf("the first address, %v, is not link-local, which RFC 9568 §5.2.9 asks for", c.Addresses[0].Addr())
+	}
+	return nil
+}
+
+func (c Config) checkUnicast() error {
+	for _, a := range append([]netip.Addr{c.Source}, c.Unicast...) {
+		if a.IsValid() && (a.Is6() != c.v6() || a.IsMulticast() || a.IsUnspecified() || a.Is4In6()) {
+			return fmt.Errorf("adverts cannot be exchanged between %v and other directors of this family", a)
+		}
+	}
+	return nil
+}
+
+func (c Config) checkAuthentication() error {
+	switch a := c.Authentication; {
+	case a.Type == "":
+		return nil
+	case a.Type != "pass":
+		return fmt.Errorf("unknown authentication %q", a.Type)
+	case c.version() != 2:
+		return fmt.Errorf("authentication %q is of version 2", a.Type)
+	case a.KeyFile == "":
+		return fmt.Errorf("authentication without a key file")
+	}
+	return nil
+}
+
+// held is all that a master holds: the addresses, and the excluded ones.
+func (c Config) held() []netip.Prefix {
+	all := make([]netip.Prefix, 0, len(c.Addresses)+len(c.Excluded))
+	return append(append(all, c.Addresses...), c.Excluded...)
+}
+
+// clone shares nothing with c.
+func (c Config) clone() Config {
+	c.Addresses, c.Excluded, c.Unicast = slices.Clone(c.Addresses), slices.Clone(c.Excluded), slices.Clone(c.Unicast)
+	return c
+}

@@ -1,0 +1,97 @@
+// This file names the reasons for which a message is refused, and explains them
+// to people. It never decides whether one is.
+//
+// PURE.
+package vrrp
+
+import "fmt"
+
+// Drop is why a message was refused. Its String is a bounded set, fit for a label.
+type Drop uint8
+
+// The receive checks in the order of RFC 9568 §7.1 and RFC 3768 §7.1; a message
+// has the first reason that fits.
+const (
+	DropNone            Drop = iota
+	DropTTL                  // it crossed a router, or was made to look so
+	DropVersion              // not our version
+	DropType                 // not an ADVERTISEMENT, the only type (§5.2.2)
+	DropLength               // not exactly as long as its address count says
+	DropChecksum             // wrong in every form
+	DropVRID                 // another election's
+	DropAuthType             // version 2: another type of authentication
+	DropAuth                 // not authentic: another password
+	DropInterval             // 0, which would mean no down interval at all (erratum 8301)
+	DropIntervalDiffers      // version 2: not our interval, so the timers do not fit
+	DropCount                // names no address (§5.2.5)
+	DropDestination          // multicast to a unicast election, or the reverse
+	DropPeer                 // unicast from somebody who is no director of this election
+	DropOwn                  // from our own address: a loop, or an address used twice
+	drops                    // how many there are
+)
+
+var dropNames = [drops]string{
+	"none", "ttl", "version", "type", "length", "checksum", "vrid", "auth_type", "auth",
+	"interval", "interval_differs", "count", "destination", "peer", "own",
+}
+
+// String is the reason's name in metrics and logs.
+func (d Drop) String() string {
+	if d < drops {
+		return dropNames[d]
+	}
+	return "unknown"
+}
+
+// concerns reports whether a refused message claims to be for the election vrid,
+// so that its sender is a peer that is not understood rather than a stranger.
+func concerns(d Drop, message []byte, vrid uint8) bool {
+	return d != DropVRID && d != DropOwn && d != DropPeer && len(message) >= 2 && message[1] == vrid
+}
+
+// explain says for people what was wrong: the field, theirs and ours.
+func explain(d Drop, h Header, message []byte, r *Rules) string {
+	at := func(i int) int {
+		if i < len(message) {
+			return int(message[i])
+		}
+		return -1
+	}
+	switch d {
+	case DropTTL:
+		return fmt.Sprintf("TTL is %d, must be %d", h.TTL, hopLimit)
+	case DropVersion:
+		return fmt.Sprintf("version is %d, ours is %d", at(0)>>4, r.Version)
+	case DropType:
+		return fmt.Sprintf("type is %d, must be %d", at(0)&0xf, advertise)
+	case DropLength:
+		return fmt.Sprintf("length is %d octets with an address count of %d", len(message), at(3))
+	case DropChecksum:
+		if h.Source.Is4() && r.Version == 3 {
+			return "the checksum is wrong with and without the pseudo-header"
+		}
+		return "the checksum is wrong"
+	case DropVRID:
+		return fmt.Sprintf("virtual router ID is %d, ours is %d", at(1), r.VRID)
+	case DropAuthType:
+		return fmt.Sprintf("authentication type is %d, ours is %d", at(4), r.authType())
+	case DropAuth:
+		return "the password is another one"
+	case DropInterval:
+		return "the advert interval is 0"
+	case DropIntervalDiffers:
+		return fmt.Sprintf("advert interval is %d s, ours is %v, and version 2 wants them equal", at(5), r.Interval)
+	case DropCount:
+		return "it names no address"
+	case DropDestination:
+		if r.Peers != nil {
+			return fmt.Sprintf("sent to %v, must be %v, because this election is by unicast", h.Destination, r.Own)
+		}
+		return fmt.Sprintf("sent to %v, must be %v", h.Destination, group(h.Source))
+	case DropPeer:
+		return fmt.Sprintf("%v is none of the directors of this election", h.Source)
+	case DropOwn:
+		return fmt.Sprintf("it comes from our own address %v: a loop, or the address is used twice", h.Source)
+	}
+	return d.String()
+}
