@@ -50,10 +50,10 @@ var (
 	engineWorks        = wish(true)  // persistence_engine
 	onePacketWorks     = wish(true)  // one_packet
 	drainTimeoutWorks  = wish(true)  // drain_timeout
-	fallbackWorks      = wish(false) // fallback
-	panicWorks         = wish(false) // panic_threshold
-	slowStartWorks     = wish(false) // slow_start
-	flapDampingWorks   = wish(false) // flap_damping
+	fallbackWorks      = wish(true)  // fallback
+	panicWorks         = wish(true)  // panic_threshold
+	slowStartWorks     = wish(true)  // slow_start
+	flapDampingWorks   = wish(true)  // flap_damping
 	guardWorks         = wish(false) // [guard]
 	synWorks           = wish(false) // check type syn
 	pingWorks          = wish(false) // check type ping, with count
@@ -76,6 +76,10 @@ var (
 	proxyProtocolWorks = wish(true)  // http, https: proxy_protocol
 	namesWork          = wish(false) // checks: a name in address
 	throughWorks       = wish(false) // checks: through
+	version2Works      = wish(true)  // elections: version = 2
+	ipv6ElectionsWork  = wish(true)  // elections: addresses of IPv6
+	unicastWorks       = wish(true)  // elections: unicast
+	authenticWorks     = wish(true)  // elections: authentication
 )
 
 var rootTable = newTable("",
@@ -133,16 +137,16 @@ var vrrpTable = newTable("vrrp",
 	key{name: "name", kind: kindString, required: true},
 	key{name: "interface", kind: kindString, required: true, each: true},
 	key{name: "virtual_router_id", kind: kindInt, required: true, min: 1, max: math.MaxUint8},
-	key{name: "version", kind: kindInt, def: int64(3), min: 2, max: 3, later: true},
+	key{name: "version", kind: kindInt, def: int64(3), min: 2, max: 3, needs: version2Works},
 	key{name: "priority", kind: kindInt, def: int64(100), each: true, min: 1, max: math.MaxUint8},
 	key{name: "advert_interval", kind: kindDuration, def: time.Second, min: int64(10 * time.Millisecond), max: int64(maxAdvert)},
 	key{name: "preempt", kind: kindBool, def: true, each: true},
 	key{name: "preempt_delay", kind: kindDuration, def: time.Duration(0), each: true, max: int64(time.Hour)},
-	key{name: "addresses", kind: kindStrings, required: true},
+	key{name: "addresses", kind: kindStrings, required: true, waits: []wait{{"IPv6", ipv6ElectionsWork}}},
 	key{name: "excluded_addresses", kind: kindStrings, def: []string{}},
 	key{name: "routes", kind: kindList, def: []any{}, later: true},
 	key{name: "rules", kind: kindList, def: []any{}, later: true},
-	key{name: "unicast", kind: kindAny, def: false, later: true},
+	key{name: "unicast", kind: kindAny, def: false, needs: unicastWorks},
 	key{name: "virtual_mac", kind: kindBool, def: false, each: true, later: true},
 	key{name: "checksum", kind: kindString, def: "rfc5798", choices: []string{"rfc5798", "rfc9568"}},
 	key{name: "sync_hold", kind: kindDuration, def: time.Minute, each: true, later: true},
@@ -152,7 +156,12 @@ var vrrpTable = newTable("vrrp",
 	key{name: "track_services", kind: kindList, def: []any{}, later: true},
 	key{name: "track_scripts", kind: kindList, def: []any{}, later: true},
 	key{name: "notify", kind: kindStrings, def: []string{}, later: true},
-	key{name: "authentication", kind: kindAny, computed: "none", later: true},
+	key{name: "authentication", kind: kindTable, table: authenticationTable, computed: "none", needs: authenticWorks},
+)
+
+var authenticationTable = newTable("vrrp.authentication",
+	key{name: "type", kind: kindString, required: true, choices: []string{"hmac", "pass"}},
+	key{name: "key_file", kind: kindString, required: true, each: true},
 )
 
 var serviceTable = newTable("virtual_service",

@@ -165,7 +165,7 @@ func newRig(t *testing.T, first *config.Config) *rig {
 		Participants: []Participant{func(old, next *config.Config) (Change, error) {
 			return Change{Commit: func() { r.add("commit") }, Abort: func() { r.add("abort") }}, r.refuse
 		}},
-		Load: func() (*config.Config, error) { return r.next, r.nextErr },
+		Load: func() (*config.Config, []string, error) { return r.next, nil, r.nextErr },
 	})
 	if err := r.Prepare(first); err != nil {
 		t.Fatal(err)
@@ -230,19 +230,19 @@ func TestReloadKeepsWhatDidNotChange(t *testing.T) {
 		r.saw(t, "web@eth0 opened", "commit", "web@eth0 runs", "check 10.0.1.1:80 known=true", "want 10.0.1.1:80=5")
 
 		r.next = withElection(0, "eth0")
-		if err := r.Reload(t.Context()); err != nil {
+		if err := r.Reload(t.Context()).Refused; err != nil {
 			t.Fatal(err)
 		}
 		r.saw(t, "web@eth0 updated", "commit", "check 10.0.1.1:80 known=true", "want 10.0.1.1:80=0")
 
 		r.next = withElection(0, "eth1") // another interface: the old gives up before the new looks
-		if err := r.Reload(t.Context()); err != nil {
+		if err := r.Reload(t.Context()).Refused; err != nil {
 			t.Fatal(err)
 		}
 		r.saw(t, "web@eth1 opened", "commit", "check 10.0.1.1:80 known=true", "web@eth0 ended", "web@eth1 runs")
 
 		r.next = withElection(0, "")
-		if err := r.Reload(t.Context()); err != nil {
+		if err := r.Reload(t.Context()).Refused; err != nil {
 			t.Fatal(err)
 		}
 		r.saw(t, "commit", "check 10.0.1.1:80 known=true", "web@eth1 ended")
@@ -273,7 +273,7 @@ func TestRefusedReloadChangesNothing(t *testing.T) {
 				time.Sleep(time.Second)
 
 				prepare.break_(r)
-				if err := r.Reload(t.Context()); err == nil {
+				if err := r.Reload(t.Context()).Refused; err == nil {
 					t.Fatal("accepted")
 				}
 				r.saw(t, prepare.want...)
@@ -283,7 +283,7 @@ func TestRefusedReloadChangesNothing(t *testing.T) {
 				}
 
 				r.next, r.nextErr, r.refuse = withElection(1, "eth0"), nil, nil // a good one follows
-				if err := r.Reload(t.Context()); err != nil {
+				if err := r.Reload(t.Context()).Refused; err != nil {
 					t.Fatal(err)
 				}
 				if r.LastReload().Err != nil {
@@ -325,6 +325,25 @@ func TestAliveTellsAStandstill(t *testing.T) {
 		if err := alive(); err == nil || !strings.Contains(err.Error(), "loop") {
 			t.Errorf("a loop that ended: %v", err)
 		}
+	})
+}
+
+// TestTimeAloneMovesTheLoop: nobody wakes a ramp, and when it ended the loop
+// rests.
+func TestTimeAloneMovesTheLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := withElection(4, "")
+		c.Services[0].SlowStart = 20 * time.Second
+		r := newRig(t, c)
+		defer r.stop()
+		r.table.read(ipvs.Table{})
+		r.checker.say(checker.Up)
+		r.Wake()
+		r.saw(t, "commit", "check 10.0.1.1:80 known=false", "want 10.0.1.1:80=1")
+		time.Sleep(20 * time.Second)
+		r.saw(t, "want 10.0.1.1:80=2", "want 10.0.1.1:80=3", "want 10.0.1.1:80=4")
+		time.Sleep(time.Hour)
+		r.saw(t)
 	})
 }
 

@@ -1,0 +1,227 @@
+package integration
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+)
+
+// What a service does as a whole: who serves when its servers can't, when their
+// health is heeded, and how weight comes back.
+
+// judged is a check of a page, as quick notices refusals.
+const judged = `{ type = "http", path = "/healthz", interval = "100ms", timeout = "2s", rise = 1, fall = 3 }`
+
+// httpPair is one director with HTTP servers behind it and the keys of a test
+// in its service.
+func httpPair(t *testing.T, servers, weight int, keys string) (*pair, *director, []*lab.Server) {
+	t.Helper()
+	p := newPair(t, servers)
+	p.prepareDR()
+	p.advert = "1s"
+	var all []*lab.Server
+	weights := make([]int, servers)
+	for i, r := range p.real {
+		all = append(all, lab.ServeHTTP(r, ":80", r.Name))
+		weights[i] = weight
+	}
+	p.services = replace(t, p.web(judged, weights...), "scheduler =", keys+"\nscheduler =")
+	lb := p.lb[0]
+	lb.start()
+	lb.wait("master", 15*time.Second)
+	return p, lb, all
+}
+
+// weights waits until the kernel has these weights, in the order of the
+// servers.
+func (d *director) weights(limit time.Duration, want ...int) {
+	d.p.t.Helper()
+	for i, w := range want {
+		d.waitWeight(d.p.real[i].Addr().String()+":80", w, limit)
+	}
+}
+
+// problem waits until the status names one, and one that is not there to go.
+func (d *director) problem(part string, there bool) {
+	d.p.t.Helper()
+	var last []string
+	d.p.WaitUntil(10*time.Second, fmt.Sprintf("problem %q: %v", part, there), func() bool {
+		s, err := d.status()
+		last = s.Problems
+		return err == nil && strings.Contains(strings.Join(last, "\n"), part) == there
+	})
+}
+
+// event waits for an event of a kind with a new state.
+func (d *director) event(kind, to string) {
+	d.p.t.Helper()
+	d.p.WaitUntil(10*time.Second, kind+" "+to+" in the history", func() bool {
+		text, err := d.get("/api/v1/events")
+		return err == nil && func() bool {
+			for part := range strings.SplitSeq(text, "},{") {
+				if strings.Contains(part, `"kind":"`+kind+`"`) && strings.Contains(part, `"to":"`+to+`"`) {
+					return true
+				}
+			}
+			return false
+		}()
+	})
+}
+
+// TestFallbackServesWhenAllServersFail: what all servers share is gone, so each
+// answers 503; the director's own page is served until they are back.
+func TestFallbackServesWhenAllServersFail(t *testing.T) {
+	p, lb, servers := httpPair(t, 2, 1, `fallback = "127.0.0.1:80"`)
+	lb.weights(10*time.Second, 1, 1)
+	lab.ServeHTTP(lb.Host, ":80", "sorry")
+	active := func() string { return lb.metric(`lvsd_virtual_service_fallback_active{service="web"}`) }
+	from := func(who string) bool {
+		status, body, err := p.client.Get("http://" + vipPort + "/")
+		return err == nil && status == 200 && strings.Contains(body, who)
+	}
+	if active() != "0" || !from("rs") {
+		t.Fatal("the service does not work before the test")
+	}
+	for _, s := range servers {
+		s.SetHealthy(false)
+	}
+	lb.waitWeight("127.0.0.1:80", 1, 10*time.Second)
+	lb.weights(10*time.Second, 0, 0)
+	if !from("sorry") {
+		t.Errorf("a client does not see the fallback:\n%s", lb.ipvsadm())
+	}
+	if active() != "1" {
+		t.Errorf("metric: %s", active())
+	}
+	lb.problem("the fallback 127.0.0.1:80 serves", true)
+	lb.event("fallback", "on")
+	if out, _ := lb.run("status", "--socket", lb.socket); !contains(out, "DOWN, FALLBACK", "127.0.0.1:80") {
+		t.Errorf("status:\n%s", out)
+	}
+
+	servers[0].SetHealthy(true)
+	lb.weights(10*time.Second, 1, 0)
+	lb.waitWeight("127.0.0.1:80", -1, 10*time.Second)
+	if !from("rs1") || active() != "0" {
+		t.Error("the fallback does not give back")
+	}
+	lb.event("fallback", "off")
+}
+
+// TestPanicHeedsNoHealth: with fewer than half healthy all get clients again,
+// but for the one that was drained.
+func TestPanicHeedsNoHealth(t *testing.T) {
+	p, lb, servers := httpPair(t, 4, 3, "panic_threshold = 50")
+	p.services = replace(t, p.services, `10.77.0.24:80", weight = 3`, `10.77.0.24:80", weight = 0`)
+	p.write()
+	lb.weights(10*time.Second, 3, 3, 3)
+	if out, err := lb.reload(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	panics := func(want string) {
+		t.Helper()
+		p.WaitUntil(10*time.Second, "panic "+want, func() bool { return lb.metric(`lvsd_virtual_service_panic{service="web"}`) == want })
+	}
+	servers[0].SetHealthy(false)
+	lb.weights(10*time.Second, 0, 3, 3, 0)
+	panics("0")
+	servers[1].SetHealthy(false)
+	servers[3].SetHealthy(false)
+	lb.event("panic", "on")
+	panics("1")
+	lb.weights(10*time.Second, 3, 3, 3, 0)
+	lb.problem("panic: 1 of 3 servers are healthy", true)
+	s, err := lb.status()
+	if rs := s.Services[0].RealServers[0]; err != nil || rs.Verdict != "down" || !strings.Contains(rs.Why, "panic: counts as up") {
+		t.Errorf("%+v, %v", rs, err)
+	}
+	servers[1].SetHealthy(true)
+	lb.weights(10*time.Second, 0, 3, 3, 0)
+	panics("0")
+	lb.problem("panic", false)
+}
+
+// TestSlowStartRamp watches the kernel's weight rise after a server came back.
+func TestSlowStartRamp(t *testing.T) {
+	_, lb, servers := httpPair(t, 2, 100, `slow_start = "6s"`)
+	rs := lb.p.real[0].Addr().String() + ":80"
+	lb.weights(20*time.Second, 100, 100) // both are new to this kernel
+	servers[0].SetHealthy(false)
+	lb.weights(10*time.Second, 0, 100)
+	servers[0].SetHealthy(true)
+	var seen []int
+	lb.p.WaitUntil(30*time.Second, "weight 100", func() bool {
+		w := lb.procWeight(rs)
+		if len(seen) == 0 || seen[len(seen)-1] != w {
+			seen = append(seen, w)
+		}
+		if w > 0 && w < 50 && len(seen) < 6 {
+			if s, err := lb.status(); err == nil && s.Services[0].RealServers[0].Verdict == "up" &&
+				!strings.Contains(s.Services[0].RealServers[0].Why, "slow start") && lb.procWeight(rs) < 100 {
+				t.Errorf("why: %s", s.Services[0].RealServers[0].Why)
+			}
+		}
+		return w == 100
+	})
+	t.Logf("FIGURE weights of a 6 s ramp as the kernel had them: %v", seen)
+	for i := 1; i < len(seen); i++ {
+		if seen[i] < seen[i-1] {
+			t.Errorf("a ramp goes down: %v", seen)
+		}
+	}
+	if len(seen) < 5 || len(seen) > 22 {
+		t.Errorf("a ramp of %d weights: %v", len(seen), seen)
+	}
+
+	// A restart is no comeback.
+	lb.process.Kill()
+	<-lb.process.Done()
+	lb.start()
+	lb.wait("master", 15*time.Second)
+	lb.p.WaitUntil(10*time.Second, "a verdict", func() bool {
+		s, err := lb.status()
+		return err == nil && len(s.Services) == 1 && s.Services[0].RealServers[0].Verdict == "up"
+	})
+	if w := lb.procWeight(rs); w != 100 {
+		t.Errorf("weight after a restart: %d", w)
+	}
+}
+
+// TestFlapDampingHoldsDown: the second failure costs 30 s after the checks say
+// up again; the other server goes on.
+func TestFlapDampingHoldsDown(t *testing.T) {
+	_, lb, servers := httpPair(t, 2, 1, "flap_damping = true")
+	lb.weights(10*time.Second, 1, 1)
+	rs := func() (verdict, why string) {
+		s, err := lb.status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Services[0].RealServers[0].Verdict, s.Services[0].RealServers[0].Why
+	}
+	verdict := func(want string) {
+		t.Helper()
+		lb.p.WaitUntil(10*time.Second, "verdict "+want, func() bool { v, _ := rs(); return v == want })
+	}
+	servers[0].SetHealthy(false)
+	lb.weights(10*time.Second, 0, 1)
+	servers[0].SetHealthy(true)
+	lb.weights(10*time.Second, 1, 1)
+	servers[0].SetHealthy(false)
+	lb.weights(10*time.Second, 0, 1)
+	servers[0].SetHealthy(true)
+	verdict("up")
+	back := time.Now()
+	if _, why := rs(); lb.procWeight(lb.p.real[0].Addr().String()+":80") != 0 || !contains(why, "failed 2 times lately", "30s") {
+		t.Errorf("why: %s\n%s", why, lb.ipvsadm())
+	}
+	lb.weights(60*time.Second, 1, 1)
+	if took := time.Since(back); took < 25*time.Second {
+		t.Errorf("held down for %v", took)
+	} else {
+		t.Logf("FIGURE held down for %v after it came back", took)
+	}
+}
