@@ -58,7 +58,7 @@ func check(o *options, onHost bool) checked {
 		v.Warnings = append(v.Warnings, w.Error())
 	}
 	if onHost {
-		if c, err := o.load(); err != nil {
+		if c, _, err := o.load(); err != nil {
 			v.Errors = append(v.Errors, api.Lines(err)...)
 		} else {
 			mistakes, warnings := host.Check(c)

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+
+	"github.com/BurntSushi/toml"
 
 	"lvsd/cmd/internal/api"
 	"lvsd/config"
@@ -33,30 +36,72 @@ func (o *options) readFile() (*config.File, error) {
 	return config.Parse(o.file, text)
 }
 
-// load answers the configuration of this director.
-func (o *options) load() (*config.Config, error) {
+// load answers the configuration of this director, and the file's warnings.
+func (o *options) load() (*config.Config, []string, error) {
 	file, err := o.readFile()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	name := o.director
-	if name == "" {
-		if name, err = os.Hostname(); err != nil {
-			return nil, fmt.Errorf("failed to read the host name: %w (name the director with --director)", err)
-		}
+	name, err := o.directorName()
+	if err != nil {
+		return nil, nil, err
 	}
-	return file.For(name)
+	var warnings []string
+	for _, w := range file.Warnings {
+		warnings = append(warnings, w.Error())
+	}
+	c, err := file.For(name)
+	return c, warnings, err
+}
+
+// directorName is who this host is.
+func (o *options) directorName() (string, error) {
+	if o.director != "" {
+		return o.director, nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("failed to read the host name: %w (name the director with --director)", err)
+	}
+	return name, nil
 }
 
 // client answers a client of the daemon that runs with this configuration
-// file. A file that has become wrong since the start is no obstacle: then the
-// daemon is looked for at the default place.
+// file.
 func (o *options) client(socket string) *api.Client {
 	if socket == "" {
-		socket = defaultSocket
-		if c, err := o.load(); err == nil {
-			socket = c.Global.ControlSocket
-		}
+		socket = o.socket()
 	}
 	return api.NewClient(socket)
+}
+
+// socket finds the control socket, also in a file that has become wrong since
+// the daemon was started: then above all people want to ask it.
+func (o *options) socket() string {
+	if c, _, err := o.load(); err == nil {
+		return c.Global.ControlSocket
+	}
+	text, err := os.ReadFile(o.file)
+	if err != nil {
+		return defaultSocket
+	}
+	name, _ := o.directorName()
+	line := regexp.MustCompile(`(?m)^\s*control_socket\s*=\s*(.*)$`).FindSubmatch(text)
+	if line == nil {
+		return defaultSocket
+	}
+	// The value alone is TOML of its own: a path, or a table by director.
+	var value struct{ V any }
+	if _, err := toml.Decode("V = "+string(line[1]), &value); err != nil {
+		return defaultSocket
+	}
+	switch v := value.V.(type) {
+	case string:
+		return v
+	case map[string]any:
+		if path, ok := v[name].(string); ok {
+			return path
+		}
+	}
+	return defaultSocket
 }

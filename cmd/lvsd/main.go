@@ -30,6 +30,7 @@ func main() { os.Exit(run(os.Args[1:])) }
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends what the first could not
 	root := rootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -81,7 +82,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringVarP(&o.file, "config", "c", defaultFile, "the configuration `FILE`")
 	root.PersistentFlags().StringVar(&o.director, "director", "", "the `NAME` of this director in the file (default: the host name)")
-	root.AddCommand(runCommand(&o), checkCommand(&o), statusCommand(&o), reloadCommand(&o), versionCommand())
+	root.AddCommand(runCommand(&o), checkCommand(&o), hostCommand(&o), realserverCommand(), statusCommand(&o), reloadCommand(&o), versionCommand())
 	return root
 }
 

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/api"
 )
 
 func reloadCommand(o *options) *cobra.Command {
@@ -28,15 +31,10 @@ func reloadCommand(o *options) *cobra.Command {
 				if err := printJSON(v); err != nil {
 					return err
 				}
-			} else if v.OK {
-				fmt.Printf("reloaded, configuration %s runs\n", v.Hash)
 			} else {
-				for _, e := range v.Errors {
-					fmt.Fprintln(os.Stderr, e)
-				}
-				fmt.Fprintf(os.Stderr, "refused, configuration %s goes on\n", v.Hash)
+				printVerdict(v)
 			}
-			if !v.OK {
+			if !v.OK || len(v.Pending) > 0 {
 				return exitCode(exitFailed)
 			}
 			return nil
@@ -45,6 +43,25 @@ func reloadCommand(o *options) *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	socketFlag(cmd, &socket)
 	return cmd
+}
+
+// printVerdict says what became of a reload; a configuration that runs while
+// the kernel refuses part of it is no success.
+func printVerdict(v api.Verdict) {
+	for _, w := range v.Warnings {
+		fmt.Fprintln(os.Stderr, w, "(warning)")
+	}
+	for _, e := range slices.Concat(v.Errors, v.Pending) {
+		fmt.Fprintln(os.Stderr, e)
+	}
+	switch {
+	case !v.OK:
+		fmt.Fprintf(os.Stderr, "refused, configuration %s goes on\n", v.Hash)
+	case len(v.Pending) > 0:
+		fmt.Fprintf(os.Stderr, "configuration %s runs, but the kernel has not taken all of it; it is tried again\n", v.Hash)
+	default:
+		fmt.Printf("reloaded, configuration %s runs\n", v.Hash)
+	}
 }
 
 // reloadLimit is how long a verdict may take: parsing a very large file and

@@ -43,17 +43,25 @@ func runCommand(o *options) *cobra.Command {
 }
 
 func runDaemon(ctx context.Context, o *options) error {
-	c, err := o.load()
+	// First of all: a hangup that comes before the loop runs must not end us.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, unix.SIGHUP)
+	defer signal.Stop(hangups)
+	c, warnings, err := o.load()
 	if err != nil {
 		return refused(err)
 	}
 	log := logging.New(os.Stderr, c.Global.LogFormat)
 	defer log.Close()
+	for _, w := range warnings {
+		log.Warn("configuration", "reason", w)
+	}
 	d, err := build(c, o, log)
 	if err != nil {
 		return refused(err)
 	}
 	defer d.close()
+	d.hangups = hangups
 	return d.run(ctx)
 }
 
@@ -75,6 +83,7 @@ type daemon struct {
 	checker    *checker.Engine
 	director   *director.Director
 	server     *api.Server
+	hangups    <-chan os.Signal
 	onStop     string
 }
 
@@ -103,7 +112,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 	d.checker = checker.New(checker.Options{
 		Log: log.Logger, Wake: wake, ObserveLag: m.ObserveCheckLag, OnChange: d.healthChanged,
 	})
-	d.server = &api.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: version, Started: time.Now()}
+	d.server = &api.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: version, Started: time.Now(), Problems: d.state.Problems}
 	d.director = director.New(director.Parts{
 		Log:     log.Logger,
 		Events:  d.events,
@@ -168,14 +177,11 @@ func (d *daemon) close() {
 
 // reloadOnHangup reloads at each SIGHUP.
 func (d *daemon) reloadOnHangup(ctx context.Context) error {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, unix.SIGHUP)
-	defer signal.Stop(hangups)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-hangups:
+		case <-d.hangups:
 			_ = d.director.Reload(ctx) // its verdict is logged, recorded and shown
 		}
 	}
@@ -193,7 +199,10 @@ func (d *daemon) electionChanged(e vrrp.Event) {
 func (d *daemon) tableChanged(c ipvs.Change) {
 	e := event.Event{At: c.At, Kind: event.KindIPVS, From: c.From, To: c.To, Reason: c.Kind + " " + c.What}
 	if c.Entry != (ipvs.Entry{}) {
-		e.Reason += " " + c.Entry.String()
+		e.Service = c.Entry.Service.String()
+	}
+	if c.Entry.RealServer.IsValid() {
+		e.RealServer = c.Entry.RealServer.String()
 	}
 	if c.Err != nil {
 		e.Reason += ": " + c.Err.Error()

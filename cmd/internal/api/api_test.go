@@ -32,9 +32,9 @@ type stub struct {
 	dead   error
 }
 
-func (s *stub) View(context.Context) director.View { return s.view }
-func (s *stub) Reload(context.Context) error       { return s.reload }
-func (s *stub) Alive(context.Context) error        { return s.dead }
+func (s *stub) View(context.Context) director.View      { return s.view }
+func (s *stub) Reload(context.Context) director.Outcome { return director.Outcome{Refused: s.reload} }
+func (s *stub) Alive(context.Context) error             { return s.dead }
 
 // healthy is a view with one election and one service of one server, weight 3.
 func healthy() director.View {

@@ -69,6 +69,8 @@ func (c *Client) explain(err error) error {
 		return fmt.Errorf("no daemon answers on %s: is lvsd running, and with this configuration file?", c.socket)
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("no permission for %s: run as root, or as a member of [global] control_group", c.socket)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("the daemon took the connection on %s but does not answer: is it stopped or overloaded?", c.socket)
 	default:
 		return fmt.Errorf("failed to ask the daemon on %s: %w", c.socket, err)
 	}

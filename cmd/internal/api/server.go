@@ -10,10 +10,14 @@ import (
 	"net/http"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/netutil"
+	"golang.org/x/sys/unix"
 
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/event"
@@ -23,7 +27,7 @@ import (
 // Daemon is what the server asks.
 type Daemon interface {
 	View(ctx context.Context) director.View
-	Reload(ctx context.Context) error
+	Reload(ctx context.Context) director.Outcome
 	// Alive answers an error when one of the daemon's loops stands still.
 	Alive(ctx context.Context) error
 }
@@ -37,6 +41,8 @@ type Server struct {
 	Metrics http.Handler
 	Version string
 	Started time.Time
+	// Problems, when set, names what the daemon's own files need somebody for.
+	Problems func() []string
 
 	public  atomic.Pointer[listener]
 	control *listener
@@ -57,7 +63,14 @@ type listener struct {
 func (s *Server) Status(ctx context.Context) Status {
 	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
 	defer cancel()
-	return Build(s.Daemon.View(ctx), s.Version, s.Started)
+	status := Build(s.Daemon.View(ctx), s.Version, s.Started)
+	if s.Problems != nil {
+		for _, p := range s.Problems() {
+			status.problem("%s", p)
+		}
+		status.Healthy = len(status.Problems) == 0
+	}
+	return status
 }
 
 // reading is the handler of everything that changes nothing.
@@ -88,7 +101,8 @@ func (s *Server) reading() *http.ServeMux {
 func (s *Server) changing() *http.ServeMux {
 	mux := s.reading()
 	mux.HandleFunc("POST /control/v1/reload", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, http.StatusOK, NewVerdict(s.Daemon.Reload(r.Context()), s.Daemon.View(r.Context()).Config))
+		outcome := s.Daemon.Reload(r.Context())
+		answer(w, http.StatusOK, NewVerdict(outcome, s.Daemon.View(r.Context()).Config))
 	})
 	return mux
 }
@@ -98,11 +112,20 @@ type Verdict struct {
 	OK     bool     `json:"ok"`
 	Hash   string   `json:"hash"` // of the configuration that runs now
 	Errors []string `json:"errors"`
+	// Pending is what the kernel has not taken yet although the configuration
+	// runs; it is tried again.
+	Pending  []string `json:"pending"`
+	Warnings []string `json:"warnings"` // of the file
 }
 
-// NewVerdict splits a reload's error into its single mistakes.
-func NewVerdict(err error, running *config.Config) Verdict {
-	return Verdict{OK: err == nil, Hash: running.Hash, Errors: append([]string{}, Lines(err)...)}
+// NewVerdict splits a reload's errors into its single mistakes.
+func NewVerdict(o director.Outcome, running *config.Config) Verdict {
+	return Verdict{
+		OK: o.Refused == nil, Hash: running.Hash,
+		Errors:   append([]string{}, Lines(o.Refused)...),
+		Pending:  append([]string{}, Lines(o.Pending)...),
+		Warnings: append([]string{}, o.Warnings...),
+	}
 }
 
 // Lines lists the single mistakes in an error, each with its place.
@@ -152,9 +175,13 @@ func (s *Server) PreparePublic(_, next *config.Config) (director.Change, error) 
 	if want != "" {
 		ln, err := net.Listen("tcp", want)
 		if err != nil {
-			return director.Change{}, fmt.Errorf("%s: global.http_listen: failed to listen: %w (choose another address, or \"\" to turn it off)", next.File, err)
+			remedy := `choose another address, or "" to turn it off`
+			if old != nil && samePort(old.address, want) {
+				remedy = "this daemon holds the port itself: another address with the same port needs a restart"
+			}
+			return director.Change{}, fmt.Errorf("%s: global.http_listen: failed to listen: %w (%s)", next.File, err, remedy)
 		}
-		l.Listener = ln
+		l.Listener = netutil.LimitListener(ln, publicConnections)
 	}
 	return director.Change{
 		Commit: func() {
@@ -168,18 +195,24 @@ func (s *Server) PreparePublic(_, next *config.Config) (director.Change, error) 
 	}, nil
 }
 
+// publicConnections bounds what strangers can hold of this process's file
+// descriptors, which the probes and the control socket need.
+const publicConnections = 64
+
+func samePort(a, b string) bool {
+	_, p, errA := net.SplitHostPort(a)
+	_, q, errB := net.SplitHostPort(b)
+	return errA == nil && errB == nil && p == q
+}
+
 // OpenControl opens the control socket. A socket file that nobody answers on
 // is a killed daemon's and is replaced; one that answers is another daemon's.
 func (s *Server) OpenControl(path, group string) error {
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		c.Close()
-		return fmt.Errorf("global.control_socket: another daemon answers on %s: stop it first, or give this one a socket of its own", path)
-	}
-	if err := os.MkdirAll(parent(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("global.control_socket: %w", err)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("global.control_socket: failed to remove the one left behind: %w", err)
+	if err := removeLeftSocket(path); err != nil {
+		return fmt.Errorf("global.control_socket: %w", err)
 	}
 	ln, err := net.Listen("unix", path)
 	if err != nil {
@@ -191,6 +224,32 @@ func (s *Server) OpenControl(path, group string) error {
 		return fmt.Errorf("global.control_socket: %w", err)
 	}
 	s.control = l
+	return nil
+}
+
+// removeLeftSocket removes a socket that nobody answers on. Anything else that
+// stands there is not ours to remove.
+func removeLeftSocket(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("%s is there already and is no socket: name another place, or remove it", path)
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		c.Close()
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("another daemon answers on %s: stop it first, or give this one a socket of its own", path)
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("failed to remove the one left behind: %w", err)
+	}
 	return nil
 }
 
@@ -211,15 +270,6 @@ func protect(path, group string) error {
 		return err
 	}
 	return os.Chmod(path, 0o660)
-}
-
-func parent(path string) string {
-	for i := len(path) - 1; i > 0; i-- {
-		if path[i] == '/' {
-			return path[:i]
-		}
-	}
-	return "/"
 }
 
 // Run answers on the control socket until the context ends, then closes both.
@@ -248,7 +298,7 @@ func (s *Server) serve(l *listener, h http.Handler) {
 	// A scrape or a status is small and quick; a client that dribbles its
 	// request holds a connection for seconds, not for ever. A reload may take
 	// as long as it takes, so writing has no limit.
-	l.http = http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+	l.http = http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
 	go func() {
 		if err := l.http.Serve(l.Listener); err != nil && !errors.Is(err, http.ErrServerClosed) {

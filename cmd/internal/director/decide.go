@@ -32,6 +32,8 @@ type Inputs struct {
 
 // Plan is the outcome of a decision.
 type Plan struct {
+	// Config is what was decided for: Services are its services, one by one.
+	Config   *config.Config
 	Wanted   ipvs.Wanted
 	Services []ServicePlan // in the order of the file
 	Guard    Guard
@@ -78,7 +80,7 @@ func (s ServerPlan) DrainingSince() time.Time {
 // Decide computes the wanted table and the reasons for it.
 func Decide(in Inputs) Plan {
 	c := in.Config
-	plan := Plan{Wanted: WantedSettings(c)}
+	plan := Plan{Config: c, Wanted: WantedSettings(c)}
 	d := decision{Inputs: in, services: map[string]*ServicePlan{}, servers: map[checker.ID]*ServerPlan{}}
 	if in.Before != nil {
 		d.remember(in.Before)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,8 +52,9 @@ type Parts struct {
 	Checker      Checker
 	OpenElection func(vrrp.Config) (Election, error)
 	Participants []Participant
-	// Load reads and checks the configuration file for this director.
-	Load func() (*config.Config, error)
+	// Load reads and checks the configuration file for this director, and
+	// answers the file's warnings too.
+	Load func() (*config.Config, []string, error)
 }
 
 // Director ties the leaves together. Make one with New, Prepare the first
@@ -62,6 +64,10 @@ type Director struct {
 	wake    chan struct{}
 	reloads chan reloadRequest
 	pings   chan struct{}
+
+	// reloading makes reading the file and applying it one step: of two
+	// reloads at once the later text wins.
+	reloading sync.Mutex
 
 	config atomic.Pointer[config.Config]
 	plan   atomic.Pointer[Plan]
@@ -156,45 +162,55 @@ const shortest = time.Millisecond
 // Reload reads the file again and makes it the running configuration, or
 // leaves everything as it is and answers why. It waits until the kernel's
 // table follows, as long as the context allows.
-func (d *Director) Reload(ctx context.Context) error {
-	err := d.reloadFile(ctx)
+func (d *Director) Reload(ctx context.Context) Outcome {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	o := d.reloadFile(ctx)
 	now := time.Now()
-	verdict := Reload{At: now, Err: err, LastSuccess: now}
+	verdict := Reload{At: now, Err: o.Refused, LastSuccess: now}
 	last := d.LastReload()
-	if err != nil {
+	if o.Refused != nil {
 		verdict.LastSuccess = last.LastSuccess
-		d.parts.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "refused", Reason: err.Error()})
+		d.parts.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "refused", Reason: o.Refused.Error()})
 	} else {
 		d.parts.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "done", Reason: "configuration " + d.config.Load().Hash})
 	}
 	d.reload.Store(&verdict)
-	return err
+	return o
 }
 
-func (d *Director) reloadFile(ctx context.Context) error {
-	next, err := d.parts.Load()
+// Outcome is what became of a reload.
+type Outcome struct {
+	Refused  error    // why nothing was changed; nil when the file runs
+	Pending  error    // what of it the kernel has not taken yet; it is tried again
+	Warnings []string // of the file
+}
+
+func (d *Director) reloadFile(ctx context.Context) Outcome {
+	next, warnings, err := d.parts.Load()
 	if err != nil {
-		return err
+		return Outcome{Refused: err}
+	}
+	for _, w := range warnings {
+		d.parts.Log.Warn("configuration", "reason", w)
 	}
 	req := reloadRequest{next: next, answer: make(chan applyAnswer, 1)}
 	select {
 	case d.reloads <- req:
 	case <-ctx.Done():
-		return fmt.Errorf("the daemon did not take the reload up: %w", ctx.Err())
+		return Outcome{Refused: fmt.Errorf("the daemon did not take the reload up: %w", ctx.Err())}
 	}
 	// Once the loop has it, it answers: what it does never waits for the
 	// network or the kernel.
 	answer := <-req.answer
-	if answer.err != nil {
-		return answer.err
+	o := Outcome{Refused: answer.err, Warnings: warnings}
+	if answer.err != nil || answer.generation == 0 {
+		return o // without a generation: the first decision follows the kernel's first reading
 	}
-	if answer.generation == 0 {
-		return nil // the kernel was not read yet: the first decision follows it
+	if o.Pending = d.parts.Table.Wait(ctx, answer.generation); o.Pending != nil {
+		d.parts.Log.Warn("the new configuration runs, but the kernel's table does not follow yet", "reason", o.Pending)
 	}
-	if err := d.parts.Table.Wait(ctx, answer.generation); err != nil {
-		d.parts.Log.Warn("the new configuration runs, but the kernel's table does not follow yet", "reason", err)
-	}
-	return nil
+	return o
 }
 
 // resyncsMissed is how many comparisons with the kernel may be overdue before

@@ -5,6 +5,7 @@ package director
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -64,6 +65,10 @@ func ElectionConfig(e config.Election) vrrp.Config {
 		Addresses:      e.Addresses,
 		Excluded:       e.ExcludedAddresses,
 		Checksum:       checksums[e.Checksum],
+		Version:        e.Version,
+		Unicast:        e.Unicast,
+		Source:         e.Source,
+		Authentication: vrrp.Authentication{Type: e.Authentication.Type, KeyFile: e.Authentication.KeyFile},
 	}
 }
 
@@ -84,6 +89,7 @@ func (el *electorate) prepare(_, next *config.Config) (Change, error) {
 		}
 	}
 	updates := map[*candidate]vrrp.Config{}
+	var mistakes []error
 	for _, e := range next.Elections {
 		want := ElectionConfig(e)
 		runs := byName[want.Name]
@@ -92,14 +98,21 @@ func (el *electorate) prepare(_, next *config.Config) (Change, error) {
 			coming = append(coming, runs)
 			continue
 		}
+		if runs == nil {
+			runs = el.sameRouter(want)
+		}
 		engine, err := el.open(want)
 		if err != nil {
-			abort()
-			return Change{}, fmt.Errorf("%s:%d:%d: %w", next.File, e.Line, e.Col, err)
+			mistakes = append(mistakes, fmt.Errorf("%s:%d:%d: %w", next.File, e.Line, e.Col, err))
+			continue
 		}
 		c := &candidate{config: want, engine: engine, done: make(chan struct{}), follows: runs}
 		opened = append(opened, c)
 		coming = append(coming, c)
+	}
+	if mistakes != nil {
+		abort()
+		return Change{}, errors.Join(mistakes...)
 	}
 	return Change{
 		Abort: abort,
@@ -122,6 +135,17 @@ func (el *electorate) prepare(_, next *config.Config) (Change, error) {
 			el.mu.Unlock()
 		},
 	}, nil
+}
+
+// sameRouter finds a running election under another name: it must give its
+// addresses up before its successor looks.
+func (el *electorate) sameRouter(want vrrp.Config) *candidate {
+	for _, c := range el.running {
+		if !vrrp.NeedsRestart(c.config, want) {
+			return c
+		}
+	}
+	return nil
 }
 
 // start runs the elections that do not run yet.

@@ -32,8 +32,9 @@ func (d *Director) View(ctx context.Context) View {
 		Kernel:     d.parts.Table.Refresh(ctx),
 		Elections:  d.elections.status(),
 	}
+	// Read last: what was decided last, and the configuration that it is for.
 	if p := d.plan.Load(); p != nil {
-		v.Plan = *p
+		v.Plan, v.Config = *p, p.Config
 	}
 	return v
 }

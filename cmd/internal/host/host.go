@@ -118,20 +118,9 @@ func Schedulers(c *config.Config) []error {
 // not do what it says.
 func sysctls(c *config.Config) []string {
 	var warnings []string
-	nat := slices.ContainsFunc(c.Services, func(s config.Service) bool {
-		return slices.ContainsFunc(s.RealServers, func(r config.RealServer) bool { return r.Forward == "nat" })
-	})
-	if nat && read("/proc/sys/net/ipv4/ip_forward") == "0" {
-		warnings = append(warnings, "net.ipv4.ip_forward is 0: with forward = \"nat\" no answer reaches a client (sysctl -w net.ipv4.ip_forward=1)")
-	}
-	if v := read("/proc/sys/net/ipv4/vs/backup_only"); v != "" && v != "0" {
-		warnings = append(warnings, "net.ipv4.vs.backup_only is "+v+": this director refuses every connection while it runs a backup sync daemon (sysctl -w net.ipv4.vs.backup_only=0)")
-	}
-	if !c.IPVS.ManageSysctls {
-		for _, name := range []string{"expire_nodest_conn", "expire_quiescent_template"} {
-			if read("/proc/sys/net/ipv4/vs/"+name) == "0" {
-				warnings = append(warnings, "net.ipv4.vs."+name+" is 0 and [ipvs] manage_sysctls is false: clients of a dead server may go on being sent to it")
-			}
+	for _, f := range Findings(c) {
+		if !f.OK && (f.Kind == "sysctl" || f.Kind == "address") {
+			warnings = append(warnings, f.String())
 		}
 	}
 	return warnings

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Log is a logger, its level, and the writer behind it.
@@ -18,6 +19,9 @@ type Log struct {
 	level  slog.LevelVar
 	writer *writer
 }
+
+// closeLimit is how long the end waits for a reader of the last lines.
+const closeLimit = time.Second
 
 // queue is how many lines wait for a reader that is slow.
 const queue = 4096
@@ -91,5 +95,8 @@ func (w *writer) close() {
 		close(w.lines)
 	}
 	w.mu.Unlock()
-	<-w.done
+	select {
+	case <-w.done:
+	case <-time.After(closeLimit): // nobody reads: the daemon ends all the same
+	}
 }

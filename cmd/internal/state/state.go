@@ -71,8 +71,20 @@ type ownedService struct {
 
 const ownedVersion = 1
 
+// aside is what a record that cannot be read is kept under.
+const aside = ".bad"
+
+// Problems names what somebody must look at, until it is done.
+func (d *Dir) Problems() []string {
+	bad := filepath.Join(d.path, "owned"+aside)
+	if _, err := os.Stat(bad); err != nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("the record of our kernel entries could not be read: services and servers that left the configuration before may still be in the kernel; compare with ipvsadm -L -n, then remove %s", bad)}
+}
+
 // Load reads the record. A missing file is an empty record; a file that does
-// not parse is an error and stays as it is.
+// not parse is an error and is kept aside (see Problems).
 func (l ledger) Load() (ipvs.Owned, error) {
 	text, err := os.ReadFile(l.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -82,11 +94,13 @@ func (l ledger) Load() (ipvs.Owned, error) {
 		return nil, fmt.Errorf("failed to read the record of our kernel entries: %w", err)
 	}
 	var file ownedFile
-	if err := json.Unmarshal(text, &file); err != nil {
-		return nil, fmt.Errorf("failed to read the record of our kernel entries %s: %w (remove the file to start without it: entries that went out of the configuration while lvsd was down then count as foreign)", l.path, err)
+	err = json.Unmarshal(text, &file)
+	if err == nil && file.Version != ownedVersion {
+		err = fmt.Errorf("its version %d is not known to this lvsd", file.Version)
 	}
-	if file.Version != ownedVersion {
-		return nil, fmt.Errorf("failed to read the record of our kernel entries %s: version %d is not known to this lvsd", l.path, file.Version)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("failed to read the record of our kernel entries, kept as %s%s: %w", l.path, aside, err),
+			os.Rename(l.path, l.path+aside))
 	}
 	owned := make(ipvs.Owned, len(file.Services))
 	for _, s := range file.Services {

@@ -89,11 +89,20 @@ func TestBrokenLedgerIsToldAndKept(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		if dir.Problems() != nil {
+			t.Error("a problem before anything was read")
+		}
 		if _, err := dir.Ledger().Load(); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%q: %v", text, err)
 		}
-		if kept, err := os.ReadFile(path); err != nil || string(kept) != text {
+		if err := dir.Ledger().Save(ipvs.Owned{}); err != nil { // the daemon goes on
+			t.Fatal(err)
+		}
+		if kept, err := os.ReadFile(path + ".bad"); err != nil || string(kept) != text {
 			t.Errorf("%q became %q, %v", text, kept, err)
+		}
+		if got := dir.Problems(); len(got) != 1 || !strings.Contains(got[0], "owned.bad") {
+			t.Errorf("problems: %q", got)
 		}
 	}
 }

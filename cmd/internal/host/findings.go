@@ -1,0 +1,321 @@
+package host
+
+// What a director needs of its kernel besides IPVS itself: found, compared
+// with what the configuration asks for, and explained.
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+
+	"lvsd/config"
+)
+
+// Finding is one setting or module of this host that the configuration needs.
+type Finding struct {
+	Kind string `json:"kind"` // "sysctl" "module" "nftables" "address"
+	Name string `json:"name"`
+	Have string `json:"have"` // "" = there is none
+	Want string `json:"want"`
+	OK   bool   `json:"ok"`
+	Why  string `json:"why"`
+	// Remedy is what a person would type; Prepare does the same. "" = nothing
+	// that a program should do by itself.
+	Remedy string `json:"remedy,omitempty"`
+
+	rules string // of nftables: what is to be loaded
+}
+
+// String is the finding as a warning.
+func (f Finding) String() string {
+	have := f.Have
+	if have == "" {
+		have = "missing"
+	}
+	text := fmt.Sprintf("%s is %s, wanted %s: %s", f.Name, have, f.Want, f.Why)
+	if f.Remedy != "" {
+		text += " (" + f.Remedy + ")"
+	}
+	return text
+}
+
+// uses is what of the configuration matters here.
+type uses struct {
+	nat4, nat6 []netip.Addr // real servers by nat
+	dr, tun    bool
+	engines    []string
+	schedulers []string
+	interfaces []string // of the elections
+}
+
+func usesOf(c *config.Config) uses {
+	var u uses
+	for _, s := range c.Services {
+		u.schedulers = append(u.schedulers, s.Scheduler)
+		if s.PersistenceEngine != "" {
+			u.engines = append(u.engines, s.PersistenceEngine)
+		}
+		add := func(forward string, a netip.Addr) {
+			switch {
+			case forward == "nat" && a.Is4():
+				u.nat4 = append(u.nat4, a)
+			case forward == "nat" && a.Is6():
+				u.nat6 = append(u.nat6, a)
+			case forward == "dr":
+				u.dr = true
+			case forward == "tun":
+				u.tun = true
+			}
+		}
+		for _, rs := range s.RealServers {
+			add(rs.Forward, rs.Address.Addr())
+		}
+		if s.Fallback.IsValid() {
+			add(s.FallbackForward, s.Fallback.Addr())
+		}
+	}
+	for _, e := range c.Elections {
+		u.interfaces = append(u.interfaces, e.Interface)
+	}
+	for _, list := range []*[]netip.Addr{&u.nat4, &u.nat6} {
+		slices.SortFunc(*list, netip.Addr.Compare)
+		*list = slices.Compact(*list)
+	}
+	for _, list := range []*[]string{&u.schedulers, &u.engines, &u.interfaces} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+	}
+	return u
+}
+
+// Findings looks at everything that the configuration needs of this host's
+// kernel. It changes nothing.
+func Findings(c *config.Config) []Finding {
+	u := usesOf(c)
+	all := modules(u)
+	all = append(all, forwarding(u)...)
+	all = append(all, arp(c, u)...)
+	all = append(all, filters(u)...)
+	all = append(all, tables(c, u)...)
+	return append(all, masquerading(u)...)
+}
+
+// modules finds the modules of IPVS. The kernel loads most of them by itself
+// when they are asked for; loaded beforehand, they are sure to be there.
+func modules(u uses) []Finding {
+	wanted := []string{"ip_vs"}
+	for _, s := range u.schedulers {
+		wanted = append(wanted, "ip_vs_"+s)
+	}
+	for _, e := range u.engines {
+		wanted = append(wanted, "ip_vs_pe_"+e)
+	}
+	builtin := builtins()
+	var all []Finding
+	for _, m := range wanted {
+		f := Finding{Kind: "module", Name: "module " + m, Want: "loaded", Why: "the configuration uses it", Remedy: "modprobe " + m}
+		switch {
+		case builtin[m]:
+			f.Have, f.OK = "built in", true
+		case exists("/sys/module/" + m):
+			f.Have, f.OK = "loaded", true
+		case len(builtin) == 0 && exists("/proc/net/ip_vs"):
+			f.Have, f.OK = "not known: there is no /lib/modules/"+release(), true
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// builtins are the modules that are part of this kernel.
+func builtins() map[string]bool {
+	all := map[string]bool{}
+	text, _ := os.ReadFile("/lib/modules/" + release() + "/modules.builtin")
+	for line := range strings.Lines(string(text)) {
+		name := strings.TrimSuffix(strings.TrimSpace(line[strings.LastIndexByte(line, '/')+1:]), ".ko")
+		all[strings.ReplaceAll(name, "-", "_")] = true
+	}
+	return all
+}
+
+// forwarding finds whether packets between clients and real servers by nat get
+// through this host, and no client is told of a shorter way.
+func forwarding(u uses) []Finding {
+	var all []Finding
+	if len(u.nat4) > 0 {
+		all = append(all, sysctl("net.ipv4.ip_forward", "1", equal, `with forward = "nat" no answer reaches a client without it`),
+			sysctl("net.ipv4.conf.all.send_redirects", "0", equal, "a real server in the clients' network would be told to answer them directly, past the translation"))
+		for _, dev := range devices(u.nat4) {
+			all = append(all, sysctl("net.ipv4.conf."+dev+".send_redirects", "0", equal, "as for all: either of the two sends redirects"))
+		}
+	}
+	if len(u.nat6) > 0 {
+		all = append(all, sysctl("net.ipv6.conf.all.forwarding", "1", equal, `with forward = "nat" no answer reaches a client without it; routers' advertisements are then heard only with accept_ra = 2`))
+	}
+	return all
+}
+
+// arp finds whether the election's addresses would be answered for.
+func arp(c *config.Config, u uses) []Finding {
+	var all []Finding
+	for _, dev := range u.interfaces {
+		for _, scope := range []string{"all", dev} {
+			// The larger of the two holds (ip-sysctl.rst); 8 answers for nothing.
+			if name := "net.ipv4.conf." + scope + ".arp_ignore"; value(name) == "8" {
+				all = append(all, sysctl(name, "0", equal, "8 answers for no address, and so nobody finds the services"))
+			}
+		}
+	}
+	moving := map[netip.Addr]string{}
+	for _, e := range c.Elections {
+		for _, p := range append(slices.Clone(e.Addresses), e.ExcludedAddresses...) {
+			moving[p.Addr()] = e.Interface
+		}
+	}
+	links, _ := net.Interfaces()
+	for _, l := range links {
+		addrs, _ := l.Addrs()
+		for _, a := range addrs {
+			n, ok := a.(*net.IPNet)
+			if !ok {
+				continue
+			}
+			ip, _ := netip.AddrFromSlice(n.IP)
+			if on, moves := moving[ip.Unmap()]; moves && on != l.Name {
+				all = append(all, Finding{Kind: "address", Name: fmt.Sprintf("address %s", ip.Unmap()), Have: "on " + l.Name, Want: "on " + on + " alone, of the master",
+					Why: "where it stands for good this host takes its packets as its own even while it is not master; a director cannot be set up as a real server of the same address"})
+			}
+		}
+	}
+	return all
+}
+
+// filters finds a source check that would drop clients: those from elsewhere
+// come in on the election's interface, while the way back to them, the default
+// route, is another's.
+func filters(u uses) []Finding {
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: nil}, netlink.RT_FILTER_DST)
+	if err != nil {
+		return nil
+	}
+	out := map[string]bool{}
+	for _, r := range routes {
+		for _, hop := range append([]*netlink.NexthopInfo{{LinkIndex: r.LinkIndex}}, r.MultiPath...) {
+			if l, err := netlink.LinkByIndex(hop.LinkIndex); err == nil {
+				out[l.Attrs().Name] = true
+			}
+		}
+	}
+	var all []Finding
+	for _, dev := range u.interfaces {
+		// The larger of all and the device's own holds; 1 is the strict check.
+		own, general := value("net.ipv4.conf."+dev+".rp_filter"), value("net.ipv4.conf.all.rp_filter")
+		if len(out) == 0 || out[dev] || own == "" || max(own, general) != "1" {
+			continue
+		}
+		all = append(all, sysctl("net.ipv4.conf."+dev+".rp_filter", "2", equal,
+			"the default route is not on this interface, so the strict check drops clients from elsewhere that come in here"))
+	}
+	return all
+}
+
+// tables finds the settings of IPVS itself.
+func tables(c *config.Config, u uses) []Finding {
+	all := []Finding{}
+	if value("net.ipv4.vs.backup_only") != "" {
+		all = append(all, sysctl("net.ipv4.vs.backup_only", "0", equal, "with 1 this director refuses every connection while it receives connections from its peer"))
+	}
+	if !c.IPVS.ManageSysctls {
+		for _, name := range []string{"expire_nodest_conn", "expire_quiescent_template"} {
+			all = append(all, sysctl("net.ipv4.vs."+name, "1", equal, "[ipvs] manage_sysctls is false, and clients of a dead server may go on being sent to it"))
+		}
+	}
+	if len(u.nat4)+len(u.nat6) > 0 {
+		all = append(all, sysctl("net.ipv4.vs.conntrack", "1", equal, "nftables then sees translated connections as they are, and masquerading leaves them alone"))
+	}
+	return all
+}
+
+func equal(have, want string) bool { return have == want }
+
+// sysctl compares one setting.
+func sysctl(name, want string, good func(have, want string) bool, why string) Finding {
+	have := value(name)
+	return Finding{Kind: "sysctl", Name: name, Have: have, Want: want, OK: good(have, want), Why: why, Remedy: "sysctl -w " + name + "=" + want}
+}
+
+// value answers a setting, or "" where the kernel has none of that name.
+func value(name string) string { return read(sysctlFile(name)) }
+
+// sysctlFile is the file of a setting; as sysctl(8) has it, a slash in the name
+// stands for a dot in a device's.
+func sysctlFile(name string) string {
+	return "/proc/sys/" + strings.NewReplacer(".", "/", "/", ".").Replace(name)
+}
+
+// devices are those by which real servers are reached.
+func devices(servers []netip.Addr) []string {
+	var all []string
+	for _, a := range servers {
+		routes, err := netlink.RouteGet(a.AsSlice())
+		if err != nil {
+			continue
+		}
+		for _, r := range routes {
+			if l, err := netlink.LinkByIndex(r.LinkIndex); err == nil && !slices.Contains(all, l.Attrs().Name) {
+				all = append(all, l.Attrs().Name)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// table is the name of the nftables table that Prepare makes.
+const table = "lvsd"
+
+// masquerading finds the rule by which real servers behind nat reach the rest
+// of the world under this host's address: it is their gateway.
+func masquerading(u uses) []Finding {
+	var all []Finding
+	for _, f := range []struct {
+		family, field string
+		servers       []netip.Addr
+	}{{"ip", "ip", u.nat4}, {"ip6", "ip6", u.nat6}} {
+		if len(f.servers) == 0 {
+			continue
+		}
+		found := Finding{Kind: "nftables", Name: "nftables table " + f.family + " " + table, Want: "masquerading " + strconv.Itoa(len(f.servers)) + " real servers",
+			Why:    "this host is the gateway of real servers by nat, whose own connections to the world need an address that answers find",
+			Remedy: "lvsd host prepare", rules: rules(f.family, f.field, f.servers)}
+		found.Have, found.OK = loaded(f.family, f.servers)
+		all = append(all, found)
+	}
+	return all
+}
+
+// rules is the table in nft's words: what real servers begin themselves, to
+// others than each other and this host, goes out under this host's address. A
+// table of this name is replaced as a whole, and no other one is touched.
+func rules(family, field string, servers []netip.Addr) string {
+	texts := make([]string, len(servers))
+	for i, a := range servers {
+		texts[i] = a.String()
+	}
+	set := "{ " + strings.Join(texts, ", ") + " }"
+	return fmt.Sprintf(`table %[1]s %[2]s
+delete table %[1]s %[2]s
+table %[1]s %[2]s {
+	chain postrouting {
+		type nat hook postrouting priority srcnat; policy accept;
+		%[3]s saddr %[4]s %[3]s daddr != %[4]s masquerade
+	}
+}
+`, family, table, field, set)
+}

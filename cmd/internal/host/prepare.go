@@ -1,0 +1,129 @@
+package host
+
+// Prepare changes what Findings found wanting, and nothing else.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lvsd/config"
+)
+
+// Prepare makes this host fit for the configuration. Say is told of each
+// change, before which nothing is done; with dry nothing is done at all. What
+// fails does not keep the rest from being done.
+func Prepare(c *config.Config, dry bool, say func(string)) error {
+	var failed error
+	// A module may bring settings with it, so the rest is looked at after it.
+	for _, modulesOnly := range []bool{true, false} {
+		for _, f := range Findings(c) {
+			if f.OK || (f.Kind == "module") != modulesOnly {
+				continue
+			}
+			if f.Remedy == "" {
+				failed = errors.Join(failed, fmt.Errorf("%s", f))
+				continue
+			}
+			say(f.change())
+			if dry {
+				continue
+			}
+			if err := f.fix(); err != nil {
+				failed = errors.Join(failed, fmt.Errorf("failed to change %s: %w", f.Name, err))
+			}
+		}
+	}
+	return failed
+}
+
+// change puts a finding's remedy into words.
+func (f Finding) change() string {
+	switch f.Kind {
+	case "sysctl":
+		return fmt.Sprintf("%s = %s (was %s): %s", f.Name, f.Want, f.Have, f.Why)
+	case "module":
+		return fmt.Sprintf("load %s", f.Name)
+	}
+	return fmt.Sprintf("%s: %s: %s\n%s", f.Name, f.Want, f.Why, strings.TrimRight(f.rules, "\n"))
+}
+
+func (f Finding) fix() error {
+	switch f.Kind {
+	case "sysctl":
+		err := os.WriteFile(sysctlFile(f.Name), []byte(f.Want), 0)
+		if errors.Is(err, os.ErrPermission) {
+			return fmt.Errorf("%w: run as root", err)
+		}
+		return err
+	case "module":
+		_, err := run("", "modprobe", strings.TrimPrefix(f.Name, "module "))
+		return err
+	}
+	_, err := run(f.rules, "nft", "-f", "-")
+	return err
+}
+
+// runLimit is far above what loading a module or a table takes.
+const runLimit = 30 * time.Second
+
+// run runs a program with an input, and answers what it printed.
+func run(input, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), runLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdin = strings.NewReader(input)
+	var out, complaint strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	err := cmd.Run()
+	switch {
+	case errors.Is(err, exec.ErrNotFound) && name == "nft":
+		return "", fmt.Errorf("there is no nft here: install nftables, or load the rules that are printed by other means")
+	case errors.Is(err, exec.ErrNotFound):
+		return "", fmt.Errorf("there is no %s here", name)
+	case err != nil:
+		return "", fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(complaint.String()))
+	}
+	return out.String(), nil
+}
+
+// loaded says whether our table is there and masquerades these servers.
+func loaded(family string, servers []netip.Addr) (have string, ok bool) {
+	text, err := run("", "nft", "list", "table", family, table)
+	if err != nil {
+		return "", false
+	}
+	if !strings.Contains(text, "masquerade") {
+		return "there without masquerading", false
+	}
+	named := map[string]bool{}
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t\n,{}", r) }) {
+		if a, err := netip.ParseAddr(word); err == nil {
+			named[a.String()] = true
+		}
+	}
+	for _, a := range servers {
+		if !named[a.String()] {
+			return "there without " + a.String(), false
+		}
+	}
+	return "there", len(named) == len(servers)
+}
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+// release is the version of the running kernel.
+func release() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}

@@ -1,0 +1,132 @@
+package realserver
+
+// The file that remembers what was found. Each change is written down before
+// it is made, so that a crash between the two leaves a record of something that
+// was not changed, never a change without a record.
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// record is one change.
+type record struct {
+	Kind  kind   `json:"kind"`
+	Key   string `json:"key"`
+	Found string `json:"found"`
+	Set   string `json:"set"`
+}
+
+// memory is the content of the file.
+type memory struct {
+	Boot   string   `json:"boot"`  // of this boot of the kernel; another one found what it finds
+	NetNS  uint64   `json:"netns"` // the network namespace that the changes are in
+	Wishes []Wish   `json:"wishes"`
+	Undo   []record `json:"undo"` // in the order of the changes
+}
+
+// find is the index of a change, or -1.
+func (m *memory) find(n need) int {
+	return slices.IndexFunc(m.Undo, func(r record) bool { return r.Kind == n.Kind && r.Key == n.Key })
+}
+
+// store is the file, locked.
+type store struct {
+	file string
+	lock *os.File
+}
+
+const (
+	fileName = "realserver.json"
+	lockName = "realserver.lock"
+)
+
+// openStore locks the file in the folder, which it makes.
+func openStore(folder string) (*store, error) {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return nil, fmt.Errorf("failed to make the folder that remembers what was found: %w (name another with --state-dir)", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(folder, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("failed to lock %s: %w", folder, err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("failed to lock %s: %w", folder, err)
+	}
+	return &store{filepath.Join(folder, fileName), lock}, nil
+}
+
+func (s *store) close() { s.lock.Close() }
+
+// read reads the file. What an earlier boot left means nothing any more.
+func read(file string) (memory, error) {
+	fresh := memory{Boot: boot(), NetNS: netNS()}
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return fresh, nil
+	}
+	if err != nil {
+		return fresh, fmt.Errorf("failed to read what was found: %w", err)
+	}
+	var m memory
+	if err := json.Unmarshal(text, &m); err != nil {
+		return fresh, fmt.Errorf("failed to read what was found: %s: %w (look at it, and remove it when nothing is to be restored)", file, err)
+	}
+	switch {
+	case m.Boot != fresh.Boot:
+		return fresh, nil
+	case m.NetNS != fresh.NetNS:
+		return fresh, fmt.Errorf("%s belongs to another network namespace: give each its own --state-dir", file)
+	}
+	return m, nil
+}
+
+// save replaces the file so that a crash leaves the old or the new one.
+func (s *store) save(m memory) error {
+	if len(m.Wishes) == 0 && len(m.Undo) == 0 {
+		if err := os.Remove(s.file); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("failed to forget what was found: %w", err)
+		}
+		return nil
+	}
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return fmt.Errorf("failed to write down what was found: %w", err)
+	}
+	temporary := s.file + ".new"
+	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
+	if err != nil {
+		return fmt.Errorf("failed to write down what was found: %w", err)
+	}
+	_, err = f.Write(append(text, '\n'))
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(temporary, s.file)
+	}
+	if err != nil {
+		return fmt.Errorf("failed to write down what was found: %w", err)
+	}
+	return nil
+}
+
+// boot names this boot of the kernel.
+func boot() string {
+	text, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(text))
+}
+
+// netNS is the inode of this process's network namespace.
+func netNS() uint64 {
+	var st unix.Stat_t
+	if unix.Stat("/proc/self/ns/net", &st) != nil {
+		return 0
+	}
+	return st.Ino
+}

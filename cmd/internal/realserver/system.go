@@ -1,0 +1,303 @@
+package realserver
+
+// The machine itself: sysctls, devices, addresses, and UDP ports that unwrap.
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+type system struct{}
+
+func (system) Read(n need) (string, error) {
+	switch n.Kind {
+	case kindSysctl:
+		text, err := os.ReadFile(sysctlFile(n.Key))
+		if errors.Is(err, os.ErrNotExist) {
+			return "", nil // a device that is not there yet
+		}
+		return strings.TrimSpace(string(text)), err
+	case kindLink:
+		link, err := find(n.Key)
+		if link == nil || err != nil {
+			return "", err
+		}
+		if link.Attrs().Flags&net.FlagUp != 0 {
+			return "up", nil
+		}
+		return "down", nil
+	case kindGRE:
+		link, err := find(n.Key)
+		if link == nil || err != nil {
+			return "", err
+		}
+		if g, ok := link.(*netlink.Gretun); ok {
+			a, _ := netip.AddrFromSlice(g.Local)
+			return a.Unmap().String(), nil
+		}
+		return "a device of another kind", nil
+	case kindFOU:
+		return readFOU(n)
+	}
+	device, prefix, err := split(n)
+	if err != nil {
+		return "", err
+	}
+	addrs, err := on(device)
+	for _, a := range addrs {
+		if a == prefix {
+			return "there", err
+		}
+	}
+	return "", err
+}
+
+func (system) Write(n need, value string) error {
+	err := write(n, value)
+	if err != nil {
+		err = fmt.Errorf("failed to change %s %s: %w", n.Kind, n.Key, err)
+		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+			err = fmt.Errorf("%w: run as root, or with CAP_NET_ADMIN", err)
+		}
+	}
+	return err
+}
+
+func write(n need, value string) error {
+	switch n.Kind {
+	case kindSysctl:
+		return os.WriteFile(sysctlFile(n.Key), []byte(value), 0)
+	case kindLink:
+		return setLink(n.Key, value)
+	case kindGRE:
+		return setGRE(n.Key, value)
+	case kindFOU:
+		return setFOU(n, value)
+	}
+	device, prefix, err := split(n)
+	if err != nil {
+		return err
+	}
+	link, err := find(device)
+	switch {
+	case err != nil:
+		return err
+	case link == nil && value == "":
+		return nil
+	case link == nil:
+		return fmt.Errorf("there is no device %s", device)
+	}
+	addr := &netlink.Addr{IPNet: &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen())}}
+	if value == "" {
+		if err := netlink.AddrDel(link, addr); !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return err
+		}
+		return nil
+	}
+	if prefix.Addr().Is6() {
+		addr.Flags = unix.IFA_F_NODAD // every real server has it: detection would find the others
+	}
+	return netlink.AddrAdd(link, addr)
+}
+
+func (system) Holders(a netip.Addr) ([]string, error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("failed to list the devices: %w", err)
+	}
+	var all []string
+	for _, l := range links {
+		addrs, err := on(l.Attrs().Name)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range addrs {
+			if p.Addr() == a {
+				all = append(all, l.Attrs().Name)
+			}
+		}
+	}
+	return all, nil
+}
+
+// on lists the addresses of a device; none of one that is not there.
+func on(device string) ([]netip.Prefix, error) {
+	link, err := find(device)
+	if link == nil || err != nil {
+		return nil, err
+	}
+	addrs, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("failed to list the addresses of %s: %w", device, err)
+	}
+	var all []netip.Prefix
+	for _, a := range addrs {
+		if ip, ok := netip.AddrFromSlice(a.IP); ok {
+			bits, _ := a.Mask.Size()
+			all = append(all, netip.PrefixFrom(ip.Unmap(), bits))
+		}
+	}
+	return all, nil
+}
+
+// find is a device, or nil.
+func find(name string) (netlink.Link, error) {
+	link, err := netlink.LinkByName(name)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("failed to look for %s: %w", name, err)
+	}
+	return link, nil
+}
+
+// setLink brings a device up or down. One that comes with a module is made by
+// loading that; it cannot be removed again without the module, so down is as
+// good as gone.
+func setLink(name, value string) error {
+	link, err := find(name)
+	if err != nil {
+		return err
+	}
+	if link == nil {
+		if value != "up" {
+			return nil
+		}
+		if err := load(name); err != nil {
+			return err
+		}
+		if link, err = find(name); err != nil {
+			return err
+		}
+		if link == nil {
+			return fmt.Errorf("there is no device %s: its module is missing, or net.core.fb_tunnels_only_for_init_net keeps it from this namespace", name)
+		}
+	}
+	if value == "up" {
+		return netlink.LinkSetUp(link)
+	}
+	return netlink.LinkSetDown(link)
+}
+
+// load loads the module that a device comes with: asking for any device of its
+// kind does it.
+func load(name string) error {
+	attrs := netlink.LinkAttrs{Name: "lvsdprobe"}
+	local4, local6 := net.IPv4(127, 0, 0, 1), net.IPv6loopback
+	probe := map[string]netlink.Link{
+		"tunl0":   &netlink.Iptun{LinkAttrs: attrs, Local: local4},
+		"gre0":    &netlink.Gretun{LinkAttrs: attrs, Local: local4},
+		"ip6tnl0": &netlink.Ip6tnl{LinkAttrs: attrs, Local: local6, Remote: net.IPv6zero},
+		"ip6gre0": &netlink.Gretun{LinkAttrs: attrs, Local: local6, Remote: net.IPv6zero},
+	}[name]
+	if probe == nil {
+		return fmt.Errorf("there is no device %s", name)
+	}
+	if err := netlink.LinkAdd(probe); err != nil {
+		return fmt.Errorf("failed to load the module of %s: %w", name, err)
+	}
+	return netlink.LinkDel(probe)
+}
+
+// setGRE makes or removes a device for gre with checksums, which the one that
+// comes with the module does not take (ip_tunnel_rcv, ip_tunnel.c).
+func setGRE(name, local string) error {
+	if local == "" {
+		link, err := find(name)
+		if link == nil || err != nil {
+			return err
+		}
+		return netlink.LinkDel(link)
+	}
+	a, err := netip.ParseAddr(local)
+	if err != nil {
+		return err
+	}
+	const checksum = 0x8000 // GRE_CSUM, linux/if_tunnel.h
+	gre := &netlink.Gretun{LinkAttrs: netlink.LinkAttrs{Name: name}, Local: a.AsSlice(), IFlags: checksum, OFlags: checksum}
+	if a.Is6() {
+		gre.Remote = net.IPv6zero
+	}
+	return netlink.LinkAdd(gre)
+}
+
+// fouOf reads the family and port of a need.
+func fouOf(n need) (netlink.Fou, error) {
+	family, port, _ := strings.Cut(n.Key, " ")
+	p, err := strconv.ParseUint(port, 10, 16)
+	f := netlink.Fou{Family: unix.AF_INET, Port: int(p), EncapType: netlink.FOU_ENCAP_GUE}
+	if family == "ipv6" {
+		f.Family = unix.AF_INET6
+	}
+	return f, err
+}
+
+func readFOU(n need) (string, error) {
+	want, err := fouOf(n)
+	if err != nil {
+		return "", err
+	}
+	all, err := netlink.FouList(want.Family)
+	if errors.Is(err, unix.ENOENT) {
+		return "", nil // the module is not there
+	}
+	if err != nil {
+		return "", fmt.Errorf("failed to list the ports that unwrap: %w", err)
+	}
+	for _, f := range all {
+		if f.Family == want.Family && f.Port == want.Port {
+			if f.EncapType == netlink.FOU_ENCAP_GUE {
+				return "gue", nil
+			}
+			return "fou", nil
+		}
+	}
+	return "", nil
+}
+
+func setFOU(n need, value string) error {
+	f, err := fouOf(n)
+	if err != nil {
+		return err
+	}
+	if value == "" {
+		return netlink.FouDel(f)
+	}
+	err = netlink.FouAdd(f)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT) {
+		// Nothing makes the kernel load these by itself.
+		module := "fou"
+		if f.Family == unix.AF_INET6 {
+			module = "fou6"
+		}
+		if out, e := exec.Command("modprobe", module).CombinedOutput(); e != nil {
+			return fmt.Errorf("failed to load the module %s: %w: %s", module, e, strings.TrimSpace(string(out)))
+		}
+		err = netlink.FouAdd(f)
+	}
+	return err
+}
+
+// split takes the key of an address apart.
+func split(n need) (device string, prefix netip.Prefix, err error) {
+	device, text, _ := strings.Cut(n.Key, " ")
+	prefix, err = netip.ParsePrefix(text)
+	return device, prefix, err
+}
+
+// sysctlFile is the file of a setting; as sysctl(8) has it, a slash in the name
+// stands for a dot in a device's.
+func sysctlFile(name string) string {
+	return filepath.Join("/proc/sys", strings.NewReplacer(".", "/", "/", ".").Replace(name))
+}
