@@ -121,7 +121,7 @@ func readReference(t *testing.T, text string) map[string]map[string]documented {
 	return sections
 }
 
-var documentedTables = []*table{directorTable, globalTable, ipvsTable, syncTable, vrrpTable,
+var documentedTables = []*table{directorTable, globalTable, ipvsTable, syncTable, vrrpTable, authenticationTable,
 	serviceTable, realServerTable, tunnelTable, checkTable, tlsTable, stepTable, guardTable, pairTable}
 
 // TestReferenceNamesEveryKey: the reference has every key of the schema and no

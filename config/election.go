@@ -15,6 +15,7 @@ import (
 type vrid struct {
 	iface string
 	id    int64
+	v6    bool // the families number theirs apart, RFC 9568 §1.4
 }
 
 // electionSet is what the elections of one director have taken so far.
@@ -35,13 +36,13 @@ func buildElections(root *record, director string, directors []Director) ([]Elec
 	}
 	var all []Election
 	for _, c := range root.records("vrrp") {
-		all = append(all, buildElection(c.of(director), &taken))
+		all = append(all, buildElection(c.of(director), directors, &taken))
 	}
 	return all, taken
 }
 
 // buildElection makes one election.
-func buildElection(c *record, taken *electionSet) Election {
+func buildElection(c *record, directors []Director, taken *electionSet) Election {
 	e := Election{
 		Name:           c.str("name"),
 		Interface:      c.str("interface"),
@@ -59,8 +60,6 @@ func buildElection(c *record, taken *electionSet) Election {
 	if c.good("interface") {
 		if complaint := interfaceComplaint(e.Interface); complaint != "" {
 			c.complain("interface", "%s", complaint)
-		} else if c.good("virtual_router_id") {
-			c.oneVRID(vrid{e.Interface, int64(e.VRID)}, taken.vrids)
 		}
 	}
 	// RFC 9568 §5.2.7: the advert carries the interval in centiseconds.
@@ -75,6 +74,12 @@ func buildElection(c *record, taken *electionSet) Election {
 	}
 	e.Addresses = c.electionAddresses("addresses", taken)
 	e.ExcludedAddresses = c.electionAddresses("excluded_addresses", taken)
+	c.oneFamily(&e)
+	if c.good("interface") && c.good("virtual_router_id") && interfaceComplaint(e.Interface) == "" {
+		c.oneVRID(vrid{e.Interface, int64(e.VRID), len(e.Addresses) > 0 && e.Addresses[0].Addr().Is6()}, taken.vrids)
+	}
+	c.speech(&e)
+	c.unicast(&e, directors)
 	switch n := len(c.words("addresses")); {
 	case n == 0 && c.good("addresses"):
 		c.complain("addresses", "must hold at least one address")
@@ -101,7 +106,7 @@ func (c *record) electionAddresses(name string, taken *electionSet) []netip.Pref
 	for i, s := range c.words(name) {
 		at, where := c.item(name, i)
 		p, complaint := prefix(s)
-		if complaint == "" && !p.Addr().Is4() {
+		if complaint == "" && !p.Addr().Is4() && !ipv6ElectionsWork.works {
 			complaint = "IPv6 elections are not supported yet: leave it out"
 		}
 		if complaint == "" && p.Addr().IsLoopback() {
@@ -126,6 +131,19 @@ func (c *record) electionAddresses(name string, taken *electionSet) []netip.Pref
 		all = append(all, p)
 	}
 	return all
+}
+
+// oneFamily refuses addresses of two.
+func (c *record) oneFamily(e *Election) {
+	for _, name := range []string{"addresses", "excluded_addresses"} {
+		for i, s := range c.words(name) {
+			p, complaint := prefix(s)
+			if complaint == "" && len(e.Addresses) > 0 && p.Addr().Is6() != e.Addresses[0].Addr().Is6() {
+				at, where := c.item(name, i)
+				c.fail(at, where, "%s is not of the family of %s: an election has one, make another election of it", p.Addr(), e.Addresses[0].Addr())
+			}
+		}
+	}
 }
 
 // samePriority warns of two directors between whom only their addresses

@@ -103,10 +103,20 @@ type Election struct {
 	AdvertInterval    time.Duration // whole centiseconds, 10ms to 40.95s (RFC 9568 §5.2.7)
 	Preempt           bool
 	PreemptDelay      time.Duration  // 0s to 1h
-	Addresses         []netip.Prefix // at least one, at most 255, one family
+	Addresses         []netip.Prefix // at least one, at most 255, one family; the first of IPv6 is link-local
 	ExcludedAddresses []netip.Prefix // move too, and are in no advert
 	Checksum          string         // "rfc5798" "rfc9568"; what is sent, both are accepted
+	Version           uint8          // 3, or 2 (whole seconds, IPv4)
+	Unicast           []netip.Addr   // the other directors; empty = multicast
+	Source            netip.Addr     // with Unicast: this director's own
+	Authentication    Authentication
 	Position
+}
+
+// Authentication is how an election's adverts are proven.
+type Authentication struct {
+	Type    string // "" = not at all; "pass" (version 2)
+	KeyFile string // an absolute path
 }
 
 // Tunnel is how packets are wrapped on their way to a real server with
