@@ -69,10 +69,6 @@ func ElectionConfig(e config.Election) vrrp.Config {
 		Unicast:        e.Unicast,
 		Source:         e.Source,
 		Authentication: vrrp.Authentication{Type: e.Authentication.Type, KeyFile: e.Authentication.KeyFile},
-		Version:        e.Version,
-		Unicast:        e.Unicast,
-		Source:         e.Source,
-		Authentication: vrrp.Authentication{Type: e.Authentication.Type, KeyFile: e.Authentication.KeyFile},
 	}
 }
 
