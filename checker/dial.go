@@ -1,5 +1,5 @@
-// This file opens a TCP connection to one address, with one deadline for all
-// that is done on it. It never resolves a name and never tries again.
+// This file opens a connection to one address, with one deadline for all that is
+// done on it. It never resolves a name and never tries again.
 //
 // It calls the kernel itself: net.Dialer spends four more system calls on a
 // connection (broadcast, no delay, both names), and system calls are most of
@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,15 +43,13 @@ type conn struct {
 	eof  bool        // the server closed its side
 }
 
-// open connects. A nil conn comes with the outcome that says why.
+// open connects by TCP. A nil conn comes with the outcome that says why.
 func (d *dialer) open(ctx context.Context, deadline time.Time) (*conn, outcome) {
 	fd, connected, err := d.start()
 	if err != nil {
 		return nil, failed(PhaseConnect, err, "")
 	}
-	c := &conn{File: os.NewFile(uintptr(fd), "probe")} // after connect: epoll calls an idle socket ready
-	c.SetDeadline(deadline)
-	c.stop = context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	c := watched(ctx, fd, deadline) // after connect: epoll calls an idle socket ready
 	if !connected {
 		err = d.finish(c)
 	}
@@ -62,24 +61,38 @@ func (d *dialer) open(ctx context.Context, deadline time.Time) (*conn, outcome) 
 	return c, outcome{}
 }
 
+// openDatagram makes a socket that hears of nobody but the server, ICMP's errors
+// included. A datagram of length 0 is read as io.EOF.
+func (d *dialer) openDatagram(ctx context.Context, deadline time.Time, kind, protocol int) (*conn, outcome) {
+	fd, to, err := d.socket(kind, protocol)
+	if err == nil {
+		if err = unix.Connect(fd, to); err != nil {
+			unix.Close(fd)
+		}
+	}
+	if err != nil {
+		return nil, failed(PhaseConnect, err, "")
+	}
+	c := watched(ctx, fd, deadline)
+	c.eof = true // nothing lingers
+	return c, outcome{}
+}
+
+// watched is a conn of a socket that ends at the deadline, and with ctx.
+func watched(ctx context.Context, fd int, deadline time.Time) *conn {
+	c := &conn{File: os.NewFile(uintptr(fd), "probe")}
+	c.SetDeadline(deadline)
+	c.stop = context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	return c
+}
+
 // start makes a socket and sends the SYN.
 func (d *dialer) start() (fd int, connected bool, err error) {
-	to, err := sockaddr(d.to)
+	fd, to, err := d.socket(unix.SOCK_STREAM, 0)
 	if err != nil {
 		return -1, false, err
 	}
-	family := unix.AF_INET
-	if d.to.Addr().Is6() {
-		family = unix.AF_INET6
-	}
-	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, false, err
-	}
-	if err = d.prepare(fd); err == nil {
-		err = unix.Connect(fd, to)
-	}
-	switch err {
+	switch err = unix.Connect(fd, to); err {
 	case nil:
 		return fd, true, nil
 	case unix.EINPROGRESS, unix.EINTR:
@@ -87,6 +100,26 @@ func (d *dialer) start() (fd int, connected bool, err error) {
 	}
 	unix.Close(fd)
 	return -1, false, err
+}
+
+// socket makes a socket with what a check asks for.
+func (d *dialer) socket(kind, protocol int) (fd int, to unix.Sockaddr, err error) {
+	if to, err = sockaddr(d.to); err != nil {
+		return -1, nil, err
+	}
+	family := unix.AF_INET
+	if d.to.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err = unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
+	if err != nil {
+		return -1, nil, err
+	}
+	if err = d.prepare(fd); err != nil {
+		unix.Close(fd)
+		return -1, nil, err
+	}
+	return fd, to, nil
 }
 
 // prepare sets what a check may ask for.
@@ -176,6 +209,34 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	}
 	return netip.AddrPort{}
 }
+
+// until ends what waits at another time than the deadline, unless ctx ended: that
+// has set one which is over already.
+func (c *conn) until(ctx context.Context, t time.Time) {
+	c.SetDeadline(t)
+	if ctx.Err() != nil {
+		c.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+// send sends one datagram, which may be empty: File.Write would send none.
+func (c *conn) send(b []byte) error {
+	if len(b) > 0 {
+		_, err := c.Write(b)
+		return err
+	}
+	raw, err := c.File.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if e := raw.Control(func(fd uintptr) { err = unix.Send(int(fd), nil, 0) }); e != nil {
+		return e
+	}
+	return err
+}
+
+// datagrams are what datagrams are read into: what does not fit is cut off.
+var datagrams = sync.Pool{New: func() any { b := make([]byte, answerLimit); return &b }}
 
 // Read notes the end of what the server sends.
 func (c *conn) Read(b []byte) (int, error) {

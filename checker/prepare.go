@@ -28,6 +28,14 @@ func newProber(c *Check, common *shared) (prober, error) {
 		return newTCPProbe(c, common)
 	case TypeHTTP, TypeHTTPS:
 		return newHTTPProbe(c, common)
+	case TypePing:
+		return newPingProbe(c), nil
+	case TypeUDP:
+		return newUDPProbe(c, common)
+	case TypeDNS:
+		return newDNSProbe(c)
+	case TypeSMTP:
+		return newSMTPProbe(c, common)
 	}
 	return nil, fmt.Errorf("%q is no type of a check", c.Type)
 }

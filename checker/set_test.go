@@ -178,7 +178,7 @@ func TestSetRefuses(t *testing.T) {
 	before := e.Health()
 	tests := map[string]func(*Target){
 		"has no check":             func(t *Target) { t.Checks = nil },
-		"no type of a check":       func(t *Target) { t.Checks[0].Type = "ping" },
+		"no type of a check":       func(t *Target) { t.Checks[0].Type = "smoke" },
 		"no address with a port":   func(t *Target) { t.Checks[0].Address = netip.AddrPort{} },
 		"the interval is":          func(t *Target) { t.Checks[0].Interval = 0 },
 		"the timeout is":           func(t *Target) { t.Checks[0].Timeout = -1 },

@@ -137,7 +137,10 @@ func (r *request) follow(status int, location string) (*request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("a redirection to %q", location)
 	}
-	if to.Scheme != "http" && to.Scheme != "https" || to.Host == "" || strings.ContainsAny(to.Host, "\r\n\x00 ") {
+	if to.Scheme != "http" && to.Scheme != "https" || to.Host == "" {
+		return nil, fmt.Errorf("a redirection to %q", location)
+	}
+	if strings.ContainsFunc(to.Host+to.RequestURI(), func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return nil, fmt.Errorf("a redirection to %q", location)
 	}
 	next := *r

@@ -56,10 +56,10 @@ var (
 	flapDampingWorks   = wish(true)  // flap_damping
 	guardWorks         = wish(false) // [guard]
 	synWorks           = wish(false) // check type syn
-	pingWorks          = wish(false) // check type ping, with count
-	udpWorks           = wish(false) // check type udp, with require_reply
-	dnsWorks           = wish(false) // check type dns, with name record rcode answer tcp
-	smtpWorks          = wish(false) // check type smtp, with helo; TLS by tlsEverywhereWorks
+	pingWorks          = wish(true)  // check type ping, with count
+	udpWorks           = wish(true)  // check type udp, with require_reply
+	dnsWorks           = wish(true)  // check type dns, with name record rcode answer tcp
+	smtpWorks          = wish(true)  // check type smtp, with helo; TLS by tlsEverywhereWorks
 	execWorks          = wish(false) // check type exec, with command user
 	agentWorks         = wish(false) // check type agent, with port
 	grpcWorks          = wish(false) // check type grpc, with service; TLS by tlsEverywhereWorks
