@@ -193,6 +193,7 @@ func (d *daemon) healthChanged(c checker.Change) {
 }
 
 func (d *daemon) electionChanged(e vrrp.Event) {
+	d.director.Wake() // a fault, or its end, says which probes count
 	d.events.Keep(event.Event{At: e.At, Kind: event.KindVRRP, VRRP: e.Name, From: string(e.From), To: string(e.To), Reason: cmp.Or(e.Detail, e.Reason)})
 }
 

@@ -163,10 +163,14 @@ func detail(text string) string {
 // electionState names the state, and the master that is heard while it is
 // another director.
 func electionState(e api.ElectionStatus) string {
+	text := e.State
 	if e.State == "backup" && e.Master != "" {
-		return fmt.Sprintf("backup of %s (priority %d)", e.Master, e.MasterPriority)
+		text = fmt.Sprintf("backup of %s (priority %d)", e.Master, e.MasterPriority)
 	}
-	return e.State
+	if e.Waits != "" {
+		text += ", " + e.Waits
+	}
+	return text
 }
 
 func addresses(e api.ElectionStatus) string {

@@ -47,20 +47,22 @@ type ConfigStatus struct {
 
 // ElectionStatus is one election as this director sees it.
 type ElectionStatus struct {
-	Name           string         `json:"name"`
-	Interface      string         `json:"interface"`
-	VRID           uint8          `json:"virtual_router_id"`
-	State          string         `json:"state"` // init, backup, master, fault
-	Since          time.Time      `json:"since"`
-	Reason         string         `json:"reason"` // bounded code
-	Detail         string         `json:"detail"` // for people
-	Priority       uint8          `json:"priority"`
-	Master         string         `json:"master,omitempty"` // address of the master that is heard
-	MasterPriority uint8          `json:"master_priority,omitempty"`
-	Contested      bool           `json:"contested"`
-	Alarm          string         `json:"alarm,omitempty"` // what is wrong at present
-	Holding        bool           `json:"holding"`         // the addresses are on the interface
-	Addresses      []netip.Prefix `json:"addresses"`
+	Name           string    `json:"name"`
+	Interface      string    `json:"interface"`
+	VRID           uint8     `json:"virtual_router_id"`
+	State          string    `json:"state"` // init, backup, master, fault
+	Since          time.Time `json:"since"`
+	Reason         string    `json:"reason"` // bounded code
+	Detail         string    `json:"detail"` // for people
+	Priority       uint8     `json:"priority"`
+	Master         string    `json:"master,omitempty"` // address of the master that is heard
+	MasterPriority uint8     `json:"master_priority,omitempty"`
+	// Waits is why a backup does not preempt a live master yet.
+	Waits     string         `json:"waits,omitempty"`
+	Contested bool           `json:"contested"`
+	Alarm     string         `json:"alarm,omitempty"` // what is wrong at present
+	Holding   bool           `json:"holding"`         // the addresses are on the interface
+	Addresses []netip.Prefix `json:"addresses"`
 }
 
 // ServiceStatus is one virtual service.
@@ -213,7 +215,7 @@ func Build(v director.View, version string, started time.Time) Status {
 	}
 	s.addIPVSProblems(v.Kernel)
 	for _, e := range v.Elections {
-		s.addElection(e)
+		s.addElection(e, v.Waits)
 	}
 	s.addGuard(v)
 	for i, p := range v.Plan.Services {
@@ -294,12 +296,15 @@ func place(f ipvs.Fight) string {
 	return f.What + " " + f.Entry.String()
 }
 
-func (s *Status) addElection(e vrrp.Status) {
+func (s *Status) addElection(e vrrp.Status, waits string) {
 	out := ElectionStatus{
 		Name: e.Name, Interface: e.Interface, VRID: e.VRID,
 		State: string(e.State), Since: e.Since, Reason: e.Reason, Detail: e.Detail,
 		Priority: e.Priority, MasterPriority: e.MasterPriority,
 		Contested: e.Contested, Alarm: e.Alarm, Holding: e.Holding, Addresses: e.Addresses,
+	}
+	if e.State == vrrp.Backup {
+		out.Waits = waits
 	}
 	if e.Master.IsValid() {
 		out.Master = e.Master.String()

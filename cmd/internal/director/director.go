@@ -75,6 +75,10 @@ type Director struct {
 
 	elections electorate
 	checks    checks
+	// trusted is from when on probes count for being ready; waits is what this
+	// director waits for before it preempts a live master.
+	trusted time.Time
+	waits   atomic.Pointer[string]
 	// targeted says that the checker has been given this configuration's
 	// targets; it waits for the first reading of the kernel.
 	targeted bool
@@ -122,6 +126,7 @@ func (d *Director) Close() { d.elections.close() }
 // Run decides until the context ends. Then the elections give their addresses
 // up, and Run returns when they have.
 func (d *Director) Run(ctx context.Context) error {
+	d.trusted = time.Now()
 	d.elections.start(ctx)
 	defer d.elections.wait()
 	d.Wake()
@@ -150,9 +155,39 @@ func (d *Director) Run(ctx context.Context) error {
 // sleep sets the timer to the moment at which time alone changes the decision.
 func (d *Director) sleep(timer *time.Timer) {
 	timer.Stop()
+	wait := time.Duration(-1)
 	if p := d.plan.Load(); p != nil && !p.Next.IsZero() {
-		timer.Reset(max(time.Until(p.Next), shortest))
+		wait = max(time.Until(p.Next), shortest)
 	}
+	if d.waiting() != "" && (wait < 0 || wait > readinessLook) {
+		wait = readinessLook // a probe that changes no verdict wakes nobody
+	}
+	if wait >= 0 {
+		timer.Reset(wait)
+	}
+}
+
+// readinessLook is how often a director that is not ready looks again.
+const readinessLook = 200 * time.Millisecond
+
+// waiting is what this director waits for before it preempts a live master; ""
+// when it is ready.
+func (d *Director) waiting() string {
+	if p := d.waits.Load(); p != nil {
+		return *p
+	}
+	return "waits for the kernel's table"
+}
+
+// judgeReadiness lets the elections preempt once the checks are in.
+func (d *Director) judgeReadiness(plan *Plan, health map[checker.ID]checker.Health) {
+	now := time.Now()
+	if d.elections.anyFault() {
+		d.trusted = now // what the checks find meanwhile is the fault's doing
+	}
+	waits := notReady(now, d.trusted, plan.Services, health)
+	d.waits.Store(&waits)
+	d.elections.letPreempt(waits == "")
 }
 
 // shortest bounds how often the loop decides because of time: whatever a core
@@ -321,8 +356,10 @@ func (d *Director) decide() {
 		d.targeted = true
 	}
 	old := d.plan.Load()
-	plan := Decide(Inputs{Now: time.Now(), Config: c, Health: d.parts.Checker.Health(), Kernel: kernel.Table, Before: old})
+	health := d.parts.Checker.Health()
+	plan := Decide(Inputs{Now: time.Now(), Config: c, Health: health, Kernel: kernel.Table, Before: old})
 	d.plan.Store(&plan)
+	d.judgeReadiness(&plan, health)
 	if d.applied == 0 || !reflect.DeepEqual(d.wanted, plan.Wanted) {
 		d.applied = d.parts.Table.Want(plan.Wanted)
 		d.wanted = plan.Wanted

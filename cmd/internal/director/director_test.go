@@ -100,6 +100,12 @@ func (f *fakeChecker) Health() map[checker.ID]checker.Health {
 	return f.health
 }
 
+func (f *fakeChecker) set(h checker.Health) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.health = map[checker.ID]checker.Health{id: h}
+}
+
 func (f *fakeChecker) say(v checker.Verdict) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -109,10 +115,22 @@ func (f *fakeChecker) say(v checker.Verdict) {
 // fakeElection takes a second to give its addresses up.
 type fakeElection struct {
 	*journal
+	mu     sync.Mutex
 	config vrrp.Config
+	state  vrrp.State
 }
 
-func (f *fakeElection) tag() string { return fmt.Sprintf("%s@%s", f.config.Name, f.config.Interface) }
+func (f *fakeElection) setState(s vrrp.State) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.state = s
+}
+
+func (f *fakeElection) tag() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return fmt.Sprintf("%s@%s", f.config.Name, f.config.Interface)
+}
 
 func (f *fakeElection) Run(ctx context.Context) error {
 	f.add("%s runs", f.tag())
@@ -121,9 +139,18 @@ func (f *fakeElection) Run(ctx context.Context) error {
 	f.add("%s ended", f.tag())
 	return nil
 }
-func (f *fakeElection) Close() error         { f.add("%s closed", f.tag()); return nil }
-func (f *fakeElection) Update(c vrrp.Config) { f.config = c; f.add("%s updated", f.tag()) }
-func (f *fakeElection) Status() vrrp.Status  { return vrrp.Status{Name: f.config.Name} }
+func (f *fakeElection) Close() error { f.add("%s closed", f.tag()); return nil }
+func (f *fakeElection) Update(c vrrp.Config) {
+	f.mu.Lock()
+	f.config = c
+	f.mu.Unlock()
+	f.add("%s updated", f.tag())
+}
+func (f *fakeElection) Status() vrrp.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return vrrp.Status{Name: f.config.Name, State: f.state}
+}
 
 // rig is a director between fakes, inside a bubble.
 type rig struct {
@@ -158,7 +185,7 @@ func newRig(t *testing.T, first *config.Config) *rig {
 			if c.Interface == "missing" {
 				return nil, errors.New("there is no interface missing")
 			}
-			e := &fakeElection{r.journal, c}
+			e := &fakeElection{journal: r.journal, config: c}
 			r.add("%s opened", e.tag())
 			return e, nil
 		},

@@ -28,6 +28,9 @@ type electorate struct {
 	open func(vrrp.Config) (Election, error)
 	log  *slog.Logger
 
+	// ready lets an election preempt a live master.
+	ready bool
+
 	mu      sync.Mutex
 	running []*candidate // in the order of the file
 	tasks   sync.WaitGroup
@@ -40,6 +43,37 @@ type candidate struct {
 	cancel  context.CancelFunc // nil before it was started
 	done    chan struct{}
 	follows *candidate // the same election with another interface or VRID, which ends first
+}
+
+// at is the configuration with which the engine runs: as configured, but that
+// a director that is not ready does not preempt.
+func (c *candidate) at(ready bool) vrrp.Config {
+	own := c.config
+	own.Preempt = own.Preempt && ready
+	return own
+}
+
+// letPreempt tells the engines when the director became ready, or is no more.
+func (el *electorate) letPreempt(ready bool) {
+	if el.ready == ready {
+		return
+	}
+	el.ready = ready
+	for _, c := range el.running {
+		if c.config.Preempt {
+			c.engine.Update(c.at(ready))
+		}
+	}
+}
+
+// anyFault says whether an interface of ours cannot be used.
+func (el *electorate) anyFault() bool {
+	for _, c := range el.running {
+		if c.engine.Status().State == vrrp.Fault {
+			return true
+		}
+	}
+	return false
 }
 
 // end stops a candidate; one that never ran only closes its sockets.
@@ -101,12 +135,13 @@ func (el *electorate) prepare(_, next *config.Config) (Change, error) {
 		if runs == nil {
 			runs = el.sameRouter(want)
 		}
-		engine, err := el.open(want)
+		c := &candidate{config: want, done: make(chan struct{}), follows: runs}
+		engine, err := el.open(c.at(el.ready))
 		if err != nil {
 			mistakes = append(mistakes, fmt.Errorf("%s:%d:%d: %w", next.File, e.Line, e.Col, err))
 			continue
 		}
-		c := &candidate{config: want, engine: engine, done: make(chan struct{}), follows: runs}
+		c.engine = engine
 		opened = append(opened, c)
 		coming = append(coming, c)
 	}
@@ -122,7 +157,7 @@ func (el *electorate) prepare(_, next *config.Config) (Change, error) {
 				stays[c] = true
 				if want, ok := updates[c]; ok {
 					c.config = want
-					c.engine.Update(want)
+					c.engine.Update(c.at(el.ready))
 				}
 			}
 			for _, c := range el.running {

@@ -19,6 +19,9 @@ type View struct {
 	Health     map[checker.ID]checker.Health
 	Kernel     ipvs.Snapshot
 	Elections  []vrrp.Status
+	// Waits is what this director waits for before it preempts a live master;
+	// "" when it is ready.
+	Waits string
 }
 
 // View reads the levels. It never waits for the loop; the kernel's counters are
@@ -31,6 +34,7 @@ func (d *Director) View(ctx context.Context) View {
 		Health:     d.parts.Checker.Health(),
 		Kernel:     d.parts.Table.Refresh(ctx),
 		Elections:  d.elections.status(),
+		Waits:      d.waiting(),
 	}
 	// Read last: what was decided last, and the configuration that it is for.
 	if p := d.plan.Load(); p != nil {
