@@ -1,0 +1,144 @@
+// Connection synchronisation between two directors: what a client notices of a
+// handover, and what of the synchronisation is repaired.
+
+package integration
+
+import (
+	"bufio"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+)
+
+// syncPair is a pair of web servers whose directors tell each other their
+// connections.
+func syncPair(t *testing.T) *pair {
+	p, _ := webPair(t, 2, func(p *pair) {
+		p.file = p.WriteFile("lvsd.toml", replace(t, p.config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = 51 }"))
+	})
+	return p
+}
+
+// origins counts the kernel's established connections by who told of them:
+// LOCAL or SYNC.
+func (d *director) origins() map[string]int {
+	n := map[string]int{}
+	if err := d.Do(func() error {
+		f, err := os.Open("/proc/thread-self/net/ip_vs_conn_sync")
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		for scan := bufio.NewScanner(f); scan.Scan(); {
+			if fields := strings.Fields(scan.Text()); len(fields) == 10 && fields[7] == "ESTABLISHED" {
+				n[fields[8]]++
+			}
+		}
+		return nil
+	}); err != nil {
+		d.p.t.Fatal(err)
+	}
+	return n
+}
+
+// TestConnectionsSurviveAHandover holds a hundred connections open over a cut
+// cable, and over a director that is told to stop. The kernel tells of a
+// connection after its third packet and up to 3 s later, so each has said a line
+// and some time has passed.
+func TestConnectionsSurviveAHandover(t *testing.T) {
+	const connections = 100
+	for name, away := range map[string]func(*director){"cut cable": (*director).cut, "told to stop": (*director).stop} {
+		t.Run(name, func(t *testing.T) {
+			p := syncPair(t)
+			var talks []*lab.Conversation
+			for range connections {
+				talks = append(talks, lab.Converse(p.client, vipPort))
+			}
+			took := p.WaitUntil(20*time.Second, "the connections to be known to the backup", func() bool { return p.lb[1].origins()["SYNC"] >= connections })
+			t.Logf("FIGURE the backup knew all of %d connections %v after the last was made", connections, took)
+			away(p.lb[0])
+			took = p.lb[1].wait("master", 15*time.Second)
+			start := time.Now()
+			dead := 0
+			var longest time.Duration
+			for _, c := range talks {
+				if err := c.Say(10 * time.Second); err != nil {
+					dead++
+					t.Log(err)
+				}
+				_, l := c.Lines()
+				longest = max(longest, l)
+			}
+			t.Logf("FIGURE %s: takeover after %v, %d of %d connections alive, longest line %v, all within %v", name, took, connections-dead, connections, longest, time.Since(start))
+			if dead > 0 {
+				t.Errorf("%d of %d connections died", dead, connections)
+			}
+			if name != "told to stop" {
+				return
+			}
+			// On_stop keep: what stopped goes on telling and listening.
+			if out := p.lb[0].MustRun("ipvsadm", "-L", "--daemon"); !contains(out, "master sync daemon", "backup sync daemon") {
+				t.Errorf("the halves ended with the director:\n%s", out)
+			}
+		})
+	}
+}
+
+// TestSyncIsKeptRunning: both halves run from the start, come back when stopped
+// by hand, follow the file, and end when the file says nothing of them.
+func TestSyncIsKeptRunning(t *testing.T) {
+	p := syncPair(t)
+	lb := p.lb[0]
+	daemons := func() string { return lb.MustRun("ipvsadm", "-L", "--daemon") }
+	both := func(id string) func() bool {
+		return func() bool {
+			return contains(daemons(), "master sync daemon (mcast=eth0, syncid="+id+", maxlen=1472, port=8848, ttl=1, group=224.0.0.81)",
+				"backup sync daemon (mcast=eth0, syncid="+id+", maxlen=1472, port=8848, ttl=1, group=224.0.0.81)")
+		}
+	}
+	t.Logf("\n%s", daemons())
+	p.WaitUntil(5*time.Second, "both halves", both("51"))
+	if v, err := lb.Sysctl("net.ipv4.vs.sync_refresh_period"); err != nil || v != "10" {
+		t.Errorf("sync_refresh_period %s, %v", v, err)
+	}
+	for _, half := range []string{"master", "backup"} {
+		lb.MustRun("ipvsadm", "--stop-daemon", half)
+		took := p.WaitUntil(5*time.Second, half+" to run again", both("51"))
+		t.Logf("the %s was back after %v", half, took)
+	}
+	p.WaitUntil(5*time.Second, "the drift to be counted", func() bool { return lb.metric(`lvsd_ipvs_drift_total{kind="sync"}`) == "2" })
+	starts := strings.Count(lb.process.Output(), "connection synchronisation started")
+	reload := func(text string) {
+		p.WriteFile("lvsd.toml", text)
+		if out, err := lb.reload(); err != nil {
+			t.Fatalf("reload: %v\n%s", err, out)
+		}
+	}
+	with := func(id string) string {
+		return replace(t, p.config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = "+id+" }")
+	}
+	reload(replace(t, with("51"), "weight = 1", "weight = 3"))
+	if n := strings.Count(lb.process.Output(), "connection synchronisation started"); n != starts {
+		t.Errorf("%d starts for a reload that left it as it was", n-starts)
+	}
+	reload(with("52"))
+	p.WaitUntil(5*time.Second, "another id", both("52"))
+	// With another id than the peer nothing arrives.
+	talk := lab.Converse(p.client, vipPort)
+	for range 5 {
+		if err := talk.Say(5 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(4 * time.Second) // longer than the kernel waits before it sends
+	if n := p.lb[1].origins()["SYNC"]; n != 0 {
+		t.Errorf("%d connections arrived under another id", n)
+	}
+	reload(p.config())
+	if out := daemons(); strings.Contains(out, "sync daemon") {
+		t.Errorf("they run on without a wish:\n%s", out)
+	}
+}
