@@ -210,6 +210,16 @@ func TestBadReloads(t *testing.T) {
 	if got := lb.metric(`lvsd_vrrp_transitions_total{reason="link_down",to="fault",vrrp="web"}`); got != "absent" && got != "0" {
 		t.Errorf("faults: %s", got)
 	}
+	// Without --socket the file must tell where the daemon is, broken or not.
+	p.WriteFile("lvsd.toml", good+"\n[broken\n")
+	if out, err := lb.run("reload", "-c", p.file, "--director", "lb1"); exitCode(err) != 1 || !strings.Contains(out, "lvsd.toml:") {
+		t.Errorf("lvsd reload with a broken file: %v\n%s", err, out)
+	}
+	// What the kernel refuses is no success: it takes no broadcast address.
+	p.WriteFile("lvsd.toml", strings.Replace(good, "real_servers = [", "real_servers = [\n  { address = \"10.77.0.255:80\", weight = 1 },", 1))
+	if out, err := lb.reload(); exitCode(err) != 1 || !contains(out, "10.77.0.255:80", "not taken all of it") {
+		t.Errorf("a real server that the kernel refuses: %v\n%s", err, out)
+	}
 	p.WriteFile("lvsd.toml", good)
 	if out, err := lb.reload(); err != nil {
 		t.Errorf("the good file again: %v\n%s", err, out)

@@ -170,6 +170,36 @@ func TestOutageOfACutCable(t *testing.T) {
 	}
 }
 
+// TestReturningDirectorWaitsForItsChecks: with its cable cut a director finds
+// all servers dead. Plugged in again it has the higher priority, and leaves the
+// address to its peer until its own checks say that the servers live.
+func TestReturningDirectorWaitsForItsChecks(t *testing.T) {
+	p, _ := webPair(t, 1, func(p *pair) {
+		p.services = p.web(`{ type = "connect", interval = "2s", timeout = "1s", rise = 2, fall = 2 }`, 1)
+	})
+	lb1, lb2, server := p.lb[0], p.lb[1], p.real[0].Addr().String()+":80"
+	lb1.CutCable()
+	lb2.wait("master", 10*time.Second)
+	lb1.waitWeight(server, 0, 20*time.Second)
+	outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
+	outage.WaitSuccesses(20, 10*time.Second)
+	lb1.PlugCable()
+	lb1.wait("backup", 10*time.Second)
+	if s, err := lb1.status(); err != nil || s.VRRP[0].State == "backup" && s.VRRP[0].Waits == "" {
+		t.Errorf("the returned director does not say that it waits: %+v, %v", s.VRRP, err)
+	}
+	lb1.wait("master", 20*time.Second)
+	if w := lb1.procWeight(server); w != 1 {
+		t.Errorf("it took the address with weight %d of its only server", w)
+	}
+	outage.WaitSuccesses(50, 10*time.Second)
+	report := outage.Stop()
+	t.Log(report)
+	if report.Errors["connection refused"] > 0 || report.LongestGap > time.Second {
+		t.Errorf("clients were refused when the director returned: %v %v", report, report.Errors)
+	}
+}
+
 // TestLeftoverAddress: a killed master that is alone comes back without a
 // gap; one whose peer has taken over gives the address up at its first advert.
 func TestLeftoverAddress(t *testing.T) {
@@ -255,10 +285,7 @@ func TestRefusedStarts(t *testing.T) {
 	lb := p.lb[0]
 	p.services = p.web(quick, 1)
 	good := p.config()
-	occupied, err := lb.Listen("tcp", "127.0.0.1:"+httpPort)
-	if err != nil {
-		t.Fatal(err)
-	}
+	precious := p.WriteFile("precious", "precious")
 	p.file = p.WriteFile("lvsd.toml", good)
 	for _, c := range []struct {
 		name, file string
@@ -266,6 +293,7 @@ func TestRefusedStarts(t *testing.T) {
 		want       []string
 	}{
 		{"a port that is taken", good, nil, []string{"http_listen", "127.0.0.1:8112", "in use"}},
+		{"a control socket that is a file", replace(t, good, lb.socket, precious), nil, []string{"control_socket", "no socket"}},
 		{"a missing interface", replace(t, good, `interface = "eth0"`, `interface = "eth7"`), nil, []string{"eth7", "ip link"}},
 		{"a scheduler that this kernel lacks", replace(t, good, `scheduler = "rr"`, `scheduler = "twos"`), nil, []string{"twos"}},
 		{"an unknown scheduler", replace(t, good, `scheduler = "rr"`, `scheduler = "best"`), nil, []string{"virtual_service[0].scheduler", "best"}},
@@ -275,6 +303,13 @@ func TestRefusedStarts(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p.WriteFile("lvsd.toml", c.file)
 			before := lb.ipvsadm()
+			if c.name == "a port that is taken" {
+				occupied, err := lb.Listen("tcp", "127.0.0.1:"+httpPort)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer occupied.Close()
+			}
 			args := append([]string{"run", "-c", p.file, "--director", "lb1"}, c.args...)
 			refused(t, lb, args, c.want)
 			if after := lb.ipvsadm(); after != before {
@@ -284,6 +319,9 @@ func TestRefusedStarts(t *testing.T) {
 				t.Error("the VIP is left behind")
 			}
 		})
+	}
+	if text, err := os.ReadFile(precious); err != nil || string(text) != "precious" {
+		t.Errorf("the file that stood where a socket was named: %q, %v", text, err)
 	}
 	p.WriteFile("lvsd.toml", good)
 	t.Run("no rights", func(t *testing.T) {
@@ -300,7 +338,6 @@ func TestRefusedStarts(t *testing.T) {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})
-	occupied.Close()
 	lb.start() // the same place, once nothing is wrong
 	lb.wait("master", 10*time.Second)
 	t.Run("a second daemon", func(t *testing.T) {

@@ -195,6 +195,7 @@ type status struct {
 		State     string   `json:"state"`
 		Priority  int      `json:"priority"`
 		Contested bool     `json:"contested"`
+		Waits     string   `json:"waits"`
 		Holding   bool     `json:"holding"`
 		Addresses []string `json:"addresses"`
 	} `json:"vrrp"`
