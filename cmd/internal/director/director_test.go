@@ -388,10 +388,25 @@ func TestEveryChangeIsAnEventOnce(t *testing.T) {
 		for _, e := range r.parts.Events.Recent() {
 			got = append(got, fmt.Sprintf("%s %s%s→%s", e.Kind, e.RealServer, e.From, e.To))
 		}
+		r.next = withElection(5, "")
+		r.next.Services[0].RealServers = nil
+		if err := r.Reload(t.Context()).Refused; err != nil {
+			t.Fatal(err)
+		}
+		r.next = withElection(5, "")
+		r.next.Services = nil
+		if err := r.Reload(t.Context()).Refused; err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range r.parts.Events.Recent()[len(got):] {
+			got = append(got, fmt.Sprintf("%s %s%s→%s", e.Kind, e.RealServer, e.From, e.To))
+		}
 		want := []string{
 			"weight 10.0.1.1:80→5", "quorum →up",
 			"weight 10.0.1.1:805→0", "quorum up→down",
 			"weight 10.0.1.1:800→5", "quorum down→up",
+			"quorum up→down", "weight 10.0.1.1:805→removed", "reload →done",
+			"quorum down→removed", "reload →done",
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)

@@ -35,6 +35,7 @@ func (d *Director) record(old, plan *Plan) {
 	for _, svc := range plan.Services {
 		for _, s := range svc.Servers {
 			before, known := was[s.ID]
+			delete(was, s.ID)
 			if e, changed := weightEvent(before, s, known); changed {
 				tell(e)
 			}
@@ -51,9 +52,21 @@ func (d *Director) record(old, plan *Plan) {
 			tell(event.Event{Kind: event.KindPanic, Service: svc.Name, From: onText(before.Panic), To: onText(svc.Panic),
 				Reason: fmt.Sprintf("%d of %d servers are healthy", svc.Healthy, svc.Counted)})
 		}
+		delete(services, svc.Name)
 		if before.Fallback.Active != svc.Fallback.Active {
 			tell(event.Event{Kind: event.KindFallback, Service: svc.Name, RealServer: svc.Fallback.name(before.Fallback),
 				From: onText(before.Fallback.Active), To: onText(svc.Fallback.Active), Reason: fmt.Sprintf("weight alive %d", svc.WeightAlive)})
+		}
+	}
+	// What is left is no longer in the file.
+	for _, svc := range old.Services {
+		for _, s := range svc.Servers {
+			if _, gone := was[s.ID]; gone {
+				tell(event.Event{Kind: event.KindWeight, Service: s.ID.Service, RealServer: s.ID.RealServer, From: weightText(s), To: "removed", Reason: "taken out of the file"})
+			}
+		}
+		if _, gone := services[svc.Name]; gone {
+			tell(event.Event{Kind: event.KindQuorum, Service: svc.Name, From: upText(svc.Up), To: "removed", Reason: "taken out of the file"})
 		}
 	}
 }
