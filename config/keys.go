@@ -54,7 +54,7 @@ var (
 	panicWorks         = wish(true)  // panic_threshold
 	slowStartWorks     = wish(true)  // slow_start
 	flapDampingWorks   = wish(true)  // flap_damping
-	guardWorks         = wish(false) // [guard]
+	guardWorks         = wish(true)  // [guard]
 	synWorks           = wish(false) // check type syn
 	pingWorks          = wish(true)  // check type ping, with count
 	udpWorks           = wish(true)  // check type udp, with require_reply

@@ -225,3 +225,89 @@ func TestFlapDampingHoldsDown(t *testing.T) {
 		t.Logf("FIGURE held down for %v after it came back", took)
 	}
 }
+
+// guardKeys is the guard with the client's host as its witness.
+const guardKeys = `
+[guard]
+witnesses = ["10.77.0.2"]
+share = 80
+`
+
+// TestGuardFreezesWhenTheUplinkIsGone: the director's own way to the servers
+// goes through eth0, the election and the clients through eth1. Without eth0 no
+// server and no witness answers: the weights stay as they are, and thaw when the
+// way returns. A failure of the servers themselves is none of the guard's.
+func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
+	p := newPair(t, 3)
+	p.prepareDR()
+	p.advert = "1s"
+	front := p.LAN("front", "10.78.0.0/24")
+	lb := p.lb[0]
+	lb.Plug(front, "10.78.0.11/24")
+	for _, r := range p.real {
+		lab.ServeHTTP(r, ":80", r.Name)
+	}
+	p.services = p.web(judged, 5, 5, 5) + guardKeys
+	p.file = p.WriteFile("lvsd.toml", replace(t, p.config(), `interface = "eth0"`, `interface = "eth1"`))
+	lb.start()
+	lb.weights(15*time.Second, 5, 5, 5)
+	p.WaitUntil(10*time.Second, "a witness that answers", func() bool {
+		text, err := lb.get("/api/v1/status")
+		return err == nil && strings.Contains(text, `"address":"10.77.0.2","answers":true`)
+	})
+	stay := func(limit time.Duration, what string, until func() bool) {
+		t.Helper()
+		p.WaitUntil(limit, what, func() bool {
+			for _, r := range p.real {
+				if w := lb.procWeight(r.Addr().String() + ":80"); w != 5 {
+					t.Fatalf("weight %d of %s, waiting for: %s\n%s", w, r.Name, what, lb.process.Tail(30))
+				}
+			}
+			return until()
+		})
+	}
+	verdicts := func(want string) func() bool {
+		return func() bool {
+			s, err := lb.status()
+			if err != nil {
+				return false
+			}
+			for _, rs := range s.Services[0].RealServers {
+				if rs.Verdict != want {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	if lb.metric("lvsd_guard_active") != "0" {
+		t.Error("the guard is active before the test")
+	}
+
+	lb.Silence()
+	stay(30*time.Second, "a frozen guard", func() bool { return lb.metric("lvsd_guard_active") == "1" })
+	stay(30*time.Second, "all servers down", verdicts("down"))
+	lb.problem("guard: the verdicts are frozen", true)
+	lb.event("guard", "frozen")
+	if s, err := lb.status(); err != nil || !strings.Contains(s.Services[0].RealServers[0].Why, "guard froze the verdicts") || !s.Services[0].Up {
+		t.Errorf("%+v, %v", s.Services, err)
+	}
+	if out, _ := lb.run("status", "--socket", lb.socket); !contains(out, "GUARD frozen", "witness 10.77.0.2: SILENT") {
+		t.Errorf("status:\n%s", out)
+	}
+	lb.Unsilence()
+	stay(30*time.Second, "the guard to end", func() bool { return lb.metric("lvsd_guard_active") == "0" })
+	stay(30*time.Second, "all servers up", verdicts("up"))
+	lb.problem("guard", false)
+
+	// The servers go, the witness stays.
+	for _, r := range p.real {
+		r.Silence()
+	}
+	lb.weights(30*time.Second, 0, 0, 0)
+	lb.event("guard", "thawing") // the one before is the last
+	text, err := lb.get("/api/v1/events")
+	if n := strings.Count(text, `"to":"frozen"`); err != nil || n != 1 {
+		t.Errorf("frozen %d times, %v", n, err)
+	}
+}

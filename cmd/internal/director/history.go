@@ -91,17 +91,10 @@ func weightEvent(before, s ServerPlan, known bool) (event.Event, bool) {
 }
 
 // guardEvent is what people want to know of the guard: that it froze the
-// verdicts, that this ended, and that a mass failure was none of the path.
+// verdicts, and why that ended. What it asked and let pass, the weights tell.
 func guardEvent(old, g Guard) (event.Event, bool) {
 	e := event.Event{Kind: event.KindGuard, From: string(old.State), To: string(g.State), Reason: g.Why}
-	switch {
-	case old.State == g.State:
-		return e, false
-	case g.State == GuardFrozen, old.State == GuardFrozen:
-		return e, true
-	default:
-		return e, old.State == GuardAsking && g.Why != ""
-	}
+	return e, old.State != g.State && (g.Active() || old.Active())
 }
 
 func weightText(s ServerPlan) string {
