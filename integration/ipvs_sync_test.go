@@ -95,8 +95,8 @@ func TestSyncIsKeptRunning(t *testing.T) {
 	daemons := func() string { return lb.MustRun("ipvsadm", "-L", "--daemon") }
 	both := func(id string) func() bool {
 		return func() bool {
-			return contains(daemons(), "master sync daemon (mcast=eth0, syncid="+id+", maxlen=1472, port=8848, ttl=1, group=224.0.0.81)",
-				"backup sync daemon (mcast=eth0, syncid="+id+", maxlen=1472, port=8848, ttl=1, group=224.0.0.81)")
+			return contains(daemons(), "master sync daemon (mcast=eth0, syncid="+id+", maxlen=1472, group=224.0.0.81, port=8848, ttl=1)",
+				"backup sync daemon (mcast=eth0, syncid="+id+", maxlen=1472, group=224.0.0.81, port=8848, ttl=1)")
 		}
 	}
 	t.Logf("\n%s", daemons())
