@@ -433,6 +433,15 @@ func TestCommands(t *testing.T) {
 	if out, err := lb.run("status", "-c", p.file, "--director", "lb1", "--json"); err != nil || !contains(out, `"director": "lb1"`, `"healthy": true`) {
 		t.Errorf("status --json: %v\n%s", err, out)
 	}
+	if out, err := lb.run("why", "web", "10.77.0.21:80", "--socket", lb.socket); err != nil || !contains(out, "web 10.77.0.21:80: weight 1 of 1, up", "configured", "in the file, line", "check connect 10.77.0.21:80: up", " ok ") {
+		t.Errorf("why: %v\n%s", err, out)
+	}
+	if out, err := lb.run("why", "nothing", "--socket", lb.socket); exitCode(err) != 1 || !strings.Contains(out, "no service nothing") {
+		t.Errorf("why of nothing: %v\n%s", err, out)
+	}
+	if out, err := lb.run("events", "--since", "1h", "--socket", lb.socket); err != nil || !contains(out, "backup → master", "10.77.0.22:80", "unknown → up") {
+		t.Errorf("events: %v\n%s", err, out)
+	}
 	if out, err := lb.run("check", "-c", p.file); err != nil || !strings.Contains(out, "good") {
 		t.Errorf("check: %v\n%s", err, out)
 	}

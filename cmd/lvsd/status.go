@@ -19,16 +19,24 @@ import (
 )
 
 func statusCommand(o *options) *cobra.Command {
-	var asJSON bool
+	var asJSON, connections bool
 	var socket string
 	cmd := &cobra.Command{
-		Use:   "status",
+		Use:   "status [--connections [SERVICE]]",
 		Short: "Show elections, virtual services and real servers",
-		Long:  "Shows who is master, every virtual service and every real server with its\nweight, the reason for it and its connections. Exits 1 when something is wrong.",
-		Args:  cobra.NoArgs,
-		RunE: works(func(cmd *cobra.Command, _ []string) error {
+		Long:  "Shows who is master, every virtual service and every real server with its\nweight, the reason for it and its connections. Exits 1 when something is wrong.\nWith --connections it lists the kernel's connections, of one service or of all.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if connections {
+				return cobra.MaximumNArgs(1)(cmd, args)
+			}
+			return cobra.NoArgs(cmd, args)
+		},
+		RunE: works(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), statusLimit)
 			defer cancel()
+			if connections {
+				return showConnections(ctx, o.client(socket), strings.Join(args, ""), asJSON)
+			}
 			s, err := o.client(socket).Status(ctx)
 			if err != nil {
 				return err
@@ -48,11 +56,15 @@ func statusCommand(o *options) *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&connections, "connections", false, "list the kernel's connections instead, of SERVICE or of all")
 	socketFlag(cmd, &socket)
 	return cmd
 }
 
 const statusLimit = 10 * time.Second
+
+// printLine prints JSON on one line, for streams.
+func printLine(out io.Writer, v any) error { return json.NewEncoder(out).Encode(v) }
 
 func printJSON(v any) error {
 	e := json.NewEncoder(os.Stdout)

@@ -36,6 +36,11 @@ func (s *stub) View(context.Context) director.View      { return s.view }
 func (s *stub) Reload(context.Context) director.Outcome { return director.Outcome{Refused: s.reload} }
 func (s *stub) Alive(context.Context) error             { return s.dead }
 
+func (s *stub) Explain(id checker.ID) (checker.Health, bool) {
+	h, ok := s.view.Health[id]
+	return h, ok
+}
+
 // healthy is a view with one election and one service of one server, weight 3.
 func healthy() director.View {
 	key := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: netip.MustParseAddrPort("10.0.0.88:80")}
@@ -46,7 +51,7 @@ func healthy() director.View {
 		Config: &config.Config{Director: "lb1", Hash: "abc", File: "lvsd.toml", Services: []config.Service{{
 			Name: "web", Quorum: 1, Scheduler: "wlc", RealServers: []config.RealServer{{Address: real, Weight: 3, Forward: "dr"}}}}},
 		Plan: director.Plan{Services: []director.ServicePlan{{Name: "web", Key: key, Up: true, WeightAlive: 3, Servers: []director.ServerPlan{{
-			ID: id, Address: real, Configured: 3, Weight: 3, Listed: true, Verdict: checker.Up,
+			ID: id, Address: real, Configured: 3, Weight: 3, Listed: true, Verdict: checker.Up, Agent: director.Agent{Weight: 100},
 			Causes: []director.Cause{{Kind: director.CauseConfigured, Weight: 3, Text: "weight 3 in the file, line 9"}}}}}}},
 		Health: map[checker.ID]checker.Health{id: {Verdict: checker.Up, Checks: []checker.CheckHealth{
 			{Type: "http", Last: checker.Result{At: time.Unix(999, 0), Reason: checker.OK, Took: 2 * time.Millisecond}}}}},
@@ -184,6 +189,38 @@ func TestControlSocket(t *testing.T) {
 	left.Close()
 	if err := newServer(t, d).OpenControl(path, ""); err != nil {
 		t.Errorf("a socket left behind: %v", err)
+	}
+}
+
+func TestWhy(t *testing.T) {
+	d := &stub{view: healthy()}
+	id := checker.ID{Service: "web", RealServer: "10.0.0.9:80"}
+	d.view.Health[id] = checker.Health{Verdict: checker.Down, Checks: []checker.CheckHealth{{Type: "http", Verdict: checker.Down, InARow: 1, Needed: 2,
+		History: []checker.Result{{At: time.Unix(998, 0), Reason: checker.Status, Phase: checker.PhaseReceive, Detail: "503 Service Unavailable", Took: time.Millisecond}}}}}
+	s := newServer(t, d)
+	path := filepath.Join(t.TempDir(), "control.sock")
+	if err := s.OpenControl(path, ""); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+	client := NewClient(path)
+	why, err := client.Why(t.Context(), "web", "")
+	if err != nil || len(why.Servers) != 1 {
+		t.Fatalf("%+v, %v", why, err)
+	}
+	rs := why.Servers[0]
+	if rs.Causes[0].Text != "weight 3 in the file, line 9" || rs.Checks[0].History[0].Detail != "503 Service Unavailable" || len(rs.Missing) != 1 || !strings.Contains(rs.Missing[0], "2 good probes of http") {
+		t.Errorf("%+v", rs)
+	}
+	for _, c := range []struct{ service, realServer, want string }{
+		{"nothing", "", "no service nothing"}, {"web", "10.0.0.77:80", "no real server 10.0.0.77:80"},
+	} {
+		if _, err := client.Why(t.Context(), c.service, c.realServer); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }
 

@@ -8,8 +8,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
+	"strings"
 	"syscall"
+
+	"lvsd/cmd/internal/event"
 )
 
 // Client asks a running daemon over its control socket.
@@ -41,6 +45,20 @@ func (c *Client) Reload(ctx context.Context) (Verdict, error) {
 	return call[Verdict](ctx, c, http.MethodPost, "/control/v1/reload")
 }
 
+// Why asks for everything behind a service's weights, or one real server's.
+func (c *Client) Why(ctx context.Context, service, realServer string) (Why, error) {
+	query := url.Values{"service": {service}}
+	if realServer != "" {
+		query.Set("real_server", realServer)
+	}
+	return call[Why](ctx, c, http.MethodGet, "/api/v1/why?"+query.Encode())
+}
+
+// Events asks for the history that the daemon holds, oldest first.
+func (c *Client) Events(ctx context.Context) ([]event.Event, error) {
+	return call[[]event.Event](ctx, c, http.MethodGet, "/api/v1/events")
+}
+
 func call[T any](ctx context.Context, c *Client, method, path string) (T, error) {
 	var out T
 	req, err := http.NewRequestWithContext(ctx, method, "http://lvsd"+path, nil)
@@ -54,6 +72,9 @@ func call[T any](ctx context.Context, c *Client, method, path string) (T, error)
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
+		if resp.StatusCode == http.StatusNotFound {
+			return out, errors.New(strings.TrimSpace(string(text)))
+		}
 		return out, fmt.Errorf("the daemon answered %s: %s", resp.Status, text)
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {

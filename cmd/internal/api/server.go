@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
 
+	"lvsd/checker"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/event"
 	"lvsd/config"
@@ -28,6 +29,8 @@ import (
 type Daemon interface {
 	View(ctx context.Context) director.View
 	Reload(ctx context.Context) director.Outcome
+	// Explain answers a real server's health with the history of its checks.
+	Explain(checker.ID) (checker.Health, bool)
 	// Alive answers an error when one of the daemon's loops stands still.
 	Alive(ctx context.Context) error
 }
@@ -37,6 +40,7 @@ type Daemon interface {
 type Server struct {
 	Log     *slog.Logger
 	Daemon  Daemon
+	Table   Table
 	Events  *event.Recorder
 	Metrics http.Handler
 	Version string
@@ -91,6 +95,7 @@ func (s *Server) reading() *http.ServeMux {
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, s.Status(r.Context()))
 	})
+	mux.HandleFunc("GET /api/v1/why", s.why)
 	mux.HandleFunc("GET /api/v1/events", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, s.Events.Recent())
 	})
@@ -104,6 +109,7 @@ func (s *Server) changing() *http.ServeMux {
 		outcome := s.Daemon.Reload(r.Context())
 		answer(w, http.StatusOK, NewVerdict(outcome, s.Daemon.View(r.Context()).Config))
 	})
+	s.kernelCommands(mux)
 	return mux
 }
 

@@ -33,6 +33,7 @@ type Table interface {
 type Checker interface {
 	Set([]checker.Target) error
 	Health() map[checker.ID]checker.Health
+	Explain(checker.ID) (checker.Health, bool)
 }
 
 // Participant is somebody else who takes part in a reload: it looks at the

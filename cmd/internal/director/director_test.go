@@ -100,6 +100,11 @@ func (f *fakeChecker) Health() map[checker.ID]checker.Health {
 	return f.health
 }
 
+func (f *fakeChecker) Explain(id checker.ID) (checker.Health, bool) {
+	h, ok := f.Health()[id]
+	return h, ok
+}
+
 func (f *fakeChecker) set(h checker.Health) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

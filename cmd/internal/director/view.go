@@ -24,6 +24,9 @@ type View struct {
 	Waits string
 }
 
+// Explain answers a real server's health with the history of its checks.
+func (d *Director) Explain(id checker.ID) (checker.Health, bool) { return d.parts.Checker.Explain(id) }
+
 // View reads the levels. It never waits for the loop; the kernel's counters are
 // at most a second old unless the context ends before they are read.
 func (d *Director) View(ctx context.Context) View {
