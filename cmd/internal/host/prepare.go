@@ -88,8 +88,11 @@ func run(input, name string, args ...string) (string, error) {
 		return "", fmt.Errorf("there is no nft here: install nftables, or load the rules that are printed by other means")
 	case errors.Is(err, exec.ErrNotFound):
 		return "", fmt.Errorf("there is no %s here", name)
+	case err != nil && name == "nft" && strings.Contains(complaint.String(), "peration not supported"):
+		return "", errors.New("this kernel has no nftables for these packets: masquerade by other means")
 	case err != nil:
-		return "", fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(complaint.String()))
+		first, _, _ := strings.Cut(strings.TrimSpace(complaint.String()), "\n")
+		return "", fmt.Errorf("%s: %w: %s", name, err, first)
 	}
 	return out.String(), nil
 }

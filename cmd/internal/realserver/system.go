@@ -3,6 +3,7 @@ package realserver
 // The machine itself: sysctls, devices, addresses, and UDP ports that unwrap.
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -274,7 +276,7 @@ func setFOU(n need, value string) error {
 	if value == "" {
 		return netlink.FouDel(f)
 	}
-	err = netlink.FouAdd(f)
+	err = addFOU(f)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT) {
 		// Nothing makes the kernel load these by itself.
 		module := "fou"
@@ -284,8 +286,29 @@ func setFOU(n need, value string) error {
 		if out, e := exec.Command("modprobe", module).CombinedOutput(); e != nil {
 			return fmt.Errorf("failed to load the module %s: %w: %s", module, e, strings.TrimSpace(string(out)))
 		}
-		err = netlink.FouAdd(f)
+		err = addFOU(f)
 	}
+	return err
+}
+
+// addFOU opens a port for gue. The library sends a protocol of 0 with it, which
+// newer kernels refuse (FOU_ATTR_IPPROTO, fou_nl.c): gue has none.
+func addFOU(f netlink.Fou) error {
+	family, err := netlink.FouFamilyId()
+	if err != nil {
+		return err
+	}
+	message := []byte{netlink.FOU_CMD_ADD, 1, 0, 0}
+	for _, a := range []*nl.RtAttr{
+		nl.NewRtAttr(netlink.FOU_ATTR_PORT, binary.BigEndian.AppendUint16(nil, uint16(f.Port))),
+		nl.NewRtAttr(netlink.FOU_ATTR_TYPE, []byte{byte(f.EncapType)}),
+		nl.NewRtAttr(netlink.FOU_ATTR_AF, []byte{byte(f.Family)}),
+	} {
+		message = append(message, a.Serialize()...)
+	}
+	req := nl.NewNetlinkRequest(family, unix.NLM_F_ACK)
+	req.AddRawData(message)
+	_, err = req.Execute(unix.NETLINK_GENERIC, 0)
 	return err
 }
 
