@@ -125,7 +125,9 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Load:         o.load,
 	})
 	d.server.Daemon = d.director
+	d.server.Table = d.reconciler
 	m.Watch(d.director.View)
+	m.WatchOrigins(d.reconciler.Origins)
 	if err = d.director.Prepare(c); err != nil {
 		return nil, err
 	}

@@ -99,6 +99,7 @@ func TestSeries(t *testing.T) {
 func TestDocsNameEverySeries(t *testing.T) {
 	m := New("", "")
 	m.Watch(view)
+	m.WatchOrigins(func(context.Context) (int, int, error) { return 1, 2, nil })
 	families, err := m.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -109,8 +110,8 @@ func TestDocsNameEverySeries(t *testing.T) {
 			code = append(code, f.GetName())
 		}
 	}
-	if len(code) != len(all)+3 { // the view shows every one; build info and two histograms besides
-		t.Errorf("%d families gathered, %d described", len(code), len(all)+3)
+	if len(code) != len(all)+4 { // the view shows every one; build info, two histograms and the connections besides
+		t.Errorf("%d families gathered, %d described", len(code), len(all)+4)
 	}
 	text, err := os.ReadFile("../../../docs/metrics.md")
 	if err != nil {

@@ -1,0 +1,38 @@
+package metrics
+
+// The kernel's connections by their origin. They cost a look at the kernel's
+// list, which nobody but a scrape asks for.
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+var ipvsConnections = prometheus.NewDesc("lvsd_ipvs_connections",
+	"Entries of the kernel's connection table that began here (own) or came from the peer (synced).", []string{"origin"}, nil)
+
+// WatchOrigins adds the series of the kernel's connections.
+func (m *Metrics) WatchOrigins(origins func(context.Context) (own, synced int, err error)) {
+	m.registry.MustRegister(originCollector{origins})
+}
+
+type originCollector struct {
+	origins func(context.Context) (own, synced int, err error)
+}
+
+func (c originCollector) Describe(ch chan<- *prometheus.Desc) { ch <- ipvsConnections }
+
+// Collect leaves the series out when the kernel does not say: a number that is
+// not known is none.
+func (c originCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), refreshLimit)
+	defer cancel()
+	own, synced, err := c.origins(ctx)
+	if err != nil {
+		return
+	}
+	e := emitter{ch}
+	e.gauge(ipvsConnections, float64(own), "own")
+	e.gauge(ipvsConnections, float64(synced), "synced")
+}
