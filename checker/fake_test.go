@@ -85,3 +85,14 @@ func (n *fakeNet) times(to netip.AddrPort) []time.Time {
 	defer n.mu.Unlock()
 	return slices.Clone(n.asked[to])
 }
+
+func (p *fakeProber) resume(said) {}
+
+// say makes a server answer, and say something about its weight.
+func (n *fakeNet) say(to netip.AddrPort, s said) {
+	n.script(to, func(context.Context, time.Time) outcome {
+		out := end(OK, PhaseReceive, "")
+		out.said = &s
+		return out
+	})
+}

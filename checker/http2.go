@@ -6,6 +6,7 @@ package checker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -22,6 +23,9 @@ type http2Answer struct {
 
 // ask2 makes a request. The connection's deadline is the request's.
 func ask2(ctx context.Context, c net.Conn, r *http.Request) (*http2Answer, outcome) {
+	if s, ok := c.(*tls.Conn); ok && s.ConnectionState().NegotiatedProtocol != "h2" {
+		return nil, end(Protocol, PhaseTLS, "the server does not agree to HTTP/2")
+	}
 	scheme := r.URL.Scheme
 	given := func(context.Context, string, string) (net.Conn, error) { return c, nil }
 	t := &http.Transport{DialContext: given, Protocols: new(http.Protocols), DisableCompression: true, MaxResponseHeaderBytes: headLimit}

@@ -36,6 +36,12 @@ func newProber(c *Check, common *shared) (prober, error) {
 		return newDNSProbe(c)
 	case TypeSMTP:
 		return newSMTPProbe(c, common)
+	case TypeExec:
+		return newExecProbe(c)
+	case TypeAgent:
+		return newAgentProbe(c), nil
+	case TypeGRPC:
+		return newGRPCProbe(c, common)
 	}
 	return nil, fmt.Errorf("%q is no type of a check", c.Type)
 }

@@ -159,7 +159,7 @@ func succeed(t, before *target, c *Check, key string, p *probe) *judge {
 		gauge: newGauge(t.verdict, t.known, c.Rise, c.Fall)}
 	if before != nil {
 		if p != nil && p.last.At.IsZero() { // what was said holds until something else is
-			p.take(before, c.Type)
+			p.take(before, c)
 		}
 		h := before.health()
 		j.reason, j.detail, j.cause = h.Reason, h.Detail, h.Cause
@@ -170,11 +170,11 @@ func succeed(t, before *target, c *Check, key string, p *probe) *judge {
 	return j
 }
 
-// take lets a probe that never ran go on from what was said to the target's one
-// of the same type.
-func (p *probe) take(before *target, kind string) {
+// take lets a probe that never ran go on from what was said to the one before it:
+// of the same target, type and address.
+func (p *probe) take(before *target, c *Check) {
 	for _, j := range before.judges {
-		if r, ok := p.run.(resumer); ok && j.kind == kind && j.probe != nil && j.probe.said != nothingSaid {
+		if r, ok := p.run.(resumer); ok && j.kind == c.Type && j.address == c.Address && j.probe != nil && j.probe.said != nothingSaid {
 			p.said = j.probe.said
 			r.resume(p.said)
 			return

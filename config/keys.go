@@ -60,9 +60,9 @@ var (
 	udpWorks           = wish(true)  // check type udp, with require_reply
 	dnsWorks           = wish(true)  // check type dns, with name record rcode answer tcp
 	smtpWorks          = wish(true)  // check type smtp, with helo; TLS by tlsEverywhereWorks
-	execWorks          = wish(false) // check type exec, with command user
-	agentWorks         = wish(false) // check type agent, with port
-	grpcWorks          = wish(false) // check type grpc, with service; TLS by tlsEverywhereWorks
+	execWorks          = wish(true)  // check type exec, with command user
+	agentWorks         = wish(true)  // check type agent, with port
+	grpcWorks          = wish(true)  // check type grpc, with service; TLS by tlsEverywhereWorks
 	tlsEverywhereWorks = wish(true)  // checks: the key tls, which tcp, smtp and grpc need for TLS
 	clientCertWorks    = wish(true)  // checks: cert_file, key_file
 	minVersionWorks    = wish(true)  // checks: min_version
