@@ -31,6 +31,8 @@ func (c Config) check() error {
 		return fmt.Errorf("version %d is neither 2 nor 3", c.Version)
 	case c.Priority == 0:
 		return fmt.Errorf("priority 0 is outside of 1 to 255 (0 is a leaving master's)")
+	case c.HandoverLimit < 0:
+		return fmt.Errorf("handover limit %v is negative", c.HandoverLimit)
 	case c.PreemptDelay < 0:
 		return fmt.Errorf("preempt delay %v is negative", c.PreemptDelay)
 	case len(c.Addresses) == 0:
@@ -40,7 +42,7 @@ func (c Config) check() error {
 	case c.Checksum >= checksums:
 		return fmt.Errorf("unknown %v", c.Checksum)
 	}
-	for _, f := range []func() error{c.checkInterval, c.checkAddresses, c.checkUnicast, c.checkAuthentication} {
+	for _, f := range []func() error{c.checkInterval, c.checkAddresses, c.checkUnicast, c.checkAuthentication, c.checkTracking} {
 		if err := f(); err != nil {
 			return err
 		}
@@ -105,6 +107,23 @@ func (c Config) checkAuthentication() error {
 	return nil
 }
 
+// maxWeight is the most that a tracked thing can add or take.
+const maxWeight = 253
+
+func (c Config) checkTracking() error {
+	for _, i := range c.TrackInterfaces {
+		if i.Name == "" || i.Weight < -maxWeight || i.Weight > maxWeight {
+			return fmt.Errorf("interface %q cannot be tracked with weight %d", i.Name, i.Weight)
+		}
+	}
+	for _, s := range c.TrackScripts {
+		if len(s.Command) == 0 || s.Interval <= 0 || s.Timeout <= 0 || s.Rise < 1 || s.Fall < 1 || s.Weight < -maxWeight || s.Weight > maxWeight {
+			return fmt.Errorf("the script %q cannot be tracked: %+v", s.Command, s)
+		}
+	}
+	return nil
+}
+
 // held is all that a master holds: the addresses, and the excluded ones.
 func (c Config) held() []netip.Prefix {
 	all := make([]netip.Prefix, 0, len(c.Addresses)+len(c.Excluded))
@@ -114,5 +133,6 @@ func (c Config) held() []netip.Prefix {
 // clone shares nothing with c.
 func (c Config) clone() Config {
 	c.Addresses, c.Excluded, c.Unicast = slices.Clone(c.Addresses), slices.Clone(c.Excluded), slices.Clone(c.Unicast)
+	c.TrackInterfaces, c.TrackScripts = slices.Clone(c.TrackInterfaces), slices.Clone(c.TrackScripts)
 	return c
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ type Options struct {
 	Wake       func()                  // the status changed; carries nothing, read Status again
 	OnEvent    func(Event)             // a change of state
 	ObserveLag func(lag time.Duration) // how late a timer was served
+	Groups     *Groups                 // where a sync group is looked for; nil: the process's own
 }
 
 // A conn carries messages; its fake stands beside the tests.
@@ -39,7 +41,7 @@ type conn interface {
 // A port is the interface; its fake stands beside the tests.
 type port interface {
 	Look(ours []netip.Prefix, source netip.Addr) (link.State, error)
-	Set(ours, want []netip.Prefix) (held, added []netip.Prefix, err error)
+	Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error)
 	Announce(addrs []netip.Addr) (frames int, err error)
 	Watch(ctx context.Context, changed func())
 	Close() error
@@ -62,12 +64,16 @@ type Engine struct {
 	writer      *logWriter
 	ground      *ground
 	machine     *machine // the loop's alone, once it runs
+	tracking    *tracking
+	group       *membership // nil: none
 
 	conn    conn // the loop's: what is sent through; nil: nothing
 	source  netip.Addr
 	message []byte
 	named   []netip.Addr // the addresses in the adverts
 	targets []netip.Addr // where adverts go
+
+	tracked atomic.Pointer[[]Tracked]
 
 	rules atomic.Pointer[Rules] // what is heard is held against; but for Own
 
@@ -152,8 +158,10 @@ func newEngine(cfg Config, secret secret, o Options, p port, dial dialer) *Engin
 		updated:  make(chan struct{}, 1),
 	}
 	e.log = e.writer.logger(log.With("vrrp", cfg.Name))
+	e.tracking = newTracking(e.log)
 	e.ground = newGround(cfg, p, dial, e.log, &e.counters)
 	e.adopt(update{cfg, secret})
+	e.tracked.Store(new([]Tracked))
 	e.status.Store(&snapshot{picture: e.machine.Show()})
 	return e
 }
@@ -194,9 +202,18 @@ func (e *Engine) Run(ctx context.Context) error {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var ground sync.WaitGroup
 	ground.Go(func() { e.ground.run(inner, e.grounded) })
+	groups := e.o.Groups
+	if groups == nil {
+		groups = &processGroups
+	}
+	e.group = groups.join(e.machine.cfg.SyncGroup, e.name, e.tracking.nudge)
+	e.tracking.follow(e.machine.cfg)
 	written, last := make(chan struct{}), make(chan struct{})
 	go func() { defer close(written); e.writer.run(last) }()
 	defer func() {
+		e.group.leave()
+		e.tracking.stop()
+		e.tracking.tasks.Wait()
 		cancel()
 		close(e.done)
 		ground.Wait() // closes the socket, which ends the receivers
@@ -236,8 +253,38 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.onGround(r)
 		case <-e.updated:
 			e.update()
+		case <-e.tracking.changed:
+			e.track()
 		}
 	}
+}
+
+// track takes in what is tracked, here and by the others of the sync group.
+func (e *Engine) track() {
+	all := e.tracking.all()
+	delta, fault := sum(all)
+	e.tracked.Store(&all)
+	faults, more, follow := e.group.others()
+	if fault != "" {
+		faults = append([]string{fault}, faults...)
+	}
+	e.step(input{kind: inTrack, delta: delta + more, detail: strings.Join(faults, "; ")})
+	if follow != nil {
+		e.step(input{kind: inMoved, to: follow.to, detail: follow.by + " did"})
+	}
+	e.stand()
+}
+
+// stand tells the sync group what keeps this election out by itself.
+func (e *Engine) stand() {
+	if e.group == nil {
+		return
+	}
+	delta, fault := sum(*e.tracked.Load())
+	if m := e.machine; fault == "" && m.state == Fault && m.reason != ReasonTracked {
+		fault = m.reason
+	}
+	e.group.stand(standing{fault, delta})
 }
 
 // lookOnceMore takes what had arrived before the timer fired: an advert that is
@@ -264,6 +311,7 @@ func (e *Engine) update() {
 	e.mu.Unlock()
 	if u != nil {
 		e.adopt(*u)
+		e.tracking.follow(u.Config)
 		e.step(input{kind: inUpdate, config: u.Config})
 	}
 }
@@ -328,6 +376,7 @@ func (e *Engine) step(in input) {
 		}
 		sent = e.do(now, e.machine.Step(now, *sent))
 	}
+	e.stand()
 	e.show()
 }
 
@@ -338,10 +387,13 @@ func (e *Engine) do(now time.Time, actions []action) (sent *input) {
 		case doSend:
 			sent = e.send(a.priority)
 		case doHold:
-			e.ground.hold(a.prefixes, a.wish)
+			e.ground.hold(a.prefixes, a.wish, a.quiet)
 		case doAnnounce:
 			e.ground.announce(a.prefixes)
 		case didBecome:
+			if a.reason != ReasonGroup && (a.to == Master || a.to == Backup && a.from == Master) {
+				e.group.moved(a.to)
+			}
 			e.tell(now, a)
 		}
 	}
@@ -386,14 +438,15 @@ func (e *Engine) sendTo(a Advert) (err error) {
 	return err
 }
 
-// leave ends mastership in good order: priority 0 first, then the addresses.
+// leave ends mastership in good order: priority 0 first, then, when a successor
+// has them, the addresses.
 func (e *Engine) leave() {
 	e.step(input{kind: inStop})
-	limit := time.NewTimer(farewell)
+	limit := time.NewTimer(farewell + e.machine.cfg.HandoverLimit)
 	defer limit.Stop()
 	retry := time.NewTimer(0)
 	defer retry.Stop()
-	for e.machine.answered != e.machine.wish || e.machine.holdErr != "" {
+	for e.machine.yielding() || e.machine.answered != e.machine.wish || e.machine.holdErr != "" {
 		if d := e.machine.Deadline(); !d.IsZero() {
 			retry.Reset(time.Until(d))
 		}
@@ -404,7 +457,8 @@ func (e *Engine) leave() {
 			}
 		case <-retry.C:
 			e.step(input{kind: inTick})
-		case <-e.heard:
+		case h := <-e.heard:
+			e.hear(h)
 		case <-e.refused:
 		case <-limit.C:
 			e.log.Error("addresses may be left", "interface", e.iface, "err", e.machine.holdErr)

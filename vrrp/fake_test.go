@@ -39,6 +39,7 @@ type host struct {
 	failLook  error
 	slow      chan struct{} // not nil: Set waits for it
 	sets      int
+	quiet     bool // the last Set was
 	closed    bool
 }
 
@@ -133,7 +134,7 @@ func (h *host) Look(ours []netip.Prefix, source netip.Addr) (link.State, error) 
 	return s, h.failLook
 }
 
-func (h *host) Set(ours, want []netip.Prefix) (held, added []netip.Prefix, err error) {
+func (h *host) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
 	h.mu.Lock()
 	slow := h.slow
 	h.mu.Unlock()
@@ -143,6 +144,7 @@ func (h *host) Set(ours, want []netip.Prefix) (held, added []netip.Prefix, err e
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.sets++
+	h.quiet = quiet
 	added = without(want, h.addrs)
 	if h.failAdd != nil && len(added) > 0 {
 		return both(want, h.addrs), nil, h.failAdd

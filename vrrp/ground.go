@@ -43,6 +43,7 @@ type ground struct {
 	mu         sync.Mutex
 	configured []netip.Prefix // what is looked for at the start
 	want       []netip.Prefix
+	quiet      bool   // what is wanted shall not be heard of
 	wish       uint64 // number of want
 	done       uint64 // the wish that was reported last
 	announcing []netip.Prefix
@@ -127,9 +128,9 @@ func (g *ground) watchFor(configured []netip.Prefix) {
 	g.mu.Unlock()
 }
 
-func (g *ground) hold(want []netip.Prefix, wish uint64) {
+func (g *ground) hold(want []netip.Prefix, wish uint64, quiet bool) {
 	g.mu.Lock()
-	g.want, g.wish = want, wish
+	g.want, g.wish, g.quiet = want, wish, quiet
 	g.announcing = both(want, g.announcing)
 	g.mu.Unlock()
 	g.nudge()
@@ -227,35 +228,35 @@ func (g *ground) work(tell func(groundReport)) {
 // carryOut makes the interface hold what is wanted, if that changed.
 func (g *ground) carryOut(tell func(groundReport)) {
 	g.mu.Lock()
-	want, wish, fresh := g.want, g.wish, g.done != g.wish
+	want, wish, quiet, fresh := g.want, g.wish, g.quiet, g.done != g.wish
 	g.mu.Unlock()
 	if !fresh {
 		return
 	}
 	began := time.Now()
-	held, _, err := g.set(want)
-	g.log.Debug("addresses set", "want", want, "held", held, "took", time.Since(began), "err", err)
+	held, _, err := g.set(want, quiet)
+	g.log.Debug("addresses set", "want", want, "quiet", quiet, "held", held, "took", time.Since(began), "err", err)
 	g.report(tell, wish, held, false, err)
 }
 
 // guard puts back what somebody else took away.
 func (g *ground) guard(tell func(groundReport)) {
 	g.mu.Lock()
-	want, wish, settled := g.want, g.wish, g.done == g.wish
+	want, wish, settled := g.want, g.wish, g.done == g.wish && !g.quiet
 	g.mu.Unlock()
 	if !settled || g.told.reason != "" || len(without(want, g.state.Present)) == 0 {
 		return
 	}
-	held, added, err := g.set(want)
+	held, added, err := g.set(want, false)
 	if len(added) > 0 {
 		g.log.Warn("somebody else removed addresses: put back", "addresses", added)
 	}
 	g.report(tell, wish, held, len(added) > 0, err)
 }
 
-func (g *ground) set(want []netip.Prefix) (held, added []netip.Prefix, err error) {
+func (g *ground) set(want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
 	ours := append(without(g.managed, want), want...)
-	held, added, err = g.port.Set(ours, want)
+	held, added, err = g.port.Set(ours, want, quiet)
 	g.managed = held // what could not be removed stays to be removed
 	return held, added, err
 }

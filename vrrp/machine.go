@@ -59,6 +59,15 @@ type machine struct {
 	holdErr   string
 	releaseAt time.Time // when to try again to remove them
 
+	delta      int    // what tracked things add to the priority
+	trackFault string // what of them keeps this director out; empty: nothing
+
+	// Leaving.
+	yieldAt    time.Time // when to give the addresses up; zero: not leaving
+	yieldLimit time.Time // the latest for it
+	resignAt   time.Time // when to resign once more
+	quiet      bool      // nobody is answered for the addresses
+
 	contested      string // by whom; empty: by nobody
 	contestedFrom  netip.Addr
 	contestedUntil time.Time
@@ -74,7 +83,8 @@ func newMachine(cfg Config, now time.Time) *machine {
 
 // Deadline is when the next inTick is due; the zero Time: never.
 func (m *machine) Deadline() time.Time {
-	return earliest(m.downAt, m.advertAt, m.announceAt, m.retryAt, m.releaseAt, m.contestedUntil, m.mismatchUntil)
+	return earliest(m.downAt, m.advertAt, m.announceAt, m.retryAt, m.releaseAt, m.contestedUntil, m.mismatchUntil,
+		m.yieldAt, m.resignAt)
 }
 
 // Step takes one input. The actions are valid until the next Step. An inTick
@@ -104,6 +114,10 @@ func (m *machine) Step(now time.Time, in input) []action {
 		m.addresses(now, in)
 	case inUpdate:
 		m.update(now, in.config)
+	case inTrack:
+		m.tracked(now, in.delta, in.detail)
+	case inMoved:
+		m.moved(now, in.to, in.detail)
 	case inStop:
 		m.stop(now)
 	}
@@ -114,7 +128,7 @@ func (m *machine) Step(now time.Time, in input) []action {
 func (m *machine) Show() picture {
 	return picture{
 		state: m.state, since: m.since, reason: m.reason, detail: m.detail,
-		priority: m.cfg.Priority, master: m.master, masterPriority: m.masterPriority,
+		priority: m.priority(), master: m.master, masterPriority: m.masterPriority,
 		contested: m.contested != "", alarm: m.alarm(),
 		present: m.present,
 	}
@@ -172,9 +186,13 @@ func (m *machine) tick(now time.Time) {
 		m.startUp(now, ReasonRetry, m.failure)
 	}
 	if due(m.releaseAt, now) {
-		m.releaseAt = time.Time{}
-		m.hold(m.want)
+		if m.releaseAt = (time.Time{}); m.quiet {
+			m.beginQuiet(now)
+		} else {
+			m.hold(m.want)
+		}
 	}
+	m.yieldTick(now)
 }
 
 // becomeReady: the interface works, and adverts leave from source.
@@ -208,6 +226,10 @@ func (m *machine) becomeUnready(now time.Time, reason, detail string) {
 
 // startUp is the event of RFC 9568 §6.4.1.
 func (m *machine) startUp(now time.Time, reason, detail string) {
+	if m.trackFault != "" {
+		m.block(now)
+		return
+	}
 	if m.cfg.Priority == 255 && m.holdoff == 0 {
 		m.becomeMaster(now, ReasonOwner, "owner of the addresses")
 		return
@@ -217,6 +239,9 @@ func (m *machine) startUp(now time.Time, reason, detail string) {
 
 // heard is a valid advert of another director.
 func (m *machine) heard(now time.Time, in input) {
+	if in.priority > 0 {
+		m.succeeded(now)
+	}
 	if m.state == Init {
 		return
 	}
@@ -238,14 +263,14 @@ func (m *machine) heard(now time.Time, in input) {
 func (m *machine) heardAsBackup(now time.Time, in input) {
 	m.lastHeard = now
 	m.master, m.masterPriority = in.from, in.priority
-	if len(m.want) > 0 {
+	if len(m.want) > 0 && !m.yielding() {
 		m.hold(nil) // left over, and now there is a master
 	}
 	switch {
 	case in.priority == 0:
 		m.resigned, m.outranked = true, false
 		m.setDownTimer(now)
-	case in.priority >= m.cfg.Priority || !m.cfg.Preempt:
+	case in.priority >= m.priority() || !m.cfg.Preempt:
 		m.preempting = false
 		m.follow(now, in.interval)
 	default:
@@ -284,7 +309,7 @@ func (m *machine) recomputeDownTimer() {
 // heardAsMaster is RFC 9568 §6.4.3. A master that steps back sends no priority
 // 0: the other one is master already.
 func (m *machine) heardAsMaster(now time.Time, in input) {
-	mine := m.cfg.Priority
+	mine := m.priority()
 	switch {
 	case in.priority == 0:
 		m.advertise(now)
@@ -347,7 +372,7 @@ func (m *machine) takeOver(now time.Time) {
 		m.becomeMaster(now, ReasonResigned, fmt.Sprintf("%v resigned", m.master))
 	case m.outranked:
 		m.becomeMaster(now, ReasonPreempt,
-			fmt.Sprintf("%v has priority %d, this director %d", m.master, m.masterPriority, m.cfg.Priority))
+			fmt.Sprintf("%v has priority %d, this director %d", m.master, m.masterPriority, m.priority()))
 	default:
 		m.becomeMaster(now, ReasonSilence, fmt.Sprintf("%.3f s of silence", now.Sub(m.downFrom).Seconds()))
 	}
@@ -355,7 +380,7 @@ func (m *machine) takeOver(now time.Time) {
 
 // advertise sends an advert and waits an interval for the next.
 func (m *machine) advertise(now time.Time) {
-	m.send(m.cfg.Priority)
+	m.send(m.priority())
 	m.advertAt = now.Add(m.cfg.AdvertInterval)
 }
 
@@ -429,7 +454,7 @@ func (m *machine) update(now time.Time, cfg Config) {
 	}
 	switch m.state {
 	case Master:
-		m.masterPriority, m.active = cfg.Priority, cfg.AdvertInterval
+		m.masterPriority, m.active = m.priority(), cfg.AdvertInterval
 		m.advertAt = earliest(m.advertAt, now.Add(cfg.AdvertInterval))
 		m.exchange(now, held)
 		return
@@ -441,7 +466,12 @@ func (m *machine) update(now time.Time, cfg Config) {
 	}
 	// Left over from an earlier run: kept as long as it is configured.
 	if keep := both(held, m.want); len(keep) != len(m.want) {
-		m.hold(keep)
+		m.want = keep
+		if m.quiet {
+			m.beginQuiet(now)
+		} else {
+			m.hold(keep)
+		}
 	}
 }
 
@@ -466,7 +496,12 @@ func (m *machine) stop(now time.Time) {
 	}
 	m.stopped = true
 	became := m.become(now, Init, ReasonStop, "")
-	m.hold(nil)
+	switch {
+	case became.from == Master && m.cfg.HandoverLimit > 0 && len(m.want) > 0:
+		m.beginYield(now)
+	case !m.yielding():
+		m.hold(nil)
+	}
 	m.do(became)
 }
 
@@ -481,7 +516,11 @@ func (m *machine) fail(now time.Time, reason, detail string) {
 func (m *machine) becomeBackup(now time.Time, reason, detail string, active time.Duration) {
 	became := m.become(now, Backup, reason, detail)
 	if became.from == Master {
-		m.hold(nil)
+		if m.cfg.HandoverLimit > 0 && len(m.want) > 0 && reason != ReasonGroup {
+			m.beginQuiet(now) // the successor was heard
+		} else {
+			m.hold(nil)
+		}
 	}
 	m.contested, m.contestedUntil = "", time.Time{}
 	m.active = active
@@ -491,7 +530,7 @@ func (m *machine) becomeBackup(now time.Time, reason, detail string, active time
 
 func (m *machine) becomeMaster(now time.Time, reason, detail string) {
 	became := m.become(now, Master, reason, detail)
-	m.master, m.masterPriority = m.source, m.cfg.Priority
+	m.master, m.masterPriority = m.source, m.priority()
 	m.active = m.cfg.AdvertInterval
 	// The advert first: it stops the others, and needs no answer of the kernel's.
 	m.advertise(now)
@@ -526,6 +565,10 @@ func (m *machine) become(now time.Time, to State, reason, detail string) action 
 // hold states the addresses that shall be on the interface.
 func (m *machine) hold(want []netip.Prefix) {
 	m.want, m.releaseAt = want, time.Time{}
+	m.quiet = false
+	if len(want) == 0 || m.state == Master {
+		m.yieldAt, m.yieldLimit, m.resignAt = time.Time{}, time.Time{}, time.Time{}
+	}
 	m.wish++
 	m.do(action{kind: doHold, prefixes: want, wish: m.wish})
 }

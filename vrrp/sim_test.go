@@ -49,6 +49,7 @@ type simulated struct {
 	run     int // which start of the process this is; others' events are stale
 	alive   bool
 	link    bool
+	delta   int            // what is tracked
 	faulty  bool           // its kernel refuses to add addresses
 	present []netip.Prefix // on its interface, also while it is dead
 	ticks   time.Time      // the tick that is planned
@@ -98,6 +99,7 @@ func newSimulation(seed uint64) *simulation {
 	for i := range 2 + s.r.IntN(3) {
 		cfg := config(interval(every), priority(uint8(1+s.r.IntN(254))))
 		cfg.Version, cfg.Addresses = version, []netip.Prefix{held}
+		cfg.HandoverLimit = []time.Duration{0, 5 * time.Second}[seed/5%2]
 		switch s.r.IntN(8) {
 		case 0:
 			if version == 3 {
@@ -159,6 +161,7 @@ func (s *simulation) start(d *simulated) {
 	d.run++
 	d.m = newMachine(d.cfg, s.now)
 	s.note("%d starts with %v", d.id, d.present)
+	s.step(d, input{kind: inTrack, delta: d.delta})
 	s.step(d, input{kind: inStart, prefixes: slices.Clone(d.present)})
 	s.linkState(d)
 }
@@ -226,7 +229,7 @@ func (s *simulation) act(d *simulated, a action) {
 		})
 	case didBecome:
 		d.changes++
-		s.note("%d (priority %d) becomes %v by %s: %s", d.id, d.m.cfg.Priority, a.to, a.reason, a.detail)
+		s.note("%d (priority %d) becomes %v by %s: %s", d.id, d.m.priority(), a.to, a.reason, a.detail)
 	case doAnnounce:
 		if d.m.state != Master {
 			s.fail("director %d announces as %v", d.id, d.m.state)
@@ -272,7 +275,7 @@ func (s *simulation) send(d *simulated, priority uint8) {
 // look checks what must hold at every instant.
 func (s *simulation) look() {
 	for i, a := range s.directors {
-		if a.alive && a.m.state != Master && a.m.state != Backup && len(a.m.want) > 0 {
+		if a.alive && a.m.state != Master && a.m.state != Backup && len(a.m.want) > 0 && !a.m.yielding() {
 			s.fail("director %d wants addresses as %v", i, a.m.state)
 		}
 		for j, b := range s.directors[:i] {
@@ -329,6 +332,13 @@ func (s *simulation) chaos() {
 		s.note("loss %v, twice %v", s.loss, s.twice)
 	case 8:
 		if d.alive {
+			if s.r.IntN(2) == 0 {
+				d.delta = s.r.IntN(200) - 100
+				s.note("%d is bent by %+d", d.id, d.delta)
+				s.step(d, input{kind: inTrack, delta: d.delta})
+				d.updated = s.now
+				break
+			}
 			d.cfg.Priority = uint8(1 + s.r.IntN(254))
 			s.note("%d gets priority %d", d.id, d.cfg.Priority)
 			s.step(d, input{kind: inUpdate, config: d.cfg})
@@ -390,13 +400,13 @@ func (s *simulation) play() {
 		s.until(s.now.Add(longest / 10))
 	}
 	// Everything that was begun is over, also what a failed one refrains from.
-	settle := 12*longest + 3*down
+	settle := 12*longest + 3*down + yieldAfter
 	if s.kernels {
 		settle += holdoffMax
 	}
 	s.until(s.now.Add(settle))
 	for _, d := range s.directors {
-		best = max(best, d.cfg.Priority)
+		best = max(best, d.m.priority())
 		d.changes = 0
 	}
 	for range 200 {
@@ -406,8 +416,8 @@ func (s *simulation) play() {
 			s.fail("%d masters on a healthy LAN", len(m))
 			return
 		}
-		if preempting && m[0].cfg.Priority != best {
-			s.fail("the master has priority %d, the best %d", m[0].cfg.Priority, best)
+		if preempting && m[0].m.priority() != best {
+			s.fail("the master has priority %d, the best %d", m[0].m.priority(), best)
 		}
 		for _, d := range s.directors {
 			if d.changes > 0 {

@@ -23,6 +23,7 @@ func (e *Engine) Status() Status {
 		Dropped:     make(map[string]uint64, drops),
 		Checksums:   make(map[string]uint64, checksums),
 		Transitions: maps.Clone(s.transitions),
+		Tracked:     slices.Clone(*e.tracked.Load()),
 		Holding:     len(s.present) > 0,
 		Addresses:   slices.Clone(s.present),
 	}

@@ -26,9 +26,9 @@ func downInterval(priority uint8, active time.Duration) time.Duration {
 // interval, RFC 3768 §6.1.
 func (m *machine) skew() time.Duration {
 	if m.cfg.version() == 2 {
-		return skew(m.cfg.Priority, time.Second)
+		return skew(m.priority(), time.Second)
 	}
-	return skew(m.cfg.Priority, m.active)
+	return skew(m.priority(), m.active)
 }
 
 const (
@@ -73,6 +73,9 @@ type input struct {
 	restored bool           // inAddresses: somebody else had removed one, and it was put back
 
 	config Config // inUpdate
+
+	delta int   // inTrack; its detail is the fault, or empty
+	to    State // inMoved: Master or Backup
 }
 
 type inputKind uint8
@@ -87,6 +90,8 @@ const (
 	inSent                       // how the last doSend went; may be left out while all goes well
 	inAddresses                  // how the last doHold went, or what the interface lost
 	inUpdate                     // another configuration
+	inTrack                      // what is tracked adds up to something else
+	inMoved                      // another election of the sync group moved
 	inStop                       // leave
 )
 
@@ -97,6 +102,7 @@ type action struct {
 	priority uint8          // doSend
 	prefixes []netip.Prefix // doHold, doAnnounce; not to be changed
 	wish     uint64         // doHold
+	quiet    bool           // doHold: serve them, and let nobody hear of it
 
 	from, to       State // didBecome
 	reason, detail string

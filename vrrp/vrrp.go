@@ -54,6 +54,30 @@ type Config struct {
 	Source  netip.Addr
 
 	Authentication Authentication
+
+	// HandoverLimit is how long a leaving master goes on serving at most, until its
+	// successor is heard and known to the neighbours; 0: not at all.
+	HandoverLimit time.Duration
+
+	TrackInterfaces []TrackedInterface
+	TrackScripts    []TrackedScript
+	SyncGroup       string // elections of one process that have the same move together; empty: alone
+}
+
+// TrackedInterface is an interface that the election heeds besides its own.
+type TrackedInterface struct {
+	Name   string
+	Weight int // -253 to 253: added while it is down (negative) or up (positive); 0: down is a fault
+}
+
+// TrackedScript is a program that the election heeds. Its exit code 0 is a
+// success; the first result counts at once.
+type TrackedScript struct {
+	Command    []string      // program and arguments; no shell takes part
+	Interval   time.Duration // from one start to the next
+	Timeout    time.Duration // after it the program and all its children are killed, and it failed
+	Rise, Fall int           // results in a row that change the verdict, at least 1
+	Weight     int           // as of an interface
 }
 
 // Authentication is how adverts are proven to come from somebody who has a key.
@@ -127,6 +151,9 @@ const (
 	ReasonSendFailed     = "send_failed"     // adverts cannot be sent while another master is heard
 	ReasonRetry          = "retry"           // another try after a failure
 	ReasonStop           = "stop"            // this director leaves
+	ReasonTracked        = "tracked"         // something that is tracked failed, or another of the sync group
+	ReasonRecovered      = "recovered"       // what is tracked works again
+	ReasonGroup          = "sync_group"      // another election of the sync group moved
 )
 
 // Transition counts changes of state by where they led and why.
@@ -170,7 +197,7 @@ type Status struct {
 	Reason string // of the last change: one of the Reason constants
 	Detail string // for people: "3.609 s of silence"
 
-	Priority       uint8      // its own
+	Priority       uint8      // its own, with what tracked things add and take
 	Master         netip.Addr // the master as far as it is known; the zero Addr when not
 	MasterPriority uint8
 
@@ -192,13 +219,22 @@ type Status struct {
 	Checksums   map[string]uint64 // adverts accepted, by the form of their checksum
 	Transitions map[Transition]uint64
 
+	Tracked []Tracked // what bends the election at present, by name
+
 	Holding   bool           // at least one of the addresses is on the interface
 	Addresses []netip.Prefix // those that are
+}
+
+// Tracked is something that bends an election.
+type Tracked struct {
+	Name  string // "interface eth1", "script /usr/local/bin/uplink-ok", or what [Engine.SetTracked] was told
+	Delta int    // what it adds to the priority
+	Fault bool   // it keeps this director out of the election
 }
 
 // NeedsRestart reports whether the change from old to new cannot be made by
 // [Engine.Update]: it is another election, to be closed and opened.
 func NeedsRestart(old, new Config) bool {
 	return old.Interface != new.Interface || old.VRID != new.VRID || old.version() != new.version() ||
-		old.v6() != new.v6() || old.Source != new.Source || !slices.Equal(old.Unicast, new.Unicast)
+		old.v6() != new.v6() || old.SyncGroup != new.SyncGroup || old.Source != new.Source || !slices.Equal(old.Unicast, new.Unicast)
 }

@@ -67,7 +67,7 @@ func TestSetIsIdempotent(t *testing.T) {
 		defer p.Close()
 		ours := prefixes("10.0.0.88/32", "10.0.0.89/32", "192.0.2.1/32")
 		for range 2 {
-			held, _, err := p.Set(ours, ours[:2])
+			held, _, err := p.Set(ours, ours[:2], false)
 			if err != nil || !slices.Equal(held, ours[:2]) {
 				t.Fatalf("%v, %v", held, err)
 			}
@@ -77,12 +77,12 @@ func TestSetIsIdempotent(t *testing.T) {
 			t.Errorf("%+v (the peer is down)", s)
 		}
 		// Added and removed in one go.
-		held, added, err := p.Set(ours, ours[1:])
+		held, added, err := p.Set(ours, ours[1:], false)
 		if err != nil || !slices.Equal(held, ours[1:]) || !slices.Equal(added, ours[2:]) {
 			t.Errorf("%v, %v, %v", held, added, err)
 		}
 		for range 2 {
-			if held, _, err := p.Set(ours, nil); err != nil || len(held) != 0 {
+			if held, _, err := p.Set(ours, nil, false); err != nil || len(held) != 0 {
 				t.Fatalf("%v, %v", held, err)
 			}
 		}
@@ -94,11 +94,11 @@ func TestSetLeavesOthersAddresses(t *testing.T) {
 		p := must(Open("eth0", IPv4))
 		defer p.Close()
 		own := prefixes("10.0.0.12/32") // the interface's own has /24
-		held, added, err := p.Set(own, own)
+		held, added, err := p.Set(own, own, false)
 		if err != nil || len(added) != 0 || !slices.Equal(held, own) {
 			t.Errorf("%v, %v, %v", held, added, err)
 		}
-		held, _, err = p.Set(own, nil)
+		held, _, err = p.Set(own, nil, false)
 		if err == nil || !strings.Contains(err.Error(), "10.0.0.12/24") || !slices.Equal(held, own) {
 			t.Errorf("%v, %v", held, err)
 		}
@@ -121,10 +121,10 @@ func TestInterfaceThatGoes(t *testing.T) {
 		if s, err := p.Look(nil, netip.Addr{}); err != nil || s.Exists {
 			t.Errorf("%+v, %v", s, err)
 		}
-		if held, _, err := p.Set(prefixes("10.0.0.88/32"), nil); err != nil || len(held) != 0 {
+		if held, _, err := p.Set(prefixes("10.0.0.88/32"), nil, false); err != nil || len(held) != 0 {
 			t.Errorf("nothing to remove: %v, %v", held, err)
 		}
-		if _, _, err := p.Set(prefixes("10.0.0.88/32"), prefixes("10.0.0.88/32")); err == nil {
+		if _, _, err := p.Set(prefixes("10.0.0.88/32"), prefixes("10.0.0.88/32"), false); err == nil {
 			t.Error("an address on no interface")
 		}
 		if _, err := p.Announce(nil); err == nil {
@@ -195,7 +195,7 @@ func TestWatchTells(t *testing.T) {
 			t.Fatal(err)
 		}
 		wait("set down")
-		if _, _, err := p.Set(prefixes("10.0.0.88/32"), prefixes("10.0.0.88/32")); err != nil {
+		if _, _, err := p.Set(prefixes("10.0.0.88/32"), prefixes("10.0.0.88/32"), false); err != nil {
 			t.Fatal(err)
 		}
 		wait("an address")
@@ -224,7 +224,7 @@ func TestSetIPv6(t *testing.T) {
 		defer p.Close()
 		ours := prefixes("fe80::100/128", "2001:db8::100/128")
 		for range 2 {
-			held, _, err := p.Set(ours, ours)
+			held, _, err := p.Set(ours, ours, false)
 			if err != nil || !slices.Equal(held, ours) {
 				t.Fatalf("%v, %v", held, err)
 			}
@@ -245,7 +245,7 @@ func TestSetIPv6(t *testing.T) {
 		if n, err := p.Announce([]netip.Addr{ours[0].Addr(), ours[1].Addr()}); err != nil || n != 2 {
 			t.Errorf("%d frames, %v", n, err)
 		}
-		if held, _, err := p.Set(ours, nil); err != nil || len(held) != 0 {
+		if held, _, err := p.Set(ours, nil, false); err != nil || len(held) != 0 {
 			t.Errorf("%v, %v", held, err)
 		}
 		if s := must(p.Look(ours, netip.Addr{})); len(s.Present) != 0 {

@@ -43,6 +43,7 @@ type Port struct {
 	mu       sync.Mutex // of what follows
 	arp      *packet.Conn
 	arpIndex int
+	onLo     bool // some addresses may be on the loopback interface, see hush
 }
 
 // State is what an interface is like.
@@ -99,6 +100,7 @@ func (p *Port) prove() error {
 
 // Close frees the sockets. It leaves the addresses as they are.
 func (p *Port) Close() error {
+	p.answerARP()
 	p.handle.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -237,11 +239,13 @@ func present(found []entry, ours []netip.Prefix) []netip.Prefix {
 // holds in the end and which it had to add. Everything that can be done is done
 // even if something fails. Entries that are not exactly one of ours (the same
 // address with another prefix length) are somebody else's and not removed.
-func (p *Port) Set(ours, want []netip.Prefix) (held, added []netip.Prefix, err error) {
+// Quiet, the host serves the addresses and answers nobody's question for them. It
+// is not to be called by two goroutines at once.
+func (p *Port) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
 	l, err := p.handle.LinkByName(p.name)
 	if missing(err) {
 		if len(want) == 0 {
-			return nil, nil, nil
+			return nil, nil, p.unhush(ours)
 		}
 		return nil, nil, fmt.Errorf("no interface %s", p.name)
 	}
@@ -253,6 +257,10 @@ func (p *Port) Set(ours, want []netip.Prefix) (held, added []netip.Prefix, err e
 	found, listErr := p.list(l)
 	there := func(q netip.Prefix) bool {
 		return listErr == nil && slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == q.Addr() })
+	}
+	if quiet && listErr == nil {
+		held, err = p.hush(l, ours, want, found)
+		return held, nil, err
 	}
 	var errs []error
 	for _, q := range ours {
@@ -276,6 +284,9 @@ func (p *Port) Set(ours, want []netip.Prefix) (held, added []netip.Prefix, err e
 			}
 		}
 		held = append(held, q)
+	}
+	if err := p.unhush(ours); err != nil {
+		errs = append(errs, err)
 	}
 	return held, added, errors.Join(errs...)
 }

@@ -1,0 +1,60 @@
+// This file watches interfaces that an election only heeds. It never changes one.
+
+package link
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// observeInterval is how often it looks even if nothing was told.
+const observeInterval = 5 * time.Second
+
+// Observe tells whether the interface of that name is up and carries packets: at
+// once, and after every change, until ctx ends. One that is missing is down.
+func Observe(ctx context.Context, name string, tell func(up bool)) {
+	p := &Port{name: name, family: IPv4}
+	changed := make(chan struct{}, 1)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	watch.Go(func() {
+		p.Watch(ctx, func() {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		})
+	})
+	ticker := time.NewTicker(observeInterval)
+	defer ticker.Stop()
+	known, last := false, false
+	for {
+		if up, ok := carries(name); ok && (!known || up != last) {
+			known, last = true, up
+			tell(up)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-ticker.C:
+		}
+	}
+}
+
+// carries looks at an interface; ok is false when the kernel did not say.
+func carries(name string) (up, ok bool) {
+	l, err := netlink.LinkByName(name)
+	if missing(err) {
+		return false, true
+	}
+	if err != nil {
+		return false, false
+	}
+	const carrying = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
+	return l.Attrs().RawFlags&carrying == carrying, true
+}

@@ -1,0 +1,213 @@
+// This file looks at what an election tracks: other interfaces and programs, each
+// in a goroutine of its own. The election never waits for one of them, and hears
+// only of changes.
+
+package vrrp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"lvsd/vrrp/link"
+)
+
+// tracking adds up what bends an election.
+type tracking struct {
+	log     *slog.Logger
+	changed chan struct{}                                              // the sum may be another one
+	observe func(ctx context.Context, name string, tell func(up bool)) // link.Observe, or its fake
+
+	mu    sync.Mutex
+	own   map[string]Tracked // by name: what is looked at here; replaced as a whole
+	outer map[string]Tracked // what SetTracked was told
+
+	// What follows is the loop's.
+	cfg    Config
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+}
+
+func newTracking(log *slog.Logger) *tracking {
+	return &tracking{log: log, changed: make(chan struct{}, 1), observe: link.Observe, own: map[string]Tracked{}, outer: map[string]Tracked{}}
+}
+
+// SetTracked states what something outside of the election does to it: delta is
+// added to the priority, fault keeps this director out. 0 and false withdraw it.
+// It never waits and may be called at any time.
+func (e *Engine) SetTracked(name string, delta int, fault bool) {
+	t := e.tracking
+	t.mu.Lock()
+	set(t.outer, Tracked{Name: name, Delta: delta, Fault: fault})
+	t.mu.Unlock()
+	t.nudge()
+}
+
+func set(in map[string]Tracked, t Tracked) {
+	if t.Delta == 0 && !t.Fault {
+		delete(in, t.Name)
+		return
+	}
+	in[t.Name] = t
+}
+
+func (t *tracking) nudge() {
+	select {
+	case t.changed <- struct{}{}:
+	default:
+	}
+}
+
+// all is what bends the election at present, by name.
+func (t *tracking) all() []Tracked {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []Tracked
+	for _, m := range []map[string]Tracked{t.own, t.outer} {
+		for _, e := range m {
+			out = append(out, e)
+		}
+	}
+	slices.SortFunc(out, func(a, b Tracked) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// sum adds them up.
+func sum(all []Tracked) (delta int, fault string) {
+	var faults []string
+	for _, e := range all {
+		delta += e.Delta
+		if e.Fault {
+			faults = append(faults, e.Name+" is down")
+		}
+	}
+	return delta, strings.Join(faults, "; ")
+}
+
+// follow looks at what the configuration names from now on. What it named before
+// as well keeps its effect until there is a new result.
+func (t *tracking) follow(cfg Config) {
+	if t.cancel != nil && reflect.DeepEqual(t.cfg.TrackInterfaces, cfg.TrackInterfaces) && reflect.DeepEqual(t.cfg.TrackScripts, cfg.TrackScripts) {
+		return
+	}
+	t.stop()
+	var ctx context.Context
+	ctx, t.cancel = context.WithCancel(context.Background())
+	t.cfg = cfg
+	own := map[string]Tracked{}
+	t.mu.Lock()
+	before := t.own
+	t.own = own
+	t.mu.Unlock()
+	begin := func(name string, weight int, look func(ctx context.Context, tell func(up bool))) {
+		t.mu.Lock()
+		if e, ok := before[name]; ok {
+			own[name] = e
+		}
+		t.mu.Unlock()
+		t.tasks.Go(func() { look(ctx, func(up bool) { t.result(own, name, weight, up) }) })
+	}
+	for _, i := range cfg.TrackInterfaces {
+		begin("interface "+i.Name, i.Weight, func(ctx context.Context, tell func(bool)) { t.observe(ctx, i.Name, tell) })
+	}
+	for _, s := range cfg.TrackScripts {
+		begin("script "+strings.Join(s.Command, " "), s.Weight, func(ctx context.Context, tell func(bool)) { t.watch(ctx, s, tell) })
+	}
+	t.nudge()
+}
+
+func (t *tracking) stop() {
+	if t.cancel != nil {
+		t.cancel()
+	}
+}
+
+// result notes one; own is the set that it belongs to.
+func (t *tracking) result(own map[string]Tracked, name string, weight int, up bool) {
+	e := Tracked{Name: name}
+	switch {
+	case weight == 0:
+		e.Fault = !up
+	case up == (weight > 0):
+		e.Delta = weight
+	}
+	t.mu.Lock()
+	same := own[name] == e || e == Tracked{Name: name} && own[name] == Tracked{}
+	set(own, e)
+	t.mu.Unlock()
+	if !same {
+		t.log.Info("tracked", "what", name, "up", up)
+		t.nudge()
+	}
+}
+
+// watch runs a program again and again.
+func (t *tracking) watch(ctx context.Context, s TrackedScript, tell func(up bool)) {
+	g := gauge{rise: s.Rise, fall: s.Fall}
+	ticker := time.NewTicker(s.Interval)
+	defer ticker.Stop()
+	for {
+		err := run(ctx, s)
+		if ctx.Err() != nil {
+			return
+		}
+		t.log.Debug("script ran", "command", s.Command, "err", err)
+		if g.take(err == nil) {
+			tell(g.up)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// gauge is rise and fall.
+type gauge struct {
+	rise, fall int
+	known, up  bool
+	row        int // results in a row against the verdict
+}
+
+// take takes a result, and says whether there is a new verdict.
+func (g *gauge) take(ok bool) bool {
+	switch {
+	case !g.known:
+		g.known, g.up = true, ok
+		return true
+	case ok == g.up:
+		g.row = 0
+		return false
+	}
+	g.row++
+	if needed := map[bool]int{true: g.rise, false: g.fall}[ok]; g.row < needed {
+		return false
+	}
+	g.up, g.row = ok, 0
+	return true
+}
+
+// run runs the program once, in a process group of its own that is killed as a
+// whole at the deadline.
+func run(ctx context.Context, s TrackedScript) error {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, s.Command[0], s.Command[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("not done after %v", s.Timeout)
+	}
+	return err
+}
