@@ -191,9 +191,9 @@ func (d *Director) judgeReadiness(plan *Plan, health map[checker.ID]checker.Heal
 	d.elections.letPreempt(waits == "")
 }
 
-// shortest bounds how often the loop decides because of time: whatever a core
-// answers, the loop does not spin.
-const shortest = time.Millisecond
+// shortest bounds how often the loop decides because of time: ten thousand
+// servers that ramp up, each by steps of its own, are one decision each so often.
+const shortest = 50 * time.Millisecond
 
 // Reload reads the file again and makes it the running configuration, or
 // leaves everything as it is and answers why. It waits until the kernel's

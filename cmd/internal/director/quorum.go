@@ -66,7 +66,7 @@ func (d *decision) service(svc config.Service) (ipvs.Service, ServicePlan) {
 		need += svc.Hysteresis
 	}
 	decided.Up = decided.WeightAlive >= need
-	decided.fallBack(before, servers, d.Now)
+	decided.fallBack(svc, before, servers, d.Now)
 	decided.Servers = make([]ServerPlan, 0, len(servers))
 	for _, s := range servers {
 		decided.Servers = append(decided.Servers, s.plan)
@@ -128,8 +128,9 @@ func (p *ServicePlan) panics(svc config.Service, servers []*weighed, before *Ser
 }
 
 // fallBack puts the fallback in the place of what is left of the servers while
-// the quorum is lost.
-func (p *ServicePlan) fallBack(before *ServicePlan, servers []*weighed, now time.Time) {
+// the quorum is lost: at weight 0, or out of the table where weight 0 would go
+// on sending clients to them or turn them away.
+func (p *ServicePlan) fallBack(svc config.Service, before *ServicePlan, servers []*weighed, now time.Time) {
 	if p.Up || !p.Fallback.Address.IsValid() {
 		return
 	}
@@ -142,6 +143,7 @@ func (p *ServicePlan) fallBack(before *ServicePlan, servers []*weighed, now time
 			s.plan.Causes = append(s.plan.Causes, Cause{Kind: CauseFallback, Since: p.Fallback.Since,
 				Text: fmt.Sprintf("the quorum is lost with weight %d alive: the fallback %s serves", p.WeightAlive, p.Fallback.Address)})
 			s.plan.Weight = 0
+			s.plan.Listed = s.plan.Listed && svc.OnFailure != "remove"
 		}
 	}
 }

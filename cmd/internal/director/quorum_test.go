@@ -43,7 +43,7 @@ func TestFallbackTakesOver(t *testing.T) {
 		serves(0, true, dead, dead)
 		since := w.plan.Services[0].Fallback.Since
 		w.up(0)
-		serves(time.Second, true, 0, dead) // alive, but short of quorum and hysteresis
+		serves(time.Second, true, dead, dead) // alive, but short of quorum and hysteresis
 		if s := w.plan.Services[0]; s.Servers[0].Why().Kind != CauseFallback || s.WeightAlive != 3 || s.Fallback.Since != since {
 			t.Errorf("%s: %+v, alive %d, since %v", mode, s.Servers[0].Why(), s.WeightAlive, s.Fallback.Since)
 		}
