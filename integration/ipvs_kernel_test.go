@@ -423,6 +423,29 @@ func TestKernelIsKeptAtTheWish(t *testing.T) {
 	expectSaved(t, theirs...)
 }
 
+// A half that is stopped as soon as it was started is one of which the kernel
+// does not say that it stopped it.
+func TestKernelSyncStoppedAtOnce(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	k := openKernel(t)
+	for _, role := range []ipvs.SyncRole{ipvs.SyncMaster, ipvs.SyncBackup} {
+		if err := k.StartDaemon(role, ipvs.SyncConfig{Interface: "lo", ID: 5}); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.StopDaemon(role); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err := k.Daemons(); err != nil || s != (ipvs.SyncState{}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if err := k.StopDaemon(ipvs.SyncMaster); !errors.Is(err, unix.ESRCH) {
+		t.Errorf("stopped what does not run: %v", err)
+	}
+}
+
 func TestKernelSettings(t *testing.T) {
 	if !isolated(t) {
 		return

@@ -31,9 +31,11 @@ func dialNetlink(timeout time.Duration) (*conn, error) {
 		return nil, os.NewSyscallError("socket", err)
 	}
 	c := &conn{fd: fd, timeout: timeout, buf: make([]byte, 64<<10)}
+	tv := unix.NsecToTimeval(int64(timeout))
 	if err := errors.Join(
 		unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}),
-		c.setTimeout(timeout),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv),
 	); err != nil {
 		c.close()
 		return nil, fmt.Errorf("failed to set up a netlink socket: %w", err)
@@ -45,15 +47,6 @@ func dialNetlink(timeout time.Duration) (*conn, error) {
 	}
 	c.port = name.(*unix.SockaddrNetlink).Pid
 	return c, nil
-}
-
-// setTimeout sets how long the kernel may take for each answer.
-func (c *conn) setTimeout(d time.Duration) error {
-	c.timeout = d
-	tv := unix.NsecToTimeval(int64(d))
-	return errors.Join(
-		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv),
-		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv))
 }
 
 func (c *conn) close() {

@@ -12,7 +12,7 @@ import (
 
 // Kernel is the IPVS of one network namespace. Implementations serialise their
 // callers, so it may be used from several goroutines; only the reconciler
-// writes. Every call ends within a few seconds, those of daemons within ten.
+// writes. Every call ends within a few seconds.
 //
 // Errors of a write are the kernel's errno (errors.Is with syscall.EEXIST …)
 // as in net/netfilter/ipvs/ip_vs_ctl.c: a service that exists EEXIST, one that
