@@ -38,6 +38,7 @@ type Engine struct {
 	kick    chan struct{} // Set changed something
 	arrived chan arrival
 	trouble trouble
+	halves  *halves
 
 	setting sync.Mutex // one Set at a time; taken before mu
 
@@ -153,6 +154,7 @@ func New(o Options) *Engine {
 		arrived: make(chan arrival, 256),
 		targets: map[ID]*target{},
 		probes:  map[string]*probe{},
+		halves:  newHalves(),
 	}
 }
 
@@ -164,6 +166,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
+	defer e.halves.close() // when no probe runs any more
 	defer running.Wait()
 	defer cancel()
 

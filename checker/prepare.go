@@ -13,10 +13,11 @@ import (
 type shared struct {
 	expressions map[string]*regexp.Regexp
 	tlsConfigs  map[tlsKey]*tls.Config
+	halves      *halves // the engine's
 }
 
 func newShared() *shared {
-	return &shared{map[string]*regexp.Regexp{}, map[tlsKey]*tls.Config{}}
+	return &shared{expressions: map[string]*regexp.Regexp{}, tlsConfigs: map[tlsKey]*tls.Config{}, halves: newHalves()}
 }
 
 // newProber makes the prober of a check whose common part is valid.
@@ -24,6 +25,8 @@ func newProber(c *Check, common *shared) (prober, error) {
 	switch c.Type {
 	case TypeConnect:
 		return &connectProbe{newDialer(c)}, nil
+	case TypeSYN:
+		return newSYNProbe(c, common), nil
 	case TypeTCP:
 		return newTCPProbe(c, common)
 	case TypeHTTP, TypeHTTPS:

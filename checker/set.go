@@ -45,6 +45,7 @@ func (e *Engine) prepareAll(targets []Target) (keys []string, prepared map[strin
 	seen := make(map[ID]struct{}, len(targets))
 	prepared = map[string]*probe{}
 	common := newShared()
+	common.halves = e.halves
 	var scratch []byte
 	for _, t := range targets {
 		mistake := func(err error) {

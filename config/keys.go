@@ -55,7 +55,7 @@ var (
 	slowStartWorks     = wish(true)  // slow_start
 	flapDampingWorks   = wish(true)  // flap_damping
 	guardWorks         = wish(true)  // [guard]
-	synWorks           = wish(false) // check type syn
+	synWorks           = wish(true) // check type syn
 	pingWorks          = wish(true)  // check type ping, with count
 	udpWorks           = wish(true)  // check type udp, with require_reply
 	dnsWorks           = wish(true)  // check type dns, with name record rcode answer tcp

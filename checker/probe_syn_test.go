@@ -1,0 +1,127 @@
+package checker
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// half a handshake needs CAP_NET_RAW; without it a probe says so.
+func synOnce(t *testing.T, c Check) (outcome, bool) {
+	t.Helper()
+	common := newShared()
+	defer common.halves.close()
+	c.Type = TypeSYN
+	if c.Timeout == 0 {
+		c.Timeout = patience
+	}
+	p, err := newProber(&c, common)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := p.probe(t.Context(), time.Now().Add(c.Timeout))
+	if out.reason == Local && out.detail == "failed to open a raw socket: operation not permitted (EPERM)" {
+		t.Log("no CAP_NET_RAW here")
+		return out, false
+	}
+	return out, true
+}
+
+func TestSYN(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := l.Addr().(*net.TCPAddr).AddrPort()
+		got, able := synOnce(t, Check{Address: to})
+		if !able {
+			l.Close()
+			return
+		}
+		want(t, got, OK, PhaseConnect, "")
+		for range 50 { // no port is used up, and no handshake of before is in the way
+			if got, _ := synOnce(t, Check{Address: to}); got.reason != OK {
+				t.Fatalf("%+v", got)
+			}
+		}
+		// The application never hears of it.
+		l.(*net.TCPListener).SetDeadline(time.Now().Add(hurry))
+		if c, err := l.Accept(); err == nil {
+			t.Errorf("%v was accepted", c.RemoteAddr())
+			c.Close()
+		}
+		l.Close()
+		got, _ = synOnce(t, Check{Address: to})
+		want(t, got, Refused, PhaseConnect, "connection refused")
+	}
+	got, _ := synOnce(t, Check{Address: blackhole(t), Timeout: hurry})
+	want(t, got, Timeout, PhaseConnect, "no answer")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	to := l.Addr().(*net.TCPAddr).AddrPort()
+	got, _ = synOnce(t, Check{Address: to, From: netip.MustParseAddr("127.0.0.7")})
+	want(t, got, OK, PhaseConnect, "")
+	if got, _ = synOnce(t, Check{Address: to, Mark: 7}); got.reason != Local {
+		want(t, got, OK, PhaseConnect, "")
+	}
+}
+
+// Both bytes by hand: RFC 9293's layout, and a checksum that comes out even.
+func TestSYNHeader(t *testing.T) {
+	from, to := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddrPort("10.0.0.2:80")
+	b := synHeader(from, 0x1234, to, 0x01020304)
+	golden := "\x12\x34\x00\x50\x01\x02\x03\x04\x00\x00\x00\x00\x60\x02\xfa\xf0"
+	if string(b[:16]) != golden || string(b[18:]) != "\x00\x00\x02\x04\x05\xb4" {
+		t.Errorf("the header is %x", b)
+	}
+	pseudo := []byte("\x0a\x00\x00\x01\x0a\x00\x00\x02\x00\x06\x00\x18")
+	if checksum(append(pseudo, b...)) != 0 {
+		t.Errorf("the checksum of %x is wrong", b)
+	}
+}
+
+func TestSegment(t *testing.T) {
+	tcp := []byte("\x00\x50\x12\x34\xaa\xbb\xcc\xdd\x01\x02\x03\x05\x50\x12\x00\x00\x00\x00\x00\x00")
+	ip := append([]byte("\x45"), make([]byte, 19)...)
+	for name, tt := range map[string]struct {
+		b      []byte
+		header bool
+		want   Reason
+	}{
+		"SYN-ACK":            {tcp, false, OK},
+		"with an IP header":  {append(ip[:20:20], tcp...), true, OK},
+		"RST":                {append([]byte(string(tcp[:13])+"\x14"), tcp[14:]...), false, Refused},
+		"RST of nobody's":    {append([]byte(string(tcp[:13])+"\x04"), tcp[14:]...), false, ""},
+		"an ACK":             {append([]byte(string(tcp[:13])+"\x10"), tcp[14:]...), false, ""},
+		"to another SYN":     {append([]byte(string(tcp[:11])+"\x06"), tcp[12:]...), false, ""},
+		"short":              {tcp[:19], false, ""},
+		"a header that lies": {append([]byte("\x4f"), ip[1:]...), true, ""},
+		"nothing":            {nil, true, ""},
+	} {
+		s, ok := parseSegment(tt.b, tt.header)
+		got := Reason("")
+		if ok {
+			got = s.answers(0x01020304)
+		}
+		if got != tt.want {
+			t.Errorf("%s is %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+func FuzzSegment(f *testing.F) {
+	f.Add([]byte("\x45\x00"), true)
+	f.Add(make([]byte, 40), false)
+	f.Fuzz(func(t *testing.T, b []byte, header bool) {
+		if s, ok := parseSegment(b, header); !ok && s != (segment{}) {
+			t.Fatalf("%+v", s)
+		}
+		e := echo{}
+		e.answeredBy(b, header)
+	})
+}

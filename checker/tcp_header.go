@@ -1,0 +1,74 @@
+// This file is TCP's header on the wire (RFC 9293 §3.1), as far as half a
+// handshake needs it. It never opens a socket.
+//
+// PURE.
+package checker
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+const (
+	flagSYN = 0x02
+	flagRST = 0x04
+	flagACK = 0x10
+)
+
+// synHeader is a SYN with the usual maximum segment size. The checksum is there
+// for IPv4 alone: of IPv6 the kernel makes it.
+func synHeader(from netip.Addr, port uint16, to netip.AddrPort, sequence uint32) []byte {
+	b := make([]byte, 24)
+	binary.BigEndian.PutUint16(b, port)
+	binary.BigEndian.PutUint16(b[2:], to.Port())
+	binary.BigEndian.PutUint32(b[4:], sequence)
+	b[12], b[13] = byte(len(b)/4)<<4, flagSYN
+	binary.BigEndian.PutUint16(b[14:], 64240) // the window
+	mss := uint16(1460)
+	if to.Addr().Is6() {
+		mss = 1440
+	}
+	b[20], b[21] = 2, 4
+	binary.BigEndian.PutUint16(b[22:], mss)
+	if to.Addr().Is4() {
+		pseudo := append(from.AsSlice(), to.Addr().AsSlice()...)
+		pseudo = append(pseudo, 0, 6, 0, byte(len(b)))
+		binary.BigEndian.PutUint16(b[16:], checksum(append(pseudo, b...)))
+	}
+	return b
+}
+
+// segment is what is read of a TCP header.
+type segment struct {
+	from, to uint16
+	ack      uint32
+	flags    byte
+}
+
+// parseSegment takes a header apart; with an IPv4 header in front of it, that is
+// passed over.
+func parseSegment(b []byte, header bool) (s segment, ok bool) {
+	if header {
+		if len(b) < 20 || b[0]>>4 != 4 || int(b[0]&15) < 5 || int(b[0]&15)*4 > len(b) {
+			return s, false
+		}
+		b = b[int(b[0]&15)*4:]
+	}
+	if len(b) < 20 {
+		return s, false
+	}
+	return segment{binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]), binary.BigEndian.Uint32(b[8:]), b[13]}, true
+}
+
+// answers says what a segment answers to a SYN: OK, Refused, or nothing ("").
+func (s segment) answers(sequence uint32) Reason {
+	switch {
+	case s.ack != sequence+1 || s.flags&flagACK == 0:
+		return ""
+	case s.flags&flagRST != 0:
+		return Refused
+	case s.flags&flagSYN != 0:
+		return OK
+	}
+	return ""
+}
