@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -62,9 +64,8 @@ func check(o *options, onHost bool) checked {
 			v.Errors = append(v.Errors, api.Lines(err)...)
 		} else {
 			mistakes, warnings := host.Check(c)
-			for _, m := range mistakes {
-				v.Errors = append(v.Errors, m.Error())
-			}
+			mistakes = append(mistakes, try(c, slog.New(slog.DiscardHandler)))
+			v.Errors = append(v.Errors, api.Lines(errors.Join(mistakes...))...)
 			v.Warnings = append(v.Warnings, warnings...)
 		}
 	}

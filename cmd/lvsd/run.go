@@ -100,7 +100,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 	d.state, noState = state.Open(c.Global.StateDir)
 	d.kernel, noKernel = ipvs.OpenKernel()
 	if noState != nil || noKernel != nil {
-		err = errors.Join(append([]error{noState, noKernel}, host.Interfaces(c)...)...)
+		err = errors.Join(noState, noKernel, try(c, log.Logger))
 		return nil, err
 	}
 	version, commit := buildVersion()
@@ -135,6 +135,21 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		return nil, err
 	}
 	return d, nil
+}
+
+// try asks the parts of the daemon, without one, what they would refuse of a
+// configuration on this machine.
+func try(c *config.Config, log *slog.Logger) error {
+	participants := []director.Participant{schedulers}
+	if !api.Answers(c.Global.ControlSocket) { // a daemon that runs here holds its own port
+		server := &api.Server{Log: log}
+		participants = append(participants, server.PreparePublic)
+	}
+	return director.New(director.Parts{
+		Log:          log,
+		OpenElection: func(e vrrp.Config) (director.Election, error) { return vrrp.Open(e, vrrp.Options{Log: log}) },
+		Participants: participants,
+	}).Try(c)
 }
 
 // run works until the context ends: then the elections hand over, and the

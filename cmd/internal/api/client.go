@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"lvsd/cmd/internal/event"
 )
@@ -33,6 +34,15 @@ func NewClient(socket string) *Client {
 		},
 	}
 	return c
+}
+
+// Answers says whether a daemon answers on a control socket.
+func Answers(socket string) bool {
+	c, err := net.DialTimeout("unix", socket, time.Second)
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
 }
 
 // Status asks for the state of the daemon.

@@ -121,6 +121,15 @@ func (d *Director) Prepare(c *config.Config) error {
 	return nil
 }
 
+// Try asks everybody who could refuse a configuration and changes nothing.
+func (d *Director) Try(c *config.Config) error {
+	change, err := d.prepare(nil, c)
+	if err == nil {
+		change.Abort()
+	}
+	return err
+}
+
 // Close ends a director that was prepared and never Run.
 func (d *Director) Close() { d.elections.close() }
 
@@ -319,15 +328,18 @@ func (d *Director) prepare(old, next *config.Config) (Change, error) {
 		}
 		changes = append(changes, change)
 	}
-	if err := errors.Join(errs...); err != nil {
+	abort := func() {
 		for _, c := range changes {
 			if c.Abort != nil {
 				c.Abort()
 			}
 		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		abort()
 		return Change{}, err
 	}
-	return Change{Commit: func() {
+	return Change{Abort: abort, Commit: func() {
 		for _, c := range changes {
 			if c.Commit != nil {
 				c.Commit()

@@ -5,9 +5,7 @@ package host
 
 import (
 	"fmt"
-	"net"
 	"os"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -16,15 +14,14 @@ import (
 	"lvsd/ipvs"
 )
 
-// Check answers everything that would refuse a start of this configuration on
-// this machine, and warnings of what would start but hardly work.
+// Check answers what of this machine would refuse a start of any such
+// configuration, and warnings of what would start but hardly work. What the
+// parts of the daemon refuse themselves is asked of them.
 func Check(c *config.Config) (mistakes []error, warnings []string) {
 	mistakes = append(mistakes, rights()...)
-	mistakes = append(mistakes, Interfaces(c)...)
 	if err := kernel(); err != nil {
 		mistakes = append(mistakes, err)
 	}
-	mistakes = append(mistakes, Schedulers(c)...)
 	return mistakes, sysctls(c)
 }
 
@@ -48,45 +45,6 @@ func rights() []error {
 		return nil
 	}
 	return []error{fmt.Errorf("this process lacks %s: run as root, or give the binary these capabilities", strings.Join(missing, " and "))}
-}
-
-// Interfaces answers an error for each interface that cannot carry its election.
-func Interfaces(c *config.Config) []error {
-	var mistakes []error
-	for _, e := range c.Elections {
-		if err := usable(e.Interface); err != nil {
-			mistakes = append(mistakes, fmt.Errorf("%s:%d:%d: vrrp %s: %w", c.File, e.Line, e.Col, e.Name, err))
-		}
-	}
-	return mistakes
-}
-
-// usable tells what keeps an interface from carrying an election over IPv4.
-func usable(name string) error {
-	link, err := net.InterfaceByName(name)
-	if err != nil {
-		return fmt.Errorf("there is no interface %s here (there are: %s)", name, strings.Join(interfaceNames(), ", "))
-	}
-	addrs, err := link.Addrs()
-	if err != nil {
-		return fmt.Errorf("failed to read the addresses of %s: %w", name, err)
-	}
-	if !slices.ContainsFunc(addrs, func(a net.Addr) bool { ip, ok := a.(*net.IPNet); return ok && ip.IP.To4() != nil }) {
-		return fmt.Errorf("interface %s has no IPv4 address, adverts need one as their source: give it one", name)
-	}
-	if link.Flags&net.FlagUp == 0 {
-		return fmt.Errorf("interface %s is down: ip link set %s up", name, name)
-	}
-	return nil
-}
-
-func interfaceNames() []string {
-	links, _ := net.Interfaces()
-	names := make([]string, len(links))
-	for i, l := range links {
-		names[i] = l.Name
-	}
-	return names
 }
 
 // kernel proves that IPVS answers.
