@@ -121,7 +121,7 @@ func readReference(t *testing.T, text string) map[string]map[string]documented {
 	return sections
 }
 
-var documentedTables = []*table{directorTable, globalTable, ipvsTable, syncTable, vrrpTable, authenticationTable,
+var documentedTables = []*table{directorTable, globalTable, ipvsTable, syncTable, vrrpTable, trackInterfaceTable, trackScriptTable, authenticationTable,
 	serviceTable, realServerTable, tunnelTable, checkTable, tlsTable, stepTable, guardTable, pairTable}
 
 // TestReferenceNamesEveryKey: the reference has every key of the schema and no
@@ -308,6 +308,10 @@ func frame(tab *table, k *key) (head, tail string) {
 		whole[0] = "[" + tab.name + "]\n"
 	case syncTable:
 		whole[0] = "[ipvs.sync]\ninterface = \"eth0\"\nid = 51\n"
+	case trackInterfaceTable:
+		at, whole[1] = 1, election+"[[vrrp.track_interfaces]]\nname = \"eth1\"\n"
+	case trackScriptTable:
+		at, whole[1] = 1, election+"[[vrrp.track_scripts]]\ncommand = [\"/bin/true\"]\n"
 	case tunnelTable:
 		at, whole[2] = 2, service+"[virtual_service.forward]\ntype = \"gre\"\n"
 	case tlsTable:

@@ -38,6 +38,7 @@ func buildElections(root *record, director string, directors []Director) ([]Elec
 	for _, c := range root.records("vrrp") {
 		all = append(all, buildElection(c.of(director), directors, &taken))
 	}
+	oneOrder(root, director, all)
 	return all, taken
 }
 
@@ -80,6 +81,7 @@ func buildElection(c *record, directors []Director, taken *electionSet) Election
 	}
 	c.speech(&e)
 	c.unicast(&e, directors)
+	c.following(&e)
 	switch n := len(c.words("addresses")); {
 	case n == 0 && c.good("addresses"):
 		c.complain("addresses", "must hold at least one address")

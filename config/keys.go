@@ -18,6 +18,8 @@ const (
 	maxAdvert    = 4095 * 10 * time.Millisecond // 12 bits of centiseconds, RFC 9568 §5.2.7
 	maxWeight    = math.MaxUint16
 	defaultShare = 80
+	// maxTrackWeight takes any priority to any other but the owner's.
+	maxTrackWeight = 253
 	// maxDatagram is the longest payload of UDP over IPv4; minDatagram lets a
 	// connection with all its options in (ip_vs_sync.c).
 	maxDatagram, minDatagram = 65507, 512
@@ -55,7 +57,7 @@ var (
 	slowStartWorks     = wish(true)  // slow_start
 	flapDampingWorks   = wish(true)  // flap_damping
 	guardWorks         = wish(true)  // [guard]
-	synWorks           = wish(true) // check type syn
+	synWorks           = wish(true)  // check type syn
 	pingWorks          = wish(true)  // check type ping, with count
 	udpWorks           = wish(true)  // check type udp, with require_reply
 	dnsWorks           = wish(true)  // check type dns, with name record rcode answer tcp
@@ -80,6 +82,9 @@ var (
 	ipv6ElectionsWork  = wish(true)  // elections: addresses of IPv6
 	unicastWorks       = wish(true)  // elections: unicast
 	authenticWorks     = wish(true)  // elections: authentication
+	handoverWorks      = wish(true)  // elections: handover_limit
+	syncGroupWorks     = wish(true)  // elections: sync_group
+	trackWorks         = wish(true)  // elections: track_interfaces, track_scripts
 )
 
 var rootTable = newTable("",
@@ -150,13 +155,28 @@ var vrrpTable = newTable("vrrp",
 	key{name: "virtual_mac", kind: kindBool, def: false, each: true, later: true},
 	key{name: "checksum", kind: kindString, def: "rfc5798", choices: []string{"rfc5798", "rfc9568"}},
 	key{name: "sync_hold", kind: kindDuration, def: time.Minute, each: true, later: true},
-	key{name: "handover_limit", kind: kindDuration, def: 5 * time.Second, each: true, later: true},
-	key{name: "sync_group", kind: kindString, def: "", later: true},
-	key{name: "track_interfaces", kind: kindList, def: []any{}, later: true},
+	key{name: "handover_limit", kind: kindDuration, def: 5 * time.Second, each: true, needs: handoverWorks, max: int64(time.Minute)},
+	key{name: "sync_group", kind: kindString, def: "", needs: syncGroupWorks},
+	key{name: "track_interfaces", kind: kindList, def: []any{}, needs: trackWorks},
 	key{name: "track_services", kind: kindList, def: []any{}, later: true},
-	key{name: "track_scripts", kind: kindList, def: []any{}, later: true},
+	key{name: "track_scripts", kind: kindTables, table: trackScriptTable, def: []any{}, needs: trackWorks},
 	key{name: "notify", kind: kindStrings, def: []string{}, later: true},
 	key{name: "authentication", kind: kindTable, table: authenticationTable, computed: "none", needs: authenticWorks},
+)
+
+// trackInterfaceTable is of an entry of track_interfaces that is more than a name.
+var trackInterfaceTable = newTable("vrrp.track_interfaces",
+	key{name: "name", kind: kindString, required: true},
+	key{name: "weight", kind: kindInt, def: int64(0), min: -maxTrackWeight, max: maxTrackWeight},
+)
+
+var trackScriptTable = newTable("vrrp.track_scripts",
+	key{name: "command", kind: kindStrings, required: true},
+	key{name: "interval", kind: kindDuration, def: time.Second, min: int64(10 * time.Millisecond), max: int64(time.Hour)},
+	key{name: "timeout", kind: kindDuration, computed: "interval", min: int64(10 * time.Millisecond), max: int64(time.Hour)},
+	key{name: "rise", kind: kindInt, def: int64(1), min: 1, max: 100},
+	key{name: "fall", kind: kindInt, def: int64(2), min: 1, max: 100},
+	key{name: "weight", kind: kindInt, def: int64(0), min: -maxTrackWeight, max: maxTrackWeight},
 )
 
 var authenticationTable = newTable("vrrp.authentication",

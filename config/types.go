@@ -110,7 +110,26 @@ type Election struct {
 	Unicast           []netip.Addr   // the other directors; empty = multicast
 	Source            netip.Addr     // with Unicast: this director's own
 	Authentication    Authentication
+	HandoverLimit     time.Duration // 0s to 1m; 0 = the addresses go at once
+	SyncGroup         string        // elections of one word move together; "" = alone
+	TrackInterfaces   []TrackedInterface
+	TrackScripts      []TrackedScript
 	Position
+}
+
+// TrackedInterface is an interface that an election heeds besides its own.
+type TrackedInterface struct {
+	Name   string
+	Weight int // -253 to 253; 0 = down is a fault
+}
+
+// TrackedScript is a program that an election heeds.
+type TrackedScript struct {
+	Command    []string // absolute path and arguments
+	Interval   time.Duration
+	Timeout    time.Duration
+	Rise, Fall int // 1 to 100
+	Weight     int // as of an interface
 }
 
 // Authentication is how an election's adverts are proven.

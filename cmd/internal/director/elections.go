@@ -88,7 +88,7 @@ func (c *candidate) end() {
 
 // ElectionConfig is the engine's form of a configured election.
 func ElectionConfig(e config.Election) vrrp.Config {
-	return vrrp.Config{
+	c := vrrp.Config{
 		Name:           e.Name,
 		Interface:      e.Interface,
 		VRID:           e.VRID,
@@ -103,7 +103,16 @@ func ElectionConfig(e config.Election) vrrp.Config {
 		Unicast:        e.Unicast,
 		Source:         e.Source,
 		Authentication: vrrp.Authentication{Type: e.Authentication.Type, KeyFile: e.Authentication.KeyFile},
+		HandoverLimit:  e.HandoverLimit,
+		SyncGroup:      e.SyncGroup,
 	}
+	for _, i := range e.TrackInterfaces {
+		c.TrackInterfaces = append(c.TrackInterfaces, vrrp.TrackedInterface(i))
+	}
+	for _, s := range e.TrackScripts {
+		c.TrackScripts = append(c.TrackScripts, vrrp.TrackedScript(s))
+	}
+	return c
 }
 
 var checksums = map[string]vrrp.Checksum{"rfc5798": vrrp.RFC5798, "rfc9568": vrrp.RFC9568}

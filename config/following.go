@@ -1,0 +1,111 @@
+// This file builds what an election heeds besides its peers: interfaces,
+// programs, and the other elections of its sync group. It never looks at one.
+//
+// PURE.
+package config
+
+import "strings"
+
+// following reads handover_limit, sync_group and what is tracked.
+func (c *record) following(e *Election) {
+	e.HandoverLimit, e.SyncGroup = c.duration("handover_limit"), c.str("sync_group")
+	if e.SyncGroup != "" {
+		if complaint := nameComplaint(e.SyncGroup); complaint != "" {
+			c.complain("sync_group", "%s", complaint)
+		}
+	}
+	c.trackedInterfaces(e)
+	for _, t := range c.records("track_scripts") {
+		t = t.of(c.director)
+		s := TrackedScript{
+			Command: t.words("command"), Interval: t.duration("interval"), Timeout: t.duration("timeout"),
+			Rise: int(t.num("rise")), Fall: int(t.num("fall")), Weight: int(t.num("weight")),
+		}
+		if !t.set("timeout") {
+			s.Timeout = s.Interval
+		}
+		switch {
+		case !t.good("command"):
+		case len(s.Command) == 0:
+			t.complain("command", `must hold a program at least, such as ["/usr/local/bin/uplink-ok"]`)
+		case !strings.HasPrefix(s.Command[0], "/"):
+			at, p := t.item("command", 0)
+			t.fail(at, p, "must be an absolute path, not %s: no shell and no PATH is asked", quoted(s.Command[0]))
+		}
+		if s.Timeout > s.Interval && t.good("timeout") && t.good("interval") {
+			t.doubt("timeout", "is longer than interval, %s: a run that hangs delays the next", short(s.Interval))
+		}
+		e.TrackScripts = append(e.TrackScripts, s)
+	}
+}
+
+// trackedInterfaces reads names, and tables with a name and a weight.
+func (c *record) trackedInterfaces(e *Election) {
+	var elements []any
+	switch v := c.get("track_interfaces").(type) {
+	case []any:
+		elements = v
+	case []map[string]any:
+		for _, t := range v {
+			elements = append(elements, t)
+		}
+	}
+	f, k := c.field("track_interfaces")
+	seen := map[string]bool{e.Interface: true}
+	for i, v := range elements {
+		at, p := c.item(k.name, i)
+		var t TrackedInterface
+		switch v := v.(type) {
+		case string:
+			t.Name = v
+		case map[string]any:
+			r := c.interfaceTable(v, f, i, p)
+			t.Name, t.Weight = r.str("name"), int(r.num("weight"))
+			if !r.good("name") || !r.good("weight") {
+				continue
+			}
+		default:
+			c.fail(at, p, "must be the name of an interface or a table in braces, not %s", kindOf(v))
+			continue
+		}
+		switch complaint := interfaceComplaint(t.Name); {
+		case complaint != "":
+			c.fail(at, p, "%s", complaint)
+		case t.Name == e.Interface:
+			c.fail(at, p, "%s is the election's own interface, which is heeded anyway", t.Name)
+		case seen[t.Name]:
+			c.fail(at, p, "%s is there twice", t.Name)
+		default:
+			seen[t.Name] = true
+			e.TrackInterfaces = append(e.TrackInterfaces, t)
+		}
+	}
+}
+
+// interfaceTable reads one element of track_interfaces.
+func (c *record) interfaceTable(v map[string]any, f *field, i int, p *path) *record {
+	return c.reader.table(v, f.node.item(i), trackInterfaceTable, p)
+}
+
+// oneOrder refuses a sync group whose elections would want different masters.
+func oneOrder(root *record, director string, all []Election) {
+	first := map[string]Election{}
+	for i, c := range root.records("vrrp") {
+		if i >= len(all) || all[i].SyncGroup == "" {
+			continue
+		}
+		e := all[i]
+		f, known := first[e.SyncGroup]
+		if !known {
+			first[e.SyncGroup] = e
+			continue
+		}
+		c = c.of(director)
+		switch {
+		case f.Priority != e.Priority && c.good("priority"):
+			c.complain("priority", "is %d here and %d in %s of the same sync_group: they would pull each other to and fro, give them the same", e.Priority, f.Priority, quoted(f.Name))
+		case f.Preempt != e.Preempt && c.good("preempt"):
+			c.complain("preempt", "is %v here and %v in %s of the same sync_group: give them the same", e.Preempt, f.Preempt, quoted(f.Name))
+		}
+	}
+}
