@@ -264,14 +264,13 @@ func TestGratuitousARP(t *testing.T) {
 func TestPriorityZeroOnStop(t *testing.T) {
 	const advert = time.Second
 	p, _ := webPair(t, 1, func(p *pair) { p.advert = advert.String() })
-	start := time.Now()
-	p.lb[0].stop()
-	p.lb[1].wait("master", 10*time.Second)
-	took := time.Since(start)
+	p.lb[0].process.Terminate()
+	took := p.lb[1].wait("master", 10*time.Second)
 	t.Logf("FIGURE takeover after a planned stop at %v adverts: %v", advert, took)
 	if took >= 3*advert {
 		t.Errorf("it took %v, as long as silence: no priority 0 was heard", took)
 	}
+	p.lb[0].stop() // it has seen its successor and leaves
 	p.onlyHolder(p.lb[1])
 	if got := p.lb[1].metric(`lvsd_vrrp_transitions_total{reason="resigned",to="master",vrrp="web"}`); got != "1" {
 		t.Errorf("takeovers because the master resigned: %s, want 1", got)
