@@ -284,21 +284,29 @@ func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
 		t.Error("the guard is active before the test")
 	}
 
-	lb.Silence()
-	stay(30*time.Second, "a frozen guard", func() bool { return lb.metric("lvsd_guard_active") == "1" })
-	stay(30*time.Second, "all servers down", verdicts("down"))
-	lb.problem("guard: the verdicts are frozen", true)
-	lb.event("guard", "frozen")
-	if s, err := lb.status(); err != nil || !strings.Contains(s.Services[0].RealServers[0].Why, "guard froze the verdicts") || !s.Services[0].Up {
-		t.Errorf("%+v, %v", s.Services, err)
+	for _, fault := range []struct {
+		name        string
+		begin, over func()
+	}{
+		{"every frame is lost", lb.Silence, lb.Unsilence},
+		{"the cable is out", lb.CutCable, lb.PlugCable},
+	} {
+		fault.begin()
+		stay(30*time.Second, fault.name+": a frozen guard", func() bool { return lb.metric("lvsd_guard_active") == "1" })
+		stay(30*time.Second, fault.name+": all servers down", verdicts("down"))
+		lb.problem("guard: the verdicts are frozen", true)
+		lb.event("guard", "frozen")
+		if s, err := lb.status(); err != nil || !strings.Contains(s.Services[0].RealServers[0].Why, "guard froze the verdicts") || !s.Services[0].Up {
+			t.Errorf("%s: %+v, %v", fault.name, s.Services, err)
+		}
+		if out, _ := lb.run("status", "--socket", lb.socket); !contains(out, "GUARD frozen", "witness 10.77.0.2: SILENT") {
+			t.Errorf("%s: status:\n%s", fault.name, out)
+		}
+		fault.over()
+		stay(30*time.Second, fault.name+": the guard to end", func() bool { return lb.metric("lvsd_guard_active") == "0" })
+		stay(30*time.Second, fault.name+": all servers up", verdicts("up"))
+		lb.problem("guard", false)
 	}
-	if out, _ := lb.run("status", "--socket", lb.socket); !contains(out, "GUARD frozen", "witness 10.77.0.2: SILENT") {
-		t.Errorf("status:\n%s", out)
-	}
-	lb.Unsilence()
-	stay(30*time.Second, "the guard to end", func() bool { return lb.metric("lvsd_guard_active") == "0" })
-	stay(30*time.Second, "all servers up", verdicts("up"))
-	lb.problem("guard", false)
 
 	// The servers go, the witness stays.
 	for _, r := range p.real {
@@ -307,7 +315,7 @@ func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
 	lb.weights(30*time.Second, 0, 0, 0)
 	lb.event("guard", "thawing") // the one before is the last
 	text, err := lb.get("/api/v1/events")
-	if n := strings.Count(text, `"to":"frozen"`); err != nil || n != 1 {
+	if n := strings.Count(text, `"to":"frozen"`); err != nil || n != 2 {
 		t.Errorf("frozen %d times, %v", n, err)
 	}
 }

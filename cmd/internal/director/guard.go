@@ -63,6 +63,7 @@ func (g Guard) Active() bool { return g.State == GuardFrozen }
 type sighting struct {
 	verdict, before checker.Verdict
 	at              time.Time
+	round           time.Duration // how long one round of its checks takes at most
 }
 
 // hold is the verdict that counts for a server in place of its own.
@@ -125,6 +126,7 @@ func look(was map[checker.ID]sighting, now time.Time, c *config.Config, health m
 			case s.verdict != h.Verdict:
 				s = sighting{verdict: h.Verdict, before: s.verdict, at: now}
 			}
+			s.round = round(rs)
 			seen[id] = s
 		}
 	}
@@ -134,9 +136,9 @@ func look(was map[checker.ID]sighting, now time.Time, c *config.Config, health m
 // watch compares how many servers fail with the share, and asks the witnesses
 // when it is reached.
 func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]checker.Health) Guard {
-	from := now.Add(-window(c))
+	from := now.Add(-g.window(now, health))
 	if g.State == GuardAsking {
-		from = g.Since.Add(-window(c))
+		from = g.Since.Add(-g.window(g.Since, health))
 	}
 	var failing, servers int
 	var fresh bool
@@ -237,7 +239,7 @@ func (g Guard) thaw(now time.Time, c *config.Config, health map[checker.ID]check
 		return g.become(GuardWatching, now, "")
 	}
 	if answer, _ := g.answers(c.Guard.Witnesses, health); answer == witnessesSilent {
-		return g.become(GuardFrozen, now, "the witnesses are silent again").hold(now.Add(-window(c)))
+		return g.become(GuardFrozen, now, "the witnesses are silent again").hold(now.Add(-g.window(now, health)))
 	}
 	return g
 }
@@ -396,15 +398,27 @@ func probes(h checker.Health) bool {
 }
 
 // window is how far apart the failures of one broken path can be noticed: one
-// round of the slowest check.
-func window(c *config.Config) time.Duration {
-	var longest time.Duration
-	for _, svc := range c.Services {
-		for _, rs := range svc.RealServers {
-			for _, check := range rs.Checks {
-				longest = max(longest, check.Interval+check.Timeout)
-			}
+// round of the slowest check among those that fail. A server that has been down
+// for longer than its neighbours' rounds is none of them.
+func (g Guard) window(now time.Time, health map[checker.ID]checker.Health) time.Duration {
+	var longest, own time.Duration
+	for _, s := range g.seen {
+		own = max(own, s.round)
+	}
+	oldest := now.Add(-own)
+	for id, s := range g.seen {
+		if _, ofPath := pathFailure(health[id]); ofPath && (s.verdict != checker.Down || s.fresh(oldest)) {
+			longest = max(longest, s.round)
 		}
+	}
+	return longest
+}
+
+// round is how long one round of a server's checks takes at most.
+func round(rs config.RealServer) time.Duration {
+	var longest time.Duration
+	for _, check := range rs.Checks {
+		longest = max(longest, check.Interval+check.Timeout)
 	}
 	return longest
 }

@@ -176,6 +176,33 @@ func TestGuardCountsWhatIsAboutToFail(t *testing.T) {
 	w.state(GuardFrozen)
 }
 
+// TestGuardsWindowIsThatOfTheFailing: a check that is slow somewhere else does
+// not make old failures fresh; a slow one among the failing does.
+func TestGuardsWindowIsThatOfTheFailing(t *testing.T) {
+	for slowFails, want := range map[bool][]int{false: {0, 0, 0, 5, 5, 0}, true: {5, 5, 5, 5, 5, 5}} {
+		w := guarded(t, 6, nil)
+		w.in.Config.Services[0].RealServers[5].Checks[0].Interval = time.Minute
+		if !slowFails { // somewhere else, and dead for its own reasons
+			w.say(5, checker.Down, checker.Refused)
+			w.decide(0)
+		}
+		for i := range 3 {
+			w.say(i, checker.Down, checker.Timeout)
+			w.decide(10 * time.Second) // longer than a round of theirs
+		}
+		w.in.Now = w.in.Now.Add(10 * time.Second)
+		w.ping(false)
+		for i := 3; i < 5; i++ {
+			w.say(i, checker.Down, checker.Timeout)
+		}
+		if slowFails {
+			w.say(5, checker.Down, checker.Timeout)
+		}
+		w.weights(0, want...)
+		w.state(GuardFrozen)
+	}
+}
+
 func TestGuardIsPatientForOnePing(t *testing.T) {
 	w := guarded(t, 2, nil)
 	old := w.in.Now.Add(-time.Second)
