@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -223,6 +224,75 @@ func TestFlapDampingHoldsDown(t *testing.T) {
 		t.Errorf("held down for %v", took)
 	} else {
 		t.Logf("FIGURE held down for %v after it came back", took)
+	}
+}
+
+// agent answers each connection with one line, as HAProxy's agents do.
+func agent(t *testing.T, h *lab.Host) *atomic.Pointer[string] {
+	t.Helper()
+	ln, err := h.Listen("tcp", ":9000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	line := new(atomic.Pointer[string])
+	ready := "ready up 100%"
+	line.Store(&ready)
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprintln(conn, *line.Load())
+			conn.Close()
+		}
+	}()
+	return line
+}
+
+// TestAgentsWeights: what a server says of itself is in the kernel soon, and is
+// no verdict.
+func TestAgentsWeights(t *testing.T) {
+	p := newPair(t, 2)
+	p.prepareDR()
+	p.advert = "1s"
+	for _, r := range p.real {
+		lab.ServeHTTP(r, ":80", r.Name)
+	}
+	says := agent(t, p.real[0])
+	agent(t, p.real[1])
+	checks := `[` + judged + `, { type = "agent", port = 9000, interval = "100ms", timeout = "2s", rise = 1, fall = 3 }]`
+	p.services = p.web(checks, 10, 10)
+	lb := p.lb[0]
+	lb.start()
+	lb.wait("master", 15*time.Second)
+	lb.weights(10*time.Second, 10, 10)
+	first := `{real_server="` + p.real[0].Addr().String() + `:80",service="web"}`
+	for _, c := range []struct {
+		line     string
+		want     int
+		draining string
+		why      string
+	}{
+		{"50% # busy", 5, "0", "the server says 50 %"},
+		{"drain", 0, "1", "the server says drain"},
+		{"ready 100%", 10, "0", ""},
+		{"maint", 0, "1", "the server says maint"},
+		{"ready", 10, "0", ""},
+	} {
+		says.Store(&c.line)
+		lb.weights(10*time.Second, c.want, 10)
+		s, err := lb.status()
+		if err != nil || !strings.Contains(s.Services[0].RealServers[0].Why, c.why) || s.Services[0].RealServers[0].Verdict != "up" {
+			t.Errorf("%s: %+v, %v", c.line, s.Services[0].RealServers[0], err)
+		}
+		if got := lb.metric("lvsd_real_server_draining" + first); got != c.draining {
+			t.Errorf("%s: draining %s", c.line, got)
+		}
+		if since := lb.metric("lvsd_real_server_drain_start_timestamp_seconds" + first); (since != "absent") != (c.draining == "1") {
+			t.Errorf("%s: drains since %s", c.line, since)
+		}
 	}
 }
 
