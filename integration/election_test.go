@@ -270,7 +270,7 @@ func TestPriorityZeroOnStop(t *testing.T) {
 	if took >= 3*advert {
 		t.Errorf("it took %v, as long as silence: no priority 0 was heard", took)
 	}
-	p.lb[0].stop() // it has seen its successor and leaves
+	p.lb[0].stop() // a second signal, while it hands over, changes nothing
 	p.onlyHolder(p.lb[1])
 	if got := p.lb[1].metric(`lvsd_vrrp_transitions_total{reason="resigned",to="master",vrrp="web"}`); got != "1" {
 		t.Errorf("takeovers because the master resigned: %s, want 1", got)

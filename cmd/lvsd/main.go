@@ -30,7 +30,6 @@ func main() { os.Exit(run(os.Args[1:])) }
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends what the first could not
 	root := rootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
