@@ -39,6 +39,7 @@ type Engine struct {
 	arrived chan arrival
 	trouble trouble
 	halves  *halves
+	names   *names
 
 	setting sync.Mutex // one Set at a time; taken before mu
 
@@ -127,7 +128,7 @@ type probe struct {
 	expiry time.Time // of the certificate seen last
 
 	last    Result
-	about   Result // the latest that says something about the server, not Local
+	about   Result // the latest that says something about the server: not Local, not DNS
 	totals  Totals
 	history history
 }
@@ -155,6 +156,7 @@ func New(o Options) *Engine {
 		targets: map[ID]*target{},
 		probes:  map[string]*probe{},
 		halves:  newHalves(),
+		names:   newNames(),
 	}
 }
 
@@ -169,6 +171,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.halves.close() // when no probe runs any more
 	defer running.Wait()
 	defer cancel()
+
+	running.Go(func() { e.names.run(ctx) })
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -261,7 +265,7 @@ func (e *Engine) run(ctx context.Context, p *probe) {
 		e.o.Log.DebugContext(ctx, "probe", "check", p.kind, "address", p.address, "reason", string(r.Reason),
 			"phase", r.Phase, "detail", r.Detail, "took", r.Took)
 	}
-	if r.Reason == Local {
+	if r.Reason == Local || r.Reason == DNS {
 		e.trouble.warn(e.o.Log, p, r)
 	}
 	select {
@@ -313,7 +317,7 @@ func (e *Engine) arrive(a arrival) {
 	if !a.expiry.IsZero() {
 		p.expiry = a.expiry
 	}
-	if r.Reason != Local {
+	if r.Reason != Local && r.Reason != DNS {
 		p.about = r
 		for _, j := range p.judges {
 			if j.take(r) {

@@ -14,14 +14,22 @@ type shared struct {
 	expressions map[string]*regexp.Regexp
 	tlsConfigs  map[tlsKey]*tls.Config
 	halves      *halves // the engine's
+	names       *names  // likewise
 }
 
 func newShared() *shared {
-	return &shared{expressions: map[string]*regexp.Regexp{}, tlsConfigs: map[tlsKey]*tls.Config{}, halves: newHalves()}
+	return &shared{expressions: map[string]*regexp.Regexp{}, tlsConfigs: map[tlsKey]*tls.Config{}, halves: newHalves(), names: newNames()}
 }
 
 // newProber makes the prober of a check whose common part is valid.
 func newProber(c *Check, common *shared) (prober, error) {
+	if c.HostName != "" {
+		return newNamedProbe(c, common)
+	}
+	return newAddressProber(c, common)
+}
+
+func newAddressProber(c *Check, common *shared) (prober, error) {
 	switch c.Type {
 	case TypeConnect:
 		return &connectProbe{newDialer(c)}, nil

@@ -33,8 +33,9 @@ func (v Verdict) String() string {
 // Reason is the one typed outcome of a probe.
 type Reason string
 
-// The reasons. OK is a success; Local is trouble of this machine and says
-// nothing about the server; all others are the server's failure.
+// The reasons. OK is a success; Local and DNS are trouble of this machine and of
+// its name servers and say nothing about the server; all others are the server's
+// failure.
 const (
 	OK          Reason = "ok"
 	Refused     Reason = "refused"     // the port answered with a reset to the SYN
@@ -46,7 +47,7 @@ const (
 	Status      Reason = "status"      // a status that is not accepted: of HTTP, SMTP, DNS
 	Body        Reason = "body"        // the answer lacks what is expected
 	Protocol    Reason = "protocol"    // the answer is not in the language of the check
-	DNS         Reason = "dns"         // the name to probe was never resolved
+	DNS         Reason = "dns"         // there never was an address of the name to probe
 	Exec        Reason = "exec"        // the program ended in another code than 0, or by a signal
 	Agent       Reason = "agent"       // the agent, or the health service, says that the server is down
 	Local       Reason = "local"       // this machine: no descriptor, no source port, no memory, no right

@@ -28,6 +28,16 @@ func (e *Engine) Set(targets []Target) error {
 		return err
 	}
 
+	hosts := map[string]struct{}{}
+	for _, t := range targets {
+		for i := range t.Checks {
+			if host := t.Checks[i].HostName; host != "" && t.Checks[i].fixed() == Unknown {
+				hosts[host] = struct{}{}
+			}
+		}
+	}
+	e.names.want(hosts) // before the probes begin
+
 	e.mu.Lock()
 	e.replace(targets, keys, prepared)
 	e.mu.Unlock()
@@ -45,7 +55,7 @@ func (e *Engine) prepareAll(targets []Target) (keys []string, prepared map[strin
 	seen := make(map[ID]struct{}, len(targets))
 	prepared = map[string]*probe{}
 	common := newShared()
-	common.halves = e.halves
+	common.halves, common.names = e.halves, e.names
 	var scratch []byte
 	for _, t := range targets {
 		mistake := func(err error) {

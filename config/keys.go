@@ -76,7 +76,7 @@ var (
 	redirectsWork      = wish(true)  // http, https: follow_redirects
 	http2Works         = wish(true)  // http, https: http2
 	proxyProtocolWorks = wish(true)  // http, https: proxy_protocol
-	namesWork          = wish(false) // checks: a name in address
+	namesWork          = wish(true)  // checks: a name in address
 	throughWorks       = wish(false) // checks: through
 	version2Works      = wish(true)  // elections: version = 2
 	ipv6ElectionsWork  = wish(true)  // elections: addresses of IPv6
@@ -182,6 +182,7 @@ var trackScriptTable = newTable("vrrp.track_scripts",
 var authenticationTable = newTable("vrrp.authentication",
 	key{name: "type", kind: kindString, required: true, choices: []string{"hmac", "pass"}},
 	key{name: "key_file", kind: kindString, required: true, each: true},
+	key{name: "mode", kind: kindString, def: "enforce", choices: []string{"enforce", "permissive"}},
 )
 
 var serviceTable = newTable("virtual_service",
