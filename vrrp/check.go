@@ -97,10 +97,10 @@ func (c Config) checkAuthentication() error {
 	switch a := c.Authentication; {
 	case a.Type == "":
 		return nil
-	case a.Type != "pass":
+	case a.Type != "pass" && a.Type != "hmac":
 		return fmt.Errorf("unknown authentication %q", a.Type)
-	case c.version() != 2:
-		return fmt.Errorf("authentication %q is of version 2", a.Type)
+	case (a.Type == "pass") != (c.version() == 2):
+		return fmt.Errorf("version %d knows no authentication %q", c.version(), a.Type)
 	case a.KeyFile == "":
 		return fmt.Errorf("authentication without a key file")
 	}

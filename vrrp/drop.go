@@ -26,13 +26,18 @@ const (
 	DropCount                // names no address (§5.2.5)
 	DropDestination          // multicast to a unicast election, or the reverse
 	DropPeer                 // unicast from somebody who is no director of this election
+	DropUnauthenticated      // no proof that the sender has a key
+	DropKey                  // proven by a key that is not in our file
+	DropClock                // the sender's clock is far from ours, or it is an old advert
+	DropReplay               // it was heard before
 	DropOwn                  // from our own address: a loop, or an address used twice
 	drops                    // how many there are
 )
 
 var dropNames = [drops]string{
 	"none", "ttl", "version", "type", "length", "checksum", "vrid", "auth_type", "auth",
-	"interval", "interval_differs", "count", "destination", "peer", "own",
+	"interval", "interval_differs", "count", "destination", "peer",
+	"unauthenticated", "auth_key", "clock", "replay", "own",
 }
 
 // String is the reason's name in metrics and logs.
@@ -76,6 +81,9 @@ func explain(d Drop, h Header, message []byte, r *Rules) string {
 	case DropAuthType:
 		return fmt.Sprintf("authentication type is %d, ours is %d", at(4), r.authType())
 	case DropAuth:
+		if r.Version == 3 {
+			return "its proof is wrong: another key of the same number, or a forged advert"
+		}
 		return "the password is another one"
 	case DropInterval:
 		return "the advert interval is 0"
@@ -90,6 +98,14 @@ func explain(d Drop, h Header, message []byte, r *Rules) string {
 		return fmt.Sprintf("sent to %v, must be %v", h.Destination, group(h.Source))
 	case DropPeer:
 		return fmt.Sprintf("%v is none of the directors of this election", h.Source)
+	case DropUnauthenticated:
+		return "it is not authenticated, and ours are"
+	case DropKey:
+		return fmt.Sprintf("it is authenticated by key %d, which is not in our key file", at(len(message)-sealLen+5))
+	case DropClock:
+		return fmt.Sprintf("its clock and ours differ by more than %v, or it is an old advert", maxClockError)
+	case DropReplay:
+		return "an advert that was heard before is sent again"
 	case DropOwn:
 		return fmt.Sprintf("it comes from our own address %v: a loop, or the address is used twice", h.Source)
 	}

@@ -75,6 +75,10 @@ type Engine struct {
 
 	tracked atomic.Pointer[[]Tracked]
 
+	keys     atomic.Pointer[Keyring] // nil: adverts are not proven
+	sequence uint64                  // of the last proof; the loop's
+	heardOf  sequences
+
 	rules atomic.Pointer[Rules] // what is heard is held against; but for Own
 
 	heard    chan hearing
@@ -101,11 +105,11 @@ type snapshot struct {
 
 // counters change with every packet, and are read by anybody.
 type counters struct {
-	sent, received, announced, mismatched atomic.Uint64
-	lastAdvert                            atomic.Int64 // Unix time in ns; 0: never
-	interval                              atomic.Int64 // ours, in ns
-	dropped                               [drops]atomic.Uint64
-	checksums                             [checksums]atomic.Uint64
+	sent, received, announced, mismatched, unproven atomic.Uint64
+	lastAdvert                                      atomic.Int64 // Unix time in ns; 0: never
+	interval                                        atomic.Int64 // ours, in ns
+	dropped                                         [drops]atomic.Uint64
+	checksums                                       [checksums]atomic.Uint64
 }
 
 // Open looks at the interface and opens the sockets. It changes nothing, and
@@ -338,6 +342,7 @@ func (e *Engine) adopt(u update) {
 		rules.Peers = u.Unicast
 	}
 	e.rules.Store(rules)
+	e.keys.Store(u.keys)
 	e.ground.watchFor(u.held())
 }
 
@@ -424,12 +429,16 @@ func (e *Engine) send(priority uint8) *input {
 
 // sendTo sends to everybody; of several the first error counts.
 func (e *Engine) sendTo(a Advert) (err error) {
-	rules := e.rules.Load()
+	rules, keys := e.rules.Load(), e.keys.Load()
+	e.sequence = max(e.sequence+1, uint64(time.Now().UnixMicro()))
 	for _, to := range e.targets {
 		if rules.Version == 2 {
 			e.message = a.AppendV2(e.message[:0], rules.Password)
 		} else {
 			e.message = a.Append(e.message[:0], e.source, to)
+		}
+		if keys != nil {
+			e.message = keys.seal(e.message, e.source, to, e.sequence)
 		}
 		if failed := e.conn.Send(to, e.message); failed != nil && err == nil {
 			err = failed

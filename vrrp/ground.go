@@ -62,10 +62,12 @@ type ground struct {
 
 // groundReport is what the loop learns.
 type groundReport struct {
-	kind     groundKind
-	present  []netip.Prefix // groundFirst, groundAddresses
-	wish     uint64
-	restored bool
+	kind    groundKind
+	present []netip.Prefix // groundFirst, groundAddresses
+
+	configured []netip.Prefix // groundFirst
+	wish       uint64
+	restored   bool
 
 	conn   conn // groundState: to be used from now on; nil: none
 	source netip.Addr
@@ -182,9 +184,18 @@ func (g *ground) run(ctx context.Context, reports chan<- groundReport) {
 	first := g.assess()
 	first.kind = groundFirst
 	first.present = g.state.Present
+	g.mu.Lock()
+	first.configured = g.configured
+	g.mu.Unlock()
 	g.managed = slices.Clone(first.present)
 	g.told = first
 	tell(first)
+	if first.reason == "" {
+		// What a killed daemon left half handed over; nothing else is changed.
+		if _, _, err := g.port.Set(first.configured, first.present, false); err != nil {
+			g.log.Warn("addresses failed", "err", err)
+		}
+	}
 
 	pollAt := time.Now().Add(pollInterval)
 	poll := time.NewTimer(pollInterval)

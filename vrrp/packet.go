@@ -83,9 +83,14 @@ func Decode(h Header, message []byte, r *Rules, a *Advert) Drop {
 	// The RFC asks for a complete message; octets beyond it are refused too, as
 	// they would be summed but mean nothing.
 	size := h.Source.BitLen() / 8
-	if len(message) < headerLen || len(message) != headerLen+size*int(message[3])+r.behind() {
+	if len(message) < headerLen {
 		return DropLength
 	}
+	whole := headerLen + size*int(message[3]) + r.behind()
+	if len(message) != whole && !(r.Version == 3 && isSealed(message, whole)) {
+		return DropLength
+	}
+	message = message[:whole] // a proof is judged apart, and not summed
 	form, ok := verify(h, message, r.Version)
 	if !ok {
 		return DropChecksum

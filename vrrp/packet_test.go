@@ -194,6 +194,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		b[4] &= 0xf // reserved
 		again := a.Append(nil, lb1, multicastIPv4)
+		b = b[:len(again)]                          // a proof may be behind
 		b[6], b[7], again[6], again[7] = 0, 0, 0, 0 // the reserved bits were summed too
 		if !bytes.Equal(again, b) {
 			t.Errorf("%x is %+v, which is %x", b, a, again)

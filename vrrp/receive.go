@@ -60,7 +60,11 @@ func (e *Engine) take(p wire.Packet, own netip.Addr) {
 	rules := *e.rules.Load()
 	rules.Own = own
 	var a Advert
-	if drop := Decode(h, p.Payload, &rules, &a); drop != DropNone {
+	drop := Decode(h, p.Payload, &rules, &a)
+	if drop == DropNone {
+		drop = e.prove(now, h, p.Payload, &rules)
+	}
+	if drop != DropNone {
 		e.counters.dropped[drop].Add(1)
 		e.refuse(now, drop, h, p.Payload, &rules)
 		return
@@ -73,6 +77,40 @@ func (e *Engine) take(p wire.Packet, own netip.Addr) {
 	case e.heard <- hearing{at: now, from: p.Source, advert: a}:
 	case <-e.done:
 	}
+}
+
+// sequences are the newest that were heard from each peer. Only who has a key
+// gets into it.
+type sequences struct {
+	mu   sync.Mutex
+	last map[netip.Addr]uint64
+}
+
+// prove checks that the advert comes from somebody who has a key, and is new.
+func (e *Engine) prove(now time.Time, h Header, message []byte, rules *Rules) Drop {
+	keys := e.keys.Load()
+	if keys == nil {
+		return DropNone
+	}
+	s := &e.heardOf
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sequence, drop := keys.prove(h, message, s.last[h.Source], now)
+	switch {
+	case drop == DropNone:
+		if s.last == nil {
+			s.last = map[netip.Addr]uint64{}
+		}
+		s.last[h.Source] = sequence
+	case keys.permissive:
+		e.counters.unproven.Add(1)
+		if missed, ok := e.limit.log(now, drop); ok {
+			e.log.Warn("advert accepted without a valid proof, as authentication is permissive", "peer", h.Source,
+				"reason", drop.String(), "field", explain(drop, h, message, rules), "unlogged", missed)
+		}
+		return DropNone
+	}
+	return drop
 }
 
 // refuse logs at a bounded rate, and lets the election know that a peer is not

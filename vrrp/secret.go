@@ -17,6 +17,7 @@ const maxKeyFile = 64 << 10
 // secret is what a key file holds.
 type secret struct {
 	password *Password // of type "pass"
+	keys     *Keyring  // of type "hmac"
 }
 
 // readSecret reads the file that authentication names, which must be readable by
@@ -28,6 +29,13 @@ func readSecret(a Authentication) (secret, error) {
 	text, err := readPrivate(a.KeyFile)
 	if err != nil {
 		return secret{}, err
+	}
+	if a.Type == "hmac" {
+		keys, err := parseKeys(text, a.Permissive)
+		if err != nil {
+			return secret{}, fmt.Errorf("failed to read the key file %s: %w", a.KeyFile, err)
+		}
+		return secret{keys: keys}, nil
 	}
 	first, _, _ := bytes.Cut(text, []byte("\n"))
 	first = bytes.TrimRight(first, "\r")

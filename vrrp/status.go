@@ -19,7 +19,7 @@ func (e *Engine) Status() Status {
 		Priority: s.priority, Master: s.master, MasterPriority: s.masterPriority,
 		Contested: s.contested, Alarm: s.alarm,
 		AdvertsSent: c.sent.Load(), AdvertsReceived: c.received.Load(),
-		Announcements: c.announced.Load(), Mismatched: c.mismatched.Load(),
+		Announcements: c.announced.Load(), Mismatched: c.mismatched.Load(), Unproven: c.unproven.Load(),
 		Dropped:     make(map[string]uint64, drops),
 		Checksums:   make(map[string]uint64, checksums),
 		Transitions: maps.Clone(s.transitions),

@@ -82,8 +82,12 @@ type TrackedScript struct {
 
 // Authentication is how adverts are proven to come from somebody who has a key.
 type Authentication struct {
-	Type    string // "": none; "pass": the password of version 2
+	Type    string // "": none; "pass": the password of version 2; "hmac": docs/vrrp-authentication.md
 	KeyFile string // an absolute path; of "pass" the password is the first 8 octets of the first line
+
+	// Permissive accepts and counts what "hmac" would refuse, for the time in which
+	// the directors get their keys.
+	Permissive bool
 }
 
 // version is 2 or 3.
@@ -213,6 +217,7 @@ type Status struct {
 	AdvertsSent     uint64
 	AdvertsReceived uint64 // valid ones, for this election
 	Announcements   uint64 // frames of gratuitous ARP and unsolicited neighbour advertisements
+	Unproven        uint64 // adverts accepted only because authentication is permissive
 	Mismatched      uint64 // adverts accepted although their addresses differ from ours
 
 	Dropped     map[string]uint64 // adverts refused, by [Drop] reason

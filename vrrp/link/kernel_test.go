@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"os"
 	"runtime"
@@ -264,5 +265,107 @@ func TestSource(t *testing.T) {
 				t.Errorf("from %s: %v", tt.source, s.Primary)
 			}
 		}
+	})
+}
+
+// Quiet, the host has the address and does not answer for it; afterwards all is
+// as it was.
+func TestQuiet(t *testing.T) {
+	inNamespace(t, func() {
+		const vip = "10.0.0.88"
+		if err := netlink.LinkSetUp(must(netlink.LinkByName("peer0"))); err != nil {
+			t.Fatal(err)
+		}
+		p := must(Open("eth0", IPv4))
+		defer p.Close()
+		ours := prefixes(vip+"/32", "10.0.0.89/32")
+		on := func(dev string) (n int) {
+			for _, a := range must(netlink.AddrList(must(netlink.LinkByName(dev)), netlink.FAMILY_V4)) {
+				if a.IP.String() == vip {
+					n++
+				}
+			}
+			return n
+		}
+		read := func() string { return strings.TrimSpace(string(must(os.ReadFile(arpIgnore("eth0"))))) }
+		check := func(when, ignore string, eth0, lo int) {
+			t.Helper()
+			if got := read(); got != ignore || on("eth0") != eth0 || on("lo") != lo {
+				t.Errorf("%s: arp_ignore %s, %d on eth0, %d on lo", when, got, on("eth0"), on("lo"))
+			}
+			routes := must(netlink.RouteGet(net.ParseIP(vip)))
+			if local := len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL; local != (eth0+lo > 0) {
+				t.Errorf("%s: the kernel takes it for local: %v", when, local)
+			}
+		}
+		must2(p.Set(ours, ours, false))
+		check("held", "0", 1, 0)
+		held, _, err := p.Set(ours, ours[:1], true)
+		if err != nil || !slices.Equal(held, ours[:1]) {
+			t.Errorf("%v, %v", held, err)
+		}
+		check("quiet", "1", 0, 1)
+		must2(p.Set(ours, ours[:1], true))
+		check("quiet again", "1", 0, 1)
+		must2(p.Set(ours, ours, false))
+		check("held again", "0", 1, 0)
+		must2(p.Set(ours, ours, true))
+		must2(p.Set(ours, nil, false))
+		check("left", "0", 0, 0)
+
+		// A killed one's leftovers on lo go with the next change.
+		must2(p.Set(ours, ours, true))
+		other := must(Open("eth0", IPv4))
+		defer other.Close()
+		must2(other.Set(ours, ours, false))
+		if on("lo") != 0 {
+			t.Error("left on lo")
+		}
+		must2(p.Set(ours, nil, false))
+		check("in the end", "0", 0, 0)
+	})
+}
+
+func must2(_, _ []netip.Prefix, err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func TestObserve(t *testing.T) {
+	inNamespace(t, func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		told, done := make(chan bool, 10), make(chan struct{})
+		there := must(netns.Get())
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // and not unlocked: the thread is in the namespace
+			if err := netns.Set(there); err != nil {
+				panic(err)
+			}
+			Observe(ctx, "peer0", func(up bool) { told <- up })
+		}()
+		want := func(up bool) {
+			t.Helper()
+			select {
+			case got := <-told:
+				if got != up {
+					t.Errorf("told %v", got)
+				}
+			case <-time.After(15 * time.Second):
+				t.Errorf("not told %v", up)
+			}
+		}
+		want(false)
+		if err := netlink.LinkSetUp(must(netlink.LinkByName("peer0"))); err != nil {
+			t.Fatal(err)
+		}
+		want(true)
+		if err := netlink.LinkDel(must(netlink.LinkByName("eth0"))); err != nil {
+			t.Fatal(err)
+		}
+		want(false)
+		cancel()
+		<-done
 	})
 }

@@ -17,38 +17,44 @@ const observeInterval = 5 * time.Second
 // Observe tells whether the interface of that name is up and carries packets: at
 // once, and after every change, until ctx ends. One that is missing is down.
 func Observe(ctx context.Context, name string, tell func(up bool)) {
-	p := &Port{name: name, family: IPv4}
-	changed := make(chan struct{}, 1)
-	var watch sync.WaitGroup
-	defer watch.Wait()
-	watch.Go(func() {
-		p.Watch(ctx, func() {
-			select {
-			case changed <- struct{}{}:
-			default:
-			}
-		})
-	})
-	ticker := time.NewTicker(observeInterval)
-	defer ticker.Stop()
-	known, last := false, false
-	for {
-		if up, ok := carries(name); ok && (!known || up != last) {
-			known, last = true, up
-			tell(up)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		case <-ticker.C:
-		}
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return // no netlink, and so no election
 	}
+	defer handle.Close()
+	_ = handle.SetSocketTimeout(requestTimeout)
+	changed := make(chan struct{}, 1)
+	var look sync.WaitGroup
+	defer look.Wait()
+	look.Go(func() {
+		ticker := time.NewTicker(observeInterval)
+		defer ticker.Stop()
+		known, last := false, false
+		for {
+			if up, ok := carries(handle, name); ok && (!known || up != last) {
+				known, last = true, up
+				tell(up)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-changed:
+			case <-ticker.C:
+			}
+		}
+	})
+	p := &Port{name: name, family: IPv4}
+	p.Watch(ctx, func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	})
 }
 
 // carries looks at an interface; ok is false when the kernel did not say.
-func carries(name string) (up, ok bool) {
-	l, err := netlink.LinkByName(name)
+func carries(handle *netlink.Handle, name string) (up, ok bool) {
+	l, err := handle.LinkByName(name)
 	if missing(err) {
 		return false, true
 	}
