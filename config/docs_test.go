@@ -308,6 +308,8 @@ func frame(tab *table, k *key) (head, tail string) {
 		whole[0] = "[" + tab.name + "]\n"
 	case syncTable:
 		whole[0] = "[ipvs.sync]\ninterface = \"eth0\"\nid = 51\n"
+	case authenticationTable:
+		at, whole[1] = 1, election+"[vrrp.authentication]\ntype = \"hmac\"\nkey_file = \"/etc/lvsd/vrrp.key\"\n"
 	case trackInterfaceTable:
 		at, whole[1] = 1, election+"[[vrrp.track_interfaces]]\nname = \"eth1\"\n"
 	case trackScriptTable:

@@ -134,8 +134,9 @@ type TrackedScript struct {
 
 // Authentication is how an election's adverts are proven.
 type Authentication struct {
-	Type    string // "" = not at all; "pass" (version 2)
-	KeyFile string // an absolute path
+	Type       string // "" = not at all; "pass" (version 2), "hmac" (version 3)
+	KeyFile    string // an absolute path
+	Permissive bool   // of "hmac"
 }
 
 // Tunnel is how packets are wrapped on their way to a real server with

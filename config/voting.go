@@ -44,10 +44,17 @@ func (c *record) authentication(version uint8) Authentication {
 	a := Authentication{Type: t.str("type"), KeyFile: t.file("key_file")}
 	switch {
 	case !t.good("type"):
+	case a.Type == "hmac" && version == 2:
+		t.complain("type", `"hmac" belongs to version = 3`)
 	case a.Type == "hmac":
-		t.complain("type", `"hmac" is not supported yet: leave it out`)
+		a.Permissive = t.str("mode") == "permissive"
+		if a.Permissive {
+			t.doubt("mode", `"permissive" accepts adverts without a key: set "enforce" once every director has it`)
+		}
 	case a.Type == "pass" && version != 2:
 		t.complain("type", `"pass" belongs to version = 2`)
+	case t.set("mode"):
+		t.complain("mode", `belongs to type = "hmac"`)
 	case a.Type == "pass":
 		t.doubt("type", "a password crosses the LAN in every advert for everybody to read: it protects from mistakes and not from attacks")
 	}

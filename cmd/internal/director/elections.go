@@ -102,7 +102,7 @@ func ElectionConfig(e config.Election) vrrp.Config {
 		Version:        e.Version,
 		Unicast:        e.Unicast,
 		Source:         e.Source,
-		Authentication: vrrp.Authentication{Type: e.Authentication.Type, KeyFile: e.Authentication.KeyFile},
+		Authentication: vrrp.Authentication(e.Authentication),
 		HandoverLimit:  e.HandoverLimit,
 		SyncGroup:      e.SyncGroup,
 	}
