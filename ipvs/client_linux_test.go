@@ -2,7 +2,6 @@ package ipvs
 
 import (
 	"errors"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -150,18 +149,15 @@ func TestMobyIsLeftAfterReload(t *testing.T) {
 	w.close()
 }
 
-func TestMobyWritesOnlyWhatItCan(t *testing.T) {
-	six := Destination{Address: netip.MustParseAddrPort("[2001:db8::9]:80"), Forward: Tunnel}
-	gue := dest(1, 1)
-	gue.Forward, gue.Encap = Tunnel, Encap{Type: 1, Port: 6080}
+func TestMobyWritesServicesOnly(t *testing.T) {
 	for _, c := range []struct {
 		op   Op
 		want bool
 	}{
 		{Op{Kind: AddService, Service: service(web)}, true},
-		{Op{Kind: EditDestination, Service: service(web), Destination: dest(1, 1)}, true},
-		{Op{Kind: EditDestination, Service: service(web), Destination: gue}, false}, // it would reset it to ipip
-		{Op{Kind: AddDestination, Service: service(web), Destination: six}, false},  // it would be read as IPv4
+		{Op{Kind: DeleteService, Service: service(web)}, true},
+		{Op{Kind: AddService, Service: service(ServiceKey{Mark: 7})}, false},
+		{Op{Kind: EditDestination, Service: service(web), Destination: dest(1, 1)}, false},
 	} {
 		if got := (&mobyWriter{}).can(c.op); got != c.want {
 			t.Errorf("%s: %v", c.op, got)

@@ -1,0 +1,354 @@
+// Command ipvs measures the control layer on a real IPVS: how long lvsd takes to
+// fill a large table, to reload one changed weight and to find nothing to do, and
+// how much memory that needs, beside ipvsadm -R and keepalived in the same boot.
+// Times of two boots or machines say little beside each other, ratios in one do.
+//
+// It needs a kernel with ip_vs; `make bench-ipvs` finds or boots one.
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"lvsd/integration/lab"
+	"lvsd/ipvs"
+)
+
+func main() {
+	lvsd := flag.String("lvsd", "bin/lvsd", "the lvsd to measure")
+	small := flag.Bool("small", false, "only the small table")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	binary, err := filepath.Abs(*lvsd)
+	if err == nil {
+		err = lab.Run(ctx, "bench", func(string, ...any) {}, func(ctx context.Context, tb lab.TB) {
+			b := &bench{TB: tb, ctx: ctx, binary: binary, lab: lab.New(tb)}
+			b.machine()
+			b.measure(size{services: 100, servers: 2000, keepalived: true})
+			if !*small {
+				b.measure(size{services: 2277, servers: 37205})
+			}
+		})
+	}
+	if err != nil {
+		fmt.Printf("FAILED: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+type bench struct {
+	lab.TB
+	ctx    context.Context
+	binary string
+	lab    *lab.Lab
+}
+
+// size is a table.
+type size struct {
+	services, servers int
+	keepalived        bool
+}
+
+func (b *bench) say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+
+func (b *bench) machine() {
+	version, _ := os.ReadFile("/proc/version")
+	cpu, _ := os.ReadFile("/proc/cpuinfo")
+	kind := "this machine's own kernel"
+	if strings.Contains(string(cpu), "User Mode Linux") {
+		kind = "User-Mode Linux"
+	}
+	b.say("%s, %d cpu: %s", kind, runtime.NumCPU(), strings.Join(strings.Fields(string(version))[:3], " "))
+}
+
+// each goes through the table: the servers spread evenly over the services.
+func (s size) each(service func(i int), server func(i, j int)) {
+	per, more := s.servers/s.services, s.servers%s.services
+	for i := range s.services {
+		service(i)
+		n := per
+		if i < more {
+			n++
+		}
+		for j := range n {
+			server(i, j)
+		}
+	}
+}
+
+func virtual(i int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 99, byte(i >> 8), byte(i)}), 80)
+}
+
+func real(i, j int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 128 + byte(i>>8), byte(i), byte(j + 1)}), 80)
+}
+
+// table is the size's table; changed is the weight of one server in the middle.
+func (s size) table(changed int) ipvs.Table {
+	t := ipvs.Table{}
+	s.each(func(i int) {
+		k := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: virtual(i)}
+		t[k] = ipvs.Service{Key: k, Scheduler: "wlc", Destinations: map[netip.AddrPort]ipvs.Destination{}}
+	}, func(i, j int) {
+		k := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: virtual(i)}
+		t[k].Destinations[real(i, j)] = ipvs.Destination{Address: real(i, j), Forward: ipvs.DirectRoute, Weight: s.weight(i, j, changed)}
+	})
+	return t
+}
+
+func (s size) weight(i, j, changed int) int {
+	if i == s.services/2 && j == 0 {
+		return changed
+	}
+	return 1
+}
+
+func (s size) target() (ipvs.ServiceKey, netip.AddrPort) {
+	return ipvs.ServiceKey{Protocol: ipvs.TCP, Address: virtual(s.services / 2)}, real(s.services/2, 0)
+}
+
+// config is lvsd's file.
+func (s size) config(dir string, changed int) string {
+	var t strings.Builder
+	fmt.Fprintf(&t, "[global]\ncontrol_socket = \"%s/lvsd.sock\"\nstate_dir = \"%s/state\"\nhttp_listen = \"\"\n", dir, dir)
+	s.each(func(i int) {
+		if i > 0 {
+			t.WriteString("]\n")
+		}
+		fmt.Fprintf(&t, "[[virtual_service]]\nname = \"s%d\"\naddress = %q\nscheduler = \"wlc\"\ncheck = { type = \"on\" }\nreal_servers = [\n", i, virtual(i))
+	}, func(i, j int) {
+		fmt.Fprintf(&t, "  { address = %q, weight = %d },\n", real(i, j), s.weight(i, j, changed))
+	})
+	t.WriteString("]\n")
+	return t.String()
+}
+
+// keepalivedConfig is the same for keepalived.
+func (s size) keepalivedConfig(changed int) string {
+	var t strings.Builder
+	s.each(func(i int) {
+		if i > 0 {
+			t.WriteString("}\n")
+		}
+		v := virtual(i)
+		fmt.Fprintf(&t, "virtual_server %s %d {\n lb_algo wlc\n lb_kind DR\n protocol TCP\n", v.Addr(), v.Port())
+	}, func(i, j int) {
+		r := real(i, j)
+		fmt.Fprintf(&t, " real_server %s %d {\n  weight %d\n }\n", r.Addr(), r.Port(), s.weight(i, j, changed))
+	})
+	t.WriteString("}\n")
+	return t.String()
+}
+
+// director is a host of its own, so that no measurement meets another's table.
+func (b *bench) director(name string) *lab.Host {
+	lan := b.lab.LAN("lan-"+name, "10.77.0.0/24")
+	h := b.lab.Host(name, lan, "10.77.0.11/24")
+	h.DefaultRoute("10.77.0.1")
+	return h
+}
+
+func (b *bench) must(err error, what string) {
+	if err != nil {
+		b.Fatalf("%s: %v", what, err)
+	}
+}
+
+func (b *bench) measure(s size) {
+	name := fmt.Sprint(s.servers)
+	b.say("\n%d real servers in %d services", s.servers, s.services)
+	b.restore(b.director("adm"+name), s)
+	b.library(b.director("lib"+name), s)
+	b.daemon(b.director("lvsd"+name), s)
+	if s.keepalived {
+		b.peer(b.director("ka"+name), s)
+	}
+}
+
+// restore measures ipvsadm -R of the same table.
+func (b *bench) restore(h *lab.Host, s size) {
+	file := b.lab.WriteFile(h.Name+".ipvsadm", ipvs.Export(s.table(1)))
+	for range 2 { // the first loads the program into the cache
+		h.MustRun("ipvsadm", "-C")
+		start := time.Now()
+		h.MustRun("sh", "-c", "ipvsadm -R < "+file)
+		b.say("  ipvsadm -R: %v", time.Since(start).Round(time.Millisecond))
+	}
+	h.MustRun("ipvsadm", "-C")
+}
+
+// library measures the control layer without the daemon around it.
+func (b *bench) library(h *lab.Host, s size) {
+	b.must(h.Do(func() error {
+		k, err := ipvs.OpenKernel()
+		if err != nil {
+			return err
+		}
+		defer k.Close()
+		table := s.table(1)
+		start := time.Now()
+		ops, _ := ipvs.Diff(ipvs.Table{}, table, ipvs.Owned{}, ipvs.Alarm)
+		diff := time.Since(start)
+		for _, op := range ops {
+			if err := k.Apply(op); err != nil {
+				return err
+			}
+		}
+		b.say("  control layer, fill: %v (of it the difference %v)", time.Since(start).Round(time.Millisecond), diff.Round(time.Millisecond))
+		start = time.Now()
+		reading, err := k.Read()
+		if err != nil {
+			return err
+		}
+		read := time.Since(start)
+		ops, _ = ipvs.Diff(reading.Table, table, ipvs.Owned{}, ipvs.Alarm)
+		b.say("  control layer, nothing to do: %v (of it the dump %v)", time.Since(start).Round(time.Millisecond), read.Round(time.Millisecond))
+		if len(ops) != 0 {
+			return fmt.Errorf("%d writes for nothing", len(ops))
+		}
+		return nil
+	}), "the control layer")
+	h.MustRun("ipvsadm", "-C")
+}
+
+// kernel counts the servers in the host's table and reads the target's weight.
+func (b *bench) kernel(h *lab.Host, s size) (servers, weight int) {
+	_, r := s.target()
+	want := []byte(fmt.Sprintf("-> %X:%04X", r.Addr().As4(), r.Port()))
+	b.must(h.Do(func() error {
+		text, err := os.ReadFile("/proc/thread-self/net/ip_vs")
+		servers = bytes.Count(text, []byte("\n  -> ")) - 1 // the heading is one
+		if i := bytes.Index(text, want); i >= 0 {
+			fields := strings.Fields(string(text[i:min(i+80, len(text))]))
+			fmt.Sscan(fields[3], &weight)
+		}
+		return err
+	}), "read the table")
+	return servers, weight
+}
+
+func (b *bench) wait(what string, every time.Duration, done func() bool) {
+	for deadline := time.Now().Add(5 * time.Minute); !done(); time.Sleep(every) {
+		if time.Now().After(deadline) || b.ctx.Err() != nil {
+			b.Fatalf("not within 5 minutes: %s", what)
+		}
+	}
+}
+
+// daemon measures lvsd as a user has it.
+func (b *bench) daemon(h *lab.Host, s size) {
+	dir := b.lab.Path(h.Name)
+	b.must(os.MkdirAll(dir, 0o700), "make a folder")
+	file := b.lab.WriteFile(h.Name+".toml", s.config(dir, 1))
+	start := time.Now()
+	h.MustRun(b.binary, "check", "-c", file)
+	b.say("  lvsd check: %v", time.Since(start).Round(time.Millisecond))
+	start = time.Now()
+	p := h.Start(b.binary, "run", "-c", file)
+	b.wait("lvsd to fill the table", 50*time.Millisecond, func() bool {
+		n, _ := b.kernel(h, s)
+		if !p.Running() {
+			b.Fatalf("lvsd ended: %s", p.Output())
+		}
+		return n == s.servers
+	})
+	b.say("  lvsd run, from its start until the table is full: %v", time.Since(start).Round(time.Millisecond))
+	time.Sleep(3 * time.Second) // the comparison after the fill is over
+	b.say("  lvsd wrote %d log lines so far", strings.Count(p.Output(), "\n"))
+	for i := range 3 {
+		b.lab.WriteFile(h.Name+".toml", s.config(dir, 15+i))
+		start = time.Now()
+		b.must(p.Signal(syscall.SIGHUP), "signal lvsd")
+		b.wait("lvsd to reload", 10*time.Millisecond, func() bool { _, w := b.kernel(h, s); return w == 15+i })
+		b.say("  lvsd, one weight, from SIGHUP to the kernel: %v", time.Since(start).Round(time.Millisecond))
+		time.Sleep(2 * time.Second)
+	}
+	for i := range 3 {
+		b.lab.WriteFile(h.Name+".toml", s.config(dir, 5+i))
+		start = time.Now()
+		h.MustRun(b.binary, "reload", "-c", file, "--socket", dir+"/lvsd.sock")
+		took := time.Since(start)
+		if _, w := b.kernel(h, s); w != 5+i {
+			b.Fatalf("after a reload the weight is %d", w)
+		}
+		b.say("  lvsd reload, one weight, as the command sees it: %v", took.Round(time.Millisecond))
+		time.Sleep(2 * time.Second)
+	}
+	before := cpuTime(p.Pid())
+	time.Sleep(20 * time.Second)
+	b.say("  lvsd, 20 s with nothing to do: %v of cpu (a comparison each 10 s)", cpuTime(p.Pid())-before)
+	b.say("  lvsd, memory: %s", memory(p.Pid()))
+	p.Terminate()
+	<-p.Done()
+	h.MustRun("ipvsadm", "-C")
+}
+
+// peer measures keepalived.
+func (b *bench) peer(h *lab.Host, s size) {
+	file := b.lab.WriteFile(h.Name+".conf", s.keepalivedConfig(1))
+	out, _ := exec.Command("keepalived", "--version").CombinedOutput()
+	version, _, _ := strings.Cut(string(out), "\n")
+	start := time.Now()
+	p := h.Start("keepalived", "-n", "-l", "-C", "-f", file, "-p", b.lab.Path("ka.pid"), "-c", b.lab.Path("kac.pid"))
+	b.wait("keepalived to fill the table", 20*time.Millisecond, func() bool {
+		n, _ := b.kernel(h, s)
+		return n == s.servers
+	})
+	b.say("  %s", version)
+	b.say("  keepalived, from its start until the table is full: %v", time.Since(start).Round(time.Millisecond))
+	time.Sleep(3 * time.Second)
+	for i := range 3 {
+		b.lab.WriteFile(h.Name+".conf", s.keepalivedConfig(5+i))
+		start = time.Now()
+		b.must(p.Signal(syscall.SIGHUP), "signal keepalived")
+		b.wait("keepalived to reload", 10*time.Millisecond, func() bool { _, w := b.kernel(h, s); return w == 5+i })
+		b.say("  keepalived, one weight, from SIGHUP to the kernel: %v", time.Since(start).Round(time.Millisecond))
+		time.Sleep(2 * time.Second)
+	}
+	if pid, err := os.ReadFile(b.lab.Path("kac.pid")); err == nil {
+		var n int
+		fmt.Sscan(string(pid), &n)
+		b.say("  keepalived's checker, memory: %s", memory(n))
+	}
+	p.Kill()
+	<-p.Done()
+}
+
+// cpuTime is what a process has used, in the kernel's ticks of 10 ms.
+func cpuTime(pid int) time.Duration {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	var user, system int
+	fmt.Sscan(fields[11], &user)
+	fmt.Sscan(fields[12], &system)
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// memory is a process's present and highest resident size.
+func memory(pid int) string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	var found []string
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "VmRSS:") || strings.HasPrefix(line, "VmHWM:") {
+			found = append(found, strings.Join(strings.Fields(line), " "))
+		}
+	}
+	return strings.Join(found, ", ")
+}
