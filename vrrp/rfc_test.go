@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 const conformance = "../docs/conformance.md"
@@ -101,4 +102,15 @@ func TestRFCTieIsUnsigned(t *testing.T) {
 			t.Errorf("the same priority from %s: %v, want %v", tt.other, b.m.state, tt.want)
 		}
 	}
+}
+
+// RFC 3768 §6.1 and §6.4.2: in version 2 the skew does not depend on the
+// interval, and the master's interval is not learnt.
+func TestRFC3768Timers(t *testing.T) {
+	b := backup(t, func(c *Config) { c.Version, c.AdvertInterval = 2, 3*time.Second })
+	b.deadline(b.m.Deadline(), 9*time.Second+156*time.Second/256)
+	b.want(b.advert(lb2, 200, 3*time.Second))
+	b.deadline(b.m.Deadline(), 9*time.Second+156*time.Second/256)
+	b.want(b.advert(lb2, 0, 3*time.Second))
+	b.deadline(b.m.Deadline(), 156*time.Second/256)
 }

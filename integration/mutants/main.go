@@ -1,0 +1,105 @@
+// Command mutants plants the bugs of testdata/mutants/*.patch, one at a time, and
+// demands that a test fails for each. It never changes a file of the tree: the
+// compiler is given the patched copies.
+//
+//	go run ./integration/mutants [-run word]
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+func main() {
+	only := flag.String("run", "", "only the patches whose name has this in it")
+	flag.Parse()
+	patches, err := filepath.Glob("*/testdata/mutants/*.patch")
+	if err == nil && len(patches) == 0 {
+		err = fmt.Errorf("no patches: run it at the root of the tree")
+	}
+	failed := 0
+	for _, p := range patches {
+		if !strings.Contains(p, *only) {
+			continue
+		}
+		began := time.Now()
+		switch killed, why := try(p); {
+		case why != nil:
+			fmt.Printf("BROKEN   %s: %v\n", p, why)
+			failed++
+		case !killed:
+			fmt.Printf("SURVIVES %s\n", p)
+			failed++
+		default:
+			fmt.Printf("killed   %s (%v)\n", p, time.Since(began).Round(100*time.Millisecond))
+		}
+	}
+	if err != nil || failed > 0 {
+		fmt.Fprintln(os.Stderr, "mutants:", failed, "not killed;", err)
+		os.Exit(1)
+	}
+}
+
+// try reports whether a test of the patched package fails. That the patch does
+// not fit or compile is an error.
+func try(patch string) (killed bool, err error) {
+	dir, err := os.MkdirTemp("", "mutant")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(dir)
+	text, err := os.ReadFile(patch)
+	if err != nil {
+		return false, err
+	}
+	replace := map[string]string{}
+	pkg := ""
+	for line := range strings.Lines(string(text)) {
+		name, ok := strings.CutPrefix(line, "+++ b/")
+		if !ok {
+			continue
+		}
+		name = strings.TrimSpace(name)
+		source, err := os.ReadFile(name)
+		if err != nil {
+			return false, err
+		}
+		to := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return false, err
+		}
+		if err := os.WriteFile(to, source, 0o644); err != nil {
+			return false, err
+		}
+		from, err := filepath.Abs(name)
+		if err != nil {
+			return false, err
+		}
+		replace[from], pkg = to, "./"+filepath.Dir(name)
+	}
+	apply := exec.Command("patch", "-s", "-p1", "-d", dir)
+	apply.Stdin = bytes.NewReader(text)
+	if out, err := apply.CombinedOutput(); err != nil {
+		return false, fmt.Errorf("it does not fit: %s", out)
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return false, err
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, overlay, 0o644); err != nil {
+		return false, err
+	}
+	if out, err := exec.Command("go", "build", "-overlay", file, pkg).CombinedOutput(); err != nil {
+		return false, fmt.Errorf("it does not compile: %s", out)
+	}
+	// What needs a kernel is too slow for this, and must not be needed.
+	return exec.Command("go", "test", "-overlay", file, "-failfast", "-timeout", "2m", "-skip", "Kernel", pkg).Run() != nil, nil
+}
