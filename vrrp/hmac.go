@@ -107,9 +107,10 @@ func (k *Keyring) prove(h Header, message []byte, last uint64, now time.Time) (s
 		return 0, DropAuth
 	}
 	sequence = binary.BigEndian.Uint64(seal[8:])
-	off := now.Sub(time.UnixMicro(int64(sequence)))
+	const far = uint64(maxClockError / time.Microsecond)
+	here := uint64(now.UnixMicro())
 	switch {
-	case sequence > 1<<62 || off > maxClockError || off < -maxClockError:
+	case sequence+far < here || sequence > here+far || sequence > 1<<62:
 		return 0, DropClock
 	case sequence <= last:
 		return 0, DropReplay
