@@ -15,7 +15,7 @@ LAB = bin/uml --
 # kernel, so integration runs without it.
 RACE_PACKAGES = $$($(GO) list ./... | grep -v '^lvsd/integration$$')
 
-.PHONY: build demo test race integration lint fuzz bench deps clean
+.PHONY: build demo test race integration lint fuzz mutants bench deps clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/lvsd ./cmd/lvsd
@@ -44,6 +44,10 @@ FUZZTIME ?= 30s
 fuzz:
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 		echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
+
+# Plants each known bug of the election and demands that a test finds it.
+mutants: deps
+	$(GO) run ./integration/mutants $(if $(RUN),-run '$(RUN)')
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...

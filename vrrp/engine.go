@@ -89,12 +89,13 @@ type Engine struct {
 	pending *update // one that the loop has not seen
 	updated chan struct{}
 
-	status    atomic.Pointer[snapshot]
-	counters  counters
-	receivers sync.WaitGroup
-	done      chan struct{} // closed when nobody listens to the receivers any more
-	limit     limiter
-	alarmed   time.Time // when an alarm was logged last; the loop's
+	status      atomic.Pointer[snapshot]
+	counters    counters
+	receivers   sync.WaitGroup
+	done        chan struct{} // closed when nobody listens to the receivers any more
+	limit       limiter
+	alarmed     time.Time // when an alarm was logged last; the loop's
+	alarmLogged string    // the alarm that was logged last; empty when none holds
 }
 
 // snapshot is the part of the status that changes seldom. Immutable.

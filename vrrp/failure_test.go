@@ -135,6 +135,9 @@ func TestMasterThatCannotSend(t *testing.T) {
 	b.want(b.advert(lb2, 50), "send 0", "hold", "became fault send_failed")
 	b.answer()
 	b.want(b.run(), "became backup retry")
+	if a := b.m.Show().alarm; a != "" {
+		t.Errorf("a backup sends nothing, and says %q", a)
+	}
 	b.advert(lb2, 50)
 	b.deadline(b.m.downAt, downInterval(100, time.Second)) // followed
 

@@ -523,6 +523,7 @@ func (m *machine) becomeBackup(now time.Time, reason, detail string, active time
 		}
 	}
 	m.contested, m.contestedUntil = "", time.Time{}
+	m.unsent, m.sendErr = 0, "" // a backup sends nothing that could fail
 	m.active = active
 	m.setDownTimer(now)
 	m.do(became)

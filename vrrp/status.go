@@ -4,6 +4,8 @@
 package vrrp
 
 import (
+	"context"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -44,16 +46,25 @@ func (e *Engine) show() {
 	e.counters.mismatched.Store(e.machine.mismatched)
 	old := e.status.Load()
 	now := e.machine.Show()
+	e.logAlarm(now.alarm)
 	if now.equal(&old.picture) {
 		return
-	}
-	if now.alarm != old.alarm && now.alarm != "" && time.Since(e.alarmed) >= logEvery {
-		e.alarmed = time.Now()
-		e.log.Warn("alarm", "alarm", now.alarm)
 	}
 	e.status.Store(&snapshot{picture: now, transitions: old.transitions})
 	if e.o.Wake != nil {
 		e.o.Wake()
+	}
+}
+
+// logAlarm logs each alarm once, and none sooner than logEvery after another:
+// one that came too soon is logged later if it still holds.
+func (e *Engine) logAlarm(alarm string) {
+	switch {
+	case alarm == "":
+		e.alarmLogged = ""
+	case alarm != e.alarmLogged && time.Since(e.alarmed) >= logEvery:
+		e.alarmed, e.alarmLogged = time.Now(), alarm
+		e.log.Warn("alarm", "alarm", alarm)
 	}
 }
 
@@ -70,7 +81,11 @@ func (e *Engine) tell(now time.Time, a action) {
 	if e.o.Wake != nil {
 		e.o.Wake()
 	}
-	e.log.Info("became "+string(a.to), "from", string(a.from), "reason", a.reason, "detail", a.detail)
+	level := slog.LevelInfo
+	if a.to == Fault {
+		level = slog.LevelError
+	}
+	e.log.Log(context.Background(), level, "became "+string(a.to), "from", string(a.from), "reason", a.reason, "detail", a.detail)
 	if e.o.OnEvent != nil {
 		e.o.OnEvent(Event{At: now, Name: e.name, From: a.from, To: a.to, Reason: a.reason, Detail: a.detail})
 	}

@@ -5,7 +5,7 @@
 set -eu
 
 # prometheus brings promtool; gcc and libc6-dev are for Go's race detector.
-base='nginx ipvsadm prometheus keepalived nftables iproute2 kmod gcc libc6-dev'
+base='nginx ipvsadm prometheus keepalived nftables iproute2 kmod patch gcc libc6-dev'
 policy=/usr/sbin/policy-rc.d
 ours= # is the policy file ours?
 updated=

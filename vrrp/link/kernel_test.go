@@ -369,3 +369,30 @@ func TestObserve(t *testing.T) {
 		<-done
 	})
 }
+
+// An interface that was renamed still holds the addresses: they are taken off
+// it, because its old name stands for nothing any more.
+func TestARenamedInterfaceIsLeft(t *testing.T) {
+	inNamespace(t, func() {
+		p := must(Open("eth0", IPv4))
+		defer p.Close()
+		ours := prefixes("10.0.0.88/32")
+		if _, _, err := p.Set(ours, ours, false); err != nil {
+			t.Fatal(err)
+		}
+		l := must(netlink.LinkByName("eth0"))
+		for _, err := range []error{netlink.LinkSetDown(l), netlink.LinkSetName(l, "wan0"), netlink.LinkSetUp(l)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, _, err := p.Set(ours, nil, false); err != nil {
+			t.Error(err)
+		}
+		for _, a := range must(netlink.AddrList(l, netlink.FAMILY_V4)) {
+			if a.IP.String() == "10.0.0.88" {
+				t.Errorf("%v is left on wan0", a)
+			}
+		}
+	})
+}

@@ -44,6 +44,7 @@ type Port struct {
 	arp      *packet.Conn
 	arpIndex int
 	onLo     bool // some addresses may be on the loopback interface, see hush
+	index    int  // of the interface that the addresses were last set on
 }
 
 // State is what an interface is like.
@@ -244,14 +245,16 @@ func present(found []entry, ours []netip.Prefix) []netip.Prefix {
 func (p *Port) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
 	l, err := p.handle.LinkByName(p.name)
 	if missing(err) {
+		left := p.leaveRenamed(ours)
 		if len(want) == 0 {
-			return nil, nil, p.unhush(ours)
+			return nil, nil, errors.Join(left, p.unhush(ours))
 		}
-		return nil, nil, fmt.Errorf("no interface %s", p.name)
+		return nil, nil, errors.Join(fmt.Errorf("no interface %s", p.name), left)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("failed to look at interface %s: %w", p.name, err)
 	}
+	p.index = l.Attrs().Index
 	// Without the list every step is tried blindly; each is harmless when it is
 	// not needed.
 	found, listErr := p.list(l)
@@ -302,6 +305,26 @@ func (p *Port) remove(l netlink.Link, q netip.Prefix, found []entry) error {
 		}
 	}
 	return nil
+}
+
+// leaveRenamed takes our addresses off the interface that had the name when they
+// were set: renamed, it still holds them, beside whoever is master now.
+func (p *Port) leaveRenamed(ours []netip.Prefix) error {
+	if p.index == 0 {
+		return nil
+	}
+	l, err := p.handle.LinkByIndex(p.index)
+	if missing(err) {
+		return nil // gone, and the addresses with it
+	}
+	if err != nil {
+		return fmt.Errorf("failed to look for what %s was renamed to: %w", p.name, err)
+	}
+	var errs []error
+	for _, q := range ours {
+		errs = append(errs, p.remove(l, q, nil))
+	}
+	return errors.Join(errs...)
 }
 
 // address is how a virtual address is put on an interface: without a broadcast
