@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"syscall"
@@ -48,8 +49,9 @@ func (r *Reconciler) write(wish Wanted, again bool) bool {
 	b := &batch{wish: wish, again: again, failed: map[opID]OpError{},
 		noService: map[ServiceKey]bool{}, short: map[ServiceKey]bool{}, fought: map[ServiceKey]bool{}}
 	complete := true
+	now := time.Now() // once: asking the clock can cost as much as a write
 	for _, op := range ops {
-		if r.contests.holds(place{entry: op.entry()}, op.value(), time.Now()) {
+		if len(r.contests) > 0 && r.contests.holds(place{entry: op.entry()}, op.value(), now) {
 			r.contested, r.lastErr = true, "another program keeps changing "+op.entry().String()
 			b.fought[op.Service.Key] = b.fought[op.Service.Key] || op.Kind == AddService
 			continue
@@ -98,7 +100,11 @@ func (b *batch) holdsBack(op Op, image Table) bool {
 
 // one does a write, keeps the books about it and returns its error.
 func (r *Reconciler) one(b *batch, op Op) error {
-	start := time.Now()
+	debug := r.log.Enabled(context.Background(), slog.LevelDebug)
+	var start time.Time
+	if debug {
+		start = time.Now()
+	}
 	err := r.call(op)
 	switch {
 	case errors.Is(err, syscall.EEXIST) && op.Kind == AddService:
@@ -112,10 +118,12 @@ func (r *Reconciler) one(b *batch, op Op) error {
 	if err == nil {
 		r.record(op)
 		b.written = true
-		if !r.contests.wrote(place{entry: op.entry()}, op.value(), r.readAt, r.interval) {
+		if len(r.contests) == 0 || !r.contests.wrote(place{entry: op.entry()}, op.value(), r.readAt, r.interval) {
 			b.verify = true
 		}
-		r.log.Debug("IPVS written", append(r.attrs(op.entry(), b.wish), "operation", op.Kind.String(), "took", time.Since(start))...)
+		if debug {
+			r.log.Debug("IPVS written", append(r.attrs(op.entry(), b.wish), "operation", op.Kind.String(), "took", time.Since(start))...)
+		}
 		return nil
 	}
 	switch {

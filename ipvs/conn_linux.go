@@ -65,12 +65,22 @@ func (c *conn) request(family uint16, cmd uint8, flags uint16, attrs []byte, eac
 	if err := c.send(encodeMessage(family, cmd, flags|unix.NLM_F_REQUEST|unix.NLM_F_ACK, c.seq, c.port, attrs)); err != nil {
 		return err
 	}
-	deadline := time.Now().Add(c.timeout)
+	// The socket's own timeout ends a wait for nothing. What interrupts it, or
+	// comes instead of our answer, sets a deadline beside that; the clock is not
+	// asked before, for it can cost as much as the request.
+	var deadline time.Time
+	late := func() bool {
+		if deadline.IsZero() {
+			deadline = time.Now().Add(c.timeout)
+			return false
+		}
+		return time.Now().After(deadline)
+	}
 	var failed error
 	for {
 		n, from, err := unix.Recvfrom(c.fd, c.buf, unix.MSG_TRUNC)
 		switch {
-		case err == unix.EINTR && time.Now().Before(deadline):
+		case err == unix.EINTR && !late():
 			continue
 		case err == unix.EAGAIN || err == unix.EINTR:
 			return errSilent
@@ -87,8 +97,8 @@ func (c *conn) request(family uint16, cmd uint8, flags uint16, attrs []byte, eac
 			return errors.Join(err, failed)
 		}
 		if ours {
-			deadline = time.Now().Add(c.timeout)
-		} else if time.Now().After(deadline) {
+			deadline = time.Time{}
+		} else if late() {
 			return errSilent
 		}
 	}
