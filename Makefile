@@ -15,7 +15,7 @@ LAB = bin/uml --
 # kernel, so integration runs without it.
 RACE_PACKAGES = $$($(GO) list ./... | grep -v '^lvsd/integration$$')
 
-.PHONY: build demo test race integration lint fuzz mutants bench deps clean
+.PHONY: build demo test race integration lint fuzz mutants bench bench-ipvs deps clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/lvsd ./cmd/lvsd
@@ -51,6 +51,12 @@ mutants: deps
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# The control layer on large tables, beside ipvsadm -R and keepalived in the same
+# boot. It takes some minutes; SMALL=1 leaves the large table out.
+bench-ipvs: deps build bin/uml
+	CGO_ENABLED=0 $(GO) build -o bin/bench-ipvs ./integration/bench/ipvs
+	$(LAB) bin/bench-ipvs $(if $(SMALL),-small)
 
 bin/uml: FORCE
 	@CGO_ENABLED=0 $(GO) build -o bin/uml ./integration/lab/uml

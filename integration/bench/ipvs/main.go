@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -171,6 +172,7 @@ func (b *bench) measure(s size) {
 	b.say("\n%d real servers in %d services", s.servers, s.services)
 	b.restore(b.director("adm"+name), s)
 	b.library(b.director("lib"+name), s)
+	debug.FreeOSMemory() // ours: the guest has little
 	b.daemon(b.director("lvsd"+name), s)
 	if s.keepalived {
 		b.peer(b.director("ka"+name), s)
@@ -286,8 +288,11 @@ func (b *bench) daemon(h *lab.Host, s size) {
 	for i := range 3 {
 		b.lab.WriteFile(h.Name+".toml", s.config(dir, 5+i))
 		start = time.Now()
-		h.MustRun(b.binary, "reload", "-c", file, "--socket", dir+"/lvsd.sock")
+		out, err := h.Run(b.ctx, b.binary, "reload", "-c", file, "--socket", dir+"/lvsd.sock")
 		took := time.Since(start)
+		if err != nil {
+			b.Fatalf("reload: %v\n%s\nlvsd runs: %v, and said:\n%s", err, out, p.Running(), p.Tail(5))
+		}
 		if !b.at(h, s, 5+i) {
 			b.Fatalf("after a reload the weight is not there")
 		}
