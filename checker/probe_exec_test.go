@@ -329,7 +329,7 @@ func TestGRPC(t *testing.T) {
 		{"a code behind the message", Check{GRPCService: "odd"}, Status, PhaseReceive, "UNAVAILABLE"},
 		{"junk", Check{GRPCService: "junk"}, Protocol, PhaseReceive, `"junk"`},
 		{"no gRPC", Check{Address: web(t, nil, site())}, Status, PhaseReceive, "HTTP 404"},
-		{"no HTTP/2", Check{Address: server(t, answering("HTTP/1.1 200 OK\r\n\r\n"))}, Protocol, PhaseReceive, ""},
+		{"no HTTP/2", Check{Address: oldWeb(t)}, Protocol, PhaseReceive, ""},
 		{"TLS without HTTP/2", Check{Address: secured(t, ours.issue(t, -time.Hour, time.Hour, "127.0.0.1"), answering("")), TLS: verify}, Protocol, PhaseTLS, "HTTP/2"},
 		{"silent", Check{Address: server(t, func(c net.Conn) { io.Copy(io.Discard, c) }), Timeout: hurry}, Timeout, PhaseReceive, "no answer"},
 		{"refused", Check{Address: refusing(t)}, Refused, PhaseConnect, ""},

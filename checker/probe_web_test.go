@@ -58,7 +58,7 @@ func site() http.Handler {
 		w.Header().Set("Location", r.URL.Query().Get("l"))
 		w.WriteHeader(302)
 	})
-	m.HandleFunc("/keep", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/ok", 307) })
+	m.HandleFunc("/keep", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/ok", http.StatusTemporaryRedirect) })
 	m.HandleFunc("/bad", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(503) })
 	return m
 }
@@ -71,7 +71,7 @@ func TestWeb(t *testing.T) {
 	big := strings.Repeat("0123456789", 100_000)
 	sha := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(big)))
 	md := fmt.Sprintf("md5:%x", md5.Sum([]byte(big)))
-	onlyOld := server(t, answering("HTTP/1.1 200 OK\r\n\r\n"))
+	onlyOld := oldWeb(t)
 	tests := []struct {
 		name   string
 		c      Check
@@ -141,6 +141,12 @@ func TestWeb(t *testing.T) {
 			t.Errorf("%+v is accepted", c)
 		}
 	}
+}
+
+// oldWeb knows no HTTP/2, and reads on: a server that closes with something
+// unread resets.
+func oldWeb(t *testing.T) netip.AddrPort {
+	return server(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); io.Copy(io.Discard, c) })
 }
 
 func TestProxyProtocol(t *testing.T) {
