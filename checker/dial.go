@@ -16,7 +16,6 @@ import (
 	"os"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,7 +39,6 @@ func unmappedWithZone(a netip.AddrPort) netip.AddrPort {
 // conn is a connected socket. It is a net.Conn for the TLS library.
 type conn struct {
 	*os.File
-	raw  syscall.RawConn
 	stop func() bool // ends the watch on the context
 	eof  bool        // the server closed its side
 }
@@ -83,7 +81,6 @@ func (d *dialer) openDatagram(ctx context.Context, deadline time.Time, kind, pro
 // watched is a conn of a socket that ends at the deadline, and with ctx.
 func watched(ctx context.Context, fd int, deadline time.Time) *conn {
 	c := &conn{File: os.NewFile(uintptr(fd), "probe")}
-	c.raw, _ = c.File.SyscallConn() // fails of a nil File
 	c.SetDeadline(deadline)
 	c.stop = context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	return c
@@ -95,7 +92,7 @@ func (d *dialer) start() (fd int, connected bool, err error) {
 	if err != nil {
 		return -1, false, err
 	}
-	switch err = rawConnect(fd, to); err {
+	switch err = unix.Connect(fd, to); err {
 	case nil:
 		return fd, true, nil
 	case unix.EINPROGRESS, unix.EINTR:
@@ -114,7 +111,7 @@ func (d *dialer) socket(kind, protocol int) (fd int, to unix.Sockaddr, err error
 	if d.to.Addr().Is6() {
 		family = unix.AF_INET6
 	}
-	fd, err = rawSocket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
+	fd, err = unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		return -1, nil, err
 	}
@@ -155,13 +152,17 @@ func (d *dialer) prepare(fd int) error {
 // saved: Write forgets what the poller said before it, so that a handshake which
 // was over by then would be waited for until the deadline.
 func (d *dialer) finish(c *conn) error {
+	raw, err := c.File.SyscallConn()
+	if err != nil {
+		return err
+	}
 	to, err := sockaddr(d.to)
 	if err != nil {
 		return err
 	}
 	var answer error
-	err = c.raw.Write(func(fd uintptr) bool {
-		answer = rawConnect(int(fd), to)
+	err = raw.Write(func(fd uintptr) bool {
+		answer = unix.Connect(int(fd), to)
 		return answer != unix.EALREADY && answer != unix.EINPROGRESS && answer != unix.EINTR
 	})
 	if err != nil {
@@ -187,8 +188,12 @@ func (c *conn) introduce(version string, to netip.AddrPort) outcome {
 
 // local is our own address of the connection.
 func (c *conn) local() (from netip.AddrPort, err error) {
+	raw, err := c.File.SyscallConn()
+	if err != nil {
+		return from, err
+	}
 	var sa unix.Sockaddr
-	if e := c.raw.Control(func(fd uintptr) { sa, err = unix.Getsockname(int(fd)) }); e != nil {
+	if e := raw.Control(func(fd uintptr) { sa, err = unix.Getsockname(int(fd)) }); e != nil {
 		err = e
 	}
 	return addrPort(sa), err
@@ -220,8 +225,11 @@ func (c *conn) send(b []byte) error {
 		_, err := c.Write(b)
 		return err
 	}
-	var err error
-	if e := c.raw.Control(func(fd uintptr) { err = unix.Send(int(fd), nil, 0) }); e != nil {
+	raw, err := c.File.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if e := raw.Control(func(fd uintptr) { err = unix.Send(int(fd), nil, 0) }); e != nil {
 		return e
 	}
 	return err
@@ -231,42 +239,10 @@ func (c *conn) send(b []byte) error {
 var datagrams = sync.Pool{New: func() any { b := make([]byte, answerLimit); return &b }}
 
 // Read notes the end of what the server sends.
-func (c *conn) Read(b []byte) (n int, err error) {
-	var errno error
-	err = c.raw.Read(func(fd uintptr) bool {
-		n, errno = rawRead(int(fd), b)
-		return errno != unix.EAGAIN
-	})
-	switch {
-	case err != nil:
-		return 0, err
-	case errno != nil:
-		return 0, errno
-	case n == 0 && len(b) > 0:
-		c.eof = true
-		return 0, io.EOF
-	}
-	return n, nil
-}
-
-// Write sends all of it.
-func (c *conn) Write(b []byte) (sent int, err error) {
-	for sent < len(b) {
-		var n int
-		var errno error
-		err = c.raw.Write(func(fd uintptr) bool {
-			n, errno = rawWrite(int(fd), b[sent:])
-			return errno != unix.EAGAIN
-		})
-		if err == nil {
-			err = errno
-		}
-		if err != nil {
-			return sent, err
-		}
-		sent += n
-	}
-	return sent, nil
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.File.Read(b)
+	c.eof = c.eof || err == io.EOF
+	return n, err
 }
 
 // Close ends the connection without a trace on this machine. Where the server
@@ -278,7 +254,11 @@ func (c *conn) Write(b []byte) (sent int, err error) {
 func (c *conn) Close() error {
 	c.stop()
 	if !c.eof {
-		c.raw.Control(func(fd uintptr) { rawAbort(int(fd)) })
+		if raw, err := c.File.SyscallConn(); err == nil {
+			raw.Control(func(fd uintptr) {
+				unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			})
+		}
 	}
 	return c.File.Close()
 }

@@ -38,7 +38,6 @@ type Engine struct {
 	kick    chan struct{} // Set changed something
 	arrived chan arrival
 	trouble trouble
-	early   time.Duration // see gather
 	halves  *halves
 	names   *names
 
@@ -156,7 +155,6 @@ func New(o Options) *Engine {
 		arrived: make(chan arrival, 256),
 		targets: map[ID]*target{},
 		probes:  map[string]*probe{},
-		early:   earlyMost,
 		halves:  newHalves(),
 		names:   newNames(),
 	}
@@ -213,7 +211,7 @@ func (e *Engine) turn(starting []*probe) ([]*probe, []Change, bool, time.Duratio
 		if p == nil {
 			break
 		}
-		if ahead := p.due.Sub(now); ahead > 0 && ahead > e.gather(p) {
+		if ahead := p.due.Sub(now); ahead > 0 {
 			wait = min(wait, ahead)
 			break
 		}
@@ -225,15 +223,6 @@ func (e *Engine) turn(starting []*probe) ([]*probe, []Change, bool, time.Duratio
 	e.changes, e.nudged = nil, false
 	return starting, changes, nudged, wait
 }
-
-// gather is how much too early a probe may start, to be started with others: to
-// wake up costs as much as a probe does.
-func (e *Engine) gather(p *probe) time.Duration { return min(e.early, p.timing.interval/earlyShare) }
-
-const (
-	earlyMost  = 10 * time.Millisecond
-	earlyShare = 50 // of an interval
-)
 
 // place gives new probes their grids and their first due times.
 func (e *Engine) place(now time.Time) {
@@ -280,7 +269,7 @@ func (e *Engine) run(ctx context.Context, p *probe) {
 		e.trouble.warn(e.o.Log, p, r)
 	}
 	select {
-	case e.arrived <- arrival{p, r, max(start.Sub(p.due), 0), out.said, out.expiry}:
+	case e.arrived <- arrival{p, r, start.Sub(p.due), out.said, out.expiry}:
 	case <-ctx.Done():
 	}
 }

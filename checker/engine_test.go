@@ -31,7 +31,6 @@ func newRig(t *testing.T) *rig {
 		ObserveLag: func(d time.Duration) { r.mu.Lock(); r.lags = append(r.lags, d); r.mu.Unlock() },
 	})
 	r.Engine.prepare = r.net.prepare
-	r.Engine.early = 0 // what is due is due
 	r.Engine.random = rand.New(rand.NewPCG(11, 12))
 	return r
 }

@@ -22,7 +22,7 @@ import (
 
 // halfPorts is how many source ports take turns: a server that missed our reset
 // still has the old handshake when the next SYN comes.
-const halfPorts = 8
+const halfPorts = 4
 
 // half is one family's.
 type half struct {

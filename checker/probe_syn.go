@@ -57,7 +57,7 @@ func (p *synProbe) probe(ctx context.Context, deadline time.Time) outcome {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		if e := raw.Control(func(fd uintptr) { err = rawSend(int(fd), header, control, to) }); e != nil {
+		if e := raw.Control(func(fd uintptr) { err = unix.Sendmsg(int(fd), header, control, to, 0) }); e != nil {
 			err = e
 		}
 		if err != nil {

@@ -27,7 +27,7 @@ func main() {
 	servers := flag.Int("servers", 500, "real servers")
 	span := flag.Duration("for", 30*time.Second, "how long each is measured")
 	rounds := flag.Int("rounds", 2, "how often")
-	only := flag.String("kinds", "on connect http syn", "the kinds of check")
+	only := flag.String("kinds", "connect http syn", "the kinds of check")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -86,7 +86,7 @@ func (b *bench) server(i int) string { return fmt.Sprintf("10.128.%d.%d", i>>8, 
 
 func (b *bench) measure(kind string) {
 	own := b.run(kind, "lvsd", b.lvsd(kind))
-	if kind == "syn" || kind == "on" { // keepalived has no such checks
+	if kind == "syn" { // keepalived has no such check
 		return
 	}
 	peer := b.run(kind, "keepalived", b.keepalived(kind))
@@ -101,22 +101,13 @@ func (b *bench) run(kind, name string, start func() (*lab.Process, int)) float64
 	time.Sleep(b.span)
 	cpu, probes = cpuTime(pid)-cpu, b.probes(kind)-probes
 	took := time.Since(begin)
-	if kind == "on" {
-		fmt.Printf("  nothing probed, %s: %v of cpu in %v, %s\n", name, cpu, took.Round(time.Second), memory(pid))
-		b.stop(p)
-		return 0
-	}
 	wanted := float64(b.servers) * took.Seconds()
 	each := float64(cpu.Microseconds()) / float64(max(probes, 1))
 	fmt.Printf("  %s, %s: %.0f µs of cpu a probe (user and system), %d probes of %.0f wanted, %s\n", kind, name, each, probes, wanted, memory(pid))
-	b.stop(p)
-	return each
-}
-
-func (b *bench) stop(p *lab.Process) {
 	p.Terminate()
 	<-p.Done()
 	b.director.MustRun("ipvsadm", "-C")
+	return each
 }
 
 // lvsd starts lvsd.
@@ -124,7 +115,7 @@ func (b *bench) lvsd(kind string) func() (*lab.Process, int) {
 	return func() (*lab.Process, int) {
 		b.runs++
 		dir := b.lab.Path(fmt.Sprint("lvsd", b.runs))
-		check := map[string]string{"connect": `type = "connect"`, "syn": `type = "syn"`, "on": `type = "on"`, "http": `type = "http", path = "/healthz", status = "200"`}[kind]
+		check := map[string]string{"connect": `type = "connect"`, "syn": `type = "syn"`, "http": `type = "http", path = "/healthz", status = "200"`}[kind]
 		var t strings.Builder
 		fmt.Fprintf(&t, "[global]\ncontrol_socket = \"%s/lvsd.sock\"\nstate_dir = \"%s/state\"\nhttp_listen = \"\"\n", dir, dir)
 		fmt.Fprintf(&t, "[[virtual_service]]\nname = \"web\"\naddress = \"10.77.0.100:80\"\ncheck = { interval = \"1s\", timeout = \"1s\", %s }\nreal_servers = [\n", check)
