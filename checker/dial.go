@@ -16,6 +16,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,7 +41,7 @@ func unmappedWithZone(a netip.AddrPort) netip.AddrPort {
 type conn struct {
 	*os.File
 	stop func() bool // ends the watch on the context
-	eof  bool        // the server closed its side
+	eof  atomic.Bool // the server closed its side; an HTTP/2 client reads in a goroutine of its own
 }
 
 // open connects by TCP. A nil conn comes with the outcome that says why.
@@ -74,7 +75,7 @@ func (d *dialer) openDatagram(ctx context.Context, deadline time.Time, kind, pro
 		return nil, failed(PhaseConnect, err, "")
 	}
 	c := watched(ctx, fd, deadline)
-	c.eof = true // nothing lingers
+	c.eof.Store(true) // nothing lingers
 	return c, outcome{}
 }
 
@@ -241,7 +242,9 @@ var datagrams = sync.Pool{New: func() any { b := make([]byte, answerLimit); retu
 // Read notes the end of what the server sends.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.File.Read(b)
-	c.eof = c.eof || err == io.EOF
+	if err == io.EOF {
+		c.eof.Store(true)
+	}
 	return n, err
 }
 
@@ -253,7 +256,7 @@ func (c *conn) Read(b []byte) (int, error) {
 // that went away.
 func (c *conn) Close() error {
 	c.stop()
-	if !c.eof {
+	if !c.eof.Load() {
 		if raw, err := c.File.SyscallConn(); err == nil {
 			raw.Control(func(fd uintptr) {
 				unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})

@@ -55,7 +55,9 @@ func failed2(phase string, err error) outcome {
 	case out.reason != TLS:
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		out.reason, out.detail = Timeout, "no answer"
-	case errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed), strings.Contains(err.Error(), "EOF"):
+	case errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed), strings.Contains(err.Error(), "EOF"),
+		// The library's words for a connection that ended before the request was made.
+		strings.Contains(err.Error(), "client conn could not be established"):
 		out.reason = Closed
 	default:
 		out.reason = Protocol
