@@ -56,7 +56,7 @@ bench:
 # boot. It takes some minutes; SMALL=1 leaves the large table out.
 bench-ipvs: deps build bin/uml
 	CGO_ENABLED=0 $(GO) build -o bin/bench-ipvs ./integration/bench/ipvs
-	$(LAB) bin/bench-ipvs $(if $(SMALL),-small)
+	bin/uml --mem 3G -- bin/bench-ipvs $(if $(SMALL),-small)
 
 bin/uml: FORCE
 	@CGO_ENABLED=0 $(GO) build -o bin/uml ./integration/lab/uml
