@@ -71,15 +71,11 @@ func TestKernelPair(t *testing.T) {
 	// A planned stop.
 	d1.end(syscall.SIGTERM)
 	s.holder("d2", "d1", vip)
-	if !d2.became(Master, ReasonResigned) {
-		t.Errorf("%+v", d2.events())
-	}
+	eventually(t, "the word of it", func() bool { return d2.became(Master, ReasonResigned) })
 	// Return and preemption.
 	d1 = s.director("d1", c1)
 	s.holder("d1", "d2", vip)
-	if !d1.became(Master, ReasonPreempt) {
-		t.Errorf("%+v", d1.events())
-	}
+	eventually(t, "the word of it", func() bool { return d1.became(Master, ReasonPreempt) })
 	// Killed: the address stays up on it, and the other takes over.
 	d1.end(syscall.SIGKILL)
 	eventually(t, "takeover", func() bool { return s.holds("d2", vip) && s.holds("d1", vip) })
@@ -297,9 +293,7 @@ func TestKernelPairIPv6(t *testing.T) {
 	s.holder("d2", "d1", vip6b)
 	mac := strings.Fields(ip(t, "-n", s.ns("d2"), "-br", "link", "show", "eth0"))[2]
 	eventually(t, "the neighbour entry of the client is "+mac, func() bool { return strings.Contains(entry(), mac) })
-	if !d2.became(Master, ReasonResigned) {
-		t.Errorf("%+v", d2.events())
-	}
+	eventually(t, "the word of it", func() bool { return d2.became(Master, ReasonResigned) })
 	d2.end(syscall.SIGTERM)
 	if s.holds("d1", vip6b) || s.holds("d2", vip6b) || s.holds("d2", vip6) {
 		t.Error("addresses outlive the directors")
