@@ -15,7 +15,7 @@ LAB = bin/uml --
 # kernel, so integration runs without it.
 RACE_PACKAGES = $$($(GO) list ./... | grep -v '^lvsd/integration$$')
 
-.PHONY: build demo test race integration lint fuzz mutants bench bench-ipvs deps clean
+.PHONY: build demo test race integration lint fuzz mutants bench bench-ipvs bench-checker deps clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/lvsd ./cmd/lvsd
@@ -57,6 +57,11 @@ bench:
 bench-ipvs: deps build bin/uml
 	CGO_ENABLED=0 $(GO) build -o bin/bench-ipvs ./integration/bench/ipvs
 	bin/uml --mem 3G -- bin/bench-ipvs $(if $(SMALL),-small)
+
+# What a probe costs, beside keepalived in one boot.
+bench-checker: deps build bin/uml
+	CGO_ENABLED=0 $(GO) build -o bin/bench-checker ./integration/bench/checker
+	$(LAB) bin/bench-checker $(FLAGS)
 
 bin/uml: FORCE
 	@CGO_ENABLED=0 $(GO) build -o bin/uml ./integration/lab/uml
