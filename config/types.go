@@ -47,6 +47,7 @@ type Config struct {
 	Global    Global
 	IPVS      IPVS
 	Guard     *Guard     // nil = off, as it is without witnesses
+	Pair      *Pair      // nil = the directors tell each other nothing
 	Elections []Election // in the file's order
 	Services  []Service  // in the file's order
 }
@@ -92,6 +93,20 @@ type Sync struct {
 type Guard struct {
 	Witnesses []netip.Addr // at least one
 	Share     int          // percent of all servers, 1 to 100
+}
+
+// Pair is [pair]: where the directors tell each other how they are.
+type Pair struct {
+	Listen  string     // IP:PORT or :PORT of this director
+	KeyFile string     // absolute path
+	Address netip.Addr // this director's own, which the others know it by
+	Peers   []Peer     // in the file's order, without this director; at least one
+}
+
+// Peer is another director.
+type Peer struct {
+	Name    string
+	Address netip.AddrPort
 }
 
 // Election is one [[vrrp]]: a group of addresses that one director holds.

@@ -1,0 +1,125 @@
+// This file is what two directors ask and answer inside their frames, and the
+// bounds of it: what a peer says is believed, and yet never longer, nor other than
+// printable, than this director can bear.
+//
+// PURE.
+
+package pair
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// What a director may ask another.
+const (
+	wantState  = "state"
+	wantHealth = "health" // State's Health with all its servers
+	wantDrain  = "drain"
+)
+
+// question is the body of a request.
+type question struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+	Want string `json:"want"`
+	// Of a drain.
+	Service    string `json:"service,omitempty"`
+	RealServer string `json:"real_server,omitempty"`
+}
+
+// reply is the body of an answer; which of it there is follows from the question.
+type reply struct {
+	From   string  `json:"from"`
+	To     string  `json:"to"`
+	State  *State  `json:"state,omitempty"`
+	Health *Health `json:"health,omitempty"`
+	Drain  *Drain  `json:"drain,omitempty"`
+}
+
+// parseQuestion reads the body of a request.
+func parseQuestion(body []byte) (question, bool) {
+	var q question
+	if json.Unmarshal(body, &q) != nil {
+		return q, false
+	}
+	return q, true
+}
+
+// parseReply reads the body of an answer to a question.
+func parseReply(body []byte, q question) (reply, error) {
+	var r reply
+	if err := json.Unmarshal(body, &r); err != nil {
+		return r, fmt.Errorf("its answer cannot be read: %w", err)
+	}
+	if r.From != q.To || r.To != q.From {
+		return r, fmt.Errorf("%q answers instead of %q", clean(r.From, 64), q.To)
+	}
+	switch {
+	case q.Want == wantState && r.State == nil, q.Want == wantHealth && r.Health == nil, q.Want == wantDrain && r.Drain == nil:
+		return r, fmt.Errorf("its answer lacks what was asked for")
+	}
+	if r.State != nil {
+		r.State.clean()
+		r.State.Director = r.From
+	}
+	if r.Health != nil {
+		r.Health.clean()
+	}
+	return r, nil
+}
+
+// Bounds of what is kept of a peer.
+const (
+	maxProblems  = 32
+	maxElections = 1024
+	maxText      = 400
+)
+
+// clean cuts a state to what people can be shown.
+func (s *State) clean() {
+	s.Version, s.Hash, s.Waits = clean(s.Version, 64), clean(s.Hash, 64), clean(s.Waits, maxText)
+	s.Problems = s.Problems[:min(len(s.Problems), maxProblems)]
+	for i := range s.Problems {
+		s.Problems[i] = clean(s.Problems[i], maxText)
+	}
+	s.Elections = s.Elections[:min(len(s.Elections), maxElections)]
+	for i := range s.Elections {
+		e := &s.Elections[i]
+		e.Name, e.State, e.Detail = clean(e.Name, 64), clean(e.State, 64), clean(e.Detail, maxText)
+	}
+	s.Health.clean()
+}
+
+func (h *Health) clean() {
+	h.Digest = clean(h.Digest, 64)
+	for i := range h.Services {
+		s := &h.Services[i]
+		s.Name = clean(s.Name, 64)
+		for j := range s.Servers {
+			v := &s.Servers[j]
+			v.Address, v.Verdict, v.Why = clean(v.Address, 64), clean(v.Verdict, 16), clean(v.Why, maxText)
+		}
+	}
+}
+
+// clean is a text of at most limit octets without what a terminal would obey.
+func clean(s string, limit int) string {
+	if len(s) > limit {
+		s = s[:limit]
+	}
+	if utf8.ValidString(s) && strings.IndexFunc(s, unprintable) < 0 {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if unprintable(r) || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }

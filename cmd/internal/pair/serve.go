@@ -1,0 +1,189 @@
+// This file answers those who call: first it looks where from, then whether they
+// have the key, and only then at what they ask. Whoever calls holds a bounded part
+// of this process for a bounded time.
+
+package pair
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// callers is how many questions one peer may have at once: its loop asks one, and
+// people more.
+const callers = 8
+
+// accept answers whoever calls, until the listener closes.
+func (e *Exchange) accept(ctx context.Context, l net.Listener) {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	for {
+		conn, err := l.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil: // no descriptor is left, say: it may be over soon
+			e.o.Log.Debug("pair: failed to take a call", "reason", err)
+			if !pause(ctx, interval) {
+				return
+			}
+			continue
+		}
+		e.tasks.Go(func() {
+			defer conn.Close()
+			defer context.AfterFunc(ctx, func() { conn.Close() })()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			from, who := e.identify(conn)
+			if r := e.serve(conn, from, who); r != 0 {
+				e.refuse(conn, from, r)
+			}
+		})
+	}
+}
+
+// identify says which director has the address that a call comes from.
+func (e *Exchange) identify(conn net.Conn) (from netip.Addr, who string) {
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		from = tcp.AddrPort().Addr().Unmap()
+	}
+	if s := e.setup.Load(); s != nil {
+		for _, p := range s.Peers {
+			if p.Address.Addr() == from {
+				return from, p.Name
+			}
+		}
+	}
+	return from, ""
+}
+
+// serve holds one conversation. It answers why it refuses, or 0.
+func (e *Exchange) serve(conn net.Conn, from netip.Addr, who string) Refusal {
+	s := e.setup.Load()
+	if s == nil || who == "" {
+		return RefusedAddress
+	}
+	if !e.enter(from) {
+		return RefusedBusy
+	}
+	defer e.leave(from)
+	var server, client nonce
+	rand.Read(server[:])
+	if _, err := conn.Write(greeting(server)); err != nil {
+		return 0 // who hangs up needs no reason
+	}
+	h, client, body, r := readRequest(conn, server, s.keys)
+	if r != 0 {
+		return r
+	}
+	q, ok := parseQuestion(body)
+	if !ok {
+		return RefusedMessage
+	}
+	if q.From != who || q.To != s.self {
+		return RefusedName
+	}
+	text, ok := e.reply(q)
+	if !ok {
+		return RefusedQuestion
+	}
+	_, _ = conn.Write(answer(s.keys, h.key, server, client, text))
+	return 0
+}
+
+// readRequest reads a proven question.
+func readRequest(r io.Reader, server nonce, keys Keys) (h head, client nonce, body []byte, refused Refusal) {
+	var first [headLen + nonceLen]byte
+	if _, err := io.ReadFull(r, first[:headLen]); err != nil {
+		return h, client, nil, RefusedMessage
+	}
+	h, ok := parseHead(first[:])
+	switch {
+	case !ok:
+		return h, client, nil, RefusedMessage
+	case h.version != version:
+		return h, client, nil, RefusedVersion
+	case h.kind != kindRequest || h.length > maxRequest:
+		return h, client, nil, RefusedMessage
+	}
+	rest := make([]byte, nonceLen+int(h.length)+macLen)
+	if _, err := io.ReadFull(r, rest); err != nil {
+		return h, client, nil, RefusedMessage
+	}
+	copy(client[:], rest)
+	body = rest[nonceLen : nonceLen+h.length]
+	return h, client, body, keys.proven(h, server, client, body, rest[nonceLen+h.length:])
+}
+
+// reply is the answer to a question.
+func (e *Exchange) reply(q question) ([]byte, bool) {
+	out := reply{From: q.To, To: q.From}
+	switch q.Want {
+	case wantState:
+		s := e.myself()
+		s.At = time.Now()
+		if s.Health.Servers > maxHealth {
+			s.Health.Services = nil
+		}
+		out.State = &s
+	case wantHealth:
+		s := e.myself()
+		out.Health = &s.Health
+	case wantDrain:
+		d := e.o.Drain(q.Service, q.RealServer)
+		out.Drain = &d
+	default:
+		return nil, false
+	}
+	text, err := json.Marshal(out)
+	return text, err == nil && len(text) <= maxAnswer
+}
+
+// enter lets a bounded number of a peer's calls in.
+func (e *Exchange) enter(from netip.Addr) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.inside[from] >= callers {
+		return false
+	}
+	e.inside[from]++
+	return true
+}
+
+func (e *Exchange) leave(from netip.Addr) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.inside[from]--; e.inside[from] <= 0 {
+		delete(e.inside, from)
+	}
+}
+
+// logEvery is how often a refusal of one kind is logged; all are counted.
+const logEvery = time.Minute
+
+// refuse hangs up with a reason.
+func (e *Exchange) refuse(conn net.Conn, from netip.Addr, r Refusal) {
+	n := e.refused[r].Add(1)
+	_, _ = conn.Write(refusal(r))
+	now, last := time.Now().Unix(), e.logged[r].Load()
+	if now-last >= int64(logEvery/time.Second) && e.logged[r].CompareAndSwap(last, now) {
+		e.o.Log.Warn("pair: a question was refused", "from", from, "reason", r.String(), "total", n)
+	}
+}
+
+// pause waits, and tells whether the context lives on.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
