@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/event"
 )
 
@@ -22,39 +24,18 @@ func eventsCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Show the changes of state with their causes",
-		Long:  "Shows what changed since the daemon was started (the newest 1,024 changes), with\nthe cause of each. With -f it goes on with what changes now.",
-		Args:  cobra.NoArgs,
+		Long: "Shows what changed, with the cause of each, over restarts of the daemon: the\nnewest 1,000 changes, or with --since all of that time that state_dir still has\n" +
+			"(16 MiB, some 50,000). With -f it goes on with what changes now, and waits for\nthe daemon when that is restarted. When no daemon answers, the history is read\nfrom state_dir.",
+		Args: cobra.NoArgs,
 		RunE: works(func(cmd *cobra.Command, _ []string) error {
-			client := o.client(socket)
-			from := time.Time{}
-			if since > 0 {
-				from = time.Now().Add(-since)
+			if since < 0 {
+				return errors.New("--since must be a time that has passed, such as 1h")
 			}
-			for {
-				ctx, cancel := context.WithTimeout(cmd.Context(), statusLimit)
-				events, err := client.Events(ctx)
-				cancel()
-				if err != nil {
-					return err
-				}
-				for _, e := range events {
-					if !e.At.After(from) {
-						continue
-					}
-					from = e.At
-					if err := printEvent(os.Stdout, e, asJSON); err != nil {
-						return err
-					}
-				}
-				if !follow {
-					return nil
-				}
-				select {
-				case <-cmd.Context().Done():
-					return nil
-				case <-time.After(followLook):
-				}
+			ask := asking{client: o.client(socket), folder: o.stateDir, query: api.EventQuery{Since: since}, json: asJSON}
+			if follow {
+				return ask.follow(cmd.Context())
 			}
+			return ask.once(cmd.Context())
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one event a line")
@@ -64,8 +45,80 @@ func eventsCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// followLook is how often -f looks for news.
-const followLook = 500 * time.Millisecond
+// asking is how the history is got at.
+type asking struct {
+	client *api.Client
+	folder func() string
+	query  api.EventQuery
+	json   bool
+}
+
+// followAgain is how soon -f asks a daemon that is gone again.
+const followAgain = 500 * time.Millisecond
+
+func (a *asking) once(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	defer cancel()
+	events, err := a.client.Events(ctx, a.query)
+	if errors.Is(err, api.ErrNoDaemon) {
+		events, err = a.fromDisk(err)
+	}
+	if err != nil {
+		return err
+	}
+	return a.print(events)
+}
+
+// fromDisk reads what a daemon that does not answer has left, and says so.
+func (a *asking) fromDisk(noDaemon error) ([]event.Event, error) {
+	events, err := a.query.History(a.folder())
+	if err != nil {
+		return nil, fmt.Errorf("%w; and %w", noDaemon, err)
+	}
+	fmt.Fprintf(os.Stderr, "lvsd: no daemon answers: this is the history in %s\n", a.folder())
+	return events, nil
+}
+
+// follow goes on until it is interrupted, over restarts of the daemon.
+func (a *asking) follow(ctx context.Context) error {
+	for gone := false; ; gone = true {
+		err := a.client.FollowEvents(ctx, a.query, a.one)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !errors.Is(err, api.ErrNoDaemon):
+			return err
+		case err != nil && !gone:
+			events, err := a.fromDisk(err)
+			if err == nil {
+				err = a.print(events)
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(os.Stderr, "lvsd: waiting for the daemon")
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(followAgain):
+		}
+	}
+}
+
+func (a *asking) print(events []event.Event) error {
+	for _, e := range events {
+		if err := a.one(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *asking) one(e event.Event) error {
+	a.query.After = e.ID
+	return printEvent(os.Stdout, e, a.json)
+}
 
 func printEvent(out io.Writer, e event.Event, asJSON bool) error {
 	if asJSON {

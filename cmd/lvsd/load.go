@@ -19,8 +19,11 @@ import (
 // the memory; the parser has a limit of its own, below this one.
 const sizeLimit = 64 << 20
 
-// defaultSocket is [global] control_socket's default.
-const defaultSocket = "/run/lvsd/control.sock"
+// What [global] says of control_socket and state_dir by default.
+const (
+	defaultSocket   = "/run/lvsd/control.sock"
+	defaultStateDir = "/var/lib/lvsd"
+)
 
 // readFile reads and parses the configuration file.
 func (o *options) readFile() (*config.File, error) {
@@ -75,25 +78,35 @@ func (o *options) client(socket string) *api.Client {
 	return api.NewClient(socket)
 }
 
-// socket finds the control socket, also in a file that has become wrong since
-// the daemon was started: then above all people want to ask it.
+// socket finds the control socket.
 func (o *options) socket() string {
+	return o.global("control_socket", defaultSocket, func(g config.Global) string { return g.ControlSocket })
+}
+
+// stateDir finds state_dir.
+func (o *options) stateDir() string {
+	return o.global("state_dir", defaultStateDir, func(g config.Global) string { return g.StateDir })
+}
+
+// global finds a key of [global], also in a file that has become wrong since
+// the daemon was started: then above all people want to ask it.
+func (o *options) global(key, fallback string, read func(config.Global) string) string {
 	if c, _, err := o.load(); err == nil {
-		return c.Global.ControlSocket
+		return read(c.Global)
 	}
 	text, err := os.ReadFile(o.file)
 	if err != nil {
-		return defaultSocket
+		return fallback
 	}
 	name, _ := o.directorName()
-	line := regexp.MustCompile(`(?m)^\s*control_socket\s*=\s*(.*)$`).FindSubmatch(text)
+	line := regexp.MustCompile(`(?m)^\s*` + key + `\s*=\s*(.*)$`).FindSubmatch(text)
 	if line == nil {
-		return defaultSocket
+		return fallback
 	}
 	// The value alone is TOML of its own: a path, or a table by director.
 	var value struct{ V any }
 	if _, err := toml.Decode("V = "+string(line[1]), &value); err != nil {
-		return defaultSocket
+		return fallback
 	}
 	switch v := value.V.(type) {
 	case string:
@@ -103,5 +116,5 @@ func (o *options) socket() string {
 			return path
 		}
 	}
-	return defaultSocket
+	return fallback
 }

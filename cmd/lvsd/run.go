@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -77,6 +78,7 @@ func refused(err error) error {
 type daemon struct {
 	log        *logging.Log
 	events     *event.Recorder
+	journal    *event.Journal
 	state      *state.Dir
 	kernel     ipvs.Kernel
 	reconciler *ipvs.Reconciler
@@ -90,7 +92,7 @@ type daemon struct {
 // build opens everything that a start can be refused for. When it fails it
 // says all that is missing and leaves nothing behind.
 func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error) {
-	d := &daemon{log: log, events: &event.Recorder{Log: log.Logger}}
+	d := &daemon{log: log, events: &event.Recorder{Log: log.Logger, Director: c.Director}}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -103,6 +105,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		err = errors.Join(noState, noKernel, try(c, log.Logger))
 		return nil, err
 	}
+	d.journal = event.NewJournal(d.state.Path(), d.events, log.Logger)
 	version, commit := buildVersion()
 	m := metrics.New(version, commit)
 	wake := func() { d.director.Wake() }
@@ -112,7 +115,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 	d.checker = checker.New(checker.Options{
 		Log: log.Logger, Wake: wake, ObserveLag: m.ObserveCheckLag, OnChange: d.healthChanged,
 	})
-	d.server = &api.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: version, Started: time.Now(), Problems: d.state.Problems}
+	d.server = &api.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: version, Started: time.Now(), Problems: d.problems, Journal: d.journal}
 	d.director = director.New(director.Parts{
 		Log:     log.Logger,
 		Events:  d.events,
@@ -128,6 +131,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 	d.server.Table = d.reconciler
 	m.Watch(d.director.View)
 	m.WatchOrigins(d.reconciler.Origins)
+	m.Count(metrics.EventsDropped, d.journal.Dropped)
 	if err = d.director.Prepare(c); err != nil {
 		return nil, err
 	}
@@ -155,6 +159,8 @@ func try(c *config.Config, log *slog.Logger) error {
 // run works until the context ends: then the elections hand over, and the
 // table is kept or removed as the configuration says.
 func (d *daemon) run(ctx context.Context) error {
+	finish := d.tell()
+	defer finish()
 	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "running", Reason: "start"})
 	tasks, ctx := errgroup.WithContext(ctx)
 	for _, task := range []func(context.Context) error{d.reconciler.Run, d.checker.Run, d.director.Run, d.server.Run, d.reloadOnHangup} {
@@ -171,6 +177,33 @@ func (d *daemon) run(ctx context.Context) error {
 	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "stopped", Reason: "told to stop"})
 	return err
 }
+
+// tell starts what tells others of events: it goes on until the last one was
+// recorded. The answer ends it, and waits until the rest is told; a disk that
+// hangs does not keep the daemon from ending.
+func (d *daemon) tell() (finish func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var tellers sync.WaitGroup
+	for _, task := range []func(context.Context) error{d.journal.Run} {
+		tellers.Go(func() { _ = task(ctx) })
+	}
+	return func() {
+		cancel()
+		told := make(chan struct{})
+		go func() { tellers.Wait(); close(told) }()
+		select {
+		case <-told:
+		case <-time.After(tellLimit):
+			d.log.Warn("stopped before all events were told")
+		}
+	}
+}
+
+// tellLimit is how long the end waits for the last events to be told.
+const tellLimit = 2 * time.Second
+
+// problems are those of the daemon's own files.
+func (d *daemon) problems() []string { return append(d.state.Problems(), d.journal.Problems()...) }
 
 // removeLimit bounds on_stop = "remove": a kernel that does not answer does
 // not keep the daemon from ending.

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"lvsd/cmd/internal/event"
 )
 
 // Client asks a running daemon over its control socket.
@@ -64,40 +62,48 @@ func (c *Client) Why(ctx context.Context, service, realServer string) (Why, erro
 	return call[Why](ctx, c, http.MethodGet, "/api/v1/why?"+query.Encode())
 }
 
-// Events asks for the history that the daemon holds, oldest first.
-func (c *Client) Events(ctx context.Context) ([]event.Event, error) {
-	return call[[]event.Event](ctx, c, http.MethodGet, "/api/v1/events")
-}
-
 func call[T any](ctx context.Context, c *Client, method, path string) (T, error) {
 	var out T
-	req, err := http.NewRequestWithContext(ctx, method, "http://lvsd"+path, nil)
+	resp, err := c.ask(ctx, method, path)
 	if err != nil {
 		return out, err
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return out, c.explain(err)
-	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
-		if resp.StatusCode == http.StatusNotFound {
-			return out, errors.New(strings.TrimSpace(string(text)))
-		}
-		return out, fmt.Errorf("the daemon answered %s: %s", resp.Status, text)
-	}
 	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
 		return out, fmt.Errorf("failed to read the daemon's answer: %w", err)
 	}
 	return out, nil
 }
 
+// ask answers a good answer, whose body is the caller's to close.
+func (c *Client) ask(ctx context.Context, method, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://lvsd"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
+	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusBadRequest {
+		return nil, errors.New(strings.TrimSpace(string(text)))
+	}
+	return nil, fmt.Errorf("the daemon answered %s: %s", resp.Status, strings.TrimSpace(string(text)))
+}
+
+// ErrNoDaemon says that nobody answers on the control socket.
+var ErrNoDaemon = errors.New("no daemon answers")
+
 // explain turns the errors that people meet into what to do about them.
 func (c *Client) explain(err error) error {
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no daemon answers on %s: is lvsd running, and with this configuration file?", c.socket)
+		return fmt.Errorf("%w on %s: is lvsd running, and with this configuration file?", ErrNoDaemon, c.socket)
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("no permission for %s: run as root, or as a member of [global] control_group", c.socket)
 	case errors.Is(err, context.DeadlineExceeded):

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,14 +43,16 @@ type Server struct {
 	Daemon  Daemon
 	Table   Table
 	Events  *event.Recorder
+	Journal *event.Journal // the history on disk; nil: what is in memory is all
 	Metrics http.Handler
 	Version string
 	Started time.Time
 	// Problems, when set, names what the daemon's own files need somebody for.
 	Problems func() []string
 
-	public  atomic.Pointer[listener]
-	control *listener
+	public    atomic.Pointer[listener]
+	control   *listener
+	following atomic.Int32 // streams of events
 }
 
 // refreshLimit bounds how long a status waits for fresh counters: a kernel
@@ -96,9 +99,7 @@ func (s *Server) reading() *http.ServeMux {
 		answer(w, http.StatusOK, s.Status(r.Context()))
 	})
 	mux.HandleFunc("GET /api/v1/why", s.why)
-	mux.HandleFunc("GET /api/v1/events", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, http.StatusOK, s.Events.Recent())
-	})
+	mux.HandleFunc("GET /api/v1/events", s.events)
 	return mux
 }
 
@@ -304,8 +305,13 @@ func (s *Server) serve(l *listener, h http.Handler) {
 	// A scrape or a status is small and quick; a client that dribbles its
 	// request holds a connection for seconds, not for ever. A reload may take
 	// as long as it takes, so writing has no limit.
+	closing := make(chan struct{})
 	l.http = http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
+		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.Background(), closingKey{}, closing)
+		}}
+	l.http.RegisterOnShutdown(sync.OnceFunc(func() { close(closing) }))
 	go func() {
 		if err := l.http.Serve(l.Listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			s.Log.Error("stopped answering", "address", l.address, "reason", err)

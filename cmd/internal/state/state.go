@@ -44,6 +44,9 @@ func Open(path string) (*Dir, error) {
 	return &Dir{path: path, lock: lock}, nil
 }
 
+// Path is where the directory is.
+func (d *Dir) Path() string { return d.path }
+
 // Close gives the lock back.
 func (d *Dir) Close() error { return d.lock.Close() }
 
