@@ -15,7 +15,7 @@ LAB = bin/uml --
 # kernel, so integration runs without it.
 RACE_PACKAGES = $$($(GO) list ./... | grep -v '^lvsd/integration$$')
 
-.PHONY: build demo test race integration lint fuzz mutants bench bench-ipvs bench-checker deps clean
+.PHONY: build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker deps clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/lvsd ./cmd/lvsd
@@ -48,6 +48,10 @@ fuzz:
 # Plants each known bug of the election and demands that a test finds it.
 mutants: deps
 	$(GO) run ./integration/mutants $(if $(RUN),-run '$(RUN)')
+
+# Hears keepalived and FRR again: vrrp/testdata/captured is what they sent.
+capture: deps
+	LVSD_REQUIRE_KERNEL=1 $(GO) test ./vrrp -run '^TestKernelCapture$$' -count 1 -v -capture
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...

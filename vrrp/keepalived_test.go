@@ -87,9 +87,9 @@ func TestKernelBesideKeepalived(t *testing.T) {
 	}
 }
 
-func besideKeepalived(t *testing.T, dialect dialect, mine, theirs uint8) {
-	s := pair(t)
-	file := scratch(t, "keepalived.conf", fmt.Sprintf(`
+// keepalivedFile is keepalived's configuration of the election in a dialect.
+func keepalivedFile(t *testing.T, d dialect, priority uint8) string {
+	return scratch(t, "keepalived.conf", fmt.Sprintf(`
 global_defs { router_id peer }
 vrrp_instance web {
   interface eth0
@@ -97,11 +97,18 @@ vrrp_instance web {
   virtual_router_id 51
   priority %d
   %s
-}`, theirs, dialect.theirs))
+}`, priority, d.theirs))
+}
+
+func (s *site) keepalived(host, file string) *process {
+	return s.start(host, nil, "keepalived", "-n", "-l", "-D", "-f", file, "-p", file+".p", "-r", file+".r", "-c", file+".c")
+}
+
+func besideKeepalived(t *testing.T, dialect dialect, mine, theirs uint8) {
+	s := pair(t)
+	file := keepalivedFile(t, dialect, theirs)
 	held := dialect.vip()
-	peer := func() *process {
-		return s.start("d2", nil, "keepalived", "-n", "-l", "-D", "-f", file, "-p", file+".p", "-r", file+".r", "-c", file+".c")
-	}
+	peer := func() *process { return s.keepalived("d2", file) }
 	ours := func() *process { return s.director("d1", dialect.config(t, lb1, lb2, mine)) }
 	better, worse := "d1", "d2"
 	if theirs >= mine {

@@ -5,7 +5,7 @@
 set -eu
 
 # prometheus brings promtool; gcc and libc6-dev are for Go's race detector.
-base='nginx ipvsadm prometheus keepalived nftables openssl iproute2 kmod patch gcc libc6-dev'
+base='nginx ipvsadm prometheus keepalived frr nftables openssl iproute2 kmod patch gcc libc6-dev'
 policy=/usr/sbin/policy-rc.d
 ours= # is the policy file ours?
 updated=
@@ -62,7 +62,7 @@ install() {
 	if [ -d /run/systemd/system ]; then
 		for p in "$@"; do
 			case $p in
-			nginx | ipvsadm | prometheus | keepalived) as_root systemctl disable --now "$p.service" || : ;;
+			nginx | ipvsadm | prometheus | keepalived | frr) as_root systemctl disable --now "$p.service" || : ;;
 			esac
 		done
 	fi
@@ -70,7 +70,7 @@ install() {
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
 	lacking=
-	for c in nginx ipvsadm promtool keepalived nft openssl ip modprobe patch gcc; do
+	for c in nginx ipvsadm promtool keepalived vtysh nft openssl ip modprobe patch gcc; do
 		PATH=$PATH:/usr/sbin:/sbin command -v "$c" >/dev/null || lacking="$lacking $c"
 	done
 	usable_ip_vs || [ -x /usr/bin/linux.uml ] || lacking="$lacking a-kernel-with-ip_vs-and-root"
