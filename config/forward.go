@@ -129,3 +129,34 @@ func (c *record) doubtChanges(s Service, fallback bool) {
 		c.doubt("drain_timeout", "%s refuses every client whose hash lands on a server of weight 0, as one that drains has: its clients wait for drain_timeout", s.Scheduler)
 	}
 }
+
+// selfServing refuses real servers that are directors of the file: the standby
+// has the same table as the master. By dr and tun a packet that the master sends
+// it still bears the service's address, so the standby's own table sends it on,
+// to the master too, round and round. By nat it arrives, but the answer does not
+// pass through the master. One director alone may serve.
+func selfServing(root *record, services []Service, directors []Director) {
+	if len(directors) < 2 {
+		return
+	}
+	names := map[netip.Addr]string{}
+	for _, d := range directors {
+		if d.Address.IsValid() {
+			names[d.Address] = d.Name
+		}
+	}
+	for i, c := range root.records("virtual_service") {
+		for j, r := range c.records("real_servers") {
+			rs := services[i].RealServers[j]
+			name, is := names[rs.Address.Addr()]
+			switch {
+			case !is || !r.good("address"):
+			case rs.Forward == "nat":
+				r.doubt("address", "is director %s itself: while it is standby, its answers reach clients untranslated unless they are routed through the master", name)
+			case rs.Forward != "":
+				r.complain("address", `is director %s itself: while it is standby, its own table sends the packets of forward = %q on again, in a loop between the directors; serve from other machines, or name it in fallback`,
+					name, rs.Forward)
+			}
+		}
+	}
+}

@@ -112,6 +112,7 @@ func (r *reader) build(root *record) *File {
 		r.fail(Position{1, 1}, nil, "has neither [[vrrp]] nor [[virtual_service]]: there is nothing to do")
 	}
 	services := buildServices(root)
+	selfServing(root, services, f.Directors)
 	names := []string{""}
 	if len(r.directors) > 0 {
 		names = r.directors

@@ -78,19 +78,24 @@ func newPair(t testing.TB, realServers int) *pair {
 	p.lan = p.LAN("lan", "10.77.0.0/24")
 	p.client = p.Host("client", p.lan, "10.77.0.2/24")
 	for i, name := range []string{"lb1", "lb2"} {
-		d := &director{Host: p.Host(name, p.lan, fmt.Sprintf("10.77.0.%d/24", 11+i)), p: p}
-		d.PrepareDirector()
-		d.socket = p.Path(name + ".sock")
-		d.http.Timeout = 10 * time.Second
-		d.http.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", d.socket)
-		}}
-		p.lb[i] = d
+		p.lb[i] = p.director(name, fmt.Sprintf("10.77.0.%d/24", 11+i))
+		p.lb[i].PrepareDirector()
 	}
 	for i := range realServers {
 		p.real = append(p.real, p.Host(fmt.Sprint("rs", i+1), p.lan, fmt.Sprintf("10.77.0.%d/24", 21+i)))
 	}
 	return p
+}
+
+// director makes the host of one.
+func (p *pair) director(name, addr string) *director {
+	d := &director{Host: p.Host(name, p.lan, addr), p: p}
+	d.socket = p.Path(name + ".sock")
+	d.http.Timeout = 10 * time.Second
+	d.http.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", d.socket)
+	}}
+	return d
 }
 
 // config is the whole file, the same for both directors.

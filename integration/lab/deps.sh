@@ -4,8 +4,9 @@
 # with a test must not run on somebody's machine.
 set -eu
 
-# prometheus brings promtool; gcc and libc6-dev are for Go's race detector.
-base='nginx ipvsadm prometheus keepalived frr nftables openssl iproute2 kmod patch gcc libc6-dev'
+# prometheus brings promtool; iptables masquerades where the lab's kernel has no
+# nftables for IPv4; gcc and libc6-dev are for Go's race detector.
+base='nginx ipvsadm prometheus keepalived frr nftables iptables openssl iproute2 kmod patch gcc libc6-dev'
 policy=/usr/sbin/policy-rc.d
 ours= # is the policy file ours?
 updated=

@@ -18,6 +18,18 @@ func (h *Host) CutCable() { h.lab.tb.Helper(); h.nics[0].setCable(false) }
 // PlugCable ends CutCable.
 func (h *Host) PlugCable() { h.lab.tb.Helper(); h.nics[0].setCable(true) }
 
+// CutCableOf is CutCable for another device than eth0.
+func (h *Host) CutCableOf(dev string) {
+	h.lab.tb.Helper()
+	for _, n := range h.nics {
+		if n.dev == dev {
+			n.setCable(false)
+			return
+		}
+	}
+	h.lab.tb.Fatalf("lab: %s has no cable at %s", h.Name, dev)
+}
+
 func (n *nic) setCable(up bool) {
 	l := n.host.lab
 	l.tb.Helper()

@@ -297,9 +297,15 @@ func (h *Host) Addresses(dev string) []netip.Prefix {
 // Holds says whether the host has the address on eth0.
 func (h *Host) Holds(addr string) bool {
 	h.lab.tb.Helper()
+	return h.HoldsOn("eth0", addr)
+}
+
+// HoldsOn says whether the host has the address on a device.
+func (h *Host) HoldsOn(dev, addr string) bool {
+	h.lab.tb.Helper()
 	want, err := netip.ParseAddr(addr)
 	h.lab.must(err, "read the address")
-	for _, p := range h.Addresses("eth0") {
+	for _, p := range h.Addresses(dev) {
 		if p.Addr() == want {
 			return true
 		}

@@ -47,7 +47,7 @@ http {
 			if (!-f %[1]s/healthy) { return 503 "unhealthy\n"; }
 			return 200 "ok\n";
 		}
-		location / { return 200 "%[3]s\n"; }
+		location / { %[3]s }
 	}
 }
 `
@@ -56,6 +56,21 @@ http {
 // port ("80": on all addresses, VIPs included) or an address and port; body is
 // what it answers.
 func Nginx(h *Host, addr, body string) *NginxServer {
+	h.lab.tb.Helper()
+	if strings.ContainsAny(body, "\"\\$\n") {
+		h.lab.tb.Fatalf("lab: nginx cannot say %q", body)
+	}
+	return startNginx(h, addr, fmt.Sprintf("return 200 \"%s\\n\";", body))
+}
+
+// NginxFiles starts an nginx that answers with the files of a folder, and for
+// one with its index.html.
+func NginxFiles(h *Host, addr, folder string) *NginxServer {
+	h.lab.tb.Helper()
+	return startNginx(h, addr, "root "+folder+";")
+}
+
+func startNginx(h *Host, addr, location string) *NginxServer {
 	tb := h.lab.tb
 	tb.Helper()
 	listen := addr
@@ -67,13 +82,10 @@ func Nginx(h *Host, addr, body string) *NginxServer {
 	}
 	ap, err := netip.ParseAddrPort(addr)
 	h.lab.must(err, "read the address of nginx on %s", h.Name)
-	if strings.ContainsAny(body, "\"\\$\n") {
-		tb.Fatalf("lab: nginx cannot say %q", body)
-	}
 	dir, err := os.MkdirTemp(h.lab.dir, h.Name+"-nginx-")
 	h.lab.must(err, "make a folder for nginx on %s", h.Name)
 	s := &NginxServer{host: h, addr: ap, dir: dir}
-	h.lab.must(os.WriteFile(dir+"/nginx.conf", fmt.Appendf(nil, nginxConf, dir, listen, body), 0o644), "write nginx.conf")
+	h.lab.must(os.WriteFile(dir+"/nginx.conf", fmt.Appendf(nil, nginxConf, dir, listen, location), 0o644), "write nginx.conf")
 	s.SetHealthy(true)
 	s.Start()
 	return s

@@ -238,6 +238,10 @@ func tables(c *config.Config, u uses) []Finding {
 	}
 	if len(u.nat4)+len(u.nat6) > 0 {
 		all = append(all, sysctl("net.ipv4.vs.conntrack", "1", equal, "nftables then sees translated connections as they are, and masquerading leaves them alone"))
+		if liberal := "net.netfilter.nf_conntrack_tcp_be_liberal"; c.IPVS.Sync != nil && value(liberal) != "" {
+			all = append(all, sysctl(liberal, "1", equal,
+				"a director that was master before has missed packets of the connections that come back to it: with strict windows it would take them for new ones and give them another port, and the real servers reset them"))
+		}
 	}
 	return all
 }
