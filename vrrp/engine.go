@@ -87,6 +87,7 @@ type Engine struct {
 
 	mu      sync.Mutex
 	pending *update // one that the loop has not seen
+	handing bool    // HandOver was called, and the loop has not seen it
 	updated chan struct{}
 
 	status      atomic.Pointer[snapshot]
@@ -194,6 +195,22 @@ func (e *Engine) Update(cfg Config) {
 	e.mu.Lock()
 	e.pending = &update{cfg.clone(), secret}
 	e.mu.Unlock()
+	e.nudge()
+}
+
+// HandOver makes a master resign and become a backup, which goes on serving until
+// its successor is heard. It changes nothing of an election that is not master,
+// and never waits. To keep the addresses away afterwards is Config.Held's part: an
+// [Engine.Update] before this call comes before it.
+func (e *Engine) HandOver() {
+	e.mu.Lock()
+	e.handing = true
+	e.mu.Unlock()
+	e.nudge()
+}
+
+// nudge makes the loop look at what it is told.
+func (e *Engine) nudge() {
 	select {
 	case e.updated <- struct{}{}:
 	default: // the loop will see this one instead
@@ -311,13 +328,16 @@ func (e *Engine) hear(h hearing) {
 
 func (e *Engine) update() {
 	e.mu.Lock()
-	u := e.pending
-	e.pending = nil
+	u, handing := e.pending, e.handing
+	e.pending, e.handing = nil, false
 	e.mu.Unlock()
 	if u != nil {
 		e.adopt(*u)
 		e.tracking.follow(u.Config)
 		e.step(input{kind: inUpdate, config: u.Config})
+	}
+	if handing {
+		e.step(input{kind: inHandOver})
 	}
 }
 

@@ -118,6 +118,8 @@ func (m *machine) Step(now time.Time, in input) []action {
 		m.tracked(now, in.delta, in.detail)
 	case inMoved:
 		m.moved(now, in.to, in.detail)
+	case inHandOver:
+		m.handOver(now)
 	case inStop:
 		m.stop(now)
 	}
@@ -230,7 +232,7 @@ func (m *machine) startUp(now time.Time, reason, detail string) {
 		m.block(now)
 		return
 	}
-	if m.cfg.Priority == 255 && m.holdoff == 0 {
+	if m.cfg.Priority == 255 && m.holdoff == 0 && !m.cfg.Held {
 		m.becomeMaster(now, ReasonOwner, "owner of the addresses")
 		return
 	}
@@ -270,7 +272,7 @@ func (m *machine) heardAsBackup(now time.Time, in input) {
 	case in.priority == 0:
 		m.resigned, m.outranked = true, false
 		m.setDownTimer(now)
-	case in.priority >= m.priority() || !m.cfg.Preempt:
+	case in.priority >= m.priority() || !m.cfg.Preempt || m.cfg.Held:
 		m.preempting = false
 		m.follow(now, in.interval)
 	default:
@@ -516,11 +518,7 @@ func (m *machine) fail(now time.Time, reason, detail string) {
 func (m *machine) becomeBackup(now time.Time, reason, detail string, active time.Duration) {
 	became := m.become(now, Backup, reason, detail)
 	if became.from == Master {
-		if m.cfg.HandoverLimit > 0 && len(m.want) > 0 && reason != ReasonGroup {
-			m.beginQuiet(now) // the successor was heard
-		} else {
-			m.hold(nil)
-		}
+		m.leave(now, reason)
 	}
 	m.contested, m.contestedUntil = "", time.Time{}
 	m.unsent, m.sendErr = 0, "" // a backup sends nothing that could fail

@@ -92,6 +92,7 @@ const (
 	inUpdate                     // another configuration
 	inTrack                      // what is tracked adds up to something else
 	inMoved                      // another election of the sync group moved
+	inHandOver                   // give the addresses to a peer, and stay in the election
 	inStop                       // leave
 )
 

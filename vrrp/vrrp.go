@@ -41,6 +41,10 @@ type Config struct {
 	Preempt      bool
 	PreemptDelay time.Duration
 
+	// Held: this director stays away. It preempts nobody, the owner of the
+	// addresses or not, and still takes over when no master is heard.
+	Held bool
+
 	// All of one family. In version 3 over IPv6 the first is link-local (§5.2.9).
 	Addresses []netip.Prefix // named in the adverts, in this order
 	Excluded  []netip.Prefix // held along with them, not named in the adverts
@@ -158,6 +162,7 @@ const (
 	ReasonTracked        = "tracked"         // something that is tracked failed, or another of the sync group
 	ReasonRecovered      = "recovered"       // what is tracked works again
 	ReasonGroup          = "sync_group"      // another election of the sync group moved
+	ReasonHandover       = "handover"        // this director was told to give the addresses to a peer
 )
 
 // Transition counts changes of state by where they led and why.

@@ -14,6 +14,29 @@ const yieldAfter = announceGap + 100*time.Millisecond
 // yielding reports whether addresses are kept on the way out.
 func (m *machine) yielding() bool { return !m.yieldAt.IsZero() }
 
+// handOver is for a master that is told to: it resigns, and stays as a backup. If
+// nobody takes the addresses over, its own down timer makes it master again.
+func (m *machine) handOver(now time.Time) {
+	if m.state != Master {
+		return
+	}
+	m.send(0)
+	m.becomeBackup(now, ReasonHandover, "told to give the addresses to a peer", m.cfg.AdvertInterval)
+}
+
+// leave is for a master that becomes a backup.
+func (m *machine) leave(now time.Time, reason string) {
+	switch {
+	case m.cfg.HandoverLimit == 0 || len(m.want) == 0:
+		m.hold(nil)
+	case reason == ReasonHandover || reason == ReasonGroup:
+		m.beginYield(now)
+		m.yieldAt = m.yieldLimit // until then a successor, or the down timer, decides
+	default:
+		m.beginQuiet(now) // the successor was heard
+	}
+}
+
 // beginYield is for a master that has just resigned: the successor comes within
 // its skew, which is less than an interval. One that missed the resignation is
 // told once more, and no earlier, because it begins its skew anew.

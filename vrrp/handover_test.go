@@ -1,0 +1,119 @@
+package vrrp
+
+import (
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func held(c *Config) { c.Held = true }
+
+func (b *bench) handOver() []string { return b.step(input{kind: inHandOver}) }
+
+// A master that is told to resigns, goes on serving until its successor is heard,
+// and is a backup from then on.
+func TestHandOver(t *testing.T) {
+	b := master(t, priority(200), handover(5*time.Second))
+	b.step(input{kind: inUpdate, config: config(priority(200), handover(5*time.Second), held)})
+	b.want(b.handOver(), "send 0", "became backup handover")
+	b.quiet(false)
+	b.now = b.now.Add(600 * time.Millisecond)
+	b.want(b.advert(lb2, 100), "hold 10.0.0.88")
+	b.quiet(true)
+	b.answer()
+	b.want(b.handOver()) // a backup has nothing to give
+	for range 2 {
+		b.now = b.now.Add(time.Second)
+		b.step(input{kind: inTick})
+		b.advert(lb2, 100) // of a lower priority, and not preempted
+	}
+	b.state(Backup)
+	if len(b.m.want) > 0 || b.m.yielding() {
+		t.Errorf("the addresses %v are still wanted", b.m.want)
+	}
+	b.want(b.run(), "send 200", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
+	b.answer()
+
+	// No longer held, it preempts as configured.
+	b = backup(t, priority(200), held)
+	b.want(b.advert(lb2, 100))
+	b.step(input{kind: inUpdate, config: config(priority(200))})
+	b.want(b.advert(lb2, 100))
+	b.want(b.run(), "send 200", "hold 10.0.0.88", "announce 10.0.0.88", "became master preempt")
+}
+
+// Nobody takes the addresses: they stay, and this director is master again.
+func TestHandOverToNobody(t *testing.T) {
+	b := master(t, priority(200), handover(5*time.Second), held)
+	began := b.now
+	b.want(b.handOver(), "send 0", "became backup handover")
+	b.want(b.run(), "send 0") // the peer may have missed the first
+	b.want(b.run(), "send 200", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
+	if got := b.now.Sub(began); got != downInterval(200, time.Second) {
+		t.Errorf("master again after %v", got)
+	}
+	if b.m.yielding() {
+		t.Error("a master that leaves")
+	}
+	// With a limit that is shorter the addresses go first.
+	b = master(t, handover(time.Second), held)
+	b.handOver()
+	b.want(b.run(), "hold")
+	// And without one at once.
+	b = master(t, held)
+	b.want(b.handOver(), "send 0", "hold", "became backup handover")
+}
+
+// An owner that is held elects as others do.
+func TestHeldOwner(t *testing.T) {
+	b := backup(t, priority(255), held)
+	b.want(b.advert(lb2, 100))
+	b.want(b.run(), "send 255", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
+}
+
+// The elections of a sync group move as one, and none of them leaves a gap: the
+// one that only follows keeps its address too until its successor is heard.
+func TestHandOverOfAGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lans := [2]lan{{delay: time.Millisecond}, {delay: time.Millisecond}}
+		var hosts [2][2]*host
+		var engines [2][2]*Engine
+		configs := [2]Config{}
+		for d := range 2 {
+			groups := &Groups{}
+			for i := range 2 {
+				h := lans[i].host(netip.AddrFrom4([4]byte{10, 0, byte(i), byte(12 + d)}))
+				e := h.engine(t, Options{Groups: groups}, priority(uint8(200-100*d)), handover(5*time.Second), func(c *Config) {
+					c.SyncGroup, c.Name = "both", []string{"outer", "inner"}[i]
+					configs[i] = *c
+				})
+				hosts[d][i], engines[d][i] = h, e
+				stop := running(t, e)
+				defer stop()
+			}
+		}
+		time.Sleep(8 * time.Second)
+		for i := range 2 {
+			c := configs[i]
+			c.Priority, c.Held = 200, true
+			engines[0][i].Update(c)
+		}
+		engines[0][0].HandOver() // of one: the other follows
+		for range 3000 {
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+			for i := range 2 {
+				if !hasVIP(hosts[0][i]) && !hasVIP(hosts[1][i]) {
+					t.Fatalf("nobody has the address of %s", configs[i].Name)
+				}
+			}
+		}
+		for i := range 2 {
+			a, b := engines[0][i].Status(), engines[1][i].Status()
+			if a.State != Backup || hasVIP(hosts[0][i]) || b.State != Master || !hasVIP(hosts[1][i]) {
+				t.Errorf("%s: %s (%s) and %s (%s)", configs[i].Name, a.State, a.Reason, b.State, b.Reason)
+			}
+		}
+	})
+}
