@@ -82,7 +82,7 @@ func rootCommand() *cobra.Command {
 	root.PersistentFlags().StringVarP(&o.file, "config", "c", defaultFile, "the configuration `FILE`")
 	root.PersistentFlags().StringVar(&o.director, "director", "", "the `NAME` of this director in the file (default: the host name)")
 	root.AddCommand(runCommand(&o), checkCommand(&o), hostCommand(&o), realserverCommand(), statusCommand(&o), whyCommand(&o), eventsCommand(&o), reloadCommand(&o), versionCommand(),
-		zeroCommand(&o), exportCommand())
+		zeroCommand(&o), exportCommand(), handoverCommand(&o))
 	return root
 }
 

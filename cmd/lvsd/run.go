@@ -126,6 +126,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		},
 		Participants: []director.Participant{restartOnly, schedulers, d.server.PreparePublic, d.settings},
 		Load:         o.load,
+		Holds:        d.state,
 	})
 	d.server.Daemon = d.director
 	d.server.Table = d.reconciler

@@ -83,7 +83,7 @@ func printStatus(out io.Writer, s api.Status) error {
 		fmt.Fprintf(w, "\nVRRP\tSTATE\tPRIORITY\tINTERFACE\tADDRESSES\tSINCE\n")
 	}
 	for _, e := range s.VRRP {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", e.Name, electionState(e), e.Priority, e.Interface, addresses(e), since(e, s.At))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", e.Name, electionState(e, s.At), e.Priority, e.Interface, addresses(e), since(e, s.At))
 	}
 	if g := s.Guard; g != nil {
 		fmt.Fprintf(w, "\nGUARD %s since %s%s\n", g.State, clock(g.Since, s.At), detail(g.Why))
@@ -174,12 +174,17 @@ func detail(text string) string {
 
 // electionState names the state, and the master that is heard while it is
 // another director.
-func electionState(e api.ElectionStatus) string {
+func electionState(e api.ElectionStatus, now time.Time) string {
 	text := e.State
 	if e.State == "backup" && e.Master != "" {
 		text = fmt.Sprintf("backup of %s (priority %d)", e.Master, e.MasterPriority)
 	}
-	if e.Waits != "" {
+	switch {
+	case e.Held && e.HeldUntil.IsZero():
+		text += ", stays away until lvsd handover --end"
+	case e.Held:
+		text += ", stays away until " + clock(e.HeldUntil, now)
+	case e.Waits != "":
 		text += ", " + e.Waits
 	}
 	return text

@@ -30,7 +30,18 @@ type stub struct {
 	view   director.View
 	reload error
 	dead   error
+	asked  director.Handover
+	handed []director.HandedOver
 }
+
+func (s *stub) HandOver(_ context.Context, h director.Handover) ([]director.HandedOver, error) {
+	if s.asked = h; h.Election == "none" {
+		return nil, errors.New("no election is called \"none\"")
+	}
+	return s.handed, nil
+}
+
+func (s *stub) EndHandover(context.Context, string) ([]string, error) { return []string{"web"}, nil }
 
 func (s *stub) View(context.Context) director.View      { return s.view }
 func (s *stub) Reload(context.Context) director.Outcome { return director.Outcome{Refused: s.reload} }

@@ -30,6 +30,10 @@ import (
 type Daemon interface {
 	View(ctx context.Context) director.View
 	Reload(ctx context.Context) director.Outcome
+	// HandOver gives addresses to a peer, EndHandover lets this director stand
+	// for election again.
+	HandOver(ctx context.Context, h director.Handover) ([]director.HandedOver, error)
+	EndHandover(ctx context.Context, election string) ([]string, error)
 	// Explain answers a real server's health with the history of its checks.
 	Explain(checker.ID) (checker.Health, bool)
 	// Alive answers an error when one of the daemon's loops stands still.
@@ -111,6 +115,7 @@ func (s *Server) changing() *http.ServeMux {
 		answer(w, http.StatusOK, NewVerdict(outcome, s.Daemon.View(r.Context()).Config))
 	})
 	s.kernelCommands(mux)
+	s.handoverCommands(mux)
 	return mux
 }
 

@@ -58,7 +58,11 @@ type ElectionStatus struct {
 	Master         string    `json:"master,omitempty"` // address of the master that is heard
 	MasterPriority uint8     `json:"master_priority,omitempty"`
 	// Waits is why a backup does not preempt a live master yet.
-	Waits     string         `json:"waits,omitempty"`
+	Waits string `json:"waits,omitempty"`
+	// Held: after a handover this director stays away, until HeldUntil or, where
+	// that is zero, until it is told otherwise.
+	Held      bool           `json:"held"`
+	HeldUntil time.Time      `json:"held_until,omitzero"`
 	Contested bool           `json:"contested"`
 	Alarm     string         `json:"alarm,omitempty"` // what is wrong at present
 	Holding   bool           `json:"holding"`         // the addresses are on the interface
@@ -215,7 +219,7 @@ func Build(v director.View, version string, started time.Time) Status {
 	}
 	s.addIPVSProblems(v.Kernel)
 	for _, e := range v.Elections {
-		s.addElection(e, v.Waits)
+		s.addElection(e, v)
 	}
 	s.addGuard(v)
 	for i, p := range v.Plan.Services {
@@ -296,7 +300,7 @@ func place(f ipvs.Fight) string {
 	return f.What + " " + f.Entry.String()
 }
 
-func (s *Status) addElection(e vrrp.Status, waits string) {
+func (s *Status) addElection(e vrrp.Status, v director.View) {
 	out := ElectionStatus{
 		Name: e.Name, Interface: e.Interface, VRID: e.VRID,
 		State: string(e.State), Since: e.Since, Reason: e.Reason, Detail: e.Detail,
@@ -304,7 +308,10 @@ func (s *Status) addElection(e vrrp.Status, waits string) {
 		Contested: e.Contested, Alarm: e.Alarm, Holding: e.Holding, Addresses: e.Addresses,
 	}
 	if e.State == vrrp.Backup {
-		out.Waits = waits
+		out.Waits = v.Waits
+	}
+	if hold, held := v.Holds[e.Name]; held {
+		out.Held, out.HeldUntil = true, hold.Until
 	}
 	if e.Master.IsValid() {
 		out.Master = e.Master.String()

@@ -53,6 +53,8 @@ type Parts struct {
 	Checker      Checker
 	OpenElection func(vrrp.Config) (Election, error)
 	Participants []Participant
+	Holds        HoldKeeper // nil: handovers are forgotten with the daemon
+	Peers        Peers      // nil: nothing is known of them
 	// Load reads and checks the configuration file for this director, and
 	// answers the file's warnings too.
 	Load func() (*config.Config, []string, error)
@@ -64,6 +66,7 @@ type Director struct {
 	parts   Parts
 	wake    chan struct{}
 	reloads chan reloadRequest
+	calls   chan func() // what others want done in the loop
 	pings   chan struct{}
 
 	// reloading makes reading the file and applying it one step: of two
@@ -94,9 +97,10 @@ const gather = 5 * time.Millisecond
 
 // New makes a director. It starts nothing.
 func New(parts Parts) *Director {
-	d := &Director{parts: parts, wake: make(chan struct{}, 1), reloads: make(chan reloadRequest), pings: make(chan struct{})}
+	d := &Director{parts: parts, wake: make(chan struct{}, 1), reloads: make(chan reloadRequest), calls: make(chan func()), pings: make(chan struct{})}
 	d.elections.open = parts.OpenElection
 	d.elections.log = parts.Log
+	d.loadHolds()
 	return d
 }
 
@@ -149,6 +153,8 @@ func (d *Director) Run(ctx context.Context) error {
 			return nil
 		case req := <-d.reloads:
 			req.answer <- d.apply(ctx, req.next)
+		case call := <-d.calls:
+			call()
 		case <-d.pings:
 			continue
 		case <-timer.C: // a moment that the last decision named
@@ -168,6 +174,9 @@ func (d *Director) sleep(timer *time.Timer) {
 	wait := time.Duration(-1)
 	if p := d.plan.Load(); p != nil && !p.Next.IsZero() {
 		wait = max(time.Until(p.Next), shortest)
+	}
+	if end := d.elections.holdsEnd(); !end.IsZero() && (wait < 0 || time.Until(end) < wait) {
+		wait = max(time.Until(end), shortest)
 	}
 	if d.waiting() != "" && (wait < 0 || wait > readinessLook) {
 		wait = readinessLook // a probe that changes no verdict wakes nobody
@@ -355,11 +364,12 @@ func (d *Director) prepare(old, next *config.Config) (Change, error) {
 
 // decide reads the levels again and states the wish that follows from them.
 func (d *Director) decide() {
+	c := d.config.Load()
+	d.endHolds(time.Now(), c)
 	kernel := d.parts.Table.Snapshot()
 	if !kernel.Valid {
 		return // the reconciler wakes us when it has read the kernel
 	}
-	c := d.config.Load()
 	if !d.targeted {
 		targets := append(d.checks.targets(c, kernel.Table), witnessTargets(c.Guard)...)
 		if err := d.parts.Checker.Set(targets); err != nil {

@@ -122,13 +122,22 @@ type fakeElection struct {
 	*journal
 	mu     sync.Mutex
 	config vrrp.Config
-	state  vrrp.State
+	status vrrp.Status
+
+	handOver func() // nil: HandOver does nothing
 }
 
 func (f *fakeElection) setState(s vrrp.State) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.state = s
+	f.status.State = s
+}
+
+// now is the configuration that the election was told last.
+func (f *fakeElection) now() vrrp.Config {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.config
 }
 
 func (f *fakeElection) tag() string {
@@ -151,10 +160,18 @@ func (f *fakeElection) Update(c vrrp.Config) {
 	f.mu.Unlock()
 	f.add("%s updated", f.tag())
 }
+func (f *fakeElection) HandOver() {
+	f.add("%s hands over", f.tag())
+	if f.handOver != nil {
+		f.handOver()
+	}
+}
 func (f *fakeElection) Status() vrrp.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return vrrp.Status{Name: f.config.Name, State: f.state}
+	s := f.status
+	s.Name = f.config.Name
+	return s
 }
 
 // rig is a director between fakes, inside a bubble.
@@ -178,13 +195,16 @@ func withElection(weight int, iface string) *config.Config {
 	return c
 }
 
-func newRig(t *testing.T, first *config.Config) *rig {
+// engine is the election at a place of the file.
+func (r *rig) engine(i int) *fakeElection { return r.elections.running[i].engine.(*fakeElection) }
+
+func newRig(t *testing.T, first *config.Config, change ...func(*Parts)) *rig {
 	t.Helper()
 	r := &rig{journal: &journal{}}
 	r.table = &fakeTable{journal: r.journal}
 	r.checker = &fakeChecker{journal: r.journal}
 	log := slog.New(slog.DiscardHandler)
-	r.Director = New(Parts{
+	parts := Parts{
 		Log: log, Events: &event.Recorder{}, Table: r.table, Checker: r.checker,
 		OpenElection: func(c vrrp.Config) (Election, error) {
 			if c.Interface == "missing" {
@@ -198,7 +218,11 @@ func newRig(t *testing.T, first *config.Config) *rig {
 			return Change{Commit: func() { r.add("commit") }, Abort: func() { r.add("abort") }}, r.refuse
 		}},
 		Load: func() (*config.Config, []string, error) { return r.next, nil, r.nextErr },
-	})
+	}
+	for _, f := range change {
+		f(&parts)
+	}
+	r.Director = New(parts)
 	if err := r.Prepare(first); err != nil {
 		t.Fatal(err)
 	}

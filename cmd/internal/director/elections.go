@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"sync"
 
 	"lvsd/config"
@@ -19,6 +20,7 @@ type Election interface {
 	Run(ctx context.Context) error
 	Close() error
 	Update(vrrp.Config)
+	HandOver()
 	Status() vrrp.Status
 }
 
@@ -32,38 +34,52 @@ type electorate struct {
 	ready bool
 
 	mu      sync.Mutex
-	running []*candidate // in the order of the file
+	running []*candidate    // in the order of the file
+	holds   map[string]Hold // by election; replaced as a whole
 	tasks   sync.WaitGroup
 }
 
 // candidate is one election of this director.
 type candidate struct {
 	config  vrrp.Config
+	runs    vrrp.Config // what the engine was told last: see at
 	engine  Election
 	cancel  context.CancelFunc // nil before it was started
 	done    chan struct{}
 	follows *candidate // the same election with another interface or VRID, which ends first
 }
 
-// at is the configuration with which the engine runs: as configured, but that
-// a director that is not ready does not preempt.
-func (c *candidate) at(ready bool) vrrp.Config {
+// at is the configuration with which an engine runs: as configured, but that a
+// director that is not ready, or is held, does not preempt.
+func (el *electorate) at(c *candidate) vrrp.Config {
 	own := c.config
-	own.Preempt = own.Preempt && ready
+	own.Preempt = own.Preempt && el.ready
+	_, own.Held = el.holds[own.Name]
 	return own
 }
 
-// letPreempt tells the engines when the director became ready, or is no more.
-func (el *electorate) letPreempt(ready bool) {
-	if el.ready == ready {
-		return
-	}
-	el.ready = ready
+// follow tells the engines what changed of their levels.
+func (el *electorate) follow() {
 	for _, c := range el.running {
-		if c.config.Preempt {
-			c.engine.Update(c.at(ready))
+		if want := el.at(c); !reflect.DeepEqual(c.runs, want) {
+			c.runs = want
+			c.engine.Update(want)
 		}
 	}
+}
+
+// letPreempt says when the director became ready, or is no more.
+func (el *electorate) letPreempt(ready bool) {
+	el.ready = ready
+	el.follow()
+}
+
+// setHolds says which elections this director stays away from.
+func (el *electorate) setHolds(holds map[string]Hold) {
+	el.mu.Lock()
+	el.holds = holds
+	el.mu.Unlock()
+	el.follow()
 }
 
 // anyFault says whether an interface of ours cannot be used.
@@ -145,7 +161,8 @@ func (el *electorate) prepare(_, next *config.Config) (Change, error) {
 			runs = el.sameRouter(want)
 		}
 		c := &candidate{config: want, done: make(chan struct{}), follows: runs}
-		engine, err := el.open(c.at(el.ready))
+		c.runs = el.at(c)
+		engine, err := el.open(c.runs)
 		if err != nil {
 			mistakes = append(mistakes, fmt.Errorf("%s:%d:%d: %w", next.File, e.Line, e.Col, err))
 			continue
@@ -166,7 +183,8 @@ func (el *electorate) prepare(_, next *config.Config) (Change, error) {
 				stays[c] = true
 				if want, ok := updates[c]; ok {
 					c.config = want
-					c.engine.Update(c.at(el.ready))
+					c.runs = el.at(c)
+					c.engine.Update(c.runs)
 				}
 			}
 			for _, c := range el.running {
@@ -227,14 +245,14 @@ func (el *electorate) close() {
 // wait returns when every election has given its addresses up.
 func (el *electorate) wait() { el.tasks.Wait() }
 
-// status reads all elections, in the order of the file.
-func (el *electorate) status() []vrrp.Status {
+// status reads all elections, in the order of the file, and the holds.
+func (el *electorate) status() ([]vrrp.Status, map[string]Hold) {
 	el.mu.Lock()
-	running := el.running
+	running, holds := el.running, el.holds
 	el.mu.Unlock()
 	out := make([]vrrp.Status, 0, len(running))
 	for _, c := range running {
 		out = append(out, c.engine.Status())
 	}
-	return out
+	return out, holds
 }

@@ -19,6 +19,8 @@ type View struct {
 	Health     map[checker.ID]checker.Health
 	Kernel     ipvs.Snapshot
 	Elections  []vrrp.Status
+	// Holds are the elections that this director stays away from, by name.
+	Holds map[string]Hold
 	// Waits is what this director waits for before it preempts a live master;
 	// "" when it is ready.
 	Waits string
@@ -36,9 +38,9 @@ func (d *Director) View(ctx context.Context) View {
 		LastReload: d.LastReload(),
 		Health:     d.parts.Checker.Health(),
 		Kernel:     d.parts.Table.Refresh(ctx),
-		Elections:  d.elections.status(),
 		Waits:      d.waiting(),
 	}
+	v.Elections, v.Holds = d.elections.status()
 	// Read last: what was decided last, and the configuration that it is for.
 	if p := d.plan.Load(); p != nil {
 		v.Plan, v.Config = *p, p.Config

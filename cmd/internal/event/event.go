@@ -58,6 +58,8 @@ const (
 	KindPanic  Kind = "panic"  // a service heeds no health any more, or does again
 	// KindFallback: a service's fallback took over, or gave back.
 	KindFallback Kind = "fallback"
+	// KindHandover: this director stays away from an election, or does no more.
+	KindHandover Kind = "handover"
 	KindIPVS     Kind = "ipvs" // the kernel's table: drift, foreign entries, errors
 )
 

@@ -92,6 +92,8 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	e.config(v)
 	for _, s := range v.Elections {
 		e.election(s)
+		_, held := v.Holds[s.Name]
+		e.gauge(vrrpHeld, truth(held), s.Name)
 	}
 	for i, p := range v.Plan.Services {
 		e.service(v, v.Config.Services[i].Quorum, p)

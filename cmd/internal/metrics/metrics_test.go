@@ -44,6 +44,7 @@ func view(context.Context) director.View {
 			Draining:   []ipvs.Draining{{Entry: ipvs.Entry{Service: key, RealServer: gone}, Since: time.Unix(94, 0)}, {Entry: ipvs.Entry{Service: key, RealServer: real}}, {}},
 			Drift:      map[string]uint64{"service_missing": 1},
 			Operations: map[ipvs.Operation]uint64{{Op: "add_service", Result: "ok"}: 9}},
+		Holds: map[string]director.Hold{"web": {}},
 		Elections: []vrrp.Status{{Name: "web", State: vrrp.Master, Priority: 200, LastAdvert: time.Unix(97, 0),
 			Dropped: map[string]uint64{"ttl": 6}, Transitions: map[vrrp.Transition]uint64{{To: vrrp.Master, Reason: "silence"}: 1}}},
 	}
@@ -64,6 +65,7 @@ func TestSeries(t *testing.T) {
 		`lvsd_vrrp_state{state="master",vrrp="web"} 1`,
 		`lvsd_vrrp_state{state="backup",vrrp="web"} 0`,
 		`lvsd_vrrp_priority{vrrp="web"} 200`,
+		`lvsd_vrrp_held{vrrp="web"} 1`,
 		`lvsd_vrrp_transitions_total{reason="silence",to="master",vrrp="web"} 1`,
 		`lvsd_vrrp_packets_dropped_total{reason="ttl",vrrp="web"} 6`,
 		`lvsd_virtual_service_up{service="web"} 1`,

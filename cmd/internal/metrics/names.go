@@ -20,6 +20,7 @@ var (
 
 	vrrpState         = desc("lvsd_vrrp_state", "1 for the present state of the election on this director.", "vrrp", "state")
 	vrrpPriority      = desc("lvsd_vrrp_priority", "The election's priority on this director.", "vrrp")
+	vrrpHeld          = desc("lvsd_vrrp_held", "1 while this director stays away from the election after a handover.", "vrrp")
 	vrrpTransitions   = desc("lvsd_vrrp_transitions_total", "Changes of state, by the new state and the reason.", "vrrp", "to", "reason")
 	vrrpSent          = desc("lvsd_vrrp_adverts_sent_total", "Adverts sent.", "vrrp")
 	vrrpReceived      = desc("lvsd_vrrp_adverts_received_total", "Adverts heard and accepted.", "vrrp")

@@ -1,0 +1,391 @@
+package director
+
+// Handover gives the addresses of this director to a peer when a person says so,
+// and keeps this director away from them afterwards: a level, the holds, that
+// state_dir keeps over restarts. It asks the elections and watches what becomes of
+// them; it never moves an address itself.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"lvsd/cmd/internal/event"
+	"lvsd/config"
+	"lvsd/vrrp"
+)
+
+// Hold is an election that this director stays away from: it preempts nobody, and
+// takes over only when no master is heard.
+type Hold struct {
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until,omitzero"` // zero: until it is told otherwise
+}
+
+// over says that the time of a hold has passed.
+func (h Hold) over(now time.Time) bool { return !h.Until.IsZero() && !now.Before(h.Until) }
+
+// HoldKeeper keeps the holds, by election, over restarts.
+type HoldKeeper interface {
+	LoadHolds() (map[string]Hold, error)
+	SaveHolds(map[string]Hold) error
+}
+
+// Peer is another director as it says of itself over the pair's exchange.
+type Peer struct {
+	Name  string
+	Up    bool   // it answered lately
+	Error string // why it did not
+	Waits string // what it waits for before it could serve
+	// Elections are those that it takes part in, by name.
+	Elections map[string]PeerElection
+	// Connections is how many its kernel knows; negative: it does not say.
+	Connections int
+}
+
+// Peers are the other directors, as far as they say how they are.
+type Peers interface {
+	On() bool // the exchange is configured
+	Peers() []Peer
+}
+
+// PeerElection is one election as a peer stands in it.
+type PeerElection struct {
+	State string // init, backup, master, fault
+	Held  bool
+}
+
+// Handover is what a person asks for.
+type Handover struct {
+	Election string        // "": all
+	For      time.Duration // 0: until it is ended
+	Force    bool          // whether a ready peer is heard or not
+}
+
+// HandedOver is what became of one election.
+type HandedOver struct {
+	Election string
+	// Master: this director was master. The other fields count only then.
+	Master bool
+	To     netip.Addr    // who has the addresses now
+	Took   time.Duration // until the successor was heard
+	Left   time.Duration // until they were off this director's interface
+	Failed string        // why it has them still, or again
+}
+
+// patience is what a handover may take besides the election's own time.
+const patience = 3 * time.Second
+
+// loopPatience is how long the loop may be busy; when it has ended it is for ever.
+const loopPatience = 10 * time.Second
+
+// watchEvery is how often a handover looks at its elections.
+const watchEvery = 10 * time.Millisecond
+
+// leaving is a master that hands over.
+type leaving struct {
+	engine Election
+	config vrrp.Config
+	out    *HandedOver
+}
+
+// HandOver makes this director stay away from elections, and gives the addresses
+// to a peer where it is master. It returns when they have moved, or will not. The
+// error is why nothing was done.
+func (d *Director) HandOver(ctx context.Context, h Handover) ([]HandedOver, error) {
+	began := time.Now()
+	var out []HandedOver
+	var masters []leaving
+	err := d.inLoop(ctx, func() (err error) {
+		chosen, err := d.elections.named(h.Election)
+		if err != nil {
+			return err
+		}
+		if !h.Force {
+			if err := d.readyPeer(chosen); err != nil {
+				return err
+			}
+		}
+		out = make([]HandedOver, len(chosen))
+		hold := Hold{Since: began}
+		if h.For > 0 {
+			hold.Until = began.Add(h.For)
+		}
+		if err := d.hold(chosen, hold); err != nil {
+			return err
+		}
+		for i, c := range chosen {
+			out[i].Election = c.config.Name
+			if out[i].Master = c.engine.Status().State == vrrp.Master; out[i].Master {
+				masters = append(masters, leaving{c.engine, c.config, &out[i]})
+			}
+		}
+		for _, l := range masters {
+			l.engine.HandOver()
+		}
+		return nil
+	})
+	if err != nil || len(masters) == 0 {
+		return out, err
+	}
+	d.watchHandover(ctx, began, masters)
+	var kept []string
+	for _, o := range out {
+		if o.Failed != "" {
+			kept = append(kept, o.Election)
+		}
+	}
+	if len(kept) == 0 {
+		return out, nil
+	}
+	// It serves on, and so it stands for election as before.
+	return out, d.inLoop(context.WithoutCancel(ctx), func() error { return d.release(kept, "the handover failed") })
+}
+
+// watchHandover waits for the successors.
+func (d *Director) watchHandover(ctx context.Context, began time.Time, masters []leaving) {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for len(masters) > 0 {
+		masters = slices.DeleteFunc(masters, func(l leaving) bool { return l.look(began) })
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			for _, l := range masters {
+				l.out.Failed = "not done yet: " + ctx.Err().Error()
+			}
+			return
+		}
+	}
+}
+
+// look says whether a handover has ended, well or not.
+func (l leaving) look(began time.Time) (ended bool) {
+	s, now := l.engine.Status(), time.Now()
+	limit := 4*l.config.AdvertInterval + l.config.HandoverLimit + patience
+	switch {
+	case s.State == vrrp.Backup && s.Master.IsValid():
+		if l.out.Took == 0 {
+			l.out.To, l.out.Took = s.Master, s.LastAdvert.Sub(began)
+		}
+		if s.Holding && now.Sub(began) < limit {
+			return false
+		}
+		l.out.Left = now.Sub(began)
+		if s.Holding {
+			l.out.Failed = "the addresses did not leave the interface: " + s.Alarm
+		}
+	case s.State == vrrp.Master && s.Since.After(began):
+		l.out.Failed = "nobody took the addresses over: this director serves on, and is not held"
+	case s.State == vrrp.Fault:
+		l.out.Failed = "this director is in fault: " + s.Detail
+	case now.Sub(began) < limit:
+		return false
+	default:
+		l.out.Failed = fmt.Sprintf("still %s after %v", s.State, limit)
+	}
+	return true
+}
+
+// EndHandover ends the holds of an election, or of all, and answers which.
+func (d *Director) EndHandover(ctx context.Context, election string) (ended []string, err error) {
+	return ended, d.inLoop(ctx, func() error {
+		chosen, err := d.elections.named(election)
+		if err != nil {
+			return err
+		}
+		for _, c := range chosen {
+			if _, held := d.elections.holds[c.config.Name]; held {
+				ended = append(ended, c.config.Name)
+			}
+		}
+		return d.release(ended, "told to")
+	})
+}
+
+// inLoop does something where the elections may be changed.
+func (d *Director) inLoop(ctx context.Context, do func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, loopPatience)
+	defer cancel()
+	answer := make(chan error, 1)
+	select {
+	case d.calls <- func() { answer <- do() }:
+		return <-answer
+	case <-ctx.Done():
+		return fmt.Errorf("the daemon did not take it up: %w", ctx.Err())
+	}
+}
+
+// named are the elections of a name, with all of their sync group; "" is all.
+func (el *electorate) named(name string) ([]*candidate, error) {
+	if name == "" {
+		if len(el.running) == 0 {
+			return nil, errors.New("the configuration has no [[vrrp]]")
+		}
+		return el.running, nil
+	}
+	var names []string
+	for _, c := range el.running {
+		if c.config.Name != name {
+			names = append(names, c.config.Name)
+			continue
+		}
+		group := c.config.SyncGroup
+		return slices.DeleteFunc(slices.Clone(el.running), func(o *candidate) bool {
+			return o != c && (group == "" || o.config.SyncGroup != group)
+		}), nil
+	}
+	return nil, fmt.Errorf("no election is called %q: there is %s", name, strings.Join(names, ", "))
+}
+
+// hold makes this director stay away, once that is on disk.
+func (d *Director) hold(chosen []*candidate, h Hold) error {
+	next := maps.Clone(d.elections.holds)
+	if next == nil {
+		next = map[string]Hold{}
+	}
+	for _, c := range chosen {
+		next[c.config.Name] = h
+	}
+	if err := d.setHolds(next); err != nil {
+		return fmt.Errorf("nothing was done: %w", err)
+	}
+	reason := "handover, until it is ended"
+	if !h.Until.IsZero() {
+		reason = "handover, until " + h.Until.Format(time.RFC3339)
+	}
+	for _, c := range chosen {
+		d.parts.Events.Record(event.Event{At: h.Since, Kind: event.KindHandover, VRRP: c.config.Name, To: "held", Reason: reason})
+	}
+	return nil
+}
+
+// release ends holds. They end in any case: an error says that a restart would
+// bring them back.
+func (d *Director) release(names []string, reason string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	next := maps.Clone(d.elections.holds)
+	for _, n := range names {
+		delete(next, n)
+	}
+	err := d.setHolds(next)
+	if err != nil {
+		d.elections.setHolds(next)
+		err = fmt.Errorf("ended, but a restart would bring it back: %w", err)
+	}
+	for _, n := range names {
+		d.parts.Events.Record(event.Event{At: time.Now(), Kind: event.KindHandover, VRRP: n, From: "held", To: "released", Reason: reason})
+	}
+	return err
+}
+
+func (d *Director) setHolds(next map[string]Hold) error {
+	if d.parts.Holds != nil {
+		if err := d.parts.Holds.SaveHolds(next); err != nil {
+			return err
+		}
+	}
+	d.elections.setHolds(next)
+	return nil
+}
+
+// endHolds ends those whose time is over, and those of elections that left the
+// file.
+func (d *Director) endHolds(now time.Time, c *config.Config) {
+	var over, gone []string
+	for name, h := range d.elections.holds {
+		known := slices.ContainsFunc(c.Elections, func(e config.Election) bool { return e.Name == name })
+		switch {
+		case !known:
+			gone = append(gone, name)
+		case h.over(now):
+			over = append(over, name)
+		}
+	}
+	err := errors.Join(d.release(over, "its time is over"), d.release(gone, "the election left the file"))
+	if err != nil {
+		d.parts.Log.Error("the end of a handover could not be noted", "reason", err)
+	}
+}
+
+// holdsEnd is when the next hold is over by itself; zero: never.
+func (el *electorate) holdsEnd() time.Time {
+	var end time.Time
+	for _, h := range el.holds {
+		end = earliest(end, h.Until)
+	}
+	return end
+}
+
+// loadHolds takes up what an earlier run was told.
+func (d *Director) loadHolds() {
+	if d.parts.Holds == nil {
+		return
+	}
+	holds, err := d.parts.Holds.LoadHolds()
+	if err != nil {
+		d.parts.Log.Error("what an earlier run was told about handovers is lost: this director stands for election as configured", "reason", err)
+	}
+	d.elections.setHolds(holds)
+}
+
+// readyPeer refuses a handover of addresses that nobody is known to be ready for.
+// A backup of VRRP is silent, so only the pair's exchange can tell.
+func (d *Director) readyPeer(chosen []*candidate) error {
+	var reasons []error
+	for _, c := range chosen {
+		if c.engine.Status().State != vrrp.Master {
+			continue
+		}
+		if why := d.noReadyPeer(c.config.Name); why != "" {
+			reasons = append(reasons, fmt.Errorf("%s: %s", c.config.Name, why))
+		}
+	}
+	if reasons == nil {
+		return nil
+	}
+	return fmt.Errorf("%w (--force hands over all the same; if nobody takes the addresses, this director does again)", errors.Join(reasons...))
+}
+
+func (d *Director) noReadyPeer(election string) string {
+	if d.parts.Peers == nil || !d.parts.Peers.On() {
+		return "no [pair] is configured, and a backup of VRRP is silent: nobody is known to be ready to take over"
+	}
+	var reasons []string
+	for _, p := range d.parts.Peers.Peers() {
+		why := p.unready(election)
+		if why == "" {
+			return ""
+		}
+		reasons = append(reasons, p.Name+" "+why)
+	}
+	if reasons == nil {
+		return "no other director is known"
+	}
+	return strings.Join(reasons, "; ")
+}
+
+// unready says why a peer is not ready to take an election's addresses.
+func (p Peer) unready(election string) string {
+	e, takes := p.Elections[election]
+	switch {
+	case !p.Up:
+		return "does not answer: " + p.Error
+	case !takes:
+		return "has no such election"
+	case e.State != string(vrrp.Backup):
+		return "is " + e.State + " itself"
+	case e.Held:
+		return "is held itself"
+	case p.Waits != "":
+		return p.Waits
+	}
+	return ""
+}

@@ -1,0 +1,227 @@
+package director
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lvsd/config"
+	"lvsd/vrrp"
+)
+
+// keeper is the disk.
+type keeper struct {
+	mu     sync.Mutex
+	kept   map[string]Hold
+	broken error
+}
+
+func (k *keeper) LoadHolds() (map[string]Hold, error) { return k.now(), nil }
+func (k *keeper) SaveHolds(h map[string]Hold) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.broken != nil {
+		return k.broken
+	}
+	k.kept = maps.Clone(h)
+	return nil
+}
+
+func (k *keeper) now() map[string]Hold {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return maps.Clone(k.kept)
+}
+
+// exchange is the other directors.
+type exchange []Peer
+
+func (e exchange) On() bool      { return e != nil }
+func (e exchange) Peers() []Peer { return e }
+
+// hand makes the election a master that gives its addresses to a peer after a
+// while, or to nobody.
+func (f *fakeElection) hand(took time.Duration, to netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status = vrrp.Status{State: vrrp.Master, Since: time.Now(), Holding: true}
+	f.handOver = func() {
+		time.AfterFunc(took, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if to.IsValid() {
+				f.status = vrrp.Status{State: vrrp.Backup, Master: to, Reason: vrrp.ReasonHandover, LastAdvert: time.Now(), Holding: true}
+				time.AfterFunc(time.Second, func() { f.mu.Lock(); f.status.Holding = false; f.mu.Unlock() })
+				return
+			}
+			f.status = vrrp.Status{State: vrrp.Master, Since: time.Now(), Holding: true}
+		})
+	}
+}
+
+func ready(elections ...string) Peer {
+	p := Peer{Name: "lb2", Up: true, Elections: map[string]PeerElection{}}
+	for _, e := range elections {
+		p.Elections[e] = PeerElection{State: "backup"}
+	}
+	return p
+}
+
+// threeElections are one alone and two of a group.
+func threeElections() *config.Config {
+	c := withElection(5, "eth0")
+	for i, name := range []string{"in", "out"} {
+		c.Elections = append(c.Elections, config.Election{Name: name, Interface: "eth1", VRID: uint8(60 + i), SyncGroup: "both", AdvertInterval: time.Second})
+	}
+	return c
+}
+
+func TestHandOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &keeper{}
+		r := newRig(t, threeElections(), func(p *Parts) { p.Holds, p.Peers = k, exchange{ready("web", "in", "out")} })
+		defer r.stop()
+		r.table.read(kernelWith(5))
+		r.Wake()
+		time.Sleep(time.Second)
+		peer := netip.MustParseAddr("10.0.0.13")
+		for i, took := range []time.Duration{0, 600 * time.Millisecond, 700 * time.Millisecond} {
+			if took > 0 {
+				r.engine(i).hand(took, peer)
+			}
+		}
+		synctest.Wait()
+		r.take()
+		out, err := r.HandOver(t.Context(), Handover{Election: "in", For: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(out) != 2 || out[0].Election != "in" || out[1].Election != "out" {
+			t.Fatalf("a sync group moves as one: %+v", out)
+		}
+		for i, o := range out {
+			if !o.Master || o.To != peer || o.Failed != "" || o.Took != time.Duration(6+i)*100*time.Millisecond || o.Left < time.Second || o.Left > 2*time.Second {
+				t.Errorf("%+v", o)
+			}
+		}
+		// Held before it resigns: else it could preempt at once.
+		if got := r.take(); !slices.Equal(got[:4], []string{"in@eth1 updated", "out@eth1 updated", "in@eth1 hands over", "out@eth1 hands over"}) {
+			t.Errorf("%q", got)
+		}
+		if !r.engine(1).now().Held || r.engine(0).now().Held {
+			t.Error("not held, or too many are")
+		}
+		if kept := k.now(); len(kept) != 2 || kept["in"].Until.Sub(kept["in"].Since) != time.Hour {
+			t.Errorf("on disk: %v", kept)
+		}
+		if v := r.View(t.Context()); len(v.Holds) != 2 {
+			t.Errorf("shown: %v", v.Holds)
+		}
+		time.Sleep(59 * time.Minute)
+		synctest.Wait()
+		if !r.engine(1).now().Held {
+			t.Error("released too early")
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if r.engine(1).now().Held || r.engine(2).now().Held || len(k.now()) != 0 {
+			t.Errorf("held after the time: %v", k.now())
+		}
+	})
+}
+
+func TestHandOverToNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &keeper{}
+		r := newRig(t, withElection(5, "eth0"), func(p *Parts) { p.Holds = k })
+		defer r.stop()
+		r.engine(0).hand(2*time.Second, netip.Addr{})
+		_, err := r.HandOver(t.Context(), Handover{})
+		if err == nil || !strings.Contains(err.Error(), "no [pair] is configured") || !strings.Contains(err.Error(), "--force") || len(k.now()) != 0 {
+			t.Errorf("without a peer: %v, held %v", err, k.now())
+		}
+		out, err := r.HandOver(t.Context(), Handover{Force: true})
+		if err != nil || len(out) != 1 || !strings.Contains(out[0].Failed, "nobody took") {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		if r.engine(0).now().Held || len(k.now()) != 0 {
+			t.Error("held, though it serves on")
+		}
+		if _, err := r.HandOver(t.Context(), Handover{Election: "wbe", Force: true}); err == nil || !strings.Contains(err.Error(), "there is web") {
+			t.Errorf("%v", err)
+		}
+		k.broken = errors.New("disk full")
+		if _, err := r.HandOver(t.Context(), Handover{Force: true}); err == nil || !strings.Contains(err.Error(), "nothing was done: disk full") || r.engine(0).now().Held {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// A backup is held without asking anybody; a restart keeps it, --end does not.
+func TestHoldOutlivesARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &keeper{}
+		keep := func(p *Parts) { p.Holds = k }
+		r := newRig(t, withElection(5, "eth0"), keep)
+		if out, err := r.HandOver(t.Context(), Handover{}); err != nil || out[0].Master || !r.engine(0).now().Held {
+			t.Errorf("%+v, %v", out, err)
+		}
+		r.stop()
+		r = newRig(t, withElection(5, "eth0"), keep)
+		defer func() { r.stop() }()
+		if !r.engine(0).now().Held {
+			t.Error("not held after a restart")
+		}
+		ended, err := r.EndHandover(t.Context(), "web")
+		if err != nil || !slices.Equal(ended, []string{"web"}) || r.engine(0).now().Held || len(k.now()) != 0 {
+			t.Errorf("%v, %v, %v", ended, err, k.now())
+		}
+		if ended, err := r.EndHandover(t.Context(), ""); err != nil || len(ended) != 0 {
+			t.Errorf("again: %v, %v", ended, err)
+		}
+		// An election that leaves the file takes its hold along.
+		if _, err := r.HandOver(t.Context(), Handover{}); err != nil {
+			t.Fatal(err)
+		}
+		r.next = withElection(5, "")
+		if o := r.Reload(t.Context()); o.Refused != nil || len(k.now()) != 0 {
+			t.Errorf("%v, %v", o.Refused, k.now())
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := r.EndHandover(ctx, ""); err == nil {
+			t.Error("an end without an election")
+		}
+	})
+}
+
+func TestReadyPeer(t *testing.T) {
+	change := func(f func(*Peer)) Peers { p := ready("web"); f(&p); return exchange{p} }
+	for want, peers := range map[string]Peers{
+		"":                        exchange{ready("web")},
+		"no [pair] is configured": exchange(nil),
+		"no other director":       exchange{},
+		"does not answer: hung":   change(func(p *Peer) { p.Up, p.Error = false, "hung" }),
+		"no such election":        exchange{ready("mail")},
+		"is fault itself":         change(func(p *Peer) { p.Elections["web"] = PeerElection{State: "fault"} }),
+		"is held":                 change(func(p *Peer) { p.Elections["web"] = PeerElection{State: "backup", Held: true} }),
+		"waits for":               change(func(p *Peer) { p.Waits = "waits for the checks" }),
+	} {
+		d := New(Parts{Peers: peers})
+		if got := d.noReadyPeer("web"); !strings.Contains(got, want) || (want == "") != (got == "") {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	// One of several is enough.
+	d := New(Parts{Peers: exchange{{Name: "lb3"}, ready("web")}})
+	if got := d.noReadyPeer("web"); got != "" {
+		t.Errorf("%q", got)
+	}
+}
