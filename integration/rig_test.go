@@ -201,6 +201,7 @@ type status struct {
 		Priority  int      `json:"priority"`
 		Contested bool     `json:"contested"`
 		Waits     string   `json:"waits"`
+		Held      bool     `json:"held"`
 		Holding   bool     `json:"holding"`
 		Addresses []string `json:"addresses"`
 	} `json:"vrrp"`

@@ -1,0 +1,100 @@
+package integration
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+)
+
+// handover runs lvsd handover.
+func (d *director) handover(args ...string) (string, error) {
+	return d.run(append([]string{"handover", "-c", d.p.file, "--director", d.Name, "--socket", d.socket}, args...)...)
+}
+
+// held says whether the director says that it stays away.
+func (d *director) held() bool {
+	s, err := d.status()
+	return err == nil && len(s.VRRP) > 0 && s.VRRP[0].Held
+}
+
+// number is the value of a metric that is there.
+func (d *director) number(series string) float64 {
+	d.p.t.Helper()
+	n, err := strconv.ParseFloat(d.metric(series), 64)
+	if err != nil {
+		d.p.t.Fatalf("%s of %s: %v", series, d.Name, err)
+	}
+	return n
+}
+
+// TestHandoverOnCommand gives the addresses to the peer while a client opens a
+// connection every few milliseconds. The director stays away, over a restart too,
+// takes over when the peer falls silent, and preempts again once it is told to.
+func TestHandoverOnCommand(t *testing.T) {
+	p, _ := webPair(t, 2, func(p *pair) { p.advert = "500ms" })
+	lb1, lb2 := p.lb[0], p.lb[1]
+	outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
+	outage.WaitSuccesses(20, 10*time.Second)
+
+	if out, err := lb1.handover(); err == nil || !contains(out, "refused: web: no [pair] is configured", "--force") {
+		t.Errorf("without a peer that is known to be ready: %v\n%s", err, out)
+	}
+	if lb1.state() != "master" || lb1.held() {
+		t.Fatal("a refused handover changed something")
+	}
+	out, err := lb1.handover("--force")
+	if err != nil || !contains(out, "web: 10.77.0.12 has the addresses, heard after 0.", "stays away until lvsd handover --end") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	p.onlyHolder(lb2)
+	if lb1.state() != "backup" || !lb1.held() || lb1.metric(`lvsd_vrrp_held{vrrp="web"}`) != "1" {
+		t.Errorf("not held: %s, %s", lb1.state(), lb1.metric(`lvsd_vrrp_held{vrrp="web"}`))
+	}
+	outage.WaitSuccesses(50, 10*time.Second)
+	report := outage.Stop()
+	t.Logf("FIGURE handover at 500 ms adverts: %s%v", out, report)
+	if report.Failed > 0 {
+		t.Errorf("a handover failed connects: %v", report)
+	}
+
+	lb1.stop()
+	lb1.start()
+	p.WaitUntil(10*time.Second, "the checks to be in", func() bool { s, err := lb1.status(); return err == nil && len(s.VRRP) > 0 && s.VRRP[0].Waits == "" })
+	const adverts = `lvsd_vrrp_adverts_received_total{vrrp="web"}`
+	heard := lb1.number(adverts)
+	p.WaitUntil(20*time.Second, "the time in which it would preempt to pass", func() bool { return lb1.number(adverts) >= heard+8 })
+	if lb1.state() != "backup" || !lb1.held() {
+		t.Errorf("after a restart: %s, held %v", lb1.state(), lb1.held())
+	}
+	if out, _ := lb1.run("status", "-c", p.file, "--director", "lb1", "--socket", lb1.socket); !strings.Contains(out, "stays away until lvsd handover --end") {
+		t.Errorf("status does not tell:\n%s", out)
+	}
+
+	lb2.process.Kill()
+	lb1.wait("master", 10*time.Second)
+	lb2.start()
+	lb2.wait("backup", 10*time.Second)
+	if out, err := lb1.handover("--force", "--for", "1h"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	p.onlyHolder(lb2)
+
+	if out, err := lb1.handover("--end"); err != nil || !strings.Contains(out, "web: this director stands for election as configured again") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	lb1.wait("master", 10*time.Second)
+	p.WaitUntil(10*time.Second, "one holder", func() bool { return slices.Equal(p.holders(), []string{"lb1"}) })
+
+	// Nobody is there: it serves on, and is not held.
+	lb2.stop()
+	if out, err := lb1.handover("--force"); err == nil || !strings.Contains(out, "nobody took the addresses over") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if lb1.state() != "master" || lb1.held() || !lb1.Holds(vip) {
+		t.Error("the director does not serve on")
+	}
+}
