@@ -85,6 +85,7 @@ var (
 	handoverWorks      = wish(true)  // elections: handover_limit
 	syncGroupWorks     = wish(true)  // elections: sync_group
 	trackWorks         = wish(true)  // elections: track_interfaces, track_scripts
+	pairWorks          = wish(true)  // [pair]
 )
 
 var rootTable = newTable("",
@@ -310,6 +311,6 @@ var guardTable = newTable("guard",
 )
 
 var pairTable = newTable("pair",
-	key{name: "listen", kind: kindString, def: "", each: true, later: true},
-	key{name: "key_file", kind: kindString, def: "", each: true, later: true},
+	key{name: "listen", kind: kindString, def: "", each: true, needs: pairWorks},
+	key{name: "key_file", kind: kindString, each: true, needs: pairWorks, computed: `that of the first [[vrrp]] with type = "hmac"`},
 )

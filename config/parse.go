@@ -129,6 +129,7 @@ func (r *reader) build(root *record) *File {
 		var taken electionSet
 		c.Elections, taken = buildElections(root, name, f.Directors)
 		c.Guard = buildGuard(root.child("guard"), taken)
+		c.Pair = buildPair(root, name, f.Directors, c.Elections)
 		if i == 0 {
 			uncovered(root, services, taken, len(f.Directors))
 		}

@@ -309,7 +309,7 @@ func (t *table) suggest(name string) string {
 	if nearest(name, all) != "" {
 		return suggest(name, all)
 	}
-	for _, other := range []*table{globalTable, ipvsTable, syncTable, vrrpTable, trackInterfaceTable, trackScriptTable, authenticationTable, serviceTable, realServerTable, tunnelTable, checkTable, tlsTable, stepTable, guardTable} {
+	for _, other := range []*table{globalTable, ipvsTable, syncTable, vrrpTable, trackInterfaceTable, trackScriptTable, authenticationTable, serviceTable, realServerTable, tunnelTable, checkTable, tlsTable, stepTable, guardTable, pairTable} {
 		if _, known := other.index[name]; known {
 			return "; it is a key of " + other.name
 		}

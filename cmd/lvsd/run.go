@@ -25,6 +25,7 @@ import (
 	"lvsd/cmd/internal/host"
 	"lvsd/cmd/internal/logging"
 	"lvsd/cmd/internal/metrics"
+	"lvsd/cmd/internal/pair"
 	"lvsd/cmd/internal/state"
 	"lvsd/config"
 	"lvsd/ipvs"
@@ -85,6 +86,7 @@ type daemon struct {
 	checker    *checker.Engine
 	director   *director.Director
 	server     *api.Server
+	pair       *pair.Exchange
 	hangups    <-chan os.Signal
 	onStop     string
 }
@@ -116,6 +118,8 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Log: log.Logger, Wake: wake, ObserveLag: m.ObserveCheckLag, OnChange: d.healthChanged,
 	})
 	d.server = &api.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: version, Started: time.Now(), Problems: d.problems, Journal: d.journal}
+	d.pair = d.newExchange()
+	d.server.Pair = d.pair
 	d.director = director.New(director.Parts{
 		Log:     log.Logger,
 		Events:  d.events,
@@ -124,7 +128,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		OpenElection: func(e vrrp.Config) (director.Election, error) {
 			return vrrp.Open(e, vrrp.Options{Log: log.Logger, OnEvent: d.electionChanged, ObserveLag: m.ObserveTimerLag})
 		},
-		Participants: []director.Participant{restartOnly, schedulers, d.server.PreparePublic, d.settings},
+		Participants: []director.Participant{restartOnly, schedulers, d.server.PreparePublic, takesPart(d.pair), d.settings},
 		Load:         o.load,
 		Holds:        d.state,
 	})
@@ -133,6 +137,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 	m.Watch(d.director.View)
 	m.WatchOrigins(d.reconciler.Origins)
 	m.Count(metrics.EventsDropped, d.journal.Dropped)
+	m.WatchPeers(d.pair)
 	if err = d.director.Prepare(c); err != nil {
 		return nil, err
 	}
@@ -148,7 +153,7 @@ func try(c *config.Config, log *slog.Logger) error {
 	participants := []director.Participant{schedulers}
 	if !api.Answers(c.Global.ControlSocket) { // a daemon that runs here holds its own port
 		server := &api.Server{Log: log}
-		participants = append(participants, server.PreparePublic)
+		participants = append(participants, server.PreparePublic, tryExchange(log))
 	}
 	return director.New(director.Parts{
 		Log:          log,
@@ -164,7 +169,7 @@ func (d *daemon) run(ctx context.Context) error {
 	defer finish()
 	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "running", Reason: "start"})
 	tasks, ctx := errgroup.WithContext(ctx)
-	for _, task := range []func(context.Context) error{d.reconciler.Run, d.checker.Run, d.director.Run, d.server.Run, d.reloadOnHangup} {
+	for _, task := range []func(context.Context) error{d.reconciler.Run, d.checker.Run, d.director.Run, d.server.Run, d.pair.Run, d.reloadOnHangup} {
 		tasks.Go(func() error { return task(ctx) })
 	}
 	err := tasks.Wait()
@@ -214,6 +219,9 @@ const removeLimit = 10 * time.Second
 func (d *daemon) close() {
 	if d.server != nil {
 		d.server.Close()
+	}
+	if d.pair != nil {
+		d.pair.Close()
 	}
 	if d.director != nil {
 		d.director.Close()

@@ -79,6 +79,9 @@ func printStatus(out io.Writer, s api.Status) error {
 	for _, p := range s.Problems {
 		fmt.Fprintf(w, "! %s\n", p)
 	}
+	for _, p := range s.Peers {
+		fmt.Fprintf(w, "director %s: %s\n", p.Director, peerState(p, s.At))
+	}
 	if len(s.VRRP) > 0 {
 		fmt.Fprintf(w, "\nVRRP\tSTATE\tPRIORITY\tINTERFACE\tADDRESSES\tSINCE\n")
 	}
@@ -108,6 +111,24 @@ func printStatus(out io.Writer, s api.Status) error {
 	}
 	printSync(w, s.IPVS.Sync)
 	return w.Flush()
+}
+
+// peerState is how another director is, in short.
+func peerState(p api.PeerStatus, now time.Time) string {
+	if !p.Up {
+		return "DOES NOT ANSWER since " + clock(p.Since, now) + detail(p.Error)
+	}
+	var parts []string
+	for _, e := range p.VRRP {
+		parts = append(parts, e.Name+" "+e.State)
+	}
+	if p.Waits != "" {
+		parts = append(parts, p.Waits)
+	}
+	if p.ProblemCount > 0 {
+		parts = append(parts, fmt.Sprintf("%d PROBLEMS, the first: %s", p.ProblemCount, strings.Join(p.Problems[:min(len(p.Problems), 1)], "")))
+	}
+	return strings.Join(append(parts, "configuration "+p.ConfigHash), ", ")
 }
 
 func serviceAddress(svc api.ServiceStatus) string {

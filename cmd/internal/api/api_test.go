@@ -44,6 +44,7 @@ func (s *stub) HandOver(_ context.Context, h director.Handover) ([]director.Hand
 func (s *stub) EndHandover(context.Context, string) ([]string, error) { return []string{"web"}, nil }
 
 func (s *stub) View(context.Context) director.View      { return s.view }
+func (s *stub) Look() director.View                     { return s.view }
 func (s *stub) Reload(context.Context) director.Outcome { return director.Outcome{Refused: s.reload} }
 func (s *stub) Alive(context.Context) error             { return s.dead }
 

@@ -29,6 +29,8 @@ import (
 // Daemon is what the server asks.
 type Daemon interface {
 	View(ctx context.Context) director.View
+	// Look is View without waiting for fresh counters.
+	Look() director.View
 	Reload(ctx context.Context) director.Outcome
 	// HandOver gives addresses to a peer, EndHandover lets this director stand
 	// for election again.
@@ -53,6 +55,8 @@ type Server struct {
 	Started time.Time
 	// Problems, when set, names what the daemon's own files need somebody for.
 	Problems func() []string
+	// Pair, when set, is the exchange with the other directors.
+	Pair Pair
 
 	public    atomic.Pointer[listener]
 	control   *listener
@@ -74,12 +78,21 @@ type listener struct {
 func (s *Server) Status(ctx context.Context) Status {
 	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
 	defer cancel()
-	status := Build(s.Daemon.View(ctx), s.Version, s.Started)
+	status := s.own(s.Daemon.View(ctx))
+	if s.Pair != nil {
+		status.addPeers(s.Pair.Peers())
+	}
+	status.Healthy = len(status.Problems) == 0
+	return status
+}
+
+// own is the status without what this director thinks of the others.
+func (s *Server) own(v director.View) Status {
+	status := Build(v, s.Version, s.Started)
 	if s.Problems != nil {
 		for _, p := range s.Problems() {
 			status.problem("%s", p)
 		}
-		status.Healthy = len(status.Problems) == 0
 	}
 	return status
 }
@@ -116,6 +129,7 @@ func (s *Server) changing() *http.ServeMux {
 	})
 	s.kernelCommands(mux)
 	s.handoverCommands(mux)
+	s.peerCommands(mux)
 	return mux
 }
 

@@ -25,10 +25,14 @@ type Status struct {
 	Started  time.Time `json:"started"`
 	// Healthy: no fault that an engineer on call should see. Problems names
 	// each.
-	Healthy  bool             `json:"healthy"`
-	Problems []string         `json:"problems"`
-	Config   ConfigStatus     `json:"config"`
-	VRRP     []ElectionStatus `json:"vrrp"`
+	Healthy  bool         `json:"healthy"`
+	Problems []string     `json:"problems"`
+	Config   ConfigStatus `json:"config"`
+	// Waits is what this director waits for before it preempts a live master; ""
+	// when it is ready.
+	Waits string           `json:"waits,omitempty"`
+	Peers []PeerStatus     `json:"peers"`
+	VRRP  []ElectionStatus `json:"vrrp"`
 	// Guard is the guard against mass failure; nil when it is off.
 	Guard    *GuardStatus    `json:"guard,omitempty"`
 	Services []ServiceStatus `json:"virtual_services"`
@@ -209,6 +213,8 @@ func Build(v director.View, version string, started time.Time) Status {
 			LoadedAt:   v.LastReload.LastSuccess,
 			ReloadedAt: v.LastReload.At,
 		},
+		Waits:    v.Waits,
+		Peers:    []PeerStatus{},
 		VRRP:     []ElectionStatus{},
 		Services: []ServiceStatus{},
 		IPVS:     buildIPVS(v),

@@ -31,13 +31,19 @@ func (d *Director) Explain(id checker.ID) (checker.Health, bool) { return d.part
 
 // View reads the levels. It never waits for the loop; the kernel's counters are
 // at most a second old unless the context ends before they are read.
-func (d *Director) View(ctx context.Context) View {
+func (d *Director) View(ctx context.Context) View { return d.view(d.parts.Table.Refresh(ctx)) }
+
+// Look reads the levels with the kernel's counters as they were last read. It
+// waits for nothing.
+func (d *Director) Look() View { return d.view(d.parts.Table.Snapshot()) }
+
+func (d *Director) view(kernel ipvs.Snapshot) View {
 	v := View{
 		At:         time.Now(),
 		Config:     d.config.Load(),
 		LastReload: d.LastReload(),
 		Health:     d.parts.Checker.Health(),
-		Kernel:     d.parts.Table.Refresh(ctx),
+		Kernel:     kernel,
 		Waits:      d.waiting(),
 	}
 	v.Elections, v.Holds = d.elections.status()

@@ -28,6 +28,7 @@ type Event struct {
 	Service    string `json:"service,omitempty"`
 	RealServer string `json:"real_server,omitempty"`
 	VRRP       string `json:"vrrp,omitempty"`
+	Peer       string `json:"peer,omitempty"` // another director
 	From       string `json:"from,omitempty"`
 	To         string `json:"to,omitempty"`
 	// Reason is why, for people.
@@ -61,6 +62,7 @@ const (
 	// KindHandover: this director stays away from an election, or does no more.
 	KindHandover Kind = "handover"
 	KindIPVS     Kind = "ipvs" // the kernel's table: drift, foreign entries, errors
+	KindPair     Kind = "pair" // another director: answers or not, and where the two differ
 )
 
 const (
@@ -192,7 +194,7 @@ func (e Event) level() Level {
 		e.Kind == KindPanic && e.To == "on", e.Kind == KindFallback && e.To == "on", e.Kind == KindGuard && e.To == "frozen",
 		e.Kind == KindVRRP && e.To == "fault":
 		return Error
-	case e.Kind == KindHealth && e.To == "down":
+	case e.Kind == KindHealth && e.To == "down", e.Kind == KindPair && (e.To == "down" || strings.HasSuffix(e.To, " differs")):
 		return Warn
 	default:
 		return Info
@@ -202,7 +204,7 @@ func (e Event) level() Level {
 func attrs(e Event) []slog.Attr {
 	var out []slog.Attr
 	for _, a := range []slog.Attr{
-		slog.String("service", e.Service), slog.String("real_server", e.RealServer), slog.String("vrrp", e.VRRP),
+		slog.String("service", e.Service), slog.String("real_server", e.RealServer), slog.String("vrrp", e.VRRP), slog.String("peer", e.Peer),
 		slog.String("from", e.From), slog.String("to", e.To), slog.String("reason", e.Reason),
 	} {
 		if a.Value.String() != "" {

@@ -30,16 +30,17 @@ const (
 	clockBears = 5 * time.Second
 )
 
-// Options are what an exchange needs of its daemon. No function may wait.
+// Options are what an exchange needs of its daemon.
 type Options struct {
 	Log *slog.Logger
-	// Own answers what this director says of itself, its Health with all servers.
+	// Own answers what this director says of itself, its Health with all servers. It
+	// waits for nothing.
 	Own func() State
 	// Drain answers how this director stands to a real server.
-	Drain func(service, realServer string) Drain
-	// Wake tells whoever decides that a level of a peer changed.
+	Drain func(ctx context.Context, service, realServer string) Drain
+	// Wake tells whoever decides that a level of a peer changed. It never blocks.
 	Wake func()
-	// OnChange tells people.
+	// OnChange tells people. It never blocks.
 	OnChange func(Change)
 
 	// Listen and Dial are the network; nil: the real one.

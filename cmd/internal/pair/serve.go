@@ -40,7 +40,7 @@ func (e *Exchange) accept(ctx context.Context, l net.Listener) {
 			defer context.AfterFunc(ctx, func() { conn.Close() })()
 			_ = conn.SetDeadline(time.Now().Add(patience))
 			from, who := e.identify(conn)
-			if r := e.serve(conn, from, who); r != 0 {
+			if r := e.serve(ctx, conn, from, who); r != 0 {
 				e.refuse(conn, from, r)
 			}
 		})
@@ -63,7 +63,7 @@ func (e *Exchange) identify(conn net.Conn) (from netip.Addr, who string) {
 }
 
 // serve holds one conversation. It answers why it refuses, or 0.
-func (e *Exchange) serve(conn net.Conn, from netip.Addr, who string) Refusal {
+func (e *Exchange) serve(ctx context.Context, conn net.Conn, from netip.Addr, who string) Refusal {
 	s := e.setup.Load()
 	if s == nil || who == "" {
 		return RefusedAddress
@@ -88,7 +88,7 @@ func (e *Exchange) serve(conn net.Conn, from netip.Addr, who string) Refusal {
 	if q.From != who || q.To != s.self {
 		return RefusedName
 	}
-	text, ok := e.reply(q)
+	text, ok := e.reply(ctx, q)
 	if !ok {
 		return RefusedQuestion
 	}
@@ -121,7 +121,7 @@ func readRequest(r io.Reader, server nonce, keys Keys) (h head, client nonce, bo
 }
 
 // reply is the answer to a question.
-func (e *Exchange) reply(q question) ([]byte, bool) {
+func (e *Exchange) reply(ctx context.Context, q question) ([]byte, bool) {
 	out := reply{From: q.To, To: q.From}
 	switch q.Want {
 	case wantState:
@@ -135,7 +135,7 @@ func (e *Exchange) reply(q question) ([]byte, bool) {
 		s := e.myself()
 		out.Health = &s.Health
 	case wantDrain:
-		d := e.o.Drain(q.Service, q.RealServer)
+		d := e.o.Drain(ctx, q.Service, q.RealServer)
 		out.Drain = &d
 	default:
 		return nil, false

@@ -1,0 +1,58 @@
+package main
+
+// The daemon's side of the exchange with the other directors.
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/event"
+	"lvsd/cmd/internal/pair"
+	"lvsd/config"
+)
+
+// newExchange makes the exchange of a daemon, whose other parts are made already
+// when it runs.
+func (d *daemon) newExchange() *pair.Exchange {
+	return pair.New(pair.Options{
+		Log:      d.log.Logger,
+		Own:      func() pair.State { return d.server.Own(d.knownConnections) },
+		Drain:    func(ctx context.Context, service, real string) pair.Drain { return d.server.Drain(ctx, service, real) },
+		Wake:     func() { d.director.Wake() },
+		OnChange: d.peerChanged,
+	})
+}
+
+// countLimit is how long the others are kept waiting for the connections to be
+// counted.
+const countLimit = 500 * time.Millisecond
+
+// knownConnections counts the kernel's connections; nil when it does not say.
+func (d *daemon) knownConnections() *pair.Connections {
+	ctx, cancel := context.WithTimeout(context.Background(), countLimit)
+	defer cancel()
+	own, synced, err := d.reconciler.Origins(ctx)
+	if err != nil {
+		return nil
+	}
+	return &pair.Connections{Own: own, Synced: synced}
+}
+
+func (d *daemon) peerChanged(c pair.Change) {
+	d.events.Record(event.Event{At: c.At, Kind: event.KindPair, Peer: c.Peer, From: c.From, To: c.To, Reason: c.Reason})
+}
+
+// takesPart lets the exchange take part in a start or a reload.
+func takesPart(x *pair.Exchange) director.Participant {
+	return func(_, next *config.Config) (director.Change, error) {
+		commit, abort, err := x.Prepare(next)
+		return director.Change{Commit: commit, Abort: abort}, err
+	}
+}
+
+// tryExchange says what would be refused of [pair].
+func tryExchange(log *slog.Logger) director.Participant {
+	return takesPart(pair.New(pair.Options{Log: log}))
+}
