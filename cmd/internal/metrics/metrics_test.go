@@ -102,6 +102,7 @@ func TestDocsNameEverySeries(t *testing.T) {
 	m := New("", "")
 	m.Watch(view)
 	m.WatchOrigins(func(context.Context) (int, int, error) { return 1, 2, nil })
+	m.WatchPeers(exchange{})
 	counted := []Counted{EventsDropped}
 	for _, c := range counted {
 		m.Count(c, func() uint64 { return 1 })
@@ -116,8 +117,9 @@ func TestDocsNameEverySeries(t *testing.T) {
 			code = append(code, f.GetName())
 		}
 	}
-	if len(code) != len(all)+4+len(counted) { // the view shows every one; build info, two histograms and the connections besides
-		t.Errorf("%d families gathered, %d described", len(code), len(all)+4+len(counted))
+	// The view shows every one; build info, two histograms and the connections besides.
+	if want := len(all) + 4 + len(peerSeries) + len(counted); len(code) != want {
+		t.Errorf("%d families gathered, %d described", len(code), want)
 	}
 	text, err := os.ReadFile("../../../docs/metrics.md")
 	if err != nil {

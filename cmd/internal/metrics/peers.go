@@ -18,6 +18,8 @@ var (
 	pairRefused = prometheus.NewDesc("lvsd_pair_refused_total", "Questions of others that the exchange did not answer, by reason.", []string{"reason"}, nil)
 )
 
+var peerSeries = []*prometheus.Desc{peerUp, peerAt, peerConfig, peerVersion, peerHealth, peerClock, pairRefused}
+
 // Exchange is what the series of the peers are made of.
 type Exchange interface {
 	Peers() []pair.Peer
@@ -30,7 +32,7 @@ func (m *Metrics) WatchPeers(x Exchange) { m.registry.MustRegister(peerCollector
 type peerCollector struct{ Exchange }
 
 func (c peerCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{peerUp, peerAt, peerConfig, peerVersion, peerHealth, peerClock, pairRefused} {
+	for _, d := range peerSeries {
 		ch <- d
 	}
 }

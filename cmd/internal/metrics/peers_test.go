@@ -1,0 +1,57 @@
+package metrics
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"lvsd/cmd/internal/pair"
+)
+
+// exchange is one with a peer that differs, and one that is gone.
+type exchange struct{}
+
+func (exchange) Peers() []pair.Peer {
+	return []pair.Peer{
+		{Name: "lb2", Up: true, At: time.Unix(7, 0), Differences: pair.Differences{Config: true, Clock: -2 * time.Second, HealthCount: 3}},
+		{Name: "lb3"},
+	}
+}
+
+func (exchange) Refused() map[string]uint64 { return map[string]uint64{"proof": 5} }
+
+func TestPeers(t *testing.T) {
+	m := New("", "")
+	m.WatchPeers(exchange{})
+	const want = `
+# HELP lvsd_pair_refused_total Questions of others that the exchange did not answer, by reason.
+# TYPE lvsd_pair_refused_total counter
+lvsd_pair_refused_total{reason="proof"} 5
+# HELP lvsd_peer_clock_ahead_seconds How much the other director's clock is ahead; absent while it does not answer.
+# TYPE lvsd_peer_clock_ahead_seconds gauge
+lvsd_peer_clock_ahead_seconds{director="lb2"} -2
+# HELP lvsd_peer_config_matches 1 while both run the same configuration; absent while the other does not answer.
+# TYPE lvsd_peer_config_matches gauge
+lvsd_peer_config_matches{director="lb2"} 0
+# HELP lvsd_peer_health_differences Real servers that both see otherwise for longer than their checks explain; absent while the other does not answer.
+# TYPE lvsd_peer_health_differences gauge
+lvsd_peer_health_differences{director="lb2"} 3
+# HELP lvsd_peer_last_answer_timestamp_seconds When the other director answered last; 0 for never.
+# TYPE lvsd_peer_last_answer_timestamp_seconds gauge
+lvsd_peer_last_answer_timestamp_seconds{director="lb2"} 7
+lvsd_peer_last_answer_timestamp_seconds{director="lb3"} 0
+# HELP lvsd_peer_up 1 while the other director answers.
+# TYPE lvsd_peer_up gauge
+lvsd_peer_up{director="lb2"} 1
+lvsd_peer_up{director="lb3"} 0
+# HELP lvsd_peer_version_matches 1 while both run the same version; absent while the other does not answer.
+# TYPE lvsd_peer_version_matches gauge
+lvsd_peer_version_matches{director="lb2"} 1
+`
+	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(want), "lvsd_pair_refused_total", "lvsd_peer_clock_ahead_seconds", "lvsd_peer_config_matches",
+		"lvsd_peer_health_differences", "lvsd_peer_last_answer_timestamp_seconds", "lvsd_peer_up", "lvsd_peer_version_matches"); err != nil {
+		t.Error(err)
+	}
+}
