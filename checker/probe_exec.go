@@ -9,16 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"lvsd/program"
 )
 
 const (
@@ -28,9 +25,6 @@ const (
 	programLimit = 32
 	// outputLimit bounds what is kept of a program's output, in bytes.
 	outputLimit = 1 << 10
-	// outputDelay is how long is waited for the end of the output after the
-	// program and its group ended: somebody may have left the group and hold it.
-	outputDelay = 100 * time.Millisecond
 )
 
 // programs are the places for programs.
@@ -47,7 +41,6 @@ func newExecProbe(c *Check) (prober, error) {
 		return nil, errors.New("no program, as an absolute path")
 	}
 	p := &execProbe{command: c.Command, environment: []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"LVSD_SERVICE=" + c.Service,
 		"LVSD_REAL_SERVER=" + c.Server,
 		"LVSD_ADDRESS=" + c.Address.Addr().Unmap().String(),
@@ -98,58 +91,29 @@ func (p *execProbe) probe(ctx context.Context, deadline time.Time) outcome {
 	case <-ctx.Done():
 		return outcome{}
 	}
-	var out output
-	cmd := &exec.Cmd{Path: p.command[0], Args: p.command, Env: p.environment, Dir: "/", Stdout: &out, Stderr: &out, WaitDelay: outputDelay,
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Credential: p.credential}}
-	if err := startPlain(cmd); err != nil {
-		<-programs
-		return end(Local, PhaseRun, printable("failed to run "+p.command[0]+": "+brief(err), detailLimit))
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer func() { close(ended); <-programs }()
-		awaitExit(cmd.Process.Pid)
-		// It is not reaped yet, so that its number is nobody else's: what is left
-		// of its group goes with it.
-		unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
-		cmd.Wait() // how it ended is in ProcessState
-	}()
-	select {
-	case <-ended:
-		return judgeProgram(cmd.ProcessState.Sys().(syscall.WaitStatus), out.String())
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
-	// A process that waits for a dead disk cannot be killed. It keeps its place;
-	// nobody waits for it.
-	timer.Reset(10 * outputDelay)
-	select {
-	case <-ended:
-	case <-timer.C:
-	}
-	detail := "killed at the deadline"
-	if said := out.String(); said != "" {
-		detail += ": " + said
-	}
-	return end(Timeout, PhaseRun, printable(detail, detailLimit))
+	limit, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	// One that cannot be killed keeps its place.
+	return judgeProgram(p.command[0], program.Program{Command: p.command, Environment: p.environment, Credential: p.credential, Output: outputLimit}.
+		Run(limit, func() { <-programs }))
 }
 
 // judgeProgram maps how a program ended. A lone percentage on the first line is
 // its word about the weight.
-func judgeProgram(status syscall.WaitStatus, said string) outcome {
-	detail := ""
-	switch {
-	case status.Signaled():
-		detail = "killed by " + unix.SignalName(status.Signal())
-	case status.ExitStatus() != 0:
-		detail = "exit code " + strconv.Itoa(status.ExitStatus())
+func judgeProgram(name string, e program.Ending) outcome {
+	said := e.Output
+	if e.Err != nil {
+		return end(Local, PhaseRun, printable("failed to run "+name+": "+brief(e.Err), detailLimit))
 	}
-	if detail != "" {
+	if detail := e.String(); detail != "" {
 		if said != "" {
 			detail += ": " + said
 		}
-		return end(Exec, PhaseRun, printable(detail, detailLimit))
+		reason := Exec
+		if e.Killed {
+			reason = Timeout
+		}
+		return end(reason, PhaseRun, printable(detail, detailLimit))
 	}
 	out := end(OK, PhaseRun, printable(said, detailLimit))
 	weight := nothingSaid
@@ -161,47 +125,3 @@ func judgeProgram(status syscall.WaitStatus, said string) outcome {
 }
 
 func (p *execProbe) resume(said) {} // each run says all of it
-
-// startPlain starts a program that has none of the capabilities which a service
-// that is not root was given as ambient ones (capabilities(7)): they belong to the
-// thread that forks, and that one ends here.
-func startPlain(cmd *exec.Cmd) error {
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		started <- startPlainHere(cmd)
-	}()
-	return <-started
-}
-
-// startPlainHere is startPlain on the caller's own thread. A kernel before 4.3 has
-// no ambient capabilities, and its error is none.
-func startPlainHere(cmd *exec.Cmd) error {
-	unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-	return cmd.Start()
-}
-
-// awaitExit waits until a child ended, and leaves it to be reaped.
-func awaitExit(pid int) {
-	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
-	}
-}
-
-// output keeps the beginning of what is written.
-type output struct {
-	mu   sync.Mutex
-	kept []byte
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.kept = append(o.kept, b[:min(len(b), outputLimit-len(o.kept))]...)
-	return len(b), nil
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return string(o.kept)
-}

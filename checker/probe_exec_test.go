@@ -2,16 +2,13 @@ package checker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -79,38 +76,6 @@ func TestExecUser(t *testing.T) {
 	c.User = "nobody"
 	got := once(t, c)
 	want(t, got, OK, PhaseRun, `nobody\nnogroup\nCapEff:\t0000000000000000`)
-}
-
-// What a service without root was given as ambient capabilities stays with it.
-// The threads of this test have one, where they may.
-func TestExecAmbient(t *testing.T) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // which ends with it
-		head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-		var sets [2]unix.CapUserData
-		if unix.Capget(&head, &sets[0]) != nil || sets[0].Permitted&(1<<unix.CAP_NET_RAW) == 0 {
-			t.Log("CAP_NET_RAW is not ours to pass on: only that nothing is passed on can be seen here")
-		} else {
-			sets[0].Inheritable |= 1 << unix.CAP_NET_RAW
-			if err := errors.Join(unix.Capset(&head, &sets[0]), unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, unix.CAP_NET_RAW, 0, 0)); err != nil {
-				t.Error(err)
-			}
-		}
-		cmd := exec.Command("/bin/grep", "CapAmb", "/proc/self/status")
-		var out output
-		cmd.Stdout = &out
-		// A thread is made by the thread that needs it, with its capabilities.
-		if err := startPlainHere(cmd); err != nil {
-			t.Error(err)
-		}
-		cmd.Wait()
-		if got := out.String(); got != "CapAmb:\t0000000000000000\n" {
-			t.Errorf("the program has %q", got)
-		}
-	}()
-	<-done
 }
 
 // At the deadline, and at the end, everything that the program started goes.

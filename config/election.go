@@ -53,6 +53,7 @@ func buildElection(c *record, directors []Director, taken *electionSet) Election
 		Preempt:        c.flag("preempt"),
 		PreemptDelay:   c.duration("preempt_delay"),
 		Checksum:       c.str("checksum"),
+		Notify:         c.notify(),
 		Position:       c.at,
 	}
 	if c.good("name") {

@@ -4,8 +4,6 @@
 // PURE.
 package config
 
-import "strings"
-
 // following reads handover_limit, sync_group and what is tracked.
 func (c *record) following(e *Election) {
 	e.HandoverLimit, e.SyncGroup = c.duration("handover_limit"), c.str("sync_group")
@@ -18,19 +16,11 @@ func (c *record) following(e *Election) {
 	for _, t := range c.records("track_scripts") {
 		t = t.of(c.director)
 		s := TrackedScript{
-			Command: t.words("command"), Interval: t.duration("interval"), Timeout: t.duration("timeout"),
+			Command: t.argv("command", `["/usr/local/bin/uplink-ok"]`), Interval: t.duration("interval"), Timeout: t.duration("timeout"),
 			Rise: int(t.num("rise")), Fall: int(t.num("fall")), Weight: int(t.num("weight")),
 		}
 		if !t.set("timeout") {
 			s.Timeout = s.Interval
-		}
-		switch {
-		case !t.good("command"):
-		case len(s.Command) == 0:
-			t.complain("command", `must hold a program at least, such as ["/usr/local/bin/uplink-ok"]`)
-		case !strings.HasPrefix(s.Command[0], "/"):
-			at, p := t.item("command", 0)
-			t.fail(at, p, "must be an absolute path, not %s: no shell and no PATH is asked", quoted(s.Command[0]))
 		}
 		if s.Timeout > s.Interval && t.good("timeout") && t.good("interval") {
 			t.doubt("timeout", "is longer than interval, %s: a run that hangs delays the next", short(s.Interval))

@@ -60,6 +60,8 @@ func buildGlobal(c *record) Global {
 		ControlSocket: c.str("control_socket"),
 		ControlGroup:  c.str("control_group"),
 		StateDir:      c.str("state_dir"),
+		Notify:        c.notify(),
+		Webhook:       c.webhook(),
 		LogLevel:      c.str("log_level"),
 		LogFormat:     c.str("log_format"),
 	}

@@ -86,6 +86,7 @@ var (
 	syncGroupWorks     = wish(true)  // elections: sync_group
 	trackWorks         = wish(true)  // elections: track_interfaces, track_scripts
 	pairWorks          = wish(true)  // [pair]
+	notifyWorks        = wish(true)  // [global] notify, webhook; elections: notify
 )
 
 var rootTable = newTable("",
@@ -108,8 +109,8 @@ var globalTable = newTable("global",
 	key{name: "control_socket", kind: kindString, def: "/run/lvsd/control.sock", each: true},
 	key{name: "control_group", kind: kindString, def: "", each: true},
 	key{name: "web_config_file", kind: kindString, def: "", each: true, later: true},
-	key{name: "notify", kind: kindStrings, def: []string{}, later: true},
-	key{name: "webhook", kind: kindString, def: "", each: true, later: true},
+	key{name: "notify", kind: kindStrings, def: []string{}, needs: notifyWorks},
+	key{name: "webhook", kind: kindString, def: "", each: true, needs: notifyWorks},
 	key{name: "state_dir", kind: kindString, def: "/var/lib/lvsd", each: true},
 	key{name: "log_level", kind: kindString, def: "info", each: true, choices: []string{"debug", "info", "warn", "error"}},
 	key{name: "log_format", kind: kindString, def: "text", each: true, choices: []string{"text", "json"}},
@@ -161,7 +162,7 @@ var vrrpTable = newTable("vrrp",
 	key{name: "track_interfaces", kind: kindList, def: []any{}, needs: trackWorks},
 	key{name: "track_services", kind: kindList, def: []any{}, later: true},
 	key{name: "track_scripts", kind: kindTables, table: trackScriptTable, def: []any{}, needs: trackWorks},
-	key{name: "notify", kind: kindStrings, def: []string{}, later: true},
+	key{name: "notify", kind: kindStrings, def: []string{}, needs: notifyWorks},
 	key{name: "authentication", kind: kindTable, table: authenticationTable, computed: "none", needs: authenticWorks},
 )
 

@@ -8,7 +8,6 @@ package config
 import (
 	"encoding/hex"
 	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -224,18 +223,10 @@ func (c *record) greeting(k *Check) {
 
 // program reads the keys of exec. No shell takes part in it.
 func (c *record) program(k *Check) {
-	k.Command, k.User = c.words("command"), c.str("user")
-	switch {
-	case !c.good("command"):
-	case len(k.Command) == 0 && !c.set("command"):
-		c.fail(c.at, c.path.key("command"), `missing: say which program is run, such as ["/usr/local/bin/probe", "-v"]`)
-	case len(k.Command) == 0:
-		c.complain("command", `must hold a program at least, such as ["/usr/local/bin/probe", "-v"]`)
-	case !strings.HasPrefix(k.Command[0], "/"):
-		at, p := c.item("command", 0)
-		c.fail(at, p, "must be an absolute path, not %s: no shell and no PATH is asked; for a shell's line write [\"/bin/sh\", \"-c\", \"…\"]", quoted(k.Command[0]))
-	case slices.ContainsFunc(k.Command, func(s string) bool { return strings.ContainsRune(s, 0) }):
-		c.complain("command", "must not contain a NUL byte")
+	const example = `["/usr/local/bin/probe", "-v"]`
+	k.Command, k.User = c.argv("command", example), c.str("user")
+	if c.good("command") && !c.set("command") {
+		c.fail(c.at, c.path.key("command"), "missing: say which program is run, such as "+example)
 	}
 	if strings.ContainsAny(k.User, ": \t\r\n\x00") {
 		c.complain("user", "is not the name of a user: %s", quoted(k.User))

@@ -54,12 +54,14 @@ type Config struct {
 
 // Global is the [global] table: the daemon itself.
 type Global struct {
-	HTTPListen    string // IP:PORT or :PORT; "" = no HTTP at all
-	ControlSocket string // absolute path, at most 107 bytes (sun_path, unix(7))
-	ControlGroup  string // "" = root alone
-	StateDir      string // absolute path
-	LogLevel      string // "debug" "info" "warn" "error"
-	LogFormat     string // "text" "json"
+	HTTPListen    string   // IP:PORT or :PORT; "" = no HTTP at all
+	ControlSocket string   // absolute path, at most 107 bytes (sun_path, unix(7))
+	ControlGroup  string   // "" = root alone
+	StateDir      string   // absolute path
+	Notify        []string // absolute path and arguments; nil = none
+	Webhook       string   // an http or https URL; "" = none
+	LogLevel      string   // "debug" "info" "warn" "error"
+	LogFormat     string   // "text" "json"
 }
 
 // IPVS is the [ipvs] table: what concerns the kernel's table as a whole.
@@ -129,6 +131,7 @@ type Election struct {
 	SyncGroup         string        // elections of one word move together; "" = alone
 	TrackInterfaces   []TrackedInterface
 	TrackScripts      []TrackedScript
+	Notify            []string // absolute path and arguments of a program that gets its events; nil = none
 	Position
 }
 

@@ -9,14 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os/exec"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
+	"lvsd/program"
 	"lvsd/vrrp/link"
 )
 
@@ -199,15 +198,14 @@ func (g *gauge) take(ok bool) bool {
 // run runs the program once, in a process group of its own that is killed as a
 // whole at the deadline.
 func run(ctx context.Context, s TrackedScript) error {
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	limit, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, s.Command[0], s.Command[1:]...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	err := cmd.Run()
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	e := program.Program{Command: s.Command}.Run(limit, nil)
+	switch {
+	case e.OK():
+		return nil
+	case e.Killed:
 		return fmt.Errorf("not done after %v", s.Timeout)
 	}
-	return err
+	return errors.New(e.String())
 }

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 	"lvsd/cmd/internal/logging"
 	"lvsd/cmd/internal/metrics"
 	"lvsd/cmd/internal/pair"
+	"lvsd/cmd/internal/notify"
 	"lvsd/cmd/internal/state"
 	"lvsd/config"
 	"lvsd/ipvs"
@@ -80,6 +82,7 @@ type daemon struct {
 	log        *logging.Log
 	events     *event.Recorder
 	journal    *event.Journal
+	notifier   *notify.Notifier
 	state      *state.Dir
 	kernel     ipvs.Kernel
 	reconciler *ipvs.Reconciler
@@ -108,6 +111,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		return nil, err
 	}
 	d.journal = event.NewJournal(d.state.Path(), d.events, log.Logger)
+	d.notifier = notify.New(d.events, log.Logger)
 	version, commit := buildVersion()
 	m := metrics.New(version, commit)
 	wake := func() { d.director.Wake() }
@@ -128,7 +132,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		OpenElection: func(e vrrp.Config) (director.Election, error) {
 			return vrrp.Open(e, vrrp.Options{Log: log.Logger, OnEvent: d.electionChanged, ObserveLag: m.ObserveTimerLag})
 		},
-		Participants: []director.Participant{restartOnly, schedulers, d.server.PreparePublic, takesPart(d.pair), d.settings},
+		Participants: []director.Participant{restartOnly, schedulers, d.server.PreparePublic, takesPart(d.pair), d.notifier.Prepare, d.settings},
 		Load:         o.load,
 		Holds:        d.state,
 	})
@@ -138,6 +142,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 	m.WatchOrigins(d.reconciler.Origins)
 	m.Count(metrics.EventsDropped, d.journal.Dropped)
 	m.WatchPeers(d.pair)
+	m.Count(metrics.NotifyFailures, d.notifier.Failures)
 	if err = d.director.Prepare(c); err != nil {
 		return nil, err
 	}
@@ -190,7 +195,7 @@ func (d *daemon) run(ctx context.Context) error {
 func (d *daemon) tell() (finish func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var tellers sync.WaitGroup
-	for _, task := range []func(context.Context) error{d.journal.Run} {
+	for _, task := range []func(context.Context) error{d.journal.Run, d.notifier.Run} {
 		tellers.Go(func() { _ = task(ctx) })
 	}
 	return func() {
@@ -205,11 +210,14 @@ func (d *daemon) tell() (finish func()) {
 	}
 }
 
-// tellLimit is how long the end waits for the last events to be told.
-const tellLimit = 2 * time.Second
+// tellLimit is how long the end waits for the last events to be told: a little
+// longer than those who tell wait themselves.
+const tellLimit = 3 * time.Second
 
-// problems are those of the daemon's own files.
-func (d *daemon) problems() []string { return append(d.state.Problems(), d.journal.Problems()...) }
+// problems are those of the daemon's own files and of those it tells of events.
+func (d *daemon) problems() []string {
+	return slices.Concat(d.state.Problems(), d.journal.Problems(), d.notifier.Problems())
+}
 
 // removeLimit bounds on_stop = "remove": a kernel that does not answer does
 // not keep the daemon from ending.

@@ -103,7 +103,7 @@ func TestDocsNameEverySeries(t *testing.T) {
 	m.Watch(view)
 	m.WatchOrigins(func(context.Context) (int, int, error) { return 1, 2, nil })
 	m.WatchPeers(exchange{})
-	counted := []Counted{EventsDropped}
+	counted := []Counted{EventsDropped, NotifyFailures}
 	for _, c := range counted {
 		m.Count(c, func() uint64 { return 1 })
 	}

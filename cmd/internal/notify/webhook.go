@@ -1,0 +1,95 @@
+package notify
+
+// A webhook: each event is one POST. One that fails is tried again a few times
+// before the next; while the other side is down, each event is tried once.
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"lvsd/cmd/internal/event"
+)
+
+const (
+	postDeadline = 5 * time.Second // of one try
+	postTries    = 3
+	postPause    = time.Second // before the second try; twice as long before the next
+)
+
+type webhook struct {
+	url    string
+	shown  string // without a password
+	client http.Client
+	down   bool // the event before was not told
+}
+
+func newWebhook(address string) *webhook {
+	w := &webhook{url: address, shown: address}
+	if u, err := url.Parse(address); err == nil {
+		w.shown = u.Redacted()
+	}
+	w.client = http.Client{Timeout: postDeadline, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse // a POST that is sent elsewhere is a GET there
+	}, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSHandshakeTimeout: postDeadline}}
+	return w
+}
+
+func (w *webhook) tell(ctx context.Context, e event.Event) error {
+	text, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	pause := postPause
+	for try := 1; ; try++ {
+		again, err := w.post(ctx, text)
+		if err == nil {
+			w.down = false
+			return nil
+		}
+		if !again || w.down || try == postTries {
+			w.down = true
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+		pause *= 2
+	}
+}
+
+// post tries once, and says whether another try makes sense.
+func (w *webhook) post(ctx context.Context, text []byte) (again bool, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(text))
+	if err != nil {
+		return false, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "lvsd")
+	resp, err := w.client.Do(req)
+	if err != nil {
+		if inner, ok := err.(*url.Error); ok {
+			err = inner.Err // without the URL, which may have a password
+		}
+		return true, err
+	}
+	defer resp.Body.Close()
+	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
+	switch code := resp.StatusCode; {
+	case code >= 200 && code <= 299:
+		return false, nil
+	case code == http.StatusRequestTimeout || code == http.StatusTooManyRequests || code >= 500:
+		return true, fmt.Errorf("answered %s", resp.Status)
+	default:
+		return false, fmt.Errorf("answered %s", resp.Status)
+	}
+}
