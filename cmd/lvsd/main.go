@@ -81,8 +81,21 @@ func rootCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringVarP(&o.file, "config", "c", defaultFile, "the configuration `FILE`")
 	root.PersistentFlags().StringVar(&o.director, "director", "", "the `NAME` of this director in the file (default: the host name)")
-	root.AddCommand(runCommand(&o), checkCommand(&o), hostCommand(&o), realserverCommand(), statusCommand(&o), whyCommand(&o), eventsCommand(&o), reloadCommand(&o), versionCommand(),
-		zeroCommand(&o), exportCommand(), handoverCommand(&o))
+	root.AddCommand(
+		runCommand(&o),
+		checkCommand(&o),
+		hostCommand(&o),
+		realserverCommand(),
+		convertCommand(),
+		statusCommand(&o),
+		whyCommand(&o),
+		eventsCommand(&o),
+		reloadCommand(&o),
+		handoverCommand(&o),
+		zeroCommand(&o),
+		exportCommand(),
+		versionCommand(),
+	)
 	return root
 }
 

@@ -85,3 +85,15 @@ if ! usable_ip_vs; then
 	want=$(missing user-mode-linux)
 	[ -z "$want" ] || install $want
 fi
+
+# The samples that tests convert, which are not ours to copy: unpacked beside the
+# build where the packages are not installed, with nothing that they depend on.
+sample() { # PACKAGE FILE
+	[ -e "/$2" ] || [ -e "bin/deps/$2" ] || {
+		say "unpacking the samples of $1"
+		mkdir -p bin/deps
+		(cd bin/deps && apt-get -q download "$1" && dpkg -x "$1"_*.deb . && rm -f "$1"_*.deb) || say "no samples of $1: its tests will say so"
+	}
+}
+sample keepalived usr/share/doc/keepalived/samples/keepalived.conf.sample
+sample ldirectord usr/share/doc/ldirectord/examples/ldirectord.cf

@@ -1,0 +1,212 @@
+// Package convert makes an lvsd.toml out of the configuration of keepalived, of
+// ldirectord, or out of a table that ipvsadm saved. Whatever it cannot carry
+// over it names, with file and line and why; what it does carry over passes
+// `lvsd check`, because what does not is taken out again and named, too.
+//
+// This file holds what the callers see. The way is always the same: a parser
+// fills a document, which is the result as a tree (document.go); the documents
+// of a pair become one (merge.go); what config refuses is taken out
+// (repair.go); and the rest is written down (write.go).
+//
+// The package never opens a file, looks up a name or prints: whoever calls it
+// gives it the functions for that.
+//
+// PURE.
+package convert
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Kind says what becomes of a line that is not carried over.
+type Kind string
+
+// The kinds, the weightiest first.
+const (
+	ToDo      Kind = "to do"      // carried over when somebody does something
+	LeftOut   Kind = "left out"   // lvsd does not do it, or not so
+	NotNeeded Kind = "not needed" // lvsd does without, and nothing is missing
+)
+
+// Note is one line that is not, or not as it stands, in the result.
+type Note struct {
+	Kind Kind   `json:"kind"`
+	File string `json:"file"`
+	Line int    `json:"line"` // 0 = of the file as a whole
+	Text string `json:"text"` // the line's first words; never a password
+	Why  string `json:"why"`
+}
+
+// String is "file:line: text: why".
+func (n Note) String() string {
+	where := n.File
+	if n.Line > 0 {
+		where = fmt.Sprintf("%s:%d", n.File, n.Line)
+	}
+	if n.Text == "" {
+		return fmt.Sprintf("%s: %s", where, n.Why)
+	}
+	return fmt.Sprintf("%s: %s: %s", where, n.Text, n.Why)
+}
+
+// Result is a conversion.
+type Result struct {
+	TOML  string   `json:"toml"`
+	Notes []Note   `json:"notes"`
+	Hints []string `json:"hints"` // what differs between the programs and is worth a look
+}
+
+// Whole says that everything is carried over: nothing is left out or to do.
+func (r Result) Whole() bool {
+	return !slices.ContainsFunc(r.Notes, func(n Note) bool { return n.Kind != NotNeeded })
+}
+
+// World is what a conversion may ask for.
+type World struct {
+	Read func(path string) ([]byte, error)
+	Glob func(pattern string) ([]string, error) // the files that match, sorted
+	// Host looks up a name, and Port the name of a port ("http", "tcp").
+	Host func(name string) ([]netip.Addr, error)
+	Port func(network, name string) (int, error)
+}
+
+// origin is the line that a piece of the result comes from.
+type origin struct {
+	file string
+	line int
+	text string // as in Note
+}
+
+// notes collects the notes of a conversion, each once.
+type notes struct {
+	all   []Note
+	seen  map[Note]bool
+	hints []string
+	over  int // more than maxNotes
+}
+
+// maxNotes is more than anybody reads.
+const maxNotes = 2000
+
+func (n *notes) add(kind Kind, from origin, why string) {
+	note := Note{kind, from.file, from.line, from.text, why}
+	if n.seen[note] {
+		return
+	}
+	if n.seen == nil {
+		n.seen = map[Note]bool{}
+	}
+	if len(n.all) == maxNotes {
+		n.over++
+		return
+	}
+	n.seen[note] = true
+	n.all = append(n.all, note)
+}
+
+func (n *notes) hint(format string, args ...any) {
+	if h := fmt.Sprintf(format, args...); !slices.Contains(n.hints, h) {
+		n.hints = append(n.hints, h)
+	}
+}
+
+// listed gives the notes by kind, and each kind in the order of the files.
+func (n *notes) listed(files []string) []Note {
+	kinds := []Kind{ToDo, LeftOut, NotNeeded}
+	slices.SortStableFunc(n.all, func(a, b Note) int {
+		return cmp.Or(
+			cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)),
+			cmp.Compare(slices.Index(files, a.File), slices.Index(files, b.File)),
+			strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	if n.over > 0 {
+		n.all = append(n.all, Note{Kind: LeftOut, File: files[0], Why: fmt.Sprintf("and %d more lines, not listed", n.over)})
+		n.over = 0
+	}
+	return n.all
+}
+
+// finish makes the result out of a document: what config refuses is taken out,
+// and the rest is written.
+func finish(what string, files []string, root *table, n *notes) (Result, error) {
+	if err := repair(root, n); err != nil {
+		return Result{}, fmt.Errorf("%s: %w", strings.Join(files, ", "), err)
+	}
+	r := Result{Notes: n.listed(files), Hints: n.hints}
+	r.TOML = header(what, files, r) + write(root)
+	if r.Notes == nil {
+		r.Notes = []Note{}
+	}
+	if r.Hints == nil {
+		r.Hints = []string{}
+	}
+	return r, nil
+}
+
+// header is the comment at the top of the result.
+func header(what string, files []string, r Result) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# lvsd.toml, made by `lvsd convert %s` of %s.\n", what, comment(strings.Join(files, " and ")))
+	for _, part := range []struct {
+		kind  Kind
+		title string
+	}{
+		{ToDo, "To do:"},
+		{LeftOut, "Left out, because lvsd does not do it or not so:"},
+		{NotNeeded, "Not needed:"},
+	} {
+		first := true
+		for _, n := range r.Notes {
+			if n.Kind != part.kind {
+				continue
+			}
+			if first {
+				fmt.Fprintf(&b, "#\n# %s\n", part.title)
+				first = false
+			}
+			b.WriteString(wrap(comment(n.String())))
+		}
+	}
+	for i, h := range r.Hints {
+		if i == 0 {
+			b.WriteString("#\n# Worth a look:\n")
+		}
+		b.WriteString(wrap(comment(h)))
+	}
+	return b.String() + "\n"
+}
+
+// comment makes text fit for a comment of TOML: printable, on one line.
+func comment(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == 0xfffd {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}
+
+// wrap breaks a line of the header at words.
+func wrap(s string) string {
+	const width = 96
+	var b strings.Builder
+	prefix, column := "# - ", 0
+	for _, word := range strings.Fields(s) {
+		if column > 0 && column+1+len(word) > width {
+			b.WriteByte('\n')
+			prefix, column = "#   ", 0
+		}
+		if column == 0 {
+			b.WriteString(prefix + word)
+			column = len(prefix) + len(word)
+			continue
+		}
+		b.WriteString(" " + word)
+		column += 1 + len(word)
+	}
+	return b.String() + "\n"
+}

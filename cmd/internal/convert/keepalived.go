@@ -1,0 +1,347 @@
+// This file converts keepalived.conf: which blocks there are, what is global,
+// and how the files of a pair become one. The elections are in
+// keepalived_vrrp.go, the services in keepalived_service.go. It knows
+// keepalived by its manual, keepalived.conf(5) of version 2.2.7.
+//
+// PURE.
+package convert
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Source is a file and the director that it is of.
+type Source struct{ Director, File string }
+
+// keepalived is the conversion of one director's file.
+type keepalived struct {
+	notes    *notes
+	director string
+	root     *table
+
+	version    int // of VRRP, where an instance does not say one
+	scriptUser string
+	mails      bool
+	scripts    map[string]*node
+	instances  map[string]*node
+	groups     []*node           // vrrp_sync_group
+	addresses  map[string]*node  // virtual_server_group
+	certs      []entry           // keys of TLS, from the block SSL
+	names      map[string]string // of elections, by those of instances
+	used       namer             // names of elections
+	services   namer
+	speaks     map[string]speaker // by the name of an election
+	sync       *node              // lvs_sync_daemon
+}
+
+// speaker is who adverts go to, in unicast.
+type speaker struct {
+	own   netip.Addr
+	peers []netip.Addr
+	from  origin
+}
+
+// Keepalived converts the files of a pair, or of one director.
+func Keepalived(sources []Source, w World) (Result, error) {
+	if len(sources) == 0 {
+		return Result{}, errors.New("no file is named")
+	}
+	n := &notes{}
+	var directors, files []string
+	for _, s := range sources {
+		if slices.Contains(directors, s.Director) {
+			return Result{}, fmt.Errorf("director %s is named twice", s.Director)
+		}
+		directors = append(directors, s.Director)
+		if !slices.Contains(files, s.File) {
+			files = append(files, s.File)
+		}
+	}
+	var documents []*table
+	speaks := map[string]map[string]speaker{}
+	for _, s := range sources {
+		lines, err := keepalivedLines(s.File, s.Director, directors, w, n)
+		if err != nil {
+			return Result{}, err
+		}
+		k := &keepalived{notes: n, director: s.Director, root: &table{}, version: 2,
+			scripts: map[string]*node{}, instances: map[string]*node{}, addresses: map[string]*node{},
+			names: map[string]string{}, used: namer{}, services: namer{}, speaks: map[string]speaker{}}
+		for _, name := range directors {
+			one := &table{}
+			one.set("name", name, origin{})
+			k.root.add("director", one)
+		}
+		k.convert(blocks(lines, n))
+		documents = append(documents, k.root)
+		for name, sp := range k.speaks {
+			if speaks[name] == nil {
+				speaks[name] = map[string]speaker{}
+			}
+			speaks[name][s.Director] = sp
+		}
+	}
+	root := merge(directors, documents, n)
+	unicast(root, directors, speaks, n)
+	keepalivedHints(root, n)
+	return finish("keepalived", files, root, n)
+}
+
+// convert goes through the blocks: first those that others refer to.
+func (k *keepalived) convert(all []*node) {
+	for _, b := range all {
+		switch b.keyword() {
+		case "global_defs":
+			for _, n := range b.block {
+				k.global(n)
+			}
+		case "vrrp_script":
+			k.scripts[b.arg(0)] = b
+		case "vrrp_instance":
+			k.instances[b.arg(0)] = b
+			k.names[b.arg(0)] = k.used.name(b.arg(0), "election")
+		case "vrrp_sync_group":
+			k.groups = append(k.groups, b)
+		case "virtual_server_group":
+			k.addresses[b.arg(0)] = b
+		case "SSL":
+			k.tls(b)
+		}
+	}
+	for _, b := range all {
+		switch b.keyword() {
+		case "global_defs", "vrrp_script", "vrrp_sync_group", "virtual_server_group", "SSL":
+		case "vrrp_instance":
+			k.instance(b)
+		case "virtual_server":
+			k.virtualServer(b)
+		default:
+			k.leaveOut(b, outsideWords, "no block of keepalived's that lvsd knows")
+		}
+	}
+	k.syncGroups()
+	k.syncDaemon()
+}
+
+// leaveOut notes a keyword after a table of reasons.
+func (k *keepalived) leaveOut(n *node, reasons map[string]reason, otherwise string) {
+	r, known := reasons[n.keyword()]
+	if !known {
+		r = reason{LeftOut, otherwise}
+	}
+	if r.kind == "" {
+		return
+	}
+	from := n.from
+	if first, last := n.from.line, n.lastLine(); last > first {
+		from.text = fmt.Sprintf("%s … to line %d", n.keyword(), last)
+	}
+	k.notes.add(r.kind, from, r.why)
+}
+
+func (k *keepalived) note(kind Kind, n *node, format string, args ...any) {
+	k.notes.add(kind, n.from, fmt.Sprintf(format, args...))
+}
+
+// global reads a keyword of global_defs.
+func (k *keepalived) global(n *node) {
+	switch word := n.keyword(); word {
+	case "vrrp_version":
+		if v, ok := number(n.arg(0), 2, 3); ok {
+			k.version = v
+			return
+		}
+		k.note(LeftOut, n, "is neither 2 nor 3")
+	case "script_user":
+		k.scriptUser = n.arg(0)
+	case "lvs_sync_daemon":
+		k.sync = n
+	case "lvs_timeouts":
+		k.timeouts(n)
+	case "lvs_flush_on_stop":
+		k.root.child("ipvs").set("on_stop", "remove", n.from)
+	case "vrrp_mcast_group4", "vrrp_mcast_group6":
+		if n.arg(0) != "224.0.0.18" && n.arg(0) != "ff02::12" {
+			k.note(LeftOut, n, "lvsd uses the group that RFC 9568 assigns, or unicast")
+		}
+	case "vrrp_garp_master_refresh":
+		if n.arg(0) != "0" {
+			k.leaveOut(n, vrrpWords, "")
+		}
+	default:
+		if _, known := globalWords[word]; !known {
+			if r, of := vrrpWords[strings.TrimPrefix(word, "vrrp_")]; of {
+				k.notes.add(r.kind, n.from, r.why)
+				return
+			}
+		}
+		k.leaveOut(n, globalWords, "lvsd knows no such setting")
+	}
+}
+
+// timeouts reads lvs_timeouts tcp 900 tcpfin 120 udp 300.
+func (k *keepalived) timeouts(n *node) {
+	keys := map[string]string{"tcp": "timeout_tcp", "tcpfin": "timeout_tcp_fin", "tcp_fin": "timeout_tcp_fin", "udp": "timeout_udp"}
+	for i := 0; i < len(n.args()); i += 2 {
+		d, ok := seconds(n.arg(i + 1))
+		key := keys[n.arg(i)]
+		if key == "" || !ok {
+			k.note(LeftOut, n, "%q is not understood", n.arg(i))
+			continue
+		}
+		k.root.child("ipvs").set(key, d, n.from)
+	}
+}
+
+// syncDaemon reads lvs_sync_daemon IFACE [[inst] NAME] [id N] [maxlen N] ….
+func (k *keepalived) syncDaemon() {
+	n := k.sync
+	if n == nil {
+		return
+	}
+	t := &table{from: n.from}
+	t.set("interface", n.arg(0), n.from)
+	for i := 1; i < len(n.args()); i++ {
+		word := n.arg(i)
+		switch {
+		case word == "id" || word == "syncid":
+			i++
+			if id, ok := number(n.arg(i), 0, 255); ok {
+				t.set("id", id, n.from)
+			}
+		case slices.Contains([]string{"maxlen", "port", "ttl"}, word):
+			i++
+			if v, ok := number(n.arg(i), 0, 65535); ok {
+				t.set(word, v, n.from)
+			}
+		case word == "group":
+			i++
+			t.set("group", n.arg(i), n.from)
+		default:
+			if word == "inst" {
+				i++
+			}
+			k.syncFor(t, n.arg(i), n)
+		}
+	}
+	if !t.has("id") {
+		k.note(LeftOut, n, "has no id from 1 to 255, which a pair needs to be told from another")
+		return
+	}
+	k.root.child("ipvs").set("sync", t, n.from)
+}
+
+// syncFor names the election whose mastership the synchronisation shows.
+func (k *keepalived) syncFor(t *table, instance string, n *node) {
+	vrrp, known := k.instances[instance]
+	if !known {
+		k.note(LeftOut, n, "there is no vrrp_instance %s", instance)
+		return
+	}
+	t.set("vrrp", k.names[instance], n.from)
+	for _, c := range vrrp.block {
+		if id, ok := number(c.arg(0), 1, 255); ok && c.keyword() == "virtual_router_id" && !t.has("id") {
+			t.set("id", id, n.from)
+		}
+	}
+}
+
+// tls reads the block SSL, which is of every SSL_GET.
+func (k *keepalived) tls(b *node) {
+	for _, n := range b.block {
+		switch n.keyword() {
+		case "certificate":
+			k.certs = append(k.certs, entry{"cert_file", n.arg(0), n.from})
+		case "key":
+			k.certs = append(k.certs, entry{"key_file", n.arg(0), n.from})
+		case "ca":
+			k.note(LeftOut, n, "keepalived does not judge a server's certificate by it; in lvsd, ca_file and verify = true in a check do")
+		case "password":
+			k.note(LeftOut, n, "lvsd reads keys without a password only")
+		default:
+			k.note(LeftOut, n, "lvsd knows no such setting of TLS")
+		}
+	}
+}
+
+// unicast gives each election the addresses of its directors: what each says of
+// itself, or else what the others say of it.
+func unicast(root *table, directors []string, speaks map[string]map[string]speaker, n *notes) {
+	for _, e := range root.tables("vrrp") {
+		by := speaks[e.text("name")]
+		if len(by) == 0 {
+			continue
+		}
+		var from origin
+		own := byDirector{}
+		for _, d := range directors {
+			sp := by[d]
+			if sp.from.line > 0 && (from.line == 0 || sp.from.file == from.file) {
+				from = sp.from
+			}
+			a := sp.own
+			for _, other := range directors {
+				if o := by[other]; !a.IsValid() && other != d && len(o.peers) == 1 && len(directors) == 2 {
+					a = o.peers[0]
+				}
+			}
+			if a.IsValid() {
+				own[d] = a.String()
+			}
+		}
+		if len(own) < len(directors) || len(own) < 2 {
+			n.add(ToDo, from, "unicast needs the address of every director: convert the files of both together, as lb1=FILE lb2=FILE, or add them to the [[director]]")
+			continue
+		}
+		e.set("unicast", own, from)
+		for _, d := range root.tables("director") {
+			if !d.has("address") {
+				d.set("address", own[d.text("name")], from)
+			}
+		}
+	}
+}
+
+// keepalivedHints says how the programs differ where no line speaks of it.
+func keepalivedHints(root *table, n *notes) {
+	slow, removes := false, false
+	for _, s := range root.tables("virtual_service") {
+		removes = removes || s.text("on_failure") == "remove"
+		slow = slow || strings.Contains(literal(s.get("check")), `interval = "60s"`)
+	}
+	if removes {
+		n.hint(`on_failure = "remove" is what keepalived does without inhibit_on_failure: the connections of a failed server end. Without it lvsd gives the server weight 0 and lets them finish.`)
+	}
+	if slow {
+		n.hint(`interval = "60s" is keepalived's own where delay_loop is not said: a dead server is noticed after a minute or more. lvsd's own is "2s".`)
+	}
+	if len(root.tables("virtual_service")) > 0 {
+		n.hint("keepalived counts a new server as up until it has been checked; lvsd sends it clients after its first good check.")
+		if t, _ := root.get("ipvs").(*table); t == nil || !t.has("on_stop") {
+			n.hint(`keepalived takes its services out of the kernel when it stops; lvsd leaves them for its next start. on_stop = "remove" in [ipvs] takes them out.`)
+		}
+	}
+	for _, e := range root.tables("vrrp") {
+		if e.get("version") == 2 {
+			n.hint("version = 2 is what keepalived speaks where nothing is said, so that the directors can be exchanged one by one. Once both run lvsd, version 3 notices a dead master faster and can be authenticated.")
+			break
+		}
+	}
+	if len(root.tables("director")) == 1 && len(root.tables("vrrp")) > 0 {
+		n.hint("this is one director's file alone. The file of both: lvsd convert keepalived lb1=FILE lb2=FILE.")
+	}
+}
+
+// span is a time that a keyword says in seconds.
+func (k *keepalived) span(n *node, word string) (time.Duration, bool) {
+	d, ok := seconds(word)
+	if !ok {
+		k.note(LeftOut, n, "%q is not a time in seconds", word)
+	}
+	return d, ok
+}

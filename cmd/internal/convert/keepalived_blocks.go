@@ -1,0 +1,201 @@
+// This file makes blocks of keepalived's lines: keywords with their words, and
+// in braces what belongs to them. It never knows what a keyword means.
+//
+// PURE.
+package convert
+
+import (
+	"strings"
+)
+
+// maxNesting is deeper than any keyword of keepalived's goes.
+const maxNesting = 50
+
+// node is a keyword with its words, and what stands in its braces.
+type node struct {
+	words  []string // the keyword first; never empty
+	quoted bool     // the second word was in quotes
+	block  []*node
+	braced bool
+	from   origin
+}
+
+func (n *node) keyword() string { return n.words[0] }
+
+// arg is the i-th word after the keyword, or "".
+func (n *node) arg(i int) string {
+	if i+1 < len(n.words) {
+		return n.words[i+1]
+	}
+	return ""
+}
+
+// lastLine is the last line of what stands in the braces, in the same file.
+func (n *node) lastLine() int {
+	last := n.from.line
+	for _, c := range n.block {
+		if c.from.file == n.from.file {
+			last = max(last, c.lastLine())
+		}
+	}
+	return last
+}
+
+func (n *node) args() []string { return n.words[1:] }
+
+// secrets are keywords whose words are nobody's business.
+var secrets = map[string]bool{"auth_pass": true, "password": true, "passwd": true, "secret": true, "login": true}
+
+// blocks reads lines into a tree.
+func blocks(lines []line, n *notes) []*node {
+	root := &node{words: []string{""}}
+	stack := []*node{root}
+	var last *node // the keyword that a brace on the next line belongs to
+	for _, l := range lines {
+		l.from.text = strings.TrimSuffix(firstWords(l.text), " {")
+		tokens := tokenize(l.text)
+		var now *node
+		for _, t := range tokens {
+			top := stack[len(stack)-1]
+			switch {
+			case t.brace == '{':
+				if now == nil {
+					now = last
+				}
+				if now == nil || now.braced {
+					now = &node{words: []string{"{"}, from: l.from}
+					top.block = append(top.block, now)
+				}
+				now.braced = true
+				if len(stack) < maxNesting {
+					stack = append(stack, now)
+				} else {
+					n.add(LeftOut, l.from, "too many braces within each other")
+				}
+				now, last = nil, nil
+			case t.brace == '}':
+				now, last = nil, nil
+				if len(stack) == 1 {
+					n.add(LeftOut, l.from, "closes nothing: there is a } too many")
+					continue
+				}
+				stack = stack[:len(stack)-1]
+			case now == nil:
+				now = &node{words: []string{t.text}, from: l.from}
+				top.block = append(top.block, now)
+				last = now
+			default:
+				now.words = append(now.words, t.text)
+				now.quoted = now.quoted || len(now.words) == 2 && t.quoted
+			}
+		}
+		if now != nil && secrets[now.keyword()] {
+			now.from.text = now.keyword() + " …"
+		}
+	}
+	if len(stack) > 1 {
+		n.add(ToDo, stack[len(stack)-1].from, "its { is never closed, so what follows counts as part of it")
+	}
+	return root.block
+}
+
+// token is a word, or a brace.
+type token struct {
+	text   string
+	quoted bool
+	brace  byte
+}
+
+// tokenize splits a line at spaces and braces outside of quotes. Quotes are
+// taken off, and what touches them belongs to the same word.
+func tokenize(s string) []token {
+	var all []token
+	var b strings.Builder
+	in, quoted, quote := false, false, byte(0)
+	end := func() {
+		if in {
+			all = append(all, token{text: b.String(), quoted: quoted})
+		}
+		b.Reset()
+		in, quoted = false, false
+	}
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c == '\\' && quote != 0 && i+1 < len(s):
+			text, used := escape(s[i+1:])
+			b.WriteString(text)
+			i += used
+			in = true
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			} else {
+				b.WriteByte(c)
+			}
+		case c == '"' || c == '\'':
+			quote, in, quoted = c, true, true
+		case c == ' ' || c == '\t' || c == '\r':
+			end()
+		case c == '$' && strings.HasPrefix(s[i:], "${") && strings.IndexByte(s[i:], '}') > 0:
+			length := strings.IndexByte(s[i:], '}') + 1 // of something not defined
+			b.WriteString(s[i : i+length])
+			i, in = i+length-1, true
+		case c == '{' || c == '}':
+			end()
+			all = append(all, token{brace: c})
+		default:
+			in = true
+			b.WriteByte(c)
+		}
+	}
+	end()
+	return all
+}
+
+// escape reads what follows a backslash: the text that it means, and how many
+// bytes it took.
+func escape(s string) (text string, used int) {
+	digits := func(from, most int, of string) int {
+		i := from
+		for i < len(s) && i < from+most && strings.IndexByte(of, s[i]) >= 0 {
+			i++
+		}
+		return i
+	}
+	value := func(s string, base int) string {
+		n := 0
+		for i := range len(s) {
+			n = n*base + strings.IndexByte("0123456789abcdef", s[i])
+		}
+		return string([]byte{byte(n)})
+	}
+	switch c := s[0]; {
+	case c == 'a':
+		return "\a", 1
+	case c == 'b':
+		return "\b", 1
+	case c == 'E':
+		return "\x1b", 1
+	case c == 'f':
+		return "\f", 1
+	case c == 'n':
+		return "\n", 1
+	case c == 'r':
+		return "\r", 1
+	case c == 't':
+		return "\t", 1
+	case c == 'v':
+		return "\v", 1
+	case '0' <= c && c <= '7':
+		i := digits(0, 3, "01234567")
+		return value(s[:i], 8), i
+	case c == 'x':
+		if i := digits(1, 2, "0123456789abcdefABCDEF"); i > 1 {
+			return value(strings.ToLower(s[1:i]), 16), i
+		}
+	case c == 'c' && len(s) > 1:
+		return string([]byte{s[1] & 0x1f}), 2
+	}
+	return s[:1], 1
+}

@@ -1,0 +1,445 @@
+// This file converts keepalived's real servers with their checks.
+//
+// PURE.
+package convert
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// realServers converts the real servers of a service, each with its checks.
+func (r *serverReader) realServers(s *table, t target) {
+	quiesced, all, seen := 0, 0, map[string]bool{}
+	for _, n := range r.servers {
+		rs, inhibit := r.realServer(n, t)
+		if rs == nil {
+			continue
+		}
+		if seen[rs.text("address")] {
+			r.note(LeftOut, n, "is there already")
+			continue
+		}
+		seen[rs.text("address")] = true
+		if same(rs.get("forward"), r.forward) {
+			rs.drop("forward")
+		}
+		all++
+		if inhibit {
+			quiesced++
+		}
+		s.add("real_servers", rs)
+	}
+	r.onFailure(s, quiesced, all)
+	hoist(s, nil)
+}
+
+// onFailure writes what becomes of a failed server, which is for all of a
+// service.
+func (r *serverReader) onFailure(s *table, quiesced, all int) {
+	udp := r.protocol == "udp" && !s.has("fwmark")
+	switch {
+	case all == 0:
+	case quiesced == 0 && !udp:
+		s.set("on_failure", "remove", r.from)
+	case quiesced == 0:
+	case quiesced < all:
+		r.notes.add(ToDo, r.from, "some of its servers have inhibit_on_failure and some do not: in lvsd on_failure is for all of a service, and now all have it")
+		fallthrough
+	default:
+		if udp || s.text("scheduler") == "dh" || slices.Contains(asStrings(s.get("scheduler_flags")), "no-fallback") {
+			s.set("on_failure", "quiesce", r.from)
+		}
+	}
+}
+
+func asStrings(v any) []string { s, _ := v.([]string); return s }
+
+// realServer converts one real_server, and says whether it keeps its place when
+// it fails.
+func (r *serverReader) realServer(b *node, t target) (rs *table, inhibit bool) {
+	a, ok := addr(b.arg(0))
+	if !ok {
+		r.note(LeftOut, b, "%q is not an address, and names are not looked up", b.arg(0))
+		return nil, false
+	}
+	port := t.port
+	if p, said := number(b.arg(1), 1, 65535); said {
+		port = p
+	}
+	rs = &table{from: b.from}
+	rs.set("address", "", b.from) // the first key; its value comes when forward is known
+	rs.set("weight", 1, b.from)
+	inhibit = r.inhibit
+	when := r.timing.below()
+	forward := r.forward
+	var probes []*node
+	for _, n := range b.block {
+		switch n.keyword() {
+		case "weight":
+			if w, ok := number(n.arg(0), 0, 65535); ok {
+				rs.set("weight", w, n.from)
+			} else {
+				r.note(LeftOut, n, "is not a weight from 0 to 65535")
+			}
+		case "lvs_method", "lb_kind":
+			forward = r.method(n)
+			rs.set("forward", forward, n.from)
+		case "uthreshold", "lthreshold":
+			key := map[string]string{"uthreshold": "upper_threshold", "lthreshold": "lower_threshold"}[n.keyword()]
+			if v, ok := number(n.arg(0), 0, 1<<32-1); ok && v > 0 {
+				rs.set(key, v, n.from)
+			}
+		case "inhibit_on_failure":
+			inhibit = n.arg(0) == "" || yes(n.arg(0))
+		case "TCP_CHECK", "HTTP_GET", "SSL_GET", "SMTP_CHECK", "DNS_CHECK", "MISC_CHECK", "PING_CHECK", "UDP_CHECK":
+			probes = append(probes, n)
+		default:
+			if !when.keyword(r.keepalived, n) {
+				r.leaveOut(n, serverWords, "lvsd knows no such setting of a real server")
+			}
+		}
+	}
+	p := prober{keepalived: r.keepalived, port: port}
+	switch {
+	case t.mark != 0 || t.port == 0:
+		port, p.elsewhere = -1, port > 0
+	case forward != "nat" && port != t.port:
+		r.note(NotNeeded, b, "port %d is only probed: without NAT a packet reaches a server with the port that the client chose, %d", port, t.port)
+		port, p.elsewhere = t.port, true
+	}
+	rs.set("address", endpoint(a, port), b.from)
+	var all []*table
+	for _, n := range probes {
+		all = append(all, p.probe(n, when)...)
+	}
+	if len(all) == 0 {
+		on := &table{from: b.from}
+		on.set("type", "on", b.from)
+		all = append(all, on)
+	}
+	rs.set("check", checks(all), all[0].from)
+	return rs, inhibit
+}
+
+// prober converts the checks of one real server.
+type prober struct {
+	*keepalived
+	port      int  // of the real server, as keepalived has it
+	elsewhere bool // lvsd's real server does not have this port
+}
+
+// kinds are the checks, with lvsd's type, how often keepalived tries once more,
+// and how long it waits before it does; 0 is delay_loop.
+var kinds = map[string]struct {
+	name  string
+	retry int
+	delay time.Duration
+}{
+	"TCP_CHECK": {"connect", 1, time.Second}, "HTTP_GET": {"http", 1, 3 * time.Second}, "SSL_GET": {"https", 1, 3 * time.Second},
+	"SMTP_CHECK": {"smtp", 1, time.Second}, "DNS_CHECK": {"dns", 3, 0}, "MISC_CHECK": {"exec", 0, time.Second},
+	"PING_CHECK": {"ping", 1, time.Second}, "UDP_CHECK": {"udp", 1, time.Second},
+}
+
+// probe converts one check: several where it has several URLs or hosts.
+func (p *prober) probe(b *node, when timing) []*table {
+	kind := kinds[b.keyword()]
+	when = when.below()
+	c := &table{from: b.from}
+	c.set("type", kind.name, b.from)
+	host, port := "", 0
+	var urls, hosts []*node
+	for _, n := range b.block {
+		switch n.keyword() {
+		case "connect_ip":
+			host = n.arg(0)
+		case "connect_port":
+			port, _ = number(n.arg(0), 1, 65535)
+		case "bindto", "bind_to":
+			c.set("from", n.arg(0), n.from)
+		case "fwmark":
+			if m, ok := number(n.arg(0), 1, 1<<32-1); ok {
+				c.set("mark", m, n.from)
+			}
+		case "url":
+			urls = append(urls, n)
+		case "host":
+			hosts = append(hosts, n)
+		default:
+			if !p.special(c, n) && !when.keyword(p.keepalived, n) {
+				p.leaveOut(n, serverWords, "lvsd knows no such setting of a check")
+			}
+		}
+	}
+	p.address(c, b, host, port)
+	p.times(c, b, when, kind.retry, kind.delay)
+	switch kind.name {
+	case "http", "https":
+		return p.web(c, b, urls, when.host)
+	case "smtp":
+		return p.hosts(c, hosts)
+	case "dns":
+		if !c.has("name") {
+			c.set("name", ".", b.from)
+		}
+		switch {
+		case !c.has("record"):
+			c.set("record", "SOA", b.from)
+		case c.text("record") == "A":
+			c.drop("record")
+		}
+	case "exec":
+		if !c.has("command") {
+			p.note(LeftOut, b, "says no misc_path")
+			return nil
+		}
+		if p.scriptUser != "" && !c.has("user") {
+			c.set("user", p.scriptUser, b.from)
+		}
+	}
+	return []*table{c}
+}
+
+// special reads what only one kind of check has.
+func (p *prober) special(c *table, n *node) bool {
+	switch n.keyword() {
+	case "helo_name":
+		c.set("helo", n.arg(0), n.from)
+	case "type":
+		if c.text("type") != "dns" {
+			return false
+		}
+		c.set("record", strings.ToUpper(n.arg(0)), n.from)
+	case "name":
+		if c.text("type") != "dns" {
+			return false
+		}
+		c.set("name", n.arg(0), n.from)
+	case "misc_path":
+		if argv := command(n.args()); len(argv) > 0 {
+			c.set("command", argv, n.from)
+		}
+	case "misc_timeout":
+		if d, ok := p.span(n, n.arg(0)); ok && d > 0 {
+			c.set("timeout", d, n.from)
+		}
+	case "user":
+		c.set("user", n.arg(0), n.from)
+		if n.arg(1) != "" {
+			p.note(LeftOut, n, "the program runs with the user's own group")
+		}
+	case "payload":
+		if hex, ok := hexBytes(n.args()); ok {
+			c.set("send_hex", hex, n.from)
+		} else {
+			p.note(LeftOut, n, "are not hexadecimal digits")
+		}
+	case "require_reply":
+		hex, ok := hexBytes(n.args())
+		switch {
+		case len(n.args()) == 0:
+			c.set("require_reply", true, n.from)
+		case ok:
+			c.set("expect_hex", hex, n.from)
+		default:
+			p.note(LeftOut, n, "an answer is required, and its bytes are not judged: write what it must have as expect, a regular expression")
+			c.set("require_reply", true, n.from)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// address writes what is probed where that is not the real server itself.
+func (p *prober) address(c *table, b *node, host string, port int) {
+	kind := c.text("type")
+	if kind == "exec" || kind == "ping" && host == "" {
+		return
+	}
+	if port == 0 && (p.elsewhere || host != "") {
+		port = p.port
+	}
+	if port == p.port && !p.elsewhere && host == "" {
+		port = 0
+	}
+	a, isAddr := addr(host)
+	switch {
+	case host != "" && !isAddr:
+		p.note(LeftOut, b, "connect_ip %q is not an address", host)
+	case host != "" && (kind == "ping" || port == 0):
+		c.set("address", a.String(), b.from)
+	case host != "":
+		c.set("address", endpoint(a, port), b.from)
+	case port > 0:
+		c.set("address", ":"+strconv.Itoa(port), b.from)
+	}
+}
+
+// times writes when it is probed, and how many failures count. keepalived
+// believes the first success.
+func (p *prober) times(c *table, b *node, when timing, retry int, delay time.Duration) {
+	if when.retry >= 0 {
+		retry = when.retry
+	}
+	if when.delay >= 0 {
+		delay = when.delay
+	}
+	loop := min(max(when.loop, 10*time.Millisecond), time.Hour)
+	if loop != 2*time.Second {
+		c.set("interval", loop, b.from)
+	}
+	if retry > 0 && delay > 0 && delay != loop {
+		if delay < loop {
+			c.set("fast_interval", max(delay, 10*time.Millisecond), b.from)
+		} else if when.said["delay_before_retry"] {
+			p.note(LeftOut, b, "delay_before_retry is longer than delay_loop: after a failure lvsd probes again at the interval")
+		}
+	}
+	timeout := when.timeout
+	if c.text("type") == "exec" {
+		timeout = loop
+	}
+	if !when.said["connect_timeout"] {
+		timeout = min(timeout, loop)
+	}
+	if c.has("timeout") {
+		timeout = c.get("timeout").(time.Duration)
+	}
+	c.drop("timeout")
+	if timeout != min(time.Second, loop) {
+		c.set("timeout", min(max(timeout, time.Millisecond), time.Hour), b.from)
+	}
+	c.set("rise", 1, b.from)
+	if retry != 2 {
+		c.set("fall", retry+1, b.from)
+	}
+}
+
+// web makes a check of each URL.
+func (p *prober) web(c *table, b *node, urls []*node, host string) []*table {
+	if c.text("type") == "https" {
+		c.set("verify", false, b.from)
+		for _, e := range p.certs {
+			c.set(e.key, e.value, e.from)
+		}
+	}
+	if len(urls) == 0 {
+		urls = []*node{{words: []string{"url"}, from: b.from}}
+	}
+	var all []*table
+	for _, u := range urls {
+		one := c.clone()
+		one.from = u.from
+		p.url(one, u, host)
+		all = append(all, one)
+	}
+	return all
+}
+
+// url reads one block url.
+func (p *prober) url(c *table, u *node, host string) {
+	pattern, not, options := (*node)(nil), false, ""
+	for _, n := range u.block {
+		switch n.keyword() {
+		case "path":
+			if n.arg(0) != "/" {
+				c.set("path", n.arg(0), n.from)
+			}
+		case "digest":
+			c.set("digest", "md5:"+n.arg(0), n.from)
+		case "status_code":
+			if s := strings.Join(n.args(), ", "); s != "200-299" && s != "" {
+				c.set("status", s, n.from)
+			}
+		case "virtualhost":
+			host = n.arg(0)
+		case "regex":
+			pattern = n
+		case "regex_no_match":
+			not = true
+		case "regex_options":
+			options = p.regexOptions(n)
+		default:
+			p.leaveOut(n, serverWords, "lvsd knows no such setting of a URL")
+		}
+	}
+	if host != "" {
+		c.set("host", host, u.from)
+	}
+	if pattern == nil {
+		return
+	}
+	key := "expect"
+	if not {
+		key = "expect_not"
+	}
+	c.set(key, options+pattern.arg(0), pattern.from)
+}
+
+// regexOptions writes PCRE's options as RE2 has them.
+func (p *prober) regexOptions(n *node) string {
+	known := map[string]string{"caseless": "i", "multiline": "m", "dotall": "s", "ungreedy": "U"}
+	letters := ""
+	for _, o := range n.args() {
+		if l, ok := known[o]; ok {
+			letters += l
+			continue
+		}
+		p.note(LeftOut, n, "lvsd's regular expressions (RE2) have no option %s", o)
+	}
+	if letters == "" {
+		return ""
+	}
+	return "(?" + letters + ")"
+}
+
+// hosts makes a check of each block host, as SMTP_CHECK may have.
+func (p *prober) hosts(c *table, hosts []*node) []*table {
+	if len(hosts) == 0 {
+		return []*table{c}
+	}
+	var all []*table
+	for _, h := range hosts {
+		one := c.clone()
+		one.from = h.from
+		ip, port := "", 0
+		for _, n := range h.block {
+			switch n.keyword() {
+			case "connect_ip":
+				ip = n.arg(0)
+			case "connect_port":
+				port, _ = number(n.arg(0), 1, 65535)
+			case "bindto":
+				one.set("from", n.arg(0), n.from)
+			default:
+				p.leaveOut(n, serverWords, "lvsd knows no such setting of a check")
+			}
+		}
+		p.address(one, h, ip, port)
+		all = append(all, one)
+	}
+	return all
+}
+
+// hexBytes reads keepalived's digits: of each word two a byte, and one that is
+// left over a byte of its own.
+func hexBytes(words []string) (string, bool) {
+	var all []string
+	for _, w := range strings.Fields(strings.Join(words, " ")) {
+		for len(w) > 0 {
+			digits := w[:min(2, len(w))]
+			w = w[len(digits):]
+			if strings.Trim(digits, "0123456789abcdefABCDEF") != "" {
+				return "", false
+			}
+			if len(digits) == 1 {
+				digits = "0" + digits
+			}
+			all = append(all, strings.ToLower(digits))
+		}
+	}
+	return strings.Join(all, " "), len(all) > 0
+}

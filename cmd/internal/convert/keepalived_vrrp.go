@@ -1,0 +1,535 @@
+// This file converts what keepalived calls VRRP instances, scripts and sync
+// groups into elections.
+//
+// PURE.
+package convert
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// defaultInterface is where keepalived puts addresses when nothing says.
+const defaultInterface = "eth0"
+
+// instance converts a vrrp_instance.
+func (k *keepalived) instance(b *node) {
+	e := &table{from: b.from}
+	name := k.names[b.arg(0)]
+	if k.instances[b.arg(0)] != b {
+		k.note(LeftOut, b, "a later instance has this name, too, and takes its place")
+		return
+	}
+	if name != b.arg(0) {
+		k.note(NotNeeded, b, "is called %s now: names are made of letters, digits, dot, dash and underscore", name)
+	}
+	e.set("name", name, b.from)
+	in := instanceReader{keepalived: k, e: e, name: name, version: k.version}
+	for _, n := range b.block {
+		in.keyword(n)
+	}
+	if !e.has("interface") {
+		k.note(ToDo, b, "says no interface: %s is taken, which keepalived does", defaultInterface)
+		e.set("interface", defaultInterface, b.from)
+	}
+	in.finish(b)
+}
+
+// instanceReader reads one vrrp_instance.
+type instanceReader struct {
+	*keepalived
+	e       *table
+	name    string
+	version int
+	listed  []*node // lines of virtual_ipaddress and of virtual_ipaddress_excluded
+	beyond  []*node
+	auth    *node // auth_type
+	secret  *node // auth_pass
+	advert  *node
+}
+
+// keyword reads one line of the instance.
+func (in *instanceReader) keyword(n *node) {
+	e := in.e
+	switch n.keyword() {
+	case "interface":
+		e.set("interface", n.arg(0), n.from)
+	case "virtual_router_id":
+		in.whole(n, "virtual_router_id", 1, 255)
+	case "priority":
+		in.whole(n, "priority", 1, 255)
+	case "version":
+		if v, ok := number(n.arg(0), 2, 3); ok {
+			in.version = v
+			return
+		}
+		in.note(LeftOut, n, "is neither 2 nor 3")
+	case "advert_int":
+		in.advert = n
+	case "nopreempt":
+		e.set("preempt", false, n.from)
+	case "preempt":
+		e.drop("preempt")
+	case "preempt_delay":
+		if d, ok := in.span(n, n.arg(0)); ok && d > 0 {
+			e.set("preempt_delay", d, n.from)
+		}
+	case "virtual_ipaddress":
+		in.listed = append(in.listed, n.block...)
+	case "virtual_ipaddress_excluded":
+		in.beyond = append(in.beyond, n.block...)
+	case "authentication":
+		for _, c := range n.block {
+			switch c.keyword() {
+			case "auth_type":
+				in.auth = c
+			case "auth_pass":
+				in.secret = c
+			default:
+				in.note(LeftOut, c, "lvsd knows no such setting")
+			}
+		}
+	case "use_vmac":
+		e.set("virtual_mac", true, n.from)
+		if len(n.args()) > 0 {
+			in.note(NotNeeded, n, "lvsd names the interface itself, and its MAC address is the one of RFC 9568")
+		}
+	case "unicast_src_ip", "unicast_peer":
+		in.unicast(n)
+	case "track_interface":
+		for _, c := range n.block {
+			in.trackInterface(e, c)
+		}
+	case "track_script":
+		for _, c := range n.block {
+			in.trackScript(e, c)
+		}
+	case "lvs_sync_daemon_interface", "lvs_sync_daemon_inteface": // both spellings are keepalived's
+		old := &node{words: []string{"lvs_sync_daemon", n.arg(0), "inst", ""}, from: n.from}
+		for instance, name := range in.names {
+			if name == in.name {
+				old.words[3] = instance
+			}
+		}
+		in.sync = old
+	case "down_timer_adverts":
+		if n.arg(0) != "3" {
+			in.note(LeftOut, n, "lvsd takes over after three adverts and a little, as RFC 9568 says")
+		}
+	case "mcast_src_ip":
+		in.leaveOut(n, vrrpWords, "")
+	default:
+		in.leaveOut(n, vrrpWords, "lvsd knows no such setting of an election")
+	}
+}
+
+// whole reads a whole number in a range.
+func (in *instanceReader) whole(n *node, key string, low, high int) {
+	v, ok := number(n.arg(0), low, high)
+	if !ok {
+		in.note(LeftOut, n, "is not a number from %d to %d", low, high)
+		return
+	}
+	in.e.set(key, v, n.from)
+}
+
+// unicast takes up whom the instance speaks to.
+func (in *instanceReader) unicast(n *node) {
+	sp := in.speaks[in.name]
+	sp.from = n.from
+	if n.keyword() == "unicast_src_ip" {
+		if a, ok := addr(n.arg(0)); ok {
+			sp.own = a
+		}
+	}
+	for _, c := range n.block {
+		a, ok := addr(c.keyword())
+		if !ok {
+			in.note(LeftOut, c, "is not an address")
+			continue
+		}
+		sp.peers = append(sp.peers, a)
+		if len(c.args()) > 0 {
+			in.note(LeftOut, c, "the TTL of what is heard is 255 at all times")
+		}
+	}
+	in.speaks[in.name] = sp
+}
+
+// trackInterface reads "eth1 weight -50 reverse".
+func (k *keepalived) trackInterface(e *table, n *node) {
+	all, _ := e.get("track_interfaces").([]any)
+	weight, ok := k.weight(n, 0)
+	if !ok || n.keyword() == e.text("interface") {
+		return
+	}
+	for _, have := range all {
+		if t, isTable := have.(*table); have == n.keyword() || isTable && t.text("name") == n.keyword() {
+			return
+		}
+	}
+	if weight == 0 {
+		e.set("track_interfaces", append(all, n.keyword()), n.from)
+		return
+	}
+	t := &table{from: n.from}
+	t.set("name", n.keyword(), n.from)
+	t.set("weight", weight, n.from)
+	e.set("track_interfaces", append(all, t), n.from)
+}
+
+// weight reads "weight N" after a name.
+func (k *keepalived) weight(n *node, otherwise int) (int, bool) {
+	weight := otherwise
+	for i, w := range n.args() {
+		switch w {
+		case "weight":
+			v, ok := number(n.arg(i+1), -253, 253)
+			if !ok {
+				k.note(LeftOut, n, "its weight is not a number from -253 to 253")
+				return 0, false
+			}
+			weight = v
+		case "reverse":
+			k.note(LeftOut, n, "lvsd has no reverse: what is good when it fails is a script that says so")
+			return 0, false
+		}
+	}
+	return weight, true
+}
+
+// trackScript puts a vrrp_script into an election.
+func (k *keepalived) trackScript(e *table, n *node) {
+	b, known := k.scripts[n.keyword()]
+	if !known {
+		k.note(LeftOut, n, "there is no vrrp_script %s", n.keyword())
+		return
+	}
+	t := &table{from: b.from, id: n.keyword()}
+	fall, weight := 1, 0
+	for _, c := range b.block {
+		switch c.keyword() {
+		case "script":
+			if argv := command(c.args()); len(argv) > 0 {
+				t.set("command", argv, c.from)
+			}
+		case "interval", "timeout":
+			if d, ok := k.span(c, c.arg(0)); ok && d > 0 && (c.keyword() != "interval" || d != time.Second) {
+				t.set(c.keyword(), d, c.from)
+			}
+		case "rise":
+			if v, ok := number(c.arg(0), 1, 100); ok && v > 1 {
+				t.set("rise", v, c.from)
+			}
+		case "fall":
+			fall, _ = number(c.arg(0), 1, 100)
+		case "weight":
+			v, ok := k.weight(&node{words: append([]string{"", "weight"}, c.args()...), from: c.from}, 0)
+			if !ok {
+				return
+			}
+			weight = v
+		case "user":
+			k.note(LeftOut, c, "scripts run as the user that lvsd has")
+		case "init_fail":
+			k.note(LeftOut, c, "until its first result, which counts at once, a script counts as good")
+		default:
+			k.note(LeftOut, c, "lvsd knows no such setting of a script")
+		}
+	}
+	weight, ok := k.weight(n, weight)
+	if !ok {
+		return
+	}
+	if fall != 2 {
+		t.set("fall", max(fall, 1), b.from)
+	}
+	if weight != 0 {
+		t.set("weight", weight, n.from)
+	}
+	if !t.has("command") {
+		k.note(LeftOut, b, "says no script")
+		return
+	}
+	e.add("track_scripts", t)
+}
+
+// finish writes down what only all lines together say.
+func (in *instanceReader) finish(b *node) {
+	e := in.e
+	addresses, others := in.family(in.listed, nil)
+	excluded, more := in.family(in.beyond, addresses)
+	others = append(others, more...)
+	v6 := len(addresses) > 0 && addresses[0].Addr().Is6()
+	if v6 {
+		in.version = 3
+	}
+	if in.version != 3 {
+		e.set("version", in.version, b.from)
+	}
+	in.interval(v6)
+	in.authentication()
+	in.addresses(e, addresses, excluded)
+	in.root.add("vrrp", e)
+	if len(others) > 0 {
+		in.otherFamily(b, others)
+	}
+}
+
+// interval writes advert_interval, which version 2 counts in whole seconds.
+func (in *instanceReader) interval(v6 bool) {
+	n := in.advert
+	if n == nil {
+		return
+	}
+	d, ok := in.span(n, n.arg(0))
+	if !ok {
+		return
+	}
+	unit, longest := 10*time.Millisecond, 4095*10*time.Millisecond
+	if in.version == 2 && !v6 {
+		unit, longest = time.Second, 40*time.Second
+	}
+	whole := min(max(d.Round(unit), unit), longest)
+	if whole != d {
+		in.note(LeftOut, n, "an advert of version %d cannot say %s: %s is taken", in.version, duration(d), duration(whole))
+	}
+	if whole != time.Second {
+		in.e.set("advert_interval", whole, n.from)
+	}
+}
+
+// authentication writes where the password is to be, and never the password.
+func (in *instanceReader) authentication() {
+	n := in.auth
+	if n == nil {
+		n = in.secret
+	}
+	switch {
+	case n == nil:
+	case in.version == 3:
+		in.note(NotNeeded, n, "version 3 has no password, and keepalived uses none; authentication = { type = \"hmac\", … } protects a pair of lvsd")
+	case in.auth == nil || in.auth.arg(0) == "PASS":
+		file := "/etc/lvsd/" + in.name + ".pass"
+		t := &table{from: n.from}
+		t.set("type", "pass", n.from)
+		t.set("key_file", file, n.from)
+		in.e.set("authentication", t, n.from)
+		where := n
+		if in.secret != nil {
+			where = in.secret
+		}
+		in.note(ToDo, where, "write the password into %s on each director, on one line, and let nobody but its owner read it (mode 0600)", file)
+	default:
+		in.note(LeftOut, n, "lvsd knows PASS of version 2; with version = 3, authentication = { type = \"hmac\", … } is what AH was meant to be")
+	}
+}
+
+// family reads lines of addresses: those of the family of the first, and the
+// lines of the others.
+func (in *instanceReader) family(lines []*node, first []netip.Prefix) (all []netip.Prefix, others []*node) {
+	seen := map[netip.Addr]bool{}
+	for _, p := range first {
+		seen[p.Addr()] = true
+	}
+	for _, n := range lines {
+		p, ok := in.prefix(n)
+		switch {
+		case !ok:
+		case seen[p.Addr()]:
+			in.note(NotNeeded, n, "is there already")
+		case len(first) > 0 && first[0].Addr().Is6() != p.Addr().Is6(), len(first) == 0 && len(all) > 0 && all[0].Addr().Is6() != p.Addr().Is6():
+			others = append(others, n)
+		default:
+			seen[p.Addr()] = true
+			all = append(all, p)
+		}
+	}
+	return all, others
+}
+
+// prefix reads a line of virtual_ipaddress.
+func (in *instanceReader) prefix(n *node) (netip.Prefix, bool) {
+	text := n.keyword()
+	a, isAddr := addr(text)
+	p := netip.PrefixFrom(a, a.BitLen())
+	if !isAddr {
+		var err error
+		if p, err = netip.ParsePrefix(text); err != nil {
+			in.note(LeftOut, n, "is not an address")
+			return p, false
+		}
+	}
+	dev := in.e.text("interface")
+	for i, w := range n.args() {
+		switch w {
+		case "dev":
+			if d := n.arg(i + 1); d != dev && dev != "" {
+				in.note(LeftOut, n, "lvsd sets addresses on the election's interface, %s: make an election on %s of it", dev, d)
+				return p, false
+			}
+		case "label":
+			in.note(NotNeeded, n, "lvsd sets no labels")
+		case "use_vmac", "peer", "mngtmpaddr", "autojoin":
+			in.note(LeftOut, n, "the address is carried over, and %s is not", w)
+		}
+	}
+	return p, true
+}
+
+// addresses writes the addresses of an election. The first of IPv6 must be
+// link-local.
+func (in *instanceReader) addresses(e *table, listed, excluded []netip.Prefix) {
+	if len(listed) == 0 && len(excluded) > 0 {
+		listed, excluded = excluded[:1], excluded[1:]
+		in.notes.add(ToDo, e.from, fmt.Sprintf("has no virtual_ipaddress, and an advert of lvsd's lists one at least: %s is taken from virtual_ipaddress_excluded", listed[0].Addr()))
+	}
+	if len(listed) > 0 && listed[0].Addr().Is6() && !listed[0].Addr().IsLinkLocalUnicast() {
+		own := slices.IndexFunc(listed, func(p netip.Prefix) bool { return p.Addr().IsLinkLocalUnicast() })
+		if own >= 0 {
+			first := listed[own]
+			listed = append([]netip.Prefix{first}, slices.Delete(slices.Clone(listed), own, own+1)...)
+			in.notes.add(NotNeeded, e.from, fmt.Sprintf("%s comes first now: RFC 9568 wants a link-local address there", first.Addr()))
+		} else {
+			id, _ := e.get("virtual_router_id").(int)
+			first := netip.MustParseAddr(fmt.Sprintf("fe80::%x", max(id, 1)))
+			listed = append([]netip.Prefix{netip.PrefixFrom(first, 128)}, listed...)
+			in.notes.add(ToDo, e.entry("name").from, fmt.Sprintf("%s is put in front, because RFC 9568 wants a link-local address there: a director with keepalived needs it, too", first))
+		}
+	}
+	e.set("addresses", texts(listed), e.from)
+	if len(excluded) > 0 {
+		e.set("excluded_addresses", texts(excluded), e.from)
+	}
+}
+
+// texts writes prefixes; one of a single host needs no length.
+func texts(all []netip.Prefix) []string {
+	out := make([]string, len(all))
+	for i, p := range all {
+		out[i] = p.String()
+		if p.IsSingleIP() {
+			out[i] = p.Addr().String()
+		}
+	}
+	return out
+}
+
+// otherFamily makes a second election for addresses of the other family, which
+// moves with the first.
+func (in *instanceReader) otherFamily(b *node, lines []*node) {
+	e := in.e.clone()
+	e.set("name", in.used.name(in.name+"-other-family", "election"), lines[0].from)
+	for _, key := range []string{"version", "excluded_addresses", "authentication", "track_interfaces", "track_scripts"} {
+		e.drop(key)
+	}
+	all, _ := in.family(lines, nil)
+	if len(all) > 0 && all[0].Addr().Is4() && in.version == 2 {
+		e.set("version", 2, b.from)
+	}
+	in.addresses(e, all, nil)
+	how := ""
+	if _, unicast := in.speaks[in.name]; unicast {
+		how = ", by multicast"
+	}
+	in.notes.add(ToDo, lines[0].from, fmt.Sprintf("an election has addresses of one family: those of the other are in the election %s, which moves with %s%s; a director with keepalived does not hear it, so exchange both at once",
+		e.text("name"), in.name, how))
+	if in.e.text("sync_group") == "" {
+		in.e.set("sync_group", in.name, b.from)
+	}
+	e.set("sync_group", in.e.text("sync_group"), b.from)
+	in.root.add("vrrp", e)
+}
+
+// syncGroups puts elections together as vrrp_sync_group does.
+func (k *keepalived) syncGroups() {
+	byName := map[string]*table{}
+	for _, e := range k.root.tables("vrrp") {
+		byName[e.text("name")] = e
+	}
+	for _, g := range k.groups {
+		var members []*table
+		for _, instance := range k.members(g) {
+			e := byName[k.names[instance]]
+			if e == nil {
+				k.note(LeftOut, g, "there is no vrrp_instance %s", instance)
+				continue
+			}
+			members = append(members, e)
+		}
+		if len(members) == 0 {
+			k.note(LeftOut, g, "has no members")
+			continue
+		}
+		k.together(g, members)
+		for _, n := range g.block {
+			switch n.keyword() {
+			case "group":
+			case "track_interface":
+				for _, c := range n.block {
+					k.trackInterface(members[0], c)
+				}
+			case "track_script":
+				for _, c := range n.block {
+					k.trackScript(members[0], c)
+				}
+			default:
+				if _, member := k.instances[n.keyword()]; !member {
+					k.leaveOut(n, vrrpWords, "lvsd knows no such setting of a sync group")
+				}
+			}
+		}
+	}
+}
+
+// members are the instances of a sync group. Some files name them without the
+// block around.
+func (k *keepalived) members(g *node) []string {
+	var all []string
+	for _, n := range g.block {
+		if n.keyword() == "group" {
+			for _, c := range n.block {
+				all = append(all, c.words...)
+			}
+		} else if _, instance := k.instances[n.keyword()]; instance && len(n.args()) == 0 {
+			all = append(all, n.keyword())
+		}
+	}
+	return all
+}
+
+// together gives elections the same group, and what a group must have the
+// same.
+func (k *keepalived) together(g *node, members []*table) {
+	name := namer{}.name(g.arg(0), "group")
+	first := members[0]
+	for _, e := range k.root.tables("vrrp") {
+		// An election of the other family of a member's came along already.
+		if !slices.Contains(members, e) && strings.HasSuffix(e.text("name"), "-other-family") &&
+			slices.ContainsFunc(members, func(m *table) bool { return m.text("sync_group") != "" && m.text("sync_group") == e.text("sync_group") }) {
+			members = append(members, e)
+		}
+	}
+	for _, e := range members {
+		e.set("sync_group", name, g.from)
+		for _, key := range []string{"priority", "preempt"} {
+			want, have := first.entry(key), e.entry(key)
+			switch {
+			case want == nil && have == nil || want != nil && have != nil && same(want.value, have.value):
+			case want == nil:
+				k.notes.add(ToDo, have.from, fmt.Sprintf("the elections of a sync group need the same %s: that of %s is taken", key, first.text("name")))
+				e.drop(key)
+			default:
+				from := e.from
+				if have != nil {
+					from = have.from
+				}
+				k.notes.add(ToDo, from, fmt.Sprintf("the elections of a sync group need the same %s: that of %s is taken", key, first.text("name")))
+				e.set(key, want.value, want.from)
+			}
+		}
+	}
+}

@@ -1,0 +1,455 @@
+// This file converts ldirectord.cf: what is global, and the virtual services.
+// The checks are in ldirectord_check.go. It knows ldirectord by its manual,
+// ldirectord(8) of version 4.12, and by what that version does where the two
+// differ: without quiescent = yes a failed server is removed.
+//
+// PURE.
+package convert
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// setting is one line of ldirectord.cf.
+type setting struct {
+	key, value string
+	from       origin
+}
+
+// section of ldirectord.cf: a virtual service with its lines.
+type virtual struct {
+	head  setting
+	lines []setting
+}
+
+// Ldirectord converts ldirectord.cf.
+func Ldirectord(file string, w World) (Result, error) {
+	text, err := w.Read(file)
+	if err != nil {
+		return Result{}, err
+	}
+	l := &ldirectord{notes: &notes{}, world: w, root: &table{}, names: namer{}, global: map[string]setting{}}
+	globals, virtuals := l.lines(file, string(text))
+	for _, s := range globals {
+		l.setting(s)
+	}
+	for _, v := range virtuals {
+		l.virtual(v)
+	}
+	if len(virtuals) > 0 {
+		l.notes.hint("ldirectord has no elections: add a [[director]] for each director and a [[vrrp]] with the services' addresses, in place of heartbeat or Pacemaker.")
+		l.notes.hint(`ldirectord takes its services out of the kernel when it stops, unless cleanstop = no; lvsd leaves them for its next start. on_stop = "remove" in [ipvs] takes them out.`)
+		l.notes.hint("ldirectord adds a server at once and believes one success; lvsd sends it clients after its first good check.")
+	}
+	return finish("ldirectord", []string{file}, l.root, l.notes)
+}
+
+type ldirectord struct {
+	notes  *notes
+	world  World
+	root   *table
+	names  namer
+	global map[string]setting // what virtual services may have, too
+}
+
+// lines splits a file: what is indented belongs to the virtual service above.
+func (l *ldirectord) lines(file, text string) (globals []setting, virtuals []virtual) {
+	number := 0
+	inside := false
+	for raw := range strings.Lines(text) {
+		number++
+		raw = strings.TrimRight(raw, "\r\n")
+		line := strings.TrimSpace(raw)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		key, value, _ := strings.Cut(line, "=")
+		s := setting{strings.ToLower(strings.TrimSpace(key)), strings.TrimSpace(value), origin{file, number, firstWords(line)}}
+		if secrets[s.key] {
+			s.from.text = s.key + " …"
+		}
+		indented := raw[0] == '\t' || strings.HasPrefix(raw, "    ")
+		switch {
+		case s.key == "virtual" || s.key == "virtual6":
+			virtuals, inside = append(virtuals, virtual{head: s}), true
+		case indented && inside:
+			v := &virtuals[len(virtuals)-1]
+			v.lines = append(v.lines, s)
+		default:
+			inside = false
+			globals = append(globals, s)
+		}
+	}
+	return globals, virtuals
+}
+
+// bareValue takes the quotes off.
+func bareValue(s string) string {
+	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
+		return s[1 : len(s)-1]
+	}
+	return s
+}
+
+// inherited are global settings that a virtual service may say anew.
+var inherited = []string{"checktimeout", "negotiatetimeout", "checkinterval", "checkcount", "failurecount", "fallback", "fallback6", "quiescent"}
+
+// ldirectordWords are settings without an equivalent.
+var ldirectordWords = map[string]reason{
+	"emailalert": {LeftOut, noMail}, "emailalertfreq": {NotNeeded, ownAlerts}, "emailalertfrom": {NotNeeded, ownAlerts}, "emailalertstatus": {NotNeeded, ownAlerts}, "smtp": {NotNeeded, ownAlerts},
+	"callback":        {LeftOut, "lvsd runs no program when its file changes: notify gets an event of each reload"},
+	"fallbackcommand": {LeftOut, ownNotify}, "logfile": {NotNeeded, "lvsd logs to stderr, which systemd keeps; lvsd events is the history"},
+	"execute":        {LeftOut, "convert that file, too, and put its services into this one: one lvsd has them all"},
+	"supervised":     {NotNeeded, "lvsd run stays in the foreground"},
+	"fork":           {NotNeeded, "lvsd's checks run side by side"},
+	"readdquiescent": {NotNeeded, "lvsd puts back what it wants in the kernel's table"},
+	"maintenancedir": {LeftOut, "lvsd looks for no files: a server is drained by weight = 0, which lvsd reload takes up"},
+	"monitorfile":    {NotNeeded, "lvsd events and lvsd why show what the checks found"},
+	"comment":        {NotNeeded, "belongs to mails"},
+}
+
+// setting reads a global line.
+func (l *ldirectord) setting(s setting) {
+	yes := s.value == "yes"
+	switch {
+	case slices.Contains(inherited, s.key):
+		l.global[s.key] = s
+	case s.key == "autoreload":
+		if yes {
+			l.root.child("global").set("auto_reload", true, s.from)
+		}
+	case s.key == "cleanstop":
+		if yes {
+			l.root.child("ipvs").set("on_stop", "remove", s.from)
+		}
+	case s.key == "include": // not of ldirectord's
+		l.notes.add(LeftOut, s.from, "ldirectord reads no other file")
+	default:
+		l.leaveOut(s, "lvsd knows no such setting")
+	}
+}
+
+func (l *ldirectord) leaveOut(s setting, otherwise string) {
+	r, known := ldirectordWords[s.key]
+	if !known {
+		r = reason{LeftOut, otherwise}
+	}
+	l.notes.add(r.kind, s.from, r.why)
+}
+
+// virtualReader reads one virtual service.
+type virtualReader struct {
+	*ldirectord
+	s        *table
+	from     origin
+	address  netip.AddrPort // zero with a mark
+	mark     int
+	v6       bool
+	protocol string // "tcp", "udp", "" with a mark
+	say      map[string]setting
+	reals    []setting
+}
+
+// virtual converts a virtual service.
+func (l *ldirectord) virtual(v virtual) {
+	r := &virtualReader{ldirectord: l, s: &table{from: v.head.from}, from: v.head.from, v6: v.head.key == "virtual6", say: map[string]setting{}}
+	for key, s := range l.global {
+		r.say[key] = s
+	}
+	for _, s := range v.lines {
+		switch {
+		case s.key == "real" || s.key == "real6":
+			r.reals = append(r.reals, s)
+		case slices.Contains(inherited, s.key), slices.Contains(virtualWords, s.key):
+			r.say[s.key] = s
+		case s.key == "cleanstop":
+			l.notes.add(LeftOut, s.from, "what becomes of the table at a stop is said for all services, by on_stop in [ipvs]")
+		default:
+			l.leaveOut(s, "lvsd knows no such setting of a service")
+		}
+	}
+	if !r.identity(v.head) {
+		return
+	}
+	r.settings()
+	r.servers()
+	l.root.add("virtual_service", r.s)
+}
+
+// virtualWords are settings of a virtual service that are converted.
+var virtualWords = []string{"checktype", "service", "checkcommand", "checkport", "request", "receive", "httpmethod", "virtualhost", "login", "passwd",
+	"database", "secret", "scheduler", "schedflags", "persistent", "netmask", "protocol", "ops", "servicename"}
+
+func (r *virtualReader) text(key string) string { return bareValue(r.say[key].value) }
+
+// identity reads what the service is known by.
+func (r *virtualReader) identity(head setting) bool {
+	if mark, ok := number(head.value, 1, 1<<32-1); ok {
+		r.mark = mark
+		r.s.set("name", r.name("fwmark-"+strconv.Itoa(mark)), head.from)
+		r.s.set("fwmark", mark, head.from)
+		if r.v6 {
+			r.s.set("family", "ipv6", head.from)
+		}
+		return true
+	}
+	r.protocol = "tcp"
+	if strings.HasSuffix(head.value, ":53") {
+		r.protocol = "udp" // ldirectord(8), protocol
+	}
+	if p := r.text("protocol"); p != "" {
+		r.protocol = p
+	}
+	ap, err := lookUp(head.value, r.protocol, r.world)
+	if err != nil {
+		r.notes.add(LeftOut, head.from, err.Error())
+		return false
+	}
+	r.address, r.v6 = ap, ap.Addr().Is6()
+	r.s.set("name", r.name(namer{}.service(r.protocol, ap.Addr(), int(ap.Port()))), head.from)
+	r.s.set("address", ap.String(), head.from)
+	if r.protocol != "tcp" {
+		r.s.set("protocol", r.protocol, r.from)
+	}
+	return true
+}
+
+// name is servicename, or what the address makes.
+func (r *virtualReader) name(otherwise string) string {
+	if s, said := r.say["servicename"]; said && bareValue(s.value) != "" {
+		name := r.names.name(bareValue(s.value), otherwise)
+		if name != bareValue(s.value) {
+			r.notes.add(NotNeeded, s.from, "the service is called "+name+": names are made of letters, digits, dot, dash and underscore")
+		}
+		return name
+	}
+	return r.names.name(otherwise, "service")
+}
+
+// settings writes what is of the service as a whole.
+func (r *virtualReader) settings() {
+	s := r.s
+	scheduler := "wrr" // ldirectord(8)
+	if v, said := r.say["scheduler"]; said {
+		scheduler = bareValue(v.value)
+	}
+	if scheduler != "wlc" {
+		s.set("scheduler", scheduler, r.at("scheduler"))
+	}
+	flags := slices.DeleteFunc(strings.Split(r.text("schedflags"), ","), func(f string) bool { return strings.TrimSpace(f) == "" })
+	if (scheduler == "sh" || scheduler == "mh") && !slices.Contains(flags, scheduler+"-fallback") && !slices.Contains(flags, "flag-1") {
+		flags = append(flags, "no-fallback")
+		r.notes.hint("no-fallback is what ldirectord has for %s unless schedflags says %s-fallback: clients whose server has weight 0 are refused. Without it lvsd sends them to another server.", scheduler, scheduler)
+	}
+	if len(flags) > 0 {
+		s.set("scheduler_flags", flags, r.at("schedflags"))
+	}
+	if d, ok := seconds(r.text("persistent")); ok && d > 0 {
+		s.set("persistence", d, r.at("persistent"))
+	}
+	if mask := r.text("netmask"); mask != "" && !wholeHost(mask) {
+		s.set("persistence_netmask", mask, r.at("netmask"))
+	}
+	if r.text("ops") == "yes" {
+		s.set("one_packet", true, r.at("ops"))
+	}
+	quiesces := r.text("quiescent") == "yes"
+	udp := r.protocol == "udp"
+	fallback := scheduler != "dh" && !slices.Contains(flags, "no-fallback")
+	switch {
+	case quiesces && (udp || !fallback):
+		s.set("on_failure", "quiesce", r.at("quiescent"))
+	case !quiesces && !udp && fallback:
+		s.set("on_failure", "remove", r.at("quiescent"))
+		r.notes.hint(`on_failure = "remove" is what ldirectord does without quiescent = yes: the connections of a failed server end. Without it lvsd gives the server weight 0 and lets them finish.`)
+	}
+}
+
+// at is the line of a setting, or else of the service.
+func (r *virtualReader) at(key string) origin {
+	if s, said := r.say[key]; said {
+		return s.from
+	}
+	return r.from
+}
+
+// ways are ldirectord's words for forward.
+var ways = map[string]string{"gate": "dr", "masq": "nat", "ipip": "tun"}
+
+// servers converts the lines real, and the fallback.
+func (r *virtualReader) servers() {
+	counts, most, seen := map[string]int{}, "", map[string]bool{}
+	for _, line := range r.reals {
+		for _, rs := range r.real(line) {
+			if seen[rs.text("address")] {
+				r.notes.add(LeftOut, line.from, rs.text("address")+" is there already")
+				continue
+			}
+			seen[rs.text("address")] = true
+			way := rs.text("forward")
+			if counts[way]++; counts[way] > counts[most] {
+				most = way
+			}
+			r.s.add("real_servers", rs)
+		}
+	}
+	if most == "" {
+		most = "dr"
+	}
+	for _, rs := range r.s.tables("real_servers") {
+		if rs.text("forward") == most {
+			rs.drop("forward")
+		}
+	}
+	if most != "dr" {
+		r.s.set("forward", most, r.from)
+	}
+	hoist(r.s, nil)
+	if r.mark == 0 && r.protocol == "tcp" && r.s.has("check") && literal(r.s.get("check")) == `{ type = "connect" }` {
+		r.s.drop("check")
+	}
+	r.fallback(most)
+}
+
+// real reads ip[->ip][:port] gate|masq|ipip [weight] ["request", "receive"]
+// [l:N] [u:N].
+func (r *virtualReader) real(line setting) []*table {
+	fields := words(line.value)
+	if len(fields) == 0 {
+		r.notes.add(LeftOut, line.from, "names no server")
+		return nil
+	}
+	first, last, port, err := r.span(fields[0])
+	if err != nil {
+		r.notes.add(LeftOut, line.from, err.Error())
+		return nil
+	}
+	way, weight, asked := "dr", 1, []string(nil)
+	limits := map[string]int{}
+	for i, f := range fields[1:] {
+		n, isNumber := number(f, 0, 65535)
+		limit, of, isLimit := strings.Cut(f, ":")
+		switch {
+		case ways[f] != "":
+			way = ways[f]
+		case isNumber && i < 2:
+			weight = n
+		case isLimit && (limit == "l" || limit == "u"):
+			if v, ok := number(of, 1, 1<<32-1); ok {
+				limits[limit] = v
+			}
+		case f != ",":
+			asked = append(asked, strings.TrimSuffix(f, ","))
+		}
+	}
+	var all []*table
+	for a := first; ; a = a.Next() {
+		if len(all) == maxRange {
+			r.notes.add(LeftOut, line.from, fmt.Sprintf("only the first %d addresses are carried over", maxRange))
+			break
+		}
+		all = append(all, r.server(a, port, way, weight, limits, asked, line))
+		if a == last {
+			break
+		}
+	}
+	return all
+}
+
+// span reads ip[->ip][:port]; names are looked up.
+func (r *virtualReader) span(s string) (first, last netip.Addr, port int, err error) {
+	from, to, isRange := strings.Cut(s, "->")
+	protocol := r.protocol
+	if protocol == "" {
+		protocol = "tcp"
+	}
+	ap, err := lookUp(from, protocol, r.world)
+	if err != nil || !isRange {
+		return ap.Addr(), ap.Addr(), int(ap.Port()), err
+	}
+	end, err := lookUp(to, protocol, r.world)
+	if err == nil && (end.Addr().Is4() != ap.Addr().Is4() || end.Addr().Less(ap.Addr())) {
+		err = fmt.Errorf("%s is no range of addresses", s)
+	}
+	return ap.Addr(), end.Addr(), int(end.Port()), err
+}
+
+// server makes one real server with its check.
+func (r *virtualReader) server(a netip.Addr, port int, way string, weight int, limits map[string]int, asked []string, line setting) *table {
+	rs := &table{from: line.from}
+	probed := port
+	switch {
+	case r.mark != 0 || r.address.Port() == 0:
+		port = -1
+	case port == 0 || way != "nat" && port != int(r.address.Port()):
+		port = int(r.address.Port())
+	}
+	if probed == 0 {
+		probed = max(port, 0)
+	}
+	rs.set("address", endpoint(a, port), line.from)
+	rs.set("weight", weight, line.from)
+	for key, name := range map[string]string{"u": "upper_threshold", "l": "lower_threshold"} {
+		if v := limits[key]; v > 0 {
+			rs.set(name, v, line.from)
+		}
+	}
+	rs.set("forward", way, line.from)
+	rs.set("check", r.check(a, port, probed, asked, line), line.from)
+	return rs
+}
+
+// fallback writes the server for when all others are gone.
+func (r *virtualReader) fallback(forward string) {
+	key := "fallback"
+	if r.v6 {
+		key = "fallback6"
+	}
+	s, said := r.say[key]
+	if !said && r.v6 && r.say["fallback"].value != "" {
+		s, said = r.say["fallback"], strings.Contains(r.say["fallback"].value, "[")
+	}
+	fields := words(s.value)
+	if !said || len(fields) == 0 {
+		return
+	}
+	protocol := r.protocol
+	if protocol == "" {
+		protocol = "tcp"
+	}
+	ap, err := lookUp(fields[0], protocol, r.world)
+	if err != nil {
+		r.notes.add(LeftOut, s.from, err.Error())
+		return
+	}
+	way := "dr" // gate
+	if len(fields) > 1 && ways[fields[1]] != "" {
+		way = ways[fields[1]]
+	}
+	port := int(ap.Port())
+	switch {
+	case r.mark != 0 || r.address.Port() == 0:
+		port = -1
+	case port == 0 || way != "nat":
+		port = int(r.address.Port())
+	}
+	if way != forward && !ap.Addr().IsLoopback() {
+		r.notes.add(LeftOut, s.from, "the fallback is reached as the service's servers are, by "+forward)
+	}
+	r.s.set("fallback", endpoint(ap.Addr(), port), s.from)
+}
+
+// wait is a time in seconds that a setting says, or another one.
+func (r *virtualReader) wait(otherwise time.Duration, keys ...string) time.Duration {
+	for _, key := range keys {
+		if d, ok := seconds(r.text(key)); ok && d > 0 {
+			return d
+		}
+	}
+	return otherwise
+}

@@ -1,0 +1,352 @@
+// This file converts ldirectord's checks. What ldirectord says to a server in
+// its own protocol becomes a dialogue of type tcp where one tells as much.
+//
+// PURE.
+package convert
+
+import (
+	"cmp"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// usualService is what is negotiated where no service is said, by port:
+// ldirectord(8), service.
+var usualService = map[int]string{21: "ftp", 25: "smtp", 53: "dns", 80: "http", 110: "pop", 119: "nntp", 143: "imap", 389: "ldap", 443: "https",
+	587: "submission", 636: "ldaps", 993: "imaps", 995: "pops", 1521: "oracle", 1812: "radius", 3128: "http_proxy", 3306: "mysql", 5432: "pgsql", 5060: "sip"}
+
+// check makes the check of one real server: its address, the port of its entry
+// (-1 = none) and the port that ldirectord connects to.
+func (r *virtualReader) check(a netip.Addr, port, probed int, asked []string, line setting) *table {
+	kind := r.text("checktype")
+	from := r.at("checktype")
+	c := &table{from: from}
+	if n, isNumber := number(kind, 1, 1<<30); isNumber {
+		if n > 1 {
+			r.notes.add(LeftOut, from, "lvsd negotiates at every interval, and not only after "+kind+" connects")
+		}
+		kind = "negotiate"
+	}
+	if p, ok := number(r.text("checkport"), 1, 65535); ok {
+		probed = p
+	}
+	timeout := r.wait(5*time.Second, "checktimeout", "negotiatetimeout")
+	switch kind {
+	case "on", "off":
+		c.set("type", kind, from)
+		return c
+	case "ping":
+		r.ping(c, from)
+	case "external", "external-perl":
+		r.external(c, a, port, probed, kind, from)
+	case "connect":
+		if r.protocol == "udp" { // ldirectord(8), checktype
+			r.ping(c, from)
+			break
+		}
+		c.set("type", "connect", from)
+	case "negotiate", "":
+		timeout = r.wait(30*time.Second, "negotiatetimeout", "checktimeout")
+		r.negotiate(c, probed, asked, line)
+	default:
+		r.notes.add(LeftOut, from, "is no type of check: the servers count as up")
+		c.set("type", "on", from)
+	}
+	switch c.text("type") {
+	case "on":
+		return c
+	case "ping", "exec":
+	default:
+		if probed > 0 && probed != port && !c.has("address") {
+			c.set("address", ":"+strconv.Itoa(probed), r.at("checkport"))
+		}
+		if probed <= 0 && !c.has("address") {
+			r.notes.add(ToDo, line.from, "neither the server nor checkport says a port to check: the servers count as up")
+			on := &table{from: from}
+			on.set("type", "on", from)
+			return on
+		}
+	}
+	r.times(c, timeout)
+	return c
+}
+
+// times writes when it is probed. ldirectord believes the first success.
+func (r *virtualReader) times(c *table, timeout time.Duration) {
+	interval := r.wait(10*time.Second, "checkinterval")
+	if interval != 2*time.Second {
+		c.set("interval", interval, r.at("checkinterval"))
+	}
+	_, saysCheck := r.say["checktimeout"]
+	_, saysNegotiate := r.say["negotiatetimeout"]
+	if !saysCheck && !saysNegotiate {
+		timeout = min(timeout, interval)
+	}
+	if timeout != min(time.Second, interval) {
+		c.set("timeout", timeout, r.at("checktimeout"))
+	}
+	c.set("rise", 1, c.from)
+	fall, ok := number(r.text("failurecount"), 1, 1000)
+	if !ok {
+		fall = 1
+	}
+	if fall != 3 {
+		c.set("fall", fall, r.at("failurecount"))
+	}
+}
+
+func (r *virtualReader) ping(c *table, from origin) {
+	c.set("type", "ping", from)
+	if n, ok := number(r.text("checkcount"), 2, 10); ok {
+		c.set("count", n, r.at("checkcount"))
+	}
+}
+
+// external runs the program with the four arguments that ldirectord gives it.
+func (r *virtualReader) external(c *table, a netip.Addr, port, probed int, kind string, from origin) {
+	argv := command(words(r.text("checkcommand")))
+	if len(argv) == 0 {
+		argv = []string{"/bin/true"}
+	}
+	if kind == "external-perl" && argv[0] != "/bin/true" {
+		argv = append([]string{"/usr/bin/perl"}, argv...)
+	}
+	service, servicePort := strconv.Itoa(r.mark), "0"
+	if r.mark == 0 {
+		service, servicePort = r.address.Addr().String(), strconv.Itoa(int(r.address.Port()))
+	}
+	c.set("type", "exec", from)
+	c.set("command", append(argv, service, servicePort, a.String(), strconv.Itoa(max(port, probed))), r.at("checkcommand"))
+}
+
+// negotiate speaks to a server in the protocol of its service.
+func (r *virtualReader) negotiate(c *table, probed int, asked []string, line setting) {
+	request, receive := r.text("request"), r.text("receive")
+	fromRequest, fromReceive := r.at("request"), r.at("receive")
+	if len(asked) > 0 {
+		request, fromRequest = asked[0], line.from
+	}
+	if len(asked) > 1 {
+		receive, fromReceive = asked[1], line.from
+	}
+	service := r.text("service")
+	if service == "" {
+		if service = usualService[int(r.address.Port())]; service == "" {
+			service = "none"
+		}
+	}
+	from := r.at("service")
+	simple := func(kind, why string) {
+		c.set("type", kind, from)
+		if why != "" {
+			r.notes.add(LeftOut, from, why)
+		}
+	}
+	switch service {
+	case "http", "https":
+		r.web(c, service, request, receive, fromRequest, fromReceive)
+	case "http_proxy":
+		method := "GET"
+		if strings.EqualFold(r.text("httpmethod"), "HEAD") {
+			method = "HEAD"
+		}
+		r.dialogue(c, from, "", "", method+" "+request+" HTTP/1.0\r\n\r\n", `^HTTP/1\.[01] 2`)
+		if receive != "" {
+			r.notes.add(LeftOut, fromReceive, "of a proxy's answer the status is judged, and not the body")
+		}
+	case "smtp", "submission":
+		simple("smtp", "")
+	case "dns":
+		r.dns(c, request, receive, fromRequest, fromReceive)
+	case "ftp":
+		login, passwd := r.text("login"), r.text("passwd")
+		if login == "" {
+			login, passwd = "anonymous", "lvsd@"
+		}
+		r.dialogue(c, from, "", "^220", "USER "+login+"\r\n", "^(331|230)", "PASS "+passwd+"\r\n", "^230")
+		if request != "" || receive != "" {
+			r.notes.add(LeftOut, fromRequest, "the login is checked, and no file is fetched")
+		}
+	case "pop", "pops":
+		steps := []string{"", `^\+OK`}
+		if login := r.text("login"); login != "" {
+			steps = append(steps, "USER "+login+"\r\n", `^\+OK`, "PASS "+r.text("passwd")+"\r\n", `^\+OK`)
+		}
+		r.dialogue(c, from, steps...)
+	case "imap", "imaps":
+		steps := []string{"", `^\* (OK|PREAUTH)`}
+		if login := r.text("login"); login != "" {
+			steps = append(steps, "a LOGIN "+imapQuoted(login)+" "+imapQuoted(r.text("passwd"))+"\r\n", "^a OK")
+		}
+		r.dialogue(c, from, steps...)
+	case "nntp":
+		r.dialogue(c, from, "", "^20[01]")
+	case "simpletcp":
+		r.dialogue(c, from, strings.ReplaceAll(request, `\n`, "\n"), receive)
+	case "sip":
+		r.sip(c, from)
+	case "ldap", "ldaps":
+		simple("connect", "lvsd has no check of LDAP: that the port answers is checked. An exec check with ldapsearch asks a question")
+	case "mysql", "pgsql", "oracle":
+		simple("connect", "lvsd has no check of databases: that the port answers is checked. An exec check with the database's own client asks a question")
+	case "radius":
+		r.ping(c, from)
+		r.notes.add(LeftOut, from, "lvsd has no check of RADIUS: that the host answers is checked. An exec check with radclient asks a question")
+	case "none":
+		simple("on", "")
+	default:
+		simple("on", "lvsd knows no such service: the servers count as up")
+	}
+	if strings.HasSuffix(service, "s") && (service == "pops" || service == "imaps") {
+		unverified(c, from)
+	}
+	if probed <= 0 && c.text("type") == "smtp" {
+		c.set("address", ":25", from)
+	}
+}
+
+// unverified speaks TLS as ldirectord does, which believes every certificate.
+func unverified(c *table, from origin) {
+	t := &table{from: from}
+	t.set("verify", false, from)
+	c.set("tls", t, from)
+}
+
+// imapQuoted writes a string of IMAP (RFC 9051 §4.3).
+func imapQuoted(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// dialogue makes a check of type tcp: what is sent and expected in turns.
+func (r *virtualReader) dialogue(c *table, from origin, turns ...string) {
+	c.set("type", "tcp", from)
+	var steps []*table
+	for i := 0; i+1 < len(turns); i += 2 {
+		t := &table{from: from}
+		if turns[i] != "" {
+			t.set("send", turns[i], from)
+		}
+		if turns[i+1] != "" {
+			t.set("expect", turns[i+1], from)
+		}
+		if len(t.entries) > 0 {
+			steps = append(steps, t)
+		}
+	}
+	switch len(steps) {
+	case 0:
+		c.set("type", "connect", from)
+	case 1:
+		for _, e := range steps[0].entries {
+			c.set(e.key, e.value, e.from)
+		}
+	default:
+		c.set("steps", steps, from)
+	}
+}
+
+// web asks for a page. A request that is a URL names another server, too.
+func (r *virtualReader) web(c *table, service, request, receive string, fromRequest, fromReceive origin) {
+	c.set("type", service, r.at("service"))
+	if service == "https" {
+		c.set("verify", false, r.at("service")) // LWP is told to believe everybody
+	}
+	host := r.text("virtualhost")
+	if scheme, rest, isURL := strings.Cut(request, "://"); isURL && (scheme == "http" || scheme == "https") {
+		name, path, _ := strings.Cut(rest, "/")
+		request = path
+		if name != "" {
+			c.set("address", name, fromRequest)
+			if !strings.Contains(name, ":") {
+				c.set("address", name+":"+map[string]string{"http": "80", "https": "443"}[scheme], fromRequest)
+			}
+			if host == "" {
+				host = name
+			}
+		}
+	}
+	if path := "/" + strings.TrimPrefix(request, "/"); path != "/" {
+		c.set("path", path, fromRequest)
+	}
+	if host != "" {
+		c.set("host", host, r.at("virtualhost"))
+	}
+	if m := strings.ToUpper(r.text("httpmethod")); m == "HEAD" {
+		c.set("method", m, r.at("httpmethod"))
+		if receive != "" {
+			r.notes.add(LeftOut, fromReceive, "an answer to HEAD has no body")
+			receive = ""
+		}
+	}
+	if receive != "" {
+		c.set("expect", receive, fromReceive)
+	}
+	c.set("follow_redirects", 7, r.at("service")) // as LWP does
+}
+
+// dns asks for an address, or for the name of one.
+func (r *virtualReader) dns(c *table, request, receive string, fromRequest, fromReceive origin) {
+	if request == "" {
+		r.notes.add(ToDo, r.at("service"), "says no request: the check asks for the root's name servers")
+		request = "."
+		c.set("record", "NS", fromRequest)
+	}
+	c.set("type", "dns", r.at("service"))
+	if a, isAddr := addr(request); isAddr {
+		c.set("name", reverse(a), fromRequest)
+		c.set("record", "PTR", fromRequest)
+	} else {
+		c.set("name", request, fromRequest)
+	}
+	switch {
+	case receive == "":
+	case regexp.QuoteMeta(receive) == receive || isAddrText(receive):
+		c.set("answer", receive, fromReceive)
+	default:
+		r.notes.add(LeftOut, fromReceive, "of a DNS answer one record can be named by answer, and not described by an expression")
+	}
+}
+
+func isAddrText(s string) bool { _, ok := addr(s); return ok }
+
+// reverse is the name under which DNS has an address's name.
+func reverse(a netip.Addr) string {
+	var b strings.Builder
+	raw := a.AsSlice()
+	for i := len(raw) - 1; i >= 0; i-- {
+		if a.Is4() {
+			b.WriteString(strconv.Itoa(int(raw[i])) + ".")
+			continue
+		}
+		const hex = "0123456789abcdef"
+		b.WriteString(string([]byte{hex[raw[i]&15], '.', hex[raw[i]>>4], '.'}))
+	}
+	if a.Is4() {
+		return b.String() + "in-addr.arpa"
+	}
+	return b.String() + "ip6.arpa"
+}
+
+// sip sends OPTIONS and expects that it is answered well (RFC 3261 §11).
+func (r *virtualReader) sip(c *table, from origin) {
+	who := r.text("login")
+	if who == "" {
+		who = "lvsd@localhost"
+	}
+	lines := []string{
+		"OPTIONS sip:" + who + " SIP/2.0",
+		"Via: SIP/2.0/" + strings.ToUpper(cmp.Or(r.protocol, "tcp")) + " localhost;branch=z9hG4bKlvsd;rport",
+		"Max-Forwards: 70", "To: <sip:" + who + ">", "From: <sip:" + who + ">;tag=lvsd",
+		"Call-ID: lvsd@localhost", "CSeq: 1 OPTIONS", "Contact: <sip:" + who + ">", "Accept: application/sdp", "Content-Length: 0", "", "",
+	}
+	c.set("type", "tcp", from)
+	if r.protocol == "udp" {
+		c.set("type", "udp", from)
+	}
+	c.set("send", strings.Join(lines, "\r\n"), from)
+	c.set("expect", `^SIP/2\.0 200`, from)
+	r.notes.add(ToDo, from, "try the check on a server: lvsd sends the same request each time, with one branch and Call-ID")
+}
