@@ -121,7 +121,7 @@ func readReference(t *testing.T, text string) map[string]map[string]documented {
 	return sections
 }
 
-var documentedTables = []*table{directorTable, globalTable, ipvsTable, syncTable, vrrpTable, trackInterfaceTable, trackScriptTable, authenticationTable,
+var documentedTables = []*table{directorTable, globalTable, ipvsTable, syncTable, vrrpTable, trackInterfaceTable, trackServiceTable, trackFileTable, trackScriptTable, authenticationTable,
 	serviceTable, realServerTable, tunnelTable, checkTable, tlsTable, stepTable, guardTable, pairTable}
 
 // TestReferenceNamesEveryKey: the reference has every key of the schema and no
@@ -312,6 +312,10 @@ func frame(tab *table, k *key) (head, tail string) {
 		at, whole[1] = 1, election+"[vrrp.authentication]\ntype = \"hmac\"\nkey_file = \"/etc/lvsd/vrrp.key\"\n"
 	case trackInterfaceTable:
 		at, whole[1] = 1, election+"[[vrrp.track_interfaces]]\nname = \"eth1\"\n"
+	case trackServiceTable:
+		at, whole[1] = 1, election+"[[vrrp.track_services]]\nname = \"web\"\n"
+	case trackFileTable:
+		at, whole[1] = 1, election+"[[vrrp.track_files]]\npath = \"/run/lvsd/prefer\"\n"
 	case trackScriptTable:
 		at, whole[1] = 1, election+"[[vrrp.track_scripts]]\ncommand = [\"/bin/true\"]\n"
 	case tunnelTable:

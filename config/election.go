@@ -27,7 +27,7 @@ type electionSet struct {
 }
 
 // buildElections makes the elections of one director.
-func buildElections(root *record, director string, directors []Director) ([]Election, electionSet) {
+func buildElections(root *record, director string, directors []Director, services []Service) ([]Election, electionSet) {
 	taken := electionSet{map[string]Position{}, map[vrid]Position{}, map[netip.Addr]Position{}, map[netip.Addr]string{}}
 	for _, d := range directors {
 		if d.Address.IsValid() {
@@ -36,14 +36,14 @@ func buildElections(root *record, director string, directors []Director) ([]Elec
 	}
 	var all []Election
 	for _, c := range root.records("vrrp") {
-		all = append(all, buildElection(c.of(director), directors, &taken))
+		all = append(all, buildElection(c.of(director), directors, services, &taken))
 	}
 	oneOrder(root, director, all)
 	return all, taken
 }
 
 // buildElection makes one election.
-func buildElection(c *record, directors []Director, taken *electionSet) Election {
+func buildElection(c *record, directors []Director, services []Service, taken *electionSet) Election {
 	e := Election{
 		Name:           c.str("name"),
 		Interface:      c.str("interface"),
@@ -82,7 +82,7 @@ func buildElection(c *record, directors []Director, taken *electionSet) Election
 	}
 	c.speech(&e)
 	c.unicast(&e, directors)
-	c.following(&e)
+	c.following(&e, services)
 	switch n := len(c.words("addresses")); {
 	case n == 0 && c.good("addresses"):
 		c.complain("addresses", "must hold at least one address")

@@ -1,11 +1,11 @@
 // This file builds what an election heeds besides its peers: interfaces,
-// programs, and the other elections of its sync group. It never looks at one.
+// services, programs, files, and the other elections of its sync group. It never looks at one.
 //
 // PURE.
 package config
 
 // following reads handover_limit, sync_group and what is tracked.
-func (c *record) following(e *Election) {
+func (c *record) following(e *Election, services []Service) {
 	e.HandoverLimit, e.SyncGroup = c.duration("handover_limit"), c.str("sync_group")
 	if e.SyncGroup != "" {
 		if complaint := nameComplaint(e.SyncGroup); complaint != "" {
@@ -13,6 +13,8 @@ func (c *record) following(e *Election) {
 		}
 	}
 	c.trackedInterfaces(e)
+	c.trackedServices(e, services)
+	c.trackedFiles(e)
 	for _, t := range c.records("track_scripts") {
 		t = t.of(c.director)
 		s := TrackedScript{

@@ -87,6 +87,8 @@ var (
 	trackWorks         = wish(true)  // elections: track_interfaces, track_scripts
 	pairWorks          = wish(true)  // [pair]
 	notifyWorks        = wish(true)  // [global] notify, webhook; elections: notify
+	trackServicesWork  = wish(true)  // elections: track_services
+	trackFilesWork     = wish(true)  // elections: track_files
 )
 
 var rootTable = newTable("",
@@ -160,7 +162,8 @@ var vrrpTable = newTable("vrrp",
 	key{name: "handover_limit", kind: kindDuration, def: 5 * time.Second, each: true, needs: handoverWorks, max: int64(time.Minute)},
 	key{name: "sync_group", kind: kindString, def: "", needs: syncGroupWorks},
 	key{name: "track_interfaces", kind: kindList, def: []any{}, needs: trackWorks},
-	key{name: "track_services", kind: kindList, def: []any{}, later: true},
+	key{name: "track_services", kind: kindTables, table: trackServiceTable, def: []any{}, needs: trackServicesWork},
+	key{name: "track_files", kind: kindTables, table: trackFileTable, def: []any{}, needs: trackFilesWork},
 	key{name: "track_scripts", kind: kindTables, table: trackScriptTable, def: []any{}, needs: trackWorks},
 	key{name: "notify", kind: kindStrings, def: []string{}, needs: notifyWorks},
 	key{name: "authentication", kind: kindTable, table: authenticationTable, computed: "none", needs: authenticWorks},
@@ -170,6 +173,17 @@ var vrrpTable = newTable("vrrp",
 var trackInterfaceTable = newTable("vrrp.track_interfaces",
 	key{name: "name", kind: kindString, required: true},
 	key{name: "weight", kind: kindInt, def: int64(0), min: -maxTrackWeight, max: maxTrackWeight},
+)
+
+var trackServiceTable = newTable("vrrp.track_services",
+	key{name: "name", kind: kindString, required: true},
+	key{name: "weight", kind: kindInt, def: int64(-maxTrackWeight), min: -maxTrackWeight, max: -1},
+	key{name: "fault", kind: kindBool, def: false},
+)
+
+var trackFileTable = newTable("vrrp.track_files",
+	key{name: "path", kind: kindString, required: true},
+	key{name: "weight", kind: kindInt, def: int64(1), min: -maxTrackWeight, max: maxTrackWeight},
 )
 
 var trackScriptTable = newTable("vrrp.track_scripts",

@@ -127,7 +127,7 @@ func (r *reader) build(root *record) *File {
 			Services:  services,
 		}
 		var taken electionSet
-		c.Elections, taken = buildElections(root, name, f.Directors)
+		c.Elections, taken = buildElections(root, name, f.Directors, services)
 		c.Guard = buildGuard(root.child("guard"), taken)
 		c.Pair = buildPair(root, name, f.Directors, c.Elections)
 		if i == 0 {
@@ -136,6 +136,7 @@ func (r *reader) build(root *record) *File {
 		f.configs[name] = c
 	}
 	samePriority(root, f.Directors)
+	lowered(root, f.Directors)
 	return f
 }
 

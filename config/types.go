@@ -132,6 +132,8 @@ type Election struct {
 	TrackInterfaces   []TrackedInterface
 	TrackScripts      []TrackedScript
 	Notify            []string // absolute path and arguments of a program that gets its events; nil = none
+	TrackServices     []TrackedService
+	TrackFiles        []TrackedFile
 	Position
 }
 
@@ -139,6 +141,19 @@ type Election struct {
 type TrackedInterface struct {
 	Name   string
 	Weight int // -253 to 253; 0 = down is a fault
+}
+
+// TrackedService is a service whose health an election heeds.
+type TrackedService struct {
+	Name   string // of a service of the file
+	Weight int    // -253 to -1: added to the priority while its quorum is lost
+	Fault  bool   // instead of that this director takes no part
+}
+
+// TrackedFile is a file whose number an election heeds.
+type TrackedFile struct {
+	Path   string // absolute
+	Weight int    // -253 to 253: what the number is multiplied with; 0 = another number than 0 is a fault
 }
 
 // TrackedScript is a program that an election heeds.

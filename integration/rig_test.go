@@ -202,6 +202,7 @@ type status struct {
 		Contested bool     `json:"contested"`
 		Waits     string   `json:"waits"`
 		Held      bool     `json:"held"`
+		Reason    string   `json:"reason"`
 		Holding   bool     `json:"holding"`
 		Addresses []string `json:"addresses"`
 	} `json:"vrrp"`

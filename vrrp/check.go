@@ -116,6 +116,11 @@ func (c Config) checkTracking() error {
 			return fmt.Errorf("interface %q cannot be tracked with weight %d", i.Name, i.Weight)
 		}
 	}
+	for _, f := range c.TrackFiles {
+		if f.Path == "" || f.Weight < -maxWeight || f.Weight > maxWeight {
+			return fmt.Errorf("file %q cannot be tracked with weight %d", f.Path, f.Weight)
+		}
+	}
 	for _, s := range c.TrackScripts {
 		if len(s.Command) == 0 || s.Interval <= 0 || s.Timeout <= 0 || s.Rise < 1 || s.Fall < 1 || s.Weight < -maxWeight || s.Weight > maxWeight {
 			return fmt.Errorf("the script %q cannot be tracked: %+v", s.Command, s)
@@ -133,6 +138,6 @@ func (c Config) held() []netip.Prefix {
 // clone shares nothing with c.
 func (c Config) clone() Config {
 	c.Addresses, c.Excluded, c.Unicast = slices.Clone(c.Addresses), slices.Clone(c.Excluded), slices.Clone(c.Unicast)
-	c.TrackInterfaces, c.TrackScripts = slices.Clone(c.TrackInterfaces), slices.Clone(c.TrackScripts)
+	c.TrackInterfaces, c.TrackScripts, c.TrackFiles = slices.Clone(c.TrackInterfaces), slices.Clone(c.TrackScripts), slices.Clone(c.TrackFiles)
 	return c
 }

@@ -1,4 +1,4 @@
-// This file looks at what an election tracks: other interfaces and programs, each
+// This file looks at what an election tracks: other interfaces, programs and files, each
 // in a goroutine of its own. The election never waits for one of them, and hears
 // only of changes.
 
@@ -94,7 +94,7 @@ func sum(all []Tracked) (delta int, fault string) {
 // follow looks at what the configuration names from now on. What it named before
 // as well keeps its effect until there is a new result.
 func (t *tracking) follow(cfg Config) {
-	if t.cancel != nil && reflect.DeepEqual(t.cfg.TrackInterfaces, cfg.TrackInterfaces) && reflect.DeepEqual(t.cfg.TrackScripts, cfg.TrackScripts) {
+	if t.cancel != nil && reflect.DeepEqual(t.cfg.TrackInterfaces, cfg.TrackInterfaces) && reflect.DeepEqual(t.cfg.TrackScripts, cfg.TrackScripts) && reflect.DeepEqual(t.cfg.TrackFiles, cfg.TrackFiles) {
 		return
 	}
 	t.stop()
@@ -106,12 +106,15 @@ func (t *tracking) follow(cfg Config) {
 	before := t.own
 	t.own = own
 	t.mu.Unlock()
-	begin := func(name string, weight int, look func(ctx context.Context, tell func(up bool))) {
+	keep := func(name string) {
 		t.mu.Lock()
+		defer t.mu.Unlock()
 		if e, ok := before[name]; ok {
 			own[name] = e
 		}
-		t.mu.Unlock()
+	}
+	begin := func(name string, weight int, look func(ctx context.Context, tell func(up bool))) {
+		keep(name)
 		t.tasks.Go(func() { look(ctx, func(up bool) { t.result(own, name, weight, up) }) })
 	}
 	for _, i := range cfg.TrackInterfaces {
@@ -119,6 +122,10 @@ func (t *tracking) follow(cfg Config) {
 	}
 	for _, s := range cfg.TrackScripts {
 		begin("script "+strings.Join(s.Command, " "), s.Weight, func(ctx context.Context, tell func(bool)) { t.watch(ctx, s, tell) })
+	}
+	for _, f := range cfg.TrackFiles {
+		keep(f.name())
+		t.tasks.Go(func() { t.read(ctx, f, func(e Tracked) { t.note(own, e) }) })
 	}
 	t.nudge()
 }
@@ -138,12 +145,17 @@ func (t *tracking) result(own map[string]Tracked, name string, weight int, up bo
 	case up == (weight > 0):
 		e.Delta = weight
 	}
+	t.note(own, e)
+}
+
+// note takes what something does to the election now.
+func (t *tracking) note(own map[string]Tracked, e Tracked) {
 	t.mu.Lock()
-	same := own[name] == e || e == Tracked{Name: name} && own[name] == Tracked{}
+	same := own[e.Name] == e || e == Tracked{Name: e.Name} && own[e.Name] == Tracked{}
 	set(own, e)
 	t.mu.Unlock()
 	if !same {
-		t.log.Info("tracked", "what", name, "up", up)
+		t.log.Info("tracked", "what", e.Name, "delta", e.Delta, "fault", e.Fault)
 		t.nudge()
 	}
 }

@@ -65,6 +65,7 @@ type Config struct {
 
 	TrackInterfaces []TrackedInterface
 	TrackScripts    []TrackedScript
+	TrackFiles      []TrackedFile
 	SyncGroup       string // elections of one process that have the same move together; empty: alone
 }
 
@@ -72,6 +73,12 @@ type Config struct {
 type TrackedInterface struct {
 	Name   string
 	Weight int // -253 to 253: added while it is down (negative) or up (positive); 0: down is a fault
+}
+
+// TrackedFile is a file whose number the election heeds.
+type TrackedFile struct {
+	Path   string
+	Weight int // -253 to 253: what the number is multiplied with; 0: another number than 0 is a fault
 }
 
 // TrackedScript is a program that the election heeds. Its exit code 0 is a
@@ -237,7 +244,7 @@ type Status struct {
 
 // Tracked is something that bends an election.
 type Tracked struct {
-	Name  string // "interface eth1", "script /usr/local/bin/uplink-ok", or what [Engine.SetTracked] was told
+	Name  string // "interface eth1", "file /run/prefer", "script /usr/local/bin/uplink-ok", or what [Engine.SetTracked] was told
 	Delta int    // what it adds to the priority
 	Fault bool   // it keeps this director out of the election
 }

@@ -86,7 +86,7 @@ func printStatus(out io.Writer, s api.Status) error {
 		fmt.Fprintf(w, "\nVRRP\tSTATE\tPRIORITY\tINTERFACE\tADDRESSES\tSINCE\n")
 	}
 	for _, e := range s.VRRP {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", e.Name, electionState(e, s.At), e.Priority, e.Interface, addresses(e), since(e, s.At))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", e.Name, electionState(e, s.At), priority(e), e.Interface, addresses(e), since(e, s.At))
 	}
 	if g := s.Guard; g != nil {
 		fmt.Fprintf(w, "\nGUARD %s since %s%s\n", g.State, clock(g.Since, s.At), detail(g.Why))
@@ -207,6 +207,19 @@ func electionState(e api.ElectionStatus, now time.Time) string {
 		text += ", stays away until " + clock(e.HeldUntil, now)
 	case e.Waits != "":
 		text += ", " + e.Waits
+	}
+	return text
+}
+
+// priority is the effective one, and what bends it.
+func priority(e api.ElectionStatus) string {
+	text := strconv.Itoa(int(e.Priority))
+	for _, t := range e.Tracked {
+		if t.Fault {
+			text += ", " + t.What + ": fault"
+		} else {
+			text += fmt.Sprintf(", %s: %+d", t.What, t.Delta)
+		}
 	}
 	return text
 }

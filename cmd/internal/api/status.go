@@ -65,12 +65,21 @@ type ElectionStatus struct {
 	Waits string `json:"waits,omitempty"`
 	// Held: after a handover this director stays away, until HeldUntil or, where
 	// that is zero, until it is told otherwise.
-	Held      bool           `json:"held"`
-	HeldUntil time.Time      `json:"held_until,omitzero"`
-	Contested bool           `json:"contested"`
-	Alarm     string         `json:"alarm,omitempty"` // what is wrong at present
-	Holding   bool           `json:"holding"`         // the addresses are on the interface
-	Addresses []netip.Prefix `json:"addresses"`
+	Held      bool      `json:"held"`
+	HeldUntil time.Time `json:"held_until,omitzero"`
+	// Tracked is what bends the election at present.
+	Tracked   []TrackedStatus `json:"tracked,omitempty"`
+	Contested bool            `json:"contested"`
+	Alarm     string          `json:"alarm,omitempty"` // what is wrong at present
+	Holding   bool            `json:"holding"`         // the addresses are on the interface
+	Addresses []netip.Prefix  `json:"addresses"`
+}
+
+// TrackedStatus is something that bends an election.
+type TrackedStatus struct {
+	What  string `json:"what"`  // "service web", "interface eth1", …
+	Delta int    `json:"delta"` // added to the priority
+	Fault bool   `json:"fault"` // keeps this director out
 }
 
 // ServiceStatus is one virtual service.
@@ -315,6 +324,9 @@ func (s *Status) addElection(e vrrp.Status, v director.View) {
 	}
 	if e.State == vrrp.Backup {
 		out.Waits = v.Waits
+	}
+	for _, t := range e.Tracked {
+		out.Tracked = append(out.Tracked, TrackedStatus{t.Name, t.Delta, t.Fault})
 	}
 	if hold, held := v.Holds[e.Name]; held {
 		out.Held, out.HeldUntil = true, hold.Until

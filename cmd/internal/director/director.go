@@ -382,6 +382,7 @@ func (d *Director) decide() {
 	health := d.parts.Checker.Health()
 	plan := Decide(Inputs{Now: time.Now(), Config: c, Health: health, Kernel: kernel.Table, Before: old})
 	d.plan.Store(&plan)
+	d.elections.bend(plan.Services)
 	d.judgeReadiness(&plan, health)
 	if d.applied == 0 || !reflect.DeepEqual(d.wanted, plan.Wanted) {
 		d.applied = d.parts.Table.Want(plan.Wanted)

@@ -160,6 +160,9 @@ func (f *fakeElection) Update(c vrrp.Config) {
 	f.mu.Unlock()
 	f.add("%s updated", f.tag())
 }
+func (f *fakeElection) SetTracked(name string, delta int, fault bool) {
+	f.add("%s %s %d %v", f.tag(), name, delta, fault)
+}
 func (f *fakeElection) HandOver() {
 	f.add("%s hands over", f.tag())
 	if f.handOver != nil {

@@ -21,6 +21,7 @@ type Election interface {
 	Close() error
 	Update(vrrp.Config)
 	HandOver()
+	SetTracked(name string, delta int, fault bool)
 	Status() vrrp.Status
 }
 
@@ -43,6 +44,8 @@ type electorate struct {
 type candidate struct {
 	config  vrrp.Config
 	runs    vrrp.Config // what the engine was told last: see at
+	tracks  []config.TrackedService
+	told    map[string]vrrp.Tracked // what the engine was told of them
 	engine  Election
 	cancel  context.CancelFunc // nil before it was started
 	done    chan struct{}
@@ -80,6 +83,24 @@ func (el *electorate) setHolds(holds map[string]Hold) {
 	el.holds = holds
 	el.mu.Unlock()
 	el.follow()
+}
+
+// bend tells the engines what the services do to their elections.
+func (el *electorate) bend(services []ServicePlan) {
+	for _, c := range el.running {
+		want := bent(c.tracks, services)
+		for name := range c.told {
+			if _, still := want[name]; !still {
+				c.engine.SetTracked(name, 0, false)
+			}
+		}
+		for name, t := range want {
+			if c.told[name] != t {
+				c.engine.SetTracked(name, t.Delta, t.Fault)
+			}
+		}
+		c.told = want
+	}
 }
 
 // anyFault says whether an interface of ours cannot be used.
@@ -128,6 +149,9 @@ func ElectionConfig(e config.Election) vrrp.Config {
 	for _, s := range e.TrackScripts {
 		c.TrackScripts = append(c.TrackScripts, vrrp.TrackedScript(s))
 	}
+	for _, f := range e.TrackFiles {
+		c.TrackFiles = append(c.TrackFiles, vrrp.TrackedFile(f))
+	}
 	return c
 }
 
@@ -147,20 +171,21 @@ func (el *electorate) prepare(_, next *config.Config) (Change, error) {
 			c.engine.Close()
 		}
 	}
-	updates := map[*candidate]vrrp.Config{}
+	updates, tracks := map[*candidate]vrrp.Config{}, map[*candidate][]config.TrackedService{}
 	var mistakes []error
 	for _, e := range next.Elections {
 		want := ElectionConfig(e)
+		want.PreemptDelay = max(want.PreemptDelay, secondLook(e.TrackServices, next.Services))
 		runs := byName[want.Name]
 		if runs != nil && !vrrp.NeedsRestart(runs.config, want) {
-			updates[runs] = want
+			updates[runs], tracks[runs] = want, e.TrackServices
 			coming = append(coming, runs)
 			continue
 		}
 		if runs == nil {
 			runs = el.sameRouter(want)
 		}
-		c := &candidate{config: want, done: make(chan struct{}), follows: runs}
+		c := &candidate{config: want, tracks: e.TrackServices, done: make(chan struct{}), follows: runs}
 		c.runs = el.at(c)
 		engine, err := el.open(c.runs)
 		if err != nil {
@@ -182,7 +207,7 @@ func (el *electorate) prepare(_, next *config.Config) (Change, error) {
 			for _, c := range coming {
 				stays[c] = true
 				if want, ok := updates[c]; ok {
-					c.config = want
+					c.config, c.tracks = want, tracks[c]
 					c.runs = el.at(c)
 					c.engine.Update(c.runs)
 				}

@@ -23,6 +23,8 @@ type ServicePlan struct {
 	// Up: the weight alive reaches the quorum (plus the hysteresis on the way
 	// up).
 	Up bool
+	// Lost: failures took the quorum away, and nobody serves in its place.
+	Lost bool
 	// WeightAlive is the sum of the weights without slow start: a server that
 	// ramps up is alive with all it has.
 	WeightAlive int
@@ -67,6 +69,7 @@ func (d *decision) service(svc config.Service) (ipvs.Service, ServicePlan) {
 	}
 	decided.Up = decided.WeightAlive >= need
 	decided.fallBack(svc, before, servers, d.Now)
+	decided.Lost = decided.lost(need, servers)
 	decided.Servers = make([]ServerPlan, 0, len(servers))
 	for _, s := range servers {
 		decided.Servers = append(decided.Servers, s.plan)

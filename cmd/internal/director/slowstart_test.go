@@ -95,6 +95,16 @@ func (w *walk) say(n int, v checker.Verdict, reason checker.Reason) {
 func (w *walk) up(n int)   { w.say(n, checker.Up, checker.OK) }
 func (w *walk) down(n int) { w.say(n, checker.Down, checker.Refused) }
 
+// drain is up with a weight of 0 by the server's own word.
+func (w *walk) drain(n int) {
+	w.up(n)
+	svc := w.in.Config.Services[0]
+	id := ServerID(svc, svc.RealServers[n])
+	h := w.in.Health[id]
+	h.Weight = 0
+	w.in.Health[id] = h
+}
+
 // decide decides after some time, and then what it decided is in the kernel.
 func (w *walk) decide(wait time.Duration) ServicePlan {
 	w.in.Now = w.in.Now.Add(wait)
