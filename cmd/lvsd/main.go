@@ -83,6 +83,7 @@ func rootCommand() *cobra.Command {
 	root.PersistentFlags().StringVar(&o.director, "director", "", "the `NAME` of this director in the file (default: the host name)")
 	root.AddCommand(
 		runCommand(&o),
+		electionsCommand(),
 		checkCommand(&o),
 		hostCommand(&o),
 		realserverCommand(),

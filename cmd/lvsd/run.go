@@ -22,6 +22,7 @@ import (
 	"lvsd/checker"
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/election"
 	"lvsd/cmd/internal/event"
 	"lvsd/cmd/internal/host"
 	"lvsd/cmd/internal/logging"
@@ -87,6 +88,7 @@ type daemon struct {
 	kernel     ipvs.Kernel
 	reconciler *ipvs.Reconciler
 	checker    *checker.Engine
+	elections  *election.Process
 	director   *director.Director
 	server     *api.Server
 	pair       *pair.Exchange
@@ -121,20 +123,22 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 	d.checker = checker.New(checker.Options{
 		Log: log.Logger, Wake: wake, ObserveLag: m.ObserveCheckLag, OnChange: d.healthChanged,
 	})
+	d.elections = elections(c.Global.LogFormat, election.Options{
+		Log: log.Logger, OnEvent: d.electionChanged, ObserveLag: m.ObserveTimerLag,
+	})
 	d.server = &api.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: version, Started: time.Now(), Problems: d.problems, Journal: d.journal}
 	d.pair = d.newExchange()
 	d.server.Pair = d.pair
 	d.director = director.New(director.Parts{
-		Log:     log.Logger,
-		Events:  d.events,
-		Table:   d.reconciler,
-		Checker: d.checker,
-		OpenElection: func(e vrrp.Config) (director.Election, error) {
-			return vrrp.Open(e, vrrp.Options{Log: log.Logger, OnEvent: d.electionChanged, ObserveLag: m.ObserveTimerLag})
-		},
-		Participants: []director.Participant{restartOnly, schedulers, d.server.PreparePublic, takesPart(d.pair), d.notifier.Prepare, d.settings},
-		Load:         o.load,
-		Holds:        d.state,
+		Log:           log.Logger,
+		Events:        d.events,
+		Table:         d.reconciler,
+		Checker:       d.checker,
+		OpenElection:  func(e vrrp.Config) (director.Election, error) { return d.elections.Open(e) },
+		ShowElections: d.elections.Refresh,
+		Participants:  []director.Participant{restartOnly, schedulers, d.server.PreparePublic, takesPart(d.pair), d.notifier.Prepare, d.settings},
+		Load:          o.load,
+		Holds:         d.state,
 	})
 	d.server.Daemon = d.director
 	d.server.Table = d.reconciler
@@ -234,6 +238,9 @@ func (d *daemon) close() {
 	if d.director != nil {
 		d.director.Close()
 	}
+	if d.elections != nil {
+		d.elections.Close()
+	}
 	if d.kernel != nil {
 		d.kernel.Close()
 	}
@@ -309,6 +316,7 @@ func (d *daemon) settings(_, next *config.Config) (director.Change, error) {
 	}
 	return director.Change{Commit: func() {
 		_ = d.log.SetLevel(next.Global.LogLevel) // was just tried
+		d.elections.SetLevel(next.Global.LogLevel)
 		d.onStop = next.IPVS.OnStop
 	}}, nil
 }

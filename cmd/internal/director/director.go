@@ -52,9 +52,12 @@ type Parts struct {
 	Table        Table
 	Checker      Checker
 	OpenElection func(vrrp.Config) (Election, error)
-	Participants []Participant
-	Holds        HoldKeeper // nil: handovers are forgotten with the daemon
-	Peers        Peers      // nil: nothing is known of them
+	// ShowElections has the elections' counters told anew, or gives up after a
+	// moment; nil: their Status is always new.
+	ShowElections func(context.Context)
+	Participants  []Participant
+	Holds         HoldKeeper // nil: handovers are forgotten with the daemon
+	Peers         Peers      // nil: nothing is known of them
 	// Load reads and checks the configuration file for this director, and
 	// answers the file's warnings too.
 	Load func() (*config.Config, []string, error)

@@ -46,6 +46,9 @@ func (d *Director) view(kernel ipvs.Snapshot) View {
 		Kernel:     kernel,
 		Waits:      d.waiting(),
 	}
+	if d.parts.ShowElections != nil {
+		d.parts.ShowElections(ctx)
+	}
 	v.Elections, v.Holds = d.elections.status()
 	// Read last: what was decided last, and the configuration that it is for.
 	if p := d.plan.Load(); p != nil {
