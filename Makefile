@@ -15,7 +15,7 @@ LAB = bin/uml --
 # kernel, so integration runs without it.
 RACE_PACKAGES = $$($(GO) list ./... | grep -v '^lvsd/integration$$')
 
-.PHONY: build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker deps clean
+.PHONY: build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline deps clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/lvsd ./cmd/lvsd
@@ -66,6 +66,11 @@ bench-ipvs: deps build bin/uml
 bench-checker: deps build bin/uml
 	CGO_ENABLED=0 $(GO) build -o bin/bench-checker ./integration/bench/checker
 	$(LAB) bin/bench-checker $(FLAGS)
+
+# What delays an advert on this machine's own kernel, while all is busy.
+bench-deadline: deps
+	CGO_ENABLED=0 $(GO) build -o bin/bench-deadline ./cmd/internal/election/bench
+	bin/bench-deadline $(FLAGS)
 
 bin/uml: FORCE
 	@CGO_ENABLED=0 $(GO) build -o bin/uml ./integration/lab/uml

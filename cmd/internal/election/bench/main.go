@@ -1,8 +1,9 @@
-// Command deadline measures whether anything delays an advert: two directors
-// with adverts of 10 ms, each a process that also runs the checkers at full load
-// and takes up a large configuration again and again, while every processor of
-// the machine is busy with other work. A false transition is a change of state
-// that no failure caused.
+// Command bench measures whether anything delays an advert: two directors with
+// adverts of 10 ms, each a process that also runs the checkers at full load and
+// takes up a large configuration again and again, while every processor of the
+// machine is busy with other work. A false transition is a change of state that
+// no failure caused. The elections are in a process of their own, as lvsd run has
+// them; -together puts them beside the rest, to see what that costs.
 //
 // It runs on this machine's own kernel (no ip_vs is needed) in network
 // namespaces of its own; `make bench-deadline` starts it.
@@ -29,6 +30,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/election"
 	"lvsd/config"
 	"lvsd/integration/lab"
 	"lvsd/vrrp"
@@ -36,7 +38,7 @@ import (
 
 // settings are what is measured; the roles get them as JSON.
 type settings struct {
-	Role     string // "" is the bench itself; "director", "server", "busy"
+	Role     string // "" is the bench itself; "director", "elections", "server", "busy"
 	Name     string
 	Priority uint8
 	Advert   time.Duration
@@ -44,6 +46,7 @@ type settings struct {
 	Interval time.Duration // of a check
 	Reloads  time.Duration // from one reload to the next; 0: none
 	For      time.Duration
+	Together bool // one process does all
 }
 
 const roleVariable = "LVSD_BENCH_DEADLINE"
@@ -65,6 +68,7 @@ func main() {
 	flag.DurationVar(&s.Interval, "interval", time.Second, "interval of a check")
 	flag.DurationVar(&s.Reloads, "reloads", 500*time.Millisecond, "from one reload to the next")
 	flag.DurationVar(&s.For, "for", time.Minute, "how long it is measured")
+	flag.BoolVar(&s.Together, "together", false, "elections, checkers and reloads in one process")
 	busy := flag.Int("busy", runtime.NumCPU(), "processes that do nothing but compute")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -130,6 +134,8 @@ func play(s settings) error {
 		return nil
 	case "server":
 		return serve(ctx)
+	case "elections":
+		return election.Serve(os.Stdin, os.Stdout, slog.New(slog.DiscardHandler), func(string) error { return nil })
 	}
 	return direct(ctx, s)
 }
@@ -153,15 +159,15 @@ func serve(ctx context.Context) error {
 // direct is one director.
 func direct(ctx context.Context, s settings) error {
 	var lags lags
-	var transitions, probes atomic.Int64
+	var transitions atomic.Int64
 	var reloads int
-	engine, err := vrrp.Open(vrrp.Config{Name: "web", Interface: "eth0", VRID: 51, Priority: s.Priority, AdvertInterval: s.Advert,
-		Preempt: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.77.0.100/32")}},
-		vrrp.Options{Log: slog.New(slog.DiscardHandler), ObserveLag: lags.observe, OnEvent: func(vrrp.Event) { transitions.Add(1) }})
+	happened := func(vrrp.Event) { transitions.Add(1) }
+	engine, fresh, end, err := open(s, lags.observe, happened)
 	if err != nil {
 		return err
 	}
-	checks := checker.New(checker.Options{Log: slog.New(slog.DiscardHandler), Wake: func() { probes.Add(1) }})
+	defer end()
+	checks := checker.New(checker.Options{Log: slog.New(slog.DiscardHandler), Wake: func() {}})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	tasks, ctx := errgroup.WithContext(ctx)
@@ -173,7 +179,7 @@ func direct(ctx context.Context, s settings) error {
 		settled := transitions.Load()
 		lags.reset()
 		state := engine.Status().State
-		end := time.After(s.For)
+		done := time.After(s.For)
 		tick := time.NewTicker(max(s.Reloads, time.Millisecond))
 		defer tick.Stop()
 		if err := reload(checks, s); err != nil {
@@ -181,10 +187,15 @@ func direct(ctx context.Context, s settings) error {
 		}
 		for {
 			select {
-			case <-end:
+			case <-done:
+				fresh()
 				st := engine.Status()
+				seen := transitions.Load() - settled
 				fmt.Printf("  %s: %s all the time: %v; %d false transitions; %d adverts sent, %d heard, %d reloads; timers late by %s\n",
-					s.Name, state, st.State == state, transitions.Load()-settled, st.AdvertsSent, st.AdvertsReceived, reloads, lags.String())
+					s.Name, state, st.State == state, seen, st.AdvertsSent, st.AdvertsReceived, reloads, lags.String())
+				if s.Name == "lb1" { // whoever leaves first is succeeded, which is no false transition
+					time.Sleep(3 * time.Second)
+				}
 				return nil
 			case <-tick.C:
 				if s.Reloads == 0 {
@@ -198,6 +209,32 @@ func direct(ctx context.Context, s settings) error {
 		}
 	})
 	return tasks.Wait()
+}
+
+// engine is an election, wherever it runs.
+type engine interface {
+	Run(context.Context) error
+	Status() vrrp.Status
+}
+
+// open opens the election where the settings want it. fresh has its counters
+// told anew.
+func open(s settings, late func(time.Duration), happened func(vrrp.Event)) (e engine, fresh, end func(), err error) {
+	cfg := vrrp.Config{Name: "web", Interface: "eth0", VRID: 51, Priority: s.Priority, AdvertInterval: s.Advert,
+		Preempt: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.77.0.100/32")}}
+	log := slog.New(slog.DiscardHandler)
+	if s.Together {
+		e, err := vrrp.Open(cfg, vrrp.Options{Log: log, ObserveLag: late, OnEvent: happened})
+		return e, func() {}, func() {}, err
+	}
+	text, err := json.Marshal(settings{Role: "elections"})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	os.Setenv(roleVariable, string(text)) // the process inherits it
+	p := election.New(election.Options{Command: []string{"/proc/self/exe"}, Log: slog.New(slog.NewTextHandler(os.Stdout, nil)), ObserveLag: late, OnEvent: happened})
+	e, err = p.Open(cfg)
+	return e, func() { p.Refresh(context.Background()) }, p.Close, err
 }
 
 // reload does what a daemon does of a reload besides the kernel: reads the
