@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"lvsd/program"
+	"lvsd/checker/program"
 )
 
 const (

@@ -29,6 +29,10 @@ type Options struct {
 	OnEvent    func(Event)             // a change of state
 	ObserveLag func(lag time.Duration) // how late a timer was served
 	Groups     *Groups                 // where a sync group is looked for; nil: the process's own
+	// RunProgram runs a tracked script to its end and answers an error unless it
+	// ended well. When the context ends first it is killed with all that it
+	// started. It is called from goroutines of their own. nil: every script fails.
+	RunProgram func(ctx context.Context, command []string) error
 }
 
 // A conn carries messages; its fake stands beside the tests.
@@ -164,7 +168,7 @@ func newEngine(cfg Config, secret secret, o Options, p port, dial dialer) *Engin
 		updated:  make(chan struct{}, 1),
 	}
 	e.log = e.writer.logger(log.With("vrrp", cfg.Name))
-	e.tracking = newTracking(e.log)
+	e.tracking = newTracking(e.log, o.RunProgram)
 	e.ground = newGround(cfg, p, dial, e.log, &e.counters)
 	e.adopt(update{cfg, secret})
 	e.tracked.Store(new([]Tracked))

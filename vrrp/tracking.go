@@ -7,7 +7,6 @@ package vrrp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"reflect"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"lvsd/program"
 	"lvsd/vrrp/link"
 )
 
@@ -24,6 +22,7 @@ type tracking struct {
 	log     *slog.Logger
 	changed chan struct{}                                              // the sum may be another one
 	observe func(ctx context.Context, name string, tell func(up bool)) // link.Observe, or its fake
+	run     func(ctx context.Context, command []string) error          // see Options
 
 	mu    sync.Mutex
 	own   map[string]Tracked // by name: what is looked at here; replaced as a whole
@@ -35,8 +34,8 @@ type tracking struct {
 	tasks  sync.WaitGroup
 }
 
-func newTracking(log *slog.Logger) *tracking {
-	return &tracking{log: log, changed: make(chan struct{}, 1), observe: link.Observe, own: map[string]Tracked{}, outer: map[string]Tracked{}}
+func newTracking(log *slog.Logger, run func(ctx context.Context, command []string) error) *tracking {
+	return &tracking{log: log, run: run, changed: make(chan struct{}, 1), observe: link.Observe, own: map[string]Tracked{}, outer: map[string]Tracked{}}
 }
 
 // SetTracked states what something outside of the election does to it: delta is
@@ -166,7 +165,7 @@ func (t *tracking) watch(ctx context.Context, s TrackedScript, tell func(up bool
 	ticker := time.NewTicker(s.Interval)
 	defer ticker.Stop()
 	for {
-		err := run(ctx, s)
+		err := t.program(ctx, s)
 		if ctx.Err() != nil {
 			return
 		}
@@ -207,17 +206,12 @@ func (g *gauge) take(ok bool) bool {
 	return true
 }
 
-// run runs the program once, in a process group of its own that is killed as a
-// whole at the deadline.
-func run(ctx context.Context, s TrackedScript) error {
+// program runs the program once. Without a way to run programs each fails.
+func (t *tracking) program(ctx context.Context, s TrackedScript) error {
 	limit, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	e := program.Program{Command: s.Command}.Run(limit, nil)
-	switch {
-	case e.OK():
-		return nil
-	case e.Killed:
-		return fmt.Errorf("not done after %v", s.Timeout)
+	if t.run == nil {
+		return errors.New("this election cannot run programs")
 	}
-	return errors.New(e.String())
+	return t.run(limit, s.Command)
 }

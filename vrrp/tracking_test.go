@@ -2,15 +2,13 @@ package vrrp
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -245,43 +243,32 @@ func TestSyncGroup(t *testing.T) {
 
 // Programs are run on the real clock.
 func TestScripts(t *testing.T) {
-	dir := t.TempDir()
-	flag := filepath.Join(dir, "up")
-	pid := filepath.Join(dir, "pid")
+	flag := filepath.Join(t.TempDir(), "up")
+	var limit time.Duration
+	run := func(ctx context.Context, command []string) error {
+		deadline, _ := ctx.Deadline()
+		limit = time.Until(deadline)
+		return exec.CommandContext(ctx, command[0], command[1:]...).Run()
+	}
+	log := slog.New(slog.DiscardHandler)
 	s := TrackedScript{Command: []string{"/bin/sh", "-c", "test -e " + flag}, Interval: 5 * time.Millisecond, Timeout: 10 * time.Second, Rise: 1, Fall: 2}
-	if err := run(t.Context(), s); err == nil {
+	if err := newTracking(log, run).program(t.Context(), s); err == nil {
 		t.Error("a failure passes")
+	}
+	if err := newTracking(log, nil).program(t.Context(), s); err == nil || !strings.Contains(err.Error(), "cannot run programs") {
+		t.Errorf("without a way to run one: %v", err)
 	}
 	if err := os.WriteFile(flag, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(t.Context(), s); err != nil {
+	tr := newTracking(log, run)
+	if err := tr.program(t.Context(), s); err != nil {
 		t.Error(err)
 	}
-	if err := run(t.Context(), TrackedScript{Command: []string{dir + "/none"}, Timeout: time.Second}); err == nil {
-		t.Error("a program that is not there passes")
+	if limit <= 0 || limit > s.Timeout {
+		t.Errorf("its deadline is %v away, the timeout %v", limit, s.Timeout)
 	}
-	// At the deadline it and its children are killed.
-	slow := TrackedScript{Command: []string{"/bin/sh", "-c", "sleep 600 & echo $! >" + pid + "; wait"}, Timeout: 300 * time.Millisecond}
-	if err := run(t.Context(), slow); err == nil || !strings.Contains(err.Error(), "not done after") {
-		t.Errorf("%v", err)
-	}
-	text, err := os.ReadFile(pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	child, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the child is dead", func() bool {
-		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
-		return err != nil || strings.Contains(string(state), ") Z ") || syscall.Kill(child, 0) != nil
-	})
-
-	tr := newTracking(slog.New(slog.DiscardHandler))
-	cfg := config(func(c *Config) { c.TrackScripts = []TrackedScript{s} })
-	tr.follow(cfg)
+	tr.follow(config(func(c *Config) { c.TrackScripts = []TrackedScript{s} }))
 	if err := os.Remove(flag); err != nil {
 		t.Fatal(err)
 	}

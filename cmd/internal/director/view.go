@@ -31,7 +31,12 @@ func (d *Director) Explain(id checker.ID) (checker.Health, bool) { return d.part
 
 // View reads the levels. It never waits for the loop; the kernel's counters are
 // at most a second old unless the context ends before they are read.
-func (d *Director) View(ctx context.Context) View { return d.view(d.parts.Table.Refresh(ctx)) }
+func (d *Director) View(ctx context.Context) View {
+	if d.parts.ShowElections != nil {
+		d.parts.ShowElections(ctx)
+	}
+	return d.view(d.parts.Table.Refresh(ctx))
+}
 
 // Look reads the levels with the kernel's counters as they were last read. It
 // waits for nothing.
@@ -45,9 +50,6 @@ func (d *Director) view(kernel ipvs.Snapshot) View {
 		Health:     d.parts.Checker.Health(),
 		Kernel:     kernel,
 		Waits:      d.waiting(),
-	}
-	if d.parts.ShowElections != nil {
-		d.parts.ShowElections(ctx)
 	}
 	v.Elections, v.Holds = d.elections.status()
 	// Read last: what was decided last, and the configuration that it is for.

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lvsd/checker/program"
 	"lvsd/vrrp"
 )
 
@@ -117,6 +118,7 @@ func (c *child) open(o order) {
 		Wake:       func() { c.mark(id) },
 		OnEvent:    func(e vrrp.Event) { c.event(id, e) },
 		ObserveLag: c.late,
+		RunProgram: runProgram,
 	})
 	if err != nil {
 		c.tell(report{Answer: o.Answer, Err: err.Error()})
@@ -128,6 +130,15 @@ func (c *child) open(o order) {
 	c.mark(id)
 	c.flush() // its status comes before the answer
 	c.tell(report{Answer: o.Answer})
+}
+
+// runProgram runs a tracked script.
+func runProgram(ctx context.Context, command []string) error {
+	e := program.Program{Command: command}.Run(ctx, nil)
+	if e.OK() {
+		return nil
+	}
+	return errors.New(e.String())
 }
 
 func (c *child) engine(id uint64) *engine {

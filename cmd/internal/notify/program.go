@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
+	run "lvsd/checker/program"
 	"lvsd/cmd/internal/event"
-	run "lvsd/program"
 )
 
 const (

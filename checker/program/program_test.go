@@ -120,3 +120,29 @@ func TestNoAmbientCapability(t *testing.T) {
 	}()
 	<-done
 }
+
+// The process of the elections is under a real-time policy; its programs are not.
+func TestNoRealTimePolicy(t *testing.T) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // which ends with it
+		policy := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}
+		if err := unix.SchedSetAttr(0, &policy, 0); err != nil {
+			t.Log("a real-time policy is not ours to have: only that nothing is passed on can be seen here")
+		}
+		cmd := exec.Command("/bin/cat", "/proc/self/stat")
+		out := output{limit: 1 << 10}
+		cmd.Stdout = &out
+		if err := startHere(cmd); err != nil {
+			t.Error(err)
+		}
+		cmd.Wait()
+		_, rest, _ := strings.Cut(out.String(), ") ")
+		const policyField = 41 - 3 // proc_pid_stat(5), counted from the state
+		if f := strings.Fields(rest); len(f) <= policyField || f[policyField] != "0" {
+			t.Errorf("its policy is not the ordinary one: %q", out.String())
+		}
+	}()
+	<-done
+}

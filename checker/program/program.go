@@ -1,7 +1,8 @@
 // Package program runs the programs of others: of checks, of elections that
 // track one, of notifications. No shell is between; a program is a process group
 // of its own, which ends as a whole with it or at its deadline; it has none of
-// our capabilities, and a bounded part of its output is kept. It decides nothing
+// our ambient capabilities and no real-time policy, and a bounded part of its
+// output is kept. It decides nothing
 // about what a program's end means.
 package program
 
@@ -124,6 +125,10 @@ func start(cmd *exec.Cmd) error {
 // startHere is start on the caller's own thread. A kernel before 4.3 has no
 // ambient capabilities, and its error is none.
 func startHere(cmd *exec.Cmd) error {
+	// Nor the real-time policy of the elections' process: a busy program must not
+	// keep the election from the processor. Where the policy is ordinary nothing
+	// changes, and what is ordinary is nobody's to refuse.
+	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0)
 	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 	return cmd.Start()
 }
