@@ -62,7 +62,7 @@ func TestFileEffects(t *testing.T) {
 // On the real clock, a file that comes, changes and goes.
 func TestFilesAreFollowed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "prefer")
-	tr := newTracking(slog.New(slog.DiscardHandler))
+	tr := newTracking(slog.New(slog.DiscardHandler), nil)
 	tr.follow(config(func(c *Config) { c.TrackFiles = []TrackedFile{{path, 2}} }))
 	defer func() { tr.stop(); tr.tasks.Wait() }()
 	delta := func() int { d, _ := sum(tr.all()); return d }
