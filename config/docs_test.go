@@ -271,7 +271,7 @@ func resolved(t *testing.T, text, director string) *Config {
 	}
 	for i := range c.Services {
 		s := &c.Services[i]
-		s.Position = Position{}
+		s.Position, s.Digest = Position{}, ""
 		for j := range s.RealServers {
 			r := &s.RealServers[j]
 			r.Position, r.WeightPosition = Position{}, Position{}

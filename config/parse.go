@@ -30,7 +30,7 @@ func Parse(name string, text []byte) (*File, error) {
 		r.fail(Position{1, 1}, nil, "too large: %d bytes, at most %d MiB are read", len(text), maxText>>20)
 		return nil, Errors(r.errors)
 	}
-	document, places := r.decode(string(text))
+	document, places, chunks := r.decode(string(text))
 	if document == nil {
 		return nil, Errors(r.errors)
 	}
@@ -41,6 +41,7 @@ func Parse(name string, text []byte) (*File, error) {
 		return nil, Errors(listed(r.errors, r.more, "mistakes"))
 	}
 	sum := sha256.Sum256(text)
+	digestServices(string(text), chunks, f.services)
 	f.Hash = hex.EncodeToString(sum[:])[:16]
 	for _, c := range f.configs {
 		c.Hash = f.Hash
@@ -51,15 +52,15 @@ func Parse(name string, text []byte) (*File, error) {
 
 // decode parses TOML into maps, and finds the place of everything in them. The
 // map is nil when the text is refused, which has been noted then.
-func (r *reader) decode(text string) (document map[string]any, places *node) {
+func (r *reader) decode(text string) (document map[string]any, places *node, chunks []chunk) {
 	if at, complaint := unreadable(text); complaint != "" {
 		r.fail(place(text, at), nil, "%s", complaint)
-		return nil, nil
+		return nil, nil, nil
 	}
 	places, s := scan(text)
 	if s.limit != "" {
 		r.fail(s.at, nil, "%s", s.limit)
-		return nil, nil
+		return nil, nil, nil
 	}
 	// The library panics on what it thinks impossible. A text must not end
 	// the daemon.
@@ -71,16 +72,16 @@ func (r *reader) decode(text string) (document map[string]any, places *node) {
 	}()
 	if _, err := toml.Decode(text, &document); err != nil {
 		r.syntax(text, err)
-		return nil, nil
+		return nil, nil, nil
 	}
 	if s.flaw != "" {
 		r.fail(s.flawAt, (*path)(nil).key(s.flawKey), "%s", s.flaw)
-		return nil, nil
+		return nil, nil, nil
 	}
 	if document == nil {
 		document = map[string]any{}
 	}
-	return document, places
+	return document, places, s.chunks
 }
 
 // syntax notes the library's complaint. Its line is that of the end of a
@@ -112,6 +113,7 @@ func (r *reader) build(root *record) *File {
 		r.fail(Position{1, 1}, nil, "has neither [[vrrp]] nor [[virtual_service]]: there is nothing to do")
 	}
 	services := buildServices(root)
+	f.services = services
 	selfServing(root, services, f.Directors)
 	names := []string{""}
 	if len(r.directors) > 0 {

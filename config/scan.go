@@ -95,6 +95,8 @@ type scanner struct {
 	cost  int
 	limit string // what was too much; "" = nothing so far
 
+	chunks []chunk // what the headers of the first level open
+
 	// The first key that the library mistakes: one given twice, or an empty
 	// one. It drops the last value without a word in
 	//	check.headers.a = "b"
@@ -251,7 +253,7 @@ func (s *scanner) document(root *node) {
 
 // tableHeader reads [a.b] or [[a.b]] and gives the table that it opens.
 func (s *scanner) tableHeader(root *node) (*node, within) {
-	start := s.here()
+	start, offset := s.here(), s.pos
 	s.pos++
 	array := s.peek() == '['
 	if array {
@@ -259,6 +261,9 @@ func (s *scanner) tableHeader(root *node) (*node, within) {
 	}
 	parent, name, at, in := s.dotted(root, within{}, ']')
 	n := parent.child(name, at)
+	if parent == root {
+		s.opened(offset, start, array && name == "virtual_service")
+	}
 	if array {
 		s.spend(valueCost)
 		element := &node{key: start, value: start}

@@ -43,7 +43,7 @@ func offset(text string, at Position) int {
 // every key's place must show that key, every value's place a value of its
 // type.
 func placed(text string) error {
-	document, root := (&reader{}).decode(text)
+	document, root, _ := (&reader{}).decode(text)
 	if document == nil {
 		return nil
 	}

@@ -26,7 +26,8 @@ type File struct {
 	Directors []Director // in the file's order; empty when the file names none
 	Warnings  []Error    // sorted by position; what is valid and yet hardly meant
 
-	configs map[string]*Config // by director; one under "" when the file names none
+	configs  map[string]*Config // by director; one under "" when the file names none
+	services []Service          // of all of them
 }
 
 // Director is one of the hosts that share the file.
@@ -205,6 +206,10 @@ type Service struct {
 	SlowStart         time.Duration  // 0s to 1h; 0 = off
 	FlapDamping       bool
 	RealServers       []RealServer // in the file's order; may be empty
+	// Digest is of all that the service was made of, its place included: two
+	// services, also of two files, that have the same one are equal. "" is equal
+	// to nothing.
+	Digest string
 	Position
 }
 

@@ -9,6 +9,8 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 
 	"lvsd/checker"
@@ -16,8 +18,13 @@ import (
 	"lvsd/ipvs"
 )
 
-// checks holds what was read from files for the running configuration.
-type checks struct{ files files }
+// checks holds what was read from files for the running configuration, and the
+// configuration whose checks the checker was given last.
+type checks struct {
+	files   files
+	given   *config.Config
+	renewed bool // files were read since
+}
 
 // files are the certificates that checks name. The hash of a file's text tells
 // one that was changed from one that was not.
@@ -49,7 +56,10 @@ func (cs *checks) prepare(_, next *config.Config) (Change, error) {
 			}
 		}
 	}
-	return Change{Commit: func() { cs.files = read }}, nil
+	return Change{Commit: func() {
+		cs.renewed = len(read.authorities)+len(read.pairs)+len(cs.files.authorities)+len(cs.files.pairs) > 0
+		cs.files = read
+	}}, nil
 }
 
 // add reads what was not read yet.
@@ -101,26 +111,58 @@ func readPair(certFile, keyFile string) (pair, error) {
 	return pair{certificate: &made, hash: fmt.Sprintf("%x", sum)}, nil
 }
 
-// targets lists what is to be probed. A server that the kernel has already is
-// Known: it keeps what it has until its own verdict (rule 7 of the house).
-func (cs *checks) targets(c *config.Config, kernel ipvs.Table) []checker.Target {
-	var out []checker.Target
-	for _, svc := range c.Services {
-		was := kernel[WantedService(svc).Key].Destinations
-		for _, rs := range svc.RealServers {
-			_, known := was[rs.Address]
-			t := checker.Target{ID: ServerID(svc, rs), Known: known}
-			for _, check := range rs.Checks {
-				made := cs.probe(check)
-				if made.Type == checker.TypeExec {
-					made.Service, made.Server = svc.Name, rs.Address.String()
-				}
-				t.Checks = append(t.Checks, made)
-			}
-			out = append(out, t)
+// unchanged says that what is to be probed is what the checker was given last: a
+// reload that changes weights is none of its business.
+func (cs *checks) unchanged(c *config.Config) bool {
+	if cs.given == nil || cs.renewed || len(c.Services) != len(cs.given.Services) {
+		return false
+	}
+	if !slices.EqualFunc(witnessTargets(c.Guard), witnessTargets(cs.given.Guard), sameTarget) {
+		return false
+	}
+	for i, svc := range c.Services {
+		was := cs.given.Services[i]
+		if svc.Digest != "" && svc.Digest == was.Digest {
+			continue
+		}
+		if !slices.EqualFunc(cs.serviceTargets(svc, nil), cs.serviceTargets(was, nil), sameTarget) {
+			return false
 		}
 	}
+	return true
+}
+
+// targets lists what is to be probed.
+func (cs *checks) targets(c *config.Config, kernel ipvs.Table) (all []checker.Target) {
+	for _, svc := range c.Services {
+		all = append(all, cs.serviceTargets(svc, kernel)...)
+	}
+	return append(all, witnessTargets(c.Guard)...)
+}
+
+// serviceTargets are those of one service. A server that the kernel has already
+// is Known: it keeps what it has until its own verdict (rule 7 of the house).
+func (cs *checks) serviceTargets(svc config.Service, kernel ipvs.Table) []checker.Target {
+	was := kernel[Key(svc)].Destinations
+	out := make([]checker.Target, 0, len(svc.RealServers))
+	for _, rs := range svc.RealServers {
+		_, known := was[rs.Address]
+		t := checker.Target{ID: ServerID(svc, rs), Known: known}
+		for _, check := range rs.Checks {
+			made := cs.probe(check)
+			if made.Type == checker.TypeExec {
+				made.Service, made.Server = svc.Name, rs.Address.String()
+			}
+			t.Checks = append(t.Checks, made)
+		}
+		out = append(out, t)
+	}
 	return out
+}
+
+// sameTarget compares what is probed; Known counts for new targets only.
+func sameTarget(a, b checker.Target) bool {
+	return a.ID == b.ID && reflect.DeepEqual(a.Checks, b.Checks)
 }
 
 func (cs *checks) probe(c config.Check) checker.Check {

@@ -39,6 +39,8 @@ type Plan struct {
 	Guard    Guard
 	// Next is when time alone will change the decision; zero: never.
 	Next time.Time
+
+	health map[checker.ID]checker.Health // that it rests on
 }
 
 // ServerPlan is what is decided for one real server of one service.
@@ -80,15 +82,18 @@ func (s ServerPlan) DrainingSince() time.Time {
 // Decide computes the wanted table and the reasons for it.
 func Decide(in Inputs) Plan {
 	c := in.Config
-	plan := Plan{Config: c, Wanted: WantedSettings(c)}
-	d := decision{Inputs: in, services: map[string]*ServicePlan{}, servers: map[checker.ID]*ServerPlan{}}
+	plan := Plan{Config: c, Wanted: WantedSettings(c), health: in.Health, Services: make([]ServicePlan, 0, len(c.Services))}
+	d := decision{Inputs: in, services: map[string]*ServicePlan{}}
 	if in.Before != nil {
 		d.remember(in.Before)
 		d.guard = in.Before.Guard
 	}
 	d.guard = d.guard.next(in.Now, c, in.Health)
 	for _, svc := range c.Services {
-		wanted, decided := d.service(svc)
+		wanted, decided, same := d.unchanged(svc)
+		if !same {
+			wanted, decided = d.service(svc)
+		}
 		plan.Wanted.Table[wanted.Key] = wanted
 		dropUnlisted(&plan.Wanted, decided)
 		plan.Services = append(plan.Services, decided)
@@ -102,18 +107,13 @@ func Decide(in Inputs) Plan {
 type decision struct {
 	Inputs
 	guard    Guard
-	services map[string]*ServicePlan    // decided before, by name
-	servers  map[checker.ID]*ServerPlan // likewise
+	services map[string]*ServicePlan // decided before, by name
 	next     time.Time
 }
 
 func (d *decision) remember(p *Plan) {
 	for i := range p.Services {
-		svc := &p.Services[i]
-		d.services[svc.Name] = svc
-		for j := range svc.Servers {
-			d.servers[svc.Servers[j].ID] = &svc.Servers[j]
-		}
+		d.services[p.Services[i].Name] = &p.Services[i]
 	}
 }
 
@@ -142,10 +142,10 @@ type weighed struct {
 func (s *weighed) alive() bool { return s.believed == checker.Up && !s.damped }
 
 // weighed gathers what is known of a server, up to the verdict that counts.
-func (d *decision) weighed(svc config.Service, rs config.RealServer, kernel ipvs.Destination, known bool) *weighed {
+func (d *decision) weighed(svc config.Service, rs config.RealServer, before *ServerPlan, kernel ipvs.Destination, known bool) *weighed {
 	id := ServerID(svc, rs)
 	h := d.Health[id]
-	s := &weighed{rs: rs, health: h, kernel: kernel, known: known, before: d.servers[id],
+	s := &weighed{rs: rs, health: h, kernel: kernel, known: known, before: before,
 		plan: ServerPlan{ID: id, Address: rs.Address, Configured: rs.Weight, Verdict: h.Verdict, Agent: agentOf(h)}}
 	s.believed, s.frozen = d.guard.verdict(id, h)
 	if s.before != nil {

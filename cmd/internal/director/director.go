@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -374,8 +373,7 @@ func (d *Director) decide() {
 		return // the reconciler wakes us when it has read the kernel
 	}
 	if !d.targeted {
-		targets := append(d.checks.targets(c, kernel.Table), witnessTargets(c.Guard)...)
-		if err := d.parts.Checker.Set(targets); err != nil {
+		if err := d.target(c, kernel.Table); err != nil {
 			d.parts.Log.Error("the checks were refused", "reason", err)
 			return
 		}
@@ -387,11 +385,24 @@ func (d *Director) decide() {
 	d.plan.Store(&plan)
 	d.elections.bend(plan.Services)
 	d.judgeReadiness(&plan, health)
-	if d.applied == 0 || !reflect.DeepEqual(d.wanted, plan.Wanted) {
+	if d.applied == 0 || !sameWish(d.wanted, plan.Wanted) {
 		d.applied = d.parts.Table.Want(plan.Wanted)
 		d.wanted = plan.Wanted
 	}
 	d.record(old, &plan)
+}
+
+// target gives the checker what is to be probed, where that is something else
+// than it has.
+func (d *Director) target(c *config.Config, kernel ipvs.Table) error {
+	if !d.checks.unchanged(c) {
+		d.checks.given = nil
+		if err := d.parts.Checker.Set(d.checks.targets(c, kernel)); err != nil {
+			return err
+		}
+	}
+	d.checks.given, d.checks.renewed = c, false
+	return nil
 }
 
 // pause waits, and tells whether the context lives on.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"lvsd/checker"
 	"lvsd/cmd/internal/event"
 )
 
@@ -17,13 +16,9 @@ func (d *Director) record(old, plan *Plan) {
 		old = &Plan{}
 	}
 	now := time.Now()
-	was := map[checker.ID]ServerPlan{}
-	services := map[string]ServicePlan{}
-	for _, svc := range old.Services {
-		services[svc.Name] = svc
-		for _, s := range svc.Servers {
-			was[s.ID] = s
-		}
+	services := map[string]*ServicePlan{}
+	for i := range old.Services {
+		services[old.Services[i].Name] = &old.Services[i]
 	}
 	tell := func(e event.Event) {
 		e.At = now
@@ -32,15 +27,17 @@ func (d *Director) record(old, plan *Plan) {
 	if e, changed := guardEvent(old.Guard, plan.Guard); changed {
 		tell(e)
 	}
-	for _, svc := range plan.Services {
-		for _, s := range svc.Servers {
-			before, known := was[s.ID]
-			delete(was, s.ID)
-			if e, changed := weightEvent(before, s, known); changed {
-				tell(e)
-			}
-		}
+	for i := range plan.Services {
+		svc := &plan.Services[i]
 		before, known := services[svc.Name]
+		delete(services, svc.Name)
+		if !known {
+			before = &ServicePlan{}
+		}
+		if len(svc.Servers) > 0 && len(before.Servers) == len(svc.Servers) && &svc.Servers[0] == &before.Servers[0] {
+			continue // it was not decided anew
+		}
+		recordServers(before, svc, tell)
 		if !known || before.Up != svc.Up {
 			e := event.Event{Kind: event.KindQuorum, Service: svc.Name, To: upText(svc.Up), Reason: fmt.Sprintf("weight alive %d", svc.WeightAlive)}
 			if known {
@@ -52,21 +49,35 @@ func (d *Director) record(old, plan *Plan) {
 			tell(event.Event{Kind: event.KindPanic, Service: svc.Name, From: onText(before.Panic), To: onText(svc.Panic),
 				Reason: fmt.Sprintf("%d of %d servers are healthy", svc.Healthy, svc.Counted)})
 		}
-		delete(services, svc.Name)
 		if before.Fallback.Active != svc.Fallback.Active {
 			tell(event.Event{Kind: event.KindFallback, Service: svc.Name, RealServer: svc.Fallback.name(before.Fallback),
 				From: onText(before.Fallback.Active), To: onText(svc.Fallback.Active), Reason: fmt.Sprintf("weight alive %d", svc.WeightAlive)})
 		}
 	}
 	// What is left is no longer in the file.
-	for _, svc := range old.Services {
-		for _, s := range svc.Servers {
-			if _, gone := was[s.ID]; gone {
-				tell(event.Event{Kind: event.KindWeight, Service: s.ID.Service, RealServer: s.ID.RealServer, From: weightText(s), To: "removed", Reason: "taken out of the file"})
-			}
-		}
-		if _, gone := services[svc.Name]; gone {
+	for i := range old.Services {
+		svc := &old.Services[i]
+		if services[svc.Name] == svc {
+			recordServers(svc, &ServicePlan{}, tell)
 			tell(event.Event{Kind: event.KindQuorum, Service: svc.Name, From: upText(svc.Up), To: "removed", Reason: "taken out of the file"})
+		}
+	}
+}
+
+// recordServers tells what changed of a service's servers: weights, in the
+// order of the file, and then who was taken out of it.
+func recordServers(before, svc *ServicePlan, tell func(event.Event)) {
+	find, kept := before.finder(), make(map[*ServerPlan]bool, len(svc.Servers))
+	for i, s := range svc.Servers {
+		was := find(i, s.Address)
+		kept[was] = true
+		if e, changed := weightEvent(was, s); changed {
+			tell(e)
+		}
+	}
+	for i := range before.Servers {
+		if s := &before.Servers[i]; !kept[s] {
+			tell(event.Event{Kind: event.KindWeight, Service: s.ID.Service, RealServer: s.ID.RealServer, From: weightText(*s), To: "removed", Reason: "taken out of the file"})
 		}
 	}
 }
@@ -79,13 +90,13 @@ func (f FallbackPlan) name(before FallbackPlan) string {
 	return f.Address.String()
 }
 
-func weightEvent(before, s ServerPlan, known bool) (event.Event, bool) {
-	if known && before.Weight == s.Weight && before.Listed == s.Listed {
+func weightEvent(before *ServerPlan, s ServerPlan) (event.Event, bool) {
+	if before != nil && before.Weight == s.Weight && before.Listed == s.Listed {
 		return event.Event{}, false
 	}
 	e := event.Event{Kind: event.KindWeight, Service: s.ID.Service, RealServer: s.ID.RealServer, To: weightText(s), Reason: s.Why().Text}
-	if known {
-		e.From = weightText(before)
+	if before != nil {
+		e.From = weightText(*before)
 	}
 	return e, true
 }

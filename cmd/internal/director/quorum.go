@@ -35,6 +35,9 @@ type ServicePlan struct {
 	Healthy, Counted int
 	Fallback         FallbackPlan
 	Servers          []ServerPlan // in the order of the file
+
+	digest  string // of the service in the file
+	settled bool   // see unchanged
 }
 
 // FallbackPlan is the server that takes over while the quorum is lost.
@@ -47,15 +50,16 @@ type FallbackPlan struct {
 // service decides for one virtual service.
 func (d *decision) service(svc config.Service) (ipvs.Service, ServicePlan) {
 	wanted := WantedService(svc)
-	decided := ServicePlan{Name: svc.Name, Key: wanted.Key, Fallback: FallbackPlan{Address: svc.Fallback}}
-	was := d.Kernel[wanted.Key].Destinations
-	servers := make([]*weighed, len(svc.RealServers))
+	decided := ServicePlan{Name: svc.Name, Key: wanted.Key, Fallback: FallbackPlan{Address: svc.Fallback}, digest: svc.Digest}
+	was, before := d.Kernel[wanted.Key].Destinations, d.services[svc.Name]
+	servers, old := make([]*weighed, len(svc.RealServers)), before.finder()
+	next := d.next
+	d.next = time.Time{}
 	for i, rs := range svc.RealServers {
 		kernel, known := was[rs.Address]
-		servers[i] = d.weighed(svc, rs, kernel, known)
+		servers[i] = d.weighed(svc, rs, old(i, rs.Address), kernel, known)
 	}
 	undamp(svc, servers)
-	before := d.services[svc.Name]
 	decided.panics(svc, servers, before, d.Now)
 	for _, s := range servers {
 		d.weigh(svc, &decided, s)
@@ -83,6 +87,8 @@ func (d *decision) service(svc config.Service) (ipvs.Service, ServicePlan) {
 		dest := wantedFallback(svc)
 		wanted.Destinations[dest.Address] = dest
 	}
+	decided.settled = d.next.IsZero() && settledServers(svc, servers)
+	d.next = earliest(next, d.next)
 	return wanted, decided
 }
 

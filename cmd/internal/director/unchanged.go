@@ -1,0 +1,103 @@
+// What of a decision need not be made anew: services of which nothing changed
+// since the one before. Of ten thousand servers one reload, or one failure,
+// concerns few.
+//
+// PURE.
+
+package director
+
+import (
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+
+	"lvsd/checker"
+	"lvsd/config"
+	"lvsd/ipvs"
+)
+
+// settledServers says that a service's decision depends on nothing but its words
+// in the file and the health of its servers: not on the time, not on what the
+// kernel had. A cause of weights that depends on more must say so here, or by
+// wakeAt.
+func settledServers(svc config.Service, servers []*weighed) bool {
+	if svc.FlapDamping || svc.Digest == "" {
+		return false
+	}
+	return !slices.ContainsFunc(servers, func(s *weighed) bool {
+		return s.believed == checker.Unknown || s.frozen
+	})
+}
+
+// unchanged answers what was decided before for a service, where deciding again
+// would say the same.
+func (d *decision) unchanged(svc config.Service) (ipvs.Service, ServicePlan, bool) {
+	before := d.services[svc.Name]
+	if before == nil || !before.settled || svc.Digest != before.digest || len(d.guard.held) > 0 || len(d.Before.Guard.held) > 0 {
+		return ipvs.Service{}, ServicePlan{}, false
+	}
+	if !sameMap(d.Health, d.Before.health) {
+		for i := range before.Servers {
+			id := before.Servers[i].ID
+			if !sameHealth(d.Health[id], d.Before.health[id]) {
+				return ipvs.Service{}, ServicePlan{}, false
+			}
+		}
+	}
+	return d.Before.Wanted.Table[before.Key], *before, true
+}
+
+// sameMap says whether two maps are one: health is never changed once it is
+// published.
+func sameMap(a, b map[checker.ID]checker.Health) bool {
+	return reflect.ValueOf(a).UnsafePointer() == reflect.ValueOf(b).UnsafePointer()
+}
+
+// sameHealth compares what decisions read of it.
+func sameHealth(a, b checker.Health) bool {
+	return a.Verdict == b.Verdict && a.Since.Equal(b.Since) && a.Cause == b.Cause && a.Detail == b.Detail &&
+		a.Weight == b.Weight && a.Maint == b.Maint && a.Drain == b.Drain
+}
+
+// finder looks servers of a service up in the decision before: most stand where
+// they stood.
+func (p *ServicePlan) finder() func(i int, a netip.AddrPort) *ServerPlan {
+	if p == nil {
+		return func(int, netip.AddrPort) *ServerPlan { return nil }
+	}
+	var all map[netip.AddrPort]*ServerPlan
+	return func(i int, a netip.AddrPort) *ServerPlan {
+		if i < len(p.Servers) && p.Servers[i].Address == a {
+			return &p.Servers[i]
+		}
+		if all == nil {
+			all = make(map[netip.AddrPort]*ServerPlan, len(p.Servers))
+			for j := range p.Servers {
+				all[p.Servers[j].Address] = &p.Servers[j]
+			}
+		}
+		return all[a]
+	}
+}
+
+// sameWish compares two wishes in full.
+func sameWish(a, b ipvs.Wanted) bool {
+	tables := maps.EqualFunc(a.Table, b.Table, func(s, t ipvs.Service) bool {
+		return maps.Equal(s.Destinations, t.Destinations) && sameButMaps(&s, &t)
+	})
+	return tables && maps.Equal(a.Names, b.Names) && maps.Equal(a.Drain, b.Drain) && maps.Equal(a.Drop, b.Drop) && sameRest(a, b)
+}
+
+func sameButMaps(s, t *ipvs.Service) bool {
+	x, y := *s, *t
+	x.Destinations, y.Destinations = nil, nil
+	return reflect.DeepEqual(x, y)
+}
+
+// sameRest compares all but the maps, whatever fields there are.
+func sameRest(a, b ipvs.Wanted) bool {
+	a.Table, a.Names, a.Drain, a.Drop = nil, nil, nil, nil
+	b.Table, b.Names, b.Drain, b.Drop = nil, nil, nil, nil
+	return reflect.DeepEqual(a, b)
+}
