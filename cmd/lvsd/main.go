@@ -92,6 +92,7 @@ func rootCommand() *cobra.Command {
 		whyCommand(&o),
 		eventsCommand(&o),
 		reloadCommand(&o),
+		drainedCommand(&o),
 		handoverCommand(&o),
 		zeroCommand(&o),
 		exportCommand(),

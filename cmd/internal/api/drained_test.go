@@ -1,0 +1,123 @@
+package api
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/checker"
+	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/pair"
+	"lvsd/ipvs"
+	"lvsd/vrrp"
+)
+
+// draining is a view whose one server of weight 0 drains, on a director that
+// holds the service's address.
+func draining() director.View {
+	v := healthy()
+	rs := &v.Plan.Services[0].Servers[0]
+	rs.Configured, rs.Weight = 0, 0
+	rs.Causes = []director.Cause{{Kind: director.CauseDrain, Text: "weight 0 in the file, line 9: drained by hand", Since: time.Unix(900, 0)}}
+	v.Elections[0].Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}
+	setKernel(&v, 0, 0, 0, 0)
+	return v
+}
+
+// setKernel says what the kernel has of the server.
+func setKernel(v *director.View, weight int, active, inactive, persistent uint32) {
+	key := v.Plan.Services[0].Key
+	address := v.Plan.Services[0].Servers[0].Address
+	v.Kernel.Table[key].Destinations[address] = ipvs.Destination{Address: address, Weight: weight}
+	v.Kernel.Stats[key].Destinations[address] = ipvs.DestinationStats{Active: active, Inactive: inactive, Persistent: persistent}
+}
+
+// udp makes the service one of udp.
+func udp(v *director.View) {
+	p := &v.Plan.Services[0]
+	was := p.Key
+	p.Key.Protocol = ipvs.UDP
+	v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key] = v.Kernel.Table[was], v.Kernel.Stats[was]
+}
+
+func TestJudgeDrain(t *testing.T) {
+	zero := 0
+	peer := func(d pair.Drain) []PeerDrain { return []PeerDrain{{Director: "lb2", Drain: &d}} }
+	for name, c := range map[string]struct {
+		harm  func(*director.View)
+		peers []PeerDrain
+		all   bool
+		// waits is what it waits for; unknown who does not say; "": drained.
+		waits, unknown string
+		left           int
+	}{
+		"drained":                           {},
+		"an open connection":                {harm: func(v *director.View) { setKernel(v, 0, 3, 0, 0) }, waits: "lb1 has 3 active connections", left: 3},
+		"a closed one":                      {harm: func(v *director.View) { setKernel(v, 0, 0, 1, 0) }},
+		"a closed one with --all":           {harm: func(v *director.View) { setKernel(v, 0, 0, 1, 0) }, all: true, waits: "lb1 has 1 connection that is not established", left: 1},
+		"a template":                        {harm: func(v *director.View) { setKernel(v, 0, 1, 0, 1) }, waits: "lb1 has 1 active connection; lb1 has 1 template of a persistent client", left: 2},
+		"a udp flow":                        {harm: func(v *director.View) { udp(v); setKernel(v, 0, 0, 2, 0) }, waits: "lb1 has 2 flows", left: 2},
+		"the kernel does not follow":        {harm: func(v *director.View) { setKernel(v, 3, 0, 0, 0) }, waits: "the kernel of lb1 still has weight 3"},
+		"the peer would use it":             {peers: peer(pair.Drain{Known: true, Configured: 5, Wanted: 5}), waits: "lb2 would use it: weight 5 in its file"},
+		"the peer says nothing":             {peers: []PeerDrain{{Director: "lb2", Error: "no answer"}}, unknown: "lb2 does not say how it stands to the server: no answer"},
+		"the peer does not have it":         {peers: peer(pair.Drain{})},
+		"the peer was told of a connection": {peers: peer(pair.Drain{Known: true, Draining: true, Weight: &zero, Active: 7})},
+		"the peer holds the address": {harm: func(v *director.View) { v.Elections[0].State, v.Elections[0].Holding = vrrp.Backup, false },
+			peers: peer(pair.Drain{Known: true, Draining: true, Weight: &zero, Active: 7, Persistent: 2}), waits: "lb2 has 7 active connections; lb2 has 2 templates of persistent clients", left: 9},
+	} {
+		v := draining()
+		if c.harm != nil {
+			c.harm(&v)
+		}
+		got, err := JudgeDrain(Build(v, "1", time.Unix(1, 0)), c.peers, "web", "10.0.0.9:80", c.all, Drained{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if waits := strings.Join(got.Waits, "; "); !strings.HasPrefix(waits, c.waits) || (waits == "") != (c.waits == "") || got.Drained != (c.waits == "") || got.Left != c.left {
+			t.Errorf("%s: %+v, want %q with %d left", name, got, c.waits, c.left)
+		}
+		if unknown := strings.Join(got.Unknown, "; "); unknown != c.unknown {
+			t.Errorf("%s: unknown %q", name, unknown)
+		}
+		if !got.Since.Equal(time.Unix(900, 0)) {
+			t.Errorf("%s: since %v", name, got.Since)
+		}
+	}
+}
+
+func TestDrainsThatAreRefused(t *testing.T) {
+	down := healthy()
+	rs := &down.Plan.Services[0].Servers[0]
+	rs.Verdict, rs.Weight = checker.Down, 0
+	rs.Causes = append(rs.Causes, director.Cause{Kind: director.CauseVerdict, Text: "http refused, 3 of 3"})
+	for _, c := range []struct {
+		v                   director.View
+		service, real, want string
+	}{
+		{draining(), "wbe", "10.0.0.9:80", "there are: web"},
+		{draining(), "web", "10.0.0.10:80", "has no real server 10.0.0.10:80"},
+		{healthy(), "web", "10.0.0.9:80", "not draining (weight 3 in the file, line 9): set its weight to 0"},
+		{down, "web", "10.0.0.9:80", "not draining (http refused, 3 of 3)"},
+	} {
+		if got, err := JudgeDrain(Build(c.v, "1", time.Unix(1, 0)), nil, c.service, c.real, false, Drained{}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("want %q, got %v, %+v", c.want, err, got)
+		}
+	}
+}
+
+// TestDrainOfAServerThatLeftTheFile ends when the kernel has it no more.
+func TestDrainOfAServerThatLeftTheFile(t *testing.T) {
+	v := healthy()
+	gone := netip.MustParseAddrPort("10.0.0.10:80")
+	v.Kernel.Draining = []ipvs.Draining{{Entry: ipvs.Entry{Service: v.Plan.Services[0].Key, RealServer: gone}, Since: time.Unix(5, 0), Left: 4, Counted: true}}
+	first, err := JudgeDrain(Build(v, "1", time.Unix(1, 0)), nil, "web", gone.String(), false, Drained{})
+	if err != nil || first.Drained || first.Left != 4 {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	v.Kernel.Draining = nil
+	if last, err := JudgeDrain(Build(v, "1", time.Unix(1, 0)), nil, "web", gone.String(), false, first); err != nil || !last.Drained {
+		t.Errorf("%+v, %v", last, err)
+	}
+}
