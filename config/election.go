@@ -52,6 +52,7 @@ func buildElection(c *record, directors []Director, services []Service, taken *e
 		AdvertInterval: c.duration("advert_interval"),
 		Preempt:        c.flag("preempt"),
 		PreemptDelay:   c.duration("preempt_delay"),
+		VirtualMAC:     c.flag("virtual_mac"),
 		Checksum:       c.str("checksum"),
 		Notify:         c.notify(),
 		Position:       c.at,
@@ -83,6 +84,7 @@ func buildElection(c *record, directors []Director, services []Service, taken *e
 	c.speech(&e)
 	c.unicast(&e, directors)
 	c.following(&e, services)
+	c.virtualMAC(&e)
 	switch n := len(c.words("addresses")); {
 	case n == 0 && c.good("addresses"):
 		c.complain("addresses", "must hold at least one address")
@@ -90,6 +92,26 @@ func buildElection(c *record, directors []Director, services []Service, taken *e
 		c.complain("addresses", "must hold at most 255 addresses, which is what an advert can count, not %d: move the others to excluded_addresses", n)
 	}
 	return e
+}
+
+// maxFrame6 is how many addresses of IPv6 an advert can name in one frame of 1500
+// octets, a proof included: what is made as a frame is not taken apart.
+const maxFrame6 = 87
+
+// virtualMAC holds virtual_mac against the rest of the election.
+func (c *record) virtualMAC(e *Election) {
+	if !e.VirtualMAC {
+		return
+	}
+	if n := len(e.Addresses); n > maxFrame6 && e.Addresses[0].Addr().Is6() {
+		c.complain("virtual_mac", "an advert from it is one frame, in which %d IPv6 addresses have room, not %d: move the others to excluded_addresses", maxFrame6, n)
+	}
+	if len(e.Unicast) > 0 {
+		c.doubt("virtual_mac", "with unicast the adverts leave from the interface's own MAC address: a switch that forgot the virtual one learns it again from the announcements, once a minute, and from answers")
+	}
+	if e.Priority == 255 && c.good("priority") {
+		c.doubt("virtual_mac", "priority 255 is for a host that owns the addresses: on an interface that has them itself they cannot get the virtual MAC address, and the election fails")
+	}
 }
 
 // oneVRID refuses a second election with the same virtual router on a LAN.

@@ -89,6 +89,7 @@ var (
 	notifyWorks        = wish(true)  // [global] notify, webhook; elections: notify
 	trackServicesWork  = wish(true)  // elections: track_services
 	trackFilesWork     = wish(true)  // elections: track_files
+	virtualMACWorks    = wish(true)  // elections: virtual_mac
 )
 
 var rootTable = newTable("",
@@ -156,7 +157,7 @@ var vrrpTable = newTable("vrrp",
 	key{name: "routes", kind: kindList, def: []any{}, later: true},
 	key{name: "rules", kind: kindList, def: []any{}, later: true},
 	key{name: "unicast", kind: kindAny, def: false, needs: unicastWorks},
-	key{name: "virtual_mac", kind: kindBool, def: false, each: true, later: true},
+	key{name: "virtual_mac", kind: kindBool, def: false, each: true, needs: virtualMACWorks},
 	key{name: "checksum", kind: kindString, def: "rfc5798", choices: []string{"rfc5798", "rfc9568"}},
 	key{name: "sync_hold", kind: kindDuration, def: time.Minute, each: true, later: true},
 	key{name: "handover_limit", kind: kindDuration, def: 5 * time.Second, each: true, needs: handoverWorks, max: int64(time.Minute)},

@@ -123,6 +123,7 @@ type Election struct {
 	PreemptDelay      time.Duration  // 0s to 1h
 	Addresses         []netip.Prefix // at least one, at most 255, one family; the first of IPv6 is link-local
 	ExcludedAddresses []netip.Prefix // move too, and are in no advert
+	VirtualMAC        bool           // the addresses have the MAC address of RFC 9568 §7.3
 	Checksum          string         // "rfc5798" "rfc9568"; what is sent, both are accepted
 	Version           uint8          // 3, or 2 (whole seconds, IPv4)
 	Unicast           []netip.Addr   // the other directors; empty = multicast

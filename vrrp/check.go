@@ -39,6 +39,8 @@ func (c Config) check() error {
 		return fmt.Errorf("no addresses")
 	case len(c.Addresses) > 255:
 		return fmt.Errorf("%d addresses: an advert names at most 255", len(c.Addresses))
+	case c.VirtualMAC && c.v6() && len(c.Addresses) > maxFrame6:
+		return fmt.Errorf("%d IPv6 addresses do not fit into one frame from a virtual MAC address, %d do", len(c.Addresses), maxFrame6)
 	case c.Checksum >= checksums:
 		return fmt.Errorf("unknown %v", c.Checksum)
 	}
@@ -49,6 +51,10 @@ func (c Config) check() error {
 	}
 	return nil
 }
+
+// maxFrame6 is how many addresses of IPv6 an advert can name in one frame: what
+// leaves from a virtual MAC address is made as a frame, and not taken apart.
+const maxFrame6 = (1500 - 40 - 8 - sealLen) / 16
 
 func (c Config) checkInterval() error {
 	d := c.AdvertInterval

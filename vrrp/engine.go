@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"sync"
@@ -132,12 +133,16 @@ func Open(cfg Config, o Options) (*Engine, error) {
 	if cfg.v6() {
 		family = link.IPv6
 	}
-	p, err := link.Open(cfg.Interface, family)
+	p, err := link.Open(cfg.Interface, family, link.Router{VRID: cfg.VRID, MAC: cfg.VirtualMAC})
 	if err != nil {
 		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
 	}
+	var mac net.HardwareAddr
+	if cfg.VirtualMAC {
+		mac = link.VirtualMAC(family, cfg.VRID)
+	}
 	e := newEngine(cfg, secret, o, p, func(name string, index int, source netip.Addr) (conn, error) {
-		c, err := wire.Open(name, index, source, len(cfg.Unicast) > 0)
+		c, err := wire.Open(name, index, source, len(cfg.Unicast) > 0, mac)
 		if err != nil {
 			return nil, err // not c: a nil *wire.Conn would be a conn
 		}

@@ -49,6 +49,10 @@ type Config struct {
 	Addresses []netip.Prefix // named in the adverts, in this order
 	Excluded  []netip.Prefix // held along with them, not named in the adverts
 
+	// VirtualMAC gives the addresses the MAC address of the virtual router (§7.3),
+	// from which adverts by multicast leave too.
+	VirtualMAC bool
+
 	Checksum Checksum // of version 3 over IPv4: the form that is sent; both are accepted
 
 	// Unicast names the other directors that adverts go to and are taken from;
@@ -253,5 +257,5 @@ type Tracked struct {
 // [Engine.Update]: it is another election, to be closed and opened.
 func NeedsRestart(old, new Config) bool {
 	return old.Interface != new.Interface || old.VRID != new.VRID || old.version() != new.version() ||
-		old.v6() != new.v6() || old.SyncGroup != new.SyncGroup || old.Source != new.Source || !slices.Equal(old.Unicast, new.Unicast)
+		old.v6() != new.v6() || old.SyncGroup != new.SyncGroup || old.VirtualMAC != new.VirtualMAC || old.Source != new.Source || !slices.Equal(old.Unicast, new.Unicast)
 }

@@ -5,8 +5,9 @@
 set -eu
 
 # prometheus brings promtool; iptables masquerades where the lab's kernel has no
-# nftables for IPv4; gcc and libc6-dev are for Go's race detector.
-base='nginx ipvsadm prometheus keepalived frr nftables iptables openssl iproute2 kmod patch gcc libc6-dev'
+# nftables for IPv4; gcc and libc6-dev are for Go's race detector;
+# iputils-arping asks for virtual addresses.
+base='nginx ipvsadm prometheus keepalived frr nftables iptables openssl iputils-arping iproute2 kmod patch gcc libc6-dev'
 policy=/usr/sbin/policy-rc.d
 ours= # is the policy file ours?
 updated=
@@ -71,7 +72,7 @@ install() {
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
 	lacking=
-	for c in nginx ipvsadm promtool keepalived vtysh nft openssl ip modprobe patch gcc; do
+	for c in nginx ipvsadm promtool keepalived vtysh nft openssl arping ip modprobe patch gcc; do
 		PATH=$PATH:/usr/sbin:/sbin command -v "$c" >/dev/null || lacking="$lacking $c"
 	done
 	usable_ip_vs || [ -x /usr/bin/linux.uml ] || lacking="$lacking a-kernel-with-ip_vs-and-root"

@@ -294,10 +294,25 @@ func (h *Host) Addresses(dev string) []netip.Prefix {
 	return out
 }
 
-// Holds says whether the host has the address on eth0.
+// Holds says whether the host has the address on eth0, or on a macvlan.
 func (h *Host) Holds(addr string) bool {
 	h.lab.tb.Helper()
-	return h.HoldsOn("eth0", addr)
+	want, err := netip.ParseAddr(addr)
+	h.lab.must(err, "read the address")
+	links, err := h.ns.nl.LinkList()
+	h.lab.must(err, "list the interfaces of %s", h.Name)
+	counts := map[int]bool{}
+	for _, l := range links {
+		counts[l.Attrs().Index] = l.Attrs().Name == "eth0" || l.Type() == "macvlan"
+	}
+	addrs, err := h.ns.nl.AddrList(nil, netlink.FAMILY_ALL)
+	h.lab.must(err, "list the addresses of %s", h.Name)
+	for _, a := range addrs {
+		if ip, ok := netip.AddrFromSlice(a.IP); ok && ip.Unmap() == want && counts[a.LinkIndex] {
+			return true
+		}
+	}
+	return false
 }
 
 // HoldsOn says whether the host has the address on a device.

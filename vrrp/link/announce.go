@@ -35,12 +35,16 @@ func (p *Port) Announce(addrs []netip.Addr) (frames int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	mac := l.Attrs().HardwareAddr
+	if p.router.MAC {
+		mac = VirtualMAC(p.family, p.router.VRID)
+	}
 	for _, a := range addrs {
 		var forms [][]byte
 		to := ethernet.Broadcast
 		if a.Is6() {
-			forms, to = [][]byte{unsolicited(l.Attrs().HardwareAddr, a, p.forwards())}, allNodes
-		} else if forms, err = gratuitous(l.Attrs().HardwareAddr, a); err != nil {
+			forms, to = [][]byte{unsolicited(mac, a, p.forwards())}, allNodes
+		} else if forms, err = gratuitous(mac, a); err != nil {
 			return frames, fmt.Errorf("failed to announce %v: %w", a, err)
 		}
 		for _, frame := range forms {

@@ -64,7 +64,7 @@ func must[T any](v T, err error) T {
 
 func TestSetIsIdempotent(t *testing.T) {
 	inNamespace(t, func() {
-		p := must(Open("eth0", IPv4))
+		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		ours := prefixes("10.0.0.88/32", "10.0.0.89/32", "192.0.2.1/32")
 		for range 2 {
@@ -92,7 +92,7 @@ func TestSetIsIdempotent(t *testing.T) {
 
 func TestSetLeavesOthersAddresses(t *testing.T) {
 	inNamespace(t, func() {
-		p := must(Open("eth0", IPv4))
+		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		own := prefixes("10.0.0.12/32") // the interface's own has /24
 		held, added, err := p.Set(own, own, false)
@@ -111,7 +111,7 @@ func TestSetLeavesOthersAddresses(t *testing.T) {
 
 func TestInterfaceThatGoes(t *testing.T) {
 	inNamespace(t, func() {
-		p := must(Open("eth0", IPv4))
+		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		if _, err := p.Announce([]netip.Addr{netip.MustParseAddr("10.0.0.88")}); err == nil {
 			t.Log("announced without a carrier") // veth takes it
@@ -131,7 +131,7 @@ func TestInterfaceThatGoes(t *testing.T) {
 		if _, err := p.Announce(nil); err == nil {
 			t.Error("announced on no interface")
 		}
-		if _, err := Open("eth0", IPv4); err == nil || !strings.Contains(err.Error(), "no interface eth0") {
+		if _, err := Open("eth0", IPv4, Router{}); err == nil || !strings.Contains(err.Error(), "no interface eth0") {
 			t.Errorf("%v", err)
 		}
 	})
@@ -142,13 +142,13 @@ func TestAnnounceCountsFrames(t *testing.T) {
 		if err := netlink.LinkSetUp(must(netlink.LinkByName("peer0"))); err != nil {
 			t.Fatal(err)
 		}
-		p := must(Open("eth0", IPv4))
+		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		n, err := p.Announce([]netip.Addr{netip.MustParseAddr("10.0.0.88"), netip.MustParseAddr("10.0.0.89")})
 		if err != nil || n != 4 {
 			t.Errorf("%d frames, %v", n, err)
 		}
-		lo := must(Open("lo", IPv4))
+		lo := must(Open("lo", IPv4, Router{}))
 		defer lo.Close()
 		if n, err := lo.Announce([]netip.Addr{netip.MustParseAddr("10.0.0.88")}); err != nil || n != 0 {
 			t.Errorf("on the loopback: %d frames, %v", n, err)
@@ -158,7 +158,7 @@ func TestAnnounceCountsFrames(t *testing.T) {
 
 func TestWatchTells(t *testing.T) {
 	inNamespace(t, func() {
-		p := must(Open("eth0", IPv4))
+		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		ctx, cancel := context.WithCancel(context.Background())
 		told, done := make(chan struct{}, 100), make(chan struct{})
@@ -221,7 +221,7 @@ func TestSetIPv6(t *testing.T) {
 		if err := netlink.LinkSetUp(peer); err != nil {
 			t.Fatal(err)
 		}
-		p := must(Open("eth0", IPv6))
+		p := must(Open("eth0", IPv6, Router{}))
 		defer p.Close()
 		ours := prefixes("fe80::100/128", "2001:db8::100/128")
 		for range 2 {
@@ -258,7 +258,7 @@ func TestSetIPv6(t *testing.T) {
 // The address that is configured to send from, and no other.
 func TestSource(t *testing.T) {
 	inNamespace(t, func() {
-		p := must(Open("eth0", IPv4))
+		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		for _, tt := range []struct{ source, want string }{{"10.0.0.12", "10.0.0.12"}, {"10.0.0.13", "invalid IP"}} {
 			if s := must(p.Look(nil, netip.MustParseAddr(tt.source))); s.Primary.String() != tt.want {
@@ -276,7 +276,7 @@ func TestQuiet(t *testing.T) {
 		if err := netlink.LinkSetUp(must(netlink.LinkByName("peer0"))); err != nil {
 			t.Fatal(err)
 		}
-		p := must(Open("eth0", IPv4))
+		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		ours := prefixes(vip+"/32", "10.0.0.89/32")
 		on := func(dev string) (n int) {
@@ -287,7 +287,7 @@ func TestQuiet(t *testing.T) {
 			}
 			return n
 		}
-		read := func() string { return strings.TrimSpace(string(must(os.ReadFile(arpIgnore("eth0"))))) }
+		read := func() string { return strings.TrimSpace(string(must(os.ReadFile(settingPath("eth0", arpIgnore))))) }
 		check := func(when, ignore string, eth0, lo int) {
 			t.Helper()
 			if got := read(); got != ignore || on("eth0") != eth0 || on("lo") != lo {
@@ -315,7 +315,7 @@ func TestQuiet(t *testing.T) {
 
 		// A killed one's leftovers on lo go with the next change.
 		must2(p.Set(ours, ours, true))
-		other := must(Open("eth0", IPv4))
+		other := must(Open("eth0", IPv4, Router{}))
 		defer other.Close()
 		must2(other.Set(ours, ours, false))
 		if on("lo") != 0 {
@@ -374,7 +374,7 @@ func TestObserve(t *testing.T) {
 // it, because its old name stands for nothing any more.
 func TestARenamedInterfaceIsLeft(t *testing.T) {
 	inNamespace(t, func() {
-		p := must(Open("eth0", IPv4))
+		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		ours := prefixes("10.0.0.88/32")
 		if _, _, err := p.Set(ours, ours, false); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/mdlayher/packet"
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,15 +37,19 @@ const (
 // Port is an interface by its name. It may be gone and come back with another
 // index. Methods may be called from several goroutines.
 type Port struct {
-	name   string
-	family Family
-	handle *netlink.Handle
+	name      string
+	family    Family
+	router    Router
+	handle    *netlink.Handle
+	namespace string // which network namespace it was opened in
 
-	mu       sync.Mutex // of what follows
-	arp      *packet.Conn
-	arpIndex int
-	onLo     bool // some addresses may be on the loopback interface, see hush
-	index    int  // of the interface that the addresses were last set on
+	mu           sync.Mutex // of what follows
+	arp          *packet.Conn
+	arpIndex     int
+	onLo         bool // some addresses may be on the loopback interface, see hush
+	index        int  // of the interface that the addresses were last set on
+	stationIndex int  // of our macvlan, see vmac.go; 0: none that this port has seen to
+	swept        bool // a macvlan that a killed run left was looked for
 }
 
 // State is what an interface is like.
@@ -58,19 +63,30 @@ type State struct {
 	Present []netip.Prefix // those asked about that are on it, in the order asked
 }
 
-// Open finds the interface, for addresses of one family, and proves the rights to change it, without changing
-// anything. The error names the remedy.
-func Open(name string, family Family) (*Port, error) {
+// Open finds the interface, for addresses of one family and of a virtual router,
+// and proves the rights to change it, without changing anything. The error names
+// the remedy.
+func Open(name string, family Family, router Router) (*Port, error) {
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("failed to open netlink: %w", err)
 	}
-	p := &Port{name: name, family: family, handle: handle}
+	p := &Port{name: name, family: family, router: router, handle: handle, namespace: namespace()}
 	if err := p.prove(); err != nil {
 		_ = p.Close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// namespace names the network namespace of the calling thread.
+func namespace() string {
+	here, err := netns.Get()
+	if err != nil {
+		return ""
+	}
+	defer here.Close()
+	return here.UniqueId()
 }
 
 func (p *Port) prove() error {
@@ -96,17 +112,22 @@ func (p *Port) prove() error {
 			return err
 		}
 	}
+	if p.router.MAC {
+		return p.proveStation(l)
+	}
 	return nil
 }
 
-// Close frees the sockets. It leaves the addresses as they are.
+// Close frees the sockets, and removes the macvlan of a virtual MAC address. Other
+// addresses it leaves as they are.
 func (p *Port) Close() error {
-	p.answerARP()
+	err := p.removeStation()
+	p.repay(forQuiet)
 	p.handle.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closeARP()
-	return nil
+	return err
 }
 
 // Look reads the state of the interface. A missing interface is a state, not an
@@ -125,6 +146,20 @@ func (p *Port) Look(ours []netip.Prefix, source netip.Addr) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
+	holding := found
+	if p.router.MAC {
+		s, err := p.station(l)
+		if err != nil {
+			return State{}, err
+		}
+		if up(s) && p.virtual(s) {
+			there, err := p.list(s)
+			if err != nil {
+				return State{}, err
+			}
+			holding = append(slices.Clone(found), there...)
+		}
+	}
 	own := p.primary(found, ours)
 	if source.IsValid() {
 		own = netip.Addr{}
@@ -140,7 +175,7 @@ func (p *Port) Look(ours []netip.Prefix, source netip.Addr) (State, error) {
 		Carrier: attrs.RawFlags&carrying == carrying,
 		Primary: own,
 		Pending: !own.IsValid() && slices.ContainsFunc(found, func(e entry) bool { return e.flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == unix.IFA_F_TENTATIVE }),
-		Present: present(found, ours),
+		Present: present(holding, ours),
 	}, nil
 }
 
@@ -255,6 +290,45 @@ func (p *Port) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.P
 		return nil, nil, fmt.Errorf("failed to look at interface %s: %w", p.name, err)
 	}
 	p.index = l.Attrs().Index
+	if !p.router.MAC {
+		if !p.swept {
+			p.swept = true
+			if err := p.dropLeftover(l); err != nil {
+				return nil, nil, err
+			}
+		}
+		return p.setOn(l, l, ours, want, quiet)
+	}
+	s, err := p.placeStation(l)
+	if err != nil {
+		return nil, nil, err
+	}
+	revived := !up(s)
+	if len(want) > 0 && !quiet {
+		if err := p.openStation(s, want); err != nil {
+			return nil, nil, err
+		}
+	}
+	held, added, err = p.setOn(s, l, ours, want, quiet)
+	errs := []error{err}
+	if revived && len(want) > 0 {
+		added = held // reached again, even if they were on it
+	}
+	if len(want) == 0 {
+		errs = append(errs, p.closeStation(s))
+	}
+	if found, err := p.list(l); err == nil {
+		// What a killed run without a virtual MAC left.
+		for _, q := range present(found, ours) {
+			errs = append(errs, p.remove(l, q, found))
+		}
+	}
+	return held, added, errors.Join(errs...)
+}
+
+// setOn does what Set says on the interface that holds the addresses; below is
+// the election's own, and mostly the same.
+func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
 	// Without the list every step is tried blindly; each is harmless when it is
 	// not needed.
 	found, listErr := p.list(l)
@@ -262,9 +336,10 @@ func (p *Port) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.P
 		return listErr == nil && slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == q.Addr() })
 	}
 	if quiet && listErr == nil {
-		held, err = p.hush(l, ours, want, found)
+		held, err = p.hush(l, below, ours, want, found)
 		return held, nil, err
 	}
+	name := l.Attrs().Name
 	var errs []error
 	for _, q := range ours {
 		if slices.Contains(want, q) || listErr == nil && !there(q) {
@@ -279,7 +354,7 @@ func (p *Port) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.P
 		if !there(q) {
 			err := p.handle.AddrAdd(l, address(q))
 			if err != nil && !errors.Is(err, unix.EEXIST) {
-				errs = append(errs, fmt.Errorf("failed to add %v to %s: %w", q, p.name, err))
+				errs = append(errs, fmt.Errorf("failed to add %v to %s: %w", q, name, err))
 				continue
 			}
 			if err == nil {
@@ -297,11 +372,11 @@ func (p *Port) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.P
 func (p *Port) remove(l netlink.Link, q netip.Prefix, found []entry) error {
 	err := p.handle.AddrDel(l, address(q))
 	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !missing(err) {
-		return fmt.Errorf("failed to remove %v from %s: %w", q, p.name, err)
+		return fmt.Errorf("failed to remove %v from %s: %w", q, l.Attrs().Name, err)
 	}
 	for _, e := range found {
 		if e.prefix.Addr() == q.Addr() && e.prefix != q {
-			return fmt.Errorf("%v stays on %s: somebody else added it, remove it by hand (ip address del %v dev %s)", e.prefix, p.name, e.prefix, p.name)
+			return fmt.Errorf("%v stays on %s: somebody else added it, remove it by hand (ip address del %v dev %s)", e.prefix, l.Attrs().Name, e.prefix, l.Attrs().Name)
 		}
 	}
 	return nil
@@ -310,6 +385,9 @@ func (p *Port) remove(l netlink.Link, q netip.Prefix, found []entry) error {
 // leaveRenamed takes our addresses off the interface that had the name when they
 // were set: renamed, it still holds them, beside whoever is master now.
 func (p *Port) leaveRenamed(ours []netip.Prefix) error {
+	if p.router.MAC {
+		return p.removeStation()
+	}
 	if p.index == 0 {
 		return nil
 	}

@@ -10,10 +10,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
-	"strings"
-	"sync"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -23,23 +20,18 @@ import (
 // killed daemon left there is known.
 const loLabel = "lo:lvsd"
 
-// quieted counts who needs an interface to be quiet, and remembers what its
-// arp_ignore was; the key is the interface's name.
-var quieted = struct {
-	sync.Mutex
-	by map[string]map[*Port]bool
-	is map[string]string
-}{by: map[string]map[*Port]bool{}, is: map[string]string{}}
+// forQuiet is what settings are borrowed for.
+const forQuiet = "quiet"
 
 // hush moves the addresses to the loopback interface, without a moment in which
 // the host has them nowhere. Link-local ones mean nothing there, and go.
-func (p *Port) hush(l netlink.Link, ours, want []netip.Prefix, found []entry) (held []netip.Prefix, err error) {
+func (p *Port) hush(l, below netlink.Link, ours, want []netip.Prefix, found []entry) (held []netip.Prefix, err error) {
 	lo, err := p.handle.LinkByName("lo")
 	if err != nil {
 		return nil, fmt.Errorf("failed to look at interface lo: %w", err)
 	}
 	if p.family == IPv4 {
-		if err := p.ignoreARP(); err != nil {
+		if err := p.borrow(forQuiet, p.name, below.Attrs().Index, arpIgnore, 1); err != nil {
 			return nil, err
 		}
 	}
@@ -55,6 +47,11 @@ func (p *Port) hush(l netlink.Link, ours, want []netip.Prefix, found []entry) (h
 		held = append(held, q)
 	}
 	p.onLo = true
+	if l != below {
+		if err := p.closeStation(l); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	for _, q := range ours {
 		if slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == q.Addr() }) {
 			if err := p.remove(l, q, found); err != nil {
@@ -80,7 +77,7 @@ func loAddress(q netip.Prefix) *netlink.Addr {
 // unhush takes the addresses off the loopback interface again, also those that a
 // killed daemon left there.
 func (p *Port) unhush(ours []netip.Prefix) error {
-	defer p.answerARP()
+	defer p.repay(forQuiet)
 	lo, err := p.handle.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("failed to look at interface lo: %w", err)
@@ -105,52 +102,4 @@ func (p *Port) unhush(ours []netip.Prefix) error {
 		p.onLo = false
 	}
 	return errors.Join(errs...)
-}
-
-func arpIgnore(name string) string { return "/proc/sys/net/ipv4/conf/" + name + "/arp_ignore" }
-
-// ignoreARP makes the interface answer only for addresses on it (arp_ignore 1 of
-// the kernel's ip-sysctl). What answers for less already stays as it is.
-func (p *Port) ignoreARP() error {
-	quieted.Lock()
-	defer quieted.Unlock()
-	users := quieted.by[p.name]
-	if users[p] {
-		return nil
-	}
-	if len(users) == 0 {
-		b, err := os.ReadFile(arpIgnore(p.name))
-		if err != nil {
-			return fmt.Errorf("failed to keep %s from answering ARP: %w", p.name, err)
-		}
-		was := strings.TrimSpace(string(b))
-		if was == "0" {
-			if err := os.WriteFile(arpIgnore(p.name), []byte("1"), 0); err != nil {
-				return fmt.Errorf("failed to keep %s from answering ARP: %w", p.name, err)
-			}
-		}
-		users = map[*Port]bool{}
-		quieted.by[p.name], quieted.is[p.name] = users, was
-	}
-	users[p] = true
-	return nil
-}
-
-// answerARP undoes ignoreARP when nobody needs it any more.
-func (p *Port) answerARP() {
-	quieted.Lock()
-	defer quieted.Unlock()
-	users := quieted.by[p.name]
-	if !users[p] {
-		return
-	}
-	delete(users, p)
-	if len(users) > 0 {
-		return
-	}
-	if quieted.is[p.name] == "0" {
-		_ = os.WriteFile(arpIgnore(p.name), []byte("0"), 0) // the interface may be gone
-	}
-	delete(quieted.by, p.name)
-	delete(quieted.is, p.name)
 }

@@ -64,7 +64,7 @@ func (p *Port) subscribe(ctx context.Context, changed func()) {
 			}
 			if u.Link.Attrs().Name == p.name {
 				index = u.Index
-			} else if u.Index != index {
+			} else if u.Index != index && !p.isStation(int(u.Index)) {
 				continue
 			}
 			changed()
@@ -73,9 +73,16 @@ func (p *Port) subscribe(ctx context.Context, changed func()) {
 				addrsOpen = false
 				return
 			}
-			if index == 0 || int32(u.LinkIndex) == index {
+			if index == 0 || int32(u.LinkIndex) == index || p.isStation(u.LinkIndex) {
 				changed()
 			}
 		}
 	}
+}
+
+// isStation reports whether the index is our macvlan's.
+func (p *Port) isStation(index int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stationIndex == index
 }

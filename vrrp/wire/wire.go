@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 
@@ -45,6 +46,7 @@ type Conn struct {
 	raw    rawConn
 	source netip.Addr
 	index  int
+	frames *framer // sends to the group from a virtual MAC address; nil: the kernel does, from the interface's
 }
 
 // rawConn is what is used of syscall.RawConn.
@@ -55,8 +57,10 @@ type rawConn interface {
 
 // Open makes a socket on the interface of that name and index, which sends from
 // source, and hears the multicast group or, for unicast, what is sent to source.
+// With a MAC address, what goes to the group leaves from that; unicast is for
+// one host, which is asked for its own, and leaves from the interface's.
 // Nothing is left open after an error.
-func Open(name string, index int, source netip.Addr, unicast bool) (*Conn, error) {
+func Open(name string, index int, source netip.Addr, unicast bool, mac net.HardwareAddr) (*Conn, error) {
 	if !source.IsValid() || source.Is4In6() {
 		return nil, fmt.Errorf("failed to open the VRRP socket on %s: %v is no address to send from", name, source)
 	}
@@ -80,7 +84,14 @@ func Open(name string, index int, source netip.Addr, unicast bool) (*Conn, error
 		_ = file.Close()
 		return nil, refused(name, "poll", err)
 	}
-	return &Conn{file: file, raw: raw, source: source, index: index}, nil
+	c := &Conn{file: file, raw: raw, source: source, index: index}
+	if mac != nil && !unicast {
+		if c.frames, err = openFramer(name, index, source, mac); err != nil {
+			_ = file.Close()
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 func refused(name, what string, err error) error {
@@ -216,7 +227,12 @@ func drain(fd int) {
 func (c *Conn) Source() netip.Addr { return c.source }
 
 // Close ends the socket and a waiting Receive.
-func (c *Conn) Close() error { return c.file.Close() }
+func (c *Conn) Close() error {
+	if c.frames != nil {
+		_ = c.frames.file.Close()
+	}
+	return c.file.Close()
+}
 
 // Receive waits for the next packet and puts it into buf, of MaxPacket octets or
 // more. After Close it returns an error that is os.ErrClosed.
@@ -318,6 +334,9 @@ func parse(b []byte) (Packet, bool) {
 // Send sends a message to an address of the socket's family. It never waits: a
 // message that finds no room is an error, and late ones would be worse than none.
 func (c *Conn) Send(to netip.Addr, message []byte) error {
+	if c.frames != nil && to.IsMulticast() {
+		return c.frames.send(to, message)
+	}
 	var failed error
 	err := c.raw.Control(func(fd uintptr) {
 		var address unix.Sockaddr

@@ -1,11 +1,14 @@
 package wire
 
 import (
+	"encoding/hex"
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -56,15 +59,42 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// By hand from RFC 791, 1112 §6.4, 2464 §7 and 8200; the header's sum by another
+// program.
+func TestFrames(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		last     byte
+		from, to string
+		want     string
+	}{
+		{"IPv4", 1, "10.0.0.12", "224.0.0.18", "01005e000012" + "00005e000133" + "0800" +
+			"45c00016" + "00004000" + "ff70" + "9099" + "0a00000c" + "e0000012" + "3133"},
+		{"IPv6", 2, "fe80::12", "ff02::12", "333300000012" + "00005e000233" + "86dd" +
+			"6c000000" + "0002" + "70ff" + "fe800000000000000000000000000012" + "ff020000000000000000000000000012" + "3133"},
+	} {
+		mac := net.HardwareAddr{0, 0, 0x5e, 0, tt.last, 51}
+		got := appendFrame(nil, mac, netip.MustParseAddr(tt.from), netip.MustParseAddr(tt.to), []byte{0x31, 0x33})
+		if hex.EncodeToString(got) != tt.want {
+			t.Errorf("%s:\n got %x\nwant %s", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestOpenNeedsASource(t *testing.T) {
-	if _, err := Open("lo", 1, netip.Addr{}, false); err == nil {
+	if _, err := Open("lo", 1, netip.Addr{}, false, nil); err == nil {
 		t.Error("opened without an address")
 	}
 }
 
 // Two sockets on a veth pair: what one sends the other gets, with TTL 255, and
-// not the sender; closing wakes a reader.
+// not the sender; closing wakes a reader. Frames made here are the same to it.
 func TestSendAndReceive(t *testing.T) {
+	t.Run("from the interface's MAC address", func(t *testing.T) { sendAndReceive(t, nil) })
+	t.Run("from a virtual one", func(t *testing.T) { sendAndReceive(t, net.HardwareAddr{0, 0, 0x5e, 0, 1, 51}) })
+}
+
+func sendAndReceive(t *testing.T, mac net.HardwareAddr) {
 	if os.Geteuid() != 0 {
 		if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
 			t.Fatal("root is missing, and LVSD_REQUIRE_KERNEL=1")
@@ -88,15 +118,28 @@ func TestSendAndReceive(t *testing.T) {
 	check(t, netlink.LinkAdd(veth))
 	check(t, netlink.LinkSetNsFd(must(netlink.LinkByName("peer0")), int(far)))
 	a, b := netip.MustParseAddr("10.0.0.12"), netip.MustParseAddr("10.0.0.13")
-	open := func(name string, source netip.Addr) *Conn {
+	up := func(name string, source netip.Addr) {
 		l := must(netlink.LinkByName(name))
 		check(t, netlink.LinkSetUp(l))
 		check(t, netlink.AddrAdd(l, &netlink.Addr{IPNet: must(netlink.ParseIPNet(source.String() + "/24"))}))
-		return must(Open(name, l.Attrs().Index, source, false))
 	}
-	here := open("eth0", a)
+	// What is sent before both ends carry is lost.
+	open := func(name string, source netip.Addr) *Conn {
+		l := must(netlink.LinkByName(name))
+		for limit := time.Now().Add(20 * time.Second); l.Attrs().OperState != netlink.OperUp; l = must(netlink.LinkByName(name)) {
+			if time.Now().After(limit) {
+				t.Fatalf("%s never carries", name)
+			}
+			<-time.After(time.Millisecond)
+		}
+		return must(Open(name, l.Attrs().Index, source, false, mac))
+	}
+	up("eth0", a)
 	check(t, netns.Set(far))
+	up("peer0", b)
 	there := open("peer0", b)
+	check(t, netns.Set(near))
+	here := open("eth0", a)
 
 	check(t, here.Send(Group, []byte("one")))
 	check(t, here.Send(Group, []byte("two")))

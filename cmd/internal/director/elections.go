@@ -135,6 +135,7 @@ func ElectionConfig(e config.Election) vrrp.Config {
 		PreemptDelay:   e.PreemptDelay,
 		Addresses:      e.Addresses,
 		Excluded:       e.ExcludedAddresses,
+		VirtualMAC:     e.VirtualMAC,
 		Checksum:       checksums[e.Checksum],
 		Version:        e.Version,
 		Unicast:        e.Unicast,

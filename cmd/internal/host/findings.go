@@ -187,13 +187,19 @@ func arp(c *config.Config, u uses) []Finding {
 				continue
 			}
 			ip, _ := netip.AddrFromSlice(n.IP)
-			if on, moves := moving[ip.Unmap()]; moves && on != l.Name {
+			if on, moves := moving[ip.Unmap()]; moves && on != l.Name && !ofVirtualMAC(l.Name) {
 				all = append(all, Finding{Kind: "address", Name: fmt.Sprintf("address %s", ip.Unmap()), Have: "on " + l.Name, Want: "on " + on + " alone, of the master",
 					Why: "where it stands for good this host takes its packets as its own even while it is not master; a director cannot be set up as a real server of the same address"})
 			}
 		}
 	}
 	return all
+}
+
+// ofVirtualMAC reports whether an interface is the macvlan of an election with
+// virtual_mac (vrrp/link names them).
+func ofVirtualMAC(name string) bool {
+	return strings.HasPrefix(name, "lvsd4-") || strings.HasPrefix(name, "lvsd6-")
 }
 
 // filters finds a source check that would drop clients: those from elsewhere
