@@ -96,6 +96,7 @@ func rootCommand() *cobra.Command {
 		handoverCommand(&o),
 		zeroCommand(&o),
 		exportCommand(),
+		schemaCommand(),
 		versionCommand(),
 	)
 	return root

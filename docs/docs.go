@@ -1,0 +1,9 @@
+// Package docs carries the parts of the documentation that the program prints.
+package docs
+
+import _ "embed"
+
+// Schema is the JSON Schema of lvsd.toml, for editors.
+//
+//go:embed lvsd.schema.json
+var Schema string
