@@ -77,6 +77,9 @@ func (c *record) plan() *checkPlan {
 	if k.Through = c.flag("through"); k.Through && !p.anyHost {
 		c.complain("through", "probes the service's address on the real server, and address names another: leave one out")
 	}
+	if k.Through && k.Mark != 0 {
+		c.complain("mark", "is chosen by through, from [ipvs] through_marks: leave one out")
+	}
 	switch k.Type {
 	case "tcp":
 		c.dialogue(k)

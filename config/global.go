@@ -106,6 +106,7 @@ func buildIPVS(c, root *record) IPVS {
 		ResyncInterval: c.duration("resync_interval"),
 		OnStop:         c.str("on_stop"),
 		Foreign:        c.str("foreign"),
+		ThroughMarks:   uint32(c.num("through_marks")),
 		Sync:           c.sync(root),
 	}
 }

@@ -43,53 +43,53 @@ var (
 //
 // which takes the remark out of docs/lvsd.toml.
 var (
-	syncWorks          = wish(true)  // [ipvs.sync]
-	sctpWorks          = wish(true)  // protocol = "sctp"
-	fwmarkWorks        = wish(true)  // fwmark, family
-	allPortsWorks      = wish(true)  // address with port 0, with persistence
-	tunnelsWork        = wish(true)  // forward = { type = "gue" or "gre", … }
-	mixedFamiliesWork  = wish(true)  // IPv6 servers behind IPv4 services and the reverse
-	engineWorks        = wish(true)  // persistence_engine
-	onePacketWorks     = wish(true)  // one_packet
-	drainTimeoutWorks  = wish(true)  // drain_timeout
-	fallbackWorks      = wish(true)  // fallback
-	panicWorks         = wish(true)  // panic_threshold
-	slowStartWorks     = wish(true)  // slow_start
-	flapDampingWorks   = wish(true)  // flap_damping
-	guardWorks         = wish(true)  // [guard]
-	synWorks           = wish(true)  // check type syn
-	pingWorks          = wish(true)  // check type ping, with count
-	udpWorks           = wish(true)  // check type udp, with require_reply
-	dnsWorks           = wish(true)  // check type dns, with name record rcode answer tcp
-	smtpWorks          = wish(true)  // check type smtp, with helo; TLS by tlsEverywhereWorks
-	execWorks          = wish(true)  // check type exec, with command user
-	agentWorks         = wish(true)  // check type agent, with port
-	grpcWorks          = wish(true)  // check type grpc, with service; TLS by tlsEverywhereWorks
-	tlsEverywhereWorks = wish(true)  // checks: the key tls, which tcp, smtp and grpc need for TLS
-	clientCertWorks    = wish(true)  // checks: cert_file, key_file
-	minVersionWorks    = wish(true)  // checks: min_version
-	dialogueWorks      = wish(true)  // checks of type tcp: steps
-	bytesWork          = wish(true)  // checks of type tcp, udp: send_hex, expect_hex, expect_text
-	bodyWorks          = wish(true)  // http, https: body
-	expectNotWorks     = wish(true)  // http, https: expect_not
-	digestWorks        = wish(true)  // http, https: digest
-	redirectsWork      = wish(true)  // http, https: follow_redirects
-	http2Works         = wish(true)  // http, https: http2
-	proxyProtocolWorks = wish(true)  // http, https: proxy_protocol
-	namesWork          = wish(true)  // checks: a name in address
-	throughWorks       = wish(false) // checks: through
-	version2Works      = wish(true)  // elections: version = 2
-	ipv6ElectionsWork  = wish(true)  // elections: addresses of IPv6
-	unicastWorks       = wish(true)  // elections: unicast
-	authenticWorks     = wish(true)  // elections: authentication
-	handoverWorks      = wish(true)  // elections: handover_limit
-	syncGroupWorks     = wish(true)  // elections: sync_group
-	trackWorks         = wish(true)  // elections: track_interfaces, track_scripts
-	pairWorks          = wish(true)  // [pair]
-	notifyWorks        = wish(true)  // [global] notify, webhook; elections: notify
-	trackServicesWork  = wish(true)  // elections: track_services
-	trackFilesWork     = wish(true)  // elections: track_files
-	virtualMACWorks    = wish(true)  // elections: virtual_mac
+	syncWorks          = wish(true) // [ipvs.sync]
+	sctpWorks          = wish(true) // protocol = "sctp"
+	fwmarkWorks        = wish(true) // fwmark, family
+	allPortsWorks      = wish(true) // address with port 0, with persistence
+	tunnelsWork        = wish(true) // forward = { type = "gue" or "gre", … }
+	mixedFamiliesWork  = wish(true) // IPv6 servers behind IPv4 services and the reverse
+	engineWorks        = wish(true) // persistence_engine
+	onePacketWorks     = wish(true) // one_packet
+	drainTimeoutWorks  = wish(true) // drain_timeout
+	fallbackWorks      = wish(true) // fallback
+	panicWorks         = wish(true) // panic_threshold
+	slowStartWorks     = wish(true) // slow_start
+	flapDampingWorks   = wish(true) // flap_damping
+	guardWorks         = wish(true) // [guard]
+	synWorks           = wish(true) // check type syn
+	pingWorks          = wish(true) // check type ping, with count
+	udpWorks           = wish(true) // check type udp, with require_reply
+	dnsWorks           = wish(true) // check type dns, with name record rcode answer tcp
+	smtpWorks          = wish(true) // check type smtp, with helo; TLS by tlsEverywhereWorks
+	execWorks          = wish(true) // check type exec, with command user
+	agentWorks         = wish(true) // check type agent, with port
+	grpcWorks          = wish(true) // check type grpc, with service; TLS by tlsEverywhereWorks
+	tlsEverywhereWorks = wish(true) // checks: the key tls, which tcp, smtp and grpc need for TLS
+	clientCertWorks    = wish(true) // checks: cert_file, key_file
+	minVersionWorks    = wish(true) // checks: min_version
+	dialogueWorks      = wish(true) // checks of type tcp: steps
+	bytesWork          = wish(true) // checks of type tcp, udp: send_hex, expect_hex, expect_text
+	bodyWorks          = wish(true) // http, https: body
+	expectNotWorks     = wish(true) // http, https: expect_not
+	digestWorks        = wish(true) // http, https: digest
+	redirectsWork      = wish(true) // http, https: follow_redirects
+	http2Works         = wish(true) // http, https: http2
+	proxyProtocolWorks = wish(true) // http, https: proxy_protocol
+	namesWork          = wish(true) // checks: a name in address
+	throughWorks       = wish(true) // checks: through
+	version2Works      = wish(true) // elections: version = 2
+	ipv6ElectionsWork  = wish(true) // elections: addresses of IPv6
+	unicastWorks       = wish(true) // elections: unicast
+	authenticWorks     = wish(true) // elections: authentication
+	handoverWorks      = wish(true) // elections: handover_limit
+	syncGroupWorks     = wish(true) // elections: sync_group
+	trackWorks         = wish(true) // elections: track_interfaces, track_scripts
+	pairWorks          = wish(true) // [pair]
+	notifyWorks        = wish(true) // [global] notify, webhook; elections: notify
+	trackServicesWork  = wish(true) // elections: track_services
+	trackFilesWork     = wish(true) // elections: track_files
+	virtualMACWorks    = wish(true) // elections: virtual_mac
 )
 
 var rootTable = newTable("",
@@ -128,6 +128,7 @@ var ipvsTable = newTable("ipvs",
 	key{name: "resync_interval", kind: kindDuration, def: 10 * time.Second, each: true, min: int64(100 * time.Millisecond), max: int64(time.Hour)},
 	key{name: "on_stop", kind: kindString, def: "keep", each: true, choices: []string{"keep", "remove"}},
 	key{name: "foreign", kind: kindString, def: "alarm", each: true, choices: []string{"alarm", "remove", "ignore"}},
+	key{name: "through_marks", kind: kindInt, def: int64(0x6c760000), min: 1, max: math.MaxUint32 - ThroughMarks + 1, needs: throughWorks},
 	key{name: "sync", kind: kindTable, table: syncTable, computed: "none", needs: syncWorks},
 )
 

@@ -115,6 +115,7 @@ func (r *reader) build(root *record) *File {
 	services := buildServices(root)
 	f.services = services
 	selfServing(root, services, f.Directors)
+	throughs(root, services)
 	names := []string{""}
 	if len(r.directors) > 0 {
 		names = r.directors

@@ -74,8 +74,13 @@ type IPVS struct {
 	ResyncInterval time.Duration // 100ms to 1h
 	OnStop         string        // "keep" "remove"
 	Foreign        string        // "alarm" "remove" "ignore"
+	ThroughMarks   uint32        // the first of the ThroughMarks firewall marks of probes with Through
 	Sync           *Sync         // nil = connections are not synchronised
 }
+
+// ThroughMarks is how many firewall marks are kept for probes with Through: one
+// for each real server that has such a probe.
+const ThroughMarks = 1 << 16
 
 // Sync is [ipvs.sync]: the directors tell each other their connections, so that
 // these survive a failover. Both run the sender and the receiver all the time.

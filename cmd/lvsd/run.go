@@ -139,6 +139,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Participants:  []director.Participant{restartOnly, schedulers, d.server.PreparePublic, takesPart(d.pair), d.notifier.Prepare, d.settings},
 		Load:          o.load,
 		Holds:         d.state,
+		Host:          host.Through{Found: d.state, Log: log.Logger},
 	})
 	d.server.Daemon = d.director
 	d.server.Table = d.reconciler
@@ -168,6 +169,7 @@ func try(c *config.Config, log *slog.Logger) error {
 		Log:          log,
 		OpenElection: func(e vrrp.Config) (director.Election, error) { return vrrp.Open(e, vrrp.Options{Log: log}) },
 		Participants: participants,
+		Host:         host.Through{Log: log},
 	}).Try(c)
 }
 
@@ -182,6 +184,9 @@ func (d *daemon) run(ctx context.Context) error {
 		tasks.Go(func() error { return task(ctx) })
 	}
 	err := tasks.Wait()
+	if e := (host.Through{Found: d.state, Log: d.log.Logger}).AcceptLocal(nil); e != nil {
+		err = errors.Join(err, e)
+	}
 	if d.onStop == "remove" {
 		limit, cancel := context.WithTimeout(context.Background(), removeLimit)
 		defer cancel()

@@ -24,6 +24,8 @@ type checks struct {
 	files   files
 	given   *config.Config
 	renewed bool // files were read since
+
+	paths, givenPaths Throughs // of probes through the kernel: those now, and those with given
 }
 
 // files are the certificates that checks name. The hash of a file's text tells
@@ -114,7 +116,7 @@ func readPair(certFile, keyFile string) (pair, error) {
 // unchanged says that what is to be probed is what the checker was given last: a
 // reload that changes weights is none of its business.
 func (cs *checks) unchanged(c *config.Config) bool {
-	if cs.given == nil || cs.renewed || len(c.Services) != len(cs.given.Services) {
+	if cs.given == nil || cs.renewed || !reflect.DeepEqual(cs.paths, cs.givenPaths) || len(c.Services) != len(cs.given.Services) {
 		return false
 	}
 	if !slices.EqualFunc(witnessTargets(c.Guard), witnessTargets(cs.given.Guard), sameTarget) {
@@ -125,27 +127,38 @@ func (cs *checks) unchanged(c *config.Config) bool {
 		if svc.Digest != "" && svc.Digest == was.Digest {
 			continue
 		}
-		if !slices.EqualFunc(cs.serviceTargets(svc, nil), cs.serviceTargets(was, nil), sameTarget) {
+		now, _ := cs.serviceTargets(svc, nil)
+		before, _ := cs.serviceTargets(was, nil)
+		if !slices.EqualFunc(now, before, sameTarget) {
 			return false
 		}
 	}
 	return true
 }
 
-// targets lists what is to be probed.
-func (cs *checks) targets(c *config.Config, kernel ipvs.Table) (all []checker.Target) {
+// targets lists what is to be probed. Not ready says that some of it has to wait
+// for the kernel, and is left out.
+func (cs *checks) targets(c *config.Config, kernel ipvs.Table) (all []checker.Target, ready bool) {
+	ready = true
 	for _, svc := range c.Services {
-		all = append(all, cs.serviceTargets(svc, kernel)...)
+		targets, led := cs.serviceTargets(svc, kernel)
+		all, ready = append(all, targets...), ready && led
 	}
-	return append(all, witnessTargets(c.Guard)...)
+	return append(all, witnessTargets(c.Guard)...), ready
 }
 
 // serviceTargets are those of one service. A server that the kernel has already
-// is Known: it keeps what it has until its own verdict (rule 7 of the house).
-func (cs *checks) serviceTargets(svc config.Service, kernel ipvs.Table) []checker.Target {
+// is Known: it keeps what it has until its own verdict (rule 7 of the house). One
+// that is probed through the kernel is left out until the kernel has the path;
+// without a table it is not asked.
+func (cs *checks) serviceTargets(svc config.Service, kernel ipvs.Table) (out []checker.Target, ready bool) {
 	was := kernel[Key(svc)].Destinations
-	out := make([]checker.Target, 0, len(svc.RealServers))
+	out, ready = make([]checker.Target, 0, len(svc.RealServers)), true
 	for _, rs := range svc.RealServers {
+		if kernel != nil && probedThrough(rs) && !cs.paths.open(svc, rs, kernel) {
+			ready = false
+			continue
+		}
 		_, known := was[rs.Address]
 		t := checker.Target{ID: ServerID(svc, rs), Known: known}
 		for _, check := range rs.Checks {
@@ -153,11 +166,14 @@ func (cs *checks) serviceTargets(svc config.Service, kernel ipvs.Table) []checke
 			if made.Type == checker.TypeExec {
 				made.Service, made.Server = svc.Name, rs.Address.String()
 			}
+			if check.Through {
+				cs.paths.lead(svc, rs, check, &made)
+			}
 			t.Checks = append(t.Checks, made)
 		}
 		out = append(out, t)
 	}
-	return out
+	return out, ready
 }
 
 // sameTarget compares what is probed; Known counts for new targets only.

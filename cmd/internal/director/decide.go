@@ -28,6 +28,8 @@ type Inputs struct {
 	// Before is the decision before this one, nil at the start. The quorum's
 	// hysteresis, ramps, damping, the guard and the age of causes need it.
 	Before *Plan
+	// Through are the paths of probes, whose services belong to the wish.
+	Through Throughs
 }
 
 // Plan is the outcome of a decision.
@@ -98,6 +100,7 @@ func Decide(in Inputs) Plan {
 		dropUnlisted(&plan.Wanted, decided)
 		plan.Services = append(plan.Services, decided)
 	}
+	in.Through.wish(&plan.Wanted)
 	plan.Guard = d.guard
 	plan.Next = earliest(d.next, d.guard.deadline(in.Now))
 	return plan

@@ -55,6 +55,7 @@ type Parts struct {
 	// moment; nil: their Status is always new.
 	ShowElections func(context.Context)
 	Participants  []Participant
+	Host          Host       // nil: no check goes through
 	Holds         HoldKeeper // nil: handovers are forgotten with the daemon
 	Peers         Peers      // nil: nothing is known of them
 	// Load reads and checks the configuration file for this director, and
@@ -81,6 +82,7 @@ type Director struct {
 
 	elections electorate
 	checks    checks
+	throughs  throughs
 	// trusted is from when on probes count for being ready; waits is what this
 	// director waits for before it preempts a live master.
 	trusted time.Time
@@ -102,6 +104,7 @@ func New(parts Parts) *Director {
 	d := &Director{parts: parts, wake: make(chan struct{}, 1), reloads: make(chan reloadRequest), calls: make(chan func()), pings: make(chan struct{})}
 	d.elections.open = parts.OpenElection
 	d.elections.log = parts.Log
+	d.throughs = throughs{host: parts.Host, log: parts.Log}
 	d.loadHolds()
 	return d
 }
@@ -328,7 +331,7 @@ func (d *Director) apply(ctx context.Context, next *config.Config) applyAnswer {
 
 // prepare asks everybody, and commits nothing.
 func (d *Director) prepare(old, next *config.Config) (Change, error) {
-	participants := append([]Participant{d.elections.prepare, d.checks.prepare}, d.parts.Participants...)
+	participants := append([]Participant{d.elections.prepare, d.checks.prepare, d.throughs.prepare}, d.parts.Participants...)
 	var changes []Change
 	var errs []error
 	for _, p := range participants {
@@ -373,15 +376,16 @@ func (d *Director) decide() {
 		return // the reconciler wakes us when it has read the kernel
 	}
 	if !d.targeted {
-		if err := d.target(c, kernel.Table); err != nil {
+		ready, err := d.target(c, kernel.Table)
+		if err != nil {
 			d.parts.Log.Error("the checks were refused", "reason", err)
 			return
 		}
-		d.targeted = true
+		d.targeted = ready
 	}
 	old := d.plan.Load()
 	health := d.parts.Checker.Health()
-	plan := Decide(Inputs{Now: time.Now(), Config: c, Health: health, Kernel: kernel.Table, Before: old})
+	plan := Decide(Inputs{Now: time.Now(), Config: c, Health: health, Kernel: kernel.Table, Before: old, Through: d.throughs.paths})
 	d.plan.Store(&plan)
 	d.elections.bend(plan.Services)
 	d.judgeReadiness(&plan, health)
@@ -393,16 +397,22 @@ func (d *Director) decide() {
 }
 
 // target gives the checker what is to be probed, where that is something else
-// than it has.
-func (d *Director) target(c *config.Config, kernel ipvs.Table) error {
-	if !d.checks.unchanged(c) {
-		d.checks.given = nil
-		if err := d.parts.Checker.Set(d.checks.targets(c, kernel)); err != nil {
-			return err
-		}
+// than it has. Not ready: some of it has to wait for the kernel.
+func (d *Director) target(c *config.Config, kernel ipvs.Table) (ready bool, err error) {
+	d.checks.paths = d.throughs.paths
+	if d.checks.unchanged(c) {
+		d.checks.given = c
+		return true, nil
 	}
-	d.checks.given, d.checks.renewed = c, false
-	return nil
+	d.checks.given = nil
+	targets, ready := d.checks.targets(c, kernel)
+	if err := d.parts.Checker.Set(targets); err != nil {
+		return false, err
+	}
+	if ready {
+		d.checks.given, d.checks.givenPaths, d.checks.renewed = c, d.checks.paths, false
+	}
+	return ready, nil
 }
 
 // pause waits, and tells whether the context lives on.

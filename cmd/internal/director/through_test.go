@@ -1,0 +1,141 @@
+package director
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"lvsd/config"
+	"lvsd/ipvs"
+)
+
+// fakeHost routes everything by eth0 but what it is told that it cannot.
+type fakeHost struct {
+	unreachable netip.Addr
+	accepts     []string
+	refuses     error
+}
+
+func (h *fakeHost) Route(to netip.Addr) (netip.Addr, string, error) {
+	if to == h.unreachable {
+		return netip.Addr{}, "", errors.New("there is no route to it")
+	}
+	return netip.MustParseAddr("10.0.0.12"), "eth0", nil
+}
+
+func (h *fakeHost) AcceptLocal(interfaces []string) error { h.accepts = interfaces; return h.refuses }
+
+// throughFile is two services over the same servers, probed through.
+func throughFile(t *testing.T, servers ...string) *config.Config {
+	t.Helper()
+	var b strings.Builder
+	for i, port := range []int{80, 443} {
+		fmt.Fprintf(&b, "[[virtual_service]]\nname = \"s%d\"\naddress = \"10.0.0.88:%d\"\ncheck = { type = \"connect\", through = true }\nreal_servers = [\n", i, port)
+		for _, s := range servers {
+			fmt.Fprintf(&b, "  { address = \"%s:%d\" },\n", s, port)
+		}
+		b.WriteString("]\n")
+	}
+	f, err := config.Parse("lvsd.toml", []byte(b.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := f.For("lb1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func commit(t *testing.T, ts *throughs, c *config.Config) {
+	t.Helper()
+	change, err := ts.prepare(nil, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change.Commit()
+}
+
+// marks are those of the servers, by address.
+func (t Throughs) marks() map[string]uint32 {
+	out := map[string]uint32{}
+	for p, own := range t {
+		out[p.server.String()] = own.Mark
+	}
+	return out
+}
+
+// TestPathsKeepTheirMarks: services share a path to a server; a path keeps its
+// mark over reloads, and one that went leaves its mark to others.
+func TestPathsKeepTheirMarks(t *testing.T) {
+	h := &fakeHost{}
+	ts := &throughs{host: h, log: slog.New(slog.DiscardHandler)}
+	commit(t, ts, throughFile(t, "10.0.0.9", "10.0.0.20"))
+	first := ts.paths.marks()
+	const base = 0x6c760000
+	if len(ts.paths) != 2 || first["10.0.0.9"] != base || first["10.0.0.20"] != base+1 {
+		t.Fatalf("marks %v", first)
+	}
+	if fmt.Sprint(h.accepts) != "[eth0]" {
+		t.Errorf("interfaces %v", h.accepts)
+	}
+	commit(t, ts, throughFile(t, "10.0.0.7", "10.0.0.20"))
+	if got := ts.paths.marks(); len(got) != 2 || got["10.0.0.20"] != base+1 || got["10.0.0.7"] != base {
+		t.Errorf("after a reload: %v", got)
+	}
+	c := throughFile(t)
+	commit(t, ts, c)
+	if len(ts.paths) != 0 || len(h.accepts) != 0 {
+		t.Errorf("nothing goes through any more: %v %v", ts.paths, h.accepts)
+	}
+}
+
+// TestPathsAreWritten: the wish has a service of one server for each.
+func TestPathsAreWritten(t *testing.T) {
+	ts := &throughs{host: &fakeHost{}, log: slog.New(slog.DiscardHandler)}
+	c := throughFile(t, "10.0.0.9")
+	commit(t, ts, c)
+	plan := Decide(Inputs{Config: c, Through: ts.paths})
+	key := ipvs.ServiceKey{Mark: 0x6c760000}
+	d, ok := plan.Wanted.Table[key].Destinations[netip.MustParseAddrPort("10.0.0.9:0")]
+	if len(plan.Wanted.Table) != 3 || !ok || d.Weight != 1 || d.Forward != ipvs.DirectRoute || plan.Wanted.Names[key] == "" {
+		t.Errorf("%+v", plan.Wanted.Table)
+	}
+	if len(plan.Services) != 2 {
+		t.Error("the paths are decided like services")
+	}
+}
+
+// TestNoProbeBeforeItsPath: a probe without its path would go to whoever has the
+// address: the peer, or this director itself.
+func TestNoProbeBeforeItsPath(t *testing.T) {
+	ts := &throughs{host: &fakeHost{}, log: slog.New(slog.DiscardHandler)}
+	c := throughFile(t, "10.0.0.9")
+	commit(t, ts, c)
+	cs := checks{paths: ts.paths}
+	if targets, all := cs.targets(c, ipvs.Table{}); len(targets) != 0 || all {
+		t.Errorf("%d probes begin without a path", len(targets))
+	}
+	targets, all := cs.targets(c, Decide(Inputs{Config: c, Through: ts.paths}).Wanted.Table)
+	if len(targets) != 2 || !all {
+		t.Fatalf("%d targets, all %v", len(targets), all)
+	}
+	for i, want := range []string{"10.0.0.88:80", "10.0.0.88:443"} {
+		k := targets[i].Checks[0]
+		if k.Address.String() != want || k.Mark != 0x6c760000 || k.From.String() != "10.0.0.12" {
+			t.Errorf("%s, mark %d, from %s", k.Address, k.Mark, k.From)
+		}
+	}
+}
+
+// TestUnreachableIsRefused: every server without a route is told.
+func TestUnreachableIsRefused(t *testing.T) {
+	ts := &throughs{host: &fakeHost{unreachable: netip.MustParseAddr("10.0.0.9")}, log: slog.New(slog.DiscardHandler)}
+	_, err := ts.prepare(nil, throughFile(t, "10.0.0.9", "10.0.0.20"))
+	if err == nil || !strings.Contains(err.Error(), "lvsd.toml:6:") || !strings.Contains(err.Error(), "no route") {
+		t.Errorf("%v", err)
+	}
+}

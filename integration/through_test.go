@@ -1,0 +1,117 @@
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+)
+
+// checkVerdicts are the verdicts of a real server's checks, in the file's order.
+func (d *director) checkVerdicts(service, realServer string) (verdicts []string) {
+	out, err := d.run("why", "--json", service, realServer, "--socket", d.socket)
+	if err != nil {
+		return []string{out}
+	}
+	var why struct {
+		Servers []struct {
+			Checks []struct {
+				Verdict string `json:"verdict"`
+			} `json:"checks"`
+		} `json:"real_servers"`
+	}
+	if err := json.Unmarshal([]byte(out), &why); err != nil || len(why.Servers) != 1 {
+		return []string{out}
+	}
+	for _, c := range why.Servers[0].Checks {
+		verdicts = append(verdicts, c.Verdict)
+	}
+	return verdicts
+}
+
+// TestProbesGoThrough: a real server that lost the service's address is found by
+// a probe that goes the clients' way, on the master, which has the address
+// itself, and on the backup, while the plain probe of its own address is green.
+func TestProbesGoThrough(t *testing.T) {
+	for _, c := range []struct {
+		forward, dev string
+		prepare      func(r *lab.Host)
+	}{
+		{"dr", "lo", func(r *lab.Host) { r.PrepareDR(vip) }},
+		{"tun", "tunl0", func(r *lab.Host) { r.PrepareTUN(vip) }},
+	} {
+		t.Run(c.forward, func(t *testing.T) {
+			p := newPair(t, 2)
+			for _, r := range p.real {
+				c.prepare(r)
+				lab.ServeLines(r, ":80", r.Name)
+			}
+			check := func(more string) string {
+				return fmt.Sprintf(`{ type = "connect", interval = "200ms", timeout = "1s", rise = 1, fall = 3%s }`, more)
+			}
+			p.services = p.service("web", vipPort, fmt.Sprintf("forward = %q\nscheduler = \"rr\"\ncheck = [%s, %s]", c.forward, check(""), check(", through = true")), 80)
+			for _, d := range p.lb {
+				d.SetSysctl("net.ipv4.conf.all.rp_filter", "0")
+				d.SetSysctl("net.ipv4.conf.eth0.rp_filter", "1")
+			}
+			p.startBoth()
+			for _, d := range p.lb {
+				d.serving(2)
+			}
+			lost := p.real[0].Addr().String() + ":80"
+			p.real[0].DelAddress(c.dev, vip+"/32")
+			for _, d := range p.lb {
+				d.waitWeight(lost, 0, 20*time.Second)
+				if got := d.checkVerdicts("web", lost); !slices.Equal(got, []string{"up", "down"}) {
+					t.Errorf("%s: the plain probe and the one through: %v, want up and down", d.Name, got)
+				}
+				d.waitWeight(p.real[1].Addr().String()+":80", 1, 5*time.Second)
+			}
+			p.WaitUntil(20*time.Second, "an answer from the server that has the address", func() bool {
+				c, err := lab.TryConverse(p.client, vipPort, time.Second)
+				if err != nil {
+					return false
+				}
+				c.Close()
+				return c.Server == "rs2"
+			})
+			p.real[0].AddAddress(c.dev, vip+"/32")
+			for _, d := range p.lb {
+				d.waitWeight(lost, 1, 20*time.Second)
+			}
+
+			s, err := p.lb[0].status()
+			if err != nil || len(s.Services) != 1 {
+				t.Errorf("the probes' own services are shown: %+v, %v", s.Services, err)
+			}
+			if table := p.lb[0].ipvsadm(); strings.Count(table, "-A -f ") != 2 {
+				t.Errorf("want a path to each server:\n%s", table)
+			}
+			for name, want := range map[string]string{"accept_local": "1", "rp_filter": "0"} {
+				if got, _ := p.lb[0].Sysctl("net.ipv4.conf.eth0." + name); got != want {
+					t.Errorf("%s is %s while it probes", name, got)
+				}
+			}
+			// A reload without them takes the paths and the settings back.
+			p.services = p.service("web", vipPort, fmt.Sprintf("forward = %q\nscheduler = \"rr\"\ncheck = %s", c.forward, check("")), 80)
+			p.write()
+			if out, err := p.lb[0].reload(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			p.lb[1].kill() // and so does a start after a crash
+			p.lb[1].start()
+			for _, d := range p.lb {
+				p.WaitUntil(10*time.Second, d.Name+" has no path left", func() bool { return !strings.Contains(d.ipvsadm(), "-f ") })
+				for name, want := range map[string]string{"accept_local": "0", "rp_filter": "1"} {
+					if got, _ := d.Sysctl("net.ipv4.conf.eth0." + name); got != want {
+						t.Errorf("%s: %s is %s after it, want what was found: %s", d.Name, name, got, want)
+					}
+				}
+			}
+		})
+	}
+}
