@@ -15,10 +15,16 @@ LAB = bin/uml --
 # kernel, so integration runs without it.
 RACE_PACKAGES = $$($(GO) list ./... | grep -v '^lvsd/integration$$')
 
-.PHONY: build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline deps clean
+.PHONY: docs build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline deps clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/lvsd ./cmd/lvsd
+
+# Man pages and completions, out of what --help says and docs/lvsd.toml.
+docs: build
+	rm -rf bin/man bin/completion && mkdir -p bin/completion
+	CGO_ENABLED=0 $(GO) run -tags man ./cmd/lvsd bin/man
+	for s in bash zsh fish; do bin/lvsd completion $$s >bin/completion/lvsd.$$s || exit 1; done
 
 # KEEP=1 leaves the demo's hosts running with a shell in them.
 demo: deps build bin/uml

@@ -7,3 +7,8 @@ import _ "embed"
 //
 //go:embed lvsd.schema.json
 var Schema string
+
+// Reference is the configuration that names every key.
+//
+//go:embed lvsd.toml
+var Reference string

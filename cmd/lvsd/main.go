@@ -24,7 +24,20 @@ const (
 // defaultFile is read when no -c names another.
 const defaultFile = "/etc/lvsd/lvsd.toml"
 
-func main() { os.Exit(run(os.Args[1:])) }
+// manPages writes the man pages into a folder. It is there in a build with the
+// tag man only.
+var manPages func(folder string) error
+
+func main() {
+	if manPages != nil {
+		if err := manPages(os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(exitFailed)
+		}
+		return
+	}
+	os.Exit(run(os.Args[1:]))
+}
 
 // run executes one command line and answers the exit code.
 func run(args []string) int {
@@ -32,7 +45,7 @@ func run(args []string) int {
 	defer stop()
 	root := rootCommand()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var code exitCode
 	switch {
 	case err == nil:
@@ -44,7 +57,7 @@ func run(args []string) int {
 		return exitFailed
 	default:
 		// What cobra itself refuses: an unknown command, flag or argument.
-		fmt.Fprintf(os.Stderr, "lvsd: %v\nTry: lvsd --help\n", err)
+		fmt.Fprintf(os.Stderr, "lvsd: %v\nUsage: %s\nTry: %s --help\n", err, cmd.UseLine(), cmd.CommandPath())
 		return exitUsage
 	}
 }
@@ -99,6 +112,7 @@ func rootCommand() *cobra.Command {
 		schemaCommand(),
 		versionCommand(),
 	)
+	complete(root, &o)
 	return root
 }
 
