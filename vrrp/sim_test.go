@@ -17,7 +17,7 @@ var (
 	simSeed  = flag.Uint64("sim.seed", 0, "replay this one, with a trace")
 )
 
-// A simulation is a LAN of two to four directors: their machines, and everything
+// A simulation is a LAN of two to five directors: their machines, and everything
 // around them made of a queue of things to come. Nothing in it is random but by
 // its seed.
 type simulation struct {
@@ -55,6 +55,9 @@ type simulated struct {
 	ticks   time.Time      // the tick that is planned
 	changes int            // of state
 	updated time.Time
+
+	frozen bool    // it stands still: stopped, or its machine is paused
+	inbox  []input // what it will find then: as much as an engine's queue holds
 }
 
 type happening struct {
@@ -96,7 +99,7 @@ func newSimulation(seed uint64) *simulation {
 	}
 	s.kernels = every >= time.Second && seed%4 == 0
 	s.delay = min(every/20, 3*time.Millisecond)
-	for i := range 2 + s.r.IntN(3) {
+	for i := range 2 + s.r.IntN(4) {
 		cfg := config(interval(every), priority(uint8(1+s.r.IntN(254))))
 		cfg.Version, cfg.Addresses = version, []netip.Prefix{held}
 		cfg.HandoverLimit = []time.Duration{0, 5 * time.Second}[seed/5%2]
@@ -115,7 +118,7 @@ func newSimulation(seed uint64) *simulation {
 			cfg.Checksum = RFC9568
 		}
 		own := slices.Clone(net)
-		own[len(own)-1] = byte(10 + s.r.IntN(60)*4 + i)
+		own[len(own)-1] = byte(10 + s.r.IntN(45)*5 + i)
 		addr, _ := netip.AddrFromSlice(own)
 		s.directors = append(s.directors, &simulated{id: i, addr: addr, cfg: cfg, link: true})
 	}
@@ -178,10 +181,17 @@ func (s *simulation) linkState(d *simulated) {
 func (s *simulation) kill(d *simulated) {
 	d.alive = false
 	d.run++
+	d.frozen, d.inbox = false, nil
 	s.note("%d is killed", d.id)
 }
 
 func (s *simulation) step(d *simulated, in input) {
+	if d.frozen {
+		if in.kind != inTick && len(d.inbox) < 64 {
+			d.inbox = append(d.inbox, in)
+		}
+		return
+	}
 	if in.kind == inUpdate {
 		d.updated = s.now // a down timer may be over by the new priority
 	}
@@ -237,6 +247,22 @@ func (s *simulation) act(d *simulated, a action) {
 	}
 }
 
+// thaw lets a director go on: for it the clock jumps. It looks into its inbox
+// before it heeds a timer that is long over.
+func (s *simulation) thaw(d *simulated) {
+	if !d.frozen {
+		return
+	}
+	s.note("%d goes on", d.id)
+	d.frozen, d.updated, d.ticks = false, s.now, time.Time{}
+	inbox := d.inbox
+	d.inbox = nil
+	for _, in := range inbox {
+		s.step(d, in)
+	}
+	s.step(d, input{kind: inTick})
+}
+
 // send carries an advert through codec and LAN.
 func (s *simulation) send(d *simulated, priority uint8) {
 	if !d.link {
@@ -281,7 +307,7 @@ func (s *simulation) look() {
 		for j, b := range s.directors[:i] {
 			pair := [2]int{j, i}
 			hear := s.loss == 0 && a.link && b.link && !s.broken[pair] && !s.broken[[2]int{i, j}]
-			both := a.alive && b.alive && a.m.state == Master && b.m.state == Master
+			both := a.alive && b.alive && !a.frozen && !b.frozen && a.m.state == Master && b.m.state == Master
 			if !hear || !both {
 				delete(s.clear, pair)
 				continue
@@ -303,7 +329,14 @@ func (s *simulation) look() {
 func (s *simulation) chaos() {
 	d := s.directors[s.r.IntN(len(s.directors))]
 	other := s.directors[s.r.IntN(len(s.directors))]
-	switch s.r.IntN(10) {
+	switch s.r.IntN(12) {
+	case 10, 11:
+		if d.frozen {
+			s.thaw(d)
+		} else if d.alive {
+			s.note("%d stands still", d.id)
+			d.frozen = true
+		}
 	case 0:
 		if d.alive {
 			s.kill(d)
@@ -311,7 +344,7 @@ func (s *simulation) chaos() {
 	case 1, 2:
 		s.start(d)
 	case 3:
-		if d.alive { // SIGTERM; what the stop asks for is done before it ends
+		if d.alive && !d.frozen { // SIGTERM; what the stop asks for is done before it ends
 			s.step(d, input{kind: inStop})
 			d.present = nil
 			s.kill(d)
@@ -354,6 +387,7 @@ func (s *simulation) heal() {
 	s.loss, s.twice = 0, 0
 	clear(s.broken)
 	for _, d := range s.directors {
+		s.thaw(d)
 		d.faulty = false
 		if !d.link {
 			d.link = true
