@@ -34,7 +34,7 @@ func loaded(b testing.TB) (*Engine, []Target) {
 	for _, p := range e.probes {
 		for range 40 {
 			p.due = time.Now()
-			e.arrive(arrival{probe: p, result: Result{At: time.Now(), Reason: OK, Phase: PhaseReceive, Detail: "200 OK"}})
+			e.arrive(arrival{probe: p, result: Result{At: time.Now(), Reason: OK, Phase: PhaseReceive, Detail: "200 OK"}}, time.Now())
 			e.agenda.take()
 		}
 	}
@@ -152,7 +152,7 @@ func BenchmarkConnect(b *testing.B) {
 		}
 	})
 	b.Run("refused", func(b *testing.B) {
-		p := &connectProbe{dialer{to: refusing(b)}}
+		p := newConnectProbe(&Check{Address: refusing(b)})
 		b.ReportAllocs()
 		for b.Loop() {
 			p.probe(b.Context(), time.Now().Add(patience))

@@ -103,6 +103,17 @@ func (d *dialer) start() (fd int, connected bool, err error) {
 	return -1, false, err
 }
 
+// name is the server's name as the kernel takes it.
+func (d *dialer) name() (name rawName, err error) {
+	zone := uint32(0)
+	if d.to.Addr().Zone() != "" {
+		if zone, err = zoneOf(d.to.Addr()); err != nil {
+			return name, err
+		}
+	}
+	return rawNameOf(d.to, zone), nil
+}
+
 // socket makes a socket with what a check asks for.
 func (d *dialer) socket(kind, protocol int) (fd int, to unix.Sockaddr, err error) {
 	if to, err = sockaddr(d.to); err != nil {
@@ -176,7 +187,7 @@ func (d *dialer) finish(c *conn) error {
 }
 
 // introduce sends the header of the PROXY protocol.
-func (c *conn) introduce(version string, to netip.AddrPort) outcome {
+func introduce(c peer, version string, to netip.AddrPort) outcome {
 	from, err := c.local()
 	if err == nil {
 		_, err = c.Write(proxyHeader(version, from, to))
@@ -281,15 +292,25 @@ func sockaddr(ap netip.AddrPort) (unix.Sockaddr, error) {
 	if a.Is4() {
 		return &unix.SockaddrInet4{Port: int(ap.Port()), Addr: a.As4()}, nil
 	}
-	sa := &unix.SockaddrInet6{Port: int(ap.Port()), Addr: a.As16()}
-	if zone := a.Zone(); zone != "" {
-		if index, err := strconv.ParseUint(zone, 10, 32); err == nil {
-			sa.ZoneId = uint32(index)
-		} else if ifi, err := net.InterfaceByName(zone); err == nil {
-			sa.ZoneId = uint32(ifi.Index)
-		} else {
-			return nil, fmt.Errorf("interface %s: %w", zone, unix.ENODEV)
-		}
+	zone, err := zoneOf(a)
+	if err != nil {
+		return nil, err
 	}
-	return sa, nil
+	return &unix.SockaddrInet6{Port: int(ap.Port()), Addr: a.As16(), ZoneId: zone}, nil
+}
+
+// zoneOf is the interface of a link-local address; 0: none is named.
+func zoneOf(a netip.Addr) (uint32, error) {
+	zone := a.Zone()
+	if zone == "" {
+		return 0, nil
+	}
+	if index, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(index), nil
+	}
+	ifi, err := net.InterfaceByName(zone)
+	if err != nil {
+		return 0, fmt.Errorf("interface %s: %w", zone, unix.ENODEV)
+	}
+	return uint32(ifi.Index), nil
 }

@@ -8,6 +8,7 @@ package checker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -35,11 +36,15 @@ type Engine struct {
 	prepare func(*Check, *shared) (prober, error) // newProber; a fake in tests
 	random  *rand.Rand                            // the loop's own
 	began   atomic.Bool
-	kick    chan struct{} // Set changed something
-	arrived chan arrival
+	kernel  kernel // a fake in tests
+	loop    *loop
+	anchor  time.Time // of the raster on which probes are due
+	read    time.Time // when the wall clock was read last
 	trouble trouble
-	halves  *halves
 	names   *names
+
+	landing sync.Mutex
+	arrived []arrival // of probes beside the loop
 
 	setting sync.Mutex // one Set at a time; taken before mu
 
@@ -123,6 +128,7 @@ type probe struct {
 	due     time.Time
 	running bool // and so not on the agenda
 	gone    bool // no target wants it any more
+	flight  flight
 
 	said   said
 	expiry time.Time // of the certificate seen last
@@ -151,11 +157,9 @@ func New(o Options) *Engine {
 		o:       o,
 		prepare: newProber,
 		random:  rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		kick:    make(chan struct{}, 1),
-		arrived: make(chan arrival, 256),
+		kernel:  newSystem(),
 		targets: map[ID]*target{},
 		probes:  map[string]*probe{},
-		halves:  newHalves(),
 		names:   newNames(),
 	}
 }
@@ -166,53 +170,68 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.began.Swap(true) {
 		return errors.New("checker: Run was called twice")
 	}
+	if err := e.kernel.open(); err != nil {
+		return fmt.Errorf("checker: failed to begin: %w", err)
+	}
+	e.loop = newLoop(e.kernel)
+	defer e.loop.close()
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
-	defer e.halves.close() // when no probe runs any more
 	defer running.Wait()
 	defer cancel()
-
 	running.Go(func() { e.names.run(ctx) })
+	defer context.AfterFunc(ctx, e.kernel.kick)()
 
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	e.read = time.Now()
+	now := e.read
 	var starting []*probe
-	for {
-		var changes []Change
-		var nudged bool
-		var wait time.Duration
-		starting, changes, nudged, wait = e.turn(starting[:0])
+	for ctx.Err() == nil {
+		var until time.Time
+		starting, until = e.turn(starting[:0], now)
 		for _, p := range starting {
-			running.Go(func() { e.run(ctx, p) })
+			if what := p.light(); what != nil {
+				e.loop.begin(&p.flight, what, now, now.Add(p.timeout))
+			} else {
+				running.Go(func() { e.run(ctx, p) })
+			}
 		}
-		e.tell(changes, nudged)
-
-		timer.Reset(wait)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		case <-e.kick:
-		case a := <-e.arrived:
-			e.settle(a)
-		}
+		until = e.loop.until(until)
+		look := !until.After(now) || len(e.loop.landed) > 0
+		all := e.loop.wait(until, look)
+		now = e.clock()
+		e.loop.proceed(all, now)
+		e.settle(ctx, now)
 	}
+	return nil
 }
 
-// turn takes what is due off the agenda, and says how long nothing else will be.
-func (e *Engine) turn(starting []*probe) ([]*probe, []Change, bool, time.Duration) {
+// clock reads the clock: once a second the wall's, and else only by how much the
+// time went on, which is half the price where that is a system call.
+func (e *Engine) clock() time.Time {
+	if since := time.Since(e.read); since < time.Second {
+		return e.read.Add(since)
+	}
+	e.read = time.Now()
+	return e.read
+}
+
+// burst is how many probes begin before the loop looks at the clock and at news
+// again.
+const burst = 16
+
+// turn tells what changed, takes what is due off the agenda, a burst at most, and
+// says until when nothing else will be.
+func (e *Engine) turn(starting []*probe, now time.Time) ([]*probe, time.Time) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	now := time.Now()
 	e.place(now)
-	wait := time.Hour
+	until := now.Add(time.Hour)
 	for {
 		p := e.agenda.first()
 		if p == nil {
 			break
 		}
-		if ahead := p.due.Sub(now); ahead > 0 {
-			wait = min(wait, ahead)
+		if p.due.After(now) || len(starting) == burst {
+			until = p.due
 			break
 		}
 		e.agenda.take()
@@ -221,13 +240,18 @@ func (e *Engine) turn(starting []*probe) ([]*probe, []Change, bool, time.Duratio
 	}
 	changes, nudged := e.changes, e.nudged
 	e.changes, e.nudged = nil, false
-	return starting, changes, nudged, wait
+	e.mu.Unlock()
+	e.tell(changes, nudged)
+	return starting, until
 }
 
 // place gives new probes their grids and their first due times.
 func (e *Engine) place(now time.Time) {
 	if len(e.fresh) == 0 {
 		return
+	}
+	if e.anchor.IsZero() {
+		e.anchor = now
 	}
 	groups := map[time.Duration][]*probe{}
 	n, i := 0, 0
@@ -247,20 +271,66 @@ func (e *Engine) place(now time.Time) {
 	}
 	for interval, group := range groups {
 		for i, phase := range phases(e.random, len(group), interval) {
-			group[i].timing.origin = now.Add(phase)
+			group[i].timing.origin = onRaster(now.Add(phase), e.anchor, interval)
 		}
 	}
 	e.fresh = nil
 }
 
-// run makes one probe. It is the only code that runs beside the loop.
+// light is the probe as the loop can make it, or nil.
+func (p *probe) light() *light {
+	if l, ok := p.run.(lighter); ok {
+		return l.light()
+	}
+	return nil
+}
+
+// run makes one probe that is not light. It is the only code that runs beside the
+// loop.
 func (e *Engine) run(ctx context.Context, p *probe) {
 	start := time.Now()
 	out := p.run.probe(ctx, start.Add(p.timeout))
 	if ctx.Err() != nil {
 		return // the outcome is our own stop's
 	}
-	r := Result{At: start, Reason: out.reason, Phase: out.phase, Detail: out.detail, Took: time.Since(start)}
+	a := arrivalOf(p, out, start, time.Since(start))
+	e.landing.Lock()
+	e.arrived = append(e.arrived, a)
+	e.landing.Unlock()
+	e.kernel.kick()
+}
+
+func arrivalOf(p *probe, out outcome, start time.Time, took time.Duration) arrival {
+	r := Result{At: start, Reason: out.reason, Phase: out.phase, Detail: out.detail, Took: took}
+	return arrival{p, r, max(start.Sub(p.due), 0), out.said, out.expiry}
+}
+
+// settle judges what ended.
+func (e *Engine) settle(ctx context.Context, now time.Time) {
+	e.landing.Lock()
+	all := e.arrived
+	e.arrived = nil
+	e.landing.Unlock()
+	for _, f := range e.loop.landed {
+		all = append(all, arrivalOf(f.owner, f.out, f.began, f.took))
+	}
+	e.loop.landed = e.loop.landed[:0]
+	if len(all) == 0 {
+		return
+	}
+	for i := range all {
+		e.note(ctx, &all[i])
+	}
+	e.mu.Lock()
+	for i := range all {
+		e.arrive(all[i], now)
+	}
+	e.mu.Unlock()
+}
+
+// note logs a result and tells how late it was started.
+func (e *Engine) note(ctx context.Context, a *arrival) {
+	p, r := a.probe, a.result
 	if e.o.Log.Enabled(ctx, slog.LevelDebug) {
 		e.o.Log.DebugContext(ctx, "probe", "check", p.kind, "address", p.address, "reason", string(r.Reason),
 			"phase", r.Phase, "detail", r.Detail, "took", r.Took)
@@ -268,38 +338,13 @@ func (e *Engine) run(ctx context.Context, p *probe) {
 	if r.Reason == Local || r.Reason == DNS {
 		e.trouble.warn(e.o.Log, p, r)
 	}
-	select {
-	case e.arrived <- arrival{p, r, start.Sub(p.due), out.said, out.expiry}:
-	case <-ctx.Done():
-	}
-}
-
-// settle judges a result and those that wait behind it.
-func (e *Engine) settle(a arrival) {
-	lags := make([]time.Duration, 0, 16)
-	e.mu.Lock()
-	for more := true; more; {
-		e.arrive(a)
-		lags = append(lags, a.lag)
-		if len(lags) == cap(e.arrived) {
-			break // look at the agenda first
-		}
-		select {
-		case a = <-e.arrived:
-		default:
-			more = false
-		}
-	}
-	e.mu.Unlock()
 	if e.o.ObserveLag != nil {
-		for _, lag := range lags {
-			e.o.ObserveLag(lag)
-		}
+		e.o.ObserveLag(a.lag)
 	}
 }
 
 // arrive records one result, judges it, and puts the probe on the agenda again.
-func (e *Engine) arrive(a arrival) {
+func (e *Engine) arrive(a arrival, now time.Time) {
 	p, r := a.probe, a.result
 	p.running = false
 	if p.gone {
@@ -326,7 +371,7 @@ func (e *Engine) arrive(a arrival) {
 		}
 	}
 	e.snapshot = nil
-	p.due = p.timing.next(p.due, time.Now(), p.changing())
+	p.due = p.timing.next(p.due, now, p.changing())
 	e.agenda.add(p)
 }
 
@@ -393,7 +438,6 @@ func (e *Engine) tell(changes []Change, nudged bool) {
 // trouble keeps the warnings about this machine's own failures to one in
 // troublePause: without descriptors, every probe fails alike.
 type trouble struct {
-	mu     sync.Mutex
 	last   time.Time
 	silent int
 }
@@ -401,15 +445,12 @@ type trouble struct {
 const troublePause = 10 * time.Second
 
 func (t *trouble) warn(log *slog.Logger, p *probe, r Result) {
-	t.mu.Lock()
 	if !t.last.IsZero() && r.At.Sub(t.last) < troublePause {
 		t.silent++
-		t.mu.Unlock()
 		return
 	}
 	silent := t.silent
 	t.last, t.silent = r.At, 0
-	t.mu.Unlock()
 	log.Warn("a probe could not be made on this machine; verdicts stay as they are",
 		"check", p.kind, "address", p.address, "reason", r.Detail, "phase", r.Phase, "others_unlogged", silent)
 }

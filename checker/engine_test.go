@@ -31,6 +31,7 @@ func newRig(t *testing.T) *rig {
 		ObserveLag: func(d time.Duration) { r.mu.Lock(); r.lags = append(r.lags, d); r.mu.Unlock() },
 	})
 	r.Engine.prepare = r.net.prepare
+	r.Engine.kernel = newFakeKernel()
 	r.Engine.random = rand.New(rand.NewPCG(11, 12))
 	return r
 }
@@ -467,19 +468,24 @@ func TestStartIsSpread(t *testing.T) {
 		r.start(t)
 		start := time.Now()
 		wait(10 * time.Second)
-		slots, firsts := map[time.Duration]int{}, map[time.Duration]int{}
+		slots, firsts, instants := map[time.Duration]int{}, map[time.Duration]int{}, map[time.Duration]bool{}
 		for i := range 5000 {
 			times := r.net.times(addr(i))
 			firsts[times[0].Sub(start)/(10*time.Millisecond)]++
-			slots[times[2].Sub(start)%(2*time.Second)/(20*time.Millisecond)]++
+			phase := times[2].Sub(start) % (2 * time.Second)
+			slots[phase/(10*rasterMost)]++
+			instants[phase] = true
 		}
 		if len(firsts) != 10 {
 			t.Errorf("first probes in %d hundredths: %v", len(firsts), firsts)
 		}
-		for slot := range time.Duration(100) {
-			if n := slots[slot]; n < 45 || n > 55 {
-				t.Errorf("%d probes in the %d. hundredth of the interval, want about 50", n, slot)
+		for slot := range 2 * time.Second / (10 * rasterMost) {
+			if n := slots[slot]; n < 315 || n > 335 {
+				t.Errorf("%d probes in the %d. ten steps of the raster, want about 325", n, slot)
 			}
+		}
+		if n := time.Duration(len(instants)); n > 2*time.Second/rasterMost+1 {
+			t.Errorf("%d starts in an interval, want one a step of the raster", n)
 		}
 	})
 }

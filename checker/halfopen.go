@@ -10,10 +10,8 @@ package checker
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
-	"os"
-	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/net/bpf"
@@ -26,39 +24,44 @@ const halfPorts = 4
 
 // half is one family's.
 type half struct {
-	v6 bool
-
-	mu      sync.Mutex
-	file    *os.File
-	raw     syscall.RawConn
+	v6      bool
+	kernel  kernel
+	opened  bool
+	fd      int
 	held    []int // sockets that hold the ports
 	ports   []uint16
 	turn    int
-	waiting map[halfKey]*waiter
-	reader  sync.WaitGroup
+	waiting map[halfKey]*flight
+	batch   []*flight // whose SYNs were not sent yet
+	mail    mail
 }
 
 type halfKey struct {
-	server netip.AddrPort
+	server netip.AddrPort // without a zone: answers come without it
 	port   uint16
 }
 
-// waiter is one SYN that is not answered yet.
-type waiter struct {
-	sequence uint32
-	answer   chan Reason // with room for one
-}
-
-// halves is both families, opened when they are first needed.
+// halves is both families, opened when they are first needed. The loop owns it.
 type halves struct{ v4, v6 half }
 
-func newHalves() *halves { return &halves{v6: half{v6: true}} }
+func newHalves(k kernel) *halves { return &halves{half{kernel: k}, half{kernel: k, v6: true}} }
 
 func (h *halves) of(a netip.Addr) *half {
 	if a.Is4() {
 		return &h.v4
 	}
 	return &h.v6
+}
+
+// at is the family of a raw socket; nil: it is another socket.
+func (h *halves) at(fd int) *half {
+	switch {
+	case h.v4.opened && h.v4.fd == fd:
+		return &h.v4
+	case h.v6.opened && h.v6.fd == fd:
+		return &h.v6
+	}
+	return nil
 }
 
 // close ends what was opened. A probe that comes later opens it again.
@@ -68,14 +71,11 @@ func (h *halves) close() {
 }
 
 func (h *half) close() {
-	h.mu.Lock()
-	if h.file != nil {
-		h.file.Close()
-		h.file = nil
+	if h.opened {
+		unix.Close(h.fd)
 		h.letGo()
+		h.opened = false
 	}
-	h.mu.Unlock()
-	h.reader.Wait()
 }
 
 // letGo frees the ports.
@@ -86,30 +86,86 @@ func (h *half) letGo() {
 	h.held, h.ports = nil, nil
 }
 
-// enter opens what is missing, and registers a SYN under a port of its own.
-func (h *half) enter(server netip.AddrPort, w *waiter) (raw syscall.RawConn, key halfKey, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.file == nil {
-		if err := h.open(); err != nil {
-			return nil, key, err
+// begin gives a flight a port and a sequence number, opens what is missing, and
+// puts the SYN on the next batch. What went wrong is its outcome.
+func (h *halves) begin(f *flight) (out outcome, failed bool) {
+	one := h.of(f.light.dialer.to.Addr())
+	if !one.opened {
+		if err := one.open(); err != nil {
+			return local(err), true
 		}
 	}
-	for range h.ports {
-		h.turn++
-		key = halfKey{server, h.ports[h.turn%len(h.ports)]}
-		if h.waiting[key] == nil {
-			h.waiting[key] = w
-			return h.raw, key, nil
+	server := unmapped(f.light.dialer.to)
+	for range one.ports {
+		one.turn++
+		key := halfKey{server, one.ports[one.turn%len(one.ports)]}
+		if one.waiting[key] == nil {
+			f.half, f.sequence = key, rand.Uint32()
+			one.waiting[key] = f
+			return h.again(f)
 		}
 	}
-	return nil, key, errors.New("too many probes of one port")
+	return local(errors.New("too many probes of one port")), true
 }
 
-func (h *half) leave(key halfKey) {
-	h.mu.Lock()
-	delete(h.waiting, key)
-	h.mu.Unlock()
+// again sends a flight's SYN with the next batch.
+func (h *halves) again(f *flight) (outcome, bool) {
+	if err := f.light.syn.address(f); err != nil {
+		return failed(PhaseConnect, err, ""), true
+	}
+	one := h.of(f.light.dialer.to.Addr())
+	one.batch = append(one.batch, f)
+	return outcome{}, false
+}
+
+// end forgets a flight.
+func (h *halves) end(f *flight) {
+	one := h.of(f.light.dialer.to.Addr())
+	if one.waiting[f.half] == f {
+		delete(one.waiting, f.half)
+	}
+}
+
+// flush sends the batches. It hands over each flight whose SYN could not be sent.
+func (h *halves) flush(refused func(*flight, error)) {
+	h.v4.flush(refused)
+	h.v6.flush(refused)
+}
+
+func (h *half) flush(refused func(*flight, error)) {
+	for rest := h.batch; len(rest) > 0; {
+		n, err := h.mail.send(h.fd, rest)
+		rest = rest[n:]
+		if err != nil {
+			refused(rest[0], err)
+			rest = rest[1:]
+		}
+	}
+	h.batch = h.batch[:0]
+}
+
+// receive hands over each flight that was answered, with the answer.
+func (h *half) receive(answered func(*flight, Reason)) {
+	for {
+		n, err := h.mail.receive(h.fd)
+		for i := range n {
+			b, from := h.mail.at(i)
+			s, ok := parseSegment(b, !h.v6)
+			if !ok {
+				continue
+			}
+			f := h.waiting[halfKey{netip.AddrPortFrom(from, s.from), s.to}]
+			if f == nil {
+				continue
+			}
+			if reason := s.answers(f.sequence); reason != "" {
+				answered(f, reason)
+			}
+		}
+		if err != nil || n < mailRoom {
+			return
+		}
+	}
 }
 
 // open takes the ports, and then the socket with a filter for them.
@@ -149,13 +205,11 @@ func (h *half) open() (err error) {
 		unix.Close(fd)
 		return err
 	}
-	h.file = os.NewFile(uintptr(fd), "syn")
-	if h.raw, err = h.file.SyscallConn(); err != nil {
+	if err := h.kernel.watch(fd); err != nil {
+		unix.Close(fd)
 		return err
 	}
-	h.waiting = map[halfKey]*waiter{}
-	raw := h.raw
-	h.reader.Go(func() { h.read(raw) })
+	h.fd, h.opened, h.waiting = fd, true, map[halfKey]*flight{}
 	return nil
 }
 
@@ -190,53 +244,16 @@ func (h *half) filter(fd int) error {
 	return nil
 }
 
-// read gives each answer to the probe that waits for it, until the socket is
-// closed.
-func (h *half) read(raw syscall.RawConn) {
-	buf := make([]byte, 256)
-	for {
-		var n int
-		var from unix.Sockaddr
-		var err error
-		if raw.Read(func(fd uintptr) bool {
-			n, from, err = unix.Recvfrom(int(fd), buf, 0)
-			return err != unix.EAGAIN
-		}) != nil {
-			return // closed
-		}
-		if s, ok := parseSegment(buf[:max(n, 0)], !h.v6); ok && err == nil {
-			h.deliver(addrPort(from).Addr(), s)
-		}
-	}
-}
-
-func (h *half) deliver(from netip.Addr, s segment) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	key := halfKey{netip.AddrPortFrom(from, s.from), s.to}
-	w := h.waiting[key]
-	if w == nil {
-		return
-	}
-	if reason := s.answers(w.sequence); reason != "" {
-		delete(h.waiting, key)
-		w.answer <- reason
-	}
-}
-
 // source is the address that the kernel would send from: IPv4's checksum has it
-// in it. It holds for a while: addresses come and go.
+// in it. It holds for a while, and until something fails: addresses come and go.
 type source struct {
-	mu    sync.Mutex
 	from  netip.Addr
 	until time.Time
 }
 
-const sourceHolds = 5 * time.Second
+const sourceHolds = time.Minute
 
 func (s *source) get(d *dialer, now time.Time) (netip.Addr, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if now.Before(s.until) {
 		return s.from, nil
 	}
@@ -256,8 +273,4 @@ func (s *source) get(d *dialer, now time.Time) (netip.Addr, error) {
 	return s.from, nil
 }
 
-func (s *source) forget() {
-	s.mu.Lock()
-	s.until = time.Time{}
-	s.mu.Unlock()
-}
+func (s *source) forget() { s.until = time.Time{} }

@@ -176,6 +176,16 @@ func (n *names) addresses(ctx context.Context, host string, deadline time.Time) 
 	return nil, one.err
 }
 
+// known is the answer of a name that there is.
+func (n *names) known(host string) []netip.Addr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if one := n.all[host]; one != nil {
+		return one.addresses
+	}
+	return nil
+}
+
 // namedProbe is a probe of what a name stands for. It stays with an address for as
 // long as the name has it.
 type namedProbe struct {
@@ -189,7 +199,6 @@ type namedProbe struct {
 
 func newNamedProbe(c *Check, common *shared) (prober, error) {
 	p := &namedProbe{check: *c, names: common.names, common: newShared()}
-	p.common.halves = common.halves
 	// What is wrong with the check shows now, with any address.
 	_, err := p.prober(netip.IPv4Unspecified())
 	return p, err
@@ -203,30 +212,54 @@ func (p *namedProbe) prober(a netip.Addr) (prober, error) {
 
 func (p *namedProbe) resume(s said) { p.told = &s }
 
+// light is that of the address, where a name server answered before.
+func (p *namedProbe) light() *light {
+	all := p.names.known(p.check.HostName)
+	if len(all) == 0 {
+		return nil
+	}
+	if out := p.choose(all); out.reason != "" {
+		return nil
+	}
+	if run, ok := p.run.(lighter); ok {
+		return run.light()
+	}
+	return nil
+}
+
 func (p *namedProbe) probe(ctx context.Context, deadline time.Time) outcome {
 	all, err := p.names.addresses(ctx, p.check.HostName, deadline)
 	if err != nil {
 		return end(DNS, PhaseName, printable(p.check.HostName+": "+err.Error(), detailLimit))
 	}
-	if from := p.check.From.Unmap(); from.IsValid() {
-		all = slices.DeleteFunc(slices.Clone(all), func(a netip.Addr) bool { return a.Unmap().Is4() != from.Is4() })
-	}
-	if len(all) == 0 {
-		return end(DNS, PhaseName, printable(p.check.HostName+": no address of the family of "+p.check.From.String(), detailLimit))
-	}
-	if p.run == nil || !slices.Contains(all, p.at) {
-		run, err := p.prober(all[0])
-		if err != nil {
-			return end(Local, PhaseName, printable(err.Error(), detailLimit))
-		}
-		if r, ok := run.(resumer); ok && p.told != nil {
-			r.resume(*p.told)
-		}
-		p.at, p.run = all[0], run
+	if out := p.choose(all); out.reason != "" {
+		return out
 	}
 	out := p.run.probe(ctx, deadline)
 	if out.said != nil {
 		p.told = out.said
 	}
 	return out
+}
+
+// choose makes a prober of one of the addresses.
+func (p *namedProbe) choose(all []netip.Addr) outcome {
+	if from := p.check.From.Unmap(); from.IsValid() {
+		all = slices.DeleteFunc(slices.Clone(all), func(a netip.Addr) bool { return a.Unmap().Is4() != from.Is4() })
+	}
+	if len(all) == 0 {
+		return end(DNS, PhaseName, printable(p.check.HostName+": no address of the family of "+p.check.From.String(), detailLimit))
+	}
+	if p.run != nil && slices.Contains(all, p.at) {
+		return outcome{}
+	}
+	run, err := p.prober(all[0])
+	if err != nil {
+		return end(Local, PhaseName, printable(err.Error(), detailLimit))
+	}
+	if r, ok := run.(resumer); ok && p.told != nil {
+		r.resume(*p.told)
+	}
+	p.at, p.run = all[0], run
+	return outcome{}
 }

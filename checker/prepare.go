@@ -13,12 +13,11 @@ import (
 type shared struct {
 	expressions map[string]*regexp.Regexp
 	tlsConfigs  map[tlsKey]*tls.Config
-	halves      *halves // the engine's
-	names       *names  // likewise
+	names       *names // the engine's
 }
 
 func newShared() *shared {
-	return &shared{expressions: map[string]*regexp.Regexp{}, tlsConfigs: map[tlsKey]*tls.Config{}, halves: newHalves(), names: newNames()}
+	return &shared{expressions: map[string]*regexp.Regexp{}, tlsConfigs: map[tlsKey]*tls.Config{}, names: newNames()}
 }
 
 // newProber makes the prober of a check whose common part is valid.
@@ -32,9 +31,9 @@ func newProber(c *Check, common *shared) (prober, error) {
 func newAddressProber(c *Check, common *shared) (prober, error) {
 	switch c.Type {
 	case TypeConnect:
-		return &connectProbe{newDialer(c)}, nil
+		return newConnectProbe(c), nil
 	case TypeSYN:
-		return newSYNProbe(c, common), nil
+		return newSYNProbe(c), nil
 	case TypeTCP:
 		return newTCPProbe(c, common)
 	case TypeHTTP, TypeHTTPS:

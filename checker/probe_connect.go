@@ -7,10 +7,14 @@ import (
 	"time"
 )
 
-type connectProbe struct{ dialer }
+type connectProbe struct{ one light }
+
+func newConnectProbe(c *Check) prober { return &connectProbe{light{dialer: newDialer(c)}} }
+
+func (p *connectProbe) light() *light { return &p.one }
 
 func (p *connectProbe) probe(ctx context.Context, deadline time.Time) outcome {
-	c, out := p.open(ctx, deadline)
+	c, out := p.one.dialer.open(ctx, deadline)
 	if c == nil {
 		return out
 	}

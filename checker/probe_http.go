@@ -23,6 +23,7 @@ import (
 
 type httpProbe struct {
 	dialer
+	plain   *light      // nil: it is more than one request of HTTP/1.1
 	tls     *tls.Config // for the first host; another's differs in the name
 	first   *request
 	bytes   []byte // of the first request
@@ -43,10 +44,7 @@ func (p *httpProbe) probe(ctx context.Context, deadline time.Time) outcome {
 	r, wire := p.first, p.bytes
 	var expiry time.Time
 	for followed := 0; ; followed++ {
-		a := answer{noBody: r.method == "HEAD", wantBody: p.readsBody()}
-		if p.digest != "" {
-			a.sum = p.summer()
-		}
+		a := p.expected(r)
 		out := p.ask(ctx, deadline, r, wire, &a)
 		if !out.expiry.IsZero() {
 			expiry = out.expiry
@@ -67,6 +65,28 @@ func (p *httpProbe) probe(ctx context.Context, deadline time.Time) outcome {
 	}
 }
 
+// expected is an answer that has not begun yet.
+func (p *httpProbe) expected(r *request) answer {
+	a := answer{noBody: r.method == "HEAD", wantBody: p.readsBody()}
+	if p.digest != "" {
+		a.sum = p.summer()
+	}
+	return a
+}
+
+func (p *httpProbe) light() *light { return p.plain }
+
+// talk is one request without TLS.
+func (p *httpProbe) talk(c peer) outcome {
+	if p.version != "" {
+		if out := introduce(c, p.version, p.to); out.reason != "" {
+			return out
+		}
+	}
+	a := p.expected(p.first)
+	return p.exchange1(c, p.bytes, &a)
+}
+
 func (p *httpProbe) readsBody() bool { return p.expect != nil || p.not != nil || p.digest != "" }
 
 // ask makes one request on a connection of its own. A redirection that is to be
@@ -80,7 +100,7 @@ func (p *httpProbe) ask(ctx context.Context, deadline time.Time, r *request, wir
 	}
 	defer c.Close()
 	if p.version != "" {
-		if out := c.introduce(p.version, d.to); out.reason != "" {
+		if out := introduce(c, p.version, d.to); out.reason != "" {
 			return out
 		}
 	}
@@ -113,6 +133,10 @@ func (p *httpProbe) exchange(ctx context.Context, c net.Conn, r *request, wire [
 	if p.http2 {
 		return p.exchange2(ctx, c, r, a)
 	}
+	return p.exchange1(c, wire, a)
+}
+
+func (p *httpProbe) exchange1(c io.ReadWriter, wire []byte, a *answer) outcome {
 	if _, err := c.Write(wire); err != nil {
 		return failed(PhaseSend, err, "")
 	}
@@ -208,6 +232,8 @@ func newHTTPProbe(c *Check, common *shared) (prober, error) {
 			protocol = "h2"
 		}
 		p.tls, err = common.tlsConfig(c, protocol)
+	} else if !c.HTTP2 && c.Digest == "" { // a digest may be of megabytes
+		p.plain = &light{dialer: p.dialer, talk: p.talk}
 	}
 	return p, err
 }

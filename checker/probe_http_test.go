@@ -128,13 +128,15 @@ func TestRequest(t *testing.T) {
 		}
 	}
 	// A real server understands it.
-	seen := make(chan *http.Request, 1)
+	seen := make(chan *http.Request, 2) // one in the loop and one beside it
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { seen <- r; io.WriteString(w, "fine") }))
 	defer s.Close()
 	to := netip.MustParseAddrPort(s.Listener.Addr().String())
 	want(t, once(t, Check{Type: TypeHTTP, Address: to, Path: "/x", Host: "a.b", BodyExpect: "^fine$"}), OK, PhaseReceive, "200 OK")
-	if r := <-seen; r.Host != "a.b" || r.URL.Path != "/x" || r.UserAgent() != "lvsd" || !r.Close {
-		t.Errorf("the server saw %+v", r)
+	for range 2 {
+		if r := <-seen; r.Host != "a.b" || r.URL.Path != "/x" || r.UserAgent() != "lvsd" || !r.Close {
+			t.Errorf("the server saw %+v", r)
+		}
 	}
 }
 

@@ -6,7 +6,6 @@ package checker
 import (
 	"context"
 	"encoding/binary"
-	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -14,72 +13,52 @@ import (
 )
 
 type synProbe struct {
-	dialer
-	halves *halves
+	one    light
 	source source
+	// What goes with each SYN: the name of the server, and control messages with
+	// the source address, for which they were made.
+	to      rawName
+	from    netip.Addr
+	control []byte
 }
 
-func newSYNProbe(c *Check, common *shared) prober {
-	return &synProbe{dialer: newDialer(c), halves: common.halves}
+func newSYNProbe(c *Check) prober {
+	p := &synProbe{}
+	p.one = light{dialer: newDialer(c), syn: p}
+	return p
+}
+
+func (p *synProbe) light() *light { return &p.one }
+
+func (p *synProbe) probe(ctx context.Context, deadline time.Time) outcome {
+	return alone(ctx, deadline, &p.one)
 }
 
 // synAgain is when a SYN is sent once more (RFC 6298 §2.1).
 const synAgain = time.Second
 
-func (p *synProbe) probe(ctx context.Context, deadline time.Time) outcome {
-	now := time.Now()
-	from, err := p.source.get(&p.dialer, now)
+// address finds out where a SYN comes from and goes to.
+func (p *synProbe) address(f *flight) error {
+	from, err := p.source.get(&p.one.dialer, f.began)
 	if err != nil {
-		return failed(PhaseConnect, err, "")
+		return err
 	}
-	half := p.halves.of(p.to.Addr())
-	w := &waiter{rand.Uint32(), make(chan Reason, 1)}
-	server := p.to
-	if server.Addr().Zone() != "" { // answers are known without it
-		server = unmapped(server)
-	}
-	raw, key, err := half.enter(server, w)
-	if err != nil {
-		return local(err)
-	}
-	defer half.leave(key)
-	header := synHeader(from, key.port, p.to, w.sequence)
-	to, err := sockaddr(p.to)
-	if err != nil {
-		return failed(PhaseConnect, err, "")
-	}
-	if v4, ok := to.(*unix.SockaddrInet4); ok {
-		v4.Port = 0
-	} else {
-		to.(*unix.SockaddrInet6).Port = 0 // it would be a protocol
-	}
-	control := p.control(from)
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		if e := raw.Control(func(fd uintptr) { err = unix.Sendmsg(int(fd), header, control, to, 0) }); e != nil {
-			err = e
+	if from != p.from || p.to.n == 0 || p.one.dialer.to.Addr().Zone() != "" {
+		if p.to, err = p.one.dialer.name(); err != nil {
+			return err
 		}
-		if err != nil {
-			p.source.forget()
-			return failed(PhaseConnect, err, "")
-		}
-		again := min(synAgain, time.Until(deadline))
-		timer.Reset(again)
-		select {
-		case reason := <-w.answer:
-			if reason == Refused {
-				return end(Refused, PhaseConnect, "connection refused")
-			}
-			return end(reason, PhaseConnect, "")
-		case <-timer.C:
-			if again < synAgain {
-				return end(Timeout, PhaseConnect, "no answer")
-			}
-		case <-ctx.Done():
-			return outcome{}
-		}
+		p.to.portless() // it would be a protocol
+		p.from, p.control = from, p.options(from)
 	}
+	return nil
+}
+
+// answered is what an answer to a SYN means.
+func answered(reason Reason) outcome {
+	if reason == Refused {
+		return end(Refused, PhaseConnect, "connection refused")
+	}
+	return end(reason, PhaseConnect, "")
 }
 
 // local is an error that is this machine's, whatever it is.
@@ -87,16 +66,16 @@ func local(err error) outcome {
 	return end(Local, PhaseConnect, printable(brief(err), detailLimit))
 }
 
-// control is what goes with each SYN: the source address, which the checksum was
-// made with, and the mark.
-func (p *synProbe) control(from netip.Addr) []byte {
+// options are the source address, which the checksum is made with, and the mark.
+func (p *synProbe) options(from netip.Addr) []byte {
 	var b []byte
 	if from.Is4() {
 		b = unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: from.As4()})
 	} else {
 		b = unix.PktInfo6(&unix.Inet6Pktinfo{Addr: from.As16()})
 	}
-	if p.mark == 0 {
+	mark := p.one.dialer.mark
+	if mark == 0 {
 		return b
 	}
 	at := len(b)
@@ -110,6 +89,6 @@ func (p *synProbe) control(from netip.Addr) []byte {
 	}
 	binary.NativeEndian.PutUint32(b[at+word:], unix.SOL_SOCKET)
 	binary.NativeEndian.PutUint32(b[at+word+4:], unix.SO_MARK)
-	binary.NativeEndian.PutUint32(b[at+unix.CmsgLen(0):], p.mark)
+	binary.NativeEndian.PutUint32(b[at+unix.CmsgLen(0):], mark)
 	return b
 }

@@ -11,7 +11,6 @@ import (
 func synOnce(t *testing.T, c Check) (outcome, bool) {
 	t.Helper()
 	common := newShared()
-	defer common.halves.close()
 	c.Type = TypeSYN
 	if c.Timeout == 0 {
 		c.Timeout = patience
@@ -74,7 +73,7 @@ func TestSYN(t *testing.T) {
 // Both bytes by hand: RFC 9293's layout, and a checksum that comes out even.
 func TestSYNHeader(t *testing.T) {
 	from, to := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddrPort("10.0.0.2:80")
-	b := synHeader(from, 0x1234, to, 0x01020304)
+	b := appendSYN(nil, from, 0x1234, to, 0x01020304)
 	golden := "\x12\x34\x00\x50\x01\x02\x03\x04\x00\x00\x00\x00\x60\x02\xfa\xf0"
 	if string(b[:16]) != golden || string(b[18:]) != "\x00\x00\x02\x04\x05\xb4" {
 		t.Errorf("the header is %x", b)

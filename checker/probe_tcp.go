@@ -20,6 +20,7 @@ const answerLimit = 16 << 10
 
 type tcpProbe struct {
 	dialer
+	plain *light      // nil: it is in TLS
 	tls   *tls.Config // nil: none
 	steps []exchange
 }
@@ -70,12 +71,19 @@ func newTCPProbe(c *Check, common *shared) (prober, error) {
 		}
 		p.steps = append(p.steps, made)
 	}
-	var err error
 	if c.TLS != nil {
+		var err error
 		p.tls, err = common.tlsConfig(c, "")
+		return p, err
 	}
-	return p, err
+	p.plain = &light{dialer: p.dialer}
+	if len(p.steps) > 0 {
+		p.plain.talk = func(c peer) outcome { return p.dialogue(c, PhaseConnect) }
+	}
+	return p, nil
 }
+
+func (p *tcpProbe) light() *light { return p.plain }
 
 func (s *shared) exchange(step Step) (exchange, error) {
 	pattern, err := s.expression(step.Expect)

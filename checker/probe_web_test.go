@@ -150,7 +150,7 @@ func oldWeb(t *testing.T) netip.AddrPort {
 }
 
 func TestProxyProtocol(t *testing.T) {
-	first := make(chan string, 1)
+	first := make(chan string, 2) // in the loop and beside it
 	to := server(t, func(c net.Conn) {
 		r := bufio.NewReader(c)
 		line, _ := r.ReadString('\n')
@@ -159,8 +159,10 @@ func TestProxyProtocol(t *testing.T) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
 	})
 	want(t, once(t, Check{Type: TypeHTTP, Address: to, ProxyProtocol: "v1"}), OK, PhaseReceive, "200 OK")
-	if got, want := <-first, fmt.Sprintf("PROXY TCP4 127.0.0.1 127.0.0.1 PORT %d\r\n", to.Port()); got != want {
-		t.Errorf("the server got %q, want %q", got, want)
+	for range 2 {
+		if got, want := <-first, fmt.Sprintf("PROXY TCP4 127.0.0.1 127.0.0.1 PORT %d\r\n", to.Port()); got != want {
+			t.Errorf("the server got %q, want %q", got, want)
+		}
 	}
 	v4, v6 := netip.MustParseAddrPort("10.0.0.1:258"), netip.MustParseAddrPort("[2001:db8::1%eth0]:1")
 	for _, tt := range []struct {

@@ -47,6 +47,23 @@ func phases(r *rand.Rand, n int, interval time.Duration) []time.Duration {
 	return all
 }
 
+const (
+	rasterMost  = 13 * time.Millisecond
+	rasterShare = 50 // of an interval
+)
+
+// onRaster moves a point of a grid back onto a raster that all grids share, so that
+// those which are due together start together: to wake up costs as much as a few
+// probes do. What the raster's step is divides neither the usual intervals nor the
+// ticks of the kernel's clock, to beat with neither.
+func onRaster(t, anchor time.Time, interval time.Duration) time.Time {
+	step := min(rasterMost, interval/rasterShare)
+	if step <= 0 {
+		return t
+	}
+	return t.Add(-(t.Sub(anchor) % step))
+}
+
 // timing is one check's grid.
 type timing struct {
 	origin         time.Time // a point of the grid

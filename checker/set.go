@@ -41,10 +41,7 @@ func (e *Engine) Set(targets []Target) error {
 	e.mu.Lock()
 	e.replace(targets, keys, prepared)
 	e.mu.Unlock()
-	select {
-	case e.kick <- struct{}{}:
-	default:
-	}
+	e.kernel.kick()
 	return nil
 }
 
@@ -55,7 +52,7 @@ func (e *Engine) prepareAll(targets []Target) (keys []string, prepared map[strin
 	seen := make(map[ID]struct{}, len(targets))
 	prepared = map[string]*probe{}
 	common := newShared()
-	common.halves, common.names = e.halves, e.names
+	common.names = e.names
 	var scratch []byte
 	for _, t := range targets {
 		mistake := func(err error) {
@@ -103,10 +100,12 @@ func (e *Engine) prepareOne(c *Check, key string, common *shared) (*probe, error
 	if err != nil {
 		return nil, err
 	}
-	return &probe{
+	p := &probe{
 		key: key, address: c.target(), kind: c.Type, timeout: c.Timeout, run: run, said: nothingSaid,
 		timing: timing{interval: c.Interval, fast: c.FastInterval},
-	}, nil
+	}
+	p.flight.owner = p
+	return p, nil
 }
 
 // replace puts the new set in the old one's place. It cannot fail.

@@ -15,10 +15,11 @@ const (
 	flagACK = 0x10
 )
 
-// synHeader is a SYN with the usual maximum segment size. The checksum is there
-// for IPv4 alone: of IPv6 the kernel makes it.
-func synHeader(from netip.Addr, port uint16, to netip.AddrPort, sequence uint32) []byte {
-	b := make([]byte, 24)
+// appendSYN appends a SYN with the usual maximum segment size. The checksum is
+// there for IPv4 alone: of IPv6 the kernel makes it.
+func appendSYN(head []byte, from netip.Addr, port uint16, to netip.AddrPort, sequence uint32) []byte {
+	all := append(head, make([]byte, 24)...)
+	b := all[len(head):]
 	binary.BigEndian.PutUint16(b, port)
 	binary.BigEndian.PutUint16(b[2:], to.Port())
 	binary.BigEndian.PutUint32(b[4:], sequence)
@@ -31,11 +32,12 @@ func synHeader(from netip.Addr, port uint16, to netip.AddrPort, sequence uint32)
 	b[20], b[21] = 2, 4
 	binary.BigEndian.PutUint16(b[22:], mss)
 	if to.Addr().Is4() {
-		pseudo := append(from.AsSlice(), to.Addr().AsSlice()...)
-		pseudo = append(pseudo, 0, 6, 0, byte(len(b)))
+		source, destination := from.As4(), to.Addr().As4()
+		pseudo := append(make([]byte, 0, 36), source[:]...)
+		pseudo = append(append(pseudo, destination[:]...), 0, 6, 0, byte(len(b)))
 		binary.BigEndian.PutUint16(b[16:], checksum(append(pseudo, b...)))
 	}
-	return b
+	return all
 }
 
 // segment is what is read of a TCP header.

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"time"
@@ -27,14 +28,30 @@ func main() {
 	servers := flag.Int("servers", 500, "real servers")
 	span := flag.Duration("for", 30*time.Second, "how long each is measured")
 	rounds := flag.Int("rounds", 2, "how often")
+	calls := flag.Bool("calls", false, "count system calls with strace; the times then say nothing")
 	only := flag.String("kinds", "connect http syn", "the kinds of check")
+	host := flag.Bool("host", false, "measure the engine alone, on this machine's own kernel")
+	serving := flag.Bool("serve", false, "be the servers of -host")
+	profile := flag.String("profile", "", "with -host: write a processor profile there")
 	flag.Parse()
+	if *serving {
+		if err := serve(); err != nil {
+			fatal(err)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	if *host {
+		if err := profiled(*profile, func() error { return onHost(ctx, strings.Fields(*only), *servers, *span) }); err != nil {
+			fatal(err)
+		}
+		return
+	}
 	binary, err := filepath.Abs(*lvsd)
 	if err == nil {
 		err = lab.Run(ctx, "bench", func(string, ...any) {}, func(ctx context.Context, tb lab.TB) {
-			b := &bench{TB: tb, binary: binary, lab: lab.New(tb), servers: *servers, span: *span}
+			b := &bench{TB: tb, binary: binary, lab: lab.New(tb), servers: *servers, span: *span, calls: *calls}
 			b.build()
 			for range *rounds {
 				for _, kind := range strings.Fields(*only) {
@@ -44,9 +61,29 @@ func main() {
 		})
 	}
 	if err != nil {
-		fmt.Printf("FAILED: %v\n", err)
-		os.Exit(1)
+		fatal(err)
 	}
+}
+
+func fatal(err error) {
+	fmt.Printf("FAILED: %v\n", err)
+	os.Exit(1)
+}
+
+func profiled(path string, f func() error) error {
+	if path == "" {
+		return f()
+	}
+	out, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return err
+	}
+	defer pprof.StopCPUProfile()
+	return f()
 }
 
 type bench struct {
@@ -57,6 +94,7 @@ type bench struct {
 	farm     *lab.Host
 	servers  int
 	span     time.Duration
+	calls    bool
 	runs     int
 }
 
@@ -98,7 +136,11 @@ func (b *bench) run(kind, name string, start func() (*lab.Process, int)) float64
 	p, pid := start()
 	time.Sleep(10 * time.Second) // the first probes, and what a start costs
 	cpu, probes, begin := cpuTime(pid), b.probes(kind), time.Now()
-	time.Sleep(b.span)
+	if b.calls {
+		b.trace(pid)
+	} else {
+		time.Sleep(b.span)
+	}
 	cpu, probes = cpuTime(pid)-cpu, b.probes(kind)-probes
 	took := time.Since(begin)
 	wanted := float64(b.servers) * took.Seconds()
@@ -108,6 +150,20 @@ func (b *bench) run(kind, name string, start func() (*lab.Process, int)) float64
 	<-p.Done()
 	b.director.MustRun("ipvsadm", "-C")
 	return each
+}
+
+// trace shows which system calls a process makes in the time of a measurement.
+func (b *bench) trace(pid int) {
+	ctx, cancel := context.WithTimeout(context.Background(), b.span)
+	defer cancel()
+	c := exec.CommandContext(ctx, "strace", "-f", "-c", "-U", "calls,name", "-p", fmt.Sprint(pid))
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGINT) }
+	out, _ := c.CombinedOutput() // it ends by the signal
+	for line := range strings.Lines(string(out)) {
+		if !strings.HasPrefix(line, "strace: ") {
+			fmt.Print("    ", line)
+		}
+	}
 }
 
 // lvsd starts lvsd.

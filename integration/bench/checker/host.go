@@ -1,0 +1,159 @@
+// The engine alone, on this machine's own kernel: how many probes a second one core
+// makes, how late they start, and what memory they hold. The servers are another
+// process, which accepts and answers on every loopback address.
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lvsd/checker"
+)
+
+// serve is the servers' process. It ends with its stdin.
+func serve() error {
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(l.Addr().(*net.TCPAddr).Port)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				if _, err := bufio.NewReader(c).ReadString('\n'); err == nil {
+					fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+				}
+			}()
+		}
+	}()
+	os.Stdin.Read(make([]byte, 1))
+	return l.Close()
+}
+
+// onHost measures every kind: servers, each probed once a second.
+func onHost(ctx context.Context, kinds []string, servers int, span time.Duration) error {
+	other := exec.CommandContext(ctx, "/proc/self/exe", "-serve")
+	stdin, err := other.StdinPipe()
+	if err != nil {
+		return err
+	}
+	defer stdin.Close()
+	stdout, err := other.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := other.Start(); err != nil {
+		return err
+	}
+	var port uint16
+	if _, err := fmt.Fscan(stdout, &port); err != nil {
+		return err
+	}
+	if err := oneCore(); err != nil {
+		return err
+	}
+	fmt.Printf("this machine's own kernel, one core of %d, one probe a second of each of %d servers, measured for %v\n", runtime.NumCPU(), servers, span)
+	for _, kind := range kinds {
+		if err := measureHere(ctx, kind, servers, port, span); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oneCore leaves this process one processor, the last.
+func oneCore() error {
+	runtime.GOMAXPROCS(1)
+	var one unix.CPUSet
+	one.Set(runtime.NumCPU() - 1)
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, t := range threads { // later ones inherit it
+		id := 0
+		fmt.Sscan(t.Name(), &id)
+		if err := unix.SchedSetaffinity(id, &one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func measureHere(ctx context.Context, kind string, servers int, port uint16, span time.Duration) error {
+	var measuring atomic.Bool
+	var lags []time.Duration // the engine's own until it ended
+	e := checker.New(checker.Options{ObserveLag: func(d time.Duration) {
+		if measuring.Load() {
+			lags = append(lags, d)
+		}
+	}})
+	targets := make([]checker.Target, servers)
+	for i := range targets {
+		to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1 + byte(i>>16), byte(i >> 8), byte(i)}), port)
+		targets[i] = checker.Target{ID: checker.ID{Service: "web", RealServer: to.String()}, Checks: []checker.Check{{
+			Type: kind, Address: to, Interval: time.Second, Timeout: time.Second, Rise: 1, Fall: 3, Path: "/healthz"}}}
+	}
+	if err := e.Set(targets); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second+span)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	time.Sleep(3 * time.Second) // the first probes, and what a start costs
+	begin, cpu, failedBefore := time.Now(), ownTime(), failures(e)
+	measuring.Store(true)
+	err := <-ended
+	took, used := time.Since(begin), ownTime()-cpu
+	if len(lags) == 0 {
+		return errors.Join(err, errors.New("no probe ended"))
+	}
+	slices.Sort(lags)
+	at := func(share float64) time.Duration {
+		return lags[int(float64(len(lags)-1)*share)].Round(time.Microsecond)
+	}
+	fmt.Printf("  %s: %.0f probes/s, %d failed, %.1f µs of cpu a probe (%.0f %% of the core); started later than due: half %v, 99 %% %v, all %v; %s\n",
+		kind, float64(len(lags))/took.Seconds(), failures(e)-failedBefore, float64(used.Nanoseconds())/1000/float64(len(lags)), 100*used.Seconds()/took.Seconds(),
+		at(.5), at(.99), at(1), memory(os.Getpid()))
+	return err
+}
+
+// failures counts the results that are not ok.
+func failures(e *checker.Engine) (n uint64) {
+	for _, h := range e.Health() {
+		for reason, count := range h.Checks[0].Totals.All() {
+			if reason != checker.OK {
+				n += count
+			}
+		}
+	}
+	return n
+}
+
+func ownTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
