@@ -4,9 +4,10 @@
 // PURE.
 package config
 
-// following reads handover_limit, sync_group and what is tracked.
+// following reads handover_limit, sync_hold, sync_group and what is tracked.
 func (c *record) following(e *Election, services []Service) {
 	e.HandoverLimit, e.SyncGroup = c.duration("handover_limit"), c.str("sync_group")
+	e.SyncHold = c.duration("sync_hold")
 	if e.SyncGroup != "" {
 		if complaint := nameComplaint(e.SyncGroup); complaint != "" {
 			c.complain("sync_group", "%s", complaint)

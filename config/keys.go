@@ -87,6 +87,7 @@ var (
 	trackWorks         = wish(true) // elections: track_interfaces, track_scripts
 	pairWorks          = wish(true) // [pair]
 	notifyWorks        = wish(true) // [global] notify, webhook; elections: notify
+	syncHoldWorks      = wish(true) // elections: sync_hold
 	trackServicesWork  = wish(true) // elections: track_services
 	trackFilesWork     = wish(true) // elections: track_files
 	virtualMACWorks    = wish(true) // elections: virtual_mac
@@ -160,7 +161,7 @@ var vrrpTable = newTable("vrrp",
 	key{name: "unicast", kind: kindAny, def: false, needs: unicastWorks},
 	key{name: "virtual_mac", kind: kindBool, def: false, each: true, needs: virtualMACWorks},
 	key{name: "checksum", kind: kindString, def: "rfc5798", choices: []string{"rfc5798", "rfc9568"}},
-	key{name: "sync_hold", kind: kindDuration, def: time.Minute, each: true, later: true},
+	key{name: "sync_hold", kind: kindDuration, def: time.Minute, each: true, needs: syncHoldWorks, max: int64(time.Hour)},
 	key{name: "handover_limit", kind: kindDuration, def: 5 * time.Second, each: true, needs: handoverWorks, max: int64(time.Minute)},
 	key{name: "sync_group", kind: kindString, def: "", needs: syncGroupWorks},
 	key{name: "track_interfaces", kind: kindList, def: []any{}, needs: trackWorks},

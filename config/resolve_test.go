@@ -86,7 +86,7 @@ func TestSpellings(t *testing.T) {
 	}
 	election := Election{Name: "vips", Interface: "eth0", VRID: 51, Priority: 200, AdvertInterval: time.Second, Preempt: true,
 		PreemptDelay: 90 * time.Second, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32"), netip.MustParsePrefix("10.0.0.89/32")},
-		Checksum: "rfc5798", Version: 3, HandoverLimit: 5 * time.Second, Position: Position{7, 1}}
+		Checksum: "rfc5798", Version: 3, HandoverLimit: 5 * time.Second, SyncHold: time.Minute, Position: Position{7, 1}}
 	if d := cmp.Diff([]Election{election}, one.Elections, same...); d != "" {
 		t.Error(d)
 	}

@@ -135,6 +135,7 @@ type Election struct {
 	Source            netip.Addr     // with Unicast: this director's own
 	Authentication    Authentication
 	HandoverLimit     time.Duration // 0s to 1m; 0 = the addresses go at once
+	SyncHold          time.Duration // 0s to 1h; how long it waits for connections before it preempts
 	SyncGroup         string        // elections of one word move together; "" = alone
 	TrackInterfaces   []TrackedInterface
 	TrackScripts      []TrackedScript

@@ -98,3 +98,70 @@ func TestHandoverOnCommand(t *testing.T) {
 		t.Error("the director does not serve on")
 	}
 }
+
+// TestHandoverToAReadyPeer: with the directors' exchange a handover needs no force,
+// and is refused while the peer could not serve. A returning director shows what it
+// waits for, and no longer than until it knows the connections.
+func TestHandoverToAReadyPeer(t *testing.T) {
+	p := newPair(t, 1)
+	p.prepareDR()
+	lab.ServeLines(p.real[0], ":80", "rs1")
+	p.services = p.web(quick, 1)
+	key := p.WriteFile("key", "1 0123456789abcdef0123456789abcdef\n")
+	p.chmod("key")
+	with := func(vrrpExtra, tail string) {
+		p.vrrpExtra = vrrpExtra
+		p.file = p.WriteFile("lvsd.toml", replace(t, p.config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = 51 }")+tail)
+	}
+	exchange := "[pair]\nlisten = \":8113\"\nkey_file = \"" + key + "\"\n"
+	with(`sync_hold = "1h"`, exchange)
+	lb1, lb2 := p.lb[0], p.lb[1]
+	waits := func(d *director) string {
+		s, err := d.status()
+		if err != nil || len(s.VRRP) == 0 {
+			return "no answer"
+		}
+		return s.VRRP[0].Waits
+	}
+	p.startBoth()
+	lb2.serving(1)
+	p.WaitUntil(20*time.Second, "a peer that is ready", func() bool { return waits(lb2) == "" })
+
+	var out string
+	p.WaitUntil(20*time.Second, "a handover", func() bool {
+		var err error
+		out, err = lb1.handover("--for", "1h") // its peer's word is a second old
+		return err == nil
+	})
+	if !contains(out, "web: 10.77.0.12 has the addresses") {
+		t.Errorf("%s", out)
+	}
+	p.WaitUntil(20*time.Second, "a refusal: the peer is held", func() bool {
+		var err error
+		out, err = lb2.handover()
+		return err != nil && strings.Contains(out, "refused: web: lb1 is held itself")
+	})
+	if _, err := lb1.handover("--end"); err != nil {
+		t.Error(err)
+	}
+	lb1.wait("master", 20*time.Second)
+	// Stopped and started: it knows as many connections as the peer and need not
+	// wait for an hour.
+	lb1.stop()
+	lb2.wait("master", 10*time.Second)
+	lb1.start()
+	lb1.wait("master", 20*time.Second)
+
+	// Without the exchange only time can tell.
+	lb1.stop()
+	lb2.stop()
+	with(`sync_hold = "6s"`, "")
+	lb2.start()
+	lb2.wait("master", 10*time.Second)
+	lb1.start()
+	p.WaitUntil(10*time.Second, "what it waits for to be shown", func() bool { return strings.Contains(waits(lb1), "waits for connections: ") })
+	if lb1.state() != "backup" {
+		t.Errorf("%s while it waits", lb1.state())
+	}
+	lb1.wait("master", 20*time.Second)
+}

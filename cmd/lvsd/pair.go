@@ -25,6 +25,27 @@ func (d *daemon) newExchange() *pair.Exchange {
 	})
 }
 
+// peers is what the director asks of the exchange.
+type peers struct{ d *daemon }
+
+// OwnConnections is what this director told the others last.
+func (p peers) OwnConnections() int { return int(p.d.connections.Load()) }
+
+func (p peers) Peers() []director.Peer {
+	var all []director.Peer
+	for _, q := range p.d.pair.Peers() {
+		peer := director.Peer{Name: q.Name, Up: q.Up, Error: q.Error, Waits: q.State.Waits, Connections: -1, Elections: map[string]director.PeerElection{}}
+		if c := q.State.Connections; c != nil {
+			peer.Connections = c.Known()
+		}
+		for _, e := range q.State.Elections {
+			peer.Elections[e.Name] = director.PeerElection{State: e.State, Held: e.Held}
+		}
+		all = append(all, peer)
+	}
+	return all
+}
+
 // countLimit is how long the others are kept waiting for the connections to be
 // counted.
 const countLimit = 500 * time.Millisecond
@@ -35,9 +56,12 @@ func (d *daemon) knownConnections() *pair.Connections {
 	defer cancel()
 	own, synced, err := d.reconciler.Origins(ctx)
 	if err != nil {
+		d.connections.Store(-1)
 		return nil
 	}
-	return &pair.Connections{Own: own, Synced: synced}
+	known := &pair.Connections{Own: own, Synced: synced}
+	d.connections.Store(int64(known.Known()))
+	return known
 }
 
 func (d *daemon) peerChanged(c pair.Change) {

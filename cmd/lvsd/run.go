@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -92,14 +93,17 @@ type daemon struct {
 	director   *director.Director
 	server     *api.Server
 	pair       *pair.Exchange
-	hangups    <-chan os.Signal
-	onStop     string
+	// connections is how many this director told the others; negative: not known.
+	connections atomic.Int64
+	hangups     <-chan os.Signal
+	onStop      string
 }
 
 // build opens everything that a start can be refused for. When it fails it
 // says all that is missing and leaves nothing behind.
 func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error) {
 	d := &daemon{log: log, events: &event.Recorder{Log: log.Logger, Director: c.Director}}
+	d.connections.Store(-1)
 	defer func() {
 		if err != nil {
 			d.close()
@@ -140,6 +144,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Load:          o.load,
 		Holds:         d.state,
 		Host:          host.Through{Found: d.state, Log: log.Logger},
+		Peers:         peers{d},
 	})
 	d.server.Daemon = d.director
 	d.server.Table = d.reconciler

@@ -323,7 +323,9 @@ func (s *Status) addElection(e vrrp.Status, v director.View) {
 		Contested: e.Contested, Alarm: e.Alarm, Holding: e.Holding, Addresses: e.Addresses,
 	}
 	if e.State == vrrp.Backup {
-		out.Waits = v.Waits
+		if out.Waits = v.Waits; v.ElectionWaits != nil {
+			out.Waits = v.ElectionWaits[e.Name]
+		}
 	}
 	for _, t := range e.Tracked {
 		out.Tracked = append(out.Tracked, TrackedStatus{t.Name, t.Delta, t.Fault})

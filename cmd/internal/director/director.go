@@ -203,15 +203,42 @@ func (d *Director) waiting() string {
 	return "waits for the kernel's table"
 }
 
-// judgeReadiness lets the elections preempt once the checks are in.
+// judgeReadiness lets the elections preempt once the checks are in, and, where
+// connections are synchronised, they are known.
 func (d *Director) judgeReadiness(plan *Plan, health map[checker.ID]checker.Health) {
 	now := time.Now()
 	if d.elections.anyFault() {
 		d.trusted = now // what the checks find meanwhile is the fault's doing
 	}
-	waits := notReady(now, d.trusted, plan.Services, health)
-	d.waits.Store(&waits)
-	d.elections.letPreempt(waits == "")
+	checks := notReady(now, d.trusted, plan.Services, health)
+	first, each := checks, make(map[string]string, len(plan.Config.Elections))
+	for _, e := range plan.Config.Elections {
+		waits := checks
+		if waits == "" && plan.Config.IPVS.Sync != nil && !d.elections.master(e.Name) {
+			waits = syncWaits(now, d.trusted, e, d.ownConnections(), d.peers())
+		}
+		if each[e.Name] = waits; first == "" {
+			first = waits
+		}
+	}
+	d.waits.Store(&first)
+	d.elections.letPreempt(each)
+}
+
+// peers are the other directors, as far as they are known.
+func (d *Director) peers() []Peer {
+	if d.parts.Peers == nil {
+		return nil
+	}
+	return d.parts.Peers.Peers()
+}
+
+// ownConnections is how many connections this kernel knows; negative: not known.
+func (d *Director) ownConnections() int {
+	if d.parts.Peers == nil {
+		return -1
+	}
+	return d.parts.Peers.OwnConnections()
 }
 
 // shortest bounds how often the loop decides because of time: ten thousand

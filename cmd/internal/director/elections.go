@@ -31,13 +31,13 @@ type electorate struct {
 	open func(vrrp.Config) (Election, error)
 	log  *slog.Logger
 
-	// ready lets an election preempt a live master.
-	ready bool
-
 	mu      sync.Mutex
 	running []*candidate    // in the order of the file
 	holds   map[string]Hold // by election; replaced as a whole
-	tasks   sync.WaitGroup
+	// waits is why an election does not preempt a live master yet; nil: nothing is
+	// known. Replaced as a whole.
+	waits map[string]string
+	tasks sync.WaitGroup
 }
 
 // candidate is one election of this director.
@@ -56,7 +56,7 @@ type candidate struct {
 // director that is not ready, or is held, does not preempt.
 func (el *electorate) at(c *candidate) vrrp.Config {
 	own := c.config
-	own.Preempt = own.Preempt && el.ready
+	own.Preempt = own.Preempt && el.waits != nil && el.waits[own.Name] == ""
 	_, own.Held = el.holds[own.Name]
 	return own
 }
@@ -71,9 +71,11 @@ func (el *electorate) follow() {
 	}
 }
 
-// letPreempt says when the director became ready, or is no more.
-func (el *electorate) letPreempt(ready bool) {
-	el.ready = ready
+// letPreempt says which elections still wait for something, and for what.
+func (el *electorate) letPreempt(waits map[string]string) {
+	el.mu.Lock()
+	el.waits = waits
+	el.mu.Unlock()
 	el.follow()
 }
 
@@ -101,6 +103,16 @@ func (el *electorate) bend(services []ServicePlan) {
 		}
 		c.told = want
 	}
+}
+
+// master says that this director is master of an election.
+func (el *electorate) master(name string) bool {
+	for _, c := range el.running {
+		if c.config.Name == name {
+			return c.engine.Status().State == vrrp.Master
+		}
+	}
+	return false
 }
 
 // anyFault says whether an interface of ours cannot be used.
@@ -271,14 +283,15 @@ func (el *electorate) close() {
 // wait returns when every election has given its addresses up.
 func (el *electorate) wait() { el.tasks.Wait() }
 
-// status reads all elections, in the order of the file, and the holds.
-func (el *electorate) status() ([]vrrp.Status, map[string]Hold) {
+// status reads all elections, in the order of the file, the holds, and what
+// elections wait for.
+func (el *electorate) status() ([]vrrp.Status, map[string]Hold, map[string]string) {
 	el.mu.Lock()
-	running, holds := el.running, el.holds
+	running, holds, waits := el.running, el.holds, el.waits
 	el.mu.Unlock()
 	out := make([]vrrp.Status, 0, len(running))
 	for _, c := range running {
 		out = append(out, c.engine.Status())
 	}
-	return out, holds
+	return out, holds, waits
 }

@@ -50,8 +50,8 @@ type Peer struct {
 
 // Peers are the other directors, as far as they say how they are.
 type Peers interface {
-	On() bool // the exchange is configured
 	Peers() []Peer
+	OwnConnections() int // as a Peer's
 }
 
 // PeerElection is one election as a peer stands in it.
@@ -355,11 +355,11 @@ func (d *Director) readyPeer(chosen []*candidate) error {
 }
 
 func (d *Director) noReadyPeer(election string) string {
-	if d.parts.Peers == nil || !d.parts.Peers.On() {
+	if d.parts.Peers == nil || d.config.Load().Pair == nil {
 		return "no [pair] is configured, and a backup of VRRP is silent: nobody is known to be ready to take over"
 	}
 	var reasons []string
-	for _, p := range d.parts.Peers.Peers() {
+	for _, p := range d.peers() {
 		why := p.unready(election)
 		if why == "" {
 			return ""
@@ -367,7 +367,7 @@ func (d *Director) noReadyPeer(election string) string {
 		reasons = append(reasons, p.Name+" "+why)
 	}
 	if reasons == nil {
-		return "no other director is known"
+		return "no other director has answered yet"
 	}
 	return strings.Join(reasons, "; ")
 }

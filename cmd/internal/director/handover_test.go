@@ -43,8 +43,8 @@ func (k *keeper) now() map[string]Hold {
 // exchange is the other directors.
 type exchange []Peer
 
-func (e exchange) On() bool      { return e != nil }
-func (e exchange) Peers() []Peer { return e }
+func (e exchange) Peers() []Peer       { return e }
+func (e exchange) OwnConnections() int { return 90 }
 
 // hand makes the election a master that gives its addresses to a peer after a
 // while, or to nobody.
@@ -78,6 +78,7 @@ func ready(elections ...string) Peer {
 func threeElections() *config.Config {
 	c := withElection(5, "eth0")
 	for i, name := range []string{"in", "out"} {
+		c.Pair = &config.Pair{}
 		c.Elections = append(c.Elections, config.Election{Name: name, Interface: "eth1", VRID: uint8(60 + i), SyncGroup: "both", AdvertInterval: time.Second})
 	}
 	return c
@@ -206,7 +207,7 @@ func TestReadyPeer(t *testing.T) {
 	change := func(f func(*Peer)) Peers { p := ready("web"); f(&p); return exchange{p} }
 	for want, peers := range map[string]Peers{
 		"":                        exchange{ready("web")},
-		"no [pair] is configured": exchange(nil),
+		"no [pair] is configured": nil,
 		"no other director":       exchange{},
 		"does not answer: hung":   change(func(p *Peer) { p.Up, p.Error = false, "hung" }),
 		"no such election":        exchange{ready("mail")},
@@ -215,12 +216,16 @@ func TestReadyPeer(t *testing.T) {
 		"waits for":               change(func(p *Peer) { p.Waits = "waits for the checks" }),
 	} {
 		d := New(Parts{Peers: peers})
+		if d.config.Store(&config.Config{}); peers != nil {
+			d.config.Store(&config.Config{Pair: &config.Pair{}})
+		}
 		if got := d.noReadyPeer("web"); !strings.Contains(got, want) || (want == "") != (got == "") {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
 	// One of several is enough.
 	d := New(Parts{Peers: exchange{{Name: "lb3"}, ready("web")}})
+	d.config.Store(&config.Config{Pair: &config.Pair{}})
 	if got := d.noReadyPeer("web"); got != "" {
 		t.Errorf("%q", got)
 	}

@@ -1,6 +1,7 @@
 // A director that comes up, or whose interface was away, knows nothing of its
 // real servers: with the virtual address it would refuse every client that the
 // peer serves. So it does not preempt a live master before its checks are in.
+// Nor before it knows their connections, where these are synchronised.
 // It takes over all the same when no master is heard.
 //
 // PURE.
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/config"
+	"lvsd/vrrp"
 )
 
 // readinessLimit bounds the waiting: a check with a very long interval must not
@@ -53,4 +56,28 @@ func settled(since time.Time, h checker.Health) bool {
 		}
 	}
 	return true
+}
+
+// enough is how much of the master's connections a director must know, in percent:
+// those that come and go while they are counted, and those that the kernel has not
+// told yet, are never all there.
+const enough = 95
+
+// syncWaits says what a director of synchronised connections still waits for before
+// it preempts in an election, or may be handed it; "" when for nothing.
+func syncWaits(now, since time.Time, e config.Election, own int, peers []Peer) string {
+	left := e.SyncHold - now.Sub(since)
+	if left <= 0 {
+		return ""
+	}
+	for _, p := range peers {
+		if !p.Up || p.Elections[e.Name].State != string(vrrp.Master) || p.Connections < 0 || own < 0 {
+			continue
+		}
+		if own*100 >= p.Connections*enough {
+			return ""
+		}
+		return fmt.Sprintf("waits for connections: it knows %d of the %d of %s, %v of sync_hold are left", own, p.Connections, p.Name, left.Round(time.Second))
+	}
+	return fmt.Sprintf("waits for connections: %v of sync_hold are left", left.Round(time.Second))
 }

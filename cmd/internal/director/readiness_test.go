@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/config"
 	"lvsd/vrrp"
 )
 
@@ -87,4 +88,70 @@ func TestOnlyAReadyDirectorPreempts(t *testing.T) {
 			t.Error("not ready with all checks in after the fault")
 		}
 	})
+}
+
+func TestWaitsForConnections(t *testing.T) {
+	since := time.Unix(1000, 0)
+	e := config.Election{Name: "web", SyncHold: time.Minute}
+	master := func(connections int) Peer {
+		return Peer{Name: "lb1", Up: true, Connections: connections, Elections: map[string]PeerElection{"web": {State: "master"}}}
+	}
+	away, silent, idle := master(100), master(-1), master(100)
+	away.Up = false
+	idle.Elections["web"] = PeerElection{State: "backup"}
+	for name, c := range map[string]struct {
+		after time.Duration
+		own   int
+		peers []Peer
+		want  string
+	}{
+		"no exchange":              {10 * time.Second, -1, nil, "waits for connections: 50s of sync_hold are left"},
+		"no exchange, later":       {time.Minute, -1, nil, ""},
+		"the master knows more":    {time.Second, 94, []Peer{master(100)}, "it knows 94 of the 100 of lb1, 59s"},
+		"nearly as many":           {time.Second, 95, []Peer{master(100)}, ""},
+		"the master has none":      {time.Second, 0, []Peer{master(0)}, ""},
+		"more, but the time is up": {time.Hour, 0, []Peer{master(100)}, ""},
+		"its peer is away":         {time.Second, 100, []Peer{away}, "sync_hold are left"},
+		"its peer does not say":    {time.Second, 100, []Peer{silent}, "sync_hold are left"},
+		"its own are not known":    {time.Second, -1, []Peer{master(0)}, "sync_hold are left"},
+		"the peer is no master":    {time.Second, 100, []Peer{idle}, "sync_hold are left"},
+		"of three":                 {time.Second, 100, []Peer{idle, master(100)}, ""},
+	} {
+		if got := syncWaits(since.Add(c.after), since, e, c.own, c.peers); !strings.Contains(got, c.want) || (c.want == "") != (got == "") {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// TestSyncHold: an election does not preempt before its time is over, another one
+// that holds nothing does; without [ipvs.sync] nobody waits.
+func TestSyncHold(t *testing.T) {
+	for _, synced := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			c := withElection(5, "eth0")
+			c.Elections = append(c.Elections, config.Election{Name: "mail", Interface: "eth0", VRID: 52, Preempt: true})
+			c.Elections[0].Preempt, c.Elections[0].SyncHold = true, time.Minute
+			if synced {
+				c.IPVS.Sync = &config.Sync{}
+			}
+			r := newRig(t, c)
+			defer r.stop()
+			r.table.read(kernelWith(5))
+			r.checker.set(checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: checker.TypeConnect, Last: checker.Result{At: time.Now().Add(time.Second)}}}})
+			r.Wake()
+			time.Sleep(59 * time.Second)
+			synctest.Wait()
+			if r.engine(0).now().Preempt == synced || !r.engine(1).now().Preempt {
+				t.Errorf("synced %v: preempts %v, and the other %v", synced, r.engine(0).now().Preempt, r.engine(1).now().Preempt)
+			}
+			if v := r.Look(); (v.ElectionWaits["web"] != "") != synced || v.ElectionWaits["mail"] != "" || (v.Waits != "") != synced {
+				t.Errorf("synced %v: %q, %q", synced, v.ElectionWaits, v.Waits)
+			}
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if !r.engine(0).now().Preempt || r.Look().Waits != "" {
+				t.Errorf("synced %v: waits after its time: %q", synced, r.Look().Waits)
+			}
+		})
+	}
 }

@@ -24,6 +24,8 @@ type View struct {
 	// Waits is what this director waits for before it preempts a live master;
 	// "" when it is ready.
 	Waits string
+	// ElectionWaits is the same of each election.
+	ElectionWaits map[string]string
 }
 
 // Explain answers a real server's health with the history of its checks.
@@ -51,7 +53,7 @@ func (d *Director) view(kernel ipvs.Snapshot) View {
 		Kernel:     kernel,
 		Waits:      d.waiting(),
 	}
-	v.Elections, v.Holds = d.elections.status()
+	v.Elections, v.Holds, v.ElectionWaits = d.elections.status()
 	// Read last: what was decided last, and the configuration that it is for.
 	if p := d.plan.Load(); p != nil {
 		v.Plan, v.Config = *p, p.Config
