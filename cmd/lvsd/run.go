@@ -145,6 +145,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Holds:         d.state,
 		Host:          host.Through{Found: d.state, Log: log.Logger},
 		Peers:         peers{d},
+		Teller:        ipvs.NewTeller(d.kernel),
 	})
 	d.server.Daemon = d.director
 	d.server.Table = d.reconciler
@@ -278,6 +279,9 @@ func (d *daemon) healthChanged(c checker.Change) {
 
 func (d *daemon) electionChanged(e vrrp.Event) {
 	d.director.Wake() // a fault, or its end, says which probes count
+	if e.From == vrrp.Master {
+		d.director.Leaves()
+	}
 	d.events.Keep(event.Event{At: e.At, Kind: event.KindVRRP, VRRP: e.Name, From: string(e.From), To: string(e.To), Reason: cmp.Or(e.Detail, e.Reason)})
 }
 

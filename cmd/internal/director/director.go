@@ -58,6 +58,8 @@ type Parts struct {
 	Host          Host       // nil: no check goes through
 	Holds         HoldKeeper // nil: handovers are forgotten with the daemon
 	Peers         Peers      // nil: nothing is known of them
+	// Teller tells the peer of connections; nil: the kernel alone does.
+	Teller Teller
 	// Load reads and checks the configuration file for this director, and
 	// answers the file's warnings too.
 	Load func() (*config.Config, []string, error)
@@ -69,7 +71,8 @@ type Director struct {
 	parts   Parts
 	wake    chan struct{}
 	reloads chan reloadRequest
-	calls   chan func() // what others want done in the loop
+	calls   chan func()   // what others want done in the loop
+	leaves  chan struct{} // an election left mastership
 	pings   chan struct{}
 
 	// reloading makes reading the file and applying it one step: of two
@@ -101,7 +104,7 @@ const gather = 5 * time.Millisecond
 
 // New makes a director. It starts nothing.
 func New(parts Parts) *Director {
-	d := &Director{parts: parts, wake: make(chan struct{}, 1), reloads: make(chan reloadRequest), calls: make(chan func()), pings: make(chan struct{})}
+	d := &Director{parts: parts, wake: make(chan struct{}, 1), reloads: make(chan reloadRequest), calls: make(chan func()), leaves: make(chan struct{}, 1), pings: make(chan struct{})}
 	d.elections.open = parts.OpenElection
 	d.elections.log = parts.Log
 	d.throughs = throughs{host: parts.Host, log: parts.Log}
@@ -146,6 +149,12 @@ func (d *Director) Close() { d.elections.close() }
 // up, and Run returns when they have.
 func (d *Director) Run(ctx context.Context) error {
 	d.trusted = time.Now()
+	// It outlives the context: what is told is told while the elections leave.
+	telling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var teller sync.WaitGroup
+	teller.Go(func() { d.tellWhileLeaving(telling) })
+	defer teller.Wait()
+	defer stop()
 	d.elections.start(ctx)
 	defer d.elections.wait()
 	d.Wake()

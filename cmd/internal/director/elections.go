@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"reflect"
+	"slices"
 	"sync"
 
 	"lvsd/config"
@@ -220,7 +222,9 @@ func (el *electorate) prepare(_, next *config.Config) (Change, error) {
 			for _, c := range coming {
 				stays[c] = true
 				if want, ok := updates[c]; ok {
+					el.mu.Lock()
 					c.config, c.tracks = want, tracks[c]
+					el.mu.Unlock()
 					c.runs = el.at(c)
 					c.engine.Update(c.runs)
 				}
@@ -282,6 +286,23 @@ func (el *electorate) close() {
 
 // wait returns when every election has given its addresses up.
 func (el *electorate) wait() { el.tasks.Wait() }
+
+// seat is an election for whoever is not the loop.
+type seat struct {
+	*candidate
+	held []netip.Prefix
+}
+
+// seats are the elections that run.
+func (el *electorate) seats() []seat {
+	el.mu.Lock()
+	defer el.mu.Unlock()
+	var all []seat
+	for _, c := range el.running {
+		all = append(all, seat{c, slices.Concat(c.config.Addresses, c.config.Excluded)})
+	}
+	return all
+}
 
 // status reads all elections, in the order of the file, the holds, and what
 // elections wait for.

@@ -101,6 +101,7 @@ func (d *Director) HandOver(ctx context.Context, h Handover) ([]HandedOver, erro
 	began := time.Now()
 	var out []HandedOver
 	var masters []leaving
+	var going []*candidate
 	err := d.inLoop(ctx, func() (err error) {
 		chosen, err := d.elections.named(h.Election)
 		if err != nil {
@@ -122,17 +123,24 @@ func (d *Director) HandOver(ctx context.Context, h Handover) ([]HandedOver, erro
 		for i, c := range chosen {
 			out[i].Election = c.config.Name
 			if out[i].Master = c.engine.Status().State == vrrp.Master; out[i].Master {
-				masters = append(masters, leaving{c.engine, c.config, &out[i]})
+				masters, going = append(masters, leaving{c.engine, c.config, &out[i]}), append(going, c)
 			}
-		}
-		for _, l := range masters {
-			l.engine.HandOver()
 		}
 		return nil
 	})
 	if err != nil || len(masters) == 0 {
 		return out, err
 	}
+	// What the kernel has not told yet is told first, and by the time that the
+	// successor is there only what began since is new to it.
+	told, cancel := context.WithTimeout(ctx, tellFirst)
+	staying, _ := d.standing(going)
+	d.tell(told, true, staying)
+	cancel()
+	for _, l := range masters {
+		l.engine.HandOver()
+	}
+	began = time.Now()
 	d.watchHandover(ctx, began, masters)
 	var kept []string
 	for _, o := range out {
@@ -172,6 +180,9 @@ func (l leaving) look(began time.Time) (ended bool) {
 	case s.State == vrrp.Backup && s.Master.IsValid():
 		if l.out.Took == 0 {
 			l.out.To, l.out.Took = s.Master, s.LastAdvert.Sub(began)
+			if l.out.Took <= 0 {
+				l.out.Took = now.Sub(began)
+			}
 		}
 		if s.Holding && now.Sub(began) < limit {
 			return false

@@ -1,0 +1,125 @@
+package director
+
+// A director that gives its addresses away tells the peer of the connections that
+// the kernels' synchronisation has not told yet: before it resigns where it is told
+// to leave, and again and again until the addresses are gone. No election waits for
+// it.
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"lvsd/ipvs"
+	"lvsd/vrrp"
+)
+
+// Teller tells the peer of connections.
+type Teller interface {
+	Tell(ctx context.Context, cfg ipvs.SyncConfig, all bool, choose func(ipvs.Connection) (ipvs.Forward, bool)) (int, error)
+}
+
+const (
+	// tellFirst is how long a handover waits for the first round.
+	tellFirst = time.Second
+	// tellEvery is from the end of a round to the next: connections that began
+	// meanwhile wait so long, and no longer, until the new master knows them.
+	tellEvery = 50 * time.Millisecond
+	// tellLimit is the longest handover_limit, and a little.
+	tellLimit = time.Minute + 5*time.Second
+)
+
+// Leaves says that an election has left mastership. It never blocks.
+func (d *Director) Leaves() {
+	select {
+	case d.leaves <- struct{}{}:
+	default:
+	}
+}
+
+// tellWhileLeaving tells the peer of connections whenever an election has left
+// mastership and serves still.
+func (d *Director) tellWhileLeaving(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.leaves:
+		}
+		limit := time.Now().Add(tellLimit)
+		for all := true; ctx.Err() == nil && time.Now().Before(limit); all = false {
+			staying, leaving := d.standing(nil)
+			if !leaving {
+				break
+			}
+			d.tell(ctx, all, staying)
+			if !pause(ctx, tellEvery) {
+				return
+			}
+		}
+	}
+}
+
+// standing are the addresses of which this director stays master, and whether it
+// serves others on the way out. Those that are handed over count as left.
+func (d *Director) standing(handed []*candidate) (staying map[netip.Addr]bool, leaving bool) {
+	staying = map[netip.Addr]bool{}
+	for _, c := range d.elections.seats() {
+		s := c.engine.Status()
+		if s.State != vrrp.Master {
+			leaving = leaving || s.Holding
+			continue
+		}
+		if slices.Contains(handed, c.candidate) {
+			leaving = true
+			continue
+		}
+		for _, p := range c.held {
+			staying[p.Addr()] = true
+		}
+	}
+	return staying, leaving
+}
+
+// tell tells of all connections but those to addresses that stay.
+func (d *Director) tell(ctx context.Context, all bool, staying map[netip.Addr]bool) {
+	c, plan := d.config.Load(), d.plan.Load()
+	if d.parts.Teller == nil || c.IPVS.Sync == nil || plan == nil {
+		return
+	}
+	began := time.Now()
+	ways := waysOf(plan.Wanted.Table)
+	n, err := d.parts.Teller.Tell(ctx, *WantedSync(c.IPVS.Sync), all, func(conn ipvs.Connection) (ipvs.Forward, bool) {
+		if staying[conn.Virtual.Addr()] {
+			return 0, false
+		}
+		way, known := ways[conn.RealServer]
+		return way, known
+	})
+	switch {
+	case err != nil:
+		d.parts.Log.Warn("the peer was not told of all connections: it knows those that the kernel told", "reason", err)
+	case n > 0 && all:
+		d.parts.Log.Info("told the peer of connections", "connections", n, "took", time.Since(began))
+	}
+}
+
+// waysOf is how each real server is reached. One that is reached in two ways is not
+// told of: the list does not say by which service a connection came.
+func waysOf(table ipvs.Table) map[netip.AddrPort]ipvs.Forward {
+	ways := map[netip.AddrPort]ipvs.Forward{}
+	mixed := map[netip.AddrPort]bool{}
+	for _, svc := range table {
+		for addr, dest := range svc.Destinations {
+			if way, known := ways[addr]; known && way != dest.Forward {
+				mixed[addr] = true
+			}
+			ways[addr] = dest.Forward
+		}
+	}
+	for addr := range mixed {
+		delete(ways, addr)
+	}
+	return ways
+}

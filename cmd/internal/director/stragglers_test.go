@@ -1,0 +1,103 @@
+package director
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lvsd/config"
+	"lvsd/ipvs"
+	"lvsd/vrrp"
+)
+
+// herald is a Teller that asks about two connections.
+type herald struct {
+	*journal
+	mu     sync.Mutex
+	rounds []bool // whether all were to be told
+	told   []netip.AddrPort
+	ways   []ipvs.Forward
+}
+
+func (h *herald) Tell(_ context.Context, cfg ipvs.SyncConfig, all bool, choose func(ipvs.Connection) (ipvs.Forward, bool)) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.add("tell %d", cfg.ID)
+	h.rounds, h.told, h.ways = append(h.rounds, all), nil, nil
+	for _, virtual := range []string{"10.0.0.88:80", "10.0.0.99:80"} {
+		c := ipvs.Connection{Protocol: "TCP", Virtual: netip.MustParseAddrPort(virtual), RealServer: server(1)}
+		if way, ok := choose(c); ok {
+			h.told, h.ways = append(h.told, c.Virtual), append(h.ways, way)
+		}
+	}
+	return len(h.told), nil
+}
+
+// A handover tells the peer first and resigns then; a master that leaves goes on
+// telling while it holds the addresses, and never of those of which it stays master.
+func TestThePeerIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := withElection(5, "eth0")
+		c.IPVS.Sync = &config.Sync{ID: 51}
+		c.Elections[0].Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}
+		c.Elections = append(c.Elections, config.Election{Name: "mail", Interface: "eth0", VRID: 52,
+			Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.99/32")}})
+		h := &herald{}
+		r := newRig(t, c, func(p *Parts) { p.Teller = h })
+		h.journal = r.journal
+		r.table.read(kernelWith(5))
+		r.Wake()
+		time.Sleep(time.Second)
+		r.engine(1).hand(time.Hour, netip.Addr{}) // master, and stays it
+		r.engine(0).hand(600*time.Millisecond, netip.MustParseAddr("10.0.0.13"))
+		r.take()
+		if out, err := r.HandOver(t.Context(), Handover{Election: "web", Force: true}); err != nil || out[0].Failed != "" {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		lines := r.take()
+		if !slices.Equal(lines[:3], []string{"web@eth0 updated", "tell 51", "web@eth0 hands over"}) {
+			t.Errorf("%q", lines)
+		}
+		if !h.rounds[0] || !slices.Equal(h.told, []netip.AddrPort{netip.MustParseAddrPort("10.0.0.88:80")}) || !slices.Equal(h.ways, []ipvs.Forward{ipvs.DirectRoute}) {
+			t.Errorf("rounds %v, told %v by %v", h.rounds, h.told, h.ways)
+		}
+		// Preempted: it holds the addresses for a while, and tells.
+		r.engine(0).mu.Lock()
+		r.engine(0).status = vrrp.Status{State: vrrp.Backup, Holding: true}
+		r.engine(0).mu.Unlock()
+		h.rounds = nil
+		r.Leaves()
+		time.Sleep(time.Second)
+		r.engine(0).mu.Lock()
+		r.engine(0).status.Holding = false
+		r.engine(0).mu.Unlock()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := len(h.rounds); n < 15 || n > 21 || !h.rounds[0] || slices.Contains(h.rounds[1:], true) {
+			t.Errorf("rounds %v", h.rounds)
+		}
+		r.stop()
+	})
+}
+
+func TestWays(t *testing.T) {
+	to := func(way ipvs.Forward, servers ...netip.AddrPort) ipvs.Service {
+		svc := ipvs.Service{Destinations: map[netip.AddrPort]ipvs.Destination{}}
+		for _, s := range servers {
+			svc.Destinations[s] = ipvs.Destination{Address: s, Forward: way}
+		}
+		return svc
+	}
+	ways := waysOf(ipvs.Table{
+		{Mark: 1}: to(ipvs.Tunnel, server(1), server(2)),
+		{Mark: 2}: to(ipvs.DirectRoute, server(2), server(3)),
+		{Mark: 3}: to(ipvs.DirectRoute, server(3)),
+	})
+	if len(ways) != 2 || ways[server(1)] != ipvs.Tunnel || ways[server(3)] != ipvs.DirectRoute {
+		t.Errorf("%v", ways)
+	}
+}

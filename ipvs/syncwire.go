@@ -1,0 +1,138 @@
+// The messages by which the kernels of two directors tell each other their
+// connections: version 1 of the protocol of the synchronisation daemons
+// (net/netfilter/ipvs/ip_vs_sync.c). It only makes them, and never reads one.
+//
+// PURE.
+
+package ipvs
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+const (
+	syncHeader  = 8
+	syncEntry4  = 36
+	syncEntry6  = 72
+	syncVersion = 1
+	syncInet6   = 1 // type of an entry of IPv6
+
+	syncInactive = 0x0100 // IP_VS_CONN_F_INACTIVE: not established
+	syncTemplate = 0x1000 // IP_VS_CONN_F_TEMPLATE: of a persistent client
+
+	maxSyncEntries = 255 // the header counts them in one byte
+)
+
+// tcpStates are the kernel's numbers of a TCP connection's states.
+var tcpStates = map[string]uint16{
+	"ESTABLISHED": 1, "SYN_SENT": 2, "SYN_RECV": 3, "FIN_WAIT": 4, "TIME_WAIT": 5, "CLOSE": 6, "CLOSE_WAIT": 7, "LAST_ACK": 8,
+}
+
+const (
+	tcpEstablished = 1
+	udpNormal      = 0
+	stateNone      = "NONE"
+)
+
+// syncEntry is a connection as it is told.
+type syncEntry struct {
+	protocol                    Protocol
+	flags                       uint32
+	state                       uint16
+	timeout                     uint32 // seconds; 0: what the receiver has for the state
+	client, virtual, realServer netip.AddrPort
+}
+
+// tellable puts a connection of the list into the form in which it is told, with
+// the way to its real server. False: it is of a kind that only the kernel can tell.
+func tellable(c Connection, way Forward) (syncEntry, bool) {
+	e := syncEntry{flags: uint32(way), client: c.Client, virtual: c.Virtual, realServer: c.RealServer}
+	if c.Client.Addr().Is4() != c.Virtual.Addr().Is4() || c.RealServer.Addr().Is4() != c.Virtual.Addr().Is4() {
+		return e, false // of two families: the kernel does not tell it either
+	}
+	switch c.Protocol {
+	case "TCP":
+		e.protocol = TCP
+	case "UDP":
+		e.protocol = UDP
+	default:
+		return e, false
+	}
+	if c.Client.Port() == 0 && c.State == stateNone {
+		e.flags |= syncTemplate
+		e.timeout = uint32(max(c.Expires.Seconds(), 1))
+		return e, true
+	}
+	if e.protocol == UDP {
+		e.state, e.flags = udpNormal, e.flags|syncInactive
+		return e, c.State == "UDP"
+	}
+	var known bool
+	if e.state, known = tcpStates[c.State]; e.state != tcpEstablished {
+		e.flags |= syncInactive
+	}
+	return e, known
+}
+
+// size is that of the entry in a message.
+func (e syncEntry) size() int {
+	if e.virtual.Addr().Is4() {
+		return syncEntry4
+	}
+	return syncEntry6
+}
+
+// append writes the entry: struct ip_vs_sync_v4, ip_vs_sync_v6.
+func (e syncEntry) append(b []byte) []byte {
+	kind := byte(0)
+	if !e.virtual.Addr().Is4() {
+		kind = syncInet6
+	}
+	b = append(b, kind, byte(e.protocol))
+	b = binary.BigEndian.AppendUint16(b, uint16(e.size())) // the upper four bits: version 0 of the entry
+	b = binary.BigEndian.AppendUint32(b, e.flags)
+	b = binary.BigEndian.AppendUint16(b, e.state)
+	for _, a := range []netip.AddrPort{e.client, e.virtual, e.realServer} {
+		b = binary.BigEndian.AppendUint16(b, a.Port())
+	}
+	b = binary.BigEndian.AppendUint32(b, 0) // the mark, which the list does not say
+	b = binary.BigEndian.AppendUint32(b, e.timeout)
+	for _, a := range []netip.AddrPort{e.client, e.virtual, e.realServer} {
+		b = append(b, a.Addr().AsSlice()...)
+	}
+	return b
+}
+
+// A syncMessage grows by entries until it is full.
+type syncMessage struct {
+	id      uint8
+	most    int // bytes
+	b       []byte
+	entries int
+}
+
+// add puts one more entry in; false: there is no room, take the bytes first.
+func (m *syncMessage) add(e syncEntry) bool {
+	if len(m.b) == 0 {
+		m.b, m.entries = append(m.b, 0, m.id, 0, 0, 0, syncVersion, 0, 0), 0
+	}
+	if m.entries == maxSyncEntries || len(m.b)+e.size() > m.most {
+		return false
+	}
+	m.b = e.append(m.b)
+	m.entries++
+	return true
+}
+
+// take answers the message and begins the next; nil when there is nothing in it.
+func (m *syncMessage) take() []byte {
+	if m.entries == 0 {
+		return nil
+	}
+	b := m.b
+	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+	b[4] = byte(m.entries)
+	m.b, m.entries = m.b[:0], 0
+	return b
+}

@@ -1,0 +1,61 @@
+// The socket by which the peer is told of connections: UDP to the group of the
+// synchronisation, out of its interface, as the kernel's own sender has it.
+
+package ipvs
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+)
+
+// dialSync opens it.
+func dialSync(c SyncConfig) (io.WriteCloser, error) {
+	iface, err := net.InterfaceByName(c.Interface)
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: %w", c.Interface, err)
+	}
+	group := c.Group
+	if !group.IsValid() {
+		group = defaultSyncGroup
+	}
+	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(group, cmp.Or(c.Port, defaultSyncPort)))
+	to.Zone = c.Interface
+	ttl := int(cmp.Or(c.TTL, defaultSyncTTL))
+	network := "udp4"
+	if group.Is6() {
+		network = "udp6"
+	} else {
+		to.Zone = ""
+	}
+	conn, err := net.ListenUDP(network, nil)
+	if err != nil {
+		return nil, err
+	}
+	// Not to this host: its own receiver knows them.
+	if group.Is6() {
+		p := ipv6.NewPacketConn(conn)
+		err = errors.Join(p.SetMulticastInterface(iface), p.SetMulticastHopLimit(ttl), p.SetMulticastLoopback(false))
+	} else {
+		p := ipv4.NewPacketConn(conn)
+		err = errors.Join(p.SetMulticastInterface(iface), p.SetMulticastTTL(ttl), p.SetMulticastLoopback(false))
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return syncSocket{conn, to}, nil
+}
+
+type syncSocket struct {
+	*net.UDPConn
+	to *net.UDPAddr
+}
+
+func (s syncSocket) Write(b []byte) (int, error) { return s.WriteToUDP(b, s.to) }

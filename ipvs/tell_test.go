@@ -1,0 +1,150 @@
+package ipvs
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+func line(t *testing.T, text string) Connection {
+	t.Helper()
+	c, ok := parseConnection([]byte(text))
+	if !ok {
+		t.Fatalf("%q", text)
+	}
+	return c
+}
+
+const (
+	established = "TCP 0A000002 C350 0A000058 0050 0A000009 0050 ESTABLISHED LOCAL      899"
+	half        = "TCP 0A000002 C351 0A000058 0050 0A000009 0050 SYN_RECV    LOCAL       59"
+	datagram    = "UDP 0A000002 C352 0A000058 0035 0A000009 0035 UDP         SYNC       299"
+	template    = "TCP 0A000002 0000 0A000058 0050 0A000009 0050 NONE        LOCAL      120"
+	six         = "TCP [2001:db8::2] C350 [2001:db8::58] 0050 [2001:db8::9] 0050 ESTABLISHED LOCAL 899"
+)
+
+// Octet by octet what the kernel's ip_vs_sync_conn writes.
+func TestSyncMessage(t *testing.T) {
+	m := syncMessage{id: 51, most: 1472}
+	for _, c := range []struct {
+		text string
+		way  Forward
+	}{{established, DirectRoute}, {half, Tunnel}, {datagram, NAT}, {template, DirectRoute}, {six, DirectRoute}} {
+		e, ok := tellable(line(t, c.text), c.way)
+		if !ok || !m.add(e) {
+			t.Fatalf("%s is not told", c.text)
+		}
+	}
+	want := "00 33 00e0 05 01 0000" +
+		"00 06 0024 00000003 0001 c350 0050 0050 00000000 00000000 0a000002 0a000058 0a000009" +
+		"00 06 0024 00000102 0003 c351 0050 0050 00000000 00000000 0a000002 0a000058 0a000009" +
+		"00 11 0024 00000100 0000 c352 0035 0035 00000000 00000000 0a000002 0a000058 0a000009" +
+		"00 06 0024 00001003 0000 0000 0050 0050 00000000 00000078 0a000002 0a000058 0a000009" +
+		"01 06 0048 00000003 0001 c350 0050 0050 00000000 00000000" +
+		"20010db8000000000000000000000002 20010db8000000000000000000000058 20010db8000000000000000000000009"
+	if got := hex.EncodeToString(m.take()); got != strings.ReplaceAll(want, " ", "") {
+		t.Errorf("got  %s\nwant %s", got, strings.ReplaceAll(want, " ", ""))
+	}
+	if m.take() != nil {
+		t.Error("an empty message")
+	}
+}
+
+func TestNotTellable(t *testing.T) {
+	for _, text := range []string{
+		"SCTP 0A000002 C350 0A000058 0050 0A000009 0050 ESTABLISHED LOCAL 899",
+		"IP 0A000002 0000 00000007 0000 0A000009 0000 NONE LOCAL 120",
+		"TCP 0A000002 C350 0A000058 0050 [2001:db8::9] 0050 ESTABLISHED LOCAL 899",
+		"TCP 0A000002 C350 0A000058 0050 0A000009 0050 LISTEN LOCAL 899",
+	} {
+		if _, ok := tellable(line(t, text), DirectRoute); ok {
+			t.Errorf("%s is told", text)
+		}
+	}
+}
+
+// pipe collects what is sent.
+type pipe struct {
+	messages [][]byte
+	err      error
+}
+
+func (p *pipe) Write(b []byte) (int, error) {
+	p.messages = append(p.messages, bytes.Clone(b))
+	return len(b), p.err
+}
+func (p *pipe) Close() error { return nil }
+
+func (p *pipe) entries() (n int) {
+	for _, m := range p.messages {
+		n += int(m[4])
+	}
+	p.messages = nil
+	return n
+}
+
+func TestTellTellsOnce(t *testing.T) {
+	text, p := "", &pipe{}
+	teller := &Teller{
+		open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("heading\n" + text)), nil },
+		dial: func(SyncConfig) (io.WriteCloser, error) { return p, nil },
+	}
+	tell := func(all bool, want int) {
+		t.Helper()
+		n, err := teller.Tell(t.Context(), SyncConfig{ID: 51, MaxLen: 512}, all, func(c Connection) (Forward, bool) {
+			return DirectRoute, c.Virtual.Port() != 25
+		})
+		if got := p.entries(); err != nil || n != want || got != want {
+			t.Errorf("told %d, sent %d, want %d: %v", n, got, want, err)
+		}
+	}
+	for i := range 300 {
+		text += fmt.Sprintf("TCP 0A000002 %04X 0A000058 0050 0A000009 0050 ESTABLISHED LOCAL 899\n", 1000+i)
+	}
+	text += "TCP 0A000002 C350 0A000058 0019 0A000009 0019 ESTABLISHED LOCAL 899\nnonsense\n"
+	tell(true, 300)
+	tell(false, 0)
+	text = strings.ReplaceAll(text, " 899\n", " 898\n") // older, and the same
+	tell(false, 0)
+	text = strings.Replace(text, "03E8 0A000058 0050 0A000009 0050 ESTABLISHED", "03E8 0A000058 0050 0A000009 0050 FIN_WAIT", 1) + half + "\n"
+	tell(false, 2) // another state, and a new one
+	tell(true, 301)
+	p.err = errors.New("no")
+	if _, err := teller.Tell(t.Context(), SyncConfig{ID: 51}, true, func(Connection) (Forward, bool) { return NAT, true }); err == nil {
+		t.Error("a failure to send is none")
+	}
+	p.err = nil
+	p.entries()
+	tell(false, 301) // what did not arrive is told again
+	teller.since = time.Now().Add(-rememberFor - time.Second)
+	tell(false, 301)
+}
+
+// Every message keeps to the length that fits.
+func TestSyncMessagesFit(t *testing.T) {
+	m := syncMessage{id: 1, most: 512}
+	e, _ := tellable(line(t, established), NAT)
+	for range 1000 {
+		if !m.add(e) {
+			if b := m.take(); len(b) > 512 || len(b)+syncEntry4 <= 512 || int(b[4])*syncEntry4+syncHeader != len(b) {
+				t.Fatalf("%d bytes, %d entries", len(b), b[4])
+			}
+			if !m.add(e) {
+				t.Fatal("no room in an empty message")
+			}
+		}
+	}
+	m = syncMessage{id: 1, most: 60000}
+	n := 0
+	for m.add(e) {
+		n++
+	}
+	if n != maxSyncEntries {
+		t.Errorf("%d entries", n)
+	}
+}
