@@ -25,7 +25,6 @@ const (
 	rememberFor = time.Minute
 )
 
-
 // Teller tells the peer of connections. Its rounds are one after another.
 type Teller struct {
 	open func() (io.ReadCloser, error)
