@@ -7,7 +7,7 @@ set -eu
 # prometheus brings promtool; iptables masquerades where the lab's kernel has no
 # nftables for IPv4; gcc and libc6-dev are for Go's race detector;
 # iputils-arping asks for virtual addresses.
-base='nginx ipvsadm prometheus keepalived frr nftables iptables openssl iputils-arping iproute2 kmod patch gcc libc6-dev'
+base='nginx libnginx-mod-mail dnsmasq-base ipvsadm prometheus keepalived frr nftables iptables openssl iputils-arping iproute2 kmod patch gcc libc6-dev'
 policy=/usr/sbin/policy-rc.d
 ours= # is the policy file ours?
 updated=
