@@ -108,6 +108,9 @@ func (o Owned) with(t Table) Owned {
 // trimmed returns what of the set is wanted or still in the kernel. The second
 // result says whether anything went.
 func (o Owned) trimmed(wanted, actual Table) (Owned, bool) {
+	if !o.exceeds(wanted, actual) {
+		return o, false
+	}
 	kept, gone := make(Owned, len(o)), false
 	for k, dests := range o {
 		w, isWanted := wanted[k]
@@ -128,4 +131,24 @@ func (o Owned) trimmed(wanted, actual Table) (Owned, bool) {
 		}
 	}
 	return kept, gone
+}
+
+// exceeds says whether something of the set is neither wanted nor in the kernel.
+func (o Owned) exceeds(wanted, actual Table) bool {
+	for k, dests := range o {
+		w, isWanted := wanted[k]
+		a, isThere := actual[k]
+		if !isWanted && !isThere && k != syncOwner {
+			return true
+		}
+		for addr := range dests {
+			if _, ok := w.Destinations[addr]; ok {
+				continue
+			}
+			if _, ok := a.Destinations[addr]; !ok {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -53,6 +53,7 @@ func runDaemon(ctx context.Context, o *options) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, unix.SIGHUP)
 	defer signal.Stop(hangups)
+	boundGarbage()
 	c, warnings, err := o.load()
 	if err != nil {
 		return refused(err)
