@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
 	"lvsd/checker"
 	"lvsd/cmd/internal/director"
@@ -23,6 +24,7 @@ import (
 // read from the view at each scrape.
 type Metrics struct {
 	registry *prometheus.Registry
+	state    *state // nil until Watch
 	timerLag prometheus.Histogram
 	checkLag prometheus.Histogram
 }
@@ -56,12 +58,20 @@ func (m *Metrics) ObserveCheckLag(d time.Duration) { m.checkLag.Observe(d.Second
 
 // Watch adds the series of the daemon's state.
 func (m *Metrics) Watch(view func(context.Context) director.View) {
-	m.registry.MustRegister(collector{view})
+	m.state = &state{view: view}
 }
 
 // Handler answers scrapes, two at once at most.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 2, Timeout: scrapeLimit})
+	return promhttp.HandlerFor(prometheus.GathererFunc(m.Gather), promhttp.HandlerOpts{MaxRequestsInFlight: 2, Timeout: scrapeLimit})
+}
+
+// Gather answers every series.
+func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
+	if m.state == nil {
+		return m.registry.Gather()
+	}
+	return gatherers(m.registry, m.state).Gather()
 }
 
 // scrapeLimit is Prometheus's default scrape_timeout; refreshLimit what of it
@@ -72,23 +82,11 @@ const (
 	refreshLimit = time.Second
 )
 
-// collector turns a view into series.
-type collector struct {
-	view func(context.Context) director.View
-}
-
-func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range all {
-		ch <- d
-	}
-}
-
-// Collect emits one view.
-func (c collector) Collect(ch chan<- prometheus.Metric) {
+// collect turns one view into series.
+func collect(view func(context.Context) director.View, e emitter) {
 	ctx, cancel := context.WithTimeout(context.Background(), refreshLimit)
 	defer cancel()
-	v := c.view(ctx)
-	e := emitter{ch}
+	v := view(ctx)
 	e.config(v)
 	for _, s := range v.Elections {
 		e.election(s)
@@ -103,13 +101,25 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	e.ipvs(v.Kernel)
 }
 
-type emitter struct{ ch chan<- prometheus.Metric }
+// emitter takes series: into families, or one by one to the library.
+type emitter struct {
+	ch   chan<- prometheus.Metric
+	bulk *bulk
+}
 
 func (e emitter) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	if e.bulk != nil {
+		e.bulk.add(d, dto.MetricType_GAUGE, v, labels)
+		return
+	}
 	e.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 }
 
 func (e emitter) counter(d *prometheus.Desc, v uint64, labels ...string) {
+	if e.bulk != nil {
+		e.bulk.add(d, dto.MetricType_COUNTER, float64(v), labels)
+		return
+	}
 	e.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 }
 

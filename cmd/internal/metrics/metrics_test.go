@@ -1,7 +1,9 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"net/http/httptest"
 	"net/netip"
 	"os"
@@ -9,10 +11,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 
 	"lvsd/checker"
 	"lvsd/cmd/internal/director"
@@ -55,7 +59,7 @@ func TestSeries(t *testing.T) {
 	m.Watch(view)
 	m.ObserveCheckLag(time.Millisecond)
 	m.ObserveTimerLag(time.Millisecond)
-	if problems, err := testutil.GatherAndLint(m.registry); err != nil || len(problems) > 0 {
+	if problems, err := testutil.GatherAndLint(m); err != nil || len(problems) > 0 {
 		t.Errorf("%v %v", err, problems)
 	}
 	w := httptest.NewRecorder()
@@ -107,7 +111,7 @@ func TestDocsNameEverySeries(t *testing.T) {
 	for _, c := range counted {
 		m.Count(c, func() uint64 { return 1 })
 	}
-	families, err := m.registry.Gather()
+	families, err := m.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,13 +161,85 @@ func BenchmarkScrape(b *testing.B) {
 		v.Plan.Services = append(v.Plan.Services, svc)
 		v.Config.Services = append(v.Config.Services, config.Service{Name: svc.Name})
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collector{func(context.Context) director.View { return v }})
-	for b.Loop() {
-		if _, err := registry.Gather(); err != nil {
-			b.Fatal(err)
+	m := New("", "")
+	m.Watch(func(context.Context) director.View { return v })
+	scrape := func() {
+		w, ask := httptest.NewRecorder(), httptest.NewRequest("GET", "/metrics", nil)
+		ask.Header.Set("Accept", "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,*/*;q=0.1") // as Prometheus does
+		m.Handler().ServeHTTP(w, ask)
+		if w.Code != 200 {
+			b.Fatal(w.Code)
 		}
 	}
+	b.Run("new", func(b *testing.B) {
+		for b.Loop() {
+			m.state.kept = nil
+			scrape()
+		}
+	})
+	b.Run("again within a second", func(b *testing.B) {
+		for b.Loop() {
+			m.state.at = time.Now()
+			scrape()
+		}
+	})
+}
+
+// library gives the series of a view to the library, one by one, which checks
+// all that it knows.
+type library struct {
+	view func(context.Context) director.View
+}
+
+func (c library) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range all {
+		ch <- d
+	}
+}
+
+func (c library) Collect(ch chan<- prometheus.Metric) { collect(c.view, emitter{ch: ch}) }
+
+// TestFamiliesAreTheLibrarys: what is made directly is what the library makes of
+// the same series, and good by its own judgement.
+func TestFamiliesAreTheLibrarys(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(library{view})
+	want, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := gatherers(&state{view: view}).Gather()
+	if err != nil || len(got) != len(want) {
+		t.Fatalf("%d families, want %d, %v", len(got), len(want), err)
+	}
+	for i, f := range got {
+		slices.SortFunc(f.Metric, func(a, b *dto.Metric) int { return cmp.Compare(fmt.Sprint(a.Label), fmt.Sprint(b.Label)) })
+		slices.SortFunc(want[i].Metric, func(a, b *dto.Metric) int { return cmp.Compare(fmt.Sprint(a.Label), fmt.Sprint(b.Label)) })
+		if a, b := f.String(), want[i].String(); a != b {
+			t.Errorf("got\n%s\nwant\n%s", a, b)
+		}
+	}
+}
+
+// TestScrapesWithinASecondAreOne: two who scrape do not double the cost, and the
+// next second shows what is new.
+func TestScrapesWithinASecondAreOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		views := 0
+		s := &state{view: func(ctx context.Context) director.View { views++; return view(ctx) }}
+		for range 3 {
+			if f, err := s.Gather(); err != nil || len(f) == 0 {
+				t.Fatal(f, err)
+			}
+		}
+		if views != 1 {
+			t.Errorf("%d views for three scrapes at once", views)
+		}
+		time.Sleep(keptFor)
+		if _, _ = s.Gather(); views != 2 {
+			t.Errorf("%d views after a second", views)
+		}
+	})
 }
 
 func TestNoNameTwice(t *testing.T) {

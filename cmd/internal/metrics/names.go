@@ -7,9 +7,13 @@ import "github.com/prometheus/client_golang/prometheus"
 // all is filled by desc, so that no name can be left out of Describe.
 var all []*prometheus.Desc
 
+// infos has what the library's descriptions keep to themselves.
+var infos = map[*prometheus.Desc]described{}
+
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	d := prometheus.NewDesc(name, help, labels, nil)
 	all = append(all, d)
+	infos[d] = describe(name, help, labels)
 	return d
 }
 

@@ -32,7 +32,7 @@ func (c originCollector) Collect(ch chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
-	e := emitter{ch}
+	e := emitter{ch: ch}
 	e.gauge(ipvsConnections, float64(own), "own")
 	e.gauge(ipvsConnections, float64(synced), "synced")
 }

@@ -39,7 +39,7 @@ func (c peerCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect leaves the comparisons out while there is nobody to compare with.
 func (c peerCollector) Collect(ch chan<- prometheus.Metric) {
-	e := emitter{ch}
+	e := emitter{ch: ch}
 	for _, p := range c.Peers() {
 		e.gauge(peerUp, truth(p.Up), p.Name)
 		e.gauge(peerAt, seconds(p.At), p.Name)
