@@ -133,9 +133,31 @@ func TestSyncIsKeptRunning(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	time.Sleep(4 * time.Second) // longer than the kernel waits before it sends
-	if n := p.lb[1].origins()["SYNC"]; n != 0 {
+	// The other director says that they do: they are heard, and not taken.
+	other := p.lb[1]
+	p.WaitUntil(15*time.Second, "a warning on the other side", func() bool {
+		s, err := other.status()
+		return err == nil && contains(strings.Join(s.Problems, "\n"), "connections of 10.77.0.11 arrive with id 52 and are not taken", "id is 51 here")
+	})
+	if n := other.origins()["SYNC"]; n != 0 {
 		t.Errorf("%d connections arrived under another id", n)
+	}
+	if v := other.metric("lvsd_ipvs_sync_mismatch"); v != "1" {
+		t.Errorf("lvsd_ipvs_sync_mismatch %s", v)
+	}
+	if n := strings.Count(other.process.Output(), "arrive with id 52"); n != 1 {
+		t.Errorf("warned %d times in the log", n)
+	}
+	// The same identifier again: connections arrive, and the warning ends.
+	reload(with("51"))
+	p.WaitUntil(60*time.Second, "connections on the other side", func() bool {
+		return talk.Say(5*time.Second) == nil && other.origins()["SYNC"] > 0
+	})
+	p.WaitUntil(15*time.Second, "the end of the warning", func() bool {
+		return talk.Say(5*time.Second) == nil && other.metric("lvsd_ipvs_sync_mismatch") == "0"
+	})
+	if v := other.metric("lvsd_ipvs_sync_last_message_timestamp_seconds"); v == "0" || v == "absent" {
+		t.Errorf("when a message of ours was heard: %s", v)
 	}
 	reload(p.config())
 	if out := daemons(); strings.Contains(out, "sync daemon") {

@@ -96,6 +96,7 @@ type daemon struct {
 	pair       *pair.Exchange
 	// connections is how many this director told the others; negative: not known.
 	connections atomic.Int64
+	listener    *ipvs.SyncListener
 	hangups     <-chan os.Signal
 	onStop      string
 }
@@ -132,6 +133,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Log: log.Logger, OnEvent: d.electionChanged, ObserveLag: m.ObserveTimerLag,
 	})
 	d.server = &api.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: version, Started: time.Now(), Problems: d.problems, Journal: d.journal}
+	d.listener = ipvs.NewSyncListener(log.Logger, d.reconciler.SyncWish)
 	d.pair = d.newExchange()
 	d.server.Pair = d.pair
 	d.director = director.New(director.Parts{
@@ -154,6 +156,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 	m.WatchOrigins(d.reconciler.Origins)
 	m.Count(metrics.EventsDropped, d.journal.Dropped)
 	m.WatchPeers(d.pair)
+	m.WatchArrivals(d.listener.Heard)
 	m.Count(metrics.NotifyFailures, d.notifier.Failures)
 	if err = d.director.Prepare(c); err != nil {
 		return nil, err
@@ -187,7 +190,7 @@ func (d *daemon) run(ctx context.Context) error {
 	defer finish()
 	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "running", Reason: "start"})
 	tasks, ctx := errgroup.WithContext(ctx)
-	for _, task := range []func(context.Context) error{d.reconciler.Run, d.checker.Run, d.director.Run, d.server.Run, d.pair.Run, d.reloadOnHangup} {
+	for _, task := range []func(context.Context) error{d.reconciler.Run, d.checker.Run, d.director.Run, d.server.Run, d.pair.Run, d.listener.Run, d.reloadOnHangup} {
 		tasks.Go(func() error { return task(ctx) })
 	}
 	err := tasks.Wait()
@@ -232,7 +235,7 @@ const tellLimit = 3 * time.Second
 
 // problems are those of the daemon's own files and of those it tells of events.
 func (d *daemon) problems() []string {
-	return slices.Concat(d.state.Problems(), d.journal.Problems(), d.notifier.Problems())
+	return slices.Concat(d.state.Problems(), d.journal.Problems(), d.notifier.Problems(), d.listener.Problems())
 }
 
 // removeLimit bounds on_stop = "remove": a kernel that does not answer does

@@ -107,6 +107,7 @@ func TestDocsNameEverySeries(t *testing.T) {
 	m.Watch(view)
 	m.WatchOrigins(func(context.Context) (int, int, error) { return 1, 2, nil })
 	m.WatchPeers(exchange{})
+	m.WatchArrivals(func() ipvs.SyncHeard { return ipvs.SyncHeard{Listening: true} })
 	counted := []Counted{EventsDropped, NotifyFailures}
 	for _, c := range counted {
 		m.Count(c, func() uint64 { return 1 })
@@ -122,7 +123,7 @@ func TestDocsNameEverySeries(t *testing.T) {
 		}
 	}
 	// The view shows every one; build info, two histograms and the connections besides.
-	if want := len(all) + 4 + len(peerSeries) + len(counted); len(code) != want {
+	if want := len(all) + 4 + len(peerSeries) + len(syncSeries) + len(counted); len(code) != want {
 		t.Errorf("%d families gathered, %d described", len(code), want)
 	}
 	text, err := os.ReadFile("../../../docs/metrics.md")
