@@ -2,7 +2,6 @@ package integration
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -138,51 +137,5 @@ func TestUDPAndPersistence(t *testing.T) {
 		if name, err := ask(); err != nil || name != other {
 			t.Errorf("a datagram with %s dead: %q, %v", home, name, err)
 		}
-	}
-}
-
-// TestHashingSchedulersRefuseNobody: with sh, mh and dh a failed server must
-// not make the kernel refuse the clients whose hash lands on it.
-func TestHashingSchedulersRefuseNobody(t *testing.T) {
-	const clients = 40
-	for _, scheduler := range []string{"sh", "mh", "dh"} {
-		t.Run(scheduler, func(t *testing.T) {
-			p := newPair(t, 2)
-			p.prepareDR()
-			lb := p.lb[0]
-			var lines []*lab.Server
-			for _, r := range p.real {
-				lines = append(lines, lab.ServeLines(r, ":80", r.Name))
-			}
-			p.services = p.service("web", vipPort, fmt.Sprintf("scheduler = %q\ncheck = %s", scheduler, quick), 80)
-			for i := range clients {
-				p.client.AddAddress("eth0", fmt.Sprintf("10.77.0.%d/24", 130+i))
-			}
-			lb.start()
-			lb.wait("master", 10*time.Second)
-			lb.serving(2)
-			lines[0].Refuse()
-			want := 0
-			if scheduler == "dh" {
-				want = -1 // no fallback: taken out of the table
-			}
-			lb.waitWeight(p.real[0].Addr().String()+":80", want, 5*time.Second)
-			refused := 0
-			for i := range clients {
-				dialer := net.Dialer{Timeout: time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(10, 77, 0, byte(130+i))}}
-				if err := p.client.Do(func() error {
-					conn, err := dialer.Dial("tcp", vipPort)
-					if err == nil {
-						conn.Close()
-					}
-					return err
-				}); err != nil {
-					refused++
-				}
-			}
-			if refused > 0 {
-				t.Errorf("%d of %d clients were refused", refused, clients)
-			}
-		})
 	}
 }
