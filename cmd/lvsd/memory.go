@@ -10,6 +10,9 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"time"
+
+	"lvsd/config"
 )
 
 const (
@@ -52,11 +55,44 @@ func boundGarbage() {
 type sentinel struct{ _ *byte }
 
 // aliveBytes is what the last collection left.
-func aliveBytes() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+func aliveBytes() uint64 { return measured("/gc/heap/live:bytes") }
+
+// measured reads one of the runtime's numbers; one that it does not have is 0.
+func measured(name string) uint64 {
+	sample := []metrics.Sample{{Name: name}}
 	metrics.Read(sample)
 	if sample[0].Value.Kind() != metrics.KindUint64 {
-		return garbage
+		return 0
 	}
 	return sample[0].Value.Uint64()
+}
+
+const (
+	// settleTime is how long after a reading of the file its garbage is given back:
+	// when the checks and the table have taken it up.
+	settleTime = 10 * time.Second
+	// worthGiving is how much must be free for that: less is soon used again.
+	worthGiving = 32 << 20
+)
+
+// givingBack is a loader after which the memory that a large file needed for the
+// moment, several times its own, is given back to the system at once instead of
+// in some minutes.
+func givingBack(load func() (*config.Config, []string, error)) func() (*config.Config, []string, error) {
+	timer := time.AfterFunc(settleTime, func() {
+		if freeAfterCollection() > worthGiving {
+			debug.FreeOSMemory()
+		}
+	})
+	return func() (*config.Config, []string, error) {
+		timer.Reset(settleTime)
+		return load()
+	}
+}
+
+// freeAfterCollection is what the heap has and does not need: dead, or free and
+// not given back.
+func freeAfterCollection() uint64 {
+	held := measured("/memory/classes/heap/objects:bytes") + measured("/memory/classes/heap/unused:bytes") + measured("/memory/classes/heap/free:bytes")
+	return held - min(held, aliveBytes())
 }

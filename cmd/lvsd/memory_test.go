@@ -2,6 +2,7 @@ package main
 
 import (
 	"runtime"
+	"runtime/debug"
 	"testing"
 )
 
@@ -17,4 +18,26 @@ func TestGarbageIsBoundedByWhatIsAlive(t *testing.T) {
 		t.Errorf("%d bytes alive with a block of 8 MiB", alive)
 	}
 	runtime.KeepAlive(block)
+}
+
+// TestFreeMemoryIsSeen: what nobody holds any more counts as free, and no more
+// once it was given back.
+func TestFreeMemoryIsSeen(t *testing.T) {
+	const size = 64 << 20
+	block := make([]byte, size)
+	runtime.GC()
+	runtime.KeepAlive(block)
+	block = nil
+	_ = block
+	if free := freeAfterCollection(); free > size/2 {
+		t.Errorf("%d MB free while all is held", free>>20)
+	}
+	runtime.GC()
+	if free := freeAfterCollection(); free < size/2 {
+		t.Errorf("%d MB free after %d MB died", free>>20, size>>20)
+	}
+	debug.FreeOSMemory()
+	if free := freeAfterCollection(); free > size/2 {
+		t.Errorf("%d MB free after it was given back", free>>20)
+	}
 }

@@ -144,7 +144,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		OpenElection:  func(e vrrp.Config) (director.Election, error) { return d.elections.Open(e) },
 		ShowElections: d.elections.Refresh,
 		Participants:  []director.Participant{restartOnly, schedulers, d.server.PreparePublic, takesPart(d.pair), d.notifier.Prepare, d.settings},
-		Load:          o.load,
+		Load:          givingBack(o.load),
 		Holds:         d.state,
 		Host:          host.Through{Found: d.state, Log: log.Logger},
 		Peers:         peers{d},
