@@ -109,6 +109,7 @@ func rootCommand() *cobra.Command {
 		handoverCommand(&o),
 		zeroCommand(&o),
 		exportCommand(),
+		cleanupCommand(&o),
 		schemaCommand(),
 		versionCommand(),
 	)

@@ -94,6 +94,7 @@ type daemon struct {
 	director   *director.Director
 	server     *api.Server
 	pair       *pair.Exchange
+	manager    *manager
 	// connections is how many this director told the others; negative: not known.
 	connections atomic.Int64
 	listener    *ipvs.SyncListener
@@ -143,14 +144,15 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Checker:       d.checker,
 		OpenElection:  func(e vrrp.Config) (director.Election, error) { return d.elections.Open(e) },
 		ShowElections: d.elections.Refresh,
-		Participants:  []director.Participant{restartOnly, schedulers, d.server.PreparePublic, takesPart(d.pair), d.notifier.Prepare, d.settings},
+		Participants:  []director.Participant{restartOnly, schedulers, d.server.PreparePublic, takesPart(d.pair), d.notifier.Prepare, d.settings, d.recordAddresses},
 		Load:          givingBack(o.load),
 		Holds:         d.state,
 		Host:          host.Through{Found: d.state, Log: log.Logger},
 		Peers:         peers{d},
 		Teller:        ipvs.NewTeller(d.kernel),
 	})
-	d.server.Daemon = d.director
+	d.manager = newManager(d.director)
+	d.server.Daemon = reloading{d.director, d.manager}
 	d.server.Table = d.reconciler
 	m.Watch(d.director.View)
 	m.WatchOrigins(d.reconciler.Origins)
@@ -190,7 +192,7 @@ func (d *daemon) run(ctx context.Context) error {
 	defer finish()
 	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "running", Reason: "start"})
 	tasks, ctx := errgroup.WithContext(ctx)
-	for _, task := range []func(context.Context) error{d.reconciler.Run, d.checker.Run, d.director.Run, d.server.Run, d.pair.Run, d.listener.Run, d.reloadOnHangup} {
+	for _, task := range []func(context.Context) error{d.reconciler.Run, d.checker.Run, d.director.Run, d.server.Run, d.pair.Run, d.listener.Run, d.manager.Run, d.reloadOnHangup} {
 		tasks.Go(func() error { return task(ctx) })
 	}
 	err := tasks.Wait()
@@ -271,7 +273,7 @@ func (d *daemon) reloadOnHangup(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-d.hangups:
-			_ = d.director.Reload(ctx) // its verdict is logged, recorded and shown
+			_ = reloading{d.director, d.manager}.Reload(ctx) // its verdict is logged, recorded and shown
 		}
 	}
 }

@@ -1,0 +1,9 @@
+#!/bin/sh
+# After removing: the configuration in /etc/lvsd and the history in /var/lib/lvsd
+# stay; a purge (dpkg alone knows it) takes the history, and never the
+# configuration, which the package did not write.
+set -e
+[ ! -d /run/systemd/system ] || systemctl daemon-reload || :
+if [ "$1" = purge ]; then
+	rm -rf /var/lib/lvsd
+fi

@@ -1,0 +1,210 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+)
+
+// manager is systemd's end of the socket that the daemon tells it things on.
+type manager struct {
+	mu   sync.Mutex
+	said []string
+}
+
+// listen opens the socket, as a unit of Type=notify gets it.
+func listen(t *testing.T, path string) *manager {
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	m := &manager{}
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return
+			}
+			m.mu.Lock()
+			m.said = append(m.said, strings.Split(string(buf[:n]), "\n")...)
+			m.mu.Unlock()
+		}
+	}()
+	return m
+}
+
+// after gives what was said after the first n things.
+func (m *manager) after(n int) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.said[n:])
+}
+
+func (m *manager) heard(n int, what string) bool {
+	return slices.ContainsFunc(m.after(n), func(s string) bool { return strings.HasPrefix(s, what) })
+}
+
+// TestSystemdHearsTheDaemon: ready when the table is as wanted, alive, what it is
+// at, each reload, and the stop.
+func TestSystemdHearsTheDaemon(t *testing.T) {
+	p := newPair(t, 1)
+	p.prepareDR()
+	lab.ServeLines(p.real[0], ":80", "rs1")
+	p.services = p.web(quick, 1)
+	p.write()
+	lb := p.lb[0]
+	path := p.Path("notify")
+	m := listen(t, path)
+	lb.process = lb.StartCommand(lab.Command{
+		Args: []string{binary(t), "run", "-c", p.file, "--director", "lb1"},
+		Env:  []string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=3000000"},
+	})
+	wait := func(n int, what string) {
+		t.Helper()
+		p.WaitUntil(20*time.Second, "systemd to hear "+what, func() bool { return m.heard(n, what) })
+	}
+	wait(0, "READY=1")
+	wait(0, "WATCHDOG=1")
+	wait(0, "STATUS=web master, 1 services up")
+
+	before := len(m.after(0))
+	if out, err := lb.reload(); err != nil {
+		t.Fatalf("reload: %v\n%s", err, out)
+	}
+	wait(before, "RELOADING=1")
+	wait(before, "MONOTONIC_USEC=")
+	wait(before, "READY=1")
+
+	before = len(m.after(0))
+	lb.process.Terminate()
+	<-lb.process.Done()
+	wait(before, "STOPPING=1")
+}
+
+// TestCleanupAfterACrash: the addresses of a killed master stay for the daemon
+// that systemd starts again, and go when that does not come up, or when somebody
+// asks. A daemon that runs keeps them.
+func TestCleanupAfterACrash(t *testing.T) {
+	p := newPair(t, 0)
+	p.services = "[[virtual_service]]\nname = \"web\"\naddress = \"" + vipPort + "\"\ncheck = { type = \"on\" }\nreal_servers = [{ address = \"10.77.0.21:80\" }]\n"
+	p.vrrpExtra = `excluded_addresses = ["10.77.0.101"]`
+	lb := p.lb[0]
+	lb.start()
+	lb.wait("master", 20*time.Second)
+	cleanup := func(result string) (string, error) {
+		return lb.run2([]string{"SERVICE_RESULT=" + result}, "cleanup", "-c", p.file, "--director", "lb1")
+	}
+	if out, err := cleanup("signal"); exitCode(err) != 1 || !strings.Contains(out, "another lvsd runs") {
+		t.Errorf("beside a running daemon: %v\n%s", err, out)
+	}
+	kill := func() {
+		t.Helper()
+		lb.process.Kill()
+		<-lb.process.Done()
+		if !lb.Holds(vip) {
+			t.Fatal("a killed daemon's address went by itself")
+		}
+	}
+	kill()
+	if out, err := cleanup("signal"); err != nil || !strings.Contains(out, "stay for the daemon") || !lb.Holds(vip) {
+		t.Errorf("after a crash: %v\n%s", err, out)
+	}
+	lb.start() // as systemd does, and it goes on serving
+	lb.wait("master", 20*time.Second)
+	kill()
+	if out, err := cleanup("signal"); err != nil || !lb.Holds(vip) {
+		t.Errorf("after another crash: %v\n%s", err, out)
+	}
+	if out, err := cleanup("exit-code"); err != nil || !contains(out, "took "+vip+" off eth0", "10.77.0.101") || lb.Holds(vip) || lb.Holds("10.77.0.101") {
+		t.Errorf("after a start that failed: %v\n%s", err, out)
+	}
+	lb.start()
+	lb.wait("master", 20*time.Second)
+	kill()
+	if out, err := lb.run("cleanup", "--json", "-c", p.file, "--director", "lb1"); err != nil || !contains(out, `"address": "`+vip+`"`, `"spared": false`) || lb.Holds(vip) {
+		t.Errorf("when somebody asks: %v\n%s", err, out)
+	}
+	if out, err := cleanup("success"); err != nil || !strings.Contains(out, "nothing") {
+		t.Errorf("when nothing is left: %v\n%s", err, out)
+	}
+}
+
+// run2 is run with more in the environment.
+func (d *director) run2(env []string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(d.p.t.Context(), 30*time.Second)
+	defer cancel()
+	return d.Run(ctx, slices.Concat([]string{"env"}, env, []string{binary(d.p.t)}, args)...)
+}
+
+// TestTheDebianPackage installs what make package made into a folder, as far as
+// that goes without systemd, and looks at what is there.
+func TestTheDebianPackage(t *testing.T) {
+	found, err := filepath.Glob("../bin/packages/lvsd_*.deb")
+	if err != nil || len(found) != 1 {
+		t.Skipf("SKIPPED: %d packages in bin/packages: make package makes one", len(found))
+	}
+	root := t.TempDir()
+	run := func(name string, args ...string) string {
+		t.Helper()
+		out, err := exec.Command(name, args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+		}
+		return string(out)
+	}
+	run("dpkg-deb", "-x", found[0], root)
+	lvsd := filepath.Join(root, "usr/sbin/lvsd")
+	for _, file := range []string{"usr/lib/systemd/system/lvsd.service", "usr/lib/modules-load.d/lvsd.conf", "usr/lib/sysusers.d/lvsd.conf",
+		"usr/share/man/man5/lvsd.toml.5", "usr/share/man/man8/lvsd.8", "usr/share/bash-completion/completions/lvsd", "usr/share/doc/lvsd/copyright",
+		"usr/share/lvsd/lvsd.schema.json", "usr/share/doc/lvsd/operations.md"} {
+		if matches, _ := filepath.Glob(filepath.Join(root, file) + "*"); len(matches) == 0 {
+			t.Errorf("%s is not in it", file)
+		}
+	}
+	// Every command has its page.
+	for line := range strings.Lines(run(lvsd, "--help")) {
+		words := strings.Fields(line)
+		if len(words) < 2 || !strings.HasPrefix(line, "  ") || strings.HasPrefix(words[0], "-") || words[0] == "lvsd" || words[0] == "help" || words[0] == "completion" {
+			continue
+		}
+		if matches, _ := filepath.Glob(filepath.Join(root, "usr/share/man/man8", "lvsd-"+words[0]+".8*")); len(matches) != 1 {
+			t.Errorf("lvsd %s has no man page", words[0])
+		}
+	}
+	for _, example := range []string{"lvsd.toml", "pair.toml"} {
+		run(lvsd, "check", "-c", filepath.Join(root, "usr/share/doc/lvsd/examples", example))
+	}
+	if _, err := os.Stat(filepath.Join(root, "etc/lvsd/lvsd.toml")); err == nil {
+		t.Error("it brings a configuration, which is the user's to write")
+	}
+	if control := run("dpkg-deb", "--field", found[0]); !strings.Contains(control, "Package: lvsd") {
+		t.Error(control)
+	}
+	// The unit, as the systemd of this machine reads it, with the program where it
+	// was unpacked.
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("SKIPPED the unit: no systemd-analyze")
+	}
+	unit, err := os.ReadFile(filepath.Join(root, "usr/lib/systemd/system/lvsd.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "lvsd.service")
+	if err := os.WriteFile(file, bytes.ReplaceAll(unit, []byte("/usr/sbin/lvsd"), []byte(lvsd)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run("systemd-analyze", "verify", "--man=no", file)
+	run("systemd-analyze", "security", "--offline=true", "--threshold=30", file)
+}
