@@ -19,26 +19,26 @@ import (
 // kernel waits before it sends, and than a busy peer is ever silent.
 const arrivalMemory = 30 * time.Second
 
-// syncMessage is the head of a message (struct ip_vs_sync_mesg, and _v0 before
+// messageHead is the head of a message (struct ip_vs_sync_mesg, and _v0 before
 // it, net/netfilter/ipvs/ip_vs_sync.c).
-type syncMessage struct {
+type messageHead struct {
 	ID          uint8
 	Connections int
 }
 
-// parseSyncMessage reads a message's head. Version 1 begins with a zero where
+// parseMessageHead reads a message's head. Version 1 begins with a zero where
 // the old one had its count of connections.
-func parseSyncMessage(b []byte) (syncMessage, bool) {
+func parseMessageHead(b []byte) (messageHead, bool) {
 	if len(b) < 4 || int(binary.BigEndian.Uint16(b[2:])) > maxSyncMessage {
-		return syncMessage{}, false
+		return messageHead{}, false
 	}
 	if b[0] != 0 {
-		return syncMessage{ID: b[1], Connections: int(b[0])}, true
+		return messageHead{ID: b[1], Connections: int(b[0])}, true
 	}
 	if len(b) < 8 || b[5] != 1 || b[6] != 0 || b[7] != 0 {
-		return syncMessage{}, false
+		return messageHead{}, false
 	}
-	return syncMessage{ID: b[1], Connections: int(b[4])}, true
+	return messageHead{ID: b[1], Connections: int(b[4])}, true
 }
 
 const maxSyncMessage = 65535 - 20 - 8
@@ -58,7 +58,7 @@ type SyncHeard struct {
 	OtherFrom netip.Addr
 }
 
-func (h SyncHeard) heard(own uint8, from netip.Addr, m syncMessage, now time.Time) SyncHeard {
+func (h SyncHeard) heard(own uint8, from netip.Addr, m messageHead, now time.Time) SyncHeard {
 	if m.ID == own {
 		h.At = now
 		return h

@@ -148,7 +148,7 @@ func (l *SyncListener) sample(conn *net.UDPConn, own uint8) {
 		if err != nil {
 			return
 		}
-		if m, ok := parseSyncMessage(buf[:n]); ok {
+		if m, ok := parseMessageHead(buf[:n]); ok {
 			l.mu.Lock()
 			l.heard = l.heard.heard(own, from.Addr().Unmap(), m, time.Now())
 			l.mu.Unlock()
