@@ -426,7 +426,7 @@ func TestCommands(t *testing.T) {
 	p, _ := webPair(t, 2, nil)
 	lb := p.lb[0]
 	out, err := lb.run("status", "--socket", lb.socket)
-	if err != nil || !contains(out, "director lb1", "master", vip+"/32", "SERVICE web tcp "+vipPort+" rr: up", "10.77.0.21:80", "connect ok") {
+	if err != nil || !contains(out, "director lb1 at ", ": well", "master, 200", vip+"/32", "SERVICE web tcp "+vipPort+" rr: up", "10.77.0.21:80", "connect ok") {
 		t.Errorf("status: %v\n%s", err, out)
 	}
 	t.Logf("\n%s", out)

@@ -111,7 +111,7 @@ func TestThePairKnowsItself(t *testing.T) {
 	if s, _ := lb2.peer(); s.Director != "lb1" || len(s.VRRP) != 1 || s.VRRP[0].State != "master" || !s.VRRP[0].Holding {
 		t.Errorf("lb2 says of lb1: %+v", s)
 	}
-	if out, err := lb2.run("status", "--socket", lb2.socket); err != nil || !strings.Contains(out, "lb1") {
+	if out, err := lb2.run("status", "--socket", lb2.socket); err != nil || !contains(out, "director lb2 at ", ": well", "lb2 (here)", "master, 200") {
 		t.Errorf("status: %v\n%s", err, out)
 	}
 

@@ -38,8 +38,17 @@ func TestCommandsOnTheLiveTable(t *testing.T) {
 	if err != nil || json.Unmarshal([]byte(out), &list) != nil || len(list.Connections) != 1 || list.Connections[0].Service != "web" || list.More {
 		t.Errorf("connections as JSON: %v\n%s", err, out)
 	}
-	if _, err := lb.run("status", "web", "--socket", lb.socket); exitCode(err) != 2 {
-		t.Errorf("status with an argument and nothing to list: %v", err)
+	if out, err := lb.run("status", "web", "--socket", lb.socket); err != nil || !contains(out, "SERVICE web", "10.77.0.21:80", "LAST CHANGES") {
+		t.Errorf("status of one service: %v\n%s", err, out)
+	}
+	if out, err := lb.run("status", "wbe", "--socket", lb.socket); exitCode(err) != 1 || !strings.Contains(out, "there are: web") {
+		t.Errorf("status of no service: %v\n%s", err, out)
+	}
+	if out, err := lb.run("status", "--unhealthy", "--socket", lb.socket); err != nil || strings.Contains(out, "SERVICE web") || !strings.Contains(out, "2 of 2 real servers are as they should be") {
+		t.Errorf("status --unhealthy: %v\n%s", err, out)
+	}
+	if _, err := lb.run("status", "--sort", "beauty", "--socket", lb.socket); exitCode(err) != 2 {
+		t.Errorf("status in no order: %v", err)
 	}
 	if own, synced := lb.metric(`lvsd_ipvs_connections{origin="own"}`), lb.metric(`lvsd_ipvs_connections{origin="synced"}`); own != "1" || synced != "0" {
 		t.Errorf("connections by origin: %s own, %s synced", own, synced)

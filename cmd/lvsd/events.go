@@ -124,16 +124,21 @@ func printEvent(out io.Writer, e event.Event, asJSON bool) error {
 	if asJSON {
 		return printLine(out, e)
 	}
-	var what []string
-	for _, s := range []string{e.VRRP, e.Service, e.RealServer} {
-		if s != "" {
-			what = append(what, s)
-		}
-	}
 	change := e.To
 	if e.From != "" {
 		change = e.From + " → " + e.To
 	}
-	_, err := fmt.Fprintf(out, "%s  %-7s %s  %s  %s\n", e.At.Local().Format("2006-01-02 15:04:05.000"), e.Kind, strings.Join(what, " "), change, e.Reason)
+	_, err := fmt.Fprintf(out, "%s  %-7s %s  %s  %s\n", e.At.Local().Format("2006-01-02 15:04:05.000"), e.Kind, subject(e), change, e.Reason)
 	return err
+}
+
+// subject is what an event is about.
+func subject(e event.Event) string {
+	var what []string
+	for _, s := range []string{e.Peer, e.VRRP, e.Service, e.RealServer} {
+		if s != "" {
+			what = append(what, s)
+		}
+	}
+	return strings.Join(what, " ")
 }

@@ -1,0 +1,239 @@
+// Package screen lays text out for people: tables that fit a terminal's width,
+// long lines that wrap, and colour where there is a terminal to show it. It knows
+// nothing of what it shows, and never reads or moves a terminal.
+//
+// PURE.
+package screen
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Screen is where text is shown.
+type Screen struct {
+	Width int // columns; 0: as wide as the text is
+	Color bool
+}
+
+// Style is how a text looks.
+type Style uint8
+
+// The styles.
+const (
+	Plain  Style = iota
+	Bold         // headings
+	Faint        // what matters less
+	Good         // as it should be
+	Notice       // somebody's doing, or under way
+	Bad          // somebody should look
+)
+
+var codes = [...]string{Plain: "", Bold: "1", Faint: "2", Good: "32", Notice: "33", Bad: "1;31"}
+
+// Paint gives a text its style.
+func (s Screen) Paint(style Style, text string) string {
+	if !s.Color || style == Plain || text == "" {
+		return text
+	}
+	return "\x1b[" + codes[style] + "m" + text + "\x1b[0m"
+}
+
+// Cell is one place of a table.
+type Cell struct {
+	Text  string
+	Style Style
+}
+
+// Text is a plain cell.
+func Text(text string) Cell { return Cell{Text: text} }
+
+// Column is one column of a table.
+type Column struct {
+	Title string
+	Right bool // numbers stand right
+	// Drop says what a narrow screen does without: the highest goes first; 0 stays.
+	Drop int
+}
+
+// Table is rows under headings. The last column holds the longest text: it is cut
+// to what is left of the width, or, where too little is left, goes to a line of its
+// own below its row.
+type Table struct {
+	Indent  string
+	Columns []Column
+	Rows    [][]Cell
+}
+
+const (
+	gap = 2
+	// readable is what the last column needs at least beside the others.
+	readable = 16
+)
+
+// Table writes a table.
+func (s Screen) Table(out *strings.Builder, t Table) {
+	widths := t.widths()
+	kept, below := t.fit(s.Width, widths)
+	heads := make([]Cell, len(t.Columns))
+	for i, c := range t.Columns {
+		heads[i] = Cell{c.Title, Bold}
+	}
+	last := len(t.Columns) - 1
+	for n, row := range append([][]Cell{heads}, t.Rows...) {
+		s.row(out, t, row, widths, kept)
+		if below && n > 0 && row[last].Text != "" {
+			s.Wrap(out, t.Indent+"    ", row[last].Style, row[last].Text)
+		}
+	}
+}
+
+// widths is how wide each column is, with its heading.
+func (t Table) widths() []int {
+	widths := make([]int, len(t.Columns))
+	for i, c := range t.Columns {
+		widths[i] = length(c.Title)
+		for _, row := range t.Rows {
+			widths[i] = max(widths[i], length(row[i].Text))
+		}
+	}
+	return widths
+}
+
+// fit answers the columns that stand beside each other, and whether the last goes
+// below.
+func (t Table) fit(width int, widths []int) (kept []int, below bool) {
+	last := len(t.Columns) - 1
+	for i := range t.Columns {
+		kept = append(kept, i)
+	}
+	need := func() int {
+		n := len(t.Indent) + gap*(len(kept)-1)
+		for _, i := range kept {
+			if i == last {
+				n += min(widths[i], readable)
+			} else {
+				n += widths[i]
+			}
+		}
+		return n
+	}
+	for width > 0 && need() > width {
+		worst := -1
+		for k, i := range kept {
+			if t.Columns[i].Drop > 0 && (worst < 0 || t.Columns[i].Drop > t.Columns[kept[worst]].Drop) {
+				worst = k
+			}
+		}
+		switch {
+		case worst >= 0:
+			kept = append(kept[:worst:worst], kept[worst+1:]...)
+		case len(kept) > 1: // the last column first, then what there is no room for
+			kept, below = kept[:len(kept)-1], true
+		default:
+			return kept, below
+		}
+	}
+	return kept, below
+}
+
+// row writes one line.
+func (s Screen) row(out *strings.Builder, t Table, row []Cell, widths, kept []int) {
+	var line strings.Builder
+	line.WriteString(t.Indent)
+	at := len(t.Indent)
+	for k, i := range kept {
+		if k > 0 {
+			line.WriteString(strings.Repeat(" ", gap))
+			at += gap
+		}
+		text, width := row[i].Text, widths[i]
+		end := k == len(kept)-1
+		if end && s.Width > 0 {
+			text = Cut(text, max(s.Width-at, 1))
+		}
+		pad := strings.Repeat(" ", max(width-length(text), 0))
+		switch {
+		case t.Columns[i].Right:
+			line.WriteString(pad + s.Paint(row[i].Style, text))
+		case end:
+			line.WriteString(s.Paint(row[i].Style, text))
+		default:
+			line.WriteString(s.Paint(row[i].Style, text) + pad)
+		}
+		at += width
+	}
+	out.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+}
+
+// Line writes a line that is cut at the width.
+func (s Screen) Line(out *strings.Builder, style Style, text string) {
+	if s.Width > 0 {
+		text = Cut(text, s.Width)
+	}
+	out.WriteString(s.Paint(style, text) + "\n")
+}
+
+// Wrap writes a text over as many lines as it needs, each after the indent; its
+// words stay whole unless one is wider than the screen. The blanks of the indent
+// stand for it from the second line on.
+func (s Screen) Wrap(out *strings.Builder, indent string, style Style, text string) {
+	room := s.Width - length(indent)
+	if s.Width == 0 {
+		room = length(text)
+	}
+	room = max(room, 10)
+	line, first := "", true
+	flush := func() {
+		head := indent
+		if !first {
+			head = strings.Repeat(" ", length(indent))
+		}
+		out.WriteString(s.Paint(style, head+line) + "\n")
+		line, first = "", false
+	}
+	for _, word := range strings.Fields(text) {
+		if line != "" && length(line)+1+length(word) > room {
+			flush()
+		}
+		for length(word) > room {
+			if line != "" {
+				flush()
+			}
+			cut := Bytes(word, room)
+			line, word = word[:cut], word[cut:]
+			flush()
+		}
+		if line != "" && word != "" {
+			line += " "
+		}
+		line += word
+	}
+	if line != "" || first {
+		flush()
+	}
+}
+
+// Cut is a text of at most width columns; one that was longer ends with "…".
+func Cut(text string, width int) string {
+	if length(text) <= width {
+		return text
+	}
+	if width < 1 {
+		return ""
+	}
+	return text[:Bytes(text, width-1)] + "…"
+}
+
+// Bytes is how many bytes the first n characters of a text have.
+func Bytes(text string, n int) int {
+	for i := range text {
+		if n == 0 {
+			return i
+		}
+		n--
+	}
+	return len(text)
+}
+
+func length(text string) int { return utf8.RuneCountInString(text) }
