@@ -67,7 +67,7 @@ func showStatus(ctx context.Context, client *api.Client, wanted selection, asJSO
 		err = printJSON(s)
 	} else {
 		events, _ := client.Events(ctx, api.EventQuery{}) // without them there is still the state
-		_, err = io.WriteString(os.Stdout, draw(terminal(os.Stdout), page{Status: s, events: lastOf(events, wanted.services), note: note}))
+		_, err = io.WriteString(os.Stdout, draw(screenOf(os.Stdout), page{Status: s, events: lastOf(events, wanted.services), note: note}))
 	}
 	if err == nil && !s.Healthy {
 		err = exitCode(exitFailed)
@@ -75,9 +75,9 @@ func showStatus(ctx context.Context, client *api.Client, wanted selection, asJSO
 	return err
 }
 
-// terminal is the screen that a file is: as wide as the terminal, or without one as
+// screenOf is the screen that a file is: as wide as the terminal, or without one as
 // wide as the text, so that what reads it gets all of it.
-func terminal(f *os.File) screen.Screen {
+func screenOf(f *os.File) screen.Screen {
 	if !term.IsTerminal(int(f.Fd())) {
 		return screen.Screen{}
 	}
