@@ -101,7 +101,7 @@ func rootCommand() *cobra.Command {
 		hostCommand(&o),
 		realserverCommand(),
 		convertCommand(),
-		statusCommand(&o),
+		statusCommand(&o), watchCommand(&o),
 		whyCommand(&o),
 		eventsCommand(&o),
 		reloadCommand(&o),

@@ -18,12 +18,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files of testdata")
 
-// inUTC makes times of day what the golden files have.
-func inUTC(t *testing.T) {
-	was := time.Local
-	time.Local = time.UTC
-	t.Cleanup(func() { time.Local = was })
-}
+// Times of day are what the golden files have, wherever the tests run.
+func init() { time.Local = time.UTC }
 
 var now = time.Date(2026, 11, 26, 14, 30, 0, 0, time.UTC)
 
@@ -94,7 +90,6 @@ func someEvents() []event.Event {
 // TestPages holds what people see to golden files: wide and narrow terminals, and
 // none.
 func TestPages(t *testing.T) {
-	inUTC(t)
 	for name, s := range map[string]api.Status{"well": wellPair(), "ill": illPair()} {
 		for _, on := range []screen.Screen{{}, {Width: 60}, {Width: 80}, {Width: 120}, {Width: 100, Color: true}} {
 			got := draw(on, page{Status: s, events: someEvents()})

@@ -44,8 +44,12 @@ func (w *selection) wrong() error {
 }
 
 // apply leaves in a status what is wanted. The note says what was left out, and
-// how to see it.
+// how to see it. What the status was copied from keeps what it had.
 func (w selection) apply(s *api.Status) (note string, err error) {
+	s.Services = slices.Clone(s.Services)
+	for i := range s.Services {
+		s.Services[i].RealServers = slices.Clone(s.Services[i].RealServers)
+	}
 	if err := w.choose(s); err != nil {
 		return "", err
 	}
