@@ -18,6 +18,8 @@ var naming = map[string][]func(c *config.Config, before []string) []string{
 	"probe":    {serviceNames, realServers},
 	"drained":  {serviceNames, realServers},
 	"zero":     {serviceNames},
+	"status":   {serviceNames},
+	"watch":    {serviceNames},
 	"handover": {electionNames},
 }
 

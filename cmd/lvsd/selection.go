@@ -35,8 +35,14 @@ func (w *selection) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&w.sort, "sort", orders[0], "the order of services and real servers: "+strings.Join(orders, ", "))
 }
 
+// named is how many services can be asked for at once; of more, all are.
+const named = 16
+
 // wrong says what is wrong with the wishes themselves.
-func (w *selection) wrong() error {
+func (w *selection) wrong(cmd *cobra.Command, args []string) error {
+	if err := cobra.MaximumNArgs(named)(cmd, args); err != nil {
+		return err
+	}
 	if !slices.Contains(orders, w.sort) {
 		return fmt.Errorf("--sort must be one of %s, not %q", strings.Join(orders, ", "), w.sort)
 	}

@@ -32,7 +32,7 @@ func statusCommand(o *options) *cobra.Command {
 			if connections {
 				return cobra.MaximumNArgs(1)(cmd, args)
 			}
-			return wanted.wrong()
+			return wanted.wrong(cmd, args)
 		},
 		RunE: works(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), statusLimit)

@@ -36,7 +36,7 @@ func watchCommand(o *options) *cobra.Command {
 			if w.every < 100*time.Millisecond {
 				return errors.New("--interval must be at least 100ms")
 			}
-			return w.wanted.wrong()
+			return w.wanted.wrong(cmd, args)
 		},
 		RunE: works(func(cmd *cobra.Command, args []string) error {
 			w.client = o.client(socket)
