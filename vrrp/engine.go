@@ -28,6 +28,7 @@ type Options struct {
 	Log        *slog.Logger
 	Wake       func()                  // the status changed; carries nothing, read Status again
 	OnEvent    func(Event)             // a change of state
+	OnContest  func(Contest)           // a contest begins or ends
 	ObserveLag func(lag time.Duration) // how late a timer was served
 	Groups     *Groups                 // where a sync group is looked for; nil: the process's own
 	// RunProgram runs a tracked script to its end and answers an error unless it
@@ -102,6 +103,7 @@ type Engine struct {
 	limit       limiter
 	alarmed     time.Time // when an alarm was logged last; the loop's
 	alarmLogged string    // the alarm that was logged last; empty when none holds
+	contest     bool      // what OnContest was told last
 }
 
 // snapshot is the part of the status that changes seldom. Immutable.

@@ -24,6 +24,8 @@ func TestFloodOfRefusedAdverts(t *testing.T) {
 		log := &countingHandler{}
 		o := r1.options()
 		o.Log = slog.New(log)
+		var contests []Contest // the election's goroutine's, until it has ended
+		o.OnContest = func(k Contest) { contests = append(contests, k) }
 		e1, e2 := h1.engine(t, o, priority(200)), h2.engine(t, r2.options())
 		stop1, stop2 := running(t, e1), running(t, e2)
 		time.Sleep(5 * time.Second)
@@ -56,6 +58,9 @@ func TestFloodOfRefusedAdverts(t *testing.T) {
 		}
 		stop1()
 		stop2()
+		if len(contests) != 2 || !contests[0].On || contests[0].State != Master || !strings.Contains(contests[0].Detail, "10.0.0.66") || contests[1].On {
+			t.Errorf("the contest was told as %+v", contests)
+		}
 	})
 }
 

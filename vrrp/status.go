@@ -47,12 +47,24 @@ func (e *Engine) show() {
 	old := e.status.Load()
 	now := e.machine.Show()
 	e.logAlarm(now.alarm)
+	defer e.tellContest(now) // who is told must not see an older status
 	if now.equal(&old.picture) {
 		return
 	}
 	e.status.Store(&snapshot{picture: now, transitions: old.transitions})
 	if e.o.Wake != nil {
 		e.o.Wake()
+	}
+}
+
+// tellContest makes the beginning and the end of a contest known, once each.
+func (e *Engine) tellContest(now picture) {
+	if now.contested == e.contest {
+		return
+	}
+	e.contest = now.contested
+	if e.o.OnContest != nil {
+		e.o.OnContest(Contest{At: time.Now(), Name: e.name, State: now.state, On: now.contested, Detail: now.alarm})
 	}
 }
 

@@ -197,6 +197,16 @@ func (t *Transition) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Contest is the beginning, or the end, of another master being heard or of a
+// live peer's adverts being refused.
+type Contest struct {
+	At     time.Time
+	Name   string // of the election
+	State  State  // of this director meanwhile
+	On     bool
+	Detail string // for people: by whom and why
+}
+
 // Event is one change of state.
 type Event struct {
 	At       time.Time

@@ -131,7 +131,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Log: log.Logger, Wake: wake, ObserveLag: m.ObserveCheckLag, OnChange: d.healthChanged,
 	})
 	d.elections = elections(c.Global.LogFormat, election.Options{
-		Log: log.Logger, OnEvent: d.electionChanged, ObserveLag: m.ObserveTimerLag,
+		Log: log.Logger, OnEvent: d.electionChanged, OnContest: d.electionContested, ObserveLag: m.ObserveTimerLag,
 	})
 	d.server = &api.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: version, Started: time.Now(), Problems: d.problems, Journal: d.journal}
 	d.listener = ipvs.NewSyncListener(log.Logger, d.reconciler.SyncWish)
@@ -289,6 +289,15 @@ func (d *daemon) electionChanged(e vrrp.Event) {
 		d.director.Leaves()
 	}
 	d.events.Keep(event.Event{At: e.At, Kind: event.KindVRRP, VRRP: e.Name, From: string(e.From), To: string(e.To), Reason: cmp.Or(e.Detail, e.Reason)})
+}
+
+// electionContested records what the election itself has logged as an alarm.
+func (d *daemon) electionContested(k vrrp.Contest) {
+	e := event.Event{At: k.At, Kind: event.KindVRRP, VRRP: k.Name, From: string(k.State), To: "contested", Reason: k.Detail}
+	if !k.On {
+		e.From, e.To, e.Reason = "contested", string(k.State), "no other master and no refused peer was heard for 3 adverts"
+	}
+	d.events.Keep(e)
 }
 
 func (d *daemon) tableChanged(c ipvs.Change) {

@@ -117,6 +117,7 @@ func (c *child) open(o order) {
 		Log:        c.log,
 		Wake:       func() { c.mark(id) },
 		OnEvent:    func(e vrrp.Event) { c.event(id, e) },
+		OnContest:  func(k vrrp.Contest) { c.tell(report{Election: id, Contest: &k}) },
 		ObserveLag: c.late,
 		RunProgram: runProgram,
 	})

@@ -53,7 +53,8 @@ type Options struct {
 	Command    []string
 	Log        *slog.Logger
 	OnEvent    func(vrrp.Event)
-	Wake       func() // a status changed
+	OnContest  func(vrrp.Contest) // may be nil too
+	Wake       func()             // a status changed
 	ObserveLag func(time.Duration)
 }
 
@@ -220,6 +221,9 @@ func (p *Process) take(r report) {
 	}
 	if r.Event != nil && p.o.OnEvent != nil {
 		p.o.OnEvent(*r.Event)
+	}
+	if r.Contest != nil && p.o.OnContest != nil {
+		p.o.OnContest(*r.Contest)
 	}
 	if p.o.ObserveLag != nil {
 		for _, lag := range r.Lags {
