@@ -28,6 +28,7 @@ func main() {
 	servers := flag.Int("servers", 500, "real servers")
 	span := flag.Duration("for", 30*time.Second, "how long each is measured")
 	rounds := flag.Int("rounds", 2, "how often")
+	together := flag.Bool("together", false, "measure both at the same time: what else runs on the machine then weighs on both alike")
 	calls := flag.Bool("calls", false, "count system calls with strace; the times then say nothing")
 	only := flag.String("kinds", "connect http syn", "the kinds of check")
 	host := flag.Bool("host", false, "measure the engine alone, on this machine's own kernel")
@@ -51,7 +52,7 @@ func main() {
 	binary, err := filepath.Abs(*lvsd)
 	if err == nil {
 		err = lab.Run(ctx, "bench", func(string, ...any) {}, func(ctx context.Context, tb lab.TB) {
-			b := &bench{TB: tb, binary: binary, lab: lab.New(tb), servers: *servers, span: *span, calls: *calls}
+			b := &bench{TB: tb, binary: binary, lab: lab.New(tb), servers: *servers, span: *span, calls: *calls, together: *together}
 			b.build()
 			for range *rounds {
 				for _, kind := range strings.Fields(*only) {
@@ -90,24 +91,34 @@ type bench struct {
 	lab.TB
 	binary   string
 	lab      *lab.Lab
-	director *lab.Host
-	farm     *lab.Host
 	servers  int
 	span     time.Duration
 	calls    bool
+	together bool
 	runs     int
+	sites    [2]site // lvsd's and keepalived's
 }
 
-// build makes a director, and one host that is all real servers: nginx on a
-// prefix.
+// site is a director, and one host that is all its real servers: nginx on a
+// prefix. Each program has its own, so that both may run at the same time.
+type site struct {
+	director, farm *lab.Host
+	prefix         string
+}
+
+// build makes both sites.
 func (b *bench) build() {
-	lan := b.lab.LAN("lan", "10.77.0.0/24")
-	b.director = b.lab.Host("lb1", lan, "10.77.0.11/24")
-	b.director.PrepareDirector()
-	b.farm = b.lab.Host("farm", lan, "10.77.0.21/24")
-	b.farm.ServePrefix("10.128.0.0/16")
-	b.director.Route("10.128.0.0/16", "10.77.0.21")
-	lab.Nginx(b.farm, "80", "farm")
+	for i := range b.sites {
+		s := &b.sites[i]
+		lan := b.lab.LAN(fmt.Sprint("lan", i), fmt.Sprintf("10.77.%d.0/24", i))
+		s.prefix = fmt.Sprint("10.", 128+i)
+		s.director = b.lab.Host(fmt.Sprint("lb", i), lan, fmt.Sprintf("10.77.%d.11/24", i))
+		s.director.PrepareDirector()
+		s.farm = b.lab.Host(fmt.Sprint("farm", i), lan, fmt.Sprintf("10.77.%d.21/24", i))
+		s.farm.ServePrefix(s.prefix + ".0.0/16")
+		s.director.Route(s.prefix+".0.0/16", fmt.Sprintf("10.77.%d.21", i))
+		lab.Nginx(s.farm, "80", "farm")
+	}
 	version, _ := os.ReadFile("/proc/version")
 	cpu, _ := os.ReadFile("/proc/cpuinfo")
 	kind := "this machine's own kernel"
@@ -120,36 +131,85 @@ func (b *bench) build() {
 		kind, runtime.NumCPU(), strings.Join(strings.Fields(string(version))[:3], " "), peer, b.servers, b.span)
 }
 
-func (b *bench) server(i int) string { return fmt.Sprintf("10.128.%d.%d", i>>8, i&255) }
+func (s *site) server(i int) string { return fmt.Sprintf("%s.%d.%d", s.prefix, i>>8, i&255) }
 
 func (b *bench) measure(kind string) {
-	own := b.run(kind, "lvsd", b.lvsd(kind))
-	if kind == "syn" { // keepalived has no such check
-		return
+	own := &run{bench: b, site: &b.sites[0], name: "lvsd", kind: kind}
+	peer := &run{bench: b, site: &b.sites[1], name: "keepalived", kind: kind}
+	if kind == "syn" { // keepalived has no such check: its connect is what syn stands beside
+		peer.kind = "connect"
 	}
-	peer := b.run(kind, "keepalived", b.keepalived(kind))
-	fmt.Printf("  %s: lvsd takes %.2f of keepalived's processor time a probe\n", kind, own/peer)
+	if b.together {
+		own.begin(b.lvsd)
+		peer.begin(b.keepalived)
+		time.Sleep(settling)
+		own.sample()
+		peer.sample()
+		time.Sleep(b.span)
+		own.sample()
+		peer.sample()
+		own.end()
+		peer.end()
+	} else {
+		own.alone(b.lvsd)
+		peer.alone(b.keepalived)
+	}
+	fmt.Printf("  %s: lvsd takes %.2f of the processor time a probe of keepalived's %s\n", kind, own.each/peer.each, peer.kind)
 }
 
-// run measures a running program, and ends it. It returns the time a probe, in µs.
-func (b *bench) run(kind, name string, start func() (*lab.Process, int)) float64 {
-	p, pid := start()
-	time.Sleep(10 * time.Second) // the first probes, and what a start costs
-	cpu, probes, begin := cpuTime(pid), b.probes(kind), time.Now()
-	if b.calls {
-		b.trace(pid)
+// settling is the time of the first probes, and of what a start costs.
+const settling = 10 * time.Second
+
+// run is one program that is measured.
+type run struct {
+	*bench
+	*site
+	name, kind string
+
+	process *lab.Process
+	pid     int
+	begun   time.Time
+	cpu     time.Duration // first at the beginning, then what was used since then
+	probes  int           // likewise
+	each    float64       // µs a probe
+}
+
+func (r *run) alone(start func(*site, string) (*lab.Process, int)) {
+	r.begin(start)
+	time.Sleep(settling)
+	r.sample()
+	if r.calls {
+		r.trace(r.pid)
 	} else {
-		time.Sleep(b.span)
+		time.Sleep(r.span)
 	}
-	cpu, probes = cpuTime(pid)-cpu, b.probes(kind)-probes
-	took := time.Since(begin)
-	wanted := float64(b.servers) * took.Seconds()
-	each := float64(cpu.Microseconds()) / float64(max(probes, 1))
-	fmt.Printf("  %s, %s: %.0f µs of cpu a probe (user and system), %d probes of %.0f wanted, %s\n", kind, name, each, probes, wanted, memory(pid))
-	p.Terminate()
-	<-p.Done()
-	b.director.MustRun("ipvsadm", "-C")
-	return each
+	r.sample()
+	r.end()
+}
+
+func (r *run) begin(start func(*site, string) (*lab.Process, int)) {
+	r.process, r.pid = start(r.site, r.kind)
+}
+
+// sample is called twice.
+func (r *run) sample() {
+	cpu, probes := cpuTime(r.pid), r.count(r.site, r.kind)
+	if r.begun.IsZero() {
+		r.begun = time.Now()
+		r.cpu, r.probes = cpu, probes
+		return
+	}
+	took := time.Since(r.begun)
+	r.cpu, r.probes = cpu-r.cpu, probes-r.probes
+	r.each = float64(r.cpu.Microseconds()) / float64(max(r.probes, 1))
+	fmt.Printf("  %s, %s: %.0f µs of cpu a probe (user and system), %d probes of %.0f wanted, %s\n",
+		r.kind, r.name, r.each, r.probes, float64(r.servers)*took.Seconds(), memory(r.pid))
+}
+
+func (r *run) end() {
+	r.process.Terminate()
+	<-r.process.Done()
+	r.director.MustRun("ipvsadm", "-C")
 }
 
 // trace shows which system calls a process makes in the time of a measurement.
@@ -167,58 +227,54 @@ func (b *bench) trace(pid int) {
 }
 
 // lvsd starts lvsd.
-func (b *bench) lvsd(kind string) func() (*lab.Process, int) {
-	return func() (*lab.Process, int) {
-		b.runs++
-		dir := b.lab.Path(fmt.Sprint("lvsd", b.runs))
-		check := map[string]string{"connect": `type = "connect"`, "syn": `type = "syn"`, "http": `type = "http", path = "/healthz", status = "200"`}[kind]
-		var t strings.Builder
-		fmt.Fprintf(&t, "[global]\ncontrol_socket = \"%s/lvsd.sock\"\nstate_dir = \"%s/state\"\nhttp_listen = \"\"\n", dir, dir)
-		fmt.Fprintf(&t, "[[virtual_service]]\nname = \"web\"\naddress = \"10.77.0.100:80\"\ncheck = { interval = \"1s\", timeout = \"1s\", %s }\nreal_servers = [\n", check)
-		for i := range b.servers {
-			fmt.Fprintf(&t, "  { address = \"%s:80\" },\n", b.server(i+1))
-		}
-		t.WriteString("]\n")
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			b.Fatalf("make a folder: %v", err)
-		}
-		p := b.director.Start(b.binary, "run", "-c", b.lab.WriteFile(fmt.Sprintf("lvsd%d.toml", b.runs), t.String()))
-		return p, p.Pid()
+func (b *bench) lvsd(s *site, kind string) (*lab.Process, int) {
+	b.runs++
+	dir := b.lab.Path(fmt.Sprint("lvsd", b.runs))
+	check := map[string]string{"connect": `type = "connect"`, "syn": `type = "syn"`, "http": `type = "http", path = "/healthz", status = "200"`}[kind]
+	var t strings.Builder
+	fmt.Fprintf(&t, "[global]\ncontrol_socket = \"%s/lvsd.sock\"\nstate_dir = \"%s/state\"\nhttp_listen = \"\"\n", dir, dir)
+	fmt.Fprintf(&t, "[[virtual_service]]\nname = \"web\"\naddress = \"10.77.9.100:80\"\ncheck = { interval = \"1s\", timeout = \"1s\", %s }\nreal_servers = [\n", check)
+	for i := range b.servers {
+		fmt.Fprintf(&t, "  { address = \"%s:80\" },\n", s.server(i+1))
 	}
+	t.WriteString("]\n")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		b.Fatalf("make a folder: %v", err)
+	}
+	p := s.director.Start(b.binary, "run", "-c", b.lab.WriteFile(fmt.Sprintf("lvsd%d.toml", b.runs), t.String()))
+	return p, p.Pid()
 }
 
 // keepalived starts keepalived's checkers alone.
-func (b *bench) keepalived(kind string) func() (*lab.Process, int) {
-	return func() (*lab.Process, int) {
-		b.runs++
-		check := map[string]string{"connect": "TCP_CHECK {\n connect_timeout 1\n }\n",
-			"http": "HTTP_GET {\n url {\n path /healthz\n status_code 200\n }\n connect_timeout 1\n }\n"}[kind]
-		var t strings.Builder
-		t.WriteString("virtual_server 10.77.0.100 80 {\n delay_loop 1\n lb_algo wlc\n lb_kind DR\n protocol TCP\n")
-		for i := range b.servers {
-			fmt.Fprintf(&t, " real_server %s 80 {\n weight 1\n %s }\n", b.server(i+1), check)
-		}
-		t.WriteString("}\n")
-		checkers := b.lab.Path(fmt.Sprintf("kac%d.pid", b.runs))
-		p := b.director.Start("keepalived", "-n", "-l", "-C", "-f", b.lab.WriteFile(fmt.Sprintf("ka%d.conf", b.runs), t.String()),
-			"-p", b.lab.Path(fmt.Sprintf("ka%d.pid", b.runs)), "-c", checkers)
-		pid := 0
-		if _, ok := lab.Poll(20*time.Second, func() bool {
-			text, _ := os.ReadFile(checkers)
-			fmt.Sscan(string(text), &pid)
-			return pid > 0
-		}); !ok {
-			b.Fatalf("keepalived has no checkers:\n%s", p.Tail(20))
-		}
-		return p, pid
+func (b *bench) keepalived(s *site, kind string) (*lab.Process, int) {
+	b.runs++
+	check := map[string]string{"connect": "TCP_CHECK {\n connect_timeout 1\n }\n",
+		"http": "HTTP_GET {\n url {\n path /healthz\n status_code 200\n }\n connect_timeout 1\n }\n"}[kind]
+	var t strings.Builder
+	t.WriteString("virtual_server 10.77.9.100 80 {\n delay_loop 1\n lb_algo wlc\n lb_kind DR\n protocol TCP\n")
+	for i := range b.servers {
+		fmt.Fprintf(&t, " real_server %s 80 {\n weight 1\n %s }\n", s.server(i+1), check)
 	}
+	t.WriteString("}\n")
+	checkers := b.lab.Path(fmt.Sprintf("kac%d.pid", b.runs))
+	p := s.director.Start("keepalived", "-n", "-l", "-C", "-f", b.lab.WriteFile(fmt.Sprintf("ka%d.conf", b.runs), t.String()),
+		"-p", b.lab.Path(fmt.Sprintf("ka%d.pid", b.runs)), "-c", checkers)
+	pid := 0
+	if _, ok := lab.Poll(20*time.Second, func() bool {
+		text, _ := os.ReadFile(checkers)
+		fmt.Sscan(string(text), &pid)
+		return pid > 0
+	}); !ok {
+		b.Fatalf("keepalived has no checkers:\n%s", p.Tail(20))
+	}
+	return p, pid
 }
 
-// probes counts at the servers: connections that were accepted; of half-open
-// ones, the SYN and the reset that each is.
-func (b *bench) probes(kind string) int {
+// count counts at the servers: connections that were accepted; of half-open ones,
+// the SYN and the reset that each is.
+func (b *bench) count(s *site, kind string) int {
 	var text []byte
-	if err := b.farm.Do(func() (err error) { text, err = os.ReadFile("/proc/thread-self/net/snmp"); return err }); err != nil {
+	if err := s.farm.Do(func() (err error) { text, err = os.ReadFile("/proc/thread-self/net/snmp"); return err }); err != nil {
 		b.Fatalf("%v", err)
 	}
 	var heading []string
