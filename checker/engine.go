@@ -38,8 +38,10 @@ type Engine struct {
 	began   atomic.Bool
 	kernel  kernel // a fake in tests
 	loop    *loop
-	anchor  time.Time // of the raster on which probes are due
-	read    time.Time // when the wall clock was read last
+	born    time.Time
+	back    atomic.Int64 // when the loop is to be heard of again, ns after born; 0: it does not run
+	anchor  time.Time    // of the raster on which probes are due
+	read    time.Time    // when the wall clock was read last
 	trouble trouble
 	names   *names
 
@@ -158,6 +160,7 @@ func New(o Options) *Engine {
 		prepare: newProber,
 		random:  rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		kernel:  newSystem(),
+		born:    time.Now(),
 		targets: map[ID]*target{},
 		probes:  map[string]*probe{},
 		names:   newNames(),
@@ -182,6 +185,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	running.Go(func() { e.names.run(ctx) })
 	defer context.AfterFunc(ctx, e.kernel.kick)()
 
+	defer e.back.Store(0)
 	e.read = time.Now()
 	now := e.read
 	var starting []*probe
@@ -197,12 +201,24 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 		until = e.loop.until(until)
 		look := !until.After(now) || len(e.loop.landed) > 0
+		e.back.Store(int64(until.Sub(e.born)))
 		all := e.loop.wait(until, look)
 		now = e.clock()
+		e.back.Store(int64(now.Sub(e.born)))
 		e.loop.proceed(all, now)
 		e.settle(ctx, now)
 	}
 	return nil
+}
+
+// Late is for how long the engine has done nothing though something was due: more
+// than moments is a loop that stands still. It is 0 while the engine does not run.
+func (e *Engine) Late() time.Duration {
+	back := e.back.Load()
+	if back == 0 {
+		return 0
+	}
+	return max(time.Since(e.born)-time.Duration(back), 0)
 }
 
 // clock reads the clock: once a second the wall's, and else only by how much the

@@ -536,3 +536,35 @@ func TestChangesAreTold(t *testing.T) {
 		}
 	})
 }
+
+// A callback that blocks holds the loop up, and that shows.
+func TestLate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		release := make(chan struct{})
+		r.Engine.o.OnChange = func(Change) { <-release }
+		if got := r.Late(); got != 0 {
+			t.Errorf("before it runs it is late by %v", got)
+		}
+		r.start(t)
+		wait(50 * time.Second)
+		if got := r.Late(); got != 0 {
+			t.Errorf("with nothing to do it is late by %v", got)
+		}
+		r.set(t, one(1))
+		wait(30 * time.Second)
+		if got := r.Late(); got < 29*time.Second {
+			t.Errorf("while a callback blocks it is late by %v", got)
+		}
+		close(release)
+		wait(30 * time.Second)
+		if got := r.Late(); got > time.Second {
+			t.Errorf("after that it is late by %v", got)
+		}
+		r.stop()
+		wait(time.Hour)
+		if got := r.Late(); got != 0 {
+			t.Errorf("when it ended it is late by %v", got)
+		}
+	})
+}

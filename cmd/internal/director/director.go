@@ -33,6 +33,7 @@ type Checker interface {
 	Set([]checker.Target) error
 	Health() map[checker.ID]checker.Health
 	Explain(checker.ID) (checker.Health, bool)
+	Late() time.Duration // for how long its loop has stood still
 }
 
 // Participant is somebody else who takes part in a reload: it looks at the
@@ -312,7 +313,10 @@ func (d *Director) reloadFile(ctx context.Context) Outcome {
 // the reconciler counts as standing still.
 const resyncsMissed = 3
 
-// Alive answers an error when the loop or the reconciler stands still.
+// probesLate is how long the probes' loop may do nothing that is due.
+const probesLate = 10 * time.Second
+
+// Alive answers an error when the loop, the reconciler or the probes stand still.
 func (d *Director) Alive(ctx context.Context) error {
 	select {
 	case d.pings <- struct{}{}:
@@ -323,6 +327,9 @@ func (d *Director) Alive(ctx context.Context) error {
 	limit := resyncsMissed*d.config.Load().IPVS.ResyncInterval + time.Second
 	if age := time.Since(kernel.At); kernel.Up && age > limit {
 		return fmt.Errorf("the kernel's table was last read %v ago", age.Round(time.Second))
+	}
+	if late := d.parts.Checker.Late(); late > probesLate {
+		return fmt.Errorf("no probe was started or judged for %v", late.Round(time.Second))
 	}
 	return nil
 }

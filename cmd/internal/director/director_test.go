@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,6 +81,7 @@ func (f *fakeTable) read(table ipvs.Table) {
 }
 
 type fakeChecker struct {
+	late atomic.Int64
 	*journal
 	mu     sync.Mutex
 	health map[checker.ID]checker.Health
@@ -104,6 +106,8 @@ func (f *fakeChecker) Explain(id checker.ID) (checker.Health, bool) {
 	h, ok := f.Health()[id]
 	return h, ok
 }
+
+func (f *fakeChecker) Late() time.Duration { return time.Duration(f.late.Load()) }
 
 func (f *fakeChecker) set(h checker.Health) {
 	f.mu.Lock()
@@ -386,6 +390,11 @@ func TestAliveTellsAStandstill(t *testing.T) {
 		time.Sleep(time.Minute) // the fake reconciler never reads again
 		if err := alive(); err == nil || !strings.Contains(err.Error(), "last read") {
 			t.Errorf("a reconciler that stands still: %v", err)
+		}
+		r.table.read(kernelWith(5))
+		r.checker.late.Store(int64(time.Minute))
+		if err := alive(); err == nil || !strings.Contains(err.Error(), "no probe") {
+			t.Errorf("probes that stand still: %v", err)
 		}
 		r.stop()
 		if err := alive(); err == nil || !strings.Contains(err.Error(), "loop") {
