@@ -15,7 +15,7 @@ LAB = bin/uml --
 # kernel, so integration runs without it.
 RACE_PACKAGES = $$($(GO) list ./... | grep -v '^lvsd/integration$$')
 
-.PHONY: docs package build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline deps clean
+.PHONY: docs package test-package build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline deps clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/lvsd ./cmd/lvsd
@@ -27,7 +27,7 @@ docs: build
 	for s in bash zsh fish; do bin/lvsd completion $$s >bin/completion/lvsd.$$s || exit 1; done
 
 # The packages, into bin/packages.
-NFPM = github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.48.0
+NFPM = github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 PKG_VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-/+/; s/-/./g' | grep . || echo "0.0.0+$$(git rev-list --count HEAD 2>/dev/null || echo 0).$(COMMIT)")
 package: docs
 	rm -rf bin/packages && mkdir -p bin/packages bin/examples
@@ -35,6 +35,11 @@ package: docs
 	bin/lvsd check -c bin/examples/pair.toml
 	for f in deb rpm; do PKG_VERSION='$(PKG_VERSION)' PKG_ARCH=$$($(GO) env GOARCH) \
 		$(GO) run $(NFPM) package -f cmd/lvsd/package/nfpm.yaml -p $$f -t bin/packages || exit 1; done
+
+# Installs, upgrades and removes the package into a folder. Its own target, because
+# nfpm is large to build.
+test-package: package
+	CGO_ENABLED=0 $(GO) test ./integration -count 1 -run 'TestTheDebianPackage' -v
 
 # KEEP=1 leaves the demo's hosts running with a shell in them.
 demo: deps build bin/uml

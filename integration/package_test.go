@@ -148,8 +148,9 @@ func (d *director) run2(env []string, args ...string) (string, error) {
 	return d.Run(ctx, slices.Concat([]string{"env"}, env, []string{binary(d.p.t)}, args)...)
 }
 
-// TestTheDebianPackage installs what make package made into a folder, as far as
-// that goes without systemd, and looks at what is there.
+// TestTheDebianPackage lets dpkg install what make package made, upgrade, remove
+// and purge it, in a folder of its own, and looks at what is there each time. It
+// is what `make test-package` runs; without a package it says so.
 func TestTheDebianPackage(t *testing.T) {
 	found, err := filepath.Glob("../bin/packages/lvsd_*.deb")
 	if err != nil || len(found) != 1 {
@@ -164,7 +165,29 @@ func TestTheDebianPackage(t *testing.T) {
 		}
 		return string(out)
 	}
-	run("dpkg-deb", "-x", found[0], root)
+	if os.Getuid() != 0 {
+		t.Skip("SKIPPED: dpkg wants root")
+	}
+	for _, folder := range []string{"var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers", "etc", "var/lib/lvsd"} {
+		if err := os.MkdirAll(filepath.Join(root, folder), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"var/lib/dpkg/status", "var/lib/dpkg/available"} {
+		if err := os.WriteFile(filepath.Join(root, file), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dpkg := func(args ...string) string {
+		t.Helper()
+		return run("dpkg", append([]string{"--root=" + root, "--force-script-chrootless", "--force-bad-path"}, args...)...)
+	}
+	if out := dpkg("-i", found[0]); !strings.Contains(out, "write /etc/lvsd/lvsd.toml") {
+		t.Errorf("a first installation does not say what to do:\n%s", out)
+	}
+	if users, err := os.ReadFile(filepath.Join(root, "etc/passwd")); err != nil || !strings.Contains(string(users), "lvsd:") {
+		t.Errorf("no user: %v %s", err, users)
+	}
 	lvsd := filepath.Join(root, "usr/sbin/lvsd")
 	for _, file := range []string{"usr/lib/systemd/system/lvsd.service", "usr/lib/modules-load.d/lvsd.conf", "usr/lib/sysusers.d/lvsd.conf",
 		"usr/share/man/man5/lvsd.toml.5", "usr/share/man/man8/lvsd.8", "usr/share/bash-completion/completions/lvsd", "usr/share/doc/lvsd/copyright",
@@ -192,17 +215,39 @@ func TestTheDebianPackage(t *testing.T) {
 	if control := run("dpkg-deb", "--field", found[0]); !strings.Contains(control, "Package: lvsd") {
 		t.Error(control)
 	}
-	// The unit, as the systemd of this machine reads it, with the program where it
-	// was unpacked.
-	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Skip("SKIPPED the unit: no systemd-analyze")
+	// An upgrade, a removal and a purge leave what is the user's.
+	mine := filepath.Join(root, "etc/lvsd/lvsd.toml")
+	history := filepath.Join(root, "var/lib/lvsd/events")
+	for _, file := range []string{mine, history} {
+		if err := os.WriteFile(file, []byte("# mine\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there := func(file string) bool { _, err := os.Stat(file); return err == nil }
+	if out := dpkg("-i", found[0]); strings.Contains(out, "write /etc/lvsd/lvsd.toml") || !there(mine) || !there(history) {
+		t.Errorf("an upgrade: %v %v\n%s", there(mine), there(history), out)
 	}
 	unit, err := os.ReadFile(filepath.Join(root, "usr/lib/systemd/system/lvsd.service"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	program := filepath.Join(t.TempDir(), "lvsd")
+	run("cp", lvsd, program)
+	dpkg("-r", "lvsd")
+	if there(lvsd) || !there(mine) || !there(history) {
+		t.Errorf("after a removal: program %v, configuration %v, history %v", there(lvsd), there(mine), there(history))
+	}
+	dpkg("-P", "lvsd")
+	if !there(mine) || there(history) {
+		t.Errorf("after a purge: configuration %v, history %v", there(mine), there(history))
+	}
+	// The unit, as the systemd of this machine reads it, with the program where it
+	// was unpacked.
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("SKIPPED the unit: no systemd-analyze")
+	}
 	file := filepath.Join(t.TempDir(), "lvsd.service")
-	if err := os.WriteFile(file, bytes.ReplaceAll(unit, []byte("/usr/sbin/lvsd"), []byte(lvsd)), 0o644); err != nil {
+	if err := os.WriteFile(file, bytes.ReplaceAll(unit, []byte("/usr/sbin/lvsd"), []byte(program)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	run("systemd-analyze", "verify", "--man=no", file)

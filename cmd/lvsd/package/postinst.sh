@@ -2,15 +2,16 @@
 # After installing or upgrading: the user, the unit. It starts nothing that did
 # not run: the configuration is yours to write first.
 set -e
+root=${DPKG_ROOT:-} # another than this machine's, as dpkg --root has it
 if command -v systemd-sysusers >/dev/null; then
-	systemd-sysusers /usr/lib/sysusers.d/lvsd.conf
-elif ! getent passwd lvsd >/dev/null; then
+	systemd-sysusers --root="$root/" lvsd.conf
+elif [ -z "$root" ] && ! getent passwd lvsd >/dev/null; then
 	useradd --system --home-dir /var/lib/lvsd --shell /usr/sbin/nologin lvsd
 fi
-if [ -d /run/systemd/system ]; then
+if [ -z "$root" ] && [ -d /run/systemd/system ]; then
 	systemctl daemon-reload
 	systemctl restart systemd-modules-load.service || :
 	# An upgrade: connections go on, the kernel's table is not touched.
 	systemctl try-restart lvsd.service
 fi
-[ -e /etc/lvsd/lvsd.toml ] || echo 'lvsd: write /etc/lvsd/lvsd.toml (examples in /usr/share/doc/lvsd), try it with `lvsd check --host`, then: systemctl enable --now lvsd'
+[ -e "$root/etc/lvsd/lvsd.toml" ] || echo 'lvsd: write /etc/lvsd/lvsd.toml (examples in /usr/share/doc/lvsd), try it with `lvsd check --host`, then: systemctl enable --now lvsd'

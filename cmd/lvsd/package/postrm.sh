@@ -3,7 +3,7 @@
 # stay; a purge (dpkg alone knows it) takes the history, and never the
 # configuration, which the package did not write.
 set -e
-[ ! -d /run/systemd/system ] || systemctl daemon-reload || :
+[ -n "${DPKG_ROOT:-}" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload || :
 if [ "$1" = purge ]; then
-	rm -rf /var/lib/lvsd
+	rm -rf "${DPKG_ROOT:-}/var/lib/lvsd"
 fi
