@@ -143,7 +143,7 @@ func TestKernelLinkLoss(t *testing.T) {
 
 	// The interface is deleted, and another of its name made.
 	ip(t, "-n", s.ns("d1"), "link", "del", "eth0")
-	eventually(t, "fault", func() bool { return d1.became(Fault, ReasonNoInterface) })
+	eventually(t, "fault", func() bool { st := d1.status(); return st.State == Fault && st.Reason == ReasonNoInterface })
 	eventually(t, "takeover", func() bool { return s.holds("d2", vip) })
 	s.plug("d1", lb1)
 	s.holder("d1", "d2", vip)

@@ -24,7 +24,7 @@ import (
 // IPv6 a neighbour advertisement, and says how many frames left. Where there is no
 // ARP it does nothing.
 func (p *Port) Announce(addrs []netip.Addr) (frames int, err error) {
-	l, err := p.handle.LinkByName(p.name)
+	l, err := p.hub.link(p.name)
 	if err != nil {
 		return 0, fmt.Errorf("failed to look at interface %s: %w", p.name, err)
 	}

@@ -91,7 +91,7 @@ func (p *Port) repay(what string) {
 		if len(l.users) > 0 {
 			continue
 		}
-		if on, err := p.handle.LinkByIndex(at.index); err == nil {
+		if on, err := p.hub.indexed(at.index); err == nil {
 			_ = os.WriteFile(settingPath(on.Attrs().Name, at.setting), []byte(strconv.Itoa(l.was)), 0)
 		}
 		delete(lent.of, at)

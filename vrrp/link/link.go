@@ -41,6 +41,8 @@ type Port struct {
 	family    Family
 	router    Router
 	handle    *netlink.Handle
+	hub       *hub
+	client    *client
 	namespace string // which network namespace it was opened in
 
 	mu           sync.Mutex // of what follows
@@ -71,7 +73,12 @@ func Open(name string, family Family, router Router) (*Port, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed to open netlink: %w", err)
 	}
-	p := &Port{name: name, family: family, router: router, handle: handle, namespace: namespace()}
+	h, err := openHub()
+	if err != nil {
+		handle.Close()
+		return nil, err
+	}
+	p := &Port{name: name, family: family, router: router, handle: handle, hub: h, client: h.join(name), namespace: h.namespace}
 	if err := p.prove(); err != nil {
 		_ = p.Close()
 		return nil, err
@@ -93,7 +100,7 @@ func (p *Port) prove() error {
 	if err := p.handle.SetSocketTimeout(requestTimeout); err != nil {
 		return fmt.Errorf("failed to set the netlink timeout: %w", err)
 	}
-	l, err := p.handle.LinkByName(p.name)
+	l, err := p.hub.link(p.name)
 	if missing(err) {
 		return fmt.Errorf("no interface %s on this host: correct `interface`, or create it first (ip link show)", p.name)
 	}
@@ -123,10 +130,12 @@ func (p *Port) prove() error {
 func (p *Port) Close() error {
 	err := p.removeStation()
 	p.repay(forQuiet)
-	p.handle.Close()
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.closeARP()
+	p.mu.Unlock()
+	p.hub.leave(p.client)
+	p.hub.close()
+	p.handle.Close()
 	return err
 }
 
@@ -134,7 +143,7 @@ func (p *Port) Close() error {
 // error. Of the addresses it looks for those in ours. Adverts are to be sent from
 // source, or from the first address that fits when source is the zero Addr.
 func (p *Port) Look(ours []netip.Prefix, source netip.Addr) (State, error) {
-	l, err := p.handle.LinkByName(p.name)
+	l, err := p.hub.link(p.name)
 	if missing(err) {
 		return State{}, nil
 	}
@@ -142,29 +151,30 @@ func (p *Port) Look(ours []netip.Prefix, source netip.Addr) (State, error) {
 		return State{}, fmt.Errorf("failed to look at interface %s: %w", p.name, err)
 	}
 	attrs := l.Attrs()
-	found, err := p.list(l)
+	own, pending, err := p.own(attrs.Index, ours, source)
+	if err == nil && p.family == IPv6 && !own.IsValid() {
+		// Of an address that it still asks for the kernel tells nothing yet.
+		p.hub.doubt()
+		own, pending, err = p.own(attrs.Index, ours, source)
+	}
 	if err != nil {
 		return State{}, err
 	}
-	holding := found
+	holding, err := p.hub.of(attrs.Index, ours)
+	if err != nil {
+		return State{}, err
+	}
 	if p.router.MAC {
 		s, err := p.station(l)
 		if err != nil {
 			return State{}, err
 		}
 		if up(s) && p.virtual(s) {
-			there, err := p.list(s)
+			there, err := p.hub.of(s.Attrs().Index, ours)
 			if err != nil {
 				return State{}, err
 			}
-			holding = append(slices.Clone(found), there...)
-		}
-	}
-	own := p.primary(found, ours)
-	if source.IsValid() {
-		own = netip.Addr{}
-		if slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == source && e.usable() }) {
-			own = source
+			holding = append(holding, there...)
 		}
 	}
 	const carrying = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
@@ -174,9 +184,25 @@ func (p *Port) Look(ours []netip.Prefix, source netip.Addr) (State, error) {
 		AdminUp: attrs.RawFlags&unix.IFF_UP != 0,
 		Carrier: attrs.RawFlags&carrying == carrying,
 		Primary: own,
-		Pending: !own.IsValid() && slices.ContainsFunc(found, func(e entry) bool { return e.flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == unix.IFA_F_TENTATIVE }),
+		Pending: pending && !own.IsValid(),
 		Present: present(holding, ours),
 	}, nil
+}
+
+// own is the address that adverts are sent from, and whether there will be one.
+func (p *Port) own(index int, ours []netip.Prefix, source netip.Addr) (own netip.Addr, pending bool, err error) {
+	err = p.hub.on(index, func(t *table) {
+		p.hub.claim(p.client, ours)
+		own = p.primary(t.all, ours)
+		if source.IsValid() {
+			own = netip.Addr{}
+			if slices.ContainsFunc(t.by[source], entry.usable) {
+				own = source
+			}
+		}
+		pending = slices.ContainsFunc(t.all, func(e entry) bool { return e.flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == unix.IFA_F_TENTATIVE })
+	})
+	return own, pending && p.family == IPv6, err
 }
 
 // An entry is one address of the interface.
@@ -184,6 +210,7 @@ type entry struct {
 	prefix netip.Prefix // with all bits of the address
 	scope  int
 	flags  int // IFA_F_…, linux/if_addr.h
+	label  string
 }
 
 // usable reports whether the address can be sent from: not while the kernel still
@@ -192,33 +219,8 @@ func (e entry) usable() bool {
 	return e.flags&unix.IFA_F_DADFAILED == 0 && (e.flags&unix.IFA_F_TENTATIVE == 0 || e.flags&unix.IFA_F_OPTIMISTIC != 0)
 }
 
-// list reads the addresses of the family, in the kernel's order. A dump that others
-// disturbed is taken again.
-func (p *Port) list(l netlink.Link) ([]entry, error) {
-	const tries = 5
-	for try := 1; ; try++ {
-		addrs, err := p.handle.AddrList(l, int(p.family))
-		if errors.Is(err, netlink.ErrDumpInterrupted) && try < tries {
-			continue
-		}
-		if missing(err) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("failed to list the addresses of %s: %w", p.name, err)
-		}
-		entries := make([]entry, 0, len(addrs))
-		for _, a := range addrs {
-			ip, ok := netip.AddrFromSlice(a.IP)
-			bits, _ := a.Mask.Size()
-			if ok {
-				entries = append(entries, entry{netip.PrefixFrom(ip.Unmap(), bits), a.Scope, a.Flags})
-			}
-		}
-		return entries, nil
-	}
-}
-
+// primary is the address that adverts are sent from. An interface has those of both
+// families.
 func (p *Port) primary(found []entry, ours []netip.Prefix) netip.Addr {
 	if p.family == IPv6 {
 		return primaryV6(found, ours)
@@ -242,17 +244,17 @@ func primaryV6(found []entry, ours []netip.Prefix) netip.Addr {
 // owner's, which are the interface's own, are the last resort.
 func primary(found []entry, ours []netip.Prefix) netip.Addr {
 	for _, e := range found {
-		if e.scope == unix.RT_SCOPE_UNIVERSE && !slices.Contains(ours, e.prefix) {
+		if e.prefix.Addr().Is4() && e.scope == unix.RT_SCOPE_UNIVERSE && !slices.Contains(ours, e.prefix) {
 			return e.prefix.Addr()
 		}
 	}
 	for _, e := range found {
-		if !slices.Contains(ours, e.prefix) && e.scope < unix.RT_SCOPE_HOST && e.prefix.Bits() < 32 {
+		if e.prefix.Addr().Is4() && !slices.Contains(ours, e.prefix) && e.scope < unix.RT_SCOPE_HOST && e.prefix.Bits() < 32 {
 			return e.prefix.Addr()
 		}
 	}
 	for _, e := range found {
-		if e.scope == unix.RT_SCOPE_UNIVERSE {
+		if e.prefix.Addr().Is4() && e.scope == unix.RT_SCOPE_UNIVERSE {
 			return e.prefix.Addr()
 		}
 	}
@@ -278,7 +280,7 @@ func present(found []entry, ours []netip.Prefix) []netip.Prefix {
 // Quiet, the host serves the addresses and answers nobody's question for them. It
 // is not to be called by two goroutines at once.
 func (p *Port) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
-	l, err := p.handle.LinkByName(p.name)
+	l, err := p.hub.link(p.name)
 	if missing(err) {
 		left := p.leaveRenamed(ours)
 		if len(want) == 0 {
@@ -317,7 +319,7 @@ func (p *Port) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.P
 	if len(want) == 0 {
 		errs = append(errs, p.closeStation(s))
 	}
-	if found, err := p.list(l); err == nil {
+	if found, err := p.hub.of(l.Attrs().Index, ours); err == nil {
 		// What a killed run without a virtual MAC left.
 		for _, q := range present(found, ours) {
 			errs = append(errs, p.remove(l, q, found))
@@ -331,7 +333,7 @@ func (p *Port) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.P
 func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
 	// Without the list every step is tried blindly; each is harmless when it is
 	// not needed.
-	found, listErr := p.list(l)
+	found, listErr := p.hub.of(l.Attrs().Index, slices.Concat(ours, want))
 	there := func(q netip.Prefix) bool {
 		return listErr == nil && slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == q.Addr() })
 	}
@@ -358,6 +360,7 @@ func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, quiet boo
 				continue
 			}
 			if err == nil {
+				p.hub.added(l.Attrs().Index, entry{prefix: q, scope: unix.RT_SCOPE_LINK, flags: unix.IFA_F_PERMANENT})
 				added = append(added, q)
 			}
 		}
@@ -391,7 +394,7 @@ func (p *Port) leaveRenamed(ours []netip.Prefix) error {
 	if p.index == 0 {
 		return nil
 	}
-	l, err := p.handle.LinkByIndex(p.index)
+	l, err := p.hub.indexed(p.index)
 	if missing(err) {
 		return nil // gone, and the addresses with it
 	}

@@ -41,7 +41,7 @@ func TestGratuitousFrames(t *testing.T) {
 
 func TestPrimary(t *testing.T) {
 	const global, link, host = unix.RT_SCOPE_UNIVERSE, unix.RT_SCOPE_LINK, unix.RT_SCOPE_HOST
-	e := func(p string, scope int) entry { return entry{netip.MustParsePrefix(p), scope, 0} }
+	e := func(p string, scope int) entry { return entry{prefix: netip.MustParsePrefix(p), scope: scope} }
 	ours := prefixes("10.0.0.88/32", "10.0.0.89/24")
 	for _, tt := range []struct {
 		name  string
@@ -68,7 +68,7 @@ func TestPrimary(t *testing.T) {
 
 // What counts is whether the host answers for the address.
 func TestPresent(t *testing.T) {
-	found := []entry{{netip.MustParsePrefix("10.0.0.88/24"), 0, 0}, {netip.MustParsePrefix("10.0.0.12/24"), 0, 0}}
+	found := []entry{{prefix: netip.MustParsePrefix("10.0.0.88/24")}, {prefix: netip.MustParsePrefix("10.0.0.12/24")}}
 	if got := present(found, prefixes("10.0.0.89/32", "10.0.0.88/32")); !slices.Equal(got, prefixes("10.0.0.88/32")) {
 		t.Errorf("%v", got)
 	}

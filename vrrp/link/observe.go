@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,12 +16,13 @@ const observeInterval = 5 * time.Second
 // Observe tells whether the interface of that name is up and carries packets: at
 // once, and after every change, until ctx ends. One that is missing is down.
 func Observe(ctx context.Context, name string, tell func(up bool)) {
-	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	h, err := openHub()
 	if err != nil {
 		return // no netlink, and so no election
 	}
-	defer handle.Close()
-	_ = handle.SetSocketTimeout(requestTimeout)
+	defer h.close()
+	c := h.join(name)
+	defer h.leave(c)
 	changed := make(chan struct{}, 1)
 	var look sync.WaitGroup
 	defer look.Wait()
@@ -31,7 +31,7 @@ func Observe(ctx context.Context, name string, tell func(up bool)) {
 		defer ticker.Stop()
 		known, last := false, false
 		for {
-			if up, ok := carries(handle, name); ok && (!known || up != last) {
+			if up, ok := carries(h, name); ok && (!known || up != last) {
 				known, last = true, up
 				tell(up)
 			}
@@ -43,8 +43,7 @@ func Observe(ctx context.Context, name string, tell func(up bool)) {
 			}
 		}
 	})
-	p := &Port{name: name, family: IPv4}
-	p.Watch(ctx, func() {
+	h.watch(ctx, c, func() {
 		select {
 		case changed <- struct{}{}:
 		default:
@@ -53,8 +52,8 @@ func Observe(ctx context.Context, name string, tell func(up bool)) {
 }
 
 // carries looks at an interface; ok is false when the kernel did not say.
-func carries(handle *netlink.Handle, name string) (up, ok bool) {
-	l, err := handle.LinkByName(name)
+func carries(h *hub, name string) (up, ok bool) {
+	l, err := h.link(name)
 	if missing(err) {
 		return false, true
 	}

@@ -26,7 +26,7 @@ const forQuiet = "quiet"
 // hush moves the addresses to the loopback interface, without a moment in which
 // the host has them nowhere. Link-local ones mean nothing there, and go.
 func (p *Port) hush(l, below netlink.Link, ours, want []netip.Prefix, found []entry) (held []netip.Prefix, err error) {
-	lo, err := p.handle.LinkByName("lo")
+	lo, err := p.hub.link("lo")
 	if err != nil {
 		return nil, fmt.Errorf("failed to look at interface lo: %w", err)
 	}
@@ -78,18 +78,18 @@ func loAddress(q netip.Prefix) *netlink.Addr {
 // killed daemon left there.
 func (p *Port) unhush(ours []netip.Prefix) error {
 	defer p.repay(forQuiet)
-	lo, err := p.handle.LinkByName("lo")
+	lo, err := p.hub.link("lo")
 	if err != nil {
 		return fmt.Errorf("failed to look at interface lo: %w", err)
 	}
-	addrs, err := p.handle.AddrList(lo, int(p.family))
+	there, err := p.hub.of(lo.Attrs().Index, ours)
 	if err != nil && !p.onLo {
 		return nil // most likely there are none
 	}
 	var errs []error
 	for _, q := range ours {
-		left := p.onLo || slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
-			return a.Label == loLabel && a.IP.Equal(net.IP(q.Addr().AsSlice()))
+		left := p.onLo || slices.ContainsFunc(there, func(e entry) bool {
+			return e.prefix.Addr() == q.Addr() && e.label == loLabel
 		})
 		if !left {
 			continue

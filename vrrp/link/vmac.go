@@ -62,7 +62,7 @@ func (p *Port) station(l netlink.Link) (netlink.Link, error) {
 		return nil, nil
 	}
 	name := p.stationName(l.Attrs().Index)
-	s, err := p.handle.LinkByName(name)
+	s, err := p.hub.link(name)
 	if missing(err) {
 		return nil, nil
 	}
@@ -106,9 +106,7 @@ func (p *Port) placeStation(l netlink.Link) (netlink.Link, error) {
 			return nil, err
 		}
 	}
-	p.mu.Lock()
-	p.stationIndex = s.Attrs().Index
-	p.mu.Unlock()
+	p.sawStation(s)
 	if p.family == IPv6 {
 		return s, nil // an interface answers only for what is on it by itself
 	}
@@ -116,6 +114,18 @@ func (p *Port) placeStation(l netlink.Link) (netlink.Link, error) {
 		p.borrow(forStation, below.Name, below.Index, arpIgnore, 1),
 		p.borrow(forStation, below.Name, below.Index, arpAnnounce, 2),
 	)
+}
+
+// sawStation keeps what is removed in the end, and what changes are told of.
+func (p *Port) sawStation(s netlink.Link) {
+	index, name := 0, ""
+	if s != nil {
+		index, name = s.Attrs().Index, s.Attrs().Name
+	}
+	p.stationIndex = index
+	p.hub.mu.Lock()
+	p.client.station = name
+	p.hub.mu.Unlock()
 }
 
 // makeStation makes the macvlan. The note comes before any change that it notes.
@@ -140,7 +150,7 @@ func (p *Port) makeStation(l netlink.Link) (netlink.Link, error) {
 	case err != nil && !errors.Is(err, unix.EEXIST):
 		return nil, fmt.Errorf("failed to make a macvlan on %s: %w", below.Name, err)
 	}
-	s, err := p.handle.LinkByName(name)
+	s, err := p.hub.link(name)
 	if err == nil {
 		err = p.handle.LinkSetAlias(s, stationMark+note(was))
 	}
@@ -253,15 +263,13 @@ func (p *Port) closeStation(s netlink.Link) error {
 // removeStation is for the end: the macvlan goes, and the settings are as they
 // were. One that the port never worked with stays.
 func (p *Port) removeStation() error {
-	p.mu.Lock()
 	index := p.stationIndex
-	p.stationIndex = 0
-	p.mu.Unlock()
+	p.sawStation(nil)
 	defer p.repay(forStation)
 	if index == 0 {
 		return nil
 	}
-	s, err := p.handle.LinkByIndex(index)
+	s, err := p.hub.indexed(index)
 	if err == nil && s.Type() == "macvlan" { // the index may be another's by now
 		err = p.handle.LinkDel(s)
 	}
@@ -279,9 +287,7 @@ func (p *Port) dropLeftover(l netlink.Link) error {
 		return nil // none of ours
 	}
 	p.inherit(l.Attrs().Index, noted(strings.TrimPrefix(s.Attrs().Alias, stationMark)))
-	p.mu.Lock()
-	p.stationIndex = s.Attrs().Index
-	p.mu.Unlock()
+	p.sawStation(s)
 	if p.family == IPv4 { // borrowed and given back: what was noted is set again
 		_ = p.borrow(forStation, l.Attrs().Name, l.Attrs().Index, arpIgnore, 0)
 		_ = p.borrow(forStation, l.Attrs().Name, l.Attrs().Index, arpAnnounce, 0)

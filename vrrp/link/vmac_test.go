@@ -138,6 +138,8 @@ func killed(p *Port) {
 		}
 	}
 	lent.Unlock()
+	p.hub.leave(p.client)
+	p.hub.close()
 	p.handle.Close()
 }
 

@@ -1,0 +1,2 @@
+package link
+const ourProtocol = 112

@@ -1,0 +1,537 @@
+// This file knows the interfaces and addresses of a network namespace from what
+// the kernel tells, so that a look costs no question to it, however many elections
+// look. It never changes anything.
+//
+// Whoever looks first reads what the kernel has queued. The kernel queues a change
+// before it answers the request for it, so a look sees all that was done before
+// it. When the queue overran everything is read anew.
+
+package link
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// queueBuffer holds a burst of the kernel's messages, in octets: all addresses
+	// of a full host come and go at once.
+	queueBuffer = 8 << 20
+	// readAgainAfter is the wait after a read that failed for another reason than
+	// an overrun.
+	readAgainAfter = 500 * time.Millisecond
+	// dumpTries is how often a list that others disturbed is taken again.
+	dumpTries = 5
+)
+
+// told is what the kernel is asked to tell of.
+const told = 1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_IFADDR-1) |
+	1<<(unix.RTNLGRP_IPV4_RULE-1) | 1<<(unix.RTNLGRP_IPV6_RULE-1)
+
+// hub is shared by all ports of a namespace.
+type hub struct {
+	namespace string
+	users     int // of hubs.Mutex
+
+	file   *os.File
+	raw    syscall.RawConn
+	handle *netlink.Handle
+	run    sync.Once
+	done   chan struct{} // closed when nobody reads any more
+
+	mu      sync.Mutex // of what follows
+	stale   bool       // something was missed, or nothing read yet
+	overran uint64     // times
+	links   map[int]netlink.Link
+	byName  map[string]int
+	addrs   map[int]*table // by interface
+	clients map[*client]bool
+	claims  map[netip.Addr]map[*client]bool
+	buf     []byte
+}
+
+// client is who wants to be told of changes.
+type client struct {
+	name     string
+	station  string // of our macvlan; set with the hub's lock
+	changed  func() // nil: not yet, or no more
+	routes   bool   // routes and rules move along
+	unsure   bool   // some of those may be gone
+	claiming []netip.Prefix
+}
+
+var hubs = struct {
+	sync.Mutex
+	of map[string]*hub
+}{of: map[string]*hub{}}
+
+// openHub is the hub of the calling thread's namespace.
+func openHub() (*hub, error) {
+	hubs.Lock()
+	defer hubs.Unlock()
+	here := namespace()
+	if h := hubs.of[here]; h != nil {
+		h.users++
+		return h, nil
+	}
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("failed to open netlink: %w", err)
+	}
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err == nil {
+		if err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: told}); err != nil {
+			_ = unix.Close(fd)
+		}
+	}
+	if err != nil {
+		handle.Close()
+		return nil, fmt.Errorf("failed to listen to netlink: %w", err)
+	}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, queueBuffer) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, queueBuffer)
+	}
+	h := &hub{
+		namespace: here, users: 1, file: os.NewFile(uintptr(fd), "netlink"), handle: handle, done: make(chan struct{}),
+		stale: true, clients: map[*client]bool{}, claims: map[netip.Addr]map[*client]bool{}, buf: make([]byte, 64<<10),
+	}
+	if h.raw, err = h.file.SyscallConn(); err == nil {
+		err = handle.SetSocketTimeout(requestTimeout)
+	}
+	if err != nil {
+		_ = h.file.Close()
+		handle.Close()
+		return nil, fmt.Errorf("failed to listen to netlink: %w", err)
+	}
+	hubs.of[here] = h
+	return h, nil
+}
+
+// close is for one user; the last one ends it.
+func (h *hub) close() {
+	hubs.Lock()
+	h.users--
+	last := h.users == 0
+	if last {
+		delete(hubs.of, h.namespace)
+	}
+	hubs.Unlock()
+	if !last {
+		return
+	}
+	_ = h.file.Close()
+	h.run.Do(func() { close(h.done) }) // it never ran
+	<-h.done
+	h.handle.Close()
+}
+
+// join makes a client.
+func (h *hub) join(name string) *client {
+	c := &client{name: name}
+	h.mu.Lock()
+	h.clients[c] = true
+	h.mu.Unlock()
+	return c
+}
+
+func (h *hub) leave(c *client) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.claim(c, nil)
+	delete(h.clients, c)
+}
+
+// claim says that these addresses concern the client, and nobody else who does not
+// say the same. Under the lock.
+func (h *hub) claim(c *client, ours []netip.Prefix) {
+	if slices.Equal(c.claiming, ours) {
+		return
+	}
+	for _, q := range c.claiming {
+		if by := h.claims[q.Addr()]; by != nil {
+			if delete(by, c); len(by) == 0 {
+				delete(h.claims, q.Addr())
+			}
+		}
+	}
+	c.claiming = slices.Clone(ours)
+	for _, q := range ours {
+		if h.claims[q.Addr()] == nil {
+			h.claims[q.Addr()] = map[*client]bool{}
+		}
+		h.claims[q.Addr()][c] = true
+	}
+}
+
+// watch calls changed after everything that may concern the client, until ctx
+// ends. changed must not block.
+func (h *hub) watch(ctx context.Context, c *client, changed func()) {
+	h.mu.Lock()
+	c.changed = changed
+	h.mu.Unlock()
+	h.run.Do(func() { go h.listen() })
+	changed() // it may have changed before
+	<-ctx.Done()
+	h.mu.Lock()
+	c.changed = nil
+	h.mu.Unlock()
+}
+
+// listen reads as soon as there is something, until the socket is closed.
+func (h *hub) listen() {
+	defer close(h.done)
+	for {
+		err := h.raw.Read(func(uintptr) bool {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.drain() > 0
+		})
+		if err != nil {
+			return // closed
+		}
+		h.mu.Lock()
+		failed := h.stale && h.refresh() != nil
+		h.mu.Unlock()
+		if failed {
+			<-time.After(readAgainAfter)
+		}
+	}
+}
+
+// drain takes in what is queued, and says how much that was. Under the lock.
+func (h *hub) drain() (messages int) {
+	affected := map[*client]bool{}
+	for {
+		var n int
+		var failed error
+		err := h.raw.Control(func(fd uintptr) {
+			n, _, failed = unix.Recvfrom(int(fd), h.buf, unix.MSG_DONTWAIT)
+		})
+		switch {
+		case err != nil || failed == unix.EAGAIN:
+			for c := range affected {
+				c.changed()
+			}
+			return messages
+		case failed == unix.EINTR:
+			continue
+		case failed != nil: // ENOBUFS: some are lost
+			messages++
+			h.stale = true
+			h.overran++
+			h.affectAll(affected)
+			continue
+		}
+		messages++
+		all, err := syscall.ParseNetlinkMessage(h.buf[:n])
+		if err != nil {
+			h.stale = true
+			h.affectAll(affected)
+		}
+		for i := range all {
+			h.take(&all[i], affected)
+		}
+	}
+}
+
+func (h *hub) affectAll(affected map[*client]bool) {
+	for c := range h.clients {
+		c.unsure = c.routes
+		if c.changed != nil {
+			affected[c] = true
+		}
+	}
+}
+
+// take takes one message in.
+func (h *hub) take(m *syscall.NetlinkMessage, affected map[*client]bool) {
+	switch m.Header.Type {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		// A bridge tells of its ports in the same way, of another family.
+		if len(m.Data) < unix.SizeofIfInfomsg || m.Data[0] != unix.AF_UNSPEC {
+			return
+		}
+		index := int(int32(binary.NativeEndian.Uint32(m.Data[4:8])))
+		var names []string
+		if old := h.links[index]; old != nil {
+			names = append(names, old.Attrs().Name)
+		}
+		if m.Header.Type == unix.RTM_DELLINK {
+			h.forgetLink(index)
+		} else if l, err := netlink.LinkDeserialize(nil, m.Data); err == nil {
+			h.keepLink(l)
+			names = append(names, l.Attrs().Name)
+		}
+		for c := range h.clients {
+			c.unsure = c.unsure || c.routes
+			if c.changed != nil && (c.routes || slices.Contains(names, c.name) || c.station != "" && slices.Contains(names, c.station)) {
+				affected[c] = true
+			}
+		}
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		index, e, ok := parseAddress(m.Data)
+		if !ok {
+			h.stale = true
+			return
+		}
+		if m.Header.Type == unix.RTM_NEWADDR {
+			h.keepAddress(index, e)
+		} else {
+			h.forgetAddress(index, e)
+		}
+		h.affectByAddress(index, e, affected)
+	case unix.RTM_DELRULE, unix.RTM_DELROUTE:
+		for c := range h.clients {
+			if c.routes && h.concerns(m) {
+				if c.unsure = true; c.changed != nil {
+					affected[c] = true
+				}
+			}
+		}
+	}
+}
+
+// concerns reports whether a removed rule, or a removed route of ours, is told of.
+func (h *hub) concerns(m *syscall.NetlinkMessage) bool {
+	return m.Header.Type == unix.RTM_DELRULE || len(m.Data) >= unix.SizeofRtMsg && m.Data[5] == ourProtocol
+}
+
+// affectByAddress: an address that somebody claims concerns those alone, another
+// may be what adverts are sent from.
+func (h *hub) affectByAddress(index int, e entry, affected map[*client]bool) {
+	by := h.claims[e.prefix.Addr()]
+	if len(by) == 0 {
+		by = h.clients
+	}
+	l := h.links[index]
+	for c := range by {
+		if c.changed != nil && (l == nil || l.Attrs().Name == c.name || l.Attrs().Name == c.station) {
+			affected[c] = true
+		}
+	}
+}
+
+func (h *hub) keepLink(l netlink.Link) {
+	a := l.Attrs()
+	if old := h.links[a.Index]; old != nil && h.byName[old.Attrs().Name] == a.Index {
+		delete(h.byName, old.Attrs().Name)
+	}
+	h.links[a.Index], h.byName[a.Name] = l, a.Index
+}
+
+func (h *hub) forgetLink(index int) {
+	if old := h.links[index]; old != nil && h.byName[old.Attrs().Name] == index {
+		delete(h.byName, old.Attrs().Name)
+	}
+	delete(h.links, index)
+	delete(h.addrs, index)
+}
+
+// A table is the addresses of one interface.
+type table struct {
+	all []entry // the oldest first
+	by  map[netip.Addr][]entry
+}
+
+// keepAddress keeps the place of one that is known.
+func (h *hub) keepAddress(index int, e entry) {
+	t := h.addrs[index]
+	if t == nil {
+		t = &table{by: map[netip.Addr][]entry{}}
+		h.addrs[index] = t
+	}
+	a := e.prefix.Addr()
+	i := slices.IndexFunc(t.by[a], e.same)
+	if i < 0 {
+		t.all, t.by[a] = append(t.all, e), append(t.by[a], e)
+		return
+	}
+	t.by[a][i] = e
+	t.all[slices.IndexFunc(t.all, e.same)] = e
+}
+
+func (h *hub) forgetAddress(index int, e entry) {
+	t := h.addrs[index]
+	if t == nil {
+		return
+	}
+	a := e.prefix.Addr()
+	t.all = slices.DeleteFunc(t.all, e.same)
+	if t.by[a] = slices.DeleteFunc(t.by[a], e.same); len(t.by[a]) == 0 {
+		delete(t.by, a)
+	}
+}
+
+func (e entry) same(o entry) bool { return e.prefix == o.prefix }
+
+// parseAddress reads a message about an address: struct ifaddrmsg and attributes.
+func parseAddress(b []byte) (index int, e entry, ok bool) {
+	if len(b) < unix.SizeofIfAddrmsg {
+		return 0, e, false
+	}
+	bits, flags, scope := int(b[1]), int(b[2]), int(b[3])
+	index = int(int32(binary.NativeEndian.Uint32(b[4:8])))
+	attrs, err := nl.ParseRouteAttr(b[unix.SizeofIfAddrmsg:])
+	if err != nil {
+		return 0, e, false
+	}
+	var address, local netip.Addr
+	var label string
+	for _, a := range attrs {
+		switch a.Attr.Type {
+		case unix.IFA_ADDRESS:
+			address, _ = netip.AddrFromSlice(a.Value)
+		case unix.IFA_LOCAL:
+			local, _ = netip.AddrFromSlice(a.Value)
+		case unix.IFA_LABEL:
+			label = unix.ByteSliceToString(a.Value)
+		case unix.IFA_FLAGS:
+			if len(a.Value) >= 4 {
+				flags = int(binary.NativeEndian.Uint32(a.Value))
+			}
+		}
+	}
+	if local.IsValid() {
+		address = local // with a peer, the other is the peer's
+	}
+	return index, entry{netip.PrefixFrom(address, bits), scope, flags, label}, address.IsValid()
+}
+
+// refresh brings all that is known up to date. Under the lock.
+func (h *hub) refresh() error {
+	h.drain()
+	for try := 1; h.stale; try++ {
+		err := h.readAll()
+		if err == nil {
+			h.drain() // what happened meanwhile, in its order
+			break
+		}
+		if !errors.Is(err, netlink.ErrDumpInterrupted) || try == dumpTries {
+			return fmt.Errorf("failed to list interfaces and addresses: %w", err)
+		}
+	}
+	return nil
+}
+
+// readAll takes everything anew; addresses that are still there keep their order.
+func (h *hub) readAll() error {
+	h.stale = false // from here on what is lost is lost anew
+	links, err := h.handle.LinkList()
+	if err != nil {
+		h.stale = true
+		return err
+	}
+	addrs, err := h.handle.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		h.stale = true
+		return err
+	}
+	before := h.addrs
+	h.links, h.byName, h.addrs = map[int]netlink.Link{}, map[string]int{}, map[int]*table{}
+	for _, l := range links {
+		h.keepLink(l)
+	}
+	found := map[int][]entry{}
+	for _, a := range addrs {
+		if ip, ok := netip.AddrFromSlice(a.IP); ok {
+			bits, _ := a.Mask.Size()
+			found[a.LinkIndex] = append(found[a.LinkIndex], entry{netip.PrefixFrom(ip.Unmap(), bits), a.Scope, a.Flags, a.Label})
+		}
+	}
+	for index, all := range found {
+		if known := before[index]; known != nil {
+			place := map[netip.Prefix]int{}
+			for i, e := range known.all {
+				place[e.prefix] = i - len(known.all) // below 0, which the new ones have
+			}
+			slices.SortStableFunc(all, func(a, b entry) int { return place[a.prefix] - place[b.prefix] })
+		}
+		for _, e := range all {
+			h.keepAddress(index, e)
+		}
+	}
+	return nil
+}
+
+// link finds an interface by its name.
+func (h *hub) link(name string) (netlink.Link, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.refresh(); err != nil {
+		return nil, err
+	}
+	return h.named(name)
+}
+
+func (h *hub) named(name string) (netlink.Link, error) {
+	if index, ok := h.byName[name]; ok {
+		return h.links[index], nil
+	}
+	return nil, unix.ENODEV
+}
+
+// indexed finds an interface by its index.
+func (h *hub) indexed(index int) (netlink.Link, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.refresh(); err != nil {
+		return nil, err
+	}
+	if l := h.links[index]; l != nil {
+		return l, nil
+	}
+	return nil, unix.ENODEV
+}
+
+// on calls f with the addresses of an interface, which it must not keep.
+func (h *hub) on(index int, f func(t *table)) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.refresh(); err != nil {
+		return err
+	}
+	t := h.addrs[index]
+	if t == nil {
+		t = &table{}
+	}
+	f(t)
+	return nil
+}
+
+// of is the entries of an interface for the addresses of some.
+func (h *hub) of(index int, some []netip.Prefix) (found []entry, err error) {
+	err = h.on(index, func(t *table) {
+		for _, q := range some {
+			found = append(found, t.by[q.Addr()]...)
+		}
+	})
+	return found, err
+}
+
+// doubt makes the next look read everything anew.
+func (h *hub) doubt() {
+	h.mu.Lock()
+	h.stale = true
+	h.mu.Unlock()
+}
+
+// added notes an address that the kernel has taken: of one of IPv6 it tells a
+// moment later.
+func (h *hub) added(index int, e entry) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.drain()
+	h.keepAddress(index, e)
+}
