@@ -121,7 +121,7 @@ func readReference(t *testing.T, text string) map[string]map[string]documented {
 	return sections
 }
 
-var documentedTables = []*table{directorTable, globalTable, ipvsTable, syncTable, vrrpTable, trackInterfaceTable, trackServiceTable, trackFileTable, trackScriptTable, authenticationTable,
+var documentedTables = []*table{directorTable, globalTable, ipvsTable, syncTable, vrrpTable, routeTable, ruleTable, trackInterfaceTable, trackServiceTable, trackFileTable, trackScriptTable, authenticationTable,
 	serviceTable, realServerTable, tunnelTable, checkTable, tlsTable, stepTable, guardTable, pairTable}
 
 // TestReferenceNamesEveryKey: the reference has every key of the schema and no
@@ -316,6 +316,13 @@ func frame(tab *table, k *key) (head, tail string) {
 		at, whole[1] = 1, election+"[[vrrp.track_services]]\nname = \"web\"\n"
 	case trackFileTable:
 		at, whole[1] = 1, election+"[[vrrp.track_files]]\npath = \"/run/lvsd/prefer\"\n"
+	case routeTable:
+		at, whole[1] = 1, election+"[[vrrp.routes]]\nto = \"default\"\n"
+	case ruleTable:
+		at, whole[1] = 1, election+"[[vrrp.rules]]\nfrom = \"10.0.0.88\"\ntable = 100\npriority = 1000\n"
+		if k.name == "from" {
+			whole[1] = strings.Replace(whole[1], "from", "to", 1)
+		}
 	case trackScriptTable:
 		at, whole[1] = 1, election+"[[vrrp.track_scripts]]\ncommand = [\"/bin/true\"]\n"
 	case tunnelTable:
@@ -376,6 +383,8 @@ func TestNotYet(t *testing.T) {
 			switch {
 			case k.name == "version":
 				value = "2"
+			case k.def == true:
+				value = "false"
 			case len(k.choices) > 0:
 				value = fmt.Sprintf("%q", k.choices[1])
 			}

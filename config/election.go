@@ -53,6 +53,7 @@ func buildElection(c *record, directors []Director, services []Service, taken *e
 		Preempt:        c.flag("preempt"),
 		PreemptDelay:   c.duration("preempt_delay"),
 		VirtualMAC:     c.flag("virtual_mac"),
+		AnyIPv6:        !c.flag("link_local_first"),
 		Checksum:       c.str("checksum"),
 		Notify:         c.notify(),
 		Position:       c.at,
@@ -85,6 +86,7 @@ func buildElection(c *record, directors []Director, services []Service, taken *e
 	c.unicast(&e, directors)
 	c.following(&e, services)
 	c.virtualMAC(&e)
+	c.along(&e)
 	switch n := len(c.words("addresses")); {
 	case n == 0 && c.good("addresses"):
 		c.complain("addresses", "must hold at least one address")

@@ -91,6 +91,8 @@ var (
 	trackServicesWork  = wish(true) // elections: track_services
 	trackFilesWork     = wish(true) // elections: track_files
 	virtualMACWorks    = wish(true) // elections: virtual_mac
+	alongWorks         = wish(true) // elections: routes, rules
+	anyFirstWorks      = wish(true) // elections: link_local_first
 )
 
 var rootTable = newTable("",
@@ -156,8 +158,9 @@ var vrrpTable = newTable("vrrp",
 	key{name: "preempt_delay", kind: kindDuration, def: time.Duration(0), each: true, max: int64(time.Hour)},
 	key{name: "addresses", kind: kindStrings, required: true, waits: []wait{{"IPv6", ipv6ElectionsWork}}},
 	key{name: "excluded_addresses", kind: kindStrings, def: []string{}},
-	key{name: "routes", kind: kindList, def: []any{}, later: true},
-	key{name: "rules", kind: kindList, def: []any{}, later: true},
+	key{name: "link_local_first", kind: kindBool, def: true, needs: anyFirstWorks},
+	key{name: "routes", kind: kindTables, table: routeTable, def: []any{}, needs: alongWorks},
+	key{name: "rules", kind: kindTables, table: ruleTable, def: []any{}, needs: alongWorks},
 	key{name: "unicast", kind: kindAny, def: false, needs: unicastWorks},
 	key{name: "virtual_mac", kind: kindBool, def: false, each: true, needs: virtualMACWorks},
 	key{name: "checksum", kind: kindString, def: "rfc5798", choices: []string{"rfc5798", "rfc9568"}},
@@ -170,6 +173,25 @@ var vrrpTable = newTable("vrrp",
 	key{name: "track_scripts", kind: kindTables, table: trackScriptTable, def: []any{}, needs: trackWorks},
 	key{name: "notify", kind: kindStrings, def: []string{}, needs: notifyWorks},
 	key{name: "authentication", kind: kindTable, table: authenticationTable, computed: "none", needs: authenticWorks},
+)
+
+// routeTable and ruleTable are what moves with the addresses.
+var routeTable = newTable("vrrp.routes",
+	key{name: "to", kind: kindString, required: true},
+	key{name: "via", kind: kindString, def: "", each: true},
+	key{name: "interface", kind: kindString, computed: "the election's", each: true},
+	key{name: "table", kind: kindInt, def: int64(254), min: 1, max: math.MaxInt32},
+	key{name: "source", kind: kindString, def: "", each: true},
+	key{name: "metric", kind: kindInt, def: int64(0), max: math.MaxInt32},
+)
+
+var ruleTable = newTable("vrrp.rules",
+	key{name: "from", kind: kindString, def: ""},
+	key{name: "to", kind: kindString, def: ""},
+	key{name: "mark", kind: kindInt, def: int64(0), max: math.MaxUint32},
+	key{name: "interface", kind: kindString, def: "", each: true},
+	key{name: "table", kind: kindInt, required: true, min: 1, max: math.MaxInt32},
+	key{name: "priority", kind: kindInt, required: true, min: 1, max: 32765},
 )
 
 // trackInterfaceTable is of an entry of track_interfaces that is more than a name.

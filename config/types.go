@@ -128,6 +128,9 @@ type Election struct {
 	PreemptDelay      time.Duration  // 0s to 1h
 	Addresses         []netip.Prefix // at least one, at most 255, one family; the first of IPv6 is link-local
 	ExcludedAddresses []netip.Prefix // move too, and are in no advert
+	AnyIPv6           bool           // the first address of IPv6 need not be link-local
+	Routes            []Route        // move with the addresses
+	Rules             []Rule         // likewise
 	VirtualMAC        bool           // the addresses have the MAC address of RFC 9568 §7.3
 	Checksum          string         // "rfc5798" "rfc9568"; what is sent, both are accepted
 	Version           uint8          // 3, or 2 (whole seconds, IPv4)
@@ -143,6 +146,25 @@ type Election struct {
 	TrackServices     []TrackedService
 	TrackFiles        []TrackedFile
 	Position
+}
+
+// Route is a route that moves with an election's addresses.
+type Route struct {
+	To        netip.Prefix // /0: the default route
+	Via       netip.Addr   // zero = on the link
+	Interface string
+	Table     int        // 1 to 2^31-1; 254 is main
+	Source    netip.Addr // zero = the kernel's choice
+	Metric    int        // 0 = the kernel's default
+}
+
+// Rule is a rule of routing that moves with an election's addresses.
+type Rule struct {
+	From, To  netip.Prefix // zero = any
+	Mark      uint32       // 0 = any
+	Interface string       // that packets come in on; "" = any
+	Table     int          // 1 to 2^31-1
+	Priority  int          // 1 to 32765
 }
 
 // TrackedInterface is an interface that an election heeds besides its own.

@@ -26,9 +26,9 @@ func (c *record) speech(e *Election) {
 			c.doubt("checksum", "does nothing with version = 2")
 		}
 	}
-	if v6 && e.Version == 3 && !e.Addresses[0].Addr().IsLinkLocalUnicast() && c.good("addresses") {
+	if v6 && e.Version == 3 && !e.AnyIPv6 && !e.Addresses[0].Addr().IsLinkLocalUnicast() && c.good("addresses") {
 		at, where := c.item("addresses", 0)
-		c.fail(at, where, `%s is not link-local, and the first address of an IPv6 election must be (RFC 9568 §5.2.9): put one in front, such as "fe80::%d"`,
+		c.fail(at, where, `%s is not link-local, and the first address of an IPv6 election must be (RFC 9568 §5.2.9): put one in front, such as "fe80::%d"; link_local_first = false is for peers that have none`,
 			e.Addresses[0].Addr(), e.VRID)
 	}
 	e.Authentication = c.authentication(e.Version)

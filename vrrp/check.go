@@ -44,7 +44,7 @@ func (c Config) check() error {
 	case c.Checksum >= checksums:
 		return fmt.Errorf("unknown %v", c.Checksum)
 	}
-	for _, f := range []func() error{c.checkInterval, c.checkAddresses, c.checkUnicast, c.checkAuthentication, c.checkTracking} {
+	for _, f := range []func() error{c.checkInterval, c.checkAddresses, c.checkUnicast, c.checkAuthentication, c.checkTracking, c.checkAlong} {
 		if err := f(); err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (c Config) checkAddresses() error {
 	case !c.v6():
 	case c.version() == 2:
 		return fmt.Errorf("version 2 knows no IPv6")
-	case !c.Addresses[0].Addr().IsLinkLocalUnicast():
+	case !c.AnyIPv6 && !c.Addresses[0].Addr().IsLinkLocalUnicast():
 		return fmt.Errorf("the first address, %v, is not link-local, which RFC 9568 §5.2.9 asks for", c.Addresses[0].Addr())
 	}
 	return nil
@@ -130,6 +130,22 @@ func (c Config) checkTracking() error {
 	for _, s := range c.TrackScripts {
 		if len(s.Command) == 0 || s.Interval <= 0 || s.Timeout <= 0 || s.Rise < 1 || s.Fall < 1 || s.Weight < -maxWeight || s.Weight > maxWeight {
 			return fmt.Errorf("the script %q cannot be tracked: %+v", s.Command, s)
+		}
+	}
+	return nil
+}
+
+// checkAlong looks at what moves with the addresses.
+func (c Config) checkAlong() error {
+	other := func(a netip.Addr) bool { return a.IsValid() && a.Is6() != c.v6() }
+	for _, r := range c.Routes {
+		if !r.To.IsValid() || r.Interface == "" || r.Table < 0 || r.Metric < 0 || other(r.To.Addr()) || other(r.Via) || other(r.Source) {
+			return fmt.Errorf("the route %+v cannot move with the addresses", r)
+		}
+	}
+	for _, r := range c.Rules {
+		if r.Table <= 0 || r.Priority <= 0 || other(r.From.Addr()) || other(r.To.Addr()) {
+			return fmt.Errorf("the rule %+v cannot move with the addresses", r)
 		}
 	}
 	return nil

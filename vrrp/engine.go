@@ -48,6 +48,7 @@ type conn interface {
 type port interface {
 	Look(ours []netip.Prefix, source netip.Addr) (link.State, error)
 	Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error)
+	Move(a link.Along, there bool) (restored []string, err error)
 	Announce(addrs []netip.Addr) (frames int, err error)
 	Watch(ctx context.Context, changed func())
 	Close() error
@@ -79,7 +80,8 @@ type Engine struct {
 	named   []netip.Addr // the addresses in the adverts
 	targets []netip.Addr // where adverts go
 
-	tracked atomic.Pointer[[]Tracked]
+	tracked    atomic.Pointer[[]Tracked]
+	configured atomic.Pointer[[]netip.Prefix] // all that a master holds
 
 	keys     atomic.Pointer[Keyring] // nil: adverts are not proven
 	sequence uint64                  // of the last proof; the loop's
@@ -114,11 +116,12 @@ type snapshot struct {
 
 // counters change with every packet, and are read by anybody.
 type counters struct {
-	sent, received, announced, mismatched, unproven atomic.Uint64
-	lastAdvert                                      atomic.Int64 // Unix time in ns; 0: never
-	interval                                        atomic.Int64 // ours, in ns
-	dropped                                         [drops]atomic.Uint64
-	checksums                                       [checksums]atomic.Uint64
+	sent, received, announced, restored, mismatched, unproven atomic.Uint64
+
+	lastAdvert atomic.Int64 // Unix time in ns; 0: never
+	interval   atomic.Int64 // ours, in ns
+	dropped    [drops]atomic.Uint64
+	checksums  [checksums]atomic.Uint64
 }
 
 // Open looks at the interface and opens the sockets. It changes nothing, and
@@ -375,7 +378,9 @@ func (e *Engine) adopt(u update) {
 	}
 	e.rules.Store(rules)
 	e.keys.Store(u.keys)
-	e.ground.watchFor(u.held())
+	held := u.held()
+	e.configured.Store(&held)
+	e.ground.watchFor(held, along(u.Config))
 }
 
 // onGround takes what the kernel side has to say.

@@ -3,6 +3,7 @@ package vrrp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -40,6 +41,10 @@ type host struct {
 	slow      chan struct{} // not nil: Set waits for it
 	sets      int
 	quiet     bool // the last Set was
+	along     link.Along
+	gone      []string // what the next Move puts back
+	moves     []string // "true with 2": with how many addresses there
+	failMove  error
 	closed    bool
 }
 
@@ -151,6 +156,23 @@ func (h *host) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.P
 	}
 	h.addrs = append(without(h.addrs, ours), want...)
 	return slices.Clone(want), added, nil
+}
+
+func (h *host) Move(a link.Along, there bool) (restored []string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.failMove != nil && there && !a.Empty() {
+		return nil, h.failMove
+	}
+	h.moves = append(h.moves, fmt.Sprint(there, " with ", len(h.addrs)))
+	if !there {
+		a = link.Along{}
+	}
+	if h.along.Empty() != a.Empty() || !h.along.Equal(a) {
+		h.along = a
+	}
+	restored, h.gone = h.gone, nil
+	return restored, nil
 }
 
 func (h *host) Announce(addrs []netip.Addr) (int, error) {

@@ -42,6 +42,7 @@ type ground struct {
 
 	mu         sync.Mutex
 	configured []netip.Prefix // what is looked for at the start
+	along      link.Along     // what moves with them
 	want       []netip.Prefix
 	quiet      bool   // what is wanted shall not be heard of
 	wish       uint64 // number of want
@@ -82,6 +83,17 @@ const (
 	groundFirst                       // the same, and it is the first
 	groundAddresses                   // a wish was carried out, or failed
 )
+
+// along is what moves with the addresses, in the words of the link.
+func along(c Config) (a link.Along) {
+	for _, r := range c.Routes {
+		a.Routes = append(a.Routes, link.Route(r))
+	}
+	for _, r := range c.Rules {
+		a.Rules = append(a.Rules, link.Rule(r))
+	}
+	return a
+}
 
 func newGround(cfg Config, p port, dial dialer, log *slog.Logger, c *counters) *ground {
 	return &ground{iface: cfg.Interface, v6: cfg.v6(), source: cfg.Source, port: p, dial: dial, log: log, counters: c, signal: make(chan struct{}, 1)}
@@ -124,10 +136,14 @@ func (g *ground) close() error {
 
 // The loop's side. Each returns at once.
 
-func (g *ground) watchFor(configured []netip.Prefix) {
+func (g *ground) watchFor(configured []netip.Prefix, along link.Along) {
 	g.mu.Lock()
-	g.configured = configured
+	changed := !along.Equal(g.along)
+	g.configured, g.along = configured, along
 	g.mu.Unlock()
+	if changed {
+		g.look()
+	}
 }
 
 func (g *ground) hold(want []netip.Prefix, wish uint64, quiet bool) {
@@ -192,7 +208,11 @@ func (g *ground) run(ctx context.Context, reports chan<- groundReport) {
 	tell(first)
 	if first.reason == "" {
 		// What a killed daemon left half handed over; nothing else is changed.
-		if _, _, err := g.port.Set(first.configured, first.present, false); err != nil {
+		_, _, err := g.port.Set(first.configured, first.present, false)
+		if len(first.present) == 0 {
+			err = errors.Join(g.move(false, nil), err)
+		}
+		if err != nil {
 			g.log.Warn("addresses failed", "err", err)
 		}
 	}
@@ -255,21 +275,49 @@ func (g *ground) guard(tell func(groundReport)) {
 	g.mu.Lock()
 	want, wish, settled := g.want, g.wish, g.done == g.wish && !g.quiet
 	g.mu.Unlock()
-	if !settled || g.told.reason != "" || len(without(want, g.state.Present)) == 0 {
+	if !settled || g.told.reason != "" || len(want) == 0 {
+		return
+	}
+	if len(without(want, g.state.Present)) == 0 {
+		if err := g.move(true, nil); err != nil {
+			g.report(tell, wish, want, false, err)
+		}
 		return
 	}
 	held, added, err := g.set(want, false)
 	if len(added) > 0 {
+		g.counters.restored.Add(uint64(len(added)))
 		g.log.Warn("somebody else removed addresses: put back", "addresses", added)
 	}
 	g.report(tell, wish, held, len(added) > 0, err)
 }
 
+// set makes the interface hold the addresses, and routes and rules be there as
+// long as they are: these come last, and go first.
 func (g *ground) set(want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
 	ours := append(without(g.managed, want), want...)
+	if len(want) == 0 {
+		defer func(moved error) { err = errors.Join(err, moved) }(g.move(false, nil))
+	}
 	held, added, err = g.port.Set(ours, want, quiet)
 	g.managed = held // what could not be removed stays to be removed
+	if len(want) > 0 {
+		err = g.move(true, err)
+	}
 	return held, added, err
+}
+
+// move has the routes and rules there, or not, and joins what went wrong before.
+func (g *ground) move(there bool, before error) error {
+	g.mu.Lock()
+	along := g.along
+	g.mu.Unlock()
+	restored, err := g.port.Move(along, there)
+	if len(restored) > 0 {
+		g.counters.restored.Add(uint64(len(restored)))
+		g.log.Warn("somebody else removed routes or rules: put back", "restored", restored)
+	}
+	return errors.Join(before, err)
 }
 
 func (g *ground) report(tell func(groundReport), wish uint64, held []netip.Prefix, restored bool, err error) {

@@ -87,6 +87,9 @@ func TestRFCFirstAddressIsLinkLocal(t *testing.T) {
 			t.Errorf("%v: %v", tt.addresses, err)
 		}
 	}
+	if err := config(func(c *Config) { c.Addresses, c.AnyIPv6 = []netip.Prefix{vip6b}, true }).check(); err != nil {
+		t.Errorf("link_local_first = false: %v", err)
+	}
 }
 
 // RFC 9568 §6.4.3: the comparison is unsigned, so 200.0.0.1 is greater than

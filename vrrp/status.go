@@ -21,13 +21,14 @@ func (e *Engine) Status() Status {
 		Priority: s.priority, Master: s.master, MasterPriority: s.masterPriority,
 		Contested: s.contested, Alarm: s.alarm,
 		AdvertsSent: c.sent.Load(), AdvertsReceived: c.received.Load(),
-		Announcements: c.announced.Load(), Mismatched: c.mismatched.Load(), Unproven: c.unproven.Load(),
+		Announcements: c.announced.Load(), Restored: c.restored.Load(), Mismatched: c.mismatched.Load(), Unproven: c.unproven.Load(),
 		Dropped:     make(map[string]uint64, drops),
 		Checksums:   make(map[string]uint64, checksums),
 		Transitions: maps.Clone(s.transitions),
 		Tracked:     slices.Clone(*e.tracked.Load()),
 		Holding:     len(s.present) > 0,
 		Addresses:   slices.Clone(s.present),
+		Configured:  slices.Clone(*e.configured.Load()),
 	}
 	if at := c.lastAdvert.Load(); at != 0 {
 		out.LastAdvert = time.Unix(0, at)

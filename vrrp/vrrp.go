@@ -49,6 +49,13 @@ type Config struct {
 	Addresses []netip.Prefix // named in the adverts, in this order
 	Excluded  []netip.Prefix // held along with them, not named in the adverts
 
+	Routes []Route // that move with the addresses
+	Rules  []Rule  // likewise
+
+	// AnyIPv6 lets the first address of IPv6 be another than a link-local one, for
+	// peers that advert none.
+	AnyIPv6 bool
+
 	// VirtualMAC gives the addresses the MAC address of the virtual router (§7.3),
 	// from which adverts by multicast leave too.
 	VirtualMAC bool
@@ -71,6 +78,25 @@ type Config struct {
 	TrackScripts    []TrackedScript
 	TrackFiles      []TrackedFile
 	SyncGroup       string // elections of one process that have the same move together; empty: alone
+}
+
+// Route is a route that moves with the addresses.
+type Route struct {
+	To        netip.Prefix // /0: the default route
+	Via       netip.Addr   // the zero Addr: it is on the link
+	Interface string
+	Table     int        // 0: main
+	Source    netip.Addr // of the host's own packets; the zero Addr: the kernel chooses
+	Metric    int        // 0: the kernel's default
+}
+
+// Rule is a rule of routing that moves with the addresses.
+type Rule struct {
+	From, To  netip.Prefix // the zero Prefix: any
+	Mark      uint32       // 0: any
+	Interface string       // that packets come in on; empty: any
+	Table     int
+	Priority  int
 }
 
 // TrackedInterface is an interface that the election heeds besides its own.
@@ -242,6 +268,7 @@ type Status struct {
 
 	AdvertsSent     uint64
 	AdvertsReceived uint64 // valid ones, for this election
+	Restored        uint64 // addresses, routes and rules that somebody else removed, and that were put back
 	Announcements   uint64 // frames of gratuitous ARP and unsolicited neighbour advertisements
 	Unproven        uint64 // adverts accepted only because authentication is permissive
 	Mismatched      uint64 // adverts accepted although their addresses differ from ours
@@ -254,6 +281,8 @@ type Status struct {
 
 	Holding   bool           // at least one of the addresses is on the interface
 	Addresses []netip.Prefix // those that are
+
+	Configured []netip.Prefix // all that a master holds
 }
 
 // Tracked is something that bends an election.

@@ -1,2 +1,258 @@
+// This file moves routes and routing rules along with the addresses. What it adds
+// is marked as ours by its protocol number, and nothing else is ever removed. It
+// never decides when.
+
 package link
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// ourProtocol marks routes and rules of ours (struct rtmsg, rtm_protocol): that of
+// VRRP among the protocols of IP, which no routing daemon uses here.
 const ourProtocol = 112
+
+// Route is a route that moves with the addresses.
+type Route struct {
+	To        netip.Prefix // of all bits 0: the default route
+	Via       netip.Addr   // the zero Addr: the destination is on the link
+	Interface string
+	Table     int        // 0: main
+	Source    netip.Addr // what the host's own packets come from; the zero Addr: the kernel chooses
+	Metric    int        // 0: the kernel's default
+}
+
+// String is the route in the words of ip-route(8).
+func (r Route) String() string {
+	s := "route " + r.To.String()
+	if r.Via.IsValid() {
+		s += " via " + r.Via.String()
+	}
+	s += " dev " + r.Interface
+	if r.Table != 0 {
+		s += fmt.Sprintf(" table %d", r.Table)
+	}
+	return s
+}
+
+// Rule is a rule of routing that moves with the addresses.
+type Rule struct {
+	From, To  netip.Prefix // the zero Prefix: any
+	Mark      uint32       // 0: any
+	Interface string       // that packets come in on; "": any
+	Table     int
+	Priority  int
+}
+
+// String is the rule in the words of ip-rule(8).
+func (r Rule) String() string {
+	s := fmt.Sprintf("rule %d:", r.Priority)
+	for _, p := range []struct {
+		word string
+		q    netip.Prefix
+	}{{" from ", r.From}, {" to ", r.To}} {
+		if p.q.IsValid() {
+			s += p.word + p.q.String()
+		}
+	}
+	if r.Mark != 0 {
+		s += fmt.Sprintf(" fwmark %d", r.Mark)
+	}
+	if r.Interface != "" {
+		s += " iif " + r.Interface
+	}
+	return s + fmt.Sprintf(" table %d", r.Table)
+}
+
+// Along is what moves with the addresses.
+type Along struct {
+	Routes []Route
+	Rules  []Rule
+}
+
+// Empty reports whether nothing does.
+func (a Along) Empty() bool { return len(a.Routes) == 0 && len(a.Rules) == 0 }
+
+// Equal reports whether a and b are the same.
+func (a Along) Equal(b Along) bool {
+	return slices.Equal(a.Routes, b.Routes) && slices.Equal(a.Rules, b.Rules)
+}
+
+// Move makes the kernel have these routes and rules, or with there = false none of
+// them, and of those that were there by an earlier Move none besides. What
+// somebody else had removed, and was put back, is named. While nothing is told of
+// it costs nothing. It is not to be called by two goroutines at once.
+func (p *Port) Move(a Along, there bool) (restored []string, err error) {
+	if !there {
+		p.listen(false)
+		err := errors.Join(p.takeAway(p.along), p.takeAway(a))
+		p.along = Along{}
+		return nil, err
+	}
+	if a.Empty() && p.along.Empty() {
+		return nil, nil
+	}
+	p.listen(true)
+	if sure := p.sure(); sure && a.Equal(p.along) {
+		return nil, nil
+	}
+	before := p.along
+	gone := Along{
+		Routes: slices.DeleteFunc(slices.Clone(before.Routes), func(r Route) bool { return slices.Contains(a.Routes, r) }),
+		Rules:  slices.DeleteFunc(slices.Clone(before.Rules), func(r Rule) bool { return slices.Contains(a.Rules, r) }),
+	}
+	errs := []error{p.takeAway(gone)}
+	p.along = a
+	for _, r := range a.Routes {
+		known := slices.Contains(before.Routes, r)
+		added, err := p.addRoute(r, known)
+		if errs = append(errs, err); added && known {
+			restored = append(restored, r.String())
+		}
+	}
+	for _, r := range a.Rules {
+		err := p.handle.RuleAdd(p.rule(r))
+		switch {
+		case err == nil && slices.Contains(before.Rules, r):
+			restored = append(restored, r.String())
+		case err != nil && !errors.Is(err, unix.EEXIST):
+			errs = append(errs, fmt.Errorf("failed to add the %v: %w", r, err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		p.doubt() // and look again next time
+		return restored, err
+	}
+	return restored, nil
+}
+
+// listen has the hub tell of routes and rules, or no more.
+func (p *Port) listen(wanted bool) {
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	if wanted && !p.client.routes {
+		p.hub.hearRoutes()
+	}
+	p.client.routes = wanted
+}
+
+// sure reports whether nothing was told since the last time.
+func (p *Port) sure() bool {
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	p.hub.drain()
+	sure := !p.client.unsure
+	p.client.unsure = false
+	return sure
+}
+
+func (p *Port) doubt() {
+	p.hub.mu.Lock()
+	p.client.unsure = true
+	p.hub.mu.Unlock()
+}
+
+// addRoute adds one route. The kernel says that there is one whatever leads where,
+// so one that is new to us is looked at.
+func (p *Port) addRoute(r Route, known bool) (added bool, err error) {
+	route, err := p.route(r)
+	if err == nil {
+		err = p.handle.RouteAdd(route)
+	}
+	if err == nil {
+		return true, nil
+	}
+	if !errors.Is(err, unix.EEXIST) {
+		return false, fmt.Errorf("failed to add the %v: %w", r, err)
+	}
+	if known {
+		return false, nil
+	}
+	found, err := p.handle.RouteListFiltered(int(p.family), route, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
+	if err != nil {
+		return false, fmt.Errorf("failed to look at the %v: %w", r, err)
+	}
+	for _, f := range found {
+		if f.Protocol != ourProtocol && (r.Metric == 0 || f.Priority == r.Metric) {
+			return false, fmt.Errorf("a %v is there by somebody else (%v): remove it, or give this one another metric", r, f.Protocol)
+		}
+	}
+	// Of a killed run, and maybe of another file.
+	if err := p.handle.RouteReplace(route); err != nil {
+		return false, fmt.Errorf("failed to replace the %v: %w", r, err)
+	}
+	return false, nil
+}
+
+// takeAway removes ours, the rules first: nothing leads into a table that empties.
+func (p *Port) takeAway(a Along) error {
+	var errs []error
+	for _, r := range a.Rules {
+		if err := p.handle.RuleDel(p.rule(r)); err != nil && !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, fmt.Errorf("failed to remove the %v: %w", r, err))
+		}
+	}
+	for _, r := range a.Routes {
+		route, err := p.route(r)
+		if missing(err) {
+			continue // and the route with the interface
+		}
+		if err == nil {
+			err = p.handle.RouteDel(route)
+		}
+		if err != nil && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, fmt.Errorf("failed to remove the %v: %w", r, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Port) route(r Route) (*netlink.Route, error) {
+	l, err := p.hub.link(r.Interface)
+	if missing(err) {
+		return nil, fmt.Errorf("no interface %s: %w", r.Interface, unix.ENODEV)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &netlink.Route{
+		LinkIndex: l.Attrs().Index, Dst: ipNet(r.To), Table: r.Table, Priority: r.Metric,
+		Protocol: ourProtocol, Family: int(p.family),
+	}
+	if out.Table == 0 {
+		out.Table = unix.RT_TABLE_MAIN
+	}
+	if r.Via.IsValid() {
+		out.Gw = r.Via.AsSlice()
+	} else if p.family == IPv4 {
+		out.Scope = unix.RT_SCOPE_LINK
+	}
+	if r.Source.IsValid() {
+		out.Src = r.Source.AsSlice()
+	}
+	return out, nil
+}
+
+func (p *Port) rule(r Rule) *netlink.Rule {
+	out := netlink.NewRule()
+	out.Family, out.Priority, out.Table = int(p.family), r.Priority, r.Table
+	out.Mark, out.IifName, out.Protocol = r.Mark, r.Interface, ourProtocol
+	if r.From.IsValid() {
+		out.Src = ipNet(r.From)
+	}
+	if r.To.IsValid() {
+		out.Dst = ipNet(r.To)
+	}
+	return out
+}
+
+func ipNet(q netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: q.Addr().AsSlice(), Mask: net.CIDRMask(q.Bits(), q.Addr().BitLen())}
+}

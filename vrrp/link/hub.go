@@ -54,6 +54,7 @@ type hub struct {
 	mu      sync.Mutex // of what follows
 	stale   bool       // something was missed, or nothing read yet
 	overran uint64     // times
+	routes  bool       // the kernel tells of routes, too
 	links   map[int]netlink.Link
 	byName  map[string]int
 	addrs   map[int]*table // by interface
@@ -105,7 +106,7 @@ func openHub() (*hub, error) {
 	}
 	h := &hub{
 		namespace: here, users: 1, file: os.NewFile(uintptr(fd), "netlink"), handle: handle, done: make(chan struct{}),
-		stale: true, clients: map[*client]bool{}, claims: map[netip.Addr]map[*client]bool{}, buf: make([]byte, 64<<10),
+		stale: true, links: map[int]netlink.Link{}, byName: map[string]int{}, addrs: map[int]*table{}, clients: map[*client]bool{}, claims: map[netip.Addr]map[*client]bool{}, buf: make([]byte, 64<<10),
 	}
 	if h.raw, err = h.file.SyscallConn(); err == nil {
 		err = handle.SetSocketTimeout(requestTimeout)
@@ -253,6 +254,20 @@ func (h *hub) affectAll(affected map[*client]bool) {
 			affected[c] = true
 		}
 	}
+}
+
+// hearRoutes asks for what becomes of routes too: on a host with many it is much,
+// so only who needs it does. Under the lock.
+func (h *hub) hearRoutes() {
+	if h.routes {
+		return
+	}
+	h.routes = true
+	_ = h.raw.Control(func(fd uintptr) {
+		for _, group := range []int{unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE} {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group)
+		}
+	})
 }
 
 // take takes one message in.

@@ -106,7 +106,7 @@ var vrrpWords = map[string]reason{
 	"vrf": {LeftOut, "lvsd binds an election to its interface"}, "use_ipvlan": {LeftOut, "lvsd has macvlan, by virtual_mac, and no ipvlan"}, "use_vmac_addr": {LeftOut, "addresses are on the election's interface"},
 	"vmac_xmit_base": {NotNeeded, "lvsd sends from the virtual MAC"}, "mcast_src_ip": {LeftOut, "adverts come from the interface's first address; unicast names its own"},
 	"mcast_dst_ip":   {LeftOut, "lvsd uses the group that RFC 9568 assigns, or unicast"},
-	"virtual_routes": {LeftOut, "routes do not move with the election yet"}, "virtual_rules": {LeftOut, "rules do not move with the election yet"},
+	"virtual_routes": {LeftOut, "write them as routes of the election: { to, via, interface, table, source, metric }"}, "virtual_rules": {LeftOut, "write them as rules of the election: { from, to, mark, interface, table, priority }"},
 	"global_tracking": {NotNeeded, "what one election of a sync_group tracks counts for all"}, "sync_group_tracking_weight": {NotNeeded, "what one election of a sync_group tracks counts for all"},
 }
 

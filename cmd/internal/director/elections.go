@@ -150,6 +150,7 @@ func ElectionConfig(e config.Election) vrrp.Config {
 		Addresses:      e.Addresses,
 		Excluded:       e.ExcludedAddresses,
 		VirtualMAC:     e.VirtualMAC,
+		AnyIPv6:        e.AnyIPv6,
 		Checksum:       checksums[e.Checksum],
 		Version:        e.Version,
 		Unicast:        e.Unicast,
@@ -160,6 +161,12 @@ func ElectionConfig(e config.Election) vrrp.Config {
 	}
 	for _, i := range e.TrackInterfaces {
 		c.TrackInterfaces = append(c.TrackInterfaces, vrrp.TrackedInterface(i))
+	}
+	for _, r := range e.Routes {
+		c.Routes = append(c.Routes, vrrp.Route(r))
+	}
+	for _, r := range e.Rules {
+		c.Rules = append(c.Rules, vrrp.Rule(r))
 	}
 	for _, s := range e.TrackScripts {
 		c.TrackScripts = append(c.TrackScripts, vrrp.TrackedScript(s))

@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -147,6 +148,10 @@ func (e emitter) election(s vrrp.Status) {
 	e.gauge(vrrpContested, truth(s.Contested), s.Name)
 	e.gauge(vrrpLastAdvert, seconds(s.LastAdvert), s.Name)
 	e.counter(vrrpAnnouncements, s.Announcements, s.Name)
+	e.counter(vrrpRestored, s.Restored, s.Name)
+	for _, p := range s.Configured {
+		e.gauge(vrrpAddress, truth(slices.Contains(s.Addresses, p)), s.Name, p.Addr().String())
+	}
 }
 
 func (e emitter) service(v director.View, quorum int, p director.ServicePlan) {

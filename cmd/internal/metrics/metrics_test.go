@@ -49,7 +49,8 @@ func view(context.Context) director.View {
 			Drift:      map[string]uint64{"service_missing": 1},
 			Operations: map[ipvs.Operation]uint64{{Op: "add_service", Result: "ok"}: 9}},
 		Holds: map[string]director.Hold{"web": {}},
-		Elections: []vrrp.Status{{Name: "web", State: vrrp.Master, Priority: 200, LastAdvert: time.Unix(97, 0),
+		Elections: []vrrp.Status{{Name: "web", State: vrrp.Master, Priority: 200, LastAdvert: time.Unix(97, 0), Restored: 5,
+			Configured: []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32"), netip.MustParsePrefix("10.0.0.89/32")}, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.89/32")},
 			Dropped: map[string]uint64{"ttl": 6}, Transitions: map[vrrp.Transition]uint64{{To: vrrp.Master, Reason: "silence"}: 1}}},
 	}
 }
@@ -70,6 +71,9 @@ func TestSeries(t *testing.T) {
 		`lvsd_vrrp_state{state="backup",vrrp="web"} 0`,
 		`lvsd_vrrp_priority{vrrp="web"} 200`,
 		`lvsd_vrrp_held{vrrp="web"} 1`,
+		`lvsd_vrrp_restored_total{vrrp="web"} 5`,
+		`lvsd_vrrp_address_present{address="10.0.0.88",vrrp="web"} 0`,
+		`lvsd_vrrp_address_present{address="10.0.0.89",vrrp="web"} 1`,
 		`lvsd_vrrp_transitions_total{reason="silence",to="master",vrrp="web"} 1`,
 		`lvsd_vrrp_packets_dropped_total{reason="ttl",vrrp="web"} 6`,
 		`lvsd_virtual_service_up{service="web"} 1`,

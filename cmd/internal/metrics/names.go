@@ -31,6 +31,8 @@ var (
 	vrrpDropped       = desc("lvsd_vrrp_packets_dropped_total", "VRRP packets heard and refused, by reason.", "vrrp", "reason")
 	vrrpContested     = desc("lvsd_vrrp_contested", "1 while another master is heard, or a live peer's adverts are refused.", "vrrp")
 	vrrpLastAdvert    = desc("lvsd_vrrp_last_advert_timestamp_seconds", "When an advert was last heard; 0 for never.", "vrrp")
+	vrrpAddress       = desc("lvsd_vrrp_address_present", "1 for each address of the election that is on this director, answered for or on the way out.", "vrrp", "address")
+	vrrpRestored      = desc("lvsd_vrrp_restored_total", "Addresses, routes and rules that somebody else removed, and that were put back.", "vrrp")
 	vrrpAnnouncements = desc("lvsd_vrrp_gratuitous_announcements_total", "Gratuitous ARP frames sent.", "vrrp")
 
 	serviceUp       = desc("lvsd_virtual_service_up", "1 while the service has its quorum.", "service")

@@ -1,0 +1,112 @@
+package vrrp
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lvsd/vrrp/link"
+)
+
+var (
+	wayRoute = Route{To: netip.MustParsePrefix("10.9.0.0/16"), Via: netip.MustParseAddr("10.0.0.99"), Interface: "eth0", Table: 100, Source: vip.Addr()}
+	wayRule  = Rule{From: vip, Table: 100, Priority: 1000}
+)
+
+func withWay(c *Config) { c.Routes, c.Rules = []Route{wayRoute}, []Rule{wayRule} }
+
+// Routes and rules come after the addresses, and go before them; a changed list
+// is taken over by the master; one that fails is a fault as of an address.
+func TestRoutesMoveAlong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := new(lan).host(lb1)
+		e := h.engine(t, Options{}, withWay)
+		stop := running(t, e)
+		synctest.Wait()
+		if h.along.Empty() == false || !slices.Equal(h.moves, []string{"false with 0"}) {
+			t.Errorf("a backup's: %v", h.moves)
+		}
+		time.Sleep(4 * time.Second)
+		if s := e.Status(); s.State != Master || h.along.Empty() || h.moves[len(h.moves)-1] != "true with 1" {
+			t.Errorf("%v, %v", s.State, h.moves)
+		}
+		h.mu.Lock()
+		h.gone = []string{"route 10.9.0.0/16"}
+		h.mu.Unlock()
+		h.set(func(*link.State) {})
+		synctest.Wait()
+		if s := e.Status(); s.State != Master || s.Restored != 1 {
+			t.Errorf("%v, %d restored", s.State, s.Restored)
+		}
+		fewer := config(func(c *Config) { c.Rules = []Rule{wayRule} })
+		e.Update(fewer)
+		synctest.Wait()
+		if want := along(fewer); !h.along.Equal(want) {
+			t.Errorf("%+v, want %+v", h.along, want)
+		}
+		h.fail(&h.failMove, errors.New("network is unreachable"))
+		h.set(func(*link.State) {})
+		synctest.Wait()
+		if s := e.Status(); s.State != Fault || s.Reason != ReasonAddressFailed || s.Holding || !h.along.Empty() {
+			t.Errorf("%v, %s, holding %v, %+v", s.State, s.Reason, s.Holding, h.along)
+		}
+		h.fail(&h.failMove, nil)
+		time.Sleep(10 * time.Second)
+		if s := e.Status(); s.State != Master || h.along.Empty() {
+			t.Errorf("%v, %+v", s.State, h.along)
+		}
+		stop()
+		if last := h.moves[len(h.moves)-1]; !h.along.Empty() || last != "false with 1" {
+			t.Errorf("the addresses went first: %v", h.moves)
+		}
+	})
+}
+
+// On a real kernel: with the master, back when removed, gone with it, and of a
+// killed one until another master is heard.
+func TestKernelRoutesMoveAlong(t *testing.T) {
+	s := pair(t)
+	c1, c2 := config(priority(200), interval(fast), withWay), config(interval(fast), withWay)
+	d1, d2 := s.director("d1", c1), s.director("d2", c2)
+	has := func(host string) bool {
+		return strings.Contains(ip(t, "-n", s.ns(host), "route", "show", "table", "all"), "10.9.0.0/16 via 10.0.0.99 dev eth0 table 100") &&
+			strings.Contains(ip(t, "-n", s.ns(host), "rule", "show"), "1000:\tfrom 10.0.0.88 lookup 100")
+	}
+	none := func(host string) bool {
+		return !strings.Contains(ip(t, "-n", s.ns(host), "route", "show", "table", "all"), "10.9.0.0/16") &&
+			!strings.Contains(ip(t, "-n", s.ns(host), "rule", "show"), "1000:")
+	}
+	moved := func(to, from string) {
+		t.Helper()
+		eventually(t, "routes and rules on "+to+" and not on "+from, func() bool { return has(to) && none(from) })
+	}
+	s.holder("d1", "d2", vip)
+	moved("d1", "d2")
+	ip(t, "-n", s.ns("d1"), "route", "del", "10.9.0.0/16", "table", "100")
+	eventually(t, "the route is put back", func() bool { return has("d1") })
+	ip(t, "-n", s.ns("d1"), "rule", "del", "priority", "1000")
+	eventually(t, "the rule is put back", func() bool { return has("d1") })
+	eventually(t, "two are counted", func() bool { return d1.status().Restored == 2 })
+	if st := d1.status(); st.State != Master {
+		t.Errorf("%+v", st)
+	}
+	d1.end(syscall.SIGTERM)
+	moved("d2", "d1")
+	d1 = s.director("d1", c1)
+	moved("d1", "d2")
+	d1.end(syscall.SIGKILL)
+	eventually(t, "takeover", func() bool { return has("d2") && has("d1") })
+	d1 = s.director("d1", c1)
+	moved("d2", "d1")
+	moved("d1", "d2")
+	d1.end(syscall.SIGTERM)
+	d2.end(syscall.SIGTERM)
+	if !none("d1") || !none("d2") {
+		t.Error("routes or rules outlive the directors")
+	}
+}
