@@ -2,7 +2,9 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"lvsd/config"
@@ -31,5 +33,57 @@ func TestTheReadmesConfigurationIsGood(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	}
+}
+
+// TestTheDocumentsNameCommandsThatExist: each command line of lvsd's in a code
+// block of the documents is one that this program takes. What the README lists as
+// not there yet may be named.
+func TestTheDocumentsNameCommandsThatExist(t *testing.T) {
+	files := []string{"../../README.md"}
+	for _, pattern := range []string{"../../docs/*.md", "../../docs/guides/*.md"} {
+		more, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, more...)
+	}
+	readme, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	notYet := regexp.MustCompile("(?s)Not yet: .*?\n\n").Find(readme)
+	seen := 0
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, block := range regexp.MustCompile("(?s)\n```[^\n]*\n(.*?)\n```").FindAllSubmatch(text, -1) {
+			for line := range strings.Lines(string(block[1])) {
+				for _, part := range regexp.MustCompile(`&&|\|`).Split(line, -1) {
+					part, _, _ = strings.Cut(part, "#")
+					part, _, _ = strings.Cut(part, ">")
+					args := strings.Fields(strings.TrimPrefix(strings.TrimSpace(part), "$ "))
+					if len(args) < 2 || args[0] != "lvsd" || strings.Contains(string(notYet), "`"+args[1]+"`") || strings.Contains(string(notYet), "lvsd "+args[1]+"`") {
+						continue
+					}
+					seen++
+					cmd, rest, err := rootCommand().Find(args[1:])
+					if err == nil {
+						err = cmd.ParseFlags(rest)
+					}
+					if err == nil && cmd.Args != nil {
+						err = cmd.Args(cmd, cmd.Flags().Args())
+					}
+					if err != nil {
+						t.Errorf("%s: %s: %v", name, strings.Join(args, " "), err)
+					}
+				}
+			}
+		}
+	}
+	if seen < 15 {
+		t.Errorf("found %d command lines only", seen)
 	}
 }
