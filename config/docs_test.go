@@ -274,7 +274,7 @@ func resolved(t *testing.T, text, director string) *Config {
 		s.Position, s.Digest = Position{}, ""
 		for j := range s.RealServers {
 			r := &s.RealServers[j]
-			r.Position, r.WeightPosition = Position{}, Position{}
+			r.Position, r.WeightPosition, r.DrainUntilPosition = Position{}, Position{}, Position{}
 			for k := range r.Checks {
 				r.Checks[k].Position = Position{}
 			}
@@ -370,7 +370,7 @@ func TestDefaults(t *testing.T) {
 func TestNotYet(t *testing.T) {
 	everyFeature(t, false)
 	other := map[kind]string{kindString: `"x"`, kindInt: "7", kindBool: "true", kindDuration: `"7s"`,
-		kindStrings: `["x"]`, kindList: "[{ x = 1 }]", kindAny: `"x"`, kindTable: "{ id = 1 }",
+		kindStrings: `["x"]`, kindList: "[{ x = 1 }]", kindAny: `"x"`, kindTime: "2026-12-01T06:00:00Z", kindTable: "{ id = 1 }",
 		kindTLS: "true", kindTables: `[{ send = "x" }]`}
 	seen := 0
 	for _, tab := range documentedTables {

@@ -86,6 +86,8 @@ var (
 	syncGroupWorks     = wish(true) // elections: sync_group
 	trackWorks         = wish(true) // elections: track_interfaces, track_scripts
 	pairWorks          = wish(true) // [pair]
+	drainUntilWorks    = wish(true) // real servers: drain_until
+	drainClientsWork   = wish(true) // drain_persistent
 	notifyWorks        = wish(true) // [global] notify, webhook; elections: notify
 	syncHoldWorks      = wish(true) // elections: sync_hold
 	trackServicesWork  = wish(true) // elections: track_services
@@ -244,7 +246,7 @@ var serviceTable = newTable("virtual_service",
 	key{name: "on_failure", kind: kindString, choices: []string{"quiesce", "remove"},
 		computed: `"quiesce"; "remove" for udp, for dh, and for sh and mh with "no-fallback"`},
 	key{name: "drain_timeout", kind: kindDuration, def: time.Duration(0), needs: drainTimeoutWorks, max: int64(24 * time.Hour)},
-	key{name: "drain_persistent", kind: kindString, def: "keep", choices: []string{"keep", "move"}, later: true},
+	key{name: "drain_persistent", kind: kindString, def: "keep", choices: []string{"keep", "move"}, needs: drainClientsWork},
 	key{name: "fallback", kind: kindString, def: "", needs: fallbackWorks},
 	key{name: "panic_threshold", kind: kindInt, def: int64(0), max: 100, needs: panicWorks},
 	key{name: "slow_start", kind: kindDuration, def: time.Duration(0), needs: slowStartWorks, max: int64(time.Hour)},
@@ -260,7 +262,7 @@ var realServerTable = newTable("real_servers",
 	key{name: "upper_threshold", kind: kindInt, def: int64(0), max: math.MaxUint32},
 	key{name: "lower_threshold", kind: kindInt, def: int64(0), max: math.MaxUint32},
 	key{name: "check", kind: kindChecks, table: checkTable, computed: "the service's"},
-	key{name: "drain_until", kind: kindAny, computed: "none", later: true},
+	key{name: "drain_until", kind: kindTime, computed: "none", needs: drainUntilWorks},
 )
 
 // tunnelTable is forward, written as a table.

@@ -365,6 +365,10 @@ func (k *key) scalar(v any) (value any, complaint string) {
 		case int64:
 			return nil, fmt.Sprintf("must be %s; the bare number %d does not say which unit", k.kind.wants(), v)
 		}
+	case kindTime:
+		if at, ok := v.(time.Time); ok {
+			return moment(at)
+		}
 	case kindList:
 		switch v := v.(type) {
 		case []any:
@@ -440,6 +444,18 @@ func kindOf(v any) string {
 		return "a table"
 	}
 	return "something else"
+}
+
+// moment takes a time that means the same on every host: a local one, as TOML
+// calls those without an offset, does not, and a date is no moment.
+func moment(at time.Time) (any, string) {
+	switch at.Location().String() { // the library's names for what was not written
+	case "datetime-local":
+		return nil, "must say from which zone it is: add Z for UTC, or an offset such as +01:00"
+	case "date-local", "time-local":
+		return nil, "must be a date and a time with its zone, such as 2026-12-01T06:00:00Z"
+	}
+	return at.UTC(), ""
 }
 
 // quoted writes a user's string into a message: in quotes, and not endless.

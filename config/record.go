@@ -72,6 +72,8 @@ func (c *record) flag(name string) bool { b, _ := c.get(name).(bool); return b }
 
 func (c *record) duration(name string) time.Duration { d, _ := c.get(name).(time.Duration); return d }
 
+func (c *record) time(name string) time.Time { t, _ := c.get(name).(time.Time); return t }
+
 func (c *record) words(name string) []string { s, _ := c.get(name).([]string); return s }
 
 func (c *record) records(name string) []*record { s, _ := c.get(name).([]*record); return s }

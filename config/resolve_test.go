@@ -54,7 +54,7 @@ func TestMinimal(t *testing.T) {
 			ManageSysctls: true, ResyncInterval: 10 * time.Second, OnStop: "keep", Foreign: "alarm", ThroughMarks: 0x6c760000},
 		Services: []Service{{
 			Name: "web", Address: addrPort("10.0.0.88:80"), Protocol: "tcp", Scheduler: "wlc", Forward: "dr",
-			PersistenceBits: 32, Quorum: 1, OnFailure: "quiesce", Position: Position{1, 1},
+			PersistenceBits: 32, Quorum: 1, OnFailure: "quiesce", DrainPersistent: "keep", Position: Position{1, 1},
 			RealServers: []RealServer{{Address: addrPort("10.0.0.9:80"), Weight: 1, Forward: "dr", Checks: []Check{check},
 				Position: Position{4, 17}, WeightPosition: Position{4, 17}}},
 		}},

@@ -22,6 +22,7 @@ const (
 	kindInt                  // int64
 	kindBool                 // bool
 	kindDuration             // time.Duration, written as a string with a unit
+	kindTime                 // time.Time, with its offset from UTC
 	kindStrings              // []string
 	kindWords                // map[string]string: a table of names of the user's choosing
 	kindMask                 // string; an integer is taken, too
@@ -44,6 +45,8 @@ func (k kind) wants() string {
 		return "a whole number without quotes"
 	case kindBool:
 		return "true or false, without quotes"
+	case kindTime:
+		return "a time without quotes, such as 2026-12-01T06:00:00Z"
 	case kindDuration:
 		return `a duration in quotes with a unit, such as "5s" or "500ms"`
 	case kindStrings:
@@ -177,6 +180,8 @@ func (k *key) takes(v any) bool {
 		_, ok = v.(bool)
 	case kindDuration:
 		_, ok = v.(time.Duration)
+	case kindTime:
+		_, ok = v.(time.Time)
 	case kindStrings:
 		_, ok = v.([]string)
 	case kindWords:

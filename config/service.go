@@ -56,6 +56,7 @@ func buildService(c *record, taken *serviceSet) Service {
 		Quorum:            int(c.num("quorum")),
 		Hysteresis:        int(c.num("hysteresis")),
 		DrainTimeout:      c.duration("drain_timeout"),
+		DrainPersistent:   c.str("drain_persistent"),
 		PanicThreshold:    int(c.num("panic_threshold")),
 		SlowStart:         c.duration("slow_start"),
 		FlapDamping:       c.flag("flap_damping"),
@@ -292,6 +293,13 @@ func (c *record) realServers(s Service, synced bool) []RealServer {
 			Position:       r.at,
 		}
 		rs.WeightPosition, _ = r.where("weight")
+		rs.DrainUntil = r.time("drain_until")
+		if r.set("drain_until") {
+			rs.DrainUntilPosition, _ = r.where("drain_until")
+		}
+		if rs.Weight == 0 && !rs.DrainUntil.IsZero() && r.good("weight") {
+			r.doubt("weight", "stays 0 after drain_until: write the weight that is to come back, drain_until alone makes it 0 until then")
+		}
 		if rs.Forward, rs.Tunnel = r.forward(); rs.Forward == "" {
 			rs.Forward, rs.Tunnel = s.Forward, s.Tunnel
 		}

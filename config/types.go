@@ -228,6 +228,7 @@ type Service struct {
 	Quorum            int            // weight alive that is needed, at least 1
 	Hysteresis        int            // weight on top of Quorum on the way up
 	OnFailure         string         // "quiesce": weight 0, connections stay; "remove": out of the kernel's table
+	DrainPersistent   string         // "keep" "move": what a drain by hand does to persistent clients
 	DrainTimeout      time.Duration  // 0s to 24h; 0 = a server taken out of the file is removed at once
 	Fallback          netip.AddrPort // takes over while the quorum is lost; zero = none
 	FallbackForward   string         // "local" for a loopback address, which the kernel delivers here; else Forward, with Tunnel
@@ -251,8 +252,11 @@ type RealServer struct {
 	UpperThreshold uint32         // connections; 0 = none
 	LowerThreshold uint32         // connections; 0 = the kernel's: three quarters of UpperThreshold
 	Checks         []Check
-	Position       // of the entry
-	WeightPosition Position
+	// DrainUntil: until then it drains, whatever its weight; zero = never.
+	DrainUntil         time.Time // in UTC
+	Position                     // of the entry
+	WeightPosition     Position
+	DrainUntilPosition Position
 }
 
 // Check is one probe of one real server, all of it resolved. Which fields mean

@@ -141,3 +141,85 @@ func (p *pair) text() string {
 func (p *pair) rewrite(text string) {
 	p.file = p.WriteFile("lvsd.toml", text)
 }
+
+// TestDrainedPersistence: with drain_persistent = "keep" a persistent client
+// stays on the server that drains until it was away for the time of persistence;
+// a server that fails meanwhile keeps nobody. With "move" it goes at once.
+func TestDrainedPersistence(t *testing.T) {
+	p := newPair(t, 3)
+	p.prepareDR()
+	p.advert = "1s"
+	var servers []*lab.Server
+	for _, r := range p.real {
+		servers = append(servers, lab.ServeLines(r, ":80", r.Name))
+	}
+	p.services = replace(t, p.web(quick, 1, 1, 1), "scheduler =", "persistence = \"3s\"\nscheduler =")
+	// A template outlives the connections that it led to, closed ones as well.
+	p.file = p.WriteFile("lvsd.toml", replace(t, p.config(), "[ipvs]", "[ipvs]\ntimeout_tcp_fin = \"1s\""))
+	lb := p.lb[0]
+	lb.start()
+	lb.wait("master", 15*time.Second)
+	lb.serving(3)
+	visit := func() string {
+		t.Helper()
+		c := lab.Converse(p.client, vipPort)
+		defer c.Close()
+		return c.Server
+	}
+	at := map[string]int{"rs1": 0, "rs2": 1, "rs3": 2}
+	address := func(name string) string { return p.real[at[name]].Addr().String() + ":80" }
+	reload := func(old, new string) {
+		t.Helper()
+		p.rewrite(replace(t, p.text(), old, new))
+		if out, err := lb.reload(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	home := visit()
+	reload(address(home)+`", weight = 1`, address(home)+`", weight = 0`)
+	p.WaitUntil(10*time.Second, "the kernel's setting", func() bool {
+		v, err := lb.Sysctl("net.ipv4.vs.expire_quiescent_template")
+		return err == nil && v == "0"
+	})
+	for range 3 {
+		if s := visit(); s != home {
+			t.Errorf("keep: the client went from %s to %s", home, s)
+		}
+	}
+	wait := lb.drained("web", address(home), "--timeout", "1m")
+	says(t, wait, "1 template of a persistent client")
+	ends(t, wait, 0, "drained after")
+	// It is away for long enough now, and its next home fails while the drain lasts.
+	next := visit()
+	if next == home {
+		t.Fatalf("the client came back to %s, which drains", home)
+	}
+	servers[at[next]].Stop()
+	lb.waitWeight(address(next), -1, 10*time.Second)
+	if s := visit(); s == next || s == home {
+		t.Errorf("with %s draining and %s dead the client went to %s", home, next, s)
+	}
+	servers[at[next]].Start()
+	lb.waitWeight(address(next), 1, 10*time.Second)
+
+	reload(address(home)+`", weight = 0`, address(home)+`", weight = 1`)
+	p.WaitUntil(10*time.Second, "the kernel's setting", func() bool {
+		v, err := lb.Sysctl("net.ipv4.vs.expire_quiescent_template")
+		return err == nil && v == "1"
+	})
+	reload("persistence = ", "drain_persistent = \"move\"\npersistence = ")
+	home = visit()
+	until := time.Now().Add(15 * time.Second).UTC()
+	reload(address(home)+`", weight = 1`, address(home)+`", weight = 1, drain_until = `+until.Format(time.RFC3339))
+	lb.waitWeight(address(home), 0, 10*time.Second)
+	if s := visit(); s == home {
+		t.Errorf("move: the client stayed on %s", s)
+	}
+	if out, err := lb.run("why", "web", address(home), "--socket", lb.socket); err != nil || !contains(out, "drained by hand until "+until.Format(time.RFC3339), "then weight 1") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	lb.waitWeight(address(home), 1, 60*time.Second) // by itself
+	if now := time.Now(); now.Before(until.Truncate(time.Second)) {
+		t.Errorf("the drain ended %v too early", until.Sub(now))
+	}
+}

@@ -126,11 +126,11 @@ func TestSettings(t *testing.T) {
 		if to != (Timeouts{time.Hour, 2 * time.Minute, 2 * time.Second}) {
 			t.Errorf("timeouts %v", to)
 		}
-		for _, s := range managedSysctls {
-			if v, _ := b.k.Sysctl(s.name); v != "1" {
-				t.Errorf("%s is %q", s.name, v)
+		for _, name := range []string{expireNodestConn, expireQuiescentTemplate} {
+			if v, _ := b.k.Sysctl(name); v != "1" {
+				t.Errorf("%s is %q", name, v)
 			}
-			b.expectLog("net.ipv4.vs."+s.name, 1)
+			b.expectLog("net.ipv4.vs."+name, 1)
 		}
 		if err := b.k.SetSysctl("expire_nodest_conn", "0"); err != nil {
 			t.Fatal(err)
@@ -255,5 +255,23 @@ func TestFailedDeletionStaysOurs(t *testing.T) {
 	inBubble(t, k, l, func(b *bench) {
 		b.want(service(web, dest(1, 1)))
 		b.expectTable(service(web, dest(1, 1)))
+	})
+}
+
+// TestTemplatesAreKeptForAWhile: our own change of mind is nobody else's doing.
+func TestTemplatesAreKeptForAWhile(t *testing.T) {
+	inBubble(t, NewFake(), nil, func(b *bench) {
+		for _, keep := range []bool{false, true, false} {
+			b.r.Want(Wanted{Table: Table{}, ManageSysctls: true, KeepTemplates: keep})
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			want := map[bool]string{false: "1", true: "0"}[keep]
+			if v, _ := b.k.Sysctl(expireQuiescentTemplate); v != want {
+				t.Errorf("keep %v: %s is %s, want %s", keep, expireQuiescentTemplate, v, want)
+			}
+		}
+		if s := b.r.Snapshot(); s.Drift[DriftSysctl] != 0 || len(s.Fights) != 0 {
+			t.Errorf("drift %v, fights %v", s.Drift, s.Fights)
+		}
 	})
 }

@@ -18,18 +18,20 @@ const (
 	opSysctl   = "set_sysctl"
 )
 
-// managedSysctls: expire_nodest_conn=1 ends connections to a server that was
+// What is managed: expire_nodest_conn=1 ends connections to a server that was
 // deleted instead of dropping their packets; expire_quiescent_template=1 lets
 // persistent clients leave a server of weight 0.
-var managedSysctls = [...]struct{ name, value string }{
-	{"expire_nodest_conn", "1"},
-	{"expire_quiescent_template", "1"},
-}
+// But while a server drains whose persistent clients are to stay it is 0.
+const (
+	expireNodestConn        = "expire_nodest_conn"
+	expireQuiescentTemplate = "expire_quiescent_template"
+)
 
 // settings is the part of a wish that is not the table.
 type settings struct {
-	timeouts Timeouts
-	sysctls  bool
+	timeouts      Timeouts
+	sysctls       bool
+	keepTemplates bool
 }
 
 func (w Wanted) settings() settings {
@@ -37,7 +39,7 @@ func (w Wanted) settings() settings {
 	up := func(d time.Duration) time.Duration {
 		return max(0, (d + time.Second - 1).Truncate(time.Second))
 	}
-	return settings{Timeouts{up(w.TimeoutTCP), up(w.TimeoutTCPFin), up(w.TimeoutUDP)}, w.ManageSysctls}
+	return settings{Timeouts{up(w.TimeoutTCP), up(w.TimeoutTCPFin), up(w.TimeoutUDP)}, w.ManageSysctls, w.KeepTemplates}
 }
 
 // settle compares the settings with the kernel's and sets those that differ. A
@@ -48,9 +50,12 @@ func (r *Reconciler) settle(wish Wanted) {
 	r.set = want
 	err := r.settleTimeouts(want.timeouts, was.timeouts == want.timeouts)
 	if want.sysctls {
-		for _, s := range managedSysctls {
-			err = errors.Join(err, r.settleSysctl(s.name, s.value, was.sysctls))
+		template := "1"
+		if want.keepTemplates {
+			template = "0"
 		}
+		err = errors.Join(err, r.settleSysctl(expireNodestConn, "1", was.sysctls),
+			r.settleSysctl(expireQuiescentTemplate, template, was.sysctls && was.keepTemplates == want.keepTemplates))
 	}
 	said := r.settleErr
 	r.settleErr = ""

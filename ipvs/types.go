@@ -465,6 +465,9 @@ type Wanted struct {
 	TimeoutTCP, TimeoutTCPFin, TimeoutUDP time.Duration
 	// ManageSysctls sets expire_nodest_conn and expire_quiescent_template.
 	ManageSysctls bool
+	// KeepTemplates sets expire_quiescent_template to 0 instead of 1: persistent
+	// clients stay on servers of weight 0.
+	KeepTemplates bool
 	Foreign       ForeignPolicy
 	// ResyncInterval is how often the kernel is compared in full; 0 is 10 s.
 	ResyncInterval time.Duration

@@ -150,6 +150,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Host:          host.Through{Found: d.state, Log: log.Logger},
 		Peers:         peers{d},
 		Teller:        ipvs.NewTeller(d.kernel),
+		Before:        d.state.LoadDecision(log.Logger, time.Now()),
 	})
 	d.manager = newManager(d.director)
 	d.server.Daemon = reloading{d.director, d.manager}
@@ -216,7 +217,7 @@ func (d *daemon) run(ctx context.Context) error {
 func (d *daemon) tell() (finish func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var tellers sync.WaitGroup
-	for _, task := range []func(context.Context) error{d.journal.Run, d.notifier.Run} {
+	for _, task := range []func(context.Context) error{d.journal.Run, d.notifier.Run, d.keepDecision} {
 		tellers.Go(func() { _ = task(ctx) })
 	}
 	return func() {
@@ -229,6 +230,11 @@ func (d *daemon) tell() (finish func()) {
 			d.log.Warn("stopped before all events were told")
 		}
 	}
+}
+
+// keepDecision keeps what was decided for the next start.
+func (d *daemon) keepDecision(ctx context.Context) error {
+	return d.state.KeepDecision(ctx, d.log.Logger, d.director.Decision)
 }
 
 // tellLimit is how long the end waits for the last events to be told: a little

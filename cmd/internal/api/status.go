@@ -132,12 +132,14 @@ type RealServerStatus struct {
 	Address string `json:"address"`
 	Forward string `json:"forward"`
 	// Weight is what the kernel has; nil where the kernel has no such server.
-	Weight     *int             `json:"weight"`
-	Wanted     int              `json:"wanted_weight"`
-	Configured int              `json:"configured_weight"`
-	Verdict    string           `json:"verdict"` // up, down, unknown
-	Since      time.Time        `json:"since,omitzero"`
-	Draining   bool             `json:"draining"`
+	Weight     *int      `json:"weight"`
+	Wanted     int       `json:"wanted_weight"`
+	Configured int       `json:"configured_weight"`
+	Verdict    string    `json:"verdict"` // up, down, unknown
+	Since      time.Time `json:"since,omitzero"`
+	Draining   bool      `json:"draining"`
+	// DrainUntil is when a drain by hand ends by itself.
+	DrainUntil time.Time        `json:"drain_until,omitzero"`
 	Why        string           `json:"why"`
 	Causes     []director.Cause `json:"causes"`
 	Active     uint32           `json:"active_connections"`
@@ -406,7 +408,7 @@ func (s *Status) addService(v director.View, svc config.Service, p director.Serv
 			Address: decided.Address.String(), Forward: rs.Forward,
 			Wanted: decided.Weight, Configured: decided.Configured,
 			Verdict: decided.Verdict.String(), Since: h.Since,
-			Draining: decided.Draining(), Why: decided.Why().Text, Causes: decided.Causes,
+			Draining: decided.Draining(), DrainUntil: decided.DrainUntil, Why: decided.Why().Text, Causes: decided.Causes,
 			Active: connections.Active, Inactive: connections.Inactive, Persistent: connections.Persistent,
 			Counters: Counters(connections.Counters), LastProbe: lastProbe(h),
 		}

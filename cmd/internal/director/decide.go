@@ -55,6 +55,8 @@ type ServerPlan struct {
 	// Listed says whether the kernel's table is to hold the server at all. A
 	// failed server whose service says on_failure = "remove" is left out.
 	Listed bool
+	// DrainUntil: a drain by hand ends by itself then; zero: none that does.
+	DrainUntil time.Time
 	// Verdict is the checks' own, whatever the guard or panic make of it.
 	Verdict checker.Verdict
 	Agent   Agent
@@ -62,11 +64,15 @@ type ServerPlan struct {
 
 	ramp  ramp
 	flaps flaps
+	// kept is what a server without a verdict was before the daemon was started.
+	kept string
 }
 
 // Draining tells a server that takes no new connection because a person or
 // the server itself says so, whatever its health.
-func (s ServerPlan) Draining() bool { return s.Configured == 0 || s.Agent.drains() }
+func (s ServerPlan) Draining() bool {
+	return s.Configured == 0 || !s.DrainUntil.IsZero() || s.Agent.drains()
+}
 
 // DrainingSince is when the drain began; zero for a server that does not drain.
 func (s ServerPlan) DrainingSince() time.Time {
@@ -84,12 +90,13 @@ func (s ServerPlan) DrainingSince() time.Time {
 // Decide computes the wanted table and the reasons for it.
 func Decide(in Inputs) Plan {
 	c := in.Config
-	plan := Plan{Config: c, Wanted: WantedSettings(c), health: in.Health, Services: make([]ServicePlan, 0, len(c.Services))}
+	plan := Plan{Config: c, Wanted: WantedSettings(c, in.Now), health: in.Health, Services: make([]ServicePlan, 0, len(c.Services))}
 	d := decision{Inputs: in, services: map[string]*ServicePlan{}}
 	if in.Before != nil {
 		d.remember(in.Before)
 		d.guard = in.Before.Guard
 	}
+	d.keep = plan.Wanted.KeepTemplates
 	d.guard = d.guard.next(in.Now, c, in.Health)
 	for _, svc := range c.Services {
 		wanted, decided, same := d.unchanged(svc)
@@ -110,6 +117,7 @@ func Decide(in Inputs) Plan {
 type decision struct {
 	Inputs
 	guard    Guard
+	keep     bool                    // the kernel lets persistent clients stay on servers of weight 0
 	services map[string]*ServicePlan // decided before, by name
 	next     time.Time
 }
@@ -136,9 +144,19 @@ type weighed struct {
 	// not the checks' own.
 	believed checker.Verdict
 	frozen   bool
+	drained  bool // by hand
 	damped   bool // up, and held down for failing too often
 	undamped bool // damped, but for the quorum
 	lifted   bool // counts as up in a panic, whatever is believed
+}
+
+// byHand is the weight that its people leave it: in the file, unless they drain
+// it.
+func (s *weighed) byHand() int {
+	if s.drained {
+		return 0
+	}
+	return s.rs.Weight
 }
 
 // alive says that a server counts as up by itself.
@@ -150,9 +168,16 @@ func (d *decision) weighed(svc config.Service, rs config.RealServer, before *Ser
 	h := d.Health[id]
 	s := &weighed{rs: rs, health: h, kernel: kernel, known: known, before: before,
 		plan: ServerPlan{ID: id, Address: rs.Address, Configured: rs.Weight, Verdict: h.Verdict, Agent: agentOf(h)}}
+	if s.drained = rs.Weight == 0 || d.Now.Before(rs.DrainUntil); d.Now.Before(rs.DrainUntil) {
+		s.plan.DrainUntil = rs.DrainUntil
+		d.wakeAt(rs.DrainUntil)
+	}
 	s.believed, s.frozen = d.guard.verdict(id, h)
 	if s.before != nil {
 		s.plan.ramp, s.plan.flaps = s.before.ramp, s.before.flaps
+		if h.Verdict == checker.Unknown {
+			s.plan.kept = s.before.kept
+		}
 	}
 	if !svc.FlapDamping {
 		s.plan.flaps = flaps{}
@@ -176,9 +201,13 @@ func (d *decision) weigh(svc config.Service, p *ServicePlan, s *weighed) {
 		s.plan.Causes = append(s.plan.Causes, c)
 	}
 	rs, h, line := s.rs, s.health, s.rs.WeightPosition.Line
-	if rs.Weight == 0 {
+	switch {
+	case !s.plan.DrainUntil.IsZero():
+		add(CauseDrain, 0, time.Time{}, "drained by hand until %s (drain_until in the file, line %d), then weight %d",
+			rs.DrainUntil.UTC().Format(time.RFC3339), rs.DrainUntilPosition.Line, rs.Weight)
+	case rs.Weight == 0:
 		add(CauseDrain, 0, time.Time{}, "weight 0 in the file, line %d: drained by hand", line)
-	} else {
+	default:
 		add(CauseConfigured, rs.Weight, time.Time{}, "weight %d in the file, line %d", rs.Weight, line)
 	}
 	if a := s.plan.Agent; a.lessThanAll() {
@@ -199,7 +228,7 @@ func (d *decision) weigh(svc config.Service, p *ServicePlan, s *weighed) {
 		// Rule 7 of the house: nothing is known of this server yet. One that
 		// the kernel balances to goes on as it is, a new one waits.
 		if s.known {
-			add(CausePending, min(s.kernel.Weight, rs.Weight), h.Since, "no verdict yet: the kernel's weight %d holds", s.kernel.Weight)
+			add(CausePending, min(s.kernel.Weight, rs.Weight), h.Since, "no verdict yet: the kernel's weight %d holds%s", s.kernel.Weight, s.plan.history())
 		} else {
 			add(CausePending, 0, h.Since, "no verdict yet, and new to the kernel")
 		}
@@ -209,6 +238,14 @@ func (d *decision) weigh(svc config.Service, p *ServicePlan, s *weighed) {
 		add(CauseQuorum, rs.Weight, time.Time{}, "needed for the quorum, though it failed %d times lately", s.plan.flaps.falls)
 	}
 	s.plan.Weight = s.plan.Why().Weight
+}
+
+// history says what was before the daemon was started.
+func (s ServerPlan) history() string {
+	if s.kept == "" {
+		return ""
+	}
+	return "; before the restart: " + s.kept
 }
 
 // trouble says why a server does not count as up by itself.
@@ -223,7 +260,7 @@ func (s *weighed) trouble() string {
 // slowStart brings the ramp up to now and answers its share in percent.
 func (s *weighed) slowStart(d *decision, svc config.Service) int {
 	balanced := s.known && s.kernel.Weight > 0
-	carries := s.rs.Weight > 0 && !s.plan.Agent.drains() && (s.alive() || s.believed == checker.Unknown && balanced)
+	carries := s.byHand() > 0 && !s.plan.Agent.drains() && (s.alive() || s.believed == checker.Unknown && balanced)
 	s.plan.ramp = s.plan.ramp.observe(carries, s.before == nil && balanced, svc.SlowStart, d.Now)
 	if !carries {
 		return 100

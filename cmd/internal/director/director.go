@@ -61,6 +61,9 @@ type Parts struct {
 	Peers         Peers      // nil: nothing is known of them
 	// Teller tells the peer of connections; nil: the kernel alone does.
 	Teller Teller
+	// Before is what a run before this one decided last, see Restore; nil: nothing
+	// is known of it.
+	Before *Plan
 	// Load reads and checks the configuration file for this director, and
 	// answers the file's warnings too.
 	Load func() (*config.Config, []string, error)
@@ -410,6 +413,9 @@ func (d *Director) prepare(old, next *config.Config) (Change, error) {
 	}}, nil
 }
 
+// Decision is the newest one; nil until the kernel was read.
+func (d *Director) Decision() *Plan { return d.plan.Load() }
+
 // decide reads the levels again and states the wish that follows from them.
 func (d *Director) decide() {
 	c := d.config.Load()
@@ -427,6 +433,9 @@ func (d *Director) decide() {
 		d.targeted = ready
 	}
 	old := d.plan.Load()
+	if old == nil {
+		old = d.parts.Before
+	}
 	health := d.parts.Checker.Health()
 	plan := Decide(Inputs{Now: time.Now(), Config: c, Health: health, Kernel: kernel.Table, Before: old, Through: d.throughs.paths})
 	d.plan.Store(&plan)

@@ -63,7 +63,7 @@ func (d *decision) service(svc config.Service) (ipvs.Service, ServicePlan) {
 	decided.panics(svc, servers, before, d.Now)
 	for _, s := range servers {
 		d.weigh(svc, &decided, s)
-		if s.plan.Listed = listed(svc, s); s.plan.Listed {
+		if s.plan.Listed = listed(svc, s, d.keep); s.plan.Listed {
 			decided.WeightAlive += s.plan.aliveWeight()
 		}
 	}
@@ -98,7 +98,7 @@ func undamp(svc config.Service, servers []*weighed) {
 	without := 0
 	for _, s := range servers {
 		if s.alive() {
-			without += s.plan.Agent.weight(s.rs.Weight)
+			without += s.plan.Agent.weight(s.byHand())
 		}
 	}
 	if without >= svc.Quorum {
@@ -116,7 +116,7 @@ func undamp(svc config.Service, servers []*weighed) {
 // hysteresis of its own: rise and fall of the checks are one already.
 func (p *ServicePlan) panics(svc config.Service, servers []*weighed, before *ServicePlan, now time.Time) {
 	for _, s := range servers {
-		if s.rs.Weight == 0 || s.plan.Agent.drains() {
+		if s.drained || s.plan.Agent.drains() {
 			continue
 		}
 		p.Counted++
@@ -171,8 +171,12 @@ func (s ServerPlan) aliveWeight() int {
 // listed decides whether the kernel's table holds a server. With on_failure =
 // "remove" a server that failed, or of which nothing is known and that the
 // kernel does not have, is left out; a drain by hand stays in with weight 0.
-func listed(svc config.Service, s *weighed) bool {
+// While the kernel keeps persistent clients on servers of weight 0, one that
+// failed would keep its own: it is left out, too.
+func listed(svc config.Service, s *weighed, keep bool) bool {
 	switch {
+	case keep && svc.Persistence > 0 && s.believed == checker.Down:
+		return s.lifted
 	case svc.OnFailure != "remove" || s.lifted:
 		return true
 	case s.believed == checker.Unknown:

@@ -23,7 +23,7 @@ func (p *ServicePlan) lost(need int, servers []*weighed) bool {
 	}
 	alive, could := 0, 0
 	for _, s := range servers {
-		healthy := s.plan.Agent.weight(s.rs.Weight)
+		healthy := s.plan.Agent.weight(s.byHand())
 		could += healthy
 		switch {
 		case s.believed == checker.Unknown:

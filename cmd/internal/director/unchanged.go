@@ -34,6 +34,9 @@ func settledServers(svc config.Service, servers []*weighed) bool {
 // would say the same.
 func (d *decision) unchanged(svc config.Service) (ipvs.Service, ServicePlan, bool) {
 	before := d.services[svc.Name]
+	if d.Before != nil && d.keep != d.Before.Wanted.KeepTemplates && svc.Persistence > 0 {
+		return ipvs.Service{}, ServicePlan{}, false
+	}
 	if before == nil || !before.settled || svc.Digest != before.digest || len(d.guard.held) > 0 || len(d.Before.Guard.held) > 0 {
 		return ipvs.Service{}, ServicePlan{}, false
 	}

@@ -111,7 +111,7 @@ func randomServices(r *rand.Rand) *config.Config {
 func TestEveryFieldOfAWishCounts(t *testing.T) {
 	base := func() ipvs.Wanted {
 		k := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: vip}
-		w := WantedSettings(&config.Config{})
+		w := WantedSettings(&config.Config{}, start)
 		w.Table[k] = ipvs.Service{Key: k}
 		return w
 	}

@@ -15,7 +15,7 @@ import (
 
 // WantedSettings is the wish but for its table: settings, synchronisation,
 // names, and how long servers that leave the file may keep connections.
-func WantedSettings(c *config.Config) ipvs.Wanted {
+func WantedSettings(c *config.Config, now time.Time) ipvs.Wanted {
 	w := ipvs.Wanted{
 		Table:          make(ipvs.Table, len(c.Services)),
 		Names:          make(map[ipvs.ServiceKey]string, len(c.Services)),
@@ -23,6 +23,7 @@ func WantedSettings(c *config.Config) ipvs.Wanted {
 		TimeoutTCPFin:  c.IPVS.TimeoutTCPFin,
 		TimeoutUDP:     c.IPVS.TimeoutUDP,
 		ManageSysctls:  c.IPVS.ManageSysctls,
+		KeepTemplates:  keepsClients(c, now),
 		Foreign:        foreignPolicies[c.IPVS.Foreign],
 		ResyncInterval: c.IPVS.ResyncInterval,
 		Sync:           WantedSync(c.IPVS.Sync),
@@ -37,6 +38,23 @@ func WantedSettings(c *config.Config) ipvs.Wanted {
 		}
 	}
 	return w
+}
+
+// keepsClients says that a server is drained by hand whose persistent clients are
+// to stay. The kernel's setting for that is one for all services, and the other
+// way is the safe one: it takes clients away from servers that failed.
+func keepsClients(c *config.Config, now time.Time) bool {
+	for _, svc := range c.Services {
+		if svc.Persistence == 0 || svc.DrainPersistent != "keep" {
+			continue
+		}
+		for _, rs := range svc.RealServers {
+			if rs.Weight == 0 || now.Before(rs.DrainUntil) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // dropUnlisted says of the servers that failed and are left out of the table

@@ -27,7 +27,7 @@ var leaves = []string{"lvsd/config", "lvsd/checker", "lvsd/vrrp", "lvsd/ipvs"}
 var mustBePure = []string{
 	"checker/gauge.go", "vrrp/packet.go", "vrrp/machine.go", "ipvs/diff.go", "cmd/internal/director/decide.go",
 	"cmd/internal/director/cause.go", "cmd/internal/director/quorum.go", "cmd/internal/director/guard.go",
-	"cmd/internal/director/damping.go", "cmd/internal/director/slowstart.go",
+	"cmd/internal/director/damping.go", "cmd/internal/director/kept.go", "cmd/internal/director/slowstart.go",
 	"cmd/internal/convert/*.go", "config/*.go",
 }
 

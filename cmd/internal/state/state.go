@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +23,8 @@ import (
 type Dir struct {
 	path string
 	lock *os.File
+	// unkept is why what was decided cannot be written; nil: it can.
+	unkept atomic.Pointer[string]
 }
 
 // Open makes the directory when it is missing (mode 0700) and locks it until
@@ -79,11 +82,15 @@ const aside = ".bad"
 
 // Problems names what somebody must look at, until it is done.
 func (d *Dir) Problems() []string {
+	var all []string
 	bad := filepath.Join(d.path, "owned"+aside)
-	if _, err := os.Stat(bad); err != nil {
-		return nil
+	if _, err := os.Stat(bad); err == nil {
+		all = append(all, fmt.Sprintf("the record of our kernel entries could not be read: services and servers that left the configuration before may still be in the kernel; compare with ipvsadm -L -n, then remove %s", bad))
 	}
-	return []string{fmt.Sprintf("the record of our kernel entries could not be read: services and servers that left the configuration before may still be in the kernel; compare with ipvsadm -L -n, then remove %s", bad)}
+	if p := d.unkept.Load(); p != nil {
+		all = append(all, *p)
+	}
+	return all
 }
 
 // Load reads the record. A missing file is an empty record; a file that does

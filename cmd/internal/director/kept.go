@@ -1,0 +1,145 @@
+// What of a decision outlives the daemon, so that the next one goes on where
+// this one ended: since when each cause holds, ramps, damping, quorums, and why a
+// weight was what it was. Verdicts are not taken over: until the first probes the
+// kernel's weights hold (rule 7 of the house). It reads and writes text, and no
+// file.
+//
+// PURE.
+
+package director
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"lvsd/checker"
+)
+
+// keptVersion is of the form of the text.
+const keptVersion = 1
+
+type keptPlan struct {
+	Version  int           `json:"version"`
+	Services []keptService `json:"services"`
+}
+
+type keptService struct {
+	Name          string       `json:"name"`
+	Up            bool         `json:"up"`
+	Panic         bool         `json:"panic,omitempty"`
+	PanicSince    time.Time    `json:"panic_since,omitzero"`
+	Fallback      bool         `json:"fallback,omitempty"`
+	FallbackSince time.Time    `json:"fallback_since,omitzero"`
+	Servers       []keptServer `json:"real_servers"`
+}
+
+type keptServer struct {
+	Address netip.AddrPort `json:"address"`
+	Weight  int            `json:"weight"`
+	Listed  bool           `json:"listed"`
+	Causes  []keptCause    `json:"causes"`
+	// Why is what the weight was said to be of, with its age.
+	Why   string     `json:"why,omitempty"`
+	Ramp  *keptRamp  `json:"slow_start,omitempty"`
+	Flaps *keptFlaps `json:"damping,omitempty"`
+}
+
+type keptCause struct {
+	Kind   CauseKind `json:"kind"`
+	Weight int       `json:"weight"`
+	Since  time.Time `json:"since"`
+}
+
+type keptRamp struct {
+	Since time.Time `json:"since,omitzero"`
+}
+
+type keptFlaps struct {
+	Verdict checker.Verdict `json:"verdict"`
+	Falls   int             `json:"falls"`
+	Until   time.Time       `json:"until,omitzero"`
+	Calm    time.Time       `json:"calm,omitzero"`
+}
+
+// Keep puts what outlives the daemon into words.
+func (p *Plan) Keep() ([]byte, error) {
+	out := keptPlan{Version: keptVersion, Services: []keptService{}}
+	for _, svc := range p.Services {
+		k := keptService{Name: svc.Name, Up: svc.Up, Panic: svc.Panic, PanicSince: svc.PanicSince,
+			Fallback: svc.Fallback.Active, FallbackSince: svc.Fallback.Since, Servers: []keptServer{}}
+		for _, s := range svc.Servers {
+			k.Servers = append(k.Servers, s.keep())
+		}
+		out.Services = append(out.Services, k)
+	}
+	return json.Marshal(out)
+}
+
+func (s ServerPlan) keep() keptServer {
+	out := keptServer{Address: s.Address, Weight: s.Weight, Listed: s.Listed, Why: s.kept}
+	if s.Verdict != checker.Unknown {
+		why := s.Why()
+		out.Why = fmt.Sprintf("%s, %s since %s", s.Verdict, why.Text, why.Since.UTC().Format(time.RFC3339))
+	}
+	for _, c := range s.Causes {
+		out.Causes = append(out.Causes, keptCause{c.Kind, c.Weight, c.Since})
+	}
+	if s.ramp.carries {
+		out.Ramp = &keptRamp{s.ramp.since}
+	}
+	if f := s.flaps; f != (flaps{}) {
+		out.Flaps = &keptFlaps{f.verdict, f.falls, f.until, f.calm}
+	}
+	return out
+}
+
+// Restore makes of what was kept the decision before the first. No moment in it
+// is after now, whatever the clock did meanwhile.
+func Restore(text []byte, now time.Time) (*Plan, error) {
+	var kept keptPlan
+	if err := json.Unmarshal(text, &kept); err != nil {
+		return nil, fmt.Errorf("what was decided before cannot be read: %w", err)
+	}
+	if kept.Version != keptVersion {
+		return nil, fmt.Errorf("what was decided before is of version %d, which this lvsd does not know", kept.Version)
+	}
+	plan := &Plan{}
+	for _, k := range kept.Services {
+		svc := ServicePlan{Name: k.Name, Up: k.Up, Panic: k.Panic, PanicSince: past(k.PanicSince, now),
+			Fallback: FallbackPlan{Active: k.Fallback, Since: past(k.FallbackSince, now)}}
+		for _, s := range k.Servers {
+			if s.Address.IsValid() && len(s.Causes) > 0 {
+				svc.Servers = append(svc.Servers, s.restore(k.Name, now))
+			}
+		}
+		plan.Services = append(plan.Services, svc)
+	}
+	return plan, nil
+}
+
+func (s keptServer) restore(service string, now time.Time) ServerPlan {
+	out := ServerPlan{ID: checker.ID{Service: service, RealServer: s.Address.String()}, Address: s.Address, Weight: s.Weight, Listed: s.Listed, kept: s.Why}
+	for _, c := range s.Causes {
+		out.Causes = append(out.Causes, Cause{Kind: c.Kind, Weight: c.Weight, Since: past(c.Since, now)})
+	}
+	if s.Ramp != nil {
+		out.ramp = ramp{carries: true, since: past(s.Ramp.Since, now)}
+	}
+	if f := s.Flaps; f != nil {
+		out.flaps = flaps{verdict: f.Verdict, falls: max(f.Falls, 0), until: f.Until, calm: f.Calm}
+		if latest := now.Add(longestHold); f.Until.After(latest) {
+			out.flaps.until, out.flaps.calm = latest, latest.Add(calmAfter)
+		}
+	}
+	return out
+}
+
+// past is a moment that is not after now; none stays none.
+func past(t, now time.Time) time.Time {
+	if t.After(now) {
+		return now
+	}
+	return t
+}

@@ -1,0 +1,136 @@
+package integration
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+)
+
+// kills is how often the daemon is killed: LVSD_KILLS, or a few.
+func kills(t testing.TB) int {
+	text := os.Getenv("LVSD_KILLS")
+	if text == "" {
+		return 20
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("LVSD_KILLS=%q is no number of kills", text)
+	}
+	return n
+}
+
+// TestKilledAtRandomMoments kills the daemon while it starts, decides, writes and
+// reloads. The kernel's table is looked at all the time: no service, no server
+// and no weight is lost or lifted by it, and clients notice nothing.
+func TestKilledAtRandomMoments(t *testing.T) {
+	n := kills(t)
+	p := newPair(t, 4)
+	p.prepareDR()
+	p.advert = "1s"
+	for _, r := range p.real[:3] {
+		lab.ServeLines(r, ":80", r.Name)
+	}
+	p.services = p.web(quick, 3, 0, 5, 2) // the second is drained by hand, nobody listens on the fourth
+	lb := p.lb[0]
+	lb.start()
+	lb.wait("master", 15*time.Second) // once killed, the address stays
+	lb.weights(20*time.Second, 3, 0, 5, 0)
+	address := func(i int) string { return p.real[i].Addr().String() + ":80" }
+	drained := lb.since(t, address(1))
+
+	want := map[string]int{address(0): 3, address(1): 0, address(2): 5, address(3): 0}
+	var looks atomic.Int64
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			for a, w := range want {
+				if got := lb.procWeight(a); got != w && !(a == address(2) && (got == 5 || got == 6)) {
+					t.Errorf("weight %d of %s, want %d", got, a, w)
+					return
+				}
+			}
+			looks.Add(1)
+		}
+	}()
+	outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{})
+	outage.WaitSuccesses(20, 10*time.Second)
+
+	seed := uint64(time.Now().UnixNano())
+	r := rand.New(rand.NewPCG(seed, 0))
+	t.Logf("%d kills, seed %d", n, seed)
+	for i := range n {
+		if r.IntN(3) == 0 { // a reload is under way, or the file is another one at the start
+			p.rewrite(strings.Replace(p.text(), fmt.Sprintf(`%s", weight = %d`, address(2), 5+i%2), fmt.Sprintf(`%s", weight = %d`, address(2), 6-i%2), 1))
+			_ = lb.process.Signal(syscall.SIGHUP)
+		}
+		time.Sleep(time.Duration(r.Int64N(int64(50 * time.Millisecond))))
+		lb.process.Kill()
+		<-lb.process.Done()
+		lb.process = lb.Start(binary(t), "run", "-c", p.file, "--director", lb.Name)
+		time.Sleep(time.Duration(r.Int64N(int64(time.Second))))
+	}
+	lb.process.Kill()
+	<-lb.process.Done()
+	lb.start()
+	p.WaitUntil(20*time.Second, "verdicts", func() bool {
+		s, err := lb.status()
+		return err == nil && len(s.Services) == 1 && s.Services[0].RealServers[0].Verdict == "up" && s.Services[0].RealServers[3].Verdict == "down"
+	})
+	close(stop)
+	<-ended
+	if o := outage.Stop(); o.Failed > 0 {
+		t.Errorf("clients noticed it: %v", o)
+	}
+	if looks.Load() < int64(n) {
+		t.Errorf("the table was looked at %d times only", looks.Load())
+	}
+	t.Logf("FIGURE %d kills, the kernel's table looked at %d times", n, looks.Load())
+	if now := lb.since(t, address(1)); !now.Equal(drained) {
+		t.Errorf("the drain began at %v before, and at %v now", drained, now)
+	}
+	s, err := lb.status()
+	if err != nil || strings.Contains(strings.Join(s.Problems, "\n"), "record") {
+		t.Errorf("%v, %v", s.Problems, err)
+	}
+	out, err := lb.run("events", "--json", "--since", "1h", "--socket", lb.socket)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if starts := find(eventLines(t, out), "daemon", "running"); starts < 2 {
+		t.Errorf("%d starts in the history", starts)
+	}
+}
+
+// since is when the drain of a server of the first service began.
+func (d *director) since(t testing.TB, address string) time.Time {
+	t.Helper()
+	text, err := d.get("/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, fmt.Sprintf("lvsd_real_server_drain_start_timestamp_seconds{real_server=%q,service=\"web\"} ", address)); ok {
+			seconds, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return time.UnixMilli(int64(seconds * 1000))
+		}
+	}
+	t.Fatalf("%s does not drain", address)
+	return time.Time{}
+}
