@@ -150,6 +150,8 @@ func (w *schemaWriter) value(k *key) map[string]any {
 		return n
 	case kindBool:
 		return map[string]any{"type": "boolean"}
+	case kindTime:
+		return map[string]any{"type": "string", "format": "date-time"} // as editors see a TOML time
 	case kindDuration:
 		return map[string]any{"type": "string", "pattern": durationPattern}
 	case kindStrings:
