@@ -64,9 +64,10 @@ func TestKilledAtRandomMoments(t *testing.T) {
 				}
 			}
 			looks.Add(1)
+			time.Sleep(5 * time.Millisecond) // the kernel inside has one processor
 		}
 	}()
-	outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{})
+	outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{Every: 50 * time.Millisecond, Timeout: 10 * time.Second})
 	outage.WaitSuccesses(20, 10*time.Second)
 
 	seed := uint64(time.Now().UnixNano())
