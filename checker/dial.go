@@ -40,6 +40,7 @@ func unmappedWithZone(a netip.AddrPort) netip.AddrPort {
 // conn is a connected socket. It is a net.Conn for the TLS library.
 type conn struct {
 	*os.File
+	pen  *pen        // notes what is sent and received; nil: nobody wants to know
 	stop func() bool // ends the watch on the context
 	eof  atomic.Bool // the server closed its side; an HTTP/2 client reads in a goroutine of its own
 }
@@ -59,6 +60,7 @@ func (d *dialer) open(ctx context.Context, deadline time.Time) (*conn, outcome) 
 		c.File.Close()
 		return nil, failed(PhaseConnect, err, "")
 	}
+	c.noteOpen(d.to)
 	return c, outcome{}
 }
 
@@ -75,13 +77,14 @@ func (d *dialer) openDatagram(ctx context.Context, deadline time.Time, kind, pro
 		return nil, failed(PhaseConnect, err, "")
 	}
 	c := watched(ctx, fd, deadline)
+	c.noteOpen(d.to)
 	c.eof.Store(true) // nothing lingers
 	return c, outcome{}
 }
 
 // watched is a conn of a socket that ends at the deadline, and with ctx.
 func watched(ctx context.Context, fd int, deadline time.Time) *conn {
-	c := &conn{File: os.NewFile(uintptr(fd), "probe")}
+	c := &conn{File: os.NewFile(uintptr(fd), "probe"), pen: penOf(ctx)}
 	c.SetDeadline(deadline)
 	c.stop = context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	return c
@@ -253,10 +256,27 @@ var datagrams = sync.Pool{New: func() any { b := make([]byte, answerLimit); retu
 // Read notes the end of what the server sends.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.File.Read(b)
+	c.pen.bytes(PhaseReceive, b[:max(n, 0)])
 	if err == io.EOF {
 		c.eof.Store(true)
 	}
 	return n, err
+}
+
+// Write notes what is sent.
+func (c *conn) Write(b []byte) (int, error) {
+	n, err := c.File.Write(b)
+	c.pen.bytes(PhaseSend, b[:max(n, 0)])
+	return n, err
+}
+
+// noteOpen notes between whom the connection is.
+func (c *conn) noteOpen(to netip.AddrPort) {
+	if c.pen == nil {
+		return
+	}
+	from, _ := c.local()
+	c.pen.note(PhaseConnect, "%v to %v", from, to)
 }
 
 // Close ends the connection without a trace on this machine. Where the server

@@ -23,6 +23,9 @@ type http2Answer struct {
 
 // ask2 makes a request. The connection's deadline is the request's.
 func ask2(ctx context.Context, c net.Conn, r *http.Request) (*http2Answer, outcome) {
+	if s, ok := c.(*session); ok {
+		c = s.Conn // the library must see what it is; and its frames say nothing to people
+	}
 	if s, ok := c.(*tls.Conn); ok && s.ConnectionState().NegotiatedProtocol != "h2" {
 		return nil, end(Protocol, PhaseTLS, "the server does not agree to HTTP/2")
 	}
@@ -39,11 +42,13 @@ func ask2(ctx context.Context, c net.Conn, r *http.Request) (*http2Answer, outco
 	if err != nil {
 		return nil, failed2(PhaseSend, err)
 	}
+	penOf(ctx).note(PhaseSend, "%s %s, host %s, HTTP/2", r.Method, r.URL.Path, r.Host)
 	answer, err := one.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		one.Close()
 		return nil, failed2(PhaseReceive, err)
 	}
+	penOf(ctx).note(PhaseReceive, "%s %s", answer.Proto, answer.Status)
 	return &http2Answer{answer, func() { answer.Body.Close(); one.Close() }}, outcome{}
 }
 

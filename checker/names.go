@@ -232,6 +232,7 @@ func (p *namedProbe) probe(ctx context.Context, deadline time.Time) outcome {
 	if err != nil {
 		return end(DNS, PhaseName, printable(p.check.HostName+": "+err.Error(), detailLimit))
 	}
+	penOf(ctx).note(PhaseName, "%s is %v", p.check.HostName, all)
 	if out := p.choose(all); out.reason != "" {
 		return out
 	}

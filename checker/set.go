@@ -101,7 +101,7 @@ func (e *Engine) prepareOne(c *Check, key string, common *shared) (*probe, error
 		return nil, err
 	}
 	p := &probe{
-		key: key, address: c.target(), kind: c.Type, timeout: c.Timeout, run: run, said: nothingSaid,
+		key: key, address: c.Target(), kind: c.Type, timeout: c.Timeout, run: run, said: nothingSaid,
 		timing: timing{interval: c.Interval, fast: c.FastInterval},
 	}
 	p.flight.owner = p
@@ -233,8 +233,8 @@ func (c *Check) fixed() Verdict {
 	return Unknown
 }
 
-// target says what is probed, for logs.
-func (c *Check) target() string {
+// Target says what is probed, for people.
+func (c *Check) Target() string {
 	switch {
 	case c.HostName != "" && c.Address.Port() != 0:
 		return c.HostName + ":" + strconv.Itoa(int(c.Address.Port()))

@@ -74,8 +74,12 @@ func nameOf(c *Check) string {
 // secure speaks TLS on a connection. A nil one comes with the outcome that says
 // why; the time is when the certificate ends, where one was shown. The library's
 // farewell is never sent: nobody waits for it, and it could block.
-func secure(c net.Conn, settings *tls.Config) (*tls.Conn, time.Time, outcome) {
+func secure(c net.Conn, settings *tls.Config) (net.Conn, time.Time, outcome) {
 	s := tls.Client(c, settings)
+	var pen *pen
+	if under, ok := c.(*conn); ok {
+		pen, under.pen = under.pen, nil // what is on the wire says nothing to anybody
+	}
 	err := s.Handshake()
 	if err != nil {
 		out := failed(PhaseTLS, err, "")
@@ -86,7 +90,11 @@ func secure(c net.Conn, settings *tls.Config) (*tls.Conn, time.Time, outcome) {
 		return nil, out.expiry, out
 	}
 	state := s.ConnectionState()
-	return s, expiryOf(state.PeerCertificates, state.VerifiedChains), outcome{}
+	expiry := expiryOf(state.PeerCertificates, state.VerifiedChains)
+	if pen != nil {
+		return pen.noted(s), expiry, outcome{}
+	}
+	return s, expiry, outcome{}
 }
 
 // expiryOf is when what a server shows ends to be valid: a chain with its first

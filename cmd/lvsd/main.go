@@ -107,6 +107,7 @@ func rootCommand() *cobra.Command {
 		reloadCommand(&o),
 		drainedCommand(&o),
 		handoverCommand(&o),
+		probeCommand(&o),
 		zeroCommand(&o),
 		exportCommand(),
 		cleanupCommand(&o),

@@ -51,6 +51,7 @@ const shownProbes = 5
 
 func printWhy(out io.Writer, why api.Why, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "lines are those of %s\n", why.File)
 	for _, rs := range why.Servers {
 		fmt.Fprintf(w, "%s %s: weight %s of %d, %s\n", why.Service, rs.Address, weight(rs.Weight), rs.Configured, health(rs.RealServerStatus))
 		for _, c := range rs.Causes {

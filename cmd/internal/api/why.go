@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/director"
 )
 
 // Why is the answer to `lvsd why`: the servers that were asked for.
 type Why struct {
 	Service string      `json:"service"`
+	File    string      `json:"file"` // of the configuration, whose lines the causes name
 	Servers []WhyServer `json:"real_servers"`
 }
 
@@ -40,15 +42,16 @@ type WhyCheck struct {
 // why answers GET /api/v1/why?service=NAME[&real_server=IP:PORT].
 func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 	service, realServer := r.FormValue("service"), r.FormValue("real_server")
-	for _, svc := range s.Status(r.Context()).Services {
+	status := s.Status(r.Context())
+	for _, svc := range status.Services {
 		if svc.Name != service {
 			continue
 		}
-		out := Why{Service: service, Servers: []WhyServer{}}
+		out := Why{Service: service, File: status.Config.File, Servers: []WhyServer{}}
 		for _, rs := range svc.RealServers {
 			if realServer == "" || rs.Address == realServer {
 				h, _ := s.Daemon.Explain(checker.ID{Service: service, RealServer: rs.Address})
-				out.Servers = append(out.Servers, explain(rs, h))
+				out.Servers = append(out.Servers, explain(svc, rs, h))
 			}
 		}
 		if len(out.Servers) == 0 && realServer != "" {
@@ -61,10 +64,12 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, fmt.Sprintf("there is no service %s", service), http.StatusNotFound)
 }
 
-func explain(rs RealServerStatus, h checker.Health) WhyServer {
+func explain(svc ServiceStatus, rs RealServerStatus, h checker.Health) WhyServer {
 	out := WhyServer{RealServerStatus: rs, Checks: []WhyCheck{}, Missing: []string{}}
-	if rs.Configured == 0 {
-		out.Missing = append(out.Missing, "a weight above 0 in the file, and a reload")
+	for _, c := range rs.Causes {
+		if m := missing(svc, rs, c); m != "" {
+			out.Missing = append(out.Missing, m)
+		}
 	}
 	for _, c := range h.Checks {
 		check := WhyCheck{Type: c.Type, Verdict: c.Verdict.String(), Cause: c.Cause, InARow: c.InARow, Needed: c.Needed, History: []Probe{}}
@@ -80,6 +85,32 @@ func explain(rs RealServerStatus, h checker.Health) WhyServer {
 		out.Checks = append(out.Checks, check)
 	}
 	return out
+}
+
+// missing is what must happen for a cause to hold no longer; "" for one that
+// takes nothing away, and for the checks' verdict, of which each check speaks.
+func missing(svc ServiceStatus, rs RealServerStatus, c director.Cause) string {
+	switch {
+	case c.Kind == director.CauseDrain && !c.Until.IsZero():
+		return fmt.Sprintf("the time %s, or a reload of the file without drain_until", c.Until.Format(time.RFC3339))
+	case c.Kind == director.CauseDrain:
+		return "a weight above 0 in the file, and a reload"
+	case c.Weight >= rs.Configured:
+		return ""
+	}
+	switch c.Kind {
+	case director.CauseAgent:
+		return "another word of the server's own agent or program: " + c.Text
+	case director.CauseSlowStart:
+		return "to stay up until " + c.Until.Format(time.RFC3339) + ", when slow start is over"
+	case director.CausePending:
+		return "the first results of its checks"
+	case director.CauseDamping:
+		return "to stay up until " + c.Until.Format(time.RFC3339) + ", as it failed so often"
+	case director.CauseFallback:
+		return fmt.Sprintf("the service's quorum: weight alive %d of %d", svc.WeightAlive, svc.Quorum)
+	}
+	return ""
 }
 
 func probe(kind string, r checker.Result) Probe {

@@ -19,6 +19,8 @@ type Cause struct {
 	Text   string    `json:"text"`
 	// Since is when the cause began to hold at that weight.
 	Since time.Time `json:"since,omitzero"`
+	// Until is when it ends by itself; zero: it does not.
+	Until time.Time `json:"until,omitzero"`
 }
 
 // CauseKind names a kind of cause.

@@ -244,3 +244,17 @@ func (cs *checks) probe(c config.Check) checker.Check {
 	}
 	return out
 }
+
+// Probes are the checks of a service's real servers as the daemon runs them, for
+// whoever wants to run them once: a server that is probed through the kernel
+// needs the path that only the daemon lays, and is left out.
+func Probes(c *config.Config, svc config.Service) ([]checker.Target, error) {
+	var cs checks
+	change, err := cs.prepare(nil, c)
+	if err != nil {
+		return nil, err
+	}
+	change.Commit()
+	targets, _ := cs.serviceTargets(svc, ipvs.Table{})
+	return targets, nil
+}

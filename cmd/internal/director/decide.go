@@ -200,11 +200,13 @@ func (d *decision) weigh(svc config.Service, p *ServicePlan, s *weighed) {
 		}
 		s.plan.Causes = append(s.plan.Causes, c)
 	}
+	until := func(t time.Time) { s.plan.Causes[len(s.plan.Causes)-1].Until = t }
 	rs, h, line := s.rs, s.health, s.rs.WeightPosition.Line
 	switch {
 	case !s.plan.DrainUntil.IsZero():
 		add(CauseDrain, 0, time.Time{}, "drained by hand until %s (drain_until in the file, line %d), then weight %d",
 			rs.DrainUntil.UTC().Format(time.RFC3339), rs.DrainUntilPosition.Line, rs.Weight)
+		until(rs.DrainUntil)
 	case rs.Weight == 0:
 		add(CauseDrain, 0, time.Time{}, "weight 0 in the file, line %d: drained by hand", line)
 	default:
@@ -215,6 +217,7 @@ func (d *decision) weigh(svc config.Service, p *ServicePlan, s *weighed) {
 	}
 	if percent := s.slowStart(d, svc); percent < 100 && !p.Panic {
 		add(CauseSlowStart, share(rs.Weight, percent), s.plan.ramp.since, "slow start %d %% of %v", percent, svc.SlowStart)
+		until(s.plan.ramp.since.Add(svc.SlowStart))
 	}
 	if s.frozen {
 		add(CauseGuard, rs.Weight, d.guard.Since, "%s: %s counts, not %s", d.guard.text(), s.believed, DescribeHealth(h))
@@ -234,6 +237,7 @@ func (d *decision) weigh(svc config.Service, p *ServicePlan, s *weighed) {
 		}
 	case s.damped:
 		add(CauseDamping, 0, h.Since, "%s", s.trouble())
+		until(s.plan.flaps.until)
 	case s.undamped:
 		add(CauseQuorum, rs.Weight, time.Time{}, "needed for the quorum, though it failed %d times lately", s.plan.flaps.falls)
 	}
