@@ -107,26 +107,8 @@ func probesOf(c *config.Config, args []string) ([]oneProbe, error) {
 	return all, nil
 }
 
-// probeReport is what one check did.
-type probeReport struct {
-	Service    string      `json:"service"`
-	RealServer string      `json:"real_server"`
-	Address    string      `json:"address,omitempty"` // that was probed
-	Good       bool        `json:"good"`
-	Left       string      `json:"not_run,omitempty"` // why it was not run
-	Probe      *api.Probe  `json:"probe,omitempty"`
-	Steps      []probeStep `json:"steps"`
-}
-
-// probeStep is one thing that a probe did or heard.
-type probeStep struct {
-	After float64 `json:"after_seconds"`
-	Phase string  `json:"phase"`
-	Text  string  `json:"text"`
-}
-
-func (p oneProbe) run(ctx context.Context) (probeReport, error) {
-	out := probeReport{Service: p.service, RealServer: p.real, Left: p.left, Steps: []probeStep{}}
+func (p oneProbe) run(ctx context.Context) (api.ProbeReport, error) {
+	out := api.ProbeReport{Service: p.service, RealServer: p.real, Left: p.left, Steps: []api.ProbeStep{}}
 	if p.left != "" {
 		out.Good = true // nothing is known against it
 		return out, nil
@@ -142,12 +124,12 @@ func (p oneProbe) run(ctx context.Context) (probeReport, error) {
 	out.Address = p.check.Target()
 	out.Probe = &api.Probe{At: t.At, Type: p.check.Type, Reason: string(t.Reason), Phase: t.Phase, Detail: t.Detail, Took: t.Took.Seconds()}
 	for _, l := range t.Steps {
-		out.Steps = append(out.Steps, probeStep{l.After.Seconds(), l.Phase, l.Text})
+		out.Steps = append(out.Steps, api.ProbeStep{l.After.Seconds(), l.Phase, l.Text})
 	}
 	return out, nil
 }
 
-func printProbe(w io.Writer, p probeReport) error {
+func printProbe(w io.Writer, p api.ProbeReport) error {
 	if p.Left != "" {
 		_, err := fmt.Fprintf(w, "%s %s: not run: %s\n", p.Service, p.RealServer, p.Left)
 		return err

@@ -20,6 +20,8 @@ var promised = map[string]any{
 	"lvsd reload --json":               Verdict{},
 	"lvsd status --connections --json": Connections{},
 	"lvsd handover --json":             Handover{},
+	"lvsd drained --json":              Drained{},
+	"lvsd probe --json":                ProbeReport{},
 	// What several of them have.
 	"a real server":      RealServerStatus{},
 	"a probe":            Probe{},

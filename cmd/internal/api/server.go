@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -60,7 +61,10 @@ type Server struct {
 
 	public    atomic.Pointer[listener]
 	control   *listener
+	group     string       // of the control socket
 	following atomic.Int32 // streams of events
+	// uncontrolled is why there is no control socket; nil: there is one.
+	uncontrolled atomic.Pointer[string]
 }
 
 // refreshLimit bounds how long a status waits for fresh counters: a kernel
@@ -72,6 +76,7 @@ type listener struct {
 	address string
 	net.Listener
 	http http.Server
+	made fs.FileInfo // the file of a control socket
 }
 
 // Status builds the status that every way of asking answers with.
@@ -93,6 +98,9 @@ func (s *Server) own(v director.View) Status {
 		for _, p := range s.Problems() {
 			status.problem("%s", p)
 		}
+	}
+	if p := s.uncontrolled.Load(); p != nil {
+		status.problem("%s", *p)
 	}
 	return status
 }
@@ -249,7 +257,8 @@ func (s *Server) OpenControl(path, group string) error {
 		l.close()
 		return fmt.Errorf("global.control_socket: %w", err)
 	}
-	s.control = l
+	l.made = madeAt(path)
+	s.control, s.group = l, group
 	return nil
 }
 
@@ -301,7 +310,7 @@ func protect(path, group string) error {
 // Run answers on the control socket until the context ends, then closes both.
 func (s *Server) Run(ctx context.Context) error {
 	s.serve(s.control, s.changing())
-	<-ctx.Done()
+	s.watchControl(ctx)
 	s.Close()
 	return nil
 }

@@ -138,6 +138,8 @@ type RealServerStatus struct {
 	Verdict    string    `json:"verdict"` // up, down, unknown
 	Since      time.Time `json:"since,omitzero"`
 	Draining   bool      `json:"draining"`
+	// DrainingSince is when the drain began.
+	DrainingSince time.Time `json:"draining_since,omitzero"`
 	// DrainUntil is when a drain by hand ends by itself.
 	DrainUntil time.Time        `json:"drain_until,omitzero"`
 	Why        string           `json:"why"`
@@ -408,7 +410,7 @@ func (s *Status) addService(v director.View, svc config.Service, p director.Serv
 			Address: decided.Address.String(), Forward: rs.Forward,
 			Wanted: decided.Weight, Configured: decided.Configured,
 			Verdict: decided.Verdict.String(), Since: h.Since,
-			Draining: decided.Draining(), DrainUntil: decided.DrainUntil, Why: decided.Why().Text, Causes: decided.Causes,
+			Draining: decided.Draining(), DrainingSince: decided.DrainingSince(), DrainUntil: decided.DrainUntil, Why: decided.Why().Text, Causes: decided.Causes,
 			Active: connections.Active, Inactive: connections.Inactive, Persistent: connections.Persistent,
 			Counters: Counters(connections.Counters), LastProbe: lastProbe(h),
 		}

@@ -1,0 +1,81 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/cmd/internal/event"
+)
+
+// TestControlSocketThatIsGone: its file is removed, and its folder is one in which
+// nothing can be made. The daemon goes on, says so once, and is there again.
+func TestControlSocketThatIsGone(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "run")
+	path := filepath.Join(folder, "control.sock")
+	var log bytes.Buffer
+	s := &Server{Log: slog.New(slog.NewTextHandler(&log, nil)), Daemon: &stub{view: healthy()}, Events: &event.Recorder{}, Metrics: http.NotFoundHandler()}
+	if err := s.OpenControl(path, ""); err != nil {
+		t.Fatal(err)
+	}
+	s.serve(s.control, s.changing())
+	defer s.Close()
+	client := NewClient(path)
+	answers := func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := client.Status(ctx)
+		return err == nil
+	}
+	s.keepControl()
+	if !answers() || log.Len() > 0 {
+		t.Fatalf("an untouched socket: %s", &log)
+	}
+	for range 2 { // the one that was made again, too
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if answers() {
+			t.Fatal("it answers without a socket")
+		}
+		s.keepControl()
+		if !answers() {
+			t.Fatalf("it does not answer again: %s", &log)
+		}
+	}
+	if err := os.RemoveAll(folder); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(folder, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log.Reset()
+	s.keepControl()
+	s.keepControl()
+	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "no command reaches the daemon") {
+		t.Errorf("problems: %q", p)
+	}
+	if err := os.Remove(folder); err != nil {
+		t.Fatal(err)
+	}
+	s.keepControl()
+	if !answers() {
+		t.Fatalf("it does not answer again: %s", &log)
+	}
+	if p := s.Status(t.Context()).Problems; len(p) != 0 {
+		t.Errorf("problems afterwards: %q", p)
+	}
+	if n := strings.Count(log.String(), "\n"); n != 2 {
+		t.Errorf("%d lines, want the trouble and its end once:\n%s", n, &log)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
