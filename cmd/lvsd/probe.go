@@ -124,7 +124,7 @@ func (p oneProbe) run(ctx context.Context) (api.ProbeReport, error) {
 	out.Address = p.check.Target()
 	out.Probe = &api.Probe{At: t.At, Type: p.check.Type, Reason: string(t.Reason), Phase: t.Phase, Detail: t.Detail, Took: t.Took.Seconds()}
 	for _, l := range t.Steps {
-		out.Steps = append(out.Steps, api.ProbeStep{l.After.Seconds(), l.Phase, l.Text})
+		out.Steps = append(out.Steps, api.ProbeStep{After: l.After.Seconds(), Phase: l.Phase, Text: l.Text})
 	}
 	return out, nil
 }
