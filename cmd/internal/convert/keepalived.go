@@ -28,6 +28,7 @@ type keepalived struct {
 	scriptUser string
 	mails      bool
 	scripts    map[string]*node
+	files      map[string]*node // track_file
 	instances  map[string]*node
 	groups     []*node           // vrrp_sync_group
 	addresses  map[string]*node  // virtual_server_group
@@ -70,7 +71,7 @@ func Keepalived(sources []Source, w World) (Result, error) {
 			return Result{}, err
 		}
 		k := &keepalived{notes: n, director: s.Director, root: &table{}, version: 2,
-			scripts: map[string]*node{}, instances: map[string]*node{}, addresses: map[string]*node{},
+			scripts: map[string]*node{}, files: map[string]*node{}, instances: map[string]*node{}, addresses: map[string]*node{},
 			names: map[string]string{}, used: namer{}, services: namer{}, speaks: map[string]speaker{}}
 		for _, name := range directors {
 			one := &table{}
@@ -102,6 +103,8 @@ func (k *keepalived) convert(all []*node) {
 			}
 		case "vrrp_script":
 			k.scripts[b.arg(0)] = b
+		case "track_file", "vrrp_track_file":
+			k.files[b.arg(0)] = b
 		case "vrrp_instance":
 			k.instances[b.arg(0)] = b
 			k.names[b.arg(0)] = k.used.name(b.arg(0), "election")
@@ -115,7 +118,7 @@ func (k *keepalived) convert(all []*node) {
 	}
 	for _, b := range all {
 		switch b.keyword() {
-		case "global_defs", "vrrp_script", "vrrp_sync_group", "virtual_server_group", "SSL":
+		case "global_defs", "vrrp_script", "track_file", "vrrp_track_file", "vrrp_sync_group", "virtual_server_group", "SSL":
 		case "vrrp_instance":
 			k.instance(b)
 		case "virtual_server":

@@ -81,6 +81,12 @@ func (in *instanceReader) keyword(n *node) {
 		in.listed = append(in.listed, n.block...)
 	case "virtual_ipaddress_excluded":
 		in.beyond = append(in.beyond, n.block...)
+	case "virtual_routes", "virtual_rules":
+		in.along(n)
+	case "track_file":
+		for _, c := range n.block {
+			in.trackFile(e, c)
+		}
 	case "authentication":
 		for _, c := range n.block {
 			switch c.keyword() {
@@ -394,10 +400,9 @@ func (in *instanceReader) addresses(e *table, listed, excluded []netip.Prefix) {
 			listed = append([]netip.Prefix{first}, slices.Delete(slices.Clone(listed), own, own+1)...)
 			in.notes.add(NotNeeded, e.from, fmt.Sprintf("%s comes first now: RFC 9568 wants a link-local address there", first.Addr()))
 		} else {
-			id, _ := e.get("virtual_router_id").(int)
-			first := netip.MustParseAddr(fmt.Sprintf("fe80::%x", max(id, 1)))
-			listed = append([]netip.Prefix{netip.PrefixFrom(first, 128)}, listed...)
-			in.notes.add(ToDo, e.entry("name").from, fmt.Sprintf("%s is put in front, because RFC 9568 wants a link-local address there: a director with keepalived needs it, too", first))
+			// As keepalived has it, so that either director can be the first to go.
+			e.set("link_local_first", false, e.entry("name").from)
+			in.notes.hint("link_local_first = false is what keepalived's elections of IPv6 without a link-local address are like. Once both directors run lvsd, put one in front, such as \"fe80::51\": RFC 9568 wants it.")
 		}
 	}
 	e.set("addresses", texts(listed), e.from)
@@ -423,7 +428,7 @@ func texts(all []netip.Prefix) []string {
 func (in *instanceReader) otherFamily(b *node, lines []*node) {
 	e := in.e.clone()
 	e.set("name", in.used.name(in.name+"-other-family", "election"), lines[0].from)
-	for _, key := range []string{"version", "excluded_addresses", "authentication", "track_interfaces", "track_scripts"} {
+	for _, key := range []string{"version", "excluded_addresses", "authentication", "track_interfaces", "track_scripts", "track_files", "routes", "rules"} {
 		e.drop(key)
 	}
 	all, _ := in.family(lines, nil)
@@ -475,6 +480,10 @@ func (k *keepalived) syncGroups() {
 			case "track_script":
 				for _, c := range n.block {
 					k.trackScript(members[0], c)
+				}
+			case "track_file":
+				for _, c := range n.block {
+					k.trackFile(members[0], c)
 				}
 			default:
 				if _, member := k.instances[n.keyword()]; !member {

@@ -17,7 +17,7 @@ const (
 	announces  = "lvsd announces a takeover at once and again, on a schedule of its own"
 	asRoot     = "is about keepalived's own processes"
 	noBFD      = "lvsd speaks no BFD"
-	noFile     = "lvsd reads no file for a weight: a script can, in track_scripts, or an exec check that prints a percentage"
+	noFile     = "lvsd reads no file for a server's weight: an exec check can print a percentage"
 	noProcess  = "lvsd looks for no process: a script in track_scripts can"
 	noStatic   = "lvsd moves addresses between directors; what stays on one belongs to its network configuration"
 	noBuffers  = "lvsd sizes its buffers by itself"
@@ -32,8 +32,8 @@ var outsideWords = map[string]reason{
 	"track_group": {LeftOut, noStatic}, "garp_group": {NotNeeded, announces},
 	"linkbeat_interfaces": {NotNeeded, "lvsd hears of a lost carrier from the kernel"}, "linkbeat_use_polling": {NotNeeded, "lvsd hears of a lost carrier from the kernel"},
 	"interface_up_down_delays": {LeftOut, "lvsd reacts to a lost carrier at once"},
-	"bfd_instance":             {LeftOut, noBFD}, "track_file": {LeftOut, noFile}, "vrrp_track_file": {LeftOut, noFile},
-	"vrrp_track_process": {LeftOut, noProcess}, "track_process": {LeftOut, noProcess},
+	"bfd_instance":             {LeftOut, noBFD},
+	"vrrp_track_process":       {LeftOut, noProcess}, "track_process": {LeftOut, noProcess},
 	"net_namespace":      {LeftOut, "start lvsd in the namespace: ip netns exec NAME lvsd run"},
 	"net_namespace_ipvs": {LeftOut, "lvsd has elections, checks and IPVS in one namespace"},
 	"instance":           {NotNeeded, "name the file with -c, and state_dir and control_socket in it"},
@@ -102,11 +102,10 @@ var vrrpWords = map[string]reason{
 	"kernel_rx_buf_size": {NotNeeded, noBuffers}, "check_unicast_src": {NotNeeded, "lvsd hears its directors only"}, "unicast_fault_no_peer": {NotNeeded, "lvsd check refuses unicast without a peer"},
 	"unicast_ttl": {LeftOut, "lvsd sends with a TTL of 255, as RFC 9568 says"}, "old_unicast_checksum": {LeftOut, "is for versions of keepalived before 1.3.7"},
 	"lower_prio_no_advert": {NotNeeded, "lvsd answers a lower priority as RFC 9568 says"}, "higher_prio_send_advert": {NotNeeded, "a master that is preempted goes on serving until its successor is known"},
-	"track_src_ip": {LeftOut, "lvsd does not watch its own address"}, "track_file": {LeftOut, noFile}, "track_process": {LeftOut, noProcess}, "track_bfd": {LeftOut, noBFD},
+	"track_src_ip": {LeftOut, "lvsd does not watch its own address"}, "track_process": {LeftOut, noProcess}, "track_bfd": {LeftOut, noBFD},
 	"vrf": {LeftOut, "lvsd binds an election to its interface"}, "use_ipvlan": {LeftOut, "lvsd has macvlan, by virtual_mac, and no ipvlan"}, "use_vmac_addr": {LeftOut, "addresses are on the election's interface"},
 	"vmac_xmit_base": {NotNeeded, "lvsd sends from the virtual MAC"}, "mcast_src_ip": {LeftOut, "adverts come from the interface's first address; unicast names its own"},
-	"mcast_dst_ip":   {LeftOut, "lvsd uses the group that RFC 9568 assigns, or unicast"},
-	"virtual_routes": {LeftOut, "write them as routes of the election: { to, via, interface, table, source, metric }"}, "virtual_rules": {LeftOut, "write them as rules of the election: { from, to, mark, interface, table, priority }"},
+	"mcast_dst_ip":    {LeftOut, "lvsd uses the group that RFC 9568 assigns, or unicast"},
 	"global_tracking": {NotNeeded, "what one election of a sync_group tracks counts for all"}, "sync_group_tracking_weight": {NotNeeded, "what one election of a sync_group tracks counts for all"},
 }
 

@@ -19,6 +19,8 @@ var differs = map[string]map[string]any{
 	"vrrp.authentication": {"key_file": nil},
 	"ipvs":                {"timeout_tcp": 15 * time.Minute, "timeout_tcp_fin": 2 * time.Minute, "timeout_udp": 5 * time.Minute, "on_stop": "keep"},
 	"ipvs.sync":           {"interface": nil},
+	"vrrp.routes":         {"via": "", "interface": nil, "source": ""},
+	"vrrp.rules":          {"interface": nil},
 	"global":              {"auto_reload": false},
 }
 
@@ -141,6 +143,9 @@ var identity = map[string]func(t *table) any{
 	},
 	"real_servers":  func(t *table) any { return t.text("address") },
 	"track_scripts": func(t *table) any { return t.id },
+	"track_files":   func(t *table) any { return t.id },
+	"routes":        func(t *table) any { return [3]any{t.get("to"), t.get("table"), t.get("metric")} },
+	"rules":         func(t *table) any { return [3]any{t.get("from"), t.get("to"), t.get("priority")} },
 }
 
 // tables puts two lists together: what is in both is merged, what only one has
@@ -209,6 +214,12 @@ func word(path string) string {
 		return "real server"
 	case "vrrp.track_scripts":
 		return "script"
+	case "vrrp.track_files":
+		return "file"
+	case "vrrp.routes":
+		return "route"
+	case "vrrp.rules":
+		return "rule"
 	}
 	return path
 }

@@ -25,13 +25,13 @@ func init() {
 	for i, key := range strings.Fields(`
 		director global ipvs vrrp virtual_service guard pair
 		type name version address fwmark family protocol interface virtual_router_id id vrrp priority advert_interval preempt preempt_delay
-		addresses excluded_addresses routes rules virtual_mac
+		addresses excluded_addresses link_local_first path to via source table metric mark routes rules virtual_mac
 		scheduler scheduler_flags forward port checksum persistence persistence_netmask persistence_engine one_packet quorum hysteresis on_failure fallback
 		upper_threshold lower_threshold
-		command user path method host body status send send_hex expect expect_not expect_text expect_hex steps digest follow_redirects require_reply record rcode answer count helo
+		command user method host body status send send_hex expect expect_not expect_text expect_hex steps digest follow_redirects require_reply record rcode answer count helo
 		tls verify server_name ca_file cert_file key_file
-		interval fast_interval timeout rise fall from mark weight
-		unicast sync_group track_interfaces track_scripts authentication notify check real_servers`) {
+		interval fast_interval timeout rise fall weight
+		unicast sync_group track_interfaces track_files track_scripts authentication notify check real_servers`) {
 		order[key] = i + 1
 	}
 }
