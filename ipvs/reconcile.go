@@ -49,6 +49,8 @@ type Reconciler struct {
 
 	snap atomic.Pointer[Snapshot]
 	kick chan struct{} // a wish or a refresh waits; carries no data
+	// questions are answered between two passes.
+	questions chan question
 
 	mu         sync.Mutex
 	wish       Wanted
@@ -124,6 +126,7 @@ func NewReconciler(k Kernel, o Options) *Reconciler {
 	r := &Reconciler{
 		k: k, o: o, log: o.Log,
 		kick:      make(chan struct{}, 1),
+		questions: make(chan question),
 		published: make(chan struct{}),
 		image:     Table{},
 		unsure:    map[ServiceKey]struct{}{},
@@ -254,6 +257,9 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-r.kick:
+		case q := <-r.questions:
+			f, err := r.forecast(q.wish)
+			q.answer <- forecastAnswer{f, err}
 		case <-timer.C:
 		}
 		if ctx.Err() != nil {

@@ -6,7 +6,6 @@ package ipvs
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"syscall"
 	"time"
 )
@@ -80,10 +79,7 @@ func (r *Reconciler) stopSync(wish Wanted) {
 	for _, role := range syncRoles {
 		cfg := wish.Sync.of(role, mtu)
 		d := r.daemons.half(role)
-		why := cfg.differs(role, d)
-		if at := r.syncIndex[role]; why == "" && at != 0 && at != index {
-			why = "interface made anew"
-		}
+		why := r.halfDiffers(cfg, role, d, index)
 		if why == "" {
 			continue
 		}
@@ -104,6 +100,15 @@ func (r *Reconciler) stopSync(wish Wanted) {
 		r.syncNow = append(r.syncNow, startSync{role, cfg, why, index})
 	}
 	r.syncErrs = append(r.syncErrs, wish.Sync.fits(mtu))
+}
+
+// halfDiffers names what of a half is not as wished; "" is nothing.
+func (r *Reconciler) halfDiffers(cfg SyncConfig, role SyncRole, d SyncDaemon, index int) string {
+	why := cfg.differs(role, d)
+	if at := r.syncIndex[role]; why == "" && at != 0 && at != index {
+		why = "interface made anew"
+	}
+	return why
 }
 
 // startSync is a half that is to be started.
@@ -166,11 +171,10 @@ func (r *Reconciler) startSync(wish Wanted) {
 func (r *Reconciler) syncSettings(c SyncConfig) error {
 	err := checkBackupOnly(r.k)
 	before := r.syncSettled
-	if c.Threshold != [2]int{} {
-		err = errors.Join(err, r.settleSysctl("sync_threshold", fmt.Sprintf("%d %d", c.Threshold[0], c.Threshold[1]), before))
+	for _, s := range c.sysctls() {
+		err = errors.Join(err, r.settleSysctl(s.name, s.value, before))
 	}
-	period := (c.RefreshPeriod + time.Second - 1) / time.Second
-	return errors.Join(err, r.settleSysctl("sync_refresh_period", strconv.FormatInt(int64(period), 10), before))
+	return err
 }
 
 func (r *Reconciler) stopDaemon(role SyncRole) error {

@@ -27,6 +27,18 @@ const (
 	expireQuiescentTemplate = "expire_quiescent_template"
 )
 
+// sysctl is one of net.ipv4.vs with its wanted value.
+type sysctl struct{ name, value string }
+
+// managed are the sysctls that ManageSysctls sets.
+func (s settings) managed() []sysctl {
+	template := "1"
+	if s.keepTemplates {
+		template = "0"
+	}
+	return []sysctl{{expireNodestConn, "1"}, {expireQuiescentTemplate, template}}
+}
+
 // settings is the part of a wish that is not the table.
 type settings struct {
 	timeouts      Timeouts
@@ -50,12 +62,10 @@ func (r *Reconciler) settle(wish Wanted) {
 	r.set = want
 	err := r.settleTimeouts(want.timeouts, was.timeouts == want.timeouts)
 	if want.sysctls {
-		template := "1"
-		if want.keepTemplates {
-			template = "0"
+		for _, m := range want.managed() {
+			before := was.sysctls && (m.name != expireQuiescentTemplate || was.keepTemplates == want.keepTemplates)
+			err = errors.Join(err, r.settleSysctl(m.name, m.value, before))
 		}
-		err = errors.Join(err, r.settleSysctl(expireNodestConn, "1", was.sysctls),
-			r.settleSysctl(expireQuiescentTemplate, template, was.sysctls && was.keepTemplates == want.keepTemplates))
 	}
 	said := r.settleErr
 	r.settleErr = ""
@@ -78,18 +88,10 @@ func (r *Reconciler) settleTimeouts(want Timeouts, before bool) error {
 	if err != nil {
 		return err
 	}
-	// 0 is "leave it" in what is wanted, and "no such protocol" in what is.
-	pick := func(want, have time.Duration) time.Duration {
-		if want == have || have == 0 {
-			return 0
-		}
-		return want
-	}
-	set := Timeouts{pick(want.TCP, have.TCP), pick(want.TCPFin, have.TCPFin), pick(want.UDP, have.UDP)}
+	set, now := have.set(want)
 	if set == (Timeouts{}) {
 		return nil
 	}
-	now := Timeouts{cmp.Or(set.TCP, have.TCP), cmp.Or(set.TCPFin, have.TCPFin), cmp.Or(set.UDP, have.UDP)}
 	if before && r.contests.holds(place{setting: "timeouts"}, now.String(), time.Now()) {
 		return nil
 	}
@@ -100,6 +102,20 @@ func (r *Reconciler) settleTimeouts(want Timeouts, before bool) error {
 	}
 	r.changedSetting(ChangeTimeouts, DriftTimeouts, "timeouts", have.String(), now.String(), before)
 	return nil
+}
+
+// set answers what must be set of the wanted timeouts, 0 where nothing must, and
+// what they are then.
+func (t Timeouts) set(want Timeouts) (set, after Timeouts) {
+	// 0 is "leave it" in what is wanted, and "no such protocol" in what is.
+	pick := func(want, have time.Duration) time.Duration {
+		if want == have || have == 0 {
+			return 0
+		}
+		return want
+	}
+	set = Timeouts{pick(want.TCP, t.TCP), pick(want.TCPFin, t.TCPFin), pick(want.UDP, t.UDP)}
+	return set, Timeouts{cmp.Or(set.TCP, t.TCP), cmp.Or(set.TCPFin, t.TCPFin), cmp.Or(set.UDP, t.UDP)}
 }
 
 func (r *Reconciler) settleSysctl(name, want string, before bool) error {

@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -96,6 +97,16 @@ func (c SyncConfig) of(role SyncRole, mtu int) SyncConfig {
 	return c
 }
 
+// sysctls are the settings that the synchronisation wants.
+func (c SyncConfig) sysctls() []sysctl {
+	var all []sysctl
+	if c.Threshold != [2]int{} {
+		all = append(all, sysctl{"sync_threshold", fmt.Sprintf("%d %d", c.Threshold[0], c.Threshold[1])})
+	}
+	period := (c.RefreshPeriod + time.Second - 1) / time.Second
+	return append(all, sysctl{"sync_refresh_period", strconv.FormatInt(int64(period), 10)})
+}
+
 // differs names what of a running half is not as it was to be started; "" is
 // nothing.
 func (c SyncConfig) differs(role SyncRole, d SyncDaemon) string {
@@ -129,6 +140,9 @@ func (c SyncConfig) differs(role SyncRole, d SyncDaemon) string {
 
 // String is like "eth1 id 5".
 func (c SyncConfig) String() string { return fmt.Sprintf("%s id %d", c.Interface, c.ID) }
+
+// String is like "eth1 id 5".
+func (d SyncDaemon) String() string { return fmt.Sprintf("%s id %d", d.Interface, d.ID) }
 
 // half returns one half of the state.
 func (s SyncState) half(role SyncRole) SyncDaemon {

@@ -25,8 +25,8 @@ const (
 	defaultStateDir = "/var/lib/lvsd"
 )
 
-// readFile reads and parses the configuration file.
-func (o *options) readFile() (*config.File, error) {
+// readText reads the configuration file.
+func (o *options) readText() ([]byte, error) {
 	f, err := os.Open(o.file)
 	if err != nil {
 		return nil, fmt.Errorf("failed to read the configuration: %w (name another with -c)", err)
@@ -35,6 +35,15 @@ func (o *options) readFile() (*config.File, error) {
 	text, err := io.ReadAll(io.LimitReader(f, sizeLimit))
 	if err != nil {
 		return nil, fmt.Errorf("failed to read the configuration: %w", err)
+	}
+	return text, nil
+}
+
+// readFile reads and parses the configuration file.
+func (o *options) readFile() (*config.File, error) {
+	text, err := o.readText()
+	if err != nil {
+		return nil, err
 	}
 	return config.Parse(o.file, text)
 }

@@ -19,6 +19,8 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitDiffers is of plan --exit-code.
+	exitDiffers = 3
 )
 
 // defaultFile is read when no -c names another.
@@ -104,6 +106,7 @@ func rootCommand() *cobra.Command {
 		statusCommand(&o), watchCommand(&o),
 		whyCommand(&o),
 		eventsCommand(&o),
+		planCommand(&o),
 		reloadCommand(&o),
 		drainedCommand(&o),
 		handoverCommand(&o),

@@ -47,6 +47,9 @@ func (s *stub) View(context.Context) director.View      { return s.view }
 func (s *stub) Look() director.View                     { return s.view }
 func (s *stub) Reload(context.Context) director.Outcome { return director.Outcome{Refused: s.reload} }
 func (s *stub) Alive(context.Context) error             { return s.dead }
+func (s *stub) Foresee(_ context.Context, next *config.Config) (director.Foreseen, error) {
+	return director.Foreseen{Running: s.view.Config, Next: next}, nil
+}
 
 func (s *stub) Explain(id checker.ID) (checker.Health, bool) {
 	h, ok := s.view.Health[id]

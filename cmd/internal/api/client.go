@@ -63,8 +63,13 @@ func (c *Client) Why(ctx context.Context, service, realServer string) (Why, erro
 }
 
 func call[T any](ctx context.Context, c *Client, method, path string) (T, error) {
+	return send[T](ctx, c, method, path, nil)
+}
+
+// send is a call with a body.
+func send[T any](ctx context.Context, c *Client, method, path string, body io.Reader) (T, error) {
 	var out T
-	resp, err := c.ask(ctx, method, path)
+	resp, err := c.ask(ctx, method, path, body)
 	if err != nil {
 		return out, err
 	}
@@ -76,8 +81,8 @@ func call[T any](ctx context.Context, c *Client, method, path string) (T, error)
 }
 
 // ask answers a good answer, whose body is the caller's to close.
-func (c *Client) ask(ctx context.Context, method, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://lvsd"+path, nil)
+func (c *Client) ask(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://lvsd"+path, body)
 	if err != nil {
 		return nil, err
 	}

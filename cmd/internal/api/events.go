@@ -197,7 +197,7 @@ func (c *Client) Events(ctx context.Context, q EventQuery) ([]event.Event, error
 func (c *Client) FollowEvents(ctx context.Context, q EventQuery, tell func(event.Event) error) error {
 	v := q.values()
 	v.Set("follow", "1")
-	resp, err := c.ask(ctx, http.MethodGet, "/api/v1/events?"+v.Encode())
+	resp, err := c.ask(ctx, http.MethodGet, "/api/v1/events?"+v.Encode(), nil)
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,8 @@ type Daemon interface {
 	EndHandover(ctx context.Context, election string) ([]string, error)
 	// Explain answers a real server's health with the history of its checks.
 	Explain(checker.ID) (checker.Health, bool)
+	// Foresee says what a reload would do, and does nothing.
+	Foresee(ctx context.Context, next *config.Config) (director.Foreseen, error)
 	// Alive answers an error when one of the daemon's loops stands still.
 	Alive(ctx context.Context) error
 }
@@ -135,6 +137,7 @@ func (s *Server) changing() *http.ServeMux {
 		outcome := s.Daemon.Reload(r.Context())
 		answer(w, http.StatusOK, NewVerdict(outcome, s.Daemon.View(r.Context()).Config))
 	})
+	mux.HandleFunc("POST /control/v1/plan", s.plan)
 	s.kernelCommands(mux)
 	s.handoverCommands(mux)
 	s.peerCommands(mux)

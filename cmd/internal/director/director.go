@@ -26,11 +26,13 @@ type Table interface {
 	Wait(ctx context.Context, generation uint64) error
 	Snapshot() ipvs.Snapshot
 	Refresh(ctx context.Context) ipvs.Snapshot
+	Forecast(ctx context.Context, w ipvs.Wanted) (ipvs.Forecast, error)
 }
 
 // Checker is the engine of the probes, as the director needs it.
 type Checker interface {
 	Set([]checker.Target) error
+	Preview([]checker.Target) (checker.Preview, error)
 	Health() map[checker.ID]checker.Health
 	Explain(checker.ID) (checker.Health, bool)
 	Late() time.Duration // for how long its loop has stood still

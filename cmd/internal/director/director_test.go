@@ -74,6 +74,10 @@ func (f *fakeTable) Snapshot() ipvs.Snapshot {
 
 func (f *fakeTable) Refresh(context.Context) ipvs.Snapshot { return f.Snapshot() }
 
+func (f *fakeTable) Forecast(_ context.Context, w ipvs.Wanted) (ipvs.Forecast, error) {
+	return ipvs.ForecastStart(ipvs.NewFake(), ipvs.Owned{}, w)
+}
+
 func (f *fakeTable) read(table ipvs.Table) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -94,6 +98,10 @@ func (f *fakeChecker) Set(targets []checker.Target) error {
 	}
 	f.add("check %s", strings.Join(names, ", "))
 	return nil
+}
+
+func (f *fakeChecker) Preview([]checker.Target) (checker.Preview, error) {
+	return checker.Preview{Health: f.Health()}, nil
 }
 
 func (f *fakeChecker) Health() map[checker.ID]checker.Health {

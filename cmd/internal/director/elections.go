@@ -177,6 +177,13 @@ func ElectionConfig(e config.Election) vrrp.Config {
 	return c
 }
 
+// electionOf is the engine's form of an election of a configuration.
+func electionOf(e config.Election, c *config.Config) vrrp.Config {
+	want := ElectionConfig(e)
+	want.PreemptDelay = max(want.PreemptDelay, secondLook(e.TrackServices, c.Services))
+	return want
+}
+
 var checksums = map[string]vrrp.Checksum{"rfc5798": vrrp.RFC5798, "rfc9568": vrrp.RFC9568}
 
 // prepare opens the sockets of the elections that are new or must restart,
@@ -196,8 +203,7 @@ func (el *electorate) prepare(_, next *config.Config) (Change, error) {
 	updates, tracks := map[*candidate]vrrp.Config{}, map[*candidate][]config.TrackedService{}
 	var mistakes []error
 	for _, e := range next.Elections {
-		want := ElectionConfig(e)
-		want.PreemptDelay = max(want.PreemptDelay, secondLook(e.TrackServices, next.Services))
+		want := electionOf(e, next)
 		runs := byName[want.Name]
 		if runs != nil && !vrrp.NeedsRestart(runs.config, want) {
 			updates[runs], tracks[runs] = want, e.TrackServices

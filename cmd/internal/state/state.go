@@ -96,6 +96,18 @@ func (d *Dir) Problems() []string {
 // Load reads the record. A missing file is an empty record; a file that does
 // not parse is an error and is kept aside (see Problems).
 func (l ledger) Load() (ipvs.Owned, error) {
+	owned, err := l.read()
+	if errors.Is(err, errIllegible) {
+		err = errors.Join(fmt.Errorf("%w, kept as %s%s", err, l.path, aside), os.Rename(l.path, l.path+aside))
+	}
+	return owned, err
+}
+
+// errIllegible is wrapped by the error of a record that does not parse.
+var errIllegible = errors.New("it is illegible")
+
+// read reads the record and leaves it where it is.
+func (l ledger) read() (ipvs.Owned, error) {
 	text, err := os.ReadFile(l.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ipvs.Owned{}, nil
@@ -109,8 +121,7 @@ func (l ledger) Load() (ipvs.Owned, error) {
 		err = fmt.Errorf("its version %d is not known to this lvsd", file.Version)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("failed to read the record of our kernel entries, kept as %s%s: %w", l.path, aside, err),
-			os.Rename(l.path, l.path+aside))
+		return nil, fmt.Errorf("failed to read the record of our kernel entries: %w: %w", errIllegible, err)
 	}
 	owned := make(ipvs.Owned, len(file.Services))
 	for _, s := range file.Services {

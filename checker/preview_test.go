@@ -1,0 +1,111 @@
+package checker
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestPreviewIsWhatSetDoes: of random sets one after the other, over servers
+// that answer, refuse, hang and say weights, the preview is what Set then makes,
+// and changes nothing itself.
+func TestPreviewIsWhatSetDoes(t *testing.T) {
+	for seed := range uint64(100) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			bubble(t, func(t *testing.T) { previewed(t, rand.New(rand.NewPCG(seed, 3))) })
+		})
+	}
+}
+
+func previewed(t *testing.T, r *rand.Rand) {
+	rig := newRig(t)
+	for i := 1; i <= 8; i++ {
+		switch r.IntN(5) {
+		case 0:
+			rig.net.set(addr(i), Refused)
+		case 1:
+			rig.net.hang(addr(i))
+		case 2:
+			rig.net.say(addr(i), said{weight: 50})
+		case 3:
+			rig.net.say(addr(i), said{weight: 100, drain: true})
+		}
+	}
+	random := func() []Target {
+		var all []Target
+		for i := 1; i <= 8; i++ {
+			if r.IntN(4) == 0 {
+				continue
+			}
+			target := one(i)
+			target.Known = r.IntN(2) == 0
+			c := &target.Checks[0]
+			if r.IntN(3) == 0 {
+				c.Timeout = 500 * time.Millisecond
+			}
+			if r.IntN(3) == 0 {
+				c.Rise, c.Fall = 1, 1
+			}
+			if r.IntN(4) == 0 {
+				target.Checks = append(target.Checks, Check{Type: []string{TypeOn, TypeOff}[r.IntN(2)]})
+			}
+			if r.IntN(5) == 0 {
+				target.ID.Service = "renamed"
+			}
+			if r.IntN(5) == 0 { // shares the probe of another
+				c.Address = addr(1 + r.IntN(8))
+			}
+			all = append(all, target)
+		}
+		return all
+	}
+	rig.set(t, random()...)
+	rig.start(t)
+	for range 6 {
+		wait(time.Duration(r.IntN(8000)) * time.Millisecond)
+		before, told := rig.Health(), len(rig.told())
+		next := random()
+		p, err := rig.Preview(next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(before, rig.Health(), sameAddresses); d != "" || len(rig.told()) != told {
+			t.Fatalf("a preview changed something (%d told of %d):\n%s", len(rig.told()), told, d)
+		}
+		rig.set(t, next...)
+		if d := cmp.Diff(p.Health, rig.Health(), sameAddresses); d != "" {
+			t.Fatalf("health (-foretold +made):\n%s", d)
+		}
+	}
+}
+
+func TestPreviewCountsChecksThatBeginAnew(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.set(t, one(1), one(2), one(3))
+		r.start(t)
+		wait(5 * time.Second)
+		judged, probed, more := one(1), one(2), one(3)
+		judged.Checks[0].Fall = 7
+		probed.Checks[0].Timeout = time.Millisecond
+		more.Checks = append(more.Checks, Check{Type: TypeOn})
+		p, err := r.Preview([]Target{judged, probed, more, one(4)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(map[ID]int{id(2): 1, id(3): 1, id(4): 1}, p.Anew); d != "" {
+			t.Error(d)
+		}
+		bad := one(1)
+		bad.Checks[0].Interval = 0
+		if _, err := r.Preview([]Target{bad}); err == nil {
+			t.Error("a preview of what Set refuses")
+		}
+	})
+}
+
+var sameAddresses = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })

@@ -1,0 +1,127 @@
+package main
+
+// lvsd plan: what a reload, or a start, would change.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/host"
+	"lvsd/cmd/internal/plan"
+	"lvsd/cmd/internal/state"
+	"lvsd/config"
+	"lvsd/ipvs"
+)
+
+func planCommand(o *options) *cobra.Command {
+	var asJSON, byExit bool
+	var socket string
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Print what a reload or a start with the file would change",
+		Long:  "Prints what a reload with the file would change, service by service: what would\nbe added, changed and removed in the kernel's table, with the connections that\neach change touches, what drains first, what becomes of the elections and their\naddresses, and which checks begin anew. Where no daemon runs it says what a start\nwould do. The daemon itself is asked what it would do; nothing is changed. It\nneeds the rights of `lvsd reload`, without a daemon those of `lvsd run`.\nExits 1 when the file would be refused; with --exit-code 3 when there is a\ndifference.",
+		Args:  cobra.NoArgs,
+		RunE: works(func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), planLimit)
+			defer cancel()
+			p, err := o.plan(ctx, socket)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = printJSON(p)
+			} else {
+				err = plan.Print(os.Stdout, p, coloured(os.Stdout))
+			}
+			switch {
+			case err != nil:
+				return err
+			case len(p.Refused) > 0:
+				return exitCode(exitFailed)
+			case byExit && p.Differs:
+				return exitCode(exitDiffers)
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&byExit, "exit-code", false, "exit 3 when something would change")
+	socketFlag(cmd, &socket)
+	return cmd
+}
+
+const planLimit = time.Minute
+
+// plan asks the daemon, or computes what a start would do where none runs.
+func (o *options) plan(ctx context.Context, socket string) (plan.Plan, error) {
+	text, err := o.readText()
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	p, err := o.client(socket).Plan(ctx, o.file, o.director, string(text))
+	if !errors.Is(err, api.ErrNoDaemon) || socket != "" {
+		return p, err
+	}
+	return o.planStart(text)
+}
+
+// planStart says what a start would do.
+func (o *options) planStart(text []byte) (plan.Plan, error) {
+	name, err := o.directorName()
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	file, err := config.Parse(o.file, text)
+	var c *config.Config
+	if err == nil {
+		c, err = file.For(name)
+	}
+	if err != nil {
+		return plan.Refuse(name, o.file, time.Now(), api.Lines(err)), nil
+	}
+	owned, held, err := state.Peek(c.Global.StateDir)
+	switch {
+	case err != nil:
+		return plan.Plan{}, withRemedy(err)
+	case held:
+		return plan.Plan{}, fmt.Errorf("a daemon runs with state_dir %s, and does not answer on %s: name its control socket with --socket", c.Global.StateDir, c.Global.ControlSocket)
+	}
+	kernel, err := ipvs.OpenKernel()
+	if err != nil {
+		return plan.Plan{}, withRemedy(err)
+	}
+	defer kernel.Close()
+	foreseen, err := director.ForeseeStart(c, kernel, owned, host.Through{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return plan.Plan{}, withRemedy(err)
+	}
+	var warnings []string
+	for _, w := range file.Warnings {
+		warnings = append(warnings, w.Error())
+	}
+	return plan.Build(foreseen, api.Lines(try(c, slog.New(slog.DiscardHandler))), warnings), nil
+}
+
+// withRemedy says what to do about missing rights.
+func withRemedy(err error) error {
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%w (without a daemon to ask, the plan needs root, or CAP_NET_ADMIN and CAP_NET_RAW and access to state_dir)", err)
+	}
+	return err
+}
+
+// coloured says whether a stream is a terminal that is to be written to in
+// colour (https://no-color.org).
+func coloured(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
