@@ -286,8 +286,9 @@ func (e *Engine) place(now time.Time) {
 		e.agenda.add(p)
 	}
 	for interval, group := range groups {
+		step := rasterStep(interval, len(group))
 		for i, phase := range phases(e.random, len(group), interval) {
-			group[i].timing.origin = onRaster(now.Add(phase), e.anchor, interval)
+			group[i].timing.origin = onRaster(now.Add(phase), e.anchor, step)
 		}
 	}
 	e.fresh = nil

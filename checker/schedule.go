@@ -50,14 +50,19 @@ func phases(r *rand.Rand, n int, interval time.Duration) []time.Duration {
 const (
 	rasterMost  = 13 * time.Millisecond
 	rasterShare = 50 // of an interval
+	together    = 8  // probes of one wake-up, about; more would only delay the last
 )
 
-// onRaster moves a point of a grid back onto a raster that all grids share, so that
-// those which are due together start together: to wake up costs as much as a few
-// probes do. What the raster's step is divides neither the usual intervals nor the
-// ticks of the kernel's clock, to beat with neither.
-func onRaster(t, anchor time.Time, interval time.Duration) time.Time {
-	step := min(rasterMost, interval/rasterShare)
+// rasterStep is how far apart the points are on which n checks of one interval
+// begin. Those that are due together start together: to wake up costs as much as a
+// few probes do. What it is at most divides neither the usual intervals nor the
+// ticks of a kernel's clock, to beat with neither.
+func rasterStep(interval time.Duration, n int) time.Duration {
+	return min(rasterMost, interval/rasterShare, interval/time.Duration(n)*together)
+}
+
+// onRaster moves a point of a grid back onto a raster from anchor on.
+func onRaster(t, anchor time.Time, step time.Duration) time.Time {
 	if step <= 0 {
 		return t
 	}

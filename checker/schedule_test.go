@@ -130,3 +130,27 @@ func TestAgenda(t *testing.T) {
 		}
 	}
 }
+
+func TestRaster(t *testing.T) {
+	for _, tt := range []struct {
+		interval time.Duration
+		n        int
+		want     time.Duration
+	}{
+		{time.Second, 1, rasterMost}, {time.Second, 500, rasterMost}, {time.Second, 1000, 8 * time.Millisecond},
+		{time.Second, 10000, 800 * time.Microsecond}, {100 * time.Millisecond, 10, 2 * time.Millisecond}, {1, 10000, 0},
+	} {
+		step := rasterStep(tt.interval, tt.n)
+		if step != tt.want {
+			t.Errorf("%d checks each %v have a raster of %v, want %v", tt.n, tt.interval, step, tt.want)
+		}
+		r := rand.New(rand.NewPCG(uint64(tt.n), 1))
+		for range 100 {
+			at := epoch.Add(time.Duration(r.Int64N(int64(time.Hour))))
+			on := onRaster(at, epoch, step)
+			if back := at.Sub(on); back < 0 || back > 0 && back >= step || step > 0 && on.Sub(epoch)%step != 0 {
+				t.Errorf("%v became %v on a raster of %v", at, on, step)
+			}
+		}
+	}
+}

@@ -27,6 +27,7 @@ func main() {
 	lvsd := flag.String("lvsd", "bin/lvsd", "the lvsd to measure")
 	servers := flag.Int("servers", 500, "real servers")
 	span := flag.Duration("for", 30*time.Second, "how long each is measured")
+	interval := flag.Duration("interval", time.Second, "of each server's probes, in whole seconds")
 	rounds := flag.Int("rounds", 2, "how often")
 	together := flag.Bool("together", false, "measure both at the same time: what else runs on the machine then weighs on both alike")
 	calls := flag.Bool("calls", false, "count system calls with strace; the times then say nothing")
@@ -52,7 +53,7 @@ func main() {
 	binary, err := filepath.Abs(*lvsd)
 	if err == nil {
 		err = lab.Run(ctx, "bench", func(string, ...any) {}, func(ctx context.Context, tb lab.TB) {
-			b := &bench{TB: tb, binary: binary, lab: lab.New(tb), servers: *servers, span: *span, calls: *calls, together: *together}
+			b := &bench{TB: tb, binary: binary, lab: lab.New(tb), servers: *servers, span: *span, interval: *interval, calls: *calls, together: *together}
 			b.build()
 			for range *rounds {
 				for _, kind := range strings.Fields(*only) {
@@ -93,6 +94,7 @@ type bench struct {
 	lab      *lab.Lab
 	servers  int
 	span     time.Duration
+	interval time.Duration
 	calls    bool
 	together bool
 	runs     int
@@ -127,8 +129,8 @@ func (b *bench) build() {
 	}
 	out, _ := exec.Command("keepalived", "--version").CombinedOutput()
 	peer, _, _ := strings.Cut(string(out), "\n")
-	fmt.Printf("%s, %d cpu: %s\n%s\n%d real servers (one nginx), one probe a second each, measured for %v\n",
-		kind, runtime.NumCPU(), strings.Join(strings.Fields(string(version))[:3], " "), peer, b.servers, b.span)
+	fmt.Printf("%s, %d cpu: %s\n%s\n%d real servers (one nginx), a probe each %v, measured for %v\n",
+		kind, runtime.NumCPU(), strings.Join(strings.Fields(string(version))[:3], " "), peer, b.servers, b.interval, b.span)
 }
 
 func (s *site) server(i int) string { return fmt.Sprintf("%s.%d.%d", s.prefix, i>>8, i&255) }
@@ -142,7 +144,7 @@ func (b *bench) measure(kind string) {
 	if b.together {
 		own.begin(b.lvsd)
 		peer.begin(b.keepalived)
-		time.Sleep(settling)
+		time.Sleep(settling + b.interval)
 		own.sample()
 		peer.sample()
 		time.Sleep(b.span)
@@ -176,7 +178,7 @@ type run struct {
 
 func (r *run) alone(start func(*site, string) (*lab.Process, int)) {
 	r.begin(start)
-	time.Sleep(settling)
+	time.Sleep(settling + r.interval) // until the first probes are over
 	r.sample()
 	if r.calls {
 		r.trace(r.pid)
@@ -203,7 +205,7 @@ func (r *run) sample() {
 	r.cpu, r.probes = cpu-r.cpu, probes-r.probes
 	r.each = float64(r.cpu.Microseconds()) / float64(max(r.probes, 1))
 	fmt.Printf("  %s, %s: %.0f µs of cpu a probe (user and system), %d probes of %.0f wanted, %s\n",
-		r.kind, r.name, r.each, r.probes, float64(r.servers)*took.Seconds(), memory(r.pid))
+		r.kind, r.name, r.each, r.probes, float64(r.servers)*took.Seconds()/r.interval.Seconds(), memory(r.pid))
 }
 
 func (r *run) end() {
@@ -233,7 +235,7 @@ func (b *bench) lvsd(s *site, kind string) (*lab.Process, int) {
 	check := map[string]string{"connect": `type = "connect"`, "syn": `type = "syn"`, "http": `type = "http", path = "/healthz", status = "200"`}[kind]
 	var t strings.Builder
 	fmt.Fprintf(&t, "[global]\ncontrol_socket = \"%s/lvsd.sock\"\nstate_dir = \"%s/state\"\nhttp_listen = \"\"\n", dir, dir)
-	fmt.Fprintf(&t, "[[virtual_service]]\nname = \"web\"\naddress = \"10.77.9.100:80\"\ncheck = { interval = \"1s\", timeout = \"1s\", %s }\nreal_servers = [\n", check)
+	fmt.Fprintf(&t, "[[virtual_service]]\nname = \"web\"\naddress = \"10.77.9.100:80\"\ncheck = { interval = \"%v\", timeout = \"1s\", %s }\nreal_servers = [\n", b.interval, check)
 	for i := range b.servers {
 		fmt.Fprintf(&t, "  { address = \"%s:80\" },\n", s.server(i+1))
 	}
@@ -251,7 +253,8 @@ func (b *bench) keepalived(s *site, kind string) (*lab.Process, int) {
 	check := map[string]string{"connect": "TCP_CHECK {\n connect_timeout 1\n }\n",
 		"http": "HTTP_GET {\n url {\n path /healthz\n status_code 200\n }\n connect_timeout 1\n }\n"}[kind]
 	var t strings.Builder
-	t.WriteString("virtual_server 10.77.9.100 80 {\n delay_loop 1\n lb_algo wlc\n lb_kind DR\n protocol TCP\n")
+	t.WriteString("virtual_server 10.77.9.100 80 {\n")
+	fmt.Fprintf(&t, " delay_loop %.0f\n lb_algo wlc\n lb_kind DR\n protocol TCP\n", b.interval.Seconds())
 	for i := range b.servers {
 		fmt.Fprintf(&t, " real_server %s 80 {\n weight 1\n %s }\n", s.server(i+1), check)
 	}
