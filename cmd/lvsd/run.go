@@ -26,6 +26,7 @@ import (
 	"lvsd/cmd/internal/election"
 	"lvsd/cmd/internal/event"
 	"lvsd/cmd/internal/host"
+	"lvsd/cmd/internal/hush"
 	"lvsd/cmd/internal/logging"
 	"lvsd/cmd/internal/metrics"
 	"lvsd/cmd/internal/notify"
@@ -95,6 +96,7 @@ type daemon struct {
 	server     *api.Server
 	pair       *pair.Exchange
 	manager    *manager
+	hush       hush.Hush
 	// connections is how many this director told the others; negative: not known.
 	connections atomic.Int64
 	listener    *ipvs.SyncListener
@@ -151,6 +153,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Peers:         peers{d},
 		Teller:        ipvs.NewTeller(d.kernel),
 		Before:        d.state.LoadDecision(log.Logger, time.Now()),
+		Hush:          &d.hush,
 	})
 	d.manager = newManager(d.director)
 	d.server.Daemon = reloading{d.director, d.manager}
@@ -261,6 +264,9 @@ func (d *daemon) close() {
 	if d.director != nil {
 		d.director.Close()
 	}
+	if err := d.hush.Close(); err != nil {
+		d.log.Warn("nftables", "reason", err)
+	}
 	if d.elections != nil {
 		d.elections.Close()
 	}
@@ -291,9 +297,7 @@ func (d *daemon) healthChanged(c checker.Change) {
 
 func (d *daemon) electionChanged(e vrrp.Event) {
 	d.director.Wake() // a fault, or its end, says which probes count
-	if e.From == vrrp.Master {
-		d.director.Leaves()
-	}
+	d.director.Moved(e.From)
 	d.events.Keep(event.Event{At: e.At, Kind: event.KindVRRP, VRRP: e.Name, From: string(e.From), To: string(e.To), Reason: cmp.Or(e.Detail, e.Reason)})
 }
 

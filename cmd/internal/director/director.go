@@ -66,6 +66,8 @@ type Parts struct {
 	// Before is what a run before this one decided last, see Restore; nil: nothing
 	// is known of it.
 	Before *Plan
+	// Hush keeps connections that are not known yet from being reset; nil: they are.
+	Hush Hush
 	// Load reads and checks the configuration file for this director, and
 	// answers the file's warnings too.
 	Load func() (*config.Config, []string, error)
@@ -79,6 +81,7 @@ type Director struct {
 	reloads chan reloadRequest
 	calls   chan func()   // what others want done in the loop
 	leaves  chan struct{} // an election left mastership
+	moves   chan struct{} // an election changed its state
 	pings   chan struct{}
 
 	// reloading makes reading the file and applying it one step: of two
@@ -110,7 +113,7 @@ const gather = 5 * time.Millisecond
 
 // New makes a director. It starts nothing.
 func New(parts Parts) *Director {
-	d := &Director{parts: parts, wake: make(chan struct{}, 1), reloads: make(chan reloadRequest), calls: make(chan func()), leaves: make(chan struct{}, 1), pings: make(chan struct{})}
+	d := &Director{parts: parts, wake: make(chan struct{}, 1), reloads: make(chan reloadRequest), calls: make(chan func()), leaves: make(chan struct{}, 1), moves: make(chan struct{}, 1), pings: make(chan struct{})}
 	d.elections.open = parts.OpenElection
 	d.elections.log = parts.Log
 	d.throughs = throughs{host: parts.Host, log: parts.Log}
@@ -159,6 +162,7 @@ func (d *Director) Run(ctx context.Context) error {
 	telling, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var teller sync.WaitGroup
 	teller.Go(func() { d.tellWhileLeaving(telling) })
+	teller.Go(func() { d.keepHush(telling) })
 	defer teller.Wait()
 	defer stop()
 	d.elections.start(ctx)

@@ -30,11 +30,16 @@ const (
 	tellLimit = time.Minute + 5*time.Second
 )
 
-// Leaves says that an election has left mastership. It never blocks.
-func (d *Director) Leaves() {
-	select {
-	case d.leaves <- struct{}{}:
-	default:
+// Moved says that an election changed its state. It never blocks.
+func (d *Director) Moved(from vrrp.State) {
+	for _, nudge := range []chan struct{}{d.moves, d.leaves} {
+		if nudge == d.leaves && from != vrrp.Master {
+			continue
+		}
+		select {
+		case nudge <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -122,4 +127,52 @@ func waysOf(table ipvs.Table) map[netip.AddrPort]ipvs.Forward {
 		delete(ways, addr)
 	}
 	return ways
+}
+
+// Hush keeps unknown connections of these addresses from being reset.
+type Hush interface {
+	Set(map[netip.AddrPort]struct{}) error
+}
+
+// hushEvery is how often that is looked at again.
+const hushEvery = time.Second
+
+// keepHush says it again and again, and at once when an election moved.
+func (d *Director) keepHush(ctx context.Context) {
+	if d.parts.Hush == nil {
+		return
+	}
+	ticker := time.NewTicker(hushEvery)
+	defer ticker.Stop()
+	said := ""
+	for {
+		problem := ""
+		if err := d.parts.Hush.Set(d.hushed()); err != nil {
+			problem = err.Error()
+		}
+		if problem != "" && problem != said {
+			d.parts.Log.Warn("connections that the peer has not told of yet will be reset when the addresses come here", "reason", problem)
+		}
+		said = problem
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-d.moves:
+		}
+	}
+}
+
+// hushed are the addresses, as the elections stand now; none without
+// synchronised connections, of which nobody would tell.
+func (d *Director) hushed() map[netip.AddrPort]struct{} {
+	out := map[netip.AddrPort]struct{}{}
+	c, plan := d.config.Load(), d.plan.Load()
+	if plan == nil || c.IPVS.Sync == nil {
+		return out
+	}
+	for _, s := range d.elections.seats() {
+		hushed(time.Now(), plan.Wanted.Table, s.engine.Status(), s.held, out)
+	}
+	return out
 }

@@ -70,7 +70,7 @@ func TestThePeerIsTold(t *testing.T) {
 		r.engine(0).status = vrrp.Status{State: vrrp.Backup, Holding: true}
 		r.engine(0).mu.Unlock()
 		h.rounds = nil
-		r.Leaves()
+		r.Moved(vrrp.Master)
 		time.Sleep(time.Second)
 		r.engine(0).mu.Lock()
 		r.engine(0).status.Holding = false
