@@ -8,20 +8,25 @@ package pair
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
+	"strconv"
 	"time"
 )
 
 // maxHealth is how many servers a State carries; of more there is the digest.
 const maxHealth = 500
 
-// Digest is of verdicts and weights, in the order of the file.
+// digest is of verdicts and weights, in the order of the file. It is made every
+// second, so it makes no text of its own for each server.
 func (h Health) digest() string {
 	sum := sha256.New()
+	var line []byte
 	for _, svc := range h.Services {
-		fmt.Fprintf(sum, "%s\n", svc.Name)
+		line = append(append(line[:0], svc.Name...), '\n')
+		sum.Write(line)
 		for _, s := range svc.Servers {
-			fmt.Fprintf(sum, "%s %s %d\n", s.Address, s.Verdict, s.Weight)
+			line = append(append(line[:0], s.Address...), ' ')
+			line = append(append(line, s.Verdict...), ' ')
+			sum.Write(append(strconv.AppendInt(line, int64(s.Weight), 10), '\n'))
 		}
 	}
 	return hex.EncodeToString(sum.Sum(nil))[:16]
