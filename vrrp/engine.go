@@ -147,7 +147,7 @@ func Open(cfg Config, o Options) (*Engine, error) {
 		mac = link.VirtualMAC(family, cfg.VRID)
 	}
 	e := newEngine(cfg, secret, o, p, func(name string, index int, source netip.Addr) (conn, error) {
-		c, err := wire.Open(name, index, source, len(cfg.Unicast) > 0, mac)
+		c, err := wire.Open(wire.Config{Interface: name, Index: index, Source: source, VRID: cfg.VRID, Unicast: len(cfg.Unicast) > 0, MAC: mac})
 		if err != nil {
 			return nil, err // not c: a nil *wire.Conn would be a conn
 		}

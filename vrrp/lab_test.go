@@ -37,6 +37,9 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(directorEnv); text != "" {
 		os.Exit(director(text))
 	}
+	if text := os.Getenv(manyEnv); text != "" {
+		os.Exit(many(text))
+	}
 	flag.Parse()
 	if p := flag.Lookup("test.parallel"); p.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
 		_ = p.Value.Set("8") // those that run at once mostly wait for adverts
@@ -46,9 +49,10 @@ func TestMain(m *testing.M) {
 
 // A report is one line of a director's output.
 type report struct {
-	Event  *Event  `json:",omitempty"`
-	Error  string  `json:",omitempty"`
-	Status *Status `json:",omitempty"`
+	Event  *Event   `json:",omitempty"`
+	Error  string   `json:",omitempty"`
+	Status *Status  `json:",omitempty"`
+	Crowd  *crowded `json:",omitempty"`
 }
 
 // director runs one election until SIGTERM and tells what happens. A line on

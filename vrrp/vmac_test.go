@@ -97,6 +97,10 @@ func TestKernelVirtualMAC(t *testing.T) {
 	})
 	s.teaches(seen, mac)
 
+	if st := d1.status(); st.Restored > 0 {
+		t.Errorf("%d times something was put back that nobody removed", st.Restored)
+	}
+
 	// A planned stop, a return, a kill.
 	d1.end(syscall.SIGTERM)
 	s.holder("d2", "d1", vip)

@@ -274,6 +274,7 @@ func (h *hub) hearRoutes() {
 func (h *hub) take(m *syscall.NetlinkMessage, affected map[*client]bool) {
 	switch m.Header.Type {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		m.Data = slices.Clone(m.Data) // what is read out of it refers to it, and it is overwritten
 		// A bridge tells of its ports in the same way, of another family.
 		if len(m.Data) < unix.SizeofIfInfomsg || m.Data[0] != unix.AF_UNSPEC {
 			return
@@ -542,11 +543,25 @@ func (h *hub) doubt() {
 	h.mu.Unlock()
 }
 
-// added notes an address that the kernel has taken: of one of IPv6 it tells a
-// moment later.
-func (h *hub) added(index int, e entry) {
+// expect notes an address of IPv6 that is about to be added: the kernel tells of it
+// a moment after it answered. Before it is asked, and not after, so that whatever
+// it tells is newer.
+func (h *hub) expect(index int, e entry) {
+	if e.prefix.Addr().Is4() {
+		return // told of before the answer
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.drain()
 	h.keepAddress(index, e)
+}
+
+// unexpect takes it back.
+func (h *hub) unexpect(index int, e entry) {
+	if e.prefix.Addr().Is4() {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.forgetAddress(index, e)
 }

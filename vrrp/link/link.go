@@ -355,13 +355,15 @@ func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, quiet boo
 	}
 	for _, q := range want {
 		if !there(q) {
+			index, e := l.Attrs().Index, entry{prefix: q, scope: unix.RT_SCOPE_LINK, flags: unix.IFA_F_PERMANENT}
+			p.hub.expect(index, e)
 			err := p.handle.AddrAdd(l, address(q))
 			if err != nil && !errors.Is(err, unix.EEXIST) {
+				p.hub.unexpect(index, e)
 				errs = append(errs, fmt.Errorf("failed to add %v to %s: %w", q, name, err))
 				continue
 			}
 			if err == nil {
-				p.hub.added(l.Attrs().Index, entry{prefix: q, scope: unix.RT_SCOPE_LINK, flags: unix.IFA_F_PERMANENT})
 				added = append(added, q)
 			}
 		}

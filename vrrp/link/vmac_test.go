@@ -125,6 +125,34 @@ func TestTwoVirtualMACs(t *testing.T) {
 	})
 }
 
+// Several on one interface, with all that the kernel tells of one while another is
+// set: each stays what it is.
+func TestSeveralVirtualMACs(t *testing.T) {
+	inNamespace(t, func() {
+		if err := netlink.LinkSetUp(must(netlink.LinkByName("peer0"))); err != nil {
+			t.Fatal(err)
+		}
+		ports, ours := map[uint8]*Port{}, map[uint8][]netip.Prefix{}
+		for v := uint8(1); v <= 5; v++ {
+			ports[v] = must(Open("eth0", IPv4, Router{VRID: v, MAC: true}))
+			defer ports[v].Close()
+			ours[v] = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, v, 88}), 32)}
+			must2(ports[v].Set(ours[v], ours[v], false))
+		}
+		for v, p := range ports {
+			if s := must(p.Look(ours[v], netip.Addr{})); !slices.Equal(s.Present, ours[v]) {
+				t.Errorf("%d: %+v", v, s)
+			}
+			if _, added, err := p.Set(ours[v], ours[v], false); err != nil || len(added) > 0 {
+				t.Errorf("%d: added %v, %v", v, added, err)
+			}
+			if s := must(p.station(must(p.hub.link("eth0")))); !slices.Equal(s.Attrs().HardwareAddr, VirtualMAC(IPv4, v)) {
+				t.Errorf("%d: %v", v, s.Attrs().HardwareAddr)
+			}
+		}
+	})
+}
+
 // killed leaves what a killed run leaves: everything of the kernel's, and nothing
 // of the process's.
 func killed(p *Port) {

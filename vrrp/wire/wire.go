@@ -46,6 +46,8 @@ type Conn struct {
 	raw    rawConn
 	source netip.Addr
 	index  int
+	vrid   uint8
+	lan    lan
 	frames *framer // sends to the group from a virtual MAC address; nil: the kernel does, from the interface's
 }
 
@@ -55,12 +57,24 @@ type rawConn interface {
 	Read(f func(fd uintptr) (done bool)) error
 }
 
-// Open makes a socket on the interface of that name and index, which sends from
-// source, and hears the multicast group or, for unicast, what is sent to source.
-// With a MAC address, what goes to the group leaves from that; unicast is for
-// one host, which is asked for its own, and leaves from the interface's.
-// Nothing is left open after an error.
-func Open(name string, index int, source netip.Addr, unicast bool, mac net.HardwareAddr) (*Conn, error) {
+// Config is what a socket is for.
+type Config struct {
+	Interface string
+	Index     int        // of the interface
+	Source    netip.Addr // what it sends from
+	VRID      uint8      // whose adverts it is to hear, see others.go
+
+	// Unicast hears what is sent to Source, and not the multicast group.
+	Unicast bool
+
+	// MAC is what adverts to the group leave from; nil: the interface's own. What is
+	// sent to one host, which is asked for its own, always leaves from that.
+	MAC net.HardwareAddr
+}
+
+// Open makes a socket. Nothing is left open after an error.
+func Open(cfg Config) (*Conn, error) {
+	name, index, source, unicast, mac := cfg.Interface, cfg.Index, cfg.Source, cfg.Unicast, cfg.MAC
 	if !source.IsValid() || source.Is4In6() {
 		return nil, fmt.Errorf("failed to open the VRRP socket on %s: %v is no address to send from", name, source)
 	}
@@ -84,12 +98,16 @@ func Open(name string, index int, source netip.Addr, unicast bool, mac net.Hardw
 		_ = file.Close()
 		return nil, refused(name, "poll", err)
 	}
-	c := &Conn{file: file, raw: raw, source: source, index: index}
+	c := &Conn{file: file, raw: raw, source: source, index: index, vrid: cfg.VRID}
 	if mac != nil && !unicast {
 		if c.frames, err = openFramer(name, index, source, mac); err != nil {
 			_ = file.Close()
 			return nil, err
 		}
+	}
+	if err := c.join(); err != nil {
+		_ = c.Close()
+		return nil, refused(name, "filter", err)
 	}
 	return c, nil
 }
@@ -228,6 +246,7 @@ func (c *Conn) Source() netip.Addr { return c.source }
 
 // Close ends the socket and a waiting Receive.
 func (c *Conn) Close() error {
+	c.leave()
 	if c.frames != nil {
 		_ = c.frames.file.Close()
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"go.uber.org/goleak"
+	"golang.org/x/net/bpf"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -81,8 +82,33 @@ func TestFrames(t *testing.T) {
 	}
 }
 
+// The filter for every election and every advert, against what it is for.
+func TestOthers(t *testing.T) {
+	var all [8]uint32
+	here := map[int]bool{0: true, 1: true, 31: true, 32: true, 51: true, 100: true, 255: true}
+	for v := range here {
+		all[v>>5] |= 1 << (v & 31)
+	}
+	for _, v6 := range []bool{false, true} {
+		for own := range here {
+			vm, err := bpf.NewVM(others(uint8(own), all, MaxPacket, v6))
+			check(t, err)
+			for v := range 256 {
+				b := header(func(b []byte) { b[21] = byte(v) })
+				if v6 {
+					b = b[20:]
+				}
+				n, err := vm.Run(b)
+				if want := v == own || !here[v]; err != nil || (n > 0) != want {
+					t.Errorf("the socket of %d hears %d: %v, %v", own, v, n > 0, err)
+				}
+			}
+		}
+	}
+}
+
 func TestOpenNeedsASource(t *testing.T) {
-	if _, err := Open("lo", 1, netip.Addr{}, false, nil); err == nil {
+	if _, err := Open(Config{Interface: "lo", Index: 1}); err == nil {
 		t.Error("opened without an address")
 	}
 }
@@ -124,7 +150,7 @@ func sendAndReceive(t *testing.T, mac net.HardwareAddr) {
 		check(t, netlink.AddrAdd(l, &netlink.Addr{IPNet: must(netlink.ParseIPNet(source.String() + "/24"))}))
 	}
 	// What is sent before both ends carry is lost.
-	open := func(name string, source netip.Addr) *Conn {
+	open := func(name string, source netip.Addr, vrid uint8) *Conn {
 		l := must(netlink.LinkByName(name))
 		for limit := time.Now().Add(20 * time.Second); l.Attrs().OperState != netlink.OperUp; l = must(netlink.LinkByName(name)) {
 			if time.Now().After(limit) {
@@ -132,23 +158,27 @@ func sendAndReceive(t *testing.T, mac net.HardwareAddr) {
 			}
 			<-time.After(time.Millisecond)
 		}
-		return must(Open(name, l.Attrs().Index, source, false, mac))
+		return must(Open(Config{Interface: name, Index: l.Attrs().Index, Source: source, MAC: mac, VRID: vrid}))
 	}
 	up("eth0", a)
 	check(t, netns.Set(far))
 	up("peer0", b)
-	there := open("peer0", b)
+	there, other := open("peer0", b, 51), open("peer0", b, 52)
+	defer other.Close()
 	check(t, netns.Set(near))
-	here := open("eth0", a)
+	here := open("eth0", a, 53)
 
-	check(t, here.Send(Group, []byte("one")))
-	check(t, here.Send(Group, []byte("two")))
-	check(t, there.Send(Group, []byte("three")))
+	// 52 is for the other socket, and for nobody else there; 54 is nobody's, and
+	// goes to the first.
+	check(t, here.Send(Group, []byte("\x31\x34")))
+	check(t, here.Send(Group, []byte("\x31\x33")))
+	check(t, here.Send(Group, []byte("\x31\x36")))
+	check(t, there.Send(Group, []byte("\x31\x35")))
 	for _, tt := range []struct {
 		at   *Conn
 		want string
 		from netip.Addr
-	}{{there, "one", a}, {there, "two", a}, {here, "three", b}} { // here does not hear itself
+	}{{there, "13", a}, {there, "16", a}, {other, "14", a}, {here, "15", b}} { // here does not hear itself
 		p, err := tt.at.Receive(make([]byte, MaxPacket))
 		if err != nil || string(p.Payload) != tt.want || p.Source != tt.from || p.Destination != Group || p.TTL != 255 {
 			t.Errorf("%+v %q, %v", p, p.Payload, err)
