@@ -22,9 +22,11 @@ const (
 	mostGarbage, leastGarbage = 400, 40
 )
 
-// garbagePercent is GOGC for a heap with so much alive.
+// garbagePercent is GOGC for a heap with so much alive, in steps: setting it
+// stops the world for a moment.
 func garbagePercent(alive uint64) int {
-	return int(min(max(garbage*100/max(alive, 1), leastGarbage), mostGarbage))
+	percent := int(min(max(garbage*100/max(alive, 1), leastGarbage), mostGarbage))
+	return percent - percent%20
 }
 
 // boundGarbage keeps the garbage at about that much from now on, by a look after
@@ -71,8 +73,9 @@ const (
 	// settleTime is how long after a reading of the file its garbage is given back:
 	// when the checks and the table have taken it up.
 	settleTime = 10 * time.Second
-	// worthGiving is how much must be free for that: less is soon used again.
-	worthGiving = 32 << 20
+	// worthGiving is how much must be free for that: less is soon used again, and
+	// pages that are given back are paid for when they are.
+	worthGiving = 128 << 20
 )
 
 // givingBack is a loader after which the memory that a large file needed for the
