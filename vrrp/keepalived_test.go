@@ -3,6 +3,7 @@ package vrrp
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,10 +31,6 @@ var dialects = []dialect{
 	multicast3,
 	{name: "version 3, IPv6", v6: true, change: func(c *Config) { c.Addresses = addrs6 },
 		theirs: "version 3\nadvert_int 0.1\nvirtual_ipaddress {\nfe80::100/128\n2001:db8::100/128\n}"},
-	{name: "version 3, virtual MAC", change: virtualMAC,
-		theirs: "version 3\nuse_vmac\nadvert_int 0.1\nvirtual_ipaddress { 10.0.0.88/32 }"},
-	{name: "version 3, IPv6, virtual MAC", v6: true, change: func(c *Config) { c.Addresses, c.VirtualMAC = addrs6, true },
-		theirs: "version 3\nuse_vmac\nadvert_int 0.1\nvirtual_ipaddress {\nfe80::100/128\n2001:db8::100/128\n}"},
 	{name: "version 2", change: version2(""), theirs: "version 2\nadvert_int 1\nvirtual_ipaddress { 10.0.0.88/32 }"},
 	{name: "version 2, password", change: version2("open sesame"),
 		theirs: "version 2\nadvert_int 1\nauthentication {\nauth_type PASS\nauth_pass \"open ses\"\n}\nvirtual_ipaddress { 10.0.0.88/32 }"},
@@ -41,6 +38,14 @@ var dialects = []dialect{
 		theirs: "version 3\nadvert_int 0.1\nvirtual_ipaddress { 10.0.0.88/32 }\nunicast_src_ip 10.0.0.13\nunicast_peer { 10.0.0.12 }"},
 	{name: "version 2, unicast", change: version2(""), unicast: true,
 		theirs: "version 2\nadvert_int 1\nvirtual_ipaddress { 10.0.0.88/32 }\nunicast_src_ip 10.0.0.13\nunicast_peer { 10.0.0.12 }"},
+}
+
+// macDialects say the same as those without a virtual MAC address.
+var macDialects = []dialect{
+	{name: "version 3, virtual MAC", change: virtualMAC,
+		theirs: "version 3\nuse_vmac\nadvert_int 0.1\nvirtual_ipaddress { 10.0.0.88/32 }"},
+	{name: "version 3, IPv6, virtual MAC", v6: true, change: func(c *Config) { c.Addresses, c.VirtualMAC = addrs6, true },
+		theirs: "version 3\nuse_vmac\nadvert_int 0.1\nvirtual_ipaddress {\nfe80::100/128\n2001:db8::100/128\n}"},
 }
 
 // passwordIn is replaced by the test with a file that holds it.
@@ -81,7 +86,7 @@ func TestKernelBesideKeepalived(t *testing.T) {
 		name         string
 		ours, theirs uint8
 	}{{"ours is better", 200, 100}, {"theirs is better", 100, 200}, {"equal, theirs has the greater address", 150, 150}}
-	for i, d := range dialects {
+	for i, d := range slices.Concat(dialects, macDialects) {
 		for _, o := range orders {
 			if i > 0 && o.ours == o.theirs {
 				continue

@@ -54,6 +54,7 @@ type hub struct {
 	mu      sync.Mutex // of what follows
 	stale   bool       // something was missed, or nothing read yet
 	overran uint64     // times
+	lists   uint64     // how often everything was read
 	routes  bool       // the kernel tells of routes, too
 	links   map[int]netlink.Link
 	byName  map[string]int
@@ -444,6 +445,7 @@ func (h *hub) refresh() error {
 // readAll takes everything anew; addresses that are still there keep their order.
 func (h *hub) readAll() error {
 	h.stale = false // from here on what is lost is lost anew
+	h.lists++
 	links, err := h.handle.LinkList()
 	if err != nil {
 		h.stale = true

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -393,6 +394,66 @@ func TestARenamedInterfaceIsLeft(t *testing.T) {
 			if a.IP.String() == "10.0.0.88" {
 				t.Errorf("%v is left on wan0", a)
 			}
+		}
+	})
+}
+
+// More than the kernel's queue holds happens unread: everything is read anew, and
+// a watcher is told.
+func TestOverrun(t *testing.T) {
+	inNamespace(t, func() {
+		p := must(Open("eth0", IPv4, Router{}))
+		defer p.Close()
+		ours := prefixes("10.0.0.88/32", "10.0.0.89/32")
+		must2(p.Set(ours, ours, false))
+		must(p.Look(ours, netip.Addr{}))
+		// Nobody reads yet: only Look does.
+		if err := p.hub.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4096) }); err != nil {
+			t.Fatal(err)
+		}
+		eth0 := must(netlink.LinkByName("eth0"))
+		for i := range 200 {
+			if err := netlink.AddrAdd(eth0, &netlink.Addr{IPNet: must(netlink.ParseIPNet("10.2.0." + strconv.Itoa(i) + "/32"))}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := netlink.AddrDel(eth0, address(ours[0])); err != nil {
+			t.Fatal(err)
+		}
+		if s := must(p.Look(ours, netip.Addr{})); !slices.Equal(s.Present, ours[1:]) || s.Primary.String() != "10.0.0.12" {
+			t.Errorf("%+v", s)
+		}
+		p.hub.mu.Lock()
+		defer p.hub.mu.Unlock()
+		if p.hub.overran == 0 {
+			t.Error("nothing was lost, so nothing is tested")
+		}
+	})
+}
+
+// However many ports look and change, what there is is asked for once.
+func TestALookAsksNothing(t *testing.T) {
+	inNamespace(t, func() {
+		var ports []*Port
+		for range 20 {
+			p := must(Open("eth0", IPv4, Router{}))
+			defer p.Close()
+			ports = append(ports, p)
+		}
+		for i, p := range ports {
+			ours := []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 3, 0, byte(i)}), 32)}
+			for range 10 {
+				must2(p.Set(ours, ours, false))
+				if s := must(p.Look(ours, netip.Addr{})); !slices.Equal(s.Present, ours) {
+					t.Errorf("%+v", s)
+				}
+			}
+		}
+		h := ports[0].hub
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.lists != 1 {
+			t.Errorf("everything was listed %d times", h.lists)
 		}
 	})
 }
