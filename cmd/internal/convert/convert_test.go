@@ -145,7 +145,7 @@ func told(t *testing.T, file string, r Result) {
 	}
 	for i, line := range strings.Split(string(text), "\n") {
 		for _, word := range []string{"smtp_alert", "notify_master", "notify_backup", "notify_fault", "static_routes", "static_ipaddress", "static_rules", "quorum_up", "quorum_down", "router_id", "net_namespace", "notification_email"} {
-			if f := strings.Fields(strings.TrimLeft(line, "@highlow \t")); len(f) > 0 && f[0] == word && !noted[i+1] {
+			if f := strings.Fields(strings.NewReplacer("@high", "", "@low", "").Replace(line)); len(f) > 0 && f[0] == word && !noted[i+1] {
 				t.Errorf("%s:%d: %s vanishes without a word", file, i+1, line)
 			}
 		}

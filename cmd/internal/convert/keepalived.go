@@ -26,7 +26,6 @@ type keepalived struct {
 
 	version    int // of VRRP, where an instance does not say one
 	scriptUser string
-	mails      bool
 	scripts    map[string]*node
 	files      map[string]*node // track_file
 	instances  map[string]*node

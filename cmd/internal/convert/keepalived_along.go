@@ -40,10 +40,7 @@ func (in *instanceReader) keep(ok bool, key string, t *table) {
 func (in *instanceReader) route(t *table, line *node) bool {
 	words := line.words
 	for i := 0; i < len(words); i++ {
-		next := ""
-		if i+1 < len(words) {
-			next = words[i+1]
-		}
+		next := after(words, i)
 		switch words[i] {
 		case "blackhole", "unreachable", "prohibit", "throw", "nexthop", "or":
 			in.note(LeftOut, line, "lvsd has routes by one way, and none that refuse")
@@ -92,10 +89,7 @@ func (in *instanceReader) route(t *table, line *node) bool {
 func (in *instanceReader) rule(t *table, line *node) bool {
 	words := line.words
 	for i := 0; i < len(words); i++ {
-		next := ""
-		if i+1 < len(words) {
-			next = words[i+1]
-		}
+		next := after(words, i)
 		switch words[i] {
 		case "from", "to":
 			if next != "all" && next != "any" {

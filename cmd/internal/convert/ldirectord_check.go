@@ -200,6 +200,9 @@ func (r *virtualReader) negotiate(c *table, probed int, asked []string, line set
 	default:
 		simple("on", "lvsd knows no such service: the servers count as up")
 	}
+	if r.text("passwd") != "" && strings.Contains(literal(c), r.text("passwd")) {
+		r.notes.add(ToDo, r.at("passwd"), "the password is in the result now: let nobody but lvsd's user read the file (mode 0600)")
+	}
 	if strings.HasSuffix(service, "s") && (service == "pops" || service == "imaps") {
 		unverified(c, from)
 	}

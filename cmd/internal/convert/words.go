@@ -83,6 +83,14 @@ func words(s string) []string {
 	return all
 }
 
+// after is the word behind the i-th, or "".
+func after(all []string, i int) string {
+	if i+1 < len(all) {
+		return all[i+1]
+	}
+	return ""
+}
+
 // command makes a program and its arguments of what was written as one string
 // or as words. Where the program is no absolute path, it is a line of the
 // shell's, which finds it by PATH and knows redirections.
@@ -205,10 +213,7 @@ func checked(service *table) {
 	if service.has("check") || service.text("protocol") == "" && !service.has("fwmark") {
 		return
 	}
-	for _, s := range service.tables("real_servers") {
-		if !s.has("check") {
-			break
-		}
+	if all := service.tables("real_servers"); len(all) > 0 && all[0].has("check") {
 		return
 	}
 	on := &table{from: service.from}
