@@ -28,12 +28,13 @@ func TestRoutesMoveAlong(t *testing.T) {
 		e := h.engine(t, Options{}, withWay)
 		stop := running(t, e)
 		synctest.Wait()
-		if h.along.Empty() == false || !slices.Equal(h.moves, []string{"false with 0"}) {
-			t.Errorf("a backup's: %v", h.moves)
+		if a, moves := h.moved(); !a.Empty() || !slices.Equal(moves, []string{"false with 0"}) {
+			t.Errorf("a backup's: %v", moves)
 		}
 		time.Sleep(4 * time.Second)
-		if s := e.Status(); s.State != Master || h.along.Empty() || h.moves[len(h.moves)-1] != "true with 1" {
-			t.Errorf("%v, %v", s.State, h.moves)
+		a, moves := h.moved()
+		if s := e.Status(); s.State != Master || a.Empty() || moves[len(moves)-1] != "true with 1" {
+			t.Errorf("%v, %v", s.State, moves)
 		}
 		h.mu.Lock()
 		h.gone = []string{"route 10.9.0.0/16"}
@@ -46,25 +47,34 @@ func TestRoutesMoveAlong(t *testing.T) {
 		fewer := config(func(c *Config) { c.Rules = []Rule{wayRule} })
 		e.Update(fewer)
 		synctest.Wait()
-		if want := along(fewer); !h.along.Equal(want) {
-			t.Errorf("%+v, want %+v", h.along, want)
+		if a, _ = h.moved(); !a.Equal(along(fewer)) {
+			t.Errorf("%+v", a)
 		}
 		h.fail(&h.failMove, errors.New("network is unreachable"))
 		h.set(func(*link.State) {})
 		synctest.Wait()
-		if s := e.Status(); s.State != Fault || s.Reason != ReasonAddressFailed || s.Holding || !h.along.Empty() {
-			t.Errorf("%v, %s, holding %v, %+v", s.State, s.Reason, s.Holding, h.along)
+		a, _ = h.moved()
+		if s := e.Status(); s.State != Fault || s.Reason != ReasonAddressFailed || s.Holding || !a.Empty() {
+			t.Errorf("%v, %s, holding %v, %+v", s.State, s.Reason, s.Holding, a)
 		}
 		h.fail(&h.failMove, nil)
 		time.Sleep(10 * time.Second)
-		if s := e.Status(); s.State != Master || h.along.Empty() {
-			t.Errorf("%v, %+v", s.State, h.along)
+		a, _ = h.moved()
+		if s := e.Status(); s.State != Master || a.Empty() {
+			t.Errorf("%v, %+v", s.State, a)
 		}
 		stop()
-		if last := h.moves[len(h.moves)-1]; !h.along.Empty() || last != "false with 1" {
-			t.Errorf("the addresses went first: %v", h.moves)
+		if a, moves = h.moved(); !a.Empty() || moves[len(moves)-1] != "false with 1" {
+			t.Errorf("the addresses went first: %v", moves)
 		}
 	})
+}
+
+// moved is what the fake's routes and rules are, and how they came.
+func (h *host) moved() (link.Along, []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.along, slices.Clone(h.moves)
 }
 
 // On a real kernel: with the master, back when removed, gone with it, and of a

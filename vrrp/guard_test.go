@@ -41,10 +41,14 @@ func TestKernelAddressIsGuarded(t *testing.T) {
 			} {
 				said := d.said(putBack)
 				harm()
-				counted++
-				eventually(t, what+": put back and counted", func() bool { return s.holds("d1", vip) && d.status().Restored == counted })
-				if n := d.said(putBack) - said; n != 1 {
-					t.Errorf("%s: logged %d times", what, n)
+				before := counted
+				// A flush goes on until it finds nothing, and so may remove it twice.
+				eventually(t, what+": put back and counted", func() bool {
+					counted = d.status().Restored
+					return s.holds("d1", vip) && counted > before && d.said(putBack)-said == int(counted-before)
+				})
+				if what == "deleted by hand" && counted != before+1 {
+					t.Errorf("%s: counted %d times", what, counted-before)
 				}
 			}
 			if st := d.status(); st.State != Master || len(d.events()) != 2 {
