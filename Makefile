@@ -15,7 +15,7 @@ LAB = bin/uml --
 # kernel, so integration runs without it.
 RACE_PACKAGES = $$($(GO) list ./... | grep -v '^lvsd/integration$$')
 
-.PHONY: docs package test-package build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline deps clean
+.PHONY: docs package test-package build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/lvsd ./cmd/lvsd
@@ -92,6 +92,11 @@ bench-ipvs: deps build bin/uml
 bench-checker: deps build bin/uml
 	CGO_ENABLED=0 $(GO) build -o bin/bench-checker ./integration/bench/checker
 	$(LAB) bin/bench-checker $(FLAGS)
+
+# What a client sees when the address moves, beside keepalived in one boot.
+bench-failover: deps build bin/uml
+	CGO_ENABLED=0 $(GO) build -o bin/bench-failover ./integration/bench/failover
+	$(LAB) bin/bench-failover $(FLAGS)
 
 # What delays an advert on this machine's own kernel, while all is busy.
 bench-deadline: deps

@@ -287,7 +287,7 @@ func TestRestartKeepsTheTable(t *testing.T) {
 		t.Errorf("the kernel's table went with the daemon:\n%s", after)
 	}
 	lb.start()
-	lb.wait("master", 10*time.Second)
+	lb.wait("master", 30*time.Second)
 	// Until the verdicts are in the failed server keeps weight 0, the others
 	// theirs; after them nothing is different.
 	p.WaitUntil(5*time.Second, "all verdicts", func() bool {
@@ -350,7 +350,7 @@ func TestReloadOfOneWeightIsOneWrite(t *testing.T) {
 	p.services = table(1)
 	lb.start()
 	took := lb.waitWeight("10.78.9.100:8009", 1, 30*time.Second)
-	lb.wait("master", 10*time.Second)
+	lb.wait("master", 30*time.Second)
 	p.WaitUntil(30*time.Second, "all servers", func() bool { return writes(lb) >= 1010 })
 	t.Logf("FIGURE 1,000 real servers in the kernel %v after the start", took)
 	before := writes(lb)
@@ -392,7 +392,7 @@ func TestMetricsPassPromtool(t *testing.T) {
 	servers[1].Refuse()
 	p.lb[0].waitWeight(p.real[1].Addr().String()+":80", 0, 5*time.Second)
 	p.lb[0].CutCable() // so that transitions are among the series
-	p.lb[1].wait("master", 10*time.Second)
+	p.lb[1].wait("master", 30*time.Second)
 	for _, d := range p.lb {
 		text, err := d.get("/metrics")
 		if err != nil {

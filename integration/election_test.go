@@ -81,10 +81,10 @@ func TestTakeover(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p, _ := webPair(t, 2, nil)
 			outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{})
-			outage.WaitSuccesses(20, 10*time.Second)
+			outage.WaitSuccesses(20, 30*time.Second)
 			c.away(p.lb[0])
-			p.lb[1].wait("master", 10*time.Second)
-			outage.WaitSuccesses(20, 10*time.Second)
+			p.lb[1].wait("master", 30*time.Second)
+			outage.WaitSuccesses(20, 30*time.Second)
 			want := []string{"lb2"}
 			if c.stays {
 				want = []string{"lb1", "lb2"}
@@ -93,12 +93,12 @@ func TestTakeover(t *testing.T) {
 			t.Logf("away: %v", outage.Stop())
 
 			healed := lab.StartOutage(p.client, vipPort, lab.OutageConfig{})
-			healed.WaitSuccesses(20, 10*time.Second)
+			healed.WaitSuccesses(20, 30*time.Second)
 			c.return_(p.lb[0])
-			p.lb[1].wait("backup", 10*time.Second)
-			p.lb[0].wait("master", 10*time.Second)
+			p.lb[1].wait("backup", 30*time.Second)
+			p.lb[0].wait("master", 30*time.Second)
 			p.WaitUntil(5*time.Second, "one holder", func() bool { return slices.Equal(p.holders(), []string{"lb1"}) })
-			healed.WaitSuccesses(20, 10*time.Second)
+			healed.WaitSuccesses(20, 30*time.Second)
 			t.Logf("back: %v", healed.Stop())
 		})
 	}
@@ -128,7 +128,7 @@ func TestTwoMastersSettle(t *testing.T) {
 	const advert = 500 * time.Millisecond
 	p, _ := webPair(t, 1, func(p *pair) { p.advert = advert.String() })
 	p.lb[0].Silence()
-	p.lb[1].wait("master", 10*time.Second)
+	p.lb[1].wait("master", 30*time.Second)
 	p.WaitUntil(5*time.Second, "two holders in the split", func() bool { return len(p.holders()) == 2 })
 	capture := p.client.Capture("eth0", func(f lab.Frame) bool {
 		_, vrrp := f.VRRP()
@@ -156,10 +156,10 @@ func TestOutageOfACutCable(t *testing.T) {
 		t.Run(advert.String(), func(t *testing.T) {
 			p, _ := webPair(t, 1, func(p *pair) { p.advert = advert.String() })
 			outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{})
-			outage.WaitSuccesses(50, 10*time.Second)
+			outage.WaitSuccesses(50, 30*time.Second)
 			p.lb[0].CutCable()
-			p.lb[1].wait("master", 10*time.Second)
-			outage.WaitSuccesses(50, 10*time.Second)
+			p.lb[1].wait("master", 30*time.Second)
+			outage.WaitSuccesses(50, 30*time.Second)
 			report := outage.Stop()
 			limit := 3*advert + (256-100)*advert/256 + 100*time.Millisecond
 			t.Logf("FIGURE outage of a cut cable at %v adverts: %v (bound %v) %v", advert, report.LongestGap, limit, report)
@@ -179,12 +179,12 @@ func TestReturningDirectorWaitsForItsChecks(t *testing.T) {
 	})
 	lb1, lb2, server := p.lb[0], p.lb[1], p.real[0].Addr().String()+":80"
 	lb1.CutCable()
-	lb2.wait("master", 10*time.Second)
+	lb2.wait("master", 30*time.Second)
 	lb1.waitWeight(server, 0, 20*time.Second)
 	outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
-	outage.WaitSuccesses(20, 10*time.Second)
+	outage.WaitSuccesses(20, 30*time.Second)
 	lb1.PlugCable()
-	lb1.wait("backup", 10*time.Second)
+	lb1.wait("backup", 30*time.Second)
 	if s, err := lb1.status(); err != nil || s.VRRP[0].State == "backup" && s.VRRP[0].Waits == "" {
 		t.Errorf("the returned director does not say that it waits: %+v, %v", s.VRRP, err)
 	}
@@ -192,7 +192,7 @@ func TestReturningDirectorWaitsForItsChecks(t *testing.T) {
 	if w := lb1.procWeight(server); w != 1 {
 		t.Errorf("it took the address with weight %d of its only server", w)
 	}
-	outage.WaitSuccesses(50, 10*time.Second)
+	outage.WaitSuccesses(50, 30*time.Second)
 	report := outage.Stop()
 	t.Log(report)
 	if report.Errors["connection refused"] > 0 || report.LongestGap > time.Second {
@@ -210,19 +210,19 @@ func TestLeftoverAddress(t *testing.T) {
 		p.services = p.web(quick, 1)
 		lb := p.lb[0]
 		lb.start()
-		lb.wait("master", 10*time.Second)
+		lb.wait("master", 30*time.Second)
 		lb.serving(1)
 		// A long timeout: starting a process makes the lab's kernel stand still
 		// for longer than a connect usually may take.
 		outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
-		outage.WaitSuccesses(50, 10*time.Second)
+		outage.WaitSuccesses(50, 30*time.Second)
 		lb.kill()
 		lb.start()
 		if !lb.Holds(vip) {
 			t.Error("the restarted director removed the address that nobody else has")
 		}
-		lb.wait("master", 10*time.Second)
-		outage.WaitSuccesses(50, 10*time.Second)
+		lb.wait("master", 30*time.Second)
+		outage.WaitSuccesses(50, 30*time.Second)
 		if report := outage.Stop(); report.Failed > 0 {
 			t.Errorf("the restart was not without a gap: %v", report)
 		}
@@ -230,7 +230,7 @@ func TestLeftoverAddress(t *testing.T) {
 	t.Run("taken over", func(t *testing.T) {
 		p, _ := webPair(t, 1, func(p *pair) { p.vrrpExtra = "preempt = false" })
 		p.lb[0].kill()
-		p.lb[1].wait("master", 10*time.Second)
+		p.lb[1].wait("master", 30*time.Second)
 		// The dead one's address stays: nobody is there to remove it.
 		p.WaitUntil(5*time.Second, "two holders", func() bool { return len(p.holders()) == 2 })
 		p.lb[0].start()
@@ -247,7 +247,7 @@ func TestGratuitousARP(t *testing.T) {
 	p, _ := webPair(t, 1, nil)
 	capture := p.client.Capture("eth0", func(f lab.Frame) bool { return f.GratuitousARP(p.addr(vip)) })
 	p.lb[0].CutCable()
-	p.lb[1].wait("master", 10*time.Second)
+	p.lb[1].wait("master", 30*time.Second)
 	mac := p.lb[1].MAC("eth0").String()
 	for op, name := range map[uint16]string{1: "request", 2: "reply"} {
 		p.WaitUntil(5*time.Second, "the "+name+" form", func() bool {
@@ -265,7 +265,7 @@ func TestPriorityZeroOnStop(t *testing.T) {
 	const advert = time.Second
 	p, _ := webPair(t, 1, func(p *pair) { p.advert = advert.String() })
 	p.lb[0].process.Terminate()
-	took := p.lb[1].wait("master", 10*time.Second)
+	took := p.lb[1].wait("master", 30*time.Second)
 	t.Logf("FIGURE takeover after a planned stop at %v adverts: %v", advert, took)
 	if took >= 3*advert {
 		t.Errorf("it took %v, as long as silence: no priority 0 was heard", took)
@@ -338,7 +338,7 @@ func TestRefusedStarts(t *testing.T) {
 		}
 	})
 	lb.start() // the same place, once nothing is wrong
-	lb.wait("master", 10*time.Second)
+	lb.wait("master", 30*time.Second)
 	t.Run("a second daemon", func(t *testing.T) {
 		refused(t, lb, []string{"run", "-c", p.file, "--director", "lb1"}, []string{"another lvsd"})
 	})

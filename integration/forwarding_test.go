@@ -54,9 +54,9 @@ func TestForwardingMethods(t *testing.T) {
 			}
 			p.services = p.service("web", vipPort, fmt.Sprintf("forward = %q\nscheduler = \"rr\"\ncheck = %s", c.forward, quick), c.port)
 			lb.start()
-			lb.wait("master", 10*time.Second)
+			lb.wait("master", 30*time.Second)
 			seen := map[string]int{}
-			p.WaitUntil(10*time.Second, "an answer from each server", func() bool {
+			p.WaitUntil(30*time.Second, "an answer from each server", func() bool {
 				if c, err := lab.TryConverse(p.client, vipPort, time.Second); err == nil {
 					seen[c.Server]++
 					c.Close()
@@ -87,7 +87,7 @@ func TestUDPAndPersistence(t *testing.T) {
 	p.services = fmt.Sprintf("[[virtual_service]]\nname = \"dns\"\naddress = \"%s:53\"\nprotocol = \"udp\"\nscheduler = \"rr\"\ncheck = { type = \"on\" }\nreal_servers = [ %s ]\n", vip, strings.Join(reals, ", ")) +
 		p.service("web", vipPort, "persistence = \"5m\"\nscheduler = \"rr\"\ncheck = "+quick, 80)
 	lb.start()
-	lb.wait("master", 10*time.Second)
+	lb.wait("master", 30*time.Second)
 	lb.serving(2)
 	ask := func() (string, error) {
 		conn, err := p.client.Dial(t.Context(), "udp", vip+":53")

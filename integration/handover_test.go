@@ -38,7 +38,7 @@ func TestHandoverOnCommand(t *testing.T) {
 	p, _ := webPair(t, 2, func(p *pair) { p.advert = "500ms" })
 	lb1, lb2 := p.lb[0], p.lb[1]
 	outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
-	outage.WaitSuccesses(20, 10*time.Second)
+	outage.WaitSuccesses(20, 30*time.Second)
 
 	if out, err := lb1.handover(); err == nil || !contains(out, "refused: web: no [pair] is configured", "--force") {
 		t.Errorf("without a peer that is known to be ready: %v\n%s", err, out)
@@ -54,7 +54,7 @@ func TestHandoverOnCommand(t *testing.T) {
 	if lb1.state() != "backup" || !lb1.held() || lb1.metric(`lvsd_vrrp_held{vrrp="web"}`) != "1" {
 		t.Errorf("not held: %s, %s", lb1.state(), lb1.metric(`lvsd_vrrp_held{vrrp="web"}`))
 	}
-	outage.WaitSuccesses(50, 10*time.Second)
+	outage.WaitSuccesses(50, 30*time.Second)
 	report := outage.Stop()
 	t.Logf("FIGURE handover at 500 ms adverts: %s%v", out, report)
 	if report.Failed > 0 {
@@ -63,7 +63,7 @@ func TestHandoverOnCommand(t *testing.T) {
 
 	lb1.stop()
 	lb1.start()
-	p.WaitUntil(10*time.Second, "the checks to be in", func() bool { s, err := lb1.status(); return err == nil && len(s.VRRP) > 0 && s.VRRP[0].Waits == "" })
+	p.WaitUntil(30*time.Second, "the checks to be in", func() bool { s, err := lb1.status(); return err == nil && len(s.VRRP) > 0 && s.VRRP[0].Waits == "" })
 	const adverts = `lvsd_vrrp_adverts_received_total{vrrp="web"}`
 	heard := lb1.number(adverts)
 	p.WaitUntil(20*time.Second, "the time in which it would preempt to pass", func() bool { return lb1.number(adverts) >= heard+8 })
@@ -75,9 +75,9 @@ func TestHandoverOnCommand(t *testing.T) {
 	}
 
 	lb2.process.Kill()
-	lb1.wait("master", 10*time.Second)
+	lb1.wait("master", 30*time.Second)
 	lb2.start()
-	lb2.wait("backup", 10*time.Second)
+	lb2.wait("backup", 30*time.Second)
 	if out, err := lb1.handover("--force", "--for", "1h"); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -86,8 +86,8 @@ func TestHandoverOnCommand(t *testing.T) {
 	if out, err := lb1.handover("--end"); err != nil || !strings.Contains(out, "web: this director stands for election as configured again") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	lb1.wait("master", 10*time.Second)
-	p.WaitUntil(10*time.Second, "one holder", func() bool { return slices.Equal(p.holders(), []string{"lb1"}) })
+	lb1.wait("master", 30*time.Second)
+	p.WaitUntil(30*time.Second, "one holder", func() bool { return slices.Equal(p.holders(), []string{"lb1"}) })
 
 	// Nobody is there: it serves on, and is not held.
 	lb2.stop()
@@ -148,7 +148,7 @@ func TestHandoverToAReadyPeer(t *testing.T) {
 	// Stopped and started: it knows as many connections as the peer and need not
 	// wait for an hour.
 	lb1.stop()
-	lb2.wait("master", 10*time.Second)
+	lb2.wait("master", 30*time.Second)
 	lb1.start()
 	lb1.wait("master", 20*time.Second)
 
@@ -157,9 +157,9 @@ func TestHandoverToAReadyPeer(t *testing.T) {
 	lb2.stop()
 	with(`sync_hold = "6s"`, "")
 	lb2.start()
-	lb2.wait("master", 10*time.Second)
+	lb2.wait("master", 30*time.Second)
 	lb1.start()
-	p.WaitUntil(10*time.Second, "what it waits for to be shown", func() bool { return strings.Contains(waits(lb1), "waits for connections: ") })
+	p.WaitUntil(30*time.Second, "what it waits for to be shown", func() bool { return strings.Contains(waits(lb1), "waits for connections: ") })
 	if lb1.state() != "backup" {
 		t.Errorf("%s while it waits", lb1.state())
 	}

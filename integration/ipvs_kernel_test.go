@@ -145,7 +145,7 @@ func reconcile(t *testing.T, k ipvs.Kernel, l ipvs.Ledger) (r *ipvs.Reconciler, 
 // wish states a wish and waits until it is in the kernel.
 func wish(t *testing.T, r *ipvs.Reconciler, w ipvs.Wanted) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if err := r.Wait(ctx, r.Want(w)); err != nil {
 		t.Fatal(err)

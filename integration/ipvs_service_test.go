@@ -63,7 +63,7 @@ func TestTunnelsCarryConnections(t *testing.T) {
 			}
 			p.services = p.service("web", vipPort, "forward = "+c.forward+"\nscheduler = \"rr\"\ncheck = "+quick, 80)
 			lb.start()
-			lb.wait("master", 10*time.Second)
+			lb.wait("master", 30*time.Second)
 			p.expectAnswers(vipPort)
 			if out := lb.ipvsadm(); strings.Count(out, "-i -w 1 "+c.saved) != 2 {
 				t.Errorf("no %q twice in:\n%s", c.saved, out)
@@ -162,7 +162,7 @@ check = %s
 real_servers = [ { address = "%s:80", weight = 1 } ]
 `, vipPort, quick, six(one), sixVIP, quick, two.Addr())
 	lb.start()
-	lb.wait("master", 10*time.Second)
+	lb.wait("master", 30*time.Second)
 	for address, server := range map[string]string{vipPort: "rs1", "[" + sixVIP + "]:80": "rs2"} {
 		p.WaitUntil(20*time.Second, "an answer through "+address, func() bool {
 			c, err := lab.TryConverse(p.client, address, time.Second)
@@ -216,9 +216,9 @@ scheduler = "rr"
 real_servers = [ %s ]
 `, strings.Join(reals, ", "), strings.Join(reals6, ", "))
 	lb.start()
-	lb.wait("master", 10*time.Second)
-	p.WaitUntil(10*time.Second, "both servers", func() bool { return strings.Count(lb.ipvsadm(), "-a -f 7 -r") == 2 })
-	p.WaitUntil(10*time.Second, "an answer", func() bool {
+	lb.wait("master", 30*time.Second)
+	p.WaitUntil(30*time.Second, "both servers", func() bool { return strings.Count(lb.ipvsadm(), "-a -f 7 -r") == 2 })
+	p.WaitUntil(30*time.Second, "an answer", func() bool {
 		c, err := lab.TryConverse(p.client, vip+":80", time.Second)
 		if err == nil {
 			c.Close()
@@ -293,7 +293,7 @@ func TestDrainKeepsConnections(t *testing.T) {
 	}
 	// A shorter time in the file holds for what drains already.
 	without("3s")
-	p.WaitUntil(10*time.Second, "the deadline", func() bool { return lb.procWeight(rs2) == -1 })
+	p.WaitUntil(30*time.Second, "the deadline", func() bool { return lb.procWeight(rs2) == -1 })
 	talk.Close()
 }
 
@@ -322,7 +322,7 @@ func TestFlushedTableIsBack(t *testing.T) {
 	}
 	rival.Kill()
 	<-rival.Done()
-	p.WaitUntil(10*time.Second, "our weight", func() bool { return lb.procWeight(rs1) == 1 })
+	p.WaitUntil(30*time.Second, "our weight", func() bool { return lb.procWeight(rs1) == 1 })
 	p.WaitUntil(60*time.Second, "the end of the fight", func() bool {
 		return strings.Contains(lb.process.Output(), "nobody changes it any more")
 	})

@@ -109,7 +109,7 @@ func TestSCTPIsBalanced(t *testing.T) {
 	p.services = p.service("sig", vip+":2905", "protocol = \"sctp\"\nscheduler = \"rr\"\ncheck = { type = \"on\" }", 2905)
 	lb.start()
 	lb.wait("master", 15*time.Second)
-	p.WaitUntil(10*time.Second, "both servers", func() bool { return strings.Count(lb.ipvsadm(), ":2905 -g -w 1") == 2 })
+	p.WaitUntil(30*time.Second, "both servers", func() bool { return strings.Count(lb.ipvsadm(), ":2905 -g -w 1") == 2 })
 	seen := map[string]int{}
 	for range 6 {
 		who, err := askSCTP(p.client, net.ParseIP(vip), 2905)

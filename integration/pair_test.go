@@ -200,7 +200,7 @@ func TestPairWithAnotherKey(t *testing.T) {
 		t.Errorf("%d lines about refusals", n)
 	}
 	// Somebody else on the LAN.
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	conn, err := p.client.Dial(ctx, "tcp", lb1.Addr().String()+":8113")
 	if err != nil {

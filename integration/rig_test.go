@@ -91,7 +91,7 @@ func newPair(t testing.TB, realServers int) *pair {
 func (p *pair) director(name, addr string) *director {
 	d := &director{Host: p.Host(name, p.lan, addr), p: p}
 	d.socket = p.Path(name + ".sock")
-	d.http.Timeout = 10 * time.Second
+	d.http.Timeout = 30 * time.Second
 	d.http.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", d.socket)
 	}}
@@ -164,7 +164,7 @@ func (d *director) start() {
 			d.p.t.Logf("%s said:\n%s", d.Name, d.process.Tail(40))
 		}
 	})
-	d.p.WaitUntil(10*time.Second, d.Name+" to answer", func() bool {
+	d.p.WaitUntil(30*time.Second, d.Name+" to answer", func() bool {
 		_, err := d.status()
 		if err != nil && !d.process.Running() {
 			d.p.t.Fatalf("%s ended with %d:\n%s", d.Name, d.process.ExitCode(), d.process.Output())
@@ -367,15 +367,15 @@ func (p *pair) startBoth() {
 	for _, d := range p.lb {
 		d.start()
 	}
-	p.lb[0].wait("master", 10*time.Second)
-	p.lb[1].wait("backup", 10*time.Second)
+	p.lb[0].wait("master", 30*time.Second)
+	p.lb[1].wait("backup", 30*time.Second)
 }
 
 // serving waits until a service has all its real servers at work on a
 // director.
 func (d *director) serving(n int) {
 	d.p.t.Helper()
-	d.p.WaitUntil(10*time.Second, fmt.Sprintf("%d live servers on %s", n, d.Name), func() bool {
+	d.p.WaitUntil(30*time.Second, fmt.Sprintf("%d live servers on %s", n, d.Name), func() bool {
 		live := 0
 		for _, r := range d.p.real {
 			if d.procWeight(r.Addr().String()+":80") > 0 {

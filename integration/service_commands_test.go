@@ -22,7 +22,7 @@ func TestCommandsOnTheLiveTable(t *testing.T) {
 	lb := p.lb[0]
 	lb.start()
 	lb.wait("master", 15*time.Second)
-	lb.weights(10*time.Second, 1, 2)
+	lb.weights(30*time.Second, 1, 2)
 	talk := lab.Converse(p.client, vipPort)
 	defer talk.Close()
 
@@ -55,11 +55,11 @@ func TestCommandsOnTheLiveTable(t *testing.T) {
 	}
 
 	total := func() string { return lb.metric(`lvsd_virtual_service_connections_total{service="web"}`) }
-	p.WaitUntil(10*time.Second, "a counted connection", func() bool { return total() == "1" })
+	p.WaitUntil(30*time.Second, "a counted connection", func() bool { return total() == "1" })
 	if out, err := lb.run("zero", "web", "--socket", lb.socket); err != nil || !strings.Contains(out, "set to zero: web") {
 		t.Errorf("zero: %v\n%s", err, out)
 	}
-	p.WaitUntil(10*time.Second, "counters of zero", func() bool { return total() == "0" })
+	p.WaitUntil(30*time.Second, "counters of zero", func() bool { return total() == "0" })
 	if out, err := lb.run("zero", "wbe", "--socket", lb.socket); exitCode(err) != 1 || !strings.Contains(out, "there are: web") {
 		t.Errorf("zero of a service that is not there: %v\n%s", err, out)
 	}

@@ -49,7 +49,7 @@ func (d *director) weights(limit time.Duration, want ...int) {
 func (d *director) problem(part string, there bool) {
 	d.p.t.Helper()
 	var last []string
-	d.p.WaitUntil(10*time.Second, fmt.Sprintf("problem %q: %v", part, there), func() bool {
+	d.p.WaitUntil(30*time.Second, fmt.Sprintf("problem %q: %v", part, there), func() bool {
 		s, err := d.status()
 		last = s.Problems
 		return err == nil && strings.Contains(strings.Join(last, "\n"), part) == there
@@ -59,7 +59,7 @@ func (d *director) problem(part string, there bool) {
 // event waits for an event of a kind with a new state.
 func (d *director) event(kind, to string) {
 	d.p.t.Helper()
-	d.p.WaitUntil(10*time.Second, kind+" "+to+" in the history", func() bool {
+	d.p.WaitUntil(30*time.Second, kind+" "+to+" in the history", func() bool {
 		text, err := d.get("/api/v1/events")
 		return err == nil && func() bool {
 			for part := range strings.SplitSeq(text, "},{") {
@@ -76,7 +76,7 @@ func (d *director) event(kind, to string) {
 // answers 503; the director's own page is served until they are back.
 func TestFallbackServesWhenAllServersFail(t *testing.T) {
 	p, lb, servers := httpPair(t, 2, 1, `fallback = "127.0.0.1:80"`)
-	lb.weights(10*time.Second, 1, 1)
+	lb.weights(30*time.Second, 1, 1)
 	lab.ServeHTTP(lb.Host, ":80", "sorry")
 	active := func() string { return lb.metric(`lvsd_virtual_service_fallback_active{service="web"}`) }
 	from := func(who string) bool {
@@ -89,8 +89,8 @@ func TestFallbackServesWhenAllServersFail(t *testing.T) {
 	for _, s := range servers {
 		s.SetHealthy(false)
 	}
-	lb.waitWeight("127.0.0.1:80", 1, 10*time.Second)
-	lb.weights(10*time.Second, 0, 0)
+	lb.waitWeight("127.0.0.1:80", 1, 30*time.Second)
+	lb.weights(30*time.Second, 0, 0)
 	if !from("sorry") {
 		t.Errorf("a client does not see the fallback:\n%s", lb.ipvsadm())
 	}
@@ -104,8 +104,8 @@ func TestFallbackServesWhenAllServersFail(t *testing.T) {
 	}
 
 	servers[0].SetHealthy(true)
-	lb.weights(10*time.Second, 1, 0)
-	lb.waitWeight("127.0.0.1:80", -1, 10*time.Second)
+	lb.weights(30*time.Second, 1, 0)
+	lb.waitWeight("127.0.0.1:80", -1, 30*time.Second)
 	if !from("rs1") || active() != "0" {
 		t.Error("the fallback does not give back")
 	}
@@ -118,29 +118,29 @@ func TestPanicHeedsNoHealth(t *testing.T) {
 	p, lb, servers := httpPair(t, 4, 3, "panic_threshold = 50")
 	p.services = replace(t, p.services, `10.77.0.24:80", weight = 3`, `10.77.0.24:80", weight = 0`)
 	p.write()
-	lb.weights(10*time.Second, 3, 3, 3)
+	lb.weights(30*time.Second, 3, 3, 3)
 	if out, err := lb.reload(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	panics := func(want string) {
 		t.Helper()
-		p.WaitUntil(10*time.Second, "panic "+want, func() bool { return lb.metric(`lvsd_virtual_service_panic{service="web"}`) == want })
+		p.WaitUntil(30*time.Second, "panic "+want, func() bool { return lb.metric(`lvsd_virtual_service_panic{service="web"}`) == want })
 	}
 	servers[0].SetHealthy(false)
-	lb.weights(10*time.Second, 0, 3, 3, 0)
+	lb.weights(30*time.Second, 0, 3, 3, 0)
 	panics("0")
 	servers[1].SetHealthy(false)
 	servers[3].SetHealthy(false)
 	lb.event("panic", "on")
 	panics("1")
-	lb.weights(10*time.Second, 3, 3, 3, 0)
+	lb.weights(30*time.Second, 3, 3, 3, 0)
 	lb.problem("panic: 1 of 3 servers are healthy", true)
 	s, err := lb.status()
 	if rs := s.Services[0].RealServers[0]; err != nil || rs.Verdict != "down" || !strings.Contains(rs.Why, "panic: counts as up") {
 		t.Errorf("%+v, %v", rs, err)
 	}
 	servers[1].SetHealthy(true)
-	lb.weights(10*time.Second, 0, 3, 3, 0)
+	lb.weights(30*time.Second, 0, 3, 3, 0)
 	panics("0")
 	lb.problem("panic", false)
 }
@@ -151,7 +151,7 @@ func TestSlowStartRamp(t *testing.T) {
 	rs := lb.p.real[0].Addr().String() + ":80"
 	lb.weights(20*time.Second, 100, 100) // both are new to this kernel
 	servers[0].SetHealthy(false)
-	lb.weights(10*time.Second, 0, 100)
+	lb.weights(30*time.Second, 0, 100)
 	servers[0].SetHealthy(true)
 	var seen []int
 	lb.p.WaitUntil(30*time.Second, "weight 100", func() bool {
@@ -182,7 +182,7 @@ func TestSlowStartRamp(t *testing.T) {
 	<-lb.process.Done()
 	lb.start()
 	lb.wait("master", 15*time.Second)
-	lb.p.WaitUntil(10*time.Second, "a verdict", func() bool {
+	lb.p.WaitUntil(30*time.Second, "a verdict", func() bool {
 		s, err := lb.status()
 		return err == nil && len(s.Services) == 1 && s.Services[0].RealServers[0].Verdict == "up"
 	})
@@ -195,7 +195,7 @@ func TestSlowStartRamp(t *testing.T) {
 // up again; the other server goes on.
 func TestFlapDampingHoldsDown(t *testing.T) {
 	_, lb, servers := httpPair(t, 2, 1, "flap_damping = true")
-	lb.weights(10*time.Second, 1, 1)
+	lb.weights(30*time.Second, 1, 1)
 	rs := func() (verdict, why string) {
 		s, err := lb.status()
 		if err != nil {
@@ -205,14 +205,14 @@ func TestFlapDampingHoldsDown(t *testing.T) {
 	}
 	verdict := func(want string) {
 		t.Helper()
-		lb.p.WaitUntil(10*time.Second, "verdict "+want, func() bool { v, _ := rs(); return v == want })
+		lb.p.WaitUntil(30*time.Second, "verdict "+want, func() bool { v, _ := rs(); return v == want })
 	}
 	servers[0].SetHealthy(false)
-	lb.weights(10*time.Second, 0, 1)
+	lb.weights(30*time.Second, 0, 1)
 	servers[0].SetHealthy(true)
-	lb.weights(10*time.Second, 1, 1)
+	lb.weights(30*time.Second, 1, 1)
 	servers[0].SetHealthy(false)
-	lb.weights(10*time.Second, 0, 1)
+	lb.weights(30*time.Second, 0, 1)
 	servers[0].SetHealthy(true)
 	verdict("up")
 	back := time.Now()
@@ -267,7 +267,7 @@ func TestAgentsWeights(t *testing.T) {
 	lb := p.lb[0]
 	lb.start()
 	lb.wait("master", 15*time.Second)
-	lb.weights(10*time.Second, 10, 10)
+	lb.weights(30*time.Second, 10, 10)
 	first := `{real_server="` + p.real[0].Addr().String() + `:80",service="web"}`
 	for _, c := range []struct {
 		line     string
@@ -282,7 +282,7 @@ func TestAgentsWeights(t *testing.T) {
 		{"ready", 10, "0", ""},
 	} {
 		says.Store(&c.line)
-		lb.weights(10*time.Second, c.want, 10)
+		lb.weights(30*time.Second, c.want, 10)
 		s, err := lb.status()
 		if err != nil || !strings.Contains(s.Services[0].RealServers[0].Why, c.why) || s.Services[0].RealServers[0].Verdict != "up" {
 			t.Errorf("%s: %+v, %v", c.line, s.Services[0].RealServers[0], err)
@@ -321,7 +321,7 @@ func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
 	p.file = p.WriteFile("lvsd.toml", replace(t, p.config(), `interface = "eth0"`, `interface = "eth1"`))
 	lb.start()
 	lb.weights(15*time.Second, 5, 5, 5)
-	p.WaitUntil(10*time.Second, "a witness that answers", func() bool {
+	p.WaitUntil(30*time.Second, "a witness that answers", func() bool {
 		text, err := lb.get("/api/v1/status")
 		return err == nil && strings.Contains(text, `"address":"10.77.0.2","answers":true`)
 	})

@@ -23,13 +23,13 @@ func TestHandoverLosesNothing(t *testing.T) {
 	// A long timeout: starting a process makes the lab's kernel stand still for
 	// longer than a connect usually may take.
 	outage := lab.StartOutage(p.client, vipPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
-	outage.WaitSuccesses(50, 10*time.Second)
+	outage.WaitSuccesses(50, 30*time.Second)
 
 	began := time.Now()
 	lb1.process.Terminate()
-	lb2.wait("master", 10*time.Second)
+	lb2.wait("master", 30*time.Second)
 	took := time.Since(began)
-	p.WaitUntil(10*time.Second, "the leaving director to be quiet", func() bool {
+	p.WaitUntil(30*time.Second, "the leaving director to be quiet", func() bool {
 		value, err := lb1.Sysctl("net.ipv4.conf.eth0.arp_ignore")
 		return err == nil && value == "1"
 	})
@@ -51,7 +51,7 @@ func TestHandoverLosesNothing(t *testing.T) {
 	if onLo() {
 		t.Error("the address is left on lo")
 	}
-	outage.WaitSuccesses(50, 10*time.Second)
+	outage.WaitSuccesses(50, 30*time.Second)
 	report := outage.Stop()
 	t.Logf("FIGURE planned stop at 1 s adverts: takeover after %v, gone after %v: %v", took, time.Since(began), report)
 	if report.Failed > 0 {
@@ -66,11 +66,11 @@ func TestHandoverLosesNothing(t *testing.T) {
 
 	// Return: it preempts, and the other leaves as quietly.
 	outage = lab.StartOutage(p.client, vipPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
-	outage.WaitSuccesses(50, 10*time.Second)
+	outage.WaitSuccesses(50, 30*time.Second)
 	lb1.start()
 	lb1.wait("master", 20*time.Second)
-	p.WaitUntil(10*time.Second, "one holder", func() bool { return slices.Equal(p.holders(), []string{"lb1"}) })
-	outage.WaitSuccesses(50, 10*time.Second)
+	p.WaitUntil(30*time.Second, "one holder", func() bool { return slices.Equal(p.holders(), []string{"lb1"}) })
+	outage.WaitSuccesses(50, 30*time.Second)
 	report = outage.Stop()
 	t.Logf("FIGURE preemption at 1 s adverts: %v", report)
 	if report.Failed > 0 {
