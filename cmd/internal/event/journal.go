@@ -46,7 +46,6 @@ type Journal struct {
 
 	// What follows is the task's.
 	file  *os.File
-	name  string
 	size  int64
 	torn  bool // the file may end in the middle of a line
 	limit int64
