@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -87,6 +88,26 @@ func TestEndlessFilesEnd(t *testing.T) {
 			r, err := Keepalived([]Source{{"lb1", "a.conf"}}, one(text))
 			judge(t, r, err)
 		})
+	}
+}
+
+// TestALargeFileIsNotRefused: what is long and repeats nothing has no limit but
+// its bytes.
+func TestALargeFileIsNotRefused(t *testing.T) {
+	var b strings.Builder
+	for i := range 20 {
+		fmt.Fprintf(&b, "virtual_server 10.0.0.%d 80 {\n  lb_kind NAT\n", i+1)
+		for j := range 200 {
+			fmt.Fprintf(&b, "  real_server 10.1.%d.%d 80 {\n    weight 1\n%s    TCP_CHECK {\n    }\n  }\n", i, j, strings.Repeat("\n# a remark\n", 20))
+		}
+		b.WriteString("}\n")
+	}
+	r, err := Keepalived([]Source{{"lb1", "a.conf"}}, one(b.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(r.TOML, "weight = 1 }"); n != 4000 {
+		t.Errorf("%d real servers, want 4000", n)
 	}
 }
 

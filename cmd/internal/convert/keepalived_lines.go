@@ -38,6 +38,7 @@ type lineReader struct {
 	notes *notes
 
 	defined map[string]string
+	read    map[string]bool // files, by name
 	lines   []line
 	left    int // of maxWork
 	err     error
@@ -45,7 +46,7 @@ type lineReader struct {
 
 // keepalivedLines gives all lines of a file for one director.
 func keepalivedLines(file, id string, ids []string, w World, n *notes) ([]line, error) {
-	r := &lineReader{world: w, id: id, ids: ids, notes: n, defined: map[string]string{}, left: maxWork}
+	r := &lineReader{world: w, id: id, ids: ids, notes: n, defined: map[string]string{}, read: map[string]bool{}, left: maxWork}
 	text, err := w.Read(file)
 	if err != nil {
 		return nil, err
@@ -56,12 +57,17 @@ func keepalivedLines(file, id string, ids []string, w World, n *notes) ([]line, 
 
 // file reads the text of one file.
 func (r *lineReader) file(name, text string, depth int) {
+	again := r.read[name] // what stands there once is as long as it is
+	r.read[name] = true
 	var definition []string // lines of one that goes on
 	number := 0
 	for raw := range strings.Lines(text) {
 		number++
 		from := origin{file: name, line: number}
-		if r.work(1+len(raw)/256, from); r.err != nil {
+		if again {
+			r.work(1+len(raw)/256, from)
+		}
+		if r.err != nil {
 			return
 		}
 		text := strings.TrimSpace(uncomment(raw))
@@ -219,7 +225,10 @@ func (r *lineReader) expand(text string, from origin, folder string, depth int) 
 	if depth > 100 {
 		r.left = 0
 	}
-	if r.work(1+len(text)/256, from); r.err != nil {
+	if depth > 0 {
+		r.work(1+len(text)/256, from)
+	}
+	if r.err != nil {
 		return
 	}
 	text = r.condition(strings.TrimSpace(text), from)
@@ -392,8 +401,8 @@ func sequence(args []string, hex bool) (rounds [][]string, complaint string) {
 		}
 	}
 	for n := start; step > 0 && n <= end || step < 0 && n >= end; n += step {
-		if len(rounds) == maxLines {
-			return nil, fmt.Sprintf("has more than %d steps", maxLines)
+		if len(rounds) == maxWork {
+			return nil, fmt.Sprintf("has more than %d steps", maxWork)
 		}
 		base := 10
 		if hex {
