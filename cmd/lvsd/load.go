@@ -49,8 +49,16 @@ func (o *options) readFile() (*config.File, error) {
 }
 
 // load answers the configuration of this director, and the file's warnings.
-func (o *options) load() (*config.Config, []string, error) {
-	file, err := o.readFile()
+func (o *options) load() (*config.Config, []string, error) { return o.loadText(new(string)) }
+
+// loadText does, and answers the text, too.
+func (o *options) loadText(text *string) (*config.Config, []string, error) {
+	read, err := o.readText()
+	if err != nil {
+		return nil, nil, err
+	}
+	*text = string(read)
+	file, err := config.Parse(o.file, read)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -38,36 +38,33 @@ import (
 )
 
 func runCommand(o *options) *cobra.Command {
-	return &cobra.Command{
+	var strict bool
+	var stateDir string
+	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the daemon in the foreground",
-		Long:  "Runs the daemon in the foreground and logs to stderr. SIGHUP reloads the\nconfiguration; SIGTERM and SIGINT hand over to the peer and stop.",
+		Long:  "Runs the daemon in the foreground and logs to stderr. SIGHUP reloads the\nconfiguration; SIGTERM and SIGINT hand over to the peer and stop. Where the file\nis refused it starts from the copy of what ran before under this director's name,\nif state_dir has one, and says so; --strict refuses instead.",
 		Args:  cobra.NoArgs,
 		RunE: works(func(cmd *cobra.Command, _ []string) error {
-			return runDaemon(cmd.Context(), o)
+			return runDaemon(cmd.Context(), o, strict, stateDir)
 		}),
 	}
+	cmd.Flags().BoolVar(&strict, "strict", false, "exit when the file is refused, also where a copy of what ran before is kept")
+	cmd.Flags().StringVar(&stateDir, "state-dir", "", "the `DIR` in which the copy is looked for when the file cannot say (default: [global] state_dir)")
+	return cmd
 }
 
-func runDaemon(ctx context.Context, o *options) error {
+func runDaemon(ctx context.Context, o *options, strict bool, stateDir string) error {
 	// First of all: a hangup that comes before the loop runs must not end us.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, unix.SIGHUP)
 	defer signal.Stop(hangups)
 	boundGarbage()
-	c, warnings, err := o.load()
+	d, err := open(o, strict, stateDir)
 	if err != nil {
 		return refused(err)
 	}
-	log := logging.New(os.Stderr, c.Global.LogFormat)
-	defer log.Close()
-	for _, w := range warnings {
-		log.Warn("configuration", "reason", w)
-	}
-	d, err := build(c, o, log)
-	if err != nil {
-		return refused(err)
-	}
+	defer d.log.Close()
 	defer d.close()
 	d.hangups = hangups
 	return d.run(ctx)
@@ -102,6 +99,9 @@ type daemon struct {
 	listener    *ipvs.SyncListener
 	hangups     <-chan os.Signal
 	onStop      string
+
+	text   string // of the file that was read last; under the director's lock for reloads
+	keeper keeper
 }
 
 // build opens everything that a start can be refused for. When it fails it
@@ -246,7 +246,7 @@ const tellLimit = 3 * time.Second
 
 // problems are those of the daemon's own files and of those it tells of events.
 func (d *daemon) problems() []string {
-	return slices.Concat(d.state.Problems(), d.journal.Problems(), d.notifier.Problems(), d.listener.Problems())
+	return slices.Concat(d.state.Problems(), d.journal.Problems(), d.notifier.Problems(), d.listener.Problems(), d.keeper.problems())
 }
 
 // removeLimit bounds on_stop = "remove": a kernel that does not answer does

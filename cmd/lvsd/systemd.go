@@ -105,7 +105,11 @@ func statusLine(v director.View) string {
 	}
 	if err := v.LastReload.Err; err != nil {
 		first, _, _ := strings.Cut(err.Error(), "\n")
-		parts = append([]string{"FILE REFUSED: " + first}, parts...)
+		what := "FILE REFUSED: "
+		if v.LastReload.Kept {
+			what = "STARTED FROM THE KEPT COPY, FILE REFUSED: "
+		}
+		parts = append([]string{what + first}, parts...)
 	}
 	return strings.Join(parts, ", ")
 }

@@ -47,6 +47,9 @@ type ConfigStatus struct {
 	ReloadedAt time.Time `json:"reloaded_at"`
 	// ReloadError is why the newest reload was refused; empty when it was done.
 	ReloadError string `json:"reload_error,omitempty"`
+	// FromKept: the file was refused at the start, and what runs is the copy of
+	// what ran before.
+	FromKept bool `json:"from_kept_copy,omitempty"`
 }
 
 // ElectionStatus is one election as this director sees it.
@@ -234,6 +237,12 @@ func Build(v director.View, version string, started time.Time) Status {
 	}
 	if v.LastReload.Err != nil {
 		s.Config.ReloadError = v.LastReload.Err.Error()
+	}
+	switch s.Config.FromKept = v.LastReload.Kept; {
+	case v.LastReload.Kept:
+		s.problem("STARTED FROM THE KEPT COPY of what ran since %s, because %s was refused; mend it, then lvsd reload: %s",
+			v.LastReload.LastSuccess.Local().Format(time.DateTime), v.Config.File, firstLine(s.Config.ReloadError))
+	case v.LastReload.Err != nil:
 		s.problem("the last reload was refused, the configuration before it runs: %s", firstLine(s.Config.ReloadError))
 	}
 	s.addIPVSProblems(v.Kernel)

@@ -58,9 +58,12 @@ type Parts struct {
 	// moment; nil: their Status is always new.
 	ShowElections func(context.Context)
 	Participants  []Participant
-	Host          Host       // nil: no check goes through
-	Holds         HoldKeeper // nil: handovers are forgotten with the daemon
-	Peers         Peers      // nil: nothing is known of them
+	Host          Host // nil: no check goes through
+	// Reloaded is told of each reload that was done, before its verdict is; nil:
+	// nobody.
+	Reloaded func(*config.Config)
+	Holds    HoldKeeper // nil: handovers are forgotten with the daemon
+	Peers    Peers      // nil: nothing is known of them
 	// Teller tells the peer of connections; nil: the kernel alone does.
 	Teller Teller
 	// Before is what a run before this one decided last, see Restore; nil: nothing
@@ -275,9 +278,12 @@ func (d *Director) Reload(ctx context.Context) Outcome {
 	verdict := Reload{At: now, Err: o.Refused, LastSuccess: now}
 	last := d.LastReload()
 	if o.Refused != nil {
-		verdict.LastSuccess = last.LastSuccess
+		verdict.LastSuccess, verdict.Kept = last.LastSuccess, last.Kept
 		d.parts.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "refused", Reason: o.Refused.Error()})
 	} else {
+		if d.parts.Reloaded != nil {
+			d.parts.Reloaded(d.config.Load())
+		}
 		d.parts.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "done", Reason: "configuration " + d.config.Load().Hash})
 	}
 	d.reload.Store(&verdict)
@@ -356,6 +362,16 @@ type Reload struct {
 	At          time.Time
 	Err         error // nil when it was done
 	LastSuccess time.Time
+	// Kept: what runs is not the file but a copy of what ran before.
+	Kept bool
+}
+
+// StartedFromKept says that the configuration that was prepared is a copy of what
+// ran since then, and why the file is not what runs.
+func (d *Director) StartedFromKept(ran time.Time, refused error) {
+	now := time.Now()
+	d.reload.Store(&Reload{At: now, Err: refused, LastSuccess: ran, Kept: true})
+	d.parts.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "refused", Reason: "started from the kept copy: " + refused.Error()})
 }
 
 type reloadRequest struct {

@@ -1,0 +1,143 @@
+package main
+
+// The copy of the configuration that runs: kept in state_dir after each start and
+// reload, and started from when the file is refused.
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/logging"
+	"lvsd/cmd/internal/state"
+	"lvsd/config"
+)
+
+// open builds the daemon of the file, or of the kept copy where the file is
+// refused. Without one, or with strict, the error has all reasons.
+func open(o *options, strict bool, stateDir string) (*daemon, error) {
+	var text string
+	c, warnings, err := o.loadText(&text)
+	if err == nil {
+		var d *daemon
+		if d, err = start(c, o, warnings); err == nil {
+			d.text = text
+			d.keep(c)
+			return d, nil
+		}
+	}
+	if strict {
+		return nil, err
+	}
+	kept, c, found := o.kept(cmp.Or(stateDir, o.stateDir()), text)
+	if c == nil {
+		return nil, errors.Join(err, found)
+	}
+	d, again := start(c, o, nil)
+	if again != nil {
+		return nil, errors.Join(err, fmt.Errorf("nor does the copy of what ran before start, kept in %s:", c.Global.StateDir), again)
+	}
+	for _, line := range api.Lines(err) {
+		d.log.Error("STARTED FROM THE KEPT COPY of the configuration: the file was refused", "file", o.file, "ran_since", kept.At, "reason", line)
+	}
+	d.director.StartedFromKept(kept.At, err)
+	return d, nil
+}
+
+// kept answers the kept copy's configuration, nil where it is of no use: there is
+// none, it ran under another name, or it is the text that was refused. The error
+// says what is wrong with one that is there.
+func (o *options) kept(dir, refused string) (state.Running, *config.Config, error) {
+	kept, err := state.ReadRunning(dir)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+		return kept, nil, nil
+	}
+	if err != nil {
+		return kept, nil, fmt.Errorf("the copy of what ran before cannot be used: %w", err)
+	}
+	name, err := o.directorName()
+	if err != nil || kept.Text == refused {
+		return kept, nil, err
+	}
+	if kept.Director != name {
+		return kept, nil, fmt.Errorf("the copy of what ran before, in %s, is of director %s, not %s", dir, kept.Director, name)
+	}
+	file, err := config.Parse(o.file, []byte(kept.Text))
+	if err != nil {
+		return kept, nil, fmt.Errorf("the copy of what ran before, in %s, is refused by this lvsd: %w", dir, err)
+	}
+	c, err := file.For(name)
+	return kept, c, err
+}
+
+// start builds the daemon of a configuration, with its log.
+func start(c *config.Config, o *options, warnings []string) (*daemon, error) {
+	log := logging.New(os.Stderr, c.Global.LogFormat)
+	for _, w := range warnings {
+		log.Warn("configuration", "reason", w)
+	}
+	d, err := build(c, o, log)
+	if err != nil {
+		log.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// keeper is what is known of the copy on disk.
+type keeper struct {
+	mu      sync.Mutex
+	problem string // why the newest could not be written; empty when it is
+}
+
+// keepLimit is how long a reload waits for its copy to be on disk: a disk that
+// hangs keeps nobody.
+const keepLimit = 2 * time.Second
+
+// keep writes the copy of what runs now. A disk that is full is told once, shown,
+// and tried again at the next reload.
+func (d *daemon) keep(c *config.Config) {
+	r := state.Running{Director: c.Director, File: c.File, Hash: c.Hash, At: time.Now(), Text: d.text}
+	d.text = "" // it is on disk, and need not be in memory
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		d.kept(d.state.KeepRunning(r))
+	}()
+	select {
+	case <-done:
+	case <-time.After(keepLimit):
+		d.log.Warn("the disk is slow to keep the running configuration", "file", d.state.Path())
+	}
+}
+
+func (d *daemon) kept(err error) {
+	d.keeper.mu.Lock()
+	defer d.keeper.mu.Unlock()
+	was := d.keeper.problem
+	d.keeper.problem = ""
+	if err != nil {
+		d.keeper.problem = err.Error() + ": a restart with a broken file would find an older copy"
+	}
+	switch {
+	case d.keeper.problem == was:
+	case err != nil:
+		d.log.Error("the running configuration is not kept", "reason", err)
+	default:
+		d.log.Info("the running configuration is kept again")
+	}
+}
+
+// problems of the copy.
+func (k *keeper) problems() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.problem == "" {
+		return nil
+	}
+	return []string{k.problem}
+}
