@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -49,14 +50,21 @@ type pair struct {
 // prepare reads the certificate files, and refuses when one cannot be had.
 func (cs *checks) prepare(_, next *config.Config) (Change, error) {
 	read := files{map[string]authorities{}, map[[2]string]pair{}}
+	var mistakes []error
+	told := map[config.Position]bool{}
 	for _, svc := range next.Services {
 		for _, rs := range svc.RealServers {
 			for _, c := range rs.Checks {
-				if err := read.add(c.TLS); err != nil {
-					return Change{}, fmt.Errorf("%s:%d:%d: virtual_service %s: %w", next.File, c.Line, c.Col, svc.Name, err)
+				err := read.add(c.TLS)
+				if at := c.Position; err != nil && !told[at] { // one check of many servers is one mistake
+					told[at] = true
+					mistakes = append(mistakes, fmt.Errorf("%s:%d:%d: virtual_service %s: %w", next.File, c.Line, c.Col, svc.Name, err))
 				}
 			}
 		}
+	}
+	if err := errors.Join(mistakes...); err != nil {
+		return Change{}, err
 	}
 	return Change{Commit: func() {
 		cs.renewed = len(read.authorities)+len(read.pairs)+len(cs.files.authorities)+len(cs.files.pairs) > 0

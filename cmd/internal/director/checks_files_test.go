@@ -1,0 +1,35 @@
+package director
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"lvsd/config"
+)
+
+// TestEveryUnreadableFileIsTold: all of them at once, each with its place, and
+// once though many servers share the check.
+func TestEveryUnreadableFileIsTold(t *testing.T) {
+	dir := t.TempDir()
+	text := "[[virtual_service]]\nname = \"web\"\naddress = \"10.0.0.88:443\"\n" +
+		"check = { type = \"https\", ca_file = \"" + filepath.Join(dir, "one.pem") + "\" }\n" +
+		"real_servers = [{ address = \"10.0.0.9:443\" }, { address = \"10.0.0.20:443\" },\n" +
+		"{ address = \"10.0.0.21:443\", check = { type = \"https\", cert_file = \"" + filepath.Join(dir, "two.pem") + "\", key_file = \"/k\" } }]\n"
+	file, err := config.Parse("f", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := file.For("lb1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = new(checks).prepare(nil, c)
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "f:4:9: ") || !strings.Contains(lines[0], "one.pem") || !strings.HasPrefix(lines[1], "f:6:") || !strings.Contains(lines[1], "two.pem") {
+		t.Errorf("%q", lines)
+	}
+}
