@@ -313,3 +313,28 @@ func TestTalk(t *testing.T) {
 	out := alone(t.Context(), time.Now().Add(patience), &light{dialer: dialer{to: to}, talk: talk})
 	want(t, out, OK, PhaseReceive, fmt.Sprint(size))
 }
+
+// After many probes at once, only so many sockets wait for their next use.
+func TestIdleSocketsAreBounded(t *testing.T) {
+	to := server(t, func(c net.Conn) { c.Read(make([]byte, 1)) })
+	k := newSystem()
+	if err := k.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer k.close()
+	d := newDialer(&Check{Address: to})
+	var fds []int
+	for range idleMost + 20 {
+		fd, err := k.connect(&d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fds = append(fds, fd)
+	}
+	for _, fd := range fds {
+		k.release(&d, fd, false)
+	}
+	if n := len(k.idle[bondOf(&d)]); n != idleMost || k.idling != n {
+		t.Errorf("%d sockets are idle, %d are counted, want %d", n, k.idling, idleMost)
+	}
+}
