@@ -39,7 +39,7 @@ func open(o *options, strict bool, stateDir string) (*daemon, error) {
 	}
 	d, again := start(c, o, nil)
 	if again != nil {
-		return nil, errors.Join(err, fmt.Errorf("nor does the copy of what ran before start, kept in %s:", c.Global.StateDir), again)
+		return nil, errors.Join(err, fmt.Errorf("nor does the copy of what ran before start, kept in %s", c.Global.StateDir), again)
 	}
 	for _, line := range api.Lines(err) {
 		d.log.Error("STARTED FROM THE KEPT COPY of the configuration: the file was refused", "file", o.file, "ran_since", kept.At, "reason", line)
