@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 )
 
 // http2Answer is what came of a request. Its body is read by the caller, who then
@@ -30,6 +31,10 @@ func ask2(ctx context.Context, c net.Conn, r *http.Request) (*http2Answer, outco
 		return nil, end(Protocol, PhaseTLS, "the server does not agree to HTTP/2")
 	}
 	scheme := r.URL.Scheme
+	heard := &listening{Conn: c}
+	if _, secure := c.(*tls.Conn); !secure {
+		c = heard
+	}
 	given := func(context.Context, string, string) (net.Conn, error) { return c, nil }
 	t := &http.Transport{DialContext: given, Protocols: new(http.Protocols), DisableCompression: true, MaxResponseHeaderBytes: headLimit}
 	if scheme == "https" {
@@ -40,17 +45,45 @@ func ask2(ctx context.Context, c net.Conn, r *http.Request) (*http2Answer, outco
 	}
 	one, err := t.NewClientConn(ctx, scheme, "probe:1") // what it dials is given
 	if err != nil {
-		return nil, failed2(PhaseSend, err)
+		return nil, heard.judge(failed2(PhaseSend, err))
 	}
 	penOf(ctx).note(PhaseSend, "%s %s, host %s, HTTP/2", r.Method, r.URL.Path, r.Host)
 	answer, err := one.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		one.Close()
-		return nil, failed2(PhaseReceive, err)
+		return nil, heard.judge(failed2(PhaseReceive, err))
 	}
 	penOf(ctx).note(PhaseReceive, "%s %s", answer.Proto, answer.Status)
 	return &http2Answer{answer, func() { answer.Body.Close(); one.Close() }}, outcome{}
 }
+
+// listening notes whether the server said anything.
+type listening struct {
+	net.Conn
+	said atomic.Bool
+}
+
+func (l *listening) Read(b []byte) (int, error) {
+	n, err := l.Conn.Read(b)
+	if n > 0 {
+		l.said.Store(true)
+	}
+	return n, err
+}
+
+// judge corrects an outcome: a connection that the library gave up before any
+// request was made has not just been closed when the server had said something
+// on it, which then was not HTTP/2.
+func (l *listening) judge(out outcome) outcome {
+	if out.reason == Closed && l.said.Load() && strings.Contains(out.detail, notEstablished) {
+		out.reason = Protocol
+	}
+	return out
+}
+
+// notEstablished are the library's words for a connection that ended before the
+// request was made, for whatever reason.
+const notEstablished = "client conn could not be established"
 
 // failed2 is failed for what the library says: what the kernel did not say is the
 // protocol's fault.
@@ -61,8 +94,7 @@ func failed2(phase string, err error) outcome {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		out.reason, out.detail = Timeout, "no answer"
 	case errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed), strings.Contains(err.Error(), "EOF"),
-		// The library's words for a connection that ended before the request was made.
-		strings.Contains(err.Error(), "client conn could not be established"):
+		strings.Contains(err.Error(), notEstablished):
 		out.reason = Closed
 	default:
 		out.reason = Protocol
