@@ -122,7 +122,7 @@ var globalTable = newTable("global",
 	key{name: "state_dir", kind: kindString, def: "/var/lib/lvsd", each: true},
 	key{name: "log_level", kind: kindString, def: "info", each: true, choices: []string{"debug", "info", "warn", "error"}},
 	key{name: "log_format", kind: kindString, def: "text", each: true, choices: []string{"text", "json"}},
-	key{name: "auto_reload", kind: kindBool, def: false, each: true, later: true},
+	key{name: "auto_reload", kind: kindBool, def: false, each: true},
 )
 
 var ipvsTable = newTable("ipvs",

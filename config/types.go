@@ -63,6 +63,7 @@ type Global struct {
 	Webhook       string   // an http or https URL; "" = none
 	LogLevel      string   // "debug" "info" "warn" "error"
 	LogFormat     string   // "text" "json"
+	AutoReload    bool     // reload when the file changes
 }
 
 // IPVS is the [ipvs] table: what concerns the kernel's table as a whole.

@@ -99,6 +99,7 @@ type daemon struct {
 	listener    *ipvs.SyncListener
 	hangups     <-chan os.Signal
 	onStop      string
+	follows     follows
 
 	text   string // of the file that was read last; under the director's lock for reloads
 	keeper keeper
@@ -107,7 +108,7 @@ type daemon struct {
 // build opens everything that a start can be refused for. When it fails it
 // says all that is missing and leaves nothing behind.
 func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error) {
-	d := &daemon{log: log, events: &event.Recorder{Log: log.Logger, Director: c.Director}}
+	d := &daemon{log: log, events: &event.Recorder{Log: log.Logger, Director: c.Director}, follows: follows{file: o.file}}
 	d.connections.Store(-1)
 	defer func() {
 		if err != nil {
@@ -197,7 +198,7 @@ func (d *daemon) run(ctx context.Context) error {
 	defer finish()
 	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "running", Reason: "start"})
 	tasks, ctx := errgroup.WithContext(ctx)
-	for _, task := range []func(context.Context) error{d.reconciler.Run, d.checker.Run, d.director.Run, d.server.Run, d.pair.Run, d.listener.Run, d.manager.Run, d.reloadOnHangup} {
+	for _, task := range []func(context.Context) error{d.reconciler.Run, d.checker.Run, d.director.Run, d.server.Run, d.pair.Run, d.listener.Run, d.manager.Run, d.reloadOnHangup, d.reloadOnChange} {
 		tasks.Go(func() error { return task(ctx) })
 	}
 	err := tasks.Wait()
@@ -358,5 +359,6 @@ func (d *daemon) settings(_, next *config.Config) (director.Change, error) {
 		_ = d.log.SetLevel(next.Global.LogLevel) // was just tried
 		d.elections.SetLevel(next.Global.LogLevel)
 		d.onStop = next.IPVS.OnStop
+		d.follows.take(next)
 	}}, nil
 }
