@@ -175,12 +175,15 @@ func (c *record) oneFamily(e *Election) {
 
 // samePriority warns of two directors between whom only their addresses
 // decide.
+// The directors' own values of preempt are compared, too: with different ones the
+// priorities order only some of the takeovers.
 func samePriority(root *record, directors []Director) {
 	for _, c := range root.records("vrrp") {
 		if !c.good("priority") {
 			continue
 		}
 		first := map[int64]string{}
+		c.onePreempt(directors)
 		for _, d := range directors {
 			v := c.of(d.Name)
 			if !v.flag("preempt") {
@@ -192,6 +195,26 @@ func samePriority(root *record, directors []Director) {
 				break
 			}
 			first[p] = d.Name
+		}
+	}
+}
+
+// onePreempt explains what becomes of the addresses when only some directors
+// preempt.
+func (c *record) onePreempt(directors []Director) {
+	for _, d := range directors[:max(len(directors)-1, 0)] {
+		a := c.of(d.Name)
+		for _, other := range directors[1:] {
+			b := c.of(other.Name)
+			if a.flag("preempt") == b.flag("preempt") {
+				continue
+			}
+			takes, leaves := d.Name, other.Name
+			if b.flag("preempt") {
+				takes, leaves = leaves, takes
+			}
+			c.of(leaves).doubt("preempt", "only %s takes the addresses from a master of lower priority; %s never does, and takes over from silence alone: give both the same unless this is meant", takes, leaves)
+			return
 		}
 	}
 }
