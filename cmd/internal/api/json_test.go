@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lvsd/cmd/internal/event"
+	"lvsd/cmd/internal/plan"
 )
 
 // promised are the answers whose form docs/json.md promises, by its headings.
@@ -22,6 +23,9 @@ var promised = map[string]any{
 	"lvsd handover --json":             Handover{},
 	"lvsd drained --json":              Drained{},
 	"lvsd probe --json":                ProbeReport{},
+	"lvsd plan --json":                 plan.Plan{},
+	"a change":                         plan.Change{},
+	"connections touched":              plan.Connections{},
 	// What several of them have.
 	"a real server":      RealServerStatus{},
 	"a probe":            Probe{},
