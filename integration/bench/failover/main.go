@@ -1,6 +1,6 @@
 // Command failover measures what a client sees when the address moves: a pair of
-// lvsd beside a pair of keepalived in one boot, on the same LAN, with the same
-// real servers. New connects are begun every few milliseconds; the outage is the
+// lvsd, a pair of keepalived, and an lvsd whose peer is a keepalived, in one boot,
+// on the same LAN, with the same real servers. New connects are begun every few milliseconds; the outage is the
 // longest time without one that succeeded. Times of two boots or machines say
 // little beside each other, ratios in one do.
 //
@@ -44,7 +44,11 @@ func main() {
 				if !strings.Contains(c.name, *only) {
 					continue
 				}
-				for _, s := range []system{lvsdPair(binary), keepalivedPair} {
+				ours := lvsdPair(binary)
+				mixed := system{name: "lvsd beside keepalived", ready: ours.ready, start: func(b *bench, i int) *lab.Process {
+					return [2]system{ours, keepalivedPair}[i].start(b, i)
+				}}
+				for _, s := range []system{ours, keepalivedPair, mixed} {
 					measure(ctx, tb, c, s, *rounds)
 				}
 			}
