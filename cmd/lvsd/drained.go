@@ -40,8 +40,9 @@ func drainedCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// drainLook is how often the kernel's counters are looked at.
-const drainLook = time.Second
+// drainLook is how often the kernel's counters are looked at: no sooner than a
+// daemon reads them anew.
+const drainLook = 1100 * time.Millisecond
 
 // drainWait is one wait for a drain.
 type drainWait struct {
@@ -56,9 +57,20 @@ type drainWait struct {
 // wait looks again and again until the server is drained or it is late.
 func (w *drainWait) wait(ctx context.Context, late <-chan struct{}) error {
 	var d api.Drained
-	for {
+	for seen := false; ; {
 		next, err := w.look(ctx, d)
+		unsure := err == nil && next.Drained && !seen
+		seen = err == nil && next.Drained
 		switch {
+		case unsure:
+			// The counters of the directors may be as old as the pause between two
+			// looks: who has just come is in the next ones.
+			d = next
+			select {
+			case <-ctx.Done():
+			case <-time.After(drainLook):
+			}
+			continue
 		case errors.Is(err, api.ErrNoDaemon) && w.last != "":
 			// It is being restarted: the drain goes on in the kernel.
 		case err != nil:
