@@ -53,12 +53,7 @@ race: deps
 
 integration: deps build bin/uml
 	CGO_ENABLED=0 $(GO) test -c -o bin/integration.test ./integration
-	cd integration && LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd ../$(LAB) $(CURDIR)/bin/integration.test -test.v -test.timeout 15m $(if $(RUN),-test.run '$(RUN)')
-
-# What takes too long for every run: the daemon killed a hundred times.
-.PHONY: soak
-soak:
-	LVSD_KILLS=100 $(MAKE) integration RUN='^TestKilledAtRandomMoments$$'
+	LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd sh integration/run.sh '$(RUN)'
 
 lint:
 	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
