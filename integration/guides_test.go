@@ -257,6 +257,12 @@ func TestGuideNATPair(t *testing.T) {
 	none := func(d *director) bool { return !d.Holds("10.0.0.88") && !d.HoldsOn("eth1", "192.168.10.1") }
 	both := func(d *director) bool { return d.Holds("10.0.0.88") && d.HoldsOn("eth1", "192.168.10.1") }
 	p.WaitUntil(10*time.Second, "both addresses on lb1", func() bool { return both(p.lb[0]) })
+	// What is told while nobody listens yet is not told again of a silent connection.
+	for _, d := range p.lb {
+		p.WaitUntil(30*time.Second, "both halves of the synchronisation on "+d.Name, func() bool {
+			return contains(d.MustRun("ipvsadm", "-L", "--daemon"), "master sync daemon", "backup sync daemon")
+		})
+	}
 	var talks []*lab.Conversation
 	for range connections {
 		talks = append(talks, lab.Converse(p.client, guideVIP))
