@@ -257,6 +257,7 @@ func TestDrainKeepsConnections(t *testing.T) {
 		p.services = replace(t, p.services, "scheduler", "drain_timeout = \"1h\"\nscheduler")
 	})
 	lb := p.lb[0]
+	p.lb[1].stop() // what its takeover would do to the connection is not asked here
 	rs2 := netip.AddrPortFrom(p.real[1].Addr(), 80).String()
 	var talk *lab.Conversation
 	for talk == nil || talk.Server != "rs2" {

@@ -31,17 +31,18 @@ func hushed(now time.Time, table ipvs.Table, status vrrp.Status, held []netip.Pr
 		ours[p.Addr()] = true
 	}
 	for k, svc := range table {
-		if k.Protocol == ipvs.TCP && k.Mark == 0 && k.Address.Port() != 0 && ours[k.Address.Addr()] && !servesItself(svc) {
+		if k.Protocol == ipvs.TCP && k.Mark == 0 && k.Address.Port() != 0 && ours[k.Address.Addr()] && !answersHere(svc) {
 			out[k.Address] = struct{}{}
 		}
 	}
 }
 
-// servesItself says that the director is a real server of the service: IPVS passes
-// on what is for it.
-func servesItself(svc ipvs.Service) bool {
+// answersHere says that answers of the service leave this host from its address:
+// those of the director as a real server, and those that nat translates, which the
+// kernel routes anew by that address (net.ipv4.vs.snat_reroute).
+func answersHere(svc ipvs.Service) bool {
 	for _, d := range svc.Destinations {
-		if d.Forward == ipvs.Local {
+		if d.Forward == ipvs.Local || d.Forward == ipvs.NAT {
 			return true
 		}
 	}

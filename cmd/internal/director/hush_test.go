@@ -18,8 +18,10 @@ func TestHushed(t *testing.T) {
 	udp := tcp("10.0.0.88:53")
 	udp.Protocol = ipvs.UDP
 	table := ipvs.Table{
-		tcp("10.0.0.88:80"): {}, tcp("10.0.0.88:0"): {}, tcp("10.0.0.99:80"): {}, udp: {}, {Mark: 7}: {},
+		tcp("10.0.0.88:80"): {Destinations: map[netip.AddrPort]ipvs.Destination{server(1): {Forward: ipvs.DirectRoute}, server(2): {Forward: ipvs.Tunnel}}},
+		tcp("10.0.0.88:0"):  {}, tcp("10.0.0.99:80"): {}, udp: {}, {Mark: 7}: {},
 		tcp("10.0.0.88:25"): {Destinations: map[netip.AddrPort]ipvs.Destination{server(1): {}, sorry: {Forward: ipvs.Local}}},
+		tcp("10.0.0.88:21"): {Destinations: map[netip.AddrPort]ipvs.Destination{server(1): {Forward: ipvs.NAT}}},
 	}
 	held := []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}
 	for name, c := range map[string]struct {
