@@ -94,9 +94,7 @@ func TestFallbackServesWhenAllServersFail(t *testing.T) {
 	if !from("sorry") {
 		t.Errorf("a client does not see the fallback:\n%s", lb.ipvsadm())
 	}
-	if active() != "1" {
-		t.Errorf("metric: %s", active())
-	}
+	p.WaitUntil(30*time.Second, "the metric", func() bool { return active() == "1" }) // a series is up to a second old
 	lb.problem("the fallback 127.0.0.1:80 serves", true)
 	lb.event("fallback", "on")
 	if out, _ := lb.run("status", "--socket", lb.socket); !contains(out, "DOWN, FALLBACK", "127.0.0.1:80") {
@@ -287,12 +285,10 @@ func TestAgentsWeights(t *testing.T) {
 		if err != nil || !strings.Contains(s.Services[0].RealServers[0].Why, c.why) || s.Services[0].RealServers[0].Verdict != "up" {
 			t.Errorf("%s: %+v, %v", c.line, s.Services[0].RealServers[0], err)
 		}
-		if got := lb.metric("lvsd_real_server_draining" + first); got != c.draining {
-			t.Errorf("%s: draining %s", c.line, got)
-		}
-		if since := lb.metric("lvsd_real_server_drain_start_timestamp_seconds" + first); (since != "absent") != (c.draining == "1") {
-			t.Errorf("%s: drains since %s", c.line, since)
-		}
+		p.WaitUntil(30*time.Second, c.line+": the metrics of a drain", func() bool { // a series is up to a second old
+			return lb.metric("lvsd_real_server_draining"+first) == c.draining &&
+				(lb.metric("lvsd_real_server_drain_start_timestamp_seconds"+first) != "absent") == (c.draining == "1")
+		})
 	}
 }
 

@@ -45,7 +45,7 @@ func TestTheHealthierDirectorIsMaster(t *testing.T) {
 	if err != nil || s.VRRP[0].Priority != 1 || s.VRRP[0].Reason != "higher_priority" {
 		t.Errorf("%+v, %v", s.VRRP, err)
 	}
-	if out, _ := lb1.run("status", "-c", p.file, "--director", "lb1", "--socket", lb1.socket); !strings.Contains(out, "1, service web: -253") {
+	if out, _ := lb1.run("status", "-c", p.file, "--director", "lb1", "--socket", lb1.socket); !contains(out, "backup, 1", "service web: -253") {
 		t.Errorf("status does not say why:\n%s", out)
 	}
 	for _, s := range servers {

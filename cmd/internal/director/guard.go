@@ -423,12 +423,14 @@ func round(rs config.RealServer) time.Duration {
 	return longest
 }
 
-// settling is how long a server's checks need to find out anew.
+// settling is how long a server's checks need to find out anew: a probe that was
+// sent into the broken path must end first, and the one after it may lose its first
+// packet to a neighbour that is looked for yet.
 func settling(rs config.RealServer) time.Duration {
 	var longest time.Duration
 	for _, check := range rs.Checks {
 		rounds := time.Duration(max(check.Rise, check.Fall) + 1)
-		longest = max(longest, rounds*check.Interval+check.Timeout)
+		longest = max(longest, rounds*check.Interval+2*check.Timeout)
 	}
 	return longest
 }
