@@ -68,7 +68,12 @@ type director struct {
 	process *lab.Process
 	socket  string
 	http    http.Client
+	scraped time.Time // when metric read last
 }
+
+// scrapeKept is how long the daemon answers scrapes with the same series, and a
+// little more.
+const scrapeKept = 1050 * time.Millisecond
 
 // newPair builds the hosts; nothing runs on them yet.
 func newPair(t testing.TB, realServers int) *pair {
@@ -337,7 +342,12 @@ func (d *director) procWeight(realServer string) int {
 
 // metric reads one series from the director's /metrics: the value, or NaN text
 // "absent".
+// The daemon keeps a scrape for a second; a reading here is always a new one.
 func (d *director) metric(series string) string {
+	if wait := time.Until(d.scraped.Add(scrapeKept)); wait > 0 {
+		<-time.After(wait)
+	}
+	d.scraped = time.Now()
 	text, err := d.get("/metrics")
 	if err != nil {
 		d.p.t.Fatalf("%s: %v", d.Name, err)
