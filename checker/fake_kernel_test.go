@@ -52,7 +52,7 @@ func (k *fakeKernel) connect(d *dialer) (int, error) {
 	return k.lastFD, nil
 }
 
-func (k *fakeKernel) failure(fd int) error               { return k.refuse[k.sockets[fd].to] }
+func (k *fakeKernel) failure(fd int) (bool, error)       { return false, k.refuse[k.sockets[fd].to] }
 func (k *fakeKernel) read(int, []byte) (int, error)      { return 0, unix.EAGAIN }
 func (k *fakeKernel) write(_ int, b []byte) (int, error) { return len(b), nil }
 func (k *fakeKernel) local(int) (netip.AddrPort, error)  { return addr(0), nil }

@@ -24,7 +24,7 @@ import (
 type kernel interface {
 	open() error                                  // before all others but kick
 	connect(d *dialer) (fd int, err error)        // begins a handshake
-	failure(fd int) error                         // what broke a connection
+	failure(fd int) (stands bool, err error)      // what broke a connection; nil: nothing did
 	read(fd int, b []byte) (int, error)           // EAGAIN: there is nothing yet
 	write(fd int, b []byte) (int, error)          // likewise
 	local(fd int) (netip.AddrPort, error)         // our own address of a connection
@@ -167,16 +167,31 @@ func (s *system) watch(fd int) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(s.fd, unix.EPOLL_CTL_ADD, fd, &e))
 }
 
-func (s *system) failure(fd int) error {
+// failure asks the socket itself: news of an error may be of its former use, which
+// ended in one, and say nothing of the connection that it makes now.
+func (s *system) failure(fd int) (stands bool, err error) {
 	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if n == 0 {
-		return unix.ECONNRESET // it is closed, and somebody was told why before us
+	if n != 0 {
+		return false, unix.Errno(n)
 	}
-	return unix.Errno(n)
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	switch {
+	case err != nil:
+		return false, err
+	case info.State == tcpClose:
+		return false, unix.ECONNRESET // and somebody was told why before us
+	}
+	return info.State != tcpSynSent, nil
 }
+
+// States of a connection, from the kernel's net/tcp_states.h.
+const (
+	tcpSynSent = 2
+	tcpClose   = 7
+)
 
 func (s *system) read(fd int, b []byte) (int, error)  { return rawRead(fd, b) }
 func (s *system) write(fd int, b []byte) (int, error) { return rawWrite(fd, b) }

@@ -121,11 +121,17 @@ func (l *loop) proceed(all []news, now time.Time) {
 // hear takes one probe's news.
 func (l *loop) hear(f *flight, n news, now time.Time) {
 	if f.talker == nil {
+		connected := n.writable
+		if n.broken {
+			stands, err := l.kernel.failure(f.fd)
+			if err != nil {
+				l.land(f, failed(PhaseConnect, err, ""), now)
+				return
+			}
+			connected = stands
+		}
 		switch {
-		case n.broken:
-			l.land(f, failed(PhaseConnect, l.kernel.failure(f.fd), ""), now)
-			return
-		case !n.writable:
+		case !connected:
 			return
 		case f.light.talk == nil:
 			l.land(f, outcome{reason: OK, phase: PhaseConnect}, now)
