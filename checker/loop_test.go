@@ -230,14 +230,21 @@ func TestLoopLeavesNothing(t *testing.T) {
 
 // The end of an engine does not wait for servers that hang in whatever phase.
 func TestLoopStopsInFlight(t *testing.T) {
-	silent := server(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	begun := make(chan struct{}, 2)
+	silent := server(t, func(c net.Conn) { begun <- struct{}{}; io.Copy(io.Discard, c) })
 	var targets []Target
 	for i, c := range []Check{{Type: TypeConnect, Address: blackhole(t)}, {Type: TypeTCP, Address: silent, Expect: "x"}, {Type: TypeHTTP, Address: silent}} {
 		c.Interval, c.Timeout, c.Rise, c.Fall = time.Hour, time.Hour, 1, 1
 		targets = append(targets, Target{ID: ID{"s", fmt.Sprint(i)}, Checks: []Check{c}})
 	}
 	_, stop := engineOn(t, targets)
-	time.Sleep(50 * time.Millisecond) // long enough for one to begin; sooner would be right too
+	for range 2 {
+		select {
+		case <-begun:
+		case <-time.After(patience):
+			t.Fatal("no probe begins")
+		}
+	}
 	ended := make(chan struct{})
 	go func() { stop(); close(ended) }()
 	select {
