@@ -15,7 +15,7 @@ LAB = bin/uml --
 # kernel, so integration runs without it.
 RACE_PACKAGES = $$($(GO) list ./... | grep -v '^lvsd/integration$$')
 
-.PHONY: docs package test-package build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean
+.PHONY: docs package test-package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/lvsd ./cmd/lvsd
@@ -47,6 +47,15 @@ demo: deps build bin/uml
 	$(LAB) bin/demo $(if $(KEEP),-keep)
 
 test: deps lint race integration
+
+# What wakes somebody at night, with a real Prometheus, Alertmanager and browser,
+# and the packages: the tests named TestOncall…, in the lab's kernel.
+test-oncall: deps-oncall build bin/uml test-package
+	CGO_ENABLED=0 $(GO) test -c -o bin/integration.test ./integration
+	LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd sh integration/run.sh '^TestOncall'
+
+deps-oncall:
+	@sh integration/lab/deps.sh oncall
 
 race: deps
 	$(GO) test -race $(RACE_PACKAGES)

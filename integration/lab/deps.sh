@@ -2,12 +2,17 @@
 # Installs the Debian packages that the lab needs, and nothing when all are
 # there. It never starts their services: a web server or a Prometheus that came
 # with a test must not run on somebody's machine.
+#
+#	deps.sh           for the demonstration and `make test`
+#	deps.sh oncall    and for `make test-oncall`: a browser, an Alertmanager
 set -eu
 
 # prometheus brings promtool; iptables masquerades where the lab's kernel has no
 # nftables for IPv4; gcc and libc6-dev are for Go's race detector;
 # iputils-arping asks for virtual addresses.
 base='nginx libnginx-mod-mail dnsmasq-base ipvsadm prometheus keepalived frr nftables iptables openssl iputils-arping iproute2 kmod patch gcc libc6-dev'
+oncall='chromium prometheus-alertmanager'
+[ "${1:-}" != oncall ] || base="$base $oncall"
 policy=/usr/sbin/policy-rc.d
 ours= # is the policy file ours?
 updated=
@@ -64,7 +69,7 @@ install() {
 	if [ -d /run/systemd/system ]; then
 		for p in "$@"; do
 			case $p in
-			nginx | ipvsadm | prometheus | keepalived | frr) as_root systemctl disable --now "$p.service" || : ;;
+			nginx | ipvsadm | prometheus | prometheus-alertmanager | keepalived | frr) as_root systemctl disable --now "$p.service" || : ;;
 			esac
 		done
 	fi
