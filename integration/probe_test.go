@@ -87,7 +87,6 @@ func TestSecondDaemon(t *testing.T) {
 	noHTTP := replace(t, p.text(), "[global]", "[global]\nhttp_listen = \"\"")
 	second(noHTTP, "another lvsd runs with state_dir "+p.Path("lb1.state"), "stop it first, or give this one a state_dir of its own")
 	second(replace(t, noHTTP, p.Path("lb1.state"), p.Path("other.state")), "another daemon answers on "+lb.socket)
-	second(replace(t, replace(t, noHTTP, p.Path("lb1.state"), p.Path("other.state")), lb.socket, "/proc/lvsd/control.sock"), "global.control_socket: ")
 	second(replace(t, noHTTP, p.Path("lb1.state"), "/proc/lvsd"), "state_dir: ", "make it writable, or set [global] state_dir to another place")
 	if s, err := lb.status(); err != nil || !s.Healthy || !lb.process.Running() {
 		t.Errorf("the first: %+v, %v", s.Problems, err)

@@ -5,6 +5,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -90,23 +91,32 @@ func start(c *config.Config, o *options, warnings []string) (*daemon, error) {
 
 // keeper is what is known of the copy on disk.
 type keeper struct {
+	writing sync.Mutex // held while the disk is written to
+
 	mu      sync.Mutex
-	problem string // why the newest could not be written; empty when it is
+	pending *state.Running // that is not on disk yet
+	problem string         // why it could not be written; empty when it could
 }
 
-// keepLimit is how long a reload waits for its copy to be on disk: a disk that
-// hangs keeps nobody.
-const keepLimit = 2 * time.Second
+const (
+	// keepLimit is how long a reload waits for its copy to be on disk: a disk that
+	// hangs keeps nobody.
+	keepLimit = 2 * time.Second
+	// keepAgain is how often a copy that the disk did not take is tried again.
+	keepAgain = 10 * time.Second
+)
 
 // keep writes the copy of what runs now. A disk that is full is told once, shown,
-// and tried again at the next reload.
+// and tried again.
 func (d *daemon) keep(c *config.Config) {
-	r := state.Running{Director: c.Director, File: c.File, Hash: c.Hash, At: time.Now(), Text: d.text}
-	d.text = "" // it is on disk, and need not be in memory
+	d.keeper.mu.Lock()
+	d.keeper.pending = &state.Running{Director: c.Director, File: c.File, Hash: c.Hash, At: time.Now(), Text: d.text}
+	d.keeper.mu.Unlock()
+	d.text = "" // it is soon on disk, and need not be in memory
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		d.kept(d.state.KeepRunning(r))
+		d.writeCopy()
 	}()
 	select {
 	case <-done:
@@ -115,20 +125,49 @@ func (d *daemon) keep(c *config.Config) {
 	}
 }
 
-func (d *daemon) kept(err error) {
-	d.keeper.mu.Lock()
-	defer d.keeper.mu.Unlock()
-	was := d.keeper.problem
-	d.keeper.problem = ""
-	if err != nil {
-		d.keeper.problem = err.Error() + ": a restart with a broken file would find an older copy"
+// keepTrying writes a copy that the disk did not take before, until the context
+// ends.
+func (d *daemon) keepTrying(ctx context.Context) error {
+	tick := time.NewTicker(keepAgain)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			d.writeCopy()
+		}
 	}
+}
+
+// writeCopy writes the newest copy, if it is not on disk.
+func (d *daemon) writeCopy() {
+	k := &d.keeper
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	k.mu.Lock()
+	r := k.pending
+	k.mu.Unlock()
+	if r == nil {
+		return
+	}
+	err := d.state.KeepRunning(*r)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	was := k.problem
 	switch {
-	case d.keeper.problem == was:
 	case err != nil:
-		d.log.Error("the running configuration is not kept", "reason", err)
-	default:
+		k.problem = err.Error() + ": make room in state_dir, or make it writable; a restart with a broken file would find an older copy"
+		if was == "" {
+			d.log.Error("the running configuration is not kept", "reason", err)
+		}
+		return
+	case was != "":
+		k.problem = ""
 		d.log.Info("the running configuration is kept again")
+	}
+	if k.pending == r {
+		k.pending = nil
 	}
 }
 

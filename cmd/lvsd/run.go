@@ -222,7 +222,7 @@ func (d *daemon) run(ctx context.Context) error {
 func (d *daemon) tell() (finish func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var tellers sync.WaitGroup
-	for _, task := range []func(context.Context) error{d.journal.Run, d.notifier.Run, d.keepDecision} {
+	for _, task := range []func(context.Context) error{d.journal.Run, d.notifier.Run, d.keepDecision, d.keepTrying} {
 		tellers.Go(func() { _ = task(ctx) })
 	}
 	return func() {

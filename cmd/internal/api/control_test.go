@@ -79,3 +79,37 @@ func TestControlSocketThatIsGone(t *testing.T) {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
 }
+
+// TestControlSocketThatCannotBeMade: at the start nothing can be made where it
+// should be. That is no reason not to balance.
+func TestControlSocketThatCannotBeMade(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "run")
+	if err := os.WriteFile(folder, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(folder, "control.sock")
+	var log bytes.Buffer
+	s := &Server{Log: slog.New(slog.NewTextHandler(&log, nil)), Daemon: &stub{view: healthy()}, Events: &event.Recorder{}, Metrics: http.NotFoundHandler()}
+	if err := s.OpenControl(path, ""); err != nil {
+		t.Fatal(err)
+	}
+	s.serve(s.control, s.changing())
+	defer s.Close()
+	s.keepControl()
+	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "no command reaches the daemon") || !strings.Contains(p[0], folder) {
+		t.Errorf("problems: %q", p)
+	}
+	if n := strings.Count(log.String(), "\n"); n != 1 {
+		t.Errorf("%d lines, want one:\n%s", n, &log)
+	}
+	if err := os.Remove(folder); err != nil {
+		t.Fatal(err)
+	}
+	s.keepControl()
+	if _, err := NewClient(path).Status(t.Context()); err != nil {
+		t.Errorf("it does not answer: %v\n%s", err, &log)
+	}
+	if p := s.Status(t.Context()).Problems; len(p) != 0 {
+		t.Errorf("problems afterwards: %q", p)
+	}
+}

@@ -9,17 +9,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"os/user"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/netutil"
-	"golang.org/x/sys/unix"
 
 	"lvsd/checker"
 	"lvsd/cmd/internal/director"
@@ -242,77 +237,9 @@ func samePort(a, b string) bool {
 	return errA == nil && errB == nil && p == q
 }
 
-// OpenControl opens the control socket. A socket file that nobody answers on
-// is a killed daemon's and is replaced; one that answers is another daemon's.
-func (s *Server) OpenControl(path, group string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("global.control_socket: %w", err)
-	}
-	if err := removeLeftSocket(path); err != nil {
-		return fmt.Errorf("global.control_socket: %w", err)
-	}
-	ln, err := net.Listen("unix", path)
-	if err != nil {
-		return fmt.Errorf("global.control_socket: failed to listen: %w", err)
-	}
-	l := &listener{address: path, Listener: ln}
-	if err := protect(path, group); err != nil {
-		l.close()
-		return fmt.Errorf("global.control_socket: %w", err)
-	}
-	l.made = madeAt(path)
-	s.control, s.group = l, group
-	return nil
-}
-
-// removeLeftSocket removes a socket that nobody answers on. Anything else that
-// stands there is not ours to remove.
-func removeLeftSocket(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if info.Mode().Type() != os.ModeSocket {
-		return fmt.Errorf("%s is there already and is no socket: name another place, or remove it", path)
-	}
-	c, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		c.Close()
-	}
-	if !errors.Is(err, unix.ECONNREFUSED) {
-		return fmt.Errorf("another daemon answers on %s: stop it first, or give this one a socket of its own", path)
-	}
-	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("failed to remove the one left behind: %w", err)
-	}
-	return nil
-}
-
-// protect gives the socket to root alone, or to a group too.
-func protect(path, group string) error {
-	if group == "" {
-		return os.Chmod(path, 0o600)
-	}
-	g, err := user.LookupGroup(group)
-	if err != nil {
-		return fmt.Errorf("control_group: %w", err)
-	}
-	id, err := strconv.Atoi(g.Gid)
-	if err != nil {
-		return fmt.Errorf("control_group %s has the id %q, which is no number", group, g.Gid)
-	}
-	if err := os.Chown(path, -1, id); err != nil {
-		return err
-	}
-	return os.Chmod(path, 0o660)
-}
-
 // Run answers on the control socket until the context ends, then closes both.
 func (s *Server) Run(ctx context.Context) error {
-	s.serve(s.control, s.changing())
+	s.serve(s.control, s.changing()) // none yet: the first look makes it
 	s.watchControl(ctx)
 	s.Close()
 	return nil
