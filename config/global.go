@@ -65,6 +65,8 @@ func buildGlobal(c *record) Global {
 		LogLevel:      c.str("log_level"),
 		LogFormat:     c.str("log_format"),
 		AutoReload:    c.flag("auto_reload"),
+
+		PerServerMetrics: c.flag("per_server_metrics"),
 	}
 	if g.HTTPListen != "" && !listenable(g.HTTPListen) {
 		c.complain("http_listen", `must be IP:PORT such as "127.0.0.1:8112", or ":8112" for all addresses, or "" for none, not %s`, quoted(g.HTTPListen))

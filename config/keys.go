@@ -123,6 +123,7 @@ var globalTable = newTable("global",
 	key{name: "log_level", kind: kindString, def: "info", each: true, choices: []string{"debug", "info", "warn", "error"}},
 	key{name: "log_format", kind: kindString, def: "text", each: true, choices: []string{"text", "json"}},
 	key{name: "auto_reload", kind: kindBool, def: false, each: true},
+	key{name: "per_server_metrics", kind: kindBool, def: true, each: true},
 )
 
 var ipvsTable = newTable("ipvs",

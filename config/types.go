@@ -64,6 +64,8 @@ type Global struct {
 	LogLevel      string   // "debug" "info" "warn" "error"
 	LogFormat     string   // "text" "json"
 	AutoReload    bool     // reload when the file changes
+	// PerServerMetrics: /metrics has the series of each real server.
+	PerServerMetrics bool
 }
 
 // IPVS is the [ipvs] table: what concerns the kernel's table as a whole.

@@ -11,15 +11,6 @@ import (
 	"lvsd/ipvs"
 )
 
-var (
-	syncLast = prometheus.NewDesc("lvsd_ipvs_sync_last_message_timestamp_seconds",
-		"When a message of the peer's with our identifier was last heard, by samples; 0 for never. Absent without [ipvs.sync].", nil, nil)
-	syncMismatch = prometheus.NewDesc("lvsd_ipvs_sync_mismatch",
-		"1 while the peer's connections arrive with another identifier than ours, and are not taken.", nil, nil)
-)
-
-var syncSeries = []*prometheus.Desc{syncLast, syncMismatch}
-
 // WatchArrivals adds the series of the peer's connections.
 func (m *Metrics) WatchArrivals(heard func() ipvs.SyncHeard) {
 	m.registry.MustRegister(arrivals(heard))
@@ -28,9 +19,8 @@ func (m *Metrics) WatchArrivals(heard func() ipvs.SyncHeard) {
 type arrivals func() ipvs.SyncHeard
 
 func (c arrivals) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range syncSeries {
-		ch <- d
-	}
+	ch <- syncLast
+	ch <- syncMismatch
 }
 
 // Collect leaves them out where there is nothing to listen for.

@@ -47,14 +47,15 @@ func (s *state) Gather() ([]*dto.MetricFamily, error) {
 
 // described is what a family is made of.
 type described struct {
+	kind       dto.MetricType
 	name, help string
 	labels     []string // in the order in which values are given
 	order      []int    // of the labels by name
 	shape      string   // the labels' names: those of one shape may share values
 }
 
-func describe(name, help string, labels []string) described {
-	d := described{name: name, help: help, labels: labels, shape: strings.Join(labels, " ")}
+func describe(kind dto.MetricType, name, help string, labels []string) *described {
+	d := &described{kind: kind, name: name, help: help, labels: labels, shape: strings.Join(labels, " ")}
 	for i := range labels {
 		d.order = append(d.order, i)
 	}
@@ -85,11 +86,11 @@ const slotsAtOnce = 512
 
 func newBulk() *bulk { return &bulk{byDesc: make(map[*prometheus.Desc]*dto.MetricFamily, len(all))} }
 
-func (b *bulk) add(d *prometheus.Desc, kind dto.MetricType, v float64, values []string) {
+func (b *bulk) add(d *prometheus.Desc, v float64, values []string) {
 	f := b.byDesc[d]
 	info := infos[d]
 	if f == nil {
-		f = &dto.MetricFamily{Name: &info.name, Help: &info.help, Type: kind.Enum()}
+		f = &dto.MetricFamily{Name: &info.name, Help: &info.help, Type: info.kind.Enum()}
 		b.byDesc[d] = f
 	}
 	if len(b.slots) == 0 {
@@ -98,7 +99,7 @@ func (b *bulk) add(d *prometheus.Desc, kind dto.MetricType, v float64, values []
 	s := &b.slots[0]
 	b.slots = b.slots[1:]
 	s.value = v
-	if kind == dto.MetricType_COUNTER {
+	if info.kind == dto.MetricType_COUNTER {
 		s.counter.Value = &s.value
 		s.metric.Counter = &s.counter
 	} else {
@@ -110,7 +111,7 @@ func (b *bulk) add(d *prometheus.Desc, kind dto.MetricType, v float64, values []
 }
 
 // labels makes the pairs, or takes those of the series before.
-func (b *bulk) labels(info described, values []string) []*dto.LabelPair {
+func (b *bulk) labels(info *described, values []string) []*dto.LabelPair {
 	if len(values) == 0 {
 		return nil
 	}

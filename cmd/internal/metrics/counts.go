@@ -6,16 +6,18 @@ package metrics
 import "github.com/prometheus/client_golang/prometheus"
 
 // Counted is a series that a part of the daemon counts.
-type Counted struct{ name, help string }
+type Counted struct{ desc *prometheus.Desc }
 
-// EventsDropped: what the disk was too slow or too full for.
-var EventsDropped = Counted{"lvsd_events_dropped_total", "Events that found no room and are not in the history on disk."}
-
-// NotifyFailures: who was not told.
-var NotifyFailures = Counted{"lvsd_notify_failures_total", "Events that a program or webhook was not told of: it failed, took too long, or had too many waiting."}
+var (
+	// EventsDropped: what the disk was too slow or too full for.
+	EventsDropped = Counted{eventsDropped}
+	// NotifyFailures: who was not told.
+	NotifyFailures = Counted{notifyFailures}
+)
 
 // Count adds a series that is read at each scrape.
 func (m *Metrics) Count(c Counted, read func() uint64) {
-	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help},
+	info := infos[c.desc]
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: info.name, Help: info.help},
 		func() float64 { return float64(read()) }))
 }

@@ -38,17 +38,20 @@ var lagBuckets = []float64{.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, 
 func New(version, commit string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		timerLag: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "lvsd_vrrp_timer_lag_seconds", Help: "How late the elections' timers were served.", Buckets: lagBuckets}),
-		checkLag: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "lvsd_check_lag_seconds", Help: "How much later than due the probes were started.", Buckets: lagBuckets}),
+		timerLag: newLag(vrrpTimerLag),
+		checkLag: newLag(checkLagged),
 	}
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "lvsd_build_info", Help: "1, with the version in the labels."}, []string{"version", "commit", "go_version"})
+	info := infos[buildInfo]
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: info.name, Help: info.help}, info.labels)
 	build.WithLabelValues(version, commit, runtime.Version()).Set(1)
 	m.registry.MustRegister(build, m.timerLag, m.checkLag,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+func newLag(d *prometheus.Desc) prometheus.Histogram {
+	info := infos[d]
+	return prometheus.NewHistogram(prometheus.HistogramOpts{Name: info.name, Help: info.help, Buckets: lagBuckets})
 }
 
 // ObserveTimerLag counts how late an election's timer was served.
@@ -98,8 +101,10 @@ func collect(view func(context.Context) director.View, e emitter) {
 		e.service(v, v.Config.Services[i].Quorum, p)
 	}
 	e.gauge(guardActive, truth(v.Plan.Guard.Active()))
-	e.drains(v)
-	e.ipvs(v.Kernel)
+	if v.Config.Global.PerServerMetrics {
+		e.drains(v)
+	}
+	e.ipvs(v.Kernel, v.Config.IPVS.Sync != nil)
 }
 
 // emitter takes series: into families, or one by one to the library.
@@ -110,7 +115,7 @@ type emitter struct {
 
 func (e emitter) gauge(d *prometheus.Desc, v float64, labels ...string) {
 	if e.bulk != nil {
-		e.bulk.add(d, dto.MetricType_GAUGE, v, labels)
+		e.bulk.add(d, v, labels)
 		return
 	}
 	e.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
@@ -118,13 +123,14 @@ func (e emitter) gauge(d *prometheus.Desc, v float64, labels ...string) {
 
 func (e emitter) counter(d *prometheus.Desc, v uint64, labels ...string) {
 	if e.bulk != nil {
-		e.bulk.add(d, dto.MetricType_COUNTER, float64(v), labels)
+		e.bulk.add(d, float64(v), labels)
 		return
 	}
 	e.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 }
 
 func (e emitter) config(v director.View) {
+	e.gauge(directorIs, 1, v.Config.Director)
 	e.gauge(configInfo, 1, v.Config.Hash)
 	e.gauge(reloadOK, truth(v.LastReload.Err == nil))
 	e.gauge(reloadTime, seconds(v.LastReload.LastSuccess))
@@ -162,6 +168,10 @@ func (e emitter) service(v director.View, quorum int, p director.ServicePlan) {
 	e.gauge(serviceFallback, truth(p.Fallback.Active), p.Name)
 	kernel, stats := v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key]
 	e.counters(serviceCounters, stats.Counters, p.Name)
+	e.sums(stats, p)
+	if !v.Config.Global.PerServerMetrics {
+		return
+	}
 	for _, s := range p.Servers {
 		name := s.Address.String()
 		e.gauge(serverUp, truth(s.Verdict == checker.Up), p.Name, name)
@@ -180,6 +190,26 @@ func (e emitter) service(v director.View, quorum int, p director.ServicePlan) {
 		e.counters(serverCounters, d.Counters, p.Name, name)
 		e.checks(v.Health[s.ID], p.Name, name)
 	}
+}
+
+// sums are what is known of a service's servers without a series for each.
+func (e emitter) sums(stats ipvs.ServiceStats, p director.ServicePlan) {
+	servers := map[checker.Verdict]int{}
+	for _, s := range p.Servers {
+		if !s.Draining() {
+			servers[s.Verdict]++
+		}
+	}
+	for _, verdict := range []checker.Verdict{checker.Up, checker.Down, checker.Unknown} {
+		e.gauge(serviceServers, float64(servers[verdict]), p.Name, verdict.String())
+	}
+	var active, inactive float64
+	for _, d := range stats.Destinations {
+		active += float64(d.Active)
+		inactive += float64(d.Inactive)
+	}
+	e.gauge(serviceActive, active, p.Name)
+	e.gauge(serviceInactive, inactive, p.Name)
 }
 
 // drains are the servers that left the file and keep their connections: of
@@ -247,11 +277,13 @@ func (e emitter) counters(d counterDescs, c ipvs.Counters, labels ...string) {
 	e.counter(d.bytesOut, c.BytesOut, labels...)
 }
 
-func (e emitter) ipvs(k ipvs.Snapshot) {
+func (e emitter) ipvs(k ipvs.Snapshot, sync bool) {
 	e.gauge(ipvsUp, truth(k.Up))
 	e.gauge(ipvsResync, seconds(k.At))
-	e.gauge(ipvsSync, truth(k.Sync.Master.Running), "master")
-	e.gauge(ipvsSync, truth(k.Sync.Backup.Running), "backup")
+	if sync || k.Sync.Master.Running || k.Sync.Backup.Running {
+		e.gauge(ipvsSync, truth(k.Sync.Master.Running), "master")
+		e.gauge(ipvsSync, truth(k.Sync.Backup.Running), "backup")
+	}
 	e.gauge(ipvsForeign, float64(k.Foreign))
 	for kind, n := range k.Drift {
 		e.counter(ipvsDrift, n, kind)

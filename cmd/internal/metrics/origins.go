@@ -9,9 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-var ipvsConnections = prometheus.NewDesc("lvsd_ipvs_connections",
-	"Entries of the kernel's connection table that began here (own) or came from the peer (synced).", []string{"origin"}, nil)
-
 // WatchOrigins adds the series of the kernel's connections.
 func (m *Metrics) WatchOrigins(origins func(context.Context) (own, synced int, err error)) {
 	m.registry.MustRegister(originCollector{origins})

@@ -8,18 +8,6 @@ import (
 	"lvsd/cmd/internal/pair"
 )
 
-var (
-	peerUp      = prometheus.NewDesc("lvsd_peer_up", "1 while the other director answers.", []string{"director"}, nil)
-	peerAt      = prometheus.NewDesc("lvsd_peer_last_answer_timestamp_seconds", "When the other director answered last; 0 for never.", []string{"director"}, nil)
-	peerConfig  = prometheus.NewDesc("lvsd_peer_config_matches", "1 while both run the same configuration; absent while the other does not answer.", []string{"director"}, nil)
-	peerVersion = prometheus.NewDesc("lvsd_peer_version_matches", "1 while both run the same version; absent while the other does not answer.", []string{"director"}, nil)
-	peerHealth  = prometheus.NewDesc("lvsd_peer_health_differences", "Real servers that both see otherwise for longer than their checks explain; absent while the other does not answer.", []string{"director"}, nil)
-	peerClock   = prometheus.NewDesc("lvsd_peer_clock_ahead_seconds", "How much the other director's clock is ahead; absent while it does not answer.", []string{"director"}, nil)
-	pairRefused = prometheus.NewDesc("lvsd_pair_refused_total", "Questions of others that the exchange did not answer, by reason.", []string{"reason"}, nil)
-)
-
-var peerSeries = []*prometheus.Desc{peerUp, peerAt, peerConfig, peerVersion, peerHealth, peerClock, pairRefused}
-
 // Exchange is what the series of the peers are made of.
 type Exchange interface {
 	Peers() []pair.Peer
@@ -32,7 +20,7 @@ func (m *Metrics) WatchPeers(x Exchange) { m.registry.MustRegister(peerCollector
 type peerCollector struct{ Exchange }
 
 func (c peerCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range peerSeries {
+	for _, d := range []*prometheus.Desc{peerUp, peerAt, peerConfig, peerVersion, peerHealth, peerClock, pairRefused} {
 		ch <- d
 	}
 }
