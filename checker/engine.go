@@ -47,6 +47,7 @@ type Engine struct {
 
 	landing sync.Mutex
 	arrived []arrival // of probes beside the loop
+	ended   []arrival // of all: the loop's own, its room is used again
 
 	setting sync.Mutex // one Set at a time; taken before mu
 
@@ -325,16 +326,18 @@ func arrivalOf(p *probe, out outcome, start time.Time, took time.Duration) arriv
 // settle judges what ended.
 func (e *Engine) settle(ctx context.Context, now time.Time) {
 	e.landing.Lock()
-	all := e.arrived
-	e.arrived = nil
+	all := append(e.ended[:0], e.arrived...)
+	clear(e.arrived)
+	e.arrived = e.arrived[:0]
 	e.landing.Unlock()
 	for _, f := range e.loop.landed {
 		all = append(all, arrivalOf(f.owner, f.out, f.began, f.took))
 	}
-	e.loop.landed = e.loop.landed[:0]
+	e.loop.landed, e.ended = e.loop.landed[:0], all
 	if len(all) == 0 {
 		return
 	}
+	defer clear(all) // so that it holds nothing
 	for i := range all {
 		e.note(ctx, &all[i])
 	}

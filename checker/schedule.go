@@ -48,9 +48,9 @@ func phases(r *rand.Rand, n int, interval time.Duration) []time.Duration {
 }
 
 const (
-	rasterMost  = 13 * time.Millisecond
-	rasterShare = 50 // of an interval
-	together    = 8  // probes of one wake-up, about; more would only delay the last
+	rasterMost  = 29 * time.Millisecond
+	rasterShare = 32 // of an interval
+	together    = 16 // probes of one wake-up, about; more would only delay the last
 )
 
 // rasterStep is how far apart the points are on which n checks of one interval

@@ -137,8 +137,8 @@ func TestRaster(t *testing.T) {
 		n        int
 		want     time.Duration
 	}{
-		{time.Second, 1, rasterMost}, {time.Second, 500, rasterMost}, {time.Second, 1000, 8 * time.Millisecond},
-		{time.Second, 10000, 800 * time.Microsecond}, {100 * time.Millisecond, 10, 2 * time.Millisecond}, {1, 10000, 0},
+		{time.Second, 1, rasterMost}, {time.Second, 500, rasterMost}, {time.Second, 1000, 16 * time.Millisecond},
+		{time.Second, 10000, 1600 * time.Microsecond}, {100 * time.Millisecond, 10, 3125 * time.Microsecond}, {1, 10000, 0},
 	} {
 		step := rasterStep(tt.interval, tt.n)
 		if step != tt.want {
