@@ -57,6 +57,7 @@ func (c *record) name(kind, name string, taken map[string]Position) {
 func buildGlobal(c *record) Global {
 	g := Global{
 		HTTPListen:    c.str("http_listen"),
+		WebConfigFile: c.str("web_config_file"),
 		ControlSocket: c.str("control_socket"),
 		ControlGroup:  c.str("control_group"),
 		StateDir:      c.str("state_dir"),
@@ -70,6 +71,9 @@ func buildGlobal(c *record) Global {
 	}
 	if g.HTTPListen != "" && !listenable(g.HTTPListen) {
 		c.complain("http_listen", `must be IP:PORT such as "127.0.0.1:8112", or ":8112" for all addresses, or "" for none, not %s`, quoted(g.HTTPListen))
+	}
+	if complaint := fileComplaint(g.WebConfigFile); g.WebConfigFile != "" && complaint != "" {
+		c.complain("web_config_file", "%s", complaint)
 	}
 	switch complaint := fileComplaint(g.ControlSocket); {
 	case complaint != "":

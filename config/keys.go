@@ -89,6 +89,7 @@ var (
 	drainUntilWorks    = wish(true) // real servers: drain_until
 	drainClientsWork   = wish(true) // drain_persistent
 	notifyWorks        = wish(true) // [global] notify, webhook; elections: notify
+	webConfigWorks     = wish(true) // [global] web_config_file
 	syncHoldWorks      = wish(true) // elections: sync_hold
 	trackServicesWork  = wish(true) // elections: track_services
 	trackFilesWork     = wish(true) // elections: track_files
@@ -116,7 +117,7 @@ var globalTable = newTable("global",
 	key{name: "http_listen", kind: kindString, def: "127.0.0.1:8112", each: true},
 	key{name: "control_socket", kind: kindString, def: "/run/lvsd/control.sock", each: true},
 	key{name: "control_group", kind: kindString, def: "", each: true},
-	key{name: "web_config_file", kind: kindString, def: "", each: true, later: true},
+	key{name: "web_config_file", kind: kindString, def: "", each: true, needs: webConfigWorks},
 	key{name: "notify", kind: kindStrings, def: []string{}, needs: notifyWorks},
 	key{name: "webhook", kind: kindString, def: "", each: true, needs: notifyWorks},
 	key{name: "state_dir", kind: kindString, def: "/var/lib/lvsd", each: true},

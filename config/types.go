@@ -56,6 +56,7 @@ type Config struct {
 // Global is the [global] table: the daemon itself.
 type Global struct {
 	HTTPListen    string   // IP:PORT or :PORT; "" = no HTTP at all
+	WebConfigFile string   // absolute path; "" = neither TLS nor authentication
 	ControlSocket string   // absolute path, at most 107 bytes (sun_path, unix(7))
 	ControlGroup  string   // "" = root alone
 	StateDir      string   // absolute path

@@ -3,13 +3,16 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/host"
+	"lvsd/config"
 )
 
 func checkCommand(o *options) *cobra.Command {
@@ -59,6 +62,7 @@ func check(o *options, onHost bool) checked {
 	for _, w := range file.Warnings {
 		v.Warnings = append(v.Warnings, w.Error())
 	}
+	v.Errors = append(v.Errors, webMistakes(file, onHost, o)...)
 	if onHost {
 		if c, _, err := o.load(); err != nil {
 			v.Errors = append(v.Errors, api.Lines(err)...)
@@ -71,6 +75,26 @@ func check(o *options, onHost bool) checked {
 	}
 	v.OK = len(v.Errors) == 0
 	return v
+}
+
+// webMistakes are those of the web_config_file of each director. Elsewhere than on
+// the director itself the file need not be there.
+func webMistakes(file *config.File, onHost bool, o *options) (all []string) {
+	own, _ := o.directorName()
+	var seen []string
+	for _, d := range file.Directors {
+		c, err := file.For(d.Name)
+		if err != nil || c.Global.HTTPListen == "" || slices.Contains(seen, c.Global.WebConfigFile) {
+			continue
+		}
+		seen = append(seen, c.Global.WebConfigFile)
+		err = api.CheckWeb(c.Global.WebConfigFile)
+		if !(onHost && d.Name == own) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
+			continue
+		}
+		all = append(all, api.Lines(err)...)
+	}
+	return all
 }
 
 func (v checked) print() {

@@ -38,7 +38,7 @@ func (s *Server) OpenControl(path, group string) error {
 		return err
 	}
 	if err != nil {
-		l = &listener{address: path}
+		l = newListener(path)
 		s.lacksControl(path, err)
 	}
 	s.control = l
@@ -68,7 +68,8 @@ func makeControl(path string, gid int) (*listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("global.control_socket: failed to listen: %w", err)
 	}
-	l := &listener{address: path, Listener: ln}
+	l := newListener(path)
+	l.Listener = ln
 	if err := protect(path, gid); err != nil {
 		l.close()
 		return nil, fmt.Errorf("global.control_socket: %w", err)
@@ -142,7 +143,8 @@ func protect(path string, gid int) error {
 	return os.Chmod(path, 0o660)
 }
 
-// watchControl keeps the control socket open until the context ends.
+// watchControl keeps the control socket open until the context ends, and looks
+// after what answers on http_listen.
 func (s *Server) watchControl(ctx context.Context) {
 	tick := time.NewTicker(controlLook)
 	defer tick.Stop()
@@ -152,6 +154,7 @@ func (s *Server) watchControl(ctx context.Context) {
 			return
 		case <-tick.C:
 			s.keepControl()
+			s.lookAtWeb()
 		}
 	}
 }

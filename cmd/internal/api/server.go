@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,6 +63,8 @@ type Server struct {
 	following atomic.Int32 // streams of events
 	// uncontrolled is why there is no control socket; nil: there is one.
 	uncontrolled atomic.Pointer[string]
+	// unanswered is why http_listen answers nobody; nil or "": it answers.
+	unanswered atomic.Pointer[string]
 }
 
 // refreshLimit bounds how long a status waits for fresh counters: a kernel
@@ -72,8 +75,33 @@ const refreshLimit = time.Second
 type listener struct {
 	address string
 	net.Listener
-	http http.Server
 	made fs.FileInfo // the file of a control socket
+
+	// Of http_listen:
+	port *net.TCPListener
+	web  string            // its web_config_file
+	read [sha256.Size]byte // what stood there when this listener began
+
+	mu    sync.Mutex
+	http  *http.Server
+	ended chan struct{} // closed by close
+}
+
+func newListener(address string) *listener {
+	return &listener{address: address, ended: make(chan struct{})}
+}
+
+// begin makes a server the one that close ends, unless that was called already.
+func (l *listener) begin(server *http.Server) (_ *http.Server, ended bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.http = server
+	select {
+	case <-l.ended:
+		return server, true
+	default:
+		return server, false
+	}
 }
 
 // Status builds the status that every way of asking answers with.
@@ -97,6 +125,9 @@ func (s *Server) own(v director.View) Status {
 		}
 	}
 	if p := s.uncontrolled.Load(); p != nil {
+		status.problem("%s", *p)
+	}
+	if p := s.unanswered.Load(); p != nil && *p != "" {
 		status.problem("%s", *p)
 	}
 	return status
@@ -123,6 +154,18 @@ func (s *Server) reading() *http.ServeMux {
 	mux.HandleFunc("GET /api/v1/why", s.why)
 	mux.HandleFunc("GET /api/v1/events", s.events)
 	return mux
+}
+
+// onlyReading lets nothing through that could be meant to change something.
+func onlyReading(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "this port only reads: what changes something is a command on the director", http.StatusMethodNotAllowed)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // changing is the handler of the control socket.
@@ -196,16 +239,24 @@ func answer(w http.ResponseWriter, code int, body any) {
 }
 
 // PreparePublic takes part in start and reload: a new http_listen is opened
-// before anything is changed, and a port that is taken refuses the change.
+// before anything is changed, and a port that is taken refuses the change. So does
+// a mistake in web_config_file, but not at a start: a director does not stay away
+// for it.
 func (s *Server) PreparePublic(_, next *config.Config) (director.Change, error) {
-	want := next.Global.HTTPListen
+	want, file := next.Global.HTTPListen, next.Global.WebConfigFile
 	old := s.public.Load()
-	if old != nil && old.address == want {
+	if old != nil && want != "" {
+		if err := CheckWeb(file); err != nil {
+			return director.Change{}, fmt.Errorf("%s: global.web_config_file: %w", next.File, err)
+		}
+	}
+	l := newListener(want)
+	l.web, l.read = file, webOf(file)
+	if old != nil && old.address == want && old.web == file && old.read == l.read {
 		return director.Change{}, nil
 	}
-	l := &listener{address: want}
 	if want != "" {
-		ln, err := net.Listen("tcp", want)
+		ln, err := openPublic(want, old)
 		if err != nil {
 			remedy := `choose another address, or "" to turn it off`
 			if old != nil && samePort(old.address, want) {
@@ -213,12 +264,15 @@ func (s *Server) PreparePublic(_, next *config.Config) (director.Change, error) 
 			}
 			return director.Change{}, fmt.Errorf("%s: global.http_listen: failed to listen: %w (%s)", next.File, err, remedy)
 		}
+		l.port, _ = ln.(*net.TCPListener)
 		l.Listener = netutil.LimitListener(ln, publicConnections)
 	}
 	return director.Change{
 		Commit: func() {
 			s.public.Store(l)
-			s.serve(l, s.reading())
+			if l.Listener != nil {
+				go s.answerPublic(l, onlyReading(s.reading()))
+			}
 			if old != nil {
 				go old.close() // answers under way may end; the loop waits for none
 			}
@@ -260,21 +314,29 @@ func (s *Server) serve(l *listener, h http.Handler) {
 	if l.Listener == nil {
 		return
 	}
-	// A scrape or a status is small and quick; a client that dribbles its
-	// request holds a connection for seconds, not for ever. A reload may take
-	// as long as it takes, so writing has no limit.
+	server, ended := l.begin(s.server(h))
+	if ended {
+		return
+	}
+	go func() {
+		if err := server.Serve(l.Listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			s.Log.Error("stopped answering", "address", l.address, "reason", err)
+		}
+	}()
+}
+
+// server makes what answers on one listener. A scrape or a status is small and
+// quick; a client that dribbles its request holds a connection for seconds, not
+// for ever. A reload may take as long as it takes, so writing has no limit.
+func (s *Server) server(h http.Handler) *http.Server {
 	closing := make(chan struct{})
-	l.http = http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.Background(), closingKey{}, closing)
 		}}
-	l.http.RegisterOnShutdown(sync.OnceFunc(func() { close(closing) }))
-	go func() {
-		if err := l.http.Serve(l.Listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			s.Log.Error("stopped answering", "address", l.address, "reason", err)
-		}
-	}()
+	server.RegisterOnShutdown(sync.OnceFunc(func() { close(closing) }))
+	return server
 }
 
 // closeLimit is how long an answer under way may take when its port closes.
@@ -284,10 +346,20 @@ func (l *listener) close() {
 	if l.Listener == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
-	defer cancel()
-	if l.http.Shutdown(ctx) != nil {
-		l.http.Close()
+	l.mu.Lock()
+	select {
+	case <-l.ended:
+	default:
+		close(l.ended)
+	}
+	server := l.http
+	l.mu.Unlock()
+	if server != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+		defer cancel()
+		if server.Shutdown(ctx) != nil {
+			server.Close()
+		}
 	}
 	l.Listener.Close()
 }

@@ -1,0 +1,166 @@
+package api
+
+// TLS and basic authentication of http_listen by the file that Prometheus
+// exporters share (web_config_file): the exporters' own package does the work,
+// and reads the file anew for each connection and request. Here is what a reload
+// asks of the file, and what becomes of it while the daemon runs. A mistake in it
+// ends nothing: nobody is answered until it is mended.
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/prometheus/exporter-toolkit/web"
+)
+
+// CheckWeb answers every mistake of a web_config_file and of the certificates that
+// it names, each with its line where that is known. The values of the file, which
+// are secrets, are in none of them.
+func CheckWeb(file string) error {
+	if file == "" {
+		return nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("failed to read web_config_file: %w", err)
+	}
+	if err = web.Validate(file); err == nil {
+		return nil
+	}
+	var all []error
+	for line := range strings.Lines(err.Error()) {
+		line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "yaml:"))
+		if line == "" || line == "unmarshal errors:" {
+			continue
+		}
+		line = quotedValue.ReplaceAllString(line, "a value")
+		if m := yamlLine.FindStringSubmatch(line); m != nil {
+			all = append(all, fmt.Errorf("%s:%s: %s", file, m[1], m[2]))
+			continue
+		}
+		all = append(all, fmt.Errorf("%s%s: %s", file, lineOf(string(text), line), line))
+	}
+	return errors.Join(all...)
+}
+
+var (
+	yamlLine = regexp.MustCompile(`^line ([0-9]+): (.*)$`)
+	// quotedValue is how the parser shows what stands in the file.
+	quotedValue = regexp.MustCompile("`[^`]*`")
+)
+
+// blamed says by which words of a mistake which key is at fault.
+var blamed = []struct{ words, key string }{
+	{"missing one of cert", "tls_server_config"}, {"missing one of key", "tls_server_config"},
+	{"key_file", "key_file"}, {"cert_file", "cert_file"}, {"X509KeyPair", "cert_file"}, {"ClientAuth", "client_auth_type"},
+	{"client CA", "client_ca"}, {"bcrypt", "basic_auth_users"}, {"cipher", "cipher_suites"}, {"TLS version", "min_version"},
+	{"curve", "curve_preferences"}, {"HTTP header", "headers"}, {"invalid value for", "headers"},
+}
+
+// lineOf is ":LINE" of the key that a mistake is about, "" where that is not known.
+func lineOf(text, mistake string) string {
+	for _, b := range blamed {
+		if !strings.Contains(mistake, b.words) {
+			continue
+		}
+		number := 0
+		for line := range strings.Lines(text) {
+			if number++; strings.HasPrefix(strings.TrimSpace(line), b.key) {
+				return fmt.Sprintf(":%d", number)
+			}
+		}
+	}
+	return ""
+}
+
+// webOf tells one state of a web_config_file from another.
+func webOf(file string) (digest [sha256.Size]byte) {
+	if text, err := os.ReadFile(file); err == nil {
+		digest = sha256.Sum256(text)
+	}
+	return digest
+}
+
+// openPublic opens http_listen. Where the running listener has the same address
+// already the new one takes calls from the same queue: what changed is how they
+// are answered.
+func openPublic(want string, old *listener) (net.Listener, error) {
+	if old == nil || old.address != want || old.port == nil {
+		return net.Listen("tcp", want)
+	}
+	f, err := old.port.File()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return net.FileListener(f)
+}
+
+// answerPublic answers on http_listen until it is closed. While its
+// web_config_file is wrong nobody is answered, and it is tried again.
+func (s *Server) answerPublic(l *listener, h http.Handler) {
+	file := l.web
+	flags := &web.FlagConfig{WebConfigFile: &file}
+	log := slog.New(asDebug{s.Log.Handler()})
+	for {
+		server, ended := l.begin(s.server(h))
+		if ended {
+			return
+		}
+		err := web.Serve(l.Listener, server, flags, log)
+		if errors.Is(err, http.ErrServerClosed) {
+			return
+		}
+		s.lookAtWeb()
+		select {
+		case <-l.ended:
+			return
+		case <-time.After(controlLook):
+		}
+	}
+}
+
+// lookAtWeb keeps the status's sentence about web_config_file, and says in the log
+// when it changes.
+func (s *Server) lookAtWeb() {
+	l := s.public.Load()
+	if l == nil {
+		return
+	}
+	var text string
+	if err := CheckWeb(l.web); err != nil && l.Listener != nil {
+		text = "nobody is answered on http_listen: " + firstLine(err.Error())
+	}
+	was := s.unanswered.Swap(&text)
+	switch {
+	case text == "" && was != nil && *was != "":
+		s.Log.Info("web_config_file is good again", "path", l.web)
+	case text != "" && (was == nil || *was != text):
+		s.Log.Error("nobody is answered on http_listen", "reason", CheckWeb(l.web))
+	}
+}
+
+// asDebug makes everything that a library says worth as much as debug lines: what
+// people need to know is said by us, once.
+type asDebug struct{ slog.Handler }
+
+func (h asDebug) Enabled(ctx context.Context, _ slog.Level) bool {
+	return h.Handler.Enabled(ctx, slog.LevelDebug)
+}
+
+func (h asDebug) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = slog.LevelDebug
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h asDebug) WithAttrs(a []slog.Attr) slog.Handler { return asDebug{h.Handler.WithAttrs(a)} }
+func (h asDebug) WithGroup(name string) slog.Handler   { return asDebug{h.Handler.WithGroup(name)} }

@@ -1,0 +1,225 @@
+package api
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// webFiles makes a certificate with its key, and answers how a web_config_file
+// names them, with the password of the user prometheus hashed.
+func webFiles(t *testing.T) (folder, tlsPart, users string) {
+	t.Helper()
+	folder = t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(filepath.Join(folder, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte("open sesame"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folder, "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n", "basic_auth_users:\n  prometheus: " + string(hash) + "\n"
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMistakesInTheWebConfigFile: each has its place, and none shows a value.
+func TestMistakesInTheWebConfigFile(t *testing.T) {
+	folder, tlsPart, users := webFiles(t)
+	file := filepath.Join(folder, "web.yml")
+	for _, c := range []struct{ text, want string }{
+		{tlsPart + users, ""},
+		{"", ""},
+		{tlsPart + "  colour: blue\n", file + ":4: field colour not found"},
+		{users + "  eve: hunter2hunter2\n", file + ":1: crypto/bcrypt: hashedSecret too short"},
+		{"basic_auth_users: hunter2hunter2\n", file + ":1: cannot unmarshal !!str a value into map"},
+		{"a: [\n", file + ":1: "},
+		{"tls_server_config:\n  cert_file: cert.pem\n", file + ":1: missing one of key or key_file"},
+		{"tls_server_config:\n  cert_file: cert.pem\n  key_file: none.pem\n", file + ":3: failed to read key_file"},
+		{"tls_server_config:\n  key_file: key.pem\n  cert_file: key.pem\n", file + ":3: failed to load X509KeyPair"},
+		{tlsPart + "  client_auth_type: Perhaps\n", file + ":4: invalid ClientAuth"},
+		{tlsPart + "  min_version: TLS99\n", file + ":4: unknown TLS version"},
+		{"http_server_config:\n  headers:\n    X-Mine: 1\n", `:2: HTTP header "X-Mine" can not be configured`},
+	} {
+		write(t, file, c.text)
+		err := CheckWeb(file)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%q:\n%v\nwant %s", c.text, err, c.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("a secret is told: %v", err)
+		}
+	}
+	if err := CheckWeb(filepath.Join(folder, "none.yml")); err == nil {
+		t.Error("a file that is missing is good")
+	}
+}
+
+// caller asks one public listener, as itself or as a user.
+type caller struct {
+	t    *testing.T
+	s    *Server
+	http http.Client
+}
+
+func newCaller(t *testing.T, s *Server) *caller {
+	return &caller{t, s, http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}}
+}
+
+// get is the status of an answer, 0 where there is none.
+func (c *caller) get(scheme, password string) int {
+	c.t.Helper()
+	r, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, scheme+"://"+c.s.public.Load().Addr().String()+"/healthz", nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if password != "" {
+		r.SetBasicAuth("prometheus", password)
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode
+}
+
+// until waits for an answer.
+func (c *caller) until(scheme, password string, want int) {
+	c.t.Helper()
+	for end := time.Now().Add(30 * time.Second); c.get(scheme, password) != want; <-time.After(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			c.t.Fatalf("no answer %d by %s in time: %d", want, scheme, c.get(scheme, password))
+		}
+	}
+}
+
+// TestTLSAndAuthentication: on one port, which stays, the file comes, changes,
+// breaks and goes.
+func TestTLSAndAuthentication(t *testing.T) {
+	folder, tlsPart, users := webFiles(t)
+	file := filepath.Join(folder, "web.yml")
+	s := newServer(t, &stub{view: healthy()})
+	reload := func(file string) error {
+		next := configFor("127.0.0.1:0")
+		next.Global.WebConfigFile = file
+		change, err := s.PreparePublic(nil, next)
+		if err == nil && change.Commit != nil {
+			change.Commit()
+		}
+		return err
+	}
+	if err := reload(""); err != nil {
+		t.Fatal(err)
+	}
+	call := newCaller(t, s)
+	call.until("http", "", 200)
+	port := s.public.Load().Addr().String()
+
+	write(t, file, tlsPart+users)
+	if err := reload(file); err != nil {
+		t.Fatal(err)
+	}
+	call.until("https", "open sesame", 200)
+	if now := s.public.Load().Addr().String(); now != port {
+		t.Errorf("the port moved: %s, %s", port, now)
+	}
+	for _, c := range []struct {
+		scheme, password string
+		want             int
+	}{{"https", "", 401}, {"https", "wrong", 401}, {"http", "open sesame", 400}} {
+		if code := call.get(c.scheme, c.password); code != c.want {
+			t.Errorf("%+v: %d", c, code)
+		}
+	}
+
+	// Broken under the running daemon: nobody is let in, and the status says so.
+	write(t, file, tlsPart+users+"  eve: [\n")
+	if code := call.get("https", "open sesame"); code == 200 {
+		t.Error("a broken file lets callers in")
+	}
+	s.lookAtWeb()
+	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "nobody is answered on http_listen: "+file+":") {
+		t.Errorf("problems: %q", p)
+	}
+	if err := reload(file); err == nil || !strings.Contains(err.Error(), "global.web_config_file: "+file+":") {
+		t.Errorf("a reload with a broken file: %v", err)
+	}
+	write(t, file, tlsPart+users)
+	call.until("https", "open sesame", 200)
+	s.lookAtWeb()
+	if p := s.Status(t.Context()).Problems; len(p) != 0 {
+		t.Errorf("problems: %q", p)
+	}
+
+	// TLS goes, the users stay; then the file.
+	write(t, file, users)
+	if err := reload(file); err != nil {
+		t.Fatal(err)
+	}
+	call.until("http", "open sesame", 200)
+	if code := call.get("http", ""); code != 401 {
+		t.Errorf("without a password: %d", code)
+	}
+	if err := reload(""); err != nil {
+		t.Fatal(err)
+	}
+	call.until("http", "", 200)
+}
+
+// TestAStartWithABrokenWebConfigFile: the daemon is there, answers nobody, says
+// so, and answers as soon as the file is mended.
+func TestAStartWithABrokenWebConfigFile(t *testing.T) {
+	folder, tlsPart, users := webFiles(t)
+	file := filepath.Join(folder, "web.yml")
+	write(t, file, "basic_auth_users: [\n")
+	s := newServer(t, &stub{view: healthy()})
+	next := configFor("127.0.0.1:0")
+	next.Global.WebConfigFile = file
+	change, err := s.PreparePublic(nil, next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change.Commit()
+	s.lookAtWeb()
+	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "nobody is answered") {
+		t.Errorf("problems: %q", p)
+	}
+	write(t, file, tlsPart+users)
+	newCaller(t, s).until("https", "open sesame", 200)
+}
