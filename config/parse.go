@@ -40,14 +40,18 @@ func Parse(name string, text []byte) (*File, error) {
 	if len(r.errors) > 0 {
 		return nil, Errors(listed(r.errors, r.more, "mistakes"))
 	}
-	sum := sha256.Sum256(text)
-	digestServices(string(text), chunks, f.services)
-	f.Hash = hex.EncodeToString(sum[:])[:16]
+	f.digested(string(text), chunks)
+	f.Hash = hashOf(text)
 	for _, c := range f.configs {
 		c.Hash = f.Hash
 	}
-	f.Warnings = listed(r.warnings, r.moreDoubt, "warnings")
+	f.Warnings, f.unlisted = listed(r.warnings, r.moreDoubt, "warnings"), r.moreDoubt > 0
 	return f, nil
+}
+
+func hashOf(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])[:16]
 }
 
 // decode parses TOML into maps, and finds the place of everything in them. The

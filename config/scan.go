@@ -262,7 +262,9 @@ func (s *scanner) tableHeader(root *node) (*node, within) {
 	parent, name, at, in := s.dotted(root, within{}, ']')
 	n := parent.child(name, at)
 	if parent == root {
-		s.opened(offset, start, array && name == "virtual_service")
+		s.opened(offset, start, array && name == servicesKey)
+	} else {
+		s.below(offset)
 	}
 	if array {
 		s.spend(valueCost)

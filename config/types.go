@@ -28,6 +28,12 @@ type File struct {
 
 	configs  map[string]*Config // by director; one under "" when the file names none
 	services []Service          // of all of them
+
+	// What ParseAfter needs: where the parts of the text begin, the digest of those
+	// that are no services, and whether there were more warnings than are listed.
+	chunks   []chunk
+	common   string
+	unlisted bool
 }
 
 // Director is one of the hosts that share the file.

@@ -58,10 +58,11 @@ func (o *options) loadText(text *string) (*config.Config, []string, error) {
 		return nil, nil, err
 	}
 	*text = string(read)
-	file, err := config.Parse(o.file, read)
+	file, err := config.ParseAfter(o.before, o.file, read)
 	if err != nil {
 		return nil, nil, err
 	}
+	o.before = file
 	name, err := o.directorName()
 	if err != nil {
 		return nil, nil, err

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"lvsd/config"
 )
 
 // Exit codes of every command.
@@ -78,6 +80,7 @@ func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 type options struct {
 	file     string
 	director string
+	before   *config.File // that was read last, see config.ParseAfter
 }
 
 func rootCommand() *cobra.Command {

@@ -70,6 +70,10 @@ func measured(name string) uint64 {
 }
 
 const (
+	// idleTime is how long after a reading of the file its garbage is collected:
+	// when nobody waits for the reload any more. The next one then finds memory that
+	// is there, where otherwise the heap would grow, and each new page be paid for.
+	idleTime = 2 * time.Second
 	// settleTime is how long after a reading of the file its garbage is given back:
 	// when the checks and the table have taken it up.
 	settleTime = 10 * time.Second
@@ -78,17 +82,20 @@ const (
 	worthGiving = 128 << 20
 )
 
-// givingBack is a loader after which the memory that a large file needed for the
-// moment, several times its own, is given back to the system at once instead of
-// in some minutes.
+// givingBack is a loader after which the memory that reading and taking up the file
+// needed for the moment is free again as soon as nobody waits, and what a large
+// file needed, several times its own, is given back to the system at once instead
+// of in some minutes.
 func givingBack(load func() (*config.Config, []string, error)) func() (*config.Config, []string, error) {
-	timer := time.AfterFunc(settleTime, func() {
+	collect := time.AfterFunc(idleTime, runtime.GC)
+	giveBack := time.AfterFunc(settleTime, func() {
 		if freeAfterCollection() > worthGiving {
 			debug.FreeOSMemory()
 		}
 	})
 	return func() (*config.Config, []string, error) {
-		timer.Reset(settleTime)
+		collect.Reset(idleTime)
+		giveBack.Reset(settleTime)
 		return load()
 	}
 }

@@ -41,9 +41,9 @@ func BenchmarkReload(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			texts := [][]byte{[]byte(bigFile(n, 1)), []byte(bigFile(n, 7))}
 			next := 0
-			load := func() (*config.Config, []string, error) {
-				f, err := config.Parse("lvsd.toml", texts[next%2])
-				if err != nil {
+			var f *config.File
+			load := func() (_ *config.Config, _ []string, err error) {
+				if f, err = config.ParseAfter(f, "lvsd.toml", texts[next%2]); err != nil {
 					return nil, nil, err
 				}
 				next++

@@ -28,6 +28,7 @@ import (
 func main() {
 	lvsd := flag.String("lvsd", "bin/lvsd", "the lvsd to measure")
 	small := flag.Bool("small", false, "only the small table")
+	middle := flag.Bool("middle", false, "only the middle table")
 	large := flag.Bool("large", false, "only the large table")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -37,12 +38,17 @@ func main() {
 		err = lab.Run(ctx, "bench", func(string, ...any) {}, func(ctx context.Context, tb lab.TB) {
 			b := &bench{TB: tb, ctx: ctx, binary: binary, lab: lab.New(tb)}
 			b.machine()
-			if !*large {
-				b.measure(size{services: 100, servers: 2000, keepalived: true})
+			all := !*small && !*middle && !*large
+			if all || *small {
+				b.measure(size{services: 100, servers: 2000, reloads: 3, keepalived: 3})
 			}
-			if !*small {
-				b.measure(size{services: 2277, servers: 37205})
+			if all || *middle {
+				b.measure(size{services: 500, servers: 10_000, reloads: 3, keepalived: 1})
 			}
+			if all || *large {
+				b.measure(size{services: 2277, servers: 37_205, reloads: 3})
+			}
+			b.summary()
 		})
 	}
 	if err != nil {
@@ -56,12 +62,30 @@ type bench struct {
 	ctx    context.Context
 	binary string
 	lab    *lab.Lab
+	table  []row
 }
 
-// size is a table.
+// row is what grows with a table, for the last lines.
+type row struct {
+	servers                     int
+	restore, fill, first, later time.Duration // later: the quickest of the others
+	keepalived                  time.Duration // its quickest
+	rss                         string
+}
+
+// summary sets what was measured of each table beside the others.
+func (b *bench) summary() {
+	b.say("\nservers   ipvsadm -R   filled   one weight: first, then   each 1,000 servers   keepalived   resident")
+	for _, r := range b.table {
+		b.say("%7d   %10v   %6v   %17v, %4v   %18v   %10v   %s", r.servers, r.restore, r.fill, r.first, r.later,
+			(r.later * 1000 / time.Duration(r.servers)).Round(100*time.Microsecond), r.keepalived, r.rss)
+	}
+}
+
+// size is a table, and how often it is reloaded with one weight changed.
 type size struct {
-	services, servers int
-	keepalived        bool
+	services, servers   int
+	reloads, keepalived int
 }
 
 func (b *bench) say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
@@ -172,12 +196,13 @@ func (b *bench) must(err error, what string) {
 
 func (b *bench) measure(s size) {
 	name := fmt.Sprint(s.servers)
+	b.table = append(b.table, row{servers: s.servers})
 	b.say("\n%d real servers in %d services", s.servers, s.services)
 	b.restore(b.director("adm"+name), s)
 	b.library(b.director("lib"+name), s)
 	debug.FreeOSMemory() // ours: the guest has little
 	b.daemon(b.director("lvsd"+name), s)
-	if s.keepalived {
+	if s.keepalived > 0 {
 		b.peer(b.director("ka"+name), s)
 	}
 }
@@ -191,7 +216,8 @@ func (b *bench) restore(h *lab.Host, s size) {
 		if out, err := h.Run(b.ctx, "sh", "-c", "ipvsadm -R < "+file); err != nil {
 			b.Fatalf("ipvsadm -R: %v\n%s", err, out)
 		}
-		b.say("  ipvsadm -R: %v", time.Since(start).Round(time.Millisecond))
+		b.now().restore = since(start)
+		b.say("  ipvsadm -R: %v", b.now().restore)
 	}
 	h.MustRun("ipvsadm", "-C")
 }
@@ -213,7 +239,8 @@ func (b *bench) library(h *lab.Host, s size) {
 				return err
 			}
 		}
-		b.say("  control layer, fill: %v (of it the difference %v)", time.Since(start).Round(time.Millisecond), diff.Round(time.Millisecond))
+		b.now().fill = since(start)
+		b.say("  control layer, fill: %v (of it the difference %v)", b.now().fill, diff.Round(time.Millisecond))
 		start = time.Now()
 		reading, err := k.Read()
 		if err != nil {
@@ -283,24 +310,24 @@ func (b *bench) daemon(h *lab.Host, s size) {
 	time.Sleep(3 * time.Second) // the comparison after the fill is over
 	b.say("  lvsd wrote %d log lines so far", strings.Count(p.Output(), "\n"))
 	b.say("  lvsd, memory: %s", memory(p.Pid()))
-	// A process of more than some hundred MB dies in User-Mode Linux after a
-	// while: each of its pages is a mapping of the host's, which allows a process
-	// 65,530 (vm.max_map_count).
-	reloads := 3
-	if s.servers > 10000 {
-		reloads = 1
-	}
 	used := cpuTime(p.Pid())
-	for i := range reloads {
+	for i := range s.reloads {
 		b.lab.WriteFile(h.Name+".toml", s.config(dir, 15+i))
+		faults := pageFaults(p.Pid())
 		start = time.Now()
 		b.must(p.Signal(syscall.SIGHUP), "signal lvsd")
 		b.wait("lvsd to reload", 10*time.Millisecond, func() bool { return b.at(h, s, 15+i) })
-		b.say("  lvsd, one weight, from SIGHUP to the kernel: %v", time.Since(start).Round(time.Millisecond))
-		time.Sleep(2 * time.Second)
+		took := since(start)
+		b.say("  lvsd, one weight, from SIGHUP to the kernel: %v (%d pages of memory new to it)", took, pageFaults(p.Pid())-faults)
+		if r := b.now(); i == 0 {
+			r.first = took
+		} else if r.later == 0 || took < r.later {
+			r.later = took
+		}
+		time.Sleep(3 * time.Second)
 	}
-	b.say("  lvsd, these %d reloads and the 2 s after each: %v of cpu", reloads, cpuTime(p.Pid())-used)
-	for i := range reloads {
+	b.say("  lvsd, these %d reloads and the 3 s after each: %v of cpu", s.reloads, cpuTime(p.Pid())-used)
+	for i := range s.reloads {
 		b.lab.WriteFile(h.Name+".toml", s.config(dir, 5+i))
 		start = time.Now()
 		out, err := h.Run(b.ctx, b.binary, "reload", "-c", file, "--socket", dir+"/lvsd.sock")
@@ -315,10 +342,12 @@ func (b *bench) daemon(h *lab.Host, s size) {
 		b.say("  lvsd reload, one weight, as the command sees it: %v", took.Round(time.Millisecond))
 		time.Sleep(2 * time.Second)
 	}
+	b.say("  lvsd, memory after the reloads: %s", memory(p.Pid()))
 	before := cpuTime(p.Pid())
 	time.Sleep(20 * time.Second)
 	b.say("  lvsd, 20 s with nothing to do: %v of cpu (a comparison each 10 s)", cpuTime(p.Pid())-before)
-	b.say("  lvsd, memory after the reloads: %s", memory(p.Pid()))
+	b.now().rss = memory(p.Pid())
+	b.say("  lvsd, memory after these: %s", b.now().rss)
 	p.Terminate()
 	<-p.Done()
 	h.MustRun("ipvsadm", "-C")
@@ -342,25 +371,48 @@ func (b *bench) peer(h *lab.Host, s size) {
 		fmt.Sscan(string(pid), &checker)
 	}
 	used := cpuTime(p.Pid()) + cpuTime(checker)
-	for i := range 3 {
+	for i := range s.keepalived {
 		b.lab.WriteFile(h.Name+".conf", s.keepalivedConfig(5+i))
 		start = time.Now()
 		b.must(p.Signal(syscall.SIGHUP), "signal keepalived")
 		b.wait("keepalived to reload", 10*time.Millisecond, func() bool { return b.at(h, s, 5+i) })
-		b.say("  keepalived, one weight, from SIGHUP to the kernel: %v", time.Since(start).Round(time.Millisecond))
-		time.Sleep(2 * time.Second)
+		took := since(start)
+		b.say("  keepalived, one weight, from SIGHUP to the kernel: %v", took)
+		if r := b.now(); r.keepalived == 0 || took < r.keepalived {
+			r.keepalived = took
+		}
+		time.Sleep(3 * time.Second)
 	}
-	b.say("  keepalived, these 3 reloads and the 2 s after each: %v of cpu", cpuTime(p.Pid())+cpuTime(checker)-used)
+	b.say("  keepalived, these %d reloads and the 3 s after each: %v of cpu", s.keepalived, cpuTime(p.Pid())+cpuTime(checker)-used)
 	b.say("  keepalived's checker, memory: %s", memory(checker))
 	p.Kill()
 	<-p.Done()
 }
 
-// cpuTime is what a process has used, in the kernel's ticks of 10 ms.
-func cpuTime(pid int) time.Duration {
+// now is the row of the table that is measured.
+func (b *bench) now() *row { return &b.table[len(b.table)-1] }
+
+func since(start time.Time) time.Duration { return time.Since(start).Round(time.Millisecond) }
+
+// pageFaults counts the pages that a process was given since it was started: in
+// User-Mode Linux each costs some tenths of a millisecond.
+func pageFaults(pid int) (n int) {
+	if fields := stat(pid); len(fields) > 7 {
+		fmt.Sscan(fields[7], &n)
+	}
+	return n
+}
+
+// stat are the fields of /proc/PID/stat after the name.
+func stat(pid int) []string {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
+	return strings.Fields(rest)
+}
+
+// cpuTime is what a process has used, in the kernel's ticks of 10 ms.
+func cpuTime(pid int) time.Duration {
+	fields := stat(pid)
 	if len(fields) < 13 {
 		return 0
 	}
