@@ -33,6 +33,14 @@ func buildVersion() (v, c string) {
 	return v, c
 }
 
+// versions are what a report of a fault should name.
+type versions struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Go      string `json:"go_version"`
+	IPVS    string `json:"ipvs"` // of the kernel, or why it is not known
+}
+
 func versionCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -43,7 +51,7 @@ func versionCommand() *cobra.Command {
 			v, c := buildVersion()
 			kernel := kernelVersion()
 			if asJSON {
-				return printJSON(map[string]string{"version": v, "commit": c, "go_version": runtime.Version(), "ipvs": kernel})
+				return printJSON(versions{Version: v, Commit: c, Go: runtime.Version(), IPVS: kernel})
 			}
 			fmt.Printf("lvsd %s (commit %s, %s)\nkernel IPVS: %s\n", v, c, runtime.Version(), kernel)
 			return nil

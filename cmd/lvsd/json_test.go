@@ -1,4 +1,4 @@
-package api
+package main
 
 import (
 	"encoding"
@@ -9,31 +9,43 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/convert"
 	"lvsd/cmd/internal/event"
 	"lvsd/cmd/internal/plan"
+	"lvsd/cmd/internal/realserver"
 )
 
 // promised are the answers whose form docs/json.md promises, by its headings.
 var promised = map[string]any{
-	"lvsd status --json":               Status{},
-	"lvsd why --json":                  Why{},
+	"lvsd status --json":               api.Status{},
+	"lvsd why --json":                  api.Why{},
 	"lvsd events --json":               event.Event{},
-	"lvsd reload --json":               Verdict{},
-	"lvsd status --connections --json": Connections{},
-	"lvsd handover --json":             Handover{},
-	"lvsd drained --json":              Drained{},
-	"lvsd probe --json":                ProbeReport{},
+	"lvsd reload --json":               api.Verdict{},
+	"lvsd status --connections --json": api.Connections{},
+	"lvsd handover --json":             api.Handover{},
+	"lvsd drained --json":              api.Drained{},
+	"lvsd probe --json":                api.ProbeReport{},
 	"lvsd plan --json":                 plan.Plan{},
+	"lvsd check --json":                checked{},
+	"lvsd host check --json":           hostChecked{},
+	"lvsd realserver status --json":    realserver.State{},
+	"lvsd convert --json":              convert.Result{},
+	"lvsd cleanup --json":              cleaned{},
+	"lvsd zero --json":                 api.Zeroed{},
+	"lvsd version --json":              versions{},
 	"a change":                         plan.Change{},
 	"connections touched":              plan.Connections{},
 	// What several of them have.
-	"a real server":      RealServerStatus{},
-	"a probe":            Probe{},
-	"counters":           Counters{},
-	"another director":   PeerStatus{},
-	"a virtual service":  ServiceStatus{},
-	"an election":        ElectionStatus{},
-	"the kernel's table": IPVSStatus{},
+	"a real server":      api.RealServerStatus{},
+	"a probe":            api.Probe{},
+	"counters":           api.Counters{},
+	"another director":   api.PeerStatus{},
+	"a virtual service":  api.ServiceStatus{},
+	"an election":        api.ElectionStatus{},
+	"the kernel's table": api.IPVSStatus{},
 }
 
 // formOf is the heading that describes a type, "" for what is described where it
@@ -125,7 +137,7 @@ func kindOf(t reflect.Type) string {
 // TestJSONIsDocumented holds docs/json.md to the code, both ways: what a field is
 // called and of which kind it is.
 func TestJSONIsDocumented(t *testing.T) {
-	doc, err := os.ReadFile("../../../docs/json.md")
+	doc, err := os.ReadFile("../../docs/json.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,4 +168,24 @@ func TestJSONIsDocumented(t *testing.T) {
 	if len(said) != len(promised) {
 		t.Errorf("docs/json.md promises %d answers, the code %d", len(said), len(promised))
 	}
+}
+
+// TestEveryJSONHasItsPlace: no command prints a JSON that is promised nowhere.
+func TestEveryJSONHasItsPlace(t *testing.T) {
+	var look func(*cobra.Command)
+	look = func(c *cobra.Command) {
+		if c.Flags().Lookup("json") != nil {
+			path := c.CommandPath()
+			if c.Parent().Name() == "convert" {
+				path = "lvsd convert" // one form for all
+			}
+			if promised[path+" --json"] == nil && path != "lvsd watch" {
+				t.Errorf("%s --json is not in docs/json.md", path)
+			}
+		}
+		for _, sub := range c.Commands() {
+			look(sub)
+		}
+	}
+	look(rootCommand())
 }
