@@ -15,7 +15,7 @@ LAB = bin/uml --
 # kernel, so integration runs without it.
 RACE_PACKAGES = $$($(GO) list ./... | grep -v '^lvsd/integration$$')
 
-.PHONY: docs package test-package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean
+.PHONY: docs package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/lvsd ./cmd/lvsd
@@ -36,11 +36,6 @@ package: docs
 	for f in deb rpm; do PKG_VERSION='$(PKG_VERSION)' PKG_ARCH=$$($(GO) env GOARCH) \
 		$(GO) run $(NFPM) package -f cmd/lvsd/package/nfpm.yaml -p $$f -t bin/packages || exit 1; done
 
-# Installs, upgrades and removes the package into a folder. Its own target, because
-# nfpm is large to build.
-test-package: package
-	CGO_ENABLED=0 $(GO) test ./integration -count 1 -run 'TestTheDebianPackage' -v
-
 # KEEP=1 leaves the demo's hosts running with a shell in them.
 demo: deps build bin/uml
 	CGO_ENABLED=0 $(GO) build -o bin/demo ./integration/demo
@@ -50,7 +45,7 @@ test: deps lint race integration
 
 # What wakes somebody at night, with a real Prometheus, Alertmanager and browser,
 # and the packages: the tests named TestOncall…, in the lab's kernel.
-test-oncall: deps-oncall build bin/uml test-package
+test-oncall: deps-oncall build bin/uml package
 	CGO_ENABLED=0 $(GO) test -c -o bin/integration.test ./integration
 	LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd sh integration/run.sh '^TestOncall'
 

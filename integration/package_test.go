@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"context"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -148,14 +149,10 @@ func (d *director) run2(env []string, args ...string) (string, error) {
 	return d.Run(ctx, slices.Concat([]string{"env"}, env, []string{binary(d.p.t)}, args)...)
 }
 
-// TestTheDebianPackage lets dpkg install what make package made, upgrade, remove
-// and purge it, in a folder of its own, and looks at what is there each time. It
-// is what `make test-package` runs; without a package it says so.
-func TestTheDebianPackage(t *testing.T) {
-	found, err := filepath.Glob("../bin/packages/lvsd_*.deb")
-	if err != nil || len(found) != 1 {
-		t.Skipf("SKIPPED: %d packages in bin/packages: make package makes one", len(found))
-	}
+// TestOncallDebianPackage lets dpkg install what make package made, upgrade, remove
+// and purge it, in a folder of its own, and looks at what is there each time.
+func TestOncallDebianPackage(t *testing.T) {
+	deb := packaged(t, "lvsd_*.deb")
 	root := t.TempDir()
 	run := func(name string, args ...string) string {
 		t.Helper()
@@ -164,9 +161,6 @@ func TestTheDebianPackage(t *testing.T) {
 			t.Fatalf("%s %v: %v\n%s", name, args, err, out)
 		}
 		return string(out)
-	}
-	if os.Getuid() != 0 {
-		t.Skip("SKIPPED: dpkg wants root")
 	}
 	for _, folder := range []string{"var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers", "etc", "var/lib/lvsd"} {
 		if err := os.MkdirAll(filepath.Join(root, folder), 0o755); err != nil {
@@ -182,7 +176,7 @@ func TestTheDebianPackage(t *testing.T) {
 		t.Helper()
 		return run("dpkg", append([]string{"--root=" + root, "--force-script-chrootless", "--force-bad-path"}, args...)...)
 	}
-	if out := dpkg("-i", found[0]); !strings.Contains(out, "write /etc/lvsd/lvsd.toml") {
+	if out := dpkg("-i", deb); !strings.Contains(out, "write /etc/lvsd/lvsd.toml") {
 		t.Errorf("a first installation does not say what to do:\n%s", out)
 	}
 	if users, err := os.ReadFile(filepath.Join(root, "etc/passwd")); err != nil || !strings.Contains(string(users), "lvsd:") {
@@ -212,7 +206,7 @@ func TestTheDebianPackage(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, "etc/lvsd/lvsd.toml")); err == nil {
 		t.Error("it brings a configuration, which is the user's to write")
 	}
-	if control := run("dpkg-deb", "--field", found[0]); !strings.Contains(control, "Package: lvsd") {
+	if control := run("dpkg-deb", "--field", deb); !strings.Contains(control, "Package: lvsd") {
 		t.Error(control)
 	}
 	// An upgrade, a removal and a purge leave what is the user's.
@@ -224,7 +218,7 @@ func TestTheDebianPackage(t *testing.T) {
 		}
 	}
 	there := func(file string) bool { _, err := os.Stat(file); return err == nil }
-	if out := dpkg("-i", found[0]); strings.Contains(out, "write /etc/lvsd/lvsd.toml") || !there(mine) || !there(history) {
+	if out := dpkg("-i", deb); strings.Contains(out, "write /etc/lvsd/lvsd.toml") || !there(mine) || !there(history) {
 		t.Errorf("an upgrade: %v %v\n%s", there(mine), there(history), out)
 	}
 	unit, err := os.ReadFile(filepath.Join(root, "usr/lib/systemd/system/lvsd.service"))
@@ -243,13 +237,74 @@ func TestTheDebianPackage(t *testing.T) {
 	}
 	// The unit, as the systemd of this machine reads it, with the program where it
 	// was unpacked.
-	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Skip("SKIPPED the unit: no systemd-analyze")
-	}
 	file := filepath.Join(t.TempDir(), "lvsd.service")
 	if err := os.WriteFile(file, bytes.ReplaceAll(unit, []byte("/usr/sbin/lvsd"), []byte(program)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	run("systemd-analyze", "verify", "--man=no", file)
 	run("systemd-analyze", "security", "--offline=true", "--threshold=30", file)
+}
+
+// TestOncallRPM: the .rpm has what the .deb has, each file with the same content and
+// mode, its scripts are the same, and the program in it runs.
+func TestOncallRPM(t *testing.T) {
+	rpm, deb := packaged(t, "lvsd-*.rpm"), packaged(t, "lvsd_*.deb")
+	run := func(name string, args ...string) string {
+		t.Helper()
+		out, err := exec.Command(name, args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+		}
+		return string(out)
+	}
+	fromDeb, fromRPM := t.TempDir(), t.TempDir()
+	run("dpkg-deb", "-x", deb, fromDeb)
+	run("rpm", "--root", fromRPM, "--initdb")
+	run("rpm", "--root", fromRPM, "-i", "--nodeps", "--noscripts", rpm)
+	if out := run("rpm", "--root", fromRPM, "-V", "--nodeps", "lvsd"); out != "" {
+		t.Errorf("rpm finds what it installed changed:\n%s", out)
+	}
+	files := strings.Fields(run("rpm", "-qlp", rpm))
+	seen := map[string]bool{}
+	for _, file := range files {
+		seen[file] = true
+	}
+	err := filepath.WalkDir(fromDeb, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		name := strings.TrimPrefix(path, fromDeb)
+		other := filepath.Join(fromRPM, name)
+		if strings.HasPrefix(name, "/usr/share/doc/lvsd/changelog") { // Debian's own
+			return nil
+		}
+		a, errA := os.ReadFile(path)
+		b, errB := os.ReadFile(other)
+		if !seen[name] || errA != nil || errB != nil || !bytes.Equal(a, b) {
+			t.Errorf("%s differs: listed %v, %v %v", name, seen[name], errA, errB)
+			return nil
+		}
+		infoA, _ := os.Stat(path)
+		infoB, _ := os.Stat(other)
+		if infoA.Mode() != infoB.Mode() {
+			t.Errorf("%s has mode %v in one and %v in the other", name, infoA.Mode(), infoB.Mode())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 40 {
+		t.Errorf("%d files only", len(files))
+	}
+	scripts := run("rpm", "-qp", "--scripts", rpm)
+	for _, name := range []string{"postinst.sh", "prerm.sh", "postrm.sh"} {
+		text, err := os.ReadFile("../cmd/lvsd/package/" + name)
+		if err != nil || !strings.Contains(scripts, strings.TrimSpace(strings.TrimPrefix(string(text), "#!/bin/sh\n"))) {
+			t.Errorf("%s is not among its scripts (%v):\n%s", name, err, scripts)
+		}
+	}
+	if out := run(filepath.Join(fromRPM, "usr/sbin/lvsd"), "version"); !strings.HasPrefix(out, "lvsd ") {
+		t.Error(out)
+	}
 }

@@ -1,0 +1,229 @@
+package integration
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+)
+
+// packaged finds the one package of a kind that `make package` left.
+func packaged(t *testing.T, pattern string) string {
+	t.Helper()
+	found, err := filepath.Glob("../bin/packages/" + pattern)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%d packages %s in bin/packages: `make package` makes one", len(found), pattern)
+	}
+	path, err := filepath.Abs(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// serviceLab is the README's pair: lb1 a machine with the package, lb2 a director
+// without a service manager, three real servers.
+func serviceLab(t *testing.T, change func(string) string) (*pair, *machine) {
+	g := readGuide(t, "../../README.md")
+	g["toml"] = change(g["toml"])
+	p := guideLab(t, g, "toml")
+	for _, addr := range []string{"10.0.0.9", "10.0.0.20", "10.0.0.21"} {
+		r := p.realServer(p.lan, addr+"/24")
+		lab.Nginx(r, "80", r.Name)
+		p.typed(r, g["sh real servers"])
+	}
+	m := boot(t, p.Lab, p.lb[0].Host)
+	deb := packaged(t, "lvsd_*.deb")
+	out := m.install(deb)
+	if !strings.Contains(out, "write /etc/lvsd/lvsd.toml") {
+		t.Errorf("a first installation does not say what to do:\n%s", out)
+	}
+	m.write("etc/lvsd/lvsd.toml", g["toml"])
+	return p, m
+}
+
+// install lets dpkg install a package.
+func (m *machine) install(path string) string {
+	m.t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.write("root/lvsd.deb", string(text))
+	return m.do("dpkg", "-i", "/root/lvsd.deb")
+}
+
+// TestOncallService lets a systemd run what the package brings: started, reloaded,
+// refused, restarted, killed, hung, upgraded, stopped and removed, beside a peer and
+// under a client whose connection has to last.
+func TestOncallService(t *testing.T) {
+	p, m := serviceLab(t, func(s string) string { return s })
+	lb := p.lb[0]
+	if state := m.show("UnitFileState"); state != "disabled" || m.show("ActiveState") != "inactive" {
+		t.Errorf("after the installation the unit is %s, %s", state, m.show("ActiveState"))
+	}
+	m.do("lvsd", "check", "--host")
+	m.do("systemctl", "enable", "--now", "lvsd") // Type=notify: it is back when the daemon is ready
+	for server, weight := range map[string]int{"10.0.0.9:80": 2, "10.0.0.20:80": 5, "10.0.0.21:80": 5} {
+		lb.waitWeight(server, weight, 30*time.Second)
+	}
+	p.WaitUntil(30*time.Second, "the address", func() bool { return lb.Holds("10.0.0.88") })
+	p.lb[1].start()
+	p.lb[1].wait("backup", 30*time.Second)
+	p.WaitUntil(30*time.Second, "a healthy status, and systemd's line of it", func() bool {
+		_, err := m.try("lvsd", "status")
+		return err == nil && strings.HasPrefix(m.show("StatusText"), "web master, 1 services up")
+	})
+	pid := m.main()
+	status, err := os.ReadFile("/proc/" + pid + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// CAP_NET_ADMIN is bit 12, CAP_NET_RAW bit 13.
+	for _, want := range []string{"CapEff:\t0000000000003000", "CapBnd:\t0000000000003000", "NoNewPrivs:\t1", "Seccomp:\t2"} {
+		if !strings.Contains(string(status), want) {
+			t.Errorf("the daemon's rights: no %q in\n%s", want, status)
+		}
+	}
+	if regexp.MustCompile(`Uid:\s+0\s`).Match(status) {
+		t.Error("the daemon runs as root")
+	}
+	talk := keepAlive(t, p.client)
+	lasts := func(after string) {
+		t.Helper()
+		t.Log(time.Now(), after)
+		if err := talk(); err != nil {
+			t.Fatalf("after %s the client's connection is gone: %v", after, err)
+		}
+		if !lb.Holds("10.0.0.88") || p.lb[1].Holds("10.0.0.88") {
+			t.Errorf("after %s the address is on %v", after, p.holders88())
+		}
+		for server, weight := range map[string]int{"10.0.0.9:80": 2, "10.0.0.20:80": 5, "10.0.0.21:80": 5} {
+			lb.waitWeight(server, weight, 30*time.Second)
+		}
+	}
+
+	// A reload, and systemctl knows its verdict.
+	good, err := os.ReadFile(m.file("etc/lvsd/lvsd.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.write("etc/lvsd/lvsd.toml", replace(t, string(good), `{ address = "10.0.0.21:80", weight = 5 }`, `{ address = "10.0.0.21:80", weight = 4 }`))
+	m.do("systemctl", "reload", "lvsd")
+	lb.waitWeight("10.0.0.21:80", 4, 30*time.Second)
+	m.write("etc/lvsd/lvsd.toml", replace(t, string(good), `{ address = "10.0.0.21:80", weight = 5 }`, `{ address = "10.0.0.21:80", weight = "five" }`))
+	if out, err := m.try("systemctl", "reload", "lvsd"); err == nil {
+		t.Errorf("a refused reload passes for one that was done: %s", out)
+	}
+	if journal := m.journal(); !strings.Contains(journal, "lvsd.toml:24:") {
+		t.Errorf("the journal does not say what is wrong where:\n%s", journal)
+	}
+	if m.show("ActiveState") != "active" || m.main() != pid {
+		t.Error("a refused reload ended the daemon")
+	}
+	m.write("etc/lvsd/lvsd.toml", string(good))
+	m.do("systemctl", "reload", "lvsd")
+	lasts("reloads")
+
+	// It is back after a kill, and after it hung; nothing is touched meanwhile.
+	comesBack := func(what string, sig syscall.Signal) {
+		t.Helper()
+		restarts, old := m.show("NRestarts"), m.main()
+		number, _ := strconv.Atoi(old)
+		if err := syscall.Kill(number, sig); err != nil {
+			t.Fatal(err)
+		}
+		p.WaitUntil(60*time.Second, "the daemon to be back after "+what, func() bool {
+			return m.show("NRestarts") != restarts && m.show("ActiveState") == "active"
+		})
+		if m.main() == old {
+			t.Errorf("after %s the daemon is the same", what)
+		}
+		p.WaitUntil(60*time.Second, "the mastership after "+what, func() bool {
+			return strings.HasPrefix(m.show("StatusText"), "web master, 1 services up")
+		})
+		lasts(what)
+	}
+	comesBack("a kill", syscall.SIGKILL)
+	comesBack("another kill", syscall.SIGKILL)
+	m.write("etc/systemd/system/lvsd.service.d/watchdog.conf", "[Service]\nWatchdogSec=4s\nTimeoutAbortSec=2s\n")
+	m.do("systemctl", "daemon-reload")
+	m.do("systemctl", "restart", "lvsd")
+	p.WaitUntil(60*time.Second, "the mastership after a restart", func() bool {
+		return strings.HasPrefix(m.show("StatusText"), "web master, 1 services up")
+	})
+	talk = keepAlive(t, p.client) // the other had the address: without [ipvs.sync] connections end
+	comesBack("it hung", syscall.SIGSTOP)
+	if err := os.RemoveAll(m.file("etc/systemd/system/lvsd.service.d")); err != nil {
+		t.Fatal(err)
+	}
+
+	// An upgrade restarts it; a removal stops it, and leaves what is the user's.
+	old := m.main()
+	if out := m.install(packaged(t, "lvsd_*.deb")); strings.Contains(out, "write /etc/lvsd/lvsd.toml") {
+		t.Errorf("an upgrade tells to write what is there:\n%s", out)
+	}
+	p.WaitUntil(60*time.Second, "the mastership after an upgrade", func() bool {
+		return m.show("ActiveState") == "active" && m.main() != old && strings.HasPrefix(m.show("StatusText"), "web master, 1 services up")
+	})
+	m.do("systemctl", "stop", "lvsd")
+	if p.WaitUntil(20*time.Second, "the peer's address", func() bool { return p.lb[1].Holds("10.0.0.88") }); lb.Holds("10.0.0.88") {
+		t.Error("after a stop both have the address")
+	}
+	if result := m.show("Result"); result != "success" {
+		t.Errorf("a stop: %s", result)
+	}
+	m.do("systemctl", "start", "lvsd")
+	m.do("dpkg", "-r", "lvsd")
+	if state := m.show("ActiveState"); state == "active" || m.there("usr/sbin/lvsd") || !m.there("etc/lvsd/lvsd.toml") || !m.there("var/lib/lvsd/running.toml") {
+		t.Errorf("after a removal: %s, program %v, configuration %v, state %v", state, m.there("usr/sbin/lvsd"), m.there("etc/lvsd/lvsd.toml"), m.there("var/lib/lvsd/running.toml"))
+	}
+	m.do("dpkg", "-P", "lvsd")
+	if !m.there("etc/lvsd/lvsd.toml") || m.there("var/lib/lvsd/running.toml") {
+		t.Errorf("after a purge: configuration %v, state %v", m.there("etc/lvsd/lvsd.toml"), m.there("var/lib/lvsd/running.toml"))
+	}
+}
+
+// keepAlive opens a client's connection to the README's service; the answer asks
+// once more on it.
+func keepAlive(t *testing.T, client *lab.Host) func() error {
+	t.Helper()
+	conn, err := client.Dial(t.Context(), "tcp", guideVIP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	answers := bufio.NewReader(conn)
+	return func() error {
+		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: lab\r\n\r\n"); err != nil {
+			return err
+		}
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		_, err = io.Copy(io.Discard, resp.Body)
+		return err
+	}
+}
+
+// holders88 names the directors that have the README's address.
+func (p *pair) holders88() (names []string) {
+	for _, d := range p.lb {
+		if d.Holds("10.0.0.88") {
+			names = append(names, d.Name)
+		}
+	}
+	return names
+}
