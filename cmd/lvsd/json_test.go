@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/charts"
 	"lvsd/cmd/internal/convert"
 	"lvsd/cmd/internal/event"
 	"lvsd/cmd/internal/plan"
@@ -46,6 +47,7 @@ var promised = map[string]any{
 	"a virtual service":  api.ServiceStatus{},
 	"an election":        api.ElectionStatus{},
 	"the kernel's table": api.IPVSStatus{},
+	"the last minutes":   charts.Charts{},
 }
 
 // formOf is the heading that describes a type, "" for what is described where it

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,8 +17,10 @@ import (
 	"golang.org/x/net/netutil"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/charts"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/event"
+	"lvsd/cmd/internal/page"
 	"lvsd/config"
 )
 
@@ -56,11 +57,14 @@ type Server struct {
 	Problems func() []string
 	// Pair, when set, is the exchange with the other directors.
 	Pair Pair
+	// Charts are the last minutes of connections and rates.
+	Charts charts.Ring
 
 	public    atomic.Pointer[listener]
 	control   *listener
 	group     string       // of the control socket
 	following atomic.Int32 // streams of events
+	shared    shared       // the status on http_listen
 	// uncontrolled is why there is no control socket; nil: there is one.
 	uncontrolled atomic.Pointer[string]
 	// unanswered is why http_listen answers nobody; nil or "": it answers.
@@ -133,8 +137,16 @@ func (s *Server) own(v director.View) Status {
 	return status
 }
 
-// reading is the handler of everything that changes nothing.
-func (s *Server) reading() *http.ServeMux {
+// publicHandler is the handler of http_listen.
+func (s *Server) publicHandler() http.Handler {
+	mux := s.reading(s.sharedStatus)
+	mux.Handle("GET /{$}", page.Handler())
+	return onlyReading(mux)
+}
+
+// reading is the handler of everything that changes nothing. The two ways to ask
+// differ in how fresh the status is.
+func (s *Server) reading(status http.HandlerFunc) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.Metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
@@ -148,8 +160,9 @@ func (s *Server) reading() *http.ServeMux {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, http.StatusOK, s.Status(r.Context()))
+	mux.HandleFunc("GET /api/v1/status", status)
+	mux.HandleFunc("GET /api/v1/charts", func(w http.ResponseWriter, r *http.Request) {
+		answerPacked(w, r, s.Charts.Of(s.Daemon.Look(), r.URL.Query()["service"]...))
 	})
 	mux.HandleFunc("GET /api/v1/why", s.why)
 	mux.HandleFunc("GET /api/v1/events", s.events)
@@ -170,7 +183,7 @@ func onlyReading(h http.Handler) http.Handler {
 
 // changing is the handler of the control socket.
 func (s *Server) changing() *http.ServeMux {
-	mux := s.reading()
+	mux := s.reading(func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, s.Status(r.Context())) })
 	mux.HandleFunc("POST /control/v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		outcome := s.Daemon.Reload(r.Context())
 		answer(w, http.StatusOK, NewVerdict(outcome, s.Daemon.View(r.Context()).Config))
@@ -231,13 +244,6 @@ func Lines(err error) []string {
 	return []string{err.Error()}
 }
 
-func answer(w http.ResponseWriter, code int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	// A client that went away is no concern of ours.
-	_ = json.NewEncoder(w).Encode(body)
-}
-
 // PreparePublic takes part in start and reload: a new http_listen is opened
 // before anything is changed, and a port that is taken refuses the change. So does
 // a mistake in web_config_file, but not at a start: a director does not stay away
@@ -271,7 +277,7 @@ func (s *Server) PreparePublic(_, next *config.Config) (director.Change, error) 
 		Commit: func() {
 			s.public.Store(l)
 			if l.Listener != nil {
-				go s.answerPublic(l, onlyReading(s.reading()))
+				go s.answerPublic(l, s.publicHandler())
 			}
 			if old != nil {
 				go old.close() // answers under way may end; the loop waits for none
@@ -294,7 +300,10 @@ func samePort(a, b string) bool {
 // Run answers on the control socket until the context ends, then closes both.
 func (s *Server) Run(ctx context.Context) error {
 	s.serve(s.control, s.changing()) // none yet: the first look makes it
+	var tasks sync.WaitGroup
+	tasks.Go(func() { _ = s.Charts.Run(ctx, s.Daemon.Look, s.Daemon.View) })
 	s.watchControl(ctx)
+	tasks.Wait()
 	s.Close()
 	return nil
 }

@@ -1,16 +1,20 @@
 package api
 
 import (
+	"compress/gzip"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"io"
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +22,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"lvsd/cmd/internal/director"
 )
 
 // webFiles makes a certificate with its key, and answers how a web_config_file
@@ -223,3 +229,76 @@ func TestAStartWithABrokenWebConfigFile(t *testing.T) {
 	write(t, file, tlsPart+users)
 	newCaller(t, s).until("https", "open sesame", 200)
 }
+
+// TestThePort: what strangers reach reads, is packed where that is taken, and is
+// one status for all who ask at once.
+func TestThePort(t *testing.T) {
+	asked := &viewed{stub: stub{view: healthy()}}
+	s := newServer(t, &asked.stub)
+	s.Daemon = asked
+	h := s.publicHandler()
+	ask := func(method, path string, header ...string) *httptest.ResponseRecorder {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(method, path, nil)
+		for i := 0; i+1 < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		h.ServeHTTP(w, r)
+		return w
+	}
+	for _, path := range []string{"/", "/api/v1/status", "/api/v1/charts", "/api/v1/events", "/healthz", "/metrics", "/control/v1/reload", "/nothing"} {
+		for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE"} {
+			if w := ask(method, path); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
+				t.Errorf("%s %s: %d", method, path, w.Code)
+			}
+		}
+	}
+	for path, want := range map[string]int{"/": 200, "/api/v1/charts?service=web": 200, "/control/v1/reload": 404, "/nothing": 404, "/index.html": 404} {
+		if w := ask("GET", path); w.Code != want {
+			t.Errorf("GET %s: %d", path, w.Code)
+		}
+	}
+	if w := ask("HEAD", "/"); w.Code != 200 {
+		t.Errorf("HEAD /: %d", w.Code)
+	}
+	asked.views = 0
+	plain := ask("GET", "/api/v1/status").Body.String()
+	for range 20 {
+		ask("GET", "/api/v1/status")
+	}
+	if asked.views > 2 { // a busy machine may take longer than a status is kept
+		t.Errorf("%d statuses were made for 21 who asked at once", asked.views)
+	}
+	many := healthy()
+	for range 200 {
+		many.Config.Services[0].RealServers = append(many.Config.Services[0].RealServers, many.Config.Services[0].RealServers[0])
+		many.Plan.Services[0].Servers = append(many.Plan.Services[0].Servers, many.Plan.Services[0].Servers[0])
+	}
+	asked.view, s.shared.at = many, time.Time{}
+	w := ask("GET", "/api/v1/status", "Accept-Encoding", "deflate, gzip;q=1.0")
+	if w.Header().Get("Content-Encoding") != "gzip" || w.Header().Get("Cache-Control") != "no-store" {
+		t.Fatalf("headers %v", w.Header())
+	}
+	z, err := gzip.NewReader(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unpacked, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var whole Status
+	if err := json.Unmarshal(unpacked, &whole); err != nil || len(whole.Services[0].RealServers) != 201 {
+		t.Errorf("%v: %d servers", err, len(whole.Services[0].RealServers))
+	}
+	if w := ask("GET", "/api/v1/status", "Accept-Encoding", "gzip;q=0"); w.Header().Get("Content-Encoding") != "" || !strings.HasPrefix(w.Body.String(), plain[:20]) {
+		t.Errorf("not wanted and packed: %v", w.Header())
+	}
+}
+
+// viewed counts how often the state is looked at.
+type viewed struct {
+	stub
+	views int
+}
+
+func (c *viewed) View(ctx context.Context) director.View { c.views++; return c.stub.View(ctx) }

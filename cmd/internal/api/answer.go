@@ -1,0 +1,115 @@
+package api
+
+// How answers leave: as JSON, packed where the client takes that (a status of a
+// thousand servers is a twentieth then, which a phone notices), and, on the port
+// that strangers reach, one status for all who ask within a moment.
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+func answer(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	// A client that went away is no concern of ours.
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// answerPacked is answer for what may be long.
+func answerPacked(w http.ResponseWriter, r *http.Request, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	send := encoded{plain: append(text, '\n')}
+	if takesGzip(r) {
+		send.pack()
+	}
+	send.answer(w, r)
+}
+
+// encoded is an answer that is ready.
+type encoded struct{ plain, packed []byte }
+
+// pack packs what is long enough to gain by it.
+func (e *encoded) pack() {
+	if e.packed != nil || len(e.plain) < packFrom {
+		return
+	}
+	var b bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed) // a level that exists
+	_, _ = z.Write(e.plain)                         // a buffer takes all
+	_ = z.Close()
+	e.packed = b.Bytes()
+}
+
+const packFrom = 1400 // what fits one packet is not packed
+
+func (e encoded) answer(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Accept-Encoding")
+	body := e.plain
+	if takesGzip(r) && e.packed != nil {
+		h.Set("Content-Encoding", "gzip")
+		body = e.packed
+	}
+	_, _ = w.Write(body) // a client that went away is no concern of ours
+}
+
+func takesGzip(r *http.Request) bool {
+	for part := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
+		name, q, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if strings.EqualFold(name, "gzip") && strings.TrimSpace(q) != "q=0" {
+			return true
+		}
+	}
+	return false
+}
+
+// shared is one status for all who ask within a moment: many readers, or one that
+// asks without end, cost the director no more than one.
+type shared struct {
+	mu  sync.Mutex
+	at  time.Time
+	now encoded
+}
+
+// sharedFor is how old a status on http_listen may be.
+const sharedFor = 500 * time.Millisecond
+
+// sharedStatus answers /api/v1/status on http_listen. On the control socket each
+// is a new one.
+func (s *Server) sharedStatus(w http.ResponseWriter, r *http.Request) {
+	now, err := s.shared.get(s, r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	now.answer(w, r)
+}
+
+func (k *shared) get(s *Server, r *http.Request) (encoded, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.at.IsZero() || time.Since(k.at) >= sharedFor {
+		text, err := json.Marshal(s.Status(r.Context()))
+		if err != nil {
+			return encoded{}, err
+		}
+		k.now, k.at = encoded{plain: append(text, '\n')}, time.Now()
+	}
+	if takesGzip(r) {
+		k.now.pack()
+	}
+	return k.now, nil
+}

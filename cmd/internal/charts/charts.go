@@ -1,0 +1,218 @@
+// Package charts keeps the last minutes of each service's and real server's
+// connections and rates, so that a status page that is opened at night shows at
+// once what led to it. The memory is bounded; nothing is written to disk, and no
+// decision reads it.
+package charts
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+
+	"lvsd/cmd/internal/director"
+	"lvsd/ipvs"
+)
+
+const (
+	// Points are kept of each series, one Every so often: ten minutes.
+	Points = 60
+	Every  = 10 * time.Second
+	// seriesLimit bounds the memory, at 800 bytes a series: services come first, then
+	// real servers in the order of the file.
+	seriesLimit = 10_000
+	// Unknown stands where there is no value: before a server was there, and where
+	// counters were set back.
+	Unknown = -1
+)
+
+// Ring is the memory. The zero value works.
+type Ring struct {
+	mu     sync.Mutex
+	taken  int // samples so far: the newest is in slot (taken-1) % Points
+	at     [Points]time.Time
+	series map[key]*series
+}
+
+// key is a real server of a service, or with server "" the service.
+type key struct{ service, server string }
+
+type series struct {
+	taken    int // the sample that it was in last
+	last     ipvs.Counters
+	active   [Points]float32
+	arriving [Points]float32 // connections a second
+	bytes    [Points]float32 // a second
+}
+
+// Chart is one series, oldest first: as many values as there are times.
+type Chart struct {
+	Active      []float64 `json:"active_connections"`
+	Connections []float64 `json:"connections_per_second"`
+	Bytes       []float64 `json:"bytes_per_second"`
+}
+
+// Service is what is kept of a service.
+type Service struct {
+	Name string `json:"name"`
+	Chart
+	Servers []Server `json:"real_servers"`
+}
+
+// Server is what is kept of a real server.
+type Server struct {
+	Address string `json:"address"`
+	Chart
+}
+
+// Charts is the answer to /api/v1/charts.
+type Charts struct {
+	At       []time.Time `json:"at"`
+	Services []Service   `json:"virtual_services"`
+}
+
+// Run takes a sample Every so often until the context ends. Where nobody has read
+// the kernel's counters lately it has them read, which view does.
+func (r *Ring) Run(ctx context.Context, look func() director.View, view func(context.Context) director.View) error {
+	tick := time.NewTicker(Every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		v := look()
+		if v.At.Sub(v.Kernel.At) > Every {
+			limit, cancel := context.WithTimeout(ctx, Every/2)
+			v = view(limit)
+			cancel()
+		}
+		r.Take(v)
+	}
+}
+
+// Take keeps what a view shows. One whose counters are those of the last one is
+// passed over: the kernel was not read since.
+func (r *Ring) Take(v director.View) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.series == nil {
+		r.series = map[key]*series{}
+	}
+	before := r.newest()
+	if !v.Kernel.Valid || !v.Kernel.At.After(before) {
+		return
+	}
+	r.at[r.taken%Points] = v.Kernel.At
+	r.taken++
+	passed := v.Kernel.At.Sub(before).Seconds()
+	for i := range v.Plan.Services {
+		p := &v.Plan.Services[i]
+		stats := v.Kernel.Stats[p.Key]
+		var active uint64
+		for _, d := range stats.Destinations {
+			active += uint64(d.Active)
+		}
+		r.keep(key{service: p.Name}, float32(active), stats.Counters, passed)
+	}
+	for i := range v.Plan.Services {
+		p := &v.Plan.Services[i]
+		stats := v.Kernel.Stats[p.Key]
+		for j := range p.Servers {
+			d := stats.Destinations[p.Servers[j].Address]
+			r.keep(key{p.Name, p.Servers[j].ID.RealServer}, float32(d.Active), d.Counters, passed)
+		}
+	}
+	for k, s := range r.series {
+		if r.taken-s.taken >= Points {
+			delete(r.series, k) // it left the file
+		}
+	}
+}
+
+func (r *Ring) newest() time.Time {
+	if r.taken == 0 {
+		return time.Time{}
+	}
+	return r.at[(r.taken-1)%Points]
+}
+
+// keep puts the newest values into a series.
+func (r *Ring) keep(k key, active float32, now ipvs.Counters, passed float64) {
+	s := r.series[k]
+	if s == nil {
+		if len(r.series) >= seriesLimit {
+			return
+		}
+		s = &series{}
+		r.series[k] = s
+	}
+	for missed := max(s.taken, r.taken-Points); missed < r.taken-1; missed++ {
+		s.set(missed%Points, Unknown, Unknown, Unknown)
+	}
+	arriving, bytes := float32(Unknown), float32(Unknown)
+	if s.taken == r.taken-1 && s.taken > 0 && now.Connections >= s.last.Connections && total(now) >= total(s.last) {
+		arriving = float32(float64(now.Connections-s.last.Connections) / passed)
+		bytes = float32(float64(total(now)-total(s.last)) / passed)
+	}
+	s.set((r.taken-1)%Points, active, arriving, bytes)
+	s.taken, s.last = r.taken, now
+}
+
+func total(c ipvs.Counters) uint64 { return c.BytesIn + c.BytesOut }
+
+func (s *series) set(slot int, active, arriving, bytes float32) {
+	s.active[slot], s.arriving[slot], s.bytes[slot] = active, arriving, bytes
+}
+
+// Of answers the services of these names with their real servers; without a name
+// all services, without them.
+func (r *Ring) Of(v director.View, names ...string) Charts {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first := max(r.taken-Points, 0)
+	out := Charts{At: []time.Time{}, Services: []Service{}}
+	for i := first; i < r.taken; i++ {
+		out.At = append(out.At, r.at[i%Points])
+	}
+	wanted := map[string]bool{}
+	for _, n := range names {
+		wanted[n] = true
+	}
+	for i := range v.Plan.Services {
+		p := &v.Plan.Services[i]
+		if len(names) > 0 && !wanted[p.Name] {
+			continue
+		}
+		s := Service{Name: p.Name, Chart: r.chart(key{service: p.Name}, first), Servers: []Server{}}
+		for j := range p.Servers {
+			if address := p.Servers[j].ID.RealServer; len(names) > 0 {
+				s.Servers = append(s.Servers, Server{address, r.chart(key{p.Name, address}, first)})
+			}
+		}
+		out.Services = append(out.Services, s)
+	}
+	return out
+}
+
+// chart reads a series; one that is not kept is empty.
+func (r *Ring) chart(k key, first int) Chart {
+	c := Chart{Active: []float64{}, Connections: []float64{}, Bytes: []float64{}}
+	s := r.series[k]
+	for i := first; s != nil && i < r.taken; i++ {
+		slot := i % Points
+		if i >= s.taken || s.taken-i > Points {
+			c.add(Unknown, Unknown, Unknown)
+			continue
+		}
+		c.add(s.active[slot], s.arriving[slot], s.bytes[slot])
+	}
+	return c
+}
+
+func (c *Chart) add(active, arriving, bytes float32) {
+	c.Active = append(c.Active, float64(active))
+	c.Connections = append(c.Connections, math.Round(float64(arriving)*100)/100)
+	c.Bytes = append(c.Bytes, math.Round(float64(bytes)))
+}
