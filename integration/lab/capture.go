@@ -21,8 +21,8 @@ const captureLimit = 100_000
 
 // Frame is one Ethernet frame as the host's device saw it.
 type Frame struct {
-	At       time.Time
-	Outgoing bool // the host sent it
+	At       time.Time // when the kernel saw it
+	Outgoing bool      // the host sent it
 	Src, Dst net.HardwareAddr
 	Type     uint16 // EtherType
 	Payload  []byte // after the Ethernet header
@@ -123,6 +123,9 @@ func (h *Host) Capture(dev string, filter func(Frame) bool) *Capture {
 		if err != nil {
 			return err
 		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+			return err
+		}
 		all := uint16(unix.ETH_P_ALL)<<8 | uint16(unix.ETH_P_ALL)>>8
 		return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: ifi.Index})
 	})
@@ -142,13 +145,13 @@ func (c *Capture) read() {
 	if err != nil {
 		return
 	}
-	buf := make([]byte, 1<<16)
+	buf, control := make([]byte, 1<<16), make([]byte, 64)
 	for {
-		var n int
+		var n, cn int
 		var from unix.Sockaddr
 		var rerr error
 		err := raw.Read(func(fd uintptr) bool {
-			n, from, rerr = unix.Recvfrom(int(fd), buf, 0)
+			n, cn, _, from, rerr = unix.Recvmsg(int(fd), buf, control, 0)
 			return !errors.Is(rerr, unix.EAGAIN)
 		})
 		if err != nil {
@@ -163,7 +166,7 @@ func (c *Capture) read() {
 		}
 		b := append([]byte(nil), buf[:n]...)
 		f := Frame{
-			At: time.Now(), Outgoing: ll.Pkttype == unix.PACKET_OUTGOING,
+			At: stamp(control[:cn]), Outgoing: ll.Pkttype == unix.PACKET_OUTGOING,
 			Dst: b[0:6], Src: b[6:12], Type: binary.BigEndian.Uint16(b[12:]), Payload: b[14:],
 		}
 		if c.filter != nil && !c.filter(f) {
@@ -177,6 +180,17 @@ func (c *Capture) read() {
 		}
 		c.mu.Unlock()
 	}
+}
+
+// stamp is the kernel's time of a frame: this process may read it much later.
+func stamp(control []byte) time.Time {
+	messages, err := unix.ParseSocketControlMessage(control)
+	for _, m := range messages {
+		if err == nil && m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= 16 {
+			return time.Unix(int64(binary.NativeEndian.Uint64(m.Data)), int64(binary.NativeEndian.Uint64(m.Data[8:])))
+		}
+	}
+	return time.Now()
 }
 
 // Frames are those kept so far.

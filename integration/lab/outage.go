@@ -66,6 +66,36 @@ type OutageReport struct {
 	GapFrom time.Time
 	Servers map[string]int
 	Errors  map[string]int
+
+	attempts []attempt
+}
+
+// Gap is the longest time without a success of those that touch the time between
+// from and to: what an event did, apart from a machine that stood still before or
+// after it.
+func (r OutageReport) Gap(from, to time.Time) (began time.Time, length time.Duration) {
+	last := from
+	for _, a := range r.attempts { // by the time of their ends
+		if a.err != nil {
+			continue
+		}
+		if gap := a.ended.Sub(last); a.ended.After(from) && !last.After(to) && gap > length {
+			began, length = last, gap
+		}
+		last = a.ended
+	}
+	return began, length
+}
+
+// FailedBetween counts the failed attempts that were under way at some time
+// between from and to.
+func (r OutageReport) FailedBetween(from, to time.Time) (n int) {
+	for _, a := range r.attempts {
+		if a.err != nil && a.ended.After(from) && a.started.Before(to) {
+			n++
+		}
+	}
+	return n
 }
 
 // String is one line for people.
@@ -200,7 +230,9 @@ func (o *Outage) Stop() OutageReport {
 
 // report draws the figures from the attempts.
 func report(attempts []attempt, start time.Time, missed int) OutageReport {
-	r := OutageReport{Attempts: len(attempts), Missed: missed, Servers: map[string]int{}, Errors: map[string]int{}}
+	attempts = slices.Clone(attempts)
+	slices.SortFunc(attempts, func(a, b attempt) int { return a.ended.Compare(b.ended) })
+	r := OutageReport{Attempts: len(attempts), Missed: missed, Servers: map[string]int{}, Errors: map[string]int{}, attempts: attempts}
 	end := start
 	edges := []time.Time{start}
 	for _, a := range attempts {

@@ -33,6 +33,7 @@ func main() {
 	lvsd := flag.String("lvsd", "bin/lvsd", "the lvsd to measure")
 	rounds := flag.Int("rounds", 3, "how often each is measured; the median is told")
 	only := flag.String("only", "", "only what has this in its name")
+	trace := flag.Bool("trace", false, "tell of each round what was on the wire when")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -49,7 +50,7 @@ func main() {
 					return [2]system{ours, keepalivedPair}[i].start(b, i)
 				}}
 				for _, s := range []system{ours, keepalivedPair, mixed} {
-					measure(ctx, tb, c, s, *rounds)
+					measure(ctx, tb, c, s, *rounds, *trace)
 				}
 			}
 		})
@@ -112,14 +113,17 @@ type bench struct {
 	lb        [2]*lab.Host
 	processes [2]*lab.Process
 	real      []*lab.Host
+	trace     bool
 }
 
-func measure(ctx context.Context, tb lab.TB, c event, s system, rounds int) {
+func measure(ctx context.Context, tb lab.TB, c event, s system, rounds int, trace bool) {
 	var outages []time.Duration
 	var failed []int
 	for range rounds {
 		err := lab.Run(ctx, "round", func(string, ...any) {}, func(_ context.Context, tb lab.TB) {
-			r := newBench(tb, c, s).round(c)
+			b := newBench(tb, c, s)
+			b.trace = trace
+			r := b.round(c)
 			outages, failed = append(outages, r.LongestGap), append(failed, r.Failed)
 		})
 		if err != nil {
@@ -171,14 +175,53 @@ func (b *bench) round(c event) lab.OutageReport {
 	if c.to == 1 {
 		b.WaitUntil(30*time.Second, "a backup", func() bool { return b.system.ready(b, 1) && !b.lb[1].Holds(vip) })
 	}
+	heard := b.listen()
 	outage := lab.StartOutage(b.client, service, lab.OutageConfig{Timeout: 900 * time.Millisecond})
 	outage.WaitSuccesses(100, 20*time.Second)
+	began := time.Now()
 	c.do(b)
 	b.WaitUntil(60*time.Second, "the successor", func() bool { return b.lb[c.to].Holds(vip) })
 	// Until the last that a leaving director does is over.
 	time.Sleep(max(4*b.advert, 2*time.Second))
 	outage.WaitSuccesses(50, 20*time.Second)
-	return outage.Stop()
+	report := outage.Stop()
+	if b.trace {
+		b.tell(heard.Stop(), began, report)
+	}
+	return report
+}
+
+// listen hears adverts and what is said by ARP of the address, as the successor's
+// port in the switch hears them: nothing that was not sent is heard there.
+func (b *bench) listen() *lab.Capture {
+	return b.client.Capture("eth0", func(f lab.Frame) bool {
+		if _, ok := f.VRRP(); ok {
+			return true
+		}
+		a, ok := f.ARP()
+		return ok && a.SenderIP.String() == vip
+	})
+}
+
+// tell tells when the master was heard last, its successor first, the address
+// announced first, and a connect answered again; all counted from the event.
+func (b *bench) tell(frames []lab.Frame, began time.Time, r lab.OutageReport) {
+	old, new := b.lb[0].MAC("eth0").String(), b.lb[1].MAC("eth0").String()
+	var last, first, known time.Time
+	for _, f := range frames {
+		_, advert := f.VRRP()
+		switch {
+		case advert && f.Src.String() == old && first.IsZero():
+			last = f.At
+		case advert && f.Src.String() == new && first.IsZero():
+			first = f.At
+		case !advert && f.Src.String() == new && known.IsZero():
+			known = f.At
+		}
+	}
+	ms := func(at time.Time) string { return fmt.Sprintf("%.1f ms", at.Sub(began).Seconds()*1000) }
+	fmt.Printf("  %s: the last advert before %s, the successor's first %s, announced %s, no connect from %s to %s\n",
+		b.system.name, ms(last), ms(first), ms(known), ms(r.GapFrom), ms(r.GapFrom.Add(r.LongestGap)))
 }
 
 func (b *bench) inTable(i int) bool {
