@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,6 +74,8 @@ type Engine struct {
 	machine     *machine // the loop's alone, once it runs
 	tracking    *tracking
 	group       *membership // nil: none
+
+	newAlarm func() alarm
 
 	conn    conn // the loop's: what is sent through; nil: nothing
 	source  netip.Addr
@@ -153,6 +156,7 @@ func Open(cfg Config, o Options) (*Engine, error) {
 		}
 		return c, nil
 	})
+	e.newAlarm = newAlarm
 	if err := e.ground.prepare(); err != nil {
 		_ = e.ground.close()
 		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
@@ -171,6 +175,7 @@ func newEngine(cfg Config, secret secret, o Options, p port, dial dialer) *Engin
 		o:        o,
 		writer:   newLogWriter(),
 		done:     make(chan struct{}),
+		newAlarm: newRuntimeAlarm,
 		machine:  newMachine(cfg, time.Now()),
 		heard:    make(chan hearing, 64),
 		refused:  make(chan refusal, 1),
@@ -261,22 +266,26 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 	}()
 
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	alarm := e.newAlarm()
+	defer alarm.Close()
 	for {
 		deadline := e.machine.Deadline()
 		if deadline.IsZero() {
-			timer.Stop()
+			alarm.Clear()
 		} else {
-			timer.Reset(time.Until(deadline)) // a tick of the old deadline cannot be left: Reset sees to it
+			alarm.Set(time.Until(deadline))
 		}
 		select {
 		case <-ctx.Done():
 			e.leave()
 			return nil
-		case <-timer.C:
-			if e.o.ObserveLag != nil && !deadline.IsZero() {
-				e.o.ObserveLag(time.Since(deadline))
+		case <-alarm.Rings():
+			lag := time.Since(deadline)
+			if deadline.IsZero() || lag < 0 {
+				continue // it rang for an older one
+			}
+			if e.o.ObserveLag != nil {
+				e.o.ObserveLag(lag)
 			}
 			e.lookOnceMore()
 			// If what lay in the inbox moved the deadline, this does nothing.
@@ -433,6 +442,7 @@ func (e *Engine) do(now time.Time, actions []action) (sent *input) {
 		case doAnnounce:
 			e.ground.announce(a.prefixes)
 		case didBecome:
+			runtime.Gosched() // to the ground, which has addresses to see to; telling can wait
 			if a.reason != ReasonGroup && (a.to == Master || a.to == Backup && a.from == Master) {
 				e.group.moved(a.to)
 			}

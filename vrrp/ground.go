@@ -267,7 +267,19 @@ func (g *ground) carryOut(tell func(groundReport)) {
 	began := time.Now()
 	held, _, err := g.set(want, quiet)
 	g.log.Debug("addresses set", "want", want, "quiet", quiet, "held", held, "took", time.Since(began), "err", err)
+	if err == nil {
+		// Neighbours first: what else there is to do for it takes as long as this.
+		g.settle(wish)
+		g.makeKnown()
+	}
 	g.report(tell, wish, held, false, err)
+}
+
+// settle notes which wish was carried out.
+func (g *ground) settle(wish uint64) {
+	g.mu.Lock()
+	g.done = wish
+	g.mu.Unlock()
 }
 
 // guard puts back what somebody else took away.
@@ -329,9 +341,7 @@ func (g *ground) report(tell func(groundReport), wish uint64, held []netip.Prefi
 		g.log.Warn("addresses failed", "err", err)
 	}
 	g.failed = r.detail
-	g.mu.Lock()
-	g.done = wish
-	g.mu.Unlock()
+	g.settle(wish)
 	tell(r)
 }
 

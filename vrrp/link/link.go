@@ -48,11 +48,12 @@ type Port struct {
 	mu           sync.Mutex // of what follows
 	arp          *packet.Conn
 	arpIndex     int
-	onLo         bool  // some addresses may be on the loopback interface, see hush
-	index        int   // of the interface that the addresses were last set on
-	stationIndex int   // of our macvlan, see vmac.go; 0: none that this port has seen to
-	along        Along // routes and rules that are there by Move, see along.go
-	swept        bool  // a macvlan that a killed run left was looked for
+	onLo         bool                  // some addresses may be on the loopback interface, see hush
+	offLo        map[netip.Prefix]bool // those that are known not to be there
+	index        int                   // of the interface that the addresses were last set on
+	stationIndex int                   // of our macvlan, see vmac.go; 0: none that this port has seen to
+	along        Along                 // routes and rules that are there by Move, see along.go
+	swept        bool                  // a macvlan that a killed run left was looked for
 }
 
 // State is what an interface is like.

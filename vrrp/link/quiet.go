@@ -75,9 +75,12 @@ func loAddress(q netip.Prefix) *netlink.Addr {
 }
 
 // unhush takes the addresses off the loopback interface again, also those that a
-// killed daemon left there.
+// killed daemon left there. Those are looked for once: nobody else has that label.
 func (p *Port) unhush(ours []netip.Prefix) error {
 	defer p.repay(forQuiet)
+	if !p.onLo && !slices.ContainsFunc(ours, func(q netip.Prefix) bool { return !p.offLo[q] }) {
+		return nil
+	}
 	lo, err := p.hub.link("lo")
 	if err != nil {
 		return fmt.Errorf("failed to look at interface lo: %w", err)
@@ -99,7 +102,10 @@ func (p *Port) unhush(ours []netip.Prefix) error {
 		}
 	}
 	if len(errs) == 0 {
-		p.onLo = false
+		p.onLo, p.offLo = false, map[netip.Prefix]bool{}
+		for _, q := range ours {
+			p.offLo[q] = err == nil
+		}
 	}
 	return errors.Join(errs...)
 }
