@@ -1,13 +1,17 @@
 // Command failover measures what a client sees when the address moves: a pair of
 // lvsd, a pair of keepalived, and an lvsd whose peer is a keepalived, in one boot,
-// on the same LAN, with the same real servers. New connects are begun every few milliseconds; the outage is the
-// longest time without one that succeeded. Times of two boots or machines say
+// on the same LAN, with the same real servers. New connects are begun every few
+// milliseconds; the outage is the longest time without one that succeeded, of those
+// that touch the time from the event (of a preemption: from the first advert of who
+// preempts) to four adverts after the address was announced. Connections are opened
+// before, one every 100 ms, and speak each second and at the end. Times of two boots or machines say
 // little beside each other, ratios in one do.
 //
 // It needs a kernel with ip_vs; `make bench-failover` finds or boots one.
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -33,6 +37,7 @@ func main() {
 	lvsd := flag.String("lvsd", "bin/lvsd", "the lvsd to measure")
 	rounds := flag.Int("rounds", 3, "how often each is measured; the median is told")
 	only := flag.String("only", "", "only what has this in its name")
+	directors := flag.String("directors", "", "only the directors with this name")
 	trace := flag.Bool("trace", false, "tell of each round what was on the wire when")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -40,17 +45,19 @@ func main() {
 	binary, err := filepath.Abs(*lvsd)
 	if err == nil {
 		err = lab.Run(ctx, "bench", func(string, ...any) {}, func(ctx context.Context, tb lab.TB) {
-			head()
+			head(*rounds)
 			for _, c := range cases {
 				if !strings.Contains(c.name, *only) {
 					continue
 				}
 				ours := lvsdPair(binary)
-				mixed := system{name: "lvsd beside keepalived", ready: ours.ready, start: func(b *bench, i int) *lab.Process {
+				mixed := system{name: "lvsd beside keepalived", ready: ours.ready, handover: ours.handover, start: func(b *bench, i int) *lab.Process {
 					return [2]system{ours, keepalivedPair}[i].start(b, i)
 				}}
 				for _, s := range []system{ours, keepalivedPair, mixed} {
-					measure(ctx, tb, c, s, *rounds, *trace)
+					if (c.do != nil || s.handover != nil) && (*directors == "" || *directors == s.name) {
+						measure(tb, c, s, *rounds, *trace)
+					}
 				}
 			}
 		})
@@ -61,7 +68,7 @@ func main() {
 	}
 }
 
-func head() {
+func head(rounds int) {
 	version, _ := os.ReadFile("/proc/version")
 	cpu, _ := os.ReadFile("/proc/cpuinfo")
 	kind := "this machine's own kernel"
@@ -70,15 +77,17 @@ func head() {
 	}
 	out, _ := exec.Command("keepalived", "--version").CombinedOutput()
 	peer, _, _ := strings.Cut(string(out), "\n")
-	fmt.Printf("%s, %d cpu: %s\n%s\na connect every 5 ms, outage and failed connects: median of all rounds (least to most)\n",
-		kind, runtime.NumCPU(), strings.Join(strings.Fields(string(version))[:3], " "), peer)
+	fmt.Printf("%s, %d cpu: %s\n%s\na connect every 5 ms; median of %d rounds (least to most), of connections the sum of all\n"+
+		"| what, adverts | directors | outage, ms | failed connects | lost of those of 3 s and more | lost of younger ones |\n|---|---|---|---|---|---|\n",
+		kind, runtime.NumCPU(), strings.Join(strings.Fields(string(version))[:3], " "), peer, rounds)
 }
 
 // event is one way for the address to move.
 type event struct {
 	name   string
 	advert time.Duration
-	// do makes it happen; the master is first, its successor second.
+	// do makes it happen; the master is first, its successor second. nil: the
+	// system's handover does.
 	do func(b *bench)
 	// to is the number of the director that is to have the address afterwards.
 	to int
@@ -91,6 +100,8 @@ var cases = []event{
 	{"killed, 1 s", time.Second, func(b *bench) { b.kill(0) }, 1},
 	{"planned stop, 1 s", time.Second, func(b *bench) { b.processes[0].Terminate() }, 1},
 	{"planned stop, 100 ms", 100 * time.Millisecond, func(b *bench) { b.processes[0].Terminate() }, 1},
+	{"handover, 1 s", time.Second, nil, 1},
+	{"handover, 100 ms", 100 * time.Millisecond, nil, 1},
 	{"preemption, 1 s", time.Second, func(b *bench) { b.start(0) }, 0},
 	{"preemption, 100 ms", 100 * time.Millisecond, func(b *bench) { b.start(0) }, 0},
 }
@@ -102,6 +113,8 @@ type system struct {
 	start func(b *bench, i int) *lab.Process
 	// ready says that its table is complete.
 	ready func(b *bench, i int) bool
+	// handover makes a director give the address away; nil: it cannot be told to.
+	handover func(b *bench, i int)
 }
 
 type bench struct {
@@ -113,28 +126,45 @@ type bench struct {
 	lb        [2]*lab.Host
 	processes [2]*lab.Process
 	real      []*lab.Host
-	trace     bool
 }
 
-func measure(ctx context.Context, tb lab.TB, c event, s system, rounds int, trace bool) {
-	var outages []time.Duration
-	var failed []int
+// A result is what a round showed.
+type result struct {
+	outage         time.Duration
+	failed         int // connects
+	old, lostOld   int // connections of 3 s and more
+	young, lostNew int
+}
+
+func measure(tb lab.TB, c event, s system, rounds int, trace bool) {
+	var all []result
 	for range rounds {
-		err := lab.Run(ctx, "round", func(string, ...any) {}, func(_ context.Context, tb lab.TB) {
-			b := newBench(tb, c, s)
-			b.trace = trace
-			r := b.round(c)
-			outages, failed = append(outages, r.LongestGap), append(failed, r.Failed)
+		err := lab.Run(context.Background(), "round", func(string, ...any) {}, func(_ context.Context, tb lab.TB) {
+			all = append(all, newBench(tb, c, s).round(c, trace))
 		})
 		if err != nil {
 			tb.Fatalf("%s, %s: %v", c.name, s.name, err)
 		}
 	}
-	slices.Sort(outages)
-	slices.Sort(failed)
-	ms := func(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
-	n := len(outages) - 1
-	fmt.Printf("| %s | %s | %v (%v to %v) | %d (%d to %d) |\n", c.name, s.name, ms(outages[n/2]), ms(outages[0]), ms(outages[n]), failed[n/2], failed[0], failed[n])
+	var sum result
+	for _, r := range all {
+		sum.old, sum.lostOld, sum.young, sum.lostNew = sum.old+r.old, sum.lostOld+r.lostOld, sum.young+r.young, sum.lostNew+r.lostNew
+	}
+	ms := func(d time.Duration) string { return fmt.Sprintf("%.0f", d.Seconds()*1000) }
+	fmt.Printf("| %s | %s | %s | %s | %d of %d | %d of %d |\n", c.name, s.name,
+		spread(all, ms, func(r result) time.Duration { return r.outage }), spread(all, func(n int) string { return fmt.Sprint(n) }, func(r result) int { return r.failed }),
+		sum.lostOld, sum.old, sum.lostNew, sum.young)
+}
+
+// spread is the median, the least and the most of one thing of all rounds.
+func spread[T cmp.Ordered](all []result, text func(T) string, of func(result) T) string {
+	var values []T
+	for _, r := range all {
+		values = append(values, of(r))
+	}
+	slices.Sort(values)
+	n := len(values) - 1
+	return fmt.Sprintf("%s (%s to %s)", text(values[n/2]), text(values[0]), text(values[n]))
 }
 
 func newBench(tb lab.TB, c event, s system) *bench {
@@ -163,7 +193,7 @@ func (b *bench) kill(i int) {
 }
 
 // round builds up, lets it happen, and tells what the client saw of it.
-func (b *bench) round(c event) lab.OutageReport {
+func (b *bench) round(c event, trace bool) result {
 	for i := range b.lb {
 		if i == c.to && c.to == 0 {
 			continue // who preempts comes later
@@ -175,53 +205,105 @@ func (b *bench) round(c event) lab.OutageReport {
 	if c.to == 1 {
 		b.WaitUntil(30*time.Second, "a backup", func() bool { return b.system.ready(b, 1) && !b.lb[1].Holds(vip) })
 	}
-	heard := b.listen()
+	talks := b.gather()
+	heard := b.client.Capture("eth0", func(f lab.Frame) bool {
+		_, advert := f.VRRP()
+		a, arp := f.ARP()
+		return advert || arp && a.SenderIP.String() == vip
+	})
 	outage := lab.StartOutage(b.client, service, lab.OutageConfig{Timeout: 900 * time.Millisecond})
 	outage.WaitSuccesses(100, 20*time.Second)
+	talks = slices.DeleteFunc(talks, func(t talk) bool { return t.Err() != nil })
 	began := time.Now()
-	c.do(b)
+	if c.do != nil {
+		c.do(b)
+	} else {
+		b.system.handover(b, 0)
+	}
 	b.WaitUntil(60*time.Second, "the successor", func() bool { return b.lb[c.to].Holds(vip) })
 	// Until the last that a leaving director does is over.
 	time.Sleep(max(4*b.advert, 2*time.Second))
 	outage.WaitSuccesses(50, 20*time.Second)
 	report := outage.Stop()
-	if b.trace {
-		b.tell(heard.Stop(), began, report)
+	w := wire(heard.Stop(), b.lb[1-c.to].MAC("eth0").String(), b.lb[c.to].MAC("eth0").String(), began)
+	if c.to == 0 {
+		began = w.first // a director that starts takes nothing away before
 	}
-	return report
-}
-
-// listen hears adverts and what is said by ARP of the address, as the successor's
-// port in the switch hears them: nothing that was not sent is heard there.
-func (b *bench) listen() *lab.Capture {
-	return b.client.Capture("eth0", func(f lab.Frame) bool {
-		if _, ok := f.VRRP(); ok {
-			return true
+	from, gap := report.Gap(began, w.known.Add(4*b.advert))
+	if trace {
+		after := func(at time.Time) string { return fmt.Sprintf("%.1f", at.Sub(began).Seconds()*1000) }
+		fmt.Printf("  %s, ms: the last advert before %s, the successor's first %s, announced %s; no connect from %s to %s\n",
+			b.system.name, after(w.last), after(w.first), after(w.known), after(from), after(from.Add(gap)))
+	}
+	r := result{outage: gap, failed: report.FailedBetween(began, time.Now())}
+	moved := began
+	if c.to == 1 && strings.HasPrefix(c.name, "cut") {
+		moved = w.known
+	}
+	for _, t := range talks {
+		lost := 0
+		if t.Say(10*time.Second) != nil {
+			lost = 1
 		}
-		a, ok := f.ARP()
-		return ok && a.SenderIP.String() == vip
-	})
+		if moved.Sub(t.born) >= young {
+			r.old, r.lostOld = r.old+1, r.lostOld+lost
+		} else {
+			r.young, r.lostNew = r.young+1, r.lostNew+lost
+		}
+		t.Close()
+	}
+	return r
 }
 
-// tell tells when the master was heard last, its successor first, the address
-// announced first, and a connect answered again; all counted from the event.
-func (b *bench) tell(frames []lab.Frame, began time.Time, r lab.OutageReport) {
-	old, new := b.lb[0].MAC("eth0").String(), b.lb[1].MAC("eth0").String()
-	var last, first, known time.Time
+// young is the age up to which the kernels need not have told of a connection.
+const young = 3 * time.Second
+
+// A talk is an established connection.
+type talk struct {
+	*lab.Conversation
+	born time.Time
+}
+
+// gather opens connections of all ages up to six seconds.
+func (b *bench) gather() (talks []talk) {
+	for range 60 {
+		next := time.Now().Add(2 * young / 60)
+		// One that fails now is not what is measured: with adverts of 10 ms a kernel
+		// that stands still for a moment makes a master more.
+		if c, err := lab.TryConverse(b.client, service, 5*time.Second); err == nil {
+			c.Keep(time.Second, 10*time.Second)
+			talks = append(talks, talk{c, time.Now()})
+		}
+		time.Sleep(time.Until(next))
+	}
+	return talks
+}
+
+// A takeover is what was on the wire.
+type takeover struct {
+	last  time.Time // the old master's last advert before its successor's first
+	first time.Time
+	known time.Time // the successor's first announcement of the address
+}
+
+// wire finds the takeover, after an event, of two stations.
+func wire(frames []lab.Frame, before, after string, event time.Time) (w takeover) {
 	for _, f := range frames {
 		_, advert := f.VRRP()
 		switch {
-		case advert && f.Src.String() == old && first.IsZero():
-			last = f.At
-		case advert && f.Src.String() == new && first.IsZero():
-			first = f.At
-		case !advert && f.Src.String() == new && known.IsZero():
-			known = f.At
+		case advert && f.Src.String() == before && w.first.IsZero():
+			w.last = f.At
+		case f.At.Before(event) || f.Src.String() != after:
+		case advert && w.first.IsZero():
+			w.first = f.At
+		case !advert && w.known.IsZero():
+			w.known = f.At
 		}
 	}
-	ms := func(at time.Time) string { return fmt.Sprintf("%.1f ms", at.Sub(began).Seconds()*1000) }
-	fmt.Printf("  %s: the last advert before %s, the successor's first %s, announced %s, no connect from %s to %s\n",
-		b.system.name, ms(last), ms(first), ms(known), ms(r.GapFrom), ms(r.GapFrom.Add(r.LongestGap)))
+	if w.known.IsZero() {
+		w.known = w.first
+	}
+	return w
 }
 
 func (b *bench) inTable(i int) bool {
@@ -240,6 +322,8 @@ name = "lb2"
 http_listen = ""
 control_socket = %[1]q
 state_dir = %[2]q
+[ipvs]
+sync = { interface = "eth0", id = 51, vrrp = "web" }
 [[vrrp]]
 name = "web"
 interface = "eth0"
@@ -247,6 +331,7 @@ virtual_router_id = 51
 priority = { lb1 = 200, lb2 = 100 }
 advert_interval = "%[3]v"
 addresses = [%[4]q]
+sync_hold = "0s"
 [[virtual_service]]
 name = "web"
 address = %[5]q
@@ -255,13 +340,18 @@ check = { type = "connect", interval = "1s", timeout = "900ms" }
 real_servers = [{ address = "%[6]s:80" }, { address = "%[7]s:80" }]
 `, b.Path(name+".sock"), b.Path(name+".state"), b.advert, vip, service, b.real[0].Addr(), b.real[1].Addr()))
 		return b.lb[i].Start(binary, "run", "--director", name, "-c", file)
+	}, handover: func(b *bench, i int) {
+		b.lb[i].MustRun(binary, "handover", "--force", "--director", b.lb[i].Name, "-c", b.Path(b.lb[i].Name+".toml"), "--socket", b.Path(b.lb[i].Name+".sock"))
 	}}
 }
 
 var keepalivedPair = system{name: "keepalived", ready: (*bench).inTable, start: func(b *bench, i int) *lab.Process {
 	name := b.lb[i].Name
 	file := b.WriteFile(name+".conf", fmt.Sprintf(`
-global_defs { router_id %[1]s }
+global_defs {
+  router_id %[1]s
+  lvs_sync_daemon eth0 web id 51
+}
 vrrp_instance web {
   interface eth0
   state BACKUP
