@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestOutageReport(t *testing.T) {
@@ -40,10 +41,36 @@ func TestOutageReport(t *testing.T) {
 			if c.want.Errors == nil {
 				c.want.Errors = map[string]int{}
 			}
-			if d := cmp.Diff(c.want, got); d != "" {
+			if d := cmp.Diff(c.want, got, cmpopts.IgnoreUnexported(OutageReport{})); d != "" {
 				t.Error(d)
 			}
 		})
+	}
+}
+
+func TestOutageOfAnEvent(t *testing.T) {
+	start := time.Unix(1000, 0)
+	ms := func(n int) time.Time { return start.Add(time.Duration(n) * time.Millisecond) }
+	var attempts []attempt
+	for _, a := range [][2]int{{5, 0}, {100, 0}, {150, 1}, {155, 0}, {300, 0}, {305, 0}} { // when it ended, and failed
+		got := attempt{started: ms(a[0] - 20), ended: ms(a[0])}
+		if a[1] == 1 {
+			got.err = errors.New("connection refused")
+		}
+		attempts = append(attempts, got)
+	}
+	r := report(attempts, start, 0)
+	for _, c := range []struct{ from, to, began, length, failed int }{
+		{110, 120, 100, 55, 0}, // the gap that it lies in, and not the longer ones beside it
+		{110, 160, 155, 145, 1},
+		{0, 1000, 155, 145, 1},
+		{302, 303, 300, 5, 0},
+		{135, 140, 100, 55, 1}, // one that was under way counts
+	} {
+		began, length := r.Gap(ms(c.from), ms(c.to))
+		if failed := r.FailedBetween(ms(c.from), ms(c.to)); !began.Equal(ms(c.began)) || length != time.Duration(c.length)*time.Millisecond || failed != c.failed {
+			t.Errorf("%+v: %v from %v, %d failed", c, length, began.Sub(start), failed)
+		}
 	}
 }
 
