@@ -14,7 +14,7 @@ import (
 // silent are the commands that print no JSON: they change something and say
 // what, or what they print is a text in a form of its own.
 var silent = []string{
-	"lvsd run", "lvsd realserver up", "lvsd realserver down", "lvsd host prepare", "lvsd export ipvsadm", "lvsd schema", "lvsd watch", "lvsd alerts",
+	"lvsd run", "lvsd realserver up", "lvsd realserver down", "lvsd host prepare", "lvsd export ipvsadm", "lvsd schema", "lvsd watch",
 }
 
 // leaves are the commands that do something.
@@ -103,6 +103,10 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 	}{
 		{"run", []string{nowhere, "-c"}},
 		{"check", []string{nowhere, "-c"}},
+		{"alerts", []string{nowhere, "-c"}},
+		{"alerts --scale 0", []string{"--scale"}},
+		{"alerts --scrape-interval 0s", []string{"--scrape-interval"}},
+		{"alerts --job=", []string{"--job"}},
 		{"host check", []string{nowhere, "-c"}},
 		{"host prepare", []string{nowhere, "-c"}},
 		{"status --socket /nowhere/socket", []string{"/nowhere/socket", "is lvsd running"}},

@@ -116,6 +116,7 @@ func rootCommand() *cobra.Command {
 		probeCommand(&o),
 		zeroCommand(&o),
 		exportCommand(),
+		alertsCommand(&o),
 		cleanupCommand(&o),
 		schemaCommand(),
 		versionCommand(),

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -175,7 +176,7 @@ func TestWithoutSeriesOfServers(t *testing.T) {
 		c.Global.PerServerMetrics = false
 		v.Config = &c
 		server := &v.Plan.Services[0].Servers[0]
-		server.Configured, server.Agent.Weight = 1, 100
+		server.Configured, server.Agent.Weight, server.DrainUntil = 1, 100, time.Time{}
 		return v
 	})
 	families, err := m.Gather()

@@ -180,6 +180,9 @@ func (e emitter) service(v director.View, quorum int, p director.ServicePlan) {
 		if since := s.DrainingSince(); !since.IsZero() {
 			e.gauge(serverDrainStart, seconds(since), p.Name, name)
 		}
+		if !s.DrainUntil.IsZero() {
+			e.gauge(serverDrainUntil, seconds(s.DrainUntil), p.Name, name)
+		}
 		// A server that is out of the kernel's table takes as little as one
 		// of weight 0: one series says both.
 		e.gauge(serverWeight, float64(kernel.Destinations[s.Address].Weight), p.Name, name)

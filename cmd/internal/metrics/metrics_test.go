@@ -35,7 +35,7 @@ func view(context.Context) director.View {
 		Config:     &config.Config{Director: "lb1", Hash: "abc", Global: config.Global{PerServerMetrics: true}, Services: []config.Service{{Name: "web", Quorum: 2}}},
 		LastReload: director.Reload{LastSuccess: time.Unix(100, 0)},
 		Plan: director.Plan{Services: []director.ServicePlan{{Name: "web", Key: key, Up: true, WeightAlive: 3, Servers: []director.ServerPlan{
-			{ID: id, Address: real, Verdict: checker.Up, Causes: []director.Cause{{Kind: director.CauseDrain, Since: time.Unix(96, 0)}}},
+			{ID: id, Address: real, Verdict: checker.Up, DrainUntil: time.Unix(93, 0), Causes: []director.Cause{{Kind: director.CauseDrain, Since: time.Unix(96, 0)}}},
 		}, Fallback: director.FallbackPlan{Active: true}, Panic: true}}, Guard: director.Guard{State: director.GuardFrozen}},
 		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Totals: totals, CertificateExpiry: time.Unix(95, 0), Last: checker.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
 		Kernel: ipvs.Snapshot{Valid: true, Up: true, At: time.Unix(98, 0), Foreign: 2,
@@ -80,6 +80,7 @@ func TestSeries(t *testing.T) {
 		`lvsd_real_server_weight{real_server="10.0.0.9:80",service="web"} 3`,
 		`lvsd_real_server_configured_weight{real_server="10.0.0.9:80",service="web"} 0`,
 		`lvsd_real_server_draining{real_server="10.0.0.9:80",service="web"} 1`,
+		`lvsd_real_server_drain_until_timestamp_seconds{real_server="10.0.0.9:80",service="web"} 93`,
 		`lvsd_real_server_drain_start_timestamp_seconds{real_server="10.0.0.9:80",service="web"} 96`,
 		`lvsd_real_server_drain_start_timestamp_seconds{real_server="10.0.0.10:80",service="web"} 94`,
 		`lvsd_check_certificate_expiry_timestamp_seconds{real_server="10.0.0.9:80",service="web"} 95`,

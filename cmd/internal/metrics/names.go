@@ -103,6 +103,7 @@ var (
 	serverConfigured = gauge("lvsd_real_server_configured_weight", "The weight in the file.", "service", "real_server")
 	serverDraining   = gauge("lvsd_real_server_draining", "1 while the file drains the real server by weight 0, the server asks for it, or it left the file and keeps its connections.", "service", "real_server")
 	serverDrainStart = gauge("lvsd_real_server_drain_start_timestamp_seconds", "Since when the real server drains; absent while it does not.", "service", "real_server")
+	serverDrainUntil = gauge("lvsd_real_server_drain_until_timestamp_seconds", "When its drain ends by itself, as drain_until in the file says; absent where none does.", "service", "real_server")
 	certificate      = gauge("lvsd_check_certificate_expiry_timestamp_seconds", "When the first certificate that the real server showed ends; absent without one.", "service", "real_server")
 	serverActive     = gauge("lvsd_real_server_active_connections", "Established TCP connections.", "service", "real_server")
 	serverInactive   = gauge("lvsd_real_server_inactive_connections", "Connections in every other state; UDP counts here.", "service", "real_server")

@@ -1,0 +1,167 @@
+package alerts
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/config"
+)
+
+// made are the rules for a configuration, by the alert's name.
+func made(t *testing.T, text string, change func(*Options)) map[string][]Rule {
+	t.Helper()
+	file, err := config.Parse("lvsd.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := file.For("lb1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Default()
+	o.Job, o.Config = "pair", c
+	if change != nil {
+		change(&o)
+	}
+	groups := Groups(o)
+	path := filepath.Join(t.TempDir(), "rules.yml")
+	if err := os.WriteFile(path, []byte(YAML(groups)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	promtool(t, "check", "rules", path)
+	rules := map[string][]Rule{}
+	for _, r := range all(groups) {
+		rules[r.Alert] = append(rules[r.Alert], r)
+	}
+	return rules
+}
+
+const small = `
+[[director]]
+name = "lb1"
+address = "10.0.0.12"
+[[director]]
+name = "lb2"
+address = "10.0.0.13"
+[[vrrp]]
+name = "web"
+interface = "eth0"
+virtual_router_id = 51
+addresses = ["10.0.0.88"]
+[[vrrp]]
+name = "d.n-s"
+interface = "eth0"
+virtual_router_id = 52
+addresses = ["10.0.0.89"]
+[[vrrp]]
+name = "quick"
+interface = "eth0"
+virtual_router_id = 53
+advert_interval = "100ms"
+addresses = ["10.0.0.90"]
+[[virtual_service]]
+name = "web"
+address = "10.0.0.88:80"
+real_servers = [{ address = "10.0.0.9:80" }]
+`
+
+// conditional are the alerts of what a configuration may leave out.
+var conditional = []string{"LvsdPeerGone", "LvsdClocksDiffer", "LvsdCertificateExpiring", "LvsdSyncNotRunning", "LvsdSyncNotArriving"}
+
+// TestWhatIsNotUsedHasNoRule, and what is used has one, with the job everywhere.
+func TestWhatIsNotUsedHasNoRule(t *testing.T) {
+	few := made(t, small, nil)
+	many := made(t, strings.Replace(small, "10.0.0.9:80\"", "10.0.0.9:80\", check = { type = \"https\", interval = \"400ms\" }", 1)+
+		"panic_threshold = 20\n[ipvs.sync]\ninterface = \"eth0\"\nid = 1\n[guard]\nwitnesses = [\"10.0.0.1\"]\n[pair]\nlisten = \":8113\"\nkey_file = \"/etc/lvsd/key\"\n", nil)
+	for _, name := range conditional {
+		if few[name] != nil || len(many[name]) != 1 {
+			t.Errorf("%s: %d rules where nothing needs it, %d where something does", name, len(few[name]), len(many[name]))
+		}
+	}
+	for _, r := range all(Groups(Default())) {
+		if many[r.Alert] == nil {
+			t.Errorf("%s is not among the rules of a configuration with everything", r.Alert)
+		}
+	}
+	for part, in := range map[string]string{"lvsd_guard_active": "LvsdMassFailure", "lvsd_virtual_service_panic": "LvsdMassFailure", "> 0.1": "LvsdCheckLag", "> 0.025": "LvsdTimerLag"} {
+		if !strings.Contains(many[in][0].Expr, part) {
+			t.Errorf("%s has no %s: %s", in, part, many[in][0].Expr)
+		}
+	}
+	for _, rules := range many {
+		for _, r := range rules {
+			for _, at := range metricNames.FindAllStringIndex(r.Expr, -1) {
+				if rest := r.Expr[at[1]:]; !strings.HasPrefix(rest, `{job="pair"`) {
+					t.Errorf("%s asks for another job, too: %s", r.Alert, r.Expr)
+				}
+			}
+		}
+	}
+}
+
+// TestElectionsWaitAsLongAsTheyTake: by advert_interval, each by its name.
+func TestElectionsWaitAsLongAsTheyTake(t *testing.T) {
+	rules := made(t, small, nil)["LvsdNoMaster"]
+	if len(rules) != 2 || rules[0].For != "46s" || rules[1].For != "49s" ||
+		!strings.Contains(rules[0].Expr, `{job="pair", vrrp="quick", state="master"}`) || !strings.Contains(rules[1].Expr, `vrrp=~"web|d\\.n-s"`) {
+		t.Errorf("%+v", rules)
+	}
+	rules = made(t, small, func(o *Options) { o.Scrape = time.Minute })["LvsdTwoMasters"]
+	if rules[0].For != "3m" {
+		t.Errorf("waits %s with scrapes once a minute", rules[0].For)
+	}
+}
+
+// TestWithoutSeriesOfServersTheSumsAlert.
+func TestWithoutSeriesOfServersTheSumsAlert(t *testing.T) {
+	rules := made(t, "[global]\nper_server_metrics = false\n"+small, nil)
+	if r := rules["LvsdRealServerDown"]; len(r) != 1 || !strings.Contains(r[0].Expr, "lvsd_virtual_service_real_servers") {
+		t.Errorf("%+v", r)
+	}
+	for name, rules := range rules {
+		for _, r := range rules {
+			if strings.Contains(r.Expr, "lvsd_real_server_") || strings.Contains(r.Expr, "lvsd_check_cert") {
+				t.Errorf("%s asks for series that are not there: %s", name, r.Expr)
+			}
+		}
+	}
+}
+
+// TestScaleShortensTheWaitingAlone, and never below three scrapes.
+func TestScaleShortensTheWaitingAlone(t *testing.T) {
+	long := made(t, small, nil)
+	short := made(t, small, func(o *Options) { o.Scale, o.Scrape = 0.01, time.Second })
+	for name, rules := range long {
+		for i, r := range rules {
+			s := short[name][i]
+			if r.For != "" && name != "LvsdHandoverForgotten" && !slices.Contains([]string{"3s", "4s", "6s", "7s", "9s", "18s"}, s.For) {
+				t.Errorf("%s waits for %s, scaled %s", name, r.For, s.For)
+			}
+			if !slices.Equal(metricNames.FindAllString(r.Expr, -1), metricNames.FindAllString(s.Expr, -1)) || r.Labels["severity"] != s.Labels["severity"] {
+				t.Errorf("%s is another rule when scaled: %s", name, s.Expr)
+			}
+		}
+	}
+}
+
+// TestJSONSaysTheSame: it is a rule file as well.
+func TestJSONSaysTheSame(t *testing.T) {
+	text, err := JSON(Groups(Default()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back struct{ Groups []Group }
+	if err := json.Unmarshal(text, &back); err != nil || YAML(back.Groups) != YAML(Groups(Default())) {
+		t.Errorf("%v", err)
+	}
+	path := filepath.Join(t.TempDir(), "rules.json")
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	promtool(t, "check", "rules", path)
+}

@@ -1,0 +1,228 @@
+package alerts
+
+// The rules of the pair: its elections, and its directors themselves.
+//
+// PURE.
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"lvsd/config"
+)
+
+// defaultAdvert is advert_interval where the file says nothing.
+const defaultAdvert = time.Second
+
+// masters is how many directors of a pair say that they are master.
+func (b *book) masters() string {
+	return "sum by (job, vrrp) (" + b.of("lvsd_vrrp_state", `state="master"`) + ")"
+}
+
+// backups are the directors that take part in elections and are master of none:
+// clients do not see what they do. One without elections is none of them.
+func (b *book) backups() string {
+	return "max by (job, instance) (" + b.of("lvsd_vrrp_state", `state="master"`) + ") == 0"
+}
+
+func (b *book) election() {
+	b.noMaster()
+	b.add("LvsdTwoMasters", Page, b.settled(0), b.masters()+" > 1",
+		`Two directors are master of election {{ $labels.vrrp }} ({{ $labels.job }})`,
+		`{{ $value }} directors hold the addresses of {{ $labels.vrrp }} at once: they do not hear each other's adverts. Clients land on either, and connections break when the LAN changes its mind. Masters:`+
+			b.each(`lvsd_vrrp_state`, `state="master"`, "vrrp", " == 1")+`.`)
+	b.add("LvsdElectionContested", Page, b.settled(0),
+		"max by (job, vrrp) ("+b.of("lvsd_vrrp_contested")+") == 1\nunless on (job, vrrp)\n  "+b.masters()+" > 1",
+		`Somebody else claims election {{ $labels.vrrp }} ({{ $labels.job }})`,
+		`A director hears a master of {{ $labels.vrrp }} that is none of this job, or refuses the adverts of a live peer. The alarm in lvsd status says who and why.`)
+	b.add("LvsdElectionFlapping", Page, 0,
+		"sum by (job, vrrp) (increase("+b.of("lvsd_vrrp_transitions_total", `to="master"`)+"["+b.window(15*time.Minute)+"])) > 5",
+		`Election {{ $labels.vrrp }} moves again and again ({{ $labels.job }})`,
+		`The addresses of {{ $labels.vrrp }} moved {{ printf "%.0f" $value }} times within `+b.window(15*time.Minute)+`. Each time clients wait, and the youngest connections are lost.`)
+	b.add("LvsdElectionFault", Ticket, b.waiting(5*time.Minute),
+		b.of("lvsd_vrrp_state", `state="fault"`)+" == 1\nunless on (job, vrrp)\n  "+b.masters()+" == 0",
+		`{{ $labels.instance }} cannot take part in election {{ $labels.vrrp }}`,
+		`The election is in fault there: a cable, an interface, an address or something that is tracked. Nobody would take over from the present master.`)
+	b.add("LvsdAddressMissing", Page, b.settled(0),
+		b.of("lvsd_vrrp_address_present")+" == 0\nand on (job, instance, vrrp)\n  "+b.of("lvsd_vrrp_state", `state="master"`)+" == 1",
+		`{{ $labels.address }} is missing on the master {{ $labels.instance }}`,
+		`{{ $labels.instance }} is master of {{ $labels.vrrp }} and does not have its address {{ $labels.address }}: nobody answers there.`)
+	b.add("LvsdAddressRemoved", Ticket, 0,
+		"increase("+b.of("lvsd_vrrp_restored_total")+"["+b.window(15*time.Minute)+"]) > 0",
+		`Somebody removes addresses of {{ $labels.vrrp }} on {{ $labels.instance }}`,
+		`Addresses, routes or rules of {{ $labels.vrrp }} were removed there by somebody else, and put back.`)
+	b.add("LvsdHandoverForgotten", Ticket, max(b.Drain, b.settled(0)),
+		b.of("lvsd_vrrp_held")+" == 1",
+		`{{ $labels.instance }} still stays away from election {{ $labels.vrrp }}`,
+		`lvsd handover was told for it longer than `+duration(b.Drain)+` ago and never ended. It takes over only when the other director falls silent.`)
+}
+
+// noMaster is silent while a director cannot be scraped and its adverts are heard:
+// then Prometheus misses the master, and not the LAN.
+//
+// There is one rule for all elections; of one configuration one for those of
+// each advert_interval, which says how long a takeover takes.
+func (b *book) noMaster() {
+	add := func(advert time.Duration, names ...string) {
+		var only []string
+		if len(names) > 0 {
+			only = []string{oneOf("vrrp", names)}
+		}
+		// A backup waits for three adverts and less than one more (RFC 9568 §6.1).
+		b.add("LvsdNoMaster", Page, b.settled(4*advert),
+			"sum by (job, vrrp) ("+b.of("lvsd_vrrp_state", append(only, `state="master"`)...)+") == 0\nunless on (job, vrrp) (\n  time() - max by (job, vrrp) ("+
+				b.of("lvsd_vrrp_last_advert_timestamp_seconds", only...)+fmt.Sprintf(") < %.0f", b.settled(4*advert).Seconds())+
+				"\n  and on (job) (\n    "+b.down()+"\n  )\n)",
+			`Nobody is master of election {{ $labels.vrrp }} ({{ $labels.job }})`,
+			`No director that is scraped holds the addresses of {{ $labels.vrrp }}: its services do not answer.`)
+	}
+	if b.Config == nil {
+		add(defaultAdvert)
+		return
+	}
+	byAdvert := map[time.Duration][]string{}
+	for _, e := range b.Config.Elections {
+		byAdvert[e.AdvertInterval] = append(byAdvert[e.AdvertInterval], e.Name)
+	}
+	for _, advert := range sorted(byAdvert) {
+		add(advert, byAdvert[advert]...)
+	}
+}
+
+// each lists the instances of an alert's pair that a series is true of.
+func (b *book) each(metric, matcher, label, condition string) string {
+	return fmt.Sprintf(`{{ range query (printf "%s{%s, job=%%q, %s=%%q}%s" $labels.job $labels.%s) | sortByLabel "instance" }} {{ .Labels.instance }}{{ end }}`,
+		metric, strings.ReplaceAll(matcher, `"`, `'`), label, condition, label)
+}
+
+// down are the targets that are lvsd and do not answer. Without a job they are
+// known by what they showed within a week.
+func (b *book) down() string {
+	if b.Job != "" {
+		return b.of("up") + " == 0"
+	}
+	return "up == 0 and on (job, instance) last_over_time(lvsd_build_info[7d])"
+}
+
+func (b *book) director() {
+	noDirector := "count by (job) (" + b.down() + ")\nunless on (job)\n  " + b.of("lvsd_build_info")
+	if b.Job != "" {
+		noDirector = "(\n  " + strings.ReplaceAll(noDirector, "\n", "\n  ") + "\n)\nor absent(" + b.of("up") + ")"
+	}
+	b.add("LvsdNoDirector", Page, b.settled(0), noDirector,
+		`No director of {{ $labels.job }} answers`,
+		`Prometheus reaches no lvsd of {{ $labels.job }} any more. The kernels go on balancing with the weights that they have; nobody notices a dead server, and nobody takes over.`)
+	b.add("LvsdDirectorDown", Ticket, b.settled(15*time.Second), b.down()+"\nand on (job)\n  "+b.of("lvsd_build_info"),
+		`lvsd on {{ $labels.instance }} does not answer`,
+		`The other director of {{ $labels.job }} serves alone. Nobody takes over from it until this one is back.`)
+	if c := b.Config; b.Job != "" && c != nil && len(c.Directors) > 1 {
+		b.add("LvsdDirectorUnwatched", Ticket, b.waiting(15*time.Minute),
+			fmt.Sprintf("count by (job) (%s) < %d", b.of("up"), len(c.Directors)),
+			`Prometheus does not scrape every director of {{ $labels.job }}`,
+			fmt.Sprintf(`The configuration has %d directors, {{ $value }} are targets. The rules that join the pair see half of it.`, len(c.Directors)))
+	}
+	b.add("LvsdDirectorRestarts", Ticket, 0,
+		"changes("+b.of("process_start_time_seconds")+"["+b.window(30*time.Minute)+"]) > 2\nand on (job, instance)\n  "+b.of("lvsd_build_info"),
+		`lvsd on {{ $labels.instance }} starts again and again`,
+		`It was started {{ $value }} times within `+b.window(30*time.Minute)+`. The kernel's table and the addresses stay meanwhile; checks and the election do not work.`)
+	if b.has(func(c *config.Config) bool { return c.Pair != nil }) {
+		b.peers()
+	}
+	b.add("LvsdReloadFailed", Ticket, b.waiting(5*time.Minute), b.of("lvsd_config_last_reload_successful")+" == 0",
+		`The last reload on {{ $labels.instance }} was refused`,
+		`The configuration before it goes on. After a restart the kept copy of it would run, until the file is mended.`)
+	b.add("LvsdConfigDiffers", Ticket, b.waiting(10*time.Minute),
+		"count by (job) (count by (job, hash) ("+b.of("lvsd_config_info")+")) > 1",
+		`The directors of {{ $labels.job }} run different configurations`,
+		`After a failover the services would not be the same. They run:{{ range query (printf "lvsd_config_info{job=%q}" $labels.job) | sortByLabel "instance" }} {{ .Labels.instance }} {{ .Labels.hash }}{{ end }}.`)
+	b.add("LvsdNotTold", Ticket, 0,
+		"increase("+b.of("lvsd_events_dropped_total")+"["+b.window(15*time.Minute)+"])\n  + increase("+b.of("lvsd_notify_failures_total")+"["+b.window(15*time.Minute)+"]) > 0",
+		`Events of {{ $labels.instance }} were lost, or not told`,
+		`{{ printf "%.0f" $value }} events were not written to the history, or a notify program or the webhook was not told of them.`)
+	b.lag()
+}
+
+func (b *book) peers() {
+	// Where Prometheus itself sees that the other is down, that is told already.
+	b.add("LvsdPeerGone", Ticket, b.settled(15*time.Second),
+		b.of("lvsd_peer_up")+" == 0\nunless on (job, director) (\n  last_over_time("+b.of("lvsd_director_info")+"[7d]) and on (job, instance) "+b.of("up")+" == 0\n)",
+		`{{ $labels.instance }} does not hear the director {{ $labels.director }}`,
+		`The exchange of [pair] with {{ $labels.director }} has no answer, and Prometheus does not see it down: the way between the two, the port or the key.`)
+	b.add("LvsdClocksDiffer", Ticket, b.waiting(5*time.Minute),
+		"max by (job) (abs("+b.of("lvsd_peer_clock_ahead_seconds")+")) > 10",
+		`The clocks of the directors of {{ $labels.job }} differ by {{ printf "%.0f" $value }} s`,
+		`From 30 s on adverts with a key are refused, and both directors become master.`)
+}
+
+// lag: nine of ten were late, by what an election or a check cannot bear. One that
+// was late once is none: that is any machine.
+func (b *book) lag() {
+	advert, interval := defaultAdvert, 2*time.Second
+	if c := b.Config; c != nil {
+		for i, e := range c.Elections {
+			if i == 0 || e.AdvertInterval < advert {
+				advert = e.AdvertInterval
+			}
+		}
+		if all := intervals(c); len(all) > 0 {
+			interval = slices.Min(all)
+		}
+	}
+	for _, l := range []struct {
+		name, metric string
+		limit        time.Duration
+		what, means  string
+	}{
+		{"LvsdTimerLag", "lvsd_vrrp_timer_lag_seconds_bucket", advert / 4, "The elections' timers", "Adverts leave late: the other director may take over from a master that lives."},
+		{"LvsdCheckLag", "lvsd_check_lag_seconds_bucket", interval / 4, "The checks", "Dead servers are noticed later than the file says."},
+	} {
+		b.add(l.name, Ticket, b.waiting(5*time.Minute),
+			fmt.Sprintf("histogram_quantile(0.9, sum by (job, instance, le) (rate(%s[%s]))) > %g", b.of(l.metric), b.window(10*time.Minute), l.limit.Seconds()),
+			l.what+` on {{ $labels.instance }} are late`,
+			l.what+` are served up to {{ printf "%.3f" $value }} s late. `+l.means+` The machine is too busy, or stands still.`)
+	}
+}
+
+// has says whether the rules need something: those for any configuration do.
+func (b *book) has(condition func(*config.Config) bool) bool {
+	return b.Config == nil || condition(b.Config)
+}
+
+// intervals are those of all checks that run.
+func intervals(c *config.Config) []time.Duration {
+	var all []time.Duration
+	for _, s := range c.Services {
+		for _, r := range s.RealServers {
+			for _, k := range r.Checks {
+				if k.Interval > 0 {
+					all = append(all, k.Interval)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// oneOf matches a label with names, which have no letter that RE2 reads otherwise
+// but the dot.
+func oneOf(label string, names []string) string {
+	if len(names) == 1 {
+		return fmt.Sprintf("%s=%q", label, names[0])
+	}
+	var all []string
+	for _, n := range names {
+		all = append(all, strings.ReplaceAll(n, ".", `\.`))
+	}
+	return fmt.Sprintf("%s=~%q", label, strings.Join(all, "|"))
+}
+
+func sorted[V any](m map[time.Duration]V) []time.Duration {
+	var all []time.Duration
+	for k := range m {
+		all = append(all, k)
+	}
+	slices.Sort(all)
+	return all
+}

@@ -1,0 +1,156 @@
+package alerts
+
+// The rules of what the pair serves: services, real servers, and the kernel's table.
+//
+// PURE.
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"lvsd/config"
+)
+
+// served leaves out what only directors say that are master of nothing.
+func (b *book) served(expr string) string {
+	return expr + "\n  unless on (job, instance)\n    " + b.backups()
+}
+
+func (b *book) service() {
+	b.add("LvsdServiceBelowQuorum", Page, b.settled(0),
+		"min by (job, service) (\n  "+b.of("lvsd_virtual_service_weight_alive")+"\n  and on (job, instance, service)\n    "+
+			b.of("lvsd_virtual_service_up")+" == 0\n  unless on (job, instance)\n    "+b.backups()+"\n)",
+		`Service {{ $labels.service }} has lost its quorum ({{ $labels.job }})`,
+		`The weight alive is {{ $value }}, less than the quorum of{{ range query (printf "max by (job, service) (lvsd_virtual_service_quorum{job=%q, service=%q})" $labels.job $labels.service) }} {{ .Value }}{{ end }}: clients are refused, or served by the fallback or by too few servers.`)
+	b.massFailure()
+	standby := "(\n  " + b.of("lvsd_virtual_service_up") + " == 0\n  and on (job, instance)\n    " + b.backups() +
+		"\n  and on (job, service)\n    max by (job, service) (" + b.of("lvsd_virtual_service_up") + ") == 1\n)"
+	if b.guarded() {
+		standby += "\nor (\n  " + b.of("lvsd_guard_active") + " == 1\n  and on (job, instance)\n    " + b.backups() + "\n)"
+	}
+	b.add("LvsdBackupCannotServe", Ticket, b.waiting(5*time.Minute), standby,
+		`The backup {{ $labels.instance }} could not serve{{ with $labels.service }} {{ . }}{{ end }}`,
+		`It does not reach servers that the master reaches. After a failover{{ with $labels.service }} service {{ . }}{{ end }} would be down.`)
+	b.servers()
+	if !b.has(func(c *config.Config) bool { return c.Global.PerServerMetrics && encrypts(c) }) {
+		return
+	}
+	b.add("LvsdCertificateExpiring", Ticket, b.waiting(10*time.Minute),
+		fmt.Sprintf("min by (job, service, real_server) (%s) - time() < %.0f", b.of("lvsd_check_certificate_expiry_timestamp_seconds"), b.Certificate.Seconds()),
+		`The certificate of {{ $labels.real_server }} in {{ $labels.service }} ends in {{ humanizeDuration $value }}`,
+		`When it has ended the checks fail, and the server gets no more clients.`)
+}
+
+// massFailure: most of a service's servers at once, by the sums, since the quorum
+// may well be held by the last one; and what the guard and panic_threshold say.
+func (b *book) massFailure() {
+	servers := "lvsd_virtual_service_real_servers"
+	expr := "(\n  max by (job, service) (\n    " + b.of(servers, `state="down"`) + "\n    unless on (job, instance)\n      " + b.backups() +
+		"\n  )\n  > 0.5 * max by (job, service) (sum without (state) (" + b.of(servers) + "))" +
+		"\n  unless on (job, service) (\n    " + b.of("lvsd_virtual_service_up") + " == 0\n    unless on (job, instance)\n      " + b.backups() + "\n  )\n)"
+	if b.has(func(c *config.Config) bool {
+		return slices.ContainsFunc(c.Services, func(s config.Service) bool { return s.PanicThreshold > 0 })
+	}) {
+		expr += "\nor max by (job, service) (\n  " + b.served(b.of("lvsd_virtual_service_panic")+" == 1") + "\n)"
+	}
+	if b.guarded() {
+		expr += "\nor max by (job) (\n  " + b.served(b.of("lvsd_guard_active")+" == 1") + "\n)"
+	}
+	b.add("LvsdMassFailure", Page, b.settled(0), expr,
+		`Most servers{{ with $labels.service }} of {{ . }}{{ end }} failed at once ({{ $labels.job }})`,
+		`More than half of the servers are down, or so many that lvsd does not believe it: the guard keeps the weights, or panic_threshold sends clients to all. Rather the network, or something that all servers share, than each of them.`)
+}
+
+func (b *book) guarded() bool {
+	return b.has(func(c *config.Config) bool { return c.Guard != nil })
+}
+
+// servers are the rules that name a real server; without its series those that can
+// be made of the sums.
+func (b *book) servers() {
+	if !b.has(func(c *config.Config) bool { return c.Global.PerServerMetrics }) {
+		b.add("LvsdRealServerDown", Ticket, b.waiting(15*time.Minute),
+			"max by (job, service) ("+b.of("lvsd_virtual_service_real_servers", `state="down"`)+") > 0",
+			`{{ $value }} real servers of {{ $labels.service }} are down ({{ $labels.job }})`,
+			`They have been down for longer than `+duration(b.waiting(15*time.Minute))+`, and the file gives them a weight.`)
+		if b.has(func(c *config.Config) bool { return c.Pair != nil }) {
+			b.add("LvsdHealthDiffers", Ticket, b.waiting(10*time.Minute),
+				"max by (job) ("+b.of("lvsd_peer_health_differences")+") > 0",
+				`The directors of {{ $labels.job }} see {{ $value }} servers otherwise`,
+				`One director reaches servers that the other does not.`)
+		}
+		return
+	}
+	by := func(metric string, matchers ...string) string {
+		return "max by (job, service, real_server) (" + b.of(metric, matchers...) + ")"
+	}
+	b.add("LvsdRealServerDown", Ticket, b.waiting(15*time.Minute),
+		by("lvsd_real_server_up")+" == 0\nand on (job, service, real_server)\n  "+by("lvsd_real_server_configured_weight")+" > 0\nunless on (job, service, real_server)\n  "+by("lvsd_real_server_draining")+" == 1",
+		`{{ $labels.real_server }} of {{ $labels.service }} is down ({{ $labels.job }})`,
+		`Every director has found it down for longer than `+duration(b.waiting(15*time.Minute))+`, and the file gives it a weight.`)
+	b.add("LvsdHealthDiffers", Ticket, b.waiting(10*time.Minute),
+		"count by (job, service) (\n  "+by("lvsd_real_server_up")+" != "+strings.Replace(by("lvsd_real_server_up"), "max", "min", 1)+"\n)\nunless on (job, service)\n  "+
+			"max by (job, service) ("+b.of("lvsd_virtual_service_up")+") != min by (job, service) ("+b.of("lvsd_virtual_service_up")+")",
+		`The directors of {{ $labels.job }} see servers of {{ $labels.service }} otherwise`,
+		`{{ $value }} of its servers are up for one director and down for the other.`)
+	b.add("LvsdDrainForgotten", Ticket, b.settled(0),
+		fmt.Sprintf("time() - %s > %.0f\nunless on (job, service, real_server)\n  %s", by("lvsd_real_server_drain_start_timestamp_seconds"), b.Drain.Seconds(),
+			by("lvsd_real_server_drain_until_timestamp_seconds")),
+		`{{ $labels.real_server }} of {{ $labels.service }} has drained for {{ humanizeDuration $value }}`,
+		`It takes no new connections since then, and no end is set.`)
+}
+
+// encrypts says whether a check sees certificates.
+func encrypts(c *config.Config) bool {
+	for _, s := range c.Services {
+		for _, r := range s.RealServers {
+			if slices.ContainsFunc(r.Checks, func(k config.Check) bool { return k.UseTLS }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (b *book) kernel() {
+	b.add("LvsdIPVSAway", Page, b.settled(0), b.of("lvsd_ipvs_up")+" == 0",
+		`{{ $labels.instance }} cannot read the kernel's table`,
+		`The kernel of {{ $labels.instance }} does not answer lvsd: no weight can be changed, dead servers stay.`)
+	b.add("LvsdTableStale", Ticket, b.settled(0),
+		"time() - "+b.of("lvsd_ipvs_last_resync_timestamp_seconds")+" > "+fmt.Sprintf("%.0f", (2*time.Minute).Seconds())+"\nand on (job, instance)\n  "+b.of("lvsd_ipvs_up")+" == 1",
+		`{{ $labels.instance }} has not read the kernel's table for {{ humanizeDuration $value }}`,
+		`The loop that compares the table with what is wanted stands still.`)
+	b.add("LvsdWritesRefused", Ticket, b.waiting(5*time.Minute),
+		"sum by (job, instance) (increase("+b.of("lvsd_ipvs_operations_total", `result="error"`)+"["+b.window(10*time.Minute)+"])) > 0",
+		`The kernel of {{ $labels.instance }} refuses changes of its table`,
+		`{{ printf "%.0f" $value }} writes failed within `+b.window(10*time.Minute)+`; they are tried again. What is missing is in lvsd status.`)
+	b.add("LvsdForeignWriter", Ticket, 0,
+		"sum by (job, instance) (increase("+b.of("lvsd_ipvs_drift_total")+"["+b.window(15*time.Minute)+"])) > 0\nor\n"+
+			"sum by (job, instance) ("+b.of("lvsd_ipvs_foreign_entries")+") > 0",
+		`Somebody else writes the kernel's table of {{ $labels.instance }}`,
+		`Services or servers of lvsd's were changed, or real servers were added to them, by somebody else. What was changed is repaired; lvsd events names it.`)
+	if !b.has(func(c *config.Config) bool { return c.IPVS.Sync != nil }) {
+		return
+	}
+	b.add("LvsdSyncNotRunning", Ticket, b.waiting(2*time.Minute), b.of("lvsd_ipvs_sync_daemon")+" == 0",
+		`The synchronisation of connections does not run on {{ $labels.instance }} ({{ $labels.role }})`,
+		`That half of it is down: connections do not survive the next failover.`)
+	b.syncNotArriving()
+}
+
+// syncNotArriving: a master without connections sends none, nor does one whose
+// connections are all of one datagram. So there must be established ones, and new
+// ones.
+func (b *book) syncNotArriving() {
+	silent := max(up(time.Duration(float64(5*time.Minute)*b.Scale)), 5*time.Second)
+	b.add("LvsdSyncNotArriving", Ticket, b.waiting(2*time.Minute),
+		b.of("lvsd_ipvs_sync_mismatch")+" == 1\nor (\n  "+
+			fmt.Sprintf("time() - %s > %.0f", b.of("lvsd_ipvs_sync_last_message_timestamp_seconds"), silent.Seconds())+
+			"\n  and on (job, instance)\n    "+b.backups()+
+			"\n  and on (job)\n    sum by (job) ("+b.of("lvsd_virtual_service_active_connections")+") > 10"+
+			"\n  and on (job)\n    sum by (job) (rate("+b.of("lvsd_virtual_service_connections_total")+"["+b.window(5*time.Minute)+"])) > 0.1\n)",
+		`The master's connections do not arrive on {{ $labels.instance }}`,
+		`It is backup, and hears nothing of the master's connections, or they carry another id. After a failover they are lost.`)
+}
