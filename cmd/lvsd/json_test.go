@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lvsd/cmd/internal/alerts"
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/charts"
 	"lvsd/cmd/internal/convert"
@@ -34,6 +35,7 @@ var promised = map[string]any{
 	"lvsd host check --json":           hostChecked{},
 	"lvsd realserver status --json":    realserver.State{},
 	"lvsd convert --json":              convert.Result{},
+	"lvsd alerts --json":               alerts.File{},
 	"lvsd cleanup --json":              cleaned{},
 	"lvsd zero --json":                 api.Zeroed{},
 	"lvsd version --json":              versions{},

@@ -141,13 +141,18 @@ func duration(d time.Duration) string {
 	return b.String()
 }
 
+// File is the rules as lvsd alerts --json prints them.
+type File struct {
+	Groups []Group `json:"groups"`
+}
+
 // JSON is the rules as JSON, which Prometheus reads, too.
 func JSON(groups []Group) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	err := e.Encode(map[string][]Group{"groups": groups})
+	err := e.Encode(File{groups})
 	return b.Bytes(), err
 }
 

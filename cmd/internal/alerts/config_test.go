@@ -155,7 +155,7 @@ func TestJSONSaysTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back struct{ Groups []Group }
+	var back File
 	if err := json.Unmarshal(text, &back); err != nil || YAML(back.Groups) != YAML(Groups(Default())) {
 		t.Errorf("%v", err)
 	}
