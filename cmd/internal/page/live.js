@@ -64,7 +64,14 @@ async function askCharts() {
   } catch (e) { /* the status says that nobody answers */ }
 }
 
+// render draws what is known, and notes how long that took, for who measures it.
 function render() {
+  const began = performance.now();
+  drawAll();
+  document.documentElement.dataset.drawn = (performance.now() - began).toFixed(1);
+}
+
+function drawAll() {
   const s = state.status, lost = state.lost;
   hide($("lost"), !lost);
   if (lost) {
