@@ -1,27 +1,24 @@
 package main
 
 // lvsd cleanup: takes off the addresses that a crashed daemon left on this
-// host's interfaces, so that they are not on two directors. And the record that
-// the daemon keeps for it.
+// host's interfaces, so that they are not on two directors.
 
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
 
-	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/hush"
 	"lvsd/cmd/internal/state"
-	"lvsd/config"
-	"lvsd/vrrp/link"
 )
 
 // cleaned is what a cleaning up did.
 type cleaned struct {
 	Removed []removedAddress `json:"removed"`
+	Rules   int              `json:"rules"`  // of routing, against resets; see cmd/internal/hush
 	Spared  bool             `json:"spared"` // the daemon is about to be started again
 }
 
@@ -37,7 +34,7 @@ func cleanupCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cleanup",
 		Short: "Take off the addresses that a crashed daemon left behind",
-		Long: "Takes off this host's interfaces the virtual addresses that state_dir says a\ncrashed daemon had, so that they are on one director only. It refuses while a\ndaemon runs. The kernel's IPVS table is not touched.\n\n" +
+		Long: "Takes off this host's interfaces the virtual addresses that state_dir says a\ncrashed daemon had, so that they are on one director only, and the routes and\nrules that move with them. It refuses while a daemon runs. The kernel's IPVS table is not touched.\n\n" +
 			"As ExecStopPost= of a systemd unit it leaves the addresses where they are after a\nfirst crash: the daemon that is started again at once goes on serving them. When\nthat does not come up either, or none is started, they go.",
 		Args: cobra.NoArgs,
 		RunE: works(func(*cobra.Command, []string) error {
@@ -90,69 +87,25 @@ func cleanUp(folder string, spare bool) (v cleaned, err error) {
 		record.Spared, v.Spared = true, true
 		return v, dir.SaveAddresses(record)
 	}
-	var errs []error
-	for _, e := range record.Elections {
-		removed, err := takeOff(e)
-		v.Removed = append(v.Removed, removed...)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", e.Name, err))
-		}
+	v.Removed, err = takeOff(record.Elections)
+	var noSweep error
+	if v.Rules, noSweep = new(hush.Hush).Sweep(); noSweep != nil {
+		err = errors.Join(err, noSweep)
 	}
-	return v, errors.Join(errs...)
-}
-
-// takeOff takes an election's addresses off its interface.
-func takeOff(e state.Election) (all []removedAddress, err error) {
-	families := map[link.Family][]netip.Prefix{}
-	for _, p := range e.Addresses {
-		family := link.IPv4
-		if p.Addr().Is6() {
-			family = link.IPv6
-		}
-		families[family] = append(families[family], p)
-	}
-	for family, ours := range families {
-		port, openErr := link.Open(e.Interface, family, link.Router{VRID: e.VRID})
-		if openErr != nil {
-			err = errors.Join(err, openErr)
-			continue
-		}
-		before, lookErr := port.Look(ours, netip.Addr{})
-		held, _, setErr := port.Set(ours, nil, false)
-		for _, p := range before.Present {
-			if !slices.Contains(held, p) {
-				all = append(all, removedAddress{e.Name, e.Interface, p.Addr().String()})
-			}
-		}
-		err = errors.Join(err, lookErr, setErr, port.Close())
-	}
-	return all, err
+	return v, err
 }
 
 func (v cleaned) print() {
 	switch {
 	case v.Spared:
 		fmt.Println("addresses stay for the daemon that is started again")
-	case len(v.Removed) == 0:
+	case len(v.Removed) == 0 && v.Rules == 0:
 		fmt.Println("nothing to take off")
 	}
 	for _, r := range v.Removed {
 		fmt.Printf("%s: took %s off %s\n", r.VRRP, r.Address, r.Interface)
 	}
-}
-
-// recordAddresses is the daemon's side: before an election starts, the record
-// says what it may put where.
-func (d *daemon) recordAddresses(_, next *config.Config) (director.Change, error) {
-	var record state.Addresses
-	for _, e := range next.Elections {
-		record.Elections = append(record.Elections, state.Election{
-			Name: e.Name, Interface: e.Interface, VRID: e.VRID, Addresses: slices.Concat(e.Addresses, e.ExcludedAddresses),
-		})
+	if v.Rules > 0 {
+		fmt.Printf("took %d routing rules away that keep unknown connections from being reset\n", v.Rules)
 	}
-	return director.Change{Commit: func() {
-		if err := d.state.SaveAddresses(record); err != nil {
-			d.log.Warn("a crash could leave addresses behind that lvsd cleanup does not know", "reason", err)
-		}
-	}}, nil
 }

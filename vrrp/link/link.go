@@ -307,6 +307,12 @@ func (p *Port) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.P
 	if err != nil {
 		return nil, nil, err
 	}
+	if !p.swept {
+		p.swept = true
+		if err := p.sweepStation(s, ours); err != nil {
+			return nil, nil, err
+		}
+	}
 	revived := !up(s)
 	if len(want) > 0 && !quiet {
 		if err := p.openStation(s, want); err != nil {

@@ -248,6 +248,23 @@ func (p *Port) openStation(s netlink.Link, want []netip.Prefix) error {
 	return nil
 }
 
+// sweepStation removes what a killed run of another file left on the macvlan, which
+// is ours alone.
+func (p *Port) sweepStation(s netlink.Link, ours []netip.Prefix) error {
+	var left []entry
+	err := p.hub.on(s.Attrs().Index, func(t *table) {
+		for _, e := range t.all {
+			if e.prefix.Addr().Is6() == (p.family == IPv6) && !slices.Contains(ours, e.prefix) {
+				left = append(left, e)
+			}
+		}
+	})
+	for _, e := range left {
+		err = errors.Join(err, p.remove(s, e.prefix, nil))
+	}
+	return err
+}
+
 // closeStation sets the macvlan down: nothing leaves from the virtual MAC address
 // any more, which would call the switch back to this port.
 func (p *Port) closeStation(s netlink.Link) error {

@@ -181,7 +181,8 @@ func TestVirtualMACOfAKilledRun(t *testing.T) {
 				t.Fatal(err)
 			}
 			first := must(Open("eth0", IPv4, router51))
-			must2(first.Set(ours, ours, false))
+			more := append(prefixes("10.0.0.90/32"), ours...) // than the file has now
+			must2(first.Set(more, more, false))
 			killed(first)
 			before := stationOf(t)
 
@@ -193,6 +194,9 @@ func TestVirtualMACOfAKilledRun(t *testing.T) {
 				held, added, err := p.Set(ours, ours, false)
 				if err != nil || len(added) > 0 || !slices.Equal(held, ours) || stationOf(t).Index != before.Index {
 					t.Errorf("held %v, added %v, %v", held, added, err)
+				}
+				if on := addressesOf(t, stationOf(t), unix.AF_INET); len(on) != len(ours) || slices.Contains(on, "10.0.0.90/32") {
+					t.Errorf("on the macvlan: %v", on)
 				}
 			} else {
 				must2(p.Set(ours, nil, false)) // virtual_mac was taken out of the file

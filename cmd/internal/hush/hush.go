@@ -94,6 +94,18 @@ func (h *Hush) Close() error {
 	return h.Set(nil)
 }
 
+// Sweep removes the rules of a run that was killed, and says how many there were.
+func (h *Hush) Sweep() (n int, err error) {
+	h.mu.Lock()
+	err = h.read()
+	n = len(h.have)
+	h.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	return n, h.Set(nil)
+}
+
 // rule is that of an address.
 func rule(a netip.AddrPort) *netlink.Rule {
 	r := netlink.NewRule()

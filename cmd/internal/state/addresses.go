@@ -12,6 +12,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+
+	"lvsd/config"
 )
 
 // Addresses is the record.
@@ -25,10 +27,14 @@ type Addresses struct {
 
 // Election is one election's part.
 type Election struct {
-	Name      string         `json:"name"`
-	Interface string         `json:"interface"`
-	VRID      uint8          `json:"virtual_router_id"`
-	Addresses []netip.Prefix `json:"addresses"`
+	Name       string         `json:"name"`
+	Interface  string         `json:"interface"`
+	VRID       uint8          `json:"virtual_router_id"`
+	VirtualMAC bool           `json:"virtual_mac,omitempty"`
+	IPv6       bool           `json:"ipv6,omitempty"`
+	Addresses  []netip.Prefix `json:"addresses"`
+	Routes     []config.Route `json:"routes,omitempty"` // that move with them
+	Rules      []config.Rule  `json:"rules,omitempty"`  // likewise
 }
 
 const addressesVersion = 1
