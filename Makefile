@@ -15,7 +15,7 @@ LAB = bin/uml --
 # kernel, so integration runs without it.
 RACE_PACKAGES = $$($(GO) list ./... | grep -v '^lvsd/integration$$')
 
-.PHONY: docs package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean
+.PHONY: docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/lvsd ./cmd/lvsd
@@ -26,10 +26,19 @@ docs: build
 	CGO_ENABLED=0 $(GO) run -tags man ./cmd/lvsd bin/man
 	for s in bash zsh fish; do bin/lvsd completion $$s >bin/completion/lvsd.$$s || exit 1; done
 
+# The bill of materials: every module in the program, with hashes and licences, in
+# CycloneDX's form. Go's own licence is BSD-3-Clause (docs/dependencies.md, whose
+# test reads it), and not what the tool takes it for.
+CYCLONEDX = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+sbom:
+	mkdir -p bin
+	CGO_ENABLED=0 $(GO) run $(CYCLONEDX) app -json -licenses -std -main cmd/lvsd -output bin/lvsd.cdx.json .
+	sed -i 's/"BSD-Source-Code"/"BSD-3-Clause"/' bin/lvsd.cdx.json
+
 # The packages, into bin/packages.
 NFPM = github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 PKG_VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-/+/; s/-/./g' | grep . || echo "0.0.0+$$(git rev-list --count HEAD 2>/dev/null || echo 0).$(COMMIT)")
-package: docs
+package: docs sbom
 	rm -rf bin/packages && mkdir -p bin/packages bin/examples
 	sed -n '/^```toml$$/,/^```$$/p' README.md | sed '/^```/d' >bin/examples/pair.toml
 	bin/lvsd check -c bin/examples/pair.toml
