@@ -27,6 +27,10 @@ type Options struct {
 	Wake       func()              // a verdict or a weight changed: look at Health again
 	ObserveLag func(time.Duration) // how much later than due a probe started
 	OnChange   func(Change)        // each change of a verdict, in order
+	// Stands answers why a path in this machine's kernel may not have led where it
+	// should, at some time since then; nil: it did. It may take a while, and is
+	// called by many goroutines. Without it each path stands.
+	Stands func(ctx context.Context, mark uint32, since time.Time) error
 }
 
 // Engine probes the targets it was given. Its methods are safe for concurrent
@@ -45,6 +49,7 @@ type Engine struct {
 	trouble trouble
 	names   *names
 
+	beside  sync.WaitGroup // goroutines of Run
 	landing sync.Mutex
 	arrived []arrival // of probes beside the loop
 	ended   []arrival // of all: the loop's own, its room is used again
@@ -124,6 +129,7 @@ type probe struct {
 	address string // for logs
 	kind    string
 	timeout time.Duration
+	path    uint32 // the mark of one in this machine's kernel; 0: none
 	run     prober
 	judges  []*judge
 
@@ -149,6 +155,7 @@ type arrival struct {
 	lag    time.Duration
 	said   *said
 	expiry time.Time
+	asked  bool // whether its path stood
 }
 
 // New returns an engine without targets. It starts nothing.
@@ -180,10 +187,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.loop = newLoop(e.kernel)
 	defer e.loop.close()
 	ctx, cancel := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	defer running.Wait()
+	defer e.beside.Wait()
 	defer cancel()
-	running.Go(func() { e.names.run(ctx) })
+	e.beside.Go(func() { e.names.run(ctx) })
 	defer context.AfterFunc(ctx, e.kernel.kick)()
 
 	defer e.back.Store(0)
@@ -197,7 +203,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			if what := p.light(); what != nil {
 				e.loop.begin(&p.flight, what, now, now.Add(p.timeout))
 			} else {
-				running.Go(func() { e.run(ctx, p) })
+				e.beside.Go(func() { e.run(ctx, p) })
 			}
 		}
 		until = e.loop.until(until)
@@ -311,7 +317,11 @@ func (e *Engine) run(ctx context.Context, p *probe) {
 	if ctx.Err() != nil {
 		return // the outcome is our own stop's
 	}
-	a := arrivalOf(p, out, start, time.Since(start))
+	e.deliver(arrivalOf(p, out, start, time.Since(start)))
+}
+
+// deliver brings the end of a probe to the loop.
+func (e *Engine) deliver(a arrival) {
 	e.landing.Lock()
 	e.arrived = append(e.arrived, a)
 	e.landing.Unlock()
@@ -320,7 +330,7 @@ func (e *Engine) run(ctx context.Context, p *probe) {
 
 func arrivalOf(p *probe, out outcome, start time.Time, took time.Duration) arrival {
 	r := Result{At: start, Reason: out.reason, Phase: out.phase, Detail: out.detail, Took: took}
-	return arrival{p, r, max(start.Sub(p.due), 0), out.said, out.expiry}
+	return arrival{probe: p, result: r, lag: max(start.Sub(p.due), 0), said: out.said, expiry: out.expiry}
 }
 
 // settle judges what ended.
@@ -343,6 +353,10 @@ func (e *Engine) settle(ctx context.Context, now time.Time) {
 	}
 	e.mu.Lock()
 	for i := range all {
+		if e.doubts(&all[i]) {
+			e.ask(ctx, all[i])
+			continue
+		}
 		e.arrive(all[i], now)
 	}
 	e.mu.Unlock()
@@ -351,6 +365,9 @@ func (e *Engine) settle(ctx context.Context, now time.Time) {
 // note logs a result and tells how late it was started.
 func (e *Engine) note(ctx context.Context, a *arrival) {
 	p, r := a.probe, a.result
+	if a.asked && r.Reason != Local {
+		return // it was noted before
+	}
 	if e.o.Log.Enabled(ctx, slog.LevelDebug) {
 		e.o.Log.DebugContext(ctx, "probe", "check", p.kind, "address", p.address, "reason", string(r.Reason),
 			"phase", r.Phase, "detail", r.Detail, "took", r.Took)
@@ -358,7 +375,7 @@ func (e *Engine) note(ctx context.Context, a *arrival) {
 	if r.Reason == Local || r.Reason == DNS {
 		e.trouble.warn(e.o.Log, p, r)
 	}
-	if e.o.ObserveLag != nil {
+	if e.o.ObserveLag != nil && !a.asked {
 		e.o.ObserveLag(a.lag)
 	}
 }

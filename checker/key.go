@@ -25,6 +25,7 @@ func (c *Check) appendKey(b []byte) []byte {
 	k.number(int(c.Timeout))
 	k.address(c.From)
 	k.number(int(c.Mark))
+	k.flag(c.Through)
 	switch c.Type {
 	case TypeTCP, TypeUDP:
 		k.text(c.Send, c.Expect, c.ExpectText)

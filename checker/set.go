@@ -104,6 +104,9 @@ func (e *Engine) prepareOne(c *Check, key string, common *shared) (*probe, error
 		key: key, address: c.Target(), kind: c.Type, timeout: c.Timeout, run: run, said: nothingSaid,
 		timing: timing{interval: c.Interval, fast: c.FastInterval},
 	}
+	if c.Through {
+		p.path = c.Mark
+	}
 	p.flight.owner = p
 	return p, nil
 }

@@ -225,6 +225,7 @@ func TestKey(t *testing.T) {
 		"timeout":    func(c *Check) { c.Timeout++ },
 		"from":       func(c *Check) { c.From = netip.MustParseAddr("10.9.9.9") },
 		"mark":       func(c *Check) { c.Mark++ },
+		"through":    func(c *Check) { c.Through = true },
 		"method":     func(c *Check) { c.Method = "x" },
 		"host":       func(c *Check) { c.Host = "x" },
 		"path":       func(c *Check) { c.Path = "x" },

@@ -33,6 +33,49 @@ func (d *director) checkVerdicts(service, realServer string) (verdicts []string)
 	return verdicts
 }
 
+// probedByTheDaemon: a check that goes through is run by the daemon, once, when
+// the shell asks for it; and it is not called good where there is no daemon.
+func (p *pair) probedByTheDaemon() {
+	p.t.Helper()
+	real := p.real[0].Addr().String() + ":80"
+	probe := func(code int, texts []string, more ...string) {
+		p.t.Helper()
+		c := p.lb[0].Start(append([]string{binary(p.t), "probe", "-c", p.file, "--director", "lb1", "web", real}, more...)...)
+		ends(p.t, c, code, texts...)
+	}
+	probe(0, []string{"web " + real + ": connect check of " + real + "\n", "web " + real + ": connect check of " + vipPort + ", through to this server, by the daemon",
+		"connect  10.77.0.11:", " to " + vipPort})
+	probe(1, []string{"not run: its path through the kernel is the daemon's to lay: no daemon answers"}, "--socket", p.Path("nobody.sock"))
+}
+
+// pathsAreFlushed: after the kernel's table was flushed, a probe that goes through
+// finds whoever has the address. That is no server's failure.
+func (p *pair) pathsAreFlushed() {
+	p.t.Helper()
+	lb := p.lb[0]
+	for i := range 2 {
+		lb.MustRun("ipvsadm", "-C")
+		p.WaitUntil(20*time.Second, "a probe that went astray, of whichever server", func() bool {
+			out, err := lb.run("why", "--json", "web", "--socket", lb.socket)
+			return err == nil && strings.Count(out, "the kernel had no path") > i
+		})
+	}
+	p.WaitUntil(20*time.Second, "the paths", func() bool { return strings.Count(lb.ipvsadm(), "-A -f ") == 2 })
+	out, err := lb.run("events", "--since", "1h", "--json", "--socket", lb.socket)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	downs := 0
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, `"kind":"health"`) && strings.Contains(line, `"to":"down"`) {
+			downs++
+		}
+	}
+	if downs != 1 { // that of the address that was lost
+		p.t.Errorf("%d verdicts went down:\n%s", downs, out)
+	}
+}
+
 // TestProbesGoThrough: a real server that lost the service's address is found by
 // a probe that goes the clients' way, on the master, which has the address
 // itself, and on the backup, while the plain probe of its own address is green.
@@ -51,7 +94,7 @@ func TestProbesGoThrough(t *testing.T) {
 				lab.ServeLines(r, ":80", r.Name)
 			}
 			check := func(more string) string {
-				return fmt.Sprintf(`{ type = "connect", interval = "200ms", timeout = "1s", rise = 1, fall = 3%s }`, more)
+				return fmt.Sprintf(`{ type = "connect", interval = "200ms", timeout = "1s", rise = 1, fall = 1%s }`, more)
 			}
 			p.services = p.service("web", vipPort, fmt.Sprintf("forward = %q\nscheduler = \"rr\"\ncheck = [%s, %s]", c.forward, check(""), check(", through = true")), 80)
 			for _, d := range p.lb {
@@ -91,6 +134,8 @@ func TestProbesGoThrough(t *testing.T) {
 			if table := p.lb[0].ipvsadm(); strings.Count(table, "-A -f ") != 2 {
 				t.Errorf("want a path to each server:\n%s", table)
 			}
+			p.probedByTheDaemon()
+			p.pathsAreFlushed()
 			for name, want := range map[string]string{"accept_local": "1", "rp_filter": "0"} {
 				if got, _ := p.lb[0].Sysctl("net.ipv4.conf.eth0." + name); got != want {
 					t.Errorf("%s is %s while it probes", name, got)

@@ -76,6 +76,7 @@ type Reconciler struct {
 	up        bool
 	reads     uint64
 	readAt    time.Time
+	readBegan time.Time // of the same reading
 	owned     Owned
 	ledgerOld bool // the ledger on disk is not owned
 	failing   map[opID]OpError
@@ -364,7 +365,7 @@ func (r *Reconciler) read(wish Wanted) bool {
 		return false
 	}
 	known, comparable := r.image, r.imageOK || r.up
-	r.stats, r.readAt = reading.Stats, time.Now()
+	r.stats, r.readAt, r.readBegan = reading.Stats, time.Now(), start
 	if !r.up {
 		r.info, _ = r.k.Info()
 		if r.reads > 1 {

@@ -22,6 +22,9 @@ type Snapshot struct {
 	Generation, Attempted uint64
 	// At is when the table was last read in full, and how fresh Stats are.
 	At time.Time
+	// Began is when that reading began: what stood in the kernel before it is
+	// in Table.
+	Began time.Time
 	// Table is the kernel's, foreign services included, as read and changed
 	// by our own writes since.
 	Table Table
@@ -113,6 +116,7 @@ func (r *Reconciler) snapshot() *Snapshot {
 		Generation:     r.applied,
 		Attempted:      r.attempted,
 		At:             r.readAt,
+		Began:          r.readBegan,
 		Table:          r.image,
 		Stats:          r.stats,
 		LastError:      r.lastErr,

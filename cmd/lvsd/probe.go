@@ -21,10 +21,11 @@ import (
 
 func probeCommand(o *options) *cobra.Command {
 	var asJSON bool
+	var socket string
 	cmd := &cobra.Command{
 		Use:   "probe [SERVICE [REAL]]",
 		Short: "Run the configured checks once and show what happens",
-		Long: "Runs the checks of a real server, a service, or all of them once, from this shell,\nby the daemon's own code, and prints what each did, phase by phase: the name, the\nconnection, TLS, what was sent, and the first bytes of the answer. The daemon is\nnot asked and hears nothing of it.\n\n" +
+		Long: "Runs the checks of a real server, a service, or all of them once, from this shell,\nby the daemon's own code, and prints what each did, phase by phase: the name, the\nconnection, TLS, what was sent, and the first bytes of the answer. The daemon hears\nnothing of it. Checks with through = true need the path that it has laid in the\nkernel: it is asked to run those of its own configuration.\n\n" +
 			"Exits 0 when every check is good, 1 when one is not.",
 		Args: cobra.MaximumNArgs(2),
 		RunE: works(func(cmd *cobra.Command, args []string) error {
@@ -38,18 +39,19 @@ func probeCommand(o *options) *cobra.Command {
 			}
 			good := true
 			for _, w := range work {
-				out, err := w.run(cmd.Context())
+				all, err := w.run(cmd.Context(), o.client(socket))
 				if err != nil {
 					return err
 				}
-				good = good && out.Good
-				if asJSON {
-					err = printLine(os.Stdout, out)
-				} else {
-					err = printProbe(os.Stdout, out)
-				}
-				if err != nil {
-					return err
+				for _, out := range all {
+					good = good && out.Good
+					print := printProbe
+					if asJSON {
+						print = func(w io.Writer, out api.ProbeReport) error { return printLine(w, out) }
+					}
+					if err := print(os.Stdout, out); err != nil {
+						return err
+					}
 				}
 			}
 			if !good {
@@ -59,14 +61,15 @@ func probeCommand(o *options) *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one check a line")
+	socketFlag(cmd, &socket)
 	return cmd
 }
 
-// oneProbe is a check of a real server that is to be run.
+// oneProbe is a check of a real server that is to be run, or all that go through.
 type oneProbe struct {
-	service, real string
-	check         checker.Check
-	left          string // why it is not run; "": it is
+	id      checker.ID
+	check   checker.Check
+	through bool
 }
 
 // probesOf lists what is asked for, in the order of the file.
@@ -82,19 +85,15 @@ func probesOf(c *config.Config, args []string) ([]oneProbe, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, rs := range svc.RealServers {
+		for i, rs := range svc.RealServers {
 			if len(args) > 1 && rs.Address.String() != args[1] {
 				continue
 			}
-			id := director.ServerID(svc, rs)
-			i := slices.IndexFunc(targets, func(t checker.Target) bool { return t.ID == id })
-			if i < 0 {
-				all = append(all, oneProbe{service: svc.Name, real: rs.Address.String(),
-					left: "it is probed through the kernel's own path (through = true), which only the daemon lays: lvsd why shows its probes"})
-				continue
-			}
 			for _, check := range targets[i].Checks {
-				all = append(all, oneProbe{service: svc.Name, real: rs.Address.String(), check: check})
+				all = append(all, oneProbe{id: targets[i].ID, check: check})
+			}
+			if slices.ContainsFunc(rs.Checks, func(c config.Check) bool { return c.Through }) {
+				all = append(all, oneProbe{id: targets[i].ID, through: true})
 			}
 		}
 		if len(args) > 1 && len(all) == 0 {
@@ -107,26 +106,33 @@ func probesOf(c *config.Config, args []string) ([]oneProbe, error) {
 	return all, nil
 }
 
-func (p oneProbe) run(ctx context.Context) (api.ProbeReport, error) {
-	out := api.ProbeReport{Service: p.service, RealServer: p.real, Left: p.left, Steps: []api.ProbeStep{}}
-	if p.left != "" {
-		out.Good = true // nothing is known against it
-		return out, nil
+func (p oneProbe) run(ctx context.Context, daemon *api.Client) ([]api.ProbeReport, error) {
+	if p.through {
+		return p.runThrough(ctx, daemon), nil
 	}
 	t, err := checker.Once(ctx, p.check)
 	if err != nil {
-		return out, fmt.Errorf("%s of %s: %w", p.real, p.service, err)
+		return nil, fmt.Errorf("%s of %s: %w", p.id.RealServer, p.id.Service, err)
 	}
 	if err := ctx.Err(); err != nil {
-		return out, fmt.Errorf("interrupted: %w", err)
+		return nil, fmt.Errorf("interrupted: %w", err)
 	}
-	out.Good = t.Reason == checker.OK
-	out.Address = p.check.Target()
-	out.Probe = &api.Probe{At: t.At, Type: p.check.Type, Reason: string(t.Reason), Phase: t.Phase, Detail: t.Detail, Took: t.Took.Seconds()}
-	for _, l := range t.Steps {
-		out.Steps = append(out.Steps, api.ProbeStep{After: l.After.Seconds(), Phase: l.Phase, Text: l.Text})
+	return []api.ProbeReport{api.NewProbeReport(p.id, p.check, t)}, nil
+}
+
+// runThrough has the daemon run what needs its path.
+func (p oneProbe) runThrough(ctx context.Context, daemon *api.Client) []api.ProbeReport {
+	all, err := daemon.ProbeThrough(ctx, p.id)
+	left := "its path through the kernel is the daemon's to lay: "
+	switch {
+	case err != nil:
+		left += err.Error()
+	case len(all) == 0:
+		left += "the one that runs probes nothing through to this server: lvsd plan shows how this file differs from what runs"
+	default:
+		return all
 	}
-	return out, nil
+	return []api.ProbeReport{{Service: p.id.Service, RealServer: p.id.RealServer, Through: true, Left: left, Steps: []api.ProbeStep{}}}
 }
 
 func printProbe(w io.Writer, p api.ProbeReport) error {
@@ -134,7 +140,11 @@ func printProbe(w io.Writer, p api.ProbeReport) error {
 		_, err := fmt.Fprintf(w, "%s %s: not run: %s\n", p.Service, p.RealServer, p.Left)
 		return err
 	}
-	fmt.Fprintf(w, "%s %s: %s check of %s\n", p.Service, p.RealServer, p.Probe.Type, p.Address)
+	through := ""
+	if p.Through {
+		through = ", through to this server, by the daemon"
+	}
+	fmt.Fprintf(w, "%s %s: %s check of %s%s\n", p.Service, p.RealServer, p.Probe.Type, p.Address, through)
 	for _, s := range p.Steps {
 		fmt.Fprintf(w, "  %9s  %-8s %s\n", tookText(s.After), s.Phase, s.Text)
 	}

@@ -127,11 +127,15 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 	version, commit := buildVersion()
 	m := metrics.New(version, commit)
 	wake := func() { d.director.Wake() }
-	d.reconciler = ipvs.NewReconciler(d.kernel, ipvs.Options{
+	paths := &director.Paths{Kernel: d.kernel}
+	d.reconciler = ipvs.NewReconciler(paths, ipvs.Options{
 		Log: log.Logger, Ledger: d.state.Ledger(), Wake: wake, OnChange: d.tableChanged,
 	})
 	d.checker = checker.New(checker.Options{
 		Log: log.Logger, Wake: wake, ObserveLag: m.ObserveCheckLag, OnChange: d.healthChanged,
+		Stands: func(ctx context.Context, mark uint32, since time.Time) error {
+			return d.director.Stands(ctx, mark, since)
+		},
 	})
 	d.elections = elections(c.Global.LogFormat, election.Options{
 		Log: log.Logger, OnEvent: d.electionChanged, OnContest: d.electionContested, ObserveLag: m.ObserveTimerLag,
@@ -152,6 +156,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Reloaded:      d.keep,
 		Holds:         d.state,
 		Host:          host.Through{Found: d.state, Log: log.Logger},
+		Paths:         paths,
 		Peers:         peers{d},
 		Teller:        ipvs.NewTeller(d.kernel),
 		Before:        d.state.LoadDecision(log.Logger, time.Now()),

@@ -51,6 +51,14 @@ func (s *stub) Foresee(_ context.Context, next *config.Config) (director.Foresee
 	return director.Foreseen{Running: s.view.Config, Next: next}, nil
 }
 
+func (s *stub) ProbeThrough(_ context.Context, id checker.ID) ([]director.Led, error) {
+	if id.Service != "web" {
+		return nil, errors.New("no such service")
+	}
+	return []director.Led{{Check: checker.Check{Type: checker.TypeConnect, Address: netip.MustParseAddrPort("10.0.0.88:80"), Through: true},
+		Transcript: checker.Transcript{Result: checker.Result{Reason: checker.Refused, Phase: checker.PhaseConnect}}}}, nil
+}
+
 func (s *stub) Explain(id checker.ID) (checker.Health, bool) {
 	h, ok := s.view.Health[id]
 	return h, ok

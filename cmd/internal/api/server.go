@@ -36,6 +36,8 @@ type Daemon interface {
 	EndHandover(ctx context.Context, election string) ([]string, error)
 	// Explain answers a real server's health with the history of its checks.
 	Explain(checker.ID) (checker.Health, bool)
+	// ProbeThrough runs a real server's checks that go through the kernel, once.
+	ProbeThrough(context.Context, checker.ID) ([]director.Led, error)
 	// Foresee says what a reload would do, and does nothing.
 	Foresee(ctx context.Context, next *config.Config) (director.Foreseen, error)
 	// Alive answers an error when one of the daemon's loops stands still.
@@ -192,6 +194,7 @@ func (s *Server) changing() *http.ServeMux {
 	s.kernelCommands(mux)
 	s.handoverCommands(mux)
 	s.peerCommands(mux)
+	s.probeCommands(mux)
 	return mux
 }
 

@@ -87,24 +87,6 @@ func explain(svc ServiceStatus, rs RealServerStatus, h checker.Health) WhyServer
 	return out
 }
 
-// ProbeReport is what one check did that `lvsd probe` ran.
-type ProbeReport struct {
-	Service    string      `json:"service"`
-	RealServer string      `json:"real_server"`
-	Address    string      `json:"address,omitempty"` // that was probed
-	Good       bool        `json:"good"`
-	Left       string      `json:"not_run,omitempty"` // why it was not run
-	Probe      *Probe      `json:"probe,omitempty"`
-	Steps      []ProbeStep `json:"steps"`
-}
-
-// ProbeStep is one thing that a probe did or heard.
-type ProbeStep struct {
-	After float64 `json:"after_seconds"`
-	Phase string  `json:"phase"`
-	Text  string  `json:"text"`
-}
-
 // missing is what must happen for a cause to hold no longer; "" for one that
 // takes nothing away, and for the checks' verdict, of which each check speaks.
 func missing(svc ServiceStatus, rs RealServerStatus, c director.Cause) string {

@@ -254,8 +254,8 @@ func (cs *checks) probe(c config.Check) checker.Check {
 }
 
 // Probes are the checks of a service's real servers as the daemon runs them, for
-// whoever wants to run them once: a server that is probed through the kernel
-// needs the path that only the daemon lays, and is left out.
+// whoever wants to run them once. Those that go through the kernel need the path
+// that only the daemon lays, and are left out: ProbeThrough runs them.
 func Probes(c *config.Config, svc config.Service) ([]checker.Target, error) {
 	var cs checks
 	change, err := cs.prepare(nil, c)
@@ -263,6 +263,9 @@ func Probes(c *config.Config, svc config.Service) ([]checker.Target, error) {
 		return nil, err
 	}
 	change.Commit()
-	targets, _ := cs.serviceTargets(svc, ipvs.Table{})
+	targets, _ := cs.serviceTargets(svc, nil)
+	for i := range targets {
+		targets[i].Checks = slices.DeleteFunc(targets[i].Checks, func(c checker.Check) bool { return c.Through })
+	}
 	return targets, nil
 }

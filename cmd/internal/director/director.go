@@ -27,6 +27,7 @@ type Table interface {
 	Snapshot() ipvs.Snapshot
 	Refresh(ctx context.Context) ipvs.Snapshot
 	Forecast(ctx context.Context, w ipvs.Wanted) (ipvs.Forecast, error)
+	Since(ctx context.Context, t time.Time) (ipvs.Snapshot, error)
 }
 
 // Checker is the engine of the probes, as the director needs it.
@@ -58,7 +59,8 @@ type Parts struct {
 	// moment; nil: their Status is always new.
 	ShowElections func(context.Context)
 	Participants  []Participant
-	Host          Host // nil: no check goes through
+	Host          Host   // nil: no check goes through
+	Paths         *Paths // the kernel's writes, for probes that go through; nil: they are not known
 	// Reloaded is told of each reload that was done, before its verdict is; nil:
 	// nobody.
 	Reloaded func(*config.Config)

@@ -45,6 +45,7 @@ type fakeTable struct {
 	*journal
 	mu       sync.Mutex
 	snapshot ipvs.Snapshot
+	unread   error // of a reading that is asked for
 	wishes   uint64
 }
 
@@ -70,6 +71,10 @@ func (f *fakeTable) Snapshot() ipvs.Snapshot {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.snapshot
+}
+
+func (f *fakeTable) Since(context.Context, time.Time) (ipvs.Snapshot, error) {
+	return f.Snapshot(), f.unread
 }
 
 func (f *fakeTable) Refresh(context.Context) ipvs.Snapshot { return f.Snapshot() }

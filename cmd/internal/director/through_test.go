@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"lvsd/config"
 	"lvsd/ipvs"
@@ -137,5 +139,50 @@ func TestUnreachableIsRefused(t *testing.T) {
 	_, err := ts.prepare(nil, throughFile(t, "10.0.0.9", "10.0.0.20"))
 	if err == nil || !strings.Contains(err.Error(), "lvsd.toml:6:") || !strings.Contains(err.Error(), "no route") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestPathsThatStand: a path counts when the kernel has it, and had it all the time.
+func TestPathsThatStand(t *testing.T) {
+	const mark = 0x6c760000
+	there := ipvs.Service{Key: ipvs.ServiceKey{Mark: mark}, Scheduler: "rr", PersistenceBits: 32, Destinations: map[netip.AddrPort]ipvs.Destination{netip.MustParseAddrPort("10.0.0.9:0"): {}}}
+	empty := there
+	empty.Destinations = nil
+	for name, c := range map[string]struct {
+		table   []ipvs.Service
+		unread  error
+		written time.Duration // before the probe began; 0: never
+		want    string
+	}{
+		"it does":              {table: []ipvs.Service{there}},
+		"for long":             {table: []ipvs.Service{there}, written: time.Second},
+		"removed":              {want: "somebody removed"},
+		"another's":            {table: []ipvs.Service{{Key: ipvs.ServiceKey{Mark: mark + 1}, Destinations: there.Destinations}}, want: "somebody removed"},
+		"without its server":   {table: []ipvs.Service{empty}, want: "somebody removed"},
+		"made again meanwhile": {table: []ipvs.Service{there}, written: -time.Millisecond, want: "written again"},
+		"not known":            {table: []ipvs.Service{there}, unread: errors.New("no answer"), want: "no answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(time.Hour)
+				kernel := ipvs.NewFake()
+				paths := &Paths{Kernel: kernel}
+				began := time.Now().Add(c.written)
+				if c.written != 0 {
+					if err := paths.Apply(ipvs.Op{Kind: ipvs.AddService, Service: there}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				table := ipvs.Table{}
+				for _, svc := range c.table {
+					table[svc.Key] = svc
+				}
+				d := New(Parts{Paths: paths, Table: &fakeTable{journal: &journal{}, snapshot: ipvs.Snapshot{Table: table}, unread: c.unread}})
+				err := d.Stands(t.Context(), mark, began)
+				if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%v, want %q", err, c.want)
+				}
+			})
+		})
 	}
 }

@@ -1,0 +1,84 @@
+package checker
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestPathThatDidNotStand: what a probe finds that went astray changes no verdict,
+// neither for the worse nor for the better; and of one whose verdict would not
+// change nobody asks.
+func TestPathThatDidNotStand(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		var asked atomic.Int32
+		var gone atomic.Bool
+		r.o.Stands = func(_ context.Context, mark uint32, since time.Time) error {
+			asked.Add(1)
+			time.Sleep(300 * time.Millisecond) // the kernel's answer takes a while
+			if mark != 7 || time.Since(since) > 5*time.Second {
+				t.Errorf("asked for mark %d, %v ago", mark, time.Since(since))
+			}
+			if gone.Load() {
+				return errors.New("the kernel has no path to it")
+			}
+			return nil
+		}
+		led := one(1)
+		led.Checks[0].Through, led.Checks[0].Mark = true, 7
+		r.set(t, led, one(2))
+		r.start(t)
+		wait(20 * time.Second)
+		if h := r.Health()[id(1)]; h.Verdict != Up || asked.Load() != 1 {
+			t.Fatalf("%+v, asked %d times", h, asked.Load())
+		}
+
+		gone.Store(true)
+		r.net.set(addr(1), Refused)
+		r.net.set(addr(2), Refused)
+		wait(20 * time.Second)
+		h := r.Health()[id(1)]
+		if h.Verdict != Up || h.InARow != 0 || h.Checks[0].Last.Reason != Local || h.Checks[0].Last.Detail != "the kernel has no path to it" {
+			t.Errorf("without its path: %+v", h)
+		}
+		if got := r.Health()[id(2)]; got.Verdict != Down {
+			t.Errorf("a plain probe: %+v", got)
+		}
+		gone.Store(false)
+		wait(10 * time.Second)
+		if h := r.Health()[id(1)]; h.Verdict != Down || h.Cause != "connect refused, 3 of 3" {
+			t.Errorf("with its path: %+v", h)
+		}
+		before := asked.Load()
+		wait(20 * time.Second)
+		if n := asked.Load(); n != before {
+			t.Errorf("asked %d times for what is known", n-before)
+		}
+		gone.Store(true) // and somebody else answers
+		r.net.set(addr(1), OK)
+		wait(20 * time.Second)
+		if h := r.Health()[id(1)]; h.Verdict != Down {
+			t.Errorf("another's answer: %+v", h)
+		}
+	})
+}
+
+// TestStopWhileAsked: the engine's end does not wait for the answer.
+func TestStopWhileAsked(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.o.Stands = func(ctx context.Context, _ uint32, _ time.Time) error { <-ctx.Done(); return ctx.Err() }
+		led := one(1)
+		led.Checks[0].Through, led.Checks[0].Mark = true, 7
+		r.set(t, led)
+		r.start(t)
+		wait(time.Second)
+		r.stop()
+		if h := r.Health()[id(1)]; h.Verdict != Unknown {
+			t.Errorf("%+v", h)
+		}
+	})
+}

@@ -1,0 +1,66 @@
+package api
+
+// Probes that are run once for somebody: their form, and those that only the
+// daemon can run, because they go through the kernel's forwarding.
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"lvsd/checker"
+)
+
+// ProbeReport is what one check did that `lvsd probe` ran.
+type ProbeReport struct {
+	Service    string      `json:"service"`
+	RealServer string      `json:"real_server"`
+	Address    string      `json:"address,omitempty"` // that was probed
+	Through    bool        `json:"through"`           // by the daemon, to the service's address on that server
+	Good       bool        `json:"good"`
+	Left       string      `json:"not_run,omitempty"` // why it was not run
+	Probe      *Probe      `json:"probe,omitempty"`
+	Steps      []ProbeStep `json:"steps"`
+}
+
+// ProbeStep is one thing that a probe did or heard.
+type ProbeStep struct {
+	After float64 `json:"after_seconds"`
+	Phase string  `json:"phase"`
+	Text  string  `json:"text"`
+}
+
+// NewProbeReport says what came of a check.
+func NewProbeReport(id checker.ID, c checker.Check, t checker.Transcript) ProbeReport {
+	p := probe(c.Type, t.Result)
+	out := ProbeReport{Service: id.Service, RealServer: id.RealServer, Address: c.Target(), Through: c.Through,
+		Good: t.Reason == checker.OK, Probe: &p, Steps: []ProbeStep{}}
+	for _, l := range t.Steps {
+		out.Steps = append(out.Steps, ProbeStep{After: l.After.Seconds(), Phase: l.Phase, Text: l.Text})
+	}
+	return out
+}
+
+// probeCommands adds them to the control socket.
+func (s *Server) probeCommands(mux *http.ServeMux) {
+	mux.HandleFunc("POST /control/v1/probe", func(w http.ResponseWriter, r *http.Request) {
+		id := checker.ID{Service: r.FormValue("service"), RealServer: r.FormValue("real_server")}
+		done, err := s.Daemon.ProbeThrough(r.Context(), id)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		all := []ProbeReport{}
+		for _, d := range done {
+			all = append(all, NewProbeReport(id, d.Check, d.Transcript))
+		}
+		answer(w, http.StatusOK, all)
+	})
+}
+
+// ProbeThrough has the daemon run those checks of a real server that go through
+// the kernel's forwarding, once.
+func (c *Client) ProbeThrough(ctx context.Context, id checker.ID) ([]ProbeReport, error) {
+	query := url.Values{"service": {id.Service}, "real_server": {id.RealServer}}
+	return call[[]ProbeReport](ctx, c, http.MethodPost, "/control/v1/probe?"+query.Encode())
+}

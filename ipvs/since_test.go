@@ -1,0 +1,47 @@
+package ipvs
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestSince: a reading that began after a moment, also when one is young; and no
+// answer where the kernel gives none.
+func TestSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := NewFake()
+		r := NewReconciler(k, Options{})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- r.Run(ctx) }()
+		r.Want(Wanted{Table: Table{}, ResyncInterval: time.Hour})
+		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
+		for range 3 {
+			asked := time.Now()
+			time.Sleep(time.Nanosecond)
+			s, err := r.Since(t.Context(), asked)
+			if err != nil || !s.Began.After(asked) {
+				t.Errorf("began %v, asked %v: %v", s.Began, asked, err)
+			}
+		}
+		before := r.Snapshot().reads
+		if s, err := r.Since(t.Context(), r.Snapshot().Began.Add(-1)); err != nil || s.reads != before {
+			t.Errorf("read again for what is known: %v", err)
+		}
+		k.SetDown(true)
+		if _, err := r.Since(t.Context(), time.Now()); err == nil {
+			t.Error("an answer without a kernel")
+		}
+		stop()
+		<-ended
+		limited, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := r.Since(limited, time.Now()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("of one that does not run: %v", err)
+		}
+	})
+}
