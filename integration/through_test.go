@@ -160,3 +160,30 @@ func TestProbesGoThrough(t *testing.T) {
 		})
 	}
 }
+
+// TestAMTUFaultIsFound: a server's network carries no packet of the full size, and
+// nobody says so. Its own connections keep below that, the tunnel's do not: the
+// plain probe is green, and the same request through is not.
+func TestAMTUFaultIsFound(t *testing.T) {
+	p := newPair(t, 2)
+	for _, r := range p.real {
+		r.PrepareTUN(vip)
+		lab.ServeHTTP(r, ":80", r.Name)
+	}
+	check := `{ type = "http", method = "POST", body = "` + strings.Repeat("x", 3000) + `", interval = "500ms", timeout = "400ms", rise = 1, fall = 2`
+	p.services = p.service("web", vipPort, fmt.Sprintf("forward = \"tun\"\nscheduler = \"rr\"\ncheck = [%s }, %s, through = true }]", check, check), 80)
+	lb := p.lb[0]
+	lb.SetSysctl("net.ipv4.conf.all.rp_filter", "0")
+	lb.start()
+	lb.wait("master", 10*time.Second)
+	lb.serving(2)
+	p.real[0].MustRun("ip", "link", "set", "eth0", "mtu", "1400")
+	narrow := p.real[0].Addr().String() + ":80"
+	lb.waitWeight(narrow, 0, 20*time.Second)
+	if got := lb.checkVerdicts("web", narrow); !slices.Equal(got, []string{"up", "down"}) {
+		t.Errorf("the plain probe and the one through: %v, want up and down", got)
+	}
+	lb.waitWeight(p.real[1].Addr().String()+":80", 1, 5*time.Second)
+	p.real[0].MustRun("ip", "link", "set", "eth0", "mtu", "1500")
+	lb.waitWeight(narrow, 1, 20*time.Second)
+}
