@@ -174,6 +174,9 @@ func TestAMTUFaultIsFound(t *testing.T) {
 	p.services = p.service("web", vipPort, fmt.Sprintf("forward = \"tun\"\nscheduler = \"rr\"\ncheck = [%s }, %s, through = true }]", check, check), 80)
 	lb := p.lb[0]
 	lb.SetSysctl("net.ipv4.conf.all.rp_filter", "0")
+	for _, dev := range []string{"lo", "eth0"} { // as a real wire would: many segments as one are passed on whole by veth
+		lb.MustRun("ip", "link", "set", dev, "gso_max_segs", "1")
+	}
 	lb.start()
 	lb.wait("master", 10*time.Second)
 	lb.serving(2)

@@ -31,7 +31,7 @@ func TestProbeThrough(t *testing.T) {
 	if _, err := client.ProbeThrough(t.Context(), checker.ID{Service: "wbe"}); err == nil || !strings.Contains(err.Error(), "no such service") {
 		t.Errorf("of a service that there is not: %v", err)
 	}
-	if _, pattern := s.reading(nil).Handler(httptest.NewRequest("POST", "/control/v1/probe", nil)); pattern != "" {
+	if _, pattern := s.reading(func(http.ResponseWriter, *http.Request) {}).Handler(httptest.NewRequest("POST", "/control/v1/probe", nil)); pattern != "" {
 		t.Error("strangers may have probes run")
 	}
 }
