@@ -7,9 +7,11 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"net/netip"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -192,7 +194,7 @@ func (c *record) pattern(name string) string {
 	complaint, known := c.patterns[s]
 	if !known {
 		if _, err := regexp.Compile(s); err != nil {
-			complaint = strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+			complaint = regexpComplaint(err)
 		}
 		c.patterns[s] = complaint
 	}
@@ -200,6 +202,29 @@ func (c *record) pattern(name string) string {
 		c.complain(name, `is not a regular expression: %s; put a backslash before characters that are meant literally`, complaint)
 	}
 	return s
+}
+
+// regexpComplaint is what is wrong with an expression, with the place in it where
+// that is short: a whole one may have a secret in it.
+func regexpComplaint(err error) string {
+	var e *syntax.Error
+	if !errors.As(err, &e) || len(e.Expr) >= 8 {
+		if e != nil {
+			return e.Code.String()
+		}
+		return "it cannot be read"
+	}
+	return e.Code.String() + ": `" + e.Expr + "`"
+}
+
+// beforeQuery quotes a path without what follows its question mark, which may be a
+// secret.
+func beforeQuery(path string) string {
+	path, _, more := strings.Cut(path, "?")
+	if more {
+		return quoted(path+"?") + "…"
+	}
+	return quoted(path)
 }
 
 // request reads the keys of http and https.
@@ -215,7 +240,7 @@ func (c *record) request(k *Check) {
 		c.complain("expect", "cannot match: an answer to HEAD has no body")
 	}
 	if !strings.HasPrefix(k.Path, "/") || strings.ContainsFunc(k.Path, unprintable) {
-		c.complain("path", `must begin with a slash and be free of spaces, such as "/healthz", not %s`, quoted(k.Path))
+		c.complain("path", `must begin with a slash and be free of spaces, such as "/healthz", not %s`, beforeQuery(k.Path))
 	}
 	if c.set("host") && (k.Host == "" || strings.ContainsAny(k.Host, "/@?#") || strings.ContainsFunc(k.Host, unprintable)) {
 		c.complain("host", `must be a host name as in a URL, such as "www.example.com", not %s`, quoted(k.Host))

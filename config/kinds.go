@@ -62,7 +62,7 @@ func (c *record) bytes(name string) string {
 	text := c.str(name)
 	b, err := hex.DecodeString(strings.Join(strings.Fields(text), ""))
 	if err != nil || text != "" && len(b) == 0 {
-		c.complain(name, `must be pairs of hexadecimal digits, such as "00 ff 0a", not %s`, quoted(text))
+		c.complain(name, `must be pairs of hexadecimal digits, such as "00 ff 0a", not %s`, veiled(text))
 		return ""
 	}
 	return string(b)

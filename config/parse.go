@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -70,7 +71,7 @@ func (r *reader) decode(text string) (document map[string]any, places *node, chu
 	// the daemon.
 	defer func() {
 		if p := recover(); p != nil {
-			r.fail(Position{1, 1}, nil, "not valid TOML: %v", p)
+			r.fail(Position{1, 1}, nil, "not valid TOML: %s", longQuote.ReplaceAllString(fmt.Sprint(p), "…"))
 			document = nil
 		}
 	}()
@@ -88,6 +89,10 @@ func (r *reader) decode(text string) (document map[string]any, places *node, chu
 	return document, places, s.chunks
 }
 
+// longQuote is how the library shows a stretch of the text, which may be a secret:
+// messages go to the log and to the status.
+var longQuote = regexp.MustCompile(`"[^"]{8,}"`)
+
 // syntax notes the library's complaint. Its line is that of the end of a
 // string of several lines, and its column counts bytes: only the offset is
 // used.
@@ -98,7 +103,7 @@ func (r *reader) syntax(text string, err error) {
 		return
 	}
 	at := place(text, pe.Position.Start+bom(text))
-	message := "not valid TOML: " + pe.Message
+	message := "not valid TOML: " + longQuote.ReplaceAllString(pe.Message, "…")
 	if strings.HasSuffix(pe.Message, "has already been defined.") {
 		message = "defined twice: leave one out"
 	}

@@ -271,7 +271,7 @@ func (r *reader) ints(k *key, v any, n *node, up *path) (any, bool) {
 func (r *reader) words(k *key, v any, n *node, up *path) (any, bool) {
 	values, ok := v.(map[string]any)
 	if !ok {
-		r.fail(n.value, up.key(k.name), "must be %s, not %s", k.kind.wants(), kindOf(v))
+		r.fail(n.value, up.key(k.name), "must be %s, not %s", k.kind.wants(), veiledKind(v))
 		return nil, false
 	}
 	words := make(map[string]string, len(values))
@@ -456,6 +456,23 @@ func moment(at time.Time) (any, string) {
 		return nil, "must be a date and a time with its zone, such as 2026-12-01T06:00:00Z"
 	}
 	return at.UTC(), ""
+}
+
+// veiled is quoted for what may be a secret: messages go to the log, to the status
+// and to the page. A short one shows the slip, a long one is only counted.
+func veiled(s string) string {
+	if len(s) < 8 {
+		return quoted(s)
+	}
+	return fmt.Sprintf("these %d characters (not shown: they may be secret)", len([]rune(s)))
+}
+
+// veiledKind is kindOf for what may be a secret.
+func veiledKind(v any) string {
+	if text, is := v.(string); is {
+		return veiled(text)
+	}
+	return kindOf(v)
 }
 
 // quoted writes a user's string into a message: in quotes, and not endless.

@@ -42,7 +42,7 @@ func (c *record) webhook() string {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.ContainsFunc(text, unprintable) {
-		c.complain("webhook", `must be a URL such as "https://alerts.example.com/lvsd", or "" for none, not %s`, quoted(text))
+		c.complain("webhook", `must be a URL such as "https://alerts.example.com/lvsd", or "" for none, not %s`, veiled(text))
 	}
 	return text
 }

@@ -24,15 +24,15 @@ const (
 
 type webhook struct {
 	url    string
-	shown  string // without a password
+	shown  string // without what may be a secret: the user, the path, the query
 	client http.Client
 	down   bool // the event before was not told
 }
 
 func newWebhook(address string) *webhook {
-	w := &webhook{url: address, shown: address}
+	w := &webhook{url: address, shown: "of the file"}
 	if u, err := url.Parse(address); err == nil {
-		w.shown = u.Redacted()
+		w.shown = u.Scheme + "://" + u.Host
 	}
 	w.client = http.Client{Timeout: postDeadline, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse // a POST that is sent elsewhere is a GET there
