@@ -34,6 +34,7 @@ type machine struct {
 	downFrom   time.Time // when the down timer was set
 	downAt     time.Time
 	resigned   bool      // it was set by a priority 0, so it is the skew
+	resuming   bool      // a killed run's mastership goes on where nobody took over: one advert and the skew
 	outranked  bool      // the master heard since then has a lower priority
 	preemptAt  time.Time // when preempt_delay is over
 	preempting bool      // preemptAt was armed; stays so until a better master is heard
@@ -237,6 +238,13 @@ func (m *machine) startUp(now time.Time, reason, detail string) {
 		return
 	}
 	m.becomeBackup(now, reason, detail, m.cfg.AdvertInterval)
+	if reason == ReasonStart && len(m.want) > 0 && !m.cfg.Held {
+		// What a killed run left is served. Had another taken over, its advert would
+		// come within one interval; to wait for three would let the others' time run
+		// out, and the addresses go there and back. RFC 9568 knows no restart.
+		m.resuming = true
+		m.recomputeDownTimer()
+	}
 }
 
 // heard is a valid advert of another director.
@@ -268,6 +276,7 @@ func (m *machine) heardAsBackup(now time.Time, in input) {
 	if len(m.want) > 0 && !m.yielding() {
 		m.hold(nil) // left over, and now there is a master
 	}
+	m.resuming = false
 	switch {
 	case in.priority == 0:
 		m.resigned, m.outranked = true, false
@@ -302,7 +311,11 @@ func (m *machine) setDownTimer(now time.Time) {
 
 func (m *machine) recomputeDownTimer() {
 	wait := m.skew()
-	if !m.resigned {
+	switch {
+	case m.resigned:
+	case m.resuming:
+		wait += m.active
+	default:
 		wait += 3 * m.active
 	}
 	m.downAt = m.downFrom.Add(wait)
@@ -554,7 +567,7 @@ func (m *machine) become(now time.Time, to State, reason, detail string) action 
 	a := action{kind: didBecome, from: m.state, to: to, reason: reason, detail: detail}
 	m.state, m.since, m.reason, m.detail = to, now, reason, detail
 	m.master, m.masterPriority, m.lastHeard = netip.Addr{}, 0, time.Time{}
-	m.downFrom, m.downAt, m.resigned, m.outranked = time.Time{}, time.Time{}, false, false
+	m.downFrom, m.downAt, m.resigned, m.resuming, m.outranked = time.Time{}, time.Time{}, false, false, false
 	m.preemptAt, m.preempting = time.Time{}, false
 	m.advertAt, m.announceAt, m.announceLast, m.announceLeft = time.Time{}, time.Time{}, time.Time{}, 0
 	m.retryAt = time.Time{}

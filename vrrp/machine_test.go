@@ -428,6 +428,29 @@ func TestLeftoverIsServedUntilItsOwnMastership(t *testing.T) {
 	b.want(b.run(), "send 100", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
 }
 
+// It goes on before the others' time has run out; where one of them is master already
+// its advert has come by then.
+func TestLeftoverIsResumedAfterOneAdvert(t *testing.T) {
+	skew := downInterval(100, time.Second) - 3*time.Second
+	b := leftover(t)
+	b.deadline(b.m.Deadline(), time.Second+skew)
+	b.want(b.run(), "send 100", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
+
+	b = leftover(t)
+	b.advert(lb2, 100)
+	b.deadline(b.m.Deadline(), downInterval(100, time.Second))
+
+	b = newBench(t, func(c *Config) { c.Held = true }) // after a handover by hand
+	b.step(input{kind: inStart, prefixes: []netip.Prefix{vip}})
+	b.step(input{kind: inReady, from: lb1})
+	b.deadline(b.m.Deadline(), downInterval(100, time.Second))
+
+	b = leftover(t) // what it was does not count after a fault
+	b.step(input{kind: inUnready, reason: ReasonLinkDown})
+	b.step(input{kind: inReady, from: lb1})
+	b.deadline(b.m.Deadline(), downInterval(100, time.Second))
+}
+
 func TestLeftoverGoesWithAnyMaster(t *testing.T) {
 	for _, p := range []uint8{0, 1, 100, 200} {
 		b := leftover(t)
