@@ -87,6 +87,7 @@ func boot(t testing.TB, l *lab.Lab, h *lab.Host) *machine {
 	m.write("etc/machine-id", strings.Repeat("0123456789abcdef", 2)+"\n")
 	m.write("etc/fstab", "")
 	_ = os.Remove(m.file("usr/sbin/policy-rc.d")) // services may start in here
+	_ = os.Remove(m.file("var/lib/man-db/auto-update"))
 
 	// A control group of its own, which the namespace makes the root of all.
 	groups := filepath.Join(place, "cgroup")

@@ -142,6 +142,54 @@ func TestCleanupAfterACrash(t *testing.T) {
 	}
 }
 
+// TestTwoHoldersAfterAKill measures for how long two directors have the address when
+// a master is killed: started again at once as a service manager does, not coming up
+// again, and with nobody who starts anything.
+func TestTwoHoldersAfterAKill(t *testing.T) {
+	p, _ := webPair(t, 1, func(p *pair) { p.advert = "1s" })
+	lb, peer := p.lb[0], p.lb[1]
+	// both counts the time with two holders until a moment comes.
+	both := func(limit time.Duration, until func() bool) (total time.Duration) {
+		t.Helper()
+		last := time.Now()
+		p.WaitUntil(limit, "the end of a measurement", func() bool {
+			now := time.Now()
+			if len(p.holders()) == 2 {
+				total += now.Sub(last)
+			}
+			last = now
+			return until()
+		})
+		return total
+	}
+	lb.kill()
+	lb.start()
+	again := both(60*time.Second, func() bool { return lb.state() == "master" && len(p.holders()) == 1 })
+
+	lb.kill()
+	for _, result := range []string{"signal", "exit-code"} { // it ended, and so did the start after it
+		if out, err := lb.run2([]string{"SERVICE_RESULT=" + result}, "cleanup", "-c", p.file, "--director", "lb1"); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	gone := both(60*time.Second, func() bool { return peer.state() == "master" && peer.Holds(vip) })
+	if lb.Holds(vip) {
+		t.Error("the address of a director that does not come up stays")
+	}
+
+	lb.start()
+	lb.wait("master", 60*time.Second)
+	p.WaitUntil(20*time.Second, "one holder", func() bool { return slices.Equal(p.holders(), []string{"lb1"}) })
+	lb.kill()
+	killed := time.Now()
+	both(60*time.Second, func() bool { return peer.state() == "master" && len(p.holders()) == 2 })
+	t.Logf("FIGURE two holders after a kill, 1 s adverts: started again at once %v; not coming up %v; nobody acts: from %v after the kill on",
+		again.Round(time.Millisecond), gone.Round(time.Millisecond), time.Since(killed).Round(time.Millisecond))
+	if out, err := lb.run("cleanup", "-c", p.file, "--director", "lb1"); err != nil || lb.Holds(vip) {
+		t.Errorf("by hand: %v\n%s", err, out)
+	}
+}
+
 // run2 is run with more in the environment.
 func (d *director) run2(env []string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(d.p.t.Context(), 30*time.Second)

@@ -395,4 +395,33 @@ func TestPlanCommand(t *testing.T) {
 	if out, err := lb.Run(t.Context(), "setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", binary(t), "plan", "-c", p.file, "--director", "lb1"); exitCode(err) != 1 || !strings.Contains(out, "no permission") {
 		t.Errorf("without rights: %v\n%s", err, out)
 	}
+
+	// Without a daemon, what the last one decided is as old as it is: a quorum that is
+	// lost is not lost anew, and the fallback goes on.
+	p.services = replace(t, replace(t, kept, `check = { type = "connect" }`, `check = { type = "off" }`), "scheduler = \"wlc\"", "scheduler = \"wlc\"\nfallback = \"127.0.0.1:80\"\npanic_threshold = 0")
+	p.write()
+	if out, err := lb.reload(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	lb.waitWeight("127.0.0.1:80", 1, 30*time.Second)
+	p.WaitUntil(30*time.Second, "the decision on disk", func() bool {
+		text, err := os.ReadFile(p.Path("lb1.state", "decided"))
+		return err == nil && strings.Contains(string(text), `"fallback":true`)
+	})
+	lb.process.Kill()
+	<-lb.process.Done()
+	if err := json.Unmarshal([]byte(plan(0, "--json")), &js); err != nil || js.Daemon {
+		t.Errorf("%+v, %v", js, err)
+	}
+	for _, s := range js.Services {
+		if len(s.RealServers) > 0 {
+			t.Errorf("a start would change the table of %s: %+v", s.Name, s.RealServers)
+		}
+	}
+	before := lb.ipvsadm()
+	lb.start()
+	lb.waitWeight("127.0.0.1:80", 1, 30*time.Second)
+	if after := lb.ipvsadm(); after != before {
+		t.Errorf("and the start changed it:\n%s\nbefore:\n%s", after, before)
+	}
 }

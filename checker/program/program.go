@@ -130,6 +130,14 @@ func startHere(cmd *exec.Cmd) error {
 	// changes, and what is ordinary is nobody's to refuse.
 	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0)
 	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+	// Nor is any left for a file that gives what is inheritable; to have fewer is
+	// nobody's to refuse, either.
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if unix.Capget(&head, &sets[0]) == nil {
+		sets[0].Inheritable, sets[1].Inheritable = 0, 0
+		_ = unix.Capset(&head, &sets[0])
+	}
 	return cmd.Start()
 }
 

@@ -100,7 +100,9 @@ func (o *options) planStart(text []byte) (plan.Plan, error) {
 		return plan.Plan{}, withRemedy(err)
 	}
 	defer kernel.Close()
-	foreseen, err := director.ForeseeStart(c, kernel, owned, host.Through{Log: slog.New(slog.DiscardHandler)})
+	silent := slog.New(slog.DiscardHandler)
+	before := state.PeekDecision(c.Global.StateDir, silent, time.Now())
+	foreseen, err := director.ForeseeStart(c, kernel, owned, before, host.Through{Log: silent})
 	if err != nil {
 		return plan.Plan{}, withRemedy(err)
 	}
@@ -108,7 +110,7 @@ func (o *options) planStart(text []byte) (plan.Plan, error) {
 	for _, w := range file.Warnings {
 		warnings = append(warnings, w.Error())
 	}
-	return plan.Build(foreseen, api.Lines(try(c, slog.New(slog.DiscardHandler))), warnings), nil
+	return plan.Build(foreseen, api.Lines(try(c, silent)), warnings), nil
 }
 
 // withRemedy says what to do about missing rights.

@@ -111,9 +111,9 @@ type onlyAsked struct{ Host }
 func (onlyAsked) AcceptLocal([]string) error { return nil }
 
 // ForeseeStart says what a start with this configuration would do on this kernel,
-// given what a former run wrote into it. Who would refuse it is the caller's to
-// ask.
-func ForeseeStart(next *config.Config, kernel ipvs.Kernel, owned ipvs.Owned, host Host) (Foreseen, error) {
+// given what a former run wrote into it and decided last (nil: nothing that still
+// counts). Who would refuse it is the caller's to ask.
+func ForeseeStart(next *config.Config, kernel ipvs.Kernel, owned ipvs.Owned, before *Plan, host Host) (Foreseen, error) {
 	reading, err := kernel.Read()
 	if err != nil {
 		return Foreseen{}, fmt.Errorf("failed to read the kernel's table: %w", err)
@@ -126,7 +126,7 @@ func ForeseeStart(next *config.Config, kernel ipvs.Kernel, owned ipvs.Owned, hos
 	}
 	f.ChecksAnew = preview.Anew
 	f.Elections = new(electorate).foresee(next)
-	f.Decided = Decide(Inputs{Now: f.At, Config: next, Health: preview.Health, Kernel: reading.Table, Through: paths})
+	f.Decided = Decide(Inputs{Now: f.At, Config: next, Health: preview.Health, Kernel: reading.Table, Before: before, Through: paths})
 	f.Table, err = ipvs.ForecastStart(kernel, owned, f.Decided.Wanted)
 	return f, err
 }

@@ -57,7 +57,7 @@ func followed(t *testing.T, f farm, seen map[string]int) {
 		OpenElection: elections.open,
 		Load:         func() (*config.Config, []string, error) { return next, nil, nil },
 	})
-	start, err := director.ForeseeStart(first, kernel, ipvs.Owned{}, nil)
+	start, err := director.ForeseeStart(first, kernel, ipvs.Owned{}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

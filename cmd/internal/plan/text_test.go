@@ -117,7 +117,7 @@ func something(t *testing.T) director.Foreseen {
 	}
 	was, next := load(before), load(after)
 	kernel := ipvs.NewFake()
-	started, err := director.ForeseeStart(was, kernel, ipvs.Owned{}, nil)
+	started, err := director.ForeseeStart(was, kernel, ipvs.Owned{}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func something(t *testing.T) director.Foreseen {
 			t[k] = s
 		}
 	})
-	f, err := director.ForeseeStart(next, kernel, owned, nil)
+	f, err := director.ForeseeStart(next, kernel, owned, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

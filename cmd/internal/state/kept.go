@@ -27,18 +27,26 @@ const (
 	keepEvery = time.Second
 )
 
-func (d *Dir) kept() string { return filepath.Join(d.path, "decided") }
+func (d *Dir) kept() string { return keptPath(d.path) }
+
+func keptPath(dir string) string { return filepath.Join(dir, "decided") }
 
 // LoadDecision reads what was decided before. None, one that is too old, and one
 // that cannot be read are no reason not to start; of the latter two the log tells.
 func (d *Dir) LoadDecision(log *slog.Logger, now time.Time) *director.Plan {
-	info, err := os.Stat(d.kept())
+	return PeekDecision(d.path, log, now)
+}
+
+// PeekDecision is LoadDecision of a directory that need not be ours.
+func PeekDecision(dir string, log *slog.Logger, now time.Time) *director.Plan {
+	file := keptPath(dir)
+	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	var text []byte
 	if err == nil {
-		text, err = os.ReadFile(d.kept())
+		text, err = os.ReadFile(file)
 	}
 	if err != nil {
 		log.Warn("what was decided before cannot be read: the kernel's weights hold until the first probes", "reason", err)
@@ -46,12 +54,12 @@ func (d *Dir) LoadDecision(log *slog.Logger, now time.Time) *director.Plan {
 	}
 	age := now.Sub(info.ModTime())
 	if age > keptFor {
-		log.Info("what was decided before is too old", "file", d.kept(), "age", age.Round(time.Second).String())
+		log.Info("what was decided before is too old", "file", file, "age", age.Round(time.Second).String())
 		return nil
 	}
 	plan, err := director.Restore(text, now)
 	if err != nil {
-		log.Warn("what was decided before is left aside: the kernel's weights hold until the first probes", "file", d.kept(), "reason", err)
+		log.Warn("what was decided before is left aside: the kernel's weights hold until the first probes", "file", file, "reason", err)
 		return nil
 	}
 	return plan

@@ -11,7 +11,7 @@ fi
 if [ -z "$root" ] && [ -d /run/systemd/system ]; then
 	systemctl daemon-reload
 	systemctl restart systemd-modules-load.service || :
-	# An upgrade: connections go on, the kernel's table is not touched.
+	# An upgrade: the kernel's table is not touched.
 	systemctl try-restart lvsd.service
 fi
 [ -e "$root/etc/lvsd/lvsd.toml" ] || echo 'lvsd: write /etc/lvsd/lvsd.toml (examples in /usr/share/doc/lvsd), try it with `lvsd check --host`, then: systemctl enable --now lvsd'
