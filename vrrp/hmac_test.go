@@ -189,3 +189,25 @@ func TestKeysAreIntroducedInSteps(t *testing.T) {
 		}
 	})
 }
+
+// FuzzProof: what is taken for proven is exactly what one with the key made.
+func FuzzProof(f *testing.F) {
+	ring, err := parseKeys([]byte("7 0123456789abcdef\n"), false)
+	if err != nil {
+		f.Fatal(err)
+	}
+	now := time.Unix(1_800_000_000, 0)
+	message := unhex(f, golden[0].message)
+	f.Add(ring.seal(message, lb1, multicastIPv4, uint64(now.UnixMicro())), uint64(0))
+	f.Add(message, uint64(0))
+	f.Add(bytes.Repeat([]byte{0xff}, headerLen+sealLen), uint64(1))
+	f.Fuzz(func(t *testing.T, b []byte, last uint64) {
+		sequence, d := ring.prove(Header{lb1, multicastIPv4, 255}, b, last, now)
+		if d != DropNone {
+			return
+		}
+		if size := len(b) - sealLen; sequence <= last || !bytes.Equal(ring.seal(bytes.Clone(b[:size]), lb1, multicastIPv4, sequence)[size+8:], b[size+8:]) {
+			t.Errorf("%x is taken, last %d", b, last)
+		}
+	})
+}

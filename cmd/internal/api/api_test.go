@@ -154,7 +154,7 @@ func TestStatusSurvivesJSON(t *testing.T) {
 	}
 }
 
-func newServer(t *testing.T, d *stub) *Server {
+func newServer(t testing.TB, d *stub) *Server {
 	t.Helper()
 	s := &Server{Log: slog.New(slog.DiscardHandler), Daemon: d, Events: &event.Recorder{}, Metrics: http.NotFoundHandler()}
 	t.Cleanup(s.Close)

@@ -65,7 +65,7 @@ func differ(name string, a, b reflect.Value, skip map[string]bool) []Change {
 }
 
 // secret are fields that may hold a password.
-var secret = map[string]bool{"Headers": true, "Body": true, "Send": true, "Steps": true}
+var secret = map[string]bool{"Headers": true, "Body": true, "Send": true, "Steps": true, "Webhook": true}
 
 // text is a value for people; nothing is "none".
 func text(v reflect.Value) string {
@@ -105,7 +105,11 @@ func text(v reflect.Value) string {
 	case reflect.Struct:
 		var parts []string
 		for i := range v.NumField() {
-			if f := v.Type().Field(i); f.IsExported() && f.Type != positionType && !v.Field(i).IsZero() {
+			switch f := v.Type().Field(i); {
+			case !f.IsExported() || f.Type == positionType || v.Field(i).IsZero():
+			case secret[f.Name]:
+				parts = append(parts, key(f.Name)+" …")
+			default:
 				parts = append(parts, key(f.Name)+" "+text(v.Field(i)))
 			}
 		}
