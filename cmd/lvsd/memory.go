@@ -19,7 +19,7 @@ const (
 	// garbage is what the heap may grow by between two collections, about.
 	garbage = 64 << 20
 	// The bounds of Go's GOGC, in percent of what is alive.
-	mostGarbage, leastGarbage = 400, 40
+	mostGarbage, leastGarbage = 160, 40
 )
 
 // garbagePercent is GOGC for a heap with so much alive, in steps: setting it

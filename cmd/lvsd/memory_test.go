@@ -7,7 +7,7 @@ import (
 )
 
 func TestGarbageIsBoundedByWhatIsAlive(t *testing.T) {
-	for alive, want := range map[uint64]int{0: 400, 1 << 20: 400, 16 << 20: 400, 64 << 20: 100, 128 << 20: 40, 160 << 20: 40, 4 << 30: 40} {
+	for alive, want := range map[uint64]int{0: 160, 1 << 20: 160, 16 << 20: 160, 64 << 20: 100, 128 << 20: 40, 160 << 20: 40, 4 << 30: 40} {
 		if got := garbagePercent(alive); got != want {
 			t.Errorf("%d MB alive: %d %%, want %d", alive>>20, got, want)
 		}

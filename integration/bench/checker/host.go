@@ -5,16 +5,15 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -23,31 +22,6 @@ import (
 
 	"lvsd/checker"
 )
-
-// serve is the servers' process. It ends with its stdin.
-func serve() error {
-	l, err := net.Listen("tcp4", "0.0.0.0:0")
-	if err != nil {
-		return err
-	}
-	fmt.Println(l.Addr().(*net.TCPAddr).Port)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				if _, err := bufio.NewReader(c).ReadString('\n'); err == nil {
-					fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-				}
-			}()
-		}
-	}()
-	os.Stdin.Read(make([]byte, 1))
-	return l.Close()
-}
 
 // onHost measures every kind: servers, each probed once a second.
 func onHost(ctx context.Context, kinds []string, servers int, span time.Duration) error {
@@ -132,22 +106,33 @@ func measureHere(ctx context.Context, kind string, servers int, port uint16, spa
 	at := func(share float64) time.Duration {
 		return lags[int(float64(len(lags)-1)*share)].Round(time.Microsecond)
 	}
-	fmt.Printf("  %s: %.0f probes/s, %d failed, %.1f µs of cpu a probe (%.0f %% of the core); started later than due: half %v, 99 %% %v, all %v; %s\n",
-		kind, float64(len(lags))/took.Seconds(), failures(e)-failedBefore, float64(used.Nanoseconds())/1000/float64(len(lags)), 100*used.Seconds()/took.Seconds(),
+	fmt.Printf("  %s: %.0f probes/s, %s, %.1f µs of cpu a probe (%.0f %% of the core); started later than due: half %v, 99 %% %v, all %v; %s\n",
+		kind, float64(len(lags))/took.Seconds(), failed(failures(e), failedBefore), float64(used.Nanoseconds())/1000/float64(len(lags)), 100*used.Seconds()/took.Seconds(),
 		at(.5), at(.99), at(1), memory(os.Getpid()))
 	return err
 }
 
 // failures counts the results that are not ok.
-func failures(e *checker.Engine) (n uint64) {
+func failures(e *checker.Engine) map[checker.Reason]uint64 {
+	all := map[checker.Reason]uint64{}
 	for _, h := range e.Health() {
 		for reason, count := range h.Checks[0].Totals.All() {
 			if reason != checker.OK {
-				n += count
+				all[reason] += count
 			}
 		}
 	}
-	return n
+	return all
+}
+
+func failed(now, before map[checker.Reason]uint64) string {
+	text := "none failed"
+	for reason, n := range now {
+		if n -= before[reason]; n > 0 {
+			text = strings.TrimPrefix(fmt.Sprintf("%s, %d %s", text, n, reason), "none failed, ")
+		}
+	}
+	return text
 }
 
 func ownTime() time.Duration {
