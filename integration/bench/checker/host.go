@@ -23,6 +23,19 @@ import (
 	"lvsd/checker"
 )
 
+// eachAlone measures every kind in a process of its own: memory that one needed is
+// not the next one's.
+func eachAlone(ctx context.Context, kinds []string) error {
+	for _, kind := range kinds {
+		one := exec.CommandContext(ctx, "/proc/self/exe", append(os.Args[1:], "-kinds", kind)...)
+		one.Stdout, one.Stderr = os.Stdout, os.Stderr
+		if err := one.Run(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // onHost measures every kind: servers, each probed once a second.
 func onHost(ctx context.Context, kinds []string, servers int, span time.Duration) error {
 	other := exec.CommandContext(ctx, "/proc/self/exe", "-serve")

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -25,10 +26,10 @@ import (
 
 func main() {
 	lvsd := flag.String("lvsd", "bin/lvsd", "the lvsd to measure")
-	servers := flag.Int("servers", 500, "real servers")
-	span := flag.Duration("for", 30*time.Second, "how long each is measured")
+	servers := flag.String("servers", "500 1000", "numbers of real servers; with -host one, 10000 unless said")
+	span := flag.Duration("for", 12*time.Second, "how long each is measured")
 	interval := flag.Duration("interval", time.Second, "of each server's probes, in whole seconds")
-	rounds := flag.Int("rounds", 2, "how often")
+	rounds := flag.Int("rounds", 1, "how often")
 	together := flag.Bool("together", false, "measure both at the same time: what else runs on the machine then weighs on both alike")
 	calls := flag.Bool("calls", false, "count system calls with strace; the times then say nothing")
 	only := flag.String("kinds", "connect http syn", "the kinds of check")
@@ -44,8 +45,16 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	sizes, kinds := numbers(*servers), strings.Fields(*only)
 	if *host {
-		if err := profiled(*profile, func() error { return onHost(ctx, strings.Fields(*only), *servers, *span) }); err != nil {
+		if len(sizes) != 1 {
+			sizes = []int{10000}
+		}
+		measure := func() error { return onHost(ctx, kinds, sizes[0], *span) }
+		if len(kinds) > 1 && *profile == "" {
+			measure = func() error { return eachAlone(ctx, kinds) }
+		}
+		if err := profiled(*profile, measure); err != nil {
 			fatal(err)
 		}
 		return
@@ -53,13 +62,16 @@ func main() {
 	binary, err := filepath.Abs(*lvsd)
 	if err == nil {
 		err = lab.Run(ctx, "bench", func(string, ...any) {}, func(ctx context.Context, tb lab.TB) {
-			b := &bench{TB: tb, binary: binary, lab: lab.New(tb), servers: *servers, span: *span, interval: *interval, calls: *calls, together: *together}
+			b := &bench{TB: tb, binary: binary, lab: lab.New(tb), span: *span, interval: *interval, calls: *calls, together: *together}
 			b.build()
 			for range *rounds {
-				for _, kind := range strings.Fields(*only) {
-					b.measure(kind)
+				for _, b.servers = range sizes {
+					for _, kind := range kinds {
+						b.measure(kind)
+					}
 				}
 			}
+			b.table()
 		})
 	}
 	if err != nil {
@@ -70,6 +82,18 @@ func main() {
 func fatal(err error) {
 	fmt.Printf("FAILED: %v\n", err)
 	os.Exit(1)
+}
+
+// numbers are those of a list.
+func numbers(list string) (all []int) {
+	for _, text := range strings.Fields(list) {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			fatal(fmt.Errorf("-servers: %q is no number of servers", text))
+		}
+		all = append(all, n)
+	}
+	return all
 }
 
 func profiled(path string, f func() error) error {
@@ -98,7 +122,8 @@ type bench struct {
 	calls    bool
 	together bool
 	runs     int
-	sites    [2]site // lvsd's and keepalived's
+	rows     []string // of the table
+	sites    [2]site  // lvsd's and keepalived's
 }
 
 // site is a director, and one host that is all its real servers: nginx on a
@@ -129,8 +154,8 @@ func (b *bench) build() {
 	}
 	out, _ := exec.Command("keepalived", "--version").CombinedOutput()
 	peer, _, _ := strings.Cut(string(out), "\n")
-	fmt.Printf("%s, %d cpu: %s\n%s\n%d real servers (one nginx), a probe each %v, measured for %v\n",
-		kind, runtime.NumCPU(), strings.Join(strings.Fields(string(version))[:3], " "), peer, b.servers, b.interval, b.span)
+	fmt.Printf("%s, %d cpu: %s\n%s\none nginx is all real servers, a probe of each every %v, measured for %v\n",
+		kind, runtime.NumCPU(), strings.Join(strings.Fields(string(version))[:3], " "), peer, b.interval, b.span)
 }
 
 func (s *site) server(i int) string { return fmt.Sprintf("%s.%d.%d", s.prefix, i>>8, i&255) }
@@ -157,6 +182,20 @@ func (b *bench) measure(kind string) {
 		peer.alone(b.keepalived)
 	}
 	fmt.Printf("  %s: lvsd takes %.2f of the processor time a probe of keepalived's %s\n", kind, own.each/peer.each, peer.kind)
+	beside := ""
+	if peer.kind != kind {
+		beside = ", beside keepalived's " + peer.kind
+	}
+	b.rows = append(b.rows, fmt.Sprintf("| %d | %s%s | %.0f | %.0f | **%.2f** | %s | %s | %s | %s |", b.servers, kind, beside,
+		own.each, peer.each, own.each/peer.each, own.done(), peer.done(), own.memory, peer.memory))
+}
+
+// table prints all that was measured, as docs/performance.md has it.
+func (b *bench) table() {
+	fmt.Print("\n| servers | kind | lvsd, µs a probe | keepalived | of keepalived's | lvsd: probes done of those wanted | keepalived | lvsd: resident | keepalived |\n|---|---|---|---|---|---|---|---|---|\n")
+	for _, row := range b.rows {
+		fmt.Println(row)
+	}
 }
 
 // settling is the time of the first probes, and of what a start costs.
@@ -174,7 +213,11 @@ type run struct {
 	cpu     time.Duration // first at the beginning, then what was used since then
 	probes  int           // likewise
 	each    float64       // µs a probe
+	wanted  float64       // probes
+	memory  string
 }
+
+func (r *run) done() string { return fmt.Sprintf("%.0f %%", 100*float64(r.probes)/r.wanted) }
 
 func (r *run) alone(start func(*site, string) (*lab.Process, int)) {
 	r.begin(start)
@@ -204,8 +247,10 @@ func (r *run) sample() {
 	took := time.Since(r.begun)
 	r.cpu, r.probes = cpu-r.cpu, probes-r.probes
 	r.each = float64(r.cpu.Microseconds()) / float64(max(r.probes, 1))
-	fmt.Printf("  %s, %s: %.0f µs of cpu a probe (user and system), %d probes of %.0f wanted, %s\n",
-		r.kind, r.name, r.each, r.probes, float64(r.servers)*took.Seconds()/r.interval.Seconds(), memory(r.pid))
+	r.wanted = float64(r.servers) * took.Seconds() / r.interval.Seconds()
+	r.memory = memory(r.pid)
+	fmt.Printf("  %d servers, %s, %s: %.0f µs of cpu a probe (user and system), %d probes of %.0f wanted, %s\n",
+		r.servers, r.kind, r.name, r.each, r.probes, r.wanted, r.memory)
 }
 
 func (r *run) end() {
@@ -320,11 +365,11 @@ func cpuTime(pid int) time.Duration {
 // memory is a process's present and highest resident size.
 func memory(pid int) string {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	var found []string
+	size := map[string]float64{}
 	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "VmRSS:") || strings.HasPrefix(line, "VmHWM:") {
-			found = append(found, strings.Join(strings.Fields(line), " "))
+		if f := strings.Fields(line); len(f) == 3 {
+			size[f[0]], _ = strconv.ParseFloat(f[1], 64)
 		}
 	}
-	return strings.Join(found, ", ")
+	return fmt.Sprintf("%.1f MiB (%.1f at most)", size["VmRSS:"]/1024, size["VmHWM:"]/1024)
 }
