@@ -1,0 +1,250 @@
+package checker
+
+// nginx and OpenSSL's s_server behind the probes, up and down for every reason that
+// they can be brought to.
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pemFile writes a certificate with its key.
+func pemFile(t *testing.T, dir, name string, c *tls.Config) string {
+	t.Helper()
+	key, err := x509.MarshalPKCS8PrivateKey(c.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificates[0].Certificate[0]}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+	file := filepath.Join(dir, name+".pem")
+	if err := os.WriteFile(file, both, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// nginx starts one in dir. Its ports are text, for its configuration.
+func nginx(t *testing.T, dir string, at netip.AddrPort, servers string) {
+	t.Helper()
+	conf := filepath.Join(dir, "nginx.conf")
+	text := fmt.Sprintf(`daemon off;
+master_process off;
+pid %[1]s/pid;
+error_log %[1]s/error.log;
+events {}
+http {
+	access_log %[1]s/access.log;
+	client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi;
+	uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
+	default_type text/plain;
+	root %[1]s;
+%[2]s
+}
+`, dir, servers)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, at, "nginx", "-c", conf)
+}
+
+func TestAgainstNginx(t *testing.T) {
+	dir, ours := t.TempDir(), newAuthority(t)
+	at, secure, expired, strict, proxied := free(t), free(t), free(t), free(t), free(t)
+	authority := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ours.cert.Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const page = "alive, and well"
+	if err := os.WriteFile(filepath.Join(dir, "page"), []byte(page), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	large, err := os.Create(filepath.Join(dir, "large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := large.Truncate(8 << 30); err != nil { // a hole: it takes no room
+		t.Fatal(err)
+	}
+	large.Close()
+	nginx(t, dir, at, fmt.Sprintf(`
+	server {
+		listen %[1]s;
+		location = /dribble { limit_rate 20; try_files /page =404; }
+		location = /slow { proxy_pass http://%[6]s; }
+		location = /empty { return 444; }
+		location = /broken { return 503 "no database\n"; }
+		location = /counters { stub_status; access_log off; }
+		location = /old { return 302 /page; }
+		location = /circle { return 302 /circle; }
+		location / { try_files $uri =404; }
+	}
+	server {
+		listen %[2]s ssl http2;
+		ssl_certificate %[7]s; ssl_certificate_key %[7]s;
+		ssl_protocols TLSv1.2;
+		location / { return 200 "$server_protocol for $ssl_server_name\n"; }
+	}
+	server { listen %[3]s ssl; ssl_certificate %[8]s; ssl_certificate_key %[8]s; }
+	server {
+		listen %[4]s ssl;
+		ssl_certificate %[7]s; ssl_certificate_key %[7]s;
+		ssl_client_certificate %[9]s; ssl_verify_client on;
+		location / { return 200 "for $ssl_client_s_dn_legacy\n"; }
+	}
+	server { listen %[5]s proxy_protocol; location / { return 200 "from $proxy_protocol_addr\n"; } }
+`, at, secure, expired, strict, proxied, blackhole(t),
+		pemFile(t, dir, "good", ours.issue(t, -time.Hour, time.Hour, "www.example.org")),
+		pemFile(t, dir, "past", ours.issue(t, -2*time.Hour, -time.Hour, "www.example.org")), authority))
+	client := ours.issue(t, -time.Hour, time.Hour, "lb1").Certificates[0]
+	verify := func(change func(*TLSConfig)) *TLSConfig {
+		c := &TLSConfig{Verify: true, CAs: ours.pool, ServerName: "www.example.org"}
+		if change != nil {
+			change(c)
+		}
+		return c
+	}
+	sum := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(page)))
+	for _, tt := range []struct {
+		name   string
+		c      Check
+		reason Reason
+		phase  string
+		detail string
+	}{
+		{"up", Check{Path: "/page", BodyExpect: "^alive"}, OK, PhaseReceive, "200 OK"},
+		{"HEAD", Check{Path: "/page", Method: "HEAD"}, OK, PhaseReceive, "200 OK"},
+		{"digest", Check{Path: "/page", Digest: sum}, OK, PhaseReceive, "200 OK"},
+		{"another digest", Check{Path: "/page", Digest: "md5:" + strings.Repeat("0", 32)}, Body, PhaseReceive, ""},
+		{"a redirection", Check{Path: "/old", FollowRedirects: 1, BodyExpect: "alive"}, OK, PhaseReceive, "200 OK"},
+		{"one that is not followed", Check{Path: "/old"}, Status, PhaseReceive, "302"},
+		{"in circles", Check{Path: "/circle", FollowRedirects: 3}, Status, PhaseReceive, "302"},
+		{"wrong status", Check{Path: "/broken"}, Status, PhaseReceive, "503"},
+		{"no such page", Check{Path: "/none"}, Status, PhaseReceive, "404"},
+		{"wrong body", Check{Path: "/page", BodyExpect: "dead"}, Body, PhaseReceive, "alive"},
+		{"what must not be there", Check{Path: "/page", ExpectNot: "well"}, Body, PhaseReceive, "alive"},
+		{"no answer", Check{Path: "/empty"}, Closed, PhaseReceive, "no answer"},
+		{"slow", Check{Path: "/slow", Timeout: hurry}, Timeout, PhaseReceive, "no answer"},
+		{"dribbling", Check{Path: "/dribble", BodyExpect: "well", Timeout: time.Second}, Timeout, PhaseReceive, "HTTP"},
+		{"gigabytes, unread", Check{Path: "/large"}, OK, PhaseReceive, "200 OK"},
+		{"gigabytes", Check{Path: "/large", BodyExpect: "x"}, Body, PhaseReceive, "200 OK"},
+		{"gigabytes by digest", Check{Path: "/large", Digest: sum}, Body, PhaseReceive, ""},
+		{"TLS where there is none", Check{Type: TypeHTTPS, TLS: verify(nil)}, TLS, PhaseTLS, "not TLS"},
+		{"none where there is TLS", Check{Address: expired}, Status, PhaseReceive, "400 Bad Request"},
+
+		{"https", Check{Type: TypeHTTPS, Address: secure, TLS: verify(nil), BodyExpect: "^HTTP/1.1 for www.example.org"}, OK, PhaseReceive, "200 OK"},
+		{"HTTP/2", Check{Type: TypeHTTPS, Address: secure, HTTP2: true, TLS: verify(nil), BodyExpect: "^HTTP/2.0"}, OK, PhaseReceive, "200"},
+		{"HTTP/2 where there is none", Check{Type: TypeHTTPS, Address: strict, HTTP2: true, TLS: verify(nil)}, TLS, PhaseTLS, "no application protocol"},
+		{"another name", Check{Type: TypeHTTPS, Address: secure, TLS: verify(func(c *TLSConfig) { c.ServerName = "www.example.com" })}, TLS, PhaseTLS, "not www.example.com"},
+		{"a foreign authority", Check{Type: TypeHTTPS, Address: secure, TLS: verify(func(c *TLSConfig) { c.CAs = newAuthority(t).pool })}, TLS, PhaseTLS, "x509"},
+		{"the system's authorities", Check{Type: TypeHTTPS, Address: secure, TLS: &TLSConfig{Verify: true, ServerName: "www.example.org"}}, TLS, PhaseTLS, "x509"},
+		{"too old", Check{Type: TypeHTTPS, Address: secure, TLS: verify(func(c *TLSConfig) { c.MinVersion = "1.3" })}, TLS, PhaseTLS, "protocol version"},
+		{"expired", Check{Type: TypeHTTPS, Address: expired, TLS: verify(nil)}, TLS, PhaseTLS, "expired"},
+		{"expired, and nobody minds", Check{Type: TypeHTTPS, Address: expired, TLS: &TLSConfig{}, Path: "/page"}, OK, PhaseReceive, "200 OK"},
+		{"a client's certificate", Check{Type: TypeHTTPS, Address: strict, TLS: verify(func(c *TLSConfig) { c.Certificate = &client })}, OK, PhaseReceive, "200 OK"},
+		{"without one", Check{Type: TypeHTTPS, Address: strict, TLS: verify(nil)}, Status, PhaseReceive, "400 Bad Request"},
+
+		{"PROXY v1", Check{Address: proxied, ProxyProtocol: "v1", BodyExpect: `from 127\.0\.0\.1`}, OK, PhaseReceive, "200 OK"},
+		{"PROXY v2", Check{Address: proxied, ProxyProtocol: "v2", BodyExpect: `from 127\.0\.0\.1`}, OK, PhaseReceive, "200 OK"},
+		{"without PROXY", Check{Address: proxied}, Closed, PhaseReceive, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.c.Type == "" {
+				tt.c.Type = TypeHTTP
+			}
+			if !tt.c.Address.IsValid() {
+				tt.c.Address = at
+			}
+			want(t, once(t, tt.c), tt.reason, tt.phase, tt.detail)
+		})
+	}
+	t.Run("half open", func(t *testing.T) {
+		if os.Getuid() != 0 {
+			t.Skip("a raw socket needs root")
+		}
+		asker := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		accepts := func() (n int) { // this question included
+			answer, err := asker.Get("http://" + at.String() + "/counters")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			text, _ := io.ReadAll(answer.Body)
+			_, after, _ := strings.Cut(string(text), "requests\n")
+			fmt.Sscan(after, &n)
+			return n
+		}
+		logged := func() (all string) {
+			for _, file := range []string{"access.log", "error.log"} {
+				text, _ := os.ReadFile(filepath.Join(dir, file))
+				all += string(text)
+			}
+			return all
+		}
+		before, log := accepts(), logged()
+		for range 20 {
+			want(t, once(t, Check{Type: TypeSYN, Address: at}), OK, PhaseConnect, "")
+		}
+		if n := accepts() - before; n != 1 {
+			t.Errorf("%d connections were accepted", n-1)
+		}
+		if now := logged(); now != log {
+			t.Errorf("nginx wrote of them: %s", now)
+		}
+		whole := newConnectProbe(&Check{Address: at}) // which is counted
+		if out := whole.probe(t.Context(), time.Now().Add(patience)); out.reason != OK {
+			t.Error(out)
+		}
+		if n := accepts() - before; n != 3 {
+			t.Errorf("a whole connection: %d", n-2)
+		}
+	})
+}
+
+// TestAgainstOpenSSL: what nginx does not do with TLS.
+func TestAgainstOpenSSL(t *testing.T) {
+	dir, ours := t.TempDir(), newAuthority(t)
+	good := pemFile(t, dir, "good", ours.issue(t, -time.Hour, time.Hour, "127.0.0.1"))
+	verify := &TLSConfig{Verify: true, CAs: ours.pool}
+	serve := func(t *testing.T, more ...string) netip.AddrPort {
+		at := free(t)
+		start(t, at, "openssl", append([]string{"s_server", "-accept", at.String(), "-cert", good, "-key", good, "-quiet", "-rev"}, more...)...)
+		return at
+	}
+	for _, tt := range []struct {
+		name   string
+		args   []string
+		tls    *TLSConfig
+		reason Reason
+		phase  string
+		detail string
+	}{
+		{"TLS 1.3", []string{"-tls1_3"}, verify, OK, PhaseReceive, "cba"},
+		{"TLS 1.2", []string{"-tls1_2"}, verify, OK, PhaseReceive, "cba"},
+		{"TLS 1.2 where 1.3 is wanted", []string{"-tls1_2"}, &TLSConfig{Verify: true, CAs: ours.pool, MinVersion: "1.3"}, TLS, PhaseTLS, "protocol version"},
+		{"a cipher that nobody has", []string{"-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-CCM8"}, verify, TLS, PhaseTLS, "handshake failure"},
+		{"a curve of its own", []string{"-tls1_3", "-groups", "P-521"}, verify, OK, PhaseReceive, "cba"},
+		{"wants a certificate", []string{"-tls1_2", "-Verify", "1", "-verify_return_error"}, verify, TLS, PhaseTLS, "handshake failure"},
+		{"a foreign certificate", nil, &TLSConfig{Verify: true}, TLS, PhaseTLS, "x509"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			at := serve(t, tt.args...)
+			c := Check{Type: TypeTCP, Address: at, TLS: tt.tls, Send: "abc\n", Expect: "^cba"}
+			want(t, once(t, c), tt.reason, tt.phase, tt.detail)
+		})
+	}
+	t.Run("no TLS to it", func(t *testing.T) {
+		want(t, once(t, Check{Type: TypeHTTP, Address: serve(t)}), Closed, PhaseReceive, "no answer")
+	})
+}
