@@ -27,6 +27,10 @@ func (b *book) backups() string {
 	return "max by (job, instance) (" + b.of("lvsd_vrrp_state", `state="master"`) + ") == 0"
 }
 
+// faulty are the directors that cannot take part: LvsdElectionFault, or a page, has
+// told of them, and of what follows from it there is no second alert.
+func (b *book) faulty() string { return b.of("lvsd_vrrp_state", `state="fault"`) + " == 1" }
+
 func (b *book) election() {
 	b.noMaster()
 	b.add("LvsdTwoMasters", Page, b.settled(0), b.masters()+" > 1",
@@ -42,7 +46,7 @@ func (b *book) election() {
 		`Election {{ $labels.vrrp }} moves again and again ({{ $labels.job }})`,
 		`The addresses of {{ $labels.vrrp }} moved {{ printf "%.0f" $value }} times within `+b.window(15*time.Minute)+`. Each time clients wait, and the youngest connections are lost.`)
 	b.add("LvsdElectionFault", Ticket, b.waiting(5*time.Minute),
-		b.of("lvsd_vrrp_state", `state="fault"`)+" == 1\nunless on (job, vrrp)\n  "+b.masters()+" == 0",
+		b.faulty()+"\nunless on (job, vrrp)\n  "+b.masters()+" == 0",
 		`{{ $labels.instance }} cannot take part in election {{ $labels.vrrp }}`,
 		`The election is in fault there: a cable, an interface, an address or something that is tracked. Nobody would take over from the present master.`)
 	b.add("LvsdAddressMissing", Page, b.settled(0),
@@ -145,9 +149,10 @@ func (b *book) director() {
 }
 
 func (b *book) peers() {
-	// Where Prometheus itself sees that the other is down, that is told already.
+	// Where Prometheus itself sees that the other is down, or one of them is in
+	// fault, that is told already.
 	b.add("LvsdPeerGone", Ticket, b.settled(15*time.Second),
-		b.of("lvsd_peer_up")+" == 0\nunless on (job, director) (\n  last_over_time("+b.of("lvsd_director_info")+"[7d]) and on (job, instance) "+b.of("up")+" == 0\n)",
+		b.of("lvsd_peer_up")+" == 0\nunless on (job, director) (\n  last_over_time("+b.of("lvsd_director_info")+"[7d]) and on (job, instance) "+b.of("up")+" == 0\n)\nunless on (job)\n  "+b.faulty(),
 		`{{ $labels.instance }} does not hear the director {{ $labels.director }}`,
 		`The exchange of [pair] with {{ $labels.director }} has no answer, and Prometheus does not see it down: the way between the two, the port or the key.`)
 	b.add("LvsdClocksDiffer", Ticket, b.waiting(5*time.Minute),

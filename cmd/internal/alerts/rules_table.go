@@ -26,6 +26,7 @@ func (b *book) service() {
 		`The weight alive is {{ $value }}, less than the quorum of{{ range query (printf "max by (job, service) (lvsd_virtual_service_quorum{job=%q, service=%q})" $labels.job $labels.service) }} {{ .Value }}{{ end }}: clients are refused, or served by the fallback or by too few servers.`)
 	b.massFailure()
 	standby := "(\n  " + b.of("lvsd_virtual_service_up") + " == 0\n  and on (job, instance)\n    " + b.backups() +
+		"\n  unless on (job, instance)\n    " + b.faulty() +
 		"\n  and on (job, service)\n    max by (job, service) (" + b.of("lvsd_virtual_service_up") + ") == 1\n)"
 	if b.guarded() {
 		standby += "\nor (\n  " + b.of("lvsd_guard_active") + " == 1\n  and on (job, instance)\n    " + b.backups() + "\n)"
@@ -149,6 +150,7 @@ func (b *book) syncNotArriving() {
 		b.of("lvsd_ipvs_sync_mismatch")+" == 1\nor (\n  "+
 			fmt.Sprintf("time() - %s > %.0f", b.of("lvsd_ipvs_sync_last_message_timestamp_seconds"), silent.Seconds())+
 			"\n  and on (job, instance)\n    "+b.backups()+
+			"\n  unless on (job, instance)\n    "+b.faulty()+
 			"\n  and on (job)\n    sum by (job) ("+b.of("lvsd_virtual_service_active_connections")+") > 10"+
 			"\n  and on (job)\n    sum by (job) (rate("+b.of("lvsd_virtual_service_connections_total")+"["+b.window(5*time.Minute)+"])) > 0.1\n)",
 		`The master's connections do not arrive on {{ $labels.instance }}`,
