@@ -5,8 +5,11 @@ package lab
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -222,4 +225,18 @@ func (s *UDPServer) Received() int { return int(s.received.Load()) }
 func (s *UDPServer) Stop() {
 	s.pc.Close()
 	<-s.done
+}
+
+// ServeTLS answers every request on a listener with 200, and shows the certificate
+// that certificate answers at the moment. The answer ends it.
+func ServeTLS(l net.Listener, certificate func() *tls.Certificate) (stop func()) {
+	s := &http.Server{
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "well") }),
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0), // probes hang up
+	}
+	config := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate(), nil }}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Serve(tls.NewListener(l, config)) }()
+	return func() { s.Close(); <-done }
 }

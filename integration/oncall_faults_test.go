@@ -1,0 +1,286 @@
+package integration
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestOncallAlerts: a drill and a reload wake nobody; then one fault after the other,
+// each with its alert, and no other.
+func TestOncallAlerts(t *testing.T) {
+	w := newWatched(t)
+	lb1, lb2 := w.lb[0], w.lb[1]
+	w.quiet()
+	w.drill(t)
+	for _, f := range [][]fault{w.ofFiles(lb1, lb2), w.ofServers(lb1, lb2), w.ofElections(lb1, lb2), w.ofTheTable(lb1, lb2), w.ofDirectors(lb1, lb2)} {
+		for _, f := range f {
+			w.run(t, f)
+		}
+	}
+}
+
+// drill is what a healthy pair goes through: a handover and back, and a reload of
+// both, with clients. It raises nothing.
+func (w *watched) drill(t *testing.T) {
+	lb1, lb2 := w.lb[0], w.lb[1]
+	w.forget()
+	stop := w.clients(3)
+	defer stop()
+	if out, err := lb1.run("handover", "web", "--for", "1h", "--socket", lb1.socket); err != nil {
+		t.Fatal(out, err)
+	}
+	lb2.wait("master", 30*time.Second)
+	// It is watched for longer than any rule waits that pages.
+	w.watchFor(6 * time.Second)
+	if out, err := lb1.run("handover", "--end", "--socket", lb1.socket); err != nil {
+		t.Fatal(out, err)
+	}
+	lb1.wait("master", 30*time.Second)
+	w.take(strings.Replace(w.text, ":80\", weight = 1 }", ":80\", weight = 3 }", 1), lb1, lb2)
+	w.take(w.text, lb1, lb2)
+	w.watchFor(8 * time.Second)
+	if heard := w.heard(); len(heard) > 0 {
+		t.Errorf("a drill and a reload raise %q, of them pages: %q", heard, w.pages())
+	}
+}
+
+// watchFor waits until Prometheus has evaluated its rules for so long.
+func (w *watched) watchFor(d time.Duration) {
+	w.t.Helper()
+	begun := time.Now()
+	w.WaitUntil(d+time.Minute, "the rules to be evaluated", func() bool {
+		return time.Since(begun) >= d && len(w.query("ALERTS or up")) > 0
+	})
+}
+
+func (w *watched) ofFiles(lb1, lb2 *director) []fault {
+	good := func() { w.take(w.text, lb1, lb2) }
+	return []fault{{
+		name: "a broken file is reloaded",
+		cause: func() {
+			w.WriteFile("lvsd.toml", w.text+"[[nonsense]]\n")
+			if out, err := lb1.reload(); err == nil {
+				w.t.Fatal(out)
+			}
+		},
+		want: []string{"LvsdReloadFailed lb1"}, mend: good,
+		on: lb1, confirm: map[string]string{"LvsdReloadFailed": "nonsense"},
+	}, {
+		name:  "one director is reloaded, and the other is not",
+		cause: func() { w.take(w.text+"# another line\n", lb2) },
+		want:  []string{"LvsdConfigDiffers"}, mend: good,
+		on: lb1, confirm: map[string]string{"LvsdConfigDiffers": "runs another configuration"},
+	}, {
+		name: "a drain and a handover are forgotten, and a certificate is about to end",
+		cause: func() {
+			w.certify(3 * 24 * time.Hour)
+			w.take(strings.Replace(w.text, "23:80\", weight = 1 }", "23:80\", weight = 0 }", 1), lb1, lb2)
+			if out, err := lb2.run("handover", "web", "--socket", lb2.socket); err != nil {
+				w.t.Fatal(out, err)
+			}
+		},
+		want: []string{"LvsdDrainForgotten web 10.77.0.23:80", "LvsdHandoverForgotten lb2 web", "LvsdCertificateExpiring secure 10.77.0.23:443"},
+		mend: func() {
+			w.certify(60 * 24 * time.Hour)
+			good()
+			if out, err := lb2.run("handover", "--end", "--socket", lb2.socket); err != nil {
+				w.t.Fatal(out, err)
+			}
+		},
+		on: lb2, confirm: map[string]string{"LvsdDrainForgotten": "drain", "LvsdHandoverForgotten": "stays away", "LvsdCertificateExpiring": "certificate"},
+	}}
+}
+
+func (w *watched) ofServers(lb1, lb2 *director) []fault {
+	return []fault{{
+		name:  "most servers die",
+		cause: func() { w.servers[0].Stop(); w.servers[1].Stop() },
+		want:  []string{"LvsdMassFailure web"}, allow: []string{"LvsdRealServerDown web 10.77.0.21:80", "LvsdRealServerDown web 10.77.0.22:80"},
+		mend: func() { w.servers[0].Start(); w.servers[1].Start() },
+		on:   lb1, confirm: map[string]string{"LvsdMassFailure": "is down"},
+	}, {
+		name: "all servers of a service die, and one stays dead",
+		cause: func() {
+			for _, s := range w.servers {
+				s.Stop()
+			}
+			w.wait(time.Minute, "LvsdServiceBelowQuorum web")
+			w.servers[0].Start()
+			w.servers[1].Start()
+		},
+		want: []string{"LvsdServiceBelowQuorum web", "LvsdRealServerDown web 10.77.0.23:80"},
+		// Two come back one after the other.
+		allow: []string{"LvsdMassFailure web"},
+		mend:  func() { w.servers[2].Start() },
+		on:    lb1, confirm: map[string]string{"LvsdRealServerDown": "connection refused", "LvsdServiceBelowQuorum": "10.77.0.23:80"},
+	}, {
+		name: "the backup does not reach the servers",
+		cause: func() {
+			for _, r := range w.real {
+				lb2.MustRun("ip", "route", "add", "unreachable", r.Addr().String())
+			}
+		},
+		want: []string{"LvsdBackupCannotServe lb2 secure", "LvsdBackupCannotServe lb2 web"},
+		mend: func() {
+			for _, r := range w.real {
+				lb2.MustRun("ip", "route", "del", "unreachable", r.Addr().String())
+			}
+		},
+		on: lb2, confirm: map[string]string{"LvsdBackupCannotServe": "unreachable"},
+	}, {
+		name:  "the backup does not reach one of the servers",
+		cause: func() { lb2.MustRun("ip", "route", "add", "unreachable", w.real[0].Addr().String()) },
+		want:  []string{"LvsdHealthDiffers web"},
+		mend:  func() { lb2.MustRun("ip", "route", "del", "unreachable", w.real[0].Addr().String()) },
+		on:    lb1, confirm: map[string]string{"LvsdHealthDiffers": "otherwise"},
+	}}
+}
+
+func (w *watched) ofElections(lb1, lb2 *director) []fault {
+	var undo []func()
+	mend := func() {
+		for _, f := range undo {
+			f()
+		}
+		undo = nil
+	}
+	return []fault{{
+		name: "the directors do not hear each other's adverts",
+		cause: func() {
+			for _, d := range w.lb {
+				undo = append(undo, packetFilter(d.Host, "-p 112 -j DROP"))
+			}
+		},
+		want: []string{"LvsdTwoMasters web"}, mend: mend,
+		on: lb2, confirm: map[string]string{"LvsdTwoMasters": "master, 100"},
+	}, {
+		name:  "a stranger is master of the same virtual router",
+		cause: func() { undo = append(undo, w.forge(50)) },
+		want:  []string{"LvsdElectionContested web"}, mend: mend,
+		on: lb1, confirm: map[string]string{"LvsdElectionContested": "10.77.0.2"},
+	}, {
+		name:  "the cable of the backup is cut",
+		cause: func() { lb2.CutCable() },
+		want:  []string{"LvsdElectionFault lb2 web"}, mend: func() { lb2.PlugCable() },
+		on: lb2, confirm: map[string]string{"LvsdElectionFault": "fault"},
+	}, {
+		name:  "both cables are cut",
+		cause: func() { lb1.CutCable(); lb2.CutCable() },
+		want:  []string{"LvsdNoMaster web"}, mend: func() { lb1.PlugCable(); lb2.PlugCable() },
+		// The cables come back one after the other.
+		allow: []string{"LvsdElectionFault lb1 web", "LvsdElectionFault lb2 web"},
+		on:    lb1, confirm: map[string]string{"LvsdNoMaster": "fault"},
+	}}
+}
+
+func (w *watched) ofTheTable(lb1, lb2 *director) []fault {
+	var undo []func()
+	mend := func() {
+		for _, f := range undo {
+			f()
+		}
+		undo = nil
+	}
+	return []fault{{
+		name: "somebody removes the address and writes the table, and nobody is told",
+		cause: func() {
+			w.take(strings.Replace(w.text, "[global]\n", "[global]\nnotify = [\"/bin/false\"]\n", 1), lb1, lb2)
+			lb1.MustRun("ip", "address", "del", vip+"/32", "dev", "eth0")
+			lb1.MustRun("ipvsadm", "-a", "-t", vipPort, "-r", "10.77.0.77:80", "-g")
+		},
+		want: []string{"LvsdAddressRemoved lb1 web", "LvsdForeignWriter lb1", "LvsdNotTold lb1"},
+		// Only what changes there is told there.
+		allow: []string{"LvsdNotTold lb2"},
+		mend: func() {
+			lb1.MustRun("ipvsadm", "-d", "-t", vipPort, "-r", "10.77.0.77:80")
+			w.take(w.text, lb1, lb2)
+		},
+		on: lb1, confirm: map[string]string{"LvsdForeignWriter": "10.77.0.77:80", "LvsdAddressRemoved": "master", "LvsdNotTold": "/bin/false"},
+	}, {
+		name: "the kernel refuses a server",
+		cause: func() {
+			text := strings.Replace(w.text, "real_servers = [\n", "real_servers = [\n  { address = \"10.77.0.255:80\", weight = 1 },\n", 1)
+			w.WriteFile("lvsd.toml", text)
+			for _, d := range w.lb {
+				_, _ = d.reload() // the configuration runs, and is not all in the kernel
+			}
+		},
+		want:  []string{"LvsdWritesRefused lb1", "LvsdWritesRefused lb2"},
+		allow: []string{"LvsdRealServerDown web 10.77.0.255:80"},
+		mend:  func() { w.take(w.text, lb1, lb2) },
+		on:    lb1, confirm: map[string]string{"LvsdWritesRefused": "10.77.0.255"},
+	}, {
+		name: "the master's connections do not arrive",
+		cause: func() {
+			undo = append(undo, w.clients(15), packetFilter(lb2.Host, "-p udp --dport 8848 -j DROP"))
+		},
+		want: []string{"LvsdSyncNotArriving lb2"}, mend: mend,
+		on: lb2, confirm: map[string]string{"LvsdSyncNotArriving": "backup"},
+	}}
+}
+
+func (w *watched) ofDirectors(lb1, lb2 *director) []fault {
+	var undo []func()
+	mend := func() {
+		for _, f := range undo {
+			f()
+		}
+		undo = nil
+	}
+	kill := func(d *director) {
+		d.process.Kill()
+		<-d.process.Done()
+	}
+	return []fault{{
+		name: "the exchange of [pair] is filtered",
+		cause: func() {
+			for _, d := range w.lb {
+				undo = append(undo, packetFilter(d.Host, "-p tcp --dport 8113 -j DROP"))
+			}
+		},
+		want: []string{"LvsdPeerGone lb1 lb2", "LvsdPeerGone lb2 lb1"}, mend: mend,
+		on: lb1, confirm: map[string]string{"LvsdPeerGone": "no answer"},
+	}, {
+		name: "Prometheus does not reach the master",
+		cause: func() {
+			undo = append(undo, packetFilter(lb1.Host, "-i eth1 -j DROP"))
+		},
+		want: []string{"LvsdDirectorDown lb1"}, mend: mend,
+	}, {
+		name: "the daemons are killed, one and then the other",
+		cause: func() {
+			kill(lb2)
+			w.wait(time.Minute, "LvsdDirectorDown lb2")
+			kill(lb1)
+		},
+		want: []string{"LvsdDirectorDown lb2", "LvsdNoDirector"},
+		mend: func() {
+			lb1.start()
+			lb2.start()
+		},
+		on: lb1, confirm: map[string]string{"LvsdNoDirector": "is lvsd running"},
+	}, {
+		name: "the addresses move again and again",
+		cause: func() {
+			for range 4 {
+				lb1.CutCable()
+				lb2.wait("master", 30*time.Second)
+				lb1.PlugCable()
+				lb1.wait("master", 30*time.Second)
+			}
+		},
+		want: []string{"LvsdElectionFlapping web"},
+		on:   lb1, confirm: map[string]string{"LvsdElectionFlapping": "link_down"},
+	}, {
+		name: "a daemon is started again and again",
+		cause: func() {
+			for range 3 {
+				kill(lb2)
+				lb2.start()
+			}
+		},
+		want: []string{"LvsdDirectorRestarts lb2"},
+		on:   lb2, confirm: map[string]string{"LvsdDirectorRestarts": "running"},
+	}}
+}
