@@ -9,6 +9,7 @@ import (
 // TestOncallAlerts: a drill and a reload wake nobody; then one fault after the other,
 // each with its alert, and no other.
 func TestOncallAlerts(t *testing.T) {
+	begun := time.Now()
 	w := newWatched(t)
 	lb1, lb2 := w.lb[0], w.lb[1]
 	w.quiet()
@@ -18,6 +19,7 @@ func TestOncallAlerts(t *testing.T) {
 			w.run(t, f)
 		}
 	}
+	w.dashboard(t, begun)
 }
 
 // drill is what a healthy pair goes through: a handover and back, and a reload of
@@ -40,7 +42,7 @@ func (w *watched) drill(t *testing.T) {
 	w.take(strings.Replace(w.text, ":80\", weight = 1 }", ":80\", weight = 3 }", 1), lb1, lb2)
 	w.take(w.text, lb1, lb2)
 	w.watchFor(8 * time.Second)
-	if heard := w.heard(); len(heard) > 0 {
+	if heard := but(w.heard()); len(heard) > 0 {
 		t.Errorf("a drill and a reload raise %q, of them pages: %q", heard, w.pages())
 	}
 }
@@ -272,6 +274,18 @@ func (w *watched) ofDirectors(lb1, lb2 *director) []fault {
 		},
 		want: []string{"LvsdElectionFlapping web"},
 		on:   lb1, confirm: map[string]string{"LvsdElectionFlapping": "link_down"},
+	}, {
+		name: "the master stands still for most of the time",
+		cause: func() {
+			for range 12 {
+				lb1.process.Stop()
+				<-time.After(700 * time.Millisecond)
+				lb1.process.Cont()
+				<-time.After(300 * time.Millisecond)
+			}
+		},
+		want: []string{"LvsdTimerLag lb1", "LvsdCheckLag lb1"},
+		on:   lb1, confirm: map[string]string{"LvsdTimerLag": "master"},
 	}, {
 		name: "a daemon is started again and again",
 		cause: func() {

@@ -124,7 +124,7 @@ func TestEveryAlertIsTested(t *testing.T) {
 		}
 		fires := false
 		for _, e := range g.Exprs {
-			if e.Expr != `ALERTS{alertstate="firing"}` {
+			if e.Expr != `max_over_time(ALERTS{alertstate="firing"}[30h])` {
 				t.Errorf("%s asks for %s", g.Name, e.Expr)
 			}
 			for _, w := range e.Want {

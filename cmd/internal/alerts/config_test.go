@@ -139,7 +139,7 @@ func TestScaleShortensTheWaitingAlone(t *testing.T) {
 	for name, rules := range long {
 		for i, r := range rules {
 			s := short[name][i]
-			if r.For != "" && name != "LvsdHandoverForgotten" && !slices.Contains([]string{"3s", "4s", "6s", "7s", "9s", "18s"}, s.For) {
+			if r.For != "" && name != "LvsdHandoverForgotten" && !slices.Contains([]string{"3s", "4s", "6s", "7s", "8s", "9s", "18s"}, s.For) {
 				t.Errorf("%s waits for %s, scaled %s", name, r.For, s.For)
 			}
 			if !slices.Equal(metricNames.FindAllString(r.Expr, -1), metricNames.FindAllString(s.Expr, -1)) || r.Labels["severity"] != s.Labels["severity"] {

@@ -123,10 +123,16 @@ func (b *book) kernel() {
 		"time() - "+b.of("lvsd_ipvs_last_resync_timestamp_seconds")+" > "+fmt.Sprintf("%.0f", (2*time.Minute).Seconds())+"\nand on (job, instance)\n  "+b.of("lvsd_ipvs_up")+" == 1",
 		`{{ $labels.instance }} has not read the kernel's table for {{ humanizeDuration $value }}`,
 		`The loop that compares the table with what is wanted stands still.`)
-	b.add("LvsdWritesRefused", Ticket, b.waiting(5*time.Minute),
-		"sum by (job, instance) (increase("+b.of("lvsd_ipvs_operations_total", `result="error"`)+"["+b.window(10*time.Minute)+"])) > 0",
+	// A write that is refused is tried again with each comparison: one that was
+	// refused once is none of these.
+	tried := 2 * time.Minute
+	if b.Config != nil {
+		tried = max(tried, 3*b.Config.IPVS.ResyncInterval)
+	}
+	b.add("LvsdWritesRefused", Ticket, 2*b.waiting(tried),
+		"sum by (job, instance) (increase("+b.of("lvsd_ipvs_operations_total", `result="error"`)+"["+b.window(tried)+"])) > 0",
 		`The kernel of {{ $labels.instance }} refuses changes of its table`,
-		`{{ printf "%.0f" $value }} writes failed within `+b.window(10*time.Minute)+`; they are tried again. What is missing is in lvsd status.`)
+		`{{ printf "%.0f" $value }} writes failed within `+b.window(tried)+`; they are tried again. What is missing is in lvsd status.`)
 	b.add("LvsdForeignWriter", Ticket, 0,
 		"sum by (job, instance) (increase("+b.of("lvsd_ipvs_drift_total")+"["+b.window(15*time.Minute)+"])) > 0\nor\n"+
 			"sum by (job, instance) ("+b.of("lvsd_ipvs_foreign_entries")+") > 0",
