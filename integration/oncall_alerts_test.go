@@ -76,7 +76,7 @@ real_servers = [{ address = "%s:443" }]
 	for _, d := range p.lb {
 		d.serving(3)
 	}
-	w.start("--scale", "0.015", "--drain-limit", "20s")
+	w.start("--scale", "0.015", "--drain-limit", "15s")
 	return w
 }
 
@@ -123,6 +123,7 @@ type fault struct {
 	want  []string // alerts, and no others
 	allow []string // that may come besides, if it lasts
 	mend  func()
+	last  bool // nobody waits for its end
 	// confirm is where the runbook's commands are run, and what they must say.
 	on      *director
 	confirm map[string]string // by alert
@@ -159,7 +160,9 @@ func (w *watched) run(t *testing.T, f fault) {
 	if f.mend != nil {
 		f.mend()
 	}
-	w.quiet()
+	if !f.last {
+		w.quiet()
+	}
 	for _, name := range but(w.heard()) {
 		if !slices.Contains(f.want, name) && !slices.Contains(f.allow, name) {
 			t.Errorf("%s: %s arrived, too", f.name, name)
@@ -167,7 +170,7 @@ func (w *watched) run(t *testing.T, f fault) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t.Logf("%s:", f.name)
+	t.Logf("%s: (%.0f s)", f.name, time.Since(begun).Seconds())
 	for _, name := range f.want {
 		t.Logf("  %-8s %-45s %.0f s after the fault", w.arrived[name].Labels["severity"], name, w.at[name].Sub(begun).Seconds())
 		if a := w.arrived[name].Annotations; a["summary"] == "" || strings.Contains(a["summary"]+a["description"], "error ") || strings.Contains(a["description"], "<no value>") {

@@ -118,7 +118,7 @@ func (b *book) director() {
 	b.add("LvsdNoDirector", Page, b.settled(0), noDirector,
 		`No director of {{ $labels.job }} answers`,
 		`Prometheus reaches no lvsd of {{ $labels.job }} any more. The kernels go on balancing with the weights that they have; nobody notices a dead server, and nobody takes over.`)
-	b.add("LvsdDirectorDown", Ticket, b.settled(15*time.Second), b.down()+"\nand on (job)\n  "+b.of("lvsd_build_info"),
+	b.add("LvsdDirectorDown", Ticket, b.waiting(time.Minute), b.down()+"\nand on (job)\n  "+b.of("lvsd_build_info"),
 		`lvsd on {{ $labels.instance }} does not answer`,
 		`The other director of {{ $labels.job }} serves alone. Nobody takes over from it until this one is back.`)
 	if c := b.Config; b.Job != "" && c != nil && len(c.Directors) > 1 {
@@ -151,7 +151,7 @@ func (b *book) director() {
 func (b *book) peers() {
 	// Where Prometheus itself sees that the other is down, or one of them is in
 	// fault, that is told already.
-	b.add("LvsdPeerGone", Ticket, b.settled(15*time.Second),
+	b.add("LvsdPeerGone", Ticket, b.waiting(time.Minute),
 		b.of("lvsd_peer_up")+" == 0\nunless on (job, director) (\n  last_over_time("+b.of("lvsd_director_info")+"[7d]) and on (job, instance) "+b.of("up")+" == 0\n)\nunless on (job)\n  "+b.faulty(),
 		`{{ $labels.instance }} does not hear the director {{ $labels.director }}`,
 		`The exchange of [pair] with {{ $labels.director }} has no answer, and Prometheus does not see it down: the way between the two, the port or the key.`)
