@@ -5,14 +5,12 @@ package metrics
 
 import (
 	"context"
-	"net/http"
 	"runtime"
 	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
 
 	"lvsd/checker"
@@ -25,7 +23,9 @@ import (
 // read from the view at each scrape.
 type Metrics struct {
 	registry *prometheus.Registry
-	state    *state // nil until Watch
+	state    *state        // nil until Watch
+	turn     chan struct{} // whoever answers a scrape
+	kept     kept
 	timerLag prometheus.Histogram
 	checkLag prometheus.Histogram
 }
@@ -38,6 +38,7 @@ var lagBuckets = []float64{.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, 
 func New(version, commit string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
+		turn:     make(chan struct{}, 1),
 		timerLag: newLag(vrrpTimerLag),
 		checkLag: newLag(checkLagged),
 	}
@@ -63,11 +64,6 @@ func (m *Metrics) ObserveCheckLag(d time.Duration) { m.checkLag.Observe(d.Second
 // Watch adds the series of the daemon's state.
 func (m *Metrics) Watch(view func(context.Context) director.View) {
 	m.state = &state{view: view}
-}
-
-// Handler answers scrapes, two at once at most.
-func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(prometheus.GathererFunc(m.Gather), promhttp.HandlerOpts{MaxRequestsInFlight: 2, Timeout: scrapeLimit})
 }
 
 // Gather answers every series.
