@@ -165,3 +165,57 @@ func TestJSONSaysTheSame(t *testing.T) {
 	}
 	promtool(t, "check", "rules", path)
 }
+
+// TestOnlyAJobThatIsNamedIsMissed: nobody who is scraped, and too few, fire in the
+// rules of one configuration, which alone can know of them.
+func TestOnlyAJobThatIsNamedIsMissed(t *testing.T) {
+	file, err := config.Parse("lvsd.toml", []byte(small))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := file.For("lb1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Default()
+	o.Job, o.Config = "pair", c
+	folder := t.TempDir()
+	for name, text := range map[string]string{"rules.yml": YAML(Groups(o)), "test.yml": `
+rule_files: [ rules.yml ]
+evaluation_interval: 30s
+tests:
+  - name: nothing is scraped
+    interval: 15s
+    input_series:
+      - { series: 'up{job="other", instance="lb1"}', values: '0x60' }
+    promql_expr_test:
+      - expr: 'max_over_time(ALERTS{alertstate="firing"}[1h])'
+        eval_time: 10m
+        exp_samples:
+          - { labels: '{alertname="LvsdNoDirector", alertstate="firing", severity="page", job="pair"}', value: 1 }
+  - name: one of two is scraped
+    interval: 15s
+    input_series:
+      - { series: 'up{job="pair", instance="lb1"}', values: '1x100' }
+      - { series: 'lvsd_build_info{job="pair", instance="lb1"}', values: '1x100' }
+    promql_expr_test:
+      - expr: 'max_over_time(ALERTS{alertstate="firing"}[1h])'
+        eval_time: 20m
+        exp_samples:
+          - { labels: '{alertname="LvsdDirectorUnwatched", alertstate="firing", severity="ticket", job="pair"}', value: 1 }
+  - name: both are scraped
+    interval: 15s
+    input_series:
+      - { series: 'up{job="pair", instance="lb1"}', values: '1x100' }
+      - { series: 'up{job="pair", instance="lb2"}', values: '1x100' }
+    promql_expr_test:
+      - expr: 'max_over_time(ALERTS{alertstate="firing"}[1h])'
+        eval_time: 20m
+        exp_samples: []
+`} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	promtool(t, "test", "rules", filepath.Join(folder, "test.yml"))
+}
