@@ -285,7 +285,7 @@ func (w *watched) ofDirectors(lb1, lb2 *director) []fault {
 			}
 		},
 		want: []string{"LvsdTimerLag lb1", "LvsdCheckLag lb1"}, allow: []string{"LvsdDirectorDown lb1", "LvsdPeerGone lb2 lb1"},
-		on:   lb1, confirm: map[string]string{"LvsdTimerLag": "master"},
+		on: lb1, confirm: map[string]string{"LvsdTimerLag": "master"},
 	}, {
 		name: "a daemon is started again and again",
 		cause: func() {
@@ -295,6 +295,6 @@ func (w *watched) ofDirectors(lb1, lb2 *director) []fault {
 			}
 		},
 		want: []string{"LvsdDirectorRestarts lb2"}, allow: []string{"LvsdDirectorDown lb2", "LvsdPeerGone lb1 lb2"}, last: true,
-		on:   lb2, confirm: map[string]string{"LvsdDirectorRestarts": "running"},
+		on: lb2, confirm: map[string]string{"LvsdDirectorRestarts": "running"},
 	}}
 }
