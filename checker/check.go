@@ -77,6 +77,7 @@ type Check struct {
 	Host            string            // Host header; "": Address
 	Path            string            // "": /
 	Headers         map[string]string // added to, or instead of, our own
+	Secrets         []string          // values in Headers that no result and no transcript shows
 	Body            string            // of the request
 	Status          []StatusRange     // accepted; none: 200-299
 	BodyExpect      string            // regular expression (RE2) on the first 64 KiB of the body; "": none

@@ -129,6 +129,7 @@ type probe struct {
 	address string // for logs
 	kind    string
 	timeout time.Duration
+	secrets []string
 	path    uint32 // the mark of one in this machine's kernel; 0: none
 	run     prober
 	judges  []*judge
@@ -329,7 +330,7 @@ func (e *Engine) deliver(a arrival) {
 }
 
 func arrivalOf(p *probe, out outcome, start time.Time, took time.Duration) arrival {
-	r := Result{At: start, Reason: out.reason, Phase: out.phase, Detail: out.detail, Took: took}
+	r := Result{At: start, Reason: out.reason, Phase: out.phase, Detail: hidden(out.detail, p.secrets), Took: took}
 	return arrival{probe: p, result: r, lag: max(start.Sub(p.due), 0), said: out.said, expiry: out.expiry}
 }
 

@@ -101,7 +101,7 @@ func (e *Engine) prepareOne(c *Check, key string, common *shared) (*probe, error
 		return nil, err
 	}
 	p := &probe{
-		key: key, address: c.Target(), kind: c.Type, timeout: c.Timeout, run: run, said: nothingSaid,
+		key: key, address: c.Target(), kind: c.Type, timeout: c.Timeout, run: run, said: nothingSaid, secrets: c.Secrets,
 		timing: timing{interval: c.Interval, fast: c.FastInterval},
 	}
 	if c.Through {

@@ -59,17 +59,28 @@ func Once(ctx context.Context, c Check) (Transcript, error) {
 		common.names.want(map[string]struct{}{c.HostName: {}})
 		lookups.Go(func() { common.names.run(looking) })
 	}
-	t := &pen{begun: begun}
+	t := &pen{begun: begun, secrets: c.Secrets}
 	out := p.probe(context.WithValue(ctx, penKey{}, t), begun.Add(c.Timeout))
-	return Transcript{Result: Result{At: begun, Reason: out.reason, Phase: out.phase, Detail: out.detail, Took: time.Since(begun)}, Steps: t.written()}, nil
+	return Transcript{Result: Result{At: begun, Reason: out.reason, Phase: out.phase, Detail: hidden(out.detail, c.Secrets), Took: time.Since(begun)}, Steps: t.written()}, nil
 }
 
 // pen writes a transcript. A nil pen writes nothing: that of every probe of the
 // engine.
 type pen struct {
-	begun time.Time
-	mu    sync.Mutex // an HTTP/2 client reads in a goroutine of its own
-	lines []Line
+	begun   time.Time
+	secrets []string
+	mu      sync.Mutex // an HTTP/2 client reads in a goroutine of its own
+	lines   []Line
+}
+
+// hidden is a text without the secrets in it.
+func hidden(text string, secrets []string) string {
+	for _, s := range secrets {
+		if s != "" {
+			text = strings.ReplaceAll(text, s, "...")
+		}
+	}
+	return text
 }
 
 // penKey is where a probe's context has it.
@@ -100,7 +111,8 @@ func (p *pen) bytes(phase string, b []byte) {
 	if len(b) > bytesLimit {
 		more = " ..."
 	}
-	p.note(phase, "%d bytes: %s%s", len(b), b[:min(len(b), bytesLimit)], more)
+	text := hidden(string(b), p.secrets)
+	p.note(phase, "%d bytes: %s%s", len(b), text[:min(len(text), bytesLimit)], more)
 }
 
 func (p *pen) written() []Line {

@@ -232,6 +232,7 @@ func (c *record) request(k *Check) {
 	k.Method, k.Path, k.Host = c.str("method"), c.str("path"), c.str("host")
 	k.BodyExpect = c.pattern("expect")
 	k.Headers, _ = c.get("headers").(map[string]string)
+	k.HeadersFile = c.file("headers_file")
 	k.Status = c.statuses()
 	if !token(k.Method) {
 		c.complain("method", `must be a method such as "GET" or "HEAD", not %s`, quoted(k.Method))

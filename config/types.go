@@ -297,6 +297,7 @@ type Check struct {
 	Host            string // of the request's Host header
 	Path            string // begins with a slash
 	Headers         map[string]string
+	HeadersFile     string        // absolute path of a file with more; "" = none
 	Body            string        // of the request
 	Status          []StatusRange // sorted by First; any of them is good
 	BodyExpect      string        // the key expect: regular expression (RE2) that must match somewhere in the body; "" = the body is not judged

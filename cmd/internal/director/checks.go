@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -34,6 +35,7 @@ type checks struct {
 type files struct {
 	authorities map[string]authorities // by file name
 	pairs       map[[2]string]pair     // by the names of certificate and key
+	headers     map[string]map[string]string
 }
 
 type authorities struct {
@@ -49,13 +51,16 @@ type pair struct {
 
 // prepare reads the certificate files, and refuses when one cannot be had.
 func (cs *checks) prepare(_, next *config.Config) (Change, error) {
-	read := files{map[string]authorities{}, map[[2]string]pair{}}
+	read := files{map[string]authorities{}, map[[2]string]pair{}, map[string]map[string]string{}}
 	var mistakes []error
 	told := map[config.Position]bool{}
 	for _, svc := range next.Services {
 		for _, rs := range svc.RealServers {
 			for _, c := range rs.Checks {
 				err := read.add(c.TLS)
+				if err == nil {
+					err = read.addHeaders(c.HeadersFile)
+				}
 				if at := c.Position; err != nil && !told[at] { // one check of many servers is one mistake
 					told[at] = true
 					mistakes = append(mistakes, fmt.Errorf("%s:%d:%d: virtual_service %s: %w", next.File, c.Line, c.Col, svc.Name, err))
@@ -67,7 +72,7 @@ func (cs *checks) prepare(_, next *config.Config) (Change, error) {
 		return Change{}, err
 	}
 	return Change{Commit: func() {
-		cs.renewed = len(read.authorities)+len(read.pairs)+len(cs.files.authorities)+len(cs.files.pairs) > 0
+		cs.renewed = len(read.authorities)+len(read.pairs)+len(read.headers)+len(cs.files.authorities)+len(cs.files.pairs)+len(cs.files.headers) > 0
 		cs.files = read
 	}}, nil
 }
@@ -230,6 +235,13 @@ func (cs *checks) probe(c config.Check) checker.Check {
 		Command:     c.Command,
 		User:        c.User,
 		GRPCService: c.GRPCService,
+	}
+	if more := cs.files.headers[c.HeadersFile]; len(more) > 0 {
+		out.Headers, out.Secrets = maps.Clone(c.Headers), secretsOf(more)
+		if out.Headers == nil {
+			out.Headers = map[string]string{}
+		}
+		maps.Copy(out.Headers, more)
 	}
 	for _, r := range c.Status {
 		out.Status = append(out.Status, checker.StatusRange(r))

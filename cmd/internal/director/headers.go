@@ -1,0 +1,80 @@
+package director
+
+// Headers of checks that come from a file: secrets that shall not stand in the
+// configuration. No message shows a value.
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// headersLimit bounds a file: what is larger is no list of headers.
+const headersLimit = 16 << 10
+
+// addHeaders reads what was not read yet.
+func (f files) addHeaders(file string) error {
+	if _, done := f.headers[file]; done || file == "" {
+		return nil
+	}
+	opened, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("failed to read headers_file: %w", err)
+	}
+	defer opened.Close()
+	text, err := io.ReadAll(io.LimitReader(opened, headersLimit+1))
+	if err != nil {
+		return fmt.Errorf("failed to read headers_file: %w", err)
+	}
+	if f.headers[file], err = parseHeaders(string(text)); err != nil {
+		return fmt.Errorf("headers_file %s: %w", file, err)
+	}
+	return nil
+}
+
+// parseHeaders reads "Name: value" lines. Empty ones, and what begins with #, are
+// passed over.
+func parseHeaders(text string) (map[string]string, error) {
+	if len(text) > headersLimit {
+		return nil, fmt.Errorf("is larger than %d bytes", headersLimit)
+	}
+	all := map[string]string{}
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		name, value, found := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch {
+		case !found || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value):
+			return nil, fmt.Errorf(`line %d is no header: write "Name: value"`, n)
+		case strings.EqualFold(name, "Host"):
+			return nil, fmt.Errorf("line %d: Host is the key host of the check: write it there", n)
+		case all[name] != "":
+			return nil, fmt.Errorf("line %d: %s is there twice", n, name)
+		}
+		all[name] = value
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf(`has no header: write "Name: value", one a line`)
+	}
+	return all, nil
+}
+
+// secretsOf are the values, and of "Bearer abc" the second word too.
+func secretsOf(headers map[string]string) (all []string) {
+	for _, value := range slices.Sorted(maps.Values(headers)) {
+		all = append(all, value)
+		if i := strings.LastIndexByte(value, ' '); i >= 0 {
+			all = append(all, value[i+1:])
+		}
+	}
+	return all
+}

@@ -1,0 +1,82 @@
+package director
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"lvsd/checker"
+	"lvsd/config"
+)
+
+func TestParseHeaders(t *testing.T) {
+	for text, want := range map[string]string{
+		"Authorization: Bearer abc\n":           "map[Authorization:Bearer abc]",
+		"# of the check\n\nA: b: c\r\n X-D :\n": "line 4",
+		"A: b\nC:d":                             "map[A:b C:d]",
+		"":                                      "no header",
+		"# nothing":                             "no header",
+		"secretvalue":                           "line 1 is no header",
+		"A: b\nA: c":                            "line 2: A is there twice",
+		"host: x":                               "Host is the key host",
+		"A: a\x00b":                             "line 1 is no header",
+		strings.Repeat("A", headersLimit) + ": b": "larger",
+	} {
+		got, err := parseHeaders(text)
+		said := fmt.Sprint(got)
+		if err != nil {
+			said = err.Error()
+		}
+		if !strings.Contains(said, want) {
+			t.Errorf("%.40q: %s, want %s", text, said, want)
+		}
+		if strings.Contains(said, "secretvalue") {
+			t.Errorf("shows what may be a secret: %s", said)
+		}
+	}
+}
+
+// TestHeadersFromAFile: they are added to the file's own, are secrets, and another
+// text of them is another check.
+func TestHeadersFromAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "headers")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := fmt.Sprintf("[[virtual_service]]\nname = \"web\"\naddress = \"10.0.0.88:80\"\nreal_servers = [{ address = \"10.0.0.9:80\" }]\ncheck = { type = \"http\", headers = { A = \"1\" }, headers_file = %q }\n", file)
+	f, err := config.Parse("lvsd.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := f.For("lb1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cs := checks{}
+	if _, err := cs.prepare(nil, c); err == nil || !strings.Contains(err.Error(), "lvsd.toml:5:") || !strings.Contains(err.Error(), "headers_file") {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	var before checker.Check
+	for _, token := range []string{"first", "second"} {
+		write("Authorization: Bearer " + token + "\n")
+		change, err := cs.prepare(nil, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change.Commit()
+		targets, _ := cs.serviceTargets(c.Services[0], nil)
+		got := targets[0].Checks[0]
+		if want := map[string]string{"A": "1", "Authorization": "Bearer " + token}; !reflect.DeepEqual(got.Headers, want) || !reflect.DeepEqual(got.Secrets, []string{"Bearer " + token, token}) {
+			t.Errorf("%v, secrets %q", got.Headers, got.Secrets)
+		}
+		if reflect.DeepEqual(got, before) || cs.unchanged(c) {
+			t.Error("the same check as before")
+		}
+		before = got
+	}
+}
