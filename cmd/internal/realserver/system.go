@@ -276,19 +276,17 @@ func setFOU(n need, value string) error {
 	if value == "" {
 		return netlink.FouDel(f)
 	}
-	err = addFOU(f)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT) {
-		// Nothing makes the kernel load these by itself.
-		module := "fou"
-		if f.Family == unix.AF_INET6 {
-			module = "fou6"
+	// Nothing makes the kernel load these by itself. The first has what receives,
+	// of both families; some kernels have IPv6 in the other.
+	for _, module := range []string{"fou", "fou6"} {
+		if err = addFOU(f); !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EAFNOSUPPORT) {
+			return err
 		}
 		if out, e := exec.Command("modprobe", module).CombinedOutput(); e != nil {
 			return fmt.Errorf("failed to load the module %s: %w: %s", module, e, strings.TrimSpace(string(out)))
 		}
-		err = addFOU(f)
 	}
-	return err
+	return addFOU(f)
 }
 
 // addFOU opens a port for gue. The library sends a protocol of 0 with it, which
