@@ -5,6 +5,7 @@ package integration
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -163,4 +164,50 @@ func TestSyncIsKeptRunning(t *testing.T) {
 	if out := daemons(); strings.Contains(out, "sync daemon") {
 		t.Errorf("they run on without a wish:\n%s", out)
 	}
+}
+
+// TestSyncGoesElsewhere: one director sends to another port, another group or
+// another network than the other one listens at. The other sees it and says what
+// differs; the same again, and the warning ends.
+func TestSyncGoesElsewhere(t *testing.T) {
+	p := syncPair(t)
+	lb, other := p.lb[0], p.lb[1]
+	second := p.LAN("second", "10.79.0.0/24")
+	for i, d := range p.lb {
+		d.Plug(second, fmt.Sprintf("10.79.0.%d/24", 11+i))
+	}
+	sync := func(settings string) {
+		t.Helper()
+		p.WriteFile("lvsd.toml", replace(t, p.config(), "[ipvs]", "[ipvs]\nsync = { id = 51, "+settings+" }"))
+		if out, err := lb.reload(); err != nil {
+			t.Fatalf("reload: %v\n%s", err, out)
+		}
+	}
+	said := func(done func(problems string) bool) func() bool {
+		return func() bool {
+			// A new connection is always something to tell.
+			talk := lab.Converse(p.client, vipPort)
+			defer talk.Close()
+			if err := talk.Say(5 * time.Second); err != nil {
+				t.Fatal(err)
+			}
+			s, err := other.status()
+			return err == nil && done(strings.Join(s.Problems, "\n"))
+		}
+	}
+	quiet := func(problems string) bool { return !strings.Contains(problems, "connection synchronisation") }
+	for _, c := range []struct{ settings, problem string }{
+		{`interface = "eth0", port = 9000`, "connections of 10.77.0.11 go to port 9000 and are not taken, because [ipvs.sync] port is 8848 here"},
+		{`interface = "eth0", group = "224.0.0.90"`, "connections of 10.77.0.11 go to the group 224.0.0.90 and are not taken, because [ipvs.sync] group is 224.0.0.81 here"},
+		{`interface = "eth1"`, "connections of 10.79.0.11 come by the interface eth1 and are not taken, because [ipvs.sync] interface is eth0 here"},
+	} {
+		sync(c.settings)
+		took := p.WaitUntil(90*time.Second, "a warning: "+c.problem, said(func(problems string) bool { return strings.Contains(problems, c.problem) }))
+		t.Logf("%s: warned of after %v", c.settings, took)
+		if v := other.metric("lvsd_ipvs_sync_mismatch"); v != "1" {
+			t.Errorf("%s: lvsd_ipvs_sync_mismatch %s", c.settings, v)
+		}
+	}
+	sync(`interface = "eth0"`)
+	p.WaitUntil(90*time.Second, "the end of the warning", said(quiet))
 }

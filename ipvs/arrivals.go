@@ -1,14 +1,15 @@
 // Whether the peer's connections can arrive: what is heard of the connection
 // synchronisation on the network, held against what this director takes. The
-// kernel passes over messages of another identifier without a word, and a
-// standby that knows no connection looks like one whose peer has none. It never
-// opens a socket.
+// kernel passes over messages of another identifier without a word, those to
+// another group or port are for nobody, and a standby that knows no connection
+// looks like one whose peer has none. It never opens a socket.
 //
 // PURE.
 
 package ipvs
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -18,6 +19,17 @@ import (
 // arrivalMemory is how long what was heard counts: a few times longer than the
 // kernel waits before it sends, and than a busy peer is ever silent.
 const arrivalMemory = 30 * time.Second
+
+const (
+	// silence is how long nothing may be heard before it is looked whether it comes
+	// another way: longer than a kernel with connections to tell is silent.
+	silence = 5 * time.Second
+	// A look lasts lookFor. The next one begins lookEvery after it began, at once
+	// when it saw something. What was seen counts until two looks later.
+	lookFor     = 5 * time.Second
+	lookEvery   = 30 * time.Second
+	strayMemory = 2*lookEvery + lookFor
+)
 
 // messageHead is the head of a message (struct ip_vs_sync_mesg, and _v0 before
 // it, net/netfilter/ipvs/ip_vs_sync.c).
@@ -56,6 +68,61 @@ type SyncHeard struct {
 	OtherID   uint8
 	OtherAt   time.Time
 	OtherFrom netip.Addr
+	// Stray is the last message of our identifier that was seen on its way to
+	// another group or port, or by another interface, at StrayAt.
+	Stray   Stray
+	StrayAt time.Time
+}
+
+// Stray is a message that goes where this director does not listen.
+type Stray struct {
+	ID        uint8
+	Interface string
+	From      netip.Addr
+	To        netip.AddrPort
+}
+
+// parseStray reads a packet of IPv4 as a message. Other protocols speak UDP to
+// groups, too: what is taken for a message has one of the present version whose
+// length is that of the packet, and a connection in it.
+func parseStray(b []byte) (Stray, bool) {
+	if len(b) < 20 || b[0]>>4 != 4 || b[9] != 17 || binary.BigEndian.Uint16(b[6:])&0x3fff != 0 { // a fragment
+		return Stray{}, false
+	}
+	from, to, head := netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20])), int(b[0]&0xf)*4
+	if head < 20 || len(b) < head+8 {
+		return Stray{}, false
+	}
+	udp := b[head:]
+	m, ok := parseMessageHead(udp[8:])
+	length := int(binary.BigEndian.Uint16(udp[4:])) - 8
+	if !ok || udp[8] != 0 || m.Connections == 0 || int(binary.BigEndian.Uint16(udp[10:])) != length {
+		return Stray{}, false
+	}
+	return Stray{ID: m.ID, From: from, To: netip.AddrPortFrom(to, binary.BigEndian.Uint16(udp[2:]))}, true
+}
+
+// silent says that no message of ours was heard for long, as far as is known since
+// that moment.
+func (h SyncHeard) silent(since, now time.Time) bool {
+	if h.At.After(since) {
+		since = h.At
+	}
+	return now.Sub(since) >= silence
+}
+
+// strayed takes up a message that came another way than the configured one. One of
+// another identifier may be anybody's.
+func (h SyncHeard) strayed(c *SyncConfig, s Stray, now time.Time) SyncHeard {
+	if s.ID == c.ID && (s.To != c.destination() || s.Interface != c.Interface) {
+		h.Stray, h.StrayAt = s, now
+	}
+	return h
+}
+
+// astray says that the peer's connections go elsewhere, and none come here.
+func (h SyncHeard) astray(now time.Time) bool {
+	return h.StrayAt.After(h.At) && now.Sub(h.StrayAt) < strayMemory && now.Sub(h.At) >= silence
 }
 
 func (h SyncHeard) heard(own uint8, from netip.Addr, m messageHead, now time.Time) SyncHeard {
@@ -67,21 +134,45 @@ func (h SyncHeard) heard(own uint8, from netip.Addr, m messageHead, now time.Tim
 	return h
 }
 
-// Mismatch says that somebody's connections arrive and none are taken: there is
-// a peer, and it has another identifier. Beside messages of ours, others are
-// those of another pair on the same network.
-func (h SyncHeard) Mismatch(now time.Time) bool {
+// Mismatch says that somebody's connections are heard and none are taken: there is
+// a peer, and it has another identifier, or another group, port or interface.
+// Beside messages of ours, others are those of another pair on the same network.
+func (h SyncHeard) Mismatch(now time.Time) bool { return h.otherID(now) || h.astray(now) }
+
+func (h SyncHeard) otherID(now time.Time) bool {
 	return !h.OtherAt.IsZero() && now.Sub(h.OtherAt) < arrivalMemory && (h.At.IsZero() || now.Sub(h.At) >= arrivalMemory)
 }
 
 // Problem is what somebody must do about it; "" is nothing.
-func (h SyncHeard) Problem(own uint8, now time.Time) string {
+func (h SyncHeard) Problem(c *SyncConfig, now time.Time) string {
+	const is = "connection synchronisation: "
+	s := h.Stray
 	switch {
+	case c == nil:
+		return ""
 	case h.Error != "":
-		return "connection synchronisation: cannot listen for the peer's messages: " + h.Error
-	case h.Mismatch(now):
-		return fmt.Sprintf("connection synchronisation: connections of %s arrive with id %d and are not taken, because [ipvs.sync] id is %d here: give both directors the same",
-			h.OtherFrom, h.OtherID, own)
+		return is + "cannot listen for the peer's messages: " + h.Error
+	case h.otherID(now):
+		return fmt.Sprintf(is+"connections of %s arrive with id %d and are not taken, because [ipvs.sync] id is %d here: give both directors the same",
+			h.OtherFrom, h.OtherID, c.ID)
+	case !h.astray(now):
+		return ""
+	case s.To.Addr() != c.destination().Addr():
+		return fmt.Sprintf(is+"connections of %s go to the group %s and are not taken, because [ipvs.sync] group is %s here: give both directors the same",
+			s.From, s.To.Addr(), c.destination().Addr())
+	case s.To.Port() != c.destination().Port():
+		return fmt.Sprintf(is+"connections of %s go to port %d and are not taken, because [ipvs.sync] port is %d here: give both directors the same",
+			s.From, s.To.Port(), c.destination().Port())
 	}
-	return ""
+	return fmt.Sprintf(is+"connections of %s come by the interface %s and are not taken, because [ipvs.sync] interface is %s here: let both directors use the same network",
+		s.From, s.Interface, c.Interface)
+}
+
+// destination is where the messages go.
+func (c *SyncConfig) destination() netip.AddrPort {
+	group := c.Group
+	if !group.IsValid() {
+		group = defaultSyncGroup
+	}
+	return netip.AddrPortFrom(group, cmp.Or(c.Port, defaultSyncPort))
 }

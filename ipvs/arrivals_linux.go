@@ -1,11 +1,9 @@
 package ipvs
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 )
@@ -13,14 +11,15 @@ import (
 // SyncListener hears the messages of the connection synchronisation, beside the
 // kernel's own receiver, which tells nobody of those that it does not take. It
 // takes samples: one message a second, whatever the stream, through a buffer
-// that holds no more. It sends nothing.
+// that holds no more. While nothing comes it looks whether it goes elsewhere. It
+// sends nothing.
 type SyncListener struct {
 	log    *slog.Logger
 	config func() *SyncConfig
 
 	mu    sync.Mutex
 	heard SyncHeard
-	own   uint8
+	own   *SyncConfig // what is listened for
 }
 
 // NewSyncListener starts nothing; Run does. Config is what the synchronisation is
@@ -55,7 +54,9 @@ func (l *SyncListener) Problems() []string {
 func (l *SyncListener) Run(ctx context.Context) error {
 	var have *SyncConfig
 	var conn *net.UDPConn
+	var look look
 	defer func() {
+		look.end()
 		if conn != nil {
 			conn.Close()
 		}
@@ -71,9 +72,12 @@ func (l *SyncListener) Run(ctx context.Context) error {
 			}
 			have = want
 			conn = l.open(want)
+			look.end()
+			look = newLook()
 		}
 		if conn != nil {
 			l.sample(conn, have.ID)
+			l.lookAround(&look, have, time.Now())
 		}
 		if now := l.Heard().Mismatch(time.Now()); now != mismatch {
 			mismatch = now
@@ -84,6 +88,51 @@ func (l *SyncListener) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+	}
+}
+
+// look is the present or the next look for messages that come another way.
+type look struct {
+	began  time.Time // when the present configuration was listened for first
+	at     time.Time // when the look began, or the next one may while all is silent
+	last   time.Time // when the last one ended: the first silence after it may be looked at
+	socket *elsewhere
+}
+
+func newLook() look { now := time.Now(); return look{began: now, at: now} }
+
+func (k *look) end() {
+	if k.socket != nil {
+		k.socket.close()
+		k.socket = nil
+	}
+}
+
+// lookAround begins a look when one is due, takes up what it saw, and ends it.
+// Where it cannot be had (no CAP_NET_RAW), it is left out: what it would find is
+// more than the kernel or its tools ever tell.
+func (l *SyncListener) lookAround(k *look, c *SyncConfig, now time.Time) {
+	if k.socket == nil {
+		h := l.Heard()
+		if now.Before(k.at) && !h.At.After(k.last) && !h.astray(now) || !h.silent(k.began, now) {
+			return
+		}
+		if k.socket, _ = lookElsewhere(c.Interface); k.socket == nil {
+			k.at = now.Add(lookEvery)
+			return
+		}
+		k.at = now
+		return
+	}
+	strays := k.socket.heard()
+	l.mu.Lock()
+	for _, s := range strays {
+		l.heard = l.heard.strayed(c, s, now)
+	}
+	l.mu.Unlock()
+	if now.Sub(k.at) >= lookFor {
+		k.end()
+		k.at, k.last = k.at.Add(lookEvery), now
 	}
 }
 
@@ -103,11 +152,11 @@ func (l *SyncListener) open(c *SyncConfig) *net.UDPConn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	failed := l.heard.Error
-	l.heard, l.own = SyncHeard{}, 0
+	l.heard, l.own = SyncHeard{}, nil
 	if c == nil {
 		return nil
 	}
-	l.own = c.ID
+	l.own = c
 	conn, err := listenSync(c)
 	if err != nil {
 		if l.heard.Error = err.Error(); failed != l.heard.Error {
@@ -124,11 +173,7 @@ func listenSync(c *SyncConfig) (*net.UDPConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	group := c.Group
-	if !group.IsValid() {
-		group = defaultSyncGroup
-	}
-	conn, err := net.ListenMulticastUDP("udp", device, net.UDPAddrFromAddrPort(netip.AddrPortFrom(group, cmp.Or(c.Port, defaultSyncPort))))
+	conn, err := net.ListenMulticastUDP("udp", device, net.UDPAddrFromAddrPort(c.destination()))
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,8 @@
 package ipvs
 
 import (
+	"bytes"
+	"encoding/binary"
 	"net/netip"
 	"strings"
 	"testing"
@@ -46,11 +48,11 @@ func TestMismatchIsOfAPeerAlone(t *testing.T) {
 	start := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	peer := netip.MustParseAddr("10.0.0.13")
 	var h SyncHeard
-	if h.Problem(51, start) != "" {
+	if h.Problem(&SyncConfig{ID: 51}, start) != "" {
 		t.Error("a problem before anything was heard")
 	}
 	h = h.heard(51, peer, messageHead{52, 1}, start)
-	p := h.Problem(51, start.Add(time.Second))
+	p := h.Problem(&SyncConfig{ID: 51}, start.Add(time.Second))
 	if !strings.Contains(p, "10.0.0.13") || !strings.Contains(p, "id 52") || !strings.Contains(p, "is 51 here") {
 		t.Errorf("problem %q", p)
 	}
@@ -65,5 +67,77 @@ func TestMismatchIsOfAPeerAlone(t *testing.T) {
 	h = h.heard(51, peer, messageHead{52, 1}, start.Add(40*time.Second))
 	if !h.Mismatch(start.Add(41 * time.Second)) {
 		t.Error("ours ended, and the others' go on: a mismatch")
+	}
+}
+
+// strayPacket is a message in UDP in IPv4 of 10.0.0.13.
+func strayPacket(group [4]byte, port uint16, message []byte) []byte {
+	b := make([]byte, 28, 28+len(message))
+	b[0], b[9] = 0x45, 17
+	copy(b[12:], []byte{10, 0, 0, 13})
+	copy(b[16:], group[:])
+	binary.BigEndian.PutUint16(b[22:], port)
+	binary.BigEndian.PutUint16(b[24:], uint16(8+len(message)))
+	return append(b, message...)
+}
+
+// message is a whole one of a connection under id 51.
+func wholeMessage() []byte { return append([]byte{0, 51, 0, 44, 1, 1, 0, 0}, make([]byte, 36)...) }
+
+func TestStrayMessages(t *testing.T) {
+	usual, whole := [4]byte{224, 0, 0, 81}, wholeMessage()
+	good := strayPacket(usual, 8848, whole)
+	if s, ok := parseStray(good); !ok || s != (Stray{51, "", netip.MustParseAddr("10.0.0.13"), netip.MustParseAddrPort("224.0.0.81:8848")}) {
+		t.Errorf("%+v %v", s, ok)
+	}
+	change := func(i int, v byte) []byte { b := bytes.Clone(good); b[i] = v; return b }
+	for name, b := range map[string][]byte{
+		"nothing": nil, "IPv6": change(0, 0x65), "TCP": change(9, 6), "a fragment": change(7, 1), "the first fragment": change(6, 0x20),
+		"a head that is too short": change(0, 0x44), "cut": good[:30], "another length": change(31, 45), "no connection": change(32, 0),
+		"another version": change(33, 2), "the old version": change(28, 1), "another protocol": strayPacket(usual, 5353, []byte("\x00\x00\x84\x00\x00\x00\x00\x01")),
+	} {
+		if s, ok := parseStray(b); ok {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}
+
+func FuzzStray(f *testing.F) {
+	f.Add(strayPacket([4]byte{224, 0, 0, 81}, 8848, wholeMessage()))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, ok := parseStray(b); ok && (!s.From.IsValid() || !s.To.IsValid()) {
+			t.Errorf("%+v of %x", s, b)
+		}
+	})
+}
+
+// TestStrayIsAProblemOfOurs: messages of our identifier that go elsewhere are a
+// problem while none arrive, and each says what differs.
+func TestStrayIsAProblemOfOurs(t *testing.T) {
+	start := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	c := &SyncConfig{Interface: "eth0", ID: 51}
+	stray := func(id uint8, device, to string) Stray {
+		return Stray{id, device, netip.MustParseAddr("10.0.0.13"), netip.MustParseAddrPort(to)}
+	}
+	for want, s := range map[string]Stray{
+		"group is 224.0.0.81 here":       stray(51, "eth0", "224.0.0.90:8848"),
+		"port is 8848 here":              stray(51, "eth0", "224.0.0.81:9000"),
+		"the interface eth1 and are not": stray(51, "eth1", "224.0.0.81:8848"),
+	} {
+		h := SyncHeard{}.strayed(c, s, start)
+		if p := h.Problem(c, start.Add(time.Second)); !strings.Contains(p, want) || !strings.Contains(p, "10.0.0.13") {
+			t.Errorf("%+v: problem %q, want %q in it", s, p, want)
+		}
+		if !h.Mismatch(start.Add(lookEvery+lookFor)) || h.Mismatch(start.Add(strayMemory)) {
+			t.Errorf("%+v: not remembered over a look, or for ever", s)
+		}
+		if h := h.heard(51, s.From, messageHead{51, 1}, start.Add(time.Second)); h.Mismatch(start.Add(2 * time.Second)) {
+			t.Errorf("%+v: a problem although messages arrive", s)
+		}
+	}
+	for name, s := range map[string]Stray{"as configured": stray(51, "eth0", "224.0.0.81:8848"), "of another pair": stray(52, "eth0", "224.0.0.90:8848")} {
+		if h := (SyncHeard{}).strayed(c, s, start); h != (SyncHeard{}) {
+			t.Errorf("%s: %+v", name, h)
+		}
 	}
 }

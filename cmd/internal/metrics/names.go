@@ -126,7 +126,7 @@ var (
 	syncLast = gauge("lvsd_ipvs_sync_last_message_timestamp_seconds",
 		"When a message of the peer's with our identifier was last heard, by one sample a second; 0 for never. Absent without [ipvs.sync].")
 	syncMismatch = gauge("lvsd_ipvs_sync_mismatch",
-		"1 while the peer's connections arrive with another identifier than ours, and are not taken. Absent without [ipvs.sync].")
+		"1 while the peer's connections are not taken: they have another identifier than ours, or go to another group, port or interface. Absent without [ipvs.sync].")
 
 	peerUp      = gauge("lvsd_peer_up", "1 while the other director answers in the exchange of [pair]; the series of peers are there while that is on.", "director")
 	peerAt      = gauge("lvsd_peer_last_answer_timestamp_seconds", "When the other director answered last; 0 for never.", "director")
