@@ -3,7 +3,6 @@ package integration
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -14,24 +13,13 @@ import (
 	"lvsd/integration/lab"
 )
 
-// kills is how often the daemon is killed: LVSD_KILLS, or a few.
-func kills(t testing.TB) int {
-	text := os.Getenv("LVSD_KILLS")
-	if text == "" {
-		return 20
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("LVSD_KILLS=%q is no number of kills", text)
-	}
-	return n
-}
+func TestKilledAtRandomMoments(t *testing.T)     { killedAtRandomMoments(t, 20) }
+func TestOncallKilledAHundredTimes(t *testing.T) { killedAtRandomMoments(t, 100) }
 
-// TestKilledAtRandomMoments kills the daemon while it starts, decides, writes and
+// killedAtRandomMoments kills the daemon while it starts, decides, writes and
 // reloads. The kernel's table is looked at all the time: no service, no server
 // and no weight is lost or lifted by it, and clients notice nothing.
-func TestKilledAtRandomMoments(t *testing.T) {
-	n := kills(t)
+func killedAtRandomMoments(t *testing.T, n int) {
 	p := newPair(t, 4)
 	p.prepareDR()
 	p.advert = "1s"

@@ -3,7 +3,6 @@ package integration
 import (
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,14 +10,12 @@ import (
 	"lvsd/integration/lab"
 )
 
-// TestManyReloadsUnderTraffic: weights change again and again while clients
-// connect. No connect fails, a conversation lives on, nothing moves, and nothing
-// is left behind. LVSD_RELOADS sets how many; 100 is what a test run does.
-func TestManyReloadsUnderTraffic(t *testing.T) {
-	reloads := 100
-	if n, err := strconv.Atoi(os.Getenv("LVSD_RELOADS")); err == nil {
-		reloads = n
-	}
+func TestManyReloadsUnderTraffic(t *testing.T)           { manyReloads(t, 100) }
+func TestOncallThousandReloadsUnderTraffic(t *testing.T) { manyReloads(t, 1000) }
+
+// manyReloads: weights change again and again while clients connect. No connect
+// fails, a conversation lives on, nothing moves, and nothing is left behind.
+func manyReloads(t *testing.T, reloads int) {
 	p := newPair(t, 2)
 	p.prepareDR()
 	for _, r := range p.real {

@@ -54,10 +54,15 @@ func (d drawing) head() {
 	if len(d.Problems) > 0 {
 		style, state = screen.Bad, counted(len(d.Problems), "problem")
 	}
+	problems := d.Problems
+	if d.Config.FromKept && len(problems) > 0 { // above everything: what runs is not what the file says
+		d.Wrap(d.out, "! ", screen.Bad, problems[0])
+		problems = problems[1:]
+	}
 	d.Line(d.out, style, fmt.Sprintf("director %s at %s: %s", d.Director, clock(d.At, d.At), state))
-	for i, p := range d.Problems {
+	for i, p := range problems {
 		if i == shownProblems {
-			d.Line(d.out, screen.Bad, fmt.Sprintf("! and %d more: --json has them all", len(d.Problems)-i))
+			d.Line(d.out, screen.Bad, fmt.Sprintf("! and %d more: --json has them all", len(problems)-i))
 			break
 		}
 		d.Wrap(d.out, "! ", screen.Bad, p)
@@ -336,7 +341,7 @@ func (d drawing) services() {
 		t := screen.Table{Indent: "  ", Columns: []screen.Column{{Title: "REAL SERVER"}, {Title: "WEIGHT", Right: true}, {Title: "HEALTH"},
 			{Title: "ACTIVE", Right: true}, {Title: "INACTIVE", Right: true, Drop: 1}, {Title: "WHY"}}}
 		for _, rs := range svc.RealServers {
-			t.Rows = append(t.Rows, serverRow(rs))
+			t.Rows = append(t.Rows, d.server(rs))
 		}
 		if f := svc.Fallback; f != nil && f.Active {
 			t.Rows = append(t.Rows, []screen.Cell{screen.Text(f.Address), screen.Text(weight(f.Weight)), {Text: "fallback", Style: screen.Bad},
@@ -345,7 +350,7 @@ func (d drawing) services() {
 		for _, gone := range d.IPVS.Draining {
 			if gone.Service == svc.Name {
 				t.Rows = append(t.Rows, []screen.Cell{screen.Text(gone.RealServer), screen.Text("0"), {Text: "draining", Style: screen.Notice}, {}, {},
-					screen.Text("left the file, " + draining(gone, d.At))})
+					screen.Text("since " + clock(gone.Since, d.At) + ": left the file, " + draining(gone, d.At))})
 			}
 		}
 		if len(t.Rows) > 0 {
@@ -356,14 +361,19 @@ func (d drawing) services() {
 
 var serverStyles = map[int]screen.Style{broken: screen.Bad, doubtful: screen.Notice, lessThanAll: screen.Notice, onPurpose: screen.Notice}
 
-// serverRow is a real server: its weight in the kernel, of the one in the file.
-func serverRow(rs api.RealServerStatus) []screen.Cell {
+// server is the row of one: its weight in the kernel, of the one in the file, and
+// since when it drains.
+func (d drawing) server(rs api.RealServerStatus) []screen.Cell {
 	style := serverStyles[serverRank(rs)]
 	of := weight(rs.Weight)
 	if rs.Weight == nil || *rs.Weight != rs.Configured {
 		of += " of " + strconv.Itoa(rs.Configured)
 	}
-	return []screen.Cell{screen.Text(rs.Address), {Text: of, Style: style}, {Text: health(rs), Style: style}, screen.Text(number(rs.Active)), screen.Text(number(rs.Inactive)), screen.Text(why(rs))}
+	reason := why(rs)
+	if rs.Draining && !rs.DrainingSince.IsZero() {
+		reason = "since " + clock(rs.DrainingSince, d.At) + ": " + reason
+	}
+	return []screen.Cell{screen.Text(rs.Address), {Text: of, Style: style}, {Text: health(rs), Style: style}, screen.Text(number(rs.Active)), screen.Text(number(rs.Inactive)), screen.Text(reason)}
 }
 
 func number(n uint32) string { return strconv.FormatUint(uint64(n), 10) }

@@ -70,7 +70,8 @@ func illPair() api.Status {
 	down := upServer("10.0.0.20:80", 5, 7)
 	down.Weight, down.Wanted, down.Verdict, down.Why = intp(0), 0, "down", "http refused, 3 of 3 (connect: connection refused)"
 	drained := upServer("10.0.0.21:80", 0, 12)
-	drained.Draining, drained.Why = true, "drained by hand: weight 0 in the file, line 31"
+	drained.Draining, drained.DrainingSince = true, ago(11*time.Minute)
+	drained.Why = "drained by hand: weight 0 in the file, line 31"
 	s.Services[0].RealServers = append(s.Services[0].RealServers[:1], down, drained)
 	s.Services = append(s.Services, api.ServiceStatus{Name: "mail", Protocol: "fwmark", FWMark: 7, Scheduler: "sh", Quorum: 1,
 		Fallback:    &api.FallbackStatus{Address: "127.0.0.1:25", Active: true, Since: ago(time.Minute), Weight: intp(1), Open: 2},
@@ -108,6 +109,17 @@ func TestPages(t *testing.T) {
 				t.Errorf("%s (go test ./cmd/lvsd -run TestPages -update rewrites it):\n%s", file, got)
 			}
 		}
+	}
+}
+
+// TestTheKeptCopyStandsAboveEverything: what runs is not what the file says.
+func TestTheKeptCopyStandsAboveEverything(t *testing.T) {
+	s := illPair()
+	s.Config.FromKept = true
+	s.Problems = append([]string{"STARTED FROM THE KEPT COPY of what ran since yesterday"}, s.Problems...)
+	lines := strings.Split(draw(screen.Screen{}, page{Status: s}), "\n")
+	if lines[0] != "! "+s.Problems[0] || !strings.HasPrefix(lines[1], "director lb1 at ") || lines[2] != "! "+s.Problems[1] {
+		t.Errorf("%q", lines[:3])
 	}
 }
 
