@@ -31,7 +31,7 @@ func manyReloads(t *testing.T, reloads int) {
 	lb.serving(2)
 	talk := lab.Converse(p.client, vipPort)
 	talk.Keep(100*time.Millisecond, 20*time.Second)
-	o := lab.StartOutage(p.client, vipPort, lab.OutageConfig{Every: 10 * time.Millisecond, Timeout: 900 * time.Millisecond}) // one SYN each: a lost one shows, a busy machine does not
+	o := lab.StartOutage(p.client, vipPort, lab.OutageConfig{Every: 10 * time.Millisecond, Timeout: 900 * time.Millisecond, For: 15 * time.Minute, Max: 200_000}) // one SYN each: a lost one shows, a busy machine does not
 	o.WaitSuccesses(5, 20*time.Second)
 
 	reload := func(n int) {
