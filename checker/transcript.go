@@ -32,6 +32,19 @@ const (
 	bytesLimit = 200
 )
 
+// Try answers why a check cannot be made on this machine: of "exec", a user that
+// there is not.
+func Try(c Check) error {
+	if c.fixed() != Unknown {
+		return nil
+	}
+	if err := c.validate(); err != nil {
+		return err
+	}
+	_, err := newProber(&c, newShared())
+	return err
+}
+
 // Once runs a check once. An error is a check that makes no sense; what is wrong
 // with the server is in the result.
 func Once(ctx context.Context, c Check) (Transcript, error) {

@@ -61,6 +61,9 @@ func (cs *checks) prepare(_, next *config.Config) (Change, error) {
 				if err == nil {
 					err = read.addHeaders(c.HeadersFile)
 				}
+				if err == nil && c.User != "" && !told[c.Position] {
+					err = checker.Try(cs.probe(c))
+				}
 				if at := c.Position; err != nil && !told[at] { // one check of many servers is one mistake
 					told[at] = true
 					mistakes = append(mistakes, fmt.Errorf("%s:%d:%d: virtual_service %s: %w", next.File, c.Line, c.Col, svc.Name, err))

@@ -80,3 +80,23 @@ func TestHeadersFromAFile(t *testing.T) {
 		before = got
 	}
 }
+
+// TestUserThatThereIsNot: the configuration is refused at its place; else no check
+// of it would be made at all.
+func TestUserThatThereIsNot(t *testing.T) {
+	for name, want := range map[string]string{"root": "", "no-such-user": "lvsd.toml:5:"} {
+		text := "[[virtual_service]]\nname = \"web\"\naddress = \"10.0.0.88:80\"\nreal_servers = [{ address = \"10.0.0.9:80\" }, { address = \"10.0.0.20:80\" }]\ncheck = { type = \"exec\", command = [\"/bin/true\"], user = \"" + name + "\" }\n"
+		f, err := config.Parse("lvsd.toml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := f.For("lb1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = new(checks).prepare(nil, c)
+		if (err == nil) != (want == "") || err != nil && (strings.Count(err.Error(), want) != 1 || !strings.Contains(err.Error(), name)) {
+			t.Errorf("user %s: %v", name, err)
+		}
+	}
+}

@@ -6,6 +6,7 @@ package host
 import (
 	"fmt"
 	"os"
+	"os/user"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +19,7 @@ import (
 // configuration, and warnings of what would start but hardly work. What the
 // parts of the daemon refuse themselves is asked of them.
 func Check(c *config.Config) (mistakes []error, warnings []string) {
-	mistakes = append(mistakes, rights()...)
+	mistakes = append(mistakes, rights(c)...)
 	if err := kernel(); err != nil {
 		mistakes = append(mistakes, err)
 	}
@@ -26,25 +27,50 @@ func Check(c *config.Config) (mistakes []error, warnings []string) {
 }
 
 // rights names the capabilities that this process lacks.
-func rights() []error {
+func rights(c *config.Config) []error {
 	var data [2]unix.CapUserData
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	if err := unix.Capget(&header, &data[0]); err != nil {
 		return []error{fmt.Errorf("failed to read this process's capabilities: %w", err)}
 	}
-	var missing []string
-	for _, c := range []struct {
-		bit  int
-		name string
-	}{{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {unix.CAP_NET_RAW, "CAP_NET_RAW"}} {
-		if data[c.bit/32].Effective&(1<<(c.bit%32)) == 0 {
-			missing = append(missing, c.name)
+	lacks := func(capabilities ...capability) string {
+		var missing []string
+		for _, c := range capabilities {
+			if data[c.bit/32].Effective&(1<<(c.bit%32)) == 0 {
+				missing = append(missing, c.name)
+			}
+		}
+		return strings.Join(missing, " and ")
+	}
+	var all []error
+	if missing := lacks(capability{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, capability{unix.CAP_NET_RAW, "CAP_NET_RAW"}); missing != "" {
+		all = append(all, fmt.Errorf("this process lacks %s: run as root, or give the binary these capabilities", missing))
+	}
+	if name := otherUser(c); name != "" {
+		if missing := lacks(capability{unix.CAP_SETUID, "CAP_SETUID"}, capability{unix.CAP_SETGID, "CAP_SETGID"}); missing != "" {
+			all = append(all, fmt.Errorf("a check runs its program as %s, and this process lacks %s: run as root, or add these capabilities (a drop-in of lvsd.service)", name, missing))
 		}
 	}
-	if missing == nil {
-		return nil
+	return all
+}
+
+type capability struct {
+	bit  int
+	name string
+}
+
+// otherUser is one that a check's program is run as, and that is not ours.
+func otherUser(c *config.Config) string {
+	for _, svc := range c.Services {
+		for _, rs := range svc.RealServers {
+			for _, check := range rs.Checks {
+				if u, err := user.Lookup(check.User); check.User != "" && (err != nil || u.Uid != fmt.Sprint(os.Geteuid())) {
+					return check.User
+				}
+			}
+		}
 	}
-	return []error{fmt.Errorf("this process lacks %s: run as root, or give the binary these capabilities", strings.Join(missing, " and "))}
+	return ""
 }
 
 // kernel proves that IPVS answers.
