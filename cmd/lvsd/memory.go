@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync/atomic"
 	"time"
 
 	"lvsd/config"
@@ -18,14 +19,18 @@ import (
 const (
 	// garbage is what the heap may grow by between two collections, about.
 	garbage = 64 << 20
-	// The bounds of Go's GOGC, in percent of what is alive.
-	mostGarbage, leastGarbage = 160, 40
+	// The bounds of Go's GOGC, in percent of what is alive: while a file is read and
+	// taken up, and in the long time between, in which probes leave little garbage.
+	busyGarbage, calmGarbage, leastGarbage = 400, 80, 40
 )
+
+// mostGarbage is the bound that holds now.
+var mostGarbage atomic.Uint64
 
 // garbagePercent is GOGC for a heap with so much alive, in steps: setting it
 // stops the world for a moment.
-func garbagePercent(alive uint64) int {
-	percent := int(min(max(garbage*100/max(alive, 1), leastGarbage), mostGarbage))
+func garbagePercent(alive, most uint64) int {
+	percent := int(min(max(garbage*100/max(alive, 1), leastGarbage), most))
 	return percent - percent%20
 }
 
@@ -35,14 +40,15 @@ func boundGarbage() {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	percent := garbagePercent(1)
+	mostGarbage.Store(busyGarbage)
+	percent := garbagePercent(1, busyGarbage)
 	debug.SetGCPercent(percent)
 	var look func(*sentinel)
 	look = func(*sentinel) {
 		// From another goroutine: setting waits for a collection to end, and the
 		// one that calls us must not wait.
 		go func() {
-			if next := garbagePercent(aliveBytes()); next != percent {
+			if next := garbagePercent(aliveBytes(), mostGarbage.Load()); next != percent {
 				percent = next
 				debug.SetGCPercent(next)
 			}
@@ -79,7 +85,7 @@ const (
 	settleTime = 10 * time.Second
 	// worthGiving is how much must be free for that: less is soon used again, and
 	// pages that are given back are paid for when they are.
-	worthGiving = 128 << 20
+	worthGiving = 16 << 20
 )
 
 // givingBack is a loader after which the memory that reading and taking up the file
@@ -89,11 +95,13 @@ const (
 func givingBack(load func() (*config.Config, []string, error)) func() (*config.Config, []string, error) {
 	collect := time.AfterFunc(idleTime, runtime.GC)
 	giveBack := time.AfterFunc(settleTime, func() {
-		if freeAfterCollection() > worthGiving {
+		mostGarbage.Store(calmGarbage)
+		if runtime.GC(); freeAfterCollection() > worthGiving {
 			debug.FreeOSMemory()
 		}
 	})
 	return func() (*config.Config, []string, error) {
+		mostGarbage.Store(busyGarbage) // from the next collection on
 		collect.Reset(idleTime)
 		giveBack.Reset(settleTime)
 		return load()
