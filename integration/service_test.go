@@ -29,7 +29,7 @@ func httpPair(t *testing.T, servers, weight int, keys string) (*pair, *director,
 		all = append(all, lab.ServeHTTP(r, ":80", r.Name))
 		weights[i] = weight
 	}
-	p.services = replace(t, p.web(judged, weights...), "scheduler =", keys+"\nscheduler =")
+	p.services = replace(t, p.web(judged, weights...), "scheduler =", keys+"\nscheduler =") + guardKeys // servers that fail by themselves are none of the guard's
 	lb := p.lb[0]
 	lb.start()
 	lb.wait("master", 15*time.Second)

@@ -86,6 +86,12 @@ func oneCore() error {
 	return nil
 }
 
+// hanging is http, where hang servers accept and never answer: what fails are they.
+const (
+	hanging = "hanging"
+	hang    = 500
+)
+
 func measureHere(ctx context.Context, kind string, servers int, port uint16, span time.Duration) error {
 	var measuring atomic.Bool
 	var lags []time.Duration // the engine's own until it ended
@@ -94,11 +100,25 @@ func measureHere(ctx context.Context, kind string, servers int, port uint16, spa
 			lags = append(lags, d)
 		}
 	}})
+	if kind == hanging {
+		servers = max(servers/10, 2*hang)
+	}
 	targets := make([]checker.Target, servers)
+	path := func(int) string { return "/healthz" }
+	name := kind
+	if kind == hanging {
+		kind, path = "http", func(i int) string {
+			if i < hang {
+				return "/hang"
+			}
+			return "/healthz"
+		}
+		name = fmt.Sprintf("http, %d servers of these accept and never answer", hang)
+	}
 	for i := range targets {
 		to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1 + byte(i>>16), byte(i >> 8), byte(i)}), port)
 		targets[i] = checker.Target{ID: checker.ID{Service: "web", RealServer: to.String()}, Checks: []checker.Check{{
-			Type: kind, Address: to, Interval: time.Second, Timeout: time.Second, Rise: 1, Fall: 3, Path: "/healthz"}}}
+			Type: kind, Address: to, Interval: time.Second, Timeout: time.Second, Rise: 1, Fall: 3, Path: path(i)}}}
 	}
 	if err := e.Set(targets); err != nil {
 		return err
@@ -120,7 +140,7 @@ func measureHere(ctx context.Context, kind string, servers int, port uint16, spa
 		return lags[int(float64(len(lags)-1)*share)].Round(time.Microsecond)
 	}
 	fmt.Printf("  %s: %.0f probes/s, %s, %.1f µs of cpu a probe (%.0f %% of the core); started later than due: half %v, 99 %% %v, all %v; %s\n",
-		kind, float64(len(lags))/took.Seconds(), failed(failures(e), failedBefore), float64(used.Nanoseconds())/1000/float64(len(lags)), 100*used.Seconds()/took.Seconds(),
+		name, float64(len(lags))/took.Seconds(), failed(failures(e), failedBefore), float64(used.Nanoseconds())/1000/float64(len(lags)), 100*used.Seconds()/took.Seconds(),
 		at(.5), at(.99), at(1), memory(os.Getpid()))
 	return err
 }

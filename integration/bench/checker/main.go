@@ -50,6 +50,9 @@ func main() {
 		if len(sizes) != 1 {
 			sizes = []int{10000}
 		}
+		if len(kinds) == 3 {
+			kinds = append(kinds, hanging)
+		}
 		measure := func() error { return onHost(ctx, kinds, sizes[0], *span) }
 		if len(kinds) > 1 && *profile == "" {
 			measure = func() error { return eachAlone(ctx, kinds) }

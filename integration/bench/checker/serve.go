@@ -5,6 +5,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -85,6 +86,9 @@ func answer(fd int) (waits bool) {
 	var request [1024]byte
 	n, err := unix.Read(fd, request[:])
 	if errors.Is(err, unix.EAGAIN) {
+		return true
+	}
+	if n > 0 && bytes.HasPrefix(request[:n], []byte("GET /hang")) {
 		return true
 	}
 	if n > 0 {
