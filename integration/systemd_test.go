@@ -110,7 +110,7 @@ func TestOncallService(t *testing.T) {
 	if rating := security[len(security)-3:]; !strings.Contains(string(doc), "rates it "+rating[0]+", \""+rating[1]+"\"") {
 		t.Errorf("systemd-analyze security says %v, docs/operations.md something else", rating)
 	}
-	talk := keepAlive(t, p.client)
+	talk, _ := keepAlive(t, p.client)
 	lasts := func(after string) {
 		t.Helper()
 		if err := talk(); err != nil {
@@ -173,7 +173,7 @@ func TestOncallService(t *testing.T) {
 	p.WaitUntil(60*time.Second, "the mastership after a restart", func() bool {
 		return strings.HasPrefix(m.show("StatusText"), "web master, 1 services up")
 	})
-	talk = keepAlive(t, p.client) // the other had the address: without [ipvs.sync] connections end
+	talk, _ = keepAlive(t, p.client) // the other had the address: without [ipvs.sync] connections end
 	comesBack("it hung", syscall.SIGSTOP)
 	if err := os.RemoveAll(m.file("etc/systemd/system/lvsd.service.d")); err != nil {
 		t.Fatal(err)
@@ -205,9 +205,9 @@ func TestOncallService(t *testing.T) {
 	}
 }
 
-// keepAlive opens a client's connection to the README's service; the answer asks
-// once more on it.
-func keepAlive(t *testing.T, client *lab.Host) func() error {
+// keepAlive opens a client's connection to the README's service; ask asks once more
+// on it.
+func keepAlive(t *testing.T, client *lab.Host) (ask func() error, end func() error) {
 	t.Helper()
 	conn, err := client.Dial(t.Context(), "tcp", guideVIP)
 	if err != nil {
@@ -227,7 +227,7 @@ func keepAlive(t *testing.T, client *lab.Host) func() error {
 		defer resp.Body.Close()
 		_, err = io.Copy(io.Discard, resp.Body)
 		return err
-	}
+	}, conn.Close
 }
 
 // holders88 names the directors that have the README's address.
