@@ -26,7 +26,6 @@ func TestParseAfterIsParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	everyFeature(t, true)
 	r := rand.New(rand.NewPCG(3, 4))
 	short := 0
 	for _, base := range append(files, "", "", "") {

@@ -117,23 +117,10 @@ func (c *record) applicable(kind string) {
 	for i, k := range c.table.keys {
 		f := &c.fields[i]
 		if f.set && !f.bad && k.types != nil && !slices.Contains(k.types, kind) {
-			c.fail(f.node.key, c.path.key(k.name), "means nothing in a check of type %q: it belongs to %s", kind, list(k.usable()))
+			c.fail(f.node.key, c.path.key(k.name), "means nothing in a check of type %q: it belongs to %s", kind, list(k.types))
 			f.bad = true
 		}
 	}
-}
-
-// usable lists the types of check that the key belongs to and that work, or,
-// where none does, those that it will belong to.
-func (k *key) usable() []string {
-	working := checkTable.keys[checkTable.index["type"]].working()
-	some := slices.DeleteFunc(slices.Clone(k.types), func(s string) bool {
-		return !slices.Contains(working, s) || s != "https" && slices.Equal(k.types, encrypted) && !tlsEverywhereWorks.works
-	})
-	if len(some) == 0 {
-		return k.types
-	}
-	return some
 }
 
 // target reads the key address of a check: IP:PORT, or IP or :PORT alone, the
@@ -149,7 +136,7 @@ func (p *checkPlan) target(s string) {
 	} else if a, err := netip.ParseAddr(s); err == nil {
 		complaint = hostComplaint(a)
 		p.override, p.anyHost = netip.AddrPortFrom(a, 0), false
-	} else if namesWork.works && named(s) {
+	} else if named(s) {
 		complaint = p.name(s)
 	} else {
 		p.override, complaint = addressPort(s, mustSay)

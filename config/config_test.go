@@ -34,9 +34,7 @@ func found(all []Error) string {
 }
 
 // eachFile parses the files of testdata that match, and holds what is found in
-// them against what they say is there. The line "# with everything" makes every
-// feature work for the file; without it none does, so that the files say the
-// same whatever keys.go switches on.
+// them against what they say is there.
 func eachFile(t *testing.T, pattern string, atLeast int, parse func(*testing.T, []byte) []Error) {
 	files, err := filepath.Glob(filepath.Join("testdata", pattern))
 	if err != nil || len(files) < atLeast {
@@ -48,7 +46,6 @@ func eachFile(t *testing.T, pattern string, atLeast int, parse func(*testing.T, 
 			if err != nil {
 				t.Fatal(err)
 			}
-			everyFeature(t, bytes.Contains(text, []byte("# with everything\n")))
 			got := found(parse(t, text))
 			if *update {
 				text, _, _ = bytes.Cut(text, []byte("# want: "))

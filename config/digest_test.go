@@ -55,7 +55,6 @@ func TestEqualDigestsMeanEqualServices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	everyFeature(t, true)
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 20 {
 		var parts []string

@@ -16,69 +16,16 @@ const reference = "../docs/lvsd.toml"
 
 // documented is what the reference says of a key.
 type documented struct {
-	value                  string // on its line
-	active                 bool   // not behind a #
-	def                    string
-	coming                 string // values that do not work yet
-	required, later, each_ bool
+	value           string // on its line
+	active          bool   // not behind a #
+	def             string
+	required, each_ bool
 }
 
 var (
 	sectionLine = regexp.MustCompile(`^# ---- ([a-z_.]+) ----$`)
 	keyLine     = regexp.MustCompile(`^(#?)([a-z0-9_]+) = (.*)$`)
 )
-
-const comingMark = "# Not supported yet: "
-
-// everything makes every feature work until the test ends.
-func everything(t *testing.T) { everyFeature(t, true) }
-
-// everyFeature makes every feature work, or none, until the test ends.
-func everyFeature(t *testing.T, works bool) {
-	was := make([]bool, len(features))
-	for i, f := range features {
-		was[i], f.works = f.works, works
-	}
-	t.Cleanup(func() {
-		for i, f := range features {
-			f.works = was[i]
-		}
-	})
-}
-
-// marked rewrites the remarks on what is not supported yet to what the schema
-// says. They stand above a key's default.
-func marked(text string) string {
-	tables := map[string]*table{}
-	for _, tab := range documentedTables {
-		tables[tab.name] = tab
-	}
-	var out, block []string
-	section, seen := "", map[string]bool{}
-	for line := range strings.Lines(text) {
-		if m := sectionLine.FindStringSubmatch(strings.TrimRight(line, "\n")); m != nil {
-			section, seen = m[1], map[string]bool{}
-		}
-		m := keyLine.FindStringSubmatch(strings.TrimRight(line, "\n"))
-		if tab := tables[section]; tab != nil && m != nil && !seen[m[2]] {
-			if i, known := tab.index[m[2]]; known {
-				seen[m[2]] = true
-				k := &tab.keys[i]
-				block = slices.DeleteFunc(block, func(s string) bool { return s == "# Not supported yet.\n" || strings.HasPrefix(s, comingMark) })
-				at := slices.IndexFunc(block, func(s string) bool { return strings.HasPrefix(s, "# Default: ") || s == "# Required.\n" })
-				if k.notYet() {
-					block = slices.Insert(block, at, "# Not supported yet.\n")
-				} else if coming := k.coming(); len(coming) > 0 {
-					block = slices.Insert(block, at, comingMark+strings.Join(coming, ", ")+".\n")
-				}
-			}
-		}
-		if block = append(block, line); m != nil || line == "\n" {
-			out, block = append(out, block...), nil
-		}
-	}
-	return strings.Join(append(out, block...), "")
-}
 
 // readReference takes the keys of each section out of the reference. Only the
 // first mention of a key counts, which is the documented one.
@@ -108,10 +55,6 @@ func readReference(t *testing.T, text string) map[string]map[string]documented {
 			next.def = def
 		case line == "# Required.":
 			next.required = true
-		case line == "# Not supported yet.":
-			next.later = true
-		case strings.HasPrefix(line, comingMark):
-			next.coming = strings.TrimSuffix(strings.TrimPrefix(line, comingMark), ".")
 		case line == "# May differ between the directors.":
 			next.each_ = true
 		case line == "":
@@ -131,12 +74,6 @@ func TestReferenceNamesEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *update {
-		text = []byte(marked(string(text)))
-		if err := os.WriteFile(reference, text, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 	sections := readReference(t, string(text))
 	var examples []example
 	for _, tab := range documentedTables {
@@ -147,24 +84,18 @@ func TestReferenceNamesEveryKey(t *testing.T) {
 				t.Errorf("section %s: %s is not documented", tab.name, k.name)
 				continue
 			}
-			want := documented{value: d.value, active: d.active, def: k.computed, required: k.required, later: k.notYet(), each_: k.each}
-			if !want.later {
-				want.coming = strings.Join(k.coming(), ", ")
-			}
+			want := documented{value: d.value, active: d.active, def: k.computed, required: k.required, each_: k.each}
 			if k.def != nil {
 				want.def = literal(k.def)
 			}
 			if d != want {
 				t.Errorf("section %s: %s is documented as %+v, and is %+v", tab.name, k.name, d, want)
 			}
-			if k.notYet() && d.active && d.value != d.def {
-				t.Errorf("section %s: %s is shown as %s and does not work yet", tab.name, k.name, d.value)
-			}
 			if !d.active {
 				var any map[string]any
 				if _, err := toml.Decode("x = "+d.value, &any); err != nil {
 					t.Errorf("section %s: %s = %s: %v", tab.name, k.name, d.value, err)
-				} else if !k.later {
+				} else {
 					examples = append(examples, example{tab, &k, d.value, any["x"]})
 				}
 			}
@@ -178,7 +109,6 @@ func TestReferenceNamesEveryKey(t *testing.T) {
 	for name := range sections {
 		t.Errorf("section %s is not known", name)
 	}
-	everything(t)
 	for _, e := range examples {
 		r := &reader{patterns: map[string]string{}, directors: []string{"lb1", "lb2"}}
 		if r.value(e.key, e.value, &node{}, nil); len(r.errors) > 0 {
@@ -338,76 +268,24 @@ func frame(tab *table, k *key) (head, tail string) {
 	return strings.Join(whole[:at+1], ""), strings.Join(whole[at+1:], "")
 }
 
-// TestDefaults: writing a default out changes nothing, whether the key works
-// yet or not.
+// TestDefaults: writing a default out changes nothing.
 func TestDefaults(t *testing.T) {
-	held := func(t *testing.T) (seen int) {
-		for _, tab := range documentedTables {
-			for _, k := range tab.keys {
-				line := fmt.Sprintf("%s = %s\n", k.name, literal(k.def))
-				head, tail := frame(tab, &k)
-				if f, err := Parse("x", []byte(head+tail)); k.def == nil || err != nil && f == nil {
-					continue
-				}
-				seen++
-				plain, stated := resolved(t, head+tail, "lb1"), resolved(t, head+line+tail, "lb1")
-				if !reflect.DeepEqual(plain, stated) {
-					t.Errorf("%s.%s:\n%+v\nleft out:\n%+v", tab.name, strings.TrimSpace(line), stated, plain)
-				}
-			}
-		}
-		return seen
-	}
-	now := held(t)
-	everything(t)
-	if then := held(t); now < 60 || then < 80 {
-		t.Errorf("only %d defaults now, %d with everything", now, then)
-	}
-}
-
-// TestNotYet: a key that does not work yet is refused with any other value
-// than its default, and said to be that.
-func TestNotYet(t *testing.T) {
-	everyFeature(t, false)
-	other := map[kind]string{kindString: `"x"`, kindInt: "7", kindBool: "true", kindDuration: `"7s"`,
-		kindStrings: `["x"]`, kindList: "[{ x = 1 }]", kindAny: `"x"`, kindTime: "2026-12-01T06:00:00Z", kindTable: "{ id = 1 }",
-		kindTLS: "true", kindTables: `[{ send = "x" }]`}
 	seen := 0
 	for _, tab := range documentedTables {
 		for _, k := range tab.keys {
-			if !k.notYet() {
+			line := fmt.Sprintf("%s = %s\n", k.name, literal(k.def))
+			head, tail := frame(tab, &k)
+			if f, err := Parse("x", []byte(head+tail)); k.def == nil || err != nil && f == nil {
 				continue
 			}
 			seen++
-			value := other[k.kind]
-			switch {
-			case k.name == "version":
-				value = "2"
-			case k.def == true:
-				value = "false"
-			case len(k.choices) > 0:
-				value = fmt.Sprintf("%q", k.choices[1])
-			}
-			head, tail := frame(tab, &k)
-			_, err := Parse("x", []byte(head+k.name+" = "+value+"\n"+tail))
-			if err == nil || !strings.Contains(err.Error(), k.name+": not supported yet") {
-				t.Errorf("%s.%s = %s: %v", tab.name, k.name, value, err)
-			}
-		}
-		for _, k := range tab.keys {
-			for _, what := range k.coming() {
-				if slices.Contains(k.choices, what) {
-					head, tail := frame(tab, &key{name: "-"})
-					head = strings.Replace(head, "type = \"https\"\n", "", 1)
-					_, err := Parse("x", []byte(head+k.name+" = \""+what+"\"\n"+tail))
-					if err == nil || !strings.Contains(err.Error(), `"`+what+`" is not supported yet`) {
-						t.Errorf("%s.%s = %s: %v", tab.name, k.name, what, err)
-					}
-				}
+			plain, stated := resolved(t, head+tail, "lb1"), resolved(t, head+line+tail, "lb1")
+			if !reflect.DeepEqual(plain, stated) {
+				t.Errorf("%s.%s:\n%+v\nleft out:\n%+v", tab.name, strings.TrimSpace(line), stated, plain)
 			}
 		}
 	}
-	if seen < 40 {
-		t.Errorf("only %d keys", seen)
+	if seen < 80 {
+		t.Errorf("only %d defaults", seen)
 	}
 }

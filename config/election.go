@@ -133,9 +133,6 @@ func (c *record) electionAddresses(name string, taken *electionSet) []netip.Pref
 	for i, s := range c.words(name) {
 		at, where := c.item(name, i)
 		p, complaint := prefix(s)
-		if complaint == "" && !p.Addr().Is4() && !ipv6ElectionsWork.works {
-			complaint = "IPv6 elections are not supported yet: leave it out"
-		}
 		if complaint == "" && p.Addr().IsLoopback() {
 			complaint = p.Addr().String() + " is this host's own, and cannot move"
 		}

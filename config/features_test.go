@@ -10,7 +10,6 @@ import (
 
 // TestSyncAndGuard: their defaults, and what a director gets.
 func TestSyncAndGuard(t *testing.T) {
-	everything(t)
 	text := "[[director]]\nname = \"lb1\"\n[[director]]\nname = \"lb2\"\n" +
 		"[ipvs.sync]\ninterface = { lb1 = \"eth0\", lb2 = \"ens3\" }\nid = 7\n" +
 		"[guard]\nwitnesses = [\"10.0.0.1\"]\n" +
@@ -32,7 +31,6 @@ func TestSyncAndGuard(t *testing.T) {
 
 // TestWays: forwards, tunnels, ports and fallbacks, resolved.
 func TestWays(t *testing.T) {
-	everything(t)
 	gue := Tunnel{Type: "gue", Port: 6080, Checksum: "remcsum"}
 	ipip := Tunnel{Type: "ipip", Checksum: "none"}
 	s := load(t, read(t, "testdata/good-tunnels.toml"), "lb1").Services[0]
@@ -78,7 +76,6 @@ func TestWays(t *testing.T) {
 
 // TestEveryKindOfCheck: what arrives of the keys that only some types have.
 func TestEveryKindOfCheck(t *testing.T) {
-	everything(t)
 	server := addrPort("10.0.0.9:80")
 	at := func(port string) netip.AddrPort { return addrPort("10.0.0.9:" + port) }
 	tls := func(name string) TLS { return TLS{Verify: true, ServerName: name, MinVersion: "1.2"} }

@@ -50,8 +50,6 @@ func family(s Service, a netip.Addr, forward string, synced bool) string {
 		mixed = "an IPv4 server behind an IPv6 service"
 	}
 	switch {
-	case !mixedFamiliesWork.works:
-		return mixed + " is not supported yet"
 	case forward != "tun" && forward != "":
 		return fmt.Sprintf(`%s is reached by forward = "tun" only, not by %q`, mixed, forward)
 	case synced:

@@ -84,7 +84,7 @@ func kinds(t *table) []any {
 		return nil
 	}
 	var all []any
-	for _, kind := range t.keys[at].working() {
+	for _, kind := range t.keys[at].choices {
 		var names []string
 		for _, k := range t.keys {
 			if k.types == nil || slices.Contains(k.types, kind) {
@@ -106,13 +106,7 @@ func (w *schemaWriter) key(t *table, k *key) map[string]any {
 		text = append(text, s)
 	}
 	s := w.value(k)
-	switch {
-	case k.notYet():
-		text = append(text, "Not supported yet.")
-		if plain(k.def) {
-			s = map[string]any{"enum": []any{asJSON(k.def)}}
-		}
-	case k.each:
+	if k.each {
 		text = append(text, "May differ between the directors.")
 		s = map[string]any{"anyOf": []any{s, map[string]any{"type": "object", "minProperties": 1, "additionalProperties": maps.Clone(s)}}}
 	}
@@ -135,7 +129,7 @@ func (w *schemaWriter) key(t *table, k *key) map[string]any {
 func (w *schemaWriter) value(k *key) map[string]any {
 	text := map[string]any{"type": "string"}
 	if len(k.choices) > 0 {
-		text["enum"] = k.working()
+		text["enum"] = k.choices
 	}
 	list := func(of any) map[string]any { return map[string]any{"type": "array", "items": of} }
 	either := func(all ...any) map[string]any { return map[string]any{"anyOf": all} }
@@ -179,15 +173,6 @@ func (w *schemaWriter) value(k *key) map[string]any {
 		return map[string]any{"type": "array"}
 	}
 	return map[string]any{}
-}
-
-// plain says that a default is written in one way only.
-func plain(v any) bool {
-	switch v.(type) {
-	case string, int64, bool:
-		return true
-	}
-	return false
 }
 
 // asJSON is a default as JSON has it.

@@ -135,11 +135,7 @@ func (c *record) encryption(k *Check) {
 	if !k.UseTLS {
 		for _, name := range tlsKeyNames {
 			if c.set(name) && c.good(name) && c.good("tls") {
-				if tlsEverywhereWorks.works {
-					c.complain(name, "does nothing without TLS: add tls = true")
-				} else {
-					c.complain(name, "means nothing in a check of type %q: it belongs to %s", k.Type, list([]string{"https"}))
-				}
+				c.complain(name, "does nothing without TLS: add tls = true")
 			}
 		}
 		return

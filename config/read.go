@@ -1,7 +1,6 @@
 // This file measures what the TOML library decoded by the schema: unknown and
-// missing keys, types, ranges, choices, values that differ between directors,
-// keys that do not work yet. What comes out are records: every key of a table
-// with a value of the right Go type, and the place of it. It never judges one
+// missing keys, types, ranges, choices, values that differ between directors.
+// What comes out are records: every key of a table with a value of the right Go type, and the place of it. It never judges one
 // key by another; that is done where the records are built into a Config.
 //
 // PURE.
@@ -10,7 +9,6 @@ package config
 import (
 	"fmt"
 	"math"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,8 +19,6 @@ import (
 // forth more text than anybody reads.
 const maxErrors = 1000
 
-const notYet = "not supported yet: leave it out"
-
 // reader collects what is wrong with one file.
 type reader struct {
 	file      string
@@ -31,7 +27,6 @@ type reader struct {
 	warnings  []Error
 	more      int               // mistakes beyond maxErrors
 	moreDoubt int               // warnings beyond it
-	lenient   bool              // inside of a table that is refused as a whole, a missing key is no mistake
 	patterns  map[string]string // regular expressions, and what is wrong with each
 }
 
@@ -122,7 +117,7 @@ func (r *reader) table(values map[string]any, n *node, t *table, p *path) *recor
 		}
 	}
 	for i, k := range t.keys {
-		if k.required && !c.fields[i].set && !r.lenient {
+		if k.required && !c.fields[i].set {
 			r.fail(n.value, p.key(k.name), "missing: add it, there is no default")
 			c.fields[i].bad = true
 		}
@@ -154,10 +149,7 @@ func (r *reader) value(k *key, v any, n *node, up *path) (value any, ok bool) {
 			r.fail(n.value, up.key(k.name), "must be a table: write [%s] once", k.name)
 			return nil, false
 		}
-		lenient := r.lenient
-		r.lenient = lenient || k.notYet() // one refusal is enough
 		value, ok = r.table(one, n, k.table, up.key(k.name)), true
-		r.lenient = lenient
 	case kindTables, kindChecks:
 		if k.kind == kindChecks && many {
 			return []*record{r.table(one, n, k.table, up.key(k.name))}, true
@@ -173,10 +165,6 @@ func (r *reader) value(k *key, v any, n *node, up *path) (value any, ok bool) {
 		if !many {
 			return r.scalar(k, v, n, up.key(k.name))
 		}
-		if coming := k.coming(); len(coming) > 0 {
-			r.fail(n.value, up.key(k.name), "a tunnel's settings are not supported yet: write one of %s", list(k.choices))
-			return nil, false
-		}
 		value, ok = r.table(one, n, k.table, up.key(k.name)), true
 	default:
 		if many && k.each {
@@ -184,16 +172,8 @@ func (r *reader) value(k *key, v any, n *node, up *path) (value any, ok bool) {
 		}
 		return r.scalar(k, v, n, up.key(k.name))
 	}
-	if ok && k.notYet() && !reflect.DeepEqual(value, k.def) && !empty(value) {
-		r.fail(n.value, up.key(k.name), notYet)
-		return nil, false
-	}
 	return value, ok
 }
-
-// empty says that a value is an array of tables without any, which is the
-// default of every key of that kind.
-func empty(v any) bool { records, ok := v.([]*record); return ok && len(records) == 0 }
 
 // tables reads an array of tables, in either spelling.
 func (r *reader) tables(k *key, v any, n *node, up *path) (any, bool) {
@@ -321,9 +301,6 @@ func (r *reader) eachDirector(k *key, values map[string]any, n *node, up *path) 
 // scalar reads a value that holds no others.
 func (r *reader) scalar(k *key, v any, n *node, p *path) (any, bool) {
 	value, complaint := k.scalar(v)
-	if complaint == "" && k.notYet() && !reflect.DeepEqual(value, k.def) {
-		complaint = notYet
-	}
 	if complaint != "" {
 		r.fail(n.value, p, "%s", complaint)
 		return nil, false
@@ -393,12 +370,10 @@ func (k *key) word(v any) (s, complaint string) {
 		return "", "must be a string in quotes, not " + kindOf(v)
 	case len(k.choices) == 0:
 		return s, ""
-	case len(k.waits) > 0 && slices.Contains(k.coming(), s):
-		return "", fmt.Sprintf("%q is not supported yet: use one of %s", s, list(k.working()))
 	case slices.Contains(k.choices, s):
 		return s, ""
 	}
-	complaint = fmt.Sprintf("must be %s, not %s", list(k.working()), quoted(s))
+	complaint = fmt.Sprintf("must be %s, not %s", list(k.choices), quoted(s))
 	if near := nearest(s, k.choices); near != "" {
 		complaint += fmt.Sprintf("; did you mean %q?", near)
 	}

@@ -85,60 +85,14 @@ type key struct {
 	computed string
 	required bool
 
-	// later: the key is known, and its function is not there yet. Its default
-	// is accepted, because what it says is true; anything else is refused.
-	// needs says the same for as long as that function does not work.
-	later bool
-	needs *feature
 	// each: the value may differ between the directors.
 	each bool
 
 	choices []string // of a string
-	waits   []wait   // values, among them choices, that do not work yet
 	min     int64    // of an int, or of a duration in nanoseconds; both 0: any
 	max     int64
 	table   *table   // of kindTable, kindTables, kindChecks
 	types   []string // of a check's key: the types of check that it belongs to; nil = all
-}
-
-// feature is a function that the file can wish for and the rest of the program
-// may not have yet. keys.go lists them.
-type feature struct{ works bool }
-
-// features are all there are, for the tests.
-var features []*feature
-
-// wish makes a feature.
-func wish(works bool) *feature {
-	f := &feature{works}
-	features = append(features, f)
-	return f
-}
-
-// wait is a value, or a kind of value, that needs a feature.
-type wait struct {
-	what string // the choice itself, or words for docs/lvsd.toml
-	on   *feature
-}
-
-// notYet says that the key as a whole does not work yet.
-func (k *key) notYet() bool { return k.later || k.needs != nil && !k.needs.works }
-
-// coming lists the values that do not work yet.
-func (k *key) coming() []string {
-	var all []string
-	for _, w := range k.waits {
-		if !w.on.works {
-			all = append(all, w.what)
-		}
-	}
-	return all
-}
-
-// working lists the choices that do.
-func (k *key) working() []string {
-	coming := k.coming()
-	return slices.DeleteFunc(slices.Clone(k.choices), func(s string) bool { return slices.Contains(coming, s) })
 }
 
 // table is a schema's table.
@@ -194,15 +148,12 @@ func (k *key) takes(v any) bool {
 	return ok
 }
 
-// names lists the keys of the table in their order: all, and those that work.
-func (t *table) names() (all, working []string) {
+// names lists the keys of the table in their order.
+func (t *table) names() (all []string) {
 	for _, k := range t.keys {
 		all = append(all, k.name)
-		if !k.notYet() {
-			working = append(working, k.name)
-		}
 	}
-	return all, working
+	return all
 }
 
 // literal writes a default as it is written in the file.
@@ -308,9 +259,9 @@ func suggest(w string, words []string) string {
 }
 
 // suggest is the end of a message about a key that is not in the table: the
-// nearest that is, or the table that it belongs to, or else what works here.
+// nearest that is, or the table that it belongs to, or else what is known here.
 func (t *table) suggest(name string) string {
-	all, working := t.names()
+	all := t.names()
 	if nearest(name, all) != "" {
 		return suggest(name, all)
 	}
@@ -319,5 +270,5 @@ func (t *table) suggest(name string) string {
 			return "; it is a key of " + other.name
 		}
 	}
-	return suggest(name, working)
+	return suggest(name, all)
 }

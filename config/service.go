@@ -140,8 +140,6 @@ func (c *record) serviceAddress(s Service) netip.AddrPort {
 	a, complaint := addressPort(c.str("address"), mustSay)
 	switch {
 	case complaint != "" || a.Port() != 0:
-	case !allPortsWorks.works:
-		complaint = "port 0 is not supported yet: write a port from 1 to 65535"
 	case s.Persistence == 0 && c.good("persistence"):
 		// ip_vs_schedule, ip_vs_core.c: only ip_vs_sched_persist looks for it.
 		complaint = "port 0 stands for all ports, which the kernel has for persistent services only: add persistence, or write a port"
