@@ -52,6 +52,10 @@ func newWatched(t *testing.T) *watched {
 	p.vrrpExtra = "sync_hold = \"0s\"\n"
 	p.prepareDR()
 	w := &watched{pair: p, watcher: newWatcher(p)}
+	sync := p.LAN("sync", "10.98.0.0/24")
+	for i, d := range p.lb {
+		d.Plug(sync, fmt.Sprintf("10.98.0.%d/24", 11+i)) // eth2
+	}
 	for _, r := range p.real {
 		w.servers = append(w.servers, lab.ServeLines(r, ":80", r.Name))
 	}
@@ -70,7 +74,7 @@ real_servers = [{ address = "%s:443" }]
 `, vip, p.real[2].Addr())
 	text := strings.Replace(p.config(), "[global]\n", w.listens(), 1)
 	text += fmt.Sprintf("[pair]\nlisten = \":8113\"\nkey_file = { lb1 = %q, lb2 = %q }\n", p.Path("lb1.key"), p.Path("lb2.key"))
-	w.text = text + "[ipvs.sync]\ninterface = \"eth0\"\nid = 51\n"
+	w.text = text + "[ipvs.sync]\ninterface = \"eth2\"\nid = 51\n"
 	p.file = p.WriteFile("lvsd.toml", w.text)
 	p.startBoth()
 	for _, d := range p.lb {

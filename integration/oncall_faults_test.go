@@ -213,6 +213,21 @@ func (w *watched) ofTheTable(lb1, lb2 *director) []fault {
 		mend:  func() { w.take(w.text, lb1, lb2) },
 		on:    lb1, confirm: map[string]string{"LvsdWritesRefused": "10.77.0.255"},
 	}, {
+		name: "the interface of the synchronisation goes away",
+		cause: func() {
+			for _, line := range []string{"ip link set eth2 down", "ip link set eth2 name away", "ipvsadm --stop-daemon master", "ipvsadm --stop-daemon backup"} {
+				lb1.MustRun(strings.Fields(line)...)
+			}
+		},
+		want: []string{"LvsdSyncNotRunning lb1 backup", "LvsdSyncNotRunning lb1 master"},
+		// lvsd starts them again, and is refused.
+		allow: []string{"LvsdForeignWriter lb1", "LvsdWritesRefused lb1"},
+		mend: func() {
+			lb1.MustRun("ip", "link", "set", "away", "name", "eth2")
+			lb1.MustRun("ip", "link", "set", "eth2", "up")
+		},
+		on: lb1, confirm: map[string]string{"LvsdSyncNotRunning": "eth2"},
+	}, {
 		name: "the master's connections do not arrive",
 		cause: func() {
 			undo = append(undo, w.clients(15), packetFilter(lb2.Host, "-p udp --dport 8848 -j DROP"))

@@ -49,7 +49,7 @@ type told struct {
 // String names an alert and what it is about, as the tests write it down.
 func (a told) String() string {
 	words := []string{a.Labels["alertname"]}
-	for _, label := range []string{"instance", "vrrp", "service", "real_server", "director"} {
+	for _, label := range []string{"instance", "vrrp", "service", "real_server", "director", "role"} {
 		if v := a.Labels[label]; v != "" {
 			words = append(words, v)
 		}
