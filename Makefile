@@ -56,7 +56,7 @@ test: deps lint race integration
 # and the packages: the tests named TestOncall…, in the lab's kernel.
 test-oncall: deps-oncall build bin/uml package
 	CGO_ENABLED=0 $(GO) test -c -o bin/integration.test ./integration
-	LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd sh integration/run.sh '^TestOncall'
+	HALVES=1 LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd sh integration/run.sh '^TestOncall'
 
 deps-oncall:
 	@sh integration/lab/deps.sh oncall

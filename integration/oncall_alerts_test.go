@@ -80,7 +80,7 @@ real_servers = [{ address = "%s:443" }]
 	for _, d := range p.lb {
 		d.serving(3)
 	}
-	w.start("--scale", "0.015", "--drain-limit", "15s")
+	w.start("--scale", "0.015", "--drain-limit", "20s")
 	return w
 }
 

@@ -88,7 +88,7 @@ func (w *watcher) listens() string {
 func (w *watcher) start(flags ...string) {
 	p := w.p
 	p.t.Helper()
-	rules, err := p.lb[0].run(append([]string{"alerts", "-c", p.file, "--job", watchJob, "--scrape-interval", "1s"}, flags...)...)
+	rules, err := p.lb[0].run(append([]string{"alerts", "-c", p.file, "--job", watchJob, "--scrape-interval", "2s"}, flags...)...)
 	if err != nil {
 		p.t.Fatal(err, rules)
 	}
@@ -110,7 +110,7 @@ receivers:
     webhook_configs: [{ url: 'http://%s/', send_resolved: true }]
 `, webhookAt))
 	prometheus := p.WriteFile("prometheus.yml", fmt.Sprintf(`
-global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }
+global: { scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s }
 rule_files: [ %s ]
 alerting: { alertmanagers: [{ static_configs: [{ targets: ['%s'] }] }] }
 scrape_configs:
@@ -132,6 +132,7 @@ scrape_configs:
 		})
 	}
 	p.WaitUntil(30*time.Second, "both directors to be scraped", func() bool { return len(w.query("up == 1")) == 2 })
+	w.quiet()
 }
 
 // receive is the webhook.

@@ -8,7 +8,8 @@
 # run once more, by themselves; that is said aloud, and what failed stays in the
 # output. One that fails twice, or a fourth, fails the run.
 #
-#	run.sh [REGEXP]      LVSD_BIN and LVSD_REQUIRE_KERNEL as the tests want them
+#	run.sh [REGEXP]      LVSD_BIN and LVSD_REQUIRE_KERNEL as the tests want them;
+#	                     those of a REGEXP run in one kernel, unless HALVES=1
 set -eu
 cd "$(dirname "$0")"
 uml=../bin/uml
@@ -17,16 +18,20 @@ logs=../bin/integration
 
 part() { "$uml" -- "$tests" -test.v -test.timeout 18m ${1:+-test.run "$1"}; }
 
-# half N answers a regular expression for every second test from the Nth on. Those
-# of `make test-oncall` are run by that alone: they need more packages, and time.
-half() { "$tests" -test.list '^Test' | grep '^Test' | grep -v '^TestOncall' | awk -v n="$1" 'NR % 2 == n % 2 { t = t (t ? "|" : "") $1 } END { print "^(" t ")$" }'; }
+# list names the tests. Those of `make test-oncall` are run by that alone: they need
+# more packages, and time.
+only=${1:-}
+list() { "$tests" -test.list "${only:-^Test}" | grep '^Test' | if [ -n "$only" ]; then cat; else grep -v '^TestOncall'; fi; }
 
-if [ -n "${1:-}" ]; then
-	part "$1"
+# half N answers a regular expression for every second test from the Nth on.
+half() { list | awk -v n="$1" 'NR % 2 == n % 2 { t = t (t ? "|" : "") $1 } END { print "^(" t ")$" }'; }
+
+if [ -n "$only" ] && [ "${HALVES:-}" != 1 ]; then
+	part "$only"
 	exit
 fi
 if [ "$(nproc)" -lt 2 ] || "$uml" --mode direct -- true 2>/dev/null; then
-	part "^($("$tests" -test.list '^Test' | grep '^Test' | grep -v '^TestOncall' | tr '\n' '|'))\$"
+	part "^($(list | tr '\n' '|'))\$"
 	exit
 fi
 part "$(half 2)" >"$logs-2.log" 2>&1 &
