@@ -425,6 +425,18 @@ func TestMetricsPassPromtool(t *testing.T) {
 	if got := p.lb[1].metric(`lvsd_vrrp_state{state="master",vrrp="web"}`); got != "1" {
 		t.Errorf("state of the master: %s", got)
 	}
+
+	// A reload turns the series of each server off; their sums stay.
+	p.WriteFile("lvsd.toml", strings.Replace(p.config(), "[global]\n", "[global]\nper_server_metrics = false\n", 1))
+	if out, err := p.lb[1].reload(); err != nil {
+		t.Fatal(out, err)
+	}
+	if got := p.lb[1].metric(`lvsd_virtual_service_real_servers{service="web",state="up"}`); got != "1" {
+		t.Errorf("%s servers are up by the sum", got)
+	}
+	if text, err := p.lb[1].get("/metrics"); err != nil || strings.Contains(text, "real_server=") {
+		t.Errorf("series of servers are there: %v", err)
+	}
 }
 
 // TestCommands runs what a user types.
