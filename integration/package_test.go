@@ -142,10 +142,10 @@ func TestCleanupAfterACrash(t *testing.T) {
 	}
 }
 
-// TestTwoHoldersAfterAKill measures for how long two directors have the address when
+// TestOncallTwoHoldersAfterAKill measures for how long two directors have the address when
 // a master is killed: started again at once as a service manager does, not coming up
 // again, and with nobody who starts anything.
-func TestTwoHoldersAfterAKill(t *testing.T) {
+func TestOncallTwoHoldersAfterAKill(t *testing.T) {
 	p, _ := webPair(t, 1, func(p *pair) { p.advert = "1s" })
 	lb, peer := p.lb[0], p.lb[1]
 	// both counts the time with two holders until a moment comes.
