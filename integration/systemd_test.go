@@ -101,6 +101,10 @@ func TestOncallService(t *testing.T) {
 	if regexp.MustCompile(`Uid:\s+0\s`).Match(status) {
 		t.Error("the daemon runs as root")
 	}
+	// LimitRTPRIO= is enough for the elections' own process.
+	if policies := m.do("sh", "-c", "chrt -a -p $(pgrep -f 'lvsd electio[n]s')"); !strings.Contains(policies, "SCHED_RR") {
+		t.Errorf("the elections run under no real-time policy:\n%s", policies)
+	}
 	// docs/operations.md has the rating of this very systemd.
 	security := strings.Fields(m.do("systemd-analyze", "security", "--no-pager", "lvsd"))
 	doc, err := os.ReadFile("../docs/operations.md")
@@ -178,6 +182,27 @@ func TestOncallService(t *testing.T) {
 	if err := os.RemoveAll(m.file("etc/systemd/system/lvsd.service.d")); err != nil {
 		t.Fatal(err)
 	}
+
+	// A master that does not come up again has its address taken off; it is tried
+	// without end, and is back when what kept it from starting is mended.
+	m.write("etc/lvsd/lvsd.toml", "[nonsense]\n")
+	if err := os.Remove(m.file("var/lib/lvsd/running.toml")); err != nil {
+		t.Fatal(err)
+	}
+	number, _ := strconv.Atoi(m.main())
+	if err := syscall.Kill(number, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	p.WaitUntil(60*time.Second, "the address to be taken off", func() bool { return !lb.Holds("10.0.0.88") })
+	first, _ := strconv.Atoi(m.show("NRestarts"))
+	p.WaitUntil(120*time.Second, "more starts than a start limit of systemd's allows", func() bool {
+		n, _ := strconv.Atoi(m.show("NRestarts"))
+		return n > first+6
+	})
+	m.write("etc/lvsd/lvsd.toml", string(good))
+	p.WaitUntil(120*time.Second, "the mastership after the file was mended", func() bool {
+		return m.show("ActiveState") == "active" && strings.HasPrefix(m.show("StatusText"), "web master, 1 services up")
+	})
 
 	// An upgrade restarts it; a removal stops it, and leaves what is the user's.
 	old := m.main()
