@@ -8,6 +8,11 @@ package config
 func (c *record) following(e *Election, services []Service) {
 	e.HandoverLimit, e.SyncGroup = c.duration("handover_limit"), c.str("sync_group")
 	e.SyncHold = c.duration("sync_hold")
+	// The successor comes within its skew, which is less than an advert, after the
+	// resignation; that is told once more after an advert.
+	if least := 2 * e.AdvertInterval; e.HandoverLimit > 0 && e.HandoverLimit < least && c.good("handover_limit") && c.good("advert_interval") {
+		c.doubt("handover_limit", "%s is less than two adverts, %s: the addresses may be gone before the peer has them; make it longer, or 0s to give them up at once", short(e.HandoverLimit), short(least))
+	}
 	if e.SyncGroup != "" {
 		if complaint := nameComplaint(e.SyncGroup); complaint != "" {
 			c.complain("sync_group", "%s", complaint)

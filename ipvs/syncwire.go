@@ -18,6 +18,7 @@ const (
 	syncVersion = 1
 	syncInet6   = 1 // type of an entry of IPv6
 
+	syncNoOutput = 0x0080 // IP_VS_CONN_F_NOOUTPUT: answers do not come by here, as they do by nat
 	syncInactive = 0x0100 // IP_VS_CONN_F_INACTIVE: not established
 	syncTemplate = 0x1000 // IP_VS_CONN_F_TEMPLATE: of a persistent client
 
@@ -29,10 +30,13 @@ var tcpStates = map[string]uint16{
 	"ESTABLISHED": 1, "SYN_SENT": 2, "SYN_RECV": 3, "FIN_WAIT": 4, "TIME_WAIT": 5, "CLOSE": 6, "CLOSE_WAIT": 7, "LAST_ACK": 8,
 }
 
+// templateStates are those of a persistent client's template: a connection of it
+// was seen to be answered, or not yet.
+var templateStates = map[string]uint16{"NONE": 0, "ASSURED": 1}
+
 const (
 	tcpEstablished = 1
 	udpNormal      = 0
-	stateNone      = "NONE"
 )
 
 // syncEntry is a connection as it is told.
@@ -51,6 +55,9 @@ func tellable(c Connection, way Forward) (syncEntry, bool) {
 	if c.Client.Addr().Is4() != c.Virtual.Addr().Is4() || c.RealServer.Addr().Is4() != c.Virtual.Addr().Is4() {
 		return e, false // of two families: the kernel does not tell it either
 	}
+	if way != NAT {
+		e.flags |= syncNoOutput
+	}
 	switch c.Protocol {
 	case "TCP":
 		e.protocol = TCP
@@ -59,8 +66,8 @@ func tellable(c Connection, way Forward) (syncEntry, bool) {
 	default:
 		return e, false
 	}
-	if c.Client.Port() == 0 && c.State == stateNone {
-		e.flags |= syncTemplate
+	if state, template := templateStates[c.State]; template && c.Client.Port() == 0 {
+		e.flags, e.state = e.flags|syncTemplate|syncInactive, state
 		e.timeout = uint32(max(c.Expires.Seconds(), 1))
 		return e, true
 	}

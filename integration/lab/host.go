@@ -5,6 +5,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -266,6 +267,16 @@ func (h *Host) addAddress(dev string, p netip.Prefix) error {
 	return h.ns.nl.AddrAdd(link, addr)
 }
 
+// undisturbed lists anew when something changed while the kernel listed.
+func undisturbed[T any](list func() (T, error)) (all T, err error) {
+	for range 20 {
+		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return all, err
+}
+
 // Addresses lists the addresses of a device, IPv6 link-local ones left out;
 // of all devices when dev is empty.
 func (h *Host) Addresses(dev string) []netip.Prefix {
@@ -276,7 +287,7 @@ func (h *Host) Addresses(dev string) []netip.Prefix {
 		link, err = h.ns.nl.LinkByName(dev)
 		h.lab.must(err, "find %s of %s", dev, h.Name)
 	}
-	addrs, err := h.ns.nl.AddrList(link, netlink.FAMILY_ALL)
+	addrs, err := undisturbed(func() ([]netlink.Addr, error) { return h.ns.nl.AddrList(link, netlink.FAMILY_ALL) })
 	h.lab.must(err, "list the addresses of %s", h.Name)
 	var out []netip.Prefix
 	for _, a := range addrs {
@@ -299,13 +310,13 @@ func (h *Host) Holds(addr string) bool {
 	h.lab.tb.Helper()
 	want, err := netip.ParseAddr(addr)
 	h.lab.must(err, "read the address")
-	links, err := h.ns.nl.LinkList()
+	links, err := undisturbed(h.ns.nl.LinkList)
 	h.lab.must(err, "list the interfaces of %s", h.Name)
 	counts := map[int]bool{}
 	for _, l := range links {
 		counts[l.Attrs().Index] = l.Attrs().Name == "eth0" || l.Type() == "macvlan"
 	}
-	addrs, err := h.ns.nl.AddrList(nil, netlink.FAMILY_ALL)
+	addrs, err := undisturbed(func() ([]netlink.Addr, error) { return h.ns.nl.AddrList(nil, netlink.FAMILY_ALL) })
 	h.lab.must(err, "list the addresses of %s", h.Name)
 	for _, a := range addrs {
 		if ip, ok := netip.AddrFromSlice(a.IP); ok && ip.Unmap() == want && counts[a.LinkIndex] {

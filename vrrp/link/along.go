@@ -5,13 +5,17 @@
 package link
 
 import (
+	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"syscall"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -110,6 +114,9 @@ func (p *Port) Move(a Along, there bool) (restored []string, err error) {
 	}
 	errs := []error{p.takeAway(gone)}
 	p.along = a
+	p.hub.mu.Lock()
+	p.client.ways = a.Routes
+	p.hub.mu.Unlock()
 	for _, r := range a.Routes {
 		known := slices.Contains(before.Routes, r)
 		added, err := p.addRoute(r, known)
@@ -140,7 +147,9 @@ func (p *Port) listen(wanted bool) {
 	if wanted && !p.client.routes {
 		p.hub.hearRoutes()
 	}
-	p.client.routes = wanted
+	if p.client.routes = wanted; !wanted {
+		p.client.ways = nil
+	}
 }
 
 // sure reports whether nothing was told since the last time.
@@ -151,6 +160,48 @@ func (p *Port) sure() bool {
 	sure := !p.client.unsure
 	p.client.unsure = false
 	return sure
+}
+
+// concerned reports whether a removed rule, a removed route of ours, or one that
+// replaced the client's is told of.
+func (c *client) concerned(m *syscall.NetlinkMessage) bool {
+	switch {
+	case m.Header.Type == unix.RTM_DELRULE:
+		return true
+	case len(m.Data) < unix.SizeofRtMsg:
+		return false
+	case m.Header.Type == unix.RTM_DELROUTE:
+		return m.Data[5] == ourProtocol
+	case m.Header.Flags&unix.NLM_F_REPLACE == 0 || m.Data[5] == ourProtocol:
+		return false
+	}
+	to, table := routeKey(m.Data)
+	return slices.ContainsFunc(c.ways, func(r Route) bool {
+		return r.To == to && cmp.Or(r.Table, unix.RT_TABLE_MAIN) == table
+	})
+}
+
+// routeKey reads where a route leads, and its table, out of a message: struct rtmsg
+// and attributes. A default route's has no destination.
+func routeKey(b []byte) (to netip.Prefix, table int) {
+	addr := netip.IPv4Unspecified()
+	if b[0] == unix.AF_INET6 {
+		addr = netip.IPv6Unspecified()
+	}
+	table = int(b[4])
+	attrs, err := nl.ParseRouteAttr(b[unix.SizeofRtMsg:])
+	if err != nil {
+		return to, 0
+	}
+	for _, a := range attrs {
+		switch {
+		case a.Attr.Type == unix.RTA_DST:
+			addr, _ = netip.AddrFromSlice(a.Value)
+		case a.Attr.Type == unix.RTA_TABLE && len(a.Value) >= 4:
+			table = int(binary.NativeEndian.Uint32(a.Value))
+		}
+	}
+	return netip.PrefixFrom(addr, int(b[1])), table
 }
 
 func (p *Port) doubt() {
@@ -172,23 +223,26 @@ func (p *Port) addRoute(r Route, known bool) (added bool, err error) {
 	if !errors.Is(err, unix.EEXIST) {
 		return false, fmt.Errorf("failed to add the %v: %w", r, err)
 	}
-	if known {
-		return false, nil
-	}
 	found, err := p.handle.RouteListFiltered(int(p.family), route, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
 	if err != nil {
 		return false, fmt.Errorf("failed to look at the %v: %w", r, err)
 	}
+	ours := slices.ContainsFunc(found, func(f netlink.Route) bool {
+		return f.Protocol == ourProtocol && f.Gw.Equal(route.Gw) && f.LinkIndex == route.LinkIndex
+	})
+	if known && ours {
+		return false, nil
+	}
 	for _, f := range found {
-		if f.Protocol != ourProtocol && (r.Metric == 0 || f.Priority == r.Metric) {
+		if !known && f.Protocol != ourProtocol && (r.Metric == 0 || f.Priority == r.Metric) {
 			return false, fmt.Errorf("a %v is there by somebody else (%v): remove it, or give this one another metric", r, f.Protocol)
 		}
 	}
-	// Of a killed run, and maybe of another file.
+	// Of a killed run, and maybe of another file; or somebody replaced ours.
 	if err := p.handle.RouteReplace(route); err != nil {
 		return false, fmt.Errorf("failed to replace the %v: %w", r, err)
 	}
-	return false, nil
+	return known, nil
 }
 
 // takeAway removes ours, the rules first: nothing leads into a table that empties.

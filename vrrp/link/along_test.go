@@ -110,6 +110,21 @@ func TestMoveIsGuarded(t *testing.T) {
 			if restored, err := p.Move(a, true); err != nil || len(restored) > 0 {
 				t.Errorf("again %q, %v", restored, err)
 			}
+			// Somebody else's is in the place of ours.
+			theirs := must(p.route(a.Routes[0]))
+			theirs.Protocol = unix.RTPROT_STATIC
+			if err := p.handle.RouteReplace(theirs); err != nil {
+				t.Fatal(err)
+			}
+			if restored, err := p.Move(a, true); err != nil || !slices.Equal(restored, want[:1]) {
+				t.Errorf("replaced: %q, %v", restored, err)
+			}
+			if restored, err := p.Move(a, true); err != nil || len(restored) > 0 {
+				t.Errorf("again %q, %v", restored, err)
+			}
+			if routes, _ := marked(family); routes != len(a.Routes) {
+				t.Errorf("%d routes of ours", routes)
+			}
 			// With the link down the kernel takes the routes without a word.
 			eth0 := must(netlink.LinkByName("eth0"))
 			if err := netlink.LinkSetDown(eth0); err != nil {

@@ -70,7 +70,8 @@ type client struct {
 	station  string // of our macvlan; set with the hub's lock
 	changed  func() // nil: not yet, or no more
 	routes   bool   // routes and rules move along
-	unsure   bool   // some of those may be gone
+	ways     []Route
+	unsure   bool // some of those may be gone
 	claiming []netip.Prefix
 }
 
@@ -309,20 +310,15 @@ func (h *hub) take(m *syscall.NetlinkMessage, affected map[*client]bool) {
 			h.forgetAddress(index, e)
 		}
 		h.affectByAddress(index, e, affected)
-	case unix.RTM_DELRULE, unix.RTM_DELROUTE:
+	case unix.RTM_DELRULE, unix.RTM_DELROUTE, unix.RTM_NEWROUTE:
 		for c := range h.clients {
-			if c.routes && h.concerns(m) {
+			if c.routes && c.concerned(m) {
 				if c.unsure = true; c.changed != nil {
 					affected[c] = true
 				}
 			}
 		}
 	}
-}
-
-// concerns reports whether a removed rule, or a removed route of ours, is told of.
-func (h *hub) concerns(m *syscall.NetlinkMessage) bool {
-	return m.Header.Type == unix.RTM_DELRULE || len(m.Data) >= unix.SizeofRtMsg && m.Data[5] == ourProtocol
 }
 
 // affectByAddress: an address that somebody claims concerns those alone, another
