@@ -19,7 +19,7 @@ import (
 
 // inNamespace gives a test a namespace of its own with a veth pair, eth0 and
 // peer0. Its sockets are opened on the test's thread, which is thrown away.
-func inNamespace(t *testing.T, body func()) {
+func inNamespace(t testing.TB, body func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
