@@ -88,8 +88,8 @@ func TestKernelBesideKeepalived(t *testing.T) {
 	}{{"ours is better", 200, 100}, {"theirs is better", 100, 200}, {"equal, theirs has the greater address", 150, 150}}
 	for i, d := range slices.Concat(dialects, macDialects) {
 		for _, o := range orders {
-			if i > 0 && o.ours == o.theirs {
-				continue
+			if i > 2 && o.ours == o.theirs {
+				continue // of each version and family once
 			}
 			t.Run(d.name+"/"+o.name, func(t *testing.T) { besideKeepalived(t, d, o.ours, o.theirs) })
 		}
@@ -138,8 +138,21 @@ func besideKeepalived(t *testing.T, dialect dialect, mine, theirs uint8) {
 		s.holder("d2", "d1", held) // it preempts
 	}
 	// Ours leaves.
+	said := func(words string) func() bool {
+		return func() bool {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			return strings.Contains(k.log.String(), words)
+		}
+	}
+	if mine > theirs {
+		eventually(t, "keepalived listens", said("Entering BACKUP STATE"))
+	}
 	d.end(syscall.SIGTERM)
 	s.holder("d2", "d1", held)
+	if mine > theirs {
+		eventually(t, "keepalived understands the resignation", said("received priority 0"))
+	}
 	d = ours()
 	if mine > theirs {
 		s.holder("d1", "d2", held)
