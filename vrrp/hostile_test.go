@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
@@ -137,6 +138,82 @@ func TestKernelHostileTraffic(t *testing.T) {
 		t.Errorf("%d log lines", n)
 	}
 	t.Logf("FIGURE %d packets sent, %d refused, %d log lines, memory %+d KiB", rounds*each, refused, d1.lines()-lines, (d1.memory()-memory)>>10)
+}
+
+// TestKernelHostileDialects sends the packets that only other ways of speaking
+// refuse: version 2 with a password, unicast, a shared key. With those of
+// TestKernelHostileTraffic there is one for each reason.
+func TestKernelHostileDialects(t *testing.T) {
+	stranger := netip.MustParseAddr("10.0.0.99")
+	good := Advert{51, 1, time.Second, []netip.Addr{vip.Addr()}, RFC5798}
+	slow := good
+	slow.Interval = 2 * time.Second
+	right, wrong := Password([]byte("open ses")), Password([]byte("sesame!!"))
+	keys := func(text string) *Keyring {
+		k, err := parseKeys([]byte(text), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	const secret = "0123456789abcdef"
+	mine, other, unknown := keys("1 "+secret), keys("1 fedcba9876543210"), keys("9 "+secret)
+	now := uint64(time.Now().UnixMicro())
+	toAll := func(payload []byte) evil { return evil{source: lb2, destination: multicastIPv4, ttl: 255, payload: payload} }
+	sealed := func(k *Keyring, sequence uint64) evil {
+		return toAll(k.seal(good.Append(nil, lb2, multicastIPv4), lb2, multicastIPv4, sequence))
+	}
+	toOne := evil{source: stranger, destination: lb1, ttl: 255, payload: good.Append(nil, stranger, lb1)}
+	sent := map[Drop]bool{DropOwn: true} // which the kernel itself drops
+	for reason := range hostile(stranger) {
+		sent[reason] = true
+	}
+	for _, c := range []struct {
+		name   string
+		config Config
+		evil   map[Drop]evil
+		twice  bool
+	}{
+		{"version 2, password", dialect{change: version2("open sesame")}.config(t, lb1, lb2, 200), map[Drop]evil{
+			DropAuthType: toAll(good.AppendV2(nil, nil)), DropAuth: toAll(good.AppendV2(nil, &wrong)), DropIntervalDiffers: toAll(slow.AppendV2(nil, &right)),
+		}, false},
+		{"multicast", config(priority(200)), map[Drop]evil{DropDestination: toOne}, false},
+		{"unicast", dialect{change: func(*Config) {}, unicast: true}.config(t, lb1, lb2, 200), map[Drop]evil{DropPeer: toOne}, false},
+		{"shared key", config(priority(200), func(c *Config) {
+			c.Authentication = Authentication{Type: "hmac", KeyFile: scratch(t, "hmac", "1 "+secret+"\n")}
+		}), map[Drop]evil{
+			DropUnauthenticated: toAll(good.Append(nil, lb2, multicastIPv4)), DropAuth: sealed(other, now), DropKey: sealed(unknown, now),
+			DropClock: sealed(mine, now-uint64(time.Hour.Microseconds())),
+		}, false},
+		{"shared key, again", config(priority(200), func(c *Config) {
+			c.Authentication = Authentication{Type: "hmac", KeyFile: scratch(t, "hmac", "1 "+secret+"\n")}
+		}), map[Drop]evil{DropReplay: sealed(mine, now)}, true},
+	} {
+		for reason := range c.evil {
+			sent[reason] = true
+		}
+		t.Run(c.name, func(t *testing.T) {
+			s := pair(t)
+			d := s.director("d1", c.config)
+			eventually(t, "it listens", func() bool { return d.status().State != Init })
+			attacker := newStranger(s, "c")
+			for reason, e := range c.evil {
+				attacker.send(e)
+				if c.twice {
+					attacker.send(e)
+				}
+				eventually(t, fmt.Sprint("it counts ", reason), func() bool { return d.status().Dropped[reason.String()] == 1 })
+			}
+			if st := d.status(); st.State == Fault {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+	for reason := DropNone + 1; reason < drops; reason++ {
+		if !sent[reason] {
+			t.Errorf("no packet is refused for %v", reason)
+		}
+	}
 }
 
 // flood sends rounds of packets as fast as the wire takes them; between waits
