@@ -62,7 +62,9 @@ func kindsPair(t *testing.T) (*pair, []*kind) {
 		r.AddAddress("eth0", fmt.Sprintf("fd00:77::%d/64", 21+i))
 		r.PrepareDR(vip, vip6)
 		lab.ServeLines(r, ":80", r.Name)
-		lab.ServeLines(r, ":83", r.Name)
+		for _, port := range []string{":83", ":84", ":85"} {
+			lab.ServeLines(r, port, r.Name)
+		}
 		lab.ServeUDP(r, vip+":53", r.Name)
 	}
 	tunnel, behind := p.Host("rs3", p.lan, "10.77.0.23/24"), p.Host("rs4", inner, "10.78.0.24/24")
@@ -71,8 +73,11 @@ func kindsPair(t *testing.T) (*pair, []*kind) {
 	lab.ServeLines(tunnel, ":81", tunnel.Name)
 	lab.ServeLines(behind, ":8082", behind.Name)
 
-	service := func(name, addr, more string, servers ...string) {
-		p.services += fmt.Sprintf("[[virtual_service]]\nname = %q\naddress = %q\nscheduler = \"rr\"\ncheck = { type = \"on\" }\n%s\nreal_servers = [", name, addr, more)
+	service := func(name, of, more string, servers ...string) {
+		if of != "fwmark = 7" {
+			of = fmt.Sprintf("address = %q", of)
+		}
+		p.services += fmt.Sprintf("[[virtual_service]]\nname = %q\n%s\nscheduler = \"rr\"\ncheck = { type = \"on\" }\n%s\nreal_servers = [", name, of, more)
 		for _, s := range servers {
 			p.services += fmt.Sprintf("{ address = %q }, ", s)
 		}
@@ -81,7 +86,7 @@ func kindsPair(t *testing.T) (*pair, []*kind) {
 	kinds := []*kind{
 		{name: "tcp dr", addr: vip + ":80"}, {name: "tcp dr IPv6", addr: "[" + vip6 + "]:80"}, {name: "tcp tun", addr: vip + ":81"},
 		{name: "tcp nat", addr: vip + ":82"}, {name: "udp dr", addr: vip + ":53", udp: true},
-		{name: "tcp persistent", addr: vip + ":83"},
+		{name: "tcp persistent", addr: vip + ":83"}, {name: "tcp all ports", addr: vip + ":84"}, {name: "mark", addr: vip + ":85"},
 	}
 	service("dr", kinds[0].addr, "", "10.77.0.21:80", "10.77.0.22:80")
 	service("dr6", kinds[1].addr, "", "[fd00:77::21]:80", "[fd00:77::22]:80")
@@ -89,6 +94,12 @@ func kindsPair(t *testing.T) (*pair, []*kind) {
 	service("nat", kinds[3].addr, "forward = \"nat\"", "10.78.0.24:8082")
 	service("udp", kinds[4].addr, "protocol = \"udp\"", "10.77.0.21:53", "10.77.0.22:53")
 	service("persistent", kinds[5].addr, "persistence = \"5m\"", "10.77.0.21:83", "10.77.0.22:83")
+	service("all", vip+":0", "persistence = \"5m\"", "10.77.0.21", "10.77.0.22")
+	service("mark", "fwmark = 7", "", "10.77.0.21", "10.77.0.22")
+	for _, d := range p.lb {
+		d.MustRun("modprobe", "iptable_mangle")
+		d.MustRun(strings.Fields("iptables-legacy -t mangle -A PREROUTING -d " + vip + " -p tcp --dport 85 -j MARK --set-mark 7")...)
+	}
 	p.advert = "500ms"
 	p.vrrpExtra = "sync_hold = \"0s\"\nsync_group = \"all\""
 	for name, e := range map[string]string{
@@ -216,7 +227,8 @@ func TestYoungConnectionsOfEveryKind(t *testing.T) {
 
 // entries are the connections that messages of the synchronisation tell of: by
 // protocol, client and service, the bytes of each but its timeout and, of a
-// template, its state: both go on while nobody tells.
+// template, its state, which both go on while nobody tells; and but the mark, which
+// the list does not say.
 func entries(frames []lab.Frame) map[string]string {
 	all := map[string]string{}
 	for _, f := range frames {
@@ -229,7 +241,7 @@ func entries(frames []lab.Frame) map[string]string {
 			}
 			e := append([]byte(nil), b[:n]...)
 			b = b[n:]
-			copy(e[20:24], []byte{0, 0, 0, 0})
+			copy(e[16:24], make([]byte, 8))
 			if e[6]&0x10 != 0 {
 				copy(e[8:10], []byte{0, 0})
 			}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"lvsd/ipvs"
@@ -99,8 +100,7 @@ func (d *Director) tell(ctx context.Context, all bool, staying map[netip.Addr]bo
 		if staying[conn.Virtual.Addr()] {
 			return 0, false
 		}
-		way, known := ways[conn.RealServer]
-		return way, known
+		return ways.of(conn)
 	})
 	switch {
 	case err != nil:
@@ -110,23 +110,51 @@ func (d *Director) tell(ctx context.Context, all bool, staying map[netip.Addr]bo
 	}
 }
 
-// waysOf is how each real server is reached. One that is reached in two ways is not
-// told of: the list does not say by which service a connection came.
-func waysOf(table ipvs.Table) map[netip.AddrPort]ipvs.Forward {
-	ways := map[netip.AddrPort]ipvs.Forward{}
-	mixed := map[netip.AddrPort]bool{}
-	for _, svc := range table {
-		for addr, dest := range svc.Destinations {
-			if way, known := ways[addr]; known && way != dest.Forward {
-				mixed[addr] = true
-			}
-			ways[addr] = dest.Forward
+// ways tells how a connection reaches its real server.
+type ways struct {
+	table ipvs.Table
+	marks []ipvs.Service // those by firewall mark: a connection does not say which
+}
+
+func waysOf(table ipvs.Table) ways {
+	w := ways{table: table}
+	for k, svc := range table {
+		if k.Mark != 0 {
+			w.marks = append(w.marks, svc)
 		}
 	}
-	for addr := range mixed {
-		delete(ways, addr)
+	return w
+}
+
+// of is the way of a connection. False where services that it may have come by
+// reach the server in two ways: the list does not say by which it came.
+func (w ways) of(conn ipvs.Connection) (way ipvs.Forward, known bool) {
+	protocol, err := ipvs.ParseProtocol(strings.ToLower(conn.Protocol))
+	if err != nil {
+		return 0, false
 	}
-	return ways
+	anyPort := func(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr(), 0) }
+	candidates := w.marks
+	for _, virtual := range []netip.AddrPort{conn.Virtual, anyPort(conn.Virtual)} {
+		if svc, there := w.table[ipvs.ServiceKey{Protocol: protocol, Address: virtual}]; there {
+			candidates = append(slices.Clip(candidates), svc)
+			break // the service of a port goes before that of all
+		}
+	}
+	for _, svc := range candidates {
+		dest, there := svc.Destinations[conn.RealServer]
+		if !there {
+			dest, there = svc.Destinations[anyPort(conn.RealServer)]
+		}
+		if !there {
+			continue
+		}
+		if known && dest.Forward != way {
+			return 0, false
+		}
+		way, known = dest.Forward, true
+	}
+	return way, known
 }
 
 // Hush keeps unknown connections of these addresses from being reset.

@@ -92,12 +92,35 @@ func TestWays(t *testing.T) {
 		}
 		return svc
 	}
+	port := func(i uint16) netip.AddrPort { return netip.AddrPortFrom(server(1).Addr(), i) }
+	key := func(p ipvs.Protocol, a string) ipvs.ServiceKey {
+		return ipvs.ServiceKey{Protocol: p, Address: netip.MustParseAddrPort(a)}
+	}
 	ways := waysOf(ipvs.Table{
-		{Mark: 1}: to(ipvs.Tunnel, server(1), server(2)),
-		{Mark: 2}: to(ipvs.DirectRoute, server(2), server(3)),
-		{Mark: 3}: to(ipvs.DirectRoute, server(3)),
+		key(ipvs.TCP, "10.0.0.88:80"): to(ipvs.Tunnel, port(80)),
+		key(ipvs.TCP, "10.0.0.88:0"):  to(ipvs.DirectRoute, port(0)),
+		key(ipvs.UDP, "10.0.0.88:80"): to(ipvs.NAT, port(80)),
+		{Mark: 1}:                     to(ipvs.Tunnel, server(2), server(3)),
+		{Mark: 2}:                     to(ipvs.DirectRoute, server(3)),
 	})
-	if len(ways) != 2 || ways[server(1)] != ipvs.Tunnel || ways[server(3)] != ipvs.DirectRoute {
-		t.Errorf("%v", ways)
+	for name, c := range map[string]struct {
+		protocol, virtual string
+		server            netip.AddrPort
+		way               ipvs.Forward
+		known             bool
+	}{
+		"its own service":            {"TCP", "10.0.0.88:80", port(80), ipvs.Tunnel, true},
+		"the same server for udp":    {"UDP", "10.0.0.88:80", port(80), ipvs.NAT, true},
+		"the service of all ports":   {"TCP", "10.0.0.88:25", port(25), ipvs.DirectRoute, true},
+		"that, not its own":          {"TCP", "10.0.0.88:80", port(25), 0, false},
+		"a mark":                     {"TCP", "10.0.0.99:25", server(2), ipvs.Tunnel, true},
+		"two marks, and two ways":    {"TCP", "10.0.0.99:25", server(3), 0, false},
+		"nobody's":                   {"TCP", "10.0.0.99:25", server(4), 0, false},
+		"of a protocol that is none": {"IP", "10.0.0.99:25", server(2), 0, false},
+	} {
+		way, known := ways.of(ipvs.Connection{Protocol: c.protocol, Virtual: netip.MustParseAddrPort(c.virtual), RealServer: c.server})
+		if way != c.way || known != c.known {
+			t.Errorf("%s: %v, %v", name, way, known)
+		}
 	}
 }
