@@ -36,6 +36,9 @@ func TestReturnsWithTheConnections(t *testing.T) {
 	for range connections {
 		talks = append(talks, lab.Converse(p.client, vipPort))
 	}
+	p.WaitUntil(30*time.Second, "lb2 to have counted them", func() bool {
+		return lb2.metric(`lvsd_ipvs_connections{origin="own"}`) == fmt.Sprint(connections)
+	})
 	lb1.start()
 	waits := func(text string) {
 		t.Helper()
