@@ -2,8 +2,8 @@
 // lvsd, a pair of keepalived, and an lvsd whose peer is a keepalived, in one boot,
 // on the same LAN, with the same real servers. New connects are begun every few
 // milliseconds; the outage is the longest time without one that succeeded, of those
-// that touch the time from the event (of a preemption: from the first advert of who
-// preempts) to four adverts after the address was announced. Connections are opened
+// that touch the time from the event (of a handover and a preemption, which begin with a
+// process that is started: from an advert before the successor's first) to four adverts after the address was announced. Connections are opened
 // before, one every 100 ms, and speak each second and at the end. Times of two boots or machines say
 // little beside each other, ratios in one do.
 //
@@ -228,8 +228,10 @@ func (b *bench) round(c event, trace bool) result {
 	}
 	report := outage.Stop()
 	w := wire(heard.Stop(), b.lb[1-c.to].MAC("eth0").String(), b.lb[c.to].MAC("eth0").String(), began)
-	if c.to == 0 {
-		began = w.first // a director that starts takes nothing away before
+	// A process that starts makes the lab's kernel stand still, and takes nothing away
+	// before the old master has resigned or heard the new one.
+	if c.to == 0 || c.do == nil {
+		began = w.first.Add(-b.advert)
 	}
 	from, gap := report.Gap(began, w.known.Add(4*b.advert))
 	if trace {
