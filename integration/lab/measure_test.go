@@ -68,8 +68,8 @@ func TestOutageOfAnEvent(t *testing.T) {
 		{135, 140, 100, 55, 1}, // one that was under way counts
 	} {
 		began, length := r.Gap(ms(c.from), ms(c.to))
-		if failed := r.FailedBetween(ms(c.from), ms(c.to)); !began.Equal(ms(c.began)) || length != time.Duration(c.length)*time.Millisecond || failed != c.failed {
-			t.Errorf("%+v: %v from %v, %d failed", c, length, began.Sub(start), failed)
+		if failed := r.FailedBetween(ms(c.from), ms(c.to)); !began.Equal(ms(c.began)) || length != time.Duration(c.length)*time.Millisecond || len(failed) != c.failed {
+			t.Errorf("%+v: %v from %v, %d failed", c, length, began.Sub(start), len(failed))
 		}
 	}
 }

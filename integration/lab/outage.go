@@ -87,15 +87,15 @@ func (r OutageReport) Gap(from, to time.Time) (began time.Time, length time.Dura
 	return began, length
 }
 
-// FailedBetween counts the failed attempts that were under way at some time
+// FailedBetween tells when each failed attempt began that was under way at some time
 // between from and to.
-func (r OutageReport) FailedBetween(from, to time.Time) (n int) {
+func (r OutageReport) FailedBetween(from, to time.Time) (began []time.Time) {
 	for _, a := range r.attempts {
 		if a.err != nil && a.ended.After(from) && a.started.Before(to) {
-			n++
+			began = append(began, a.started)
 		}
 	}
-	return n
+	return began
 }
 
 // String is one line for people.
