@@ -462,7 +462,9 @@ func (d *Director) decide() {
 	}
 	health := d.parts.Checker.Health()
 	plan := Decide(Inputs{Now: time.Now(), Config: c, Health: health, Kernel: kernel.Table, Before: old, Through: d.throughs.paths})
-	d.plan.Store(&plan)
+	if d.plan.Swap(&plan) == nil {
+		d.Moved("") // from now on it is known what not to reset, before an election may preempt
+	}
 	d.elections.bend(plan.Services)
 	d.judgeReadiness(&plan, health)
 	if d.applied == 0 || !sameWish(d.wanted, plan.Wanted) {

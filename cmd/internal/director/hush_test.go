@@ -3,9 +3,12 @@ package director
 import (
 	"maps"
 	"net/netip"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"lvsd/config"
 	"lvsd/ipvs"
 	"lvsd/vrrp"
 )
@@ -48,4 +51,40 @@ func TestHushed(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}
+}
+
+// hushKept is a Hush that remembers.
+type hushKept struct {
+	mu  sync.Mutex
+	now map[netip.AddrPort]struct{}
+}
+
+func (h *hushKept) Set(want map[netip.AddrPort]struct{}) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.now = maps.Clone(want)
+	return nil
+}
+
+// A director that has just started may preempt within a second: it knows at once
+// what not to reset.
+func TestHushedFromTheFirstDecision(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := withElection(5, "eth0")
+		c.IPVS.Sync = &config.Sync{ID: 51}
+		c.Elections[0].Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}
+		h := &hushKept{}
+		r := newRig(t, c, func(p *Parts) { p.Hush = h })
+		time.Sleep(3*hushEvery + hushEvery/2) // the kernel's table is read late
+		r.table.read(kernelWith(5))
+		r.Wake()
+		time.Sleep(hushEvery / 4)
+		synctest.Wait()
+		h.mu.Lock()
+		if len(h.now) == 0 {
+			t.Error("nothing is hushed yet")
+		}
+		h.mu.Unlock()
+		r.stop()
+	})
 }
