@@ -159,7 +159,9 @@ func TestKernelHostileDialects(t *testing.T) {
 	const secret = "0123456789abcdef"
 	mine, other, unknown := keys("1 "+secret), keys("1 fedcba9876543210"), keys("9 "+secret)
 	now := uint64(time.Now().UnixMicro())
-	toAll := func(payload []byte) evil { return evil{source: lb2, destination: multicastIPv4, ttl: 255, payload: payload} }
+	toAll := func(payload []byte) evil {
+		return evil{source: lb2, destination: multicastIPv4, ttl: 255, payload: payload}
+	}
 	sealed := func(k *Keyring, sequence uint64) evil {
 		return toAll(k.seal(good.Append(nil, lb2, multicastIPv4), lb2, multicastIPv4, sequence))
 	}
