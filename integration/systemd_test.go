@@ -69,7 +69,7 @@ func TestOncallService(t *testing.T) {
 	// Long adverts: a process takes seconds to start in the lab's kernel, and a restart
 	// must be over before the peer's time has run out.
 	p, m := serviceLab(t, func(s string) string {
-		return replace(t, s, "virtual_router_id = 51\n", "virtual_router_id = 51\nadvert_interval = \"4s\"\n")
+		return replace(t, s, "virtual_router_id = 51\n", "virtual_router_id = 51\nadvert_interval = \"6s\"\n")
 	})
 	lb := p.lb[0]
 	if state := m.show("UnitFileState"); state != "disabled" || m.show("ActiveState") != "inactive" {
@@ -158,13 +158,13 @@ func TestOncallService(t *testing.T) {
 		if err := syscall.Kill(number, sig); err != nil {
 			t.Fatal(err)
 		}
-		p.WaitUntil(60*time.Second, "the daemon to be back after "+what, func() bool {
+		p.WaitUntil(120*time.Second, "the daemon to be back after "+what, func() bool {
 			return m.show("NRestarts") != restarts && m.show("ActiveState") == "active"
 		})
 		if m.main() == old {
 			t.Errorf("after %s the daemon is the same", what)
 		}
-		p.WaitUntil(60*time.Second, "the mastership after "+what, func() bool {
+		p.WaitUntil(120*time.Second, "the mastership after "+what, func() bool {
 			return strings.HasPrefix(m.show("StatusText"), "web master, 1 services up")
 		})
 		lasts(what)
@@ -174,7 +174,7 @@ func TestOncallService(t *testing.T) {
 	m.write("etc/systemd/system/lvsd.service.d/watchdog.conf", "[Service]\nWatchdogSec=4s\nTimeoutAbortSec=2s\n")
 	m.do("systemctl", "daemon-reload")
 	m.do("systemctl", "restart", "lvsd")
-	p.WaitUntil(60*time.Second, "the mastership after a restart", func() bool {
+	p.WaitUntil(120*time.Second, "the mastership after a restart", func() bool {
 		return strings.HasPrefix(m.show("StatusText"), "web master, 1 services up")
 	})
 	talk, _ = keepAlive(t, p.client) // the other had the address: without [ipvs.sync] connections end
@@ -209,7 +209,7 @@ func TestOncallService(t *testing.T) {
 	if out := m.install(packaged(t, "lvsd_*.deb")); strings.Contains(out, "write /etc/lvsd/lvsd.toml") {
 		t.Errorf("an upgrade tells to write what is there:\n%s", out)
 	}
-	p.WaitUntil(60*time.Second, "the mastership after an upgrade", func() bool {
+	p.WaitUntil(120*time.Second, "the mastership after an upgrade", func() bool {
 		return m.show("ActiveState") == "active" && m.main() != old && strings.HasPrefix(m.show("StatusText"), "web master, 1 services up")
 	})
 	m.do("systemctl", "stop", "lvsd")
