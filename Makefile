@@ -58,6 +58,12 @@ test-oncall: deps-oncall build bin/uml package
 	CGO_ENABLED=0 $(GO) test -c -o bin/integration.test ./integration
 	HALVES=1 LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd sh integration/run.sh '^TestOncall'
 
+# The pictures of docs/screenshots: of the status page at a pair in the lab.
+screenshots: deps-oncall build bin/uml
+	CGO_ENABLED=0 $(GO) test -c -o bin/integration.test ./integration
+	mkdir -p docs/screenshots
+	LVSD_SCREENSHOTS=$(CURDIR)/docs/screenshots LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd sh integration/run.sh '^TestOncallPage'
+
 deps-oncall:
 	@sh integration/lab/deps.sh oncall
 

@@ -231,10 +231,11 @@ func TestOncallPage(t *testing.T) {
 	t.Run("on a phone", func(t *testing.T) {
 		b.t = t
 		b.size(390, 844)
-		b.until("no scrolling aside", `document.documentElement.scrollWidth <= innerWidth`)
+		b.until("no scrolling aside", fits)
 		b.do(chromedp.Click(chromedp.CSS("#service-list tbody tr:nth-child(3) button")))
 		b.until("the last probes", `document.querySelectorAll("tr.detail tbody tr").length > 3`)
-		b.until("no scrolling aside with the probes", `document.documentElement.scrollWidth <= innerWidth`)
+		b.until("no scrolling aside with the probes", fits)
+		b.picture("phone")
 		b.do(chromedp.Click(chromedp.CSS("#service-list tbody tr:nth-child(3) button")))
 		b.size(1100, 900)
 	})
@@ -300,6 +301,9 @@ func TestOncallPage(t *testing.T) {
 		c.Close()
 	}
 }
+
+// fits says that nothing is wider than the window; what is cut off counts, too.
+const fits = `document.documentElement.scrollWidth <= innerWidth && [...document.querySelectorAll("main *")].every((e) => e.getBoundingClientRect().right <= innerWidth + 1 || e.closest(".wide, .unseen"))`
 
 // byKeyboard opens and closes things without a mouse; the focus stays where it is
 // while the page is drawn anew.
@@ -380,7 +384,7 @@ const faults = `(() => {
 		for (const a of ["aria-labelledby", "aria-controls", "for"]) for (const id of (e.getAttribute(a) || "").split(" ")) if (id && !document.getElementById(id)) out.push("refers to nothing: " + what);
 		if (/^h[1-6]$/.test(tag)) { if (+tag[1] > level + 1) out.push("skips a level: " + what); level = +tag[1]; }
 		if (tag === "table" && e.getClientRects().length && (!e.caption || [...e.querySelectorAll("thead th")].some((th) => th.scope !== "col") || [...e.tBodies].some((t) => [...t.rows].some((r) => !r.cells[0].hasAttribute("colspan") && r.cells[0].scope !== "row")))) out.push("table without caption or headers: " + what);
-		if ((tag === "button" || tag === "input") && e.getClientRects().length) { const box = e.getBoundingClientRect(); if (box.height < 23.9 && box.width < 200 && !e.classList.contains("plain") && tag !== "input" || box.height < 17) out.push("small: " + what + " " + box.width + "x" + box.height); }
+		if ((tag === "button" || tag === "input") && e.getClientRects().length) { const box = e.getBoundingClientRect(); if (box.height < 24 && !e.closest("label")) out.push("small: " + what + " " + box.width + "x" + box.height); }
 	}
 	const rgb = (c) => c.match(/[\d.]+/g).map(Number);
 	const light = ([r, g, b]) => [r, g, b].map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);

@@ -4,7 +4,7 @@
 # with a test must not run on somebody's machine.
 #
 #	deps.sh           for the demonstration and `make test`
-#	deps.sh oncall    and for `make test-oncall`: a browser, an Alertmanager, a
+#	deps.sh oncall    and for `make test-oncall`: a browser, curl, an Alertmanager, a
 #	                  systemd to boot in the lab, and what reads an .rpm
 set -eu
 
@@ -12,7 +12,7 @@ set -eu
 # nftables for IPv4; gcc and libc6-dev are for Go's race detector;
 # iputils-arping asks for virtual addresses.
 base='nginx libnginx-mod-mail dnsmasq-base ipvsadm prometheus keepalived frr nftables iptables openssl iputils-arping iproute2 kmod patch gcc libc6-dev'
-oncall='chromium prometheus-alertmanager systemd rpm'
+oncall='chromium curl prometheus-alertmanager systemd rpm'
 [ "${1:-}" != oncall ] || base="$base $oncall"
 policy=/usr/sbin/policy-rc.d
 ours= # is the policy file ours?

@@ -57,7 +57,7 @@ function newService(c) {
   node.active = figure(node);
   node.rate = figure(node);
   node.table = make("table", { id }, make("thead", null, make("tr", null,
-    ...["Real server", "Weight", "Health", "Active", "Inactive", "Last minutes", "Why"].map((h, i) => make("th", { scope: "col", class: ["", "num", "", "num", "num wide-only", "wide-only", ""][i] }, h)))), make("tbody"));
+    ...["Real server", "Weight", "Health", "Active", "Inactive", "Minutes", "Why"].map((h, i) => make("th", { scope: "col", class: ["", "num", "roomy-only", "num", "num wide-only", "wide-only", ""][i] }, h)))), make("tbody"));
   node.caption = node.table.createCaption();
   node.caption.className = "unseen";
   node.more = make("button", { type: "button", class: "more" });
@@ -150,7 +150,7 @@ function newRow(name, r) {
     head.append(tr.button);
   } else head.append(r.address);
   tr.chart = chart();
-  tr.append(head, make("td", { class: "num" }), make("td"), make("td", { class: "num" }), make("td", { class: "num wide-only" }), make("td", { class: "chart wide-only" }, tr.chart), make("td"));
+  tr.append(head, make("td", { class: "num" }), make("td", { class: "roomy-only" }), make("td", { class: "num" }), make("td", { class: "num wide-only" }), make("td", { class: "chart wide-only" }, tr.chart), make("td"));
   return tr;
 }
 

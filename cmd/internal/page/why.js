@@ -4,6 +4,7 @@
 
 const details = new Map(); // "service\naddress" -> {answer, error}
 const openAtOnce = 8;
+const narrow = matchMedia("(max-width: 46rem)"), tiny = matchMedia("(max-width: 30rem)"); // as in page.css
 
 const detailKey = (service, address) => `${service}\n${address}`;
 const asked = (service, address) => details.has(detailKey(service, address));
@@ -40,7 +41,7 @@ function askAllWhy() {
 }
 
 function newDetail(service, address) {
-  const tr = make("tr", { class: "detail" }), td = make("td", { colspan: 7 });
+  const tr = make("tr", { class: "detail" }), td = make("td");
   tr.append(td);
   const region = make("div", { role: "group", "aria-label": `why of ${address}` });
   tr.note = make("p", { class: "soft" });
@@ -63,6 +64,7 @@ function newDetail(service, address) {
 function updateDetail(tr, service, rs, kept, s) {
   const entry = details.get(detailKey(service, rs.address)) || {};
   const a = entry.answer;
+  set(tr.firstChild, "colspan", tiny.matches ? 4 : narrow.matches ? 5 : 7); // the columns that are there
   put(tr.note, entry.error || (a ? "" : "asking …"));
   hide(tr.note, !tr.note.textContent);
   tint(tr.note, entry.error ? "bad" : "");
