@@ -20,7 +20,7 @@ func checkCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Test the configuration file",
-		Long:  "Tests the configuration file for every director in it and prints every mistake\nwith its place. It touches nothing and needs no rights. With --host it also\nlooks at this machine: interfaces, IPVS, schedulers, sysctls, rights.",
+		Long:  "Tests the configuration file for every director in it and prints every mistake\nwith its place, those of its web_config_file too where that is there. It touches\nnothing and needs no rights. With --host it also looks at this machine:\ninterfaces, IPVS, schedulers, sysctls, rights.",
 		Args:  cobra.NoArgs,
 		RunE: works(func(*cobra.Command, []string) error {
 			v := check(o, onHost)

@@ -88,7 +88,7 @@ function newCheck() {
   const node = make("div");
   node.caption = make("caption", { class: "unseen" }, "the last probes, newest first");
   node.body = make("tbody");
-  node.append(node.heading = make("h4"), make("table", null, node.caption, make("thead", null, make("tr", null, ...["Probe at", "Result", "Took", "Answer"].map((h) => make("th", { scope: "col" }, h)))), node.body));
+  node.append(node.heading = make("h4"), make("table", null, node.caption, make("thead", null, make("tr", null, ...["Probe at", "Result", "Took", "Answer"].map((h) => make("th", { scope: "col", class: h === "Took" ? "num" : "" }, h)))), node.body));
   return node;
 }
 
