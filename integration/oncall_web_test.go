@@ -22,8 +22,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// told is a block of docs/operations.md, with the lab's names in place of others.
-func told(t *testing.T, p *pair, name, hash string) string {
+// blockOf is a block of docs/operations.md, with the lab's names in place of others.
+func blockOf(t *testing.T, p *pair, name, hash string) string {
 	t.Helper()
 	text, err := os.ReadFile("../docs/operations.md")
 	if err != nil {
@@ -69,7 +69,7 @@ func TestOncallWebConfigFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.WriteFile("lvsd.password", password)
-	web := p.WriteFile("web.yml", told(t, p, "web.yml", string(hash)))
+	web := p.WriteFile("web.yml", blockOf(t, p, "web.yml", string(hash)))
 	file := func(web string) string {
 		return strings.Replace(p.config(), "[global]\n", fmt.Sprintf("[global]\nhttp_listen = \"10.77.0.11:8112\"\nweb_config_file = %q\n", web), 1)
 	}
@@ -112,7 +112,7 @@ func TestOncallWebConfigFile(t *testing.T) {
 	}
 
 	// Prometheus as it stands there.
-	config := p.WriteFile("prometheus.yml", "global: {scrape_interval: 1s}\n"+told(t, p, "prometheus.yml", ""))
+	config := p.WriteFile("prometheus.yml", "global: {scrape_interval: 1s}\n"+blockOf(t, p, "prometheus.yml", ""))
 	p.client.MustRun("promtool", "check", "config", config)
 	p.client.Start("prometheus", "--config.file="+config, "--storage.tsdb.path="+p.Path("tsdb"), "--web.listen-address=127.0.0.1:9090")
 	p.WaitUntil(2*time.Minute, "Prometheus to scrape with TLS and a user", func() bool {
@@ -122,7 +122,7 @@ func TestOncallWebConfigFile(t *testing.T) {
 
 	// A mistake: told by check with its line, refused by a reload, shown while it is
 	// there; the commands go on.
-	if err := os.WriteFile(web, []byte(told(t, p, "web.yml", string(hash))+"colour: blue\n"), 0o600); err != nil {
+	if err := os.WriteFile(web, []byte(blockOf(t, p, "web.yml", string(hash))+"colour: blue\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := d.run("check", "-c", p.file); err == nil || !strings.Contains(out, web+":6: field colour not found") {
@@ -138,7 +138,7 @@ func TestOncallWebConfigFile(t *testing.T) {
 	if out, err := curl("prometheus:" + password); err == nil {
 		t.Errorf("answered with a broken file: %s", out)
 	}
-	if err := os.WriteFile(web, []byte(told(t, p, "web.yml", string(hash))), 0o600); err != nil {
+	if err := os.WriteFile(web, []byte(blockOf(t, p, "web.yml", string(hash))), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p.WaitUntil(30*time.Second, "it to be over", func() bool {
