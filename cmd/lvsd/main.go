@@ -88,7 +88,7 @@ func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "lvsd",
 		Short:         "A director for Linux Virtual Server",
-		Long:          "lvsd elects the director that holds the virtual addresses (VRRP), checks the\nreal servers and keeps the kernel's IPVS table at what the configuration and\nthe checks say.",
+		Long:          "lvsd elects the director that holds the virtual addresses (VRRP), checks the\nreal servers and keeps the kernel's IPVS table at what the configuration and\nthe checks say.\n\nBegin with `lvsd check` on the file, `lvsd check --host` on the machine, `lvsd run`,\nand `lvsd status`; the pages are lvsd(8) and lvsd.toml(5).",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -99,28 +99,24 @@ func rootCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringVarP(&o.file, "config", "c", defaultFile, "the configuration `FILE`")
 	root.PersistentFlags().StringVar(&o.director, "director", "", "the `NAME` of this director in the file (default: the host name)")
-	root.AddCommand(
-		runCommand(&o),
-		electionsCommand(),
-		checkCommand(&o),
-		hostCommand(&o),
-		realserverCommand(),
-		convertCommand(),
-		statusCommand(&o), watchCommand(&o),
-		whyCommand(&o),
-		eventsCommand(&o),
-		planCommand(&o),
-		reloadCommand(&o),
-		drainedCommand(&o),
-		handoverCommand(&o),
-		probeCommand(&o),
-		zeroCommand(&o),
-		exportCommand(),
-		alertsCommand(&o),
-		cleanupCommand(&o),
-		schemaCommand(),
-		versionCommand(),
-	)
+	for _, g := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"See how it is", []*cobra.Command{statusCommand(&o), watchCommand(&o), whyCommand(&o), eventsCommand(&o), probeCommand(&o)}},
+		{"Change something", []*cobra.Command{planCommand(&o), reloadCommand(&o), drainedCommand(&o), handoverCommand(&o), zeroCommand(&o)}},
+		{"Set up", []*cobra.Command{checkCommand(&o), hostCommand(&o), realserverCommand(), convertCommand(), alertsCommand(&o), schemaCommand()}},
+		{"The daemon, and the rest", []*cobra.Command{runCommand(&o), cleanupCommand(&o), exportCommand(), versionCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
+		for _, c := range g.commands {
+			c.GroupID = g.title
+			root.AddCommand(c)
+		}
+	}
+	root.AddCommand(electionsCommand())
+	root.SetHelpCommandGroupID("The daemon, and the rest")
+	root.SetCompletionCommandGroupID("The daemon, and the rest")
 	complete(root, &o)
 	return root
 }
