@@ -69,6 +69,7 @@ type Server struct {
 	shared    shared       // the status on http_listen
 	// uncontrolled is why there is no control socket; nil: there is one.
 	uncontrolled atomic.Pointer[string]
+	publicWrite  time.Duration // how long one answer may take on http_listen; 0: the usual
 	// unanswered is why http_listen answers nobody; nil or "": it answers.
 	unanswered atomic.Pointer[string]
 }
@@ -339,7 +340,7 @@ func (s *Server) serve(l *listener, h http.Handler) {
 
 // server makes what answers on one listener. A scrape or a status is small and
 // quick; a client that dribbles its request holds a connection for seconds, not
-// for ever. A reload may take as long as it takes, so writing has no limit.
+// for ever. A reload may take as long as it takes, so writing has no limit here.
 func (s *Server) server(h http.Handler) *http.Server {
 	closing := make(chan struct{})
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,

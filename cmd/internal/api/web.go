@@ -7,6 +7,7 @@ package api
 // ends nothing: nobody is answered until it is mended.
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -112,7 +113,10 @@ func (s *Server) answerPublic(l *listener, h http.Handler) {
 	flags := &web.FlagConfig{WebConfigFile: &file}
 	log := slog.New(asDebug{s.Log.Handler()})
 	for {
-		server, ended := l.begin(s.server(h))
+		server := s.server(h)
+		// A stranger who asks and does not read holds a connection as long, and no longer.
+		server.WriteTimeout = cmp.Or(s.publicWrite, 30*time.Second)
+		server, ended := l.begin(server)
 		if ended {
 			return
 		}

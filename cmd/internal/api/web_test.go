@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"compress/gzip"
 	"context"
 	"crypto/ecdsa"
@@ -24,6 +25,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/event"
 )
 
 // webFiles makes a certificate with its key, and answers how a web_config_file
@@ -302,3 +304,55 @@ type viewed struct {
 }
 
 func (c *viewed) View(ctx context.Context) director.View { c.views++; return c.stub.View(ctx) }
+
+// TestWhoDoesNotRead: a stranger who asks for much and reads nothing loses the
+// connection; a stream of events, which goes on for longer, does not.
+func TestWhoDoesNotRead(t *testing.T) {
+	s := newServer(t, &stub{view: healthy()})
+	s.publicWrite = 200 * time.Millisecond
+	written := make(chan error, 1)
+	s.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		block := make([]byte, 1<<20)
+		for range 256 { // more than the kernel takes for somebody who does not read
+			if _, err := w.Write(block); err != nil {
+				written <- err
+				return
+			}
+		}
+		written <- nil
+	})
+	change, err := s.PreparePublic(nil, configFor("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	change.Commit()
+	address := s.public.Load().Addr().String()
+	newCaller(t, s).until("http", "", 200)
+	stream, err := http.Get("http://" + address + "/api/v1/events?follow=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Body.Close()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-written:
+		if err == nil {
+			t.Error("all of it was written to somebody who does not read")
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the connection is held for ever")
+	}
+	// That took longer than an answer may: the stream is there still.
+	s.Events.Record(event.Event{Kind: event.KindDaemon, To: "running"})
+	line, err := bufio.NewReader(stream.Body).ReadString('\n')
+	if err != nil || !strings.Contains(line, `"to":"running"`) {
+		t.Errorf("the stream: %q, %v", line, err)
+	}
+}
