@@ -137,6 +137,16 @@ func (d *director) said() (shown, error) {
 	return want, nil
 }
 
+// waitSaid waits until a director's status is so: what it knows of the other one is
+// as old as that one's last answer.
+func (d *director) waitSaid(what string, so func(shown) bool) {
+	d.p.t.Helper()
+	d.p.WaitUntil(browserLimit, what, func() bool {
+		s, err := d.said()
+		return err == nil && so(s)
+	})
+}
+
 // agrees waits until a page shows what the director says, and answers it.
 func (b *browser) agrees(d *director) shown {
 	b.t.Helper()
@@ -275,6 +285,7 @@ func TestOncallPage(t *testing.T) {
 	// The other one's page: it has taken over. It is the same page: only who answers
 	// it is another, as with a name in front of both.
 	p.lb[1].wait("master", 60*time.Second)
+	p.lb[1].waitSaid("lb1 not to answer", func(s shown) bool { return s.Others == "lb1 DOES NOT ANSWER" })
 	r.mend(p.lb[1])
 	now := b.agrees(p.lb[1])
 	if now.Master != "web: lb2 (this director)" || now.Others != "lb1 DOES NOT ANSWER" {
@@ -285,7 +296,9 @@ func TestOncallPage(t *testing.T) {
 	}
 	servers[1].Start()
 	p.lb[0].start()
-	p.lb[0].wait("master", 60*time.Second)
+	p.lb[0].waitSaid("all to be as before", func(s shown) bool {
+		return s.Master == "web: lb1 (this director)" && strings.HasPrefix(s.Servers["web 10.77.0.22:80"], "2; up")
+	})
 	r.cut()
 	b.until("the network is cut", `!document.querySelector("#lost").hidden`)
 	r.mend(p.lb[0])
