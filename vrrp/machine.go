@@ -276,7 +276,10 @@ func (m *machine) heardAsBackup(now time.Time, in input) {
 	if len(m.want) > 0 && !m.yielding() {
 		m.hold(nil) // left over, and now there is a master
 	}
-	m.resuming = false
+	if m.resuming {
+		m.resuming = false
+		m.recomputeDownTimer()
+	}
 	switch {
 	case in.priority == 0:
 		m.resigned, m.outranked = true, false

@@ -440,6 +440,10 @@ func TestLeftoverIsResumedAfterOneAdvert(t *testing.T) {
 	b.advert(lb2, 100)
 	b.deadline(b.m.Deadline(), downInterval(100, time.Second))
 
+	b = leftover(t)
+	b.advert(lb2, 1) // to be preempted, and no sooner than by anybody else
+	b.deadline(b.m.Deadline(), downInterval(100, time.Second))
+
 	b = newBench(t, func(c *Config) { c.Held = true }) // after a handover by hand
 	b.step(input{kind: inStart, prefixes: []netip.Prefix{vip}})
 	b.step(input{kind: inReady, from: lb1})
