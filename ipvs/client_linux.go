@@ -235,11 +235,12 @@ func (c *client) Read() (Reading, error) {
 func (c *client) read() (Reading, error) {
 	r := Reading{Table{}, map[ServiceKey]ServiceStats{}}
 	err := c.request(cmdGetService, unix.NLM_F_DUMP, nil, func(msg []byte) error {
-		s, counters, err := decodeService(msg)
+		s, stats, err := decodeService(msg)
 		if err == nil {
 			s.Destinations = map[netip.AddrPort]Destination{}
 			r.Table[s.Key] = s
-			r.Stats[s.Key] = ServiceStats{counters, map[netip.AddrPort]DestinationStats{}}
+			stats.Destinations = map[netip.AddrPort]DestinationStats{}
+			r.Stats[s.Key] = stats
 		}
 		return err
 	})

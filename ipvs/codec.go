@@ -91,6 +91,12 @@ const (
 	statOutPkts  = 3
 	statInBytes  = 4
 	statOutBytes = 5
+
+	rateConns    = 6
+	rateInPkts   = 7
+	rateOutPkts  = 8
+	rateInBytes  = 9
+	rateOutBytes = 10
 )
 
 // The generic netlink controller, linux/genetlink.h.
@@ -360,7 +366,7 @@ func address(v []byte, family uint64) (netip.Addr, error) {
 
 // decodeService reads one answer to GET_SERVICE. A service by firewall mark has
 // no protocol, address and port.
-func decodeService(msg []byte) (s Service, c Counters, err error) {
+func decodeService(msg []byte) (s Service, c ServiceStats, err error) {
 	var fam, mark, mask, flags, timeout, proto uint64
 	var addr, port []byte
 	var wide bool
@@ -390,19 +396,19 @@ func decodeService(msg []byte) (s Service, c Counters, err error) {
 		case svcEngine:
 			s.Engine = text(v)
 		case svcStats, svcStats64:
-			err = decodeCounters(v, typ == svcStats64, &wide, &c)
+			err = decodeCounters(v, typ == svcStats64, &wide, &c.Counters, &c.Rates)
 		}
 		return err
 	})
 	if err != nil {
-		return Service{}, Counters{}, err
+		return Service{}, ServiceStats{}, err
 	}
 	if mark != 0 {
 		s.Key = ServiceKey{Mark: uint32(mark), IPv6: fam == afInet6}
 	} else {
 		a, err := address(addr, fam)
 		if err != nil || len(port) != 2 {
-			return Service{}, Counters{}, errors.Join(err, errShort)
+			return Service{}, ServiceStats{}, errors.Join(err, errShort)
 		}
 		s.Key = ServiceKey{Protocol: Protocol(proto), Address: netip.AddrPortFrom(a, binary.BigEndian.Uint16(port))}
 	}
@@ -470,7 +476,7 @@ func decodeDest(msg []byte, serviceFamily uint16) (d Destination, s DestinationS
 			n, err = number(v)
 			d.Encap.Flags = uint16(n)
 		case destStats, destStats64:
-			err = decodeCounters(v, typ == destStats64, &wide, &s.Counters)
+			err = decodeCounters(v, typ == destStats64, &wide, &s.Counters, &s.Rates)
 		}
 		return err
 	})
@@ -485,9 +491,9 @@ func decodeDest(msg []byte, serviceFamily uint16) (d Destination, s DestinationS
 	return d, s, nil
 }
 
-// decodeCounters reads counters. The 64-bit ones win over the 32-bit ones, which
+// decodeCounters reads counters and rates. The 64-bit ones win over the 32-bit ones, which
 // kernels before 4.1 have alone; wide remembers that they were seen.
-func decodeCounters(b []byte, is64 bool, wide *bool, c *Counters) error {
+func decodeCounters(b []byte, is64 bool, wide *bool, c *Counters, r *Rates) error {
 	if *wide && !is64 {
 		return nil
 	}
@@ -504,6 +510,16 @@ func decodeCounters(b []byte, is64 bool, wide *bool, c *Counters) error {
 			c.BytesIn, err = number(v)
 		case statOutBytes:
 			c.BytesOut, err = number(v)
+		case rateConns:
+			r.Connections, err = number(v)
+		case rateInPkts:
+			r.PacketsIn, err = number(v)
+		case rateOutPkts:
+			r.PacketsOut, err = number(v)
+		case rateInBytes:
+			r.BytesIn, err = number(v)
+		case rateOutBytes:
+			r.BytesOut, err = number(v)
 		}
 		return err
 	})

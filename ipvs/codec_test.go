@@ -157,12 +157,17 @@ const destAnswer = `
 	06 00 0f 00 00 00 00 00
 	0c 00 0a 00              // counters of 32 bits, wrapped
 	08 00 01 00 01 00 00 00
-	40 00 0c 00              // of 64 bits
+	7c 00 0c 00              // of 64 bits, and rates
 	0c 00 01 00 01 00 00 00 01 00 00 00
 	0c 00 02 00 02 00 00 00 01 00 00 00
 	0c 00 03 00 03 00 00 00 01 00 00 00
 	0c 00 04 00 04 00 00 00 01 00 00 00
 	0c 00 05 00 05 00 00 00 01 00 00 00
+	0c 00 06 00 06 00 00 00 00 00 00 00
+	0c 00 07 00 07 00 00 00 00 00 00 00
+	0c 00 08 00 08 00 00 00 00 00 00 00
+	0c 00 09 00 09 00 00 00 01 00 00 00
+	0c 00 0a 00 0a 00 00 00 01 00 00 00
 	`
 
 func destMessage(t testing.TB) []byte {
@@ -191,7 +196,7 @@ func TestDecodeDest(t *testing.T) {
 	}
 	wantD := Destination{Address: netip.MustParseAddrPort("10.0.0.9:80"), Forward: DirectRoute, Weight: 65535, UpperThreshold: 100, LowerThreshold: 80}
 	const wide = 1 << 32
-	wantS := DestinationStats{Counters{wide + 1, wide + 2, wide + 3, wide + 4, wide + 5}, 3, 2, 1}
+	wantS := DestinationStats{Counters{wide + 1, wide + 2, wide + 3, wide + 4, wide + 5}, Rates{6, 7, 8, wide + 9, wide + 10}, 3, 2, 1}
 	if d != wantD || s != wantS {
 		t.Errorf("got %+v %+v\nwant %+v %+v", d, s, wantD, wantS)
 	}
@@ -200,13 +205,14 @@ func TestDecodeDest(t *testing.T) {
 // The 64-bit counters win in whichever order they come.
 func TestWideCountersWin(t *testing.T) {
 	var c Counters
+	var r Rates
 	var wide bool
 	for _, is64 := range []bool{true, false} {
 		b := appendUint32(nil, statConns, 1)
 		if is64 {
 			b = appendAttr(nil, statConns, native.AppendUint64(nil, 1<<32+1))
 		}
-		if err := decodeCounters(b, is64, &wide, &c); err != nil {
+		if err := decodeCounters(b, is64, &wide, &c, &r); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -491,9 +491,16 @@ type Counters struct {
 	Connections, PacketsIn, PacketsOut, BytesIn, BytesOut uint64
 }
 
+// Rates are the kernel's estimates of what goes on now, each second. A new rate
+// moves a quarter of the way every 2 s (net/netfilter/ipvs/ip_vs_est.c).
+type Rates struct {
+	Connections, PacketsIn, PacketsOut, BytesIn, BytesOut uint64
+}
+
 // ServiceStats are the counters of a service and of its destinations.
 type ServiceStats struct {
 	Counters
+	Rates        Rates
 	Destinations map[netip.AddrPort]DestinationStats
 }
 
@@ -501,6 +508,7 @@ type ServiceStats struct {
 // it has now.
 type DestinationStats struct {
 	Counters
+	Rates      Rates
 	Active     uint32 // established TCP
 	Inactive   uint32 // all other entries: closing TCP, UDP
 	Persistent uint32

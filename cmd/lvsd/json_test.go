@@ -45,6 +45,7 @@ var promised = map[string]any{
 	"a real server":      api.RealServerStatus{},
 	"a probe":            api.Probe{},
 	"counters":           api.Counters{},
+	"rates":              api.Rates{},
 	"another director":   api.PeerStatus{},
 	"a virtual service":  api.ServiceStatus{},
 	"an election":        api.ElectionStatus{},

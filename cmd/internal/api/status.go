@@ -98,6 +98,7 @@ type ServiceStatus struct {
 	Panic       bool               `json:"panic"` // so few are healthy that health is not heeded
 	Fallback    *FallbackStatus    `json:"fallback,omitempty"`
 	Counters    Counters           `json:"counters"`
+	Rates       Rates              `json:"rates"`
 	RealServers []RealServerStatus `json:"real_servers"`
 }
 
@@ -151,6 +152,7 @@ type RealServerStatus struct {
 	Inactive   uint32           `json:"inactive_connections"`
 	Persistent uint32           `json:"persistent_connections"`
 	Counters   Counters         `json:"counters"`
+	Rates      Rates            `json:"rates"`
 	LastProbe  *Probe           `json:"last_probe,omitempty"`
 }
 
@@ -172,6 +174,15 @@ type Counters struct {
 	PacketsOut  uint64 `json:"packets_out"`
 	BytesIn     uint64 `json:"bytes_in"`
 	BytesOut    uint64 `json:"bytes_out"`
+}
+
+// Rates are the kernel's estimates of what goes on each second.
+type Rates struct {
+	Connections uint64 `json:"connections_per_second"`
+	PacketsIn   uint64 `json:"packets_in_per_second"`
+	PacketsOut  uint64 `json:"packets_out_per_second"`
+	BytesIn     uint64 `json:"bytes_in_per_second"`
+	BytesOut    uint64 `json:"bytes_out_per_second"`
 }
 
 // IPVSStatus tells how the kernel's table stands to the wanted one.
@@ -389,7 +400,7 @@ func (s *Status) addService(v director.View, svc config.Service, p director.Serv
 	kernel, stats := v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key]
 	out := ServiceStatus{
 		Name: p.Name, Protocol: p.Key.Protocol.String(), Address: p.Key.Address.String(), FWMark: p.Key.Mark, Scheduler: svc.Scheduler,
-		Up: p.Up, WeightAlive: p.WeightAlive, Quorum: svc.Quorum, Counters: Counters(stats.Counters),
+		Up: p.Up, WeightAlive: p.WeightAlive, Quorum: svc.Quorum, Counters: Counters(stats.Counters), Rates: Rates(stats.Rates),
 		RealServers: []RealServerStatus{},
 	}
 	if !p.Up {
@@ -421,7 +432,7 @@ func (s *Status) addService(v director.View, svc config.Service, p director.Serv
 			Verdict: decided.Verdict.String(), Since: h.Since,
 			Draining: decided.Draining(), DrainingSince: decided.DrainingSince(), DrainUntil: decided.DrainUntil, Why: decided.Why().Text, Causes: decided.Causes,
 			Active: connections.Active, Inactive: connections.Inactive, Persistent: connections.Persistent,
-			Counters: Counters(connections.Counters), LastProbe: lastProbe(h),
+			Counters: Counters(connections.Counters), Rates: Rates(connections.Rates), LastProbe: lastProbe(h),
 		}
 		if dest, ok := kernel.Destinations[decided.Address]; ok {
 			server.Weight = &dest.Weight
