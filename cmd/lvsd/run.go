@@ -151,7 +151,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Checker:       d.checker,
 		OpenElection:  func(e vrrp.Config) (director.Election, error) { return d.elections.Open(e) },
 		ShowElections: d.elections.Refresh,
-		Participants:  []director.Participant{restartOnly, schedulers, d.server.PreparePublic, takesPart(d.pair), d.notifier.Prepare, d.settings, d.recordAddresses},
+		Participants:  []director.Participant{restartOnly, schedulers, d.server.PreparePublic, takesPart(d.pair), d.notifier.Prepare, d.synchronisation, d.settings, d.recordAddresses},
 		Load:          givingBack(func() (*config.Config, []string, error) { return o.loadText(&d.text) }),
 		Reloaded:      d.keep,
 		Holds:         d.state,
@@ -352,6 +352,24 @@ func restartOnly(old, next *config.Config) (director.Change, error) {
 // schedulers refuses a scheduler that this kernel lacks.
 func schedulers(_, next *config.Config) (director.Change, error) {
 	return director.Change{}, errors.Join(host.Schedulers(next)...)
+}
+
+// synchronisation refuses [ipvs.sync] where it could not work on this host. What
+// stays as it was is not asked again: a weight can be changed all the same.
+func (d *daemon) synchronisation(old, next *config.Config) (director.Change, error) {
+	want := director.WantedSync(next.IPVS.Sync)
+	if want == nil {
+		return director.Change{}, nil
+	}
+	if old != nil {
+		if was := director.WantedSync(old.IPVS.Sync); was != nil && *was == *want {
+			return director.Change{}, nil
+		}
+	}
+	if err := ipvs.CheckSync(d.kernel, *want); err != nil {
+		return director.Change{}, fmt.Errorf("[ipvs.sync]: %w", err)
+	}
+	return director.Change{}, nil
 }
 
 // settings takes up what the daemon itself does: the log level, and what
