@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -311,8 +312,13 @@ func (w *watched) ofDirectors(lb1, lb2 *director) []fault {
 		name: "a daemon is started again and again",
 		cause: func() {
 			for range 3 {
+				killed := time.Now()
 				kill(lb2)
 				lb2.start()
+				// One that was never scraped would not be counted.
+				w.WaitUntil(30*time.Second, "the new daemon to be scraped", func() bool {
+					return len(w.query(fmt.Sprintf("process_start_time_seconds{instance=\"lb2\"} > %d", killed.Unix()-1))) > 0
+				})
 			}
 		},
 		want: []string{"LvsdDirectorRestarts lb2"}, allow: []string{"LvsdDirectorDown lb2", "LvsdPeerGone lb1 lb2"}, last: true,
