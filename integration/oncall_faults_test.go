@@ -9,24 +9,25 @@ import (
 )
 
 // TestOncallAlertsOfThePair: a drill and a reload wake nobody; then one fault of the
-// elections and directors after the other, each with its alert, and no other.
+// elections and directors after the other, each with its alert, and no other; and
+// what the dashboard asks has been answered.
 func TestOncallAlertsOfThePair(t *testing.T) {
+	begun := time.Now()
 	w := newWatched(t)
 	w.drill(t)
 	for _, f := range slices.Concat(w.ofElections(w.lb[0], w.lb[1]), w.ofDirectors(w.lb[0], w.lb[1])) {
 		w.run(t, f)
 	}
+	w.dashboard(t, begun)
 }
 
 // TestOncallAlertsOfServices: the same of files, services, servers and the kernel's
-// table; and what the dashboard asks has been answered.
+// table.
 func TestOncallAlertsOfServices(t *testing.T) {
-	begun := time.Now()
 	w := newWatched(t)
 	for _, f := range slices.Concat(w.ofFiles(w.lb[0], w.lb[1]), w.ofServers(w.lb[0], w.lb[1]), w.ofTheTable(w.lb[0], w.lb[1])) {
 		w.run(t, f)
 	}
-	w.dashboard(t, begun)
 }
 
 // drill is what a healthy pair goes through: a handover and back, and a reload of
