@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"reflect"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,16 +113,23 @@ func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var r Ring
-		start, asked, fresh := time.Now(), 0, true
+		start := time.Now()
+		var asked atomic.Int32
+		var stale atomic.Bool
+		taken := func() int {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return r.taken
+		}
 		look := func() director.View {
 			v := seen(0, 0, 0, nine)
-			if v.At, v.Kernel.At = time.Now(), start; fresh {
+			if v.At, v.Kernel.At = time.Now(), start; !stale.Load() {
 				v.Kernel.At = time.Now()
 			}
 			return v
 		}
 		view := func(context.Context) director.View {
-			asked++
+			asked.Add(1)
 			v := seen(0, 0, 0, nine)
 			v.At, v.Kernel.At = time.Now(), time.Now()
 			return v
@@ -130,14 +138,14 @@ func TestRun(t *testing.T) {
 		go func() { done <- r.Run(ctx, look, view) }()
 		time.Sleep(5*Every + time.Second)
 		synctest.Wait()
-		if asked != 0 || r.taken != 5 {
-			t.Errorf("asked %d times, %d samples", asked, r.taken)
+		if asked.Load() != 0 || taken() != 5 {
+			t.Errorf("asked %d times, %d samples", asked.Load(), taken())
 		}
-		fresh = false
+		stale.Store(true)
 		time.Sleep(3 * Every)
 		synctest.Wait()
-		if asked != 3 || r.taken != 8 {
-			t.Errorf("asked %d times, %d samples", asked, r.taken)
+		if asked.Load() != 3 || taken() != 8 {
+			t.Errorf("asked %d times, %d samples", asked.Load(), taken())
 		}
 		cancel()
 		if err := <-done; err != nil {
