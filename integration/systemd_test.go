@@ -102,7 +102,7 @@ func TestOncallService(t *testing.T) {
 		t.Error("the daemon runs as root")
 	}
 	// LimitRTPRIO= is enough for the elections' own process.
-	if policies := m.do("sh", "-c", "chrt -a -p $(pgrep -f 'lvsd electio[n]s')"); !strings.Contains(policies, "SCHED_RR") {
+	if policies := m.do("sh", "-c", "chrt -a -p $(pgrep -P "+m.show("MainPID")+")"); !strings.Contains(policies, "SCHED_RR") {
 		t.Errorf("the elections run under no real-time policy:\n%s", policies)
 	}
 	// docs/operations.md has the rating of this very systemd.
