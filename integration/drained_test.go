@@ -53,6 +53,11 @@ func TestDrainedTCP(t *testing.T) {
 	if out, err := lb1.reload(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	// What is counted may be a second old.
+	p.WaitUntil(10*time.Second, "the connection to be counted", func() bool {
+		s, err := lb1.status()
+		return err == nil && s.Services[0].RealServers[1].Active == 1
+	})
 	ends(t, lb1.drained("web", real, "--timeout", "0s"), 1, "not drained after ", "lb1 has 1 active connection", "lb2 would use it: weight 1 in its file")
 	wait := lb1.drained("web", real, "--timeout", "1m")
 	asJSON := lb1.drained("web", real, "--timeout", "1m", "--json")

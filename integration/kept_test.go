@@ -113,10 +113,9 @@ func TestStartFromTheKeptCopy(t *testing.T) {
 	refusedStart("is not whole")
 }
 
-// opensWithTheCopy: below the line that names the director nothing comes before it.
+// opensWithTheCopy: nothing comes before it.
 func opensWithTheCopy(status string) bool {
-	_, rest, _ := strings.Cut(status, "\n")
-	return strings.HasPrefix(rest, "! STARTED FROM THE KEPT COPY")
+	return strings.HasPrefix(status, "! STARTED FROM THE KEPT COPY")
 }
 
 // notifySocket stands for systemd.

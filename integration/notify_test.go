@@ -39,7 +39,7 @@ func TestNotify(t *testing.T) {
 	lb.waitWeight(address, 0, 10*time.Second)
 	p.WaitUntil(20*time.Second, "the webhook's failure to be shown", func() bool {
 		s, err := lb.status()
-		return err == nil && strings.Contains(strings.Join(s.Problems, "\n"), "webhook http://127.0.0.1:9/lvsd: the newest event was not told")
+		return err == nil && strings.Contains(strings.Join(s.Problems, "\n"), "webhook http://127.0.0.1:9: the newest event was not told")
 	})
 	if got := lb.metric("lvsd_notify_failures_total"); got == "0" || got == "absent" {
 		t.Errorf("%s failures counted", got)

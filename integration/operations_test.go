@@ -54,9 +54,7 @@ func (o *operations) typed(h *lab.Host, line string) (string, error) {
 		o.t.Errorf("docs/operations.md has no line %q", line)
 	}
 	o.lines[line] = true
-	for from, to := range map[string]string{"/tmp/": o.Dir() + "/", "/etc/ha.d": o.Dir()} {
-		line = strings.ReplaceAll(line, from, to)
-	}
+	line = strings.NewReplacer("/tmp/", o.Dir()+"/", "/etc/ha.d", o.Dir()).Replace(line)
 	ctx, cancel := context.WithTimeout(o.t.Context(), 2*time.Minute)
 	defer cancel()
 	return h.Run(ctx, "env", "PATH="+o.bin(h)+":"+os.Getenv("PATH"), "sh", "-c", "cd "+o.Path("work")+" && "+line)
