@@ -171,7 +171,7 @@ func TestAgainstNginx(t *testing.T) {
 	}
 	t.Run("half open", func(t *testing.T) {
 		if os.Getuid() != 0 {
-			t.Skip("a raw socket needs root")
+			lacking(t, "root, for a raw socket,")
 		}
 		asker := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 		accepts := func() (n int) { // this question included

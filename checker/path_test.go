@@ -18,7 +18,7 @@ func TestPathThatDidNotStand(t *testing.T) {
 		var gone atomic.Bool
 		r.o.Stands = func(_ context.Context, mark uint32, since time.Time) error {
 			asked.Add(1)
-			time.Sleep(300 * time.Millisecond) // the kernel's answer takes a while
+			time.Sleep(300 * time.Millisecond) // of the bubble's time: the kernel's answer takes a while
 			if mark != 7 || time.Since(since) > 5*time.Second {
 				t.Errorf("asked for mark %d, %v ago", mark, time.Since(since))
 			}

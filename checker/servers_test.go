@@ -17,16 +17,23 @@ import (
 	"time"
 )
 
+// lacking ends a test that needs what this machine does not have: aloud, and with
+// LVSD_REQUIRE_KERNEL=1 as a failure.
+func lacking(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
+		t.Fatalf("%s is missing, and LVSD_REQUIRE_KERNEL=1", what)
+	}
+	t.Skipf("SKIPPED: %s is missing; LVSD_REQUIRE_KERNEL=1 makes this a failure", what)
+}
+
 // start runs a server in the foreground until the test ends, and waits until
 // it accepts connections.
 func start(t *testing.T, at netip.AddrPort, program string, args ...string) {
 	t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
-		if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
-			t.Fatalf("%s is missing, and LVSD_REQUIRE_KERNEL=1: make deps installs it", program)
-		}
-		t.Skipf("%s is missing: make deps installs it; LVSD_REQUIRE_KERNEL=1 makes this a failure", program)
+		lacking(t, program+" (make deps installs it)")
 	}
 	var said bytes.Buffer
 	cmd := exec.Command(path, args...)

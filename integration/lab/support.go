@@ -28,16 +28,19 @@ type Skipper interface {
 // not build hosts, and says so; with LVSD_REQUIRE_KERNEL=1 it fails instead.
 func RequireKernel(tb Skipper) {
 	tb.Helper()
-	require(tb, KernelProblem())
+	Require(tb, KernelProblem())
 }
 
 // RequireNamespaces is RequireKernel for tests that need hosts but no IPVS.
 func RequireNamespaces(tb Skipper) {
 	tb.Helper()
-	require(tb, namespaceProblem())
+	Require(tb, namespaceProblem())
 }
 
-func require(tb Skipper, problem error) {
+// Require skips the test for a problem that is this machine's, a program that is
+// missing for instance, and says so; with LVSD_REQUIRE_KERNEL=1 it fails instead. Nil
+// is no problem.
+func Require(tb Skipper, problem error) {
 	tb.Helper()
 	if problem == nil {
 		return

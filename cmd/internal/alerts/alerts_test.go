@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"lvsd/cmd/internal/metrics"
+	"lvsd/integration/lab"
 )
 
 var update = flag.Bool("update", false, "write docs/alerts/lvsd.rules.yml anew")
@@ -38,12 +39,7 @@ var tests = []string{folder + "lvsd.rules.test.yml", folder + "lvsd.rules.day.te
 func promtool(t *testing.T, args ...string) {
 	t.Helper()
 	path, err := exec.LookPath("promtool")
-	if err != nil {
-		if os.Getenv("LVSD_REQUIRE_KERNEL") != "" {
-			t.Fatal("there is no promtool (make deps installs it)")
-		}
-		t.Skip("THERE IS NO promtool: the rules are not tested (make deps installs it)")
-	}
+	lab.Require(t, err) // make deps installs it
 	if out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput(); err != nil {
 		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 	}

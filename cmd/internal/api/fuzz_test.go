@@ -27,7 +27,7 @@ func FuzzPort(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, target, encoding string) {
 		u, err := url.ParseRequestURI(target)
 		if err != nil || strings.ContainsAny(method, " \t\r\n\x00") || method == "" || u.Query().Get("follow") != "" {
-			t.Skip() // net/http refuses it before us; a stream does not end
+			return // net/http refuses it before us; a stream does not end
 		}
 		r := &http.Request{Method: method, URL: u, Host: "lb1", Header: http.Header{"Accept-Encoding": {encoding}}, Body: http.NoBody}
 		w := httptest.NewRecorder()

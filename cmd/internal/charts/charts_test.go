@@ -136,7 +136,7 @@ func TestRun(t *testing.T) {
 		}
 		done := make(chan error)
 		go func() { done <- r.Run(ctx, look, view) }()
-		time.Sleep(5*Every + time.Second)
+		time.Sleep(5*Every + time.Second) // of the bubble's time, as below
 		synctest.Wait()
 		if asked.Load() != 0 || taken() != 5 {
 			t.Errorf("asked %d times, %d samples", asked.Load(), taken())

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -57,7 +58,9 @@ func parseHeaders(text string) (map[string]string, error) {
 			return nil, fmt.Errorf(`line %d is no header: write "Name: value"`, n)
 		case strings.EqualFold(name, "Host"):
 			return nil, fmt.Errorf("line %d: Host is the key host of the check: write it there", n)
-		case all[name] != "":
+		}
+		name = http.CanonicalHeaderKey(name)
+		if _, twice := all[name]; twice {
 			return nil, fmt.Errorf("line %d: %s is there twice", n, name)
 		}
 		all[name] = value

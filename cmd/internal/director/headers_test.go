@@ -21,6 +21,8 @@ func TestParseHeaders(t *testing.T) {
 		"# nothing":                             "no header",
 		"secretvalue":                           "line 1 is no header",
 		"A: b\nA: c":                            "line 2: A is there twice",
+		"A: b\na: c":                            "line 2: A is there twice",
+		"A:\nA: c":                              "line 2: A is there twice",
 		"host: x":                               "Host is the key host",
 		"A: a\x00b":                             "line 1 is no header",
 		strings.Repeat("A", headersLimit) + ": b": "larger",

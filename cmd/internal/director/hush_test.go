@@ -75,7 +75,7 @@ func TestHushedFromTheFirstDecision(t *testing.T) {
 		c.Elections[0].Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}
 		h := &hushKept{}
 		r := newRig(t, c, func(p *Parts) { p.Hush = h })
-		time.Sleep(3*hushEvery + hushEvery/2) // the kernel's table is read late
+		time.Sleep(3*hushEvery + hushEvery/2) // of the bubble's time, as below: the kernel's table is read late
 		r.table.read(kernelWith(5))
 		r.Wake()
 		time.Sleep(hushEvery / 4)

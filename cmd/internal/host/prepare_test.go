@@ -1,30 +1,32 @@
 package host
 
 import (
+	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/vishvananda/netns"
+
+	"lvsd/integration/lab"
 )
 
 // TestMasqueradingRules: nft takes the rules, finds them again, and other
 // servers replace them without touching anybody else's table.
 func TestMasqueradingRules(t *testing.T) {
-	if _, err := exec.LookPath("nft"); err != nil || os.Geteuid() != 0 {
-		t.Skip("needs root and nft (package nftables)")
-	}
+	lab.RequireNamespaces(t)
+	_, err := exec.LookPath("nft") // package nftables
+	lab.Require(t, err)
 	runtime.LockOSThread() // the thread ends with the test
 	there, err := netns.New()
 	if err != nil {
-		t.Skipf("needs a network namespace: %v", err)
+		t.Fatal(err)
 	}
 	defer there.Close()
 	if out, err := exec.Command("nft", "add", "table", "ip", "theirs").CombinedOutput(); err != nil {
-		t.Skipf("needs nftables in the kernel: %s", out)
+		lab.Require(t, fmt.Errorf("this kernel has no nftables: %s", out))
 	}
 	servers := []netip.Addr{netip.MustParseAddr("10.78.0.21"), netip.MustParseAddr("10.78.0.22")}
 	for _, u := range []uses{{nat4: servers}, {nat4: servers[:1]}, {nat6: []netip.Addr{netip.MustParseAddr("fd00::1")}}} {

@@ -2,23 +2,22 @@ package hush
 
 import (
 	"net/netip"
-	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/vishvananda/netns"
+
+	"lvsd/integration/lab"
 )
 
 // inNamespace gives the test a network of its own.
 func inNamespace(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	lab.RequireNamespaces(t)
 	runtime.LockOSThread() // and never unlocks it: the thread ends with the test
 	if _, err := netns.New(); err != nil {
-		t.Skipf("needs a network namespace: %v", err)
+		t.Fatal(err)
 	}
 }
 
