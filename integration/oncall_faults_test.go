@@ -147,14 +147,19 @@ func (w *watched) ofServers(lb1, lb2 *director) []fault {
 	}}
 }
 
-func (w *watched) ofElections(lb1, lb2 *director) []fault {
-	var undo []func()
-	mend := func() {
-		for _, f := range undo {
-			f()
-		}
-		undo = nil
+// undos are what mends the causes of a fault.
+type undos []func()
+
+func (u *undos) all() {
+	for _, f := range *u {
+		f()
 	}
+	*u = nil
+}
+
+func (w *watched) ofElections(lb1, lb2 *director) []fault {
+	var undo undos
+	mend := undo.all
 	return []fault{{
 		name: "the directors do not hear each other's adverts",
 		cause: func() {
@@ -185,13 +190,8 @@ func (w *watched) ofElections(lb1, lb2 *director) []fault {
 }
 
 func (w *watched) ofTheTable(lb1, lb2 *director) []fault {
-	var undo []func()
-	mend := func() {
-		for _, f := range undo {
-			f()
-		}
-		undo = nil
-	}
+	var undo undos
+	mend := undo.all
 	return []fault{{
 		name: "somebody removes the address and writes the table, and nobody is told",
 		cause: func() {
@@ -246,13 +246,8 @@ func (w *watched) ofTheTable(lb1, lb2 *director) []fault {
 }
 
 func (w *watched) ofDirectors(lb1, lb2 *director) []fault {
-	var undo []func()
-	mend := func() {
-		for _, f := range undo {
-			f()
-		}
-		undo = nil
-	}
+	var undo undos
+	mend := undo.all
 	kill := func(d *director) {
 		d.process.Kill()
 		<-d.process.Done()

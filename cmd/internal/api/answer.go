@@ -5,13 +5,12 @@ package api
 // that strangers reach, one status for all who ask within a moment.
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
+
+	"lvsd/cmd/internal/gzipped"
 )
 
 func answer(w http.ResponseWriter, code int, body any) {
@@ -30,7 +29,7 @@ func answerPacked(w http.ResponseWriter, r *http.Request, body any) {
 		return
 	}
 	send := encoded{plain: append(text, '\n')}
-	if takesGzip(r) {
+	if gzipped.Taken(r) {
 		send.pack()
 	}
 	send.answer(w, r)
@@ -44,11 +43,7 @@ func (e *encoded) pack() {
 	if e.packed != nil || len(e.plain) < packFrom {
 		return
 	}
-	var b bytes.Buffer
-	z, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed) // a level that exists
-	_, _ = z.Write(e.plain)                         // a buffer takes all
-	_ = z.Close()
-	e.packed = b.Bytes()
+	e.packed = gzipped.Pack(e.plain)
 }
 
 const packFrom = 1400 // what fits one packet is not packed
@@ -59,21 +54,11 @@ func (e encoded) answer(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Accept-Encoding")
 	body := e.plain
-	if takesGzip(r) && e.packed != nil {
+	if gzipped.Taken(r) && e.packed != nil {
 		h.Set("Content-Encoding", "gzip")
 		body = e.packed
 	}
 	_, _ = w.Write(body) // a client that went away is no concern of ours
-}
-
-func takesGzip(r *http.Request) bool {
-	for part := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
-		name, q, _ := strings.Cut(strings.TrimSpace(part), ";")
-		if strings.EqualFold(name, "gzip") && strings.TrimSpace(q) != "q=0" {
-			return true
-		}
-	}
-	return false
 }
 
 // shared is one status for all who ask within a moment: many readers, or one that
@@ -108,7 +93,7 @@ func (k *shared) get(s *Server, r *http.Request) (encoded, error) {
 		}
 		k.now, k.at = encoded{plain: append(text, '\n')}, time.Now()
 	}
-	if takesGzip(r) {
+	if gzipped.Taken(r) {
 		k.now.pack()
 	}
 	return k.now, nil

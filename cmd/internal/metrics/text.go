@@ -8,7 +8,6 @@ package metrics
 
 import (
 	"bytes"
-	"compress/gzip"
 	"net/http"
 	"strconv"
 	"strings"
@@ -16,6 +15,8 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
+
+	"lvsd/cmd/internal/gzipped"
 )
 
 // kept is the last answer, plain and packed.
@@ -42,7 +43,7 @@ func (m *Metrics) Handler() http.Handler {
 		case <-r.Context().Done():
 			return
 		}
-		packed := strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")
+		packed := gzipped.Taken(r)
 		text, err := m.text(packed)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -75,18 +76,7 @@ func (m *Metrics) text(packed bool) ([]byte, error) {
 		return m.kept.plain, nil
 	}
 	if m.kept.zipped == nil {
-		var b bytes.Buffer
-		z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := z.Write(m.kept.plain); err != nil {
-			return nil, err
-		}
-		if err := z.Close(); err != nil {
-			return nil, err
-		}
-		m.kept.zipped = b.Bytes()
+		m.kept.zipped = gzipped.Pack(m.kept.plain)
 	}
 	return m.kept.zipped, nil
 }
