@@ -118,7 +118,7 @@ bench-failover: deps build bin/uml
 # What delays an advert on this machine's own kernel, while all is busy: with the
 # elections in a process of their own, as lvsd has them, and together with the rest.
 bench-deadline: deps
-	CGO_ENABLED=0 $(GO) build -o bin/bench-deadline ./cmd/internal/election/bench
+	CGO_ENABLED=0 $(GO) build -o bin/bench-deadline ./cmd/internal/vrrpproc/bench
 	bin/bench-deadline $(FLAGS)
 	bin/bench-deadline -together -for 20s $(FLAGS)
 

@@ -11,14 +11,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"lvsd/cmd/internal/hush"
-	"lvsd/cmd/internal/state"
+	"lvsd/cmd/internal/connhandover"
+	"lvsd/cmd/internal/persist"
 )
 
 // cleaned is what a cleaning up did.
 type cleaned struct {
 	Removed []removedAddress `json:"removed"`
-	Rules   int              `json:"rules"`  // of routing, against resets; see cmd/internal/hush
+	Rules   int              `json:"rules"`  // of routing, against resets; see cmd/internal/connhandover
 	Spared  bool             `json:"spared"` // the daemon is about to be started again
 }
 
@@ -74,7 +74,7 @@ func cleanUp(folder string, spare bool) (v cleaned, err error) {
 	if _, err := os.Stat(folder); errors.Is(err, os.ErrNotExist) {
 		return v, nil
 	}
-	dir, err := state.Open(folder)
+	dir, err := persist.Open(folder)
 	if err != nil {
 		return v, err
 	}
@@ -89,7 +89,7 @@ func cleanUp(folder string, spare bool) (v cleaned, err error) {
 	}
 	v.Removed, err = takeOff(record.Elections)
 	var noSweep error
-	if v.Rules, noSweep = new(hush.Hush).Sweep(); noSweep != nil {
+	if v.Rules, noSweep = new(connhandover.Hush).Sweep(); noSweep != nil {
 		err = errors.Join(err, noSweep)
 	}
 	return v, err

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"lvsd/cmd/internal/election"
 	"lvsd/cmd/internal/logging"
+	"lvsd/cmd/internal/vrrpproc"
 )
 
 func electionsCommand() *cobra.Command {
@@ -22,7 +22,7 @@ func electionsCommand() *cobra.Command {
 		RunE: works(func(*cobra.Command, []string) error {
 			log := logging.New(os.Stderr, format)
 			defer log.Close()
-			return election.Serve(os.Stdin, os.Stdout, log.Logger, log.SetLevel)
+			return vrrpproc.Serve(os.Stdin, os.Stdout, log.Logger, log.SetLevel)
 		}),
 	}
 	cmd.Flags().StringVar(&format, "log-format", "text", "text or json")
@@ -31,7 +31,7 @@ func electionsCommand() *cobra.Command {
 
 // elections is the process of the daemon's elections. It runs this very program,
 // also when the file has been replaced by another version meanwhile.
-func elections(format string, o election.Options) *election.Process {
+func elections(format string, o vrrpproc.Options) *vrrpproc.Process {
 	o.Command = []string{"/proc/self/exe", "elections", "--log-format", format}
-	return election.New(o)
+	return vrrpproc.New(o)
 }

@@ -16,7 +16,7 @@ import (
 	"lvsd/cmd/internal/charts"
 	"lvsd/cmd/internal/convert"
 	"lvsd/cmd/internal/event"
-	"lvsd/cmd/internal/plan"
+	"lvsd/cmd/internal/preview"
 	"lvsd/cmd/internal/realserver"
 )
 
@@ -30,7 +30,7 @@ var promised = map[string]any{
 	"lvsd handover --json":             api.Handover{},
 	"lvsd drained --json":              api.Drained{},
 	"lvsd probe --json":                api.ProbeReport{},
-	"lvsd plan --json":                 plan.Plan{},
+	"lvsd plan --json":                 preview.Plan{},
 	"lvsd check --json":                checked{},
 	"lvsd host check --json":           hostChecked{},
 	"lvsd realserver status --json":    realserver.State{},
@@ -39,8 +39,8 @@ var promised = map[string]any{
 	"lvsd cleanup --json":              cleaned{},
 	"lvsd zero --json":                 api.Zeroed{},
 	"lvsd version --json":              versions{},
-	"a change":                         plan.Change{},
-	"connections touched":              plan.Connections{},
+	"a change":                         preview.Change{},
+	"connections touched":              preview.Connections{},
 	// What several of them have.
 	"a real server":      api.RealServerStatus{},
 	"a probe":            api.Probe{},

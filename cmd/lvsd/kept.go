@@ -14,7 +14,7 @@ import (
 
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/logging"
-	"lvsd/cmd/internal/state"
+	"lvsd/cmd/internal/persist"
 	"lvsd/config"
 )
 
@@ -52,8 +52,8 @@ func open(o *options, strict bool, stateDir string) (*daemon, error) {
 // kept answers the kept copy's configuration, nil where it is of no use: there is
 // none, it ran under another name, or it is the text that was refused. The error
 // says what is wrong with one that is there.
-func (o *options) kept(dir, refused string) (state.Running, *config.Config, error) {
-	kept, err := state.ReadRunning(dir)
+func (o *options) kept(dir, refused string) (persist.Running, *config.Config, error) {
+	kept, err := persist.ReadRunning(dir)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
 		return kept, nil, nil
 	}
@@ -94,8 +94,8 @@ type keeper struct {
 	writing sync.Mutex // held while the disk is written to
 
 	mu      sync.Mutex
-	pending *state.Running // that is not on disk yet
-	problem string         // why it could not be written; empty when it could
+	pending *persist.Running // that is not on disk yet
+	problem string           // why it could not be written; empty when it could
 }
 
 const (
@@ -110,7 +110,7 @@ const (
 // and tried again.
 func (d *daemon) keep(c *config.Config) {
 	d.keeper.mu.Lock()
-	d.keeper.pending = &state.Running{Director: c.Director, File: c.File, Hash: c.Hash, At: time.Now(), Text: d.text}
+	d.keeper.pending = &persist.Running{Director: c.Director, File: c.File, Hash: c.Hash, At: time.Now(), Text: d.text}
 	d.keeper.mu.Unlock()
 	d.text = "" // it is soon on disk, and need not be in memory
 	done := make(chan struct{})

@@ -12,7 +12,7 @@ import (
 	"slices"
 
 	"lvsd/cmd/internal/director"
-	"lvsd/cmd/internal/state"
+	"lvsd/cmd/internal/persist"
 	"lvsd/config"
 	"lvsd/vrrp/link"
 )
@@ -21,9 +21,9 @@ import (
 // what it may put where. What an earlier run left, and no election of the file
 // knows, goes before that.
 func (d *daemon) recordAddresses(old, next *config.Config) (director.Change, error) {
-	var record state.Addresses
+	var record persist.Addresses
 	for _, e := range next.Elections {
-		record.Elections = append(record.Elections, state.Election{
+		record.Elections = append(record.Elections, persist.Election{
 			Name: e.Name, Interface: e.Interface, VRID: e.VRID, VirtualMAC: e.VirtualMAC, IPv6: e.Addresses[0].Addr().Is6(),
 			Addresses: slices.Concat(e.Addresses, e.ExcludedAddresses), Routes: e.Routes, Rules: e.Rules,
 		})
@@ -39,7 +39,7 @@ func (d *daemon) recordAddresses(old, next *config.Config) (director.Change, err
 }
 
 // sweep takes off what the last run recorded and this one does not know.
-func (d *daemon) sweep(next state.Addresses) {
+func (d *daemon) sweep(next persist.Addresses) {
 	last, err := d.state.LoadAddresses()
 	if err == nil {
 		var removed []removedAddress
@@ -60,13 +60,13 @@ type router struct {
 	v6    bool
 }
 
-func routerOf(e state.Election) router {
+func routerOf(e persist.Election) router {
 	return router{e.Interface, e.VRID, len(e.Addresses) > 0 && e.Addresses[0].Addr().Is6()}
 }
 
 // unknown is what is left of the elections of one record that another has not. Of
 // a virtual router that both have, its election sees to the macvlan.
-func unknown(last, next []state.Election) (all []state.Election) {
+func unknown(last, next []persist.Election) (all []persist.Election) {
 	type place struct {
 		iface string
 		addr  netip.Addr
@@ -97,7 +97,7 @@ func unknown(last, next []state.Election) (all []state.Election) {
 }
 
 // takeOff takes what elections put there off their interfaces.
-func takeOff(elections []state.Election) (removed []removedAddress, err error) {
+func takeOff(elections []persist.Election) (removed []removedAddress, err error) {
 	removed = []removedAddress{}
 	var errs []error
 	for _, e := range elections {
@@ -137,7 +137,7 @@ func takeOff(elections []state.Election) (removed []removedAddress, err error) {
 
 // takeAway takes an election's routes and rules away. The interface of the
 // addresses may be gone, and is not needed for it.
-func takeAway(e state.Election) error {
+func takeAway(e persist.Election) error {
 	var along link.Along
 	for _, r := range e.Routes {
 		along.Routes = append(along.Routes, link.Route(r))

@@ -16,8 +16,8 @@ import (
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/host"
-	"lvsd/cmd/internal/plan"
-	"lvsd/cmd/internal/state"
+	"lvsd/cmd/internal/persist"
+	"lvsd/cmd/internal/preview"
 	"lvsd/config"
 	"lvsd/ipvs"
 )
@@ -40,7 +40,7 @@ func planCommand(o *options) *cobra.Command {
 			if asJSON {
 				err = printJSON(p)
 			} else {
-				err = plan.Print(os.Stdout, p, coloured(os.Stdout))
+				err = preview.Print(os.Stdout, p, coloured(os.Stdout))
 			}
 			switch {
 			case err != nil:
@@ -62,10 +62,10 @@ func planCommand(o *options) *cobra.Command {
 const planLimit = time.Minute
 
 // plan asks the daemon, or computes what a start would do where none runs.
-func (o *options) plan(ctx context.Context, socket string) (plan.Plan, error) {
+func (o *options) plan(ctx context.Context, socket string) (preview.Plan, error) {
 	text, err := o.readText()
 	if err != nil {
-		return plan.Plan{}, err
+		return preview.Plan{}, err
 	}
 	p, err := o.client(socket).Plan(ctx, o.file, o.director, string(text))
 	if !errors.Is(err, api.ErrNoDaemon) || socket != "" {
@@ -75,10 +75,10 @@ func (o *options) plan(ctx context.Context, socket string) (plan.Plan, error) {
 }
 
 // planStart says what a start would do.
-func (o *options) planStart(text []byte) (plan.Plan, error) {
+func (o *options) planStart(text []byte) (preview.Plan, error) {
 	name, err := o.directorName()
 	if err != nil {
-		return plan.Plan{}, err
+		return preview.Plan{}, err
 	}
 	file, err := config.Parse(o.file, text)
 	var c *config.Config
@@ -86,31 +86,31 @@ func (o *options) planStart(text []byte) (plan.Plan, error) {
 		c, err = file.For(name)
 	}
 	if err != nil {
-		return plan.Refuse(name, o.file, time.Now(), api.Lines(err)), nil
+		return preview.Refuse(name, o.file, time.Now(), api.Lines(err)), nil
 	}
-	owned, held, err := state.Peek(c.Global.StateDir)
+	owned, held, err := persist.Peek(c.Global.StateDir)
 	switch {
 	case err != nil:
-		return plan.Plan{}, withRemedy(err)
+		return preview.Plan{}, withRemedy(err)
 	case held:
-		return plan.Plan{}, fmt.Errorf("a daemon runs with state_dir %s, and does not answer on %s: name its control socket with --socket", c.Global.StateDir, c.Global.ControlSocket)
+		return preview.Plan{}, fmt.Errorf("a daemon runs with state_dir %s, and does not answer on %s: name its control socket with --socket", c.Global.StateDir, c.Global.ControlSocket)
 	}
 	kernel, err := ipvs.OpenKernel()
 	if err != nil {
-		return plan.Plan{}, withRemedy(err)
+		return preview.Plan{}, withRemedy(err)
 	}
 	defer kernel.Close()
 	silent := slog.New(slog.DiscardHandler)
-	before := state.PeekDecision(c.Global.StateDir, silent, time.Now())
+	before := persist.PeekDecision(c.Global.StateDir, silent, time.Now())
 	foreseen, err := director.ForeseeStart(c, kernel, owned, before, host.Through{Log: silent})
 	if err != nil {
-		return plan.Plan{}, withRemedy(err)
+		return preview.Plan{}, withRemedy(err)
 	}
 	var warnings []string
 	for _, w := range file.Warnings {
 		warnings = append(warnings, w.Error())
 	}
-	return plan.Build(foreseen, api.Lines(try(c, silent)), warnings), nil
+	return preview.Build(foreseen, api.Lines(try(c, silent)), warnings), nil
 }
 
 // withRemedy says what to do about missing rights.

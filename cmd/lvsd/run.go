@@ -22,16 +22,16 @@ import (
 
 	"lvsd/checker"
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/connhandover"
 	"lvsd/cmd/internal/director"
-	"lvsd/cmd/internal/election"
 	"lvsd/cmd/internal/event"
 	"lvsd/cmd/internal/host"
-	"lvsd/cmd/internal/hush"
 	"lvsd/cmd/internal/logging"
 	"lvsd/cmd/internal/metrics"
 	"lvsd/cmd/internal/notify"
 	"lvsd/cmd/internal/pair"
-	"lvsd/cmd/internal/state"
+	"lvsd/cmd/internal/persist"
+	"lvsd/cmd/internal/vrrpproc"
 	"lvsd/config"
 	"lvsd/ipvs"
 	"lvsd/vrrp"
@@ -84,16 +84,16 @@ type daemon struct {
 	events     *event.Recorder
 	journal    *event.Journal
 	notifier   *notify.Notifier
-	state      *state.Dir
+	state      *persist.Dir
 	kernel     ipvs.Kernel
 	reconciler *ipvs.Reconciler
 	checker    *checker.Engine
-	elections  *election.Process
+	elections  *vrrpproc.Process
 	director   *director.Director
 	server     *api.Server
 	pair       *pair.Exchange
 	manager    *manager
-	hush       hush.Hush
+	hush       connhandover.Hush
 	// connections is how many this director told the others; negative: not known.
 	connections atomic.Int64
 	listener    *ipvs.SyncListener
@@ -116,7 +116,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		}
 	}()
 	var noState, noKernel error
-	d.state, noState = state.Open(c.Global.StateDir)
+	d.state, noState = persist.Open(c.Global.StateDir)
 	d.kernel, noKernel = ipvs.OpenKernel()
 	if noState != nil || noKernel != nil {
 		err = errors.Join(noState, noKernel, try(c, log.Logger))
@@ -137,7 +137,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 			return d.director.Stands(ctx, mark, since)
 		},
 	})
-	d.elections = elections(c.Global.LogFormat, election.Options{
+	d.elections = elections(c.Global.LogFormat, vrrpproc.Options{
 		Log: log.Logger, OnEvent: d.electionChanged, OnContest: d.electionContested, ObserveLag: m.ObserveTimerLag,
 	})
 	d.server = &api.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: version, Started: time.Now(), Problems: d.problems, Journal: d.journal}

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"lvsd/cmd/internal/plan"
+	"lvsd/cmd/internal/preview"
 	"lvsd/config"
 )
 
@@ -41,7 +41,7 @@ func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
 		next, err = file.For(running.Director)
 	}
 	if err != nil {
-		p := plan.Refuse(running.Director, name, time.Now(), Lines(err))
+		p := preview.Refuse(running.Director, name, time.Now(), Lines(err))
 		p.Daemon, p.RunningHash = true, running.Hash
 		answer(w, http.StatusOK, p)
 		return
@@ -51,7 +51,7 @@ func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	answer(w, http.StatusOK, plan.Build(foreseen, Lines(foreseen.Refused), warnings(file)))
+	answer(w, http.StatusOK, preview.Build(foreseen, Lines(foreseen.Refused), warnings(file)))
 }
 
 func warnings(file *config.File) []string {
@@ -64,7 +64,7 @@ func warnings(file *config.File) []string {
 
 // Plan asks what a reload with this text would change. The name is for messages;
 // a director, where it is not "", must be the daemon's.
-func (c *Client) Plan(ctx context.Context, name, director, text string) (plan.Plan, error) {
+func (c *Client) Plan(ctx context.Context, name, director, text string) (preview.Plan, error) {
 	query := url.Values{"file": {name}, "director": {director}}
-	return send[plan.Plan](ctx, c, http.MethodPost, "/control/v1/plan?"+query.Encode(), strings.NewReader(text))
+	return send[preview.Plan](ctx, c, http.MethodPost, "/control/v1/plan?"+query.Encode(), strings.NewReader(text))
 }

@@ -28,7 +28,7 @@ var mustBePure = []string{
 	"checker/gauge.go", "vrrp/packet.go", "vrrp/machine.go", "ipvs/diff.go", "cmd/internal/director/decide.go",
 	"cmd/internal/director/cause.go", "cmd/internal/director/quorum.go", "cmd/internal/director/guard.go",
 	"cmd/internal/director/damping.go", "cmd/internal/director/kept.go", "cmd/internal/director/slowstart.go",
-	"cmd/internal/convert/*.go", "cmd/internal/plan/*.go", "config/*.go",
+	"cmd/internal/convert/*.go", "cmd/internal/preview/*.go", "config/*.go",
 }
 
 func TestLeavesImportNoneOfEachOther(t *testing.T) {

@@ -1,0 +1,62 @@
+package persist
+
+// What the settings of interfaces were before probes through the kernel needed
+// others. They are of this boot: another one begins with its own.
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// foundFile is the file's form.
+type foundFile struct {
+	Boot     string            `json:"boot"` // /proc/sys/kernel/random/boot_id
+	Settings map[string]string `json:"settings"`
+}
+
+func (d *Dir) found() string { return filepath.Join(d.path, "found") }
+
+// LoadFound reads them. A missing file, and one of another boot, is none.
+func (d *Dir) LoadFound() (map[string]string, error) {
+	text, err := os.ReadFile(d.found())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("failed to read what kernel settings were before: %w", err)
+	}
+	var file foundFile
+	if err := json.Unmarshal(text, &file); err != nil {
+		return nil, errors.Join(fmt.Errorf("failed to read what kernel settings were before, kept as %s%s: %w", d.found(), aside, err),
+			os.Rename(d.found(), d.found()+aside))
+	}
+	if file.Boot != bootID() {
+		return nil, nil
+	}
+	return file.Settings, nil
+}
+
+// SaveFound replaces them; none removes the file.
+func (d *Dir) SaveFound(settings map[string]string) error {
+	if len(settings) == 0 {
+		if err := os.Remove(d.found()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("failed to forget what kernel settings were before: %w", err)
+		}
+		return nil
+	}
+	text, err := json.Marshal(foundFile{bootID(), settings})
+	if err != nil {
+		return fmt.Errorf("failed to encode what kernel settings were before: %w", err)
+	}
+	return replaceFile(d.found(), append(text, '\n'))
+}
+
+func bootID() string {
+	text, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(text))
+}

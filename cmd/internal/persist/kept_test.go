@@ -1,0 +1,151 @@
+package persist
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lvsd/checker"
+	"lvsd/cmd/internal/director"
+)
+
+// decision is one with a server of some weight.
+func decision(weight int) *director.Plan {
+	a := netip.MustParseAddrPort("10.0.1.1:80")
+	return &director.Plan{Services: []director.ServicePlan{{Name: "web", Up: true, Servers: []director.ServerPlan{{
+		ID: checker.ID{Service: "web", RealServer: a.String()}, Address: a, Weight: weight, Listed: true, Verdict: checker.Up,
+		Causes: []director.Cause{{Kind: director.CauseConfigured, Weight: weight, Text: "weight in the file"}}}}}}}
+}
+
+func weightOf(p *director.Plan) int {
+	if p == nil {
+		return -1
+	}
+	return p.Services[0].Servers[0].Weight
+}
+
+// TestDecisionIsKept: at once, when it changes, at the end; and it stays young as
+// long as somebody keeps it.
+func TestDecisionIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, err := Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		var log bytes.Buffer
+		logger := slog.New(slog.NewTextHandler(&log, nil))
+		if p := dir.LoadDecision(logger, time.Now()); p != nil || log.Len() > 0 {
+			t.Errorf("none was kept: %+v, %s", p, &log)
+		}
+		decided := make(chan *director.Plan, 1)
+		var current *director.Plan
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() {
+			ended <- dir.KeepDecision(ctx, logger, func() *director.Plan {
+				select {
+				case current = <-decided:
+				default:
+				}
+				return current
+			})
+		}()
+		kept := func(want int) {
+			t.Helper()
+			if got := weightOf(dir.LoadDecision(logger, time.Now())); got != want {
+				t.Errorf("weight %d is kept, want %d", got, want)
+			}
+		}
+		kept(-1)
+		decided <- decision(3)
+		time.Sleep(2 * keepEvery)
+		synctest.Wait()
+		kept(3)
+		time.Sleep(2 * keptFor)
+		synctest.Wait()
+		kept(3)
+		if err := os.Remove(dir.kept()); err != nil { // somebody cleans up
+			t.Fatal(err)
+		}
+		time.Sleep(3 * keepEvery)
+		synctest.Wait()
+		kept(3)
+		decided <- decision(4)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		kept(4)
+		time.Sleep(keptFor + time.Second)
+		kept(-1)
+		if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "too old") {
+			t.Errorf("log:\n%s", got)
+		}
+	})
+}
+
+func TestDecisionThatCannotBeKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, err := Open(filepath.Join(t.TempDir(), "state"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		if err := os.Mkdir(dir.kept()+".new", 0o700); err != nil { // the file beside it cannot be made
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		plan := decision(3)
+		go func() {
+			ended <- dir.KeepDecision(ctx, slog.New(slog.NewTextHandler(&log, nil)), func() *director.Plan { return plan })
+		}()
+		time.Sleep(10 * keepEvery)
+		synctest.Wait()
+		if p := dir.Problems(); len(p) != 1 || !strings.Contains(p[0], "cannot be kept") {
+			t.Errorf("problems: %q", p)
+		}
+		// A failed write removes what it was to make: the trouble is over.
+		os.Remove(dir.kept() + ".new")
+		time.Sleep(3 * keepEvery)
+		synctest.Wait()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		if p := dir.Problems(); p != nil {
+			t.Errorf("problems afterwards: %q", p)
+		}
+		for _, want := range []string{"cannot be kept", "kept again"} {
+			if n := strings.Count(log.String(), want); n != 1 {
+				t.Errorf("%q is logged %d times:\n%s", want, n, &log)
+			}
+		}
+	})
+}
+
+func TestDamagedDecisionIsNoReasonNotToStart(t *testing.T) {
+	dir, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	for _, text := range []string{"", "{", `{"version":99}`, "\x00"} {
+		if err := os.WriteFile(dir.kept(), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		if p := dir.LoadDecision(slog.New(slog.NewTextHandler(&log, nil)), time.Now()); p != nil || !strings.Contains(log.String(), "left aside") {
+			t.Errorf("%q: %+v, %s", text, p, &log)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+// What would become of the elections.
+//
+// PURE.
+
+package preview
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"lvsd/cmd/internal/director"
+	"lvsd/vrrp"
+)
+
+func (b *builder) elections() {
+	for _, c := range b.Elections {
+		e := Election{Name: c.Name, Was: c.Was, Changes: []Change{}, State: string(c.Status.State), Holding: c.Status.Holding, Come: []string{}, Go: []string{}}
+		var had, has []netip.Prefix
+		if c.Old != nil {
+			had = held(*c.Old)
+		}
+		if c.New != nil {
+			has = held(*c.New)
+		}
+		switch {
+		case c.Old == nil:
+			e.Action, e.Come = Start, texts(has)
+			e.Changes = append(e.Changes, Change{"interface", "none", c.New.Interface},
+				Change{"virtual_router_id", "none", fmt.Sprint(c.New.VRID)}, Change{"priority", "none", fmt.Sprint(c.New.Priority)})
+		case c.New == nil:
+			e.Action, e.Go = End, texts(had)
+			if c.Status.Holding {
+				e.Moves = "this director is master and gives the addresses up"
+			}
+		case c.Restarts:
+			e.Action, e.Go, e.Come = Restart, texts(had), texts(has)
+			e.Changes = append(e.Changes, b.inFiles(c.Name)...)
+			if c.Status.Holding {
+				e.Moves = "this director is master: it gives the addresses up and takes part anew"
+			}
+		default:
+			e.Action, e.Changes = Edit, append(e.Changes, b.inFiles(c.Name)...)
+			e.Go, e.Come = texts(without(had, has)), texts(without(has, had))
+			e.Moves = moves(c)
+			if len(e.Changes) == 0 {
+				continue
+			}
+		}
+		b.plan.Elections = append(b.plan.Elections, e)
+	}
+}
+
+// inFiles lists what differs of an election between the two files.
+func (b *builder) inFiles(name string) []Change {
+	if b.Running == nil {
+		return nil
+	}
+	for _, was := range b.Running.Elections {
+		for _, is := range b.Next.Elections {
+			if was.Name == name && is.Name == name {
+				return fields("", was, is, nil)
+			}
+		}
+	}
+	return nil
+}
+
+// moves says how an update would move mastership.
+func moves(c director.ElectionChange) string {
+	s, is, was := c.Status, c.New, c.Old
+	switch {
+	case s.State == vrrp.Backup && is.Preempt && s.Master.IsValid() && s.MasterPriority < is.Priority && (s.MasterPriority >= was.Priority || !was.Preempt):
+		return fmt.Sprintf("this director takes over from %s, whose priority is %d", s.Master, s.MasterPriority)
+	case s.State == vrrp.Master && is.Priority < was.Priority:
+		return fmt.Sprintf("a peer that preempts with a priority above %d takes over", is.Priority)
+	}
+	return ""
+}
+
+func held(c vrrp.Config) []netip.Prefix { return slices.Concat(c.Addresses, c.Excluded) }
+
+// without are those of a that are not in b.
+func without(a, b []netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(a), func(p netip.Prefix) bool { return slices.Contains(b, p) })
+}
+
+func texts(all []netip.Prefix) []string {
+	out := make([]string, len(all))
+	for i, p := range all {
+		out[i] = p.String()
+	}
+	return out
+}

@@ -1,0 +1,201 @@
+// Package plan says what a reload or a start would change, for people and for
+// programs. It only words what the director and the control layer foresaw: it
+// decides nothing, reads no kernel and changes nothing.
+//
+// PURE.
+package preview
+
+import (
+	"time"
+
+	"lvsd/cmd/internal/director"
+	"lvsd/ipvs"
+)
+
+// Plan is what one configuration would change on one director, as `lvsd plan
+// --json` prints it. Fields are only ever added.
+type Plan struct {
+	Director string    `json:"director"`
+	At       time.Time `json:"at"`
+	File     string    `json:"file"`
+	Hash     string    `json:"hash,omitempty"` // of the file; "" where it has mistakes
+	// Daemon: one runs here, so this is what a reload would do. Without one it
+	// is what a start would do.
+	Daemon      bool   `json:"daemon"`
+	RunningHash string `json:"running_hash,omitempty"`
+	// Differs: something would change, in the kernel or in the daemon. Another
+	// comment in the file is no difference.
+	Differs bool `json:"differs"`
+	// Refused is why the configuration would not run; nothing would change then.
+	Refused  []string `json:"refused"`
+	Warnings []string `json:"warnings"`
+
+	Services  []Service  `json:"virtual_services"` // those that something happens to
+	Elections []Election `json:"vrrp"`             // likewise
+	Settings  []Change   `json:"settings"`         // timeouts and sysctls of the kernel
+	Sync      []Sync     `json:"sync"`
+	Global    []Change   `json:"global"` // what the daemon does otherwise
+	// Writes is how many writes to the kernel's table it would take.
+	Writes int `json:"kernel_writes"`
+	// Ending are the connections of servers that would be removed at once.
+	Ending Connections `json:"ending_connections"`
+}
+
+// Change is one value that would be another.
+type Change struct {
+	Field string `json:"field"`
+	From  string `json:"from"`
+	To    string `json:"to"`
+}
+
+// Actions of services and real servers.
+const (
+	Add    = "add"
+	Edit   = "change"
+	Remove = "remove"
+	// Drain: it leaves the file, takes no new connections, and is removed when
+	// its connections have ended or drain_timeout is over.
+	Drain = "drain"
+)
+
+// Service is what would become of a virtual service.
+type Service struct {
+	Name    string `json:"name"`
+	Was     string `json:"was,omitempty"` // its name now, where that differs
+	Service string `json:"service"`       // "tcp 10.0.0.88:80", "mark 7"
+	Action  string `json:"action"`
+	// Changes are those of the service itself, in the kernel and in what the
+	// daemon does with it.
+	Changes     []Change     `json:"changes"`
+	Connections Connections  `json:"connections"` // of all its servers now
+	RealServers []RealServer `json:"real_servers"`
+	// Live are the servers that take new connections.
+	LiveBefore int           `json:"live_before"`
+	LiveAfter  int           `json:"live_after"`
+	Checks     []CheckChange `json:"checks"`
+	// ChecksAnew is how many servers that stay have checks that begin anew.
+	ChecksAnew int      `json:"checks_anew"`
+	Warnings   []string `json:"warnings"`
+}
+
+// RealServer is what would become of a real server in the kernel.
+type RealServer struct {
+	Address     string      `json:"address"`
+	Action      string      `json:"action"`
+	Changes     []Change    `json:"changes"`
+	Connections Connections `json:"connections"`
+	// InKernel: the kernel's table would hold it at once; Weight would be its
+	// weight there, Configured is the file's.
+	InKernel   bool `json:"in_kernel"`
+	Weight     int  `json:"weight"`
+	Configured int  `json:"configured_weight"`
+	// Why says what holds the weight below the configured one.
+	Why string `json:"why,omitempty"`
+	// DrainSeconds is how long a drain lasts at most.
+	DrainSeconds float64 `json:"drain_seconds,omitempty"`
+}
+
+// CheckChange is one value of checks that would be another, and of how many
+// real servers.
+type CheckChange struct {
+	Change
+	RealServers int `json:"real_servers"`
+}
+
+// Connections are the kernel's now.
+type Connections struct {
+	Active     uint32 `json:"active"`
+	Inactive   uint32 `json:"inactive"`
+	Persistent uint32 `json:"persistent"`
+}
+
+func (c *Connections) add(s ipvs.DestinationStats) {
+	c.Active += s.Active
+	c.Inactive += s.Inactive
+	c.Persistent += s.Persistent
+}
+
+// Actions of elections.
+const (
+	Start   = "start"
+	Restart = "restart"
+	End     = "end"
+)
+
+// Election is what would become of an election.
+type Election struct {
+	Name    string   `json:"name"`
+	Was     string   `json:"was,omitempty"` // the election that it follows on the same virtual router
+	Action  string   `json:"action"`        // start, change, restart, end
+	Changes []Change `json:"changes"`
+	State   string   `json:"state,omitempty"` // now
+	Holding bool     `json:"holding"`         // its addresses are on this director now
+	// Come and Go are the addresses that a master would take and give up.
+	Come []string `json:"addresses_come"`
+	Go   []string `json:"addresses_go"`
+	// Moves says how mastership would move; "" when it would not.
+	Moves string `json:"moves,omitempty"`
+}
+
+// Sync is what would become of one half of the connection synchronisation.
+type Sync struct {
+	Half   string `json:"half"`   // master sends, backup receives
+	Action string `json:"action"` // start, restart, end
+	From   string `json:"from,omitempty"`
+	To     string `json:"to,omitempty"`
+	Why    string `json:"why,omitempty"`
+}
+
+// Refuse is the plan of a configuration that would not run at all.
+func Refuse(name, file string, at time.Time, refused []string) Plan {
+	p := empty()
+	p.Director, p.File, p.At, p.Refused = name, file, at, refused
+	return p
+}
+
+func empty() Plan {
+	return Plan{Refused: []string{}, Warnings: []string{}, Services: []Service{}, Elections: []Election{},
+		Settings: []Change{}, Sync: []Sync{}, Global: []Change{}}
+}
+
+// Build words what was foreseen. Refused and warnings are in lines already.
+func Build(f director.Foreseen, refused, warnings []string) Plan {
+	p := empty()
+	p.Director, p.At, p.File, p.Hash = f.Next.Director, f.At, f.Next.File, f.Next.Hash
+	p.Refused = append(p.Refused, refused...)
+	p.Warnings = append(p.Warnings, warnings...)
+	if f.Running != nil {
+		p.Daemon, p.RunningHash = true, f.Running.Hash
+	}
+	b := builder{Foreseen: f, plan: &p}
+	b.services()
+	b.elections()
+	for _, s := range f.Table.Settings {
+		p.Settings = append(p.Settings, Change{s.Name, s.From, s.To})
+	}
+	for _, s := range f.Table.Sync {
+		p.Sync = append(p.Sync, Sync{Half: s.Role.String(), Action: syncAction(s), From: s.From, To: s.To, Why: s.Why})
+	}
+	if f.Running != nil {
+		p.Global = append(p.Global, fields("", *f.Running, *f.Next, notGlobal)...)
+	}
+	p.Writes = len(f.Table.Ops)
+	p.Warnings = append(p.Warnings, f.Table.Problems...)
+	p.Differs = p.Writes+len(p.Services)+len(p.Elections)+len(p.Settings)+len(p.Sync)+len(p.Global) > 0
+	return p
+}
+
+// notGlobal are the parts of a configuration that are told elsewhere: the
+// kernel's settings as the kernel has them.
+var notGlobal = map[string]bool{"Director": true, "Directors": true, "Hash": true, "File": true, "Text": true,
+	"Elections": true, "Services": true, "TimeoutTCP": true, "TimeoutTCPFin": true, "TimeoutUDP": true, "Sync": true}
+
+func syncAction(s ipvs.SyncChange) string {
+	switch {
+	case s.From == "":
+		return Start
+	case s.To == "":
+		return End
+	}
+	return Restart
+}

@@ -1,0 +1,257 @@
+// A plan as people read it: service by service, what comes with +, what goes
+// with -, what changes with ~.
+//
+// PURE.
+
+package preview
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// The colours of a terminal.
+const (
+	green  = "\x1b[32m"
+	red    = "\x1b[31m"
+	yellow = "\x1b[33m"
+	bold   = "\x1b[1m"
+	plain  = "\x1b[0m"
+)
+
+// page gathers lines; with colour they are marked for a terminal.
+type page struct {
+	strings.Builder
+	colour bool
+}
+
+func (p *page) mark(code, text string) string {
+	if !p.colour {
+		return text
+	}
+	return code + text + plain
+}
+
+func (p *page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
+
+// signs are what comes before a line, by action.
+var signs = map[string]struct{ sign, colour string }{
+	Add: {"+", green}, Start: {"+", green}, Remove: {"-", red}, End: {"-", red}, Drain: {"-", yellow},
+	Edit: {"~", yellow}, Restart: {"±", red},
+}
+
+func (p *page) sign(action string) string {
+	s := signs[action]
+	return p.mark(s.colour, s.sign)
+}
+
+// Print writes a plan for people.
+func Print(out io.Writer, plan Plan, colour bool) error {
+	p := &page{colour: colour}
+	p.head(plan)
+	for _, s := range plan.Services {
+		p.service(s)
+	}
+	for _, e := range plan.Elections {
+		p.election(e)
+	}
+	if len(plan.Settings)+len(plan.Sync) > 0 {
+		p.line("\n%s", p.mark(bold, "KERNEL"))
+	}
+	for _, c := range plan.Settings {
+		p.line("  %s %s", p.sign(Edit), c)
+	}
+	for _, s := range plan.Sync {
+		p.line("  %s connection synchronisation, %s: %s", p.sign(s.Action), half(s.Half), s)
+	}
+	if len(plan.Global) > 0 {
+		p.line("\n%s", p.mark(bold, "DAEMON"))
+	}
+	for _, c := range plan.Global {
+		p.line("  %s %s", p.sign(Edit), c)
+	}
+	p.foot(plan)
+	_, err := io.WriteString(out, p.String())
+	return err
+}
+
+func (p *page) head(plan Plan) {
+	what := "no daemon runs here: a start would"
+	if plan.Daemon {
+		what = fmt.Sprintf("configuration %s runs: a reload would", plan.RunningHash)
+	}
+	if len(plan.Refused) > 0 {
+		what += " be REFUSED"
+		if plan.Hash != "" {
+			what += "; mended, it would"
+		}
+	}
+	p.line("director %s, %s", plan.Director, what)
+	for _, r := range plan.Refused {
+		p.line("  %s %s", p.mark(red, "!"), r)
+	}
+}
+
+func (p *page) service(s Service) {
+	name := s.Name
+	if s.Was != "" {
+		name = s.Was + " → " + s.Name
+	}
+	what := map[string]string{Add: "added", Edit: "changed", Remove: "removed", Drain: "removed when it is drained"}[s.Action]
+	p.line("\n%s %s: %s", p.mark(bold, "SERVICE "+name), s.Service, p.mark(signs[s.Action].colour, what))
+	if s.Was != "" && s.Action == Edit {
+		p.line("  %s renamed; its connections stay", p.sign(Edit))
+	}
+	for _, c := range s.Changes {
+		if c.Field == "settings" {
+			p.line("  %s %s", p.sign(Add), c.To)
+			continue
+		}
+		p.line("  %s %s", p.sign(Edit), c)
+	}
+	for _, rs := range s.RealServers {
+		p.realServer(rs)
+	}
+	for _, c := range s.Checks {
+		p.line("  %s %s (%s)", p.sign(Edit), c.Change, count(c.RealServers, "real server"))
+	}
+	if s.ChecksAnew > 0 {
+		p.line("  %s the checks of %s begin anew; the verdicts so far hold until they have ended", p.sign(Edit), count(s.ChecksAnew, "real server"))
+	}
+	for _, w := range s.Warnings {
+		p.line("  %s %s", p.mark(yellow, "!"), w)
+	}
+}
+
+func (p *page) realServer(rs RealServer) {
+	var parts []string
+	for _, c := range rs.Changes {
+		switch {
+		case c.Field == "settings" && rs.Action == Add:
+			parts = append(parts, c.To)
+		case c.Field == "settings":
+		default:
+			parts = append(parts, c.String())
+		}
+	}
+	if rs.Action == Add && !rs.InKernel {
+		parts = append(parts, "not in the table yet")
+	}
+	if rs.Why != "" && rs.Action != Remove {
+		parts = append(parts, fmt.Sprintf("of %d: %s", rs.Configured, rs.Why))
+	}
+	if becomes := rs.becomes(); becomes != "" {
+		parts = append(parts, becomes)
+	}
+	p.line("  %s %s  %s", p.sign(rs.Action), rs.Address, strings.Join(parts, ", "))
+}
+
+// becomes says what becomes of the connections that a server has.
+func (rs RealServer) becomes() string {
+	has := rs.Connections.String()
+	switch {
+	case rs.Action == Drain:
+		return fmt.Sprintf("drains for %v at most: %s", (time.Duration(rs.DrainSeconds * float64(time.Second))).Round(time.Second), has)
+	case rs.Action == Remove && rs.Connections == Connections{}:
+		return "no connections"
+	case rs.Action == Remove:
+		return has + " END"
+	case rs.Connections == Connections{}:
+		return ""
+	case rs.Action == Edit && rs.InKernel && rs.Weight == 0:
+		return "no new connections; " + has + " go on"
+	}
+	return has + " go on"
+}
+
+// String is like "12 active, 3 inactive, 0 persistent".
+func (c Connections) String() string {
+	return fmt.Sprintf("%d active, %d inactive, %d persistent", c.Active, c.Inactive, c.Persistent)
+}
+
+// String is like "weight 2 → 5".
+func (c Change) String() string { return fmt.Sprintf("%s %s → %s", c.Field, c.From, c.To) }
+
+func (p *page) election(e Election) {
+	name, what := e.Name, map[string]string{Start: "starts", Edit: "changed, goes on", Restart: "RESTARTS", End: "ends"}[e.Action]
+	if e.Was != "" {
+		name = e.Was + " → " + e.Name
+	}
+	now := ""
+	if e.State != "" {
+		now = ", now " + e.State
+	}
+	p.line("\n%s: %s%s", p.mark(bold, "ELECTION "+name), p.mark(signs[e.Action].colour, what), now)
+	for _, c := range e.Changes {
+		if c.From == "none" && e.Action == Start {
+			p.line("  %s %s %s", p.sign(Add), c.Field, c.To)
+			continue
+		}
+		p.line("  %s %s", p.sign(Edit), c)
+	}
+	at := map[bool]string{true: "", false: ", while this director is master"}[e.Holding]
+	if e.Action == Restart {
+		at = ", when this director is master again"
+	}
+	for _, a := range e.Come {
+		p.line("  %s address %s comes%s", p.sign(Add), a, at)
+	}
+	for _, a := range e.Go {
+		if e.Holding {
+			p.line("  %s address %s goes", p.sign(Remove), a)
+		} else {
+			p.line("  %s address %s is no longer its own; it is not here now", p.sign(Remove), a)
+		}
+	}
+	if e.Moves != "" {
+		p.line("  %s %s", p.mark(yellow, "!"), e.Moves)
+	}
+}
+
+func half(name string) string {
+	if name == "master" {
+		return "sending"
+	}
+	return "receiving"
+}
+
+// String is like "starts: eth1 id 5".
+func (s Sync) String() string {
+	switch s.Action {
+	case Start:
+		return "starts: " + s.To
+	case End:
+		return "stops: " + s.From
+	}
+	return fmt.Sprintf("restarts: %s → %s (%s)", s.From, s.To, s.Why)
+}
+
+func (p *page) foot(plan Plan) {
+	if len(plan.Warnings) > 0 {
+		p.line("")
+	}
+	for _, w := range plan.Warnings {
+		p.line("%s %s", p.mark(yellow, "!"), w)
+	}
+	switch {
+	case plan.Hash == "":
+	case !plan.Differs:
+		p.line("\nnothing would change")
+	default:
+		ending := "no connections"
+		if (plan.Ending != Connections{}) {
+			ending = plan.Ending.String()
+		}
+		p.line("\n%s to the kernel's table, %s, %s; %s end", count(plan.Writes, "write"), count(len(plan.Services), "service"),
+			count(len(plan.Elections), "election"), ending)
+	}
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,155 @@
+package preview
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"lvsd/cmd/internal/director"
+	"lvsd/config"
+	"lvsd/ipvs"
+	"lvsd/vrrp"
+)
+
+var update = flag.Bool("update", false, "write what is printed into testdata")
+
+const before = `
+[[vrrp]]
+name = "front"
+interface = "eth0"
+virtual_router_id = 51
+addresses = ["10.0.0.88"]
+[[vrrp]]
+name = "back"
+interface = "eth1"
+virtual_router_id = 52
+addresses = ["10.0.1.88"]
+[[virtual_service]]
+name = "web"
+address = "10.0.0.88:80"
+scheduler = "rr"
+check = { type = "http", path = "/healthz", headers = { Authorization = "secret" } }
+real_servers = [{ address = "10.0.0.9:80", weight = 2 }, { address = "10.0.0.20:80" }, { address = "10.0.0.21:80" }]
+[[virtual_service]]
+name = "old"
+address = "10.0.0.88:81"
+real_servers = [{ address = "10.0.0.9:81" }]
+`
+
+const after = `
+[global]
+log_level = "debug"
+[ipvs]
+timeout_tcp = "20m"
+[[vrrp]]
+name = "front"
+interface = "eth0"
+virtual_router_id = 51
+priority = 150
+addresses = ["10.0.0.88", "10.0.0.89"]
+[[vrrp]]
+name = "back"
+interface = "eth2"
+virtual_router_id = 52
+addresses = ["10.0.1.88"]
+[[virtual_service]]
+name = "shop"
+address = "10.0.0.88:80"
+scheduler = "mh"
+quorum = 2
+drain_timeout = "5m"
+check = { type = "http", path = "/", headers = { Authorization = "other" } }
+real_servers = [{ address = "10.0.0.9:80", weight = 0 }, { address = "10.0.0.20:80", weight = 4 }, { address = "10.0.0.22:80", weight = 7 }]
+`
+
+// TestText: one plan with something of everything, as people read it.
+func TestText(t *testing.T) {
+	p := Build(something(t), nil, []string{"lvsd.toml:3:1: a warning"})
+	p.Daemon, p.RunningHash = true, "0123456789abcdef"
+	var b strings.Builder
+	if err := Print(&b, p, false); err != nil {
+		t.Fatal(err)
+	}
+	const golden = "testdata/plan.txt"
+	if *update {
+		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), b.String()); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if strings.Contains(b.String(), "secret") {
+		t.Error("a header's value is shown")
+	}
+	var c strings.Builder
+	if err := Print(&c, p, true); err != nil || !strings.Contains(c.String(), "\x1b[32m+\x1b[0m") {
+		t.Errorf("no colour: %v", err)
+	}
+	plain := strings.NewReplacer(green, "", red, "", yellow, "", bold, "", "\x1b[0m", "").Replace(c.String())
+	if d := cmp.Diff(b.String(), plain); d != "" {
+		t.Errorf("with colour it says something else:\n%s", d)
+	}
+}
+
+// something is a reload from before to after, with connections.
+func something(t *testing.T) director.Foreseen {
+	t.Helper()
+	load := func(text string) *config.Config {
+		file, err := config.Parse("lvsd.toml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := file.For("lb1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	was, next := load(before), load(after)
+	kernel := ipvs.NewFake()
+	started, err := director.ForeseeStart(was, kernel, ipvs.Owned{}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owned := ipvs.Owned{}
+	table := started.Decided.Wanted.Table
+	for k, s := range table {
+		stats := ipvs.ServiceStats{Destinations: map[netip.AddrPort]ipvs.DestinationStats{}}
+		owned[k] = map[netip.AddrPort]struct{}{}
+		for a, d := range s.Destinations {
+			d.Weight = 1
+			s.Destinations[a] = d
+			owned[k][a] = struct{}{}
+			stats.Destinations[a] = ipvs.DestinationStats{Active: 12, Inactive: 3, Persistent: 1}
+		}
+		kernel.SetStats(k, stats)
+	}
+	kernel.ByHand(func(t ipvs.Table) {
+		for k, s := range table.Clone() {
+			t[k] = s
+		}
+	})
+	f, err := director.ForeseeStart(next, kernel, owned, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Running, f.At = was, time.Unix(0, 0)
+	f.Before = started.Decided
+	f.Elections = nil
+	for i, e := range was.Elections {
+		old, new := director.ElectionConfig(e), director.ElectionConfig(next.Elections[i])
+		f.Elections = append(f.Elections, director.ElectionChange{Name: e.Name, Old: &old, New: &new, Restarts: vrrp.NeedsRestart(old, new),
+			Status: vrrp.Status{State: vrrp.Master, Holding: true}})
+	}
+	return f
+}
