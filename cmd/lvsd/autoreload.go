@@ -10,7 +10,7 @@ import (
 	"os"
 	"sync/atomic"
 
-	"lvsd/cmd/internal/watch"
+	"lvsd/cmd/internal/filewatch"
 	"lvsd/config"
 )
 
@@ -31,7 +31,7 @@ func (f *follows) take(c *config.Config) {
 // why, once. A file that is gone changes nothing.
 func (d *daemon) reloadOnChange(ctx context.Context) error {
 	tried := ""
-	err := watch.File(ctx, d.follows.file, watch.Quiet, func() {
+	err := filewatch.File(ctx, d.follows.file, filewatch.Quiet, func() {
 		text, err := os.ReadFile(d.follows.file)
 		if err != nil || !d.follows.on.Load() {
 			return

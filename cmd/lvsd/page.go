@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/table"
 	"lvsd/cmd/internal/event"
-	"lvsd/cmd/internal/screen"
 )
 
 // page is what is shown: a state, the newest changes, and what was left out.
@@ -24,7 +24,7 @@ type page struct {
 }
 
 // draw lays a page out for a screen.
-func draw(s screen.Screen, p page) string {
+func draw(s table.Screen, p page) string {
 	var out strings.Builder
 	d := drawing{s, &out, p}
 	d.head()
@@ -38,34 +38,34 @@ func draw(s screen.Screen, p page) string {
 
 // drawing is a page being laid out.
 type drawing struct {
-	screen.Screen
+	table.Screen
 	out *strings.Builder
 	page
 }
 
-func (d drawing) heading(style screen.Style, text string) {
+func (d drawing) heading(style table.Style, text string) {
 	d.out.WriteString("\n")
 	d.Wrap(d.out, "", style, text)
 }
 
 // head is what somebody must know before all else.
 func (d drawing) head() {
-	style, state := screen.Good, "well"
+	style, state := table.Good, "well"
 	if len(d.Problems) > 0 {
-		style, state = screen.Bad, counted(len(d.Problems), "problem")
+		style, state = table.Bad, counted(len(d.Problems), "problem")
 	}
 	problems := d.Problems
 	if d.Config.FromKept && len(problems) > 0 { // above everything: what runs is not what the file says
-		d.Wrap(d.out, "! ", screen.Bad, problems[0])
+		d.Wrap(d.out, "! ", table.Bad, problems[0])
 		problems = problems[1:]
 	}
 	d.Line(d.out, style, fmt.Sprintf("director %s at %s: %s", d.Director, clock(d.At, d.At), state))
 	for i, p := range problems {
 		if i == shownProblems {
-			d.Line(d.out, screen.Bad, fmt.Sprintf("! and %d more: --json has them all", len(problems)-i))
+			d.Line(d.out, table.Bad, fmt.Sprintf("! and %d more: --json has them all", len(problems)-i))
 			break
 		}
-		d.Wrap(d.out, "! ", screen.Bad, p)
+		d.Wrap(d.out, "! ", table.Bad, p)
 	}
 }
 
@@ -76,17 +76,17 @@ const shownProblems = 10
 // directors shows this one and the others: what runs on each, and whether it is
 // well.
 func (d drawing) directors() {
-	t := screen.Table{Columns: []screen.Column{{Title: "DIRECTOR"}, {Title: "CONFIGURATION"}, {Title: "VERSION", Drop: 2}, {Title: "CONNECTIONS", Drop: 3},
+	t := table.Table{Columns: []table.Column{{Title: "DIRECTOR"}, {Title: "CONFIGURATION"}, {Title: "VERSION", Drop: 2}, {Title: "CONNECTIONS", Drop: 3},
 		{Title: "RUNS SINCE", Drop: 1}, {Title: "STATE"}}}
-	own := screen.Cell{Text: "well", Style: screen.Good}
+	own := table.Cell{Text: "well", Style: table.Good}
 	if len(d.Problems) > 0 {
-		own = screen.Cell{Text: counted(len(d.Problems), "problem"), Style: screen.Bad}
+		own = table.Cell{Text: counted(len(d.Problems), "problem"), Style: table.Bad}
 	}
 	if d.Waits != "" {
 		own.Text += ", " + d.Waits
 	}
-	t.Rows = append(t.Rows, []screen.Cell{screen.Text(d.Director + " (here)"), screen.Text(short(d.Config.Hash)), screen.Text(d.Version), screen.Text(""),
-		screen.Text(clock(d.Started, d.At)), own})
+	t.Rows = append(t.Rows, []table.Cell{table.Text(d.Director + " (here)"), table.Text(short(d.Config.Hash)), table.Text(d.Version), table.Text(""),
+		table.Text(clock(d.Started, d.At)), own})
 	for _, p := range d.Peers {
 		t.Rows = append(t.Rows, d.peer(p))
 	}
@@ -95,7 +95,7 @@ func (d drawing) directors() {
 	for _, p := range d.Peers {
 		for _, problem := range p.Problems[:min(len(p.Problems), shownOfPeer)] {
 			if p.Up {
-				d.Wrap(d.out, p.Director+"! ", screen.Bad, problem)
+				d.Wrap(d.out, p.Director+"! ", table.Bad, problem)
 			}
 		}
 	}
@@ -106,31 +106,31 @@ func (d drawing) directors() {
 const shownOfPeer = 3
 
 // peer is the row of another director.
-func (d drawing) peer(p api.PeerStatus) []screen.Cell {
-	row := []screen.Cell{screen.Text(p.Director), screen.Text(short(p.ConfigHash)), screen.Text(p.Version), {}, {}, {}}
+func (d drawing) peer(p api.PeerStatus) []table.Cell {
+	row := []table.Cell{table.Text(p.Director), table.Text(short(p.ConfigHash)), table.Text(p.Version), {}, {}, {}}
 	if !p.Started.IsZero() {
-		row[4] = screen.Text(clock(p.Started, d.At))
+		row[4] = table.Text(clock(p.Started, d.At))
 	}
 	if c := p.Connections; c != nil {
-		row[3] = screen.Text(fmt.Sprintf("%d, %d synced", c.Own+c.Synced, c.Synced))
+		row[3] = table.Text(fmt.Sprintf("%d, %d synced", c.Own+c.Synced, c.Synced))
 	}
 	state := &row[len(row)-1]
 	if !p.Up {
-		*state = screen.Cell{Text: "DOES NOT ANSWER since " + clock(p.Since, d.At) + detail(p.Error), Style: screen.Bad}
+		*state = table.Cell{Text: "DOES NOT ANSWER since " + clock(p.Since, d.At) + detail(p.Error), Style: table.Bad}
 		return row
 	}
-	*state = screen.Cell{Text: "well", Style: screen.Good}
+	*state = table.Cell{Text: "well", Style: table.Good}
 	if p.ProblemCount > 0 {
-		*state = screen.Cell{Text: counted(p.ProblemCount, "problem"), Style: screen.Bad}
+		*state = table.Cell{Text: counted(p.ProblemCount, "problem"), Style: table.Bad}
 	}
 	if p.Waits != "" {
 		state.Text += ", " + p.Waits
 	}
 	if !p.ConfigMatches {
-		row[1].Style = screen.Bad
+		row[1].Style = table.Bad
 	}
 	if !p.VersionMatches {
-		row[2].Style = screen.Bad
+		row[2].Style = table.Bad
 	}
 	return row
 }
@@ -143,28 +143,28 @@ func (d drawing) elections() {
 	if len(d.VRRP) == 0 {
 		return
 	}
-	t := screen.Table{Columns: []screen.Column{{Title: "VRRP"}, {Title: "MASTER"}, {Title: d.Director + " (here)"}}}
+	t := table.Table{Columns: []table.Column{{Title: "VRRP"}, {Title: "MASTER"}, {Title: d.Director + " (here)"}}}
 	for _, p := range d.Peers {
-		t.Columns = append(t.Columns, screen.Column{Title: p.Director, Drop: 1})
+		t.Columns = append(t.Columns, table.Column{Title: p.Director, Drop: 1})
 	}
-	t.Columns = append(t.Columns, screen.Column{Title: "INTERFACE", Drop: 3}, screen.Column{Title: "ADDRESSES HERE", Drop: 2}, screen.Column{Title: "SINCE"})
+	t.Columns = append(t.Columns, table.Column{Title: "INTERFACE", Drop: 3}, table.Column{Title: "ADDRESSES HERE", Drop: 2}, table.Column{Title: "SINCE"})
 	for _, e := range d.VRRP {
-		row := []screen.Cell{screen.Text(e.Name), d.master(e), stateCell(e.State, e.Priority)}
+		row := []table.Cell{table.Text(e.Name), d.master(e), stateCell(e.State, e.Priority)}
 		for _, p := range d.Peers {
 			row = append(row, peerElection(p, e.Name))
 		}
-		style := screen.Plain
+		style := table.Plain
 		if e.Alarm != "" || e.State == "fault" {
-			style = screen.Bad
+			style = table.Bad
 		}
-		t.Rows = append(t.Rows, append(row, screen.Text(e.Interface), screen.Text(addresses(e)), screen.Cell{Text: d.since(e), Style: style}))
+		t.Rows = append(t.Rows, append(row, table.Text(e.Interface), table.Text(addresses(e)), table.Cell{Text: d.since(e), Style: style}))
 	}
 	d.out.WriteString("\n")
 	d.Table(d.out, t)
 }
 
 // master names the directors that are master of an election: one, when all is well.
-func (d drawing) master(e api.ElectionStatus) screen.Cell {
+func (d drawing) master(e api.ElectionStatus) table.Cell {
 	var masters []string
 	if e.State == "master" {
 		masters = append(masters, d.Director)
@@ -187,31 +187,31 @@ func (d drawing) master(e api.ElectionStatus) screen.Cell {
 	}
 	switch len(masters) {
 	case 0:
-		return screen.Cell{Text: "NONE KNOWN", Style: screen.Bad}
+		return table.Cell{Text: "NONE KNOWN", Style: table.Bad}
 	case 1:
-		return screen.Cell{Text: masters[0], Style: screen.Good}
+		return table.Cell{Text: masters[0], Style: table.Good}
 	}
-	return screen.Cell{Text: strings.Join(masters, " AND "), Style: screen.Bad}
+	return table.Cell{Text: strings.Join(masters, " AND "), Style: table.Bad}
 }
 
-func stateCell(state string, priority uint8) screen.Cell {
-	c := screen.Cell{Text: fmt.Sprintf("%s, %d", state, priority)}
+func stateCell(state string, priority uint8) table.Cell {
+	c := table.Cell{Text: fmt.Sprintf("%s, %d", state, priority)}
 	switch state {
 	case "master":
-		c.Style = screen.Good
+		c.Style = table.Good
 	case "fault":
-		c.Style = screen.Bad
+		c.Style = table.Bad
 	}
 	return c
 }
 
-func peerElection(p api.PeerStatus, name string) screen.Cell {
+func peerElection(p api.PeerStatus, name string) table.Cell {
 	i := slices.IndexFunc(p.VRRP, func(o api.PeerElection) bool { return o.Name == name })
 	switch {
 	case !p.Up:
-		return screen.Cell{Text: "?", Style: screen.Bad}
+		return table.Cell{Text: "?", Style: table.Bad}
 	case i < 0:
-		return screen.Cell{Text: "not there", Style: screen.Bad}
+		return table.Cell{Text: "not there", Style: table.Bad}
 	}
 	c := stateCell(p.VRRP[i].State, p.VRRP[i].Priority)
 	if p.VRRP[i].Held {
@@ -268,13 +268,13 @@ func (d drawing) changes() {
 	if len(d.events) == 0 {
 		return
 	}
-	t := screen.Table{Columns: []screen.Column{{Title: "LAST CHANGES"}, {Title: "OF", Drop: 1}, {Title: "WHAT"}, {Title: "TO"}, {Title: "WHY"}}}
+	t := table.Table{Columns: []table.Column{{Title: "LAST CHANGES"}, {Title: "OF", Drop: 1}, {Title: "WHAT"}, {Title: "TO"}, {Title: "WHY"}}}
 	for _, e := range d.events {
-		style := screen.Plain
+		style := table.Plain
 		if e.Level != event.Info && e.Level != "" {
-			style = screen.Bad
+			style = table.Bad
 		}
-		t.Rows = append(t.Rows, []screen.Cell{screen.Text(clock(e.At, d.At)), screen.Text(string(e.Kind)), screen.Text(subject(e)), {Text: e.To, Style: style}, screen.Text(oneLine(e.Reason))})
+		t.Rows = append(t.Rows, []table.Cell{table.Text(clock(e.At, d.At)), table.Text(string(e.Kind)), table.Text(subject(e)), {Text: e.To, Style: style}, table.Text(oneLine(e.Reason))})
 	}
 	d.out.WriteString("\n")
 	d.Table(d.out, t)
@@ -292,19 +292,19 @@ func oneLine(text string) string {
 // extras are the guard and the connection synchronisation, when there are any.
 func (d drawing) extras() {
 	if g := d.Guard; g != nil {
-		style := screen.Plain
+		style := table.Plain
 		if g.Active {
-			style = screen.Bad
+			style = table.Bad
 		}
 		d.heading(style, fmt.Sprintf("GUARD %s since %s%s", g.State, clock(g.Since, d.At), detail(g.Why)))
 		for _, w := range g.Witnesses {
-			d.Wrap(d.out, "  ", screen.Plain, fmt.Sprintf("witness %s: %s", w.Address, answers(w)))
+			d.Wrap(d.out, "  ", table.Plain, fmt.Sprintf("witness %s: %s", w.Address, answers(w)))
 		}
 	}
 	if sync := d.IPVS.Sync; sync != nil {
-		style := screen.Plain
+		style := table.Plain
 		if sync.Error != "" {
-			style = screen.Bad
+			style = table.Bad
 		}
 		d.heading(style, fmt.Sprintf("SYNC sends: %s; receives: %s%s", half(sync.Master), half(sync.Backup), detail(sync.Error)))
 	}
@@ -330,27 +330,27 @@ func answers(w api.WitnessStatus) string {
 // services shows each service with its real servers.
 func (d drawing) services() {
 	if d.note != "" {
-		d.heading(screen.Faint, d.note)
+		d.heading(table.Faint, d.note)
 	}
 	for _, svc := range d.Services {
-		style := screen.Bold
+		style := table.Bold
 		if serviceRank(svc) <= doubtful {
-			style = screen.Bad
+			style = table.Bad
 		}
 		d.heading(style, fmt.Sprintf("SERVICE %s %s %s: %s, weight alive %d (quorum %d)", svc.Name, serviceAddress(svc), svc.Scheduler, serviceState(svc), svc.WeightAlive, svc.Quorum))
-		t := screen.Table{Indent: "  ", Columns: []screen.Column{{Title: "REAL SERVER"}, {Title: "WEIGHT", Right: true}, {Title: "HEALTH"},
+		t := table.Table{Indent: "  ", Columns: []table.Column{{Title: "REAL SERVER"}, {Title: "WEIGHT", Right: true}, {Title: "HEALTH"},
 			{Title: "ACTIVE", Right: true}, {Title: "INACTIVE", Right: true, Drop: 1}, {Title: "WHY"}}}
 		for _, rs := range svc.RealServers {
 			t.Rows = append(t.Rows, d.server(rs))
 		}
 		if f := svc.Fallback; f != nil && f.Active {
-			t.Rows = append(t.Rows, []screen.Cell{screen.Text(f.Address), screen.Text(weight(f.Weight)), {Text: "fallback", Style: screen.Bad},
-				screen.Text(number(f.Open)), screen.Text(number(f.Inactive)), screen.Text("serves since " + clock(f.Since, d.At))})
+			t.Rows = append(t.Rows, []table.Cell{table.Text(f.Address), table.Text(weight(f.Weight)), {Text: "fallback", Style: table.Bad},
+				table.Text(number(f.Open)), table.Text(number(f.Inactive)), table.Text("serves since " + clock(f.Since, d.At))})
 		}
 		for _, gone := range d.IPVS.Draining {
 			if gone.Service == svc.Name {
-				t.Rows = append(t.Rows, []screen.Cell{screen.Text(gone.RealServer), screen.Text("0"), {Text: "draining", Style: screen.Notice}, {}, {},
-					screen.Text("since " + clock(gone.Since, d.At) + ": left the file, " + draining(gone, d.At))})
+				t.Rows = append(t.Rows, []table.Cell{table.Text(gone.RealServer), table.Text("0"), {Text: "draining", Style: table.Notice}, {}, {},
+					table.Text("since " + clock(gone.Since, d.At) + ": left the file, " + draining(gone, d.At))})
 			}
 		}
 		if len(t.Rows) > 0 {
@@ -359,11 +359,11 @@ func (d drawing) services() {
 	}
 }
 
-var serverStyles = map[int]screen.Style{broken: screen.Bad, doubtful: screen.Notice, lessThanAll: screen.Notice, onPurpose: screen.Notice}
+var serverStyles = map[int]table.Style{broken: table.Bad, doubtful: table.Notice, lessThanAll: table.Notice, onPurpose: table.Notice}
 
 // server is the row of one: its weight in the kernel, of the one in the file, and
 // since when it drains.
-func (d drawing) server(rs api.RealServerStatus) []screen.Cell {
+func (d drawing) server(rs api.RealServerStatus) []table.Cell {
 	style := serverStyles[serverRank(rs)]
 	of := weight(rs.Weight)
 	if rs.Weight == nil || *rs.Weight != rs.Configured {
@@ -373,7 +373,7 @@ func (d drawing) server(rs api.RealServerStatus) []screen.Cell {
 	if rs.Draining && !rs.DrainingSince.IsZero() {
 		reason = "since " + clock(rs.DrainingSince, d.At) + ": " + reason
 	}
-	return []screen.Cell{screen.Text(rs.Address), {Text: of, Style: style}, {Text: health(rs), Style: style}, screen.Text(number(rs.Active)), screen.Text(number(rs.Inactive)), screen.Text(reason)}
+	return []table.Cell{table.Text(rs.Address), {Text: of, Style: style}, {Text: health(rs), Style: style}, table.Text(number(rs.Active)), table.Text(number(rs.Inactive)), table.Text(reason)}
 }
 
 func number(n uint32) string { return strconv.FormatUint(uint64(n), 10) }

@@ -12,8 +12,8 @@ import (
 	"unicode/utf8"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/table"
 	"lvsd/cmd/internal/event"
-	"lvsd/cmd/internal/screen"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files of testdata")
@@ -92,7 +92,7 @@ func someEvents() []event.Event {
 // none.
 func TestPages(t *testing.T) {
 	for name, s := range map[string]api.Status{"well": wellPair(), "ill": illPair()} {
-		for _, on := range []screen.Screen{{}, {Width: 60}, {Width: 80}, {Width: 120}, {Width: 100, Color: true}} {
+		for _, on := range []table.Screen{{}, {Width: 60}, {Width: 80}, {Width: 120}, {Width: 100, Color: true}} {
 			got := draw(on, page{Status: s, events: someEvents()})
 			file := filepath.Join("testdata", fmt.Sprintf("page-%s-%d.txt", name, on.Width))
 			if *update {
@@ -117,7 +117,7 @@ func TestTheKeptCopyStandsAboveEverything(t *testing.T) {
 	s := illPair()
 	s.Config.FromKept = true
 	s.Problems = append([]string{"STARTED FROM THE KEPT COPY of what ran since yesterday"}, s.Problems...)
-	lines := strings.Split(draw(screen.Screen{}, page{Status: s}), "\n")
+	lines := strings.Split(draw(table.Screen{}, page{Status: s}), "\n")
 	if lines[0] != "! "+s.Problems[0] || !strings.HasPrefix(lines[1], "director lb1 at ") || lines[2] != "! "+s.Problems[1] {
 		t.Errorf("%q", lines[:3])
 	}
@@ -127,7 +127,7 @@ func TestTheKeptCopyStandsAboveEverything(t *testing.T) {
 func TestPagesFit(t *testing.T) {
 	for width := 50; width < 160; width++ {
 		for _, s := range []api.Status{wellPair(), illPair()} {
-			for line := range strings.Lines(draw(screen.Screen{Width: width}, page{Status: s, events: someEvents(), note: "some are not shown"})) {
+			for line := range strings.Lines(draw(table.Screen{Width: width}, page{Status: s, events: someEvents(), note: "some are not shown"})) {
 				if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width {
 					t.Fatalf("%d columns on %d: %q", n, width, line)
 				}

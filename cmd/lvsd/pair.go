@@ -9,29 +9,29 @@ import (
 
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/event"
-	"lvsd/cmd/internal/pair"
+	"lvsd/cmd/internal/peers"
 	"lvsd/config"
 )
 
 // newExchange makes the exchange of a daemon, whose other parts are made already
 // when it runs.
-func (d *daemon) newExchange() *pair.Exchange {
-	return pair.New(pair.Options{
+func (d *daemon) newExchange() *peers.Exchange {
+	return peers.New(peers.Options{
 		Log:      d.log.Logger,
-		Own:      func() pair.State { return d.server.Own(d.knownConnections) },
-		Drain:    func(ctx context.Context, service, real string) pair.Drain { return d.server.Drain(ctx, service, real) },
+		Own:      func() peers.State { return d.server.Own(d.knownConnections) },
+		Drain:    func(ctx context.Context, service, real string) peers.Drain { return d.server.Drain(ctx, service, real) },
 		Wake:     func() { d.director.Wake() },
 		OnChange: d.peerChanged,
 	})
 }
 
-// peers is what the director asks of the exchange.
-type peers struct{ d *daemon }
+// peerView is what the director asks of the exchange.
+type peerView struct{ d *daemon }
 
 // OwnConnections is what this director told the others last.
-func (p peers) OwnConnections() int { return int(p.d.connections.Load()) }
+func (p peerView) OwnConnections() int { return int(p.d.connections.Load()) }
 
-func (p peers) Peers() []director.Peer {
+func (p peerView) Peers() []director.Peer {
 	var all []director.Peer
 	for _, q := range p.d.pair.Peers() {
 		peer := director.Peer{Name: q.Name, Up: q.Up, Error: q.Error, Waits: q.State.Waits, Connections: -1, Elections: map[string]director.PeerElection{}}
@@ -51,7 +51,7 @@ func (p peers) Peers() []director.Peer {
 const countLimit = 500 * time.Millisecond
 
 // knownConnections counts the kernel's connections; nil when it does not say.
-func (d *daemon) knownConnections() *pair.Connections {
+func (d *daemon) knownConnections() *peers.Connections {
 	ctx, cancel := context.WithTimeout(context.Background(), countLimit)
 	defer cancel()
 	own, synced, err := d.reconciler.Origins(ctx)
@@ -59,17 +59,17 @@ func (d *daemon) knownConnections() *pair.Connections {
 		d.connections.Store(-1)
 		return nil
 	}
-	known := &pair.Connections{Own: own, Synced: synced}
+	known := &peers.Connections{Own: own, Synced: synced}
 	d.connections.Store(int64(known.Known()))
 	return known
 }
 
-func (d *daemon) peerChanged(c pair.Change) {
+func (d *daemon) peerChanged(c peers.Change) {
 	d.events.Record(event.Event{At: c.At, Kind: event.KindPair, Peer: c.Peer, From: c.From, To: c.To, Reason: c.Reason})
 }
 
 // takesPart lets the exchange take part in a start or a reload.
-func takesPart(x *pair.Exchange) director.Participant {
+func takesPart(x *peers.Exchange) director.Participant {
 	return func(_, next *config.Config) (director.Change, error) {
 		commit, abort, err := x.Prepare(next)
 		return director.Change{Commit: commit, Abort: abort}, err
@@ -78,5 +78,5 @@ func takesPart(x *pair.Exchange) director.Participant {
 
 // tryExchange says what would be refused of [pair].
 func tryExchange(log *slog.Logger) director.Participant {
-	return takesPart(pair.New(pair.Options{Log: log}))
+	return takesPart(peers.New(peers.Options{Log: log}))
 }

@@ -29,7 +29,7 @@ import (
 	"lvsd/cmd/internal/logging"
 	"lvsd/cmd/internal/metrics"
 	"lvsd/cmd/internal/notify"
-	"lvsd/cmd/internal/pair"
+	"lvsd/cmd/internal/peers"
 	"lvsd/cmd/internal/persist"
 	"lvsd/cmd/internal/vrrpproc"
 	"lvsd/config"
@@ -91,7 +91,7 @@ type daemon struct {
 	elections  *vrrpproc.Process
 	director   *director.Director
 	server     *api.Server
-	pair       *pair.Exchange
+	pair       *peers.Exchange
 	manager    *manager
 	hush       connhandover.Hush
 	// connections is how many this director told the others; negative: not known.
@@ -157,7 +157,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Holds:         d.state,
 		Host:          host.Through{Found: d.state, Log: log.Logger},
 		Paths:         paths,
-		Peers:         peers{d},
+		Peers:         peerView{d},
 		Teller:        ipvs.NewTeller(d.kernel),
 		Before:        d.state.LoadDecision(log.Logger, time.Now()),
 		Hush:          &d.hush,

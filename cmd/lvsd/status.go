@@ -15,8 +15,8 @@ import (
 	"golang.org/x/term"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/table"
 	"lvsd/cmd/internal/event"
-	"lvsd/cmd/internal/screen"
 )
 
 func statusCommand(o *options) *cobra.Command {
@@ -77,11 +77,11 @@ func showStatus(ctx context.Context, client *api.Client, wanted selection, asJSO
 
 // screenOf is the screen that a file is: as wide as the terminal, or without one as
 // wide as the text, so that what reads it gets all of it.
-func screenOf(f *os.File) screen.Screen {
+func screenOf(f *os.File) table.Screen {
 	if !term.IsTerminal(int(f.Fd())) {
-		return screen.Screen{}
+		return table.Screen{}
 	}
-	s := screen.Screen{Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+	s := table.Screen{Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
 	if width, _, err := term.GetSize(int(f.Fd())); err == nil {
 		s.Width = width
 	}

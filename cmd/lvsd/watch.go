@@ -20,8 +20,8 @@ import (
 	"golang.org/x/term"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/table"
 	"lvsd/cmd/internal/event"
-	"lvsd/cmd/internal/screen"
 )
 
 func watchCommand(o *options) *cobra.Command {
@@ -207,17 +207,17 @@ func (w *watcher) draw() error {
 	if len(lines) > room {
 		foot = fmt.Sprintf("lines %d to %d of %d  %s", w.top+1, w.top+len(shown), len(lines), foot)
 	}
-	_, err = w.out.WriteString(frame(shown, room, s.Paint(screen.Faint, screen.Cut(foot, width))))
+	_, err = w.out.WriteString(frame(shown, room, s.Paint(table.Faint, table.Cut(foot, width))))
 	return err
 }
 
 // text is all there is to show.
-func (w *watcher) text(s screen.Screen) string {
+func (w *watcher) text(s table.Screen) string {
 	var out strings.Builder
 	if w.failed != nil {
-		s.Wrap(&out, "! ", screen.Bad, w.failed.Error())
+		s.Wrap(&out, "! ", table.Bad, w.failed.Error())
 		if w.status.Director != "" {
-			s.Wrap(&out, "  ", screen.Bad, "what follows is from "+clock(w.status.At, time.Now()))
+			s.Wrap(&out, "  ", table.Bad, "what follows is from "+clock(w.status.At, time.Now()))
 		}
 	}
 	if w.status.Director == "" {
@@ -229,7 +229,7 @@ func (w *watcher) text(s screen.Screen) string {
 	shown := w.status
 	note, err := w.wanted.apply(&shown)
 	if err != nil {
-		s.Wrap(&out, "! ", screen.Bad, err.Error())
+		s.Wrap(&out, "! ", table.Bad, err.Error())
 	}
 	out.WriteString(draw(s, page{Status: shown, events: lastOf(w.events, w.wanted.services), note: note}))
 	return out.String()

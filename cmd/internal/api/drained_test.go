@@ -8,7 +8,7 @@ import (
 
 	"lvsd/checker"
 	"lvsd/cmd/internal/director"
-	"lvsd/cmd/internal/pair"
+	"lvsd/cmd/internal/peers"
 	"lvsd/ipvs"
 	"lvsd/vrrp"
 )
@@ -43,7 +43,7 @@ func udp(v *director.View) {
 
 func TestJudgeDrain(t *testing.T) {
 	zero := 0
-	peer := func(d pair.Drain) []PeerDrain { return []PeerDrain{{Director: "lb2", Drain: &d}} }
+	peer := func(d peers.Drain) []PeerDrain { return []PeerDrain{{Director: "lb2", Drain: &d}} }
 	for name, c := range map[string]struct {
 		harm  func(*director.View)
 		peers []PeerDrain
@@ -59,12 +59,12 @@ func TestJudgeDrain(t *testing.T) {
 		"a template":                        {harm: func(v *director.View) { setKernel(v, 0, 1, 0, 1) }, waits: "lb1 has 1 active connection; lb1 has 1 template of a persistent client", left: 2},
 		"a udp flow":                        {harm: func(v *director.View) { udp(v); setKernel(v, 0, 0, 2, 0) }, waits: "lb1 has 2 flows", left: 2},
 		"the kernel does not follow":        {harm: func(v *director.View) { setKernel(v, 3, 0, 0, 0) }, waits: "the kernel of lb1 still has weight 3"},
-		"the peer would use it":             {peers: peer(pair.Drain{Known: true, Configured: 5, Wanted: 5}), waits: "lb2 would use it: weight 5 in its file"},
+		"the peer would use it":             {peers: peer(peers.Drain{Known: true, Configured: 5, Wanted: 5}), waits: "lb2 would use it: weight 5 in its file"},
 		"the peer says nothing":             {peers: []PeerDrain{{Director: "lb2", Error: "no answer"}}, unknown: "lb2 does not say how it stands to the server: no answer"},
-		"the peer does not have it":         {peers: peer(pair.Drain{})},
-		"the peer was told of a connection": {peers: peer(pair.Drain{Known: true, Draining: true, Weight: &zero, Active: 7})},
+		"the peer does not have it":         {peers: peer(peers.Drain{})},
+		"the peer was told of a connection": {peers: peer(peers.Drain{Known: true, Draining: true, Weight: &zero, Active: 7})},
 		"the peer holds the address": {harm: func(v *director.View) { v.Elections[0].State, v.Elections[0].Holding = vrrp.Backup, false },
-			peers: peer(pair.Drain{Known: true, Draining: true, Weight: &zero, Active: 7, Persistent: 2}), waits: "lb2 has 7 active connections; lb2 has 2 templates of persistent clients", left: 9},
+			peers: peer(peers.Drain{Known: true, Draining: true, Weight: &zero, Active: 7, Persistent: 2}), waits: "lb2 has 7 active connections; lb2 has 2 templates of persistent clients", left: 9},
 	} {
 		v := draining()
 		if c.harm != nil {

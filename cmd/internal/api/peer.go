@@ -11,13 +11,13 @@ import (
 	"time"
 
 	"lvsd/cmd/internal/director"
-	"lvsd/cmd/internal/pair"
+	"lvsd/cmd/internal/peers"
 )
 
 // Pair is the exchange with the other directors.
 type Pair interface {
-	Peers() []pair.Peer
-	Ask(ctx context.Context, director, service, realServer string) (pair.Drain, error)
+	Peers() []peers.Peer
+	Ask(ctx context.Context, director, service, realServer string) (peers.Drain, error)
 }
 
 // PeerStatus is another director as it is known by the exchange of [pair].
@@ -85,7 +85,7 @@ type PeerHealth struct {
 
 // addPeers shows the other directors, and tells where they are not as they should
 // be. What ails a peer itself is its own problem, and shown with it.
-func (s *Status) addPeers(peers []pair.Peer) {
+func (s *Status) addPeers(peers []peers.Peer) {
 	for _, p := range peers {
 		s.Peers = append(s.Peers, peerStatus(p))
 		switch {
@@ -110,7 +110,7 @@ func (s *Status) addPeers(peers []pair.Peer) {
 	}
 }
 
-func peerStatus(p pair.Peer) PeerStatus {
+func peerStatus(p peers.Peer) PeerStatus {
 	out := PeerStatus{
 		Director: p.Name, Address: p.Address.String(), Up: p.Up, Since: p.Since, Error: p.Error, At: p.At,
 		Version: p.State.Version, ConfigHash: p.State.Hash, Started: p.State.Started,
@@ -139,20 +139,20 @@ func peerStatus(p pair.Peer) PeerStatus {
 const toldProblems = 10
 
 // Own is what this director tells the others. It waits for nothing.
-func (s *Server) Own(connections func() *pair.Connections) pair.State {
+func (s *Server) Own(connections func() *peers.Connections) peers.State {
 	v := s.Daemon.Look()
 	if v.Config == nil {
-		return pair.State{At: time.Now(), Waits: "starts"}
+		return peers.State{At: time.Now(), Waits: "starts"}
 	}
 	status := s.own(v)
-	out := pair.State{
+	out := peers.State{
 		Director: v.Config.Director, Version: s.Version, Hash: v.Config.Hash, At: v.At, Started: s.Started,
 		ProblemCount: len(status.Problems), Problems: slices.Clone(status.Problems[:min(len(status.Problems), toldProblems)]),
-		Waits: v.Waits, Health: pair.NewHealth(serviceHealth(v)),
+		Waits: v.Waits, Health: peers.NewHealth(serviceHealth(v)),
 	}
 	for _, e := range v.Elections {
 		hold, held := v.Holds[e.Name]
-		out.Elections = append(out.Elections, pair.Election{Name: e.Name, VRID: e.VRID, State: string(e.State), Since: e.Since, Detail: e.Detail,
+		out.Elections = append(out.Elections, peers.Election{Name: e.Name, VRID: e.VRID, State: string(e.State), Since: e.Since, Detail: e.Detail,
 			Priority: e.Priority, Holding: e.Holding, Held: held, HeldUntil: hold.Until})
 	}
 	if v.Config.IPVS.Sync != nil {
@@ -163,12 +163,12 @@ func (s *Server) Own(connections func() *pair.Connections) pair.State {
 
 // serviceHealth is what was decided of all servers; why only where that says more
 // than the file does.
-func serviceHealth(v director.View) []pair.ServiceHealth {
-	all := make([]pair.ServiceHealth, 0, len(v.Plan.Services))
+func serviceHealth(v director.View) []peers.ServiceHealth {
+	all := make([]peers.ServiceHealth, 0, len(v.Plan.Services))
 	for _, p := range v.Plan.Services {
-		svc := pair.ServiceHealth{Name: p.Name, Up: p.Up, Servers: make([]pair.ServerHealth, 0, len(p.Servers))}
+		svc := peers.ServiceHealth{Name: p.Name, Up: p.Up, Servers: make([]peers.ServerHealth, 0, len(p.Servers))}
 		for _, s := range p.Servers {
-			h := pair.ServerHealth{Address: s.Address.String(), Verdict: s.Verdict.String(), Weight: s.Weight}
+			h := peers.ServerHealth{Address: s.Address.String(), Verdict: s.Verdict.String(), Weight: s.Weight}
 			if s.Weight != s.Configured {
 				h.Why = s.Why().Text
 			}
@@ -180,7 +180,7 @@ func serviceHealth(v director.View) []pair.ServiceHealth {
 }
 
 // Drain is how this director stands to a real server, for a peer that asks.
-func (s *Server) Drain(ctx context.Context, service, realServer string) pair.Drain {
+func (s *Server) Drain(ctx context.Context, service, realServer string) peers.Drain {
 	status := s.own(s.Daemon.View(ctx))
 	for _, svc := range status.Services {
 		if svc.Name != service {
@@ -188,7 +188,7 @@ func (s *Server) Drain(ctx context.Context, service, realServer string) pair.Dra
 		}
 		for _, rs := range svc.RealServers {
 			if rs.Address == realServer {
-				return pair.Drain{Known: true, Configured: rs.Configured, Wanted: rs.Wanted, Weight: rs.Weight, Draining: rs.Draining,
+				return peers.Drain{Known: true, Configured: rs.Configured, Wanted: rs.Wanted, Weight: rs.Weight, Draining: rs.Draining,
 					Active: rs.Active, Inactive: rs.Inactive, Persistent: rs.Persistent}
 			}
 		}
@@ -196,18 +196,18 @@ func (s *Server) Drain(ctx context.Context, service, realServer string) pair.Dra
 	for _, d := range status.IPVS.Draining {
 		if d.Service == service && d.RealServer == realServer {
 			zero := 0
-			return pair.Drain{Known: true, Weight: &zero, Draining: true, Left: d.Left}
+			return peers.Drain{Known: true, Weight: &zero, Draining: true, Left: d.Left}
 		}
 	}
-	return pair.Drain{}
+	return peers.Drain{}
 }
 
 // PeerDrain is how another director stands to a real server, or why it did not
 // say.
 type PeerDrain struct {
-	Director string      `json:"director"`
-	Error    string      `json:"error,omitempty"`
-	Drain    *pair.Drain `json:"drain,omitempty"`
+	Director string       `json:"director"`
+	Error    string       `json:"error,omitempty"`
+	Drain    *peers.Drain `json:"drain,omitempty"`
 }
 
 // peerCommands are the questions that go on to the other directors. They are for

@@ -10,45 +10,45 @@ import (
 	"time"
 
 	"lvsd/cmd/internal/director"
-	"lvsd/cmd/internal/pair"
+	"lvsd/cmd/internal/peers"
 	"lvsd/config"
 	"lvsd/vrrp"
 )
 
 // exchange is one with fixed peers.
 type exchange struct {
-	peers []pair.Peer
-	drain pair.Drain
+	peers []peers.Peer
+	drain peers.Drain
 	err   error
 }
 
-func (x exchange) Peers() []pair.Peer { return x.peers }
-func (x exchange) Ask(_ context.Context, _, service, real string) (pair.Drain, error) {
+func (x exchange) Peers() []peers.Peer { return x.peers }
+func (x exchange) Ask(_ context.Context, _, service, real string) (peers.Drain, error) {
 	x.drain.Known = service == "web" && real == "10.0.0.9:80"
 	return x.drain, x.err
 }
 
 // goodPeer is a peer that is as it should be.
-func goodPeer() pair.Peer {
-	return pair.Peer{Name: "lb2", Address: netip.MustParseAddrPort("10.0.0.13:8113"), Up: true, Since: time.Unix(900, 0), At: time.Unix(999, 0),
-		State: pair.State{Director: "lb2", Version: "1", Hash: "abc", Connections: &pair.Connections{Own: 1, Synced: 2},
-			Elections: []pair.Election{{Name: "web", State: "backup", Held: true}}}}
+func goodPeer() peers.Peer {
+	return peers.Peer{Name: "lb2", Address: netip.MustParseAddrPort("10.0.0.13:8113"), Up: true, Since: time.Unix(900, 0), At: time.Unix(999, 0),
+		State: peers.State{Director: "lb2", Version: "1", Hash: "abc", Connections: &peers.Connections{Own: 1, Synced: 2},
+			Elections: []peers.Election{{Name: "web", State: "backup", Held: true}}}}
 }
 
 // TestEveryDifferenceIsAProblem: what is wrong with a peer, or between the two, is
 // told; what it says of itself is shown and is none of ours.
 func TestEveryDifferenceIsAProblem(t *testing.T) {
-	for want, harm := range map[string]func(*pair.Peer){
-		"":                              func(p *pair.Peer) { p.State.Problems, p.State.ProblemCount = []string{"its own"}, 1 },
-		"does not answer at 10.0.0.13":  func(p *pair.Peer) { p.Up, p.Error = false, "nobody listens" },
-		"another configuration: x":      func(p *pair.Peer) { p.State.Hash, p.Differences.Config = "x", true },
-		"another version of lvsd: 2":    func(p *pair.Peer) { p.State.Version, p.Differences.Version = "2", true },
-		"clock of director lb2":         func(p *pair.Peer) { p.Clock = time.Minute },
-		"sees real servers otherwise: ": func(p *pair.Peer) { p.HealthCount, p.Health = 1, make([]pair.HealthDifference, 1) },
+	for want, harm := range map[string]func(*peers.Peer){
+		"":                              func(p *peers.Peer) { p.State.Problems, p.State.ProblemCount = []string{"its own"}, 1 },
+		"does not answer at 10.0.0.13":  func(p *peers.Peer) { p.Up, p.Error = false, "nobody listens" },
+		"another configuration: x":      func(p *peers.Peer) { p.State.Hash, p.Differences.Config = "x", true },
+		"another version of lvsd: 2":    func(p *peers.Peer) { p.State.Version, p.Differences.Version = "2", true },
+		"clock of director lb2":         func(p *peers.Peer) { p.Clock = time.Minute },
+		"sees real servers otherwise: ": func(p *peers.Peer) { p.HealthCount, p.Health = 1, make([]peers.HealthDifference, 1) },
 	} {
 		p := goodPeer()
 		harm(&p)
-		s := &Server{Daemon: &stub{view: healthy()}, Version: "1", Pair: exchange{peers: []pair.Peer{p}}}
+		s := &Server{Daemon: &stub{view: healthy()}, Version: "1", Pair: exchange{peers: []peers.Peer{p}}}
 		got := s.Status(t.Context())
 		if problems := strings.Join(got.Problems, "\n"); got.Healthy != (want == "") || !strings.Contains(problems, want) {
 			t.Errorf("want %q among %q", want, problems)
@@ -59,7 +59,7 @@ func TestEveryDifferenceIsAProblem(t *testing.T) {
 	}
 	young := goodPeer()
 	young.Up, young.Since = false, time.Unix(999, 0)
-	s := &Server{Daemon: &stub{view: healthy()}, Version: "1", Pair: exchange{peers: []pair.Peer{young}}}
+	s := &Server{Daemon: &stub{view: healthy()}, Version: "1", Pair: exchange{peers: []peers.Peer{young}}}
 	if got := s.Status(t.Context()); !got.Healthy {
 		t.Errorf("a peer that was not asked yet: %q", got.Problems)
 	}
@@ -74,16 +74,16 @@ func TestOwn(t *testing.T) {
 	v.Holds = map[string]director.Hold{"mail": {Until: time.Unix(5, 0)}}
 	gone := goodPeer()
 	gone.Up = false
-	s := &Server{Daemon: &stub{view: v}, Version: "1", Pair: exchange{peers: []pair.Peer{gone}}}
+	s := &Server{Daemon: &stub{view: v}, Version: "1", Pair: exchange{peers: []peers.Peer{gone}}}
 	if s.Status(t.Context()).Healthy {
 		t.Error("the peer is not missed")
 	}
 	asked := 0
-	own := s.Own(func() *pair.Connections { asked++; return nil })
+	own := s.Own(func() *peers.Connections { asked++; return nil })
 	if own.Director != "lb1" || own.Hash != "abc" || own.Version != "1" || own.ProblemCount != 0 || own.Ready() || asked != 0 {
 		t.Errorf("%+v", own)
 	}
-	if h := own.Health; h.Servers != 1 || h.Down != 0 || h.Services[0].Servers[0] != (pair.ServerHealth{Address: "10.0.0.9:80", Verdict: "up", Weight: 3}) {
+	if h := own.Health; h.Servers != 1 || h.Down != 0 || h.Services[0].Servers[0] != (peers.ServerHealth{Address: "10.0.0.9:80", Verdict: "up", Weight: 3}) {
 		t.Errorf("%+v", h)
 	}
 	if e := own.Elections; len(e) != 2 || !e[0].Holding || e[0].Held || !e[1].Held || !e[1].HeldUntil.Equal(time.Unix(5, 0)) || e[1].State != "backup" {
@@ -91,7 +91,7 @@ func TestOwn(t *testing.T) {
 	}
 	v.Config.IPVS.Sync = &config.Sync{}
 	s.Problems = func() []string { return make([]string, 99) }
-	own = s.Own(func() *pair.Connections { return &pair.Connections{Own: 3} })
+	own = s.Own(func() *peers.Connections { return &peers.Connections{Own: 3} })
 	if own.Connections == nil || own.Connections.Known() != 3 || own.ProblemCount != 99 || len(own.Problems) != toldProblems {
 		t.Errorf("%+v", own)
 	}
@@ -103,8 +103,8 @@ func TestOwn(t *testing.T) {
 
 // TestPeerDrains: the question goes on to the peer, over the control socket.
 func TestPeerDrains(t *testing.T) {
-	for _, x := range []exchange{{drain: pair.Drain{Active: 7}}, {err: errors.New("lb2: nobody listens")}} {
-		x.peers = []pair.Peer{goodPeer()}
+	for _, x := range []exchange{{drain: peers.Drain{Active: 7}}, {err: errors.New("lb2: nobody listens")}} {
+		x.peers = []peers.Peer{goodPeer()}
 		s := newServer(t, &stub{view: healthy()})
 		s.Pair = x
 		got, err := NewClient(socketOf(t, s)).PeerDrains(t.Context(), "web", "10.0.0.9:80")

@@ -5,12 +5,12 @@ package metrics
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"lvsd/cmd/internal/pair"
+	"lvsd/cmd/internal/peers"
 )
 
 // Exchange is what the series of the peers are made of.
 type Exchange interface {
-	Peers() []pair.Peer
+	Peers() []peers.Peer
 	Refused() map[string]uint64
 }
 

@@ -7,15 +7,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"lvsd/cmd/internal/pair"
+	"lvsd/cmd/internal/peers"
 )
 
 // exchange is one with a peer that differs, and one that is gone.
 type exchange struct{}
 
-func (exchange) Peers() []pair.Peer {
-	return []pair.Peer{
-		{Name: "lb2", Up: true, At: time.Unix(7, 0), Differences: pair.Differences{Config: true, Clock: -2 * time.Second, HealthCount: 3}},
+func (exchange) Peers() []peers.Peer {
+	return []peers.Peer{
+		{Name: "lb2", Up: true, At: time.Unix(7, 0), Differences: peers.Differences{Config: true, Clock: -2 * time.Second, HealthCount: 3}},
 		{Name: "lb3"},
 	}
 }

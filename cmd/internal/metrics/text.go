@@ -16,7 +16,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
-	"lvsd/cmd/internal/gzipped"
+	"lvsd/cmd/internal/httpgzip"
 )
 
 // kept is the last answer, plain and packed.
@@ -43,7 +43,7 @@ func (m *Metrics) Handler() http.Handler {
 		case <-r.Context().Done():
 			return
 		}
-		packed := gzipped.Taken(r)
+		packed := httpgzip.Taken(r)
 		text, err := m.text(packed)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -76,7 +76,7 @@ func (m *Metrics) text(packed bool) ([]byte, error) {
 		return m.kept.plain, nil
 	}
 	if m.kept.zipped == nil {
-		m.kept.zipped = gzipped.Pack(m.kept.plain)
+		m.kept.zipped = httpgzip.Pack(m.kept.plain)
 	}
 	return m.kept.zipped, nil
 }

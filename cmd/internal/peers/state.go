@@ -3,7 +3,7 @@
 //
 // PURE.
 
-package pair
+package peers
 
 import (
 	"net/netip"

@@ -1,6 +1,6 @@
-// Package house holds the rules of docs/design.md that the compiler does not:
+// Package archtest holds the rules of docs/design.md that the compiler does not:
 // who may import whom, and what a file marked PURE may name.
-package house
+package archtest
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package pair
+package peers
 
 // What somebody on the wire can do who has not got the key, and what a peer can do
 // who has.

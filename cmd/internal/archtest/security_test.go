@@ -1,4 +1,4 @@
-package house
+package archtest
 
 // docs/security.md promises which tests show what it says, and which parsers are
 // fuzzed: each that it names exists, and each fuzz target is named.

@@ -1,6 +1,6 @@
 // This file makes levels of what the peers said, and tells the changes.
 
-package pair
+package peers
 
 import (
 	"fmt"

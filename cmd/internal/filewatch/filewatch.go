@@ -1,7 +1,7 @@
-// Package watch tells when a file may have become another one: written, replaced
+// Package filewatch tells when a file may have become another one: written, replaced
 // by rename, or a link to it turned elsewhere. It watches folders, because a file
 // that is replaced takes its watch along. It never reads the file.
-package watch
+package filewatch
 
 import (
 	"context"

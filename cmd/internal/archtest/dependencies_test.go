@@ -1,10 +1,10 @@
-package house
+package archtest
 
 // docs/dependencies.md lists the modules of others that lvsd is made of, with their
 // licences. It is written by this test, which also refuses a licence that nobody
 // has thought about.
 //
-//	go test ./cmd/internal/house -run TestDependenciesAreListed -update
+//	go test ./cmd/internal/archtest -run TestDependenciesAreListed -update
 
 import (
 	"cmp"
@@ -101,7 +101,7 @@ func TestDependenciesAreListed(t *testing.T) {
 
 The modules of others, with their licences. Written by a test that reads them:
 
-    go test ./cmd/internal/house -run TestDependenciesAreListed -update
+    go test ./cmd/internal/archtest -run TestDependenciesAreListed -update
 
 What the direct ones are for is in [decisions/](decisions/), first of all in
 [0002](decisions/0002-libraries.md). ` + "`make sbom`" + ` writes the same, with hashes, as a bill of
@@ -129,7 +129,7 @@ Besides the standard library of Go (BSD-3-Clause), which is linked in, too.
 	}
 	text, err := os.ReadFile(dependencies)
 	if err != nil || string(text) != b.String() {
-		t.Errorf("docs/dependencies.md is not what go.mod says (%v): run go test ./cmd/internal/house -run TestDependenciesAreListed -update", err)
+		t.Errorf("docs/dependencies.md is not what go.mod says (%v): run go test ./cmd/internal/archtest -run TestDependenciesAreListed -update", err)
 	}
 }
 

@@ -1,7 +1,7 @@
 // This file asks the others: once a second how they are, and for people what they
 // want to know besides.
 
-package pair
+package peers
 
 import (
 	"bytes"

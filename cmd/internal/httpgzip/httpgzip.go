@@ -1,6 +1,6 @@
-// Package gzipped packs answers of HTTP for clients that take them packed, at the
+// Package httpgzip packs answers of HTTP for clients that take them packed, at the
 // level that costs least. It sends nothing.
-package gzipped
+package httpgzip
 
 import (
 	"bytes"

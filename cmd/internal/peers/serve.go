@@ -2,7 +2,7 @@
 // have the key, and only then at what they ask. Whoever calls holds a bounded part
 // of this process for a bounded time.
 
-package pair
+package peers
 
 import (
 	"context"

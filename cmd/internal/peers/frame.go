@@ -4,7 +4,7 @@
 //
 // PURE.
 
-package pair
+package peers
 
 import (
 	"crypto/hmac"
