@@ -28,8 +28,15 @@ type Inputs struct {
 	// Before is the decision before this one, nil at the start. The quorum's
 	// hysteresis, ramps, damping, the guard and the age of causes need it.
 	Before *Plan
-	// Through are the paths of probes, whose services belong to the wish.
-	Through Throughs
+	// MarkServices are the services of probes through the kernel's forwarding:
+	// they are part of the desired table and have no reasons.
+	MarkServices []MarkService
+}
+
+// MarkService is the service of a firewall mark for probes to one real server.
+type MarkService struct {
+	Service ipvs.Service
+	Name    string // shown in place of a configured service's
 }
 
 // Plan is the outcome of a decision.
@@ -107,7 +114,10 @@ func Decide(in Inputs) Plan {
 		dropUnlisted(&plan.Wanted, decided)
 		plan.Services = append(plan.Services, decided)
 	}
-	in.Through.wish(&plan.Wanted)
+	for _, m := range in.MarkServices {
+		plan.Wanted.Table[m.Service.Key] = m.Service
+		plan.Wanted.Names[m.Service.Key] = m.Name
+	}
 	plan.Guard = d.guard
 	plan.Next = earliest(d.next, d.guard.deadline(in.Now))
 	return plan

@@ -6,7 +6,6 @@ package director
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -38,15 +37,6 @@ type Checker interface {
 	Explain(checker.ID) (checker.Health, bool)
 	Late() time.Duration // for how long its loop has stood still
 }
-
-// Participant is somebody else who takes part in a reload: it looks at the
-// next configuration and either refuses it or answers what to do when all
-// others have agreed too. Old is nil at start.
-type Participant func(old, next *config.Config) (Change, error)
-
-// Change is a participant's prepared step. Commit cannot fail; Abort leaves
-// everything as it was. Either may be nil.
-type Change struct{ Commit, Abort func() }
 
 // Parts are the leaves that a director ties together.
 type Parts struct {
@@ -399,42 +389,22 @@ func (d *Director) apply(ctx context.Context, next *config.Config) applyAnswer {
 	return applyAnswer{generation: d.applied}
 }
 
-// prepare asks everybody, and commits nothing.
+// prepare asks every participant, and commits nothing.
 func (d *Director) prepare(old, next *config.Config) (Change, error) {
-	participants := append([]Participant{d.elections.prepare, d.checks.prepare, d.throughs.prepare}, d.parts.Participants...)
-	var changes []Change
-	var errs []error
-	for _, p := range participants {
-		change, err := p(old, next)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		changes = append(changes, change)
-	}
-	abort := func() {
-		for _, c := range changes {
-			if c.Abort != nil {
-				c.Abort()
-			}
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		abort()
+	change, err := prepareAll(append([]Participant{d.elections.prepare, d.checks.prepare, d.throughs.prepare}, d.parts.Participants...), old, next)
+	if err != nil {
 		return Change{}, err
 	}
-	return Change{Abort: abort, Commit: func() {
-		for _, c := range changes {
-			if c.Commit != nil {
-				c.Commit()
-			}
-		}
+	commit := change.Commit
+	change.Commit = func() {
+		commit()
 		d.config.Store(next)
 		if old == nil {
 			now := time.Now()
 			d.reload.Store(&Reload{At: now, LastSuccess: now})
 		}
-	}}, nil
+	}
+	return change, nil
 }
 
 // Decision is the newest one; nil until the kernel was read.
@@ -461,7 +431,7 @@ func (d *Director) decide() {
 		old = d.parts.Before
 	}
 	health := d.parts.Checker.Health()
-	plan := Decide(Inputs{Now: time.Now(), Config: c, Health: health, Kernel: kernel.Table, Before: old, Through: d.throughs.paths})
+	plan := Decide(Inputs{Now: time.Now(), Config: c, Health: health, Kernel: kernel.Table, Before: old, MarkServices: d.throughs.paths.services()})
 	if d.plan.Swap(&plan) == nil {
 		d.Moved("") // from now on it is known what not to reset, before an election may preempt
 	}

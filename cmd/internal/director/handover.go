@@ -36,28 +36,10 @@ type HoldKeeper interface {
 	SaveHolds(map[string]Hold) error
 }
 
-// Peer is another director as it says of itself over the pair's exchange.
-type Peer struct {
-	Name  string
-	Up    bool   // it answered lately
-	Error string // why it did not
-	Waits string // what it waits for before it could serve
-	// Elections are those that it takes part in, by name.
-	Elections map[string]PeerElection
-	// Connections is how many its kernel knows; negative: it does not say.
-	Connections int
-}
-
 // Peers are the other directors, as far as they say how they are.
 type Peers interface {
 	Peers() []Peer
 	OwnConnections() int // as a Peer's
-}
-
-// PeerElection is one election as a peer stands in it.
-type PeerElection struct {
-	State string // init, backup, master, fault
-	Held  bool
 }
 
 // Handover is what a person asks for.
@@ -381,22 +363,4 @@ func (d *Director) noReadyPeer(election string) string {
 		return "no other director has answered yet"
 	}
 	return strings.Join(reasons, "; ")
-}
-
-// unready says why a peer is not ready to take an election's addresses.
-func (p Peer) unready(election string) string {
-	e, takes := p.Elections[election]
-	switch {
-	case !p.Up:
-		return "does not answer: " + p.Error
-	case !takes:
-		return "has no such election"
-	case e.State != string(vrrp.Backup):
-		return "is " + e.State + " itself"
-	case e.Held:
-		return "is held itself"
-	case p.Waits != "":
-		return p.Waits
-	}
-	return ""
 }

@@ -82,7 +82,7 @@ func (d *Director) foresee(next *config.Config) (Foreseen, error) {
 	if before != nil {
 		f.Before = *before
 	}
-	f.Decided = Decide(Inputs{Now: f.At, Config: next, Health: preview.Health, Kernel: kernel.Table, Before: before, Through: paths})
+	f.Decided = Decide(Inputs{Now: f.At, Config: next, Health: preview.Health, Kernel: kernel.Table, Before: before, MarkServices: paths.services()})
 	return f, nil
 }
 
@@ -126,7 +126,7 @@ func ForeseeStart(next *config.Config, kernel ipvs.Kernel, owned ipvs.Owned, bef
 	}
 	f.ChecksAnew = preview.Anew
 	f.Elections = new(electorate).foresee(next)
-	f.Decided = Decide(Inputs{Now: f.At, Config: next, Health: preview.Health, Kernel: reading.Table, Before: before, Through: paths})
+	f.Decided = Decide(Inputs{Now: f.At, Config: next, Health: preview.Health, Kernel: reading.Table, Before: before, MarkServices: paths.services()})
 	f.Table, err = ipvs.ForecastStart(kernel, owned, f.Decided.Wanted)
 	return f, err
 }

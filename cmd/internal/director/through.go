@@ -158,12 +158,13 @@ func (t Throughs) interfaces() []string {
 	return all
 }
 
-// wish adds the services of the paths.
-func (t Throughs) wish(w *ipvs.Wanted) {
+// services are those of the paths.
+func (t Throughs) services() []MarkService {
+	all := make([]MarkService, 0, len(t))
 	for p, own := range t {
-		w.Table[own.Service.Key] = own.Service
-		w.Names[own.Service.Key] = fmt.Sprintf("probes through to %s", p.server)
+		all = append(all, MarkService{Service: own.Service, Name: fmt.Sprintf("probes through to %s", p.server)})
 	}
+	return all
 }
 
 // open says that the kernel has the path: a probe without it would go to whoever

@@ -100,7 +100,7 @@ func TestPathsAreWritten(t *testing.T) {
 	ts := &throughs{host: &fakeHost{}, log: slog.New(slog.DiscardHandler)}
 	c := throughFile(t, "10.0.0.9")
 	commit(t, ts, c)
-	plan := Decide(Inputs{Config: c, Through: ts.paths})
+	plan := Decide(Inputs{Config: c, MarkServices: ts.paths.services()})
 	key := ipvs.ServiceKey{Mark: 0x6c760000}
 	d, ok := plan.Wanted.Table[key].Destinations[netip.MustParseAddrPort("10.0.0.9:0")]
 	if len(plan.Wanted.Table) != 3 || !ok || d.Weight != 1 || d.Forward != ipvs.DirectRoute || plan.Wanted.Names[key] == "" {
@@ -121,7 +121,7 @@ func TestNoProbeBeforeItsPath(t *testing.T) {
 	if targets, all := cs.targets(c, ipvs.Table{}); len(targets) != 0 || all {
 		t.Errorf("%d probes begin without a path", len(targets))
 	}
-	targets, all := cs.targets(c, Decide(Inputs{Config: c, Through: ts.paths}).Wanted.Table)
+	targets, all := cs.targets(c, Decide(Inputs{Config: c, MarkServices: ts.paths.services()}).Wanted.Table)
 	if len(targets) != 2 || !all {
 		t.Fatalf("%d targets, all %v", len(targets), all)
 	}

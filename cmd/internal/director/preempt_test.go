@@ -1,0 +1,92 @@
+package director
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lvsd/checker"
+	"lvsd/config"
+	"lvsd/vrrp"
+)
+
+// TestOnlyAReadyDirectorPreempts walks through a start, a fault and its end.
+func TestOnlyAReadyDirectorPreempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := withElection(5, "eth0")
+		c.Elections[0].Preempt = true
+		r := newRig(t, c)
+		defer r.stop()
+		engine := r.elections.running[0].engine.(*fakeElection)
+		preempts := func() bool {
+			engine.mu.Lock()
+			defer engine.mu.Unlock()
+			return engine.config.Preempt
+		}
+		settle := func() { time.Sleep(time.Second); synctest.Wait() }
+		if preempts() || r.waiting() == "" {
+			t.Error("ready before the kernel was read")
+		}
+		r.table.read(kernelWith(5))
+		r.Wake()
+		settle()
+		if preempts() {
+			t.Error("ready without a verdict")
+		}
+		r.checker.set(checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: checker.TypeConnect, Last: checker.Result{At: time.Now()}}}})
+		settle() // no wake: a probe that changes nothing tells nobody
+		if !preempts() || r.waiting() != "" {
+			t.Errorf("not ready with all checks in: %q", r.waiting())
+		}
+		engine.setState(vrrp.Fault)
+		r.Wake()
+		settle()
+		if preempts() {
+			t.Error("ready in a fault")
+		}
+		engine.setState(vrrp.Backup)
+		r.Wake()
+		settle()
+		if preempts() {
+			t.Error("ready with what was probed before the fault's end")
+		}
+		r.checker.set(checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: checker.TypeConnect, Last: checker.Result{At: time.Now()}}}})
+		settle()
+		if !preempts() {
+			t.Error("not ready with all checks in after the fault")
+		}
+	})
+}
+
+// TestSyncHold: an election does not preempt before its time is over, another one
+// that holds nothing does; without [ipvs.sync] nobody waits.
+func TestSyncHold(t *testing.T) {
+	for _, synced := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			c := withElection(5, "eth0")
+			c.Elections = append(c.Elections, config.Election{Name: "mail", Interface: "eth0", VRID: 52, Preempt: true})
+			c.Elections[0].Preempt, c.Elections[0].SyncHold = true, time.Minute
+			if synced {
+				c.IPVS.Sync = &config.Sync{}
+			}
+			r := newRig(t, c)
+			defer r.stop()
+			r.table.read(kernelWith(5))
+			r.checker.set(checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: checker.TypeConnect, Last: checker.Result{At: time.Now().Add(time.Second)}}}})
+			r.Wake()
+			time.Sleep(59 * time.Second)
+			synctest.Wait()
+			if r.engine(0).now().Preempt == synced || !r.engine(1).now().Preempt {
+				t.Errorf("synced %v: preempts %v, and the other %v", synced, r.engine(0).now().Preempt, r.engine(1).now().Preempt)
+			}
+			if v := r.Look(); (v.ElectionWaits["web"] != "") != synced || v.ElectionWaits["mail"] != "" || (v.Waits != "") != synced {
+				t.Errorf("synced %v: %q, %q", synced, v.ElectionWaits, v.Waits)
+			}
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if !r.engine(0).now().Preempt || r.Look().Waits != "" {
+				t.Errorf("synced %v: waits after its time: %q", synced, r.Look().Waits)
+			}
+		})
+	}
+}
