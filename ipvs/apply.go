@@ -191,7 +191,7 @@ func (r *Reconciler) record(op Op) {
 			r.copied[k] = true
 		}
 	}
-	op.applyTo(r.image)
+	op.ApplyTo(r.image)
 }
 
 // fail remembers a failed write and says it once for each distinct error.

@@ -9,7 +9,6 @@
 package ipvs
 
 import (
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -114,7 +113,7 @@ func (h SyncHeard) silent(since, now time.Time) bool {
 // strayed takes up a message that came another way than the configured one. One of
 // another identifier may be anybody's.
 func (h SyncHeard) strayed(c *SyncConfig, s Stray, now time.Time) SyncHeard {
-	if s.ID == c.ID && (s.To != c.destination() || s.Interface != c.Interface) {
+	if s.ID == c.ID && (s.To != c.Destination() || s.Interface != c.Interface) {
 		h.Stray, h.StrayAt = s, now
 	}
 	return h
@@ -157,22 +156,13 @@ func (h SyncHeard) Problem(c *SyncConfig, now time.Time) string {
 			h.OtherFrom, h.OtherID, c.ID)
 	case !h.astray(now):
 		return ""
-	case s.To.Addr() != c.destination().Addr():
+	case s.To.Addr() != c.Destination().Addr():
 		return fmt.Sprintf(is+"connections of %s go to the group %s and are not taken, because [ipvs.sync] group is %s here: give both directors the same",
-			s.From, s.To.Addr(), c.destination().Addr())
-	case s.To.Port() != c.destination().Port():
+			s.From, s.To.Addr(), c.Destination().Addr())
+	case s.To.Port() != c.Destination().Port():
 		return fmt.Sprintf(is+"connections of %s go to port %d and are not taken, because [ipvs.sync] port is %d here: give both directors the same",
-			s.From, s.To.Port(), c.destination().Port())
+			s.From, s.To.Port(), c.Destination().Port())
 	}
 	return fmt.Sprintf(is+"connections of %s come by the interface %s and are not taken, because [ipvs.sync] interface is %s here: let both directors use the same network",
 		s.From, s.Interface, c.Interface)
-}
-
-// destination is where the messages go.
-func (c *SyncConfig) destination() netip.AddrPort {
-	group := c.Group
-	if !group.IsValid() {
-		group = defaultSyncGroup
-	}
-	return netip.AddrPortFrom(group, cmp.Or(c.Port, defaultSyncPort))
 }

@@ -65,7 +65,7 @@ func (l *SyncListener) Run(ctx context.Context) error {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	for {
-		if want := l.config(); !sameSync(want, have) || want != nil && conn == nil {
+		if want := l.config(); !want.Equal(have) || want != nil && conn == nil {
 			if conn != nil {
 				conn.Close()
 				conn = nil
@@ -173,7 +173,7 @@ func listenSync(c *SyncConfig) (*net.UDPConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := net.ListenMulticastUDP("udp", device, net.UDPAddrFromAddrPort(c.destination()))
+	conn, err := net.ListenMulticastUDP("udp", device, net.UDPAddrFromAddrPort(c.Destination()))
 	if err != nil {
 		return nil, err
 	}
@@ -199,11 +199,4 @@ func (l *SyncListener) sample(conn *net.UDPConn, own uint8) {
 			l.mu.Unlock()
 		}
 	}
-}
-
-// SyncWish is the synchronisation of the present wish; nil for none.
-func (r *Reconciler) SyncWish() *SyncConfig {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.wish.Sync
 }

@@ -250,7 +250,7 @@ func (c *client) read() (Reading, error) {
 	for k, s := range r.Table {
 		stats := r.Stats[k].Destinations
 		err := c.request(cmdGetDest, unix.NLM_F_DUMP, encodeKey(nil, k), func(msg []byte) error {
-			d, ds, err := decodeDest(msg, k.family())
+			d, ds, err := decodeDest(msg, keyFamily(k))
 			if err == nil {
 				s.Destinations[d.Address] = d
 				stats[d.Address] = ds
@@ -348,7 +348,7 @@ func (c *client) StartDaemon(role SyncRole, cfg SyncConfig) error {
 func (c *client) StopDaemon(role SyncRole) error {
 	err := c.with(func() error { return c.request(cmdDelDaemon, 0, encodeRole(role), nil) })
 	if errors.Is(err, errSilent) {
-		if s, e := c.Daemons(); e == nil && !s.half(role).Running {
+		if s, e := c.Daemons(); e == nil && !s.Daemon(role).Running {
 			return nil
 		}
 	}

@@ -2,6 +2,7 @@ package ipvs
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,10 +155,10 @@ func TestMobyWritesServicesOnly(t *testing.T) {
 		op   Op
 		want bool
 	}{
-		{Op{Kind: AddService, Service: service(web)}, true},
-		{Op{Kind: DeleteService, Service: service(web)}, true},
-		{Op{Kind: AddService, Service: service(ServiceKey{Mark: 7})}, false},
-		{Op{Kind: EditDestination, Service: service(web), Destination: dest(1, 1)}, false},
+		{Op{Kind: AddService, Service: Service{Key: web, Scheduler: "wlc"}}, true},
+		{Op{Kind: DeleteService, Service: Service{Key: web, Scheduler: "wlc"}}, true},
+		{Op{Kind: AddService, Service: Service{Key: ServiceKey{Mark: 7}, Scheduler: "wlc"}}, false},
+		{Op{Kind: EditDestination, Service: Service{Key: web, Scheduler: "wlc"}, Destination: Destination{Address: netip.MustParseAddrPort("10.0.0.1:80"), Weight: 1}}, false},
 	} {
 		if got := (&mobyWriter{}).can(c.op); got != c.want {
 			t.Errorf("%s: %v", c.op, got)

@@ -118,6 +118,9 @@ const (
 	genlVersion = 1
 
 	forwardMask = 0x7 // IP_VS_CONN_F_FWD_MASK
+
+	flagPersistent SchedulerFlags = 0x01 // IP_VS_SVC_F_PERSISTENT
+	flagHashed     SchedulerFlags = 0x02 // IP_VS_SVC_F_HASHED
 )
 
 var native = binary.NativeEndian
@@ -170,7 +173,7 @@ func family(a netip.Addr) uint16 {
 	return afInet6
 }
 
-func (k ServiceKey) family() uint16 {
+func keyFamily(k ServiceKey) uint16 {
 	if k.Is4() {
 		return afInet
 	}
@@ -183,7 +186,7 @@ func encodeKey(b []byte, k ServiceKey) []byte {
 }
 
 func appendKey(b []byte, k ServiceKey) []byte {
-	b = appendUint16(b, svcFamily, k.family())
+	b = appendUint16(b, svcFamily, keyFamily(k))
 	if k.Mark != 0 {
 		return appendUint32(b, svcMark, k.Mark)
 	}
@@ -201,14 +204,14 @@ func encodeService(b []byte, s Service) []byte {
 			b = appendString(b, svcEngine, s.Engine)
 		}
 		// struct ip_vs_flags{flags, mask}: the mask replaces all flags.
-		b = appendAttr(b, svcFlags, native.AppendUint32(native.AppendUint32(nil, s.kernelFlags()), ^uint32(0)))
+		b = appendAttr(b, svcFlags, native.AppendUint32(native.AppendUint32(nil, kernelFlags(s)), ^uint32(0)))
 		b = appendUint32(b, svcTimeout, s.Persistence)
-		return appendUint32(b, svcNetmask, s.kernelNetmask())
+		return appendUint32(b, svcNetmask, kernelNetmask(s))
 	})
 }
 
 // kernelFlags adds the flag that goes with a persistence time.
-func (s Service) kernelFlags() uint32 {
+func kernelFlags(s Service) uint32 {
 	flags := s.Flags
 	if s.Persistence != 0 {
 		flags |= flagPersistent
@@ -218,8 +221,8 @@ func (s Service) kernelFlags() uint32 {
 
 // kernelNetmask is a mask in network byte order in memory for IPv4, a prefix
 // length for IPv6 (where the kernel refuses 0).
-func (s Service) kernelNetmask() uint32 {
-	n := s.bits()
+func kernelNetmask(s Service) uint32 {
+	n := s.PersistencePrefix()
 	if !s.Key.Is4() {
 		return uint32(n)
 	}
@@ -412,7 +415,7 @@ func decodeService(msg []byte) (s Service, c ServiceStats, err error) {
 		}
 		s.Key = ServiceKey{Protocol: Protocol(proto), Address: netip.AddrPortFrom(a, binary.BigEndian.Uint16(port))}
 	}
-	s.setKernelFlags(SchedulerFlags(flags), uint32(timeout))
+	setKernelFlags(&s, SchedulerFlags(flags), uint32(timeout))
 	s.PersistenceBits = netmaskBits(uint32(mask), s.Key.Is4())
 	return s, c, nil
 }
@@ -420,7 +423,7 @@ func decodeService(msg []byte) (s Service, c ServiceStats, err error) {
 // setKernelFlags sorts the kernel's flags and timeout into our fields. "hashed"
 // is the kernel's own. A persistent flag without a time stays among Flags, so
 // that it differs from every wish and gets repaired.
-func (s *Service) setKernelFlags(flags SchedulerFlags, timeout uint32) {
+func setKernelFlags(s *Service, flags SchedulerFlags, timeout uint32) {
 	flags &^= flagHashed
 	if flags&flagPersistent != 0 && timeout != 0 {
 		flags &^= flagPersistent

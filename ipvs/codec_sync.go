@@ -5,10 +5,7 @@
 
 package ipvs
 
-import (
-	"fmt"
-	"net/netip"
-)
+import "fmt"
 
 // Attributes of a daemon, IPVS_DAEMON_ATTR_*.
 const (
@@ -105,14 +102,3 @@ func encodeZero(k *ServiceKey) []byte {
 	}
 	return encodeKey(nil, *k)
 }
-
-// The kernel's own settings of the synchronisation (IP_VS_SYNC_GROUP,
-// IP_VS_SYNC_PORT), and the size of Ethernet's packets, to which its sender
-// keeps whatever the interface has.
-const (
-	defaultSyncPort = 8848
-	defaultSyncTTL  = 1
-	ethernetMTU     = 1500
-)
-
-var defaultSyncGroup = netip.AddrFrom4([4]byte{224, 0, 0, 81})

@@ -51,7 +51,7 @@ func TestEncodeDaemon(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := SyncDaemon{true, c.cfg.Interface, uint32(c.cfg.ID), c.cfg.Group, c.cfg.Port, c.cfg.TTL, uint16(c.cfg.MaxLen)}
-		if s.half(c.role) != d || s.half(3-c.role) != (SyncDaemon{}) {
+		if s.Daemon(c.role) != d || s.Daemon(3-c.role) != (SyncDaemon{}) {
 			t.Errorf("%s: read back %+v, want %+v", c.name, s, d)
 		}
 	}
@@ -112,14 +112,14 @@ func TestSyncMessageLength(t *testing.T) {
 			t.Errorf("%+v: runs with %+v", c, s)
 		}
 		// What was started so is never restarted for its own sake.
-		if why := got.differs(c.role, s.half(c.role)); why != "" {
+		if why := got.differs(c.role, s.Daemon(c.role)); why != "" {
 			t.Errorf("%+v: restarted at once because of its %s", c, why)
 		}
 	}
-	if err := (SyncConfig{Interface: "e", MaxLen: 1473}).fits(1500); err == nil {
+	if err := (SyncConfig{Interface: "e", MaxLen: 1473}).Fits(1500); err == nil {
 		t.Error("1473 bytes went through an MTU of 1500")
 	}
-	if err := (SyncConfig{Interface: "e", MaxLen: 1472}).fits(1500); err != nil {
+	if err := (SyncConfig{Interface: "e", MaxLen: 1472}).Fits(1500); err != nil {
 		t.Error(err)
 	}
 }

@@ -11,10 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var cmpAddr = cmp.Options{
-	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
-}
-
 // golden removes blanks and comments from annotated bytes (little endian).
 func golden(t *testing.T, text string) []byte {
 	t.Helper()
@@ -251,7 +247,7 @@ func TestServiceByMark(t *testing.T) {
 		mask   string
 	}{{false, "02", "ff ff ff ff"}, {true, "0a", "80 00 00 00"}} {
 		s := Service{Key: ServiceKey{Mark: 0x01020304, IPv6: c.six}, Scheduler: "rr", Flags: OnePacket}
-		s.PersistenceBits = s.hostBits()
+		s.PersistenceBits = s.Key.AddrBits()
 		want := golden(t, `
 			38 00 01 80
 			06 00 01 00 `+c.family+` 00 00 00  // family
@@ -276,26 +272,6 @@ func TestServiceByMark(t *testing.T) {
 	}
 }
 
-func TestParseEncap(t *testing.T) {
-	for _, c := range []struct {
-		kind     string
-		port     uint16
-		checksum string
-		want     string // of String; "" is a refusal
-	}{
-		{"", 0, "", "ipip"}, {"ipip", 0, "none", "ipip"}, {"gue", 6080, "none", "gue port 6080"},
-		{"gue", 6080, "csum", "gue port 6080 csum"}, {"gue", 6080, "remcsum", "gue port 6080 remcsum"},
-		{"gre", 0, "none", "gre"}, {"gre", 0, "csum", "gre csum"},
-		{"gue", 0, "none", ""}, {"gre", 1, "none", ""}, {"ipip", 1, "none", ""}, {"ipip", 0, "csum", ""},
-		{"gre", 0, "remcsum", ""}, {"vxlan", 0, "none", ""}, {"gue", 1, "crc", ""},
-	} {
-		e, err := ParseEncap(c.kind, c.port, c.checksum)
-		if got := e.String(); (err == nil) != (c.want != "") || err == nil && got != c.want {
-			t.Errorf("%q %d %q: %s, %v", c.kind, c.port, c.checksum, got, err)
-		}
-	}
-}
-
 func TestDecodeInfoAndTimeouts(t *testing.T) {
 	littleEndian(t)
 	info, err := decodeInfo(golden(t, `0e 01 00 00 08 00 01 00 01 02 01 00 08 00 02 00 00 10 00 00`))
@@ -312,7 +288,7 @@ func TestDecodeInfoAndTimeouts(t *testing.T) {
 func TestNetmask(t *testing.T) {
 	for bits := 1; bits <= 32; bits++ {
 		s := Service{Key: web, PersistenceBits: bits}
-		if got := netmaskBits(s.kernelNetmask(), true); got != bits {
+		if got := netmaskBits(kernelNetmask(s), true); got != bits {
 			t.Errorf("/%d came back as /%d", bits, got)
 		}
 	}
@@ -322,7 +298,7 @@ func TestNetmask(t *testing.T) {
 	if got := netmaskBits(0, true); got != -1 {
 		t.Errorf("an empty mask is /%d", got)
 	}
-	if got := (Service{Key: web}).kernelNetmask(); got != 0xffffffff {
+	if got := kernelNetmask(Service{Key: web}); got != 0xffffffff {
 		t.Errorf("the default mask is %#x", got)
 	}
 }
@@ -341,29 +317,10 @@ func TestKernelFlags(t *testing.T) {
 		{flagHashed | Sched1 | OnePacket, 0, Service{Flags: Sched1 | OnePacket}},
 	} {
 		var s Service
-		s.setKernelFlags(c.flags, c.timeout)
-		if !s.sameSettings(c.want) {
+		setKernelFlags(&s, c.flags, c.timeout)
+		if d := cmp.Diff(c.want, s, cmpAddr); d != "" {
 			t.Errorf("%#x, %d s: %+v", uint32(c.flags), c.timeout, s)
 		}
-	}
-}
-
-func TestSchedulerFlagNames(t *testing.T) {
-	f, err := ParseSchedulerFlags([]string{"sh-fallback", "sh-port", "flag-3"})
-	if err != nil || f != Sched1|Sched2|Sched3 {
-		t.Fatal(f, err)
-	}
-	if g, err := ParseSchedulerFlags([]string{"mh-fallback", "mh-port"}); err != nil || g != Sched1|Sched2 {
-		t.Error(g, err)
-	}
-	if got := strings.Join((f | OnePacket | 0x100).Names("sh"), ","); got != "one-packet,sh-fallback,sh-port,flag-3,0x100" {
-		t.Error(got)
-	}
-	if got := strings.Join(f.Names("wlc"), ","); got != "flag-1,flag-2,flag-3" {
-		t.Error(got)
-	}
-	if _, err := ParseSchedulerFlags([]string{"no-fallback"}); err == nil {
-		t.Error("no-fallback is no flag of the kernel")
 	}
 }
 

@@ -113,6 +113,17 @@ func scanLines(ctx context.Context, r io.Reader, limit int, each func([]byte) bo
 	return false, scan.Err()
 }
 
+// ScanConnections calls each for the connections of a list that OpenConnections
+// opened, in its order, until each returns false, limit lines were read or ctx
+// ends. It reports whether there were more lines. Lines that cannot be parsed are
+// skipped.
+func ScanConnections(ctx context.Context, list io.Reader, limit int, each func(Connection) bool) (more bool, err error) {
+	return scanLines(ctx, list, limit, func(line []byte) bool {
+		c, ok := parseConnection(line)
+		return !ok || each(c)
+	})
+}
+
 // Connections calls each for the connections of one service, with nil of all,
 // until it answers false, at most limit lines of the kernel's list were read, or
 // ctx ends. It says whether the list was longer than what was read: then what
@@ -135,12 +146,8 @@ func (r *Reconciler) Connections(ctx context.Context, k *ServiceKey, limit int, 
 		return false, fmt.Errorf("failed to open the list of connections: %w", err)
 	}
 	defer list.Close()
-	return scanLines(ctx, list, limit, func(line []byte) bool {
-		c, ok := parseConnection(line)
-		if !ok || k != nil && !c.of(*k, allPorts) {
-			return true
-		}
-		return each(c)
+	return ScanConnections(ctx, list, limit, func(c Connection) bool {
+		return k != nil && !c.of(*k, allPorts) || each(c)
 	})
 }
 

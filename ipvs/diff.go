@@ -208,14 +208,14 @@ func (o Op) value() string {
 // String is like "edit_destination tcp 10.0.0.88:80 10.0.0.9:80".
 func (o Op) String() string { return o.Kind.String() + " " + o.entry().String() }
 
-// applyTo makes the write's effect in a table of ours, as the kernel would.
+// ApplyTo makes the write's effect in a table of ours, as the kernel would.
 // Destination maps are changed in place.
-func (o Op) applyTo(t Table) {
+func (o Op) ApplyTo(t Table) {
 	k := o.Service.Key
 	switch o.Kind {
 	case AddService, EditService:
 		s := o.Service
-		s.PersistenceBits = s.bits()
+		s.PersistenceBits = s.PersistencePrefix()
 		s.Destinations = t[k].Destinations
 		if s.Destinations == nil {
 			s.Destinations = map[netip.AddrPort]Destination{}

@@ -10,6 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+var cmpAddr = cmp.Options{
+	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+}
+
 func key(s string) ServiceKey { return ServiceKey{Protocol: TCP, Address: netip.MustParseAddrPort(s)} }
 
 // dest is a real server by DR on port 80.
@@ -229,7 +233,7 @@ func endTable(actual, wanted Table, owned Owned, policy ForeignPolicy) Table {
 func normal(t Table) Table {
 	c := t.Clone()
 	for k, s := range c {
-		s.PersistenceBits = s.bits()
+		s.PersistenceBits = s.PersistencePrefix()
 		c[k] = s
 	}
 	return c

@@ -22,7 +22,7 @@ func Export(t Table) string {
 		b.WriteString("-A " + name + " -s " + s.Scheduler)
 		if s.Persistence != 0 {
 			fmt.Fprintf(&b, " -p %d", s.Persistence)
-			if bits := s.bits(); bits != s.hostBits() {
+			if bits := s.PersistencePrefix(); bits != k.AddrBits() {
 				b.WriteString(" -M " + netmaskText(bits, k.Is4()))
 			}
 		}

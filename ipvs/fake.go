@@ -158,7 +158,7 @@ func (f *Fake) Apply(op Op) error {
 	if err := f.check(op); err != nil {
 		return err
 	}
-	op.applyTo(f.table)
+	op.ApplyTo(f.table)
 	if faulty {
 		return x.err
 	}
@@ -220,7 +220,7 @@ func (f *Fake) checkService(s Service) error {
 	if !f.schedulers[s.Scheduler] || s.Engine != "" && s.Engine != "sip" {
 		return syscall.ENOENT
 	}
-	if bits := s.bits(); !s.Key.Is4() && (bits < 1 || bits > 128) {
+	if bits := s.PersistencePrefix(); !s.Key.Is4() && (bits < 1 || bits > 128) {
 		return syscall.EINVAL
 	}
 	return nil

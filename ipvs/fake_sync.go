@@ -96,30 +96,23 @@ func (f *Fake) StartDaemon(role SyncRole, c SyncConfig) error {
 	if !there {
 		return syscall.ENODEV
 	}
+	const ethernetMTU = 1500
+	c = c.WithDefaults()
 	d := SyncDaemon{Running: true, Interface: c.Interface, ID: uint32(c.ID), Group: c.Group, Port: c.Port, TTL: c.TTL}
-	if !d.Group.IsValid() {
-		d.Group = defaultSyncGroup
-	}
-	if d.Port == 0 {
-		d.Port = defaultSyncPort
-	}
-	if d.TTL == 0 {
-		d.TTL = defaultSyncTTL
-	}
 	n := c.MaxLen
 	switch {
 	case role == SyncMaster && n == 0:
-		n = ethernetMTU - c.headers()
+		n = ethernetMTU - c.HeaderLen()
 	case role == SyncBackup && n == 0:
-		n = min(max(mtu, ethernetMTU), 65535) - c.headers()
+		n = min(max(mtu, ethernetMTU), 65535) - c.HeaderLen()
 	case role == SyncBackup:
 		n = max(n, 1024)
 	}
-	d.MaxLen = uint16(min(n, 65535-c.headers()))
-	if f.sync.state.half(role).Running {
+	d.MaxLen = uint16(min(n, 65535-c.HeaderLen()))
+	if f.sync.state.Daemon(role).Running {
 		return syscall.EEXIST
 	}
-	f.sync.state.set(role, d)
+	f.sync.state.SetDaemon(role, d)
 	f.sync.starts++
 	return nil
 }
@@ -131,10 +124,10 @@ func (f *Fake) StopDaemon(role SyncRole) error {
 	if f.down != nil {
 		return f.down
 	}
-	if !f.sync.state.half(role).Running {
+	if !f.sync.state.Daemon(role).Running {
 		return syscall.ESRCH
 	}
-	f.sync.state.set(role, SyncDaemon{})
+	f.sync.state.SetDaemon(role, SyncDaemon{})
 	return nil
 }
 

@@ -147,7 +147,7 @@ func (r *Reconciler) forecastSync(f *Forecast, wish Wanted) {
 	}
 	if wish.Sync == nil {
 		for _, role := range syncRoles {
-			if d := state.half(role); d.Running {
+			if d := state.Daemon(role); d.Running {
 				f.Sync = append(f.Sync, SyncChange{Role: role, From: d.String()})
 			}
 		}
@@ -159,7 +159,7 @@ func (r *Reconciler) forecastSync(f *Forecast, wish Wanted) {
 		return
 	}
 	for _, role := range syncRoles {
-		cfg, d := wish.Sync.of(role, mtu), state.half(role)
+		cfg, d := wish.Sync.of(role, mtu), state.Daemon(role)
 		why := r.halfDiffers(cfg, role, d, index)
 		if why == "" {
 			continue
@@ -170,7 +170,7 @@ func (r *Reconciler) forecastSync(f *Forecast, wish Wanted) {
 		}
 		f.Sync = append(f.Sync, c)
 	}
-	if err := wish.Sync.fits(mtu); err != nil {
+	if err := wish.Sync.Fits(mtu); err != nil {
 		f.problem("%v", err)
 	}
 	if err := checkBackupOnly(r.k); err != nil {

@@ -153,7 +153,7 @@ func (b *bench) halves() map[string]string {
 		b.t.Fatal(err)
 	}
 	for _, role := range syncRoles {
-		if d := state.half(role); d.Running {
+		if d := state.Daemon(role); d.Running {
 			all[role.String()] = d.String()
 		}
 	}

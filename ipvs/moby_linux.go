@@ -130,9 +130,9 @@ func mobyService(s Service) *ipvs.Service {
 		Port:          s.Key.Address.Port(),
 		AddressFamily: family(s.Key.Address.Addr()),
 		SchedName:     s.Scheduler,
-		Flags:         s.kernelFlags(),
+		Flags:         kernelFlags(s),
 		Timeout:       s.Persistence,
-		Netmask:       s.kernelNetmask(),
+		Netmask:       kernelNetmask(s),
 		PEName:        s.Engine,
 	}
 }

@@ -23,7 +23,7 @@ var syncRoles = [...]SyncRole{SyncBackup, SyncMaster} // who receives is ready b
 func CheckSync(k Kernel, c SyncConfig) error {
 	_, mtu, err := k.Interface(c.Interface)
 	if err == nil {
-		err = c.fits(mtu)
+		err = c.Fits(mtu)
 	}
 	return errors.Join(err, checkBackupOnly(k))
 }
@@ -41,21 +41,14 @@ func checkBackupOnly(k Kernel) error {
 // syncDue says whether the synchronisation must be looked at although the kernel
 // was not read.
 func (r *Reconciler) syncDue(wish Wanted) bool {
-	return !sameSync(wish.Sync, r.syncWish) || wish.Sync == nil && r.owned.Sync()
-}
-
-func sameSync(a, b *SyncConfig) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return *a == *b
+	return !wish.Sync.Equal(r.syncWish) || wish.Sync == nil && r.owned.Sync()
 }
 
 // stopSync stops the halves that run otherwise than wished. It comes before the
 // table is written: while one runs the kernel takes no destination of another
 // family than its service.
 func (r *Reconciler) stopSync(wish Wanted) {
-	r.syncSettled = r.syncSettled && sameSync(wish.Sync, r.syncWish)
+	r.syncSettled = r.syncSettled && wish.Sync.Equal(r.syncWish)
 	r.syncWish = wish.Sync
 	r.syncNow, r.syncErrs, r.syncHeld = nil, nil, false
 	state, err := r.k.Daemons()
@@ -78,7 +71,7 @@ func (r *Reconciler) stopSync(wish Wanted) {
 	}
 	for _, role := range syncRoles {
 		cfg := wish.Sync.of(role, mtu)
-		d := r.daemons.half(role)
+		d := r.daemons.Daemon(role)
 		why := r.halfDiffers(cfg, role, d, index)
 		if why == "" {
 			continue
@@ -99,7 +92,7 @@ func (r *Reconciler) stopSync(wish Wanted) {
 		}
 		r.syncNow = append(r.syncNow, startSync{role, cfg, why, index})
 	}
-	r.syncErrs = append(r.syncErrs, wish.Sync.fits(mtu))
+	r.syncErrs = append(r.syncErrs, wish.Sync.Fits(mtu))
 }
 
 // halfDiffers names what of a half is not as wished; "" is nothing.
@@ -184,7 +177,7 @@ func (r *Reconciler) stopDaemon(role SyncRole) error {
 	}
 	r.count(opStopSync, err)
 	if err == nil {
-		r.daemons.set(role, SyncDaemon{})
+		r.daemons.SetDaemon(role, SyncDaemon{})
 		delete(r.syncIndex, role)
 	}
 	return err
@@ -199,7 +192,7 @@ func (r *Reconciler) stopOurSync() {
 	}
 	var errs []error
 	for _, role := range syncRoles {
-		d := r.daemons.half(role)
+		d := r.daemons.Daemon(role)
 		if !d.Running {
 			continue
 		}
@@ -228,4 +221,11 @@ func (r *Reconciler) syncFailed(err error) {
 	r.syncErr = r.lastErr
 	r.log.Error("connection synchronisation is not as wanted, will be tried again", "reason", err)
 	r.note(Change{Kind: ChangeSyncFailed, Err: err})
+}
+
+// SyncWish is the synchronisation of the present wish; nil for none.
+func (r *Reconciler) SyncWish() *SyncConfig {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.wish.Sync
 }

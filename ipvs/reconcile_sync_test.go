@@ -111,7 +111,7 @@ func TestSyncStoppedByHandIsStartedAgain(t *testing.T) {
 				}
 				b.after(2 * time.Minute)
 				s := b.daemons()
-				if d := s.half(role); !d.Running || d.ID != 5 || d.Interface != "eth0" {
+				if d := s.Daemon(role); !d.Running || d.ID != 5 || d.Interface != "eth0" {
 					t.Errorf("%d, %s: %+v", i, role, d)
 				}
 			}

@@ -66,17 +66,17 @@ type SyncDaemon struct {
 	MaxLen    uint16
 }
 
-// headers is what IP and UDP take of a packet of the synchronisation.
-func (c SyncConfig) headers() int {
+// HeaderLen is what IP and UDP take of a packet of the synchronisation.
+func (c SyncConfig) HeaderLen() int {
 	if c.Group.Is6() {
 		return 40 + 8
 	}
 	return 20 + 8
 }
 
-// fits says whether the messages go unfragmented through an interface.
-func (c SyncConfig) fits(mtu int) error {
-	if most := mtu - c.headers(); c.MaxLen > most {
+// Fits says whether the messages go unfragmented through an interface.
+func (c SyncConfig) Fits(mtu int) error {
+	if most := mtu - c.HeaderLen(); c.MaxLen > most {
 		return fmt.Errorf("messages of %d bytes do not fit through %s, whose MTU is %d: at most %d", c.MaxLen, c.Interface, mtu, most)
 	}
 	return nil
@@ -87,11 +87,11 @@ func (c SyncConfig) fits(mtu int) error {
 // as large as the kernel makes it or larger, so that no peer's message is cut.
 func (c SyncConfig) of(role SyncRole, mtu int) SyncConfig {
 	c.Threshold, c.RefreshPeriod = [2]int{}, 0
-	most := min(mtu, ethernetMTU) - c.headers()
+	most := min(mtu, ethernetMTU) - c.HeaderLen()
 	switch {
 	case role == SyncMaster && c.MaxLen == 0 && mtu < ethernetMTU:
 		c.MaxLen = most
-	case role == SyncBackup && c.MaxLen <= ethernetMTU-c.headers():
+	case role == SyncBackup && c.MaxLen <= ethernetMTU-c.HeaderLen():
 		c.MaxLen = 0
 	}
 	return c
@@ -107,17 +107,48 @@ func (c SyncConfig) sysctls() []sysctl {
 	return append(all, sysctl{"sync_refresh_period", strconv.FormatInt(int64(period), 10)})
 }
 
+// The kernel's defaults (IP_VS_SYNC_GROUP and IP_VS_SYNC_PORT in
+// net/netfilter/ipvs/ip_vs_sync.c), and the MTU of Ethernet, to which the
+// kernel's sender keeps whatever the interface has.
+const (
+	defaultSyncPort = 8848
+	defaultSyncTTL  = 1
+	ethernetMTU     = 1500
+)
+
+var defaultSyncGroup = netip.AddrFrom4([4]byte{224, 0, 0, 81})
+
+// WithDefaults returns c with the kernel's defaults for a zero Group, Port and
+// TTL.
+func (c SyncConfig) WithDefaults() SyncConfig {
+	if !c.Group.IsValid() {
+		c.Group = defaultSyncGroup
+	}
+	c.Port, c.TTL = cmp.Or(c.Port, defaultSyncPort), cmp.Or(c.TTL, defaultSyncTTL)
+	return c
+}
+
+// Destination returns the group and the port that the messages are sent to.
+func (c SyncConfig) Destination() netip.AddrPort {
+	c = c.WithDefaults()
+	return netip.AddrPortFrom(c.Group, c.Port)
+}
+
+// Equal reports whether two configurations are the same; nil is equal to nil
+// alone.
+func (c *SyncConfig) Equal(o *SyncConfig) bool {
+	if c == nil || o == nil {
+		return c == o
+	}
+	return *c == *o
+}
+
 // differs names what of a running half is not as it was to be started; "" is
 // nothing.
 func (c SyncConfig) differs(role SyncRole, d SyncDaemon) string {
-	want := SyncDaemon{
-		Interface: c.Interface, ID: uint32(c.ID), Group: c.Group,
-		Port: cmp.Or(c.Port, defaultSyncPort), TTL: cmp.Or(c.TTL, defaultSyncTTL),
-		MaxLen: uint16(cmp.Or(c.MaxLen, ethernetMTU-c.headers())),
-	}
-	if !want.Group.IsValid() {
-		want.Group = defaultSyncGroup
-	}
+	c = c.WithDefaults()
+	want := SyncDaemon{Interface: c.Interface, ID: uint32(c.ID), Group: c.Group, Port: c.Port, TTL: c.TTL,
+		MaxLen: uint16(cmp.Or(c.MaxLen, ethernetMTU-c.HeaderLen()))}
 	switch {
 	case !d.Running:
 		return "not running"
@@ -144,15 +175,15 @@ func (c SyncConfig) String() string { return fmt.Sprintf("%s id %d", c.Interface
 // String is like "eth1 id 5".
 func (d SyncDaemon) String() string { return fmt.Sprintf("%s id %d", d.Interface, d.ID) }
 
-// half returns one half of the state.
-func (s SyncState) half(role SyncRole) SyncDaemon {
+// Daemon returns one half of the state.
+func (s SyncState) Daemon(role SyncRole) SyncDaemon {
 	if role == SyncMaster {
 		return s.Master
 	}
 	return s.Backup
 }
 
-func (s *SyncState) set(role SyncRole, d SyncDaemon) {
+func (s *SyncState) SetDaemon(role SyncRole, d SyncDaemon) {
 	if role == SyncMaster {
 		s.Master = d
 		return

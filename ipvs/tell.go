@@ -71,11 +71,7 @@ func (t *Teller) Tell(ctx context.Context, cfg SyncConfig, all bool, choose func
 			time.Sleep(pause)
 		}
 	}
-	_, scanErr := scanLines(ctx, list, maxTold, func(line []byte) bool {
-		c, ok := parseConnection(line)
-		if !ok {
-			return true
-		}
+	_, scanErr := ScanConnections(ctx, list, maxTold, func(c Connection) bool {
 		way, chosen := choose(c)
 		if !chosen {
 			return true
@@ -106,7 +102,7 @@ func (c SyncConfig) payload() int {
 	if c.MaxLen > 0 {
 		return c.MaxLen
 	}
-	return minMTU - c.headers()
+	return minMTU - c.HeaderLen()
 }
 
 // minMTU lets a message through every Ethernet unfragmented, and through most

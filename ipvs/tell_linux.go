@@ -4,12 +4,10 @@
 package ipvs
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -21,13 +19,10 @@ func dialSync(c SyncConfig) (io.WriteCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: %w", c.Interface, err)
 	}
-	group := c.Group
-	if !group.IsValid() {
-		group = defaultSyncGroup
-	}
-	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(group, cmp.Or(c.Port, defaultSyncPort)))
+	c = c.WithDefaults()
+	group, ttl := c.Group, int(c.TTL)
+	to := net.UDPAddrFromAddrPort(c.Destination())
 	to.Zone = c.Interface
-	ttl := int(cmp.Or(c.TTL, defaultSyncTTL))
 	network := "udp4"
 	if group.Is6() {
 		network = "udp6"

@@ -13,9 +13,9 @@ import (
 
 func line(t *testing.T, text string) Connection {
 	t.Helper()
-	c, ok := parseConnection([]byte(text))
-	if !ok {
-		t.Fatalf("%q", text)
+	var c Connection
+	if _, err := ScanConnections(t.Context(), strings.NewReader("heading\n"+text+"\n"), 1, func(found Connection) bool { c = found; return true }); err != nil || c.Protocol == "" {
+		t.Fatalf("%q: %v", text, err)
 	}
 	return c
 }

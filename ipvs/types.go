@@ -153,9 +153,6 @@ type SchedulerFlags uint32
 // Flags in the kernel's bits (IP_VS_SVC_F_*). The names for sh are in the uapi
 // header, those for mh in net/netfilter/ipvs/ip_vs_mh.c.
 const (
-	flagPersistent SchedulerFlags = 0x01
-	flagHashed     SchedulerFlags = 0x02
-
 	OnePacket  SchedulerFlags = 0x04
 	Sched1     SchedulerFlags = 0x08
 	Sched2     SchedulerFlags = 0x10
@@ -351,7 +348,7 @@ func (s Service) String() string {
 	if s.Persistence != 0 {
 		fmt.Fprintf(&b, " persistence %ds", s.Persistence)
 	}
-	if bits := s.bits(); bits != s.hostBits() {
+	if bits := s.PersistencePrefix(); bits != s.Key.AddrBits() {
 		fmt.Fprintf(&b, " netmask /%d", bits)
 	}
 	if s.Engine != "" {
@@ -360,17 +357,18 @@ func (s Service) String() string {
 	return b.String()
 }
 
-func (s Service) hostBits() int {
-	if s.Key.Is4() {
+// AddrBits returns the length of the family's addresses, 32 or 128.
+func (k ServiceKey) AddrBits() int {
+	if k.Is4() {
 		return 32
 	}
 	return 128
 }
 
-// bits is PersistenceBits with the default filled in.
-func (s Service) bits() int {
+// PersistencePrefix is PersistenceBits with the default filled in.
+func (s Service) PersistencePrefix() int {
 	if s.PersistenceBits == 0 {
-		return s.hostBits()
+		return s.Key.AddrBits()
 	}
 	return s.PersistenceBits
 }
@@ -378,7 +376,7 @@ func (s Service) bits() int {
 // sameSettings says whether two services agree in all but their destinations.
 func (s Service) sameSettings(o Service) bool {
 	return s.Key == o.Key && s.Scheduler == o.Scheduler && s.Flags == o.Flags &&
-		s.Persistence == o.Persistence && s.bits() == o.bits() && s.Engine == o.Engine
+		s.Persistence == o.Persistence && s.PersistencePrefix() == o.PersistencePrefix() && s.Engine == o.Engine
 }
 
 // Live counts the destinations that take new connections.
