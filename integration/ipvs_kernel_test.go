@@ -25,6 +25,7 @@ import (
 
 	"lvsd/integration/lab"
 	"lvsd/ipvs"
+	"lvsd/ipvs/netlink"
 )
 
 const inNamespace = "LVSD_TEST_IN_NAMESPACE"
@@ -55,7 +56,7 @@ func isolated(t *testing.T) bool {
 
 func openKernel(t *testing.T) ipvs.Kernel {
 	t.Helper()
-	k, err := ipvs.OpenKernel()
+	k, err := netlink.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +334,7 @@ func TestKernelSchedulers(t *testing.T) {
 	k := openKernel(t)
 	for _, name := range []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"} {
 		err := k.Apply(ipvs.Op{Kind: ipvs.AddService, Service: kernelService(ipvs.TCP, "10.0.0.88:80", name)})
-		foretold := ipvs.CheckScheduler(name)
+		foretold := netlink.CheckScheduler(name)
 		switch {
 		case err != nil && name != "twos":
 			t.Errorf("%s: %v", name, err)
@@ -573,7 +574,7 @@ func TestKernelWithoutRights(t *testing.T) {
 			errs <- err
 			return
 		}
-		_, err := ipvs.OpenKernel()
+		_, err := netlink.Open()
 		errs <- err
 	}()
 	if err := <-errs; !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "CAP_NET_ADMIN") {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lvsd/ipvs"
+	"lvsd/ipvs/netlink"
 )
 
 // TestKernelModuleReloaded takes IPVS away under a running reconciler. It comes
@@ -40,7 +41,7 @@ func TestKernelModuleReloaded(t *testing.T) {
 	if err := k.Apply(ipvs.Op{Kind: ipvs.AddService, Service: kernelService(ipvs.TCP, "10.0.0.88:80", "rr")}); !errors.Is(err, ipvs.ErrUnavailable) {
 		t.Errorf("write without the module: %v", err)
 	}
-	if again, err := ipvs.OpenKernel(); !errors.Is(err, ipvs.ErrUnavailable) || !strings.Contains(err.Error(), "modprobe ip_vs") {
+	if again, err := netlink.Open(); !errors.Is(err, ipvs.ErrUnavailable) || !strings.Contains(err.Error(), "modprobe ip_vs") {
 		t.Errorf("opened %v without the module: %v", again, err)
 	}
 	allowLoading() // the next lookup of the family loads it

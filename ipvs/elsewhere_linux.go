@@ -31,7 +31,9 @@ var multicastUDP = []bpf.Instruction{
 	bpf.RetConstant{Val: 0},
 }
 
-func hostToNetwork(v uint16) uint16 { return native.Uint16(binary.BigEndian.AppendUint16(nil, v)) }
+func hostToNetwork(v uint16) uint16 {
+	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v))
+}
 
 // lookElsewhere listens on all interfaces. The one that is configured is told to
 // take the messages of every group meanwhile.

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/ipvs"
+	"lvsd/ipvs/netlink"
 )
 
 func exportCommand() *cobra.Command {
@@ -26,7 +27,7 @@ func exportCommand() *cobra.Command {
 		Long:  "Reads the kernel's table, whoever wrote it, and prints it as ipvsadm -S -n does:\nipvsadm -R makes the same table of it. Thresholds, which ipvsadm leaves out, are\nin it. It needs no daemon, and changes nothing.",
 		Args:  cobra.NoArgs,
 		RunE: works(func(*cobra.Command, []string) error {
-			kernel, err := ipvs.OpenKernel()
+			kernel, err := netlink.Open()
 			if err != nil {
 				return err
 			}

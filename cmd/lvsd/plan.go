@@ -19,7 +19,7 @@ import (
 	"lvsd/cmd/internal/persist"
 	"lvsd/cmd/internal/preview"
 	"lvsd/config"
-	"lvsd/ipvs"
+	"lvsd/ipvs/netlink"
 )
 
 func planCommand(o *options) *cobra.Command {
@@ -95,7 +95,7 @@ func (o *options) planStart(text []byte) (preview.Plan, error) {
 	case held:
 		return preview.Plan{}, fmt.Errorf("a daemon runs with state_dir %s, and does not answer on %s: name its control socket with --socket", c.Global.StateDir, c.Global.ControlSocket)
 	}
-	kernel, err := ipvs.OpenKernel()
+	kernel, err := netlink.Open()
 	if err != nil {
 		return preview.Plan{}, withRemedy(err)
 	}

@@ -34,6 +34,7 @@ import (
 	"lvsd/cmd/internal/vrrpproc"
 	"lvsd/config"
 	"lvsd/ipvs"
+	"lvsd/ipvs/netlink"
 	"lvsd/vrrp"
 )
 
@@ -117,7 +118,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 	}()
 	var noState, noKernel error
 	d.state, noState = persist.Open(c.Global.StateDir)
-	d.kernel, noKernel = ipvs.OpenKernel()
+	d.kernel, noKernel = netlink.Open()
 	if noState != nil || noKernel != nil {
 		err = errors.Join(noState, noKernel, try(c, log.Logger))
 		return nil, err

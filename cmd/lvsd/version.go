@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"lvsd/ipvs"
+	"lvsd/ipvs/netlink"
 )
 
 // version and commit are set by the build.
@@ -63,7 +63,7 @@ func versionCommand() *cobra.Command {
 
 // kernelVersion answers the kernel's IPVS version, or why it is not known.
 func kernelVersion() string {
-	k, err := ipvs.OpenKernel()
+	k, err := netlink.Open()
 	if err != nil {
 		return fmt.Sprintf("not known: %v", err)
 	}

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lvsd/config"
-	"lvsd/ipvs"
+	"lvsd/ipvs/netlink"
 )
 
 // Check answers what of this machine would refuse a start of any such
@@ -75,7 +75,7 @@ func otherUser(c *config.Config) string {
 
 // kernel proves that IPVS answers.
 func kernel() error {
-	k, err := ipvs.OpenKernel()
+	k, err := netlink.Open()
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func Schedulers(c *config.Config) []error {
 			continue
 		}
 		seen[s.Scheduler] = true
-		if err := ipvs.CheckScheduler(s.Scheduler); err != nil {
+		if err := netlink.CheckScheduler(s.Scheduler); err != nil {
 			mistakes = append(mistakes, fmt.Errorf("%s:%d:%d: virtual_service %s: %w", c.File, s.Line, s.Col, s.Name, err))
 		}
 	}

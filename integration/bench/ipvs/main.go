@@ -23,6 +23,7 @@ import (
 
 	"lvsd/integration/lab"
 	"lvsd/ipvs"
+	"lvsd/ipvs/netlink"
 )
 
 func main() {
@@ -225,7 +226,7 @@ func (b *bench) restore(h *lab.Host, s size) {
 // library measures the control layer without the daemon around it.
 func (b *bench) library(h *lab.Host, s size) {
 	b.must(h.Do(func() error {
-		k, err := ipvs.OpenKernel()
+		k, err := netlink.Open()
 		if err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package ipvs
+package netlink
 
 import (
 	"errors"
@@ -9,16 +9,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/moby/ipvs"
+	moby "github.com/moby/ipvs"
 	"golang.org/x/sys/unix"
+
+	"lvsd/ipvs"
 )
 
 // No machine has this family, so the refusal is tested on every machine: the
-// very path that OpenKernel takes, with another name.
+// very path that Open takes, with another name.
 func TestOpenRefusesWithoutIPVS(t *testing.T) {
 	loads := 0
 	c, err := openClient("LVSD_NONE", func() error { loads++; return errors.New("exit status 1") })
-	if c != nil || !errors.Is(err, ErrUnavailable) {
+	if c != nil || !errors.Is(err, ipvs.ErrUnavailable) {
 		t.Fatalf("opened %v, %v", c, err)
 	}
 	if loads != 1 {
@@ -48,7 +50,7 @@ func TestFindFamily(t *testing.T) {
 		t.Errorf("there already: %d, %v", id, err)
 	}
 	// modprobe that succeeds without a family (an alias, "install ip_vs /bin/true").
-	if _, err = findFamily(func() (uint16, error) { return 0, unix.ENOENT }, load); !errors.Is(err, ErrUnavailable) {
+	if _, err = findFamily(func() (uint16, error) { return 0, unix.ENOENT }, load); !errors.Is(err, ipvs.ErrUnavailable) {
 		t.Errorf("loaded in vain: %v", err)
 	}
 	if _, err = findFamily(func() (uint16, error) { return 0, unix.EPERM }, load); !errors.Is(err, unix.EPERM) {
@@ -97,12 +99,12 @@ func TestNoopIsNoAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.close()
-	err = c.request(unix.NLMSG_NOOP, cmdNewService, 0, encodeService(nil, Service{Key: web, Scheduler: "wlc"}), nil)
+	err = c.request(unix.NLMSG_NOOP, cmdNewService, 0, encodeService(nil, ipvs.Service{Key: web, Scheduler: "wlc"}), nil)
 	if err != nil {
 		t.Fatalf("the trap is not there any more: %v", err)
 	}
 	without := &client{name: "LVSD_NONE"}
-	if err = without.Apply(Op{Kind: AddService, Service: Service{Key: web, Scheduler: "wlc"}}); !errors.Is(err, ErrUnavailable) {
+	if err = without.Apply(ipvs.Op{Kind: ipvs.AddService, Service: ipvs.Service{Key: web, Scheduler: "wlc"}}); !errors.Is(err, ipvs.ErrUnavailable) {
 		t.Errorf("a write without IPVS: %v", err)
 	}
 }
@@ -110,7 +112,7 @@ func TestNoopIsNoAnswer(t *testing.T) {
 // moby/ipvs waits for ever for a lost answer; the deadline closes its handle,
 // which ends the wait.
 func TestMobyDeadline(t *testing.T) {
-	h, err := ipvs.New("") // works without IPVS, which is its first danger
+	h, err := moby.New("") // works without IPVS, which is its first danger
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,13 +154,13 @@ func TestMobyIsLeftAfterReload(t *testing.T) {
 
 func TestMobyWritesServicesOnly(t *testing.T) {
 	for _, c := range []struct {
-		op   Op
+		op   ipvs.Op
 		want bool
 	}{
-		{Op{Kind: AddService, Service: Service{Key: web, Scheduler: "wlc"}}, true},
-		{Op{Kind: DeleteService, Service: Service{Key: web, Scheduler: "wlc"}}, true},
-		{Op{Kind: AddService, Service: Service{Key: ServiceKey{Mark: 7}, Scheduler: "wlc"}}, false},
-		{Op{Kind: EditDestination, Service: Service{Key: web, Scheduler: "wlc"}, Destination: Destination{Address: netip.MustParseAddrPort("10.0.0.1:80"), Weight: 1}}, false},
+		{ipvs.Op{Kind: ipvs.AddService, Service: ipvs.Service{Key: web, Scheduler: "wlc"}}, true},
+		{ipvs.Op{Kind: ipvs.DeleteService, Service: ipvs.Service{Key: web, Scheduler: "wlc"}}, true},
+		{ipvs.Op{Kind: ipvs.AddService, Service: ipvs.Service{Key: ipvs.ServiceKey{Mark: 7}, Scheduler: "wlc"}}, false},
+		{ipvs.Op{Kind: ipvs.EditDestination, Service: ipvs.Service{Key: web, Scheduler: "wlc"}, Destination: ipvs.Destination{Address: netip.MustParseAddrPort("10.0.0.1:80"), Weight: 1}}, false},
 	} {
 		if got := (&mobyWriter{}).can(c.op); got != c.want {
 			t.Errorf("%s: %v", c.op, got)
@@ -171,7 +173,7 @@ func TestClosedClient(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Read(); !errors.Is(err, ErrUnavailable) {
+	if _, err := c.Read(); !errors.Is(err, ipvs.ErrUnavailable) {
 		t.Errorf("read after close: %v", err)
 	}
 }

@@ -1,7 +1,7 @@
 // One generic netlink socket with a deadline on everything. It knows messages
 // and errors of netlink, nothing of IPVS, and is not for concurrent use.
 
-package ipvs
+package netlink
 
 import (
 	"errors"

@@ -2,7 +2,7 @@
 // both behind one lock and one deadline. It decides nothing, keeps nothing but
 // its sockets, and finds IPVS again after its module was reloaded.
 
-package ipvs
+package netlink
 
 import (
 	"context"
@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lvsd/ipvs"
 )
 
 const (
@@ -33,11 +35,11 @@ const (
 	sysctlDir = "/proc/sys/net/ipv4/vs"
 )
 
-// OpenKernel opens the IPVS of the network namespace that the process runs in.
+// Open opens the IPVS of the network namespace that the process runs in.
 // It proves that IPVS answers before it returns, loading the module once if it
 // must. The error says what is missing and how to get it, and wraps
 // ErrUnavailable.
-func OpenKernel() (Kernel, error) {
+func Open() (ipvs.Kernel, error) {
 	c, err := openClient(familyName, modprobe)
 	if err != nil {
 		return nil, err // not c: a nil *client is no nil Kernel
@@ -61,7 +63,7 @@ func openClient(name string, load func() error) (*client, error) {
 	c := &client{name: name}
 	conn, err := dialNetlink(requestTimeout)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", ipvs.ErrUnavailable, err)
 	}
 	_, err = findFamily(func() (uint16, error) { return conn.familyID(name) }, load)
 	conn.close()
@@ -92,9 +94,9 @@ func findFamily(lookup func() (uint16, error), load func() error) (uint16, error
 	}
 	const remedy = `this kernel has no IPVS: load its module with "modprobe ip_vs" (Debian: in linux-image-*, not in linux-image-cloud-*), or run a kernel with CONFIG_IP_VS`
 	if loadErr != nil {
-		return 0, fmt.Errorf("%w: %s (modprobe: %w)", ErrUnavailable, remedy, loadErr)
+		return 0, fmt.Errorf("%w: %s (modprobe: %w)", ipvs.ErrUnavailable, remedy, loadErr)
 	}
-	return 0, fmt.Errorf("%w: %s (%w)", ErrUnavailable, remedy, err)
+	return 0, fmt.Errorf("%w: %s (%w)", ipvs.ErrUnavailable, remedy, err)
 }
 
 func modprobe() error {
@@ -111,7 +113,7 @@ func modprobe() error {
 func (c *client) open() error {
 	conn, err := dialNetlink(requestTimeout)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", ipvs.ErrUnavailable, err)
 	}
 	current := func() (uint16, error) { return conn.familyID(c.name) }
 	id, err := current()
@@ -157,7 +159,7 @@ func (c *client) with(f func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return fmt.Errorf("%w: closed", ErrUnavailable)
+		return fmt.Errorf("%w: closed", ipvs.ErrUnavailable)
 	}
 	for reopened := false; ; reopened = true {
 		if c.conn == nil {
@@ -171,7 +173,7 @@ func (c *client) with(f func() error) error {
 			return nil
 		case errors.Is(err, errSilent):
 			c.drop()
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return fmt.Errorf("%w: %w", ipvs.ErrUnavailable, err)
 		case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) || reopened:
 			return err
 		}
@@ -189,15 +191,15 @@ func (c *client) with(f func() error) error {
 // gone explains a failed family lookup.
 func (c *client) gone(err error) error {
 	if errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf(`%w: its module is not loaded (modprobe ip_vs)`, ErrUnavailable)
+		return fmt.Errorf(`%w: its module is not loaded (modprobe ip_vs)`, ipvs.ErrUnavailable)
 	}
-	return fmt.Errorf("%w: failed to look up netlink family %s: %w", ErrUnavailable, c.name, err)
+	return fmt.Errorf("%w: failed to look up netlink family %s: %w", ipvs.ErrUnavailable, c.name, err)
 }
 
 // explain adds to the kernel's errno what it means here.
 func explain(err error, what string) error {
-	if errors.Is(err, unix.EPERM) && !errors.Is(err, ErrUnavailable) {
-		return fmt.Errorf("%w: not permitted: lvsd needs CAP_NET_ADMIN (root, or AmbientCapabilities= in its unit): %w", ErrUnavailable, err)
+	if errors.Is(err, unix.EPERM) && !errors.Is(err, ipvs.ErrUnavailable) {
+		return fmt.Errorf("%w: not permitted: lvsd needs CAP_NET_ADMIN (root, or AmbientCapabilities= in its unit): %w", ipvs.ErrUnavailable, err)
 	}
 	if err != nil && what != "" {
 		return fmt.Errorf("%s: %w", what, err)
@@ -210,7 +212,7 @@ func (c *client) request(cmd uint8, flags uint16, attrs []byte, each func([]byte
 	return c.conn.request(c.family, cmd, flags, attrs, each)
 }
 
-func (c *client) Info() (info Info, err error) {
+func (c *client) Info() (info ipvs.Info, err error) {
 	err = c.with(func() error {
 		return c.request(cmdGetInfo, 0, nil, func(msg []byte) (err error) {
 			info, err = decodeInfo(msg)
@@ -220,8 +222,8 @@ func (c *client) Info() (info Info, err error) {
 	return info, explain(err, "failed to ask IPVS for its version")
 }
 
-func (c *client) Read() (Reading, error) {
-	var r Reading
+func (c *client) Read() (ipvs.Reading, error) {
+	var r ipvs.Reading
 	err := c.with(func() (err error) {
 		r, err = c.read()
 		return err
@@ -232,20 +234,20 @@ func (c *client) Read() (Reading, error) {
 // read dumps the services, then the destinations of each. The dump goes on by
 // index between two datagrams: what another writer adds or deletes meanwhile can
 // make entries come twice (maps take that) or be left out until the next dump.
-func (c *client) read() (Reading, error) {
-	r := Reading{Table{}, map[ServiceKey]ServiceStats{}}
+func (c *client) read() (ipvs.Reading, error) {
+	r := ipvs.Reading{Table: ipvs.Table{}, Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{}}
 	err := c.request(cmdGetService, unix.NLM_F_DUMP, nil, func(msg []byte) error {
 		s, stats, err := decodeService(msg)
 		if err == nil {
-			s.Destinations = map[netip.AddrPort]Destination{}
+			s.Destinations = map[netip.AddrPort]ipvs.Destination{}
 			r.Table[s.Key] = s
-			stats.Destinations = map[netip.AddrPort]DestinationStats{}
+			stats.Destinations = map[netip.AddrPort]ipvs.DestinationStats{}
 			r.Stats[s.Key] = stats
 		}
 		return err
 	})
 	if err != nil {
-		return Reading{}, err
+		return ipvs.Reading{}, err
 	}
 	for k, s := range r.Table {
 		stats := r.Stats[k].Destinations
@@ -258,13 +260,13 @@ func (c *client) read() (Reading, error) {
 			return err
 		})
 		if err != nil {
-			return Reading{}, err
+			return ipvs.Reading{}, err
 		}
 	}
 	return r, nil
 }
 
-func (c *client) Apply(op Op) error {
+func (c *client) Apply(op ipvs.Op) error {
 	err := c.with(func() error {
 		if c.moby != nil && c.moby.can(op) {
 			return c.moby.apply(op)
@@ -279,8 +281,8 @@ func (c *client) Apply(op Op) error {
 }
 
 // hint says in words what an errno of a write means.
-func (c *client) hint(op Op, err error) string {
-	service := op.Kind == AddService || op.Kind == EditService
+func (c *client) hint(op ipvs.Op, err error) string {
+	service := op.Kind == ipvs.AddService || op.Kind == ipvs.EditService
 	switch {
 	case errors.Is(err, unix.ENOENT) && service && op.Service.Engine != "":
 		return fmt.Sprintf("no scheduler %q or engine %q in this kernel", op.Service.Scheduler, op.Service.Engine)
@@ -292,7 +294,7 @@ func (c *client) hint(op Op, err error) string {
 	return ""
 }
 
-func (c *client) Timeouts() (t Timeouts, err error) {
+func (c *client) Timeouts() (t ipvs.Timeouts, err error) {
 	err = c.with(func() error {
 		return c.request(cmdGetConfig, 0, nil, func(msg []byte) (err error) {
 			t, err = decodeTimeouts(msg)
@@ -302,7 +304,7 @@ func (c *client) Timeouts() (t Timeouts, err error) {
 	return t, explain(err, "failed to read the IPVS timeouts")
 }
 
-func (c *client) SetTimeouts(t Timeouts) error {
+func (c *client) SetTimeouts(t ipvs.Timeouts) error {
 	err := c.with(func() error {
 		if c.moby != nil {
 			return c.moby.setTimeouts(t)
@@ -313,23 +315,23 @@ func (c *client) SetTimeouts(t Timeouts) error {
 }
 
 // Zero sets counters to 0.
-func (c *client) Zero(k *ServiceKey) error {
+func (c *client) Zero(k *ipvs.ServiceKey) error {
 	err := c.with(func() error { return c.request(cmdZero, 0, encodeZero(k), nil) })
 	return explain(err, "failed to zero the IPVS counters")
 }
 
 // Daemons asks for the connection synchronisation. GET is a dump: it answers
 // only for the halves that run.
-func (c *client) Daemons() (s SyncState, err error) {
+func (c *client) Daemons() (s ipvs.SyncState, err error) {
 	err = c.with(func() error {
-		s = SyncState{}
+		s = ipvs.SyncState{}
 		return c.request(cmdGetDaemon, unix.NLM_F_DUMP, nil, func(msg []byte) error { return decodeDaemon(msg, &s) })
 	})
 	return s, explain(err, "failed to read the state of the connection synchronisation")
 }
 
 // StartDaemon starts one half of the connection synchronisation.
-func (c *client) StartDaemon(role SyncRole, cfg SyncConfig) error {
+func (c *client) StartDaemon(role ipvs.SyncRole, cfg ipvs.SyncConfig) error {
 	err := c.with(func() error { return c.request(cmdNewDaemon, 0, encodeDaemon(role, cfg), nil) })
 	what := fmt.Sprintf("failed to start the %s of the connection synchronisation on %s", role, cfg.Interface)
 	switch {
@@ -345,7 +347,7 @@ func (c *client) StartDaemon(role SyncRole, cfg SyncConfig) error {
 // that is stopped before it ever ran ends with EINTR (kthread in
 // kernel/kthread.c), and for that netlink sends no answer (netlink_rcv_skb in
 // net/netlink/af_netlink.c): then what runs is the answer.
-func (c *client) StopDaemon(role SyncRole) error {
+func (c *client) StopDaemon(role ipvs.SyncRole) error {
 	err := c.with(func() error { return c.request(cmdDelDaemon, 0, encodeRole(role), nil) })
 	if errors.Is(err, errSilent) {
 		if s, e := c.Daemons(); e == nil && !s.Daemon(role).Running {

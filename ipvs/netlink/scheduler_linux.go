@@ -1,6 +1,6 @@
 // Which schedulers this kernel has, found out without loading any.
 
-package ipvs
+package netlink
 
 import (
 	"bufio"

@@ -3,9 +3,13 @@
 //
 // PURE.
 
-package ipvs
+package netlink
 
-import "fmt"
+import (
+	"fmt"
+
+	"lvsd/ipvs"
+)
 
 // Attributes of a daemon, IPVS_DAEMON_ATTR_*.
 const (
@@ -21,7 +25,7 @@ const (
 
 // encodeDaemon is one half of the synchronisation, for NEW. What is zero is left
 // to the kernel.
-func encodeDaemon(role SyncRole, c SyncConfig) []byte {
+func encodeDaemon(role ipvs.SyncRole, c ipvs.SyncConfig) []byte {
 	return nested(nil, attrDaemon, func(b []byte) []byte {
 		b = appendUint32(b, daemonState, uint32(role))
 		b = appendString(b, daemonInterface, c.Interface)
@@ -46,20 +50,20 @@ func encodeDaemon(role SyncRole, c SyncConfig) []byte {
 }
 
 // encodeRole is one half of the synchronisation by its name alone, for DEL.
-func encodeRole(role SyncRole) []byte {
+func encodeRole(role ipvs.SyncRole) []byte {
 	return nested(nil, attrDaemon, func(b []byte) []byte { return appendUint32(b, daemonState, uint32(role)) })
 }
 
 // decodeDaemon reads one answer to GET_DAEMON into its half of the state.
-func decodeDaemon(msg []byte, into *SyncState) error {
-	d := SyncDaemon{Running: true}
-	var role SyncRole
+func decodeDaemon(msg []byte, into *ipvs.SyncState) error {
+	d := ipvs.SyncDaemon{Running: true}
+	var role ipvs.SyncRole
 	err := eachIn(msg, attrDaemon, func(typ uint16, v []byte) (err error) {
 		var n uint64
 		switch typ {
 		case daemonState:
 			n, err = number(v)
-			role = SyncRole(n)
+			role = ipvs.SyncRole(n)
 		case daemonInterface:
 			d.Interface = text(v)
 		case daemonID:
@@ -85,9 +89,9 @@ func decodeDaemon(msg []byte, into *SyncState) error {
 		return err
 	}
 	switch role {
-	case SyncMaster:
+	case ipvs.SyncMaster:
 		into.Master = d
-	case SyncBackup:
+	case ipvs.SyncBackup:
 		into.Backup = d
 	default:
 		return fmt.Errorf("synchronisation daemon of unknown state %d", role)
@@ -96,7 +100,7 @@ func decodeDaemon(msg []byte, into *SyncState) error {
 }
 
 // encodeZero names the service whose counters are to be zeroed; none is all.
-func encodeZero(k *ServiceKey) []byte {
+func encodeZero(k *ipvs.ServiceKey) []byte {
 	if k == nil {
 		return nil
 	}

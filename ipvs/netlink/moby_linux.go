@@ -4,7 +4,7 @@
 // number is proven right before it is used, and a handle that is late is closed
 // under it.
 
-package ipvs
+package netlink
 
 import (
 	"fmt"
@@ -12,9 +12,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/moby/ipvs"
+	moby "github.com/moby/ipvs"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
+
+	"lvsd/ipvs"
 )
 
 // mobyFamily is the one family number that the library has for the life of the
@@ -27,7 +29,7 @@ var mobyFamily struct {
 
 // mobyWriter writes services through moby/ipvs.
 type mobyWriter struct {
-	h       *ipvs.Handle
+	h       *moby.Handle
 	timeout time.Duration
 }
 
@@ -42,7 +44,7 @@ func openMoby(id uint16, current func() (uint16, error), timeout time.Duration) 
 	if !mobyFamily.asked {
 		logrus.SetOutput(io.Discard) // nobody else here uses logrus
 	}
-	h, err := ipvs.New("")
+	h, err := moby.New("")
 	if err != nil {
 		return nil, fmt.Errorf("failed to open moby/ipvs: %w", err)
 	}
@@ -72,7 +74,7 @@ func openMoby(id uint16, current func() (uint16, error), timeout time.Duration) 
 func (w *mobyWriter) prove() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: moby/ipvs found no IPVS", ErrUnavailable)
+			err = fmt.Errorf("%w: moby/ipvs found no IPVS", ipvs.ErrUnavailable)
 		}
 	}()
 	return w.do(func() error {
@@ -98,33 +100,33 @@ func (w *mobyWriter) do(f func() error) error {
 // Destinations are left to our own messages: for each request the library takes
 // 64 KiB for the answer, which made filling 2,000 servers take two to four times
 // as long, and an edit by it sets a tunnel back to ipip.
-func (w *mobyWriter) can(op Op) bool {
+func (w *mobyWriter) can(op ipvs.Op) bool {
 	return op.Service.Key.Mark == 0 && !op.Destination.Address.IsValid()
 }
 
-func (w *mobyWriter) apply(op Op) error {
+func (w *mobyWriter) apply(op ipvs.Op) error {
 	s := mobyService(op.Service)
 	return w.do(func() error {
 		switch op.Kind {
-		case AddService:
+		case ipvs.AddService:
 			return w.h.NewService(s)
-		case EditService:
+		case ipvs.EditService:
 			return w.h.UpdateService(s)
-		case DeleteService:
+		case ipvs.DeleteService:
 			return w.h.DelService(s)
 		}
 		return unix.EINVAL
 	})
 }
 
-func (w *mobyWriter) setTimeouts(t Timeouts) error {
+func (w *mobyWriter) setTimeouts(t ipvs.Timeouts) error {
 	return w.do(func() error {
-		return w.h.SetConfig(&ipvs.Config{TimeoutTCP: t.TCP, TimeoutTCPFin: t.TCPFin, TimeoutUDP: t.UDP})
+		return w.h.SetConfig(&moby.Config{TimeoutTCP: t.TCP, TimeoutTCPFin: t.TCPFin, TimeoutUDP: t.UDP})
 	})
 }
 
-func mobyService(s Service) *ipvs.Service {
-	return &ipvs.Service{
+func mobyService(s ipvs.Service) *moby.Service {
+	return &moby.Service{
 		Address:       s.Key.Address.Addr().AsSlice(),
 		Protocol:      uint16(s.Key.Protocol),
 		Port:          s.Key.Address.Port(),

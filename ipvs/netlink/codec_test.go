@@ -1,4 +1,4 @@
-package ipvs
+package netlink
 
 import (
 	"bytes"
@@ -9,7 +9,19 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"lvsd/ipvs"
 )
+
+var cmpAddr = cmp.Options{
+	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+}
+
+var web = key("10.0.0.88:80")
+
+func key(s string) ipvs.ServiceKey {
+	return ipvs.ServiceKey{Protocol: ipvs.TCP, Address: netip.MustParseAddrPort(s)}
+}
 
 // golden removes blanks and comments from annotated bytes (little endian).
 func golden(t *testing.T, text string) []byte {
@@ -30,7 +42,7 @@ func littleEndian(t *testing.T) {
 
 func TestEncodeService(t *testing.T) {
 	littleEndian(t)
-	s := Service{Key: key("10.0.0.88:80"), Scheduler: "sh", Flags: SHFallback, Persistence: 300, PersistenceBits: 24, Engine: "sip"}
+	s := ipvs.Service{Key: key("10.0.0.88:80"), Scheduler: "sh", Flags: ipvs.SHFallback, Persistence: 300, PersistenceBits: 24, Engine: "sip"}
 	want := golden(t, `
 		58 00 01 80              // service, nested, 88 bytes
 		06 00 01 00 02 00 00 00  // family AF_INET
@@ -59,7 +71,7 @@ func TestEncodeService(t *testing.T) {
 
 func TestEncodeServiceIPv6(t *testing.T) {
 	littleEndian(t)
-	s := Service{Key: ServiceKey{Protocol: UDP, Address: netip.MustParseAddrPort("[2001:db8::88]:53")}, Scheduler: "rr"}
+	s := ipvs.Service{Key: ipvs.ServiceKey{Protocol: ipvs.UDP, Address: netip.MustParseAddrPort("[2001:db8::88]:53")}, Scheduler: "rr"}
 	want := golden(t, `
 		58 00 01 80
 		06 00 01 00 0a 00 00 00
@@ -79,8 +91,8 @@ func TestEncodeServiceIPv6(t *testing.T) {
 
 func TestEncodeOp(t *testing.T) {
 	littleEndian(t)
-	d := Destination{Address: netip.MustParseAddrPort("10.0.0.9:8080"), Forward: Tunnel, Weight: 5, UpperThreshold: 100, LowerThreshold: 80,
-		Encap: Encap{Type: 1, Port: 6080, Flags: 1}}
+	d := ipvs.Destination{Address: netip.MustParseAddrPort("10.0.0.9:8080"), Forward: ipvs.Tunnel, Weight: 5, UpperThreshold: 100, LowerThreshold: 80,
+		Encap: ipvs.Encap{Type: 1, Port: 6080, Flags: 1}}
 	svc := `
 		24 00 01 80
 		06 00 01 00 02 00 00 00
@@ -103,21 +115,21 @@ func TestEncodeOp(t *testing.T) {
 		06 00 0f 00 01 00 00 00  // checksum
 		`
 	for _, c := range []struct {
-		kind OpKind
+		kind ipvs.OpKind
 		cmd  uint8
 		want string
 	}{
-		{AddDestination, 5, svc + "54 00 02 80" + full},
-		{EditDestination, 6, svc + "54 00 02 80" + full},
-		{DeleteDestination, 7, svc + "1c 00 02 80" + name},
-		{DeleteService, 3, svc},
+		{ipvs.AddDestination, 5, svc + "54 00 02 80" + full},
+		{ipvs.EditDestination, 6, svc + "54 00 02 80" + full},
+		{ipvs.DeleteDestination, 7, svc + "1c 00 02 80" + name},
+		{ipvs.DeleteService, 3, svc},
 	} {
-		cmd, got, err := encodeOp(Op{Kind: c.kind, Service: Service{Key: web}, Destination: d})
+		cmd, got, err := encodeOp(ipvs.Op{Kind: c.kind, Service: ipvs.Service{Key: web}, Destination: d})
 		if want := golden(t, c.want); err != nil || cmd != c.cmd || !bytes.Equal(got, want) {
 			t.Errorf("%s: command %d, %v, got\n%s\nwant\n%s", c.kind, cmd, err, hex.Dump(got), hex.Dump(want))
 		}
 	}
-	if _, _, err := encodeOp(Op{}); err == nil {
+	if _, _, err := encodeOp(ipvs.Op{}); err == nil {
 		t.Error("the zero operation was encoded")
 	}
 }
@@ -129,7 +141,7 @@ func TestEncodeMessage(t *testing.T) {
 		0c 01 00 00                                      // SET_CONFIG, version 1
 		08 00 04 00 84 03 00 00                          // tcp 900 s
 		`)
-	if got := encodeMessage(27, cmdSetConfig, 5, 7, 12345, encodeTimeouts(Timeouts{TCP: 15 * time.Minute})[:8]); !bytes.Equal(got, want) {
+	if got := encodeMessage(27, cmdSetConfig, 5, 7, 12345, encodeTimeouts(ipvs.Timeouts{TCP: 15 * time.Minute})[:8]); !bytes.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", hex.Dump(got), hex.Dump(want))
 	}
 }
@@ -190,9 +202,12 @@ func TestDecodeDest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantD := Destination{Address: netip.MustParseAddrPort("10.0.0.9:80"), Forward: DirectRoute, Weight: 65535, UpperThreshold: 100, LowerThreshold: 80}
+	wantD := ipvs.Destination{Address: netip.MustParseAddrPort("10.0.0.9:80"), Forward: ipvs.DirectRoute, Weight: 65535, UpperThreshold: 100, LowerThreshold: 80}
 	const wide = 1 << 32
-	wantS := DestinationStats{Counters{wide + 1, wide + 2, wide + 3, wide + 4, wide + 5}, Rates{6, 7, 8, wide + 9, wide + 10}, 3, 2, 1}
+	wantS := ipvs.DestinationStats{
+		Counters: ipvs.Counters{Connections: wide + 1, PacketsIn: wide + 2, PacketsOut: wide + 3, BytesIn: wide + 4, BytesOut: wide + 5},
+		Rates:    ipvs.Rates{Connections: 6, PacketsIn: 7, PacketsOut: 8, BytesIn: wide + 9, BytesOut: wide + 10},
+		Active:   3, Inactive: 2, Persistent: 1}
 	if d != wantD || s != wantS {
 		t.Errorf("got %+v %+v\nwant %+v %+v", d, s, wantD, wantS)
 	}
@@ -200,8 +215,8 @@ func TestDecodeDest(t *testing.T) {
 
 // The 64-bit counters win in whichever order they come.
 func TestWideCountersWin(t *testing.T) {
-	var c Counters
-	var r Rates
+	var c ipvs.Counters
+	var r ipvs.Rates
 	var wide bool
 	for _, is64 := range []bool{true, false} {
 		b := appendUint32(nil, statConns, 1)
@@ -246,7 +261,7 @@ func TestServiceByMark(t *testing.T) {
 		family string
 		mask   string
 	}{{false, "02", "ff ff ff ff"}, {true, "0a", "80 00 00 00"}} {
-		s := Service{Key: ServiceKey{Mark: 0x01020304, IPv6: c.six}, Scheduler: "rr", Flags: OnePacket}
+		s := ipvs.Service{Key: ipvs.ServiceKey{Mark: 0x01020304, IPv6: c.six}, Scheduler: "rr", Flags: ipvs.OnePacket}
 		s.PersistenceBits = s.Key.AddrBits()
 		want := golden(t, `
 			38 00 01 80
@@ -275,19 +290,19 @@ func TestServiceByMark(t *testing.T) {
 func TestDecodeInfoAndTimeouts(t *testing.T) {
 	littleEndian(t)
 	info, err := decodeInfo(golden(t, `0e 01 00 00 08 00 01 00 01 02 01 00 08 00 02 00 00 10 00 00`))
-	if err != nil || info != (Info{"1.2.1", 4096}) {
+	if err != nil || info != (ipvs.Info{Version: "1.2.1", ConnTableSize: 4096}) {
 		t.Error(info, err)
 	}
 	// The kernel leaves out what it was built without.
 	to, err := decodeTimeouts(golden(t, `0c 01 00 00 08 00 04 00 84 03 00 00 08 00 05 00 78 00 00 00`))
-	if err != nil || to != (Timeouts{TCP: 15 * time.Minute, TCPFin: 2 * time.Minute}) {
+	if err != nil || to != (ipvs.Timeouts{TCP: 15 * time.Minute, TCPFin: 2 * time.Minute}) {
 		t.Error(to, err)
 	}
 }
 
 func TestNetmask(t *testing.T) {
 	for bits := 1; bits <= 32; bits++ {
-		s := Service{Key: web, PersistenceBits: bits}
+		s := ipvs.Service{Key: web, PersistenceBits: bits}
 		if got := netmaskBits(kernelNetmask(s), true); got != bits {
 			t.Errorf("/%d came back as /%d", bits, got)
 		}
@@ -298,7 +313,7 @@ func TestNetmask(t *testing.T) {
 	if got := netmaskBits(0, true); got != -1 {
 		t.Errorf("an empty mask is /%d", got)
 	}
-	if got := kernelNetmask(Service{Key: web}); got != 0xffffffff {
+	if got := kernelNetmask(ipvs.Service{Key: web}); got != 0xffffffff {
 		t.Errorf("the default mask is %#x", got)
 	}
 }
@@ -306,17 +321,17 @@ func TestNetmask(t *testing.T) {
 // A persistent flag without a time must differ from every wish.
 func TestKernelFlags(t *testing.T) {
 	for _, c := range []struct {
-		flags   SchedulerFlags
+		flags   ipvs.SchedulerFlags
 		timeout uint32
-		want    Service
+		want    ipvs.Service
 	}{
-		{flagHashed, 0, Service{}},
-		{flagHashed, 300, Service{}}, // ipvsadm leaves no such thing; harmless
-		{flagHashed | flagPersistent, 300, Service{Persistence: 300}},
-		{flagHashed | flagPersistent, 0, Service{Flags: flagPersistent}},
-		{flagHashed | Sched1 | OnePacket, 0, Service{Flags: Sched1 | OnePacket}},
+		{flagHashed, 0, ipvs.Service{}},
+		{flagHashed, 300, ipvs.Service{}}, // ipvsadm leaves no such thing; harmless
+		{flagHashed | flagPersistent, 300, ipvs.Service{Persistence: 300}},
+		{flagHashed | flagPersistent, 0, ipvs.Service{Flags: flagPersistent}},
+		{flagHashed | ipvs.Sched1 | ipvs.OnePacket, 0, ipvs.Service{Flags: ipvs.Sched1 | ipvs.OnePacket}},
 	} {
-		var s Service
+		var s ipvs.Service
 		setKernelFlags(&s, c.flags, c.timeout)
 		if d := cmp.Diff(c.want, s, cmpAddr); d != "" {
 			t.Errorf("%#x, %d s: %+v", uint32(c.flags), c.timeout, s)
@@ -326,7 +341,7 @@ func TestKernelFlags(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(destMessage(f))
-	f.Add(append([]byte{1, 1, 0, 0}, encodeService(nil, Service{Key: web, Scheduler: "wlc", Persistence: 1})...))
+	f.Add(append([]byte{1, 1, 0, 0}, encodeService(nil, ipvs.Service{Key: web, Scheduler: "wlc", Persistence: 1})...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// Nothing panics, and what is read can be written and read again.
 		if s, _, err := decodeService(b); err == nil && s.PersistenceBits >= 0 {
@@ -341,7 +356,7 @@ func FuzzDecode(f *testing.F) {
 				t.Errorf("%+v came back as %+v, %v", d, again, err)
 			}
 		}
-		_ = decodeDaemon(b, &SyncState{})
+		_ = decodeDaemon(b, &ipvs.SyncState{})
 		_, _ = decodeInfo(b)
 		_, _ = decodeTimeouts(b)
 	})

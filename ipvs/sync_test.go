@@ -1,78 +1,9 @@
 package ipvs
 
 import (
-	"bytes"
-	"encoding/hex"
 	"net/netip"
 	"testing"
 )
-
-func TestEncodeDaemon(t *testing.T) {
-	littleEndian(t)
-	for _, c := range []struct {
-		name string
-		role SyncRole
-		cfg  SyncConfig
-		want string
-	}{
-		{"all of it", SyncMaster, SyncConfig{Interface: "eth1", ID: 5, Group: netip.MustParseAddr("224.0.0.90"), Port: 9000, TTL: 3, MaxLen: 1400}, `
-			44 00 03 80
-			08 00 01 00 01 00 00 00              // master
-			09 00 02 00 65 74 68 31 00 00 00 00  // "eth1"
-			08 00 03 00 05 00 00 00              // id
-			06 00 04 00 78 05 00 00              // maxlen 1400
-			08 00 05 00 e0 00 00 5a              // group
-			06 00 07 00 28 23 00 00              // port 9000, host order
-			05 00 08 00 03 00 00 00              // ttl
-			`},
-		{"the kernel's defaults", SyncBackup, SyncConfig{Interface: "eth1", ID: 5}, `
-			20 00 03 80
-			08 00 01 00 02 00 00 00
-			09 00 02 00 65 74 68 31 00 00 00 00
-			08 00 03 00 05 00 00 00
-			`},
-		{"IPv6", SyncBackup, SyncConfig{Interface: "e", ID: 255, Group: netip.MustParseAddr("ff02::51")}, `
-			30 00 03 80
-			08 00 01 00 02 00 00 00
-			06 00 02 00 65 00 00 00
-			08 00 03 00 ff 00 00 00
-			14 00 06 00 ff 02 00 00 00 00 00 00 00 00 00 00 00 00 00 51
-			`},
-	} {
-		want := golden(t, c.want)
-		native.PutUint16(want, uint16(len(want)))
-		got := encodeDaemon(c.role, c.cfg)
-		if !bytes.Equal(got, want) {
-			t.Errorf("%s: got\n%s\nwant\n%s", c.name, hex.Dump(got), hex.Dump(want))
-		}
-		// GET answers in the same attributes.
-		var s SyncState
-		if err := decodeDaemon(append([]byte{9, 1, 0, 0}, got...), &s); err != nil {
-			t.Fatal(err)
-		}
-		d := SyncDaemon{true, c.cfg.Interface, uint32(c.cfg.ID), c.cfg.Group, c.cfg.Port, c.cfg.TTL, uint16(c.cfg.MaxLen)}
-		if s.Daemon(c.role) != d || s.Daemon(3-c.role) != (SyncDaemon{}) {
-			t.Errorf("%s: read back %+v, want %+v", c.name, s, d)
-		}
-	}
-	if got := encodeRole(SyncBackup); !bytes.Equal(got, golden(t, "0c 00 03 80 08 00 01 00 02 00 00 00")) {
-		t.Errorf("DEL:\n%s", hex.Dump(got))
-	}
-	if err := decodeDaemon(append([]byte{9, 1, 0, 0}, encodeRole(7)...), &SyncState{}); err == nil {
-		t.Error("a daemon of state 7 was taken")
-	}
-}
-
-func TestEncodeZero(t *testing.T) {
-	littleEndian(t)
-	if got := encodeZero(nil); len(got) != 0 {
-		t.Errorf("all services: %x", got)
-	}
-	k := ServiceKey{Mark: 1}
-	if got := encodeZero(&k); !bytes.Equal(got, golden(t, "14 00 01 80 06 00 01 00 02 00 00 00 08 00 05 00 01 00 00 00")) {
-		t.Errorf("one service:\n%s", hex.Dump(got))
-	}
-}
 
 // The sender keeps to the MTU, the receiver's buffer is never smaller than what
 // a peer may send.
@@ -124,7 +55,7 @@ func TestSyncMessageLength(t *testing.T) {
 	}
 }
 
-func TestSyncDiffers(t *testing.T) {
+func TestSyncdiffers(t *testing.T) {
 	cfg := SyncConfig{Interface: "e", ID: 5}
 	right := SyncDaemon{true, "e", 5, defaultSyncGroup, 8848, 1, 1472}
 	if why := cfg.differs(SyncMaster, right); why != "" {

@@ -6,7 +6,7 @@
 //
 // PURE.
 
-package ipvs
+package netlink
 
 import (
 	"encoding/binary"
@@ -15,6 +15,8 @@ import (
 	"math/bits"
 	"net/netip"
 	"time"
+
+	"lvsd/ipvs"
 )
 
 // Commands, IPVS_CMD_*.
@@ -119,8 +121,8 @@ const (
 
 	forwardMask = 0x7 // IP_VS_CONN_F_FWD_MASK
 
-	flagPersistent SchedulerFlags = 0x01 // IP_VS_SVC_F_PERSISTENT
-	flagHashed     SchedulerFlags = 0x02 // IP_VS_SVC_F_HASHED
+	flagPersistent ipvs.SchedulerFlags = 0x01 // IP_VS_SVC_F_PERSISTENT
+	flagHashed     ipvs.SchedulerFlags = 0x02 // IP_VS_SVC_F_HASHED
 )
 
 var native = binary.NativeEndian
@@ -173,7 +175,7 @@ func family(a netip.Addr) uint16 {
 	return afInet6
 }
 
-func keyFamily(k ServiceKey) uint16 {
+func keyFamily(k ipvs.ServiceKey) uint16 {
 	if k.Is4() {
 		return afInet
 	}
@@ -181,11 +183,11 @@ func keyFamily(k ServiceKey) uint16 {
 }
 
 // encodeKey is a service by its key alone: enough for all but NEW and SET.
-func encodeKey(b []byte, k ServiceKey) []byte {
+func encodeKey(b []byte, k ipvs.ServiceKey) []byte {
 	return nested(b, attrService, func(b []byte) []byte { return appendKey(b, k) })
 }
 
-func appendKey(b []byte, k ServiceKey) []byte {
+func appendKey(b []byte, k ipvs.ServiceKey) []byte {
 	b = appendUint16(b, svcFamily, keyFamily(k))
 	if k.Mark != 0 {
 		return appendUint32(b, svcMark, k.Mark)
@@ -196,7 +198,7 @@ func appendKey(b []byte, k ServiceKey) []byte {
 }
 
 // encodeService is a service with its settings, for NEW and SET.
-func encodeService(b []byte, s Service) []byte {
+func encodeService(b []byte, s ipvs.Service) []byte {
 	return nested(b, attrService, func(b []byte) []byte {
 		b = appendKey(b, s.Key)
 		b = appendString(b, svcScheduler, s.Scheduler)
@@ -211,7 +213,7 @@ func encodeService(b []byte, s Service) []byte {
 }
 
 // kernelFlags adds the flag that goes with a persistence time.
-func kernelFlags(s Service) uint32 {
+func kernelFlags(s ipvs.Service) uint32 {
 	flags := s.Flags
 	if s.Persistence != 0 {
 		flags |= flagPersistent
@@ -221,7 +223,7 @@ func kernelFlags(s Service) uint32 {
 
 // kernelNetmask is a mask in network byte order in memory for IPv4, a prefix
 // length for IPv6 (where the kernel refuses 0).
-func kernelNetmask(s Service) uint32 {
+func kernelNetmask(s ipvs.Service) uint32 {
 	n := s.PersistencePrefix()
 	if !s.Key.Is4() {
 		return uint32(n)
@@ -252,7 +254,7 @@ func netmaskBits(v uint32, v4 bool) int {
 // encodeDest is a destination; full adds all that NEW and SET need. The family
 // and the tunnel attributes are always sent: the kernel takes what is missing
 // for zero, so an edit without them would undo them.
-func encodeDest(b []byte, d Destination, full bool) []byte {
+func encodeDest(b []byte, d ipvs.Destination, full bool) []byte {
 	return nested(b, attrDest, func(b []byte) []byte {
 		b = appendAttr(b, destAddress, d.Address.Addr().AsSlice())
 		b = appendPort(b, destPort, d.Address.Port())
@@ -271,25 +273,25 @@ func encodeDest(b []byte, d Destination, full bool) []byte {
 }
 
 // encodeOp is the command and the attributes of one write.
-func encodeOp(op Op) (cmd uint8, attrs []byte, err error) {
+func encodeOp(op ipvs.Op) (cmd uint8, attrs []byte, err error) {
 	switch op.Kind {
-	case AddService:
+	case ipvs.AddService:
 		return cmdNewService, encodeService(nil, op.Service), nil
-	case EditService:
+	case ipvs.EditService:
 		return cmdSetService, encodeService(nil, op.Service), nil
-	case DeleteService:
+	case ipvs.DeleteService:
 		return cmdDelService, encodeKey(nil, op.Service.Key), nil
-	case AddDestination:
+	case ipvs.AddDestination:
 		return cmdNewDest, encodeDest(encodeKey(nil, op.Service.Key), op.Destination, true), nil
-	case EditDestination:
+	case ipvs.EditDestination:
 		return cmdSetDest, encodeDest(encodeKey(nil, op.Service.Key), op.Destination, true), nil
-	case DeleteDestination:
+	case ipvs.DeleteDestination:
 		return cmdDelDest, encodeDest(encodeKey(nil, op.Service.Key), op.Destination, false), nil
 	}
 	return 0, nil, fmt.Errorf("no such operation: %d", op.Kind)
 }
 
-func encodeTimeouts(t Timeouts) []byte {
+func encodeTimeouts(t ipvs.Timeouts) []byte {
 	var b []byte
 	for _, a := range []struct {
 		typ uint16
@@ -369,7 +371,7 @@ func address(v []byte, family uint64) (netip.Addr, error) {
 
 // decodeService reads one answer to GET_SERVICE. A service by firewall mark has
 // no protocol, address and port.
-func decodeService(msg []byte) (s Service, c ServiceStats, err error) {
+func decodeService(msg []byte) (s ipvs.Service, c ipvs.ServiceStats, err error) {
 	var fam, mark, mask, flags, timeout, proto uint64
 	var addr, port []byte
 	var wide bool
@@ -404,18 +406,18 @@ func decodeService(msg []byte) (s Service, c ServiceStats, err error) {
 		return err
 	})
 	if err != nil {
-		return Service{}, ServiceStats{}, err
+		return ipvs.Service{}, ipvs.ServiceStats{}, err
 	}
 	if mark != 0 {
-		s.Key = ServiceKey{Mark: uint32(mark), IPv6: fam == afInet6}
+		s.Key = ipvs.ServiceKey{Mark: uint32(mark), IPv6: fam == afInet6}
 	} else {
 		a, err := address(addr, fam)
 		if err != nil || len(port) != 2 {
-			return Service{}, ServiceStats{}, errors.Join(err, errShort)
+			return ipvs.Service{}, ipvs.ServiceStats{}, errors.Join(err, errShort)
 		}
-		s.Key = ServiceKey{Protocol: Protocol(proto), Address: netip.AddrPortFrom(a, binary.BigEndian.Uint16(port))}
+		s.Key = ipvs.ServiceKey{Protocol: ipvs.Protocol(proto), Address: netip.AddrPortFrom(a, binary.BigEndian.Uint16(port))}
 	}
-	setKernelFlags(&s, SchedulerFlags(flags), uint32(timeout))
+	setKernelFlags(&s, ipvs.SchedulerFlags(flags), uint32(timeout))
 	s.PersistenceBits = netmaskBits(uint32(mask), s.Key.Is4())
 	return s, c, nil
 }
@@ -423,7 +425,7 @@ func decodeService(msg []byte) (s Service, c ServiceStats, err error) {
 // setKernelFlags sorts the kernel's flags and timeout into our fields. "hashed"
 // is the kernel's own. A persistent flag without a time stays among Flags, so
 // that it differs from every wish and gets repaired.
-func setKernelFlags(s *Service, flags SchedulerFlags, timeout uint32) {
+func setKernelFlags(s *ipvs.Service, flags ipvs.SchedulerFlags, timeout uint32) {
 	flags &^= flagHashed
 	if flags&flagPersistent != 0 && timeout != 0 {
 		flags &^= flagPersistent
@@ -433,7 +435,7 @@ func setKernelFlags(s *Service, flags SchedulerFlags, timeout uint32) {
 }
 
 // decodeDest reads one answer to GET_DEST for a service of that family.
-func decodeDest(msg []byte, serviceFamily uint16) (d Destination, s DestinationStats, err error) {
+func decodeDest(msg []byte, serviceFamily uint16) (d ipvs.Destination, s ipvs.DestinationStats, err error) {
 	fam := uint64(serviceFamily)
 	var addr, port []byte
 	var wide bool
@@ -448,7 +450,7 @@ func decodeDest(msg []byte, serviceFamily uint16) (d Destination, s DestinationS
 			fam, err = number(v)
 		case destForward:
 			n, err = number(v)
-			d.Forward = Forward(n & forwardMask)
+			d.Forward = ipvs.Forward(n & forwardMask)
 		case destWeight:
 			n, err = number(v)
 			d.Weight = int(int32(n))
@@ -469,7 +471,7 @@ func decodeDest(msg []byte, serviceFamily uint16) (d Destination, s DestinationS
 			s.Persistent = uint32(n)
 		case destTunType:
 			n, err = number(v)
-			d.Encap.Type = EncapType(n)
+			d.Encap.Type = ipvs.EncapType(n)
 		case destTunPort:
 			if len(v) != 2 {
 				return errShort
@@ -484,11 +486,11 @@ func decodeDest(msg []byte, serviceFamily uint16) (d Destination, s DestinationS
 		return err
 	})
 	if err != nil {
-		return Destination{}, DestinationStats{}, err
+		return ipvs.Destination{}, ipvs.DestinationStats{}, err
 	}
 	a, err := address(addr, fam)
 	if err != nil || len(port) != 2 {
-		return Destination{}, DestinationStats{}, errors.Join(err, errShort)
+		return ipvs.Destination{}, ipvs.DestinationStats{}, errors.Join(err, errShort)
 	}
 	d.Address = netip.AddrPortFrom(a, binary.BigEndian.Uint16(port))
 	return d, s, nil
@@ -496,7 +498,7 @@ func decodeDest(msg []byte, serviceFamily uint16) (d Destination, s DestinationS
 
 // decodeCounters reads counters and rates. The 64-bit ones win over the 32-bit ones, which
 // kernels before 4.1 have alone; wide remembers that they were seen.
-func decodeCounters(b []byte, is64 bool, wide *bool, c *Counters, r *Rates) error {
+func decodeCounters(b []byte, is64 bool, wide *bool, c *ipvs.Counters, r *ipvs.Rates) error {
 	if *wide && !is64 {
 		return nil
 	}
@@ -545,15 +547,15 @@ func decodeTop(msg []byte) (map[uint16]uint64, error) {
 
 // decodeTimeouts reads the answer to GET_CONFIG. The kernel leaves out the
 // protocols that it was built without.
-func decodeTimeouts(msg []byte) (Timeouts, error) {
+func decodeTimeouts(msg []byte) (ipvs.Timeouts, error) {
 	n, err := decodeTop(msg)
 	seconds := func(typ uint16) time.Duration { return time.Duration(n[typ]) * time.Second }
-	return Timeouts{seconds(attrTimeoutTCP), seconds(attrTimeoutTCPFin), seconds(attrTimeoutUDP)}, err
+	return ipvs.Timeouts{TCP: seconds(attrTimeoutTCP), TCPFin: seconds(attrTimeoutTCPFin), UDP: seconds(attrTimeoutUDP)}, err
 }
 
 // decodeInfo reads the answer to GET_INFO; the version is three bytes of a number.
-func decodeInfo(msg []byte) (Info, error) {
+func decodeInfo(msg []byte) (ipvs.Info, error) {
 	n, err := decodeTop(msg)
 	v := n[infoVersion]
-	return Info{fmt.Sprintf("%d.%d.%d", v>>16&0xff, v>>8&0xff, v&0xff), uint32(n[infoConnTabSize])}, err
+	return ipvs.Info{Version: fmt.Sprintf("%d.%d.%d", v>>16&0xff, v>>8&0xff, v&0xff), ConnTableSize: uint32(n[infoConnTabSize])}, err
 }
