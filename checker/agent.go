@@ -9,26 +9,26 @@ import (
 	"strings"
 )
 
-// hear applies one line to what was said before: an agent that says nothing about
+// Apply applies one line to what was said before: an agent that says nothing about
 // something leaves it as it is, and only the agent takes back what it said. It
 // reports whether the line had a word in it that is known.
-func (s *said) hear(line string) (known bool) {
+func (s *AgentReport) Apply(line string) (known bool) {
 	line, _, _ = strings.Cut(line, "#") // the rest is for people
 	for word := range strings.FieldsFuncSeq(line, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' }) {
 		switch strings.ToLower(word) {
 		case "up":
-			s.down = false
+			s.Down = false
 		case "down", "fail", "failed", "stopped":
-			s.down = true
+			s.Down = true
 		case "ready":
-			s.maint, s.drain = false, false
+			s.Maint, s.Drain = false, false
 		case "drain":
-			s.maint, s.drain = false, true
+			s.Maint, s.Drain = false, true
 		case "maint":
-			s.maint, s.drain = true, false
+			s.Maint, s.Drain = true, false
 		default:
-			if percent, ok := percentage(word); ok {
-				s.weight = percent
+			if percent, ok := parsePercent(word); ok {
+				s.Weight = percent
 			} else if n, isMax := strings.CutPrefix(strings.ToLower(word), "maxconn:"); !isMax || !isDigits(n) { // which IPVS knows nothing of
 				continue
 			}
@@ -38,8 +38,8 @@ func (s *said) hear(line string) (known bool) {
 	return known
 }
 
-// percentage is "75%" of a weight; more than the whole is the whole.
-func percentage(word string) (int, bool) {
+// parsePercent is "75%" of a weight; more than the whole is the whole.
+func parsePercent(word string) (int, bool) {
 	digits, ok := strings.CutSuffix(word, "%")
 	if !ok || !isDigits(digits) || len(digits) > 4 {
 		return 0, false
@@ -48,8 +48,8 @@ func percentage(word string) (int, bool) {
 	return min(n, 100), err == nil
 }
 
-// lonePercentage is that of a first line which has nothing else on it.
-func lonePercentage(text string) (int, bool) {
+// ParseWeight is that of a first line which has nothing else on it.
+func ParseWeight(text string) (int, bool) {
 	line, _, _ := strings.Cut(text, "\n")
-	return percentage(strings.TrimSpace(line))
+	return parsePercent(strings.TrimSpace(line))
 }

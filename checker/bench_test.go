@@ -29,17 +29,17 @@ func loaded(b testing.TB) (*Engine, []Target) {
 		b.Fatal(err)
 	}
 	e.mu.Lock()
-	e.place(time.Now())
-	e.agenda = nil
+	e.scheduleAdded(time.Now())
+	e.due = nil
 	for _, p := range e.probes {
 		for range 40 {
 			p.due = time.Now()
-			e.arrive(arrival{probe: p, result: Result{At: time.Now(), Reason: OK, Phase: PhaseReceive, Detail: "200 OK"}}, time.Now())
-			e.agenda.take()
+			e.record(arrival{probe: p, result: Result{At: time.Now(), Reason: OK, Phase: PhaseReceive, Detail: "200 OK"}}, time.Now())
+			e.due.pop()
 		}
 	}
 	for _, p := range e.probes {
-		e.agenda.add(p)
+		e.due.push(p)
 	}
 	e.mu.Unlock()
 	return e, targets
@@ -120,14 +120,14 @@ func cpuMetric(b *testing.B) func() {
 
 func benchProbe(b *testing.B, c Check) {
 	c.Timeout = patience
-	p, err := newProber(&c, newShared())
+	p, err := NewProber(&c, NewShared())
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	defer cpuMetric(b)()
 	for b.Loop() {
-		if out := p.probe(b.Context(), time.Now().Add(patience)); out.reason != OK {
+		if out := p.Probe(b.Context(), time.Now().Add(patience)); out.Reason != OK {
 			b.Fatal(out)
 		}
 	}
@@ -155,7 +155,7 @@ func BenchmarkConnect(b *testing.B) {
 		p := newConnectProbe(&Check{Address: refusing(b)})
 		b.ReportAllocs()
 		for b.Loop() {
-			p.probe(b.Context(), time.Now().Add(patience))
+			p.Probe(b.Context(), time.Now().Add(patience))
 		}
 	})
 }
@@ -188,7 +188,7 @@ func BenchmarkEngine(b *testing.B) {
 func runEngine(b *testing.B, e *Engine, lags *[]time.Duration) {
 	for b.Loop() {
 		*lags = nil
-		e.began.Store(false)
+		e.started.Store(false)
 		ctx, cancel := context.WithTimeout(b.Context(), 3*time.Second)
 		start := cpu()
 		if err := e.Run(ctx); err != nil {

@@ -60,10 +60,10 @@ type Check struct {
 
 	From netip.Addr // source address; invalid: the kernel chooses
 	Mark uint32     // SO_MARK, needs CAP_NET_ADMIN; 0: none
-	// Through: the mark leads the probe to the server by a path in this machine's
+	// MarkPath: the mark leads the probe to the server by a path in this machine's
 	// kernel. What would speak against the verdict counts only if Options.Stands
 	// says that the path was there.
-	Through bool
+	MarkPath bool
 
 	// tcp and udp. Expect is a regular expression (RE2 syntax) that must match
 	// anywhere in the first 16 KiB that the server sends, and ExpectText is

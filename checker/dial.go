@@ -22,51 +22,51 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dialer is the settings of a connection.
-type dialer struct {
-	to   netip.AddrPort
-	from netip.Addr
-	mark uint32
+// Dialer is the settings of a connection.
+type Dialer struct {
+	To   netip.AddrPort
+	From netip.Addr
+	Mark uint32
 }
 
-func newDialer(c *Check) dialer {
-	return dialer{to: unmappedWithZone(c.Address), from: c.From.Unmap(), mark: c.Mark}
+func newDialer(c *Check) Dialer {
+	return Dialer{To: unmappedWithZone(c.Address), From: c.From.Unmap(), Mark: c.Mark}
 }
 
 func unmappedWithZone(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-// conn is a connected socket. It is a net.Conn for the TLS library.
-type conn struct {
+// Conn is a connected socket. It is a net.Conn for the TLS library.
+type Conn struct {
 	*os.File
-	pen  *pen        // notes what is sent and received; nil: nobody wants to know
-	stop func() bool // ends the watch on the context
-	eof  atomic.Bool // the server closed its side; an HTTP/2 client reads in a goroutine of its own
+	tracer    *Tracer     // notes what is sent and received; nil: nobody wants to know
+	stopWatch func() bool // ends the watch on the context
+	eof       atomic.Bool // the server closed its side; an HTTP/2 client reads in a goroutine of its own
 }
 
-// open connects by TCP. A nil conn comes with the outcome that says why.
-func (d *dialer) open(ctx context.Context, deadline time.Time) (*conn, outcome) {
-	fd, connected, err := d.start()
+// Connect connects by TCP. A nil conn comes with the outcome that says why.
+func (d *Dialer) Connect(ctx context.Context, deadline time.Time) (*Conn, Outcome) {
+	fd, connected, err := d.startConnect()
 	if err != nil {
-		return nil, failed(PhaseConnect, err, "")
+		return nil, FromError(PhaseConnect, err, "")
 	}
-	c := watched(ctx, fd, deadline) // after connect: epoll calls an idle socket ready
+	c := newConn(ctx, fd, deadline) // after connect: epoll calls an idle socket ready
 	if !connected {
-		err = d.finish(c)
+		err = d.awaitConnect(c)
 	}
 	if err != nil {
-		c.stop()
+		c.stopWatch()
 		c.File.Close()
-		return nil, failed(PhaseConnect, err, "")
+		return nil, FromError(PhaseConnect, err, "")
 	}
-	c.noteOpen(d.to)
-	return c, outcome{}
+	c.traceOpen(d.To)
+	return c, Outcome{}
 }
 
-// openDatagram makes a socket that hears of nobody but the server, ICMP's errors
+// ConnectDatagram makes a socket that hears of nobody but the server, ICMP's errors
 // included. A datagram of length 0 is read as io.EOF.
-func (d *dialer) openDatagram(ctx context.Context, deadline time.Time, kind, protocol int) (*conn, outcome) {
+func (d *Dialer) ConnectDatagram(ctx context.Context, deadline time.Time, kind, protocol int) (*Conn, Outcome) {
 	fd, to, err := d.socket(kind, protocol)
 	if err == nil {
 		if err = unix.Connect(fd, to); err != nil {
@@ -74,24 +74,24 @@ func (d *dialer) openDatagram(ctx context.Context, deadline time.Time, kind, pro
 		}
 	}
 	if err != nil {
-		return nil, failed(PhaseConnect, err, "")
+		return nil, FromError(PhaseConnect, err, "")
 	}
-	c := watched(ctx, fd, deadline)
-	c.noteOpen(d.to)
+	c := newConn(ctx, fd, deadline)
+	c.traceOpen(d.To)
 	c.eof.Store(true) // nothing lingers
-	return c, outcome{}
+	return c, Outcome{}
 }
 
-// watched is a conn of a socket that ends at the deadline, and with ctx.
-func watched(ctx context.Context, fd int, deadline time.Time) *conn {
-	c := &conn{File: os.NewFile(uintptr(fd), "probe"), pen: penOf(ctx)}
+// newConn is a conn of a socket that ends at the deadline, and with ctx.
+func newConn(ctx context.Context, fd int, deadline time.Time) *Conn {
+	c := &Conn{File: os.NewFile(uintptr(fd), "probe"), tracer: TracerOf(ctx)}
 	c.SetDeadline(deadline)
-	c.stop = context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	c.stopWatch = context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	return c
 }
 
-// start makes a socket and sends the SYN.
-func (d *dialer) start() (fd int, connected bool, err error) {
+// startConnect makes a socket and sends the SYN.
+func (d *Dialer) startConnect() (fd int, connected bool, err error) {
 	fd, to, err := d.socket(unix.SOCK_STREAM, 0)
 	if err != nil {
 		return -1, false, err
@@ -106,45 +106,45 @@ func (d *dialer) start() (fd int, connected bool, err error) {
 	return -1, false, err
 }
 
-// name is the server's name as the kernel takes it.
-func (d *dialer) name() (name rawName, err error) {
+// rawSockaddr is the server's name as the kernel takes it.
+func (d *Dialer) rawSockaddr() (name rawSockaddr, err error) {
 	zone := uint32(0)
-	if d.to.Addr().Zone() != "" {
-		if zone, err = zoneOf(d.to.Addr()); err != nil {
+	if d.To.Addr().Zone() != "" {
+		if zone, err = zoneOf(d.To.Addr()); err != nil {
 			return name, err
 		}
 	}
-	return rawNameOf(d.to, zone), nil
+	return newRawSockaddr(d.To, zone), nil
 }
 
 // socket makes a socket with what a check asks for.
-func (d *dialer) socket(kind, protocol int) (fd int, to unix.Sockaddr, err error) {
-	if to, err = sockaddr(d.to); err != nil {
+func (d *Dialer) socket(kind, protocol int) (fd int, to unix.Sockaddr, err error) {
+	if to, err = sockaddr(d.To); err != nil {
 		return -1, nil, err
 	}
 	family := unix.AF_INET
-	if d.to.Addr().Is6() {
+	if d.To.Addr().Is6() {
 		family = unix.AF_INET6
 	}
 	fd, err = unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		return -1, nil, err
 	}
-	if err = d.prepare(fd); err != nil {
+	if err = d.setOptions(fd); err != nil {
 		unix.Close(fd)
 		return -1, nil, err
 	}
 	return fd, to, nil
 }
 
-// prepare sets what a check may ask for.
-func (d *dialer) prepare(fd int) error {
-	if d.mark != 0 {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(d.mark)); err != nil {
+// setOptions sets what a check may ask for.
+func (d *Dialer) setOptions(fd int) error {
+	if d.Mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(d.Mark)); err != nil {
 			return fmt.Errorf("failed to mark: %w", err)
 		}
 	}
-	if !d.from.IsValid() {
+	if !d.From.IsValid() {
 		return nil
 	}
 	// The port is chosen by connect and not by bind: so a source address has
@@ -152,26 +152,26 @@ func (d *dialer) prepare(fd int) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
 		return fmt.Errorf("failed to leave the source port open: %w", err)
 	}
-	from, err := sockaddr(netip.AddrPortFrom(d.from, 0))
+	from, err := sockaddr(netip.AddrPortFrom(d.From, 0))
 	if err != nil {
 		return err
 	}
 	if err := unix.Bind(fd, from); err != nil {
-		return fmt.Errorf("failed to bind to %v: %w", d.from, err)
+		return fmt.Errorf("failed to bind to %v: %w", d.From, err)
 	}
 	return nil
 }
 
-// finish waits for the handshake. Another connect(2) answers for SO_ERROR and for
+// awaitConnect waits for the handshake. Another connect(2) answers for SO_ERROR and for
 // a poller that woke us too early (EALREADY) at once. The first one is not to be
 // saved: Write forgets what the poller said before it, so that a handshake which
 // was over by then would be waited for until the deadline.
-func (d *dialer) finish(c *conn) error {
+func (d *Dialer) awaitConnect(c *Conn) error {
 	raw, err := c.File.SyscallConn()
 	if err != nil {
 		return err
 	}
-	to, err := sockaddr(d.to)
+	to, err := sockaddr(d.To)
 	if err != nil {
 		return err
 	}
@@ -189,20 +189,20 @@ func (d *dialer) finish(c *conn) error {
 	return answer
 }
 
-// introduce sends the header of the PROXY protocol.
-func introduce(c peer, version string, to netip.AddrPort) outcome {
-	from, err := c.local()
+// sendProxyHeader sends the header of the PROXY protocol.
+func sendProxyHeader(c Stream, version string, to netip.AddrPort) Outcome {
+	from, err := c.LocalAddrPort()
 	if err == nil {
 		_, err = c.Write(proxyHeader(version, from, to))
 	}
 	if err != nil {
-		return failed(PhaseSend, err, "")
+		return FromError(PhaseSend, err, "")
 	}
-	return outcome{}
+	return Outcome{}
 }
 
-// local is our own address of the connection.
-func (c *conn) local() (from netip.AddrPort, err error) {
+// LocalAddrPort is our own address of the connection.
+func (c *Conn) LocalAddrPort() (from netip.AddrPort, err error) {
 	raw, err := c.File.SyscallConn()
 	if err != nil {
 		return from, err
@@ -225,17 +225,17 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// until ends what waits at another time than the deadline, unless ctx ended: that
+// SetReadLimit ends what waits at another time than the deadline, unless ctx ended: that
 // has set one which is over already.
-func (c *conn) until(ctx context.Context, t time.Time) {
+func (c *Conn) SetReadLimit(ctx context.Context, t time.Time) {
 	c.SetDeadline(t)
 	if ctx.Err() != nil {
 		c.SetDeadline(time.Unix(1, 0))
 	}
 }
 
-// send sends one datagram, which may be empty: File.Write would send none.
-func (c *conn) send(b []byte) error {
+// SendDatagram sends one datagram, which may be empty: File.Write would send none.
+func (c *Conn) SendDatagram(b []byte) error {
 	if len(b) > 0 {
 		_, err := c.Write(b)
 		return err
@@ -250,13 +250,13 @@ func (c *conn) send(b []byte) error {
 	return err
 }
 
-// datagrams are what datagrams are read into: what does not fit is cut off.
-var datagrams = sync.Pool{New: func() any { b := make([]byte, answerLimit); return &b }}
+// datagramBuffers are what datagrams are read into: what does not fit is cut off.
+var datagramBuffers = sync.Pool{New: func() any { b := make([]byte, answerLimit); return &b }}
 
 // Read notes the end of what the server sends.
-func (c *conn) Read(b []byte) (int, error) {
+func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.File.Read(b)
-	c.pen.bytes(PhaseReceive, b[:max(n, 0)])
+	c.tracer.Bytes(PhaseReceive, b[:max(n, 0)])
 	if err == io.EOF {
 		c.eof.Store(true)
 	}
@@ -264,19 +264,19 @@ func (c *conn) Read(b []byte) (int, error) {
 }
 
 // Write notes what is sent.
-func (c *conn) Write(b []byte) (int, error) {
+func (c *Conn) Write(b []byte) (int, error) {
 	n, err := c.File.Write(b)
-	c.pen.bytes(PhaseSend, b[:max(n, 0)])
+	c.tracer.Bytes(PhaseSend, b[:max(n, 0)])
 	return n, err
 }
 
-// noteOpen notes between whom the connection is.
-func (c *conn) noteOpen(to netip.AddrPort) {
-	if c.pen == nil {
+// traceOpen notes between whom the connection is.
+func (c *Conn) traceOpen(to netip.AddrPort) {
+	if c.tracer == nil {
 		return
 	}
-	from, _ := c.local()
-	c.pen.note(PhaseConnect, "%v to %v", from, to)
+	from, _ := c.LocalAddrPort()
+	c.tracer.Note(PhaseConnect, "%v to %v", from, to)
 }
 
 // Close ends the connection without a trace on this machine. Where the server
@@ -285,8 +285,8 @@ func (c *conn) noteOpen(to netip.AddrPort) {
 // second, against a limit (tcp_max_tw_buckets) that others need too. The price
 // is that a server's log may speak of a reset where it would speak of a client
 // that went away.
-func (c *conn) Close() error {
-	c.stop()
+func (c *Conn) Close() error {
+	c.stopWatch()
 	if !c.eof.Load() {
 		if raw, err := c.File.SyscallConn(); err == nil {
 			raw.Control(func(fd uintptr) {
@@ -298,10 +298,10 @@ func (c *conn) Close() error {
 }
 
 // LocalAddr is there for net.Conn; nobody needs to know.
-func (c *conn) LocalAddr() net.Addr { return nowhere }
+func (c *Conn) LocalAddr() net.Addr { return nowhere }
 
 // RemoteAddr is there for net.Conn; nobody needs to know.
-func (c *conn) RemoteAddr() net.Addr { return nowhere }
+func (c *Conn) RemoteAddr() net.Addr { return nowhere }
 
 var nowhere net.Addr = &net.TCPAddr{}
 

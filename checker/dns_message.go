@@ -145,7 +145,7 @@ func textsOf(body dnsmessage.ResourceBody) []string {
 	return []string{""}
 }
 
-func (r *reply) said() string {
+func (r *reply) summary() string {
 	switch r.records {
 	case 0:
 		return "no such record"

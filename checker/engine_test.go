@@ -30,8 +30,8 @@ func newRig(t *testing.T) *rig {
 		OnChange:   func(c Change) { r.mu.Lock(); r.changes = append(r.changes, c); r.mu.Unlock() },
 		ObserveLag: func(d time.Duration) { r.mu.Lock(); r.lags = append(r.lags, d); r.mu.Unlock() },
 	})
-	r.Engine.prepare = r.net.prepare
-	r.Engine.kernel = newFakeKernel()
+	r.Engine.newProber_ = r.net.prepare
+	r.Engine.poller = newFakePoller()
 	r.Engine.random = rand.New(rand.NewPCG(11, 12))
 	return r
 }
@@ -56,7 +56,7 @@ func (r *rig) set(t *testing.T, targets ...Target) {
 	}
 }
 
-func (r *rig) told() []Change {
+func (r *rig) changes_() []Change {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.changes)
@@ -113,7 +113,7 @@ func TestFirstVerdicts(t *testing.T) {
 		if got := r.Health()[id(4)]; got.Verdict != Down || got.Cause != "connect refused, 3 of 3" {
 			t.Errorf("the known server after its fall: %+v", got)
 		}
-		if n := len(r.told()); n != 4 || r.wakes == 0 {
+		if n := len(r.changes_()); n != 4 || r.wakes == 0 {
 			t.Errorf("%d changes, %d wakes", n, r.wakes)
 		}
 	})
@@ -278,7 +278,7 @@ func TestJoin(t *testing.T) {
 			t.Errorf("joined with %+v and %+v", up, unknown)
 		}
 		synctest.Wait()
-		if c := r.told(); len(c) != 3 || c[2].ID.Service != "other" || c[2].Cause != "connect ok, 1 of 1" {
+		if c := r.changes_(); len(c) != 3 || c[2].ID.Service != "other" || c[2].Cause != "connect ok, 1 of 1" {
 			t.Errorf("told %+v", c)
 		}
 	})
@@ -298,7 +298,7 @@ func TestOnAndOff(t *testing.T) {
 		}
 		r.start(t)
 		wait(time.Second)
-		if c := r.told(); len(c) != 4 || c[0].Cause != "on" {
+		if c := r.changes_(); len(c) != 4 || c[0].Cause != "on" {
 			t.Errorf("told %+v", c)
 		}
 		off.Checks, on.Checks = []Check{check(2)}, []Check{{Type: TypeOff}}
@@ -322,12 +322,12 @@ func TestSteadySchedule(t *testing.T) {
 		random := rand.New(rand.NewPCG(9, 9))
 		var mu sync.Mutex
 		for i := range 30 {
-			r.net.script(addr(i), func(context.Context, time.Time) outcome {
+			r.net.script(addr(i), func(context.Context, time.Time) Outcome {
 				mu.Lock()
 				d := time.Duration(random.Int64N(int64(1900 * time.Millisecond)))
 				mu.Unlock()
 				time.Sleep(d)
-				return end(OK, PhaseConnect, "")
+				return NewOutcome(OK, PhaseConnect, "")
 			})
 		}
 		var targets []Target
@@ -523,7 +523,7 @@ func TestChangesAreTold(t *testing.T) {
 			r.net.set(addr(1), OK)
 		}
 		wait(10 * time.Second)
-		told := r.told()
+		told := r.changes_()
 		last := Unknown
 		for i, c := range told {
 			if c.From != last || c.To == last || c.At.IsZero() {

@@ -13,25 +13,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// failed makes an outcome of an error in a phase. What came before it, if
+// FromError makes an outcome of an error in a phase. What came before it, if
 // anything did, is told for what it is worth to a reader.
-func failed(phase string, err error, got string) outcome {
-	out := outcome{reason: reasonOf(err), phase: phase}
-	switch out.reason {
+func FromError(phase string, err error, got string) Outcome {
+	out := Outcome{Reason: ReasonOf(err), Phase: phase}
+	switch out.Reason {
 	case Timeout, Closed:
-		out.detail = got
+		out.Detail = got
 		if got == "" {
-			out.detail = "no answer"
+			out.Detail = "no answer"
 		}
 	default:
-		out.detail = printable(brief(err), detailLimit)
+		out.Detail = Printable(errorText(err), MaxDetail)
 	}
 	return out
 }
 
-// reasonOf maps an error. What is neither the kernel's nor an end is the TLS
+// ReasonOf maps an error. What is neither the kernel's nor an end is the TLS
 // library's: nothing else is between us and the socket.
-func reasonOf(err error) Reason {
+func ReasonOf(err error) Reason {
 	var errno unix.Errno
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -67,8 +67,8 @@ func reasonOfErrno(errno unix.Errno) Reason {
 	return Local
 }
 
-// brief is an error without the names of the layers it went through.
-func brief(err error) string {
+// errorText is an error without the names of the layers it went through.
+func errorText(err error) string {
 	var file *os.PathError
 	if errors.As(err, &file) {
 		err = file.Err
@@ -82,21 +82,21 @@ func brief(err error) string {
 	}
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) {
-		return "the answer is not TLS: " + quoted(record.RecordHeader[:])
+		return "the answer is not TLS: " + Quote(record.RecordHeader[:])
 	}
 	return strings.TrimPrefix(err.Error(), "tls: ")
 }
 
-// detailLimit bounds a Detail, in bytes.
-const detailLimit = 256
+// MaxDetail bounds a Detail, in bytes.
+const MaxDetail = 256
 
-// quoted shows bytes that a server sent, in quotation marks.
-func quoted(b []byte) string { return `"` + printable(string(b), detailLimit-50) + `"` }
+// Quote shows bytes that a server sent, in quotation marks.
+func Quote(b []byte) string { return `"` + Printable(string(b), MaxDetail-50) + `"` }
 
-// printable makes printable ASCII of at most limit bytes (3 or more) of anything.
+// Printable makes printable ASCII of at most limit bytes (3 or more) of anything.
 // What is cut off ends in "...". It leaves what is printable as it is, so it may
 // be applied twice.
-func printable(s string, limit int) string {
+func Printable(s string, limit int) string {
 	const hex = "0123456789abcdef"
 	out := make([]byte, 0, min(len(s), limit))
 	safe := 0 // so much can stay where the mark must follow

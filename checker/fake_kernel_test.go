@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fakeKernel waits by channels, as a bubble's clock wants it. Its servers complete
+// fakePoller waits by channels, as a bubble's clock wants it. Its servers complete
 // each handshake after a time of theirs, and say nothing.
-type fakeKernel struct {
+type fakePoller struct {
 	kicks chan struct{}
 	// delay is how long a server's handshake takes, less than 0: for ever. refuse
 	// is the error that it ends in.
@@ -29,49 +29,49 @@ type fakeSocket struct {
 	told bool
 }
 
-func newFakeKernel() *fakeKernel {
-	return &fakeKernel{kicks: make(chan struct{}, 1), delay: map[netip.AddrPort]time.Duration{}, refuse: map[netip.AddrPort]error{},
+func newFakePoller() *fakePoller {
+	return &fakePoller{kicks: make(chan struct{}, 1), delay: map[netip.AddrPort]time.Duration{}, refuse: map[netip.AddrPort]error{},
 		full: 1 << 20, sockets: map[int]*fakeSocket{}}
 }
 
-func (k *fakeKernel) open() error { return nil }
-func (k *fakeKernel) close()      {}
+func (k *fakePoller) Open() error { return nil }
+func (k *fakePoller) Close()      {}
 
-func (k *fakeKernel) connect(d *dialer) (int, error) {
+func (k *fakePoller) Connect(d *Dialer) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.sockets) >= k.full {
 		return -1, unix.EMFILE
 	}
 	k.lastFD++
-	s := &fakeSocket{to: d.to}
-	if delay := k.delay[d.to]; delay >= 0 {
+	s := &fakeSocket{to: d.To}
+	if delay := k.delay[d.To]; delay >= 0 {
 		s.done = time.Now().Add(delay)
 	}
 	k.sockets[k.lastFD] = s
 	return k.lastFD, nil
 }
 
-func (k *fakeKernel) failure(fd int) (bool, error)       { return false, k.refuse[k.sockets[fd].to] }
-func (k *fakeKernel) read(int, []byte) (int, error)      { return 0, unix.EAGAIN }
-func (k *fakeKernel) write(_ int, b []byte) (int, error) { return len(b), nil }
-func (k *fakeKernel) local(int) (netip.AddrPort, error)  { return addr(0), nil }
-func (k *fakeKernel) release(_ *dialer, fd int, _ bool) {
+func (k *fakePoller) ConnectError(fd int) (bool, error)     { return false, k.refuse[k.sockets[fd].to] }
+func (k *fakePoller) Read(int, []byte) (int, error)         { return 0, unix.EAGAIN }
+func (k *fakePoller) Write(_ int, b []byte) (int, error)    { return len(b), nil }
+func (k *fakePoller) LocalAddr(int) (netip.AddrPort, error) { return addr(0), nil }
+func (k *fakePoller) Release(_ *Dialer, fd int, _ bool) {
 	k.mu.Lock()
 	delete(k.sockets, fd)
 	k.mu.Unlock()
 }
 
 // limit sets how many connections may be open, and says how many are.
-func (k *fakeKernel) limit(full int) int {
+func (k *fakePoller) limit(full int) int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.full = full
 	return len(k.sockets)
 }
-func (k *fakeKernel) watch(int) error { return nil }
+func (k *fakePoller) Watch(int) error { return nil }
 
-func (k *fakeKernel) wait(until time.Time, look bool) (all []news) {
+func (k *fakePoller) Wait(until time.Time, look bool) (all []Event) {
 	for {
 		now := time.Now()
 		next := until
@@ -84,7 +84,7 @@ func (k *fakeKernel) wait(until time.Time, look bool) (all []news) {
 				}
 			default:
 				s.told = true
-				all = append(all, news{fd: fd, writable: true, broken: k.refuse[s.to] != nil})
+				all = append(all, Event{FD: fd, Writable: true, Broken: k.refuse[s.to] != nil})
 			}
 		}
 		if len(all) > 0 || look || !until.After(now) {
@@ -100,7 +100,7 @@ func (k *fakeKernel) wait(until time.Time, look bool) (all []news) {
 	}
 }
 
-func (k *fakeKernel) kick() {
+func (k *fakePoller) Wake() {
 	select {
 	case k.kicks <- struct{}{}:
 	default:

@@ -13,7 +13,7 @@ import (
 // when it was asked.
 type fakeNet struct {
 	mu      sync.Mutex
-	answer  map[netip.AddrPort]func(context.Context, time.Time) outcome
+	answer  map[netip.AddrPort]func(context.Context, time.Time) Outcome
 	asked   map[netip.AddrPort][]time.Time
 	running map[netip.AddrPort]int
 	overlap bool
@@ -25,18 +25,18 @@ type fakeProber struct {
 }
 
 func newFakeNet() *fakeNet {
-	return &fakeNet{answer: map[netip.AddrPort]func(context.Context, time.Time) outcome{},
+	return &fakeNet{answer: map[netip.AddrPort]func(context.Context, time.Time) Outcome{},
 		asked: map[netip.AddrPort][]time.Time{}, running: map[netip.AddrPort]int{}}
 }
 
-func (n *fakeNet) prepare(c *Check, _ *shared) (prober, error) {
+func (n *fakeNet) prepare(c *Check, _ *Shared) (Prober, error) {
 	if c.Host == "bad" {
 		return nil, fmt.Errorf("bad host")
 	}
 	return &fakeProber{n, c.Address}, nil
 }
 
-func (p *fakeProber) probe(ctx context.Context, deadline time.Time) outcome {
+func (p *fakeProber) Probe(ctx context.Context, deadline time.Time) Outcome {
 	p.n.mu.Lock()
 	p.n.asked[p.to] = append(p.n.asked[p.to], time.Now())
 	p.n.overlap = p.n.overlap || p.n.running[p.to] > 0
@@ -49,32 +49,32 @@ func (p *fakeProber) probe(ctx context.Context, deadline time.Time) outcome {
 		p.n.mu.Unlock()
 	}()
 	if answer == nil {
-		return end(OK, PhaseConnect, "")
+		return NewOutcome(OK, PhaseConnect, "")
 	}
 	return answer(ctx, deadline)
 }
 
 // set makes a server answer at once, with one reason.
 func (n *fakeNet) set(to netip.AddrPort, reason Reason) {
-	n.script(to, func(context.Context, time.Time) outcome {
-		return end(reason, PhaseConnect, string(reason)+" it is")
+	n.script(to, func(context.Context, time.Time) Outcome {
+		return NewOutcome(reason, PhaseConnect, string(reason)+" it is")
 	})
 }
 
 // hang makes a server never answer.
 func (n *fakeNet) hang(to netip.AddrPort) {
-	n.script(to, func(ctx context.Context, deadline time.Time) outcome {
+	n.script(to, func(ctx context.Context, deadline time.Time) Outcome {
 		t := time.NewTimer(time.Until(deadline))
 		defer t.Stop()
 		select {
 		case <-t.C:
 		case <-ctx.Done():
 		}
-		return end(Timeout, PhaseReceive, "no answer")
+		return NewOutcome(Timeout, PhaseReceive, "no answer")
 	})
 }
 
-func (n *fakeNet) script(to netip.AddrPort, f func(context.Context, time.Time) outcome) {
+func (n *fakeNet) script(to netip.AddrPort, f func(context.Context, time.Time) Outcome) {
 	n.mu.Lock()
 	n.answer[to] = f
 	n.mu.Unlock()
@@ -86,13 +86,13 @@ func (n *fakeNet) times(to netip.AddrPort) []time.Time {
 	return slices.Clone(n.asked[to])
 }
 
-func (p *fakeProber) resume(said) {}
+func (p *fakeProber) ResumeReport(AgentReport) {}
 
-// say makes a server answer, and say something about its weight.
-func (n *fakeNet) say(to netip.AddrPort, s said) {
-	n.script(to, func(context.Context, time.Time) outcome {
-		out := end(OK, PhaseReceive, "")
-		out.said = &s
+// setReport makes a server answer, and say something about its weight.
+func (n *fakeNet) setReport(to netip.AddrPort, s AgentReport) {
+	n.script(to, func(context.Context, time.Time) Outcome {
+		out := NewOutcome(OK, PhaseReceive, "")
+		out.Report = &s
 		return out
 	})
 }

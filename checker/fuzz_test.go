@@ -30,8 +30,8 @@ func FuzzShown(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		shown := printable(s, detailLimit)
-		if len(shown) > detailLimit {
+		shown := Printable(s, MaxDetail)
+		if len(shown) > MaxDetail {
 			t.Fatalf("%d bytes", len(shown))
 		}
 		for _, c := range []byte(shown) {
@@ -39,7 +39,7 @@ func FuzzShown(f *testing.F) {
 				t.Fatalf("%q", shown)
 			}
 		}
-		if percent, alone := lonePercentage(s); alone && (percent < 0 || percent > 100) {
+		if percent, alone := ParseWeight(s); alone && (percent < 0 || percent > 100) {
 			t.Fatalf("%q: %d %%", s, percent)
 		}
 	})

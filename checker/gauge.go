@@ -6,7 +6,7 @@ package checker
 
 import "strconv"
 
-// gauge judges the results of one check for one target. Its zero value is
+// riseFall judges the results of one check for one target. Its zero value is
 // useless: newGauge sets the thresholds.
 //
 //	state            an ok                      a failure
@@ -14,7 +14,7 @@ import "strconv"
 //	unknown, known   up                         down after fall in a row
 //	up               (streak ends)              down after fall in a row
 //	down             up after rise in a row     (streak ends)
-type gauge struct {
+type riseFall struct {
 	verdict Verdict
 	// known: the kernel already sends connections there, so that one lost
 	// probe after a restart must not take the server out.
@@ -24,15 +24,15 @@ type gauge struct {
 	streak int
 }
 
-// newGauge starts at a verdict: Unknown for a new target, the old verdict for
+// newRiseFall starts at a verdict: Unknown for a new target, the old verdict for
 // one whose check was changed. A threshold below 1 counts as 1.
-func newGauge(verdict Verdict, known bool, rise, fall int) gauge {
-	return gauge{verdict: verdict, known: known, rise: max(rise, 1), fall: max(fall, 1)}
+func newRiseFall(verdict Verdict, known bool, rise, fall int) riseFall {
+	return riseFall{verdict: verdict, known: known, rise: max(rise, 1), fall: max(fall, 1)}
 }
 
 // observe takes one result. It returns 0 where the verdict stays, else how many
 // results in a row changed it.
-func (g *gauge) observe(ok bool) int {
+func (g *riseFall) observe(ok bool) int {
 	v := verdictOf(ok)
 	if v == g.verdict {
 		g.streak = 0
@@ -50,18 +50,18 @@ func (g *gauge) observe(ok bool) int {
 }
 
 // become sets everything that a verdict needs.
-func (g *gauge) become(v Verdict) {
+func (g *riseFall) become(v Verdict) {
 	g.verdict, g.streak = v, 0
 }
 
 // rethreshold changes rise and fall and keeps the rest; a streak that is long
 // enough for the new ones counts with the next result, not before it.
-func (g *gauge) rethreshold(rise, fall int) {
+func (g *riseFall) rethreshold(rise, fall int) {
 	g.rise, g.fall = max(rise, 1), max(fall, 1)
 }
 
 // needed is how many results in a row change the verdict.
-func (g *gauge) needed() int {
+func (g *riseFall) needed() int {
 	switch {
 	case g.verdict == Down:
 		return g.rise
@@ -73,7 +73,7 @@ func (g *gauge) needed() int {
 
 // changing reports whether the next results may settle something: the time of
 // the fast interval.
-func (g *gauge) changing() bool { return g.verdict == Unknown || g.streak > 0 }
+func (g *riseFall) changing() bool { return g.verdict == Unknown || g.streak > 0 }
 
 func verdictOf(ok bool) Verdict {
 	if ok {

@@ -29,7 +29,7 @@ func TestGauge(t *testing.T) {
 	}
 	letters := map[Verdict]byte{Unknown: 'u', Up: 'U', Down: 'D'}
 	for _, tt := range tests {
-		g := newGauge(tt.start, tt.known, tt.rise, tt.fall)
+		g := newRiseFall(tt.start, tt.known, tt.rise, tt.fall)
 		var got []byte
 		for _, r := range tt.results {
 			g.observe(r == '+')
@@ -73,7 +73,7 @@ func TestGaugeAgainstReference(t *testing.T) {
 		start := Verdict(r.IntN(3))
 		known := r.IntN(2) == 0
 		rise, fall := 1+r.IntN(5), 1+r.IntN(5)
-		g := newGauge(start, known, rise, fall)
+		g := newRiseFall(start, known, rise, fall)
 		want := start
 		var all []bool
 		bias := r.Float64()
@@ -125,7 +125,7 @@ func TestAggregate(t *testing.T) {
 }
 
 func BenchmarkGauge(b *testing.B) {
-	g := newGauge(Unknown, false, 2, 3)
+	g := newRiseFall(Unknown, false, 2, 3)
 	for i := 0; b.Loop(); i++ {
 		g.observe(i%7 < 3)
 	}

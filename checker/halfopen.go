@@ -18,43 +18,45 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// halfPorts is how many source ports take turns: a server that missed our reset
+// synPorts is how many source ports take turns: a server that missed our reset
 // still has the old handshake when the next SYN comes.
-const halfPorts = 4
+const synPorts = 4
 
-// half is one family's.
-type half struct {
-	v6      bool
-	kernel  kernel
-	opened  bool
-	fd      int
-	held    []int // sockets that hold the ports
-	ports   []uint16
-	turn    int
-	waiting map[halfKey]*flight
-	batch   []*flight // whose SYNs were not sent yet
-	mail    mail
+// synFamily is one family's.
+type synFamily struct {
+	v6          bool
+	poller      Poller
+	opened      bool
+	fd          int
+	portSockets []int // sockets that hold the ports
+	ports       []uint16
+	nextPort    int
+	waiting     map[synKey]*Inflight
+	queue       []*Inflight // whose SYNs were not sent yet
+	batch       sendBatch
 }
 
-type halfKey struct {
+type synKey struct {
 	server netip.AddrPort // without a zone: answers come without it
 	port   uint16
 }
 
-// halves is both families, opened when they are first needed. The loop owns it.
-type halves struct{ v4, v6 half }
+// synScan is both families, opened when they are first needed. The loop owns it.
+type synScan struct{ v4, v6 synFamily }
 
-func newHalves(k kernel) *halves { return &halves{half{kernel: k}, half{kernel: k, v6: true}} }
+func newSYNScan(k Poller) *synScan {
+	return &synScan{synFamily{poller: k}, synFamily{poller: k, v6: true}}
+}
 
-func (h *halves) of(a netip.Addr) *half {
+func (h *synScan) family(a netip.Addr) *synFamily {
 	if a.Is4() {
 		return &h.v4
 	}
 	return &h.v6
 }
 
-// at is the family of a raw socket; nil: it is another socket.
-func (h *halves) at(fd int) *half {
+// byFD is the family of a raw socket; nil: it is another socket.
+func (h *synScan) byFD(fd int) *synFamily {
 	switch {
 	case h.v4.opened && h.v4.fd == fd:
 		return &h.v4
@@ -65,126 +67,126 @@ func (h *halves) at(fd int) *half {
 }
 
 // close ends what was opened. A probe that comes later opens it again.
-func (h *halves) close() {
+func (h *synScan) close() {
 	h.v4.close()
 	h.v6.close()
 }
 
-func (h *half) close() {
+func (h *synFamily) close() {
 	if h.opened {
 		unix.Close(h.fd)
-		h.letGo()
+		h.releasePorts()
 		h.opened = false
 	}
 }
 
-// letGo frees the ports.
-func (h *half) letGo() {
-	for _, fd := range h.held {
+// releasePorts frees the ports.
+func (h *synFamily) releasePorts() {
+	for _, fd := range h.portSockets {
 		unix.Close(fd)
 	}
-	h.held, h.ports = nil, nil
+	h.portSockets, h.ports = nil, nil
 }
 
-// begin gives a flight a port and a sequence number, opens what is missing, and
+// start gives a flight a port and a sequence number, opens what is missing, and
 // puts the SYN on the next batch. What went wrong is its outcome.
-func (h *halves) begin(f *flight) (out outcome, failed bool) {
-	one := h.of(f.light.dialer.to.Addr())
+func (h *synScan) start(f *Inflight) (out Outcome, failed bool) {
+	one := h.family(f.Probe.Dialer.To.Addr())
 	if !one.opened {
 		if err := one.open(); err != nil {
-			return local(err), true
+			return LocalFailure(err), true
 		}
 	}
-	server := unmapped(f.light.dialer.to)
+	server := unmapped(f.Probe.Dialer.To)
 	for range one.ports {
-		one.turn++
-		key := halfKey{server, one.ports[one.turn%len(one.ports)]}
+		one.nextPort++
+		key := synKey{server, one.ports[one.nextPort%len(one.ports)]}
 		if one.waiting[key] == nil {
-			f.half, f.sequence = key, rand.Uint32()
+			f.synKey, f.synSeq = key, rand.Uint32()
 			one.waiting[key] = f
-			return h.again(f)
+			return h.resend(f)
 		}
 	}
-	return local(errors.New("too many probes of one port")), true
+	return LocalFailure(errors.New("too many probes of one port")), true
 }
 
-// again sends a flight's SYN with the next batch.
-func (h *halves) again(f *flight) (outcome, bool) {
-	if err := f.light.syn.address(f); err != nil {
-		return failed(PhaseConnect, err, ""), true
+// resend sends a flight's SYN with the next batch.
+func (h *synScan) resend(f *Inflight) (Outcome, bool) {
+	if err := f.Probe.SYN.address(f); err != nil {
+		return FromError(PhaseConnect, err, ""), true
 	}
-	one := h.of(f.light.dialer.to.Addr())
-	one.batch = append(one.batch, f)
-	return outcome{}, false
+	one := h.family(f.Probe.Dialer.To.Addr())
+	one.queue = append(one.queue, f)
+	return Outcome{}, false
 }
 
-// end forgets a flight.
-func (h *halves) end(f *flight) {
-	one := h.of(f.light.dialer.to.Addr())
-	if one.waiting[f.half] == f {
-		delete(one.waiting, f.half)
+// forget forgets a flight.
+func (h *synScan) forget(f *Inflight) {
+	one := h.family(f.Probe.Dialer.To.Addr())
+	if one.waiting[f.synKey] == f {
+		delete(one.waiting, f.synKey)
 	}
 }
 
 // flush sends the batches. It hands over each flight whose SYN could not be sent.
-func (h *halves) flush(refused func(*flight, error)) {
+func (h *synScan) flush(refused func(*Inflight, error)) {
 	h.v4.flush(refused)
 	h.v6.flush(refused)
 }
 
-func (h *half) flush(refused func(*flight, error)) {
-	for rest := h.batch; len(rest) > 0; {
-		n, err := h.mail.send(h.fd, rest)
+func (h *synFamily) flush(refused func(*Inflight, error)) {
+	for rest := h.queue; len(rest) > 0; {
+		n, err := h.batch.send(h.fd, rest)
 		rest = rest[n:]
 		if err != nil {
 			refused(rest[0], err)
 			rest = rest[1:]
 		}
 	}
-	h.batch = h.batch[:0]
+	h.queue = h.queue[:0]
 }
 
 // receive hands over each flight that was answered, with the answer.
-func (h *half) receive(answered func(*flight, Reason)) {
+func (h *synFamily) receive(answered func(*Inflight, Reason)) {
 	for {
-		n, err := h.mail.receive(h.fd)
+		n, err := h.batch.receive(h.fd)
 		for i := range n {
-			b, from := h.mail.at(i)
+			b, from := h.batch.segment(i)
 			s, ok := parseSegment(b, !h.v6)
 			if !ok {
 				continue
 			}
-			f := h.waiting[halfKey{netip.AddrPortFrom(from, s.from), s.to}]
+			f := h.waiting[synKey{netip.AddrPortFrom(from, s.from), s.to}]
 			if f == nil {
 				continue
 			}
-			if reason := s.answers(f.sequence); reason != "" {
+			if reason := s.reply(f.synSeq); reason != "" {
 				answered(f, reason)
 			}
 		}
-		if err != nil || n < mailRoom {
+		if err != nil || n < batchSize {
 			return
 		}
 	}
 }
 
 // open takes the ports, and then the socket with a filter for them.
-func (h *half) open() (err error) {
+func (h *synFamily) open() (err error) {
 	family, any := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{})
 	if h.v6 {
 		family, any = unix.AF_INET6, &unix.SockaddrInet6{}
 	}
 	defer func() {
 		if err != nil {
-			h.letGo()
+			h.releasePorts()
 		}
 	}()
-	for range halfPorts {
+	for range synPorts {
 		fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
-		h.held = append(h.held, fd)
+		h.portSockets = append(h.portSockets, fd)
 		if h.v6 {
 			unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_V6ONLY, 1)
 		}
@@ -205,17 +207,17 @@ func (h *half) open() (err error) {
 		unix.Close(fd)
 		return err
 	}
-	if err := h.kernel.watch(fd); err != nil {
+	if err := h.poller.Watch(fd); err != nil {
 		unix.Close(fd)
 		return err
 	}
-	h.fd, h.opened, h.waiting = fd, true, map[halfKey]*flight{}
+	h.fd, h.opened, h.waiting = fd, true, map[synKey]*Inflight{}
 	return nil
 }
 
 // filter lets in what answers a SYN of ours. A raw socket gets a copy of all that
 // TCP gets. IPv4's comes with the IP header.
-func (h *half) filter(fd int) error {
+func (h *synFamily) filter(fd int) error {
 	program := []bpf.Instruction{bpf.LoadConstant{Dst: bpf.RegX, Val: 0}}
 	if !h.v6 {
 		program = []bpf.Instruction{bpf.LoadMemShift{Off: 0}}
@@ -244,18 +246,18 @@ func (h *half) filter(fd int) error {
 	return nil
 }
 
-// source is the address that the kernel would send from: IPv4's checksum has it
+// sourceAddr is the address that the kernel would send from: IPv4's checksum has it
 // in it. It holds for a while, and until something fails: addresses come and go.
-type source struct {
-	from  netip.Addr
-	until time.Time
+type sourceAddr struct {
+	addr       netip.Addr
+	validUntil time.Time
 }
 
-const sourceHolds = time.Minute
+const sourceTTL = time.Minute
 
-func (s *source) get(d *dialer, now time.Time) (netip.Addr, error) {
-	if now.Before(s.until) {
-		return s.from, nil
+func (s *sourceAddr) resolve(d *Dialer, now time.Time) (netip.Addr, error) {
+	if now.Before(s.validUntil) {
+		return s.addr, nil
 	}
 	fd, to, err := d.socket(unix.SOCK_DGRAM, 0)
 	if err != nil {
@@ -269,8 +271,8 @@ func (s *source) get(d *dialer, now time.Time) (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	s.from, s.until = addrPort(sa).Addr(), now.Add(sourceHolds)
-	return s.from, nil
+	s.addr, s.validUntil = addrPort(sa).Addr(), now.Add(sourceTTL)
+	return s.addr, nil
 }
 
-func (s *source) forget() { s.until = time.Time{} }
+func (s *sourceAddr) invalidate() { s.validUntil = time.Time{} }

@@ -60,8 +60,8 @@ type Change struct {
 	Cause    string // "http refused, 3 of 3"
 }
 
-// historyLength is how many results of a probe are kept.
-const historyLength = 32
+// HistoryLength is how many results of a probe are kept.
+const HistoryLength = 32
 
 // Health returns the state of every target, without histories. The map and what
 // it holds are shared and must not be changed by the caller; it is made only
@@ -74,14 +74,14 @@ func (e *Engine) Health() map[ID]Health {
 	}
 	n := 0
 	for _, t := range e.targets {
-		n += len(t.judges)
+		n += len(t.checks)
 	}
 	checks := make([]CheckHealth, 0, n)
 	e.snapshot = make(map[ID]Health, len(e.targets))
 	for id, t := range e.targets {
 		h := t.health()
 		first := len(checks)
-		for _, j := range t.judges {
+		for _, j := range t.checks {
 			checks = append(checks, j.health())
 		}
 		h.Checks = checks[first:len(checks):len(checks)]
@@ -100,10 +100,10 @@ func (e *Engine) Explain(id ID) (Health, bool) {
 		return Health{}, false
 	}
 	h := t.health()
-	for _, j := range t.judges {
+	for _, j := range t.checks {
 		c := j.health()
 		if j.probe != nil {
-			c.History = j.probe.history.results()
+			c.History = j.probe.history.Results()
 		}
 		h.Checks = append(h.Checks, c)
 	}
@@ -112,42 +112,42 @@ func (e *Engine) Explain(id ID) (Health, bool) {
 
 // health is the target's state without its checks.
 func (t *target) health() Health {
-	j := t.judges[t.speaker()]
+	j := t.checks[t.decidingCheck()]
 	h := Health{Verdict: t.verdict, Since: t.since, Reason: j.reason, Detail: j.detail, Cause: t.cause,
-		InARow: j.gauge.streak, Needed: j.gauge.needed(), Weight: nothingSaid.weight}
-	for _, j := range t.judges {
+		InARow: j.riseFall.streak, Needed: j.riseFall.needed(), Weight: NoReport.Weight}
+	for _, j := range t.checks {
 		if j.probe != nil {
-			h.Weight = min(h.Weight, j.probe.said.weight)
-			h.Maint, h.Drain = h.Maint || j.probe.said.maint, h.Drain || j.probe.said.drain
+			h.Weight = min(h.Weight, j.probe.report.Weight)
+			h.Maint, h.Drain = h.Maint || j.probe.report.Maint, h.Drain || j.probe.report.Drain
 		}
 	}
 	return h
 }
 
-// speaker is the check that explains the target's verdict: the first that has
+// decidingCheck is the check that explains the target's verdict: the first that has
 // that verdict; of an up target, the first whose verdict is changing.
-func (t *target) speaker() int {
-	for i, j := range t.judges {
-		if j.gauge.verdict == t.verdict && (t.verdict != Up || j.gauge.streak > 0) {
+func (t *target) decidingCheck() int {
+	for i, j := range t.checks {
+		if j.riseFall.verdict == t.verdict && (t.verdict != Up || j.riseFall.streak > 0) {
 			return i
 		}
 	}
 	return 0
 }
 
-func (j *judge) health() CheckHealth {
-	h := CheckHealth{Type: j.kind, Address: j.address, Verdict: j.gauge.verdict, Cause: j.cause,
-		InARow: j.gauge.streak, Needed: j.gauge.needed()}
+func (j *checkState) health() CheckHealth {
+	h := CheckHealth{Type: j.kind, Address: j.address, Verdict: j.riseFall.verdict, Cause: j.cause,
+		InARow: j.riseFall.streak, Needed: j.riseFall.needed()}
 	if j.probe != nil {
-		h.Last, h.Totals, h.CertificateExpiry = j.probe.last, j.probe.totals, j.probe.expiry
+		h.Last, h.Totals, h.CertificateExpiry = j.probe.last, j.probe.totals, j.probe.certExpiry
 	}
 	return h
 }
 
-// history is a ring of the latest results, in a third of a Result's size:
+// History is a ring of the latest results, in a third of a Result's size:
 // ten thousand of them are held.
-type history struct {
-	ring  [historyLength]record
+type History struct {
+	ring  [HistoryLength]record
 	count uint64 // of all results ever
 }
 
@@ -161,20 +161,20 @@ type record struct {
 // phases of a record are stored by their place in here.
 var phaseNames = [...]string{"", PhaseConnect, PhaseTLS, PhaseSend, PhaseReceive, PhaseName, PhaseRun}
 
-func (h *history) add(r Result) {
-	h.ring[h.count%historyLength] = record{
+func (h *History) Add(r Result) {
+	h.ring[h.count%HistoryLength] = record{
 		at: r.At.UnixNano(), took: uint32(min(r.Took.Microseconds(), math.MaxUint32)),
 		reason: r.Reason.code(), phase: uint8(max(slices.Index(phaseNames[:], r.Phase), 0)), detail: r.Detail,
 	}
 	h.count++
 }
 
-// results are the records, oldest first.
-func (h *history) results() []Result {
-	n := min(h.count, historyLength)
+// Results are the records, oldest first.
+func (h *History) Results() []Result {
+	n := min(h.count, HistoryLength)
 	all := make([]Result, 0, n)
 	for i := h.count - n; i < h.count; i++ {
-		r := h.ring[i%historyLength]
+		r := h.ring[i%HistoryLength]
 		all = append(all, Result{At: time.Unix(0, r.at), Reason: reasons[r.reason], Phase: phaseNames[r.phase],
 			Detail: r.detail, Took: time.Duration(r.took) * time.Microsecond})
 	}

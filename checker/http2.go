@@ -22,16 +22,16 @@ type http2Answer struct {
 	close func()
 }
 
-// ask2 makes a request. The connection's deadline is the request's.
-func ask2(ctx context.Context, c net.Conn, r *http.Request) (*http2Answer, outcome) {
-	if s, ok := c.(*session); ok {
+// RoundTrip makes a request. The connection's deadline is the request's.
+func RoundTrip(ctx context.Context, c net.Conn, r *http.Request) (*http2Answer, Outcome) {
+	if s, ok := c.(*TLSConn); ok {
 		c = s.Conn // the library must see what it is; and its frames say nothing to people
 	}
 	if s, ok := c.(*tls.Conn); ok && s.ConnectionState().NegotiatedProtocol != "h2" {
-		return nil, end(Protocol, PhaseTLS, "the server does not agree to HTTP/2")
+		return nil, NewOutcome(Protocol, PhaseTLS, "the server does not agree to HTTP/2")
 	}
 	scheme := r.URL.Scheme
-	heard := &listening{Conn: c}
+	heard := &readTracker{Conn: c}
 	if _, secure := c.(*tls.Conn); !secure {
 		c = heard
 	}
@@ -45,28 +45,28 @@ func ask2(ctx context.Context, c net.Conn, r *http.Request) (*http2Answer, outco
 	}
 	one, err := t.NewClientConn(ctx, scheme, "probe:1") // what it dials is given
 	if err != nil {
-		return nil, heard.judge(failed2(PhaseSend, err))
+		return nil, heard.judge(fromHTTP2Error(PhaseSend, err))
 	}
-	penOf(ctx).note(PhaseSend, "%s %s, host %s, HTTP/2", r.Method, r.URL.Path, r.Host)
+	TracerOf(ctx).Note(PhaseSend, "%s %s, host %s, HTTP/2", r.Method, r.URL.Path, r.Host)
 	answer, err := one.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		one.Close()
-		return nil, heard.judge(failed2(PhaseReceive, err))
+		return nil, heard.judge(fromHTTP2Error(PhaseReceive, err))
 	}
-	penOf(ctx).note(PhaseReceive, "%s %s", answer.Proto, answer.Status)
-	return &http2Answer{answer, func() { answer.Body.Close(); one.Close() }}, outcome{}
+	TracerOf(ctx).Note(PhaseReceive, "%s %s", answer.Proto, answer.Status)
+	return &http2Answer{answer, func() { answer.Body.Close(); one.Close() }}, Outcome{}
 }
 
-// listening notes whether the server said anything.
-type listening struct {
+// readTracker notes whether the server said anything.
+type readTracker struct {
 	net.Conn
-	said atomic.Bool
+	received atomic.Bool
 }
 
-func (l *listening) Read(b []byte) (int, error) {
+func (l *readTracker) Read(b []byte) (int, error) {
 	n, err := l.Conn.Read(b)
 	if n > 0 {
-		l.said.Store(true)
+		l.received.Store(true)
 	}
 	return n, err
 }
@@ -74,9 +74,9 @@ func (l *listening) Read(b []byte) (int, error) {
 // judge corrects an outcome: a connection that the library gave up before any
 // request was made has not just been closed when the server had said something
 // on it, which then was not HTTP/2.
-func (l *listening) judge(out outcome) outcome {
-	if out.reason == Closed && l.said.Load() && strings.Contains(out.detail, notEstablished) {
-		out.reason = Protocol
+func (l *readTracker) judge(out Outcome) Outcome {
+	if out.Reason == Closed && l.received.Load() && strings.Contains(out.Detail, notEstablished) {
+		out.Reason = Protocol
 	}
 	return out
 }
@@ -85,32 +85,32 @@ func (l *listening) judge(out outcome) outcome {
 // request was made, for whatever reason.
 const notEstablished = "client conn could not be established"
 
-// failed2 is failed for what the library says: what the kernel did not say is the
+// fromHTTP2Error is failed for what the library says: what the kernel did not say is the
 // protocol's fault.
-func failed2(phase string, err error) outcome {
-	out := failed(phase, err, "")
+func fromHTTP2Error(phase string, err error) Outcome {
+	out := FromError(phase, err, "")
 	switch {
-	case out.reason != TLS:
+	case out.Reason != TLS:
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		out.reason, out.detail = Timeout, "no answer"
+		out.Reason, out.Detail = Timeout, "no answer"
 	case errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed), strings.Contains(err.Error(), "EOF"),
 		strings.Contains(err.Error(), notEstablished):
-		out.reason = Closed
+		out.Reason = Closed
 	default:
-		out.reason = Protocol
+		out.Reason = Protocol
 	}
 	return out
 }
 
 // exchange2 makes the request of a check.
-func (p *httpProbe) exchange2(ctx context.Context, c net.Conn, r *request, a *answer) outcome {
+func (p *httpProbe) exchange2(ctx context.Context, c net.Conn, r *request, a *Response) Outcome {
 	scheme := "http"
 	if r.secure {
 		scheme = "https"
 	}
 	q, err := http.NewRequest(r.method, scheme+"://"+r.host+r.path, strings.NewReader(r.body))
 	if err != nil {
-		return end(Protocol, PhaseSend, printable(err.Error(), detailLimit))
+		return NewOutcome(Protocol, PhaseSend, Printable(err.Error(), MaxDetail))
 	}
 	q.Host = r.host
 	for name, value := range r.headers {
@@ -118,19 +118,19 @@ func (p *httpProbe) exchange2(ctx context.Context, c net.Conn, r *request, a *an
 			q.Header.Set(name, value)
 		}
 	}
-	got, out := ask2(ctx, c, q)
+	got, out := RoundTrip(ctx, c, q)
 	if got == nil {
 		return out
 	}
 	defer got.close()
-	a.status, a.text, a.ready = got.StatusCode, http.StatusText(got.StatusCode), true
+	a.status, a.text, a.headComplete = got.StatusCode, http.StatusText(got.StatusCode), true
 	a.location = got.Header.Get("Location")
-	out = end(OK, PhaseReceive, a.statusLine())
+	out = NewOutcome(OK, PhaseReceive, a.statusLine())
 	if p.follow > 0 && redirects(a.status) {
 		return out
 	}
 	if a.wantBody && p.accepts(a.status) {
-		a.length, a.toEnd = 1<<62, true
+		a.length, a.untilClose = 1<<62, true
 		a.state = bodyState
 		for buf := make([]byte, 2048); !a.done(); {
 			n, err := got.Body.Read(buf)
@@ -139,7 +139,7 @@ func (p *httpProbe) exchange2(ctx context.Context, c net.Conn, r *request, a *an
 				break
 			}
 			if err != nil {
-				return failed2(PhaseReceive, err)
+				return fromHTTP2Error(PhaseReceive, err)
 			}
 		}
 	}

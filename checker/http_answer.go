@@ -27,61 +27,61 @@ const (
 	interimLimit = 8         // answers 1xx before the final one
 )
 
-// answer is the state of one answer. Its zero value waits for the first byte.
-type answer struct {
+// Response is the state of one answer. Its zero value waits for the first byte.
+type Response struct {
 	noBody   bool // to a HEAD request
 	wantBody bool
-	sum      hash.Hash // gets the whole body, at most digestLimit; nil: none, and no more than bodyLimit is read
+	hash     hash.Hash // gets the whole body, at most digestLimit; nil: none, and no more than bodyLimit is read
 
-	status   int
-	text     string // the reason phrase
-	location string
-	body     []byte // decoded, at most bodyLimit
-	summed   int64  // bytes of body that sum got
-	long     bool   // the body is longer than digestLimit
+	status      int
+	text        string // the reason phrase
+	location    string
+	body        []byte // decoded, at most bodyLimit
+	hashed      int64  // bytes of body that sum got
+	bodyTooLong bool   // the body is longer than digestLimit
 
-	state   func(*answer, []byte) (int, error) // takes some of the bytes; nil: statusState
-	over    bool
-	line    []byte // an unfinished line
-	head    int    // bytes of head so far
-	framing int    // bytes of chunk framing so far
-	interim int
-	old     bool // HTTP/1.0
-	length  int64
-	sized   bool // length came from Content-Length
-	chunked bool
-	toEnd   bool // the body ends with the connection
-	ready   bool // the head of the final answer is complete
-	first   []byte
+	state        func(*Response, []byte) (int, error) // takes some of the bytes; nil: statusState
+	complete     bool
+	line         []byte // an unfinished line
+	head         int    // bytes of head so far
+	framing      int    // bytes of chunk framing so far
+	interim      int
+	http10       bool // HTTP/1.0
+	length       int64
+	hasLength    bool // length came from Content-Length
+	chunked      bool
+	untilClose   bool // the body ends with the connection
+	headComplete bool // the head of the final answer is complete
+	seenBytes    []byte
 }
 
 // done reports that no more bytes are needed.
-func (a *answer) done() bool { return a.over }
+func (a *Response) done() bool { return a.complete }
 
 // headDone reports that status is the final one.
-func (a *answer) headDone() bool { return a.ready }
+func (a *Response) headDone() bool { return a.headComplete }
 
 // endsWithConnection reports that an answer which is not done is complete when
 // the connection ends.
-func (a *answer) endsWithConnection() bool { return a.toEnd }
+func (a *Response) endsWithConnection() bool { return a.untilClose }
 
 // statusLine is status and reason phrase, printable.
-func (a *answer) statusLine() string {
-	return printable(strings.TrimSpace(strconv.Itoa(a.status)+" "+a.text), detailLimit)
+func (a *Response) statusLine() string {
+	return Printable(strings.TrimSpace(strconv.Itoa(a.status)+" "+a.text), MaxDetail)
 }
 
 // seen shows how an incomplete answer began; "" if it did not.
-func (a *answer) seen() string {
-	if len(a.first) == 0 {
+func (a *Response) seen() string {
+	if len(a.seenBytes) == 0 {
 		return ""
 	}
-	return quoted(a.first)
+	return Quote(a.seenBytes)
 }
 
 // feed takes the next bytes. An error is final: this is no answer.
-func (a *answer) feed(b []byte) error {
-	a.first = append(a.first, b[:min(len(b), seenLimit-len(a.first))]...)
-	for len(b) > 0 && !a.over {
+func (a *Response) feed(b []byte) error {
+	a.seenBytes = append(a.seenBytes, b[:min(len(b), seenLimit-len(a.seenBytes))]...)
+	for len(b) > 0 && !a.complete {
 		state := a.state
 		if state == nil {
 			state = statusState
@@ -95,9 +95,9 @@ func (a *answer) feed(b []byte) error {
 	return nil
 }
 
-// takeLine gathers a line of at most limit bytes, its end included, and returns
+// readLine gathers a line of at most limit bytes, its end included, and returns
 // it without its end once it is whole. A bare LF ends it too (RFC 9112 §2.2).
-func (a *answer) takeLine(b []byte, limit int) (line []byte, whole bool, n int, err error) {
+func (a *Response) readLine(b []byte, limit int) (line []byte, whole bool, n int, err error) {
 	n = bytes.IndexByte(b, '\n') + 1
 	whole = n > 0
 	if !whole {
@@ -115,9 +115,9 @@ func (a *answer) takeLine(b []byte, limit int) (line []byte, whole bool, n int, 
 	return line, true, n, nil
 }
 
-// headLine is takeLine within the limit of the whole head.
-func (a *answer) headLine(b []byte) (line []byte, whole bool, n int, err error) {
-	line, whole, n, err = a.takeLine(b, headLimit-a.head+len(a.line))
+// readHeadLine is takeLine within the limit of the whole head.
+func (a *Response) readHeadLine(b []byte) (line []byte, whole bool, n int, err error) {
+	line, whole, n, err = a.readLine(b, headLimit-a.head+len(a.line))
 	if err != nil {
 		return nil, false, 0, fmt.Errorf("a head of more than %d bytes", headLimit)
 	}
@@ -130,8 +130,8 @@ var errTooLong = errors.New("too long a line")
 var errNoHTTP = errors.New("no HTTP status line")
 
 // statusState takes the status line (RFC 9112 §4).
-func statusState(a *answer, b []byte) (int, error) {
-	line, whole, n, err := a.headLine(b)
+func statusState(a *Response, b []byte) (int, error) {
+	line, whole, n, err := a.readHeadLine(b)
 	if err != nil {
 		return 0, err
 	}
@@ -140,15 +140,15 @@ func statusState(a *answer, b []byte) (int, error) {
 		// or the deadline is reached.
 		const version = "HTTP/1."
 		if k := min(len(a.line), len(version)); string(a.line[:k]) != version[:k] {
-			return 0, fmt.Errorf("%w: %s", errNoHTTP, quoted(a.first))
+			return 0, fmt.Errorf("%w: %s", errNoHTTP, Quote(a.seenBytes))
 		}
 		return n, nil
 	}
 	var ok bool
-	if a.old, a.status, a.text, ok = parseStatusLine(line); !ok {
-		return 0, fmt.Errorf("%w: %s", errNoHTTP, quoted(line[:min(len(line), seenLimit)]))
+	if a.http10, a.status, a.text, ok = parseStatusLine(line); !ok {
+		return 0, fmt.Errorf("%w: %s", errNoHTTP, Quote(line[:min(len(line), seenLimit)]))
 	}
-	a.length, a.sized, a.chunked, a.location = 0, false, false, ""
+	a.length, a.hasLength, a.chunked, a.location = 0, false, false, ""
 	a.state = fieldState
 	return n, nil
 }
@@ -168,8 +168,8 @@ func parseStatusLine(line []byte) (old bool, status int, text string, ok bool) {
 }
 
 // fieldState takes one header field, or the empty line after the last.
-func fieldState(a *answer, b []byte) (int, error) {
-	line, whole, n, err := a.headLine(b)
+func fieldState(a *Response, b []byte) (int, error) {
+	line, whole, n, err := a.readHeadLine(b)
 	if err != nil || !whole {
 		return n, err
 	}
@@ -181,13 +181,13 @@ func fieldState(a *answer, b []byte) (int, error) {
 	}
 	name, value, found := strings.Cut(string(line), ":")
 	if !found || strings.TrimSpace(name) == "" {
-		return 0, fmt.Errorf("no header field: %s", quoted(line[:min(len(line), seenLimit)]))
+		return 0, fmt.Errorf("no header field: %s", Quote(line[:min(len(line), seenLimit)]))
 	}
 	return n, a.field(strings.TrimSpace(name), strings.TrimSpace(value))
 }
 
 // field notes what says how long the body is.
-func (a *answer) field(name, value string) error {
+func (a *Response) field(name, value string) error {
 	switch {
 	case strings.EqualFold(name, "Transfer-Encoding"):
 		last := value[strings.LastIndexByte(value, ',')+1:]
@@ -196,16 +196,16 @@ func (a *answer) field(name, value string) error {
 		a.location = value
 	case strings.EqualFold(name, "Content-Length"):
 		length, err := strconv.ParseUint(value, 10, 63)
-		if err != nil || !isDigits(value) || a.sized && a.length != int64(length) {
-			return fmt.Errorf("no Content-Length: %s", quoted([]byte(value)))
+		if err != nil || !isDigits(value) || a.hasLength && a.length != int64(length) {
+			return fmt.Errorf("no Content-Length: %s", Quote([]byte(value)))
 		}
-		a.length, a.sized = int64(length), true
+		a.length, a.hasLength = int64(length), true
 	}
 	return nil
 }
 
 // endHead decides what follows (RFC 9112 §6.3).
-func (a *answer) endHead() error {
+func (a *Response) endHead() error {
 	if a.status < 200 && a.status != 101 {
 		if a.interim++; a.interim > interimLimit {
 			return fmt.Errorf("more than %d interim answers", interimLimit)
@@ -213,56 +213,56 @@ func (a *answer) endHead() error {
 		a.state = statusState
 		return nil
 	}
-	a.ready = true
+	a.headComplete = true
 	switch {
 	case !a.wantBody, a.noBody, a.status == 101, a.status == 204, a.status == 304:
-		a.over = true
-	case a.chunked && !a.old:
+		a.complete = true
+	case a.chunked && !a.http10:
 		a.state = sizeState
-	case a.sized:
-		a.state, a.over = bodyState, a.length == 0
+	case a.hasLength:
+		a.state, a.complete = bodyState, a.length == 0
 	default:
-		a.state, a.toEnd, a.length = bodyState, true, math.MaxInt64
+		a.state, a.untilClose, a.length = bodyState, true, math.MaxInt64
 	}
 	return nil
 }
 
 // bodyState takes a body, or one chunk, of known length or to the end.
-func bodyState(a *answer, b []byte) (int, error) {
+func bodyState(a *Response, b []byte) (int, error) {
 	room := int64(bodyLimit - len(a.body))
-	if a.sum != nil {
-		room = digestLimit + 1 - a.summed
+	if a.hash != nil {
+		room = digestLimit + 1 - a.hashed
 	}
 	n := int(min(int64(len(b)), a.length, room))
-	a.take(b[:n])
+	a.addBody(b[:n])
 	a.length -= int64(n)
 	switch {
 	case int64(n) == room:
-		a.over = true
-	case a.length == 0 && a.chunked && !a.old:
+		a.complete = true
+	case a.length == 0 && a.chunked && !a.http10:
 		a.state = chunkEndState
 	case a.length == 0:
-		a.over = true
+		a.complete = true
 	}
 	return n, nil
 }
 
-// take keeps the beginning of the body, and sums all of it.
-func (a *answer) take(b []byte) {
+// addBody keeps the beginning of the body, and sums all of it.
+func (a *Response) addBody(b []byte) {
 	a.body = append(a.body, b[:min(len(b), bodyLimit-len(a.body))]...)
-	if a.sum != nil {
-		a.sum.Write(b) // a hash never fails
-		a.summed += int64(len(b))
-		a.long = a.summed > digestLimit
+	if a.hash != nil {
+		a.hash.Write(b) // a hash never fails
+		a.hashed += int64(len(b))
+		a.bodyTooLong = a.hashed > digestLimit
 	}
 }
 
 // sizeState takes the line before a chunk (RFC 9112 §7.1); extensions mean
 // nothing to us.
-func sizeState(a *answer, b []byte) (int, error) {
-	line, whole, n, err := a.takeLine(b, chunkLimit)
+func sizeState(a *Response, b []byte) (int, error) {
+	line, whole, n, err := a.readLine(b, chunkLimit)
 	if err != nil {
-		return 0, fmt.Errorf("no chunk size: %s", quoted(append(a.line, b...)[:seenLimit]))
+		return 0, fmt.Errorf("no chunk size: %s", Quote(append(a.line, b...)[:seenLimit]))
 	}
 	if a.framing += n; a.framing > framingLimit {
 		return 0, errors.New("chunks of nearly nothing")
@@ -273,7 +273,7 @@ func sizeState(a *answer, b []byte) (int, error) {
 	digits, _, _ := strings.Cut(string(line), ";")
 	size, err := strconv.ParseUint(strings.TrimSpace(digits), 16, 63)
 	if err != nil {
-		return 0, fmt.Errorf("no chunk size: %s", quoted(line))
+		return 0, fmt.Errorf("no chunk size: %s", Quote(line))
 	}
 	if a.length, a.state = int64(size), bodyState; size == 0 {
 		a.state = trailerState
@@ -282,8 +282,8 @@ func sizeState(a *answer, b []byte) (int, error) {
 }
 
 // chunkEndState takes the line end after a chunk.
-func chunkEndState(a *answer, b []byte) (int, error) {
-	line, whole, n, err := a.takeLine(b, 2)
+func chunkEndState(a *Response, b []byte) (int, error) {
+	line, whole, n, err := a.readLine(b, 2)
 	if err != nil || whole && len(line) > 0 {
 		return 0, errors.New("a chunk is longer than its size")
 	}
@@ -295,9 +295,9 @@ func chunkEndState(a *answer, b []byte) (int, error) {
 }
 
 // trailerState takes what follows the last chunk, up to an empty line.
-func trailerState(a *answer, b []byte) (int, error) {
-	line, whole, n, err := a.headLine(b)
-	a.over = whole && len(line) == 0
+func trailerState(a *Response, b []byte) (int, error) {
+	line, whole, n, err := a.readHeadLine(b)
+	a.complete = whole && len(line) == 0
 	return n, err
 }
 

@@ -12,7 +12,7 @@ import (
 
 // feedAll feeds an answer in pieces of random size, as a network would, and its
 // end; it reports whether the answer is complete.
-func feedAll(a *answer, b []byte, r *rand.Rand) (complete bool, err error) {
+func feedAll(a *Response, b []byte, r *rand.Rand) (complete bool, err error) {
 	for len(b) > 0 && !a.done() {
 		n := len(b)
 		if r != nil {
@@ -62,7 +62,7 @@ func TestAnswerLimits(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for seed := range uint64(4) {
-			a := answer{wantBody: true}
+			a := Response{wantBody: true}
 			complete, err := feedAll(&a, []byte(tt.text), rand.New(rand.NewPCG(seed, 1)))
 			if complete != tt.complete || len(a.body) != tt.body && err == nil || (err == nil) != (tt.err == "") ||
 				err != nil && !strings.Contains(err.Error(), tt.err) {
@@ -86,10 +86,10 @@ func FuzzAnswer(f *testing.F) {
 		f.Add([]byte(s), uint64(3), true, true)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, seed uint64, wantBody, noBody bool) {
-		whole := answer{wantBody: wantBody, noBody: noBody}
+		whole := Response{wantBody: wantBody, noBody: noBody}
 		complete, err := feedAll(&whole, b, nil)
 		// However the network cuts it, it is the same answer.
-		pieces := answer{wantBody: wantBody, noBody: noBody}
+		pieces := Response{wantBody: wantBody, noBody: noBody}
 		complete2, err2 := feedAll(&pieces, b, rand.New(rand.NewPCG(seed, 2)))
 		if complete != complete2 || (err == nil) != (err2 == nil) {
 			t.Fatalf("whole: %v %v; in pieces: %v %v", complete, err, complete2, err2)
@@ -97,12 +97,12 @@ func FuzzAnswer(f *testing.F) {
 		if err == nil && (whole.status != pieces.status || !bytes.Equal(whole.body, pieces.body) || !complete && whole.seen() != pieces.seen()) {
 			t.Fatalf("whole %+v, in pieces %+v", whole, pieces)
 		}
-		for _, a := range []*answer{&whole, &pieces} {
-			if len(a.body) > bodyLimit || len(a.line) > headLimit || a.head > headLimit || len(a.first) > seenLimit || a.framing > framingLimit+headLimit {
+		for _, a := range []*Response{&whole, &pieces} {
+			if len(a.body) > bodyLimit || len(a.line) > headLimit || a.head > headLimit || len(a.seenBytes) > seenLimit || a.framing > framingLimit+headLimit {
 				t.Fatalf("kept too much: %d body, %d line, %d head", len(a.body), len(a.line), a.head)
 			}
 			for _, shown := range []string{a.statusLine(), a.seen()} {
-				if len(shown) > detailLimit || strings.ContainsFunc(shown, func(r rune) bool { return r < ' ' || r > '~' }) {
+				if len(shown) > MaxDetail || strings.ContainsFunc(shown, func(r rune) bool { return r < ' ' || r > '~' }) {
 					t.Fatalf("shows %q", shown)
 				}
 			}
@@ -117,7 +117,7 @@ func FuzzAnswer(f *testing.F) {
 }
 
 // agree compares with the standard library where that accepts the answer too.
-func agree(t *testing.T, b []byte, a *answer) {
+func agree(t *testing.T, b []byte, a *Response) {
 	if a.interim > 0 || bytes.Contains(b, []byte("\n ")) || bytes.Contains(b, []byte("\n\t")) ||
 		bytes.Contains(b, []byte("\r\r")) || bytes.Contains(b, []byte(" :")) || bytes.Contains(b, []byte("\t:")) {
 		return // interim answers are its transport's; folded fields mean nothing to us; a space before the colon is dropped (RFC 9112 §5.1)
@@ -148,7 +148,7 @@ func BenchmarkAnswer(b *testing.B) {
 		"Content-Length: 5\r\nConnection: close\r\n\r\nalive")
 	b.ReportAllocs()
 	for b.Loop() {
-		a := answer{wantBody: true}
+		a := Response{wantBody: true}
 		if err := a.feed(text); err != nil || !a.done() {
 			b.Fatal(err)
 		}

@@ -27,7 +27,7 @@ func (e *echo) request() []byte {
 	binary.BigEndian.PutUint16(b[6:], e.sequence)
 	b = append(b, e.payload[:]...)
 	if !e.v6 {
-		binary.BigEndian.PutUint16(b[2:], checksum(b))
+		binary.BigEndian.PutUint16(b[2:], internetChecksum(b))
 	}
 	return b
 }
@@ -49,8 +49,8 @@ func (e *echo) answeredBy(b []byte, header bool) bool {
 		binary.BigEndian.Uint16(b[6:]) <= e.sequence && [16]byte(b[8:]) == e.payload
 }
 
-// checksum is RFC 1071's.
-func checksum(b []byte) uint16 {
+// internetChecksum is RFC 1071's.
+func internetChecksum(b []byte) uint16 {
 	var sum uint32
 	for ; len(b) > 1; b = b[2:] {
 		sum += uint32(binary.BigEndian.Uint16(b))

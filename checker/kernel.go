@@ -19,60 +19,60 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernel is what the loop asks of the kernel. No method but wait waits, and only
+// Poller is what the loop asks of the kernel. No method but wait waits, and only
 // kick may be called from beside the loop.
-type kernel interface {
-	open() error                                  // before all others but kick
-	connect(d *dialer) (fd int, err error)        // begins a handshake
-	failure(fd int) (stands bool, err error)      // what broke a connection; nil: nothing did
-	read(fd int, b []byte) (int, error)           // EAGAIN: there is nothing yet
-	write(fd int, b []byte) (int, error)          // likewise
-	local(fd int) (netip.AddrPort, error)         // our own address of a connection
-	release(d *dialer, fd int, closed bool)       // ends a connection; closed: the server did already
-	watch(fd int) error                           // another socket, of which there is to be news
-	wait(until time.Time, look bool) (all []news) // until there is news, or a kick, or it is time
-	kick()                                        // ends a wait
-	close()
+type Poller interface {
+	Open() error                                   // before all others but kick
+	Connect(d *Dialer) (fd int, err error)         // begins a handshake
+	ConnectError(fd int) (stands bool, err error)  // what broke a connection; nil: nothing did
+	Read(fd int, b []byte) (int, error)            // EAGAIN: there is nothing yet
+	Write(fd int, b []byte) (int, error)           // likewise
+	LocalAddr(fd int) (netip.AddrPort, error)      // our own address of a connection
+	Release(d *Dialer, fd int, closed bool)        // ends a connection; closed: the server did already
+	Watch(fd int) error                            // another socket, of which there is to be news
+	Wait(until time.Time, look bool) (all []Event) // until there is news, or a kick, or it is time
+	Wake()                                         // ends a wait
+	Close()
 }
 
-// news is what happened to a socket: it may have been nothing.
-type news struct {
-	fd                         int
-	readable, writable, broken bool
+// Event is what happened to a socket: it may have been nothing.
+type Event struct {
+	FD                         int
+	Readable, Writable, Broken bool
 }
 
-// idleMost is how many sockets wait for their next use; the others are closed.
-const idleMost = 256
+// maxIdleSockets is how many sockets wait for their next use; the others are closed.
+const maxIdleSockets = 256
 
-// system is the kernel that there is.
-type system struct {
-	epoll  *os.File // Go's own poller looks after it: waiting holds no thread
-	raw    syscall.RawConn
-	fd     int
-	events [256]unix.EpollEvent
-	found  []news
-	used   []bool // by descriptor: news of others are left-overs
-	idle   map[bond][]int
-	idling int
+// epollPoller is the kernel that there is.
+type epollPoller struct {
+	epoll     *os.File // Go's own poller looks after it: waiting holds no thread
+	raw       syscall.RawConn
+	fd        int
+	events    [256]unix.EpollEvent
+	events_   []Event
+	used      []bool // by descriptor: news of others are left-overs
+	idle      map[sockOpts][]int
+	idleCount int
 
 	timer  int       // a timerfd: Go's own timers read the clock four times for each wait
 	until  time.Time // what it is set to; zero: it may not ring
 	base   time.Time
 	mono   int64 // CLOCK_MONOTONIC at base, ns
-	kicked atomic.Bool
+	woken  atomic.Bool
 	opened atomic.Bool
 }
 
-// bond is what a socket is bound to for good.
-type bond struct {
+// sockOpts is what a socket is bound to for good.
+type sockOpts struct {
 	v6   bool
 	from netip.Addr
 	mark uint32
 }
 
-func newSystem() *system { return &system{idle: map[bond][]int{}} }
+func NewPoller() *epollPoller { return &epollPoller{idle: map[sockOpts][]int{}} }
 
-func (s *system) open() (err error) {
+func (s *epollPoller) Open() (err error) {
 	s.used, s.until = nil, time.Time{}
 	if s.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return os.NewSyscallError("epoll_create", err)
@@ -96,14 +96,14 @@ func (s *system) open() (err error) {
 	return nil
 }
 
-func (s *system) openTimer() (err error) {
+func (s *epollPoller) openTimer() (err error) {
 	if s.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
 		return os.NewSyscallError("timerfd_create", err)
 	}
 	var now unix.Timespec
 	if err = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err == nil {
 		s.base, s.mono = time.Now(), now.Nano()
-		err = s.watch(s.timer)
+		err = s.Watch(s.timer)
 	}
 	if err != nil {
 		unix.Close(s.timer)
@@ -111,29 +111,29 @@ func (s *system) openTimer() (err error) {
 	return err
 }
 
-func (s *system) close() {
+func (s *epollPoller) Close() {
 	for _, all := range s.idle {
 		for _, fd := range all {
 			unix.Close(fd)
 		}
 	}
-	s.idle, s.idling = map[bond][]int{}, 0
+	s.idle, s.idleCount = map[sockOpts][]int{}, 0
 	s.opened.Store(false)
 	unix.Close(s.timer)
 	s.epoll.Close()
 }
 
-// connect begins with a used socket; what that one refuses is asked of a new one.
-func (s *system) connect(d *dialer) (int, error) {
-	name, err := d.name()
+// Connect begins with a used socket; what that one refuses is asked of a new one.
+func (s *epollPoller) Connect(d *Dialer) (int, error) {
+	name, err := d.rawSockaddr()
 	if err != nil {
 		return -1, err
 	}
-	b := bondOf(d)
+	b := sockOptsOf(d)
 	if free := s.idle[b]; len(free) > 0 {
 		fd := free[len(free)-1]
 		s.idle[b] = free[:len(free)-1]
-		s.idling--
+		s.idleCount--
 		if err := rawConnect(fd, &name); err == nil || err == unix.EINPROGRESS {
 			s.used[fd] = true
 			return fd, nil
@@ -145,7 +145,7 @@ func (s *system) connect(d *dialer) (int, error) {
 		return -1, err
 	}
 	if err = rawConnect(fd, &name); err == nil || err == unix.EINPROGRESS {
-		err = s.watch(fd)
+		err = s.Watch(fd)
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -154,11 +154,11 @@ func (s *system) connect(d *dialer) (int, error) {
 	return fd, nil
 }
 
-func bondOf(d *dialer) bond { return bond{d.to.Addr().Is6(), d.from, d.mark} }
+func sockOptsOf(d *Dialer) sockOpts { return sockOpts{d.To.Addr().Is6(), d.From, d.Mark} }
 
-// watch asks for news of each change once. Of a TCP socket that is not connected
+// Watch asks for news of each change once. Of a TCP socket that is not connected
 // there would be one at once: watch comes after connect.
-func (s *system) watch(fd int) error {
+func (s *epollPoller) Watch(fd int) error {
 	for len(s.used) <= fd {
 		s.used = append(s.used, false)
 	}
@@ -167,9 +167,9 @@ func (s *system) watch(fd int) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(s.fd, unix.EPOLL_CTL_ADD, fd, &e))
 }
 
-// failure asks the socket itself: news of an error may be of its former use, which
+// ConnectError asks the socket itself: news of an error may be of its former use, which
 // ended in one, and say nothing of the connection that it makes now.
-func (s *system) failure(fd int) (stands bool, err error) {
+func (s *epollPoller) ConnectError(fd int) (stands bool, err error) {
 	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return false, err
@@ -193,45 +193,45 @@ const (
 	tcpClose   = 7
 )
 
-func (s *system) read(fd int, b []byte) (int, error)  { return rawRead(fd, b) }
-func (s *system) write(fd int, b []byte) (int, error) { return rawWrite(fd, b) }
+func (s *epollPoller) Read(fd int, b []byte) (int, error)  { return rawRead(fd, b) }
+func (s *epollPoller) Write(fd int, b []byte) (int, error) { return rawWrite(fd, b) }
 
-func (s *system) local(fd int) (netip.AddrPort, error) {
+func (s *epollPoller) LocalAddr(fd int) (netip.AddrPort, error) {
 	sa, err := unix.Getsockname(fd)
 	return addrPort(sa), err
 }
 
-// release ends a connection without a trace on this machine: see conn.Close. A
+// Release ends a connection without a trace on this machine: see conn.Close. A
 // connection that the server closed is closed too, and not reset.
-func (s *system) release(d *dialer, fd int, closed bool) {
+func (s *epollPoller) Release(d *Dialer, fd int, closed bool) {
 	s.used[fd] = false
-	if closed || s.idling >= idleMost || rawConnect(fd, &disconnected) != nil {
+	if closed || s.idleCount >= maxIdleSockets || rawConnect(fd, &disconnected) != nil {
 		if !closed {
 			unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		}
 		unix.Close(fd)
 		return
 	}
-	b := bondOf(d)
+	b := sockOptsOf(d)
 	s.idle[b] = append(s.idle[b], fd)
-	s.idling++
+	s.idleCount++
 }
 
-// wait looks once at least; with look, no more than that.
-func (s *system) wait(until time.Time, look bool) []news {
-	if !look && !s.kicked.Swap(false) {
-		if s.set(until); s.raw.Read(func(uintptr) bool { return s.look() }) == nil {
-			return s.found
+// Wait looks once at least; with look, no more than that.
+func (s *epollPoller) Wait(until time.Time, look bool) []Event {
+	if !look && !s.woken.Swap(false) {
+		if s.setTimer(until); s.raw.Read(func(uintptr) bool { return s.poll() }) == nil {
+			return s.events_
 		}
 		s.epoll.SetReadDeadline(time.Time{}) // it was a kick
-		s.kicked.Store(false)
+		s.woken.Store(false)
 	}
-	s.look()
-	return s.found
+	s.poll()
+	return s.events_
 }
 
-// set sets the timer, where it is not set already.
-func (s *system) set(until time.Time) {
+// setTimer sets the timer, where it is not set already.
+func (s *epollPoller) setTimer(until time.Time) {
 	if until.Equal(s.until) {
 		return
 	}
@@ -242,10 +242,10 @@ func (s *system) set(until time.Time) {
 	}
 }
 
-// look gathers the news of sockets that are in use, and says whether there is a
+// poll gathers the news of sockets that are in use, and says whether there is a
 // reason to end a wait.
-func (s *system) look() bool {
-	s.found = s.found[:0]
+func (s *epollPoller) poll() bool {
+	s.events_ = s.events_[:0]
 	n, err := rawEvents(s.fd, s.events[:])
 	if err != nil {
 		return err == unix.EINTR // it is not told what happened: look again
@@ -261,14 +261,14 @@ func (s *system) look() bool {
 			continue
 		}
 		const ends = unix.EPOLLERR | unix.EPOLLHUP
-		s.found = append(s.found, news{fd: fd, readable: e.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|ends) != 0,
-			writable: e.Events&(unix.EPOLLOUT|ends) != 0, broken: e.Events&ends != 0})
+		s.events_ = append(s.events_, Event{FD: fd, Readable: e.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|ends) != 0,
+			Writable: e.Events&(unix.EPOLLOUT|ends) != 0, Broken: e.Events&ends != 0})
 	}
-	return rang || len(s.found) > 0 || n == len(s.events)
+	return rang || len(s.events_) > 0 || n == len(s.events)
 }
 
-func (s *system) kick() {
-	if !s.kicked.Swap(true) && s.opened.Load() {
+func (s *epollPoller) Wake() {
+	if !s.woken.Swap(true) && s.opened.Load() {
 		s.epoll.SetReadDeadline(time.Unix(1, 0))
 	}
 }

@@ -9,10 +9,10 @@ import (
 	"slices"
 )
 
-// appendKey appends what makes two checks the same probe: everything but Rise
+// AppendKey appends what makes two checks the same probe: everything but Rise
 // and Fall. Every field is delimited by its length.
-func (c *Check) appendKey(b []byte) []byte {
-	k := key{b}
+func (c *Check) AppendKey(b []byte) []byte {
+	k := keyWriter{b}
 	k.text(c.Type)
 	if c.fixed() != Unknown {
 		return k.b
@@ -25,7 +25,7 @@ func (c *Check) appendKey(b []byte) []byte {
 	k.number(int(c.Timeout))
 	k.address(c.From)
 	k.number(int(c.Mark))
-	k.flag(c.Through)
+	k.flag(c.MarkPath)
 	switch c.Type {
 	case TypeTCP, TypeUDP:
 		k.text(c.Send, c.Expect, c.ExpectText)
@@ -57,19 +57,19 @@ func (c *Check) appendKey(b []byte) []byte {
 	return k.b
 }
 
-// key is a key that grows.
-type key struct{ b []byte }
+// keyWriter is a key that grows.
+type keyWriter struct{ b []byte }
 
-func (k *key) text(all ...string) {
+func (k *keyWriter) text(all ...string) {
 	for _, s := range all {
 		k.b = binary.AppendUvarint(k.b, uint64(len(s)))
 		k.b = append(k.b, s...)
 	}
 }
 
-func (k *key) number(n int) { k.b = binary.AppendVarint(k.b, int64(n)) }
+func (k *keyWriter) number(n int) { k.b = binary.AppendVarint(k.b, int64(n)) }
 
-func (k *key) flag(f bool) {
+func (k *keyWriter) flag(f bool) {
 	n := 0
 	if f {
 		n = 1
@@ -77,13 +77,13 @@ func (k *key) flag(f bool) {
 	k.number(n)
 }
 
-func (k *key) address(a netip.Addr) {
+func (k *keyWriter) address(a netip.Addr) {
 	at := len(k.b)
 	k.b, _ = a.AppendBinary(append(k.b, 0)) // never fails
 	k.b[at] = byte(len(k.b) - at - 1)
 }
 
-func (k *key) tls(t *TLSConfig) {
+func (k *keyWriter) tls(t *TLSConfig) {
 	k.flag(t != nil)
 	if t != nil {
 		k.flag(t.Verify)
@@ -91,7 +91,7 @@ func (k *key) tls(t *TLSConfig) {
 	}
 }
 
-func (k *key) web(c *Check) {
+func (k *keyWriter) web(c *Check) {
 	k.text(c.Method, c.Host, c.Path, c.Body, c.BodyExpect, c.ExpectNot, c.Digest, c.ProxyProtocol)
 	k.number(c.FollowRedirects)
 	k.flag(c.HTTP2)

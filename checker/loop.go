@@ -14,118 +14,118 @@ import (
 	"time"
 )
 
-// light is a probe that the loop can make.
-type light struct {
-	dialer dialer
-	talk   func(peer) outcome // what is said after the handshake; nil: nothing is
-	syn    *synProbe          // in place of both
+// LoopProbe is a probe that the loop can make.
+type LoopProbe struct {
+	Dialer  Dialer
+	Session func(Stream) Outcome // what is said after the handshake; nil: nothing is
+	SYN     *synProbe            // in place of both
 }
 
-// lighter is a prober that may be light. It may answer nil at one time, when it
+// LoopProber is a prober that may be light. It may answer nil at one time, when it
 // has to wait for something, and not at another.
-type lighter interface{ light() *light }
+type LoopProber interface{ LoopProbe() *LoopProbe }
 
-// flight is one light probe under way. Where one ended, the next may begin in it.
-type flight struct {
-	light           *light
-	owner           *probe
-	began, deadline time.Time
-	alarm           time.Time // the deadline, or before it something to do
-	place           int       // among the alarms; -1: not there
-	fd              int       // -1: none
-	talker          *talker   // nil before the handshake is over
-	half            halfKey   // of a SYN
-	sequence        uint32    // likewise
+// Inflight is one light probe under way. Where one ended, the next may begin in it.
+type Inflight struct {
+	Probe             *LoopProbe
+	Owner             *probe
+	Started, deadline time.Time
+	wakeAt            time.Time // the deadline, or before it something to do
+	heapIndex         int       // among the alarms; -1: not there
+	fd                int       // -1: none
+	coro              *coro     // nil before the handshake is over
+	synKey            synKey    // of a SYN
+	synSeq            uint32    // likewise
 
-	out  outcome
-	took time.Duration
-	over bool
+	Outcome Outcome
+	Took    time.Duration
+	Done    bool
 }
 
-// loop is owned by one goroutine; nothing of it is safe for concurrent use but
+// Loop is owned by one goroutine; nothing of it is safe for concurrent use but
 // kernel.kick.
-type loop struct {
-	kernel kernel
-	halves *halves
-	aloft  []*flight // by descriptor
-	alarms alarms
-	landed []*flight // and nobody was told
-	spare  []*talker
+type Loop struct {
+	poller    Poller
+	synScan   *synScan
+	inflight  []*Inflight // by descriptor
+	timers    timerHeap
+	Finished  []*Inflight // and nobody was told
+	idleCoros []*coro
 }
 
-func newLoop(k kernel) *loop { return &loop{kernel: k, halves: newHalves(k)} }
+func NewLoop(k Poller) *Loop { return &Loop{poller: k, synScan: newSYNScan(k)} }
 
-// begin starts a probe, which may be over at once.
-func (l *loop) begin(f *flight, what *light, now, deadline time.Time) {
-	*f = flight{light: what, owner: f.owner, began: now, deadline: deadline, alarm: deadline, place: -1, fd: -1}
-	if what.syn != nil {
-		if out, bad := l.halves.begin(f); bad {
-			l.land(f, out, now)
+// Start starts a probe, which may be over at once.
+func (l *Loop) Start(f *Inflight, what *LoopProbe, now, deadline time.Time) {
+	*f = Inflight{Probe: what, Owner: f.Owner, Started: now, deadline: deadline, wakeAt: deadline, heapIndex: -1, fd: -1}
+	if what.SYN != nil {
+		if out, bad := l.synScan.start(f); bad {
+			l.finish(f, out, now)
 			return
 		}
-		f.alarm = f.next(now)
-		heap.Push(&l.alarms, f)
+		f.wakeAt = f.retransmitAt(now)
+		heap.Push(&l.timers, f)
 		return
 	}
-	fd, err := l.kernel.connect(&what.dialer)
+	fd, err := l.poller.Connect(&what.Dialer)
 	if err != nil {
-		l.land(f, failed(PhaseConnect, err, ""), now)
+		l.finish(f, FromError(PhaseConnect, err, ""), now)
 		return
 	}
-	for len(l.aloft) <= fd {
-		l.aloft = append(l.aloft, nil)
+	for len(l.inflight) <= fd {
+		l.inflight = append(l.inflight, nil)
 	}
-	f.fd, l.aloft[fd] = fd, f
-	heap.Push(&l.alarms, f)
+	f.fd, l.inflight[fd] = fd, f
+	heap.Push(&l.timers, f)
 }
 
-// next is when a SYN that was sent now has something to do.
-func (f *flight) next(now time.Time) time.Time {
-	if again := now.Add(synAgain); again.Before(f.deadline) {
+// retransmitAt is when a SYN that was sent now has something to do.
+func (f *Inflight) retransmitAt(now time.Time) time.Time {
+	if again := now.Add(synRetransmit); again.Before(f.deadline) {
 		return again
 	}
 	return f.deadline
 }
 
-// until is when the loop has something to do by itself, at the latest at limit.
-func (l *loop) until(limit time.Time) time.Time {
-	if len(l.alarms) > 0 && l.alarms[0].alarm.Before(limit) {
-		return l.alarms[0].alarm
+// NextWake is when the loop has something to do by itself, at the latest at limit.
+func (l *Loop) NextWake(limit time.Time) time.Time {
+	if len(l.timers) > 0 && l.timers[0].wakeAt.Before(limit) {
+		return l.timers[0].wakeAt
 	}
 	return limit
 }
 
-// wait sends what was begun, and waits for news.
-func (l *loop) wait(until time.Time, look bool) []news {
-	l.halves.flush(func(f *flight, err error) {
-		l.land(f, failed(PhaseConnect, err, ""), f.began)
+// Wait sends what was begun, and waits for news.
+func (l *Loop) Wait(until time.Time, look bool) []Event {
+	l.synScan.flush(func(f *Inflight, err error) {
+		l.finish(f, FromError(PhaseConnect, err, ""), f.Started)
 		look = true
 	})
-	return l.kernel.wait(until, look)
+	return l.poller.Wait(until, look)
 }
 
-// proceed takes news, and what the time brings.
-func (l *loop) proceed(all []news, now time.Time) {
+// Process takes news, and what the time brings.
+func (l *Loop) Process(all []Event, now time.Time) {
 	for _, n := range all {
-		if h := l.halves.at(n.fd); h != nil {
-			h.receive(func(f *flight, reason Reason) { l.land(f, answered(reason), now) })
-		} else if n.fd < len(l.aloft) && l.aloft[n.fd] != nil {
-			l.hear(l.aloft[n.fd], n, now)
+		if h := l.synScan.byFD(n.FD); h != nil {
+			h.receive(func(f *Inflight, reason Reason) { l.finish(f, synOutcome(reason), now) })
+		} else if n.FD < len(l.inflight) && l.inflight[n.FD] != nil {
+			l.handle(l.inflight[n.FD], n, now)
 		}
 	}
-	for len(l.alarms) > 0 && !l.alarms[0].alarm.After(now) {
-		l.ring(l.alarms[0], now)
+	for len(l.timers) > 0 && !l.timers[0].wakeAt.After(now) {
+		l.expire(l.timers[0], now)
 	}
 }
 
-// hear takes one probe's news.
-func (l *loop) hear(f *flight, n news, now time.Time) {
-	if f.talker == nil {
-		connected := n.writable
-		if n.broken {
-			stands, err := l.kernel.failure(f.fd)
+// handle takes one probe's news.
+func (l *Loop) handle(f *Inflight, n Event, now time.Time) {
+	if f.coro == nil {
+		connected := n.Writable
+		if n.Broken {
+			stands, err := l.poller.ConnectError(f.fd)
 			if err != nil {
-				l.land(f, failed(PhaseConnect, err, ""), now)
+				l.finish(f, FromError(PhaseConnect, err, ""), now)
 				return
 			}
 			connected = stands
@@ -133,128 +133,128 @@ func (l *loop) hear(f *flight, n news, now time.Time) {
 		switch {
 		case !connected:
 			return
-		case f.light.talk == nil:
-			l.land(f, outcome{reason: OK, phase: PhaseConnect}, now)
+		case f.Probe.Session == nil:
+			l.finish(f, Outcome{Reason: OK, Phase: PhaseConnect}, now)
 			return
 		}
-		f.talker = l.talkerFor(f)
+		f.coro = l.coroFor(f)
 	}
-	f.talker.readable = f.talker.readable || n.readable
+	f.coro.readable = f.coro.readable || n.Readable
 	l.resume(f, now)
 }
 
-func (l *loop) resume(f *flight, now time.Time) {
-	if f.talker.resume() {
-		l.land(f, f.talker.out, now)
+func (l *Loop) resume(f *Inflight, now time.Time) {
+	if f.coro.resume() {
+		l.finish(f, f.coro.out, now)
 	}
 }
 
-// ring is a flight's alarm.
-func (l *loop) ring(f *flight, now time.Time) {
+// expire is a flight's alarm.
+func (l *Loop) expire(f *Inflight, now time.Time) {
 	switch {
 	case now.Before(f.deadline): // a SYN that was not answered
-		if out, bad := l.halves.again(f); bad {
-			l.land(f, out, now)
+		if out, bad := l.synScan.resend(f); bad {
+			l.finish(f, out, now)
 			return
 		}
-		f.alarm = f.next(now)
-		heap.Fix(&l.alarms, f.place)
-	case f.talker == nil:
-		l.land(f, failed(PhaseConnect, os.ErrDeadlineExceeded, ""), now)
+		f.wakeAt = f.retransmitAt(now)
+		heap.Fix(&l.timers, f.heapIndex)
+	case f.coro == nil:
+		l.finish(f, FromError(PhaseConnect, os.ErrDeadlineExceeded, ""), now)
 	default: // what it heard until now is in the outcome
-		f.talker.late = true
+		f.coro.timedOut = true
 		l.resume(f, now)
 	}
 }
 
-// land ends a flight.
-func (l *loop) land(f *flight, out outcome, now time.Time) {
-	f.out, f.took, f.over = out, now.Sub(f.began), true
-	if f.place >= 0 {
-		heap.Remove(&l.alarms, f.place)
+// finish ends a flight.
+func (l *Loop) finish(f *Inflight, out Outcome, now time.Time) {
+	f.Outcome, f.Took, f.Done = out, now.Sub(f.Started), true
+	if f.heapIndex >= 0 {
+		heap.Remove(&l.timers, f.heapIndex)
 	}
 	closed := false
-	if t := f.talker; t != nil {
-		closed, f.talker = t.closed, nil
-		l.spare = t.rest(l.spare)
+	if t := f.coro; t != nil {
+		closed, f.coro = t.closed, nil
+		l.idleCoros = t.recycle(l.idleCoros)
 	}
 	if f.fd >= 0 {
-		l.aloft[f.fd] = nil
-		l.kernel.release(&f.light.dialer, f.fd, closed)
+		l.inflight[f.fd] = nil
+		l.poller.Release(&f.Probe.Dialer, f.fd, closed)
 	}
-	if f.light.syn != nil {
-		l.halves.end(f)
-		if out.reason != OK {
-			f.light.syn.source.forget()
+	if f.Probe.SYN != nil {
+		l.synScan.forget(f)
+		if out.Reason != OK {
+			f.Probe.SYN.source.invalidate()
 		}
 	}
-	l.landed = append(l.landed, f)
+	l.Finished = append(l.Finished, f)
 }
 
-// close ends all that is under way, without an outcome.
-func (l *loop) close() {
-	for len(l.alarms) > 0 {
-		f := l.alarms[0]
-		if f.talker != nil {
-			f.talker.stop()
-			f.talker = nil
+// Close ends all that is under way, without an outcome.
+func (l *Loop) Close() {
+	for len(l.timers) > 0 {
+		f := l.timers[0]
+		if f.coro != nil {
+			f.coro.stop()
+			f.coro = nil
 		}
-		l.land(f, outcome{}, f.deadline)
+		l.finish(f, Outcome{}, f.deadline)
 	}
-	l.landed = nil
-	for _, t := range l.spare {
+	l.Finished = nil
+	for _, t := range l.idleCoros {
 		t.stop()
 	}
-	l.spare = nil
-	l.halves.close()
-	l.kernel.close()
+	l.idleCoros = nil
+	l.synScan.close()
+	l.poller.Close()
 }
 
-// alarms is a heap, the earliest first.
-type alarms []*flight
+// timerHeap is a heap, the earliest first.
+type timerHeap []*Inflight
 
-func (a alarms) Len() int           { return len(a) }
-func (a alarms) Less(i, j int) bool { return a[i].alarm.Before(a[j].alarm) }
-func (a alarms) Swap(i, j int) {
+func (a timerHeap) Len() int           { return len(a) }
+func (a timerHeap) Less(i, j int) bool { return a[i].wakeAt.Before(a[j].wakeAt) }
+func (a timerHeap) Swap(i, j int) {
 	a[i], a[j] = a[j], a[i]
-	a[i].place, a[j].place = i, j
+	a[i].heapIndex, a[j].heapIndex = i, j
 }
 
-func (a *alarms) Push(x any) {
-	f := x.(*flight)
-	f.place = len(*a)
+func (a *timerHeap) Push(x any) {
+	f := x.(*Inflight)
+	f.heapIndex = len(*a)
 	*a = append(*a, f)
 }
 
-func (a *alarms) Pop() any {
+func (a *timerHeap) Pop() any {
 	last := len(*a) - 1
 	f := (*a)[last]
 	(*a)[last], *a = nil, (*a)[:last]
-	f.place = -1
+	f.heapIndex = -1
 	return f
 }
 
-// alone makes one light probe in a loop of its own.
-func alone(ctx context.Context, deadline time.Time, what *light) outcome {
-	k := newSystem()
-	if err := k.open(); err != nil {
-		return local(err)
+// RunBlocking makes one light probe in a loop of its own.
+func RunBlocking(ctx context.Context, deadline time.Time, what *LoopProbe) Outcome {
+	k := NewPoller()
+	if err := k.Open(); err != nil {
+		return LocalFailure(err)
 	}
-	l := newLoop(k)
-	defer l.close()
-	defer context.AfterFunc(ctx, k.kick)()
-	f := &flight{}
-	l.begin(f, what, time.Now(), deadline)
-	for !f.over && ctx.Err() == nil {
-		all := l.wait(l.until(deadline), false)
-		l.proceed(all, time.Now())
+	l := NewLoop(k)
+	defer l.Close()
+	defer context.AfterFunc(ctx, k.Wake)()
+	f := &Inflight{}
+	l.Start(f, what, time.Now(), deadline)
+	for !f.Done && ctx.Err() == nil {
+		all := l.Wait(l.NextWake(deadline), false)
+		l.Process(all, time.Now())
 	}
-	return f.out
+	return f.Outcome
 }
 
-// peer is a connection as a talk knows it. Read and Write end at the deadline.
-type peer interface {
+// Stream is a connection as a talk knows it. Read and Write end at the deadline.
+type Stream interface {
 	Read([]byte) (int, error)
 	Write([]byte) (int, error)
-	local() (netip.AddrPort, error)
+	LocalAddrPort() (netip.AddrPort, error)
 }

@@ -14,10 +14,10 @@ import (
 )
 
 // loopRig is an engine whose light probes run over a fake kernel.
-func loopRig(t *testing.T) (*rig, *fakeKernel) {
+func loopRig(t *testing.T) (*rig, *fakePoller) {
 	r := newRig(t)
-	r.Engine.prepare = newProber
-	return r, r.Engine.kernel.(*fakeKernel)
+	r.Engine.newProber_ = NewProber
+	return r, r.Engine.poller.(*fakePoller)
 }
 
 // Each probe of the loop ends in its one outcome, at its time.
@@ -262,14 +262,14 @@ func TestSocketsAreUsedAgain(t *testing.T) {
 		ports <- c.RemoteAddr().String()
 		c.Read(make([]byte, 1))
 	})
-	k := newSystem()
-	if err := k.open(); err != nil {
+	k := NewPoller()
+	if err := k.Open(); err != nil {
 		t.Fatal(err)
 	}
-	l := newLoop(k)
-	defer l.close()
-	one := newConnectProbe(&Check{Address: to}).(lighter).light()
-	nobody := newConnectProbe(&Check{Address: refusing(t)}).(lighter).light()
+	l := NewLoop(k)
+	defer l.Close()
+	one := newConnectProbe(&Check{Address: to}).(LoopProber).LoopProbe()
+	nobody := newConnectProbe(&Check{Address: refusing(t)}).(LoopProber).LoopProbe()
 	const rounds = 100
 	fds := map[int]bool{}
 	for i := range rounds {
@@ -277,14 +277,14 @@ func TestSocketsAreUsedAgain(t *testing.T) {
 		if i%3 == 1 {
 			what, want = nobody, Refused
 		}
-		f := &flight{}
-		l.begin(f, what, time.Now(), time.Now().Add(patience))
+		f := &Inflight{}
+		l.Start(f, what, time.Now(), time.Now().Add(patience))
 		fds[f.fd] = true
-		for !f.over {
-			l.proceed(l.wait(f.deadline, false), time.Now())
+		for !f.Done {
+			l.Process(l.Wait(f.deadline, false), time.Now())
 		}
-		if f.out.reason != want {
-			t.Fatalf("probe %d: %+v", i, f.out)
+		if f.Outcome.Reason != want {
+			t.Fatalf("probe %d: %+v", i, f.Outcome)
 		}
 	}
 	if len(fds) > 2 { // a refused one may be closed
@@ -307,41 +307,41 @@ func TestTalk(t *testing.T) {
 		n, _ := io.CopyN(io.Discard, c, size)
 		fmt.Fprint(c, n)
 	})
-	talk := func(c peer) outcome {
+	talk := func(c Stream) Outcome {
 		if n, err := c.Write(make([]byte, size)); n != size {
-			return failed(PhaseSend, err, "")
+			return FromError(PhaseSend, err, "")
 		}
 		got, err := io.ReadAll(c)
 		if err != nil {
-			return failed(PhaseReceive, err, "")
+			return FromError(PhaseReceive, err, "")
 		}
-		return end(OK, PhaseReceive, string(got))
+		return NewOutcome(OK, PhaseReceive, string(got))
 	}
-	out := alone(t.Context(), time.Now().Add(patience), &light{dialer: dialer{to: to}, talk: talk})
+	out := RunBlocking(t.Context(), time.Now().Add(patience), &LoopProbe{Dialer: Dialer{To: to}, Session: talk})
 	want(t, out, OK, PhaseReceive, fmt.Sprint(size))
 }
 
 // After many probes at once, only so many sockets wait for their next use.
 func TestIdleSocketsAreBounded(t *testing.T) {
 	to := server(t, func(c net.Conn) { c.Read(make([]byte, 1)) })
-	k := newSystem()
-	if err := k.open(); err != nil {
+	k := NewPoller()
+	if err := k.Open(); err != nil {
 		t.Fatal(err)
 	}
-	defer k.close()
+	defer k.Close()
 	d := newDialer(&Check{Address: to})
 	var fds []int
-	for range idleMost + 20 {
-		fd, err := k.connect(&d)
+	for range maxIdleSockets + 20 {
+		fd, err := k.Connect(&d)
 		if err != nil {
 			t.Fatal(err)
 		}
 		fds = append(fds, fd)
 	}
 	for _, fd := range fds {
-		k.release(&d, fd, false)
+		k.Release(&d, fd, false)
 	}
-	if n := len(k.idle[bondOf(&d)]); n != idleMost || k.idling != n {
-		t.Errorf("%d sockets are idle, %d are counted, want %d", n, k.idling, idleMost)
+	if n := len(k.idle[sockOptsOf(&d)]); n != maxIdleSockets || k.idleCount != n {
+		t.Errorf("%d sockets are idle, %d are counted, want %d", n, k.idleCount, maxIdleSockets)
 	}
 }

@@ -17,66 +17,66 @@ import (
 const (
 	// Answers are used for a while whatever their time to live says: the
 	// system's resolver does not tell it.
-	namePeriod  = 30 * time.Second
-	nameAgain   = 5 * time.Second // after a failure
-	nameTimeout = 5 * time.Second
-	nameLookups = 8 // at once
+	refreshInterval = 30 * time.Second
+	retryInterval   = 5 * time.Second // after a failure
+	lookupTimeout   = 5 * time.Second
+	maxLookups      = 8 // at once
 )
 
-// names is every name that checks want.
-type names struct {
-	look func(ctx context.Context, host string) ([]netip.Addr, error)
-	kick chan struct{}
+// Resolver is every name that checks want.
+type Resolver struct {
+	lookupFunc func(ctx context.Context, host string) ([]netip.Addr, error)
+	wake       chan struct{}
 
-	mu  sync.Mutex
-	all map[string]*name
+	mu      sync.Mutex
+	entries map[string]*resolverEntry
 }
 
-// name is one of them.
-type name struct {
+// resolverEntry is one of them.
+type resolverEntry struct {
 	addresses []netip.Addr // the last answer; empty: none yet
 	err       error        // of the last lookup
 	due       time.Time
-	looking   bool
-	first     chan struct{} // closed after the first lookup
+	pending   bool
+	resolved  chan struct{} // closed after the first lookup
 }
 
-func newNames() *names {
-	return &names{
-		look: func(ctx context.Context, host string) ([]netip.Addr, error) {
+func NewResolver() *Resolver {
+	return &Resolver{
+		lookupFunc: func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		},
-		kick: make(chan struct{}, 1),
-		all:  map[string]*name{},
+		wake:    make(chan struct{}, 1),
+		entries: map[string]*resolverEntry{},
 	}
 }
 
-// want states all names that are wanted. Those that were wanted before keep their
+// SetHosts states all names that are wanted. Those that were wanted before keep their
 // answers.
-func (n *names) want(hosts map[string]struct{}) {
+func (n *Resolver) SetHosts(hosts map[string]struct{}) {
 	n.mu.Lock()
-	for host := range n.all {
+	for host := range n.entries {
 		if _, still := hosts[host]; !still {
-			delete(n.all, host)
+			delete(n.entries, host)
 		}
 	}
 	for host := range hosts {
-		if n.all[host] == nil {
-			n.all[host] = &name{first: make(chan struct{})}
+		if n.entries[host] == nil {
+			n.entries[host] = &resolverEntry{resolved: make(chan struct{})}
 		}
 	}
 	n.mu.Unlock()
 	select {
-	case n.kick <- struct{}{}:
+	case n.wake <- struct{}{}:
 	default:
 	}
 }
 
-// run looks names up until ctx ends.
-func (n *names) run(ctx context.Context) {
+// Run looks names up until ctx ends.
+func (n *Resolver) Run(ctx context.Context) {
 	var looking sync.WaitGroup
 	defer looking.Wait()
-	places := make(chan struct{}, nameLookups)
+	places := make(chan struct{}, maxLookups)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -96,22 +96,22 @@ func (n *names) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-n.kick:
+		case <-n.wake:
 		case <-timer.C:
 		}
 	}
 }
 
 // due takes the names that are due, and says how long none will be.
-func (n *names) due(now time.Time) (hosts []string, wait time.Duration) {
+func (n *Resolver) due(now time.Time) (hosts []string, wait time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	wait = time.Hour
-	for host, one := range n.all {
+	for host, one := range n.entries {
 		switch ahead := one.due.Sub(now); {
-		case one.looking:
+		case one.pending:
 		case ahead <= 0:
-			one.looking = true
+			one.pending = true
 			hosts = append(hosts, host)
 		default:
 			wait = min(wait, ahead)
@@ -120,10 +120,10 @@ func (n *names) due(now time.Time) (hosts []string, wait time.Duration) {
 	return hosts, wait
 }
 
-func (n *names) lookup(ctx context.Context, host string) {
-	limited, cancel := context.WithTimeout(ctx, nameTimeout)
+func (n *Resolver) lookup(ctx context.Context, host string) {
+	limited, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	addresses, err := n.look(limited, host)
+	addresses, err := n.lookupFunc(limited, host)
 	if ctx.Err() != nil {
 		return
 	}
@@ -131,30 +131,30 @@ func (n *names) lookup(ctx context.Context, host string) {
 		err = errors.New("no addresses")
 	}
 	n.mu.Lock()
-	if one := n.all[host]; one != nil && one.looking {
-		one.looking, one.err = false, err
-		one.due = time.Now().Add(nameAgain)
+	if one := n.entries[host]; one != nil && one.pending {
+		one.pending, one.err = false, err
+		one.due = time.Now().Add(retryInterval)
 		if err == nil {
-			one.addresses, one.due = addresses, time.Now().Add(namePeriod)
+			one.addresses, one.due = addresses, time.Now().Add(refreshInterval)
 		}
 		select {
-		case <-one.first:
+		case <-one.resolved:
 		default:
-			close(one.first)
+			close(one.resolved)
 		}
 	}
 	n.mu.Unlock()
 	select {
-	case n.kick <- struct{}{}: // there is another due time
+	case n.wake <- struct{}{}: // there is another due time
 	default:
 	}
 }
 
-// addresses is the answer of a name, or why there is none. Only where none was
+// Addresses is the answer of a name, or why there is none. Only where none was
 // ever asked for it waits, until the deadline.
-func (n *names) addresses(ctx context.Context, host string, deadline time.Time) ([]netip.Addr, error) {
+func (n *Resolver) Addresses(ctx context.Context, host string, deadline time.Time) ([]netip.Addr, error) {
 	n.mu.Lock()
-	one := n.all[host]
+	one := n.entries[host]
 	n.mu.Unlock()
 	if one == nil {
 		return nil, errors.New("it is not looked up any more")
@@ -162,7 +162,7 @@ func (n *names) addresses(ctx context.Context, host string, deadline time.Time) 
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
 	select {
-	case <-one.first:
+	case <-one.resolved:
 	case <-timer.C:
 		return nil, errors.New("no answer of a name server yet")
 	case <-ctx.Done():
@@ -176,11 +176,11 @@ func (n *names) addresses(ctx context.Context, host string, deadline time.Time) 
 	return nil, one.err
 }
 
-// known is the answer of a name that there is.
-func (n *names) known(host string) []netip.Addr {
+// Cached is the answer of a name that there is.
+func (n *Resolver) Cached(host string) []netip.Addr {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if one := n.all[host]; one != nil {
+	if one := n.entries[host]; one != nil {
 		return one.addresses
 	}
 	return nil
@@ -189,78 +189,78 @@ func (n *names) known(host string) []netip.Addr {
 // namedProbe is a probe of what a name stands for. It stays with an address for as
 // long as the name has it.
 type namedProbe struct {
-	check  Check
-	names  *names
-	common *shared // its own: it makes probers while others run
-	at     netip.Addr
-	run    prober // for at
-	told   *said
+	check    Check
+	resolver *Resolver
+	common   *Shared // its own: it makes probers while others run
+	addr     netip.Addr
+	current  Prober // for at
+	report   *AgentReport
 }
 
-func newNamedProbe(c *Check, common *shared) (prober, error) {
-	p := &namedProbe{check: *c, names: common.names, common: newShared()}
+func newNamedProbe(c *Check, common *Shared) (Prober, error) {
+	p := &namedProbe{check: *c, resolver: common.Resolver, common: NewShared()}
 	// What is wrong with the check shows now, with any address.
 	_, err := p.prober(netip.IPv4Unspecified())
 	return p, err
 }
 
-func (p *namedProbe) prober(a netip.Addr) (prober, error) {
+func (p *namedProbe) prober(a netip.Addr) (Prober, error) {
 	c := p.check
 	c.Address = netip.AddrPortFrom(a, c.Address.Port())
 	return newAddressProber(&c, p.common)
 }
 
-func (p *namedProbe) resume(s said) { p.told = &s }
+func (p *namedProbe) ResumeReport(s AgentReport) { p.report = &s }
 
-// light is that of the address, where a name server answered before.
-func (p *namedProbe) light() *light {
-	all := p.names.known(p.check.HostName)
+// LoopProbe is that of the address, where a name server answered before.
+func (p *namedProbe) LoopProbe() *LoopProbe {
+	all := p.resolver.Cached(p.check.HostName)
 	if len(all) == 0 {
 		return nil
 	}
-	if out := p.choose(all); out.reason != "" {
+	if out := p.choose(all); out.Reason != "" {
 		return nil
 	}
-	if run, ok := p.run.(lighter); ok {
-		return run.light()
+	if run, ok := p.current.(LoopProber); ok {
+		return run.LoopProbe()
 	}
 	return nil
 }
 
-func (p *namedProbe) probe(ctx context.Context, deadline time.Time) outcome {
-	all, err := p.names.addresses(ctx, p.check.HostName, deadline)
+func (p *namedProbe) Probe(ctx context.Context, deadline time.Time) Outcome {
+	all, err := p.resolver.Addresses(ctx, p.check.HostName, deadline)
 	if err != nil {
-		return end(DNS, PhaseName, printable(p.check.HostName+": "+err.Error(), detailLimit))
+		return NewOutcome(DNS, PhaseName, Printable(p.check.HostName+": "+err.Error(), MaxDetail))
 	}
-	penOf(ctx).note(PhaseName, "%s is %v", p.check.HostName, all)
-	if out := p.choose(all); out.reason != "" {
+	TracerOf(ctx).Note(PhaseName, "%s is %v", p.check.HostName, all)
+	if out := p.choose(all); out.Reason != "" {
 		return out
 	}
-	out := p.run.probe(ctx, deadline)
-	if out.said != nil {
-		p.told = out.said
+	out := p.current.Probe(ctx, deadline)
+	if out.Report != nil {
+		p.report = out.Report
 	}
 	return out
 }
 
 // choose makes a prober of one of the addresses.
-func (p *namedProbe) choose(all []netip.Addr) outcome {
+func (p *namedProbe) choose(all []netip.Addr) Outcome {
 	if from := p.check.From.Unmap(); from.IsValid() {
 		all = slices.DeleteFunc(slices.Clone(all), func(a netip.Addr) bool { return a.Unmap().Is4() != from.Is4() })
 	}
 	if len(all) == 0 {
-		return end(DNS, PhaseName, printable(p.check.HostName+": no address of the family of "+p.check.From.String(), detailLimit))
+		return NewOutcome(DNS, PhaseName, Printable(p.check.HostName+": no address of the family of "+p.check.From.String(), MaxDetail))
 	}
-	if p.run != nil && slices.Contains(all, p.at) {
-		return outcome{}
+	if p.current != nil && slices.Contains(all, p.addr) {
+		return Outcome{}
 	}
 	run, err := p.prober(all[0])
 	if err != nil {
-		return end(Local, PhaseName, printable(err.Error(), detailLimit))
+		return NewOutcome(Local, PhaseName, Printable(err.Error(), MaxDetail))
 	}
-	if r, ok := run.(resumer); ok && p.told != nil {
-		r.resume(*p.told)
+	if r, ok := run.(ReportResumer); ok && p.report != nil {
+		r.ResumeReport(*p.report)
 	}
-	p.at, p.run = all[0], run
-	return outcome{}
+	p.addr, p.current = all[0], run
+	return Outcome{}
 }

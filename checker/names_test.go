@@ -49,9 +49,9 @@ func TestNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		d := &directory{has: map[string][]netip.Addr{"web": {addr(1).Addr(), addr(2).Addr()}}, slow: 300 * time.Millisecond}
-		r.names.look = d.look
-		r.Engine.prepare = func(c *Check, common *shared) (prober, error) {
-			return &fakeNamed{c.HostName, common.names, &fakeProber{r.net, c.Address}}, nil
+		r.resolver.lookupFunc = d.look
+		r.Engine.newProber_ = func(c *Check, common *Shared) (Prober, error) {
+			return &fakeNamed{c.HostName, common.Resolver, &fakeProber{r.net, c.Address}}, nil
 		}
 		of := func(i int, host string) Target {
 			x := one(i)
@@ -99,45 +99,45 @@ func TestNames(t *testing.T) {
 // fakeNamed probes what a name stands for over the fake network.
 type fakeNamed struct {
 	host  string
-	names *names
+	names *Resolver
 	plain *fakeProber
 }
 
-func (p *fakeNamed) probe(ctx context.Context, deadline time.Time) outcome {
+func (p *fakeNamed) Probe(ctx context.Context, deadline time.Time) Outcome {
 	if p.host == "" {
-		return p.plain.probe(ctx, deadline)
+		return p.plain.Probe(ctx, deadline)
 	}
-	all, err := p.names.addresses(ctx, p.host, deadline)
+	all, err := p.names.Addresses(ctx, p.host, deadline)
 	if err != nil {
-		return end(DNS, PhaseName, err.Error())
+		return NewOutcome(DNS, PhaseName, err.Error())
 	}
-	return (&fakeProber{p.plain.n, netip.AddrPortFrom(all[0], 80)}).probe(ctx, deadline)
+	return (&fakeProber{p.plain.n, netip.AddrPortFrom(all[0], 80)}).Probe(ctx, deadline)
 }
 
 func TestNamedProbe(t *testing.T) {
 	open := server(t, func(c net.Conn) { c.Read(make([]byte, 1)) })
-	common := newShared()
+	common := NewShared()
 	d := &directory{has: map[string][]netip.Addr{"web": {netip.MustParseAddr("::1"), open.Addr()}}}
-	common.names.look = d.look
-	common.names.want(map[string]struct{}{"web": {}, "nowhere": {}})
+	common.Resolver.lookupFunc = d.look
+	common.Resolver.SetHosts(map[string]struct{}{"web": {}, "nowhere": {}})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { common.names.run(ctx); close(done) }()
+	go func() { common.Resolver.Run(ctx); close(done) }()
 	defer func() { cancel(); <-done }()
-	probe := func(c Check) outcome {
+	probe := func(c Check) Outcome {
 		c.Type = TypeConnect
-		p, err := newProber(&c, common)
+		p, err := NewProber(&c, common)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return p.probe(ctx, time.Now().Add(patience))
+		return p.Probe(ctx, time.Now().Add(patience))
 	}
 	port := netip.AddrPortFrom(netip.Addr{}, open.Port())
 	// The source address says which family it is.
 	want(t, probe(Check{HostName: "web", Address: port, From: open.Addr()}), OK, PhaseConnect, "")
 	want(t, probe(Check{HostName: "web", Address: port}), Refused, PhaseConnect, "")
 	want(t, probe(Check{HostName: "nowhere", Address: port}), DNS, PhaseName, "nowhere: no such host")
-	if _, err := newProber(&Check{Type: TypeHTTP, HostName: "web", Address: port, BodyExpect: "("}, common); err == nil {
+	if _, err := NewProber(&Check{Type: TypeHTTP, HostName: "web", Address: port, BodyExpect: "("}, common); err == nil {
 		t.Error("a mistake of a check by name is not seen")
 	}
 }

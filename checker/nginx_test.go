@@ -203,7 +203,7 @@ func TestAgainstNginx(t *testing.T) {
 			t.Errorf("nginx wrote of them: %s", now)
 		}
 		whole := newConnectProbe(&Check{Address: at}) // which is counted
-		if out := whole.probe(t.Context(), time.Now().Add(patience)); out.reason != OK {
+		if out := whole.Probe(t.Context(), time.Now().Add(patience)); out.Reason != OK {
 			t.Error(out)
 		}
 		if n := accepts() - before; n != 3 {

@@ -10,32 +10,32 @@ import (
 	"time"
 )
 
-// doubts says that a result which may change a verdict came by a path that is to
+// needsPathCheck says that a result which may change a verdict came by a path that is to
 // be asked for first.
-func (e *Engine) doubts(a *arrival) bool {
+func (e *Engine) needsPathCheck(a *arrival) bool {
 	p, r := a.probe, &a.result
-	if p.path == 0 || a.asked || p.gone || e.o.Stands == nil || r.Reason == Local || r.Reason == DNS {
+	if p.mark == 0 || a.pathChecked || p.gone || e.o.PathFault == nil || r.Reason == Local || r.Reason == DNS {
 		return false
 	}
-	return slices.ContainsFunc(p.judges, func(j *judge) bool { return j.gauge.verdict != verdictOf(r.Reason == OK) })
+	return slices.ContainsFunc(p.checks, func(j *checkState) bool { return j.riseFall.verdict != verdictOf(r.Reason == OK) })
 }
 
-// askLimit is how long the answer may take. None is as good as a bad one.
-const askLimit = 10 * time.Second
+// pathCheckTimeout is how long the answer may take. None is as good as a bad one.
+const pathCheckTimeout = 10 * time.Second
 
-// ask asks for the path, beside the loop. Where it may not have stood, the probe
+// checkPath asks for the path, beside the loop. Where it may not have stood, the probe
 // says nothing about the server.
-func (e *Engine) ask(ctx context.Context, a arrival) {
-	a.asked = true
-	e.beside.Go(func() {
-		limited, cancel := context.WithTimeout(ctx, askLimit)
+func (e *Engine) checkPath(ctx context.Context, a arrival) {
+	a.pathChecked = true
+	e.background.Go(func() {
+		limited, cancel := context.WithTimeout(ctx, pathCheckTimeout)
 		defer cancel()
-		err := e.o.Stands(limited, a.probe.path, a.result.At)
+		err := e.o.PathFault(limited, a.probe.mark, a.result.At)
 		if ctx.Err() != nil {
 			return // the answer is our own stop's
 		}
 		if err != nil {
-			a.result.Reason, a.result.Detail = Local, printable(err.Error(), detailLimit)
+			a.result.Reason, a.result.Detail = Local, Printable(err.Error(), MaxDetail)
 		}
 		e.deliver(a)
 	})

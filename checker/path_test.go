@@ -16,7 +16,7 @@ func TestPathThatDidNotStand(t *testing.T) {
 		r := newRig(t)
 		var asked atomic.Int32
 		var gone atomic.Bool
-		r.o.Stands = func(_ context.Context, mark uint32, since time.Time) error {
+		r.o.PathFault = func(_ context.Context, mark uint32, since time.Time) error {
 			asked.Add(1)
 			time.Sleep(300 * time.Millisecond) // of the bubble's time: the kernel's answer takes a while
 			if mark != 7 || time.Since(since) > 5*time.Second {
@@ -28,7 +28,7 @@ func TestPathThatDidNotStand(t *testing.T) {
 			return nil
 		}
 		led := one(1)
-		led.Checks[0].Through, led.Checks[0].Mark = true, 7
+		led.Checks[0].MarkPath, led.Checks[0].Mark = true, 7
 		r.set(t, led, one(2))
 		r.start(t)
 		wait(20 * time.Second)
@@ -70,9 +70,9 @@ func TestPathThatDidNotStand(t *testing.T) {
 func TestStopWhileAsked(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
-		r.o.Stands = func(ctx context.Context, _ uint32, _ time.Time) error { <-ctx.Done(); return ctx.Err() }
+		r.o.PathFault = func(ctx context.Context, _ uint32, _ time.Time) error { <-ctx.Done(); return ctx.Err() }
 		led := one(1)
-		led.Checks[0].Through, led.Checks[0].Mark = true, 7
+		led.Checks[0].MarkPath, led.Checks[0].Mark = true, 7
 		r.set(t, led)
 		r.start(t)
 		wait(time.Second)

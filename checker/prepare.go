@@ -8,27 +8,27 @@ import (
 	"regexp"
 )
 
-// shared keeps what the probers of one Set may have in common: ten thousand
+// Shared keeps what the probers of one Set may have in common: ten thousand
 // servers are checked for one expression, under one certificate.
-type shared struct {
+type Shared struct {
 	expressions map[string]*regexp.Regexp
 	tlsConfigs  map[tlsKey]*tls.Config
-	names       *names // the engine's
+	Resolver    *Resolver // the engine's
 }
 
-func newShared() *shared {
-	return &shared{expressions: map[string]*regexp.Regexp{}, tlsConfigs: map[tlsKey]*tls.Config{}, names: newNames()}
+func NewShared() *Shared {
+	return &Shared{expressions: map[string]*regexp.Regexp{}, tlsConfigs: map[tlsKey]*tls.Config{}, Resolver: NewResolver()}
 }
 
-// newProber makes the prober of a check whose common part is valid.
-func newProber(c *Check, common *shared) (prober, error) {
+// NewProber makes the prober of a check whose common part is valid.
+func NewProber(c *Check, common *Shared) (Prober, error) {
 	if c.HostName != "" {
 		return newNamedProbe(c, common)
 	}
 	return newAddressProber(c, common)
 }
 
-func newAddressProber(c *Check, common *shared) (prober, error) {
+func newAddressProber(c *Check, common *Shared) (Prober, error) {
 	switch c.Type {
 	case TypeConnect:
 		return newConnectProbe(c), nil
@@ -57,7 +57,7 @@ func newAddressProber(c *Check, common *shared) (prober, error) {
 }
 
 // expression compiles; nothing expected is nil.
-func (s *shared) expression(text string) (*regexp.Regexp, error) {
+func (s *Shared) expression(text string) (*regexp.Regexp, error) {
 	if text == "" {
 		return nil, nil
 	}

@@ -30,9 +30,9 @@ func previewed(t *testing.T, r *rand.Rand) {
 		case 1:
 			rig.net.hang(addr(i))
 		case 2:
-			rig.net.say(addr(i), said{weight: 50})
+			rig.net.setReport(addr(i), AgentReport{Weight: 50})
 		case 3:
-			rig.net.say(addr(i), said{weight: 100, drain: true})
+			rig.net.setReport(addr(i), AgentReport{Weight: 100, Drain: true})
 		}
 	}
 	random := func() []Target {
@@ -67,19 +67,19 @@ func previewed(t *testing.T, r *rand.Rand) {
 	rig.start(t)
 	for range 6 {
 		wait(time.Duration(r.IntN(8000)) * time.Millisecond)
-		before, told := rig.Health(), len(rig.told())
+		before, told := rig.Health(), len(rig.changes_())
 		next := random()
 		p, err := rig.Preview(next)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(before, rig.Health(), sameAddresses); d != "" || len(rig.told()) != told {
-			t.Fatalf("a preview changed something (%d told of %d):\n%s", len(rig.told()), told, d)
+		if d := cmp.Diff(before, rig.Health(), sameAddresses); d != "" || len(rig.changes_()) != told {
+			t.Fatalf("a preview changed something (%d told of %d):\n%s", len(rig.changes_()), told, d)
 		}
-		rig.landing.Lock() // no result comes in between
+		rig.arrivedMu.Lock() // no result comes in between
 		rig.set(t, next...)
 		made := rig.Health()
-		rig.landing.Unlock()
+		rig.arrivedMu.Unlock()
 		if d := cmp.Diff(p.Health, made, sameAddresses); d != "" {
 			t.Fatalf("health (-foretold +made):\n%s", d)
 		}
@@ -100,7 +100,7 @@ func TestPreviewCountsChecksThatBeginAnew(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(map[ID]int{id(2): 1, id(3): 1, id(4): 1}, p.Anew); d != "" {
+		if d := cmp.Diff(map[ID]int{id(2): 1, id(3): 1, id(4): 1}, p.Restarted); d != "" {
 			t.Error(d)
 		}
 		bad := one(1)

@@ -11,19 +11,19 @@ import (
 )
 
 type agentProbe struct {
-	dialer
-	said said // probes of one prober never overlap
+	Dialer
+	report AgentReport // probes of one prober never overlap
 }
 
 // agentLimit bounds the line, in bytes.
 const agentLimit = 1 << 10
 
-func newAgentProbe(c *Check) prober { return &agentProbe{newDialer(c), nothingSaid} }
+func newAgentProbe(c *Check) Prober { return &agentProbe{newDialer(c), NoReport} }
 
-func (p *agentProbe) resume(s said) { p.said = s }
+func (p *agentProbe) ResumeReport(s AgentReport) { p.report = s }
 
-func (p *agentProbe) probe(ctx context.Context, deadline time.Time) outcome {
-	c, out := p.open(ctx, deadline)
+func (p *agentProbe) Probe(ctx context.Context, deadline time.Time) Outcome {
+	c, out := p.Connect(ctx, deadline)
 	if c == nil {
 		return out
 	}
@@ -34,31 +34,31 @@ func (p *agentProbe) probe(ctx context.Context, deadline time.Time) outcome {
 		n, err := c.Read(buf[got:])
 		got += n
 		if at := bytes.IndexAny(buf[:got], "\r\n"); at >= 0 {
-			return p.hear(buf[:at])
+			return p.parseLine(buf[:at])
 		}
 		switch {
-		case err != nil && got > 0 && reasonOf(err) == Closed:
-			return p.hear(buf[:got])
+		case err != nil && got > 0 && ReasonOf(err) == Closed:
+			return p.parseLine(buf[:got])
 		case err != nil && got > 0:
-			return failed(PhaseReceive, err, quoted(buf[:got]))
+			return FromError(PhaseReceive, err, Quote(buf[:got]))
 		case err != nil:
-			return failed(PhaseReceive, err, "")
+			return FromError(PhaseReceive, err, "")
 		case got == len(buf):
-			return end(Protocol, PhaseReceive, "no line: "+quoted(buf))
+			return NewOutcome(Protocol, PhaseReceive, "no line: "+Quote(buf))
 		}
 	}
 }
 
-func (p *agentProbe) hear(line []byte) outcome {
-	s := p.said
-	if !s.hear(string(line)) {
-		return end(Protocol, PhaseReceive, "no word of an agent: "+quoted(line))
+func (p *agentProbe) parseLine(line []byte) Outcome {
+	s := p.report
+	if !s.Apply(string(line)) {
+		return NewOutcome(Protocol, PhaseReceive, "no word of an agent: "+Quote(line))
 	}
-	p.said = s
-	out := end(OK, PhaseReceive, quoted(line))
-	if s.down {
-		out.reason = Agent
+	p.report = s
+	out := NewOutcome(OK, PhaseReceive, Quote(line))
+	if s.Down {
+		out.Reason = Agent
 	}
-	out.said = &s
+	out.Report = &s
 	return out
 }

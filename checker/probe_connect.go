@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-type connectProbe struct{ one light }
+type connectProbe struct{ one LoopProbe }
 
-func newConnectProbe(c *Check) prober { return &connectProbe{light{dialer: newDialer(c)}} }
+func newConnectProbe(c *Check) Prober { return &connectProbe{LoopProbe{Dialer: newDialer(c)}} }
 
-func (p *connectProbe) light() *light { return &p.one }
+func (p *connectProbe) LoopProbe() *LoopProbe { return &p.one }
 
-func (p *connectProbe) probe(ctx context.Context, deadline time.Time) outcome {
-	c, out := p.one.dialer.open(ctx, deadline)
+func (p *connectProbe) Probe(ctx context.Context, deadline time.Time) Outcome {
+	c, out := p.one.Dialer.Connect(ctx, deadline)
 	if c == nil {
 		return out
 	}
 	c.Close()
-	return outcome{reason: OK, phase: PhaseConnect}
+	return Outcome{Reason: OK, Phase: PhaseConnect}
 }

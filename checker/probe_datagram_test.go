@@ -84,8 +84,8 @@ func TestPing(t *testing.T) {
 	for _, a := range []string{"127.0.0.1", "::1"} {
 		to := netip.AddrPortFrom(netip.MustParseAddr(a), 0)
 		got := once(t, Check{Type: TypePing, Address: to})
-		if got.reason == Local && os.Geteuid() != 0 {
-			t.Fatalf("no right to ping here (net.ipv4.ping_group_range): %s", got.detail)
+		if got.Reason == Local && os.Geteuid() != 0 {
+			t.Fatalf("no right to ping here (net.ipv4.ping_group_range): %s", got.Detail)
 		}
 		want(t, got, OK, PhaseReceive, "")
 		want(t, once(t, Check{Type: TypePing, Address: to, Count: 3}), OK, PhaseReceive, "")
@@ -93,7 +93,7 @@ func TestPing(t *testing.T) {
 	// An address that does not answer; where there is no way to it the kernel
 	// says so.
 	got := once(t, Check{Type: TypePing, Address: netip.MustParseAddrPort("240.0.0.1:0"), Count: 3, Timeout: hurry})
-	if got.reason == OK {
+	if got.Reason == OK {
 		t.Errorf("nobody answers: %+v", got)
 	}
 }
@@ -112,7 +112,7 @@ func TestPingSockets(t *testing.T) {
 func TestEcho(t *testing.T) {
 	e := echo{sequence: 2, payload: [16]byte{1, 2, 3}}
 	b := e.request()
-	if checksum(b) != 0 || len(b) != 24 || b[0] != 8 {
+	if internetChecksum(b) != 0 || len(b) != 24 || b[0] != 8 {
 		t.Errorf("the request is %x", b)
 	}
 	answer := bytes.Clone(b)
@@ -288,7 +288,7 @@ func FuzzDNS(f *testing.F) {
 			return
 		}
 		p := dnsProbe{query: q}
-		if out := p.judge(r); len(out.detail) > detailLimit || r.found && r.records == 0 {
+		if out := p.judge(r); len(out.Detail) > MaxDetail || r.found && r.records == 0 {
 			t.Fatalf("%+v", out)
 		}
 		if binary.BigEndian.Uint16(b) != 7 {
@@ -340,12 +340,12 @@ func TestSMTP(t *testing.T) {
 			}
 			got := once(t, c)
 			want(t, got, tt.reason, tt.phase, tt.detail)
-			if tt.name == "STARTTLS" && got.expiry.IsZero() {
+			if tt.name == "STARTTLS" && got.CertExpiry.IsZero() {
 				t.Error("no expiry")
 			}
 		})
 	}
-	if _, err := newProber(&Check{Type: TypeSMTP, Address: addr(1), Helo: "a\r\nMAIL"}, newShared()); err == nil {
+	if _, err := NewProber(&Check{Type: TypeSMTP, Address: addr(1), Helo: "a\r\nMAIL"}, NewShared()); err == nil {
 		t.Error("a line break is accepted")
 	}
 }

@@ -16,17 +16,17 @@ import (
 )
 
 type dnsProbe struct {
-	dialer
+	Dialer
 	query
 	tcp bool
 }
 
-func newDNSProbe(c *Check) (prober, error) {
+func newDNSProbe(c *Check) (Prober, error) {
 	q, err := newQuery(c)
 	return &dnsProbe{newDialer(c), q, c.DNSTCP}, err
 }
 
-func (p *dnsProbe) probe(ctx context.Context, deadline time.Time) outcome {
+func (p *dnsProbe) Probe(ctx context.Context, deadline time.Time) Outcome {
 	id := uint16(rand.Uint32())
 	message := p.message(id)
 	if !p.tcp {
@@ -39,24 +39,24 @@ func (p *dnsProbe) probe(ctx context.Context, deadline time.Time) outcome {
 }
 
 // datagram asks by UDP. What answers another question is not for us.
-func (p *dnsProbe) datagram(ctx context.Context, deadline time.Time, message []byte) (*reply, outcome) {
-	c, out := p.openDatagram(ctx, deadline, unix.SOCK_DGRAM, 0)
+func (p *dnsProbe) datagram(ctx context.Context, deadline time.Time, message []byte) (*reply, Outcome) {
+	c, out := p.ConnectDatagram(ctx, deadline, unix.SOCK_DGRAM, 0)
 	if c == nil {
 		return nil, out
 	}
 	defer c.Close()
-	if err := c.send(message); err != nil {
-		return nil, failed(PhaseSend, err, "")
+	if err := c.SendDatagram(message); err != nil {
+		return nil, FromError(PhaseSend, err, "")
 	}
-	buf := datagrams.Get().(*[]byte)
-	defer datagrams.Put(buf)
+	buf := datagramBuffers.Get().(*[]byte)
+	defer datagramBuffers.Put(buf)
 	garbage := ""
 	for {
 		n, err := c.Read(*buf)
 		if err != nil && err != io.EOF {
-			out := failed(PhaseReceive, err, garbage)
-			if out.reason == Timeout && garbage != "" {
-				out.reason = Protocol
+			out := FromError(PhaseReceive, err, garbage)
+			if out.Reason == Timeout && garbage != "" {
+				out.Reason = Protocol
 			}
 			return nil, out
 		}
@@ -64,46 +64,46 @@ func (p *dnsProbe) datagram(ctx context.Context, deadline time.Time, message []b
 		if err == nil {
 			return r, p.judge(r)
 		}
-		garbage = printable(err.Error()+": "+quoted((*buf)[:n]), detailLimit)
+		garbage = Printable(err.Error()+": "+Quote((*buf)[:n]), MaxDetail)
 	}
 }
 
 // stream asks by TCP, where each message has its length in front (RFC 1035
 // §4.2.2).
-func (p *dnsProbe) stream(ctx context.Context, deadline time.Time, id uint16, message []byte) outcome {
-	c, out := p.open(ctx, deadline)
+func (p *dnsProbe) stream(ctx context.Context, deadline time.Time, id uint16, message []byte) Outcome {
+	c, out := p.Connect(ctx, deadline)
 	if c == nil {
 		return out
 	}
 	defer c.Close()
 	framed := binary.BigEndian.AppendUint16(nil, uint16(len(message)))
 	if _, err := c.Write(append(framed, message...)); err != nil {
-		return failed(PhaseSend, err, "")
+		return FromError(PhaseSend, err, "")
 	}
 	var length [2]byte
 	if _, err := io.ReadFull(c, length[:]); err != nil {
-		return failed(PhaseReceive, err, "")
+		return FromError(PhaseReceive, err, "")
 	}
 	answer := make([]byte, binary.BigEndian.Uint16(length[:]))
 	if n, err := io.ReadFull(c, answer); err != nil {
-		return failed(PhaseReceive, err, quoted(answer[:n]))
+		return FromError(PhaseReceive, err, Quote(answer[:n]))
 	}
 	r, err := p.read(answer, id)
 	if err != nil {
-		return end(Protocol, PhaseReceive, printable(err.Error()+": "+quoted(answer), detailLimit))
+		return NewOutcome(Protocol, PhaseReceive, Printable(err.Error()+": "+Quote(answer), MaxDetail))
 	}
 	return p.judge(r)
 }
 
 // judge compares what came with what is wanted.
-func (p *dnsProbe) judge(r *reply) outcome {
+func (p *dnsProbe) judge(r *reply) Outcome {
 	switch {
 	case r.code != p.rcode:
-		return end(Status, PhaseReceive, rcodeName(r.code))
+		return NewOutcome(Status, PhaseReceive, rcodeName(r.code))
 	case p.answer != "" && !r.found:
-		return end(Body, PhaseReceive, printable(fmt.Sprintf("%s, %s", rcodeName(r.code), r.said()), detailLimit))
+		return NewOutcome(Body, PhaseReceive, Printable(fmt.Sprintf("%s, %s", rcodeName(r.code), r.summary()), MaxDetail))
 	}
-	return end(OK, PhaseReceive, printable(rcodeName(r.code)+", "+r.said(), detailLimit))
+	return NewOutcome(OK, PhaseReceive, Printable(rcodeName(r.code)+", "+r.summary(), MaxDetail))
 }
 
 // rcodes are the names of RFC 1035 §4.1.1, as dig says them.

@@ -19,16 +19,16 @@ import (
 )
 
 const (
-	// programLimit is how many programs run at once: hundreds of them would
+	// maxPrograms is how many programs run at once: hundreds of them would
 	// take the processor from the daemon itself. The others wait, within their
 	// time.
-	programLimit = 32
-	// outputLimit bounds what is kept of a program's output, in bytes.
-	outputLimit = 1 << 10
+	maxPrograms = 32
+	// maxOutput bounds what is kept of a program's output, in bytes.
+	maxOutput = 1 << 10
 )
 
-// programs are the places for programs.
-var programs = make(chan struct{}, programLimit)
+// programSlots are the places for programs.
+var programSlots = make(chan struct{}, maxPrograms)
 
 type execProbe struct {
 	command     []string
@@ -36,7 +36,7 @@ type execProbe struct {
 	credential  *syscall.Credential // nil: ours
 }
 
-func newExecProbe(c *Check) (prober, error) {
+func newExecProbe(c *Check) (Prober, error) {
 	if len(c.Command) == 0 || !filepath.IsAbs(c.Command[0]) {
 		return nil, errors.New("no program, as an absolute path")
 	}
@@ -81,29 +81,29 @@ func credentialOf(name string) (*syscall.Credential, error) {
 	return c, nil
 }
 
-func (p *execProbe) probe(ctx context.Context, deadline time.Time) outcome {
+func (p *execProbe) Probe(ctx context.Context, deadline time.Time) Outcome {
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
 	select {
-	case programs <- struct{}{}:
+	case programSlots <- struct{}{}:
 	case <-timer.C:
-		return end(Local, PhaseRun, fmt.Sprintf("%d other programs of checks are running", programLimit))
+		return NewOutcome(Local, PhaseRun, fmt.Sprintf("%d other programs of checks are running", maxPrograms))
 	case <-ctx.Done():
-		return outcome{}
+		return Outcome{}
 	}
 	limit, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	// One that cannot be killed keeps its place.
-	return judgeProgram(p.command[0], program.Program{Command: p.command, Environment: p.environment, Credential: p.credential, Output: outputLimit}.
-		Run(limit, func() { <-programs }))
+	return judgeProgram(p.command[0], program.Program{Command: p.command, Environment: p.environment, Credential: p.credential, Output: maxOutput}.
+		Run(limit, func() { <-programSlots }))
 }
 
 // judgeProgram maps how a program ended. A lone percentage on the first line is
 // its word about the weight.
-func judgeProgram(name string, e program.Ending) outcome {
+func judgeProgram(name string, e program.Ending) Outcome {
 	said := e.Output
 	if e.Err != nil {
-		return end(Local, PhaseRun, printable("failed to run "+name+": "+brief(e.Err), detailLimit))
+		return NewOutcome(Local, PhaseRun, Printable("failed to run "+name+": "+errorText(e.Err), MaxDetail))
 	}
 	if detail := e.String(); detail != "" {
 		if said != "" {
@@ -113,15 +113,15 @@ func judgeProgram(name string, e program.Ending) outcome {
 		if e.Killed {
 			reason = Timeout
 		}
-		return end(reason, PhaseRun, printable(detail, detailLimit))
+		return NewOutcome(reason, PhaseRun, Printable(detail, MaxDetail))
 	}
-	out := end(OK, PhaseRun, printable(said, detailLimit))
-	weight := nothingSaid
-	if percent, ok := lonePercentage(said); ok {
-		weight.weight = percent
+	out := NewOutcome(OK, PhaseRun, Printable(said, MaxDetail))
+	weight := NoReport
+	if percent, ok := ParseWeight(said); ok {
+		weight.Weight = percent
 	}
-	out.said = &weight
+	out.Report = &weight
 	return out
 }
 
-func (p *execProbe) resume(said) {} // each run says all of it
+func (p *execProbe) ResumeReport(AgentReport) {} // each run says all of it

@@ -54,8 +54,8 @@ func TestExec(t *testing.T) {
 			}
 			got := once(t, tt.c)
 			want(t, got, tt.reason, PhaseRun, tt.detail)
-			if (got.reason == OK) != (got.said != nil) || got.said != nil && got.said.weight != tt.weight {
-				t.Errorf("said %+v", got.said)
+			if (got.Reason == OK) != (got.Report != nil) || got.Report != nil && got.Report.Weight != tt.weight {
+				t.Errorf("said %+v", got.Report)
 			}
 		})
 	}
@@ -93,7 +93,7 @@ func TestExecGroup(t *testing.T) {
 		if tt.reason == Timeout {
 			c.Timeout = 10 * hurry
 		}
-		if got := once(t, c); got.reason != tt.reason {
+		if got := once(t, c); got.Reason != tt.reason {
 			t.Errorf("%s: %+v", name, got)
 		}
 		text, err := os.ReadFile(file)
@@ -122,14 +122,14 @@ func TestExecBounded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	c := shell("sleep 1000")
-	p, err := newProber(&c, newShared())
+	p, err := NewProber(&c, NewShared())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range programLimit {
-		all.Go(func() { p.probe(ctx, time.Now().Add(time.Hour)) })
+	for range maxPrograms {
+		all.Go(func() { p.Probe(ctx, time.Now().Add(time.Hour)) })
 	}
-	for len(programs) < programLimit {
+	for len(programSlots) < maxPrograms {
 		time.Sleep(time.Millisecond)
 	}
 	quick := shell("exit 0")
@@ -137,7 +137,7 @@ func TestExecBounded(t *testing.T) {
 	want(t, once(t, quick), Local, PhaseRun, "other programs")
 	cancel()
 	all.Wait()
-	for len(programs) > 0 {
+	for len(programSlots) > 0 {
 		time.Sleep(time.Millisecond)
 	}
 	want(t, once(t, shell("exit 0")), OK, PhaseRun, "")
@@ -145,33 +145,33 @@ func TestExecBounded(t *testing.T) {
 
 func TestAgentWords(t *testing.T) {
 	for _, tt := range []struct {
-		before said
+		before AgentReport
 		line   string
-		want   said
+		want   AgentReport
 		known  bool
 	}{
-		{nothingSaid, "up", nothingSaid, true},
-		{nothingSaid, "75%", said{weight: 75}, true},
-		{nothingSaid, "UP 75%", said{weight: 75}, true},
-		{nothingSaid, "150%", nothingSaid, true},
-		{nothingSaid, "drain", said{weight: 100, drain: true}, true},
-		{nothingSaid, "maint,50%\tmaxconn:30", said{weight: 50, maint: true}, true},
-		{said{weight: 50, maint: true}, "ready", said{weight: 50}, true},
-		{said{weight: 50, drain: true}, "maint", said{weight: 50, maint: true}, true},
-		{said{weight: 50, maint: true}, "up", said{weight: 50, maint: true}, true},
-		{nothingSaid, "down#the database is gone, up soon", said{weight: 100, down: true}, true},
-		{nothingSaid, "stopped", said{weight: 100, down: true}, true},
-		{nothingSaid, "failed #x", said{weight: 100, down: true}, true},
-		{said{weight: 30, down: true}, "100%", said{weight: 100, down: true}, true},
-		{said{weight: 30, down: true}, "up ready 100%", nothingSaid, true},
-		{nothingSaid, "weird 40%", said{weight: 40}, true},
-		{nothingSaid, "", nothingSaid, false},
-		{nothingSaid, "# up", nothingSaid, false},
-		{nothingSaid, "HTTP/1.1 200 OK", nothingSaid, false},
-		{nothingSaid, "-5% 5 % x%", nothingSaid, false},
+		{NoReport, "up", NoReport, true},
+		{NoReport, "75%", AgentReport{Weight: 75}, true},
+		{NoReport, "UP 75%", AgentReport{Weight: 75}, true},
+		{NoReport, "150%", NoReport, true},
+		{NoReport, "drain", AgentReport{Weight: 100, Drain: true}, true},
+		{NoReport, "maint,50%\tmaxconn:30", AgentReport{Weight: 50, Maint: true}, true},
+		{AgentReport{Weight: 50, Maint: true}, "ready", AgentReport{Weight: 50}, true},
+		{AgentReport{Weight: 50, Drain: true}, "maint", AgentReport{Weight: 50, Maint: true}, true},
+		{AgentReport{Weight: 50, Maint: true}, "up", AgentReport{Weight: 50, Maint: true}, true},
+		{NoReport, "down#the database is gone, up soon", AgentReport{Weight: 100, Down: true}, true},
+		{NoReport, "stopped", AgentReport{Weight: 100, Down: true}, true},
+		{NoReport, "failed #x", AgentReport{Weight: 100, Down: true}, true},
+		{AgentReport{Weight: 30, Down: true}, "100%", AgentReport{Weight: 100, Down: true}, true},
+		{AgentReport{Weight: 30, Down: true}, "up ready 100%", NoReport, true},
+		{NoReport, "weird 40%", AgentReport{Weight: 40}, true},
+		{NoReport, "", NoReport, false},
+		{NoReport, "# up", NoReport, false},
+		{NoReport, "HTTP/1.1 200 OK", NoReport, false},
+		{NoReport, "-5% 5 % x%", NoReport, false},
 	} {
 		s := tt.before
-		if known := s.hear(tt.line); s != tt.want || known != tt.known {
+		if known := s.Apply(tt.line); s != tt.want || known != tt.known {
 			t.Errorf("%q makes %+v of %+v, %v", tt.line, s, tt.before, known)
 		}
 	}
@@ -182,13 +182,13 @@ func FuzzAgent(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
-		s := nothingSaid
-		known := s.hear(line)
-		if s.weight < 0 || s.weight > 100 || s.maint && s.drain || !known && s != nothingSaid {
+		s := NoReport
+		known := s.Apply(line)
+		if s.Weight < 0 || s.Weight > 100 || s.Maint && s.Drain || !known && s != NoReport {
 			t.Fatalf("%q makes %+v", line, s)
 		}
 		again := s
-		if again.hear(line); again != s {
+		if again.Apply(line); again != s {
 			t.Fatalf("%q twice makes %+v of %+v", line, again, s)
 		}
 	})
@@ -202,12 +202,12 @@ func TestAgent(t *testing.T) {
 		reason Reason
 		phase  string
 		detail string
-		said   *said
+		said   *AgentReport
 	}{
-		{"up", says("up\n"), OK, PhaseReceive, `"up"`, &said{weight: 100}},
-		{"a weight, and no end of line", says("75%"), OK, PhaseReceive, `"75%"`, &said{weight: 75}},
-		{"down", says("down #no disk\r\n"), Agent, PhaseReceive, "#no disk", &said{weight: 100, down: true}},
-		{"maint", says("maint\n"), OK, PhaseReceive, "", &said{weight: 100, maint: true}},
+		{"up", says("up\n"), OK, PhaseReceive, `"up"`, &AgentReport{Weight: 100}},
+		{"a weight, and no end of line", says("75%"), OK, PhaseReceive, `"75%"`, &AgentReport{Weight: 75}},
+		{"down", says("down #no disk\r\n"), Agent, PhaseReceive, "#no disk", &AgentReport{Weight: 100, Down: true}},
+		{"maint", says("maint\n"), OK, PhaseReceive, "", &AgentReport{Weight: 100, Maint: true}},
 		{"garbage", says("HTTP/1.1 400 Bad\r\n"), Protocol, PhaseReceive, "no word of an agent", nil},
 		{"gigabytes", server(t, func(c net.Conn) {
 			for b := make([]byte, 1<<16); ; {
@@ -227,8 +227,8 @@ func TestAgent(t *testing.T) {
 			}
 			got := once(t, c)
 			want(t, got, tt.reason, tt.phase, tt.detail)
-			if (got.said == nil) != (tt.said == nil) || got.said != nil && *got.said != *tt.said {
-				t.Errorf("said %+v, want %+v", got.said, tt.said)
+			if (got.Report == nil) != (tt.said == nil) || got.Report != nil && *got.Report != *tt.said {
+				t.Errorf("said %+v, want %+v", got.Report, tt.said)
 			}
 		})
 	}

@@ -15,14 +15,14 @@ import (
 )
 
 type grpcProbe struct {
-	dialer
+	Dialer
 	tls     *tls.Config // nil: none
 	host    string      // :authority
 	message []byte
 }
 
-func newGRPCProbe(c *Check, common *shared) (prober, error) {
-	p := &grpcProbe{dialer: newDialer(c), host: hostOf(c), message: healthRequest(c.GRPCService)}
+func newGRPCProbe(c *Check, common *Shared) (Prober, error) {
+	p := &grpcProbe{Dialer: newDialer(c), host: hostOf(c), message: healthRequest(c.GRPCService)}
 	var err error
 	if c.TLS != nil {
 		p.tls, err = common.tlsConfig(c, "h2")
@@ -30,8 +30,8 @@ func newGRPCProbe(c *Check, common *shared) (prober, error) {
 	return p, err
 }
 
-func (p *grpcProbe) probe(ctx context.Context, deadline time.Time) outcome {
-	c, out := p.open(ctx, deadline)
+func (p *grpcProbe) Probe(ctx context.Context, deadline time.Time) Outcome {
+	c, out := p.Connect(ctx, deadline)
 	if c == nil {
 		return out
 	}
@@ -39,30 +39,30 @@ func (p *grpcProbe) probe(ctx context.Context, deadline time.Time) outcome {
 	if p.tls == nil {
 		return p.ask(ctx, c, "http")
 	}
-	s, expiry, out := secure(c, p.tls)
+	s, expiry, out := startTLS(c, p.tls)
 	if s != nil {
 		out = p.ask(ctx, s, "https")
 	}
-	out.expiry = expiry
+	out.CertExpiry = expiry
 	return out
 }
 
 // ask calls Check (gRPC over HTTP/2, doc/PROTOCOL-HTTP2.md).
-func (p *grpcProbe) ask(ctx context.Context, c net.Conn, scheme string) outcome {
+func (p *grpcProbe) ask(ctx context.Context, c net.Conn, scheme string) Outcome {
 	r := &http.Request{Method: "POST", URL: &url.URL{Scheme: scheme, Host: p.host, Path: "/grpc.health.v1.Health/Check"}, Host: p.host,
 		Header: http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}, "User-Agent": {"lvsd"}},
 		Body:   io.NopCloser(bytes.NewReader(p.message)), ContentLength: int64(len(p.message))}
-	answer, out := ask2(ctx, c, r)
+	answer, out := RoundTrip(ctx, c, r)
 	if answer == nil {
 		return out
 	}
 	defer answer.close()
 	if answer.StatusCode != http.StatusOK {
-		return end(Status, PhaseReceive, printable("HTTP "+answer.Status, detailLimit))
+		return NewOutcome(Status, PhaseReceive, Printable("HTTP "+answer.Status, MaxDetail))
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, answerLimit))
 	if err != nil {
-		return failed2(PhaseReceive, err)
+		return fromHTTP2Error(PhaseReceive, err)
 	}
 	code, text := answer.Trailer.Get("Grpc-Status"), answer.Trailer.Get("Grpc-Message")
 	if code == "" { // an answer without a message has it in its head
@@ -72,21 +72,21 @@ func (p *grpcProbe) ask(ctx context.Context, c net.Conn, scheme string) outcome 
 		name := grpcCodes[code]
 		switch {
 		case code == "":
-			return end(Protocol, PhaseReceive, "the answer is not gRPC's: "+quoted(body[:min(len(body), seenLimit)]))
+			return NewOutcome(Protocol, PhaseReceive, "the answer is not gRPC's: "+Quote(body[:min(len(body), seenLimit)]))
 		case name == "":
 			name = "code " + code
 		}
 		if text != "" {
 			name += ": " + text
 		}
-		return end(Status, PhaseReceive, printable(name, detailLimit))
+		return NewOutcome(Status, PhaseReceive, Printable(name, MaxDetail))
 	}
 	status, err := healthAnswer(body)
 	switch {
 	case err != nil:
-		return end(Protocol, PhaseReceive, err.Error()+": "+quoted(body[:min(len(body), seenLimit)]))
+		return NewOutcome(Protocol, PhaseReceive, err.Error()+": "+Quote(body[:min(len(body), seenLimit)]))
 	case status != servingStatus:
-		return end(Agent, PhaseReceive, servingName(status))
+		return NewOutcome(Agent, PhaseReceive, servingName(status))
 	}
-	return end(OK, PhaseReceive, servingName(status))
+	return NewOutcome(OK, PhaseReceive, servingName(status))
 }

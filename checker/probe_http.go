@@ -22,35 +22,35 @@ import (
 )
 
 type httpProbe struct {
-	dialer
-	plain   *light      // nil: it is more than one request of HTTP/1.1
-	tls     *tls.Config // for the first host; another's differs in the name
-	first   *request
-	bytes   []byte // of the first request
-	status  []StatusRange
-	expect  *regexp.Regexp // nil: none
-	not     *regexp.Regexp // nil: none
-	digest  string         // of the body, in hex; "": none
-	summer  func() hash.Hash
-	follow  int
-	http2   bool
-	version string // of the PROXY protocol; "": none
+	Dialer
+	loopProbe    *LoopProbe  // nil: it is more than one request of HTTP/1.1
+	tls          *tls.Config // for the first host; another's differs in the name
+	first        *request
+	bytes        []byte // of the first request
+	status       []StatusRange
+	expect       *regexp.Regexp // nil: none
+	expectNot    *regexp.Regexp // nil: none
+	digest       string         // of the body, in hex; "": none
+	newHash      func() hash.Hash
+	follow       int
+	http2        bool
+	proxyVersion string // of the PROXY protocol; "": none
 }
 
 // buffers are what answers are read into. A probe that hangs holds one.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 2048); return &b }}
 
-func (p *httpProbe) probe(ctx context.Context, deadline time.Time) outcome {
+func (p *httpProbe) Probe(ctx context.Context, deadline time.Time) Outcome {
 	r, wire := p.first, p.bytes
 	var expiry time.Time
 	for followed := 0; ; followed++ {
 		a := p.expected(r)
-		out := p.ask(ctx, deadline, r, wire, &a)
-		if !out.expiry.IsZero() {
-			expiry = out.expiry
+		out := p.request(ctx, deadline, r, wire, &a)
+		if !out.CertExpiry.IsZero() {
+			expiry = out.CertExpiry
 		}
-		out.expiry = expiry
-		if out.reason != OK || p.follow == 0 || !redirects(a.status) {
+		out.CertExpiry = expiry
+		if out.Reason != OK || p.follow == 0 || !redirects(a.status) {
 			return out
 		}
 		if followed == p.follow {
@@ -58,7 +58,7 @@ func (p *httpProbe) probe(ctx context.Context, deadline time.Time) outcome {
 		}
 		next, err := r.follow(a.status, a.location)
 		if err != nil {
-			out.reason, out.detail = Protocol, printable(a.statusLine()+": "+err.Error(), detailLimit)
+			out.Reason, out.Detail = Protocol, Printable(a.statusLine()+": "+err.Error(), MaxDetail)
 			return out
 		}
 		r, wire = next, next.bytes()
@@ -66,20 +66,20 @@ func (p *httpProbe) probe(ctx context.Context, deadline time.Time) outcome {
 }
 
 // expected is an answer that has not begun yet.
-func (p *httpProbe) expected(r *request) answer {
-	a := answer{noBody: r.method == "HEAD", wantBody: p.readsBody()}
+func (p *httpProbe) expected(r *request) Response {
+	a := Response{noBody: r.method == "HEAD", wantBody: p.readsBody()}
 	if p.digest != "" {
-		a.sum = p.summer()
+		a.hash = p.newHash()
 	}
 	return a
 }
 
-func (p *httpProbe) light() *light { return p.plain }
+func (p *httpProbe) LoopProbe() *LoopProbe { return p.loopProbe }
 
-// talk is one request without TLS.
-func (p *httpProbe) talk(c peer) outcome {
-	if p.version != "" {
-		if out := introduce(c, p.version, p.to); out.reason != "" {
+// session is one request without TLS.
+func (p *httpProbe) session(c Stream) Outcome {
+	if p.proxyVersion != "" {
+		if out := sendProxyHeader(c, p.proxyVersion, p.To); out.Reason != "" {
 			return out
 		}
 	}
@@ -87,31 +87,31 @@ func (p *httpProbe) talk(c peer) outcome {
 	return p.exchange1(c, p.bytes, &a)
 }
 
-func (p *httpProbe) readsBody() bool { return p.expect != nil || p.not != nil || p.digest != "" }
+func (p *httpProbe) readsBody() bool { return p.expect != nil || p.expectNot != nil || p.digest != "" }
 
-// ask makes one request on a connection of its own. A redirection that is to be
+// request makes one request on a connection of its own. A redirection that is to be
 // followed is OK and not judged.
-func (p *httpProbe) ask(ctx context.Context, deadline time.Time, r *request, wire []byte, a *answer) outcome {
-	d := p.dialer
-	d.to = unmappedWithZone(r.to)
-	c, out := d.open(ctx, deadline)
+func (p *httpProbe) request(ctx context.Context, deadline time.Time, r *request, wire []byte, a *Response) Outcome {
+	d := p.Dialer
+	d.To = unmappedWithZone(r.to)
+	c, out := d.Connect(ctx, deadline)
 	if c == nil {
 		return out
 	}
 	defer c.Close()
-	if p.version != "" {
-		if out := introduce(c, p.version, d.to); out.reason != "" {
+	if p.proxyVersion != "" {
+		if out := sendProxyHeader(c, p.proxyVersion, d.To); out.Reason != "" {
 			return out
 		}
 	}
 	if !r.secure {
 		return p.exchange(ctx, c, r, wire, a)
 	}
-	s, expiry, out := secure(c, p.settings(r))
+	s, expiry, out := startTLS(c, p.settings(r))
 	if s != nil {
 		out = p.exchange(ctx, s, r, wire, a)
 	}
-	out.expiry = expiry
+	out.CertExpiry = expiry
 	return out
 }
 
@@ -129,28 +129,28 @@ func (p *httpProbe) settings(r *request) *tls.Config {
 	return other
 }
 
-func (p *httpProbe) exchange(ctx context.Context, c net.Conn, r *request, wire []byte, a *answer) outcome {
+func (p *httpProbe) exchange(ctx context.Context, c net.Conn, r *request, wire []byte, a *Response) Outcome {
 	if p.http2 {
 		return p.exchange2(ctx, c, r, a)
 	}
 	return p.exchange1(c, wire, a)
 }
 
-func (p *httpProbe) exchange1(c io.ReadWriter, wire []byte, a *answer) outcome {
+func (p *httpProbe) exchange1(c io.ReadWriter, wire []byte, a *Response) Outcome {
 	if _, err := c.Write(wire); err != nil {
-		return failed(PhaseSend, err, "")
+		return FromError(PhaseSend, err, "")
 	}
 	return p.receive(c, a)
 }
 
 // receive reads the answer as far as it is needed, and judges it.
-func (p *httpProbe) receive(c io.Reader, a *answer) outcome {
+func (p *httpProbe) receive(c io.Reader, a *Response) Outcome {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	for !a.done() {
 		n, err := c.Read(*buf)
 		if broken := a.feed((*buf)[:n]); broken != nil {
-			return end(Protocol, PhaseReceive, printable(broken.Error(), detailLimit))
+			return NewOutcome(Protocol, PhaseReceive, Printable(broken.Error(), MaxDetail))
 		}
 		if a.headDone() && (p.follow > 0 && redirects(a.status) || !p.accepts(a.status)) {
 			break
@@ -158,12 +158,12 @@ func (p *httpProbe) receive(c io.Reader, a *answer) outcome {
 		if err == nil || a.done() {
 			continue
 		}
-		if reasonOf(err) == Closed && a.endsWithConnection() {
+		if ReasonOf(err) == Closed && a.endsWithConnection() {
 			break
 		}
-		return failed(PhaseReceive, err, a.seen())
+		return FromError(PhaseReceive, err, a.seen())
 	}
-	out := end(OK, PhaseReceive, a.statusLine())
+	out := NewOutcome(OK, PhaseReceive, a.statusLine())
 	if p.follow > 0 && redirects(a.status) {
 		return out
 	}
@@ -171,18 +171,18 @@ func (p *httpProbe) receive(c io.Reader, a *answer) outcome {
 }
 
 // judge looks at a complete answer.
-func (p *httpProbe) judge(a *answer, out outcome) outcome {
+func (p *httpProbe) judge(a *Response, out Outcome) Outcome {
 	switch {
 	case !p.accepts(a.status):
-		out.reason = Status
-	case p.expect != nil && !p.expect.Match(a.body), p.not != nil && p.not.Match(a.body):
-		out.reason = Body
-		out.detail = printable(a.statusLine(), 50) + `, body "` + printable(string(a.body), detailLimit-70) + `"`
-	case p.digest != "" && a.long:
-		out.reason, out.detail = Body, printable(fmt.Sprintf("%s, a body of more than %d bytes", a.statusLine(), digestLimit), detailLimit)
+		out.Reason = Status
+	case p.expect != nil && !p.expect.Match(a.body), p.expectNot != nil && p.expectNot.Match(a.body):
+		out.Reason = Body
+		out.Detail = Printable(a.statusLine(), 50) + `, body "` + Printable(string(a.body), MaxDetail-70) + `"`
+	case p.digest != "" && a.bodyTooLong:
+		out.Reason, out.Detail = Body, Printable(fmt.Sprintf("%s, a body of more than %d bytes", a.statusLine(), digestLimit), MaxDetail)
 	case p.digest != "":
-		if sum := hex.EncodeToString(a.sum.Sum(nil)); sum != p.digest {
-			out.reason, out.detail = Body, printable(a.statusLine()+", the body's digest is "+sum, detailLimit)
+		if sum := hex.EncodeToString(a.hash.Sum(nil)); sum != p.digest {
+			out.Reason, out.Detail = Body, Printable(a.statusLine()+", the body's digest is "+sum, MaxDetail)
 		}
 	}
 	return out
@@ -193,8 +193,8 @@ func (p *httpProbe) accepts(status int) bool {
 }
 
 // newHTTPProbe prepares the request and what is expected.
-func newHTTPProbe(c *Check, common *shared) (prober, error) {
-	p := &httpProbe{dialer: newDialer(c), status: slices.Clone(c.Status), follow: c.FollowRedirects, http2: c.HTTP2, version: c.ProxyProtocol}
+func newHTTPProbe(c *Check, common *Shared) (Prober, error) {
+	p := &httpProbe{Dialer: newDialer(c), status: slices.Clone(c.Status), follow: c.FollowRedirects, http2: c.HTTP2, proxyVersion: c.ProxyProtocol}
 	if len(p.status) == 0 {
 		p.status = okStatus
 	}
@@ -211,13 +211,13 @@ func newHTTPProbe(c *Check, common *shared) (prober, error) {
 	if p.expect, err = common.expression(c.BodyExpect); err != nil {
 		return nil, err
 	}
-	if p.not, err = common.expression(c.ExpectNot); err != nil {
+	if p.expectNot, err = common.expression(c.ExpectNot); err != nil {
 		return nil, err
 	}
 	if c.Digest != "" {
 		name, sum, _ := strings.Cut(c.Digest, ":")
-		p.digest, p.summer = sum, sums[name]
-		if raw, err := hex.DecodeString(sum); p.summer == nil || err != nil || len(raw) != p.summer().Size() {
+		p.digest, p.newHash = sum, hashes[name]
+		if raw, err := hex.DecodeString(sum); p.newHash == nil || err != nil || len(raw) != p.newHash().Size() {
 			return nil, fmt.Errorf("%q is no digest", c.Digest)
 		}
 	}
@@ -233,11 +233,11 @@ func newHTTPProbe(c *Check, common *shared) (prober, error) {
 		}
 		p.tls, err = common.tlsConfig(c, protocol)
 	} else if !c.HTTP2 && c.Digest == "" { // a digest may be of megabytes
-		p.plain = &light{dialer: p.dialer, talk: p.talk}
+		p.loopProbe = &LoopProbe{Dialer: p.Dialer, Session: p.session}
 	}
 	return p, err
 }
 
-var sums = map[string]func() hash.Hash{"sha256": sha256.New, "md5": md5.New}
+var hashes = map[string]func() hash.Hash{"sha256": sha256.New, "md5": md5.New}
 
 var okStatus = []StatusRange{{200, 299}}

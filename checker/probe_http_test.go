@@ -257,7 +257,7 @@ func TestHTTPS(t *testing.T) {
 			}
 			got := once(t, c)
 			if tt.phase == "" { // in TLS 1.3 a client learns late that it is not wanted
-				got.phase = ""
+				got.Phase = ""
 			}
 			want(t, got, tt.reason, tt.phase, tt.detail)
 		})
@@ -276,7 +276,7 @@ func TestReasonOfErrno(t *testing.T) {
 		{errnoError("EADDRNOTAVAIL"), Local}, {errnoError("EADDRINUSE"), Local}, {errnoError("EPERM"), Local},
 		{errnoError("EACCES"), Local}, {errnoError("EINVAL"), Local}, {errnoError("ENODEV"), Local},
 	} {
-		if got := reasonOf(tt.err); got != tt.want {
+		if got := ReasonOf(tt.err); got != tt.want {
 			t.Errorf("%v is %v, want %v", tt.err, got, tt.want)
 		}
 	}
@@ -291,7 +291,7 @@ func TestPrintable(t *testing.T) {
 		{"", 5, ""}, {"abc", 3, "abc"}, {"abcd", 3, "..."}, {"abcdef", 5, "ab..."}, {"a\x00b", 9, `a\x00b`},
 		{"\r\n\t\"\\", 20, `\r\n\t"\`}, {"aé", 20, `a\xc3\xa9`}, {"\x00\x00", 7, `\x00...`}, {"\x00\x00", 6, "..."}, {"\x00\x00", 8, `\x00\x00`},
 	} {
-		if got := printable(tt.in, tt.limit); got != tt.want || len(got) > tt.limit {
+		if got := Printable(tt.in, tt.limit); got != tt.want || len(got) > tt.limit {
 			t.Errorf("%q in %d bytes is %q, want %q", tt.in, tt.limit, got, tt.want)
 		}
 	}

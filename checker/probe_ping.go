@@ -15,7 +15,7 @@ import (
 )
 
 type pingProbe struct {
-	dialer
+	Dialer
 	count int
 }
 
@@ -23,18 +23,18 @@ type pingProbe struct {
 // (net.ipv4.ping_group_range): a raw one needs CAP_NET_RAW.
 var rawPing atomic.Bool
 
-func newPingProbe(c *Check) prober {
+func newPingProbe(c *Check) Prober {
 	d := newDialer(c)
 	return &pingProbe{d, max(c.Count, 1)}
 }
 
-func (p *pingProbe) probe(ctx context.Context, deadline time.Time) outcome {
+func (p *pingProbe) Probe(ctx context.Context, deadline time.Time) Outcome {
 	c, raw, out := p.openICMP(ctx, deadline)
 	if c == nil {
 		return out
 	}
 	defer c.Close()
-	e := echo{v6: p.to.Addr().Is6()}
+	e := echo{v6: p.To.Addr().Is6()}
 	binary.NativeEndian.PutUint64(e.payload[:], rand.Uint64())
 	binary.NativeEndian.PutUint64(e.payload[8:], rand.Uint64())
 	begin := time.Now()
@@ -42,51 +42,51 @@ func (p *pingProbe) probe(ctx context.Context, deadline time.Time) outcome {
 	for i := range p.count {
 		e.sequence = uint16(i)
 		if i == p.count-1 {
-			c.until(ctx, deadline)
+			c.SetReadLimit(ctx, deadline)
 		} else {
-			c.until(ctx, begin.Add(time.Duration(i+1)*slot))
+			c.SetReadLimit(ctx, begin.Add(time.Duration(i+1)*slot))
 		}
 		if _, err := c.Write(e.request()); err != nil {
-			return failed(PhaseSend, err, "")
+			return FromError(PhaseSend, err, "")
 		}
 		out = p.await(c, &e, raw && !e.v6)
-		if out.reason != Timeout || ctx.Err() != nil {
+		if out.Reason != Timeout || ctx.Err() != nil {
 			break
 		}
 	}
-	if out.reason == Timeout && p.count > 1 {
-		out.detail = "no answer to " + strconv.Itoa(p.count)
+	if out.Reason == Timeout && p.count > 1 {
+		out.Detail = "no answer to " + strconv.Itoa(p.count)
 	}
 	return out
 }
 
 // await reads until the answer is among what came.
-func (p *pingProbe) await(c *conn, e *echo, header bool) outcome {
+func (p *pingProbe) await(c *Conn, e *echo, header bool) Outcome {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	for {
 		n, err := c.Read(*buf)
 		if err != nil {
-			return failed(PhaseReceive, err, "")
+			return FromError(PhaseReceive, err, "")
 		}
 		if e.answeredBy((*buf)[:n], header) {
-			return end(OK, PhaseReceive, "")
+			return NewOutcome(OK, PhaseReceive, "")
 		}
 	}
 }
 
-func (p *pingProbe) openICMP(ctx context.Context, deadline time.Time) (c *conn, raw bool, out outcome) {
+func (p *pingProbe) openICMP(ctx context.Context, deadline time.Time) (c *Conn, raw bool, out Outcome) {
 	protocol := unix.IPPROTO_ICMP
-	if p.to.Addr().Is6() {
+	if p.To.Addr().Is6() {
 		protocol = unix.IPPROTO_ICMPV6
 	}
 	if !rawPing.Load() {
-		c, out = p.openDatagram(ctx, deadline, unix.SOCK_DGRAM, protocol)
-		if c != nil || out.reason != Local {
+		c, out = p.ConnectDatagram(ctx, deadline, unix.SOCK_DGRAM, protocol)
+		if c != nil || out.Reason != Local {
 			return c, false, out
 		}
 	}
-	c, out = p.openDatagram(ctx, deadline, unix.SOCK_RAW, protocol)
+	c, out = p.ConnectDatagram(ctx, deadline, unix.SOCK_RAW, protocol)
 	if c != nil {
 		rawPing.Store(true)
 	}

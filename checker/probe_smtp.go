@@ -13,13 +13,13 @@ import (
 )
 
 type smtpProbe struct {
-	dialer
+	Dialer
 	helo string
 	tls  *tls.Config // nil: none
 }
 
-func newSMTPProbe(c *Check, common *shared) (prober, error) {
-	p := &smtpProbe{dialer: newDialer(c), helo: c.Helo}
+func newSMTPProbe(c *Check, common *Shared) (Prober, error) {
+	p := &smtpProbe{Dialer: newDialer(c), helo: c.Helo}
 	if p.helo == "" {
 		p.helo = "localhost"
 	}
@@ -33,46 +33,46 @@ func newSMTPProbe(c *Check, common *shared) (prober, error) {
 	return p, err
 }
 
-func (p *smtpProbe) probe(ctx context.Context, deadline time.Time) outcome {
-	c, out := p.open(ctx, deadline)
+func (p *smtpProbe) Probe(ctx context.Context, deadline time.Time) Outcome {
+	c, out := p.Connect(ctx, deadline)
 	if c == nil {
 		return out
 	}
 	defer c.Close()
 	plain := mailDialogue{rw: c}
 	greeting, out := plain.expect(220)
-	if out.reason != "" {
+	if out.Reason != "" {
 		return out
 	}
 	answer, out := plain.ask("EHLO "+p.helo, 250)
-	if out.reason != "" {
+	if out.Reason != "" {
 		return out
 	}
 	last := &plain
 	var expiry time.Time
 	if p.tls != nil {
 		if !answer.has("STARTTLS") {
-			return end(Protocol, PhaseReceive, "STARTTLS is not offered")
+			return NewOutcome(Protocol, PhaseReceive, "STARTTLS is not offered")
 		}
-		if _, out = plain.ask("STARTTLS", 220); out.reason != "" {
+		if _, out = plain.ask("STARTTLS", 220); out.Reason != "" {
 			return out
 		}
 		if len(plain.rest) > 0 { // RFC 3207 §5: somebody's words, from before the handshake
-			return end(Protocol, PhaseReceive, "more than an answer to STARTTLS: "+quoted(plain.rest))
+			return NewOutcome(Protocol, PhaseReceive, "more than an answer to STARTTLS: "+Quote(plain.rest))
 		}
-		s, ends, out := secure(c, p.tls)
+		s, ends, out := startTLS(c, p.tls)
 		if s == nil {
 			return out
 		}
 		expiry, last = ends, &mailDialogue{rw: s}
-		if _, out = last.ask("EHLO "+p.helo, 250); out.reason != "" {
-			out.expiry = expiry
+		if _, out = last.ask("EHLO "+p.helo, 250); out.Reason != "" {
+			out.CertExpiry = expiry
 			return out
 		}
 	}
 	last.ask("QUIT", 221) // out of politeness: the server has shown that it works
-	out = end(OK, PhaseReceive, greeting.line())
-	out.expiry = expiry
+	out = NewOutcome(OK, PhaseReceive, greeting.line())
+	out.CertExpiry = expiry
 	return out
 }
 
@@ -82,37 +82,37 @@ type mailDialogue struct {
 	rest []byte // came, and belongs to no answer yet
 }
 
-func (d *mailDialogue) ask(command string, code int) (mailAnswer, outcome) {
+func (d *mailDialogue) ask(command string, code int) (mailAnswer, Outcome) {
 	if _, err := io.WriteString(d.rw, command+"\r\n"); err != nil {
-		return mailAnswer{}, failed(PhaseSend, err, "")
+		return mailAnswer{}, FromError(PhaseSend, err, "")
 	}
 	return d.expect(code)
 }
 
 // expect reads one answer. The outcome has no reason where it has the code.
-func (d *mailDialogue) expect(code int) (mailAnswer, outcome) {
+func (d *mailDialogue) expect(code int) (mailAnswer, Outcome) {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	for {
 		a, n, err := parseMailAnswer(d.rest)
 		switch {
 		case err != nil:
-			return a, end(Protocol, PhaseReceive, printable(err.Error(), detailLimit))
+			return a, NewOutcome(Protocol, PhaseReceive, Printable(err.Error(), MaxDetail))
 		case n > 0:
 			d.rest = d.rest[n:]
 			if a.code != code {
-				return a, end(Status, PhaseReceive, a.line())
+				return a, NewOutcome(Status, PhaseReceive, a.line())
 			}
-			return a, outcome{}
+			return a, Outcome{}
 		}
 		n, broken := d.rw.Read(*buf)
 		d.rest = append(d.rest, (*buf)[:n]...)
 		if broken != nil && n == 0 {
 			got := ""
 			if len(d.rest) > 0 {
-				got = quoted(d.rest)
+				got = Quote(d.rest)
 			}
-			return a, failed(PhaseReceive, broken, got)
+			return a, FromError(PhaseReceive, broken, got)
 		}
 	}
 }

@@ -13,57 +13,57 @@ import (
 )
 
 type synProbe struct {
-	one    light
-	source source
+	one    LoopProbe
+	source sourceAddr
 	// What goes with each SYN: the name of the server, and control messages with
 	// the source address, for which they were made.
-	to      rawName
+	to      rawSockaddr
 	from    netip.Addr
 	control []byte
 }
 
-func newSYNProbe(c *Check) prober {
+func newSYNProbe(c *Check) Prober {
 	p := &synProbe{}
-	p.one = light{dialer: newDialer(c), syn: p}
+	p.one = LoopProbe{Dialer: newDialer(c), SYN: p}
 	return p
 }
 
-func (p *synProbe) light() *light { return &p.one }
+func (p *synProbe) LoopProbe() *LoopProbe { return &p.one }
 
-func (p *synProbe) probe(ctx context.Context, deadline time.Time) outcome {
-	return alone(ctx, deadline, &p.one)
+func (p *synProbe) Probe(ctx context.Context, deadline time.Time) Outcome {
+	return RunBlocking(ctx, deadline, &p.one)
 }
 
-// synAgain is when a SYN is sent once more (RFC 6298 §2.1).
-const synAgain = time.Second
+// synRetransmit is when a SYN is sent once more (RFC 6298 §2.1).
+const synRetransmit = time.Second
 
 // address finds out where a SYN comes from and goes to.
-func (p *synProbe) address(f *flight) error {
-	from, err := p.source.get(&p.one.dialer, f.began)
+func (p *synProbe) address(f *Inflight) error {
+	from, err := p.source.resolve(&p.one.Dialer, f.Started)
 	if err != nil {
 		return err
 	}
-	if from != p.from || p.to.n == 0 || p.one.dialer.to.Addr().Zone() != "" {
-		if p.to, err = p.one.dialer.name(); err != nil {
+	if from != p.from || p.to.n == 0 || p.one.Dialer.To.Addr().Zone() != "" {
+		if p.to, err = p.one.Dialer.rawSockaddr(); err != nil {
 			return err
 		}
-		p.to.portless() // it would be a protocol
+		p.to.clearPort() // it would be a protocol
 		p.from, p.control = from, p.options(from)
 	}
 	return nil
 }
 
-// answered is what an answer to a SYN means.
-func answered(reason Reason) outcome {
+// synOutcome is what an answer to a SYN means.
+func synOutcome(reason Reason) Outcome {
 	if reason == Refused {
-		return end(Refused, PhaseConnect, "connection refused")
+		return NewOutcome(Refused, PhaseConnect, "connection refused")
 	}
-	return end(reason, PhaseConnect, "")
+	return NewOutcome(reason, PhaseConnect, "")
 }
 
-// local is an error that is this machine's, whatever it is.
-func local(err error) outcome {
-	return end(Local, PhaseConnect, printable(brief(err), detailLimit))
+// LocalFailure is an error that is this machine's, whatever it is.
+func LocalFailure(err error) Outcome {
+	return NewOutcome(Local, PhaseConnect, Printable(errorText(err), MaxDetail))
 }
 
 // options are the source address, which the checksum is made with, and the mark.
@@ -74,7 +74,7 @@ func (p *synProbe) options(from netip.Addr) []byte {
 	} else {
 		b = unix.PktInfo6(&unix.Inet6Pktinfo{Addr: from.As16()})
 	}
-	mark := p.one.dialer.mark
+	mark := p.one.Dialer.Mark
 	if mark == 0 {
 		return b
 	}

@@ -8,19 +8,19 @@ import (
 )
 
 // half a handshake needs CAP_NET_RAW; without it a probe says so.
-func synOnce(t *testing.T, c Check) (outcome, bool) {
+func synOnce(t *testing.T, c Check) (Outcome, bool) {
 	t.Helper()
-	common := newShared()
+	common := NewShared()
 	c.Type = TypeSYN
 	if c.Timeout == 0 {
 		c.Timeout = patience
 	}
-	p, err := newProber(&c, common)
+	p, err := NewProber(&c, common)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := p.probe(t.Context(), time.Now().Add(c.Timeout))
-	if out.reason == Local && out.detail == "failed to open a raw socket: operation not permitted (EPERM)" {
+	out := p.Probe(t.Context(), time.Now().Add(c.Timeout))
+	if out.Reason == Local && out.Detail == "failed to open a raw socket: operation not permitted (EPERM)" {
 		t.Log("no CAP_NET_RAW here")
 		return out, false
 	}
@@ -41,7 +41,7 @@ func TestSYN(t *testing.T) {
 		}
 		want(t, got, OK, PhaseConnect, "")
 		for range 50 { // no port is used up, and no handshake of before is in the way
-			if got, _ := synOnce(t, Check{Address: to}); got.reason != OK {
+			if got, _ := synOnce(t, Check{Address: to}); got.Reason != OK {
 				t.Fatalf("%+v", got)
 			}
 		}
@@ -65,7 +65,7 @@ func TestSYN(t *testing.T) {
 	to := l.Addr().(*net.TCPAddr).AddrPort()
 	got, _ = synOnce(t, Check{Address: to, From: netip.MustParseAddr("127.0.0.7")})
 	want(t, got, OK, PhaseConnect, "")
-	if got, _ = synOnce(t, Check{Address: to, Mark: 7}); got.reason != Local {
+	if got, _ = synOnce(t, Check{Address: to, Mark: 7}); got.Reason != Local {
 		want(t, got, OK, PhaseConnect, "")
 	}
 }
@@ -79,7 +79,7 @@ func TestSYNHeader(t *testing.T) {
 		t.Errorf("the header is %x", b)
 	}
 	pseudo := []byte("\x0a\x00\x00\x01\x0a\x00\x00\x02\x00\x06\x00\x18")
-	if checksum(append(pseudo, b...)) != 0 {
+	if internetChecksum(append(pseudo, b...)) != 0 {
 		t.Errorf("the checksum of %x is wrong", b)
 	}
 }
@@ -105,7 +105,7 @@ func TestSegment(t *testing.T) {
 		s, ok := parseSegment(tt.b, tt.header)
 		got := Reason("")
 		if ok {
-			got = s.answers(0x01020304)
+			got = s.reply(0x01020304)
 		}
 		if got != tt.want {
 			t.Errorf("%s is %q, want %q", name, got, tt.want)

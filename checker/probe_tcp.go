@@ -19,10 +19,10 @@ import (
 const answerLimit = 16 << 10
 
 type tcpProbe struct {
-	dialer
-	plain *light      // nil: it is in TLS
-	tls   *tls.Config // nil: none
-	steps []exchange
+	Dialer
+	loopProbe *LoopProbe  // nil: it is in TLS
+	tls       *tls.Config // nil: none
+	steps     []exchange
 }
 
 // exchange is a prepared Step.
@@ -39,8 +39,8 @@ type expectation struct {
 
 func (e *expectation) wanted() bool { return e.pattern != nil || len(e.text) > 0 }
 
-// in is where in the bytes the expected ones end, or -1.
-func (e *expectation) in(b []byte) int {
+// find is where in the bytes the expected ones end, or -1.
+func (e *expectation) find(b []byte) int {
 	if e.pattern != nil {
 		if found := e.pattern.FindIndex(b); found != nil {
 			return found[1]
@@ -53,8 +53,8 @@ func (e *expectation) in(b []byte) int {
 	return -1
 }
 
-func newTCPProbe(c *Check, common *shared) (prober, error) {
-	p := &tcpProbe{dialer: newDialer(c)}
+func newTCPProbe(c *Check, common *Shared) (Prober, error) {
+	p := &tcpProbe{Dialer: newDialer(c)}
 	steps := c.Steps
 	if len(steps) == 0 && (c.Send != "" || c.Expect != "" || c.ExpectText != "") {
 		steps = []Step{{c.Send, c.Expect, c.ExpectText}}
@@ -76,22 +76,22 @@ func newTCPProbe(c *Check, common *shared) (prober, error) {
 		p.tls, err = common.tlsConfig(c, "")
 		return p, err
 	}
-	p.plain = &light{dialer: p.dialer}
+	p.loopProbe = &LoopProbe{Dialer: p.Dialer}
 	if len(p.steps) > 0 {
-		p.plain.talk = func(c peer) outcome { return p.dialogue(c, PhaseConnect) }
+		p.loopProbe.Session = func(c Stream) Outcome { return p.dialogue(c, PhaseConnect) }
 	}
 	return p, nil
 }
 
-func (p *tcpProbe) light() *light { return p.plain }
+func (p *tcpProbe) LoopProbe() *LoopProbe { return p.loopProbe }
 
-func (s *shared) exchange(step Step) (exchange, error) {
+func (s *Shared) exchange(step Step) (exchange, error) {
 	pattern, err := s.expression(step.Expect)
 	return exchange{[]byte(step.Send), expectation{pattern, []byte(step.ExpectText)}}, err
 }
 
-func (p *tcpProbe) probe(ctx context.Context, deadline time.Time) outcome {
-	c, out := p.open(ctx, deadline)
+func (p *tcpProbe) Probe(ctx context.Context, deadline time.Time) Outcome {
+	c, out := p.Connect(ctx, deadline)
 	if c == nil {
 		return out
 	}
@@ -99,17 +99,17 @@ func (p *tcpProbe) probe(ctx context.Context, deadline time.Time) outcome {
 	if p.tls == nil {
 		return p.dialogue(c, PhaseConnect)
 	}
-	s, expiry, out := secure(c, p.tls)
+	s, expiry, out := startTLS(c, p.tls)
 	if s != nil {
 		out = p.dialogue(s, PhaseTLS)
 	}
-	out.expiry = expiry
+	out.CertExpiry = expiry
 	return out
 }
 
 // dialogue takes one step after the other.
-func (p *tcpProbe) dialogue(rw io.ReadWriter, phase string) outcome {
-	out := end(OK, phase, "")
+func (p *tcpProbe) dialogue(rw io.ReadWriter, phase string) Outcome {
+	out := NewOutcome(OK, phase, "")
 	if len(p.steps) == 0 {
 		return out
 	}
@@ -122,23 +122,23 @@ func (p *tcpProbe) dialogue(rw io.ReadWriter, phase string) outcome {
 		if len(s.send) > 0 {
 			d.got = d.got[:0] // what answers cannot have come before
 			if _, err := rw.Write(s.send); err != nil {
-				return p.in(i, failed(PhaseSend, err, ""))
+				return p.atStep(i, FromError(PhaseSend, err, ""))
 			}
-			out = end(OK, PhaseSend, out.detail)
+			out = NewOutcome(OK, PhaseSend, out.Detail)
 		}
 		if s.expect.wanted() {
-			if out = d.receive(&s.expect); out.reason != OK {
-				return p.in(i, out)
+			if out = d.receive(&s.expect); out.Reason != OK {
+				return p.atStep(i, out)
 			}
 		}
 	}
 	return out
 }
 
-// in says in which of several steps something failed.
-func (p *tcpProbe) in(step int, out outcome) outcome {
+// atStep says in which of several steps something failed.
+func (p *tcpProbe) atStep(step int, out Outcome) Outcome {
 	if len(p.steps) > 1 {
-		out.detail = printable("step "+strconv.Itoa(step+1)+": "+out.detail, detailLimit)
+		out.Detail = Printable("step "+strconv.Itoa(step+1)+": "+out.Detail, MaxDetail)
 	}
 	return out
 }
@@ -152,31 +152,31 @@ type dialogue struct {
 
 // receive reads until what is expected came. Each piece is looked at as it comes:
 // a dialogue's server does not close.
-func (d *dialogue) receive(expect *expectation) outcome {
+func (d *dialogue) receive(expect *expectation) Outcome {
 	fresh := len(d.got) > 0 // the server may have said more than one step asked for
 	for {
 		if fresh {
-			if at := expect.in(d.got); at >= 0 {
-				out := end(OK, PhaseReceive, quoted(d.got))
+			if at := expect.find(d.got); at >= 0 {
+				out := NewOutcome(OK, PhaseReceive, Quote(d.got))
 				d.got = d.got[at:]
 				return out
 			}
 		}
 		if len(d.got) == answerLimit {
-			return end(Body, PhaseReceive, quoted(d.got))
+			return NewOutcome(Body, PhaseReceive, Quote(d.got))
 		}
 		n, err := d.rw.Read(d.buf)
 		d.got = append(d.got, d.buf[:min(n, answerLimit-len(d.got))]...)
 		fresh = n > 0
-		if err == nil || n > 0 && expect.in(d.got) >= 0 {
+		if err == nil || n > 0 && expect.find(d.got) >= 0 {
 			continue
 		}
 		switch {
 		case len(d.got) == 0:
-			return failed(PhaseReceive, err, "")
-		case reasonOf(err) == Closed:
-			return end(Body, PhaseReceive, quoted(d.got)) // the answer is complete, and another
+			return FromError(PhaseReceive, err, "")
+		case ReasonOf(err) == Closed:
+			return NewOutcome(Body, PhaseReceive, Quote(d.got)) // the answer is complete, and another
 		}
-		return failed(PhaseReceive, err, quoted(d.got))
+		return FromError(PhaseReceive, err, Quote(d.got))
 	}
 }

@@ -97,20 +97,20 @@ func readRequest(c net.Conn) string {
 }
 
 // once makes one probe of a check; its Timeout may be left out.
-func once(t testing.TB, c Check) outcome {
+func once(t testing.TB, c Check) Outcome {
 	t.Helper()
 	if c.Timeout == 0 {
 		c.Timeout = patience
 	}
-	p, err := newProber(&c, newShared())
+	p, err := NewProber(&c, NewShared())
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := p.probe(t.Context(), time.Now().Add(c.Timeout))
-	if l, ok := p.(lighter); ok && l.light() != nil { // the loop's way comes to the same
-		looped := alone(t.Context(), time.Now().Add(c.Timeout), l.light())
-		samePhase := looped.phase == out.phase || out.reason == Reset // it may come before anything is said, or after
-		if looped.reason != out.reason || !samePhase || !alike(looped.detail, out.detail) {
+	out := p.Probe(t.Context(), time.Now().Add(c.Timeout))
+	if l, ok := p.(LoopProber); ok && l.LoopProbe() != nil { // the loop's way comes to the same
+		looped := RunBlocking(t.Context(), time.Now().Add(c.Timeout), l.LoopProbe())
+		samePhase := looped.Phase == out.Phase || out.Reason == Reset // it may come before anything is said, or after
+		if looped.Reason != out.Reason || !samePhase || !alike(looped.Detail, out.Detail) {
 			t.Errorf("beside the loop: %+v\nin the loop: %+v", out, looped)
 		}
 	}
@@ -127,17 +127,17 @@ func alike(a, b string) bool {
 	return a[:n] == b[:n]
 }
 
-func want(t *testing.T, got outcome, reason Reason, phase, detail string) {
+func want(t *testing.T, got Outcome, reason Reason, phase, detail string) {
 	t.Helper()
-	if got.reason != reason || got.phase != phase || !strings.Contains(got.detail, detail) {
-		t.Errorf("got %v in %s: %s\nwant %v in %s: …%s…", got.reason, got.phase, got.detail, reason, phase, detail)
+	if got.Reason != reason || got.Phase != phase || !strings.Contains(got.Detail, detail) {
+		t.Errorf("got %v in %s: %s\nwant %v in %s: …%s…", got.Reason, got.Phase, got.Detail, reason, phase, detail)
 	}
-	if len(got.detail) > detailLimit {
-		t.Errorf("the detail has %d bytes", len(got.detail))
+	if len(got.Detail) > MaxDetail {
+		t.Errorf("the detail has %d bytes", len(got.Detail))
 	}
-	for _, b := range []byte(got.detail) {
+	for _, b := range []byte(got.Detail) {
 		if b < ' ' || b > '~' {
-			t.Errorf("the detail %q is not printable ASCII", got.detail)
+			t.Errorf("the detail %q is not printable ASCII", got.Detail)
 			break
 		}
 	}
@@ -175,8 +175,8 @@ func blackhole(t testing.TB) netip.AddrPort {
 	}
 	to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(sa.(*unix.SockaddrInet4).Port))
 	for range 4 {
-		d := dialer{to: to}
-		fd, _, err := d.start()
+		d := Dialer{To: to}
+		fd, _, err := d.startConnect()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,7 +205,7 @@ func TestConnectIPv6(t *testing.T) {
 	zoned := netip.AddrPortFrom(to.Addr().WithZone("nosuch0"), to.Port())
 	want(t, once(t, Check{Type: TypeConnect, Address: zoned}), Local, PhaseConnect, "ENODEV")
 	zoned = netip.AddrPortFrom(netip.MustParseAddr("fe80::1%lo"), to.Port())
-	if got := once(t, Check{Type: TypeConnect, Address: zoned, Timeout: hurry}); got.reason == OK {
+	if got := once(t, Check{Type: TypeConnect, Address: zoned, Timeout: hurry}); got.Reason == OK {
 		t.Errorf("an address that is nowhere: %+v", got)
 	}
 }
@@ -235,7 +235,7 @@ func TestFrom(t *testing.T) {
 func TestMark(t *testing.T) {
 	c := Check{Type: TypeConnect, Address: server(t, func(net.Conn) {}), Mark: 0x51}
 	d := newDialer(&c)
-	fd, _, err := d.start()
+	fd, _, err := d.startConnect()
 	if err == nil {
 		defer unix.Close(fd)
 		if mark, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK); err != nil || mark != 0x51 {
@@ -314,7 +314,7 @@ func TestTCP(t *testing.T) {
 	}
 	t.Run("reset after the handshake", func(t *testing.T) {
 		got := once(t, Check{Type: TypeTCP, Address: resetAtOnce, Expect: "y"})
-		if got.reason != Reset { // in whatever phase it is seen
+		if got.Reason != Reset { // in whatever phase it is seen
 			t.Errorf("got %+v", got)
 		}
 	})
@@ -336,13 +336,13 @@ func TestCancel(t *testing.T) {
 		{Type: TypeHTTP, Address: silent},
 		{Type: TypeHTTPS, Address: silent},
 	} {
-		p, err := newProber(&c, newShared())
+		p, err := NewProber(&c, NewShared())
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan outcome)
-		go func() { done <- p.probe(ctx, time.Now().Add(time.Hour)) }()
+		done := make(chan Outcome)
+		go func() { done <- p.Probe(ctx, time.Now().Add(time.Hour)) }()
 		time.AfterFunc(20*time.Millisecond, cancel)
 		select {
 		case <-done:
@@ -371,14 +371,14 @@ func TestNothingIsLeft(t *testing.T) {
 		{Type: TypeConnect, Address: open}, {Type: TypeConnect, Address: bad}, {Type: TypeHTTP, Address: good, BodyExpect: "ok"},
 		{Type: TypeHTTPS, Address: open}, {Type: TypeTCP, Address: good, Send: "\r\n\r\n", Expect: "200"},
 	}
-	var probers []prober
+	var probers []Prober
 	for _, c := range checks {
-		p, err := newProber(&c, newShared())
+		p, err := NewProber(&c, NewShared())
 		if err != nil {
 			t.Fatal(err)
 		}
 		probers = append(probers, p)
-		p.probe(t.Context(), time.Now().Add(patience))
+		p.Probe(t.Context(), time.Now().Add(patience))
 	}
 	settled := func() int { // what was opened by a server, too
 		for _, to := range []netip.AddrPort{good, open} {
@@ -394,8 +394,8 @@ func TestNothingIsLeft(t *testing.T) {
 		results[w] = map[Reason]int{}
 		all.Go(func() {
 			for i := range 10000 / len(results) {
-				out := probers[i%len(probers)].probe(t.Context(), time.Now().Add(patience))
-				results[w][out.reason]++
+				out := probers[i%len(probers)].Probe(t.Context(), time.Now().Add(patience))
+				results[w][out.Reason]++
 			}
 		})
 	}
@@ -417,12 +417,12 @@ func TestNothingIsLeft(t *testing.T) {
 // Our side closes without a TIME_WAIT: the count of the machine stays.
 func TestNoTimeWait(t *testing.T) {
 	to := server(t, func(c net.Conn) { io.Copy(io.Discard, c) })
-	p, err := newProber(&Check{Type: TypeConnect, Address: to}, newShared())
+	p, err := NewProber(&Check{Type: TypeConnect, Address: to}, NewShared())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 200 {
-		if out := p.probe(t.Context(), time.Now().Add(patience)); out.reason != OK {
+		if out := p.Probe(t.Context(), time.Now().Add(patience)); out.Reason != OK {
 			t.Fatal(out)
 		}
 	}

@@ -67,15 +67,15 @@ func TestTCPInTLS(t *testing.T) {
 			}
 			got := once(t, Check{Type: TypeTCP, Address: tt.to, Expect: "OK ready", TLS: &tt.set})
 			if tt.phase == "" { // in TLS 1.3 a client learns late that it is not wanted
-				got.phase = ""
+				got.Phase = ""
 			}
 			want(t, got, tt.reason, tt.phase, tt.detail)
-			if d := got.expiry.Sub(tt.expiry); got.expiry.IsZero() != tt.expiry.IsZero() || d > time.Minute || d < -time.Minute {
-				t.Errorf("ends at %v, want %v", got.expiry, tt.expiry)
+			if d := got.CertExpiry.Sub(tt.expiry); got.CertExpiry.IsZero() != tt.expiry.IsZero() || d > time.Minute || d < -time.Minute {
+				t.Errorf("ends at %v, want %v", got.CertExpiry, tt.expiry)
 			}
 		})
 	}
-	if _, err := newProber(&Check{Type: TypeTCP, Address: addr(1), TLS: &TLSConfig{MinVersion: "1.4"}}, newShared()); err == nil {
+	if _, err := NewProber(&Check{Type: TypeTCP, Address: addr(1), TLS: &TLSConfig{MinVersion: "1.4"}}, NewShared()); err == nil {
 		t.Error("TLS 1.4 is accepted")
 	}
 }

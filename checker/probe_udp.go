@@ -12,12 +12,12 @@ import (
 )
 
 type udpProbe struct {
-	dialer
+	Dialer
 	exchange
 	reply bool // one is required
 }
 
-func newUDPProbe(c *Check, common *shared) (prober, error) {
+func newUDPProbe(c *Check, common *Shared) (Prober, error) {
 	made, err := common.exchange(Step{c.Send, c.Expect, c.ExpectText})
 	if err != nil {
 		return nil, err
@@ -25,27 +25,27 @@ func newUDPProbe(c *Check, common *shared) (prober, error) {
 	return &udpProbe{newDialer(c), made, c.RequireReply || made.expect.wanted()}, nil
 }
 
-func (p *udpProbe) probe(ctx context.Context, deadline time.Time) outcome {
-	c, out := p.openDatagram(ctx, deadline, unix.SOCK_DGRAM, 0)
+func (p *udpProbe) Probe(ctx context.Context, deadline time.Time) Outcome {
+	c, out := p.ConnectDatagram(ctx, deadline, unix.SOCK_DGRAM, 0)
 	if c == nil {
 		return out
 	}
 	defer c.Close()
-	if err := c.send(p.send); err != nil {
-		return failed(PhaseSend, err, "")
+	if err := c.SendDatagram(p.send); err != nil {
+		return FromError(PhaseSend, err, "")
 	}
-	buf := datagrams.Get().(*[]byte)
-	defer datagrams.Put(buf)
+	buf := datagramBuffers.Get().(*[]byte)
+	defer datagramBuffers.Put(buf)
 	n, err := c.Read(*buf)
 	switch {
 	case err != nil && err != io.EOF: // that is an empty datagram
-		out = failed(PhaseReceive, err, "")
-		if out.reason == Timeout && !p.reply {
-			return end(OK, PhaseReceive, "no answer, and no refusal")
+		out = FromError(PhaseReceive, err, "")
+		if out.Reason == Timeout && !p.reply {
+			return NewOutcome(OK, PhaseReceive, "no answer, and no refusal")
 		}
 		return out
-	case p.expect.wanted() && p.expect.in((*buf)[:n]) < 0:
-		return end(Body, PhaseReceive, quoted((*buf)[:n]))
+	case p.expect.wanted() && p.expect.find((*buf)[:n]) < 0:
+		return NewOutcome(Body, PhaseReceive, Quote((*buf)[:n]))
 	}
-	return end(OK, PhaseReceive, quoted((*buf)[:n]))
+	return NewOutcome(OK, PhaseReceive, Quote((*buf)[:n]))
 }

@@ -123,8 +123,8 @@ func TestWeb(t *testing.T) {
 				}
 			}
 			got := once(t, c)
-			want(t, got, tt.reason, got.phase, tt.detail)
-			if c.Type == TypeHTTPS && got.expiry.IsZero() {
+			want(t, got, tt.reason, got.Phase, tt.detail)
+			if c.Type == TypeHTTPS && got.CertExpiry.IsZero() {
 				t.Error("no expiry of the certificate")
 			}
 		})
@@ -132,12 +132,12 @@ func TestWeb(t *testing.T) {
 	hanging := server(t, func(c net.Conn) { io.Copy(io.Discard, c) })
 	want(t, once(t, Check{Type: TypeHTTP, Address: hanging, HTTP2: true, Timeout: hurry}), Timeout, PhaseReceive, "no answer")
 	got := once(t, Check{Type: TypeHTTP, Address: server(t, func(c net.Conn) { c.Read(make([]byte, 9999)) }), HTTP2: true})
-	if got.reason != Closed && got.reason != Reset { // by how much the server had read
+	if got.Reason != Closed && got.Reason != Reset { // by how much the server had read
 		t.Errorf("a server that closes: %+v", got)
 	}
 	for _, c := range []Check{{Digest: "sha1:00"}, {Digest: "md5:00"}, {ProxyProtocol: "v3"}, {ExpectNot: "("}} {
 		c.Type, c.Address = TypeHTTP, plain
-		if _, err := newProber(&c, newShared()); err == nil {
+		if _, err := NewProber(&c, NewShared()); err == nil {
 			t.Errorf("%+v is accepted", c)
 		}
 	}

@@ -15,16 +15,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rawName is a struct sockaddr_in or sockaddr_in6; its zero value is of no family.
-type rawName struct {
+// rawSockaddr is a struct sockaddr_in or sockaddr_in6; its zero value is of no family.
+type rawSockaddr struct {
 	b [unix.SizeofSockaddrInet6]byte
 	n uint32
 }
 
 // disconnected disconnects what is connected to it (connect(2), AF_UNSPEC).
-var disconnected = rawName{n: unix.SizeofSockaddrInet4}
+var disconnected = rawSockaddr{n: unix.SizeofSockaddrInet4}
 
-func rawNameOf(ap netip.AddrPort, zone uint32) (name rawName) {
+func newRawSockaddr(ap netip.AddrPort, zone uint32) (name rawSockaddr) {
 	b := &name.b
 	binary.BigEndian.PutUint16(b[2:], ap.Port())
 	if a := ap.Addr(); a.Is4() {
@@ -40,11 +40,11 @@ func rawNameOf(ap netip.AddrPort, zone uint32) (name rawName) {
 	return name
 }
 
-// portless leaves the port out.
-func (n *rawName) portless() { n.b[2], n.b[3] = 0, 0 }
+// clearPort leaves the port out.
+func (n *rawSockaddr) clearPort() { n.b[2], n.b[3] = 0, 0 }
 
-// address is the address in a name that the kernel wrote, without a zone.
-func (n *rawName) address() netip.AddrPort {
+// addrPort is the address in a name that the kernel wrote, without a zone.
+func (n *rawSockaddr) addrPort() netip.AddrPort {
 	port := binary.BigEndian.Uint16(n.b[2:])
 	switch binary.NativeEndian.Uint16(n.b[:]) {
 	case unix.AF_INET:
@@ -56,7 +56,7 @@ func (n *rawName) address() netip.AddrPort {
 }
 
 // rawConnect is connect(2).
-func rawConnect(fd int, to *rawName) error {
+func rawConnect(fd int, to *rawSockaddr) error {
 	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&to.b)), uintptr(to.n))
 	return errorOf(errno)
 }

@@ -104,17 +104,17 @@ func pointAfter(origin time.Time, step time.Duration, t time.Time) time.Time {
 	return t.Add(step - past)
 }
 
-// agenda is a heap of what is due, the earliest first.
-type agenda []*probe
+// dueQueue is a heap of what is due, the earliest first.
+type dueQueue []*probe
 
-func (a agenda) first() *probe {
+func (a dueQueue) first() *probe {
 	if len(a) == 0 {
 		return nil
 	}
 	return a[0]
 }
 
-func (a *agenda) add(p *probe) {
+func (a *dueQueue) push(p *probe) {
 	*a = append(*a, p)
 	h := *a
 	for i := len(h) - 1; i > 0; {
@@ -127,7 +127,7 @@ func (a *agenda) add(p *probe) {
 	}
 }
 
-func (a *agenda) take() *probe {
+func (a *dueQueue) pop() *probe {
 	h := *a
 	first, last := h[0], len(h)-1
 	h[0], h[last] = h[last], nil
@@ -136,7 +136,7 @@ func (a *agenda) take() *probe {
 	return first
 }
 
-func (a agenda) sink(i int) {
+func (a dueQueue) sink(i int) {
 	for {
 		least := i
 		for child := 2*i + 1; child <= 2*i+2 && child < len(a); child++ {
@@ -152,8 +152,8 @@ func (a agenda) sink(i int) {
 	}
 }
 
-// forget drops what is gone. A sorted slice is a heap.
-func (a *agenda) forget() {
+// dropGone drops what is gone. A sorted slice is a heap.
+func (a *dueQueue) dropGone() {
 	n := len(*a)
 	*a = slices.DeleteFunc(*a, func(p *probe) bool { return p.gone })
 	if len(*a) == n {

@@ -107,23 +107,23 @@ func TestFirstDelay(t *testing.T) {
 func TestAgenda(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for range 300 {
-		var a agenda
+		var a dueQueue
 		var want []time.Time
 		for range r.IntN(60) {
 			p := &probe{due: epoch.Add(time.Duration(r.IntN(40))), gone: r.IntN(4) == 0}
-			a.add(p)
+			a.push(p)
 			if !p.gone {
 				want = append(want, p.due)
 			}
 		}
-		a.forget()
+		a.dropGone()
 		slices.SortFunc(want, time.Time.Compare)
 		var got []time.Time
 		for a.first() != nil {
 			if a.first() != a[0] {
 				t.Fatal("first is not the first")
 			}
-			got = append(got, a.take().due)
+			got = append(got, a.pop().due)
 		}
 		if !slices.Equal(got, want) {
 			t.Fatalf("taken %v, want %v", got, want)

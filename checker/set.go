@@ -18,8 +18,8 @@ import (
 // error, which names every mistake, nothing has changed. It may be called before
 // Run and at any time.
 func (e *Engine) Set(targets []Target) error {
-	e.setting.Lock()
-	defer e.setting.Unlock()
+	e.setMu.Lock()
+	defer e.setMu.Unlock()
 
 	// Preparing may take a while (expressions, certificates): without mu, so
 	// that the probes go on.
@@ -36,12 +36,12 @@ func (e *Engine) Set(targets []Target) error {
 			}
 		}
 	}
-	e.names.want(hosts) // before the probes begin
+	e.resolver.SetHosts(hosts) // before the probes begin
 
 	e.mu.Lock()
 	e.replace(targets, keys, prepared)
 	e.mu.Unlock()
-	e.kernel.kick()
+	e.poller.Wake()
 	return nil
 }
 
@@ -51,8 +51,8 @@ func (e *Engine) prepareAll(targets []Target) (keys []string, prepared map[strin
 	var mistakes []error
 	seen := make(map[ID]struct{}, len(targets))
 	prepared = map[string]*probe{}
-	common := newShared()
-	common.names = e.names
+	common := NewShared()
+	common.Resolver = e.resolver
 	var scratch []byte
 	for _, t := range targets {
 		mistake := func(err error) {
@@ -67,7 +67,7 @@ func (e *Engine) prepareAll(targets []Target) (keys []string, prepared map[strin
 		}
 		for i := range t.Checks {
 			c := &t.Checks[i]
-			scratch = c.appendKey(scratch[:0])
+			scratch = c.AppendKey(scratch[:0])
 			if p, ok := e.probes[string(scratch)]; ok { // setting is held: nobody writes it
 				keys = append(keys, p.key)
 				continue
@@ -92,22 +92,22 @@ func (e *Engine) prepareAll(targets []Target) (keys []string, prepared map[strin
 	return keys, prepared, errors.Join(mistakes...)
 }
 
-func (e *Engine) prepareOne(c *Check, key string, common *shared) (*probe, error) {
-	if err := c.validate(); err != nil {
+func (e *Engine) prepareOne(c *Check, key string, common *Shared) (*probe, error) {
+	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	run, err := e.prepare(c, common)
+	run, err := e.newProber_(c, common)
 	if err != nil {
 		return nil, err
 	}
 	p := &probe{
-		key: key, address: c.Target(), kind: c.Type, timeout: c.Timeout, run: run, said: nothingSaid, secrets: c.Secrets,
+		key: key, address: c.Target(), kind: c.Type, timeout: c.Timeout, prober: run, report: NoReport, secrets: c.Secrets,
 		timing: timing{interval: c.Interval, fast: c.FastInterval},
 	}
-	if c.Through {
-		p.path = c.Mark
+	if c.MarkPath {
+		p.mark = c.Mark
 	}
-	p.flight.owner = p
+	p.inflight.Owner = p
 	return p, nil
 }
 
@@ -119,7 +119,7 @@ func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*p
 	e.probes = make(map[string]*probe, len(oldProbes))
 	e.snapshot = nil
 	for _, p := range oldProbes {
-		p.judges = nil
+		p.checks = nil
 	}
 	for _, stated := range targets {
 		t := &target{id: stated.ID, known: stated.Known, since: now}
@@ -127,7 +127,7 @@ func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*p
 		if before != nil {
 			t.known, t.verdict, t.since, t.cause = before.known, before.verdict, before.since, before.cause
 		}
-		t.judges = make([]*judge, len(stated.Checks))
+		t.checks = make([]*checkState, len(stated.Checks))
 		for i := range stated.Checks {
 			key := keys[0]
 			keys = keys[1:]
@@ -138,58 +138,58 @@ func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*p
 			if p != nil && e.probes[key] == nil {
 				e.probes[key] = p
 				if prepared[key] == p {
-					e.fresh = append(e.fresh, p)
+					e.added = append(e.added, p)
 				}
 			}
-			t.judges[i] = succeed(t, before, &stated.Checks[i], key, p)
+			t.checks[i] = inherit(t, before, &stated.Checks[i], key, p)
 		}
 		e.targets[t.id] = t
-		e.weigh(t, t.start())
+		e.updateVerdict(t, t.start())
 	}
 	for key, p := range oldProbes {
 		p.gone = e.probes[key] == nil
 	}
-	e.agenda.forget()
-	e.fresh = slices.DeleteFunc(e.fresh, func(p *probe) bool { return p.gone })
+	e.due.dropGone()
+	e.added = slices.DeleteFunc(e.added, func(p *probe) bool { return p.gone })
 }
 
-// succeed makes the judge of one check: the one before it goes on where there is
+// inherit makes the judge of one check: the one before it goes on where there is
 // one, else a new one begins with what the target was.
-func succeed(t, before *target, c *Check, key string, p *probe) *judge {
+func inherit(t, before *target, c *Check, key string, p *probe) *checkState {
 	if before != nil {
-		for _, j := range before.judges {
+		for _, j := range before.checks {
 			if j.key == key && j.target == before {
 				j.target, j.address = t, c.Address
-				j.gauge.rethreshold(c.Rise, c.Fall)
+				j.riseFall.rethreshold(c.Rise, c.Fall)
 				if p != nil {
-					p.judges = append(p.judges, j)
+					p.checks = append(p.checks, j)
 				}
 				return j
 			}
 		}
 	}
-	j := &judge{key: key, kind: c.Type, address: c.Address, probe: p, target: t, fresh: true,
-		gauge: newGauge(t.verdict, t.known, c.Rise, c.Fall)}
+	j := &checkState{key: key, kind: c.Type, address: c.Address, probe: p, target: t, added: true,
+		riseFall: newRiseFall(t.verdict, t.known, c.Rise, c.Fall)}
 	if before != nil {
 		if p != nil && p.last.At.IsZero() { // what was said holds until something else is
-			p.take(before, c)
+			p.inheritReport(before, c)
 		}
 		h := before.health()
 		j.reason, j.detail, j.cause = h.Reason, h.Detail, h.Cause
 	}
 	if p != nil {
-		p.judges = append(p.judges, j)
+		p.checks = append(p.checks, j)
 	}
 	return j
 }
 
-// take lets a probe that never ran go on from what was said to the one before it:
+// inheritReport lets a probe that never ran go on from what was said to the one before it:
 // of the same target, type and address.
-func (p *probe) take(before *target, c *Check) {
-	for _, j := range before.judges {
-		if r, ok := p.run.(resumer); ok && j.kind == c.Type && j.address == c.Address && j.probe != nil && j.probe.said != nothingSaid {
-			p.said = j.probe.said
-			r.resume(p.said)
+func (p *probe) inheritReport(before *target, c *Check) {
+	for _, j := range before.checks {
+		if r, ok := p.prober.(ReportResumer); ok && j.kind == c.Type && j.address == c.Address && j.probe != nil && j.probe.report != NoReport {
+			p.report = j.probe.report
+			r.ResumeReport(p.report)
 			return
 		}
 	}
@@ -199,8 +199,8 @@ func (p *probe) take(before *target, c *Check) {
 // of its verdict that may come of it.
 func (t *target) start() (cause string) {
 	cause = "checks changed"
-	for _, j := range t.judges {
-		if j.start() && (cause == "checks changed" || j.gauge.verdict == Down) {
+	for _, j := range t.checks {
+		if j.start() && (cause == "checks changed" || j.riseFall.verdict == Down) {
 			cause = j.cause
 		}
 	}
@@ -209,19 +209,19 @@ func (t *target) start() (cause string) {
 
 // start gives a new judge what is known already: a fixed verdict, or the latest
 // result of a probe that others have. It reports whether that settled a verdict.
-func (j *judge) start() bool {
-	if !j.fresh {
+func (j *checkState) start() bool {
+	if !j.added {
 		return false
 	}
-	j.fresh = false
+	j.added = false
 	if j.probe != nil {
-		return j.probe.about.Reason != "" && j.take(j.probe.about)
+		return j.probe.lastConclusive.Reason != "" && j.observe(j.probe.lastConclusive)
 	}
 	j.reason, j.detail, j.cause = OK, "", j.kind
 	if j.kind == TypeOff {
 		j.reason = Off
 	}
-	j.gauge.become(verdictOf(j.reason == OK))
+	j.riseFall.become(verdictOf(j.reason == OK))
 	return true
 }
 
@@ -249,8 +249,8 @@ func (c *Check) Target() string {
 	return c.Address.String()
 }
 
-// validate looks at what all probing checks have in common.
-func (c *Check) validate() error {
+// Validate looks at what all probing checks have in common.
+func (c *Check) Validate() error {
 	portless := c.Type == TypePing || c.Type == TypeExec
 	switch {
 	case c.HostName != "" && c.Address.Port() == 0 && !portless:

@@ -69,7 +69,7 @@ func TestSetWithChangedCheck(t *testing.T) {
 		r.set(t, one(1), one(2), one(3))
 		r.start(t)
 		wait(10 * time.Second)
-		told := len(r.told())
+		told := len(r.changes_())
 		old := r.Health()
 		var changed []Target
 		for i := 1; i <= 3; i++ {
@@ -98,8 +98,8 @@ func TestSetWithChangedCheck(t *testing.T) {
 		if h[id(1)].Verdict != Down || h[id(2)].Verdict != Up {
 			t.Errorf("after rise and fall: %+v", h)
 		}
-		if n := len(r.told()) - told; n != 3 {
-			t.Errorf("%d changes told: %+v", n, r.told()[told:])
+		if n := len(r.changes_()) - told; n != 3 {
+			t.Errorf("%d changes told: %+v", n, r.changes_()[told:])
 		}
 	})
 }
@@ -136,7 +136,7 @@ func TestSetAddsAndRemovesChecks(t *testing.T) {
 			t.Error("an empty set has health")
 		}
 		synctest.Wait()
-		if c := r.told(); c[len(c)-1].Cause != "checks changed" {
+		if c := r.changes_(); c[len(c)-1].Cause != "checks changed" {
 			t.Errorf("told %+v", c)
 		}
 	})
@@ -225,7 +225,7 @@ func TestKey(t *testing.T) {
 		"timeout":    func(c *Check) { c.Timeout++ },
 		"from":       func(c *Check) { c.From = netip.MustParseAddr("10.9.9.9") },
 		"mark":       func(c *Check) { c.Mark++ },
-		"through":    func(c *Check) { c.Through = true },
+		"through":    func(c *Check) { c.MarkPath = true },
 		"method":     func(c *Check) { c.Method = "x" },
 		"host":       func(c *Check) { c.Host = "x" },
 		"path":       func(c *Check) { c.Path = "x" },
@@ -278,11 +278,11 @@ func TestKey(t *testing.T) {
 		"syn":        func(c *Check) { c.Type = TypeSYN },
 	}
 	plain := base()
-	seen := map[string]string{string(plain.appendKey(nil)): "plain"}
+	seen := map[string]string{string(plain.AppendKey(nil)): "plain"}
 	for name, vary := range variants {
 		c := base()
 		vary(&c)
-		key := string(c.appendKey(nil))
+		key := string(c.AppendKey(nil))
 		if other, taken := seen[key]; taken {
 			t.Errorf("%s and %s have one key", name, other)
 		}
@@ -290,7 +290,7 @@ func TestKey(t *testing.T) {
 	}
 	same := base()
 	same.Rise, same.Fall, same.TLS.CAs = 9, 9, x509.NewCertPool()
-	if seen[string(same.appendKey(nil))] != "plain" {
+	if seen[string(same.AppendKey(nil))] != "plain" {
 		t.Error("rise, fall or the pool's identity make another probe")
 	}
 }

@@ -29,7 +29,7 @@ func parseMailAnswer(b []byte) (a mailAnswer, n int, err error) {
 			}
 			// Some other protocol shows at once, and not at the deadline.
 			if rest := b[n:]; !isDigits(string(rest[:min(len(rest), 3)])) && len(rest) > 0 {
-				return a, 0, fmt.Errorf("no answer of a mail server: %s", quoted(rest[:min(len(rest), seenLimit)]))
+				return a, 0, fmt.Errorf("no answer of a mail server: %s", Quote(rest[:min(len(rest), seenLimit)]))
 			}
 			return a, 0, nil
 		}
@@ -39,7 +39,7 @@ func parseMailAnswer(b []byte) (a mailAnswer, n int, err error) {
 			return a, 0, fmt.Errorf("an answer of more than %d bytes", answerLimit)
 		}
 		if len(line) < 3 || !isDigits(line[:3]) || len(line) > 3 && line[3] != ' ' && line[3] != '-' {
-			return a, 0, fmt.Errorf("no answer of a mail server: %s", quoted([]byte(line[:min(len(line), seenLimit)])))
+			return a, 0, fmt.Errorf("no answer of a mail server: %s", Quote([]byte(line[:min(len(line), seenLimit)])))
 		}
 		code, _ := strconv.Atoi(line[:3])
 		if a.code != 0 && a.code != code || code < 200 || code > 599 {
@@ -61,7 +61,7 @@ func (a *mailAnswer) line() string {
 	if len(a.lines) > 0 {
 		text += " " + a.lines[0]
 	}
-	return printable(text, detailLimit)
+	return Printable(text, MaxDetail)
 }
 
 // has says whether EHLO's answer offers something; its first line is a greeting.

@@ -15,28 +15,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// talker is one coroutine, which has one talk after the other; it is the peer of
+// coro is one coroutine, which has one talk after the other; it is the peer of
 // each.
-type talker struct {
-	kernel kernel
+type coro struct {
+	poller Poller
 	next   func() (over bool, alive bool)
 	stop   func()
 	yield  func(over bool) bool
 
 	fd       int
-	talk     func(peer) outcome
-	out      outcome
+	session  func(Stream) Outcome
+	out      Outcome
 	readable bool // as far as is known
-	late     bool // the deadline is over
+	timedOut bool // the deadline is over
 	closed   bool // the server closed its side
 }
 
-func newTalker(k kernel) *talker {
-	t := &talker{kernel: k}
+func newCoro(k Poller) *coro {
+	t := &coro{poller: k}
 	t.next, t.stop = iter.Pull(func(yield func(bool) bool) {
 		t.yield = yield
 		for {
-			t.out = t.talk(t)
+			t.out = t.session(t)
 			if !yield(true) {
 				return
 			}
@@ -45,30 +45,30 @@ func newTalker(k kernel) *talker {
 	return t
 }
 
-// spareMost is how many coroutines are kept for later: each holds a stack.
-const spareMost = 64
+// maxIdleCoros is how many coroutines are kept for later: each holds a stack.
+const maxIdleCoros = 64
 
-// talkerFor finds a coroutine for a flight. It begins to talk when it is resumed.
-func (l *loop) talkerFor(f *flight) (t *talker) {
-	if n := len(l.spare); n > 0 {
-		t, l.spare = l.spare[n-1], l.spare[:n-1]
+// coroFor finds a coroutine for a flight. It begins to talk when it is resumed.
+func (l *Loop) coroFor(f *Inflight) (t *coro) {
+	if n := len(l.idleCoros); n > 0 {
+		t, l.idleCoros = l.idleCoros[n-1], l.idleCoros[:n-1]
 	} else {
-		t = newTalker(l.kernel)
+		t = newCoro(l.poller)
 	}
-	t.fd, t.talk, t.out, t.readable, t.late, t.closed = f.fd, f.light.talk, outcome{}, false, false, false
+	t.fd, t.session, t.out, t.readable, t.timedOut, t.closed = f.fd, f.Probe.Session, Outcome{}, false, false, false
 	return t
 }
 
 // resume lets the talk go on until it is over or waits.
-func (t *talker) resume() (over bool) {
+func (t *coro) resume() (over bool) {
 	over, alive := t.next()
 	return over || !alive
 }
 
-// rest keeps a coroutine whose talk is over.
-func (t *talker) rest(spare []*talker) []*talker {
-	t.talk, t.out = nil, outcome{}
-	if len(spare) >= spareMost {
+// recycle keeps a coroutine whose talk is over.
+func (t *coro) recycle(spare []*coro) []*coro {
+	t.session, t.out = nil, Outcome{}
+	if len(spare) >= maxIdleCoros {
 		t.stop()
 		return spare
 	}
@@ -76,8 +76,8 @@ func (t *talker) rest(spare []*talker) []*talker {
 }
 
 // wait gives the turn back until there is news.
-func (t *talker) wait() error {
-	if t.late {
+func (t *coro) wait() error {
+	if t.timedOut {
 		return os.ErrDeadlineExceeded
 	}
 	if !t.yield(false) {
@@ -88,17 +88,17 @@ func (t *talker) wait() error {
 
 // Read waits first where it knows that nothing is there: a server does not answer
 // before it was asked.
-func (t *talker) Read(b []byte) (int, error) {
+func (t *coro) Read(b []byte) (int, error) {
 	for {
 		for !t.readable {
 			if err := t.wait(); err != nil {
 				return 0, err
 			}
-			if t.late && !t.readable {
+			if t.timedOut && !t.readable {
 				return 0, os.ErrDeadlineExceeded
 			}
 		}
-		n, err := t.kernel.read(t.fd, b)
+		n, err := t.poller.Read(t.fd, b)
 		switch {
 		case err == unix.EAGAIN:
 			t.readable = false
@@ -114,9 +114,9 @@ func (t *talker) Read(b []byte) (int, error) {
 }
 
 // Write sends all of it.
-func (t *talker) Write(b []byte) (sent int, err error) {
+func (t *coro) Write(b []byte) (sent int, err error) {
 	for sent < len(b) {
-		n, err := t.kernel.write(t.fd, b[sent:])
+		n, err := t.poller.Write(t.fd, b[sent:])
 		sent += n
 		if err == unix.EAGAIN {
 			err = t.wait()
@@ -128,4 +128,4 @@ func (t *talker) Write(b []byte) (sent int, err error) {
 	return sent, nil
 }
 
-func (t *talker) local() (netip.AddrPort, error) { return t.kernel.local(t.fd) }
+func (t *coro) LocalAddrPort() (netip.AddrPort, error) { return t.poller.LocalAddr(t.fd) }

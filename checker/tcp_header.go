@@ -35,7 +35,7 @@ func appendSYN(head []byte, from netip.Addr, port uint16, to netip.AddrPort, seq
 		source, destination := from.As4(), to.Addr().As4()
 		pseudo := append(make([]byte, 0, 36), source[:]...)
 		pseudo = append(append(pseudo, destination[:]...), 0, 6, 0, byte(len(b)))
-		binary.BigEndian.PutUint16(b[16:], checksum(append(pseudo, b...)))
+		binary.BigEndian.PutUint16(b[16:], internetChecksum(append(pseudo, b...)))
 	}
 	return all
 }
@@ -62,8 +62,8 @@ func parseSegment(b []byte, header bool) (s segment, ok bool) {
 	return segment{binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]), binary.BigEndian.Uint32(b[8:]), b[13]}, true
 }
 
-// answers says what a segment answers to a SYN: OK, Refused, or nothing ("").
-func (s segment) answers(sequence uint32) Reason {
+// reply says what a segment answers to a SYN: OK, Refused, or nothing ("").
+func (s segment) reply(sequence uint32) Reason {
 	switch {
 	case s.ack != sequence+1 || s.flags&flagACK == 0:
 		return ""

@@ -28,7 +28,7 @@ var tlsVersions = map[string]uint16{"": tls.VersionTLS12, "1.0": tls.VersionTLS1
 // tlsConfig verifies by the name that a client would use. Sessions are not
 // resumed: a resumed one proves less. With a protocol (ALPN) it is the only one
 // that is offered.
-func (s *shared) tlsConfig(c *Check, protocol string) (*tls.Config, error) {
+func (s *Shared) tlsConfig(c *Check, protocol string) (*tls.Config, error) {
 	set := c.TLS
 	if set == nil {
 		set = &TLSConfig{Verify: true}
@@ -71,30 +71,30 @@ func nameOf(c *Check) string {
 	return c.Address.Addr().Unmap().WithZone("").String()
 }
 
-// secure speaks TLS on a connection. A nil one comes with the outcome that says
+// startTLS speaks TLS on a connection. A nil one comes with the outcome that says
 // why; the time is when the certificate ends, where one was shown. The library's
 // farewell is never sent: nobody waits for it, and it could block.
-func secure(c net.Conn, settings *tls.Config) (net.Conn, time.Time, outcome) {
+func startTLS(c net.Conn, settings *tls.Config) (net.Conn, time.Time, Outcome) {
 	s := tls.Client(c, settings)
-	var pen *pen
-	if under, ok := c.(*conn); ok {
-		pen, under.pen = under.pen, nil // what is on the wire says nothing to anybody
+	var pen *Tracer
+	if under, ok := c.(*Conn); ok {
+		pen, under.tracer = under.tracer, nil // what is on the wire says nothing to anybody
 	}
 	err := s.Handshake()
 	if err != nil {
-		out := failed(PhaseTLS, err, "")
+		out := FromError(PhaseTLS, err, "")
 		var refused *tls.CertificateVerificationError
 		if errors.As(err, &refused) && len(refused.UnverifiedCertificates) > 0 {
-			out.expiry = refused.UnverifiedCertificates[0].NotAfter
+			out.CertExpiry = refused.UnverifiedCertificates[0].NotAfter
 		}
-		return nil, out.expiry, out
+		return nil, out.CertExpiry, out
 	}
 	state := s.ConnectionState()
 	expiry := expiryOf(state.PeerCertificates, state.VerifiedChains)
 	if pen != nil {
-		return pen.noted(s), expiry, outcome{}
+		return pen.WrapTLS(s), expiry, Outcome{}
 	}
-	return s, expiry, outcome{}
+	return s, expiry, Outcome{}
 }
 
 // expiryOf is when what a server shows ends to be valid: a chain with its first

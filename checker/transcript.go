@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Transcript is what one probe did and what came of it.
-type Transcript struct {
+// Trace is what one probe did and what came of it.
+type Trace struct {
 	Result
 	Steps []Line
 }
@@ -27,9 +27,9 @@ type Line struct {
 }
 
 const (
-	// linesLimit and bytesLimit bound a transcript: a server may dribble.
-	linesLimit = 24
-	bytesLimit = 200
+	// maxLines and bytesLimit bound a transcript: a server may dribble.
+	maxLines = 24
+	maxBytes = 200
 )
 
 // Try answers why a check cannot be made on this machine: of "exec", a user that
@@ -38,56 +38,56 @@ func Try(c Check) error {
 	if c.fixed() != Unknown {
 		return nil
 	}
-	if err := c.validate(); err != nil {
+	if err := c.Validate(); err != nil {
 		return err
 	}
-	_, err := newProber(&c, newShared())
+	_, err := NewProber(&c, NewShared())
 	return err
 }
 
 // Once runs a check once. An error is a check that makes no sense; what is wrong
 // with the server is in the result.
-func Once(ctx context.Context, c Check) (Transcript, error) {
+func Once(ctx context.Context, c Check) (Trace, error) {
 	begun := time.Now()
 	if v := c.fixed(); v != Unknown {
 		reason := OK
 		if v == Down {
 			reason = Off
 		}
-		return Transcript{Result: Result{At: begun, Reason: reason}}, nil
+		return Trace{Result: Result{At: begun, Reason: reason}}, nil
 	}
-	if err := c.validate(); err != nil {
-		return Transcript{}, err
+	if err := c.Validate(); err != nil {
+		return Trace{}, err
 	}
-	common := newShared()
-	p, err := newProber(&c, common)
+	common := NewShared()
+	p, err := NewProber(&c, common)
 	if err != nil {
-		return Transcript{}, err
+		return Trace{}, err
 	}
 	if c.HostName != "" {
 		looking, cancel := context.WithCancel(ctx)
 		var lookups sync.WaitGroup
 		defer lookups.Wait()
 		defer cancel()
-		common.names.want(map[string]struct{}{c.HostName: {}})
-		lookups.Go(func() { common.names.run(looking) })
+		common.Resolver.SetHosts(map[string]struct{}{c.HostName: {}})
+		lookups.Go(func() { common.Resolver.Run(looking) })
 	}
-	t := &pen{begun: begun, secrets: c.Secrets}
-	out := p.probe(context.WithValue(ctx, penKey{}, t), begun.Add(c.Timeout))
-	return Transcript{Result: Result{At: begun, Reason: out.reason, Phase: out.phase, Detail: hidden(out.detail, c.Secrets), Took: time.Since(begun)}, Steps: t.written()}, nil
+	t := &Tracer{started: begun, secrets: c.Secrets}
+	out := p.Probe(context.WithValue(ctx, contextKey{}, t), begun.Add(c.Timeout))
+	return Trace{Result: Result{At: begun, Reason: out.Reason, Phase: out.Phase, Detail: Redact(out.Detail, c.Secrets), Took: time.Since(begun)}, Steps: t.Lines()}, nil
 }
 
-// pen writes a transcript. A nil pen writes nothing: that of every probe of the
+// Tracer writes a transcript. A nil pen writes nothing: that of every probe of the
 // engine.
-type pen struct {
-	begun   time.Time
+type Tracer struct {
+	started time.Time
 	secrets []string
 	mu      sync.Mutex // an HTTP/2 client reads in a goroutine of its own
 	lines   []Line
 }
 
-// hidden is a text without the secrets in it.
-func hidden(text string, secrets []string) string {
+// Redact is a text without the secrets in it.
+func Redact(text string, secrets []string) string {
 	for _, s := range secrets {
 		if s != "" {
 			text = strings.ReplaceAll(text, s, "...")
@@ -96,65 +96,65 @@ func hidden(text string, secrets []string) string {
 	return text
 }
 
-// penKey is where a probe's context has it.
-type penKey struct{}
+// contextKey is where a probe's context has it.
+type contextKey struct{}
 
-func penOf(ctx context.Context) *pen {
-	p, _ := ctx.Value(penKey{}).(*pen)
+func TracerOf(ctx context.Context) *Tracer {
+	p, _ := ctx.Value(contextKey{}).(*Tracer)
 	return p
 }
 
-func (p *pen) note(phase, format string, args ...any) {
+func (p *Tracer) Note(phase, format string, args ...any) {
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.lines) < linesLimit {
-		p.lines = append(p.lines, Line{time.Since(p.begun), phase, printable(fmt.Sprintf(format, args...), detailLimit)})
+	if len(p.lines) < maxLines {
+		p.lines = append(p.lines, Line{time.Since(p.started), phase, Printable(fmt.Sprintf(format, args...), MaxDetail)})
 	}
 }
 
-// bytes notes the first of what is sent or received.
-func (p *pen) bytes(phase string, b []byte) {
+// Bytes notes the first of what is sent or received.
+func (p *Tracer) Bytes(phase string, b []byte) {
 	if p == nil || len(b) == 0 {
 		return
 	}
 	more := ""
-	if len(b) > bytesLimit {
+	if len(b) > maxBytes {
 		more = " ..."
 	}
-	text := hidden(string(b), p.secrets)
-	p.note(phase, "%d bytes: %s%s", len(b), text[:min(len(text), bytesLimit)], more)
+	text := Redact(string(b), p.secrets)
+	p.Note(phase, "%d bytes: %s%s", len(b), text[:min(len(text), maxBytes)], more)
 }
 
-func (p *pen) written() []Line {
+func (p *Tracer) Lines() []Line {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.lines
 }
 
-// session is a TLS connection whose plain text is noted.
-type session struct {
+// TLSConn is a TLS connection whose plain text is noted.
+type TLSConn struct {
 	*tls.Conn
-	pen *pen
+	tracer *Tracer
 }
 
-func (s *session) Read(b []byte) (int, error) {
+func (s *TLSConn) Read(b []byte) (int, error) {
 	n, err := s.Conn.Read(b)
-	s.pen.bytes(PhaseReceive, b[:n])
+	s.tracer.Bytes(PhaseReceive, b[:n])
 	return n, err
 }
 
-func (s *session) Write(b []byte) (int, error) {
+func (s *TLSConn) Write(b []byte) (int, error) {
 	n, err := s.Conn.Write(b)
-	s.pen.bytes(PhaseSend, b[:n])
+	s.tracer.Bytes(PhaseSend, b[:n])
 	return n, err
 }
 
-// noted says what came of a handshake, and lets the plain text be noted from now
+// WrapTLS says what came of a handshake, and lets the plain text be noted from now
 // on in place of what is on the wire.
-func (p *pen) noted(s *tls.Conn) *session {
+func (p *Tracer) WrapTLS(s *tls.Conn) *TLSConn {
 	state := s.ConnectionState()
 	text := tls.VersionName(state.Version) + ", " + tls.CipherSuiteName(state.CipherSuite)
 	if state.NegotiatedProtocol != "" {
@@ -169,6 +169,6 @@ func (p *pen) noted(s *tls.Conn) *session {
 		text += fmt.Sprintf("; certificate of %q, until %s, %s", strings.Join(append([]string{cert.Subject.CommonName}, cert.DNSNames...), " "),
 			cert.NotAfter.UTC().Format(time.RFC3339), trust)
 	}
-	p.note(PhaseTLS, "%s", text)
-	return &session{s, p}
+	p.Note(PhaseTLS, "%s", text)
+	return &TLSConn{s, p}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // phases and words of a transcript, one line a step.
-func script(t Transcript) string {
+func script(t Trace) string {
 	var b strings.Builder
 	for _, l := range t.Steps {
 		b.WriteString(l.Phase + ": " + l.Text + "\n")
@@ -76,11 +76,11 @@ func TestTranscriptIsBounded(t *testing.T) {
 		}
 	})
 	got, err := Once(t.Context(), Check{Type: TypeHTTP, Address: web(t, nil, endless), BodyExpect: "y", Interval: time.Hour, Timeout: patience})
-	if err != nil || len(got.Steps) > linesLimit {
+	if err != nil || len(got.Steps) > maxLines {
 		t.Errorf("%d lines, %v", len(got.Steps), err)
 	}
 	for _, l := range got.Steps {
-		if len(l.Text) > detailLimit {
+		if len(l.Text) > MaxDetail {
 			t.Errorf("a line of %d bytes", len(l.Text))
 		}
 	}

@@ -12,8 +12,8 @@ func TestWeights(t *testing.T) {
 		two := one(1)
 		other := check(2)
 		two.Checks = append(two.Checks, other)
-		r.net.say(addr(1), said{weight: 70, drain: true})
-		r.net.say(addr(2), said{weight: 40})
+		r.net.setReport(addr(1), AgentReport{Weight: 70, Drain: true})
+		r.net.setReport(addr(2), AgentReport{Weight: 40})
 		r.set(t, two, one(3))
 		if h := r.Health()[id(1)]; h.Weight != 100 || h.Maint || h.Drain {
 			t.Errorf("before anything was said: %+v", h)
@@ -26,15 +26,15 @@ func TestWeights(t *testing.T) {
 		if h := r.Health()[id(3)]; h.Weight != 100 || h.Drain {
 			t.Errorf("a server without an agent: %+v", h)
 		}
-		r.net.say(addr(2), said{weight: 100, maint: true})
+		r.net.setReport(addr(2), AgentReport{Weight: 100, Maint: true})
 		wakes := func() int { r.mu.Lock(); defer r.mu.Unlock(); return r.wakes }
-		before, changes := wakes(), len(r.told())
+		before, changes := wakes(), len(r.changes_())
 		wait(5 * time.Second)
 		if h := r.Health()[id(1)]; h.Weight != 70 || !h.Maint {
 			t.Errorf("maintenance: %+v", h)
 		}
-		if wakes() != before+1 || len(r.told()) != changes {
-			t.Errorf("%d wakes and %d changes for one word", wakes()-before, len(r.told())-changes)
+		if wakes() != before+1 || len(r.changes_()) != changes {
+			t.Errorf("%d wakes and %d changes for one word", wakes()-before, len(r.changes_())-changes)
 		}
 		// A reload that changes the check keeps what was said until something
 		// else is; a failure keeps it, too.
@@ -48,7 +48,7 @@ func TestWeights(t *testing.T) {
 		if h := r.Health()[id(1)]; !h.Maint {
 			t.Errorf("the agent is silent: %+v", h)
 		}
-		r.net.say(addr(2), nothingSaid)
+		r.net.setReport(addr(2), NoReport)
 		wait(5 * time.Second)
 		if h := r.Health()[id(1)]; h.Weight != 70 || h.Maint {
 			t.Errorf("ready again: %+v", h)
@@ -59,8 +59,8 @@ func TestWeights(t *testing.T) {
 // An agent goes on from what the one before it said.
 func TestAgentResumes(t *testing.T) {
 	p := newAgentProbe(&Check{Address: addr(1)}).(*agentProbe)
-	p.resume(said{weight: 30, maint: true})
-	if out := p.hear([]byte("50%")); *out.said != (said{weight: 50, maint: true}) {
-		t.Errorf("said %+v", *out.said)
+	p.ResumeReport(AgentReport{Weight: 30, Maint: true})
+	if out := p.parseLine([]byte("50%")); *out.Report != (AgentReport{Weight: 50, Maint: true}) {
+		t.Errorf("said %+v", *out.Report)
 	}
 }

@@ -134,7 +134,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 	})
 	d.checker = checker.New(checker.Options{
 		Log: log.Logger, Wake: wake, ObserveLag: m.ObserveCheckLag, OnChange: d.healthChanged,
-		Stands: func(ctx context.Context, mark uint32, since time.Time) error {
+		PathFault: func(ctx context.Context, mark uint32, since time.Time) error {
 			return d.director.Stands(ctx, mark, since)
 		},
 	})

@@ -55,8 +55,8 @@ func (s *stub) ProbeThrough(_ context.Context, id checker.ID) ([]director.Led, e
 	if id.Service != "web" {
 		return nil, errors.New("no such service")
 	}
-	return []director.Led{{Check: checker.Check{Type: checker.TypeConnect, Address: netip.MustParseAddrPort("10.0.0.88:80"), Through: true},
-		Transcript: checker.Transcript{Result: checker.Result{Reason: checker.Refused, Phase: checker.PhaseConnect}}}}, nil
+	return []director.Led{{Check: checker.Check{Type: checker.TypeConnect, Address: netip.MustParseAddrPort("10.0.0.88:80"), MarkPath: true},
+		Trace: checker.Trace{Result: checker.Result{Reason: checker.Refused, Phase: checker.PhaseConnect}}}}, nil
 }
 
 func (s *stub) Explain(id checker.ID) (checker.Health, bool) {

@@ -31,9 +31,9 @@ type ProbeStep struct {
 }
 
 // NewProbeReport says what came of a check.
-func NewProbeReport(id checker.ID, c checker.Check, t checker.Transcript) ProbeReport {
+func NewProbeReport(id checker.ID, c checker.Check, t checker.Trace) ProbeReport {
 	p := probe(c.Type, t.Result)
-	out := ProbeReport{Service: id.Service, RealServer: id.RealServer, Address: c.Target(), Through: c.Through,
+	out := ProbeReport{Service: id.Service, RealServer: id.RealServer, Address: c.Target(), Through: c.MarkPath,
 		Good: t.Reason == checker.OK, Probe: &p, Steps: []ProbeStep{}}
 	for _, l := range t.Steps {
 		out.Steps = append(out.Steps, ProbeStep{After: l.After.Seconds(), Phase: l.Phase, Text: l.Text})
@@ -52,7 +52,7 @@ func (s *Server) probeCommands(mux *http.ServeMux) {
 		}
 		all := []ProbeReport{}
 		for _, d := range done {
-			all = append(all, NewProbeReport(id, d.Check, d.Transcript))
+			all = append(all, NewProbeReport(id, d.Check, d.Trace))
 		}
 		answer(w, http.StatusOK, all)
 	})

@@ -280,7 +280,7 @@ func Probes(c *config.Config, svc config.Service) ([]checker.Target, error) {
 	change.Commit()
 	targets, _ := cs.serviceTargets(svc, nil)
 	for i := range targets {
-		targets[i].Checks = slices.DeleteFunc(targets[i].Checks, func(c checker.Check) bool { return c.Through })
+		targets[i].Checks = slices.DeleteFunc(targets[i].Checks, func(c checker.Check) bool { return c.MarkPath })
 	}
 	return targets, nil
 }

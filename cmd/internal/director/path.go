@@ -72,7 +72,7 @@ func (d *Director) Stands(ctx context.Context, mark uint32, since time.Time) err
 // Led is a check that went through, once.
 type Led struct {
 	Check checker.Check
-	checker.Transcript
+	checker.Trace
 }
 
 // ProbeThrough runs those checks of a real server once that go through the
@@ -98,7 +98,7 @@ func (d *Director) ProbeThrough(ctx context.Context, id checker.ID) (done []Led,
 		return nil, err
 	}
 	for _, check := range led {
-		if !check.Through {
+		if !check.MarkPath {
 			continue
 		}
 		t, err := checker.Once(ctx, check)

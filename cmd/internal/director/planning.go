@@ -77,7 +77,7 @@ func (d *Director) foresee(next *config.Config) (Foreseen, error) {
 		f.Refused = errors.Join(f.Refused, err)
 		preview.Health = map[checker.ID]checker.Health{}
 	}
-	f.ChecksAnew = preview.Anew
+	f.ChecksAnew = preview.Restarted
 	before := d.plan.Load()
 	if before != nil {
 		f.Before = *before
@@ -124,7 +124,7 @@ func ForeseeStart(next *config.Config, kernel ipvs.Kernel, owned ipvs.Owned, bef
 	if err != nil {
 		return Foreseen{}, err
 	}
-	f.ChecksAnew = preview.Anew
+	f.ChecksAnew = preview.Restarted
 	f.Elections = new(electorate).foresee(next)
 	f.Decided = Decide(Inputs{Now: f.At, Config: next, Health: preview.Health, Kernel: reading.Table, Before: before, MarkServices: paths.services()})
 	f.Table, err = ipvs.ForecastStart(kernel, owned, f.Decided.Wanted)

@@ -181,7 +181,7 @@ func (t Throughs) open(svc config.Service, rs config.RealServer, kernel ipvs.Tab
 // lead sends a probe of a real server through.
 func (t Throughs) lead(svc config.Service, rs config.RealServer, check config.Check, probe *checker.Check) {
 	own := t[pathOf(svc, rs)]
-	probe.Mark, probe.Through = own.Mark, true
+	probe.Mark, probe.MarkPath = own.Mark, true
 	probe.Address = netip.AddrPortFrom(svc.Address.Addr(), check.Address.Port())
 	if !probe.From.IsValid() {
 		probe.From = own.From
