@@ -13,7 +13,11 @@ LAB = bin/uml --
 
 # Leaf packages by the race detector; its binaries do not start in the lab's
 # kernel, so integration runs without it.
-RACE_PACKAGES = $$($(GO) list ./... | grep -v '^lvsd/integration$$')
+THEMES = vrrp ipvs checks operate docs oncall packaging
+RACE_PACKAGES = $$($(GO) list ./... | grep -v $(THEMES:%=-e '^lvsd/integration/%$$'))
+
+# Builds the integration tests: a binary of each theme.
+INTEGRATION_TESTS = rm -rf bin/integration && mkdir -p bin/integration && CGO_ENABLED=0 $(GO) test -c -o bin/integration/ $(THEMES:%=./integration/%)
 
 .PHONY: docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean
 
@@ -55,12 +59,12 @@ test: deps lint race integration
 # What wakes somebody at night, with a real Prometheus, Alertmanager and browser,
 # and the packages: the tests named TestOncall…, in the lab's kernel.
 test-oncall: deps-oncall build bin/uml package
-	CGO_ENABLED=0 $(GO) test -c -o bin/integration.test ./integration
+	$(INTEGRATION_TESTS)
 	HALVES=1 LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd sh integration/run.sh '^TestOncall'
 
 # The pictures of docs/screenshots: of the status page at a pair in the lab.
 screenshots: deps-oncall build bin/uml
-	CGO_ENABLED=0 $(GO) test -c -o bin/integration.test ./integration
+	$(INTEGRATION_TESTS)
 	mkdir -p docs/screenshots
 	LVSD_SCREENSHOTS=$(CURDIR)/docs/screenshots LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd sh integration/run.sh '^TestOncallPage'
 
@@ -71,7 +75,7 @@ race: deps
 	$(GO) test -race $(RACE_PACKAGES)
 
 integration: deps build bin/uml
-	CGO_ENABLED=0 $(GO) test -c -o bin/integration.test ./integration
+	$(INTEGRATION_TESTS)
 	LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd sh integration/run.sh '$(RUN)'
 
 lint:

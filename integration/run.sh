@@ -13,31 +13,46 @@
 set -eu
 cd "$(dirname "$0")"
 uml=../bin/uml
-tests=$PWD/../bin/integration.test
-logs=../bin/integration
+logs=../bin/integration/kernel
 
-part() { "$uml" -- "$tests" -test.v -test.timeout 18m ${1:+-test.run "$1"}; }
-
-# list names the tests. Those of `make test-oncall` are run by that alone: they need
-# more packages, and time.
+# list prints a line "BINARY TEST" for each test. Those of `make test-oncall` are run
+# by that alone: they need more packages, and time.
 only=${1:-}
-list() { "$tests" -test.list "${only:-^Test}" | grep '^Test' | if [ -n "$only" ]; then cat; else grep -v '^TestOncall'; fi; }
+list() {
+	for binary in "$PWD"/../bin/integration/*.test; do
+		"$binary" -test.list "${only:-^Test}" | grep '^Test' | sed "s|^|$binary |"
+	done | if [ -n "$only" ]; then cat; else grep -v ' TestOncall'; fi
+}
 
-# half N answers a regular expression for every second test from the Nth on.
-half() { list | awk -v n="$1" 'NR % 2 == n % 2 { t = t (t ? "|" : "") $1 } END { print "^(" t ")$" }'; }
+# part runs tests in one kernel: those of the lines of list that it reads, or of them
+# only what matches a regular expression.
+part() {
+	"$uml" -- sh -c "$(awk -v only="${1:-}" '
+		{ tests[$1] = tests[$1] (tests[$1] ? "|" : "") $2 }
+		END {
+			for (binary in tests)
+				print binary " -test.v -test.timeout 18m -test.run \047" (only ? only : "^(" tests[binary] ")$") "\047 || failed=1"
+			print "exit ${failed:-0}"
+		}')"
+}
+
+half() { list | awk -v n="$1" 'NR % 2 == n % 2'; }
 
 if [ -n "$only" ] && [ "${HALVES:-}" != 1 ]; then
-	part "$only"
+	regexp=$only
+	only=${only%%/*} # of a subtest the test
+	[ -n "$(list)" ] || { echo "run.sh: no test matches $regexp" >&2; exit 1; }
+	list | part "$regexp"
 	exit
 fi
 if [ "$(nproc)" -lt 2 ] || "$uml" --mode direct -- true 2>/dev/null; then
-	part "^($(list | tr '\n' '|'))\$"
+	list | part
 	exit
 fi
-part "$(half 2)" >"$logs-2.log" 2>&1 &
+half 2 | part >"$logs-2.log" 2>&1 &
 second=$!
 trap 'kill $second 2>/dev/null || :' EXIT
-{ part "$(half 1)" && echo 0 >"$logs-1.status" || echo 1 >"$logs-1.status"; } 2>&1 | tee "$logs-1.log"
+{ half 1 | part && echo 0 >"$logs-1.status" || echo 1 >"$logs-1.status"; } 2>&1 | tee "$logs-1.log"
 failed=$(cat "$logs-1.status")
 wait $second || failed=1
 trap - EXIT
@@ -51,5 +66,5 @@ if [ "$count" -eq 0 ] || [ "$count" -gt 3 ] || grep -q '^panic:\|^fatal error:' 
 	exit 1
 fi
 echo "run.sh: FAILED, and run once more by themselves:" $names
-part "^($(printf '%s' "$names" | tr '\n' '|'))\$" || exit 1
+list | grep -E " ($(printf '%s' "$names" | tr '\n' '|'))\$" | part || exit 1
 echo "run.sh: PASSED at the second run only:" $names

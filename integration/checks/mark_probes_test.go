@@ -1,0 +1,193 @@
+package checks_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+	"lvsd/integration/lvsdtest"
+)
+
+// checkVerdicts are the verdicts of a real server's checks, in the file's order.
+func checkVerdicts(d *lvsdtest.Director, service, realServer string) (verdicts []string) {
+	out, err := d.LVSD("why", "--json", service, realServer, "--socket", d.Socket)
+	if err != nil {
+		return []string{out}
+	}
+	var why struct {
+		Servers []struct {
+			Checks []struct {
+				Verdict string `json:"verdict"`
+			} `json:"checks"`
+		} `json:"real_servers"`
+	}
+	if err := json.Unmarshal([]byte(out), &why); err != nil || len(why.Servers) != 1 {
+		return []string{out}
+	}
+	for _, c := range why.Servers[0].Checks {
+		verdicts = append(verdicts, c.Verdict)
+	}
+	return verdicts
+}
+
+// probedByTheDaemon: a check that goes through is run by the daemon, once, when
+// the shell asks for it; and it is not called good where there is no daemon.
+func probedByTheDaemon(p *lvsdtest.Pair) {
+	p.T.Helper()
+	real := p.Real[0].Addr().String() + ":80"
+	probe := func(code int, texts []string, more ...string) {
+		p.T.Helper()
+		c := p.LB[0].Start(append([]string{lvsdtest.Binary(p.T), "probe", "-c", p.ConfigFile, "--director", "lb1", "web", real}, more...)...)
+		lvsdtest.WaitExit(p.T, c, code, texts...)
+	}
+	probe(0, []string{"web " + real + ": connect check of " + real + "\n", "web " + real + ": connect check of " + lvsdtest.VIPPort + ", through to this server, by the daemon",
+		"connect  10.77.0.11:", " to " + lvsdtest.VIPPort})
+	probe(1, []string{"not run: its path through the kernel is the daemon's to lay: no daemon answers"}, "--socket", p.Path("nobody.sock"))
+}
+
+// pathsAreFlushed: after the kernel's table was flushed, a probe that goes through
+// finds whoever has the address. That is no server's failure.
+func pathsAreFlushed(p *lvsdtest.Pair) {
+	p.T.Helper()
+	lb := p.LB[0]
+	for i := range 2 {
+		lb.MustRun("ipvsadm", "-C")
+		p.WaitUntil(20*time.Second, "a probe that went astray, of whichever server", func() bool {
+			out, err := lb.LVSD("why", "--json", "web", "--socket", lb.Socket)
+			return err == nil && strings.Count(out, "the kernel had no path") > i
+		})
+	}
+	p.WaitUntil(20*time.Second, "the paths", func() bool { return strings.Count(lb.IPVSTable(), "-A -f ") == 2 })
+	out, err := lb.LVSD("events", "--since", "1h", "--json", "--socket", lb.Socket)
+	if err != nil {
+		p.T.Fatal(err)
+	}
+	downs := 0
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, `"kind":"health"`) && strings.Contains(line, `"to":"down"`) {
+			downs++
+		}
+	}
+	if downs != 1 { // that of the address that was lost
+		p.T.Errorf("%d verdicts went down:\n%s", downs, out)
+	}
+}
+
+// TestProbesGoThrough: a real server that lost the service's address is found by
+// a probe that goes the clients' way, on the master, which has the address
+// itself, and on the backup, while the plain probe of its own address is green.
+func TestProbesGoThrough(t *testing.T) {
+	for _, c := range []struct {
+		forward, dev string
+		prepare      func(r *lab.Host)
+	}{
+		{"dr", "lo", func(r *lab.Host) { r.PrepareDR(lvsdtest.VIP) }},
+		{"tun", "tunl0", func(r *lab.Host) { r.PrepareTUN(lvsdtest.VIP) }},
+	} {
+		t.Run(c.forward, func(t *testing.T) {
+			p := lvsdtest.NewPair(t, 2)
+			for _, r := range p.Real {
+				c.prepare(r)
+				lab.ServeLines(r, ":80", r.Name)
+			}
+			check := func(more string) string {
+				return fmt.Sprintf(`{ type = "connect", interval = "200ms", timeout = "1s", rise = 1, fall = 1%s }`, more)
+			}
+			p.Services = p.ServiceConfig("web", lvsdtest.VIPPort, fmt.Sprintf("forward = %q\nscheduler = \"rr\"\ncheck = [%s, %s]", c.forward, check(""), check(", through = true")), 80)
+			for _, d := range p.LB {
+				d.SetSysctl("net.ipv4.conf.all.rp_filter", "0")
+				d.SetSysctl("net.ipv4.conf.eth0.rp_filter", "1")
+			}
+			p.StartBoth()
+			for _, d := range p.LB {
+				d.WaitServing(2)
+			}
+			lost := p.Real[0].Addr().String() + ":80"
+			p.Real[0].DelAddress(c.dev, lvsdtest.VIP+"/32")
+			for _, d := range p.LB {
+				d.WaitWeight(lost, 0, 20*time.Second)
+				if got := checkVerdicts(d, "web", lost); !slices.Equal(got, []string{"up", "down"}) {
+					t.Errorf("%s: the plain probe and the one through: %v, want up and down", d.Name, got)
+				}
+				d.WaitWeight(p.Real[1].Addr().String()+":80", 1, 5*time.Second)
+			}
+			p.WaitUntil(20*time.Second, "an answer from the server that has the address", func() bool {
+				c, err := lab.TryConverse(p.Client, lvsdtest.VIPPort, time.Second)
+				if err != nil {
+					return false
+				}
+				c.Close()
+				return c.Server == "rs2"
+			})
+			p.Real[0].AddAddress(c.dev, lvsdtest.VIP+"/32")
+			for _, d := range p.LB {
+				d.WaitWeight(lost, 1, 20*time.Second)
+			}
+
+			s, err := p.LB[0].Status()
+			if err != nil || len(s.Services) != 1 {
+				t.Errorf("the probes' own services are shown: %+v, %v", s.Services, err)
+			}
+			if table := p.LB[0].IPVSTable(); strings.Count(table, "-A -f ") != 2 {
+				t.Errorf("want a path to each server:\n%s", table)
+			}
+			probedByTheDaemon(p)
+			pathsAreFlushed(p)
+			for name, want := range map[string]string{"accept_local": "1", "rp_filter": "0"} {
+				if got, _ := p.LB[0].Sysctl("net.ipv4.conf.eth0." + name); got != want {
+					t.Errorf("%s is %s while it probes", name, got)
+				}
+			}
+			// A reload without them takes the paths and the settings back.
+			p.Services = p.ServiceConfig("web", lvsdtest.VIPPort, fmt.Sprintf("forward = %q\nscheduler = \"rr\"\ncheck = %s", c.forward, check("")), 80)
+			p.WriteConfig()
+			if out, err := p.LB[0].Reload(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			p.LB[1].KillDaemon() // and so does a start after a crash
+			p.LB[1].StartDaemon()
+			for _, d := range p.LB {
+				p.WaitUntil(10*time.Second, d.Name+" has no path left", func() bool { return !strings.Contains(d.IPVSTable(), "-f ") })
+				for name, want := range map[string]string{"accept_local": "0", "rp_filter": "1"} {
+					if got, _ := d.Sysctl("net.ipv4.conf.eth0." + name); got != want {
+						t.Errorf("%s: %s is %s after it, want what was found: %s", d.Name, name, got, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestAMTUFaultIsFound: a server's network carries no packet of the full size, and
+// nobody says so. Its own connections keep below that, the tunnel's do not: the
+// plain probe is green, and the same request through is not.
+func TestAMTUFaultIsFound(t *testing.T) {
+	p := lvsdtest.NewPair(t, 2)
+	for _, r := range p.Real {
+		r.PrepareTUN(lvsdtest.VIP)
+		lab.ServeHTTP(r, ":80", r.Name)
+	}
+	check := `{ type = "http", method = "POST", body = "` + strings.Repeat("x", 3000) + `", interval = "500ms", timeout = "400ms", rise = 1, fall = 2`
+	p.Services = p.ServiceConfig("web", lvsdtest.VIPPort, fmt.Sprintf("forward = \"tun\"\nscheduler = \"rr\"\ncheck = [%s }, %s, through = true }]", check, check), 80)
+	lb := p.LB[0]
+	lb.SetSysctl("net.ipv4.conf.all.rp_filter", "0")
+	for _, dev := range []string{"lo", "eth0"} { // as a real wire would: many segments as one are passed on whole by veth
+		lb.MustRun("ip", "link", "set", dev, "gso_max_segs", "1")
+	}
+	lb.StartDaemon()
+	lb.WaitState("master", 10*time.Second)
+	lb.WaitServing(2)
+	p.Real[0].MustRun("ip", "link", "set", "eth0", "mtu", "1400")
+	narrow := p.Real[0].Addr().String() + ":80"
+	lb.WaitWeight(narrow, 0, 20*time.Second)
+	if got := checkVerdicts(lb, "web", narrow); !slices.Equal(got, []string{"up", "down"}) {
+		t.Errorf("the plain probe and the one through: %v, want up and down", got)
+	}
+	lb.WaitWeight(p.Real[1].Addr().String()+":80", 1, 5*time.Second)
+	p.Real[0].MustRun("ip", "link", "set", "eth0", "mtu", "1500")
+	lb.WaitWeight(narrow, 1, 20*time.Second)
+}

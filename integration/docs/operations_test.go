@@ -1,0 +1,253 @@
+// docs/operations.md at its word: each command line in it is run as it stands there,
+// on the README's pair, in the situation that the text tells of. A line that is new
+// there and has no situation here fails.
+
+package docs_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+	"lvsd/integration/lvsdtest"
+)
+
+// operations is the document and what of it was run.
+type operations struct {
+	*lvsdtest.Pair
+	text  string
+	lines map[string]bool // the command lines; true: was run
+	tools map[string]string
+}
+
+// commandLines are those of the code blocks: what begins with a program of ours, or
+// leads to one.
+func commandLines(text string) map[string]bool {
+	all := map[string]bool{}
+	for _, block := range regexp.MustCompile("(?s)\n```[^\n]*\n(.*?)\n```").FindAllStringSubmatch(text, -1) {
+		for line := range strings.Lines(block[1]) {
+			line = strings.TrimPrefix(strings.TrimSpace(line), "# ")
+			line, _, _ = strings.Cut(line, " #")
+			if line = strings.TrimSpace(line); strings.HasPrefix(line, "lvsd ") || strings.Contains(line, "| lvsd ") {
+				all[line] = false
+			}
+		}
+	}
+	// And of the tables: | one service | `lvsd status web` |
+	for _, row := range regexp.MustCompile("(?m)^\\| .* \\| `(lvsd [^`]+)` \\|$").FindAllStringSubmatch(text, -1) {
+		all[row[1]] = false
+	}
+	return all
+}
+
+// typed runs a line of the document on a host, as a shell does that finds this lvsd,
+// with what every machine has a place of its own for and the lab one for all.
+func (o *operations) typed(h *lab.Host, line string) (string, error) {
+	o.T.Helper()
+	if _, there := o.lines[line]; !there {
+		o.T.Errorf("docs/operations.md has no line %q", line)
+	}
+	o.lines[line] = true
+	line = strings.NewReplacer("/tmp/", o.Dir()+"/", "/etc/ha.d", o.Dir()).Replace(line)
+	ctx, cancel := context.WithTimeout(o.T.Context(), 2*time.Minute)
+	defer cancel()
+	return h.Run(ctx, "env", "PATH="+o.bin(h)+":"+os.Getenv("PATH"), "sh", "-c", "cd "+o.Path("work")+" && "+line)
+}
+
+// must is typed where the document promises success; the output has what it says.
+func (o *operations) must(h *lab.Host, line string, says ...string) string {
+	o.T.Helper()
+	out, err := o.typed(h, line)
+	if err != nil || !lvsdtest.ContainsAll(out, says...) {
+		o.T.Errorf("%s: %s: %v, want %q in\n%s", h.Name, line, err, says, out)
+	}
+	return out
+}
+
+// bin is a folder with the program, for a host.
+func (o *operations) bin(h *lab.Host) string {
+	folder := o.Path("bin." + h.Name)
+	if o.tools[h.Name] != "" {
+		return folder
+	}
+	o.tools[h.Name] = folder
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		o.T.Fatal(err)
+	}
+	for name, script := range map[string]string{
+		"lvsd": fmt.Sprintf("[ \"$1\" != realserver ] || set -- \"$@\" --state-dir %s\nexec %s \"$@\" -c %s --director %s\n", o.Path(h.Name+".realserver"), lvsdtest.Binary(o.T), o.ConfigFile, h.Name),
+		"ssh":  "echo \"$@\" >>" + o.Path("ssh") + "\n",
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+			o.T.Fatal(err)
+		}
+	}
+	return folder
+}
+
+func TestOperationsAsWritten(t *testing.T) {
+	text := lvsdtest.ReadRepositoryFile(t, "docs/operations.md")
+	g := lvsdtest.ReadGuide(t, "README.md")
+	p := lvsdtest.NewGuidePair(t, g, "toml")
+	key := p.WriteFile("vrrp.key", "7 0123456789abcdef0123456789abcdef\n")
+	if err := os.Chmod(key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(p.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.ConfigFile = p.WriteFile("lvsd.toml", string(file)+fmt.Sprintf("\n[pair]\nlisten = \":8113\"\nkey_file = %q\n", key))
+	o := &operations{Pair: p, text: text, lines: commandLines(text), tools: map[string]string{}}
+	if err := os.Mkdir(p.Path("work"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var web []*lab.NginxServer
+	for _, addr := range []string{"10.0.0.9", "10.0.0.20", "10.0.0.21", "10.0.0.22"} {
+		r := p.AddRealServer(p.Net, addr+"/24")
+		web = append(web, lab.Nginx(r, "80", r.Name))
+	}
+
+	// Prepare a real server: three for the service, and one for each other way.
+	for _, r := range p.Real[:3] {
+		o.must(r, "lvsd realserver up --vip 10.0.0.88", "10.0.0.88 is up")
+	}
+	spare := p.Real[3]
+	for _, way := range []string{"--forward tun", "--forward tun --type gue --port 6080", "--forward tun --type gre"} {
+		o.must(spare, "lvsd realserver up --vip 10.0.0.88 "+way, "10.0.0.88 is up")
+		o.must(spare, "lvsd realserver status", "10.0.0.88", "up")
+		o.must(spare, "lvsd realserver down", "10.0.0.88 is down")
+	}
+
+	// See how it is, while a server fails.
+	lb := p.LB[0]
+	for _, d := range p.LB {
+		d.StartDaemon()
+	}
+	lb.WaitState("master", 30*time.Second)
+	waitLive(lb, 3)
+	waitLive(p.LB[1], 3)
+	p.WaitUntil(30*time.Second, "a pair that is well", func() bool { s, err := lb.Status(); return err == nil && s.Healthy })
+	o.must(lb.Host, "lvsd status web", "SERVICE web tcp 10.0.0.88:80 wlc: up")
+	web[1].Stop()
+	waitLive(lb, 2)
+	waitLive(p.LB[1], 2)
+	p.WaitUntil(30*time.Second, "the peer's problem", func() bool {
+		out, _ := lb.LVSD("status", "-c", p.ConfigFile, "--director", "lb1")
+		return strings.Contains(out, "lb2! service web: real server 10.0.0.20:80 is down: http refused, 3 of 3")
+	})
+	for _, line := range []string{"lvsd status --unhealthy", "lvsd status --all"} {
+		out, err := o.typed(lb.Host, line)
+		if lvsdtest.ExitCode(err) != 1 || !lvsdtest.ContainsAll(out, "! service web: real server 10.0.0.20:80 is down: http refused, 3 of 3", "VRRP", "lb1 (here)", "LAST CHANGES", "0 of 5") {
+			t.Errorf("%s: %v\n%s", line, err, out)
+		}
+	}
+	o.must(lb.Host, "lvsd why web", "10.0.0.9:80", "10.0.0.20:80")
+	o.must(lb.Host, "lvsd why web 10.0.0.20:80", "http refused")
+	o.must(lb.Host, "lvsd events --since 1h", "10.0.0.20:80", "http refused, 3 of 3")
+	if out, err := o.typed(lb.Host, "lvsd probe web 10.0.0.20:80"); lvsdtest.ExitCode(err) != 1 || !strings.Contains(out, "refused") {
+		t.Errorf("probe of a dead server: %v\n%s", err, out)
+	}
+	web[1].Start()
+	waitLive(lb, 3)
+	waitLive(p.LB[1], 3)
+
+	// Be told: the event in the text has the names that events have.
+	sample := regexp.MustCompile("(?m)^\\{\"id\".*$").FindString(o.text)
+	told := map[string]bool{}
+	out, err := lb.LVSD("events", "--since", "1h", "--json", "-c", p.ConfigFile, "--director", "lb1")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for line := range strings.Lines(out) {
+		var e map[string]any
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		for name := range e {
+			told[name] = true
+		}
+	}
+	var e map[string]any
+	if err := json.Unmarshal([]byte(sample), &e); err != nil {
+		t.Errorf("the event in the text: %v", err)
+	}
+	for name := range e {
+		if !told[name] {
+			t.Errorf("the event in the text has %q, and none here", name)
+		}
+	}
+
+	// The kernel's table by hand.
+	ask, end := lvsdtest.KeepAlive(t, p.Client)
+	if err := ask(); err != nil {
+		t.Fatal(err)
+	}
+	o.must(lb.Host, "lvsd status --connections web", "10.0.0.2:", "10.0.0.88:80", "ESTABLISHED")
+	o.must(lb.Host, "lvsd zero web", "set to zero: web")
+	o.must(lb.Host, "lvsd export ipvsadm > table")
+	if table, err := os.ReadFile(p.Path("work", "table")); err != nil || !lvsdtest.ContainsAll(string(table), "-A -t 10.0.0.88:80 -s wlc", "-w 5") {
+		t.Errorf("the table: %v\n%s", err, table)
+	}
+
+	// Drain a server by hand, on both directors.
+	if err := end(); err != nil { // or it might be the one that is waited for
+		t.Fatal(err)
+	}
+	full, err := os.ReadFile(p.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, string(full), `{ address = "10.0.0.21:80", weight = 5 }`, `{ address = "10.0.0.21:80", weight = 0 }`))
+	for _, d := range p.LB {
+		if out, err := d.LVSD("reload", "-c", p.ConfigFile, "--director", d.Name); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	o.must(lb.Host, "lvsd drained web 10.0.0.21:80 --timeout 30m && ssh 10.0.0.21 reboot")
+	if asked, err := os.ReadFile(p.Path("ssh")); err != nil || string(asked) != "10.0.0.21 reboot\n" {
+		t.Errorf("after the drain: %v %q", err, asked)
+	}
+
+	// Hand over, and come back.
+	p.WaitUntil(30*time.Second, "a ready peer", func() bool { _, err := lb.LVSD("status", "-c", p.ConfigFile, "--director", "lb1"); return err == nil })
+	said := o.must(lb.Host, "lvsd handover --for 1h")
+	if !regexp.MustCompile(`^web: 10\.0\.0\.13 has the addresses, heard after [\d.]+ s; they were off this director after [\d.]+ s; it stays away until \d\d:\d\d:\d\d\n$`).MatchString(said) {
+		t.Errorf("a handover says %q", said)
+	}
+	if lb.Holds("10.0.0.88") || !p.LB[1].Holds("10.0.0.88") {
+		t.Errorf("after the handover the address is on %v", p.GuideHolders())
+	}
+	if out, err := lb.LVSD("handover", "--end", "-c", p.ConfigFile, "--director", "lb1"); err != nil {
+		t.Errorf("--end: %v\n%s", err, out)
+	}
+	lb.WaitState("master", 60*time.Second)
+
+	// Come from another program.
+	for name, text := range map[string]string{"lb1.conf": lvsdtest.KeepalivedConf("MASTER", "150"), "lb2.conf": lvsdtest.KeepalivedConf("BACKUP", "100"),
+		"ldirectord.cf": "virtual=10.0.0.88:80\n\treal=10.0.0.9:80 gate 2\n\tservice=http\n\trequest=\"index.html\"\n\treceive=\"ok\"\n\tscheduler=wlc\n\tprotocol=tcp\n"} {
+		p.WriteFile(name, text)
+	}
+	for _, line := range []string{"lvsd convert keepalived lb1=/tmp/lb1.conf lb2=/tmp/lb2.conf >lvsd.toml", "lvsd convert ldirectord /etc/ha.d/ldirectord.cf >lvsd.toml", "ipvsadm -S -n | lvsd convert ipvsadm - >lvsd.toml"} {
+		o.must(lb.Host, line)
+		if out, err := lb.LVSD("check", "-c", p.Path("work", "lvsd.toml")); err != nil {
+			t.Errorf("%s: what comes of it: %v\n%s", line, err, out)
+		}
+	}
+
+	for line, ran := range o.lines {
+		if !ran {
+			t.Errorf("docs/operations.md has %q, which is not run here", line)
+		}
+	}
+	if len(o.lines) < 20 {
+		t.Errorf("found %d lines only", len(o.lines))
+	}
+}

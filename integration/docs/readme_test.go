@@ -1,0 +1,95 @@
+package docs_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+	"lvsd/integration/lvsdtest"
+)
+
+// TestTheReadmesFirstConfiguration runs what the README says for a first real
+// configuration, as it stands there: its file, its commands on the real servers
+// and on the directors, and its drain.
+func TestTheReadmesFirstConfiguration(t *testing.T) {
+	g := lvsdtest.ReadGuide(t, "README.md")
+	p := lvsdtest.NewGuidePair(t, g, "toml")
+	for _, addr := range []string{"10.0.0.9", "10.0.0.20", "10.0.0.21"} {
+		r := p.AddRealServer(p.Net, addr+"/24")
+		lab.Nginx(r, "80", r.Name)
+		p.RunGuide(r, g["sh real servers"])
+	}
+	for _, d := range p.LB {
+		for line := range strings.Lines(g["sh director"]) {
+			line, _, _ = strings.Cut(line, "#")
+			args := strings.Fields(line)
+			if len(args) == 0 || args[0] != "lvsd" {
+				t.Fatalf("the README has %q", line)
+			}
+			args = append(args[1:], "-c", p.ConfigFile, "--director", d.Name)
+			if args[0] == "run" {
+				d.StartDaemon()
+				continue
+			}
+			// The status of a daemon that has just been started is bad until the
+			// first checks are through.
+			p.WaitUntil(30*time.Second, d.Name+": "+line, func() bool {
+				out, err := d.LVSD(args...)
+				if err != nil && args[0] != "status" {
+					t.Fatalf("%s: %s: %v\n%s", d.Name, line, err, out)
+				}
+				return err == nil
+			})
+		}
+	}
+	p.LB[0].WaitState("master", 20*time.Second)
+	waitLive(p.LB[0], 3)
+	ask := func(n int) map[string]int {
+		seen := map[string]int{}
+		for range n {
+			code, body, err := p.Client.Get("http://" + lvsdtest.GuideVIP + "/")
+			if err != nil || code != 200 {
+				t.Fatalf("a client: %d %v", code, err)
+			}
+			seen[strings.TrimSpace(body)]++
+		}
+		return seen
+	}
+	if seen := ask(24); len(seen) != 3 {
+		t.Errorf("the servers that answered: %v, want all three", seen)
+	}
+
+	// "To drain a server, set its weight to 0 on both directors and run lvsd reload."
+	text, err := os.ReadFile(p.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drained := lvsdtest.Replace(t, string(text), `{ address = "10.0.0.21:80", weight = 5 }`, `{ address = "10.0.0.21:80", weight = 0 }`)
+	p.ConfigFile = p.WriteFile("lvsd.toml", drained)
+	for _, d := range p.LB {
+		if out, err := d.LVSD("reload", "-c", p.ConfigFile, "--director", d.Name); err != nil {
+			t.Fatalf("reload: %v\n%s", err, out)
+		}
+	}
+	if seen := ask(24); seen["rs3"] != 0 || len(seen) != 2 {
+		t.Errorf("with rs3 drained: %v", seen)
+	}
+	if out, err := p.LB[0].LVSD("drained", "web", "10.0.0.21:80", "--timeout", "1m", "-c", p.ConfigFile, "--director", "lb1"); err != nil {
+		t.Errorf("drained: %v\n%s", err, out)
+	}
+
+	// And the other director takes over when this one dies.
+	p.LB[0].Process.Kill()
+	p.LB[0].CutCable()
+	p.LB[1].WaitState("master", 30*time.Second)
+	p.WaitUntil(20*time.Second, "an answer by way of lb2", func() bool {
+		code, _, err := p.Client.Get("http://" + lvsdtest.GuideVIP + "/")
+		return err == nil && code == 200
+	})
+	if seen := ask(12); seen["rs3"] != 0 || len(seen) != 2 {
+		t.Errorf("by way of lb2: %v", fmt.Sprint(seen))
+	}
+}

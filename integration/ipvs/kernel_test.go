@@ -1,0 +1,583 @@
+// The control layer on the real kernel, read back by Debian's ipvsadm and not
+// by our own code alone. Each test runs as a process of its own in a network
+// namespace of its own, as the daemon does: no table of this machine is touched.
+
+package ipvs_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"lvsd/integration/lab"
+	"lvsd/ipvs"
+	"lvsd/ipvs/netlink"
+)
+
+const inNamespace = "LVSD_TEST_IN_NAMESPACE"
+
+// isolated says whether this process is the test's own one. If not, it runs the
+// test in one and reports its outcome.
+func isolated(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(inNamespace) == t.Name() {
+		// Without one device up the kernel takes no IPv4 address for unicast.
+		if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+			t.Fatalf("ip: %v %s", err, out)
+		}
+		return true
+	}
+	lab.RequireKernel(t)
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
+	cmd.Env = append(os.Environ(), inNamespace+"="+t.Name())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()+" ") {
+		t.Errorf("in its namespace: %v\n%s", err, out)
+	} else {
+		t.Logf("in its namespace:\n%s", out)
+	}
+	return false
+}
+
+func openKernel(t *testing.T) ipvs.Kernel {
+	t.Helper()
+	k, err := netlink.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { k.Close() })
+	return k
+}
+
+func ipvsadm(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("ipvsadm", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("ipvsadm %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// saved is ipvsadm's own text of the table, sorted.
+func saved(t *testing.T) []string {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(ipvsadm(t, "-S", "-n")), "\n")
+	if slices.Sort(lines); lines[0] == "" {
+		return nil
+	}
+	return lines
+}
+
+func expectSaved(t *testing.T, want ...string) {
+	t.Helper()
+	slices.Sort(want)
+	if d := cmp.Diff(want, saved(t)); d != "" {
+		t.Errorf("ipvsadm -S -n (-want +got):\n%s", d)
+	}
+}
+
+func kernelDest(address string, f ipvs.Forward, weight int) ipvs.Destination {
+	return ipvs.Destination{Address: netip.MustParseAddrPort(address), Forward: f, Weight: weight}
+}
+
+func kernelService(p ipvs.Protocol, address, scheduler string, dests ...ipvs.Destination) ipvs.Service {
+	s := ipvs.Service{Key: ipvs.ServiceKey{Protocol: p, Address: netip.MustParseAddrPort(address)}, Scheduler: scheduler,
+		Destinations: map[netip.AddrPort]ipvs.Destination{}}
+	for _, d := range dests {
+		s.Destinations[d.Address] = d
+	}
+	return s
+}
+
+func kernelTable(services ...ipvs.Service) ipvs.Table {
+	t := ipvs.Table{}
+	for _, s := range services {
+		t[s.Key] = s
+	}
+	return t
+}
+
+// heldLedger is a ledger that outlives its reconcilers.
+type heldLedger struct {
+	mu    sync.Mutex
+	owned ipvs.Owned
+}
+
+func (l *heldLedger) Load() (ipvs.Owned, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.owned, nil
+}
+
+func (l *heldLedger) Save(o ipvs.Owned) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.owned = o
+	return nil
+}
+
+// reconcile runs a reconciler over the kernel until stop is called.
+func reconcile(t *testing.T, k ipvs.Kernel, l ipvs.Ledger) (r *ipvs.Reconciler, stop func()) {
+	t.Helper()
+	r = ipvs.NewReconciler(k, ipvs.Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Ledger: l})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = r.Run(ctx) }()
+	stop = sync.OnceFunc(func() { cancel(); <-done })
+	t.Cleanup(stop)
+	return r, stop
+}
+
+// wish states a wish and waits until it is in the kernel.
+func wish(t *testing.T, r *ipvs.Reconciler, w ipvs.Wanted) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := r.Wait(ctx, r.Want(w)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually waits for what the kernel or the reconciler does by itself.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 10 s: %s", what)
+		}
+	}
+}
+
+// everything has one of each form that can be wished for.
+func everything() ipvs.Table {
+	sh := kernelService(ipvs.TCP, "10.0.0.88:443", "sh", kernelDest("10.0.0.9:443", ipvs.Tunnel, 1))
+	sh.Flags = ipvs.SHFallback | ipvs.SHPort
+	sh.Persistence, sh.PersistenceBits = 300, 24
+	mh := kernelService(ipvs.TCP, "10.0.0.88:8443", "mh")
+	mh.Flags = ipvs.MHFallback
+	six := kernelService(ipvs.TCP, "[2001:db8::88]:80", "wrr",
+		kernelDest("[2001:db8::9]:80", ipvs.DirectRoute, 2), kernelDest("[2001:db8::10]:8080", ipvs.NAT, 65535))
+	six.Persistence, six.PersistenceBits = 60, 64
+	all := kernelService(ipvs.TCP, "10.0.0.88:0", "wlc", kernelDest("10.0.0.9:0", ipvs.DirectRoute, 1))
+	all.Persistence = 360
+	ops := kernelService(ipvs.UDP, "10.0.0.88:123", "rr", kernelDest("10.0.0.9:123", ipvs.NAT, 1))
+	ops.Flags = ipvs.OnePacket
+	sip := kernelService(ipvs.UDP, "10.0.0.88:5060", "rr", kernelDest("10.0.0.9:5060", ipvs.NAT, 1))
+	sip.Persistence, sip.Engine = 300, "sip"
+	mark4 := kernelService(ipvs.TCP, "10.0.0.88:1", "rr", kernelDest("10.0.0.9:0", ipvs.DirectRoute, 1), kernelDest("10.0.0.10:8080", ipvs.NAT, 2))
+	mark4.Key = ipvs.ServiceKey{Mark: 7}
+	mark6 := kernelService(ipvs.TCP, "10.0.0.88:1", "wlc", kernelDest("[2001:db8::9]:0", ipvs.DirectRoute, 1))
+	mark6.Key = ipvs.ServiceKey{Mark: 2147483647, IPv6: true}
+	mark6.Persistence, mark6.PersistenceBits = 60, 56
+	mixed := kernelService(ipvs.TCP, "10.0.0.88:90", "rr", kernelDest("[2001:db8::9]:90", ipvs.Tunnel, 1), kernelDest("10.0.0.9:90", ipvs.Tunnel, 1))
+	mixed4 := kernelService(ipvs.TCP, "[2001:db8::88]:90", "rr", kernelDest("10.0.0.9:90", ipvs.Tunnel, 1))
+	limited := kernelDest("10.0.0.20:80", ipvs.DirectRoute, 5)
+	limited.UpperThreshold, limited.LowerThreshold = 1000, 800
+	return kernelTable(
+		kernelService(ipvs.TCP, "10.0.0.88:80", "wlc",
+			kernelDest("10.0.0.9:80", ipvs.DirectRoute, 2), limited, kernelDest("10.0.0.21:8080", ipvs.NAT, 0)),
+		kernelService(ipvs.UDP, "10.0.0.88:53", "rr", kernelDest("10.0.0.9:53", ipvs.NAT, 1)),
+		kernelService(ipvs.UDP, "[2001:db8::88]:53", "rr", kernelDest("[2001:db8::9]:53", ipvs.Tunnel, 1)),
+		kernelService(ipvs.SCTP, "10.0.0.88:2905", "wlc", kernelDest("10.0.0.9:2905", ipvs.DirectRoute, 1)),
+		tunnels(), all, ops, sip, mark4, mark6, mixed, mixed4,
+		sh, mh, six)
+}
+
+func tunnel(address, kind string, port uint16, checksum string) ipvs.Destination {
+	d := kernelDest(address, ipvs.Tunnel, 1)
+	var err error
+	if d.Encap, err = ipvs.ParseEncap(kind, port, checksum); err != nil {
+		panic(err)
+	}
+	return d
+}
+
+// tunnels is a service with a server by each kind of tunnel.
+func tunnels() ipvs.Service {
+	return kernelService(ipvs.TCP, "10.0.0.88:81", "wlc",
+		tunnel("10.0.0.10:81", "ipip", 0, "none"),
+		tunnel("10.0.0.11:81", "gre", 0, "none"), tunnel("10.0.0.12:81", "gre", 0, "csum"),
+		tunnel("10.0.0.13:81", "gue", 6080, "none"), tunnel("10.0.0.14:81", "gue", 6081, "csum"), tunnel("10.0.0.15:81", "gue", 65535, "remcsum"))
+}
+
+var everythingSaved = []string{
+	"-A -t 10.0.0.88:80 -s wlc",
+	"-a -t 10.0.0.88:80 -r 10.0.0.9:80 -g -w 2",
+	"-a -t 10.0.0.88:80 -r 10.0.0.20:80 -g -w 5",
+	"-a -t 10.0.0.88:80 -r 10.0.0.21:8080 -m -w 0",
+	"-A --sctp-service 10.0.0.88:2905 -s wlc",
+	"-A -u 10.0.0.88:53 -s rr",
+	"-a -u 10.0.0.88:53 -r 10.0.0.9:53 -m -w 1",
+	"-A -u [2001:db8::88]:53 -s rr",
+	"-a -u [2001:db8::88]:53 -r [2001:db8::9]:53 -i -w 1 --tun-type ipip",
+	"-A -t 10.0.0.88:443 -s sh -p 300 -M 255.255.255.0 -b sh-fallback,sh-port",
+	"-a -t 10.0.0.88:443 -r 10.0.0.9:443 -i -w 1 --tun-type ipip",
+	"-A -t 10.0.0.88:8443 -s mh -b mh-fallback",
+	"-A -t [2001:db8::88]:80 -s wrr -p 60 -M 64",
+	"-a -t [2001:db8::88]:80 -r [2001:db8::9]:80 -g -w 2",
+	"-a -t [2001:db8::88]:80 -r [2001:db8::10]:8080 -m -w 65535",
+	"-a --sctp-service 10.0.0.88:2905 -r 10.0.0.9:2905 -g -w 1",
+	"-A -t 10.0.0.88:0 -s wlc -p 360",
+	"-a -t 10.0.0.88:0 -r 10.0.0.9:0 -g -w 1",
+	"-A -u 10.0.0.88:123 -s rr -o",
+	"-a -u 10.0.0.88:123 -r 10.0.0.9:123 -m -w 1",
+	"-A -u 10.0.0.88:5060 -s rr -p 300 --pe sip",
+	"-a -u 10.0.0.88:5060 -r 10.0.0.9:5060 -m -w 1",
+	"-A -f 7 -s rr",
+	"-a -f 7 -r 10.0.0.9:0 -g -w 1",
+	"-a -f 7 -r 10.0.0.10:8080 -m -w 2",
+	"-A -f 2147483647 -6 -s wlc -p 60 -M 56",
+	"-a -f 2147483647 -6 -r [2001:db8::9]:0 -g -w 1",
+	"-A -t 10.0.0.88:81 -s wlc",
+	"-a -t 10.0.0.88:81 -r 10.0.0.10:81 -i -w 1 --tun-type ipip",
+	"-a -t 10.0.0.88:81 -r 10.0.0.11:81 -i -w 1 --tun-type gre --tun-nocsum",
+	"-a -t 10.0.0.88:81 -r 10.0.0.12:81 -i -w 1 --tun-type gre --tun-csum",
+	"-a -t 10.0.0.88:81 -r 10.0.0.13:81 -i -w 1 --tun-type gue --tun-port 6080 --tun-nocsum",
+	"-a -t 10.0.0.88:81 -r 10.0.0.14:81 -i -w 1 --tun-type gue --tun-port 6081 --tun-csum",
+	"-a -t 10.0.0.88:81 -r 10.0.0.15:81 -i -w 1 --tun-type gue --tun-port 65535 --tun-remcsum",
+	"-A -t 10.0.0.88:90 -s rr",
+	"-a -t 10.0.0.88:90 -r [2001:db8::9]:90 -i -w 1 --tun-type ipip",
+	"-a -t 10.0.0.88:90 -r 10.0.0.9:90 -i -w 1 --tun-type ipip",
+	"-A -t [2001:db8::88]:90 -s rr",
+	"-a -t [2001:db8::88]:90 -r 10.0.0.9:90 -i -w 1 --tun-type ipip",
+}
+
+func TestKernelTakesEveryForm(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	k := openKernel(t)
+	checkEveryForm(t, k)
+}
+
+func checkEveryForm(t *testing.T, k ipvs.Kernel) {
+	t.Helper()
+	r, stop := reconcile(t, k, nil)
+	defer stop()
+	wish(t, r, ipvs.Wanted{Table: everything()})
+	expectSaved(t, everythingSaved...)
+	thresholds := ipvsadm(t, "-L", "-n", "--thresholds")
+	if !strings.Contains(strings.Join(strings.Fields(thresholds), " "), "-> 10.0.0.20:80 1000 800 0 0") {
+		t.Errorf("thresholds:\n%s", thresholds)
+	}
+	// What we read is what we wrote: nothing is left to do.
+	reading, err := k.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ops, foreign := ipvs.Diff(reading.Table, everything(), nil, ipvs.Alarm); len(ops)+len(foreign) != 0 {
+		t.Errorf("not as wished: %v %v", ops, foreign)
+	}
+	checkExport(t, k, reading.Table)
+	// Every service is changed in place and back.
+	changed := everything()
+	for key, s := range changed {
+		s.Scheduler, s.Flags, s.Persistence, s.PersistenceBits = "lc", 0, 7, 0
+		changed[key] = s
+	}
+	wish(t, r, ipvs.Wanted{Table: changed})
+	for _, line := range saved(t) {
+		if strings.HasPrefix(line, "-A") && !strings.Contains(line, "-s lc -p 7") {
+			t.Errorf("not changed: %s", line)
+		}
+	}
+	wish(t, r, ipvs.Wanted{Table: everything()})
+	expectSaved(t, everythingSaved...)
+	wish(t, r, ipvs.Wanted{Table: ipvs.Table{}})
+	expectSaved(t)
+}
+
+// checkExport: our text is ipvsadm's own but for the thresholds, and ipvsadm
+// makes the same table of it.
+func checkExport(t *testing.T, k ipvs.Kernel, table ipvs.Table) {
+	t.Helper()
+	export := ipvs.Export(table)
+	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(export, " -x 1000 -y 800", "")), "\n")
+	slices.Sort(lines)
+	if d := cmp.Diff(saved(t), lines); d != "" {
+		t.Errorf("exported (-ipvsadm +ours):\n%s", d)
+	}
+	ipvsadm(t, "-C")
+	restore := exec.Command("ipvsadm", "-R")
+	restore.Stdin = strings.NewReader(export)
+	if out, err := restore.CombinedOutput(); err != nil {
+		t.Fatalf("ipvsadm -R: %v\n%s", err, out)
+	}
+	again, err := k.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(table, again.Table, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
+		t.Errorf("restored (-was +is):\n%s", d)
+	}
+}
+
+func TestKernelSchedulers(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	k := openKernel(t)
+	for _, name := range []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"} {
+		err := k.Apply(ipvs.Op{Kind: ipvs.AddService, Service: kernelService(ipvs.TCP, "10.0.0.88:80", name)})
+		foretold := netlink.CheckScheduler(name)
+		switch {
+		case err != nil && name != "twos":
+			t.Errorf("%s: %v", name, err)
+		case err != nil:
+			if !errors.Is(err, unix.ENOENT) || !strings.Contains(err.Error(), "twos") {
+				t.Errorf("the refusal %q does not name the scheduler", err)
+			}
+		default:
+			expectSaved(t, "-A -t 10.0.0.88:80 -s "+name)
+			ipvsadm(t, "-C")
+		}
+		if (foretold == nil) != (err == nil) {
+			t.Errorf("%s: the check said %v, the kernel %v", name, foretold, err)
+		}
+	}
+}
+
+func TestKernelIsKeptAtTheWish(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	k, l := openKernel(t), &heldLedger{}
+	ipvsadm(t, "-A", "-t", "10.0.0.99:99", "-s", "lc", "-p", "11")
+	ipvsadm(t, "-a", "-t", "10.0.0.99:99", "-r", "10.0.0.1:99", "-g")
+	theirs := []string{"-A -t 10.0.0.99:99 -s lc -p 11", "-a -t 10.0.0.99:99 -r 10.0.0.1:99 -g -w 1"}
+	ours := func(weight int) ipvs.Wanted {
+		return ipvs.Wanted{ResyncInterval: time.Second, Table: kernelTable(kernelService(ipvs.TCP, "10.0.0.88:80", "wlc",
+			kernelDest("10.0.0.9:80", ipvs.DirectRoute, weight), kernelDest("10.0.0.10:80", ipvs.DirectRoute, 1)))}
+	}
+	oursSaved := append([]string{"-A -t 10.0.0.88:80 -s wlc", "-a -t 10.0.0.88:80 -r 10.0.0.9:80 -g -w 2", "-a -t 10.0.0.88:80 -r 10.0.0.10:80 -g -w 1"}, theirs...)
+
+	r, stop := reconcile(t, k, l)
+	wish(t, r, ours(2))
+	expectSaved(t, oursSaved...)
+
+	// Weight 0 and back is two writes.
+	before := r.Snapshot().Operations
+	wish(t, r, ours(0))
+	if !slices.Contains(saved(t), "-a -t 10.0.0.88:80 -r 10.0.0.9:80 -g -w 0") {
+		t.Error("weight 0 is not in the kernel")
+	}
+	wish(t, r, ours(2))
+	expectSaved(t, oursSaved...)
+	for op, n := range r.Snapshot().Operations {
+		if want := map[string]uint64{"edit_destination": 2}[op.Op]; op.Result == "ok" && n-before[op] != want {
+			t.Errorf("%d × %v for one weight to 0 and back", n-before[op], op)
+		}
+	}
+
+	// Hands in our services.
+	for kind, args := range map[string][]string{
+		ipvs.DriftDestinationChanged: {"-e", "-t", "10.0.0.88:80", "-r", "10.0.0.9:80", "-m", "-w", "77"},
+		ipvs.DriftDestinationMissing: {"-d", "-t", "10.0.0.88:80", "-r", "10.0.0.9:80"},
+		ipvs.DriftServiceChanged:     {"-E", "-t", "10.0.0.88:80", "-s", "sh", "-p", "5", "-b", "sh-port"},
+		ipvs.DriftServiceMissing:     {"-D", "-t", "10.0.0.88:80"},
+	} {
+		was := r.Snapshot().Drift[kind]
+		ipvsadm(t, args...)
+		eventually(t, kind+" is repaired", func() bool { return slices.Equal(saved(t), slices.Sorted(slices.Values(oursSaved))) })
+		eventually(t, kind+" is counted", func() bool { return r.Snapshot().Drift[kind] == was+1 })
+	}
+	ipvsadm(t, "-a", "-t", "10.0.0.88:80", "-r", "10.0.0.66:80", "-g")
+	eventually(t, "a foreign server is counted", func() bool { return r.Snapshot().Foreign == 1 })
+	foreign := "-a -t 10.0.0.88:80 -r 10.0.0.66:80 -g -w 1"
+	expectSaved(t, append([]string{foreign}, oursSaved...)...)
+
+	// While lvsd is down a server leaves the file, and another is made by hand.
+	stop()
+	w := ours(2)
+	delete(w.Table[ipvs.ServiceKey{Protocol: ipvs.TCP, Address: netip.MustParseAddrPort("10.0.0.88:80")}].Destinations, netip.MustParseAddrPort("10.0.0.10:80"))
+	r, stop = reconcile(t, k, l)
+	wish(t, r, w)
+	expectSaved(t, append([]string{foreign, "-A -t 10.0.0.88:80 -s wlc", "-a -t 10.0.0.88:80 -r 10.0.0.9:80 -g -w 2"}, theirs...)...)
+	w.Foreign = ipvs.Remove
+	wish(t, r, w)
+	expectSaved(t, append([]string{"-A -t 10.0.0.88:80 -s wlc", "-a -t 10.0.0.88:80 -r 10.0.0.9:80 -g -w 2"}, theirs...)...)
+
+	// The whole service leaves the file while lvsd is down; then all goes.
+	stop()
+	r, stop = reconcile(t, k, l)
+	wish(t, r, ipvs.Wanted{Table: kernelTable(kernelService(ipvs.UDP, "10.0.0.88:80", "rr"))})
+	expectSaved(t, append([]string{"-A -u 10.0.0.88:80 -s rr"}, theirs...)...)
+	stop()
+	if err := r.Remove(context.Background()); err != nil {
+		t.Error(err)
+	}
+	expectSaved(t, theirs...)
+}
+
+// A half that is stopped as soon as it was started is one of which the kernel
+// does not say that it stopped it.
+func TestKernelSyncStoppedAtOnce(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	k := openKernel(t)
+	for _, role := range []ipvs.SyncRole{ipvs.SyncMaster, ipvs.SyncBackup} {
+		if err := k.StartDaemon(role, ipvs.SyncConfig{Interface: "lo", ID: 5}); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.StopDaemon(role); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err := k.Daemons(); err != nil || s != (ipvs.SyncState{}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if err := k.StopDaemon(ipvs.SyncMaster); !errors.Is(err, unix.ESRCH) {
+		t.Errorf("stopped what does not run: %v", err)
+	}
+}
+
+func TestKernelSettings(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	k := openKernel(t)
+	r, _ := reconcile(t, k, nil)
+	wish(t, r, ipvs.Wanted{TimeoutTCP: 20 * time.Minute, TimeoutUDP: 77 * time.Second, ManageSysctls: true, ResyncInterval: time.Second})
+	if out := ipvsadm(t, "-L", "--timeout"); !strings.Contains(out, "1200 120 77") {
+		t.Errorf("timeouts: %s", out)
+	}
+	sysctl := func(name string) string {
+		b, err := os.ReadFile("/proc/sys/net/ipv4/vs/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(b))
+	}
+	reuse := sysctl("conn_reuse_mode")
+	for _, name := range []string{"expire_nodest_conn", "expire_quiescent_template"} {
+		if v := sysctl(name); v != "1" {
+			t.Errorf("%s is %s", name, v)
+		}
+		if err := os.WriteFile("/proc/sys/net/ipv4/vs/"+name, []byte("0"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, name+" is set back", func() bool { return sysctl(name) == "1" })
+	}
+	if now := sysctl("conn_reuse_mode"); now != reuse {
+		t.Errorf("conn_reuse_mode went from %s to %s", reuse, now)
+	}
+	if s := r.Snapshot(); s.SettingsError != "" || s.Info.Version != "1.2.1" || s.Info.ConnTableSize == 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Connections are seen at once, counters within the estimator's 2 s; a server
+// that goes to weight 0 keeps its connections.
+func TestKernelCountsAndKeepsConnections(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	if out, err := exec.Command("ip", "addr", "add", "10.0.0.88/32", "dev", "lo").CombinedOutput(); err != nil {
+		t.Fatalf("ip: %v %s", err, out)
+	}
+	server, err := net.Listen("tcp", "127.0.0.1:8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	go func() {
+		for {
+			c, err := server.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = c.Write([]byte("x")); _, _ = c.Read(make([]byte, 1)); c.Write([]byte("y")); c.Close() }()
+		}
+	}()
+	k := openKernel(t)
+	r, _ := reconcile(t, k, nil)
+	key := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: netip.MustParseAddrPort("10.0.0.88:80")}
+	real := netip.MustParseAddrPort("127.0.0.1:8080")
+	at := func(weight int) ipvs.Wanted {
+		s := kernelService(ipvs.TCP, "10.0.0.88:80", "rr", kernelDest("127.0.0.1:8080", ipvs.NAT, weight))
+		s.Persistence = 60
+		return ipvs.Wanted{Table: kernelTable(s), ManageSysctls: true}
+	}
+	wish(t, r, at(1))
+	var conns []net.Conn
+	for range 3 {
+		c, err := net.DialTimeout("tcp", "10.0.0.88:80", 2*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	reading, err := k.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := reading.Stats[key].Destinations[real]
+	if d.Active != 3 || d.Persistent != 1 {
+		t.Errorf("%+v, want 3 active and 1 persistent\n%s", d, ipvsadm(t, "-L", "-n", "--persistent-conn"))
+	}
+	eventually(t, "the counters have 3 connections", func() bool {
+		s := r.Refresh(context.Background())
+		return s.Stats[key].Connections == 3 && s.Stats[key].Destinations[real].Connections == 3 && s.Stats[key].BytesIn > 0
+	})
+	wish(t, r, at(0))
+	for _, c := range conns {
+		_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+		if _, err := c.Write([]byte("z")); err != nil {
+			t.Error(err)
+		}
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Errorf("an established connection did not survive weight 0: %v", err)
+		}
+	}
+	if c, err := net.DialTimeout("tcp", "10.0.0.88:80", 300*time.Millisecond); err == nil {
+		c.Close()
+		t.Error("weight 0 took a new connection")
+	}
+	wish(t, r, at(1))
+	c, err := net.DialTimeout("tcp", "10.0.0.88:80", 2*time.Second)
+	if err != nil {
+		t.Fatalf("after weight 0 and back: %v", err)
+	}
+	c.Close()
+}
+
+func TestKernelWithoutRights(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	errs := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends without its rights
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var none [2]unix.CapUserData
+		if err := unix.Capset(&header, &none[0]); err != nil {
+			errs <- err
+			return
+		}
+		_, err := netlink.Open()
+		errs <- err
+	}()
+	if err := <-errs; !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "CAP_NET_ADMIN") {
+		t.Errorf("opened without rights: %v", err)
+	}
+}

@@ -1,0 +1,100 @@
+// IPVS taken away under a running reconciler, and back.
+
+package ipvs_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lvsd/ipvs"
+	"lvsd/ipvs/netlink"
+)
+
+// TestKernelModuleReloaded takes IPVS away under a running reconciler. It comes
+// back under another netlink family number, which moby/ipvs never learns: all
+// that follows is written by our own encoder, so every form and the model are
+// checked with that too.
+func TestKernelModuleReloaded(t *testing.T) {
+	if cpu, _ := os.ReadFile("/proc/cpuinfo"); !strings.Contains(string(cpu), "User Mode Linux") && os.Getenv(inNamespace) == "" {
+		t.Skip("SKIPPED: unloads ip_vs, which only the lab's own kernel may lose; run it with bin/uml --mode uml")
+	}
+	if !isolated(t) {
+		return
+	}
+	k := openKernel(t)
+	r, stop := reconcile(t, k, nil)
+	wish(t, r, ipvs.Wanted{Table: everything(), ResyncInterval: time.Second})
+	allowLoading := unloadIPVS(t)
+	defer allowLoading()
+	eventually(t, "the loss is seen", func() bool { return !r.Snapshot().Up })
+	if _, err := k.Read(); !errors.Is(err, ipvs.ErrUnavailable) {
+		t.Errorf("read without the module: %v", err)
+	}
+	if err := k.Apply(ipvs.Op{Kind: ipvs.AddService, Service: kernelService(ipvs.TCP, "10.0.0.88:80", "rr")}); !errors.Is(err, ipvs.ErrUnavailable) {
+		t.Errorf("write without the module: %v", err)
+	}
+	if again, err := netlink.Open(); !errors.Is(err, ipvs.ErrUnavailable) || !strings.Contains(err.Error(), "modprobe ip_vs") {
+		t.Errorf("opened %v without the module: %v", again, err)
+	}
+	allowLoading() // the next lookup of the family loads it
+	eventually(t, "the table is back", func() bool {
+		return slices.Equal(saved(t), slices.Sorted(slices.Values(everythingSaved)))
+	})
+	wish(t, r, ipvs.Wanted{Table: ipvs.Table{}})
+	stop()
+	checkEveryForm(t, k)
+	checkModel(t, k, 1000)
+	r, _ = reconcile(t, k, nil)
+	wish(t, r, ipvs.Wanted{TimeoutTCP: 21 * time.Minute})
+	if out := ipvsadm(t, "-L", "--timeout"); !strings.Contains(out, "1260 120 300") {
+		t.Errorf("timeouts: %s", out)
+	}
+}
+
+// unloadIPVS takes IPVS away and keeps the kernel from loading it by itself until
+// the function that it returns is called. Our own reconciler works against it,
+// and namespaces that just ended may hold the modules for a moment.
+func unloadIPVS(t *testing.T) (allowLoading func()) {
+	t.Helper()
+	const loader = "/proc/sys/kernel/modprobe"
+	was, err := os.ReadFile(loader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(s string) {
+		if err := os.WriteFile(loader, []byte(s), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := os.Getenv("PATH")
+	set("/bin/false")
+	os.Setenv("PATH", "/nonexistent") // so that we find no modprobe either
+	eventually(t, "ip_vs is unloaded", func() bool {
+		_ = exec.Command("/usr/sbin/ipvsadm", "-C").Run()
+		for range 2 { // schedulers and helpers first, then what they hold
+			b, err := os.ReadFile("/proc/modules")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(string(b)) {
+				if name, _, _ := strings.Cut(line, " "); strings.HasPrefix(name, "ip_vs") {
+					_ = unix.DeleteModule(name, unix.O_NONBLOCK)
+				}
+			}
+		}
+		_, err := os.Stat("/proc/net/ip_vs")
+		return err != nil
+	})
+	return sync.OnceFunc(func() {
+		os.Setenv("PATH", path)
+		set(strings.TrimSpace(string(was)))
+	})
+}

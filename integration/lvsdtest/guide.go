@@ -1,0 +1,133 @@
+package lvsdtest
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+)
+
+// Guide is what a page of docs/guides says to type and to write, by the words
+// behind the fence: "toml", "sh director", "sh real servers".
+type Guide map[string]string
+
+func ReadGuide(t *testing.T, name string) Guide {
+	t.Helper()
+	g := Guide{}
+	parts := strings.Split(ReadRepositoryFile(t, name), "\n```")
+	for i := 1; i < len(parts)-1; i += 2 {
+		kind, body, _ := strings.Cut(parts[i], "\n")
+		if _, twice := g[kind]; twice && kind != "" {
+			t.Fatalf("%s has two blocks %q", name, kind)
+		}
+		g[kind] = body + "\n"
+	}
+	return g
+}
+
+const GuideVIP = "10.0.0.88:80"
+
+// NewGuidePair is a pair on the guides' addresses: the directors 10.0.0.12 and .13
+// (as many as the file names), and a client.
+func NewGuidePair(t *testing.T, g Guide, kind string) *Pair {
+	t.Helper()
+	lab.RequireKernel(t)
+	p := &Pair{Lab: lab.New(t), T: t}
+	p.Net = p.LAN("lan", "10.0.0.0/24")
+	p.Client = p.Host("client", p.Net, "10.0.0.2/24")
+	for i := range strings.Count(g[kind], "[[director]]") {
+		p.LB[i] = p.director(fmt.Sprint("lb", i+1), fmt.Sprintf("10.0.0.%d/24", 12+i))
+	}
+	if strings.Contains(g[kind], "[global]") {
+		t.Fatal("the guide has a [global] of its own")
+	}
+	// Both directors are on one machine here.
+	p.ConfigFile = p.WriteFile("lvsd.toml", g[kind]+fmt.Sprintf(
+		"\n[global]\ncontrol_socket = { lb1 = %q, lb2 = %q }\nstate_dir = { lb1 = %q, lb2 = %q }\n",
+		p.Path("lb1.sock"), p.Path("lb2.sock"), p.Path("lb1.state"), p.Path("lb2.state")))
+	if p.LB[1] == nil {
+		p.ConfigFile = p.WriteFile("lvsd.toml", g[kind]+fmt.Sprintf("\n[global]\ncontrol_socket = %q\nstate_dir = %q\n", p.Path("lb1.sock"), p.Path("lb1.state")))
+	}
+	return p
+}
+
+// AddRealServer adds a host that is one.
+func (p *Pair) AddRealServer(lan *lab.LAN, addr string) *lab.Host {
+	r := p.Host(fmt.Sprint("rs", len(p.Real)+1), lan, addr)
+	p.Real = append(p.Real, r)
+	return r
+}
+
+// RunGuide runs the commands of a guide on a host. What every machine has a place
+// of its own for, and the lab one for all, is put in.
+func (p *Pair) RunGuide(h *lab.Host, commands string) {
+	p.T.Helper()
+	if commands == "" {
+		p.T.Fatal("the guide has no such commands")
+	}
+	for line := range strings.Lines(commands) {
+		line = strings.TrimSpace(line)
+		words := strings.Fields(line)
+		if words[0] == "lvsd" {
+			words[0] = Binary(p.T)
+			switch words[1] {
+			case "realserver":
+				words = append(words, "--state-dir", p.Path(h.Name+".realserver"))
+			case "host":
+				words = append(words, "-c", p.ConfigFile, "--director", h.Name)
+			default:
+				words = append(words, "-c", p.ConfigFile)
+			}
+		}
+		out, err := h.Run(p.T.Context(), words...)
+		if err != nil && strings.HasPrefix(line, "lvsd host prepare") && strings.Contains(out, "this kernel has no nftables") {
+			// As the guide says; User-Mode Linux is such a kernel.
+			h.MustRun("modprobe", "iptable_nat")
+			h.MustRun(strings.Fields("iptables-legacy -t nat -A POSTROUTING -s 192.168.10.0/24 ! -d 192.168.10.0/24 -j MASQUERADE")...)
+			continue
+		}
+		if err != nil {
+			p.T.Errorf("%s: %s: %v\n%s", h.Name, line, err, out)
+		}
+	}
+}
+
+// KeepAlive opens a client's connection to the README's service; ask asks once more
+// on it.
+func KeepAlive(t *testing.T, client *lab.Host) (ask func() error, end func() error) {
+	t.Helper()
+	conn, err := client.Dial(t.Context(), "tcp", GuideVIP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	answers := bufio.NewReader(conn)
+	return func() error {
+		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: lab\r\n\r\n"); err != nil {
+			return err
+		}
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		_, err = io.Copy(io.Discard, resp.Body)
+		return err
+	}, conn.Close
+}
+
+// GuideHolders names the directors that have the README's address.
+func (p *Pair) GuideHolders() (names []string) {
+	for _, d := range p.LB {
+		if d.Holds("10.0.0.88") {
+			names = append(names, d.Name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,251 @@
+// A real browser that looks at a director: Debian's chromium without a screen,
+// driven over its DevTools protocol. It runs in the lab's kernel beside the hosts
+// and reaches a director through a relay, which a test can cut.
+
+package oncall_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"lvsd/integration/lab"
+	"lvsd/integration/lvsdtest"
+)
+
+// browserLimit is for one look or click: the lab's kernel has one processor, and
+// the machine below may be busy.
+const browserLimit = 2 * time.Minute
+
+// browser is a tab.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu     sync.Mutex
+	errors []string // of the page's scripts, and of what the policy refused
+}
+
+// openBrowser starts a browser that ends with the test.
+func openBrowser(t *testing.T) *browser {
+	t.Helper()
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.ExecPath("/usr/bin/chromium"), chromedp.UserDataDir(t.TempDir()),
+		chromedp.WSURLReadTimeout(5*time.Minute))
+	ctx, end := chromedp.NewExecAllocator(context.Background(), opts...)
+	t.Cleanup(end)
+	ctx, end = chromedp.NewContext(ctx)
+	t.Cleanup(end)
+	b := &browser{t: t, ctx: ctx}
+	if err := chromedp.Listen(ctx, b.hear); err != nil {
+		t.Fatalf("the browser does not start: %v", err)
+	}
+	b.size(1100, 900)
+	return b
+}
+
+func (b *browser) hear(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := event.(type) {
+	case *runtime.EventExceptionThrown:
+		b.errors = append(b.errors, e.ExceptionDetails.Text)
+	case *runtime.EventConsoleAPICalled:
+		for _, a := range e.Args {
+			b.errors = append(b.errors, string(a.Value))
+		}
+	}
+}
+
+// sound ends the test when a script of the page failed or the page said something.
+func (b *browser) sound() {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.errors) > 0 {
+		b.t.Errorf("the page's scripts: %q", b.errors)
+	}
+}
+
+// do runs actions in order.
+func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, browserLimit)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// see evaluates an expression in the page.
+func see[T any](b *browser, expression string) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, browserLimit)
+	defer cancel()
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[[]byte](expression))
+	var v T
+	if err == nil && len(text) > 0 {
+		err = json.Unmarshal(text, &v)
+	}
+	if err != nil {
+		b.t.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
+// until waits until an expression is true in the page.
+func (b *browser) until(what, expression string) {
+	b.t.Helper()
+	if _, ok := lab.Poll(browserLimit, func() bool { return see[bool](b, expression) }); !ok {
+		b.t.Fatalf("not in time: %s; the page:\n%s", what, see[string](b, "document.body.innerText"))
+	}
+}
+
+// size sets the window, colours whether night or day is preferred.
+func (b *browser) size(width, height int64) { b.do(chromedp.EmulateViewport(width, height)) }
+
+func (b *browser) colours(scheme string) {
+	b.t.Helper()
+	if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// press presses keys, one after the other.
+func (b *browser) press(keys string) { b.do(chromedp.KeyEvent(keys)) }
+
+// picture writes what is shown, where LVSD_SCREENSHOTS names a folder.
+func (b *browser) picture(name string) {
+	b.t.Helper()
+	folder := os.Getenv("LVSD_SCREENSHOTS")
+	if folder == "" {
+		return
+	}
+	shot, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err == nil {
+		shot, err = fewColours(shot)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(folder, name+".png"), shot, 0o644)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// fewColours makes a picture small: of the 256 colours that it has most of.
+func fewColours(text []byte) ([]byte, error) {
+	whole, err := png.Decode(bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	box, count := whole.Bounds(), map[color.RGBA]int{}
+	for y := box.Min.Y; y < box.Max.Y; y++ {
+		for x := box.Min.X; x < box.Max.X; x++ {
+			count[color.RGBAModel.Convert(whole.At(x, y)).(color.RGBA)]++
+		}
+	}
+	often := slices.SortedFunc(maps.Keys(count), func(a, b color.RGBA) int { return count[b] - count[a] })
+	var palette color.Palette
+	for _, c := range often[:min(len(often), 256)] {
+		palette = append(palette, c)
+	}
+	small := image.NewPaletted(box, palette)
+	draw.Draw(small, box, whole, box.Min, draw.Src)
+	var out bytes.Buffer
+	err = (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, small)
+	return out.Bytes(), err
+}
+
+// relay takes calls on this kernel's loopback and passes them on to the port of a
+// director that only the director itself reaches.
+type relay struct {
+	ln net.Listener
+
+	mu    sync.Mutex
+	to    *lvsdtest.Director // nil: calls are refused
+	conns map[net.Conn]struct{}
+}
+
+func openRelay(t *testing.T, to *lvsdtest.Director) *relay {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{ln: ln, to: to, conns: map[net.Conn]struct{}{}}
+	t.Cleanup(func() { ln.Close(); r.cut() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go r.pass(c)
+		}
+	}()
+	return r
+}
+
+func (r *relay) url() string { return "http://" + r.ln.Addr().String() + "/" }
+
+// cut ends what is open and refuses what comes.
+func (r *relay) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.to = nil
+	for c := range r.conns {
+		c.Close()
+	}
+}
+
+// mend passes calls on to a director.
+func (r *relay) mend(to *lvsdtest.Director) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.to = to
+}
+
+func (r *relay) pass(c net.Conn) {
+	defer c.Close()
+	r.mu.Lock()
+	to := r.to
+	r.conns[c] = struct{}{}
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		delete(r.conns, c)
+		r.mu.Unlock()
+	}()
+	if to == nil {
+		return
+	}
+	d, err := to.Dial(context.Background(), "tcp", "127.0.0.1:"+lvsdtest.HTTPPort)
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	go func() {
+		_, _ = io.Copy(d, c) // the browser's end ends both
+		d.Close()
+	}()
+	_, _ = io.Copy(c, d)
+}

@@ -1,0 +1,134 @@
+package operate_test
+
+import (
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/integration/lvsdtest"
+)
+
+// TestStartFromTheKeptCopy: a director whose file was broken, or is gone, starts
+// with what ran before and says so everywhere; a mended file ends that.
+func TestStartFromTheKeptCopy(t *testing.T) {
+	p := lvsdtest.NewPair(t, 2)
+	lb := p.LB[0]
+	p.Services = p.WebService(`{ type = "on" }`, 3, 4)
+	p.WriteConfig()
+	stateDir, copyFile := p.Path("lb1.state"), p.Path("lb1.state")+"/running.toml"
+	refusedStart := func(want string, flags ...string) {
+		t.Helper()
+		out, err := lb.LVSD(append([]string{"run", "-c", p.ConfigFile, "--director", "lb1"}, flags...)...)
+		if err == nil || lvsdtest.ExitCode(err) != 1 || !strings.Contains(out, want) {
+			t.Errorf("run %v: %v, want %q in\n%s", flags, err, want, out)
+		}
+	}
+	good := p.Config()
+	p.ConfigFile = p.WriteFile("lvsd.toml", good+"\n[nonsense]\n")
+	refusedStart("nonsense") // without a copy
+
+	p.WriteConfig()
+	lb.StartDaemon()
+	lb.WaitState("master", 15*time.Second)
+	lb.WaitWeight("10.77.0.22:80", 4, 10*time.Second)
+	info, err := os.Stat(copyFile)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("the copy: %v, %v", info, err)
+	}
+	p.Services = p.WebService(`{ type = "on" }`, 3, 5) // a reload is kept, too
+	p.WriteConfig()
+	if out, err := lb.Reload(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	p.Services = p.WebService(`{ type = "on" }`, 3, 70000) // a refused one is not
+	p.WriteConfig()
+	if _, err := lb.Reload(); err == nil {
+		t.Fatal("accepted")
+	}
+	lb.Process.Kill()
+	<-lb.Process.Done()
+	refusedStart("70000", "--strict")
+
+	for _, broken := range []struct {
+		name  string
+		apply func()
+		flags []string
+	}{
+		{"broken", func() {}, nil},
+		{"empty", func() { p.ConfigFile = p.WriteFile("lvsd.toml", "") }, []string{"--state-dir", stateDir}},
+		{"missing", func() { _ = os.Remove(p.ConfigFile) }, []string{"--state-dir", stateDir}},
+		{"an interface that is not there", func() {
+			p.ConfigFile = p.WriteFile("lvsd.toml", strings.ReplaceAll(good, `interface = "eth0"`, `interface = "eth9"`))
+		}, nil},
+	} {
+		broken.apply()
+		systemd := notifySocket(t, p)
+		lb.Process = lb.Start(append([]string{"/usr/bin/env", "NOTIFY_SOCKET=" + systemd.LocalAddr().String(), lvsdtest.Binary(t), "run", "-c", p.ConfigFile, "--director", "lb1"}, broken.flags...)...)
+		lb.WaitState("master", 15*time.Second)
+		lb.WaitWeight("10.77.0.22:80", 5, 10*time.Second)
+		lb.WaitProblem("STARTED FROM THE KEPT COPY", true)
+		if got := lb.Metric("lvsd_config_last_reload_successful"); got != "0" {
+			t.Errorf("%s: last reload successful: %s", broken.name, got)
+		}
+		if out, err := lb.LVSD("status", "--socket", lb.Socket); lvsdtest.ExitCode(err) != 1 || !opensWithTheCopy(out) {
+			t.Errorf("%s: status opens with\n%.300s", broken.name, out)
+		}
+		heard := ""
+		p.WaitUntil(10*time.Second, broken.name+": systemd to be told", func() bool {
+			buf := make([]byte, 4096)
+			_ = systemd.SetReadDeadline(time.Now().Add(time.Second))
+			n, err := systemd.Read(buf)
+			heard += string(buf[:n]) + "\n"
+			return err == nil && strings.Contains(heard, "STATUS=STARTED FROM THE KEPT COPY")
+		})
+		if !strings.Contains(lb.Process.Output(), "STARTED FROM THE KEPT COPY") {
+			t.Errorf("%s: the log is silent:\n%s", broken.name, lb.Process.Tail(20))
+		}
+		if broken.name == "missing" {
+			p.Services = p.WebService(`{ type = "on" }`, 3, 5)
+			p.WriteConfig()
+			if out, err := lb.Reload(); err != nil {
+				t.Fatalf("a mended file: %v\n%s", err, out)
+			}
+			lb.WaitProblem("STARTED FROM THE KEPT COPY", false)
+			p.WaitUntil(10*time.Second, "the metric to say that the file runs", func() bool { return lb.Metric("lvsd_config_last_reload_successful") == "1" })
+		}
+		lb.Process.Kill()
+		<-lb.Process.Done()
+	}
+
+	// A copy of another director, and a damaged one.
+	p.ConfigFile = p.WriteFile("lvsd.toml", p.Config()+"\n[nonsense]\n")
+	text, err := os.ReadFile(copyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(copyFile, []byte(strings.Replace(string(text), `"director":"lb1"`, `"director":"lb2"`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refusedStart("is of director lb2, not lb1")
+	if err := os.WriteFile(copyFile, text[:len(text)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refusedStart("is not whole")
+}
+
+// opensWithTheCopy: nothing comes before it.
+func opensWithTheCopy(status string) bool {
+	return strings.HasPrefix(status, "! STARTED FROM THE KEPT COPY")
+}
+
+// notifySocket stands for systemd.
+func notifySocket(t *testing.T, p *lvsdtest.Pair) *net.UnixConn {
+	t.Helper()
+	path := p.Path("notify.sock")
+	_ = os.Remove(path)
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}

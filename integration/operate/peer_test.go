@@ -1,0 +1,219 @@
+// The directors' exchange: each shows the other, and where they differ.
+
+package operate_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/integration/lvsdtest"
+)
+
+// exchangePair is a running pair of web servers whose directors tell each other
+// how they are.
+func exchangePair(t *testing.T, servers int) *lvsdtest.Pair {
+	t.Helper()
+	p, _ := lvsdtest.NewWebPair(t, servers, func(p *lvsdtest.Pair) {
+		for _, d := range p.LB {
+			p.WriteFile(d.Name+".key", "1 0123456789abcdef0123456789abcdef\n")
+			p.MakePrivate(d.Name + ".key")
+		}
+		p.ConfigFile = p.WriteFile("lvsd.toml", p.Config()+fmt.Sprintf("[pair]\nlisten = \":8113\"\nkey_file = { lb1 = %q, lb2 = %q }\n",
+			p.Path("lb1.key"), p.Path("lb2.key")))
+	})
+	return p
+}
+
+// peerStatus is what the tests read of status --json on the other director.
+type peerStatus struct {
+	Director      string `json:"director"`
+	Up            bool   `json:"up"`
+	Error         string `json:"error"`
+	Ready         bool   `json:"ready"`
+	ConfigHash    string `json:"config_hash"`
+	ConfigMatches bool   `json:"config_matches"`
+	VRRP          []struct {
+		Name    string `json:"name"`
+		State   string `json:"state"`
+		Holding bool   `json:"holding"`
+	} `json:"vrrp"`
+	Differences []struct {
+		Service    string `json:"service"`
+		RealServer string `json:"real_server"`
+		Own        struct {
+			Verdict string `json:"verdict"`
+		} `json:"own"`
+		Peer struct {
+			Verdict string `json:"verdict"`
+		} `json:"peer"`
+	} `json:"health_differences"`
+}
+
+// peerOf is what a director says of the other.
+func peerOf(d *lvsdtest.Director) (peerStatus, []string) {
+	var s struct {
+		Problems []string     `json:"problems"`
+		Peers    []peerStatus `json:"peers"`
+	}
+	text, err := d.GetAPI("/api/v1/status")
+	if err != nil || json.Unmarshal([]byte(text), &s) != nil || len(s.Peers) != 1 {
+		return peerStatus{}, nil
+	}
+	return s.Peers[0], s.Problems
+}
+
+// waitPeer waits until what a director says of the other is as wanted.
+func waitPeer(d *lvsdtest.Director, what string, good func(peerStatus, []string) bool) {
+	d.Pair.T.Helper()
+	var last peerStatus
+	var problems []string
+	defer func() {
+		if d.Pair.T.Failed() {
+			d.Pair.T.Logf("%s says of the other: %+v\nproblems: %q", d.Name, last, problems)
+		}
+	}()
+	d.Pair.WaitUntil(30*time.Second, what+" on "+d.Name, func() bool {
+		last, problems = peerOf(d)
+		return good(last, problems)
+	})
+}
+
+func well(s peerStatus, problems []string) bool {
+	return s.Up && s.Ready && s.ConfigMatches && len(problems) == 0
+}
+
+// TestThePairKnowsItself: each director shows the other, and where they are not
+// alike: the configuration after a reload of one alone, a real server that only one
+// of them reaches, a director that is gone. All of it is a problem, a metric and an
+// event, and over when it is over.
+func TestThePairKnowsItself(t *testing.T) {
+	p := exchangePair(t, 2)
+	lb1, lb2 := p.LB[0], p.LB[1]
+	for _, d := range p.LB {
+		waitPeer(d, "both to be well", well)
+	}
+	if s, _ := peerOf(lb2); s.Director != "lb1" || len(s.VRRP) != 1 || s.VRRP[0].State != "master" || !s.VRRP[0].Holding {
+		t.Errorf("lb2 says of lb1: %+v", s)
+	}
+	if out, err := lb2.LVSD("status", "--socket", lb2.Socket); err != nil || !lvsdtest.ContainsAll(out, "director lb2 at ", ": well", "lb2 (here)", "master, 200") {
+		t.Errorf("status: %v\n%s", err, out)
+	}
+
+	// A reload of one alone.
+	text, err := os.ReadFile(p.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.WriteFile("lvsd.toml", string(text)+"# another line\n")
+	if out, err := lb1.Reload(); err != nil {
+		t.Fatal(out, err)
+	}
+	for _, d := range p.LB {
+		waitPeer(d, "another configuration", func(s peerStatus, problems []string) bool {
+			return s.Up && !s.ConfigMatches && lvsdtest.AnyContains(problems, "runs another configuration") && d.Metric(`lvsd_peer_config_matches{director="`+s.Director+`"}`) == "0"
+		})
+	}
+	if out, err := lb1.LVSD("status", "--socket", lb1.Socket); err == nil {
+		t.Errorf("status with another configuration is healthy:\n%s", out)
+	}
+	if out, err := lb2.Reload(); err != nil {
+		t.Fatal(out, err)
+	}
+	for _, d := range p.LB {
+		waitPeer(d, "the same configuration", well)
+	}
+
+	// lb2 alone does not reach a server.
+	broken := p.Real[0].Addr().String()
+	lb2.MustRun("ip", "route", "add", "unreachable", broken)
+	waitPeer(lb1, "another view of "+broken, func(s peerStatus, problems []string) bool {
+		return len(s.Differences) == 1 && s.Differences[0].RealServer == broken+":80" && s.Differences[0].Own.Verdict == "up" &&
+			s.Differences[0].Peer.Verdict == "down" && lvsdtest.AnyContains(problems, "sees real servers otherwise") &&
+			lb1.Metric(`lvsd_peer_health_differences{director="lb2"}`) == "1"
+	})
+	lb2.MustRun("ip", "route", "del", "unreachable", broken)
+	for _, d := range p.LB {
+		waitPeer(d, "both to be well", well)
+	}
+
+	// The other is gone.
+	if got := lb1.Metric(`lvsd_peer_up{director="lb2"}`); got != "1" {
+		t.Errorf("lvsd_peer_up %s", got)
+	}
+	lb2.Process.Kill()
+	<-lb2.Process.Done()
+	waitPeer(lb1, "lb2 to be gone", func(s peerStatus, problems []string) bool {
+		return !s.Up && lvsdtest.AnyContains(problems, "director lb2 does not answer") && lvsdtest.AnyContains(problems, "nobody listens") && lb1.Metric(`lvsd_peer_up{director="lb2"}`) == "0"
+	})
+	if got := lb1.Metric(`lvsd_peer_config_matches{director="lb2"}`); got != "absent" {
+		t.Errorf("lvsd_peer_config_matches %s of a director that is gone", got)
+	}
+	lb2.StartDaemon()
+	waitPeer(lb1, "lb2 to be back", well)
+
+	events, err := lb1.GetAPI("/api/v1/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"configuration differs", "configuration matches", "health differs", "health matches", "down"} {
+		if !strings.Contains(events, `"kind":"pair"`) || !strings.Contains(events, `"to":"`+want+`"`) {
+			t.Errorf("no event %q", want)
+		}
+	}
+}
+
+// TestPairWithAnotherKey: a director with another key is not believed and says why,
+// a stranger gets nothing, and a reload with the right key mends it.
+func TestPairWithAnotherKey(t *testing.T) {
+	p := exchangePair(t, 1)
+	lb1, lb2 := p.LB[0], p.LB[1]
+	waitPeer(lb1, "both to be well", well)
+	p.WriteFile("lb2.key", "1 another-secret-than-that-of-lb1\n")
+	if out, err := lb2.Reload(); err != nil {
+		t.Fatal(out, err)
+	}
+	for _, d := range p.LB {
+		waitPeer(d, "the other to be refused", func(s peerStatus, problems []string) bool {
+			return !s.Up && lvsdtest.AnyContains(problems, "another secret under the same number") && d.Metric(`lvsd_peer_up{director="`+s.Director+`"}`) == "0"
+		})
+		if d.Metric(`lvsd_pair_refused_total{reason="proof"}`) == "0" {
+			t.Errorf("%s counts no refusal", d.Name)
+		}
+	}
+	if n := strings.Count(lb1.Process.Output(), "a question was refused"); n != 1 {
+		t.Errorf("%d lines about refusals", n)
+	}
+	// Somebody else on the LAN.
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	conn, err := p.Client.Dial(ctx, "tcp", lb1.Addr().String()+":8113")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	said, _ := io.ReadAll(conn)
+	if len(said) != 12 || lb1.Metric(`lvsd_pair_refused_total{reason="address"}`) != "1" {
+		t.Errorf("a stranger heard %q", said)
+	}
+	// Others must not read the key: the reload is refused, and what was runs on.
+	p.WriteFile("lb2.key", "1 0123456789abcdef0123456789abcdef\n")
+	if err := os.Chmod(p.Path("lb2.key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := lb2.Reload(); err == nil || !strings.Contains(out, "chmod 0600") {
+		t.Errorf("a key that all can read: %v\n%s", err, out)
+	}
+	p.MakePrivate("lb2.key")
+	if out, err := lb2.Reload(); err != nil {
+		t.Fatal(out, err)
+	}
+	for _, d := range p.LB {
+		waitPeer(d, "both to be well", well)
+	}
+}

@@ -1,0 +1,79 @@
+package operate_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+	"lvsd/integration/lvsdtest"
+)
+
+// TestProgramsInheritNoCapability runs the daemon as the unit does: a user of its own
+// with two ambient capabilities. It does all its work with them, and no check, track
+// script or notify program has any.
+func TestProgramsInheritNoCapability(t *testing.T) {
+	p := lvsdtest.NewPair(t, 1)
+	p.PrepareDR()
+	lab.ServeLines(p.Real[0], ":80", "rs1")
+	lb := p.LB[0]
+	const user = "65534"
+	told := p.Path("told") // where each program says what it may do
+	for _, folder := range []string{told, p.Path("lb1.state"), p.Path("run")} {
+		if err := os.Mkdir(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(folder, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(p.Dir(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lb.Socket = p.Path("run", "control.sock")
+	tell := func(name string) string {
+		script := p.WriteFile(name, fmt.Sprintf("#!/bin/sh\ngrep -E '^(Uid|Cap)' /proc/self/status >%[1]s.new && mv %[1]s.new %[1]s\n", filepath.Join(told, name)))
+		if err := os.Chmod(script, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return script
+	}
+	check, track, notify := tell("check"), tell("track"), tell("notify")
+	p.VRRPKeys = fmt.Sprintf("track_scripts = [{ command = [%q], interval = \"1s\", timeout = \"10s\" }]\n", track)
+	p.Services = p.WebService(fmt.Sprintf(`{ type = "exec", command = [%q], interval = "1s", timeout = "10s" }`, check), 1)
+	p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), "[global]", fmt.Sprintf("[global]\nnotify = [%q]", notify)))
+	if err := os.Chmod(p.ConfigFile, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	lb.Process = lb.Start("setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--no-new-privs",
+		"--inh-caps=-all,+net_admin,+net_raw", "--ambient-caps=-all,+net_admin,+net_raw", "--bounding-set=-all,+net_admin,+net_raw",
+		lvsdtest.Binary(t), "run", "-c", p.ConfigFile, "--director", "lb1")
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(lb.Process.Tail(40))
+		}
+	})
+	lb.WaitWeight(p.Real[0].Addr().String()+":80", 1, 60*time.Second)
+	p.WaitUntil(60*time.Second, "the address", func() bool { return lb.Holds(lvsdtest.VIP) })
+	var said []byte
+	for _, name := range []string{"check", "track", "notify"} {
+		p.WaitUntil(60*time.Second, "the "+name+" program", func() (ok bool) {
+			var err error
+			said, err = os.ReadFile(filepath.Join(told, name))
+			return err == nil
+		})
+		for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapAmb"} {
+			if !strings.Contains(string(said), set+":\t0000000000000000\n") {
+				t.Errorf("the %s program has capabilities:\n%s", name, said)
+				break
+			}
+		}
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", lb.Process.Pid()))
+	if err != nil || !lvsdtest.ContainsAll(string(status), "Uid:\t65534\t", "CapEff:\t0000000000003000\n", "CapBnd:\t0000000000003000\n") {
+		t.Errorf("the daemon itself: %v\n%s", err, status)
+	}
+}

@@ -1,0 +1,220 @@
+// Secrets stay where they are written: whatever happens, none is in the log, the
+// status, the events, the page's answers, a command's output, the list of processes
+// or a file that others may read. (`lvsd probe` prints what it sends, to whoever may
+// read the file: that is what it is for.)
+
+package operate_test
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+	"lvsd/integration/lvsdtest"
+)
+
+// secrets by where they are written.
+var secrets = map[string]string{
+	"key of the elections":      "c2VjcmV0LW9mLWVsZWN0aW9ucw",
+	"key of the pair":           "c2VjcmV0LW9mLXRoZS1wYWly",
+	"password of the webhook":   "Wh-P4ssword-4711",
+	"path of the webhook":       "Wh-P4th-T0ken-4711",
+	"query of the webhook":      "Wh-Qu3ry-T0ken-4711",
+	"header of a check":         "B34rer-T0ken-4711",
+	"body of a check":           "B0dy-P4ssword-4711",
+	"query of a check's path":   "P4th-P4ssword-4711",
+	"what a check of tcp sends": "S3nt-P4ssword-4711",
+	"what is expected":          "Exp3cted-4711-4711",
+	"hash of a user":            "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi",
+}
+
+// secretPair is a pair whose file has a secret in every place that takes one.
+func secretPair(t *testing.T) *lvsdtest.Pair {
+	t.Helper()
+	p := lvsdtest.NewPair(t, 2)
+	p.PrepareDR()
+	lab.ServeHTTP(p.Real[0], ":80", "rs1")
+	for name, key := range map[string]string{"vrrp.key": "key of the elections", "pair.key": "key of the pair"} {
+		p.WriteFile(name, "1 "+secrets[key]+"\n")
+		p.MakePrivate(name)
+	}
+	p.WriteFile("web.yml", "basic_auth_users:\n  prometheus: "+secrets["hash of a user"]+"\n")
+	p.MakePrivate("web.yml")
+	p.VRRPKeys = fmt.Sprintf("authentication = { type = \"hmac\", key_file = %q }", p.Path("vrrp.key"))
+	p.Services = p.WebService(fmt.Sprintf(`[
+  { type = "http", interval = "200ms", timeout = "2s", rise = 1, fall = 2, method = "POST", path = "/?key=%s", body = "%s", headers = { Authorization = "Bearer %s" } },
+  { type = "tcp", interval = "200ms", timeout = "2s", rise = 1, fall = 2, steps = [{ send = "AUTH %s\r\n", expect_text = "%s" }] },
+]`, secrets["query of a check's path"], secrets["body of a check"], secrets["header of a check"], secrets["what a check of tcp sends"], secrets["what is expected"]), 1, 1) +
+		fmt.Sprintf("[pair]\nlisten = \":8113\"\nkey_file = %q\n", p.Path("pair.key"))
+	p.ConfigFile = p.WriteFile("lvsd.toml", strings.Replace(p.Config(), "[global]\n", fmt.Sprintf("[global]\nlog_level = \"debug\"\nweb_config_file = %q\nwebhook = \"http://hook:%s@127.0.0.1:9/%s?token=%s\"\n",
+		p.Path("web.yml"), secrets["password of the webhook"], secrets["path of the webhook"], secrets["query of the webhook"]), 1))
+	p.MakePrivate("lvsd.toml")
+	for _, d := range p.LB {
+		d.StartDaemon()
+	}
+	p.LB[0].WaitState("master", 30*time.Second)
+	return p
+}
+
+func TestNoSecretIsTold(t *testing.T) {
+	p := secretPair(t)
+	d := p.LB[0]
+	told := map[string]string{}
+	command := func(args ...string) {
+		out, _ := d.LVSD(append(args, "-c", p.ConfigFile, "--director", d.Name)...) // some fail, and say why
+		told["lvsd "+strings.Join(args, " ")] = out
+	}
+	// Servers that fail, a webhook that nobody answers, a reload that is refused and
+	// one that is done with other secrets.
+	p.WaitUntil(30*time.Second, "servers to fail, and the webhook", func() bool {
+		s, err := d.Status()
+		return err == nil && len(s.Services) == 1 && s.Services[0].RealServers[1].Verdict == "down" && lvsdtest.AnyContains(s.Problems, "webhook")
+	})
+	text, err := os.ReadFile(p.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(text string) {
+		if err := os.WriteFile(p.ConfigFile, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good := string(text)
+	for name, broken := range map[string]string{
+		"quote":   strings.Replace(good, "Bearer ", "Bearer \\", 1),
+		"header":  strings.Replace(good, "{ Authorization = ", "", 1),
+		"webhook": strings.Replace(good, "http://hook", "ftp://hook", 1),
+		"hex":     strings.Replace(good, "send = ", "send_hex = ", 1),
+		"path":    strings.Replace(good, "path = \"/", "path = \"", 1),
+	} {
+		if broken == good {
+			t.Fatalf("%s: nothing is broken", name)
+		}
+		write(broken)
+		out, err := d.Reload()
+		if err == nil {
+			t.Errorf("%s: a broken file was taken", name)
+		}
+		told["reload: "+name] = out
+		command("check")
+		command("plan", "--socket", d.Socket)
+		told["status: "+name], _ = d.GetAPI("/api/v1/status")
+	}
+	write(strings.Replace(strings.Replace(good, "Bearer ", "Bearer x", 1), "/"+secrets["path of the webhook"], "/x"+secrets["path of the webhook"], 1))
+	command("plan", "--socket", d.Socket)
+	command("plan", "--json", "--socket", d.Socket)
+	if out, err := d.Reload(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if err := os.WriteFile(p.Path("web.yml"), []byte("basic_auth_users: "+secrets["hash of a user"]+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command("check", "--host")
+	p.WaitUntil(30*time.Second, "the status to name web.yml", func() bool {
+		s, err := d.Status()
+		return err == nil && lvsdtest.AnyContains(s.Problems, "web.yml")
+	})
+	for _, path := range []string{"/api/v1/status", "/api/v1/events?limit=1000", "/api/v1/why?service=web", "/api/v1/charts?service=web", "/metrics"} {
+		if told[path], err = d.GetAPI(path); err != nil {
+			t.Error(err)
+		}
+	}
+	command("status", "--socket", d.Socket)
+	command("why", "web", "--socket", d.Socket)
+	command("events", "--socket", d.Socket)
+	if told["the peer's status"], err = p.LB[1].GetAPI("/api/v1/status"); err != nil {
+		t.Error(err)
+	}
+	for _, d := range p.LB {
+		for name, text := range processes(t, d) {
+			told[name] = text
+		}
+		d.Process.Terminate()
+	}
+	for _, d := range p.LB {
+		p.WaitUntil(30*time.Second, d.Name+" to end", func() bool { return !d.Process.Running() })
+		told["log of "+d.Name] = d.Process.Output()
+	}
+	if len(told["log of lb1"]) < 2000 || !strings.Contains(told["log of lb1"], "DEBUG") || len(told["cmdline of lb1's daemon"]) == 0 {
+		t.Errorf("there is little to look at: %d bytes of log", len(told["log of lb1"]))
+	}
+	for where, text := range told {
+		for what, secret := range secrets {
+			if at := strings.Index(text, secret); at >= 0 {
+				t.Errorf("%s shows the %s: …%s…", where, what, text[max(at-80, 0):min(at+40, len(text))])
+			}
+		}
+	}
+	othersRead(t, p)
+}
+
+// processes are the command lines of a daemon and of the process of its elections,
+// and the environment of both.
+func processes(t *testing.T, d *lvsdtest.Director) map[string]string {
+	t.Helper()
+	pid := d.Process.Pid()
+	out := map[string]string{}
+	var children string
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, name := range threads {
+		text, _ := os.ReadFile(name) // a thread may have ended
+		children += string(text)
+	}
+	if err != nil || children == "" {
+		t.Fatalf("%s has no process for its elections: %v", d.Name, err)
+	}
+	for i, id := range append([]string{fmt.Sprint(pid)}, strings.Fields(children)...) {
+		for _, file := range []string{"cmdline", "environ"} {
+			text, err := os.ReadFile("/proc/" + id + "/" + file)
+			if err != nil {
+				t.Error(err)
+			}
+			who := "daemon"
+			if i > 0 {
+				who = "elections"
+			}
+			out[fmt.Sprintf("%s of %s's %s", file, d.Name, who)] = string(text)
+		}
+	}
+	return out
+}
+
+// othersRead looks for secrets in files of state_dir that not only their owner may
+// read, and for one that is kept at all, so that looking means something.
+func othersRead(t *testing.T, p *lvsdtest.Pair) {
+	t.Helper()
+	kept := 0
+	err := filepath.WalkDir(p.Path("lb1.state"), func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		for what, secret := range secrets {
+			if !strings.Contains(string(text), secret) {
+				continue
+			}
+			if kept++; info.Mode().Perm()&0o077 != 0 {
+				t.Errorf("%s has mode %v and the %s", path, info.Mode(), what)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept == 0 {
+		t.Error("no file keeps a secret: running.toml should")
+	}
+}

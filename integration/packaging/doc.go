@@ -1,0 +1,3 @@
+// Package packaging tests the installed lvsd: Debian and RPM packages, the unit under
+// a real systemd, and what a daemon that was killed leaves behind.
+package packaging

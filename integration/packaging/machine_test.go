@@ -1,0 +1,191 @@
+// A host of the lab as a machine with its own init: Debian's systemd as process 1
+// of process, mount and control group namespaces, on an overlay of this machine's
+// file system, so that what is installed and written there touches nothing outside.
+
+package packaging_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lvsd/integration/lab"
+)
+
+// machine is one.
+type machine struct {
+	*lab.Host
+	t    testing.TB
+	root string // its file system, seen from outside
+	pid  string // of its init, seen from outside
+}
+
+// masked is what a machine without hardware needs not, and what would take the time
+// of a test.
+var masked = []string{
+	"dev-hugepages.mount", "dev-mqueue.mount", "kmod-static-nodes.service", "ldconfig.service", "modprobe@.service",
+	"proc-sys-fs-binfmt_misc.automount", "sys-fs-fuse-connections.mount", "sys-kernel-config.mount", "sys-kernel-debug.mount",
+	"sys-kernel-tracing.mount", "systemd-binfmt.service", "systemd-boot-system-token.service", "systemd-firstboot.service",
+	"systemd-hwdb-update.service", "systemd-journal-catalog-update.service", "systemd-machine-id-commit.service",
+	"systemd-modules-load.service", "systemd-random-seed.service", "systemd-sysctl.service", "systemd-sysusers.service",
+	"systemd-timesyncd.service", "systemd-tmpfiles-setup-dev.service", "systemd-udevd.service", "systemd-udev-trigger.service",
+	"systemd-udevd-control.socket", "systemd-udevd-kernel.socket", "systemd-update-done.service", "systemd-update-utmp.service",
+}
+
+// bootScript makes the machine's own file systems in $0 and becomes its init.
+const bootScript = `set -e
+mount --make-rprivate /
+mount --bind "$0" "$0"
+cd "$0"
+mount --rbind /dev dev
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount -t tmpfs tmpfs run
+mount -t tmpfs tmpfs tmp
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+exec env -i container=lab PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot . /lib/systemd/systemd --unit=lab.target --log-target=journal --show-status=no`
+
+// boot makes a machine of a host.
+func boot(t testing.TB, l *lab.Lab, h *lab.Host) *machine {
+	t.Helper()
+	if _, err := os.Stat("/lib/systemd/systemd"); err != nil {
+		t.Fatalf("there is no systemd to boot (make deps-oncall installs it): %v", err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	place := l.Path(h.Name + ".machine")
+	must(os.Mkdir(place, 0o755))
+	must(unix.Mount("tmpfs", place, "tmpfs", 0, "mode=755"))
+	t.Cleanup(func() { _ = unix.Unmount(place, unix.MNT_DETACH) })
+	m := &machine{Host: h, t: t, root: filepath.Join(place, "root")}
+	for _, folder := range []string{"upper", "work", "root", "cgroup"} {
+		must(os.Mkdir(filepath.Join(place, folder), 0o755))
+	}
+	_ = exec.Command("modprobe", "overlay").Run() // or it is in the kernel
+	must(unix.Mount("overlay", m.root, "overlay", 0, fmt.Sprintf("lowerdir=/,upperdir=%s/upper,workdir=%s/work", place, place)))
+	t.Cleanup(func() { _ = unix.Unmount(m.root, unix.MNT_DETACH) })
+
+	units := "etc/systemd/system"
+	must(os.RemoveAll(m.file(units)))
+	must(os.MkdirAll(m.file(units), 0o755))
+	for _, unit := range masked {
+		must(os.Symlink("/dev/null", m.file(units, unit)))
+	}
+	m.write("etc/systemd/system/lab.target", "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\n")
+	m.write("etc/hostname", h.Name+"\n")
+	m.write("etc/machine-id", strings.Repeat("0123456789abcdef", 2)+"\n")
+	m.write("etc/fstab", "")
+	_ = os.Remove(m.file("usr/sbin/policy-rc.d")) // services may start in here
+	_ = os.Remove(m.file("var/lib/man-db/auto-update"))
+
+	// A control group of its own, which the namespace makes the root of all.
+	groups := filepath.Join(place, "cgroup")
+	must(unix.Mount("cgroup2", groups, "cgroup2", 0, ""))
+	t.Cleanup(func() { _ = unix.Unmount(groups, unix.MNT_DETACH) })
+	group := filepath.Join(groups, fmt.Sprintf("lvsd-lab-%d-%s", os.Getpid(), h.Name))
+	must(os.Mkdir(group, 0o755))
+	t.Cleanup(func() { _ = os.Remove(group) })
+	init := h.Start("sh", "-c", `echo 0 >"$1/cgroup.procs" && exec unshare --mount --pid --uts --ipc --cgroup --fork --kill-child sh -c "$2" "$3"`,
+		"sh", group, bootScript, m.root)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s said:\n%s\n%s", h.Name, init.Tail(20), m.journal())
+		}
+		init.Kill()
+		<-init.Done()
+	})
+	l.WaitUntil(60*time.Second, h.Name+" to have booted", func() bool {
+		if !init.Running() {
+			t.Fatalf("the init ended:\n%s", init.Output())
+		}
+		if m.pid == "" {
+			children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", init.Pid(), init.Pid()))
+			m.pid = strings.TrimSpace(string(children))
+			return false
+		}
+		out, _ := m.try("systemctl", "is-system-running")
+		return strings.Contains(out, "running") || strings.Contains(out, "degraded")
+	})
+	return m
+}
+
+// file is a path of the machine, seen from outside.
+func (m *machine) file(elem ...string) string {
+	return filepath.Join(append([]string{m.root}, elem...)...)
+}
+
+func (m *machine) write(path, text string) {
+	m.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(m.file(path)), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.WriteFile(m.file(path), []byte(text), 0o644); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *machine) there(path string) bool {
+	_, err := os.Lstat(m.file(path))
+	return err == nil
+}
+
+// try runs a command as root on the machine.
+func (m *machine) try(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(m.t.Context(), 2*time.Minute)
+	defer cancel()
+	return m.Run(ctx, append([]string{"nsenter", "-t", m.pid, "-m", "-p", "-u", "-i", "-C", "-r", "-w", "env", "DEBIAN_FRONTEND=noninteractive"}, args...)...)
+}
+
+// do runs one that must succeed.
+func (m *machine) do(args ...string) string {
+	m.t.Helper()
+	out, err := m.try(args...)
+	if err != nil {
+		m.t.Fatalf("%s: %s: %v\n%s", m.Name, strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// show is one property of the unit.
+func (m *machine) show(property string) string {
+	out, _ := m.try("systemctl", "show", "--value", "-p", property, "lvsd")
+	return strings.TrimSpace(out)
+}
+
+func (m *machine) journal() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	out, _ := m.Run(ctx, "nsenter", "-t", m.pid, "-m", "-p", "-r", "-w", "journalctl", "-u", "lvsd", "--no-pager", "-o", "cat", "-n", "60")
+	return out
+}
+
+// main is the process of the daemon, seen from outside.
+func (m *machine) main() string {
+	inside := m.show("MainPID")
+	statuses, _ := filepath.Glob("/proc/[0-9]*/status")
+	for _, file := range statuses {
+		text, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(text), "Name:\tlvsd\n") {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			// NSpid: what it is called in each namespace, ours first.
+			if f := strings.Fields(line); len(f) == 3 && f[0] == "NSpid:" && f[2] == inside {
+				return f[1]
+			}
+		}
+	}
+	m.t.Fatalf("no process %s of the unit:\n%s", inside, m.journal())
+	return ""
+}

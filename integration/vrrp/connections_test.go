@@ -1,0 +1,153 @@
+// Connections that the kernels' synchronisation has not told yet, when the address
+// moves in good order.
+
+package vrrp_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+	"lvsd/integration/lvsdtest"
+)
+
+// crowd is clients that connect one after another, each of which says a line from
+// time to time.
+type crowd struct {
+	p    *lvsdtest.Pair
+	stop context.CancelFunc
+	done chan struct{}
+
+	mu     sync.Mutex
+	failed int // connects
+	talks  []*youngTalk
+}
+
+type youngTalk struct {
+	*lab.Conversation
+	born time.Time
+}
+
+// startClients lets a client connect every so often until stopped.
+func startClients(p *lvsdtest.Pair, every time.Duration) *crowd {
+	ctx, stop := context.WithCancel(p.T.Context())
+	c := &crowd{p: p, stop: stop, done: make(chan struct{})}
+	go func() {
+		defer close(c.done)
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			talk, err := lab.TryConverse(p.Client, lvsdtest.VIPPort, 10*time.Second)
+			c.mu.Lock()
+			if err != nil {
+				c.failed++
+			} else {
+				c.talks = append(c.talks, &youngTalk{talk, time.Now()})
+				// Every third one is silent until the end: the kernel never tells of it.
+				if len(c.talks)%3 > 0 {
+					talk.Keep(300*time.Millisecond, 20*time.Second)
+				}
+			}
+			c.mu.Unlock()
+		}
+	}()
+	return c
+}
+
+func (c *crowd) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.talks)
+}
+
+// wait waits until so many more clients are connected.
+func (c *crowd) wait(more int) {
+	c.p.T.Helper()
+	want := c.count() + more
+	c.p.WaitUntil(60*time.Second, fmt.Sprint(want, " clients"), func() bool { return c.count() >= want })
+}
+
+// end lets every client say a last line, and reports who lost its connection, by
+// its age when the address moved.
+func (c *crowd) end(moved time.Time, what string) (lost int) {
+	c.p.T.Helper()
+	c.stop()
+	<-c.done
+	type bucket struct{ lost, all int }
+	ages := map[int]*bucket{}
+	for _, t := range c.talks {
+		age := int(moved.Sub(t.born).Seconds())
+		if moved.Before(t.born) {
+			age = -1 // of the time in which it moved
+		}
+		age = min(age, 5)
+		if ages[age] == nil {
+			ages[age] = &bucket{}
+		}
+		ages[age].all++
+		if err := t.Say(20 * time.Second); err != nil {
+			ages[age].lost++
+			lost++
+			c.p.T.Logf("%s: of age %v: %v", what, moved.Sub(t.born), err)
+		}
+	}
+	text := ""
+	for age := -1; age <= 5; age++ {
+		if b := ages[age]; b != nil {
+			text += fmt.Sprintf(" %ds:%d/%d", age, b.lost, b.all)
+		}
+	}
+	c.p.T.Logf("FIGURE %s: lost by age (-1: born meanwhile):%s; %d connects failed", what, text, c.failed)
+	for _, t := range c.talks {
+		t.Close()
+	}
+	if c.failed > 0 {
+		c.p.T.Errorf("%s: %d connects failed", what, c.failed)
+	}
+	return lost
+}
+
+// TestYoungConnectionsMoveToo: over a handover and the preemption after it no
+// connection is lost, however young.
+func TestYoungConnectionsMoveToo(t *testing.T) {
+	p, _ := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) {
+		p.AdvertInterval, p.VRRPKeys = "500ms", `sync_hold = "0s"`
+		p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = 51 }"))
+	})
+	lb1, lb2 := p.LB[0], p.LB[1]
+	for _, step := range []struct {
+		what string
+		move func()
+	}{
+		{"handover", func() {
+			if out, err := handover(lb1, "--force"); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			lb2.WaitState("master", 10*time.Second)
+		}},
+		{"preemption", func() {
+			if out, err := handover(lb1, "--end"); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			lb1.WaitState("master", 20*time.Second)
+		}},
+	} {
+		c := startClients(p, 25*time.Millisecond)
+		c.wait(100)
+		moved := time.Now()
+		step.move()
+		c.wait(40)
+		if lost := c.end(moved, step.what); lost > 0 {
+			t.Errorf("%s: %d connections lost", step.what, lost)
+		}
+		p.WaitUntil(10*time.Second, "one holder", func() bool { return len(p.Holders()) == 1 })
+	}
+}

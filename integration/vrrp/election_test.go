@@ -1,0 +1,309 @@
+package vrrp_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+	"lvsd/integration/lvsdtest"
+)
+
+// onlyHolder checks that the VIP is on exactly this director.
+func onlyHolder(p *lvsdtest.Pair, d *lvsdtest.Director) {
+	p.T.Helper()
+	if got := p.Holders(); !slices.Equal(got, []string{d.Name}) {
+		p.T.Errorf("the VIP is on %v, want it on %s alone", got, d.Name)
+	}
+}
+
+func TestElectionAndBalancing(t *testing.T) {
+	p, _ := lvsdtest.NewWebPair(t, 3, nil)
+	onlyHolder(p, p.LB[0])
+	seen := map[string]int{}
+	for range 30 {
+		c := lab.Converse(p.Client, lvsdtest.VIPPort)
+		seen[c.Server]++
+		c.Close()
+	}
+	if seen["rs1"] != 10 || seen["rs2"] != 10 || seen["rs3"] != 10 {
+		t.Errorf("30 connections by rr over three servers: %v", seen)
+	}
+	s, err := p.LB[0].Status()
+	if err != nil || !s.Healthy || !s.Services[0].Up || s.VRRP[0].State != "master" || !s.VRRP[0].Holding || s.VRRP[0].Addresses[0] != lvsdtest.VIP+"/32" {
+		t.Errorf("status of the master: %+v, %v", s, err)
+	}
+	s, err = p.LB[1].Status()
+	if err != nil || !s.Healthy || s.VRRP[0].State != "backup" || s.VRRP[0].Holding {
+		t.Errorf("status of the backup: %+v, %v", s, err)
+	}
+}
+
+// TestTakeover takes the master away in every way it can go. In each the
+// other director must hold the VIP, clients must get through, and when the
+// first comes back it takes the VIP back, and one holds it.
+func TestTakeover(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		away, return_ func(*lvsdtest.Director)
+		// stays: the one that is away still has the address and cannot know.
+		stays bool
+	}{
+		{"carrier lost", (*lvsdtest.Director).CutCable, (*lvsdtest.Director).PlugCable, false},
+		{"silence with carrier", (*lvsdtest.Director).Silence, (*lvsdtest.Director).Unsilence, true},
+		{"killed", (*lvsdtest.Director).KillDaemon, (*lvsdtest.Director).StartDaemon, true},
+		{"stopped", (*lvsdtest.Director).StopDaemon, (*lvsdtest.Director).StartDaemon, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, _ := lvsdtest.NewWebPair(t, 2, nil)
+			outage := lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{})
+			outage.WaitSuccesses(20, 30*time.Second)
+			c.away(p.LB[0])
+			p.LB[1].WaitState("master", 30*time.Second)
+			outage.WaitSuccesses(20, 30*time.Second)
+			want := []string{"lb2"}
+			if c.stays {
+				want = []string{"lb1", "lb2"}
+			}
+			p.WaitUntil(5*time.Second, fmt.Sprintf("the VIP on %v", want), func() bool { return slices.Equal(p.Holders(), want) })
+			t.Logf("away: %v", outage.Stop())
+
+			healed := lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{})
+			healed.WaitSuccesses(20, 30*time.Second)
+			c.return_(p.LB[0])
+			p.LB[1].WaitState("backup", 30*time.Second)
+			p.LB[0].WaitState("master", 30*time.Second)
+			p.WaitUntil(5*time.Second, "one holder", func() bool { return slices.Equal(p.Holders(), []string{"lb1"}) })
+			healed.WaitSuccesses(20, 30*time.Second)
+			t.Logf("back: %v", healed.Stop())
+		})
+	}
+}
+
+// TestTwoMastersSettle heals a split: from the first advert that crosses, one
+// director holds the VIP within an advert interval, and says so to the LAN.
+func TestTwoMastersSettle(t *testing.T) {
+	const advert = 500 * time.Millisecond
+	p, _ := lvsdtest.NewWebPair(t, 1, func(p *lvsdtest.Pair) { p.AdvertInterval = advert.String() })
+	p.LB[0].Silence()
+	p.LB[1].WaitState("master", 30*time.Second)
+	p.WaitUntil(5*time.Second, "two holders in the split", func() bool { return len(p.Holders()) == 2 })
+	capture := p.Client.Capture("eth0", func(f lab.Frame) bool {
+		_, vrrp := f.VRRP()
+		return vrrp || f.GratuitousARP(parseAddr(p, lvsdtest.VIP))
+	})
+	p.LB[0].Unsilence()
+	// Both send within one interval; the loser is told by the first of them.
+	took := p.WaitUntil(5*time.Second, "one holder", func() bool { return slices.Equal(p.Holders(), []string{"lb1"}) })
+	t.Logf("one holder %v after healing (adverts every %v)", took, advert)
+	if limit := 2 * advert; took > limit {
+		t.Errorf("it took %v until one holder was left, want at most %v", took, limit)
+	}
+	p.WaitUntil(5*time.Second, "the winner's announcement", func() bool {
+		return capture.Count(func(f lab.Frame) bool {
+			return f.GratuitousARP(parseAddr(p, lvsdtest.VIP)) && f.Src.String() == p.LB[0].MAC("eth0").String()
+		}) > 0
+	})
+}
+
+// TestOutageOfACutCable measures what a client sees. The bound is the
+// protocol's own: three intervals and the skew, with 100 ms for the kernel's
+// timers and the announcement.
+func TestOutageOfACutCable(t *testing.T) {
+	for _, advert := range []time.Duration{time.Second, 100 * time.Millisecond} {
+		t.Run(advert.String(), func(t *testing.T) {
+			p, _ := lvsdtest.NewWebPair(t, 1, func(p *lvsdtest.Pair) { p.AdvertInterval = advert.String() })
+			outage := lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{})
+			outage.WaitSuccesses(50, 30*time.Second)
+			p.LB[0].CutCable()
+			p.LB[1].WaitState("master", 30*time.Second)
+			outage.WaitSuccesses(50, 30*time.Second)
+			report := outage.Stop()
+			limit := 3*advert + (256-100)*advert/256 + 100*time.Millisecond
+			t.Logf("FIGURE outage of a cut cable at %v adverts: %v (bound %v) %v", advert, report.LongestGap, limit, report)
+			if report.LongestGap > limit {
+				t.Errorf("the client saw an outage of %v, want at most %v", report.LongestGap, limit)
+			}
+		})
+	}
+}
+
+// TestReturningDirectorWaitsForItsChecks: with its cable cut a director finds
+// all servers dead. Plugged in again it has the higher priority, and leaves the
+// address to its peer until its own checks say that the servers live.
+func TestReturningDirectorWaitsForItsChecks(t *testing.T) {
+	p, _ := lvsdtest.NewWebPair(t, 1, func(p *lvsdtest.Pair) {
+		p.Services = p.WebService(`{ type = "connect", interval = "2s", timeout = "1s", rise = 2, fall = 2 }`, 1)
+	})
+	lb1, lb2, server := p.LB[0], p.LB[1], p.Real[0].Addr().String()+":80"
+	lb1.CutCable()
+	lb2.WaitState("master", 30*time.Second)
+	lb1.WaitWeight(server, 0, 20*time.Second)
+	outage := lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
+	outage.WaitSuccesses(20, 30*time.Second)
+	lb1.PlugCable()
+	lb1.WaitState("backup", 30*time.Second)
+	if s, err := lb1.Status(); err != nil || s.VRRP[0].State == "backup" && s.VRRP[0].Waits == "" {
+		t.Errorf("the returned director does not say that it waits: %+v, %v", s.VRRP, err)
+	}
+	lb1.WaitState("master", 20*time.Second)
+	if w := lb1.ProcWeight(server); w != 1 {
+		t.Errorf("it took the address with weight %d of its only server", w)
+	}
+	outage.WaitSuccesses(50, 30*time.Second)
+	report := outage.Stop()
+	t.Log(report)
+	if report.Errors["connection refused"] > 0 || report.LongestGap > time.Second {
+		t.Errorf("clients were refused when the director returned: %v %v", report, report.Errors)
+	}
+}
+
+// TestLeftoverAddress: a killed master that is alone comes back without a
+// gap; one whose peer has taken over gives the address up at its first advert.
+func TestLeftoverAddress(t *testing.T) {
+	t.Run("alone", func(t *testing.T) {
+		p := lvsdtest.NewPair(t, 1)
+		p.PrepareDR()
+		lab.ServeLines(p.Real[0], ":80", "rs1")
+		p.Services = p.WebService(lvsdtest.QuickCheck, 1)
+		lb := p.LB[0]
+		lb.StartDaemon()
+		lb.WaitState("master", 30*time.Second)
+		lb.WaitServing(1)
+		// A long timeout: starting a process makes the lab's kernel stand still
+		// for longer than a connect usually may take.
+		outage := lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
+		outage.WaitSuccesses(50, 30*time.Second)
+		lb.KillDaemon()
+		lb.StartDaemon()
+		if !lb.Holds(lvsdtest.VIP) {
+			t.Error("the restarted director removed the address that nobody else has")
+		}
+		lb.WaitState("master", 30*time.Second)
+		outage.WaitSuccesses(50, 30*time.Second)
+		if report := outage.Stop(); report.Failed > 0 {
+			t.Errorf("the restart was not without a gap: %v", report)
+		}
+	})
+	t.Run("taken over", func(t *testing.T) {
+		p, _ := lvsdtest.NewWebPair(t, 1, func(p *lvsdtest.Pair) { p.VRRPKeys = "preempt = false" })
+		p.LB[0].KillDaemon()
+		p.LB[1].WaitState("master", 30*time.Second)
+		// The dead one's address stays: nobody is there to remove it.
+		p.WaitUntil(5*time.Second, "two holders", func() bool { return len(p.Holders()) == 2 })
+		p.LB[0].StartDaemon()
+		p.WaitUntil(5*time.Second, "one holder", func() bool { return slices.Equal(p.Holders(), []string{"lb2"}) })
+		if s := p.LB[0].VRRPState(); s != "backup" {
+			t.Errorf("the returning director is %s, want backup: preempt is false", s)
+		}
+	})
+}
+
+// TestGratuitousARP looks at what the LAN is told: the request and the reply
+// form at once, from the new master's card.
+func TestGratuitousARP(t *testing.T) {
+	p, _ := lvsdtest.NewWebPair(t, 1, nil)
+	capture := p.Client.Capture("eth0", func(f lab.Frame) bool { return f.GratuitousARP(parseAddr(p, lvsdtest.VIP)) })
+	p.LB[0].CutCable()
+	p.LB[1].WaitState("master", 30*time.Second)
+	mac := p.LB[1].MAC("eth0").String()
+	for op, name := range map[uint16]string{1: "request", 2: "reply"} {
+		p.WaitUntil(5*time.Second, "the "+name+" form", func() bool {
+			return capture.Count(func(f lab.Frame) bool {
+				a, ok := f.ARP()
+				return ok && a.Op == op && a.SenderMAC.String() == mac && a.SenderIP == a.TargetIP
+			}) > 0
+		})
+	}
+}
+
+// TestPriorityZeroOnStop: a planned stop is faster than silence, because the
+// leaving master says so.
+func TestPriorityZeroOnStop(t *testing.T) {
+	const advert = time.Second
+	p, _ := lvsdtest.NewWebPair(t, 1, func(p *lvsdtest.Pair) { p.AdvertInterval = advert.String() })
+	p.LB[0].Process.Terminate()
+	took := p.LB[1].WaitState("master", 30*time.Second)
+	t.Logf("FIGURE takeover after a planned stop at %v adverts: %v", advert, took)
+	if took >= 3*advert {
+		t.Errorf("it took %v, as long as silence: no priority 0 was heard", took)
+	}
+	p.LB[0].StopDaemon() // a second signal, while it hands over, changes nothing
+	onlyHolder(p, p.LB[1])
+	if got := p.LB[1].Metric(`lvsd_vrrp_transitions_total{reason="resigned",to="master",vrrp="web"}`); got != "1" {
+		t.Errorf("takeovers because the master resigned: %s, want 1", got)
+	}
+}
+
+// TestRefusedStarts: each of these is refused with the remedy, exit code 1,
+// and nothing half-made left behind.
+func TestRefusedStarts(t *testing.T) {
+	p := lvsdtest.NewPair(t, 1)
+	lb := p.LB[0]
+	p.Services = p.WebService(lvsdtest.QuickCheck, 1)
+	good := p.Config()
+	precious := p.WriteFile("precious", "precious")
+	p.ConfigFile = p.WriteFile("lvsd.toml", good)
+	for _, c := range []struct {
+		name, file string
+		args       []string
+		want       []string
+	}{
+		{"a port that is taken", good, nil, []string{"http_listen", "127.0.0.1:8112", "in use"}},
+		{"a control socket that is a file", lvsdtest.Replace(t, good, lb.Socket, precious), nil, []string{"control_socket", "no socket"}},
+		{"a missing interface", lvsdtest.Replace(t, good, `interface = "eth0"`, `interface = "eth7"`), nil, []string{"eth7", "ip link"}},
+		{"a scheduler that this kernel lacks", lvsdtest.Replace(t, good, `scheduler = "rr"`, `scheduler = "twos"`), nil, []string{"twos"}},
+		{"an unknown scheduler", lvsdtest.Replace(t, good, `scheduler = "rr"`, `scheduler = "best"`), nil, []string{"virtual_service[0].scheduler", "best"}},
+		{"a director that is not in the file", good, []string{"--director", "lb9"}, []string{"lb9", "lb1, lb2"}},
+		{"a broken file", "[global\n", nil, []string{"lvsd.toml:1:"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p.WriteFile("lvsd.toml", c.file)
+			before := lb.IPVSTable()
+			if c.name == "a port that is taken" {
+				occupied, err := lb.Listen("tcp", "127.0.0.1:"+lvsdtest.HTTPPort)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer occupied.Close()
+			}
+			args := append([]string{"run", "-c", p.ConfigFile, "--director", "lb1"}, c.args...)
+			lvsdtest.Refused(t, lb, args, c.want)
+			if after := lb.IPVSTable(); after != before {
+				t.Errorf("the kernel's table was touched: %s", after)
+			}
+			if lb.Holds(lvsdtest.VIP) {
+				t.Error("the VIP is left behind")
+			}
+		})
+	}
+	if text, err := os.ReadFile(precious); err != nil || string(text) != "precious" {
+		t.Errorf("the file that stood where a socket was named: %q, %v", text, err)
+	}
+	p.WriteFile("lvsd.toml", good)
+	t.Run("no rights", func(t *testing.T) {
+		for path, mode := range map[string]os.FileMode{p.Dir(): 0o755, p.ConfigFile: 0o644} {
+			if err := os.Chmod(path, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		out, err := lb.Run(ctx, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all",
+			lvsdtest.Binary(t), "check", "--host", "-c", p.ConfigFile, "--director", "lb1")
+		if err == nil || !lvsdtest.ContainsAll(out, "CAP_NET_ADMIN", "root") {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+	lb.StartDaemon() // the same place, once nothing is wrong
+	lb.WaitState("master", 30*time.Second)
+	t.Run("a second daemon", func(t *testing.T) {
+		lvsdtest.Refused(t, lb, []string{"run", "-c", p.ConfigFile, "--director", "lb1"}, []string{"another lvsd"})
+	})
+	if s := lb.VRRPState(); s != "master" {
+		t.Errorf("after a refused second daemon the first is %s", s)
+	}
+}

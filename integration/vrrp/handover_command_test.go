@@ -1,0 +1,157 @@
+package vrrp_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+	"lvsd/integration/lvsdtest"
+)
+
+// handover runs lvsd handover.
+func handover(d *lvsdtest.Director, args ...string) (string, error) {
+	return d.LVSD(append([]string{"handover", "-c", d.Pair.ConfigFile, "--director", d.Name, "--socket", d.Socket}, args...)...)
+}
+
+// standby says whether the director says that it stays away.
+func standby(d *lvsdtest.Director) bool {
+	s, err := d.Status()
+	return err == nil && len(s.VRRP) > 0 && s.VRRP[0].Held
+}
+
+// TestHandoverOnCommand gives the addresses to the peer while a client opens a
+// connection every few milliseconds. The director stays away, over a restart too,
+// takes over when the peer falls silent, and preempts again once it is told to.
+func TestHandoverOnCommand(t *testing.T) {
+	p, _ := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) { p.AdvertInterval = "500ms" })
+	lb1, lb2 := p.LB[0], p.LB[1]
+	outage := lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
+	outage.WaitSuccesses(20, 30*time.Second)
+
+	if out, err := handover(lb1); err == nil || !lvsdtest.ContainsAll(out, "refused: web: no [pair] is configured", "--force") {
+		t.Errorf("without a peer that is known to be ready: %v\n%s", err, out)
+	}
+	if lb1.VRRPState() != "master" || standby(lb1) {
+		t.Fatal("a refused handover changed something")
+	}
+	out, err := handover(lb1, "--force")
+	if err != nil || !lvsdtest.ContainsAll(out, "web: 10.77.0.12 has the addresses, heard after 0.", "stays away until lvsd handover --end") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	onlyHolder(p, lb2)
+	if lb1.VRRPState() != "backup" || !standby(lb1) || lb1.Metric(`lvsd_vrrp_held{vrrp="web"}`) != "1" {
+		t.Errorf("not held: %s, %s", lb1.VRRPState(), lb1.Metric(`lvsd_vrrp_held{vrrp="web"}`))
+	}
+	outage.WaitSuccesses(50, 30*time.Second)
+	report := outage.Stop()
+	t.Logf("FIGURE handover at 500 ms adverts: %s%v", out, report)
+	if report.Failed > 0 {
+		t.Errorf("a handover failed connects: %v", report)
+	}
+
+	lb1.StopDaemon()
+	lb1.StartDaemon()
+	p.WaitUntil(30*time.Second, "the checks to be in", func() bool { s, err := lb1.Status(); return err == nil && len(s.VRRP) > 0 && s.VRRP[0].Waits == "" })
+	const adverts = `lvsd_vrrp_adverts_received_total{vrrp="web"}`
+	heard := lb1.MetricValue(adverts)
+	p.WaitUntil(20*time.Second, "the time in which it would preempt to pass", func() bool { return lb1.MetricValue(adverts) >= heard+8 })
+	if lb1.VRRPState() != "backup" || !standby(lb1) {
+		t.Errorf("after a restart: %s, held %v", lb1.VRRPState(), standby(lb1))
+	}
+	if out, _ := lb1.LVSD("status", "-c", p.ConfigFile, "--director", "lb1", "--socket", lb1.Socket); !strings.Contains(out, "stays away until lvsd handover --end") {
+		t.Errorf("status does not tell:\n%s", out)
+	}
+
+	lb2.Process.Kill()
+	lb1.WaitState("master", 30*time.Second)
+	lb2.StartDaemon()
+	lb2.WaitState("backup", 30*time.Second)
+	if out, err := handover(lb1, "--force", "--for", "1h"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	onlyHolder(p, lb2)
+
+	if out, err := handover(lb1, "--end"); err != nil || !strings.Contains(out, "web: this director stands for election as configured again") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	lb1.WaitState("master", 30*time.Second)
+	p.WaitUntil(30*time.Second, "one holder", func() bool { return slices.Equal(p.Holders(), []string{"lb1"}) })
+
+	// Nobody is there: it serves on, and is not held.
+	lb2.StopDaemon()
+	if out, err := handover(lb1, "--force"); err == nil || !strings.Contains(out, "nobody took the addresses over") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if lb1.VRRPState() != "master" || standby(lb1) || !lb1.Holds(lvsdtest.VIP) {
+		t.Error("the director does not serve on")
+	}
+}
+
+// TestHandoverToAReadyPeer: with the directors' exchange a handover needs no force,
+// and is refused while the peer could not serve. A returning director shows what it
+// waits for, and no longer than until it knows the connections.
+func TestHandoverToAReadyPeer(t *testing.T) {
+	p := lvsdtest.NewPair(t, 1)
+	p.PrepareDR()
+	lab.ServeLines(p.Real[0], ":80", "rs1")
+	p.Services = p.WebService(lvsdtest.QuickCheck, 1)
+	key := p.WriteFile("key", "1 0123456789abcdef0123456789abcdef\n")
+	p.MakePrivate("key")
+	with := func(vrrpExtra, tail string) {
+		p.VRRPKeys = vrrpExtra
+		p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = 51 }")+tail)
+	}
+	exchange := "[pair]\nlisten = \":8113\"\nkey_file = \"" + key + "\"\n"
+	with(`sync_hold = "1h"`, exchange)
+	lb1, lb2 := p.LB[0], p.LB[1]
+	waits := func(d *lvsdtest.Director) string {
+		s, err := d.Status()
+		if err != nil || len(s.VRRP) == 0 {
+			return "no answer"
+		}
+		return s.VRRP[0].Waits
+	}
+	p.StartBoth()
+	lb2.WaitServing(1)
+	p.WaitUntil(20*time.Second, "a peer that is ready", func() bool { return waits(lb2) == "" })
+
+	var out string
+	p.WaitUntil(20*time.Second, "a handover", func() bool {
+		var err error
+		out, err = handover(lb1, "--for", "1h") // its peer's word is a second old
+		return err == nil
+	})
+	if !lvsdtest.ContainsAll(out, "web: 10.77.0.12 has the addresses") {
+		t.Errorf("%s", out)
+	}
+	p.WaitUntil(20*time.Second, "a refusal: the peer is held", func() bool {
+		var err error
+		out, err = handover(lb2)
+		return err != nil && strings.Contains(out, "refused: web: lb1 is held itself")
+	})
+	if _, err := handover(lb1, "--end"); err != nil {
+		t.Error(err)
+	}
+	lb1.WaitState("master", 20*time.Second)
+	// Stopped and started: it knows as many connections as the peer and need not
+	// wait for an hour.
+	lb1.StopDaemon()
+	lb2.WaitState("master", 30*time.Second)
+	lb1.StartDaemon()
+	lb1.WaitState("master", 20*time.Second)
+
+	// Without the exchange only time can tell.
+	lb1.StopDaemon()
+	lb2.StopDaemon()
+	with(`sync_hold = "6s"`, "")
+	lb2.StartDaemon()
+	lb2.WaitState("master", 30*time.Second)
+	lb1.StartDaemon()
+	p.WaitUntil(30*time.Second, "what it waits for to be shown", func() bool { return strings.Contains(waits(lb1), "waits for connections: ") })
+	if lb1.VRRPState() != "backup" {
+		t.Errorf("%s while it waits", lb1.VRRPState())
+	}
+	lb1.WaitState("master", 20*time.Second)
+}

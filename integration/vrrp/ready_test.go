@@ -1,0 +1,79 @@
+package vrrp_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/integration/lab"
+	"lvsd/integration/lvsdtest"
+)
+
+// TestReturnsWithTheConnections: a director that comes back takes the address when
+// it knows 95 % of as many connections as its peer, and no earlier, however long
+// sync_hold is.
+func TestReturnsWithTheConnections(t *testing.T) {
+	const connections, some = 40, 36
+	p := lvsdtest.NewPair(t, 2)
+	p.PrepareDR()
+	for _, r := range p.Real {
+		lab.ServeLines(r, ":80", r.Name)
+	}
+	p.Services = p.WebService(lvsdtest.QuickCheck, 1, 1)
+	p.VRRPKeys = `sync_hold = "10m"`
+	for _, d := range p.LB {
+		p.WriteFile(d.Name+".key", "1 0123456789abcdef0123456789abcdef\n")
+		p.MakePrivate(d.Name + ".key")
+	}
+	// Told of at once and with each packet: which of them are known is the test's choice.
+	p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = 51, threshold = [0, 1], refresh_period = \"0s\" }")+
+		fmt.Sprintf("[pair]\nlisten = \":8113\"\nkey_file = { lb1 = %q, lb2 = %q }\n", p.Path("lb1.key"), p.Path("lb2.key")))
+	lb1, lb2 := p.LB[0], p.LB[1]
+	lb2.StartDaemon()
+	lb2.WaitState("master", 30*time.Second)
+	lb2.WaitServing(2)
+	var talks []*lab.Conversation
+	for range connections {
+		talks = append(talks, lab.Converse(p.Client, lvsdtest.VIPPort))
+	}
+	p.WaitUntil(30*time.Second, "lb2 to have counted them", func() bool {
+		return lb2.Metric(`lvsd_ipvs_connections{origin="own"}`) == fmt.Sprint(connections)
+	})
+	lb1.StartDaemon()
+	waits := func(text string) {
+		t.Helper()
+		p.WaitUntil(60*time.Second, "lb1 to say "+text, func() bool {
+			s, err := lb1.Status()
+			return err == nil && len(s.VRRP) == 1 && s.VRRP[0].State == "backup" && strings.Contains(s.VRRP[0].Waits, text)
+		})
+	}
+	p.WaitUntil(30*time.Second, "lb1 to listen", func() bool {
+		return lvsdtest.ContainsAll(lb1.MustRun("ipvsadm", "-L", "--daemon"), "backup sync daemon")
+	})
+	waits(fmt.Sprintf("it knows 0 of the %d of lb2", connections))
+	for _, c := range talks[:some] {
+		if err := c.Say(10 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waits(fmt.Sprintf("it knows %d of the %d of lb2", some, connections))
+	if out, err := lb1.LVSD("status", "--socket", lb1.Socket); !strings.Contains(out, "waits for connections") {
+		t.Errorf("status does not say so: %v\n%s", err, out)
+	}
+	for _, c := range talks[some:] {
+		if err := c.Say(10 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	took := lb1.WaitState("master", 60*time.Second)
+	if n := lb1.ConnectionOrigins()["SYNC"]; n*100 < connections*95 {
+		t.Errorf("it is master and knows %d of %d", n, connections)
+	}
+	for _, c := range talks {
+		if err := c.Say(10 * time.Second); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Logf("FIGURE a returning director: master %v after the last connections spoke, sync_hold 10m", took)
+}
