@@ -11,8 +11,8 @@ import (
 	"net/netip"
 	"slices"
 
-	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/persist"
+	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 	"lvsd/vrrp/link"
 )
@@ -20,7 +20,7 @@ import (
 // recordAddresses is the daemon's side: before an election starts, the record says
 // what it may put where. What an earlier run left, and no election of the file
 // knows, goes before that.
-func (d *daemon) recordAddresses(old, next *config.Config) (director.Change, error) {
+func (d *daemon) recordAddresses(old, next *config.Config) (reload.Change, error) {
 	var record persist.Addresses
 	for _, e := range next.Elections {
 		record.Elections = append(record.Elections, persist.Election{
@@ -28,7 +28,7 @@ func (d *daemon) recordAddresses(old, next *config.Config) (director.Change, err
 			Addresses: slices.Concat(e.Addresses, e.ExcludedAddresses), Routes: e.Routes, Rules: e.Rules,
 		})
 	}
-	return director.Change{Commit: func() {
+	return reload.Change{Commit: func() {
 		if old == nil {
 			d.sweep(record)
 		}

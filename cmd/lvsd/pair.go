@@ -7,9 +7,10 @@ import (
 	"log/slog"
 	"time"
 
-	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/event"
 	"lvsd/cmd/internal/peers"
+	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 )
 
@@ -31,15 +32,15 @@ type peerView struct{ d *daemon }
 // OwnConnections is what this director told the others last.
 func (p peerView) OwnConnections() int { return int(p.d.connections.Load()) }
 
-func (p peerView) Peers() []director.Peer {
-	var all []director.Peer
+func (p peerView) Peers() []decision.Peer {
+	var all []decision.Peer
 	for _, q := range p.d.pair.Peers() {
-		peer := director.Peer{Name: q.Name, Up: q.Up, Error: q.Error, Waits: q.State.Waits, Connections: -1, Elections: map[string]director.PeerElection{}}
+		peer := decision.Peer{Name: q.Name, Up: q.Up, Error: q.Error, Waits: q.State.Waits, Connections: -1, Elections: map[string]decision.PeerElection{}}
 		if c := q.State.Connections; c != nil {
 			peer.Connections = c.Known()
 		}
 		for _, e := range q.State.Elections {
-			peer.Elections[e.Name] = director.PeerElection{State: e.State, Held: e.Held}
+			peer.Elections[e.Name] = decision.PeerElection{State: e.State, Held: e.Held}
 		}
 		all = append(all, peer)
 	}
@@ -69,14 +70,14 @@ func (d *daemon) peerChanged(c peers.Change) {
 }
 
 // takesPart lets the exchange take part in a start or a reload.
-func takesPart(x *peers.Exchange) director.Participant {
-	return func(_, next *config.Config) (director.Change, error) {
+func takesPart(x *peers.Exchange) reload.Participant {
+	return func(_, next *config.Config) (reload.Change, error) {
 		commit, abort, err := x.Prepare(next)
-		return director.Change{Commit: commit, Abort: abort}, err
+		return reload.Change{Commit: commit, Abort: abort}, err
 	}
 }
 
 // tryExchange says what would be refused of [pair].
-func tryExchange(log *slog.Logger) director.Participant {
+func tryExchange(log *slog.Logger) reload.Participant {
 	return takesPart(peers.New(peers.Options{Log: log}))
 }

@@ -23,6 +23,7 @@ import (
 	"lvsd/checker"
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/connhandover"
+	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/event"
 	"lvsd/cmd/internal/host"
@@ -31,6 +32,7 @@ import (
 	"lvsd/cmd/internal/notify"
 	"lvsd/cmd/internal/peers"
 	"lvsd/cmd/internal/persist"
+	"lvsd/cmd/internal/reload"
 	"lvsd/cmd/internal/vrrpproc"
 	"lvsd/config"
 	"lvsd/ipvs"
@@ -152,7 +154,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Checker:       d.checker,
 		OpenElection:  func(e vrrp.Config) (director.Election, error) { return d.elections.Open(e) },
 		ShowElections: d.elections.Refresh,
-		Participants:  []director.Participant{restartOnly, schedulers, d.server.PreparePublic, takesPart(d.pair), d.notifier.Prepare, d.synchronisation, d.settings, d.recordAddresses},
+		Participants:  []reload.Participant{restartOnly, schedulers, d.server.PreparePublic, takesPart(d.pair), d.notifier.Prepare, d.synchronisation, d.settings, d.recordAddresses},
 		Load:          givingBack(func() (*config.Config, []string, error) { return o.loadText(&d.text) }),
 		Reloaded:      d.keep,
 		Holds:         d.state,
@@ -184,7 +186,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 // try asks the parts of the daemon, without one, what they would refuse of a
 // configuration on this machine.
 func try(c *config.Config, log *slog.Logger) error {
-	participants := []director.Participant{schedulers}
+	participants := []reload.Participant{schedulers}
 	if !api.Answers(c.Global.ControlSocket) { // a daemon that runs here holds its own port
 		server := &api.Server{Log: log}
 		participants = append(participants, server.PreparePublic, tryExchange(log))
@@ -333,9 +335,9 @@ func (d *daemon) tableChanged(c ipvs.Change) {
 }
 
 // restartOnly refuses what a reload cannot change.
-func restartOnly(old, next *config.Config) (director.Change, error) {
+func restartOnly(old, next *config.Config) (reload.Change, error) {
 	if old == nil {
-		return director.Change{}, nil
+		return reload.Change{}, nil
 	}
 	for _, key := range []struct{ name, old, next string }{
 		{"state_dir", old.Global.StateDir, next.Global.StateDir},
@@ -344,42 +346,42 @@ func restartOnly(old, next *config.Config) (director.Change, error) {
 		{"log_format", old.Global.LogFormat, next.Global.LogFormat},
 	} {
 		if key.old != key.next {
-			return director.Change{}, fmt.Errorf("%s: global.%s: changes with a restart only (running: %q, file: %q)", next.File, key.name, key.old, key.next)
+			return reload.Change{}, fmt.Errorf("%s: global.%s: changes with a restart only (running: %q, file: %q)", next.File, key.name, key.old, key.next)
 		}
 	}
-	return director.Change{}, nil
+	return reload.Change{}, nil
 }
 
 // schedulers refuses a scheduler that this kernel lacks.
-func schedulers(_, next *config.Config) (director.Change, error) {
-	return director.Change{}, errors.Join(host.Schedulers(next)...)
+func schedulers(_, next *config.Config) (reload.Change, error) {
+	return reload.Change{}, errors.Join(host.Schedulers(next)...)
 }
 
 // synchronisation refuses [ipvs.sync] where it could not work on this host. What
 // stays as it was is not asked again: a weight can be changed all the same.
-func (d *daemon) synchronisation(old, next *config.Config) (director.Change, error) {
-	want := director.WantedSync(next.IPVS.Sync)
+func (d *daemon) synchronisation(old, next *config.Config) (reload.Change, error) {
+	want := decision.WantedSync(next.IPVS.Sync)
 	if want == nil {
-		return director.Change{}, nil
+		return reload.Change{}, nil
 	}
 	if old != nil {
-		if was := director.WantedSync(old.IPVS.Sync); was != nil && *was == *want {
-			return director.Change{}, nil
+		if was := decision.WantedSync(old.IPVS.Sync); was != nil && *was == *want {
+			return reload.Change{}, nil
 		}
 	}
 	if err := ipvs.CheckSync(d.kernel, *want); err != nil {
-		return director.Change{}, fmt.Errorf("[ipvs.sync]: %w", err)
+		return reload.Change{}, fmt.Errorf("[ipvs.sync]: %w", err)
 	}
-	return director.Change{}, nil
+	return reload.Change{}, nil
 }
 
 // settings takes up what the daemon itself does: the log level, and what
 // becomes of the kernel's table when it stops.
-func (d *daemon) settings(_, next *config.Config) (director.Change, error) {
+func (d *daemon) settings(_, next *config.Config) (reload.Change, error) {
 	if err := new(slog.LevelVar).UnmarshalText([]byte(next.Global.LogLevel)); err != nil {
-		return director.Change{}, err
+		return reload.Change{}, err
 	}
-	return director.Change{Commit: func() {
+	return reload.Change{Commit: func() {
 		_ = d.log.SetLevel(next.Global.LogLevel) // was just tried
 		d.elections.SetLevel(next.Global.LogLevel)
 		d.onStop = next.IPVS.OnStop

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/event"
 	"lvsd/config"
@@ -73,9 +74,9 @@ func healthy() director.View {
 		At: time.Unix(1000, 0),
 		Config: &config.Config{Director: "lb1", Hash: "abc", File: "lvsd.toml", Services: []config.Service{{
 			Name: "web", Quorum: 1, Scheduler: "wlc", RealServers: []config.RealServer{{Address: real, Weight: 3, Forward: "dr"}}}}},
-		Plan: director.Plan{Services: []director.ServicePlan{{Name: "web", Key: key, Up: true, WeightAlive: 3, Servers: []director.ServerPlan{{
-			ID: id, Address: real, Configured: 3, Weight: 3, Listed: true, Verdict: checker.Up, Agent: director.Agent{Weight: 100},
-			Causes: []director.Cause{{Kind: director.CauseConfigured, Weight: 3, Text: "weight 3 in the file, line 9"}}}}}}},
+		Plan: decision.Plan{Services: []decision.ServicePlan{{Name: "web", Key: key, Up: true, WeightAlive: 3, Servers: []decision.ServerPlan{{
+			ID: id, Address: real, Configured: 3, Weight: 3, Listed: true, Verdict: checker.Up, Agent: decision.Agent{Weight: 100},
+			Causes: []decision.Cause{{Kind: decision.CauseConfigured, Weight: 3, Text: "weight 3 in the file, line 9"}}}}}}},
 		Health: map[checker.ID]checker.Health{id: {Verdict: checker.Up, Checks: []checker.CheckHealth{
 			{Type: "http", Last: checker.Result{At: time.Unix(999, 0), Reason: checker.OK, Took: 2 * time.Millisecond}}}}},
 		Kernel: ipvs.Snapshot{Valid: true, Up: true, Table: ipvs.Table{key: {Key: key, Destinations: map[netip.AddrPort]ipvs.Destination{real: {Address: real, Weight: 3}}}},
@@ -110,16 +111,16 @@ func TestEveryFaultIsAProblem(t *testing.T) {
 		"another master":      func(v *director.View) { v.Elections[0].Alarm = "another master is heard" },
 		"panic: 1 of 4":       func(v *director.View) { p := &v.Plan.Services[0]; p.Panic, p.Healthy, p.Counted = true, 1, 4 },
 		"fallback 127.0.0.1:80 serves": func(v *director.View) {
-			v.Plan.Services[0].Fallback = director.FallbackPlan{Address: netip.MustParseAddrPort("127.0.0.1:80"), Active: true}
+			v.Plan.Services[0].Fallback = decision.FallbackPlan{Address: netip.MustParseAddrPort("127.0.0.1:80"), Active: true}
 		},
 		"frozen: 5 of 5 fail": func(v *director.View) {
 			v.Config.Guard = &config.Guard{}
-			v.Plan.Guard = director.Guard{State: director.GuardFrozen, Why: "5 of 5 fail"}
+			v.Plan.Guard = decision.Guard{State: decision.GuardFrozen, Why: "5 of 5 fail"}
 		},
 		"witness 10.0.0.1 does not answer": func(v *director.View) {
 			w := netip.MustParseAddr("10.0.0.1")
 			v.Config.Guard = &config.Guard{Witnesses: []netip.Addr{w}}
-			v.Health[director.WitnessID(w)] = checker.Health{Checks: []checker.CheckHealth{{Last: checker.Result{At: time.Unix(1, 0), Reason: checker.Timeout}}}}
+			v.Health[decision.WitnessID(w)] = checker.Health{Checks: []checker.CheckHealth{{Last: checker.Result{At: time.Unix(1, 0), Reason: checker.Timeout}}}}
 		},
 		"another writer": func(v *director.View) { v.Kernel.Fights = []ipvs.Fight{{What: "sync_threshold"}} },
 		"no such device": func(v *director.View) { v.Kernel.SyncError = "no such device" },

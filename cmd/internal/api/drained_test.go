@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/peers"
 	"lvsd/ipvs"
@@ -19,7 +20,7 @@ func draining() director.View {
 	v := healthy()
 	rs := &v.Plan.Services[0].Servers[0]
 	rs.Configured, rs.Weight = 0, 0
-	rs.Causes = []director.Cause{{Kind: director.CauseDrain, Text: "weight 0 in the file, line 9: drained by hand", Since: time.Unix(900, 0)}}
+	rs.Causes = []decision.Cause{{Kind: decision.CauseDrain, Text: "weight 0 in the file, line 9: drained by hand", Since: time.Unix(900, 0)}}
 	v.Elections[0].Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}
 	setKernel(&v, 0, 0, 0, 0)
 	return v
@@ -91,7 +92,7 @@ func TestDrainsThatAreRefused(t *testing.T) {
 	down := healthy()
 	rs := &down.Plan.Services[0].Servers[0]
 	rs.Verdict, rs.Weight = checker.Down, 0
-	rs.Causes = append(rs.Causes, director.Cause{Kind: director.CauseVerdict, Text: "http refused, 3 of 3"})
+	rs.Causes = append(rs.Causes, decision.Cause{Kind: decision.CauseVerdict, Text: "http refused, 3 of 3"})
 	for _, c := range []struct {
 		v                   director.View
 		service, real, want string

@@ -21,6 +21,7 @@ import (
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/event"
 	"lvsd/cmd/internal/page"
+	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 )
 
@@ -252,18 +253,18 @@ func Lines(err error) []string {
 // before anything is changed, and a port that is taken refuses the change. So does
 // a mistake in web_config_file, but not at a start: a director does not stay away
 // for it.
-func (s *Server) PreparePublic(_, next *config.Config) (director.Change, error) {
+func (s *Server) PreparePublic(_, next *config.Config) (reload.Change, error) {
 	want, file := next.Global.HTTPListen, next.Global.WebConfigFile
 	old := s.public.Load()
 	if old != nil && want != "" {
 		if err := CheckWeb(file); err != nil {
-			return director.Change{}, fmt.Errorf("%s: global.web_config_file: %w", next.File, err)
+			return reload.Change{}, fmt.Errorf("%s: global.web_config_file: %w", next.File, err)
 		}
 	}
 	l := newListener(want)
 	l.web, l.read = file, webOf(file)
 	if old != nil && old.address == want && old.web == file && old.read == l.read {
-		return director.Change{}, nil
+		return reload.Change{}, nil
 	}
 	if want != "" {
 		ln, err := openPublic(want, old)
@@ -272,12 +273,12 @@ func (s *Server) PreparePublic(_, next *config.Config) (director.Change, error) 
 			if old != nil && samePort(old.address, want) {
 				remedy = "this daemon holds the port itself: another address with the same port needs a restart"
 			}
-			return director.Change{}, fmt.Errorf("%s: global.http_listen: failed to listen: %w (%s)", next.File, err, remedy)
+			return reload.Change{}, fmt.Errorf("%s: global.http_listen: failed to listen: %w (%s)", next.File, err, remedy)
 		}
 		l.port, _ = ln.(*net.TCPListener)
 		l.Listener = netutil.LimitListener(ln, publicConnections)
 	}
-	return director.Change{
+	return reload.Change{
 		Commit: func() {
 			s.public.Store(l)
 			if l.Listener != nil {

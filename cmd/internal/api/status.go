@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
 	"lvsd/config"
 	"lvsd/ipvs"
@@ -147,7 +148,7 @@ type RealServerStatus struct {
 	// DrainUntil is when a drain by hand ends by itself.
 	DrainUntil time.Time        `json:"drain_until,omitzero"`
 	Why        string           `json:"why"`
-	Causes     []director.Cause `json:"causes"`
+	Causes     []decision.Cause `json:"causes"`
 	Active     uint32           `json:"active_connections"`
 	Inactive   uint32           `json:"inactive_connections"`
 	Persistent uint32           `json:"persistent_connections"`
@@ -384,8 +385,8 @@ func (s *Status) addGuard(v director.View) {
 		s.problem("guard: the verdicts are frozen: %s", g.Why)
 	}
 	for _, w := range v.Config.Guard.Witnesses {
-		h := v.Health[director.WitnessID(w)]
-		answers, asked := director.WitnessAnswers(h)
+		h := v.Health[decision.WitnessID(w)]
+		answers, asked := decision.WitnessAnswers(h)
 		out.Witnesses = append(out.Witnesses, WitnessStatus{Address: w.String(), Answers: answers, LastProbe: lastProbe(h)})
 		if asked && !answers && !out.Active {
 			s.problem("guard: witness %s does not answer a ping", w)
@@ -396,7 +397,7 @@ func (s *Status) addGuard(v director.View) {
 
 // addService joins what is configured, what was decided and what the kernel
 // has.
-func (s *Status) addService(v director.View, svc config.Service, p director.ServicePlan) {
+func (s *Status) addService(v director.View, svc config.Service, p decision.ServicePlan) {
 	kernel, stats := v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key]
 	out := ServiceStatus{
 		Name: p.Name, Protocol: p.Key.Protocol.String(), Address: p.Key.Address.String(), FWMark: p.Key.Mark, Scheduler: svc.Scheduler,
@@ -438,7 +439,7 @@ func (s *Status) addService(v director.View, svc config.Service, p director.Serv
 			server.Weight = &dest.Weight
 		}
 		if decided.Verdict == checker.Down {
-			s.problem("service %s: real server %s is down: %s", p.Name, server.Address, director.DescribeHealth(h))
+			s.problem("service %s: real server %s is down: %s", p.Name, server.Address, decision.DescribeHealth(h))
 		}
 		out.RealServers = append(out.RealServers, server)
 	}

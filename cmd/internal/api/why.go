@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"lvsd/checker"
-	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/decision"
 )
 
 // Why is the answer to `lvsd why`: the servers that were asked for.
@@ -89,25 +89,25 @@ func explain(svc ServiceStatus, rs RealServerStatus, h checker.Health) WhyServer
 
 // missing is what must happen for a cause to hold no longer; "" for one that
 // takes nothing away, and for the checks' verdict, of which each check speaks.
-func missing(svc ServiceStatus, rs RealServerStatus, c director.Cause) string {
+func missing(svc ServiceStatus, rs RealServerStatus, c decision.Cause) string {
 	switch {
-	case c.Kind == director.CauseDrain && !c.Until.IsZero():
+	case c.Kind == decision.CauseDrain && !c.Until.IsZero():
 		return fmt.Sprintf("the time %s, or a reload of the file without drain_until", c.Until.Format(time.RFC3339))
-	case c.Kind == director.CauseDrain:
+	case c.Kind == decision.CauseDrain:
 		return "a weight above 0 in the file, and a reload"
 	case c.Weight >= rs.Configured:
 		return ""
 	}
 	switch c.Kind {
-	case director.CauseAgent:
+	case decision.CauseAgent:
 		return "another word of the server's own agent or program: " + c.Text
-	case director.CauseSlowStart:
+	case decision.CauseSlowStart:
 		return "to stay up until " + c.Until.Format(time.RFC3339) + ", when slow start is over"
-	case director.CausePending:
+	case decision.CausePending:
 		return "the first results of its checks"
-	case director.CauseDamping:
+	case decision.CauseDamping:
 		return "to stay up until " + c.Until.Format(time.RFC3339) + ", as it failed so often"
-	case director.CauseFallback:
+	case decision.CauseFallback:
 		return fmt.Sprintf("the service's quorum: weight alive %d of %d", svc.WeightAlive, svc.Quorum)
 	}
 	return ""

@@ -25,9 +25,9 @@ var leaves = []string{"lvsd/config", "lvsd/checker", "lvsd/vrrp", "lvsd/ipvs"}
 // mustBePure are the files that the design names PURE: the marker cannot be
 // taken out of one of them quietly (rule 2).
 var mustBePure = []string{
-	"checker/gauge.go", "vrrp/packet.go", "vrrp/machine.go", "ipvs/diff.go", "cmd/internal/director/decide.go",
-	"cmd/internal/director/cause.go", "cmd/internal/director/quorum.go", "cmd/internal/director/guard.go",
-	"cmd/internal/director/damping.go", "cmd/internal/director/kept.go", "cmd/internal/director/slowstart.go",
+	"checker/gauge.go", "vrrp/packet.go", "vrrp/machine.go", "ipvs/diff.go", "cmd/internal/decision/decide.go",
+	"cmd/internal/decision/cause.go", "cmd/internal/decision/quorum.go", "cmd/internal/decision/guard.go",
+	"cmd/internal/decision/damping.go", "cmd/internal/decision/kept.go", "cmd/internal/decision/slowstart.go",
 	"cmd/internal/convert/*.go", "cmd/internal/preview/*.go", "config/*.go",
 }
 

@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 	"lvsd/ipvs"
 )
@@ -50,7 +52,7 @@ type pair struct {
 }
 
 // prepare reads the certificate files, and refuses when one cannot be had.
-func (cs *checks) prepare(_, next *config.Config) (Change, error) {
+func (cs *checks) prepare(_, next *config.Config) (reload.Change, error) {
 	read := files{map[string]authorities{}, map[[2]string]pair{}, map[string]map[string]string{}}
 	var mistakes []error
 	told := map[config.Position]bool{}
@@ -72,9 +74,9 @@ func (cs *checks) prepare(_, next *config.Config) (Change, error) {
 		}
 	}
 	if err := errors.Join(mistakes...); err != nil {
-		return Change{}, err
+		return reload.Change{}, err
 	}
-	return Change{Commit: func() {
+	return reload.Change{Commit: func() {
 		cs.renewed = len(read.authorities)+len(read.pairs)+len(read.headers)+len(cs.files.authorities)+len(cs.files.pairs)+len(cs.files.headers) > 0
 		cs.files = read
 	}}, nil
@@ -135,7 +137,7 @@ func (cs *checks) unchanged(c *config.Config) bool {
 	if cs.given == nil || cs.renewed || !reflect.DeepEqual(cs.paths, cs.givenPaths) || len(c.Services) != len(cs.given.Services) {
 		return false
 	}
-	if !slices.EqualFunc(witnessTargets(c.Guard), witnessTargets(cs.given.Guard), sameTarget) {
+	if !slices.EqualFunc(decision.WitnessTargets(c.Guard), decision.WitnessTargets(cs.given.Guard), sameTarget) {
 		return false
 	}
 	for i, svc := range c.Services {
@@ -160,7 +162,7 @@ func (cs *checks) targets(c *config.Config, kernel ipvs.Table) (all []checker.Ta
 		targets, led := cs.serviceTargets(svc, kernel)
 		all, ready = append(all, targets...), ready && led
 	}
-	return append(all, witnessTargets(c.Guard)...), ready
+	return append(all, decision.WitnessTargets(c.Guard)...), ready
 }
 
 // serviceTargets are those of one service. A server that the kernel has already
@@ -168,7 +170,7 @@ func (cs *checks) targets(c *config.Config, kernel ipvs.Table) (all []checker.Ta
 // that is probed through the kernel is left out until the kernel has the path;
 // without a table it is not asked.
 func (cs *checks) serviceTargets(svc config.Service, kernel ipvs.Table) (out []checker.Target, ready bool) {
-	was := kernel[Key(svc)].Destinations
+	was := kernel[decision.Key(svc)].Destinations
 	out, ready = make([]checker.Target, 0, len(svc.RealServers)), true
 	for _, rs := range svc.RealServers {
 		if kernel != nil && probedThrough(rs) && !cs.paths.open(svc, rs, kernel) {
@@ -176,7 +178,7 @@ func (cs *checks) serviceTargets(svc config.Service, kernel ipvs.Table) (out []c
 			continue
 		}
 		_, known := was[rs.Address]
-		t := checker.Target{ID: ServerID(svc, rs), Known: known}
+		t := checker.Target{ID: decision.ServerID(svc, rs), Known: known}
 		for _, check := range rs.Checks {
 			made := cs.probe(check)
 			if made.Type == checker.TypeExec {

@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/event"
+	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 	"lvsd/ipvs"
 	"lvsd/vrrp"
@@ -48,7 +50,7 @@ type Parts struct {
 	// ShowElections has the elections' counters told anew, or gives up after a
 	// moment; nil: their Status is always new.
 	ShowElections func(context.Context)
-	Participants  []Participant
+	Participants  []reload.Participant
 	Host          Host   // nil: no check goes through
 	Paths         *Paths // the kernel's writes, for probes that go through; nil: they are not known
 	// Reloaded is told of each reload that was done, before its verdict is; nil:
@@ -60,7 +62,7 @@ type Parts struct {
 	Teller Teller
 	// Before is what a run before this one decided last, see Restore; nil: nothing
 	// is known of it.
-	Before *Plan
+	Before *decision.Plan
 	// Hush keeps connections that are not known yet from being reset; nil: they are.
 	Hush Hush
 	// Load reads and checks the configuration file for this director, and
@@ -84,7 +86,7 @@ type Director struct {
 	reloading sync.Mutex
 
 	config atomic.Pointer[config.Config]
-	plan   atomic.Pointer[Plan]
+	plan   atomic.Pointer[decision.Plan]
 	reload atomic.Pointer[Reload]
 
 	elections electorate
@@ -219,17 +221,17 @@ func (d *Director) waiting() string {
 
 // judgeReadiness lets the elections preempt once the checks are in, and, where
 // connections are synchronised, they are known.
-func (d *Director) judgeReadiness(plan *Plan, health map[checker.ID]checker.Health) {
+func (d *Director) judgeReadiness(plan *decision.Plan, health map[checker.ID]checker.Health) {
 	now := time.Now()
 	if d.elections.anyFault() {
 		d.trusted = now // what the checks find meanwhile is the fault's doing
 	}
-	checks := notReady(now, d.trusted, plan.Services, health)
+	checks := decision.NotReady(now, d.trusted, plan.Services, health)
 	first, each := checks, make(map[string]string, len(plan.Config.Elections))
 	for _, e := range plan.Config.Elections {
 		waits := checks
 		if waits == "" && plan.Config.IPVS.Sync != nil && !d.elections.master(e.Name) {
-			waits = syncWaits(now, d.trusted, e, d.ownConnections(), d.peers())
+			waits = decision.SyncWaits(now, d.trusted, e, d.ownConnections(), d.peers())
 		}
 		if each[e.Name] = waits; first == "" {
 			first = waits
@@ -240,7 +242,7 @@ func (d *Director) judgeReadiness(plan *Plan, health map[checker.ID]checker.Heal
 }
 
 // peers are the other directors, as far as they are known.
-func (d *Director) peers() []Peer {
+func (d *Director) peers() []decision.Peer {
 	if d.parts.Peers == nil {
 		return nil
 	}
@@ -390,10 +392,10 @@ func (d *Director) apply(ctx context.Context, next *config.Config) applyAnswer {
 }
 
 // prepare asks every participant, and commits nothing.
-func (d *Director) prepare(old, next *config.Config) (Change, error) {
-	change, err := prepareAll(append([]Participant{d.elections.prepare, d.checks.prepare, d.throughs.prepare}, d.parts.Participants...), old, next)
+func (d *Director) prepare(old, next *config.Config) (reload.Change, error) {
+	change, err := reload.PrepareAll(append([]reload.Participant{d.elections.prepare, d.checks.prepare, d.throughs.prepare}, d.parts.Participants...), old, next)
 	if err != nil {
-		return Change{}, err
+		return reload.Change{}, err
 	}
 	commit := change.Commit
 	change.Commit = func() {
@@ -408,7 +410,7 @@ func (d *Director) prepare(old, next *config.Config) (Change, error) {
 }
 
 // Decision is the newest one; nil until the kernel was read.
-func (d *Director) Decision() *Plan { return d.plan.Load() }
+func (d *Director) Decision() *decision.Plan { return d.plan.Load() }
 
 // decide reads the levels again and states the wish that follows from them.
 func (d *Director) decide() {
@@ -431,13 +433,13 @@ func (d *Director) decide() {
 		old = d.parts.Before
 	}
 	health := d.parts.Checker.Health()
-	plan := Decide(Inputs{Now: time.Now(), Config: c, Health: health, Kernel: kernel.Table, Before: old, MarkServices: d.throughs.paths.services()})
+	plan := decision.Decide(decision.Inputs{Now: time.Now(), Config: c, Health: health, Kernel: kernel.Table, Before: old, MarkServices: d.throughs.paths.services()})
 	if d.plan.Swap(&plan) == nil {
 		d.Moved("") // from now on it is known what not to reset, before an election may preempt
 	}
 	d.elections.bend(plan.Services)
 	d.judgeReadiness(&plan, health)
-	if d.applied == 0 || !sameWish(d.wanted, plan.Wanted) {
+	if d.applied == 0 || !decision.SameWish(d.wanted, plan.Wanted) {
 		d.applied = d.parts.Table.Want(plan.Wanted)
 		d.wanted = plan.Wanted
 	}

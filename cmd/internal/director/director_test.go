@@ -15,6 +15,7 @@ import (
 
 	"lvsd/checker"
 	"lvsd/cmd/internal/event"
+	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 	"lvsd/ipvs"
 	"lvsd/vrrp"
@@ -234,8 +235,8 @@ func newRig(t *testing.T, first *config.Config, change ...func(*Parts)) *rig {
 			r.add("%s opened", e.tag())
 			return e, nil
 		},
-		Participants: []Participant{func(old, next *config.Config) (Change, error) {
-			return Change{Commit: func() { r.add("commit") }, Abort: func() { r.add("abort") }}, r.refuse
+		Participants: []reload.Participant{func(old, next *config.Config) (reload.Change, error) {
+			return reload.Change{Commit: func() { r.add("commit") }, Abort: func() { r.add("abort") }}, r.refuse
 		}},
 		Load: func() (*config.Config, []string, error) { return r.next, nil, r.nextErr },
 	}

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"sync"
 
+	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 	"lvsd/vrrp"
 )
@@ -90,9 +92,9 @@ func (el *electorate) setHolds(holds map[string]Hold) {
 }
 
 // bend tells the engines what the services do to their elections.
-func (el *electorate) bend(services []ServicePlan) {
+func (el *electorate) bend(services []decision.ServicePlan) {
 	for _, c := range el.running {
-		want := bent(c.tracks, services)
+		want := decision.Bent(c.tracks, services)
 		for name := range c.told {
 			if _, still := want[name]; !still {
 				c.engine.SetTracked(name, 0, false)
@@ -180,7 +182,7 @@ func ElectionConfig(e config.Election) vrrp.Config {
 // electionOf is the engine's form of an election of a configuration.
 func electionOf(e config.Election, c *config.Config) vrrp.Config {
 	want := ElectionConfig(e)
-	want.PreemptDelay = max(want.PreemptDelay, secondLook(e.TrackServices, c.Services))
+	want.PreemptDelay = max(want.PreemptDelay, decision.SecondLook(e.TrackServices, c.Services))
 	return want
 }
 
@@ -188,7 +190,7 @@ var checksums = map[string]vrrp.Checksum{"rfc5798": vrrp.RFC5798, "rfc9568": vrr
 
 // prepare opens the sockets of the elections that are new or must restart,
 // and refuses when one cannot be had.
-func (el *electorate) prepare(_, next *config.Config) (Change, error) {
+func (el *electorate) prepare(_, next *config.Config) (reload.Change, error) {
 	byName := map[string]*candidate{}
 	for _, c := range el.running {
 		byName[c.config.Name] = c
@@ -226,9 +228,9 @@ func (el *electorate) prepare(_, next *config.Config) (Change, error) {
 	}
 	if mistakes != nil {
 		abort()
-		return Change{}, errors.Join(mistakes...)
+		return reload.Change{}, errors.Join(mistakes...)
 	}
-	return Change{
+	return reload.Change{
 		Abort: abort,
 		Commit: func() {
 			stays := map[*candidate]bool{}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/event"
 	"lvsd/config"
 	"lvsd/vrrp"
@@ -38,7 +39,7 @@ type HoldKeeper interface {
 
 // Peers are the other directors, as far as they say how they are.
 type Peers interface {
-	Peers() []Peer
+	Peers() []decision.Peer
 	OwnConnections() int // as a Peer's
 }
 
@@ -312,7 +313,7 @@ func (d *Director) endHolds(now time.Time, c *config.Config) {
 func (el *electorate) holdsEnd() time.Time {
 	var end time.Time
 	for _, h := range el.holds {
-		end = earliest(end, h.Until)
+		end = decision.Earliest(end, h.Until)
 	}
 	return end
 }
@@ -353,7 +354,7 @@ func (d *Director) noReadyPeer(election string) string {
 	}
 	var reasons []string
 	for _, p := range d.peers() {
-		why := p.unready(election)
+		why := p.Unready(election)
 		if why == "" {
 			return ""
 		}

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"lvsd/cmd/internal/decision"
 	"lvsd/config"
 	"lvsd/vrrp"
 )
@@ -41,10 +42,10 @@ func (k *keeper) now() map[string]Hold {
 }
 
 // exchange is the other directors.
-type exchange []Peer
+type exchange []decision.Peer
 
-func (e exchange) Peers() []Peer       { return e }
-func (e exchange) OwnConnections() int { return 90 }
+func (e exchange) Peers() []decision.Peer { return e }
+func (e exchange) OwnConnections() int    { return 90 }
 
 // hand makes the election a master that gives its addresses to a peer after a
 // while, or to nobody.
@@ -66,10 +67,10 @@ func (f *fakeElection) hand(took time.Duration, to netip.Addr) {
 	}
 }
 
-func ready(elections ...string) Peer {
-	p := Peer{Name: "lb2", Up: true, Elections: map[string]PeerElection{}}
+func ready(elections ...string) decision.Peer {
+	p := decision.Peer{Name: "lb2", Up: true, Elections: map[string]decision.PeerElection{}}
 	for _, e := range elections {
-		p.Elections[e] = PeerElection{State: "backup"}
+		p.Elections[e] = decision.PeerElection{State: "backup"}
 	}
 	return p
 }
@@ -204,16 +205,16 @@ func TestHoldOutlivesARestart(t *testing.T) {
 }
 
 func TestReadyPeer(t *testing.T) {
-	change := func(f func(*Peer)) Peers { p := ready("web"); f(&p); return exchange{p} }
+	change := func(f func(*decision.Peer)) Peers { p := ready("web"); f(&p); return exchange{p} }
 	for want, peers := range map[string]Peers{
 		"":                        exchange{ready("web")},
 		"no [pair] is configured": nil,
 		"no other director":       exchange{},
-		"does not answer: hung":   change(func(p *Peer) { p.Up, p.Error = false, "hung" }),
+		"does not answer: hung":   change(func(p *decision.Peer) { p.Up, p.Error = false, "hung" }),
 		"no such election":        exchange{ready("mail")},
-		"is fault itself":         change(func(p *Peer) { p.Elections["web"] = PeerElection{State: "fault"} }),
-		"is held":                 change(func(p *Peer) { p.Elections["web"] = PeerElection{State: "backup", Held: true} }),
-		"waits for":               change(func(p *Peer) { p.Waits = "waits for the checks" }),
+		"is fault itself":         change(func(p *decision.Peer) { p.Elections["web"] = decision.PeerElection{State: "fault"} }),
+		"is held":                 change(func(p *decision.Peer) { p.Elections["web"] = decision.PeerElection{State: "backup", Held: true} }),
+		"waits for":               change(func(p *decision.Peer) { p.Waits = "waits for the checks" }),
 	} {
 		d := New(Parts{Peers: peers})
 		if d.config.Store(&config.Config{}); peers != nil {

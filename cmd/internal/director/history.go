@@ -7,16 +7,17 @@ import (
 	"fmt"
 	"time"
 
+	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/event"
 )
 
 // record tells the history what a decision changed.
-func (d *Director) record(old, plan *Plan) {
+func (d *Director) record(old, plan *decision.Plan) {
 	if old == nil {
-		old = &Plan{}
+		old = &decision.Plan{}
 	}
 	now := time.Now()
-	services := map[string]*ServicePlan{}
+	services := map[string]*decision.ServicePlan{}
 	for i := range old.Services {
 		services[old.Services[i].Name] = &old.Services[i]
 	}
@@ -32,7 +33,7 @@ func (d *Director) record(old, plan *Plan) {
 		before, known := services[svc.Name]
 		delete(services, svc.Name)
 		if !known {
-			before = &ServicePlan{}
+			before = &decision.ServicePlan{}
 		}
 		if len(svc.Servers) > 0 && len(before.Servers) == len(svc.Servers) && &svc.Servers[0] == &before.Servers[0] {
 			continue // it was not decided anew
@@ -50,7 +51,7 @@ func (d *Director) record(old, plan *Plan) {
 				Reason: fmt.Sprintf("%d of %d servers are healthy", svc.Healthy, svc.Counted)})
 		}
 		if before.Fallback.Active != svc.Fallback.Active {
-			tell(event.Event{Kind: event.KindFallback, Service: svc.Name, RealServer: svc.Fallback.name(before.Fallback),
+			tell(event.Event{Kind: event.KindFallback, Service: svc.Name, RealServer: fallbackName(before.Fallback, svc.Fallback),
 				From: onText(before.Fallback.Active), To: onText(svc.Fallback.Active), Reason: fmt.Sprintf("weight alive %d", svc.WeightAlive)})
 		}
 	}
@@ -58,7 +59,7 @@ func (d *Director) record(old, plan *Plan) {
 	for i := range old.Services {
 		svc := &old.Services[i]
 		if services[svc.Name] == svc {
-			recordServers(svc, &ServicePlan{}, tell)
+			recordServers(svc, &decision.ServicePlan{}, tell)
 			tell(event.Event{Kind: event.KindQuorum, Service: svc.Name, From: upText(svc.Up), To: "removed", Reason: "taken out of the file"})
 		}
 	}
@@ -66,8 +67,8 @@ func (d *Director) record(old, plan *Plan) {
 
 // recordServers tells what changed of a service's servers: weights, in the
 // order of the file, and then who was taken out of it.
-func recordServers(before, svc *ServicePlan, tell func(event.Event)) {
-	find, kept := before.finder(), make(map[*ServerPlan]bool, len(svc.Servers))
+func recordServers(before, svc *decision.ServicePlan, tell func(event.Event)) {
+	find, kept := before.Finder(), make(map[*decision.ServerPlan]bool, len(svc.Servers))
 	for i, s := range svc.Servers {
 		was := find(i, s.Address)
 		kept[was] = true
@@ -82,15 +83,15 @@ func recordServers(before, svc *ServicePlan, tell func(event.Event)) {
 	}
 }
 
-// name is the fallback's address: the one that took over.
-func (f FallbackPlan) name(before FallbackPlan) string {
+// fallbackName is the address of the fallback that took over, or that did before.
+func fallbackName(before, f decision.FallbackPlan) string {
 	if !f.Active {
 		f = before
 	}
 	return f.Address.String()
 }
 
-func weightEvent(before *ServerPlan, s ServerPlan) (event.Event, bool) {
+func weightEvent(before *decision.ServerPlan, s decision.ServerPlan) (event.Event, bool) {
 	if before != nil && before.Weight == s.Weight && before.Listed == s.Listed {
 		return event.Event{}, false
 	}
@@ -103,12 +104,12 @@ func weightEvent(before *ServerPlan, s ServerPlan) (event.Event, bool) {
 
 // guardEvent is what people want to know of the guard: that it froze the
 // verdicts, and why that ended. What it asked and let pass, the weights tell.
-func guardEvent(old, g Guard) (event.Event, bool) {
+func guardEvent(old, g decision.Guard) (event.Event, bool) {
 	e := event.Event{Kind: event.KindGuard, From: string(old.State), To: string(g.State), Reason: g.Why}
 	return e, old.State != g.State && (g.Active() || old.Active())
 }
 
-func weightText(s ServerPlan) string {
+func weightText(s decision.ServerPlan) string {
 	if !s.Listed {
 		return "removed"
 	}

@@ -23,7 +23,7 @@ func TestHushed(t *testing.T) {
 	table := ipvs.Table{
 		tcp("10.0.0.88:80"): {Destinations: map[netip.AddrPort]ipvs.Destination{server(1): {Forward: ipvs.DirectRoute}, server(2): {Forward: ipvs.Tunnel}}},
 		tcp("10.0.0.88:0"):  {}, tcp("10.0.0.99:80"): {}, udp: {}, {Mark: 7}: {},
-		tcp("10.0.0.88:25"): {Destinations: map[netip.AddrPort]ipvs.Destination{server(1): {}, sorry: {Forward: ipvs.Local}}},
+		tcp("10.0.0.88:25"): {Destinations: map[netip.AddrPort]ipvs.Destination{server(1): {}, netip.MustParseAddrPort("127.0.0.1:80"): {Forward: ipvs.Local}}},
 		tcp("10.0.0.88:21"): {Destinations: map[netip.AddrPort]ipvs.Destination{server(1): {Forward: ipvs.NAT}}},
 	}
 	held := []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}

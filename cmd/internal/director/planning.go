@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 	"lvsd/ipvs"
 	"lvsd/vrrp"
@@ -23,8 +25,8 @@ type Foreseen struct {
 	// Refused is why it would not run at all; the rest is then what it would do
 	// if that were mended, as far as it can be known.
 	Refused   error
-	Before    Plan // what is decided now; empty at a start
-	Decided   Plan // what would be decided at once
+	Before    decision.Plan // what is decided now; empty at a start
+	Decided   decision.Plan // what would be decided at once
 	Table     ipvs.Forecast
 	Elections []ElectionChange
 	// ChecksAnew counts the checks of a real server that would begin anew.
@@ -82,7 +84,7 @@ func (d *Director) foresee(next *config.Config) (Foreseen, error) {
 	if before != nil {
 		f.Before = *before
 	}
-	f.Decided = Decide(Inputs{Now: f.At, Config: next, Health: preview.Health, Kernel: kernel.Table, Before: before, MarkServices: paths.services()})
+	f.Decided = decision.Decide(decision.Inputs{Now: f.At, Config: next, Health: preview.Health, Kernel: kernel.Table, Before: before, MarkServices: paths.services()})
 	return f, nil
 }
 
@@ -95,7 +97,7 @@ func foreseeTargets(next *config.Config, kernel ipvs.Table, running throughs) ([
 	if running.host != nil {
 		ways.host = onlyAsked{running.host}
 	}
-	for _, prepare := range []Participant{read.prepare, ways.prepare} {
+	for _, prepare := range []reload.Participant{read.prepare, ways.prepare} {
 		if change, err := prepare(nil, next); err == nil && change.Commit != nil {
 			change.Commit()
 		}
@@ -113,7 +115,7 @@ func (onlyAsked) AcceptLocal([]string) error { return nil }
 // ForeseeStart says what a start with this configuration would do on this kernel,
 // given what a former run wrote into it and decided last (nil: nothing that still
 // counts). Who would refuse it is the caller's to ask.
-func ForeseeStart(next *config.Config, kernel ipvs.Kernel, owned ipvs.Owned, before *Plan, host Host) (Foreseen, error) {
+func ForeseeStart(next *config.Config, kernel ipvs.Kernel, owned ipvs.Owned, before *decision.Plan, host Host) (Foreseen, error) {
 	reading, err := kernel.Read()
 	if err != nil {
 		return Foreseen{}, fmt.Errorf("failed to read the kernel's table: %w", err)
@@ -126,7 +128,7 @@ func ForeseeStart(next *config.Config, kernel ipvs.Kernel, owned ipvs.Owned, bef
 	}
 	f.ChecksAnew = preview.Restarted
 	f.Elections = new(electorate).foresee(next)
-	f.Decided = Decide(Inputs{Now: f.At, Config: next, Health: preview.Health, Kernel: reading.Table, Before: before, MarkServices: paths.services()})
+	f.Decided = decision.Decide(decision.Inputs{Now: f.At, Config: next, Health: preview.Health, Kernel: reading.Table, Before: before, MarkServices: paths.services()})
 	f.Table, err = ipvs.ForecastStart(kernel, owned, f.Decided.Wanted)
 	return f, err
 }

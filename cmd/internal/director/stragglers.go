@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"lvsd/cmd/internal/decision"
 	"lvsd/ipvs"
 	"lvsd/vrrp"
 )
@@ -96,7 +97,7 @@ func (d *Director) tell(ctx context.Context, all bool, staying map[netip.Addr]bo
 	}
 	began := time.Now()
 	ways := waysOf(plan.Wanted.Table)
-	n, err := d.parts.Teller.Tell(ctx, *WantedSync(c.IPVS.Sync), all, func(conn ipvs.Connection) (ipvs.Forward, bool) {
+	n, err := d.parts.Teller.Tell(ctx, *decision.WantedSync(c.IPVS.Sync), all, func(conn ipvs.Connection) (ipvs.Forward, bool) {
 		if staying[conn.Virtual.Addr()] {
 			return 0, false
 		}

@@ -13,6 +13,8 @@ import (
 	"slices"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 	"lvsd/ipvs"
 )
@@ -64,7 +66,7 @@ func probedThrough(rs config.RealServer) bool {
 
 // prepare finds a mark and a route for each path. A path keeps its mark for as
 // long as the configuration has it, so that its probes go on over a reload.
-func (t *throughs) prepare(_, next *config.Config) (Change, error) {
+func (t *throughs) prepare(_, next *config.Config) (reload.Change, error) {
 	want := Throughs{}
 	var mistakes []error
 	for _, svc := range next.Services {
@@ -77,7 +79,7 @@ func (t *throughs) prepare(_, next *config.Config) (Change, error) {
 				continue
 			}
 			if t.host == nil {
-				return Change{}, nil // nobody probes here
+				return reload.Change{}, nil // nobody probes here
 			}
 			from, by, err := t.host.Route(p.server)
 			if err != nil {
@@ -88,10 +90,10 @@ func (t *throughs) prepare(_, next *config.Config) (Change, error) {
 		}
 	}
 	if err := errors.Join(mistakes...); err != nil {
-		return Change{}, err
+		return reload.Change{}, err
 	}
 	want.number(next, t.paths)
-	return Change{Commit: func() {
+	return reload.Change{Commit: func() {
 		t.paths = want
 		if t.host == nil {
 			return
@@ -135,7 +137,7 @@ func (t Throughs) number(c *config.Config, before Throughs) {
 }
 
 func throughService(mark uint32, p path, rs config.RealServer) ipvs.Service {
-	d := WantedDestination(rs)
+	d := decision.WantedDestination(rs)
 	d.Address = netip.AddrPortFrom(rs.Address.Addr(), 0) // the probe's own port is kept
 	d.Weight, d.UpperThreshold, d.LowerThreshold = 1, 0, 0
 	bits := 32
@@ -159,10 +161,10 @@ func (t Throughs) interfaces() []string {
 }
 
 // services are those of the paths.
-func (t Throughs) services() []MarkService {
-	all := make([]MarkService, 0, len(t))
+func (t Throughs) services() []decision.MarkService {
+	all := make([]decision.MarkService, 0, len(t))
 	for p, own := range t {
-		all = append(all, MarkService{Service: own.Service, Name: fmt.Sprintf("probes through to %s", p.server)})
+		all = append(all, decision.MarkService{Service: own.Service, Name: fmt.Sprintf("probes through to %s", p.server)})
 	}
 	return all
 }

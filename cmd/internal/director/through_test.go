@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"lvsd/cmd/internal/decision"
 	"lvsd/config"
 	"lvsd/ipvs"
 )
@@ -100,7 +101,7 @@ func TestPathsAreWritten(t *testing.T) {
 	ts := &throughs{host: &fakeHost{}, log: slog.New(slog.DiscardHandler)}
 	c := throughFile(t, "10.0.0.9")
 	commit(t, ts, c)
-	plan := Decide(Inputs{Config: c, MarkServices: ts.paths.services()})
+	plan := decision.Decide(decision.Inputs{Config: c, MarkServices: ts.paths.services()})
 	key := ipvs.ServiceKey{Mark: 0x6c760000}
 	d, ok := plan.Wanted.Table[key].Destinations[netip.MustParseAddrPort("10.0.0.9:0")]
 	if len(plan.Wanted.Table) != 3 || !ok || d.Weight != 1 || d.Forward != ipvs.DirectRoute || plan.Wanted.Names[key] == "" {
@@ -121,7 +122,7 @@ func TestNoProbeBeforeItsPath(t *testing.T) {
 	if targets, all := cs.targets(c, ipvs.Table{}); len(targets) != 0 || all {
 		t.Errorf("%d probes begin without a path", len(targets))
 	}
-	targets, all := cs.targets(c, Decide(Inputs{Config: c, MarkServices: ts.paths.services()}).Wanted.Table)
+	targets, all := cs.targets(c, decision.Decide(decision.Inputs{Config: c, MarkServices: ts.paths.services()}).Wanted.Table)
 	if len(targets) != 2 || !all {
 		t.Fatalf("%d targets, all %v", len(targets), all)
 	}

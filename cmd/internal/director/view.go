@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/decision"
 	"lvsd/config"
 	"lvsd/ipvs"
 	"lvsd/vrrp"
@@ -15,7 +16,7 @@ type View struct {
 	At         time.Time
 	Config     *config.Config
 	LastReload Reload
-	Plan       Plan // empty until the kernel was read
+	Plan       decision.Plan // empty until the kernel was read
 	Health     map[checker.ID]checker.Health
 	Kernel     ipvs.Snapshot
 	Elections  []vrrp.Status

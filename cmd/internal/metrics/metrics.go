@@ -14,6 +14,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
 	"lvsd/ipvs"
 	"lvsd/vrrp"
@@ -156,7 +157,7 @@ func (e emitter) election(s vrrp.Status) {
 	}
 }
 
-func (e emitter) service(v director.View, quorum int, p director.ServicePlan) {
+func (e emitter) service(v director.View, quorum int, p decision.ServicePlan) {
 	e.gauge(serviceUp, truth(p.Up), p.Name)
 	e.gauge(serviceAlive, float64(p.WeightAlive), p.Name)
 	e.gauge(serviceQuorum, float64(quorum), p.Name)
@@ -192,7 +193,7 @@ func (e emitter) service(v director.View, quorum int, p director.ServicePlan) {
 }
 
 // sums are what is known of a service's servers without a series for each.
-func (e emitter) sums(stats ipvs.ServiceStats, p director.ServicePlan) {
+func (e emitter) sums(stats ipvs.ServiceStats, p decision.ServicePlan) {
 	servers := map[checker.Verdict]int{}
 	for _, s := range p.Servers {
 		if !s.Draining() {

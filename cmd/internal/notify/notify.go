@@ -16,8 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/event"
+	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 )
 
@@ -88,7 +88,7 @@ func (n *Notifier) Problems() []string {
 
 // Prepare takes part in start and reload. A program that is missing refuses
 // nothing: a director must not stay away for it.
-func (n *Notifier) Prepare(_, next *config.Config) (director.Change, error) {
+func (n *Notifier) Prepare(_, next *config.Config) (reload.Change, error) {
 	wanted := targets(next)
 	for _, t := range wanted {
 		if p, ok := t.who.(*program); ok {
@@ -97,7 +97,7 @@ func (n *Notifier) Prepare(_, next *config.Config) (director.Change, error) {
 			}
 		}
 	}
-	return director.Change{Commit: func() { n.become(wanted) }}, nil
+	return reload.Change{Commit: func() { n.become(wanted) }}, nil
 }
 
 // targets are those whom a configuration names, each once.

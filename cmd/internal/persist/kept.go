@@ -15,7 +15,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/decision"
 )
 
 const (
@@ -33,12 +33,12 @@ func keptPath(dir string) string { return filepath.Join(dir, "decided") }
 
 // LoadDecision reads what was decided before. None, one that is too old, and one
 // that cannot be read are no reason not to start; of the latter two the log tells.
-func (d *Dir) LoadDecision(log *slog.Logger, now time.Time) *director.Plan {
+func (d *Dir) LoadDecision(log *slog.Logger, now time.Time) *decision.Plan {
 	return PeekDecision(d.path, log, now)
 }
 
 // PeekDecision is LoadDecision of a directory that need not be ours.
-func PeekDecision(dir string, log *slog.Logger, now time.Time) *director.Plan {
+func PeekDecision(dir string, log *slog.Logger, now time.Time) *decision.Plan {
 	file := keptPath(dir)
 	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -57,7 +57,7 @@ func PeekDecision(dir string, log *slog.Logger, now time.Time) *director.Plan {
 		log.Info("what was decided before is too old", "file", file, "age", age.Round(time.Second).String())
 		return nil
 	}
-	plan, err := director.Restore(text, now)
+	plan, err := decision.Restore(text, now)
 	if err != nil {
 		log.Warn("what was decided before is left aside: the kernel's weights hold until the first probes", "file", file, "reason", err)
 		return nil
@@ -67,7 +67,7 @@ func PeekDecision(dir string, log *slog.Logger, now time.Time) *director.Plan {
 
 // KeepDecision writes what was decided, whenever that changed, until the context
 // ends, and then once more.
-func (d *Dir) KeepDecision(ctx context.Context, log *slog.Logger, decided func() *director.Plan) error {
+func (d *Dir) KeepDecision(ctx context.Context, log *slog.Logger, decided func() *decision.Plan) error {
 	k := keeper{dir: d, log: log, decided: decided}
 	timer := time.NewTimer(keepEvery)
 	defer timer.Stop()
@@ -86,8 +86,8 @@ func (d *Dir) KeepDecision(ctx context.Context, log *slog.Logger, decided func()
 type keeper struct {
 	dir     *Dir
 	log     *slog.Logger
-	decided func() *director.Plan
-	last    *director.Plan // that was looked at
+	decided func() *decision.Plan
+	last    *decision.Plan // that was looked at
 	text    []byte         // that is in the file
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"lvsd/cmd/internal/decision"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,18 +14,17 @@ import (
 	"time"
 
 	"lvsd/checker"
-	"lvsd/cmd/internal/director"
 )
 
-// decision is one with a server of some weight.
-func decision(weight int) *director.Plan {
+// ofWeight is one with a server of some weight.
+func ofWeight(weight int) *decision.Plan {
 	a := netip.MustParseAddrPort("10.0.1.1:80")
-	return &director.Plan{Services: []director.ServicePlan{{Name: "web", Up: true, Servers: []director.ServerPlan{{
+	return &decision.Plan{Services: []decision.ServicePlan{{Name: "web", Up: true, Servers: []decision.ServerPlan{{
 		ID: checker.ID{Service: "web", RealServer: a.String()}, Address: a, Weight: weight, Listed: true, Verdict: checker.Up,
-		Causes: []director.Cause{{Kind: director.CauseConfigured, Weight: weight, Text: "weight in the file"}}}}}}}
+		Causes: []decision.Cause{{Kind: decision.CauseConfigured, Weight: weight, Text: "weight in the file"}}}}}}}
 }
 
-func weightOf(p *director.Plan) int {
+func weightOf(p *decision.Plan) int {
 	if p == nil {
 		return -1
 	}
@@ -45,12 +45,12 @@ func TestDecisionIsKept(t *testing.T) {
 		if p := dir.LoadDecision(logger, time.Now()); p != nil || log.Len() > 0 {
 			t.Errorf("none was kept: %+v, %s", p, &log)
 		}
-		decided := make(chan *director.Plan, 1)
-		var current *director.Plan
+		decided := make(chan *decision.Plan, 1)
+		var current *decision.Plan
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() {
-			ended <- dir.KeepDecision(ctx, logger, func() *director.Plan {
+			ended <- dir.KeepDecision(ctx, logger, func() *decision.Plan {
 				select {
 				case current = <-decided:
 				default:
@@ -65,7 +65,7 @@ func TestDecisionIsKept(t *testing.T) {
 			}
 		}
 		kept(-1)
-		decided <- decision(3)
+		decided <- ofWeight(3)
 		time.Sleep(2 * keepEvery)
 		synctest.Wait()
 		kept(3)
@@ -78,7 +78,7 @@ func TestDecisionIsKept(t *testing.T) {
 		time.Sleep(3 * keepEvery)
 		synctest.Wait()
 		kept(3)
-		decided <- decision(4)
+		decided <- ofWeight(4)
 		cancel()
 		if err := <-ended; err != nil {
 			t.Fatal(err)
@@ -105,9 +105,9 @@ func TestDecisionThatCannotBeKept(t *testing.T) {
 		var log bytes.Buffer
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
-		plan := decision(3)
+		plan := ofWeight(3)
 		go func() {
-			ended <- dir.KeepDecision(ctx, slog.New(slog.NewTextHandler(&log, nil)), func() *director.Plan { return plan })
+			ended <- dir.KeepDecision(ctx, slog.New(slog.NewTextHandler(&log, nil)), func() *decision.Plan { return plan })
 		}()
 		time.Sleep(10 * keepEvery)
 		synctest.Wait()

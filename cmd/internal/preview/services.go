@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
 	"lvsd/config"
 	"lvsd/ipvs"
@@ -43,12 +44,12 @@ func (b *builder) services() {
 	}
 	if b.Running != nil {
 		for _, svc := range b.Running.Services {
-			b.running[director.Key(svc)] = svc
+			b.running[decision.Key(svc)] = svc
 		}
 	}
 	stays := map[ipvs.ServiceKey]bool{}
 	for i, svc := range b.Next.Services {
-		k := director.Key(svc)
+		k := decision.Key(svc)
 		stays[k] = true
 		s := b.service(k, svc.Name)
 		b.stays(&s, k, svc, b.Decided.Services[i])
@@ -117,7 +118,7 @@ func (b *builder) service(k ipvs.ServiceKey, name string) Service {
 }
 
 // stays words a service of the next configuration.
-func (b *builder) stays(s *Service, k ipvs.ServiceKey, svc config.Service, decided director.ServicePlan) {
+func (b *builder) stays(s *Service, k ipvs.ServiceKey, svc config.Service, decided decision.ServicePlan) {
 	s.LiveAfter = b.Decided.Wanted.Table[k].Live()
 	writes := map[netip.AddrPort]ipvs.Op{}
 	for _, op := range b.ops[k] {
@@ -157,7 +158,7 @@ func (b *builder) stays(s *Service, k ipvs.ServiceKey, svc config.Service, decid
 }
 
 // server words a real server of the next configuration.
-func (b *builder) server(s *Service, k ipvs.ServiceKey, decided director.ServerPlan, op ipvs.Op, written bool, was config.RealServer, stood bool) {
+func (b *builder) server(s *Service, k ipvs.ServiceKey, decided decision.ServerPlan, op ipvs.Op, written bool, was config.RealServer, stood bool) {
 	out := b.realServer(k, decided.Address)
 	if written {
 		out.write(op)
@@ -317,7 +318,7 @@ func (b *builder) checks(s *Service, svc config.Service, before map[netip.AddrPo
 		if !stays {
 			continue
 		}
-		if b.ChecksAnew[director.ServerID(svc, rs)] > 0 {
+		if b.ChecksAnew[decision.ServerID(svc, rs)] > 0 {
 			s.ChecksAnew++
 		}
 		for _, c := range checkChanges(was.Checks, rs.Checks) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
 	"lvsd/config"
 	"lvsd/ipvs"
@@ -49,7 +50,7 @@ real_servers = [{ address = "10.0.0.9:80", weight = 100 }, { address = "10.0.0.2
 		}
 	})
 	now := time.Now()
-	before, err := director.Restore(fmt.Appendf(nil, `{"version": 1, "services": [{"name": "web", "up": true, "real_servers": [
+	before, err := decision.Restore(fmt.Appendf(nil, `{"version": 1, "services": [{"name": "web", "up": true, "real_servers": [
 		{"address": "10.0.0.9:80", "weight": 50, "listed": true, "causes": [{"kind": "slow start", "weight": 50, "since": %[1]q}], "slow_start": {"since": %[1]q}},
 		{"address": "10.0.0.20:80", "weight": 100, "listed": true, "causes": [{"kind": "configured", "weight": 100, "since": %[1]q}], "slow_start": {}}]}]}`,
 		now.Add(-31*time.Minute).Format(time.RFC3339)), now)
@@ -57,7 +58,7 @@ real_servers = [{ address = "10.0.0.9:80", weight = 100 }, { address = "10.0.0.2
 		t.Fatal(err)
 	}
 	for _, k := range []struct {
-		before *director.Plan
+		before *decision.Plan
 		want   map[string]int
 	}{
 		{nil, map[string]int{}},

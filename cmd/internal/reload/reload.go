@@ -1,4 +1,4 @@
-package director
+package reload
 
 import (
 	"errors"
@@ -15,9 +15,9 @@ type Participant func(old, next *config.Config) (Change, error)
 // everything as it was. Either may be nil.
 type Change struct{ Commit, Abort func() }
 
-// prepareAll asks all participants. Where one refuses, those that accepted are
+// PrepareAll asks all participants. Where one refuses, those that accepted are
 // aborted, and the error joins all reasons.
-func prepareAll(participants []Participant, old, next *config.Config) (Change, error) {
+func PrepareAll(participants []Participant, old, next *config.Config) (Change, error) {
 	var changes []Change
 	var errs []error
 	for _, p := range participants {

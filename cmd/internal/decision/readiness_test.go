@@ -1,4 +1,4 @@
-package director
+package decision
 
 import (
 	"strings"
@@ -32,10 +32,10 @@ func TestSettled(t *testing.T) {
 		}
 	}
 	services := []ServicePlan{{Servers: []ServerPlan{{}}}}
-	if got := notReady(after, since, services, nil); !strings.Contains(got, "1 real server") {
+	if got := NotReady(after, since, services, nil); !strings.Contains(got, "1 real server") {
 		t.Errorf("an unknown server: %q", got)
 	}
-	if got := notReady(since.Add(readinessLimit), since, services, nil); got != "" {
+	if got := NotReady(since.Add(readinessLimit), since, services, nil); got != "" {
 		t.Errorf("after the limit: %q", got)
 	}
 }
@@ -67,7 +67,7 @@ func TestWaitsForConnections(t *testing.T) {
 		"the peer is no master":    {time.Second, 100, []Peer{idle}, "sync_hold are left"},
 		"of three":                 {time.Second, 100, []Peer{idle, master(100)}, ""},
 	} {
-		if got := syncWaits(since.Add(c.after), since, e, c.own, c.peers); !strings.Contains(got, c.want) || (c.want == "") != (got == "") {
+		if got := SyncWaits(since.Add(c.after), since, e, c.own, c.peers); !strings.Contains(got, c.want) || (c.want == "") != (got == "") {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}

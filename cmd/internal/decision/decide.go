@@ -5,7 +5,7 @@
 //
 // PURE.
 
-package director
+package decision
 
 import (
 	"fmt"
@@ -119,7 +119,7 @@ func Decide(in Inputs) Plan {
 		plan.Wanted.Names[m.Service.Key] = m.Name
 	}
 	plan.Guard = d.guard
-	plan.Next = earliest(d.next, d.guard.deadline(in.Now))
+	plan.Next = Earliest(d.next, d.guard.deadline(in.Now))
 	return plan
 }
 
@@ -139,7 +139,7 @@ func (d *decision) remember(p *Plan) {
 }
 
 // wakeAt remembers when time alone changes something.
-func (d *decision) wakeAt(t time.Time) { d.next = earliest(d.next, t) }
+func (d *decision) wakeAt(t time.Time) { d.next = Earliest(d.next, t) }
 
 // weighed is a real server on its way through a decision.
 type weighed struct {

@@ -1,4 +1,4 @@
-package director
+package decision
 
 import (
 	"fmt"
@@ -62,7 +62,7 @@ func TestUnchangedServicesAreDecidedAsAnew(t *testing.T) {
 				}
 			}
 			reused, anew = &a, &b
-			if !sameWish(a.Wanted, b.Wanted) || !a.Next.Equal(b.Next) {
+			if !SameWish(a.Wanted, b.Wanted) || !a.Next.Equal(b.Next) {
 				t.Fatalf("seed %d, step %d: the wishes differ:\n%s", seed, step, cmp.Diff(b.Wanted.Table, a.Wanted.Table, cmp.Comparer(func(x, y ipvs.Service) bool { return reflect.DeepEqual(x, y) })))
 			}
 			for i := range a.Services {
@@ -115,13 +115,13 @@ func TestEveryFieldOfAWishCounts(t *testing.T) {
 		w.Table[k] = ipvs.Service{Key: k}
 		return w
 	}
-	if !sameWish(base(), base()) {
+	if !SameWish(base(), base()) {
 		t.Fatal("equal wishes differ")
 	}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[ipvs.Wanted]()) {
 		w := base()
 		change(t, reflect.ValueOf(&w).Elem().FieldByIndex(f.Index))
-		if sameWish(base(), w) {
+		if SameWish(base(), w) {
 			t.Errorf("a changed %s is not seen", f.Name)
 		}
 	}
@@ -131,7 +131,7 @@ func TestEveryFieldOfAWishCounts(t *testing.T) {
 			change(t, reflect.ValueOf(&s).Elem().FieldByIndex(f.Index))
 			w.Table[k] = s
 		}
-		if sameWish(base(), w) {
+		if SameWish(base(), w) {
 			t.Errorf("a changed %s of a service is not seen", f.Name)
 		}
 	}

@@ -1,4 +1,4 @@
-package director
+package decision
 
 import (
 	"maps"
@@ -302,10 +302,10 @@ func TestGuardAbovePanicAndDamping(t *testing.T) {
 }
 
 func TestWitnessesAreTargets(t *testing.T) {
-	if got := witnessTargets(nil); got != nil {
+	if got := WitnessTargets(nil); got != nil {
 		t.Errorf("%+v", got)
 	}
-	got := witnessTargets(&config.Guard{Witnesses: []netip.Addr{witness}})
+	got := WitnessTargets(&config.Guard{Witnesses: []netip.Addr{witness}})
 	if len(got) != 1 || got[0].ID != WitnessID(witness) || got[0].Checks[0].Type != "ping" || got[0].Checks[0].Address.Addr() != witness {
 		t.Errorf("%+v", got)
 	}

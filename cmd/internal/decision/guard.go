@@ -5,7 +5,7 @@
 //
 // PURE.
 
-package director
+package decision
 
 import (
 	"fmt"
@@ -75,8 +75,8 @@ type hold struct {
 // WitnessID is the name under which the checker knows a witness.
 func WitnessID(a netip.Addr) checker.ID { return checker.ID{RealServer: "witness " + a.String()} }
 
-// witnessTargets are the pings of the witnesses.
-func witnessTargets(g *config.Guard) []checker.Target {
+// WitnessTargets are the pings of the witnesses.
+func WitnessTargets(g *config.Guard) []checker.Target {
 	if g == nil {
 		return nil
 	}
@@ -306,12 +306,12 @@ func (g Guard) deadline(now time.Time) time.Time {
 	var at time.Time
 	switch g.State {
 	case GuardAsking:
-		at = earliest(now.Add(guardLook), g.Since.Add(guardPatience))
+		at = Earliest(now.Add(guardLook), g.Since.Add(guardPatience))
 	case GuardFrozen:
 		at = now.Add(guardPatience) // a ping that changes no verdict wakes nobody
 	case GuardThawing:
 		for _, h := range g.held {
-			at = earliest(at, h.until)
+			at = Earliest(at, h.until)
 		}
 	}
 	return at
@@ -435,8 +435,8 @@ func settling(rs config.RealServer) time.Duration {
 	return longest
 }
 
-// earliest is the earlier of two moments, of which either may be never.
-func earliest(a, b time.Time) time.Time {
+// Earliest is the earlier of two moments, of which either may be never.
+func Earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}

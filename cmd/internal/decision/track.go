@@ -4,7 +4,7 @@
 //
 // PURE.
 
-package director
+package decision
 
 import (
 	"time"
@@ -35,8 +35,8 @@ func (p *ServicePlan) lost(need int, servers []*weighed) bool {
 	return alive < need && could >= need
 }
 
-// bent is what the services do to an election.
-func bent(tracks []config.TrackedService, services []ServicePlan) map[string]vrrp.Tracked {
+// Bent is what the services do to an election.
+func Bent(tracks []config.TrackedService, services []ServicePlan) map[string]vrrp.Tracked {
 	out := map[string]vrrp.Tracked{}
 	for _, t := range tracks {
 		for _, s := range services {
@@ -49,11 +49,11 @@ func bent(tracks []config.TrackedService, services []ServicePlan) map[string]vrr
 	return out
 }
 
-// secondLook is how long a director that tracks services waits before it preempts:
+// SecondLook is how long a director that tracks services waits before it preempts:
 // a round of their checks. When the servers die for both directors, the one that
 // noticed first has the lower priority for a moment, and that is no reason to move
 // anything.
-func secondLook(tracks []config.TrackedService, services []config.Service) time.Duration {
+func SecondLook(tracks []config.TrackedService, services []config.Service) time.Duration {
 	var longest time.Duration
 	for _, t := range tracks {
 		for _, svc := range services {

@@ -1,4 +1,4 @@
-package director
+package decision
 
 import (
 	"testing"
@@ -50,7 +50,7 @@ func drained(which ...int) func(*config.Service) {
 
 func TestBentByFault(t *testing.T) {
 	services := []ServicePlan{{Name: "web", Lost: true}, {Name: "mail"}, {Name: "dns", Lost: true, Key: ipvs.ServiceKey{}}}
-	got := bent([]config.TrackedService{{Name: "web", Fault: true}, {Name: "mail", Weight: -5}}, services)
+	got := Bent([]config.TrackedService{{Name: "web", Fault: true}, {Name: "mail", Weight: -5}}, services)
 	want := vrrp.Tracked{Name: "service web", Fault: true}
 	if len(got) != 1 || got[want.Name] != want {
 		t.Errorf("%+v", got)

@@ -4,7 +4,7 @@
 //
 // PURE.
 
-package director
+package decision
 
 import (
 	"maps"
@@ -63,9 +63,9 @@ func sameHealth(a, b checker.Health) bool {
 		a.Weight == b.Weight && a.Maint == b.Maint && a.Drain == b.Drain
 }
 
-// finder looks servers of a service up in the decision before: most stand where
+// Finder looks servers of a service up in the decision before: most stand where
 // they stood.
-func (p *ServicePlan) finder() func(i int, a netip.AddrPort) *ServerPlan {
+func (p *ServicePlan) Finder() func(i int, a netip.AddrPort) *ServerPlan {
 	if p == nil {
 		return func(int, netip.AddrPort) *ServerPlan { return nil }
 	}
@@ -84,8 +84,8 @@ func (p *ServicePlan) finder() func(i int, a netip.AddrPort) *ServerPlan {
 	}
 }
 
-// sameWish compares two wishes in full.
-func sameWish(a, b ipvs.Wanted) bool {
+// SameWish compares two wishes in full.
+func SameWish(a, b ipvs.Wanted) bool {
 	tables := maps.EqualFunc(a.Table, b.Table, func(s, t ipvs.Service) bool {
 		return maps.Equal(s.Destinations, t.Destinations) && sameButMaps(&s, &t)
 	})

@@ -4,7 +4,7 @@
 //
 // PURE.
 
-package director
+package decision
 
 import (
 	"fmt"
@@ -52,7 +52,7 @@ func (d *decision) service(svc config.Service) (ipvs.Service, ServicePlan) {
 	wanted := WantedService(svc)
 	decided := ServicePlan{Name: svc.Name, Key: wanted.Key, Fallback: FallbackPlan{Address: svc.Fallback}, digest: svc.Digest}
 	was, before := d.Kernel[wanted.Key].Destinations, d.services[svc.Name]
-	servers, old := make([]*weighed, len(svc.RealServers)), before.finder()
+	servers, old := make([]*weighed, len(svc.RealServers)), before.Finder()
 	next := d.next
 	d.next = time.Time{}
 	for i, rs := range svc.RealServers {
@@ -88,7 +88,7 @@ func (d *decision) service(svc config.Service) (ipvs.Service, ServicePlan) {
 		wanted.Destinations[dest.Address] = dest
 	}
 	decided.settled = d.next.IsZero() && settledServers(svc, servers)
-	d.next = earliest(next, d.next)
+	d.next = Earliest(next, d.next)
 	return wanted, decided
 }
 

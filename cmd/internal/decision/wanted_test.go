@@ -1,4 +1,4 @@
-package director
+package decision
 
 import (
 	"net/netip"

@@ -6,7 +6,7 @@
 //
 // PURE.
 
-package director
+package decision
 
 import (
 	"encoding/json"

@@ -3,7 +3,7 @@
 //
 // PURE.
 
-package director
+package decision
 
 import "time"
 

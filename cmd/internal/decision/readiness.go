@@ -6,7 +6,7 @@
 //
 // PURE.
 
-package director
+package decision
 
 import (
 	"fmt"
@@ -21,9 +21,9 @@ import (
 // keep the better director away for ever.
 const readinessLimit = time.Minute
 
-// notReady says what a director still waits for since the moment from which on
+// NotReady says what a director still waits for since the moment from which on
 // its probes count; "" when it is ready.
-func notReady(now, since time.Time, services []ServicePlan, health map[checker.ID]checker.Health) string {
+func NotReady(now, since time.Time, services []ServicePlan, health map[checker.ID]checker.Health) string {
 	if now.Sub(since) >= readinessLimit {
 		return ""
 	}
@@ -63,9 +63,9 @@ func settled(since time.Time, h checker.Health) bool {
 // told yet, are never all there.
 const enough = 95
 
-// syncWaits says what a director of synchronised connections still waits for before
+// SyncWaits says what a director of synchronised connections still waits for before
 // it preempts in an election, or may be handed it; "" when for nothing.
-func syncWaits(now, since time.Time, e config.Election, own int, peers []Peer) string {
+func SyncWaits(now, since time.Time, e config.Election, own int, peers []Peer) string {
 	left := e.SyncHold - now.Sub(since)
 	if left <= 0 {
 		return ""
@@ -100,8 +100,8 @@ type PeerElection struct {
 	Held  bool
 }
 
-// unready says why a peer is not ready to take an election's addresses.
-func (p Peer) unready(election string) string {
+// Unready says why a peer is not ready to take an election's addresses.
+func (p Peer) Unready(election string) string {
 	e, takes := p.Elections[election]
 	switch {
 	case !p.Up:
