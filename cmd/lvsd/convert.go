@@ -17,6 +17,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/convert"
+	"lvsd/cmd/internal/convert/ipvsadm"
+	"lvsd/cmd/internal/convert/keepalived"
+	"lvsd/cmd/internal/convert/ldirectord"
 )
 
 // exitPartly is the exit code of a conversion that --exit-code finds
@@ -38,29 +41,29 @@ func convertCommand() *cobra.Command {
 	cmd.AddCommand(
 		converting("keepalived NAME=FILE [NAME=FILE]", "Convert keepalived.conf, of one director or of both",
 			"Converts keepalived.conf with the files that it includes. The files of a pair\nbecome one: lvsd convert keepalived lb1=FILE lb2=FILE, with the directors' names,\nwhich are what keepalived's conditions (@lb1 …) are compared with.",
-			cobra.RangeArgs(1, 16), func(args []string, w convert.World) (convert.Result, error) {
+			cobra.RangeArgs(1, 16), func(args []string, w convert.Env) (convert.Result, error) {
 				sources, err := sources(args)
 				if err != nil {
 					return convert.Result{}, err
 				}
-				return convert.Keepalived(sources, w)
+				return keepalived.Convert(sources, w)
 			}),
 		converting("ldirectord FILE", "Convert ldirectord.cf",
 			"Converts ldirectord.cf. It has no elections: the addresses came from heartbeat or\nPacemaker, and a [[vrrp]] is yours to add.",
-			cobra.ExactArgs(1), func(args []string, w convert.World) (convert.Result, error) {
-				return convert.Ldirectord(args[0], w)
+			cobra.ExactArgs(1), func(args []string, w convert.Env) (convert.Result, error) {
+				return ldirectord.Convert(args[0], w)
 			}),
 		converting("ipvsadm FILE", "Convert what ipvsadm -S printed",
 			"Converts what ipvsadm -S or ipvsadm -S -n printed, or lvsd export ipvsadm. - is\nstdin. A table knows no checks: its servers count as up until you write some.",
-			cobra.ExactArgs(1), func(args []string, w convert.World) (convert.Result, error) {
-				return convert.IPVSadm(args[0], w)
+			cobra.ExactArgs(1), func(args []string, w convert.Env) (convert.Result, error) {
+				return ipvsadm.Convert(args[0], w)
 			}),
 	)
 	return cmd
 }
 
 // converting makes the command for one format.
-func converting(use, short, long string, args cobra.PositionalArgs, do func([]string, convert.World) (convert.Result, error)) *cobra.Command {
+func converting(use, short, long string, args cobra.PositionalArgs, do func([]string, convert.Env) (convert.Result, error)) *cobra.Command {
 	var asJSON, strict bool
 	cmd := &cobra.Command{
 		Use: use, Short: short, Long: long, Args: args,
@@ -78,7 +81,7 @@ func converting(use, short, long string, args cobra.PositionalArgs, do func([]st
 			} else {
 				err = printConverted(r)
 			}
-			if err == nil && strict && !r.Whole() {
+			if err == nil && strict && !r.Complete() {
 				err = exitCode(exitPartly)
 			}
 			if err != nil && !errors.As(err, new(exitCode)) {
@@ -96,14 +99,14 @@ func converting(use, short, long string, args cobra.PositionalArgs, do func([]st
 type usageError struct{ error }
 
 // sources reads lb1=FILE.
-func sources(args []string) ([]convert.Source, error) {
-	var all []convert.Source
+func sources(args []string) ([]keepalived.Source, error) {
+	var all []keepalived.Source
 	for _, a := range args {
 		name, file, ok := strings.Cut(a, "=")
 		if !ok || name == "" || file == "" {
 			return nil, usageError{fmt.Errorf("%q is not NAME=FILE: say which director the file is of, such as lb1=/etc/keepalived/keepalived.conf", a)}
 		}
-		all = append(all, convert.Source{Director: name, File: file})
+		all = append(all, keepalived.Source{Director: name, File: file})
 	}
 	return all, nil
 }
@@ -123,16 +126,16 @@ func printConverted(r convert.Result) error {
 const lookupLimit = 5 * time.Second
 
 // world opens files and asks this machine's resolver.
-func world(ctx context.Context) convert.World {
-	return convert.World{
+func world(ctx context.Context) convert.Env {
+	return convert.Env{
 		Read: readSource,
 		Glob: filepath.Glob,
-		Host: func(name string) ([]netip.Addr, error) {
+		LookupHost: func(name string) ([]netip.Addr, error) {
 			ctx, cancel := context.WithTimeout(ctx, lookupLimit)
 			defer cancel()
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 		},
-		Port: func(network, name string) (int, error) {
+		LookupPort: func(network, name string) (int, error) {
 			ctx, cancel := context.WithTimeout(ctx, lookupLimit)
 			defer cancel()
 			return net.DefaultResolver.LookupPort(ctx, network, name)

@@ -1,17 +1,8 @@
-// Package convert makes an lvsd.toml out of the configuration of keepalived, of
-// ldirectord, or out of a table that ipvsadm saved. Whatever it cannot carry
-// over it names, with file and line and why; what it does carry over passes
-// `lvsd check`, because what does not is taken out again and named, too.
-//
-// This file holds what the callers see. The way is always the same: a parser
-// fills a document, which is the result as a tree (document.go); the documents
-// of a pair become one (merge.go); what config refuses is taken out
-// (repair.go); and the rest is written down (write.go).
-//
-// The package never opens a file, looks up a name or prints: whoever calls it
-// gives it the functions for that.
+// The result of a conversion: the text, the notes about what is not in it, and
+// the header that lists them.
 //
 // PURE.
+
 package convert
 
 import (
@@ -60,29 +51,29 @@ type Result struct {
 	Hints []string `json:"hints"` // what differs between the programs and is worth a look
 }
 
-// Whole says that everything is carried over: nothing is left out or to do.
-func (r Result) Whole() bool {
+// Complete says that everything is carried over: nothing is left out or to do.
+func (r Result) Complete() bool {
 	return !slices.ContainsFunc(r.Notes, func(n Note) bool { return n.Kind != NotNeeded })
 }
 
-// World is what a conversion may ask for.
-type World struct {
+// Env is what a conversion may ask for.
+type Env struct {
 	Read func(path string) ([]byte, error)
 	Glob func(pattern string) ([]string, error) // the files that match, sorted
-	// Host looks up a name, and Port the name of a port ("http", "tcp").
-	Host func(name string) ([]netip.Addr, error)
-	Port func(network, name string) (int, error)
+	// LookupHost looks up a name, and Port the name of a port ("http", "tcp").
+	LookupHost func(name string) ([]netip.Addr, error)
+	LookupPort func(network, name string) (int, error)
 }
 
-// origin is the line that a piece of the result comes from.
-type origin struct {
-	file string
-	line int
-	text string // as in Note
+// Origin is the line that a piece of the result comes from.
+type Origin struct {
+	File string
+	Line int
+	Text string // as in Note
 }
 
-// notes collects the notes of a conversion, each once.
-type notes struct {
+// Notes collects the notes of a conversion, each once.
+type Notes struct {
 	all   []Note
 	seen  map[Note]bool
 	hints []string
@@ -92,8 +83,8 @@ type notes struct {
 // maxNotes is more than anybody reads.
 const maxNotes = 2000
 
-func (n *notes) add(kind Kind, from origin, why string) {
-	note := Note{kind, from.file, from.line, from.text, why}
+func (n *Notes) Add(kind Kind, from Origin, why string) {
+	note := Note{kind, from.File, from.Line, from.Text, why}
 	if n.seen[note] {
 		return
 	}
@@ -108,14 +99,14 @@ func (n *notes) add(kind Kind, from origin, why string) {
 	n.all = append(n.all, note)
 }
 
-func (n *notes) hint(format string, args ...any) {
+func (n *Notes) Hint(format string, args ...any) {
 	if h := fmt.Sprintf(format, args...); !slices.Contains(n.hints, h) {
 		n.hints = append(n.hints, h)
 	}
 }
 
-// listed gives the notes by kind, and each kind in the order of the files.
-func (n *notes) listed(files []string) []Note {
+// sorted gives the notes by kind, and each kind in the order of the files.
+func (n *Notes) sorted(files []string) []Note {
 	kinds := []Kind{ToDo, LeftOut, NotNeeded}
 	slices.SortStableFunc(n.all, func(a, b Note) int {
 		return cmp.Or(
@@ -130,13 +121,13 @@ func (n *notes) listed(files []string) []Note {
 	return n.all
 }
 
-// finish makes the result out of a document: what config refuses is taken out,
+// Finish makes the result out of a document: what config refuses is taken out,
 // and the rest is written.
-func finish(what string, files []string, root *table, n *notes) (Result, error) {
+func Finish(what string, files []string, root *Table, n *Notes) (Result, error) {
 	if err := repair(root, n); err != nil {
 		return Result{}, fmt.Errorf("%s: %w", strings.Join(files, ", "), err)
 	}
-	r := Result{Notes: n.listed(files), Hints: n.hints}
+	r := Result{Notes: n.sorted(files), Hints: n.hints}
 	r.TOML = header(what, files, r) + write(root)
 	if r.Notes == nil {
 		r.Notes = []Note{}

@@ -2,6 +2,7 @@
 // line that it comes from. It knows nothing of what a key means.
 //
 // PURE.
+
 package convert
 
 import (
@@ -10,115 +11,115 @@ import (
 	"slices"
 )
 
-// table is a table of TOML. A value is a string, an int, a bool, a
+// Table is a table of TOML. A value is a string, an int, a bool, a
 // time.Duration, []string, []int, []any (of strings and *table), *table,
 // []*table, or byDirector.
-type table struct {
-	entries []entry
-	from    origin
-	id      string // what it is called where it comes from and has no name here
+type Table struct {
+	Entries []Entry
+	From    Origin
+	ID      string // what it is called where it comes from and has no name here
 }
 
-type entry struct {
-	key   string
-	value any
-	from  origin
+type Entry struct {
+	Key   string
+	Value any
+	From  Origin
 }
 
-// byDirector is a value that differs between the directors.
-type byDirector map[string]any
+// ByDirector is a value that differs between the directors.
+type ByDirector map[string]any
 
-// set sets a key, or sets it anew.
-func (t *table) set(key string, value any, from origin) {
-	for i := range t.entries {
-		if t.entries[i].key == key {
-			t.entries[i].value, t.entries[i].from = value, from
+// Set sets a key, or sets it anew.
+func (t *Table) Set(key string, value any, from Origin) {
+	for i := range t.Entries {
+		if t.Entries[i].Key == key {
+			t.Entries[i].Value, t.Entries[i].From = value, from
 			return
 		}
 	}
-	t.entries = append(t.entries, entry{key, value, from})
+	t.Entries = append(t.Entries, Entry{key, value, from})
 }
 
-// get gives the value of a key, or nil.
-func (t *table) get(key string) any {
-	if e := t.entry(key); e != nil {
-		return e.value
+// Get gives the value of a key, or nil.
+func (t *Table) Get(key string) any {
+	if e := t.Entry(key); e != nil {
+		return e.Value
 	}
 	return nil
 }
 
-func (t *table) has(key string) bool { return t.entry(key) != nil }
+func (t *Table) Has(key string) bool { return t.Entry(key) != nil }
 
-func (t *table) entry(key string) *entry {
-	for i := range t.entries {
-		if t.entries[i].key == key {
-			return &t.entries[i]
+func (t *Table) Entry(key string) *Entry {
+	for i := range t.Entries {
+		if t.Entries[i].Key == key {
+			return &t.Entries[i]
 		}
 	}
 	return nil
 }
 
-func (t *table) drop(key string) {
-	t.entries = slices.DeleteFunc(t.entries, func(e entry) bool { return e.key == key })
+func (t *Table) Delete(key string) {
+	t.Entries = slices.DeleteFunc(t.Entries, func(e Entry) bool { return e.Key == key })
 }
 
-// text is a key's string, or "".
-func (t *table) text(key string) string { s, _ := t.get(key).(string); return s }
+// Str is a key's string, or "".
+func (t *Table) Str(key string) string { s, _ := t.Get(key).(string); return s }
 
-// tables is a key's list of tables.
-func (t *table) tables(key string) []*table { all, _ := t.get(key).([]*table); return all }
+// Tables is a key's list of tables.
+func (t *Table) Tables(key string) []*Table { all, _ := t.Get(key).([]*Table); return all }
 
-// add puts one more table into a key's list.
-func (t *table) add(key string, one *table) { t.set(key, append(t.tables(key), one), one.from) }
+// Append puts one more table into a key's list.
+func (t *Table) Append(key string, one *Table) { t.Set(key, append(t.Tables(key), one), one.From) }
 
-// child is the table under a key, made where there is none.
-func (t *table) child(key string) *table {
-	c, ok := t.get(key).(*table)
+// Child is the table under a key, made where there is none.
+func (t *Table) Child(key string) *Table {
+	c, ok := t.Get(key).(*Table)
 	if !ok {
-		c = &table{from: t.from}
-		t.set(key, c, t.from)
+		c = &Table{From: t.From}
+		t.Set(key, c, t.From)
 	}
 	return c
 }
 
-// clone copies a table so that either can change.
-func (t *table) clone() *table {
-	c := &table{from: t.from, id: t.id, entries: slices.Clone(t.entries)}
-	for i, e := range c.entries {
-		switch v := e.value.(type) {
-		case *table:
-			c.entries[i].value = v.clone()
-		case []*table:
-			all := make([]*table, len(v))
+// Clone copies a table so that either can change.
+func (t *Table) Clone() *Table {
+	c := &Table{From: t.From, ID: t.ID, Entries: slices.Clone(t.Entries)}
+	for i, e := range c.Entries {
+		switch v := e.Value.(type) {
+		case *Table:
+			c.Entries[i].Value = v.Clone()
+		case []*Table:
+			all := make([]*Table, len(v))
 			for j := range v {
-				all[j] = v[j].clone()
+				all[j] = v[j].Clone()
 			}
-			c.entries[i].value = all
+			c.Entries[i].Value = all
 		case []string:
-			c.entries[i].value = slices.Clone(v)
+			c.Entries[i].Value = slices.Clone(v)
 		case []any:
-			c.entries[i].value = slices.Clone(v)
-		case byDirector:
-			c.entries[i].value = maps.Clone(v)
+			c.Entries[i].Value = slices.Clone(v)
+		case ByDirector:
+			c.Entries[i].Value = maps.Clone(v)
 		}
 	}
 	return c
 }
 
-// same says whether two values say the same, wherever they come from and in
+// Equal says whether two values say the same, wherever they come from and in
 // whatever order their keys stand.
-func same(a, b any) bool {
-	x, isTable := a.(*table)
-	y, both := b.(*table)
+func Equal(a, b any) bool {
+	x, isTable := a.(*Table)
+	y, both := b.(*Table)
 	if isTable != both {
 		return false
 	}
 	if isTable {
-		if len(x.entries) != len(y.entries) {
+		if len(x.Entries) != len(y.Entries) {
 			return false
 		}
-		for _, e := range x.entries {
-			if f := y.entry(e.key); f == nil || !same(e.value, f.value) {
+		for _, e := range x.Entries {
+			if f := y.Entry(e.Key); f == nil || !Equal(e.Value, f.Value) {
 				return false
 			}
 		}
@@ -130,7 +131,7 @@ func same(a, b any) bool {
 			return false
 		}
 		for i := range v.Len() {
-			if !same(v.Index(i).Interface(), w.Index(i).Interface()) {
+			if !Equal(v.Index(i).Interface(), w.Index(i).Interface()) {
 				return false
 			}
 		}

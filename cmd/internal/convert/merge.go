@@ -3,6 +3,7 @@
 // must not differ is taken from the first, which is named.
 //
 // PURE.
+
 package convert
 
 import (
@@ -26,14 +27,14 @@ var differs = map[string]map[string]any{
 
 // merger puts documents together.
 type merger struct {
-	notes *notes
+	notes *Notes
 	names []string // of the directors whose documents are merged so far
 	next  string   // of the one that comes
 }
 
-// merge makes one document of several, which are in the order of the names.
-func merge(names []string, documents []*table, n *notes) *table {
-	all := documents[0].clone()
+// Merge makes one document of several, which are in the order of the names.
+func Merge(names []string, documents []*Table, n *Notes) *Table {
+	all := documents[0].Clone()
 	m := &merger{notes: n, names: names[:1]}
 	for i, next := range documents[1:] {
 		m.next = names[i+1]
@@ -44,86 +45,86 @@ func merge(names []string, documents []*table, n *notes) *table {
 }
 
 // table puts b into a.
-func (m *merger) table(path string, a, b *table) {
+func (m *merger) table(path string, a, b *Table) {
 	below := func(key string) string {
 		if path == "" {
 			return key
 		}
 		return path + "." + key
 	}
-	for _, e := range b.entries {
-		mine := a.entry(e.key)
-		lists, isList := e.value.([]*table)
+	for _, e := range b.Entries {
+		mine := a.Entry(e.Key)
+		lists, isList := e.Value.([]*Table)
 		switch {
-		case isList && identity[e.key] != nil:
-			a.set(e.key, m.tables(below(e.key), e.key, a.tables(e.key), lists), e.from)
+		case isList && identity[e.Key] != nil:
+			a.Set(e.Key, m.tables(below(e.Key), e.Key, a.Tables(e.Key), lists), e.From)
 		case mine == nil:
 			m.only(path, a, e, m.next, m.names)
-		case same(mine.value, e.value):
+		case Equal(mine.Value, e.Value):
 		default:
-			t, isTable := mine.value.(*table)
-			u, both := e.value.(*table)
-			if isTable && both && e.key != "check" {
-				m.table(below(e.key), t, u)
+			t, isTable := mine.Value.(*Table)
+			u, both := e.Value.(*Table)
+			if isTable && both && e.Key != "check" {
+				m.table(below(e.Key), t, u)
 				continue
 			}
 			m.differ(path, a, mine, e)
 		}
 	}
-	for _, e := range slices.Clone(a.entries) {
-		if _, isList := e.value.([]*table); isList && identity[e.key] != nil || b.has(e.key) {
+	for _, e := range slices.Clone(a.Entries) {
+		if _, isList := e.Value.([]*Table); isList && identity[e.Key] != nil || b.Has(e.Key) {
 			continue
 		}
-		if other, may := differs[path][e.key]; may && other != nil {
-			a.set(e.key, m.split(e.value, other), e.from)
+		if other, may := differs[path][e.Key]; may && other != nil {
+			a.Set(e.Key, m.split(e.Value, other), e.From)
 		}
 	}
 }
 
 // only puts in a key that the directors so far do not have.
-func (m *merger) only(path string, a *table, e entry, has string, lack []string) {
-	other, may := differs[path][e.key]
+func (m *merger) only(path string, a *Table, e Entry, has string, lack []string) {
+	other, may := differs[path][e.Key]
 	if may && other != nil {
-		v := byDirector{has: e.value}
+		v := ByDirector{has: e.Value}
 		for _, name := range lack {
 			v[name] = other
 		}
-		a.set(e.key, v, e.from)
+		a.Set(e.Key, v, e.From)
 		return
 	}
-	a.set(e.key, e.value, e.from)
+	a.Set(e.Key, e.Value, e.From)
 	if path != "" && !may {
-		m.notes.add(ToDo, e.from, fmt.Sprintf("only %s has it, and what is said of a %s holds for all directors: now all have it", has, word(path)))
+		m.notes.Add(ToDo, e.From, fmt.Sprintf("only %s has it, and what is said of a %s holds for all directors: now all have it", has, word(path)))
 	}
 }
 
 // differ puts together two values that are not the same.
-func (m *merger) differ(path string, a *table, mine *entry, e entry) {
-	if _, may := differs[path][e.key]; may {
-		if v, isSplit := e.value.(byDirector); isSplit {
-			all, _ := mine.value.(byDirector)
+func (m *merger) differ(path string, a *Table, mine *Entry, e Entry) {
+	if _, may := differs[path][e.Key]; may {
+		if v, isSplit := e.Value.(ByDirector); isSplit {
+			all, _ := mine.Value.(ByDirector)
 			all = maps.Clone(all)
 			maps.Copy(all, v)
-			mine.value = all
+			mine.Value = all
 			return
 		}
-		mine.value = m.split(mine.value, e.value)
+		mine.Value = m.split(mine.Value, e.Value)
 		return
 	}
-	m.notes.add(ToDo, e.from, fmt.Sprintf("differs between the directors, and must be the same: %s is taken, as %s has it at %s:%d",
-		e.key+" = "+literal(mine.value), m.names[0], mine.from.file, mine.from.line))
+	m.notes.Add(ToDo, e.From, fmt.Sprintf("differs between the directors, and must be the same: %s is taken, as %s has it at %s:%d",
+		e.Key+" = "+Literal(mine.Value), m.names[0], mine.From.File, mine.From.Line))
 }
 
 // split makes a value by director out of one that the directors so far have
 // and one that the next has.
 func (m *merger) split(mine, next any) any {
-	v, isSplit := mine.(byDirector)
+	v, isSplit := mine.(ByDirector)
 	v = maps.Clone(v)
 	if !isSplit {
-		if same(mine, next) {
+		if Equal(mine, next) {
 			return mine
 		}
-		v = byDirector{}
+		v = ByDirector{}
 		for _, name := range m.names {
 			v[name] = mine
 		}
@@ -135,24 +136,24 @@ func (m *merger) split(mine, next any) any {
 }
 
 // identity says which two elements of a list are the same thing.
-var identity = map[string]func(t *table) any{
-	"director": func(t *table) any { return t.text("name") },
-	"vrrp":     func(t *table) any { return t.text("name") },
-	"virtual_service": func(t *table) any {
-		return [4]any{t.get("address"), t.get("fwmark"), t.get("family"), t.get("protocol")}
+var identity = map[string]func(t *Table) any{
+	"director": func(t *Table) any { return t.Str("name") },
+	"vrrp":     func(t *Table) any { return t.Str("name") },
+	"virtual_service": func(t *Table) any {
+		return [4]any{t.Get("address"), t.Get("fwmark"), t.Get("family"), t.Get("protocol")}
 	},
-	"real_servers":  func(t *table) any { return t.text("address") },
-	"track_scripts": func(t *table) any { return t.id },
-	"track_files":   func(t *table) any { return t.id },
-	"routes":        func(t *table) any { return [3]any{t.get("to"), t.get("table"), t.get("metric")} },
-	"rules":         func(t *table) any { return [3]any{t.get("from"), t.get("to"), t.get("priority")} },
+	"real_servers":  func(t *Table) any { return t.Str("address") },
+	"track_scripts": func(t *Table) any { return t.ID },
+	"track_files":   func(t *Table) any { return t.ID },
+	"routes":        func(t *Table) any { return [3]any{t.Get("to"), t.Get("table"), t.Get("metric")} },
+	"rules":         func(t *Table) any { return [3]any{t.Get("from"), t.Get("to"), t.Get("priority")} },
 }
 
 // tables puts two lists together: what is in both is merged, what only one has
 // is taken over.
-func (m *merger) tables(path, key string, a, b []*table) []*table {
+func (m *merger) tables(path, key string, a, b []*Table) []*Table {
 	is := identity[key]
-	byID := map[any]*table{}
+	byID := map[any]*Table{}
 	for _, t := range a {
 		byID[is(t)] = t
 	}
@@ -171,15 +172,15 @@ func (m *merger) tables(path, key string, a, b []*table) []*table {
 			m.table(path, mine, t)
 			continue
 		}
-		a = append(a, t.clone())
+		a = append(a, t.Clone())
 		byID[id] = a[len(a)-1]
 		if key != "director" {
-			m.notes.add(ToDo, t.from, fmt.Sprintf("only %s has this %s: now all directors have it", m.next, word(path)))
+			m.notes.Add(ToDo, t.From, fmt.Sprintf("only %s has this %s: now all directors have it", m.next, word(path)))
 		}
 	}
 	for _, t := range a {
 		if !met[is(t)] && key != "director" {
-			m.notes.add(ToDo, t.from, fmt.Sprintf("%s does not have this %s: now all directors have it", m.next, word(path)))
+			m.notes.Add(ToDo, t.From, fmt.Sprintf("%s does not have this %s: now all directors have it", m.next, word(path)))
 		}
 	}
 	return a
@@ -187,16 +188,16 @@ func (m *merger) tables(path, key string, a, b []*table) []*table {
 
 // sameRouter finds an election that has another name on the other director: one
 // with the same virtual router and first address.
-func (m *merger) sameRouter(a []*table, t *table) (*table, bool) {
-	first := func(t *table) string {
-		if all, _ := t.get("addresses").([]string); len(all) > 0 {
+func (m *merger) sameRouter(a []*Table, t *Table) (*Table, bool) {
+	first := func(t *Table) string {
+		if all, _ := t.Get("addresses").([]string); len(all) > 0 {
 			return all[0]
 		}
 		return ""
 	}
 	for _, mine := range a {
-		if mine.get("virtual_router_id") == t.get("virtual_router_id") && first(mine) == first(t) {
-			t.set("name", mine.text("name"), t.from)
+		if mine.Get("virtual_router_id") == t.Get("virtual_router_id") && first(mine) == first(t) {
+			t.Set("name", mine.Str("name"), t.From)
 			return mine, true
 		}
 	}

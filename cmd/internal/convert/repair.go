@@ -3,6 +3,7 @@
 // of a conversion passes the check, also what only some versions of lvsd can do.
 //
 // PURE.
+
 package convert
 
 import (
@@ -23,18 +24,18 @@ const maxRounds = 50
 // needed are keys without which the table around them is of no use.
 var needed = map[string]bool{"name": true, "interface": true, "virtual_router_id": true, "addresses": true, "address": true, "fwmark": true, "type": true, "command": true, "key_file": true, "id": true}
 
-// errNothing is what is left of a file that says nothing of use.
-var errNothing = errors.New("nothing in it can be carried over: there is neither an election nor a virtual service")
+// ErrNothing is what is left of a file that says nothing of use.
+var ErrNothing = errors.New("nothing in it can be carried over: there is neither an election nor a virtual service")
 
 // repair takes out of the document what config refuses.
-func repair(root *table, n *notes) error {
+func repair(root *Table, n *Notes) error {
 	var err error
 	for range maxRounds {
-		if len(root.tables("vrrp"))+len(root.tables("virtual_service")) == 0 {
+		if len(root.Tables("vrrp"))+len(root.Tables("virtual_service")) == 0 {
 			if len(n.all) > 0 {
-				return fmt.Errorf("%w\n%s", errNothing, n.all[0])
+				return fmt.Errorf("%w\n%s", ErrNothing, n.all[0])
 			}
-			return errNothing
+			return ErrNothing
 		}
 		_, err = config.Parse("lvsd.toml", []byte(write(root)))
 		var mistakes config.Errors
@@ -51,10 +52,10 @@ func repair(root *table, n *notes) error {
 // victim is what is taken out for a mistake: a key of a table, an item of the
 // list in it, or an element of a list of tables.
 type victim struct {
-	in    *table
+	in    *Table
 	key   string
 	index int // -1 = all of the key
-	from  origin
+	from  Origin
 }
 
 // inResult is a line of the result, which nobody has seen yet.
@@ -62,7 +63,7 @@ var inResult = regexp.MustCompile(`,? at line \d+`)
 
 // takeOut takes out everything that is mistaken, and says whether that was
 // anything at all.
-func takeOut(root *table, mistakes config.Errors, n *notes) bool {
+func takeOut(root *Table, mistakes config.Errors, n *Notes) bool {
 	var all []victim
 	for _, m := range mistakes {
 		v, ok := find(root, steps(m.Path))
@@ -73,7 +74,7 @@ func takeOut(root *table, mistakes config.Errors, n *notes) bool {
 			continue
 		}
 		what := m.Path[strings.LastIndexByte(m.Path, '.')+1:]
-		n.add(LeftOut, v.from, what+": "+inResult.ReplaceAllString(m.Message, ""))
+		n.Add(LeftOut, v.from, what+": "+inResult.ReplaceAllString(m.Message, ""))
 		all = append(all, v)
 	}
 	// From the back, so that an index stays what it was.
@@ -85,32 +86,32 @@ func takeOut(root *table, mistakes config.Errors, n *notes) bool {
 }
 
 func (v victim) takeOut() {
-	e := v.in.entry(v.key)
+	e := v.in.Entry(v.key)
 	if e == nil {
 		return // it went with something around it
 	}
 	if v.index < 0 {
-		v.in.drop(v.key)
+		v.in.Delete(v.key)
 		return
 	}
-	switch list := e.value.(type) {
-	case []*table:
+	switch list := e.Value.(type) {
+	case []*Table:
 		if v.index < len(list) {
-			e.value = slices.Delete(slices.Clone(list), v.index, v.index+1)
+			e.Value = slices.Delete(slices.Clone(list), v.index, v.index+1)
 		}
 		if len(list) == 1 {
-			v.in.drop(v.key)
+			v.in.Delete(v.key)
 		}
 	case []string:
 		if v.index < len(list) {
-			e.value = slices.Delete(slices.Clone(list), v.index, v.index+1)
+			e.Value = slices.Delete(slices.Clone(list), v.index, v.index+1)
 		}
 	case []any:
 		if v.index < len(list) {
-			e.value = slices.Delete(slices.Clone(list), v.index, v.index+1)
+			e.Value = slices.Delete(slices.Clone(list), v.index, v.index+1)
 		}
 	default:
-		v.in.drop(v.key)
+		v.in.Delete(v.key)
 	}
 }
 
@@ -155,23 +156,23 @@ func steps(path string) []step {
 // find walks a path as far as it leads, and says what is to be taken out: the
 // key that is wrong, or, where the table around it is worth nothing without it
 // or lacks it, that table.
-func find(t *table, path []step) (v victim, found bool) {
+func find(t *Table, path []step) (v victim, found bool) {
 	var around victim // the element of a list, or the key, that holds t
 	inside := false
 	for i := 0; i < len(path); i++ {
-		e := t.entry(path[i].key)
+		e := t.Entry(path[i].key)
 		if e == nil {
 			return around, inside // something is missing in t
 		}
-		here := victim{t, e.key, -1, e.from}
+		here := victim{t, e.Key, -1, e.From}
 		last := i == len(path)-1
-		switch value := e.value.(type) {
-		case *table:
+		switch value := e.Value.(type) {
+		case *Table:
 			if last {
 				return here, true
 			}
 			around, inside, t = here, true, value
-		case []*table:
+		case []*Table:
 			at := 0
 			if i+1 < len(path) && path[i+1].key == "" {
 				at, i = path[i+1].index, i+1
@@ -181,7 +182,7 @@ func find(t *table, path []step) (v victim, found bool) {
 			if at >= len(value) {
 				return here, true
 			}
-			here.index, here.from = at, value[at].from
+			here.index, here.from = at, value[at].From
 			if i == len(path)-1 {
 				return here, true
 			}

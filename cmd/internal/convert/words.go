@@ -3,17 +3,19 @@
 // false, and never ends anything.
 //
 // PURE.
+
 package convert
 
 import (
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// seconds reads seconds with a fraction: "3", "0.25".
-func seconds(s string) (time.Duration, bool) {
+// ParseSeconds reads seconds with a fraction: "3", "0.25".
+func ParseSeconds(s string) (time.Duration, bool) {
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || f < 0 || f > 1e8 {
 		return 0, false
@@ -21,14 +23,14 @@ func seconds(s string) (time.Duration, bool) {
 	return time.Duration(f*1e6+0.5) * time.Microsecond, true
 }
 
-// number reads a whole number in a range.
-func number(s string, low, high int) (int, bool) {
+// ParseInt reads a whole number in a range.
+func ParseInt(s string, low, high int) (int, bool) {
 	n, err := strconv.Atoi(s)
 	return n, err == nil && n >= low && n <= high
 }
 
-// boolean reads what keepalived and ldirectord take for true and false.
-func boolean(s string) (value, good bool) {
+// ParseBool reads what keepalived and ldirectord take for true and false.
+func ParseBool(s string) (value, good bool) {
 	switch strings.ToLower(s) {
 	case "on", "true", "yes", "1":
 		return true, true
@@ -38,8 +40,8 @@ func boolean(s string) (value, good bool) {
 	return false, false
 }
 
-// addr reads an address, also one in brackets.
-func addr(s string) (netip.Addr, bool) {
+// ParseAddr reads an address, also one in brackets.
+func ParseAddr(s string) (netip.Addr, bool) {
 	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
 	if err != nil || a.Zone() != "" {
 		return netip.Addr{}, false
@@ -47,17 +49,17 @@ func addr(s string) (netip.Addr, bool) {
 	return a.Unmap(), true
 }
 
-// endpoint writes an address with a port, and without one where there is none.
-func endpoint(a netip.Addr, port int) string {
+// FormatEndpoint writes an address with a port, and without one where there is none.
+func FormatEndpoint(a netip.Addr, port int) string {
 	if port < 0 {
 		return a.String()
 	}
 	return netip.AddrPortFrom(a, uint16(port)).String()
 }
 
-// words splits a line at spaces, heeding single and double quotes, which are
+// SplitWords splits a line at spaces, heeding single and double quotes, which are
 // taken off, as a shell does with what is in a quoted string already.
-func words(s string) []string {
+func SplitWords(s string) []string {
 	var all []string
 	var b strings.Builder
 	in, quote := false, rune(0)
@@ -83,22 +85,22 @@ func words(s string) []string {
 	return all
 }
 
-// after is the word behind the i-th, or "".
-func after(all []string, i int) string {
+// After is the word behind the i-th, or "".
+func After(all []string, i int) string {
 	if i+1 < len(all) {
 		return all[i+1]
 	}
 	return ""
 }
 
-// command makes a program and its arguments of what was written as one string
+// Argv makes a program and its arguments of what was written as one string
 // or as words. Where the program is no absolute path, it is a line of the
 // shell's, which finds it by PATH and knows redirections.
-func command(given []string) []string {
+func Argv(given []string) []string {
 	line := strings.Join(given, " ")
 	argv := given
 	if len(given) == 1 {
-		argv = words(given[0])
+		argv = SplitWords(given[0])
 	} else {
 		quoted := make([]string, len(given))
 		for i, w := range given {
@@ -119,7 +121,7 @@ func command(given []string) []string {
 }
 
 // netmask says whether a mask makes a single host of it, which needs no word.
-func wholeHost(mask string) bool {
+func IsHostMask(mask string) bool {
 	return mask == "255.255.255.255" || mask == "32" || mask == "128" || mask == "/32" || mask == "/128"
 }
 
@@ -131,11 +133,11 @@ var portNames = map[int]string{
 	6443: "kubernetes", 8080: "http-8080", 8443: "https-8443",
 }
 
-// namer gives out names that config takes, each once: it knows how often each
+// Namer gives out names that config takes, each once: it knows how often each
 // was wanted.
-type namer map[string]int
+type Namer map[string]int
 
-func (n namer) name(wanted, otherwise string) string {
+func (n Namer) Unique(wanted, otherwise string) string {
 	clean := strings.Map(func(r rune) rune {
 		if r == '.' || r == '_' || r == '-' || '0' <= r && r <= '9' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z' {
 			return r
@@ -155,25 +157,25 @@ func (n namer) name(wanted, otherwise string) string {
 	return name
 }
 
-// service is a name for a service after its address.
-func (n namer) service(protocol string, a netip.Addr, port int) string {
+// Service is a name for a service after its address.
+func (n Namer) Service(protocol string, a netip.Addr, port int) string {
 	what, known := portNames[port]
 	switch {
 	case !known && port > 0:
-		return n.name(protocol+"-"+a.String()+"-"+strconv.Itoa(port), "service")
+		return n.Unique(protocol+"-"+a.String()+"-"+strconv.Itoa(port), "service")
 	case !known:
 		what = protocol
 	case protocol != "tcp":
 		what += "-" + protocol
 	}
-	return n.name(what+"-"+a.String(), "service")
+	return n.Unique(what+"-"+a.String(), "service")
 }
 
-// hoist puts the check that most real servers of a service share into the
+// HoistCheck puts the check that most real servers of a service share into the
 // service, and leaves the others where they are. The check of a server stands
 // under "check" until then; common is what the service has without one.
-func hoist(service *table, common any) {
-	servers := service.tables("real_servers")
+func HoistCheck(service *Table, common any) {
+	servers := service.Tables("real_servers")
 	best, most := any(nil), 0
 	for i, s := range servers {
 		if i > 100 { // a look at the first hundred is enough to choose by
@@ -181,50 +183,110 @@ func hoist(service *table, common any) {
 		}
 		count := 0
 		for _, other := range servers[:min(len(servers), 100)] {
-			if same(s.get("check"), other.get("check")) {
+			if Equal(s.Get("check"), other.Get("check")) {
 				count++
 			}
 		}
 		if count > most {
-			best, most = s.get("check"), count
+			best, most = s.Get("check"), count
 		}
 	}
 	if best == nil {
-		checked(service)
+		addAlwaysUp(service)
 		return
 	}
 	for _, s := range servers {
-		if same(s.get("check"), best) {
-			s.drop("check")
+		if Equal(s.Get("check"), best) {
+			s.Delete("check")
 		}
 	}
-	if !same(best, common) {
-		from := service.from
-		if t, ok := best.(*table); ok {
-			from = t.from
+	if !Equal(best, common) {
+		from := service.From
+		if t, ok := best.(*Table); ok {
+			from = t.From
 		}
-		service.set("check", best, from)
+		service.Set("check", best, from)
 	}
 }
 
-// checked gives a service that no check is said for, and that has no default,
+// addAlwaysUp gives a service that no check is said for, and that has no default,
 // the one that is always up.
-func checked(service *table) {
-	if service.has("check") || service.text("protocol") == "" && !service.has("fwmark") {
+func addAlwaysUp(service *Table) {
+	if service.Has("check") || service.Str("protocol") == "" && !service.Has("fwmark") {
 		return
 	}
-	if all := service.tables("real_servers"); len(all) > 0 && all[0].has("check") {
+	if all := service.Tables("real_servers"); len(all) > 0 && all[0].Has("check") {
 		return
 	}
-	on := &table{from: service.from}
-	on.set("type", "on", service.from)
-	service.set("check", on, service.from)
+	on := &Table{From: service.From}
+	on.Set("type", "on", service.From)
+	service.Set("check", on, service.From)
 }
 
-// checks makes a value of a list of checks: one stands for itself.
-func checks(all []*table) any {
+// CheckValue makes a value of a list of checks: one stands for itself.
+func CheckValue(all []*Table) any {
 	if len(all) == 1 {
 		return all[0]
 	}
 	return all
 }
+
+// Lookup reads an address with a port, either of which may be a name. Without a
+// port it is 0.
+func Lookup(s, protocol string, w Env) (netip.AddrPort, error) {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
+	}
+	if a, ok := ParseAddr(s); ok {
+		return netip.AddrPortFrom(a, 0), nil
+	}
+	host, port := s, ""
+	if i := strings.LastIndexByte(s, ':'); i >= 0 {
+		host, port = s[:i], s[i+1:]
+	}
+	a, ok := ParseAddr(host)
+	if !ok {
+		if w.LookupHost == nil {
+			return netip.AddrPort{}, fmt.Errorf("%q is not an address", host)
+		}
+		found, err := w.LookupHost(host)
+		if err != nil || len(found) == 0 {
+			return netip.AddrPort{}, fmt.Errorf("%q is not an address, and no host of this name is found: write the address", host)
+		}
+		a = found[0].Unmap()
+	}
+	if port == "" {
+		return netip.AddrPortFrom(a, 0), nil
+	}
+	n, ok := ParseInt(port, 0, 65535)
+	if !ok {
+		if w.LookupPort == nil {
+			return netip.AddrPort{}, fmt.Errorf("%q is not a port", port)
+		}
+		var err error
+		if n, err = w.LookupPort(protocol, port); err != nil {
+			return netip.AddrPort{}, fmt.Errorf("%q is not a port, and no service of this name is found", port)
+		}
+	}
+	return netip.AddrPortFrom(a, uint16(n)), nil
+}
+
+// Abbreviate is the begin of a line, for a note.
+func Abbreviate(text string) string {
+	const enough = 60
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) <= enough {
+		return text
+	}
+	cut := strings.LastIndexByte(text[:enough], ' ')
+	if cut < 0 {
+		cut = enough
+	}
+	return strings.ToValidUTF8(text[:cut], "") + " …"
+}
+
+// Secret are keywords whose words are nobody's business.
+var Secret = map[string]bool{"auth_pass": true, "password": true, "passwd": true, "secret": true, "login": true}
+
+// MaxRange is how many services a range of addresses may become.
+const MaxRange = 512

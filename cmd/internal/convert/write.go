@@ -3,6 +3,7 @@
 // anyway.
 //
 // PURE.
+
 package convert
 
 import (
@@ -36,26 +37,26 @@ func init() {
 	}
 }
 
-func (t *table) sorted() []entry {
-	rank := func(e entry) int {
-		if r := order[e.key]; r > 0 {
+func (t *Table) ordered() []Entry {
+	rank := func(e Entry) int {
+		if r := order[e.Key]; r > 0 {
 			return r
 		}
 		return len(order) + 1
 	}
-	all := slices.Clone(t.entries)
-	slices.SortStableFunc(all, func(a, b entry) int { return cmp.Compare(rank(a), rank(b)) })
+	all := slices.Clone(t.Entries)
+	slices.SortStableFunc(all, func(a, b Entry) int { return cmp.Compare(rank(a), rank(b)) })
 	return all
 }
 
 // write gives the text of the whole document.
-func write(root *table) string {
+func write(root *Table) string {
 	var b strings.Builder
 	for _, key := range sections {
-		switch v := root.get(key).(type) {
-		case *table:
+		switch v := root.Get(key).(type) {
+		case *Table:
 			section(&b, "["+key+"]", key, v)
-		case []*table:
+		case []*Table:
 			for i, t := range v {
 				if key == "director" && i > 0 { // these belong together
 					text := strings.TrimSuffix(b.String(), "\n")
@@ -71,20 +72,20 @@ func write(root *table) string {
 
 // section writes a table with a head of its own, and after it the tables below
 // that have one, too.
-func section(b *strings.Builder, head, path string, t *table) {
-	var below []entry
+func section(b *strings.Builder, head, path string, t *Table) {
+	var below []Entry
 	lines := 0
-	if len(t.entries) == 0 {
+	if len(t.Entries) == 0 {
 		return
 	}
 	b.WriteString(head + "\n")
-	for _, e := range t.sorted() {
-		if _, isTable := e.value.(*table); isTable && path == "ipvs" {
+	for _, e := range t.ordered() {
+		if _, isTable := e.Value.(*Table); isTable && path == "ipvs" {
 			below = append(below, e)
 			continue
 		}
 		lines++
-		b.WriteString(bare(e.key) + " = " + long(e) + "\n")
+		b.WriteString(bare(e.Key) + " = " + long(e) + "\n")
 	}
 	if lines == 0 && len(below) > 0 {
 		text := strings.TrimSuffix(b.String(), head+"\n")
@@ -94,7 +95,7 @@ func section(b *strings.Builder, head, path string, t *table) {
 		b.WriteString("\n")
 	}
 	for _, e := range below {
-		section(b, "["+path+"."+e.key+"]", path+"."+e.key, e.value.(*table))
+		section(b, "["+path+"."+e.Key+"]", path+"."+e.Key, e.Value.(*Table))
 	}
 }
 
@@ -102,25 +103,25 @@ func section(b *strings.Builder, head, path string, t *table) {
 const width = 100
 
 // long writes a value of a section, over several lines where it needs them.
-func long(e entry) string {
-	short := literal(e.value)
+func long(e Entry) string {
+	short := Literal(e.Value)
 	var items []string
-	switch v := e.value.(type) {
-	case []*table:
+	switch v := e.Value.(type) {
+	case []*Table:
 		for _, t := range v {
-			items = append(items, literal(t))
+			items = append(items, Literal(t))
 		}
-		if e.key == "real_servers" {
+		if e.Key == "real_servers" {
 			items = aligned(v)
-		} else if len(v) == 1 && len(short)+len(e.key) < width {
+		} else if len(v) == 1 && len(short)+len(e.Key) < width {
 			return short
 		}
 	case []string:
-		if len(short)+len(e.key) < width {
+		if len(short)+len(e.Key) < width {
 			return short
 		}
 		for _, s := range v {
-			items = append(items, literal(s))
+			items = append(items, Literal(s))
 		}
 	default:
 		return short
@@ -133,26 +134,26 @@ func long(e entry) string {
 
 // aligned writes real servers one a line: the address, the weight below each
 // other, and the rest.
-func aligned(all []*table) []string {
+func aligned(all []*Table) []string {
 	heads, widest := make([]string, len(all)), 0
 	for i, t := range all {
-		heads[i] = literal(t.get("address"))
+		heads[i] = Literal(t.Get("address"))
 		widest = max(widest, len(heads[i]))
 	}
 	lines := make([]string, len(all))
 	for i, t := range all {
-		rest := t.clone()
-		rest.drop("address")
-		rest.drop("weight")
+		rest := t.Clone()
+		rest.Delete("address")
+		rest.Delete("weight")
 		var parts []string
-		if t.has("weight") {
-			parts = append(parts, strings.Repeat(" ", widest-len(heads[i]))+"weight = "+literal(t.get("weight")))
+		if t.Has("weight") {
+			parts = append(parts, strings.Repeat(" ", widest-len(heads[i]))+"weight = "+Literal(t.Get("weight")))
 		}
-		if several, _ := rest.get("check").([]*table); len(several) > 1 {
-			rest.drop("check")
+		if several, _ := rest.Get("check").([]*Table); len(several) > 1 {
+			rest.Delete("check")
 			text := "check = ["
 			for _, c := range several {
-				text += "\n    " + literal(c) + ","
+				text += "\n    " + Literal(c) + ","
 			}
 			parts = append(parts, text+"\n  ]")
 		}
@@ -165,35 +166,35 @@ func aligned(all []*table) []string {
 }
 
 // inline writes the keys of a table on one line, without the braces.
-func inline(t *table) string {
+func inline(t *Table) string {
 	var parts []string
-	for _, e := range t.sorted() {
-		parts = append(parts, bare(e.key)+" = "+literal(e.value))
+	for _, e := range t.ordered() {
+		parts = append(parts, bare(e.Key)+" = "+Literal(e.Value))
 	}
 	return strings.Join(parts, ", ")
 }
 
-// literal writes a value on one line.
-func literal(value any) string {
+// Literal writes a value on one line.
+func Literal(value any) string {
 	var parts []string
 	switch v := value.(type) {
 	case string:
 		return quote(v)
 	case time.Duration:
-		return quote(duration(v))
-	case *table:
+		return quote(FormatDuration(v))
+	case *Table:
 		if body := inline(v); body != "" {
 			return "{ " + body + " }"
 		}
 		return "{}"
-	case byDirector:
+	case ByDirector:
 		for _, name := range slices.Sorted(maps.Keys(v)) {
-			parts = append(parts, bare(name)+" = "+literal(v[name]))
+			parts = append(parts, bare(name)+" = "+Literal(v[name]))
 		}
 		return "{ " + strings.Join(parts, ", ") + " }"
-	case []*table:
+	case []*Table:
 		for _, t := range v {
-			parts = append(parts, literal(t))
+			parts = append(parts, Literal(t))
 		}
 	case []string:
 		for _, s := range v {
@@ -201,7 +202,7 @@ func literal(value any) string {
 		}
 	case []any:
 		for _, s := range v {
-			parts = append(parts, literal(s))
+			parts = append(parts, Literal(s))
 		}
 	default:
 		return fmt.Sprint(v)
@@ -248,8 +249,8 @@ func quote(s string) string {
 	return b.String()
 }
 
-// duration writes "90s" or "500ms" or "2.5s", and "15m" for whole minutes.
-func duration(d time.Duration) string {
+// FormatDuration writes "90s" or "500ms" or "2.5s", and "15m" for whole minutes.
+func FormatDuration(d time.Duration) string {
 	switch {
 	case d == 0:
 		return "0s"

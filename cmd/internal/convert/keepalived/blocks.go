@@ -2,10 +2,13 @@
 // in braces what belongs to them. It never knows what a keyword means.
 //
 // PURE.
-package convert
+
+package keepalived
 
 import (
 	"strings"
+
+	"lvsd/cmd/internal/convert"
 )
 
 // maxNesting is deeper than any keyword of keepalived's goes.
@@ -17,7 +20,7 @@ type node struct {
 	quoted bool     // the second word was in quotes
 	block  []*node
 	braced bool
-	from   origin
+	from   convert.Origin
 }
 
 func (n *node) keyword() string { return n.words[0] }
@@ -32,9 +35,9 @@ func (n *node) arg(i int) string {
 
 // lastLine is the last line of what stands in the braces, in the same file.
 func (n *node) lastLine() int {
-	last := n.from.line
+	last := n.from.Line
 	for _, c := range n.block {
-		if c.from.file == n.from.file {
+		if c.from.File == n.from.File {
 			last = max(last, c.lastLine())
 		}
 	}
@@ -43,16 +46,13 @@ func (n *node) lastLine() int {
 
 func (n *node) args() []string { return n.words[1:] }
 
-// secrets are keywords whose words are nobody's business.
-var secrets = map[string]bool{"auth_pass": true, "password": true, "passwd": true, "secret": true, "login": true}
-
 // blocks reads lines into a tree.
-func blocks(lines []line, n *notes) []*node {
+func blocks(lines []line, n *convert.Notes) []*node {
 	root := &node{words: []string{""}}
 	stack := []*node{root}
 	var last *node // the keyword that a brace on the next line belongs to
 	for _, l := range lines {
-		l.from.text = strings.TrimSuffix(firstWords(l.text), " {")
+		l.from.Text = strings.TrimSuffix(convert.Abbreviate(l.text), " {")
 		tokens := tokenize(l.text)
 		var now *node
 		for _, t := range tokens {
@@ -70,13 +70,13 @@ func blocks(lines []line, n *notes) []*node {
 				if len(stack) < maxNesting {
 					stack = append(stack, now)
 				} else {
-					n.add(LeftOut, l.from, "too many braces within each other")
+					n.Add(convert.LeftOut, l.from, "too many braces within each other")
 				}
 				now, last = nil, nil
 			case t.brace == '}':
 				now, last = nil, nil
 				if len(stack) == 1 {
-					n.add(LeftOut, l.from, "closes nothing: there is a } too many")
+					n.Add(convert.LeftOut, l.from, "closes nothing: there is a } too many")
 					continue
 				}
 				stack = stack[:len(stack)-1]
@@ -89,12 +89,12 @@ func blocks(lines []line, n *notes) []*node {
 				now.quoted = now.quoted || len(now.words) == 2 && t.quoted
 			}
 		}
-		if now != nil && secrets[now.keyword()] {
-			now.from.text = now.keyword() + " …"
+		if now != nil && convert.Secret[now.keyword()] {
+			now.from.Text = now.keyword() + " …"
 		}
 	}
 	if len(stack) > 1 {
-		n.add(ToDo, stack[len(stack)-1].from, "its { is never closed, so what follows counts as part of it")
+		n.Add(convert.ToDo, stack[len(stack)-1].from, "its { is never closed, so what follows counts as part of it")
 	}
 	return root.block
 }

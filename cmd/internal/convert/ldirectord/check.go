@@ -2,7 +2,8 @@
 // its own protocol becomes a dialogue of type tcp where one tells as much.
 //
 // PURE.
-package convert
+
+package ldirectord
 
 import (
 	"cmp"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"lvsd/cmd/internal/convert"
 )
 
 // usualService is what is negotiated where no service is said, by port:
@@ -20,23 +23,23 @@ var usualService = map[int]string{21: "ftp", 25: "smtp", 53: "dns", 80: "http", 
 
 // check makes the check of one real server: its address, the port of its entry
 // (-1 = none) and the port that ldirectord connects to.
-func (r *virtualReader) check(a netip.Addr, port, probed int, asked []string, line setting) *table {
+func (r *virtualReader) check(a netip.Addr, port, probed int, asked []string, line setting) *convert.Table {
 	kind := r.text("checktype")
 	from := r.at("checktype")
-	c := &table{from: from}
-	if n, isNumber := number(kind, 1, 1<<30); isNumber {
+	c := &convert.Table{From: from}
+	if n, isNumber := convert.ParseInt(kind, 1, 1<<30); isNumber {
 		if n > 1 {
-			r.notes.add(LeftOut, from, "lvsd negotiates at every interval, and not only after "+kind+" connects")
+			r.notes.Add(convert.LeftOut, from, "lvsd negotiates at every interval, and not only after "+kind+" connects")
 		}
 		kind = "negotiate"
 	}
-	if p, ok := number(r.text("checkport"), 1, 65535); ok {
+	if p, ok := convert.ParseInt(r.text("checkport"), 1, 65535); ok {
 		probed = p
 	}
 	timeout := r.wait(5*time.Second, "checktimeout", "negotiatetimeout")
 	switch kind {
 	case "on", "off":
-		c.set("type", kind, from)
+		c.Set("type", kind, from)
 		return c
 	case "ping":
 		r.ping(c, from)
@@ -47,26 +50,26 @@ func (r *virtualReader) check(a netip.Addr, port, probed int, asked []string, li
 			r.ping(c, from)
 			break
 		}
-		c.set("type", "connect", from)
+		c.Set("type", "connect", from)
 	case "negotiate", "":
 		timeout = r.wait(30*time.Second, "negotiatetimeout", "checktimeout")
 		r.negotiate(c, probed, asked, line)
 	default:
-		r.notes.add(LeftOut, from, "is no type of check: the servers count as up")
-		c.set("type", "on", from)
+		r.notes.Add(convert.LeftOut, from, "is no type of check: the servers count as up")
+		c.Set("type", "on", from)
 	}
-	switch c.text("type") {
+	switch c.Str("type") {
 	case "on":
 		return c
 	case "ping", "exec":
 	default:
-		if probed > 0 && probed != port && !c.has("address") {
-			c.set("address", ":"+strconv.Itoa(probed), r.at("checkport"))
+		if probed > 0 && probed != port && !c.Has("address") {
+			c.Set("address", ":"+strconv.Itoa(probed), r.at("checkport"))
 		}
-		if probed <= 0 && !c.has("address") {
-			r.notes.add(ToDo, line.from, "neither the server nor checkport says a port to check: the servers count as up")
-			on := &table{from: from}
-			on.set("type", "on", from)
+		if probed <= 0 && !c.Has("address") {
+			r.notes.Add(convert.ToDo, line.from, "neither the server nor checkport says a port to check: the servers count as up")
+			on := &convert.Table{From: from}
+			on.Set("type", "on", from)
 			return on
 		}
 	}
@@ -75,10 +78,10 @@ func (r *virtualReader) check(a netip.Addr, port, probed int, asked []string, li
 }
 
 // times writes when it is probed. ldirectord believes the first success.
-func (r *virtualReader) times(c *table, timeout time.Duration) {
+func (r *virtualReader) times(c *convert.Table, timeout time.Duration) {
 	interval := r.wait(10*time.Second, "checkinterval")
 	if interval != 2*time.Second {
-		c.set("interval", interval, r.at("checkinterval"))
+		c.Set("interval", interval, r.at("checkinterval"))
 	}
 	_, saysCheck := r.say["checktimeout"]
 	_, saysNegotiate := r.say["negotiatetimeout"]
@@ -86,28 +89,28 @@ func (r *virtualReader) times(c *table, timeout time.Duration) {
 		timeout = min(timeout, interval)
 	}
 	if timeout != min(time.Second, interval) {
-		c.set("timeout", timeout, r.at("checktimeout"))
+		c.Set("timeout", timeout, r.at("checktimeout"))
 	}
-	c.set("rise", 1, c.from)
-	fall, ok := number(r.text("failurecount"), 1, 1000)
+	c.Set("rise", 1, c.From)
+	fall, ok := convert.ParseInt(r.text("failurecount"), 1, 1000)
 	if !ok {
 		fall = 1
 	}
 	if fall != 3 {
-		c.set("fall", fall, r.at("failurecount"))
+		c.Set("fall", fall, r.at("failurecount"))
 	}
 }
 
-func (r *virtualReader) ping(c *table, from origin) {
-	c.set("type", "ping", from)
-	if n, ok := number(r.text("checkcount"), 2, 10); ok {
-		c.set("count", n, r.at("checkcount"))
+func (r *virtualReader) ping(c *convert.Table, from convert.Origin) {
+	c.Set("type", "ping", from)
+	if n, ok := convert.ParseInt(r.text("checkcount"), 2, 10); ok {
+		c.Set("count", n, r.at("checkcount"))
 	}
 }
 
 // external runs the program with the four arguments that ldirectord gives it.
-func (r *virtualReader) external(c *table, a netip.Addr, port, probed int, kind string, from origin) {
-	argv := command(words(r.text("checkcommand")))
+func (r *virtualReader) external(c *convert.Table, a netip.Addr, port, probed int, kind string, from convert.Origin) {
+	argv := convert.Argv(convert.SplitWords(r.text("checkcommand")))
 	if len(argv) == 0 {
 		argv = []string{"/bin/true"}
 	}
@@ -118,12 +121,12 @@ func (r *virtualReader) external(c *table, a netip.Addr, port, probed int, kind 
 	if r.mark == 0 {
 		service, servicePort = r.address.Addr().String(), strconv.Itoa(int(r.address.Port()))
 	}
-	c.set("type", "exec", from)
-	c.set("command", append(argv, service, servicePort, a.String(), strconv.Itoa(max(port, probed))), r.at("checkcommand"))
+	c.Set("type", "exec", from)
+	c.Set("command", append(argv, service, servicePort, a.String(), strconv.Itoa(max(port, probed))), r.at("checkcommand"))
 }
 
 // negotiate speaks to a server in the protocol of its service.
-func (r *virtualReader) negotiate(c *table, probed int, asked []string, line setting) {
+func (r *virtualReader) negotiate(c *convert.Table, probed int, asked []string, line setting) {
 	request, receive := r.text("request"), r.text("receive")
 	fromRequest, fromReceive := r.at("request"), r.at("receive")
 	if len(asked) > 0 {
@@ -140,9 +143,9 @@ func (r *virtualReader) negotiate(c *table, probed int, asked []string, line set
 	}
 	from := r.at("service")
 	simple := func(kind, why string) {
-		c.set("type", kind, from)
+		c.Set("type", kind, from)
 		if why != "" {
-			r.notes.add(LeftOut, from, why)
+			r.notes.Add(convert.LeftOut, from, why)
 		}
 	}
 	switch service {
@@ -155,7 +158,7 @@ func (r *virtualReader) negotiate(c *table, probed int, asked []string, line set
 		}
 		r.dialogue(c, from, "", "", method+" "+request+" HTTP/1.0\r\n\r\n", `^HTTP/1\.[01] 2`)
 		if receive != "" {
-			r.notes.add(LeftOut, fromReceive, "of a proxy's answer the status is judged, and not the body")
+			r.notes.Add(convert.LeftOut, fromReceive, "of a proxy's answer the status is judged, and not the body")
 		}
 	case "smtp", "submission":
 		simple("smtp", "")
@@ -168,7 +171,7 @@ func (r *virtualReader) negotiate(c *table, probed int, asked []string, line set
 		}
 		r.dialogue(c, from, "", "^220", "USER "+login+"\r\n", "^(331|230)", "PASS "+passwd+"\r\n", "^230")
 		if request != "" || receive != "" {
-			r.notes.add(LeftOut, fromRequest, "the login is checked, and no file is fetched")
+			r.notes.Add(convert.LeftOut, fromRequest, "the login is checked, and no file is fetched")
 		}
 	case "pop", "pops":
 		steps := []string{"", `^\+OK`}
@@ -194,28 +197,28 @@ func (r *virtualReader) negotiate(c *table, probed int, asked []string, line set
 		simple("connect", "lvsd has no check of databases: that the port answers is checked. An exec check with the database's own client asks a question")
 	case "radius":
 		r.ping(c, from)
-		r.notes.add(LeftOut, from, "lvsd has no check of RADIUS: that the host answers is checked. An exec check with radclient asks a question")
+		r.notes.Add(convert.LeftOut, from, "lvsd has no check of RADIUS: that the host answers is checked. An exec check with radclient asks a question")
 	case "none":
 		simple("on", "")
 	default:
 		simple("on", "lvsd knows no such service: the servers count as up")
 	}
-	if r.text("passwd") != "" && strings.Contains(literal(c), r.text("passwd")) {
-		r.notes.add(ToDo, r.at("passwd"), "the password is in the result now: let nobody but lvsd's user read the file (mode 0600)")
+	if r.text("passwd") != "" && strings.Contains(convert.Literal(c), r.text("passwd")) {
+		r.notes.Add(convert.ToDo, r.at("passwd"), "the password is in the result now: let nobody but lvsd's user read the file (mode 0600)")
 	}
 	if strings.HasSuffix(service, "s") && (service == "pops" || service == "imaps") {
 		unverified(c, from)
 	}
-	if probed <= 0 && c.text("type") == "smtp" {
-		c.set("address", ":25", from)
+	if probed <= 0 && c.Str("type") == "smtp" {
+		c.Set("address", ":25", from)
 	}
 }
 
 // unverified speaks TLS as ldirectord does, which believes every certificate.
-func unverified(c *table, from origin) {
-	t := &table{from: from}
-	t.set("verify", false, from)
-	c.set("tls", t, from)
+func unverified(c *convert.Table, from convert.Origin) {
+	t := &convert.Table{From: from}
+	t.Set("verify", false, from)
+	c.Set("tls", t, from)
 }
 
 // imapQuoted writes a string of IMAP (RFC 9051 §4.3).
@@ -224,47 +227,47 @@ func imapQuoted(s string) string {
 }
 
 // dialogue makes a check of type tcp: what is sent and expected in turns.
-func (r *virtualReader) dialogue(c *table, from origin, turns ...string) {
-	c.set("type", "tcp", from)
-	var steps []*table
+func (r *virtualReader) dialogue(c *convert.Table, from convert.Origin, turns ...string) {
+	c.Set("type", "tcp", from)
+	var steps []*convert.Table
 	for i := 0; i+1 < len(turns); i += 2 {
-		t := &table{from: from}
+		t := &convert.Table{From: from}
 		if turns[i] != "" {
-			t.set("send", turns[i], from)
+			t.Set("send", turns[i], from)
 		}
 		if turns[i+1] != "" {
-			t.set("expect", turns[i+1], from)
+			t.Set("expect", turns[i+1], from)
 		}
-		if len(t.entries) > 0 {
+		if len(t.Entries) > 0 {
 			steps = append(steps, t)
 		}
 	}
 	switch len(steps) {
 	case 0:
-		c.set("type", "connect", from)
+		c.Set("type", "connect", from)
 	case 1:
-		for _, e := range steps[0].entries {
-			c.set(e.key, e.value, e.from)
+		for _, e := range steps[0].Entries {
+			c.Set(e.Key, e.Value, e.From)
 		}
 	default:
-		c.set("steps", steps, from)
+		c.Set("steps", steps, from)
 	}
 }
 
 // web asks for a page. A request that is a URL names another server, too.
-func (r *virtualReader) web(c *table, service, request, receive string, fromRequest, fromReceive origin) {
-	c.set("type", service, r.at("service"))
+func (r *virtualReader) web(c *convert.Table, service, request, receive string, fromRequest, fromReceive convert.Origin) {
+	c.Set("type", service, r.at("service"))
 	if service == "https" {
-		c.set("verify", false, r.at("service")) // LWP is told to believe everybody
+		c.Set("verify", false, r.at("service")) // LWP is told to believe everybody
 	}
 	host := r.text("virtualhost")
 	if scheme, rest, isURL := strings.Cut(request, "://"); isURL && (scheme == "http" || scheme == "https") {
 		name, path, _ := strings.Cut(rest, "/")
 		request = path
 		if name != "" {
-			c.set("address", name, fromRequest)
+			c.Set("address", name, fromRequest)
 			if !strings.Contains(name, ":") {
-				c.set("address", name+":"+map[string]string{"http": "80", "https": "443"}[scheme], fromRequest)
+				c.Set("address", name+":"+map[string]string{"http": "80", "https": "443"}[scheme], fromRequest)
 			}
 			if host == "" {
 				host = name
@@ -272,48 +275,48 @@ func (r *virtualReader) web(c *table, service, request, receive string, fromRequ
 		}
 	}
 	if path := "/" + strings.TrimPrefix(request, "/"); path != "/" {
-		c.set("path", path, fromRequest)
+		c.Set("path", path, fromRequest)
 	}
 	if host != "" {
-		c.set("host", host, r.at("virtualhost"))
+		c.Set("host", host, r.at("virtualhost"))
 	}
 	if m := strings.ToUpper(r.text("httpmethod")); m == "HEAD" {
-		c.set("method", m, r.at("httpmethod"))
+		c.Set("method", m, r.at("httpmethod"))
 		if receive != "" {
-			r.notes.add(LeftOut, fromReceive, "an answer to HEAD has no body")
+			r.notes.Add(convert.LeftOut, fromReceive, "an answer to HEAD has no body")
 			receive = ""
 		}
 	}
 	if receive != "" {
-		c.set("expect", receive, fromReceive)
+		c.Set("expect", receive, fromReceive)
 	}
-	c.set("follow_redirects", 7, r.at("service")) // as LWP does
+	c.Set("follow_redirects", 7, r.at("service")) // as LWP does
 }
 
 // dns asks for an address, or for the name of one.
-func (r *virtualReader) dns(c *table, request, receive string, fromRequest, fromReceive origin) {
+func (r *virtualReader) dns(c *convert.Table, request, receive string, fromRequest, fromReceive convert.Origin) {
 	if request == "" {
-		r.notes.add(ToDo, r.at("service"), "says no request: the check asks for the root's name servers")
+		r.notes.Add(convert.ToDo, r.at("service"), "says no request: the check asks for the root's name servers")
 		request = "."
-		c.set("record", "NS", fromRequest)
+		c.Set("record", "NS", fromRequest)
 	}
-	c.set("type", "dns", r.at("service"))
-	if a, isAddr := addr(request); isAddr {
-		c.set("name", reverse(a), fromRequest)
-		c.set("record", "PTR", fromRequest)
+	c.Set("type", "dns", r.at("service"))
+	if a, isAddr := convert.ParseAddr(request); isAddr {
+		c.Set("name", reverse(a), fromRequest)
+		c.Set("record", "PTR", fromRequest)
 	} else {
-		c.set("name", request, fromRequest)
+		c.Set("name", request, fromRequest)
 	}
 	switch {
 	case receive == "":
 	case regexp.QuoteMeta(receive) == receive || isAddrText(receive):
-		c.set("answer", receive, fromReceive)
+		c.Set("answer", receive, fromReceive)
 	default:
-		r.notes.add(LeftOut, fromReceive, "of a DNS answer one record can be named by answer, and not described by an expression")
+		r.notes.Add(convert.LeftOut, fromReceive, "of a DNS answer one record can be named by answer, and not described by an expression")
 	}
 }
 
-func isAddrText(s string) bool { _, ok := addr(s); return ok }
+func isAddrText(s string) bool { _, ok := convert.ParseAddr(s); return ok }
 
 // reverse is the name under which DNS has an address's name.
 func reverse(a netip.Addr) string {
@@ -334,7 +337,7 @@ func reverse(a netip.Addr) string {
 }
 
 // sip sends OPTIONS and expects that it is answered well (RFC 3261 §11).
-func (r *virtualReader) sip(c *table, from origin) {
+func (r *virtualReader) sip(c *convert.Table, from convert.Origin) {
 	who := r.text("login")
 	if who == "" {
 		who = "lvsd@localhost"
@@ -345,11 +348,11 @@ func (r *virtualReader) sip(c *table, from origin) {
 		"Max-Forwards: 70", "To: <sip:" + who + ">", "From: <sip:" + who + ">;tag=lvsd",
 		"Call-ID: lvsd@localhost", "CSeq: 1 OPTIONS", "Contact: <sip:" + who + ">", "Accept: application/sdp", "Content-Length: 0", "", "",
 	}
-	c.set("type", "tcp", from)
+	c.Set("type", "tcp", from)
 	if r.protocol == "udp" {
-		c.set("type", "udp", from)
+		c.Set("type", "udp", from)
 	}
-	c.set("send", strings.Join(lines, "\r\n"), from)
-	c.set("expect", `^SIP/2\.0 200`, from)
-	r.notes.add(ToDo, from, "try the check on a server: lvsd sends the same request each time, with one branch and Call-ID")
+	c.Set("send", strings.Join(lines, "\r\n"), from)
+	c.Set("expect", `^SIP/2\.0 200`, from)
+	r.notes.Add(convert.ToDo, from, "try the check on a server: lvsd sends the same request each time, with one branch and Call-ID")
 }

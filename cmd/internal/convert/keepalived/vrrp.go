@@ -2,7 +2,8 @@
 // groups into elections.
 //
 // PURE.
-package convert
+
+package keepalived
 
 import (
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"lvsd/cmd/internal/convert"
 )
 
 // defaultInterface is where keepalived puts addresses when nothing says.
@@ -17,23 +20,23 @@ const defaultInterface = "eth0"
 
 // instance converts a vrrp_instance.
 func (k *keepalived) instance(b *node) {
-	e := &table{from: b.from}
+	e := &convert.Table{From: b.from}
 	name := k.names[b.arg(0)]
 	if k.instances[b.arg(0)] != b {
-		k.note(LeftOut, b, "a later instance has this name, too, and takes its place")
+		k.note(convert.LeftOut, b, "a later instance has this name, too, and takes its place")
 		return
 	}
 	if name != b.arg(0) {
-		k.note(NotNeeded, b, "is called %s now: names are made of letters, digits, dot, dash and underscore", name)
+		k.note(convert.NotNeeded, b, "is called %s now: names are made of letters, digits, dot, dash and underscore", name)
 	}
-	e.set("name", name, b.from)
+	e.Set("name", name, b.from)
 	in := instanceReader{keepalived: k, e: e, name: name, version: k.version}
 	for _, n := range b.block {
 		in.keyword(n)
 	}
-	if !e.has("interface") {
-		k.note(ToDo, b, "says no interface: %s is taken, which keepalived does", defaultInterface)
-		e.set("interface", defaultInterface, b.from)
+	if !e.Has("interface") {
+		k.note(convert.ToDo, b, "says no interface: %s is taken, which keepalived does", defaultInterface)
+		e.Set("interface", defaultInterface, b.from)
 	}
 	in.finish(b)
 }
@@ -41,7 +44,7 @@ func (k *keepalived) instance(b *node) {
 // instanceReader reads one vrrp_instance.
 type instanceReader struct {
 	*keepalived
-	e       *table
+	e       *convert.Table
 	name    string
 	version int
 	listed  []*node // lines of virtual_ipaddress and of virtual_ipaddress_excluded
@@ -56,26 +59,26 @@ func (in *instanceReader) keyword(n *node) {
 	e := in.e
 	switch n.keyword() {
 	case "interface":
-		e.set("interface", n.arg(0), n.from)
+		e.Set("interface", n.arg(0), n.from)
 	case "virtual_router_id":
 		in.whole(n, "virtual_router_id", 1, 255)
 	case "priority":
 		in.whole(n, "priority", 1, 255)
 	case "version":
-		if v, ok := number(n.arg(0), 2, 3); ok {
+		if v, ok := convert.ParseInt(n.arg(0), 2, 3); ok {
 			in.version = v
 			return
 		}
-		in.note(LeftOut, n, "is neither 2 nor 3")
+		in.note(convert.LeftOut, n, "is neither 2 nor 3")
 	case "advert_int":
 		in.advert = n
 	case "nopreempt":
-		e.set("preempt", false, n.from)
+		e.Set("preempt", false, n.from)
 	case "preempt":
-		e.drop("preempt")
+		e.Delete("preempt")
 	case "preempt_delay":
 		if d, ok := in.span(n, n.arg(0)); ok && d > 0 {
-			e.set("preempt_delay", d, n.from)
+			e.Set("preempt_delay", d, n.from)
 		}
 	case "virtual_ipaddress":
 		in.listed = append(in.listed, n.block...)
@@ -95,13 +98,13 @@ func (in *instanceReader) keyword(n *node) {
 			case "auth_pass":
 				in.secret = c
 			default:
-				in.note(LeftOut, c, "lvsd knows no such setting")
+				in.note(convert.LeftOut, c, "lvsd knows no such setting")
 			}
 		}
 	case "use_vmac":
-		e.set("virtual_mac", true, n.from)
+		e.Set("virtual_mac", true, n.from)
 		if len(n.args()) > 0 {
-			in.note(NotNeeded, n, "lvsd names the interface itself, and its MAC address is the one of RFC 9568")
+			in.note(convert.NotNeeded, n, "lvsd names the interface itself, and its MAC address is the one of RFC 9568")
 		}
 	case "unicast_src_ip", "unicast_peer":
 		in.unicast(n)
@@ -123,7 +126,7 @@ func (in *instanceReader) keyword(n *node) {
 		in.sync = old
 	case "down_timer_adverts":
 		if n.arg(0) != "3" {
-			in.note(LeftOut, n, "lvsd takes over after three adverts and a little, as RFC 9568 says")
+			in.note(convert.LeftOut, n, "lvsd takes over after three adverts and a little, as RFC 9568 says")
 		}
 	case "mcast_src_ip":
 		in.leaveOut(n, vrrpWords, "")
@@ -134,12 +137,12 @@ func (in *instanceReader) keyword(n *node) {
 
 // whole reads a whole number in a range.
 func (in *instanceReader) whole(n *node, key string, low, high int) {
-	v, ok := number(n.arg(0), low, high)
+	v, ok := convert.ParseInt(n.arg(0), low, high)
 	if !ok {
-		in.note(LeftOut, n, "is not a number from %d to %d", low, high)
+		in.note(convert.LeftOut, n, "is not a number from %d to %d", low, high)
 		return
 	}
-	in.e.set(key, v, n.from)
+	in.e.Set(key, v, n.from)
 }
 
 // unicast takes up whom the instance speaks to.
@@ -147,44 +150,44 @@ func (in *instanceReader) unicast(n *node) {
 	sp := in.speaks[in.name]
 	sp.from = n.from
 	if n.keyword() == "unicast_src_ip" {
-		if a, ok := addr(n.arg(0)); ok {
+		if a, ok := convert.ParseAddr(n.arg(0)); ok {
 			sp.own = a
 		}
 	}
 	for _, c := range n.block {
-		a, ok := addr(c.keyword())
+		a, ok := convert.ParseAddr(c.keyword())
 		if !ok {
-			in.note(LeftOut, c, "is not an address")
+			in.note(convert.LeftOut, c, "is not an address")
 			continue
 		}
 		sp.peers = append(sp.peers, a)
 		if len(c.args()) > 0 {
-			in.note(LeftOut, c, "the TTL of what is heard is 255 at all times")
+			in.note(convert.LeftOut, c, "the TTL of what is heard is 255 at all times")
 		}
 	}
 	in.speaks[in.name] = sp
 }
 
 // trackInterface reads "eth1 weight -50 reverse".
-func (k *keepalived) trackInterface(e *table, n *node) {
-	all, _ := e.get("track_interfaces").([]any)
+func (k *keepalived) trackInterface(e *convert.Table, n *node) {
+	all, _ := e.Get("track_interfaces").([]any)
 	weight, ok := k.weight(n, 0)
-	if !ok || n.keyword() == e.text("interface") {
+	if !ok || n.keyword() == e.Str("interface") {
 		return
 	}
 	for _, have := range all {
-		if t, isTable := have.(*table); have == n.keyword() || isTable && t.text("name") == n.keyword() {
+		if t, isTable := have.(*convert.Table); have == n.keyword() || isTable && t.Str("name") == n.keyword() {
 			return
 		}
 	}
 	if weight == 0 {
-		e.set("track_interfaces", append(all, n.keyword()), n.from)
+		e.Set("track_interfaces", append(all, n.keyword()), n.from)
 		return
 	}
-	t := &table{from: n.from}
-	t.set("name", n.keyword(), n.from)
-	t.set("weight", weight, n.from)
-	e.set("track_interfaces", append(all, t), n.from)
+	t := &convert.Table{From: n.from}
+	t.Set("name", n.keyword(), n.from)
+	t.Set("weight", weight, n.from)
+	e.Set("track_interfaces", append(all, t), n.from)
 }
 
 // weight reads "weight N" after a name.
@@ -193,14 +196,14 @@ func (k *keepalived) weight(n *node, otherwise int) (int, bool) {
 	for i, w := range n.args() {
 		switch w {
 		case "weight":
-			v, ok := number(n.arg(i+1), -253, 253)
+			v, ok := convert.ParseInt(n.arg(i+1), -253, 253)
 			if !ok {
-				k.note(LeftOut, n, "its weight is not a number from -253 to 253")
+				k.note(convert.LeftOut, n, "its weight is not a number from -253 to 253")
 				return 0, false
 			}
 			weight = v
 		case "reverse":
-			k.note(LeftOut, n, "lvsd has no reverse: what is good when it fails is a script that says so")
+			k.note(convert.LeftOut, n, "lvsd has no reverse: what is good when it fails is a script that says so")
 			return 0, false
 		}
 	}
@@ -208,30 +211,30 @@ func (k *keepalived) weight(n *node, otherwise int) (int, bool) {
 }
 
 // trackScript puts a vrrp_script into an election.
-func (k *keepalived) trackScript(e *table, n *node) {
+func (k *keepalived) trackScript(e *convert.Table, n *node) {
 	b, known := k.scripts[n.keyword()]
 	if !known {
-		k.note(LeftOut, n, "there is no vrrp_script %s", n.keyword())
+		k.note(convert.LeftOut, n, "there is no vrrp_script %s", n.keyword())
 		return
 	}
-	t := &table{from: b.from, id: n.keyword()}
+	t := &convert.Table{From: b.from, ID: n.keyword()}
 	fall, weight := 1, 0
 	for _, c := range b.block {
 		switch c.keyword() {
 		case "script":
-			if argv := command(c.args()); len(argv) > 0 {
-				t.set("command", argv, c.from)
+			if argv := convert.Argv(c.args()); len(argv) > 0 {
+				t.Set("command", argv, c.from)
 			}
 		case "interval", "timeout":
 			if d, ok := k.span(c, c.arg(0)); ok && d > 0 && (c.keyword() != "interval" || d != time.Second) {
-				t.set(c.keyword(), d, c.from)
+				t.Set(c.keyword(), d, c.from)
 			}
 		case "rise":
-			if v, ok := number(c.arg(0), 1, 100); ok && v > 1 {
-				t.set("rise", v, c.from)
+			if v, ok := convert.ParseInt(c.arg(0), 1, 100); ok && v > 1 {
+				t.Set("rise", v, c.from)
 			}
 		case "fall":
-			fall, _ = number(c.arg(0), 1, 100)
+			fall, _ = convert.ParseInt(c.arg(0), 1, 100)
 		case "weight":
 			v, ok := k.weight(&node{words: append([]string{"", "weight"}, c.args()...), from: c.from}, 0)
 			if !ok {
@@ -239,11 +242,11 @@ func (k *keepalived) trackScript(e *table, n *node) {
 			}
 			weight = v
 		case "user":
-			k.note(LeftOut, c, "scripts run as the user that lvsd has")
+			k.note(convert.LeftOut, c, "scripts run as the user that lvsd has")
 		case "init_fail":
-			k.note(LeftOut, c, "until its first result, which counts at once, a script counts as good")
+			k.note(convert.LeftOut, c, "until its first result, which counts at once, a script counts as good")
 		default:
-			k.note(LeftOut, c, "lvsd knows no such setting of a script")
+			k.note(convert.LeftOut, c, "lvsd knows no such setting of a script")
 		}
 	}
 	weight, ok := k.weight(n, weight)
@@ -251,16 +254,16 @@ func (k *keepalived) trackScript(e *table, n *node) {
 		return
 	}
 	if fall != 2 {
-		t.set("fall", max(fall, 1), b.from)
+		t.Set("fall", max(fall, 1), b.from)
 	}
 	if weight != 0 {
-		t.set("weight", weight, n.from)
+		t.Set("weight", weight, n.from)
 	}
-	if !t.has("command") {
-		k.note(LeftOut, b, "says no script")
+	if !t.Has("command") {
+		k.note(convert.LeftOut, b, "says no script")
 		return
 	}
-	e.add("track_scripts", t)
+	e.Append("track_scripts", t)
 }
 
 // finish writes down what only all lines together say.
@@ -274,12 +277,12 @@ func (in *instanceReader) finish(b *node) {
 		in.version = 3
 	}
 	if in.version != 3 {
-		e.set("version", in.version, b.from)
+		e.Set("version", in.version, b.from)
 	}
 	in.interval(v6)
 	in.authentication()
 	in.addresses(e, addresses, excluded)
-	in.root.add("vrrp", e)
+	in.root.Append("vrrp", e)
 	if len(others) > 0 {
 		in.otherFamily(b, others)
 	}
@@ -301,10 +304,10 @@ func (in *instanceReader) interval(v6 bool) {
 	}
 	whole := min(max(d.Round(unit), unit), longest)
 	if whole != d {
-		in.note(LeftOut, n, "an advert of version %d cannot say %s: %s is taken", in.version, duration(d), duration(whole))
+		in.note(convert.LeftOut, n, "an advert of version %d cannot say %s: %s is taken", in.version, convert.FormatDuration(d), convert.FormatDuration(whole))
 	}
 	if whole != time.Second {
-		in.e.set("advert_interval", whole, n.from)
+		in.e.Set("advert_interval", whole, n.from)
 	}
 }
 
@@ -317,20 +320,20 @@ func (in *instanceReader) authentication() {
 	switch {
 	case n == nil:
 	case in.version == 3:
-		in.note(NotNeeded, n, "version 3 has no password, and keepalived uses none; authentication = { type = \"hmac\", … } protects a pair of lvsd")
+		in.note(convert.NotNeeded, n, "version 3 has no password, and keepalived uses none; authentication = { type = \"hmac\", … } protects a pair of lvsd")
 	case in.auth == nil || in.auth.arg(0) == "PASS":
 		file := "/etc/lvsd/" + in.name + ".pass"
-		t := &table{from: n.from}
-		t.set("type", "pass", n.from)
-		t.set("key_file", file, n.from)
-		in.e.set("authentication", t, n.from)
+		t := &convert.Table{From: n.from}
+		t.Set("type", "pass", n.from)
+		t.Set("key_file", file, n.from)
+		in.e.Set("authentication", t, n.from)
 		where := n
 		if in.secret != nil {
 			where = in.secret
 		}
-		in.note(ToDo, where, "write the password into %s on each director, on one line, and let nobody but its owner read it (mode 0600)", file)
+		in.note(convert.ToDo, where, "write the password into %s on each director, on one line, and let nobody but its owner read it (mode 0600)", file)
 	default:
-		in.note(LeftOut, n, "lvsd knows PASS of version 2; with version = 3, authentication = { type = \"hmac\", … } is what AH was meant to be")
+		in.note(convert.LeftOut, n, "lvsd knows PASS of version 2; with version = 3, authentication = { type = \"hmac\", … } is what AH was meant to be")
 	}
 }
 
@@ -346,7 +349,7 @@ func (in *instanceReader) family(lines []*node, first []netip.Prefix) (all []net
 		switch {
 		case !ok:
 		case seen[p.Addr()]:
-			in.note(NotNeeded, n, "is there already")
+			in.note(convert.NotNeeded, n, "is there already")
 		case len(first) > 0 && first[0].Addr().Is6() != p.Addr().Is6(), len(first) == 0 && len(all) > 0 && all[0].Addr().Is6() != p.Addr().Is6():
 			others = append(others, n)
 		default:
@@ -360,27 +363,27 @@ func (in *instanceReader) family(lines []*node, first []netip.Prefix) (all []net
 // prefix reads a line of virtual_ipaddress.
 func (in *instanceReader) prefix(n *node) (netip.Prefix, bool) {
 	text := n.keyword()
-	a, isAddr := addr(text)
+	a, isAddr := convert.ParseAddr(text)
 	p := netip.PrefixFrom(a, a.BitLen())
 	if !isAddr {
 		var err error
 		if p, err = netip.ParsePrefix(text); err != nil {
-			in.note(LeftOut, n, "is not an address")
+			in.note(convert.LeftOut, n, "is not an address")
 			return p, false
 		}
 	}
-	dev := in.e.text("interface")
+	dev := in.e.Str("interface")
 	for i, w := range n.args() {
 		switch w {
 		case "dev":
 			if d := n.arg(i + 1); d != dev && dev != "" {
-				in.note(LeftOut, n, "lvsd sets addresses on the election's interface, %s: make an election on %s of it", dev, d)
+				in.note(convert.LeftOut, n, "lvsd sets addresses on the election's interface, %s: make an election on %s of it", dev, d)
 				return p, false
 			}
 		case "label":
-			in.note(NotNeeded, n, "lvsd sets no labels")
+			in.note(convert.NotNeeded, n, "lvsd sets no labels")
 		case "use_vmac", "peer", "mngtmpaddr", "autojoin":
-			in.note(LeftOut, n, "the address is carried over, and %s is not", w)
+			in.note(convert.LeftOut, n, "the address is carried over, and %s is not", w)
 		}
 	}
 	return p, true
@@ -388,26 +391,26 @@ func (in *instanceReader) prefix(n *node) (netip.Prefix, bool) {
 
 // addresses writes the addresses of an election. The first of IPv6 must be
 // link-local.
-func (in *instanceReader) addresses(e *table, listed, excluded []netip.Prefix) {
+func (in *instanceReader) addresses(e *convert.Table, listed, excluded []netip.Prefix) {
 	if len(listed) == 0 && len(excluded) > 0 {
 		listed, excluded = excluded[:1], excluded[1:]
-		in.notes.add(ToDo, e.from, fmt.Sprintf("has no virtual_ipaddress, and an advert of lvsd's lists one at least: %s is taken from virtual_ipaddress_excluded", listed[0].Addr()))
+		in.notes.Add(convert.ToDo, e.From, fmt.Sprintf("has no virtual_ipaddress, and an advert of lvsd's lists one at least: %s is taken from virtual_ipaddress_excluded", listed[0].Addr()))
 	}
 	if len(listed) > 0 && listed[0].Addr().Is6() && !listed[0].Addr().IsLinkLocalUnicast() {
 		own := slices.IndexFunc(listed, func(p netip.Prefix) bool { return p.Addr().IsLinkLocalUnicast() })
 		if own >= 0 {
 			first := listed[own]
 			listed = append([]netip.Prefix{first}, slices.Delete(slices.Clone(listed), own, own+1)...)
-			in.notes.add(NotNeeded, e.from, fmt.Sprintf("%s comes first now: RFC 9568 wants a link-local address there", first.Addr()))
+			in.notes.Add(convert.NotNeeded, e.From, fmt.Sprintf("%s comes first now: RFC 9568 wants a link-local address there", first.Addr()))
 		} else {
 			// As keepalived has it, so that either director can be the first to go.
-			e.set("link_local_first", false, e.entry("name").from)
-			in.notes.hint("link_local_first = false is what keepalived's elections of IPv6 without a link-local address are like. Once both directors run lvsd, put one in front, such as \"fe80::51\": RFC 9568 wants it.")
+			e.Set("link_local_first", false, e.Entry("name").From)
+			in.notes.Hint("link_local_first = false is what keepalived's elections of IPv6 without a link-local address are like. Once both directors run lvsd, put one in front, such as \"fe80::51\": RFC 9568 wants it.")
 		}
 	}
-	e.set("addresses", texts(listed), e.from)
+	e.Set("addresses", texts(listed), e.From)
 	if len(excluded) > 0 {
-		e.set("excluded_addresses", texts(excluded), e.from)
+		e.Set("excluded_addresses", texts(excluded), e.From)
 	}
 }
 
@@ -426,47 +429,47 @@ func texts(all []netip.Prefix) []string {
 // otherFamily makes a second election for addresses of the other family, which
 // moves with the first.
 func (in *instanceReader) otherFamily(b *node, lines []*node) {
-	e := in.e.clone()
-	e.set("name", in.used.name(in.name+"-other-family", "election"), lines[0].from)
+	e := in.e.Clone()
+	e.Set("name", in.used.Unique(in.name+"-other-family", "election"), lines[0].from)
 	for _, key := range []string{"version", "excluded_addresses", "authentication", "track_interfaces", "track_scripts", "track_files", "routes", "rules"} {
-		e.drop(key)
+		e.Delete(key)
 	}
 	all, _ := in.family(lines, nil)
 	if len(all) > 0 && all[0].Addr().Is4() && in.version == 2 {
-		e.set("version", 2, b.from)
+		e.Set("version", 2, b.from)
 	}
 	in.addresses(e, all, nil)
 	how := ""
 	if _, unicast := in.speaks[in.name]; unicast {
 		how = ", by multicast"
 	}
-	in.notes.add(ToDo, lines[0].from, fmt.Sprintf("an election has addresses of one family: those of the other are in the election %s, which moves with %s%s; a director with keepalived does not hear it, so exchange both at once",
-		e.text("name"), in.name, how))
-	if in.e.text("sync_group") == "" {
-		in.e.set("sync_group", in.name, b.from)
+	in.notes.Add(convert.ToDo, lines[0].from, fmt.Sprintf("an election has addresses of one family: those of the other are in the election %s, which moves with %s%s; a director with keepalived does not hear it, so exchange both at once",
+		e.Str("name"), in.name, how))
+	if in.e.Str("sync_group") == "" {
+		in.e.Set("sync_group", in.name, b.from)
 	}
-	e.set("sync_group", in.e.text("sync_group"), b.from)
-	in.root.add("vrrp", e)
+	e.Set("sync_group", in.e.Str("sync_group"), b.from)
+	in.root.Append("vrrp", e)
 }
 
 // syncGroups puts elections together as vrrp_sync_group does.
 func (k *keepalived) syncGroups() {
-	byName := map[string]*table{}
-	for _, e := range k.root.tables("vrrp") {
-		byName[e.text("name")] = e
+	byName := map[string]*convert.Table{}
+	for _, e := range k.root.Tables("vrrp") {
+		byName[e.Str("name")] = e
 	}
 	for _, g := range k.groups {
-		var members []*table
+		var members []*convert.Table
 		for _, instance := range k.members(g) {
 			e := byName[k.names[instance]]
 			if e == nil {
-				k.note(LeftOut, g, "there is no vrrp_instance %s", instance)
+				k.note(convert.LeftOut, g, "there is no vrrp_instance %s", instance)
 				continue
 			}
 			members = append(members, e)
 		}
 		if len(members) == 0 {
-			k.note(LeftOut, g, "has no members")
+			k.note(convert.LeftOut, g, "has no members")
 			continue
 		}
 		k.together(g, members)
@@ -512,32 +515,34 @@ func (k *keepalived) members(g *node) []string {
 
 // together gives elections the same group, and what a group must have the
 // same.
-func (k *keepalived) together(g *node, members []*table) {
-	name := namer{}.name(g.arg(0), "group")
+func (k *keepalived) together(g *node, members []*convert.Table) {
+	name := convert.Namer{}.Unique(g.arg(0), "group")
 	first := members[0]
-	for _, e := range k.root.tables("vrrp") {
+	for _, e := range k.root.Tables("vrrp") {
 		// An election of the other family of a member's came along already.
-		if !slices.Contains(members, e) && strings.HasSuffix(e.text("name"), "-other-family") &&
-			slices.ContainsFunc(members, func(m *table) bool { return m.text("sync_group") != "" && m.text("sync_group") == e.text("sync_group") }) {
+		if !slices.Contains(members, e) && strings.HasSuffix(e.Str("name"), "-other-family") &&
+			slices.ContainsFunc(members, func(m *convert.Table) bool {
+				return m.Str("sync_group") != "" && m.Str("sync_group") == e.Str("sync_group")
+			}) {
 			members = append(members, e)
 		}
 	}
 	for _, e := range members {
-		e.set("sync_group", name, g.from)
+		e.Set("sync_group", name, g.from)
 		for _, key := range []string{"priority", "preempt"} {
-			want, have := first.entry(key), e.entry(key)
+			want, have := first.Entry(key), e.Entry(key)
 			switch {
-			case want == nil && have == nil || want != nil && have != nil && same(want.value, have.value):
+			case want == nil && have == nil || want != nil && have != nil && convert.Equal(want.Value, have.Value):
 			case want == nil:
-				k.notes.add(ToDo, have.from, fmt.Sprintf("the elections of a sync group need the same %s: that of %s is taken", key, first.text("name")))
-				e.drop(key)
+				k.notes.Add(convert.ToDo, have.From, fmt.Sprintf("the elections of a sync group need the same %s: that of %s is taken", key, first.Str("name")))
+				e.Delete(key)
 			default:
-				from := e.from
+				from := e.From
 				if have != nil {
-					from = have.from
+					from = have.From
 				}
-				k.notes.add(ToDo, from, fmt.Sprintf("the elections of a sync group need the same %s: that of %s is taken", key, first.text("name")))
-				e.set(key, want.value, want.from)
+				k.notes.Add(convert.ToDo, from, fmt.Sprintf("the elections of a sync group need the same %s: that of %s is taken", key, first.Str("name")))
+				e.Set(key, want.Value, want.From)
 			}
 		}
 	}

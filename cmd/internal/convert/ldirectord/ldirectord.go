@@ -4,7 +4,8 @@
 // differ: without quiescent = yes a failed server is removed.
 //
 // PURE.
-package convert
+
+package ldirectord
 
 import (
 	"fmt"
@@ -13,12 +14,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"lvsd/cmd/internal/convert"
 )
 
 // setting is one line of ldirectord.cf.
 type setting struct {
 	key, value string
-	from       origin
+	from       convert.Origin
 }
 
 // section of ldirectord.cf: a virtual service with its lines.
@@ -27,13 +30,13 @@ type virtual struct {
 	lines []setting
 }
 
-// Ldirectord converts ldirectord.cf.
-func Ldirectord(file string, w World) (Result, error) {
+// Convert converts ldirectord.cf.
+func Convert(file string, w convert.Env) (convert.Result, error) {
 	text, err := w.Read(file)
 	if err != nil {
-		return Result{}, err
+		return convert.Result{}, err
 	}
-	l := &ldirectord{notes: &notes{}, world: w, root: &table{}, names: namer{}, global: map[string]setting{}}
+	l := &ldirectord{notes: &convert.Notes{}, world: w, root: &convert.Table{}, names: convert.Namer{}, global: map[string]setting{}}
 	globals, virtuals := l.lines(file, string(text))
 	for _, s := range globals {
 		l.setting(s)
@@ -42,18 +45,18 @@ func Ldirectord(file string, w World) (Result, error) {
 		l.virtual(v)
 	}
 	if len(virtuals) > 0 {
-		l.notes.hint("ldirectord has no elections: add a [[director]] for each director and a [[vrrp]] with the services' addresses, in place of heartbeat or Pacemaker.")
-		l.notes.hint(`ldirectord takes its services out of the kernel when it stops, unless cleanstop = no; lvsd leaves them for its next start. on_stop = "remove" in [ipvs] takes them out.`)
-		l.notes.hint("ldirectord adds a server at once and believes one success; lvsd sends it clients after its first good check.")
+		l.notes.Hint("ldirectord has no elections: add a [[director]] for each director and a [[vrrp]] with the services' addresses, in place of heartbeat or Pacemaker.")
+		l.notes.Hint(`ldirectord takes its services out of the kernel when it stops, unless cleanstop = no; lvsd leaves them for its next start. on_stop = "remove" in [ipvs] takes them out.`)
+		l.notes.Hint("ldirectord adds a server at once and believes one success; lvsd sends it clients after its first good check.")
 	}
-	return finish("ldirectord", []string{file}, l.root, l.notes)
+	return convert.Finish("ldirectord", []string{file}, l.root, l.notes)
 }
 
 type ldirectord struct {
-	notes  *notes
-	world  World
-	root   *table
-	names  namer
+	notes  *convert.Notes
+	world  convert.Env
+	root   *convert.Table
+	names  convert.Namer
 	global map[string]setting // what virtual services may have, too
 }
 
@@ -69,9 +72,9 @@ func (l *ldirectord) lines(file, text string) (globals []setting, virtuals []vir
 			continue
 		}
 		key, value, _ := strings.Cut(line, "=")
-		s := setting{strings.ToLower(strings.TrimSpace(key)), strings.TrimSpace(value), origin{file, number, firstWords(line)}}
-		if secrets[s.key] {
-			s.from.text = s.key + " …"
+		s := setting{strings.ToLower(strings.TrimSpace(key)), strings.TrimSpace(value), convert.Origin{File: file, Line: number, Text: convert.Abbreviate(line)}}
+		if convert.Secret[s.key] {
+			s.from.Text = s.key + " …"
 		}
 		indented := raw[0] == '\t' || strings.HasPrefix(raw, "    ")
 		switch {
@@ -100,17 +103,17 @@ func bareValue(s string) string {
 var inherited = []string{"checktimeout", "negotiatetimeout", "checkinterval", "checkcount", "failurecount", "fallback", "fallback6", "quiescent"}
 
 // ldirectordWords are settings without an equivalent.
-var ldirectordWords = map[string]reason{
-	"emailalert": {LeftOut, noMail}, "emailalertfreq": {NotNeeded, ownAlerts}, "emailalertfrom": {NotNeeded, ownAlerts}, "emailalertstatus": {NotNeeded, ownAlerts}, "smtp": {NotNeeded, ownAlerts},
-	"callback":        {LeftOut, "lvsd runs no program when its file changes: notify gets an event of each reload"},
-	"fallbackcommand": {LeftOut, ownNotify}, "logfile": {NotNeeded, "lvsd logs to stderr, which systemd keeps; lvsd events is the history"},
-	"execute":        {LeftOut, "convert that file, too, and put its services into this one: one lvsd has them all"},
-	"supervised":     {NotNeeded, "lvsd run stays in the foreground"},
-	"fork":           {NotNeeded, "lvsd's checks run side by side"},
-	"readdquiescent": {NotNeeded, "lvsd puts back what it wants in the kernel's table"},
-	"maintenancedir": {LeftOut, "lvsd looks for no files: a server is drained by weight = 0, which lvsd reload takes up"},
-	"monitorfile":    {NotNeeded, "lvsd events and lvsd why show what the checks found"},
-	"comment":        {NotNeeded, "belongs to mails"},
+var ldirectordWords = map[string]convert.Reason{
+	"emailalert": convert.Lost(convert.NoMail), "emailalertfreq": convert.Unneeded(convert.MailOnly), "emailalertfrom": convert.Unneeded(convert.MailOnly), "emailalertstatus": convert.Unneeded(convert.MailOnly), "smtp": convert.Unneeded(convert.MailOnly),
+	"callback":        convert.Lost("lvsd runs no program when its file changes: notify gets an event of each reload"),
+	"fallbackcommand": convert.Lost(convert.OwnNotify), "logfile": convert.Unneeded("lvsd logs to stderr, which systemd keeps; lvsd events is the history"),
+	"execute":        convert.Lost("convert that file, too, and put its services into this one: one lvsd has them all"),
+	"supervised":     convert.Unneeded("lvsd run stays in the foreground"),
+	"fork":           convert.Unneeded("lvsd's checks run side by side"),
+	"readdquiescent": convert.Unneeded("lvsd puts back what it wants in the kernel's table"),
+	"maintenancedir": convert.Lost("lvsd looks for no files: a server is drained by weight = 0, which lvsd reload takes up"),
+	"monitorfile":    convert.Unneeded("lvsd events and lvsd why show what the checks found"),
+	"comment":        convert.Unneeded("belongs to mails"),
 }
 
 // setting reads a global line.
@@ -121,14 +124,14 @@ func (l *ldirectord) setting(s setting) {
 		l.global[s.key] = s
 	case s.key == "autoreload":
 		if yes {
-			l.root.child("global").set("auto_reload", true, s.from)
+			l.root.Child("global").Set("auto_reload", true, s.from)
 		}
 	case s.key == "cleanstop":
 		if yes {
-			l.root.child("ipvs").set("on_stop", "remove", s.from)
+			l.root.Child("ipvs").Set("on_stop", "remove", s.from)
 		}
 	case s.key == "include": // not of ldirectord's
-		l.notes.add(LeftOut, s.from, "ldirectord reads no other file")
+		l.notes.Add(convert.LeftOut, s.from, "ldirectord reads no other file")
 	default:
 		l.leaveOut(s, "lvsd knows no such setting")
 	}
@@ -137,16 +140,16 @@ func (l *ldirectord) setting(s setting) {
 func (l *ldirectord) leaveOut(s setting, otherwise string) {
 	r, known := ldirectordWords[s.key]
 	if !known {
-		r = reason{LeftOut, otherwise}
+		r = convert.Lost(otherwise)
 	}
-	l.notes.add(r.kind, s.from, r.why)
+	l.notes.Add(r.Kind, s.from, r.Why)
 }
 
 // virtualReader reads one virtual service.
 type virtualReader struct {
 	*ldirectord
-	s        *table
-	from     origin
+	s        *convert.Table
+	from     convert.Origin
 	address  netip.AddrPort // zero with a mark
 	mark     int
 	v6       bool
@@ -157,7 +160,7 @@ type virtualReader struct {
 
 // virtual converts a virtual service.
 func (l *ldirectord) virtual(v virtual) {
-	r := &virtualReader{ldirectord: l, s: &table{from: v.head.from}, from: v.head.from, v6: v.head.key == "virtual6", say: map[string]setting{}}
+	r := &virtualReader{ldirectord: l, s: &convert.Table{From: v.head.from}, from: v.head.from, v6: v.head.key == "virtual6", say: map[string]setting{}}
 	for key, s := range l.global {
 		r.say[key] = s
 	}
@@ -168,7 +171,7 @@ func (l *ldirectord) virtual(v virtual) {
 		case slices.Contains(inherited, s.key), slices.Contains(virtualWords, s.key):
 			r.say[s.key] = s
 		case s.key == "cleanstop":
-			l.notes.add(LeftOut, s.from, "what becomes of the table at a stop is said for all services, by on_stop in [ipvs]")
+			l.notes.Add(convert.LeftOut, s.from, "what becomes of the table at a stop is said for all services, by on_stop in [ipvs]")
 		default:
 			l.leaveOut(s, "lvsd knows no such setting of a service")
 		}
@@ -178,7 +181,7 @@ func (l *ldirectord) virtual(v virtual) {
 	}
 	r.settings()
 	r.servers()
-	l.root.add("virtual_service", r.s)
+	l.root.Append("virtual_service", r.s)
 }
 
 // virtualWords are settings of a virtual service that are converted.
@@ -189,12 +192,12 @@ func (r *virtualReader) text(key string) string { return bareValue(r.say[key].va
 
 // identity reads what the service is known by.
 func (r *virtualReader) identity(head setting) bool {
-	if mark, ok := number(head.value, 1, 1<<32-1); ok {
+	if mark, ok := convert.ParseInt(head.value, 1, 1<<32-1); ok {
 		r.mark = mark
-		r.s.set("name", r.name("fwmark-"+strconv.Itoa(mark)), head.from)
-		r.s.set("fwmark", mark, head.from)
+		r.s.Set("name", r.name("fwmark-"+strconv.Itoa(mark)), head.from)
+		r.s.Set("fwmark", mark, head.from)
 		if r.v6 {
-			r.s.set("family", "ipv6", head.from)
+			r.s.Set("family", "ipv6", head.from)
 		}
 		return true
 	}
@@ -205,16 +208,16 @@ func (r *virtualReader) identity(head setting) bool {
 	if p := r.text("protocol"); p != "" {
 		r.protocol = p
 	}
-	ap, err := lookUp(head.value, r.protocol, r.world)
+	ap, err := convert.Lookup(head.value, r.protocol, r.world)
 	if err != nil {
-		r.notes.add(LeftOut, head.from, err.Error())
+		r.notes.Add(convert.LeftOut, head.from, err.Error())
 		return false
 	}
 	r.address, r.v6 = ap, ap.Addr().Is6()
-	r.s.set("name", r.name(namer{}.service(r.protocol, ap.Addr(), int(ap.Port()))), head.from)
-	r.s.set("address", ap.String(), head.from)
+	r.s.Set("name", r.name(convert.Namer{}.Service(r.protocol, ap.Addr(), int(ap.Port()))), head.from)
+	r.s.Set("address", ap.String(), head.from)
 	if r.protocol != "tcp" {
-		r.s.set("protocol", r.protocol, r.from)
+		r.s.Set("protocol", r.protocol, r.from)
 	}
 	return true
 }
@@ -222,13 +225,13 @@ func (r *virtualReader) identity(head setting) bool {
 // name is servicename, or what the address makes.
 func (r *virtualReader) name(otherwise string) string {
 	if s, said := r.say["servicename"]; said && bareValue(s.value) != "" {
-		name := r.names.name(bareValue(s.value), otherwise)
+		name := r.names.Unique(bareValue(s.value), otherwise)
 		if name != bareValue(s.value) {
-			r.notes.add(NotNeeded, s.from, "the service is called "+name+": names are made of letters, digits, dot, dash and underscore")
+			r.notes.Add(convert.NotNeeded, s.from, "the service is called "+name+": names are made of letters, digits, dot, dash and underscore")
 		}
 		return name
 	}
-	return r.names.name(otherwise, "service")
+	return r.names.Unique(otherwise, "service")
 }
 
 // settings writes what is of the service as a whole.
@@ -239,39 +242,39 @@ func (r *virtualReader) settings() {
 		scheduler = bareValue(v.value)
 	}
 	if scheduler != "wlc" {
-		s.set("scheduler", scheduler, r.at("scheduler"))
+		s.Set("scheduler", scheduler, r.at("scheduler"))
 	}
 	flags := slices.DeleteFunc(strings.Split(r.text("schedflags"), ","), func(f string) bool { return strings.TrimSpace(f) == "" })
 	if (scheduler == "sh" || scheduler == "mh") && !slices.Contains(flags, scheduler+"-fallback") && !slices.Contains(flags, "flag-1") {
 		flags = append(flags, "no-fallback")
-		r.notes.hint("no-fallback is what ldirectord has for %s unless schedflags says %s-fallback: clients whose server has weight 0 are refused. Without it lvsd sends them to another server.", scheduler, scheduler)
+		r.notes.Hint("no-fallback is what ldirectord has for %s unless schedflags says %s-fallback: clients whose server has weight 0 are refused. Without it lvsd sends them to another server.", scheduler, scheduler)
 	}
 	if len(flags) > 0 {
-		s.set("scheduler_flags", flags, r.at("schedflags"))
+		s.Set("scheduler_flags", flags, r.at("schedflags"))
 	}
-	if d, ok := seconds(r.text("persistent")); ok && d > 0 {
-		s.set("persistence", d, r.at("persistent"))
+	if d, ok := convert.ParseSeconds(r.text("persistent")); ok && d > 0 {
+		s.Set("persistence", d, r.at("persistent"))
 	}
-	if mask := r.text("netmask"); mask != "" && !wholeHost(mask) {
-		s.set("persistence_netmask", mask, r.at("netmask"))
+	if mask := r.text("netmask"); mask != "" && !convert.IsHostMask(mask) {
+		s.Set("persistence_netmask", mask, r.at("netmask"))
 	}
 	if r.text("ops") == "yes" {
-		s.set("one_packet", true, r.at("ops"))
+		s.Set("one_packet", true, r.at("ops"))
 	}
 	quiesces := r.text("quiescent") == "yes"
 	udp := r.protocol == "udp"
 	fallback := scheduler != "dh" && !slices.Contains(flags, "no-fallback")
 	switch {
 	case quiesces && (udp || !fallback):
-		s.set("on_failure", "quiesce", r.at("quiescent"))
+		s.Set("on_failure", "quiesce", r.at("quiescent"))
 	case !quiesces && !udp && fallback:
-		s.set("on_failure", "remove", r.at("quiescent"))
-		r.notes.hint(`on_failure = "remove" is what ldirectord does without quiescent = yes: the connections of a failed server end. Without it lvsd gives the server weight 0 and lets them finish.`)
+		s.Set("on_failure", "remove", r.at("quiescent"))
+		r.notes.Hint(`on_failure = "remove" is what ldirectord does without quiescent = yes: the connections of a failed server end. Without it lvsd gives the server weight 0 and lets them finish.`)
 	}
 }
 
 // at is the line of a setting, or else of the service.
-func (r *virtualReader) at(key string) origin {
+func (r *virtualReader) at(key string) convert.Origin {
 	if s, said := r.say[key]; said {
 		return s.from
 	}
@@ -286,53 +289,53 @@ func (r *virtualReader) servers() {
 	counts, most, seen := map[string]int{}, "", map[string]bool{}
 	for _, line := range r.reals {
 		for _, rs := range r.real(line) {
-			if seen[rs.text("address")] {
-				r.notes.add(LeftOut, line.from, rs.text("address")+" is there already")
+			if seen[rs.Str("address")] {
+				r.notes.Add(convert.LeftOut, line.from, rs.Str("address")+" is there already")
 				continue
 			}
-			seen[rs.text("address")] = true
-			way := rs.text("forward")
+			seen[rs.Str("address")] = true
+			way := rs.Str("forward")
 			if counts[way]++; counts[way] > counts[most] {
 				most = way
 			}
-			r.s.add("real_servers", rs)
+			r.s.Append("real_servers", rs)
 		}
 	}
 	if most == "" {
 		most = "dr"
 	}
-	for _, rs := range r.s.tables("real_servers") {
-		if rs.text("forward") == most {
-			rs.drop("forward")
+	for _, rs := range r.s.Tables("real_servers") {
+		if rs.Str("forward") == most {
+			rs.Delete("forward")
 		}
 	}
 	if most != "dr" {
-		r.s.set("forward", most, r.from)
+		r.s.Set("forward", most, r.from)
 	}
-	hoist(r.s, nil)
-	if r.mark == 0 && r.protocol == "tcp" && r.s.has("check") && literal(r.s.get("check")) == `{ type = "connect" }` {
-		r.s.drop("check")
+	convert.HoistCheck(r.s, nil)
+	if r.mark == 0 && r.protocol == "tcp" && r.s.Has("check") && convert.Literal(r.s.Get("check")) == `{ type = "connect" }` {
+		r.s.Delete("check")
 	}
 	r.fallback(most)
 }
 
 // real reads ip[->ip][:port] gate|masq|ipip [weight] ["request", "receive"]
 // [l:N] [u:N].
-func (r *virtualReader) real(line setting) []*table {
-	fields := words(line.value)
+func (r *virtualReader) real(line setting) []*convert.Table {
+	fields := convert.SplitWords(line.value)
 	if len(fields) == 0 {
-		r.notes.add(LeftOut, line.from, "names no server")
+		r.notes.Add(convert.LeftOut, line.from, "names no server")
 		return nil
 	}
 	first, last, port, err := r.span(fields[0])
 	if err != nil {
-		r.notes.add(LeftOut, line.from, err.Error())
+		r.notes.Add(convert.LeftOut, line.from, err.Error())
 		return nil
 	}
 	way, weight, asked := "dr", 1, []string(nil)
 	limits := map[string]int{}
 	for i, f := range fields[1:] {
-		n, isNumber := number(f, 0, 65535)
+		n, isNumber := convert.ParseInt(f, 0, 65535)
 		limit, of, isLimit := strings.Cut(f, ":")
 		switch {
 		case ways[f] != "":
@@ -340,17 +343,17 @@ func (r *virtualReader) real(line setting) []*table {
 		case isNumber && i < 2:
 			weight = n
 		case isLimit && (limit == "l" || limit == "u"):
-			if v, ok := number(of, 1, 1<<32-1); ok {
+			if v, ok := convert.ParseInt(of, 1, 1<<32-1); ok {
 				limits[limit] = v
 			}
 		case f != ",":
 			asked = append(asked, strings.TrimSuffix(f, ","))
 		}
 	}
-	var all []*table
+	var all []*convert.Table
 	for a := first; ; a = a.Next() {
-		if len(all) == maxRange {
-			r.notes.add(LeftOut, line.from, fmt.Sprintf("only the first %d addresses are carried over", maxRange))
+		if len(all) == convert.MaxRange {
+			r.notes.Add(convert.LeftOut, line.from, fmt.Sprintf("only the first %d addresses are carried over", convert.MaxRange))
 			break
 		}
 		all = append(all, r.server(a, port, way, weight, limits, asked, line))
@@ -368,11 +371,11 @@ func (r *virtualReader) span(s string) (first, last netip.Addr, port int, err er
 	if protocol == "" {
 		protocol = "tcp"
 	}
-	ap, err := lookUp(from, protocol, r.world)
+	ap, err := convert.Lookup(from, protocol, r.world)
 	if err != nil || !isRange {
 		return ap.Addr(), ap.Addr(), int(ap.Port()), err
 	}
-	end, err := lookUp(to, protocol, r.world)
+	end, err := convert.Lookup(to, protocol, r.world)
 	if err == nil && (end.Addr().Is4() != ap.Addr().Is4() || end.Addr().Less(ap.Addr())) {
 		err = fmt.Errorf("%s is no range of addresses", s)
 	}
@@ -380,8 +383,8 @@ func (r *virtualReader) span(s string) (first, last netip.Addr, port int, err er
 }
 
 // server makes one real server with its check.
-func (r *virtualReader) server(a netip.Addr, port int, way string, weight int, limits map[string]int, asked []string, line setting) *table {
-	rs := &table{from: line.from}
+func (r *virtualReader) server(a netip.Addr, port int, way string, weight int, limits map[string]int, asked []string, line setting) *convert.Table {
+	rs := &convert.Table{From: line.from}
 	probed := port
 	switch {
 	case r.mark != 0 || r.address.Port() == 0:
@@ -392,15 +395,15 @@ func (r *virtualReader) server(a netip.Addr, port int, way string, weight int, l
 	if probed == 0 {
 		probed = max(port, 0)
 	}
-	rs.set("address", endpoint(a, port), line.from)
-	rs.set("weight", weight, line.from)
+	rs.Set("address", convert.FormatEndpoint(a, port), line.from)
+	rs.Set("weight", weight, line.from)
 	for key, name := range map[string]string{"u": "upper_threshold", "l": "lower_threshold"} {
 		if v := limits[key]; v > 0 {
-			rs.set(name, v, line.from)
+			rs.Set(name, v, line.from)
 		}
 	}
-	rs.set("forward", way, line.from)
-	rs.set("check", r.check(a, port, probed, asked, line), line.from)
+	rs.Set("forward", way, line.from)
+	rs.Set("check", r.check(a, port, probed, asked, line), line.from)
 	return rs
 }
 
@@ -414,7 +417,7 @@ func (r *virtualReader) fallback(forward string) {
 	if !said && r.v6 && r.say["fallback"].value != "" {
 		s, said = r.say["fallback"], strings.Contains(r.say["fallback"].value, "[")
 	}
-	fields := words(s.value)
+	fields := convert.SplitWords(s.value)
 	if !said || len(fields) == 0 {
 		return
 	}
@@ -422,9 +425,9 @@ func (r *virtualReader) fallback(forward string) {
 	if protocol == "" {
 		protocol = "tcp"
 	}
-	ap, err := lookUp(fields[0], protocol, r.world)
+	ap, err := convert.Lookup(fields[0], protocol, r.world)
 	if err != nil {
-		r.notes.add(LeftOut, s.from, err.Error())
+		r.notes.Add(convert.LeftOut, s.from, err.Error())
 		return
 	}
 	way := "dr" // gate
@@ -439,15 +442,15 @@ func (r *virtualReader) fallback(forward string) {
 		port = int(r.address.Port())
 	}
 	if way != forward && !ap.Addr().IsLoopback() {
-		r.notes.add(LeftOut, s.from, "the fallback is reached as the service's servers are, by "+forward)
+		r.notes.Add(convert.LeftOut, s.from, "the fallback is reached as the service's servers are, by "+forward)
 	}
-	r.s.set("fallback", endpoint(ap.Addr(), port), s.from)
+	r.s.Set("fallback", convert.FormatEndpoint(ap.Addr(), port), s.from)
 }
 
 // wait is a time in seconds that a setting says, or another one.
 func (r *virtualReader) wait(otherwise time.Duration, keys ...string) time.Duration {
 	for _, key := range keys {
-		if d, ok := seconds(r.text(key)); ok && d > 0 {
+		if d, ok := convert.ParseSeconds(r.text(key)); ok && d > 0 {
 			return d
 		}
 	}

@@ -2,12 +2,15 @@
 // checks are in keepalived_check.go.
 //
 // PURE.
-package convert
+
+package keepalived
 
 import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"lvsd/cmd/internal/convert"
 )
 
 const (
@@ -15,8 +18,6 @@ const (
 	usualDelayLoop   = 60 * time.Second
 	usualTimeout     = 5 * time.Second
 	usualPersistence = 6 * time.Minute
-	// maxRange is how many services a range of addresses may become.
-	maxRange = 512
 )
 
 // target is what a virtual server stands for: an address, or a mark.
@@ -26,7 +27,7 @@ type target struct {
 	mark int
 	v6   bool
 	name string // of the group that it is from
-	from origin
+	from convert.Origin
 }
 
 // timing are the settings of checks that go down from the virtual server to the
@@ -41,8 +42,8 @@ type timing struct {
 // serverReader reads one virtual_server.
 type serverReader struct {
 	*keepalived
-	s        *table
-	from     origin
+	s        *convert.Table
+	from     convert.Origin
 	protocol string
 	forward  any
 	timing   timing
@@ -60,17 +61,17 @@ func (k *keepalived) virtualServer(b *node) {
 	if len(targets) == 0 {
 		return
 	}
-	r := &serverReader{keepalived: k, s: &table{from: b.from}, from: b.from, protocol: "tcp", forward: "nat",
+	r := &serverReader{keepalived: k, s: &convert.Table{From: b.from}, from: b.from, protocol: "tcp", forward: "nat",
 		timing: timing{loop: usualDelayLoop, timeout: usualTimeout, delay: -1, retry: -1, said: map[string]bool{}}}
 	for _, n := range b.block {
 		r.keyword(n)
 	}
 	for _, t := range targets {
-		s := r.s.clone()
-		s.from = t.from
+		s := r.s.Clone()
+		s.From = t.from
 		r.identity(s, t)
 		r.finish(s, t)
-		k.root.add("virtual_service", s)
+		k.root.Append("virtual_service", s)
 	}
 }
 
@@ -81,7 +82,7 @@ func (k *keepalived) targets(b *node) []target {
 	case "group":
 		g, known := k.addresses[b.arg(1)]
 		if !known {
-			k.note(LeftOut, b, "there is no virtual_server_group %s", b.arg(1))
+			k.note(convert.LeftOut, b, "there is no virtual_server_group %s", b.arg(1))
 			return nil
 		}
 		var all []target
@@ -106,31 +107,31 @@ func (k *keepalived) target(n *node, words []string) []target {
 		return ""
 	}
 	if at(0) == "fwmark" {
-		mark, ok := number(at(1), 1, 1<<32-1)
+		mark, ok := convert.ParseInt(at(1), 1, 1<<32-1)
 		if !ok {
-			k.note(LeftOut, n, "is not a firewall mark")
+			k.note(convert.LeftOut, n, "is not a firewall mark")
 			return nil
 		}
 		return []target{{mark: mark, v6: at(2) == "inet6", from: n.from}}
 	}
 	port := 0
 	if at(1) != "" {
-		p, ok := number(at(1), 0, 65535)
+		p, ok := convert.ParseInt(at(1), 0, 65535)
 		if !ok {
-			k.note(LeftOut, n, "%q is not a port", at(1))
+			k.note(convert.LeftOut, n, "%q is not a port", at(1))
 			return nil
 		}
 		port = p
 	}
 	first, last, ok := addressRange(at(0))
 	if !ok {
-		k.note(LeftOut, n, "%q is not an address, or a range of them", at(0))
+		k.note(convert.LeftOut, n, "%q is not an address, or a range of them", at(0))
 		return nil
 	}
 	var all []target
 	for a := first; ; a = a.Next() {
-		if len(all) == maxRange {
-			k.note(LeftOut, n, "only the first %d addresses are carried over", maxRange)
+		if len(all) == convert.MaxRange {
+			k.note(convert.LeftOut, n, "only the first %d addresses are carried over", convert.MaxRange)
 			break
 		}
 		all = append(all, target{addr: a, port: port, v6: a.Is6(), from: n.from})
@@ -143,24 +144,24 @@ func (k *keepalived) target(n *node, words []string) []target {
 
 // addressRange reads an address, 10.0.0.1-9, 10.0.0.1-10.0.1.9 or 10.0.0.8/29.
 func addressRange(s string) (first, last netip.Addr, ok bool) {
-	if a, ok := addr(s); ok {
+	if a, ok := convert.ParseAddr(s); ok {
 		return a, a, true
 	}
 	if p, err := netip.ParsePrefix(s); err == nil {
 		first, last = p.Masked().Addr(), p.Masked().Addr()
-		for n := 0; p.Contains(last.Next()) && n < maxRange; n++ {
+		for n := 0; p.Contains(last.Next()) && n < convert.MaxRange; n++ {
 			last = last.Next()
 		}
 		return first, last, true
 	}
 	low, high, _ := strings.Cut(s, "-")
-	first, ok = addr(low)
+	first, ok = convert.ParseAddr(low)
 	if !ok {
 		return first, last, false
 	}
-	if last, ok = addr(high); !ok {
+	if last, ok = convert.ParseAddr(high); !ok {
 		cut := strings.LastIndexAny(low, ".:") + 1
-		if last, ok = addr(low[:cut] + high); !ok {
+		if last, ok = convert.ParseAddr(low[:cut] + high); !ok {
 			return first, last, false
 		}
 	}
@@ -174,16 +175,16 @@ func (r *serverReader) keyword(n *node) {
 	case "real_server":
 		r.servers = append(r.servers, n)
 	case "lb_algo", "lvs_sched":
-		s.set("scheduler", n.arg(0), n.from)
+		s.Set("scheduler", n.arg(0), n.from)
 	case "lb_kind", "lvs_method":
 		r.forward = r.method(n)
 	case "flag-1", "flag-2", "flag-3", "sh-port", "sh-fallback", "mh-port", "mh-fallback":
-		flags, _ := s.get("scheduler_flags").([]string)
-		s.set("scheduler_flags", append(flags, n.keyword()), n.from)
+		flags, _ := s.Get("scheduler_flags").([]string)
+		s.Set("scheduler_flags", append(flags, n.keyword()), n.from)
 	case "ops":
-		s.set("one_packet", true, n.from)
+		s.Set("one_packet", true, n.from)
 	case "persistence_engine":
-		s.set("persistence_engine", n.arg(0), n.from)
+		s.Set("persistence_engine", n.arg(0), n.from)
 	case "persistence_timeout":
 		d := usualPersistence
 		if n.arg(0) != "" {
@@ -193,11 +194,11 @@ func (r *serverReader) keyword(n *node) {
 			}
 		}
 		if d > 0 {
-			s.set("persistence", d, n.from)
+			s.Set("persistence", d, n.from)
 		}
 	case "persistence_granularity":
-		if !wholeHost(n.arg(0)) {
-			s.set("persistence_netmask", n.arg(0), n.from)
+		if !convert.IsHostMask(n.arg(0)) {
+			s.Set("persistence_netmask", n.arg(0), n.from)
 		}
 	case "protocol":
 		r.protocol = strings.ToLower(n.arg(0))
@@ -220,7 +221,7 @@ func (r *serverReader) keyword(n *node) {
 	}
 }
 
-func yes(s string) bool { v, _ := boolean(s); return v }
+func yes(s string) bool { v, _ := convert.ParseBool(s); return v }
 
 // keyword reads a setting of checks, and says whether it is one.
 func (t *timing) keyword(k *keepalived, n *node) bool {
@@ -239,9 +240,9 @@ func (t *timing) keyword(k *keepalived, n *node) bool {
 			t.delay = d
 		}
 	case "retry", "nb_get_retry":
-		v, ok := number(n.arg(0), 0, 999)
+		v, ok := convert.ParseInt(n.arg(0), 0, 999)
 		if !ok {
-			k.note(LeftOut, n, "is not a number")
+			k.note(convert.LeftOut, n, "is not a number")
 			return true
 		}
 		t.retry = v
@@ -273,47 +274,47 @@ func (k *keepalived) method(n *node) any {
 		return "dr"
 	case "TUN":
 	default:
-		k.note(LeftOut, n, "is none of NAT, DR and TUN: keepalived's own, NAT, is taken")
+		k.note(convert.LeftOut, n, "is none of NAT, DR and TUN: keepalived's own, NAT, is taken")
 		return "nat"
 	}
-	t := &table{from: n.from}
+	t := &convert.Table{From: n.from}
 	for i, w := range n.args() {
 		switch w {
 		case "type":
-			t.set("type", n.arg(i+1), n.from)
+			t.Set("type", n.arg(i+1), n.from)
 		case "port":
-			if p, ok := number(n.arg(i+1), 1, 65535); ok {
-				t.set("port", p, n.from)
+			if p, ok := convert.ParseInt(n.arg(i+1), 1, 65535); ok {
+				t.Set("port", p, n.from)
 			}
 		case "csum", "remcsum":
-			t.set("checksum", w, n.from)
+			t.Set("checksum", w, n.from)
 		}
 	}
-	if !t.has("type") || t.text("type") == "ipip" {
+	if !t.Has("type") || t.Str("type") == "ipip" {
 		return "tun"
 	}
 	return t
 }
 
 // identity writes what the service is known by.
-func (r *serverReader) identity(s *table, t target) {
+func (r *serverReader) identity(s *convert.Table, t target) {
 	prefix := ""
 	if t.name != "" {
 		prefix = t.name + "-"
 	}
 	if t.mark != 0 {
-		s.set("name", r.services.name(prefix+"fwmark-"+literal(t.mark), "service"), t.from)
-		s.set("fwmark", t.mark, t.from)
+		s.Set("name", r.services.Unique(prefix+"fwmark-"+convert.Literal(t.mark), "service"), t.from)
+		s.Set("fwmark", t.mark, t.from)
 		if t.v6 || r.v6 || r.ipv6Servers() {
-			s.set("family", "ipv6", t.from)
+			s.Set("family", "ipv6", t.from)
 		}
 		return
 	}
-	name := namer{}.service(r.protocol, t.addr, t.port)
-	s.set("name", r.services.name(prefix+name, "service"), t.from)
-	s.set("address", endpoint(t.addr, t.port), t.from)
+	name := convert.Namer{}.Service(r.protocol, t.addr, t.port)
+	s.Set("name", r.services.Unique(prefix+name, "service"), t.from)
+	s.Set("address", convert.FormatEndpoint(t.addr, t.port), t.from)
 	if r.protocol != "tcp" {
-		s.set("protocol", r.protocol, t.from)
+		s.Set("protocol", r.protocol, t.from)
 	}
 }
 
@@ -321,7 +322,7 @@ func (r *serverReader) identity(s *table, t target) {
 // and not by tunnel.
 func (r *serverReader) ipv6Servers() bool {
 	for _, n := range r.servers {
-		if a, ok := addr(n.arg(0)); !ok || !a.Is6() {
+		if a, ok := convert.ParseAddr(n.arg(0)); !ok || !a.Is6() {
 			return false
 		}
 	}
@@ -329,13 +330,13 @@ func (r *serverReader) ipv6Servers() bool {
 }
 
 // finish writes what only all lines together say.
-func (r *serverReader) finish(s *table, t target) {
+func (r *serverReader) finish(s *convert.Table, t target) {
 	if r.forward != "dr" {
-		s.set("forward", r.forward, r.from)
+		s.Set("forward", r.forward, r.from)
 	}
-	switch sched := s.text("scheduler"); sched {
+	switch sched := s.Str("scheduler"); sched {
 	case "wlc":
-		s.drop("scheduler")
+		s.Delete("scheduler")
 	case "sh", "mh":
 		r.hashing(s, sched)
 	}
@@ -346,20 +347,20 @@ func (r *serverReader) finish(s *table, t target) {
 
 // hashing keeps sh and mh as they are in the kernel: without the fallback that
 // lvsd would add.
-func (r *serverReader) hashing(s *table, sched string) {
-	flags, _ := s.get("scheduler_flags").([]string)
+func (r *serverReader) hashing(s *convert.Table, sched string) {
+	flags, _ := s.Get("scheduler_flags").([]string)
 	for _, f := range flags {
 		if f == sched+"-fallback" || f == "flag-1" {
 			return
 		}
 	}
-	s.set("scheduler_flags", append(flags, "no-fallback"), r.from)
-	r.notes.hint("no-fallback is what keepalived has for %s unless %s-fallback is said: clients whose server has weight 0 are refused. Without it lvsd sends them to another server.", sched, sched)
+	s.Set("scheduler_flags", append(flags, "no-fallback"), r.from)
+	r.notes.Hint("no-fallback is what keepalived has for %s unless %s-fallback is said: clients whose server has weight 0 are refused. Without it lvsd sends them to another server.", sched, sched)
 }
 
 // quorumOf turns quorum Q and hysteresis H, lost below Q-H and back at Q+H,
 // into lvsd's: lost below quorum, back at quorum + hysteresis.
-func (r *serverReader) quorumOf(s *table) {
+func (r *serverReader) quorumOf(s *convert.Table) {
 	quorum, hysteresis := 1, 0
 	from := r.from
 	for i, into := range []*int{&quorum, &hysteresis} {
@@ -367,50 +368,50 @@ func (r *serverReader) quorumOf(s *table) {
 		if n == nil {
 			continue
 		}
-		v, ok := number(n.arg(0), 0, 1<<30)
+		v, ok := convert.ParseInt(n.arg(0), 0, 1<<30)
 		if !ok {
-			r.note(LeftOut, n, "is not a number")
+			r.note(convert.LeftOut, n, "is not a number")
 			continue
 		}
 		*into, from = v, n.from
 	}
 	lost := max(quorum-hysteresis, 1)
 	if lost != 1 {
-		s.set("quorum", lost, from)
+		s.Set("quorum", lost, from)
 	}
 	if back := quorum + hysteresis - lost; back > 0 {
-		s.set("hysteresis", back, from)
-		r.notes.hint("a quorum of %d with a hysteresis of %d is lost below %d and back at %d: lvsd says that as quorum = %d, hysteresis = %d.", quorum, hysteresis, lost, quorum+hysteresis, lost, back)
+		s.Set("hysteresis", back, from)
+		r.notes.Hint("a quorum of %d with a hysteresis of %d is lost below %d and back at %d: lvsd says that as quorum = %d, hysteresis = %d.", quorum, hysteresis, lost, quorum+hysteresis, lost, back)
 	}
 }
 
 // fallback writes the sorry server.
-func (r *serverReader) fallback(s *table, t target) {
+func (r *serverReader) fallback(s *convert.Table, t target) {
 	n := r.sorry
 	if n == nil {
 		return
 	}
-	a, ok := addr(n.arg(0))
+	a, ok := convert.ParseAddr(n.arg(0))
 	if !ok {
-		r.note(LeftOut, n, "is not an address")
+		r.note(convert.LeftOut, n, "is not an address")
 		return
 	}
 	port := t.port
-	if p, said := number(n.arg(1), 1, 65535); said {
+	if p, said := convert.ParseInt(n.arg(1), 1, 65535); said {
 		port = p
 	}
 	forward := r.forward
 	if r.sorryWay != nil {
-		if way := r.method(r.sorryWay); !same(way, forward) && !a.IsLoopback() {
-			r.note(LeftOut, r.sorryWay, "the fallback is reached as the service's servers are")
+		if way := r.method(r.sorryWay); !convert.Equal(way, forward) && !a.IsLoopback() {
+			r.note(convert.LeftOut, r.sorryWay, "the fallback is reached as the service's servers are")
 		}
 	}
 	switch {
 	case t.mark != 0 || t.port == 0:
 		port = -1
 	case forward != "nat" && port != t.port && !a.IsLoopback():
-		r.note(NotNeeded, n, "a packet reaches it with the port that the client chose, %d: without NAT no other port is ever used", t.port)
+		r.note(convert.NotNeeded, n, "a packet reaches it with the port that the client chose, %d: without NAT no other port is ever used", t.port)
 		port = t.port
 	}
-	s.set("fallback", endpoint(a, port), n.from)
+	s.Set("fallback", convert.FormatEndpoint(a, port), n.from)
 }

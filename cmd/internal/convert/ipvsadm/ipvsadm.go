@@ -2,7 +2,8 @@
 // ipvsadm -R reads it, with long options or short ones, with names or without.
 //
 // PURE.
-package convert
+
+package ipvsadm
 
 import (
 	"fmt"
@@ -11,39 +12,41 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"lvsd/cmd/internal/convert"
 )
 
-// IPVSadm converts a saved table.
-func IPVSadm(file string, w World) (Result, error) {
+// Convert converts a saved table.
+func Convert(file string, w convert.Env) (convert.Result, error) {
 	text, err := w.Read(file)
 	if err != nil {
-		return Result{}, err
+		return convert.Result{}, err
 	}
-	t := &saved{notes: &notes{}, world: w, root: &table{}, byKey: map[string]*table{}, names: namer{}}
+	t := &saved{notes: &convert.Notes{}, world: w, root: &convert.Table{}, byKey: map[string]*convert.Table{}, names: convert.Namer{}}
 	number := 0
 	for l := range strings.Lines(string(text)) {
 		number++
 		if l = strings.TrimSpace(l); l != "" && !strings.HasPrefix(l, "#") {
-			t.line(l, origin{file, number, firstWords(l)})
+			t.line(l, convert.Origin{File: file, Line: number, Text: convert.Abbreviate(l)})
 		}
 	}
-	for _, s := range t.root.tables("virtual_service") {
+	for _, s := range t.root.Tables("virtual_service") {
 		t.finish(s)
 	}
-	if len(t.root.tables("virtual_service")) > 0 {
-		t.notes.hint(`a table knows no checks: check = { type = "on" } counts every server as up. Write checks, such as { type = "http", path = "/healthz" }.`)
-		t.notes.hint("a table knows no elections: add a [[director]] for each director and a [[vrrp]] with the services' addresses.")
+	if len(t.root.Tables("virtual_service")) > 0 {
+		t.notes.Hint(`a table knows no checks: check = { type = "on" } counts every server as up. Write checks, such as { type = "http", path = "/healthz" }.`)
+		t.notes.Hint("a table knows no elections: add a [[director]] for each director and a [[vrrp]] with the services' addresses.")
 	}
-	return finish("ipvsadm", []string{file}, t.root, t.notes)
+	return convert.Finish("ipvsadm", []string{file}, t.root, t.notes)
 }
 
 // saved is a table being read.
 type saved struct {
-	notes *notes
-	world World
-	root  *table
-	byKey map[string]*table
-	names namer
+	notes *convert.Notes
+	world convert.Env
+	root  *convert.Table
+	byKey map[string]*convert.Table
+	names convert.Namer
 }
 
 // short are the long options by their short names; those with a value end in =.
@@ -61,9 +64,9 @@ var short = map[string]string{
 }
 
 // options reads a line into what each option says, and what is left over.
-func (t *saved) options(l string, from origin) (all map[string]string, rest []string) {
+func (t *saved) options(l string, from convert.Origin) (all map[string]string, rest []string) {
 	all = map[string]string{}
-	fields := words(l)
+	fields := convert.SplitWords(l)
 	if len(fields) > 0 && strings.HasSuffix(fields[0], "ipvsadm") {
 		fields = fields[1:]
 	}
@@ -77,7 +80,7 @@ func (t *saved) options(l string, from origin) (all map[string]string, rest []st
 		}
 		switch {
 		case !known && strings.HasPrefix(name, "-"):
-			t.notes.add(LeftOut, from, name+" is no option that lvsd knows")
+			t.notes.Add(convert.LeftOut, from, name+" is no option that lvsd knows")
 		case !known:
 			rest = append(rest, fields[i])
 		case strings.HasSuffix(spec, "="):
@@ -100,7 +103,7 @@ func (t *saved) options(l string, from origin) (all map[string]string, rest []st
 }
 
 // line reads one command.
-func (t *saved) line(l string, from origin) {
+func (t *saved) line(l string, from convert.Origin) {
 	o, rest := t.options(l, from)
 	has := func(name string) bool { _, ok := o[name]; return ok }
 	switch {
@@ -113,19 +116,19 @@ func (t *saved) line(l string, from origin) {
 	case has("--start-daemon"):
 		t.daemon(o, from)
 	case has("-C") || has("-Z"):
-		t.notes.add(NotNeeded, from, "lvsd compares the kernel's table with the file, and changes what differs")
+		t.notes.Add(convert.NotNeeded, from, "lvsd compares the kernel's table with the file, and changes what differs")
 	default:
-		t.notes.add(LeftOut, from, "adds nothing to a table")
+		t.notes.Add(convert.LeftOut, from, "adds nothing to a table")
 	}
 }
 
 // key reads which service a line is about: its name for a note, and its
 // protocol, address or mark.
-func (t *saved) key(o map[string]string, from origin) (protocol string, ap netip.AddrPort, mark int, ok bool) {
+func (t *saved) key(o map[string]string, from convert.Origin) (protocol string, ap netip.AddrPort, mark int, ok bool) {
 	if m, is := o["-f"]; is {
-		mark, ok := number(m, 1, 1<<32-1)
+		mark, ok := convert.ParseInt(m, 1, 1<<32-1)
 		if !ok {
-			t.notes.add(LeftOut, from, fmt.Sprintf("%q is not a firewall mark", m))
+			t.notes.Add(convert.LeftOut, from, fmt.Sprintf("%q is not a firewall mark", m))
 		}
 		return "", ap, mark, ok
 	}
@@ -135,115 +138,75 @@ func (t *saved) key(o map[string]string, from origin) (protocol string, ap netip
 			return p.name, ap, 0, ok
 		}
 	}
-	t.notes.add(LeftOut, from, "names no service")
+	t.notes.Add(convert.LeftOut, from, "names no service")
 	return "", ap, 0, false
 }
 
 // endpoint reads IP:PORT, [IP]:PORT, or names in place of them.
-func (t *saved) endpoint(s, protocol string, from origin) (netip.AddrPort, bool) {
-	ap, err := lookUp(s, protocol, t.world)
+func (t *saved) endpoint(s, protocol string, from convert.Origin) (netip.AddrPort, bool) {
+	ap, err := convert.Lookup(s, protocol, t.world)
 	if err != nil {
-		t.notes.add(LeftOut, from, err.Error())
+		t.notes.Add(convert.LeftOut, from, err.Error())
 		return ap, false
 	}
 	return ap, true
 }
 
-// lookUp reads an address with a port, either of which may be a name. Without a
-// port it is 0.
-func lookUp(s, protocol string, w World) (netip.AddrPort, error) {
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
-	}
-	if a, ok := addr(s); ok {
-		return netip.AddrPortFrom(a, 0), nil
-	}
-	host, port := s, ""
-	if i := strings.LastIndexByte(s, ':'); i >= 0 {
-		host, port = s[:i], s[i+1:]
-	}
-	a, ok := addr(host)
-	if !ok {
-		if w.Host == nil {
-			return netip.AddrPort{}, fmt.Errorf("%q is not an address", host)
-		}
-		found, err := w.Host(host)
-		if err != nil || len(found) == 0 {
-			return netip.AddrPort{}, fmt.Errorf("%q is not an address, and no host of this name is found: write the address", host)
-		}
-		a = found[0].Unmap()
-	}
-	if port == "" {
-		return netip.AddrPortFrom(a, 0), nil
-	}
-	n, ok := number(port, 0, 65535)
-	if !ok {
-		if w.Port == nil {
-			return netip.AddrPort{}, fmt.Errorf("%q is not a port", port)
-		}
-		var err error
-		if n, err = w.Port(protocol, port); err != nil {
-			return netip.AddrPort{}, fmt.Errorf("%q is not a port, and no service of this name is found", port)
-		}
-	}
-	return netip.AddrPortFrom(a, uint16(n)), nil
-}
-
 // service reads -A.
-func (t *saved) service(o map[string]string, from origin) {
+func (t *saved) service(o map[string]string, from convert.Origin) {
 	protocol, ap, mark, ok := t.key(o, from)
 	if !ok {
 		return
 	}
-	s := &table{from: from}
+	s := &convert.Table{From: from}
 	if mark != 0 {
-		s.set("name", t.names.name("fwmark-"+strconv.Itoa(mark), "service"), from)
-		s.set("fwmark", mark, from)
+		s.Set("name", t.names.Unique("fwmark-"+strconv.Itoa(mark), "service"), from)
+		s.Set("fwmark", mark, from)
 		if _, v6 := o["-6"]; v6 {
-			s.set("family", "ipv6", from)
+			s.Set("family", "ipv6", from)
 		}
 	} else {
-		s.set("name", t.names.service(protocol, ap.Addr(), int(ap.Port())), from)
-		s.set("address", ap.String(), from)
+		s.Set("name", t.names.Service(protocol, ap.Addr(), int(ap.Port())), from)
+		s.Set("address", ap.String(), from)
 		if protocol != "tcp" {
-			s.set("protocol", protocol, from)
+			s.Set("protocol", protocol, from)
 		}
 	}
 	if sched, said := o["-s"]; said && sched != "wlc" {
-		s.set("scheduler", sched, from)
+		s.Set("scheduler", sched, from)
 	}
 	t.persistence(s, o, from)
 	if _, ops := o["-o"]; ops {
-		s.set("one_packet", true, from)
+		s.Set("one_packet", true, from)
 	}
 	flags := slices.DeleteFunc(strings.Split(o["-b"], ","), func(f string) bool { return f == "" })
-	sched := s.text("scheduler")
+	sched := s.Str("scheduler")
 	if (sched == "sh" || sched == "mh") && !slices.Contains(flags, sched+"-fallback") && !slices.Contains(flags, "flag-1") {
 		flags = append(flags, "no-fallback")
 	}
 	if len(flags) > 0 {
-		s.set("scheduler_flags", flags, from)
+		s.Set("scheduler_flags", flags, from)
 	}
 	t.byKey[t.id(o, protocol, ap, mark)] = s
-	t.root.add("virtual_service", s)
+	t.root.Append("virtual_service", s)
 }
 
 // persistence reads -p, -M and --pe.
-func (t *saved) persistence(s *table, o map[string]string, from origin) {
+func (t *saved) persistence(s *convert.Table, o map[string]string, from convert.Origin) {
 	p, persistent := o["-p"]
 	if !persistent {
 		return
 	}
 	d := 6 * time.Minute // ipvsadm(8)
 	if p != "" {
-		d, _ = seconds(p)
+		d, _ = convert.ParseSeconds(p)
 	}
-	s.set("persistence", d, from)
-	if mask := o["-M"]; mask != "" && !wholeHost(mask) {
-		s.set("persistence_netmask", mask, from)
+	s.Set("persistence", d, from)
+	if mask := o["-M"]; mask != "" && !convert.IsHostMask(mask) {
+		s.Set("persistence_netmask", mask, from)
 	}
 	if pe := o["--pe"]; pe != "" {
-		s.set("persistence_engine", pe, from)
+		s.Set("persistence_engine", pe, from)
 	}
 }
 
@@ -254,14 +217,14 @@ func (t *saved) id(o map[string]string, protocol string, ap netip.AddrPort, mark
 }
 
 // server reads -a.
-func (t *saved) server(o map[string]string, from origin) {
+func (t *saved) server(o map[string]string, from convert.Origin) {
 	protocol, ap, mark, ok := t.key(o, from)
 	if !ok {
 		return
 	}
 	s := t.byKey[t.id(o, protocol, ap, mark)]
 	if s == nil {
-		t.notes.add(LeftOut, from, "no line before it adds its service")
+		t.notes.Add(convert.LeftOut, from, "no line before it adds its service")
 		return
 	}
 	network := protocol
@@ -269,14 +232,14 @@ func (t *saved) server(o map[string]string, from origin) {
 		network = "tcp"
 	}
 	if r, said := o["-r"]; !said || r == "" {
-		t.notes.add(LeftOut, from, "names no real server")
+		t.notes.Add(convert.LeftOut, from, "names no real server")
 		return
 	}
 	real, ok := t.endpoint(o["-r"], network, from)
 	if !ok {
 		return
 	}
-	rs := &table{from: from}
+	rs := &convert.Table{From: from}
 	port := int(real.Port())
 	forward := t.forward(o, from)
 	switch {
@@ -284,30 +247,30 @@ func (t *saved) server(o map[string]string, from origin) {
 		port = -1
 	case port == 0 || forward != "nat" && port != int(ap.Port()):
 		if port != 0 {
-			t.notes.add(NotNeeded, from, fmt.Sprintf("without masquerading a packet reaches a server with the port that the client chose, %d, whatever is written", ap.Port()))
+			t.notes.Add(convert.NotNeeded, from, fmt.Sprintf("without masquerading a packet reaches a server with the port that the client chose, %d, whatever is written", ap.Port()))
 		}
 		port = int(ap.Port())
 	}
-	rs.set("address", endpoint(real.Addr(), port), from)
+	rs.Set("address", convert.FormatEndpoint(real.Addr(), port), from)
 	weight := 1
 	if w, said := o["-w"]; said {
-		if weight, ok = number(w, 0, 65535); !ok {
-			t.notes.add(LeftOut, from, fmt.Sprintf("%q is not a weight from 0 to 65535: 1 is taken", w))
+		if weight, ok = convert.ParseInt(w, 0, 65535); !ok {
+			t.notes.Add(convert.LeftOut, from, fmt.Sprintf("%q is not a weight from 0 to 65535: 1 is taken", w))
 			weight = 1
 		}
 	}
-	rs.set("weight", weight, from)
+	rs.Set("weight", weight, from)
 	for option, key := range map[string]string{"-x": "upper_threshold", "-y": "lower_threshold"} {
-		if n, ok := number(o[option], 1, 1<<32-1); ok {
-			rs.set(key, n, from)
+		if n, ok := convert.ParseInt(o[option], 1, 1<<32-1); ok {
+			rs.Set(key, n, from)
 		}
 	}
-	rs.set("forward", forward, from)
-	s.add("real_servers", rs)
+	rs.Set("forward", forward, from)
+	s.Append("real_servers", rs)
 }
 
 // forward reads -g, -m, or -i with its tunnel.
-func (t *saved) forward(o map[string]string, from origin) any {
+func (t *saved) forward(o map[string]string, from convert.Origin) any {
 	if _, nat := o["-m"]; nat {
 		return "nat"
 	}
@@ -318,74 +281,74 @@ func (t *saved) forward(o map[string]string, from origin) any {
 	if kind == "" || kind == "ipip" {
 		return "tun"
 	}
-	f := &table{from: from}
-	f.set("type", kind, from)
-	if p, ok := number(o["--tun-port"], 1, 65535); ok {
-		f.set("port", p, from)
+	f := &convert.Table{From: from}
+	f.Set("type", kind, from)
+	if p, ok := convert.ParseInt(o["--tun-port"], 1, 65535); ok {
+		f.Set("port", p, from)
 	}
 	for _, c := range []string{"csum", "remcsum"} {
 		if _, said := o["--tun-"+c]; said {
-			f.set("checksum", c, from)
+			f.Set("checksum", c, from)
 		}
 	}
 	return f
 }
 
 // timeouts reads --set TCP TCPFIN UDP, where 0 leaves a timeout as it is.
-func (t *saved) timeouts(rest []string, from origin) {
+func (t *saved) timeouts(rest []string, from convert.Origin) {
 	for i, key := range []string{"timeout_tcp", "timeout_tcp_fin", "timeout_udp"} {
 		if i < len(rest) && rest[i] != "0" {
-			if d, ok := seconds(rest[i]); ok {
-				t.root.child("ipvs").set(key, d, from)
+			if d, ok := convert.ParseSeconds(rest[i]); ok {
+				t.root.Child("ipvs").Set(key, d, from)
 			}
 		}
 	}
 }
 
 // daemon reads --start-daemon. lvsd runs both sender and receiver.
-func (t *saved) daemon(o map[string]string, from origin) {
-	sync := &table{from: from}
-	sync.set("interface", o["--mcast-interface"], from)
+func (t *saved) daemon(o map[string]string, from convert.Origin) {
+	sync := &convert.Table{From: from}
+	sync.Set("interface", o["--mcast-interface"], from)
 	for option, key := range map[string]string{"--syncid": "id", "--sync-maxlen": "maxlen", "--mcast-port": "port", "--mcast-ttl": "ttl"} {
-		if n, ok := number(o[option], 1, 1<<16-1); ok {
-			sync.set(key, n, from)
+		if n, ok := convert.ParseInt(o[option], 1, 1<<16-1); ok {
+			sync.Set(key, n, from)
 		}
 	}
 	if g := o["--mcast-group"]; g != "" {
-		sync.set("group", g, from)
+		sync.Set("group", g, from)
 	}
-	if !sync.has("id") {
-		t.notes.add(LeftOut, from, "has no id from 1 to 255, which a pair needs to be told from another")
+	if !sync.Has("id") {
+		t.notes.Add(convert.LeftOut, from, "has no id from 1 to 255, which a pair needs to be told from another")
 		return
 	}
-	t.root.child("ipvs").set("sync", sync, from)
+	t.root.Child("ipvs").Set("sync", sync, from)
 }
 
 // finish gives a service the forwarding that most of its servers have, and no
 // check.
-func (t *saved) finish(s *table) {
-	servers := s.tables("real_servers")
+func (t *saved) finish(s *convert.Table) {
+	servers := s.Tables("real_servers")
 	common, most := any("dr"), 0
 	for _, r := range servers[:min(len(servers), 100)] {
 		count := 0
 		for _, o := range servers[:min(len(servers), 100)] {
-			if same(r.get("forward"), o.get("forward")) {
+			if convert.Equal(r.Get("forward"), o.Get("forward")) {
 				count++
 			}
 		}
 		if count > most {
-			common, most = r.get("forward"), count
+			common, most = r.Get("forward"), count
 		}
 	}
 	for _, r := range servers {
-		if same(r.get("forward"), common) {
-			r.drop("forward")
+		if convert.Equal(r.Get("forward"), common) {
+			r.Delete("forward")
 		}
 	}
 	if common != "dr" {
-		s.set("forward", common, s.from)
+		s.Set("forward", common, s.From)
 	}
-	on := &table{from: s.from}
-	on.set("type", "on", s.from)
-	s.set("check", on, s.from)
+	on := &convert.Table{From: s.From}
+	on.Set("type", "on", s.From)
+	s.Set("check", on, s.From)
 }

@@ -2,11 +2,14 @@
 // rules, and the files that an election heeds.
 //
 // PURE.
-package convert
+
+package keepalived
 
 import (
 	"net/netip"
 	"strings"
+
+	"lvsd/cmd/internal/convert"
 )
 
 // firstRule is the priority of a rule that says none; others count up from it.
@@ -18,7 +21,7 @@ var tablesByName = map[string]int{"main": 254, "local": 255, "default": 253}
 // along reads the lines of virtual_routes or virtual_rules.
 func (in *instanceReader) along(n *node) {
 	for _, line := range n.block {
-		t := &table{from: line.from}
+		t := &convert.Table{From: line.from}
 		ok := false
 		if n.keyword() == "virtual_routes" {
 			ok = in.route(t, line)
@@ -30,24 +33,24 @@ func (in *instanceReader) along(n *node) {
 	}
 }
 
-func (in *instanceReader) keep(ok bool, key string, t *table) {
+func (in *instanceReader) keep(ok bool, key string, t *convert.Table) {
 	if ok {
-		in.e.add(key, t)
+		in.e.Append(key, t)
 	}
 }
 
 // route reads [src A] [to] DESTINATION [via|gw A] [dev D] [table T] [metric N].
-func (in *instanceReader) route(t *table, line *node) bool {
+func (in *instanceReader) route(t *convert.Table, line *node) bool {
 	words := line.words
 	for i := 0; i < len(words); i++ {
-		next := after(words, i)
+		next := convert.After(words, i)
 		switch words[i] {
 		case "blackhole", "unreachable", "prohibit", "throw", "nexthop", "or":
-			in.note(LeftOut, line, "lvsd has routes by one way, and none that refuse")
+			in.note(convert.LeftOut, line, "lvsd has routes by one way, and none that refuse")
 			return false
 		case "src", "via", "gw", "dev", "to":
 			key := map[string]string{"src": "source", "via": "via", "gw": "via", "dev": "interface", "to": "to"}[words[i]]
-			t.set(key, next, line.from)
+			t.Set(key, next, line.from)
 			i++
 		case "table":
 			if !in.routingTable(t, line, next) {
@@ -55,126 +58,126 @@ func (in *instanceReader) route(t *table, line *node) bool {
 			}
 			i++
 		case "metric", "priority", "preference":
-			if v, ok := number(next, 1, 1<<31-1); ok {
-				t.set("metric", v, line.from)
+			if v, ok := convert.ParseInt(next, 1, 1<<31-1); ok {
+				t.Set("metric", v, line.from)
 			}
 			i++
 		case "no_track":
-			in.note(LeftOut, line, "a route that somebody removes is put back")
+			in.note(convert.LeftOut, line, "a route that somebody removes is put back")
 		case "scope", "protocol", "proto":
 			i++ // lvsd's own
 		case "inet", "inet6", "onlink":
 		default:
-			if !t.has("to") && (words[i] == "default" || isNetwork(words[i])) {
-				t.set("to", words[i], line.from)
+			if !t.Has("to") && (words[i] == "default" || isNetwork(words[i])) {
+				t.Set("to", words[i], line.from)
 				continue
 			}
-			in.note(LeftOut, line, "the route is carried over, and %s is not", words[i])
+			in.note(convert.LeftOut, line, "the route is carried over, and %s is not", words[i])
 			i++
 		}
 	}
-	if to := t.text("to"); to == "0.0.0.0/0" || to == "::/0" {
-		t.set("to", "default", line.from)
+	if to := t.Str("to"); to == "0.0.0.0/0" || to == "::/0" {
+		t.Set("to", "default", line.from)
 	}
-	if t.text("interface") == in.e.text("interface") {
-		t.drop("interface")
+	if t.Str("interface") == in.e.Str("interface") {
+		t.Delete("interface")
 	}
-	if !t.has("to") {
-		in.note(LeftOut, line, "leads nowhere")
+	if !t.Has("to") {
+		in.note(convert.LeftOut, line, "leads nowhere")
 	}
-	return t.has("to")
+	return t.Has("to")
 }
 
 // rule reads [from A] [to A] [fwmark N] [iif D] table T [preference N].
-func (in *instanceReader) rule(t *table, line *node) bool {
+func (in *instanceReader) rule(t *convert.Table, line *node) bool {
 	words := line.words
 	for i := 0; i < len(words); i++ {
-		next := after(words, i)
+		next := convert.After(words, i)
 		switch words[i] {
 		case "from", "to":
 			if next != "all" && next != "any" {
 				if !isNetwork(next) {
-					in.note(LeftOut, line, "%q is not an address or a network", next)
+					in.note(convert.LeftOut, line, "%q is not an address or a network", next)
 					return false
 				}
-				t.set(words[i], next, line.from)
+				t.Set(words[i], next, line.from)
 			}
 		case "iif", "dev":
-			t.set("interface", next, line.from)
+			t.Set("interface", next, line.from)
 		case "fwmark":
-			if v, ok := number(next, 1, 1<<32-1); ok {
-				t.set("mark", v, line.from)
+			if v, ok := convert.ParseInt(next, 1, 1<<32-1); ok {
+				t.Set("mark", v, line.from)
 				break
 			}
-			in.note(LeftOut, line, "%q is not a firewall mark, and lvsd has no mask for one", next)
+			in.note(convert.LeftOut, line, "%q is not a firewall mark, and lvsd has no mask for one", next)
 			return false
 		case "table", "lookup":
 			if !in.routingTable(t, line, next) {
 				return false
 			}
 		case "preference", "priority", "order":
-			if v, ok := number(next, 1, 32765); ok {
-				t.set("priority", v, line.from)
+			if v, ok := convert.ParseInt(next, 1, 32765); ok {
+				t.Set("priority", v, line.from)
 			}
 		case "no_track":
-			in.note(LeftOut, line, "a rule that somebody removes is put back")
+			in.note(convert.LeftOut, line, "a rule that somebody removes is put back")
 			continue
 		case "inet", "inet6":
 			continue
 		default:
 			// A rule without one of its conditions would take other packets.
-			in.note(LeftOut, line, "lvsd's rules know no %s", words[i])
+			in.note(convert.LeftOut, line, "lvsd's rules know no %s", words[i])
 			return false
 		}
 		i++
 	}
-	if !t.has("table") {
-		in.note(LeftOut, line, "says no table")
+	if !t.Has("table") {
+		in.note(convert.LeftOut, line, "says no table")
 		return false
 	}
-	if !t.has("priority") {
-		t.set("priority", firstRule+len(in.e.tables("rules")), line.from)
-		in.note(ToDo, line, "says no preference: see whether %d is good beside the machine's other rules (ip rule)", t.get("priority"))
+	if !t.Has("priority") {
+		t.Set("priority", firstRule+len(in.e.Tables("rules")), line.from)
+		in.note(convert.ToDo, line, "says no preference: see whether %d is good beside the machine's other rules (ip rule)", t.Get("priority"))
 	}
 	return true
 }
 
 // routingTable reads the number of a routing table, or one of the names that
 // every machine has.
-func (in *instanceReader) routingTable(t *table, line *node, name string) bool {
-	v, ok := number(name, 1, 1<<31-1)
+func (in *instanceReader) routingTable(t *convert.Table, line *node, name string) bool {
+	v, ok := convert.ParseInt(name, 1, 1<<31-1)
 	if !ok {
 		v, ok = tablesByName[name], tablesByName[name] > 0
 	}
 	if !ok {
-		in.note(ToDo, line, "lvsd knows routing tables by their number, which /etc/iproute2/rt_tables has for %q: add it then", name)
+		in.note(convert.ToDo, line, "lvsd knows routing tables by their number, which /etc/iproute2/rt_tables has for %q: add it then", name)
 		return false
 	}
 	if v != tablesByName["main"] || line.keyword() == "from" || line.keyword() == "to" {
-		t.set("table", v, line.from)
+		t.Set("table", v, line.from)
 	}
 	return true
 }
 
 func isNetwork(s string) bool {
 	_, err := netip.ParsePrefix(s)
-	_, ok := addr(s)
+	_, ok := convert.ParseAddr(s)
 	return ok || err == nil
 }
 
 // trackFile puts a track_file into an election.
-func (k *keepalived) trackFile(e *table, n *node) {
+func (k *keepalived) trackFile(e *convert.Table, n *node) {
 	b, known := k.files[n.keyword()]
 	if !known {
-		k.note(LeftOut, n, "there is no track_file %s", n.keyword())
+		k.note(convert.LeftOut, n, "there is no track_file %s", n.keyword())
 		return
 	}
-	t := &table{from: b.from, id: n.keyword()}
+	t := &convert.Table{From: b.from, ID: n.keyword()}
 	weight := 1
 	for _, c := range b.block {
 		switch c.keyword() {
 		case "file":
-			t.set("path", strings.Join(c.args(), " "), c.from)
+			t.Set("path", strings.Join(c.args(), " "), c.from)
 		case "weight":
 			v, ok := k.weight(&node{words: append([]string{"", "weight"}, c.args()...), from: c.from}, 1)
 			if !ok {
@@ -182,9 +185,9 @@ func (k *keepalived) trackFile(e *table, n *node) {
 			}
 			weight = v
 		case "init_file":
-			k.note(LeftOut, c, "lvsd writes no such file: one that is missing counts as 0")
+			k.note(convert.LeftOut, c, "lvsd writes no such file: one that is missing counts as 0")
 		default:
-			k.note(LeftOut, c, "lvsd knows no such setting of a file")
+			k.note(convert.LeftOut, c, "lvsd knows no such setting of a file")
 		}
 	}
 	weight, ok := k.weight(n, weight)
@@ -192,11 +195,11 @@ func (k *keepalived) trackFile(e *table, n *node) {
 		return
 	}
 	if weight != 1 {
-		t.set("weight", weight, n.from)
+		t.Set("weight", weight, n.from)
 	}
-	if !t.has("path") {
-		k.note(LeftOut, b, "says no file")
+	if !t.Has("path") {
+		k.note(convert.LeftOut, b, "says no file")
 		return
 	}
-	e.add("track_files", t)
+	e.Append("track_files", t)
 }

@@ -4,7 +4,8 @@
 // It never knows what a keyword means.
 //
 // PURE.
-package convert
+
+package keepalived
 
 import (
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"lvsd/cmd/internal/convert"
 )
 
 // Bounds, so that no file, however nested or recursive, takes for ever.
@@ -27,15 +30,15 @@ const (
 // line is one line of configuration.
 type line struct {
 	text string
-	from origin
+	from convert.Origin
 }
 
 // lineReader reads a file and what it includes.
 type lineReader struct {
-	world World
+	world convert.Env
 	id    string   // the director's name, which conditions are compared with
 	ids   []string // the names of all directors
-	notes *notes
+	notes *convert.Notes
 
 	defined map[string]string
 	read    map[string]bool // files, by name
@@ -45,7 +48,7 @@ type lineReader struct {
 }
 
 // keepalivedLines gives all lines of a file for one director.
-func keepalivedLines(file, id string, ids []string, w World, n *notes) ([]line, error) {
+func keepalivedLines(file, id string, ids []string, w convert.Env, n *convert.Notes) ([]line, error) {
 	r := &lineReader{world: w, id: id, ids: ids, notes: n, defined: map[string]string{}, read: map[string]bool{}, left: maxWork}
 	text, err := w.Read(file)
 	if err != nil {
@@ -63,7 +66,7 @@ func (r *lineReader) file(name, text string, depth int) {
 	number := 0
 	for raw := range strings.Lines(text) {
 		number++
-		from := origin{file: name, line: number}
+		from := convert.Origin{File: name, Line: number}
 		if again {
 			r.work(1+len(raw)/256, from)
 		}
@@ -102,20 +105,20 @@ var includes = []string{"include", "includer", "includem", "includew", "includeb
 
 // include reads the files of a pattern, which counts from the folder of the
 // file that it stands in.
-func (r *lineReader) include(pattern string, from origin, depth int) {
-	from.text = "include " + pattern
+func (r *lineReader) include(pattern string, from convert.Origin, depth int) {
+	from.Text = "include " + pattern
 	if depth+1 >= maxInclude {
-		r.err = fmt.Errorf("%s:%d: %d files include each other: does one include itself?", from.file, from.line, maxInclude)
+		r.err = fmt.Errorf("%s:%d: %d files include each other: does one include itself?", from.File, from.Line, maxInclude)
 		return
 	}
 	if !path.IsAbs(pattern) {
-		pattern = path.Join(path.Dir(from.file), pattern)
+		pattern = path.Join(path.Dir(from.File), pattern)
 	}
 	found := 0
 	for _, p := range braces(pattern) {
 		names, err := r.world.Glob(p)
 		if err != nil {
-			r.notes.add(LeftOut, from, "cannot be read: "+err.Error())
+			r.notes.Add(convert.LeftOut, from, "cannot be read: "+err.Error())
 		}
 		for _, name := range names {
 			found++
@@ -124,7 +127,7 @@ func (r *lineReader) include(pattern string, from origin, depth int) {
 			}
 			text, err := r.world.Read(name)
 			if err != nil {
-				r.notes.add(LeftOut, from, "cannot be read: "+err.Error())
+				r.notes.Add(convert.LeftOut, from, "cannot be read: "+err.Error())
 				continue
 			}
 			if r.file(name, string(text), depth+1); r.err != nil {
@@ -133,7 +136,7 @@ func (r *lineReader) include(pattern string, from origin, depth int) {
 		}
 	}
 	if found == 0 {
-		r.notes.add(LeftOut, from, "no file matches")
+		r.notes.Add(convert.LeftOut, from, "no file matches")
 	}
 }
 
@@ -182,13 +185,13 @@ func uncomment(s string) string {
 
 // condition takes a condition off a line; what is left is empty where the
 // line is not for this director.
-func (r *lineReader) condition(text string, from origin) string {
+func (r *lineReader) condition(text string, from convert.Origin) string {
 	for strings.HasPrefix(text, "@") {
 		word, rest, _ := strings.Cut(strings.ReplaceAll(text, "\t", " "), " ")
 		id, negative := strings.CutPrefix(word[1:], "^")
 		if !slices.Contains(r.ids, id) {
-			from.text = word
-			r.notes.add(ToDo, from, fmt.Sprintf("the line is for a director called %s, and these are %s: name the directors in the command as keepalived does with --config-id",
+			from.Text = word
+			r.notes.Add(convert.ToDo, from, fmt.Sprintf("the line is for a director called %s, and these are %s: name the directors in the command as keepalived does with --config-id",
 				id, strings.Join(r.ids, ", ")))
 		}
 		if (id == r.id) == negative {
@@ -206,9 +209,9 @@ var (
 )
 
 // work pays for what is done, so that no file takes for ever.
-func (r *lineReader) work(cost int, from origin) {
+func (r *lineReader) work(cost int, from convert.Origin) {
 	if r.left -= cost; r.left < 0 && r.err == nil {
-		r.err = fmt.Errorf("%s:%d: too much: do definitions, repetitions or included files never end?", from.file, from.line)
+		r.err = fmt.Errorf("%s:%d: too much: do definitions, repetitions or included files never end?", from.File, from.Line)
 	}
 }
 
@@ -221,7 +224,7 @@ func (r *lineReader) define(text string) {
 
 // expand puts in what is defined, goes through repetitions, and keeps the lines
 // that come out.
-func (r *lineReader) expand(text string, from origin, folder string, depth int) {
+func (r *lineReader) expand(text string, from convert.Origin, folder string, depth int) {
 	if depth > 100 {
 		r.left = 0
 	}
@@ -244,7 +247,7 @@ func (r *lineReader) expand(text string, from origin, folder string, depth int) 
 	}
 	filled := r.fill(text, folder)
 	if len(filled) > maxLineBytes {
-		r.err = fmt.Errorf("%s:%d: definitions that grow without end", from.file, from.line)
+		r.err = fmt.Errorf("%s:%d: definitions that grow without end", from.File, from.Line)
 		return
 	}
 	if filled != text {
@@ -254,11 +257,11 @@ func (r *lineReader) expand(text string, from origin, folder string, depth int) 
 		return
 	}
 	if strings.Contains(text, "${_RANDOM") {
-		from.text = firstWords(text)
-		r.notes.add(LeftOut, from, "a random number is put in here: write one")
+		from.Text = convert.Abbreviate(text)
+		r.notes.Add(convert.LeftOut, from, "a random number is put in here: write one")
 	}
 	if len(r.lines) == maxLines {
-		r.err = fmt.Errorf("%s:%d: more than %d lines", from.file, from.line, maxLines)
+		r.err = fmt.Errorf("%s:%d: more than %d lines", from.File, from.Line, maxLines)
 		return
 	}
 	text = strings.NewReplacer("${_HASH}", "#", "${_BANG}", "!").Replace(text)
@@ -287,7 +290,7 @@ func (r *lineReader) fill(text, folder string) string {
 }
 
 // repeat goes through ~SEQ(var, start, step, end) and ~LST(var, a, b, …).
-func (r *lineReader) repeat(text string, from origin, folder string, depth int) {
+func (r *lineReader) repeat(text string, from convert.Origin, folder string, depth int) {
 	kind := repetition.FindStringSubmatch(text)[1]
 	start := len(kind) + 2
 	end, level := -1, 0
@@ -301,9 +304,9 @@ func (r *lineReader) repeat(text string, from origin, folder string, depth int) 
 			end = i
 		}
 	}
-	from.text = firstWords(text)
+	from.Text = convert.Abbreviate(text)
 	if end < 0 {
-		r.notes.add(LeftOut, from, "the closing parenthesis is missing")
+		r.notes.Add(convert.LeftOut, from, "the closing parenthesis is missing")
 		return
 	}
 	inside := r.fill(text[start:end], folder)
@@ -317,7 +320,7 @@ func (r *lineReader) repeat(text string, from origin, folder string, depth int) 
 		rounds, complaint = sequence(names[1:], kind == "SEQx")
 	}
 	if complaint != "" {
-		r.notes.add(LeftOut, from, complaint)
+		r.notes.Add(convert.LeftOut, from, complaint)
 		return
 	}
 	r.work(len(rounds), from)
@@ -411,18 +414,4 @@ func sequence(args []string, hex bool) (rounds [][]string, complaint string) {
 		rounds = append(rounds, []string{strconv.FormatInt(n, base)})
 	}
 	return rounds, ""
-}
-
-// firstWords is the begin of a line, for a note.
-func firstWords(text string) string {
-	const enough = 60
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) <= enough {
-		return text
-	}
-	cut := strings.LastIndexByte(text[:enough], ' ')
-	if cut < 0 {
-		cut = enough
-	}
-	return strings.ToValidUTF8(text[:cut], "") + " …"
 }

@@ -4,7 +4,8 @@
 // keepalived by its manual, keepalived.conf(5) of version 2.2.7.
 //
 // PURE.
-package convert
+
+package keepalived
 
 import (
 	"errors"
@@ -13,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"lvsd/cmd/internal/convert"
 )
 
 // Source is a file and the director that it is of.
@@ -20,9 +23,9 @@ type Source struct{ Director, File string }
 
 // keepalived is the conversion of one director's file.
 type keepalived struct {
-	notes    *notes
+	notes    *convert.Notes
 	director string
-	root     *table
+	root     *convert.Table
 
 	version    int // of VRRP, where an instance does not say one
 	scriptUser string
@@ -31,10 +34,10 @@ type keepalived struct {
 	instances  map[string]*node
 	groups     []*node           // vrrp_sync_group
 	addresses  map[string]*node  // virtual_server_group
-	certs      []entry           // keys of TLS, from the block SSL
+	certs      []convert.Entry   // keys of TLS, from the block SSL
 	names      map[string]string // of elections, by those of instances
-	used       namer             // names of elections
-	services   namer
+	used       convert.Namer     // names of elections
+	services   convert.Namer
 	speaks     map[string]speaker // by the name of an election
 	sync       *node              // lvs_sync_daemon
 }
@@ -43,39 +46,39 @@ type keepalived struct {
 type speaker struct {
 	own   netip.Addr
 	peers []netip.Addr
-	from  origin
+	from  convert.Origin
 }
 
-// Keepalived converts the files of a pair, or of one director.
-func Keepalived(sources []Source, w World) (Result, error) {
+// Convert converts the files of a pair, or of one director.
+func Convert(sources []Source, w convert.Env) (convert.Result, error) {
 	if len(sources) == 0 {
-		return Result{}, errors.New("no file is named")
+		return convert.Result{}, errors.New("no file is named")
 	}
-	n := &notes{}
+	n := &convert.Notes{}
 	var directors, files []string
 	for _, s := range sources {
 		if slices.Contains(directors, s.Director) {
-			return Result{}, fmt.Errorf("director %s is named twice", s.Director)
+			return convert.Result{}, fmt.Errorf("director %s is named twice", s.Director)
 		}
 		directors = append(directors, s.Director)
 		if !slices.Contains(files, s.File) {
 			files = append(files, s.File)
 		}
 	}
-	var documents []*table
+	var documents []*convert.Table
 	speaks := map[string]map[string]speaker{}
 	for _, s := range sources {
 		lines, err := keepalivedLines(s.File, s.Director, directors, w, n)
 		if err != nil {
-			return Result{}, err
+			return convert.Result{}, err
 		}
-		k := &keepalived{notes: n, director: s.Director, root: &table{}, version: 2,
+		k := &keepalived{notes: n, director: s.Director, root: &convert.Table{}, version: 2,
 			scripts: map[string]*node{}, files: map[string]*node{}, instances: map[string]*node{}, addresses: map[string]*node{},
-			names: map[string]string{}, used: namer{}, services: namer{}, speaks: map[string]speaker{}}
+			names: map[string]string{}, used: convert.Namer{}, services: convert.Namer{}, speaks: map[string]speaker{}}
 		for _, name := range directors {
-			one := &table{}
-			one.set("name", name, origin{})
-			k.root.add("director", one)
+			one := &convert.Table{}
+			one.Set("name", name, convert.Origin{})
+			k.root.Append("director", one)
 		}
 		k.convert(blocks(lines, n))
 		documents = append(documents, k.root)
@@ -86,10 +89,10 @@ func Keepalived(sources []Source, w World) (Result, error) {
 			speaks[name][s.Director] = sp
 		}
 	}
-	root := merge(directors, documents, n)
+	root := convert.Merge(directors, documents, n)
 	unicast(root, directors, speaks, n)
 	keepalivedHints(root, n)
-	return finish("keepalived", files, root, n)
+	return convert.Finish("keepalived", files, root, n)
 }
 
 // convert goes through the blocks: first those that others refer to.
@@ -106,7 +109,7 @@ func (k *keepalived) convert(all []*node) {
 			k.files[b.arg(0)] = b
 		case "vrrp_instance":
 			k.instances[b.arg(0)] = b
-			k.names[b.arg(0)] = k.used.name(b.arg(0), "election")
+			k.names[b.arg(0)] = k.used.Unique(b.arg(0), "election")
 		case "vrrp_sync_group":
 			k.groups = append(k.groups, b)
 		case "virtual_server_group":
@@ -131,34 +134,34 @@ func (k *keepalived) convert(all []*node) {
 }
 
 // leaveOut notes a keyword after a table of reasons.
-func (k *keepalived) leaveOut(n *node, reasons map[string]reason, otherwise string) {
+func (k *keepalived) leaveOut(n *node, reasons map[string]convert.Reason, otherwise string) {
 	r, known := reasons[n.keyword()]
 	if !known {
-		r = reason{LeftOut, otherwise}
+		r = convert.Lost(otherwise)
 	}
-	if r.kind == "" {
+	if r.Kind == "" {
 		return
 	}
 	from := n.from
-	if first, last := n.from.line, n.lastLine(); last > first {
-		from.text = fmt.Sprintf("%s … to line %d", n.keyword(), last)
+	if first, last := n.from.Line, n.lastLine(); last > first {
+		from.Text = fmt.Sprintf("%s … to line %d", n.keyword(), last)
 	}
-	k.notes.add(r.kind, from, r.why)
+	k.notes.Add(r.Kind, from, r.Why)
 }
 
-func (k *keepalived) note(kind Kind, n *node, format string, args ...any) {
-	k.notes.add(kind, n.from, fmt.Sprintf(format, args...))
+func (k *keepalived) note(kind convert.Kind, n *node, format string, args ...any) {
+	k.notes.Add(kind, n.from, fmt.Sprintf(format, args...))
 }
 
 // global reads a keyword of global_defs.
 func (k *keepalived) global(n *node) {
 	switch word := n.keyword(); word {
 	case "vrrp_version":
-		if v, ok := number(n.arg(0), 2, 3); ok {
+		if v, ok := convert.ParseInt(n.arg(0), 2, 3); ok {
 			k.version = v
 			return
 		}
-		k.note(LeftOut, n, "is neither 2 nor 3")
+		k.note(convert.LeftOut, n, "is neither 2 nor 3")
 	case "script_user":
 		k.scriptUser = n.arg(0)
 	case "lvs_sync_daemon":
@@ -166,10 +169,10 @@ func (k *keepalived) global(n *node) {
 	case "lvs_timeouts":
 		k.timeouts(n)
 	case "lvs_flush_on_stop":
-		k.root.child("ipvs").set("on_stop", "remove", n.from)
+		k.root.Child("ipvs").Set("on_stop", "remove", n.from)
 	case "vrrp_mcast_group4", "vrrp_mcast_group6":
 		if n.arg(0) != "224.0.0.18" && n.arg(0) != "ff02::12" {
-			k.note(LeftOut, n, "lvsd uses the group that RFC 9568 assigns, or unicast")
+			k.note(convert.LeftOut, n, "lvsd uses the group that RFC 9568 assigns, or unicast")
 		}
 	case "vrrp_garp_master_refresh":
 		if n.arg(0) != "0" {
@@ -178,7 +181,7 @@ func (k *keepalived) global(n *node) {
 	default:
 		if _, known := globalWords[word]; !known {
 			if r, of := vrrpWords[strings.TrimPrefix(word, "vrrp_")]; of {
-				k.notes.add(r.kind, n.from, r.why)
+				k.notes.Add(r.Kind, n.from, r.Why)
 				return
 			}
 		}
@@ -190,13 +193,13 @@ func (k *keepalived) global(n *node) {
 func (k *keepalived) timeouts(n *node) {
 	keys := map[string]string{"tcp": "timeout_tcp", "tcpfin": "timeout_tcp_fin", "tcp_fin": "timeout_tcp_fin", "udp": "timeout_udp"}
 	for i := 0; i < len(n.args()); i += 2 {
-		d, ok := seconds(n.arg(i + 1))
+		d, ok := convert.ParseSeconds(n.arg(i + 1))
 		key := keys[n.arg(i)]
 		if key == "" || !ok {
-			k.note(LeftOut, n, "%q is not understood", n.arg(i))
+			k.note(convert.LeftOut, n, "%q is not understood", n.arg(i))
 			continue
 		}
-		k.root.child("ipvs").set(key, d, n.from)
+		k.root.Child("ipvs").Set(key, d, n.from)
 	}
 }
 
@@ -206,24 +209,24 @@ func (k *keepalived) syncDaemon() {
 	if n == nil {
 		return
 	}
-	t := &table{from: n.from}
-	t.set("interface", n.arg(0), n.from)
+	t := &convert.Table{From: n.from}
+	t.Set("interface", n.arg(0), n.from)
 	for i := 1; i < len(n.args()); i++ {
 		word := n.arg(i)
 		switch {
 		case word == "id" || word == "syncid":
 			i++
-			if id, ok := number(n.arg(i), 0, 255); ok {
-				t.set("id", id, n.from)
+			if id, ok := convert.ParseInt(n.arg(i), 0, 255); ok {
+				t.Set("id", id, n.from)
 			}
 		case slices.Contains([]string{"maxlen", "port", "ttl"}, word):
 			i++
-			if v, ok := number(n.arg(i), 0, 65535); ok {
-				t.set(word, v, n.from)
+			if v, ok := convert.ParseInt(n.arg(i), 0, 65535); ok {
+				t.Set(word, v, n.from)
 			}
 		case word == "group":
 			i++
-			t.set("group", n.arg(i), n.from)
+			t.Set("group", n.arg(i), n.from)
 		default:
 			if word == "inst" {
 				i++
@@ -231,24 +234,24 @@ func (k *keepalived) syncDaemon() {
 			k.syncFor(t, n.arg(i), n)
 		}
 	}
-	if !t.has("id") {
-		k.note(LeftOut, n, "has no id from 1 to 255, which a pair needs to be told from another")
+	if !t.Has("id") {
+		k.note(convert.LeftOut, n, "has no id from 1 to 255, which a pair needs to be told from another")
 		return
 	}
-	k.root.child("ipvs").set("sync", t, n.from)
+	k.root.Child("ipvs").Set("sync", t, n.from)
 }
 
 // syncFor names the election whose mastership the synchronisation shows.
-func (k *keepalived) syncFor(t *table, instance string, n *node) {
+func (k *keepalived) syncFor(t *convert.Table, instance string, n *node) {
 	vrrp, known := k.instances[instance]
 	if !known {
-		k.note(LeftOut, n, "there is no vrrp_instance %s", instance)
+		k.note(convert.LeftOut, n, "there is no vrrp_instance %s", instance)
 		return
 	}
-	t.set("vrrp", k.names[instance], n.from)
+	t.Set("vrrp", k.names[instance], n.from)
 	for _, c := range vrrp.block {
-		if id, ok := number(c.arg(0), 1, 255); ok && c.keyword() == "virtual_router_id" && !t.has("id") {
-			t.set("id", id, n.from)
+		if id, ok := convert.ParseInt(c.arg(0), 1, 255); ok && c.keyword() == "virtual_router_id" && !t.Has("id") {
+			t.Set("id", id, n.from)
 		}
 	}
 }
@@ -258,32 +261,32 @@ func (k *keepalived) tls(b *node) {
 	for _, n := range b.block {
 		switch n.keyword() {
 		case "certificate":
-			k.certs = append(k.certs, entry{"cert_file", n.arg(0), n.from})
+			k.certs = append(k.certs, convert.Entry{Key: "cert_file", Value: n.arg(0), From: n.from})
 		case "key":
-			k.certs = append(k.certs, entry{"key_file", n.arg(0), n.from})
+			k.certs = append(k.certs, convert.Entry{Key: "key_file", Value: n.arg(0), From: n.from})
 		case "ca":
-			k.note(LeftOut, n, "keepalived does not judge a server's certificate by it; in lvsd, ca_file and verify = true in a check do")
+			k.note(convert.LeftOut, n, "keepalived does not judge a server's certificate by it; in lvsd, ca_file and verify = true in a check do")
 		case "password":
-			k.note(LeftOut, n, "lvsd reads keys without a password only")
+			k.note(convert.LeftOut, n, "lvsd reads keys without a password only")
 		default:
-			k.note(LeftOut, n, "lvsd knows no such setting of TLS")
+			k.note(convert.LeftOut, n, "lvsd knows no such setting of TLS")
 		}
 	}
 }
 
 // unicast gives each election the addresses of its directors: what each says of
 // itself, or else what the others say of it.
-func unicast(root *table, directors []string, speaks map[string]map[string]speaker, n *notes) {
-	for _, e := range root.tables("vrrp") {
-		by := speaks[e.text("name")]
+func unicast(root *convert.Table, directors []string, speaks map[string]map[string]speaker, n *convert.Notes) {
+	for _, e := range root.Tables("vrrp") {
+		by := speaks[e.Str("name")]
 		if len(by) == 0 {
 			continue
 		}
-		var from origin
-		own := byDirector{}
+		var from convert.Origin
+		own := convert.ByDirector{}
 		for _, d := range directors {
 			sp := by[d]
-			if sp.from.line > 0 && (from.line == 0 || sp.from.file == from.file) {
+			if sp.from.Line > 0 && (from.Line == 0 || sp.from.File == from.File) {
 				from = sp.from
 			}
 			a := sp.own
@@ -297,53 +300,53 @@ func unicast(root *table, directors []string, speaks map[string]map[string]speak
 			}
 		}
 		if len(own) < len(directors) || len(own) < 2 {
-			n.add(ToDo, from, "unicast needs the address of every director: convert the files of both together, as lb1=FILE lb2=FILE, or add them to the [[director]]")
+			n.Add(convert.ToDo, from, "unicast needs the address of every director: convert the files of both together, as lb1=FILE lb2=FILE, or add them to the [[director]]")
 			continue
 		}
-		e.set("unicast", own, from)
-		for _, d := range root.tables("director") {
-			if !d.has("address") {
-				d.set("address", own[d.text("name")], from)
+		e.Set("unicast", own, from)
+		for _, d := range root.Tables("director") {
+			if !d.Has("address") {
+				d.Set("address", own[d.Str("name")], from)
 			}
 		}
 	}
 }
 
 // keepalivedHints says how the programs differ where no line speaks of it.
-func keepalivedHints(root *table, n *notes) {
+func keepalivedHints(root *convert.Table, n *convert.Notes) {
 	slow, removes := false, false
-	for _, s := range root.tables("virtual_service") {
-		removes = removes || s.text("on_failure") == "remove"
-		slow = slow || strings.Contains(literal(s.get("check")), `interval = "60s"`)
+	for _, s := range root.Tables("virtual_service") {
+		removes = removes || s.Str("on_failure") == "remove"
+		slow = slow || strings.Contains(convert.Literal(s.Get("check")), `interval = "60s"`)
 	}
 	if removes {
-		n.hint(`on_failure = "remove" is what keepalived does without inhibit_on_failure: the connections of a failed server end. Without it lvsd gives the server weight 0 and lets them finish.`)
+		n.Hint(`on_failure = "remove" is what keepalived does without inhibit_on_failure: the connections of a failed server end. Without it lvsd gives the server weight 0 and lets them finish.`)
 	}
 	if slow {
-		n.hint(`interval = "60s" is keepalived's own where delay_loop is not said: a dead server is noticed after a minute or more. lvsd's own is "2s".`)
+		n.Hint(`interval = "60s" is keepalived's own where delay_loop is not said: a dead server is noticed after a minute or more. lvsd's own is "2s".`)
 	}
-	if len(root.tables("virtual_service")) > 0 {
-		n.hint("keepalived counts a new server as up until it has been checked; lvsd sends it clients after its first good check.")
-		if t, _ := root.get("ipvs").(*table); t == nil || !t.has("on_stop") {
-			n.hint(`keepalived takes its services out of the kernel when it stops; lvsd leaves them for its next start. on_stop = "remove" in [ipvs] takes them out.`)
+	if len(root.Tables("virtual_service")) > 0 {
+		n.Hint("keepalived counts a new server as up until it has been checked; lvsd sends it clients after its first good check.")
+		if t, _ := root.Get("ipvs").(*convert.Table); t == nil || !t.Has("on_stop") {
+			n.Hint(`keepalived takes its services out of the kernel when it stops; lvsd leaves them for its next start. on_stop = "remove" in [ipvs] takes them out.`)
 		}
 	}
-	for _, e := range root.tables("vrrp") {
-		if e.get("version") == 2 {
-			n.hint("version = 2 is what keepalived speaks where nothing is said, so that the directors can be exchanged one by one. Once both run lvsd, version 3 notices a dead master faster and can be authenticated.")
+	for _, e := range root.Tables("vrrp") {
+		if e.Get("version") == 2 {
+			n.Hint("version = 2 is what keepalived speaks where nothing is said, so that the directors can be exchanged one by one. Once both run lvsd, version 3 notices a dead master faster and can be authenticated.")
 			break
 		}
 	}
-	if len(root.tables("director")) == 1 && len(root.tables("vrrp")) > 0 {
-		n.hint("this is one director's file alone. The file of both: lvsd convert keepalived lb1=FILE lb2=FILE.")
+	if len(root.Tables("director")) == 1 && len(root.Tables("vrrp")) > 0 {
+		n.Hint("this is one director's file alone. The file of both: lvsd convert keepalived lb1=FILE lb2=FILE.")
 	}
 }
 
 // span is a time that a keyword says in seconds.
 func (k *keepalived) span(n *node, word string) (time.Duration, bool) {
-	d, ok := seconds(word)
+	d, ok := convert.ParseSeconds(word)
 	if !ok {
-		k.note(LeftOut, n, "%q is not a time in seconds", word)
+		k.note(convert.LeftOut, n, "%q is not a time in seconds", word)
 	}
 	return d, ok
 }

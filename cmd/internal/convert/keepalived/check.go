@@ -1,56 +1,59 @@
 // This file converts keepalived's real servers with their checks.
 //
 // PURE.
-package convert
+
+package keepalived
 
 import (
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"lvsd/cmd/internal/convert"
 )
 
 // realServers converts the real servers of a service, each with its checks.
-func (r *serverReader) realServers(s *table, t target) {
+func (r *serverReader) realServers(s *convert.Table, t target) {
 	quiesced, all, seen := 0, 0, map[string]bool{}
 	for _, n := range r.servers {
 		rs, inhibit := r.realServer(n, t)
 		if rs == nil {
 			continue
 		}
-		if seen[rs.text("address")] {
-			r.note(LeftOut, n, "is there already")
+		if seen[rs.Str("address")] {
+			r.note(convert.LeftOut, n, "is there already")
 			continue
 		}
-		seen[rs.text("address")] = true
-		if same(rs.get("forward"), r.forward) {
-			rs.drop("forward")
+		seen[rs.Str("address")] = true
+		if convert.Equal(rs.Get("forward"), r.forward) {
+			rs.Delete("forward")
 		}
 		all++
 		if inhibit {
 			quiesced++
 		}
-		s.add("real_servers", rs)
+		s.Append("real_servers", rs)
 	}
 	r.onFailure(s, quiesced, all)
-	hoist(s, nil)
+	convert.HoistCheck(s, nil)
 }
 
 // onFailure writes what becomes of a failed server, which is for all of a
 // service.
-func (r *serverReader) onFailure(s *table, quiesced, all int) {
-	udp := r.protocol == "udp" && !s.has("fwmark")
+func (r *serverReader) onFailure(s *convert.Table, quiesced, all int) {
+	udp := r.protocol == "udp" && !s.Has("fwmark")
 	switch {
 	case all == 0:
 	case quiesced == 0 && !udp:
-		s.set("on_failure", "remove", r.from)
+		s.Set("on_failure", "remove", r.from)
 	case quiesced == 0:
 	case quiesced < all:
-		r.notes.add(ToDo, r.from, "some of its servers have inhibit_on_failure and some do not: in lvsd on_failure is for all of a service, and now all have it")
+		r.notes.Add(convert.ToDo, r.from, "some of its servers have inhibit_on_failure and some do not: in lvsd on_failure is for all of a service, and now all have it")
 		fallthrough
 	default:
-		if udp || s.text("scheduler") == "dh" || slices.Contains(asStrings(s.get("scheduler_flags")), "no-fallback") {
-			s.set("on_failure", "quiesce", r.from)
+		if udp || s.Str("scheduler") == "dh" || slices.Contains(asStrings(s.Get("scheduler_flags")), "no-fallback") {
+			s.Set("on_failure", "quiesce", r.from)
 		}
 	}
 }
@@ -59,19 +62,19 @@ func asStrings(v any) []string { s, _ := v.([]string); return s }
 
 // realServer converts one real_server, and says whether it keeps its place when
 // it fails.
-func (r *serverReader) realServer(b *node, t target) (rs *table, inhibit bool) {
-	a, ok := addr(b.arg(0))
+func (r *serverReader) realServer(b *node, t target) (rs *convert.Table, inhibit bool) {
+	a, ok := convert.ParseAddr(b.arg(0))
 	if !ok {
-		r.note(LeftOut, b, "%q is not an address, and names are not looked up", b.arg(0))
+		r.note(convert.LeftOut, b, "%q is not an address, and names are not looked up", b.arg(0))
 		return nil, false
 	}
 	port := t.port
-	if p, said := number(b.arg(1), 1, 65535); said {
+	if p, said := convert.ParseInt(b.arg(1), 1, 65535); said {
 		port = p
 	}
-	rs = &table{from: b.from}
-	rs.set("address", "", b.from) // the first key; its value comes when forward is known
-	rs.set("weight", 1, b.from)
+	rs = &convert.Table{From: b.from}
+	rs.Set("address", "", b.from) // the first key; its value comes when forward is known
+	rs.Set("weight", 1, b.from)
 	inhibit = r.inhibit
 	when := r.timing.below()
 	forward := r.forward
@@ -79,18 +82,18 @@ func (r *serverReader) realServer(b *node, t target) (rs *table, inhibit bool) {
 	for _, n := range b.block {
 		switch n.keyword() {
 		case "weight":
-			if w, ok := number(n.arg(0), 0, 65535); ok {
-				rs.set("weight", w, n.from)
+			if w, ok := convert.ParseInt(n.arg(0), 0, 65535); ok {
+				rs.Set("weight", w, n.from)
 			} else {
-				r.note(LeftOut, n, "is not a weight from 0 to 65535")
+				r.note(convert.LeftOut, n, "is not a weight from 0 to 65535")
 			}
 		case "lvs_method", "lb_kind":
 			forward = r.method(n)
-			rs.set("forward", forward, n.from)
+			rs.Set("forward", forward, n.from)
 		case "uthreshold", "lthreshold":
 			key := map[string]string{"uthreshold": "upper_threshold", "lthreshold": "lower_threshold"}[n.keyword()]
-			if v, ok := number(n.arg(0), 0, 1<<32-1); ok && v > 0 {
-				rs.set(key, v, n.from)
+			if v, ok := convert.ParseInt(n.arg(0), 0, 1<<32-1); ok && v > 0 {
+				rs.Set(key, v, n.from)
 			}
 		case "inhibit_on_failure":
 			inhibit = n.arg(0) == "" || yes(n.arg(0))
@@ -107,20 +110,20 @@ func (r *serverReader) realServer(b *node, t target) (rs *table, inhibit bool) {
 	case t.mark != 0 || t.port == 0:
 		port, p.elsewhere = -1, port > 0
 	case forward != "nat" && port != t.port:
-		r.note(NotNeeded, b, "port %d is only probed: without NAT a packet reaches a server with the port that the client chose, %d", port, t.port)
+		r.note(convert.NotNeeded, b, "port %d is only probed: without NAT a packet reaches a server with the port that the client chose, %d", port, t.port)
 		port, p.elsewhere = t.port, true
 	}
-	rs.set("address", endpoint(a, port), b.from)
-	var all []*table
+	rs.Set("address", convert.FormatEndpoint(a, port), b.from)
+	var all []*convert.Table
 	for _, n := range probes {
 		all = append(all, p.probe(n, when)...)
 	}
 	if len(all) == 0 {
-		on := &table{from: b.from}
-		on.set("type", "on", b.from)
+		on := &convert.Table{From: b.from}
+		on.Set("type", "on", b.from)
 		all = append(all, on)
 	}
-	rs.set("check", checks(all), all[0].from)
+	rs.Set("check", convert.CheckValue(all), all[0].From)
 	return rs, inhibit
 }
 
@@ -144,11 +147,11 @@ var kinds = map[string]struct {
 }
 
 // probe converts one check: several where it has several URLs or hosts.
-func (p *prober) probe(b *node, when timing) []*table {
+func (p *prober) probe(b *node, when timing) []*convert.Table {
 	kind := kinds[b.keyword()]
 	when = when.below()
-	c := &table{from: b.from}
-	c.set("type", kind.name, b.from)
+	c := &convert.Table{From: b.from}
+	c.Set("type", kind.name, b.from)
 	host, port := "", 0
 	var urls, hosts []*node
 	for _, n := range b.block {
@@ -156,12 +159,12 @@ func (p *prober) probe(b *node, when timing) []*table {
 		case "connect_ip":
 			host = n.arg(0)
 		case "connect_port":
-			port, _ = number(n.arg(0), 1, 65535)
+			port, _ = convert.ParseInt(n.arg(0), 1, 65535)
 		case "bindto", "bind_to":
-			c.set("from", n.arg(0), n.from)
+			c.Set("from", n.arg(0), n.from)
 		case "fwmark":
-			if m, ok := number(n.arg(0), 1, 1<<32-1); ok {
-				c.set("mark", m, n.from)
+			if m, ok := convert.ParseInt(n.arg(0), 1, 1<<32-1); ok {
+				c.Set("mark", m, n.from)
 			}
 		case "url":
 			urls = append(urls, n)
@@ -181,71 +184,71 @@ func (p *prober) probe(b *node, when timing) []*table {
 	case "smtp":
 		return p.hosts(c, hosts)
 	case "dns":
-		if !c.has("name") {
-			c.set("name", ".", b.from)
+		if !c.Has("name") {
+			c.Set("name", ".", b.from)
 		}
 		switch {
-		case !c.has("record"):
-			c.set("record", "SOA", b.from)
-		case c.text("record") == "A":
-			c.drop("record")
+		case !c.Has("record"):
+			c.Set("record", "SOA", b.from)
+		case c.Str("record") == "A":
+			c.Delete("record")
 		}
 	case "exec":
-		if !c.has("command") {
-			p.note(LeftOut, b, "says no misc_path")
+		if !c.Has("command") {
+			p.note(convert.LeftOut, b, "says no misc_path")
 			return nil
 		}
-		if p.scriptUser != "" && !c.has("user") {
-			c.set("user", p.scriptUser, b.from)
+		if p.scriptUser != "" && !c.Has("user") {
+			c.Set("user", p.scriptUser, b.from)
 		}
 	}
-	return []*table{c}
+	return []*convert.Table{c}
 }
 
 // special reads what only one kind of check has.
-func (p *prober) special(c *table, n *node) bool {
+func (p *prober) special(c *convert.Table, n *node) bool {
 	switch n.keyword() {
 	case "helo_name":
-		c.set("helo", n.arg(0), n.from)
+		c.Set("helo", n.arg(0), n.from)
 	case "type":
-		if c.text("type") != "dns" {
+		if c.Str("type") != "dns" {
 			return false
 		}
-		c.set("record", strings.ToUpper(n.arg(0)), n.from)
+		c.Set("record", strings.ToUpper(n.arg(0)), n.from)
 	case "name":
-		if c.text("type") != "dns" {
+		if c.Str("type") != "dns" {
 			return false
 		}
-		c.set("name", n.arg(0), n.from)
+		c.Set("name", n.arg(0), n.from)
 	case "misc_path":
-		if argv := command(n.args()); len(argv) > 0 {
-			c.set("command", argv, n.from)
+		if argv := convert.Argv(n.args()); len(argv) > 0 {
+			c.Set("command", argv, n.from)
 		}
 	case "misc_timeout":
 		if d, ok := p.span(n, n.arg(0)); ok && d > 0 {
-			c.set("timeout", d, n.from)
+			c.Set("timeout", d, n.from)
 		}
 	case "user":
-		c.set("user", n.arg(0), n.from)
+		c.Set("user", n.arg(0), n.from)
 		if n.arg(1) != "" {
-			p.note(LeftOut, n, "the program runs with the user's own group")
+			p.note(convert.LeftOut, n, "the program runs with the user's own group")
 		}
 	case "payload":
 		if hex, ok := hexBytes(n.args()); ok {
-			c.set("send_hex", hex, n.from)
+			c.Set("send_hex", hex, n.from)
 		} else {
-			p.note(LeftOut, n, "are not hexadecimal digits")
+			p.note(convert.LeftOut, n, "are not hexadecimal digits")
 		}
 	case "require_reply":
 		hex, ok := hexBytes(n.args())
 		switch {
 		case len(n.args()) == 0:
-			c.set("require_reply", true, n.from)
+			c.Set("require_reply", true, n.from)
 		case ok:
-			c.set("expect_hex", hex, n.from)
+			c.Set("expect_hex", hex, n.from)
 		default:
-			p.note(LeftOut, n, "an answer is required, and its bytes are not judged: write what it must have as expect, a regular expression")
-			c.set("require_reply", true, n.from)
+			p.note(convert.LeftOut, n, "an answer is required, and its bytes are not judged: write what it must have as expect, a regular expression")
+			c.Set("require_reply", true, n.from)
 		}
 	default:
 		return false
@@ -254,8 +257,8 @@ func (p *prober) special(c *table, n *node) bool {
 }
 
 // address writes what is probed where that is not the real server itself.
-func (p *prober) address(c *table, b *node, host string, port int) {
-	kind := c.text("type")
+func (p *prober) address(c *convert.Table, b *node, host string, port int) {
+	kind := c.Str("type")
 	if kind == "exec" || kind == "ping" && host == "" {
 		return
 	}
@@ -265,22 +268,22 @@ func (p *prober) address(c *table, b *node, host string, port int) {
 	if port == p.port && !p.elsewhere && host == "" {
 		port = 0
 	}
-	a, isAddr := addr(host)
+	a, isAddr := convert.ParseAddr(host)
 	switch {
 	case host != "" && !isAddr:
-		p.note(LeftOut, b, "connect_ip %q is not an address", host)
+		p.note(convert.LeftOut, b, "connect_ip %q is not an address", host)
 	case host != "" && (kind == "ping" || port == 0):
-		c.set("address", a.String(), b.from)
+		c.Set("address", a.String(), b.from)
 	case host != "":
-		c.set("address", endpoint(a, port), b.from)
+		c.Set("address", convert.FormatEndpoint(a, port), b.from)
 	case port > 0:
-		c.set("address", ":"+strconv.Itoa(port), b.from)
+		c.Set("address", ":"+strconv.Itoa(port), b.from)
 	}
 }
 
 // times writes when it is probed, and how many failures count. keepalived
 // believes the first success.
-func (p *prober) times(c *table, b *node, when timing, retry int, delay time.Duration) {
+func (p *prober) times(c *convert.Table, b *node, when timing, retry int, delay time.Duration) {
 	if when.retry >= 0 {
 		retry = when.retry
 	}
@@ -289,50 +292,50 @@ func (p *prober) times(c *table, b *node, when timing, retry int, delay time.Dur
 	}
 	loop := min(max(when.loop, 10*time.Millisecond), time.Hour)
 	if loop != 2*time.Second {
-		c.set("interval", loop, b.from)
+		c.Set("interval", loop, b.from)
 	}
 	if retry > 0 && delay > 0 && delay != loop {
 		if delay < loop {
-			c.set("fast_interval", max(delay, 10*time.Millisecond), b.from)
+			c.Set("fast_interval", max(delay, 10*time.Millisecond), b.from)
 		} else if when.said["delay_before_retry"] {
-			p.note(LeftOut, b, "delay_before_retry is longer than delay_loop: after a failure lvsd probes again at the interval")
+			p.note(convert.LeftOut, b, "delay_before_retry is longer than delay_loop: after a failure lvsd probes again at the interval")
 		}
 	}
 	timeout := when.timeout
-	if c.text("type") == "exec" {
+	if c.Str("type") == "exec" {
 		timeout = loop
 	}
 	if !when.said["connect_timeout"] {
 		timeout = min(timeout, loop)
 	}
-	if c.has("timeout") {
-		timeout = c.get("timeout").(time.Duration)
+	if c.Has("timeout") {
+		timeout = c.Get("timeout").(time.Duration)
 	}
-	c.drop("timeout")
+	c.Delete("timeout")
 	if timeout != min(time.Second, loop) {
-		c.set("timeout", min(max(timeout, time.Millisecond), time.Hour), b.from)
+		c.Set("timeout", min(max(timeout, time.Millisecond), time.Hour), b.from)
 	}
-	c.set("rise", 1, b.from)
+	c.Set("rise", 1, b.from)
 	if retry != 2 {
-		c.set("fall", retry+1, b.from)
+		c.Set("fall", retry+1, b.from)
 	}
 }
 
 // web makes a check of each URL.
-func (p *prober) web(c *table, b *node, urls []*node, host string) []*table {
-	if c.text("type") == "https" {
-		c.set("verify", false, b.from)
+func (p *prober) web(c *convert.Table, b *node, urls []*node, host string) []*convert.Table {
+	if c.Str("type") == "https" {
+		c.Set("verify", false, b.from)
 		for _, e := range p.certs {
-			c.set(e.key, e.value, e.from)
+			c.Set(e.Key, e.Value, e.From)
 		}
 	}
 	if len(urls) == 0 {
 		urls = []*node{{words: []string{"url"}, from: b.from}}
 	}
-	var all []*table
+	var all []*convert.Table
 	for _, u := range urls {
-		one := c.clone()
-		one.from = u.from
+		one := c.Clone()
+		one.From = u.from
 		p.url(one, u, host)
 		all = append(all, one)
 	}
@@ -340,19 +343,19 @@ func (p *prober) web(c *table, b *node, urls []*node, host string) []*table {
 }
 
 // url reads one block url.
-func (p *prober) url(c *table, u *node, host string) {
+func (p *prober) url(c *convert.Table, u *node, host string) {
 	pattern, not, options := (*node)(nil), false, ""
 	for _, n := range u.block {
 		switch n.keyword() {
 		case "path":
 			if n.arg(0) != "/" {
-				c.set("path", n.arg(0), n.from)
+				c.Set("path", n.arg(0), n.from)
 			}
 		case "digest":
-			c.set("digest", "md5:"+n.arg(0), n.from)
+			c.Set("digest", "md5:"+n.arg(0), n.from)
 		case "status_code":
 			if s := strings.Join(n.args(), ", "); s != "200-299" && s != "" {
-				c.set("status", s, n.from)
+				c.Set("status", s, n.from)
 			}
 		case "virtualhost":
 			host = n.arg(0)
@@ -367,7 +370,7 @@ func (p *prober) url(c *table, u *node, host string) {
 		}
 	}
 	if host != "" {
-		c.set("host", host, u.from)
+		c.Set("host", host, u.from)
 	}
 	if pattern == nil {
 		return
@@ -376,7 +379,7 @@ func (p *prober) url(c *table, u *node, host string) {
 	if not {
 		key = "expect_not"
 	}
-	c.set(key, options+pattern.arg(0), pattern.from)
+	c.Set(key, options+pattern.arg(0), pattern.from)
 }
 
 // regexOptions writes PCRE's options as RE2 has them.
@@ -388,7 +391,7 @@ func (p *prober) regexOptions(n *node) string {
 			letters += l
 			continue
 		}
-		p.note(LeftOut, n, "lvsd's regular expressions (RE2) have no option %s", o)
+		p.note(convert.LeftOut, n, "lvsd's regular expressions (RE2) have no option %s", o)
 	}
 	if letters == "" {
 		return ""
@@ -397,23 +400,23 @@ func (p *prober) regexOptions(n *node) string {
 }
 
 // hosts makes a check of each block host, as SMTP_CHECK may have.
-func (p *prober) hosts(c *table, hosts []*node) []*table {
+func (p *prober) hosts(c *convert.Table, hosts []*node) []*convert.Table {
 	if len(hosts) == 0 {
-		return []*table{c}
+		return []*convert.Table{c}
 	}
-	var all []*table
+	var all []*convert.Table
 	for _, h := range hosts {
-		one := c.clone()
-		one.from = h.from
+		one := c.Clone()
+		one.From = h.from
 		ip, port := "", 0
 		for _, n := range h.block {
 			switch n.keyword() {
 			case "connect_ip":
 				ip = n.arg(0)
 			case "connect_port":
-				port, _ = number(n.arg(0), 1, 65535)
+				port, _ = convert.ParseInt(n.arg(0), 1, 65535)
 			case "bindto":
-				one.set("from", n.arg(0), n.from)
+				one.Set("from", n.arg(0), n.from)
 			default:
 				p.leaveOut(n, serverWords, "lvsd knows no such setting of a check")
 			}
