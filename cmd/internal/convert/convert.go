@@ -1,7 +1,5 @@
 // The result of a conversion: the text, the notes about what is not in it, and
 // the header that lists them.
-//
-// PURE.
 
 package convert
 

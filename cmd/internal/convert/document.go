@@ -1,7 +1,5 @@
 // This file is the result as a tree: tables of keys with values, each with the
 // line that it comes from. It knows nothing of what a key means.
-//
-// PURE.
 
 package convert
 

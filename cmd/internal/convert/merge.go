@@ -1,8 +1,6 @@
 // This file makes one document of the documents of several directors: what is
 // the same stands once, what may differ becomes a value by director, and what
 // must not differ is taken from the first, which is named.
-//
-// PURE.
 
 package convert
 

@@ -1,6 +1,4 @@
 // Reasons that several formats share.
-//
-// PURE.
 
 package convert
 

@@ -1,8 +1,6 @@
 // This file holds a document against config, as `lvsd check` does, and takes
 // out what is refused, naming the line that it came from. So whatever comes out
 // of a conversion passes the check, also what only some versions of lvsd can do.
-//
-// PURE.
 
 package convert
 

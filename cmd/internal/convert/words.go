@@ -1,8 +1,6 @@
 // This file reads and writes the small things that all formats share:
 // addresses, durations, command lines, names. What cannot be read is told by
 // false, and never ends anything.
-//
-// PURE.
 
 package convert
 

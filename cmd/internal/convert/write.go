@@ -1,8 +1,6 @@
 // This file writes a document as a person would: in the order of
 // docs/lvsd.toml, one real server a line, and nothing that is as lvsd has it
 // anyway.
-//
-// PURE.
 
 package convert
 

@@ -1,7 +1,5 @@
 // This file converts a table in ipvsadm's words, as ipvsadm -S prints it and
 // ipvsadm -R reads it, with long options or short ones, with names or without.
-//
-// PURE.
 
 package ipvsadm
 

@@ -1,7 +1,5 @@
 // This file makes blocks of keepalived's lines: keywords with their words, and
 // in braces what belongs to them. It never knows what a keyword means.
-//
-// PURE.
 
 package keepalived
 

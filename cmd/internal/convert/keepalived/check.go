@@ -1,6 +1,4 @@
 // This file converts keepalived's real servers with their checks.
-//
-// PURE.
 
 package keepalived
 

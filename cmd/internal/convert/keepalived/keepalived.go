@@ -2,8 +2,6 @@
 // and how the files of a pair become one. The elections are in
 // keepalived_vrrp.go, the services in keepalived_service.go. It knows
 // keepalived by its manual, keepalived.conf(5) of version 2.2.7.
-//
-// PURE.
 
 package keepalived
 

@@ -1,7 +1,5 @@
 // This file is the list of keepalived's keywords that have no equivalent, each
 // with why. A keyword with one is where it is converted.
-//
-// PURE.
 
 package keepalived
 

@@ -2,8 +2,6 @@
 // comments, included files, lines for one director only (@), definitions ($) and
 // repetitions (~SEQ, ~LST). What comes out are plain lines, each with its place.
 // It never knows what a keyword means.
-//
-// PURE.
 
 package keepalived
 

@@ -1,7 +1,5 @@
 // This file converts what moves along with an election's addresses, routes and
 // rules, and the files that an election heeds.
-//
-// PURE.
 
 package keepalived
 

@@ -1,7 +1,5 @@
 // This file converts keepalived's virtual servers and their real servers. The
 // checks are in keepalived_check.go.
-//
-// PURE.
 
 package keepalived
 

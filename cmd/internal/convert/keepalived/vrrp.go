@@ -1,7 +1,5 @@
 // This file converts what keepalived calls VRRP instances, scripts and sync
 // groups into elections.
-//
-// PURE.
 
 package keepalived
 

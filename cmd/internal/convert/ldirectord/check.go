@@ -1,7 +1,5 @@
 // This file converts ldirectord's checks. What ldirectord says to a server in
 // its own protocol becomes a dialogue of type tcp where one tells as much.
-//
-// PURE.
 
 package ldirectord
 

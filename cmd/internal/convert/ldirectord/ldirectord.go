@@ -2,8 +2,6 @@
 // The checks are in ldirectord_check.go. It knows ldirectord by its manual,
 // ldirectord(8) of version 4.12, and by what that version does where the two
 // differ: without quiescent = yes a failed server is removed.
-//
-// PURE.
 
 package ldirectord
 
