@@ -36,6 +36,7 @@ import (
 	"lvsd/cmd/internal/vrrpproc"
 	"lvsd/config"
 	"lvsd/ipvs"
+	"lvsd/ipvs/connsync"
 	"lvsd/ipvs/netlink"
 	"lvsd/vrrp"
 )
@@ -99,7 +100,7 @@ type daemon struct {
 	hush       connhandover.Hush
 	// connections is how many this director told the others; negative: not known.
 	connections atomic.Int64
-	listener    *ipvs.SyncListener
+	listener    *connsync.Receiver
 	hangups     <-chan os.Signal
 	onStop      string
 	follows     follows
@@ -144,7 +145,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Log: log.Logger, OnEvent: d.electionChanged, OnContest: d.electionContested, ObserveLag: m.ObserveTimerLag,
 	})
 	d.server = &api.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: version, Started: time.Now(), Problems: d.problems, Journal: d.journal}
-	d.listener = ipvs.NewSyncListener(log.Logger, d.reconciler.SyncWish)
+	d.listener = connsync.NewReceiver(log.Logger, d.reconciler.SyncWish)
 	d.pair = d.newExchange()
 	d.server.Pair = d.pair
 	d.director = director.New(director.Parts{
@@ -161,7 +162,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 		Host:          host.Through{Found: d.state, Log: log.Logger},
 		Paths:         paths,
 		Peers:         peerView{d},
-		Teller:        ipvs.NewTeller(d.kernel),
+		SyncSender:    connsync.NewSender(d.kernel),
 		Before:        d.state.LoadDecision(log.Logger, time.Now()),
 		Hush:          &d.hush,
 	})
@@ -172,7 +173,7 @@ func build(c *config.Config, o *options, log *logging.Log) (_ *daemon, err error
 	m.WatchOrigins(d.reconciler.Origins)
 	m.Count(metrics.EventsDropped, d.journal.Dropped)
 	m.WatchPeers(d.pair)
-	m.WatchArrivals(d.listener.Heard)
+	m.WatchArrivals(d.listener.Received)
 	m.Count(metrics.NotifyFailures, d.notifier.Failures)
 	if err = d.director.Prepare(c); err != nil {
 		return nil, err

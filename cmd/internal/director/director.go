@@ -58,8 +58,8 @@ type Parts struct {
 	Reloaded func(*config.Config)
 	Holds    HoldKeeper // nil: handovers are forgotten with the daemon
 	Peers    Peers      // nil: nothing is known of them
-	// Teller tells the peer of connections; nil: the kernel alone does.
-	Teller Teller
+	// SyncSender sends connections to the peer; nil leaves that to the kernel.
+	SyncSender SyncSender
 	// Before is what a run before this one decided last, see Restore; nil: nothing
 	// is known of it.
 	Before *decision.Plan

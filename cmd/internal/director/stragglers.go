@@ -17,9 +17,9 @@ import (
 	"lvsd/vrrp"
 )
 
-// Teller tells the peer of connections.
-type Teller interface {
-	Tell(ctx context.Context, cfg ipvs.SyncConfig, all bool, choose func(ipvs.Connection) (ipvs.Forward, bool)) (int, error)
+// SyncSender sends connections to the peer by the synchronisation of IPVS.
+type SyncSender interface {
+	Send(ctx context.Context, cfg ipvs.SyncConfig, all bool, choose func(ipvs.Connection) (ipvs.Forward, bool)) (int, error)
 }
 
 const (
@@ -92,12 +92,12 @@ func (d *Director) standing(handed []*candidate) (staying map[netip.Addr]bool, l
 // tell tells of all connections but those to addresses that stay.
 func (d *Director) tell(ctx context.Context, all bool, staying map[netip.Addr]bool) {
 	c, plan := d.config.Load(), d.plan.Load()
-	if d.parts.Teller == nil || c.IPVS.Sync == nil || plan == nil {
+	if d.parts.SyncSender == nil || c.IPVS.Sync == nil || plan == nil {
 		return
 	}
 	began := time.Now()
 	ways := waysOf(plan.Wanted.Table)
-	n, err := d.parts.Teller.Tell(ctx, *decision.WantedSync(c.IPVS.Sync), all, func(conn ipvs.Connection) (ipvs.Forward, bool) {
+	n, err := d.parts.SyncSender.Send(ctx, *decision.WantedSync(c.IPVS.Sync), all, func(conn ipvs.Connection) (ipvs.Forward, bool) {
 		if staying[conn.Virtual.Addr()] {
 			return 0, false
 		}

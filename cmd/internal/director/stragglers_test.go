@@ -14,7 +14,7 @@ import (
 	"lvsd/vrrp"
 )
 
-// herald is a Teller that asks about two connections.
+// herald is a SyncSender that asks about two connections.
 type herald struct {
 	*journal
 	mu     sync.Mutex
@@ -23,7 +23,7 @@ type herald struct {
 	ways   []ipvs.Forward
 }
 
-func (h *herald) Tell(_ context.Context, cfg ipvs.SyncConfig, all bool, choose func(ipvs.Connection) (ipvs.Forward, bool)) (int, error) {
+func (h *herald) Send(_ context.Context, cfg ipvs.SyncConfig, all bool, choose func(ipvs.Connection) (ipvs.Forward, bool)) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.add("tell %d", cfg.ID)
@@ -47,7 +47,7 @@ func TestThePeerIsTold(t *testing.T) {
 		c.Elections = append(c.Elections, config.Election{Name: "mail", Interface: "eth0", VRID: 52,
 			Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.99/32")}})
 		h := &herald{}
-		r := newRig(t, c, func(p *Parts) { p.Teller = h })
+		r := newRig(t, c, func(p *Parts) { p.SyncSender = h })
 		h.journal = r.journal
 		r.table.read(kernelWith(5))
 		r.Wake()

@@ -8,15 +8,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"lvsd/ipvs"
+	"lvsd/ipvs/connsync"
 )
 
 // WatchArrivals adds the series of the peer's connections.
-func (m *Metrics) WatchArrivals(heard func() ipvs.SyncHeard) {
+func (m *Metrics) WatchArrivals(heard func() connsync.Received) {
 	m.registry.MustRegister(arrivals(heard))
 }
 
-type arrivals func() ipvs.SyncHeard
+type arrivals func() connsync.Received
 
 func (c arrivals) Describe(ch chan<- *prometheus.Desc) {
 	ch <- syncLast

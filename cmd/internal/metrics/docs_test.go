@@ -15,7 +15,7 @@ import (
 
 	"lvsd/checker"
 	"lvsd/cmd/internal/director"
-	"lvsd/ipvs"
+	"lvsd/ipvs/connsync"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md anew below its head")
@@ -31,7 +31,7 @@ func everything(view func(context.Context) director.View) *Metrics {
 	m.Watch(view)
 	m.WatchOrigins(func(context.Context) (int, int, error) { return 1, 2, nil })
 	m.WatchPeers(exchange{})
-	m.WatchArrivals(func() ipvs.SyncHeard { return ipvs.SyncHeard{Listening: true} })
+	m.WatchArrivals(func() connsync.Received { return connsync.Received{Listening: true} })
 	m.Count(EventsDropped, func() uint64 { return 1 })
 	m.Count(NotifyFailures, func() uint64 { return 1 })
 	return m

@@ -1,4 +1,4 @@
-package ipvs
+package connsync
 
 import (
 	"context"
@@ -6,55 +6,57 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"lvsd/ipvs"
 )
 
-// SyncListener hears the messages of the connection synchronisation, beside the
+// Receiver hears the messages of the connection synchronisation, beside the
 // kernel's own receiver, which tells nobody of those that it does not take. It
 // takes samples: one message a second, whatever the stream, through a buffer
 // that holds no more. While nothing comes it looks whether it goes elsewhere. It
 // sends nothing.
-type SyncListener struct {
+type Receiver struct {
 	log    *slog.Logger
-	config func() *SyncConfig
+	config func() *ipvs.SyncConfig
 
-	mu    sync.Mutex
-	heard SyncHeard
-	own   *SyncConfig // what is listened for
+	mu       sync.Mutex
+	received Received
+	own      *ipvs.SyncConfig // what is listened for
 }
 
-// NewSyncListener starts nothing; Run does. Config is what the synchronisation is
+// NewReceiver starts nothing; Run does. Config is what the synchronisation is
 // to be at the moment, nil for none.
-func NewSyncListener(log *slog.Logger, config func() *SyncConfig) *SyncListener {
-	return &SyncListener{log: log, config: config}
+func NewReceiver(log *slog.Logger, config func() *ipvs.SyncConfig) *Receiver {
+	return &Receiver{log: log, config: config}
 }
 
 const (
-	sampleEvery  = time.Second
-	smallestRead = 2048 // a message, and what the kernel adds to it
+	sampleEvery = time.Second
+	readSize    = 2048 // a message, and what the kernel adds to it
 )
 
-// Heard is what was heard lately.
-func (l *SyncListener) Heard() SyncHeard {
+// Received is what was heard lately.
+func (l *Receiver) Received() Received {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.heard
+	return l.received
 }
 
 // Problems is what somebody must do about it.
-func (l *SyncListener) Problems() []string {
+func (l *Receiver) Problems() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p := l.heard.Problem(l.own, time.Now()); p != "" {
+	if p := l.received.Problem(l.own, time.Now()); p != "" {
 		return []string{p}
 	}
 	return nil
 }
 
 // Run listens as the configuration says until ctx ends, and returns nil.
-func (l *SyncListener) Run(ctx context.Context) error {
-	var have *SyncConfig
+func (l *Receiver) Run(ctx context.Context) error {
+	var have *ipvs.SyncConfig
 	var conn *net.UDPConn
-	var look look
+	var look captureTurn
 	defer func() {
 		look.end()
 		if conn != nil {
@@ -73,15 +75,15 @@ func (l *SyncListener) Run(ctx context.Context) error {
 			have = want
 			conn = l.open(want)
 			look.end()
-			look = newLook()
+			look = newCaptureTurn()
 		}
 		if conn != nil {
 			l.sample(conn, have.ID)
-			l.lookAround(&look, have, time.Now())
+			l.captureStep(&look, have, time.Now())
 		}
-		if now := l.Heard().Mismatch(time.Now()); now != mismatch {
+		if now := l.Received().Mismatch(time.Now()); now != mismatch {
 			mismatch = now
-			l.say(now)
+			l.logMismatch(now)
 		}
 		select {
 		case <-ctx.Done():
@@ -91,34 +93,34 @@ func (l *SyncListener) Run(ctx context.Context) error {
 	}
 }
 
-// look is the present or the next look for messages that come another way.
-type look struct {
+// captureTurn is the present or the next look for messages that come another way.
+type captureTurn struct {
 	began  time.Time // when the present configuration was listened for first
 	at     time.Time // when the look began, or the next one may while all is silent
 	last   time.Time // when the last one ended: the first silence after it may be looked at
-	socket *elsewhere
+	socket *capture
 }
 
-func newLook() look { now := time.Now(); return look{began: now, at: now} }
+func newCaptureTurn() captureTurn { now := time.Now(); return captureTurn{began: now, at: now} }
 
-func (k *look) end() {
+func (k *captureTurn) end() {
 	if k.socket != nil {
 		k.socket.close()
 		k.socket = nil
 	}
 }
 
-// lookAround begins a look when one is due, takes up what it saw, and ends it.
+// captureStep begins a look when one is due, takes up what it saw, and ends it.
 // Where it cannot be had (no CAP_NET_RAW), it is left out: what it would find is
 // more than the kernel or its tools ever tell.
-func (l *SyncListener) lookAround(k *look, c *SyncConfig, now time.Time) {
+func (l *Receiver) captureStep(k *captureTurn, c *ipvs.SyncConfig, now time.Time) {
 	if k.socket == nil {
-		h := l.Heard()
-		if now.Before(k.at) && !h.At.After(k.last) && !h.astray(now) || !h.silent(k.began, now) {
+		h := l.Received()
+		if now.Before(k.at) && !h.At.After(k.last) && !h.misdirected(now) || !h.silent(k.began, now) {
 			return
 		}
-		if k.socket, _ = lookElsewhere(c.Interface); k.socket == nil {
-			k.at = now.Add(lookEvery)
+		if k.socket, _ = openCapture(c.Interface); k.socket == nil {
+			k.at = now.Add(captureEvery)
 			return
 		}
 		k.at = now
@@ -127,16 +129,16 @@ func (l *SyncListener) lookAround(k *look, c *SyncConfig, now time.Time) {
 	strays := k.socket.heard()
 	l.mu.Lock()
 	for _, s := range strays {
-		l.heard = l.heard.strayed(c, s, now)
+		l.received = l.received.addMisdirected(c, s, now)
 	}
 	l.mu.Unlock()
-	if now.Sub(k.at) >= lookFor {
+	if now.Sub(k.at) >= captureFor {
 		k.end()
-		k.at, k.last = k.at.Add(lookEvery), now
+		k.at, k.last = k.at.Add(captureEvery), now
 	}
 }
 
-func (l *SyncListener) say(mismatch bool) {
+func (l *Receiver) logMismatch(mismatch bool) {
 	if !mismatch {
 		l.log.Info("connection synchronisation: the peer's connections are taken again, or none arrive")
 		return
@@ -148,27 +150,27 @@ func (l *SyncListener) say(mismatch bool) {
 
 // open joins the group that the kernel's receiver is in. What was heard before
 // under another configuration is forgotten.
-func (l *SyncListener) open(c *SyncConfig) *net.UDPConn {
+func (l *Receiver) open(c *ipvs.SyncConfig) *net.UDPConn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	failed := l.heard.Error
-	l.heard, l.own = SyncHeard{}, nil
+	failed := l.received.Error
+	l.received, l.own = Received{}, nil
 	if c == nil {
 		return nil
 	}
 	l.own = c
-	conn, err := listenSync(c)
+	conn, err := listen(c)
 	if err != nil {
-		if l.heard.Error = err.Error(); failed != l.heard.Error {
+		if l.received.Error = err.Error(); failed != l.received.Error {
 			l.log.Warn("cannot listen for the peer's connections, will be tried again", "reason", err)
 		}
 		return nil
 	}
-	l.heard.Listening = true
+	l.received.Listening = true
 	return conn
 }
 
-func listenSync(c *SyncConfig) (*net.UDPConn, error) {
+func listen(c *ipvs.SyncConfig) (*net.UDPConn, error) {
 	device, err := net.InterfaceByName(c.Interface)
 	if err != nil {
 		return nil, err
@@ -177,12 +179,12 @@ func listenSync(c *SyncConfig) (*net.UDPConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = conn.SetReadBuffer(smallestRead) // more would only be read to be thrown away
+	_ = conn.SetReadBuffer(readSize) // more would only be read to be thrown away
 	return conn, nil
 }
 
 // sample takes what lies in the buffer, which is a message or two.
-func (l *SyncListener) sample(conn *net.UDPConn, own uint8) {
+func (l *Receiver) sample(conn *net.UDPConn, own uint8) {
 	buf := make([]byte, 16)
 	// What is not there already is not waited for.
 	if err := conn.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
@@ -195,7 +197,7 @@ func (l *SyncListener) sample(conn *net.UDPConn, own uint8) {
 		}
 		if m, ok := parseMessageHead(buf[:n]); ok {
 			l.mu.Lock()
-			l.heard = l.heard.heard(own, from.Addr().Unmap(), m, time.Now())
+			l.received = l.received.add(own, from.Addr().Unmap(), m, time.Now())
 			l.mu.Unlock()
 		}
 	}

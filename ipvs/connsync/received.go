@@ -6,28 +6,30 @@
 //
 // PURE.
 
-package ipvs
+package connsync
 
 import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"time"
+
+	"lvsd/ipvs"
 )
 
-// arrivalMemory is how long what was heard counts: a few times longer than the
+// receivedMemory is how long what was heard counts: a few times longer than the
 // kernel waits before it sends, and than a busy peer is ever silent.
-const arrivalMemory = 30 * time.Second
+const receivedMemory = 30 * time.Second
 
 const (
-	// silence is how long nothing may be heard before it is looked whether it comes
+	// captureAfter is how long nothing may be heard before it is looked whether it comes
 	// another way: longer than a kernel with connections to tell is silent.
-	silence = 5 * time.Second
-	// A look lasts lookFor. The next one begins lookEvery after it began, at once
+	captureAfter = 5 * time.Second
+	// A look lasts captureFor. The next one begins lookEvery after it began, at once
 	// when it saw something. What was seen counts until two looks later.
-	lookFor     = 5 * time.Second
-	lookEvery   = 30 * time.Second
-	strayMemory = 2*lookEvery + lookFor
+	captureFor        = 5 * time.Second
+	captureEvery      = 30 * time.Second
+	misdirectedMemory = 2*captureEvery + captureFor
 )
 
 // messageHead is the head of a message (struct ip_vs_sync_mesg, and _v0 before
@@ -54,8 +56,8 @@ func parseMessageHead(b []byte) (messageHead, bool) {
 
 const maxSyncMessage = 65535 - 20 - 8
 
-// SyncHeard is what was heard of the peer's connections lately.
-type SyncHeard struct {
+// Received is what was heard of the peer's connections lately.
+type Received struct {
 	// Listening: there is something to listen for, and it can be. Error is why
 	// it cannot.
 	Listening bool
@@ -67,64 +69,64 @@ type SyncHeard struct {
 	OtherID   uint8
 	OtherAt   time.Time
 	OtherFrom netip.Addr
-	// Stray is the last message of our identifier that was seen on its way to
+	// Misdirected is the last message of our identifier that was seen on its way to
 	// another group or port, or by another interface, at StrayAt.
-	Stray   Stray
-	StrayAt time.Time
+	Misdirected   Misdirected
+	MisdirectedAt time.Time
 }
 
-// Stray is a message that goes where this director does not listen.
-type Stray struct {
+// Misdirected is a message that goes where this director does not listen.
+type Misdirected struct {
 	ID        uint8
 	Interface string
 	From      netip.Addr
 	To        netip.AddrPort
 }
 
-// parseStray reads a packet of IPv4 as a message. Other protocols speak UDP to
+// parseMisdirected reads a packet of IPv4 as a message. Other protocols speak UDP to
 // groups, too: what is taken for a message has one of the present version whose
 // length is that of the packet, and a connection in it.
-func parseStray(b []byte) (Stray, bool) {
+func parseMisdirected(b []byte) (Misdirected, bool) {
 	if len(b) < 20 || b[0]>>4 != 4 || b[9] != 17 || binary.BigEndian.Uint16(b[6:])&0x3fff != 0 { // a fragment
-		return Stray{}, false
+		return Misdirected{}, false
 	}
 	from, to, head := netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20])), int(b[0]&0xf)*4
 	if head < 20 || len(b) < head+8 {
-		return Stray{}, false
+		return Misdirected{}, false
 	}
 	udp := b[head:]
 	m, ok := parseMessageHead(udp[8:])
 	length := int(binary.BigEndian.Uint16(udp[4:])) - 8
 	if !ok || udp[8] != 0 || m.Connections == 0 || int(binary.BigEndian.Uint16(udp[10:])) != length {
-		return Stray{}, false
+		return Misdirected{}, false
 	}
-	return Stray{ID: m.ID, From: from, To: netip.AddrPortFrom(to, binary.BigEndian.Uint16(udp[2:]))}, true
+	return Misdirected{ID: m.ID, From: from, To: netip.AddrPortFrom(to, binary.BigEndian.Uint16(udp[2:]))}, true
 }
 
 // silent says that no message of ours was heard for long, as far as is known since
 // that moment.
-func (h SyncHeard) silent(since, now time.Time) bool {
+func (h Received) silent(since, now time.Time) bool {
 	if h.At.After(since) {
 		since = h.At
 	}
-	return now.Sub(since) >= silence
+	return now.Sub(since) >= captureAfter
 }
 
-// strayed takes up a message that came another way than the configured one. One of
+// addMisdirected takes up a message that came another way than the configured one. One of
 // another identifier may be anybody's.
-func (h SyncHeard) strayed(c *SyncConfig, s Stray, now time.Time) SyncHeard {
+func (h Received) addMisdirected(c *ipvs.SyncConfig, s Misdirected, now time.Time) Received {
 	if s.ID == c.ID && (s.To != c.Destination() || s.Interface != c.Interface) {
-		h.Stray, h.StrayAt = s, now
+		h.Misdirected, h.MisdirectedAt = s, now
 	}
 	return h
 }
 
-// astray says that the peer's connections go elsewhere, and none come here.
-func (h SyncHeard) astray(now time.Time) bool {
-	return h.StrayAt.After(h.At) && now.Sub(h.StrayAt) < strayMemory && now.Sub(h.At) >= silence
+// misdirected says that the peer's connections go elsewhere, and none come here.
+func (h Received) misdirected(now time.Time) bool {
+	return h.MisdirectedAt.After(h.At) && now.Sub(h.MisdirectedAt) < misdirectedMemory && now.Sub(h.At) >= captureAfter
 }
 
-func (h SyncHeard) heard(own uint8, from netip.Addr, m messageHead, now time.Time) SyncHeard {
+func (h Received) add(own uint8, from netip.Addr, m messageHead, now time.Time) Received {
 	if m.ID == own {
 		h.At = now
 		return h
@@ -136,16 +138,16 @@ func (h SyncHeard) heard(own uint8, from netip.Addr, m messageHead, now time.Tim
 // Mismatch says that somebody's connections are heard and none are taken: there is
 // a peer, and it has another identifier, or another group, port or interface.
 // Beside messages of ours, others are those of another pair on the same network.
-func (h SyncHeard) Mismatch(now time.Time) bool { return h.otherID(now) || h.astray(now) }
+func (h Received) Mismatch(now time.Time) bool { return h.otherID(now) || h.misdirected(now) }
 
-func (h SyncHeard) otherID(now time.Time) bool {
-	return !h.OtherAt.IsZero() && now.Sub(h.OtherAt) < arrivalMemory && (h.At.IsZero() || now.Sub(h.At) >= arrivalMemory)
+func (h Received) otherID(now time.Time) bool {
+	return !h.OtherAt.IsZero() && now.Sub(h.OtherAt) < receivedMemory && (h.At.IsZero() || now.Sub(h.At) >= receivedMemory)
 }
 
 // Problem is what somebody must do about it; "" is nothing.
-func (h SyncHeard) Problem(c *SyncConfig, now time.Time) string {
+func (h Received) Problem(c *ipvs.SyncConfig, now time.Time) string {
 	const is = "connection synchronisation: "
-	s := h.Stray
+	s := h.Misdirected
 	switch {
 	case c == nil:
 		return ""
@@ -154,7 +156,7 @@ func (h SyncHeard) Problem(c *SyncConfig, now time.Time) string {
 	case h.otherID(now):
 		return fmt.Sprintf(is+"connections of %s arrive with id %d and are not taken, because [ipvs.sync] id is %d here: give both directors the same",
 			h.OtherFrom, h.OtherID, c.ID)
-	case !h.astray(now):
+	case !h.misdirected(now):
 		return ""
 	case s.To.Addr() != c.Destination().Addr():
 		return fmt.Sprintf(is+"connections of %s go to the group %s and are not taken, because [ipvs.sync] group is %s here: give both directors the same",

@@ -1,4 +1,4 @@
-package ipvs
+package connsync
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lvsd/ipvs"
 )
 
 // sampleHead is that of a message of version 1: id 51, 96 bytes, 2 connections.
@@ -47,24 +49,24 @@ func FuzzSyncMessageHead(f *testing.F) {
 func TestMismatchIsOfAPeerAlone(t *testing.T) {
 	start := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	peer := netip.MustParseAddr("10.0.0.13")
-	var h SyncHeard
-	if h.Problem(&SyncConfig{ID: 51}, start) != "" {
+	var h Received
+	if h.Problem(&ipvs.SyncConfig{ID: 51}, start) != "" {
 		t.Error("a problem before anything was heard")
 	}
-	h = h.heard(51, peer, messageHead{52, 1}, start)
-	p := h.Problem(&SyncConfig{ID: 51}, start.Add(time.Second))
+	h = h.add(51, peer, messageHead{52, 1}, start)
+	p := h.Problem(&ipvs.SyncConfig{ID: 51}, start.Add(time.Second))
 	if !strings.Contains(p, "10.0.0.13") || !strings.Contains(p, "id 52") || !strings.Contains(p, "is 51 here") {
 		t.Errorf("problem %q", p)
 	}
-	if h.Mismatch(start.Add(arrivalMemory)) {
+	if h.Mismatch(start.Add(receivedMemory)) {
 		t.Error("it is never forgotten")
 	}
-	h = h.heard(51, peer, messageHead{51, 1}, start.Add(2*time.Second))
-	h = h.heard(51, peer, messageHead{52, 1}, start.Add(3*time.Second))
+	h = h.add(51, peer, messageHead{51, 1}, start.Add(2*time.Second))
+	h = h.add(51, peer, messageHead{52, 1}, start.Add(3*time.Second))
 	if h.Mismatch(start.Add(4 * time.Second)) {
 		t.Error("another pair on the network is no mismatch")
 	}
-	h = h.heard(51, peer, messageHead{52, 1}, start.Add(40*time.Second))
+	h = h.add(51, peer, messageHead{52, 1}, start.Add(40*time.Second))
 	if !h.Mismatch(start.Add(41 * time.Second)) {
 		t.Error("ours ended, and the others' go on: a mismatch")
 	}
@@ -87,7 +89,7 @@ func wholeMessage() []byte { return append([]byte{0, 51, 0, 44, 1, 1, 0, 0}, mak
 func TestStrayMessages(t *testing.T) {
 	usual, whole := [4]byte{224, 0, 0, 81}, wholeMessage()
 	good := strayPacket(usual, 8848, whole)
-	if s, ok := parseStray(good); !ok || s != (Stray{51, "", netip.MustParseAddr("10.0.0.13"), netip.MustParseAddrPort("224.0.0.81:8848")}) {
+	if s, ok := parseMisdirected(good); !ok || s != (Misdirected{51, "", netip.MustParseAddr("10.0.0.13"), netip.MustParseAddrPort("224.0.0.81:8848")}) {
 		t.Errorf("%+v %v", s, ok)
 	}
 	change := func(i int, v byte) []byte { b := bytes.Clone(good); b[i] = v; return b }
@@ -96,7 +98,7 @@ func TestStrayMessages(t *testing.T) {
 		"a head that is too short": change(0, 0x44), "cut": good[:30], "another length": change(31, 45), "no connection": change(32, 0),
 		"another version": change(33, 2), "the old version": change(28, 1), "another protocol": strayPacket(usual, 5353, []byte("\x00\x00\x84\x00\x00\x00\x00\x01")),
 	} {
-		if s, ok := parseStray(b); ok {
+		if s, ok := parseMisdirected(b); ok {
 			t.Errorf("%s: %+v", name, s)
 		}
 	}
@@ -105,7 +107,7 @@ func TestStrayMessages(t *testing.T) {
 func FuzzStray(f *testing.F) {
 	f.Add(strayPacket([4]byte{224, 0, 0, 81}, 8848, wholeMessage()))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if s, ok := parseStray(b); ok && (!s.From.IsValid() || !s.To.IsValid()) {
+		if s, ok := parseMisdirected(b); ok && (!s.From.IsValid() || !s.To.IsValid()) {
 			t.Errorf("%+v of %x", s, b)
 		}
 	})
@@ -115,28 +117,28 @@ func FuzzStray(f *testing.F) {
 // problem while none arrive, and each says what differs.
 func TestStrayIsAProblemOfOurs(t *testing.T) {
 	start := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
-	c := &SyncConfig{Interface: "eth0", ID: 51}
-	stray := func(id uint8, device, to string) Stray {
-		return Stray{id, device, netip.MustParseAddr("10.0.0.13"), netip.MustParseAddrPort(to)}
+	c := &ipvs.SyncConfig{Interface: "eth0", ID: 51}
+	stray := func(id uint8, device, to string) Misdirected {
+		return Misdirected{id, device, netip.MustParseAddr("10.0.0.13"), netip.MustParseAddrPort(to)}
 	}
-	for want, s := range map[string]Stray{
+	for want, s := range map[string]Misdirected{
 		"group is 224.0.0.81 here":       stray(51, "eth0", "224.0.0.90:8848"),
 		"port is 8848 here":              stray(51, "eth0", "224.0.0.81:9000"),
 		"the interface eth1 and are not": stray(51, "eth1", "224.0.0.81:8848"),
 	} {
-		h := SyncHeard{}.strayed(c, s, start)
+		h := Received{}.addMisdirected(c, s, start)
 		if p := h.Problem(c, start.Add(time.Second)); !strings.Contains(p, want) || !strings.Contains(p, "10.0.0.13") {
 			t.Errorf("%+v: problem %q, want %q in it", s, p, want)
 		}
-		if !h.Mismatch(start.Add(lookEvery+lookFor)) || h.Mismatch(start.Add(strayMemory)) {
+		if !h.Mismatch(start.Add(captureEvery+captureFor)) || h.Mismatch(start.Add(misdirectedMemory)) {
 			t.Errorf("%+v: not remembered over a look, or for ever", s)
 		}
-		if h := h.heard(51, s.From, messageHead{51, 1}, start.Add(time.Second)); h.Mismatch(start.Add(2 * time.Second)) {
+		if h := h.add(51, s.From, messageHead{51, 1}, start.Add(time.Second)); h.Mismatch(start.Add(2 * time.Second)) {
 			t.Errorf("%+v: a problem although messages arrive", s)
 		}
 	}
-	for name, s := range map[string]Stray{"as configured": stray(51, "eth0", "224.0.0.81:8848"), "of another pair": stray(52, "eth0", "224.0.0.90:8848")} {
-		if h := (SyncHeard{}).strayed(c, s, start); h != (SyncHeard{}) {
+	for name, s := range map[string]Misdirected{"as configured": stray(51, "eth0", "224.0.0.81:8848"), "of another pair": stray(52, "eth0", "224.0.0.90:8848")} {
+		if h := (Received{}).addMisdirected(c, s, start); h != (Received{}) {
 			t.Errorf("%s: %+v", name, h)
 		}
 	}

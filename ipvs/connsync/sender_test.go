@@ -1,4 +1,4 @@
-package ipvs
+package connsync
 
 import (
 	"bytes"
@@ -9,12 +9,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lvsd/ipvs"
 )
 
-func line(t *testing.T, text string) Connection {
+func line(t *testing.T, text string) ipvs.Connection {
 	t.Helper()
-	var c Connection
-	if _, err := ScanConnections(t.Context(), strings.NewReader("heading\n"+text+"\n"), 1, func(found Connection) bool { c = found; return true }); err != nil || c.Protocol == "" {
+	var c ipvs.Connection
+	if _, err := ipvs.ScanConnections(t.Context(), strings.NewReader("heading\n"+text+"\n"), 1, func(found ipvs.Connection) bool { c = found; return true }); err != nil || c.Protocol == "" {
 		t.Fatalf("%q: %v", text, err)
 	}
 	return c
@@ -32,12 +34,12 @@ const (
 // Octet by octet what the kernel's ip_vs_sync_conn writes: the flags and states are
 // those of a Linux 6.1, to which TestYoungConnectionsOfEveryKind compares each kind.
 func TestSyncMessage(t *testing.T) {
-	m := syncMessage{id: 51, most: 1472}
+	m := message{id: 51, most: 1472}
 	for _, c := range []struct {
 		text string
-		way  Forward
-	}{{established, DirectRoute}, {half, Tunnel}, {datagram, NAT}, {template, DirectRoute}, {assured, DirectRoute}, {six, DirectRoute}} {
-		e, ok := tellable(line(t, c.text), c.way)
+		way  ipvs.Forward
+	}{{established, ipvs.DirectRoute}, {half, ipvs.Tunnel}, {datagram, ipvs.NAT}, {template, ipvs.DirectRoute}, {assured, ipvs.DirectRoute}, {six, ipvs.DirectRoute}} {
+		e, ok := newEntry(line(t, c.text), c.way)
 		if !ok || !m.add(e) {
 			t.Fatalf("%s is not told", c.text)
 		}
@@ -65,7 +67,7 @@ func TestNotTellable(t *testing.T) {
 		"TCP 0A000002 C350 0A000058 0050 [2001:db8::9] 0050 ESTABLISHED LOCAL 899",
 		"TCP 0A000002 C350 0A000058 0050 0A000009 0050 LISTEN LOCAL 899",
 	} {
-		if _, ok := tellable(line(t, text), DirectRoute); ok {
+		if _, ok := newEntry(line(t, text), ipvs.DirectRoute); ok {
 			t.Errorf("%s is told", text)
 		}
 	}
@@ -93,14 +95,14 @@ func (p *pipe) entries() (n int) {
 
 func TestTellTellsOnce(t *testing.T) {
 	text, p := "", &pipe{}
-	teller := &Teller{
+	teller := &Sender{
 		open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("heading\n" + text)), nil },
-		dial: func(SyncConfig) (io.WriteCloser, error) { return p, nil },
+		dial: func(ipvs.SyncConfig) (io.WriteCloser, error) { return p, nil },
 	}
 	tell := func(all bool, want int) {
 		t.Helper()
-		n, err := teller.Tell(t.Context(), SyncConfig{ID: 51, MaxLen: 512}, all, func(c Connection) (Forward, bool) {
-			return DirectRoute, c.Virtual.Port() != 25
+		n, err := teller.Send(t.Context(), ipvs.SyncConfig{ID: 51, MaxLen: 512}, all, func(c ipvs.Connection) (ipvs.Forward, bool) {
+			return ipvs.DirectRoute, c.Virtual.Port() != 25
 		})
 		if got := p.entries(); err != nil || n != want || got != want {
 			t.Errorf("told %d, sent %d, want %d: %v", n, got, want, err)
@@ -118,7 +120,7 @@ func TestTellTellsOnce(t *testing.T) {
 	tell(false, 2) // another state, and a new one
 	tell(true, 301)
 	p.err = errors.New("no")
-	if _, err := teller.Tell(t.Context(), SyncConfig{ID: 51}, true, func(Connection) (Forward, bool) { return NAT, true }); err == nil {
+	if _, err := teller.Send(t.Context(), ipvs.SyncConfig{ID: 51}, true, func(ipvs.Connection) (ipvs.Forward, bool) { return ipvs.NAT, true }); err == nil {
 		t.Error("a failure to send is none")
 	}
 	p.err = nil
@@ -130,8 +132,8 @@ func TestTellTellsOnce(t *testing.T) {
 
 // Every message keeps to the length that fits.
 func TestSyncMessagesFit(t *testing.T) {
-	m := syncMessage{id: 1, most: 512}
-	e, _ := tellable(line(t, established), NAT)
+	m := message{id: 1, most: 512}
+	e, _ := newEntry(line(t, established), ipvs.NAT)
 	for range 1000 {
 		if !m.add(e) {
 			if b := m.take(); len(b) > 512 || len(b)+syncEntry4 <= 512 || int(b[4])*syncEntry4+syncHeader != len(b) {
@@ -142,7 +144,7 @@ func TestSyncMessagesFit(t *testing.T) {
 			}
 		}
 	}
-	m = syncMessage{id: 1, most: 60000}
+	m = message{id: 1, most: 60000}
 	n := 0
 	for m.add(e) {
 		n++

@@ -4,7 +4,7 @@
 // peer's receiver takes them as its kernel's. It reads the list of connections and
 // sends; it writes nothing in this kernel.
 
-package ipvs
+package connsync
 
 import (
 	"context"
@@ -13,11 +13,13 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"lvsd/ipvs"
 )
 
 const (
-	// maxTold bounds a round: of a longer list the rest is left to the kernel.
-	maxTold = 500_000
+	// maxSent bounds a round: of a longer list the rest is left to the kernel.
+	maxSent = 500_000
 	// burst and pause keep the receiver's socket from overflowing.
 	burst = 32
 	pause = 2 * time.Millisecond
@@ -25,27 +27,27 @@ const (
 	rememberFor = time.Minute
 )
 
-// Teller tells the peer of connections. Its rounds are one after another.
-type Teller struct {
+// Sender tells the peer of connections. Its rounds are one after another.
+type Sender struct {
 	open func() (io.ReadCloser, error)
-	dial func(SyncConfig) (io.WriteCloser, error)
+	dial func(ipvs.SyncConfig) (io.WriteCloser, error)
 
 	mu    sync.Mutex
-	told  map[Connection]struct{} // in the last rounds; Expires is 0
+	told  map[ipvs.Connection]struct{} // in the last rounds; Expires is 0
 	since time.Time
 }
 
-// NewTeller makes one for a kernel's connections.
-func NewTeller(k Kernel) *Teller { return &Teller{open: k.OpenConnections, dial: dialSync} }
+// NewSender makes one for a kernel's connections.
+func NewSender(k ipvs.Kernel) *Sender { return &Sender{open: k.OpenConnections, dial: dial} }
 
-// Tell tells of those connections for which choose answers the way to the real
+// Send tells of those connections for which choose answers the way to the real
 // server and true. What was told in the last minute, and is in the same state
 // still, is not told again unless all is set. It answers how many it told.
-func (t *Teller) Tell(ctx context.Context, cfg SyncConfig, all bool, choose func(Connection) (Forward, bool)) (n int, err error) {
+func (t *Sender) Send(ctx context.Context, cfg ipvs.SyncConfig, all bool, choose func(ipvs.Connection) (ipvs.Forward, bool)) (n int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if all || t.told == nil || time.Since(t.since) > rememberFor {
-		t.told, t.since = map[Connection]struct{}{}, time.Now()
+		t.told, t.since = map[ipvs.Connection]struct{}{}, time.Now()
 	}
 	list, err := t.open()
 	if err != nil {
@@ -57,7 +59,7 @@ func (t *Teller) Tell(ctx context.Context, cfg SyncConfig, all bool, choose func
 		return 0, fmt.Errorf("failed to tell the peer of connections: %w", err)
 	}
 	defer out.Close()
-	m := syncMessage{id: cfg.ID, most: cfg.payload()}
+	m := message{id: cfg.ID, most: payload(cfg)}
 	sent := 0
 	flush := func() {
 		b := m.take()
@@ -71,12 +73,12 @@ func (t *Teller) Tell(ctx context.Context, cfg SyncConfig, all bool, choose func
 			time.Sleep(pause)
 		}
 	}
-	_, scanErr := ScanConnections(ctx, list, maxTold, func(c Connection) bool {
+	_, scanErr := ipvs.ScanConnections(ctx, list, maxSent, func(c ipvs.Connection) bool {
 		way, chosen := choose(c)
 		if !chosen {
 			return true
 		}
-		e, ok := tellable(c, way)
+		e, ok := newEntry(c, way)
 		key := c
 		key.Expires = 0
 		if _, known := t.told[key]; !ok || known {
@@ -98,7 +100,7 @@ func (t *Teller) Tell(ctx context.Context, cfg SyncConfig, all bool, choose func
 }
 
 // payload is how long a message may be.
-func (c SyncConfig) payload() int {
+func payload(c ipvs.SyncConfig) int {
 	if c.MaxLen > 0 {
 		return c.MaxLen
 	}

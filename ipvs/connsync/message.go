@@ -4,11 +4,13 @@
 //
 // PURE.
 
-package ipvs
+package connsync
 
 import (
 	"encoding/binary"
 	"net/netip"
+
+	"lvsd/ipvs"
 )
 
 const (
@@ -39,30 +41,30 @@ const (
 	udpNormal      = 0
 )
 
-// syncEntry is a connection as it is told.
-type syncEntry struct {
-	protocol                    Protocol
+// entry is a connection as it is told.
+type entry struct {
+	protocol                    ipvs.Protocol
 	flags                       uint32
 	state                       uint16
 	timeout                     uint32 // seconds; 0: what the receiver has for the state
 	client, virtual, realServer netip.AddrPort
 }
 
-// tellable puts a connection of the list into the form in which it is told, with
+// newEntry puts a connection of the list into the form in which it is told, with
 // the way to its real server. False: it is of a kind that only the kernel can tell.
-func tellable(c Connection, way Forward) (syncEntry, bool) {
-	e := syncEntry{flags: uint32(way), client: c.Client, virtual: c.Virtual, realServer: c.RealServer}
+func newEntry(c ipvs.Connection, way ipvs.Forward) (entry, bool) {
+	e := entry{flags: uint32(way), client: c.Client, virtual: c.Virtual, realServer: c.RealServer}
 	if c.Client.Addr().Is4() != c.Virtual.Addr().Is4() || c.RealServer.Addr().Is4() != c.Virtual.Addr().Is4() {
 		return e, false // of two families: the kernel does not tell it either
 	}
-	if way != NAT {
+	if way != ipvs.NAT {
 		e.flags |= syncNoOutput
 	}
 	switch c.Protocol {
 	case "TCP":
-		e.protocol = TCP
+		e.protocol = ipvs.TCP
 	case "UDP":
-		e.protocol = UDP
+		e.protocol = ipvs.UDP
 	default:
 		return e, false
 	}
@@ -71,7 +73,7 @@ func tellable(c Connection, way Forward) (syncEntry, bool) {
 		e.timeout = uint32(max(c.Expires.Seconds(), 1))
 		return e, true
 	}
-	if e.protocol == UDP {
+	if e.protocol == ipvs.UDP {
 		e.state, e.flags = udpNormal, e.flags|syncInactive
 		return e, c.State == "UDP"
 	}
@@ -83,7 +85,7 @@ func tellable(c Connection, way Forward) (syncEntry, bool) {
 }
 
 // size is that of the entry in a message.
-func (e syncEntry) size() int {
+func (e entry) size() int {
 	if e.virtual.Addr().Is4() {
 		return syncEntry4
 	}
@@ -91,7 +93,7 @@ func (e syncEntry) size() int {
 }
 
 // append writes the entry: struct ip_vs_sync_v4, ip_vs_sync_v6.
-func (e syncEntry) append(b []byte) []byte {
+func (e entry) append(b []byte) []byte {
 	kind := byte(0)
 	if !e.virtual.Addr().Is4() {
 		kind = syncInet6
@@ -111,8 +113,8 @@ func (e syncEntry) append(b []byte) []byte {
 	return b
 }
 
-// A syncMessage grows by entries until it is full.
-type syncMessage struct {
+// A message grows by entries until it is full.
+type message struct {
 	id      uint8
 	most    int // bytes
 	b       []byte
@@ -120,7 +122,7 @@ type syncMessage struct {
 }
 
 // add puts one more entry in; false: there is no room, take the bytes first.
-func (m *syncMessage) add(e syncEntry) bool {
+func (m *message) add(e entry) bool {
 	if len(m.b) == 0 {
 		m.b, m.entries = append(m.b, 0, m.id, 0, 0, 0, syncVersion, 0, 0), 0
 	}
@@ -133,7 +135,7 @@ func (m *syncMessage) add(e syncEntry) bool {
 }
 
 // take answers the message and begins the next; nil when there is nothing in it.
-func (m *syncMessage) take() []byte {
+func (m *message) take() []byte {
 	if m.entries == 0 {
 		return nil
 	}

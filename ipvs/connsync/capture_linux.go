@@ -4,7 +4,7 @@
 // listener. It is a look of some seconds from time to time, while nothing arrives
 // as it should; it sends nothing.
 
-package ipvs
+package connsync
 
 import (
 	"encoding/binary"
@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// elsewhere is an open look.
-type elsewhere struct{ fd int }
+// capture is an open look.
+type capture struct{ fd int }
 
 // multicastUDP lets IPv4's UDP to multicast groups through, up to the bytes that
 // are needed; all else ends in the kernel.
@@ -27,7 +27,7 @@ var multicastUDP = []bpf.Instruction{
 	bpf.LoadAbsolute{Off: 16, Size: 1},
 	bpf.JumpIf{Cond: bpf.JumpLessThan, Val: 224, SkipTrue: 2},
 	bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: 239, SkipTrue: 1},
-	bpf.RetConstant{Val: smallestRead},
+	bpf.RetConstant{Val: readSize},
 	bpf.RetConstant{Val: 0},
 }
 
@@ -35,9 +35,9 @@ func hostToNetwork(v uint16) uint16 {
 	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v))
 }
 
-// lookElsewhere listens on all interfaces. The one that is configured is told to
+// openCapture listens on all interfaces. The one that is configured is told to
 // take the messages of every group meanwhile.
-func lookElsewhere(device string) (*elsewhere, error) {
+func openCapture(device string) (*capture, error) {
 	code, err := bpf.Assemble(multicastUDP)
 	if err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func lookElsewhere(device string) (*elsewhere, error) {
 	}
 	err = errors.Join(
 		unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}),
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, smallestRead*16),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, readSize*16),
 		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: hostToNetwork(unix.ETH_P_IP)}),
 	)
 	if err != nil {
@@ -63,15 +63,15 @@ func lookElsewhere(device string) (*elsewhere, error) {
 	if i, err := net.InterfaceByName(device); err == nil {
 		_ = unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &unix.PacketMreq{Ifindex: int32(i.Index), Type: unix.PACKET_MR_ALLMULTI})
 	}
-	return &elsewhere{fd}, nil
+	return &capture{fd}, nil
 }
 
-func (l *elsewhere) close() { unix.Close(l.fd) }
+func (l *capture) close() { unix.Close(l.fd) }
 
 // heard answers the messages that came since it was asked last, of a bounded
 // number of packets.
-func (l *elsewhere) heard() (all []Stray) {
-	b := make([]byte, smallestRead)
+func (l *capture) heard() (all []Misdirected) {
+	b := make([]byte, readSize)
 	for range 64 {
 		n, from, err := unix.Recvfrom(l.fd, b, 0)
 		if err != nil {
@@ -81,7 +81,7 @@ func (l *elsewhere) heard() (all []Stray) {
 		if !ok || way.Pkttype == unix.PACKET_OUTGOING {
 			continue
 		}
-		s, ok := parseStray(b[:n])
+		s, ok := parseMisdirected(b[:n])
 		if !ok {
 			continue
 		}

@@ -1,7 +1,7 @@
 // The socket by which the peer is told of connections: UDP to the group of the
 // synchronisation, out of its interface, as the kernel's own sender has it.
 
-package ipvs
+package connsync
 
 import (
 	"errors"
@@ -11,10 +11,12 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
+
+	"lvsd/ipvs"
 )
 
-// dialSync opens it.
-func dialSync(c SyncConfig) (io.WriteCloser, error) {
+// dial opens it.
+func dial(c ipvs.SyncConfig) (io.WriteCloser, error) {
 	iface, err := net.InterfaceByName(c.Interface)
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: %w", c.Interface, err)
@@ -45,12 +47,12 @@ func dialSync(c SyncConfig) (io.WriteCloser, error) {
 		conn.Close()
 		return nil, err
 	}
-	return syncSocket{conn, to}, nil
+	return groupConn{conn, to}, nil
 }
 
-type syncSocket struct {
+type groupConn struct {
 	*net.UDPConn
 	to *net.UDPAddr
 }
 
-func (s syncSocket) Write(b []byte) (int, error) { return s.WriteToUDP(b, s.to) }
+func (s groupConn) Write(b []byte) (int, error) { return s.WriteToUDP(b, s.to) }
