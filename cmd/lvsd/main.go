@@ -1,133 +1,14 @@
-// Command lvsd is a director for Linux Virtual Server: election, health checks
-// and the kernel's IPVS table in one daemon, and the commands to ask it.
-// This file only wires: one file a command holds the rest.
+// Command lvsd is a director for Linux Virtual Server: VRRP, health checks and the
+// kernel's IPVS table in one daemon, and the commands to operate it.
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
 
-	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
-
-	"lvsd/config"
+	"lvsd/cmd/internal/cli"
 )
 
-// Exit codes of every command.
-const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2
-	// exitDiffers is of plan --exit-code.
-	exitDiffers = 3
-)
+// Set by the build.
+var version, commit string
 
-// defaultFile is read when no -c names another.
-const defaultFile = "/etc/lvsd/lvsd.toml"
-
-// manPages writes the man pages into a folder. It is there in a build with the
-// tag man only.
-var manPages func(folder string) error
-
-func main() {
-	if manPages != nil {
-		if err := manPages(os.Args[1]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(exitFailed)
-		}
-		return
-	}
-	os.Exit(run(os.Args[1:]))
-}
-
-// run executes one command line and answers the exit code.
-func run(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
-	defer stop()
-	root := rootCommand()
-	root.SetArgs(args)
-	cmd, err := root.ExecuteContextC(ctx)
-	var code exitCode
-	switch {
-	case err == nil:
-		return exitDone
-	case errors.As(err, &code):
-		return int(code)
-	case errors.As(err, new(failure)):
-		fmt.Fprintf(os.Stderr, "lvsd: %v\n", err)
-		return exitFailed
-	default:
-		// What cobra itself refuses: an unknown command, flag or argument.
-		fmt.Fprintf(os.Stderr, "lvsd: %v\nUsage: %s\nTry: %s --help\n", err, cmd.UseLine(), cmd.CommandPath())
-		return exitUsage
-	}
-}
-
-// failure is an error of the work, not of the command line.
-type failure struct{ error }
-
-func (f failure) Unwrap() error { return f.error }
-
-// exitCode is an error that was already told.
-type exitCode int
-
-func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
-
-// options are the flags that every command has.
-type options struct {
-	file     string
-	director string
-	before   *config.File // that was read last, see config.ParseAfter
-}
-
-func rootCommand() *cobra.Command {
-	var o options
-	root := &cobra.Command{
-		Use:           "lvsd",
-		Short:         "A director for Linux Virtual Server",
-		Long:          "lvsd elects the director that holds the virtual addresses (VRRP), checks the\nreal servers and keeps the kernel's IPVS table at what the configuration and\nthe checks say.\n\nBegin with `lvsd check` on the file, `lvsd check --host` on the machine, `lvsd run`,\nand `lvsd status`; the pages are lvsd(8) and lvsd.toml(5).",
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_ = cmd.Help()
-			return exitCode(exitUsage)
-		},
-	}
-	root.PersistentFlags().StringVarP(&o.file, "config", "c", defaultFile, "the configuration `FILE`")
-	root.PersistentFlags().StringVar(&o.director, "director", "", "the `NAME` of this director in the file (default: the host name)")
-	for _, g := range []struct {
-		title    string
-		commands []*cobra.Command
-	}{
-		{"See how it is", []*cobra.Command{statusCommand(&o), watchCommand(&o), whyCommand(&o), eventsCommand(&o), probeCommand(&o)}},
-		{"Change something", []*cobra.Command{planCommand(&o), reloadCommand(&o), drainedCommand(&o), handoverCommand(&o), zeroCommand(&o)}},
-		{"Set up", []*cobra.Command{checkCommand(&o), hostCommand(&o), realserverCommand(), convertCommand(), alertsCommand(&o), schemaCommand()}},
-		{"The daemon, and the rest", []*cobra.Command{runCommand(&o), cleanupCommand(&o), exportCommand(), versionCommand()}},
-	} {
-		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
-		for _, c := range g.commands {
-			c.GroupID = g.title
-			root.AddCommand(c)
-		}
-	}
-	root.AddCommand(electionsCommand())
-	root.SetHelpCommandGroupID("The daemon, and the rest")
-	root.SetCompletionCommandGroupID("The daemon, and the rest")
-	complete(root, &o)
-	return root
-}
-
-// works wraps a command's function: its errors are failures, not wrong usage.
-func works(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		err := f(cmd, args)
-		if err == nil || errors.As(err, new(exitCode)) {
-			return err
-		}
-		return failure{err}
-	}
-}
+func main() { os.Exit(cli.Run(os.Args[1:], version, commit)) }

@@ -1,0 +1,81 @@
+package cli
+
+// lvsd alerts: the alert rules for Prometheus, with this configuration's names and
+// thresholds. It asks no daemon and may run anywhere that has the file.
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/alerts"
+	"lvsd/config"
+)
+
+func alertsCommand(o *options) *cobra.Command {
+	rules := alerts.Default()
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "alerts",
+		Short: "Print alert rules for Prometheus, made for this configuration",
+		Long: "Prints the rules of docs/alerts/lvsd.rules.yml with what the configuration adds:\nwhat it does not use has no rule, and how long a rule waits follows from\nadvert_interval and the checks' interval. Both directors of a pair must be scraped\n" +
+			"under one job of their own: the rules join what they say. For Prometheus's\nrule_files:\n\n  lvsd alerts --job lvsd-web >lvsd-web.rules.yml\n\n--scale 0.01 makes rules that wait for seconds, to try them.",
+		Args: cobra.NoArgs,
+		RunE: works(func(*cobra.Command, []string) error {
+			for name, d := range map[string]time.Duration{"scrape-interval": rules.Scrape, "drain-limit": rules.Drain, "certificate-limit": rules.Certificate} {
+				if d < time.Second {
+					return fmt.Errorf("--%s must be at least 1s, not %s", name, d)
+				}
+			}
+			if rules.Scale <= 0 || rules.Scale > 1000 {
+				return fmt.Errorf("--scale must be above 0 and at most 1000, not %g", rules.Scale)
+			}
+			if rules.Job == "" {
+				return fmt.Errorf("--job must name the job of the scrape configuration")
+			}
+			c, err := o.namesConfig()
+			if err != nil {
+				return err
+			}
+			rules.Config = c
+			groups := alerts.Groups(rules)
+			if asJSON {
+				text, err := alerts.JSON(groups)
+				fmt.Print(string(text))
+				return err
+			}
+			fmt.Printf("# The alert rules of %s (configuration %s), printed by lvsd alerts.\n%s", o.Path, c.Hash, alerts.YAML(groups))
+			return nil
+		}),
+	}
+	cmd.Flags().StringVar(&rules.Job, "job", "lvsd", "the `NAME` of the job that scrapes the pair")
+	cmd.Flags().DurationVar(&rules.Scrape, "scrape-interval", rules.Scrape, "how often Prometheus scrapes")
+	cmd.Flags().DurationVar(&rules.Drain, "drain-limit", rules.Drain, "after how long a drain or a handover counts as forgotten")
+	cmd.Flags().DurationVar(&rules.Certificate, "certificate-limit", rules.Certificate, "how long before its end a certificate is told")
+	cmd.Flags().StringVar(&rules.Runbook, "runbook", rules.Runbook, "the `URL` of the runbook in the alerts' links")
+	cmd.Flags().Float64Var(&rules.Scale, "scale", rules.Scale, "multiplies all other times that the rules wait")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the rules as JSON")
+	return cmd
+}
+
+// namesConfig is the file for a director of it: this host where it is one, else
+// the first. A monitoring machine is none, and the names are the same.
+func (o *options) namesConfig() (*config.Config, error) {
+	file, err := o.Parse()
+	if err != nil {
+		return nil, err
+	}
+	name := o.Director
+	if name == "" {
+		if name, err = os.Hostname(); err != nil {
+			return nil, err
+		}
+		if len(file.Directors) > 0 && !slices.ContainsFunc(file.Directors, func(d config.Director) bool { return d.Name == name }) {
+			name = file.Directors[0].Name
+		}
+	}
+	return file.For(name)
+}

@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/daemon"
+	"lvsd/cmd/internal/host"
+	"lvsd/config"
+)
+
+func checkCommand(o *options) *cobra.Command {
+	var asJSON, onHost bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Test the configuration file",
+		Long:  "Tests the configuration file for every director in it and prints every mistake\nwith its place, those of its web_config_file too where that is there. It touches\nnothing and needs no rights. With --host it also looks at this machine:\ninterfaces, IPVS, schedulers, sysctls, rights.",
+		Args:  cobra.NoArgs,
+		RunE: works(func(*cobra.Command, []string) error {
+			v := check(o, onHost)
+			if asJSON {
+				if err := printJSON(v); err != nil {
+					return err
+				}
+			} else {
+				v.print()
+			}
+			if !v.OK {
+				return exitCode(exitFailed)
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&onHost, "host", false, "look at this machine too")
+	return cmd
+}
+
+// checked is the outcome of a check.
+type checked struct {
+	File     string   `json:"file"`
+	OK       bool     `json:"ok"`
+	Hash     string   `json:"hash,omitempty"`
+	Errors   []string `json:"errors"`
+	Warnings []string `json:"warnings"`
+}
+
+func check(o *options, onHost bool) checked {
+	v := checked{File: o.Path, Errors: []string{}, Warnings: []string{}}
+	file, err := o.Parse()
+	if err != nil {
+		v.Errors = append(v.Errors, api.Lines(err)...)
+		return v
+	}
+	v.Hash = file.Hash
+	for _, w := range file.Warnings {
+		v.Warnings = append(v.Warnings, w.Error())
+	}
+	v.Errors = append(v.Errors, webMistakes(file, onHost, o)...)
+	if onHost {
+		if c, _, err := o.Load(); err != nil {
+			v.Errors = append(v.Errors, api.Lines(err)...)
+		} else {
+			mistakes, warnings := host.Check(c)
+			mistakes = append(mistakes, daemon.Try(c, slog.New(slog.DiscardHandler)))
+			v.Errors = append(v.Errors, api.Lines(errors.Join(mistakes...))...)
+			v.Warnings = append(v.Warnings, warnings...)
+		}
+	}
+	v.OK = len(v.Errors) == 0
+	return v
+}
+
+// webMistakes are those of the web_config_file of each director. Elsewhere than on
+// the director itself the file need not be there.
+func webMistakes(file *config.File, onHost bool, o *options) (all []string) {
+	own, _ := o.DirectorName()
+	var seen []string
+	for _, d := range file.Directors {
+		c, err := file.For(d.Name)
+		if err != nil || c.Global.HTTPListen == "" || slices.Contains(seen, c.Global.WebConfigFile) {
+			continue
+		}
+		seen = append(seen, c.Global.WebConfigFile)
+		err = api.CheckWeb(c.Global.WebConfigFile)
+		if !(onHost && d.Name == own) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
+			continue
+		}
+		all = append(all, api.Lines(err)...)
+	}
+	return all
+}
+
+func (v checked) print() {
+	for _, e := range v.Errors {
+		fmt.Fprintln(os.Stderr, e)
+	}
+	for _, w := range v.Warnings {
+		fmt.Fprintln(os.Stderr, w, "(warning)")
+	}
+	if v.OK {
+		fmt.Printf("%s: good, configuration %s\n", v.File, v.Hash)
+	}
+}

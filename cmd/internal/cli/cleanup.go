@@ -1,0 +1,60 @@
+// This file has lvsd cleanup.
+
+package cli
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/configfile"
+	"lvsd/cmd/internal/daemon"
+)
+
+func cleanupCommand(o *options) *cobra.Command {
+	var asJSON bool
+	var folder string
+	cmd := &cobra.Command{
+		Use:   "cleanup",
+		Short: "Take off the addresses that a crashed daemon left behind",
+		Long: "Takes off this host's interfaces the virtual addresses that state_dir says a\ncrashed daemon had, so that they are on one director only, and the routes and\nrules that move with them. It refuses while a daemon runs. The kernel's IPVS table is not touched.\n\n" +
+			"As ExecStopPost= of a systemd unit it leaves the addresses where they are after a\nfirst crash: the daemon that is started again at once goes on serving them. When\nthat does not come up either, or none is started, they go.",
+		Args: cobra.NoArgs,
+		RunE: works(func(*cobra.Command, []string) error {
+			if folder == "" {
+				folder = configfile.DefaultStateDir
+				if c, _, err := o.Load(); err == nil {
+					folder = c.Global.StateDir
+				}
+			}
+			v, err := daemon.CleanUp(folder, daemon.Restarts(os.Getenv("SERVICE_RESULT")))
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(v)
+			}
+			printCleanup(v)
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().StringVar(&folder, "state-dir", "", "the daemon's `FOLDER` (default: the configuration's state_dir)")
+	return cmd
+}
+
+func printCleanup(v daemon.Cleanup) {
+	switch {
+	case v.Spared:
+		fmt.Println("addresses stay for the daemon that is started again")
+	case len(v.Removed) == 0 && v.Rules == 0:
+		fmt.Println("nothing to take off")
+	}
+	for _, r := range v.Removed {
+		fmt.Printf("%s: took %s off %s\n", r.VRRP, r.Address, r.Interface)
+	}
+	if v.Rules > 0 {
+		fmt.Printf("took %d routing rules away that keep unknown connections from being reset\n", v.Rules)
+	}
+}

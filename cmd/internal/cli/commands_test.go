@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// silent are the commands that print no JSON: they change something and say
+// what, or what they print is a text in a form of its own.
+var silent = []string{
+	"lvsd run", "lvsd realserver up", "lvsd realserver down", "lvsd host prepare", "lvsd export ipvsadm", "lvsd schema", "lvsd watch",
+}
+
+// leaves are the commands that do something.
+func leaves() []*cobra.Command {
+	var all []*cobra.Command
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		if !c.HasSubCommands() && !c.Hidden {
+			all = append(all, c)
+		}
+		for _, below := range c.Commands() {
+			walk(below)
+		}
+	}
+	walk(rootCommand(&options{}))
+	return all
+}
+
+// ran runs a command line in this process, and answers what it said.
+func ran(t *testing.T, args ...string) (code int, out, errOut string) {
+	t.Helper()
+	files := [2]*os.File{}
+	for i := range files {
+		f, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		files[i] = f
+	}
+	stdout, stderr := os.Stdout, os.Stderr
+	os.Stdout, os.Stderr = files[0], files[1]
+	code = Run(args, "", "")
+	os.Stdout, os.Stderr = stdout, stderr
+	text := [2]string{}
+	for i, f := range files {
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text[i] = string(b)
+	}
+	return code, text[0], text[1]
+}
+
+// TestEveryCommandKeepsThePromises: words of help for each, --json where it
+// reads, and exit code 2 with a way out for a wrong command line.
+func TestEveryCommandKeepsThePromises(t *testing.T) {
+	all := leaves()
+	if len(all) < 15 {
+		t.Fatalf("only %d commands", len(all))
+	}
+	for _, c := range all {
+		path := c.CommandPath()
+		t.Run(path, func(t *testing.T) {
+			if c.Short == "" || strings.HasSuffix(c.Short, ".") || strings.Contains(c.Short, "\n") {
+				t.Errorf("its short help is %q: one phrase without a full stop", c.Short)
+			}
+			if json := c.Flags().Lookup("json") != nil; json == slices.Contains(silent, path) {
+				t.Errorf("--json: %v", json)
+			}
+			args := strings.Fields(path)[1:]
+			for _, wrong := range [][]string{{"--no-such-flag"}, {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q"}} {
+				code, out, errOut := ran(t, append(slices.Clone(args), wrong...)...)
+				if code != exitUsage || out != "" || !strings.Contains(errOut, "Try: "+path+" --help") {
+					t.Errorf("%v: exit code %d, stdout %q, stderr %q", wrong, code, out, errOut)
+				}
+			}
+			if code, out, _ := ran(t, append(slices.Clone(args), "--help")...); code != exitDone || !strings.Contains(out, "Usage:") {
+				t.Errorf("--help: exit code %d: %q", code, out)
+			}
+		})
+	}
+}
+
+// TestFailuresSayWhatToDo: no command succeeds without what it needs, and each
+// says what that is and what to do.
+func TestFailuresSayWhatToDo(t *testing.T) {
+	nowhere := filepath.Join(t.TempDir(), "nowhere.toml")
+	for _, c := range []struct {
+		args string
+		says []string
+	}{
+		{"run", []string{nowhere, "-c"}},
+		{"check", []string{nowhere, "-c"}},
+		{"alerts", []string{nowhere, "-c"}},
+		{"alerts --scale 0", []string{"--scale"}},
+		{"alerts --scrape-interval 0s", []string{"--scrape-interval"}},
+		{"alerts --job=", []string{"--job"}},
+		{"host check", []string{nowhere, "-c"}},
+		{"host prepare", []string{nowhere, "-c"}},
+		{"status --socket /nowhere/socket", []string{"/nowhere/socket", "is lvsd running"}},
+		{"why web --socket /nowhere/socket", []string{"/nowhere/socket", "is lvsd running"}},
+		{"reload --socket /nowhere/socket", []string{"/nowhere/socket", "is lvsd running"}},
+		{"zero --socket /nowhere/socket", []string{"/nowhere/socket", "is lvsd running"}},
+		{"convert ipvsadm /nowhere/table", []string{"/nowhere/table"}},
+		{"convert keepalived lb1=/nowhere/conf", []string{"/nowhere/conf"}},
+		{"convert ldirectord /nowhere/conf", []string{"/nowhere/conf"}},
+	} {
+		code, out, errOut := ran(t, append(strings.Fields(c.args), "-c", nowhere)...)
+		if code != exitFailed || out != "" {
+			t.Errorf("%s: exit code %d, stdout %q", c.args, code, out)
+		}
+		for _, s := range c.says {
+			if !strings.Contains(errOut, s) {
+				t.Errorf("%s: says %q, and not %q", c.args, errOut, s)
+			}
+		}
+	}
+	if code, _, errOut := ran(t, "convert", "keepalived", "/nowhere/conf"); code != exitUsage || !strings.Contains(errOut, "NAME=FILE") {
+		t.Errorf("a file without a name: exit code %d: %s", code, errOut)
+	}
+}
+
+// TestCompletion: a shell is told the names in the file.
+func TestCompletion(t *testing.T) {
+	for args, want := range map[string]string{
+		"why ":             "web\ndns\n",
+		"why web ":         "10.0.0.9:80\n10.0.0.20:80\n10.0.0.21:80\n",
+		"why web x ":       "",
+		"zero ":            "web\ndns\n",
+		"handover ":        "web\n",
+		"run --director ":  "lb1\nlb2\n",
+		"why no-service ":  "",
+		"version ":         "",
+		"drained web ":     "10.0.0.9:80\n10.0.0.20:80\n10.0.0.21:80\n",
+		"status --socket ": "",
+	} {
+		line := append([]string{"__complete", "-c", "../../../docs/lvsd.toml"}, strings.Split(args, " ")...)
+		code, out, _ := ran(t, line...)
+		names, _, _ := strings.Cut(out, ":4\n")
+		names, _, _ = strings.Cut(names, ":0\n")
+		if code != exitDone || names != want {
+			t.Errorf("%s: exit code %d: %q, want %q", args, code, names, want)
+		}
+	}
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		if code, out, _ := ran(t, "completion", shell); code != exitDone || len(out) < 1000 {
+			t.Errorf("%s: exit code %d, %d bytes", shell, code, len(out))
+		}
+	}
+}

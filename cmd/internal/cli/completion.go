@@ -1,0 +1,111 @@
+package cli
+
+// lvsd completion: cobra makes the scripts; this file knows which words stand in
+// the configuration file, so that a shell completes services, real servers,
+// elections and directors by name.
+
+import (
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/config"
+)
+
+// naming says which names each command's arguments are, by the command's name.
+var naming = map[string][]func(c *config.Config, before []string) []string{
+	"why":      {serviceNames, realServers},
+	"probe":    {serviceNames, realServers},
+	"drained":  {serviceNames, realServers},
+	"zero":     {serviceNames},
+	"status":   {serviceNames},
+	"watch":    {serviceNames},
+	"handover": {electionNames},
+}
+
+// complete gives every command below root its words.
+func complete(root *cobra.Command, o *options) {
+	_ = root.RegisterFlagCompletionFunc("director", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return directorNames(o), cobra.ShellCompDirectiveNoFileComp
+	})
+	_ = root.MarkPersistentFlagFilename("config", "toml")
+	for _, cmd := range root.Commands() {
+		names := naming[cmd.Name()]
+		switch {
+		case cmd.ValidArgsFunction != nil:
+		case cmd.Name() == "convert":
+			continue // its files are completed by the shell
+		default:
+			cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+				c := o.anyConfig()
+				if c == nil || len(args) >= len(names) {
+					return nil, cobra.ShellCompDirectiveNoFileComp
+				}
+				return names[len(args)](c, args), cobra.ShellCompDirectiveNoFileComp
+			}
+		}
+	}
+}
+
+// anyConfig is the file as this director has it, or else any in it: the names
+// are the same.
+func (o *options) anyConfig() *config.Config {
+	if c, _, err := o.Load(); err == nil {
+		return c
+	}
+	file, err := o.Parse()
+	if err != nil || len(file.Directors) == 0 {
+		return nil
+	}
+	c, err := file.For(file.Directors[0].Name)
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
+func directorNames(o *options) []string {
+	file, err := o.Parse()
+	if err != nil {
+		return nil
+	}
+	var all []string
+	for _, d := range file.Directors {
+		all = append(all, d.Name)
+	}
+	return all
+}
+
+func serviceNames(c *config.Config, _ []string) []string {
+	var all []string
+	for _, s := range c.Services {
+		all = append(all, s.Name)
+	}
+	return all
+}
+
+func electionNames(c *config.Config, _ []string) []string {
+	var all []string
+	for _, e := range c.Elections {
+		all = append(all, e.Name)
+	}
+	return all
+}
+
+// realServers are those of the service that was named before.
+func realServers(c *config.Config, before []string) []string {
+	at := slices.IndexFunc(c.Services, func(s config.Service) bool { return s.Name == before[0] })
+	if at < 0 {
+		return nil
+	}
+	var all []string
+	for _, r := range c.Services[at].RealServers {
+		// Behind a service without a port of its own there is none either.
+		if r.Address.Port() == 0 {
+			all = append(all, r.Address.Addr().String())
+			continue
+		}
+		all = append(all, r.Address.String())
+	}
+	return all
+}

@@ -1,0 +1,42 @@
+package cli
+
+// lvsd status --connections: who talks to which real server.
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"lvsd/cmd/internal/api"
+)
+
+// showConnections prints the kernel's connections of a service, "" for all.
+func showConnections(ctx context.Context, client *api.Client, service string, asJSON bool) error {
+	list, err := client.Connections(ctx, service)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(list)
+	}
+	return printConnections(os.Stdout, list)
+}
+
+func printConnections(out io.Writer, list api.Connections) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "SERVICE\tPROTOCOL\tCLIENT\tVIRTUAL\tREAL SERVER\tSTATE\tORIGIN\tEXPIRES")
+	for _, c := range list.Connections {
+		name := c.Service
+		if name == "" {
+			name = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%v\n", name, c.Protocol, c.Client, c.Virtual, c.RealServer, c.State, c.Origin, time.Duration(c.Expires)*time.Second)
+	}
+	if list.More {
+		fmt.Fprintf(w, "… and more: these are the first %d that the kernel told\n", len(list.Connections))
+	}
+	return w.Flush()
+}

@@ -1,0 +1,159 @@
+package cli
+
+// lvsd drained: waits until a real server of weight 0 is used no more.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"lvsd/cmd/internal/api"
+)
+
+func drainedCommand(o *options) *cobra.Command {
+	var asJSON, all bool
+	var timeout time.Duration
+	var socket string
+	cmd := &cobra.Command{
+		Use:   "drained SERVICE REAL",
+		Short: "Wait until a real server that drains is used no more",
+		Long: "Waits until a real server of weight 0 has no active connection left and, for udp\nand persistence, no flow and no template; connections that are closed already are\nwaited for with --all only. The other director is asked, too ([pair]): one that\nwould still use the server is named.\n\n" +
+			"Exits 0 when the server is drained, 1 when it is not after --timeout, or does not\ndrain at all.",
+		Args: cobra.ExactArgs(2),
+		RunE: works(func(cmd *cobra.Command, args []string) error {
+			w := drainWait{client: o.client(socket), service: args[0], real: args[1], all: all, json: asJSON, begun: time.Now()}
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			return w.wait(cmd.Context(), ctx.Done())
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one line for each change")
+	cmd.Flags().BoolVar(&all, "all", false, "wait for TCP connections that are closed, too (the kernel keeps them for up to 2 minutes)")
+	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "give up after `DURATION`")
+	socketFlag(cmd, &socket)
+	return cmd
+}
+
+// drainLook is how often the kernel's counters are looked at: no sooner than a
+// daemon reads them anew.
+const drainLook = 1100 * time.Millisecond
+
+// drainWait is one wait for a drain.
+type drainWait struct {
+	client        *api.Client
+	service, real string
+	all, json     bool
+	begun         time.Time
+	last          string // what was printed last, for people
+	open          bool   // a terminal's line that is not ended
+}
+
+// wait looks again and again until the server is drained or it is late.
+func (w *drainWait) wait(ctx context.Context, late <-chan struct{}) error {
+	var d api.Drained
+	for seen := false; ; {
+		next, err := w.look(ctx, d)
+		unsure := err == nil && next.Drained && !seen
+		seen = err == nil && next.Drained
+		switch {
+		case unsure:
+			// The counters of the directors may be as old as the pause between two
+			// looks: who has just come is in the next ones.
+			d = next
+			select {
+			case <-ctx.Done():
+			case <-time.After(drainLook):
+			}
+			continue
+		case errors.Is(err, api.ErrNoDaemon) && w.last != "":
+			// It is being restarted: the drain goes on in the kernel.
+		case err != nil:
+			return err
+		default:
+			d = next
+			if err := w.tell(d); err != nil || d.Drained {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("interrupted: %s", w.last)
+		case <-late:
+			return w.late()
+		case <-time.After(drainLook):
+		}
+	}
+}
+
+// late is what a wait ends with whose time is over.
+func (w *drainWait) late() error {
+	w.end()
+	text := fmt.Sprintf("not drained after %v: %s", time.Since(w.begun).Round(time.Second), w.last)
+	if strings.Contains(w.last, "flow") || strings.Contains(w.last, "template") {
+		text += ` (clients that go on sending keep their udp flows and, with drain_persistent = "keep", their templates: to end them take the server out of the file)`
+	}
+	return errors.New(text)
+}
+
+func (w *drainWait) look(ctx context.Context, before api.Drained) (api.Drained, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	defer cancel()
+	status, err := w.client.Status(ctx)
+	if err != nil {
+		return api.Drained{}, err
+	}
+	peers, err := w.client.PeerDrains(ctx, w.service, w.real)
+	if err != nil {
+		return api.Drained{}, err
+	}
+	return api.JudgeDrain(status, peers, w.service, w.real, w.all, before)
+}
+
+// tell prints what has changed: on a terminal in one line, elsewhere in lines.
+func (w *drainWait) tell(d api.Drained) error {
+	text := strings.Join(append(append([]string{}, d.Waits...), d.Unknown...), "; ")
+	if d.Drained {
+		text = strings.Join(append([]string{fmt.Sprintf("drained after %v", time.Since(w.begun).Round(time.Second))}, d.Unknown...), "; ")
+	}
+	if text == w.last {
+		return nil
+	}
+	first := w.last == ""
+	w.last = text
+	line := fmt.Sprintf("%s %s: %s", w.service, w.real, text)
+	switch {
+	case w.json:
+		return printLine(os.Stdout, d)
+	case !terminal(os.Stdout):
+		_, err := fmt.Println(line)
+		return err
+	case !first:
+		fmt.Print("\r\x1b[K")
+	}
+	fmt.Print(line)
+	w.open = true
+	if d.Drained {
+		w.end()
+	}
+	return nil
+}
+
+// end ends a line that a terminal shows.
+func (w *drainWait) end() {
+	if w.open {
+		fmt.Println()
+		w.open = false
+	}
+}
+
+// terminal says whether somebody looks at a stream.
+func terminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}

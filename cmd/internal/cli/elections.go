@@ -1,0 +1,30 @@
+// This file has lvsd elections, the VRRP child process that lvsd run starts. It
+// takes its orders from standard input.
+
+package cli
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/logging"
+	"lvsd/cmd/internal/vrrpproc"
+)
+
+func electionsCommand() *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use:    "elections",
+		Short:  "Run the elections of a daemon (lvsd run starts it)",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: works(func(*cobra.Command, []string) error {
+			log := logging.New(os.Stderr, format)
+			defer log.Close()
+			return vrrpproc.Serve(os.Stdin, os.Stdout, log.Logger, log.SetLevel)
+		}),
+	}
+	cmd.Flags().StringVar(&format, "log-format", "text", "text or json")
+	return cmd
+}

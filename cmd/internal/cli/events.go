@@ -1,0 +1,144 @@
+package cli
+
+// lvsd events: the history of state changes with their causes.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/event"
+)
+
+func eventsCommand(o *options) *cobra.Command {
+	var asJSON, follow bool
+	var since time.Duration
+	var socket string
+	cmd := &cobra.Command{
+		Use:   "events",
+		Short: "Show the changes of state with their causes",
+		Long: "Shows what changed, with the cause of each, over restarts of the daemon: the\nnewest 1,000 changes, or with --since all of that time that state_dir still has\n" +
+			"(16 MiB, some 50,000). With -f it goes on with what changes now, and waits for\nthe daemon when that is restarted. When no daemon answers, the history is read\nfrom state_dir.",
+		Args: cobra.NoArgs,
+		RunE: works(func(cmd *cobra.Command, _ []string) error {
+			if since < 0 {
+				return errors.New("--since must be a time that has passed, such as 1h")
+			}
+			ask := asking{client: o.client(socket), folder: o.StateDir, query: api.EventQuery{Since: since}, json: asJSON}
+			if follow {
+				return ask.follow(cmd.Context())
+			}
+			return ask.once(cmd.Context())
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one event a line")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what changes now")
+	cmd.Flags().DurationVar(&since, "since", 0, "only what changed in the last `DURATION` (1h)")
+	socketFlag(cmd, &socket)
+	return cmd
+}
+
+// asking is how the history is got at.
+type asking struct {
+	client *api.Client
+	folder func() string
+	query  api.EventQuery
+	json   bool
+}
+
+// followAgain is how soon -f asks a daemon that is gone again.
+const followAgain = 500 * time.Millisecond
+
+func (a *asking) once(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	defer cancel()
+	events, err := a.client.Events(ctx, a.query)
+	if errors.Is(err, api.ErrNoDaemon) {
+		events, err = a.fromDisk(err)
+	}
+	if err != nil {
+		return err
+	}
+	return a.print(events)
+}
+
+// fromDisk reads what a daemon that does not answer has left, and says so.
+func (a *asking) fromDisk(noDaemon error) ([]event.Event, error) {
+	events, err := a.query.History(a.folder())
+	if err != nil {
+		return nil, fmt.Errorf("%w; and %w", noDaemon, err)
+	}
+	fmt.Fprintf(os.Stderr, "lvsd: no daemon answers: this is the history in %s\n", a.folder())
+	return events, nil
+}
+
+// follow goes on until it is interrupted, over restarts of the daemon.
+func (a *asking) follow(ctx context.Context) error {
+	for gone := false; ; gone = true {
+		err := a.client.FollowEvents(ctx, a.query, a.one)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !errors.Is(err, api.ErrNoDaemon):
+			return err
+		case err != nil && !gone:
+			events, err := a.fromDisk(err)
+			if err == nil {
+				err = a.print(events)
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(os.Stderr, "lvsd: waiting for the daemon")
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(followAgain):
+		}
+	}
+}
+
+func (a *asking) print(events []event.Event) error {
+	for _, e := range events {
+		if err := a.one(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *asking) one(e event.Event) error {
+	a.query.After = e.ID
+	return printEvent(os.Stdout, e, a.json)
+}
+
+func printEvent(out io.Writer, e event.Event, asJSON bool) error {
+	if asJSON {
+		return printLine(out, e)
+	}
+	change := e.To
+	if e.From != "" {
+		change = e.From + " → " + e.To
+	}
+	_, err := fmt.Fprintf(out, "%s  %-7s %s  %s  %s\n", e.At.Local().Format("2006-01-02 15:04:05.000"), e.Kind, subject(e), change, e.Reason)
+	return err
+}
+
+// subject is what an event is about.
+func subject(e event.Event) string {
+	var what []string
+	for _, s := range []string{e.Peer, e.VRRP, e.Service, e.RealServer} {
+		if s != "" {
+			what = append(what, s)
+		}
+	}
+	return strings.Join(what, " ")
+}

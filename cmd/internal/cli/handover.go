@@ -1,0 +1,105 @@
+package cli
+
+// lvsd handover: a master gives its addresses to the peer, and stays away.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/api"
+)
+
+func handoverCommand(o *options) *cobra.Command {
+	var asJSON, force, end bool
+	var lasts time.Duration
+	var socket string
+	cmd := &cobra.Command{
+		Use:   "handover [VRRP]",
+		Short: "Give the addresses to the peer and stay away, or end that",
+		Long: "Where this director is master it gives its addresses to the peer without losing a\n" +
+			"packet, and says how long that took. Then it stays away: it preempts nobody, over\n" +
+			"restarts too, and takes over only when no master is heard, until --end or until\n" +
+			"the time of --for is over. VRRP is the name of one election, which takes those of\n" +
+			"its sync group along; without it all of them move.",
+		Args: cobra.MaximumNArgs(1),
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case end && (force || cmd.Flags().Changed("for")):
+			return errors.New("--end goes with neither --for nor --force")
+		case cmd.Flags().Changed("for") && lasts <= 0:
+			return fmt.Errorf("--for %v: a time above 0, such as 1h", lasts)
+		}
+		return works(func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), handoverLimit)
+			defer cancel()
+			client, election := o.client(socket), strings.Join(args, "")
+			var h api.Handover
+			var err error
+			if end {
+				h, err = client.EndHandover(ctx, election)
+			} else {
+				h, err = client.HandOver(ctx, election, lasts, force)
+			}
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = printJSON(h)
+			} else {
+				printHandover(os.Stdout, os.Stderr, h, end)
+			}
+			if err == nil && !h.OK {
+				err = exitCode(exitFailed)
+			}
+			return err
+		})(cmd, args)
+	}
+	cmd.Flags().DurationVar(&lasts, "for", 0, "how long to stay away, such as 1h (default: until --end)")
+	cmd.Flags().BoolVar(&force, "force", false, "hand over even if no ready peer is known")
+	cmd.Flags().BoolVar(&end, "end", false, "stand for election as configured again")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	socketFlag(cmd, &socket)
+	return cmd
+}
+
+// handoverLimit is above what the slowest adverts and the longest handover_limit
+// allow.
+const handoverLimit = 5 * time.Minute
+
+// printHandover says of each election what became of it.
+func printHandover(out, problems io.Writer, h api.Handover, end bool) {
+	for _, r := range h.Refused {
+		fmt.Fprintf(problems, "refused: %s\n", r)
+	}
+	for _, name := range h.Ended {
+		fmt.Fprintf(out, "%s: this director stands for election as configured again\n", name)
+	}
+	if end && h.OK && len(h.Ended) == 0 {
+		fmt.Fprintln(out, "this director stays away from no election")
+	}
+	away := "until lvsd handover --end"
+	if !h.Until.IsZero() {
+		away = "until " + clock(h.Until, time.Now())
+	}
+	for _, e := range h.Elections {
+		switch {
+		case e.Failed != "":
+			fmt.Fprintf(problems, "%s: %s\n", e.VRRP, e.Failed)
+		case e.WasMaster:
+			fmt.Fprintf(out, "%s: %s has the addresses, heard after %s; they were off this director after %s; it stays away %s\n",
+				e.VRRP, e.To, seconds(e.Took), seconds(e.Left), away)
+		default:
+			fmt.Fprintf(out, "%s: this director is not master; it stays away %s\n", e.VRRP, away)
+		}
+	}
+}
+
+func seconds(s float64) string { return fmt.Sprintf("%.3f s", s) }

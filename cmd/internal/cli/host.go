@@ -1,0 +1,121 @@
+package cli
+
+// lvsd host: the director's own kernel settings, looked at and set.
+
+import (
+	"fmt"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/host"
+)
+
+func hostCommand(o *options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "host",
+		Short: "Look at and set this director's kernel settings",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = cmd.Help()
+			return exitCode(exitUsage)
+		},
+	}
+	cmd.AddCommand(hostCheck(o), hostPrepare(o))
+	return cmd
+}
+
+// hostChecked is the outcome of host check.
+type hostChecked struct {
+	OK       bool           `json:"ok"`
+	Errors   []string       `json:"errors"` // what would keep lvsd from starting
+	Findings []host.Finding `json:"findings"`
+}
+
+func hostCheck(o *options) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Look whether this machine is fit for the configuration",
+		Long:  "Looks at what the configuration needs of this machine: rights, interfaces, IPVS,\nits modules, forwarding, ARP, source checks, masquerading. Changes nothing.",
+		Args:  cobra.NoArgs,
+		RunE: works(func(*cobra.Command, []string) error {
+			c, _, err := o.Load()
+			if err != nil {
+				return err
+			}
+			v := hostChecked{Errors: []string{}, Findings: host.Findings(c)}
+			mistakes, _ := host.Check(c)
+			for _, m := range mistakes {
+				v.Errors = append(v.Errors, m.Error())
+			}
+			v.OK = len(v.Errors) == 0
+			for _, f := range v.Findings {
+				v.OK = v.OK && f.OK
+			}
+			if asJSON {
+				err = printJSON(v)
+			} else {
+				err = v.print()
+			}
+			if err == nil && !v.OK {
+				err = exitCode(exitFailed)
+			}
+			return err
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (v hostChecked) print() error {
+	for _, e := range v.Errors {
+		fmt.Fprintln(os.Stderr, e)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	for _, f := range v.Findings {
+		if f.OK {
+			fmt.Fprintf(w, "ok\t%s\t%s\n", f.Name, f.Have)
+			continue
+		}
+		fmt.Fprintf(w, "!!\t%s\n", f)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if !v.OK {
+		fmt.Fprintln(os.Stderr, "`lvsd host prepare` sets what can be set; --dry-run shows it first")
+	}
+	return nil
+}
+
+func hostPrepare(o *options) *cobra.Command {
+	var dry bool
+	cmd := &cobra.Command{
+		Use:   "prepare",
+		Short: "Set what the configuration needs of this machine",
+		Long:  "Loads modules, sets sysctls and, for forward = \"nat\", the masquerading rule:\nwhat the configuration needs and nothing else, each change printed. None of it\noutlives a boot.",
+		Args:  cobra.NoArgs,
+		RunE: works(func(*cobra.Command, []string) error {
+			c, _, err := o.Load()
+			if err != nil {
+				return err
+			}
+			changes := 0
+			err = host.Prepare(c, dry, func(line string) {
+				changes++
+				if dry {
+					line = "would: " + line
+				}
+				fmt.Println(line)
+			})
+			if changes == 0 && err == nil {
+				fmt.Println("nothing to change")
+			}
+			return err
+		}),
+	}
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only print what would be changed")
+	return cmd
+}

@@ -1,0 +1,48 @@
+//go:build man
+
+package cli
+
+// The man pages, written by cobra's generator out of what --help says. It is
+// built by `make docs` only: the program itself does without the generator.
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra/doc"
+
+	"lvsd/docs"
+)
+
+func init() {
+	manPages = func(folder string) error {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return err
+		}
+		root := rootCommand(&options{})
+		root.DisableAutoGenTag = true
+		header := &doc.GenManHeader{Title: "LVSD", Section: "8", Source: "lvsd", Manual: "System Administration"}
+		if err := doc.GenManTree(root, header, folder); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(folder, "lvsd.toml.5"), []byte(referencePage()), 0o644)
+	}
+}
+
+// referencePage is docs/lvsd.toml as a page of section 5, as it stands.
+func referencePage() string {
+	var b strings.Builder
+	b.WriteString(".TH LVSD.TOML 5 \"\" lvsd \"File Formats\"\n.SH NAME\nlvsd.toml \\- the configuration of lvsd\n" +
+		".SH DESCRIPTION\nEvery key with its default. This text is itself a valid configuration.\n.SH KEYS\n.nf\n")
+	for line := range strings.Lines(docs.Reference) {
+		line = strings.ReplaceAll(line, `\`, `\e`)
+		if strings.HasPrefix(line, ".") || strings.HasPrefix(line, "'") {
+			line = `\&` + line
+		}
+		b.WriteString(strings.ReplaceAll(line, "-", `\-`))
+	}
+	fmt.Fprint(&b, ".fi\n.SH SEE ALSO\n.BR lvsd (8)\n")
+	return b.String()
+}

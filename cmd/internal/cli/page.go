@@ -1,0 +1,443 @@
+package cli
+
+// The page that `lvsd status` and `lvsd watch` show. It only lays out what the
+// daemon said.
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/table"
+	"lvsd/cmd/internal/event"
+)
+
+// page is what is shown: a state, the newest changes, and what was left out.
+type page struct {
+	api.Status
+	events []event.Event // newest first
+	note   string
+}
+
+// draw lays a page out for a screen.
+func draw(s table.Screen, p page) string {
+	var out strings.Builder
+	d := drawing{s, &out, p}
+	d.head()
+	d.directors()
+	d.elections()
+	d.changes()
+	d.extras()
+	d.services()
+	return out.String()
+}
+
+// drawing is a page being laid out.
+type drawing struct {
+	table.Screen
+	out *strings.Builder
+	page
+}
+
+func (d drawing) heading(style table.Style, text string) {
+	d.out.WriteString("\n")
+	d.Wrap(d.out, "", style, text)
+}
+
+// head is what somebody must know before all else.
+func (d drawing) head() {
+	style, state := table.Good, "well"
+	if len(d.Problems) > 0 {
+		style, state = table.Bad, counted(len(d.Problems), "problem")
+	}
+	problems := d.Problems
+	if d.Config.FromKept && len(problems) > 0 { // above everything: what runs is not what the file says
+		d.Wrap(d.out, "! ", table.Bad, problems[0])
+		problems = problems[1:]
+	}
+	d.Line(d.out, style, fmt.Sprintf("director %s at %s: %s", d.Director, clock(d.At, d.At), state))
+	for i, p := range problems {
+		if i == shownProblems {
+			d.Line(d.out, table.Bad, fmt.Sprintf("! and %d more: --json has them all", len(problems)-i))
+			break
+		}
+		d.Wrap(d.out, "! ", table.Bad, p)
+	}
+}
+
+// shownProblems is how many problems stand above everything: a switch that dies
+// takes hundreds of servers with it.
+const shownProblems = 10
+
+// directors shows this one and the others: what runs on each, and whether it is
+// well.
+func (d drawing) directors() {
+	t := table.Table{Columns: []table.Column{{Title: "DIRECTOR"}, {Title: "CONFIGURATION"}, {Title: "VERSION", Drop: 2}, {Title: "CONNECTIONS", Drop: 3},
+		{Title: "RUNS SINCE", Drop: 1}, {Title: "STATE"}}}
+	own := table.Cell{Text: "well", Style: table.Good}
+	if len(d.Problems) > 0 {
+		own = table.Cell{Text: counted(len(d.Problems), "problem"), Style: table.Bad}
+	}
+	if d.Waits != "" {
+		own.Text += ", " + d.Waits
+	}
+	t.Rows = append(t.Rows, []table.Cell{table.Text(d.Director + " (here)"), table.Text(short(d.Config.Hash)), table.Text(d.Version), table.Text(""),
+		table.Text(clock(d.Started, d.At)), own})
+	for _, p := range d.Peers {
+		t.Rows = append(t.Rows, d.peer(p))
+	}
+	d.out.WriteString("\n")
+	d.Table(d.out, t)
+	for _, p := range d.Peers {
+		for _, problem := range p.Problems[:min(len(p.Problems), shownOfPeer)] {
+			if p.Up {
+				d.Wrap(d.out, p.Director+"! ", table.Bad, problem)
+			}
+		}
+	}
+}
+
+// shownOfPeer is how many of another director's own problems are shown: the status
+// there has them all.
+const shownOfPeer = 3
+
+// peer is the row of another director.
+func (d drawing) peer(p api.PeerStatus) []table.Cell {
+	row := []table.Cell{table.Text(p.Director), table.Text(short(p.ConfigHash)), table.Text(p.Version), {}, {}, {}}
+	if !p.Started.IsZero() {
+		row[4] = table.Text(clock(p.Started, d.At))
+	}
+	if c := p.Connections; c != nil {
+		row[3] = table.Text(fmt.Sprintf("%d, %d synced", c.Own+c.Synced, c.Synced))
+	}
+	state := &row[len(row)-1]
+	if !p.Up {
+		*state = table.Cell{Text: "DOES NOT ANSWER since " + clock(p.Since, d.At) + detail(p.Error), Style: table.Bad}
+		return row
+	}
+	*state = table.Cell{Text: "well", Style: table.Good}
+	if p.ProblemCount > 0 {
+		*state = table.Cell{Text: counted(p.ProblemCount, "problem"), Style: table.Bad}
+	}
+	if p.Waits != "" {
+		state.Text += ", " + p.Waits
+	}
+	if !p.ConfigMatches {
+		row[1].Style = table.Bad
+	}
+	if !p.VersionMatches {
+		row[2].Style = table.Bad
+	}
+	return row
+}
+
+// short is as much of a hash as tells two configurations apart.
+func short(hash string) string { return hash[:min(len(hash), 8)] }
+
+// elections shows who is master of each, and how every director stands in it.
+func (d drawing) elections() {
+	if len(d.VRRP) == 0 {
+		return
+	}
+	t := table.Table{Columns: []table.Column{{Title: "VRRP"}, {Title: "MASTER"}, {Title: d.Director + " (here)"}}}
+	for _, p := range d.Peers {
+		t.Columns = append(t.Columns, table.Column{Title: p.Director, Drop: 1})
+	}
+	t.Columns = append(t.Columns, table.Column{Title: "INTERFACE", Drop: 3}, table.Column{Title: "ADDRESSES HERE", Drop: 2}, table.Column{Title: "SINCE"})
+	for _, e := range d.VRRP {
+		row := []table.Cell{table.Text(e.Name), d.master(e), stateCell(e.State, e.Priority)}
+		for _, p := range d.Peers {
+			row = append(row, peerElection(p, e.Name))
+		}
+		style := table.Plain
+		if e.Alarm != "" || e.State == "fault" {
+			style = table.Bad
+		}
+		t.Rows = append(t.Rows, append(row, table.Text(e.Interface), table.Text(addresses(e)), table.Cell{Text: d.since(e), Style: style}))
+	}
+	d.out.WriteString("\n")
+	d.Table(d.out, t)
+}
+
+// master names the directors that are master of an election: one, when all is well.
+func (d drawing) master(e api.ElectionStatus) table.Cell {
+	var masters []string
+	if e.State == "master" {
+		masters = append(masters, d.Director)
+	}
+	heard := e.State != "master" && e.Master != ""
+	for _, p := range d.Peers {
+		i := slices.IndexFunc(p.VRRP, func(o api.PeerElection) bool { return o.Name == e.Name })
+		at, err := netip.ParseAddrPort(p.Address)
+		switch {
+		case p.Up && i >= 0 && p.VRRP[i].State == "master":
+			masters = append(masters, p.Director)
+			heard = false
+		case heard && err == nil && at.Addr().String() == e.Master:
+			masters = append(masters, p.Director) // as its adverts say
+			heard = false
+		}
+	}
+	if heard && len(masters) == 0 {
+		masters = append(masters, fmt.Sprintf("%s, %d", e.Master, e.MasterPriority))
+	}
+	switch len(masters) {
+	case 0:
+		return table.Cell{Text: "NONE KNOWN", Style: table.Bad}
+	case 1:
+		return table.Cell{Text: masters[0], Style: table.Good}
+	}
+	return table.Cell{Text: strings.Join(masters, " AND "), Style: table.Bad}
+}
+
+func stateCell(state string, priority uint8) table.Cell {
+	c := table.Cell{Text: fmt.Sprintf("%s, %d", state, priority)}
+	switch state {
+	case "master":
+		c.Style = table.Good
+	case "fault":
+		c.Style = table.Bad
+	}
+	return c
+}
+
+func peerElection(p api.PeerStatus, name string) table.Cell {
+	i := slices.IndexFunc(p.VRRP, func(o api.PeerElection) bool { return o.Name == name })
+	switch {
+	case !p.Up:
+		return table.Cell{Text: "?", Style: table.Bad}
+	case i < 0:
+		return table.Cell{Text: "not there", Style: table.Bad}
+	}
+	c := stateCell(p.VRRP[i].State, p.VRRP[i].Priority)
+	if p.VRRP[i].Held {
+		c.Text += ", stays away"
+	}
+	return c
+}
+
+// shownAddresses is how many addresses of an election a row has room for.
+const shownAddresses = 2
+
+func addresses(e api.ElectionStatus) string {
+	if !e.Holding {
+		return "-"
+	}
+	var texts []string
+	for i, a := range e.Addresses {
+		if i == shownAddresses {
+			texts = append(texts, fmt.Sprintf("and %d more", len(e.Addresses)-i))
+			break
+		}
+		texts = append(texts, a.String())
+	}
+	return strings.Join(texts, " ")
+}
+
+// since says since when an election is what it is, what it waits for, and why.
+func (d drawing) since(e api.ElectionStatus) string {
+	text := clock(e.Since, d.At)
+	switch {
+	case e.Held && e.HeldUntil.IsZero():
+		text += ", stays away until lvsd handover --end"
+	case e.Held:
+		text += ", stays away until " + clock(e.HeldUntil, d.At)
+	case e.Waits != "":
+		text += ", " + e.Waits
+	}
+	for _, t := range e.Tracked {
+		text += ", " + bends(t)
+	}
+	return text + detail(e.Detail)
+}
+
+// bends says what a tracked thing does to an election.
+func bends(t api.TrackedStatus) string {
+	if t.Fault {
+		return t.What + ": fault"
+	}
+	return fmt.Sprintf("%s: %+d", t.What, t.Delta)
+}
+
+// changes shows what changed last.
+func (d drawing) changes() {
+	if len(d.events) == 0 {
+		return
+	}
+	t := table.Table{Columns: []table.Column{{Title: "LAST CHANGES"}, {Title: "OF", Drop: 1}, {Title: "WHAT"}, {Title: "TO"}, {Title: "WHY"}}}
+	for _, e := range d.events {
+		style := table.Plain
+		if e.Level != event.Info && e.Level != "" {
+			style = table.Bad
+		}
+		t.Rows = append(t.Rows, []table.Cell{table.Text(clock(e.At, d.At)), table.Text(string(e.Kind)), table.Text(subject(e)), {Text: e.To, Style: style}, table.Text(oneLine(e.Reason))})
+	}
+	d.out.WriteString("\n")
+	d.Table(d.out, t)
+}
+
+// oneLine is the first line of a text that may have many.
+func oneLine(text string) string {
+	line, _, more := strings.Cut(text, "\n")
+	if more {
+		line += " …"
+	}
+	return line
+}
+
+// extras are the guard and the connection synchronisation, when there are any.
+func (d drawing) extras() {
+	if g := d.Guard; g != nil {
+		style := table.Plain
+		if g.Active {
+			style = table.Bad
+		}
+		d.heading(style, fmt.Sprintf("GUARD %s since %s%s", g.State, clock(g.Since, d.At), detail(g.Why)))
+		for _, w := range g.Witnesses {
+			d.Wrap(d.out, "  ", table.Plain, fmt.Sprintf("witness %s: %s", w.Address, answers(w)))
+		}
+	}
+	if sync := d.IPVS.Sync; sync != nil {
+		style := table.Plain
+		if sync.Error != "" {
+			style = table.Bad
+		}
+		d.heading(style, fmt.Sprintf("SYNC sends: %s; receives: %s%s", half(sync.Master), half(sync.Backup), detail(sync.Error)))
+	}
+}
+
+func half(d *api.SyncDaemonStatus) string {
+	if d == nil {
+		return "off"
+	}
+	return fmt.Sprintf("on %s, id %d", d.Interface, d.ID)
+}
+
+func answers(w api.WitnessStatus) string {
+	switch {
+	case w.LastProbe == nil:
+		return "not asked yet"
+	case w.Answers:
+		return "answers"
+	}
+	return "SILENT" + detail(w.LastProbe.Detail)
+}
+
+// services shows each service with its real servers.
+func (d drawing) services() {
+	if d.note != "" {
+		d.heading(table.Faint, d.note)
+	}
+	for _, svc := range d.Services {
+		style := table.Bold
+		if serviceRank(svc) <= doubtful {
+			style = table.Bad
+		}
+		d.heading(style, fmt.Sprintf("SERVICE %s %s %s: %s, weight alive %d (quorum %d)", svc.Name, serviceAddress(svc), svc.Scheduler, serviceState(svc), svc.WeightAlive, svc.Quorum))
+		t := table.Table{Indent: "  ", Columns: []table.Column{{Title: "REAL SERVER"}, {Title: "WEIGHT", Right: true}, {Title: "HEALTH"},
+			{Title: "ACTIVE", Right: true}, {Title: "INACTIVE", Right: true, Drop: 1}, {Title: "WHY"}}}
+		for _, rs := range svc.RealServers {
+			t.Rows = append(t.Rows, d.server(rs))
+		}
+		if f := svc.Fallback; f != nil && f.Active {
+			t.Rows = append(t.Rows, []table.Cell{table.Text(f.Address), table.Text(weight(f.Weight)), {Text: "fallback", Style: table.Bad},
+				table.Text(number(f.Open)), table.Text(number(f.Inactive)), table.Text("serves since " + clock(f.Since, d.At))})
+		}
+		for _, gone := range d.IPVS.Draining {
+			if gone.Service == svc.Name {
+				t.Rows = append(t.Rows, []table.Cell{table.Text(gone.RealServer), table.Text("0"), {Text: "draining", Style: table.Notice}, {}, {},
+					table.Text("since " + clock(gone.Since, d.At) + ": left the file, " + draining(gone, d.At))})
+			}
+		}
+		if len(t.Rows) > 0 {
+			d.Table(d.out, t)
+		}
+	}
+}
+
+var serverStyles = map[int]table.Style{broken: table.Bad, doubtful: table.Notice, lessThanAll: table.Notice, onPurpose: table.Notice}
+
+// server is the row of one: its weight in the kernel, of the one in the file, and
+// since when it drains.
+func (d drawing) server(rs api.RealServerStatus) []table.Cell {
+	style := serverStyles[serverRank(rs)]
+	of := weight(rs.Weight)
+	if rs.Weight == nil || *rs.Weight != rs.Configured {
+		of += " of " + strconv.Itoa(rs.Configured)
+	}
+	reason := why(rs)
+	if rs.Draining && !rs.DrainingSince.IsZero() {
+		reason = "since " + clock(rs.DrainingSince, d.At) + ": " + reason
+	}
+	return []table.Cell{table.Text(rs.Address), {Text: of, Style: style}, {Text: health(rs), Style: style}, table.Text(number(rs.Active)), table.Text(number(rs.Inactive)), table.Text(reason)}
+}
+
+func number(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+func serviceAddress(svc api.ServiceStatus) string {
+	if svc.FWMark != 0 {
+		return fmt.Sprintf("fwmark %d", svc.FWMark)
+	}
+	return svc.Protocol + " " + svc.Address
+}
+
+// serviceState is in capitals what an engineer on call should see.
+func serviceState(svc api.ServiceStatus) string {
+	state := "up"
+	if !svc.Up {
+		state = "DOWN"
+	}
+	if svc.Panic {
+		state += ", PANIC"
+	}
+	if svc.Fallback != nil && svc.Fallback.Active {
+		state += ", FALLBACK"
+	}
+	return state
+}
+
+func draining(d api.DrainingStatus, now time.Time) string {
+	left := "its connections"
+	if d.Left != nil {
+		left = fmt.Sprintf("%d connections", *d.Left)
+	}
+	return fmt.Sprintf("%s left, removed in %v at the latest", left, max(d.Deadline.Sub(now), 0).Round(time.Second))
+}
+
+func weight(w *int) string {
+	if w == nil {
+		return "-"
+	}
+	return strconv.Itoa(*w)
+}
+
+func health(rs api.RealServerStatus) string {
+	if rs.Draining {
+		return rs.Verdict + ", draining"
+	}
+	return rs.Verdict
+}
+
+// why is the cause of the weight; for a server at its full weight the last
+// probe says more.
+func why(rs api.RealServerStatus) string {
+	if rs.Wanted == rs.Configured && !rs.Draining && rs.Verdict == "up" && rs.LastProbe != nil {
+		p := rs.LastProbe
+		return fmt.Sprintf("%s %s in %s", p.Type, p.Reason, (time.Duration(p.Took * float64(time.Second))).Round(10*time.Microsecond))
+	}
+	return rs.Why
+}
+
+// compareAddresses orders real servers by address and port, as numbers.
+func compareAddresses(a, b string) int {
+	x, errX := netip.ParseAddrPort(a)
+	y, errY := netip.ParseAddrPort(b)
+	if errX != nil || errY != nil {
+		return strings.Compare(a, b)
+	}
+	return x.Compare(y)
+}

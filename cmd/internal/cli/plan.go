@@ -1,0 +1,130 @@
+package cli
+
+// lvsd plan: what a reload, or a start, would change.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/daemon"
+	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/host"
+	"lvsd/cmd/internal/persist"
+	"lvsd/cmd/internal/preview"
+	"lvsd/config"
+	"lvsd/ipvs/netlink"
+)
+
+func planCommand(o *options) *cobra.Command {
+	var asJSON, byExit bool
+	var socket string
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Print what a reload or a start with the file would change",
+		Long:  "Prints what a reload with the file would change, service by service: what would\nbe added, changed and removed in the kernel's table, with the connections that\neach change touches, what drains first, what becomes of the elections and their\naddresses, and which checks begin anew. Where no daemon runs it says what a start\nwould do. The daemon itself is asked what it would do; nothing is changed. It\nneeds the rights of `lvsd reload`, without a daemon those of `lvsd run`.\nExits 1 when the file would be refused; with --exit-code 3 when there is a\ndifference.",
+		Args:  cobra.NoArgs,
+		RunE: works(func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), planLimit)
+			defer cancel()
+			p, err := o.plan(ctx, socket)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = printJSON(p)
+			} else {
+				err = preview.Print(os.Stdout, p, coloured(os.Stdout))
+			}
+			switch {
+			case err != nil:
+				return err
+			case len(p.Refused) > 0:
+				return exitCode(exitFailed)
+			case byExit && p.Differs:
+				return exitCode(exitDiffers)
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&byExit, "exit-code", false, "exit 3 when something would change")
+	socketFlag(cmd, &socket)
+	return cmd
+}
+
+const planLimit = time.Minute
+
+// plan asks the daemon, or computes what a start would do where none runs.
+func (o *options) plan(ctx context.Context, socket string) (preview.Plan, error) {
+	text, err := o.Text()
+	if err != nil {
+		return preview.Plan{}, err
+	}
+	p, err := o.client(socket).Plan(ctx, o.Path, o.Director, string(text))
+	if !errors.Is(err, api.ErrNoDaemon) || socket != "" {
+		return p, err
+	}
+	return o.planStart(text)
+}
+
+// planStart says what a start would do.
+func (o *options) planStart(text []byte) (preview.Plan, error) {
+	name, err := o.DirectorName()
+	if err != nil {
+		return preview.Plan{}, err
+	}
+	file, err := config.Parse(o.Path, text)
+	var c *config.Config
+	if err == nil {
+		c, err = file.For(name)
+	}
+	if err != nil {
+		return preview.Refuse(name, o.Path, time.Now(), api.Lines(err)), nil
+	}
+	owned, held, err := persist.Peek(c.Global.StateDir)
+	switch {
+	case err != nil:
+		return preview.Plan{}, withRemedy(err)
+	case held:
+		return preview.Plan{}, fmt.Errorf("a daemon runs with state_dir %s, and does not answer on %s: name its control socket with --socket", c.Global.StateDir, c.Global.ControlSocket)
+	}
+	kernel, err := netlink.Open()
+	if err != nil {
+		return preview.Plan{}, withRemedy(err)
+	}
+	defer kernel.Close()
+	silent := slog.New(slog.DiscardHandler)
+	before := persist.PeekDecision(c.Global.StateDir, silent, time.Now())
+	foreseen, err := director.ForeseeStart(c, kernel, owned, before, host.Through{Log: silent})
+	if err != nil {
+		return preview.Plan{}, withRemedy(err)
+	}
+	var warnings []string
+	for _, w := range file.Warnings {
+		warnings = append(warnings, w.Error())
+	}
+	return preview.Build(foreseen, api.Lines(daemon.Try(c, silent)), warnings), nil
+}
+
+// withRemedy says what to do about missing rights.
+func withRemedy(err error) error {
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%w (without a daemon to ask, the plan needs root, or CAP_NET_ADMIN and CAP_NET_RAW and access to state_dir)", err)
+	}
+	return err
+}
+
+// coloured says whether a stream is a terminal that is to be written to in
+// colour (https://no-color.org).
+func coloured(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}

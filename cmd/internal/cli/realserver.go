@@ -1,0 +1,209 @@
+package cli
+
+// lvsd realserver: makes this host a real server for direct routing or
+// tunnels, and takes it back.
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/realserver"
+)
+
+// realFlags are the flags that say which addresses, and by which way.
+type realFlags struct {
+	vips          []string
+	forward, kind string
+	port          uint16
+	local         string
+	checksum      bool
+	folder        string
+}
+
+func realserverCommand() *cobra.Command {
+	var f realFlags
+	cmd := &cobra.Command{
+		Use:   "realserver",
+		Short: "Prepare this host as a real server for direct routing or tunnels",
+		Long: "Prepares a real server: the service's address on lo (dr) or on a tunnel's\ndevice (tun), so that nobody answers ARP for it. What is found is remembered,\n" +
+			"and down restores it. Nothing of it outlives a boot: run up at each start.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = cmd.Help()
+			return exitCode(exitUsage)
+		},
+	}
+	cmd.PersistentFlags().StringVar(&f.folder, "state-dir", realserver.DefaultFolder, "the `FOLDER` that remembers what was found")
+	cmd.PersistentFlags().StringSliceVar(&f.vips, "vip", nil, "the service's `IP` (more than one is possible)")
+	cmd.AddCommand(realUp(&f), realDown(&f), realStatus(&f))
+	return cmd
+}
+
+// way adds the flags that say how packets arrive.
+func (f *realFlags) way(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.forward, "forward", "dr", "how packets arrive: `dr or tun`")
+	cmd.Flags().StringVar(&f.kind, "type", "", "tun: `ipip, gre or gue` (default ipip)")
+	cmd.Flags().Uint16Var(&f.port, "port", 0, fmt.Sprintf("gue: the UDP `PORT` (default %d)", realserver.DefaultPort))
+	cmd.Flags().BoolVar(&f.checksum, "checksum", false, "gre: packets carry a checksum")
+	cmd.Flags().StringVar(&f.local, "local", "", "gre with checksum: the `IP` of this host that the director sends to")
+}
+
+// wishes reads the flags; the error is one of usage.
+func (f *realFlags) wishes() ([]realserver.Wish, error) {
+	var all []realserver.Wish
+	addrs, err := f.addresses()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range addrs {
+		w := realserver.Wish{VIP: a, Forward: f.forward, Type: f.kind, Port: f.port, Checksum: f.checksum}
+		if f.local != "" {
+			if w.Local, err = netip.ParseAddr(f.local); err != nil {
+				return nil, fmt.Errorf("--local: %q is not an IP address", f.local)
+			}
+		}
+		if err := w.Check(); err != nil {
+			return nil, err
+		}
+		all = append(all, w)
+	}
+	return all, nil
+}
+
+func (f *realFlags) addresses() ([]netip.Addr, error) {
+	var all []netip.Addr
+	for _, s := range f.vips {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return nil, fmt.Errorf("--vip: %q is not an IP address", s)
+		}
+		all = append(all, a.Unmap())
+	}
+	return all, nil
+}
+
+// say prints each change.
+func say(line string) { fmt.Println(line) }
+
+func realUp(f *realFlags) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "up --vip IP [--forward dr|tun] [--type ipip|gre|gue]",
+		Short: "Take packets for a service's address",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			wishes, err := f.wishes()
+			if err == nil && len(wishes) == 0 {
+				err = errors.New("say which address: --vip IP")
+			}
+			if err != nil {
+				return err
+			}
+			for _, w := range wishes {
+				if err := realserver.New(f.folder, say).Up(w); err != nil {
+					return failure{err}
+				}
+				fmt.Printf("%s is up: %s\n", w.VIP, w)
+			}
+			return nil
+		},
+	}
+	f.way(cmd)
+	return cmd
+}
+
+func realDown(f *realFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "down [--vip IP]",
+		Short: "Restore what up found; without --vip for every address",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			addrs, err := f.addresses()
+			if err != nil {
+				return err
+			}
+			h := realserver.New(f.folder, say)
+			if len(addrs) == 0 {
+				if addrs, err = h.Addresses(); err != nil {
+					return failure{err}
+				}
+			}
+			for _, a := range addrs {
+				if err := h.Down(a); err != nil {
+					return failure{err}
+				}
+				fmt.Printf("%s is down\n", a)
+			}
+			return nil
+		},
+	}
+}
+
+func realStatus(f *realFlags) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status [--vip IP]",
+		Short: "Look whether this host is a real server",
+		Long:  "Looks at every address that is up, or at the one given. Exits 1 when\nsomething that it needs is missing, or when none is up.",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			wishes, err := f.wishes()
+			if err != nil {
+				return err
+			}
+			all, err := realserver.New(f.folder, say).Status(wishes)
+			if err != nil {
+				return failure{err}
+			}
+			if asJSON {
+				err = printJSON(all)
+			} else {
+				err = printReal(all)
+			}
+			if err != nil {
+				return failure{err}
+			}
+			for _, s := range all {
+				if !s.Up {
+					return exitCode(exitFailed)
+				}
+			}
+			if len(all) == 0 {
+				return exitCode(exitFailed)
+			}
+			return nil
+		},
+	}
+	f.way(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func printReal(all []realserver.State) error {
+	if len(all) == 0 {
+		fmt.Println("no address is up here")
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	for _, s := range all {
+		state := "up"
+		if !s.Up {
+			state = "NOT UP"
+		}
+		fmt.Fprintf(w, "%s %s: %s\n", s.VIP, s.Wish, state)
+		for _, p := range s.Parts {
+			mark, have := "ok", p.Have
+			if !p.OK {
+				mark = "!!"
+			}
+			if have == "" {
+				have = "missing"
+			}
+			fmt.Fprintf(w, "  %s\t%s %s\t%s\twanted %s\n", mark, p.Kind, p.Name, have, p.Want)
+		}
+	}
+	return w.Flush()
+}

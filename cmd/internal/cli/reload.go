@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/api"
+)
+
+func reloadCommand(o *options) *cobra.Command {
+	var asJSON bool
+	var socket string
+	cmd := &cobra.Command{
+		Use:   "reload",
+		Short: "Make the daemon reload its configuration, and print the verdict",
+		Long:  "Asks the daemon to read its configuration file again, waits until it runs in the\nkernel or was refused, and prints which. A refused file changes nothing.",
+		Args:  cobra.NoArgs,
+		RunE: works(func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), reloadLimit)
+			defer cancel()
+			v, err := o.client(socket).Reload(ctx)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				if err := printJSON(v); err != nil {
+					return err
+				}
+			} else {
+				printVerdict(v)
+			}
+			if !v.OK || len(v.Pending) > 0 {
+				return exitCode(exitFailed)
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	socketFlag(cmd, &socket)
+	return cmd
+}
+
+// printVerdict says what became of a reload; a configuration that runs while
+// the kernel refuses part of it is no success.
+func printVerdict(v api.Verdict) {
+	for _, w := range v.Warnings {
+		fmt.Fprintln(os.Stderr, w, "(warning)")
+	}
+	for _, e := range slices.Concat(v.Errors, v.Pending) {
+		fmt.Fprintln(os.Stderr, e)
+	}
+	switch {
+	case !v.OK:
+		fmt.Fprintf(os.Stderr, "refused, configuration %s goes on\n", v.Hash)
+	case len(v.Pending) > 0:
+		fmt.Fprintf(os.Stderr, "configuration %s runs, but the kernel has not taken all of it; it is tried again\n", v.Hash)
+	default:
+		fmt.Printf("reloaded, configuration %s runs\n", v.Hash)
+	}
+}
+
+// reloadLimit is how long a verdict may take: parsing a very large file and
+// writing all of it into the kernel takes seconds.
+const reloadLimit = time.Minute
+
+func socketFlag(cmd *cobra.Command, socket *string) {
+	cmd.Flags().StringVar(socket, "socket", "", "the daemon's control socket (default: the configuration's)")
+}

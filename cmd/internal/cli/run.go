@@ -1,0 +1,43 @@
+// This file has lvsd run.
+
+package cli
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/daemon"
+)
+
+func runCommand(o *options) *cobra.Command {
+	var strict bool
+	var stateDir string
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon in the foreground",
+		Long:  "Runs the daemon in the foreground and logs to stderr. SIGHUP reloads the\nconfiguration; SIGTERM and SIGINT hand over to the peer and stop. Where the file\nis refused it starts from the copy of what ran before under this director's name,\nif state_dir has one, and says so; --strict refuses instead.",
+		Args:  cobra.NoArgs,
+		RunE: works(func(cmd *cobra.Command, _ []string) error {
+			version, commit := o.buildVersion()
+			d, err := daemon.New(daemon.Options{Source: &o.Source, Strict: strict, StateDir: stateDir, Version: version, Commit: commit})
+			if err != nil {
+				return refused(err)
+			}
+			return d.Run(cmd.Context())
+		}),
+	}
+	cmd.Flags().BoolVar(&strict, "strict", false, "exit when the file is refused, also where a copy of what ran before is kept")
+	cmd.Flags().StringVar(&stateDir, "state-dir", "", "the `DIR` in which the copy is looked for when the file cannot say (default: [global] state_dir)")
+	return cmd
+}
+
+// refused prints every reason for not starting on a line of its own.
+func refused(err error) error {
+	for _, line := range api.Lines(err) {
+		fmt.Fprintf(os.Stderr, "lvsd: %s\n", line)
+	}
+	return exitCode(exitFailed)
+}

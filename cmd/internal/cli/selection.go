@@ -1,0 +1,179 @@
+package cli
+
+// What of the services a status shows: those that were named, only the troubled,
+// in which order. On a director with many real servers it is the troubled ones
+// unless somebody asks for more.
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/api"
+)
+
+// selection is what somebody wants to see.
+type selection struct {
+	services  []string
+	unhealthy bool
+	all       bool
+	sort      string
+}
+
+// screenful is how many real servers a status shows without being asked to.
+const screenful = 50
+
+var orders = []string{"file", "name", "health", "connections"}
+
+func (w *selection) flags(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&w.services, "service", nil, "only these virtual services (`NAME`, also as an argument)")
+	cmd.Flags().BoolVar(&w.unhealthy, "unhealthy", false, "only real servers that do not serve with their full weight, and their services")
+	cmd.Flags().BoolVar(&w.all, "all", false, fmt.Sprintf("all real servers; without it, of more than %d only the unhealthy", screenful))
+	cmd.Flags().StringVar(&w.sort, "sort", orders[0], "the order of services and real servers: "+strings.Join(orders, ", "))
+}
+
+// named is how many services can be asked for at once; of more, all are.
+const named = 16
+
+// wrong says what is wrong with the wishes themselves.
+func (w *selection) wrong(cmd *cobra.Command, args []string) error {
+	if err := cobra.MaximumNArgs(named)(cmd, args); err != nil {
+		return err
+	}
+	if !slices.Contains(orders, w.sort) {
+		return fmt.Errorf("--sort must be one of %s, not %q", strings.Join(orders, ", "), w.sort)
+	}
+	return nil
+}
+
+// apply leaves in a status what is wanted. The note says what was left out, and
+// how to see it. What the status was copied from keeps what it had.
+func (w selection) apply(s *api.Status) (note string, err error) {
+	s.Services = slices.Clone(s.Services)
+	for i := range s.Services {
+		s.Services[i].RealServers = slices.Clone(s.Services[i].RealServers)
+	}
+	if err := w.choose(s); err != nil {
+		return "", err
+	}
+	servers := 0
+	for _, svc := range s.Services {
+		servers += len(svc.RealServers)
+	}
+	if w.unhealthy || !w.all && len(w.services) == 0 && servers > screenful {
+		left := onlyTroubled(s)
+		if hidden := servers - left; hidden > 0 {
+			note = fmt.Sprintf("%d of %d real servers are as they should be and not shown", hidden, servers)
+			if !w.unhealthy {
+				note += ": name a service, or --all"
+			}
+		}
+	}
+	w.order(s)
+	return note, nil
+}
+
+// choose leaves the services that were named.
+func (w selection) choose(s *api.Status) error {
+	if len(w.services) == 0 {
+		return nil
+	}
+	var names []string
+	for _, svc := range s.Services {
+		names = append(names, svc.Name)
+	}
+	for _, name := range w.services {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("there is no virtual service %s; there are: %s", name, strings.Join(names, ", "))
+		}
+	}
+	s.Services = slices.DeleteFunc(s.Services, func(svc api.ServiceStatus) bool { return !slices.Contains(w.services, svc.Name) })
+	return nil
+}
+
+// onlyTroubled leaves what somebody should look at, and counts the servers left.
+func onlyTroubled(s *api.Status) (left int) {
+	for i := range s.Services {
+		svc := &s.Services[i]
+		svc.RealServers = slices.DeleteFunc(svc.RealServers, func(rs api.RealServerStatus) bool { return serverRank(rs) == asItShould })
+		left += len(svc.RealServers)
+	}
+	s.Services = slices.DeleteFunc(s.Services, func(svc api.ServiceStatus) bool {
+		return len(svc.RealServers) == 0 && serviceRank(svc) == asItShould
+	})
+	return left
+}
+
+// Ranks, the worst first.
+const (
+	broken = iota
+	doubtful
+	lessThanAll
+	onPurpose
+	asItShould
+)
+
+// serverRank says how a real server is.
+func serverRank(rs api.RealServerStatus) int {
+	switch {
+	case rs.Verdict == "down":
+		return broken
+	case rs.Verdict != "up":
+		return doubtful
+	case rs.Draining:
+		return onPurpose
+	case rs.Weight == nil || *rs.Weight != rs.Configured:
+		return lessThanAll
+	}
+	return asItShould
+}
+
+// serviceRank says how a service is, of its servers all together.
+func serviceRank(svc api.ServiceStatus) int {
+	switch {
+	case !svc.Up || svc.Fallback != nil && svc.Fallback.Active:
+		return broken
+	case svc.Panic:
+		return doubtful
+	}
+	worst := asItShould
+	for _, rs := range svc.RealServers {
+		if rank := serverRank(rs); rank < worst {
+			worst = max(rank, lessThanAll)
+		}
+	}
+	return worst
+}
+
+// order puts services and servers in the order that is wanted.
+func (w selection) order(s *api.Status) {
+	var services func(a, b api.ServiceStatus) int
+	var servers func(a, b api.RealServerStatus) int
+	switch w.sort {
+	case "name":
+		services = func(a, b api.ServiceStatus) int { return strings.Compare(a.Name, b.Name) }
+		servers = func(a, b api.RealServerStatus) int { return compareAddresses(a.Address, b.Address) }
+	case "health":
+		services = func(a, b api.ServiceStatus) int { return cmp.Compare(serviceRank(a), serviceRank(b)) }
+		servers = func(a, b api.RealServerStatus) int { return cmp.Compare(serverRank(a), serverRank(b)) }
+	case "connections":
+		services = func(a, b api.ServiceStatus) int { return cmp.Compare(activeOf(b), activeOf(a)) }
+		servers = func(a, b api.RealServerStatus) int { return cmp.Compare(b.Active, a.Active) }
+	default:
+		return
+	}
+	for i := range s.Services {
+		slices.SortStableFunc(s.Services[i].RealServers, servers)
+	}
+	slices.SortStableFunc(s.Services, services)
+}
+
+func activeOf(svc api.ServiceStatus) (sum uint64) {
+	for _, rs := range svc.RealServers {
+		sum += uint64(rs.Active)
+	}
+	return sum
+}

@@ -1,0 +1,73 @@
+package cli
+
+// lvsd why: everything behind a weight.
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/api"
+)
+
+func whyCommand(o *options) *cobra.Command {
+	var asJSON bool
+	var socket string
+	cmd := &cobra.Command{
+		Use:   "why SERVICE [REAL]",
+		Short: "Explain the weights of a service's real servers",
+		Long:  "Shows every cause of a real server's weight, each with the weight that it alone\nwould give, the last probes with phase, duration and what was answered, and what\nmust happen for the configured weight to come back.",
+		Args:  cobra.RangeArgs(1, 2),
+		RunE: works(func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), statusLimit)
+			defer cancel()
+			realServer := ""
+			if len(args) == 2 {
+				realServer = args[1]
+			}
+			why, err := o.client(socket).Why(ctx, args[0], realServer)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(why)
+			}
+			return printWhy(os.Stdout, why, time.Now())
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	socketFlag(cmd, &socket)
+	return cmd
+}
+
+// shownProbes is how many of the last probes are printed; --json has them all.
+const shownProbes = 5
+
+func printWhy(out io.Writer, why api.Why, now time.Time) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "lines are those of %s\n", why.File)
+	for _, rs := range why.Servers {
+		fmt.Fprintf(w, "%s %s: weight %s of %d, %s\n", why.Service, rs.Address, weight(rs.Weight), rs.Configured, health(rs.RealServerStatus))
+		for _, c := range rs.Causes {
+			fmt.Fprintf(w, "  %s\tgives %d\t%s\t%s\n", c.Kind, c.Weight, c.Text, api.Age(c.Since, now))
+		}
+		for _, m := range rs.Missing {
+			fmt.Fprintf(w, "  needs %s\n", m)
+		}
+		for _, c := range rs.Checks {
+			fmt.Fprintf(w, "  check %s %s: %s\n", c.Type, c.Address, c.Verdict)
+			last := c.History[max(0, len(c.History)-shownProbes):]
+			for _, p := range slices.Backward(last) {
+				took := time.Duration(p.Took * float64(time.Second)).Round(10 * time.Microsecond)
+				fmt.Fprintf(w, "    %s\t%s\t%s\t%s\t%s\n", p.At.Local().Format("15:04:05.000"), p.Reason, p.Phase, took, p.Detail)
+			}
+		}
+	}
+	return w.Flush()
+}

@@ -1,0 +1,169 @@
+// This file records the addresses, routes and rules that VRRP instances may put on
+// this host, and removes what a crashed daemon left of them. It never touches what
+// an instance of the running configuration may still use.
+
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"lvsd/cmd/internal/reload"
+
+	"lvsd/cmd/internal/persist"
+	"lvsd/config"
+	"lvsd/vrrp/link"
+)
+
+// recordAddresses is the participant that updates the record before an instance
+// starts, so that the record always covers what may be there. At a start it first
+// removes what an earlier run left and the configuration no longer has.
+func (d *Daemon) recordAddresses(old, next *config.Config) (reload.Change, error) {
+	var record persist.Addresses
+	for _, e := range next.Elections {
+		record.Elections = append(record.Elections, persist.Election{
+			Name: e.Name, Interface: e.Interface, VRID: e.VRID, VirtualMAC: e.VirtualMAC, IPv6: e.Addresses[0].Addr().Is6(),
+			Addresses: slices.Concat(e.Addresses, e.ExcludedAddresses), Routes: e.Routes, Rules: e.Rules,
+		})
+	}
+	return reload.Change{Commit: func() {
+		if old == nil {
+			d.sweep(record)
+		}
+		if err := d.state.SaveAddresses(record); err != nil {
+			d.log.Warn("a crash could leave addresses behind that lvsd cleanup does not know", "reason", err)
+		}
+	}}, nil
+}
+
+// sweep removes what the last run recorded and the configuration no longer has.
+func (d *Daemon) sweep(next persist.Addresses) {
+	last, err := d.state.LoadAddresses()
+	if err == nil {
+		var removed []RemovedAddress
+		removed, err = removeAll(abandoned(last.Elections, next.Elections))
+		for _, r := range removed {
+			d.log.Warn("an earlier run left an address that is in no election any more: taken off", "vrrp", r.VRRP, "address", r.Address, "interface", r.Interface)
+		}
+	}
+	if err != nil {
+		d.log.Warn("an earlier run may have left addresses", "reason", err)
+	}
+}
+
+// virtualRouter identifies a virtual router on this host.
+type virtualRouter struct {
+	iface string
+	vrid  uint8
+	v6    bool
+}
+
+func routerOf(e persist.Election) virtualRouter {
+	return virtualRouter{e.Interface, e.VRID, len(e.Addresses) > 0 && e.Addresses[0].Addr().Is6()}
+}
+
+// abandoned returns the part of the last record that the next one lacks. The
+// macvlan of a virtual router that both have is left to its instance.
+func abandoned(last, next []persist.Election) (all []persist.Election) {
+	type location struct {
+		iface string
+		addr  netip.Addr
+	}
+	kept, routers := map[location]bool{}, map[virtualRouter]bool{}
+	var routes []config.Route
+	var rules []config.Rule
+	for _, e := range next {
+		routers[routerOf(e)] = true
+		for _, p := range e.Addresses {
+			kept[location{e.Interface, p.Addr()}] = true
+		}
+		routes, rules = append(routes, e.Routes...), append(rules, e.Rules...)
+	}
+	for _, e := range last {
+		r := routerOf(e)
+		e.Addresses = slices.DeleteFunc(slices.Clone(e.Addresses), func(p netip.Prefix) bool { return kept[location{e.Interface, p.Addr()}] })
+		e.Routes = slices.DeleteFunc(slices.Clone(e.Routes), func(r config.Route) bool { return slices.Contains(routes, r) })
+		e.Rules = slices.DeleteFunc(slices.Clone(e.Rules), func(r config.Rule) bool { return slices.Contains(rules, r) })
+		if routers[r] {
+			e.VRID = 0
+		}
+		if len(e.Addresses) > 0 || len(e.Routes) > 0 || len(e.Rules) > 0 {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// removeAll removes the addresses, routes and rules of instances.
+func removeAll(instances []persist.Election) (removed []RemovedAddress, err error) {
+	removed = []RemovedAddress{}
+	var errs []error
+	for _, e := range instances {
+		fail := func(err error) {
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", e.Name, err))
+			}
+		}
+		fail(removeRoutes(e))
+		if _, err := net.InterfaceByName(e.Interface); err != nil {
+			continue // its addresses are gone too
+		}
+		families := map[link.Family][]netip.Prefix{}
+		for _, p := range e.Addresses {
+			families[familyOf(p)] = append(families[familyOf(p)], p)
+		}
+		for family, addresses := range families {
+			port, err := link.Open(e.Interface, family, link.Router{VRID: e.VRID, MAC: e.VirtualMAC && e.VRID != 0})
+			if err != nil {
+				fail(err)
+				continue
+			}
+			before, err := port.Look(addresses, netip.Addr{})
+			fail(err)
+			held, _, err := port.Set(addresses, nil, false)
+			fail(err)
+			for _, p := range before.Present {
+				if !slices.Contains(held, p) {
+					removed = append(removed, RemovedAddress{e.Name, e.Interface, p.Addr().String()})
+				}
+			}
+			fail(port.Close())
+		}
+	}
+	return removed, errors.Join(errs...)
+}
+
+// removeRoutes removes an instance's routes and rules. It works without the
+// interface of the addresses, which may be gone.
+func removeRoutes(e persist.Election) error {
+	var along link.Along
+	for _, r := range e.Routes {
+		along.Routes = append(along.Routes, link.Route(r))
+	}
+	for _, r := range e.Rules {
+		along.Rules = append(along.Rules, link.Rule(r))
+	}
+	if along.Empty() {
+		return nil
+	}
+	family := link.IPv4
+	if e.IPv6 {
+		family = link.IPv6
+	}
+	port, err := link.Open("lo", family, link.Router{})
+	if err != nil {
+		return err
+	}
+	_, err = port.Move(along, false)
+	return errors.Join(err, port.Close())
+}
+
+func familyOf(p netip.Prefix) link.Family {
+	if p.Addr().Is6() {
+		return link.IPv6
+	}
+	return link.IPv4
+}

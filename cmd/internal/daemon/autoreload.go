@@ -1,0 +1,51 @@
+// This file reloads the configuration file by itself when it has changed and has
+// not been written to for a moment.
+
+package daemon
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"lvsd/cmd/internal/filewatch"
+	"lvsd/config"
+)
+
+// autoReload is the state of auto_reload.
+type autoReload struct {
+	file    string
+	enabled atomic.Bool
+	running atomic.Pointer[string] // hash of the running configuration
+}
+
+func (a *autoReload) set(c *config.Config) {
+	a.enabled.Store(c.Global.AutoReload)
+	a.running.Store(&c.Hash)
+}
+
+// reloadOnChange reloads when the file differs from the running configuration. A
+// file that was rejected is not tried again until it changes once more: the reason
+// is logged once. A missing file changes nothing.
+func (d *Daemon) reloadOnChange(ctx context.Context) error {
+	tried := ""
+	err := filewatch.File(ctx, d.autoReload.file, filewatch.Quiet, func() {
+		text, err := os.ReadFile(d.autoReload.file)
+		if err != nil || !d.autoReload.enabled.Load() {
+			return
+		}
+		hash := fmt.Sprintf("%x", sha256.Sum256(text))[:16] // as in config.File
+		if running := d.autoReload.running.Load(); hash == tried || running != nil && hash == *running {
+			return
+		}
+		tried = hash
+		d.log.Info("the configuration file changed", "file", d.autoReload.file, "configuration", hash)
+		d.reload(ctx)
+	})
+	if err != nil {
+		d.log.Error("auto_reload does not work, lvsd reload does", "reason", err)
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+// This file builds the parts of the daemon and connects them.
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"lvsd/checker"
+	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/event"
+	"lvsd/cmd/internal/host"
+	"lvsd/cmd/internal/logging"
+	"lvsd/cmd/internal/metrics"
+	"lvsd/cmd/internal/notify"
+	"lvsd/cmd/internal/persist"
+	"lvsd/cmd/internal/reload"
+	"lvsd/cmd/internal/vrrpproc"
+	"lvsd/config"
+	"lvsd/ipvs"
+	"lvsd/ipvs/connsync"
+	"lvsd/vrrp"
+)
+
+// build opens everything that can refuse a start. On failure it returns every
+// reason and leaves nothing behind.
+func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error) {
+	d := &Daemon{options: o, log: log, events: &event.Recorder{Log: log.Logger, Director: c.Director}, autoReload: autoReload{file: o.Source.Path}}
+	d.connections.Store(-1)
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	var noState, noKernel error
+	d.state, noState = persist.Open(c.Global.StateDir)
+	d.kernel, noKernel = o.OpenKernel()
+	if noState != nil || noKernel != nil {
+		err = errors.Join(noState, noKernel, Try(c, log.Logger))
+		return nil, err
+	}
+	d.journal = event.NewJournal(d.state.Path(), d.events, log.Logger)
+	d.notifier = notify.New(d.events, log.Logger)
+	m := metrics.New(o.Version, o.Commit)
+	wake := func() { d.director.Wake() }
+	paths := &director.Paths{Kernel: d.kernel}
+	d.reconciler = ipvs.NewReconciler(paths, ipvs.Options{
+		Log: log.Logger, Ledger: d.state.Ledger(), Wake: wake, OnChange: d.tableChanged,
+	})
+	d.checker = checker.New(checker.Options{
+		Log: log.Logger, Wake: wake, ObserveLag: m.ObserveCheckLag, OnChange: d.healthChanged,
+		PathFault: func(ctx context.Context, mark uint32, since time.Time) error {
+			return d.director.Stands(ctx, mark, since)
+		},
+	})
+	d.vrrp = vrrpproc.New(vrrpproc.Options{
+		Command: append(slices.Clone(o.VRRPCommand), c.Global.LogFormat),
+		Log:     log.Logger, OnEvent: d.instanceChanged, OnContest: d.masterConflict, ObserveLag: m.ObserveTimerLag,
+	})
+	d.server = &api.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: o.Version, Started: time.Now(), Problems: d.problems, Journal: d.journal}
+	d.listener = connsync.NewReceiver(log.Logger, d.reconciler.SyncWish)
+	d.peers = d.newExchange()
+	d.server.Pair = d.peers
+	d.director = director.New(director.Parts{
+		Log:           log.Logger,
+		Events:        d.events,
+		Table:         d.reconciler,
+		Checker:       d.checker,
+		OpenElection:  func(e vrrp.Config) (director.Election, error) { return d.vrrp.Open(e) },
+		ShowElections: d.vrrp.Refresh,
+		Participants:  []reload.Participant{restartOnly, schedulers, d.server.PreparePublic, exchangeParticipant(d.peers), d.notifier.Prepare, d.synchronisation, d.settings, d.recordAddresses},
+		Load:          releasingMemory(func() (*config.Config, []string, error) { return o.Source.LoadText(&d.text) }),
+		Reloaded:      d.saveLastGood,
+		Holds:         d.state,
+		Host:          host.Through{Found: d.state, Log: log.Logger},
+		Paths:         paths,
+		Peers:         peerView{d},
+		SyncSender:    connsync.NewSender(d.kernel),
+		Before:        d.state.LoadDecision(log.Logger, time.Now()),
+		Hush:          &d.hush,
+	})
+	d.systemd = newSystemd(d.director)
+	d.server.Daemon = notifiedDirector{d.director, d.systemd}
+	d.server.Table = d.reconciler
+	m.Watch(d.director.View)
+	m.WatchOrigins(d.reconciler.Origins)
+	m.Count(metrics.EventsDropped, d.journal.Dropped)
+	m.WatchPeers(d.peers)
+	m.WatchArrivals(d.listener.Received)
+	m.Count(metrics.NotifyFailures, d.notifier.Failures)
+	if err = d.director.Prepare(c); err != nil {
+		return nil, err
+	}
+	if err = d.server.OpenControl(c.Global.ControlSocket, c.Global.ControlGroup); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Try returns what a start on this machine would refuse of a configuration. It
+// starts nothing and leaves nothing open.
+func Try(c *config.Config, log *slog.Logger) error {
+	participants := []reload.Participant{schedulers}
+	if !api.Answers(c.Global.ControlSocket) { // a running daemon has the port open
+		server := &api.Server{Log: log}
+		participants = append(participants, server.PreparePublic, tryExchange(log))
+	}
+	return director.New(director.Parts{
+		Log:          log,
+		OpenElection: func(e vrrp.Config) (director.Election, error) { return vrrp.Open(e, vrrp.Options{Log: log}) },
+		Participants: participants,
+		Host:         host.Through{Log: log},
+	}).Try(c)
+}

@@ -1,0 +1,46 @@
+// This file turns the changes that the parts report into events.
+
+package daemon
+
+import (
+	"cmp"
+
+	"lvsd/checker"
+	"lvsd/cmd/internal/event"
+	"lvsd/ipvs"
+	"lvsd/vrrp"
+)
+
+func (d *Daemon) healthChanged(c checker.Change) {
+	d.events.Record(event.Event{At: c.At, Kind: event.KindHealth, Service: c.ID.Service, RealServer: c.ID.RealServer,
+		From: c.From.String(), To: c.To.String(), Reason: c.Cause})
+}
+
+func (d *Daemon) instanceChanged(e vrrp.Event) {
+	d.director.Wake() // a fault, or its end, changes which probes count
+	d.director.Moved(e.From)
+	d.events.Keep(event.Event{At: e.At, Kind: event.KindVRRP, VRRP: e.Name, From: string(e.From), To: string(e.To), Reason: cmp.Or(e.Detail, e.Reason)})
+}
+
+// masterConflict records a second master, which the instance itself has logged.
+func (d *Daemon) masterConflict(k vrrp.Contest) {
+	e := event.Event{At: k.At, Kind: event.KindVRRP, VRRP: k.Name, From: string(k.State), To: "contested", Reason: k.Detail}
+	if !k.On {
+		e.From, e.To, e.Reason = "contested", string(k.State), "no other master and no refused peer was heard for 3 adverts"
+	}
+	d.events.Keep(e)
+}
+
+func (d *Daemon) tableChanged(c ipvs.Change) {
+	e := event.Event{At: c.At, Kind: event.KindIPVS, From: c.From, To: c.To, Reason: c.Kind + " " + c.What}
+	if c.Entry != (ipvs.Entry{}) {
+		e.Service = c.Entry.Service.String()
+	}
+	if c.Entry.RealServer.IsValid() {
+		e.RealServer = c.Entry.RealServer.String()
+	}
+	if c.Err != nil {
+		e.Reason += ": " + c.Err.Error()
+	}
+	d.events.Keep(e)
+}

@@ -1,0 +1,115 @@
+// This file bounds the memory that garbage takes. By default Go collects when the
+// heap has doubled. For a small director's 10 MB that is far too often: a reload makes
+// as much garbage, and a collection costs most where reading the clock is a system
+// call, as on some virtual machines. For a large one's 150 MB it is more memory than
+// the daemon should hold.
+
+package daemon
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync/atomic"
+	"time"
+
+	"lvsd/config"
+)
+
+const (
+	// garbage is about what the heap may grow by between two collections.
+	garbage = 64 << 20
+	// Bounds of GOGC, in percent of the live heap: while a file is loaded, and between
+	// loads, when probes leave little garbage.
+	busyGarbage, calmGarbage, leastGarbage = 400, 80, 40
+)
+
+// mostGarbage is the upper bound of GOGC now.
+var mostGarbage atomic.Uint64
+
+// garbagePercent is GOGC for a heap with that many live bytes, in steps: setting it
+// stops the world briefly.
+func garbagePercent(live, most uint64) int {
+	percent := int(min(max(garbage*100/max(live, 1), leastGarbage), most))
+	return percent - percent%20
+}
+
+// boundGarbage adjusts GOGC after each collection, to keep the garbage at about
+// that much. An explicit GOGC disables this.
+func boundGarbage() {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	mostGarbage.Store(busyGarbage)
+	percent := garbagePercent(1, busyGarbage)
+	debug.SetGCPercent(percent)
+	var collected func(*sentinel)
+	collected = func(*sentinel) {
+		// In another goroutine: SetGCPercent waits for the collection to end, which
+		// the finalizer must not.
+		go func() {
+			if next := garbagePercent(liveBytes(), mostGarbage.Load()); next != percent {
+				percent = next
+				debug.SetGCPercent(next)
+			}
+			runtime.SetFinalizer(&sentinel{}, collected)
+		}()
+	}
+	runtime.SetFinalizer(&sentinel{}, collected)
+}
+
+// sentinel is unreachable at each collection, which runs its finalizer. It has a
+// pointer: without one it would share a tiny block with others and be freed late.
+type sentinel struct{ _ *byte }
+
+// liveBytes is what the last collection left.
+func liveBytes() uint64 { return runtimeMetric("/gc/heap/live:bytes") }
+
+// runtimeMetric reads one of the runtime's metrics; 0 where it does not exist.
+func runtimeMetric(name string) uint64 {
+	sample := []metrics.Sample{{Name: name}}
+	metrics.Read(sample)
+	if sample[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return sample[0].Value.Uint64()
+}
+
+const (
+	// collectDelay is how long after a load its garbage is collected, when the reload
+	// is over. The next one reuses that memory instead of growing the heap by pages
+	// that the kernel must map and clear.
+	collectDelay = 2 * time.Second
+	// releaseDelay is how long after a load free memory is returned to the system,
+	// when checks and table run with the new configuration.
+	releaseDelay = 10 * time.Second
+	// minRelease is how much must be free for that: less is soon used again.
+	minRelease = 16 << 20
+)
+
+// releasingMemory wraps a loader so that what a load needed temporarily, several
+// times the size of a large file, is collected soon after it and returned to the
+// system within seconds instead of minutes.
+func releasingMemory(load func() (*config.Config, []string, error)) func() (*config.Config, []string, error) {
+	collect := time.AfterFunc(collectDelay, runtime.GC)
+	release := time.AfterFunc(releaseDelay, func() {
+		mostGarbage.Store(calmGarbage)
+		if runtime.GC(); freeAfterCollection() > minRelease {
+			debug.FreeOSMemory()
+		}
+	})
+	return func() (*config.Config, []string, error) {
+		mostGarbage.Store(busyGarbage) // from the next collection on
+		collect.Reset(collectDelay)
+		release.Reset(releaseDelay)
+		return load()
+	}
+}
+
+// freeAfterCollection is what the heap holds and does not need: dead objects and
+// free spans not returned to the system.
+func freeAfterCollection() uint64 {
+	held := runtimeMetric("/memory/classes/heap/objects:bytes") + runtimeMetric("/memory/classes/heap/unused:bytes") + runtimeMetric("/memory/classes/heap/free:bytes")
+	return held - min(held, liveBytes())
+}

@@ -1,0 +1,48 @@
+package daemon
+
+import (
+	"runtime"
+	"runtime/debug"
+	"testing"
+)
+
+func TestGarbageIsBoundedByWhatIsAlive(t *testing.T) {
+	for alive, want := range map[uint64]int{0: 400, 1 << 20: 400, 16 << 20: 400, 64 << 20: 100, 128 << 20: 40, 160 << 20: 40, 4 << 30: 40} {
+		if got := garbagePercent(alive, busyGarbage); got != want {
+			t.Errorf("%d MB alive: %d %%, want %d", alive>>20, got, want)
+		}
+	}
+	for alive, want := range map[uint64]int{0: 80, 16 << 20: 80, 64 << 20: 80, 100 << 20: 60, 4 << 30: 40} {
+		if got := garbagePercent(alive, calmGarbage); got != want {
+			t.Errorf("%d MB alive, in a calm: %d %%, want %d", alive>>20, got, want)
+		}
+	}
+	block := make([]byte, 8<<20)
+	runtime.GC()
+	if alive := liveBytes(); alive < 8<<20 || alive > 4<<30 {
+		t.Errorf("%d bytes alive with a block of 8 MiB", alive)
+	}
+	runtime.KeepAlive(block)
+}
+
+// TestFreeMemoryIsSeen: what nobody holds any more counts as free, and no more
+// once it was given back.
+func TestFreeMemoryIsSeen(t *testing.T) {
+	const size = 64 << 20
+	block := make([]byte, size)
+	runtime.GC()
+	runtime.KeepAlive(block)
+	block = nil
+	_ = block
+	if free := freeAfterCollection(); free > size/2 {
+		t.Errorf("%d MB free while all is held", free>>20)
+	}
+	runtime.GC()
+	if free := freeAfterCollection(); free < size/2 {
+		t.Errorf("%d MB free after %d MB died", free>>20, size>>20)
+	}
+	debug.FreeOSMemory()
+	if free := freeAfterCollection(); free > size/2 {
+		t.Errorf("%d MB free after it was given back", free>>20)
+	}
+}

@@ -1,0 +1,71 @@
+// This file has the participants in a start or a reload that check or apply what
+// belongs to the daemon itself.
+
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/host"
+	"lvsd/cmd/internal/reload"
+	"lvsd/config"
+	"lvsd/ipvs"
+)
+
+// restartOnly rejects what only a restart can change.
+func restartOnly(old, next *config.Config) (reload.Change, error) {
+	if old == nil {
+		return reload.Change{}, nil
+	}
+	for _, key := range []struct{ name, old, next string }{
+		{"state_dir", old.Global.StateDir, next.Global.StateDir},
+		{"control_socket", old.Global.ControlSocket, next.Global.ControlSocket},
+		{"control_group", old.Global.ControlGroup, next.Global.ControlGroup},
+		{"log_format", old.Global.LogFormat, next.Global.LogFormat},
+	} {
+		if key.old != key.next {
+			return reload.Change{}, fmt.Errorf("%s: global.%s: changes with a restart only (running: %q, file: %q)", next.File, key.name, key.old, key.next)
+		}
+	}
+	return reload.Change{}, nil
+}
+
+// schedulers rejects a scheduler that this kernel does not have.
+func schedulers(_, next *config.Config) (reload.Change, error) {
+	return reload.Change{}, errors.Join(host.Schedulers(next)...)
+}
+
+// synchronisation rejects [ipvs.sync] where it could not work on this host. It
+// checks changes only, so that it never keeps a reload from changing a weight.
+func (d *Daemon) synchronisation(old, next *config.Config) (reload.Change, error) {
+	want := decision.WantedSync(next.IPVS.Sync)
+	if want == nil {
+		return reload.Change{}, nil
+	}
+	if old != nil {
+		if was := decision.WantedSync(old.IPVS.Sync); was != nil && *was == *want {
+			return reload.Change{}, nil
+		}
+	}
+	if err := ipvs.CheckSync(d.kernel, *want); err != nil {
+		return reload.Change{}, fmt.Errorf("[ipvs.sync]: %w", err)
+	}
+	return reload.Change{}, nil
+}
+
+// settings applies the settings of the daemon itself: the log level, on_stop and
+// auto_reload.
+func (d *Daemon) settings(_, next *config.Config) (reload.Change, error) {
+	if err := new(slog.LevelVar).UnmarshalText([]byte(next.Global.LogLevel)); err != nil {
+		return reload.Change{}, err
+	}
+	return reload.Change{Commit: func() {
+		_ = d.log.SetLevel(next.Global.LogLevel) // validated above
+		d.vrrp.SetLevel(next.Global.LogLevel)
+		d.onStop = next.IPVS.OnStop
+		d.autoReload.set(next)
+	}}, nil
+}

@@ -1,0 +1,83 @@
+// This file connects the exchange with the other directors to the daemon.
+
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/event"
+	"lvsd/cmd/internal/peers"
+	"lvsd/cmd/internal/reload"
+	"lvsd/config"
+)
+
+// newExchange makes the exchange. Its functions are called only while it runs,
+// when the other parts exist.
+func (d *Daemon) newExchange() *peers.Exchange {
+	return peers.New(peers.Options{
+		Log:      d.log.Logger,
+		Own:      func() peers.State { return d.server.Own(d.knownConnections) },
+		Drain:    func(ctx context.Context, service, real string) peers.Drain { return d.server.Drain(ctx, service, real) },
+		Wake:     func() { d.director.Wake() },
+		OnChange: d.peerChanged,
+	})
+}
+
+// peerView is what the director reads from the exchange.
+type peerView struct{ d *Daemon }
+
+// OwnConnections is what this director reported to its peers last.
+func (p peerView) OwnConnections() int { return int(p.d.connections.Load()) }
+
+func (p peerView) Peers() []decision.Peer {
+	var all []decision.Peer
+	for _, q := range p.d.peers.Peers() {
+		peer := decision.Peer{Name: q.Name, Up: q.Up, Error: q.Error, Waits: q.State.Waits, Connections: -1, Elections: map[string]decision.PeerElection{}}
+		if c := q.State.Connections; c != nil {
+			peer.Connections = c.Known()
+		}
+		for _, e := range q.State.Elections {
+			peer.Elections[e.Name] = decision.PeerElection{State: e.State, Held: e.Held}
+		}
+		all = append(all, peer)
+	}
+	return all
+}
+
+// countTimeout bounds how long a peer's request waits for the connections to be
+// counted.
+const countTimeout = 500 * time.Millisecond
+
+// knownConnections counts the kernel's connections; nil when that fails.
+func (d *Daemon) knownConnections() *peers.Connections {
+	ctx, cancel := context.WithTimeout(context.Background(), countTimeout)
+	defer cancel()
+	own, synced, err := d.reconciler.Origins(ctx)
+	if err != nil {
+		d.connections.Store(-1)
+		return nil
+	}
+	known := &peers.Connections{Own: own, Synced: synced}
+	d.connections.Store(int64(known.Known()))
+	return known
+}
+
+func (d *Daemon) peerChanged(c peers.Change) {
+	d.events.Record(event.Event{At: c.At, Kind: event.KindPair, Peer: c.Peer, From: c.From, To: c.To, Reason: c.Reason})
+}
+
+// exchangeParticipant makes the exchange a participant in starts and reloads.
+func exchangeParticipant(x *peers.Exchange) reload.Participant {
+	return func(_, next *config.Config) (reload.Change, error) {
+		commit, abort, err := x.Prepare(next)
+		return reload.Change{Commit: commit, Abort: abort}, err
+	}
+}
+
+// tryExchange returns what would be rejected of [pair].
+func tryExchange(log *slog.Logger) reload.Participant {
+	return exchangeParticipant(peers.New(peers.Options{Log: log}))
+}
