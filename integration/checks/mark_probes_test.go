@@ -145,9 +145,7 @@ func TestProbesGoThrough(t *testing.T) {
 			// A reload without them takes the paths and the settings back.
 			p.Services = p.ServiceConfig("web", lvsdtest.VIPPort, fmt.Sprintf("forward = %q\nscheduler = \"rr\"\ncheck = %s", c.forward, check("")), 80)
 			p.WriteConfig()
-			if out, err := p.LB[0].Reload(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
+			p.LB[0].MustReload()
 			p.LB[1].KillDaemon() // and so does a start after a crash
 			p.LB[1].StartDaemon()
 			for _, d := range p.LB {

@@ -59,10 +59,8 @@ func TestProbeAndWhy(t *testing.T) {
 		"verdict     gives 0  http refused", "needs 1 good probes of http "+rs2, "refused  connect") {
 		t.Errorf("why: %v\n%s", err, out)
 	}
-	p.WriteConfigText(lvsdtest.Replace(t, p.ConfigText(), rs1+`", weight = 3`, rs1+`", weight = 3, drain_until = 2036-12-01T06:00:00Z`))
-	if out, err := lb.Reload(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	p.EditConfig(rs1+`", weight = 3`, rs1+`", weight = 3, drain_until = 2036-12-01T06:00:00Z`)
+	lb.MustReload()
 	out, err = lb.LVSD("why", "web", rs1, "--socket", lb.Socket)
 	if err != nil || !lvsdtest.ContainsAll(out, "drained by hand until 2036-12-01T06:00:00Z (drain_until in the file, line ", "then weight 3", "needs the time 2036-12-01T06:00:00Z, or a reload") {
 		t.Errorf("why: %v\n%s", err, out)

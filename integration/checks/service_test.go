@@ -99,9 +99,7 @@ func TestPanicHeedsNoHealth(t *testing.T) {
 	p.Services = lvsdtest.Replace(t, p.Services, `10.77.0.24:80", weight = 3`, `10.77.0.24:80", weight = 0`)
 	p.WriteConfig()
 	lb.WaitWeights(30*time.Second, 3, 3, 3)
-	if out, err := lb.Reload(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	lb.MustReload()
 	panics := func(want string) {
 		t.Helper()
 		p.WaitUntil(30*time.Second, "panic "+want, func() bool { return lb.Metric(`lvsd_virtual_service_panic{service="web"}`) == want })
@@ -296,7 +294,7 @@ func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
 		lab.ServeHTTP(r, ":80", r.Name)
 	}
 	p.Services = p.WebService(judged, 5, 5, 5) + guardKeys
-	p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), `interface = "eth0"`, `interface = "eth1"`))
+	p.EditConfig(`interface = "eth0"`, `interface = "eth1"`)
 	lb.StartDaemon()
 	lb.WaitWeights(15*time.Second, 5, 5, 5)
 	p.WaitUntil(30*time.Second, "a witness that answers", func() bool {

@@ -59,7 +59,7 @@ func spreadOverServers(p *lvsdtest.Pair, n int) map[string]int {
 	p.T.Helper()
 	seen := map[string]int{}
 	for range n {
-		c := lab.Converse(p.Client, lvsdtest.GuideVIP)
+		c := lab.Converse(p.Client, lvsdtest.GuideVIPPort)
 		seen[c.Server]++
 		c.Close()
 	}
@@ -177,7 +177,7 @@ func TestGuideNATPair(t *testing.T) {
 	}
 	var talks []*lab.Conversation
 	for range connections {
-		talks = append(talks, lab.Converse(p.Client, lvsdtest.GuideVIP))
+		talks = append(talks, lab.Converse(p.Client, lvsdtest.GuideVIPPort))
 	}
 	// Of connections that servers began the standby is not told.
 	if from := arrivesAs(p, p.Real[0]); from != "10.0.0.12" {
@@ -241,7 +241,7 @@ func askedServers(p *lvsdtest.Pair, n int) map[string]int {
 	p.T.Helper()
 	seen := map[string]int{}
 	for range n {
-		status, body, err := p.Client.Get("http://" + lvsdtest.GuideVIP + "/")
+		status, body, err := p.Client.Get("http://" + lvsdtest.GuideVIPPort + "/")
 		if err != nil || status != 200 {
 			p.T.Fatalf("status %d, %v", status, err)
 		}
@@ -286,7 +286,7 @@ func TestGuideDirectorAsRealServer(t *testing.T) {
 		t.Errorf("20 connections: %v", seen)
 	}
 	// What the kernel makes of such a server is no drift.
-	if n := lvsdtest.IPVSWrites(lb); n > 8 {
+	if n := lb.IPVSWrites(); n > 8 {
 		t.Errorf("%d writes: the table is written again and again", n)
 	}
 	refusedFile := p.WriteFile("refused.toml", g["toml refused"])

@@ -96,15 +96,8 @@ func TestOperationsAsWritten(t *testing.T) {
 	text := lvsdtest.ReadRepositoryFile(t, "docs/operations.md")
 	g := lvsdtest.ReadGuide(t, "README.md")
 	p := lvsdtest.NewGuidePair(t, g, "toml")
-	key := p.WriteFile("vrrp.key", "7 0123456789abcdef0123456789abcdef\n")
-	if err := os.Chmod(key, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	file, err := os.ReadFile(p.ConfigFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.ConfigFile = p.WriteFile("lvsd.toml", string(file)+fmt.Sprintf("\n[pair]\nlisten = \":8113\"\nkey_file = %q\n", key))
+	key := p.WritePrivate("vrrp.key", "7 0123456789abcdef0123456789abcdef\n")
+	p.WriteConfigText(p.ConfigText() + fmt.Sprintf("\n[pair]\nlisten = \":8113\"\nkey_file = %q\n", key))
 	o := &operations{Pair: p, text: text, lines: commandLines(text), tools: map[string]string{}}
 	if err := os.Mkdir(p.Path("work"), 0o755); err != nil {
 		t.Fatal(err)
@@ -205,7 +198,7 @@ func TestOperationsAsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, string(full), `{ address = "10.0.0.21:80", weight = 5 }`, `{ address = "10.0.0.21:80", weight = 0 }`))
+	p.WriteConfigText(lvsdtest.Replace(t, string(full), `{ address = "10.0.0.21:80", weight = 5 }`, `{ address = "10.0.0.21:80", weight = 0 }`))
 	for _, d := range p.LB {
 		if out, err := d.LVSD("reload", "-c", p.ConfigFile, "--director", d.Name); err != nil {
 			t.Fatalf("%v\n%s", err, out)
@@ -223,7 +216,7 @@ func TestOperationsAsWritten(t *testing.T) {
 		t.Errorf("a handover says %q", said)
 	}
 	if lb.Holds("10.0.0.88") || !p.LB[1].Holds("10.0.0.88") {
-		t.Errorf("after the handover the address is on %v", p.GuideHolders())
+		t.Errorf("after the handover the address is on %v", p.HoldersOf(lvsdtest.GuideVIP))
 	}
 	if out, err := lb.LVSD("handover", "--end", "-c", p.ConfigFile, "--director", "lb1"); err != nil {
 		t.Errorf("--end: %v\n%s", err, out)

@@ -50,7 +50,7 @@ func TestTheReadmesFirstConfiguration(t *testing.T) {
 	ask := func(n int) map[string]int {
 		seen := map[string]int{}
 		for range n {
-			code, body, err := p.Client.Get("http://" + lvsdtest.GuideVIP + "/")
+			code, body, err := p.Client.Get("http://" + lvsdtest.GuideVIPPort + "/")
 			if err != nil || code != 200 {
 				t.Fatalf("a client: %d %v", code, err)
 			}
@@ -68,7 +68,7 @@ func TestTheReadmesFirstConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	drained := lvsdtest.Replace(t, string(text), `{ address = "10.0.0.21:80", weight = 5 }`, `{ address = "10.0.0.21:80", weight = 0 }`)
-	p.ConfigFile = p.WriteFile("lvsd.toml", drained)
+	p.WriteConfigText(drained)
 	for _, d := range p.LB {
 		if out, err := d.LVSD("reload", "-c", p.ConfigFile, "--director", d.Name); err != nil {
 			t.Fatalf("reload: %v\n%s", err, out)
@@ -86,7 +86,7 @@ func TestTheReadmesFirstConfiguration(t *testing.T) {
 	p.LB[0].CutCable()
 	p.LB[1].WaitState("master", 30*time.Second)
 	p.WaitUntil(20*time.Second, "an answer by way of lb2", func() bool {
-		code, _, err := p.Client.Get("http://" + lvsdtest.GuideVIP + "/")
+		code, _, err := p.Client.Get("http://" + lvsdtest.GuideVIPPort + "/")
 		return err == nil && code == 200
 	})
 	if seen := ask(12); seen["rs3"] != 0 || len(seen) != 2 {

@@ -65,9 +65,7 @@ func TestFailedAndDrainedServersKeepConnections(t *testing.T) {
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1, 0)
 	p.WriteConfig()
 	for _, d := range p.LB {
-		if out, err := d.Reload(); err != nil {
-			t.Fatalf("reload: %v\n%s", err, out)
-		}
+		d.MustReload()
 		if w := d.KernelWeight(rs2); w != 0 {
 			t.Errorf("weight of the drained server on %s after reload returned: %d", d.Name, w)
 		}
@@ -89,9 +87,7 @@ func TestFailedAndDrainedServersKeepConnections(t *testing.T) {
 	}
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1, 7)
 	p.WriteConfig()
-	if out, err := lb.Reload(); err != nil {
-		t.Fatalf("reload: %v\n%s", err, out)
-	}
+	lb.MustReload()
 	if w := lb.KernelWeight(rs2); w != 7 {
 		t.Errorf("weight after the drain: %d, want 7", w)
 	}

@@ -137,17 +137,13 @@ func TestKilledWhileItWrites(t *testing.T) {
 		t.Errorf("the service's counter says %d connections, want %d: it began anew", n, len(talks))
 	}
 	write(kills+1, web("1s", 1))
-	if out, err := lb.Reload(); err != nil {
-		t.Fatalf("reload: %v\n%s", err, out)
-	}
+	lb.MustReload()
 	p.WaitUntil(20*time.Second, "the drain to end", func() bool {
 		return slices.Equal(tableLines(lb.IPVSTable()), sorted(wantedLines(kills+1), theirs, webLines(p, 1)))
 	})
 
-	p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\non_stop = \"remove\""))
-	if out, err := lb.Reload(); err != nil {
-		t.Fatalf("reload: %v\n%s", err, out)
-	}
+	p.EditConfig("[ipvs]", "[ipvs]\non_stop = \"remove\"")
+	lb.MustReload()
 	lb.StopDaemon()
 	if left := tableLines(lb.IPVSTable()); !slices.Equal(left, theirs) {
 		t.Errorf("on_stop remove left\n%s", strings.Join(left, "\n"))

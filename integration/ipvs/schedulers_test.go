@@ -112,9 +112,7 @@ func TestSchedulersSpreadAsDocumented(t *testing.T) {
 	// The highest of fo is drained: the next one takes over.
 	p.Services = replaceAfter(t, p.Services, `scheduler = "fo"`, "weight = 3", "weight = 0")
 	p.WriteConfig()
-	if out, err := p.LB[0].Reload(); err != nil {
-		t.Fatalf("reload: %v\n%s", err, out)
-	}
+	p.LB[0].MustReload()
 	if seen := spreadOf(p, "fo", 4, false); seen != [3]int{0, 4, 0} {
 		t.Errorf("fo without its highest: %v", seen)
 	}
@@ -252,9 +250,7 @@ func TestHashingSchedulersRefuseNobody(t *testing.T) {
 	if err != nil {
 		t.Fatalf("check: %v\n%s", err, out)
 	}
-	if out, err := lb.Reload(); err != nil {
-		t.Fatalf("reload: %v\n%s", err, out)
-	}
+	lb.MustReload()
 	weights(0, 0, 0, 0, 0)
 	for i, c := range cases {
 		warned := strings.Contains(out, fmt.Sprintf("virtual_service[%d].real_servers[0].weight: %s refuses every client", i, c.scheduler))

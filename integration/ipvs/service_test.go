@@ -72,9 +72,7 @@ func TestTunnelsCarryConnections(t *testing.T) {
 			// A changed weight leaves the tunnel as it is.
 			p.Services = strings.Replace(p.Services, "weight = 1", "weight = 7", 1)
 			p.WriteConfig()
-			if out, err := lb.Reload(); err != nil {
-				t.Fatalf("reload: %v\n%s", err, out)
-			}
+			lb.MustReload()
 			if out := lb.IPVSTable(); !strings.Contains(out, "-i -w 7 "+c.saved) {
 				t.Errorf("no %q with weight 7 in:\n%s", c.saved, out)
 			}
@@ -244,7 +242,7 @@ real_servers = [ %s ]
 	if now := lb.IPVSTable(); now != out {
 		t.Errorf("the table changed from\n%s to\n%s", out, now)
 	}
-	if n := lvsdtest.IPVSWrites(lb); n != 0 {
+	if n := lb.IPVSWrites(); n != 0 {
 		t.Errorf("%d writes after a restart", n)
 	}
 }
@@ -268,9 +266,7 @@ func TestDrainKeepsConnections(t *testing.T) {
 	without := func(timeout string) {
 		p.Services = lvsdtest.Replace(t, p.WebService(lvsdtest.QuickCheck, 1), "scheduler", "drain_timeout = \""+timeout+"\"\nscheduler")
 		p.WriteConfig()
-		if out, err := lb.Reload(); err != nil {
-			t.Fatalf("reload: %v\n%s", err, out)
-		}
+		lb.MustReload()
 	}
 	without("1h")
 	if w := lb.ProcWeight(rs2); w != 0 {
@@ -314,9 +310,9 @@ func TestFlushedTableIsBack(t *testing.T) {
 	p.WaitUntil(60*time.Second, "the fight to be raised", func() bool {
 		return strings.Contains(lb.Process.Output(), "another program keeps changing")
 	})
-	at := lvsdtest.IPVSWrites(lb)
+	at := lb.IPVSWrites()
 	time.Sleep(5 * time.Second)
-	if n := lvsdtest.IPVSWrites(lb) - at; n > 6 {
+	if n := lb.IPVSWrites() - at; n > 6 {
 		t.Errorf("%d writes in 5 s of a fight, want one a second (resync_interval) at most", n)
 	}
 	if n := strings.Count(lb.Process.Output(), "another program keeps changing"); n != 1 {

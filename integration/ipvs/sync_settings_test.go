@@ -38,9 +38,7 @@ func TestSyncSettingsReachTheKernel(t *testing.T) {
 	}
 	reload := func() {
 		t.Helper()
-		if out, err := lb.Reload(); err != nil {
-			t.Fatalf("reload: %v\n%s", err, out)
-		}
+		lb.MustReload()
 	}
 	file("timeout_tcp = \"11m\"\ntimeout_tcp_fin = \"77s\"\ntimeout_udp = \"99s\"\n" +
 		`sync = { interface = "eth0", id = 7, group = "224.0.0.90", port = 9000, ttl = 2, maxlen = 1200, threshold = [1, 20], refresh_period = "5s" }`)

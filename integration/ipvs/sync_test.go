@@ -17,7 +17,7 @@ import (
 // connections.
 func syncPair(t *testing.T) *lvsdtest.Pair {
 	p, _ := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) {
-		p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = 51 }"))
+		p.EnableSync()
 	})
 	return p
 }
@@ -91,9 +91,7 @@ func TestSyncIsKeptRunning(t *testing.T) {
 	starts := strings.Count(lb.Process.Output(), "connection synchronisation started")
 	reload := func(text string) {
 		p.WriteFile("lvsd.toml", text)
-		if out, err := lb.Reload(); err != nil {
-			t.Fatalf("reload: %v\n%s", err, out)
-		}
+		lb.MustReload()
 	}
 	with := func(id string) string {
 		return lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = "+id+" }")
@@ -156,9 +154,7 @@ func TestSyncGoesElsewhere(t *testing.T) {
 	sync := func(settings string) {
 		t.Helper()
 		p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\nsync = { id = 51, "+settings+" }"))
-		if out, err := lb.Reload(); err != nil {
-			t.Fatalf("reload: %v\n%s", err, out)
-		}
+		lb.MustReload()
 	}
 	said := func(done func(problems string) bool) func() bool {
 		return func() bool {

@@ -74,9 +74,7 @@ func TestIPv6Tunnels(t *testing.T) {
 	}
 	saved(1)
 	file(7) // a changed weight leaves the tunnel as it is
-	if out, err := lb.Reload(); err != nil {
-		t.Fatalf("reload: %v\n%s", err, out)
-	}
+	lb.MustReload()
 	saved(7)
 	for i := range ways {
 		answeredBy(p, p.Real[i].Name, "", at(i))
@@ -114,7 +112,7 @@ func restartWritesNothing(p *lvsdtest.Pair, lb *lvsdtest.Director) {
 	if now := lb.IPVSTable(); now != before {
 		p.T.Errorf("after a restart the table changed from\n%s to\n%s", before, now)
 	}
-	if n := lvsdtest.IPVSWrites(lb); n != 0 {
+	if n := lb.IPVSWrites(); n != 0 {
 		p.T.Errorf("%d writes after a restart", n)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"lvsd/integration/lab"
 )
 
-// Replace is strings.Replace that fails when there is nothing to replace.
+// Replace replaces the first occurrence of old, which must be in the text.
 func Replace(t testing.TB, text, old, new string) string {
 	t.Helper()
 	if !strings.Contains(text, old) {
@@ -21,6 +21,7 @@ func Replace(t testing.TB, text, old, new string) string {
 	return strings.Replace(text, old, new, 1)
 }
 
+// ContainsAll reports whether a text has all of these parts.
 func ContainsAll(text string, parts ...string) bool {
 	for _, p := range parts {
 		if !strings.Contains(text, p) {
@@ -30,6 +31,7 @@ func ContainsAll(text string, parts ...string) bool {
 	return true
 }
 
+// ExitCode returns the exit code of a command that failed, -1 if err is another error.
 func ExitCode(err error) int {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -38,20 +40,20 @@ func ExitCode(err error) int {
 	return -1
 }
 
-// WaitExit waits until a command ended, and holds its exit code and output.
+// WaitExit waits until a command has ended and checks its exit code and output.
 func WaitExit(t testing.TB, c *lab.Process, code int, texts ...string) {
 	t.Helper()
 	select {
 	case <-c.Done():
 	case <-time.After(60 * time.Second):
-		t.Fatalf("it goes on:\n%s", c.Output())
+		t.Fatalf("still running:\n%s", c.Output())
 	}
 	if c.ExitCode() != code || !ContainsAll(c.Output(), texts...) {
 		t.Errorf("exit code %d, want %d with %q:\n%s", c.ExitCode(), code, texts, c.Output())
 	}
 }
 
-// Refused runs a command that must end with exit code 1 and say why.
+// Refused runs a command of lvsd that must end with exit code 1 and print all of want.
 func Refused(t *testing.T, d *Director, args, want []string) {
 	t.Helper()
 	out, err := d.LVSD(args...)
@@ -67,8 +69,7 @@ func Refused(t *testing.T, d *Director, args, want []string) {
 	t.Log(out)
 }
 
-// LVSDOn runs a command of lvsd on a host, and answers what it printed and its
-// exit code.
+// LVSDOn runs a command of lvsd on a host and returns its output and exit code.
 func LVSDOn(t *testing.T, h *lab.Host, args ...string) (string, int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -78,12 +79,13 @@ func LVSDOn(t *testing.T, h *lab.Host, args ...string) (string, int) {
 	return p.Output(), p.ExitCode()
 }
 
-// AnyContains says that one of the problems holds a text.
+// AnyContains reports whether one of the problems contains a text.
 func AnyContains(problems []string, text string) bool {
 	return strings.Contains(strings.Join(problems, "\n"), text)
 }
 
-// Binary is the lvsd under test: LVSD_BIN, or what make build leaves.
+// Binary returns the path of the lvsd under test: LVSD_BIN, or bin/lvsd of the
+// repository.
 func Binary(tb testing.TB) string {
 	tb.Helper()
 	path := os.Getenv("LVSD_BIN")
@@ -91,7 +93,7 @@ func Binary(tb testing.TB) string {
 		path = RepositoryFile(tb, "bin", "lvsd")
 	}
 	if _, err := os.Stat(path); err != nil {
-		tb.Fatalf("there is no lvsd to test (make build makes it): %v", err)
+		tb.Fatalf("no lvsd to test (build it with make build): %v", err)
 	}
 	return path
 }

@@ -16,68 +16,6 @@ import (
 	"lvsd/integration/lab"
 )
 
-// IPVSWrites is the number of kernel writes so far.
-func IPVSWrites(d *Director) int {
-	text, err := d.GetAPI("/metrics")
-	if err != nil {
-		d.Pair.T.Fatal(err)
-	}
-	total := 0
-	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "lvsd_ipvs_operations_total{") {
-			var n float64
-			fmt.Sscan(line[strings.LastIndex(line, " ")+1:], &n)
-			total += int(n)
-		}
-	}
-	return total
-}
-
-func (d *Director) KillDaemon() {
-	d.Process.Kill()
-	<-d.Process.Done()
-}
-
-func (d *Director) StopDaemon() {
-	d.Process.Terminate()
-	<-d.Process.Done()
-	if code := d.Process.ExitCode(); code != 0 {
-		d.Pair.T.Errorf("%s stopped with exit code %d:\n%s", d.Name, code, d.Process.Tail(20))
-	}
-}
-
-// MetricValue is the value of a metric that is there.
-func (d *Director) MetricValue(series string) float64 {
-	d.Pair.T.Helper()
-	n, err := strconv.ParseFloat(d.Metric(series), 64)
-	if err != nil {
-		d.Pair.T.Fatalf("%s of %s: %v", series, d.Name, err)
-	}
-	return n
-}
-
-// ConnectionOrigins counts the kernel's established connections by who told of them:
-// LOCAL or SYNC.
-func (d *Director) ConnectionOrigins() map[string]int {
-	n := map[string]int{}
-	if err := d.Do(func() error {
-		f, err := os.Open("/proc/thread-self/net/ip_vs_conn_sync")
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		for scan := bufio.NewScanner(f); scan.Scan(); {
-			if fields := strings.Fields(scan.Text()); len(fields) == 10 && fields[7] == "ESTABLISHED" {
-				n[fields[8]]++
-			}
-		}
-		return nil
-	}); err != nil {
-		d.Pair.T.Fatal(err)
-	}
-	return n
-}
-
 // Director is one lvsd on one host.
 type Director struct {
 	*lab.Host
@@ -85,14 +23,13 @@ type Director struct {
 	Process *lab.Process
 	Socket  string
 	HTTP    http.Client
-	scraped time.Time // when metric read last
+	scraped time.Time // last Metric
 }
 
-// scrapeKept is how long the daemon answers scrapes with the same series, and a
-// little more.
+// scrapeKept is a little longer than the daemon serves scrapes from its cache.
 const scrapeKept = 1050 * time.Millisecond
 
-// StartDaemon runs the daemon.
+// StartDaemon starts lvsd run and waits until it serves its status.
 func (d *Director) StartDaemon() {
 	d.Pair.T.Helper()
 	if d.Pair.ConfigFile == "" {
@@ -101,10 +38,10 @@ func (d *Director) StartDaemon() {
 	d.Process = d.Start(Binary(d.Pair.T), "run", "-c", d.Pair.ConfigFile, "--director", d.Name)
 	d.Pair.T.Cleanup(func() {
 		if d.Pair.T.Failed() {
-			d.Pair.T.Logf("%s said:\n%s", d.Name, d.Process.Tail(40))
+			d.Pair.T.Logf("output of %s:\n%s", d.Name, d.Process.Tail(40))
 		}
 	})
-	d.Pair.WaitUntil(30*time.Second, d.Name+" to answer", func() bool {
+	d.Pair.WaitUntil(30*time.Second, d.Name+" to serve its status", func() bool {
 		_, err := d.Status()
 		if err != nil && !d.Process.Running() {
 			d.Pair.T.Fatalf("%s ended with %d:\n%s", d.Name, d.Process.ExitCode(), d.Process.Output())
@@ -113,11 +50,34 @@ func (d *Director) StartDaemon() {
 	})
 }
 
+// StopDaemon stops the daemon with SIGTERM; its exit code must be 0.
+func (d *Director) StopDaemon() {
+	d.Process.Terminate()
+	<-d.Process.Done()
+	if code := d.Process.ExitCode(); code != 0 {
+		d.Pair.T.Errorf("%s stopped with exit code %d:\n%s", d.Name, code, d.Process.Tail(20))
+	}
+}
+
+// KillDaemon kills the daemon with SIGKILL and waits for its end.
+func (d *Director) KillDaemon() {
+	d.Process.Kill()
+	<-d.Process.Done()
+}
+
 // LVSD runs a command of lvsd on the director's host.
 func (d *Director) LVSD(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(d.Pair.T.Context(), 30*time.Second)
 	defer cancel()
 	return d.Run(ctx, append([]string{Binary(d.Pair.T)}, args...)...)
+}
+
+// MustReload runs lvsd reload, which must succeed.
+func (d *Director) MustReload() {
+	d.Pair.T.Helper()
+	if out, err := d.Reload(); err != nil {
+		d.Pair.T.Fatalf("reload on %s: %v\n%s", d.Name, err, out)
+	}
 }
 
 // Reload runs lvsd reload.
@@ -171,6 +131,7 @@ func (d *Director) Status() (Status, error) {
 	return s, json.Unmarshal([]byte(text), &s)
 }
 
+// GetAPI requests a path over the control socket; a status other than 200 is an error.
 func (d *Director) GetAPI(path string) (string, error) {
 	resp, err := d.HTTP.Get("http://lvsd" + path)
 	if err != nil {
@@ -184,23 +145,25 @@ func (d *Director) GetAPI(path string) (string, error) {
 	return string(text), err
 }
 
-// verdict is what a reload answers.
-type verdict struct {
+// ReloadResult is the response of a reload.
+type ReloadResult struct {
 	OK     bool     `json:"ok"`
 	Hash   string   `json:"hash"`
 	Errors []string `json:"errors"`
 }
 
-func (d *Director) PostAPI(path string) (v verdict, err error) {
+// PostAPI posts to a path over the control socket.
+func (d *Director) PostAPI(path string) (r ReloadResult, err error) {
 	resp, err := d.HTTP.Post("http://lvsd"+path, "", nil)
 	if err != nil {
-		return v, err
+		return r, err
 	}
 	defer resp.Body.Close()
-	return v, json.NewDecoder(resp.Body).Decode(&v)
+	return r, json.NewDecoder(resp.Body).Decode(&r)
 }
 
-// VRRPState is the election's state, "" while nobody answers.
+// VRRPState returns the state of the first VRRP instance, "" while the daemon does
+// not respond.
 func (d *Director) VRRPState() string {
 	s, err := d.Status()
 	if err != nil || len(s.VRRP) == 0 {
@@ -209,14 +172,75 @@ func (d *Director) VRRPState() string {
 	return s.VRRP[0].State
 }
 
-// WaitState waits until the election is in a state, and tells how long that took.
+// WaitState waits until the VRRP instance is in a state and returns how long that
+// took.
 func (d *Director) WaitState(state string, limit time.Duration) time.Duration {
 	d.Pair.T.Helper()
 	return d.Pair.WaitUntil(limit, d.Name+" to be "+state, func() bool { return d.VRRPState() == state })
 }
 
-// KernelWeight is the weight that ipvsadm shows for a real server, -1 when it
-// is not in the table.
+// WaitProblem waits until a problem with this text is in the status, or is not.
+func (d *Director) WaitProblem(part string, there bool) {
+	d.Pair.T.Helper()
+	var last []string
+	d.Pair.WaitUntil(30*time.Second, fmt.Sprintf("problem %q: %v", part, there), func() bool {
+		s, err := d.Status()
+		last = s.Problems
+		return err == nil && strings.Contains(strings.Join(last, "\n"), part) == there
+	})
+}
+
+// Metric returns the value of one series of /metrics, or "absent". The daemon caches
+// a scrape for a second; Metric waits for the next one.
+func (d *Director) Metric(series string) string {
+	if wait := time.Until(d.scraped.Add(scrapeKept)); wait > 0 {
+		<-time.After(wait)
+	}
+	d.scraped = time.Now()
+	text, err := d.GetAPI("/metrics")
+	if err != nil {
+		d.Pair.T.Fatalf("%s: %v", d.Name, err)
+	}
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), series+" "); ok {
+			return value
+		}
+	}
+	return "absent"
+}
+
+// MetricValue returns the value of a series, which must exist.
+func (d *Director) MetricValue(series string) float64 {
+	d.Pair.T.Helper()
+	n, err := strconv.ParseFloat(d.Metric(series), 64)
+	if err != nil {
+		d.Pair.T.Fatalf("%s of %s: %v", series, d.Name, err)
+	}
+	return n
+}
+
+// IPVSWrites returns how many changes the director has written to the IPVS table.
+func (d *Director) IPVSWrites() int {
+	text, err := d.GetAPI("/metrics")
+	if err != nil {
+		d.Pair.T.Fatal(err)
+	}
+	total := 0
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "lvsd_ipvs_operations_total{") {
+			var n float64
+			fmt.Sscan(line[strings.LastIndex(line, " ")+1:], &n)
+			total += int(n)
+		}
+	}
+	return total
+}
+
+// IPVSTable returns the IPVS table as ipvsadm -S -n prints it.
+func (d *Director) IPVSTable() string { return d.MustRun("ipvsadm", "-S", "-n") }
+
+// KernelWeight returns the weight that ipvsadm shows for a real server, -1 if it is
+// not in the table.
 func (d *Director) KernelWeight(realServer string) int {
 	out := d.IPVSTable()
 	weight := -1
@@ -235,19 +259,8 @@ func (d *Director) KernelWeight(realServer string) int {
 	return weight
 }
 
-// IPVSTable is the live table as Debian's ipvsadm saves it.
-func (d *Director) IPVSTable() string { return d.MustRun("ipvsadm", "-S", "-n") }
-
-// WaitWeight waits until the kernel has a weight. It asks the kernel's own
-// list, /proc/net/ip_vs, which costs no process.
-func (d *Director) WaitWeight(realServer string, weight int, limit time.Duration) time.Duration {
-	d.Pair.T.Helper()
-	return d.Pair.WaitUntil(limit, fmt.Sprintf("weight %d of %s in the kernel of %s", weight, realServer, d.Name), func() bool {
-		return d.ProcWeight(realServer) == weight
-	})
-}
-
-// ProcWeight reads a weight from /proc/net/ip_vs of the host, -1 when absent.
+// ProcWeight returns the weight of a real server in /proc/net/ip_vs, -1 if it is not
+// there.
 func (d *Director) ProcWeight(realServer string) int {
 	address, err := netip.ParseAddrPort(realServer)
 	if err != nil {
@@ -275,28 +288,25 @@ func (d *Director) ProcWeight(realServer string) int {
 	return weight
 }
 
-// Metric reads one series from the director's /metrics: the value, or NaN text
-// "absent".
-// The daemon keeps a scrape for a second; a reading here is always a new one.
-func (d *Director) Metric(series string) string {
-	if wait := time.Until(d.scraped.Add(scrapeKept)); wait > 0 {
-		<-time.After(wait)
-	}
-	d.scraped = time.Now()
-	text, err := d.GetAPI("/metrics")
-	if err != nil {
-		d.Pair.T.Fatalf("%s: %v", d.Name, err)
-	}
-	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), series+" "); ok {
-			return value
-		}
-	}
-	return "absent"
+// WaitWeight waits until a real server has this weight in the kernel. It reads
+// /proc/net/ip_vs, which starts no process.
+func (d *Director) WaitWeight(realServer string, weight int, limit time.Duration) time.Duration {
+	d.Pair.T.Helper()
+	return d.Pair.WaitUntil(limit, fmt.Sprintf("weight %d of %s in the kernel of %s", weight, realServer, d.Name), func() bool {
+		return d.ProcWeight(realServer) == weight
+	})
 }
 
-// WaitServing waits until a service has all its real servers at work on a
-// director.
+// WaitWeights waits until the kernel has these weights, in the order of the
+// servers.
+func (d *Director) WaitWeights(limit time.Duration, want ...int) {
+	d.Pair.T.Helper()
+	for i, w := range want {
+		d.WaitWeight(d.Pair.Real[i].Addr().String()+":80", w, limit)
+	}
+}
+
+// WaitServing waits until n real servers have a weight above 0 in the kernel.
 func (d *Director) WaitServing(n int) {
 	d.Pair.T.Helper()
 	d.Pair.WaitUntil(30*time.Second, fmt.Sprintf("%d live servers on %s", n, d.Name), func() bool {
@@ -310,22 +320,24 @@ func (d *Director) WaitServing(n int) {
 	})
 }
 
-// WaitWeights waits until the kernel has these weights, in the order of the
-// servers.
-func (d *Director) WaitWeights(limit time.Duration, want ...int) {
-	d.Pair.T.Helper()
-	for i, w := range want {
-		d.WaitWeight(d.Pair.Real[i].Addr().String()+":80", w, limit)
+// ConnectionOrigins counts the kernel's established connections by where they come
+// from: LOCAL or SYNC.
+func (d *Director) ConnectionOrigins() map[string]int {
+	n := map[string]int{}
+	if err := d.Do(func() error {
+		f, err := os.Open("/proc/thread-self/net/ip_vs_conn_sync")
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		for scan := bufio.NewScanner(f); scan.Scan(); {
+			if fields := strings.Fields(scan.Text()); len(fields) == 10 && fields[7] == "ESTABLISHED" {
+				n[fields[8]]++
+			}
+		}
+		return nil
+	}); err != nil {
+		d.Pair.T.Fatal(err)
 	}
-}
-
-// WaitProblem waits until the status names one, and one that is not there to go.
-func (d *Director) WaitProblem(part string, there bool) {
-	d.Pair.T.Helper()
-	var last []string
-	d.Pair.WaitUntil(30*time.Second, fmt.Sprintf("problem %q: %v", part, there), func() bool {
-		s, err := d.Status()
-		last = s.Problems
-		return err == nil && strings.Contains(strings.Join(last, "\n"), part) == there
-	})
+	return n
 }

@@ -12,10 +12,11 @@ import (
 	"lvsd/integration/lab"
 )
 
-// Guide is what a page of docs/guides says to type and to write, by the words
-// behind the fence: "toml", "sh director", "sh real servers".
+// Guide is the code blocks of a page of the documentation, by the words after the
+// fence: "toml", "sh director", "sh real servers".
 type Guide map[string]string
 
+// ReadGuide reads a page, named from the top of the repository.
 func ReadGuide(t *testing.T, name string) Guide {
 	t.Helper()
 	g := Guide{}
@@ -30,10 +31,14 @@ func ReadGuide(t *testing.T, name string) Guide {
 	return g
 }
 
-const GuideVIP = "10.0.0.88:80"
+// GuideVIP is the virtual IP of README.md and the guides, GuideVIPPort its service.
+const (
+	GuideVIP     = "10.0.0.88"
+	GuideVIPPort = GuideVIP + ":80"
+)
 
-// NewGuidePair is a pair on the guides' addresses: the directors 10.0.0.12 and .13
-// (as many as the file names), and a client.
+// NewGuidePair builds a client and the directors of a guide's configuration, the
+// block of this kind: 10.0.0.12 and, where it has two, 10.0.0.13.
 func NewGuidePair(t *testing.T, g Guide, kind string) *Pair {
 	t.Helper()
 	lab.RequireKernel(t)
@@ -46,25 +51,18 @@ func NewGuidePair(t *testing.T, g Guide, kind string) *Pair {
 	if strings.Contains(g[kind], "[global]") {
 		t.Fatal("the guide has a [global] of its own")
 	}
-	// Both directors are on one machine here.
-	p.ConfigFile = p.WriteFile("lvsd.toml", g[kind]+fmt.Sprintf(
-		"\n[global]\ncontrol_socket = { lb1 = %q, lb2 = %q }\nstate_dir = { lb1 = %q, lb2 = %q }\n",
-		p.Path("lb1.sock"), p.Path("lb2.sock"), p.Path("lb1.state"), p.Path("lb2.state")))
-	if p.LB[1] == nil {
-		p.ConfigFile = p.WriteFile("lvsd.toml", g[kind]+fmt.Sprintf("\n[global]\ncontrol_socket = %q\nstate_dir = %q\n", p.Path("lb1.sock"), p.Path("lb1.state")))
+	// All directors share this machine's file system.
+	global := fmt.Sprintf("\n[global]\ncontrol_socket = %q\nstate_dir = %q\n", p.Path("lb1.sock"), p.Path("lb1.state"))
+	if p.LB[1] != nil {
+		global = fmt.Sprintf("\n[global]\ncontrol_socket = { lb1 = %q, lb2 = %q }\nstate_dir = { lb1 = %q, lb2 = %q }\n",
+			p.Path("lb1.sock"), p.Path("lb2.sock"), p.Path("lb1.state"), p.Path("lb2.state"))
 	}
+	p.WriteConfigText(g[kind] + global)
 	return p
 }
 
-// AddRealServer adds a host that is one.
-func (p *Pair) AddRealServer(lan *lab.LAN, addr string) *lab.Host {
-	r := p.Host(fmt.Sprint("rs", len(p.Real)+1), lan, addr)
-	p.Real = append(p.Real, r)
-	return r
-}
-
-// RunGuide runs the commands of a guide on a host. What every machine has a place
-// of its own for, and the lab one for all, is put in.
+// RunGuide runs the commands of a guide on a host. Each command of lvsd gets the
+// configuration file or state directory of that host.
 func (p *Pair) RunGuide(h *lab.Host, commands string) {
 	p.T.Helper()
 	if commands == "" {
@@ -97,11 +95,11 @@ func (p *Pair) RunGuide(h *lab.Host, commands string) {
 	}
 }
 
-// KeepAlive opens a client's connection to the README's service; ask asks once more
-// on it.
-func KeepAlive(t *testing.T, client *lab.Host) (ask func() error, end func() error) {
+// KeepAlive opens an HTTP connection to GuideVIP and returns functions that make a
+// request on it and close it.
+func KeepAlive(t *testing.T, client *lab.Host) (request, closeConn func() error) {
 	t.Helper()
-	conn, err := client.Dial(t.Context(), "tcp", GuideVIP)
+	conn, err := client.Dial(t.Context(), "tcp", GuideVIPPort)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,14 +118,4 @@ func KeepAlive(t *testing.T, client *lab.Host) (ask func() error, end func() err
 		_, err = io.Copy(io.Discard, resp.Body)
 		return err
 	}, conn.Close
-}
-
-// GuideHolders names the directors that have the README's address.
-func (p *Pair) GuideHolders() (names []string) {
-	for _, d := range p.LB {
-		if d.Holds("10.0.0.88") {
-			names = append(names, d.Name)
-		}
-	}
-	return names
 }

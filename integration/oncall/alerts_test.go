@@ -51,10 +51,6 @@ func newWatched(t *testing.T) *watched {
 		w.servers = append(w.servers, lab.ServeLines(r, ":80", r.Name))
 	}
 	w.serveTLS(p.Real[2])
-	for _, d := range p.LB {
-		p.WriteFile(d.Name+".key", "1 0123456789abcdef0123456789abcdef\n")
-		p.MakePrivate(d.Name + ".key")
-	}
 	check := `{ type = "connect", interval = "400ms", timeout = "2s", rise = 1, fall = 2 }`
 	p.Services = p.WebService(check, 1, 1, 1) + fmt.Sprintf(`
 [[virtual_service]]
@@ -64,9 +60,9 @@ check = { type = "https", interval = "500ms", timeout = "2s", rise = 1, fall = 2
 real_servers = [{ address = "%s:443" }]
 `, lvsdtest.VIP, p.Real[2].Addr())
 	text := strings.Replace(p.Config(), "[global]\n", w.listens(), 1)
-	text += fmt.Sprintf("[pair]\nlisten = \":8113\"\nkey_file = { lb1 = %q, lb2 = %q }\n", p.Path("lb1.key"), p.Path("lb2.key"))
+	text += p.PeerConfig()
 	w.text = text + "[ipvs.sync]\ninterface = \"eth2\"\nid = 51\n"
-	p.ConfigFile = p.WriteFile("lvsd.toml", w.text)
+	p.WriteConfigText(w.text)
 	p.StartBoth()
 	for _, d := range p.LB {
 		d.WaitServing(3)
@@ -105,9 +101,7 @@ func (w *watched) take(text string, directors ...*lvsdtest.Director) {
 	w.T.Helper()
 	w.WriteFile("lvsd.toml", text)
 	for _, d := range directors {
-		if out, err := d.Reload(); err != nil {
-			w.T.Fatal(out, err)
-		}
+		d.MustReload()
 	}
 }
 

@@ -113,9 +113,7 @@ func TestOncallPageOfAThousand(t *testing.T) {
 	}
 	p.Services = thousand(3)
 	p.WriteConfig()
-	if out, err := d.Reload(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	d.MustReload()
 	b.until("the new weight", `[...document.querySelectorAll("#service-list tbody tr")].some((tr) => tr.cells[0].textContent === "10.78.0.1:1000" && tr.cells[1].textContent === "3")`)
 	if rows := see[[]string](b, `[...window.changedRows].filter((r) => r !== "head")`); len(rows) != 1 || rows[0] != "10.78.0.1:1000" {
 		t.Errorf("one weight changed, and these rows were drawn: %q", rows)

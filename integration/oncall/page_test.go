@@ -204,9 +204,7 @@ func pagePair(t *testing.T) (*lvsdtest.Pair, []*lab.Server) {
 	}
 	hostile(t, p.Real[2])
 	p.Services = p.WebService(`{ type = "http", path = "/healthz", interval = "500ms", timeout = "5s", rise = 1, fall = 2 }`, 1, 2, 3)
-	p.WriteFile("pair.key", "1 0123456789abcdef0123456789abcdef\n")
-	p.MakePrivate("pair.key")
-	p.Services += fmt.Sprintf("[pair]\nlisten = \":8113\"\nkey_file = %q\n", p.Path("pair.key"))
+	p.Services += p.PeerConfig()
 	p.StartBoth()
 	return p, servers
 }

@@ -56,8 +56,7 @@ func certificate(t *testing.T, p *lvsdtest.Pair) {
 	for _, name := range []string{"http.crt", "lvsd.crt"} {
 		p.WriteFile(name, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 	}
-	p.WriteFile("http.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})))
-	p.MakePrivate("http.key")
+	p.WritePrivate("http.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})))
 }
 
 func TestOncallWebConfigFile(t *testing.T) {
@@ -73,7 +72,7 @@ func TestOncallWebConfigFile(t *testing.T) {
 	file := func(web string) string {
 		return strings.Replace(p.Config(), "[global]\n", fmt.Sprintf("[global]\nhttp_listen = \"10.77.0.11:8112\"\nweb_config_file = %q\n", web), 1)
 	}
-	p.ConfigFile = p.WriteFile("lvsd.toml", file(web))
+	p.WriteConfigText(file(web))
 	d := p.LB[0]
 	if out, err := d.LVSD("check", "-c", p.ConfigFile); err != nil {
 		t.Fatalf("%v\n%s", err, out)

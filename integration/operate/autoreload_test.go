@@ -18,7 +18,7 @@ func TestAutoReload(t *testing.T) {
 	text := func(weight string) string {
 		return lvsdtest.Replace(t, lvsdtest.Replace(t, p.Config(), "weight = 5", "weight = "+weight), "[global]\n", "[global]\nauto_reload = true\n")
 	}
-	p.ConfigFile = p.WriteFile("lvsd.toml", text("5"))
+	p.WriteConfigText(text("5"))
 	lb.StartDaemon()
 	lb.WaitWeight(server, 5, 30*time.Second)
 	p.WriteFile("lvsd.toml", text("6"))

@@ -61,7 +61,7 @@ func TestFullDiskAndNoControlSocket(t *testing.T) {
 	lb.WaitWeight("10.77.0.21:80", 1, 30*time.Second)
 	one.Stop()
 	lb.WaitWeight("10.77.0.21:80", 0, 30*time.Second)
-	p.WriteConfigText(lvsdtest.Replace(t, p.ConfigText(), `10.77.0.22:80", weight = 2`, `10.77.0.22:80", weight = 7`))
+	p.EditConfig(`10.77.0.22:80", weight = 2`, `10.77.0.22:80", weight = 7`)
 	if err := lb.Process.Signal(unix.SIGHUP); err != nil {
 		t.Fatal(err)
 	}

@@ -36,10 +36,8 @@ func TestDrainedTCP(t *testing.T) {
 	for talk == nil || talk.Server != "rs2" {
 		talk = lab.Converse(p.Client, lvsdtest.VIPPort)
 	}
-	p.WriteConfigText(lvsdtest.Replace(t, p.ConfigText(), real+`", weight = 1`, real+`", weight = 0`))
-	if out, err := lb1.Reload(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	p.EditConfig(real+`", weight = 1`, real+`", weight = 0`)
+	lb1.MustReload()
 	// What is counted may be a second old.
 	p.WaitUntil(10*time.Second, "the connection to be counted", func() bool {
 		s, err := lb1.Status()
@@ -51,9 +49,7 @@ func TestDrainedTCP(t *testing.T) {
 	onTheOther := startDrained(lb2, "web", real)
 	lvsdtest.WaitExit(t, onTheOther, 1, "not draining")
 	says(t, wait, "lb2 would use it: weight 1 in its file")
-	if out, err := lb2.Reload(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	lb2.MustReload()
 	says(t, wait, "10.77.0.22:80: lb1 has 1 active connection\n")
 	backup := startDrained(lb2, "web", real, "--timeout", "1m")
 	says(t, backup, "lb1 has 1 active connection")
@@ -91,7 +87,7 @@ scheduler = "rr"
 check = { type = "ping" }
 real_servers = [{ address = "` + real + `", weight = 1 }]
 `
-	p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\ntimeout_udp = \"4s\""))
+	p.EditConfig("[ipvs]", "[ipvs]\ntimeout_udp = \"4s\"")
 	lb := p.LB[0]
 	lb.StartDaemon()
 	lb.WaitState("master", 10*time.Second)
@@ -111,10 +107,8 @@ real_servers = [{ address = "` + real + `", weight = 1 }]
 		})
 	}
 	ask(conn)
-	p.WriteConfigText(lvsdtest.Replace(t, p.ConfigText(), "weight = 1", "weight = 0"))
-	if out, err := lb.Reload(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	p.EditConfig("weight = 1", "weight = 0")
+	lb.MustReload()
 	ask(conn) // the flow stays where it is as long as its client sends
 	lvsdtest.WaitExit(t, startDrained(lb, "dns", real, "--timeout", "0s"), 1, "lb1 has 1 flow", "take the server out of the file")
 	wait := startDrained(lb, "dns", real, "--timeout", "1m")
@@ -134,7 +128,7 @@ func TestDrainedPersistence(t *testing.T) {
 	}
 	p.Services = lvsdtest.Replace(t, p.WebService(lvsdtest.QuickCheck, 1, 1, 1), "scheduler =", "persistence = \"3s\"\nscheduler =")
 	// A template outlives the connections that it led to, closed ones as well.
-	p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\ntimeout_tcp_fin = \"1s\""))
+	p.EditConfig("[ipvs]", "[ipvs]\ntimeout_tcp_fin = \"1s\"")
 	lb := p.LB[0]
 	lb.StartDaemon()
 	lb.WaitState("master", 15*time.Second)
@@ -149,10 +143,8 @@ func TestDrainedPersistence(t *testing.T) {
 	address := func(name string) string { return p.Real[at[name]].Addr().String() + ":80" }
 	reload := func(old, new string) {
 		t.Helper()
-		p.WriteConfigText(lvsdtest.Replace(t, p.ConfigText(), old, new))
-		if out, err := lb.Reload(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+		p.EditConfig(old, new)
+		lb.MustReload()
 	}
 	home := visit()
 	reload(address(home)+`", weight = 1`, address(home)+`", weight = 0`)

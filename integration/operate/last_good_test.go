@@ -26,7 +26,7 @@ func TestStartFromTheKeptCopy(t *testing.T) {
 		}
 	}
 	good := p.Config()
-	p.ConfigFile = p.WriteFile("lvsd.toml", good+"\n[nonsense]\n")
+	p.WriteConfigText(good + "\n[nonsense]\n")
 	refusedStart("nonsense") // without a copy
 
 	p.WriteConfig()
@@ -39,9 +39,7 @@ func TestStartFromTheKeptCopy(t *testing.T) {
 	}
 	p.Services = p.WebService(`{ type = "on" }`, 3, 5) // a reload is kept, too
 	p.WriteConfig()
-	if out, err := lb.Reload(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	lb.MustReload()
 	p.Services = p.WebService(`{ type = "on" }`, 3, 70000) // a refused one is not
 	p.WriteConfig()
 	if _, err := lb.Reload(); err == nil {
@@ -57,10 +55,10 @@ func TestStartFromTheKeptCopy(t *testing.T) {
 		flags []string
 	}{
 		{"broken", func() {}, nil},
-		{"empty", func() { p.ConfigFile = p.WriteFile("lvsd.toml", "") }, []string{"--state-dir", stateDir}},
+		{"empty", func() { p.WriteConfigText("") }, []string{"--state-dir", stateDir}},
 		{"missing", func() { _ = os.Remove(p.ConfigFile) }, []string{"--state-dir", stateDir}},
 		{"an interface that is not there", func() {
-			p.ConfigFile = p.WriteFile("lvsd.toml", strings.ReplaceAll(good, `interface = "eth0"`, `interface = "eth9"`))
+			p.WriteConfigText(strings.ReplaceAll(good, `interface = "eth0"`, `interface = "eth9"`))
 		}, nil},
 	} {
 		broken.apply()
@@ -100,7 +98,7 @@ func TestStartFromTheKeptCopy(t *testing.T) {
 	}
 
 	// A copy of another director, and a damaged one.
-	p.ConfigFile = p.WriteFile("lvsd.toml", p.Config()+"\n[nonsense]\n")
+	p.WriteConfigText(p.Config() + "\n[nonsense]\n")
 	text, err := os.ReadFile(copyFile)
 	if err != nil {
 		t.Fatal(err)

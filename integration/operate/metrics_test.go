@@ -45,9 +45,7 @@ func TestMetricsPassPromtool(t *testing.T) {
 
 	// A reload turns the series of each server off; their sums stay.
 	p.WriteFile("lvsd.toml", strings.Replace(p.Config(), "[global]\n", "[global]\nper_server_metrics = false\n", 1))
-	if out, err := p.LB[1].Reload(); err != nil {
-		t.Fatal(out, err)
-	}
+	p.LB[1].MustReload()
 	if got := p.LB[1].Metric(`lvsd_virtual_service_real_servers{service="web",state="up"}`); got != "1" {
 		t.Errorf("%s servers are up by the sum", got)
 	}

@@ -29,7 +29,7 @@ func TestNotify(t *testing.T) {
 	}
 	p.VRRPKeys = fmt.Sprintf("notify = [%q]\n", hung)
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1)
-	p.ConfigFile = p.WriteFile("lvsd.toml", strings.Replace(p.Config(), "[global]", fmt.Sprintf("[global]\nnotify = [%q]\nwebhook = \"http://127.0.0.1:9/lvsd\"", good), 1))
+	p.WriteConfigText(strings.Replace(p.Config(), "[global]", fmt.Sprintf("[global]\nnotify = [%q]\nwebhook = \"http://127.0.0.1:9/lvsd\"", good), 1))
 	server := lab.ServeLines(p.Real[0], ":80", "rs1")
 	lb.StartDaemon()
 	lb.WaitState("master", 10*time.Second)

@@ -5,7 +5,6 @@ package operate_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -20,12 +19,7 @@ import (
 func exchangePair(t *testing.T, servers int) *lvsdtest.Pair {
 	t.Helper()
 	p, _ := lvsdtest.NewWebPair(t, servers, func(p *lvsdtest.Pair) {
-		for _, d := range p.LB {
-			p.WriteFile(d.Name+".key", "1 0123456789abcdef0123456789abcdef\n")
-			p.MakePrivate(d.Name + ".key")
-		}
-		p.ConfigFile = p.WriteFile("lvsd.toml", p.Config()+fmt.Sprintf("[pair]\nlisten = \":8113\"\nkey_file = { lb1 = %q, lb2 = %q }\n",
-			p.Path("lb1.key"), p.Path("lb2.key")))
+		p.WriteConfigText(p.Config() + p.PeerConfig())
 	})
 	return p
 }
@@ -111,9 +105,7 @@ func TestThePairKnowsItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.WriteFile("lvsd.toml", string(text)+"# another line\n")
-	if out, err := lb1.Reload(); err != nil {
-		t.Fatal(out, err)
-	}
+	lb1.MustReload()
 	for _, d := range p.LB {
 		waitPeer(d, "another configuration", func(s peerStatus, problems []string) bool {
 			return s.Up && !s.ConfigMatches && lvsdtest.AnyContains(problems, "runs another configuration") && d.Metric(`lvsd_peer_config_matches{director="`+s.Director+`"}`) == "0"
@@ -122,9 +114,7 @@ func TestThePairKnowsItself(t *testing.T) {
 	if out, err := lb1.LVSD("status", "--socket", lb1.Socket); err == nil {
 		t.Errorf("status with another configuration is healthy:\n%s", out)
 	}
-	if out, err := lb2.Reload(); err != nil {
-		t.Fatal(out, err)
-	}
+	lb2.MustReload()
 	for _, d := range p.LB {
 		waitPeer(d, "the same configuration", well)
 	}
@@ -175,9 +165,7 @@ func TestPairWithAnotherKey(t *testing.T) {
 	lb1, lb2 := p.LB[0], p.LB[1]
 	waitPeer(lb1, "both to be well", well)
 	p.WriteFile("lb2.key", "1 another-secret-than-that-of-lb1\n")
-	if out, err := lb2.Reload(); err != nil {
-		t.Fatal(out, err)
-	}
+	lb2.MustReload()
 	for _, d := range p.LB {
 		waitPeer(d, "the other to be refused", func(s peerStatus, problems []string) bool {
 			return !s.Up && lvsdtest.AnyContains(problems, "another secret under the same number") && d.Metric(`lvsd_peer_up{director="`+s.Director+`"}`) == "0"
@@ -202,17 +190,15 @@ func TestPairWithAnotherKey(t *testing.T) {
 		t.Errorf("a stranger heard %q", said)
 	}
 	// Others must not read the key: the reload is refused, and what was runs on.
-	p.WriteFile("lb2.key", "1 0123456789abcdef0123456789abcdef\n")
+	p.WriteFile("lb2.key", lvsdtest.AuthKey)
 	if err := os.Chmod(p.Path("lb2.key"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := lb2.Reload(); err == nil || !strings.Contains(out, "chmod 0600") {
 		t.Errorf("a key that all can read: %v\n%s", err, out)
 	}
-	p.MakePrivate("lb2.key")
-	if out, err := lb2.Reload(); err != nil {
-		t.Fatal(out, err)
-	}
+	p.WritePrivate("lb2.key", lvsdtest.AuthKey)
+	lb2.MustReload()
 	for _, d := range p.LB {
 		waitPeer(d, "both to be well", well)
 	}

@@ -339,9 +339,7 @@ func TestPlanCommand(t *testing.T) {
 	}
 
 	// A renamed service keeps its connections.
-	if out, err := lb.Reload(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	lb.MustReload()
 	lb.WaitWeight("10.77.0.23:80", 3, 10*time.Second)
 	for i, talk := range talks {
 		if err := talk.Say(5 * time.Second); err != nil {
@@ -372,11 +370,11 @@ func TestPlanCommand(t *testing.T) {
 	p.Services = kept
 
 	// A file that a reload would refuse.
-	p.ConfigFile = p.WriteFile("lvsd.toml", strings.ReplaceAll(p.Config(), `interface = "eth0"`, `interface = "eth9"`))
+	p.WriteConfigText(strings.ReplaceAll(p.Config(), `interface = "eth0"`, `interface = "eth9"`))
 	if out := plan(1); !strings.Contains(out, "be REFUSED") || !strings.Contains(out, "eth9") {
 		t.Errorf("a missing interface:\n%s", out)
 	}
-	p.ConfigFile = p.WriteFile("lvsd.toml", p.Config()+"\n[nonsense]\n")
+	p.WriteConfigText(p.Config() + "\n[nonsense]\n")
 	if out := plan(1, "--exit-code"); !strings.Contains(out, "REFUSED") || !strings.Contains(out, "lvsd.toml:") || !strings.Contains(out, "nonsense") {
 		t.Errorf("a bad file:\n%s", out)
 	}
@@ -385,7 +383,7 @@ func TestPlanCommand(t *testing.T) {
 	}
 
 	// The daemon is there, but its socket is named otherwise in the file.
-	p.ConfigFile = p.WriteFile("lvsd.toml", strings.ReplaceAll(p.Config(), lb.Socket, lb.Socket+"x"))
+	p.WriteConfigText(strings.ReplaceAll(p.Config(), lb.Socket, lb.Socket+"x"))
 	if out := plan(1); !strings.Contains(out, "a daemon runs with state_dir") || !strings.Contains(out, "--socket") {
 		t.Errorf("another socket:\n%s", out)
 	}
@@ -401,9 +399,7 @@ func TestPlanCommand(t *testing.T) {
 	// lost is not lost anew, and the fallback goes on.
 	p.Services = lvsdtest.Replace(t, lvsdtest.Replace(t, kept, `check = { type = "connect" }`, `check = { type = "off" }`), "scheduler = \"wlc\"", "scheduler = \"wlc\"\nfallback = \"127.0.0.1:80\"\npanic_threshold = 0")
 	p.WriteConfig()
-	if out, err := lb.Reload(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	lb.MustReload()
 	lb.WaitWeight("127.0.0.1:80", 1, 30*time.Second)
 	p.WaitUntil(30*time.Second, "the decision on disk", func() bool {
 		text, err := os.ReadFile(p.Path("lb1.state", "decided"))

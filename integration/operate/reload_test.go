@@ -131,15 +131,13 @@ func TestReloadOfOneWeightIsOneWrite(t *testing.T) {
 	lb.StartDaemon()
 	took := lb.WaitWeight("10.78.9.100:8009", 1, 30*time.Second)
 	lb.WaitState("master", 30*time.Second)
-	p.WaitUntil(30*time.Second, "all servers", func() bool { return lvsdtest.IPVSWrites(lb) >= 1010 })
+	p.WaitUntil(30*time.Second, "all servers", func() bool { return lb.IPVSWrites() >= 1010 })
 	t.Logf("FIGURE 1,000 real servers in the kernel %v after the start", took)
-	before := lvsdtest.IPVSWrites(lb)
+	before := lb.IPVSWrites()
 	p.Services = table(9)
 	p.WriteConfig()
 	start := time.Now()
-	if out, err := lb.Reload(); err != nil {
-		t.Fatalf("reload: %v\n%s", err, out)
-	}
+	lb.MustReload()
 	t.Logf("FIGURE reload of one weight among 1,000, as the command sees it: %v", time.Since(start))
 	if w := lb.KernelWeight("10.78.4.51:8004"); w != 9 {
 		t.Errorf("weight in the kernel: %d, want 9", w)
@@ -150,7 +148,7 @@ func TestReloadOfOneWeightIsOneWrite(t *testing.T) {
 	p.WaitUntil(30*time.Second, "a comparison after the reload", func() bool {
 		return lb.MetricValue("lvsd_ipvs_last_resync_timestamp_seconds") > done+1
 	})
-	if got := lvsdtest.IPVSWrites(lb) - before; got != 1 {
+	if got := lb.IPVSWrites() - before; got != 1 {
 		t.Errorf("one changed weight took %v kernel writes, want 1", got)
 	}
 }

@@ -44,7 +44,7 @@ func TestProgramsInheritNoCapability(t *testing.T) {
 	check, track, notify := tell("check"), tell("track"), tell("notify")
 	p.VRRPKeys = fmt.Sprintf("track_scripts = [{ command = [%q], interval = \"1s\", timeout = \"10s\" }]\n", track)
 	p.Services = p.WebService(fmt.Sprintf(`{ type = "exec", command = [%q], interval = "1s", timeout = "10s" }`, check), 1)
-	p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), "[global]", fmt.Sprintf("[global]\nnotify = [%q]", notify)))
+	p.EditConfig("[global]", fmt.Sprintf("[global]\nnotify = [%q]", notify))
 	if err := os.Chmod(p.ConfigFile, 0o644); err != nil {
 		t.Fatal(err)
 	}

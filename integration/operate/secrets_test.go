@@ -40,20 +40,17 @@ func secretPair(t *testing.T) *lvsdtest.Pair {
 	p.PrepareDR()
 	lab.ServeHTTP(p.Real[0], ":80", "rs1")
 	for name, key := range map[string]string{"vrrp.key": "key of the elections", "pair.key": "key of the pair"} {
-		p.WriteFile(name, "1 "+secrets[key]+"\n")
-		p.MakePrivate(name)
+		p.WritePrivate(name, "1 "+secrets[key]+"\n")
 	}
-	p.WriteFile("web.yml", "basic_auth_users:\n  prometheus: "+secrets["hash of a user"]+"\n")
-	p.MakePrivate("web.yml")
+	p.WritePrivate("web.yml", "basic_auth_users:\n  prometheus: "+secrets["hash of a user"]+"\n")
 	p.VRRPKeys = fmt.Sprintf("authentication = { type = \"hmac\", key_file = %q }", p.Path("vrrp.key"))
 	p.Services = p.WebService(fmt.Sprintf(`[
   { type = "http", interval = "200ms", timeout = "2s", rise = 1, fall = 2, method = "POST", path = "/?key=%s", body = "%s", headers = { Authorization = "Bearer %s" } },
   { type = "tcp", interval = "200ms", timeout = "2s", rise = 1, fall = 2, steps = [{ send = "AUTH %s\r\n", expect_text = "%s" }] },
 ]`, secrets["query of a check's path"], secrets["body of a check"], secrets["header of a check"], secrets["what a check of tcp sends"], secrets["what is expected"]), 1, 1) +
 		fmt.Sprintf("[pair]\nlisten = \":8113\"\nkey_file = %q\n", p.Path("pair.key"))
-	p.ConfigFile = p.WriteFile("lvsd.toml", strings.Replace(p.Config(), "[global]\n", fmt.Sprintf("[global]\nlog_level = \"debug\"\nweb_config_file = %q\nwebhook = \"http://hook:%s@127.0.0.1:9/%s?token=%s\"\n",
+	p.ConfigFile = p.WritePrivate("lvsd.toml", strings.Replace(p.Config(), "[global]\n", fmt.Sprintf("[global]\nlog_level = \"debug\"\nweb_config_file = %q\nwebhook = \"http://hook:%s@127.0.0.1:9/%s?token=%s\"\n",
 		p.Path("web.yml"), secrets["password of the webhook"], secrets["path of the webhook"], secrets["query of the webhook"]), 1))
-	p.MakePrivate("lvsd.toml")
 	for _, d := range p.LB {
 		d.StartDaemon()
 	}
@@ -108,9 +105,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	write(strings.Replace(strings.Replace(good, "Bearer ", "Bearer x", 1), "/"+secrets["path of the webhook"], "/x"+secrets["path of the webhook"], 1))
 	command("plan", "--socket", d.Socket)
 	command("plan", "--json", "--socket", d.Socket)
-	if out, err := d.Reload(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	d.MustReload()
 	if err := os.WriteFile(p.Path("web.yml"), []byte("basic_auth_users: "+secrets["hash of a user"]+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -82,9 +82,7 @@ func TestSystemdHearsTheDaemon(t *testing.T) {
 	wait(0, "STATUS=web master, 1 services up")
 
 	before := len(m.after(0))
-	if out, err := lb.Reload(); err != nil {
-		t.Fatalf("reload: %v\n%s", err, out)
-	}
+	lb.MustReload()
 	wait(before, "RELOADING=1")
 	wait(before, "MONOTONIC_USEC=")
 	wait(before, "READY=1")

@@ -116,7 +116,7 @@ func TestOncallService(t *testing.T) {
 			t.Fatalf("after %s the client's connection is gone: %v", after, err)
 		}
 		if !lb.Holds("10.0.0.88") || p.LB[1].Holds("10.0.0.88") {
-			t.Errorf("after %s the address is on %v", after, p.GuideHolders())
+			t.Errorf("after %s the address is on %v", after, p.HoldersOf(lvsdtest.GuideVIP))
 		}
 		for server, weight := range map[string]int{"10.0.0.9:80": 2, "10.0.0.20:80": 5, "10.0.0.21:80": 5} {
 			lb.WaitWeight(server, weight, 30*time.Second)

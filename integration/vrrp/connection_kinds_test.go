@@ -109,7 +109,7 @@ func kindsPair(t *testing.T) (*lvsdtest.Pair, []*kind) {
 	} {
 		p.VRRPKeys += fmt.Sprintf("\n[[vrrp]]\nname = %q\n%s\npriority = { lb1 = 200, lb2 = 100 }\nadvert_interval = \"500ms\"\nsync_hold = \"0s\"\nsync_group = \"all\"\n", name, e)
 	}
-	p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = 51 }"))
+	p.EnableSync()
 	return p, kinds
 }
 

@@ -120,7 +120,7 @@ func (c *crowd) end(moved time.Time, what string) (lost int) {
 func TestYoungConnectionsMoveToo(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) {
 		p.AdvertInterval, p.VRRPKeys = "500ms", `sync_hold = "0s"`
-		p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = 51 }"))
+		p.EnableSync()
 	})
 	lb1, lb2 := p.LB[0], p.LB[1]
 	for _, step := range []struct {

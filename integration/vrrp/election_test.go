@@ -246,7 +246,7 @@ func TestRefusedStarts(t *testing.T) {
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1)
 	good := p.Config()
 	precious := p.WriteFile("precious", "precious")
-	p.ConfigFile = p.WriteFile("lvsd.toml", good)
+	p.WriteConfigText(good)
 	for _, c := range []struct {
 		name, file string
 		args       []string

@@ -97,13 +97,12 @@ func TestHandoverToAReadyPeer(t *testing.T) {
 	p.PrepareDR()
 	lab.ServeLines(p.Real[0], ":80", "rs1")
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1)
-	key := p.WriteFile("key", "1 0123456789abcdef0123456789abcdef\n")
-	p.MakePrivate("key")
 	with := func(vrrpExtra, tail string) {
 		p.VRRPKeys = vrrpExtra
-		p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = 51 }")+tail)
+		p.WriteConfigText(p.Config() + tail)
+		p.EnableSync()
 	}
-	exchange := "[pair]\nlisten = \":8113\"\nkey_file = \"" + key + "\"\n"
+	exchange := p.PeerConfig()
 	with(`sync_hold = "1h"`, exchange)
 	lb1, lb2 := p.LB[0], p.LB[1]
 	waits := func(d *lvsdtest.Director) string {

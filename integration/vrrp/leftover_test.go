@@ -19,16 +19,16 @@ func TestLeftoversOfACrash(t *testing.T) {
 	lab.ServeLines(p.Real[0], ":80", "rs1")
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1)
 	base := lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = 51 }")
-	p.ConfigFile = p.WriteFile("lvsd.toml", base+`
+	p.WriteConfigText(base + `
 [[vrrp]]
 name = "gone"
 interface = "eth0"
 virtual_router_id = 52
 priority = { lb1 = 200, lb2 = 100 }
 advert_interval = "300ms"
-addresses = ["`+other+`"]
+addresses = ["` + other + `"]
 routes = [{ to = "10.9.0.0/16", via = "10.77.0.2", table = 100 }]
-rules = [{ from = "`+other+`", table = 100, priority = 1000 }]
+rules = [{ from = "` + other + `", table = 100, priority = 1000 }]
 `)
 	lb := p.LB[0]
 	along := func() string {
@@ -51,7 +51,7 @@ rules = [{ from = "`+other+`", table = 100, priority = 1000 }]
 
 	// Long adverts: it is a backup for as long as the test looks.
 	changes := lb.Start("ip", "monitor", "address")
-	p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, base, `advert_interval = "300ms"`, `advert_interval = "30s"`))
+	p.WriteConfigText(lvsdtest.Replace(t, base, `advert_interval = "300ms"`, `advert_interval = "30s"`))
 	lb.StartDaemon()
 	if lb.Holds(other) || there("10.9.0.0/16") || there("1000:") {
 		t.Errorf("what is not in the file is left: %v\n%s", lb.Addresses("eth0"), along())

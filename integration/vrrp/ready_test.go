@@ -22,13 +22,9 @@ func TestReturnsWithTheConnections(t *testing.T) {
 	}
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1, 1)
 	p.VRRPKeys = `sync_hold = "10m"`
-	for _, d := range p.LB {
-		p.WriteFile(d.Name+".key", "1 0123456789abcdef0123456789abcdef\n")
-		p.MakePrivate(d.Name + ".key")
-	}
 	// Told of at once and with each packet: which of them are known is the test's choice.
-	p.ConfigFile = p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = 51, threshold = [0, 1], refresh_period = \"0s\" }")+
-		fmt.Sprintf("[pair]\nlisten = \":8113\"\nkey_file = { lb1 = %q, lb2 = %q }\n", p.Path("lb1.key"), p.Path("lb2.key")))
+	p.WriteConfigText(lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = 51, threshold = [0, 1], refresh_period = \"0s\" }") +
+		p.PeerConfig())
 	lb1, lb2 := p.LB[0], p.LB[1]
 	lb2.StartDaemon()
 	lb2.WaitState("master", 30*time.Second)
