@@ -7,7 +7,7 @@ package config
 import "net/netip"
 
 // along reads routes and rules. All of them are of the election's family.
-func (c *record) along(e *Election) {
+func (c *record) along(e *Instance) {
 	if len(e.Addresses) == 0 {
 		return // which is complained of, and there is no family
 	}
@@ -39,7 +39,7 @@ func (c *record) along(e *Election) {
 }
 
 // holds says whether the address is one of the election's.
-func (e *Election) holds(a netip.Addr) bool {
+func (e *Instance) holds(a netip.Addr) bool {
 	for _, all := range [][]netip.Prefix{e.Addresses, e.ExcludedAddresses} {
 		for _, p := range all {
 			if p.Addr() == a {

@@ -196,8 +196,8 @@ func resolved(t *testing.T, text, director string) *Config {
 	for i := range c.Directors {
 		c.Directors[i].Position = Position{}
 	}
-	for i := range c.Elections {
-		c.Elections[i].Position = Position{}
+	for i := range c.Instances {
+		c.Instances[i].Position = Position{}
 	}
 	for i := range c.Services {
 		s := &c.Services[i]

@@ -27,14 +27,14 @@ type electionSet struct {
 }
 
 // buildElections makes the elections of one director.
-func buildElections(root *record, director string, directors []Director, services []Service) ([]Election, electionSet) {
+func buildElections(root *record, director string, directors []Director, services []Service) ([]Instance, electionSet) {
 	taken := electionSet{map[string]Position{}, map[vrid]Position{}, map[netip.Addr]Position{}, map[netip.Addr]string{}}
 	for _, d := range directors {
 		if d.Address.IsValid() {
 			taken.directors[d.Address] = d.Name
 		}
 	}
-	var all []Election
+	var all []Instance
 	for _, c := range root.records("vrrp") {
 		all = append(all, buildElection(c.of(director), directors, services, &taken))
 	}
@@ -43,8 +43,8 @@ func buildElections(root *record, director string, directors []Director, service
 }
 
 // buildElection makes one election.
-func buildElection(c *record, directors []Director, services []Service, taken *electionSet) Election {
-	e := Election{
+func buildElection(c *record, directors []Director, services []Service, taken *electionSet) Instance {
+	e := Instance{
 		Name:           c.str("name"),
 		Interface:      c.str("interface"),
 		VRID:           uint8(c.num("virtual_router_id")),
@@ -101,7 +101,7 @@ func buildElection(c *record, directors []Director, services []Service, taken *e
 const maxFrame6 = 87
 
 // virtualMAC holds virtual_mac against the rest of the election.
-func (c *record) virtualMAC(e *Election) {
+func (c *record) virtualMAC(e *Instance) {
 	if !e.VirtualMAC {
 		return
 	}
@@ -158,7 +158,7 @@ func (c *record) electionAddresses(name string, taken *electionSet) []netip.Pref
 }
 
 // oneFamily refuses addresses of two.
-func (c *record) oneFamily(e *Election) {
+func (c *record) oneFamily(e *Instance) {
 	for _, name := range []string{"addresses", "excluded_addresses"} {
 		for i, s := range c.words(name) {
 			p, complaint := prefix(s)

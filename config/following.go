@@ -5,7 +5,7 @@
 package config
 
 // following reads handover_limit, sync_hold, sync_group and what is tracked.
-func (c *record) following(e *Election, services []Service) {
+func (c *record) following(e *Instance, services []Service) {
 	e.HandoverLimit, e.SyncGroup = c.duration("handover_limit"), c.str("sync_group")
 	e.SyncHold = c.duration("sync_hold")
 	// The successor comes within its skew, which is less than an advert, after the
@@ -38,7 +38,7 @@ func (c *record) following(e *Election, services []Service) {
 }
 
 // trackedInterfaces reads names, and tables with a name and a weight.
-func (c *record) trackedInterfaces(e *Election) {
+func (c *record) trackedInterfaces(e *Instance) {
 	var elements []any
 	switch v := c.get("track_interfaces").(type) {
 	case []any:
@@ -86,8 +86,8 @@ func (c *record) interfaceTable(v map[string]any, f *field, i int, p *path) *rec
 }
 
 // oneOrder refuses a sync group whose elections would want different masters.
-func oneOrder(root *record, director string, all []Election) {
-	first := map[string]Election{}
+func oneOrder(root *record, director string, all []Instance) {
+	first := map[string]Instance{}
 	for i, c := range root.records("vrrp") {
 		if i >= len(all) || all[i].SyncGroup == "" {
 			continue

@@ -72,7 +72,7 @@ var ipvsTable = newTable("ipvs",
 	key{name: "resync_interval", kind: kindDuration, def: 10 * time.Second, each: true, min: int64(100 * time.Millisecond), max: int64(time.Hour)},
 	key{name: "on_stop", kind: kindString, def: "keep", each: true, choices: []string{"keep", "remove"}},
 	key{name: "foreign", kind: kindString, def: "alarm", each: true, choices: []string{"alarm", "remove", "ignore"}},
-	key{name: "through_marks", kind: kindInt, def: int64(0x6c760000), min: 1, max: math.MaxUint32 - ThroughMarks + 1},
+	key{name: "through_marks", kind: kindInt, def: int64(0x6c760000), min: 1, max: math.MaxUint32 - ThroughMarkCount + 1},
 	key{name: "sync", kind: kindTable, table: syncTable, computed: "none"},
 )
 

@@ -11,7 +11,7 @@ import (
 )
 
 // buildPair makes [pair] for the record's director; nil when it is off.
-func buildPair(root *record, director string, directors []Director, elections []Election) *Pair {
+func buildPair(root *record, director string, directors []Director, elections []Instance) *Pair {
 	c := root.child("pair").of(director)
 	if c.str("listen") == "" {
 		switch {
@@ -54,7 +54,7 @@ func listensElsewhere(root *record, directors []Director) bool {
 }
 
 // pairKey finds the key when none is named: that of the elections.
-func (c *record) pairKey(p *Pair, elections []Election) {
+func (c *record) pairKey(p *Pair, elections []Instance) {
 	if p.KeyFile != "" || !c.good("key_file") {
 		return
 	}

@@ -139,9 +139,9 @@ func (r *reader) build(root *record) *File {
 			Services:  services,
 		}
 		var taken electionSet
-		c.Elections, taken = buildElections(root, name, f.Directors, services)
+		c.Instances, taken = buildElections(root, name, f.Directors, services)
 		c.Guard = buildGuard(root.child("guard"), taken)
-		c.Pair = buildPair(root, name, f.Directors, c.Elections)
+		c.Pair = buildPair(root, name, f.Directors, c.Instances)
 		if i == 0 {
 			uncovered(root, services, taken, len(f.Directors))
 		}

@@ -84,14 +84,14 @@ func TestSpellings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	election := Election{Name: "vips", Interface: "eth0", VRID: 51, Priority: 200, AdvertInterval: time.Second, Preempt: true,
+	election := Instance{Name: "vips", Interface: "eth0", VRID: 51, Priority: 200, AdvertInterval: time.Second, Preempt: true,
 		PreemptDelay: 90 * time.Second, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32"), netip.MustParsePrefix("10.0.0.89/32")},
 		Checksum: "rfc5798", Version: 3, HandoverLimit: 5 * time.Second, SyncHold: time.Minute, Position: Position{7, 1}}
-	if d := cmp.Diff([]Election{election}, one.Elections, same...); d != "" {
+	if d := cmp.Diff([]Instance{election}, one.Instances, same...); d != "" {
 		t.Error(d)
 	}
 	election.Interface, election.Priority, election.PreemptDelay = "ens3", 100, 0
-	if d := cmp.Diff([]Election{election}, two.Elections, same...); d != "" {
+	if d := cmp.Diff([]Instance{election}, two.Instances, same...); d != "" {
 		t.Error(d)
 	}
 	if one.Global.LogLevel != "debug" || one.IPVS.TimeoutTCP != time.Hour || one.IPVS.OnStop != "remove" {
@@ -138,7 +138,7 @@ func TestFor(t *testing.T) {
 	}
 	for director, priority := range map[string]uint8{"lb1": 200, "lb2": 100} {
 		c, err := f.For(director)
-		if err != nil || c.Director != director || c.Elections[0].Priority != priority || len(c.Directors) != 2 {
+		if err != nil || c.Director != director || c.Instances[0].Priority != priority || len(c.Directors) != 2 {
 			t.Errorf("%s: %+v, %v", director, c, err)
 		}
 	}

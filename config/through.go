@@ -33,15 +33,15 @@ func throughs(root *record, services []Service) {
 			}
 		}
 	}
-	if len(paths) > ThroughMarks {
-		root.complain("virtual_service", "%d real servers are probed through the kernel, more than the %d marks that there are", len(paths), ThroughMarks)
+	if len(paths) > ThroughMarkCount {
+		root.complain("virtual_service", "%d real servers are probed through the kernel, more than the %d marks that there are", len(paths), ThroughMarkCount)
 	}
 	if !any {
 		return
 	}
 	for i, c := range root.records("virtual_service") {
-		if i < len(services) && services[i].FWMark-first < ThroughMarks && services[i].FWMark != 0 {
-			c.complain("fwmark", "%d is one of the marks of checks with through, %d to %d: choose another, or another [ipvs] through_marks", services[i].FWMark, first, first+ThroughMarks-1)
+		if i < len(services) && services[i].FWMark-first < ThroughMarkCount && services[i].FWMark != 0 {
+			c.complain("fwmark", "%d is one of the marks of checks with through, %d to %d: choose another, or another [ipvs] through_marks", services[i].FWMark, first, first+ThroughMarkCount-1)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // trackedServices reads the services whose lost quorum an election heeds.
-func (c *record) trackedServices(e *Election, services []Service) {
+func (c *record) trackedServices(e *Instance, services []Service) {
 	seen := map[string]bool{}
 	for _, t := range c.records("track_services") {
 		t = t.of(c.director)
@@ -37,7 +37,7 @@ func (c *record) trackedServices(e *Election, services []Service) {
 }
 
 // trackedFiles reads the files whose number an election heeds.
-func (c *record) trackedFiles(e *Election) {
+func (c *record) trackedFiles(e *Instance) {
 	seen := map[string]bool{}
 	for _, t := range c.records("track_files") {
 		t = t.of(c.director)

@@ -55,7 +55,7 @@ type Config struct {
 	IPVS      IPVS
 	Guard     *Guard     // nil = off, as it is without witnesses
 	Pair      *Pair      // nil = the directors tell each other nothing
-	Elections []Election // in the file's order
+	Instances []Instance // in the file's order
 	Services  []Service  // in the file's order
 }
 
@@ -88,9 +88,9 @@ type IPVS struct {
 	Sync           *Sync         // nil = connections are not synchronised
 }
 
-// ThroughMarks is how many firewall marks are kept for probes with Through: one
+// ThroughMarkCount is how many firewall marks are kept for probes with Through: one
 // for each real server that has such a probe.
-const ThroughMarks = 1 << 16
+const ThroughMarkCount = 1 << 16
 
 // Sync is [ipvs.sync]: the directors tell each other their connections, so that
 // these survive a failover. Both run the sender and the receiver all the time.
@@ -127,8 +127,8 @@ type Peer struct {
 	Address netip.AddrPort
 }
 
-// Election is one [[vrrp]]: a group of addresses that one director holds.
-type Election struct {
+// Instance is one [[vrrp]]: a group of addresses that one director holds.
+type Instance struct {
 	Name              string
 	Interface         string        // at most 15 bytes (IFNAMSIZ - 1)
 	VRID              uint8         // 1 to 255 (RFC 9568 §5.2.3)

@@ -11,7 +11,7 @@ import (
 )
 
 // speech reads the version of VRRP, and what only one of them knows.
-func (c *record) speech(e *Election) {
+func (c *record) speech(e *Instance) {
 	e.Version = uint8(c.num("version"))
 	v6 := len(e.Addresses) > 0 && e.Addresses[0].Addr().Is6()
 	if e.Version == 2 {
@@ -63,7 +63,7 @@ func (c *record) authentication(version uint8) Authentication {
 
 // unicast reads whom adverts go to. Without a table they are all directors by
 // their addresses.
-func (c *record) unicast(e *Election, directors []Director) {
+func (c *record) unicast(e *Instance, directors []Director) {
 	own := map[string]netip.Addr{}
 	switch v := c.get("unicast").(type) {
 	case bool:

@@ -87,7 +87,7 @@ func (b *book) noMaster() {
 		return
 	}
 	byAdvert := map[time.Duration][]string{}
-	for _, e := range b.Config.Elections {
+	for _, e := range b.Config.Instances {
 		byAdvert[e.AdvertInterval] = append(byAdvert[e.AdvertInterval], e.Name)
 	}
 	for _, advert := range sorted(byAdvert) {
@@ -166,7 +166,7 @@ func (b *book) peers() {
 func (b *book) lag() {
 	advert, interval := defaultAdvert, 2*time.Second
 	if c := b.Config; c != nil {
-		for i, e := range c.Elections {
+		for i, e := range c.Instances {
 			if i == 0 || e.AdvertInterval < advert {
 				advert = e.AdvertInterval
 			}

@@ -86,7 +86,7 @@ func serviceNames(c *config.Config, _ []string) []string {
 
 func electionNames(c *config.Config, _ []string) []string {
 	var all []string
-	for _, e := range c.Elections {
+	for _, e := range c.Instances {
 		all = append(all, e.Name)
 	}
 	return all

@@ -23,7 +23,7 @@ import (
 // removes what an earlier run left and the configuration no longer has.
 func (d *Daemon) recordAddresses(old, next *config.Config) (reload.Change, error) {
 	var record persist.Addresses
-	for _, e := range next.Elections {
+	for _, e := range next.Instances {
 		record.Elections = append(record.Elections, persist.Election{
 			Name: e.Name, Interface: e.Interface, VRID: e.VRID, VirtualMAC: e.VirtualMAC, IPv6: e.Addresses[0].Addr().Is6(),
 			Addresses: slices.Concat(e.Addresses, e.ExcludedAddresses), Routes: e.Routes, Rules: e.Rules,

@@ -65,7 +65,7 @@ const enough = 95
 
 // SyncWaits says what a director of synchronised connections still waits for before
 // it preempts in an election, or may be handed it; "" when for nothing.
-func SyncWaits(now, since time.Time, e config.Election, own int, peers []Peer) string {
+func SyncWaits(now, since time.Time, e config.Instance, own int, peers []Peer) string {
 	left := e.SyncHold - now.Sub(since)
 	if left <= 0 {
 		return ""

@@ -42,7 +42,7 @@ func TestSettled(t *testing.T) {
 
 func TestWaitsForConnections(t *testing.T) {
 	since := time.Unix(1000, 0)
-	e := config.Election{Name: "web", SyncHold: time.Minute}
+	e := config.Instance{Name: "web", SyncHold: time.Minute}
 	master := func(connections int) Peer {
 		return Peer{Name: "lb1", Up: true, Connections: connections, Elections: map[string]PeerElection{"web": {State: "master"}}}
 	}

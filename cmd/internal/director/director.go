@@ -227,8 +227,8 @@ func (d *Director) judgeReadiness(plan *decision.Plan, health map[checker.ID]che
 		d.trusted = now // what the checks find meanwhile is the fault's doing
 	}
 	checks := decision.NotReady(now, d.trusted, plan.Services, health)
-	first, each := checks, make(map[string]string, len(plan.Config.Elections))
-	for _, e := range plan.Config.Elections {
+	first, each := checks, make(map[string]string, len(plan.Config.Instances))
+	for _, e := range plan.Config.Instances {
 		waits := checks
 		if waits == "" && plan.Config.IPVS.Sync != nil && !d.elections.master(e.Name) {
 			waits = decision.SyncWaits(now, d.trusted, e, d.ownConnections(), d.peers())

@@ -211,7 +211,7 @@ func withElection(weight int, iface string) *config.Config {
 	c := oneServer(weight, nil)
 	c.IPVS.ResyncInterval = 10 * time.Second
 	if iface != "" {
-		c.Elections = []config.Election{{Name: "web", Interface: iface, VRID: 51, Checksum: "rfc5798"}}
+		c.Instances = []config.Instance{{Name: "web", Interface: iface, VRID: 51, Checksum: "rfc5798"}}
 	}
 	return c
 }

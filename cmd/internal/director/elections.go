@@ -140,7 +140,7 @@ func (c *candidate) end() {
 }
 
 // ElectionConfig is the engine's form of a configured election.
-func ElectionConfig(e config.Election) vrrp.Config {
+func ElectionConfig(e config.Instance) vrrp.Config {
 	c := vrrp.Config{
 		Name:           e.Name,
 		Interface:      e.Interface,
@@ -180,7 +180,7 @@ func ElectionConfig(e config.Election) vrrp.Config {
 }
 
 // electionOf is the engine's form of an election of a configuration.
-func electionOf(e config.Election, c *config.Config) vrrp.Config {
+func electionOf(e config.Instance, c *config.Config) vrrp.Config {
 	want := ElectionConfig(e)
 	want.PreemptDelay = max(want.PreemptDelay, decision.SecondLook(e.TrackServices, c.Services))
 	return want
@@ -204,7 +204,7 @@ func (el *electorate) prepare(_, next *config.Config) (reload.Change, error) {
 	}
 	updates, tracks := map[*candidate]vrrp.Config{}, map[*candidate][]config.TrackedService{}
 	var mistakes []error
-	for _, e := range next.Elections {
+	for _, e := range next.Instances {
 		want := electionOf(e, next)
 		runs := byName[want.Name]
 		if runs != nil && !vrrp.NeedsRestart(runs.config, want) {

@@ -295,7 +295,7 @@ func (d *Director) setHolds(next map[string]Hold) error {
 func (d *Director) endHolds(now time.Time, c *config.Config) {
 	var over, gone []string
 	for name, h := range d.elections.holds {
-		known := slices.ContainsFunc(c.Elections, func(e config.Election) bool { return e.Name == name })
+		known := slices.ContainsFunc(c.Instances, func(e config.Instance) bool { return e.Name == name })
 		switch {
 		case !known:
 			gone = append(gone, name)

@@ -80,7 +80,7 @@ func threeElections() *config.Config {
 	c := withElection(5, "eth0")
 	for i, name := range []string{"in", "out"} {
 		c.Pair = &config.Pair{}
-		c.Elections = append(c.Elections, config.Election{Name: name, Interface: "eth1", VRID: uint8(60 + i), SyncGroup: "both", AdvertInterval: time.Second})
+		c.Instances = append(c.Instances, config.Instance{Name: name, Interface: "eth1", VRID: uint8(60 + i), SyncGroup: "both", AdvertInterval: time.Second})
 	}
 	return c
 }

@@ -72,7 +72,7 @@ func TestHushedFromTheFirstDecision(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := withElection(5, "eth0")
 		c.IPVS.Sync = &config.Sync{ID: 51}
-		c.Elections[0].Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}
+		c.Instances[0].Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}
 		h := &hushKept{}
 		r := newRig(t, c, func(p *Parts) { p.Hush = h })
 		time.Sleep(3*hushEvery + hushEvery/2) // of the bubble's time, as below: the kernel's table is read late

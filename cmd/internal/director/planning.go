@@ -141,7 +141,7 @@ func (el *electorate) foresee(next *config.Config) []ElectionChange {
 	}
 	var all []ElectionChange
 	stays := map[string]bool{}
-	for _, e := range next.Elections {
+	for _, e := range next.Instances {
 		want := electionOf(e, next)
 		stays[want.Name] = true
 		change := ElectionChange{Name: want.Name, New: &want}

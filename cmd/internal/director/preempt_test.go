@@ -14,7 +14,7 @@ import (
 func TestOnlyAReadyDirectorPreempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := withElection(5, "eth0")
-		c.Elections[0].Preempt = true
+		c.Instances[0].Preempt = true
 		r := newRig(t, c)
 		defer r.stop()
 		engine := r.elections.running[0].engine.(*fakeElection)
@@ -64,8 +64,8 @@ func TestSyncHold(t *testing.T) {
 	for _, synced := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			c := withElection(5, "eth0")
-			c.Elections = append(c.Elections, config.Election{Name: "mail", Interface: "eth0", VRID: 52, Preempt: true})
-			c.Elections[0].Preempt, c.Elections[0].SyncHold = true, time.Minute
+			c.Instances = append(c.Instances, config.Instance{Name: "mail", Interface: "eth0", VRID: 52, Preempt: true})
+			c.Instances[0].Preempt, c.Instances[0].SyncHold = true, time.Minute
 			if synced {
 				c.IPVS.Sync = &config.Sync{}
 			}

@@ -43,8 +43,8 @@ func TestThePeerIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := withElection(5, "eth0")
 		c.IPVS.Sync = &config.Sync{ID: 51}
-		c.Elections[0].Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}
-		c.Elections = append(c.Elections, config.Election{Name: "mail", Interface: "eth0", VRID: 52,
+		c.Instances[0].Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}
+		c.Instances = append(c.Instances, config.Instance{Name: "mail", Interface: "eth0", VRID: 52,
 			Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.99/32")}})
 		h := &herald{}
 		r := newRig(t, c, func(p *Parts) { p.SyncSender = h })

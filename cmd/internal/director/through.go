@@ -109,7 +109,7 @@ func (t *throughs) prepare(_, next *config.Config) (reload.Change, error) {
 func (t Throughs) number(c *config.Config, before Throughs) {
 	taken := map[uint32]bool{}
 	for p := range t {
-		if was, ok := before[p]; ok && was.Mark-c.IPVS.ThroughMarks < config.ThroughMarks {
+		if was, ok := before[p]; ok && was.Mark-c.IPVS.ThroughMarks < config.ThroughMarkCount {
 			own := t[p]
 			own.Mark = was.Mark
 			t[p] = own

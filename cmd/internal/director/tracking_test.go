@@ -15,7 +15,7 @@ import (
 func TestServicesBendElections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := withElection(5, "eth0")
-		c.Elections[0].TrackServices = []config.TrackedService{{Name: "web", Weight: -60}}
+		c.Instances[0].TrackServices = []config.TrackedService{{Name: "web", Weight: -60}}
 		c.Services[0].RealServers[0].Checks = []config.Check{{Type: "http", Interval: 2 * time.Second, Timeout: time.Second}}
 		r := newRig(t, c)
 		defer r.stop()

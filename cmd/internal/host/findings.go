@@ -80,7 +80,7 @@ func usesOf(c *config.Config) uses {
 			add(s.FallbackForward, s.Fallback.Addr())
 		}
 	}
-	for _, e := range c.Elections {
+	for _, e := range c.Instances {
 		u.interfaces = append(u.interfaces, e.Interface)
 	}
 	for _, list := range []*[]netip.Addr{&u.nat4, &u.nat6} {
@@ -173,7 +173,7 @@ func arp(c *config.Config, u uses) []Finding {
 		}
 	}
 	moving := map[netip.Addr]string{}
-	for _, e := range c.Elections {
+	for _, e := range c.Instances {
 		for _, p := range append(slices.Clone(e.Addresses), e.ExcludedAddresses...) {
 			moving[p.Addr()] = e.Interface
 		}

@@ -123,7 +123,7 @@ func targets(c *config.Config) []*target {
 		w := newWebhook(c.Global.Webhook)
 		add("webhook "+w.shown, w).all = true
 	}
-	for _, e := range c.Elections {
+	for _, e := range c.Instances {
 		if len(e.Notify) > 0 {
 			t := addProgram(e.Notify)
 			t.vrrp = append(t.vrrp, e.Name)

@@ -145,7 +145,7 @@ func TestProgramGetsEachEventInOrder(t *testing.T) {
 func TestElectionsProgram(t *testing.T) {
 	own, all := filepath.Join(t.TempDir(), "own"), filepath.Join(t.TempDir(), "all")
 	everything := script(t, "echo $LVSD_VRRP$LVSD_SERVICE-$LVSD_TO >> "+all)
-	s := newStand(t, &config.Config{Global: config.Global{Notify: everything}, Elections: []config.Election{
+	s := newStand(t, &config.Config{Global: config.Global{Notify: everything}, Instances: []config.Instance{
 		{Name: "a", Notify: script(t, "echo $LVSD_VRRP-$LVSD_TO >> "+own)}, {Name: "b", Notify: everything}, {Name: "c"}}})
 	for _, name := range []string{"a", "b", "c"} {
 		s.Record(event.Event{Kind: event.KindVRRP, VRRP: name, To: "master"})
@@ -175,7 +175,7 @@ func TestProgramsThatFail(t *testing.T) {
 			healthy, ok := filepath.Join(t.TempDir(), "healthy"), filepath.Join(t.TempDir(), "ok")
 			conf := global(script(t, "test -e "+healthy+" && echo $LVSD_TO >> "+ok+" && exit 0\n"+c.bad+"\n"))
 			good := filepath.Join(t.TempDir(), "good")
-			conf.Elections = []config.Election{{Name: "a", Notify: script(t, "echo $LVSD_TO >> "+good)}}
+			conf.Instances = []config.Instance{{Name: "a", Notify: script(t, "echo $LVSD_TO >> "+good)}}
 			s := newStand(t, &config.Config{})
 			deadline := patience
 			if strings.Contains(c.bad, "sleep") {
@@ -256,7 +256,7 @@ func TestReloadKeepsWhoIsToldInBoth(t *testing.T) {
 	s.Record(weight("0"))
 	s.Record(weight("1"))
 	s.wait("an event behind the one that is told", func() bool { return len(s.told[0].queue) == 1 })
-	s.configure(&config.Config{Elections: []config.Election{{Name: "a", Notify: command}}})
+	s.configure(&config.Config{Instances: []config.Instance{{Name: "a", Notify: command}}})
 	s.Record(weight("not any more"))
 	s.Record(event.Event{Kind: event.KindVRRP, VRRP: "a", To: "2"})
 	if err := os.WriteFile(gate, nil, 0o600); err != nil {

@@ -56,8 +56,8 @@ func (b *builder) inFiles(name string) []Change {
 	if b.Running == nil {
 		return nil
 	}
-	for _, was := range b.Running.Elections {
-		for _, is := range b.Next.Elections {
+	for _, was := range b.Running.Instances {
+		for _, is := range b.Next.Instances {
 			if was.Name == name && is.Name == name {
 				return fields("", was, is, nil)
 			}

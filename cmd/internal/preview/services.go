@@ -79,7 +79,7 @@ func (b *builder) services() {
 // see.
 func (b *builder) isPath(k ipvs.ServiceKey) bool {
 	for _, c := range []*config.Config{b.Running, b.Next} {
-		if c != nil && k.Mark != 0 && k.Mark-c.IPVS.ThroughMarks < config.ThroughMarks {
+		if c != nil && k.Mark != 0 && k.Mark-c.IPVS.ThroughMarks < config.ThroughMarkCount {
 			return true
 		}
 	}

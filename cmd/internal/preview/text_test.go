@@ -146,8 +146,8 @@ func something(t *testing.T) director.Foreseen {
 	f.Running, f.At = was, time.Unix(0, 0)
 	f.Before = started.Decided
 	f.Elections = nil
-	for i, e := range was.Elections {
-		old, new := director.ElectionConfig(e), director.ElectionConfig(next.Elections[i])
+	for i, e := range was.Instances {
+		old, new := director.ElectionConfig(e), director.ElectionConfig(next.Instances[i])
 		f.Elections = append(f.Elections, director.ElectionChange{Name: e.Name, Old: &old, New: &new, Restarts: vrrp.NeedsRestart(old, new),
 			Status: vrrp.Status{State: vrrp.Master, Holding: true}})
 	}
