@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"lvsd/vrrp/auth"
 )
 
 // captureFlag makes TestKernelCapture write what it hears; `make capture` sets it.
@@ -98,11 +100,11 @@ func TestCapturedAdverts(t *testing.T) {
 			}
 			cfg := dialects[i].config(t, lb1, c.source, 100)
 			rules := &Rules{VRID: 51, Version: 3, Own: lb1, Peers: cfg.Unicast}
-			var password *Password
+			var password *auth.Password
 			if cfg.Version == 2 {
 				rules.Version, rules.Interval = 2, time.Second
 				if cfg.Authentication.Type == "pass" {
-					password = &Password{'o', 'p', 'e', 'n', ' ', 's', 'e', 's'}
+					password = &auth.Password{'o', 'p', 'e', 'n', ' ', 's', 'e', 's'}
 					rules.Password = password
 				}
 			}

@@ -3,21 +3,21 @@ package vrrp
 import (
 	"bytes"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"lvsd/internal/checksum"
+	"lvsd/vrrp/auth"
 	"lvsd/vrrp/wire"
 )
 
 var (
 	ll1      = netip.MustParseAddr("fe80::c")
 	ll2      = netip.MustParseAddr("fe80::d")
-	sesame   = Password{'o', 'p', 'e', 'n'}
+	sesame   = auth.Password{'o', 'p', 'e', 'n'}
 	rules2   = &Rules{VRID: 51, Version: 2, Interval: time.Second}
 	rulesPwd = &Rules{VRID: 51, Version: 2, Interval: time.Second, Password: &sesame}
 )
@@ -60,12 +60,12 @@ func TestDropReasonsOfDialects(t *testing.T) {
 	peers := &Rules{VRID: 51, Version: 3, Own: lb2, Peers: []netip.Addr{lb1}}
 	stranger := netip.MustParseAddr("10.0.0.66")
 	four := Header{lb1, multicastIPv4, 255}
-	other := Password{'s', 'h', 'u', 't'}
+	other := auth.Password{'s', 'h', 'u', 't'}
 	flipped := six.Append(nil, ll1, multicastIPv6)
 	flipped[2]++
 	alone := six.Append(nil, ll1, multicastIPv6) // summed without the pseudo-header
 	alone[6], alone[7] = 0, 0
-	sum := ^fold(add(0, alone))
+	sum := ^checksum.Fold(checksum.Add(0, alone))
 	alone[6], alone[7] = byte(sum>>8), byte(sum)
 	for _, tt := range []struct {
 		name    string
@@ -108,7 +108,7 @@ func TestDropReasonsOfDialects(t *testing.T) {
 
 func withPseudoHeader(b []byte) []byte {
 	b[6], b[7] = 0, 0
-	sum := ^fold(addPseudoHeader(add(0, b), lb1, multicastIPv4, len(b)))
+	sum := ^checksum.Fold(addPseudoHeader(checksum.Add(0, b), lb1, multicastIPv4, len(b)))
 	b[6], b[7] = byte(sum>>8), byte(sum)
 	return b
 }
@@ -187,37 +187,4 @@ func TestVersion2IntervalAlarm(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
-}
-
-func TestKeyFile(t *testing.T) {
-	dir := t.TempDir()
-	file := func(name, text string, mode os.FileMode) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), mode); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	for _, tt := range []struct {
-		name string
-		file string
-		want string // the password, or a part of the error
-	}{
-		{"short", file("a", "open\n", 0o600), "open\x00\x00\x00\x00"},
-		{"long", file("b", "open sesame", 0o400), "open ses"},
-		{"CRLF", file("c", "open\r\nmore\r\n", 0o600), "open\x00\x00\x00\x00"},
-		{"empty", file("d", "\n", 0o600), "is empty"},
-		{"readable by others", file("e", "open\n", 0o644), "chmod 0600"},
-		{"missing", filepath.Join(dir, "f"), "no such file"},
-		{"a folder", dir, "no regular file"},
-		{"huge", file("g", strings.Repeat("x", maxKeyFile+1), 0o600), "longer than"},
-	} {
-		s, err := readSecret(Authentication{Type: "pass", KeyFile: tt.file})
-		if err == nil && string(s.password[:]) != tt.want || err != nil && !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: %v, %v", tt.name, s.password, err)
-		}
-	}
-	if s, err := readSecret(Authentication{}); err != nil || s.password != nil {
-		t.Errorf("none: %v, %v", s, err)
-	}
 }

@@ -4,7 +4,11 @@
 // PURE.
 package vrrp
 
-import "fmt"
+import (
+	"fmt"
+
+	"lvsd/vrrp/auth"
+)
 
 // Drop is why a message was refused. Its String is a bounded set, fit for a label.
 type Drop uint8
@@ -101,9 +105,9 @@ func explain(d Drop, h Header, message []byte, r *Rules) string {
 	case DropUnauthenticated:
 		return "it is not authenticated, and ours are"
 	case DropKey:
-		return fmt.Sprintf("it is authenticated by key %d, which is not in our key file", at(len(message)-sealLen+5))
+		return fmt.Sprintf("it is authenticated by key %d, which is not in our key file", auth.KeyNumber(message))
 	case DropClock:
-		return fmt.Sprintf("its clock and ours differ by more than %v, or it is an old advert", maxClockError)
+		return fmt.Sprintf("its clock and ours differ by more than %v, or it is an old advert", auth.MaxClockError)
 	case DropReplay:
 		return "an advert that was heard before is sent again"
 	case DropOwn:

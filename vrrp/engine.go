@@ -18,7 +18,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lvsd/vrrp/asynclog"
+	"lvsd/vrrp/auth"
 	"lvsd/vrrp/link"
+	"lvsd/vrrp/timer"
 	"lvsd/vrrp/wire"
 )
 
@@ -69,13 +72,13 @@ type Engine struct {
 	opened      Config // as it was at first
 	o           Options
 	log         *slog.Logger
-	writer      *logWriter
+	writer      *asynclog.Writer
 	ground      *ground
 	machine     *machine // the loop's alone, once it runs
 	tracking    *tracking
 	group       *membership // nil: none
 
-	newAlarm func() alarm
+	newTimer func() timer.Timer
 
 	conn    conn // the loop's: what is sent through; nil: nothing
 	source  netip.Addr
@@ -86,8 +89,8 @@ type Engine struct {
 	tracked    atomic.Pointer[[]Tracked]
 	configured atomic.Pointer[[]netip.Prefix] // all that a master holds
 
-	keys     atomic.Pointer[Keyring] // nil: adverts are not proven
-	sequence uint64                  // of the last proof; the loop's
+	keys     atomic.Pointer[auth.Keyring] // nil: adverts are not proven
+	sequence uint64                       // of the last proof; the loop's
 	heardOf  sequences
 
 	rules atomic.Pointer[Rules] // what is heard is held against; but for Own
@@ -133,7 +136,7 @@ func Open(cfg Config, o Options) (*Engine, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
 	}
-	secret, err := readSecret(cfg.Authentication)
+	secret, err := cfg.Authentication.read()
 	if err != nil {
 		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
 	}
@@ -156,7 +159,7 @@ func Open(cfg Config, o Options) (*Engine, error) {
 		}
 		return c, nil
 	})
-	e.newAlarm = newAlarm
+	e.newTimer = timer.New
 	if err := e.ground.prepare(); err != nil {
 		_ = e.ground.close()
 		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
@@ -164,7 +167,7 @@ func Open(cfg Config, o Options) (*Engine, error) {
 	return e, nil
 }
 
-func newEngine(cfg Config, secret secret, o Options, p port, dial dialer) *Engine {
+func newEngine(cfg Config, secret auth.Secret, o Options, p port, dial dialer) *Engine {
 	cfg = cfg.clone()
 	log := o.Log
 	if log == nil {
@@ -173,16 +176,16 @@ func newEngine(cfg Config, secret secret, o Options, p port, dial dialer) *Engin
 	e := &Engine{
 		name: cfg.Name, iface: cfg.Interface, vrid: cfg.VRID, opened: cfg,
 		o:        o,
-		writer:   newLogWriter(),
+		writer:   asynclog.New(),
 		done:     make(chan struct{}),
-		newAlarm: newRuntimeAlarm,
+		newTimer: timer.NewRuntime,
 		machine:  newMachine(cfg, time.Now()),
 		heard:    make(chan hearing, 64),
 		refused:  make(chan refusal, 1),
 		grounded: make(chan groundReport),
 		updated:  make(chan struct{}, 1),
 	}
-	e.log = e.writer.logger(log.With("vrrp", cfg.Name))
+	e.log = e.writer.Logger(log.With("vrrp", cfg.Name))
 	e.tracking = newTracking(e.log, o.RunProgram)
 	e.ground = newGround(cfg, p, dial, e.log, &e.counters)
 	e.adopt(update{cfg, secret})
@@ -203,9 +206,9 @@ func (e *Engine) Update(cfg Config) {
 	if err == nil && NeedsRestart(e.opened, cfg) {
 		err = errors.New("it is another election")
 	}
-	var secret secret
+	var secret auth.Secret
 	if err == nil {
-		secret, err = readSecret(cfg.Authentication)
+		secret, err = cfg.Authentication.read()
 	}
 	if err != nil {
 		e.log.Error("update refused", "err", err)
@@ -250,7 +253,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.group = groups.join(e.machine.cfg.SyncGroup, e.name, e.tracking.nudge)
 	e.tracking.follow(e.machine.cfg)
 	written, last := make(chan struct{}), make(chan struct{})
-	go func() { defer close(written); e.writer.run(last) }()
+	go func() { defer close(written); e.writer.Run(last) }()
 	defer func() {
 		e.group.leave()
 		e.tracking.stop()
@@ -262,24 +265,24 @@ func (e *Engine) Run(ctx context.Context) error {
 		close(last)
 		select {
 		case <-written:
-		case <-time.After(logFlush):
+		case <-time.After(asynclog.FlushLimit):
 		}
 	}()
 
-	alarm := e.newAlarm()
-	defer alarm.Close()
+	deadlineTimer := e.newTimer()
+	defer deadlineTimer.Close()
 	for {
 		deadline := e.machine.Deadline()
 		if deadline.IsZero() {
-			alarm.Clear()
+			deadlineTimer.Clear()
 		} else {
-			alarm.Set(time.Until(deadline))
+			deadlineTimer.Set(time.Until(deadline))
 		}
 		select {
 		case <-ctx.Done():
 			e.leave()
 			return nil
-		case <-alarm.Rings():
+		case <-deadlineTimer.C():
 			lag := time.Since(deadline)
 			if deadline.IsZero() || lag < 0 {
 				continue // it rang for an older one
@@ -364,10 +367,14 @@ func (e *Engine) update() {
 	}
 }
 
+func (a Authentication) read() (auth.Secret, error) {
+	return auth.Read(a.Type, a.KeyFile, a.Permissive)
+}
+
 // An update is another configuration, and what its key file held.
 type update struct {
 	Config
-	secret
+	auth.Secret
 }
 
 // adopt prepares what each advert needs of a configuration.
@@ -381,15 +388,15 @@ func (e *Engine) adopt(u update) {
 		e.targets = []netip.Addr{group(e.named[0])}
 	}
 	e.counters.interval.Store(int64(u.AdvertInterval))
-	rules := &Rules{VRID: e.vrid, Version: u.version(), Interval: u.AdvertInterval, Password: u.password}
+	rules := &Rules{VRID: e.vrid, Version: u.version(), Interval: u.AdvertInterval, Password: u.Password}
 	if len(u.Unicast) > 0 {
 		rules.Peers = u.Unicast
 	}
 	e.rules.Store(rules)
-	e.keys.Store(u.keys)
+	e.keys.Store(u.Keys)
 	held := u.held()
 	e.configured.Store(&held)
-	e.ground.watchFor(held, along(u.Config))
+	e.ground.watchFor(held, link.Along{Routes: u.Routes, Rules: u.Rules})
 }
 
 // onGround takes what the kernel side has to say.
@@ -485,7 +492,7 @@ func (e *Engine) sendTo(a Advert) (err error) {
 			e.message = a.Append(e.message[:0], e.source, to)
 		}
 		if keys != nil {
-			e.message = keys.seal(e.message, e.source, to, e.sequence)
+			e.message = keys.Sign(e.message, e.source, to, e.sequence)
 		}
 		if failed := e.conn.Send(to, e.message); failed != nil && err == nil {
 			err = failed

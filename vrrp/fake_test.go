@@ -70,7 +70,7 @@ func (h *host) engine(t *testing.T, o Options, change ...func(*Config)) *Engine 
 	if err := cfg.check(); err != nil {
 		t.Fatal(err)
 	}
-	key, err := readSecret(cfg.Authentication)
+	key, err := cfg.Authentication.read()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,9 @@ import (
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
+
+	"lvsd/internal/checksum"
+	"lvsd/vrrp/auth"
 )
 
 // A stranger is a host on the LAN that sends whatever it likes.
@@ -60,7 +63,7 @@ func (st *stranger) send(e evil) {
 	source, destination := e.source.As4(), e.destination.As4()
 	copy(ip[12:], source[:])
 	copy(ip[16:], destination[:])
-	binary.BigEndian.PutUint16(ip[10:], ^fold(add(0, ip)))
+	binary.BigEndian.PutUint16(ip[10:], ^checksum.Fold(checksum.Add(0, ip)))
 	b = append(b, e.payload...)
 	if _, err := st.conn.WriteTo(b, &packet.Addr{HardwareAddr: b[:6]}); err != nil {
 		st.t.Fatal(err)
@@ -75,7 +78,7 @@ func hostile(from netip.Addr) map[Drop]evil {
 		b := change(good.Append(nil, from, multicastIPv4))
 		if len(b) >= headerLen {
 			b[6], b[7] = 0, 0
-			binary.BigEndian.PutUint16(b[6:], ^fold(addPseudoHeader(add(0, b), from, multicastIPv4, len(b))))
+			binary.BigEndian.PutUint16(b[6:], ^checksum.Fold(addPseudoHeader(checksum.Add(0, b), from, multicastIPv4, len(b))))
 		}
 		return b
 	}
@@ -148,9 +151,9 @@ func TestKernelHostileDialects(t *testing.T) {
 	good := Advert{51, 1, time.Second, []netip.Addr{vip.Addr()}, RFC5798}
 	slow := good
 	slow.Interval = 2 * time.Second
-	right, wrong := Password([]byte("open ses")), Password([]byte("sesame!!"))
-	keys := func(text string) *Keyring {
-		k, err := parseKeys([]byte(text), false)
+	right, wrong := auth.Password([]byte("open ses")), auth.Password([]byte("sesame!!"))
+	keys := func(text string) *auth.Keyring {
+		k, err := auth.ParseKeys([]byte(text), false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,8 +165,8 @@ func TestKernelHostileDialects(t *testing.T) {
 	toAll := func(payload []byte) evil {
 		return evil{source: lb2, destination: multicastIPv4, ttl: 255, payload: payload}
 	}
-	sealed := func(k *Keyring, sequence uint64) evil {
-		return toAll(k.seal(good.Append(nil, lb2, multicastIPv4), lb2, multicastIPv4, sequence))
+	sealed := func(k *auth.Keyring, sequence uint64) evil {
+		return toAll(k.Sign(good.Append(nil, lb2, multicastIPv4), lb2, multicastIPv4, sequence))
 	}
 	toOne := evil{source: stranger, destination: lb1, ttl: 255, payload: good.Append(nil, stranger, lb1)}
 	sent := map[Drop]bool{DropOwn: true} // which the kernel itself drops

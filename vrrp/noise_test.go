@@ -1,7 +1,6 @@
 package vrrp
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -105,28 +104,5 @@ func TestStuckLogDelaysNothing(t *testing.T) {
 		go func() { _, _ = io.Copy(io.Discard, reader) }()
 		stop()
 		_ = writer.Close()
-	})
-}
-
-// A stuck writer costs records, which are counted, and nothing else.
-func TestLogQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newLogWriter()
-		var out bytes.Buffer
-		log := w.logger(slog.New(slog.NewTextHandler(&out, nil)).With("vrrp", "web")).WithGroup("g")
-		for i := range logQueue + 10 { // nobody writes
-			log.Info("record", "n", i)
-		}
-		stop, done := make(chan struct{}), make(chan struct{})
-		close(stop)
-		go func() { defer close(done); w.run(stop) }()
-		<-done
-		text := out.String()
-		if n := strings.Count(text, "\n"); n != logQueue {
-			t.Errorf("%d lines, want %d", n, logQueue)
-		}
-		if !strings.Contains(text, "records_dropped=10") || !strings.Contains(text, "vrrp=web g.n=0") {
-			t.Errorf("%.300s", text)
-		}
 	})
 }

@@ -12,6 +12,9 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"lvsd/internal/checksum"
+	"lvsd/vrrp/auth"
 )
 
 const (
@@ -34,10 +37,6 @@ const (
 	authPass = 1
 )
 
-// Password is the simple text password of version 2, RFC 2338 §5.3.6.1. A
-// shorter one is filled up with zeros.
-type Password [authLen]byte
-
 // Header is what the IP header says of a message.
 type Header struct {
 	Source, Destination netip.Addr
@@ -47,11 +46,11 @@ type Header struct {
 // Rules are the settings of an election that a message is held against.
 type Rules struct {
 	VRID     uint8
-	Version  uint8         // 2 or 3
-	Interval time.Duration // version 2: what the message must say
-	Password *Password     // version 2: of authentication by it; nil: none
-	Own      netip.Addr    // what this director sends from
-	Peers    []netip.Addr  // whom it hears by unicast; nil: everybody, by multicast
+	Version  uint8          // 2 or 3
+	Interval time.Duration  // version 2: what the message must say
+	Password *auth.Password // version 2: of authentication by it; nil: none
+	Own      netip.Addr     // what this director sends from
+	Peers    []netip.Addr   // whom it hears by unicast; nil: everybody, by multicast
 }
 
 // Advert is an ADVERTISEMENT, RFC 9568 §5.2.
@@ -87,7 +86,7 @@ func Decode(h Header, message []byte, r *Rules, a *Advert) Drop {
 		return DropLength
 	}
 	whole := headerLen + size*int(message[3]) + r.behind()
-	if len(message) != whole && !(r.Version == 3 && isSealed(message, whole)) {
+	if len(message) != whole && !(r.Version == 3 && auth.HasTrailer(message, whole)) {
 		return DropLength
 	}
 	message = message[:whole] // a proof is judged apart, and not summed
@@ -192,17 +191,17 @@ func (a Advert) Append(b []byte, source, destination netip.Addr) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(a.Interval/centisecond)&0xfff)
 	b = a.appendAddresses(append(b, 0, 0))
 	message := b[start:]
-	sum := add(0, message)
+	sum := checksum.Add(0, message)
 	if source.Is6() || a.Checksum == RFC5798 {
 		sum = addPseudoHeader(sum, source, destination, len(message))
 	}
-	binary.BigEndian.PutUint16(message[6:], ^fold(sum))
+	binary.BigEndian.PutUint16(message[6:], ^checksum.Fold(sum))
 	return b
 }
 
 // AppendV2 appends a message of version 2 to b, RFC 3768 §5.1. The interval must
 // be 1 to 255 whole seconds; without a password there is no authentication.
-func (a Advert) AppendV2(b []byte, password *Password) []byte {
+func (a Advert) AppendV2(b []byte, password *auth.Password) []byte {
 	start := len(b)
 	b = append(b, 2<<4|advertise, a.VRID, a.Priority, uint8(len(a.Addresses)))
 	b = a.appendAddresses(append(b, authNone, uint8(a.Interval/time.Second), 0, 0))
@@ -214,7 +213,7 @@ func (a Advert) AppendV2(b []byte, password *Password) []byte {
 		b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
 	}
 	message = b[start:]
-	binary.BigEndian.PutUint16(message[6:], ^fold(add(0, message)))
+	binary.BigEndian.PutUint16(message[6:], ^checksum.Fold(checksum.Add(0, message)))
 	return b
 }
 
@@ -234,23 +233,11 @@ func (a Advert) appendAddresses(b []byte) []byte {
 // verify finds the form in which the checksum is right. Over IPv6 there is only
 // the one with the pseudo-header (RFC 9568 §5.2.8), in version 2 only the other.
 func verify(h Header, message []byte, version uint8) (Checksum, bool) {
-	sum := add(0, message)
-	if version == 3 && fold(addPseudoHeader(sum, h.Source, h.Destination, len(message))) == 0xffff {
+	sum := checksum.Add(0, message)
+	if version == 3 && checksum.Fold(addPseudoHeader(sum, h.Source, h.Destination, len(message))) == 0xffff {
 		return RFC5798, true
 	}
-	return RFC9568, h.Source.Is4() && fold(sum) == 0xffff
-}
-
-// add sums 16 bit words (RFC 1071). A message of at most 4,088 octets cannot
-// overflow it.
-func add(sum uint32, b []byte) uint32 {
-	for ; len(b) >= 2; b = b[2:] {
-		sum += uint32(b[0])<<8 | uint32(b[1])
-	}
-	if len(b) == 1 {
-		sum += uint32(b[0]) << 8
-	}
-	return sum
+	return RFC9568, h.Source.Is4() && checksum.Fold(sum) == 0xffff
 }
 
 // addPseudoHeader adds the pseudo-header of RFC 5798 §5.2.8 or, for IPv6, of
@@ -259,18 +246,11 @@ func addPseudoHeader(sum uint32, source, destination netip.Addr, length int) uin
 	for _, a := range [2]netip.Addr{source, destination} {
 		if a.Is4() {
 			four := a.As4()
-			sum = add(sum, four[:])
+			sum = checksum.Add(sum, four[:])
 		} else {
 			sixteen := a.As16()
-			sum = add(sum, sixteen[:])
+			sum = checksum.Add(sum, sixteen[:])
 		}
 	}
 	return sum + protocol + uint32(length)
-}
-
-func fold(sum uint32) uint16 {
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return uint16(sum)
 }

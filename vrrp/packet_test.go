@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"lvsd/internal/checksum"
 )
 
 var (
@@ -81,7 +83,7 @@ func patched(t *testing.T, resum bool, change func(b []byte) []byte) []byte {
 	b := change(unhex(t, golden[0].message))
 	if resum && len(b) >= headerLen {
 		b[6], b[7] = 0, 0
-		sum := ^fold(addPseudoHeader(add(0, b), lb1, multicastIPv4, len(b)))
+		sum := ^checksum.Fold(addPseudoHeader(checksum.Add(0, b), lb1, multicastIPv4, len(b)))
 		b[6], b[7] = byte(sum>>8), byte(sum)
 	}
 	return b

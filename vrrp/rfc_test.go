@@ -21,7 +21,7 @@ func TestConformanceNamesTestsThatExist(t *testing.T) {
 	}
 	there := map[string]bool{}
 	declared := regexp.MustCompile(`(?m)^func (Test[A-Za-z0-9_]+)\(t \*testing\.T\)`)
-	for _, pattern := range []string{"*_test.go", "link/*_test.go", "wire/*_test.go", "../config/*_test.go", "../integration/*/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "auth/*_test.go", "link/*_test.go", "wire/*_test.go", "../config/*_test.go", "../integration/*/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", pattern, len(files), err)

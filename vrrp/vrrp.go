@@ -21,6 +21,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"lvsd/vrrp/link"
 )
 
 // Config is one election. Values are checked by [Open] and [Engine.Update].
@@ -80,24 +82,11 @@ type Config struct {
 	SyncGroup       string // elections of one process that have the same move together; empty: alone
 }
 
-// Route is a route that moves with the addresses.
-type Route struct {
-	To        netip.Prefix // /0: the default route
-	Via       netip.Addr   // the zero Addr: it is on the link
-	Interface string
-	Table     int        // 0: main
-	Source    netip.Addr // of the host's own packets; the zero Addr: the kernel chooses
-	Metric    int        // 0: the kernel's default
-}
-
-// Rule is a rule of routing that moves with the addresses.
-type Rule struct {
-	From, To  netip.Prefix // the zero Prefix: any
-	Mark      uint32       // 0: any
-	Interface string       // that packets come in on; empty: any
-	Table     int
-	Priority  int
-}
+// Route and Rule are a route and a rule that exist while the addresses do.
+type (
+	Route = link.Route
+	Rule  = link.Rule
+)
 
 // TrackedInterface is an interface that the election heeds besides its own.
 type TrackedInterface struct {

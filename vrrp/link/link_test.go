@@ -88,12 +88,12 @@ func TestAddressForm(t *testing.T) {
 func TestUnsolicitedAdvertisement(t *testing.T) {
 	a := netip.MustParseAddr("2001:db8::100")
 	for router, want := range map[bool]string{false: "20", true: "a0"} {
-		got := unsolicited(net.HardwareAddr{2, 0, 0, 0, 0, 1}, a, router)
+		got, err := unsolicited(net.HardwareAddr{2, 0, 0, 0, 0, 1}, a, router)
 		sum := map[bool]string{false: "f72c", true: "772c"}[router]
 		frame := "333300000001" + "020000000001" + "86dd" + "60000000" + "0020" + "3a" + "ff" +
 			"20010db8000000000000000000000100" + "ff020000000000000000000000000001" +
 			"8800" + sum + want + "000000" + "20010db8000000000000000000000100" + "0201020000000001"
-		if hex.EncodeToString(got) != frame {
+		if err != nil || hex.EncodeToString(got) != frame {
 			t.Errorf("router %v:\n got %x\nwant %s", router, got, frame)
 		}
 	}

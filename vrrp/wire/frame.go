@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"os"
 
+	"lvsd/internal/checksum"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -80,13 +82,6 @@ func appendFrame(b []byte, mac net.HardwareAddr, from, to netip.Addr, message []
 	b = append(b, 0, 0, 0x40, 0, 255, Protocol, 0, 0) // no fragments, and so no identification: RFC 6864 §4.1
 	source := from.As4()
 	b = append(append(b, source[:]...), group[:]...)
-	var sum uint32
-	for h := b[header:]; len(h) > 1; h = h[2:] {
-		sum += uint32(binary.BigEndian.Uint16(h))
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	binary.BigEndian.PutUint16(b[header+10:], ^uint16(sum))
+	binary.BigEndian.PutUint16(b[header+10:], ^checksum.Fold(checksum.Add(0, b[header:])))
 	return append(b, message...)
 }

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"lvsd/config"
-	"lvsd/vrrp"
+	"lvsd/vrrp/auth"
 )
 
 const (
@@ -131,7 +131,7 @@ func (e *Exchange) Prepare(next *config.Config) (commit, abort func(), err error
 	if next.Pair == nil {
 		return func() { e.take(old, nil) }, nil, nil
 	}
-	keys, err := vrrp.ReadKeys(next.Pair.KeyFile)
+	keys, err := auth.ReadKeys(next.Pair.KeyFile)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: pair.key_file: %w", next.File, err)
 	}

@@ -84,17 +84,6 @@ const (
 	groundAddresses                   // a wish was carried out, or failed
 )
 
-// along is what moves with the addresses, in the words of the link.
-func along(c Config) (a link.Along) {
-	for _, r := range c.Routes {
-		a.Routes = append(a.Routes, link.Route(r))
-	}
-	for _, r := range c.Rules {
-		a.Rules = append(a.Rules, link.Rule(r))
-	}
-	return a
-}
-
 func newGround(cfg Config, p port, dial dialer, log *slog.Logger, c *counters) *ground {
 	return &ground{iface: cfg.Interface, v6: cfg.v6(), source: cfg.Source, port: p, dial: dial, log: log, counters: c, signal: make(chan struct{}, 1)}
 }

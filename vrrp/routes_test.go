@@ -47,7 +47,7 @@ func TestRoutesMoveAlong(t *testing.T) {
 		fewer := config(func(c *Config) { c.Rules = []Rule{wayRule} })
 		e.Update(fewer)
 		synctest.Wait()
-		if a, _ = h.moved(); !a.Equal(along(fewer)) {
+		if a, _ = h.moved(); !a.Equal(link.Along{Routes: fewer.Routes, Rules: fewer.Rules}) {
 			t.Errorf("%+v", a)
 		}
 		h.fail(&h.failMove, errors.New("network is unreachable"))

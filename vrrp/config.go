@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"lvsd/vrrp/auth"
 )
 
 // The limits of version 3: a 12 bit field of centiseconds, RFC 9568 §5.2.7; below
@@ -54,7 +56,7 @@ func (c Config) check() error {
 
 // maxFrame6 is how many addresses of IPv6 an advert can name in one frame: what
 // leaves from a virtual MAC address is made as a frame, and not taken apart.
-const maxFrame6 = (1500 - 40 - 8 - sealLen) / 16
+const maxFrame6 = (1500 - 40 - 8 - auth.TrailerLen) / 16
 
 func (c Config) checkInterval() error {
 	d := c.AdvertInterval

@@ -5,7 +5,6 @@
 package link
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ethernet"
+	"github.com/mdlayher/ndp"
 	"github.com/mdlayher/packet"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -43,8 +43,13 @@ func (p *Port) Announce(addrs []netip.Addr) (frames int, err error) {
 		var forms [][]byte
 		to := ethernet.Broadcast
 		if a.Is6() {
-			forms, to = [][]byte{unsolicited(mac, a, p.forwards())}, allNodes
-		} else if forms, err = gratuitous(mac, a); err != nil {
+			var na []byte
+			na, err = unsolicited(mac, a, p.forwards())
+			forms, to = [][]byte{na}, allNodes
+		} else {
+			forms, err = gratuitous(mac, a)
+		}
+		if err != nil {
 			return frames, fmt.Errorf("failed to announce %v: %w", a, err)
 		}
 		for _, frame := range forms {
@@ -96,36 +101,21 @@ func gratuitous(mac net.HardwareAddr, a netip.Addr) (forms [][]byte, err error) 
 // allNodes is the station of ff02::1, RFC 2464 §7.
 var allNodes = net.HardwareAddr{0x33, 0x33, 0, 0, 0, 1}
 
-// unsolicited makes the neighbour advertisement of RFC 9568 §8.2.2 and RFC 4861
+// unsolicited returns the neighbour advertisement of RFC 9568 §8.2.2 and RFC 4861
 // §7.2.6: from and for the address, to all nodes, Solicited clear, Override set,
-// Router as this host is one, and with the target's link-layer address.
-func unsolicited(mac net.HardwareAddr, a netip.Addr, router bool) []byte {
-	const length = 24 + 8 // the message, and the option
+// Router if this host forwards, with the target link-layer address option.
+func unsolicited(mac net.HardwareAddr, a netip.Addr, router bool) ([]byte, error) {
+	message, err := ndp.MarshalMessageChecksum(&ndp.NeighborAdvertisement{
+		Router: router, Override: true, TargetAddress: a,
+		Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: mac}},
+	}, a, netip.IPv6LinkLocalAllNodes())
+	if err != nil {
+		return nil, err
+	}
 	source, all := a.As16(), netip.IPv6LinkLocalAllNodes().As16()
-	b := slices.Concat(allNodes, mac, []byte{0x86, 0xdd})
-	b = append(b, 0x60, 0, 0, 0, 0, length, 58, 255)
-	b = append(append(b, source[:]...), all[:]...)
-	flags := byte(0x20)
-	if router {
-		flags |= 0x80
-	}
-	message := append([]byte{136, 0, 0, 0, flags, 0, 0, 0}, source[:]...)
-	message = append(append(message, 2, 1), mac...)
-	sum := sum16(slices.Concat(source[:], all[:], []byte{0, 0, 0, length, 0, 0, 0, 58}, message))
-	binary.BigEndian.PutUint16(message[2:], ^sum)
-	return append(b, message...)
-}
-
-// sum16 is the sum of RFC 1071 over an even number of octets.
-func sum16(b []byte) uint16 {
-	var sum uint32
-	for ; len(b) > 1; b = b[2:] {
-		sum += uint32(binary.BigEndian.Uint16(b))
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return uint16(sum)
+	header := []byte{0x60, 0, 0, 0, 0, byte(len(message)), unix.IPPROTO_ICMPV6, 255}
+	f := ethernet.Frame{Destination: allNodes, Source: mac, EtherType: ethernet.EtherTypeIPv6, Payload: slices.Concat(header, source[:], all[:], message)}
+	return f.MarshalBinary()
 }
 
 // forwards reports whether this host is a router on the interface.

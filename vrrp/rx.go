@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"lvsd/vrrp/auth"
 	"lvsd/vrrp/wire"
 )
 
@@ -86,6 +87,11 @@ type sequences struct {
 	last map[netip.Addr]uint64
 }
 
+var authDrops = map[error]Drop{
+	nil: DropNone, auth.ErrUnauthenticated: DropUnauthenticated, auth.ErrKey: DropKey, auth.ErrMAC: DropAuth,
+	auth.ErrClock: DropClock, auth.ErrReplay: DropReplay,
+}
+
 // prove checks that the advert comes from somebody who has a key, and is new.
 func (e *Engine) prove(now time.Time, h Header, message []byte, rules *Rules) Drop {
 	keys := e.keys.Load()
@@ -95,14 +101,15 @@ func (e *Engine) prove(now time.Time, h Header, message []byte, rules *Rules) Dr
 	s := &e.heardOf
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sequence, drop := keys.prove(h, message, s.last[h.Source], now)
+	sequence, err := keys.Verify(h.Source, h.Destination, message, s.last[h.Source], now)
+	drop := authDrops[err]
 	switch {
 	case drop == DropNone:
 		if s.last == nil {
 			s.last = map[netip.Addr]uint64{}
 		}
 		s.last[h.Source] = sequence
-	case keys.permissive:
+	case keys.Permissive():
 		e.counters.unproven.Add(1)
 		if missed, ok := e.limit.log(now, drop); ok {
 			e.log.Warn("advert accepted without a valid proof, as authentication is permissive", "peer", h.Source,
