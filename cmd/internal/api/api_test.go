@@ -74,7 +74,7 @@ func healthy() director.View {
 		At: time.Unix(1000, 0),
 		Config: &config.Config{Director: "lb1", Hash: "abc", File: "lvsd.toml", Services: []config.Service{{
 			Name: "web", Quorum: 1, Scheduler: "wlc", RealServers: []config.RealServer{{Address: real, Weight: 3, Forward: "dr"}}}}},
-		Plan: decision.Plan{Services: []decision.ServicePlan{{Name: "web", Key: key, Up: true, WeightAlive: 3, Servers: []decision.ServerPlan{{
+		Plan: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{{
 			ID: id, Address: real, Configured: 3, Weight: 3, Listed: true, Verdict: checker.Up, Agent: decision.Agent{Weight: 100},
 			Causes: []decision.Cause{{Kind: decision.CauseConfigured, Weight: 3, Text: "weight 3 in the file, line 9"}}}}}}},
 		Health: map[checker.ID]checker.Health{id: {Verdict: checker.Up, Checks: []checker.CheckHealth{
@@ -111,7 +111,7 @@ func TestEveryFaultIsAProblem(t *testing.T) {
 		"another master":      func(v *director.View) { v.Elections[0].Alarm = "another master is heard" },
 		"panic: 1 of 4":       func(v *director.View) { p := &v.Plan.Services[0]; p.Panic, p.Healthy, p.Counted = true, 1, 4 },
 		"fallback 127.0.0.1:80 serves": func(v *director.View) {
-			v.Plan.Services[0].Fallback = decision.FallbackPlan{Address: netip.MustParseAddrPort("127.0.0.1:80"), Active: true}
+			v.Plan.Services[0].Fallback = decision.Fallback{Address: netip.MustParseAddrPort("127.0.0.1:80"), Active: true}
 		},
 		"frozen: 5 of 5 fail": func(v *director.View) {
 			v.Config.Guard = &config.Guard{}

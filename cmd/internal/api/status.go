@@ -397,15 +397,15 @@ func (s *Status) addGuard(v director.View) {
 
 // addService joins what is configured, what was decided and what the kernel
 // has.
-func (s *Status) addService(v director.View, svc config.Service, p decision.ServicePlan) {
+func (s *Status) addService(v director.View, svc config.Service, p decision.Service) {
 	kernel, stats := v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key]
 	out := ServiceStatus{
 		Name: p.Name, Protocol: p.Key.Protocol.String(), Address: p.Key.Address.String(), FWMark: p.Key.Mark, Scheduler: svc.Scheduler,
-		Up: p.Up, WeightAlive: p.WeightAlive, Quorum: svc.Quorum, Counters: Counters(stats.Counters), Rates: Rates(stats.Rates),
+		Up: p.Up, WeightAlive: p.AvailableWeight, Quorum: svc.Quorum, Counters: Counters(stats.Counters), Rates: Rates(stats.Rates),
 		RealServers: []RealServerStatus{},
 	}
 	if !p.Up {
-		s.problem("service %s: quorum lost, weight alive %d of %d", p.Name, p.WeightAlive, svc.Quorum)
+		s.problem("service %s: quorum lost, weight alive %d of %d", p.Name, p.AvailableWeight, svc.Quorum)
 	}
 	if out.Panic = p.Panic; p.Panic {
 		s.problem("service %s: panic: %d of %d servers are healthy, so all count as up", p.Name, p.Healthy, p.Counted)

@@ -28,7 +28,7 @@ var pure = []string{
 	"checker/gauge.go", "vrrp/vrrp.go", "vrrp/config.go", "vrrp/machine.go", "vrrp/events.go", "vrrp/release.go", "vrrp/priority.go", "vrrp/packet.go", "vrrp/drop.go",
 	"vrrp/auth/hmac.go", "internal/checksum/checksum.go", "ipvs/diff.go", "cmd/internal/decision/decide.go",
 	"cmd/internal/decision/cause.go", "cmd/internal/decision/quorum.go", "cmd/internal/decision/guard.go",
-	"cmd/internal/decision/damping.go", "cmd/internal/decision/kept.go", "cmd/internal/decision/slowstart.go",
+	"cmd/internal/decision/damping.go", "cmd/internal/decision/saved.go", "cmd/internal/decision/slowstart.go",
 	"cmd/internal/convert/*.go", "cmd/internal/convert/keepalived/*.go", "cmd/internal/convert/ldirectord/*.go", "cmd/internal/convert/ipvsadm/*.go",
 	"cmd/internal/preview/*.go", "config/*.go",
 }

@@ -26,12 +26,12 @@ var (
 func seen(second int, connections uint64, active uint32, servers ...netip.AddrPort) director.View {
 	at := time.Unix(1_700_000_000+int64(second), 0)
 	stats := ipvs.ServiceStats{Counters: ipvs.Counters{Connections: connections, BytesIn: connections * 100, BytesOut: connections * 900}, Destinations: map[netip.AddrPort]ipvs.DestinationStats{}}
-	plan := decision.ServicePlan{Name: "web", Key: web}
+	plan := decision.Service{Name: "web", Key: web}
 	for _, s := range servers {
 		stats.Destinations[s] = ipvs.DestinationStats{Active: active, Counters: ipvs.Counters{Connections: connections}}
-		plan.Servers = append(plan.Servers, decision.ServerPlan{ID: checker.ID{Service: "web", RealServer: s.String()}, Address: s})
+		plan.Servers = append(plan.Servers, decision.RealServer{ID: checker.ID{Service: "web", RealServer: s.String()}, Address: s})
 	}
-	return director.View{At: at, Plan: decision.Plan{Services: []decision.ServicePlan{plan}},
+	return director.View{At: at, Plan: decision.Decision{Services: []decision.Service{plan}},
 		Kernel: ipvs.Snapshot{Valid: true, At: at, Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{web: stats}}}
 }
 

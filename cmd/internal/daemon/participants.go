@@ -41,12 +41,12 @@ func schedulers(_, next *config.Config) (reload.Change, error) {
 // synchronisation rejects [ipvs.sync] where it could not work on this host. It
 // checks changes only, so that it never keeps a reload from changing a weight.
 func (d *Daemon) synchronisation(old, next *config.Config) (reload.Change, error) {
-	want := decision.WantedSync(next.IPVS.Sync)
+	want := decision.DesiredSync(next.IPVS.Sync)
 	if want == nil {
 		return reload.Change{}, nil
 	}
 	if old != nil {
-		if was := decision.WantedSync(old.IPVS.Sync); was != nil && *was == *want {
+		if was := decision.DesiredSync(old.IPVS.Sync); was != nil && *was == *want {
 			return reload.Change{}, nil
 		}
 	}

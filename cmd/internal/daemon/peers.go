@@ -35,12 +35,12 @@ func (p peerView) OwnConnections() int { return int(p.d.connections.Load()) }
 func (p peerView) Peers() []decision.Peer {
 	var all []decision.Peer
 	for _, q := range p.d.peers.Peers() {
-		peer := decision.Peer{Name: q.Name, Up: q.Up, Error: q.Error, Waits: q.State.Waits, Connections: -1, Elections: map[string]decision.PeerElection{}}
+		peer := decision.Peer{Name: q.Name, Up: q.Up, Error: q.Error, Waits: q.State.Waits, Connections: -1, Instances: map[string]decision.PeerInstance{}}
 		if c := q.State.Connections; c != nil {
 			peer.Connections = c.Known()
 		}
 		for _, e := range q.State.Elections {
-			peer.Elections[e.Name] = decision.PeerElection{State: e.State, Held: e.Held}
+			peer.Instances[e.Name] = decision.PeerInstance{State: e.State, Standby: e.Held}
 		}
 		all = append(all, peer)
 	}

@@ -43,16 +43,16 @@ const (
 	CauseQuorum CauseKind = "quorum" // damping gives way to it
 )
 
-func (c Cause) lifts() bool {
+func (c Cause) overrides() bool {
 	return c.Kind == CauseGuard || c.Kind == CausePanic || c.Kind == CauseQuorum
 }
 
 // Why is the cause that decides: the one with the lowest weight, the first of
 // equals. What lifts a verdict says more than the weight in the file.
-func (s ServerPlan) Why() Cause {
+func (s RealServer) Why() Cause {
 	why := s.Causes[0]
 	for _, c := range s.Causes[1:] {
-		if c.Weight < why.Weight || c.Weight == why.Weight && c.lifts() && why.Kind == CauseConfigured {
+		if c.Weight < why.Weight || c.Weight == why.Weight && c.overrides() && why.Kind == CauseConfigured {
 			why = c
 		}
 	}
@@ -76,8 +76,8 @@ func agentOf(h checker.Health) Agent {
 
 func (a Agent) drains() bool { return a.Maint || a.Drain || a.Weight == 0 }
 
-// lessThanAll says that the agent takes weight away.
-func (a Agent) lessThanAll() bool { return a.Weight < 100 || a.drains() }
+// reducesWeight says that the agent takes weight away.
+func (a Agent) reducesWeight() bool { return a.Weight < 100 || a.drains() }
 
 func (a Agent) weight(configured int) int {
 	if a.drains() {

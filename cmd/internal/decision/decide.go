@@ -27,7 +27,7 @@ type Inputs struct {
 	Kernel ipvs.Table
 	// Before is the decision before this one, nil at the start. The quorum's
 	// hysteresis, ramps, damping, the guard and the age of causes need it.
-	Before *Plan
+	Before *Decision
 	// MarkServices are the services of probes through the kernel's forwarding:
 	// they are part of the desired table and have no reasons.
 	MarkServices []MarkService
@@ -39,12 +39,12 @@ type MarkService struct {
 	Name    string // shown in place of a configured service's
 }
 
-// Plan is the outcome of a decision.
-type Plan struct {
+// Decision is the outcome of a decision.
+type Decision struct {
 	// Config is what was decided for: Services are its services, one by one.
 	Config   *config.Config
-	Wanted   ipvs.Wanted
-	Services []ServicePlan // in the order of the file
+	Desired  ipvs.Wanted
+	Services []Service // in the order of the file
 	Guard    Guard
 	// Next is when time alone will change the decision; zero: never.
 	Next time.Time
@@ -52,8 +52,8 @@ type Plan struct {
 	health map[checker.ID]checker.Health // that it rests on
 }
 
-// ServerPlan is what is decided for one real server of one service.
-type ServerPlan struct {
+// RealServer is what is decided for one real server of one service.
+type RealServer struct {
 	ID         checker.ID
 	Address    netip.AddrPort
 	Configured int
@@ -71,18 +71,18 @@ type ServerPlan struct {
 
 	ramp  ramp
 	flaps flaps
-	// kept is what a server without a verdict was before the daemon was started.
-	kept string
+	// saved is what a server without a verdict was before the daemon was started.
+	saved string
 }
 
 // Draining tells a server that takes no new connection because a person or
 // the server itself says so, whatever its health.
-func (s ServerPlan) Draining() bool {
+func (s RealServer) Draining() bool {
 	return s.Configured == 0 || !s.DrainUntil.IsZero() || s.Agent.drains()
 }
 
 // DrainingSince is when the drain began; zero for a server that does not drain.
-func (s ServerPlan) DrainingSince() time.Time {
+func (s RealServer) DrainingSince() time.Time {
 	if !s.Draining() {
 		return time.Time{}
 	}
@@ -95,114 +95,114 @@ func (s ServerPlan) DrainingSince() time.Time {
 }
 
 // Decide computes the wanted table and the reasons for it.
-func Decide(in Inputs) Plan {
+func Decide(in Inputs) Decision {
 	c := in.Config
-	plan := Plan{Config: c, Wanted: WantedSettings(c, in.Now), health: in.Health, Services: make([]ServicePlan, 0, len(c.Services))}
-	d := decision{Inputs: in, services: map[string]*ServicePlan{}}
+	plan := Decision{Config: c, Desired: DesiredSettings(c, in.Now), health: in.Health, Services: make([]Service, 0, len(c.Services))}
+	d := decider{Inputs: in, services: map[string]*Service{}}
 	if in.Before != nil {
 		d.remember(in.Before)
 		d.guard = in.Before.Guard
 	}
-	d.keep = plan.Wanted.KeepTemplates
+	d.keepTemplates = plan.Desired.KeepTemplates
 	d.guard = d.guard.next(in.Now, c, in.Health)
 	for _, svc := range c.Services {
-		wanted, decided, same := d.unchanged(svc)
+		wanted, decided, same := d.reuse(svc)
 		if !same {
 			wanted, decided = d.service(svc)
 		}
-		plan.Wanted.Table[wanted.Key] = wanted
-		dropUnlisted(&plan.Wanted, decided)
+		plan.Desired.Table[wanted.Key] = wanted
+		dropFailed(&plan.Desired, decided)
 		plan.Services = append(plan.Services, decided)
 	}
 	for _, m := range in.MarkServices {
-		plan.Wanted.Table[m.Service.Key] = m.Service
-		plan.Wanted.Names[m.Service.Key] = m.Name
+		plan.Desired.Table[m.Service.Key] = m.Service
+		plan.Desired.Names[m.Service.Key] = m.Name
 	}
 	plan.Guard = d.guard
 	plan.Next = Earliest(d.next, d.guard.deadline(in.Now))
 	return plan
 }
 
-// decision is one run of Decide.
-type decision struct {
+// decider is one run of Decide.
+type decider struct {
 	Inputs
-	guard    Guard
-	keep     bool                    // the kernel lets persistent clients stay on servers of weight 0
-	services map[string]*ServicePlan // decided before, by name
-	next     time.Time
+	guard         Guard
+	keepTemplates bool                // the kernel lets persistent clients stay on servers of weight 0
+	services      map[string]*Service // decided before, by name
+	next          time.Time
 }
 
-func (d *decision) remember(p *Plan) {
+func (d *decider) remember(p *Decision) {
 	for i := range p.Services {
 		d.services[p.Services[i].Name] = &p.Services[i]
 	}
 }
 
 // wakeAt remembers when time alone changes something.
-func (d *decision) wakeAt(t time.Time) { d.next = Earliest(d.next, t) }
+func (d *decider) wakeAt(t time.Time) { d.next = Earliest(d.next, t) }
 
-// weighed is a real server on its way through a decision.
-type weighed struct {
-	rs     config.RealServer
-	health checker.Health
-	kernel ipvs.Destination
-	known  bool // the kernel has it
-	plan   ServerPlan
-	before *ServerPlan // nil for a server that is new to us
+// evaluation is a real server on its way through a decision.
+type evaluation struct {
+	rs       config.RealServer
+	health   checker.Health
+	kernel   ipvs.Destination
+	inKernel bool // the kernel has it
+	plan     RealServer
+	before   *RealServer // nil for a server that is new to us
 
-	// believed is the verdict that counts after the guard, frozen that it is
+	// verdict is the verdict that counts after the guard, frozen that it is
 	// not the checks' own.
-	believed checker.Verdict
-	frozen   bool
-	drained  bool // by hand
-	damped   bool // up, and held down for failing too often
-	undamped bool // damped, but for the quorum
-	lifted   bool // counts as up in a panic, whatever is believed
+	verdict         checker.Verdict
+	frozen          bool
+	drained         bool // by hand
+	damped          bool // up, and held down for failing too often
+	dampingReleased bool // damped, but for the quorum
+	assumedUp       bool // counts as up in a panic, whatever is believed
 }
 
-// byHand is the weight that its people leave it: in the file, unless they drain
+// operatorWeight is the weight that its people leave it: in the file, unless they drain
 // it.
-func (s *weighed) byHand() int {
+func (s *evaluation) operatorWeight() int {
 	if s.drained {
 		return 0
 	}
 	return s.rs.Weight
 }
 
-// alive says that a server counts as up by itself.
-func (s *weighed) alive() bool { return s.believed == checker.Up && !s.damped }
+// available says that a server counts as up by itself.
+func (s *evaluation) available() bool { return s.verdict == checker.Up && !s.damped }
 
-// weighed gathers what is known of a server, up to the verdict that counts.
-func (d *decision) weighed(svc config.Service, rs config.RealServer, before *ServerPlan, kernel ipvs.Destination, known bool) *weighed {
+// evaluate gathers what is known of a server, up to the verdict that counts.
+func (d *decider) evaluate(svc config.Service, rs config.RealServer, before *RealServer, kernel ipvs.Destination, known bool) *evaluation {
 	id := ServerID(svc, rs)
 	h := d.Health[id]
-	s := &weighed{rs: rs, health: h, kernel: kernel, known: known, before: before,
-		plan: ServerPlan{ID: id, Address: rs.Address, Configured: rs.Weight, Verdict: h.Verdict, Agent: agentOf(h)}}
+	s := &evaluation{rs: rs, health: h, kernel: kernel, inKernel: known, before: before,
+		plan: RealServer{ID: id, Address: rs.Address, Configured: rs.Weight, Verdict: h.Verdict, Agent: agentOf(h)}}
 	if s.drained = rs.Weight == 0 || d.Now.Before(rs.DrainUntil); d.Now.Before(rs.DrainUntil) {
 		s.plan.DrainUntil = rs.DrainUntil
 		d.wakeAt(rs.DrainUntil)
 	}
-	s.believed, s.frozen = d.guard.verdict(id, h)
+	s.verdict, s.frozen = d.guard.verdict(id, h)
 	if s.before != nil {
 		s.plan.ramp, s.plan.flaps = s.before.ramp, s.before.flaps
 		if h.Verdict == checker.Unknown {
-			s.plan.kept = s.before.kept
+			s.plan.saved = s.before.saved
 		}
 	}
 	if !svc.FlapDamping {
 		s.plan.flaps = flaps{}
 		return s
 	}
-	s.plan.flaps = s.plan.flaps.observe(s.believed, d.Now)
+	s.plan.flaps = s.plan.flaps.observe(s.verdict, d.Now)
 	if s.damped = s.plan.flaps.held(d.Now); s.damped {
 		d.wakeAt(s.plan.flaps.until)
 	}
 	return s
 }
 
-// weigh applies rule 8 of the house: every cause has a weight of its own, and
+// applyWeights applies rule 8 of the house: every cause has a weight of its own, and
 // the lowest holds.
-func (d *decision) weigh(svc config.Service, p *ServicePlan, s *weighed) {
+func (d *decider) applyWeights(svc config.Service, p *Service, s *evaluation) {
 	add := func(kind CauseKind, weight int, since time.Time, format string, args ...any) {
 		c := Cause{Kind: kind, Weight: weight, Since: since, Text: fmt.Sprintf(format, args...)}
 		if since.IsZero() {
@@ -222,7 +222,7 @@ func (d *decision) weigh(svc config.Service, p *ServicePlan, s *weighed) {
 	default:
 		add(CauseConfigured, rs.Weight, time.Time{}, "weight %d in the file, line %d", rs.Weight, line)
 	}
-	if a := s.plan.Agent; a.lessThanAll() {
+	if a := s.plan.Agent; a.reducesWeight() {
 		add(CauseAgent, a.weight(rs.Weight), time.Time{}, "the server says %s", a)
 	}
 	if percent := s.slowStart(d, svc); percent < 100 && !p.Panic {
@@ -230,40 +230,40 @@ func (d *decision) weigh(svc config.Service, p *ServicePlan, s *weighed) {
 		until(s.plan.ramp.since.Add(svc.SlowStart))
 	}
 	if s.frozen {
-		add(CauseGuard, rs.Weight, d.guard.Since, "%s: %s counts, not %s", d.guard.text(), s.believed, DescribeHealth(h))
+		add(CauseGuard, rs.Weight, d.guard.Since, "%s: %s counts, not %s", d.guard.text(), s.verdict, DescribeHealth(h))
 	}
 	switch {
-	case s.lifted:
-		add(CausePanic, rs.Weight, p.PanicSince, "panic: counts as up, though %s", s.trouble())
-	case s.believed == checker.Down:
+	case s.assumedUp:
+		add(CausePanic, rs.Weight, p.PanicSince, "panic: counts as up, though %s", s.downReason())
+	case s.verdict == checker.Down:
 		add(CauseVerdict, 0, h.Since, "%s", DescribeHealth(h))
-	case s.believed == checker.Unknown:
+	case s.verdict == checker.Unknown:
 		// Rule 7 of the house: nothing is known of this server yet. One that
 		// the kernel balances to goes on as it is, a new one waits.
-		if s.known {
-			add(CausePending, min(s.kernel.Weight, rs.Weight), h.Since, "no verdict yet: the kernel's weight %d holds%s", s.kernel.Weight, s.plan.history())
+		if s.inKernel {
+			add(CausePending, min(s.kernel.Weight, rs.Weight), h.Since, "no verdict yet: the kernel's weight %d holds%s", s.kernel.Weight, s.plan.savedReason())
 		} else {
 			add(CausePending, 0, h.Since, "no verdict yet, and new to the kernel")
 		}
 	case s.damped:
-		add(CauseDamping, 0, h.Since, "%s", s.trouble())
+		add(CauseDamping, 0, h.Since, "%s", s.downReason())
 		until(s.plan.flaps.until)
-	case s.undamped:
+	case s.dampingReleased:
 		add(CauseQuorum, rs.Weight, time.Time{}, "needed for the quorum, though it failed %d times lately", s.plan.flaps.falls)
 	}
 	s.plan.Weight = s.plan.Why().Weight
 }
 
-// history says what was before the daemon was started.
-func (s ServerPlan) history() string {
-	if s.kept == "" {
+// savedReason says what was before the daemon was started.
+func (s RealServer) savedReason() string {
+	if s.saved == "" {
 		return ""
 	}
-	return "; before the restart: " + s.kept
+	return "; before the restart: " + s.saved
 }
 
-// trouble says why a server does not count as up by itself.
-func (s *weighed) trouble() string {
+// downReason says why a server does not count as up by itself.
+func (s *evaluation) downReason() string {
 	if s.damped {
 		f := s.plan.flaps
 		return fmt.Sprintf("it failed %d times lately: held down for %v after it came back", f.falls, f.hold())
@@ -272,9 +272,9 @@ func (s *weighed) trouble() string {
 }
 
 // slowStart brings the ramp up to now and answers its share in percent.
-func (s *weighed) slowStart(d *decision, svc config.Service) int {
-	balanced := s.known && s.kernel.Weight > 0
-	carries := s.byHand() > 0 && !s.plan.Agent.drains() && (s.alive() || s.believed == checker.Unknown && balanced)
+func (s *evaluation) slowStart(d *decider, svc config.Service) int {
+	balanced := s.inKernel && s.kernel.Weight > 0
+	carries := s.operatorWeight() > 0 && !s.plan.Agent.drains() && (s.available() || s.verdict == checker.Unknown && balanced)
 	s.plan.ramp = s.plan.ramp.observe(carries, s.before == nil && balanced, svc.SlowStart, d.Now)
 	if !carries {
 		return 100
@@ -285,7 +285,7 @@ func (s *weighed) slowStart(d *decision, svc config.Service) int {
 
 // since is when a cause began to hold: it is as old as the same one in the
 // decision before.
-func (s *weighed) since(c Cause, now time.Time) time.Time {
+func (s *evaluation) since(c Cause, now time.Time) time.Time {
 	if s.before != nil {
 		for _, was := range s.before.Causes {
 			if was.Kind == c.Kind && was.Weight == c.Weight {

@@ -81,7 +81,7 @@ func TestWeights(t *testing.T) {
 			}
 			plan := Decide(in)
 			got := plan.Services[0].Servers[0]
-			dest, listed := plan.Wanted.Table[plan.Services[0].Key].Destinations[server(1)]
+			dest, listed := plan.Desired.Table[plan.Services[0].Key].Destinations[server(1)]
 			if listed != (c.want != absent) || listed != got.Listed {
 				t.Fatalf("in the table: %v, shown as %v, want %v", listed, got.Listed, c.want != absent)
 			}
@@ -126,7 +126,7 @@ func TestDecisionIsStable(t *testing.T) {
 			for v := range checker.Verdict(3) {
 				in := Inputs{Config: oneServer(weight, nil), Health: verdict(v), Kernel: kernelWith(kernel)}
 				first := Decide(in)
-				in.Kernel = first.Wanted.Table
+				in.Kernel = first.Desired.Table
 				second := Decide(in)
 				if a, b := first.Services[0].Servers[0].Weight, second.Services[0].Servers[0].Weight; a != b {
 					t.Errorf("configured %d, kernel %d, %s: first %d, then %d", weight, kernel, v, a, b)
@@ -147,9 +147,9 @@ func TestQuorum(t *testing.T) {
 		{false, 5, false}, {false, 6, true}, {false, 0, false},
 	} {
 		config.Services[0].RealServers[0].Weight = c.alive
-		plan := Decide(Inputs{Config: config, Health: verdict(checker.Up), Before: &Plan{Services: []ServicePlan{{Name: "web", Up: c.was}}}})
-		if got := plan.Services[0]; got.Up != c.want || got.WeightAlive != c.alive {
-			t.Errorf("was %v, %d alive: up %v with %d alive, want %v", c.was, c.alive, got.Up, got.WeightAlive, c.want)
+		plan := Decide(Inputs{Config: config, Health: verdict(checker.Up), Before: &Decision{Services: []Service{{Name: "web", Up: c.was}}}})
+		if got := plan.Services[0]; got.Up != c.want || got.AvailableWeight != c.alive {
+			t.Errorf("was %v, %d alive: up %v with %d alive, want %v", c.was, c.alive, got.Up, got.AvailableWeight, c.want)
 		}
 	}
 }
@@ -159,8 +159,8 @@ func TestQuorum(t *testing.T) {
 func TestAFailedServerCountsNothing(t *testing.T) {
 	for _, mode := range []string{"quiesce", "remove"} {
 		plan := Decide(Inputs{Config: oneServer(5, func(s *config.Service) { s.OnFailure = mode }), Health: verdict(checker.Down), Kernel: kernelWith(5)})
-		if s := plan.Services[0]; s.Up || s.WeightAlive != 0 {
-			t.Errorf("%s: up %v, weight alive %d", mode, s.Up, s.WeightAlive)
+		if s := plan.Services[0]; s.Up || s.AvailableWeight != 0 {
+			t.Errorf("%s: up %v, weight alive %d", mode, s.Up, s.AvailableWeight)
 		}
 	}
 }
@@ -168,12 +168,12 @@ func TestAFailedServerCountsNothing(t *testing.T) {
 func TestWantedFormsOfTheKernel(t *testing.T) {
 	svc := config.Service{Name: "s", Address: vip, Protocol: "udp", Scheduler: "sh", SchedulerFlags: []string{"sh-fallback", "sh-port"},
 		Persistence: 5 * time.Minute, PersistenceBits: 24}
-	got := WantedService(svc)
+	got := DesiredService(svc)
 	if got.Key.Protocol != ipvs.UDP || got.Flags != ipvs.SHFallback|ipvs.SHPort || got.Persistence != 300 || got.PersistenceBits != 24 {
 		t.Errorf("%+v", got)
 	}
 	for name, want := range map[string]ipvs.Forward{"nat": ipvs.NAT, "dr": ipvs.DirectRoute, "tun": ipvs.Tunnel} {
-		d := WantedDestination(config.RealServer{Address: server(1), Weight: 7, Forward: name, UpperThreshold: 9, LowerThreshold: 3})
+		d := DesiredDestination(config.RealServer{Address: server(1), Weight: 7, Forward: name, UpperThreshold: 9, LowerThreshold: 3})
 		if d.Forward != want || d.Weight != 7 || d.UpperThreshold != 9 || d.LowerThreshold != 3 {
 			t.Errorf("%s: %+v", name, d)
 		}

@@ -30,7 +30,7 @@ func TestDrainUntil(t *testing.T) {
 	if !w.plan.Next.Equal(until) {
 		t.Errorf("the next decision is at %v, want %v", w.plan.Next, until)
 	}
-	if svc := w.plan.Services[0]; svc.Up || svc.WeightAlive != 3 || svc.Panic || svc.Counted != 1 {
+	if svc := w.plan.Services[0]; svc.Up || svc.AvailableWeight != 3 || svc.Panic || svc.Counted != 1 {
 		t.Errorf("a drained server counts: %+v", svc)
 	}
 	w.weights(time.Hour-1, 0, 3)
@@ -92,7 +92,7 @@ func TestKeepPersistentClients(t *testing.T) {
 		w.up(1)
 		w.down(2)
 		svc := w.decide(0)
-		if got := w.plan.Wanted.KeepTemplates; got != c.keep {
+		if got := w.plan.Desired.KeepTemplates; got != c.keep {
 			t.Errorf("%s: keep %v", name, got)
 		}
 		if s := svc.Servers[2]; s.Listed != (c.failed == 0) || s.Weight != 0 {

@@ -51,23 +51,23 @@ type Guard struct {
 	Why string
 
 	// asked: pings that were started earlier are no answer.
-	asked time.Time
-	seen  map[checker.ID]sighting
-	held  map[checker.ID]hold
+	asked  time.Time
+	seen   map[checker.ID]observation
+	frozen map[checker.ID]frozenVerdict
 }
 
 // Active says that the verdicts are frozen.
 func (g Guard) Active() bool { return g.State == GuardFrozen }
 
-// sighting is a server's verdict and the one before it.
-type sighting struct {
+// observation is a server's verdict and the one before it.
+type observation struct {
 	verdict, before checker.Verdict
 	at              time.Time
 	round           time.Duration // how long one round of its checks takes at most
 }
 
-// hold is the verdict that counts for a server in place of its own.
-type hold struct {
+// frozenVerdict is the verdict that counts for a server in place of its own.
+type frozenVerdict struct {
 	verdict checker.Verdict
 	until   time.Time // while thawing: then its own counts
 }
@@ -97,7 +97,7 @@ func (g Guard) next(now time.Time, c *config.Config, health map[checker.ID]check
 	if g.State == GuardOff {
 		g = Guard{State: GuardWatching, Since: now}
 	}
-	g.seen = look(g.seen, now, c, health)
+	g.seen = observe(g.seen, now, c, health)
 	switch g.State {
 	case GuardWatching, GuardAsking:
 		return g.watch(now, c, health)
@@ -108,10 +108,10 @@ func (g Guard) next(now time.Time, c *config.Config, health map[checker.ID]check
 	}
 }
 
-// look takes each server's verdict down. A server whose checks probe nothing
+// observe takes each server's verdict down. A server whose checks probe nothing
 // knows nothing of a path.
-func look(was map[checker.ID]sighting, now time.Time, c *config.Config, health map[checker.ID]checker.Health) map[checker.ID]sighting {
-	seen := make(map[checker.ID]sighting, len(was))
+func observe(was map[checker.ID]observation, now time.Time, c *config.Config, health map[checker.ID]checker.Health) map[checker.ID]observation {
+	seen := make(map[checker.ID]observation, len(was))
 	for _, svc := range c.Services {
 		for _, rs := range svc.RealServers {
 			id := ServerID(svc, rs)
@@ -122,9 +122,9 @@ func look(was map[checker.ID]sighting, now time.Time, c *config.Config, health m
 			s, ok := was[id]
 			switch {
 			case !ok:
-				s = sighting{verdict: h.Verdict, before: h.Verdict, at: now}
+				s = observation{verdict: h.Verdict, before: h.Verdict, at: now}
 			case s.verdict != h.Verdict:
-				s = sighting{verdict: h.Verdict, before: s.verdict, at: now}
+				s = observation{verdict: h.Verdict, before: s.verdict, at: now}
 			}
 			s.round = round(rs)
 			seen[id] = s
@@ -166,12 +166,12 @@ func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]chec
 		return g.become(GuardWatching, now, "")
 	}
 	if g.State == GuardWatching {
-		g = g.become(GuardAsking, now, "").hold(from)
+		g = g.become(GuardAsking, now, "").freezeVerdicts(from)
 		g.asked = newest
 	}
 	g.Failing, g.Servers = failing, servers
 	what := fmt.Sprintf("%d of %d servers fail at once", failing, servers)
-	answer, by := g.answers(c.Guard.Witnesses, health)
+	answer, by := g.witnesses(c.Guard.Witnesses, health)
 	switch {
 	case answer == witnessAnswers:
 		// The path is there: what failed did fail, and is asked about no more.
@@ -189,11 +189,11 @@ func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]chec
 // freeze waits for a witness. A server that answers again is as good as one:
 // it ends, too, when the share is no longer reached.
 func (g Guard) freeze(now time.Time, c *config.Config, health map[checker.ID]checker.Health) Guard {
-	answer, by := g.answers(c.Guard.Witnesses, health)
+	answer, by := g.witnesses(c.Guard.Witnesses, health)
 	why := "witness " + by + " answers"
 	if answer != witnessAnswers {
 		var failing, servers int
-		for id, h := range g.held {
+		for id, h := range g.frozen {
 			if h.verdict == checker.Down {
 				continue
 			}
@@ -214,12 +214,12 @@ func (g Guard) freeze(now time.Time, c *config.Config, health map[checker.ID]che
 			settles[ServerID(svc, rs)] = settling(rs)
 		}
 	}
-	held := make(map[checker.ID]hold, len(g.held))
-	for id, h := range g.held {
+	held := make(map[checker.ID]frozenVerdict, len(g.frozen))
+	for id, h := range g.frozen {
 		h.until = now.Add(settles[id])
 		held[id] = h
 	}
-	g.held = held
+	g.frozen = held
 	g.asked = now
 	g = g.become(GuardThawing, now, why)
 	return g.thaw(now, c, health)
@@ -228,37 +228,37 @@ func (g Guard) freeze(now time.Time, c *config.Config, health map[checker.ID]che
 // thaw lets each server go when its checks have found out anew, and freezes
 // again when the witnesses fall silent before that.
 func (g Guard) thaw(now time.Time, c *config.Config, health map[checker.ID]checker.Health) Guard {
-	held := make(map[checker.ID]hold, len(g.held))
-	for id, h := range g.held {
+	held := make(map[checker.ID]frozenVerdict, len(g.frozen))
+	for id, h := range g.frozen {
 		if h.verdict != checker.Down && health[id].Verdict == checker.Down && now.Before(h.until) {
 			held[id] = h
 		}
 	}
-	g.held = held
+	g.frozen = held
 	if len(held) == 0 {
 		return g.become(GuardWatching, now, "")
 	}
-	if answer, _ := g.answers(c.Guard.Witnesses, health); answer == witnessesSilent {
-		return g.become(GuardFrozen, now, "the witnesses are silent again").hold(now.Add(-g.window(now, health)))
+	if answer, _ := g.witnesses(c.Guard.Witnesses, health); answer == witnessesSilent {
+		return g.become(GuardFrozen, now, "the witnesses are silent again").freezeVerdicts(now.Add(-g.window(now, health)))
 	}
 	return g
 }
 
-// hold takes down the verdicts before the mass failure, of those servers of
+// freezeVerdicts takes down the verdicts before the mass failure, of those servers of
 // which it has none yet: for what failed since from, the one before that.
-func (g Guard) hold(from time.Time) Guard {
-	held := make(map[checker.ID]hold, len(g.seen))
+func (g Guard) freezeVerdicts(from time.Time) Guard {
+	held := make(map[checker.ID]frozenVerdict, len(g.seen))
 	for id, s := range g.seen {
 		v := s.verdict
 		if v == checker.Down && s.fresh(from) {
 			v = s.before
 		}
-		held[id] = hold{verdict: v}
-		if before, ok := g.held[id]; ok {
-			held[id] = hold{verdict: before.verdict}
+		held[id] = frozenVerdict{verdict: v}
+		if before, ok := g.frozen[id]; ok {
+			held[id] = frozenVerdict{verdict: before.verdict}
 		}
 	}
-	g.held = held
+	g.frozen = held
 	return g
 }
 
@@ -268,7 +268,7 @@ func (g Guard) become(s GuardState, now time.Time, why string) Guard {
 	}
 	g.State, g.Since, g.Why = s, now, why
 	if s == GuardWatching {
-		g.held = nil
+		g.frozen = nil
 	}
 	return g
 }
@@ -276,7 +276,7 @@ func (g Guard) become(s GuardState, now time.Time, why string) Guard {
 // verdict is what counts for a server: its own verdict, or the one that is
 // held in its place.
 func (g Guard) verdict(id checker.ID, h checker.Health) (v checker.Verdict, held bool) {
-	before, ok := g.held[id]
+	before, ok := g.frozen[id]
 	if !ok || before.verdict == h.Verdict {
 		return h.Verdict, false
 	}
@@ -310,25 +310,25 @@ func (g Guard) deadline(now time.Time) time.Time {
 	case GuardFrozen:
 		at = now.Add(guardPatience) // a ping that changes no verdict wakes nobody
 	case GuardThawing:
-		for _, h := range g.held {
+		for _, h := range g.frozen {
 			at = Earliest(at, h.until)
 		}
 	}
 	return at
 }
 
-// answer is what the witnesses say together.
-type answer int
+// witnessReply is what the witnesses say together.
+type witnessReply int
 
 const (
-	noAnswerYet answer = iota
+	noAnswerYet witnessReply = iota
 	witnessAnswers
 	witnessesSilent // each of them was asked, and none answered
 )
 
-// answers looks at the newest ping of each witness that was started since the
+// witnesses looks at the newest ping of each witness that was started since the
 // question; by is one that answered.
-func (g Guard) answers(witnesses []netip.Addr, health map[checker.ID]checker.Health) (a answer, by string) {
+func (g Guard) witnesses(witnesses []netip.Addr, health map[checker.ID]checker.Health) (a witnessReply, by string) {
 	a = witnessesSilent
 	for _, w := range witnesses {
 		last, ok := lastPing(health[WitnessID(w)])
@@ -359,7 +359,7 @@ func lastPing(h checker.Health) (last checker.Result, ok bool) {
 }
 
 // fresh says that the server went down since that moment.
-func (s sighting) fresh(from time.Time) bool {
+func (s observation) fresh(from time.Time) bool {
 	return s.verdict == checker.Down && s.before != checker.Down && !s.at.Before(from)
 }
 

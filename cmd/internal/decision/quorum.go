@@ -16,89 +16,89 @@ import (
 	"lvsd/ipvs"
 )
 
-// ServicePlan is what is decided for one virtual service.
-type ServicePlan struct {
+// Service is what is decided for one virtual service.
+type Service struct {
 	Name string
 	Key  ipvs.ServiceKey
 	// Up: the weight alive reaches the quorum (plus the hysteresis on the way
 	// up).
 	Up bool
-	// Lost: failures took the quorum away, and nobody serves in its place.
-	Lost bool
-	// WeightAlive is the sum of the weights without slow start: a server that
+	// QuorumLost: failures took the quorum away, and nobody serves in its place.
+	QuorumLost bool
+	// AvailableWeight is the sum of the weights without slow start: a server that
 	// ramps up is alive with all it has.
-	WeightAlive int
+	AvailableWeight int
 	// Panic: so few servers are healthy that all count as up.
 	Panic      bool
 	PanicSince time.Time
 	// Healthy of Counted servers are; one that is drained does not count.
 	Healthy, Counted int
-	Fallback         FallbackPlan
-	Servers          []ServerPlan // in the order of the file
+	Fallback         Fallback
+	Servers          []RealServer // in the order of the file
 
-	digest  string // of the service in the file
-	settled bool   // see unchanged
+	digest   string // of the service in the file
+	reusable bool   // see unchanged
 }
 
-// FallbackPlan is the server that takes over while the quorum is lost.
-type FallbackPlan struct {
+// Fallback is the server that takes over while the quorum is lost.
+type Fallback struct {
 	Address netip.AddrPort // zero: none
 	Active  bool
 	Since   time.Time // when it took over
 }
 
 // service decides for one virtual service.
-func (d *decision) service(svc config.Service) (ipvs.Service, ServicePlan) {
-	wanted := WantedService(svc)
-	decided := ServicePlan{Name: svc.Name, Key: wanted.Key, Fallback: FallbackPlan{Address: svc.Fallback}, digest: svc.Digest}
+func (d *decider) service(svc config.Service) (ipvs.Service, Service) {
+	wanted := DesiredService(svc)
+	decided := Service{Name: svc.Name, Key: wanted.Key, Fallback: Fallback{Address: svc.Fallback}, digest: svc.Digest}
 	was, before := d.Kernel[wanted.Key].Destinations, d.services[svc.Name]
-	servers, old := make([]*weighed, len(svc.RealServers)), before.Finder()
+	servers, old := make([]*evaluation, len(svc.RealServers)), before.Lookup()
 	next := d.next
 	d.next = time.Time{}
 	for i, rs := range svc.RealServers {
 		kernel, known := was[rs.Address]
-		servers[i] = d.weighed(svc, rs, old(i, rs.Address), kernel, known)
+		servers[i] = d.evaluate(svc, rs, old(i, rs.Address), kernel, known)
 	}
-	undamp(svc, servers)
-	decided.panics(svc, servers, before, d.Now)
+	releaseDamping(svc, servers)
+	decided.panicMode(svc, servers, before, d.Now)
 	for _, s := range servers {
-		d.weigh(svc, &decided, s)
-		if s.plan.Listed = listed(svc, s, d.keep); s.plan.Listed {
-			decided.WeightAlive += s.plan.aliveWeight()
+		d.applyWeights(svc, &decided, s)
+		if s.plan.Listed = listed(svc, s, d.keepTemplates); s.plan.Listed {
+			decided.AvailableWeight += s.plan.availableWeight()
 		}
 	}
 	need := svc.Quorum
 	if before == nil || !before.Up {
 		need += svc.Hysteresis
 	}
-	decided.Up = decided.WeightAlive >= need
-	decided.fallBack(svc, before, servers, d.Now)
-	decided.Lost = decided.lost(need, servers)
-	decided.Servers = make([]ServerPlan, 0, len(servers))
+	decided.Up = decided.AvailableWeight >= need
+	decided.applyFallback(svc, before, servers, d.Now)
+	decided.QuorumLost = decided.quorumLost(need, servers)
+	decided.Servers = make([]RealServer, 0, len(servers))
 	for _, s := range servers {
 		decided.Servers = append(decided.Servers, s.plan)
 		if s.plan.Listed {
-			dest := WantedDestination(s.rs)
+			dest := DesiredDestination(s.rs)
 			dest.Weight = s.plan.Weight
 			wanted.Destinations[s.rs.Address] = dest
 		}
 	}
 	if decided.Fallback.Active {
-		dest := wantedFallback(svc)
+		dest := desiredFallback(svc)
 		wanted.Destinations[dest.Address] = dest
 	}
-	decided.settled = d.next.IsZero() && settledServers(svc, servers)
+	decided.reusable = d.next.IsZero() && reusableServers(svc, servers)
 	d.next = Earliest(next, d.next)
 	return wanted, decided
 }
 
-// undamp lets servers go that are held down for failing too often while the
+// releaseDamping lets servers go that are held down for failing too often while the
 // service has no quorum without them: a caution must not end a service.
-func undamp(svc config.Service, servers []*weighed) {
+func releaseDamping(svc config.Service, servers []*evaluation) {
 	without := 0
 	for _, s := range servers {
-		if s.alive() {
-			without += s.plan.Agent.weight(s.byHand())
+		if s.available() {
+			without += s.plan.Agent.weight(s.operatorWeight())
 		}
 	}
 	if without >= svc.Quorum {
@@ -106,21 +106,21 @@ func undamp(svc config.Service, servers []*weighed) {
 	}
 	for _, s := range servers {
 		if s.damped {
-			s.damped, s.undamped = false, true
+			s.damped, s.dampingReleased = false, true
 		}
 	}
 }
 
-// panics counts the healthy servers of those that nobody drained. A server
+// panicMode counts the healthy servers of those that nobody drained. A server
 // without a verdict is not unhealthy: a start is no panic. There is no
 // hysteresis of its own: rise and fall of the checks are one already.
-func (p *ServicePlan) panics(svc config.Service, servers []*weighed, before *ServicePlan, now time.Time) {
+func (p *Service) panicMode(svc config.Service, servers []*evaluation, before *Service, now time.Time) {
 	for _, s := range servers {
 		if s.drained || s.plan.Agent.drains() {
 			continue
 		}
 		p.Counted++
-		if s.alive() || s.believed == checker.Unknown {
+		if s.available() || s.verdict == checker.Unknown {
 			p.Healthy++
 		}
 	}
@@ -132,14 +132,14 @@ func (p *ServicePlan) panics(svc config.Service, servers []*weighed, before *Ser
 		p.PanicSince = before.PanicSince
 	}
 	for _, s := range servers {
-		s.lifted = !s.alive() && s.believed != checker.Unknown
+		s.assumedUp = !s.available() && s.verdict != checker.Unknown
 	}
 }
 
-// fallBack puts the fallback in the place of what is left of the servers while
+// applyFallback puts the fallback in the place of what is left of the servers while
 // the quorum is lost: at weight 0, or out of the table where weight 0 would go
 // on sending clients to them or turn them away.
-func (p *ServicePlan) fallBack(svc config.Service, before *ServicePlan, servers []*weighed, now time.Time) {
+func (p *Service) applyFallback(svc config.Service, before *Service, servers []*evaluation, now time.Time) {
 	if p.Up || !p.Fallback.Address.IsValid() {
 		return
 	}
@@ -150,15 +150,15 @@ func (p *ServicePlan) fallBack(svc config.Service, before *ServicePlan, servers 
 	for _, s := range servers {
 		if s.plan.Weight > 0 {
 			s.plan.Causes = append(s.plan.Causes, Cause{Kind: CauseFallback, Since: p.Fallback.Since,
-				Text: fmt.Sprintf("the quorum is lost with weight %d alive: the fallback %s serves", p.WeightAlive, p.Fallback.Address)})
+				Text: fmt.Sprintf("the quorum is lost with weight %d alive: the fallback %s serves", p.AvailableWeight, p.Fallback.Address)})
 			s.plan.Weight = 0
 			s.plan.Listed = s.plan.Listed && svc.OnFailure != "remove"
 		}
 	}
 }
 
-// aliveWeight is the effective weight, but for slow start.
-func (s ServerPlan) aliveWeight() int {
+// availableWeight is the effective weight, but for slow start.
+func (s RealServer) availableWeight() int {
 	lowest := s.Configured
 	for _, c := range s.Causes {
 		if c.Kind != CauseSlowStart {
@@ -173,27 +173,27 @@ func (s ServerPlan) aliveWeight() int {
 // kernel does not have, is left out; a drain by hand stays in with weight 0.
 // While the kernel keeps persistent clients on servers of weight 0, one that
 // failed would keep its own: it is left out, too.
-func listed(svc config.Service, s *weighed, keep bool) bool {
+func listed(svc config.Service, s *evaluation, keep bool) bool {
 	switch {
-	case keep && svc.Persistence > 0 && s.believed == checker.Down:
-		return s.lifted
-	case svc.OnFailure != "remove" || s.lifted:
+	case keep && svc.Persistence > 0 && s.verdict == checker.Down:
+		return s.assumedUp
+	case svc.OnFailure != "remove" || s.assumedUp:
 		return true
-	case s.believed == checker.Unknown:
-		return s.known
+	case s.verdict == checker.Unknown:
+		return s.inKernel
 	default:
-		return s.alive()
+		return s.available()
 	}
 }
 
 // fallbackWeight is enough: the fallback is alone in having one.
 const fallbackWeight = 1
 
-// wantedFallback is the kernel's form of a service's fallback.
-func wantedFallback(svc config.Service) ipvs.Destination {
+// desiredFallback is the kernel's form of a service's fallback.
+func desiredFallback(svc config.Service) ipvs.Destination {
 	rs := config.RealServer{Address: svc.Fallback, Weight: fallbackWeight, Forward: svc.FallbackForward}
 	if rs.Forward == "tun" {
 		rs.Tunnel = svc.Tunnel
 	}
-	return WantedDestination(rs)
+	return DesiredDestination(rs)
 }

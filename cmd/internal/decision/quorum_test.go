@@ -26,7 +26,7 @@ func TestFallbackTakesOver(t *testing.T) {
 			t.Helper()
 			w.weights(wait, weights...)
 			svc := w.plan.Services[0]
-			dest, listed := w.plan.Wanted.Table[svc.Key].Destinations[sorry]
+			dest, listed := w.plan.Desired.Table[svc.Key].Destinations[sorry]
 			if svc.Fallback.Active != want || listed != want || svc.Up == want {
 				t.Fatalf("%s: active %v, in the table %v, service up %v; want %v", mode, svc.Fallback.Active, listed, svc.Up, want)
 			}
@@ -44,8 +44,8 @@ func TestFallbackTakesOver(t *testing.T) {
 		since := w.plan.Services[0].Fallback.Since
 		w.up(0)
 		serves(time.Second, true, dead, dead) // alive, but short of quorum and hysteresis
-		if s := w.plan.Services[0]; s.Servers[0].Why().Kind != CauseFallback || s.WeightAlive != 3 || s.Fallback.Since != since {
-			t.Errorf("%s: %+v, alive %d, since %v", mode, s.Servers[0].Why(), s.WeightAlive, s.Fallback.Since)
+		if s := w.plan.Services[0]; s.Servers[0].Why().Kind != CauseFallback || s.AvailableWeight != 3 || s.Fallback.Since != since {
+			t.Errorf("%s: %+v, alive %d, since %v", mode, s.Servers[0].Why(), s.AvailableWeight, s.Fallback.Since)
 		}
 		w.up(1)
 		serves(0, false, 3, 3)
@@ -55,7 +55,7 @@ func TestFallbackTakesOver(t *testing.T) {
 func TestFallbackForwards(t *testing.T) {
 	for forward, want := range map[string]ipvs.Forward{"local": ipvs.Local, "dr": ipvs.DirectRoute, "nat": ipvs.NAT, "tun": ipvs.Tunnel} {
 		svc := config.Service{Fallback: sorry, FallbackForward: forward, Tunnel: config.Tunnel{Type: "gue", Port: 6080}}
-		got := wantedFallback(svc)
+		got := desiredFallback(svc)
 		if got.Forward != want || (got.Encap.Port == 6080) != (forward == "tun") {
 			t.Errorf("%s: %+v", forward, got)
 		}
@@ -85,8 +85,8 @@ func TestPanic(t *testing.T) {
 	if why := w.plan.Services[0].Servers[0].Why(); why.Kind != CausePanic {
 		t.Errorf("why: %+v", why)
 	}
-	if p := w.plan.Services[0]; !p.Up || p.WeightAlive != 20 {
-		t.Errorf("up %v, alive %d", p.Up, p.WeightAlive)
+	if p := w.plan.Services[0]; !p.Up || p.AvailableWeight != 20 {
+		t.Errorf("up %v, alive %d", p.Up, p.AvailableWeight)
 	}
 	svc.RealServers[0].Weight = 0
 	panics(true, 0, 5, 5, 5) // a drain by hand is never lifted, and does not count
@@ -109,8 +109,8 @@ func TestPanicListsWhatFailed(t *testing.T) {
 	w.weights(0, -1, 5)
 	w.down(1)
 	w.weights(0, 5, 5)
-	if len(w.plan.Wanted.Drop) != 0 {
-		t.Errorf("dropped: %v", w.plan.Wanted.Drop)
+	if len(w.plan.Desired.Drop) != 0 {
+		t.Errorf("dropped: %v", w.plan.Desired.Drop)
 	}
 }
 

@@ -21,16 +21,16 @@ import (
 // keep the better director away for ever.
 const readinessLimit = time.Minute
 
-// NotReady says what a director still waits for since the moment from which on
+// WaitsForChecks says what a director still waits for since the moment from which on
 // its probes count; "" when it is ready.
-func NotReady(now, since time.Time, services []ServicePlan, health map[checker.ID]checker.Health) string {
+func WaitsForChecks(now, since time.Time, services []Service, health map[checker.ID]checker.Health) string {
 	if now.Sub(since) >= readinessLimit {
 		return ""
 	}
 	waiting := 0
 	for _, svc := range services {
 		for _, s := range svc.Servers {
-			if !settled(since, health[s.ID]) {
+			if !verified(since, health[s.ID]) {
 				waiting++
 			}
 		}
@@ -41,9 +41,9 @@ func NotReady(now, since time.Time, services []ServicePlan, health map[checker.I
 	return fmt.Sprintf("waits for the checks of %d real servers", waiting)
 }
 
-// settled says whether a verdict rests on probes since that moment, and is not
+// verified says whether a verdict rests on probes since that moment, and is not
 // just about to become better.
-func settled(since time.Time, h checker.Health) bool {
+func verified(since time.Time, h checker.Health) bool {
 	if h.Verdict == checker.Unknown || h.Verdict == checker.Down && h.InARow > 0 {
 		return false
 	}
@@ -58,23 +58,23 @@ func settled(since time.Time, h checker.Health) bool {
 	return true
 }
 
-// enough is how much of the master's connections a director must know, in percent:
+// enoughConnections is how much of the master's connections a director must know, in percent:
 // those that come and go while they are counted, and those that the kernel has not
 // told yet, are never all there.
-const enough = 95
+const enoughConnections = 95
 
-// SyncWaits says what a director of synchronised connections still waits for before
+// WaitsForConnections says what a director of synchronised connections still waits for before
 // it preempts in an election, or may be handed it; "" when for nothing.
-func SyncWaits(now, since time.Time, e config.Instance, own int, peers []Peer) string {
+func WaitsForConnections(now, since time.Time, e config.Instance, own int, peers []Peer) string {
 	left := e.SyncHold - now.Sub(since)
 	if left <= 0 {
 		return ""
 	}
 	for _, p := range peers {
-		if !p.Up || p.Elections[e.Name].State != string(vrrp.Master) || p.Connections < 0 || own < 0 {
+		if !p.Up || p.Instances[e.Name].State != string(vrrp.Master) || p.Connections < 0 || own < 0 {
 			continue
 		}
-		if own*100 >= p.Connections*enough {
+		if own*100 >= p.Connections*enoughConnections {
 			return ""
 		}
 		return fmt.Sprintf("waits for connections: it knows %d of the %d of %s, %v of sync_hold are left", own, p.Connections, p.Name, left.Round(time.Second))
@@ -88,21 +88,21 @@ type Peer struct {
 	Up    bool   // it answered lately
 	Error string // why it did not
 	Waits string // what it waits for before it could serve
-	// Elections are those that it takes part in, by name.
-	Elections map[string]PeerElection
+	// Instances are those that it takes part in, by name.
+	Instances map[string]PeerInstance
 	// Connections is how many its kernel knows; negative: it does not say.
 	Connections int
 }
 
-// PeerElection is one election as a peer stands in it.
-type PeerElection struct {
-	State string // init, backup, master, fault
-	Held  bool
+// PeerInstance is one election as a peer stands in it.
+type PeerInstance struct {
+	State   string // init, backup, master, fault
+	Standby bool
 }
 
-// Unready says why a peer is not ready to take an election's addresses.
-func (p Peer) Unready(election string) string {
-	e, takes := p.Elections[election]
+// NotReady says why a peer is not ready to take an election's addresses.
+func (p Peer) NotReady(election string) string {
+	e, takes := p.Instances[election]
 	switch {
 	case !p.Up:
 		return "does not answer: " + p.Error
@@ -110,7 +110,7 @@ func (p Peer) Unready(election string) string {
 		return "has no such election"
 	case e.State != string(vrrp.Backup):
 		return "is " + e.State + " itself"
-	case e.Held:
+	case e.Standby:
 		return "is held itself"
 	case p.Waits != "":
 		return p.Waits

@@ -27,15 +27,15 @@ func TestSettled(t *testing.T) {
 		"one of two not seen again": {checker.Health{Verdict: checker.Up, Checks: append(probe(after), probe(before)...)}, false},
 		"on is never probed":        {checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: checker.TypeOn}}}, true},
 	} {
-		if got := settled(since, c.h); got != c.want {
+		if got := verified(since, c.h); got != c.want {
 			t.Errorf("%s: settled %v, want %v", name, got, c.want)
 		}
 	}
-	services := []ServicePlan{{Servers: []ServerPlan{{}}}}
-	if got := NotReady(after, since, services, nil); !strings.Contains(got, "1 real server") {
+	services := []Service{{Servers: []RealServer{{}}}}
+	if got := WaitsForChecks(after, since, services, nil); !strings.Contains(got, "1 real server") {
 		t.Errorf("an unknown server: %q", got)
 	}
-	if got := NotReady(since.Add(readinessLimit), since, services, nil); got != "" {
+	if got := WaitsForChecks(since.Add(readinessLimit), since, services, nil); got != "" {
 		t.Errorf("after the limit: %q", got)
 	}
 }
@@ -44,11 +44,11 @@ func TestWaitsForConnections(t *testing.T) {
 	since := time.Unix(1000, 0)
 	e := config.Instance{Name: "web", SyncHold: time.Minute}
 	master := func(connections int) Peer {
-		return Peer{Name: "lb1", Up: true, Connections: connections, Elections: map[string]PeerElection{"web": {State: "master"}}}
+		return Peer{Name: "lb1", Up: true, Connections: connections, Instances: map[string]PeerInstance{"web": {State: "master"}}}
 	}
 	away, silent, idle := master(100), master(-1), master(100)
 	away.Up = false
-	idle.Elections["web"] = PeerElection{State: "backup"}
+	idle.Instances["web"] = PeerInstance{State: "backup"}
 	for name, c := range map[string]struct {
 		after time.Duration
 		own   int
@@ -67,7 +67,7 @@ func TestWaitsForConnections(t *testing.T) {
 		"the peer is no master":    {time.Second, 100, []Peer{idle}, "sync_hold are left"},
 		"of three":                 {time.Second, 100, []Peer{idle, master(100)}, ""},
 	} {
-		if got := SyncWaits(since.Add(c.after), since, e, c.own, c.peers); !strings.Contains(got, c.want) || (c.want == "") != (got == "") {
+		if got := WaitsForConnections(since.Add(c.after), since, e, c.own, c.peers); !strings.Contains(got, c.want) || (c.want == "") != (got == "") {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}

@@ -72,7 +72,7 @@ func TestShareIsNeverNothing(t *testing.T) {
 type walk struct {
 	t    *testing.T
 	in   Inputs
-	plan Plan
+	plan Decision
 }
 
 func newWalk(t *testing.T, c *config.Config, kernel ipvs.Table) *walk {
@@ -106,11 +106,11 @@ func (w *walk) drain(n int) {
 }
 
 // decide decides after some time, and then what it decided is in the kernel.
-func (w *walk) decide(wait time.Duration) ServicePlan {
+func (w *walk) decide(wait time.Duration) Service {
 	w.in.Now = w.in.Now.Add(wait)
 	w.plan = Decide(w.in)
 	before := w.plan
-	w.in.Before, w.in.Kernel = &before, w.plan.Wanted.Table
+	w.in.Before, w.in.Kernel = &before, w.plan.Desired.Table
 	return w.plan.Services[0]
 }
 
@@ -153,8 +153,8 @@ func TestSlowStartOfAServerThatCameBack(t *testing.T) {
 	w.weights(time.Second, 0)
 	w.up(0)
 	w.weights(time.Second, 5)
-	if svc := w.plan.Services[0]; !svc.Up || svc.WeightAlive != 100 || svc.Servers[0].Why().Kind != CauseSlowStart {
-		t.Errorf("a server that ramps up: up %v, alive %d, %+v", svc.Up, svc.WeightAlive, svc.Servers[0].Why())
+	if svc := w.plan.Services[0]; !svc.Up || svc.AvailableWeight != 100 || svc.Servers[0].Why().Kind != CauseSlowStart {
+		t.Errorf("a server that ramps up: up %v, alive %d, %+v", svc.Up, svc.AvailableWeight, svc.Servers[0].Why())
 	}
 	began := w.in.Now
 	w.weights(30*time.Second, 50)

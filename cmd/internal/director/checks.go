@@ -170,7 +170,7 @@ func (cs *checks) targets(c *config.Config, kernel ipvs.Table) (all []checker.Ta
 // that is probed through the kernel is left out until the kernel has the path;
 // without a table it is not asked.
 func (cs *checks) serviceTargets(svc config.Service, kernel ipvs.Table) (out []checker.Target, ready bool) {
-	was := kernel[decision.Key(svc)].Destinations
+	was := kernel[decision.ServiceKey(svc)].Destinations
 	out, ready = make([]checker.Target, 0, len(svc.RealServers)), true
 	for _, rs := range svc.RealServers {
 		if kernel != nil && probedThrough(rs) && !cs.paths.open(svc, rs, kernel) {

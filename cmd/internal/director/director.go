@@ -62,7 +62,7 @@ type Parts struct {
 	SyncSender SyncSender
 	// Before is what a run before this one decided last, see Restore; nil: nothing
 	// is known of it.
-	Before *decision.Plan
+	Before *decision.Decision
 	// Hush keeps connections that are not known yet from being reset; nil: they are.
 	Hush Hush
 	// Load reads and checks the configuration file for this director, and
@@ -86,7 +86,7 @@ type Director struct {
 	reloading sync.Mutex
 
 	config atomic.Pointer[config.Config]
-	plan   atomic.Pointer[decision.Plan]
+	plan   atomic.Pointer[decision.Decision]
 	reload atomic.Pointer[Reload]
 
 	elections electorate
@@ -221,17 +221,17 @@ func (d *Director) waiting() string {
 
 // judgeReadiness lets the elections preempt once the checks are in, and, where
 // connections are synchronised, they are known.
-func (d *Director) judgeReadiness(plan *decision.Plan, health map[checker.ID]checker.Health) {
+func (d *Director) judgeReadiness(plan *decision.Decision, health map[checker.ID]checker.Health) {
 	now := time.Now()
 	if d.elections.anyFault() {
 		d.trusted = now // what the checks find meanwhile is the fault's doing
 	}
-	checks := decision.NotReady(now, d.trusted, plan.Services, health)
+	checks := decision.WaitsForChecks(now, d.trusted, plan.Services, health)
 	first, each := checks, make(map[string]string, len(plan.Config.Instances))
 	for _, e := range plan.Config.Instances {
 		waits := checks
 		if waits == "" && plan.Config.IPVS.Sync != nil && !d.elections.master(e.Name) {
-			waits = decision.SyncWaits(now, d.trusted, e, d.ownConnections(), d.peers())
+			waits = decision.WaitsForConnections(now, d.trusted, e, d.ownConnections(), d.peers())
 		}
 		if each[e.Name] = waits; first == "" {
 			first = waits
@@ -410,7 +410,7 @@ func (d *Director) prepare(old, next *config.Config) (reload.Change, error) {
 }
 
 // Decision is the newest one; nil until the kernel was read.
-func (d *Director) Decision() *decision.Plan { return d.plan.Load() }
+func (d *Director) Decision() *decision.Decision { return d.plan.Load() }
 
 // decide reads the levels again and states the wish that follows from them.
 func (d *Director) decide() {
@@ -439,9 +439,9 @@ func (d *Director) decide() {
 	}
 	d.elections.bend(plan.Services)
 	d.judgeReadiness(&plan, health)
-	if d.applied == 0 || !decision.SameWish(d.wanted, plan.Wanted) {
-		d.applied = d.parts.Table.Want(plan.Wanted)
-		d.wanted = plan.Wanted
+	if d.applied == 0 || !decision.SameDesired(d.wanted, plan.Desired) {
+		d.applied = d.parts.Table.Want(plan.Desired)
+		d.wanted = plan.Desired
 	}
 	d.record(old, &plan)
 }

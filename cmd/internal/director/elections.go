@@ -92,9 +92,9 @@ func (el *electorate) setHolds(holds map[string]Hold) {
 }
 
 // bend tells the engines what the services do to their elections.
-func (el *electorate) bend(services []decision.ServicePlan) {
+func (el *electorate) bend(services []decision.Service) {
 	for _, c := range el.running {
-		want := decision.Bent(c.tracks, services)
+		want := decision.Tracked(c.tracks, services)
 		for name := range c.told {
 			if _, still := want[name]; !still {
 				c.engine.SetTracked(name, 0, false)
@@ -182,7 +182,7 @@ func ElectionConfig(e config.Instance) vrrp.Config {
 // electionOf is the engine's form of an election of a configuration.
 func electionOf(e config.Instance, c *config.Config) vrrp.Config {
 	want := ElectionConfig(e)
-	want.PreemptDelay = max(want.PreemptDelay, decision.SecondLook(e.TrackServices, c.Services))
+	want.PreemptDelay = max(want.PreemptDelay, decision.TrackingDelay(e.TrackServices, c.Services))
 	return want
 }
 

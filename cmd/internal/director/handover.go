@@ -354,7 +354,7 @@ func (d *Director) noReadyPeer(election string) string {
 	}
 	var reasons []string
 	for _, p := range d.peers() {
-		why := p.Unready(election)
+		why := p.NotReady(election)
 		if why == "" {
 			return ""
 		}

@@ -68,9 +68,9 @@ func (f *fakeElection) hand(took time.Duration, to netip.Addr) {
 }
 
 func ready(elections ...string) decision.Peer {
-	p := decision.Peer{Name: "lb2", Up: true, Elections: map[string]decision.PeerElection{}}
+	p := decision.Peer{Name: "lb2", Up: true, Instances: map[string]decision.PeerInstance{}}
 	for _, e := range elections {
-		p.Elections[e] = decision.PeerElection{State: "backup"}
+		p.Instances[e] = decision.PeerInstance{State: "backup"}
 	}
 	return p
 }
@@ -212,8 +212,8 @@ func TestReadyPeer(t *testing.T) {
 		"no other director":       exchange{},
 		"does not answer: hung":   change(func(p *decision.Peer) { p.Up, p.Error = false, "hung" }),
 		"no such election":        exchange{ready("mail")},
-		"is fault itself":         change(func(p *decision.Peer) { p.Elections["web"] = decision.PeerElection{State: "fault"} }),
-		"is held":                 change(func(p *decision.Peer) { p.Elections["web"] = decision.PeerElection{State: "backup", Held: true} }),
+		"is fault itself":         change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "fault"} }),
+		"is held":                 change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "backup", Standby: true} }),
 		"waits for":               change(func(p *decision.Peer) { p.Waits = "waits for the checks" }),
 	} {
 		d := New(Parts{Peers: peers})

@@ -12,12 +12,12 @@ import (
 )
 
 // record tells the history what a decision changed.
-func (d *Director) record(old, plan *decision.Plan) {
+func (d *Director) record(old, plan *decision.Decision) {
 	if old == nil {
-		old = &decision.Plan{}
+		old = &decision.Decision{}
 	}
 	now := time.Now()
-	services := map[string]*decision.ServicePlan{}
+	services := map[string]*decision.Service{}
 	for i := range old.Services {
 		services[old.Services[i].Name] = &old.Services[i]
 	}
@@ -33,14 +33,14 @@ func (d *Director) record(old, plan *decision.Plan) {
 		before, known := services[svc.Name]
 		delete(services, svc.Name)
 		if !known {
-			before = &decision.ServicePlan{}
+			before = &decision.Service{}
 		}
 		if len(svc.Servers) > 0 && len(before.Servers) == len(svc.Servers) && &svc.Servers[0] == &before.Servers[0] {
 			continue // it was not decided anew
 		}
 		recordServers(before, svc, tell)
 		if !known || before.Up != svc.Up {
-			e := event.Event{Kind: event.KindQuorum, Service: svc.Name, To: upText(svc.Up), Reason: fmt.Sprintf("weight alive %d", svc.WeightAlive)}
+			e := event.Event{Kind: event.KindQuorum, Service: svc.Name, To: upText(svc.Up), Reason: fmt.Sprintf("weight alive %d", svc.AvailableWeight)}
 			if known {
 				e.From = upText(before.Up)
 			}
@@ -52,14 +52,14 @@ func (d *Director) record(old, plan *decision.Plan) {
 		}
 		if before.Fallback.Active != svc.Fallback.Active {
 			tell(event.Event{Kind: event.KindFallback, Service: svc.Name, RealServer: fallbackName(before.Fallback, svc.Fallback),
-				From: onText(before.Fallback.Active), To: onText(svc.Fallback.Active), Reason: fmt.Sprintf("weight alive %d", svc.WeightAlive)})
+				From: onText(before.Fallback.Active), To: onText(svc.Fallback.Active), Reason: fmt.Sprintf("weight alive %d", svc.AvailableWeight)})
 		}
 	}
 	// What is left is no longer in the file.
 	for i := range old.Services {
 		svc := &old.Services[i]
 		if services[svc.Name] == svc {
-			recordServers(svc, &decision.ServicePlan{}, tell)
+			recordServers(svc, &decision.Service{}, tell)
 			tell(event.Event{Kind: event.KindQuorum, Service: svc.Name, From: upText(svc.Up), To: "removed", Reason: "taken out of the file"})
 		}
 	}
@@ -67,8 +67,8 @@ func (d *Director) record(old, plan *decision.Plan) {
 
 // recordServers tells what changed of a service's servers: weights, in the
 // order of the file, and then who was taken out of it.
-func recordServers(before, svc *decision.ServicePlan, tell func(event.Event)) {
-	find, kept := before.Finder(), make(map[*decision.ServerPlan]bool, len(svc.Servers))
+func recordServers(before, svc *decision.Service, tell func(event.Event)) {
+	find, kept := before.Lookup(), make(map[*decision.RealServer]bool, len(svc.Servers))
 	for i, s := range svc.Servers {
 		was := find(i, s.Address)
 		kept[was] = true
@@ -84,14 +84,14 @@ func recordServers(before, svc *decision.ServicePlan, tell func(event.Event)) {
 }
 
 // fallbackName is the address of the fallback that took over, or that did before.
-func fallbackName(before, f decision.FallbackPlan) string {
+func fallbackName(before, f decision.Fallback) string {
 	if !f.Active {
 		f = before
 	}
 	return f.Address.String()
 }
 
-func weightEvent(before *decision.ServerPlan, s decision.ServerPlan) (event.Event, bool) {
+func weightEvent(before *decision.RealServer, s decision.RealServer) (event.Event, bool) {
 	if before != nil && before.Weight == s.Weight && before.Listed == s.Listed {
 		return event.Event{}, false
 	}
@@ -109,7 +109,7 @@ func guardEvent(old, g decision.Guard) (event.Event, bool) {
 	return e, old.State != g.State && (g.Active() || old.Active())
 }
 
-func weightText(s decision.ServerPlan) string {
+func weightText(s decision.RealServer) string {
 	if !s.Listed {
 		return "removed"
 	}

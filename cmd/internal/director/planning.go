@@ -25,8 +25,8 @@ type Foreseen struct {
 	// Refused is why it would not run at all; the rest is then what it would do
 	// if that were mended, as far as it can be known.
 	Refused   error
-	Before    decision.Plan // what is decided now; empty at a start
-	Decided   decision.Plan // what would be decided at once
+	Before    decision.Decision // what is decided now; empty at a start
+	Decided   decision.Decision // what would be decided at once
 	Table     ipvs.Forecast
 	Elections []ElectionChange
 	// ChecksAnew counts the checks of a real server that would begin anew.
@@ -56,7 +56,7 @@ func (d *Director) Foresee(ctx context.Context, next *config.Config) (Foreseen, 
 	if err != nil {
 		return Foreseen{}, err
 	}
-	f.Table, err = d.parts.Table.Forecast(ctx, f.Decided.Wanted)
+	f.Table, err = d.parts.Table.Forecast(ctx, f.Decided.Desired)
 	return f, err
 }
 
@@ -115,7 +115,7 @@ func (onlyAsked) AcceptLocal([]string) error { return nil }
 // ForeseeStart says what a start with this configuration would do on this kernel,
 // given what a former run wrote into it and decided last (nil: nothing that still
 // counts). Who would refuse it is the caller's to ask.
-func ForeseeStart(next *config.Config, kernel ipvs.Kernel, owned ipvs.Owned, before *decision.Plan, host Host) (Foreseen, error) {
+func ForeseeStart(next *config.Config, kernel ipvs.Kernel, owned ipvs.Owned, before *decision.Decision, host Host) (Foreseen, error) {
 	reading, err := kernel.Read()
 	if err != nil {
 		return Foreseen{}, fmt.Errorf("failed to read the kernel's table: %w", err)
@@ -129,7 +129,7 @@ func ForeseeStart(next *config.Config, kernel ipvs.Kernel, owned ipvs.Owned, bef
 	f.ChecksAnew = preview.Restarted
 	f.Elections = new(electorate).foresee(next)
 	f.Decided = decision.Decide(decision.Inputs{Now: f.At, Config: next, Health: preview.Health, Kernel: reading.Table, Before: before, MarkServices: paths.services()})
-	f.Table, err = ipvs.ForecastStart(kernel, owned, f.Decided.Wanted)
+	f.Table, err = ipvs.ForecastStart(kernel, owned, f.Decided.Desired)
 	return f, err
 }
 

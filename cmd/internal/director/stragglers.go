@@ -96,8 +96,8 @@ func (d *Director) tell(ctx context.Context, all bool, staying map[netip.Addr]bo
 		return
 	}
 	began := time.Now()
-	ways := waysOf(plan.Wanted.Table)
-	n, err := d.parts.SyncSender.Send(ctx, *decision.WantedSync(c.IPVS.Sync), all, func(conn ipvs.Connection) (ipvs.Forward, bool) {
+	ways := waysOf(plan.Desired.Table)
+	n, err := d.parts.SyncSender.Send(ctx, *decision.DesiredSync(c.IPVS.Sync), all, func(conn ipvs.Connection) (ipvs.Forward, bool) {
 		if staying[conn.Virtual.Addr()] {
 			return 0, false
 		}
@@ -201,7 +201,7 @@ func (d *Director) hushed() map[netip.AddrPort]struct{} {
 		return out
 	}
 	for _, s := range d.elections.seats() {
-		hushed(time.Now(), plan.Wanted.Table, s.engine.Status(), s.held, out)
+		hushed(time.Now(), plan.Desired.Table, s.engine.Status(), s.held, out)
 	}
 	return out
 }

@@ -137,7 +137,7 @@ func (t Throughs) number(c *config.Config, before Throughs) {
 }
 
 func throughService(mark uint32, p path, rs config.RealServer) ipvs.Service {
-	d := decision.WantedDestination(rs)
+	d := decision.DesiredDestination(rs)
 	d.Address = netip.AddrPortFrom(rs.Address.Addr(), 0) // the probe's own port is kept
 	d.Weight, d.UpperThreshold, d.LowerThreshold = 1, 0, 0
 	bits := 32

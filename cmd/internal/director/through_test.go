@@ -103,9 +103,9 @@ func TestPathsAreWritten(t *testing.T) {
 	commit(t, ts, c)
 	plan := decision.Decide(decision.Inputs{Config: c, MarkServices: ts.paths.services()})
 	key := ipvs.ServiceKey{Mark: 0x6c760000}
-	d, ok := plan.Wanted.Table[key].Destinations[netip.MustParseAddrPort("10.0.0.9:0")]
-	if len(plan.Wanted.Table) != 3 || !ok || d.Weight != 1 || d.Forward != ipvs.DirectRoute || plan.Wanted.Names[key] == "" {
-		t.Errorf("%+v", plan.Wanted.Table)
+	d, ok := plan.Desired.Table[key].Destinations[netip.MustParseAddrPort("10.0.0.9:0")]
+	if len(plan.Desired.Table) != 3 || !ok || d.Weight != 1 || d.Forward != ipvs.DirectRoute || plan.Desired.Names[key] == "" {
+		t.Errorf("%+v", plan.Desired.Table)
 	}
 	if len(plan.Services) != 2 {
 		t.Error("the paths are decided like services")
@@ -122,7 +122,7 @@ func TestNoProbeBeforeItsPath(t *testing.T) {
 	if targets, all := cs.targets(c, ipvs.Table{}); len(targets) != 0 || all {
 		t.Errorf("%d probes begin without a path", len(targets))
 	}
-	targets, all := cs.targets(c, decision.Decide(decision.Inputs{Config: c, MarkServices: ts.paths.services()}).Wanted.Table)
+	targets, all := cs.targets(c, decision.Decide(decision.Inputs{Config: c, MarkServices: ts.paths.services()}).Desired.Table)
 	if len(targets) != 2 || !all {
 		t.Fatalf("%d targets, all %v", len(targets), all)
 	}

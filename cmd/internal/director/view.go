@@ -16,7 +16,7 @@ type View struct {
 	At         time.Time
 	Config     *config.Config
 	LastReload Reload
-	Plan       decision.Plan // empty until the kernel was read
+	Plan       decision.Decision // empty until the kernel was read
 	Health     map[checker.ID]checker.Health
 	Kernel     ipvs.Snapshot
 	Elections  []vrrp.Status

@@ -157,9 +157,9 @@ func (e emitter) election(s vrrp.Status) {
 	}
 }
 
-func (e emitter) service(v director.View, quorum int, p decision.ServicePlan) {
+func (e emitter) service(v director.View, quorum int, p decision.Service) {
 	e.gauge(serviceUp, truth(p.Up), p.Name)
-	e.gauge(serviceAlive, float64(p.WeightAlive), p.Name)
+	e.gauge(serviceAlive, float64(p.AvailableWeight), p.Name)
 	e.gauge(serviceQuorum, float64(quorum), p.Name)
 	e.gauge(servicePanic, truth(p.Panic), p.Name)
 	e.gauge(serviceFallback, truth(p.Fallback.Active), p.Name)
@@ -193,7 +193,7 @@ func (e emitter) service(v director.View, quorum int, p decision.ServicePlan) {
 }
 
 // sums are what is known of a service's servers without a series for each.
-func (e emitter) sums(stats ipvs.ServiceStats, p decision.ServicePlan) {
+func (e emitter) sums(stats ipvs.ServiceStats, p decision.Service) {
 	servers := map[checker.Verdict]int{}
 	for _, s := range p.Servers {
 		if !s.Draining() {

@@ -35,9 +35,9 @@ func view(context.Context) director.View {
 	return director.View{
 		Config:     &config.Config{Director: "lb1", Hash: "abc", Global: config.Global{PerServerMetrics: true}, Services: []config.Service{{Name: "web", Quorum: 2}}},
 		LastReload: director.Reload{LastSuccess: time.Unix(100, 0)},
-		Plan: decision.Plan{Services: []decision.ServicePlan{{Name: "web", Key: key, Up: true, WeightAlive: 3, Servers: []decision.ServerPlan{
+		Plan: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{
 			{ID: id, Address: real, Verdict: checker.Up, DrainUntil: time.Unix(93, 0), Causes: []decision.Cause{{Kind: decision.CauseDrain, Since: time.Unix(96, 0)}}},
-		}, Fallback: decision.FallbackPlan{Active: true}, Panic: true}}, Guard: decision.Guard{State: decision.GuardFrozen}},
+		}, Fallback: decision.Fallback{Active: true}, Panic: true}}, Guard: decision.Guard{State: decision.GuardFrozen}},
 		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Totals: totals, CertificateExpiry: time.Unix(95, 0), Last: checker.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
 		Kernel: ipvs.Snapshot{Valid: true, Up: true, At: time.Unix(98, 0), Foreign: 2,
 			Table: ipvs.Table{key: {Destinations: map[netip.AddrPort]ipvs.Destination{real: {Weight: 3}}}},

@@ -33,12 +33,12 @@ func keptPath(dir string) string { return filepath.Join(dir, "decided") }
 
 // LoadDecision reads what was decided before. None, one that is too old, and one
 // that cannot be read are no reason not to start; of the latter two the log tells.
-func (d *Dir) LoadDecision(log *slog.Logger, now time.Time) *decision.Plan {
+func (d *Dir) LoadDecision(log *slog.Logger, now time.Time) *decision.Decision {
 	return PeekDecision(d.path, log, now)
 }
 
 // PeekDecision is LoadDecision of a directory that need not be ours.
-func PeekDecision(dir string, log *slog.Logger, now time.Time) *decision.Plan {
+func PeekDecision(dir string, log *slog.Logger, now time.Time) *decision.Decision {
 	file := keptPath(dir)
 	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -67,7 +67,7 @@ func PeekDecision(dir string, log *slog.Logger, now time.Time) *decision.Plan {
 
 // KeepDecision writes what was decided, whenever that changed, until the context
 // ends, and then once more.
-func (d *Dir) KeepDecision(ctx context.Context, log *slog.Logger, decided func() *decision.Plan) error {
+func (d *Dir) KeepDecision(ctx context.Context, log *slog.Logger, decided func() *decision.Decision) error {
 	k := keeper{dir: d, log: log, decided: decided}
 	timer := time.NewTimer(keepEvery)
 	defer timer.Stop()
@@ -86,9 +86,9 @@ func (d *Dir) KeepDecision(ctx context.Context, log *slog.Logger, decided func()
 type keeper struct {
 	dir     *Dir
 	log     *slog.Logger
-	decided func() *decision.Plan
-	last    *decision.Plan // that was looked at
-	text    []byte         // that is in the file
+	decided func() *decision.Decision
+	last    *decision.Decision // that was looked at
+	text    []byte             // that is in the file
 }
 
 // look writes what is new, and says how long that took. What is old is touched:
@@ -100,7 +100,7 @@ func (k *keeper) look() time.Duration {
 		return 0
 	}
 	if plan != k.last || k.text == nil {
-		text, err := plan.Keep()
+		text, err := plan.Save()
 		if err == nil && !bytes.Equal(text, k.text) {
 			if err = replaceFile(k.dir.kept(), text); err == nil {
 				k.text = text

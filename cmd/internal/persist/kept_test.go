@@ -17,14 +17,14 @@ import (
 )
 
 // ofWeight is one with a server of some weight.
-func ofWeight(weight int) *decision.Plan {
+func ofWeight(weight int) *decision.Decision {
 	a := netip.MustParseAddrPort("10.0.1.1:80")
-	return &decision.Plan{Services: []decision.ServicePlan{{Name: "web", Up: true, Servers: []decision.ServerPlan{{
+	return &decision.Decision{Services: []decision.Service{{Name: "web", Up: true, Servers: []decision.RealServer{{
 		ID: checker.ID{Service: "web", RealServer: a.String()}, Address: a, Weight: weight, Listed: true, Verdict: checker.Up,
 		Causes: []decision.Cause{{Kind: decision.CauseConfigured, Weight: weight, Text: "weight in the file"}}}}}}}
 }
 
-func weightOf(p *decision.Plan) int {
+func weightOf(p *decision.Decision) int {
 	if p == nil {
 		return -1
 	}
@@ -45,12 +45,12 @@ func TestDecisionIsKept(t *testing.T) {
 		if p := dir.LoadDecision(logger, time.Now()); p != nil || log.Len() > 0 {
 			t.Errorf("none was kept: %+v, %s", p, &log)
 		}
-		decided := make(chan *decision.Plan, 1)
-		var current *decision.Plan
+		decided := make(chan *decision.Decision, 1)
+		var current *decision.Decision
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() {
-			ended <- dir.KeepDecision(ctx, logger, func() *decision.Plan {
+			ended <- dir.KeepDecision(ctx, logger, func() *decision.Decision {
 				select {
 				case current = <-decided:
 				default:
@@ -107,7 +107,7 @@ func TestDecisionThatCannotBeKept(t *testing.T) {
 		ended := make(chan error)
 		plan := ofWeight(3)
 		go func() {
-			ended <- dir.KeepDecision(ctx, slog.New(slog.NewTextHandler(&log, nil)), func() *decision.Plan { return plan })
+			ended <- dir.KeepDecision(ctx, slog.New(slog.NewTextHandler(&log, nil)), func() *decision.Decision { return plan })
 		}()
 		time.Sleep(10 * keepEvery)
 		synctest.Wait()

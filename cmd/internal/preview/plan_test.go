@@ -208,9 +208,9 @@ func namesAllThatLeave(t *testing.T, p Plan, f director.Foreseen) {
 			named[s.Service+" "+rs.Address] = true
 		}
 	}
-	for k, s := range f.Before.Wanted.Table {
+	for k, s := range f.Before.Desired.Table {
 		for a := range s.Destinations {
-			if _, stays := f.Decided.Wanted.Table[k].Destinations[a]; !stays && !named[k.String()+" "+a.String()] {
+			if _, stays := f.Decided.Desired.Table[k].Destinations[a]; !stays && !named[k.String()+" "+a.String()] {
 				t.Errorf("%s %s leaves, and the plan does not say so", k, a)
 			}
 		}

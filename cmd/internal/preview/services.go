@@ -44,12 +44,12 @@ func (b *builder) services() {
 	}
 	if b.Running != nil {
 		for _, svc := range b.Running.Services {
-			b.running[decision.Key(svc)] = svc
+			b.running[decision.ServiceKey(svc)] = svc
 		}
 	}
 	stays := map[ipvs.ServiceKey]bool{}
 	for i, svc := range b.Next.Services {
-		k := decision.Key(svc)
+		k := decision.ServiceKey(svc)
 		stays[k] = true
 		s := b.service(k, svc.Name)
 		b.stays(&s, k, svc, b.Decided.Services[i])
@@ -118,8 +118,8 @@ func (b *builder) service(k ipvs.ServiceKey, name string) Service {
 }
 
 // stays words a service of the next configuration.
-func (b *builder) stays(s *Service, k ipvs.ServiceKey, svc config.Service, decided decision.ServicePlan) {
-	s.LiveAfter = b.Decided.Wanted.Table[k].Live()
+func (b *builder) stays(s *Service, k ipvs.ServiceKey, svc config.Service, decided decision.Service) {
+	s.LiveAfter = b.Decided.Desired.Table[k].Live()
 	writes := map[netip.AddrPort]ipvs.Op{}
 	for _, op := range b.ops[k] {
 		switch op.Kind {
@@ -158,7 +158,7 @@ func (b *builder) stays(s *Service, k ipvs.ServiceKey, svc config.Service, decid
 }
 
 // server words a real server of the next configuration.
-func (b *builder) server(s *Service, k ipvs.ServiceKey, decided decision.ServerPlan, op ipvs.Op, written bool, was config.RealServer, stood bool) {
+func (b *builder) server(s *Service, k ipvs.ServiceKey, decided decision.RealServer, op ipvs.Op, written bool, was config.RealServer, stood bool) {
 	out := b.realServer(k, decided.Address)
 	if written {
 		out.write(op)
@@ -264,7 +264,7 @@ func (b *builder) drainsWithoutWrite(s *Service, k ipvs.ServiceKey, writes map[n
 			continue
 		}
 		_, written := writes[d.RealServer]
-		if _, was := b.Before.Wanted.Table[k].Destinations[d.RealServer]; written || !was {
+		if _, was := b.Before.Desired.Table[k].Destinations[d.RealServer]; written || !was {
 			continue // told already, or it drains on
 		}
 		rs := b.realServer(k, d.RealServer)

@@ -40,7 +40,7 @@ real_servers = [{ address = "10.0.0.9:80", weight = 100 }, { address = "10.0.0.2
 	}
 	owned := ipvs.Owned{}
 	kernel.ByHand(func(table ipvs.Table) {
-		for k, s := range first.Decided.Wanted.Table.Clone() {
+		for k, s := range first.Decided.Desired.Table.Clone() {
 			owned[k] = map[netip.AddrPort]struct{}{}
 			for a, d := range s.Destinations {
 				d.Weight = 100
@@ -58,7 +58,7 @@ real_servers = [{ address = "10.0.0.9:80", weight = 100 }, { address = "10.0.0.2
 		t.Fatal(err)
 	}
 	for _, k := range []struct {
-		before *decision.Plan
+		before *decision.Decision
 		want   map[string]int
 	}{
 		{nil, map[string]int{}},

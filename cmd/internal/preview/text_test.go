@@ -122,7 +122,7 @@ func something(t *testing.T) director.Foreseen {
 		t.Fatal(err)
 	}
 	owned := ipvs.Owned{}
-	table := started.Decided.Wanted.Table
+	table := started.Decided.Desired.Table
 	for k, s := range table {
 		stats := ipvs.ServiceStats{Destinations: map[netip.AddrPort]ipvs.DestinationStats{}}
 		owned[k] = map[netip.AddrPort]struct{}{}

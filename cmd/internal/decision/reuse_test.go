@@ -28,7 +28,7 @@ func TestUnchangedServicesAreDecidedAsAnew(t *testing.T) {
 		c := randomServices(r)
 		health := map[checker.ID]checker.Health{}
 		kernel := ipvs.Table{}
-		var reused, anew *Plan
+		var reused, anew *Decision
 		for step := range 40 {
 			now = now.Add(time.Duration(r.IntN(4000)) * time.Millisecond)
 			switch r.IntN(4) {
@@ -62,17 +62,17 @@ func TestUnchangedServicesAreDecidedAsAnew(t *testing.T) {
 				}
 			}
 			reused, anew = &a, &b
-			if !SameWish(a.Wanted, b.Wanted) || !a.Next.Equal(b.Next) {
-				t.Fatalf("seed %d, step %d: the wishes differ:\n%s", seed, step, cmp.Diff(b.Wanted.Table, a.Wanted.Table, cmp.Comparer(func(x, y ipvs.Service) bool { return reflect.DeepEqual(x, y) })))
+			if !SameDesired(a.Desired, b.Desired) || !a.Next.Equal(b.Next) {
+				t.Fatalf("seed %d, step %d: the wishes differ:\n%s", seed, step, cmp.Diff(b.Desired.Table, a.Desired.Table, cmp.Comparer(func(x, y ipvs.Service) bool { return reflect.DeepEqual(x, y) })))
 			}
 			for i := range a.Services {
 				x, y := a.Services[i], b.Services[i]
-				x.digest, x.settled, y.digest, y.settled = "", false, "", false
+				x.digest, x.reusable, y.digest, y.reusable = "", false, "", false
 				if !reflect.DeepEqual(x, y) {
 					t.Fatalf("seed %d, step %d: taken over\n%+v\ndecided anew\n%+v", seed, step, x, y)
 				}
 			}
-			kernel = a.Wanted.Table
+			kernel = a.Desired.Table
 		}
 	}
 	if taken < 1500 {
@@ -111,17 +111,17 @@ func randomServices(r *rand.Rand) *config.Config {
 func TestEveryFieldOfAWishCounts(t *testing.T) {
 	base := func() ipvs.Wanted {
 		k := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: vip}
-		w := WantedSettings(&config.Config{}, start)
+		w := DesiredSettings(&config.Config{}, start)
 		w.Table[k] = ipvs.Service{Key: k}
 		return w
 	}
-	if !SameWish(base(), base()) {
+	if !SameDesired(base(), base()) {
 		t.Fatal("equal wishes differ")
 	}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[ipvs.Wanted]()) {
 		w := base()
 		change(t, reflect.ValueOf(&w).Elem().FieldByIndex(f.Index))
-		if SameWish(base(), w) {
+		if SameDesired(base(), w) {
 			t.Errorf("a changed %s is not seen", f.Name)
 		}
 	}
@@ -131,7 +131,7 @@ func TestEveryFieldOfAWishCounts(t *testing.T) {
 			change(t, reflect.ValueOf(&s).Elem().FieldByIndex(f.Index))
 			w.Table[k] = s
 		}
-		if SameWish(base(), w) {
+		if SameDesired(base(), w) {
 			t.Errorf("a changed %s of a service is not seen", f.Name)
 		}
 	}

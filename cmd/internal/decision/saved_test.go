@@ -12,9 +12,9 @@ import (
 )
 
 // again is what a restart makes of a plan.
-func again(t testing.TB, p *Plan, now time.Time) *Plan {
+func again(t testing.TB, p *Decision, now time.Time) *Decision {
 	t.Helper()
-	text, err := p.Keep()
+	text, err := p.Save()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestARestartChangesNoDecision(t *testing.T) {
 }
 
 // told is all that anybody sees of a plan.
-func told(t testing.TB, p Plan) string {
+func told(t testing.TB, p Decision) string {
 	t.Helper()
 	var b strings.Builder
 	for _, s := range p.Services {
@@ -79,7 +79,7 @@ func told(t testing.TB, p Plan) string {
 			}
 			b.Write(append(text, '\n'))
 		}
-		text, err := json.Marshal([]any{s.Up, s.WeightAlive, s.Panic, s.PanicSince, s.Fallback})
+		text, err := json.Marshal([]any{s.Up, s.AvailableWeight, s.Panic, s.PanicSince, s.Fallback})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +136,7 @@ func FuzzRestore(f *testing.F) {
 	w.up(0)
 	w.down(1)
 	w.decide(0)
-	text, err := w.plan.Keep()
+	text, err := w.plan.Save()
 	if err != nil {
 		f.Fatal(err)
 	}

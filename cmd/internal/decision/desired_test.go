@@ -12,13 +12,13 @@ import (
 
 func TestWantedByMark(t *testing.T) {
 	for _, six := range []bool{false, true} {
-		got := WantedService(config.Service{Name: "m", FWMark: 7, IPv6: six, Scheduler: "rr", OnePacket: true, PersistenceEngine: "sip"})
+		got := DesiredService(config.Service{Name: "m", FWMark: 7, IPv6: six, Scheduler: "rr", OnePacket: true, PersistenceEngine: "sip"})
 		if got.Key != (ipvs.ServiceKey{Mark: 7, IPv6: six}) || got.Flags != ipvs.OnePacket || got.Engine != "sip" {
 			t.Errorf("%+v", got)
 		}
 	}
 	// The family of an address says itself what it is: it is no part of the key.
-	if k := Key(config.Service{Address: netip.MustParseAddrPort("[2001:db8::1]:80"), IPv6: true, Protocol: "sctp"}); k.IPv6 || k.Protocol != ipvs.SCTP {
+	if k := ServiceKey(config.Service{Address: netip.MustParseAddrPort("[2001:db8::1]:80"), IPv6: true, Protocol: "sctp"}); k.IPv6 || k.Protocol != ipvs.SCTP {
 		t.Errorf("%+v", k)
 	}
 }
@@ -37,7 +37,7 @@ func TestWantedTunnels(t *testing.T) {
 		{config.Tunnel{Type: "gue", Port: 6080, Checksum: "csum"}, ipvs.Encap{Type: ipvs.GUE, Port: 6080, Flags: ipvs.EncapChecksum}},
 		{config.Tunnel{Type: "gue", Port: 6080, Checksum: "remcsum"}, ipvs.Encap{Type: ipvs.GUE, Port: 6080, Flags: ipvs.EncapRemoteChecksum}},
 	} {
-		if got := WantedDestination(config.RealServer{Address: server(1), Forward: "tun", Tunnel: c.t}).Encap; got != c.want {
+		if got := DesiredDestination(config.RealServer{Address: server(1), Forward: "tun", Tunnel: c.t}).Encap; got != c.want {
 			t.Errorf("%+v: %+v, want %+v", c.t, got, c.want)
 		}
 	}
@@ -45,12 +45,12 @@ func TestWantedTunnels(t *testing.T) {
 
 func TestWantedSettings(t *testing.T) {
 	c := oneServer(5, func(s *config.Service) { s.DrainTimeout, s.OnFailure = time.Minute, "remove" })
-	if w := Decide(Inputs{Config: c}).Wanted; w.Sync != nil {
+	if w := Decide(Inputs{Config: c}).Desired; w.Sync != nil {
 		t.Errorf("synchronisation without a wish: %+v", w.Sync)
 	}
 	c.IPVS.Sync = &config.Sync{Interface: "eth1", ID: 5, Group: netip.MustParseAddr("224.0.0.90"), Port: 9000, TTL: 2, MaxLen: 1400,
 		Threshold: [2]int{1, 10}, RefreshPeriod: time.Minute}
-	w := Decide(Inputs{Config: c, Health: verdict(checker.Down), Kernel: kernelWith(5)}).Wanted
+	w := Decide(Inputs{Config: c, Health: verdict(checker.Down), Kernel: kernelWith(5)}).Desired
 	want := ipvs.SyncConfig{Interface: "eth1", ID: 5, Group: netip.MustParseAddr("224.0.0.90"), Port: 9000, TTL: 2, MaxLen: 1400,
 		Threshold: [2]int{1, 10}, RefreshPeriod: time.Minute}
 	if w.Sync == nil || *w.Sync != want {
@@ -64,7 +64,7 @@ func TestWantedSettings(t *testing.T) {
 	if _, dropped := w.Drop[ipvs.Entry{Service: k, RealServer: server(1)}]; !dropped || len(w.Drop) != 1 {
 		t.Errorf("dropped: %v", w.Drop)
 	}
-	if w := Decide(Inputs{Config: c, Health: verdict(checker.Up), Kernel: kernelWith(5)}).Wanted; len(w.Drop) != 0 {
+	if w := Decide(Inputs{Config: c, Health: verdict(checker.Up), Kernel: kernelWith(5)}).Desired; len(w.Drop) != 0 {
 		t.Errorf("a server that is up is dropped: %v", w.Drop)
 	}
 }

@@ -17,98 +17,98 @@ import (
 	"lvsd/checker"
 )
 
-// keptVersion is of the form of the text.
-const keptVersion = 1
+// savedVersion is of the form of the text.
+const savedVersion = 1
 
-type keptPlan struct {
-	Version  int           `json:"version"`
-	Services []keptService `json:"services"`
+type savedDecision struct {
+	Version  int            `json:"version"`
+	Services []savedService `json:"services"`
 }
 
-type keptService struct {
-	Name          string       `json:"name"`
-	Up            bool         `json:"up"`
-	Panic         bool         `json:"panic,omitempty"`
-	PanicSince    time.Time    `json:"panic_since,omitzero"`
-	Fallback      bool         `json:"fallback,omitempty"`
-	FallbackSince time.Time    `json:"fallback_since,omitzero"`
-	Servers       []keptServer `json:"real_servers"`
+type savedService struct {
+	Name          string        `json:"name"`
+	Up            bool          `json:"up"`
+	Panic         bool          `json:"panic,omitempty"`
+	PanicSince    time.Time     `json:"panic_since,omitzero"`
+	Fallback      bool          `json:"fallback,omitempty"`
+	FallbackSince time.Time     `json:"fallback_since,omitzero"`
+	Servers       []savedServer `json:"real_servers"`
 }
 
-type keptServer struct {
+type savedServer struct {
 	Address netip.AddrPort `json:"address"`
 	Weight  int            `json:"weight"`
 	Listed  bool           `json:"listed"`
-	Causes  []keptCause    `json:"causes"`
+	Causes  []savedCause   `json:"causes"`
 	// Why is what the weight was said to be of, with its age.
-	Why   string     `json:"why,omitempty"`
-	Ramp  *keptRamp  `json:"slow_start,omitempty"`
-	Flaps *keptFlaps `json:"damping,omitempty"`
+	Why   string      `json:"why,omitempty"`
+	Ramp  *savedRamp  `json:"slow_start,omitempty"`
+	Flaps *savedFlaps `json:"damping,omitempty"`
 }
 
-type keptCause struct {
+type savedCause struct {
 	Kind   CauseKind `json:"kind"`
 	Weight int       `json:"weight"`
 	Since  time.Time `json:"since"`
 }
 
-type keptRamp struct {
+type savedRamp struct {
 	Since time.Time `json:"since,omitzero"`
 }
 
-type keptFlaps struct {
+type savedFlaps struct {
 	Verdict checker.Verdict `json:"verdict"`
 	Falls   int             `json:"falls"`
 	Until   time.Time       `json:"until,omitzero"`
 	Calm    time.Time       `json:"calm,omitzero"`
 }
 
-// Keep puts what outlives the daemon into words.
-func (p *Plan) Keep() ([]byte, error) {
-	out := keptPlan{Version: keptVersion, Services: []keptService{}}
+// Save puts what outlives the daemon into words.
+func (p *Decision) Save() ([]byte, error) {
+	out := savedDecision{Version: savedVersion, Services: []savedService{}}
 	for _, svc := range p.Services {
-		k := keptService{Name: svc.Name, Up: svc.Up, Panic: svc.Panic, PanicSince: svc.PanicSince,
-			Fallback: svc.Fallback.Active, FallbackSince: svc.Fallback.Since, Servers: []keptServer{}}
+		k := savedService{Name: svc.Name, Up: svc.Up, Panic: svc.Panic, PanicSince: svc.PanicSince,
+			Fallback: svc.Fallback.Active, FallbackSince: svc.Fallback.Since, Servers: []savedServer{}}
 		for _, s := range svc.Servers {
-			k.Servers = append(k.Servers, s.keep())
+			k.Servers = append(k.Servers, s.save())
 		}
 		out.Services = append(out.Services, k)
 	}
 	return json.Marshal(out)
 }
 
-func (s ServerPlan) keep() keptServer {
-	out := keptServer{Address: s.Address, Weight: s.Weight, Listed: s.Listed, Why: s.kept}
+func (s RealServer) save() savedServer {
+	out := savedServer{Address: s.Address, Weight: s.Weight, Listed: s.Listed, Why: s.saved}
 	if s.Verdict != checker.Unknown {
 		why := s.Why()
 		out.Why = fmt.Sprintf("%s, %s since %s", s.Verdict, why.Text, why.Since.UTC().Format(time.RFC3339))
 	}
 	for _, c := range s.Causes {
-		out.Causes = append(out.Causes, keptCause{c.Kind, c.Weight, c.Since})
+		out.Causes = append(out.Causes, savedCause{c.Kind, c.Weight, c.Since})
 	}
 	if s.ramp.carries {
-		out.Ramp = &keptRamp{s.ramp.since}
+		out.Ramp = &savedRamp{s.ramp.since}
 	}
 	if f := s.flaps; f != (flaps{}) {
-		out.Flaps = &keptFlaps{f.verdict, f.falls, f.until, f.calm}
+		out.Flaps = &savedFlaps{f.verdict, f.falls, f.until, f.calm}
 	}
 	return out
 }
 
 // Restore makes of what was kept the decision before the first. No moment in it
 // is after now, whatever the clock did meanwhile.
-func Restore(text []byte, now time.Time) (*Plan, error) {
-	var kept keptPlan
+func Restore(text []byte, now time.Time) (*Decision, error) {
+	var kept savedDecision
 	if err := json.Unmarshal(text, &kept); err != nil {
 		return nil, fmt.Errorf("what was decided before cannot be read: %w", err)
 	}
-	if kept.Version != keptVersion {
+	if kept.Version != savedVersion {
 		return nil, fmt.Errorf("what was decided before is of version %d, which this lvsd does not know", kept.Version)
 	}
-	plan := &Plan{}
+	plan := &Decision{}
 	for _, k := range kept.Services {
-		svc := ServicePlan{Name: k.Name, Up: k.Up, Panic: k.Panic, PanicSince: past(k.PanicSince, now),
-			Fallback: FallbackPlan{Active: k.Fallback, Since: past(k.FallbackSince, now)}}
+		svc := Service{Name: k.Name, Up: k.Up, Panic: k.Panic, PanicSince: past(k.PanicSince, now),
+			Fallback: Fallback{Active: k.Fallback, Since: past(k.FallbackSince, now)}}
 		for _, s := range k.Servers {
 			if s.Address.IsValid() && len(s.Causes) > 0 {
 				svc.Servers = append(svc.Servers, s.restore(k.Name, now))
@@ -119,8 +119,8 @@ func Restore(text []byte, now time.Time) (*Plan, error) {
 	return plan, nil
 }
 
-func (s keptServer) restore(service string, now time.Time) ServerPlan {
-	out := ServerPlan{ID: checker.ID{Service: service, RealServer: s.Address.String()}, Address: s.Address, Weight: s.Weight, Listed: s.Listed, kept: s.Why}
+func (s savedServer) restore(service string, now time.Time) RealServer {
+	out := RealServer{ID: checker.ID{Service: service, RealServer: s.Address.String()}, Address: s.Address, Weight: s.Weight, Listed: s.Listed, saved: s.Why}
 	for _, c := range s.Causes {
 		out.Causes = append(out.Causes, Cause{Kind: c.Kind, Weight: c.Weight, Since: past(c.Since, now)})
 	}

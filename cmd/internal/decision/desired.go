@@ -13,9 +13,9 @@ import (
 	"lvsd/ipvs"
 )
 
-// WantedSettings is the wish but for its table: settings, synchronisation,
+// DesiredSettings is the wish but for its table: settings, synchronisation,
 // names, and how long servers that leave the file may keep connections.
-func WantedSettings(c *config.Config, now time.Time) ipvs.Wanted {
+func DesiredSettings(c *config.Config, now time.Time) ipvs.Wanted {
 	w := ipvs.Wanted{
 		Table:          make(ipvs.Table, len(c.Services)),
 		Names:          make(map[ipvs.ServiceKey]string, len(c.Services)),
@@ -26,12 +26,12 @@ func WantedSettings(c *config.Config, now time.Time) ipvs.Wanted {
 		KeepTemplates:  keepsClients(c, now),
 		Foreign:        foreignPolicies[c.IPVS.Foreign],
 		ResyncInterval: c.IPVS.ResyncInterval,
-		Sync:           WantedSync(c.IPVS.Sync),
+		Sync:           DesiredSync(c.IPVS.Sync),
 		Drain:          map[ipvs.ServiceKey]time.Duration{},
 		Drop:           map[ipvs.Entry]struct{}{},
 	}
 	for _, svc := range c.Services {
-		k := Key(svc)
+		k := ServiceKey(svc)
 		w.Names[k] = svc.Name
 		if svc.DrainTimeout > 0 {
 			w.Drain[k] = svc.DrainTimeout
@@ -57,9 +57,9 @@ func keepsClients(c *config.Config, now time.Time) bool {
 	return false
 }
 
-// dropUnlisted says of the servers that failed and are left out of the table
+// dropFailed says of the servers that failed and are left out of the table
 // that they leave without a drain: their connections lead nowhere.
-func dropUnlisted(w *ipvs.Wanted, decided ServicePlan) {
+func dropFailed(w *ipvs.Wanted, decided Service) {
 	for _, s := range decided.Servers {
 		if !s.Listed {
 			w.Drop[ipvs.Entry{Service: decided.Key, RealServer: s.Address}] = struct{}{}
@@ -67,8 +67,8 @@ func dropUnlisted(w *ipvs.Wanted, decided ServicePlan) {
 	}
 }
 
-// WantedSync is the control layer's form of [ipvs.sync].
-func WantedSync(s *config.Sync) *ipvs.SyncConfig {
+// DesiredSync is the control layer's form of [ipvs.sync].
+func DesiredSync(s *config.Sync) *ipvs.SyncConfig {
 	if s == nil {
 		return nil
 	}
@@ -84,17 +84,17 @@ func WantedSync(s *config.Sync) *ipvs.SyncConfig {
 	}
 }
 
-// Key is what the kernel knows a configured service by.
-func Key(svc config.Service) ipvs.ServiceKey {
+// ServiceKey is what the kernel knows a configured service by.
+func ServiceKey(svc config.Service) ipvs.ServiceKey {
 	if svc.FWMark != 0 {
 		return ipvs.ServiceKey{Mark: svc.FWMark, IPv6: svc.IPv6}
 	}
 	return ipvs.ServiceKey{Protocol: protocols[svc.Protocol], Address: svc.Address}
 }
 
-// WantedService is the kernel's form of a configured service, without its
+// DesiredService is the kernel's form of a configured service, without its
 // destinations.
-func WantedService(svc config.Service) ipvs.Service {
+func DesiredService(svc config.Service) ipvs.Service {
 	flags, err := ipvs.ParseSchedulerFlags(svc.SchedulerFlags)
 	if err != nil {
 		// The configuration accepts only the flags that the parser knows; a
@@ -105,7 +105,7 @@ func WantedService(svc config.Service) ipvs.Service {
 		flags |= ipvs.OnePacket
 	}
 	return ipvs.Service{
-		Key:             Key(svc),
+		Key:             ServiceKey(svc),
 		Scheduler:       svc.Scheduler,
 		Flags:           flags,
 		Persistence:     uint32(svc.Persistence / time.Second),
@@ -115,20 +115,20 @@ func WantedService(svc config.Service) ipvs.Service {
 	}
 }
 
-// WantedDestination is the kernel's form of a configured real server, with
+// DesiredDestination is the kernel's form of a configured real server, with
 // its configured weight.
-func WantedDestination(rs config.RealServer) ipvs.Destination {
+func DesiredDestination(rs config.RealServer) ipvs.Destination {
 	return ipvs.Destination{
 		Address:        rs.Address,
 		Forward:        forwards[rs.Forward],
 		Weight:         rs.Weight,
 		UpperThreshold: rs.UpperThreshold,
 		LowerThreshold: rs.LowerThreshold,
-		Encap:          wantedEncap(rs.Tunnel),
+		Encap:          desiredEncap(rs.Tunnel),
 	}
 }
 
-func wantedEncap(t config.Tunnel) ipvs.Encap {
+func desiredEncap(t config.Tunnel) ipvs.Encap {
 	e, err := ipvs.ParseEncap(t.Type, t.Port, t.Checksum)
 	if err != nil {
 		// The configuration refuses what has no meaning; a test holds the two

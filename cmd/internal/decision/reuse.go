@@ -17,43 +17,43 @@ import (
 	"lvsd/ipvs"
 )
 
-// settledServers says that a service's decision depends on nothing but its words
+// reusableServers says that a service's decision depends on nothing but its words
 // in the file and the health of its servers: not on the time, not on what the
 // kernel had. A cause of weights that depends on more must say so here, or by
 // wakeAt.
-func settledServers(svc config.Service, servers []*weighed) bool {
+func reusableServers(svc config.Service, servers []*evaluation) bool {
 	if svc.FlapDamping || svc.Digest == "" {
 		return false
 	}
-	return !slices.ContainsFunc(servers, func(s *weighed) bool {
-		return s.believed == checker.Unknown || s.frozen
+	return !slices.ContainsFunc(servers, func(s *evaluation) bool {
+		return s.verdict == checker.Unknown || s.frozen
 	})
 }
 
-// unchanged answers what was decided before for a service, where deciding again
+// reuse answers what was decided before for a service, where deciding again
 // would say the same.
-func (d *decision) unchanged(svc config.Service) (ipvs.Service, ServicePlan, bool) {
+func (d *decider) reuse(svc config.Service) (ipvs.Service, Service, bool) {
 	before := d.services[svc.Name]
-	if d.Before != nil && d.keep != d.Before.Wanted.KeepTemplates && svc.Persistence > 0 {
-		return ipvs.Service{}, ServicePlan{}, false
+	if d.Before != nil && d.keepTemplates != d.Before.Desired.KeepTemplates && svc.Persistence > 0 {
+		return ipvs.Service{}, Service{}, false
 	}
-	if before == nil || !before.settled || svc.Digest != before.digest || len(d.guard.held) > 0 || len(d.Before.Guard.held) > 0 {
-		return ipvs.Service{}, ServicePlan{}, false
+	if before == nil || !before.reusable || svc.Digest != before.digest || len(d.guard.frozen) > 0 || len(d.Before.Guard.frozen) > 0 {
+		return ipvs.Service{}, Service{}, false
 	}
-	if !sameMap(d.Health, d.Before.health) {
+	if !sameHealthMap(d.Health, d.Before.health) {
 		for i := range before.Servers {
 			id := before.Servers[i].ID
 			if !sameHealth(d.Health[id], d.Before.health[id]) {
-				return ipvs.Service{}, ServicePlan{}, false
+				return ipvs.Service{}, Service{}, false
 			}
 		}
 	}
-	return d.Before.Wanted.Table[before.Key], *before, true
+	return d.Before.Desired.Table[before.Key], *before, true
 }
 
-// sameMap says whether two maps are one: health is never changed once it is
+// sameHealthMap says whether two maps are one: health is never changed once it is
 // published.
-func sameMap(a, b map[checker.ID]checker.Health) bool {
+func sameHealthMap(a, b map[checker.ID]checker.Health) bool {
 	return reflect.ValueOf(a).UnsafePointer() == reflect.ValueOf(b).UnsafePointer()
 }
 
@@ -63,19 +63,19 @@ func sameHealth(a, b checker.Health) bool {
 		a.Weight == b.Weight && a.Maint == b.Maint && a.Drain == b.Drain
 }
 
-// Finder looks servers of a service up in the decision before: most stand where
+// Lookup looks servers of a service up in the decision before: most stand where
 // they stood.
-func (p *ServicePlan) Finder() func(i int, a netip.AddrPort) *ServerPlan {
+func (p *Service) Lookup() func(i int, a netip.AddrPort) *RealServer {
 	if p == nil {
-		return func(int, netip.AddrPort) *ServerPlan { return nil }
+		return func(int, netip.AddrPort) *RealServer { return nil }
 	}
-	var all map[netip.AddrPort]*ServerPlan
-	return func(i int, a netip.AddrPort) *ServerPlan {
+	var all map[netip.AddrPort]*RealServer
+	return func(i int, a netip.AddrPort) *RealServer {
 		if i < len(p.Servers) && p.Servers[i].Address == a {
 			return &p.Servers[i]
 		}
 		if all == nil {
-			all = make(map[netip.AddrPort]*ServerPlan, len(p.Servers))
+			all = make(map[netip.AddrPort]*RealServer, len(p.Servers))
 			for j := range p.Servers {
 				all[p.Servers[j].Address] = &p.Servers[j]
 			}
@@ -84,8 +84,8 @@ func (p *ServicePlan) Finder() func(i int, a netip.AddrPort) *ServerPlan {
 	}
 }
 
-// SameWish compares two wishes in full.
-func SameWish(a, b ipvs.Wanted) bool {
+// SameDesired compares two wishes in full.
+func SameDesired(a, b ipvs.Wanted) bool {
 	tables := maps.EqualFunc(a.Table, b.Table, func(s, t ipvs.Service) bool {
 		return maps.Equal(s.Destinations, t.Destinations) && sameButMaps(&s, &t)
 	})

@@ -34,8 +34,8 @@ func TestLostQuorum(t *testing.T) {
 		w := newWalk(t, servers(2, 5, c.change), nil)
 		c.walk(w)
 		w.decide(0)
-		if got := w.decide(time.Second); got.Lost != c.want {
-			t.Errorf("%s: lost %v, with weight alive %d, up %v", name, got.Lost, got.WeightAlive, got.Up)
+		if got := w.decide(time.Second); got.QuorumLost != c.want {
+			t.Errorf("%s: lost %v, with weight alive %d, up %v", name, got.QuorumLost, got.AvailableWeight, got.Up)
 		}
 	}
 }
@@ -49,8 +49,8 @@ func drained(which ...int) func(*config.Service) {
 }
 
 func TestBentByFault(t *testing.T) {
-	services := []ServicePlan{{Name: "web", Lost: true}, {Name: "mail"}, {Name: "dns", Lost: true, Key: ipvs.ServiceKey{}}}
-	got := Bent([]config.TrackedService{{Name: "web", Fault: true}, {Name: "mail", Weight: -5}}, services)
+	services := []Service{{Name: "web", QuorumLost: true}, {Name: "mail"}, {Name: "dns", QuorumLost: true, Key: ipvs.ServiceKey{}}}
+	got := Tracked([]config.TrackedService{{Name: "web", Fault: true}, {Name: "mail", Weight: -5}}, services)
 	want := vrrp.Tracked{Name: "service web", Fault: true}
 	if len(got) != 1 || got[want.Name] != want {
 		t.Errorf("%+v", got)
