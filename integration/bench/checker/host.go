@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lvsd/checker"
+	"lvsd/integration/bench/measure"
 )
 
 // eachAlone measures every kind in a process of its own: memory that one needed is
@@ -141,7 +142,7 @@ func measureHere(ctx context.Context, kind string, servers int, port uint16, spa
 	}
 	fmt.Printf("  %s: %.0f probes/s, %s, %.1f µs of cpu a probe (%.0f %% of the core); started later than due: half %v, 99 %% %v, all %v; %s\n",
 		name, float64(len(lags))/took.Seconds(), failed(failures(e), failedBefore), float64(used.Nanoseconds())/1000/float64(len(lags)), 100*used.Seconds()/took.Seconds(),
-		at(.5), at(.99), at(1), memory(os.Getpid()))
+		at(.5), at(.99), at(1), measure.Memory(os.Getpid()))
 	return err
 }
 

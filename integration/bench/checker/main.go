@@ -13,14 +13,13 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"lvsd/integration/bench/measure"
 	"lvsd/integration/lab"
 )
 
@@ -39,52 +38,41 @@ func main() {
 	flag.Parse()
 	if *serving {
 		if err := serve(); err != nil {
-			fatal(err)
+			measure.Fatal(err)
 		}
 		return
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
 	sizes, kinds := numbers(*servers), strings.Fields(*only)
 	if *host {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+		defer stop()
 		if len(sizes) != 1 {
 			sizes = []int{10000}
 		}
 		if len(kinds) == 3 {
 			kinds = append(kinds, hanging)
 		}
-		measure := func() error { return onHost(ctx, kinds, sizes[0], *span) }
+		run := func() error { return onHost(ctx, kinds, sizes[0], *span) }
 		if len(kinds) > 1 && *profile == "" {
-			measure = func() error { return eachAlone(ctx, kinds) }
+			run = func() error { return eachAlone(ctx, kinds) }
 		}
-		if err := profiled(*profile, measure); err != nil {
-			fatal(err)
+		if err := profiled(*profile, run); err != nil {
+			measure.Fatal(err)
 		}
 		return
 	}
-	binary, err := filepath.Abs(*lvsd)
-	if err == nil {
-		err = lab.Run(ctx, "bench", func(string, ...any) {}, func(ctx context.Context, tb lab.TB) {
-			b := &bench{TB: tb, binary: binary, lab: lab.New(tb), span: *span, interval: *interval, calls: *calls, together: *together}
-			b.build()
-			for range *rounds {
-				for _, b.servers = range sizes {
-					for _, kind := range kinds {
-						b.measure(kind)
-					}
+	measure.Main(*lvsd, func(_ context.Context, tb lab.TB, binary string) {
+		b := &bench{TB: tb, binary: binary, lab: lab.New(tb), span: *span, interval: *interval, calls: *calls, together: *together}
+		b.build()
+		for range *rounds {
+			for _, b.servers = range sizes {
+				for _, kind := range kinds {
+					b.measure(kind)
 				}
 			}
-			b.table()
-		})
-	}
-	if err != nil {
-		fatal(err)
-	}
-}
-
-func fatal(err error) {
-	fmt.Printf("FAILED: %v\n", err)
-	os.Exit(1)
+		}
+		b.table()
+	})
 }
 
 // numbers are those of a list.
@@ -92,7 +80,7 @@ func numbers(list string) (all []int) {
 	for _, text := range strings.Fields(list) {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
-			fatal(fmt.Errorf("-servers: %q is no number of servers", text))
+			measure.Fatal(fmt.Errorf("-servers: %q is no number of servers", text))
 		}
 		all = append(all, n)
 	}
@@ -149,16 +137,8 @@ func (b *bench) build() {
 		s.director.Route(s.prefix+".0.0/16", fmt.Sprintf("10.77.%d.21", i))
 		lab.Nginx(s.farm, "80", "farm")
 	}
-	version, _ := os.ReadFile("/proc/version")
-	cpu, _ := os.ReadFile("/proc/cpuinfo")
-	kind := "this machine's own kernel"
-	if strings.Contains(string(cpu), "User Mode Linux") {
-		kind = "User-Mode Linux"
-	}
-	out, _ := exec.Command("keepalived", "--version").CombinedOutput()
-	peer, _, _ := strings.Cut(string(out), "\n")
-	fmt.Printf("%s, %d cpu: %s\n%s\none nginx is all real servers, a probe of each every %v, measured for %v\n",
-		kind, runtime.NumCPU(), strings.Join(strings.Fields(string(version))[:3], " "), peer, b.interval, b.span)
+	fmt.Printf("%s\n%s\none nginx is all real servers, a probe of each every %v, measured for %v\n",
+		measure.Machine(), measure.Keepalived(), b.interval, b.span)
 }
 
 func (s *site) server(i int) string { return fmt.Sprintf("%s.%d.%d", s.prefix, i>>8, i&255) }
@@ -241,7 +221,7 @@ func (r *run) begin(start func(*site, string) (*lab.Process, int)) {
 
 // sample is called twice.
 func (r *run) sample() {
-	cpu, probes := cpuTime(r.pid), r.count(r.site, r.kind)
+	cpu, probes := measure.CPUTime(r.pid), r.count(r.site, r.kind)
 	if r.begun.IsZero() {
 		r.begun = time.Now()
 		r.cpu, r.probes = cpu, probes
@@ -251,7 +231,7 @@ func (r *run) sample() {
 	r.cpu, r.probes = cpu-r.cpu, probes-r.probes
 	r.each = float64(r.cpu.Microseconds()) / float64(max(r.probes, 1))
 	r.wanted = float64(r.servers) * took.Seconds() / r.interval.Seconds()
-	r.memory = memory(r.pid)
+	r.memory = measure.Memory(r.pid)
 	fmt.Printf("  %d servers, %s, %s: %.0f µs of cpu a probe (user and system), %d probes of %.0f wanted, %s\n",
 		r.servers, r.kind, r.name, r.each, r.probes, r.wanted, r.memory)
 }
@@ -349,30 +329,4 @@ func (b *bench) count(s *site, kind string) int {
 		return values["InSegs"] / 2
 	}
 	return values["PassiveOpens"]
-}
-
-// cpuTime is what a process has used, in the kernel's ticks of 10 ms.
-func cpuTime(pid int) time.Duration {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0
-	}
-	var user, system int
-	fmt.Sscan(fields[11], &user)
-	fmt.Sscan(fields[12], &system)
-	return time.Duration(user+system) * 10 * time.Millisecond
-}
-
-// memory is a process's present and highest resident size.
-func memory(pid int) string {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	size := map[string]float64{}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) == 3 {
-			size[f[0]], _ = strconv.ParseFloat(f[1], 64)
-		}
-	}
-	return fmt.Sprintf("%.1f MiB (%.1f at most)", size["VmRSS:"]/1024, size["VmHWM:"]/1024)
 }

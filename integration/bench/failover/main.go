@@ -17,15 +17,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"lvsd/integration/bench/measure"
 	"lvsd/integration/lab"
 )
 
@@ -41,46 +39,29 @@ func main() {
 	directors := flag.String("directors", "", "only the directors with this name")
 	trace := flag.Bool("trace", false, "tell of each round what was on the wire when")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	binary, err := filepath.Abs(*lvsd)
-	if err == nil {
-		err = lab.Run(ctx, "bench", func(string, ...any) {}, func(ctx context.Context, tb lab.TB) {
-			head(*rounds)
-			for _, c := range cases {
-				if !strings.Contains(c.name, *only) {
-					continue
-				}
-				ours := lvsdPair(binary)
-				mixed := system{name: "lvsd beside keepalived", ready: ours.ready, handover: ours.handover, start: func(b *bench, i int) *lab.Process {
-					return [2]system{ours, keepalivedPair}[i].start(b, i)
-				}}
-				for _, s := range []system{ours, keepalivedPair, mixed} {
-					if (c.do != nil || s.handover != nil) && (*directors == "" || *directors == s.name) {
-						measure(tb, c, s, *rounds, *trace)
-					}
+	measure.Main(*lvsd, func(_ context.Context, tb lab.TB, binary string) {
+		head(*rounds)
+		for _, c := range cases {
+			if !strings.Contains(c.name, *only) {
+				continue
+			}
+			ours := lvsdPair(binary)
+			mixed := system{name: "lvsd beside keepalived", ready: ours.ready, handover: ours.handover, start: func(b *bench, i int) *lab.Process {
+				return [2]system{ours, keepalivedPair}[i].start(b, i)
+			}}
+			for _, s := range []system{ours, keepalivedPair, mixed} {
+				if (c.do != nil || s.handover != nil) && (*directors == "" || *directors == s.name) {
+					measureEvent(tb, c, s, *rounds, *trace)
 				}
 			}
-		})
-	}
-	if err != nil {
-		fmt.Printf("FAILED: %v\n", err)
-		os.Exit(1)
-	}
+		}
+	})
 }
 
 func head(rounds int) {
-	version, _ := os.ReadFile("/proc/version")
-	cpu, _ := os.ReadFile("/proc/cpuinfo")
-	kind := "this machine's own kernel"
-	if strings.Contains(string(cpu), "User Mode Linux") {
-		kind = "User-Mode Linux"
-	}
-	out, _ := exec.Command("keepalived", "--version").CombinedOutput()
-	peer, _, _ := strings.Cut(string(out), "\n")
-	fmt.Printf("%s, %d cpu: %s\n%s\na connect every 5 ms; median of %d rounds (least to most), of connections the sum of all\n"+
+	fmt.Printf("%s\n%s\na connect every 5 ms; median of %d rounds (least to most), of connections the sum of all\n"+
 		"| what, adverts | directors | outage, ms | failed connects | lost of those of 3 s and more | lost of younger ones |\n|---|---|---|---|---|---|\n",
-		kind, runtime.NumCPU(), strings.Join(strings.Fields(string(version))[:3], " "), peer, rounds)
+		measure.Machine(), measure.Keepalived(), rounds)
 }
 
 // event is one way for the address to move.
@@ -138,7 +119,7 @@ type result struct {
 	young, lostNew int
 }
 
-func measure(tb lab.TB, c event, s system, rounds int, trace bool) {
+func measureEvent(tb lab.TB, c event, s system, rounds int, trace bool) {
 	var all []result
 	for range rounds {
 		err := lab.Run(context.Background(), "round", func(string, ...any) {}, func(_ context.Context, tb lab.TB) {

@@ -13,14 +13,12 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"os/signal"
-	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
 
+	"lvsd/integration/bench/measure"
 	"lvsd/integration/lab"
 	"lvsd/ipvs"
 	"lvsd/ipvs/netlink"
@@ -32,30 +30,21 @@ func main() {
 	middle := flag.Bool("middle", false, "only the middle table")
 	large := flag.Bool("large", false, "only the large table")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	binary, err := filepath.Abs(*lvsd)
-	if err == nil {
-		err = lab.Run(ctx, "bench", func(string, ...any) {}, func(ctx context.Context, tb lab.TB) {
-			b := &bench{TB: tb, ctx: ctx, binary: binary, lab: lab.New(tb)}
-			b.machine()
-			all := !*small && !*middle && !*large
-			if all || *small {
-				b.measure(size{services: 100, servers: 2000, reloads: 3, keepalived: 3})
-			}
-			if all || *middle {
-				b.measure(size{services: 500, servers: 10_000, reloads: 3, keepalived: 1})
-			}
-			if all || *large {
-				b.measure(size{services: 2277, servers: 37_205, reloads: 3})
-			}
-			b.summary()
-		})
-	}
-	if err != nil {
-		fmt.Printf("FAILED: %v\n", err)
-		os.Exit(1)
-	}
+	measure.Main(*lvsd, func(ctx context.Context, tb lab.TB, binary string) {
+		b := &bench{TB: tb, ctx: ctx, binary: binary, lab: lab.New(tb)}
+		b.say("%s", measure.Machine())
+		all := !*small && !*middle && !*large
+		if all || *small {
+			b.measure(size{services: 100, servers: 2000, reloads: 3, keepalived: 3})
+		}
+		if all || *middle {
+			b.measure(size{services: 500, servers: 10_000, reloads: 3, keepalived: 1})
+		}
+		if all || *large {
+			b.measure(size{services: 2277, servers: 37_205, reloads: 3})
+		}
+		b.summary()
+	})
 }
 
 type bench struct {
@@ -90,16 +79,6 @@ type size struct {
 }
 
 func (b *bench) say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
-
-func (b *bench) machine() {
-	version, _ := os.ReadFile("/proc/version")
-	cpu, _ := os.ReadFile("/proc/cpuinfo")
-	kind := "this machine's own kernel"
-	if strings.Contains(string(cpu), "User Mode Linux") {
-		kind = "User-Mode Linux"
-	}
-	b.say("%s, %d cpu: %s", kind, runtime.NumCPU(), strings.Join(strings.Fields(string(version))[:3], " "))
-}
 
 // each goes through the table: the servers spread evenly over the services.
 func (s size) each(service func(i int), server func(i, j int)) {
@@ -310,16 +289,16 @@ func (b *bench) daemon(h *lab.Host, s size) {
 	b.say("  lvsd run, from its start until all serve: %v", time.Since(start).Round(time.Millisecond))
 	time.Sleep(3 * time.Second) // the comparison after the fill is over
 	b.say("  lvsd wrote %d log lines so far", strings.Count(p.Output(), "\n"))
-	b.say("  lvsd, memory: %s", memory(p.Pid()))
-	used := cpuTime(p.Pid())
+	b.say("  lvsd, memory: %s", measure.Memory(p.Pid()))
+	used := measure.CPUTime(p.Pid())
 	for i := range s.reloads {
 		b.lab.WriteFile(h.Name+".toml", s.config(dir, 15+i))
-		faults := pageFaults(p.Pid())
+		faults := measure.PageFaults(p.Pid())
 		start = time.Now()
 		b.must(p.Signal(syscall.SIGHUP), "signal lvsd")
 		b.wait("lvsd to reload", 10*time.Millisecond, func() bool { return b.at(h, s, 15+i) })
 		took := since(start)
-		b.say("  lvsd, one weight, from SIGHUP to the kernel: %v (%d pages of memory new to it)", took, pageFaults(p.Pid())-faults)
+		b.say("  lvsd, one weight, from SIGHUP to the kernel: %v (%d pages of memory new to it)", took, measure.PageFaults(p.Pid())-faults)
 		if r := b.now(); i == 0 {
 			r.first = took
 		} else if r.later == 0 || took < r.later {
@@ -327,7 +306,7 @@ func (b *bench) daemon(h *lab.Host, s size) {
 		}
 		time.Sleep(3 * time.Second)
 	}
-	b.say("  lvsd, these %d reloads and the 3 s after each: %v of cpu", s.reloads, cpuTime(p.Pid())-used)
+	b.say("  lvsd, these %d reloads and the 3 s after each: %v of cpu", s.reloads, measure.CPUTime(p.Pid())-used)
 	for i := range s.reloads {
 		b.lab.WriteFile(h.Name+".toml", s.config(dir, 5+i))
 		start = time.Now()
@@ -343,11 +322,11 @@ func (b *bench) daemon(h *lab.Host, s size) {
 		b.say("  lvsd reload, one weight, as the command sees it: %v", took.Round(time.Millisecond))
 		time.Sleep(2 * time.Second)
 	}
-	b.say("  lvsd, memory after the reloads: %s", memory(p.Pid()))
-	before := cpuTime(p.Pid())
+	b.say("  lvsd, memory after the reloads: %s", measure.Memory(p.Pid()))
+	before := measure.CPUTime(p.Pid())
 	time.Sleep(20 * time.Second)
-	b.say("  lvsd, 20 s with nothing to do: %v of cpu (a comparison each 10 s)", cpuTime(p.Pid())-before)
-	b.now().rss = memory(p.Pid())
+	b.say("  lvsd, 20 s with nothing to do: %v of cpu (a comparison each 10 s)", measure.CPUTime(p.Pid())-before)
+	b.now().rss = measure.Memory(p.Pid())
 	b.say("  lvsd, memory after these: %s", b.now().rss)
 	p.Terminate()
 	<-p.Done()
@@ -357,21 +336,19 @@ func (b *bench) daemon(h *lab.Host, s size) {
 // peer measures keepalived.
 func (b *bench) peer(h *lab.Host, s size) {
 	file := b.lab.WriteFile(h.Name+".conf", s.keepalivedConfig(1))
-	out, _ := exec.Command("keepalived", "--version").CombinedOutput()
-	version, _, _ := strings.Cut(string(out), "\n")
 	start := time.Now()
 	p := h.Start("keepalived", "-n", "-l", "-C", "-f", file, "-p", b.lab.Path("ka.pid"), "-c", b.lab.Path("kac.pid"))
 	b.wait("keepalived to fill the table", 200*time.Millisecond, func() bool {
 		return b.full(h, s)
 	})
-	b.say("  %s", version)
+	b.say("  %s", measure.Keepalived())
 	b.say("  keepalived, from its start until all serve: %v", time.Since(start).Round(time.Millisecond))
 	time.Sleep(3 * time.Second)
 	checker := 0
 	if pid, err := os.ReadFile(b.lab.Path("kac.pid")); err == nil {
 		fmt.Sscan(string(pid), &checker)
 	}
-	used := cpuTime(p.Pid()) + cpuTime(checker)
+	used := measure.CPUTime(p.Pid()) + measure.CPUTime(checker)
 	for i := range s.keepalived {
 		b.lab.WriteFile(h.Name+".conf", s.keepalivedConfig(5+i))
 		start = time.Now()
@@ -384,8 +361,8 @@ func (b *bench) peer(h *lab.Host, s size) {
 		}
 		time.Sleep(3 * time.Second)
 	}
-	b.say("  keepalived, these %d reloads and the 3 s after each: %v of cpu", s.keepalived, cpuTime(p.Pid())+cpuTime(checker)-used)
-	b.say("  keepalived's checker, memory: %s", memory(checker))
+	b.say("  keepalived, these %d reloads and the 3 s after each: %v of cpu", s.keepalived, measure.CPUTime(p.Pid())+measure.CPUTime(checker)-used)
+	b.say("  keepalived's checker, memory: %s", measure.Memory(checker))
 	p.Kill()
 	<-p.Done()
 }
@@ -394,43 +371,3 @@ func (b *bench) peer(h *lab.Host, s size) {
 func (b *bench) now() *row { return &b.table[len(b.table)-1] }
 
 func since(start time.Time) time.Duration { return time.Since(start).Round(time.Millisecond) }
-
-// pageFaults counts the pages that a process was given since it was started: in
-// User-Mode Linux each costs some tenths of a millisecond.
-func pageFaults(pid int) (n int) {
-	if fields := stat(pid); len(fields) > 7 {
-		fmt.Sscan(fields[7], &n)
-	}
-	return n
-}
-
-// stat are the fields of /proc/PID/stat after the name.
-func stat(pid int) []string {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	_, rest, _ := strings.Cut(string(text), ") ")
-	return strings.Fields(rest)
-}
-
-// cpuTime is what a process has used, in the kernel's ticks of 10 ms.
-func cpuTime(pid int) time.Duration {
-	fields := stat(pid)
-	if len(fields) < 13 {
-		return 0
-	}
-	var user, system int
-	fmt.Sscan(fields[11], &user)
-	fmt.Sscan(fields[12], &system)
-	return time.Duration(user+system) * 10 * time.Millisecond
-}
-
-// memory is a process's present and highest resident size.
-func memory(pid int) string {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	var found []string
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "VmRSS:") || strings.HasPrefix(line, "VmHWM:") {
-			found = append(found, strings.Join(strings.Fields(line), " "))
-		}
-	}
-	return strings.Join(found, ", ")
-}

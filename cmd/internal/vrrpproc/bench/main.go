@@ -1,9 +1,9 @@
-// Command bench measures whether anything delays an advert: two directors with
-// adverts of 10 ms, each a process that also runs the checkers at full load and
-// takes up a large configuration again and again, while every processor of the
-// machine is busy with other work. A false transition is a change of state that
-// no failure caused. The elections are in a process of their own, as lvsd run has
-// them; -together puts them beside the rest, to see what that costs.
+// Command bench measures whether anything delays an advertisement: two directors with
+// an advertisement interval of 10 ms, each a process that also runs the checkers at
+// full load and reloads a large configuration repeatedly, while every processor of
+// the machine is busy with other work. A false transition is a change of state that
+// no failure caused. VRRP runs in a process of its own, as in lvsd run; -together
+// puts it into the process of the checkers, for comparison.
 //
 // It runs on this machine's own kernel (no ip_vs is needed) in network
 // namespaces of its own; `make bench-deadline` starts it.
@@ -32,13 +32,14 @@ import (
 	"lvsd/checker"
 	"lvsd/cmd/internal/vrrpproc"
 	"lvsd/config"
+	"lvsd/integration/bench/measure"
 	"lvsd/integration/lab"
 	"lvsd/vrrp"
 )
 
 // settings are what is measured; the roles get them as JSON.
 type settings struct {
-	Role     string // "" is the bench itself; "director", "elections", "server", "busy"
+	Role     string // "" is the bench itself; "director", "vrrp", "server", "busy"
 	Name     string
 	Priority uint8
 	Advert   time.Duration
@@ -55,10 +56,10 @@ func main() {
 	if text := os.Getenv(roleVariable); text != "" {
 		var s settings
 		if err := json.Unmarshal([]byte(text), &s); err != nil {
-			fatal(err)
+			measure.Fatal(err)
 		}
 		if err := play(s); err != nil {
-			fatal(err)
+			measure.Fatal(err)
 		}
 		return
 	}
@@ -67,24 +68,14 @@ func main() {
 	flag.IntVar(&s.Servers, "servers", 2000, "real servers that each director probes")
 	flag.DurationVar(&s.Interval, "interval", time.Second, "interval of a check")
 	flag.DurationVar(&s.Reloads, "reloads", 500*time.Millisecond, "from one reload to the next")
-	flag.DurationVar(&s.For, "for", time.Minute, "how long it is measured")
-	flag.BoolVar(&s.Together, "together", false, "elections, checkers and reloads in one process")
+	flag.DurationVar(&s.For, "for", time.Minute, "duration of the measurement")
+	flag.BoolVar(&s.Together, "together", false, "VRRP, checkers and reloads in one process")
 	busy := flag.Int("busy", runtime.NumCPU(), "processes that do nothing but compute")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	err := lab.Run(ctx, "deadline", func(string, ...any) {}, func(ctx context.Context, tb lab.TB) { measure(tb, s, *busy) })
-	if err != nil {
-		fatal(err)
-	}
+	measure.Main("", func(_ context.Context, tb lab.TB, _ string) { measurePair(tb, s, *busy) })
 }
 
-func fatal(err error) {
-	fmt.Printf("FAILED: %v\n", err)
-	os.Exit(1)
-}
-
-func measure(tb lab.TB, s settings, busy int) {
+func measurePair(tb lab.TB, s settings, busy int) {
 	l := lab.New(tb)
 	lan := l.LAN("lan", "10.77.0.0/24")
 	fmt.Printf("%d cpu, %d processes that compute, adverts of %v for %v; each director probes %d servers every %v and reloads them every %v\n",
@@ -134,7 +125,7 @@ func play(s settings) error {
 		return nil
 	case "server":
 		return serve(ctx)
-	case "elections":
+	case "vrrp":
 		return vrrpproc.Serve(os.Stdin, os.Stdout, slog.New(slog.DiscardHandler), func(string) error { return nil })
 	}
 	return direct(ctx, s)
@@ -156,7 +147,7 @@ func serve(ctx context.Context) error {
 	}
 }
 
-// direct is one director.
+// direct runs one director.
 func direct(ctx context.Context, s settings) error {
 	var lags lags
 	var transitions atomic.Int64
@@ -175,7 +166,7 @@ func direct(ctx context.Context, s settings) error {
 	tasks.Go(func() error { return checks.Run(ctx) })
 	tasks.Go(func() error {
 		defer cancel()
-		time.Sleep(5 * time.Second) // until the pair has elected
+		time.Sleep(5 * time.Second) // until there is a master
 		settled := transitions.Load()
 		lags.reset()
 		state := engine.Status().State
@@ -191,9 +182,9 @@ func direct(ctx context.Context, s settings) error {
 				fresh()
 				st := engine.Status()
 				seen := transitions.Load() - settled
-				fmt.Printf("  %s: %s all the time: %v; %d false transitions; %d adverts sent, %d heard, %d reloads; timers late by %s\n",
+				fmt.Printf("  %s: %s all the time: %v; %d false transitions; %d adverts sent, %d received, %d reloads; timers late by %s\n",
 					s.Name, state, st.State == state, seen, st.AdvertsSent, st.AdvertsReceived, reloads, lags.String())
-				if s.Name == "lb1" { // whoever leaves first is succeeded, which is no false transition
+				if s.Name == "lb1" { // the other becomes master when the first leaves, which is not a false transition
 					time.Sleep(3 * time.Second)
 				}
 				return nil
@@ -211,14 +202,14 @@ func direct(ctx context.Context, s settings) error {
 	return tasks.Wait()
 }
 
-// engine is an election, wherever it runs.
+// engine is a VRRP instance, in this process or the child process.
 type engine interface {
 	Run(context.Context) error
 	Status() vrrp.Status
 }
 
-// open opens the election where the settings want it. fresh has its counters
-// told anew.
+// open opens the VRRP instance in the process that the settings name. fresh updates
+// its counters.
 func open(s settings, late func(time.Duration), happened func(vrrp.Event)) (e engine, fresh, end func(), err error) {
 	cfg := vrrp.Config{Name: "web", Interface: "eth0", VRID: 51, Priority: s.Priority, AdvertInterval: s.Advert,
 		Preempt: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.77.0.100/32")}}
@@ -227,7 +218,7 @@ func open(s settings, late func(time.Duration), happened func(vrrp.Event)) (e en
 		e, err := vrrp.Open(cfg, vrrp.Options{Log: log, ObserveLag: late, OnEvent: happened})
 		return e, func() {}, func() {}, err
 	}
-	text, err := json.Marshal(settings{Role: "elections"})
+	text, err := json.Marshal(settings{Role: "vrrp"})
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -237,8 +228,8 @@ func open(s settings, late func(time.Duration), happened func(vrrp.Event)) (e en
 	return e, func() { p.Refresh(context.Background()) }, p.Close, err
 }
 
-// reload does what a daemon does of a reload besides the kernel: reads the
-// text, checks it, and gives the checkers their targets.
+// reload does what a daemon does at a reload, except for the kernel: it parses and
+// validates the configuration and passes the checkers their targets.
 func reload(checks *checker.Engine, s settings) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "[[virtual_service]]\nname = \"web\"\naddress = \"10.77.0.100:80\"\ncheck = { type = \"connect\", address = \"127.0.0.1:8000\", interval = %q, timeout = \"1s\" }\nreal_servers = [\n", s.Interval)
@@ -266,7 +257,7 @@ func reload(checks *checker.Engine, s settings) error {
 	return checks.Set(targets)
 }
 
-// lags are how late the election's timers were served.
+// lags are the delays of the VRRP instance's timers.
 type lags struct {
 	mu  sync.Mutex
 	all []time.Duration
@@ -297,7 +288,7 @@ func (l *lags) String() string {
 	return fmt.Sprintf("%v (median), %v (99 %%), %v (99.9 %%), %v (most)", at(.5), at(.99), at(.999), at(1))
 }
 
-// self is this program.
+// self returns the path of this program.
 func self(tb lab.TB) string {
 	path, err := os.Executable()
 	if err != nil {
