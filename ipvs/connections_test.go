@@ -1,4 +1,4 @@
-package ipvs
+package ipvs_test
 
 import (
 	"context"
@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	. "lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 )
 
 // As printed by Linux 6.1; the address of a mark's template is the mark.
@@ -26,7 +29,7 @@ TCP 2001:0db8:0000:0000:0000:0000:0000:0002 C350 2001:0db8:0000:0000:0000:0000:0
 func TestConnections(t *testing.T) {
 	six := key("[2001:db8::88]:80")
 	all := key("10.0.0.88:0")
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.k.SetConnections(connectionList)
 		b.want(service(web), service(all))
 		for _, c := range []struct {
@@ -65,7 +68,7 @@ func TestConnections(t *testing.T) {
 		if own, synced, _ := b.r.Origins(b.t.Context()); own != 5 || synced != 2 {
 			t.Error("counted again at once")
 		}
-		time.Sleep(originsFresh)
+		time.Sleep(OriginsFresh)
 		if own, synced, _ := b.r.Origins(b.t.Context()); own != 0 || synced != 0 {
 			t.Error("never counted again")
 		}
@@ -77,15 +80,15 @@ func FuzzConnection(f *testing.F) {
 		f.Add([]byte(line))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		if c, ok := parseConnection(line); ok && (!c.Client.IsValid() || !c.RealServer.IsValid()) {
+		if c, ok := ParseConnection(line); ok && (!c.Client.IsValid() || !c.RealServer.IsValid()) {
 			t.Errorf("%q: %+v", line, c)
 		}
 	})
 }
 
 func TestZeroIsForOurServicesOnly(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
-		b.k.ByHand(func(t Table) { t[mail] = service(mail, dest(1, 1)) })
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
+		b.k.Change(func(t Table) { t[mail] = service(mail, dest(1, 1)) })
 		b.want(service(web, dest(1, 1)))
 		for _, k := range []ServiceKey{web, mail} {
 			b.k.SetStats(k, ServiceStats{Counters: Counters{Connections: 7}, Destinations: map[netip.AddrPort]DestinationStats{dest(1, 1).Address: {Active: 2, Counters: Counters{BytesIn: 9}}}})

@@ -1,4 +1,4 @@
-package ipvs
+package ipvs_test
 
 import (
 	"context"
@@ -11,13 +11,16 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	. "lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 )
 
 // livelyKernel checks after every write that no service lost capacity that both
 // the table before the wish and the wish have, unless a write of that service
 // failed; then at least one live server must stay.
 type livelyKernel struct {
-	*Fake
+	*ipvstest.Kernel
 	t        *testing.T
 	mu       sync.Mutex
 	old, new Table
@@ -31,20 +34,20 @@ func (k *livelyKernel) Read() (Reading, error) {
 	if k.hands {
 		k.old, k.hands = k.Table(), false
 	}
-	return k.Fake.Read()
+	return k.Kernel.Read()
 }
 
 func (k *livelyKernel) Apply(op Op) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	err := k.Fake.Apply(op)
+	err := k.Kernel.Apply(op)
 	if err != nil {
 		k.failed[op.Service.Key] = true
 	}
 	if k.hands {
 		return err // what nobody has read yet can't be minded
 	}
-	now := k.Fake.Table()
+	now := k.Kernel.Table()
 	for key, s := range k.new {
 		least := min(k.old[key].Live(), s.Live())
 		if k.failed[key] {
@@ -69,15 +72,15 @@ func TestConvergesThroughFailures(t *testing.T) {
 func convergence(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 2))
 	synctest.Test(t, func(t *testing.T) {
-		k := &livelyKernel{Fake: NewFake(), t: t, failed: map[ServiceKey]bool{}}
+		k := &livelyKernel{Kernel: ipvstest.New(), t: t, failed: map[ServiceKey]bool{}}
 		theirs := service(key("10.9.9.9:9"), dest(9, 1))
-		k.ByHand(func(t Table) {
+		k.Change(func(t Table) {
 			for key, s := range randomTable(r) {
 				t[key] = s
 			}
 			t[theirs.Key] = theirs
 		})
-		l := &memoryLedger{owned: Owned{}.with(randomPart(r, k.Table()))}
+		l := &memoryLedger{owned: Owned{}.With(randomPart(r, k.Table()))}
 		delete(l.owned, theirs.Key)
 		rec := NewReconciler(k, Options{Ledger: l})
 		done := make(chan struct{})
@@ -111,7 +114,7 @@ func convergence(t *testing.T, seed uint64) {
 				k.mu.Lock()
 				k.hands = true
 				k.mu.Unlock()
-				k.ByHand(func(t Table) {
+				k.Change(func(t Table) {
 					for _, key := range t.Keys() {
 						switch {
 						case key == theirs.Key:
@@ -146,7 +149,7 @@ func convergence(t *testing.T, seed uint64) {
 			t.Errorf("generation %d of %d, errors %v", s.Generation, g, s.Errors)
 		}
 		owned, _ := l.get()
-		if d := cmp.Diff(Owned{}.with(wish), owned, cmpAddr); d != "" {
+		if d := cmp.Diff(Owned{}.With(wish), owned, cmpAddr); d != "" {
 			t.Errorf("ledger (-want +got):\n%s", d)
 		}
 		cancel()

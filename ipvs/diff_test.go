@@ -1,13 +1,17 @@
-package ipvs
+package ipvs_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	. "lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 )
 
 var cmpAddr = cmp.Options{
@@ -108,7 +112,7 @@ func TestDiff(t *testing.T) {
 			ops: []string{"edit_destination tcp 10.0.0.88:80 10.0.0.7:80 w2"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ops, entries := Diff(c.actual, c.wanted, Owned{}.with(c.owned), c.foreign)
+			ops, entries := Diff(c.actual, c.wanted, Owned{}.With(c.owned), c.foreign)
 			if d := cmp.Diff(c.ops, names(ops)); d != "" {
 				t.Errorf("writes (-want +got):\n%s", d)
 			}
@@ -178,19 +182,20 @@ func TestDiffProperties(t *testing.T) {
 	for seed := range uint64(3000) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		actual, wanted := randomTable(r), randomTable(r)
-		owned := Owned{}.with(randomPart(r, actual))
+		owned := Owned{}.With(randomPart(r, actual))
 		policy := ForeignPolicy(r.IntN(3))
 		ops, entries := Diff(actual, wanted, owned, policy)
 
 		end := endTable(actual, wanted, owned, policy)
 		now := actual.Clone()
 		checkPrefix(t, seed, actual, end, now)
+		fake := ipvstest.New()
+		fake.Change(func(t Table) { maps.Copy(t, now.Clone()) })
 		for _, op := range ops {
-			fake := NewFake()
-			fake.table = now
 			if err := fake.Apply(op); err != nil {
 				t.Fatalf("seed %d: %s: %v", seed, op, err)
 			}
+			now = fake.Table()
 			checkPrefix(t, seed, actual, end, now)
 		}
 		if d := cmp.Diff(normal(end), normal(now), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
@@ -222,7 +227,7 @@ func endTable(actual, wanted Table, owned Owned, policy ForeignPolicy) Table {
 			continue
 		}
 		for a, d := range s.Destinations {
-			if _, ok := w.Destinations[a]; !ok && !owned.has(k, a) && policy != Remove {
+			if _, ok := w.Destinations[a]; !ok && !owned.Has(k, a) && policy != Remove {
 				w.Destinations[a] = d
 			}
 		}
@@ -248,7 +253,7 @@ func differences(a, b Table) int {
 			n++
 			continue
 		}
-		if !s.sameSettings(o) {
+		if !s.SameSettings(o) {
 			n++
 		}
 		for addr, d := range s.Destinations {
@@ -297,7 +302,7 @@ func BenchmarkDiff(b *testing.B) {
 		changed[web].Destinations[a] = d
 		break
 	}
-	owned := Owned{}.with(actual)
+	owned := Owned{}.With(actual)
 	for _, c := range []struct {
 		name   string
 		wanted Table

@@ -1,4 +1,4 @@
-package ipvs
+package ipvs_test
 
 import (
 	"fmt"
@@ -8,6 +8,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 )
 
 // wantDrained states a wish whose services all drain for a minute.
@@ -50,7 +53,7 @@ func (b *bench) drainChanges() string {
 func TestDrainUntilEmpty(t *testing.T) {
 	for name, stats := range map[string]DestinationStats{"active": {Active: 1}, "inactive": {Inactive: 2}, "persistent": {Persistent: 1}} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, NewFake(), nil, func(b *bench) {
+			inBubble(t, ipvstest.New(), nil, func(b *bench) {
 				b.wantDrained(service(web, dest(1, 1), dest(2, 5)))
 				b.connections(web, stats, dest(2, 0))
 				g := b.wantDrained(service(web, dest(1, 1)))
@@ -65,7 +68,7 @@ func TestDrainUntilEmpty(t *testing.T) {
 					t.Errorf("%+v", s.Draining)
 				}
 				b.connections(web, DestinationStats{}, dest(2, 0))
-				b.after(drainEvery)
+				b.after(DrainEvery)
 				b.expectTable(service(web, dest(1, 1)))
 				if s := b.r.Snapshot(); len(s.Draining) != 0 {
 					t.Errorf("%+v", s.Draining)
@@ -76,7 +79,7 @@ func TestDrainUntilEmpty(t *testing.T) {
 				if n := sum(b.r.Snapshot().Drift); n != 0 {
 					t.Errorf("a drain is %d drifts", n)
 				}
-				if owned, _ := b.l.get(); owned.has(web, dest(2, 0).Address) {
+				if owned, _ := b.l.get(); owned.Has(web, dest(2, 0).Address) {
 					t.Error("what was drained is still ours")
 				}
 			})
@@ -92,7 +95,7 @@ func sum(m map[string]uint64) (n uint64) {
 }
 
 func TestDrainEndsAtTheDeadline(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.connections(web, DestinationStats{Persistent: 1}, dest(2, 0))
 		b.wantDrained(service(web, dest(1, 1), dest(2, 5)))
 		b.wantDrained(service(web, dest(1, 1)))
@@ -109,7 +112,7 @@ func TestDrainEndsAtTheDeadline(t *testing.T) {
 }
 
 func TestDrainOfWhatComesBack(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.connections(web, DestinationStats{Active: 1}, dest(2, 0))
 		b.wantDrained(service(web, dest(1, 1), dest(2, 5)))
 		b.wantDrained(service(web, dest(1, 1)))
@@ -146,7 +149,7 @@ func TestNoDrain(t *testing.T) {
 		{"failed", nil, func(w *Wanted) { w.Drop = map[Entry]struct{}{{web, dest(2, 0).Address}: {}} }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, NewFake(), nil, func(b *bench) {
+			inBubble(t, ipvstest.New(), nil, func(b *bench) {
 				b.connections(web, DestinationStats{Active: 1}, dest(2, 0))
 				wish := func(dests ...Destination) {
 					s := service(web, dests...)
@@ -173,7 +176,7 @@ func TestNoDrain(t *testing.T) {
 // What left the file while the daemon was down drains at its start; a service
 // that leaves keeps what it has until its servers are empty.
 func TestDrainOverARestart(t *testing.T) {
-	k, l := NewFake(), &memoryLedger{}
+	k, l := ipvstest.New(), &memoryLedger{}
 	inBubble(t, k, l, func(b *bench) {
 		b.wantDrained(service(web, dest(1, 1), dest(2, 5)))
 		b.connections(web, DestinationStats{Active: 3}, dest(2, 0))
@@ -193,7 +196,7 @@ func TestDrainOverARestart(t *testing.T) {
 }
 
 func TestDrainOfAService(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		odd := service(mail, dest(3, 1), dest(4, 1))
 		odd.Persistence = 77
 		b.wantDrained(service(web, dest(1, 1)), odd)
@@ -215,9 +218,9 @@ func TestDrainOfAService(t *testing.T) {
 
 // Somebody else's real server is never drained by us.
 func TestForeignServersDoNotDrain(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.wantDrained(service(web, dest(1, 1)))
-		b.k.ByHand(func(t Table) { t[web].Destinations[dest(9, 4).Address] = dest(9, 4) })
+		b.k.Change(func(t Table) { t[web].Destinations[dest(9, 4).Address] = dest(9, 4) })
 		b.wantDrained(service(web, dest(1, 2)))
 		b.after(time.Minute)
 		b.expectTable(service(web, dest(1, 2), dest(9, 4)))
@@ -225,7 +228,7 @@ func TestForeignServersDoNotDrain(t *testing.T) {
 }
 
 func TestFightIsRaisedAndNotFoughtForEver(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.want(service(web, dest(1, 1), dest(2, 1)), service(mail, dest(1, 1)))
 		start := len(b.k.Ops())
 		stop := make(chan struct{})
@@ -235,7 +238,7 @@ func TestFightIsRaisedAndNotFoughtForEver(t *testing.T) {
 				case <-stop:
 					return
 				case <-time.After(100 * time.Millisecond):
-					b.k.ByHand(func(t Table) { t[web].Destinations[dest(1, 1).Address] = dest(1, 50) })
+					b.k.Change(func(t Table) { t[web].Destinations[dest(1, 1).Address] = dest(1, 50) })
 				}
 			}
 		}()
@@ -249,14 +252,14 @@ func TestFightIsRaisedAndNotFoughtForEver(t *testing.T) {
 			t.Errorf("%d repairs in five minutes", n)
 		}
 		b.expectLog("another program keeps changing", 1)
-		b.expectLog("changed by someone else", fightAfter-1)
+		b.expectLog("changed by someone else", ConflictAfter-1)
 		// A new wish for the place is written at once all the same, and others
 		// are repaired as ever.
 		g := b.want(service(web, dest(1, 0), dest(2, 1)), service(mail, dest(1, 1)))
 		if w := b.k.Table()[web].Destinations[dest(1, 0).Address].Weight; w != 0 || b.r.Snapshot().Attempted != g {
 			t.Errorf("a new wish has to wait: weight %d", w)
 		}
-		b.k.ByHand(func(t Table) { delete(t, mail) })
+		b.k.Change(func(t Table) { delete(t, mail) })
 		b.after(10 * time.Second)
 		if _, there := b.k.Table()[mail]; !there {
 			t.Error("another service is not repaired any more")
@@ -274,11 +277,11 @@ func TestFightIsRaisedAndNotFoughtForEver(t *testing.T) {
 // Somebody who flushes the table again and again: the service is made anew once
 // an interval, with its servers.
 func TestFightAboutAService(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.want(service(web, dest(1, 1), dest(2, 1)))
 		start := len(b.k.Ops())
 		for range 1000 {
-			b.k.ByHand(func(t Table) { clear(t) })
+			b.k.Change(func(t Table) { clear(t) })
 			b.r.Refresh(b.t.Context())
 			b.after(time.Second)
 		}
@@ -293,10 +296,10 @@ func TestFightAboutAService(t *testing.T) {
 
 // Many hands once are no fight.
 func TestRareChangesAreNoFight(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.want(service(web, dest(1, 1)))
 		for range 50 {
-			b.k.ByHand(func(t Table) { clear(t) })
+			b.k.Change(func(t Table) { clear(t) })
 			b.after(45 * time.Second)
 			b.expectTable(service(web, dest(1, 1)))
 		}
@@ -307,7 +310,7 @@ func TestRareChangesAreNoFight(t *testing.T) {
 }
 
 func TestFightAboutASetting(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.r.Want(Wanted{ManageSysctls: true, TimeoutTCP: time.Minute})
 		synctest.Wait()
 		for i := range 100 {
@@ -317,7 +320,7 @@ func TestFightAboutASetting(t *testing.T) {
 			b.r.Refresh(b.t.Context())
 		}
 		s := b.r.Snapshot()
-		if len(s.Fights) != 2 || s.Operations[Operation{opSysctl, "ok"}] > 25 || s.Operations[Operation{opTimeouts, "ok"}] > 25 {
+		if len(s.Fights) != 2 || s.Operations[Operation{"set_sysctl", "ok"}] > 25 || s.Operations[Operation{"set_timeouts", "ok"}] > 25 {
 			t.Errorf("fights %+v, %v", s.Fights, s.Operations)
 		}
 		b.after(time.Minute)

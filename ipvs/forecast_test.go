@@ -1,4 +1,4 @@
-package ipvs
+package ipvs_test
 
 import (
 	"context"
@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	. "lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 )
 
 // TestForecastIsWhatHappens: of random wishes over random tables, with hands in
@@ -42,13 +45,13 @@ func randomWish(r *rand.Rand) Wanted {
 
 func foretold(t *testing.T, seed uint64) (writes int) {
 	r := rand.New(rand.NewPCG(seed, 7))
-	k := NewFake()
-	k.ByHand(func(t Table) {
+	k := ipvstest.New()
+	k.Change(func(t Table) {
 		for key, s := range randomTable(r) {
 			t[key] = s
 		}
 	})
-	l := &memoryLedger{owned: Owned{}.with(randomPart(r, k.Table()))}
+	l := &memoryLedger{owned: Owned{}.With(randomPart(r, k.Table()))}
 	first := randomWish(r)
 	start, err := ForecastStart(k, l.owned, first)
 	if err != nil {
@@ -58,7 +61,7 @@ func foretold(t *testing.T, seed uint64) (writes int) {
 		writes += b.compare(start, first)
 		for range 4 {
 			if r.IntN(2) == 0 { // somebody else's hands
-				k.ByHand(func(t Table) {
+				k.Change(func(t Table) {
 					for _, key := range t.Keys() {
 						if r.IntN(4) == 0 {
 							delete(t, key)
@@ -93,11 +96,11 @@ func (b *bench) compare(f Forecast, w Wanted) int {
 	synctest.Wait()
 	var want []string
 	for _, op := range f.Ops {
-		want = append(want, op.String()+" "+op.value())
+		want = append(want, op.String()+" "+op.Value())
 	}
 	var got []string
 	for _, op := range b.k.Ops()[since:] {
-		got = append(got, op.String()+" "+op.value())
+		got = append(got, op.String()+" "+op.Value())
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		b.t.Errorf("writes (-foretold +made):\n%s", d)
@@ -152,7 +155,7 @@ func (b *bench) halves() map[string]string {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	for _, role := range syncRoles {
+	for _, role := range SyncRoles {
 		if d := state.Daemon(role); d.Running {
 			all[role.String()] = d.String()
 		}

@@ -1,4 +1,4 @@
-package ipvs
+package ipvs_test
 
 import (
 	"context"
@@ -9,12 +9,15 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 )
 
 func TestRestartRemovesWhatLeftTheFile(t *testing.T) {
-	k, l := NewFake(), &memoryLedger{}
+	k, l := ipvstest.New(), &memoryLedger{}
 	inBubble(t, k, l, func(b *bench) { b.want(service(web, dest(1, 1), dest(2, 1)), service(mail, dest(1, 1))) })
-	k.ByHand(func(t Table) {
+	k.Change(func(t Table) {
 		t[key("10.0.0.99:99")] = service(key("10.0.0.99:99"), dest(1, 1))
 		t[web].Destinations[dest(7, 1).Address] = dest(7, 1)
 	})
@@ -23,7 +26,7 @@ func TestRestartRemovesWhatLeftTheFile(t *testing.T) {
 		b.expectTable(service(web, dest(1, 1), dest(7, 1)), service(key("10.0.0.99:99"), dest(1, 1)))
 		b.expectLog("not ours", 1)
 		owned, _ := l.get()
-		if want := (Owned{}).with(table(service(web, dest(1, 1)))); !owned.Equal(want) {
+		if want := (Owned{}).With(table(service(web, dest(1, 1)))); !owned.Equal(want) {
 			t.Errorf("owned %v, want %v", owned, want)
 		}
 	})
@@ -32,14 +35,14 @@ func TestRestartRemovesWhatLeftTheFile(t *testing.T) {
 // orderedKernel fails the test when something is added to the kernel that the
 // ledger does not know yet, or deleted that it forgot already.
 type orderedKernel struct {
-	*Fake
+	*ipvstest.Kernel
 	t *testing.T
 	l *memoryLedger
 }
 
 func (k orderedKernel) Apply(op Op) error {
 	owned, _ := k.l.get()
-	e := op.entry()
+	e := op.Entry()
 	dests, ok := owned[e.Service]
 	if ok && e.RealServer.IsValid() {
 		_, ok = dests[e.RealServer]
@@ -47,13 +50,13 @@ func (k orderedKernel) Apply(op Op) error {
 	if !ok {
 		k.t.Errorf("%s was written before the ledger knew it", op)
 	}
-	return k.Fake.Apply(op)
+	return k.Kernel.Apply(op)
 }
 
 func TestLedgerIsWrittenFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &memoryLedger{}
-		r := NewReconciler(orderedKernel{NewFake(), t, l}, Options{Ledger: l})
+		r := NewReconciler(orderedKernel{ipvstest.New(), t, l}, Options{Ledger: l})
 		ctx, cancel := context.WithCancel(t.Context())
 		go r.Run(ctx)
 		for i, wish := range []Table{
@@ -63,7 +66,7 @@ func TestLedgerIsWrittenFirst(t *testing.T) {
 		} {
 			r.Want(Wanted{Table: wish})
 			synctest.Wait()
-			if owned, _ := l.get(); !owned.Equal(Owned{}.with(wish)) {
+			if owned, _ := l.get(); !owned.Equal(Owned{}.With(wish)) {
 				t.Errorf("wish %d: ledger %v", i, owned)
 			}
 		}
@@ -73,7 +76,7 @@ func TestLedgerIsWrittenFirst(t *testing.T) {
 }
 
 func TestFullDiskDoesNotStopBalancing(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.l.setFail(syscall.ENOSPC)
 		wish := service(web, dest(1, 1))
 		g := b.r.Want(Wanted{Table: table(wish)})
@@ -90,7 +93,7 @@ func TestFullDiskDoesNotStopBalancing(t *testing.T) {
 		b.l.setFail(nil)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if owned, _ := b.l.get(); !owned.Equal(Owned{}.with(table(wish))) || b.r.Snapshot().LedgerError != "" {
+		if owned, _ := b.l.get(); !owned.Equal(Owned{}.With(table(wish))) || b.r.Snapshot().LedgerError != "" {
 			t.Errorf("ledger %v, %q", owned, b.r.Snapshot().LedgerError)
 		}
 	})
@@ -99,8 +102,8 @@ func TestFullDiskDoesNotStopBalancing(t *testing.T) {
 func TestForeignPolicies(t *testing.T) {
 	for policy, left := range map[ForeignPolicy]bool{Alarm: true, Ignore: true, Remove: false} {
 		t.Run(policy.String(), func(t *testing.T) {
-			k := NewFake()
-			k.ByHand(func(t Table) { t[web] = service(web, dest(7, 1)) })
+			k := ipvstest.New()
+			k.Change(func(t Table) { t[web] = service(web, dest(7, 1)) })
 			inBubble(t, k, nil, func(b *bench) {
 				b.r.Want(Wanted{Table: table(service(web, dest(1, 1))), Foreign: policy})
 				time.Sleep(30 * time.Second)
@@ -119,14 +122,14 @@ func TestForeignPolicies(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.r.Want(Wanted{Table: Table{}, ManageSysctls: true, TimeoutTCP: time.Hour, TimeoutUDP: 1500 * time.Millisecond})
 		synctest.Wait()
 		to, _ := b.k.Timeouts()
 		if to != (Timeouts{time.Hour, 2 * time.Minute, 2 * time.Second}) {
 			t.Errorf("timeouts %v", to)
 		}
-		for _, name := range []string{expireNodestConn, expireQuiescentTemplate} {
+		for _, name := range []string{"expire_nodest_conn", "expire_quiescent_template"} {
 			if v, _ := b.k.Sysctl(name); v != "1" {
 				t.Errorf("%s is %q", name, v)
 			}
@@ -153,7 +156,7 @@ func TestSettings(t *testing.T) {
 }
 
 func TestNoSysctlsIsVisibleNotFatal(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.k.NoSysctls()
 		wish := service(web, dest(1, 1))
 		g := b.r.Want(Wanted{Table: table(wish), ManageSysctls: true})
@@ -171,7 +174,7 @@ func TestNoSysctlsIsVisibleNotFatal(t *testing.T) {
 }
 
 func TestRefresh(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.want(service(web, dest(1, 1)))
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
@@ -207,7 +210,7 @@ func TestRefresh(t *testing.T) {
 }
 
 func TestWaitEndsWithItsContext(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		ctx, cancel := context.WithTimeout(b.t.Context(), time.Second)
 		defer cancel()
 		if err := b.r.Wait(ctx, 99); !errors.Is(err, context.DeadlineExceeded) {
@@ -217,8 +220,8 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 }
 
 func TestRemove(t *testing.T) {
-	k := NewFake()
-	k.ByHand(func(t Table) { t[mail] = service(mail, dest(9, 1)) })
+	k := ipvstest.New()
+	k.Change(func(t Table) { t[mail] = service(mail, dest(9, 1)) })
 	inBubble(t, k, nil, func(b *bench) {
 		b.want(service(web, dest(1, 1)), service(key("10.0.0.88:81"), dest(1, 1)))
 		b.stop()
@@ -239,7 +242,7 @@ func TestRemove(t *testing.T) {
 
 // A service whose deletion fails stays ours, over a restart too.
 func TestFailedDeletionStaysOurs(t *testing.T) {
-	k, l := NewFake(), &memoryLedger{}
+	k, l := ipvstest.New(), &memoryLedger{}
 	k.Refuse(func(op Op) error {
 		if op.Kind == DeleteService {
 			return syscall.ENOMEM
@@ -260,14 +263,14 @@ func TestFailedDeletionStaysOurs(t *testing.T) {
 
 // TestTemplatesAreKeptForAWhile: our own change of mind is nobody else's doing.
 func TestTemplatesAreKeptForAWhile(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		for _, keep := range []bool{false, true, false} {
 			b.r.Want(Wanted{Table: Table{}, ManageSysctls: true, KeepTemplates: keep})
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			want := map[bool]string{false: "1", true: "0"}[keep]
-			if v, _ := b.k.Sysctl(expireQuiescentTemplate); v != want {
-				t.Errorf("keep %v: %s is %s, want %s", keep, expireQuiescentTemplate, v, want)
+			if v, _ := b.k.Sysctl("expire_quiescent_template"); v != want {
+				t.Errorf("keep %v: %s is %s, want %s", keep, "expire_quiescent_template", v, want)
 			}
 		}
 		if s := b.r.Snapshot(); s.Drift[DriftSysctl] != 0 || len(s.Fights) != 0 {

@@ -1,4 +1,4 @@
-package ipvs
+package ipvs_test
 
 import (
 	"testing"

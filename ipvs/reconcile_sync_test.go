@@ -1,4 +1,4 @@
-package ipvs
+package ipvs_test
 
 import (
 	"net/netip"
@@ -6,6 +6,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 )
 
 func (b *bench) wantSync(c *SyncConfig, services ...Service) {
@@ -23,7 +26,7 @@ func (b *bench) daemons() SyncState {
 
 func TestSyncRunsBothHalves(t *testing.T) {
 	l := &memoryLedger{}
-	k := NewFake()
+	k := ipvstest.New()
 	inBubble(t, k, l, func(b *bench) {
 		b.wantSync(&SyncConfig{Interface: "eth0", ID: 5, Threshold: [2]int{1, 10}, RefreshPeriod: 30 * time.Second}, service(web, dest(1, 1)))
 		s := b.daemons()
@@ -77,7 +80,7 @@ func TestSyncRunsBothHalves(t *testing.T) {
 
 // Daemons that nobody wished for belong to somebody else.
 func TestSyncOfSomebodyElse(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		theirs := SyncState{Master: SyncDaemon{Running: true, Interface: "eth0", ID: 9}}
 		b.k.SetDaemons(theirs)
 		b.wantSync(nil, service(web, dest(1, 1)))
@@ -92,7 +95,7 @@ func TestSyncOfSomebodyElse(t *testing.T) {
 }
 
 func TestSyncStoppedByHandIsStartedAgain(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.wantSync(&SyncConfig{Interface: "eth0", ID: 5})
 		for i, change := range []func(SyncRole) error{
 			b.k.StopDaemon,
@@ -105,7 +108,7 @@ func TestSyncStoppedByHandIsStartedAgain(t *testing.T) {
 				return b.k.StartDaemon(r, SyncConfig{Interface: "eth0", ID: 7})
 			},
 		} {
-			for _, role := range syncRoles {
+			for _, role := range SyncRoles {
 				if err := change(role); err != nil {
 					t.Fatal(err)
 				}
@@ -126,7 +129,7 @@ func TestSyncStoppedByHandIsStartedAgain(t *testing.T) {
 // An interface that is missing is an error that shows, once, and no end; one that
 // was made anew has lost the group that the receiver had joined.
 func TestSyncInterfaceComesAndGoes(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.wantSync(&SyncConfig{Interface: "eth1", ID: 5}, service(web, dest(1, 1)))
 		b.expectTable(service(web, dest(1, 1)))
 		if s := b.r.Snapshot(); s.SyncError == "" || s.Generation != 1 {
@@ -148,7 +151,7 @@ func TestSyncInterfaceComesAndGoes(t *testing.T) {
 }
 
 func TestSyncIsNotWithoutItsConditions(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		_ = b.k.SetSysctl("backup_only", "1")
 		c := SyncConfig{Interface: "eth0", ID: 5, MaxLen: 2000}
 		err := CheckSync(b.k, c)
@@ -176,7 +179,7 @@ func TestSyncIsNotWithoutItsConditions(t *testing.T) {
 
 // From synchronisation to mixed families and back in one wish each.
 func TestSyncGivesWayToMixedFamilies(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		six := Destination{Address: netip.MustParseAddrPort("[2001:db8::9]:80"), Forward: Tunnel, Weight: 1}
 		c := &SyncConfig{Interface: "eth0", ID: 5}
 		for range 3 {
@@ -195,7 +198,7 @@ func TestSyncGivesWayToMixedFamilies(t *testing.T) {
 }
 
 func TestRemoveStopsSync(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.wantSync(&SyncConfig{Interface: "eth0", ID: 5}, service(web, dest(1, 1)))
 		b.stop()
 		if s := b.daemons(); !s.Master.Running {

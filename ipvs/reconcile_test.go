@@ -1,4 +1,4 @@
-package ipvs
+package ipvs_test
 
 import (
 	"errors"
@@ -10,11 +10,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	. "lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 )
 
 func TestReadsBeforeTheFirstWish(t *testing.T) {
-	k := NewFake()
-	k.ByHand(func(t Table) { t[mail] = service(mail, dest(9, 3)) })
+	k := ipvstest.New()
+	k.Change(func(t Table) { t[mail] = service(mail, dest(9, 3)) })
 	inBubble(t, k, nil, func(b *bench) {
 		s := b.r.Snapshot()
 		if !s.Valid || !s.Up || s.Table[mail].Destinations[dest(9, 3).Address].Weight != 3 || s.Info.Version == "" {
@@ -32,7 +35,7 @@ func TestReadsBeforeTheFirstWish(t *testing.T) {
 
 func TestFillsThenOneWriteForOneWeight(t *testing.T) {
 	big := bigTable(1000)
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		g := b.r.Want(Wanted{Table: big})
 		if err := b.r.Wait(b.t.Context(), g); err != nil {
 			t.Fatal(err)
@@ -83,7 +86,7 @@ func TestFillsThenOneWriteForOneWeight(t *testing.T) {
 }
 
 func TestSnapshotsAreNotWrittenTo(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.want(service(web, dest(1, 1), dest(2, 1)), service(mail, dest(3, 1)))
 		old := b.r.Snapshot()
 		copied := old.Table.Clone()
@@ -96,11 +99,11 @@ func TestSnapshotsAreNotWrittenTo(t *testing.T) {
 }
 
 func TestDriftIsRepairedCountedAndNamed(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		wish := []Service{service(web, dest(1, 1), dest(2, 2), dest(3, 3)), service(mail, dest(1, 1))}
 		b.want(wish...)
 		time.Sleep(5 * time.Second)
-		b.k.ByHand(func(t Table) {
+		b.k.Change(func(t Table) {
 			delete(t, mail)
 			s := t[web]
 			s.Scheduler = "rr"
@@ -138,7 +141,7 @@ func TestDriftIsRepairedCountedAndNamed(t *testing.T) {
 }
 
 func TestOwnPendingChangeIsNoDrift(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.want(service(web, dest(1, 1)))
 		b.k.FailNth(1, syscall.ENOMEM)
 		g := b.want(service(web, dest(1, 5)))
@@ -161,9 +164,9 @@ func TestSurpriseInAWrite(t *testing.T) {
 		DriftDestinationMissing: func(t Table) { delete(t[web].Destinations, dest(1, 1).Address) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, NewFake(), nil, func(b *bench) {
+			inBubble(t, ipvstest.New(), nil, func(b *bench) {
 				b.want(service(web, dest(1, 1), dest(2, 1)))
-				b.k.ByHand(byHand)
+				b.k.Change(byHand)
 				b.want(service(web, dest(1, 3), dest(2, 1)))
 				b.expectTable(service(web, dest(1, 3), dest(2, 1)))
 				if n := b.r.Snapshot().Drift[name]; n != 1 {
@@ -176,8 +179,8 @@ func TestSurpriseInAWrite(t *testing.T) {
 }
 
 func TestAdoptsWhatSomebodyElseMadeMeanwhile(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
-		b.k.ByHand(func(t Table) { t[web] = service(web, dest(1, 9), dest(8, 1)) })
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
+		b.k.Change(func(t Table) { t[web] = service(web, dest(1, 9), dest(8, 1)) })
 		g := b.r.Want(Wanted{Table: table(service(web, dest(1, 1), dest(2, 1)))})
 		if err := b.r.Wait(b.t.Context(), g); err != nil {
 			t.Fatal(err)
@@ -190,7 +193,7 @@ func TestAdoptsWhatSomebodyElseMadeMeanwhile(t *testing.T) {
 }
 
 func TestFailedWriteIsRetriedSeenAndSaidOnce(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		refused := dest(3, 1).Address
 		b.k.Refuse(func(op Op) error {
 			if op.Destination.Address == refused {
@@ -238,7 +241,7 @@ func TestFailedWriteIsRetriedSeenAndSaidOnce(t *testing.T) {
 
 // The last live server is kept while the one that replaces it can't be written.
 func TestLastLiveServerWaitsForItsReplacement(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.want(service(web, dest(1, 1), dest(2, 1), dest(3, 0)))
 		b.k.Refuse(func(op Op) error {
 			if op.Destination.Address == dest(3, 1).Address {
@@ -256,7 +259,7 @@ func TestLastLiveServerWaitsForItsReplacement(t *testing.T) {
 }
 
 func TestUnknownSchedulerDoesNotStopTheRest(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		odd := service(mail, dest(1, 1), dest(2, 1))
 		odd.Scheduler = "nosuch"
 		g := b.want(odd, service(web, dest(1, 1)))
@@ -274,7 +277,7 @@ func TestUnknownSchedulerDoesNotStopTheRest(t *testing.T) {
 }
 
 func TestLostReply(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.want(service(web, dest(1, 1), dest(2, 1)))
 		b.k.LoseReply(1)
 		g := b.r.Want(Wanted{Table: table(service(web, dest(1, 5), dest(2, 5)))})
@@ -295,11 +298,11 @@ func TestLostReply(t *testing.T) {
 }
 
 func TestKernelLostAndBack(t *testing.T) {
-	inBubble(t, NewFake(), nil, func(b *bench) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		wish := service(web, dest(1, 1), dest(2, 1))
 		b.want(wish)
 		b.k.SetDown(true)
-		b.k.ByHand(func(t Table) { clear(t) })
+		b.k.Change(func(t Table) { clear(t) })
 		time.Sleep(2 * time.Second)
 		g := b.want(service(web, dest(1, 1), dest(2, 7)))
 		s := b.r.Snapshot()
@@ -325,7 +328,7 @@ func TestKernelLostAndBack(t *testing.T) {
 }
 
 func TestLostAtStart(t *testing.T) {
-	k := NewFake()
+	k := ipvstest.New()
 	k.SetDown(true)
 	inBubble(t, k, nil, func(b *bench) {
 		if s := b.r.Snapshot(); s.Valid || s.Up {

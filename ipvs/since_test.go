@@ -1,4 +1,4 @@
-package ipvs
+package ipvs_test
 
 import (
 	"context"
@@ -6,13 +6,16 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 )
 
 // TestSince: a reading that began after a moment, also when one is young; and no
 // answer where the kernel gives none.
 func TestSince(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := NewFake()
+		k := ipvstest.New()
 		r := NewReconciler(k, Options{})
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
@@ -28,8 +31,8 @@ func TestSince(t *testing.T) {
 				t.Errorf("began %v, asked %v: %v", s.Began, asked, err)
 			}
 		}
-		before := r.Snapshot().reads
-		if s, err := r.Since(t.Context(), r.Snapshot().Began.Add(-1)); err != nil || s.reads != before {
+		before := r.Snapshot().Reads()
+		if s, err := r.Since(t.Context(), r.Snapshot().Began.Add(-1)); err != nil || s.Reads() != before {
 			t.Errorf("read again for what is known: %v", err)
 		}
 		k.SetDown(true)

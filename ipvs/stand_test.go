@@ -1,4 +1,4 @@
-package ipvs
+package ipvs_test
 
 import (
 	"bytes"
@@ -10,6 +10,9 @@ import (
 	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
+
+	. "lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 )
 
 // memoryLedger is a Ledger that can fail and that checks the rule that it is
@@ -77,7 +80,7 @@ func (s *syncBuffer) lines(part string) []string {
 // bench is a reconciler running over a fake kernel in a bubble.
 type bench struct {
 	t       *testing.T
-	k       *Fake
+	k       *ipvstest.Kernel
 	l       *memoryLedger
 	log     *syncBuffer
 	r       *Reconciler
@@ -88,7 +91,7 @@ type bench struct {
 }
 
 // inBubble runs f with a reconciler over the kernel and stops it afterwards.
-func inBubble(t *testing.T, k *Fake, l *memoryLedger, f func(b *bench)) {
+func inBubble(t *testing.T, k *ipvstest.Kernel, l *memoryLedger, f func(b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{t: t, k: k, l: l, log: &syncBuffer{}}

@@ -1,8 +1,11 @@
-package ipvs
+package ipvs_test
 
 import (
 	"net/netip"
 	"testing"
+
+	. "lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 )
 
 // The sender keeps to the MTU, the receiver's buffer is never smaller than what
@@ -29,11 +32,11 @@ func TestSyncMessageLength(t *testing.T) {
 		if c.six {
 			cfg.Group = netip.MustParseAddr("ff02::51")
 		}
-		got := cfg.of(c.role, c.mtu)
+		got := cfg.For(c.role, c.mtu)
 		if got.MaxLen != c.started {
 			t.Errorf("%+v: started with %d", c, got.MaxLen)
 		}
-		f := NewFake()
+		f := ipvstest.New()
 		f.SetInterface("e", c.mtu)
 		if err := f.StartDaemon(c.role, got); err != nil {
 			t.Fatal(err)
@@ -43,7 +46,7 @@ func TestSyncMessageLength(t *testing.T) {
 			t.Errorf("%+v: runs with %+v", c, s)
 		}
 		// What was started so is never restarted for its own sake.
-		if why := got.differs(c.role, s.Daemon(c.role)); why != "" {
+		if why := got.Differs(c.role, s.Daemon(c.role)); why != "" {
 			t.Errorf("%+v: restarted at once because of its %s", c, why)
 		}
 	}
@@ -57,8 +60,8 @@ func TestSyncMessageLength(t *testing.T) {
 
 func TestSyncdiffers(t *testing.T) {
 	cfg := SyncConfig{Interface: "e", ID: 5}
-	right := SyncDaemon{true, "e", 5, defaultSyncGroup, 8848, 1, 1472}
-	if why := cfg.differs(SyncMaster, right); why != "" {
+	right := SyncDaemon{true, "e", 5, netip.MustParseAddr("224.0.0.81"), 8848, 1, 1472}
+	if why := cfg.Differs(SyncMaster, right); why != "" {
 		t.Error(why)
 	}
 	for want, change := range map[string]func(*SyncDaemon){
@@ -72,7 +75,7 @@ func TestSyncdiffers(t *testing.T) {
 	} {
 		d := right
 		change(&d)
-		if why := cfg.differs(SyncMaster, d); why != want {
+		if why := cfg.Differs(SyncMaster, d); why != want {
 			t.Errorf("%q, want %q", why, want)
 		}
 	}

@@ -1,8 +1,10 @@
-package ipvs
+package ipvs_test
 
 import (
 	"strings"
 	"testing"
+
+	. "lvsd/ipvs"
 )
 
 func TestParseEncap(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 )
 
 // TestKernelModel holds the fake to the real kernel: the same operations, legal
@@ -29,7 +30,7 @@ func TestKernelModel(t *testing.T) {
 
 func checkModel(t *testing.T, k ipvs.Kernel, steps int) {
 	t.Helper()
-	fake := ipvs.NewFake()
+	fake := ipvstest.New()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -66,7 +67,7 @@ func checkModel(t *testing.T, k ipvs.Kernel, steps int) {
 }
 
 // syncStep does the same to the synchronisation of both.
-func syncStep(t *testing.T, r *rand.Rand, k ipvs.Kernel, fake *ipvs.Fake) {
+func syncStep(t *testing.T, r *rand.Rand, k ipvs.Kernel, fake *ipvstest.Kernel) {
 	t.Helper()
 	role := ipvs.SyncRole(1 + r.IntN(2))
 	c := ipvs.SyncConfig{Interface: "lo", ID: uint8(1 + r.IntN(255)), TTL: uint8(r.IntN(3)), Port: uint16(r.IntN(2)) * 9000, MaxLen: r.IntN(3) * 700}

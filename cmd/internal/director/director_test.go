@@ -18,6 +18,7 @@ import (
 	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 	"lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 	"lvsd/vrrp"
 )
 
@@ -81,7 +82,7 @@ func (f *fakeTable) Since(context.Context, time.Time) (ipvs.Snapshot, error) {
 func (f *fakeTable) Refresh(context.Context) ipvs.Snapshot { return f.Snapshot() }
 
 func (f *fakeTable) Forecast(_ context.Context, w ipvs.Wanted) (ipvs.Forecast, error) {
-	return ipvs.ForecastStart(ipvs.NewFake(), ipvs.Owned{}, w)
+	return ipvs.ForecastStart(ipvstest.New(), ipvs.Owned{}, w)
 }
 
 func (f *fakeTable) read(table ipvs.Table) {

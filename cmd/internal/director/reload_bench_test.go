@@ -11,6 +11,7 @@ import (
 	"lvsd/cmd/internal/event"
 	"lvsd/config"
 	"lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 )
 
 // bigFile is a configuration of n real servers in services of 20; changed is
@@ -51,7 +52,7 @@ func BenchmarkReload(b *testing.B) {
 				return c, nil, err
 			}
 			log := slog.New(slog.DiscardHandler)
-			fake := ipvs.NewFake()
+			fake := ipvstest.New()
 			var d *Director
 			wake := func() { d.Wake() }
 			table := ipvs.NewReconciler(fake, ipvs.Options{Log: log, Wake: wake})

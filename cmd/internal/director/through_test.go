@@ -13,6 +13,7 @@ import (
 	"lvsd/cmd/internal/decision"
 	"lvsd/config"
 	"lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 )
 
 // fakeHost routes everything by eth0 but what it is told that it cannot.
@@ -166,7 +167,7 @@ func TestPathsThatStand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(time.Hour)
-				kernel := ipvs.NewFake()
+				kernel := ipvstest.New()
 				paths := &Paths{Kernel: kernel}
 				began := time.Now().Add(c.written)
 				if c.written != 0 {

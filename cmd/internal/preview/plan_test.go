@@ -22,6 +22,7 @@ import (
 	"lvsd/cmd/internal/event"
 	"lvsd/config"
 	"lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 	"lvsd/vrrp"
 )
 
@@ -46,7 +47,7 @@ func TestPlanIsWhatReloadDoes(t *testing.T) {
 }
 
 func followed(t *testing.T, f farm, seen map[string]int) {
-	kernel, elections := ipvs.NewFake(), &polls{}
+	kernel, elections := ipvstest.New(), &polls{}
 	first := f.config(t)
 	next := first
 	var d *director.Director

@@ -10,6 +10,7 @@ import (
 	"lvsd/cmd/internal/director"
 	"lvsd/config"
 	"lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 )
 
 // TestAStartGoesOnWithWhatWasDecided: a server that was coming back by slow start when
@@ -33,13 +34,13 @@ real_servers = [{ address = "10.0.0.9:80", weight = 100 }, { address = "10.0.0.2
 	if err != nil {
 		t.Fatal(err)
 	}
-	kernel := ipvs.NewFake()
+	kernel := ipvstest.New()
 	first, err := director.ForeseeStart(c, kernel, ipvs.Owned{}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	owned := ipvs.Owned{}
-	kernel.ByHand(func(table ipvs.Table) {
+	kernel.Change(func(table ipvs.Table) {
 		for k, s := range first.Decided.Desired.Table.Clone() {
 			owned[k] = map[netip.AddrPort]struct{}{}
 			for a, d := range s.Destinations {

@@ -13,6 +13,7 @@ import (
 	"lvsd/cmd/internal/director"
 	"lvsd/config"
 	"lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
 	"lvsd/vrrp"
 )
 
@@ -116,7 +117,7 @@ func something(t *testing.T) director.Foreseen {
 		return c
 	}
 	was, next := load(before), load(after)
-	kernel := ipvs.NewFake()
+	kernel := ipvstest.New()
 	started, err := director.ForeseeStart(was, kernel, ipvs.Owned{}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +135,7 @@ func something(t *testing.T) director.Foreseen {
 		}
 		kernel.SetStats(k, stats)
 	}
-	kernel.ByHand(func(t ipvs.Table) {
+	kernel.Change(func(t ipvs.Table) {
 		for k, s := range table.Clone() {
 			t[k] = s
 		}

@@ -1,18 +1,20 @@
 // The fake kernel's connection synchronisation, zeroing and connections. It has
 // no part in the daemon.
 
-package ipvs
+package ipvstest
 
 import (
 	"io"
 	"net/netip"
 	"strings"
 	"syscall"
+
+	"lvsd/ipvs"
 )
 
-// fakeSync is what a Fake has of the synchronisation and of connections.
+// fakeSync is what a Kernel has of the synchronisation and of connections.
 type fakeSync struct {
-	state       SyncState
+	state       ipvs.SyncState
 	mtu         map[string]int // of the interfaces that there are
 	index       map[string]int
 	starts      int
@@ -20,7 +22,7 @@ type fakeSync struct {
 }
 
 // Zero sets counters to 0.
-func (f *Fake) Zero(k *ServiceKey) error {
+func (f *Kernel) Zero(k *ipvs.ServiceKey) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.down != nil {
@@ -35,10 +37,10 @@ func (f *Fake) Zero(k *ServiceKey) error {
 		if k != nil && key != *k {
 			continue
 		}
-		s.Counters = Counters{}
-		zeroed := ServiceStats{Destinations: map[netip.AddrPort]DestinationStats{}}
+		s.Counters = ipvs.Counters{}
+		zeroed := ipvs.ServiceStats{Destinations: map[netip.AddrPort]ipvs.DestinationStats{}}
 		for a, d := range s.Destinations {
-			d.Counters = Counters{}
+			d.Counters = ipvs.Counters{}
 			zeroed.Destinations[a] = d
 		}
 		f.stats[key] = zeroed
@@ -48,7 +50,7 @@ func (f *Fake) Zero(k *ServiceKey) error {
 
 // SetInterface makes an interface with its MTU, anew if it is there, or takes it
 // away with 0.
-func (f *Fake) SetInterface(name string, mtu int) {
+func (f *Kernel) SetInterface(name string, mtu int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sync.index[name]++
@@ -58,7 +60,7 @@ func (f *Fake) SetInterface(name string, mtu int) {
 }
 
 // Interface returns an interface's index and MTU.
-func (f *Fake) Interface(name string) (index, mtu int, err error) {
+func (f *Kernel) Interface(name string) (index, mtu int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	mtu, there := f.sync.mtu[name]
@@ -69,21 +71,21 @@ func (f *Fake) Interface(name string) (index, mtu int, err error) {
 }
 
 // SetDaemons sets what runs, as somebody with ipvsadm would.
-func (f *Fake) SetDaemons(s SyncState) {
+func (f *Kernel) SetDaemons(s ipvs.SyncState) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sync.state = s
 }
 
 // Daemons returns what runs.
-func (f *Fake) Daemons() (SyncState, error) {
+func (f *Kernel) Daemons() (ipvs.SyncState, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.sync.state, f.down
 }
 
 // StartDaemon starts one half, with the kernel's defaults for what is zero.
-func (f *Fake) StartDaemon(role SyncRole, c SyncConfig) error {
+func (f *Kernel) StartDaemon(role ipvs.SyncRole, c ipvs.SyncConfig) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.down != nil {
@@ -98,14 +100,14 @@ func (f *Fake) StartDaemon(role SyncRole, c SyncConfig) error {
 	}
 	const ethernetMTU = 1500
 	c = c.WithDefaults()
-	d := SyncDaemon{Running: true, Interface: c.Interface, ID: uint32(c.ID), Group: c.Group, Port: c.Port, TTL: c.TTL}
+	d := ipvs.SyncDaemon{Running: true, Interface: c.Interface, ID: uint32(c.ID), Group: c.Group, Port: c.Port, TTL: c.TTL}
 	n := c.MaxLen
 	switch {
-	case role == SyncMaster && n == 0:
+	case role == ipvs.SyncMaster && n == 0:
 		n = ethernetMTU - c.HeaderLen()
-	case role == SyncBackup && n == 0:
+	case role == ipvs.SyncBackup && n == 0:
 		n = min(max(mtu, ethernetMTU), 65535) - c.HeaderLen()
-	case role == SyncBackup:
+	case role == ipvs.SyncBackup:
 		n = max(n, 1024)
 	}
 	d.MaxLen = uint16(min(n, 65535-c.HeaderLen()))
@@ -118,7 +120,7 @@ func (f *Fake) StartDaemon(role SyncRole, c SyncConfig) error {
 }
 
 // StopDaemon stops one half.
-func (f *Fake) StopDaemon(role SyncRole) error {
+func (f *Kernel) StopDaemon(role ipvs.SyncRole) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.down != nil {
@@ -127,19 +129,19 @@ func (f *Fake) StopDaemon(role SyncRole) error {
 	if !f.sync.state.Daemon(role).Running {
 		return syscall.ESRCH
 	}
-	f.sync.state.SetDaemon(role, SyncDaemon{})
+	f.sync.state.SetDaemon(role, ipvs.SyncDaemon{})
 	return nil
 }
 
 // DaemonStarts is how often a half was started.
-func (f *Fake) DaemonStarts() int {
+func (f *Kernel) DaemonStarts() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.sync.starts
 }
 
 // mixed says whether a destination is of another family than its service.
-func (f *Fake) mixed() bool {
+func (f *Kernel) mixed() bool {
 	for k, s := range f.table {
 		for a := range s.Destinations {
 			if a.Addr().Is4() != k.Is4() {
@@ -151,14 +153,14 @@ func (f *Fake) mixed() bool {
 }
 
 // SetConnections sets the text that OpenConnections reads.
-func (f *Fake) SetConnections(text string) {
+func (f *Kernel) SetConnections(text string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sync.connections = text
 }
 
 // OpenConnections opens what SetConnections set.
-func (f *Fake) OpenConnections() (io.ReadCloser, error) {
+func (f *Kernel) OpenConnections() (io.ReadCloser, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return io.NopCloser(strings.NewReader(f.sync.connections)), f.down

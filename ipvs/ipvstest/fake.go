@@ -2,7 +2,7 @@
 // fails where it is told to. The integration tests run the same operations on
 // both and compare. It has no part in the daemon.
 
-package ipvs
+package ipvstest
 
 import (
 	"fmt"
@@ -10,22 +10,24 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"lvsd/ipvs"
 )
 
-// Fake is a Kernel in memory. The zero value is not usable; see NewFake.
-type Fake struct {
+// Kernel is a Kernel in memory. The zero value is not usable; see New.
+type Kernel struct {
 	mu         sync.Mutex
-	table      Table
-	stats      map[ServiceKey]ServiceStats
+	table      ipvs.Table
+	stats      map[ipvs.ServiceKey]ipvs.ServiceStats
 	schedulers map[string]bool
 	sysctls    map[string]string
-	timeouts   Timeouts
+	timeouts   ipvs.Timeouts
 	faults     map[int]fault // by the number of the write
-	refuse     func(Op) error
+	refuse     func(ipvs.Op) error
 	down       error
 	writes     int
 	reads      int
-	ops        []Op
+	ops        []ipvs.Op
 	sync       fakeSync
 }
 
@@ -34,16 +36,16 @@ type fault struct {
 	applied bool // the write takes effect all the same
 }
 
-// NewFake returns an empty kernel that has all schedulers, with the kernel's own
+// New returns an empty kernel that has all schedulers, with the kernel's own
 // defaults.
-func NewFake() *Fake {
-	f := &Fake{
-		table:      Table{},
-		stats:      map[ServiceKey]ServiceStats{},
+func New() *Kernel {
+	f := &Kernel{
+		table:      ipvs.Table{},
+		stats:      map[ipvs.ServiceKey]ipvs.ServiceStats{},
 		schedulers: map[string]bool{},
 		sysctls: map[string]string{"expire_nodest_conn": "0", "expire_quiescent_template": "0",
 			"backup_only": "0", "sync_threshold": "3\t50", "sync_refresh_period": "0"},
-		timeouts: Timeouts{900 * time.Second, 120 * time.Second, 300 * time.Second},
+		timeouts: ipvs.Timeouts{TCP: 900 * time.Second, TCPFin: 120 * time.Second, UDP: 300 * time.Second},
 		faults:   map[int]fault{},
 		sync:     fakeSync{mtu: map[string]int{"lo": 65536, "eth0": 1500}, index: map[string]int{"lo": 1, "eth0": 2}},
 	}
@@ -54,12 +56,12 @@ func NewFake() *Fake {
 }
 
 // FailNth makes the n-th write from now (1 is the next) fail without effect.
-func (f *Fake) FailNth(n int, err error) { f.fault(n, fault{err: err}) }
+func (f *Kernel) FailNth(n int, err error) { f.fault(n, fault{err: err}) }
 
 // LoseReply makes the n-th write from now take effect but return ErrUnavailable.
-func (f *Fake) LoseReply(n int) { f.fault(n, fault{ErrUnavailable, true}) }
+func (f *Kernel) LoseReply(n int) { f.fault(n, fault{ipvs.ErrUnavailable, true}) }
 
-func (f *Fake) fault(n int, x fault) {
+func (f *Kernel) fault(n int, x fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.faults[f.writes+n] = x
@@ -67,78 +69,78 @@ func (f *Fake) fault(n int, x fault) {
 
 // Refuse makes every write for which the function returns an error fail with
 // it; nil ends that.
-func (f *Fake) Refuse(refuse func(Op) error) {
+func (f *Kernel) Refuse(refuse func(ipvs.Op) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.refuse = refuse
 }
 
 // SetDown makes every call fail as without the module, until it is false again.
-// The table stays: empty it with ByHand for a module that was reloaded.
-func (f *Fake) SetDown(down bool) {
+// The table stays: empty it with Change for a module that was reloaded.
+func (f *Kernel) SetDown(down bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.down = nil
 	if down {
-		f.down = fmt.Errorf("%w: its module is not loaded", ErrUnavailable)
+		f.down = fmt.Errorf("%w: its module is not loaded", ipvs.ErrUnavailable)
 	}
 }
 
-// ByHand changes the table as somebody with ipvsadm would: not counted.
-func (f *Fake) ByHand(change func(Table)) {
+// Change changes the table as somebody with ipvsadm would: not counted.
+func (f *Kernel) Change(change func(ipvs.Table)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	change(f.table)
 }
 
 // SetStats sets the counters that reads return for a service.
-func (f *Fake) SetStats(k ServiceKey, s ServiceStats) {
+func (f *Kernel) SetStats(k ipvs.ServiceKey, s ipvs.ServiceStats) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.stats[k] = s
 }
 
 // Table returns a copy of the table.
-func (f *Fake) Table() Table {
+func (f *Kernel) Table() ipvs.Table {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.table.Clone()
 }
 
 // Ops returns the writes to the table so far, refused ones included.
-func (f *Fake) Ops() []Op {
+func (f *Kernel) Ops() []ipvs.Op {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return append([]Op(nil), f.ops...)
+	return append([]ipvs.Op(nil), f.ops...)
 }
 
 // Reads returns how often the table was read.
-func (f *Fake) Reads() int {
+func (f *Kernel) Reads() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.reads
 }
 
 // Info is fixed.
-func (f *Fake) Info() (Info, error) {
+func (f *Kernel) Info() (ipvs.Info, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return Info{"1.2.1", 4096}, f.down
+	return ipvs.Info{Version: "1.2.1", ConnTableSize: 4096}, f.down
 }
 
 // Read returns a copy of the table, with zero counters where none were set.
-func (f *Fake) Read() (Reading, error) {
+func (f *Kernel) Read() (ipvs.Reading, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reads++
 	if f.down != nil {
-		return Reading{}, f.down
+		return ipvs.Reading{}, f.down
 	}
-	return Reading{f.table.Clone(), maps.Clone(f.stats)}, nil
+	return ipvs.Reading{Table: f.table.Clone(), Stats: maps.Clone(f.stats)}, nil
 }
 
 // Apply does the write, or fails as the kernel would.
-func (f *Fake) Apply(op Op) error {
+func (f *Kernel) Apply(op ipvs.Op) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.writes++
@@ -166,21 +168,21 @@ func (f *Fake) Apply(op Op) error {
 }
 
 // check has the order of the kernel's own checks (ip_vs_ctl.c).
-func (f *Fake) check(op Op) error {
+func (f *Kernel) check(op ipvs.Op) error {
 	k := op.Service.Key
 	s, there := f.table[k]
 	switch op.Kind {
-	case AddService:
+	case ipvs.AddService:
 		if there {
 			return syscall.EEXIST
 		}
 		return f.checkService(op.Service)
-	case EditService:
+	case ipvs.EditService:
 		if !there {
 			return syscall.ESRCH
 		}
 		return f.checkService(op.Service)
-	case DeleteService:
+	case ipvs.DeleteService:
 		if !there {
 			return syscall.ESRCH
 		}
@@ -191,7 +193,7 @@ func (f *Fake) check(op Op) error {
 	}
 	_, known := s.Destinations[op.Destination.Address]
 	switch op.Kind {
-	case AddDestination:
+	case ipvs.AddDestination:
 		if err := f.checkDestination(k, op.Destination); err != nil {
 			return err
 		}
@@ -199,7 +201,7 @@ func (f *Fake) check(op Op) error {
 			return syscall.EEXIST
 		}
 		return checkAddress(op.Destination)
-	case EditDestination:
+	case ipvs.EditDestination:
 		if err := f.checkDestination(k, op.Destination); err != nil {
 			return err
 		}
@@ -207,7 +209,7 @@ func (f *Fake) check(op Op) error {
 			return syscall.ENOENT
 		}
 		return nil
-	case DeleteDestination:
+	case ipvs.DeleteDestination:
 		if !known {
 			return syscall.ENOENT
 		}
@@ -216,7 +218,7 @@ func (f *Fake) check(op Op) error {
 	return syscall.EINVAL
 }
 
-func (f *Fake) checkService(s Service) error {
+func (f *Kernel) checkService(s ipvs.Service) error {
 	if !f.schedulers[s.Scheduler] || s.Engine != "" && s.Engine != "sip" {
 		return syscall.ENOENT
 	}
@@ -226,20 +228,20 @@ func (f *Fake) checkService(s Service) error {
 	return nil
 }
 
-func (f *Fake) checkDestination(k ServiceKey, d Destination) error {
-	if d.Address.Addr().Is4() != k.Is4() && (d.Forward != Tunnel || f.sync.state != SyncState{}) {
+func (f *Kernel) checkDestination(k ipvs.ServiceKey, d ipvs.Destination) error {
+	if d.Address.Addr().Is4() != k.Is4() && (d.Forward != ipvs.Tunnel || f.sync.state != ipvs.SyncState{}) {
 		return syscall.EINVAL
 	}
 	if d.Weight < 0 || d.LowerThreshold > d.UpperThreshold {
 		return syscall.ERANGE
 	}
-	if d.Encap.Type == GUE && d.Encap.Port == 0 {
+	if d.Encap.Type == ipvs.GUE && d.Encap.Port == 0 {
 		return syscall.EINVAL
 	}
 	return nil
 }
 
-func checkAddress(d Destination) error {
+func checkAddress(d ipvs.Destination) error {
 	a := d.Address.Addr()
 	if a.IsMulticast() || a.IsUnspecified() || a.Is4() && a.As4() == [4]byte{255, 255, 255, 255} {
 		return syscall.EINVAL
@@ -248,14 +250,14 @@ func checkAddress(d Destination) error {
 }
 
 // Timeouts returns the timeouts.
-func (f *Fake) Timeouts() (Timeouts, error) {
+func (f *Kernel) Timeouts() (ipvs.Timeouts, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.timeouts, f.down
 }
 
 // SetTimeouts sets those that are not 0, in whole seconds.
-func (f *Fake) SetTimeouts(t Timeouts) error {
+func (f *Kernel) SetTimeouts(t ipvs.Timeouts) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.down != nil {
@@ -273,7 +275,7 @@ func (f *Fake) SetTimeouts(t Timeouts) error {
 }
 
 // Sysctl returns a setting; ENOENT for one that the fake does not have.
-func (f *Fake) Sysctl(name string) (string, error) {
+func (f *Kernel) Sysctl(name string) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	v, ok := f.sysctls[name]
@@ -284,7 +286,7 @@ func (f *Fake) Sysctl(name string) (string, error) {
 }
 
 // SetSysctl sets a setting; EROFS after NoSysctls.
-func (f *Fake) SetSysctl(name, value string) error {
+func (f *Kernel) SetSysctl(name, value string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.sysctls == nil {
@@ -295,11 +297,11 @@ func (f *Fake) SetSysctl(name, value string) error {
 }
 
 // NoSysctls takes the settings away, as a container without /proc/sys would.
-func (f *Fake) NoSysctls() {
+func (f *Kernel) NoSysctls() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sysctls = nil
 }
 
 // Close does nothing.
-func (f *Fake) Close() error { return nil }
+func (f *Kernel) Close() error { return nil }
