@@ -11,18 +11,31 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Runs a command on a kernel with ip_vs: this machine's, or one that it boots.
 LAB = bin/uml --
 
+# The folders of black-box tests: each becomes bin/integration/THEME.test.
+THEMES = $(patsubst %/,%,$(sort $(dir $(filter-out $(patsubst %,integration/%/%,lab lvsdtest bench demo mutants),$(wildcard integration/*/*_test.go)))))
+
 # Leaf packages by the race detector; its binaries do not start in the lab's
-# kernel, so integration runs without it.
-THEMES = vrrp ipvs checks operate docs oncall packaging
-RACE_PACKAGES = $$($(GO) list ./... | grep -v $(THEMES:%=-e '^lvsd/integration/%$$'))
+# kernel, so the black-box tests run without it.
+RACE_PACKAGES = $(filter-out $(addprefix lvsd/,$(THEMES)),$(shell $(GO) list ./...))
 
-# Builds the integration tests: a binary of each theme.
-INTEGRATION_TESTS = rm -rf bin/integration && mkdir -p bin/integration && CGO_ENABLED=0 $(GO) test -c -o bin/integration/ $(THEMES:%=./integration/%)
+# What the programs are made of, with the folders, which are newer when a file is
+# gone. They are built only when one of these is newer, so that a machine can test
+# what another one has built.
+SOURCES := go.mod go.sum $(shell find checker cmd config ipvs vrrp -name testdata -prune -o ! -name '*_test.go' -print)
+LAB_SOURCES := go.mod go.sum $(shell find integration ! -name '*.md' -print)
+GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -o $@
 
-.PHONY: docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean
+.PHONY: test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean
 
-build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/lvsd ./cmd/lvsd
+build: bin/lvsd
+
+bin/lvsd: $(SOURCES) bin/version
+	$(GO_BUILD) -ldflags '$(LDFLAGS)' ./cmd/lvsd
+	@touch $@
+
+bin/version: FORCE
+	@mkdir -p bin
+	@v='$(VERSION) $(COMMIT)'; echo "$$v" | cmp -s - $@ || echo "$$v" >$@
 
 # Man pages and completions, out of what --help says and docs/lvsd.toml.
 docs: build
@@ -50,23 +63,20 @@ package: docs sbom
 		$(GO) run $(NFPM) package -f cmd/lvsd/package/nfpm.yaml -p $$f -t bin/packages || exit 1; done
 
 # KEEP=1 leaves the demo's hosts running with a shell in them.
-demo: deps build bin/uml
-	CGO_ENABLED=0 $(GO) build -o bin/demo ./integration/demo
+demo: deps build bin/uml bin/demo
 	$(LAB) bin/demo $(if $(KEEP),-keep)
 
 test: deps lint race integration
 
 # What wakes somebody at night, with a real Prometheus, Alertmanager and browser,
 # and the packages: the tests named TestOncall…, in the lab's kernel.
-test-oncall: deps-oncall build bin/uml package
-	$(INTEGRATION_TESTS)
-	HALVES=1 LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd sh integration/run.sh '^TestOncall'
+test-oncall: deps-oncall build bin/uml bin/integration/built package
+	HALVES=1 $(KERNEL_TESTS) sh integration/run.sh '^TestOncall'
 
 # The pictures of docs/screenshots: of the status page at a pair in the lab.
-screenshots: deps-oncall build bin/uml
-	$(INTEGRATION_TESTS)
+screenshots: deps-oncall build bin/uml bin/integration/built
 	mkdir -p docs/screenshots
-	LVSD_SCREENSHOTS=$(CURDIR)/docs/screenshots LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd sh integration/run.sh '^TestOncallPage'
+	LVSD_SCREENSHOTS=$(CURDIR)/docs/screenshots $(KERNEL_TESTS) sh integration/run.sh '^TestOncallPage'
 
 deps-oncall:
 	@sh integration/lab/deps.sh oncall
@@ -74,9 +84,27 @@ deps-oncall:
 race: deps
 	$(GO) test -race $(RACE_PACKAGES)
 
-integration: deps build bin/uml
-	$(INTEGRATION_TESTS)
-	LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd sh integration/run.sh '$(RUN)'
+# On this machine's kernel where it has ip_vs and this is root, else on one that is
+# booted. RUN=REGEXP chooses tests, by name.
+integration: deps build bin/uml bin/integration/built
+	$(KERNEL_TESTS) sh integration/run.sh '$(RUN)'
+
+KERNEL_TESTS = LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd
+
+bin/integration/built: $(SOURCES) $(LAB_SOURCES)
+	rm -rf bin/integration && mkdir -p bin/integration
+	CGO_ENABLED=0 $(GO) test -c -o bin/integration/ $(addprefix ./,$(THEMES))
+	@touch $@
+
+# `make integration` inside Debian's kernels, two processors each: machines that have
+# ip_vs, as those of users. Nothing is built in there.
+KERNELS ?= 5.10 6.1 6.12
+test-kernels: deps deps-kernels build bin/uml bin/qemu bin/integration/built
+	@for k in $(KERNELS); do echo "kernel $$k"; \
+		bin/qemu -v --kernel $$k --timeout 90m -- make integration RUN='$(RUN)' VERSION='$(VERSION)' COMMIT='$(COMMIT)' || exit 1; done
+
+deps-kernels:
+	@sh integration/lab/deps.sh kernels
 
 lint:
 	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
@@ -126,8 +154,14 @@ bench-deadline: deps
 	bin/bench-deadline $(FLAGS)
 	bin/bench-deadline -together -for 20s $(FLAGS)
 
-bin/uml: FORCE
-	@CGO_ENABLED=0 $(GO) build -o bin/uml ./integration/lab/uml
+bin/uml bin/qemu: $(LAB_SOURCES)
+	$(GO_BUILD) ./integration/lab/$(@F)
+	@touch $@
+
+bin/demo: $(SOURCES) $(LAB_SOURCES)
+	$(GO_BUILD) ./integration/demo
+	@touch $@
+
 .PHONY: FORCE
 FORCE:
 

@@ -6,14 +6,18 @@
 #	deps.sh           for the demonstration and `make test`
 #	deps.sh oncall    and for `make test-oncall`: a browser, curl, an Alertmanager, a
 #	                  systemd to boot in the lab, and what reads an .rpm
+#	deps.sh kernels   and for `make test-kernels`: QEMU, and what unpacks the modules of
+#	                  a kernel
 set -eu
 
 # prometheus brings promtool; iptables masquerades where the lab's kernel has no
 # nftables for IPv4; gcc and libc6-dev are for Go's race detector;
 # iputils-arping asks for virtual addresses.
 base='nginx libnginx-mod-mail dnsmasq-base ipvsadm prometheus keepalived frr nftables iptables openssl iputils-arping iproute2 kmod patch gcc libc6-dev'
-oncall='chromium curl prometheus-alertmanager systemd rpm'
-[ "${1:-}" != oncall ] || base="$base $oncall"
+case ${1:-} in
+oncall) base="$base chromium curl prometheus-alertmanager systemd rpm" ;;
+kernels) base="$base qemu-system-x86 xz-utils" ;;
+esac
 policy=/usr/sbin/policy-rc.d
 ours= # is the policy file ours?
 updated=
@@ -31,8 +35,9 @@ as_root() {
 }
 
 missing() {
+	have=" $(dpkg-query -W -f '${Package}:${Status} ' "$@" 2>/dev/null | sed 's/:install ok installed//g') "
 	for p in "$@"; do
-		dpkg-query -W -f '${Status}\n' "$p" 2>/dev/null | grep -q '^install ok installed$' || printf '%s ' "$p"
+		case $have in *" $p "*) ;; *) printf '%s ' "$p" ;; esac
 	done
 }
 

@@ -11,8 +11,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"lvsd/integration/lab/internal/runner"
 )
 
 // directProblem is nil when this kernel has IPVS (loaded now if need be) and we
@@ -43,14 +44,14 @@ func runDirect(o options, signals <-chan os.Signal) (int, error) {
 	for _, m := range wantedModules {
 		_ = exec.Command("modprobe", "-q", m).Run()
 	}
-	if o.verbose {
-		complain("on this machine's kernel")
+	if o.Verbose {
+		runner.Complain("on this machine's kernel")
 	}
-	cmd := exec.Command("/proc/self/exe", o.command...)
-	cmd.Env = append(os.Environ(), roleVariable+"="+roleDirect)
+	cmd := exec.Command("/proc/self/exe", o.Command...)
+	cmd.Env = append(os.Environ(), runner.RoleVariable+"="+roleDirect)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: directFlags, Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if isTerminal(0) {
+	if runner.IsTerminal(0) {
 		// The command's group becomes the terminal's, and at the end we take it
 		// back, for which the kernel would stop us.
 		signal.Ignore(syscall.SIGTTOU, syscall.SIGTTIN)
@@ -58,12 +59,12 @@ func runDirect(o options, signals <-chan os.Signal) (int, error) {
 		defer func() { _ = unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, syscall.Getpgrp()) }()
 	}
 	if err := cmd.Start(); err != nil {
-		return exitFailed, fmt.Errorf("failed to start in namespaces: %w", err)
+		return runner.ExitFailed, fmt.Errorf("failed to start in namespaces: %w", err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 
-	timeout := time.NewTimer(o.timeout)
+	timeout := time.NewTimer(o.Timeout)
 	defer timeout.Stop()
 	var force <-chan time.Time
 	for {
@@ -71,7 +72,7 @@ func runDirect(o options, signals <-chan os.Signal) (int, error) {
 		case err := <-done:
 			var exit *exec.ExitError
 			if errors.As(err, &exit) && exit.ExitCode() < 0 {
-				return exitFailed, fmt.Errorf("the command's cell ended: %w", err)
+				return runner.ExitFailed, fmt.Errorf("the command's cell ended: %w", err)
 			}
 			return cmd.ProcessState.ExitCode(), nil
 		case s := <-signals:
@@ -80,17 +81,35 @@ func runDirect(o options, signals <-chan os.Signal) (int, error) {
 				continue
 			}
 			_ = cmd.Process.Signal(s)
-			force = time.After(signalGrace)
+			force = time.After(runner.SignalGrace)
 		case <-force:
 			_ = cmd.Process.Kill()
 			<-done
-			return exitFailed, errors.New("the command ignored the signal and was killed")
+			return runner.ExitFailed, errors.New("the command ignored the signal and was killed")
 		case <-timeout.C:
 			_ = cmd.Process.Kill()
 			<-done
-			return exitTimeout, fmt.Errorf("not done after %v (--timeout): ended", o.timeout)
+			return runner.ExitTimeout, fmt.Errorf("not done after %v (--timeout): ended", o.Timeout)
 		}
 	}
+}
+
+// directCell is the whole program in the role of process 1 around the command.
+func directCell(args []string) int {
+	if err := furnish(); err != nil {
+		runner.Complain("failed to prepare the namespaces: %v", err)
+		return runner.ExitFailed
+	}
+	path, env, err := runner.LookPath(args[0], os.Environ())
+	if err != nil {
+		runner.Complain("%v", err)
+		return runner.StartStatus(err)
+	}
+	status, note := runner.Cell(path, args, env, true)
+	if note != "" {
+		runner.Complain("%s", note)
+	}
+	return status
 }
 
 // furnish makes the new namespaces a small machine: its own proc and sys, an
@@ -107,17 +126,5 @@ func furnish() error {
 	}
 	// Some containers forbid a new sysfs; only tools that look up devices there miss it.
 	_ = unix.Mount("sysfs", "/sys", "sysfs", 0, "")
-	return network()
-}
-
-// network names the machine and brings lo up.
-func network() error {
-	if err := unix.Sethostname([]byte("lab")); err != nil {
-		return err
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	return netlink.LinkSetUp(lo)
+	return runner.Network()
 }

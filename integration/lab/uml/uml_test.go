@@ -17,20 +17,21 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lvsd/integration/lab"
+	"lvsd/integration/lab/internal/runner"
 )
 
 // Each test boots a kernel of its own: the real thing, from outside.
 
-// runner is a built runner, and a folder for its temporary files, whose name
+// umlRunner is a built runner, and a folder for its temporary files, whose name
 // shows in the command line of everything that belongs to it.
-type runner struct {
+type umlRunner struct {
 	t    *testing.T
 	path string
 	tmp  string
 	ctx  context.Context
 }
 
-func newRunner(t *testing.T) *runner {
+func newUML(t *testing.T) *umlRunner {
 	t.Helper()
 	if err := umlProblem(); err != nil {
 		if v := os.Getenv(lab.RequireVariable); v != "" && v != "0" {
@@ -40,7 +41,7 @@ func newRunner(t *testing.T) *runner {
 	}
 	// Plainly built, whatever the test is: a binary with the race detector does not run in there.
 	dir := t.TempDir()
-	r := &runner{t: t, path: filepath.Join(dir, "uml"), tmp: filepath.Join(dir, "tmp")}
+	r := &umlRunner{t: t, path: filepath.Join(dir, "uml"), tmp: filepath.Join(dir, "tmp")}
 	build := exec.Command("go", "build", "-o", r.path, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -55,7 +56,7 @@ func newRunner(t *testing.T) *runner {
 	return r
 }
 
-func (r *runner) command(args ...string) *exec.Cmd {
+func (r *umlRunner) command(args ...string) *exec.Cmd {
 	args = append([]string{"--mode", "uml", "--mem", "256M"}, args...)
 	cmd := exec.CommandContext(r.ctx, r.path, args...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+r.tmp, "LAB_TEST=a b\nc")
@@ -63,7 +64,7 @@ func (r *runner) command(args ...string) *exec.Cmd {
 }
 
 // run returns stdout, stderr and the exit status.
-func (r *runner) run(stdin []byte, args ...string) (string, string, int) {
+func (r *umlRunner) run(stdin []byte, args ...string) (string, string, int) {
 	r.t.Helper()
 	cmd := r.command(args...)
 	var out, errs bytes.Buffer
@@ -77,7 +78,7 @@ func (r *runner) run(stdin []byte, args ...string) (string, string, int) {
 }
 
 // nothingLeft waits until no process and no file of the runner is left.
-func (r *runner) nothingLeft() {
+func (r *umlRunner) nothingLeft() {
 	r.t.Helper()
 	var left []string
 	_, ok := lab.Poll(10*time.Second, func() bool {
@@ -97,8 +98,23 @@ func (r *runner) nothingLeft() {
 	}
 }
 
+func TestParse(t *testing.T) {
+	o, err := parse([]string{"--mem", "512M", "--timeout=3s", "--mode", "uml", "--", "cmd", "-v", "--mem", "x"})
+	if err != nil || o.Mem != 512<<20 || strings.Join(o.Command, " ") != "cmd -v --mem x" || o.mode != "uml" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if o, err := parse([]string{"cmd", "-x"}); err != nil || len(o.Command) != 2 {
+		t.Errorf("without --: %+v, %v", o, err)
+	}
+	for _, bad := range [][]string{{"--mem", "2", "x"}, {"--mem", "1M", "x"}, {"--mem", "-1G", "x"}, {"--mem", "", "x"}, {"--mode", "kvm", "x"}} {
+		if _, err := parse(bad); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+}
+
 func TestStreamsEnvironmentFolderAndStatus(t *testing.T) {
-	r := newRunner(t)
+	r := newUML(t)
 	var in []byte
 	for i := range 40_000 { // every byte, and more than any buffer on the way holds
 		in = append(in, byte(i), byte(i>>8))
@@ -121,7 +137,7 @@ func TestStreamsEnvironmentFolderAndStatus(t *testing.T) {
 }
 
 func TestLongOutputIsComplete(t *testing.T) {
-	r := newRunner(t)
+	r := newUML(t)
 	out, _, status := r.run(nil, "--", "seq", "1", "1000000")
 	if want := 6_888_896; len(out) != want || !strings.HasSuffix(out, "\n999999\n1000000\n") || status != 0 {
 		t.Errorf("%d bytes instead of %d, status %d, ending in %q", len(out), want, status, out[max(0, len(out)-20):])
@@ -136,14 +152,14 @@ func TestEnds(t *testing.T) {
 		says   string
 	}{
 		{"killed by a signal", []string{"--", "sh", "-c", "kill -SEGV $$"}, 139, "killed by SIGSEGV"},
-		{"missing", []string{"--", "no-such-program"}, exitNotFound, "no-such-program"},
-		{"no program", []string{"--", "/etc/passwd"}, exitNotExecutable, "/etc/passwd"},
-		{"kernel dies", []string{"--", "sh", "-c", "echo c >/proc/sysrq-trigger; sleep 100"}, exitFailed, "Kernel panic"},
-		{"time is up", []string{"--timeout", "4s", "--", "sh", "-c", "sleep 1000 & sleep 1000"}, exitTimeout, "--timeout"},
+		{"missing", []string{"--", "no-such-program"}, runner.ExitNotFound, "no-such-program"},
+		{"no program", []string{"--", "/etc/passwd"}, runner.ExitNotExecutable, "/etc/passwd"},
+		{"kernel dies", []string{"--", "sh", "-c", "echo c >/proc/sysrq-trigger; sleep 100"}, runner.ExitFailed, "Kernel panic"},
+		{"time is up", []string{"--timeout", "4s", "--", "sh", "-c", "sleep 1000 & sleep 1000"}, runner.ExitTimeout, "--timeout"},
 		{"a child keeps the stream", []string{"--", "sh", "-c", "sleep 1000 & exit 3"}, 3, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRunner(t)
+			r := newUML(t)
 			_, errs, status := r.run(nil, c.args...)
 			if status != c.status || !strings.Contains(errs, c.says) {
 				t.Errorf("status %d, want %d; stderr, want %q:\n%s", status, c.status, c.says, errs)
@@ -154,7 +170,7 @@ func TestEnds(t *testing.T) {
 }
 
 // start runs a command that says "ready" and waits for that.
-func (r *runner) start(script string) (*exec.Cmd, *bytes.Buffer) {
+func (r *umlRunner) start(script string) (*exec.Cmd, *bytes.Buffer) {
 	r.t.Helper()
 	cmd := r.command("--", "sh", "-c", script)
 	var errs bytes.Buffer
@@ -183,7 +199,7 @@ func TestSignals(t *testing.T) {
 		{"ignored", `trap '' TERM; echo ready; sleep 1000`, syscall.SIGTERM, 143},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRunner(t)
+			r := newUML(t)
 			cmd, errs := r.start(c.script)
 			if err := cmd.Process.Signal(c.signal); err != nil {
 				t.Fatal(err)
@@ -198,7 +214,7 @@ func TestSignals(t *testing.T) {
 }
 
 func TestAKilledRunnerTakesItsGuestAlong(t *testing.T) {
-	r := newRunner(t)
+	r := newUML(t)
 	cmd, _ := r.start(`echo ready; sleep 1000 & sleep 1000`)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -209,7 +225,7 @@ func TestAKilledRunnerTakesItsGuestAlong(t *testing.T) {
 
 // The guest has IPVS, and in it the runner takes the other way.
 func TestDirect(t *testing.T) {
-	r := newRunner(t)
+	r := newUML(t)
 	script := `printf 'in:'; cat; hostname; ls -A /run; ps -o pid= -C sh | wc -l; ipvsadm -A -t 192.0.2.1:80 -s wlc && ipvsadm -Sn; exit 9`
 	outer := fmt.Sprintf(`touch /run/outside; %s --mode direct -v -- sh -c "$0"; echo status $?; ipvsadm -Sn; ls /run/outside`, r.path)
 	out, errs, status := r.run([]byte("x\n"), "--", "sh", "-c", outer, script)
@@ -223,22 +239,21 @@ func TestDirectWithoutIPVSSaysSo(t *testing.T) {
 	if directProblem() == nil {
 		return // this kernel has it
 	}
-	cmd := exec.CommandContext(t.Context(), newRunner(t).path, "--mode", "direct", "--", "true")
+	cmd := exec.CommandContext(t.Context(), newUML(t).path, "--mode", "direct", "--", "true")
 	out, err := cmd.CombinedOutput()
-	if err == nil || cmd.ProcessState.ExitCode() != exitFailed || !strings.Contains(string(out), "cannot be used") {
+	if err == nil || cmd.ProcessState.ExitCode() != runner.ExitFailed || !strings.Contains(string(out), "cannot be used") {
 		t.Errorf("%v: %s", err, out)
 	}
 }
 
 func TestTerminal(t *testing.T) {
-	r := newRunner(t)
-	s, err := openTerminal(job{Rows: 33, Columns: 99})
+	r := newUML(t)
+	ptm, pts, err := runner.OpenPTY(33, 99)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.terminal.Close()
+	defer ptm.Close()
 	cmd := r.command("--", "bash", "--norc", "--noprofile")
-	pts := s.childFiles[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = pts, pts, pts
 	cmd.Env = append(cmd.Env, "PS1=now> ", "TERM=dumb")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
@@ -261,14 +276,14 @@ func TestTerminal(t *testing.T) {
 		from := seen.Len()
 		buf := make([]byte, 4096)
 		for !strings.Contains(seen.String()[from:], text) {
-			n, err := s.terminal.Read(buf)
+			n, err := ptm.Read(buf)
 			if seen.Write(buf[:n]); err != nil {
 				t.Fatalf("%v, wanted %q of:\n%s", err, text, seen.String()[from:])
 			}
 		}
 	}
 	type_ := func(text string) {
-		if _, err := io.WriteString(s.terminal, text); err != nil {
+		if _, err := io.WriteString(ptm, text); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package runner
 
 import (
 	"bytes"
@@ -78,32 +78,17 @@ func TestWindowIsNeverOverrun(t *testing.T) {
 	}
 }
 
-func TestParse(t *testing.T) {
-	o, err := parse([]string{"--mem", "512M", "--timeout=3s", "--mode", "uml", "--", "cmd", "-v", "--mem", "x"})
-	if err != nil || o.mem != 512<<20 || strings.Join(o.command, " ") != "cmd -v --mem x" || o.mode != "uml" {
-		t.Errorf("%+v, %v", o, err)
-	}
-	if o, err := parse([]string{"cmd", "-x"}); err != nil || len(o.command) != 2 {
-		t.Errorf("without --: %+v, %v", o, err)
-	}
-	for _, bad := range [][]string{{"--mem", "2", "x"}, {"--mem", "1M", "x"}, {"--mem", "-1G", "x"}, {"--mem", "", "x"}, {"--mode", "kvm", "x"}} {
-		if _, err := parse(bad); err == nil {
-			t.Errorf("%q is accepted", bad)
-		}
-	}
-}
-
 func TestDependenciesAreLoadedFirst(t *testing.T) {
 	dir := t.TempDir()
 	text := "a/ip_vs_wlc.ko: a/ip_vs.ko b/nf_conntrack.ko b/crc.ko\na/ip_vs.ko: b/nf_conntrack.ko b/crc.ko\nb/nf-conntrack.ko:\n"
 	if err := os.WriteFile(filepath.Join(dir, "modules.dep"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	d, err := readDependencies(dir)
+	d, err := ReadDependencies(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"b/crc.ko", "b/nf_conntrack.ko", "a/ip_vs.ko"}, d.needs[d.file["ip_vs_wlc"]]); diff != "" {
+	if diff := cmp.Diff([]string{"b/crc.ko", "b/nf_conntrack.ko", "a/ip_vs.ko", "a/ip_vs_wlc.ko"}, d.Files("ip_vs_wlc")); diff != "" {
 		t.Error(diff)
 	}
 	if d.file["nf_conntrack"] != "b/nf-conntrack.ko" {
@@ -124,7 +109,7 @@ func TestTailKeepsTheEnd(t *testing.T) {
 
 func TestLookPathFindsRootsPrograms(t *testing.T) {
 	t.Setenv("PATH", os.Getenv("PATH")) // lookPath changes it
-	_, env, err := lookPath("sh", []string{"A=b", "PATH=/usr/bin:/bin"})
+	_, env, err := LookPath("sh", []string{"A=b", "PATH=/usr/bin:/bin"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +117,7 @@ func TestLookPathFindsRootsPrograms(t *testing.T) {
 	if diff := cmp.Diff(want, env); diff != "" {
 		t.Error(diff)
 	}
-	if _, _, err := lookPath("no-such-program", nil); startStatus(err) != exitNotFound {
-		t.Errorf("status %d of %v", startStatus(err), err)
+	if _, _, err := LookPath("no-such-program", nil); StartStatus(err) != ExitNotFound {
+		t.Errorf("status %d of %v", StartStatus(err), err)
 	}
 }

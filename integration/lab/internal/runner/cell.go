@@ -2,7 +2,7 @@
 // and ends with it. When it is killed, the kernel kills all that is in the
 // namespace, which is how nothing is left behind, whoever dies first.
 
-package main
+package runner
 
 import (
 	"errors"
@@ -14,34 +14,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cellMain runs args: a User-Mode Linux kernel, or (direct) the command itself.
-func cellMain(direct bool, args []string) int {
-	env, path := os.Environ(), args[0]
-	if direct {
-		if err := furnish(); err != nil {
-			complain("failed to prepare the namespaces: %v", err)
-			return exitFailed
-		}
-		var err error
-		if path, env, err = lookPath(args[0], env); err != nil {
-			complain("%v", err)
-			return startStatus(err)
-		}
-	}
+// Cell runs a program with the descriptors 0 to 2 and those of extra, passes
+// signals on to it and returns its exit status and what there is to say about its
+// end. With foreground it gets the terminal, where stdin is one.
+func Cell(path string, args, env []string, foreground bool, extra ...uintptr) (int, string) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
-	files := []uintptr{0, 1, 2}
-	if !direct {
-		files = append(files, linkFD)
-	}
 	sys := &syscall.SysProcAttr{Setpgid: true}
-	if direct && isTerminal(0) {
+	if foreground && IsTerminal(0) {
 		sys.Foreground, sys.Ctty = true, 0
 	}
+	files := append([]uintptr{0, 1, 2}, extra...)
 	pid, err := syscall.ForkExec(path, args, &syscall.ProcAttr{Env: env, Files: files, Sys: sys})
 	if err != nil {
-		complain("failed to start %s: %v", path, err)
-		return startStatus(err)
+		return StartStatus(err), fmt.Sprintf("failed to start %s: %v", path, err)
 	}
 	go func() {
 		for s := range signals {
@@ -49,10 +35,16 @@ func cellMain(direct bool, args []string) int {
 		}
 	}()
 	report := reap(pid)
-	if direct && report.Note != "" {
-		complain("%s", report.Note)
+	return report.Status, report.Note
+}
+
+// KernelCell is the whole program in the role of a kernel's cell.
+func KernelCell(args []string) int {
+	status, note := Cell(args[0], args, os.Environ(), false, LinkFD)
+	if status == ExitNotFound || status == ExitNotExecutable {
+		Complain("%s", note)
 	}
-	return report.Status
+	return status
 }
 
 // reap waits for every child, its own and those it inherited, until pid ends.
@@ -63,7 +55,7 @@ func reap(pid int) exitReport {
 		switch {
 		case errors.Is(err, syscall.EINTR):
 		case err != nil:
-			return exitReport{exitFailed, fmt.Sprintf("lost the command: %v", err)}
+			return exitReport{ExitFailed, fmt.Sprintf("lost the command: %v", err)}
 		case got == pid && ws.Signaled():
 			return exitReport{128 + int(ws.Signal()), "the command was killed by " + unix.SignalName(ws.Signal())}
 		case got == pid:

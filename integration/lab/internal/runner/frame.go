@@ -2,7 +2,7 @@
 // Everything of the command goes through it (three streams, signals, window
 // size, exit status), so order and bytes are exact and nothing is a file.
 
-package main
+package runner
 
 import (
 	"encoding/binary"

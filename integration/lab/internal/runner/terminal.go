@@ -1,6 +1,6 @@
 // Terminals: whether there is one, raw mode and the way back, window sizes.
 
-package main
+package runner
 
 import (
 	"os"
@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func isTerminal(fd int) bool {
+// IsTerminal reports whether a descriptor is a terminal.
+func IsTerminal(fd int) bool {
 	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	return err == nil
 }

@@ -1,7 +1,7 @@
-// Process 1 inside User-Mode Linux: makes the guest a small machine, runs one
-// command and reports. It never returns: the runner ends the kernel.
+// Process 1 of a booted kernel: makes it a small machine, runs one command and
+// reports.
 
-package main
+package runner
 
 import (
 	"bufio"
@@ -10,23 +10,32 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
-
-// lineDevice is the guest's end of the link: UML's first serial line.
-const lineDevice = "/dev/ttyS0"
 
 // drainGrace is how long output is still read when the command has ended but a
 // child of it holds the stream.
 const drainGrace = 2 * time.Second
 
-func guestMain() {
-	if err := guest(); err != nil {
+// Guest says what is special in one kind of kernel.
+type Guest struct {
+	Root     func() error // makes / the root file system of the machine below; nil: it is
+	Line     string       // device of the link, a pattern
+	Terminal bool         // the line is a terminal: it is set raw
+	Modules  func()       // loads modules, /proc, /dev and /run being there
+	Env      []string     // NAME=value, instead of the caller's
+}
+
+// Main never returns: the runner ends the kernel.
+func (g Guest) Main() {
+	if err := g.run(); err != nil {
 		// To the console, whose last lines the runner shows.
 		fmt.Fprintf(os.Stderr, "guest: %v\n", err)
 	}
@@ -35,17 +44,23 @@ func guestMain() {
 	select {}
 }
 
-func guest() error {
+func (g Guest) run() error {
+	if g.Root != nil {
+		if err := g.Root(); err != nil {
+			return err
+		}
+	}
 	if err := guestMounts(); err != nil {
 		return err
 	}
-	// O_NONBLOCK so that the runtime polls the line instead of spending a thread on it.
-	line, err := os.OpenFile(lineDevice, os.O_RDWR|syscall.O_NOCTTY|syscall.O_NONBLOCK, 0)
+	line, err := openLine(g.Line)
 	if err != nil {
 		return err
 	}
-	if err := rawLine(line); err != nil {
-		return fmt.Errorf("%s: %w", lineDevice, err)
+	if g.Terminal {
+		if err := rawLine(line); err != nil {
+			return fmt.Errorf("%s: %w", g.Line, err)
+		}
 	}
 	w := &frameWriter{w: line}
 	if err := w.send(frameHello, nil); err != nil {
@@ -60,10 +75,15 @@ func guest() error {
 	if err := json.Unmarshal(content, &j); err != nil {
 		return err
 	}
-	if err := network(); err != nil {
+	for _, kv := range g.Env {
+		name, _, _ := strings.Cut(kv, "=")
+		j.Env = slices.DeleteFunc(j.Env, func(old string) bool { return strings.HasPrefix(old, name+"=") })
+		j.Env = append(j.Env, kv)
+	}
+	if err := Network(); err != nil {
 		return err
 	}
-	loadModules()
+	g.Modules()
 	report := runJob(j, r, w)
 	// Everything the command wrote must be on the real disk before the kernel is killed.
 	unix.Sync()
@@ -77,6 +97,17 @@ func guest() error {
 	// The runner ends us; should it not, the kernel is switched off.
 	time.Sleep(10 * time.Second)
 	return nil
+}
+
+// openLine opens the first device that matches, which a driver may make a moment later.
+func openLine(pattern string) (*os.File, error) {
+	for begun := time.Now(); time.Since(begun) < 30*time.Second; time.Sleep(10 * time.Millisecond) {
+		if devices, _ := filepath.Glob(pattern); len(devices) > 0 {
+			// O_NONBLOCK so that the runtime polls the line instead of spending a thread on it.
+			return os.OpenFile(devices[0], os.O_RDWR|syscall.O_NOCTTY|syscall.O_NONBLOCK, 0)
+		}
+	}
+	return nil, fmt.Errorf("there is no %s", pattern)
 }
 
 func rawLine(f *os.File) error {
@@ -132,28 +163,40 @@ func guestMounts() error {
 	return nil
 }
 
+// Network names the machine and brings lo up.
+func Network() error {
+	if err := unix.Sethostname([]byte("lab")); err != nil {
+		return err
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(lo)
+}
+
 // runJob runs the command and streams until it ends.
 func runJob(j job, r io.Reader, w *frameWriter) exitReport {
 	if err := os.Chdir(j.Dir); err != nil {
-		return exitReport{exitFailed, fmt.Sprintf("the guest cannot enter the working folder: %v", err)}
+		return exitReport{ExitFailed, fmt.Sprintf("the guest cannot enter the working folder: %v", err)}
 	}
-	path, env, err := lookPath(j.Args[0], j.Env)
+	path, env, err := LookPath(j.Args[0], j.Env)
 	if err != nil {
-		return exitReport{startStatus(err), err.Error()}
+		return exitReport{StartStatus(err), err.Error()}
 	}
 	s, err := openStreams(j)
 	if err != nil {
-		return exitReport{exitFailed, err.Error()}
+		return exitReport{ExitFailed, err.Error()}
 	}
 	pid, err := syscall.ForkExec(path, j.Args, &syscall.ProcAttr{Env: env, Files: s.child, Sys: s.sys})
 	for _, f := range s.childFiles {
 		f.Close()
 	}
 	if err != nil {
-		return exitReport{startStatus(err), fmt.Sprintf("failed to start %s: %v", path, err)}
+		return exitReport{StartStatus(err), fmt.Sprintf("failed to start %s: %v", path, err)}
 	}
 	if err := w.send(frameReady, nil); err != nil {
-		return exitReport{exitFailed, err.Error()}
+		return exitReport{ExitFailed, err.Error()}
 	}
 	var out sync.WaitGroup
 	out.Add(1)
@@ -248,25 +291,34 @@ func openStreams(j job) (*streams, error) {
 }
 
 func openTerminal(j job) (*streams, error) {
-	ptm, err := os.OpenFile("/dev/pts/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	ptm, pts, err := OpenPTY(j.Rows, j.Columns)
 	if err != nil {
 		return nil, err
 	}
-	n, err := unix.IoctlGetInt(int(ptm.Fd()), unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(int(ptm.Fd()), unix.TIOCSPTLCK, 0)
-	}
-	if err != nil {
-		return nil, err
-	}
-	pts, err := os.OpenFile(filepath.Join("/dev/pts", fmt.Sprint(n)), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		return nil, err
-	}
-	setWindowSize(ptm, j.Rows, j.Columns)
 	return &streams{
 		child: []uintptr{pts.Fd(), pts.Fd(), pts.Fd()}, childFiles: []*os.File{pts},
 		sys: &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0},
 		in:  ptm, out: ptm, terminal: ptm,
 	}, nil
+}
+
+// OpenPTY opens the two ends of a new terminal.
+func OpenPTY(rows, columns uint16) (ptm, pts *os.File, err error) {
+	ptm, err = os.OpenFile("/dev/pts/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := unix.IoctlGetInt(int(ptm.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(ptm.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err == nil {
+		pts, err = os.OpenFile(filepath.Join("/dev/pts", fmt.Sprint(n)), os.O_RDWR|syscall.O_NOCTTY, 0)
+	}
+	if err != nil {
+		ptm.Close()
+		return nil, nil, err
+	}
+	setWindowSize(ptm, rows, columns)
+	return ptm, pts, nil
 }

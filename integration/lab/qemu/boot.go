@@ -1,0 +1,117 @@
+// Booting a kernel under QEMU, and what its process 1 does before anything else.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"lvsd/integration/lab/internal/runner"
+)
+
+const (
+	// linkPort is the first port of the only virtio-serial device, which the kernel
+	// numbers by itself.
+	linkPort = "/dev/vport*p1"
+	// modulesVariable carries the folder of the kernel's modules to the guest.
+	modulesVariable = "LVSD_LAB_MODULES"
+)
+
+// bootModules are what the guest needs to reach its root file system and the link,
+// besides what they depend on.
+var bootModules = []string{"virtio_pci", "9pnet_virtio", "9p", "virtio_console"}
+
+func run(o options, signals <-chan os.Signal) (int, error) {
+	qemu, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		return runner.ExitFailed, errors.New("qemu-system-x86_64 is missing (make deps-kernels installs Debian's qemu-system-x86)")
+	}
+	k, err := fetch(o.folder, o.kernel)
+	if err != nil {
+		return runner.ExitFailed, fmt.Errorf("failed to fetch the kernel: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "lvsd-qemu-")
+	if err != nil {
+		return runner.ExitFailed, err
+	}
+	initrd := filepath.Join(dir, "initrd")
+	if err := writeInitrd(initrd, k); err != nil {
+		os.RemoveAll(dir)
+		return runner.ExitFailed, fmt.Errorf("failed to make the initrd: %w", err)
+	}
+	machine := []string{"-accel", "tcg,thread=multi", "-cpu", "max"}
+	if o.accel == "kvm" {
+		machine = []string{"-accel", "kvm", "-cpu", "host"}
+	}
+	return o.Run(runner.Kernel{
+		What: "Debian's " + k.version + " under QEMU",
+		Path: qemu,
+		Args: append(machine,
+			"-name", "lab", "-smp", fmt.Sprint(o.cpus), "-m", fmt.Sprintf("%dM", o.Mem>>20),
+			"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+			"-kernel", k.image, "-initrd", initrd,
+			"-append", strings.Join([]string{
+				"console=ttyS0", "quiet", "panic=-1", "mitigations=off",
+				runner.RoleVariable + "=" + runner.RoleGuest, modulesVariable + "=" + k.modules,
+			}, " "),
+			"-serial", "stdio",
+			"-fsdev", "local,id=root,path=/,security_model=none,multidevs=remap", "-device", "virtio-9p-pci,fsdev=root,mount_tag=root",
+			"-chardev", fmt.Sprintf("socket,id=link,fd=%d", runner.LinkFD),
+			"-device", "virtio-serial-pci", "-device", "virtserialport,chardev=link,name=lvsd",
+		),
+		Env: []string{"HOME=" + dir, "TMPDIR=" + os.TempDir(), "PATH=/usr/bin:/bin"},
+		Dir: dir,
+	}, signals)
+}
+
+// guest is process 1. Nothing is loaded that the machine does not boot with: it is
+// an ordinary machine, whose kernel loads modules when they are asked for.
+func guest() runner.Guest {
+	return runner.Guest{
+		Root: enterRoot,
+		Line: linkPort,
+		Modules: func() {
+			dir := os.Getenv(modulesVariable)
+			if err := runner.LinkModules(dir, filepath.Base(dir)); err != nil {
+				runner.Complain("%v", err)
+			}
+		},
+		// No socket can be bound on 9p, so temporary files are in memory.
+		Env: []string{"TMPDIR=/dev/shm"},
+	}
+}
+
+// enterRoot leaves the initrd for this machine's root file system.
+func enterRoot() error {
+	files, err := filepath.Glob("/modules/*")
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := runner.LoadFile(f); err != nil {
+			return fmt.Errorf("%s: %w", f, err)
+		}
+	}
+	if err := os.MkdirAll("/root", 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("root", "/root", "9p", 0, "trans=virtio,version=9p2000.L,msize=512000,cache=loose"); err != nil {
+		return fmt.Errorf("failed to mount the root file system: %w", err)
+	}
+	if err := unix.Chdir("/root"); err != nil {
+		return err
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return err
+	}
+	if err := unix.Chroot("."); err != nil {
+		return err
+	}
+	return unix.Chdir("/")
+}
