@@ -22,7 +22,7 @@ RACE_PACKAGES = $(filter-out $(addprefix lvsd/,$(THEMES)),$(shell $(GO) list ./.
 # gone. They are built only when one of these is newer, so that a machine can test
 # what another one has built.
 SOURCES := go.mod go.sum $(shell find checker cmd config ipvs vrrp -name testdata -prune -o ! -name '*_test.go' -print)
-LAB_SOURCES := go.mod go.sum $(shell find integration ! -name '*.md' -print)
+LAB_SOURCES := go.mod go.sum $(shell find integration -mindepth 1 ! -name '*.md' -print)
 GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -o $@
 
 .PHONY: test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean
