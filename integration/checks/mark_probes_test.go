@@ -77,10 +77,10 @@ func pathsAreFlushed(p *lvsdtest.Pair) {
 	}
 }
 
-// TestProbesGoThrough: a real server that lost the service's address is found by
+// TestMarkProbes: a real server that lost the service's address is found by
 // a probe that goes the clients' way, on the master, which has the address
 // itself, and on the backup, while the plain probe of its own address is green.
-func TestProbesGoThrough(t *testing.T) {
+func TestMarkProbes(t *testing.T) {
 	for _, c := range []struct {
 		forward, dev string
 		prepare      func(r *lab.Host)
@@ -160,10 +160,10 @@ func TestProbesGoThrough(t *testing.T) {
 	}
 }
 
-// TestAMTUFaultIsFound: a server's network carries no packet of the full size, and
+// TestMTUFaultIsFound: a server's network carries no packet of the full size, and
 // nobody says so. Its own connections keep below that, the tunnel's do not: the
 // plain probe is green, and the same request through is not.
-func TestAMTUFaultIsFound(t *testing.T) {
+func TestMTUFaultIsFound(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
 	for _, r := range p.Real {
 		r.PrepareTUN(lvsdtest.VIP)

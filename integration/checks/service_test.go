@@ -92,9 +92,9 @@ func TestFallbackServesWhenAllServersFail(t *testing.T) {
 	waitEvent(lb, "fallback", "off")
 }
 
-// TestPanicHeedsNoHealth: with fewer than half healthy all get clients again,
+// TestPanicModeIgnoresHealth: with fewer than half healthy all get clients again,
 // but for the one that was drained.
-func TestPanicHeedsNoHealth(t *testing.T) {
+func TestPanicModeIgnoresHealth(t *testing.T) {
 	p, lb, servers := httpPair(t, 4, 3, "panic_threshold = 50")
 	p.Services = lvsdtest.Replace(t, p.Services, `10.77.0.24:80", weight = 3`, `10.77.0.24:80", weight = 0`)
 	p.WriteConfig()

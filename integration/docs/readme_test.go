@@ -11,10 +11,10 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestTheReadmesFirstConfiguration runs what the README says for a first real
+// TestReadmeConfiguration runs what the README says for a first real
 // configuration, as it stands there: its file, its commands on the real servers
 // and on the directors, and its drain.
-func TestTheReadmesFirstConfiguration(t *testing.T) {
+func TestReadmeConfiguration(t *testing.T) {
 	g := lvsdtest.ReadGuide(t, "README.md")
 	p := lvsdtest.NewGuidePair(t, g, "toml")
 	for _, addr := range []string{"10.0.0.9", "10.0.0.20", "10.0.0.21"} {

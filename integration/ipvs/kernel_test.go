@@ -257,7 +257,7 @@ var everythingSaved = []string{
 	"-a -t [2001:db8::88]:90 -r 10.0.0.9:90 -i -w 1 --tun-type ipip",
 }
 
-func TestKernelTakesEveryForm(t *testing.T) {
+func TestKernelAcceptsEveryForm(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
@@ -352,7 +352,7 @@ func TestKernelSchedulers(t *testing.T) {
 	}
 }
 
-func TestKernelIsKeptAtTheWish(t *testing.T) {
+func TestReconcilerRepairsTable(t *testing.T) {
 	if !isolated(t) {
 		return
 	}

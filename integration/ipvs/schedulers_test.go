@@ -176,11 +176,11 @@ func replaceAfter(t testing.TB, text, mark, old, new string) string {
 	return before + mark + lvsdtest.Replace(t, after, old, new)
 }
 
-// TestHashingSchedulersRefuseNobody: the kernel refuses every client whose hash
+// TestHashingSchedulersRefuseNoClient: the kernel refuses every client whose hash
 // lands on a server of weight 0. With sh and mh, which have their fallback, none
 // is refused; with dh, and without fallback, a failed server is taken out of the
 // table, and a drain by hand, which cannot be had, is warned of.
-func TestHashingSchedulersRefuseNobody(t *testing.T) {
+func TestHashingSchedulersRefuseNoClient(t *testing.T) {
 	cases := []struct {
 		name, scheduler, flags string
 		fallback               bool

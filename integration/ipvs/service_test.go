@@ -295,9 +295,9 @@ func TestDrainKeepsConnections(t *testing.T) {
 	talk.Close()
 }
 
-// TestFlushedTableIsBack: ipvsadm -C under a running director, and a program that
+// TestFlushedTableIsRestored: ipvsadm -C under a running director, and a program that
 // does it again and again.
-func TestFlushedTableIsBack(t *testing.T) {
+func TestFlushedTableIsRestored(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) { p.AdvertInterval = "1s" })
 	lb := p.LB[0]
 	before := lb.IPVSTable()

@@ -57,9 +57,9 @@ func writtenTable(d *lvsdtest.Director) string {
 	return all.String()
 }
 
-// TestATableComesBackFromIPVSadm: a table with one of everything, exported,
+// TestConvertIPVSadm: a table with one of everything, exported,
 // converted and run, is the same table, and nothing of it was written anew.
-func TestATableComesBackFromIPVSadm(t *testing.T) {
+func TestConvertIPVSadm(t *testing.T) {
 	p := lvsdtest.NewPair(t, 0)
 	lb := p.LB[0]
 	table := strings.ReplaceAll(`-A -t 10.77.0.100:80 -s wlc
@@ -114,10 +114,10 @@ func startKeepalived(d *lvsdtest.Director, file string) *lab.Process {
 	return d.Start("keepalived", "-n", "-l", "-D", "-f", file, "-p", d.Pair.Path(d.Name+".pid"), "-r", d.Pair.Path(d.Name+".vrrp.pid"), "-c", d.Pair.Path(d.Name+".check.pid"))
 }
 
-// TestAPairComesFromKeepalived exchanges the directors of a pair one by one,
+// TestConvertKeepalivedPair exchanges the directors of a pair one by one,
 // with the file that convert makes: each time the one with keepalived and the
 // one with lvsd get along, and the kernel's table is the one of before.
-func TestAPairComesFromKeepalived(t *testing.T) {
+func TestConvertKeepalivedPair(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
 	p.PrepareDR()
 	for _, r := range p.Real {

@@ -10,9 +10,9 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestStartFromTheKeptCopy: a director whose file was broken, or is gone, starts
+// TestStartFromLastGoodConfig: a director whose file was broken, or is gone, starts
 // with what ran before and says so everywhere; a mended file ends that.
-func TestStartFromTheKeptCopy(t *testing.T) {
+func TestStartFromLastGoodConfig(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
 	lb := p.LB[0]
 	p.Services = p.WebService(`{ type = "on" }`, 3, 4)

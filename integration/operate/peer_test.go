@@ -82,11 +82,11 @@ func well(s peerStatus, problems []string) bool {
 	return s.Up && s.Ready && s.ConfigMatches && len(problems) == 0
 }
 
-// TestThePairKnowsItself: each director shows the other, and where they are not
+// TestPeerExchange: each director shows the other, and where they are not
 // alike: the configuration after a reload of one alone, a real server that only one
 // of them reaches, a director that is gone. All of it is a problem, a metric and an
 // event, and over when it is over.
-func TestThePairKnowsItself(t *testing.T) {
+func TestPeerExchange(t *testing.T) {
 	p := exchangePair(t, 2)
 	lb1, lb2 := p.LB[0], p.LB[1]
 	for _, d := range p.LB {
@@ -158,9 +158,9 @@ func TestThePairKnowsItself(t *testing.T) {
 	}
 }
 
-// TestPairWithAnotherKey: a director with another key is not believed and says why,
+// TestPeerExchangeWithAnotherKey: a director with another key is not believed and says why,
 // a stranger gets nothing, and a reload with the right key mends it.
-func TestPairWithAnotherKey(t *testing.T) {
+func TestPeerExchangeWithAnotherKey(t *testing.T) {
 	p := exchangePair(t, 1)
 	lb1, lb2 := p.LB[0], p.LB[1]
 	waitPeer(lb1, "both to be well", well)

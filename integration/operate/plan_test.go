@@ -193,10 +193,10 @@ func (p planned) drains() (keys []string) {
 
 func forwardOf(saved string) string { forward, _, _ := strings.Cut(saved, " "); return forward }
 
-// TestPlanIsWhatReloadDoes: pairs of random files, one after the other. What the
+// TestPlanMatchesReload: pairs of random files, one after the other. What the
 // plan of the next one says is all that changes in the kernel, value by value,
 // and afterwards there is nothing left to do.
-func TestPlanIsWhatReloadDoes(t *testing.T) {
+func TestPlanMatchesReload(t *testing.T) {
 	p := lvsdtest.NewPair(t, 0)
 	lb := p.LB[0]
 	mute, err := p.Client.Listen("tcp", ":9") // connects, and says nothing

@@ -58,7 +58,7 @@ func secretPair(t *testing.T) *lvsdtest.Pair {
 	return p
 }
 
-func TestNoSecretIsTold(t *testing.T) {
+func TestNoSecretIsDisclosed(t *testing.T) {
 	p := secretPair(t)
 	d := p.LB[0]
 	told := map[string]string{}

@@ -58,9 +58,9 @@ func (m *manager) heard(n int, what string) bool {
 	return slices.ContainsFunc(m.after(n), func(s string) bool { return strings.HasPrefix(s, what) })
 }
 
-// TestSystemdHearsTheDaemon: ready when the table is as wanted, alive, what it is
+// TestSystemdNotify: ready when the table is as wanted, alive, what it is
 // at, each reload, and the stop.
-func TestSystemdHearsTheDaemon(t *testing.T) {
+func TestSystemdNotify(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
 	p.PrepareDR()
 	lab.ServeLines(p.Real[0], ":80", "rs1")

@@ -42,14 +42,14 @@ func TestElectionAndBalancing(t *testing.T) {
 	}
 }
 
-// TestTakeover takes the master away in every way it can go. In each the
-// other director must hold the VIP, clients must get through, and when the
-// first comes back it takes the VIP back, and one holds it.
+// TestTakeover lets the master fail in every way. The other director must take over
+// the VIP and serve clients; when the first returns, it preempts and is the only
+// holder.
 func TestTakeover(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		away, return_ func(*lvsdtest.Director)
-		// stays: the one that is away still has the address and cannot know.
+		// stays: the failed director keeps the address.
 		stays bool
 	}{
 		{"carrier lost", (*lvsdtest.Director).CutCable, (*lvsdtest.Director).PlugCable, false},
@@ -83,35 +83,35 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// TestTwoMastersSettle heals a split: from the first advert that crosses, one
-// director holds the VIP within an advert interval, and says so to the LAN.
-func TestTwoMastersSettle(t *testing.T) {
+// TestTwoMastersConverge heals a network partition: within an advertisement interval
+// of the first advertisement one director holds the VIP and has announced it.
+func TestTwoMastersConverge(t *testing.T) {
 	const advert = 500 * time.Millisecond
 	p, _ := lvsdtest.NewWebPair(t, 1, func(p *lvsdtest.Pair) { p.AdvertInterval = advert.String() })
 	p.LB[0].Silence()
 	p.LB[1].WaitState("master", 30*time.Second)
-	p.WaitUntil(5*time.Second, "two holders in the split", func() bool { return len(p.Holders()) == 2 })
+	p.WaitUntil(5*time.Second, "two holders during the partition", func() bool { return len(p.Holders()) == 2 })
 	capture := p.Client.Capture("eth0", func(f lab.Frame) bool {
 		_, vrrp := f.VRRP()
 		return vrrp || f.GratuitousARP(parseAddr(p, lvsdtest.VIP))
 	})
 	p.LB[0].Unsilence()
-	// Both send within one interval; the loser is told by the first of them.
+	// Both send within one interval; the other resigns at the first of them.
 	took := p.WaitUntil(5*time.Second, "one holder", func() bool { return slices.Equal(p.Holders(), []string{"lb1"}) })
 	t.Logf("one holder %v after healing (adverts every %v)", took, advert)
 	if limit := 2 * advert; took > limit {
-		t.Errorf("it took %v until one holder was left, want at most %v", took, limit)
+		t.Errorf("one holder after %v, want at most %v", took, limit)
 	}
-	p.WaitUntil(5*time.Second, "the winner's announcement", func() bool {
+	p.WaitUntil(5*time.Second, "gratuitous ARP of lb1", func() bool {
 		return capture.Count(func(f lab.Frame) bool {
 			return f.GratuitousARP(parseAddr(p, lvsdtest.VIP)) && f.Src.String() == p.LB[0].MAC("eth0").String()
 		}) > 0
 	})
 }
 
-// TestOutageOfACutCable measures what a client sees. The bound is the
-// protocol's own: three intervals and the skew, with 100 ms for the kernel's
-// timers and the announcement.
+// TestOutageOfACutCable measures the outage that a client sees. The limit is the
+// master down interval of RFC 9568 §6.1 (three advertisement intervals and the skew
+// time) and 100 ms for the kernel's timers and the announcement.
 func TestOutageOfACutCable(t *testing.T) {
 	for _, advert := range []time.Duration{time.Second, 100 * time.Millisecond} {
 		t.Run(advert.String(), func(t *testing.T) {
@@ -131,9 +131,9 @@ func TestOutageOfACutCable(t *testing.T) {
 	}
 }
 
-// TestReturningDirectorWaitsForItsChecks: with its cable cut a director finds
-// all servers dead. Plugged in again it has the higher priority, and leaves the
-// address to its peer until its own checks say that the servers live.
+// TestReturningDirectorWaitsForItsChecks: a director without a link sees all real
+// servers down. When the link is back it has the higher priority, but preempts only
+// after its own checks have succeeded.
 func TestReturningDirectorWaitsForItsChecks(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 1, func(p *lvsdtest.Pair) {
 		p.Services = p.WebService(`{ type = "connect", interval = "2s", timeout = "1s", rise = 2, fall = 2 }`, 1)
@@ -147,11 +147,11 @@ func TestReturningDirectorWaitsForItsChecks(t *testing.T) {
 	lb1.PlugCable()
 	lb1.WaitState("backup", 30*time.Second)
 	if s, err := lb1.Status(); err != nil || s.VRRP[0].State == "backup" && s.VRRP[0].Waits == "" {
-		t.Errorf("the returned director does not say that it waits: %+v, %v", s.VRRP, err)
+		t.Errorf("status of the returned director does not show what it waits for: %+v, %v", s.VRRP, err)
 	}
 	lb1.WaitState("master", 20*time.Second)
 	if w := lb1.ProcWeight(server); w != 1 {
-		t.Errorf("it took the address with weight %d of its only server", w)
+		t.Errorf("it became master with weight %d of its only server", w)
 	}
 	outage.WaitSuccesses(50, 30*time.Second)
 	report := outage.Stop()
@@ -161,8 +161,8 @@ func TestReturningDirectorWaitsForItsChecks(t *testing.T) {
 	}
 }
 
-// TestLeftoverAddress: a killed master that is alone comes back without a
-// gap; one whose peer has taken over gives the address up at its first advert.
+// TestLeftoverAddress: a killed master without a peer is restarted without an outage;
+// one whose peer has taken over removes the address at the peer's first advertisement.
 func TestLeftoverAddress(t *testing.T) {
 	t.Run("alone", func(t *testing.T) {
 		p := lvsdtest.NewPair(t, 1)
@@ -173,26 +173,26 @@ func TestLeftoverAddress(t *testing.T) {
 		lb.StartDaemon()
 		lb.WaitState("master", 30*time.Second)
 		lb.WaitServing(1)
-		// A long timeout: starting a process makes the lab's kernel stand still
-		// for longer than a connect usually may take.
+		// A long timeout: the start of a process stalls a kernel with one
+		// processor for longer than a connect usually takes.
 		outage := lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
 		outage.WaitSuccesses(50, 30*time.Second)
 		lb.KillDaemon()
 		lb.StartDaemon()
 		if !lb.Holds(lvsdtest.VIP) {
-			t.Error("the restarted director removed the address that nobody else has")
+			t.Error("the restarted director removed the address although there is no other master")
 		}
 		lb.WaitState("master", 30*time.Second)
 		outage.WaitSuccesses(50, 30*time.Second)
 		if report := outage.Stop(); report.Failed > 0 {
-			t.Errorf("the restart was not without a gap: %v", report)
+			t.Errorf("connects failed during the restart: %v", report)
 		}
 	})
 	t.Run("taken over", func(t *testing.T) {
 		p, _ := lvsdtest.NewWebPair(t, 1, func(p *lvsdtest.Pair) { p.VRRPKeys = "preempt = false" })
 		p.LB[0].KillDaemon()
 		p.LB[1].WaitState("master", 30*time.Second)
-		// The dead one's address stays: nobody is there to remove it.
+		// The killed director's address stays on its interface.
 		p.WaitUntil(5*time.Second, "two holders", func() bool { return len(p.Holders()) == 2 })
 		p.LB[0].StartDaemon()
 		p.WaitUntil(5*time.Second, "one holder", func() bool { return slices.Equal(p.Holders(), []string{"lb2"}) })
@@ -202,8 +202,8 @@ func TestLeftoverAddress(t *testing.T) {
 	})
 }
 
-// TestGratuitousARP looks at what the LAN is told: the request and the reply
-// form at once, from the new master's card.
+// TestGratuitousARP: a new master announces the address at once, as ARP request and
+// as ARP reply, from its own MAC address.
 func TestGratuitousARP(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 1, nil)
 	capture := p.Client.Capture("eth0", func(f lab.Frame) bool { return f.GratuitousARP(parseAddr(p, lvsdtest.VIP)) })
@@ -220,8 +220,8 @@ func TestGratuitousARP(t *testing.T) {
 	}
 }
 
-// TestPriorityZeroOnStop: a planned stop is faster than silence, because the
-// leaving master says so.
+// TestPriorityZeroOnStop: a takeover after a planned stop does not wait for the master
+// down timer, because the master sends priority 0.
 func TestPriorityZeroOnStop(t *testing.T) {
 	const advert = time.Second
 	p, _ := lvsdtest.NewWebPair(t, 1, func(p *lvsdtest.Pair) { p.AdvertInterval = advert.String() })
@@ -229,17 +229,17 @@ func TestPriorityZeroOnStop(t *testing.T) {
 	took := p.LB[1].WaitState("master", 30*time.Second)
 	t.Logf("FIGURE takeover after a planned stop at %v adverts: %v", advert, took)
 	if took >= 3*advert {
-		t.Errorf("it took %v, as long as silence: no priority 0 was heard", took)
+		t.Errorf("takeover after %v, not before the master down timer: priority 0 was not received", took)
 	}
-	p.LB[0].StopDaemon() // a second signal, while it hands over, changes nothing
+	p.LB[0].StopDaemon() // a second signal during the handover changes nothing
 	onlyHolder(p, p.LB[1])
 	if got := p.LB[1].Metric(`lvsd_vrrp_transitions_total{reason="resigned",to="master",vrrp="web"}`); got != "1" {
 		t.Errorf("takeovers because the master resigned: %s, want 1", got)
 	}
 }
 
-// TestRefusedStarts: each of these is refused with the remedy, exit code 1,
-// and nothing half-made left behind.
+// TestRefusedStarts: each of these starts fails with exit code 1, a message that names
+// the remedy, and no change to the host.
 func TestRefusedStarts(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
 	lb := p.LB[0]
@@ -273,7 +273,7 @@ func TestRefusedStarts(t *testing.T) {
 			args := append([]string{"run", "-c", p.ConfigFile, "--director", "lb1"}, c.args...)
 			lvsdtest.Refused(t, lb, args, c.want)
 			if after := lb.IPVSTable(); after != before {
-				t.Errorf("the kernel's table was touched: %s", after)
+				t.Errorf("the IPVS table was changed: %s", after)
 			}
 			if lb.Holds(lvsdtest.VIP) {
 				t.Error("the VIP is left behind")
@@ -281,7 +281,7 @@ func TestRefusedStarts(t *testing.T) {
 		})
 	}
 	if text, err := os.ReadFile(precious); err != nil || string(text) != "precious" {
-		t.Errorf("the file that stood where a socket was named: %q, %v", text, err)
+		t.Errorf("the file at the path of control_socket: %q, %v", text, err)
 	}
 	p.WriteFile("lvsd.toml", good)
 	t.Run("no rights", func(t *testing.T) {
@@ -298,7 +298,7 @@ func TestRefusedStarts(t *testing.T) {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})
-	lb.StartDaemon() // the same place, once nothing is wrong
+	lb.StartDaemon() // the same host, without any of these faults
 	lb.WaitState("master", 30*time.Second)
 	t.Run("a second daemon", func(t *testing.T) {
 		lvsdtest.Refused(t, lb, []string{"run", "-c", p.ConfigFile, "--director", "lb1"}, []string{"another lvsd"})

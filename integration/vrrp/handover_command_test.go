@@ -10,20 +10,20 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// handover runs lvsd handover.
+// handover runs lvsd handover on a director.
 func handover(d *lvsdtest.Director, args ...string) (string, error) {
 	return d.LVSD(append([]string{"handover", "-c", d.Pair.ConfigFile, "--director", d.Name, "--socket", d.Socket}, args...)...)
 }
 
-// standby says whether the director says that it stays away.
+// standby reports whether the status shows standby after a handover.
 func standby(d *lvsdtest.Director) bool {
 	s, err := d.Status()
 	return err == nil && len(s.VRRP) > 0 && s.VRRP[0].Held
 }
 
-// TestHandoverOnCommand gives the addresses to the peer while a client opens a
-// connection every few milliseconds. The director stays away, over a restart too,
-// takes over when the peer falls silent, and preempts again once it is told to.
+// TestHandoverOnCommand hands the addresses over to the peer while a client opens a
+// connection every few milliseconds. The director is then standby, after a restart too,
+// takes over when the peer fails, and preempts after `lvsd handover --end`.
 func TestHandoverOnCommand(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) { p.AdvertInterval = "500ms" })
 	lb1, lb2 := p.LB[0], p.LB[1]
@@ -31,7 +31,7 @@ func TestHandoverOnCommand(t *testing.T) {
 	outage.WaitSuccesses(20, 30*time.Second)
 
 	if out, err := handover(lb1); err == nil || !lvsdtest.ContainsAll(out, "refused: web: no [pair] is configured", "--force") {
-		t.Errorf("without a peer that is known to be ready: %v\n%s", err, out)
+		t.Errorf("with a peer that may not be ready: %v\n%s", err, out)
 	}
 	if lb1.VRRPState() != "master" || standby(lb1) {
 		t.Fatal("a refused handover changed something")
@@ -42,7 +42,7 @@ func TestHandoverOnCommand(t *testing.T) {
 	}
 	onlyHolder(p, lb2)
 	if lb1.VRRPState() != "backup" || !standby(lb1) || lb1.Metric(`lvsd_vrrp_held{vrrp="web"}`) != "1" {
-		t.Errorf("not held: %s, %s", lb1.VRRPState(), lb1.Metric(`lvsd_vrrp_held{vrrp="web"}`))
+		t.Errorf("not standby: %s, %s", lb1.VRRPState(), lb1.Metric(`lvsd_vrrp_held{vrrp="web"}`))
 	}
 	outage.WaitSuccesses(50, 30*time.Second)
 	report := outage.Stop()
@@ -53,15 +53,15 @@ func TestHandoverOnCommand(t *testing.T) {
 
 	lb1.StopDaemon()
 	lb1.StartDaemon()
-	p.WaitUntil(30*time.Second, "the checks to be in", func() bool { s, err := lb1.Status(); return err == nil && len(s.VRRP) > 0 && s.VRRP[0].Waits == "" })
+	p.WaitUntil(30*time.Second, "the first checks", func() bool { s, err := lb1.Status(); return err == nil && len(s.VRRP) > 0 && s.VRRP[0].Waits == "" })
 	const adverts = `lvsd_vrrp_adverts_received_total{vrrp="web"}`
-	heard := lb1.MetricValue(adverts)
-	p.WaitUntil(20*time.Second, "the time in which it would preempt to pass", func() bool { return lb1.MetricValue(adverts) >= heard+8 })
+	received := lb1.MetricValue(adverts)
+	p.WaitUntil(20*time.Second, "8 advertisements, in which it would preempt", func() bool { return lb1.MetricValue(adverts) >= received+8 })
 	if lb1.VRRPState() != "backup" || !standby(lb1) {
-		t.Errorf("after a restart: %s, held %v", lb1.VRRPState(), standby(lb1))
+		t.Errorf("after a restart: %s, standby %v", lb1.VRRPState(), standby(lb1))
 	}
 	if out, _ := lb1.LVSD("status", "-c", p.ConfigFile, "--director", "lb1", "--socket", lb1.Socket); !strings.Contains(out, "stays away until lvsd handover --end") {
-		t.Errorf("status does not tell:\n%s", out)
+		t.Errorf("not in the status:\n%s", out)
 	}
 
 	lb2.Process.Kill()
@@ -79,19 +79,19 @@ func TestHandoverOnCommand(t *testing.T) {
 	lb1.WaitState("master", 30*time.Second)
 	p.WaitUntil(30*time.Second, "one holder", func() bool { return slices.Equal(p.Holders(), []string{"lb1"}) })
 
-	// Nobody is there: it serves on, and is not held.
+	// Without a peer it stays master, and is not standby.
 	lb2.StopDaemon()
 	if out, err := handover(lb1, "--force"); err == nil || !strings.Contains(out, "nobody took the addresses over") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if lb1.VRRPState() != "master" || standby(lb1) || !lb1.Holds(lvsdtest.VIP) {
-		t.Error("the director does not serve on")
+		t.Error("the director is no longer master")
 	}
 }
 
-// TestHandoverToAReadyPeer: with the directors' exchange a handover needs no force,
-// and is refused while the peer could not serve. A returning director shows what it
-// waits for, and no longer than until it knows the connections.
+// TestHandoverToAReadyPeer: with [pair] a handover needs no --force, and is refused while
+// the peer could not serve. A returning director waits no longer than until it has
+// received the connections, and shows what it waits for.
 func TestHandoverToAReadyPeer(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
 	p.PrepareDR()
@@ -102,8 +102,8 @@ func TestHandoverToAReadyPeer(t *testing.T) {
 		p.WriteConfigText(p.Config() + tail)
 		p.EnableSync()
 	}
-	exchange := p.PeerConfig()
-	with(`sync_hold = "1h"`, exchange)
+	pair := p.PeerConfig()
+	with(`sync_hold = "1h"`, pair)
 	lb1, lb2 := p.LB[0], p.LB[1]
 	waits := func(d *lvsdtest.Director) string {
 		s, err := d.Status()
@@ -119,13 +119,13 @@ func TestHandoverToAReadyPeer(t *testing.T) {
 	var out string
 	p.WaitUntil(20*time.Second, "a handover", func() bool {
 		var err error
-		out, err = handover(lb1, "--for", "1h") // its peer's word is a second old
+		out, err = handover(lb1, "--for", "1h") // the peer's state may be a second old
 		return err == nil
 	})
 	if !lvsdtest.ContainsAll(out, "web: 10.77.0.12 has the addresses") {
 		t.Errorf("%s", out)
 	}
-	p.WaitUntil(20*time.Second, "a refusal: the peer is held", func() bool {
+	p.WaitUntil(20*time.Second, "a refusal, because the peer is standby", func() bool {
 		var err error
 		out, err = handover(lb2)
 		return err != nil && strings.Contains(out, "refused: web: lb1 is held itself")
@@ -134,21 +134,21 @@ func TestHandoverToAReadyPeer(t *testing.T) {
 		t.Error(err)
 	}
 	lb1.WaitState("master", 20*time.Second)
-	// Stopped and started: it knows as many connections as the peer and need not
-	// wait for an hour.
+	// After a restart it has as many connections as the peer and does not wait for
+	// an hour.
 	lb1.StopDaemon()
 	lb2.WaitState("master", 30*time.Second)
 	lb1.StartDaemon()
 	lb1.WaitState("master", 20*time.Second)
 
-	// Without the exchange only time can tell.
+	// Without [pair] it waits for sync_hold.
 	lb1.StopDaemon()
 	lb2.StopDaemon()
 	with(`sync_hold = "6s"`, "")
 	lb2.StartDaemon()
 	lb2.WaitState("master", 30*time.Second)
 	lb1.StartDaemon()
-	p.WaitUntil(30*time.Second, "what it waits for to be shown", func() bool { return strings.Contains(waits(lb1), "waits for connections: ") })
+	p.WaitUntil(30*time.Second, "the status to show what it waits for", func() bool { return strings.Contains(waits(lb1), "waits for connections: ") })
 	if lb1.VRRPState() != "backup" {
 		t.Errorf("%s while it waits", lb1.VRRPState())
 	}

@@ -12,8 +12,8 @@ import (
 
 // TestHandoverLosesNothing stops the master, and starts it again so that it
 // preempts, while a client opens a connection every few milliseconds: none fails.
-// The leaving director is silent about the address from its successor's first
-// advert on, and leaves nothing behind.
+// The stopping director sends no ARP reply for the address after the new master's
+// first advertisement, and leaves no address or setting behind.
 func TestHandoverLosesNothing(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) { p.AdvertInterval = "1s" })
 	lb1, lb2 := p.LB[0], p.LB[1]
@@ -21,8 +21,8 @@ func TestHandoverLosesNothing(t *testing.T) {
 		a, ok := f.ARP()
 		return ok && a.SenderIP == parseAddr(p, lvsdtest.VIP)
 	})
-	// A long timeout: starting a process makes the lab's kernel stand still for
-	// longer than a connect usually may take.
+	// A long timeout: the start of a process stalls a kernel with one processor for
+	// longer than a connect usually takes.
 	outage := lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
 	outage.WaitSuccesses(50, 30*time.Second)
 
@@ -30,7 +30,7 @@ func TestHandoverLosesNothing(t *testing.T) {
 	lb1.Process.Terminate()
 	lb2.WaitState("master", 30*time.Second)
 	took := time.Since(began)
-	p.WaitUntil(30*time.Second, "the leaving director to be quiet", func() bool {
+	p.WaitUntil(30*time.Second, "ARP to be silenced on lb1", func() bool {
 		value, err := lb1.Sysctl("net.ipv4.conf.eth0.arp_ignore")
 		return err == nil && value == "1"
 	})
@@ -38,9 +38,9 @@ func TestHandoverLosesNothing(t *testing.T) {
 		return slices.ContainsFunc(lb1.Addresses("lo"), func(q netip.Prefix) bool { return q.Addr().String() == lvsdtest.VIP })
 	}
 	if !onLo() {
-		t.Error("it is quiet, and does not serve any more")
+		t.Error("ARP is silenced, but the address is not on lo")
 	}
-	quiet := time.Now()
+	silenced := time.Now()
 	<-lb1.Process.Done()
 	if code := lb1.Process.ExitCode(); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, lb1.Process.Tail(20))
@@ -60,12 +60,12 @@ func TestHandoverLosesNothing(t *testing.T) {
 	}
 	old := lb1.MAC("eth0").String()
 	for _, f := range capture.Stop() {
-		if a, _ := f.ARP(); a.SenderMAC.String() == old && f.At.After(quiet) {
-			t.Errorf("the leaving director says that it has the address, %v after it was quiet", f.At.Sub(quiet))
+		if a, _ := f.ARP(); a.SenderMAC.String() == old && f.At.After(silenced) {
+			t.Errorf("lb1 sent an ARP reply %v after ARP was silenced", f.At.Sub(silenced))
 		}
 	}
 
-	// Return: it preempts, and the other leaves as quietly.
+	// lb1 returns and preempts; lb2 releases the address in the same way.
 	outage = lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
 	outage.WaitSuccesses(50, 30*time.Second)
 	lb1.StartDaemon()

@@ -10,7 +10,7 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// transitionsOf counts every change of state of the director's election.
+// transitionsOf returns the number of state changes of a director's VRRP instances.
 func transitionsOf(d *lvsdtest.Director) int {
 	text, err := d.GetAPI("/metrics")
 	if err != nil {
@@ -29,9 +29,9 @@ func transitionsOf(d *lvsdtest.Director) int {
 	return sum
 }
 
-// TestTheHealthierDirectorIsMaster: a director that alone cannot reach the real
-// servers gives the address to the one that can, and takes it back. When the
-// servers are dead for both, nothing moves.
+// TestTheHealthierDirectorIsMaster: a director that cannot reach the real servers
+// hands the address over to one that can, and preempts when it can again. When the
+// servers are down for both, the master does not change.
 func TestTheHealthierDirectorIsMaster(t *testing.T) {
 	p, lines := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) { p.VRRPKeys = `track_services = [{ name = "web" }]` })
 	lb1, lb2 := p.LB[0], p.LB[1]
@@ -42,13 +42,13 @@ func TestTheHealthierDirectorIsMaster(t *testing.T) {
 	}
 	took := lb2.WaitState("master", 30*time.Second)
 	lb1.WaitState("backup", 10*time.Second)
-	t.Logf("FIGURE the director without a way to the servers was replaced after %v", took)
+	t.Logf("FIGURE takeover from the director without a route to the servers after %v", took)
 	s, err := lb1.Status()
 	if err != nil || s.VRRP[0].Priority != 1 || s.VRRP[0].Reason != "higher_priority" {
 		t.Errorf("%+v, %v", s.VRRP, err)
 	}
 	if out, _ := lb1.LVSD("status", "-c", p.ConfigFile, "--director", "lb1", "--socket", lb1.Socket); !lvsdtest.ContainsAll(out, "backup, 1", "service web: -253") {
-		t.Errorf("status does not say why:\n%s", out)
+		t.Errorf("status does not show the reason:\n%s", out)
 	}
 	for _, s := range servers {
 		lb1.MustRun("ip", "route", "del", "unreachable", s)
@@ -56,7 +56,7 @@ func TestTheHealthierDirectorIsMaster(t *testing.T) {
 	lb1.WaitState("master", 30*time.Second)
 	lb2.WaitState("backup", 10*time.Second)
 
-	// Dead for both: one director keeps the address, whichever notices first.
+	// Down for both: the master stays, whichever director notices first.
 	before := transitionsOf(lb1) + transitionsOf(lb2)
 	for _, l := range lines {
 		l.Refuse()
@@ -70,15 +70,15 @@ func TestTheHealthierDirectorIsMaster(t *testing.T) {
 	}
 	p.WaitUntil(30*time.Second, "both to notice", func() bool { return priority(lb1) == 1 && priority(lb2) == 1 })
 	const adverts = `lvsd_vrrp_adverts_received_total{vrrp="web"}`
-	heard := lb2.MetricValue(adverts)
-	p.WaitUntil(30*time.Second, "the time in which the peer would preempt", func() bool { return lb2.MetricValue(adverts) >= heard+15 })
+	received := lb2.MetricValue(adverts)
+	p.WaitUntil(30*time.Second, "15 advertisements, in which lb2 would preempt", func() bool { return lb2.MetricValue(adverts) >= received+15 })
 	onlyHolder(p, lb1)
 	if after := transitionsOf(lb1) + transitionsOf(lb2); after != before {
 		t.Errorf("%d changes of state when all servers died", after-before)
 	}
 }
 
-// A file's number decides who is master.
+// TestTrackedFile: the number in a tracked file changes the priority.
 func TestTrackedFile(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 1, func(p *lvsdtest.Pair) {
 		p.VRRPKeys = "track_files = [{ path = \"" + p.Path("prefer") + "\", weight = 10 }]\n"

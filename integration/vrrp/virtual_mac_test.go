@@ -12,6 +12,7 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
+// parseAddr parses an IP address.
 func parseAddr(p *lvsdtest.Pair, s string) netip.Addr {
 	a, err := netip.ParseAddr(s)
 	if err != nil {
@@ -22,7 +23,8 @@ func parseAddr(p *lvsdtest.Pair, s string) netip.Addr {
 
 var arpAnswer = regexp.MustCompile(`\[([0-9A-Fa-f:]{17})\]`)
 
-// arpAnswers are the MAC addresses that answer the client's ARP requests for the VIP.
+// arpAnswers returns the MAC addresses in the replies to the client's ARP requests for
+// the VIP.
 func arpAnswers(p *lvsdtest.Pair) []string {
 	p.T.Helper()
 	out := p.Client.MustRun("arping", "-c", "2", "-w", "5", "-I", "eth0", lvsdtest.VIP)
@@ -35,15 +37,16 @@ func arpAnswers(p *lvsdtest.Pair) []string {
 	return macs
 }
 
-// TestVirtualMAC: whoever is master, one MAC address answers for the VIP, the
-// service behind it is balanced, and a stopped director is as it was before.
+// TestVirtualMAC: the MAC address of the VIP is the same with either master, the
+// service behind it is balanced, and a stopped director leaves no interface or setting
+// behind.
 func TestVirtualMAC(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) { p.VRRPKeys = "virtual_mac = true" })
 	const mac = "00:00:5e:00:01:33"
 	serves := func(when string) {
 		t.Helper()
 		if got := arpAnswers(p); !slices.Equal(got, []string{mac}) {
-			t.Errorf("%s: answers from %v, want %s alone", when, got, mac)
+			t.Errorf("%s: ARP replies from %v, want %s alone", when, got, mac)
 		}
 		seen := map[string]int{}
 		for range 10 {
@@ -78,7 +81,7 @@ func TestVirtualMAC(t *testing.T) {
 	p.WaitUntil(5*time.Second, "one holder", func() bool { return slices.Equal(p.Holders(), []string{"lb1"}) })
 	p.LB[0].KillDaemon()
 	p.LB[1].WaitState("master", 10*time.Second)
-	p.LB[0].StartDaemon() // with the leftover of the killed one
+	p.LB[0].StartDaemon() // beside the interface that the killed one left
 	p.LB[0].WaitState("master", 10*time.Second)
 	p.WaitUntil(5*time.Second, "one holder", func() bool { return slices.Equal(p.Holders(), []string{"lb1"}) })
 	p.LB[0].WaitServing(2)

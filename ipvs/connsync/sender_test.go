@@ -32,7 +32,7 @@ const (
 )
 
 // Octet by octet what the kernel's ip_vs_sync_conn writes: the flags and states are
-// those of a Linux 6.1, to which TestYoungConnectionsOfEveryKind compares each kind.
+// those of a Linux 6.1, to which TestUnsyncedConnectionsOfEveryKind compares each kind.
 func TestSyncMessage(t *testing.T) {
 	m := message{id: 51, most: 1472}
 	for _, c := range []struct {

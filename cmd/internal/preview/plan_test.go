@@ -26,11 +26,11 @@ import (
 	"lvsd/vrrp"
 )
 
-// TestPlanIsWhatReloadDoes: random files one after the other, with the real
+// TestPlanMatchesReload: random files one after the other, with the real
 // director, reconciler and checker over a kernel in memory. The plan of each is
 // what its reload then does: to the kernel write by write, to each election, and
 // in the plan's own words entry by entry.
-func TestPlanIsWhatReloadDoes(t *testing.T) {
+func TestPlanMatchesReload(t *testing.T) {
 	seen := map[string]int{}
 	for seed := range uint64(60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -1,5 +1,6 @@
-// Young connections of every kind of service when the address moves in good order,
-// and the messages by which the leaving director tells of them beside the kernel's.
+// Connections that are not synchronised yet, of every kind of service, when the master
+// hands over; and the messages with which the leaving director sends them, compared
+// with the kernel's.
 
 package vrrp_test
 
@@ -16,21 +17,21 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// kind is a service, and clients of it.
+// kind is a kind of service and its clients.
 type kind struct {
 	name, addr string
 	udp        bool
-	talks      []*youngClient
+	clients    []*client
 }
 
-// youngClient is one connection, or one flow.
-type youngClient struct {
+// client is one connection, or one UDP flow.
+type client struct {
 	net.Conn
-	server string // who answered; empty: it was never asked
+	server string // that responded; empty before the first request
 }
 
-// ask says a line and hears who answers.
-func (c *youngClient) ask(limit time.Duration) error {
+// ask sends a line; the server that responds must be the one of before.
+func (c *client) ask(limit time.Duration) error {
 	_ = c.SetDeadline(time.Now().Add(limit))
 	if _, err := fmt.Fprintln(c, "who"); err != nil {
 		return err
@@ -42,14 +43,14 @@ func (c *youngClient) ask(limit time.Duration) error {
 	}
 	name, _, _ := strings.Cut(string(buf[:n]), " ")
 	if c.server != "" && c.server != name {
-		return fmt.Errorf("%s answers, and %s did before", name, c.server)
+		return fmt.Errorf("response from %s, earlier ones from %s", name, c.server)
 	}
 	c.server = name
 	return nil
 }
 
-// kindsPair is a pair whose address, its IPv6 one and the gateway of the servers
-// behind nat move together.
+// kindsPair returns a pair with a service of every kind, which is not started. Its
+// VIPs and the gateway of the NAT servers are in one sync group.
 func kindsPair(t *testing.T) (*lvsdtest.Pair, []*kind) {
 	p := lvsdtest.NewPair(t, 2)
 	inner := p.LAN("inner", "10.78.0.0/24")
@@ -113,11 +114,11 @@ func kindsPair(t *testing.T) (*lvsdtest.Pair, []*kind) {
 	return p, kinds
 }
 
-// TestYoungConnectionsOfEveryKind: the director is told to stop, and takes the
-// addresses back, right after clients of each kind of service connected. Half of
-// them have said a line, which the kernel has not told of yet; the others have not,
-// and it never would. None is lost.
-func TestYoungConnectionsOfEveryKind(t *testing.T) {
+// TestUnsyncedConnectionsOfEveryKind: the director stops, and later preempts, right
+// after clients of each kind of service have connected. Half of them have sent a line,
+// which the kernel has not synchronised yet; the others have not, and the kernel does
+// not synchronise such a connection. None is lost.
+func TestUnsyncedConnectionsOfEveryKind(t *testing.T) {
 	p, kinds := kindsPair(t)
 	lb1, lb2 := p.LB[0], p.LB[1]
 	everywhere := func(d *lvsdtest.Director) bool {
@@ -133,10 +134,10 @@ func TestYoungConnectionsOfEveryKind(t *testing.T) {
 			if k.udp {
 				network = "udp"
 			}
-			var c *youngClient
+			var c *client
 			p.WaitUntil(30*time.Second, "a client of "+k.name, func() bool {
 				conn, err := p.Client.Dial(t.Context(), network, k.addr)
-				if c = (&youngClient{Conn: conn}); err != nil {
+				if c = (&client{Conn: conn}); err != nil {
 					return false
 				}
 				if i%2 == 0 || k.udp {
@@ -147,7 +148,7 @@ func TestYoungConnectionsOfEveryKind(t *testing.T) {
 				}
 				return err == nil
 			})
-			k.talks = append(k.talks, c)
+			k.clients = append(k.clients, c)
 		}
 	}
 	check := func(what string) {
@@ -155,68 +156,68 @@ func TestYoungConnectionsOfEveryKind(t *testing.T) {
 		text := ""
 		for _, k := range kinds {
 			lost := 0
-			for _, c := range k.talks {
+			for _, c := range k.clients {
 				if err := c.ask(20 * time.Second); err != nil {
 					t.Errorf("%s, %s: %v", what, k.name, err)
 					lost++
 				}
 				c.Close()
 			}
-			text += fmt.Sprintf(" %s: %d/%d", k.name, lost, len(k.talks))
-			k.talks = nil
+			text += fmt.Sprintf(" %s: %d/%d", k.name, lost, len(k.clients))
+			k.clients = nil
 		}
-		t.Logf("FIGURE %s: young connections lost:%s", what, text)
+		t.Logf("FIGURE %s: connections lost:%s", what, text)
 	}
 	p.WaitUntil(30*time.Second, "lb1 with all addresses", func() bool { return everywhere(lb1) && !lb2.Holds(lvsdtest.VIP) })
 	for _, d := range p.LB {
-		p.WaitUntil(30*time.Second, "both halves of the synchronisation on "+d.Name, func() bool {
+		p.WaitUntil(30*time.Second, "both sync daemons on "+d.Name, func() bool {
 			return lvsdtest.ContainsAll(d.MustRun("ipvsadm", "-L", "--daemon"), "master sync daemon", "backup sync daemon")
 		})
 	}
 
-	// Of these the kernel tells.
-	told := lb1.Capture("eth0", func(f lab.Frame) bool {
+	// The kernel synchronises these.
+	captured := lb1.Capture("eth0", func(f lab.Frame) bool {
 		ip, ok := f.IP()
 		return ok && f.Outgoing && ip.Protocol == 17 && len(ip.Payload) > 8 && octets.BigEndian.Uint16(ip.Payload[2:]) == 8848
 	})
 	for _, k := range kinds {
 		connect(k, 1)
 		if k.udp {
-			for range 5 { // the third datagram is told of
-				if err := k.talks[0].ask(5 * time.Second); err != nil {
+			for range 5 { // the kernel synchronises at the third datagram
+				if err := k.clients[0].ask(5 * time.Second); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
 	}
-	p.WaitUntil(30*time.Second, "the kernel to tell of them", func() bool {
-		return len(entries(told.Frames())) > len(kinds) // and the template of the persistent client
+	p.WaitUntil(30*time.Second, "the kernel to synchronise them", func() bool {
+		return len(entries(captured.Frames())) > len(kinds) // and the template of the persistent client
 	})
-	kernels := entries(told.Frames())
+	kernels := entries(captured.Frames())
 	for _, k := range kinds {
 		connect(k, 8)
 	}
-	gone := time.Now()
+	stopped := time.Now()
 	lb1.Process.Terminate()
 	p.WaitUntil(30*time.Second, "lb2 with all addresses", func() bool { return everywhere(lb2) })
 	<-lb1.Process.Done()
-	t.Logf("FIGURE it ended %v after it was told to", time.Since(gone))
+	t.Logf("FIGURE the daemon ended %v after SIGTERM", time.Since(stopped))
 	ours := map[string]string{}
-	for _, f := range told.Stop() {
-		if f.At.After(gone) {
+	for _, f := range captured.Stop() {
+		if f.At.After(stopped) {
 			for key, e := range entries([]lab.Frame{f}) {
 				if _, known := ours[key]; !known {
-					ours[key] = e // the first round, which tells of all
+					ours[key] = e // the first round sends all connections
 				}
 			}
 		}
 	}
 	for key, e := range kernels {
 		if ours[key] != e {
-			t.Errorf("%s\nthe kernel says %s\nlvsd says       %s", key, e, ours[key])
+			t.Errorf("%s\nthe kernel sent %s\nlvsd sent       %s", key, e, ours[key])
 		}
 	}
-	check("told to stop")
+	check("planned stop")
 
 	for _, k := range kinds {
 		connect(k, 8)
@@ -226,10 +227,9 @@ func TestYoungConnectionsOfEveryKind(t *testing.T) {
 	check("preemption")
 }
 
-// entries are the connections that messages of the synchronisation tell of: by
-// protocol, client and service, the bytes of each but its timeout and, of a
-// template, its state, which both go on while nobody tells; and but the mark, which
-// the list does not say.
+// entries returns the connections in synchronisation messages, by protocol, client and
+// service: the bytes of each, without the timeout and, of a template, the state, which
+// change over time, and without the mark, which /proc/net/ip_vs_conn does not show.
 func entries(frames []lab.Frame) map[string]string {
 	all := map[string]string{}
 	for _, f := range frames {

@@ -1,5 +1,4 @@
-// Connections that the kernels' synchronisation has not told yet, when the address
-// moves in good order.
+// Connections that are not synchronised yet when the master hands over.
 
 package vrrp_test
 
@@ -14,27 +13,27 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// crowd is clients that connect one after another, each of which says a line from
-// time to time.
-type crowd struct {
+// clients connect one after another; most of them send a line from time to time.
+type clients struct {
 	p    *lvsdtest.Pair
 	stop context.CancelFunc
 	done chan struct{}
 
 	mu     sync.Mutex
 	failed int // connects
-	talks  []*youngTalk
+	talks  []*agedConversation
 }
 
-type youngTalk struct {
+// agedConversation is a connection with the time at which it was opened.
+type agedConversation struct {
 	*lab.Conversation
 	born time.Time
 }
 
-// startClients lets a client connect every so often until stopped.
-func startClients(p *lvsdtest.Pair, every time.Duration) *crowd {
+// startClients starts a client every interval until end is called.
+func startClients(p *lvsdtest.Pair, every time.Duration) *clients {
 	ctx, stop := context.WithCancel(p.T.Context())
-	c := &crowd{p: p, stop: stop, done: make(chan struct{})}
+	c := &clients{p: p, stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		ticker := time.NewTicker(every)
@@ -50,8 +49,9 @@ func startClients(p *lvsdtest.Pair, every time.Duration) *crowd {
 			if err != nil {
 				c.failed++
 			} else {
-				c.talks = append(c.talks, &youngTalk{talk, time.Now()})
-				// Every third one is silent until the end: the kernel never tells of it.
+				c.talks = append(c.talks, &agedConversation{talk, time.Now()})
+				// Every third one sends nothing until the end: the kernel does not
+				// synchronise it.
 				if len(c.talks)%3 > 0 {
 					talk.Keep(300*time.Millisecond, 20*time.Second)
 				}
@@ -62,22 +62,23 @@ func startClients(p *lvsdtest.Pair, every time.Duration) *crowd {
 	return c
 }
 
-func (c *crowd) count() int {
+// count returns the number of clients that are connected.
+func (c *clients) count() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.talks)
 }
 
-// wait waits until so many more clients are connected.
-func (c *crowd) wait(more int) {
+// wait waits until this number of further clients are connected.
+func (c *clients) wait(more int) {
 	c.p.T.Helper()
 	want := c.count() + more
 	c.p.WaitUntil(60*time.Second, fmt.Sprint(want, " clients"), func() bool { return c.count() >= want })
 }
 
-// end lets every client say a last line, and reports who lost its connection, by
-// its age when the address moved.
-func (c *crowd) end(moved time.Time, what string) (lost int) {
+// end stops the clients, lets each send a last line and returns how many have lost
+// their connection. It logs them by their age when the address moved.
+func (c *clients) end(moved time.Time, what string) (lost int) {
 	c.p.T.Helper()
 	c.stop()
 	<-c.done
@@ -86,7 +87,7 @@ func (c *crowd) end(moved time.Time, what string) (lost int) {
 	for _, t := range c.talks {
 		age := int(moved.Sub(t.born).Seconds())
 		if moved.Before(t.born) {
-			age = -1 // of the time in which it moved
+			age = -1 // opened after it began to move
 		}
 		age = min(age, 5)
 		if ages[age] == nil {
@@ -105,7 +106,7 @@ func (c *crowd) end(moved time.Time, what string) (lost int) {
 			text += fmt.Sprintf(" %ds:%d/%d", age, b.lost, b.all)
 		}
 	}
-	c.p.T.Logf("FIGURE %s: lost by age (-1: born meanwhile):%s; %d connects failed", what, text, c.failed)
+	c.p.T.Logf("FIGURE %s: lost by age (-1: opened afterwards):%s; %d connects failed", what, text, c.failed)
 	for _, t := range c.talks {
 		t.Close()
 	}
@@ -115,9 +116,9 @@ func (c *crowd) end(moved time.Time, what string) (lost int) {
 	return lost
 }
 
-// TestYoungConnectionsMoveToo: over a handover and the preemption after it no
-// connection is lost, however young.
-func TestYoungConnectionsMoveToo(t *testing.T) {
+// TestUnsyncedConnectionsSurviveHandover: no connection is lost in a handover and the
+// preemption after it, whatever its age.
+func TestUnsyncedConnectionsSurviveHandover(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) {
 		p.AdvertInterval, p.VRRPKeys = "500ms", `sync_hold = "0s"`
 		p.EnableSync()

@@ -9,10 +9,10 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestLeftoversOfACrash: what a killed daemon left of an election that is no longer
-// in the file goes when the next one starts, and what is still in it is served
-// without a pause; what the last one leaves goes by `lvsd cleanup`.
-func TestLeftoversOfACrash(t *testing.T) {
+// TestCleanupAfterCrashAtStart: a start removes what a killed daemon left of a VRRP
+// instance that is no longer configured, and keeps the addresses of the others without
+// a gap; `lvsd cleanup` removes what the last daemon left.
+func TestCleanupAfterCrashAtStart(t *testing.T) {
 	const other = "10.77.0.101"
 	p := lvsdtest.NewPair(t, 1)
 	p.PrepareDR()
@@ -31,10 +31,10 @@ routes = [{ to = "10.9.0.0/16", via = "10.77.0.2", table = 100 }]
 rules = [{ from = "` + other + `", table = 100, priority = 1000 }]
 `)
 	lb := p.LB[0]
-	along := func() string {
+	routesAndRules := func() string {
 		return lb.MustRun("ip", "route", "show", "table", "all") + lb.MustRun("ip", "rule", "show")
 	}
-	there := func(text string) bool { return lvsdtest.ContainsAll(along(), text) }
+	there := func(text string) bool { return lvsdtest.ContainsAll(routesAndRules(), text) }
 	lb.StartDaemon()
 	p.WaitUntil(30*time.Second, "both masters", func() bool {
 		return lb.Holds(lvsdtest.VIP) && lb.Holds(other) && there("10.9.0.0/16") && there("1000:")
@@ -44,30 +44,30 @@ rules = [{ from = "` + other + `", table = 100, priority = 1000 }]
 		lb.Process.Kill()
 		<-lb.Process.Done()
 		if !lb.Holds(lvsdtest.VIP) {
-			t.Fatal("a killed daemon's address went by itself")
+			t.Fatal("the address of the killed daemon is gone")
 		}
 	}
 	kill()
 
-	// Long adverts: it is a backup for as long as the test looks.
+	// A long interval: it is backup until the test is over.
 	changes := lb.Start("ip", "monitor", "address")
 	p.WriteConfigText(lvsdtest.Replace(t, base, `advert_interval = "300ms"`, `advert_interval = "30s"`))
 	lb.StartDaemon()
 	if lb.Holds(other) || there("10.9.0.0/16") || there("1000:") {
-		t.Errorf("what is not in the file is left: %v\n%s", lb.Addresses("eth0"), along())
+		t.Errorf("not removed, although no longer configured: %v\n%s", lb.Addresses("eth0"), routesAndRules())
 	}
 	if !strings.Contains(lb.Process.Output(), "left an address that is in no election") {
-		t.Errorf("it is not told:\n%s", lb.Process.Tail(20))
+		t.Errorf("not logged:\n%s", lb.Process.Tail(20))
 	}
 	p.WaitUntil(30*time.Second, "the rule against resets", func() bool { return there("112:") })
 	kill()
-	lb.MustRun("ip", "address", "add", "10.77.0.102/32", "dev", "eth0") // what comes before it was told
+	lb.MustRun("ip", "address", "add", "10.77.0.102/32", "dev", "eth0") // once this is printed, all earlier changes were
 	p.WaitUntil(10*time.Second, "the changes", func() bool { return strings.Contains(changes.Output(), "10.77.0.102") })
-	if said := changes.Output(); !strings.Contains(said, "Deleted") || strings.Contains(said, lvsdtest.VIP) {
-		t.Errorf("only what is not in the file is to go:\n%s", said)
+	if out := changes.Output(); !strings.Contains(out, "Deleted") || strings.Contains(out, lvsdtest.VIP) {
+		t.Errorf("only what is not configured may be removed:\n%s", out)
 	}
 	out, err := lb.LVSD("cleanup", "-c", p.ConfigFile, "--director", "lb1")
 	if err != nil || !lvsdtest.ContainsAll(out, "took "+lvsdtest.VIP+" off eth0", "took 1 routing rules") || lb.Holds(lvsdtest.VIP) || there("112:") {
-		t.Errorf("%v\n%s\n%s", err, out, along())
+		t.Errorf("%v\n%s\n%s", err, out, routesAndRules())
 	}
 }

@@ -10,11 +10,11 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestReturnsWithTheConnections: a director that comes back takes the address when
-// it knows 95 % of as many connections as its peer, and no earlier, however long
-// sync_hold is.
-func TestReturnsWithTheConnections(t *testing.T) {
-	const connections, some = 40, 36
+// TestPreemptionWaitsForConnections: a returning director preempts as soon as it has
+// received 95 % of the number of connections that its peer has, and not earlier, however
+// long sync_hold is.
+func TestPreemptionWaitsForConnections(t *testing.T) {
+	const connections, first = 40, 36
 	p := lvsdtest.NewPair(t, 2)
 	p.PrepareDR()
 	for _, r := range p.Real {
@@ -22,7 +22,8 @@ func TestReturnsWithTheConnections(t *testing.T) {
 	}
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1, 1)
 	p.VRRPKeys = `sync_hold = "10m"`
-	// Told of at once and with each packet: which of them are known is the test's choice.
+	// The kernel synchronises a connection at every packet, so that the test decides
+	// which of them lb1 has received.
 	p.WriteConfigText(lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = 51, threshold = [0, 1], refresh_period = \"0s\" }") +
 		p.PeerConfig())
 	lb1, lb2 := p.LB[0], p.LB[1]
@@ -39,7 +40,7 @@ func TestReturnsWithTheConnections(t *testing.T) {
 	lb1.StartDaemon()
 	waits := func(text string) {
 		t.Helper()
-		p.WaitUntil(60*time.Second, "lb1 to say "+text, func() bool {
+		p.WaitUntil(60*time.Second, "lb1 to wait: "+text, func() bool {
 			s, err := lb1.Status()
 			return err == nil && len(s.VRRP) == 1 && s.VRRP[0].State == "backup" && strings.Contains(s.VRRP[0].Waits, text)
 		})
@@ -48,28 +49,28 @@ func TestReturnsWithTheConnections(t *testing.T) {
 		return lvsdtest.ContainsAll(lb1.MustRun("ipvsadm", "-L", "--daemon"), "backup sync daemon")
 	})
 	waits(fmt.Sprintf("it knows 0 of the %d of lb2", connections))
-	for _, c := range talks[:some] {
+	for _, c := range talks[:first] {
 		if err := c.Say(10 * time.Second); err != nil {
 			t.Fatal(err)
 		}
 	}
-	waits(fmt.Sprintf("it knows %d of the %d of lb2", some, connections))
+	waits(fmt.Sprintf("it knows %d of the %d of lb2", first, connections))
 	if out, err := lb1.LVSD("status", "--socket", lb1.Socket); !strings.Contains(out, "waits for connections") {
-		t.Errorf("status does not say so: %v\n%s", err, out)
+		t.Errorf("not in the status: %v\n%s", err, out)
 	}
-	for _, c := range talks[some:] {
+	for _, c := range talks[first:] {
 		if err := c.Say(10 * time.Second); err != nil {
 			t.Fatal(err)
 		}
 	}
 	took := lb1.WaitState("master", 60*time.Second)
 	if n := lb1.ConnectionOrigins()["SYNC"]; n*100 < connections*95 {
-		t.Errorf("it is master and knows %d of %d", n, connections)
+		t.Errorf("it is master with %d of %d connections", n, connections)
 	}
 	for _, c := range talks {
 		if err := c.Say(10 * time.Second); err != nil {
 			t.Error(err)
 		}
 	}
-	t.Logf("FIGURE a returning director: master %v after the last connections spoke, sync_hold 10m", took)
+	t.Logf("FIGURE a returning director: master %v after the last connections sent a line, sync_hold 10m", took)
 }
