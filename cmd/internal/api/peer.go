@@ -7,18 +7,10 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
-	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/peers"
 )
-
-// Pair is the exchange with the other directors.
-type Pair interface {
-	Peers() []peers.Peer
-	Ask(ctx context.Context, director, service, realServer string) (peers.Drain, error)
-}
 
 // PeerStatus is another director as it is known by the exchange of [pair].
 type PeerStatus struct {
@@ -83,151 +75,12 @@ type PeerHealth struct {
 	Why     string `json:"why,omitempty"`
 }
 
-// addPeers shows the other directors, and tells where they are not as they should
-// be. What ails a peer itself is its own problem, and shown with it.
-func (s *Status) addPeers(peers []peers.Peer) {
-	for _, p := range peers {
-		s.Peers = append(s.Peers, peerStatus(p))
-		switch {
-		case p.Away(s.At):
-			s.problem("director %s does not answer at %s: %s", p.Name, p.Address, p.Error)
-			continue
-		case !p.Up:
-			continue
-		}
-		if p.Differences.Config {
-			s.problem("director %s runs another configuration: %s there, %s here; `lvsd reload` on the one that is behind", p.Name, p.State.Hash, s.Config.Hash)
-		}
-		if p.Differences.Version {
-			s.problem("director %s runs another version of lvsd: %s there, %s here", p.Name, p.State.Version, s.Version)
-		}
-		if p.ClockDiffers() {
-			s.problem("the clock of director %s is ahead by %v: adverts with a key are refused from 30 s on", p.Name, p.Clock)
-		}
-		if p.HealthCount > 0 {
-			s.problem("director %s sees real servers otherwise: %s", p.Name, p.HealthText())
-		}
-	}
-}
-
-func peerStatus(p peers.Peer) PeerStatus {
-	out := PeerStatus{
-		Director: p.Name, Address: p.Address.String(), Up: p.Up, Since: p.Since, Error: p.Error, At: p.At,
-		Version: p.State.Version, ConfigHash: p.State.Hash, Started: p.State.Started,
-		Ready: p.Up && p.State.Ready(), Waits: p.State.Waits,
-		Problems: append([]string{}, p.State.Problems...), ProblemCount: p.State.ProblemCount,
-		ConfigMatches: p.Up && !p.Differences.Config, VersionMatches: p.Up && !p.Differences.Version, ClockAhead: p.Clock.Seconds(),
-		VRRP: []PeerElection{}, Servers: p.State.Health.Servers, ServersDown: p.State.Health.Down,
-		Differences: []PeerHealthDifference{}, DifferingCount: p.HealthCount,
-	}
-	for _, e := range p.State.Elections {
-		out.VRRP = append(out.VRRP, PeerElection{Name: e.Name, State: e.State, Since: e.Since, Detail: e.Detail, Priority: e.Priority, Holding: e.Holding, Held: e.Held, HeldUntil: e.HeldUntil})
-	}
-	if c := p.State.Connections; c != nil {
-		out.Connections = &PeerConnections{Own: c.Own, Synced: c.Synced}
-	}
-	for _, d := range p.Health {
-		out.Differences = append(out.Differences, PeerHealthDifference{Service: d.Service, RealServer: d.RealServer,
-			Own:  PeerHealth{d.Own.Verdict, d.Own.Weight, d.Own.Why},
-			Peer: PeerHealth{d.Peer.Verdict, d.Peer.Weight, d.Peer.Why}})
-	}
-	return out
-}
-
-// toldProblems is how many problems the others are told; they are told how many
-// there are.
-const toldProblems = 10
-
-// Own is what this director tells the others. It waits for nothing.
-func (s *Server) Own(connections func() *peers.Connections) peers.State {
-	v := s.Daemon.Look()
-	if v.Config == nil {
-		return peers.State{At: time.Now(), Waits: "starts"}
-	}
-	status := s.own(v)
-	out := peers.State{
-		Director: v.Config.Director, Version: s.Version, Hash: v.Config.Hash, At: v.At, Started: s.Started,
-		ProblemCount: len(status.Problems), Problems: slices.Clone(status.Problems[:min(len(status.Problems), toldProblems)]),
-		Waits: v.Waits, Health: peers.NewHealth(serviceHealth(v)),
-	}
-	for _, e := range v.Elections {
-		hold, held := v.Holds[e.Name]
-		out.Elections = append(out.Elections, peers.Election{Name: e.Name, VRID: e.VRID, State: string(e.State), Since: e.Since, Detail: e.Detail,
-			Priority: e.Priority, Holding: e.Holding, Held: held, HeldUntil: hold.Until})
-	}
-	if v.Config.IPVS.Sync != nil {
-		out.Connections = connections()
-	}
-	return out
-}
-
-// serviceHealth is what was decided of all servers; why only where that says more
-// than the file does.
-func serviceHealth(v director.View) []peers.ServiceHealth {
-	all := make([]peers.ServiceHealth, 0, len(v.Plan.Services))
-	for _, p := range v.Plan.Services {
-		svc := peers.ServiceHealth{Name: p.Name, Up: p.Up, Servers: make([]peers.ServerHealth, 0, len(p.Servers))}
-		for _, s := range p.Servers {
-			h := peers.ServerHealth{Address: s.Address.String(), Verdict: s.Verdict.String(), Weight: s.Weight}
-			if s.Weight != s.Configured {
-				h.Why = s.Why().Text
-			}
-			svc.Servers = append(svc.Servers, h)
-		}
-		all = append(all, svc)
-	}
-	return all
-}
-
-// Drain is how this director stands to a real server, for a peer that asks.
-func (s *Server) Drain(ctx context.Context, service, realServer string) peers.Drain {
-	status := s.own(s.Daemon.View(ctx))
-	for _, svc := range status.Services {
-		if svc.Name != service {
-			continue
-		}
-		for _, rs := range svc.RealServers {
-			if rs.Address == realServer {
-				return peers.Drain{Known: true, Configured: rs.Configured, Wanted: rs.Wanted, Weight: rs.Weight, Draining: rs.Draining,
-					Active: rs.Active, Inactive: rs.Inactive, Persistent: rs.Persistent}
-			}
-		}
-	}
-	for _, d := range status.IPVS.Draining {
-		if d.Service == service && d.RealServer == realServer {
-			zero := 0
-			return peers.Drain{Known: true, Weight: &zero, Draining: true, Left: d.Left}
-		}
-	}
-	return peers.Drain{}
-}
-
 // PeerDrain is how another director stands to a real server, or why it did not
 // say.
 type PeerDrain struct {
 	Director string       `json:"director"`
 	Error    string       `json:"error,omitempty"`
 	Drain    *peers.Drain `json:"drain,omitempty"`
-}
-
-// peerCommands are the questions that go on to the other directors. They are for
-// the control socket: a stranger must not make this director ask.
-func (s *Server) peerCommands(mux *http.ServeMux) {
-	mux.HandleFunc("GET /control/v1/peers/drain", func(w http.ResponseWriter, r *http.Request) {
-		out := []PeerDrain{}
-		if s.Pair != nil {
-			for _, p := range s.Pair.Peers() {
-				d := PeerDrain{Director: p.Name}
-				if drain, err := s.Pair.Ask(r.Context(), p.Name, r.FormValue("service"), r.FormValue("real_server")); err != nil {
-					d.Error = err.Error()
-				} else {
-					d.Drain = &drain
-				}
-				out = append(out, d)
-			}
-		}
-		answer(w, http.StatusOK, out)
-	})
 }
 
 // PeerDrains asks how the other directors stand to a real server; none while

@@ -32,30 +32,13 @@ type ProbeStep struct {
 
 // NewProbeReport says what came of a check.
 func NewProbeReport(id checker.ID, c checker.Check, t checker.Trace) ProbeReport {
-	p := probe(c.Type, t.Result)
+	p := NewProbe(c.Type, t.Result)
 	out := ProbeReport{Service: id.Service, RealServer: id.RealServer, Address: c.Target(), Through: c.MarkPath,
 		Good: t.Reason == checker.OK, Probe: &p, Steps: []ProbeStep{}}
 	for _, l := range t.Steps {
 		out.Steps = append(out.Steps, ProbeStep{After: l.After.Seconds(), Phase: l.Phase, Text: l.Text})
 	}
 	return out
-}
-
-// probeCommands adds them to the control socket.
-func (s *Server) probeCommands(mux *http.ServeMux) {
-	mux.HandleFunc("POST /control/v1/probe", func(w http.ResponseWriter, r *http.Request) {
-		id := checker.ID{Service: r.FormValue("service"), RealServer: r.FormValue("real_server")}
-		done, err := s.Daemon.ProbeThrough(r.Context(), id)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		all := []ProbeReport{}
-		for _, d := range done {
-			all = append(all, NewProbeReport(id, d.Check, d.Trace))
-		}
-		answer(w, http.StatusOK, all)
-	})
 }
 
 // ProbeThrough has the daemon run those checks of a real server that go through

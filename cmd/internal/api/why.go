@@ -3,12 +3,9 @@ package api
 // Why explains weights: every cause, and the last probes behind the verdict.
 
 import (
-	"fmt"
-	"net/http"
 	"time"
 
 	"lvsd/checker"
-	"lvsd/cmd/internal/decision"
 )
 
 // Why is the answer to `lvsd why`: the servers that were asked for.
@@ -39,81 +36,8 @@ type WhyCheck struct {
 	History []Probe `json:"history"` // up to 32, oldest first
 }
 
-// why answers GET /api/v1/why?service=NAME[&real_server=IP:PORT].
-func (s *Server) why(w http.ResponseWriter, r *http.Request) {
-	service, realServer := r.FormValue("service"), r.FormValue("real_server")
-	status := s.Status(r.Context())
-	for _, svc := range status.Services {
-		if svc.Name != service {
-			continue
-		}
-		out := Why{Service: service, File: status.Config.File, Servers: []WhyServer{}}
-		for _, rs := range svc.RealServers {
-			if realServer == "" || rs.Address == realServer {
-				h, _ := s.Daemon.Explain(checker.ID{Service: service, RealServer: rs.Address})
-				out.Servers = append(out.Servers, explain(svc, rs, h))
-			}
-		}
-		if len(out.Servers) == 0 && realServer != "" {
-			http.Error(w, fmt.Sprintf("service %s has no real server %s", service, realServer), http.StatusNotFound)
-			return
-		}
-		answer(w, http.StatusOK, out)
-		return
-	}
-	http.Error(w, fmt.Sprintf("there is no service %s", service), http.StatusNotFound)
-}
-
-func explain(svc ServiceStatus, rs RealServerStatus, h checker.Health) WhyServer {
-	out := WhyServer{RealServerStatus: rs, Checks: []WhyCheck{}, Missing: []string{}}
-	for _, c := range rs.Causes {
-		if m := missing(svc, rs, c); m != "" {
-			out.Missing = append(out.Missing, m)
-		}
-	}
-	for _, c := range h.Checks {
-		check := WhyCheck{Type: c.Type, Verdict: c.Verdict.String(), Cause: c.Cause, InARow: c.InARow, Needed: c.Needed, History: []Probe{}}
-		if c.Address.IsValid() {
-			check.Address = c.Address.String()
-		}
-		for _, p := range c.History {
-			check.History = append(check.History, probe(c.Type, p))
-		}
-		if c.Verdict != checker.Up {
-			out.Missing = append(out.Missing, fmt.Sprintf("%d good probes of %s %s in a row (%d so far)", c.Needed, c.Type, check.Address, c.InARow))
-		}
-		out.Checks = append(out.Checks, check)
-	}
-	return out
-}
-
-// missing is what must happen for a cause to hold no longer; "" for one that
-// takes nothing away, and for the checks' verdict, of which each check speaks.
-func missing(svc ServiceStatus, rs RealServerStatus, c decision.Cause) string {
-	switch {
-	case c.Kind == decision.CauseDrain && !c.Until.IsZero():
-		return fmt.Sprintf("the time %s, or a reload of the file without drain_until", c.Until.Format(time.RFC3339))
-	case c.Kind == decision.CauseDrain:
-		return "a weight above 0 in the file, and a reload"
-	case c.Weight >= rs.Configured:
-		return ""
-	}
-	switch c.Kind {
-	case decision.CauseAgent:
-		return "another word of the server's own agent or program: " + c.Text
-	case decision.CauseSlowStart:
-		return "to stay up until " + c.Until.Format(time.RFC3339) + ", when slow start is over"
-	case decision.CausePending:
-		return "the first results of its checks"
-	case decision.CauseDamping:
-		return "to stay up until " + c.Until.Format(time.RFC3339) + ", as it failed so often"
-	case decision.CauseFallback:
-		return fmt.Sprintf("the service's quorum: weight alive %d of %d", svc.WeightAlive, svc.Quorum)
-	}
-	return ""
-}
-
-func probe(kind string, r checker.Result) Probe {
+// NewProbe is the JSON of a check's result.
+func NewProbe(kind string, r checker.Result) Probe {
 	return Probe{At: r.At, Type: kind, Reason: string(r.Reason), Phase: r.Phase, Detail: r.Detail, Took: r.Took.Seconds()}
 }
 

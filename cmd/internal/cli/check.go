@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/api/server"
 	"lvsd/cmd/internal/daemon"
 	"lvsd/cmd/internal/host"
 	"lvsd/config"
@@ -89,7 +90,7 @@ func webMistakes(file *config.File, onHost bool, o *options) (all []string) {
 			continue
 		}
 		seen = append(seen, c.Global.WebConfigFile)
-		err = api.CheckWeb(c.Global.WebConfigFile)
+		err = server.CheckWeb(c.Global.WebConfigFile)
 		if !(onHost && d.Name == own) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
 			continue
 		}

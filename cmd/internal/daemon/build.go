@@ -11,6 +11,7 @@ import (
 
 	"lvsd/checker"
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/api/server"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/event"
 	"lvsd/cmd/internal/host"
@@ -61,7 +62,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 		Command: append(slices.Clone(o.VRRPCommand), c.Global.LogFormat),
 		Log:     log.Logger, OnEvent: d.instanceChanged, OnContest: d.masterConflict, ObserveLag: m.ObserveTimerLag,
 	})
-	d.server = &api.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: o.Version, Started: time.Now(), Problems: d.problems, Journal: d.journal}
+	d.server = &server.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: o.Version, Started: time.Now(), Problems: d.problems, Journal: d.journal}
 	d.listener = connsync.NewReceiver(log.Logger, d.reconciler.SyncWish)
 	d.peers = d.newExchange()
 	d.server.Pair = d.peers
@@ -106,7 +107,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 func Try(c *config.Config, log *slog.Logger) error {
 	participants := []reload.Participant{schedulers}
 	if !api.Answers(c.Global.ControlSocket) { // a running daemon has the port open
-		server := &api.Server{Log: log}
+		server := &server.Server{Log: log}
 		participants = append(participants, server.PreparePublic, tryExchange(log))
 	}
 	return director.New(director.Parts{

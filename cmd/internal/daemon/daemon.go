@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lvsd/checker"
-	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/api/server"
 	"lvsd/cmd/internal/configfile"
 	"lvsd/cmd/internal/connhandover"
 	"lvsd/cmd/internal/director"
@@ -65,7 +65,7 @@ type Daemon struct {
 	checker    *checker.Engine
 	vrrp       *vrrpproc.Process
 	director   *director.Director
-	server     *api.Server
+	server     *server.Server
 	peers      *peers.Exchange
 	systemd    *systemd
 	hush       connhandover.Hush

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/event"
@@ -145,7 +146,7 @@ func TestStatusSurvivesJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back Status
+	var back api.Status
 	if err := json.Unmarshal(text, &back); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +171,7 @@ func TestControlSocket(t *testing.T) {
 	d := &stub{view: healthy()}
 	s := newServer(t, d)
 	path := filepath.Join(t.TempDir(), "run", "control.sock")
-	client := NewClient(path)
+	client := api.NewClient(path)
 	if _, err := client.Status(t.Context()); err == nil || !strings.Contains(err.Error(), "is lvsd running") {
 		t.Errorf("nobody there: %v", err)
 	}
@@ -230,7 +231,7 @@ func TestWhy(t *testing.T) {
 	ended := make(chan error)
 	go func() { ended <- s.Run(ctx) }()
 	defer func() { cancel(); <-ended }()
-	client := NewClient(path)
+	client := api.NewClient(path)
 	why, err := client.Why(t.Context(), "web", "")
 	if err != nil || len(why.Servers) != 1 {
 		t.Fatalf("%+v, %v", why, err)
@@ -338,10 +339,10 @@ func TestPortTaken(t *testing.T) {
 
 func TestLinesSplitsJoinedErrors(t *testing.T) {
 	err := errors.Join(errors.New("one"), fmt.Errorf("two: %w: %w", io.EOF, io.ErrNoProgress), config.Errors{{File: "f", Position: config.Position{Line: 1, Col: 2}, Message: "three"}})
-	if got := Lines(err); !reflect.DeepEqual(got, []string{"one", "two: EOF: multiple Read calls return no data or error", "f:1:2: three"}) {
+	if got := api.Lines(err); !reflect.DeepEqual(got, []string{"one", "two: EOF: multiple Read calls return no data or error", "f:1:2: three"}) {
 		t.Errorf("%q", got)
 	}
-	if Lines(nil) != nil {
+	if api.Lines(nil) != nil {
 		t.Error("no error has lines")
 	}
 }

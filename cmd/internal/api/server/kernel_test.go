@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"lvsd/cmd/internal/api"
 	"lvsd/ipvs"
 )
 
@@ -47,10 +48,10 @@ func TestKernelCommands(t *testing.T) {
 	ended := make(chan error)
 	go func() { ended <- s.Run(ctx) }()
 	defer func() { cancel(); <-ended }()
-	client := NewClient(path)
+	client := api.NewClient(path)
 
 	got, err := client.Connections(ctx, "web")
-	want := Connection{Service: "web", Protocol: "tcp", Client: "10.0.0.2:50000", Virtual: "10.0.0.88:80", RealServer: "10.0.0.9:80",
+	want := api.Connection{Service: "web", Protocol: "tcp", Client: "10.0.0.2:50000", Virtual: "10.0.0.88:80", RealServer: "10.0.0.9:80",
 		State: "ESTABLISHED", Origin: "synced", Expires: 899}
 	if err != nil || len(got.Connections) != 2 || got.Connections[0] != want || got.More {
 		t.Errorf("%+v, %v", got, err)

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/event"
 )
 
@@ -26,7 +27,7 @@ func TestControlSocketThatIsGone(t *testing.T) {
 	}
 	s.serve(s.control, s.changing())
 	defer s.Close()
-	client := NewClient(path)
+	client := api.NewClient(path)
 	answers := func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
@@ -106,7 +107,7 @@ func TestControlSocketThatCannotBeMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.keepControl()
-	if _, err := NewClient(path).Status(t.Context()); err != nil {
+	if _, err := api.NewClient(path).Status(t.Context()); err != nil {
 		t.Errorf("it does not answer: %v\n%s", err, &log)
 	}
 	if p := s.Status(t.Context()).Problems; len(p) != 0 {

@@ -1,4 +1,4 @@
-package api
+package server
 
 // The control socket. A place where none can be made, because the disk is full or
 // not writable, ends nothing: until it is over no command reaches the daemon, and

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/charts"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/event"
@@ -113,20 +113,19 @@ func (l *listener) begin(server *http.Server) (_ *http.Server, ended bool) {
 }
 
 // Status builds the status that every way of asking answers with.
-func (s *Server) Status(ctx context.Context) Status {
+func (s *Server) Status(ctx context.Context) api.Status {
 	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
 	defer cancel()
 	status := s.own(s.Daemon.View(ctx))
 	if s.Pair != nil {
 		status.addPeers(s.Pair.Peers())
 	}
-	status.Healthy = len(status.Problems) == 0
-	return status
+	return status.status()
 }
 
 // own is the status without what this director thinks of the others.
-func (s *Server) own(v director.View) Status {
-	status := Build(v, s.Version, s.Started)
+func (s *Server) own(v director.View) *builder {
+	status := build(v, s.Version, s.Started)
 	if s.Problems != nil {
 		for _, p := range s.Problems() {
 			status.problem("%s", p)
@@ -200,53 +199,14 @@ func (s *Server) changing() *http.ServeMux {
 	return mux
 }
 
-// Verdict is the answer to a reload.
-type Verdict struct {
-	OK     bool     `json:"ok"`
-	Hash   string   `json:"hash"` // of the configuration that runs now
-	Errors []string `json:"errors"`
-	// Pending is what the kernel has not taken yet although the configuration
-	// runs; it is tried again.
-	Pending  []string `json:"pending"`
-	Warnings []string `json:"warnings"` // of the file
-}
-
 // NewVerdict splits a reload's errors into its single mistakes.
-func NewVerdict(o director.Outcome, running *config.Config) Verdict {
-	return Verdict{
+func NewVerdict(o director.Outcome, running *config.Config) api.Verdict {
+	return api.Verdict{
 		OK: o.Refused == nil, Hash: running.Hash,
-		Errors:   append([]string{}, Lines(o.Refused)...),
-		Pending:  append([]string{}, Lines(o.Pending)...),
+		Errors:   append([]string{}, api.Lines(o.Refused)...),
+		Pending:  append([]string{}, api.Lines(o.Pending)...),
 		Warnings: append([]string{}, o.Warnings...),
 	}
-}
-
-// Lines lists the single mistakes in an error, each with its place.
-func Lines(err error) []string {
-	if err == nil {
-		return nil
-	}
-	// Only errors.Join lists; fmt.Errorf with several %w is one sentence.
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var lines, texts []string
-		for _, e := range joined.Unwrap() {
-			lines = append(lines, Lines(e)...)
-			texts = append(texts, e.Error())
-		}
-		if strings.Join(texts, "\n") == err.Error() {
-			return lines
-		}
-		return []string{err.Error()}
-	}
-	var mistakes config.Errors
-	if errors.As(err, &mistakes) {
-		var lines []string
-		for _, m := range mistakes {
-			lines = append(lines, m.Error())
-		}
-		return lines
-	}
-	return []string{err.Error()}
 }
 
 // PreparePublic takes part in start and reload: a new http_listen is opened

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/peers"
 	"lvsd/config"
@@ -107,7 +108,7 @@ func TestPeerDrains(t *testing.T) {
 		x.peers = []peers.Peer{goodPeer()}
 		s := newServer(t, &stub{view: healthy()})
 		s.Pair = x
-		got, err := NewClient(socketOf(t, s)).PeerDrains(t.Context(), "web", "10.0.0.9:80")
+		got, err := api.NewClient(socketOf(t, s)).PeerDrains(t.Context(), "web", "10.0.0.9:80")
 		if err != nil || len(got) != 1 || got[0].Director != "lb2" {
 			t.Fatalf("%+v, %v", got, err)
 		}

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"bufio"
@@ -24,6 +24,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/event"
 )
@@ -288,7 +289,7 @@ func TestThePort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var whole Status
+	var whole api.Status
 	if err := json.Unmarshal(unpacked, &whole); err != nil || len(whole.Services[0].RealServers) != 201 {
 		t.Errorf("%v: %d servers", err, len(whole.Services[0].RealServers))
 	}

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/event"
 )
 
@@ -47,9 +48,9 @@ func happen(r *event.Recorder, names ...string) {
 func TestEventsAreFollowedOverARestart(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "control.sock")
-	client := NewClient(path)
+	client := api.NewClient(path)
 	got := make(chan event.Event)
-	follow := func(q EventQuery) chan error {
+	follow := func(q api.EventQuery) chan error {
 		ended := make(chan error, 1)
 		go func() {
 			ended <- client.FollowEvents(t.Context(), q, func(e event.Event) error { got <- e; return nil })
@@ -73,7 +74,7 @@ func TestEventsAreFollowedOverARestart(t *testing.T) {
 	r := &event.Recorder{}
 	stop := daemonOn(t, path, r, folder)
 	happen(r, "1", "2")
-	ended := follow(EventQuery{})
+	ended := follow(api.EventQuery{})
 	expect("1", "2")
 	happen(r, "3")
 	expect("3")
@@ -89,11 +90,11 @@ func TestEventsAreFollowedOverARestart(t *testing.T) {
 	stop = daemonOn(t, path, r, folder)
 	defer stop()
 	happen(r, "4")
-	follow(EventQuery{After: last.ID})
+	follow(api.EventQuery{After: last.ID})
 	expect("4")
 	happen(r, "5")
 	expect("5")
-	all, err := client.Events(t.Context(), EventQuery{Since: time.Hour})
+	all, err := client.Events(t.Context(), api.EventQuery{Since: time.Hour})
 	if err != nil || len(all) != 5 {
 		t.Errorf("%+v, %v", all, err)
 	}
@@ -127,17 +128,17 @@ func TestFollowersAreBounded(t *testing.T) {
 	stop := daemonOn(t, path, r, folder)
 	defer stop()
 	happen(r, "1")
-	client := NewClient(path)
+	client := api.NewClient(path)
 	heard, ended := make(chan struct{}), make(chan error, followers)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for range followers {
 		go func() {
-			ended <- client.FollowEvents(ctx, EventQuery{}, func(event.Event) error { heard <- struct{}{}; return nil })
+			ended <- client.FollowEvents(ctx, api.EventQuery{}, func(event.Event) error { heard <- struct{}{}; return nil })
 		}()
 		<-heard
 	}
-	if err := client.FollowEvents(t.Context(), EventQuery{}, nil); err == nil || !strings.Contains(err.Error(), "follow the events already") {
+	if err := client.FollowEvents(t.Context(), api.EventQuery{}, nil); err == nil || !strings.Contains(err.Error(), "follow the events already") {
 		t.Errorf("one too many: %v", err)
 	}
 	cancel()
@@ -148,7 +149,7 @@ func TestFollowersAreBounded(t *testing.T) {
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		stopHere := context.Canceled
-		if err := client.FollowEvents(t.Context(), EventQuery{}, func(event.Event) error { return stopHere }); err == stopHere {
+		if err := client.FollowEvents(t.Context(), api.EventQuery{}, func(event.Event) error { return stopHere }); err == stopHere {
 			return
 		} else if time.Now().After(deadline) {
 			t.Fatalf("no room after all have gone: %v", err)

@@ -1,13 +1,16 @@
-package api
+package server
 
 import (
 	"context"
+	"net"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
 
+	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/director"
 )
 
@@ -25,7 +28,7 @@ func TestHandoverOverTheSocket(t *testing.T) {
 	ended := make(chan error)
 	go func() { ended <- s.Run(ctx) }()
 	defer func() { cancel(); <-ended }()
-	client := NewClient(path)
+	client := api.NewClient(path)
 	h, err := client.HandOver(t.Context(), "web", time.Hour, true)
 	if err != nil || !h.OK || h.Until.Before(time.Now().Add(59*time.Minute)) {
 		t.Errorf("%+v, %v", h, err)
@@ -33,7 +36,7 @@ func TestHandoverOverTheSocket(t *testing.T) {
 	if want := (director.Handover{Election: "web", For: time.Hour, Force: true}); d.asked != want {
 		t.Errorf("asked for %+v", d.asked)
 	}
-	if want := []HandedOver{{VRRP: "web", WasMaster: true, To: "10.0.0.13", Took: .6, Left: 1.8}, {VRRP: "mail"}}; !reflect.DeepEqual(h.Elections, want) {
+	if want := []api.HandedOver{{VRRP: "web", WasMaster: true, To: "10.0.0.13", Took: .6, Left: 1.8}, {VRRP: "mail"}}; !reflect.DeepEqual(h.Elections, want) {
 		t.Errorf("%+v", h.Elections)
 	}
 	d.handed[0].Failed = "nobody"
@@ -46,9 +49,16 @@ func TestHandoverOverTheSocket(t *testing.T) {
 	if h, err := client.EndHandover(t.Context(), ""); err != nil || !h.OK || len(h.Ended) != 1 {
 		t.Errorf("the end: %+v, %v", h, err)
 	}
+	raw := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return net.Dial("unix", path)
+	}}}
 	for _, bad := range []string{"x", "-1s", "0s"} {
-		if _, err := call[Handover](t.Context(), client, "POST", "/control/v1/handover?for="+bad); err == nil {
-			t.Errorf("for=%s is taken", bad)
+		resp, err := raw.Post("http://lvsd/control/v1/handover?for="+bad, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.Body.Close(); resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("for=%s: %s", bad, resp.Status)
 		}
 	}
 }

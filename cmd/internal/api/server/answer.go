@@ -1,4 +1,4 @@
-package api
+package server
 
 // How answers leave: as JSON, packed where the client takes that (a status of a
 // thousand servers is a twentieth then, which a phone notices), and, on the port

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"net/http"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/event"
 )
 
@@ -56,7 +57,7 @@ func FuzzEventQuery(f *testing.F) {
 			return
 		}
 		q, _, err := eventQuery(v, now)
-		if err == nil && (q.Limit < 1 || q.Limit > historyLimit) {
+		if err == nil && (q.Limit < 1 || q.Limit > api.HistoryLimit) {
 			t.Errorf("%q: a limit of %d", query, q.Limit)
 		}
 	})

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"net/netip"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/peers"
@@ -44,10 +45,10 @@ func udp(v *director.View) {
 
 func TestJudgeDrain(t *testing.T) {
 	zero := 0
-	peer := func(d peers.Drain) []PeerDrain { return []PeerDrain{{Director: "lb2", Drain: &d}} }
+	peer := func(d peers.Drain) []api.PeerDrain { return []api.PeerDrain{{Director: "lb2", Drain: &d}} }
 	for name, c := range map[string]struct {
 		harm  func(*director.View)
-		peers []PeerDrain
+		peers []api.PeerDrain
 		all   bool
 		// waits is what it waits for; unknown who does not say; "": drained.
 		waits, unknown string
@@ -61,7 +62,7 @@ func TestJudgeDrain(t *testing.T) {
 		"a udp flow":                        {harm: func(v *director.View) { udp(v); setKernel(v, 0, 0, 2, 0) }, waits: "lb1 has 2 flows", left: 2},
 		"the kernel does not follow":        {harm: func(v *director.View) { setKernel(v, 3, 0, 0, 0) }, waits: "the kernel of lb1 still has weight 3"},
 		"the peer would use it":             {peers: peer(peers.Drain{Known: true, Configured: 5, Wanted: 5}), waits: "lb2 would use it: weight 5 in its file"},
-		"the peer says nothing":             {peers: []PeerDrain{{Director: "lb2", Error: "no answer"}}, unknown: "lb2 does not say how it stands to the server: no answer"},
+		"the peer says nothing":             {peers: []api.PeerDrain{{Director: "lb2", Error: "no answer"}}, unknown: "lb2 does not say how it stands to the server: no answer"},
 		"the peer does not have it":         {peers: peer(peers.Drain{})},
 		"the peer was told of a connection": {peers: peer(peers.Drain{Known: true, Draining: true, Weight: &zero, Active: 7})},
 		"the peer holds the address": {harm: func(v *director.View) { v.Elections[0].State, v.Elections[0].Holding = vrrp.Backup, false },
@@ -71,7 +72,7 @@ func TestJudgeDrain(t *testing.T) {
 		if c.harm != nil {
 			c.harm(&v)
 		}
-		got, err := JudgeDrain(Build(v, "1", time.Unix(1, 0)), c.peers, "web", "10.0.0.9:80", c.all, Drained{})
+		got, err := api.JudgeDrain(Build(v, "1", time.Unix(1, 0)), c.peers, "web", "10.0.0.9:80", c.all, api.Drained{})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -102,7 +103,7 @@ func TestDrainsThatAreRefused(t *testing.T) {
 		{healthy(), "web", "10.0.0.9:80", "not draining (weight 3 in the file, line 9): set its weight to 0"},
 		{down, "web", "10.0.0.9:80", "not draining (http refused, 3 of 3)"},
 	} {
-		if got, err := JudgeDrain(Build(c.v, "1", time.Unix(1, 0)), nil, c.service, c.real, false, Drained{}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if got, err := api.JudgeDrain(Build(c.v, "1", time.Unix(1, 0)), nil, c.service, c.real, false, api.Drained{}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("want %q, got %v, %+v", c.want, err, got)
 		}
 	}
@@ -113,12 +114,12 @@ func TestDrainOfAServerThatLeftTheFile(t *testing.T) {
 	v := healthy()
 	gone := netip.MustParseAddrPort("10.0.0.10:80")
 	v.Kernel.Draining = []ipvs.Draining{{Entry: ipvs.Entry{Service: v.Plan.Services[0].Key, RealServer: gone}, Since: time.Unix(5, 0), Left: 4, Counted: true}}
-	first, err := JudgeDrain(Build(v, "1", time.Unix(1, 0)), nil, "web", gone.String(), false, Drained{})
+	first, err := api.JudgeDrain(Build(v, "1", time.Unix(1, 0)), nil, "web", gone.String(), false, api.Drained{})
 	if err != nil || first.Drained || first.Left != 4 {
 		t.Fatalf("%+v, %v", first, err)
 	}
 	v.Kernel.Draining = nil
-	if last, err := JudgeDrain(Build(v, "1", time.Unix(1, 0)), nil, "web", gone.String(), false, first); err != nil || !last.Drained {
+	if last, err := api.JudgeDrain(Build(v, "1", time.Unix(1, 0)), nil, "web", gone.String(), false, first); err != nil || !last.Drained {
 		t.Errorf("%+v, %v", last, err)
 	}
 }

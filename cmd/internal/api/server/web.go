@@ -1,4 +1,4 @@
-package api
+package server
 
 // TLS and basic authentication of http_listen by the file that Prometheus
 // exporters share (web_config_file): the exporters' own package does the work,

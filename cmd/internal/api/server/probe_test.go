@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"log/slog"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/event"
 )
 
@@ -23,7 +24,7 @@ func TestProbeThrough(t *testing.T) {
 	s.serve(s.control, s.changing())
 	defer s.Close()
 	s.keepControl()
-	client := NewClient(path)
+	client := api.NewClient(path)
 	all, err := client.ProbeThrough(t.Context(), checker.ID{Service: "web", RealServer: "10.0.0.9:80"})
 	if err != nil || len(all) != 1 || !all[0].Through || all[0].Good || all[0].Address != "10.0.0.88:80" || all[0].RealServer != "10.0.0.9:80" || all[0].Probe.Reason != "refused" {
 		t.Errorf("%+v, %v", all, err)

@@ -1,0 +1,265 @@
+package server
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"lvsd/checker"
+	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/director"
+	"lvsd/config"
+	"lvsd/ipvs"
+	"lvsd/vrrp"
+)
+
+// Build puts a view into the status's form.
+func Build(v director.View, version string, started time.Time) api.Status {
+	return build(v, version, started).status()
+}
+
+// builder makes a status.
+type builder struct{ api.Status }
+
+func build(v director.View, version string, started time.Time) *builder {
+	s := builder{api.Status{
+		Version:  version,
+		Director: v.Config.Director,
+		At:       v.At,
+		Started:  started,
+		Problems: []string{},
+		Config: api.ConfigStatus{
+			File:       v.Config.File,
+			Hash:       v.Config.Hash,
+			LoadedAt:   v.LastReload.LastSuccess,
+			ReloadedAt: v.LastReload.At,
+		},
+		Waits:    v.Waits,
+		Peers:    []api.PeerStatus{},
+		VRRP:     []api.ElectionStatus{},
+		Services: []api.ServiceStatus{},
+		IPVS:     buildIPVS(v),
+	}}
+	if v.LastReload.Err != nil {
+		s.Config.ReloadError = v.LastReload.Err.Error()
+	}
+	switch s.Config.FromKept = v.LastReload.Kept; {
+	case v.LastReload.Kept:
+		s.problem("STARTED FROM THE KEPT COPY of what ran since %s, because %s was refused; mend it, then lvsd reload: %s",
+			v.LastReload.LastSuccess.Local().Format(time.DateTime), v.Config.File, firstLine(s.Config.ReloadError))
+	case v.LastReload.Err != nil:
+		s.problem("the last reload was refused, the configuration before it runs: %s", firstLine(s.Config.ReloadError))
+	}
+	s.addIPVSProblems(v.Kernel)
+	for _, e := range v.Elections {
+		s.addElection(e, v)
+	}
+	s.addGuard(v)
+	for i, p := range v.Plan.Services {
+		s.addService(v, v.Config.Services[i], p)
+	}
+	return &s
+}
+
+// status returns what was built.
+func (s *builder) status() api.Status {
+	s.Healthy = len(s.Problems) == 0
+	return s.Status
+}
+
+func (s *builder) problem(format string, args ...any) {
+	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
+}
+
+func (s *builder) addIPVSProblems(k ipvs.Snapshot) {
+	switch {
+	case !k.Valid:
+		s.problem("IPVS: the kernel's table could not be read yet: %s", k.LastError)
+	case !k.Up:
+		s.problem("IPVS: the kernel does not answer: %s", k.LastError)
+	}
+	for _, e := range s.IPVS.Errors {
+		s.problem("IPVS: %s", e)
+	}
+	for _, f := range s.IPVS.Fights {
+		s.problem("IPVS: %s", f)
+	}
+	if k.Foreign > 0 {
+		s.problem("IPVS: %d real servers in our services that somebody else added", k.Foreign)
+	}
+}
+
+func buildIPVS(v director.View) api.IPVSStatus {
+	k, names := v.Kernel, map[ipvs.ServiceKey]string{}
+	for _, p := range v.Plan.Services {
+		names[p.Key] = p.Name
+	}
+	out := api.IPVSStatus{Up: k.Up, LastResync: k.At, Foreign: k.Foreign, Drift: k.Drift, Errors: []string{}, Draining: []api.DrainingStatus{}, Fights: []string{}}
+	for _, e := range k.Errors {
+		out.Errors = append(out.Errors, fmt.Sprintf("%s: %v (tried %d times since %s)", e.Op, e.Err, e.Attempts, e.Since.Format(time.RFC3339)))
+	}
+	for _, text := range []string{k.LedgerError, k.SettingsError, k.SyncError} {
+		if text != "" {
+			out.Errors = append(out.Errors, text)
+		}
+	}
+	for _, d := range k.Draining {
+		draining := api.DrainingStatus{Service: names[d.Service], RealServer: d.RealServer.String(), Since: d.Since, Deadline: d.Deadline}
+		if d.Counted {
+			draining.Left = &d.Left
+		}
+		out.Draining = append(out.Draining, draining)
+	}
+	for _, f := range k.Fights {
+		out.Fights = append(out.Fights, fmt.Sprintf("%s: another writer changes it again and again (%d repairs since %s)", place(f), f.Repairs, f.Since.Format(time.RFC3339)))
+	}
+	if k.Sync.Master.Running || k.Sync.Backup.Running || k.SyncError != "" {
+		out.Sync = &api.SyncStatus{Master: syncDaemon(k.Sync.Master), Backup: syncDaemon(k.Sync.Backup), Error: k.SyncError}
+	}
+	return out
+}
+
+func syncDaemon(d ipvs.SyncDaemon) *api.SyncDaemonStatus {
+	if !d.Running {
+		return nil
+	}
+	out := &api.SyncDaemonStatus{Interface: d.Interface, ID: d.ID, Port: d.Port}
+	if d.Group.IsValid() {
+		out.Group = d.Group.String()
+	}
+	return out
+}
+
+// place names what is fought over.
+func place(f ipvs.Fight) string {
+	if f.Entry == (ipvs.Entry{}) {
+		return f.What
+	}
+	return f.What + " " + f.Entry.String()
+}
+
+func (s *builder) addElection(e vrrp.Status, v director.View) {
+	out := api.ElectionStatus{
+		Name: e.Name, Interface: e.Interface, VRID: e.VRID,
+		State: string(e.State), Since: e.Since, Reason: e.Reason, Detail: e.Detail,
+		Priority: e.Priority, MasterPriority: e.MasterPriority,
+		Contested: e.Contested, Alarm: e.Alarm, Holding: e.Holding, Addresses: e.Addresses,
+	}
+	if e.State == vrrp.Backup {
+		if out.Waits = v.Waits; v.ElectionWaits != nil {
+			out.Waits = v.ElectionWaits[e.Name]
+		}
+	}
+	for _, t := range e.Tracked {
+		out.Tracked = append(out.Tracked, api.TrackedStatus{What: t.Name, Delta: t.Delta, Fault: t.Fault})
+	}
+	if hold, held := v.Holds[e.Name]; held {
+		out.Held, out.HeldUntil = true, hold.Until
+	}
+	if e.Master.IsValid() {
+		out.Master = e.Master.String()
+	}
+	if out.Addresses == nil {
+		out.Addresses = []netip.Prefix{}
+	}
+	s.VRRP = append(s.VRRP, out)
+	if e.State == vrrp.Fault {
+		s.problem("vrrp %s: fault: %s", e.Name, e.Detail)
+	}
+	if e.Alarm != "" {
+		s.problem("vrrp %s: %s", e.Name, e.Alarm)
+	}
+}
+
+// addGuard shows the guard. A witness that does not answer while nothing is
+// wrong is told: without one the guard would freeze what truly failed.
+func (s *builder) addGuard(v director.View) {
+	if v.Config.Guard == nil {
+		return
+	}
+	g := v.Plan.Guard
+	out := &api.GuardStatus{Active: g.Active(), State: string(g.State), Since: g.Since, Why: g.Why, Witnesses: []api.WitnessStatus{}}
+	if out.Active {
+		s.problem("guard: the verdicts are frozen: %s", g.Why)
+	}
+	for _, w := range v.Config.Guard.Witnesses {
+		h := v.Health[decision.WitnessID(w)]
+		answers, asked := decision.WitnessAnswers(h)
+		out.Witnesses = append(out.Witnesses, api.WitnessStatus{Address: w.String(), Answers: answers, LastProbe: lastProbe(h)})
+		if asked && !answers && !out.Active {
+			s.problem("guard: witness %s does not answer a ping", w)
+		}
+	}
+	s.Guard = out
+}
+
+// addService joins what is configured, what was decided and what the kernel
+// has.
+func (s *builder) addService(v director.View, svc config.Service, p decision.Service) {
+	kernel, stats := v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key]
+	out := api.ServiceStatus{
+		Name: p.Name, Protocol: p.Key.Protocol.String(), Address: p.Key.Address.String(), FWMark: p.Key.Mark, Scheduler: svc.Scheduler,
+		Up: p.Up, WeightAlive: p.AvailableWeight, Quorum: svc.Quorum, Counters: api.Counters(stats.Counters), Rates: api.Rates(stats.Rates),
+		RealServers: []api.RealServerStatus{},
+	}
+	if !p.Up {
+		s.problem("service %s: quorum lost, weight alive %d of %d", p.Name, p.AvailableWeight, svc.Quorum)
+	}
+	if out.Panic = p.Panic; p.Panic {
+		s.problem("service %s: panic: %d of %d servers are healthy, so all count as up", p.Name, p.Healthy, p.Counted)
+	}
+	if f := p.Fallback; f.Address.IsValid() {
+		if f.Active {
+			s.problem("service %s: the fallback %s serves", p.Name, f.Address)
+		}
+		connections := stats.Destinations[f.Address]
+		out.Fallback = &api.FallbackStatus{Address: f.Address.String(), Active: f.Active, Since: f.Since, Open: connections.Active, Inactive: connections.Inactive}
+		if dest, ok := kernel.Destinations[f.Address]; ok {
+			out.Fallback.Weight = &dest.Weight
+		}
+	}
+	if p.Key.Mark != 0 {
+		out.Protocol, out.Address = "fwmark", ""
+	}
+	for i, decided := range p.Servers {
+		rs := svc.RealServers[i]
+		h := v.Health[decided.ID]
+		connections := stats.Destinations[decided.Address]
+		server := api.RealServerStatus{
+			Address: decided.Address.String(), Forward: rs.Forward,
+			Wanted: decided.Weight, Configured: decided.Configured,
+			Verdict: decided.Verdict.String(), Since: h.Since,
+			Draining: decided.Draining(), DrainingSince: decided.DrainingSince(), DrainUntil: decided.DrainUntil, Why: decided.Why().Text, Causes: decided.Causes,
+			Active: connections.Active, Inactive: connections.Inactive, Persistent: connections.Persistent,
+			Counters: api.Counters(connections.Counters), Rates: api.Rates(connections.Rates), LastProbe: lastProbe(h),
+		}
+		if dest, ok := kernel.Destinations[decided.Address]; ok {
+			server.Weight = &dest.Weight
+		}
+		if decided.Verdict == checker.Down {
+			s.problem("service %s: real server %s is down: %s", p.Name, server.Address, decision.DescribeHealth(h))
+		}
+		out.RealServers = append(out.RealServers, server)
+	}
+	s.Services = append(s.Services, out)
+}
+
+// lastProbe is the newest result among a server's checks.
+func lastProbe(h checker.Health) *api.Probe {
+	var newest *api.Probe
+	for _, c := range h.Checks {
+		r := c.Last
+		if r.At.IsZero() || newest != nil && !r.At.After(newest.At) {
+			continue
+		}
+		newest = &api.Probe{At: r.At, Type: c.Type, Reason: string(r.Reason), Phase: r.Phase, Detail: r.Detail, Took: r.Took.Seconds()}
+	}
+	return newest
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}

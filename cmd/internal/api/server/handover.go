@@ -1,0 +1,50 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/director"
+)
+
+// handoverCommands adds them to the control socket.
+func (s *Server) handoverCommands(mux *http.ServeMux) {
+	mux.HandleFunc("POST /control/v1/handover", func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		h := director.Handover{Election: q.Get("vrrp"), Force: q.Get("force") != ""}
+		if text := q.Get("for"); text != "" {
+			var err error
+			if h.For, err = time.ParseDuration(text); err != nil || h.For <= 0 {
+				http.Error(w, fmt.Sprintf("for: %q is no time above 0", text), http.StatusBadRequest)
+				return
+			}
+		}
+		began := time.Now()
+		// Whoever asked may go away: what was begun is watched to its end.
+		done, err := s.Daemon.HandOver(context.WithoutCancel(r.Context()), h)
+		answer(w, http.StatusOK, newHandover(began, h, done, err))
+	})
+	mux.HandleFunc("POST /control/v1/handover/end", func(w http.ResponseWriter, r *http.Request) {
+		ended, err := s.Daemon.EndHandover(r.Context(), r.URL.Query().Get("vrrp"))
+		answer(w, http.StatusOK, api.Handover{OK: err == nil, Refused: api.Lines(err), Elections: []api.HandedOver{}, Ended: ended})
+	})
+}
+
+func newHandover(began time.Time, h director.Handover, done []director.HandedOver, err error) api.Handover {
+	out := api.Handover{OK: err == nil, Refused: api.Lines(err), Elections: []api.HandedOver{}}
+	if h.For > 0 {
+		out.Until = began.Add(h.For)
+	}
+	for _, e := range done {
+		one := api.HandedOver{VRRP: e.Election, WasMaster: e.Master, Took: e.Took.Seconds(), Left: e.Left.Seconds(), Failed: e.Failed}
+		if e.To.IsValid() {
+			one.To = e.To.String()
+		}
+		out.OK = out.OK && e.Failed == ""
+		out.Elections = append(out.Elections, one)
+	}
+	return out
+}
