@@ -46,7 +46,7 @@ func (c Config) check() error {
 	case c.Checksum >= checksums:
 		return fmt.Errorf("unknown %v", c.Checksum)
 	}
-	for _, f := range []func() error{c.checkInterval, c.checkAddresses, c.checkUnicast, c.checkAuthentication, c.checkTracking, c.checkAlong} {
+	for _, f := range []func() error{c.checkInterval, c.checkAddresses, c.checkUnicast, c.checkAuthentication, c.checkTracking, c.checkRoutes} {
 		if err := f(); err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func (c Config) checkInterval() error {
 
 func (c Config) checkAddresses() error {
 	seen := make(map[netip.Addr]bool, len(c.Addresses)+len(c.Excluded))
-	for _, p := range c.held() {
+	for _, p := range c.allAddresses() {
 		switch {
 		case !p.IsValid() || p.Addr().Is4In6():
 			return fmt.Errorf("address %v is none", p)
@@ -137,8 +137,8 @@ func (c Config) checkTracking() error {
 	return nil
 }
 
-// checkAlong looks at what moves with the addresses.
-func (c Config) checkAlong() error {
+// checkRoutes looks at what moves with the addresses.
+func (c Config) checkRoutes() error {
 	other := func(a netip.Addr) bool { return a.IsValid() && a.Is6() != c.v6() }
 	for _, r := range c.Routes {
 		if !r.To.IsValid() || r.Interface == "" || r.Table < 0 || r.Metric < 0 || other(r.To.Addr()) || other(r.Via) || other(r.Source) {
@@ -153,8 +153,8 @@ func (c Config) checkAlong() error {
 	return nil
 }
 
-// held is all that a master holds: the addresses, and the excluded ones.
-func (c Config) held() []netip.Prefix {
+// allAddresses is all that a master holds: the addresses, and the excluded ones.
+func (c Config) allAddresses() []netip.Prefix {
 	all := make([]netip.Prefix, 0, len(c.Addresses)+len(c.Excluded))
 	return append(append(all, c.Addresses...), c.Excluded...)
 }

@@ -45,7 +45,7 @@ func TestGoldenDialects(t *testing.T) {
 			continue
 		}
 		var a Advert
-		if drop := Decode(Header{tt.from, group(tt.from), 255}, want, tt.rules, &a); drop != DropNone || !equalAdverts(a, tt.advert) {
+		if drop := Decode(Header{tt.from, groupAddress(tt.from), 255}, want, tt.rules, &a); drop != DropNone || !equalAdverts(a, tt.advert) {
 			t.Errorf("%s: %v, %+v", tt.name, drop, a)
 		}
 	}
@@ -72,7 +72,7 @@ func TestDropReasonsOfDialects(t *testing.T) {
 		header  Header
 		rules   *Rules
 		message []byte
-		want    Drop
+		want    DropReason
 	}{
 		{"version 3 to a version 2 election", four, rules2, two.Append(nil, lb1, multicastIPv4), DropVersion},
 		{"no octets behind", four, rules2, two.AppendV2(nil, nil)[:12], DropLength},

@@ -10,43 +10,43 @@ import (
 	"lvsd/vrrp/auth"
 )
 
-// Drop is why a message was refused. Its String is a bounded set, fit for a label.
-type Drop uint8
+// DropReason is why a message was refused. Its String is a bounded set, fit for a label.
+type DropReason uint8
 
 // The receive checks in the order of RFC 9568 §7.1 and RFC 3768 §7.1; a message
 // has the first reason that fits.
 const (
-	DropNone            Drop = iota
-	DropTTL                  // it crossed a router, or was made to look so
-	DropVersion              // not our version
-	DropType                 // not an ADVERTISEMENT, the only type (§5.2.2)
-	DropLength               // not exactly as long as its address count says
-	DropChecksum             // wrong in every form
-	DropVRID                 // another election's
-	DropAuthType             // version 2: another type of authentication
-	DropAuth                 // not authentic: another password
-	DropInterval             // 0, which would mean no down interval at all (erratum 8301)
-	DropIntervalDiffers      // version 2: not our interval, so the timers do not fit
-	DropCount                // names no address (§5.2.5)
-	DropDestination          // multicast to a unicast election, or the reverse
-	DropPeer                 // unicast from somebody who is no director of this election
-	DropUnauthenticated      // no proof that the sender has a key
-	DropKey                  // proven by a key that is not in our file
-	DropClock                // the sender's clock is far from ours, or it is an old advert
-	DropReplay               // it was heard before
-	DropOwn                  // from our own address: a loop, or an address used twice
-	drops                    // how many there are
+	DropNone            DropReason = iota
+	DropTTL                        // it crossed a router, or was made to look so
+	DropVersion                    // not our version
+	DropType                       // not an ADVERTISEMENT, the only type (§5.2.2)
+	DropLength                     // not exactly as long as its address count says
+	DropChecksum                   // wrong in every form
+	DropVRID                       // another election's
+	DropAuthType                   // version 2: another type of authentication
+	DropAuth                       // not authentic: another password
+	DropInterval                   // 0, which would mean no down interval at all (erratum 8301)
+	DropIntervalDiffers            // version 2: not our interval, so the timers do not fit
+	DropCount                      // names no address (§5.2.5)
+	DropDestination                // multicast to a unicast election, or the reverse
+	DropPeer                       // unicast from somebody who is no director of this election
+	DropUnauthenticated            // no proof that the sender has a key
+	DropKey                        // proven by a key that is not in our file
+	DropClock                      // the sender's clock is far from ours, or it is an old advert
+	DropReplay                     // it was heard before
+	DropOwn                        // from our own address: a loop, or an address used twice
+	dropReasons                    // how many there are
 )
 
-var dropNames = [drops]string{
+var dropNames = [dropReasons]string{
 	"none", "ttl", "version", "type", "length", "checksum", "vrid", "auth_type", "auth",
 	"interval", "interval_differs", "count", "destination", "peer",
 	"unauthenticated", "auth_key", "clock", "replay", "own",
 }
 
 // String is the reason's name in metrics and logs.
-func (d Drop) String() string {
-	if d < drops {
+func (d DropReason) String() string {
+	if d < dropReasons {
 		return dropNames[d]
 	}
 	return "unknown"
@@ -54,12 +54,12 @@ func (d Drop) String() string {
 
 // concerns reports whether a refused message claims to be for the election vrid,
 // so that its sender is a peer that is not understood rather than a stranger.
-func concerns(d Drop, message []byte, vrid uint8) bool {
+func concerns(d DropReason, message []byte, vrid uint8) bool {
 	return d != DropVRID && d != DropOwn && d != DropPeer && len(message) >= 2 && message[1] == vrid
 }
 
 // explain says for people what was wrong: the field, theirs and ours.
-func explain(d Drop, h Header, message []byte, r *Rules) string {
+func explain(d DropReason, h Header, message []byte, r *Rules) string {
 	at := func(i int) int {
 		if i < len(message) {
 			return int(message[i])
@@ -99,7 +99,7 @@ func explain(d Drop, h Header, message []byte, r *Rules) string {
 		if r.Peers != nil {
 			return fmt.Sprintf("sent to %v, must be %v, because this election is by unicast", h.Destination, r.Own)
 		}
-		return fmt.Sprintf("sent to %v, must be %v", h.Destination, group(h.Source))
+		return fmt.Sprintf("sent to %v, must be %v", h.Destination, groupAddress(h.Source))
 	case DropPeer:
 		return fmt.Sprintf("%v is none of the directors of this election", h.Source)
 	case DropUnauthenticated:

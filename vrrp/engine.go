@@ -29,12 +29,12 @@ import (
 // logger are called from the election's own goroutine and must not block:
 // whatever time they take, an advert is late by.
 type Options struct {
-	Log        *slog.Logger
-	Wake       func()                  // the status changed; carries nothing, read Status again
-	OnEvent    func(Event)             // a change of state
-	OnContest  func(Contest)           // a contest begins or ends
-	ObserveLag func(lag time.Duration) // how late a timer was served
-	Groups     *Groups                 // where a sync group is looked for; nil: the process's own
+	Log              *slog.Logger
+	Wake             func()                  // the status changed; carries nothing, read Status again
+	OnEvent          func(Event)             // a change of state
+	OnMasterConflict func(MasterConflict)    // a contest begins or ends
+	ObserveLag       func(lag time.Duration) // how late a timer was served
+	Groups           *Groups                 // where a sync group is looked for; nil: the process's own
 	// RunProgram runs a tracked script to its end and answers an error unless it
 	// ended well. When the context ends first it is killed with all that it
 	// started. It is called from goroutines of their own. nil: every script fails.
@@ -50,9 +50,9 @@ type conn interface {
 
 // A port is the interface; its fake stands beside the tests.
 type port interface {
-	Look(ours []netip.Prefix, source netip.Addr) (link.State, error)
-	Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error)
-	Move(a link.Along, there bool) (restored []string, err error)
+	State(ours []netip.Prefix, source netip.Addr) (link.State, error)
+	SetAddresses(ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error)
+	SetRoutes(a link.ExtraRoutes, there bool) (restored []string, err error)
 	Announce(addrs []netip.Addr) (frames int, err error)
 	Watch(ctx context.Context, changed func())
 	Close() error
@@ -61,62 +61,62 @@ type port interface {
 // dialer opens a conn on an interface.
 type dialer func(name string, index int, source netip.Addr) (conn, error)
 
-// farewell bounds the wait for the addresses to go at the end. The kernel
+// releaseTimeout bounds the wait for the addresses to go at the end. The kernel
 // usually needs less than a millisecond.
-const farewell = 3 * time.Second
+const releaseTimeout = 3 * time.Second
 
 // Engine is one election on one interface.
 type Engine struct {
-	name, iface string
-	vrid        uint8
-	opened      Config // as it was at first
-	o           Options
-	log         *slog.Logger
-	writer      *asynclog.Writer
-	ground      *ground
-	machine     *machine // the loop's alone, once it runs
-	tracking    *tracking
-	group       *membership // nil: none
+	name, iface  string
+	vrid         uint8
+	openedConfig Config // as it was at first
+	o            Options
+	log          *slog.Logger
+	writer       *asynclog.Writer
+	worker       *ifworker
+	machine      *machine // the loop's alone, once it runs
+	tracking     *tracking
+	group        *groupMember // nil: none
 
 	newTimer func() timer.Timer
 
-	conn    conn // the loop's: what is sent through; nil: nothing
-	source  netip.Addr
-	message []byte
-	named   []netip.Addr // the addresses in the adverts
-	targets []netip.Addr // where adverts go
+	conn         conn // the loop's: what is sent through; nil: nothing
+	source       netip.Addr
+	message      []byte
+	advertAddrs  []netip.Addr // the addresses in the adverts
+	destinations []netip.Addr // where adverts go
 
 	tracked    atomic.Pointer[[]Tracked]
 	configured atomic.Pointer[[]netip.Prefix] // all that a master holds
 
-	keys     atomic.Pointer[auth.Keyring] // nil: adverts are not proven
-	sequence uint64                       // of the last proof; the loop's
-	heardOf  sequences
+	keys          atomic.Pointer[auth.Keyring] // nil: adverts are not proven
+	sequence      uint64                       // of the last proof; the loop's
+	lastSequences sequenceTable
 
 	rules atomic.Pointer[Rules] // what is heard is held against; but for Own
 
-	heard    chan hearing
-	refused  chan refusal
-	grounded chan groundReport
+	adverts   chan rxAdvert
+	dropped   chan rxDrop
+	ifReports chan ifReport
 
-	mu      sync.Mutex
-	pending *update // one that the loop has not seen
-	handing bool    // HandOver was called, and the loop has not seen it
-	updated chan struct{}
+	mu              sync.Mutex
+	pending         *update // one that the loop has not seen
+	handoverPending bool    // HandOver was called, and the loop has not seen it
+	wake            chan struct{}
 
-	status      atomic.Pointer[snapshot]
-	counters    counters
-	receivers   sync.WaitGroup
-	done        chan struct{} // closed when nobody listens to the receivers any more
-	limit       limiter
-	alarmed     time.Time // when an alarm was logged last; the loop's
-	alarmLogged string    // the alarm that was logged last; empty when none holds
-	contest     bool      // what OnContest was told last
+	status           atomic.Pointer[published]
+	counters         counters
+	receivers        sync.WaitGroup
+	done             chan struct{} // closed when nobody listens to the receivers any more
+	limiter          rateLimiter
+	warnedAt         time.Time // when an alarm was logged last; the loop's
+	warningLogged    string    // the alarm that was logged last; empty when none holds
+	conflictReported bool      // what OnContest was told last
 }
 
-// snapshot is the part of the status that changes seldom. Immutable.
-type snapshot struct {
-	picture
+// published is the part of the status that changes seldom. Immutable.
+type published struct {
+	snapshot
 	transitions map[Transition]uint64
 }
 
@@ -126,7 +126,7 @@ type counters struct {
 
 	lastAdvert atomic.Int64 // Unix time in ns; 0: never
 	interval   atomic.Int64 // ours, in ns
-	dropped    [drops]atomic.Uint64
+	dropped    [dropReasons]atomic.Uint64
 	checksums  [checksums]atomic.Uint64
 }
 
@@ -160,8 +160,8 @@ func Open(cfg Config, o Options) (*Engine, error) {
 		return c, nil
 	})
 	e.newTimer = timer.New
-	if err := e.ground.prepare(); err != nil {
-		_ = e.ground.close()
+	if err := e.worker.prepare(); err != nil {
+		_ = e.worker.close()
 		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
 	}
 	return e, nil
@@ -174,28 +174,28 @@ func newEngine(cfg Config, secret auth.Secret, o Options, p port, dial dialer) *
 		log = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{
-		name: cfg.Name, iface: cfg.Interface, vrid: cfg.VRID, opened: cfg,
-		o:        o,
-		writer:   asynclog.New(),
-		done:     make(chan struct{}),
-		newTimer: timer.NewRuntime,
-		machine:  newMachine(cfg, time.Now()),
-		heard:    make(chan hearing, 64),
-		refused:  make(chan refusal, 1),
-		grounded: make(chan groundReport),
-		updated:  make(chan struct{}, 1),
+		name: cfg.Name, iface: cfg.Interface, vrid: cfg.VRID, openedConfig: cfg,
+		o:         o,
+		writer:    asynclog.New(),
+		done:      make(chan struct{}),
+		newTimer:  timer.NewRuntime,
+		machine:   newMachine(cfg, time.Now()),
+		adverts:   make(chan rxAdvert, 64),
+		dropped:   make(chan rxDrop, 1),
+		ifReports: make(chan ifReport),
+		wake:      make(chan struct{}, 1),
 	}
 	e.log = e.writer.Logger(log.With("vrrp", cfg.Name))
 	e.tracking = newTracking(e.log, o.RunProgram)
-	e.ground = newGround(cfg, p, dial, e.log, &e.counters)
-	e.adopt(update{cfg, secret})
+	e.worker = newIfworker(cfg, p, dial, e.log, &e.counters)
+	e.applyConfig(update{cfg, secret})
 	e.tracked.Store(new([]Tracked))
-	e.status.Store(&snapshot{picture: e.machine.Show()})
+	e.status.Store(&published{snapshot: e.machine.snapshot()})
 	return e
 }
 
 // Close ends an Engine that was never Run.
-func (e *Engine) Close() error { return e.ground.close() }
+func (e *Engine) Close() error { return e.worker.close() }
 
 // Update replaces the configuration, except for what [NeedsRestart] names. It
 // never waits for the network. A configuration that [Open] would refuse is
@@ -203,7 +203,7 @@ func (e *Engine) Close() error { return e.ground.close() }
 func (e *Engine) Update(cfg Config) {
 	cfg.Interface, cfg.VRID = e.iface, e.vrid
 	err := cfg.check()
-	if err == nil && NeedsRestart(e.opened, cfg) {
+	if err == nil && NeedsRestart(e.openedConfig, cfg) {
 		err = errors.New("it is another election")
 	}
 	var secret auth.Secret
@@ -217,7 +217,7 @@ func (e *Engine) Update(cfg Config) {
 	e.mu.Lock()
 	e.pending = &update{cfg.clone(), secret}
 	e.mu.Unlock()
-	e.nudge()
+	e.notify()
 }
 
 // HandOver makes a master resign and become a backup, which goes on serving until
@@ -226,15 +226,15 @@ func (e *Engine) Update(cfg Config) {
 // [Engine.Update] before this call comes before it.
 func (e *Engine) HandOver() {
 	e.mu.Lock()
-	e.handing = true
+	e.handoverPending = true
 	e.mu.Unlock()
-	e.nudge()
+	e.notify()
 }
 
-// nudge makes the loop look at what it is told.
-func (e *Engine) nudge() {
+// notify makes the loop look at what it is told.
+func (e *Engine) notify() {
 	select {
-	case e.updated <- struct{}{}:
+	case e.wake <- struct{}{}:
 	default: // the loop will see this one instead
 	}
 }
@@ -245,13 +245,13 @@ func (e *Engine) nudge() {
 func (e *Engine) Run(ctx context.Context) error {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var ground sync.WaitGroup
-	ground.Go(func() { e.ground.run(inner, e.grounded) })
+	ground.Go(func() { e.worker.run(inner, e.ifReports) })
 	groups := e.o.Groups
 	if groups == nil {
 		groups = &processGroups
 	}
-	e.group = groups.join(e.machine.cfg.SyncGroup, e.name, e.tracking.nudge)
-	e.tracking.follow(e.machine.cfg)
+	e.group = groups.join(e.machine.cfg.SyncGroup, e.name, e.tracking.notify)
+	e.tracking.configure(e.machine.cfg)
 	written, last := make(chan struct{}), make(chan struct{})
 	go func() { defer close(written); e.writer.Run(last) }()
 	defer func() {
@@ -280,7 +280,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			e.leave()
+			e.shutdown()
 			return nil
 		case <-deadlineTimer.C():
 			lag := time.Since(deadline)
@@ -290,25 +290,25 @@ func (e *Engine) Run(ctx context.Context) error {
 			if e.o.ObserveLag != nil {
 				e.o.ObserveLag(lag)
 			}
-			e.lookOnceMore()
+			e.drainAdverts()
 			// If what lay in the inbox moved the deadline, this does nothing.
 			e.step(input{kind: inTick})
-		case h := <-e.heard:
-			e.hear(h)
-		case r := <-e.refused:
-			e.step(input{kind: inRefused, from: r.from, drop: r.drop, detail: r.detail})
-		case r := <-e.grounded:
-			e.onGround(r)
-		case <-e.updated:
-			e.update()
+		case h := <-e.adverts:
+			e.onAdvert(h)
+		case r := <-e.dropped:
+			e.step(input{kind: inDropped, from: r.from, drop: r.drop, detail: r.detail})
+		case r := <-e.ifReports:
+			e.onIfReport(r)
+		case <-e.wake:
+			e.onUpdate()
 		case <-e.tracking.changed:
-			e.track()
+			e.onTracking()
 		}
 	}
 }
 
-// track takes in what is tracked, here and by the others of the sync group.
-func (e *Engine) track() {
+// onTracking takes in what is tracked, here and by the others of the sync group.
+func (e *Engine) onTracking() {
 	all := e.tracking.all()
 	delta, fault := sum(all)
 	e.tracked.Store(&all)
@@ -318,13 +318,13 @@ func (e *Engine) track() {
 	}
 	e.step(input{kind: inTrack, delta: delta + more, detail: strings.Join(faults, "; ")})
 	if follow != nil {
-		e.step(input{kind: inMoved, to: follow.to, detail: follow.by + " did"})
+		e.step(input{kind: inGroup, to: follow.to, detail: follow.by + " did"})
 	}
-	e.stand()
+	e.publishGroupState()
 }
 
-// stand tells the sync group what keeps this election out by itself.
-func (e *Engine) stand() {
+// publishGroupState tells the sync group what keeps this election out by itself.
+func (e *Engine) publishGroupState() {
 	if e.group == nil {
 		return
 	}
@@ -332,19 +332,19 @@ func (e *Engine) stand() {
 	if m := e.machine; fault == "" && m.state == Fault && m.reason != ReasonTracked {
 		fault = m.reason
 	}
-	e.group.stand(standing{fault, delta})
+	e.group.setState(groupState{fault, delta})
 }
 
-// lookOnceMore takes what had arrived before the timer fired: an advert that is
+// drainAdverts takes what had arrived before the timer fired: an advert that is
 // already here must not lose against it. Only what is there now, so that a flood
 // cannot hold the timer off.
-func (e *Engine) lookOnceMore() {
-	for range len(e.heard) {
-		e.hear(<-e.heard)
+func (e *Engine) drainAdverts() {
+	for range len(e.adverts) {
+		e.onAdvert(<-e.adverts)
 	}
 }
 
-func (e *Engine) hear(h hearing) {
+func (e *Engine) onAdvert(h rxAdvert) {
 	e.counters.lastAdvert.Store(h.at.UnixNano())
 	e.step(input{
 		kind: inAdvert, from: h.from, priority: h.advert.Priority,
@@ -352,14 +352,14 @@ func (e *Engine) hear(h hearing) {
 	})
 }
 
-func (e *Engine) update() {
+func (e *Engine) onUpdate() {
 	e.mu.Lock()
-	u, handing := e.pending, e.handing
-	e.pending, e.handing = nil, false
+	u, handing := e.pending, e.handoverPending
+	e.pending, e.handoverPending = nil, false
 	e.mu.Unlock()
 	if u != nil {
-		e.adopt(*u)
-		e.tracking.follow(u.Config)
+		e.applyConfig(*u)
+		e.tracking.configure(u.Config)
 		e.step(input{kind: inUpdate, config: u.Config})
 	}
 	if handing {
@@ -377,15 +377,15 @@ type update struct {
 	auth.Secret
 }
 
-// adopt prepares what each advert needs of a configuration.
-func (e *Engine) adopt(u update) {
-	e.named = make([]netip.Addr, len(u.Addresses))
+// applyConfig prepares what each advert needs of a configuration.
+func (e *Engine) applyConfig(u update) {
+	e.advertAddrs = make([]netip.Addr, len(u.Addresses))
 	for i, p := range u.Addresses {
-		e.named[i] = p.Addr()
+		e.advertAddrs[i] = p.Addr()
 	}
-	e.targets = u.Unicast
-	if len(e.targets) == 0 {
-		e.targets = []netip.Addr{group(e.named[0])}
+	e.destinations = u.Unicast
+	if len(e.destinations) == 0 {
+		e.destinations = []netip.Addr{groupAddress(e.advertAddrs[0])}
 	}
 	e.counters.interval.Store(int64(u.AdvertInterval))
 	rules := &Rules{VRID: e.vrid, Version: u.version(), Interval: u.AdvertInterval, Password: u.Password}
@@ -394,21 +394,21 @@ func (e *Engine) adopt(u update) {
 	}
 	e.rules.Store(rules)
 	e.keys.Store(u.Keys)
-	held := u.held()
+	held := u.allAddresses()
 	e.configured.Store(&held)
-	e.ground.watchFor(held, link.Along{Routes: u.Routes, Rules: u.Rules})
+	e.worker.configure(held, link.ExtraRoutes{Routes: u.Routes, Rules: u.Rules})
 }
 
-// onGround takes what the kernel side has to say.
-func (e *Engine) onGround(r groundReport) {
+// onIfReport takes what the kernel side has to say.
+func (e *Engine) onIfReport(r ifReport) {
 	switch r.kind {
-	case groundFirst:
+	case ifFirst:
 		e.step(input{kind: inStart, prefixes: r.present})
 		if len(r.present) > 0 {
 			e.log.Info("addresses left over from an earlier run are kept until a master is heard", "addresses", r.present)
 		}
 		fallthrough
-	case groundState:
+	case ifChanged:
 		if r.conn != nil && r.conn != e.conn {
 			e.receivers.Go(func() { e.receive(r.conn, r.source) })
 		}
@@ -418,42 +418,42 @@ func (e *Engine) onGround(r groundReport) {
 			return
 		}
 		e.step(input{kind: inUnready, reason: r.reason, detail: r.detail})
-	case groundAddresses:
-		e.step(input{kind: inAddresses, prefixes: r.present, wish: r.wish, restored: r.restored, detail: r.detail})
+	case ifAddresses:
+		e.step(input{kind: inAddresses, prefixes: r.present, holdSeq: r.holdSeq, restored: r.restored, detail: r.detail})
 	}
 }
 
 // step feeds the machine, and what its actions led to as well, and tells.
 func (e *Engine) step(in input) {
 	now := time.Now()
-	sent := e.do(now, e.machine.Step(now, in))
+	sent := e.perform(now, e.machine.Step(now, in))
 	// A failed advert is an input too; nothing that it causes sends more than one.
 	for range 2 {
 		if sent == nil {
 			break
 		}
-		sent = e.do(now, e.machine.Step(now, *sent))
+		sent = e.perform(now, e.machine.Step(now, *sent))
 	}
-	e.stand()
-	e.show()
+	e.publishGroupState()
+	e.publish()
 }
 
-// do does the actions, and returns how sending went if the machine should know.
-func (e *Engine) do(now time.Time, actions []action) (sent *input) {
+// perform does the actions, and returns how sending went if the machine should know.
+func (e *Engine) perform(now time.Time, actions []action) (sent *input) {
 	for _, a := range actions {
 		switch a.kind {
 		case doSend:
 			sent = e.send(a.priority)
 		case doHold:
-			e.ground.hold(a.prefixes, a.wish, a.quiet)
+			e.worker.hold(a.prefixes, a.holdSeq, a.arpSilenced)
 		case doAnnounce:
-			e.ground.announce(a.prefixes)
-		case didBecome:
+			e.worker.announce(a.prefixes)
+		case didChangeState:
 			runtime.Gosched() // to the ground, which has addresses to see to; telling can wait
 			if a.reason != ReasonGroup && (a.to == Master || a.to == Backup && a.from == Master) {
-				e.group.moved(a.to)
+				e.group.announceMove(a.to)
 			}
-			e.tell(now, a)
+			e.reportTransition(now, a)
 		}
 	}
 	return sent
@@ -462,20 +462,20 @@ func (e *Engine) do(now time.Time, actions []action) (sent *input) {
 // send sends an advert. Only a failure, or the end of failing, is worth telling.
 func (e *Engine) send(priority uint8) *input {
 	cfg := &e.machine.cfg
-	a := Advert{VRID: e.vrid, Priority: priority, Interval: cfg.AdvertInterval, Addresses: e.named, Checksum: cfg.Checksum}
+	a := Advert{VRID: e.vrid, Priority: priority, Interval: cfg.AdvertInterval, Addresses: e.advertAddrs, Checksum: cfg.Checksum}
 	var err error = errNoSocket
 	if e.conn != nil {
 		err = e.sendTo(a)
 	}
 	if err == nil {
 		e.counters.sent.Add(1)
-		if e.machine.unsent > 0 {
+		if e.machine.sendFailures > 0 {
 			e.log.Info("adverts can be sent again")
 			return &input{kind: inSent}
 		}
 		return nil
 	}
-	if e.machine.unsent == 0 && priority > 0 {
+	if e.machine.sendFailures == 0 && priority > 0 {
 		e.log.Warn("an advert could not be sent", "err", err)
 	}
 	return &input{kind: inSent, detail: err.Error()}
@@ -485,7 +485,7 @@ func (e *Engine) send(priority uint8) *input {
 func (e *Engine) sendTo(a Advert) (err error) {
 	rules, keys := e.rules.Load(), e.keys.Load()
 	e.sequence = max(e.sequence+1, uint64(time.Now().UnixMicro()))
-	for _, to := range e.targets {
+	for _, to := range e.destinations {
 		if rules.Version == 2 {
 			e.message = a.AppendV2(e.message[:0], rules.Password)
 		} else {
@@ -501,28 +501,28 @@ func (e *Engine) sendTo(a Advert) (err error) {
 	return err
 }
 
-// leave ends mastership in good order: priority 0 first, then, when a successor
+// shutdown ends mastership in good order: priority 0 first, then, when a successor
 // has them, the addresses.
-func (e *Engine) leave() {
+func (e *Engine) shutdown() {
 	e.step(input{kind: inStop})
-	limit := time.NewTimer(farewell + e.machine.cfg.HandoverLimit)
+	limit := time.NewTimer(releaseTimeout + e.machine.cfg.HandoverLimit)
 	defer limit.Stop()
 	retry := time.NewTimer(0)
 	defer retry.Stop()
-	for e.machine.yielding() || e.machine.answered != e.machine.wish || e.machine.holdErr != "" {
+	for e.machine.releasing() || e.machine.holdAcked != e.machine.holdSeq || e.machine.holdErr != "" {
 		if d := e.machine.Deadline(); !d.IsZero() {
 			retry.Reset(time.Until(d))
 		}
 		select {
-		case r := <-e.grounded:
-			if r.kind == groundAddresses {
-				e.onGround(r)
+		case r := <-e.ifReports:
+			if r.kind == ifAddresses {
+				e.onIfReport(r)
 			}
 		case <-retry.C:
 			e.step(input{kind: inTick})
-		case h := <-e.heard:
-			e.hear(h)
-		case <-e.refused:
+		case h := <-e.adverts:
+			e.onAdvert(h)
+		case <-e.dropped:
 		case <-limit.C:
 			e.log.Error("addresses may be left", "interface", e.iface, "err", e.machine.holdErr)
 			return

@@ -414,7 +414,7 @@ func TestSocketThatDoesNotOpenAgain(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		h.fail(&h.failDial, nil)
-		time.Sleep(redialAfter)
+		time.Sleep(redialDelay)
 		synctest.Wait()
 		if s := e.Status(); s.State != Backup || s.Reason != ReasonLinkUp {
 			t.Errorf("%+v", s)
@@ -538,7 +538,7 @@ func TestTimerLooksIntoTheInbox(t *testing.T) {
 		o := r.options()
 		var e *Engine
 		o.ObserveLag = func(time.Duration) {
-			e.heard <- hearing{at: time.Now(), from: lb2, advert: advertOf(200)}
+			e.adverts <- rxAdvert{at: time.Now(), from: lb2, advert: advertOf(200)}
 		}
 		e = h.engine(t, o)
 		stop := running(t, e)

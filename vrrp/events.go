@@ -50,9 +50,9 @@ const (
 	holdoffMin = 10 * time.Second
 	holdoffMax = 5 * time.Minute
 
-	// unsentLimit is how many adverts in a row may fail to leave before a master
+	// sendFailureLimit is how many adverts in a row may fail to leave before a master
 	// that hears another one steps back: by then the others counted it as gone.
-	unsentLimit = 3
+	sendFailureLimit = 3
 )
 
 // An input is one thing that happened.
@@ -64,12 +64,12 @@ type input struct {
 	interval  time.Duration // inAdvert
 	addresses []netip.Addr  // inAdvert: only read during the step
 
-	drop   Drop   // inRefused
-	reason string // inUnready: one of the Reason constants
-	detail string // inUnready, inRefused, inSent, inAddresses: for people; of the last two: the error, or ""
+	drop   DropReason // inRefused
+	reason string     // inUnready: one of the Reason constants
+	detail string     // inUnready, inRefused, inSent, inAddresses: for people; of the last two: the error, or ""
 
 	prefixes []netip.Prefix // inStart, inAddresses: those of ours on the interface
-	wish     uint64         // inAddresses: number of the doHold that is answered
+	holdSeq  uint64         // inAddresses: number of the doHold that is answered
 	restored bool           // inAddresses: somebody else had removed one, and it was put back
 
 	config Config // inUpdate
@@ -86,12 +86,12 @@ const (
 	inReady                      // the interface works
 	inUnready                    // it does not
 	inAdvert                     // a valid advert of another director
-	inRefused                    // an advert for this election that was refused
+	inDropped                    // an advert for this election that was refused
 	inSent                       // how the last doSend went; may be left out while all goes well
 	inAddresses                  // how the last doHold went, or what the interface lost
 	inUpdate                     // another configuration
 	inTrack                      // what is tracked adds up to something else
-	inMoved                      // another election of the sync group moved
+	inGroup                      // another election of the sync group moved
 	inHandOver                   // give the addresses to a peer, and stay in the election
 	inStop                       // leave
 )
@@ -99,11 +99,11 @@ const (
 // An action is one thing to do. Actions are to be done in their order; what
 // became of doSend and doHold comes back as an input.
 type action struct {
-	kind     actionKind
-	priority uint8          // doSend
-	prefixes []netip.Prefix // doHold, doAnnounce; not to be changed
-	wish     uint64         // doHold
-	quiet    bool           // doHold: serve them, and let nobody hear of it
+	kind        actionKind
+	priority    uint8          // doSend
+	prefixes    []netip.Prefix // doHold, doAnnounce; not to be changed
+	holdSeq     uint64         // doHold
+	arpSilenced bool           // doHold: serve them, and let nobody hear of it
 
 	from, to       State // didBecome
 	reason, detail string
@@ -112,30 +112,30 @@ type action struct {
 type actionKind uint8
 
 const (
-	doSend     actionKind = iota // an advert of that priority, at once
-	doHold                       // exactly these of our addresses shall be on the interface
-	doAnnounce                   // gratuitous ARP for these, once they are on it
-	didBecome                    // nothing to do: the state changed
+	doSend         actionKind = iota // an advert of that priority, at once
+	doHold                           // exactly these of our addresses shall be on the interface
+	doAnnounce                       // gratuitous ARP for these, once they are on it
+	didChangeState                   // nothing to do: the state changed
 )
 
-// picture is what the machine shows of itself. Comparable parts come first.
-type picture struct {
+// snapshot is what the machine shows of itself. Comparable parts come first.
+type snapshot struct {
 	state          State
 	since          time.Time
 	reason, detail string
 	priority       uint8
 	master         netip.Addr
 	masterPriority uint8
-	contested      bool
-	alarm          string
+	conflict       bool
+	warning        string
 	present        []netip.Prefix
 }
 
 // equal reports whether a and b show the same.
-func (a *picture) equal(b *picture) bool {
+func (a *snapshot) equal(b *snapshot) bool {
 	return a.state == b.state && a.since.Equal(b.since) && a.reason == b.reason && a.detail == b.detail &&
 		a.priority == b.priority && a.master == b.master && a.masterPriority == b.masterPriority &&
-		a.contested == b.contested && a.alarm == b.alarm &&
+		a.conflict == b.conflict && a.warning == b.warning &&
 		slices.Equal(a.present, b.present)
 }
 
@@ -153,8 +153,8 @@ func earliest(times ...time.Time) time.Time {
 // due reports whether a timer is set and has come.
 func due(timer, now time.Time) bool { return !timer.IsZero() && !now.Before(timer) }
 
-// both keeps the addresses of all that are also in some, in the order of all.
-func both(all, some []netip.Prefix) []netip.Prefix {
+// intersect keeps the addresses of all that are also in some, in the order of all.
+func intersect(all, some []netip.Prefix) []netip.Prefix {
 	var out []netip.Prefix
 	for _, p := range all {
 		if slices.Contains(some, p) {
@@ -164,8 +164,8 @@ func both(all, some []netip.Prefix) []netip.Prefix {
 	return out
 }
 
-// without keeps the addresses of all that are not in some.
-func without(all, some []netip.Prefix) []netip.Prefix {
+// subtract keeps the addresses of all that are not in some.
+func subtract(all, some []netip.Prefix) []netip.Prefix {
 	var out []netip.Prefix
 	for _, p := range all {
 		if !slices.Contains(some, p) {
@@ -175,9 +175,9 @@ func without(all, some []netip.Prefix) []netip.Prefix {
 	return out
 }
 
-// same reports whether an advert names exactly the configured addresses, in any
+// sameAddresses reports whether an advert names exactly the configured addresses, in any
 // order.
-func same(ours []netip.Prefix, theirs []netip.Addr) bool {
+func sameAddresses(ours []netip.Prefix, theirs []netip.Addr) bool {
 	if len(ours) != len(theirs) {
 		return false
 	}

@@ -13,13 +13,13 @@ func TestAddressThatCannotBeAdded(t *testing.T) {
 	b := backup(t)
 	b.run()
 	b.want(b.fail("no memory"), "send 0", "hold", "became fault address_failed")
-	if p := b.m.Show(); p.detail != "no memory" {
+	if p := b.m.snapshot(); p.detail != "no memory" {
 		t.Errorf("told as %q", p.detail)
 	}
 	b.answer()
 	b.deadline(b.m.Deadline(), retryAfter)
 	b.want(b.run(), "became backup retry")
-	if p := b.m.Show(); p.detail != "no memory" {
+	if p := b.m.snapshot(); p.detail != "no memory" {
 		t.Errorf("the cause is forgotten: %q", p.detail)
 	}
 
@@ -81,7 +81,7 @@ func TestOwnerThatFailedWaits(t *testing.T) {
 func TestFailureOfAnOlderWishIsNotTaken(t *testing.T) {
 	b := backup(t)
 	b.run()
-	b.want(b.step(input{kind: inAddresses, wish: b.m.wish - 1, detail: "no memory"}))
+	b.want(b.step(input{kind: inAddresses, holdSeq: b.m.holdSeq - 1, detail: "no memory"}))
 	b.state(Master)
 }
 
@@ -89,14 +89,14 @@ func TestFailureOfAnOlderWishIsNotTaken(t *testing.T) {
 func TestAddressThatCannotBeRemoved(t *testing.T) {
 	b := master(t)
 	b.advert(lb2, 200)
-	b.want(b.step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, wish: b.m.wish, detail: "busy"}))
-	if p := b.m.Show(); !slices.Equal(p.present, []netip.Prefix{vip}) || p.alarm != "addresses: busy" {
+	b.want(b.step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, holdSeq: b.m.holdSeq, detail: "busy"}))
+	if p := b.m.snapshot(); !slices.Equal(p.present, []netip.Prefix{vip}) || p.warning != "addresses: busy" {
 		t.Errorf("%+v", p)
 	}
 	b.deadline(b.m.Deadline(), retryAfter)
 	b.want(b.run(), "hold")
 	b.answer()
-	if p := b.m.Show(); len(p.present) != 0 || p.alarm != "" {
+	if p := b.m.snapshot(); len(p.present) != 0 || p.warning != "" {
 		t.Errorf("%+v", p)
 	}
 	b.deadline(b.m.Deadline(), downInterval(100, time.Second)-retryAfter)
@@ -106,8 +106,8 @@ func TestAddressThatCannotBeRemoved(t *testing.T) {
 	b.step(input{kind: inStart})
 	b.step(input{kind: inReady, from: lb1})
 	b.step(input{kind: inUnready, reason: ReasonLinkDown})
-	b.step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, wish: b.m.wish, detail: "stays"})
-	if !b.m.Deadline().IsZero() || b.m.Show().alarm != "" {
+	b.step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, holdSeq: b.m.holdSeq, detail: "stays"})
+	if !b.m.Deadline().IsZero() || b.m.snapshot().warning != "" {
 		t.Error("it is fought for")
 	}
 }
@@ -115,34 +115,34 @@ func TestAddressThatCannotBeRemoved(t *testing.T) {
 func TestAddressPutBackIsAnnounced(t *testing.T) {
 	b := master(t)
 	b.m.announceLast = b.now.Add(-time.Hour)
-	b.want(b.step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, wish: b.m.wish, restored: true}), "announce 10.0.0.88")
+	b.want(b.step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, holdSeq: b.m.holdSeq, restored: true}), "announce 10.0.0.88")
 }
 
 // A master nobody can hear steps back as soon as it hears another one, whatever
 // that one's priority; alone it stays.
 func TestMasterThatCannotSend(t *testing.T) {
 	b := master(t)
-	for range unsentLimit - 1 {
+	for range sendFailureLimit - 1 {
 		b.step(input{kind: inSent, detail: "not permitted"})
 	}
 	b.want(b.advert(lb2, 50), "send 100")
 	b.state(Master)
 	b.step(input{kind: inSent, detail: "not permitted"})
 	b.state(Master)
-	if a := b.m.Show().alarm; a != "contested: 10.0.0.13 is master too, with priority 50; the last advert could not be sent: not permitted" {
+	if a := b.m.snapshot().warning; a != "contested: 10.0.0.13 is master too, with priority 50; the last advert could not be sent: not permitted" {
 		t.Errorf("alarm %q", a)
 	}
 	b.want(b.advert(lb2, 50), "send 0", "hold", "became fault send_failed")
 	b.answer()
 	b.want(b.run(), "became backup retry")
-	if a := b.m.Show().alarm; a != "" {
+	if a := b.m.snapshot().warning; a != "" {
 		t.Errorf("a backup sends nothing, and says %q", a)
 	}
 	b.advert(lb2, 50)
 	b.deadline(b.m.downAt, downInterval(100, time.Second)) // followed
 
 	b = master(t)
-	for range unsentLimit {
+	for range sendFailureLimit {
 		b.step(input{kind: inSent, detail: "not permitted"})
 	}
 	b.step(input{kind: inSent})
@@ -154,7 +154,7 @@ func TestUpdateOfAMaster(t *testing.T) {
 	b.now = b.now.Add(300 * time.Millisecond)
 	b.want(b.step(input{kind: inUpdate, config: config(priority(50))}))
 	b.deadline(b.m.advertAt, 700*time.Millisecond)
-	if p := b.m.Show(); p.priority != 50 || p.masterPriority != 50 {
+	if p := b.m.snapshot(); p.priority != 50 || p.masterPriority != 50 {
 		t.Errorf("%+v", p)
 	}
 	b.want(b.run(), "send 50")

@@ -41,7 +41,7 @@ type host struct {
 	slow      chan struct{} // not nil: Set waits for it
 	sets      int
 	quiet     bool // the last Set was
-	along     link.Along
+	along     link.ExtraRoutes
 	gone      []string // what the next Move puts back
 	moves     []string // "true with 2": with how many addresses there
 	failMove  error
@@ -75,7 +75,7 @@ func (h *host) engine(t *testing.T, o Options, change ...func(*Config)) *Engine 
 		t.Fatal(err)
 	}
 	e := newEngine(cfg, key, o, h, h.dial)
-	if err := e.ground.prepare(); err != nil {
+	if err := e.worker.prepare(); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -118,7 +118,7 @@ func (h *host) holds() []netip.Prefix {
 // take removes an address behind the election's back.
 func (h *host) take(p netip.Prefix) {
 	h.mu.Lock()
-	h.addrs = without(h.addrs, []netip.Prefix{p})
+	h.addrs = subtract(h.addrs, []netip.Prefix{p})
 	h.mu.Unlock()
 	h.set(func(*link.State) {})
 }
@@ -131,15 +131,15 @@ func (h *host) announcements() []announcement {
 
 // The port.
 
-func (h *host) Look(ours []netip.Prefix, source netip.Addr) (link.State, error) {
+func (h *host) State(ours []netip.Prefix, source netip.Addr) (link.State, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.state
-	s.Present = both(ours, h.addrs)
+	s.Present = intersect(ours, h.addrs)
 	return s, h.failLook
 }
 
-func (h *host) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
+func (h *host) SetAddresses(ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
 	h.mu.Lock()
 	slow := h.slow
 	h.mu.Unlock()
@@ -150,15 +150,15 @@ func (h *host) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.P
 	defer h.mu.Unlock()
 	h.sets++
 	h.quiet = quiet
-	added = without(want, h.addrs)
+	added = subtract(want, h.addrs)
 	if h.failAdd != nil && len(added) > 0 {
-		return both(want, h.addrs), nil, h.failAdd
+		return intersect(want, h.addrs), nil, h.failAdd
 	}
-	h.addrs = append(without(h.addrs, ours), want...)
+	h.addrs = append(subtract(h.addrs, ours), want...)
 	return slices.Clone(want), added, nil
 }
 
-func (h *host) Move(a link.Along, there bool) (restored []string, err error) {
+func (h *host) SetRoutes(a link.ExtraRoutes, there bool) (restored []string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.failMove != nil && there && !a.Empty() {
@@ -166,7 +166,7 @@ func (h *host) Move(a link.Along, there bool) (restored []string, err error) {
 	}
 	h.moves = append(h.moves, fmt.Sprint(there, " with ", len(h.addrs)))
 	if !there {
-		a = link.Along{}
+		a = link.ExtraRoutes{}
 	}
 	if h.along.Empty() != a.Empty() || !h.along.Equal(a) {
 		h.along = a

@@ -20,34 +20,34 @@ type Groups struct {
 var processGroups Groups
 
 type syncGroup struct {
-	mu      sync.Mutex
-	members map[*membership]standing
-	number  uint64 // of the last move
-	move    move
+	mu       sync.Mutex
+	members  map[*groupMember]groupState
+	moves    uint64 // of the last move
+	lastMove groupMove
 }
 
-// standing is what a member says of itself.
-type standing struct {
+// groupState is what a member says of itself.
+type groupState struct {
 	fault string // what keeps it out by itself; empty: nothing
 	delta int
 }
 
 // A move is what one member did and the others follow.
-type move struct {
+type groupMove struct {
 	to State
 	by string
 }
 
-// membership is one election's place in its group.
-type membership struct {
+// groupMember is one election's place in its group.
+type groupMember struct {
 	group *syncGroup
 	name  string
-	nudge func()
+	wake  func()
 	seen  uint64 // the loop's: number of the last move that it follows or made
 }
 
 // join makes a member; nil without a group.
-func (g *Groups) join(group, name string, nudge func()) *membership {
+func (g *Groups) join(group, name string, nudge func()) *groupMember {
 	if group == "" {
 		return nil
 	}
@@ -58,41 +58,41 @@ func (g *Groups) join(group, name string, nudge func()) *membership {
 	}
 	s := g.groups[group]
 	if s == nil {
-		s = &syncGroup{members: map[*membership]standing{}}
+		s = &syncGroup{members: map[*groupMember]groupState{}}
 		g.groups[group] = s
 	}
-	m := &membership{group: s, name: name, nudge: nudge}
+	m := &groupMember{group: s, name: name, wake: nudge}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m.seen = s.number
-	s.members[m] = standing{}
+	m.seen = s.moves
+	s.members[m] = groupState{}
 	return m
 }
 
 // leave ends the membership.
-func (m *membership) leave() {
+func (m *groupMember) leave() {
 	if m == nil {
 		return
 	}
 	m.group.mu.Lock()
 	delete(m.group.members, m)
 	m.group.mu.Unlock()
-	m.tell()
+	m.wakeOthers()
 }
 
-// tell lets the others look.
-func (m *membership) tell() {
+// wakeOthers lets the others look.
+func (m *groupMember) wakeOthers() {
 	m.group.mu.Lock()
 	defer m.group.mu.Unlock()
 	for other := range m.group.members {
 		if other != m {
-			other.nudge() // never blocks
+			other.wake() // never blocks
 		}
 	}
 }
 
-// stand says how the member stands.
-func (m *membership) stand(s standing) {
+// setState says how the member stands.
+func (m *groupMember) setState(s groupState) {
 	if m == nil {
 		return
 	}
@@ -104,24 +104,24 @@ func (m *membership) stand(s standing) {
 	}
 	m.group.mu.Unlock()
 	if !same {
-		m.tell()
+		m.wakeOthers()
 	}
 }
 
-// moved says what the member did by itself.
-func (m *membership) moved(to State) {
+// announceMove says what the member did by itself.
+func (m *groupMember) announceMove(to State) {
 	if m == nil {
 		return
 	}
 	m.group.mu.Lock()
-	m.group.number++
-	m.seen, m.group.move = m.group.number, move{to, m.name}
+	m.group.moves++
+	m.seen, m.group.lastMove = m.group.moves, groupMove{to, m.name}
 	m.group.mu.Unlock()
-	m.tell()
+	m.wakeOthers()
 }
 
 // others is how the other members stand, and the move to follow, if any.
-func (m *membership) others() (faults []string, delta int, follow *move) {
+func (m *groupMember) others() (faults []string, delta int, follow *groupMove) {
 	if m == nil {
 		return nil, 0, nil
 	}
@@ -137,9 +137,9 @@ func (m *membership) others() (faults []string, delta int, follow *move) {
 		}
 	}
 	slices.SortFunc(faults, strings.Compare)
-	if m.group.number != m.seen {
-		m.seen = m.group.number
-		last := m.group.move
+	if m.group.moves != m.seen {
+		m.seen = m.group.moves
+		last := m.group.lastMove
 		follow = &last
 	}
 	return faults, delta, follow

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func held(c *Config) { c.Held = true }
+func held(c *Config) { c.Standby = true }
 
 func (b *bench) handOver() []string { return b.step(input{kind: inHandOver}) }
 
@@ -29,7 +29,7 @@ func TestHandOver(t *testing.T) {
 		b.advert(lb2, 100) // of a lower priority, and not preempted
 	}
 	b.state(Backup)
-	if len(b.m.want) > 0 || b.m.yielding() {
+	if len(b.m.want) > 0 || b.m.releasing() {
 		t.Errorf("the addresses %v are still wanted", b.m.want)
 	}
 	b.want(b.run(), "send 200", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
@@ -53,7 +53,7 @@ func TestHandOverToNobody(t *testing.T) {
 	if got := b.now.Sub(began); got != downInterval(200, time.Second) {
 		t.Errorf("master again after %v", got)
 	}
-	if b.m.yielding() {
+	if b.m.releasing() {
 		t.Error("a master that leaves")
 	}
 	// With a limit that is shorter the addresses go first.
@@ -96,7 +96,7 @@ func TestHandOverOfAGroup(t *testing.T) {
 		time.Sleep(8 * time.Second)
 		for i := range 2 {
 			c := configs[i]
-			c.Priority, c.Held = 200, true
+			c.Priority, c.Standby = 200, true
 			engines[0][i].Update(c)
 		}
 		engines[0][0].HandOver() // of one: the other follows

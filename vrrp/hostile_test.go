@@ -72,7 +72,7 @@ func (st *stranger) send(e evil) {
 
 // hostile are packets that each must be refused for that reason. An advert from
 // the director's own address is not among them: the kernel itself drops it.
-func hostile(from netip.Addr) map[Drop]evil {
+func hostile(from netip.Addr) map[DropReason]evil {
 	good := Advert{51, 255, fast, []netip.Addr{vip.Addr()}, RFC5798}
 	with := func(change func(b []byte) []byte) []byte {
 		b := change(good.Append(nil, from, multicastIPv4))
@@ -90,7 +90,7 @@ func hostile(from netip.Addr) map[Drop]evil {
 	}
 	far := e(with(func(b []byte) []byte { return b }))
 	far.ttl = 254
-	return map[Drop]evil{
+	return map[DropReason]evil{
 		DropTTL:      far,
 		DropVersion:  e(set(0, 0x21)),
 		DropType:     e(set(0, 0x32)),
@@ -169,30 +169,30 @@ func TestKernelHostileDialects(t *testing.T) {
 		return toAll(k.Sign(good.Append(nil, lb2, multicastIPv4), lb2, multicastIPv4, sequence))
 	}
 	toOne := evil{source: stranger, destination: lb1, ttl: 255, payload: good.Append(nil, stranger, lb1)}
-	sent := map[Drop]bool{DropOwn: true} // which the kernel itself drops
+	sent := map[DropReason]bool{DropOwn: true} // which the kernel itself drops
 	for reason := range hostile(stranger) {
 		sent[reason] = true
 	}
 	for _, c := range []struct {
 		name   string
 		config Config
-		evil   map[Drop]evil
+		evil   map[DropReason]evil
 		twice  bool
 	}{
-		{"version 2, password", dialect{change: version2("open sesame")}.config(t, lb1, lb2, 200), map[Drop]evil{
+		{"version 2, password", dialect{change: version2("open sesame")}.config(t, lb1, lb2, 200), map[DropReason]evil{
 			DropAuthType: toAll(good.AppendV2(nil, nil)), DropAuth: toAll(good.AppendV2(nil, &wrong)), DropIntervalDiffers: toAll(slow.AppendV2(nil, &right)),
 		}, false},
-		{"multicast", config(priority(200)), map[Drop]evil{DropDestination: toOne}, false},
-		{"unicast", dialect{change: func(*Config) {}, unicast: true}.config(t, lb1, lb2, 200), map[Drop]evil{DropPeer: toOne}, false},
+		{"multicast", config(priority(200)), map[DropReason]evil{DropDestination: toOne}, false},
+		{"unicast", dialect{change: func(*Config) {}, unicast: true}.config(t, lb1, lb2, 200), map[DropReason]evil{DropPeer: toOne}, false},
 		{"shared key", config(priority(200), func(c *Config) {
 			c.Authentication = Authentication{Type: "hmac", KeyFile: scratch(t, "hmac", "1 "+secret+"\n")}
-		}), map[Drop]evil{
+		}), map[DropReason]evil{
 			DropUnauthenticated: toAll(good.Append(nil, lb2, multicastIPv4)), DropAuth: sealed(other, now), DropKey: sealed(unknown, now),
 			DropClock: sealed(mine, now-uint64(time.Hour.Microseconds())),
 		}, false},
 		{"shared key, again", config(priority(200), func(c *Config) {
 			c.Authentication = Authentication{Type: "hmac", KeyFile: scratch(t, "hmac", "1 "+secret+"\n")}
-		}), map[Drop]evil{DropReplay: sealed(mine, now)}, true},
+		}), map[DropReason]evil{DropReplay: sealed(mine, now)}, true},
 	} {
 		for reason := range c.evil {
 			sent[reason] = true
@@ -214,7 +214,7 @@ func TestKernelHostileDialects(t *testing.T) {
 			}
 		})
 	}
-	for reason := DropNone + 1; reason < drops; reason++ {
+	for reason := DropNone + 1; reason < dropReasons; reason++ {
 		if !sent[reason] {
 			t.Errorf("no packet is refused for %v", reason)
 		}
@@ -228,7 +228,7 @@ func flood(attacker *stranger, from netip.Addr, rounds, each int, between func()
 	bad := hostile(from)
 	for range rounds {
 		for range each {
-			e := bad[Drop(1+random.IntN(int(DropCount)))]
+			e := bad[DropReason(1+random.IntN(int(DropCount)))]
 			if !e.source.IsValid() || random.IntN(4) == 0 { // noise
 				e = evil{source: from, destination: multicastIPv4, ttl: 255, payload: make([]byte, random.IntN(200))}
 				for i := range e.payload {

@@ -25,12 +25,12 @@ const (
 	// pollInterval is how often the interface is looked at even if nothing was
 	// told: messages of the kernel's can be lost.
 	pollInterval = 5 * time.Second
-	// redialAfter is the wait before a socket that did not open is tried again.
-	redialAfter = time.Second
+	// redialDelay is the wait before a socket that did not open is tried again.
+	redialDelay = time.Second
 )
 
-// ground works for one election. Its wishes are levels: the newest counts.
-type ground struct {
+// ifworker works for one election. Its wishes are levels: the newest counts.
+type ifworker struct {
 	iface    string
 	v6       bool
 	source   netip.Addr // what adverts must leave from; the zero Addr: the interface's first
@@ -38,36 +38,36 @@ type ground struct {
 	dial     dialer
 	log      *slog.Logger
 	counters *counters
-	signal   chan struct{} // there is something to do
+	wake     chan struct{} // there is something to do
 
-	mu         sync.Mutex
-	configured []netip.Prefix // what is looked for at the start
-	along      link.Along     // what moves with them
-	want       []netip.Prefix
-	quiet      bool   // what is wanted shall not be heard of
-	wish       uint64 // number of want
-	done       uint64 // the wish that was reported last
-	announcing []netip.Prefix
-	looking    bool // the interface is to be looked at
-	broken     conn // a socket that cannot be read any more
+	mu           sync.Mutex
+	configured   []netip.Prefix   // what is looked for at the start
+	routes       link.ExtraRoutes // what moves with them
+	want         []netip.Prefix
+	arpSilenced  bool   // what is wanted shall not be heard of
+	holdSeq      uint64 // number of want
+	holdDone     uint64 // the wish that was reported last
+	toAnnounce   []netip.Prefix
+	checkPending bool // the interface is to be looked at
+	brokenConn   conn // a socket that cannot be read any more
 
 	// What follows is the worker's alone.
-	managed []netip.Prefix // all that was ever wanted and may be on the interface
-	conn    conn
-	opened  time.Time  // when conn was
-	state   link.State // as it was seen last; conn fits it
-	failed  string     // the error that was logged last
-	told    groundReport
-	dialAt  time.Time // when to try again; zero: no need
+	managed   []netip.Prefix // all that was ever wanted and may be on the interface
+	conn      conn
+	opened    time.Time  // when conn was
+	state     link.State // as it was seen last; conn fits it
+	loggedErr string     // the error that was logged last
+	reported  ifReport
+	retryAt   time.Time // when to try again; zero: no need
 }
 
-// groundReport is what the loop learns.
-type groundReport struct {
-	kind    groundKind
+// ifReport is what the loop learns.
+type ifReport struct {
+	kind    ifReportKind
 	present []netip.Prefix // groundFirst, groundAddresses
 
 	configured []netip.Prefix // groundFirst
-	wish       uint64
+	holdSeq    uint64
 	restored   bool
 
 	conn   conn // groundState: to be used from now on; nil: none
@@ -76,21 +76,21 @@ type groundReport struct {
 	detail string
 }
 
-type groundKind uint8
+type ifReportKind uint8
 
 const (
-	groundState     groundKind = iota // the interface or the socket changed
-	groundFirst                       // the same, and it is the first
-	groundAddresses                   // a wish was carried out, or failed
+	ifChanged   ifReportKind = iota // the interface or the socket changed
+	ifFirst                         // the same, and it is the first
+	ifAddresses                     // a wish was carried out, or failed
 )
 
-func newGround(cfg Config, p port, dial dialer, log *slog.Logger, c *counters) *ground {
-	return &ground{iface: cfg.Interface, v6: cfg.v6(), source: cfg.Source, port: p, dial: dial, log: log, counters: c, signal: make(chan struct{}, 1)}
+func newIfworker(cfg Config, p port, dial dialer, log *slog.Logger, c *counters) *ifworker {
+	return &ifworker{iface: cfg.Interface, v6: cfg.v6(), source: cfg.Source, port: p, dial: dial, log: log, counters: c, wake: make(chan struct{}, 1)}
 }
 
 // prepare proves that an election could be held here.
-func (g *ground) prepare() error {
-	s, err := g.port.Look(g.configured, g.source)
+func (w *ifworker) prepare() error {
+	s, err := w.port.State(w.configured, w.source)
 	if err != nil {
 		return err
 	}
@@ -98,111 +98,111 @@ func (g *ground) prepare() error {
 		return nil // the address will be there in a second or two
 	}
 	if !s.Primary.IsValid() {
-		return fmt.Errorf("interface %s has no %s to send adverts from: give it one of its own (ip address add …), the virtual ones do not count", g.iface, g.lacking())
+		return fmt.Errorf("interface %s has no %s to send adverts from: give it one of its own (ip address add …), the virtual ones do not count", w.iface, w.missingAddress())
 	}
-	return g.open(s)
+	return w.open(s)
 }
 
-// lacking names what the interface does not have.
-func (g *ground) lacking() string {
+// missingAddress names what the interface does not have.
+func (w *ifworker) missingAddress() string {
 	switch {
-	case g.source.IsValid():
-		return "address " + g.source.String()
-	case g.v6:
+	case w.source.IsValid():
+		return "address " + w.source.String()
+	case w.v6:
 		return "link-local IPv6 address"
 	}
 	return "IPv4 address"
 }
 
 // close frees everything. Not while run runs.
-func (g *ground) close() error {
-	if g.conn != nil {
-		_ = g.conn.Close()
-		g.conn = nil
+func (w *ifworker) close() error {
+	if w.conn != nil {
+		_ = w.conn.Close()
+		w.conn = nil
 	}
-	return g.port.Close()
+	return w.port.Close()
 }
 
 // The loop's side. Each returns at once.
 
-func (g *ground) watchFor(configured []netip.Prefix, along link.Along) {
-	g.mu.Lock()
-	changed := !along.Equal(g.along)
-	g.configured, g.along = configured, along
-	g.mu.Unlock()
+func (w *ifworker) configure(configured []netip.Prefix, along link.ExtraRoutes) {
+	w.mu.Lock()
+	changed := !along.Equal(w.routes)
+	w.configured, w.routes = configured, along
+	w.mu.Unlock()
 	if changed {
-		g.look()
+		w.check()
 	}
 }
 
-func (g *ground) hold(want []netip.Prefix, wish uint64, quiet bool) {
-	g.mu.Lock()
-	g.want, g.wish, g.quiet = want, wish, quiet
-	g.announcing = both(want, g.announcing)
-	g.mu.Unlock()
-	g.nudge()
+func (w *ifworker) hold(want []netip.Prefix, wish uint64, quiet bool) {
+	w.mu.Lock()
+	w.want, w.holdSeq, w.arpSilenced = want, wish, quiet
+	w.toAnnounce = intersect(want, w.toAnnounce)
+	w.mu.Unlock()
+	w.notify()
 }
 
-func (g *ground) announce(addrs []netip.Prefix) {
-	g.mu.Lock()
-	g.announcing = append(without(g.announcing, addrs), addrs...)
-	g.mu.Unlock()
-	g.nudge()
+func (w *ifworker) announce(addrs []netip.Prefix) {
+	w.mu.Lock()
+	w.toAnnounce = append(subtract(w.toAnnounce, addrs), addrs...)
+	w.mu.Unlock()
+	w.notify()
 }
 
-// lost says that a socket does not receive any more.
-func (g *ground) lost(c conn) {
-	g.mu.Lock()
-	g.broken = c
-	g.mu.Unlock()
-	g.look()
+// socketFailed says that a socket does not receive any more.
+func (w *ifworker) socketFailed(c conn) {
+	w.mu.Lock()
+	w.brokenConn = c
+	w.mu.Unlock()
+	w.check()
 }
 
-func (g *ground) look() {
-	g.mu.Lock()
-	g.looking = true
-	g.mu.Unlock()
-	g.nudge()
+func (w *ifworker) check() {
+	w.mu.Lock()
+	w.checkPending = true
+	w.mu.Unlock()
+	w.notify()
 }
 
-func (g *ground) nudge() {
+func (w *ifworker) notify() {
 	select {
-	case g.signal <- struct{}{}:
+	case w.wake <- struct{}{}:
 	default:
 	}
 }
 
 // run works until ctx ends, then frees everything.
-func (g *ground) run(ctx context.Context, reports chan<- groundReport) {
-	defer func() { _ = g.close() }()
+func (w *ifworker) run(ctx context.Context, reports chan<- ifReport) {
+	defer func() { _ = w.close() }()
 	var watch sync.WaitGroup
 	defer watch.Wait()
-	watch.Go(func() { g.port.Watch(ctx, g.look) })
+	watch.Go(func() { w.port.Watch(ctx, w.check) })
 
-	tell := func(r groundReport) {
+	tell := func(r ifReport) {
 		select {
 		case reports <- r:
 		case <-ctx.Done():
 		}
 	}
-	g.told = groundReport{conn: g.conn, source: g.state.Primary} // as prepared
-	first := g.assess()
-	first.kind = groundFirst
-	first.present = g.state.Present
-	g.mu.Lock()
-	first.configured = g.configured
-	g.mu.Unlock()
-	g.managed = slices.Clone(first.present)
-	g.told = first
+	w.reported = ifReport{conn: w.conn, source: w.state.Primary} // as prepared
+	first := w.checkInterface()
+	first.kind = ifFirst
+	first.present = w.state.Present
+	w.mu.Lock()
+	first.configured = w.configured
+	w.mu.Unlock()
+	w.managed = slices.Clone(first.present)
+	w.reported = first
 	tell(first)
 	if first.reason == "" {
 		// What a killed daemon left half handed over; nothing else is changed.
-		_, _, err := g.port.Set(first.configured, first.present, false)
+		_, _, err := w.port.SetAddresses(first.configured, first.present, false)
 		if len(first.present) == 0 {
-			err = errors.Join(g.move(false, nil), err)
+			err = errors.Join(w.setRoutes(false, nil), err)
 		}
 		if err != nil {
-			g.log.Warn("addresses failed", "err", err)
+			w.log.Warn("addresses failed", "err", err)
 		}
 	}
 
@@ -210,140 +210,140 @@ func (g *ground) run(ctx context.Context, reports chan<- groundReport) {
 	poll := time.NewTimer(pollInterval)
 	defer poll.Stop()
 	for {
-		g.work(tell)
-		poll.Reset(time.Until(earliest(pollAt, g.dialAt)))
+		w.runPending(tell)
+		poll.Reset(time.Until(earliest(pollAt, w.retryAt)))
 		select {
 		case <-ctx.Done():
 			return
-		case <-g.signal:
+		case <-w.wake:
 		case <-poll.C:
 			pollAt = time.Now().Add(pollInterval)
-			g.mu.Lock()
-			g.looking = true
-			g.mu.Unlock()
+			w.mu.Lock()
+			w.checkPending = true
+			w.mu.Unlock()
 		}
 	}
 }
 
-// work does all there is to do.
-func (g *ground) work(tell func(groundReport)) {
-	g.mu.Lock()
-	looking := g.looking
-	g.looking = false
-	g.mu.Unlock()
+// runPending does all there is to do.
+func (w *ifworker) runPending(tell func(ifReport)) {
+	w.mu.Lock()
+	looking := w.checkPending
+	w.checkPending = false
+	w.mu.Unlock()
 
 	// Addresses before anything else: they are what people wait for.
-	g.carryOut(tell)
+	w.applyHold(tell)
 	if looking {
-		r := g.assess()
-		if r.conn != g.told.conn || r.source != g.told.source || r.reason != g.told.reason || r.detail != g.told.detail {
-			g.told = r
+		r := w.checkInterface()
+		if r.conn != w.reported.conn || r.source != w.reported.source || r.reason != w.reported.reason || r.detail != w.reported.detail {
+			w.reported = r
 			tell(r)
 		}
-		g.guard(tell)
+		w.repair(tell)
 	}
-	g.makeKnown()
+	w.sendAnnouncements()
 }
 
-// carryOut makes the interface hold what is wanted, if that changed.
-func (g *ground) carryOut(tell func(groundReport)) {
-	g.mu.Lock()
-	want, wish, quiet, fresh := g.want, g.wish, g.quiet, g.done != g.wish
-	g.mu.Unlock()
+// applyHold makes the interface hold what is wanted, if that changed.
+func (w *ifworker) applyHold(tell func(ifReport)) {
+	w.mu.Lock()
+	want, wish, quiet, fresh := w.want, w.holdSeq, w.arpSilenced, w.holdDone != w.holdSeq
+	w.mu.Unlock()
 	if !fresh {
 		return
 	}
 	began := time.Now()
-	held, _, err := g.set(want, quiet)
-	g.log.Debug("addresses set", "want", want, "quiet", quiet, "held", held, "took", time.Since(began), "err", err)
+	held, _, err := w.setAddresses(want, quiet)
+	w.log.Debug("addresses set", "want", want, "quiet", quiet, "held", held, "took", time.Since(began), "err", err)
 	if err == nil {
 		// Neighbours first: what else there is to do for it takes as long as this.
-		g.settle(wish)
-		g.makeKnown()
+		w.markDone(wish)
+		w.sendAnnouncements()
 	}
-	g.report(tell, wish, held, false, err)
+	w.reportAddresses(tell, wish, held, false, err)
 }
 
-// settle notes which wish was carried out.
-func (g *ground) settle(wish uint64) {
-	g.mu.Lock()
-	g.done = wish
-	g.mu.Unlock()
+// markDone notes which wish was carried out.
+func (w *ifworker) markDone(wish uint64) {
+	w.mu.Lock()
+	w.holdDone = wish
+	w.mu.Unlock()
 }
 
-// guard puts back what somebody else took away.
-func (g *ground) guard(tell func(groundReport)) {
-	g.mu.Lock()
-	want, wish, settled := g.want, g.wish, g.done == g.wish && !g.quiet
-	g.mu.Unlock()
-	if !settled || g.told.reason != "" || len(want) == 0 {
+// repair puts back what somebody else took away.
+func (w *ifworker) repair(tell func(ifReport)) {
+	w.mu.Lock()
+	want, wish, settled := w.want, w.holdSeq, w.holdDone == w.holdSeq && !w.arpSilenced
+	w.mu.Unlock()
+	if !settled || w.reported.reason != "" || len(want) == 0 {
 		return
 	}
-	if len(without(want, g.state.Present)) == 0 {
-		if err := g.move(true, nil); err != nil {
-			g.report(tell, wish, want, false, err)
+	if len(subtract(want, w.state.Present)) == 0 {
+		if err := w.setRoutes(true, nil); err != nil {
+			w.reportAddresses(tell, wish, want, false, err)
 		}
 		return
 	}
-	held, added, err := g.set(want, false)
+	held, added, err := w.setAddresses(want, false)
 	if len(added) > 0 {
-		g.counters.restored.Add(uint64(len(added)))
-		g.log.Warn("somebody else removed addresses: put back", "addresses", added)
+		w.counters.restored.Add(uint64(len(added)))
+		w.log.Warn("somebody else removed addresses: put back", "addresses", added)
 	}
-	g.report(tell, wish, held, len(added) > 0, err)
+	w.reportAddresses(tell, wish, held, len(added) > 0, err)
 }
 
-// set makes the interface hold the addresses, and routes and rules be there as
+// setAddresses makes the interface hold the addresses, and routes and rules be there as
 // long as they are: these come last, and go first.
-func (g *ground) set(want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
-	ours := append(without(g.managed, want), want...)
+func (w *ifworker) setAddresses(want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
+	ours := append(subtract(w.managed, want), want...)
 	if len(want) == 0 {
-		defer func(moved error) { err = errors.Join(err, moved) }(g.move(false, nil))
+		defer func(moved error) { err = errors.Join(err, moved) }(w.setRoutes(false, nil))
 	}
-	held, added, err = g.port.Set(ours, want, quiet)
-	g.managed = held // what could not be removed stays to be removed
+	held, added, err = w.port.SetAddresses(ours, want, quiet)
+	w.managed = held // what could not be removed stays to be removed
 	if len(want) > 0 {
-		err = g.move(true, err)
+		err = w.setRoutes(true, err)
 	}
 	return held, added, err
 }
 
-// move has the routes and rules there, or not, and joins what went wrong before.
-func (g *ground) move(there bool, before error) error {
-	g.mu.Lock()
-	along := g.along
-	g.mu.Unlock()
-	restored, err := g.port.Move(along, there)
+// setRoutes has the routes and rules there, or not, and joins what went wrong before.
+func (w *ifworker) setRoutes(there bool, before error) error {
+	w.mu.Lock()
+	along := w.routes
+	w.mu.Unlock()
+	restored, err := w.port.SetRoutes(along, there)
 	if len(restored) > 0 {
-		g.counters.restored.Add(uint64(len(restored)))
-		g.log.Warn("somebody else removed routes or rules: put back", "restored", restored)
+		w.counters.restored.Add(uint64(len(restored)))
+		w.log.Warn("somebody else removed routes or rules: put back", "restored", restored)
 	}
 	return errors.Join(before, err)
 }
 
-func (g *ground) report(tell func(groundReport), wish uint64, held []netip.Prefix, restored bool, err error) {
-	r := groundReport{kind: groundAddresses, wish: wish, present: held, restored: restored}
+func (w *ifworker) reportAddresses(tell func(ifReport), wish uint64, held []netip.Prefix, restored bool, err error) {
+	r := ifReport{kind: ifAddresses, holdSeq: wish, present: held, restored: restored}
 	if err != nil {
 		r.detail = strings.ReplaceAll(err.Error(), "\n", "; ") // of several addresses
 	}
-	if r.detail != "" && r.detail != g.failed {
-		g.log.Warn("addresses failed", "err", err)
+	if r.detail != "" && r.detail != w.loggedErr {
+		w.log.Warn("addresses failed", "err", err)
 	}
-	g.failed = r.detail
-	g.settle(wish)
+	w.loggedErr = r.detail
+	w.markDone(wish)
 	tell(r)
 }
 
-// makeKnown announces what is held, once the newest wish is carried out.
-func (g *ground) makeKnown() {
-	g.mu.Lock()
-	if g.done != g.wish {
-		g.mu.Unlock()
+// sendAnnouncements announces what is held, once the newest wish is carried out.
+func (w *ifworker) sendAnnouncements() {
+	w.mu.Lock()
+	if w.holdDone != w.holdSeq {
+		w.mu.Unlock()
 		return
 	}
-	due := both(g.announcing, both(g.want, g.managed))
-	g.announcing = nil
-	g.mu.Unlock()
+	due := intersect(w.toAnnounce, intersect(w.want, w.managed))
+	w.toAnnounce = nil
+	w.mu.Unlock()
 	if len(due) == 0 {
 		return
 	}
@@ -351,69 +351,69 @@ func (g *ground) makeKnown() {
 	for i, p := range due {
 		addrs[i] = p.Addr()
 	}
-	frames, err := g.port.Announce(addrs)
-	g.counters.announced.Add(uint64(frames))
+	frames, err := w.port.Announce(addrs)
+	w.counters.announced.Add(uint64(frames))
 	if err != nil {
-		g.log.Warn("announcement failed", "err", err)
+		w.log.Warn("announcement failed", "err", err)
 	}
 }
 
-// assess looks at the interface, opens or replaces the socket, and says whether
+// checkInterface looks at the interface, opens or replaces the socket, and says whether
 // an election can be held.
-func (g *ground) assess() groundReport {
-	g.mu.Lock()
-	asked := append(without(g.managed, g.configured), g.configured...)
-	broken := g.broken
-	g.broken = nil
-	g.mu.Unlock()
-	s, err := g.port.Look(asked, g.source)
+func (w *ifworker) checkInterface() ifReport {
+	w.mu.Lock()
+	asked := append(subtract(w.managed, w.configured), w.configured...)
+	broken := w.brokenConn
+	w.brokenConn = nil
+	w.mu.Unlock()
+	s, err := w.port.State(asked, w.source)
 	if err != nil {
 		// Not knowing is no reason to give the addresses up.
-		g.log.Warn("the interface could not be looked at", "err", err)
-		g.mu.Lock()
-		g.broken = broken
-		g.mu.Unlock()
-		g.dialAt = time.Now().Add(redialAfter) // look again soon
-		return g.told
+		w.log.Warn("the interface could not be looked at", "err", err)
+		w.mu.Lock()
+		w.brokenConn = broken
+		w.mu.Unlock()
+		w.retryAt = time.Now().Add(redialDelay) // look again soon
+		return w.reported
 	}
-	if g.conn != nil && (g.conn == broken || s.Index != g.state.Index || s.Primary != g.state.Primary) {
-		_ = g.conn.Close()
-		g.conn = nil
+	if w.conn != nil && (w.conn == broken || s.Index != w.state.Index || s.Primary != w.state.Primary) {
+		_ = w.conn.Close()
+		w.conn = nil
 	}
-	g.state = s
-	g.dialAt = time.Time{}
+	w.state = s
+	w.retryAt = time.Time{}
 	switch {
 	case !s.Exists:
-		return groundReport{reason: ReasonNoInterface, detail: "no interface " + g.iface}
+		return ifReport{reason: ReasonNoInterface, detail: "no interface " + w.iface}
 	case !s.Primary.IsValid():
-		return groundReport{reason: ReasonNoAddress, detail: g.iface + " has no " + g.lacking() + " of its own"}
+		return ifReport{reason: ReasonNoAddress, detail: w.iface + " has no " + w.missingAddress() + " of its own"}
 	}
-	if g.conn == nil {
+	if w.conn == nil {
 		// One that fails as soon as it is open is not opened in a circle.
-		if next := g.opened.Add(redialAfter); broken != nil && time.Now().Before(next) {
-			g.dialAt = next
-			return groundReport{reason: ReasonSocket, detail: "the socket on " + g.iface + " failed"}
+		if next := w.opened.Add(redialDelay); broken != nil && time.Now().Before(next) {
+			w.retryAt = next
+			return ifReport{reason: ReasonSocket, detail: "the socket on " + w.iface + " failed"}
 		}
-		if err := g.open(s); err != nil {
-			g.dialAt = time.Now().Add(redialAfter)
-			return groundReport{reason: ReasonSocket, detail: err.Error()}
+		if err := w.open(s); err != nil {
+			w.retryAt = time.Now().Add(redialDelay)
+			return ifReport{reason: ReasonSocket, detail: err.Error()}
 		}
 	}
-	r := groundReport{conn: g.conn, source: s.Primary}
+	r := ifReport{conn: w.conn, source: s.Primary}
 	switch {
 	case !s.AdminUp:
-		r.reason, r.detail = ReasonLinkDown, g.iface+" is set down"
+		r.reason, r.detail = ReasonLinkDown, w.iface+" is set down"
 	case !s.Carrier:
-		r.reason, r.detail = ReasonLinkDown, g.iface+" has no carrier"
+		r.reason, r.detail = ReasonLinkDown, w.iface+" has no carrier"
 	}
 	return r
 }
 
-func (g *ground) open(s link.State) error {
-	c, err := g.dial(g.iface, s.Index, s.Primary)
+func (w *ifworker) open(s link.State) error {
+	c, err := w.dial(w.iface, s.Index, s.Primary)
 	if err != nil {
 		return err
 	}
-	g.conn, g.state, g.opened = c, s, time.Now()
+	w.conn, w.state, w.opened = c, s, time.Now()
 	return nil
 }

@@ -34,7 +34,7 @@ type machine struct {
 	downFrom   time.Time // when the down timer was set
 	downAt     time.Time
 	resigned   bool      // it was set by a priority 0, so it is the skew
-	resuming   bool      // a killed run's mastership goes on where nobody took over: one advert and the skew
+	adopting   bool      // a killed run's mastership goes on where nobody took over: one advert and the skew
 	outranked  bool      // the master heard since then has a lower priority
 	preemptAt  time.Time // when preempt_delay is over
 	preempting bool      // preemptAt was armed; stays so until a better master is heard
@@ -46,36 +46,36 @@ type machine struct {
 	announceLeft int
 
 	// Fault by a failed action, and what lingers of one.
-	retryAt time.Time
-	failure string        // what failed last
-	holdoff time.Duration // how long, from its first advert on, a live master is left alone for it
-	unsent  int           // adverts in a row that did not leave
-	sendErr string        // why
+	retryAt      time.Time
+	failure      string        // what failed last
+	holdoff      time.Duration // how long, from its first advert on, a live master is left alone for it
+	sendFailures int           // adverts in a row that did not leave
+	sendErr      string        // why
 
 	// The addresses: wanted on the interface, and known to be on it.
-	want      []netip.Prefix
-	wish      uint64 // number of the last doHold
-	answered  uint64 // and of the last one whose result is known
-	present   []netip.Prefix
-	holdErr   string
-	releaseAt time.Time // when to try again to remove them
+	want          []netip.Prefix
+	holdSeq       uint64 // number of the last doHold
+	holdAcked     uint64 // and of the last one whose result is known
+	present       []netip.Prefix
+	holdErr       string
+	removeRetryAt time.Time // when to try again to remove them
 
-	delta      int    // what tracked things add to the priority
-	trackFault string // what of them keeps this director out; empty: nothing
+	trackedDelta int    // what tracked things add to the priority
+	trackedFault string // what of them keeps this director out; empty: nothing
 
 	// Leaving.
-	yieldAt    time.Time // when to give the addresses up; zero: not leaving
-	yieldLimit time.Time // the latest for it
-	resignAt   time.Time // when to resign once more
-	quiet      bool      // nobody is answered for the addresses
+	releaseAt    time.Time // when to give the addresses up; zero: not leaving
+	releaseLimit time.Time // the latest for it
+	resignAt     time.Time // when to resign once more
+	arpSilenced  bool      // nobody is answered for the addresses
 
-	contested      string // by whom; empty: by nobody
-	contestedFrom  netip.Addr
-	contestedUntil time.Time
-	mismatch       string // a peer's addresses differ
-	mismatchFrom   netip.Addr
-	mismatchUntil  time.Time
-	mismatched     uint64
+	conflict      string // by whom; empty: by nobody
+	conflictFrom  netip.Addr
+	conflictUntil time.Time
+	mismatch      string // a peer's addresses differ
+	mismatchFrom  netip.Addr
+	mismatchUntil time.Time
+	mismatched    uint64
 }
 
 func newMachine(cfg Config, now time.Time) *machine {
@@ -84,8 +84,8 @@ func newMachine(cfg Config, now time.Time) *machine {
 
 // Deadline is when the next inTick is due; the zero Time: never.
 func (m *machine) Deadline() time.Time {
-	return earliest(m.downAt, m.advertAt, m.announceAt, m.retryAt, m.releaseAt, m.contestedUntil, m.mismatchUntil,
-		m.yieldAt, m.resignAt)
+	return earliest(m.downAt, m.advertAt, m.announceAt, m.retryAt, m.removeRetryAt, m.conflictUntil, m.mismatchUntil,
+		m.releaseAt, m.resignAt)
 }
 
 // Step takes one input. The actions are valid until the next Step. An inTick
@@ -103,22 +103,22 @@ func (m *machine) Step(now time.Time, in input) []action {
 	case inUnready:
 		m.becomeUnready(now, in.reason, in.detail)
 	case inAdvert:
-		m.heard(now, in)
-	case inRefused:
-		if m.contested != "" && m.contestedFrom == in.from {
-			in.detail = m.contested // one text a peer, or each advert would be news
+		m.onAdvert(now, in)
+	case inDropped:
+		if m.conflict != "" && m.conflictFrom == in.from {
+			in.detail = m.conflict // one text a peer, or each advert would be news
 		}
-		m.contest(now, in.from, in.detail)
+		m.setConflict(now, in.from, in.detail)
 	case inSent:
-		m.sent(in.detail)
+		m.onSent(in.detail)
 	case inAddresses:
-		m.addresses(now, in)
+		m.onHoldResult(now, in)
 	case inUpdate:
 		m.update(now, in.config)
 	case inTrack:
-		m.tracked(now, in.delta, in.detail)
-	case inMoved:
-		m.moved(now, in.to, in.detail)
+		m.setTracked(now, in.delta, in.detail)
+	case inGroup:
+		m.followGroup(now, in.to, in.detail)
 	case inHandOver:
 		m.handOver(now)
 	case inStop:
@@ -127,20 +127,20 @@ func (m *machine) Step(now time.Time, in input) []action {
 	return m.out
 }
 
-// Show is how the election stands.
-func (m *machine) Show() picture {
-	return picture{
+// snapshot is how the election stands.
+func (m *machine) snapshot() snapshot {
+	return snapshot{
 		state: m.state, since: m.since, reason: m.reason, detail: m.detail,
 		priority: m.priority(), master: m.master, masterPriority: m.masterPriority,
-		contested: m.contested != "", alarm: m.alarm(),
+		conflict: m.conflict != "", warning: m.warning(),
 		present: m.present,
 	}
 }
 
-func (m *machine) alarm() string {
+func (m *machine) warning() string {
 	var parts []string
 	for _, p := range []struct{ what, detail string }{
-		{"contested: ", m.contested},
+		{"contested: ", m.conflict},
 		{"addresses differ: ", m.mismatch},
 		{"addresses: ", m.holdErr},
 		{"the last advert could not be sent: ", m.sendErr},
@@ -158,14 +158,14 @@ func (m *machine) alarm() string {
 func (m *machine) start(leftover []netip.Prefix) {
 	m.present = slices.Clone(leftover)
 	if len(leftover) > 0 {
-		m.hold(both(m.cfg.held(), leftover))
+		m.hold(intersect(m.cfg.allAddresses(), leftover))
 	}
 }
 
 // tick serves every timer that has come.
 func (m *machine) tick(now time.Time) {
-	if due(m.contestedUntil, now) {
-		m.contested, m.contestedUntil = "", time.Time{}
+	if due(m.conflictUntil, now) {
+		m.conflict, m.conflictUntil = "", time.Time{}
 	}
 	if due(m.mismatchUntil, now) {
 		m.mismatch, m.mismatchUntil = "", time.Time{}
@@ -188,14 +188,14 @@ func (m *machine) tick(now time.Time) {
 	if due(m.retryAt, now) {
 		m.startUp(now, ReasonRetry, m.failure)
 	}
-	if due(m.releaseAt, now) {
-		if m.releaseAt = (time.Time{}); m.quiet {
-			m.beginQuiet(now)
+	if due(m.removeRetryAt, now) {
+		if m.removeRetryAt = (time.Time{}); m.arpSilenced {
+			m.silenceARP(now)
 		} else {
 			m.hold(m.want)
 		}
 	}
-	m.yieldTick(now)
+	m.releaseTick(now)
 }
 
 // becomeReady: the interface works, and adverts leave from source.
@@ -229,28 +229,28 @@ func (m *machine) becomeUnready(now time.Time, reason, detail string) {
 
 // startUp is the event of RFC 9568 §6.4.1.
 func (m *machine) startUp(now time.Time, reason, detail string) {
-	if m.trackFault != "" {
-		m.block(now)
+	if m.trackedFault != "" {
+		m.enterTrackedFault(now)
 		return
 	}
-	if m.cfg.Priority == 255 && m.holdoff == 0 && !m.cfg.Held {
+	if m.cfg.Priority == 255 && m.holdoff == 0 && !m.cfg.Standby {
 		m.becomeMaster(now, ReasonOwner, "owner of the addresses")
 		return
 	}
 	m.becomeBackup(now, reason, detail, m.cfg.AdvertInterval)
-	if reason == ReasonStart && len(m.want) > 0 && !m.cfg.Held {
+	if reason == ReasonStart && len(m.want) > 0 && !m.cfg.Standby {
 		// What a killed run left is served. Had another taken over, its advert would
 		// come within one interval; to wait for three would let the others' time run
 		// out, and the addresses go there and back. RFC 9568 knows no restart.
-		m.resuming = true
+		m.adopting = true
 		m.recomputeDownTimer()
 	}
 }
 
-// heard is a valid advert of another director.
-func (m *machine) heard(now time.Time, in input) {
+// onAdvert is a valid advert of another director.
+func (m *machine) onAdvert(now time.Time, in input) {
 	if in.priority > 0 {
-		m.succeeded(now)
+		m.onSuccessor(now)
 	}
 	if m.state == Init {
 		return
@@ -260,48 +260,48 @@ func (m *machine) heard(now time.Time, in input) {
 	}
 	switch m.state {
 	case Backup:
-		m.heardAsBackup(now, in)
+		m.advertAsBackup(now, in)
 	case Master:
-		m.heardAsMaster(now, in)
+		m.advertAsMaster(now, in)
 	case Fault:
 		m.lastHeard = now
 		m.master, m.masterPriority = in.from, in.priority
 	}
 }
 
-// heardAsBackup is RFC 9568 §6.4.2.
-func (m *machine) heardAsBackup(now time.Time, in input) {
+// advertAsBackup is RFC 9568 §6.4.2.
+func (m *machine) advertAsBackup(now time.Time, in input) {
 	m.lastHeard = now
 	m.master, m.masterPriority = in.from, in.priority
-	if len(m.want) > 0 && !m.yielding() {
+	if len(m.want) > 0 && !m.releasing() {
 		m.hold(nil) // left over, and now there is a master
 	}
-	if m.resuming {
-		m.resuming = false
+	if m.adopting {
+		m.adopting = false
 		m.recomputeDownTimer()
 	}
 	switch {
 	case in.priority == 0:
 		m.resigned, m.outranked = true, false
 		m.setDownTimer(now)
-	case in.priority >= m.priority() || !m.cfg.Preempt || m.cfg.Held:
+	case in.priority >= m.priority() || !m.cfg.Preempt || m.cfg.Standby:
 		m.preempting = false
-		m.follow(now, in.interval)
+		m.acceptMaster(now, in.interval)
 	default:
 		delay := max(m.cfg.PreemptDelay, m.holdoff)
 		if !m.preempting {
 			m.preempting, m.preemptAt = true, now.Add(delay)
 		}
 		if now.Before(m.preemptAt) {
-			m.follow(now, in.interval)
+			m.acceptMaster(now, in.interval)
 			return
 		}
 		m.outranked = true // discarded: the down timer runs on
 	}
 }
 
-// follow takes an advert as the master's.
-func (m *machine) follow(now time.Time, interval time.Duration) {
+// acceptMaster takes an advert as the master's.
+func (m *machine) acceptMaster(now time.Time, interval time.Duration) {
 	m.active = interval
 	m.resigned, m.outranked = false, false
 	m.setDownTimer(now)
@@ -316,7 +316,7 @@ func (m *machine) recomputeDownTimer() {
 	wait := m.skew()
 	switch {
 	case m.resigned:
-	case m.resuming:
+	case m.adopting:
 		wait += m.active
 	default:
 		wait += 3 * m.active
@@ -324,9 +324,9 @@ func (m *machine) recomputeDownTimer() {
 	m.downAt = m.downFrom.Add(wait)
 }
 
-// heardAsMaster is RFC 9568 §6.4.3. A master that steps back sends no priority
+// advertAsMaster is RFC 9568 §6.4.3. A master that steps back sends no priority
 // 0: the other one is master already.
-func (m *machine) heardAsMaster(now time.Time, in input) {
+func (m *machine) advertAsMaster(now time.Time, in input) {
 	mine := m.priority()
 	switch {
 	case in.priority == 0:
@@ -339,37 +339,37 @@ func (m *machine) heardAsMaster(now time.Time, in input) {
 		m.becomeBackup(now, ReasonHigherAddress,
 			fmt.Sprintf("%v has priority %d too, and the greater address", in.from, mine), in.interval)
 		m.lastHeard, m.master, m.masterPriority = now, in.from, in.priority
-	case m.unsent >= unsentLimit:
+	case m.sendFailures >= sendFailureLimit:
 		m.fail(now, ReasonSendFailed, fmt.Sprintf("%v is master, and adverts to it fail: %s", in.from, m.sendErr))
 	default:
 		m.lastHeard = now
-		m.contestBy(now, in)
+		m.conflictWith(now, in)
 		m.advertise(now)
 		m.announceSoon(now)
 	}
 }
 
-func (m *machine) contestBy(now time.Time, in input) {
-	detail := m.contested
-	if detail == "" || m.contestedFrom != in.from {
+func (m *machine) conflictWith(now time.Time, in input) {
+	detail := m.conflict
+	if detail == "" || m.conflictFrom != in.from {
 		detail = fmt.Sprintf("%v is master too, with priority %d", in.from, in.priority)
 	}
-	m.contest(now, in.from, detail)
+	m.setConflict(now, in.from, detail)
 }
 
-// contest notes that somebody else claims the addresses, or may.
-func (m *machine) contest(now time.Time, by netip.Addr, detail string) {
-	m.contested, m.contestedFrom = detail, by
-	m.contestedUntil = now.Add(3 * m.recent())
+// setConflict notes that somebody else claims the addresses, or may.
+func (m *machine) setConflict(now time.Time, by netip.Addr, detail string) {
+	m.conflict, m.conflictFrom = detail, by
+	m.conflictUntil = now.Add(3 * m.slowestInterval())
 }
 
-// recent is the slower of the advert intervals in use.
-func (m *machine) recent() time.Duration { return max(m.active, m.cfg.AdvertInterval) }
+// slowestInterval is the slower of the advert intervals in use.
+func (m *machine) slowestInterval() time.Duration { return max(m.active, m.cfg.AdvertInterval) }
 
 // compareAddresses raises an alarm when a peer's list differs; its advert is
 // taken all the same (RFC 9568 §7.1).
 func (m *machine) compareAddresses(now time.Time, in input) {
-	if same(m.cfg.Addresses, in.addresses) {
+	if sameAddresses(m.cfg.Addresses, in.addresses) {
 		if m.mismatchFrom == in.from {
 			m.mismatch, m.mismatchUntil = "", time.Time{}
 		}
@@ -380,7 +380,7 @@ func (m *machine) compareAddresses(now time.Time, in input) {
 		m.mismatch = fmt.Sprintf("%v adverts %v", in.from, in.addresses)
 		m.mismatchFrom = in.from
 	}
-	m.mismatchUntil = now.Add(3 * max(m.recent(), in.interval))
+	m.mismatchUntil = now.Add(3 * max(m.slowestInterval(), in.interval))
 }
 
 // takeOver: the down timer ran out.
@@ -404,7 +404,7 @@ func (m *machine) advertise(now time.Time) {
 
 // announce makes the neighbours learn where the addresses are, and plans the next time.
 func (m *machine) announce(now time.Time) {
-	m.do(action{kind: doAnnounce, prefixes: m.want})
+	m.emit(action{kind: doAnnounce, prefixes: m.want})
 	m.announceLast = now
 	if m.announceLeft > 0 {
 		m.announceLeft--
@@ -412,7 +412,7 @@ func (m *machine) announce(now time.Time) {
 		return
 	}
 	m.announceAt = now.Add(announceRefresh)
-	if m.unsent == 0 && now.Sub(m.since) > announceRefresh {
+	if m.sendFailures == 0 && now.Sub(m.since) > announceRefresh {
 		m.holdoff = 0 // it has been a good master
 	}
 }
@@ -428,36 +428,36 @@ func (m *machine) announceSoon(now time.Time) {
 	m.announce(now)
 }
 
-// sent is how the last advert left; an empty error: well.
-func (m *machine) sent(err string) {
+// onSent is how the last advert left; an empty error: well.
+func (m *machine) onSent(err string) {
 	m.sendErr = err
 	if err == "" {
-		m.unsent = 0
+		m.sendFailures = 0
 		return
 	}
-	m.unsent++
+	m.sendFailures++
 }
 
-// addresses is what is on the interface, and how a doHold went.
-func (m *machine) addresses(now time.Time, in input) {
+// onHoldResult is what is on the interface, and how a doHold went.
+func (m *machine) onHoldResult(now time.Time, in input) {
 	m.present = slices.Clone(in.prefixes)
-	if in.wish != m.wish {
+	if in.holdSeq != m.holdSeq {
 		return // the answer to an older wish
 	}
-	m.answered, m.holdErr = in.wish, in.detail
+	m.holdAcked, m.holdErr = in.holdSeq, in.detail
 	if m.state != Master && m.cfg.Priority == 255 {
 		m.holdErr = "" // an owner's addresses may be the interface's own, and stay
 	}
 	switch {
 	case m.holdErr == "":
-		m.releaseAt = time.Time{}
+		m.removeRetryAt = time.Time{}
 		if in.restored && m.state == Master {
 			m.announceSoon(now)
 		}
 	case m.state == Master:
 		m.fail(now, ReasonAddressFailed, in.detail)
 	default:
-		m.releaseAt = now.Add(retryAfter)
+		m.removeRetryAt = now.Add(retryAfter)
 	}
 }
 
@@ -465,8 +465,8 @@ func (m *machine) addresses(now time.Time, in input) {
 func (m *machine) update(now time.Time, cfg Config) {
 	old := m.cfg
 	m.cfg = cfg
-	held := cfg.held()
-	if !slices.Equal(held, old.held()) {
+	held := cfg.allAddresses()
+	if !slices.Equal(held, old.allAddresses()) {
 		m.holdoff = 0 // what failed may be gone from the file
 		m.mismatch, m.mismatchUntil = "", time.Time{}
 	}
@@ -474,7 +474,7 @@ func (m *machine) update(now time.Time, cfg Config) {
 	case Master:
 		m.masterPriority, m.active = m.priority(), cfg.AdvertInterval
 		m.advertAt = earliest(m.advertAt, now.Add(cfg.AdvertInterval))
-		m.exchange(now, held)
+		m.replaceAddresses(now, held)
 		return
 	case Backup:
 		if m.lastHeard.IsZero() {
@@ -483,25 +483,25 @@ func (m *machine) update(now time.Time, cfg Config) {
 		m.recomputeDownTimer()
 	}
 	// Left over from an earlier run: kept as long as it is configured.
-	if keep := both(held, m.want); len(keep) != len(m.want) {
+	if keep := intersect(held, m.want); len(keep) != len(m.want) {
 		m.want = keep
-		if m.quiet {
-			m.beginQuiet(now)
+		if m.arpSilenced {
+			m.silenceARP(now)
 		} else {
 			m.hold(keep)
 		}
 	}
 }
 
-// exchange changes the addresses of a master. Those that stay are not touched.
-func (m *machine) exchange(now time.Time, held []netip.Prefix) {
-	added := without(held, m.want)
+// replaceAddresses changes the addresses of a master. Those that stay are not touched.
+func (m *machine) replaceAddresses(now time.Time, held []netip.Prefix) {
+	added := subtract(held, m.want)
 	if len(added) == 0 && len(held) == len(m.want) {
 		return
 	}
 	m.hold(held)
 	if len(added) > 0 {
-		m.do(action{kind: doAnnounce, prefixes: added})
+		m.emit(action{kind: doAnnounce, prefixes: added})
 		m.announceLast, m.announceLeft = now, announceRepeats-1
 		m.announceAt = now.Add(announceGap)
 	}
@@ -516,11 +516,11 @@ func (m *machine) stop(now time.Time) {
 	became := m.become(now, Init, ReasonStop, "")
 	switch {
 	case became.from == Master && m.cfg.HandoverLimit > 0 && len(m.want) > 0:
-		m.beginYield(now)
-	case !m.yielding():
+		m.beginRelease(now)
+	case !m.releasing():
 		m.hold(nil)
 	}
-	m.do(became)
+	m.emit(became)
 }
 
 // fail: an action of this director failed such that it must not be master.
@@ -534,13 +534,13 @@ func (m *machine) fail(now time.Time, reason, detail string) {
 func (m *machine) becomeBackup(now time.Time, reason, detail string, active time.Duration) {
 	became := m.become(now, Backup, reason, detail)
 	if became.from == Master {
-		m.leave(now, reason)
+		m.release(now, reason)
 	}
-	m.contested, m.contestedUntil = "", time.Time{}
-	m.unsent, m.sendErr = 0, "" // a backup sends nothing that could fail
+	m.conflict, m.conflictUntil = "", time.Time{}
+	m.sendFailures, m.sendErr = 0, "" // a backup sends nothing that could fail
 	m.active = active
 	m.setDownTimer(now)
-	m.do(became)
+	m.emit(became)
 }
 
 func (m *machine) becomeMaster(now time.Time, reason, detail string) {
@@ -549,10 +549,10 @@ func (m *machine) becomeMaster(now time.Time, reason, detail string) {
 	m.active = m.cfg.AdvertInterval
 	// The advert first: it stops the others, and needs no answer of the kernel's.
 	m.advertise(now)
-	m.hold(m.cfg.held())
+	m.hold(m.cfg.allAddresses())
 	m.announceLeft = announceRepeats
 	m.announce(now)
-	m.do(became)
+	m.emit(became)
 }
 
 func (m *machine) becomeFault(now time.Time, reason, detail string) {
@@ -561,16 +561,16 @@ func (m *machine) becomeFault(now time.Time, reason, detail string) {
 	}
 	became := m.become(now, Fault, reason, detail)
 	m.hold(nil)
-	m.do(became)
+	m.emit(became)
 }
 
 // become leaves the old state with all that belongs to it. What it returns is to
 // be done last, so that telling people delays nothing.
 func (m *machine) become(now time.Time, to State, reason, detail string) action {
-	a := action{kind: didBecome, from: m.state, to: to, reason: reason, detail: detail}
+	a := action{kind: didChangeState, from: m.state, to: to, reason: reason, detail: detail}
 	m.state, m.since, m.reason, m.detail = to, now, reason, detail
 	m.master, m.masterPriority, m.lastHeard = netip.Addr{}, 0, time.Time{}
-	m.downFrom, m.downAt, m.resigned, m.resuming, m.outranked = time.Time{}, time.Time{}, false, false, false
+	m.downFrom, m.downAt, m.resigned, m.adopting, m.outranked = time.Time{}, time.Time{}, false, false, false
 	m.preemptAt, m.preempting = time.Time{}, false
 	m.advertAt, m.announceAt, m.announceLast, m.announceLeft = time.Time{}, time.Time{}, time.Time{}, 0
 	m.retryAt = time.Time{}
@@ -579,15 +579,15 @@ func (m *machine) become(now time.Time, to State, reason, detail string) action 
 
 // hold states the addresses that shall be on the interface.
 func (m *machine) hold(want []netip.Prefix) {
-	m.want, m.releaseAt = want, time.Time{}
-	m.quiet = false
+	m.want, m.removeRetryAt = want, time.Time{}
+	m.arpSilenced = false
 	if len(want) == 0 || m.state == Master {
-		m.yieldAt, m.yieldLimit, m.resignAt = time.Time{}, time.Time{}, time.Time{}
+		m.releaseAt, m.releaseLimit, m.resignAt = time.Time{}, time.Time{}, time.Time{}
 	}
-	m.wish++
-	m.do(action{kind: doHold, prefixes: want, wish: m.wish})
+	m.holdSeq++
+	m.emit(action{kind: doHold, prefixes: want, holdSeq: m.holdSeq})
 }
 
-func (m *machine) send(priority uint8) { m.do(action{kind: doSend, priority: priority}) }
+func (m *machine) send(priority uint8) { m.emit(action{kind: doSend, priority: priority}) }
 
-func (m *machine) do(a action) { m.out = append(m.out, a) }
+func (m *machine) emit(a action) { m.out = append(m.out, a) }

@@ -76,7 +76,7 @@ func (b *bench) step(in input) []string {
 			out = append(out, "hold"+list(a.prefixes))
 		case doAnnounce:
 			out = append(out, "announce"+list(a.prefixes))
-		case didBecome:
+		case didChangeState:
 			out = append(out, fmt.Sprintf("became %s %s", a.to, a.reason))
 			if a.to != b.m.state {
 				b.t.Errorf("told %v, is %v", a.to, b.m.state)
@@ -119,11 +119,11 @@ func (b *bench) advert(from netip.Addr, priority uint8, every ...time.Duration) 
 
 // answer reports that the last wish was carried out.
 func (b *bench) answer() []string {
-	return b.step(input{kind: inAddresses, prefixes: b.m.want, wish: b.m.wish})
+	return b.step(input{kind: inAddresses, prefixes: b.m.want, holdSeq: b.m.holdSeq})
 }
 
 func (b *bench) fail(detail string) []string {
-	return b.step(input{kind: inAddresses, wish: b.m.wish, detail: detail})
+	return b.step(input{kind: inAddresses, holdSeq: b.m.holdSeq, detail: detail})
 }
 
 func (b *bench) want(got []string, want ...string) {
@@ -230,7 +230,7 @@ func TestBackupHears(t *testing.T) {
 			if b.m.active != tt.active {
 				t.Errorf("active interval %v, want %v", b.m.active, tt.active)
 			}
-			if p := b.m.Show(); p.master != lb2 || p.masterPriority != tt.priority {
+			if p := b.m.snapshot(); p.master != lb2 || p.masterPriority != tt.priority {
 				t.Errorf("shows %v with %d as master", p.master, p.masterPriority)
 			}
 		})
@@ -280,7 +280,7 @@ func TestMasterHears(t *testing.T) {
 			if len(tt.want) == 1 {
 				b.state(Master)
 				b.deadline(b.m.advertAt, time.Second) // restarted
-				if got, want := b.m.Show().contested, tt.priority > 0; got != want {
+				if got, want := b.m.snapshot().conflict, tt.priority > 0; got != want {
 					t.Errorf("contested: %v, want %v", got, want)
 				}
 				return
@@ -288,7 +288,7 @@ func TestMasterHears(t *testing.T) {
 			b.state(Backup)
 			// With the interval of the new master.
 			b.deadline(b.m.Deadline(), downInterval(100, 2*time.Second))
-			if b.m.Show().contested {
+			if b.m.snapshot().conflict {
 				t.Error("contested although it stepped back")
 			}
 		})
@@ -392,7 +392,7 @@ func TestLinkDownAndUp(t *testing.T) {
 	}
 	b.want(b.advert(lb2, 50))
 	b.want(b.step(input{kind: inUnready, reason: ReasonNoInterface, detail: "gone"}))
-	if p := b.m.Show(); p.reason != ReasonNoInterface || p.detail != "gone" {
+	if p := b.m.snapshot(); p.reason != ReasonNoInterface || p.detail != "gone" {
 		t.Errorf("shows %q %q", p.reason, p.detail)
 	}
 	b.now = b.now.Add(time.Hour)
@@ -416,7 +416,7 @@ func leftover(t *testing.T, change ...func(*Config)) *bench {
 	b.want(b.step(input{kind: inStart, prefixes: []netip.Prefix{vip}}), "hold 10.0.0.88")
 	b.want(b.answer())
 	b.want(b.step(input{kind: inReady, from: lb1}), "became backup start")
-	if !slices.Equal(b.m.Show().present, []netip.Prefix{vip}) {
+	if !slices.Equal(b.m.snapshot().present, []netip.Prefix{vip}) {
 		t.Error("the address is not shown")
 	}
 	return b
@@ -444,7 +444,7 @@ func TestLeftoverIsResumedAfterOneAdvert(t *testing.T) {
 	b.advert(lb2, 1) // to be preempted, and no sooner than by anybody else
 	b.deadline(b.m.Deadline(), downInterval(100, time.Second))
 
-	b = newBench(t, func(c *Config) { c.Held = true }) // after a handover by hand
+	b = newBench(t, func(c *Config) { c.Standby = true }) // after a handover by hand
 	b.step(input{kind: inStart, prefixes: []netip.Prefix{vip}})
 	b.step(input{kind: inReady, from: lb1})
 	b.deadline(b.m.Deadline(), downInterval(100, time.Second))
@@ -533,30 +533,30 @@ func TestContestedEndsAfterThreeIntervals(t *testing.T) {
 	b := master(t)
 	b.advert(lb2, 50)
 	heard := b.now
-	if p := b.m.Show(); !p.contested || p.alarm != "contested: 10.0.0.13 is master too, with priority 50" {
-		t.Errorf("contested %v, %q", p.contested, p.alarm)
+	if p := b.m.snapshot(); !p.conflict || p.warning != "contested: 10.0.0.13 is master too, with priority 50" {
+		t.Errorf("contested %v, %q", p.conflict, p.warning)
 	}
-	for b.m.Show().contested {
+	for b.m.snapshot().conflict {
 		b.run()
 	}
 	if got := b.now.Sub(heard); got != 3*time.Second {
 		t.Errorf("it ended after %v", got)
 	}
-	if a := b.m.Show().alarm; a != "" {
+	if a := b.m.snapshot().warning; a != "" {
 		t.Errorf("alarm %q", a)
 	}
 }
 
 func TestRefusedPeerContests(t *testing.T) {
 	b := backup(t)
-	b.want(b.step(input{kind: inRefused, from: lb2, detail: "an advert of 10.0.0.13 is refused: TTL"}))
-	if !b.m.Show().contested {
+	b.want(b.step(input{kind: inDropped, from: lb2, detail: "an advert of 10.0.0.13 is refused: TTL"}))
+	if !b.m.snapshot().conflict {
 		t.Error("not contested")
 	}
 	b.at(time.Second)
 	b.deadline(b.m.downAt, downInterval(100, time.Second)-time.Second) // nothing else
 	b.run()                                                            // 3 s: it ends
-	if b.m.Show().contested {
+	if b.m.snapshot().conflict {
 		t.Error("contested for ever")
 	}
 }

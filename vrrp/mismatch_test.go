@@ -13,12 +13,12 @@ func TestAddressMismatchIsAcceptedWithAnAlarm(t *testing.T) {
 	other := input{kind: inAdvert, from: lb2, priority: 200, interval: time.Second, addresses: []netip.Addr{vip2.Addr()}}
 	b.want(b.step(other))
 	b.deadline(b.m.downAt, downInterval(100, time.Second))
-	if p := b.m.Show(); p.alarm != "addresses differ: 10.0.0.13 adverts [10.0.0.89]" || p.contested || b.m.mismatched != 1 {
+	if p := b.m.snapshot(); p.warning != "addresses differ: 10.0.0.13 adverts [10.0.0.89]" || p.conflict || b.m.mismatched != 1 {
 		t.Errorf("%+v", p)
 	}
 	b.at(2*time.Second).advert(lb2, 200)
-	if p := b.m.Show(); p.alarm != "" {
-		t.Errorf("alarm %q after an advert that fits", p.alarm)
+	if p := b.m.snapshot(); p.warning != "" {
+		t.Errorf("alarm %q after an advert that fits", p.warning)
 	}
 }
 
@@ -32,7 +32,7 @@ func TestSameAddresses(t *testing.T) {
 		{[]netip.Addr{a, c}, true}, {[]netip.Addr{c, a}, true}, {[]netip.Addr{a}, false},
 		{[]netip.Addr{a, a}, false}, {[]netip.Addr{a, c, c}, false}, {nil, false},
 	} {
-		if same(two, tt.theirs) != tt.want {
+		if sameAddresses(two, tt.theirs) != tt.want {
 			t.Errorf("%v: %v", tt.theirs, !tt.want)
 		}
 	}
@@ -48,7 +48,7 @@ func BenchmarkStepBackupHearsMaster(b *testing.B) {
 	for b.Loop() {
 		now = now.Add(time.Second)
 		m.Step(now, in)
-		m.Show()
+		m.snapshot()
 	}
 }
 
@@ -61,6 +61,6 @@ func BenchmarkStepMasterAdverts(b *testing.B) {
 	for b.Loop() {
 		now = m.advertAt
 		m.Step(now, input{kind: inTick})
-		m.Show()
+		m.snapshot()
 	}
 }

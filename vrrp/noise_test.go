@@ -23,8 +23,8 @@ func TestFloodOfRefusedAdverts(t *testing.T) {
 		log := &countingHandler{}
 		o := r1.options()
 		o.Log = slog.New(log)
-		var contests []Contest // the election's goroutine's, until it has ended
-		o.OnContest = func(k Contest) { contests = append(contests, k) }
+		var contests []MasterConflict // the election's goroutine's, until it has ended
+		o.OnMasterConflict = func(k MasterConflict) { contests = append(contests, k) }
 		e1, e2 := h1.engine(t, o, priority(200)), h2.engine(t, r2.options())
 		stop1, stop2 := running(t, e1), running(t, e2)
 		time.Sleep(5 * time.Second)

@@ -65,7 +65,7 @@ type Advert struct {
 // Decode checks a message and, when it returns DropNone, fills a with it. The
 // slice of a's addresses is used again. After any other answer the content of a
 // is undefined.
-func Decode(h Header, message []byte, r *Rules, a *Advert) Drop {
+func Decode(h Header, message []byte, r *Rules, a *Advert) DropReason {
 	// A unicast peer may be beyond a router; it is known by its address.
 	if h.TTL != hopLimit && r.Peers == nil {
 		return DropTTL
@@ -85,22 +85,22 @@ func Decode(h Header, message []byte, r *Rules, a *Advert) Drop {
 	if len(message) < headerLen {
 		return DropLength
 	}
-	whole := headerLen + size*int(message[3]) + r.behind()
+	whole := headerLen + size*int(message[3]) + r.trailing()
 	if len(message) != whole && !(r.Version == 3 && auth.HasTrailer(message, whole)) {
 		return DropLength
 	}
 	message = message[:whole] // a proof is judged apart, and not summed
-	form, ok := verify(h, message, r.Version)
+	form, ok := checksumForm(h, message, r.Version)
 	if !ok {
 		return DropChecksum
 	}
 	if message[1] != r.VRID {
 		return DropVRID
 	}
-	if d := r.version2(message); d != DropNone {
+	if d := r.checkV2(message); d != DropNone {
 		return d
 	}
-	a.Interval = intervalOf(message, r.Version)
+	a.Interval = decodeInterval(message, r.Version)
 	switch {
 	case a.Interval == 0:
 		return DropInterval
@@ -109,28 +109,28 @@ func Decode(h Header, message []byte, r *Rules, a *Advert) Drop {
 	case message[3] == 0:
 		return DropCount
 	}
-	if d := r.route(h); d != DropNone {
+	if d := r.checkRoute(h); d != DropNone {
 		return d
 	}
 	a.VRID, a.Priority, a.Checksum = message[1], message[2], form
 	a.Addresses = a.Addresses[:0]
-	for b := message[headerLen : len(message)-r.behind()]; len(b) > 0; b = b[size:] {
+	for b := message[headerLen : len(message)-r.trailing()]; len(b) > 0; b = b[size:] {
 		ip, _ := netip.AddrFromSlice(b[:size])
 		a.Addresses = append(a.Addresses, ip)
 	}
 	return DropNone
 }
 
-// behind is how many octets follow the addresses.
-func (r *Rules) behind() int {
+// trailing is how many octets follow the addresses.
+func (r *Rules) trailing() int {
 	if r.Version == 2 {
 		return authLen // also without authentication, RFC 3768 §5.1
 	}
 	return 0
 }
 
-// version2 checks the authentication, RFC 3768 §7.1.
-func (r *Rules) version2(message []byte) Drop {
+// checkV2 checks the authentication, RFC 3768 §7.1.
+func (r *Rules) checkV2(message []byte) DropReason {
 	if r.Version != 2 {
 		return DropNone
 	}
@@ -150,12 +150,12 @@ func (r *Rules) authType() uint8 {
 	return authNone
 }
 
-// route checks where the message comes from and what it was sent to.
-func (r *Rules) route(h Header) Drop {
+// checkRoute checks where the message comes from and what it was sent to.
+func (r *Rules) checkRoute(h Header) DropReason {
 	switch {
 	case r.Own.IsValid() && h.Source == r.Own:
 		return DropOwn
-	case r.Peers == nil && h.Destination != group(h.Source):
+	case r.Peers == nil && h.Destination != groupAddress(h.Source):
 		return DropDestination
 	case r.Peers != nil && h.Destination != r.Own:
 		return DropDestination
@@ -165,16 +165,16 @@ func (r *Rules) route(h Header) Drop {
 	return DropNone
 }
 
-// group is where the adverts of a family go.
-func group(a netip.Addr) netip.Addr {
+// groupAddress is where the adverts of a family go.
+func groupAddress(a netip.Addr) netip.Addr {
 	if a.Is6() {
 		return multicastIPv6
 	}
 	return multicastIPv4
 }
 
-// intervalOf reads the advert interval of a message of at least headerLen octets.
-func intervalOf(message []byte, version uint8) time.Duration {
+// decodeInterval reads the advert interval of a message of at least headerLen octets.
+func decodeInterval(message []byte, version uint8) time.Duration {
 	if version == 2 {
 		return time.Duration(message[5]) * time.Second
 	}
@@ -230,9 +230,9 @@ func (a Advert) appendAddresses(b []byte) []byte {
 	return b
 }
 
-// verify finds the form in which the checksum is right. Over IPv6 there is only
+// checksumForm finds the form in which the checksum is right. Over IPv6 there is only
 // the one with the pseudo-header (RFC 9568 §5.2.8), in version 2 only the other.
-func verify(h Header, message []byte, version uint8) (Checksum, bool) {
+func checksumForm(h Header, message []byte, version uint8) (Checksum, bool) {
 	sum := checksum.Add(0, message)
 	if version == 3 && checksum.Fold(addPseudoHeader(sum, h.Source, h.Destination, len(message))) == 0xffff {
 		return RFC5798, true

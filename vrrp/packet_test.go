@@ -100,7 +100,7 @@ func TestDropReasons(t *testing.T) {
 		header Header
 		resum  bool
 		change func([]byte) []byte
-		want   Drop
+		want   DropReason
 	}{
 		{"as it is", good, true, set(0, 0x31), DropNone},
 		{"TTL 254", Header{lb1, multicastIPv4, 254}, true, set(0, 0x31), DropTTL},
@@ -155,13 +155,13 @@ func TestReservedBitsAreIgnored(t *testing.T) {
 
 func TestDropNamesAreALabel(t *testing.T) {
 	seen := map[string]bool{}
-	for d := range drops {
+	for d := range dropReasons {
 		if n := d.String(); n == "" || n == "unknown" || seen[n] {
 			t.Errorf("drop %d is called %q", d, n)
 		}
 		seen[d.String()] = true
 	}
-	if drops.String() != "unknown" {
+	if dropReasons.String() != "unknown" {
 		t.Error("a reason that is none has a name")
 	}
 }

@@ -13,19 +13,19 @@ func (m *machine) priority() uint8 {
 	if m.cfg.Priority == 255 {
 		return 255
 	}
-	return uint8(min(max(int(m.cfg.Priority)+m.delta, 1), 254))
+	return uint8(min(max(int(m.cfg.Priority)+m.trackedDelta, 1), 254))
 }
 
-// tracked takes the sum of what is tracked. A fault keeps the director out of the
+// setTracked takes the sum of what is tracked. A fault keeps the director out of the
 // election, as an interface without a carrier does.
-func (m *machine) tracked(now time.Time, delta int, fault string) {
+func (m *machine) setTracked(now time.Time, delta int, fault string) {
 	old := m.priority()
-	m.delta, m.trackFault = delta, fault
+	m.trackedDelta, m.trackedFault = delta, fault
 	switch {
 	case m.stopped || m.state == Init:
 		return
 	case fault != "" && (m.state != Fault || m.reason == ReasonTracked):
-		m.block(now)
+		m.enterTrackedFault(now)
 		return
 	case fault == "" && m.state == Fault && m.reason == ReasonTracked:
 		m.startUp(now, ReasonRecovered, "")
@@ -42,17 +42,17 @@ func (m *machine) tracked(now time.Time, delta int, fault string) {
 	}
 }
 
-// block keeps the director in fault for something that is tracked.
-func (m *machine) block(now time.Time) {
+// enterTrackedFault keeps the director in fault for something that is tracked.
+func (m *machine) enterTrackedFault(now time.Time) {
 	if m.state != Fault {
-		m.becomeFault(now, ReasonTracked, m.trackFault)
+		m.becomeFault(now, ReasonTracked, m.trackedFault)
 		return
 	}
-	m.reason, m.detail, m.retryAt = ReasonTracked, m.trackFault, time.Time{}
+	m.reason, m.detail, m.retryAt = ReasonTracked, m.trackedFault, time.Time{}
 }
 
-// moved follows another election of the sync group.
-func (m *machine) moved(now time.Time, to State, detail string) {
+// followGroup follows another election of the sync group.
+func (m *machine) followGroup(now time.Time, to State, detail string) {
 	switch {
 	case to == Master && m.state == Backup:
 		m.becomeMaster(now, ReasonGroup, detail)

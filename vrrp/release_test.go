@@ -11,8 +11,8 @@ func handover(d time.Duration) func(*Config) { return func(c *Config) { c.Handov
 // quiet says whether the last doHold was.
 func (b *bench) quiet(want bool) {
 	b.t.Helper()
-	if b.m.quiet != want {
-		b.t.Errorf("at %v: quiet is %v", b.now.Sub(b.start), b.m.quiet)
+	if b.m.arpSilenced != want {
+		b.t.Errorf("at %v: quiet is %v", b.now.Sub(b.start), b.m.arpSilenced)
 	}
 }
 
@@ -28,10 +28,10 @@ func TestYieldOnStop(t *testing.T) {
 	b.quiet(true)
 	b.answer()
 	b.want(b.advert(lb2, 90)) // it goes on
-	b.deadline(b.m.Deadline(), yieldAfter)
+	b.deadline(b.m.Deadline(), releaseDelay)
 	b.want(b.run(), "hold")
 	b.answer()
-	if !b.m.Deadline().IsZero() || b.m.yielding() || b.now.Sub(stopped) != 300*time.Millisecond+yieldAfter {
+	if !b.m.Deadline().IsZero() || b.m.releasing() || b.now.Sub(stopped) != 300*time.Millisecond+releaseDelay {
 		t.Errorf("due at %v, %v after the stop", b.m.Deadline(), b.now.Sub(stopped))
 	}
 }
@@ -73,7 +73,7 @@ func TestYieldOnPreemption(t *testing.T) {
 	b.want(b.advert(lb2, 0))
 	b.want(b.run(), "send 100", "hold 10.0.0.88", "announce 10.0.0.88", "became master resigned")
 	b.quiet(false)
-	if b.m.yielding() {
+	if b.m.releasing() {
 		t.Error("a master that leaves")
 	}
 
@@ -130,7 +130,7 @@ func TestHandoverWithoutAGap(t *testing.T) {
 			}
 		}
 		// The skew of 100, the way of the advert, and the time to learn.
-		if took := time.Since(began); took > 609375*time.Microsecond+yieldAfter+5*time.Millisecond || both < 1000 {
+		if took := time.Since(began); took > 609375*time.Microsecond+releaseDelay+5*time.Millisecond || both < 1000 {
 			t.Errorf("left after %v, both had it for %d ms", took, both)
 		}
 		if hasVIP(h1) || e2.Status().Reason != ReasonResigned {

@@ -47,7 +47,7 @@ func TestRoutesMoveAlong(t *testing.T) {
 		fewer := config(func(c *Config) { c.Rules = []Rule{wayRule} })
 		e.Update(fewer)
 		synctest.Wait()
-		if a, _ = h.moved(); !a.Equal(link.Along{Routes: fewer.Routes, Rules: fewer.Rules}) {
+		if a, _ = h.moved(); !a.Equal(link.ExtraRoutes{Routes: fewer.Routes, Rules: fewer.Rules}) {
 			t.Errorf("%+v", a)
 		}
 		h.fail(&h.failMove, errors.New("network is unreachable"))
@@ -71,7 +71,7 @@ func TestRoutesMoveAlong(t *testing.T) {
 }
 
 // moved is what the fake's routes and rules are, and how they came.
-func (h *host) moved() (link.Along, []string) {
+func (h *host) moved() (link.ExtraRoutes, []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.along, slices.Clone(h.moves)

@@ -15,17 +15,17 @@ import (
 	"lvsd/vrrp/wire"
 )
 
-// hearing is a valid advert.
-type hearing struct {
+// rxAdvert is a valid advert.
+type rxAdvert struct {
 	at     time.Time
 	from   netip.Addr
 	advert Advert
 }
 
-// refusal is an advert for this election that was refused.
-type refusal struct {
+// rxDrop is an advert for this election that was refused.
+type rxDrop struct {
 	from   netip.Addr
-	drop   Drop
+	drop   DropReason
 	detail string
 }
 
@@ -43,19 +43,19 @@ func (e *Engine) receive(c conn, own netip.Addr) {
 			// read once; one that stays means that nothing will ever be heard.
 			if failed++; failed > 10 {
 				e.log.Warn("the socket failed and is opened anew", "err", err)
-				e.ground.lost(c)
+				e.worker.socketFailed(c)
 				return
 			}
 			continue
 		}
 		failed = 0
-		e.take(p, own)
+		e.rx(p, own)
 	}
 }
 
-// take decodes one packet. It blocks only while the election is behind with
+// rx decodes one packet. It blocks only while the election is behind with
 // valid adverts; the kernel drops what does not fit its queue then.
-func (e *Engine) take(p wire.Packet, own netip.Addr) {
+func (e *Engine) rx(p wire.Packet, own netip.Addr) {
 	now := time.Now()
 	h := Header{Source: p.Source, Destination: p.Destination, TTL: p.TTL}
 	rules := *e.rules.Load()
@@ -63,11 +63,11 @@ func (e *Engine) take(p wire.Packet, own netip.Addr) {
 	var a Advert
 	drop := Decode(h, p.Payload, &rules, &a)
 	if drop == DropNone {
-		drop = e.prove(now, h, p.Payload, &rules)
+		drop = e.verify(now, h, p.Payload, &rules)
 	}
 	if drop != DropNone {
 		e.counters.dropped[drop].Add(1)
-		e.refuse(now, drop, h, p.Payload, &rules)
+		e.onDrop(now, drop, h, p.Payload, &rules)
 		return
 	}
 	e.counters.received.Add(1)
@@ -75,30 +75,30 @@ func (e *Engine) take(p wire.Packet, own netip.Addr) {
 		e.counters.checksums[a.Checksum].Add(1) // there is no choice of another
 	}
 	select {
-	case e.heard <- hearing{at: now, from: p.Source, advert: a}:
+	case e.adverts <- rxAdvert{at: now, from: p.Source, advert: a}:
 	case <-e.done:
 	}
 }
 
-// sequences are the newest that were heard from each peer. Only who has a key
+// sequenceTable are the newest that were heard from each peer. Only who has a key
 // gets into it.
-type sequences struct {
+type sequenceTable struct {
 	mu   sync.Mutex
 	last map[netip.Addr]uint64
 }
 
-var authDrops = map[error]Drop{
+var authDrops = map[error]DropReason{
 	nil: DropNone, auth.ErrUnauthenticated: DropUnauthenticated, auth.ErrKey: DropKey, auth.ErrMAC: DropAuth,
 	auth.ErrClock: DropClock, auth.ErrReplay: DropReplay,
 }
 
-// prove checks that the advert comes from somebody who has a key, and is new.
-func (e *Engine) prove(now time.Time, h Header, message []byte, rules *Rules) Drop {
+// verify checks that the advert comes from somebody who has a key, and is new.
+func (e *Engine) verify(now time.Time, h Header, message []byte, rules *Rules) DropReason {
 	keys := e.keys.Load()
 	if keys == nil {
 		return DropNone
 	}
-	s := &e.heardOf
+	s := &e.lastSequences
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sequence, err := keys.Verify(h.Source, h.Destination, message, s.last[h.Source], now)
@@ -111,7 +111,7 @@ func (e *Engine) prove(now time.Time, h Header, message []byte, rules *Rules) Dr
 		s.last[h.Source] = sequence
 	case keys.Permissive():
 		e.counters.unproven.Add(1)
-		if missed, ok := e.limit.log(now, drop); ok {
+		if missed, ok := e.limiter.allowLog(now, drop); ok {
 			e.log.Warn("advert accepted without a valid proof, as authentication is permissive", "peer", h.Source,
 				"reason", drop.String(), "field", explain(drop, h, message, rules), "unlogged", missed)
 		}
@@ -120,20 +120,20 @@ func (e *Engine) prove(now time.Time, h Header, message []byte, rules *Rules) Dr
 	return drop
 }
 
-// refuse logs at a bounded rate, and lets the election know that a peer is not
+// onDrop logs at a bounded rate, and lets the election know that a peer is not
 // understood, a few times in an interval at most.
-func (e *Engine) refuse(now time.Time, drop Drop, h Header, message []byte, rules *Rules) {
+func (e *Engine) onDrop(now time.Time, drop DropReason, h Header, message []byte, rules *Rules) {
 	mine := concerns(drop, message, e.vrid)
-	if mine && e.limit.tell(now, time.Duration(e.counters.interval.Load())) {
+	if mine && e.limiter.allowReport(now, time.Duration(e.counters.interval.Load())) {
 		select {
-		case e.refused <- refusal{h.Source, drop, "an advert of " + h.Source.String() + " is refused: " + explain(drop, h, message, rules)}:
+		case e.dropped <- rxDrop{h.Source, drop, "an advert of " + h.Source.String() + " is refused: " + explain(drop, h, message, rules)}:
 		default:
 		}
 	}
 	if drop == DropVRID {
 		return // another election on the same LAN: as it should be
 	}
-	if missed, ok := e.limit.log(now, drop); ok {
+	if missed, ok := e.limiter.allowLog(now, drop); ok {
 		e.log.Warn("advert refused", "peer", h.Source, "reason", drop.String(),
 			"field", explain(drop, h, message, rules), "for_us", mine, "unlogged", missed)
 	}
@@ -142,15 +142,15 @@ func (e *Engine) refuse(now time.Time, drop Drop, h Header, message []byte, rule
 // logEvery is the least time between two log lines of one reason.
 const logEvery = 10 * time.Second
 
-// limiter bounds what a flood may cause.
-type limiter struct {
-	mu     sync.Mutex
-	logged [drops]time.Time
-	missed [drops]uint64
-	told   time.Time
+// rateLimiter bounds what a flood may cause.
+type rateLimiter struct {
+	mu       sync.Mutex
+	logged   [dropReasons]time.Time
+	missed   [dropReasons]uint64
+	reported time.Time
 }
 
-func (l *limiter) log(now time.Time, d Drop) (missed uint64, ok bool) {
+func (l *rateLimiter) allowLog(now time.Time, d DropReason) (missed uint64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.logged[d].IsZero() && now.Sub(l.logged[d]) < logEvery {
@@ -161,12 +161,12 @@ func (l *limiter) log(now time.Time, d Drop) (missed uint64, ok bool) {
 	return missed, true
 }
 
-func (l *limiter) tell(now time.Time, every time.Duration) bool {
+func (l *rateLimiter) allowReport(now time.Time, every time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.told.IsZero() && now.Sub(l.told) < every {
+	if !l.reported.IsZero() && now.Sub(l.reported) < every {
 		return false
 	}
-	l.told = now
+	l.reported = now
 	return true
 }

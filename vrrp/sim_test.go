@@ -226,18 +226,18 @@ func (s *simulation) act(d *simulated, a action) {
 	case doHold:
 		run := d.run
 		s.after(time.Duration(s.r.Int64N(int64(s.delay)+1)), func() {
-			if d.run != run || a.wish != d.m.wish {
+			if d.run != run || a.holdSeq != d.m.holdSeq {
 				return // as the ground: the newest wish counts
 			}
-			in := input{kind: inAddresses, wish: a.wish}
-			if d.faulty && len(without(a.prefixes, d.present)) > 0 {
+			in := input{kind: inAddresses, holdSeq: a.holdSeq}
+			if d.faulty && len(subtract(a.prefixes, d.present)) > 0 {
 				in.detail, in.prefixes = "refused", d.present
 			} else {
 				d.present, in.prefixes = a.prefixes, a.prefixes
 			}
 			s.step(d, in)
 		})
-	case didBecome:
+	case didChangeState:
 		d.changes++
 		s.note("%d (priority %d) becomes %v by %s: %s", d.id, d.m.priority(), a.to, a.reason, a.detail)
 	case doAnnounce:
@@ -270,7 +270,7 @@ func (s *simulation) send(d *simulated, priority uint8) {
 	}
 	c := d.m.cfg
 	a := Advert{c.VRID, priority, c.AdvertInterval, []netip.Addr{c.Addresses[0].Addr()}, c.Checksum}
-	message := a.Append(nil, d.addr, group(d.addr))
+	message := a.Append(nil, d.addr, groupAddress(d.addr))
 	if c.Version == 2 {
 		message = a.AppendV2(nil, nil)
 	}
@@ -288,7 +288,7 @@ func (s *simulation) send(d *simulated, priority uint8) {
 					return
 				}
 				var a Advert
-				if drop := Decode(Header{d.addr, group(d.addr), 255}, message, &Rules{VRID: c.VRID, Version: c.Version, Interval: to.m.cfg.AdvertInterval}, &a); drop != DropNone {
+				if drop := Decode(Header{d.addr, groupAddress(d.addr), 255}, message, &Rules{VRID: c.VRID, Version: c.Version, Interval: to.m.cfg.AdvertInterval}, &a); drop != DropNone {
 					s.fail("refused: %v", drop)
 					return
 				}
@@ -301,7 +301,7 @@ func (s *simulation) send(d *simulated, priority uint8) {
 // look checks what must hold at every instant.
 func (s *simulation) look() {
 	for i, a := range s.directors {
-		if a.alive && a.m.state != Master && a.m.state != Backup && len(a.m.want) > 0 && !a.m.yielding() {
+		if a.alive && a.m.state != Master && a.m.state != Backup && len(a.m.want) > 0 && !a.m.releasing() {
 			s.fail("director %d wants addresses as %v", i, a.m.state)
 		}
 		for j, b := range s.directors[:i] {
@@ -434,7 +434,7 @@ func (s *simulation) play() {
 		s.until(s.now.Add(longest / 10))
 	}
 	// Everything that was begun is over, also what a failed one refrains from.
-	settle := 12*longest + 3*down + yieldAfter
+	settle := 12*longest + 3*down + releaseDelay
 	if s.kernels {
 		settle += holdoffMax
 	}
@@ -463,8 +463,8 @@ func (s *simulation) play() {
 			if d != m[0] && d.m.master != m[0].addr {
 				s.fail("director %d takes %v for the master", d.id, d.m.master)
 			}
-			if d.m.contested != "" {
-				s.fail("director %d feels contested: %s", d.id, d.m.contested)
+			if d.m.conflict != "" {
+				s.fail("director %d feels contested: %s", d.id, d.m.conflict)
 			}
 		}
 	}

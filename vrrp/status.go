@@ -19,10 +19,10 @@ func (e *Engine) Status() Status {
 		Name: e.name, Interface: e.iface, VRID: e.vrid,
 		State: s.state, Since: s.since, Reason: s.reason, Detail: s.detail,
 		Priority: s.priority, Master: s.master, MasterPriority: s.masterPriority,
-		Contested: s.contested, Alarm: s.alarm,
+		Contested: s.conflict, Alarm: s.warning,
 		AdvertsSent: c.sent.Load(), AdvertsReceived: c.received.Load(),
 		Announcements: c.announced.Load(), Restored: c.restored.Load(), Mismatched: c.mismatched.Load(), Unproven: c.unproven.Load(),
-		Dropped:     make(map[string]uint64, drops),
+		Dropped:     make(map[string]uint64, dropReasons),
 		Checksums:   make(map[string]uint64, checksums),
 		Transitions: maps.Clone(s.transitions),
 		Tracked:     slices.Clone(*e.tracked.Load()),
@@ -33,7 +33,7 @@ func (e *Engine) Status() Status {
 	if at := c.lastAdvert.Load(); at != 0 {
 		out.LastAdvert = time.Unix(0, at)
 	}
-	for d := DropNone + 1; d < drops; d++ {
+	for d := DropNone + 1; d < dropReasons; d++ {
 		out.Dropped[d.String()] = c.dropped[d].Load()
 	}
 	for f := range Checksum(checksums) {
@@ -42,47 +42,47 @@ func (e *Engine) Status() Status {
 	return out
 }
 
-// show publishes what changed, and wakes who wants to know.
-func (e *Engine) show() {
+// publish publishes what changed, and wakes who wants to know.
+func (e *Engine) publish() {
 	e.counters.mismatched.Store(e.machine.mismatched)
 	old := e.status.Load()
-	now := e.machine.Show()
-	e.logAlarm(now.alarm)
-	defer e.tellContest(now) // who is told must not see an older status
-	if now.equal(&old.picture) {
+	now := e.machine.snapshot()
+	e.logWarning(now.warning)
+	defer e.reportConflict(now) // who is told must not see an older status
+	if now.equal(&old.snapshot) {
 		return
 	}
-	e.status.Store(&snapshot{picture: now, transitions: old.transitions})
+	e.status.Store(&published{snapshot: now, transitions: old.transitions})
 	if e.o.Wake != nil {
 		e.o.Wake()
 	}
 }
 
-// tellContest makes the beginning and the end of a contest known, once each.
-func (e *Engine) tellContest(now picture) {
-	if now.contested == e.contest {
+// reportConflict makes the beginning and the end of a contest known, once each.
+func (e *Engine) reportConflict(now snapshot) {
+	if now.conflict == e.conflictReported {
 		return
 	}
-	e.contest = now.contested
-	if e.o.OnContest != nil {
-		e.o.OnContest(Contest{At: time.Now(), Name: e.name, State: now.state, On: now.contested, Detail: now.alarm})
+	e.conflictReported = now.conflict
+	if e.o.OnMasterConflict != nil {
+		e.o.OnMasterConflict(MasterConflict{At: time.Now(), Name: e.name, State: now.state, On: now.conflict, Detail: now.warning})
 	}
 }
 
-// logAlarm logs each alarm once, and none sooner than logEvery after another:
+// logWarning logs each alarm once, and none sooner than logEvery after another:
 // one that came too soon is logged later if it still holds.
-func (e *Engine) logAlarm(alarm string) {
+func (e *Engine) logWarning(alarm string) {
 	switch {
 	case alarm == "":
-		e.alarmLogged = ""
-	case alarm != e.alarmLogged && time.Since(e.alarmed) >= logEvery:
-		e.alarmed, e.alarmLogged = time.Now(), alarm
+		e.warningLogged = ""
+	case alarm != e.warningLogged && time.Since(e.warnedAt) >= logEvery:
+		e.warnedAt, e.warningLogged = time.Now(), alarm
 		e.log.Warn("alarm", "alarm", alarm)
 	}
 }
 
-// tell makes a change of state known: count, log, event.
-func (e *Engine) tell(now time.Time, a action) {
+// reportTransition makes a change of state known: count, log, event.
+func (e *Engine) reportTransition(now time.Time, a action) {
 	old := e.status.Load()
 	transitions := maps.Clone(old.transitions)
 	if transitions == nil {
@@ -90,7 +90,7 @@ func (e *Engine) tell(now time.Time, a action) {
 	}
 	transitions[Transition{To: a.to, Reason: a.reason}]++
 	// The picture too: who is told of an event must not see an older status.
-	e.status.Store(&snapshot{picture: e.machine.Show(), transitions: transitions})
+	e.status.Store(&published{snapshot: e.machine.snapshot(), transitions: transitions})
 	if e.o.Wake != nil {
 		e.o.Wake()
 	}

@@ -18,26 +18,26 @@ import (
 )
 
 const (
-	// readEvery is how often a tracked file is read.
-	readEvery = time.Second
-	// maxNumber is how long a file may be of which a number is read.
-	maxNumber = 64
-	// mostNumber bounds the number: with any weight it is beyond any priority.
-	mostNumber = 254
+	// filePollInterval is how often a tracked file is read.
+	filePollInterval = time.Second
+	// maxFileLen is how long a file may be of which a number is read.
+	maxFileLen = 64
+	// maxFileNumber bounds the number: with any weight it is beyond any priority.
+	maxFileNumber = 254
 )
 
 func (f TrackedFile) name() string { return "file " + f.Path }
 
 // effect is what a number in the file does.
 func (f TrackedFile) effect(number int) Tracked {
-	e := Tracked{Name: f.name(), Delta: f.Weight * min(max(number, -mostNumber), mostNumber)}
+	e := Tracked{Name: f.name(), Delta: f.Weight * min(max(number, -maxFileNumber), maxFileNumber)}
 	e.Fault = f.Weight == 0 && number != 0
 	return e
 }
 
-// read reads the file again and again.
-func (t *tracking) read(ctx context.Context, f TrackedFile, tell func(Tracked)) {
-	ticker := time.NewTicker(readEvery)
+// pollFile reads the file again and again.
+func (t *tracking) pollFile(ctx context.Context, f TrackedFile, tell func(Tracked)) {
+	ticker := time.NewTicker(filePollInterval)
 	defer ticker.Stop()
 	said := ""
 	for {
@@ -69,13 +69,13 @@ func readNumber(path string) (int, error) {
 	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
 		return 0, errors.Join(err, fmt.Errorf("%s is no regular file", path))
 	}
-	text, err := io.ReadAll(io.LimitReader(file, maxNumber+1))
+	text, err := io.ReadAll(io.LimitReader(file, maxFileLen+1))
 	if err != nil {
 		return 0, err
 	}
 	word := strings.TrimSpace(string(text))
 	number, err := strconv.Atoi(word)
-	if err != nil || len(text) > maxNumber {
+	if err != nil || len(text) > maxFileLen {
 		return 0, fmt.Errorf("%s holds no whole number", path)
 	}
 	return number, nil

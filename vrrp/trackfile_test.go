@@ -63,7 +63,7 @@ func TestFileEffects(t *testing.T) {
 func TestFilesAreFollowed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "prefer")
 	tr := newTracking(slog.New(slog.DiscardHandler), nil)
-	tr.follow(config(func(c *Config) { c.TrackFiles = []TrackedFile{{path, 2}} }))
+	tr.configure(config(func(c *Config) { c.TrackFiles = []TrackedFile{{path, 2}} }))
 	defer func() { tr.stop(); tr.tasks.Wait() }()
 	delta := func() int { d, _ := sum(tr.all()); return d }
 	for _, step := range []struct {

@@ -24,9 +24,9 @@ type tracking struct {
 	observe func(ctx context.Context, name string, tell func(up bool)) // link.Observe, or its fake
 	run     func(ctx context.Context, command []string) error          // see Options
 
-	mu    sync.Mutex
-	own   map[string]Tracked // by name: what is looked at here; replaced as a whole
-	outer map[string]Tracked // what SetTracked was told
+	mu       sync.Mutex
+	results  map[string]Tracked // by name: what is looked at here; replaced as a whole
+	external map[string]Tracked // what SetTracked was told
 
 	// What follows is the loop's.
 	cfg    Config
@@ -35,7 +35,7 @@ type tracking struct {
 }
 
 func newTracking(log *slog.Logger, run func(ctx context.Context, command []string) error) *tracking {
-	return &tracking{log: log, run: run, changed: make(chan struct{}, 1), observe: link.Observe, own: map[string]Tracked{}, outer: map[string]Tracked{}}
+	return &tracking{log: log, run: run, changed: make(chan struct{}, 1), observe: link.Observe, results: map[string]Tracked{}, external: map[string]Tracked{}}
 }
 
 // SetTracked states what something outside of the election does to it: delta is
@@ -44,9 +44,9 @@ func newTracking(log *slog.Logger, run func(ctx context.Context, command []strin
 func (e *Engine) SetTracked(name string, delta int, fault bool) {
 	t := e.tracking
 	t.mu.Lock()
-	set(t.outer, Tracked{Name: name, Delta: delta, Fault: fault})
+	set(t.external, Tracked{Name: name, Delta: delta, Fault: fault})
 	t.mu.Unlock()
-	t.nudge()
+	t.notify()
 }
 
 func set(in map[string]Tracked, t Tracked) {
@@ -57,7 +57,7 @@ func set(in map[string]Tracked, t Tracked) {
 	in[t.Name] = t
 }
 
-func (t *tracking) nudge() {
+func (t *tracking) notify() {
 	select {
 	case t.changed <- struct{}{}:
 	default:
@@ -69,7 +69,7 @@ func (t *tracking) all() []Tracked {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var out []Tracked
-	for _, m := range []map[string]Tracked{t.own, t.outer} {
+	for _, m := range []map[string]Tracked{t.results, t.external} {
 		for _, e := range m {
 			out = append(out, e)
 		}
@@ -90,9 +90,9 @@ func sum(all []Tracked) (delta int, fault string) {
 	return delta, strings.Join(faults, "; ")
 }
 
-// follow looks at what the configuration names from now on. What it named before
+// configure looks at what the configuration names from now on. What it named before
 // as well keeps its effect until there is a new result.
-func (t *tracking) follow(cfg Config) {
+func (t *tracking) configure(cfg Config) {
 	if t.cancel != nil && reflect.DeepEqual(t.cfg.TrackInterfaces, cfg.TrackInterfaces) && reflect.DeepEqual(t.cfg.TrackScripts, cfg.TrackScripts) && reflect.DeepEqual(t.cfg.TrackFiles, cfg.TrackFiles) {
 		return
 	}
@@ -102,8 +102,8 @@ func (t *tracking) follow(cfg Config) {
 	t.cfg = cfg
 	own := map[string]Tracked{}
 	t.mu.Lock()
-	before := t.own
-	t.own = own
+	before := t.results
+	t.results = own
 	t.mu.Unlock()
 	keep := func(name string) {
 		t.mu.Lock()
@@ -120,13 +120,13 @@ func (t *tracking) follow(cfg Config) {
 		begin("interface "+i.Name, i.Weight, func(ctx context.Context, tell func(bool)) { t.observe(ctx, i.Name, tell) })
 	}
 	for _, s := range cfg.TrackScripts {
-		begin("script "+strings.Join(s.Command, " "), s.Weight, func(ctx context.Context, tell func(bool)) { t.watch(ctx, s, tell) })
+		begin("script "+strings.Join(s.Command, " "), s.Weight, func(ctx context.Context, tell func(bool)) { t.runScript(ctx, s, tell) })
 	}
 	for _, f := range cfg.TrackFiles {
 		keep(f.name())
-		t.tasks.Go(func() { t.read(ctx, f, func(e Tracked) { t.note(own, e) }) })
+		t.tasks.Go(func() { t.pollFile(ctx, f, func(e Tracked) { t.store(own, e) }) })
 	}
-	t.nudge()
+	t.notify()
 }
 
 func (t *tracking) stop() {
@@ -144,33 +144,33 @@ func (t *tracking) result(own map[string]Tracked, name string, weight int, up bo
 	case up == (weight > 0):
 		e.Delta = weight
 	}
-	t.note(own, e)
+	t.store(own, e)
 }
 
-// note takes what something does to the election now.
-func (t *tracking) note(own map[string]Tracked, e Tracked) {
+// store takes what something does to the election now.
+func (t *tracking) store(own map[string]Tracked, e Tracked) {
 	t.mu.Lock()
 	same := own[e.Name] == e || e == Tracked{Name: e.Name} && own[e.Name] == Tracked{}
 	set(own, e)
 	t.mu.Unlock()
 	if !same {
 		t.log.Info("tracked", "what", e.Name, "delta", e.Delta, "fault", e.Fault)
-		t.nudge()
+		t.notify()
 	}
 }
 
-// watch runs a program again and again.
-func (t *tracking) watch(ctx context.Context, s TrackedScript, tell func(up bool)) {
-	g := gauge{rise: s.Rise, fall: s.Fall}
+// runScript runs a program again and again.
+func (t *tracking) runScript(ctx context.Context, s TrackedScript, tell func(up bool)) {
+	g := riseFall{rise: s.Rise, fall: s.Fall}
 	ticker := time.NewTicker(s.Interval)
 	defer ticker.Stop()
 	for {
-		err := t.program(ctx, s)
+		err := t.runOnce(ctx, s)
 		if ctx.Err() != nil {
 			return
 		}
 		t.log.Debug("script ran", "command", s.Command, "err", err)
-		if g.take(err == nil) {
+		if g.observe(err == nil) {
 			tell(g.up)
 		}
 		select {
@@ -181,33 +181,33 @@ func (t *tracking) watch(ctx context.Context, s TrackedScript, tell func(up bool
 	}
 }
 
-// gauge is rise and fall.
-type gauge struct {
+// riseFall is rise and fall.
+type riseFall struct {
 	rise, fall int
 	known, up  bool
-	row        int // results in a row against the verdict
+	streak     int // results in a row against the verdict
 }
 
-// take takes a result, and says whether there is a new verdict.
-func (g *gauge) take(ok bool) bool {
+// observe takes a result, and says whether there is a new verdict.
+func (g *riseFall) observe(ok bool) bool {
 	switch {
 	case !g.known:
 		g.known, g.up = true, ok
 		return true
 	case ok == g.up:
-		g.row = 0
+		g.streak = 0
 		return false
 	}
-	g.row++
-	if needed := map[bool]int{true: g.rise, false: g.fall}[ok]; g.row < needed {
+	g.streak++
+	if needed := map[bool]int{true: g.rise, false: g.fall}[ok]; g.streak < needed {
 		return false
 	}
-	g.up, g.row = ok, 0
+	g.up, g.streak = ok, 0
 	return true
 }
 
-// program runs the program once. Without a way to run programs each fails.
-func (t *tracking) program(ctx context.Context, s TrackedScript) error {
+// runOnce runs the program once. Without a way to run programs each fails.
+func (t *tracking) runOnce(ctx context.Context, s TrackedScript) error {
 	limit, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	if t.run == nil {

@@ -39,8 +39,8 @@ func TestTrackedWeight(t *testing.T) {
 	b := master(t, priority(200))
 	b.want(b.track(-120, ""))
 	b.want(b.run(), "send 80")
-	if b.m.Show().priority != 80 || b.m.Show().masterPriority != 80 {
-		t.Errorf("%+v", b.m.Show())
+	if b.m.snapshot().priority != 80 || b.m.snapshot().masterPriority != 80 {
+		t.Errorf("%+v", b.m.snapshot())
 	}
 	// The peer of 100 is now the better one.
 	b.want(b.advert(lb2, 100), "hold", "became backup higher_priority")
@@ -83,12 +83,12 @@ func TestTrackedFault(t *testing.T) {
 }
 
 func TestGauge(t *testing.T) {
-	g := gauge{rise: 2, fall: 3}
+	g := riseFall{rise: 2, fall: 3}
 	for i, step := range []struct{ ok, news, up bool }{
 		{true, true, true}, {false, false, true}, {false, false, true}, {true, false, true},
 		{false, false, true}, {false, false, true}, {false, true, false}, {true, false, false}, {false, false, false}, {true, false, false}, {true, true, true},
 	} {
-		if news := g.take(step.ok); news != step.news || g.up != step.up {
+		if news := g.observe(step.ok); news != step.news || g.up != step.up {
 			t.Errorf("result %d: news %v, up %v", i, news, g.up)
 		}
 	}
@@ -252,23 +252,23 @@ func TestScripts(t *testing.T) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	s := TrackedScript{Command: []string{"/bin/sh", "-c", "test -e " + flag}, Interval: 5 * time.Millisecond, Timeout: 10 * time.Second, Rise: 1, Fall: 2}
-	if err := newTracking(log, run).program(t.Context(), s); err == nil {
+	if err := newTracking(log, run).runOnce(t.Context(), s); err == nil {
 		t.Error("a failure passes")
 	}
-	if err := newTracking(log, nil).program(t.Context(), s); err == nil || !strings.Contains(err.Error(), "cannot run programs") {
+	if err := newTracking(log, nil).runOnce(t.Context(), s); err == nil || !strings.Contains(err.Error(), "cannot run programs") {
 		t.Errorf("without a way to run one: %v", err)
 	}
 	if err := os.WriteFile(flag, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	tr := newTracking(log, run)
-	if err := tr.program(t.Context(), s); err != nil {
+	if err := tr.runOnce(t.Context(), s); err != nil {
 		t.Error(err)
 	}
 	if limit <= 0 || limit > s.Timeout {
 		t.Errorf("its deadline is %v away, the timeout %v", limit, s.Timeout)
 	}
-	tr.follow(config(func(c *Config) { c.TrackScripts = []TrackedScript{s} }))
+	tr.configure(config(func(c *Config) { c.TrackScripts = []TrackedScript{s} }))
 	if err := os.Remove(flag); err != nil {
 		t.Fatal(err)
 	}

@@ -43,9 +43,9 @@ type Config struct {
 	Preempt      bool
 	PreemptDelay time.Duration
 
-	// Held: this director stays away. It preempts nobody, the owner of the
+	// Standby: this director stays away. It preempts nobody, the owner of the
 	// addresses or not, and still takes over when no master is heard.
-	Held bool
+	Standby bool
 
 	// All of one family. In version 3 over IPv6 the first is link-local (§5.2.9).
 	Addresses []netip.Prefix // named in the adverts, in this order
@@ -212,9 +212,9 @@ func (t *Transition) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Contest is the beginning, or the end, of another master being heard or of a
+// MasterConflict is the beginning, or the end, of another master being heard or of a
 // live peer's adverts being refused.
-type Contest struct {
+type MasterConflict struct {
 	At     time.Time
 	Name   string // of the election
 	State  State  // of this director meanwhile

@@ -29,21 +29,21 @@ const (
 	// queueBuffer holds a burst of the kernel's messages, in octets: all addresses
 	// of a full host come and go at once.
 	queueBuffer = 8 << 20
-	// readAgainAfter is the wait after a read that failed for another reason than
+	// dumpRetryDelay is the wait after a read that failed for another reason than
 	// an overrun.
-	readAgainAfter = 500 * time.Millisecond
+	dumpRetryDelay = 500 * time.Millisecond
 	// dumpTries is how often a list that others disturbed is taken again.
 	dumpTries = 5
 )
 
-// told is what the kernel is asked to tell of.
-const told = 1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_IFADDR-1) |
+// rtnlGroups is what the kernel is asked to tell of.
+const rtnlGroups = 1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_IFADDR-1) |
 	1<<(unix.RTNLGRP_IPV4_RULE-1) | 1<<(unix.RTNLGRP_IPV6_RULE-1)
 
-// hub is shared by all ports of a namespace.
-type hub struct {
+// addrCache is shared by all ports of a namespace.
+type addrCache struct {
 	namespace string
-	users     int // of hubs.Mutex
+	refs      int // of hubs.Mutex
 
 	file   *os.File
 	raw    syscall.RawConn
@@ -51,42 +51,42 @@ type hub struct {
 	run    sync.Once
 	done   chan struct{} // closed when nobody reads any more
 
-	mu      sync.Mutex // of what follows
-	stale   bool       // something was missed, or nothing read yet
-	overran uint64     // times
-	lists   uint64     // how often everything was read
-	routes  bool       // the kernel tells of routes, too
-	links   map[int]netlink.Link
-	byName  map[string]int
-	addrs   map[int]*table // by interface
-	clients map[*client]bool
-	claims  map[netip.Addr]map[*client]bool
-	buf     []byte
+	mu          sync.Mutex // of what follows
+	stale       bool       // something was missed, or nothing read yet
+	overruns    uint64     // times
+	dumps       uint64     // how often everything was read
+	routeGroups bool       // the kernel tells of routes, too
+	links       map[int]netlink.Link
+	byName      map[string]int
+	addrs       map[int]*addrTable // by interface
+	subscribers map[*subscriber]bool
+	owners      map[netip.Addr]map[*subscriber]bool
+	buf         []byte
 }
 
-// client is who wants to be told of changes.
-type client struct {
-	name     string
-	station  string // of our macvlan; set with the hub's lock
-	changed  func() // nil: not yet, or no more
-	routes   bool   // routes and rules move along
-	ways     []Route
-	unsure   bool // some of those may be gone
-	claiming []netip.Prefix
+// subscriber is who wants to be told of changes.
+type subscriber struct {
+	name        string
+	vmac        string // of our macvlan; set with the hub's lock
+	changed     func() // nil: not yet, or no more
+	wantsRoutes bool   // routes and rules move along
+	routes      []Route
+	routesStale bool // some of those may be gone
+	owned       []netip.Prefix
 }
 
-var hubs = struct {
+var caches = struct {
 	sync.Mutex
-	of map[string]*hub
-}{of: map[string]*hub{}}
+	of map[string]*addrCache
+}{of: map[string]*addrCache{}}
 
-// openHub is the hub of the calling thread's namespace.
-func openHub() (*hub, error) {
-	hubs.Lock()
-	defer hubs.Unlock()
+// openCache is the hub of the calling thread's namespace.
+func openCache() (*addrCache, error) {
+	caches.Lock()
+	defer caches.Unlock()
 	here := namespace()
-	if h := hubs.of[here]; h != nil {
-		h.users++
+	if h := caches.of[here]; h != nil {
+		h.refs++
 		return h, nil
 	}
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
@@ -95,7 +95,7 @@ func openHub() (*hub, error) {
 	}
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err == nil {
-		if err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: told}); err != nil {
+		if err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: rtnlGroups}); err != nil {
 			_ = unix.Close(fd)
 		}
 	}
@@ -106,9 +106,9 @@ func openHub() (*hub, error) {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, queueBuffer) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, queueBuffer)
 	}
-	h := &hub{
-		namespace: here, users: 1, file: os.NewFile(uintptr(fd), "netlink"), handle: handle, done: make(chan struct{}),
-		stale: true, links: map[int]netlink.Link{}, byName: map[string]int{}, addrs: map[int]*table{}, clients: map[*client]bool{}, claims: map[netip.Addr]map[*client]bool{}, buf: make([]byte, 64<<10),
+	h := &addrCache{
+		namespace: here, refs: 1, file: os.NewFile(uintptr(fd), "netlink"), handle: handle, done: make(chan struct{}),
+		stale: true, links: map[int]netlink.Link{}, byName: map[string]int{}, addrs: map[int]*addrTable{}, subscribers: map[*subscriber]bool{}, owners: map[netip.Addr]map[*subscriber]bool{}, buf: make([]byte, 64<<10),
 	}
 	if h.raw, err = h.file.SyscallConn(); err == nil {
 		err = handle.SetSocketTimeout(requestTimeout)
@@ -118,19 +118,19 @@ func openHub() (*hub, error) {
 		handle.Close()
 		return nil, fmt.Errorf("failed to listen to netlink: %w", err)
 	}
-	hubs.of[here] = h
+	caches.of[here] = h
 	return h, nil
 }
 
 // close is for one user; the last one ends it.
-func (h *hub) close() {
-	hubs.Lock()
-	h.users--
-	last := h.users == 0
+func (h *addrCache) close() {
+	caches.Lock()
+	h.refs--
+	last := h.refs == 0
 	if last {
-		delete(hubs.of, h.namespace)
+		delete(caches.of, h.namespace)
 	}
-	hubs.Unlock()
+	caches.Unlock()
 	if !last {
 		return
 	}
@@ -140,47 +140,47 @@ func (h *hub) close() {
 	h.handle.Close()
 }
 
-// join makes a client.
-func (h *hub) join(name string) *client {
-	c := &client{name: name}
+// subscribe makes a client.
+func (h *addrCache) subscribe(name string) *subscriber {
+	c := &subscriber{name: name}
 	h.mu.Lock()
-	h.clients[c] = true
+	h.subscribers[c] = true
 	h.mu.Unlock()
 	return c
 }
 
-func (h *hub) leave(c *client) {
+func (h *addrCache) unsubscribe(c *subscriber) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.claim(c, nil)
-	delete(h.clients, c)
+	h.setOwned(c, nil)
+	delete(h.subscribers, c)
 }
 
-// claim says that these addresses concern the client, and nobody else who does not
+// setOwned says that these addresses concern the client, and nobody else who does not
 // say the same. Under the lock.
-func (h *hub) claim(c *client, ours []netip.Prefix) {
-	if slices.Equal(c.claiming, ours) {
+func (h *addrCache) setOwned(c *subscriber, ours []netip.Prefix) {
+	if slices.Equal(c.owned, ours) {
 		return
 	}
-	for _, q := range c.claiming {
-		if by := h.claims[q.Addr()]; by != nil {
+	for _, q := range c.owned {
+		if by := h.owners[q.Addr()]; by != nil {
 			if delete(by, c); len(by) == 0 {
-				delete(h.claims, q.Addr())
+				delete(h.owners, q.Addr())
 			}
 		}
 	}
-	c.claiming = slices.Clone(ours)
+	c.owned = slices.Clone(ours)
 	for _, q := range ours {
-		if h.claims[q.Addr()] == nil {
-			h.claims[q.Addr()] = map[*client]bool{}
+		if h.owners[q.Addr()] == nil {
+			h.owners[q.Addr()] = map[*subscriber]bool{}
 		}
-		h.claims[q.Addr()][c] = true
+		h.owners[q.Addr()][c] = true
 	}
 }
 
 // watch calls changed after everything that may concern the client, until ctx
 // ends. changed must not block.
-func (h *hub) watch(ctx context.Context, c *client, changed func()) {
+func (h *addrCache) watch(ctx context.Context, c *subscriber, changed func()) {
 	h.mu.Lock()
 	c.changed = changed
 	h.mu.Unlock()
@@ -193,7 +193,7 @@ func (h *hub) watch(ctx context.Context, c *client, changed func()) {
 }
 
 // listen reads as soon as there is something, until the socket is closed.
-func (h *hub) listen() {
+func (h *addrCache) listen() {
 	defer close(h.done)
 	for {
 		err := h.raw.Read(func(uintptr) bool {
@@ -208,14 +208,14 @@ func (h *hub) listen() {
 		failed := h.stale && h.refresh() != nil
 		h.mu.Unlock()
 		if failed {
-			<-time.After(readAgainAfter)
+			<-time.After(dumpRetryDelay)
 		}
 	}
 }
 
 // drain takes in what is queued, and says how much that was. Under the lock.
-func (h *hub) drain() (messages int) {
-	affected := map[*client]bool{}
+func (h *addrCache) drain() (messages int) {
+	affected := map[*subscriber]bool{}
 	for {
 		var n int
 		var failed error
@@ -233,38 +233,38 @@ func (h *hub) drain() (messages int) {
 		case failed != nil: // ENOBUFS: some are lost
 			messages++
 			h.stale = true
-			h.overran++
-			h.affectAll(affected)
+			h.overruns++
+			h.notifyAll(affected)
 			continue
 		}
 		messages++
 		all, err := syscall.ParseNetlinkMessage(h.buf[:n])
 		if err != nil {
 			h.stale = true
-			h.affectAll(affected)
+			h.notifyAll(affected)
 		}
 		for i := range all {
-			h.take(&all[i], affected)
+			h.apply(&all[i], affected)
 		}
 	}
 }
 
-func (h *hub) affectAll(affected map[*client]bool) {
-	for c := range h.clients {
-		c.unsure = c.routes
+func (h *addrCache) notifyAll(affected map[*subscriber]bool) {
+	for c := range h.subscribers {
+		c.routesStale = c.wantsRoutes
 		if c.changed != nil {
 			affected[c] = true
 		}
 	}
 }
 
-// hearRoutes asks for what becomes of routes too: on a host with many it is much,
+// joinRouteGroups asks for what becomes of routes too: on a host with many it is much,
 // so only who needs it does. Under the lock.
-func (h *hub) hearRoutes() {
-	if h.routes {
+func (h *addrCache) joinRouteGroups() {
+	if h.routeGroups {
 		return
 	}
-	h.routes = true
+	h.routeGroups = true
 	_ = h.raw.Control(func(fd uintptr) {
 		for _, group := range []int{unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE} {
 			_ = unix.SetsockoptInt(int(fd), unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group)
@@ -272,8 +272,8 @@ func (h *hub) hearRoutes() {
 	})
 }
 
-// take takes one message in.
-func (h *hub) take(m *syscall.NetlinkMessage, affected map[*client]bool) {
+// handle takes one message in.
+func (h *addrCache) apply(m *syscall.NetlinkMessage, affected map[*subscriber]bool) {
 	switch m.Header.Type {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		m.Data = slices.Clone(m.Data) // what is read out of it refers to it, and it is overwritten
@@ -287,14 +287,14 @@ func (h *hub) take(m *syscall.NetlinkMessage, affected map[*client]bool) {
 			names = append(names, old.Attrs().Name)
 		}
 		if m.Header.Type == unix.RTM_DELLINK {
-			h.forgetLink(index)
+			h.deleteLink(index)
 		} else if l, err := netlink.LinkDeserialize(nil, m.Data); err == nil {
-			h.keepLink(l)
+			h.putLink(l)
 			names = append(names, l.Attrs().Name)
 		}
-		for c := range h.clients {
-			c.unsure = c.unsure || c.routes
-			if c.changed != nil && (c.routes || slices.Contains(names, c.name) || c.station != "" && slices.Contains(names, c.station)) {
+		for c := range h.subscribers {
+			c.routesStale = c.routesStale || c.wantsRoutes
+			if c.changed != nil && (c.wantsRoutes || slices.Contains(names, c.name) || c.vmac != "" && slices.Contains(names, c.vmac)) {
 				affected[c] = true
 			}
 		}
@@ -305,15 +305,15 @@ func (h *hub) take(m *syscall.NetlinkMessage, affected map[*client]bool) {
 			return
 		}
 		if m.Header.Type == unix.RTM_NEWADDR {
-			h.keepAddress(index, e)
+			h.putAddress(index, e)
 		} else {
-			h.forgetAddress(index, e)
+			h.deleteAddress(index, e)
 		}
-		h.affectByAddress(index, e, affected)
+		h.notifyByAddress(index, e, affected)
 	case unix.RTM_DELRULE, unix.RTM_DELROUTE, unix.RTM_NEWROUTE:
-		for c := range h.clients {
-			if c.routes && c.concerned(m) {
-				if c.unsure = true; c.changed != nil {
+		for c := range h.subscribers {
+			if c.wantsRoutes && c.concernsRoutes(m) {
+				if c.routesStale = true; c.changed != nil {
 					affected[c] = true
 				}
 			}
@@ -321,22 +321,22 @@ func (h *hub) take(m *syscall.NetlinkMessage, affected map[*client]bool) {
 	}
 }
 
-// affectByAddress: an address that somebody claims concerns those alone, another
+// notifyByAddress: an address that somebody claims concerns those alone, another
 // may be what adverts are sent from.
-func (h *hub) affectByAddress(index int, e entry, affected map[*client]bool) {
-	by := h.claims[e.prefix.Addr()]
+func (h *addrCache) notifyByAddress(index int, e entry, affected map[*subscriber]bool) {
+	by := h.owners[e.prefix.Addr()]
 	if len(by) == 0 {
-		by = h.clients
+		by = h.subscribers
 	}
 	l := h.links[index]
 	for c := range by {
-		if c.changed != nil && (l == nil || l.Attrs().Name == c.name || l.Attrs().Name == c.station) {
+		if c.changed != nil && (l == nil || l.Attrs().Name == c.name || l.Attrs().Name == c.vmac) {
 			affected[c] = true
 		}
 	}
 }
 
-func (h *hub) keepLink(l netlink.Link) {
+func (h *addrCache) putLink(l netlink.Link) {
 	a := l.Attrs()
 	if old := h.links[a.Index]; old != nil && h.byName[old.Attrs().Name] == a.Index {
 		delete(h.byName, old.Attrs().Name)
@@ -344,7 +344,7 @@ func (h *hub) keepLink(l netlink.Link) {
 	h.links[a.Index], h.byName[a.Name] = l, a.Index
 }
 
-func (h *hub) forgetLink(index int) {
+func (h *addrCache) deleteLink(index int) {
 	if old := h.links[index]; old != nil && h.byName[old.Attrs().Name] == index {
 		delete(h.byName, old.Attrs().Name)
 	}
@@ -353,16 +353,16 @@ func (h *hub) forgetLink(index int) {
 }
 
 // A table is the addresses of one interface.
-type table struct {
+type addrTable struct {
 	all []entry // the oldest first
 	by  map[netip.Addr][]entry
 }
 
-// keepAddress keeps the place of one that is known.
-func (h *hub) keepAddress(index int, e entry) {
+// putAddress keeps the place of one that is known.
+func (h *addrCache) putAddress(index int, e entry) {
 	t := h.addrs[index]
 	if t == nil {
-		t = &table{by: map[netip.Addr][]entry{}}
+		t = &addrTable{by: map[netip.Addr][]entry{}}
 		h.addrs[index] = t
 	}
 	a := e.prefix.Addr()
@@ -375,7 +375,7 @@ func (h *hub) keepAddress(index int, e entry) {
 	t.all[slices.IndexFunc(t.all, e.same)] = e
 }
 
-func (h *hub) forgetAddress(index int, e entry) {
+func (h *addrCache) deleteAddress(index int, e entry) {
 	t := h.addrs[index]
 	if t == nil {
 		return
@@ -423,10 +423,10 @@ func parseAddress(b []byte) (index int, e entry, ok bool) {
 }
 
 // refresh brings all that is known up to date. Under the lock.
-func (h *hub) refresh() error {
+func (h *addrCache) refresh() error {
 	h.drain()
 	for try := 1; h.stale; try++ {
-		err := h.readAll()
+		err := h.dump()
 		if err == nil {
 			h.drain() // what happened meanwhile, in its order
 			break
@@ -438,10 +438,10 @@ func (h *hub) refresh() error {
 	return nil
 }
 
-// readAll takes everything anew; addresses that are still there keep their order.
-func (h *hub) readAll() error {
+// dump takes everything anew; addresses that are still there keep their order.
+func (h *addrCache) dump() error {
 	h.stale = false // from here on what is lost is lost anew
-	h.lists++
+	h.dumps++
 	links, err := h.handle.LinkList()
 	if err != nil {
 		h.stale = true
@@ -453,9 +453,9 @@ func (h *hub) readAll() error {
 		return err
 	}
 	before := h.addrs
-	h.links, h.byName, h.addrs = map[int]netlink.Link{}, map[string]int{}, map[int]*table{}
+	h.links, h.byName, h.addrs = map[int]netlink.Link{}, map[string]int{}, map[int]*addrTable{}
 	for _, l := range links {
-		h.keepLink(l)
+		h.putLink(l)
 	}
 	found := map[int][]entry{}
 	for _, a := range addrs {
@@ -473,14 +473,14 @@ func (h *hub) readAll() error {
 			slices.SortStableFunc(all, func(a, b entry) int { return place[a.prefix] - place[b.prefix] })
 		}
 		for _, e := range all {
-			h.keepAddress(index, e)
+			h.putAddress(index, e)
 		}
 	}
 	return nil
 }
 
-// link finds an interface by its name.
-func (h *hub) link(name string) (netlink.Link, error) {
+// linkByName finds an interface by its name.
+func (h *addrCache) linkByName(name string) (netlink.Link, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err := h.refresh(); err != nil {
@@ -489,15 +489,15 @@ func (h *hub) link(name string) (netlink.Link, error) {
 	return h.named(name)
 }
 
-func (h *hub) named(name string) (netlink.Link, error) {
+func (h *addrCache) named(name string) (netlink.Link, error) {
 	if index, ok := h.byName[name]; ok {
 		return h.links[index], nil
 	}
 	return nil, unix.ENODEV
 }
 
-// indexed finds an interface by its index.
-func (h *hub) indexed(index int) (netlink.Link, error) {
+// linkByIndex finds an interface by its index.
+func (h *addrCache) linkByIndex(index int) (netlink.Link, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err := h.refresh(); err != nil {
@@ -509,8 +509,8 @@ func (h *hub) indexed(index int) (netlink.Link, error) {
 	return nil, unix.ENODEV
 }
 
-// on calls f with the addresses of an interface, which it must not keep.
-func (h *hub) on(index int, f func(t *table)) error {
+// withAddresses calls f with the addresses of an interface, which it must not keep.
+func (h *addrCache) withAddresses(index int, f func(t *addrTable)) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err := h.refresh(); err != nil {
@@ -518,15 +518,15 @@ func (h *hub) on(index int, f func(t *table)) error {
 	}
 	t := h.addrs[index]
 	if t == nil {
-		t = &table{}
+		t = &addrTable{}
 	}
 	f(t)
 	return nil
 }
 
-// of is the entries of an interface for the addresses of some.
-func (h *hub) of(index int, some []netip.Prefix) (found []entry, err error) {
-	err = h.on(index, func(t *table) {
+// entries is the entries of an interface for the addresses of some.
+func (h *addrCache) entries(index int, some []netip.Prefix) (found []entry, err error) {
+	err = h.withAddresses(index, func(t *addrTable) {
 		for _, q := range some {
 			found = append(found, t.by[q.Addr()]...)
 		}
@@ -534,8 +534,8 @@ func (h *hub) of(index int, some []netip.Prefix) (found []entry, err error) {
 	return found, err
 }
 
-// doubt makes the next look read everything anew.
-func (h *hub) doubt() {
+// invalidate makes the next look read everything anew.
+func (h *addrCache) invalidate() {
 	h.mu.Lock()
 	h.stale = true
 	h.mu.Unlock()
@@ -544,22 +544,22 @@ func (h *hub) doubt() {
 // expect notes an address of IPv6 that is about to be added: the kernel tells of it
 // a moment after it answered. Before it is asked, and not after, so that whatever
 // it tells is newer.
-func (h *hub) expect(index int, e entry) {
+func (h *addrCache) expect(index int, e entry) {
 	if e.prefix.Addr().Is4() {
 		return // told of before the answer
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.drain()
-	h.keepAddress(index, e)
+	h.putAddress(index, e)
 }
 
 // unexpect takes it back.
-func (h *hub) unexpect(index int, e entry) {
+func (h *addrCache) unexpect(index int, e entry) {
 	if e.prefix.Addr().Is4() {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.forgetAddress(index, e)
+	h.deleteAddress(index, e)
 }

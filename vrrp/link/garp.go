@@ -24,11 +24,11 @@ import (
 // IPv6 a neighbour advertisement, and says how many frames left. Where there is no
 // ARP it does nothing.
 func (p *Port) Announce(addrs []netip.Addr) (frames int, err error) {
-	l, err := p.hub.link(p.name)
+	l, err := p.cache.linkByName(p.name)
 	if err != nil {
 		return 0, fmt.Errorf("failed to look at interface %s: %w", p.name, err)
 	}
-	if !announces(l.Attrs()) {
+	if !hasARP(l.Attrs()) {
 		return 0, nil
 	}
 	conn, err := p.socket(l.Attrs())
@@ -65,7 +65,7 @@ func (p *Port) Announce(addrs []netip.Addr) (frames int, err error) {
 	return frames, nil
 }
 
-func announces(l *netlink.LinkAttrs) bool {
+func hasARP(l *netlink.LinkAttrs) bool {
 	return l.RawFlags&unix.IFF_NOARP == 0 && l.RawFlags&unix.IFF_LOOPBACK == 0 && len(l.HardwareAddr) == 6
 }
 

@@ -69,22 +69,22 @@ func TestSetIsIdempotent(t *testing.T) {
 		defer p.Close()
 		ours := prefixes("10.0.0.88/32", "10.0.0.89/32", "192.0.2.1/32")
 		for range 2 {
-			held, _, err := p.Set(ours, ours[:2], false)
+			held, _, err := p.SetAddresses(ours, ours[:2], false)
 			if err != nil || !slices.Equal(held, ours[:2]) {
 				t.Fatalf("%v, %v", held, err)
 			}
 		}
-		s := must(p.Look(ours, netip.Addr{}))
+		s := must(p.State(ours, netip.Addr{}))
 		if !slices.Equal(s.Present, ours[:2]) || s.Primary != netip.MustParseAddr("10.0.0.12") || !s.Exists || !s.AdminUp || s.Carrier {
 			t.Errorf("%+v (the peer is down)", s)
 		}
 		// Added and removed in one go.
-		held, added, err := p.Set(ours, ours[1:], false)
+		held, added, err := p.SetAddresses(ours, ours[1:], false)
 		if err != nil || !slices.Equal(held, ours[1:]) || !slices.Equal(added, ours[2:]) {
 			t.Errorf("%v, %v, %v", held, added, err)
 		}
 		for range 2 {
-			if held, _, err := p.Set(ours, nil, false); err != nil || len(held) != 0 {
+			if held, _, err := p.SetAddresses(ours, nil, false); err != nil || len(held) != 0 {
 				t.Fatalf("%v, %v", held, err)
 			}
 		}
@@ -96,15 +96,15 @@ func TestSetLeavesOthersAddresses(t *testing.T) {
 		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		own := prefixes("10.0.0.12/32") // the interface's own has /24
-		held, added, err := p.Set(own, own, false)
+		held, added, err := p.SetAddresses(own, own, false)
 		if err != nil || len(added) != 0 || !slices.Equal(held, own) {
 			t.Errorf("%v, %v, %v", held, added, err)
 		}
-		held, _, err = p.Set(own, nil, false)
+		held, _, err = p.SetAddresses(own, nil, false)
 		if err == nil || !strings.Contains(err.Error(), "10.0.0.12/24") || !slices.Equal(held, own) {
 			t.Errorf("%v, %v", held, err)
 		}
-		if s := must(p.Look(own, netip.Addr{})); s.Primary != own[0].Addr() {
+		if s := must(p.State(own, netip.Addr{})); s.Primary != own[0].Addr() {
 			t.Error("the interface's own address is gone")
 		}
 	})
@@ -120,13 +120,13 @@ func TestInterfaceThatGoes(t *testing.T) {
 		if err := netlink.LinkDel(must(netlink.LinkByName("eth0"))); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := p.Look(nil, netip.Addr{}); err != nil || s.Exists {
+		if s, err := p.State(nil, netip.Addr{}); err != nil || s.Exists {
 			t.Errorf("%+v, %v", s, err)
 		}
-		if held, _, err := p.Set(prefixes("10.0.0.88/32"), nil, false); err != nil || len(held) != 0 {
+		if held, _, err := p.SetAddresses(prefixes("10.0.0.88/32"), nil, false); err != nil || len(held) != 0 {
 			t.Errorf("nothing to remove: %v, %v", held, err)
 		}
-		if _, _, err := p.Set(prefixes("10.0.0.88/32"), prefixes("10.0.0.88/32"), false); err == nil {
+		if _, _, err := p.SetAddresses(prefixes("10.0.0.88/32"), prefixes("10.0.0.88/32"), false); err == nil {
 			t.Error("an address on no interface")
 		}
 		if _, err := p.Announce(nil); err == nil {
@@ -197,7 +197,7 @@ func TestWatchTells(t *testing.T) {
 			t.Fatal(err)
 		}
 		wait("set down")
-		if _, _, err := p.Set(prefixes("10.0.0.88/32"), prefixes("10.0.0.88/32"), false); err != nil {
+		if _, _, err := p.SetAddresses(prefixes("10.0.0.88/32"), prefixes("10.0.0.88/32"), false); err != nil {
 			t.Fatal(err)
 		}
 		wait("an address")
@@ -226,7 +226,7 @@ func TestSetIPv6(t *testing.T) {
 		defer p.Close()
 		ours := prefixes("fe80::100/128", "2001:db8::100/128")
 		for range 2 {
-			held, _, err := p.Set(ours, ours, false)
+			held, _, err := p.SetAddresses(ours, ours, false)
 			if err != nil || !slices.Equal(held, ours) {
 				t.Fatalf("%v, %v", held, err)
 			}
@@ -237,8 +237,8 @@ func TestSetIPv6(t *testing.T) {
 				t.Errorf("%v has flags %#x", a, a.Flags)
 			}
 		}
-		s := must(p.Look(ours, netip.Addr{}))
-		for limit := time.Now().Add(10 * time.Second); s.Pending && time.Now().Before(limit); s = must(p.Look(ours, netip.Addr{})) {
+		s := must(p.State(ours, netip.Addr{}))
+		for limit := time.Now().Add(10 * time.Second); s.Pending && time.Now().Before(limit); s = must(p.State(ours, netip.Addr{})) {
 			<-time.After(10 * time.Millisecond) // duplicate address detection
 		}
 		if !slices.Equal(s.Present, ours) || !s.Primary.IsLinkLocalUnicast() || s.Primary == ours[0].Addr() {
@@ -247,10 +247,10 @@ func TestSetIPv6(t *testing.T) {
 		if n, err := p.Announce([]netip.Addr{ours[0].Addr(), ours[1].Addr()}); err != nil || n != 2 {
 			t.Errorf("%d frames, %v", n, err)
 		}
-		if held, _, err := p.Set(ours, nil, false); err != nil || len(held) != 0 {
+		if held, _, err := p.SetAddresses(ours, nil, false); err != nil || len(held) != 0 {
 			t.Errorf("%v, %v", held, err)
 		}
-		if s := must(p.Look(ours, netip.Addr{})); len(s.Present) != 0 {
+		if s := must(p.State(ours, netip.Addr{})); len(s.Present) != 0 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -262,7 +262,7 @@ func TestSource(t *testing.T) {
 		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		for _, tt := range []struct{ source, want string }{{"10.0.0.12", "10.0.0.12"}, {"10.0.0.13", "invalid IP"}} {
-			if s := must(p.Look(nil, netip.MustParseAddr(tt.source))); s.Primary.String() != tt.want {
+			if s := must(p.State(nil, netip.MustParseAddr(tt.source))); s.Primary.String() != tt.want {
 				t.Errorf("from %s: %v", tt.source, s.Primary)
 			}
 		}
@@ -299,30 +299,30 @@ func TestQuiet(t *testing.T) {
 				t.Errorf("%s: the kernel takes it for local: %v", when, local)
 			}
 		}
-		must2(p.Set(ours, ours, false))
+		must2(p.SetAddresses(ours, ours, false))
 		check("held", "0", 1, 0)
-		held, _, err := p.Set(ours, ours[:1], true)
+		held, _, err := p.SetAddresses(ours, ours[:1], true)
 		if err != nil || !slices.Equal(held, ours[:1]) {
 			t.Errorf("%v, %v", held, err)
 		}
 		check("quiet", "1", 0, 1)
-		must2(p.Set(ours, ours[:1], true))
+		must2(p.SetAddresses(ours, ours[:1], true))
 		check("quiet again", "1", 0, 1)
-		must2(p.Set(ours, ours, false))
+		must2(p.SetAddresses(ours, ours, false))
 		check("held again", "0", 1, 0)
-		must2(p.Set(ours, ours, true))
-		must2(p.Set(ours, nil, false))
+		must2(p.SetAddresses(ours, ours, true))
+		must2(p.SetAddresses(ours, nil, false))
 		check("left", "0", 0, 0)
 
 		// A killed one's leftovers on lo go with the next change.
-		must2(p.Set(ours, ours, true))
+		must2(p.SetAddresses(ours, ours, true))
 		other := must(Open("eth0", IPv4, Router{}))
 		defer other.Close()
-		must2(other.Set(ours, ours, false))
+		must2(other.SetAddresses(ours, ours, false))
 		if on("lo") != 0 {
 			t.Error("left on lo")
 		}
-		must2(p.Set(ours, nil, false))
+		must2(p.SetAddresses(ours, nil, false))
 		check("in the end", "0", 0, 0)
 	})
 }
@@ -378,7 +378,7 @@ func TestARenamedInterfaceIsLeft(t *testing.T) {
 		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		ours := prefixes("10.0.0.88/32")
-		if _, _, err := p.Set(ours, ours, false); err != nil {
+		if _, _, err := p.SetAddresses(ours, ours, false); err != nil {
 			t.Fatal(err)
 		}
 		l := must(netlink.LinkByName("eth0"))
@@ -387,7 +387,7 @@ func TestARenamedInterfaceIsLeft(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, _, err := p.Set(ours, nil, false); err != nil {
+		if _, _, err := p.SetAddresses(ours, nil, false); err != nil {
 			t.Error(err)
 		}
 		for _, a := range must(netlink.AddrList(l, netlink.FAMILY_V4)) {
@@ -405,10 +405,10 @@ func TestOverrun(t *testing.T) {
 		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		ours := prefixes("10.0.0.88/32", "10.0.0.89/32")
-		must2(p.Set(ours, ours, false))
-		must(p.Look(ours, netip.Addr{}))
+		must2(p.SetAddresses(ours, ours, false))
+		must(p.State(ours, netip.Addr{}))
 		// Nobody reads yet: only Look does.
-		if err := p.hub.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4096) }); err != nil {
+		if err := p.cache.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4096) }); err != nil {
 			t.Fatal(err)
 		}
 		eth0 := must(netlink.LinkByName("eth0"))
@@ -420,12 +420,12 @@ func TestOverrun(t *testing.T) {
 		if err := netlink.AddrDel(eth0, address(ours[0])); err != nil {
 			t.Fatal(err)
 		}
-		if s := must(p.Look(ours, netip.Addr{})); !slices.Equal(s.Present, ours[1:]) || s.Primary.String() != "10.0.0.12" {
+		if s := must(p.State(ours, netip.Addr{})); !slices.Equal(s.Present, ours[1:]) || s.Primary.String() != "10.0.0.12" {
 			t.Errorf("%+v", s)
 		}
-		p.hub.mu.Lock()
-		defer p.hub.mu.Unlock()
-		if p.hub.overran == 0 {
+		p.cache.mu.Lock()
+		defer p.cache.mu.Unlock()
+		if p.cache.overruns == 0 {
 			t.Error("nothing was lost, so nothing is tested")
 		}
 	})
@@ -443,17 +443,17 @@ func TestALookAsksNothing(t *testing.T) {
 		for i, p := range ports {
 			ours := []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 3, 0, byte(i)}), 32)}
 			for range 10 {
-				must2(p.Set(ours, ours, false))
-				if s := must(p.Look(ours, netip.Addr{})); !slices.Equal(s.Present, ours) {
+				must2(p.SetAddresses(ours, ours, false))
+				if s := must(p.State(ours, netip.Addr{})); !slices.Equal(s.Present, ours) {
 					t.Errorf("%+v", s)
 				}
 			}
 		}
-		h := ports[0].hub
+		h := ports[0].cache
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if h.lists != 1 {
-			t.Errorf("everything was listed %d times", h.lists)
+		if h.dumps != 1 {
+			t.Errorf("everything was listed %d times", h.dumps)
 		}
 	})
 }

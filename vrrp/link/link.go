@@ -41,19 +41,19 @@ type Port struct {
 	family    Family
 	router    Router
 	handle    *netlink.Handle
-	hub       *hub
-	client    *client
+	cache     *addrCache
+	sub       *subscriber
 	namespace string // which network namespace it was opened in
 
-	mu           sync.Mutex // of what follows
-	arp          *packet.Conn
-	arpIndex     int
-	onLo         bool                  // some addresses may be on the loopback interface, see hush
-	offLo        map[netip.Prefix]bool // those that are known not to be there
-	index        int                   // of the interface that the addresses were last set on
-	stationIndex int                   // of our macvlan, see vmac.go; 0: none that this port has seen to
-	along        Along                 // routes and rules that are there by Move, see along.go
-	swept        bool                  // a macvlan that a killed run left was looked for
+	mu        sync.Mutex // of what follows
+	arp       *packet.Conn
+	arpIndex  int
+	parked    bool                  // some addresses may be on the loopback interface, see hush
+	notParked map[netip.Prefix]bool // those that are known not to be there
+	index     int                   // of the interface that the addresses were last set on
+	vmacIndex int                   // of our macvlan, see vmac.go; 0: none that this port has seen to
+	routes    ExtraRoutes           // routes and rules that are there by Move, see along.go
+	swept     bool                  // a macvlan that a killed run left was looked for
 }
 
 // State is what an interface is like.
@@ -75,13 +75,13 @@ func Open(name string, family Family, router Router) (*Port, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed to open netlink: %w", err)
 	}
-	h, err := openHub()
+	h, err := openCache()
 	if err != nil {
 		handle.Close()
 		return nil, err
 	}
-	p := &Port{name: name, family: family, router: router, handle: handle, hub: h, client: h.join(name), namespace: h.namespace}
-	if err := p.prove(); err != nil {
+	p := &Port{name: name, family: family, router: router, handle: handle, cache: h, sub: h.subscribe(name), namespace: h.namespace}
+	if err := p.checkRights(); err != nil {
 		_ = p.Close()
 		return nil, err
 	}
@@ -98,12 +98,12 @@ func namespace() string {
 	return here.UniqueId()
 }
 
-func (p *Port) prove() error {
+func (p *Port) checkRights() error {
 	if err := p.handle.SetSocketTimeout(requestTimeout); err != nil {
 		return fmt.Errorf("failed to set the netlink timeout: %w", err)
 	}
-	l, err := p.hub.link(p.name)
-	if missing(err) {
+	l, err := p.cache.linkByName(p.name)
+	if isMissing(err) {
 		return fmt.Errorf("no interface %s on this host: correct `interface`, or create it first (ip link show)", p.name)
 	}
 	if err != nil {
@@ -116,13 +116,13 @@ func (p *Port) prove() error {
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("no right to change addresses on %s: %w: run as root, or give CAP_NET_ADMIN", p.name, err)
 	}
-	if announces(l.Attrs()) {
+	if hasARP(l.Attrs()) {
 		if _, err := p.socket(l.Attrs()); err != nil {
 			return err
 		}
 	}
 	if p.router.MAC {
-		return p.proveStation(l)
+		return p.checkVMAC(l)
 	}
 	return nil
 }
@@ -130,49 +130,49 @@ func (p *Port) prove() error {
 // Close frees the sockets, and removes the macvlan of a virtual MAC address. Other
 // addresses it leaves as they are.
 func (p *Port) Close() error {
-	err := p.removeStation()
-	p.repay(forQuiet)
+	err := p.removeVMAC()
+	p.restore(forParked)
 	p.mu.Lock()
 	p.closeARP()
 	p.mu.Unlock()
-	p.hub.leave(p.client)
-	p.hub.close()
+	p.cache.unsubscribe(p.sub)
+	p.cache.close()
 	p.handle.Close()
 	return err
 }
 
-// Look reads the state of the interface. A missing interface is a state, not an
+// State reads the state of the interface. A missing interface is a state, not an
 // error. Of the addresses it looks for those in ours. Adverts are to be sent from
 // source, or from the first address that fits when source is the zero Addr.
-func (p *Port) Look(ours []netip.Prefix, source netip.Addr) (State, error) {
-	l, err := p.hub.link(p.name)
-	if missing(err) {
+func (p *Port) State(ours []netip.Prefix, source netip.Addr) (State, error) {
+	l, err := p.cache.linkByName(p.name)
+	if isMissing(err) {
 		return State{}, nil
 	}
 	if err != nil {
 		return State{}, fmt.Errorf("failed to look at interface %s: %w", p.name, err)
 	}
 	attrs := l.Attrs()
-	own, pending, err := p.own(attrs.Index, ours, source)
+	own, pending, err := p.sourceAddress(attrs.Index, ours, source)
 	if err == nil && p.family == IPv6 && !own.IsValid() {
 		// Of an address that it still asks for the kernel tells nothing yet.
-		p.hub.doubt()
-		own, pending, err = p.own(attrs.Index, ours, source)
+		p.cache.invalidate()
+		own, pending, err = p.sourceAddress(attrs.Index, ours, source)
 	}
 	if err != nil {
 		return State{}, err
 	}
-	holding, err := p.hub.of(attrs.Index, ours)
+	holding, err := p.cache.entries(attrs.Index, ours)
 	if err != nil {
 		return State{}, err
 	}
 	if p.router.MAC {
-		s, err := p.station(l)
+		s, err := p.vmacLink(l)
 		if err != nil {
 			return State{}, err
 		}
-		if up(s) && p.virtual(s) {
-			there, err := p.hub.of(s.Attrs().Index, ours)
+		if isUp(s) && p.isVMAC(s) {
+			there, err := p.cache.entries(s.Attrs().Index, ours)
 			if err != nil {
 				return State{}, err
 			}
@@ -191,10 +191,10 @@ func (p *Port) Look(ours []netip.Prefix, source netip.Addr) (State, error) {
 	}, nil
 }
 
-// own is the address that adverts are sent from, and whether there will be one.
-func (p *Port) own(index int, ours []netip.Prefix, source netip.Addr) (own netip.Addr, pending bool, err error) {
-	err = p.hub.on(index, func(t *table) {
-		p.hub.claim(p.client, ours)
+// sourceAddress is the address that adverts are sent from, and whether there will be one.
+func (p *Port) sourceAddress(index int, ours []netip.Prefix, source netip.Addr) (own netip.Addr, pending bool, err error) {
+	err = p.cache.withAddresses(index, func(t *addrTable) {
+		p.cache.setOwned(p.sub, ours)
 		own = p.primary(t.all, ours)
 		if source.IsValid() {
 			own = netip.Addr{}
@@ -275,18 +275,18 @@ func present(found []entry, ours []netip.Prefix) []netip.Prefix {
 	return out
 }
 
-// Set makes the interface hold of ours exactly those in want, and says which it
+// SetAddresses makes the interface hold of ours exactly those in want, and says which it
 // holds in the end and which it had to add. Everything that can be done is done
 // even if something fails. Entries that are not exactly one of ours (the same
 // address with another prefix length) are somebody else's and not removed.
 // Quiet, the host serves the addresses and answers nobody's question for them. It
 // is not to be called by two goroutines at once.
-func (p *Port) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
-	l, err := p.hub.link(p.name)
-	if missing(err) {
+func (p *Port) SetAddresses(ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
+	l, err := p.cache.linkByName(p.name)
+	if isMissing(err) {
 		left := p.leaveRenamed(ours)
 		if len(want) == 0 {
-			return nil, nil, errors.Join(left, p.unhush(ours))
+			return nil, nil, errors.Join(left, p.unpark(ours))
 		}
 		return nil, nil, errors.Join(fmt.Errorf("no interface %s", p.name), left)
 	}
@@ -297,25 +297,25 @@ func (p *Port) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.P
 	if !p.router.MAC {
 		if !p.swept {
 			p.swept = true
-			if err := p.dropLeftover(l); err != nil {
+			if err := p.removeLeftoverVMAC(l); err != nil {
 				return nil, nil, err
 			}
 		}
 		return p.setOn(l, l, ours, want, quiet)
 	}
-	s, err := p.placeStation(l)
+	s, err := p.ensureVMAC(l)
 	if err != nil {
 		return nil, nil, err
 	}
 	if !p.swept {
 		p.swept = true
-		if err := p.sweepStation(s, ours); err != nil {
+		if err := p.sweepVMAC(s, ours); err != nil {
 			return nil, nil, err
 		}
 	}
-	revived := !up(s)
+	revived := !isUp(s)
 	if len(want) > 0 && !quiet {
-		if err := p.openStation(s, want); err != nil {
+		if err := p.raiseVMAC(s, want); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -325,9 +325,9 @@ func (p *Port) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.P
 		added = held // reached again, even if they were on it
 	}
 	if len(want) == 0 {
-		errs = append(errs, p.closeStation(s))
+		errs = append(errs, p.lowerVMAC(s))
 	}
-	if found, err := p.hub.of(l.Attrs().Index, ours); err == nil {
+	if found, err := p.cache.entries(l.Attrs().Index, ours); err == nil {
 		// What a killed run without a virtual MAC left.
 		for _, q := range present(found, ours) {
 			errs = append(errs, p.remove(l, q, found))
@@ -341,12 +341,12 @@ func (p *Port) Set(ours, want []netip.Prefix, quiet bool) (held, added []netip.P
 func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
 	// Without the list every step is tried blindly; each is harmless when it is
 	// not needed.
-	found, listErr := p.hub.of(l.Attrs().Index, slices.Concat(ours, want))
+	found, listErr := p.cache.entries(l.Attrs().Index, slices.Concat(ours, want))
 	there := func(q netip.Prefix) bool {
 		return listErr == nil && slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == q.Addr() })
 	}
 	if quiet && listErr == nil {
-		held, err = p.hush(l, below, ours, want, found)
+		held, err = p.park(l, below, ours, want, found)
 		return held, nil, err
 	}
 	name := l.Attrs().Name
@@ -363,10 +363,10 @@ func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, quiet boo
 	for _, q := range want {
 		if !there(q) {
 			index, e := l.Attrs().Index, entry{prefix: q, scope: unix.RT_SCOPE_LINK, flags: unix.IFA_F_PERMANENT}
-			p.hub.expect(index, e)
+			p.cache.expect(index, e)
 			err := p.handle.AddrAdd(l, address(q))
 			if err != nil && !errors.Is(err, unix.EEXIST) {
-				p.hub.unexpect(index, e)
+				p.cache.unexpect(index, e)
 				errs = append(errs, fmt.Errorf("failed to add %v to %s: %w", q, name, err))
 				continue
 			}
@@ -376,7 +376,7 @@ func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, quiet boo
 		}
 		held = append(held, q)
 	}
-	if err := p.unhush(ours); err != nil {
+	if err := p.unpark(ours); err != nil {
 		errs = append(errs, err)
 	}
 	return held, added, errors.Join(errs...)
@@ -384,7 +384,7 @@ func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, quiet boo
 
 func (p *Port) remove(l netlink.Link, q netip.Prefix, found []entry) error {
 	err := p.handle.AddrDel(l, address(q))
-	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !missing(err) {
+	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !isMissing(err) {
 		return fmt.Errorf("failed to remove %v from %s: %w", q, l.Attrs().Name, err)
 	}
 	for _, e := range found {
@@ -399,13 +399,13 @@ func (p *Port) remove(l netlink.Link, q netip.Prefix, found []entry) error {
 // were set: renamed, it still holds them, beside whoever is master now.
 func (p *Port) leaveRenamed(ours []netip.Prefix) error {
 	if p.router.MAC {
-		return p.removeStation()
+		return p.removeVMAC()
 	}
 	if p.index == 0 {
 		return nil
 	}
-	l, err := p.hub.indexed(p.index)
-	if missing(err) {
+	l, err := p.cache.linkByIndex(p.index)
+	if isMissing(err) {
 		return nil // gone, and the addresses with it
 	}
 	if err != nil {
@@ -446,8 +446,8 @@ func address(q netip.Prefix) *netlink.Addr {
 	return a
 }
 
-// missing reports whether the interface is not there.
-func missing(err error) bool {
+// isMissing reports whether the interface is not there.
+func isMissing(err error) bool {
 	var notFound netlink.LinkNotFoundError
 	return errors.As(err, &notFound) || errors.Is(err, unix.ENODEV)
 }

@@ -16,13 +16,13 @@ const observeInterval = 5 * time.Second
 // Observe tells whether the interface of that name is up and carries packets: at
 // once, and after every change, until ctx ends. One that is missing is down.
 func Observe(ctx context.Context, name string, tell func(up bool)) {
-	h, err := openHub()
+	h, err := openCache()
 	if err != nil {
 		return // no netlink, and so no election
 	}
 	defer h.close()
-	c := h.join(name)
-	defer h.leave(c)
+	c := h.subscribe(name)
+	defer h.unsubscribe(c)
 	changed := make(chan struct{}, 1)
 	var look sync.WaitGroup
 	defer look.Wait()
@@ -31,7 +31,7 @@ func Observe(ctx context.Context, name string, tell func(up bool)) {
 		defer ticker.Stop()
 		known, last := false, false
 		for {
-			if up, ok := carries(h, name); ok && (!known || up != last) {
+			if up, ok := hasCarrier(h, name); ok && (!known || up != last) {
 				known, last = true, up
 				tell(up)
 			}
@@ -51,10 +51,10 @@ func Observe(ctx context.Context, name string, tell func(up bool)) {
 	})
 }
 
-// carries looks at an interface; ok is false when the kernel did not say.
-func carries(h *hub, name string) (up, ok bool) {
-	l, err := h.link(name)
-	if missing(err) {
+// hasCarrier looks at an interface; ok is false when the kernel did not say.
+func hasCarrier(h *addrCache, name string) (up, ok bool) {
+	l, err := h.linkByName(name)
+	if isMissing(err) {
 		return false, true
 	}
 	if err != nil {

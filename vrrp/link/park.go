@@ -20,18 +20,18 @@ import (
 // killed daemon left there is known.
 const loLabel = "lo:lvsd"
 
-// forQuiet is what settings are borrowed for.
-const forQuiet = "quiet"
+// forParked is what settings are borrowed for.
+const forParked = "quiet"
 
-// hush moves the addresses to the loopback interface, without a moment in which
+// park moves the addresses to the loopback interface, without a moment in which
 // the host has them nowhere. Link-local ones mean nothing there, and go.
-func (p *Port) hush(l, below netlink.Link, ours, want []netip.Prefix, found []entry) (held []netip.Prefix, err error) {
-	lo, err := p.hub.link("lo")
+func (p *Port) park(l, below netlink.Link, ours, want []netip.Prefix, found []entry) (held []netip.Prefix, err error) {
+	lo, err := p.cache.linkByName("lo")
 	if err != nil {
 		return nil, fmt.Errorf("failed to look at interface lo: %w", err)
 	}
 	if p.family == IPv4 {
-		if err := p.borrow(forQuiet, p.name, below.Attrs().Index, arpIgnore, 1); err != nil {
+		if err := p.override(forParked, p.name, below.Attrs().Index, arpIgnore, 1); err != nil {
 			return nil, err
 		}
 	}
@@ -46,9 +46,9 @@ func (p *Port) hush(l, below netlink.Link, ours, want []netip.Prefix, found []en
 		}
 		held = append(held, q)
 	}
-	p.onLo = true
+	p.parked = true
 	if l != below {
-		if err := p.closeStation(l); err != nil {
+		if err := p.lowerVMAC(l); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -74,24 +74,24 @@ func loAddress(q netip.Prefix) *netlink.Addr {
 	return a
 }
 
-// unhush takes the addresses off the loopback interface again, also those that a
+// unpark takes the addresses off the loopback interface again, also those that a
 // killed daemon left there. Those are looked for once: nobody else has that label.
-func (p *Port) unhush(ours []netip.Prefix) error {
-	defer p.repay(forQuiet)
-	if !p.onLo && !slices.ContainsFunc(ours, func(q netip.Prefix) bool { return !p.offLo[q] }) {
+func (p *Port) unpark(ours []netip.Prefix) error {
+	defer p.restore(forParked)
+	if !p.parked && !slices.ContainsFunc(ours, func(q netip.Prefix) bool { return !p.notParked[q] }) {
 		return nil
 	}
-	lo, err := p.hub.link("lo")
+	lo, err := p.cache.linkByName("lo")
 	if err != nil {
 		return fmt.Errorf("failed to look at interface lo: %w", err)
 	}
-	there, err := p.hub.of(lo.Attrs().Index, ours)
-	if err != nil && !p.onLo {
+	there, err := p.cache.entries(lo.Attrs().Index, ours)
+	if err != nil && !p.parked {
 		return nil // most likely there are none
 	}
 	var errs []error
 	for _, q := range ours {
-		left := p.onLo || slices.ContainsFunc(there, func(e entry) bool {
+		left := p.parked || slices.ContainsFunc(there, func(e entry) bool {
 			return e.prefix.Addr() == q.Addr() && e.label == loLabel
 		})
 		if !left {
@@ -102,9 +102,9 @@ func (p *Port) unhush(ours []netip.Prefix) error {
 		}
 	}
 	if len(errs) == 0 {
-		p.onLo, p.offLo = false, map[netip.Prefix]bool{}
+		p.parked, p.notParked = false, map[netip.Prefix]bool{}
 		for _, q := range ours {
-			p.offLo[q] = err == nil
+			p.notParked[q] = err == nil
 		}
 	}
 	return errors.Join(errs...)

@@ -75,48 +75,48 @@ func (r Rule) String() string {
 	return s + fmt.Sprintf(" table %d", r.Table)
 }
 
-// Along is what moves with the addresses.
-type Along struct {
+// ExtraRoutes is what moves with the addresses.
+type ExtraRoutes struct {
 	Routes []Route
 	Rules  []Rule
 }
 
 // Empty reports whether nothing does.
-func (a Along) Empty() bool { return len(a.Routes) == 0 && len(a.Rules) == 0 }
+func (a ExtraRoutes) Empty() bool { return len(a.Routes) == 0 && len(a.Rules) == 0 }
 
 // Equal reports whether a and b are the same.
-func (a Along) Equal(b Along) bool {
+func (a ExtraRoutes) Equal(b ExtraRoutes) bool {
 	return slices.Equal(a.Routes, b.Routes) && slices.Equal(a.Rules, b.Rules)
 }
 
-// Move makes the kernel have these routes and rules, or with there = false none of
+// SetRoutes makes the kernel have these routes and rules, or with there = false none of
 // them, and of those that were there by an earlier Move none besides. What
 // somebody else had removed, and was put back, is named. While nothing is told of
 // it costs nothing. It is not to be called by two goroutines at once.
-func (p *Port) Move(a Along, there bool) (restored []string, err error) {
+func (p *Port) SetRoutes(a ExtraRoutes, there bool) (restored []string, err error) {
 	if !there {
-		p.listen(false)
-		err := errors.Join(p.takeAway(p.along), p.takeAway(a))
-		p.along = Along{}
+		p.watchRoutes(false)
+		err := errors.Join(p.removeRoutes(p.routes), p.removeRoutes(a))
+		p.routes = ExtraRoutes{}
 		return nil, err
 	}
-	if a.Empty() && p.along.Empty() {
+	if a.Empty() && p.routes.Empty() {
 		return nil, nil
 	}
-	p.listen(true)
-	if sure := p.sure(); sure && a.Equal(p.along) {
+	p.watchRoutes(true)
+	if sure := p.takeFresh(); sure && a.Equal(p.routes) {
 		return nil, nil
 	}
-	before := p.along
-	gone := Along{
+	before := p.routes
+	gone := ExtraRoutes{
 		Routes: slices.DeleteFunc(slices.Clone(before.Routes), func(r Route) bool { return slices.Contains(a.Routes, r) }),
 		Rules:  slices.DeleteFunc(slices.Clone(before.Rules), func(r Rule) bool { return slices.Contains(a.Rules, r) }),
 	}
-	errs := []error{p.takeAway(gone)}
-	p.along = a
-	p.hub.mu.Lock()
-	p.client.ways = a.Routes
-	p.hub.mu.Unlock()
+	errs := []error{p.removeRoutes(gone)}
+	p.routes = a
+	p.cache.mu.Lock()
+	p.sub.routes = a.Routes
+	p.cache.mu.Unlock()
 	for _, r := range a.Routes {
 		known := slices.Contains(before.Routes, r)
 		added, err := p.addRoute(r, known)
@@ -134,37 +134,37 @@ func (p *Port) Move(a Along, there bool) (restored []string, err error) {
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		p.doubt() // and look again next time
+		p.markRoutesStale() // and look again next time
 		return restored, err
 	}
 	return restored, nil
 }
 
-// listen has the hub tell of routes and rules, or no more.
-func (p *Port) listen(wanted bool) {
-	p.hub.mu.Lock()
-	defer p.hub.mu.Unlock()
-	if wanted && !p.client.routes {
-		p.hub.hearRoutes()
+// watchRoutes has the hub tell of routes and rules, or no more.
+func (p *Port) watchRoutes(wanted bool) {
+	p.cache.mu.Lock()
+	defer p.cache.mu.Unlock()
+	if wanted && !p.sub.wantsRoutes {
+		p.cache.joinRouteGroups()
 	}
-	if p.client.routes = wanted; !wanted {
-		p.client.ways = nil
+	if p.sub.wantsRoutes = wanted; !wanted {
+		p.sub.routes = nil
 	}
 }
 
-// sure reports whether nothing was told since the last time.
-func (p *Port) sure() bool {
-	p.hub.mu.Lock()
-	defer p.hub.mu.Unlock()
-	p.hub.drain()
-	sure := !p.client.unsure
-	p.client.unsure = false
+// takeFresh reports whether nothing was told since the last time.
+func (p *Port) takeFresh() bool {
+	p.cache.mu.Lock()
+	defer p.cache.mu.Unlock()
+	p.cache.drain()
+	sure := !p.sub.routesStale
+	p.sub.routesStale = false
 	return sure
 }
 
-// concerned reports whether a removed rule, a removed route of ours, or one that
+// concernsRoutes reports whether a removed rule, a removed route of ours, or one that
 // replaced the client's is told of.
-func (c *client) concerned(m *syscall.NetlinkMessage) bool {
+func (c *subscriber) concernsRoutes(m *syscall.NetlinkMessage) bool {
 	switch {
 	case m.Header.Type == unix.RTM_DELRULE:
 		return true
@@ -176,7 +176,7 @@ func (c *client) concerned(m *syscall.NetlinkMessage) bool {
 		return false
 	}
 	to, table := routeKey(m.Data)
-	return slices.ContainsFunc(c.ways, func(r Route) bool {
+	return slices.ContainsFunc(c.routes, func(r Route) bool {
 		return r.To == to && cmp.Or(r.Table, unix.RT_TABLE_MAIN) == table
 	})
 }
@@ -204,10 +204,10 @@ func routeKey(b []byte) (to netip.Prefix, table int) {
 	return netip.PrefixFrom(addr, int(b[1])), table
 }
 
-func (p *Port) doubt() {
-	p.hub.mu.Lock()
-	p.client.unsure = true
-	p.hub.mu.Unlock()
+func (p *Port) markRoutesStale() {
+	p.cache.mu.Lock()
+	p.sub.routesStale = true
+	p.cache.mu.Unlock()
 }
 
 // addRoute adds one route. The kernel says that there is one whatever leads where,
@@ -245,8 +245,8 @@ func (p *Port) addRoute(r Route, known bool) (added bool, err error) {
 	return known, nil
 }
 
-// takeAway removes ours, the rules first: nothing leads into a table that empties.
-func (p *Port) takeAway(a Along) error {
+// removeRoutes removes ours, the rules first: nothing leads into a table that empties.
+func (p *Port) removeRoutes(a ExtraRoutes) error {
 	var errs []error
 	for _, r := range a.Rules {
 		if err := p.handle.RuleDel(p.rule(r)); err != nil && !errors.Is(err, unix.ENOENT) {
@@ -255,7 +255,7 @@ func (p *Port) takeAway(a Along) error {
 	}
 	for _, r := range a.Routes {
 		route, err := p.route(r)
-		if missing(err) {
+		if isMissing(err) {
 			continue // and the route with the interface
 		}
 		if err == nil {
@@ -269,8 +269,8 @@ func (p *Port) takeAway(a Along) error {
 }
 
 func (p *Port) route(r Route) (*netlink.Route, error) {
-	l, err := p.hub.link(r.Interface)
-	if missing(err) {
+	l, err := p.cache.linkByName(r.Interface)
+	if isMissing(err) {
 		return nil, fmt.Errorf("no interface %s: %w", r.Interface, unix.ENODEV)
 	}
 	if err != nil {

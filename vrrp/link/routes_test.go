@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func alongOf(family Family) Along {
+func alongOf(family Family) ExtraRoutes {
 	if family == IPv6 {
-		return Along{
+		return ExtraRoutes{
 			Routes: []Route{{To: netip.MustParsePrefix("2001:db8:9::/48"), Via: netip.MustParseAddr("fe80::1"), Interface: "eth0", Table: 100}},
 			Rules:  []Rule{{From: netip.MustParsePrefix("2001:db8::100/128"), Table: 100, Priority: 1000}},
 		}
 	}
-	return Along{
+	return ExtraRoutes{
 		Routes: []Route{
 			{To: netip.MustParsePrefix("10.9.0.0/16"), Via: netip.MustParseAddr("10.0.0.1"), Interface: "eth0", Source: netip.MustParseAddr("10.0.0.12"), Metric: 10},
 			{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("10.0.0.1"), Interface: "eth0", Table: 100},
@@ -62,7 +62,7 @@ func TestMove(t *testing.T) {
 		withPort(t, family, func(p *Port) {
 			a := alongOf(family)
 			for range 2 {
-				if restored, err := p.Move(a, true); err != nil || len(restored) > 0 {
+				if restored, err := p.SetRoutes(a, true); err != nil || len(restored) > 0 {
 					t.Fatalf("%v, %v", restored, err)
 				}
 			}
@@ -70,15 +70,15 @@ func TestMove(t *testing.T) {
 				t.Errorf("%d routes, %d rules", routes, rules)
 			}
 			// Another configuration: what is in it no more goes.
-			fewer := Along{Routes: a.Routes[:1]}
-			if restored, err := p.Move(fewer, true); err != nil || len(restored) > 0 {
+			fewer := ExtraRoutes{Routes: a.Routes[:1]}
+			if restored, err := p.SetRoutes(fewer, true); err != nil || len(restored) > 0 {
 				t.Errorf("%v, %v", restored, err)
 			}
 			if routes, rules := marked(family); routes != 1 || rules != 0 {
 				t.Errorf("%d routes, %d rules of one", routes, rules)
 			}
 			for range 2 {
-				if _, err := p.Move(a, false); err != nil {
+				if _, err := p.SetRoutes(a, false); err != nil {
 					t.Error(err)
 				}
 			}
@@ -94,7 +94,7 @@ func TestMoveIsGuarded(t *testing.T) {
 	for _, family := range []Family{IPv4, IPv6} {
 		withPort(t, family, func(p *Port) {
 			a := alongOf(family)
-			if _, err := p.Move(a, true); err != nil {
+			if _, err := p.SetRoutes(a, true); err != nil {
 				t.Fatal(err)
 			}
 			if err := p.handle.RouteDel(must(p.route(a.Routes[0]))); err != nil {
@@ -104,10 +104,10 @@ func TestMoveIsGuarded(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := []string{a.Routes[0].String(), a.Rules[0].String()}
-			if restored, err := p.Move(a, true); err != nil || !slices.Equal(restored, want) {
+			if restored, err := p.SetRoutes(a, true); err != nil || !slices.Equal(restored, want) {
 				t.Errorf("%q, %v", restored, err)
 			}
-			if restored, err := p.Move(a, true); err != nil || len(restored) > 0 {
+			if restored, err := p.SetRoutes(a, true); err != nil || len(restored) > 0 {
 				t.Errorf("again %q, %v", restored, err)
 			}
 			// Somebody else's is in the place of ours.
@@ -116,10 +116,10 @@ func TestMoveIsGuarded(t *testing.T) {
 			if err := p.handle.RouteReplace(theirs); err != nil {
 				t.Fatal(err)
 			}
-			if restored, err := p.Move(a, true); err != nil || !slices.Equal(restored, want[:1]) {
+			if restored, err := p.SetRoutes(a, true); err != nil || !slices.Equal(restored, want[:1]) {
 				t.Errorf("replaced: %q, %v", restored, err)
 			}
-			if restored, err := p.Move(a, true); err != nil || len(restored) > 0 {
+			if restored, err := p.SetRoutes(a, true); err != nil || len(restored) > 0 {
 				t.Errorf("again %q, %v", restored, err)
 			}
 			if routes, _ := marked(family); routes != len(a.Routes) {
@@ -130,14 +130,14 @@ func TestMoveIsGuarded(t *testing.T) {
 			if err := netlink.LinkSetDown(eth0); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := p.Move(a, true); err == nil {
+			if _, err := p.SetRoutes(a, true); err == nil {
 				t.Error("routes on an interface that is down")
 			}
 			if err := netlink.LinkSetUp(eth0); err != nil {
 				t.Fatal(err)
 			}
 			if family == IPv4 { // of IPv6 the addresses are gone with the link
-				if restored, err := p.Move(a, true); err != nil || len(restored) != len(a.Routes) {
+				if restored, err := p.SetRoutes(a, true); err != nil || len(restored) != len(a.Routes) {
 					t.Errorf("%q, %v", restored, err)
 				}
 			}
@@ -155,10 +155,10 @@ func TestMoveLeavesOthers(t *testing.T) {
 		if err := netlink.RouteAdd(theirs); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.Move(a, true); err == nil || !strings.Contains(err.Error(), "by somebody else") {
+		if _, err := p.SetRoutes(a, true); err == nil || !strings.Contains(err.Error(), "by somebody else") {
 			t.Errorf("%v", err)
 		}
-		if _, err := p.Move(a, false); err != nil {
+		if _, err := p.SetRoutes(a, false); err != nil {
 			t.Error(err)
 		}
 		if all := must(netlink.RouteListFiltered(unix.AF_INET, theirs, netlink.RT_FILTER_DST)); len(all) != 1 || all[0].Protocol != unix.RTPROT_STATIC {
@@ -167,15 +167,15 @@ func TestMoveLeavesOthers(t *testing.T) {
 		if err := netlink.RouteDel(theirs); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.Move(a, true); err != nil {
+		if _, err := p.SetRoutes(a, true); err != nil {
 			t.Fatal(err)
 		}
 		next := must(Open("eth0", IPv4, Router{})) // the first is not asked any more
 		defer next.Close()
-		if restored, err := next.Move(a, true); err != nil || len(restored) > 0 {
+		if restored, err := next.SetRoutes(a, true); err != nil || len(restored) > 0 {
 			t.Errorf("%q, %v", restored, err)
 		}
-		if _, err := next.Move(a, false); err != nil {
+		if _, err := next.SetRoutes(a, false); err != nil {
 			t.Error(err)
 		}
 		if routes, rules := marked(IPv4); routes != 0 || rules != 0 {

@@ -20,8 +20,8 @@ func BenchmarkSet(b *testing.B) {
 		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		for b.Loop() {
-			must2(p.Set(ours, ours, false))
-			must2(p.Set(ours, nil, false))
+			must2(p.SetAddresses(ours, ours, false))
+			must2(p.SetAddresses(ours, nil, false))
 		}
 		b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*2*len(ours)), "µs/change")
 	})

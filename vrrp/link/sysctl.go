@@ -25,41 +25,41 @@ const (
 	arpAnnounce setting = "arp_announce"
 )
 
-// place is a setting of one interface. The index, because an interface keeps its
+// settingKey is a setting of one interface. The index, because an interface keeps its
 // settings when it is renamed.
-type place struct {
+type settingKey struct {
 	namespace string
 	index     int
 	setting   setting
 }
 
 // A loan is a setting that is not as it was.
-type loan struct {
+type overridden struct {
 	was   int
-	users map[borrower]bool
+	users map[overrideUser]bool
 }
 
-// borrower is a port, and what it needs the setting for.
-type borrower struct {
+// overrideUser is a port, and what it needs the setting for.
+type overrideUser struct {
 	port *Port
 	what string
 }
 
-var lent = struct {
+var overrides = struct {
 	sync.Mutex
-	of map[place]*loan
-}{of: map[place]*loan{}}
+	of map[settingKey]*overridden
+}{of: map[settingKey]*overridden{}}
 
 func settingPath(name string, s setting) string {
 	return "/proc/sys/net/ipv4/conf/" + name + "/" + string(s)
 }
 
-// borrow raises a setting of the interface to at least value, until repay.
-func (p *Port) borrow(what, name string, index int, s setting, value int) error {
-	lent.Lock()
-	defer lent.Unlock()
-	at := place{p.namespace, index, s}
-	l := lent.of[at]
+// override raises a setting of the interface to at least value, until repay.
+func (p *Port) override(what, name string, index int, s setting, value int) error {
+	overrides.Lock()
+	defer overrides.Unlock()
+	at := settingKey{p.namespace, index, s}
+	l := overrides.of[at]
 	if l == nil || len(l.users) == 0 {
 		is, err := readSetting(name, s)
 		if err == nil && is < value {
@@ -69,54 +69,54 @@ func (p *Port) borrow(what, name string, index int, s setting, value int) error 
 			return fmt.Errorf("failed to set %s of %s to %d: %w", s, name, value, err)
 		}
 		if l == nil {
-			l = &loan{was: is}
-			lent.of[at] = l
+			l = &overridden{was: is}
+			overrides.of[at] = l
 		}
-		l.users = map[borrower]bool{}
+		l.users = map[overrideUser]bool{}
 	}
-	l.users[borrower{p, what}] = true
+	l.users[overrideUser{p, what}] = true
 	return nil
 }
 
-// repay gives back what the port borrowed for something; the last one sets it as
+// restore gives back what the port borrowed for something; the last one sets it as
 // it was. The interface may be gone.
-func (p *Port) repay(what string) {
-	lent.Lock()
-	defer lent.Unlock()
-	for at, l := range lent.of {
-		if !l.users[borrower{p, what}] {
+func (p *Port) restore(what string) {
+	overrides.Lock()
+	defer overrides.Unlock()
+	for at, l := range overrides.of {
+		if !l.users[overrideUser{p, what}] {
 			continue
 		}
-		delete(l.users, borrower{p, what})
+		delete(l.users, overrideUser{p, what})
 		if len(l.users) > 0 {
 			continue
 		}
-		if on, err := p.hub.indexed(at.index); err == nil {
+		if on, err := p.cache.linkByIndex(at.index); err == nil {
 			_ = os.WriteFile(settingPath(on.Attrs().Name, at.setting), []byte(strconv.Itoa(l.was)), 0)
 		}
-		delete(lent.of, at)
+		delete(overrides.of, at)
 	}
 }
 
-// inherit takes what a killed run noted as the settings before it changed them.
+// adoptSettings takes what a killed run noted as the settings before it changed them.
 // What is known better stays.
-func (p *Port) inherit(index int, was map[setting]int) {
-	lent.Lock()
-	defer lent.Unlock()
+func (p *Port) adoptSettings(index int, was map[setting]int) {
+	overrides.Lock()
+	defer overrides.Unlock()
 	for s, v := range was {
-		if at := (place{p.namespace, index, s}); lent.of[at] == nil {
-			lent.of[at] = &loan{was: v}
+		if at := (settingKey{p.namespace, index, s}); overrides.of[at] == nil {
+			overrides.of[at] = &overridden{was: v}
 		}
 	}
 }
 
-// original is what the settings are without us.
-func (p *Port) original(name string, index int, settings ...setting) (map[setting]int, error) {
-	lent.Lock()
-	defer lent.Unlock()
+// originalSettings is what the settings are without us.
+func (p *Port) originalSettings(name string, index int, settings ...setting) (map[setting]int, error) {
+	overrides.Lock()
+	defer overrides.Unlock()
 	was := map[setting]int{}
 	for _, s := range settings {
-		if l := lent.of[place{p.namespace, index, s}]; l != nil {
+		if l := overrides.of[settingKey{p.namespace, index, s}]; l != nil {
 			was[s] = l.was
 			continue
 		}
@@ -137,8 +137,8 @@ func readSetting(name string, s setting) (int, error) {
 	return strconv.Atoi(strings.TrimSpace(string(b)))
 }
 
-// note writes the settings such that noted reads them.
-func note(was map[setting]int) string {
+// encodeSettings writes the settings such that noted reads them.
+func encodeSettings(was map[setting]int) string {
 	var parts []string
 	for _, s := range slices.Sorted(maps.Keys(was)) {
 		parts = append(parts, fmt.Sprintf("%s=%d", s, was[s]))
@@ -146,7 +146,7 @@ func note(was map[setting]int) string {
 	return strings.Join(parts, " ")
 }
 
-func noted(text string) map[setting]int {
+func decodeSettings(text string) map[setting]int {
 	was := map[setting]int{}
 	for _, part := range strings.Fields(text) {
 		name, value, _ := strings.Cut(part, "=")

@@ -39,16 +39,16 @@ func VirtualMAC(family Family, vrid uint8) net.HardwareAddr {
 	return mac
 }
 
-// stationMark begins the alias of our macvlans. Behind it stands what the settings
+// vmacAlias begins the alias of our macvlans. Behind it stands what the settings
 // of the interface below were, for whoever comes after a killed run.
-const stationMark = "lvsd: "
+const vmacAlias = "lvsd: "
 
-// forStation is what settings are borrowed for.
-const forStation = "virtual MAC"
+// forVMAC is what settings are borrowed for.
+const forVMAC = "virtual MAC"
 
-// stationName is the name of the macvlan on an interface. The index keeps it
+// vmacName is the name of the macvlan on an interface. The index keeps it
 // apart from that of the same VRID elsewhere, and by base 36 it fits IFNAMSIZ.
-func (p *Port) stationName(below int) string {
+func (p *Port) vmacName(below int) string {
 	version := "4"
 	if p.family == IPv6 {
 		version = "6"
@@ -56,14 +56,14 @@ func (p *Port) stationName(below int) string {
 	return "lvsd" + version + "-" + strconv.Itoa(int(p.router.VRID)) + "-" + strconv.FormatInt(int64(below), 36)
 }
 
-// station is our macvlan on the interface; nil when there is none.
-func (p *Port) station(l netlink.Link) (netlink.Link, error) {
+// vmacLink is our macvlan on the interface; nil when there is none.
+func (p *Port) vmacLink(l netlink.Link) (netlink.Link, error) {
 	if p.router.VRID == 0 {
 		return nil, nil
 	}
-	name := p.stationName(l.Attrs().Index)
-	s, err := p.hub.link(name)
-	if missing(err) {
+	name := p.vmacName(l.Attrs().Index)
+	s, err := p.cache.linkByName(name)
+	if isMissing(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -75,67 +75,67 @@ func (p *Port) station(l netlink.Link) (netlink.Link, error) {
 	return s, nil
 }
 
-// up reports whether a macvlan can hold addresses that anybody reaches.
-func up(l netlink.Link) bool { return l != nil && l.Attrs().RawFlags&unix.IFF_UP != 0 }
+// isUp reports whether a macvlan can hold addresses that anybody reaches.
+func isUp(l netlink.Link) bool { return l != nil && l.Attrs().RawFlags&unix.IFF_UP != 0 }
 
-// virtual reports whether the macvlan has the MAC address and mode that it should.
-func (p *Port) virtual(s netlink.Link) bool {
+// isVMAC reports whether the macvlan has the MAC address and mode that it should.
+func (p *Port) isVMAC(s netlink.Link) bool {
 	v, ok := s.(*netlink.Macvlan)
 	return ok && v.Mode == netlink.MACVLAN_MODE_BRIDGE && bytes.Equal(s.Attrs().HardwareAddr, VirtualMAC(p.family, p.router.VRID))
 }
 
-// placeStation sees to a macvlan on the interface, and that the interface does
+// ensureVMAC sees to a macvlan on the interface, and that the interface does
 // not answer for what is on it.
-func (p *Port) placeStation(l netlink.Link) (netlink.Link, error) {
+func (p *Port) ensureVMAC(l netlink.Link) (netlink.Link, error) {
 	below := l.Attrs()
-	s, err := p.station(l)
+	s, err := p.vmacLink(l)
 	if err != nil {
 		return nil, err
 	}
 	if s != nil {
-		p.inherit(below.Index, noted(strings.TrimPrefix(s.Attrs().Alias, stationMark)))
+		p.adoptSettings(below.Index, decodeSettings(strings.TrimPrefix(s.Attrs().Alias, vmacAlias)))
 	}
-	if s != nil && !p.virtual(s) {
-		if err := p.handle.LinkDel(s); err != nil && !missing(err) {
+	if s != nil && !p.isVMAC(s) {
+		if err := p.handle.LinkDel(s); err != nil && !isMissing(err) {
 			return nil, fmt.Errorf("%s is not as a virtual router's, and cannot be removed: %w", s.Attrs().Name, err)
 		}
 		s = nil
 	}
 	if s == nil {
-		if s, err = p.makeStation(l); err != nil {
+		if s, err = p.createVMAC(l); err != nil {
 			return nil, err
 		}
 	}
-	p.sawStation(s)
+	p.noteVMAC(s)
 	if p.family == IPv6 {
 		return s, nil // an interface answers only for what is on it by itself
 	}
 	return s, errors.Join(
-		p.borrow(forStation, below.Name, below.Index, arpIgnore, 1),
-		p.borrow(forStation, below.Name, below.Index, arpAnnounce, 2),
+		p.override(forVMAC, below.Name, below.Index, arpIgnore, 1),
+		p.override(forVMAC, below.Name, below.Index, arpAnnounce, 2),
 	)
 }
 
-// sawStation keeps what is removed in the end, and what changes are told of.
-func (p *Port) sawStation(s netlink.Link) {
+// noteVMAC keeps what is removed in the end, and what changes are told of.
+func (p *Port) noteVMAC(s netlink.Link) {
 	index, name := 0, ""
 	if s != nil {
 		index, name = s.Attrs().Index, s.Attrs().Name
 	}
-	p.stationIndex = index
-	p.hub.mu.Lock()
-	p.client.station = name
-	p.hub.mu.Unlock()
+	p.vmacIndex = index
+	p.cache.mu.Lock()
+	p.sub.vmac = name
+	p.cache.mu.Unlock()
 }
 
-// makeStation makes the macvlan. The note comes before any change that it notes.
-func (p *Port) makeStation(l netlink.Link) (netlink.Link, error) {
+// createVMAC makes the macvlan. The note comes before any change that it notes.
+func (p *Port) createVMAC(l netlink.Link) (netlink.Link, error) {
 	below := l.Attrs()
-	name := p.stationName(below.Index)
+	name := p.vmacName(below.Index)
 	var was map[setting]int
 	if p.family == IPv4 {
 		var err error
-		if was, err = p.original(below.Name, below.Index, arpIgnore, arpAnnounce); err != nil {
+		if was, err = p.originalSettings(below.Name, below.Index, arpIgnore, arpAnnounce); err != nil {
 			return nil, fmt.Errorf("failed to read the settings of %s: %w", below.Name, err)
 		}
 	}
@@ -150,12 +150,12 @@ func (p *Port) makeStation(l netlink.Link) (netlink.Link, error) {
 	case err != nil && !errors.Is(err, unix.EEXIST):
 		return nil, fmt.Errorf("failed to make a macvlan on %s: %w", below.Name, err)
 	}
-	s, err := p.hub.link(name)
+	s, err := p.cache.linkByName(name)
 	if err == nil {
-		err = p.handle.LinkSetAlias(s, stationMark+note(was))
+		err = p.handle.LinkSetAlias(s, vmacAlias+encodeSettings(was))
 	}
 	if err == nil {
-		err = p.settle(name, below.Name)
+		err = p.configureVMAC(name, below.Name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("failed to prepare the macvlan %s: %w", name, err)
@@ -163,10 +163,10 @@ func (p *Port) makeStation(l netlink.Link) (netlink.Link, error) {
 	return s, nil
 }
 
-// settle writes the macvlan's own settings, before it is ever up: it answers for
+// configureVMAC writes the macvlan's own settings, before it is ever up: it answers for
 // what is on it and nothing else, has no address but the virtual ones, and takes
 // packets from whoever the interface below would send the answer through.
-func (p *Port) settle(name, below string) error {
+func (p *Port) configureVMAC(name, below string) error {
 	const v4, v6 = "/proc/sys/net/ipv4/conf/", "/proc/sys/net/ipv6/conf/"
 	type change struct{ path, value string }
 	changes := []change{
@@ -209,9 +209,9 @@ func looseFilter() string {
 	return "0"
 }
 
-// proveStation refuses what would keep a virtual MAC from being answered for.
-func (p *Port) proveStation(l netlink.Link) error {
-	if !announces(l.Attrs()) {
+// checkVMAC refuses what would keep a virtual MAC from being answered for.
+func (p *Port) checkVMAC(l netlink.Link) error {
+	if !hasARP(l.Attrs()) {
 		return fmt.Errorf("a virtual MAC address needs an Ethernet interface, which %s is not: leave virtual_mac out", p.name)
 	}
 	if p.family == IPv4 {
@@ -222,14 +222,14 @@ func (p *Port) proveStation(l netlink.Link) error {
 			return fmt.Errorf("net.ipv4.conf.all.arp_ignore is %d, and a virtual MAC address would never be told to anybody: set it to 1 or 0", v)
 		}
 	}
-	_, err := p.station(l)
+	_, err := p.vmacLink(l)
 	return err
 }
 
-// openStation sets the macvlan up. Link-local neighbours are reached through it,
+// raiseVMAC sets the macvlan up. Link-local neighbours are reached through it,
 // if one of the addresses is link-local.
-func (p *Port) openStation(s netlink.Link, want []netip.Prefix) error {
-	if !up(s) {
+func (p *Port) raiseVMAC(s netlink.Link, want []netip.Prefix) error {
+	if !isUp(s) {
 		if err := p.handle.LinkSetUp(s); err != nil {
 			return fmt.Errorf("failed to set %s up: %w", s.Attrs().Name, err)
 		}
@@ -248,11 +248,11 @@ func (p *Port) openStation(s netlink.Link, want []netip.Prefix) error {
 	return nil
 }
 
-// sweepStation removes what a killed run of another file left on the macvlan, which
+// sweepVMAC removes what a killed run of another file left on the macvlan, which
 // is ours alone.
-func (p *Port) sweepStation(s netlink.Link, ours []netip.Prefix) error {
+func (p *Port) sweepVMAC(s netlink.Link, ours []netip.Prefix) error {
 	var left []entry
-	err := p.hub.on(s.Attrs().Index, func(t *table) {
+	err := p.cache.withAddresses(s.Attrs().Index, func(t *addrTable) {
 		for _, e := range t.all {
 			if e.prefix.Addr().Is6() == (p.family == IPv6) && !slices.Contains(ours, e.prefix) {
 				left = append(left, e)
@@ -265,49 +265,49 @@ func (p *Port) sweepStation(s netlink.Link, ours []netip.Prefix) error {
 	return err
 }
 
-// closeStation sets the macvlan down: nothing leaves from the virtual MAC address
+// lowerVMAC sets the macvlan down: nothing leaves from the virtual MAC address
 // any more, which would call the switch back to this port.
-func (p *Port) closeStation(s netlink.Link) error {
-	if !up(s) {
+func (p *Port) lowerVMAC(s netlink.Link) error {
+	if !isUp(s) {
 		return nil
 	}
-	if err := p.handle.LinkSetDown(s); err != nil && !missing(err) {
+	if err := p.handle.LinkSetDown(s); err != nil && !isMissing(err) {
 		return fmt.Errorf("failed to set %s down: %w", s.Attrs().Name, err)
 	}
 	return nil
 }
 
-// removeStation is for the end: the macvlan goes, and the settings are as they
+// removeVMAC is for the end: the macvlan goes, and the settings are as they
 // were. One that the port never worked with stays.
-func (p *Port) removeStation() error {
-	index := p.stationIndex
-	p.sawStation(nil)
-	defer p.repay(forStation)
+func (p *Port) removeVMAC() error {
+	index := p.vmacIndex
+	p.noteVMAC(nil)
+	defer p.restore(forVMAC)
 	if index == 0 {
 		return nil
 	}
-	s, err := p.hub.indexed(index)
+	s, err := p.cache.linkByIndex(index)
 	if err == nil && s.Type() == "macvlan" { // the index may be another's by now
 		err = p.handle.LinkDel(s)
 	}
-	if err != nil && !missing(err) {
+	if err != nil && !isMissing(err) {
 		return fmt.Errorf("failed to remove the macvlan of %s: %w", p.name, err)
 	}
 	return nil
 }
 
-// dropLeftover removes the macvlan of a killed run that had a virtual MAC, when
+// removeLeftoverVMAC removes the macvlan of a killed run that had a virtual MAC, when
 // the port has none.
-func (p *Port) dropLeftover(l netlink.Link) error {
-	s, err := p.station(l)
+func (p *Port) removeLeftoverVMAC(l netlink.Link) error {
+	s, err := p.vmacLink(l)
 	if err != nil || s == nil {
 		return nil // none of ours
 	}
-	p.inherit(l.Attrs().Index, noted(strings.TrimPrefix(s.Attrs().Alias, stationMark)))
-	p.sawStation(s)
+	p.adoptSettings(l.Attrs().Index, decodeSettings(strings.TrimPrefix(s.Attrs().Alias, vmacAlias)))
+	p.noteVMAC(s)
 	if p.family == IPv4 { // borrowed and given back: what was noted is set again
-		_ = p.borrow(forStation, l.Attrs().Name, l.Attrs().Index, arpIgnore, 0)
-		_ = p.borrow(forStation, l.Attrs().Name, l.Attrs().Index, arpAnnounce, 0)
+		_ = p.override(forVMAC, l.Attrs().Name, l.Attrs().Index, arpIgnore, 0)
+		_ = p.override(forVMAC, l.Attrs().Name, l.Attrs().Index, arpAnnounce, 0)
 	}
-	return p.removeStation()
+	return p.removeVMAC()
 }

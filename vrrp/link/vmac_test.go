@@ -57,13 +57,13 @@ func TestVirtualMAC(t *testing.T) {
 			if s := stationOf(t); s != nil || setting4(t, "eth0", arpIgnore) != 0 {
 				t.Errorf("opening changed something: %v", s)
 			}
-			must2(p.Set(tt.ours, nil, false)) // a backup
+			must2(p.SetAddresses(tt.ours, nil, false)) // a backup
 			s := stationOf(t)
-			if s == nil || s.HardwareAddr.String() != tt.mac || s.Mode != netlink.MACVLAN_MODE_BRIDGE || up(s) || s.ParentIndex != eth0.Attrs().Index {
+			if s == nil || s.HardwareAddr.String() != tt.mac || s.Mode != netlink.MACVLAN_MODE_BRIDGE || isUp(s) || s.ParentIndex != eth0.Attrs().Index {
 				t.Fatalf("%+v", s)
 			}
 			for range 2 {
-				held, _, err := p.Set(tt.ours, tt.ours, false)
+				held, _, err := p.SetAddresses(tt.ours, tt.ours, false)
 				if err != nil || !slices.Equal(held, tt.ours) {
 					t.Fatalf("%v, %v", held, err)
 				}
@@ -73,10 +73,10 @@ func TestVirtualMAC(t *testing.T) {
 			slices.Sort(on)
 			want := []string{tt.ours[0].String(), tt.ours[1].String()}
 			slices.Sort(want)
-			if !slices.Equal(on, want) || !up(s) { // of IPv6, none made out of the MAC address
-				t.Errorf("on %s: %v, up %v", s.Name, on, up(s))
+			if !slices.Equal(on, want) || !isUp(s) { // of IPv6, none made out of the MAC address
+				t.Errorf("on %s: %v, up %v", s.Name, on, isUp(s))
 			}
-			if s := must(p.Look(tt.ours, netip.Addr{})); !slices.Equal(s.Present, tt.ours) {
+			if s := must(p.State(tt.ours, netip.Addr{})); !slices.Equal(s.Present, tt.ours) {
 				t.Errorf("%+v", s)
 			}
 			if tt.family == IPv4 && (setting4(t, "eth0", arpIgnore) != 1 || setting4(t, "eth0", arpAnnounce) != 2) {
@@ -85,11 +85,11 @@ func TestVirtualMAC(t *testing.T) {
 			if n, err := p.Announce([]netip.Addr{tt.ours[0].Addr()}); err != nil || n == 0 {
 				t.Errorf("%d frames, %v", n, err)
 			}
-			must2(p.Set(tt.ours, nil, false))
-			if s := stationOf(t); up(s) || len(addressesOf(t, s, int(tt.family))) > 0 {
+			must2(p.SetAddresses(tt.ours, nil, false))
+			if s := stationOf(t); isUp(s) || len(addressesOf(t, s, int(tt.family))) > 0 {
 				t.Errorf("a backup's is up or has addresses: %+v", s)
 			}
-			must2(p.Set(tt.ours, tt.ours, false))
+			must2(p.SetAddresses(tt.ours, tt.ours, false))
 			if err := p.Close(); err != nil {
 				t.Error(err)
 			}
@@ -112,8 +112,8 @@ func TestTwoVirtualMACs(t *testing.T) {
 			t.Fatal(err)
 		}
 		a, b := must(Open("eth0", IPv4, router51)), must(Open("eth0", IPv4, Router{VRID: 52, MAC: true}))
-		must2(a.Set(nil, nil, false))
-		must2(b.Set(nil, nil, false))
+		must2(a.SetAddresses(nil, nil, false))
+		must2(b.SetAddresses(nil, nil, false))
 		_ = a.Close()
 		if setting4(t, "eth0", arpIgnore) != 1 || setting4(t, "eth0", arpAnnounce) != 2 {
 			t.Error("the first one that left took the settings with it")
@@ -137,16 +137,16 @@ func TestSeveralVirtualMACs(t *testing.T) {
 			ports[v] = must(Open("eth0", IPv4, Router{VRID: v, MAC: true}))
 			defer ports[v].Close()
 			ours[v] = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, v, 88}), 32)}
-			must2(ports[v].Set(ours[v], ours[v], false))
+			must2(ports[v].SetAddresses(ours[v], ours[v], false))
 		}
 		for v, p := range ports {
-			if s := must(p.Look(ours[v], netip.Addr{})); !slices.Equal(s.Present, ours[v]) {
+			if s := must(p.State(ours[v], netip.Addr{})); !slices.Equal(s.Present, ours[v]) {
 				t.Errorf("%d: %+v", v, s)
 			}
-			if _, added, err := p.Set(ours[v], ours[v], false); err != nil || len(added) > 0 {
+			if _, added, err := p.SetAddresses(ours[v], ours[v], false); err != nil || len(added) > 0 {
 				t.Errorf("%d: added %v, %v", v, added, err)
 			}
-			if s := must(p.station(must(p.hub.link("eth0")))); !slices.Equal(s.Attrs().HardwareAddr, VirtualMAC(IPv4, v)) {
+			if s := must(p.vmacLink(must(p.cache.linkByName("eth0")))); !slices.Equal(s.Attrs().HardwareAddr, VirtualMAC(IPv4, v)) {
 				t.Errorf("%d: %v", v, s.Attrs().HardwareAddr)
 			}
 		}
@@ -159,15 +159,15 @@ func killed(p *Port) {
 	p.mu.Lock()
 	p.closeARP()
 	p.mu.Unlock()
-	lent.Lock()
-	for at := range lent.of {
+	overrides.Lock()
+	for at := range overrides.of {
 		if at.namespace == p.namespace {
-			delete(lent.of, at)
+			delete(overrides.of, at)
 		}
 	}
-	lent.Unlock()
-	p.hub.leave(p.client)
-	p.hub.close()
+	overrides.Unlock()
+	p.cache.unsubscribe(p.sub)
+	p.cache.close()
 	p.handle.Close()
 }
 
@@ -182,16 +182,16 @@ func TestVirtualMACOfAKilledRun(t *testing.T) {
 			}
 			first := must(Open("eth0", IPv4, router51))
 			more := append(prefixes("10.0.0.90/32"), ours...) // than the file has now
-			must2(first.Set(more, more, false))
+			must2(first.SetAddresses(more, more, false))
 			killed(first)
 			before := stationOf(t)
 
 			p := must(Open("eth0", IPv4, Router{VRID: 51, MAC: again}))
 			if again {
-				if s := must(p.Look(ours, netip.Addr{})); !slices.Equal(s.Present, ours) {
+				if s := must(p.State(ours, netip.Addr{})); !slices.Equal(s.Present, ours) {
 					t.Errorf("%+v", s)
 				}
-				held, added, err := p.Set(ours, ours, false)
+				held, added, err := p.SetAddresses(ours, ours, false)
 				if err != nil || len(added) > 0 || !slices.Equal(held, ours) || stationOf(t).Index != before.Index {
 					t.Errorf("held %v, added %v, %v", held, added, err)
 				}
@@ -199,7 +199,7 @@ func TestVirtualMACOfAKilledRun(t *testing.T) {
 					t.Errorf("on the macvlan: %v", on)
 				}
 			} else {
-				must2(p.Set(ours, nil, false)) // virtual_mac was taken out of the file
+				must2(p.SetAddresses(ours, nil, false)) // virtual_mac was taken out of the file
 				if s := stationOf(t); s != nil || setting4(t, "eth0", arpIgnore) != 0 {
 					t.Errorf("left: %v, arp_ignore %d", s, setting4(t, "eth0", arpIgnore))
 				}
@@ -219,14 +219,14 @@ func TestVirtualMACAfterNone(t *testing.T) {
 	inNamespace(t, func() {
 		ours := prefixes("10.0.0.88/32")
 		first := must(Open("eth0", IPv4, Router{VRID: 51}))
-		must2(first.Set(ours, ours, false))
+		must2(first.SetAddresses(ours, ours, false))
 		killed(first)
 		p := must(Open("eth0", IPv4, router51))
 		defer p.Close()
-		if s := must(p.Look(ours, netip.Addr{})); !slices.Equal(s.Present, ours) {
+		if s := must(p.State(ours, netip.Addr{})); !slices.Equal(s.Present, ours) {
 			t.Errorf("%+v", s)
 		}
-		must2(p.Set(ours, ours, false))
+		must2(p.SetAddresses(ours, ours, false))
 		if on := addressesOf(t, must(netlink.LinkByName("eth0")), unix.AF_INET); slices.Contains(on, "10.0.0.88/32") {
 			t.Errorf("on eth0: %v", on)
 		}
@@ -253,18 +253,18 @@ func TestVirtualMACIsGuarded(t *testing.T) {
 				ours := prefixes("10.0.0.88/32")
 				p := must(Open("eth0", IPv4, router51))
 				defer p.Close()
-				must2(p.Set(ours, ours, false))
+				must2(p.SetAddresses(ours, ours, false))
 				if err := harm(stationOf(t)); err != nil {
 					t.Fatal(err)
 				}
-				if s := must(p.Look(ours, netip.Addr{})); len(s.Present) > 0 || !s.Exists {
+				if s := must(p.State(ours, netip.Addr{})); len(s.Present) > 0 || !s.Exists {
 					t.Errorf("not seen: %+v", s)
 				}
-				held, added, err := p.Set(ours, ours, false)
+				held, added, err := p.SetAddresses(ours, ours, false)
 				if err != nil || !slices.Equal(held, ours) || !slices.Equal(added, ours) {
 					t.Errorf("held %v, added %v, %v", held, added, err)
 				}
-				if s := stationOf(t); s == nil || !up(s) || !slices.Equal(s.HardwareAddr, VirtualMAC(IPv4, 51)) {
+				if s := stationOf(t); s == nil || !isUp(s) || !slices.Equal(s.HardwareAddr, VirtualMAC(IPv4, 51)) {
 					t.Errorf("%+v", s)
 				}
 			})
@@ -302,7 +302,7 @@ func TestVirtualMACIsRefused(t *testing.T) {
 		// Somebody's own interface of that name, and a port of a bridge.
 		eth0 := must(netlink.LinkByName("eth0"))
 		taken := netlink.NewLinkAttrs()
-		taken.Name = (&Port{family: IPv4, router: router51}).stationName(eth0.Attrs().Index)
+		taken.Name = (&Port{family: IPv4, router: router51}).vmacName(eth0.Attrs().Index)
 		check(netlink.LinkAdd(&netlink.Bridge{LinkAttrs: taken}))
 		open("eth0", "somebody else's")
 		bridge := must(netlink.LinkByName(taken.Name))
@@ -310,7 +310,7 @@ func TestVirtualMACIsRefused(t *testing.T) {
 		check(netlink.LinkSetMaster(eth0, bridge))
 		p := must(Open("eth0", IPv4, router51))
 		defer p.Close()
-		if _, _, err := p.Set(nil, nil, false); err == nil || !strings.Contains(err.Error(), "name the bridge") {
+		if _, _, err := p.SetAddresses(nil, nil, false); err == nil || !strings.Contains(err.Error(), "name the bridge") {
 			t.Errorf("%v", err)
 		}
 	})
@@ -321,15 +321,15 @@ func TestVirtualMACQuiet(t *testing.T) {
 	inNamespace(t, func() {
 		ours := prefixes("10.0.0.88/32")
 		p := must(Open("eth0", IPv4, router51))
-		must2(p.Set(ours, ours, false))
-		held, _, err := p.Set(ours, ours, true)
-		if err != nil || !slices.Equal(held, ours) || up(stationOf(t)) {
-			t.Errorf("%v, %v, up %v", held, err, up(stationOf(t)))
+		must2(p.SetAddresses(ours, ours, false))
+		held, _, err := p.SetAddresses(ours, ours, true)
+		if err != nil || !slices.Equal(held, ours) || isUp(stationOf(t)) {
+			t.Errorf("%v, %v, up %v", held, err, isUp(stationOf(t)))
 		}
 		if on := addressesOf(t, must(netlink.LinkByName("lo")), unix.AF_INET); !slices.Contains(on, "10.0.0.88/32") {
 			t.Errorf("lo has %v", on)
 		}
-		must2(p.Set(ours, nil, false))
+		must2(p.SetAddresses(ours, nil, false))
 		if setting4(t, "eth0", arpIgnore) != 1 {
 			t.Error("the end of quiet took the setting of the virtual MAC")
 		}

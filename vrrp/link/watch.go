@@ -8,4 +8,4 @@ import "context"
 // Watch calls changed after everything that may concern the interface, or may
 // have been missed, until ctx ends. changed must not block. Who needs certainty
 // looks from time to time besides.
-func (p *Port) Watch(ctx context.Context, changed func()) { p.hub.watch(ctx, p.client, changed) }
+func (p *Port) Watch(ctx context.Context, changed func()) { p.cache.watch(ctx, p.sub, changed) }

@@ -11,70 +11,70 @@ import (
 	"golang.org/x/net/bpf"
 )
 
-// lan is where sockets hear the same packets.
-type lan struct {
+// demuxKey is where sockets hear the same packets.
+type demuxKey struct {
 	namespace string
 	index     int
 	v6        bool
 }
 
-// crowd is the sockets on one of them.
-type crowd struct {
-	all      map[*Conn]bool
+// demux is the sockets on one of them.
+type demux struct {
+	conns    map[*Conn]bool
 	listener *Conn // hears what nobody is for, too
 }
 
-var heard = struct {
+var demuxes = struct {
 	sync.Mutex
-	on map[lan]*crowd
-}{on: map[lan]*crowd{}}
+	on map[demuxKey]*demux
+}{on: map[demuxKey]*demux{}}
 
 // join has the socket hear its own election, and the first one there what is for
 // nobody.
 func (c *Conn) join() error {
 	namespace, _ := os.Readlink("/proc/thread-self/ns/net")
-	c.lan = lan{namespace, c.index, c.source.Is6()}
-	heard.Lock()
-	defer heard.Unlock()
-	on := heard.on[c.lan]
+	c.demuxKey = demuxKey{namespace, c.index, c.source.Is6()}
+	demuxes.Lock()
+	defer demuxes.Unlock()
+	on := demuxes.on[c.demuxKey]
 	if on == nil {
-		on = &crowd{all: map[*Conn]bool{}, listener: c}
-		heard.on[c.lan] = on
+		on = &demux{conns: map[*Conn]bool{}, listener: c}
+		demuxes.on[c.demuxKey] = on
 	}
-	on.all[c] = true
+	on.conns[c] = true
 	if on.listener != c {
 		if err := c.filter([8]uint32{}, 0); err != nil {
 			return err
 		}
 	}
-	return on.sort()
+	return on.update()
 }
 
 func (c *Conn) leave() {
-	heard.Lock()
-	defer heard.Unlock()
-	on := heard.on[c.lan]
-	if on == nil || !on.all[c] {
+	demuxes.Lock()
+	defer demuxes.Unlock()
+	on := demuxes.on[c.demuxKey]
+	if on == nil || !on.conns[c] {
 		return
 	}
-	delete(on.all, c)
-	if len(on.all) == 0 {
-		delete(heard.on, c.lan)
+	delete(on.conns, c)
+	if len(on.conns) == 0 {
+		delete(demuxes.on, c.demuxKey)
 		return
 	}
 	if on.listener == c {
-		for other := range on.all {
+		for other := range on.conns {
 			on.listener = other
 			break
 		}
 	}
-	_ = on.sort() // at worst something is not counted
+	_ = on.update() // at worst something is not counted
 }
 
-// sort tells the listener what the others are for. Under the lock.
-func (on *crowd) sort() error {
+// update tells the listener what the others are for. Under the lock.
+func (on *demux) update() error {
 	var all [8]uint32
-	for c := range on.all {
+	for c := range on.conns {
 		all[c.vrid>>5] |= 1 << (c.vrid & 31)
 	}
 	return on.listener.filter(all, MaxPacket)
@@ -84,16 +84,16 @@ func (on *crowd) sort() error {
 // as unknown says.
 func (c *Conn) filter(all [8]uint32, unknown uint32) error {
 	var failed error
-	err := c.raw.Control(func(fd uintptr) { failed = filter(int(fd), others(c.vrid, all, unknown, c.source.Is6())) })
+	err := c.raw.Control(func(fd uintptr) { failed = filter(int(fd), demuxFilter(c.vrid, all, unknown, c.source.Is6())) })
 	if err != nil {
 		return err
 	}
 	return failed
 }
 
-// others is the filter that drops what is for another of these elections. A raw
+// demuxFilter is the filter that drops what is for another of these elections. A raw
 // socket of IPv4 sees the IP header, one of IPv6 the message alone.
-func others(own uint8, all [8]uint32, unknown uint32, v6 bool) []bpf.Instruction {
+func demuxFilter(own uint8, all [8]uint32, unknown uint32, v6 bool) []bpf.Instruction {
 	program := []bpf.Instruction{bpf.LoadMemShift{Off: 0}, bpf.LoadIndirect{Off: 1, Size: 1}}
 	if v6 {
 		program = []bpf.Instruction{bpf.LoadAbsolute{Off: 1, Size: 1}}

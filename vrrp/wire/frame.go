@@ -33,13 +33,13 @@ func openFramer(name string, index int, source netip.Addr, mac net.HardwareAddr)
 	}
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return nil, refused(name, "packet socket", err)
+		return nil, openError(name, "packet socket", err)
 	}
 	file := os.NewFile(uintptr(fd), "vrrp-frames:"+name)
 	raw, err := file.SyscallConn()
 	if err != nil {
 		_ = file.Close()
-		return nil, refused(name, "poll", err)
+		return nil, openError(name, "poll", err)
 	}
 	return &framer{file: file, raw: raw, mac: mac, source: source, index: index}, nil
 }

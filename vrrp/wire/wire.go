@@ -42,13 +42,13 @@ type Packet struct {
 // Conn is an open socket. Receive and Send may be called at the same time, Close
 // at any time.
 type Conn struct {
-	file   *os.File
-	raw    rawConn
-	source netip.Addr
-	index  int
-	vrid   uint8
-	lan    lan
-	frames *framer // sends to the group from a virtual MAC address; nil: the kernel does, from the interface's
+	file     *os.File
+	raw      rawConn
+	source   netip.Addr
+	index    int
+	vrid     uint8
+	demuxKey demuxKey
+	frames   *framer // sends to the group from a virtual MAC address; nil: the kernel does, from the interface's
 }
 
 // rawConn is what is used of syscall.RawConn.
@@ -84,11 +84,11 @@ func Open(cfg Config) (*Conn, error) {
 	}
 	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, Protocol)
 	if err != nil {
-		return nil, refused(name, "socket", err)
+		return nil, openError(name, "socket", err)
 	}
-	if what, err := prepare(fd, name, index, source, unicast); err != nil {
+	if what, err := configure(fd, name, index, source, unicast); err != nil {
 		_ = unix.Close(fd)
-		return nil, refused(name, what, err)
+		return nil, openError(name, what, err)
 	}
 	// The descriptor is non-blocking, so the file is one of the runtime's poller:
 	// Close wakes a Receive.
@@ -96,7 +96,7 @@ func Open(cfg Config) (*Conn, error) {
 	raw, err := file.SyscallConn()
 	if err != nil {
 		_ = file.Close()
-		return nil, refused(name, "poll", err)
+		return nil, openError(name, "poll", err)
 	}
 	c := &Conn{file: file, raw: raw, source: source, index: index, vrid: cfg.VRID}
 	if mac != nil && !unicast {
@@ -107,12 +107,12 @@ func Open(cfg Config) (*Conn, error) {
 	}
 	if err := c.join(); err != nil {
 		_ = c.Close()
-		return nil, refused(name, "filter", err)
+		return nil, openError(name, "filter", err)
 	}
 	return c, nil
 }
 
-func refused(name, what string, err error) error {
+func openError(name, what string, err error) error {
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
 		return fmt.Errorf("failed to open the VRRP socket on %s: %s: %w: run as root, or give CAP_NET_RAW", name, what, err)
 	}
@@ -120,23 +120,23 @@ func refused(name, what string, err error) error {
 }
 
 // A step is one thing to do to a socket.
-type step struct {
+type option struct {
 	what string
 	do   func() error
 }
 
-// prepare binds the socket and says on an error what failed.
-func prepare(fd int, name string, index int, source netip.Addr, unicast bool) (string, error) {
+// configure binds the socket and says on an error what failed.
+func configure(fd int, name string, index int, source netip.Addr, unicast bool) (string, error) {
 	// Between socket and bind it hears every interface. So first nothing is let
 	// in, then what came in before that is thrown away.
-	steps := []step{
+	steps := []option{
 		{"filter", func() error { return filter(fd, []bpf.Instruction{bpf.RetConstant{Val: 0}}) }},
 		{"bind to the interface", func() error { return unix.BindToDevice(fd, name) }},
 	}
 	if source.Is4() {
-		steps = append(steps, prepareV4(fd, index, source, unicast)...)
+		steps = append(steps, configureV4(fd, index, source, unicast)...)
 	} else {
-		steps = append(steps, prepareV6(fd, index, source, unicast)...)
+		steps = append(steps, configureV6(fd, index, source, unicast)...)
 	}
 	for _, s := range steps {
 		if err := s.do(); err != nil {
@@ -150,38 +150,38 @@ func prepare(fd int, name string, index int, source netip.Addr, unicast bool) (s
 	return "", nil
 }
 
-func prepareV4(fd, index int, source netip.Addr, unicast bool) []step {
-	option := func(name, value int) func() error {
+func configureV4(fd, index int, source netip.Addr, unicast bool) []option {
+	sockopt := func(name, value int) func() error {
 		return func() error { return unix.SetsockoptInt(fd, unix.IPPROTO_IP, name, value) }
 	}
-	steps := []step{{"TTL", option(unix.IP_TTL, 255)}, {"TOS", option(unix.IP_TOS, trafficClass)}}
+	steps := []option{{"TTL", sockopt(unix.IP_TTL, 255)}, {"TOS", sockopt(unix.IP_TOS, trafficClass)}}
 	if unicast {
 		// It sends from what it is bound to.
-		return append(steps, step{"bind to " + source.String(), func() error {
+		return append(steps, option{"bind to " + source.String(), func() error {
 			return unix.Bind(fd, &unix.SockaddrInet4{Addr: source.As4()})
 		}})
 	}
 	member := &unix.IPMreqn{Multiaddr: Group.As4(), Address: source.As4(), Ifindex: int32(index)}
 	return append(steps,
-		step{"multicast interface", func() error { return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, member) }},
-		step{"join " + Group.String(), func() error { return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, member) }},
-		step{"multicast all", option(unix.IP_MULTICAST_ALL, 0)},
-		step{"multicast TTL", option(unix.IP_MULTICAST_TTL, 255)},
-		step{"multicast loop", option(unix.IP_MULTICAST_LOOP, 0)},
+		option{"multicast interface", func() error { return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, member) }},
+		option{"join " + Group.String(), func() error { return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, member) }},
+		option{"multicast all", sockopt(unix.IP_MULTICAST_ALL, 0)},
+		option{"multicast TTL", sockopt(unix.IP_MULTICAST_TTL, 255)},
+		option{"multicast loop", sockopt(unix.IP_MULTICAST_LOOP, 0)},
 	)
 }
 
-func prepareV6(fd, index int, source netip.Addr, unicast bool) []step {
-	option := func(name, value int) func() error {
+func configureV6(fd, index int, source netip.Addr, unicast bool) []option {
+	sockopt := func(name, value int) func() error {
 		return func() error { return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, name, value) }
 	}
-	steps := []step{
+	steps := []option{
 		// The kernel has no part in the checksum: what is wrong with a message is
 		// for the election to say and count.
-		{"hop limit", option(unix.IPV6_UNICAST_HOPS, 255)},
-		{"traffic class", option(unix.IPV6_TCLASS, trafficClass)},
-		{"hop limits of packets", option(unix.IPV6_RECVHOPLIMIT, 1)},
-		{"addresses of packets", option(unix.IPV6_RECVPKTINFO, 1)},
+		{"hop limit", sockopt(unix.IPV6_UNICAST_HOPS, 255)},
+		{"traffic class", sockopt(unix.IPV6_TCLASS, trafficClass)},
+		{"hop limits of packets", sockopt(unix.IPV6_RECVHOPLIMIT, 1)},
+		{"addresses of packets", sockopt(unix.IPV6_RECVPKTINFO, 1)},
 		{"send from " + source.String(), func() error {
 			info := make([]byte, unix.SizeofInet6Pktinfo) // struct in6_pktinfo, linux/ipv6.h
 			a := source.As16()
@@ -191,19 +191,19 @@ func prepareV6(fd, index int, source netip.Addr, unicast bool) []step {
 		}},
 	}
 	if unicast {
-		return append(steps, step{"bind to " + source.String(), func() error {
+		return append(steps, option{"bind to " + source.String(), func() error {
 			return unix.Bind(fd, &unix.SockaddrInet6{Addr: source.As16(), ZoneId: zone(source, index)})
 		}})
 	}
 	return append(steps,
-		step{"multicast interface", option(unix.IPV6_MULTICAST_IF, index)},
-		step{"join " + GroupV6.String(), func() error {
+		option{"multicast interface", sockopt(unix.IPV6_MULTICAST_IF, index)},
+		option{"join " + GroupV6.String(), func() error {
 			return unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP,
 				&unix.IPv6Mreq{Multiaddr: GroupV6.As16(), Interface: uint32(index)})
 		}},
-		step{"multicast all", option(unix.IPV6_MULTICAST_ALL, 0)},
-		step{"multicast hop limit", option(unix.IPV6_MULTICAST_HOPS, 255)},
-		step{"multicast loop", option(unix.IPV6_MULTICAST_LOOP, 0)},
+		option{"multicast all", sockopt(unix.IPV6_MULTICAST_ALL, 0)},
+		option{"multicast hop limit", sockopt(unix.IPV6_MULTICAST_HOPS, 255)},
+		option{"multicast loop", sockopt(unix.IPV6_MULTICAST_LOOP, 0)},
 	)
 }
 

@@ -91,7 +91,7 @@ func TestOthers(t *testing.T) {
 	}
 	for _, v6 := range []bool{false, true} {
 		for own := range here {
-			vm, err := bpf.NewVM(others(uint8(own), all, MaxPacket, v6))
+			vm, err := bpf.NewVM(demuxFilter(uint8(own), all, MaxPacket, v6))
 			check(t, err)
 			for v := range 256 {
 				b := header(func(b []byte) { b[21] = byte(v) })

@@ -121,9 +121,9 @@ func removeAll(instances []persist.Election) (removed []RemovedAddress, err erro
 				fail(err)
 				continue
 			}
-			before, err := port.Look(addresses, netip.Addr{})
+			before, err := port.State(addresses, netip.Addr{})
 			fail(err)
-			held, _, err := port.Set(addresses, nil, false)
+			held, _, err := port.SetAddresses(addresses, nil, false)
 			fail(err)
 			for _, p := range before.Present {
 				if !slices.Contains(held, p) {
@@ -139,7 +139,7 @@ func removeAll(instances []persist.Election) (removed []RemovedAddress, err erro
 // removeRoutes removes an instance's routes and rules. It works without the
 // interface of the addresses, which may be gone.
 func removeRoutes(e persist.Election) error {
-	var along link.Along
+	var along link.ExtraRoutes
 	for _, r := range e.Routes {
 		along.Routes = append(along.Routes, link.Route(r))
 	}
@@ -157,7 +157,7 @@ func removeRoutes(e persist.Election) error {
 	if err != nil {
 		return err
 	}
-	_, err = port.Move(along, false)
+	_, err = port.SetRoutes(along, false)
 	return errors.Join(err, port.Close())
 }
 

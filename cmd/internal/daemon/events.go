@@ -23,7 +23,7 @@ func (d *Daemon) instanceChanged(e vrrp.Event) {
 }
 
 // masterConflict records a second master, which the instance itself has logged.
-func (d *Daemon) masterConflict(k vrrp.Contest) {
+func (d *Daemon) masterConflict(k vrrp.MasterConflict) {
 	e := event.Event{At: k.At, Kind: event.KindVRRP, VRRP: k.Name, From: string(k.State), To: "contested", Reason: k.Detail}
 	if !k.On {
 		e.From, e.To, e.Reason = "contested", string(k.State), "no other master and no refused peer was heard for 3 adverts"

@@ -61,7 +61,7 @@ type candidate struct {
 func (el *electorate) at(c *candidate) vrrp.Config {
 	own := c.config
 	own.Preempt = own.Preempt && el.waits != nil && el.waits[own.Name] == ""
-	_, own.Held = el.holds[own.Name]
+	_, own.Standby = el.holds[own.Name]
 	return own
 }
 

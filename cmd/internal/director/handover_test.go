@@ -117,7 +117,7 @@ func TestHandOver(t *testing.T) {
 		if got := r.take(); !slices.Equal(got[:4], []string{"in@eth1 updated", "out@eth1 updated", "in@eth1 hands over", "out@eth1 hands over"}) {
 			t.Errorf("%q", got)
 		}
-		if !r.engine(1).now().Held || r.engine(0).now().Held {
+		if !r.engine(1).now().Standby || r.engine(0).now().Standby {
 			t.Error("not held, or too many are")
 		}
 		if kept := k.now(); len(kept) != 2 || kept["in"].Until.Sub(kept["in"].Since) != time.Hour {
@@ -128,12 +128,12 @@ func TestHandOver(t *testing.T) {
 		}
 		time.Sleep(59 * time.Minute)
 		synctest.Wait()
-		if !r.engine(1).now().Held {
+		if !r.engine(1).now().Standby {
 			t.Error("released too early")
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if r.engine(1).now().Held || r.engine(2).now().Held || len(k.now()) != 0 {
+		if r.engine(1).now().Standby || r.engine(2).now().Standby || len(k.now()) != 0 {
 			t.Errorf("held after the time: %v", k.now())
 		}
 	})
@@ -153,14 +153,14 @@ func TestHandOverToNobody(t *testing.T) {
 		if err != nil || len(out) != 1 || !strings.Contains(out[0].Failed, "nobody took") {
 			t.Fatalf("%+v, %v", out, err)
 		}
-		if r.engine(0).now().Held || len(k.now()) != 0 {
+		if r.engine(0).now().Standby || len(k.now()) != 0 {
 			t.Error("held, though it serves on")
 		}
 		if _, err := r.HandOver(t.Context(), Handover{Election: "wbe", Force: true}); err == nil || !strings.Contains(err.Error(), "there is web") {
 			t.Errorf("%v", err)
 		}
 		k.broken = errors.New("disk full")
-		if _, err := r.HandOver(t.Context(), Handover{Force: true}); err == nil || !strings.Contains(err.Error(), "nothing was done: disk full") || r.engine(0).now().Held {
+		if _, err := r.HandOver(t.Context(), Handover{Force: true}); err == nil || !strings.Contains(err.Error(), "nothing was done: disk full") || r.engine(0).now().Standby {
 			t.Errorf("%v", err)
 		}
 	})
@@ -172,17 +172,17 @@ func TestHoldOutlivesARestart(t *testing.T) {
 		k := &keeper{}
 		keep := func(p *Parts) { p.Holds = k }
 		r := newRig(t, withElection(5, "eth0"), keep)
-		if out, err := r.HandOver(t.Context(), Handover{}); err != nil || out[0].Master || !r.engine(0).now().Held {
+		if out, err := r.HandOver(t.Context(), Handover{}); err != nil || out[0].Master || !r.engine(0).now().Standby {
 			t.Errorf("%+v, %v", out, err)
 		}
 		r.stop()
 		r = newRig(t, withElection(5, "eth0"), keep)
 		defer func() { r.stop() }()
-		if !r.engine(0).now().Held {
+		if !r.engine(0).now().Standby {
 			t.Error("not held after a restart")
 		}
 		ended, err := r.EndHandover(t.Context(), "web")
-		if err != nil || !slices.Equal(ended, []string{"web"}) || r.engine(0).now().Held || len(k.now()) != 0 {
+		if err != nil || !slices.Equal(ended, []string{"web"}) || r.engine(0).now().Standby || len(k.now()) != 0 {
 			t.Errorf("%v, %v, %v", ended, err, k.now())
 		}
 		if ended, err := r.EndHandover(t.Context(), ""); err != nil || len(ended) != 0 {

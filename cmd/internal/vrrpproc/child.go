@@ -114,12 +114,12 @@ func (c *child) obey(o order) {
 func (c *child) open(o order) {
 	id := o.Election
 	e, err := vrrp.Open(*o.Config, vrrp.Options{
-		Log:        c.log,
-		Wake:       func() { c.mark(id) },
-		OnEvent:    func(e vrrp.Event) { c.event(id, e) },
-		OnContest:  func(k vrrp.Contest) { c.tell(report{Election: id, Contest: &k}) },
-		ObserveLag: c.late,
-		RunProgram: runProgram,
+		Log:              c.log,
+		Wake:             func() { c.mark(id) },
+		OnEvent:          func(e vrrp.Event) { c.event(id, e) },
+		OnMasterConflict: func(k vrrp.MasterConflict) { c.tell(report{Election: id, Contest: &k}) },
+		ObserveLag:       c.late,
+		RunProgram:       runProgram,
 	})
 	if err != nil {
 		c.tell(report{Answer: o.Answer, Err: err.Error()})

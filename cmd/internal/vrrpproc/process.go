@@ -53,8 +53,8 @@ type Options struct {
 	Command    []string
 	Log        *slog.Logger
 	OnEvent    func(vrrp.Event)
-	OnContest  func(vrrp.Contest) // may be nil too
-	Wake       func()             // a status changed
+	OnContest  func(vrrp.MasterConflict) // may be nil too
+	Wake       func()                    // a status changed
 	ObserveLag func(time.Duration)
 }
 

@@ -44,7 +44,7 @@ type report struct {
 	Election uint64
 	Status   *vrrp.Status
 	Event    *vrrp.Event
-	Contest  *vrrp.Contest
+	Contest  *vrrp.MasterConflict
 	Lags     []time.Duration // of timers that were served since the last
 	Ended    bool            // the election's Run is over
 	Err      string          // of an answer, or of an end
