@@ -9,7 +9,7 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestAutoReload edits the file as people and programs do: the kernel follows, a
+// TestAutoReload edits the file in place and replaces it: each change is loaded, and a
 // broken file is refused once and changes nothing.
 func TestAutoReload(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
@@ -30,7 +30,7 @@ func TestAutoReload(t *testing.T) {
 
 	p.WriteFile("lvsd.toml", text("70000"))
 	lb.WaitProblem("reload was refused", true)
-	p.WriteFile("beside.toml", "") // what happens beside it is not its change
+	p.WriteFile("beside.toml", "") // a change of another file is ignored
 	p.WriteFile("lvsd.toml", text("8"))
 	lb.WaitWeight(server, 8, 30*time.Second)
 	lb.WaitProblem("reload was refused", false)

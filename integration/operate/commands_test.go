@@ -2,6 +2,7 @@ package operate_test
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestCommands runs what a user types.
+// TestCommands runs the commands of everyday use.
 func TestCommands(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 2, nil)
 	lb := p.LB[0]
@@ -42,7 +43,7 @@ func TestCommands(t *testing.T) {
 	if out, err := lb.LVSD("stauts"); lvsdtest.ExitCode(err) != 2 {
 		t.Errorf("an unknown command: %v\n%s", err, out)
 	}
-	if out, err := lb.LVSD("status", "--socket", p.Path("nobody")); lvsdtest.ExitCode(err) != 1 || !strings.Contains(out, "is lvsd running") {
+	if out, err := lb.LVSD("status", "--socket", p.Path("absent.sock")); lvsdtest.ExitCode(err) != 1 || !strings.Contains(out, "is lvsd running") {
 		t.Errorf("no daemon: %v\n%s", err, out)
 	}
 	if text, err := lb.GetAPI("/healthz"); err != nil || text != "ok\n" {
@@ -50,7 +51,7 @@ func TestCommands(t *testing.T) {
 	}
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1, 5)
 	p.WriteConfig()
-	if err := lb.Process.Signal(hangup); err != nil {
+	if err := lb.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	lb.WaitWeight(p.Real[1].Addr().String()+":80", 5, 5*time.Second)
@@ -61,8 +62,8 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// TestSecondDaemon: one state_dir is one daemon's, and so is a control socket. The
-// second is refused with the reason, and the first goes on.
+// TestSecondDaemon: a second daemon with the same state_dir or control socket is refused
+// with the reason, and the first continues.
 func TestSecondDaemon(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
 	p.PrepareDR()

@@ -10,13 +10,13 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// convertedTable runs lvsd convert on a director, adds where this director keeps its
-// own things, and leaves the result as the pair's file. What convert says on
-// stderr is returned.
-func convertedTable(p *lvsdtest.Pair, lb *lvsdtest.Director, args string) string {
+// convertConfig runs lvsd convert on a director, adds the paths of its socket and state,
+// and makes the result the pair's configuration. It returns what convert printed to
+// stderr.
+func convertConfig(p *lvsdtest.Pair, lb *lvsdtest.Director, args string) string {
 	p.T.Helper()
 	p.ConfigFile = p.WriteFile("converted.toml", "")
-	said := lb.MustRun("sh", "-c", lvsdtest.Binary(p.T)+" convert "+args+" >"+p.ConfigFile)
+	warnings := lb.MustRun("sh", "-c", lvsdtest.Binary(p.T)+" convert "+args+" >"+p.ConfigFile)
 	text := lb.MustRun("cat", p.ConfigFile)
 	if !strings.Contains(text, "\n[[director]]") {
 		text += "\n[[director]]\nname = \"lb1\"\n[[director]]\nname = \"lb2\"\n"
@@ -29,10 +29,10 @@ state_dir = { lb1 = %q, lb2 = %q }
 	if out, err := lb.LVSD("check", "-c", p.ConfigFile); err != nil {
 		p.T.Fatalf("lvsd check: %v\n%s\n%s", err, out, text)
 	}
-	return said
+	return warnings
 }
 
-// savedTable is the kernel's, in ipvsadm's words with the thresholds.
+// savedTable returns the IPVS table for ipvsadm -R, with the thresholds.
 func savedTable(d *lvsdtest.Director) string {
 	d.Pair.T.Helper()
 	out, err := d.LVSD("export", "ipvsadm")
@@ -42,7 +42,7 @@ func savedTable(d *lvsdtest.Director) string {
 	return out
 }
 
-// writtenTable lists what was written to the kernel's table, if anything.
+// writtenTable returns the series of writes to the IPVS table that are not 0.
 func writtenTable(d *lvsdtest.Director) string {
 	text, err := d.GetAPI("/metrics")
 	if err != nil {
@@ -57,8 +57,8 @@ func writtenTable(d *lvsdtest.Director) string {
 	return all.String()
 }
 
-// TestConvertIPVSadm: a table with one of everything, exported,
-// converted and run, is the same table, and nothing of it was written anew.
+// TestConvertIPVSadm: a table with every kind of entry, which is exported, converted and
+// run, remains the same, and lvsd writes nothing to it.
 func TestConvertIPVSadm(t *testing.T) {
 	p := lvsdtest.NewPair(t, 0)
 	lb := p.LB[0]
@@ -88,19 +88,19 @@ func TestConvertIPVSadm(t *testing.T) {
 	if n := strings.Count(before, "\n"); n != strings.Count(table, "\n") {
 		t.Fatalf("ipvsadm -R made\n%s", before)
 	}
-	said := convertedTable(p, lb, "ipvsadm --exit-code "+p.WriteFile("table.txt", before))
-	if said != "" {
-		t.Errorf("not carried over:\n%s", said)
+	warnings := convertConfig(p, lb, "ipvsadm --exit-code "+p.WriteFile("table.txt", before))
+	if warnings != "" {
+		t.Errorf("not carried over:\n%s", warnings)
 	}
 	lb.StartDaemon()
-	p.WaitUntil(10*time.Second, "a look at the kernel's table", func() bool { return !strings.HasPrefix(lb.Metric("lvsd_ipvs_last_resync_timestamp_seconds"), "0") })
+	p.WaitUntil(10*time.Second, "a comparison with the kernel", func() bool { return !strings.HasPrefix(lb.Metric("lvsd_ipvs_last_resync_timestamp_seconds"), "0") })
 	if after := savedTable(lb); after != before {
 		t.Errorf("the table is\n%s\nwant\n%s", after, before)
 	}
 	if w := writtenTable(lb); w != "" {
-		t.Errorf("written to a table that was as it should be:\n%s", w)
+		t.Errorf("written to a table that was correct:\n%s", w)
 	}
-	// By the names that ipvsadm prints without -n, too.
+	// Also with the names that ipvsadm prints without -n.
 	lb.Process.Terminate()
 	<-lb.Process.Done()
 	names := p.WriteFile("names.txt", "-A -t localhost:http -s rr -p\n-a -t localhost:http -r localhost:https -m -w 3\n")
@@ -109,14 +109,14 @@ func TestConvertIPVSadm(t *testing.T) {
 	}
 }
 
-// startKeepalived runs it on a director.
+// startKeepalived starts keepalived on the host of a director.
 func startKeepalived(d *lvsdtest.Director, file string) *lab.Process {
 	return d.Start("keepalived", "-n", "-l", "-D", "-f", file, "-p", d.Pair.Path(d.Name+".pid"), "-r", d.Pair.Path(d.Name+".vrrp.pid"), "-c", d.Pair.Path(d.Name+".check.pid"))
 }
 
-// TestConvertKeepalivedPair exchanges the directors of a pair one by one,
-// with the file that convert makes: each time the one with keepalived and the
-// one with lvsd get along, and the kernel's table is the one of before.
+// TestConvertKeepalivedPair replaces keepalived by lvsd on one director of a pair after
+// the other, with the file that convert made: keepalived and lvsd elect one master, and
+// the IPVS table remains the same.
 func TestConvertKeepalivedPair(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
 	p.PrepareDR()
@@ -135,8 +135,8 @@ func TestConvertKeepalivedPair(t *testing.T) {
 	p.WaitUntil(20*time.Second, "keepalived on lb1 to be master", func() bool { return p.LB[0].Holds(lvsdtest.VIP) && !p.LB[1].Holds(lvsdtest.VIP) })
 	before := savedTable(p.LB[0])
 
-	if said := convertedTable(p, p.LB[0], "keepalived lb1="+files[0]+" lb2="+files[1]); strings.Contains(said, "left out") || strings.Contains(said, "to do") {
-		t.Errorf("not carried over:\n%s", said)
+	if warnings := convertConfig(p, p.LB[0], "keepalived lb1="+files[0]+" lb2="+files[1]); strings.Contains(warnings, "left out") || strings.Contains(warnings, "to do") {
+		t.Errorf("not carried over:\n%s", warnings)
 	}
 	end := func(i int) {
 		running[i].Terminate()
@@ -144,21 +144,21 @@ func TestConvertKeepalivedPair(t *testing.T) {
 	}
 	same := func(lb *lvsdtest.Director) {
 		t.Helper()
-		p.WaitUntil(20*time.Second, "the table of before on "+lb.Name, func() bool { return savedTable(lb) == before })
+		p.WaitUntil(20*time.Second, "the same table on "+lb.Name, func() bool { return savedTable(lb) == before })
 	}
 	end(1)
 	p.LB[1].StartDaemon()
 	p.LB[1].WaitState("backup", 20*time.Second)
 	same(p.LB[1])
 
-	end(0) // says goodbye with priority 0
+	end(0) // sends priority 0
 	p.LB[1].WaitState("master", 20*time.Second)
 	if !p.LB[1].Holds(lvsdtest.VIP) || p.LB[0].Holds(lvsdtest.VIP) {
 		t.Errorf("the address is on %v, want lb2", p.Holders())
 	}
-	answers := lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{})
-	answers.WaitSuccesses(5, 20*time.Second)
-	answers.Stop()
+	outage := lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{})
+	outage.WaitSuccesses(5, 20*time.Second)
+	outage.Stop()
 
 	p.LB[0].StartDaemon()
 	p.LB[0].WaitState("master", 30*time.Second)

@@ -14,10 +14,9 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestFullDiskAndNoControlSocket: the daemon is started where the disk of state_dir
-// is full and no control socket can be made. It balances, reloads and says each
-// trouble once; when there is room, everything that it keeps is there, and commands
-// reach it.
+// TestFullDiskAndNoControlSocket starts the daemon while the disk of state_dir is full
+// and the control socket cannot be created. It balances, reloads and logs each problem
+// once; when there is space again, it writes its state, and commands reach it.
 func TestFullDiskAndNoControlSocket(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
 	p.PrepareDR()
@@ -54,7 +53,7 @@ func TestFullDiskAndNoControlSocket(t *testing.T) {
 		code, body, err := lb.Get("http://127.0.0.1:" + lvsdtest.HTTPPort + "/api/v1/status")
 		var s lvsdtest.Status
 		if err != nil || code != 200 || json.Unmarshal([]byte(body), &s) != nil {
-			return "no answer"
+			return "no response"
 		}
 		return strings.Join(s.Problems, "\n")
 	}
@@ -66,16 +65,16 @@ func TestFullDiskAndNoControlSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	lb.WaitWeight("10.77.0.22:80", 7, 30*time.Second)
-	troubles := map[string]string{ // by the problem that names it, what the log says of it
+	problemLogs := map[string]string{ // message in the log, by the problem in the status
 		"no command reaches the daemon":           "the control socket cannot be made",
 		"running.toml":                            "the running configuration is not kept",
 		"the history of events cannot be written": "the history of events cannot be written",
 		"what was decided cannot be kept":         "what was decided cannot be kept",
 		"owned":                                   "the ledger of what is ours is not up to date",
 	}
-	p.WaitUntil(30*time.Second, "every trouble to be shown", func() bool {
+	p.WaitUntil(30*time.Second, "every problem in the status", func() bool {
 		now := problems()
-		for shown := range troubles {
+		for shown := range problemLogs {
 			if !strings.Contains(now, shown) {
 				return false
 			}
@@ -83,7 +82,7 @@ func TestFullDiskAndNoControlSocket(t *testing.T) {
 		return true
 	})
 	if !lb.Holds(lvsdtest.VIP) {
-		t.Error("the address is not there")
+		t.Error("the director does not hold the VIP")
 	}
 
 	if err := os.Remove(filler); err != nil {
@@ -92,31 +91,31 @@ func TestFullDiskAndNoControlSocket(t *testing.T) {
 	if err := unix.Mount("", runDir, "", unix.MS_REMOUNT, ""); err != nil {
 		t.Fatal(err)
 	}
-	p.WaitUntil(40*time.Second, "the end of every trouble", func() bool {
+	p.WaitUntil(40*time.Second, "the end of every problem", func() bool {
 		now := problems()
-		for shown := range troubles {
+		for shown := range problemLogs {
 			if strings.Contains(now, shown) {
 				return false
 			}
 		}
-		return now != "no answer"
+		return now != "no response"
 	})
 	if _, err := lb.Status(); err != nil {
-		t.Errorf("by the control socket: %v", err)
+		t.Errorf("over the control socket: %v", err)
 	}
-	for shown, said := range troubles {
-		if n := strings.Count(lb.Process.Output(), said); n != 1 {
-			t.Errorf("%q is said %d times, %q", shown, n, said)
+	for shown, logged := range problemLogs {
+		if n := strings.Count(lb.Process.Output(), logged); n != 1 {
+			t.Errorf("%q was logged %d times: %q", shown, n, logged)
 		}
 	}
-	if kept, err := os.ReadFile(filepath.Join(stateDir, "running.toml")); err != nil || !strings.Contains(string(kept), "weight = 7") {
-		t.Errorf("the kept copy: %v\n%s", err, kept)
+	if saved, err := os.ReadFile(filepath.Join(stateDir, "running.toml")); err != nil || !strings.Contains(string(saved), "weight = 7") {
+		t.Errorf("running.toml: %v\n%s", err, saved)
 	}
 	out, err := lb.LVSD("events", "--since", "1h", "--json", "--socket", lb.Socket)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if all := eventLines(t, out); find(all, "daemon", "running") != 1 || find(all, "health", "down") != 1 {
-		t.Errorf("the history lacks what happened meanwhile:\n%s", out)
+		t.Errorf("the history lacks events of the time of the full disk:\n%s", out)
 	}
 }

@@ -14,17 +14,17 @@ func startDrained(d *lvsdtest.Director, service, real string, more ...string) *l
 	return d.Start(append([]string{lvsdtest.Binary(d.Pair.T), "drained", service, real, "--socket", d.Socket}, more...)...)
 }
 
-// says waits until a command has printed something.
-func says(t testing.TB, c *lab.Process, text string) {
+// waitOutput waits until a command has printed a text.
+func waitOutput(t testing.TB, c *lab.Process, text string) {
 	t.Helper()
 	if _, err := c.WaitOutput(20*time.Second, text); err != nil {
 		t.Fatalf("%v; it printed:\n%s", err, c.Output())
 	}
 }
 
-// TestDrainedTCP drains a server by its weight in the file of both directors:
-// the wait names the director that would still use it, counts the connection
-// that is open, and ends when that has. New connections go elsewhere meanwhile.
+// TestDrainedTCP drains a server by its weight in the file of both directors: lvsd drained
+// names the director that still uses it, counts the open connection, and ends with that.
+// New connections go to other servers meanwhile.
 func TestDrainedTCP(t *testing.T) {
 	p := exchangePair(t, 2)
 	lb1, lb2 := p.LB[0], p.LB[1]
@@ -38,7 +38,7 @@ func TestDrainedTCP(t *testing.T) {
 	}
 	p.EditConfig(real+`", weight = 1`, real+`", weight = 0`)
 	lb1.MustReload()
-	// What is counted may be a second old.
+	// The counters may be a second old.
 	p.WaitUntil(10*time.Second, "the connection to be counted", func() bool {
 		s, err := lb1.Status()
 		return err == nil && s.Services[0].RealServers[1].Active == 1
@@ -48,15 +48,15 @@ func TestDrainedTCP(t *testing.T) {
 	asJSON := startDrained(lb1, "web", real, "--timeout", "1m", "--json")
 	onTheOther := startDrained(lb2, "web", real)
 	lvsdtest.WaitExit(t, onTheOther, 1, "not draining")
-	says(t, wait, "lb2 would use it: weight 1 in its file")
+	waitOutput(t, wait, "lb2 would use it: weight 1 in its file")
 	lb2.MustReload()
-	says(t, wait, "10.77.0.22:80: lb1 has 1 active connection\n")
+	waitOutput(t, wait, "10.77.0.22:80: lb1 has 1 active connection\n")
 	backup := startDrained(lb2, "web", real, "--timeout", "1m")
-	says(t, backup, "lb1 has 1 active connection")
+	waitOutput(t, backup, "lb1 has 1 active connection")
 	for range 4 {
 		c := lab.Converse(p.Client, lvsdtest.VIPPort)
 		if c.Server == "rs2" {
-			t.Error("a new connection went to the server that drains")
+			t.Error("a new connection went to the draining server")
 		}
 		c.Close()
 	}
@@ -67,12 +67,12 @@ func TestDrainedTCP(t *testing.T) {
 	lvsdtest.WaitExit(t, wait, 0, "drained after")
 	lvsdtest.WaitExit(t, backup, 0, "drained after")
 	lvsdtest.WaitExit(t, asJSON, 0, `"left":1`, `"drained":true`, `"directors":[{"director":"lb1"`)
-	// What is closed is still in the kernel's table for a while.
+	// Closed connections remain in the kernel's table for a while.
 	lvsdtest.WaitExit(t, startDrained(lb1, "web", real, "--all", "--timeout", "0s"), 1, "lb1 has 1 connection that is not established")
 }
 
-// TestDrainedUDP: a drain of udp ends when the flows have, which the kernel
-// keeps for timeout_udp after their last packet.
+// TestDrainedUDP: a drain of a UDP service ends with the flows, which the kernel keeps for
+// timeout_udp after their last packet.
 func TestDrainedUDP(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
 	p.PrepareDR()
@@ -99,7 +99,7 @@ real_servers = [{ address = "` + real + `", weight = 1 }]
 	ask := func(conn net.Conn) {
 		t.Helper()
 		answer := make([]byte, 64)
-		p.WaitUntil(10*time.Second, "an answer", func() bool {
+		p.WaitUntil(10*time.Second, "a response", func() bool {
 			_ = conn.SetDeadline(time.Now().Add(time.Second))
 			_, _ = conn.Write([]byte("?"))
 			n, err := conn.Read(answer)
@@ -109,15 +109,15 @@ real_servers = [{ address = "` + real + `", weight = 1 }]
 	ask(conn)
 	p.EditConfig("weight = 1", "weight = 0")
 	lb.MustReload()
-	ask(conn) // the flow stays where it is as long as its client sends
+	ask(conn) // the flow keeps its server as long as its client sends
 	lvsdtest.WaitExit(t, startDrained(lb, "dns", real, "--timeout", "0s"), 1, "lb1 has 1 flow", "take the server out of the file")
 	wait := startDrained(lb, "dns", real, "--timeout", "1m")
 	lvsdtest.WaitExit(t, wait, 0, "lb1 has 1 flow\n", "drained after")
 }
 
-// TestDrainedPersistence: with drain_persistent = "keep" a persistent client
-// stays on the server that drains until it was away for the time of persistence;
-// a server that fails meanwhile keeps nobody. With "move" it goes at once.
+// TestDrainedPersistence: with drain_persistent = "keep" a persistent client stays on the
+// draining server until it has sent nothing for the time of persistence; a server that
+// fails meanwhile keeps no client. With "move" the client moves at once.
 func TestDrainedPersistence(t *testing.T) {
 	p := lvsdtest.NewPair(t, 3)
 	p.PrepareDR()
@@ -127,7 +127,7 @@ func TestDrainedPersistence(t *testing.T) {
 		servers = append(servers, lab.ServeLines(r, ":80", r.Name))
 	}
 	p.Services = lvsdtest.Replace(t, p.WebService(lvsdtest.QuickCheck, 1, 1, 1), "scheduler =", "persistence = \"3s\"\nscheduler =")
-	// A template outlives the connections that it led to, closed ones as well.
+	// A template outlives its connections, closed ones as well.
 	p.EditConfig("[ipvs]", "[ipvs]\ntimeout_tcp_fin = \"1s\"")
 	lb := p.LB[0]
 	lb.StartDaemon()
@@ -139,8 +139,8 @@ func TestDrainedPersistence(t *testing.T) {
 		defer c.Close()
 		return c.Server
 	}
-	at := map[string]int{"rs1": 0, "rs2": 1, "rs3": 2}
-	address := func(name string) string { return p.Real[at[name]].Addr().String() + ":80" }
+	number := map[string]int{"rs1": 0, "rs2": 1, "rs3": 2}
+	address := func(name string) string { return p.Real[number[name]].Addr().String() + ":80" }
 	reload := func(old, new string) {
 		t.Helper()
 		p.EditConfig(old, new)
@@ -158,19 +158,19 @@ func TestDrainedPersistence(t *testing.T) {
 		}
 	}
 	wait := startDrained(lb, "web", address(home), "--timeout", "1m")
-	says(t, wait, "1 template of a persistent client")
+	waitOutput(t, wait, "1 template of a persistent client")
 	lvsdtest.WaitExit(t, wait, 0, "drained after")
-	// It is away for long enough now, and its next home fails while the drain lasts.
+	// The persistence is over; its next server fails while the drain lasts.
 	next := visit()
 	if next == home {
-		t.Fatalf("the client came back to %s, which drains", home)
+		t.Fatalf("the client returned to the draining %s", home)
 	}
-	servers[at[next]].Stop()
+	servers[number[next]].Stop()
 	lb.WaitWeight(address(next), -1, 10*time.Second)
 	if s := visit(); s == next || s == home {
-		t.Errorf("with %s draining and %s dead the client went to %s", home, next, s)
+		t.Errorf("with %s draining and %s down the client went to %s", home, next, s)
 	}
-	servers[at[next]].Start()
+	servers[number[next]].Start()
 	lb.WaitWeight(address(next), 1, 10*time.Second)
 
 	reload(address(home)+`", weight = 0`, address(home)+`", weight = 1`)
@@ -189,7 +189,7 @@ func TestDrainedPersistence(t *testing.T) {
 	if out, err := lb.LVSD("why", "web", address(home), "--socket", lb.Socket); err != nil || !lvsdtest.ContainsAll(out, "drained by hand until "+until.Format(time.RFC3339), "then weight 1") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	lb.WaitWeight(address(home), 1, 60*time.Second) // by itself
+	lb.WaitWeight(address(home), 1, 60*time.Second) // without a reload
 	if now := time.Now(); now.Before(until.Truncate(time.Second)) {
 		t.Errorf("the drain ended %v too early", until.Sub(now))
 	}

@@ -15,7 +15,8 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// eventLine is what the tests read of an event, in words of their own.
+// eventLine is what the tests read of an event. The names are repeated here on purpose:
+// they are part of the interface.
 type eventLine struct {
 	ID         uint64    `json:"id"`
 	At         time.Time `json:"at"`
@@ -30,7 +31,7 @@ type eventLine struct {
 	Reason     string    `json:"reason"`
 }
 
-// eventLines reads one event a line; what is no event ends the test.
+// eventLines parses one event a line; anything else fails the test.
 func eventLines(t testing.TB, text string) []eventLine {
 	t.Helper()
 	var all []eventLine
@@ -54,9 +55,8 @@ func find(all []eventLine, kind, to string) (n int) {
 	return n
 }
 
-// TestEventsOnDisk: the history goes on over a kill and a line that was cut by
-// it; it is there without a daemon; a full disk is told once, ends nothing, and
-// nothing is lost by it.
+// TestEventsOnDisk: the history survives a kill and a line that was truncated by it, and
+// can be read without a daemon. A full disk is logged once, and no event is lost by it.
 func TestEventsOnDisk(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
 	p.PrepareDR()
@@ -100,7 +100,7 @@ func TestEventsOnDisk(t *testing.T) {
 	<-lb.Process.Done()
 	files, _ := filepath.Glob(filepath.Join(folder, "events-*.jsonl"))
 	if len(files) != 1 {
-		t.Fatalf("the history is in %q", files)
+		t.Fatalf("files of the history: %q", files)
 	}
 	f, err := os.OpenFile(files[0], os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
@@ -109,7 +109,7 @@ func TestEventsOnDisk(t *testing.T) {
 	fmt.Fprint(f, `{"id":1,"at":"20`)
 	f.Close()
 	if alone := history(); len(alone) != len(first) {
-		t.Errorf("without a daemon there are %d events, want %d", len(alone), len(first))
+		t.Errorf("%d events without a daemon, want %d", len(alone), len(first))
 	}
 
 	lb.StartDaemon()
@@ -127,7 +127,7 @@ func TestEventsOnDisk(t *testing.T) {
 	if err := os.WriteFile(full, make([]byte, int64(room.Bfree)*room.Bsize), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// More than one page of events, so that none fits into the file's last one.
+	// More than a page of events, which do not fit into the last page of the file.
 	address := p.Real[0].Addr().String() + ":80"
 	for range 8 {
 		one.Stop()
@@ -135,12 +135,12 @@ func TestEventsOnDisk(t *testing.T) {
 		one.Start()
 		lb.WaitWeight(address, 1, 10*time.Second)
 	}
-	trouble := func() bool {
+	problem := func() bool {
 		s, err := lb.Status()
 		return err == nil && strings.Contains(strings.Join(s.Problems, "\n"), "the history of events cannot be written")
 	}
-	if !trouble() {
-		t.Error("status does not tell of the full disk")
+	if !problem() {
+		t.Error("the full disk is not in the status")
 	}
 	if got := lb.Metric("lvsd_events_dropped_total"); got != "0" {
 		t.Errorf("%s events dropped", got)
@@ -148,14 +148,14 @@ func TestEventsOnDisk(t *testing.T) {
 	if err := os.Remove(full); err != nil {
 		t.Fatal(err)
 	}
-	p.WaitUntil(10*time.Second, "the history to be written again", func() bool { return !trouble() })
+	p.WaitUntil(10*time.Second, "the history to be written again", func() bool { return !problem() })
 	if n := strings.Count(lb.Process.Output(), "the history of events cannot be written"); n != 1 {
 		t.Errorf("the full disk was logged %d times", n)
 	}
 	follow.Terminate()
 	<-follow.Done()
 	if n := find(eventLines(t, follow.Output()), "health", "down"); n != 8 {
-		t.Errorf("-f told of %d failures, want 8", n)
+		t.Errorf("-f printed %d failures, want 8", n)
 	}
 	lb.Process.Terminate()
 	<-lb.Process.Done()
@@ -165,7 +165,7 @@ func TestEventsOnDisk(t *testing.T) {
 	}
 	for i := range first {
 		if all[i] != first[i] {
-			t.Errorf("event %d was %+v and is %+v", i, first[i], all[i])
+			t.Errorf("event %d was %+v, now %+v", i, first[i], all[i])
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// snapshot is what `lvsd realserver` may change on a host.
+// snapshot returns all that `lvsd realserver` may change on a host.
 func snapshot(t *testing.T, h *lab.Host) string {
 	t.Helper()
 	var b strings.Builder
@@ -34,8 +34,8 @@ func snapshot(t *testing.T, h *lab.Host) string {
 	return b.String()
 }
 
-// TestRealServer: a host that nothing but `lvsd realserver up` has prepared
-// serves through a director, and `down` leaves it as it was found.
+// TestRealServer: a host that was prepared by `lvsd realserver up` alone serves through a
+// director, and `down` restores its earlier settings.
 func TestRealServer(t *testing.T) {
 	for _, c := range []struct{ name, vip, up, director string }{
 		{"dr", lvsdtest.VIP, "", "-g"},
@@ -60,8 +60,8 @@ func TestRealServer(t *testing.T) {
 				server, service, bits = "[fd00:77::21]:80", "["+lvsdtest.VIP6+"]:80", "/128"
 			}
 			lab.ServeLines(rs, ":80", "rs1")
-			// Deprecated, or IPv6 would choose it as the source of what wraps a
-			// packet, and no real server takes one that seems to come from itself.
+			// Deprecated, or IPv6 would choose it as the source of the outer packet,
+			// and a real server drops a packet from its own address.
 			lb.MustRun("ip", "address", "add", c.vip+bits, "dev", "eth0", "preferred_lft", "0")
 			lb.MustRun("ipvsadm", "-A", "-t", service, "-s", "rr")
 			lb.MustRun(append([]string{"ipvsadm", "-a", "-t", service, "-r", server}, strings.Fields(c.director)...)...)
@@ -71,7 +71,7 @@ func TestRealServer(t *testing.T) {
 				return append([]string{"realserver", verb, "--vip", c.vip, "--state-dir", dir}, more...)
 			}
 			way := strings.Fields(c.up)
-			// The first time loads modules, whose devices stay.
+			// The first time loads modules, whose devices remain.
 			for range 2 {
 				if out, code := lvsdtest.LVSDOn(t, rs, args("up", way...)...); code != 0 {
 					t.Fatalf("up: exit %d\n%s", code, out)
@@ -89,10 +89,10 @@ func TestRealServer(t *testing.T) {
 			}
 			if conn, err := lab.TryConverse(client, service, time.Second); err == nil {
 				conn.Close()
-				t.Error("a host that is no real server answers")
+				t.Error("a host that is not a real server replies")
 			}
 
-			for range 2 { // again is no harm
+			for range 2 { // up is idempotent
 				if out, code := lvsdtest.LVSDOn(t, rs, args("up", way...)...); code != 0 {
 					t.Fatalf("up: exit %d\n%s", code, out)
 				}
@@ -106,40 +106,40 @@ func TestRealServer(t *testing.T) {
 			if err := json.Unmarshal([]byte(out), &states); err != nil || code != 0 || len(states) != 1 || states[0].VIP != c.vip || !states[0].Up || !states[0].Known {
 				t.Errorf("status: exit %d, %v\n%s", code, err, out)
 			}
-			l.WaitUntil(15*time.Second, "an answer through the director", func() bool {
+			l.WaitUntil(15*time.Second, "a response through the director", func() bool {
 				conn, err := lab.TryConverse(client, service, 2*time.Second)
 				if err == nil {
 					conn.Close()
 				}
 				return err == nil
 			})
-			for range 2 { // again finds nothing to do
+			for range 2 { // so is down
 				if out, code := lvsdtest.LVSDOn(t, rs, args("down")...); code != 0 {
 					t.Fatalf("down: exit %d\n%s", code, out)
 				}
 			}
 			if now := snapshot(t, rs); now != found {
-				t.Errorf("down left\n%s\nfound was\n%s", now, found)
+				t.Errorf("down left\n%s\nbefore\n%s", now, found)
 			}
-			// Killed at any point, down still restores what was found.
+			// Also after up was killed at any point.
 			for i := range 6 {
 				p := rs.Start(append([]string{lvsdtest.Binary(t)}, args("up", way...)...)...)
-				<-time.After(time.Duration(60+25*i) * time.Millisecond) // somewhere in the middle
+				<-time.After(time.Duration(60+25*i) * time.Millisecond) // during its work
 				p.Kill()
 				<-p.Done()
 				if out, code := lvsdtest.LVSDOn(t, rs, args("down")...); code != 0 {
 					t.Fatalf("down after a crash: exit %d\n%s", code, out)
 				}
 				if now := snapshot(t, rs); now != found {
-					t.Fatalf("down after a crash left\n%s\nfound was\n%s", now, found)
+					t.Fatalf("down after a crash left\n%s\nbefore\n%s", now, found)
 				}
 			}
 		})
 	}
 }
 
-// TestRealServerUsage: what makes no sense is refused as wrong usage, what
-// cannot be done as a failure.
+// TestRealServerUsage: invalid arguments are a usage error, what cannot be done is a
+// failure.
 func TestRealServerUsage(t *testing.T) {
 	lab.RequireKernel(t)
 	l := lab.New(t)
@@ -165,8 +165,8 @@ func TestRealServerUsage(t *testing.T) {
 	}
 }
 
-// TestHostPrepare: a director whose kernel forwards nothing is told so, and
-// serves NAT once prepared; what is not needed is not changed.
+// TestHostPrepare: check reports a director whose kernel does not forward packets, and it
+// serves NAT once prepared; settings that are not needed are not changed.
 func TestHostPrepare(t *testing.T) {
 	p := lvsdtest.NewPair(t, 0)
 	lb := p.LB[0]
@@ -229,7 +229,7 @@ func TestHostPrepare(t *testing.T) {
 		t.Errorf("prepared %v to %v, want %v\n%s", settings, values(), want, out)
 	}
 	if _, err := exec.LookPath("nft"); err != nil {
-		// The rule alone is missing then, and it is said what to install.
+		// Then only the rule is missing, and the message names the package to install.
 		if code != 1 || !strings.Contains(out, "install nftables") {
 			t.Errorf("prepare without nft: exit %d\n%s", code, out)
 		}
@@ -248,7 +248,7 @@ func TestHostPrepare(t *testing.T) {
 		if out, code := command("prepare"); code != 0 || !strings.Contains(out, "nothing to change") {
 			t.Errorf("prepare again: exit %d\n%s", code, out)
 		}
-		// A real server's own connections go out under the director's address.
+		// A real server's own connections leave with the director's address.
 		peers := make(chan string, 1)
 		ln, err := p.Client.Listen("tcp", "10.77.0.2:9000")
 		if err != nil {
@@ -263,16 +263,16 @@ func TestHostPrepare(t *testing.T) {
 		}()
 		conn, err := r.Dial(t.Context(), "tcp", "10.77.0.2:9000")
 		if err != nil {
-			t.Fatalf("a real server reaches nobody: %v", err)
+			t.Fatalf("a real server cannot connect: %v", err)
 		}
 		defer conn.Close()
 		if peer := <-peers; !strings.HasPrefix(peer, "10.77.0.11:") {
-			t.Errorf("a real server was seen as %s", peer)
+			t.Errorf("a real server connected from %s", peer)
 		}
 	}
 	lb.StartDaemon()
 	lb.WaitState("master", 10*time.Second)
-	p.WaitUntil(10*time.Second, "an answer by NAT", func() bool {
+	p.WaitUntil(10*time.Second, "a response by NAT", func() bool {
 		conn, err := lab.TryConverse(p.Client, lvsdtest.VIPPort, time.Second)
 		if err == nil {
 			conn.Close()

@@ -14,13 +14,15 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
+// TestKilledAtRandomMoments kills the daemon 20 times.
 func TestKilledAtRandomMoments(t *testing.T) { killedAtRandomMoments(t, 20) }
 
+// TestOncallKilledAHundredTimes kills the daemon 100 times.
 func TestOncallKilledAHundredTimes(t *testing.T) { killedAtRandomMoments(t, 100) }
 
-// killedAtRandomMoments kills the daemon while it starts, decides, writes and
-// reloads. The kernel's table is looked at all the time: no service, no server
-// and no weight is lost or lifted by it, and clients notice nothing.
+// killedAtRandomMoments kills the daemon while it starts, decides, writes and reloads, and
+// reads the IPVS table all the time: no service, server or weight changes by that, and no
+// client's connect fails.
 func killedAtRandomMoments(t *testing.T, n int) {
 	p := lvsdtest.NewPair(t, 4)
 	p.PrepareDR()
@@ -28,16 +30,16 @@ func killedAtRandomMoments(t *testing.T, n int) {
 	for _, r := range p.Real[:3] {
 		lab.ServeLines(r, ":80", r.Name)
 	}
-	p.Services = p.WebService(lvsdtest.QuickCheck, 3, 0, 5, 2) // the second is drained by hand, nobody listens on the fourth
+	p.Services = p.WebService(lvsdtest.QuickCheck, 3, 0, 5, 2) // the second is drained, the fourth does not listen
 	lb := p.LB[0]
 	lb.StartDaemon()
-	lb.WaitState("master", 15*time.Second) // once killed, the address stays
+	lb.WaitState("master", 15*time.Second) // a killed daemon leaves the address
 	lb.WaitWeights(20*time.Second, 3, 0, 5, 0)
 	address := func(i int) string { return p.Real[i].Addr().String() + ":80" }
-	drained := masterSince(lb, t, address(1))
+	drained := drainSince(lb, t, address(1))
 
 	want := map[string]int{address(0): 3, address(1): 0, address(2): 5, address(3): 0}
-	var looks atomic.Int64
+	var reads atomic.Int64
 	stop, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -53,8 +55,8 @@ func killedAtRandomMoments(t *testing.T, n int) {
 					return
 				}
 			}
-			looks.Add(1)
-			time.Sleep(5 * time.Millisecond) // the kernel inside has one processor
+			reads.Add(1)
+			time.Sleep(5 * time.Millisecond) // User-Mode Linux has one processor
 		}
 	}()
 	outage := lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{Every: 50 * time.Millisecond, Timeout: 10 * time.Second})
@@ -64,7 +66,7 @@ func killedAtRandomMoments(t *testing.T, n int) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("%d kills, seed %d", n, seed)
 	for i := range n {
-		if r.IntN(3) == 0 { // a reload is under way, or the file is another one at the start
+		if r.IntN(3) == 0 { // during a reload, or with another file at the next start
 			p.WriteConfigText(strings.Replace(p.ConfigText(), fmt.Sprintf(`%s", weight = %d`, address(2), 5+i%2), fmt.Sprintf(`%s", weight = %d`, address(2), 6-i%2), 1))
 			_ = lb.Process.Signal(syscall.SIGHUP)
 		}
@@ -77,21 +79,21 @@ func killedAtRandomMoments(t *testing.T, n int) {
 	lb.Process.Kill()
 	<-lb.Process.Done()
 	lb.StartDaemon()
-	p.WaitUntil(20*time.Second, "verdicts", func() bool {
+	p.WaitUntil(20*time.Second, "health of all servers", func() bool {
 		s, err := lb.Status()
 		return err == nil && len(s.Services) == 1 && s.Services[0].RealServers[0].Verdict == "up" && s.Services[0].RealServers[3].Verdict == "down"
 	})
 	close(stop)
 	<-ended
 	if o := outage.Stop(); o.Failed > 0 {
-		t.Errorf("clients noticed it: %v", o)
+		t.Errorf("clients saw an outage: %v", o)
 	}
-	if looks.Load() < int64(n) {
-		t.Errorf("the table was looked at %d times only", looks.Load())
+	if reads.Load() < int64(n) {
+		t.Errorf("the table was read %d times only", reads.Load())
 	}
-	t.Logf("FIGURE %d kills, the kernel's table looked at %d times", n, looks.Load())
-	if now := masterSince(lb, t, address(1)); !now.Equal(drained) {
-		t.Errorf("the drain began at %v before, and at %v now", drained, now)
+	t.Logf("FIGURE %d kills, the IPVS table read %d times", n, reads.Load())
+	if now := drainSince(lb, t, address(1)); !now.Equal(drained) {
+		t.Errorf("the drain began at %v, later at %v", drained, now)
 	}
 	s, err := lb.Status()
 	if err != nil || strings.Contains(strings.Join(s.Problems, "\n"), "record") {
@@ -106,8 +108,8 @@ func killedAtRandomMoments(t *testing.T, n int) {
 	}
 }
 
-// masterSince is when the drain of a server of the first service began.
-func masterSince(d *lvsdtest.Director, t testing.TB, address string) time.Time {
+// drainSince returns when the drain of a server of the first service began.
+func drainSince(d *lvsdtest.Director, t testing.TB, address string) time.Time {
 	t.Helper()
 	text, err := d.GetAPI("/metrics")
 	if err != nil {

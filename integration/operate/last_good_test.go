@@ -10,8 +10,8 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestStartFromLastGoodConfig: a director whose file was broken, or is gone, starts
-// with what ran before and says so everywhere; a mended file ends that.
+// TestStartFromLastGoodConfig: a director whose file is broken or missing starts with the
+// last good configuration and reports that everywhere, until the file is fixed.
 func TestStartFromLastGoodConfig(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
 	lb := p.LB[0]
@@ -27,7 +27,7 @@ func TestStartFromLastGoodConfig(t *testing.T) {
 	}
 	good := p.Config()
 	p.WriteConfigText(good + "\n[nonsense]\n")
-	refusedStart("nonsense") // without a copy
+	refusedStart("nonsense") // without a saved configuration
 
 	p.WriteConfig()
 	lb.StartDaemon()
@@ -37,10 +37,10 @@ func TestStartFromLastGoodConfig(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("the copy: %v, %v", info, err)
 	}
-	p.Services = p.WebService(`{ type = "on" }`, 3, 5) // a reload is kept, too
+	p.Services = p.WebService(`{ type = "on" }`, 3, 5) // saved at a reload, too
 	p.WriteConfig()
 	lb.MustReload()
-	p.Services = p.WebService(`{ type = "on" }`, 3, 70000) // a refused one is not
+	p.Services = p.WebService(`{ type = "on" }`, 3, 70000) // a refused one is not saved
 	p.WriteConfig()
 	if _, err := lb.Reload(); err == nil {
 		t.Fatal("accepted")
@@ -73,31 +73,31 @@ func TestStartFromLastGoodConfig(t *testing.T) {
 		if out, err := lb.LVSD("status", "--socket", lb.Socket); lvsdtest.ExitCode(err) != 1 || !opensWithTheCopy(out) {
 			t.Errorf("%s: status opens with\n%.300s", broken.name, out)
 		}
-		heard := ""
-		p.WaitUntil(10*time.Second, broken.name+": systemd to be told", func() bool {
+		notified := ""
+		p.WaitUntil(10*time.Second, broken.name+": the notification of systemd", func() bool {
 			buf := make([]byte, 4096)
 			_ = systemd.SetReadDeadline(time.Now().Add(time.Second))
 			n, err := systemd.Read(buf)
-			heard += string(buf[:n]) + "\n"
-			return err == nil && strings.Contains(heard, "STATUS=STARTED FROM THE KEPT COPY")
+			notified += string(buf[:n]) + "\n"
+			return err == nil && strings.Contains(notified, "STATUS=STARTED FROM THE KEPT COPY")
 		})
 		if !strings.Contains(lb.Process.Output(), "STARTED FROM THE KEPT COPY") {
-			t.Errorf("%s: the log is silent:\n%s", broken.name, lb.Process.Tail(20))
+			t.Errorf("%s: not logged:\n%s", broken.name, lb.Process.Tail(20))
 		}
 		if broken.name == "missing" {
 			p.Services = p.WebService(`{ type = "on" }`, 3, 5)
 			p.WriteConfig()
 			if out, err := lb.Reload(); err != nil {
-				t.Fatalf("a mended file: %v\n%s", err, out)
+				t.Fatalf("a fixed file: %v\n%s", err, out)
 			}
 			lb.WaitProblem("STARTED FROM THE KEPT COPY", false)
-			p.WaitUntil(10*time.Second, "the metric to say that the file runs", func() bool { return lb.Metric("lvsd_config_last_reload_successful") == "1" })
+			p.WaitUntil(10*time.Second, "the metric", func() bool { return lb.Metric("lvsd_config_last_reload_successful") == "1" })
 		}
 		lb.Process.Kill()
 		<-lb.Process.Done()
 	}
 
-	// A copy of another director, and a damaged one.
+	// The saved configuration of another director, and a damaged one.
 	p.WriteConfigText(p.Config() + "\n[nonsense]\n")
 	text, err := os.ReadFile(copyFile)
 	if err != nil {
@@ -113,12 +113,12 @@ func TestStartFromLastGoodConfig(t *testing.T) {
 	refusedStart("is not whole")
 }
 
-// opensWithTheCopy: nothing comes before it.
+// opensWithTheCopy reports whether the status begins with the problem.
 func opensWithTheCopy(status string) bool {
 	return strings.HasPrefix(status, "! STARTED FROM THE KEPT COPY")
 }
 
-// notifySocket stands for systemd.
+// notifySocket listens in place of systemd.
 func notifySocket(t *testing.T, p *lvsdtest.Pair) *net.UnixConn {
 	t.Helper()
 	path := p.Path("notify.sock")

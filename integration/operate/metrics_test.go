@@ -9,7 +9,7 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestMetricsPassPromtool lets Prometheus's own linter read every series.
+// TestMetricsPassPromtool checks all series with Prometheus's own linter.
 func TestMetricsPassPromtool(t *testing.T) {
 	p, servers := lvsdtest.NewWebPair(t, 2, nil)
 	servers[1].Refuse()
@@ -43,13 +43,13 @@ func TestMetricsPassPromtool(t *testing.T) {
 		t.Errorf("state of the master: %s", got)
 	}
 
-	// A reload turns the series of each server off; their sums stay.
+	// A reload disables the series of each server; their sums stay.
 	p.WriteFile("lvsd.toml", strings.Replace(p.Config(), "[global]\n", "[global]\nper_server_metrics = false\n", 1))
 	p.LB[1].MustReload()
 	if got := p.LB[1].Metric(`lvsd_virtual_service_real_servers{service="web",state="up"}`); got != "1" {
-		t.Errorf("%s servers are up by the sum", got)
+		t.Errorf("sum of servers up: %s", got)
 	}
 	if text, err := p.LB[1].GetAPI("/metrics"); err != nil || strings.Contains(text, "real_server=") {
-		t.Errorf("series of servers are there: %v", err)
+		t.Errorf("series of servers are still exported: %v", err)
 	}
 }

@@ -11,16 +11,15 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestNotify: a program that works is told of each event in order, while one
-// that forks and hangs, one that fails, and a webhook that nobody answers keep
-// nobody waiting: the weight follows, the daemon stops in time, and nothing of
-// the hanging one is left.
+// TestNotify: a program receives each event in order, while another one that forks and
+// hangs, and a webhook that refuses the connection, delay nothing: weights follow the
+// checks, the daemon stops in time, and no process of the hanging program is left.
 func TestNotify(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
 	p.PrepareDR()
 	lb := p.LB[0]
-	told, pids := p.Path("told"), p.Path("pids")
-	good := p.WriteFile("good", "#!/bin/sh\ncat >> "+told+"\n")
+	received, pids := p.Path("received"), p.Path("pids")
+	good := p.WriteFile("good", "#!/bin/sh\ncat >> "+received+"\n")
 	hung := p.WriteFile("hung", "#!/bin/sh\necho $$ >> "+pids+"\nsleep 1000 &\necho $! >> "+pids+"\nsleep 1000\n")
 	for _, f := range []string{good, hung} {
 		if err := os.Chmod(f, 0o755); err != nil {
@@ -38,7 +37,7 @@ func TestNotify(t *testing.T) {
 	p.WaitUntil(10*time.Second, "the hanging program to run", func() bool { text, _ := os.ReadFile(pids); return strings.Count(string(text), "\n") >= 2 })
 	server.Stop()
 	lb.WaitWeight(address, 0, 10*time.Second)
-	p.WaitUntil(20*time.Second, "the webhook's failure to be shown", func() bool {
+	p.WaitUntil(20*time.Second, "the webhook's failure in the status", func() bool {
 		s, err := lb.Status()
 		return err == nil && strings.Contains(strings.Join(s.Problems, "\n"), "webhook http://127.0.0.1:9: the newest event was not told")
 	})
@@ -46,10 +45,10 @@ func TestNotify(t *testing.T) {
 		t.Errorf("%s failures counted", got)
 	}
 	if n := strings.Count(lb.Process.Output(), "an event was not told"); n > 2 { // the webhook, and later the hanging program
-		t.Errorf("failures are said %d times", n)
+		t.Errorf("failures were logged %d times", n)
 	}
-	p.WaitUntil(30*time.Second, "the quorum's end to be told", func() bool {
-		text, _ := os.ReadFile(told)
+	p.WaitUntil(30*time.Second, "the notification of the lost quorum", func() bool {
+		text, _ := os.ReadFile(received)
 		return strings.Contains(string(text), `"kind":"quorum","level":"error"`)
 	})
 	begin := time.Now()
@@ -67,17 +66,17 @@ func TestNotify(t *testing.T) {
 			t.Errorf("process %s is left: %q", pid, args)
 		}
 	}
-	told1, err := os.ReadFile(told)
+	text1, err := os.ReadFile(received)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := eventLines(t, string(told1))
+	all := eventLines(t, string(text1))
 	for i := range all[1:] {
 		if all[i+1].ID <= all[i].ID {
-			t.Errorf("event %d is told after %d", all[i+1].ID, all[i].ID)
+			t.Errorf("event %d was received after %d", all[i+1].ID, all[i].ID)
 		}
 	}
 	if find(all, "daemon", "running") != 1 || find(all, "vrrp", "master") != 1 || find(all, "health", "down") != 1 || find(all, "daemon", "stopped") != 1 {
-		t.Errorf("told:\n%s", told1)
+		t.Errorf("received:\n%s", text1)
 	}
 }

@@ -1,4 +1,4 @@
-// The directors' exchange: each shows the other, and where they differ.
+// The exchange between directors: each shows the other, and where they differ.
 
 package operate_test
 
@@ -14,8 +14,7 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// exchangePair is a running pair of web servers whose directors tell each other
-// how they are.
+// exchangePair returns a running pair with [pair].
 func exchangePair(t *testing.T, servers int) *lvsdtest.Pair {
 	t.Helper()
 	p, _ := lvsdtest.NewWebPair(t, servers, func(p *lvsdtest.Pair) {
@@ -24,7 +23,7 @@ func exchangePair(t *testing.T, servers int) *lvsdtest.Pair {
 	return p
 }
 
-// peerStatus is what the tests read of status --json on the other director.
+// peerStatus is what the tests read of the other director in status --json.
 type peerStatus struct {
 	Director      string `json:"director"`
 	Up            bool   `json:"up"`
@@ -49,7 +48,7 @@ type peerStatus struct {
 	} `json:"health_differences"`
 }
 
-// peerOf is what a director says of the other.
+// peerOf returns the status of the other director, and the problems, in the status of d.
 func peerOf(d *lvsdtest.Director) (peerStatus, []string) {
 	var s struct {
 		Problems []string     `json:"problems"`
@@ -62,14 +61,14 @@ func peerOf(d *lvsdtest.Director) (peerStatus, []string) {
 	return s.Peers[0], s.Problems
 }
 
-// waitPeer waits until what a director says of the other is as wanted.
+// waitPeer waits until the status of the other director satisfies good.
 func waitPeer(d *lvsdtest.Director, what string, good func(peerStatus, []string) bool) {
 	d.Pair.T.Helper()
 	var last peerStatus
 	var problems []string
 	defer func() {
 		if d.Pair.T.Failed() {
-			d.Pair.T.Logf("%s says of the other: %+v\nproblems: %q", d.Name, last, problems)
+			d.Pair.T.Logf("status of the peer on %s: %+v\nproblems: %q", d.Name, last, problems)
 		}
 	}()
 	d.Pair.WaitUntil(30*time.Second, what+" on "+d.Name, func() bool {
@@ -78,28 +77,28 @@ func waitPeer(d *lvsdtest.Director, what string, good func(peerStatus, []string)
 	})
 }
 
-func well(s peerStatus, problems []string) bool {
+// healthy reports whether the peer is up and nothing differs.
+func healthy(s peerStatus, problems []string) bool {
 	return s.Up && s.Ready && s.ConfigMatches && len(problems) == 0
 }
 
-// TestPeerExchange: each director shows the other, and where they are not
-// alike: the configuration after a reload of one alone, a real server that only one
-// of them reaches, a director that is gone. All of it is a problem, a metric and an
-// event, and over when it is over.
+// TestPeerExchange: each director shows the other, and the differences: another
+// configuration after a reload of one, a real server that only one reaches, a director
+// that is down. Each is a problem, a metric and an event, which end with the difference.
 func TestPeerExchange(t *testing.T) {
 	p := exchangePair(t, 2)
 	lb1, lb2 := p.LB[0], p.LB[1]
 	for _, d := range p.LB {
-		waitPeer(d, "both to be well", well)
+		waitPeer(d, "no difference", healthy)
 	}
 	if s, _ := peerOf(lb2); s.Director != "lb1" || len(s.VRRP) != 1 || s.VRRP[0].State != "master" || !s.VRRP[0].Holding {
-		t.Errorf("lb2 says of lb1: %+v", s)
+		t.Errorf("status of lb1 on lb2: %+v", s)
 	}
 	if out, err := lb2.LVSD("status", "--socket", lb2.Socket); err != nil || !lvsdtest.ContainsAll(out, "director lb2 at ", ": well", "lb2 (here)", "master, 200") {
 		t.Errorf("status: %v\n%s", err, out)
 	}
 
-	// A reload of one alone.
+	// A reload of one director.
 	text, err := os.ReadFile(p.ConfigFile)
 	if err != nil {
 		t.Fatal(err)
@@ -116,10 +115,10 @@ func TestPeerExchange(t *testing.T) {
 	}
 	lb2.MustReload()
 	for _, d := range p.LB {
-		waitPeer(d, "the same configuration", well)
+		waitPeer(d, "the same configuration", healthy)
 	}
 
-	// lb2 alone does not reach a server.
+	// lb2 does not reach a server.
 	broken := p.Real[0].Addr().String()
 	lb2.MustRun("ip", "route", "add", "unreachable", broken)
 	waitPeer(lb1, "another view of "+broken, func(s peerStatus, problems []string) bool {
@@ -129,10 +128,10 @@ func TestPeerExchange(t *testing.T) {
 	})
 	lb2.MustRun("ip", "route", "del", "unreachable", broken)
 	for _, d := range p.LB {
-		waitPeer(d, "both to be well", well)
+		waitPeer(d, "no difference", healthy)
 	}
 
-	// The other is gone.
+	// The other is down.
 	if got := lb1.Metric(`lvsd_peer_up{director="lb2"}`); got != "1" {
 		t.Errorf("lvsd_peer_up %s", got)
 	}
@@ -142,10 +141,10 @@ func TestPeerExchange(t *testing.T) {
 		return !s.Up && lvsdtest.AnyContains(problems, "director lb2 does not answer") && lvsdtest.AnyContains(problems, "nobody listens") && lb1.Metric(`lvsd_peer_up{director="lb2"}`) == "0"
 	})
 	if got := lb1.Metric(`lvsd_peer_config_matches{director="lb2"}`); got != "absent" {
-		t.Errorf("lvsd_peer_config_matches %s of a director that is gone", got)
+		t.Errorf("lvsd_peer_config_matches %s of a director that is down", got)
 	}
 	lb2.StartDaemon()
-	waitPeer(lb1, "lb2 to be back", well)
+	waitPeer(lb1, "lb2 to be back", healthy)
 
 	events, err := lb1.GetAPI("/api/v1/events")
 	if err != nil {
@@ -158,12 +157,13 @@ func TestPeerExchange(t *testing.T) {
 	}
 }
 
-// TestPeerExchangeWithAnotherKey: a director with another key is not believed and says why,
-// a stranger gets nothing, and a reload with the right key mends it.
+// TestPeerExchangeWithAnotherKey: a director with another key is refused and reports why,
+// a client without a key receives nothing, and a reload with the right key restores the
+// exchange.
 func TestPeerExchangeWithAnotherKey(t *testing.T) {
 	p := exchangePair(t, 1)
 	lb1, lb2 := p.LB[0], p.LB[1]
-	waitPeer(lb1, "both to be well", well)
+	waitPeer(lb1, "no difference", healthy)
 	p.WriteFile("lb2.key", "1 another-secret-than-that-of-lb1\n")
 	lb2.MustReload()
 	for _, d := range p.LB {
@@ -171,13 +171,13 @@ func TestPeerExchangeWithAnotherKey(t *testing.T) {
 			return !s.Up && lvsdtest.AnyContains(problems, "another secret under the same number") && d.Metric(`lvsd_peer_up{director="`+s.Director+`"}`) == "0"
 		})
 		if d.Metric(`lvsd_pair_refused_total{reason="proof"}`) == "0" {
-			t.Errorf("%s counts no refusal", d.Name)
+			t.Errorf("no refusal counted on %s", d.Name)
 		}
 	}
 	if n := strings.Count(lb1.Process.Output(), "a question was refused"); n != 1 {
 		t.Errorf("%d lines about refusals", n)
 	}
-	// Somebody else on the LAN.
+	// Another host on the LAN.
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	conn, err := p.Client.Dial(ctx, "tcp", lb1.Addr().String()+":8113")
@@ -185,11 +185,11 @@ func TestPeerExchangeWithAnotherKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	said, _ := io.ReadAll(conn)
-	if len(said) != 12 || lb1.Metric(`lvsd_pair_refused_total{reason="address"}`) != "1" {
-		t.Errorf("a stranger heard %q", said)
+	received, _ := io.ReadAll(conn)
+	if len(received) != 12 || lb1.Metric(`lvsd_pair_refused_total{reason="address"}`) != "1" {
+		t.Errorf("another host received %q", received)
 	}
-	// Others must not read the key: the reload is refused, and what was runs on.
+	// A key that other users can read is refused at a reload.
 	p.WriteFile("lb2.key", lvsdtest.AuthKey)
 	if err := os.Chmod(p.Path("lb2.key"), 0o644); err != nil {
 		t.Fatal(err)
@@ -200,6 +200,6 @@ func TestPeerExchangeWithAnotherKey(t *testing.T) {
 	p.WritePrivate("lb2.key", lvsdtest.AuthKey)
 	lb2.MustReload()
 	for _, d := range p.LB {
-		waitPeer(d, "both to be well", well)
+		waitPeer(d, "no difference", healthy)
 	}
 }

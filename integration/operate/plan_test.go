@@ -19,8 +19,8 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// What lvsd plan says, held against what a reload then does to the kernel, by
-// Debian's ipvsadm.
+// The output of lvsd plan, compared with the changes that a reload makes to the kernel, as
+// ipvsadm shows them.
 
 // planned is what the tests read of lvsd plan --json.
 type planned struct {
@@ -58,7 +58,7 @@ type planned struct {
 
 type change struct{ Field, From, To string }
 
-// planOf asks over the control socket, as lvsd plan does, without the cost of a
+// planOf requests a plan over the control socket, as lvsd plan does, but starts no
 // process.
 func planOf(d *lvsdtest.Director, text string) (p planned, err error) {
 	resp, err := d.HTTP.Post("http://lvsd/control/v1/plan?file=lvsd.toml", "", strings.NewReader(text))
@@ -69,16 +69,17 @@ func planOf(d *lvsdtest.Director, text string) (p planned, err error) {
 	return p, json.NewDecoder(resp.Body).Decode(&p)
 }
 
-// farm makes random files out of a few services and servers, so that two of
-// them have much in common.
+// farm generates random configurations of a few services and servers, so that two of them
+// have much in common.
 type farm struct {
 	*rand.Rand
 	p *lvsdtest.Pair
 }
 
+// pick returns one of all.
 func (f farm) pick(all ...string) string { return all[f.IntN(len(all))] }
 
-// file is one more configuration.
+// file returns another configuration.
 func (f farm) file() string {
 	keys := []string{`address = "10.77.0.100:80"`, `address = "10.77.0.100:81"`, `address = "10.77.0.100:82"`,
 		"address = \"10.77.0.100:53\"\nprotocol = \"udp\"", "fwmark = 7"}
@@ -114,16 +115,16 @@ func (f farm) file() string {
 	return b.String()
 }
 
-// pairs is how many files follow one another.
-const pairs = 20
+// configurations is the number of configurations that are loaded.
+const configurations = 20
 
-// silent is a check that never ends while the test runs: a server without a
-// verdict.
+// silent returns a check that does not end during the test, so that the health of the
+// server stays unknown.
 func (f farm) silent() string {
 	return `{ type = "tcp", address = "10.77.0.2:9", interval = "1h", timeout = "1h", expect = "a word that never comes" }`
 }
 
-// savedLines is the kernel's table as ipvsadm tells it: settings by service, and by
+// savedLines returns the IPVS table as ipvsadm shows it: settings by service, and by
 // service and server.
 func savedLines(d *lvsdtest.Director) map[string]string {
 	all := map[string]string{}
@@ -139,7 +140,7 @@ func savedLines(d *lvsdtest.Director) map[string]string {
 	return all
 }
 
-// expect makes of a table what the plan says of it.
+// expect returns the table that the plan predicts.
 func (p planned) expect(t *testing.T, before map[string]string) map[string]string {
 	t.Helper()
 	after := maps.Clone(before)
@@ -176,7 +177,7 @@ func (p planned) expect(t *testing.T, before map[string]string) map[string]strin
 	return after
 }
 
-// drains are the entries that a drain takes away.
+// drains returns the entries that are removed when a drain has ended.
 func (p planned) drains() (keys []string) {
 	for _, s := range p.Services {
 		if s.Action == "drain" {
@@ -191,15 +192,15 @@ func (p planned) drains() (keys []string) {
 	return keys
 }
 
+// forwardOf returns the forwarding flag of a line of ipvsadm.
 func forwardOf(saved string) string { forward, _, _ := strings.Cut(saved, " "); return forward }
 
-// TestPlanMatchesReload: pairs of random files, one after the other. What the
-// plan of the next one says is all that changes in the kernel, value by value,
-// and afterwards there is nothing left to do.
+// TestPlanMatchesReload loads random configurations. Each reload changes exactly what the
+// plan predicts, value by value, and afterwards the plan is empty.
 func TestPlanMatchesReload(t *testing.T) {
 	p := lvsdtest.NewPair(t, 0)
 	lb := p.LB[0]
-	mute, err := p.Client.Listen("tcp", ":9") // connects, and says nothing
+	mute, err := p.Client.Listen("tcp", ":9") // accepts connections and sends nothing
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +215,7 @@ func TestPlanMatchesReload(t *testing.T) {
 	p.WriteConfig()
 	lb.StartDaemon()
 	lb.WaitState("master", 15*time.Second)
-	settle := func() { // all is in the kernel, and no drain is left that would end by itself
+	waitApplied := func() { // everything is in the kernel, and no drain is left
 		p.WaitUntil(10*time.Second, "nothing left to do", func() bool {
 			status, err := lb.GetAPI("/api/v1/status")
 			if err != nil || !strings.Contains(status, `"draining":[]`) {
@@ -224,9 +225,9 @@ func TestPlanMatchesReload(t *testing.T) {
 			return err == nil && !now.Differs && len(now.Refused) == 0
 		})
 	}
-	settle()
+	waitApplied()
 	changed := 0
-	for i := range pairs {
+	for i := range configurations {
 		before := savedLines(lb)
 		p.Services = f.file()
 		p.WriteConfig()
@@ -247,9 +248,9 @@ func TestPlanMatchesReload(t *testing.T) {
 			}
 		}
 		for key, v := range want {
-			if v == "changes" { // the words of ipvsadm are not ours: that it changed is what counts
+			if v == "changes" { // plan and ipvsadm print settings differently: compare only that it changed
 				if after[key] == before[key] || after[key] == "" {
-					t.Errorf("file %d: %s was to change, and is %q", i, key, after[key])
+					t.Errorf("file %d: %s should change, but is %q", i, key, after[key])
 				}
 				want[key] = after[key]
 			}
@@ -260,15 +261,15 @@ func TestPlanMatchesReload(t *testing.T) {
 		if len(want) > 0 && what.Writes > 0 {
 			changed++
 		}
-		settle()
+		waitApplied()
 	}
-	if changed < pairs/2 {
-		t.Errorf("only %d of %d files changed the kernel", changed, pairs)
+	if changed < configurations/2 {
+		t.Errorf("only %d of %d files changed the kernel", changed, configurations)
 	}
 }
 
-// TestPlanCommand: what people and scripts see of lvsd plan, before a start,
-// while the daemon runs, for a bad file, and without rights.
+// TestPlanCommand: output and exit code of lvsd plan before a start, while the daemon
+// runs, with a bad file, and without permission.
 func TestPlanCommand(t *testing.T) {
 	p := lvsdtest.NewPair(t, 3)
 	p.PrepareDR()
@@ -291,7 +292,7 @@ func TestPlanCommand(t *testing.T) {
 		return out
 	}
 
-	// Before a start: everything would come, and nothing does.
+	// Before a start everything would be added, but nothing is.
 	out := plan(3, "--exit-code")
 	for _, want := range []string{"no daemon runs here: a start would", "SERVICE web tcp 10.77.0.100:80: added", "+ scheduler rr",
 		"+ 10.77.0.21:80  dr weight 1", "ELECTION web: starts", "net.ipv4.vs.expire_nodest_conn 0 → 1", "4 writes to the kernel's table"} {
@@ -316,7 +317,7 @@ func TestPlanCommand(t *testing.T) {
 		t.Errorf("after the start:\n%s", out)
 	}
 
-	// Connections that the plan tells of: one to each server.
+	// Connections for the plan to count: one to each server.
 	var talks []*lab.Conversation
 	for range p.Real {
 		talks = append(talks, lab.Converse(p.Client, lvsdtest.VIPPort))
@@ -350,26 +351,26 @@ func TestPlanCommand(t *testing.T) {
 		t.Errorf("after the reload:\n%s", out)
 	}
 
-	// A server that goes ends its connections; one that drains first does not.
-	kept := p.Services
-	p.Services = strings.ReplaceAll(kept, `  { address = "10.77.0.23:80", weight = 3 },`+"\n", "")
+	// Removing a server ends its connections; draining it first does not.
+	services := p.Services
+	p.Services = strings.ReplaceAll(services, `  { address = "10.77.0.23:80", weight = 3 },`+"\n", "")
 	p.WriteConfig()
 	if out := plan(0); !strings.Contains(out, "- 10.77.0.23:80  1 active, 0 inactive, 0 persistent END") || !strings.Contains(out, "; 1 active, 0 inactive, 0 persistent end") {
-		t.Errorf("a server that goes:\n%s", out)
+		t.Errorf("a removed server:\n%s", out)
 	}
 	p.Services = lvsdtest.Replace(t, p.Services, "quorum = 2", "drain_timeout = \"5m\"")
 	p.WriteConfig()
 	if out := plan(0); !strings.Contains(out, "- 10.77.0.23:80  weight 3 → 0, drains for 5m0s at most: 1 active") {
-		t.Errorf("a server that drains:\n%s", out)
+		t.Errorf("a drained server:\n%s", out)
 	}
 	p.Services = ""
 	p.WriteConfig()
 	if out := plan(0); !strings.Contains(out, "SERVICE shop tcp 10.77.0.100:80: removed") || !strings.Contains(out, "; 3 active, 0 inactive, 0 persistent end") {
-		t.Errorf("a service that goes:\n%s", out)
+		t.Errorf("a removed service:\n%s", out)
 	}
-	p.Services = kept
+	p.Services = services
 
-	// A file that a reload would refuse.
+	// Files that a reload would refuse.
 	p.WriteConfigText(strings.ReplaceAll(p.Config(), `interface = "eth0"`, `interface = "eth9"`))
 	if out := plan(1); !strings.Contains(out, "be REFUSED") || !strings.Contains(out, "eth9") {
 		t.Errorf("a missing interface:\n%s", out)
@@ -382,7 +383,7 @@ func TestPlanCommand(t *testing.T) {
 		t.Errorf("a plan changed the daemon: %+v, %v", s, err)
 	}
 
-	// The daemon is there, but its socket is named otherwise in the file.
+	// The file names another socket than that of the running daemon.
 	p.WriteConfigText(strings.ReplaceAll(p.Config(), lb.Socket, lb.Socket+"x"))
 	if out := plan(1); !strings.Contains(out, "a daemon runs with state_dir") || !strings.Contains(out, "--socket") {
 		t.Errorf("another socket:\n%s", out)
@@ -392,16 +393,16 @@ func TestPlanCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out, err := lb.Run(t.Context(), "setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", lvsdtest.Binary(t), "plan", "-c", p.ConfigFile, "--director", "lb1"); lvsdtest.ExitCode(err) != 1 || !strings.Contains(out, "no permission") {
-		t.Errorf("without rights: %v\n%s", err, out)
+		t.Errorf("without permission: %v\n%s", err, out)
 	}
 
-	// Without a daemon, what the last one decided is as old as it is: a quorum that is
-	// lost is not lost anew, and the fallback goes on.
-	p.Services = lvsdtest.Replace(t, lvsdtest.Replace(t, kept, `check = { type = "connect" }`, `check = { type = "off" }`), "scheduler = \"wlc\"", "scheduler = \"wlc\"\nfallback = \"127.0.0.1:80\"\npanic_threshold = 0")
+	// Without a daemon the saved state of the last one counts: the quorum stays lost, and
+	// the fallback in use.
+	p.Services = lvsdtest.Replace(t, lvsdtest.Replace(t, services, `check = { type = "connect" }`, `check = { type = "off" }`), "scheduler = \"wlc\"", "scheduler = \"wlc\"\nfallback = \"127.0.0.1:80\"\npanic_threshold = 0")
 	p.WriteConfig()
 	lb.MustReload()
 	lb.WaitWeight("127.0.0.1:80", 1, 30*time.Second)
-	p.WaitUntil(30*time.Second, "the decision on disk", func() bool {
+	p.WaitUntil(30*time.Second, "the saved state", func() bool {
 		text, err := os.ReadFile(p.Path("lb1.state", "decided"))
 		return err == nil && strings.Contains(string(text), `"fallback":true`)
 	})
@@ -419,6 +420,6 @@ func TestPlanCommand(t *testing.T) {
 	lb.StartDaemon()
 	lb.WaitWeight("127.0.0.1:80", 1, 30*time.Second)
 	if after := lb.IPVSTable(); after != before {
-		t.Errorf("and the start changed it:\n%s\nbefore:\n%s", after, before)
+		t.Errorf("the start changed the table:\n%s\nbefore:\n%s", after, before)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -13,9 +12,9 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestBadReloads gives a running director every bad file that the
-// configuration's own tests have, and a few that only this machine can refuse:
-// each is refused with its reason and nothing changes.
+// TestBadReloads reloads a running director with every bad file of the configuration's
+// own tests, and a few that only this host refuses: each is refused with the reason and
+// nothing changes.
 func TestBadReloads(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) { p.AdvertInterval = "1s" })
 	lb := p.LB[0]
@@ -27,7 +26,7 @@ func TestBadReloads(t *testing.T) {
 	}
 	bad := map[string]string{
 		"a missing interface":     lvsdtest.Replace(t, good, `interface = "eth0"`, `interface = "eth7"`),
-		"a scheduler not here":    lvsdtest.Replace(t, good, `scheduler = "rr"`, `scheduler = "twos"`),
+		"a missing scheduler":     lvsdtest.Replace(t, good, `scheduler = "rr"`, `scheduler = "twos"`),
 		"another state directory": lvsdtest.Replace(t, good, "lb1.state", "elsewhere"),
 		"a port that is taken":    lvsdtest.Replace(t, good, "[global]", "[global]\nhttp_listen = \"127.0.0.1:9\""),
 		"an empty file":           "",
@@ -49,7 +48,7 @@ func TestBadReloads(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	// A conversation and the adverts go on all the while.
+	// A conversation and the advertisements continue meanwhile.
 	talk := lab.Converse(p.Client, lvsdtest.VIPPort)
 	talk.Keep(20*time.Millisecond, 2*time.Second)
 	for name, text := range bad {
@@ -60,7 +59,7 @@ func TestBadReloads(t *testing.T) {
 			continue
 		}
 		if strings.HasPrefix(name, "bad-") && !strings.Contains(v.Errors[0], "lvsd.toml:") {
-			t.Errorf("%s: no place in the message: %s", name, v.Errors[0])
+			t.Errorf("%s: no position in the message: %s", name, v.Errors[0])
 		}
 	}
 	if out, err := lb.Reload(); lvsdtest.ExitCode(err) != 1 || !lvsdtest.ContainsAll(out, "lvsd.toml", "refused, configuration "+first.Config.Hash+" goes on") {
@@ -83,12 +82,12 @@ func TestBadReloads(t *testing.T) {
 	if got := lb.Metric(`lvsd_vrrp_transitions_total{reason="link_down",to="fault",vrrp="web"}`); got != "absent" && got != "0" {
 		t.Errorf("faults: %s", got)
 	}
-	// Without --socket the file must tell where the daemon is, broken or not.
+	// Without --socket the path of the socket is in the file, broken or not.
 	p.WriteFile("lvsd.toml", good+"\n[broken\n")
 	if out, err := lb.LVSD("reload", "-c", p.ConfigFile, "--director", "lb1"); lvsdtest.ExitCode(err) != 1 || !strings.Contains(out, "lvsd.toml:") {
 		t.Errorf("lvsd reload with a broken file: %v\n%s", err, out)
 	}
-	// What the kernel refuses is no success: it takes no broadcast address.
+	// What the kernel refuses is a failure: a broadcast address as a real server.
 	p.WriteFile("lvsd.toml", strings.Replace(good, "real_servers = [", "real_servers = [\n  { address = \"10.77.0.255:80\", weight = 1 },", 1))
 	if out, err := lb.Reload(); lvsdtest.ExitCode(err) != 1 || !lvsdtest.ContainsAll(out, "10.77.0.255:80", "not taken all of it") {
 		t.Errorf("a real server that the kernel refuses: %v\n%s", err, out)
@@ -142,8 +141,8 @@ func TestReloadOfOneWeightIsOneWrite(t *testing.T) {
 	if w := lb.KernelWeight("10.78.4.51:8004"); w != 9 {
 		t.Errorf("weight in the kernel: %d, want 9", w)
 	}
-	// The series are a second old at most: read them when the kernel was compared
-	// in full since.
+	// The series may be a second old: read them after the next full comparison with
+	// the kernel.
 	done := float64(time.Now().Unix())
 	p.WaitUntil(30*time.Second, "a comparison after the reload", func() bool {
 		return lb.MetricValue("lvsd_ipvs_last_resync_timestamp_seconds") > done+1
@@ -152,5 +151,3 @@ func TestReloadOfOneWeightIsOneWrite(t *testing.T) {
 		t.Errorf("one changed weight took %v kernel writes, want 1", got)
 	}
 }
-
-const hangup = syscall.SIGHUP

@@ -11,16 +11,18 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
+// TestManyReloadsUnderTraffic is the short form of TestOncallThousandReloadsUnderTraffic.
 func TestManyReloadsUnderTraffic(t *testing.T) {
-	manyReloads(t, 100, 900*time.Millisecond) // one SYN each: a lost one shows, a busy machine does not
+	manyReloads(t, 100, 900*time.Millisecond) // less than the retransmission of a SYN: a lost one is noticed
 }
 
-// In minutes the lab's kernel stands still for seconds when the machine below is
-// busy: here a connect fails when it is refused, reset, or lost for long.
+// TestOncallThousandReloadsUnderTraffic takes minutes, in which a busy machine may stall
+// for seconds: a connect fails only if it is refused, reset, or lost for 10 s.
 func TestOncallThousandReloadsUnderTraffic(t *testing.T) { manyReloads(t, 1000, 10*time.Second) }
 
-// manyReloads: weights change again and again while clients connect. No connect
-// fails, a conversation lives on, nothing moves, and nothing is left behind.
+// manyReloads changes weights repeatedly while clients connect. No connect fails, an
+// open connection survives, VRRP does not change state, and the daemon's memory, open
+// files and goroutines do not grow.
 func manyReloads(t *testing.T, reloads int, patience time.Duration) {
 	p := lvsdtest.NewPair(t, 2)
 	p.PrepareDR()
@@ -49,10 +51,10 @@ func manyReloads(t *testing.T, reloads int, patience time.Duration) {
 			t.Fatalf("reload %d: %v %v", n, err, v)
 		}
 	}
-	for n := range 20 { // what is made at first is there now
+	for n := range 20 { // until everything is allocated
 		reload(n + 1)
 	}
-	before := weigh(t, lb)
+	before := usageOf(t, lb)
 	start := time.Now()
 	for n := range reloads {
 		reload(n + 21)
@@ -75,32 +77,33 @@ func manyReloads(t *testing.T, reloads int, patience time.Duration) {
 	if got := p.LB[1].Metric(`lvsd_vrrp_state{state="backup",vrrp="web"}`); got != "1" {
 		t.Errorf("lb2 is backup: %s", got)
 	}
-	after := weigh(t, lb)
+	after := usageOf(t, lb)
 	t.Logf("FIGURE before %+v, after %+v", before, after)
 	if after.files > before.files+4 || after.goroutines > before.goroutines+10 || after.kilobytes > before.kilobytes+40_000 {
-		t.Errorf("something is left behind: before %+v, after %+v", before, after)
+		t.Errorf("the daemon grows: before %+v, after %+v", before, after)
 	}
-	text2, err := lb.GetAPI("/metrics")
+	metrics, err := lb.GetAPI("/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
-	moves := 0
-	for line := range strings.Lines(text2) {
+	transitions := 0
+	for line := range strings.Lines(metrics) {
 		if strings.HasPrefix(line, "lvsd_vrrp_transitions_total{") {
 			var n int
 			_, _ = fmt.Sscan(line[strings.LastIndex(line, " ")+1:], &n)
-			moves += n
+			transitions += n
 		}
 	}
-	if moves > 2 { // to backup at its start, to master
-		t.Errorf("%d transitions", moves)
+	if transitions > 2 { // to backup at its start, to master
+		t.Errorf("%d transitions", transitions)
 	}
 }
 
-// held is what a process holds.
-type held struct{ files, goroutines, kilobytes int }
+// usage is what a process uses.
+type usage struct{ files, goroutines, kilobytes int }
 
-func weigh(t *testing.T, d *lvsdtest.Director) held {
+// usageOf returns what the daemon uses.
+func usageOf(t *testing.T, d *lvsdtest.Director) usage {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d", d.Process.Pid())
 	files, err := os.ReadDir(dir + "/fd")
@@ -111,14 +114,14 @@ func weigh(t *testing.T, d *lvsdtest.Director) held {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := held{files: len(files)}
+	u := usage{files: len(files)}
 	for line := range strings.Lines(string(status)) {
 		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			_, _ = fmt.Sscan(rest, &h.kilobytes)
+			_, _ = fmt.Sscan(rest, &u.kilobytes)
 		}
 	}
-	if _, err := fmt.Sscan(d.Metric("go_goroutines"), &h.goroutines); err != nil {
+	if _, err := fmt.Sscan(d.Metric("go_goroutines"), &u.goroutines); err != nil {
 		t.Fatalf("go_goroutines: %v", err)
 	}
-	return h
+	return u
 }

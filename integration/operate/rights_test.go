@@ -12,17 +12,17 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestProgramsInheritNoCapability runs the daemon as the unit does: a user of its own
-// with two ambient capabilities. It does all its work with them, and no check, track
-// script or notify program has any.
+// TestProgramsInheritNoCapability runs the daemon as the systemd unit does: with a user of
+// its own and two ambient capabilities. These suffice for its work, and checks, track
+// scripts and notify programs have none.
 func TestProgramsInheritNoCapability(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
 	p.PrepareDR()
 	lab.ServeLines(p.Real[0], ":80", "rs1")
 	lb := p.LB[0]
 	const user = "65534"
-	told := p.Path("told") // where each program says what it may do
-	for _, folder := range []string{told, p.Path("lb1.state"), p.Path("run")} {
+	output := p.Path("output") // of the programs: their capabilities
+	for _, folder := range []string{output, p.Path("lb1.state"), p.Path("run")} {
 		if err := os.Mkdir(folder, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -34,14 +34,14 @@ func TestProgramsInheritNoCapability(t *testing.T) {
 		t.Fatal(err)
 	}
 	lb.Socket = p.Path("run", "control.sock")
-	tell := func(name string) string {
-		script := p.WriteFile(name, fmt.Sprintf("#!/bin/sh\ngrep -E '^(Uid|Cap)' /proc/self/status >%[1]s.new && mv %[1]s.new %[1]s\n", filepath.Join(told, name)))
-		if err := os.Chmod(script, 0o755); err != nil {
+	script := func(name string) string {
+		path := p.WriteFile(name, fmt.Sprintf("#!/bin/sh\ngrep -E '^(Uid|Cap)' /proc/self/status >%[1]s.new && mv %[1]s.new %[1]s\n", filepath.Join(output, name)))
+		if err := os.Chmod(path, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		return script
+		return path
 	}
-	check, track, notify := tell("check"), tell("track"), tell("notify")
+	check, track, notify := script("check"), script("track"), script("notify")
 	p.VRRPKeys = fmt.Sprintf("track_scripts = [{ command = [%q], interval = \"1s\", timeout = \"10s\" }]\n", track)
 	p.Services = p.WebService(fmt.Sprintf(`{ type = "exec", command = [%q], interval = "1s", timeout = "10s" }`, check), 1)
 	p.EditConfig("[global]", fmt.Sprintf("[global]\nnotify = [%q]", notify))
@@ -58,16 +58,16 @@ func TestProgramsInheritNoCapability(t *testing.T) {
 	})
 	lb.WaitWeight(p.Real[0].Addr().String()+":80", 1, 60*time.Second)
 	p.WaitUntil(60*time.Second, "the address", func() bool { return lb.Holds(lvsdtest.VIP) })
-	var said []byte
+	var capabilities []byte
 	for _, name := range []string{"check", "track", "notify"} {
 		p.WaitUntil(60*time.Second, "the "+name+" program", func() (ok bool) {
 			var err error
-			said, err = os.ReadFile(filepath.Join(told, name))
+			capabilities, err = os.ReadFile(filepath.Join(output, name))
 			return err == nil
 		})
 		for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapAmb"} {
-			if !strings.Contains(string(said), set+":\t0000000000000000\n") {
-				t.Errorf("the %s program has capabilities:\n%s", name, said)
+			if !strings.Contains(string(capabilities), set+":\t0000000000000000\n") {
+				t.Errorf("the %s program has capabilities:\n%s", name, capabilities)
 				break
 			}
 		}

@@ -1,7 +1,6 @@
-// Secrets stay where they are written: whatever happens, none is in the log, the
-// status, the events, the page's answers, a command's output, the list of processes
-// or a file that others may read. (`lvsd probe` prints what it sends, to whoever may
-// read the file: that is what it is for.)
+// No secret of the configuration appears in the log, the status, the events, an HTTP
+// response, the output of a command, the list of processes or a file that other users may
+// read. (`lvsd probe` is the exception: its purpose is to print what a check sends.)
 
 package operate_test
 
@@ -18,9 +17,9 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// secrets by where they are written.
+// secrets by where they are configured.
 var secrets = map[string]string{
-	"key of the elections":      "c2VjcmV0LW9mLWVsZWN0aW9ucw",
+	"key of VRRP":               "c2VjcmV0LW9mLWVsZWN0aW9ucw",
 	"key of the pair":           "c2VjcmV0LW9mLXRoZS1wYWly",
 	"password of the webhook":   "Wh-P4ssword-4711",
 	"path of the webhook":       "Wh-P4th-T0ken-4711",
@@ -33,13 +32,13 @@ var secrets = map[string]string{
 	"hash of a user":            "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi",
 }
 
-// secretPair is a pair whose file has a secret in every place that takes one.
+// secretPair returns a running pair with a secret in every key that takes one.
 func secretPair(t *testing.T) *lvsdtest.Pair {
 	t.Helper()
 	p := lvsdtest.NewPair(t, 2)
 	p.PrepareDR()
 	lab.ServeHTTP(p.Real[0], ":80", "rs1")
-	for name, key := range map[string]string{"vrrp.key": "key of the elections", "pair.key": "key of the pair"} {
+	for name, key := range map[string]string{"vrrp.key": "key of VRRP", "pair.key": "key of the pair"} {
 		p.WritePrivate(name, "1 "+secrets[key]+"\n")
 	}
 	p.WritePrivate("web.yml", "basic_auth_users:\n  prometheus: "+secrets["hash of a user"]+"\n")
@@ -58,16 +57,16 @@ func secretPair(t *testing.T) *lvsdtest.Pair {
 	return p
 }
 
+// TestNoSecretIsDisclosed collects all output of a pair while servers fail, the webhook
+// fails, and reloads fail and succeed, and searches it for the secrets.
 func TestNoSecretIsDisclosed(t *testing.T) {
 	p := secretPair(t)
 	d := p.LB[0]
-	told := map[string]string{}
+	outputs := map[string]string{}
 	command := func(args ...string) {
-		out, _ := d.LVSD(append(args, "-c", p.ConfigFile, "--director", d.Name)...) // some fail, and say why
-		told["lvsd "+strings.Join(args, " ")] = out
+		out, _ := d.LVSD(append(args, "-c", p.ConfigFile, "--director", d.Name)...) // some fail, with an error message
+		outputs["lvsd "+strings.Join(args, " ")] = out
 	}
-	// Servers that fail, a webhook that nobody answers, a reload that is refused and
-	// one that is done with other secrets.
 	p.WaitUntil(30*time.Second, "servers to fail, and the webhook", func() bool {
 		s, err := d.Status()
 		return err == nil && len(s.Services) == 1 && s.Services[0].RealServers[1].Verdict == "down" && lvsdtest.AnyContains(s.Problems, "webhook")
@@ -95,12 +94,12 @@ func TestNoSecretIsDisclosed(t *testing.T) {
 		write(broken)
 		out, err := d.Reload()
 		if err == nil {
-			t.Errorf("%s: a broken file was taken", name)
+			t.Errorf("%s: a broken file was accepted", name)
 		}
-		told["reload: "+name] = out
+		outputs["reload: "+name] = out
 		command("check")
 		command("plan", "--socket", d.Socket)
-		told["status: "+name], _ = d.GetAPI("/api/v1/status")
+		outputs["status: "+name], _ = d.GetAPI("/api/v1/status")
 	}
 	write(strings.Replace(strings.Replace(good, "Bearer ", "Bearer x", 1), "/"+secrets["path of the webhook"], "/x"+secrets["path of the webhook"], 1))
 	command("plan", "--socket", d.Socket)
@@ -115,41 +114,40 @@ func TestNoSecretIsDisclosed(t *testing.T) {
 		return err == nil && lvsdtest.AnyContains(s.Problems, "web.yml")
 	})
 	for _, path := range []string{"/api/v1/status", "/api/v1/events?limit=1000", "/api/v1/why?service=web", "/api/v1/charts?service=web", "/metrics"} {
-		if told[path], err = d.GetAPI(path); err != nil {
+		if outputs[path], err = d.GetAPI(path); err != nil {
 			t.Error(err)
 		}
 	}
 	command("status", "--socket", d.Socket)
 	command("why", "web", "--socket", d.Socket)
 	command("events", "--socket", d.Socket)
-	if told["the peer's status"], err = p.LB[1].GetAPI("/api/v1/status"); err != nil {
+	if outputs["the peer's status"], err = p.LB[1].GetAPI("/api/v1/status"); err != nil {
 		t.Error(err)
 	}
 	for _, d := range p.LB {
 		for name, text := range processes(t, d) {
-			told[name] = text
+			outputs[name] = text
 		}
 		d.Process.Terminate()
 	}
 	for _, d := range p.LB {
 		p.WaitUntil(30*time.Second, d.Name+" to end", func() bool { return !d.Process.Running() })
-		told["log of "+d.Name] = d.Process.Output()
+		outputs["log of "+d.Name] = d.Process.Output()
 	}
-	if len(told["log of lb1"]) < 2000 || !strings.Contains(told["log of lb1"], "DEBUG") || len(told["cmdline of lb1's daemon"]) == 0 {
-		t.Errorf("there is little to look at: %d bytes of log", len(told["log of lb1"]))
+	if len(outputs["log of lb1"]) < 2000 || !strings.Contains(outputs["log of lb1"], "DEBUG") || len(outputs["cmdline of lb1's daemon"]) == 0 {
+		t.Errorf("too little output: %d bytes of log", len(outputs["log of lb1"]))
 	}
-	for where, text := range told {
+	for where, text := range outputs {
 		for what, secret := range secrets {
 			if at := strings.Index(text, secret); at >= 0 {
 				t.Errorf("%s shows the %s: …%s…", where, what, text[max(at-80, 0):min(at+40, len(text))])
 			}
 		}
 	}
-	othersRead(t, p)
+	checkStateFiles(t, p)
 }
 
-// processes are the command lines of a daemon and of the process of its elections,
-// and the environment of both.
+// processes returns the command lines and environments of a daemon and its VRRP process.
 func processes(t *testing.T, d *lvsdtest.Director) map[string]string {
 	t.Helper()
 	pid := d.Process.Pid()
@@ -161,7 +159,7 @@ func processes(t *testing.T, d *lvsdtest.Director) map[string]string {
 		children += string(text)
 	}
 	if err != nil || children == "" {
-		t.Fatalf("%s has no process for its elections: %v", d.Name, err)
+		t.Fatalf("%s has no VRRP process: %v", d.Name, err)
 	}
 	for i, id := range append([]string{fmt.Sprint(pid)}, strings.Fields(children)...) {
 		for _, file := range []string{"cmdline", "environ"} {
@@ -171,7 +169,7 @@ func processes(t *testing.T, d *lvsdtest.Director) map[string]string {
 			}
 			who := "daemon"
 			if i > 0 {
-				who = "elections"
+				who = "VRRP process"
 			}
 			out[fmt.Sprintf("%s of %s's %s", file, d.Name, who)] = string(text)
 		}
@@ -179,11 +177,11 @@ func processes(t *testing.T, d *lvsdtest.Director) map[string]string {
 	return out
 }
 
-// othersRead looks for secrets in files of state_dir that not only their owner may
-// read, and for one that is kept at all, so that looking means something.
-func othersRead(t *testing.T, p *lvsdtest.Pair) {
+// checkStateFiles fails for a file of state_dir that has a secret and may be read by other
+// users. At least one file must have a secret.
+func checkStateFiles(t *testing.T, p *lvsdtest.Pair) {
 	t.Helper()
-	kept := 0
+	found := 0
 	err := filepath.WalkDir(p.Path("lb1.state"), func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return err
@@ -200,7 +198,7 @@ func othersRead(t *testing.T, p *lvsdtest.Pair) {
 			if !strings.Contains(string(text), secret) {
 				continue
 			}
-			if kept++; info.Mode().Perm()&0o077 != 0 {
+			if found++; info.Mode().Perm()&0o077 != 0 {
 				t.Errorf("%s has mode %v and the %s", path, info.Mode(), what)
 			}
 		}
@@ -209,7 +207,7 @@ func othersRead(t *testing.T, p *lvsdtest.Pair) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if kept == 0 {
-		t.Error("no file keeps a secret: running.toml should")
+	if found == 0 {
+		t.Error("no file has a secret: running.toml should")
 	}
 }

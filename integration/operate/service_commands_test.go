@@ -10,8 +10,8 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestCommandsOnTheLiveTable: the connections of a service, its counters set to
-// zero, and the table in ipvsadm's words, which makes the same table again.
+// TestCommandsOnTheLiveTable lists the connections of a service, resets its counters, and
+// exports the table for ipvsadm, which restores the same table from that.
 func TestCommandsOnTheLiveTable(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
 	p.PrepareDR()
@@ -43,7 +43,7 @@ func TestCommandsOnTheLiveTable(t *testing.T) {
 		t.Errorf("status of one service: %v\n%s", err, out)
 	}
 	if out, err := lb.LVSD("status", "wbe", "--socket", lb.Socket); lvsdtest.ExitCode(err) != 1 || !strings.Contains(out, "there are: web") {
-		t.Errorf("status of no service: %v\n%s", err, out)
+		t.Errorf("status of an unknown service: %v\n%s", err, out)
 	}
 	if out, err := lb.LVSD("status", "--unhealthy", "--socket", lb.Socket); err != nil || strings.Contains(out, "SERVICE web") || !strings.Contains(out, "2 of 2 real servers are as they should be") {
 		t.Errorf("status --unhealthy: %v\n%s", err, out)
@@ -62,7 +62,7 @@ func TestCommandsOnTheLiveTable(t *testing.T) {
 	}
 	p.WaitUntil(30*time.Second, "counters of zero", func() bool { return total() == "0" })
 	if out, err := lb.LVSD("zero", "wbe", "--socket", lb.Socket); lvsdtest.ExitCode(err) != 1 || !strings.Contains(out, "there are: web") {
-		t.Errorf("zero of a service that is not there: %v\n%s", err, out)
+		t.Errorf("zero of an unknown service: %v\n%s", err, out)
 	}
 	if err := talk.Err(); err != nil {
 		t.Errorf("the connection broke: %v", err)
