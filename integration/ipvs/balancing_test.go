@@ -10,9 +10,9 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestFailedAndDrainedServersKeepConnections: a server that refuses goes to
-// weight 0 within fall × interval, its open connections go on, and its weight
-// comes back with it. The same for a drain by editing the file.
+// TestFailedAndDrainedServersKeepConnections: a server that refuses connections has weight
+// 0 after fall × interval, keeps its open connections, and gets its weight back when it
+// recovers. The same for a server that is drained in the file.
 func TestFailedAndDrainedServersKeepConnections(t *testing.T) {
 	const interval, fall = 100 * time.Millisecond, 3
 	p, servers := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) { p.AdvertInterval = "1s" })
@@ -44,7 +44,7 @@ func TestFailedAndDrainedServersKeepConnections(t *testing.T) {
 	took := lb.WaitWeight(rs1, 0, 5*time.Second)
 	t.Logf("FIGURE from refusal to weight 0 in the kernel: %v (%d × %v)", took, fall, interval)
 	if limit := fall*interval + 50*time.Millisecond; took > limit {
-		t.Errorf("it took %v until a refusing server had weight 0, want at most %v", took, limit)
+		t.Errorf("a refusing server had weight 0 after %v, want at most %v", took, limit)
 	}
 	alive("with the server failed")
 	for range 6 {
@@ -97,8 +97,8 @@ func TestFailedAndDrainedServersKeepConnections(t *testing.T) {
 	}
 }
 
-// TestDriftIsRepaired changes the table by hand: what is ours comes back, what
-// is not is left alone.
+// TestDriftIsRepaired changes the table with ipvsadm: entries of lvsd are restored, those
+// of others are left alone.
 func TestDriftIsRepaired(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 2, nil)
 	lb := p.LB[0]
@@ -124,24 +124,24 @@ func TestDriftIsRepaired(t *testing.T) {
 	}
 	out := lb.IPVSTable()
 	if !strings.Contains(out, "-A -t 10.77.0.200:443 -s wrr") || !strings.Contains(out, "-w 9") {
-		t.Errorf("a service that is not ours was touched:\n%s", out)
+		t.Errorf("a service of another program was changed:\n%s", out)
 	}
 	lb.MustRun("ipvsadm", "-a", "-t", lvsdtest.VIPPort, "-r", "10.77.0.99:80", "-g", "-w", "1")
 	p.WaitUntil(5*time.Second, "the foreign entry to be counted", func() bool { return lb.Metric("lvsd_ipvs_foreign_entries") == "1" })
 	if w := lb.KernelWeight("10.77.0.99:80"); w != 1 {
-		t.Errorf("a foreign real server has weight %d, want it left alone: foreign is alarm", w)
+		t.Errorf("a foreign real server has weight %d, want it unchanged: foreign is alarm", w)
 	}
 	if s, err := lb.Status(); err != nil || s.Healthy {
-		t.Errorf("a foreign entry raises nothing: %+v, %v", s, err)
+		t.Errorf("a foreign entry is not a problem in the status: %+v, %v", s, err)
 	}
 }
 
-// TestRestartKeepsTheTable kills the daemon under traffic: nothing is removed
-// or written anew, and what left the file meanwhile is removed at the start.
+// TestRestartKeepsTheTable kills the daemon under traffic: the next start removes and
+// rewrites nothing, except for what was removed from the file meanwhile.
 func TestRestartKeepsTheTable(t *testing.T) {
 	p, servers := lvsdtest.NewWebPair(t, 3, nil)
 	lb := p.LB[0]
-	p.LB[1].StopDaemon() // nobody takes over meanwhile
+	p.LB[1].StopDaemon() // so that there is no takeover
 	servers[2].Refuse()
 	lb.WaitWeight(p.Real[2].Addr().String()+":80", 0, 5*time.Second)
 	before := lb.IPVSTable()
@@ -149,13 +149,12 @@ func TestRestartKeepsTheTable(t *testing.T) {
 	talk.Keep(20*time.Millisecond, 2*time.Second)
 	lb.KillDaemon()
 	if after := lb.IPVSTable(); after != before {
-		t.Errorf("the kernel's table went with the daemon:\n%s", after)
+		t.Errorf("the kernel's table changed when the daemon was killed:\n%s", after)
 	}
 	lb.StartDaemon()
 	lb.WaitState("master", 30*time.Second)
-	// Until the verdicts are in the failed server keeps weight 0, the others
-	// theirs; after them nothing is different.
-	p.WaitUntil(5*time.Second, "all verdicts", func() bool {
+	// Weights stay until the first check results, which change nothing either.
+	p.WaitUntil(5*time.Second, "health of all servers", func() bool {
 		s, err := lb.Status()
 		if err != nil || len(s.Services) == 0 {
 			return false
@@ -185,7 +184,7 @@ func TestRestartKeepsTheTable(t *testing.T) {
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1, 1)
 	p.WriteConfig()
 	lb.StartDaemon()
-	p.WaitUntil(5*time.Second, "the server that left the file to leave the table", func() bool {
+	p.WaitUntil(5*time.Second, "the server to be removed from the table", func() bool {
 		return lb.ProcWeight(p.Real[2].Addr().String()+":80") == -1
 	})
 }

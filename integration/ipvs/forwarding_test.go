@@ -10,7 +10,7 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestForwardingMethods sends real connections through each way to a server.
+// TestForwardingMethods serves real connections by each forwarding method.
 func TestForwardingMethods(t *testing.T) {
 	for _, c := range []struct {
 		forward string
@@ -43,7 +43,7 @@ func TestForwardingMethods(t *testing.T) {
 			lb.StartDaemon()
 			lb.WaitState("master", 30*time.Second)
 			seen := map[string]int{}
-			p.WaitUntil(30*time.Second, "an answer from each server", func() bool {
+			p.WaitUntil(30*time.Second, "a response from each server", func() bool {
 				if c, err := lab.TryConverse(p.Client, lvsdtest.VIPPort, time.Second); err == nil {
 					seen[c.Server]++
 					c.Close()
@@ -54,9 +54,8 @@ func TestForwardingMethods(t *testing.T) {
 	}
 }
 
-// TestUDPAndPersistence: datagrams are balanced and a dead server is taken out
-// of the table; a persistent client stays with its server and moves when the
-// server dies.
+// TestUDPAndPersistence: datagrams are balanced and a failed server is removed from the
+// table; a persistent client stays with its server and moves when the server fails.
 func TestUDPAndPersistence(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
 	p.PrepareDR()
@@ -118,11 +117,11 @@ func TestUDPAndPersistence(t *testing.T) {
 	lb.WaitWeight(p.Real[dead].Addr().String()+":80", 0, 5*time.Second)
 	lb.WaitWeight(p.Real[dead].Addr().String()+":53", -1, 5*time.Second)
 	if c := lab.Converse(p.Client, lvsdtest.VIPPort); c.Server != other {
-		t.Errorf("a persistent client of a dead server was sent to %s", c.Server)
+		t.Errorf("a persistent client of a failed server was sent to %s", c.Server)
 	}
 	for range 5 {
 		if name, err := ask(); err != nil || name != other {
-			t.Errorf("a datagram with %s dead: %q, %v", home, name, err)
+			t.Errorf("a datagram with %s down: %q, %v", home, name, err)
 		}
 	}
 }

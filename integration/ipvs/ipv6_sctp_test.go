@@ -1,5 +1,4 @@
-// Ways of packets that the other tests leave out: IPv6 by NAT, by tunnel and with
-// persistence of a prefix, and SCTP.
+// IPv6 by NAT, by tunnel and with persistence by prefix; SCTP.
 
 package ipvs_test
 
@@ -16,12 +15,14 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
+// TestIPv6NATTunnelAndPersistence serves IPv6 clients by NAT, by tunnel, and persistent
+// by their /64.
 func TestIPv6NATTunnelAndPersistence(t *testing.T) {
 	p := sixPair(t, 4)
 	lb := p.LB[0]
 	nat, tun, sticky := p.Real[0], p.Real[1], p.Real[2:]
 	at := func(port int) string { return fmt.Sprintf("[%s]:%d", sixVIP, port) }
-	// The server behind NAT answers through the director, which is on its LAN.
+	// The NAT server's replies go through the director, which is on its LAN.
 	nat.SetSysctl("net.ipv6.conf.eth0.accept_redirects", "0")
 	nat.Route("2001:db8:77::2/128", "2001:db8:77::11")
 	lab.ServeLines(nat, ":8080", "rs1")
@@ -63,10 +64,10 @@ real_servers = [ { address = "[%s]:82" }, { address = "[%s]:82" } ]
 `, at(80), lvsdtest.QuickCheck, six(nat), at(81), lvsdtest.QuickCheck, six(tun), at(82), lvsdtest.QuickCheck, six(sticky[0]), six(sticky[1]))
 	lb.StartDaemon()
 	for port, server := range map[int]string{80: "rs1", 81: "rs2"} {
-		p.WaitUntil(20*time.Second, "an answer through "+at(port), func() bool {
-			who, err := askFrom(p, "2001:db8:77::2", at(port), false) // whom the first server answers through the director
+		p.WaitUntil(20*time.Second, "a response through "+at(port), func() bool {
+			who, err := askFrom(p, "2001:db8:77::2", at(port), false) // whose reply goes through the director
 			if err == nil && who != server {
-				t.Errorf("%s was answered by %s", at(port), who)
+				t.Errorf("%s was served by %s", at(port), who)
 			}
 			return err == nil
 		})
@@ -85,10 +86,10 @@ real_servers = [ { address = "[%s]:82" }, { address = "[%s]:82" } ]
 		}
 	}
 	if len(home) != 1 {
-		t.Errorf("clients of one /64 met %v", home)
+		t.Errorf("clients of one /64 were served by %v", home)
 	}
 	if who, err := askFrom(p, "2001:db8:78::2", at(82), false); err != nil || home[who] {
-		t.Errorf("a client of another /64 met %s (%v), the others %v", who, err, home)
+		t.Errorf("a client of another /64 was served by %s (%v), the others by %v", who, err, home)
 	}
 	if out := lb.IPVSTable(); !lvsdtest.ContainsAll(out,
 		fmt.Sprintf("-a -t %s -r [%s]:8080 -m -w 1", at(80), six(nat)),
@@ -98,8 +99,7 @@ real_servers = [ { address = "[%s]:82" }, { address = "[%s]:82" } ]
 	}
 }
 
-// TestSCTPIsBalanced: Go's net package has no SCTP, so the sockets are made by
-// hand.
+// TestSCTPIsBalanced uses system calls, as Go's net package has no SCTP.
 func TestSCTPIsBalanced(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
 	p.PrepareDR()
@@ -127,7 +127,7 @@ func TestSCTPIsBalanced(t *testing.T) {
 	}
 }
 
-// sctpSocket is one of a host; with a limit on what it waits for.
+// sctpSocket opens an SCTP socket on a host, with a timeout.
 func sctpSocket(h *lab.Host) (fd int, err error) {
 	err = h.Do(func() error {
 		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
@@ -145,7 +145,7 @@ func sctpSocket(h *lab.Host) (fd int, err error) {
 	return fd, err
 }
 
-// serveSCTP says the host's name to whoever connects, until the test ends.
+// serveSCTP sends the host's name to each client, until the test ends.
 func serveSCTP(t *testing.T, h *lab.Host, port int) {
 	t.Helper()
 	fd, err := sctpSocket(h)
@@ -165,7 +165,7 @@ func serveSCTP(t *testing.T, h *lab.Host, port int) {
 	go func() {
 		defer close(ended)
 		for {
-			conn, _, err := unix.Accept(fd) // EAGAIN when nobody came in time
+			conn, _, err := unix.Accept(fd) // EAGAIN: no client within the timeout
 			if err == nil {
 				_, _ = unix.Write(conn, []byte(h.Name))
 				unix.Close(conn)
@@ -185,6 +185,7 @@ func serveSCTP(t *testing.T, h *lab.Host, port int) {
 	})
 }
 
+// askSCTP connects to an SCTP server and returns what it sends.
 func askSCTP(h *lab.Host, to net.IP, port int) (string, error) {
 	fd, err := sctpSocket(h)
 	if err != nil {

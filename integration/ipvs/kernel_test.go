@@ -1,6 +1,6 @@
-// The control layer on the real kernel, read back by Debian's ipvsadm and not
-// by our own code alone. Each test runs as a process of its own in a network
-// namespace of its own, as the daemon does: no table of this machine is touched.
+// Package ipvs on a real kernel, compared with what Debian's ipvsadm reads. Each test
+// runs in a process and network namespace of its own, so that no table of this machine
+// is changed.
 
 package ipvs_test
 
@@ -30,12 +30,12 @@ import (
 
 const inNamespace = "LVSD_TEST_IN_NAMESPACE"
 
-// isolated says whether this process is the test's own one. If not, it runs the
-// test in one and reports its outcome.
+// isolated reports whether this process was started for this test. If not, it starts one
+// in a new network namespace and reports its result.
 func isolated(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(inNamespace) == t.Name() {
-		// Without one device up the kernel takes no IPv4 address for unicast.
+		// Without a device that is up the kernel regards no IPv4 address as unicast.
 		if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 			t.Fatalf("ip: %v %s", err, out)
 		}
@@ -54,6 +54,7 @@ func isolated(t *testing.T) bool {
 	return false
 }
 
+// openKernel opens the IPVS netlink interface for the duration of the test.
 func openKernel(t *testing.T) ipvs.Kernel {
 	t.Helper()
 	k, err := netlink.Open()
@@ -64,6 +65,7 @@ func openKernel(t *testing.T) ipvs.Kernel {
 	return k
 }
 
+// ipvsadm runs ipvsadm, which must succeed, and returns its output.
 func ipvsadm(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := exec.Command("ipvsadm", args...).CombinedOutput()
@@ -73,7 +75,7 @@ func ipvsadm(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// saved is ipvsadm's own text of the table, sorted.
+// saved returns the lines of ipvsadm -S -n, sorted.
 func saved(t *testing.T) []string {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(ipvsadm(t, "-S", "-n")), "\n")
@@ -83,6 +85,7 @@ func saved(t *testing.T) []string {
 	return lines
 }
 
+// expectSaved compares the table with the lines of want.
 func expectSaved(t *testing.T, want ...string) {
 	t.Helper()
 	slices.Sort(want)
@@ -112,19 +115,19 @@ func kernelTable(services ...ipvs.Service) ipvs.Table {
 	return t
 }
 
-// heldLedger is a ledger that outlives its reconcilers.
-type heldLedger struct {
+// memoryLedger is a ledger that is used by one reconciler after another.
+type memoryLedger struct {
 	mu    sync.Mutex
 	owned ipvs.Owned
 }
 
-func (l *heldLedger) Load() (ipvs.Owned, error) {
+func (l *memoryLedger) Load() (ipvs.Owned, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.owned, nil
 }
 
-func (l *heldLedger) Save(o ipvs.Owned) error {
+func (l *memoryLedger) Save(o ipvs.Owned) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.owned = o
@@ -143,8 +146,8 @@ func reconcile(t *testing.T, k ipvs.Kernel, l ipvs.Ledger) (r *ipvs.Reconciler, 
 	return r, stop
 }
 
-// wish states a wish and waits until it is in the kernel.
-func wish(t *testing.T, r *ipvs.Reconciler, w ipvs.Wanted) {
+// apply sets the desired state and waits until it is in the kernel.
+func apply(t *testing.T, r *ipvs.Reconciler, w ipvs.Wanted) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -153,7 +156,7 @@ func wish(t *testing.T, r *ipvs.Reconciler, w ipvs.Wanted) {
 	}
 }
 
-// eventually waits for what the kernel or the reconciler does by itself.
+// eventually waits until a condition holds.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(20 * time.Millisecond) {
@@ -163,7 +166,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-// everything has one of each form that can be wished for.
+// everything returns a table with every kind of entry.
 func everything() ipvs.Table {
 	sh := kernelService(ipvs.TCP, "10.0.0.88:443", "sh", kernelDest("10.0.0.9:443", ipvs.Tunnel, 1))
 	sh.Flags = ipvs.SHFallback | ipvs.SHPort
@@ -207,7 +210,7 @@ func tunnel(address, kind string, port uint16, checksum string) ipvs.Destination
 	return d
 }
 
-// tunnels is a service with a server by each kind of tunnel.
+// tunnels returns a service with a server by each kind of tunnel.
 func tunnels() ipvs.Service {
 	return kernelService(ipvs.TCP, "10.0.0.88:81", "wlc",
 		tunnel("10.0.0.10:81", "ipip", 0, "none"),
@@ -257,6 +260,7 @@ var everythingSaved = []string{
 	"-a -t [2001:db8::88]:90 -r 10.0.0.9:90 -i -w 1 --tun-type ipip",
 }
 
+// TestKernelAcceptsEveryForm writes, reads and exports every kind of entry.
 func TestKernelAcceptsEveryForm(t *testing.T) {
 	if !isolated(t) {
 		return
@@ -269,19 +273,19 @@ func checkEveryForm(t *testing.T, k ipvs.Kernel) {
 	t.Helper()
 	r, stop := reconcile(t, k, nil)
 	defer stop()
-	wish(t, r, ipvs.Wanted{Table: everything()})
+	apply(t, r, ipvs.Wanted{Table: everything()})
 	expectSaved(t, everythingSaved...)
 	thresholds := ipvsadm(t, "-L", "-n", "--thresholds")
 	if !strings.Contains(strings.Join(strings.Fields(thresholds), " "), "-> 10.0.0.20:80 1000 800 0 0") {
 		t.Errorf("thresholds:\n%s", thresholds)
 	}
-	// What we read is what we wrote: nothing is left to do.
+	// The table that is read equals the one that was written.
 	reading, err := k.Read()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if ops, foreign := ipvs.Diff(reading.Table, everything(), nil, ipvs.Alarm); len(ops)+len(foreign) != 0 {
-		t.Errorf("not as wished: %v %v", ops, foreign)
+		t.Errorf("not as desired: %v %v", ops, foreign)
 	}
 	checkExport(t, k, reading.Table)
 	// Every service is changed in place and back.
@@ -290,20 +294,20 @@ func checkEveryForm(t *testing.T, k ipvs.Kernel) {
 		s.Scheduler, s.Flags, s.Persistence, s.PersistenceBits = "lc", 0, 7, 0
 		changed[key] = s
 	}
-	wish(t, r, ipvs.Wanted{Table: changed})
+	apply(t, r, ipvs.Wanted{Table: changed})
 	for _, line := range saved(t) {
 		if strings.HasPrefix(line, "-A") && !strings.Contains(line, "-s lc -p 7") {
 			t.Errorf("not changed: %s", line)
 		}
 	}
-	wish(t, r, ipvs.Wanted{Table: everything()})
+	apply(t, r, ipvs.Wanted{Table: everything()})
 	expectSaved(t, everythingSaved...)
-	wish(t, r, ipvs.Wanted{Table: ipvs.Table{}})
+	apply(t, r, ipvs.Wanted{Table: ipvs.Table{}})
 	expectSaved(t)
 }
 
-// checkExport: our text is ipvsadm's own but for the thresholds, and ipvsadm
-// makes the same table of it.
+// checkExport compares Export with ipvsadm -S, which has no thresholds, and restores the
+// table from it with ipvsadm -R.
 func checkExport(t *testing.T, k ipvs.Kernel, table ipvs.Table) {
 	t.Helper()
 	export := ipvs.Export(table)
@@ -323,10 +327,11 @@ func checkExport(t *testing.T, k ipvs.Kernel, table ipvs.Table) {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(table, again.Table, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
-		t.Errorf("restored (-was +is):\n%s", d)
+		t.Errorf("restored (-before +after):\n%s", d)
 	}
 }
 
+// TestKernelSchedulers: a scheduler that the kernel lacks is refused by name.
 func TestKernelSchedulers(t *testing.T) {
 	if !isolated(t) {
 		return
@@ -334,29 +339,30 @@ func TestKernelSchedulers(t *testing.T) {
 	k := openKernel(t)
 	for _, name := range []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"} {
 		err := k.Apply(ipvs.Op{Kind: ipvs.AddService, Service: kernelService(ipvs.TCP, "10.0.0.88:80", name)})
-		foretold := netlink.CheckScheduler(name)
+		checked := netlink.CheckScheduler(name)
 		switch {
 		case err != nil && name != "twos":
 			t.Errorf("%s: %v", name, err)
 		case err != nil:
 			if !errors.Is(err, unix.ENOENT) || !strings.Contains(err.Error(), "twos") {
-				t.Errorf("the refusal %q does not name the scheduler", err)
+				t.Errorf("the error %q does not name the scheduler", err)
 			}
 		default:
 			expectSaved(t, "-A -t 10.0.0.88:80 -s "+name)
 			ipvsadm(t, "-C")
 		}
-		if (foretold == nil) != (err == nil) {
-			t.Errorf("%s: the check said %v, the kernel %v", name, foretold, err)
+		if (checked == nil) != (err == nil) {
+			t.Errorf("%s: the check returned %v, the kernel %v", name, checked, err)
 		}
 	}
 }
 
+// TestReconcilerRepairsTable: changes by others are repaired, over restarts too.
 func TestReconcilerRepairsTable(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
-	k, l := openKernel(t), &heldLedger{}
+	k, l := openKernel(t), &memoryLedger{}
 	ipvsadm(t, "-A", "-t", "10.0.0.99:99", "-s", "lc", "-p", "11")
 	ipvsadm(t, "-a", "-t", "10.0.0.99:99", "-r", "10.0.0.1:99", "-g")
 	theirs := []string{"-A -t 10.0.0.99:99 -s lc -p 11", "-a -t 10.0.0.99:99 -r 10.0.0.1:99 -g -w 1"}
@@ -367,16 +373,16 @@ func TestReconcilerRepairsTable(t *testing.T) {
 	oursSaved := append([]string{"-A -t 10.0.0.88:80 -s wlc", "-a -t 10.0.0.88:80 -r 10.0.0.9:80 -g -w 2", "-a -t 10.0.0.88:80 -r 10.0.0.10:80 -g -w 1"}, theirs...)
 
 	r, stop := reconcile(t, k, l)
-	wish(t, r, ours(2))
+	apply(t, r, ours(2))
 	expectSaved(t, oursSaved...)
 
 	// Weight 0 and back is two writes.
 	before := r.Snapshot().Operations
-	wish(t, r, ours(0))
+	apply(t, r, ours(0))
 	if !slices.Contains(saved(t), "-a -t 10.0.0.88:80 -r 10.0.0.9:80 -g -w 0") {
 		t.Error("weight 0 is not in the kernel")
 	}
-	wish(t, r, ours(2))
+	apply(t, r, ours(2))
 	expectSaved(t, oursSaved...)
 	for op, n := range r.Snapshot().Operations {
 		if want := map[string]uint64{"edit_destination": 2}[op.Op]; op.Result == "ok" && n-before[op] != want {
@@ -384,7 +390,7 @@ func TestReconcilerRepairsTable(t *testing.T) {
 		}
 	}
 
-	// Hands in our services.
+	// Changes of our services with ipvsadm.
 	for kind, args := range map[string][]string{
 		ipvs.DriftDestinationChanged: {"-e", "-t", "10.0.0.88:80", "-r", "10.0.0.9:80", "-m", "-w", "77"},
 		ipvs.DriftDestinationMissing: {"-d", "-t", "10.0.0.88:80", "-r", "10.0.0.9:80"},
@@ -401,21 +407,22 @@ func TestReconcilerRepairsTable(t *testing.T) {
 	foreign := "-a -t 10.0.0.88:80 -r 10.0.0.66:80 -g -w 1"
 	expectSaved(t, append([]string{foreign}, oursSaved...)...)
 
-	// While lvsd is down a server leaves the file, and another is made by hand.
+	// While lvsd is down a server is removed from the file, and another one added with
+	// ipvsadm.
 	stop()
 	w := ours(2)
 	delete(w.Table[ipvs.ServiceKey{Protocol: ipvs.TCP, Address: netip.MustParseAddrPort("10.0.0.88:80")}].Destinations, netip.MustParseAddrPort("10.0.0.10:80"))
 	r, stop = reconcile(t, k, l)
-	wish(t, r, w)
+	apply(t, r, w)
 	expectSaved(t, append([]string{foreign, "-A -t 10.0.0.88:80 -s wlc", "-a -t 10.0.0.88:80 -r 10.0.0.9:80 -g -w 2"}, theirs...)...)
 	w.Foreign = ipvs.Remove
-	wish(t, r, w)
+	apply(t, r, w)
 	expectSaved(t, append([]string{"-A -t 10.0.0.88:80 -s wlc", "-a -t 10.0.0.88:80 -r 10.0.0.9:80 -g -w 2"}, theirs...)...)
 
-	// The whole service leaves the file while lvsd is down; then all goes.
+	// While lvsd is down the service is removed from the file; it leaves the table.
 	stop()
 	r, stop = reconcile(t, k, l)
-	wish(t, r, ipvs.Wanted{Table: kernelTable(kernelService(ipvs.UDP, "10.0.0.88:80", "rr"))})
+	apply(t, r, ipvs.Wanted{Table: kernelTable(kernelService(ipvs.UDP, "10.0.0.88:80", "rr"))})
 	expectSaved(t, append([]string{"-A -u 10.0.0.88:80 -s rr"}, theirs...)...)
 	stop()
 	if err := r.Remove(context.Background()); err != nil {
@@ -424,8 +431,8 @@ func TestReconcilerRepairsTable(t *testing.T) {
 	expectSaved(t, theirs...)
 }
 
-// A half that is stopped as soon as it was started is one of which the kernel
-// does not say that it stopped it.
+// TestKernelSyncStoppedAtOnce: a sync daemon that is stopped right after its start is not
+// reported as stopped by the kernel.
 func TestKernelSyncStoppedAtOnce(t *testing.T) {
 	if !isolated(t) {
 		return
@@ -443,17 +450,18 @@ func TestKernelSyncStoppedAtOnce(t *testing.T) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	if err := k.StopDaemon(ipvs.SyncMaster); !errors.Is(err, unix.ESRCH) {
-		t.Errorf("stopped what does not run: %v", err)
+		t.Errorf("stopped a sync daemon that does not run: %v", err)
 	}
 }
 
+// TestKernelSettings writes the timeouts and sysctl settings of IPVS.
 func TestKernelSettings(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
 	k := openKernel(t)
 	r, _ := reconcile(t, k, nil)
-	wish(t, r, ipvs.Wanted{TimeoutTCP: 20 * time.Minute, TimeoutUDP: 77 * time.Second, ManageSysctls: true, ResyncInterval: time.Second})
+	apply(t, r, ipvs.Wanted{TimeoutTCP: 20 * time.Minute, TimeoutUDP: 77 * time.Second, ManageSysctls: true, ResyncInterval: time.Second})
 	if out := ipvsadm(t, "-L", "--timeout"); !strings.Contains(out, "1200 120 77") {
 		t.Errorf("timeouts: %s", out)
 	}
@@ -482,8 +490,8 @@ func TestKernelSettings(t *testing.T) {
 	}
 }
 
-// Connections are seen at once, counters within the estimator's 2 s; a server
-// that goes to weight 0 keeps its connections.
+// TestKernelCountsAndKeepsConnections: connections are counted at once, statistics within
+// the estimator's 2 s; a server with weight 0 keeps its connections.
 func TestKernelCountsAndKeepsConnections(t *testing.T) {
 	if !isolated(t) {
 		return
@@ -509,12 +517,12 @@ func TestKernelCountsAndKeepsConnections(t *testing.T) {
 	r, _ := reconcile(t, k, nil)
 	key := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: netip.MustParseAddrPort("10.0.0.88:80")}
 	real := netip.MustParseAddrPort("127.0.0.1:8080")
-	at := func(weight int) ipvs.Wanted {
+	desired := func(weight int) ipvs.Wanted {
 		s := kernelService(ipvs.TCP, "10.0.0.88:80", "rr", kernelDest("127.0.0.1:8080", ipvs.NAT, weight))
 		s.Persistence = 60
 		return ipvs.Wanted{Table: kernelTable(s), ManageSysctls: true}
 	}
-	wish(t, r, at(1))
+	apply(t, r, desired(1))
 	var conns []net.Conn
 	for range 3 {
 		c, err := net.DialTimeout("tcp", "10.0.0.88:80", 2*time.Second)
@@ -539,7 +547,7 @@ func TestKernelCountsAndKeepsConnections(t *testing.T) {
 		s := r.Refresh(context.Background())
 		return s.Stats[key].Connections == 3 && s.Stats[key].Destinations[real].Connections == 3 && s.Stats[key].BytesIn > 0
 	})
-	wish(t, r, at(0))
+	apply(t, r, desired(0))
 	for _, c := range conns {
 		_ = c.SetDeadline(time.Now().Add(2 * time.Second))
 		if _, err := c.Write([]byte("z")); err != nil {
@@ -551,9 +559,9 @@ func TestKernelCountsAndKeepsConnections(t *testing.T) {
 	}
 	if c, err := net.DialTimeout("tcp", "10.0.0.88:80", 300*time.Millisecond); err == nil {
 		c.Close()
-		t.Error("weight 0 took a new connection")
+		t.Error("a new connection with weight 0")
 	}
-	wish(t, r, at(1))
+	apply(t, r, desired(1))
 	c, err := net.DialTimeout("tcp", "10.0.0.88:80", 2*time.Second)
 	if err != nil {
 		t.Fatalf("after weight 0 and back: %v", err)
@@ -561,13 +569,14 @@ func TestKernelCountsAndKeepsConnections(t *testing.T) {
 	c.Close()
 }
 
+// TestKernelWithoutRights: the error without CAP_NET_ADMIN names the capability.
 func TestKernelWithoutRights(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
 	errs := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends without its rights
+		runtime.LockOSThread() // never unlocked: the thread ends, as it has lost its capabilities
 		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		var none [2]unix.CapUserData
 		if err := unix.Capset(&header, &none[0]); err != nil {
@@ -578,6 +587,6 @@ func TestKernelWithoutRights(t *testing.T) {
 		errs <- err
 	}()
 	if err := <-errs; !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "CAP_NET_ADMIN") {
-		t.Errorf("opened without rights: %v", err)
+		t.Errorf("opened without CAP_NET_ADMIN: %v", err)
 	}
 }

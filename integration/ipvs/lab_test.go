@@ -8,15 +8,15 @@ import (
 	"lvsd/integration/lab"
 )
 
-// What the other tests stand on: the lab's real servers behind a real IPVS,
-// set up by hand with ipvsadm in each way of forwarding, and no lvsd at all.
+// The lab itself, without lvsd: its real servers behind an IPVS that is configured with
+// ipvsadm, by each forwarding method.
 
 const (
 	labVIP = "10.77.0.100"
 	labWeb = labVIP + ":80"
 )
 
-// labBalance builds a client, a director with the VIP and two real servers.
+// labBalance builds a client, a director with the VIP, and two real servers.
 func labBalance(t *testing.T, forward string) (client, director *lab.Host, servers []*lab.Host) {
 	t.Helper()
 	lab.RequireKernel(t)
@@ -34,7 +34,7 @@ func labBalance(t *testing.T, forward string) (client, director *lab.Host, serve
 		case "-i":
 			rs.PrepareTUN(labVIP)
 		case "-m":
-			// A client of the same LAN would be answered past the director.
+			// Replies to a client of the same LAN would bypass the director.
 			rs.PrepareNAT("10.77.0.11")
 			rs.Route("10.77.0.1/32", "10.77.0.11")
 			rs.SetSysctl("net.ipv4.conf.all.accept_redirects", "0")
@@ -48,6 +48,7 @@ func labBalance(t *testing.T, forward string) (client, director *lab.Host, serve
 	return client, director, servers
 }
 
+// TestLabForwarding: each forwarding method balances connections.
 func TestLabForwarding(t *testing.T) {
 	for _, c := range []struct{ name, flag string }{{"dr", "-g"}, {"tun", "-i"}, {"nat", "-m"}} {
 		t.Run(c.name, func(t *testing.T) {
@@ -66,6 +67,7 @@ func TestLabForwarding(t *testing.T) {
 	}
 }
 
+// TestLabNginxBehindIPVS: nginx as real servers, one of which stops.
 func TestLabNginxBehindIPVS(t *testing.T) {
 	client, director, servers := labBalance(t, "-g")
 	nginx := lab.Nginx(servers[0], "80", "rs1")
@@ -79,23 +81,24 @@ func TestLabNginxBehindIPVS(t *testing.T) {
 		seen[body] = true
 	}
 	if !seen["rs1\n"] || !seen["rs2\n"] {
-		t.Errorf("answers: %v", seen)
+		t.Errorf("responses: %v", seen)
 	}
-	// Round robin goes on sending every second client to a dead server: nobody checks here.
+	// Round robin still sends every second client to the stopped server: there are no checks.
 	nginx.Kill()
 	o := lab.StartOutage(client, labWeb, lab.OutageConfig{Ask: lab.AskHTTP, Every: 10 * time.Millisecond})
 	o.WaitSuccesses(10, 20*time.Second)
 	if r := o.Stop(); r.Failed < 5 {
-		t.Errorf("a dead server was not noticed: %v", r)
+		t.Errorf("connects to a stopped server did not fail: %v", r)
 	}
 	director.MustRun("ipvsadm", "-e", "-t", labWeb, "-r", "10.77.0.21:80", "-g", "-w", "0")
 	o = lab.StartOutage(client, labWeb, lab.OutageConfig{Ask: lab.AskHTTP, Every: 10 * time.Millisecond})
 	o.WaitSuccesses(20, 20*time.Second)
 	if r := o.Stop(); r.Errors["connection refused"] != 0 || r.Servers["rs2"] != r.Succeeded {
-		t.Errorf("weight 0 got new connections: %v", r)
+		t.Errorf("new connections with weight 0: %v", r)
 	}
 }
 
+// TestLabFaultsOfADirector: the faults that the lab makes are faults for clients, and end.
 func TestLabFaultsOfADirector(t *testing.T) {
 	client, director, servers := labBalance(t, "-g")
 	for _, rs := range servers {
@@ -137,6 +140,7 @@ func TestLabFaultsOfADirector(t *testing.T) {
 	}
 }
 
+// TestLabUDP: the UDP server of the lab behind IPVS.
 func TestLabUDP(t *testing.T) {
 	client, director, servers := labBalance(t, "-g")
 	director.MustRun("ipvsadm", "-A", "-u", labVIP+":53", "-s", "rr")
@@ -153,6 +157,6 @@ func TestLabUDP(t *testing.T) {
 		seen[name]++
 	}
 	if seen["rs1"] != 3 || seen["rs2"] != 3 {
-		t.Errorf("answers: %v", seen)
+		t.Errorf("responses: %v", seen)
 	}
 }

@@ -1,4 +1,4 @@
-// The fake of the kernel's IPVS, held to the kernel.
+// The fake of the kernel's IPVS, compared with the kernel.
 
 package ipvs_test
 
@@ -19,8 +19,8 @@ import (
 	"lvsd/ipvs/ipvstest"
 )
 
-// TestKernelModel holds the fake to the real kernel: the same operations, legal
-// and illegal, give the same errors and the same tables.
+// TestKernelModel applies the same operations, valid and invalid, to the fake and to the
+// real kernel: they return the same errors and have the same tables.
 func TestKernelModel(t *testing.T) {
 	if !isolated(t) {
 		return
@@ -28,6 +28,7 @@ func TestKernelModel(t *testing.T) {
 	checkModel(t, openKernel(t), 1000)
 }
 
+// checkModel applies this number of random operations.
 func checkModel(t *testing.T, k ipvs.Kernel, steps int) {
 	t.Helper()
 	fake := ipvstest.New()
@@ -43,7 +44,7 @@ func checkModel(t *testing.T, k ipvs.Kernel, steps int) {
 		got, want := errno(t, k.Apply(op)), errno(t, fake.Apply(op))
 		seen[fmt.Sprintf("%s %v", op.Kind, got)]++
 		if got != want {
-			t.Fatalf("step %d: %s %+v: the kernel says %q, the fake %q", i, op, op, got, want)
+			t.Fatalf("step %d: %s %+v: the kernel returns %q, the fake %q", i, op, op, got, want)
 		}
 		if i%10 != 0 && i != steps-1 {
 			continue
@@ -66,7 +67,7 @@ func checkModel(t *testing.T, k ipvs.Kernel, steps int) {
 	}
 }
 
-// syncStep does the same to the synchronisation of both.
+// syncStep applies a random operation to the connection synchronisation of both.
 func syncStep(t *testing.T, r *rand.Rand, k ipvs.Kernel, fake *ipvstest.Kernel) {
 	t.Helper()
 	role := ipvs.SyncRole(1 + r.IntN(2))
@@ -77,14 +78,14 @@ func syncStep(t *testing.T, r *rand.Rand, k ipvs.Kernel, fake *ipvstest.Kernel) 
 	case 1:
 		c.Group = netip.MustParseAddr("224.0.0.90")
 	case 2:
-		c.Group = netip.MustParseAddr("10.0.0.1") // no group
+		c.Group = netip.MustParseAddr("10.0.0.1") // not a multicast address
 	}
 	do := func(k ipvs.Kernel) error { return k.StartDaemon(role, c) }
 	if r.IntN(2) == 0 {
 		do = func(k ipvs.Kernel) error { return k.StopDaemon(role) }
 	}
 	if got, want := errno(t, do(k)), errno(t, do(fake)); got != want {
-		t.Fatalf("%s %+v: the kernel says %q, the fake %q", role, c, got, want)
+		t.Fatalf("%s %+v: the kernel returns %q, the fake %q", role, c, got, want)
 	}
 	got, err := k.Daemons()
 	want, _ := fake.Daemons()
@@ -93,6 +94,7 @@ func syncStep(t *testing.T, r *rand.Rand, k ipvs.Kernel, fake *ipvstest.Kernel) 
 	}
 }
 
+// errno returns the errno of an error, 0 of nil.
 func errno(t *testing.T, err error) syscall.Errno {
 	t.Helper()
 	var e syscall.Errno
@@ -102,7 +104,7 @@ func errno(t *testing.T, err error) syscall.Errno {
 	return e
 }
 
-// randomOp draws from few services and servers, so that operations meet.
+// randomOp draws from few services and servers, so that operations meet the same ones.
 func randomOp(r *rand.Rand) ipvs.Op {
 	pick := func(s ...string) string { return s[r.IntN(len(s))] }
 	rare := func() bool { return r.IntN(12) == 0 }
@@ -141,7 +143,7 @@ func randomOp(r *rand.Rand) ipvs.Op {
 	}
 	kind := ipvs.OpKinds[r.IntN(len(ipvs.OpKinds))]
 	if kind == ipvs.DeleteService && r.IntN(4) != 0 {
-		kind = ipvs.AddDestination // else the table is never full
+		kind = ipvs.AddDestination // or the table would remain small
 	}
 	return ipvs.Op{Kind: kind, Service: s, Destination: d}
 }

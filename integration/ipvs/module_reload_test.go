@@ -1,4 +1,4 @@
-// IPVS taken away under a running reconciler, and back.
+// The kernel modules of IPVS unloaded under a running reconciler, and loaded again.
 
 package ipvs_test
 
@@ -18,10 +18,10 @@ import (
 	"lvsd/ipvs/netlink"
 )
 
-// TestKernelModuleReloaded takes IPVS away under a running reconciler. It comes
-// back under another netlink family number, which moby/ipvs never learns: all
-// that follows is written by our own encoder, so every form and the model are
-// checked with that too.
+// TestKernelModuleReloaded unloads the modules under a running reconciler. Loaded again
+// they have another netlink family number, which moby/ipvs does not notice: everything
+// afterwards is written by our own encoder, so every kind of entry and the model are
+// tested with that, too.
 func TestKernelModuleReloaded(t *testing.T) {
 	if cpu, _ := os.ReadFile("/proc/cpuinfo"); !strings.Contains(string(cpu), "User Mode Linux") && os.Getenv(inNamespace) == "" {
 		t.Skip("SKIPPED: unloads ip_vs, which only the lab's own kernel may lose; run it with bin/uml --mode uml")
@@ -31,7 +31,7 @@ func TestKernelModuleReloaded(t *testing.T) {
 	}
 	k := openKernel(t)
 	r, stop := reconcile(t, k, nil)
-	wish(t, r, ipvs.Wanted{Table: everything(), ResyncInterval: time.Second})
+	apply(t, r, ipvs.Wanted{Table: everything(), ResyncInterval: time.Second})
 	allowLoading := unloadIPVS(t)
 	defer allowLoading()
 	eventually(t, "the loss is seen", func() bool { return !r.Snapshot().Up })
@@ -48,20 +48,20 @@ func TestKernelModuleReloaded(t *testing.T) {
 	eventually(t, "the table is back", func() bool {
 		return slices.Equal(saved(t), slices.Sorted(slices.Values(everythingSaved)))
 	})
-	wish(t, r, ipvs.Wanted{Table: ipvs.Table{}})
+	apply(t, r, ipvs.Wanted{Table: ipvs.Table{}})
 	stop()
 	checkEveryForm(t, k)
 	checkModel(t, k, 1000)
 	r, _ = reconcile(t, k, nil)
-	wish(t, r, ipvs.Wanted{TimeoutTCP: 21 * time.Minute})
+	apply(t, r, ipvs.Wanted{TimeoutTCP: 21 * time.Minute})
 	if out := ipvsadm(t, "-L", "--timeout"); !strings.Contains(out, "1260 120 300") {
 		t.Errorf("timeouts: %s", out)
 	}
 }
 
-// unloadIPVS takes IPVS away and keeps the kernel from loading it by itself until
-// the function that it returns is called. Our own reconciler works against it,
-// and namespaces that just ended may hold the modules for a moment.
+// unloadIPVS unloads the modules and prevents their automatic loading until the function
+// that it returns is called. It retries, as our own reconciler and namespaces that have
+// just ended may still use the modules.
 func unloadIPVS(t *testing.T) (allowLoading func()) {
 	t.Helper()
 	const loader = "/proc/sys/kernel/modprobe"
@@ -76,10 +76,10 @@ func unloadIPVS(t *testing.T) (allowLoading func()) {
 	}
 	path := os.Getenv("PATH")
 	set("/bin/false")
-	os.Setenv("PATH", "/nonexistent") // so that we find no modprobe either
+	os.Setenv("PATH", "/nonexistent") // so that this process finds no modprobe either
 	eventually(t, "ip_vs is unloaded", func() bool {
 		_ = exec.Command("/usr/sbin/ipvsadm", "-C").Run()
-		for range 2 { // schedulers and helpers first, then what they hold
+		for range 2 { // schedulers and helpers first, then what they use
 			b, err := os.ReadFile("/proc/modules")
 			if err != nil {
 				t.Fatal(err)

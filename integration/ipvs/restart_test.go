@@ -1,5 +1,5 @@
-// A director that is killed, at any moment: what stands in the kernel stays, and
-// the next start makes it what the file says by then.
+// A director that is killed at any moment: the kernel's table stays, and the next start
+// changes it to the file of then.
 
 package ipvs_test
 
@@ -16,9 +16,9 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// many is a table of services of 60 servers each, of which the i-th form leaves
-// one out and has others of the servers in the rest.
-func many(i int) string {
+// manyServices returns services of 60 servers each. Each i omits another service and has
+// other servers in the rest.
+func manyServices(i int) string {
 	var b strings.Builder
 	for s := range 5 {
 		if s == i%5 {
@@ -33,7 +33,7 @@ func many(i int) string {
 	return b.String()
 }
 
-// wanted is the table of such a file as ipvsadm saves it, sorted.
+// wantedLines returns the table of manyServices as ipvsadm saves it, sorted.
 func wantedLines(i int) (lines []string) {
 	for s := range 5 {
 		if s == i%5 {
@@ -48,7 +48,7 @@ func wantedLines(i int) (lines []string) {
 	return lines
 }
 
-// countEntries counts the lines of the kernel's table, without a process.
+// countEntries counts the lines of /proc/net/ip_vs, which starts no process.
 func countEntries(d *lvsdtest.Director) (n int) {
 	d.Pair.T.Helper()
 	if err := d.Do(func() error {
@@ -67,9 +67,9 @@ func countEntries(d *lvsdtest.Director) (n int) {
 }
 
 // TestKilledWhileItWrites kills the daemon as soon as the kernel's table changes,
-// again and again, each time with another file. Then one start must do: the table
-// is the last file's, no more and no less; a server that left the file with a
-// connection drains, and nobody else's service was touched.
+// repeatedly, each time with another file. Then one start must suffice: the table equals
+// the last file, a server with a connection that was removed from it drains, and the
+// services of others are unchanged.
 func TestKilledWhileItWrites(t *testing.T) {
 	const kills = 6
 	p := lvsdtest.NewPair(t, 2)
@@ -87,7 +87,7 @@ func TestKilledWhileItWrites(t *testing.T) {
 	web := func(drain string, weights ...int) string {
 		return lvsdtest.Replace(t, p.WebService(`{ type = "on" }`, weights...), "scheduler", "drain_timeout = \""+drain+"\"\nscheduler")
 	}
-	write := func(i int, web string) { p.Services = web + many(i); p.WriteConfig() }
+	write := func(i int, web string) { p.Services = web + manyServices(i); p.WriteConfig() }
 	write(0, web("1h", 1, 1))
 	lb.StartDaemon()
 	lb.WaitState("master", 15*time.Second)
@@ -104,7 +104,7 @@ func TestKilledWhileItWrites(t *testing.T) {
 		}
 		return n
 	}
-	p.WaitUntil(10*time.Second, "the counters to know them", func() bool { return conns() == len(talks) })
+	p.WaitUntil(10*time.Second, "the connections to be counted", func() bool { return conns() == len(talks) })
 
 	lb.KillDaemon()
 	between := 0
@@ -120,10 +120,10 @@ func TestKilledWhileItWrites(t *testing.T) {
 	}
 	t.Logf("FIGURE %d of %d kills left the table half written", between, kills)
 	if between == 0 {
-		t.Error("no kill met the daemon while it wrote")
+		t.Error("no kill during a write")
 	}
 
-	write(kills+1, web("1h", 1)) // rs2 left the file meanwhile
+	write(kills+1, web("1h", 1)) // without rs2
 	lb.StartDaemon()
 	p.WaitUntil(20*time.Second, "the last file's table", func() bool {
 		return slices.Equal(tableLines(lb.IPVSTable()), sorted(wantedLines(kills+1), theirs, webLines(p, 1, 0)))
@@ -134,7 +134,7 @@ func TestKilledWhileItWrites(t *testing.T) {
 		}
 	}
 	if n := conns(); n != len(talks) {
-		t.Errorf("the service's counter says %d connections, want %d: it began anew", n, len(talks))
+		t.Errorf("the service's counter shows %d connections, want %d: it was reset", n, len(talks))
 	}
 	write(kills+1, web("1s", 1))
 	lb.MustReload()
@@ -150,19 +150,21 @@ func TestKilledWhileItWrites(t *testing.T) {
 	}
 }
 
+// tableLines returns the sorted lines of a table.
 func tableLines(saved string) []string {
 	lines := strings.Split(strings.TrimSpace(saved), "\n")
 	slices.Sort(lines)
 	return lines
 }
 
+// sorted concatenates and sorts lines.
 func sorted(parts ...[]string) []string {
 	all := slices.Concat(parts...)
 	slices.Sort(all)
 	return all
 }
 
-// webLines is the service of the pair's real servers with these weights.
+// webLines returns the lines of the pair's service with these weights.
 func webLines(p *lvsdtest.Pair, weights ...int) []string {
 	lines := []string{"-A -t " + lvsdtest.VIPPort + " -s rr"}
 	for i, w := range weights {

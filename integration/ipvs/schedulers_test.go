@@ -1,6 +1,5 @@
-// Each scheduler of the kernel does what its documentation says, when lvsd sets
-// it up; and a server of weight 0 makes none of them refuse a client where lvsd
-// promises that.
+// Each scheduler of the kernel balances as documented when lvsd configures it; and with a
+// server of weight 0 none refuses a client where lvsd promises that.
 
 package ipvs_test
 
@@ -16,19 +15,21 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// source is the i-th of a hundred addresses of the client.
+// source returns the i-th of the client's additional addresses.
 func source(i int) string { return fmt.Sprintf("10.77.0.%d", 130+i) }
 
+// sources is the number of these addresses.
 const sources = 100
 
+// addSources adds them to the client.
 func addSources(p *lvsdtest.Pair) {
 	for i := range sources {
 		p.Client.AddAddress("eth0", source(i)+"/24")
 	}
 }
 
-// askFrom connects from an address of the client's, and answers which server took
-// it. The connection stays open until the test ends when keep is set.
+// askFrom connects from an address of the client and returns the name of the server. The
+// connection stays open until the end of the test if keep is set.
 func askFrom(p *lvsdtest.Pair, from, to string, keep bool) (string, error) {
 	dialer := net.Dialer{Timeout: 3 * time.Second}
 	if from != "" {
@@ -51,9 +52,9 @@ func askFrom(p *lvsdtest.Pair, from, to string, keep bool) (string, error) {
 	return server, err
 }
 
-// TestSchedulersSpreadAsDocumented: net/netfilter/ipvs/Kconfig of the kernel and
-// ipvsadm(8) say what each does; here all of them run at once, with three servers
-// of the weights 1, 2 and 3. Where connections are counted, they are kept open.
+// TestSchedulersSpreadAsDocumented: all schedulers behave as net/netfilter/ipvs/Kconfig of
+// the kernel and ipvsadm(8) document them, with three servers of the weights 1, 2 and 3.
+// For those that count connections, the connections stay open.
 func TestSchedulersSpreadAsDocumented(t *testing.T) {
 	balanced := []struct {
 		scheduler string
@@ -87,20 +88,20 @@ func TestSchedulersSpreadAsDocumented(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range byDestination { // all that go to one address meet one server
+	for _, name := range byDestination { // one server for all connections to one address
 		if seen := spreadOf(p, name, 10, false); slices.Max(seen[:]) != 10 {
 			t.Errorf("%s spread the connections to one address: %v", name, seen)
 		}
 	}
-	for _, name := range bySource { // each client meets one server, and the clients all of them
+	for _, name := range bySource { // one server for each client, and all servers for all clients
 		var seen [3]int
 		for i := range sources {
-			first, err := askFrom(p, source(i), at(name), false)
+			first, err := askFrom(p, source(i), addressOf(name), false)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 			seen[first[2]-'1']++
-			if again, err := askFrom(p, source(i), at(name), false); err != nil || again != first {
+			if again, err := askFrom(p, source(i), addressOf(name), false); err != nil || again != first {
 				t.Errorf("%s sent %s to %s, then to %s, %v", name, source(i), first, again, err)
 			}
 		}
@@ -109,23 +110,23 @@ func TestSchedulersSpreadAsDocumented(t *testing.T) {
 			t.Errorf("%s: %d sources by weights 1 2 3: %v", name, sources, seen)
 		}
 	}
-	// The highest of fo is drained: the next one takes over.
+	// The server with the highest weight of fo is drained: the next one serves.
 	p.Services = replaceAfter(t, p.Services, `scheduler = "fo"`, "weight = 3", "weight = 0")
 	p.WriteConfig()
 	p.LB[0].MustReload()
 	if seen := spreadOf(p, "fo", 4, false); seen != [3]int{0, 4, 0} {
-		t.Errorf("fo without its highest: %v", seen)
+		t.Errorf("fo without its highest weight: %v", seen)
 	}
 }
 
-// everyScheduler runs a director with a service for each, and three servers of
-// the weights 1, 2 and 3 behind all.
+// everyScheduler runs a director with a service for each scheduler, each with three
+// servers of the weights 1, 2 and 3.
 func everyScheduler(t *testing.T, names []string) *lvsdtest.Pair {
 	p := lvsdtest.NewPair(t, 3)
 	p.PrepareDR()
 	addSources(p)
 	for _, name := range names {
-		p.Services += fmt.Sprintf("[[virtual_service]]\nname = %q\naddress = %q\nscheduler = %q\ncheck = { type = \"on\" }\nreal_servers = [\n", name, at(name), name)
+		p.Services += fmt.Sprintf("[[virtual_service]]\nname = %q\naddress = %q\nscheduler = %q\ncheck = { type = \"on\" }\nreal_servers = [\n", name, addressOf(name), name)
 		for i, r := range p.Real {
 			p.Services += fmt.Sprintf("  { address = \"%s\", weight = %d },\n", r.Addr(), 1+i)
 			lab.ServeLines(r, fmt.Sprint(":", port(name)), r.Name)
@@ -134,18 +135,18 @@ func everyScheduler(t *testing.T, names []string) *lvsdtest.Pair {
 	}
 	p.LB[0].StartDaemon()
 	p.LB[0].WaitState("master", 15*time.Second)
-	p.WaitUntil(10*time.Second, "all servers at work", func() bool {
+	p.WaitUntil(10*time.Second, "all servers in the table", func() bool {
 		out := p.LB[0].IPVSTable()
 		return strings.Count(out, "-a -t") == 3*len(names) && !strings.Contains(out, "-w 0")
 	})
 	return p
 }
 
-// spreadOf counts which server takes each of n connections.
+// spreadOf counts the connections of each server, of n.
 func spreadOf(p *lvsdtest.Pair, name string, n int, keep bool) (seen [3]int) {
 	p.T.Helper()
 	for range n {
-		who, err := askFrom(p, "", at(name), keep)
+		who, err := askFrom(p, "", addressOf(name), keep)
 		if err != nil {
 			p.T.Fatalf("%s: %v", name, err)
 		}
@@ -154,10 +155,10 @@ func spreadOf(p *lvsdtest.Pair, name string, n int, keep bool) (seen [3]int) {
 	return seen
 }
 
-// at is the address of a scheduler's service.
-func at(name string) string { return fmt.Sprintf("%s:%d", lvsdtest.VIP, port(name)) }
+// addressOf returns the address of a scheduler's service.
+func addressOf(name string) string { return fmt.Sprintf("%s:%d", lvsdtest.VIP, port(name)) }
 
-// port gives each scheduler's service one of its own.
+// port returns the port of a scheduler's service.
 func port(scheduler string) int {
 	n := 8000
 	for _, c := range scheduler {
@@ -166,7 +167,7 @@ func port(scheduler string) int {
 	return n
 }
 
-// replaceAfter is replace in what follows the mark.
+// replaceAfter replaces the first occurrence of old after the mark.
 func replaceAfter(t testing.TB, text, mark, old, new string) string {
 	t.Helper()
 	before, after, ok := strings.Cut(text, mark)
@@ -176,10 +177,10 @@ func replaceAfter(t testing.TB, text, mark, old, new string) string {
 	return before + mark + lvsdtest.Replace(t, after, old, new)
 }
 
-// TestHashingSchedulersRefuseNoClient: the kernel refuses every client whose hash
-// lands on a server of weight 0. With sh and mh, which have their fallback, none
-// is refused; with dh, and without fallback, a failed server is taken out of the
-// table, and a drain by hand, which cannot be had, is warned of.
+// TestHashingSchedulersRefuseNoClient: the kernel refuses every client whose hash selects
+// a server of weight 0. With sh and mh and their fallback flags none is refused; with dh,
+// and without the flags, a failed server is removed from the table, and lvsd check warns
+// of a drain, which is not possible.
 func TestHashingSchedulersRefuseNoClient(t *testing.T) {
 	cases := []struct {
 		name, scheduler, flags string
@@ -206,7 +207,7 @@ func TestHashingSchedulersRefuseNoClient(t *testing.T) {
 		p.Services = ""
 		for _, c := range cases {
 			p.Services += fmt.Sprintf("[[virtual_service]]\nname = %q\naddress = %q\nscheduler = %q\n%s\ncheck = %s\nreal_servers = [ { address = %q, weight = %d }, { address = %q, weight = 1 } ]\n",
-				c.name, at(c.name), c.scheduler, c.flags, lvsdtest.QuickCheck, p.Real[0].Addr(), weight, p.Real[1].Addr())
+				c.name, addressOf(c.name), c.scheduler, c.flags, lvsdtest.QuickCheck, p.Real[0].Addr(), weight, p.Real[1].Addr())
 		}
 		p.WriteConfig()
 	}
@@ -218,10 +219,10 @@ func TestHashingSchedulersRefuseNoClient(t *testing.T) {
 	}
 	refusals := func(name string) (n int) {
 		for i := range sources {
-			if who, err := askFrom(p, source(i), at(name), false); err != nil {
+			if who, err := askFrom(p, source(i), addressOf(name), false); err != nil {
 				n++
 			} else if who != "rs2" {
-				t.Errorf("%s: %s was sent to %s, which is to get nobody", name, source(i), who)
+				t.Errorf("%s: %s was sent to %s, which has weight 0", name, source(i), who)
 			}
 		}
 		return n
@@ -258,9 +259,9 @@ func TestHashingSchedulersRefuseNoClient(t *testing.T) {
 			t.Errorf("%s: lvsd check warns of the drain: %v\n%s", c.name, warned, out)
 		}
 		n := refusals(c.name)
-		t.Logf("%s, a server of weight 0 by hand: %d of %d clients refused", c.name, n, sources)
+		t.Logf("%s, a server of weight 0 in the file: %d of %d clients refused", c.name, n, sources)
 		if c.fallback && n > 0 {
-			t.Errorf("%s, drained by hand: %d of %d clients were refused", c.name, n, sources)
+			t.Errorf("%s, drained in the file: %d of %d clients were refused", c.name, n, sources)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// The control layer's forms through the built binary: the file says it, real
-// clients are served by it, and ipvsadm reads it back.
+// Kinds of services as lvsd configures them: real clients are served, and ipvsadm shows
+// the expected table.
 
 package ipvs_test
 
@@ -14,11 +14,11 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// expectAnswers waits until each of the pair's servers has answered a client.
-func expectAnswers(p *lvsdtest.Pair, address string) {
+// waitAllServe waits until each of the pair's servers has served a client.
+func waitAllServe(p *lvsdtest.Pair, address string) {
 	p.T.Helper()
 	seen := map[string]int{}
-	p.WaitUntil(20*time.Second, "an answer from each server through "+address, func() bool {
+	p.WaitUntil(20*time.Second, "a response from each server through "+address, func() bool {
 		if c, err := lab.TryConverse(p.Client, address, time.Second); err == nil {
 			seen[c.Server]++
 			c.Close()
@@ -32,8 +32,8 @@ func expectAnswers(p *lvsdtest.Pair, address string) {
 	})
 }
 
-// TestTunnelsCarryConnections goes through gre and gue with and without
-// checksums; ipip has its place among the forwarding methods.
+// TestTunnelsCarryConnections serves connections through GRE and GUE, with and without
+// checksums; IPIP is in TestForwardingMethods.
 func TestTunnelsCarryConnections(t *testing.T) {
 	for _, c := range []struct {
 		name, forward, saved string
@@ -65,33 +65,34 @@ func TestTunnelsCarryConnections(t *testing.T) {
 			p.Services = p.ServiceConfig("web", lvsdtest.VIPPort, "forward = "+c.forward+"\nscheduler = \"rr\"\ncheck = "+lvsdtest.QuickCheck, 80)
 			lb.StartDaemon()
 			lb.WaitState("master", 30*time.Second)
-			expectAnswers(p, lvsdtest.VIPPort)
+			waitAllServe(p, lvsdtest.VIPPort)
 			if out := lb.IPVSTable(); strings.Count(out, "-i -w 1 "+c.saved) != 2 {
 				t.Errorf("no %q twice in:\n%s", c.saved, out)
 			}
-			// A changed weight leaves the tunnel as it is.
+			// A changed weight does not change the tunnel.
 			p.Services = strings.Replace(p.Services, "weight = 1", "weight = 7", 1)
 			p.WriteConfig()
 			lb.MustReload()
 			if out := lb.IPVSTable(); !strings.Contains(out, "-i -w 7 "+c.saved) {
 				t.Errorf("no %q with weight 7 in:\n%s", c.saved, out)
 			}
-			expectAnswers(p, lvsdtest.VIPPort)
+			waitAllServe(p, lvsdtest.VIPPort)
 		})
 	}
 }
 
+// sixVIP is the IPv6 VIP of sixPair.
 const sixVIP = "2001:db8:77::100"
 
-// sixPair is a pair whose hosts have IPv6 addresses too; the IPv6 VIP is put on
-// the first director by hand.
+// sixPair returns a pair whose hosts also have IPv6 addresses. The IPv6 VIP is added to
+// the first director without VRRP.
 func sixPair(t *testing.T, servers int) *lvsdtest.Pair {
 	p := lvsdtest.NewPair(t, servers)
 	p.Client.AddAddress("eth0", "2001:db8:77::2/64")
 	for i, d := range p.LB {
 		d.AddAddress("eth0", fmt.Sprintf("2001:db8:77::%d/64", 11+i))
 	}
-	// As lvsd would put it there: never chosen as the source of a probe.
+	// With the flags that lvsd uses: never the source address of a probe.
 	p.LB[0].MustRun("ip", "addr", "add", sixVIP+"/128", "dev", "eth0", "nodad", "preferred_lft", "0")
 	for i, r := range p.Real {
 		r.AddAddress("eth0", fmt.Sprintf("2001:db8:77::%d/64", 21+i))
@@ -99,12 +100,13 @@ func sixPair(t *testing.T, servers int) *lvsdtest.Pair {
 	return p
 }
 
-// six is a server's address of IPv6.
+// six returns the IPv6 address of a real server.
 func six(r *lab.Host) string {
 	last := r.Addr().As4()[3]
 	return fmt.Sprintf("2001:db8:77::%d", last)
 }
 
+// TestIPv6DirectRouting serves IPv6 clients by direct routing.
 func TestIPv6DirectRouting(t *testing.T) {
 	p := sixPair(t, 2)
 	lb := p.LB[0]
@@ -116,7 +118,7 @@ func TestIPv6DirectRouting(t *testing.T) {
 	}
 	p.Services = fmt.Sprintf("[[virtual_service]]\nname = \"six\"\naddress = \"[%s]:80\"\nscheduler = \"rr\"\ncheck = %s\nreal_servers = [ %s ]\n", sixVIP, lvsdtest.QuickCheck, strings.Join(reals, ", "))
 	lb.StartDaemon()
-	expectAnswers(p, "["+sixVIP+"]:80")
+	waitAllServe(p, "["+sixVIP+"]:80")
 	if out := lb.IPVSTable(); !lvsdtest.ContainsAll(out, "-A -t ["+sixVIP+"]:80 -s rr", "-r [2001:db8:77::21]:80 -g -w 1") {
 		t.Errorf("%s", out)
 	}
@@ -128,7 +130,7 @@ func TestMixedFamilies(t *testing.T) {
 	p := sixPair(t, 2)
 	lb := p.LB[0]
 	one, two := p.Real[0], p.Real[1]
-	// rs1 takes IPv4 out of IPv6, rs2 IPv6 out of IPv4.
+	// rs1 decapsulates IPv4 in IPv6, rs2 IPv6 in IPv4.
 	for _, c := range [][]string{
 		{"ip", "link", "add", "tun1", "type", "ip6tnl", "mode", "ipip6", "local", six(one), "remote", "::"},
 		{"ip", "link", "set", "tun1", "up"}, {"ip", "addr", "add", lvsdtest.VIP + "/32", "dev", "tun1"},
@@ -163,14 +165,14 @@ real_servers = [ { address = "%s:80", weight = 1 } ]
 	lb.StartDaemon()
 	lb.WaitState("master", 30*time.Second)
 	for address, server := range map[string]string{lvsdtest.VIPPort: "rs1", "[" + sixVIP + "]:80": "rs2"} {
-		p.WaitUntil(20*time.Second, "an answer through "+address, func() bool {
+		p.WaitUntil(20*time.Second, "a response through "+address, func() bool {
 			c, err := lab.TryConverse(p.Client, address, time.Second)
 			if err != nil {
 				return false
 			}
 			defer c.Close()
 			if c.Server != server {
-				t.Errorf("%s was answered by %s", address, c.Server)
+				t.Errorf("%s was served by %s", address, c.Server)
 			}
 			return true
 		})
@@ -181,8 +183,8 @@ real_servers = [ { address = "%s:80", weight = 1 } ]
 	}
 }
 
-// TestFirewallMarks: two ports of an address are one service by their mark, and
-// a persistent client has the same server on both; IPv6 has marks of its own.
+// TestFirewallMarks: two ports of an address are one service by their firewall mark, and a
+// persistent client has the same server on both; IPv6 has a separate service.
 func TestFirewallMarks(t *testing.T) {
 	p := sixPair(t, 2)
 	p.PrepareDR()
@@ -217,7 +219,7 @@ real_servers = [ %s ]
 	lb.StartDaemon()
 	lb.WaitState("master", 30*time.Second)
 	p.WaitUntil(30*time.Second, "both servers", func() bool { return strings.Count(lb.IPVSTable(), "-a -f 7 -r") == 2 })
-	p.WaitUntil(30*time.Second, "an answer", func() bool {
+	p.WaitUntil(30*time.Second, "a response", func() bool {
 		c, err := lab.TryConverse(p.Client, lvsdtest.VIP+":80", time.Second)
 		if err == nil {
 			c.Close()
@@ -230,15 +232,15 @@ real_servers = [ %s ]
 			t.Errorf("port 443 on %s, port 80 on %s", c.Server, home)
 		}
 	}
-	expectAnswers(p, "["+sixVIP+"]:443")
+	waitAllServe(p, "["+sixVIP+"]:443")
 	out := lb.IPVSTable()
 	if !lvsdtest.ContainsAll(out, "-A -f 7 -s rr -p 300\n", "-A -f 7 -6 -s rr\n", "-a -f 7 -6 -r [2001:db8:77::21]:0 -g -w 1", "-a -f 7 -r 10.77.0.21:0 -g -w 1") {
 		t.Errorf("%s", out)
 	}
-	// Killed and started again it finds the table as it left it.
+	// After a kill and a start the table is unchanged.
 	lb.KillDaemon()
 	lb.StartDaemon()
-	time.Sleep(2 * time.Second) // two comparisons, in which nothing may happen
+	time.Sleep(2 * time.Second) // two comparisons, without a change
 	if now := lb.IPVSTable(); now != out {
 		t.Errorf("the table changed from\n%s to\n%s", out, now)
 	}
@@ -247,8 +249,8 @@ real_servers = [ %s ]
 	}
 }
 
-// TestDrainKeepsConnections takes a server out of the file: its open connection
-// goes on, new ones go elsewhere, and it leaves the table when the connection has
+// TestDrainKeepsConnections removes a server from the file: its open connection continues,
+// new ones go to other servers, and it is removed from the table when the connection has
 // ended, or at the deadline.
 func TestDrainKeepsConnections(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) {
@@ -256,7 +258,7 @@ func TestDrainKeepsConnections(t *testing.T) {
 		p.Services = lvsdtest.Replace(t, p.Services, "scheduler", "drain_timeout = \"1h\"\nscheduler")
 	})
 	lb := p.LB[0]
-	p.LB[1].StopDaemon() // what its takeover would do to the connection is not asked here
+	p.LB[1].StopDaemon() // without connection synchronisation a takeover would break the connection
 	rs2 := netip.AddrPortFrom(p.Real[1].Addr(), 80).String()
 	var talk *lab.Conversation
 	for talk == nil || talk.Server != "rs2" {
@@ -270,58 +272,57 @@ func TestDrainKeepsConnections(t *testing.T) {
 	}
 	without("1h")
 	if w := lb.ProcWeight(rs2); w != 0 {
-		t.Fatalf("weight %d of a server that drains", w)
+		t.Fatalf("weight %d of a draining server", w)
 	}
 	for range 4 {
 		if c := lab.Converse(p.Client, lvsdtest.VIPPort); c.Server != "rs1" {
 			t.Errorf("a new connection went to %s", c.Server)
 		}
 	}
-	// Killed meanwhile, it goes on with the drain.
+	// A kill does not end the drain.
 	lb.KillDaemon()
 	lb.StartDaemon()
 	time.Sleep(2 * time.Second) // two counts of its connections
 	if w := lb.ProcWeight(rs2); w != 0 {
-		t.Fatalf("weight %d of a server that drains, after a restart", w)
+		t.Fatalf("weight %d of a draining server, after a restart", w)
 	}
 	before, _ := talk.Lines()
 	p.WaitUntil(5*time.Second, "another line", func() bool { n, _ := talk.Lines(); return n > before || talk.Err() != nil })
 	if err := talk.Err(); err != nil {
 		t.Fatalf("a connection did not survive the drain: %v", err)
 	}
-	// A shorter time in the file holds for what drains already.
+	// A shorter time in the file applies to a drain in progress.
 	without("3s")
 	p.WaitUntil(30*time.Second, "the deadline", func() bool { return lb.ProcWeight(rs2) == -1 })
 	talk.Close()
 }
 
-// TestFlushedTableIsRestored: ipvsadm -C under a running director, and a program that
-// does it again and again.
+// TestFlushedTableIsRestored: ipvsadm -C under a running director, once and repeatedly.
 func TestFlushedTableIsRestored(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) { p.AdvertInterval = "1s" })
 	lb := p.LB[0]
 	before := lb.IPVSTable()
 	lb.MustRun("ipvsadm", "-C")
-	took := p.WaitUntil(5*time.Second, "the table to be back", func() bool { return lb.IPVSTable() == before })
-	t.Logf("FIGURE a flushed table was back after %v (resync_interval 1s)", took)
+	took := p.WaitUntil(5*time.Second, "the table to be restored", func() bool { return lb.IPVSTable() == before })
+	t.Logf("FIGURE a flushed table was restored after %v (resync_interval 1s)", took)
 
 	rs1 := netip.AddrPortFrom(p.Real[0].Addr(), 80).String()
 	rival := lb.Start("sh", "-c", "while :; do ipvsadm -e -t "+lvsdtest.VIPPort+" -r "+rs1+" -g -w 50; sleep 0.3; done")
-	p.WaitUntil(60*time.Second, "the fight to be raised", func() bool {
+	p.WaitUntil(60*time.Second, "the conflict in the status", func() bool {
 		return strings.Contains(lb.Process.Output(), "another program keeps changing")
 	})
 	at := lb.IPVSWrites()
 	time.Sleep(5 * time.Second)
 	if n := lb.IPVSWrites() - at; n > 6 {
-		t.Errorf("%d writes in 5 s of a fight, want one a second (resync_interval) at most", n)
+		t.Errorf("%d writes in 5 s of a conflict, want at most one a second (resync_interval)", n)
 	}
 	if n := strings.Count(lb.Process.Output(), "another program keeps changing"); n != 1 {
-		t.Errorf("the fight was raised %d times", n)
+		t.Errorf("the conflict was logged %d times", n)
 	}
 	rival.Kill()
 	<-rival.Done()
 	p.WaitUntil(30*time.Second, "our weight", func() bool { return lb.ProcWeight(rs1) == 1 })
-	p.WaitUntil(60*time.Second, "the end of the fight", func() bool {
+	p.WaitUntil(60*time.Second, "the end of the conflict", func() bool {
 		return strings.Contains(lb.Process.Output(), "nobody changes it any more")
 	})
 }

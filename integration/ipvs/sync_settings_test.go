@@ -1,6 +1,5 @@
-// What the file says beside the table: the synchronisation's settings, the
-// kernel's timeouts; and what is read of a busy kernel: rates, and connections
-// of which there are very many.
+// Settings besides the table: of connection synchronisation, and the kernel's timeouts;
+// and the rates and connections of a busy kernel.
 
 package ipvs_test
 
@@ -18,18 +17,18 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestSyncSettingsReachTheKernel: each of them, read back by the kernel's own
-// means; what the network or the kernel can't do is refused with the reason, by a
-// reload and by a start.
+// TestSyncSettingsReachTheKernel reads each setting with ipvsadm and sysctl. What the
+// network or the kernel does not support is refused with the reason, by a reload and by a
+// start.
 func TestSyncSettingsReachTheKernel(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 1, func(p *lvsdtest.Pair) { p.AdvertInterval = "1s" })
 	lb := p.LB[0]
-	p.LB[1].StopDaemon() // a start under its name is tried here
+	p.LB[1].StopDaemon() // lvsd is started with its name below
 	file := func(ipvs string) {
 		p.WriteFile("lvsd.toml", lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\n"+ipvs))
 	}
 	daemons := func() string { return lb.MustRun("ipvsadm", "-L", "--daemon") }
-	has := func(want, maxlen string) { // what is received is as long as the interface takes
+	has := func(want, maxlen string) { // the receiver uses the MTU of the interface
 		t.Helper()
 		head, tail, _ := strings.Cut(want, "*")
 		if got := daemons(); !lvsdtest.ContainsAll(got, "master sync daemon ("+head+maxlen+tail, "backup sync daemon ("+head+"1472"+tail) {
@@ -71,11 +70,11 @@ func TestSyncSettingsReachTheKernel(t *testing.T) {
 	}
 	file(`sync = { interface = "eth0", id = 7, maxlen = 1473 }`)
 	refuses("maxlen above the MTU", "[ipvs.sync]", "messages of 1473 bytes", "at most 1472")
-	// What fits is less where the interface takes less, and then follows it.
+	// A smaller MTU reduces the length of messages.
 	lb.MustRun("ip", "link", "set", "eth0", "mtu", "1400")
 	file(`sync = { interface = "eth0", id = 7 }`)
 	reload()
-	p.WaitUntil(10*time.Second, "messages that fit", func() bool {
+	p.WaitUntil(10*time.Second, "messages of the smaller length", func() bool {
 		return strings.Contains(daemons(), "master sync daemon (mcast=eth0, syncid=7, maxlen=1372")
 	})
 	good = daemons()
@@ -89,8 +88,8 @@ func TestSyncSettingsReachTheKernel(t *testing.T) {
 	}
 }
 
-// TestManyConnections: of thousands the first are listed, and it is said that
-// there are more; rates are the kernel's.
+// TestManyConnections: of thousands of connections the first are listed, with a note that
+// there are more; rates equal the kernel's.
 func TestManyConnections(t *testing.T) {
 	const flows = 3000
 	p := lvsdtest.NewPair(t, 1)
@@ -101,7 +100,7 @@ func TestManyConnections(t *testing.T) {
 	p.Services = p.ServiceConfig("dns", lvsdtest.VIP+":53", "protocol = \"udp\"\ncheck = { type = \"on\" }", 53)
 	lb.StartDaemon()
 	lb.WaitState("master", 30*time.Second)
-	p.WaitUntil(30*time.Second, "the server at work", func() bool { return lb.ProcWeight(p.Real[0].Addr().String()+":53") == 1 })
+	p.WaitUntil(30*time.Second, "the server in the table", func() bool { return lb.ProcWeight(p.Real[0].Addr().String()+":53") == 1 })
 	to := netip.MustParseAddr(lvsdtest.VIP).As4()
 	if err := p.Client.Do(func() error {
 		for i := range flows {
@@ -122,7 +121,7 @@ func TestManyConnections(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	// The kernel may lose some on the way when it is busy; most are there.
+	// A busy kernel may drop some packets; most flows exist.
 	p.WaitUntil(20*time.Second, "most flows", func() bool {
 		s, err := lb.GetAPI("/api/v1/status")
 		return err == nil && kernelCounts(s).Inactive > flows/2
@@ -152,7 +151,7 @@ func TestManyConnections(t *testing.T) {
 	}
 }
 
-// counts are of the first server of the first service.
+// counts are those of the first server of the first service.
 type counts struct {
 	Inactive int `json:"inactive_connections"`
 	Rates    struct {

@@ -1,5 +1,5 @@
-// Ways that need more than a line of the file: gre and gue over IPv6, with and
-// without checksums, and firewall marks by nat and by tunnel, of both families.
+// GRE and GUE over IPv6, with and without checksums; firewall marks by NAT and by tunnel,
+// of both address families.
 
 package ipvs_test
 
@@ -13,28 +13,28 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// realServerUp prepares a host with lvsd's own command.
+// realServerUp prepares a host with lvsd realserver up.
 func realServerUp(p *lvsdtest.Pair, h *lab.Host, address, way string) {
 	p.T.Helper()
 	args := append([]string{lvsdtest.Binary(p.T), "realserver", "up", "--vip", address, "--state-dir", p.Path(h.Name + ".state")}, strings.Fields(way)...)
 	h.MustRun(args...)
 }
 
-// answeredBy waits until a connection from that address is answered, by that
-// server and no other.
-func answeredBy(p *lvsdtest.Pair, server, from, to string) {
+// waitServedBy waits until a connection from an address is served, by this server and no
+// other.
+func waitServedBy(p *lvsdtest.Pair, server, from, to string) {
 	p.T.Helper()
-	p.WaitUntil(20*time.Second, "an answer through "+to, func() bool {
+	p.WaitUntil(20*time.Second, "a response through "+to, func() bool {
 		who, err := askFrom(p, from, to, false)
 		if err == nil && who != server {
-			p.T.Errorf("%s was answered by %s, want %s", to, who, server)
+			p.T.Errorf("%s was served by %s, want %s", to, who, server)
 		}
 		return err == nil
 	})
 }
 
-// TestIPv6Tunnels goes through each kind of tunnel but ipip over IPv6, which a
-// server has one of.
+// TestIPv6Tunnels serves connections through each kind of tunnel over IPv6, one for each
+// server.
 func TestIPv6Tunnels(t *testing.T) {
 	ways := []struct{ forward, server, saved string }{
 		{`{ type = "gre" }`, "--type gre", "--tun-type gre --tun-nocsum"},
@@ -70,14 +70,14 @@ func TestIPv6Tunnels(t *testing.T) {
 	file(1)
 	lb.StartDaemon()
 	for i := range ways {
-		answeredBy(p, p.Real[i].Name, "", at(i))
+		waitServedBy(p, p.Real[i].Name, "", at(i))
 	}
 	saved(1)
-	file(7) // a changed weight leaves the tunnel as it is
+	file(7) // a changed weight does not change the tunnel
 	lb.MustReload()
 	saved(7)
 	for i := range ways {
-		answeredBy(p, p.Real[i].Name, "", at(i))
+		waitServedBy(p, p.Real[i].Name, "", at(i))
 	}
 	restartWritesNothing(p, lb)
 	p.Services = ""
@@ -87,15 +87,15 @@ func TestIPv6Tunnels(t *testing.T) {
 	}
 }
 
-// restartWritesNothing kills a director and starts it again: it finds the table
-// as it left it, and has nothing to write.
+// restartWritesNothing kills a director and starts it again: the table is unchanged and
+// the director writes nothing.
 func restartWritesNothing(p *lvsdtest.Pair, lb *lvsdtest.Director) {
 	p.T.Helper()
 	before := lb.IPVSTable()
 	lb.KillDaemon()
 	lb.StartDaemon()
 	reads := lb.Metric("lvsd_ipvs_last_resync_timestamp_seconds")
-	p.WaitUntil(20*time.Second, "all verdicts and another comparison", func() bool {
+	p.WaitUntil(20*time.Second, "health of all servers and a comparison", func() bool {
 		s, err := lb.Status()
 		if err != nil {
 			return false
@@ -117,14 +117,14 @@ func restartWritesNothing(p *lvsdtest.Pair, lb *lvsdtest.Director) {
 	}
 }
 
-// TestMarksByNATAndTunnel: firewall marks of both families, whose servers are
-// reached by nat and through tunnels.
+// TestMarksByNATAndTunnel: firewall marks of both address families, with servers by NAT
+// and by tunnel.
 func TestMarksByNATAndTunnel(t *testing.T) {
 	p := sixPair(t, 4)
 	lb := p.LB[0]
 	nat, ipip, gre, gue := p.Real[0], p.Real[1], p.Real[2], p.Real[3]
 	const client, client6 = "10.77.0.2", "2001:db8:77::2"
-	// The server behind NAT answers through the director, which is on its LAN.
+	// The NAT server's replies go through the director, which is on its LAN.
 	nat.SetSysctl("net.ipv4.conf.all.accept_redirects", "0")
 	nat.SetSysctl("net.ipv6.conf.eth0.accept_redirects", "0")
 	nat.Route(client+"/32", "10.77.0.11")
@@ -153,8 +153,8 @@ func TestMarksByNATAndTunnel(t *testing.T) {
 	lb.StartDaemon()
 	lb.WaitState("master", 30*time.Second)
 	for i, r := range p.Real {
-		answeredBy(p, r.Name, client, fmt.Sprintf("%s:%d", lvsdtest.VIP, 8000+i))
-		answeredBy(p, r.Name, client6, fmt.Sprintf("[%s]:%d", sixVIP, 8000+i))
+		waitServedBy(p, r.Name, client, fmt.Sprintf("%s:%d", lvsdtest.VIP, 8000+i))
+		waitServedBy(p, r.Name, client6, fmt.Sprintf("[%s]:%d", sixVIP, 8000+i))
 	}
 	if out := lb.IPVSTable(); !lvsdtest.ContainsAll(out, want...) || strings.Count(out, "\n") != len(want) {
 		t.Errorf("want\n%s got\n%s", strings.Join(want, ""), out)
