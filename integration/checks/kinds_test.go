@@ -20,8 +20,8 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// writeAuthority writes an authority's certificate, and one with its key for each
-// name, as PEM files of the lab.
+// writeAuthority writes the certificate of a certificate authority, and a certificate and
+// key for each name, as PEM files of the lab.
 func writeAuthority(p *lvsdtest.Pair, names ...string) {
 	now := time.Now()
 	write := func(file, kind string, der []byte, err error) {
@@ -53,8 +53,8 @@ func writeAuthority(p *lvsdtest.Pair, names ...string) {
 	}
 }
 
-// TestCheckerKinds: checks of many kinds, against nginx, OpenSSL's s_server, the
-// kernel and a program, each up; and then each down, for its own reason.
+// TestCheckerKinds: checks of many types, against nginx, OpenSSL's s_server, the kernel
+// and a program. Each succeeds at first, and later fails for a reason of its own.
 func TestCheckerKinds(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
 	p.AdvertInterval = "1s"
@@ -86,7 +86,7 @@ http {
 `, p.Dir())))
 	openssl := rs.Start("/usr/bin/openssl", "s_server", "-accept", "8003", "-tls1_2", "-rev", "-quiet",
 		"-cert", file("www.example.org.pem"), "-key", file("www.example.org.key"))
-	// A listener that counts what is accepted: half-open probes are not.
+	// A listener that counts the connections: a SYN probe makes none.
 	var accepted atomic.Int32
 	silent, err := rs.Listen("tcp", ":8005")
 	if err != nil {
@@ -140,8 +140,8 @@ http {
 	p.Services = b.String()
 	lb.StartDaemon()
 
-	// verdicts waits until each check has what it should, and tells the one that
-	// has not.
+	// verdicts waits until each check has the expected result, and logs those that have
+	// not.
 	verdicts := func(want map[string][2]string) {
 		t.Helper()
 		var wrong []string
@@ -166,17 +166,17 @@ http {
 		}
 		defer func() {
 			if len(wrong) > 0 {
-				t.Logf("not as they should be: %s", strings.Join(wrong, "; "))
+				t.Logf("not as expected: %s", strings.Join(wrong, "; "))
 			}
 		}()
-		p.WaitUntil(60*time.Second, "all verdicts", look)
+		p.WaitUntil(60*time.Second, "all results", look)
 	}
 	verdicts(map[string][2]string{
 		"h2": {"up"}, "redirect": {"up"}, "dialogue": {"up"}, "syn": {"up"}, "ping": {"up"}, "exec": {"up"}, "agent": {"up"},
 		"no certificate": {"down", "status"}, "too old": {"down", "tls"}, "syn refused": {"down", "refused"}, "udp": {"down", "refused"},
 	})
 	if n := accepted.Load(); n > 0 {
-		t.Errorf("%d half-open probes were accepted", n)
+		t.Errorf("%d connections of SYN probes", n)
 	}
 	if err := os.Remove(alive); err != nil {
 		t.Fatal(err)

@@ -12,7 +12,8 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// checkVerdicts are the verdicts of a real server's checks, in the file's order.
+// checkVerdicts returns the health of a real server by each of its checks, in the order
+// of the file.
 func checkVerdicts(d *lvsdtest.Director, service, realServer string) (verdicts []string) {
 	out, err := d.LVSD("why", "--json", service, realServer, "--socket", d.Socket)
 	if err != nil {
@@ -34,9 +35,9 @@ func checkVerdicts(d *lvsdtest.Director, service, realServer string) (verdicts [
 	return verdicts
 }
 
-// probedByTheDaemon: a check that goes through is run by the daemon, once, when
-// the shell asks for it; and it is not called good where there is no daemon.
-func probedByTheDaemon(p *lvsdtest.Pair) {
+// checkProbeCommand: lvsd probe lets the daemon run a check through the forwarding, once;
+// without a daemon the result is not a success.
+func checkProbeCommand(p *lvsdtest.Pair) {
 	p.T.Helper()
 	real := p.Real[0].Addr().String() + ":80"
 	probe := func(code int, texts []string, more ...string) {
@@ -49,19 +50,19 @@ func probedByTheDaemon(p *lvsdtest.Pair) {
 	probe(1, []string{"not run: its path through the kernel is the daemon's to lay: no daemon answers"}, "--socket", p.Path("nobody.sock"))
 }
 
-// pathsAreFlushed: after the kernel's table was flushed, a probe that goes through
-// finds whoever has the address. That is no server's failure.
-func pathsAreFlushed(p *lvsdtest.Pair) {
+// checkFlush: after the IPVS table was flushed, a probe reaches whichever host has the
+// address. That is not regarded as a failure of the server.
+func checkFlush(p *lvsdtest.Pair) {
 	p.T.Helper()
 	lb := p.LB[0]
 	for i := range 2 {
 		lb.MustRun("ipvsadm", "-C")
-		p.WaitUntil(20*time.Second, "a probe that went astray, of whichever server", func() bool {
+		p.WaitUntil(20*time.Second, "a probe without its firewall-mark service", func() bool {
 			out, err := lb.LVSD("why", "--json", "web", "--socket", lb.Socket)
 			return err == nil && strings.Count(out, "the kernel had no path") > i
 		})
 	}
-	p.WaitUntil(20*time.Second, "the paths", func() bool { return strings.Count(lb.IPVSTable(), "-A -f ") == 2 })
+	p.WaitUntil(20*time.Second, "the firewall-mark services", func() bool { return strings.Count(lb.IPVSTable(), "-A -f ") == 2 })
 	out, err := lb.LVSD("events", "--since", "1h", "--json", "--socket", lb.Socket)
 	if err != nil {
 		p.T.Fatal(err)
@@ -72,14 +73,14 @@ func pathsAreFlushed(p *lvsdtest.Pair) {
 			downs++
 		}
 	}
-	if downs != 1 { // that of the address that was lost
-		p.T.Errorf("%d verdicts went down:\n%s", downs, out)
+	if downs != 1 { // of the server that lost the address
+		p.T.Errorf("%d checks went down:\n%s", downs, out)
 	}
 }
 
-// TestMarkProbes: a real server that lost the service's address is found by
-// a probe that goes the clients' way, on the master, which has the address
-// itself, and on the backup, while the plain probe of its own address is green.
+// TestMarkProbes: a real server that lost the VIP is detected by a probe through the
+// kernel's forwarding, on the master, which has the VIP itself, and on the backup, while
+// the probe of the server's own address succeeds.
 func TestMarkProbes(t *testing.T) {
 	for _, c := range []struct {
 		forward, dev string
@@ -111,11 +112,11 @@ func TestMarkProbes(t *testing.T) {
 			for _, d := range p.LB {
 				d.WaitWeight(lost, 0, 20*time.Second)
 				if got := checkVerdicts(d, "web", lost); !slices.Equal(got, []string{"up", "down"}) {
-					t.Errorf("%s: the plain probe and the one through: %v, want up and down", d.Name, got)
+					t.Errorf("%s: the direct probe and the one through IPVS: %v, want up and down", d.Name, got)
 				}
 				d.WaitWeight(p.Real[1].Addr().String()+":80", 1, 5*time.Second)
 			}
-			p.WaitUntil(20*time.Second, "an answer from the server that has the address", func() bool {
+			p.WaitUntil(20*time.Second, "a response from the server that has the address", func() bool {
 				c, err := lab.TryConverse(p.Client, lvsdtest.VIPPort, time.Second)
 				if err != nil {
 					return false
@@ -130,29 +131,29 @@ func TestMarkProbes(t *testing.T) {
 
 			s, err := p.LB[0].Status()
 			if err != nil || len(s.Services) != 1 {
-				t.Errorf("the probes' own services are shown: %+v, %v", s.Services, err)
+				t.Errorf("the services of the probes are in the status: %+v, %v", s.Services, err)
 			}
 			if table := p.LB[0].IPVSTable(); strings.Count(table, "-A -f ") != 2 {
-				t.Errorf("want a path to each server:\n%s", table)
+				t.Errorf("want a firewall-mark service for each server:\n%s", table)
 			}
-			probedByTheDaemon(p)
-			pathsAreFlushed(p)
+			checkProbeCommand(p)
+			checkFlush(p)
 			for name, want := range map[string]string{"accept_local": "1", "rp_filter": "0"} {
 				if got, _ := p.LB[0].Sysctl("net.ipv4.conf.eth0." + name); got != want {
-					t.Errorf("%s is %s while it probes", name, got)
+					t.Errorf("%s is %s while mark probes are configured", name, got)
 				}
 			}
-			// A reload without them takes the paths and the settings back.
+			// A reload without such checks removes the services and restores the settings.
 			p.Services = p.ServiceConfig("web", lvsdtest.VIPPort, fmt.Sprintf("forward = %q\nscheduler = \"rr\"\ncheck = %s", c.forward, check("")), 80)
 			p.WriteConfig()
 			p.LB[0].MustReload()
 			p.LB[1].KillDaemon() // and so does a start after a crash
 			p.LB[1].StartDaemon()
 			for _, d := range p.LB {
-				p.WaitUntil(10*time.Second, d.Name+" has no path left", func() bool { return !strings.Contains(d.IPVSTable(), "-f ") })
+				p.WaitUntil(10*time.Second, d.Name+" has no firewall-mark service", func() bool { return !strings.Contains(d.IPVSTable(), "-f ") })
 				for name, want := range map[string]string{"accept_local": "0", "rp_filter": "1"} {
 					if got, _ := d.Sysctl("net.ipv4.conf.eth0." + name); got != want {
-						t.Errorf("%s: %s is %s after it, want what was found: %s", d.Name, name, got, want)
+						t.Errorf("%s: %s is %s afterwards, want the value of before: %s", d.Name, name, got, want)
 					}
 				}
 			}
@@ -160,9 +161,9 @@ func TestMarkProbes(t *testing.T) {
 	}
 }
 
-// TestMTUFaultIsFound: a server's network carries no packet of the full size, and
-// nobody says so. Its own connections keep below that, the tunnel's do not: the
-// plain probe is green, and the same request through is not.
+// TestMTUFaultIsFound: a server's network drops packets of the full size without an ICMP
+// error. Direct connections stay below that size, those through the tunnel do not: the
+// direct probe succeeds, the same request through IPVS fails.
 func TestMTUFaultIsFound(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
 	for _, r := range p.Real {
@@ -173,7 +174,7 @@ func TestMTUFaultIsFound(t *testing.T) {
 	p.Services = p.ServiceConfig("web", lvsdtest.VIPPort, fmt.Sprintf("forward = \"tun\"\nscheduler = \"rr\"\ncheck = [%s }, %s, through = true }]", check, check), 80)
 	lb := p.LB[0]
 	lb.SetSysctl("net.ipv4.conf.all.rp_filter", "0")
-	for _, dev := range []string{"lo", "eth0"} { // as a real wire would: many segments as one are passed on whole by veth
+	for _, dev := range []string{"lo", "eth0"} { // as on a physical network: veth would forward several segments as one packet
 		lb.MustRun("ip", "link", "set", dev, "gso_max_segs", "1")
 	}
 	lb.StartDaemon()
@@ -183,7 +184,7 @@ func TestMTUFaultIsFound(t *testing.T) {
 	narrow := p.Real[0].Addr().String() + ":80"
 	lb.WaitWeight(narrow, 0, 20*time.Second)
 	if got := checkVerdicts(lb, "web", narrow); !slices.Equal(got, []string{"up", "down"}) {
-		t.Errorf("the plain probe and the one through: %v, want up and down", got)
+		t.Errorf("the direct probe and the one through IPVS: %v, want up and down", got)
 	}
 	lb.WaitWeight(p.Real[1].Addr().String()+":80", 1, 5*time.Second)
 	p.Real[0].MustRun("ip", "link", "set", "eth0", "mtu", "1500")

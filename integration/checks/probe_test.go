@@ -10,12 +10,12 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestProbeAndWhy: the checks run once from the shell, with each step and an exit
-// code, with and without a daemon; and why says everything behind a weight.
+// TestProbeAndWhy: lvsd probe runs the checks once and prints each step, with and without a
+// daemon; lvsd why prints every reason of a weight.
 func TestProbeAndWhy(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
 	p.PrepareDR()
-	p.Services = p.WebService(judged, 3, 2)
+	p.Services = p.WebService(httpCheck, 3, 2)
 	p.WriteConfig()
 	lb := p.LB[0]
 	good := lab.ServeHTTP(p.Real[0], ":80", "rs1")

@@ -11,14 +11,12 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// What a service does as a whole: who serves when its servers can't, when their
-// health is heeded, and how weight comes back.
+// Services as a whole: fallback, panic mode, slow start, flap damping, agents, guard.
 
-// judged is a check of a page, as quick notices refusals.
-const judged = `{ type = "http", path = "/healthz", interval = "100ms", timeout = "2s", rise = 1, fall = 3 }`
+// httpCheck is an HTTP check with the times of lvsdtest.QuickCheck.
+const httpCheck = `{ type = "http", path = "/healthz", interval = "100ms", timeout = "2s", rise = 1, fall = 3 }`
 
-// httpPair is one director with HTTP servers behind it and the keys of a test
-// in its service.
+// httpPair returns one running director with HTTP servers, and keys in its service.
 func httpPair(t *testing.T, servers, weight int, keys string) (*lvsdtest.Pair, *lvsdtest.Director, []*lab.Server) {
 	t.Helper()
 	p := lvsdtest.NewPair(t, servers)
@@ -30,7 +28,7 @@ func httpPair(t *testing.T, servers, weight int, keys string) (*lvsdtest.Pair, *
 		all = append(all, lab.ServeHTTP(r, ":80", r.Name))
 		weights[i] = weight
 	}
-	p.Services = lvsdtest.Replace(t, p.WebService(judged, weights...), "scheduler =", keys+"\nscheduler =") + guardKeys // servers that fail by themselves are none of the guard's
+	p.Services = lvsdtest.Replace(t, p.WebService(httpCheck, weights...), "scheduler =", keys+"\nscheduler =") + guardKeys // the guard ignores servers that fail while its witness responds
 	lb := p.LB[0]
 	lb.StartDaemon()
 	lb.WaitState("master", 15*time.Second)
@@ -53,8 +51,8 @@ func waitEvent(d *lvsdtest.Director, kind, to string) {
 	})
 }
 
-// TestFallbackServesWhenAllServersFail: what all servers share is gone, so each
-// answers 503; the director's own page is served until they are back.
+// TestFallbackServesWhenAllServersFail: each server returns 503; the fallback, a page of the
+// director, is served until they recover.
 func TestFallbackServesWhenAllServersFail(t *testing.T) {
 	p, lb, servers := httpPair(t, 2, 1, `fallback = "127.0.0.1:80"`)
 	lb.WaitWeights(30*time.Second, 1, 1)
@@ -65,7 +63,7 @@ func TestFallbackServesWhenAllServersFail(t *testing.T) {
 		return err == nil && status == 200 && strings.Contains(body, who)
 	}
 	if active() != "0" || !from("rs") {
-		t.Fatal("the service does not work before the test")
+		t.Fatal("the service does not work at first")
 	}
 	for _, s := range servers {
 		s.SetHealthy(false)
@@ -73,9 +71,9 @@ func TestFallbackServesWhenAllServersFail(t *testing.T) {
 	lb.WaitWeight("127.0.0.1:80", 1, 30*time.Second)
 	lb.WaitWeights(30*time.Second, 0, 0)
 	if !from("sorry") {
-		t.Errorf("a client does not see the fallback:\n%s", lb.IPVSTable())
+		t.Errorf("a client does not get the fallback:\n%s", lb.IPVSTable())
 	}
-	p.WaitUntil(30*time.Second, "the metric", func() bool { return active() == "1" }) // a series is up to a second old
+	p.WaitUntil(30*time.Second, "the metric", func() bool { return active() == "1" }) // a series may be a second old
 	lb.WaitProblem("the fallback 127.0.0.1:80 serves", true)
 	waitEvent(lb, "fallback", "on")
 	if out, _ := lb.LVSD("status", "--socket", lb.Socket); !lvsdtest.ContainsAll(out, "DOWN, FALLBACK", "127.0.0.1:80") {
@@ -86,14 +84,14 @@ func TestFallbackServesWhenAllServersFail(t *testing.T) {
 	lb.WaitWeights(30*time.Second, 1, 0)
 	lb.WaitWeight("127.0.0.1:80", -1, 30*time.Second)
 	if !from("rs1") {
-		t.Error("the fallback does not give back")
+		t.Error("the fallback remains after the servers recovered")
 	}
 	p.WaitUntil(30*time.Second, "the metric", func() bool { return active() == "0" })
 	waitEvent(lb, "fallback", "off")
 }
 
-// TestPanicModeIgnoresHealth: with fewer than half healthy all get clients again,
-// but for the one that was drained.
+// TestPanicModeIgnoresHealth: with fewer than half of the servers healthy all get clients
+// again, except for a drained one.
 func TestPanicModeIgnoresHealth(t *testing.T) {
 	p, lb, servers := httpPair(t, 4, 3, "panic_threshold = 50")
 	p.Services = lvsdtest.Replace(t, p.Services, `10.77.0.24:80", weight = 3`, `10.77.0.24:80", weight = 0`)
@@ -123,11 +121,11 @@ func TestPanicModeIgnoresHealth(t *testing.T) {
 	lb.WaitProblem("panic", false)
 }
 
-// TestSlowStartRamp watches the kernel's weight rise after a server came back.
+// TestSlowStartRamp: the weight in the kernel rises gradually after a server recovered.
 func TestSlowStartRamp(t *testing.T) {
 	_, lb, servers := httpPair(t, 2, 100, `slow_start = "6s"`)
 	rs := lb.Pair.Real[0].Addr().String() + ":80"
-	lb.WaitWeights(20*time.Second, 100, 100) // both are new to this kernel
+	lb.WaitWeights(20*time.Second, 100, 100) // both are new in the table
 	servers[0].SetHealthy(false)
 	lb.WaitWeights(30*time.Second, 0, 100)
 	servers[0].SetHealthy(true)
@@ -145,22 +143,22 @@ func TestSlowStartRamp(t *testing.T) {
 		}
 		return w == 100
 	})
-	t.Logf("FIGURE weights of a 6 s ramp as the kernel had them: %v", seen)
+	t.Logf("FIGURE weights of a 6 s ramp in the kernel: %v", seen)
 	for i := 1; i < len(seen); i++ {
 		if seen[i] < seen[i-1] {
-			t.Errorf("a ramp goes down: %v", seen)
+			t.Errorf("a ramp decreases: %v", seen)
 		}
 	}
 	if len(seen) < 5 || len(seen) > 22 {
 		t.Errorf("a ramp of %d weights: %v", len(seen), seen)
 	}
 
-	// A restart is no comeback.
+	// A restart of the daemon starts no ramp.
 	lb.Process.Kill()
 	<-lb.Process.Done()
 	lb.StartDaemon()
 	lb.WaitState("master", 15*time.Second)
-	lb.Pair.WaitUntil(30*time.Second, "a verdict", func() bool {
+	lb.Pair.WaitUntil(30*time.Second, "health of the server", func() bool {
 		s, err := lb.Status()
 		return err == nil && len(s.Services) == 1 && s.Services[0].RealServers[0].Verdict == "up"
 	})
@@ -169,8 +167,8 @@ func TestSlowStartRamp(t *testing.T) {
 	}
 }
 
-// TestFlapDampingHoldsDown: the second failure costs 30 s after the checks say
-// up again; the other server goes on.
+// TestFlapDampingHoldsDown: after its second failure a server is held down for 30 s after
+// its checks succeed again; the other server is not affected.
 func TestFlapDampingHoldsDown(t *testing.T) {
 	_, lb, servers := httpPair(t, 2, 1, "flap_damping = true")
 	lb.WaitWeights(30*time.Second, 1, 1)
@@ -183,7 +181,7 @@ func TestFlapDampingHoldsDown(t *testing.T) {
 	}
 	verdict := func(want string) {
 		t.Helper()
-		lb.Pair.WaitUntil(30*time.Second, "verdict "+want, func() bool { v, _ := rs(); return v == want })
+		lb.Pair.WaitUntil(30*time.Second, "health "+want, func() bool { v, _ := rs(); return v == want })
 	}
 	servers[0].SetHealthy(false)
 	lb.WaitWeights(30*time.Second, 0, 1)
@@ -201,11 +199,11 @@ func TestFlapDampingHoldsDown(t *testing.T) {
 	if took := time.Since(back); took < 25*time.Second {
 		t.Errorf("held down for %v", took)
 	} else {
-		t.Logf("FIGURE held down for %v after it came back", took)
+		t.Logf("FIGURE held down for %v after it recovered", took)
 	}
 }
 
-// agent answers each connection with one line, as HAProxy's agents do.
+// agent sends one line to each client, like the agents of HAProxy, until the test ends.
 func agent(t *testing.T, h *lab.Host) *atomic.Pointer[string] {
 	t.Helper()
 	ln, err := h.Listen("tcp", ":9000")
@@ -229,8 +227,8 @@ func agent(t *testing.T, h *lab.Host) *atomic.Pointer[string] {
 	return line
 }
 
-// TestAgentsWeights: what a server says of itself is in the kernel soon, and is
-// no verdict.
+// TestAgentsWeights: an agent's report changes the weight in the kernel, but not the
+// health of the server.
 func TestAgentsWeights(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
 	p.PrepareDR()
@@ -240,7 +238,7 @@ func TestAgentsWeights(t *testing.T) {
 	}
 	says := agent(t, p.Real[0])
 	agent(t, p.Real[1])
-	checks := `[` + judged + `, { type = "agent", port = 9000, interval = "100ms", timeout = "2s", rise = 1, fall = 3 }]`
+	checks := `[` + httpCheck + `, { type = "agent", port = 9000, interval = "100ms", timeout = "2s", rise = 1, fall = 3 }]`
 	p.Services = p.WebService(checks, 10, 10)
 	lb := p.LB[0]
 	lb.StartDaemon()
@@ -265,24 +263,24 @@ func TestAgentsWeights(t *testing.T) {
 		if err != nil || !strings.Contains(s.Services[0].RealServers[0].Why, c.why) || s.Services[0].RealServers[0].Verdict != "up" {
 			t.Errorf("%s: %+v, %v", c.line, s.Services[0].RealServers[0], err)
 		}
-		p.WaitUntil(30*time.Second, c.line+": the metrics of a drain", func() bool { // a series is up to a second old
+		p.WaitUntil(30*time.Second, c.line+": the metrics of a drain", func() bool { // a series may be a second old
 			return lb.Metric("lvsd_real_server_draining"+first) == c.draining &&
 				(lb.Metric("lvsd_real_server_drain_start_timestamp_seconds"+first) != "absent") == (c.draining == "1")
 		})
 	}
 }
 
-// guardKeys is the guard with the client's host as its witness.
+// guardKeys configures the guard with the client's host as its witness.
 const guardKeys = `
 [guard]
 witnesses = ["10.77.0.2"]
 share = 80
 `
 
-// TestGuardFreezesWhenTheUplinkIsGone: the director's own way to the servers
-// goes through eth0, the election and the clients through eth1. Without eth0 no
-// server and no witness answers: the weights stay as they are, and thaw when the
-// way returns. A failure of the servers themselves is none of the guard's.
+// TestGuardFreezesWhenTheUplinkIsGone: the director reaches servers and witness through
+// eth0, peer and clients through eth1. Without eth0 neither a server nor the witness
+// responds: the weights are frozen until the link is back. A failure of the servers alone
+// does not activate the guard.
 func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
 	p := lvsdtest.NewPair(t, 3)
 	p.PrepareDR()
@@ -293,15 +291,15 @@ func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
 	for _, r := range p.Real {
 		lab.ServeHTTP(r, ":80", r.Name)
 	}
-	p.Services = p.WebService(judged, 5, 5, 5) + guardKeys
+	p.Services = p.WebService(httpCheck, 5, 5, 5) + guardKeys
 	p.EditConfig(`interface = "eth0"`, `interface = "eth1"`)
 	lb.StartDaemon()
 	lb.WaitWeights(15*time.Second, 5, 5, 5)
-	p.WaitUntil(30*time.Second, "a witness that answers", func() bool {
+	p.WaitUntil(30*time.Second, "a witness that responds", func() bool {
 		text, err := lb.GetAPI("/api/v1/status")
 		return err == nil && strings.Contains(text, `"address":"10.77.0.2","answers":true`)
 	})
-	stay := func(limit time.Duration, what string, until func() bool) {
+	frozenUntil := func(limit time.Duration, what string, until func() bool) {
 		t.Helper()
 		p.WaitUntil(limit, what, func() bool {
 			for _, r := range p.Real {
@@ -327,7 +325,7 @@ func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
 		}
 	}
 	if lb.Metric("lvsd_guard_active") != "0" {
-		t.Error("the guard is active before the test")
+		t.Error("the guard is active at first")
 	}
 
 	for _, fault := range []struct {
@@ -338,8 +336,8 @@ func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
 		{"the cable is out", lb.CutCable, lb.PlugCable},
 	} {
 		fault.begin()
-		stay(30*time.Second, fault.name+": a frozen guard", func() bool { return lb.Metric("lvsd_guard_active") == "1" })
-		stay(30*time.Second, fault.name+": all servers down", verdicts("down"))
+		frozenUntil(30*time.Second, fault.name+": a frozen guard", func() bool { return lb.Metric("lvsd_guard_active") == "1" })
+		frozenUntil(30*time.Second, fault.name+": all servers down", verdicts("down"))
 		lb.WaitProblem("guard: the verdicts are frozen", true)
 		waitEvent(lb, "guard", "frozen")
 		if s, err := lb.Status(); err != nil || !strings.Contains(s.Services[0].RealServers[0].Why, "guard froze the verdicts") || !s.Services[0].Up {
@@ -349,17 +347,17 @@ func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
 			t.Errorf("%s: status:\n%s", fault.name, out)
 		}
 		fault.over()
-		stay(30*time.Second, fault.name+": the guard to end", func() bool { return lb.Metric("lvsd_guard_active") == "0" })
-		stay(30*time.Second, fault.name+": all servers up", verdicts("up"))
+		frozenUntil(30*time.Second, fault.name+": the guard to end", func() bool { return lb.Metric("lvsd_guard_active") == "0" })
+		frozenUntil(30*time.Second, fault.name+": all servers up", verdicts("up"))
 		lb.WaitProblem("guard", false)
 	}
 
-	// The servers go, the witness stays.
+	// The servers fail, the witness does not.
 	for _, r := range p.Real {
 		r.Silence()
 	}
 	lb.WaitWeights(30*time.Second, 0, 0, 0)
-	waitEvent(lb, "guard", "thawing") // the one before is the last
+	waitEvent(lb, "guard", "thawing") // the last event of the guard
 	text, err := lb.GetAPI("/api/v1/events")
 	if n := strings.Count(text, `"to":"frozen"`); err != nil || n != 2 {
 		t.Errorf("frozen %d times, %v", n, err)

@@ -1,6 +1,5 @@
-// The classic set-ups, as docs/guides tells them: the file that runs here is the
-// one in the guide, the hosts have its addresses, and the commands are those that
-// it names. A guide that does not work fails here.
+// The set-ups of docs/guides: the configuration and the commands are those of the guide,
+// and the hosts have its addresses.
 
 package docs_test
 
@@ -19,7 +18,7 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// prepareByGuide types the guide's commands on all machines and starts the directors.
+// prepareByGuide runs the guide's commands on all hosts and starts the directors.
 func prepareByGuide(p *lvsdtest.Pair, g lvsdtest.Guide) {
 	p.T.Helper()
 	for _, r := range p.Real {
@@ -36,7 +35,7 @@ func prepareByGuide(p *lvsdtest.Pair, g lvsdtest.Guide) {
 	p.LB[0].WaitState("master", 15*time.Second)
 }
 
-// waitLive waits until a director balances to so many servers.
+// waitLive waits until n servers of a director have a weight above 0.
 func waitLive(d *lvsdtest.Director, n int) {
 	d.Pair.T.Helper()
 	d.Pair.WaitUntil(20*time.Second, fmt.Sprintf("%d live servers on %s", n, d.Name), func() bool {
@@ -54,7 +53,8 @@ func waitLive(d *lvsdtest.Director, n int) {
 	})
 }
 
-// spreadOverServers counts which server takes each of n connections, one after the other.
+// spreadOverServers opens n connections, one after the other, and counts those of each
+// server.
 func spreadOverServers(p *lvsdtest.Pair, n int) map[string]int {
 	p.T.Helper()
 	seen := map[string]int{}
@@ -66,7 +66,7 @@ func spreadOverServers(p *lvsdtest.Pair, n int) map[string]int {
 	return seen
 }
 
-// expectSpread compares a spread with shares such as "rs1:2 rs2:5".
+// expectSpread compares the counts with a text such as "rs1:2 rs2:5".
 func expectSpread(p *lvsdtest.Pair, seen map[string]int, want string) {
 	p.T.Helper()
 	var got []string
@@ -74,11 +74,11 @@ func expectSpread(p *lvsdtest.Pair, seen map[string]int, want string) {
 		got = append(got, fmt.Sprintf("%s:%d", r.Name, seen[r.Name]))
 	}
 	if s := strings.Join(got, " "); s != want {
-		p.T.Errorf("the servers took %s connections, want %s", s, want)
+		p.T.Errorf("connections of the servers: %s, want %s", s, want)
 	}
 }
 
-// natServers are the four of the NAT guides.
+// natServers adds the four real servers of the NAT guides and returns their LAN.
 func natServers(p *lvsdtest.Pair) *lab.LAN {
 	inner := p.LAN("inner", "192.168.10.0/24")
 	for i := range 4 {
@@ -88,6 +88,7 @@ func natServers(p *lvsdtest.Pair) *lab.LAN {
 	return inner
 }
 
+// TestGuideNAT: docs/guides/nat.md.
 func TestGuideNAT(t *testing.T) {
 	g := lvsdtest.ReadGuide(t, "docs/guides/nat.md")
 	p := lvsdtest.NewGuidePair(t, g, "toml")
@@ -99,11 +100,11 @@ func TestGuideNAT(t *testing.T) {
 	if out := lb.IPVSTable(); strings.Count(out, ":8080 -m -w 1") != 4 {
 		t.Errorf("not four servers of weight 1 by NAT:\n%s", out)
 	}
-	// What a server begins itself arrives under the director's address.
+	// A server's own connections have the director's address.
 	if from := arrivesAs(p, p.Real[0]); from != "10.0.0.12" {
-		t.Errorf("the world sees a real server as %s", from)
+		t.Errorf("a real server connects from %s", from)
 	}
-	// And translated connections are left alone by that: see who a server sees.
+	// The source address of clients is not translated.
 	ln, err := p.Real[1].Listen("tcp", "192.168.10.22:8081")
 	if err != nil {
 		t.Fatal(err)
@@ -112,12 +113,11 @@ func TestGuideNAT(t *testing.T) {
 	lb.MustRun(strings.Fields("ipvsadm -A -t 10.0.0.88:81 -s rr")...)
 	lb.MustRun(strings.Fields("ipvsadm -a -t 10.0.0.88:81 -r 192.168.10.22:8081 -m")...)
 	if seen := peerOf(p, ln, p.Client, "10.0.0.88:81"); seen != "10.0.0.2" {
-		t.Errorf("a real server sees the client 10.0.0.2 as %s", seen)
+		t.Errorf("the client 10.0.0.2 connects to a real server from %s", seen)
 	}
 }
 
-// arrivesAs is the address under which a connection from a host reaches the
-// client's.
+// arrivesAs returns the source address of a connection from a host to the client's host.
 func arrivesAs(p *lvsdtest.Pair, from *lab.Host) string {
 	p.T.Helper()
 	ln, err := p.Client.Listen("tcp", "10.0.0.2:9000")
@@ -128,7 +128,7 @@ func arrivesAs(p *lvsdtest.Pair, from *lab.Host) string {
 	return peerOf(p, ln, from, "10.0.0.2:9000")
 }
 
-// peerOf dials, and answers who the listener sees.
+// peerOf connects to a listener and returns the source address that it sees.
 func peerOf(p *lvsdtest.Pair, ln net.Listener, from *lab.Host, to string) string {
 	p.T.Helper()
 	seen := make(chan string, 1)
@@ -150,10 +150,9 @@ func peerOf(p *lvsdtest.Pair, ln net.Listener, from *lab.Host, to string) string
 	return <-seen
 }
 
-// TestGuideNATPair: the service's address and the servers' gateway move
-// together, whichever cable fails, and with them a hundred open connections:
-// to the other director when the outer cable is cut, and back when that one's
-// inner cable is.
+// TestGuideNATPair: the VIP and the gateway of the servers move together, and with them a
+// hundred open connections: to the other director when the outer link fails, and back
+// when the inner link of that one fails.
 func TestGuideNATPair(t *testing.T) {
 	const connections = 100
 	g := lvsdtest.ReadGuide(t, "docs/guides/nat-pair.md")
@@ -169,9 +168,9 @@ func TestGuideNATPair(t *testing.T) {
 	none := func(d *lvsdtest.Director) bool { return !d.Holds("10.0.0.88") && !d.HoldsOn("eth1", "192.168.10.1") }
 	both := func(d *lvsdtest.Director) bool { return d.Holds("10.0.0.88") && d.HoldsOn("eth1", "192.168.10.1") }
 	p.WaitUntil(10*time.Second, "both addresses on lb1", func() bool { return both(p.LB[0]) })
-	// What is told while nobody listens yet is not told again of a silent connection.
+	// An idle connection is synchronised once: both sync daemons must run before.
 	for _, d := range p.LB {
-		p.WaitUntil(30*time.Second, "both halves of the synchronisation on "+d.Name, func() bool {
+		p.WaitUntil(30*time.Second, "both sync daemons on "+d.Name, func() bool {
 			return lvsdtest.ContainsAll(d.MustRun("ipvsadm", "-L", "--daemon"), "master sync daemon", "backup sync daemon")
 		})
 	}
@@ -179,12 +178,12 @@ func TestGuideNATPair(t *testing.T) {
 	for range connections {
 		talks = append(talks, lab.Converse(p.Client, lvsdtest.GuideVIPPort))
 	}
-	// Of connections that servers began the standby is not told.
+	// The servers' own connections are not synchronised.
 	if from := arrivesAs(p, p.Real[0]); from != "10.0.0.12" {
-		t.Errorf("the world sees a real server as %s", from)
+		t.Errorf("a real server connects from %s", from)
 	}
-	took := p.WaitUntil(30*time.Second, "the connections to be known to the standby", func() bool { return p.LB[1].ConnectionOrigins()["SYNC"] >= connections })
-	t.Logf("FIGURE the standby knew all of %d connections after %v", connections, took)
+	took := p.WaitUntil(30*time.Second, "the connections on the backup", func() bool { return p.LB[1].ConnectionOrigins()["SYNC"] >= connections })
+	t.Logf("FIGURE all of %d connections on the backup after %v", connections, took)
 
 	moves := func(why string, from, to *lvsdtest.Director, seenAs string) {
 		t.Helper()
@@ -201,17 +200,17 @@ func TestGuideNATPair(t *testing.T) {
 		}
 		t.Logf("FIGURE %s: %d of %d connections alive", why, connections-dead, connections)
 		if dead > 0 {
-			t.Errorf("%s: %d of %d connections died", why, dead, connections)
+			t.Errorf("%s: %d of %d connections lost", why, dead, connections)
 		}
 		if as := arrivesAs(p, p.Real[1]); as != seenAs {
-			t.Errorf("%s: the world sees a real server as %s, want %s", why, as, seenAs)
+			t.Errorf("%s: a real server connects from %s, want %s", why, as, seenAs)
 		}
 		expectSpread(p, spreadOverServers(p, 8), "rs1:2 rs2:2 rs3:2 rs4:2")
 	}
 	p.LB[0].CutCable()
 	moves("outer cable cut", p.LB[0], p.LB[1], "10.0.0.13")
 	p.LB[0].PlugCable()
-	p.WaitUntil(10*time.Second, "lb1 to be standby again", func() bool {
+	p.WaitUntil(10*time.Second, "lb1 to be backup", func() bool {
 		s, err := p.LB[0].Status()
 		return err == nil && len(s.VRRP) == 2 && s.VRRP[0].State == "backup" && s.VRRP[1].State == "backup"
 	})
@@ -219,6 +218,7 @@ func TestGuideNATPair(t *testing.T) {
 	moves("inner cable cut", p.LB[1], p.LB[0], "10.0.0.12")
 }
 
+// TestGuideDR: docs/guides/dr.md.
 func TestGuideDR(t *testing.T) {
 	g := lvsdtest.ReadGuide(t, "docs/guides/dr.md")
 	p := lvsdtest.NewGuidePair(t, g, "toml")
@@ -236,7 +236,7 @@ func TestGuideDR(t *testing.T) {
 	expectSpread(p, askedServers(p, 24), "rs1:4 rs2:10 rs3:10")
 }
 
-// askedServers counts which HTTP server answers each of n requests.
+// askedServers makes n HTTP requests and counts those of each server.
 func askedServers(p *lvsdtest.Pair, n int) map[string]int {
 	p.T.Helper()
 	seen := map[string]int{}
@@ -250,6 +250,7 @@ func askedServers(p *lvsdtest.Pair, n int) map[string]int {
 	return seen
 }
 
+// TestGuideTUN: docs/guides/tun.md.
 func TestGuideTUN(t *testing.T) {
 	g := lvsdtest.ReadGuide(t, "docs/guides/tun.md")
 	p := lvsdtest.NewGuidePair(t, g, "toml")
@@ -271,6 +272,7 @@ func TestGuideTUN(t *testing.T) {
 	expectSpread(p, askedServers(p, 10), "rs1:5 rs2:5")
 }
 
+// TestGuideDirectorAsRealServer: docs/guides/director-as-real-server.md.
 func TestGuideDirectorAsRealServer(t *testing.T) {
 	g := lvsdtest.ReadGuide(t, "docs/guides/director-as-real-server.md")
 	p := lvsdtest.NewGuidePair(t, g, "toml alone")
@@ -285,16 +287,16 @@ func TestGuideDirectorAsRealServer(t *testing.T) {
 	if seen := spreadOverServers(p, 20); seen["lb1"] != 10 || seen["rs1"] != 10 {
 		t.Errorf("20 connections: %v", seen)
 	}
-	// What the kernel makes of such a server is no drift.
+	// The kernel changes such a server to a local one, which is not drift.
 	if n := lb.IPVSWrites(); n > 8 {
-		t.Errorf("%d writes: the table is written again and again", n)
+		t.Errorf("%d writes: the table is written repeatedly", n)
 	}
 	refusedFile := p.WriteFile("refused.toml", g["toml refused"])
 	lvsdtest.Refused(t, lb, []string{"check", "-c", refusedFile}, []string{"refused.toml:20:15", "is director lb1 itself", "in a loop between the directors", "refused.toml:21:15", "lb2"})
 }
 
-// TestGuideNFS: the share of one server is unmounted, the web server of another
-// hangs as in a dead mount, then both are without it.
+// TestGuideNFS: the share of one server is unmounted, the web server of another one hangs
+// as with a dead mount, then both are without their share.
 func TestGuideNFS(t *testing.T) {
 	g := lvsdtest.ReadGuide(t, "docs/guides/nfs.md")
 	p := lvsdtest.NewGuidePair(t, g, "toml")
@@ -329,7 +331,7 @@ func TestGuideNFS(t *testing.T) {
 		servers = append(servers, lab.NginxFiles(r, "80", share))
 	}
 	t.Cleanup(func() {
-		for _, s := range shares { // before the lab's files are removed
+		for _, s := range shares { // before the files of the lab are removed
 			_ = unix.Unmount(s, unix.MNT_DETACH)
 		}
 	})
@@ -354,9 +356,9 @@ func TestGuideNFS(t *testing.T) {
 
 	unmount(shares[0])
 	lb.WaitWeight("127.0.0.1:80", 1, 20*time.Second)
-	lb.WaitWeight(one, 0, 20*time.Second) // the fallback comes first, so that somebody always serves
+	lb.WaitWeight(one, 0, 20*time.Second) // after the fallback was added, so that there is always a server
 	if seen := askedServers(p, 3); seen["sorry"] != 3 {
-		t.Errorf("with no share left clients see %v", seen)
+		t.Errorf("without a share clients get %v", seen)
 	}
 	servers[1].Process().Cont()
 	mount(shares[0])

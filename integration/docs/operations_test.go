@@ -1,6 +1,5 @@
-// docs/operations.md at its word: each command line in it is run as it stands there,
-// on the README's pair, in the situation that the text tells of. A line that is new
-// there and has no situation here fails.
+// Every command line of docs/operations.md is run as it is written there, on the pair of
+// the README, in the situation of the text. A new line without a situation here fails.
 
 package docs_test
 
@@ -19,16 +18,15 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// operations is the document and what of it was run.
+// operations is the document and its command lines.
 type operations struct {
 	*lvsdtest.Pair
 	text  string
-	lines map[string]bool // the command lines; true: was run
+	lines map[string]bool // the command lines; true: executed
 	tools map[string]string
 }
 
-// commandLines are those of the code blocks: what begins with a program of ours, or
-// leads to one.
+// commandLines returns the lines of code blocks and tables that run lvsd or prepare that.
 func commandLines(text string) map[string]bool {
 	all := map[string]bool{}
 	for _, block := range regexp.MustCompile("(?s)\n```[^\n]*\n(.*?)\n```").FindAllStringSubmatch(text, -1) {
@@ -47,9 +45,9 @@ func commandLines(text string) map[string]bool {
 	return all
 }
 
-// typed runs a line of the document on a host, as a shell does that finds this lvsd,
-// with what every machine has a place of its own for and the lab one for all.
-func (o *operations) typed(h *lab.Host, line string) (string, error) {
+// run runs a line of the document on a host in a shell, with this lvsd in the PATH and the
+// paths of files adapted to the lab.
+func (o *operations) run(h *lab.Host, line string) (string, error) {
 	o.T.Helper()
 	if _, there := o.lines[line]; !there {
 		o.T.Errorf("docs/operations.md has no line %q", line)
@@ -61,17 +59,17 @@ func (o *operations) typed(h *lab.Host, line string) (string, error) {
 	return h.Run(ctx, "env", "PATH="+o.bin(h)+":"+os.Getenv("PATH"), "sh", "-c", "cd "+o.Path("work")+" && "+line)
 }
 
-// must is typed where the document promises success; the output has what it says.
+// must runs a line that must succeed, with these texts in its output.
 func (o *operations) must(h *lab.Host, line string, says ...string) string {
 	o.T.Helper()
-	out, err := o.typed(h, line)
+	out, err := o.run(h, line)
 	if err != nil || !lvsdtest.ContainsAll(out, says...) {
 		o.T.Errorf("%s: %s: %v, want %q in\n%s", h.Name, line, err, says, out)
 	}
 	return out
 }
 
-// bin is a folder with the program, for a host.
+// bin returns a directory with the program, for a host.
 func (o *operations) bin(h *lab.Host) string {
 	folder := o.Path("bin." + h.Name)
 	if o.tools[h.Name] != "" {
@@ -92,6 +90,7 @@ func (o *operations) bin(h *lab.Host) string {
 	return folder
 }
 
+// TestOperationsAsWritten runs docs/operations.md.
 func TestOperationsAsWritten(t *testing.T) {
 	text := lvsdtest.ReadRepositoryFile(t, "docs/operations.md")
 	g := lvsdtest.ReadGuide(t, "README.md")
@@ -108,7 +107,7 @@ func TestOperationsAsWritten(t *testing.T) {
 		web = append(web, lab.Nginx(r, "80", r.Name))
 	}
 
-	// Prepare a real server: three for the service, and one for each other way.
+	// Prepare a real server: three for the service, and one for each other forwarding method.
 	for _, r := range p.Real[:3] {
 		o.must(r, "lvsd realserver up --vip 10.0.0.88", "10.0.0.88 is up")
 	}
@@ -119,7 +118,7 @@ func TestOperationsAsWritten(t *testing.T) {
 		o.must(spare, "lvsd realserver down", "10.0.0.88 is down")
 	}
 
-	// See how it is, while a server fails.
+	// Status, while a server is down.
 	lb := p.LB[0]
 	for _, d := range p.LB {
 		d.StartDaemon()
@@ -127,7 +126,7 @@ func TestOperationsAsWritten(t *testing.T) {
 	lb.WaitState("master", 30*time.Second)
 	waitLive(lb, 3)
 	waitLive(p.LB[1], 3)
-	p.WaitUntil(30*time.Second, "a pair that is well", func() bool { s, err := lb.Status(); return err == nil && s.Healthy })
+	p.WaitUntil(30*time.Second, "a healthy pair", func() bool { s, err := lb.Status(); return err == nil && s.Healthy })
 	o.must(lb.Host, "lvsd status web", "SERVICE web tcp 10.0.0.88:80 wlc: up")
 	web[1].Stop()
 	waitLive(lb, 2)
@@ -137,7 +136,7 @@ func TestOperationsAsWritten(t *testing.T) {
 		return strings.Contains(out, "lb2! service web: real server 10.0.0.20:80 is down: http refused, 3 of 3")
 	})
 	for _, line := range []string{"lvsd status --unhealthy", "lvsd status --all"} {
-		out, err := o.typed(lb.Host, line)
+		out, err := o.run(lb.Host, line)
 		if lvsdtest.ExitCode(err) != 1 || !lvsdtest.ContainsAll(out, "! service web: real server 10.0.0.20:80 is down: http refused, 3 of 3", "VRRP", "lb1 (here)", "LAST CHANGES", "0 of 5") {
 			t.Errorf("%s: %v\n%s", line, err, out)
 		}
@@ -145,16 +144,16 @@ func TestOperationsAsWritten(t *testing.T) {
 	o.must(lb.Host, "lvsd why web", "10.0.0.9:80", "10.0.0.20:80")
 	o.must(lb.Host, "lvsd why web 10.0.0.20:80", "http refused")
 	o.must(lb.Host, "lvsd events --since 1h", "10.0.0.20:80", "http refused, 3 of 3")
-	if out, err := o.typed(lb.Host, "lvsd probe web 10.0.0.20:80"); lvsdtest.ExitCode(err) != 1 || !strings.Contains(out, "refused") {
-		t.Errorf("probe of a dead server: %v\n%s", err, out)
+	if out, err := o.run(lb.Host, "lvsd probe web 10.0.0.20:80"); lvsdtest.ExitCode(err) != 1 || !strings.Contains(out, "refused") {
+		t.Errorf("probe of a failed server: %v\n%s", err, out)
 	}
 	web[1].Start()
 	waitLive(lb, 3)
 	waitLive(p.LB[1], 3)
 
-	// Be told: the event in the text has the names that events have.
+	// Notifications: the event in the text has the field names of real events.
 	sample := regexp.MustCompile("(?m)^\\{\"id\".*$").FindString(o.text)
-	told := map[string]bool{}
+	fields := map[string]bool{}
 	out, err := lb.LVSD("events", "--since", "1h", "--json", "-c", p.ConfigFile, "--director", "lb1")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -165,7 +164,7 @@ func TestOperationsAsWritten(t *testing.T) {
 			t.Fatalf("%q: %v", line, err)
 		}
 		for name := range e {
-			told[name] = true
+			fields[name] = true
 		}
 	}
 	var e map[string]any
@@ -173,12 +172,12 @@ func TestOperationsAsWritten(t *testing.T) {
 		t.Errorf("the event in the text: %v", err)
 	}
 	for name := range e {
-		if !told[name] {
+		if !fields[name] {
 			t.Errorf("the event in the text has %q, and none here", name)
 		}
 	}
 
-	// The kernel's table by hand.
+	// Changing the table manually.
 	ask, end := lvsdtest.KeepAlive(t, p.Client)
 	if err := ask(); err != nil {
 		t.Fatal(err)
@@ -190,8 +189,8 @@ func TestOperationsAsWritten(t *testing.T) {
 		t.Errorf("the table: %v\n%s", err, table)
 	}
 
-	// Drain a server by hand, on both directors.
-	if err := end(); err != nil { // or it might be the one that is waited for
+	// Draining a server, on both directors.
+	if err := end(); err != nil { // or lvsd drained might wait for it
 		t.Fatal(err)
 	}
 	full, err := os.ReadFile(p.ConfigFile)
@@ -209,11 +208,11 @@ func TestOperationsAsWritten(t *testing.T) {
 		t.Errorf("after the drain: %v %q", err, asked)
 	}
 
-	// Hand over, and come back.
+	// Handover and its end.
 	p.WaitUntil(30*time.Second, "a ready peer", func() bool { _, err := lb.LVSD("status", "-c", p.ConfigFile, "--director", "lb1"); return err == nil })
-	said := o.must(lb.Host, "lvsd handover --for 1h")
-	if !regexp.MustCompile(`^web: 10\.0\.0\.13 has the addresses, heard after [\d.]+ s; they were off this director after [\d.]+ s; it stays away until \d\d:\d\d:\d\d\n$`).MatchString(said) {
-		t.Errorf("a handover says %q", said)
+	out := o.must(lb.Host, "lvsd handover --for 1h")
+	if !regexp.MustCompile(`^web: 10\.0\.0\.13 has the addresses, heard after [\d.]+ s; they were off this director after [\d.]+ s; it stays away until \d\d:\d\d:\d\d\n$`).MatchString(out) {
+		t.Errorf("a handover prints %q", out)
 	}
 	if lb.Holds("10.0.0.88") || !p.LB[1].Holds("10.0.0.88") {
 		t.Errorf("after the handover the address is on %v", p.HoldersOf(lvsdtest.GuideVIP))
@@ -223,7 +222,7 @@ func TestOperationsAsWritten(t *testing.T) {
 	}
 	lb.WaitState("master", 60*time.Second)
 
-	// Come from another program.
+	// Migration from another program.
 	for name, text := range map[string]string{"lb1.conf": lvsdtest.KeepalivedConf("MASTER", "150"), "lb2.conf": lvsdtest.KeepalivedConf("BACKUP", "100"),
 		"ldirectord.cf": "virtual=10.0.0.88:80\n\treal=10.0.0.9:80 gate 2\n\tservice=http\n\trequest=\"index.html\"\n\treceive=\"ok\"\n\tscheduler=wlc\n\tprotocol=tcp\n"} {
 		p.WriteFile(name, text)
@@ -231,7 +230,7 @@ func TestOperationsAsWritten(t *testing.T) {
 	for _, line := range []string{"lvsd convert keepalived lb1=/tmp/lb1.conf lb2=/tmp/lb2.conf >lvsd.toml", "lvsd convert ldirectord /etc/ha.d/ldirectord.cf >lvsd.toml", "ipvsadm -S -n | lvsd convert ipvsadm - >lvsd.toml"} {
 		o.must(lb.Host, line)
 		if out, err := lb.LVSD("check", "-c", p.Path("work", "lvsd.toml")); err != nil {
-			t.Errorf("%s: what comes of it: %v\n%s", line, err, out)
+			t.Errorf("%s: the result: %v\n%s", line, err, out)
 		}
 	}
 

@@ -11,9 +11,8 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestReadmeConfiguration runs what the README says for a first real
-// configuration, as it stands there: its file, its commands on the real servers
-// and on the directors, and its drain.
+// TestReadmeConfiguration runs the first configuration of the README as it is written
+// there: the file, the commands on real servers and directors, and the drain.
 func TestReadmeConfiguration(t *testing.T) {
 	g := lvsdtest.ReadGuide(t, "README.md")
 	p := lvsdtest.NewGuidePair(t, g, "toml")
@@ -34,8 +33,8 @@ func TestReadmeConfiguration(t *testing.T) {
 				d.StartDaemon()
 				continue
 			}
-			// The status of a daemon that has just been started is bad until the
-			// first checks are through.
+			// The status of a daemon that was just started is not OK until the
+			// first checks have finished.
 			p.WaitUntil(30*time.Second, d.Name+": "+line, func() bool {
 				out, err := d.LVSD(args...)
 				if err != nil && args[0] != "status" {
@@ -59,7 +58,7 @@ func TestReadmeConfiguration(t *testing.T) {
 		return seen
 	}
 	if seen := ask(24); len(seen) != 3 {
-		t.Errorf("the servers that answered: %v, want all three", seen)
+		t.Errorf("servers: %v, want all three", seen)
 	}
 
 	// "To drain a server, set its weight to 0 on both directors and run lvsd reload."
@@ -81,15 +80,15 @@ func TestReadmeConfiguration(t *testing.T) {
 		t.Errorf("drained: %v\n%s", err, out)
 	}
 
-	// And the other director takes over when this one dies.
+	// The other director takes over.
 	p.LB[0].Process.Kill()
 	p.LB[0].CutCable()
 	p.LB[1].WaitState("master", 30*time.Second)
-	p.WaitUntil(20*time.Second, "an answer by way of lb2", func() bool {
+	p.WaitUntil(20*time.Second, "a response through lb2", func() bool {
 		code, _, err := p.Client.Get("http://" + lvsdtest.GuideVIPPort + "/")
 		return err == nil && code == 200
 	})
 	if seen := ask(12); seen["rs3"] != 0 || len(seen) != 2 {
-		t.Errorf("by way of lb2: %v", fmt.Sprint(seen))
+		t.Errorf("through lb2: %v", fmt.Sprint(seen))
 	}
 }
