@@ -210,7 +210,7 @@ func TestOperationsAsWritten(t *testing.T) {
 
 	// Handover and its end.
 	p.WaitUntil(30*time.Second, "a ready peer", func() bool { _, err := lb.LVSD("status", "-c", p.ConfigFile, "--director", "lb1"); return err == nil })
-	out := o.must(lb.Host, "lvsd handover --for 1h")
+	out = o.must(lb.Host, "lvsd handover --for 1h")
 	if !regexp.MustCompile(`^web: 10\.0\.0\.13 has the addresses, heard after [\d.]+ s; they were off this director after [\d.]+ s; it stays away until \d\d:\d\d:\d\d\n$`).MatchString(out) {
 		t.Errorf("a handover prints %q", out)
 	}
