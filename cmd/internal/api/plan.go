@@ -14,7 +14,7 @@ import (
 
 // Plan asks what a reload with this text would change. The name is for messages;
 // a director, where it is not "", must be the daemon's.
-func (c *Client) Plan(ctx context.Context, name, director, text string) (preview.Plan, error) {
+func (c *Client) Plan(ctx context.Context, name, director, text string) (preview.Preview, error) {
 	query := url.Values{"file": {name}, "director": {director}}
-	return send[preview.Plan](ctx, c, http.MethodPost, "/control/v1/plan?"+query.Encode(), strings.NewReader(text))
+	return send[preview.Preview](ctx, c, http.MethodPost, "/control/v1/plan?"+query.Encode(), strings.NewReader(text))
 }

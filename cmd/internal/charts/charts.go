@@ -107,8 +107,8 @@ func (r *Ring) Take(v director.View) {
 	r.at[r.taken%Points] = v.Kernel.At
 	r.taken++
 	passed := v.Kernel.At.Sub(before).Seconds()
-	for i := range v.Plan.Services {
-		p := &v.Plan.Services[i]
+	for i := range v.Decision.Services {
+		p := &v.Decision.Services[i]
 		stats := v.Kernel.Stats[p.Key]
 		var active uint64
 		for _, d := range stats.Destinations {
@@ -116,8 +116,8 @@ func (r *Ring) Take(v director.View) {
 		}
 		r.keep(key{service: p.Name}, float32(active), stats.Counters, passed)
 	}
-	for i := range v.Plan.Services {
-		p := &v.Plan.Services[i]
+	for i := range v.Decision.Services {
+		p := &v.Decision.Services[i]
 		stats := v.Kernel.Stats[p.Key]
 		for j := range p.Servers {
 			d := stats.Destinations[p.Servers[j].Address]
@@ -180,8 +180,8 @@ func (r *Ring) Of(v director.View, names ...string) Charts {
 	for _, n := range names {
 		wanted[n] = true
 	}
-	for i := range v.Plan.Services {
-		p := &v.Plan.Services[i]
+	for i := range v.Decision.Services {
+		p := &v.Decision.Services[i]
 		if len(names) > 0 && !wanted[p.Name] {
 			continue
 		}

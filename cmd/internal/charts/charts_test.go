@@ -31,7 +31,7 @@ func seen(second int, connections uint64, active uint32, servers ...netip.AddrPo
 		stats.Destinations[s] = ipvs.DestinationStats{Active: active, Counters: ipvs.Counters{Connections: connections}}
 		plan.Servers = append(plan.Servers, decision.RealServer{ID: checker.ID{Service: "web", RealServer: s.String()}, Address: s})
 	}
-	return director.View{At: at, Plan: decision.Decision{Services: []decision.Service{plan}},
+	return director.View{At: at, Decision: decision.Decision{Services: []decision.Service{plan}},
 		Kernel: ipvs.Snapshot{Valid: true, At: at, Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{web: stats}}}
 }
 

@@ -31,7 +31,7 @@ var promised = map[string]any{
 	"lvsd handover --json":             api.Handover{},
 	"lvsd drained --json":              api.Drained{},
 	"lvsd probe --json":                api.ProbeReport{},
-	"lvsd plan --json":                 preview.Plan{},
+	"lvsd plan --json":                 preview.Preview{},
 	"lvsd check --json":                checked{},
 	"lvsd host check --json":           hostChecked{},
 	"lvsd realserver status --json":    realserver.State{},

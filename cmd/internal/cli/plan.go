@@ -63,10 +63,10 @@ func planCommand(o *options) *cobra.Command {
 const planLimit = time.Minute
 
 // plan asks the daemon, or computes what a start would do where none runs.
-func (o *options) plan(ctx context.Context, socket string) (preview.Plan, error) {
+func (o *options) plan(ctx context.Context, socket string) (preview.Preview, error) {
 	text, err := o.Text()
 	if err != nil {
-		return preview.Plan{}, err
+		return preview.Preview{}, err
 	}
 	p, err := o.client(socket).Plan(ctx, o.Path, o.Director, string(text))
 	if !errors.Is(err, api.ErrNoDaemon) || socket != "" {
@@ -76,10 +76,10 @@ func (o *options) plan(ctx context.Context, socket string) (preview.Plan, error)
 }
 
 // planStart says what a start would do.
-func (o *options) planStart(text []byte) (preview.Plan, error) {
+func (o *options) planStart(text []byte) (preview.Preview, error) {
 	name, err := o.DirectorName()
 	if err != nil {
-		return preview.Plan{}, err
+		return preview.Preview{}, err
 	}
 	file, err := config.Parse(o.Path, text)
 	var c *config.Config
@@ -92,20 +92,20 @@ func (o *options) planStart(text []byte) (preview.Plan, error) {
 	owned, held, err := persist.Peek(c.Global.StateDir)
 	switch {
 	case err != nil:
-		return preview.Plan{}, withRemedy(err)
+		return preview.Preview{}, withRemedy(err)
 	case held:
-		return preview.Plan{}, fmt.Errorf("a daemon runs with state_dir %s, and does not answer on %s: name its control socket with --socket", c.Global.StateDir, c.Global.ControlSocket)
+		return preview.Preview{}, fmt.Errorf("a daemon runs with state_dir %s, and does not answer on %s: name its control socket with --socket", c.Global.StateDir, c.Global.ControlSocket)
 	}
 	kernel, err := netlink.Open()
 	if err != nil {
-		return preview.Plan{}, withRemedy(err)
+		return preview.Preview{}, withRemedy(err)
 	}
 	defer kernel.Close()
 	silent := slog.New(slog.DiscardHandler)
 	before := persist.PeekDecision(c.Global.StateDir, silent, time.Now())
-	foreseen, err := director.ForeseeStart(c, kernel, owned, before, host.Through{Log: silent})
+	foreseen, err := director.DryRunStart(c, kernel, owned, before, host.Through{Log: silent})
 	if err != nil {
-		return preview.Plan{}, withRemedy(err)
+		return preview.Preview{}, withRemedy(err)
 	}
 	var warnings []string
 	for _, w := range file.Warnings {

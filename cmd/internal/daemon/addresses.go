@@ -24,7 +24,7 @@ import (
 func (d *Daemon) recordAddresses(old, next *config.Config) (reload.Change, error) {
 	var record persist.Addresses
 	for _, e := range next.Instances {
-		record.Elections = append(record.Elections, persist.Election{
+		record.Instances = append(record.Instances, persist.Instance{
 			Name: e.Name, Interface: e.Interface, VRID: e.VRID, VirtualMAC: e.VirtualMAC, IPv6: e.Addresses[0].Addr().Is6(),
 			Addresses: slices.Concat(e.Addresses, e.ExcludedAddresses), Routes: e.Routes, Rules: e.Rules,
 		})
@@ -44,7 +44,7 @@ func (d *Daemon) sweep(next persist.Addresses) {
 	last, err := d.state.LoadAddresses()
 	if err == nil {
 		var removed []RemovedAddress
-		removed, err = removeAll(abandoned(last.Elections, next.Elections))
+		removed, err = removeAll(abandoned(last.Instances, next.Instances))
 		for _, r := range removed {
 			d.log.Warn("an earlier run left an address that is in no election any more: taken off", "vrrp", r.VRRP, "address", r.Address, "interface", r.Interface)
 		}
@@ -61,13 +61,13 @@ type virtualRouter struct {
 	v6    bool
 }
 
-func routerOf(e persist.Election) virtualRouter {
+func routerOf(e persist.Instance) virtualRouter {
 	return virtualRouter{e.Interface, e.VRID, len(e.Addresses) > 0 && e.Addresses[0].Addr().Is6()}
 }
 
 // abandoned returns the part of the last record that the next one lacks. The
 // macvlan of a virtual router that both have is left to its instance.
-func abandoned(last, next []persist.Election) (all []persist.Election) {
+func abandoned(last, next []persist.Instance) (all []persist.Instance) {
 	type location struct {
 		iface string
 		addr  netip.Addr
@@ -98,7 +98,7 @@ func abandoned(last, next []persist.Election) (all []persist.Election) {
 }
 
 // removeAll removes the addresses, routes and rules of instances.
-func removeAll(instances []persist.Election) (removed []RemovedAddress, err error) {
+func removeAll(instances []persist.Instance) (removed []RemovedAddress, err error) {
 	removed = []RemovedAddress{}
 	var errs []error
 	for _, e := range instances {
@@ -138,7 +138,7 @@ func removeAll(instances []persist.Election) (removed []RemovedAddress, err erro
 
 // removeRoutes removes an instance's routes and rules. It works without the
 // interface of the addresses, which may be gone.
-func removeRoutes(e persist.Election) error {
+func removeRoutes(e persist.Instance) error {
 	var along link.ExtraRoutes
 	for _, r := range e.Routes {
 		along.Routes = append(along.Routes, link.Route(r))

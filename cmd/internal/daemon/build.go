@@ -55,7 +55,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 	d.checker = checker.New(checker.Options{
 		Log: log.Logger, Wake: wake, ObserveLag: m.ObserveCheckLag, OnChange: d.healthChanged,
 		PathFault: func(ctx context.Context, mark uint32, since time.Time) error {
-			return d.director.Stands(ctx, mark, since)
+			return d.director.PathFault(ctx, mark, since)
 		},
 	})
 	d.vrrp = vrrpproc.New(vrrpproc.Options{
@@ -66,23 +66,23 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 	d.listener = connsync.NewReceiver(log.Logger, d.reconciler.SyncWish)
 	d.peers = d.newExchange()
 	d.server.Pair = d.peers
-	d.director = director.New(director.Parts{
-		Log:           log.Logger,
-		Events:        d.events,
-		Table:         d.reconciler,
-		Checker:       d.checker,
-		OpenElection:  func(e vrrp.Config) (director.Election, error) { return d.vrrp.Open(e) },
-		ShowElections: d.vrrp.Refresh,
-		Participants:  []reload.Participant{restartOnly, schedulers, d.server.PreparePublic, exchangeParticipant(d.peers), d.notifier.Prepare, d.synchronisation, d.settings, d.recordAddresses},
-		Load:          releasingMemory(func() (*config.Config, []string, error) { return o.Source.LoadText(&d.text) }),
-		Reloaded:      d.saveLastGood,
-		Holds:         d.state,
-		Host:          host.Through{Found: d.state, Log: log.Logger},
-		Paths:         paths,
-		Peers:         peerView{d},
-		SyncSender:    connsync.NewSender(d.kernel),
-		Before:        d.state.LoadDecision(log.Logger, time.Now()),
-		Hush:          &d.hush,
+	d.director = director.New(director.Deps{
+		Log:              log.Logger,
+		Events:           d.events,
+		Table:            d.reconciler,
+		Checker:          d.checker,
+		OpenInstance:     func(e vrrp.Config) (director.Engine, error) { return d.vrrp.Open(e) },
+		RefreshInstances: d.vrrp.Refresh,
+		Participants:     []reload.Participant{restartOnly, schedulers, d.server.PreparePublic, exchangeParticipant(d.peers), d.notifier.Prepare, d.synchronisation, d.settings, d.recordAddresses},
+		Load:             releasingMemory(func() (*config.Config, []string, error) { return o.Source.LoadText(&d.text) }),
+		Reloaded:         d.saveLastGood,
+		StandbyStore:     d.state,
+		Host:             host.Through{Found: d.state, Log: log.Logger},
+		MarkWrites:       paths,
+		Peers:            peerView{d},
+		SyncSender:       connsync.NewSender(d.kernel),
+		Before:           d.state.LoadDecision(log.Logger, time.Now()),
+		RSTGuard:         &d.hush,
 	})
 	d.systemd = newSystemd(d.director)
 	d.server.Daemon = notifiedDirector{d.director, d.systemd}
@@ -110,9 +110,9 @@ func Try(c *config.Config, log *slog.Logger) error {
 		server := &server.Server{Log: log}
 		participants = append(participants, server.PreparePublic, tryExchange(log))
 	}
-	return director.New(director.Parts{
+	return director.New(director.Deps{
 		Log:          log,
-		OpenElection: func(e vrrp.Config) (director.Election, error) { return vrrp.Open(e, vrrp.Options{Log: log}) },
+		OpenInstance: func(e vrrp.Config) (director.Engine, error) { return vrrp.Open(e, vrrp.Options{Log: log}) },
 		Participants: participants,
 		Host:         host.Through{Log: log},
 	}).Try(c)

@@ -45,14 +45,14 @@ func CleanUp(folder string, spare bool) (v Cleanup, err error) {
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
 	record, err := dir.LoadAddresses()
-	if err != nil || len(record.Elections) == 0 {
+	if err != nil || len(record.Instances) == 0 {
 		return v, err
 	}
-	if spare && !record.Spared {
-		record.Spared, v.Spared = true, true
+	if spare && !record.CleanupSkipped {
+		record.CleanupSkipped, v.Spared = true, true
 		return v, dir.SaveAddresses(record)
 	}
-	v.Removed, err = removeAll(record.Elections)
+	v.Removed, err = removeAll(record.Instances)
 	var sweepErr error
 	if v.Rules, sweepErr = new(connhandover.Hush).Sweep(); sweepErr != nil {
 		err = errors.Join(err, sweepErr)

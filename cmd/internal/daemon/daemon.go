@@ -157,7 +157,7 @@ func (d *Daemon) startRecorders() (finish func()) {
 
 // saveDecision saves the decision for the next start.
 func (d *Daemon) saveDecision(ctx context.Context) error {
-	return d.state.KeepDecision(ctx, d.log.Logger, d.director.Decision)
+	return d.state.WriteDecisions(ctx, d.log.Logger, d.director.Decision)
 }
 
 // flushTimeout bounds the wait for the last events to be written and sent: a

@@ -46,16 +46,16 @@ func open(o Options) (*Daemon, error) {
 	for _, line := range api.Lines(err) {
 		d.log.Error("STARTED FROM THE KEPT COPY of the configuration: the file was refused", "file", o.Source.Path, "ran_since", copied.At, "reason", line)
 	}
-	d.director.StartedFromKept(copied.At, err)
+	d.director.StartedFromLastGood(copied.At, err)
 	return d, nil
 }
 
 // loadLastGood returns the last good configuration. It is nil where there is none
 // to use: no copy, one of another director, or the very text that was rejected. The
 // error says why a copy that exists cannot be used.
-func loadLastGood(o Options, rejected string) (persist.Running, *config.Config, error) {
+func loadLastGood(o Options, rejected string) (persist.LastGood, *config.Config, error) {
 	dir := cmp.Or(o.StateDir, o.Source.StateDir())
-	copied, err := persist.ReadRunning(dir)
+	copied, err := persist.ReadLastGood(dir)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
 		return copied, nil, nil
 	}
@@ -96,8 +96,8 @@ type lastGood struct {
 	writing sync.Mutex // held while writing to the disk
 
 	mu      sync.Mutex
-	pending *persist.Running // not on disk yet
-	problem string           // why writing failed; empty: it did not
+	pending *persist.LastGood // not on disk yet
+	problem string            // why writing failed; empty: it did not
 }
 
 const (
@@ -112,7 +112,7 @@ const (
 // tried again.
 func (d *Daemon) saveLastGood(c *config.Config) {
 	d.lastGood.mu.Lock()
-	d.lastGood.pending = &persist.Running{Director: c.Director, File: c.File, Hash: c.Hash, At: time.Now(), Text: d.text}
+	d.lastGood.pending = &persist.LastGood{Director: c.Director, File: c.File, Hash: c.Hash, At: time.Now(), Text: d.text}
 	d.lastGood.mu.Unlock()
 	d.text = "" // soon on disk, not needed in memory
 	done := make(chan struct{})
@@ -152,7 +152,7 @@ func (d *Daemon) writeLastGood() {
 	if r == nil {
 		return
 	}
-	err := d.state.KeepRunning(*r)
+	err := d.state.SaveLastGood(*r)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	was := k.problem

@@ -29,7 +29,7 @@ type systemd struct {
 // reconciler's.
 type loops interface {
 	Alive(ctx context.Context) error
-	Look() director.View
+	Snapshot() director.View
 }
 
 func newSystemd(d loops) *systemd {
@@ -49,7 +49,7 @@ func (s *systemd) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for ready := false; ; {
 		if s.alive(ctx, interval) {
-			v := s.director.Look()
+			v := s.director.Snapshot()
 			if !ready && !v.Kernel.At.IsZero() {
 				ready = true
 				s.notify(sd.SdNotifyReady)
@@ -89,16 +89,16 @@ func (s *systemd) setStatus(status string) {
 // services are down.
 func statusLine(v director.View) string {
 	var parts []string
-	for _, e := range v.Elections {
+	for _, e := range v.Instances {
 		parts = append(parts, fmt.Sprintf("%s %s", e.Name, e.State))
 	}
 	down := 0
-	for _, s := range v.Plan.Services {
+	for _, s := range v.Decision.Services {
 		if !s.Up {
 			down++
 		}
 	}
-	switch n := len(v.Plan.Services); {
+	switch n := len(v.Decision.Services); {
 	case n == 0:
 	case down == 0:
 		parts = append(parts, fmt.Sprintf("%d services up", n))
@@ -108,7 +108,7 @@ func statusLine(v director.View) string {
 	if err := v.LastReload.Err; err != nil {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		what := "FILE REFUSED: "
-		if v.LastReload.Kept {
+		if v.LastReload.LastGood {
 			what = "STARTED FROM THE KEPT COPY, FILE REFUSED: "
 		}
 		parts = append([]string{what + first}, parts...)

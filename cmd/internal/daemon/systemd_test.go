@@ -32,7 +32,7 @@ func (f *fakeLoops) Alive(context.Context) error {
 	return nil
 }
 
-func (f *fakeLoops) Look() director.View { f.mu.Lock(); defer f.mu.Unlock(); return f.view }
+func (f *fakeLoops) Snapshot() director.View { f.mu.Lock(); defer f.mu.Unlock(); return f.view }
 
 // TestWhatSystemdHears: ready once the kernel was read, a sign of life for as long
 // as the loops run, and none when they stand still.
@@ -56,7 +56,7 @@ func TestWhatSystemdHears(t *testing.T) {
 		}
 		f.set(func() {
 			f.view.Kernel.At = time.Now()
-			f.view.Elections = []vrrp.Status{{Name: "web", State: vrrp.Master}}
+			f.view.Instances = []vrrp.Status{{Name: "web", State: vrrp.Master}}
 		})
 		time.Sleep(time.Second)
 		synctest.Wait()

@@ -40,31 +40,31 @@ type Checker interface {
 	Late() time.Duration // for how long its loop has stood still
 }
 
-// Parts are the leaves that a director ties together.
-type Parts struct {
+// Deps are the leaves that a director ties together.
+type Deps struct {
 	Log          *slog.Logger
 	Events       *event.Recorder
 	Table        Table
 	Checker      Checker
-	OpenElection func(vrrp.Config) (Election, error)
-	// ShowElections has the elections' counters told anew, or gives up after a
+	OpenInstance func(vrrp.Config) (Engine, error)
+	// RefreshInstances has the elections' counters told anew, or gives up after a
 	// moment; nil: their Status is always new.
-	ShowElections func(context.Context)
-	Participants  []reload.Participant
-	Host          Host   // nil: no check goes through
-	Paths         *Paths // the kernel's writes, for probes that go through; nil: they are not known
+	RefreshInstances func(context.Context)
+	Participants     []reload.Participant
+	Host             Host   // nil: no check goes through
+	MarkWrites       *Paths // the kernel's writes, for probes that go through; nil: they are not known
 	// Reloaded is told of each reload that was done, before its verdict is; nil:
 	// nobody.
-	Reloaded func(*config.Config)
-	Holds    HoldKeeper // nil: handovers are forgotten with the daemon
-	Peers    Peers      // nil: nothing is known of them
+	Reloaded     func(*config.Config)
+	StandbyStore StandbyStore // nil: handovers are forgotten with the daemon
+	Peers        Peers        // nil: nothing is known of them
 	// SyncSender sends connections to the peer; nil leaves that to the kernel.
 	SyncSender SyncSender
 	// Before is what a run before this one decided last, see Restore; nil: nothing
 	// is known of it.
 	Before *decision.Decision
-	// Hush keeps connections that are not known yet from being reset; nil: they are.
-	Hush Hush
+	// RSTGuard keeps connections that are not known yet from being reset; nil: they are.
+	RSTGuard RSTGuard
 	// Load reads and checks the configuration file for this director, and
 	// answers the file's warnings too.
 	Load func() (*config.Config, []string, error)
@@ -73,7 +73,7 @@ type Parts struct {
 // Director ties the leaves together. Make one with New, Prepare the first
 // configuration, then Run it.
 type Director struct {
-	parts   Parts
+	deps    Deps
 	wake    chan struct{}
 	reloads chan reloadRequest
 	calls   chan func()   // what others want done in the loop
@@ -85,11 +85,11 @@ type Director struct {
 	// reloads at once the later text wins.
 	reloading sync.Mutex
 
-	config atomic.Pointer[config.Config]
-	plan   atomic.Pointer[decision.Decision]
-	reload atomic.Pointer[Reload]
+	config   atomic.Pointer[config.Config]
+	decision atomic.Pointer[decision.Decision]
+	reload   atomic.Pointer[Reload]
 
-	elections electorate
+	instances Set
 	checks    checks
 	throughs  throughs
 	// trusted is from when on probes count for being ready; waits is what this
@@ -104,17 +104,17 @@ type Director struct {
 	applied uint64
 }
 
-// gather is how long a wake-up waits for its neighbours: servers that fail
+// gatherDelay is how long a wake-up waits for its neighbours: servers that fail
 // together are then one change of the table.
-const gather = 5 * time.Millisecond
+const gatherDelay = 5 * time.Millisecond
 
 // New makes a director. It starts nothing.
-func New(parts Parts) *Director {
-	d := &Director{parts: parts, wake: make(chan struct{}, 1), reloads: make(chan reloadRequest), calls: make(chan func()), leaves: make(chan struct{}, 1), moves: make(chan struct{}, 1), pings: make(chan struct{})}
-	d.elections.open = parts.OpenElection
-	d.elections.log = parts.Log
+func New(parts Deps) *Director {
+	d := &Director{deps: parts, wake: make(chan struct{}, 1), reloads: make(chan reloadRequest), calls: make(chan func()), leaves: make(chan struct{}, 1), moves: make(chan struct{}, 1), pings: make(chan struct{})}
+	d.instances.open = parts.OpenInstance
+	d.instances.log = parts.Log
 	d.throughs = throughs{host: parts.Host, log: parts.Log}
-	d.loadHolds()
+	d.loadStandby()
 	return d
 }
 
@@ -149,7 +149,7 @@ func (d *Director) Try(c *config.Config) error {
 }
 
 // Close ends a director that was prepared and never Run.
-func (d *Director) Close() { d.elections.close() }
+func (d *Director) Close() { d.instances.close() }
 
 // Run decides until the context ends. Then the elections give their addresses
 // up, and Run returns when they have.
@@ -162,8 +162,8 @@ func (d *Director) Run(ctx context.Context) error {
 	teller.Go(func() { d.keepHush(telling) })
 	defer teller.Wait()
 	defer stop()
-	d.elections.start(ctx)
-	defer d.elections.wait()
+	d.instances.start(ctx)
+	defer d.instances.wait()
 	d.Wake()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -180,7 +180,7 @@ func (d *Director) Run(ctx context.Context) error {
 			continue
 		case <-timer.C: // a moment that the last decision named
 		case <-d.wake:
-			if !pause(ctx, gather) {
+			if !pause(ctx, gatherDelay) {
 				return nil
 			}
 		}
@@ -193,22 +193,22 @@ func (d *Director) Run(ctx context.Context) error {
 func (d *Director) sleep(timer *time.Timer) {
 	timer.Stop()
 	wait := time.Duration(-1)
-	if p := d.plan.Load(); p != nil && !p.Next.IsZero() {
-		wait = max(time.Until(p.Next), shortest)
+	if p := d.decision.Load(); p != nil && !p.Next.IsZero() {
+		wait = max(time.Until(p.Next), minDecisionInterval)
 	}
-	if end := d.elections.holdsEnd(); !end.IsZero() && (wait < 0 || time.Until(end) < wait) {
-		wait = max(time.Until(end), shortest)
+	if end := d.instances.nextStandbyEnd(); !end.IsZero() && (wait < 0 || time.Until(end) < wait) {
+		wait = max(time.Until(end), minDecisionInterval)
 	}
-	if d.waiting() != "" && (wait < 0 || wait > readinessLook) {
-		wait = readinessLook // a probe that changes no verdict wakes nobody
+	if d.waiting() != "" && (wait < 0 || wait > readinessInterval) {
+		wait = readinessInterval // a probe that changes no verdict wakes nobody
 	}
 	if wait >= 0 {
 		timer.Reset(wait)
 	}
 }
 
-// readinessLook is how often a director that is not ready looks again.
-const readinessLook = 200 * time.Millisecond
+// readinessInterval is how often a director that is not ready looks again.
+const readinessInterval = 200 * time.Millisecond
 
 // waiting is what this director waits for before it preempts a live master; ""
 // when it is ready.
@@ -219,18 +219,18 @@ func (d *Director) waiting() string {
 	return "waits for the kernel's table"
 }
 
-// judgeReadiness lets the elections preempt once the checks are in, and, where
+// updateReadiness lets the elections preempt once the checks are in, and, where
 // connections are synchronised, they are known.
-func (d *Director) judgeReadiness(plan *decision.Decision, health map[checker.ID]checker.Health) {
+func (d *Director) updateReadiness(plan *decision.Decision, health map[checker.ID]checker.Health) {
 	now := time.Now()
-	if d.elections.anyFault() {
+	if d.instances.anyFault() {
 		d.trusted = now // what the checks find meanwhile is the fault's doing
 	}
 	checks := decision.WaitsForChecks(now, d.trusted, plan.Services, health)
 	first, each := checks, make(map[string]string, len(plan.Config.Instances))
 	for _, e := range plan.Config.Instances {
 		waits := checks
-		if waits == "" && plan.Config.IPVS.Sync != nil && !d.elections.master(e.Name) {
+		if waits == "" && plan.Config.IPVS.Sync != nil && !d.instances.isMaster(e.Name) {
 			waits = decision.WaitsForConnections(now, d.trusted, e, d.ownConnections(), d.peers())
 		}
 		if each[e.Name] = waits; first == "" {
@@ -238,28 +238,28 @@ func (d *Director) judgeReadiness(plan *decision.Decision, health map[checker.ID
 		}
 	}
 	d.waits.Store(&first)
-	d.elections.letPreempt(each)
+	d.instances.setWaits(each)
 }
 
 // peers are the other directors, as far as they are known.
 func (d *Director) peers() []decision.Peer {
-	if d.parts.Peers == nil {
+	if d.deps.Peers == nil {
 		return nil
 	}
-	return d.parts.Peers.Peers()
+	return d.deps.Peers.Peers()
 }
 
 // ownConnections is how many connections this kernel knows; negative: not known.
 func (d *Director) ownConnections() int {
-	if d.parts.Peers == nil {
+	if d.deps.Peers == nil {
 		return -1
 	}
-	return d.parts.Peers.OwnConnections()
+	return d.deps.Peers.OwnConnections()
 }
 
-// shortest bounds how often the loop decides because of time: ten thousand
+// minDecisionInterval bounds how often the loop decides because of time: ten thousand
 // servers that ramp up, each by steps of its own, are one decision each so often.
-const shortest = 50 * time.Millisecond
+const minDecisionInterval = 50 * time.Millisecond
 
 // Reload reads the file again and makes it the running configuration, or
 // leaves everything as it is and answers why. It waits until the kernel's
@@ -272,13 +272,13 @@ func (d *Director) Reload(ctx context.Context) Outcome {
 	verdict := Reload{At: now, Err: o.Refused, LastSuccess: now}
 	last := d.LastReload()
 	if o.Refused != nil {
-		verdict.LastSuccess, verdict.Kept = last.LastSuccess, last.Kept
-		d.parts.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "refused", Reason: o.Refused.Error()})
+		verdict.LastSuccess, verdict.LastGood = last.LastSuccess, last.LastGood
+		d.deps.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "refused", Reason: o.Refused.Error()})
 	} else {
-		if d.parts.Reloaded != nil {
-			d.parts.Reloaded(d.config.Load())
+		if d.deps.Reloaded != nil {
+			d.deps.Reloaded(d.config.Load())
 		}
-		d.parts.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "done", Reason: "configuration " + d.config.Load().Hash})
+		d.deps.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "done", Reason: "configuration " + d.config.Load().Hash})
 	}
 	d.reload.Store(&verdict)
 	return o
@@ -292,12 +292,12 @@ type Outcome struct {
 }
 
 func (d *Director) reloadFile(ctx context.Context) Outcome {
-	next, warnings, err := d.parts.Load()
+	next, warnings, err := d.deps.Load()
 	if err != nil {
 		return Outcome{Refused: err}
 	}
 	for _, w := range warnings {
-		d.parts.Log.Warn("configuration", "reason", w)
+		d.deps.Log.Warn("configuration", "reason", w)
 	}
 	req := reloadRequest{next: next, answer: make(chan applyAnswer, 1)}
 	select {
@@ -312,8 +312,8 @@ func (d *Director) reloadFile(ctx context.Context) Outcome {
 	if answer.err != nil || answer.generation == 0 {
 		return o // without a generation: the first decision follows the kernel's first reading
 	}
-	if o.Pending = d.parts.Table.Wait(ctx, answer.generation); o.Pending != nil {
-		d.parts.Log.Warn("the new configuration runs, but the kernel's table does not follow yet", "reason", o.Pending)
+	if o.Pending = d.deps.Table.Wait(ctx, answer.generation); o.Pending != nil {
+		d.deps.Log.Warn("the new configuration runs, but the kernel's table does not follow yet", "reason", o.Pending)
 	}
 	return o
 }
@@ -332,12 +332,12 @@ func (d *Director) Alive(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("the director's loop does not answer: %w", ctx.Err())
 	}
-	kernel := d.parts.Table.Snapshot()
+	kernel := d.deps.Table.Snapshot()
 	limit := resyncsMissed*d.config.Load().IPVS.ResyncInterval + time.Second
 	if age := time.Since(kernel.At); kernel.Up && age > limit {
 		return fmt.Errorf("the kernel's table was last read %v ago", age.Round(time.Second))
 	}
-	if late := d.parts.Checker.Late(); late > probesLate {
+	if late := d.deps.Checker.Late(); late > probesLate {
 		return fmt.Errorf("no probe was started or judged for %v", late.Round(time.Second))
 	}
 	return nil
@@ -356,16 +356,16 @@ type Reload struct {
 	At          time.Time
 	Err         error // nil when it was done
 	LastSuccess time.Time
-	// Kept: what runs is not the file but a copy of what ran before.
-	Kept bool
+	// LastGood: what runs is not the file but a copy of what ran before.
+	LastGood bool
 }
 
-// StartedFromKept says that the configuration that was prepared is a copy of what
+// StartedFromLastGood says that the configuration that was prepared is a copy of what
 // ran since then, and why the file is not what runs.
-func (d *Director) StartedFromKept(ran time.Time, refused error) {
+func (d *Director) StartedFromLastGood(ran time.Time, refused error) {
 	now := time.Now()
-	d.reload.Store(&Reload{At: now, Err: refused, LastSuccess: ran, Kept: true})
-	d.parts.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "refused", Reason: "started from the kept copy: " + refused.Error()})
+	d.reload.Store(&Reload{At: now, Err: refused, LastSuccess: ran, LastGood: true})
+	d.deps.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "refused", Reason: "started from the kept copy: " + refused.Error()})
 }
 
 type reloadRequest struct {
@@ -385,7 +385,7 @@ func (d *Director) apply(ctx context.Context, next *config.Config) applyAnswer {
 		return applyAnswer{err: err}
 	}
 	change.Commit()
-	d.elections.start(ctx)
+	d.instances.start(ctx)
 	d.targeted = false
 	d.decide()
 	return applyAnswer{generation: d.applied}
@@ -393,7 +393,7 @@ func (d *Director) apply(ctx context.Context, next *config.Config) applyAnswer {
 
 // prepare asks every participant, and commits nothing.
 func (d *Director) prepare(old, next *config.Config) (reload.Change, error) {
-	change, err := reload.PrepareAll(append([]reload.Participant{d.elections.prepare, d.checks.prepare, d.throughs.prepare}, d.parts.Participants...), old, next)
+	change, err := reload.PrepareAll(append([]reload.Participant{d.instances.prepare, d.checks.prepare, d.throughs.prepare}, d.deps.Participants...), old, next)
 	if err != nil {
 		return reload.Change{}, err
 	}
@@ -410,37 +410,37 @@ func (d *Director) prepare(old, next *config.Config) (reload.Change, error) {
 }
 
 // Decision is the newest one; nil until the kernel was read.
-func (d *Director) Decision() *decision.Decision { return d.plan.Load() }
+func (d *Director) Decision() *decision.Decision { return d.decision.Load() }
 
 // decide reads the levels again and states the wish that follows from them.
 func (d *Director) decide() {
 	c := d.config.Load()
-	d.endHolds(time.Now(), c)
-	kernel := d.parts.Table.Snapshot()
+	d.endExpiredStandby(time.Now(), c)
+	kernel := d.deps.Table.Snapshot()
 	if !kernel.Valid {
 		return // the reconciler wakes us when it has read the kernel
 	}
 	if !d.targeted {
 		ready, err := d.target(c, kernel.Table)
 		if err != nil {
-			d.parts.Log.Error("the checks were refused", "reason", err)
+			d.deps.Log.Error("the checks were refused", "reason", err)
 			return
 		}
 		d.targeted = ready
 	}
-	old := d.plan.Load()
+	old := d.decision.Load()
 	if old == nil {
-		old = d.parts.Before
+		old = d.deps.Before
 	}
-	health := d.parts.Checker.Health()
+	health := d.deps.Checker.Health()
 	plan := decision.Decide(decision.Inputs{Now: time.Now(), Config: c, Health: health, Kernel: kernel.Table, Before: old, MarkServices: d.throughs.paths.services()})
-	if d.plan.Swap(&plan) == nil {
-		d.Moved("") // from now on it is known what not to reset, before an election may preempt
+	if d.decision.Swap(&plan) == nil {
+		d.VIPsMoved("") // from now on it is known what not to reset, before an election may preempt
 	}
-	d.elections.bend(plan.Services)
-	d.judgeReadiness(&plan, health)
+	d.instances.applyTracking(plan.Services)
+	d.updateReadiness(&plan, health)
 	if d.applied == 0 || !decision.SameDesired(d.wanted, plan.Desired) {
-		d.applied = d.parts.Table.Want(plan.Desired)
+		d.applied = d.deps.Table.Want(plan.Desired)
 		d.wanted = plan.Desired
 	}
 	d.record(old, &plan)
@@ -456,7 +456,7 @@ func (d *Director) target(c *config.Config, kernel ipvs.Table) (ready bool, err 
 	}
 	d.checks.given = nil
 	targets, ready := d.checks.targets(c, kernel)
-	if err := d.parts.Checker.Set(targets); err != nil {
+	if err := d.deps.Checker.Set(targets); err != nil {
 		return false, err
 	}
 	if ready {

@@ -218,17 +218,17 @@ func withElection(weight int, iface string) *config.Config {
 }
 
 // engine is the election at a place of the file.
-func (r *rig) engine(i int) *fakeElection { return r.elections.running[i].engine.(*fakeElection) }
+func (r *rig) engine(i int) *fakeElection { return r.instances.running[i].engine.(*fakeElection) }
 
-func newRig(t *testing.T, first *config.Config, change ...func(*Parts)) *rig {
+func newRig(t *testing.T, first *config.Config, change ...func(*Deps)) *rig {
 	t.Helper()
 	r := &rig{journal: &journal{}}
 	r.table = &fakeTable{journal: r.journal}
 	r.checker = &fakeChecker{journal: r.journal}
 	log := slog.New(slog.DiscardHandler)
-	parts := Parts{
+	parts := Deps{
 		Log: log, Events: &event.Recorder{}, Table: r.table, Checker: r.checker,
-		OpenElection: func(c vrrp.Config) (Election, error) {
+		OpenInstance: func(c vrrp.Config) (Engine, error) {
 			if c.Interface == "missing" {
 				return nil, errors.New("there is no interface missing")
 			}
@@ -448,7 +448,7 @@ func TestEveryChangeIsAnEventOnce(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		var got []string
-		for _, e := range r.parts.Events.Recent() {
+		for _, e := range r.deps.Events.Recent() {
 			got = append(got, fmt.Sprintf("%s %s%s→%s", e.Kind, e.RealServer, e.From, e.To))
 		}
 		r.next = withElection(5, "")
@@ -461,7 +461,7 @@ func TestEveryChangeIsAnEventOnce(t *testing.T) {
 		if err := r.Reload(t.Context()).Refused; err != nil {
 			t.Fatal(err)
 		}
-		for _, e := range r.parts.Events.Recent()[len(got):] {
+		for _, e := range r.deps.Events.Recent()[len(got):] {
 			got = append(got, fmt.Sprintf("%s %s%s→%s", e.Kind, e.RealServer, e.From, e.To))
 		}
 		want := []string{

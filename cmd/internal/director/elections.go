@@ -19,8 +19,8 @@ import (
 	"lvsd/vrrp"
 )
 
-// Election is one VRRP engine, as the director needs it.
-type Election interface {
+// Engine is one VRRP engine, as the director needs it.
+type Engine interface {
 	Run(ctx context.Context) error
 	Close() error
 	Update(vrrp.Config)
@@ -29,88 +29,88 @@ type Election interface {
 	Status() vrrp.Status
 }
 
-// electorate holds the running elections. The loop alone changes it; status
+// Set holds the running elections. The loop alone changes it; status
 // readers come from other goroutines.
-type electorate struct {
-	open func(vrrp.Config) (Election, error)
+type Set struct {
+	open func(vrrp.Config) (Engine, error)
 	log  *slog.Logger
 
 	mu      sync.Mutex
-	running []*candidate    // in the order of the file
-	holds   map[string]Hold // by election; replaced as a whole
+	running []*slot            // in the order of the file
+	standby map[string]Standby // by election; replaced as a whole
 	// waits is why an election does not preempt a live master yet; nil: nothing is
 	// known. Replaced as a whole.
 	waits map[string]string
 	tasks sync.WaitGroup
 }
 
-// candidate is one election of this director.
-type candidate struct {
-	config  vrrp.Config
-	runs    vrrp.Config // what the engine was told last: see at
-	tracks  []config.TrackedService
-	told    map[string]vrrp.Tracked // what the engine was told of them
-	engine  Election
-	cancel  context.CancelFunc // nil before it was started
-	done    chan struct{}
-	follows *candidate // the same election with another interface or VRID, which ends first
+// slot is one election of this director.
+type slot struct {
+	config    vrrp.Config
+	applied   vrrp.Config // what the engine was told last: see at
+	tracks    []config.TrackedService
+	tracked   map[string]vrrp.Tracked // what the engine was told of them
+	engine    Engine
+	cancel    context.CancelFunc // nil before it was started
+	done      chan struct{}
+	nextStart *slot // the same election with another interface or VRID, which ends first
 }
 
-// at is the configuration with which an engine runs: as configured, but that a
+// effective is the configuration with which an engine runs: as configured, but that a
 // director that is not ready, or is held, does not preempt.
-func (el *electorate) at(c *candidate) vrrp.Config {
+func (el *Set) effective(c *slot) vrrp.Config {
 	own := c.config
 	own.Preempt = own.Preempt && el.waits != nil && el.waits[own.Name] == ""
-	_, own.Standby = el.holds[own.Name]
+	_, own.Standby = el.standby[own.Name]
 	return own
 }
 
-// follow tells the engines what changed of their levels.
-func (el *electorate) follow() {
+// apply tells the engines what changed of their levels.
+func (el *Set) apply() {
 	for _, c := range el.running {
-		if want := el.at(c); !reflect.DeepEqual(c.runs, want) {
-			c.runs = want
+		if want := el.effective(c); !reflect.DeepEqual(c.applied, want) {
+			c.applied = want
 			c.engine.Update(want)
 		}
 	}
 }
 
-// letPreempt says which elections still wait for something, and for what.
-func (el *electorate) letPreempt(waits map[string]string) {
+// setWaits says which elections still wait for something, and for what.
+func (el *Set) setWaits(waits map[string]string) {
 	el.mu.Lock()
 	el.waits = waits
 	el.mu.Unlock()
-	el.follow()
+	el.apply()
 }
 
-// setHolds says which elections this director stays away from.
-func (el *electorate) setHolds(holds map[string]Hold) {
+// setStandby says which elections this director stays away from.
+func (el *Set) setStandby(holds map[string]Standby) {
 	el.mu.Lock()
-	el.holds = holds
+	el.standby = holds
 	el.mu.Unlock()
-	el.follow()
+	el.apply()
 }
 
-// bend tells the engines what the services do to their elections.
-func (el *electorate) bend(services []decision.Service) {
+// applyTracking tells the engines what the services do to their elections.
+func (el *Set) applyTracking(services []decision.Service) {
 	for _, c := range el.running {
 		want := decision.Tracked(c.tracks, services)
-		for name := range c.told {
+		for name := range c.tracked {
 			if _, still := want[name]; !still {
 				c.engine.SetTracked(name, 0, false)
 			}
 		}
 		for name, t := range want {
-			if c.told[name] != t {
+			if c.tracked[name] != t {
 				c.engine.SetTracked(name, t.Delta, t.Fault)
 			}
 		}
-		c.told = want
+		c.tracked = want
 	}
 }
 
-// master says that this director is master of an election.
-func (el *electorate) master(name string) bool {
+// isMaster says that this director is master of an election.
+func (el *Set) isMaster(name string) bool {
 	for _, c := range el.running {
 		if c.config.Name == name {
 			return c.engine.Status().State == vrrp.Master
@@ -120,7 +120,7 @@ func (el *electorate) master(name string) bool {
 }
 
 // anyFault says whether an interface of ours cannot be used.
-func (el *electorate) anyFault() bool {
+func (el *Set) anyFault() bool {
 	for _, c := range el.running {
 		if c.engine.Status().State == vrrp.Fault {
 			return true
@@ -130,7 +130,7 @@ func (el *electorate) anyFault() bool {
 }
 
 // end stops a candidate; one that never ran only closes its sockets.
-func (c *candidate) end() {
+func (c *slot) end() {
 	if c.cancel != nil {
 		c.cancel()
 		return
@@ -139,8 +139,8 @@ func (c *candidate) end() {
 	close(c.done)
 }
 
-// ElectionConfig is the engine's form of a configured election.
-func ElectionConfig(e config.Instance) vrrp.Config {
+// EngineConfig is the engine's form of a configured election.
+func EngineConfig(e config.Instance) vrrp.Config {
 	c := vrrp.Config{
 		Name:           e.Name,
 		Interface:      e.Interface,
@@ -179,9 +179,9 @@ func ElectionConfig(e config.Instance) vrrp.Config {
 	return c
 }
 
-// electionOf is the engine's form of an election of a configuration.
-func electionOf(e config.Instance, c *config.Config) vrrp.Config {
-	want := ElectionConfig(e)
+// engineConfig is the engine's form of an election of a configuration.
+func engineConfig(e config.Instance, c *config.Config) vrrp.Config {
+	want := EngineConfig(e)
 	want.PreemptDelay = max(want.PreemptDelay, decision.TrackingDelay(e.TrackServices, c.Services))
 	return want
 }
@@ -190,22 +190,22 @@ var checksums = map[string]vrrp.Checksum{"rfc5798": vrrp.RFC5798, "rfc9568": vrr
 
 // prepare opens the sockets of the elections that are new or must restart,
 // and refuses when one cannot be had.
-func (el *electorate) prepare(_, next *config.Config) (reload.Change, error) {
-	byName := map[string]*candidate{}
+func (el *Set) prepare(_, next *config.Config) (reload.Change, error) {
+	byName := map[string]*slot{}
 	for _, c := range el.running {
 		byName[c.config.Name] = c
 	}
-	var coming []*candidate
-	var opened []*candidate
+	var coming []*slot
+	var opened []*slot
 	abort := func() {
 		for _, c := range opened {
 			c.engine.Close()
 		}
 	}
-	updates, tracks := map[*candidate]vrrp.Config{}, map[*candidate][]config.TrackedService{}
+	updates, tracks := map[*slot]vrrp.Config{}, map[*slot][]config.TrackedService{}
 	var mistakes []error
 	for _, e := range next.Instances {
-		want := electionOf(e, next)
+		want := engineConfig(e, next)
 		runs := byName[want.Name]
 		if runs != nil && !vrrp.NeedsRestart(runs.config, want) {
 			updates[runs], tracks[runs] = want, e.TrackServices
@@ -215,9 +215,9 @@ func (el *electorate) prepare(_, next *config.Config) (reload.Change, error) {
 		if runs == nil {
 			runs = el.sameRouter(want)
 		}
-		c := &candidate{config: want, tracks: e.TrackServices, done: make(chan struct{}), follows: runs}
-		c.runs = el.at(c)
-		engine, err := el.open(c.runs)
+		c := &slot{config: want, tracks: e.TrackServices, done: make(chan struct{}), nextStart: runs}
+		c.applied = el.effective(c)
+		engine, err := el.open(c.applied)
 		if err != nil {
 			mistakes = append(mistakes, fmt.Errorf("%s:%d:%d: %w", next.File, e.Line, e.Col, err))
 			continue
@@ -233,15 +233,15 @@ func (el *electorate) prepare(_, next *config.Config) (reload.Change, error) {
 	return reload.Change{
 		Abort: abort,
 		Commit: func() {
-			stays := map[*candidate]bool{}
+			stays := map[*slot]bool{}
 			for _, c := range coming {
 				stays[c] = true
 				if want, ok := updates[c]; ok {
 					el.mu.Lock()
 					c.config, c.tracks = want, tracks[c]
 					el.mu.Unlock()
-					c.runs = el.at(c)
-					c.engine.Update(c.runs)
+					c.applied = el.effective(c)
+					c.engine.Update(c.applied)
 				}
 			}
 			for _, c := range el.running {
@@ -258,7 +258,7 @@ func (el *electorate) prepare(_, next *config.Config) (reload.Change, error) {
 
 // sameRouter finds a running election under another name: it must give its
 // addresses up before its successor looks.
-func (el *electorate) sameRouter(want vrrp.Config) *candidate {
+func (el *Set) sameRouter(want vrrp.Config) *slot {
 	for _, c := range el.running {
 		if !vrrp.NeedsRestart(c.config, want) {
 			return c
@@ -268,15 +268,15 @@ func (el *electorate) sameRouter(want vrrp.Config) *candidate {
 }
 
 // start runs the elections that do not run yet.
-func (el *electorate) start(ctx context.Context) {
+func (el *Set) start(ctx context.Context) {
 	for _, c := range el.running {
 		if c.cancel != nil {
 			continue
 		}
 		own, cancel := context.WithCancel(ctx)
 		c.cancel = cancel
-		before := c.follows
-		c.follows = nil
+		before := c.nextStart
+		c.nextStart = nil
 		el.tasks.Go(func() {
 			defer close(c.done)
 			defer cancel()
@@ -291,7 +291,7 @@ func (el *electorate) start(ctx context.Context) {
 }
 
 // close ends the elections that were opened and never started.
-func (el *electorate) close() {
+func (el *Set) close() {
 	for _, c := range el.running {
 		if c.cancel == nil {
 			c.end()
@@ -300,30 +300,30 @@ func (el *electorate) close() {
 }
 
 // wait returns when every election has given its addresses up.
-func (el *electorate) wait() { el.tasks.Wait() }
+func (el *Set) wait() { el.tasks.Wait() }
 
-// seat is an election for whoever is not the loop.
-type seat struct {
-	*candidate
-	held []netip.Prefix
+// Snapshot is an election for whoever is not the loop.
+type Snapshot struct {
+	*slot
+	VIPs []netip.Prefix
 }
 
-// seats are the elections that run.
-func (el *electorate) seats() []seat {
+// snapshots are the elections that run.
+func (el *Set) snapshots() []Snapshot {
 	el.mu.Lock()
 	defer el.mu.Unlock()
-	var all []seat
+	var all []Snapshot
 	for _, c := range el.running {
-		all = append(all, seat{c, slices.Concat(c.config.Addresses, c.config.Excluded)})
+		all = append(all, Snapshot{c, slices.Concat(c.config.Addresses, c.config.Excluded)})
 	}
 	return all
 }
 
 // status reads all elections, in the order of the file, the holds, and what
 // elections wait for.
-func (el *electorate) status() ([]vrrp.Status, map[string]Hold, map[string]string) {
+func (el *Set) status() ([]vrrp.Status, map[string]Standby, map[string]string) {
 	el.mu.Lock()
-	running, holds, waits := el.running, el.holds, el.waits
+	running, holds, waits := el.running, el.standby, el.waits
 	el.mu.Unlock()
 	out := make([]vrrp.Status, 0, len(running))
 	for _, c := range running {

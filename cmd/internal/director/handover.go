@@ -21,20 +21,20 @@ import (
 	"lvsd/vrrp"
 )
 
-// Hold is an election that this director stays away from: it preempts nobody, and
+// Standby is an election that this director stays away from: it preempts nobody, and
 // takes over only when no master is heard.
-type Hold struct {
+type Standby struct {
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until,omitzero"` // zero: until it is told otherwise
 }
 
-// over says that the time of a hold has passed.
-func (h Hold) over(now time.Time) bool { return !h.Until.IsZero() && !now.Before(h.Until) }
+// expired reports whether the time of the standby is over.
+func (h Standby) expired(now time.Time) bool { return !h.Until.IsZero() && !now.Before(h.Until) }
 
-// HoldKeeper keeps the holds, by election, over restarts.
-type HoldKeeper interface {
-	LoadHolds() (map[string]Hold, error)
-	SaveHolds(map[string]Hold) error
+// StandbyStore keeps the holds, by election, over restarts.
+type StandbyStore interface {
+	LoadStandby() (map[string]Standby, error)
+	SaveStandby(map[string]Standby) error
 }
 
 // Peers are the other directors, as far as they say how they are.
@@ -45,20 +45,20 @@ type Peers interface {
 
 // Handover is what a person asks for.
 type Handover struct {
-	Election string        // "": all
+	Instance string        // "": all
 	For      time.Duration // 0: until it is ended
 	Force    bool          // whether a ready peer is heard or not
 }
 
 // HandedOver is what became of one election.
 type HandedOver struct {
-	Election string
+	Instance string
 	// Master: this director was master. The other fields count only then.
-	Master bool
-	To     netip.Addr    // who has the addresses now
-	Took   time.Duration // until the successor was heard
-	Left   time.Duration // until they were off this director's interface
-	Failed string        // why it has them still, or again
+	Master  bool
+	To      netip.Addr    // who has the addresses now
+	Took    time.Duration // until the successor was heard
+	Removed time.Duration // until they were off this director's interface
+	Failed  string        // why it has them still, or again
 }
 
 // patience is what a handover may take besides the election's own time.
@@ -72,7 +72,7 @@ const watchEvery = 10 * time.Millisecond
 
 // leaving is a master that hands over.
 type leaving struct {
-	engine Election
+	engine Engine
 	config vrrp.Config
 	out    *HandedOver
 }
@@ -84,9 +84,9 @@ func (d *Director) HandOver(ctx context.Context, h Handover) ([]HandedOver, erro
 	began := time.Now()
 	var out []HandedOver
 	var masters []leaving
-	var going []*candidate
+	var going []*slot
 	err := d.inLoop(ctx, func() (err error) {
-		chosen, err := d.elections.named(h.Election)
+		chosen, err := d.instances.named(h.Instance)
 		if err != nil {
 			return err
 		}
@@ -96,15 +96,15 @@ func (d *Director) HandOver(ctx context.Context, h Handover) ([]HandedOver, erro
 			}
 		}
 		out = make([]HandedOver, len(chosen))
-		hold := Hold{Since: began}
+		hold := Standby{Since: began}
 		if h.For > 0 {
 			hold.Until = began.Add(h.For)
 		}
-		if err := d.hold(chosen, hold); err != nil {
+		if err := d.enterStandby(chosen, hold); err != nil {
 			return err
 		}
 		for i, c := range chosen {
-			out[i].Election = c.config.Name
+			out[i].Instance = c.config.Name
 			if out[i].Master = c.engine.Status().State == vrrp.Master; out[i].Master {
 				masters, going = append(masters, leaving{c.engine, c.config, &out[i]}), append(going, c)
 			}
@@ -128,14 +128,14 @@ func (d *Director) HandOver(ctx context.Context, h Handover) ([]HandedOver, erro
 	var kept []string
 	for _, o := range out {
 		if o.Failed != "" {
-			kept = append(kept, o.Election)
+			kept = append(kept, o.Instance)
 		}
 	}
 	if len(kept) == 0 {
 		return out, nil
 	}
 	// It serves on, and so it stands for election as before.
-	return out, d.inLoop(context.WithoutCancel(ctx), func() error { return d.release(kept, "the handover failed") })
+	return out, d.inLoop(context.WithoutCancel(ctx), func() error { return d.endStandby(kept, "the handover failed") })
 }
 
 // watchHandover waits for the successors.
@@ -170,7 +170,7 @@ func (l leaving) look(began time.Time) (ended bool) {
 		if s.Holding && now.Sub(began) < limit {
 			return false
 		}
-		l.out.Left = now.Sub(began)
+		l.out.Removed = now.Sub(began)
 		if s.Holding {
 			l.out.Failed = "the addresses did not leave the interface: " + s.Alarm
 		}
@@ -189,16 +189,16 @@ func (l leaving) look(began time.Time) (ended bool) {
 // EndHandover ends the holds of an election, or of all, and answers which.
 func (d *Director) EndHandover(ctx context.Context, election string) (ended []string, err error) {
 	return ended, d.inLoop(ctx, func() error {
-		chosen, err := d.elections.named(election)
+		chosen, err := d.instances.named(election)
 		if err != nil {
 			return err
 		}
 		for _, c := range chosen {
-			if _, held := d.elections.holds[c.config.Name]; held {
+			if _, held := d.instances.standby[c.config.Name]; held {
 				ended = append(ended, c.config.Name)
 			}
 		}
-		return d.release(ended, "told to")
+		return d.endStandby(ended, "told to")
 	})
 }
 
@@ -216,7 +216,7 @@ func (d *Director) inLoop(ctx context.Context, do func() error) error {
 }
 
 // named are the elections of a name, with all of their sync group; "" is all.
-func (el *electorate) named(name string) ([]*candidate, error) {
+func (el *Set) named(name string) ([]*slot, error) {
 	if name == "" {
 		if len(el.running) == 0 {
 			return nil, errors.New("the configuration has no [[vrrp]]")
@@ -230,23 +230,23 @@ func (el *electorate) named(name string) ([]*candidate, error) {
 			continue
 		}
 		group := c.config.SyncGroup
-		return slices.DeleteFunc(slices.Clone(el.running), func(o *candidate) bool {
+		return slices.DeleteFunc(slices.Clone(el.running), func(o *slot) bool {
 			return o != c && (group == "" || o.config.SyncGroup != group)
 		}), nil
 	}
 	return nil, fmt.Errorf("no election is called %q: there is %s", name, strings.Join(names, ", "))
 }
 
-// hold makes this director stay away, once that is on disk.
-func (d *Director) hold(chosen []*candidate, h Hold) error {
-	next := maps.Clone(d.elections.holds)
+// enterStandby makes this director stay away, once that is on disk.
+func (d *Director) enterStandby(chosen []*slot, h Standby) error {
+	next := maps.Clone(d.instances.standby)
 	if next == nil {
-		next = map[string]Hold{}
+		next = map[string]Standby{}
 	}
 	for _, c := range chosen {
 		next[c.config.Name] = h
 	}
-	if err := d.setHolds(next); err != nil {
+	if err := d.setStandby(next); err != nil {
 		return fmt.Errorf("nothing was done: %w", err)
 	}
 	reason := "handover, until it is ended"
@@ -254,85 +254,85 @@ func (d *Director) hold(chosen []*candidate, h Hold) error {
 		reason = "handover, until " + h.Until.Format(time.RFC3339)
 	}
 	for _, c := range chosen {
-		d.parts.Events.Record(event.Event{At: h.Since, Kind: event.KindHandover, VRRP: c.config.Name, To: "held", Reason: reason})
+		d.deps.Events.Record(event.Event{At: h.Since, Kind: event.KindHandover, VRRP: c.config.Name, To: "held", Reason: reason})
 	}
 	return nil
 }
 
-// release ends holds. They end in any case: an error says that a restart would
+// endStandby ends holds. They end in any case: an error says that a restart would
 // bring them back.
-func (d *Director) release(names []string, reason string) error {
+func (d *Director) endStandby(names []string, reason string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	next := maps.Clone(d.elections.holds)
+	next := maps.Clone(d.instances.standby)
 	for _, n := range names {
 		delete(next, n)
 	}
-	err := d.setHolds(next)
+	err := d.setStandby(next)
 	if err != nil {
-		d.elections.setHolds(next)
+		d.instances.setStandby(next)
 		err = fmt.Errorf("ended, but a restart would bring it back: %w", err)
 	}
 	for _, n := range names {
-		d.parts.Events.Record(event.Event{At: time.Now(), Kind: event.KindHandover, VRRP: n, From: "held", To: "released", Reason: reason})
+		d.deps.Events.Record(event.Event{At: time.Now(), Kind: event.KindHandover, VRRP: n, From: "held", To: "released", Reason: reason})
 	}
 	return err
 }
 
-func (d *Director) setHolds(next map[string]Hold) error {
-	if d.parts.Holds != nil {
-		if err := d.parts.Holds.SaveHolds(next); err != nil {
+func (d *Director) setStandby(next map[string]Standby) error {
+	if d.deps.StandbyStore != nil {
+		if err := d.deps.StandbyStore.SaveStandby(next); err != nil {
 			return err
 		}
 	}
-	d.elections.setHolds(next)
+	d.instances.setStandby(next)
 	return nil
 }
 
-// endHolds ends those whose time is over, and those of elections that left the
+// endExpiredStandby ends those whose time is over, and those of elections that left the
 // file.
-func (d *Director) endHolds(now time.Time, c *config.Config) {
+func (d *Director) endExpiredStandby(now time.Time, c *config.Config) {
 	var over, gone []string
-	for name, h := range d.elections.holds {
+	for name, h := range d.instances.standby {
 		known := slices.ContainsFunc(c.Instances, func(e config.Instance) bool { return e.Name == name })
 		switch {
 		case !known:
 			gone = append(gone, name)
-		case h.over(now):
+		case h.expired(now):
 			over = append(over, name)
 		}
 	}
-	err := errors.Join(d.release(over, "its time is over"), d.release(gone, "the election left the file"))
+	err := errors.Join(d.endStandby(over, "its time is over"), d.endStandby(gone, "the election left the file"))
 	if err != nil {
-		d.parts.Log.Error("the end of a handover could not be noted", "reason", err)
+		d.deps.Log.Error("the end of a handover could not be noted", "reason", err)
 	}
 }
 
-// holdsEnd is when the next hold is over by itself; zero: never.
-func (el *electorate) holdsEnd() time.Time {
+// nextStandbyEnd is when the next hold is over by itself; zero: never.
+func (el *Set) nextStandbyEnd() time.Time {
 	var end time.Time
-	for _, h := range el.holds {
+	for _, h := range el.standby {
 		end = decision.Earliest(end, h.Until)
 	}
 	return end
 }
 
-// loadHolds takes up what an earlier run was told.
-func (d *Director) loadHolds() {
-	if d.parts.Holds == nil {
+// loadStandby takes up what an earlier run was told.
+func (d *Director) loadStandby() {
+	if d.deps.StandbyStore == nil {
 		return
 	}
-	holds, err := d.parts.Holds.LoadHolds()
+	holds, err := d.deps.StandbyStore.LoadStandby()
 	if err != nil {
-		d.parts.Log.Error("what an earlier run was told about handovers is lost: this director stands for election as configured", "reason", err)
+		d.deps.Log.Error("what an earlier run was told about handovers is lost: this director stands for election as configured", "reason", err)
 	}
-	d.elections.setHolds(holds)
+	d.instances.setStandby(holds)
 }
 
 // readyPeer refuses a handover of addresses that nobody is known to be ready for.
 // A backup of VRRP is silent, so only the pair's exchange can tell.
-func (d *Director) readyPeer(chosen []*candidate) error {
+func (d *Director) readyPeer(chosen []*slot) error {
 	var reasons []error
 	for _, c := range chosen {
 		if c.engine.Status().State != vrrp.Master {
@@ -349,7 +349,7 @@ func (d *Director) readyPeer(chosen []*candidate) error {
 }
 
 func (d *Director) noReadyPeer(election string) string {
-	if d.parts.Peers == nil || d.config.Load().Pair == nil {
+	if d.deps.Peers == nil || d.config.Load().Pair == nil {
 		return "no [pair] is configured, and a backup of VRRP is silent: nobody is known to be ready to take over"
 	}
 	var reasons []string

@@ -20,12 +20,12 @@ import (
 // keeper is the disk.
 type keeper struct {
 	mu     sync.Mutex
-	kept   map[string]Hold
+	kept   map[string]Standby
 	broken error
 }
 
-func (k *keeper) LoadHolds() (map[string]Hold, error) { return k.now(), nil }
-func (k *keeper) SaveHolds(h map[string]Hold) error {
+func (k *keeper) LoadStandby() (map[string]Standby, error) { return k.now(), nil }
+func (k *keeper) SaveStandby(h map[string]Standby) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.broken != nil {
@@ -35,7 +35,7 @@ func (k *keeper) SaveHolds(h map[string]Hold) error {
 	return nil
 }
 
-func (k *keeper) now() map[string]Hold {
+func (k *keeper) now() map[string]Standby {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return maps.Clone(k.kept)
@@ -88,7 +88,7 @@ func threeElections() *config.Config {
 func TestHandOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &keeper{}
-		r := newRig(t, threeElections(), func(p *Parts) { p.Holds, p.Peers = k, exchange{ready("web", "in", "out")} })
+		r := newRig(t, threeElections(), func(p *Deps) { p.StandbyStore, p.Peers = k, exchange{ready("web", "in", "out")} })
 		defer r.stop()
 		r.table.read(kernelWith(5))
 		r.Wake()
@@ -101,15 +101,15 @@ func TestHandOver(t *testing.T) {
 		}
 		synctest.Wait()
 		r.take()
-		out, err := r.HandOver(t.Context(), Handover{Election: "in", For: time.Hour})
+		out, err := r.HandOver(t.Context(), Handover{Instance: "in", For: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(out) != 2 || out[0].Election != "in" || out[1].Election != "out" {
+		if len(out) != 2 || out[0].Instance != "in" || out[1].Instance != "out" {
 			t.Fatalf("a sync group moves as one: %+v", out)
 		}
 		for i, o := range out {
-			if !o.Master || o.To != peer || o.Failed != "" || o.Took != time.Duration(6+i)*100*time.Millisecond || o.Left < time.Second || o.Left > 2*time.Second {
+			if !o.Master || o.To != peer || o.Failed != "" || o.Took != time.Duration(6+i)*100*time.Millisecond || o.Removed < time.Second || o.Removed > 2*time.Second {
 				t.Errorf("%+v", o)
 			}
 		}
@@ -123,8 +123,8 @@ func TestHandOver(t *testing.T) {
 		if kept := k.now(); len(kept) != 2 || kept["in"].Until.Sub(kept["in"].Since) != time.Hour {
 			t.Errorf("on disk: %v", kept)
 		}
-		if v := r.View(t.Context()); len(v.Holds) != 2 {
-			t.Errorf("shown: %v", v.Holds)
+		if v := r.View(t.Context()); len(v.Standby) != 2 {
+			t.Errorf("shown: %v", v.Standby)
 		}
 		time.Sleep(59 * time.Minute)
 		synctest.Wait()
@@ -142,7 +142,7 @@ func TestHandOver(t *testing.T) {
 func TestHandOverToNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &keeper{}
-		r := newRig(t, withElection(5, "eth0"), func(p *Parts) { p.Holds = k })
+		r := newRig(t, withElection(5, "eth0"), func(p *Deps) { p.StandbyStore = k })
 		defer r.stop()
 		r.engine(0).hand(2*time.Second, netip.Addr{})
 		_, err := r.HandOver(t.Context(), Handover{})
@@ -156,7 +156,7 @@ func TestHandOverToNobody(t *testing.T) {
 		if r.engine(0).now().Standby || len(k.now()) != 0 {
 			t.Error("held, though it serves on")
 		}
-		if _, err := r.HandOver(t.Context(), Handover{Election: "wbe", Force: true}); err == nil || !strings.Contains(err.Error(), "there is web") {
+		if _, err := r.HandOver(t.Context(), Handover{Instance: "wbe", Force: true}); err == nil || !strings.Contains(err.Error(), "there is web") {
 			t.Errorf("%v", err)
 		}
 		k.broken = errors.New("disk full")
@@ -170,7 +170,7 @@ func TestHandOverToNobody(t *testing.T) {
 func TestHoldOutlivesARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &keeper{}
-		keep := func(p *Parts) { p.Holds = k }
+		keep := func(p *Deps) { p.StandbyStore = k }
 		r := newRig(t, withElection(5, "eth0"), keep)
 		if out, err := r.HandOver(t.Context(), Handover{}); err != nil || out[0].Master || !r.engine(0).now().Standby {
 			t.Errorf("%+v, %v", out, err)
@@ -216,7 +216,7 @@ func TestReadyPeer(t *testing.T) {
 		"is held":                 change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "backup", Standby: true} }),
 		"waits for":               change(func(p *decision.Peer) { p.Waits = "waits for the checks" }),
 	} {
-		d := New(Parts{Peers: peers})
+		d := New(Deps{Peers: peers})
 		if d.config.Store(&config.Config{}); peers != nil {
 			d.config.Store(&config.Config{Pair: &config.Pair{}})
 		}
@@ -225,7 +225,7 @@ func TestReadyPeer(t *testing.T) {
 		}
 	}
 	// One of several is enough.
-	d := New(Parts{Peers: exchange{{Name: "lb3"}, ready("web")}})
+	d := New(Deps{Peers: exchange{{Name: "lb3"}, ready("web")}})
 	d.config.Store(&config.Config{Pair: &config.Pair{}})
 	if got := d.noReadyPeer("web"); got != "" {
 		t.Errorf("%q", got)

@@ -23,7 +23,7 @@ func (d *Director) record(old, plan *decision.Decision) {
 	}
 	tell := func(e event.Event) {
 		e.At = now
-		d.parts.Events.Record(e)
+		d.deps.Events.Record(e)
 	}
 	if e, changed := guardEvent(old.Guard, plan.Guard); changed {
 		tell(e)

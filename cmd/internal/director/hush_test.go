@@ -74,7 +74,7 @@ func TestHushedFromTheFirstDecision(t *testing.T) {
 		c.IPVS.Sync = &config.Sync{ID: 51}
 		c.Instances[0].Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}
 		h := &hushKept{}
-		r := newRig(t, c, func(p *Parts) { p.Hush = h })
+		r := newRig(t, c, func(p *Deps) { p.RSTGuard = h })
 		time.Sleep(3*hushEvery + hushEvery/2) // of the bubble's time, as below: the kernel's table is read late
 		r.table.read(kernelWith(5))
 		r.Wake()

@@ -49,10 +49,10 @@ func (p *Paths) since(mark uint32, t time.Time) bool {
 	return !p.written[mark].Before(t)
 }
 
-// Stands answers why a path of probes may not have been there all the time since
+// PathFault answers why a path of probes may not have been there all the time since
 // then; nil: it was. It reads the kernel, which repairs the path.
-func (d *Director) Stands(ctx context.Context, mark uint32, since time.Time) error {
-	now, err := d.parts.Table.Since(ctx, time.Now())
+func (d *Director) PathFault(ctx context.Context, mark uint32, since time.Time) error {
+	now, err := d.deps.Table.Since(ctx, time.Now())
 	if err != nil {
 		return fmt.Errorf("whether the probe went through to the server is not known: %w", err)
 	}
@@ -63,21 +63,21 @@ func (d *Director) Stands(ctx context.Context, mark uint32, since time.Time) err
 	switch {
 	case !stands:
 		return errors.New("the kernel has no path to the server: somebody removed the service of the probe's mark")
-	case d.parts.Paths.since(mark, since):
+	case d.deps.MarkWrites.since(mark, since):
 		return errors.New("the kernel had no path to the server: the service of the probe's mark was written again meanwhile")
 	}
 	return nil
 }
 
-// Led is a check that went through, once.
-type Led struct {
+// MarkProbe is a check that went through, once.
+type MarkProbe struct {
 	Check checker.Check
 	checker.Trace
 }
 
-// ProbeThrough runs those checks of a real server once that go through the
+// RunMarkProbes runs those checks of a real server once that go through the
 // kernel's forwarding. The engine hears nothing of it.
-func (d *Director) ProbeThrough(ctx context.Context, id checker.ID) (done []Led, err error) {
+func (d *Director) RunMarkProbes(ctx context.Context, id checker.ID) (done []MarkProbe, err error) {
 	var led []checker.Check
 	err = d.inLoop(ctx, func() error {
 		c := d.config.Load()
@@ -85,7 +85,7 @@ func (d *Director) ProbeThrough(ctx context.Context, id checker.ID) (done []Led,
 			if svc.Name != id.Service {
 				continue
 			}
-			targets, _ := d.checks.serviceTargets(svc, d.parts.Table.Snapshot().Table)
+			targets, _ := d.checks.serviceTargets(svc, d.deps.Table.Snapshot().Table)
 			for _, t := range targets {
 				if t.ID == id {
 					led = t.Checks
@@ -108,10 +108,10 @@ func (d *Director) ProbeThrough(ctx context.Context, id checker.ID) (done []Led,
 		if err != nil {
 			return nil, err
 		}
-		if err := d.Stands(ctx, check.Mark, t.At); err != nil {
+		if err := d.PathFault(ctx, check.Mark, t.At); err != nil {
 			t.Reason, t.Detail = checker.Local, err.Error()
 		}
-		done = append(done, Led{check, t})
+		done = append(done, MarkProbe{check, t})
 	}
 	return done, nil
 }

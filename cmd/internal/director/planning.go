@@ -17,8 +17,8 @@ import (
 	"lvsd/vrrp"
 )
 
-// Foreseen is what a configuration would change.
-type Foreseen struct {
+// DryRun is what a configuration would change.
+type DryRun struct {
 	At      time.Time
 	Running *config.Config // nil at a start
 	Next    *config.Config
@@ -28,13 +28,13 @@ type Foreseen struct {
 	Before    decision.Decision // what is decided now; empty at a start
 	Decided   decision.Decision // what would be decided at once
 	Table     ipvs.Forecast
-	Elections []ElectionChange
-	// ChecksAnew counts the checks of a real server that would begin anew.
-	ChecksAnew map[checker.ID]int
+	Instances []InstanceChange
+	// RestartedChecks counts the checks of a real server that would begin anew.
+	RestartedChecks map[checker.ID]int
 }
 
-// ElectionChange is what would become of one election.
-type ElectionChange struct {
+// InstanceChange is what would become of one election.
+type InstanceChange struct {
 	Name     string
 	Old, New *vrrp.Config // nil: there is none
 	// Restarts: it ends and begins anew; else what differs is taken over.
@@ -46,41 +46,41 @@ type ElectionChange struct {
 	Status vrrp.Status
 }
 
-// Foresee says what a reload with this configuration would do now.
-func (d *Director) Foresee(ctx context.Context, next *config.Config) (Foreseen, error) {
-	var f Foreseen
+// DryRun says what a reload with this configuration would do now.
+func (d *Director) DryRun(ctx context.Context, next *config.Config) (DryRun, error) {
+	var f DryRun
 	err := d.inLoop(ctx, func() (err error) {
-		f, err = d.foresee(next)
+		f, err = d.dryRun(next)
 		return err
 	})
 	if err != nil {
-		return Foreseen{}, err
+		return DryRun{}, err
 	}
-	f.Table, err = d.parts.Table.Forecast(ctx, f.Decided.Desired)
+	f.Table, err = d.deps.Table.Forecast(ctx, f.Decided.Desired)
 	return f, err
 }
 
-// foresee is the loop's part: as apply, but that all abort and nothing is wished.
-func (d *Director) foresee(next *config.Config) (Foreseen, error) {
-	kernel := d.parts.Table.Snapshot()
+// dryRun is the loop's part: as apply, but that all abort and nothing is wished.
+func (d *Director) dryRun(next *config.Config) (DryRun, error) {
+	kernel := d.deps.Table.Snapshot()
 	if !kernel.Valid {
-		return Foreseen{}, errors.New("the kernel's table was not read yet: ask again in a moment")
+		return DryRun{}, errors.New("the kernel's table was not read yet: ask again in a moment")
 	}
 	running := d.config.Load()
-	f := Foreseen{At: time.Now(), Running: running, Next: next, Elections: d.elections.foresee(next)}
+	f := DryRun{At: time.Now(), Running: running, Next: next, Instances: d.instances.dryRun(next)}
 	change, err := d.prepare(running, next)
 	if err == nil {
 		change.Abort()
 	}
 	f.Refused = err
-	targets, paths := foreseeTargets(next, kernel.Table, d.throughs)
-	preview, err := d.parts.Checker.Preview(targets)
+	targets, paths := dryRunTargets(next, kernel.Table, d.throughs)
+	preview, err := d.deps.Checker.Preview(targets)
 	if err != nil {
 		f.Refused = errors.Join(f.Refused, err)
 		preview.Health = map[checker.ID]checker.Health{}
 	}
-	f.ChecksAnew = preview.Restarted
-	before := d.plan.Load()
+	f.RestartedChecks = preview.Restarted
+	before := d.decision.Load()
 	if before != nil {
 		f.Before = *before
 	}
@@ -88,10 +88,10 @@ func (d *Director) foresee(next *config.Config) (Foreseen, error) {
 	return f, nil
 }
 
-// foreseeTargets is what would be probed, and by which paths through the kernel.
+// dryRunTargets is what would be probed, and by which paths through the kernel.
 // Where a certificate cannot be read or a path found, which refuses the
 // configuration, the checks are foreseen without.
-func foreseeTargets(next *config.Config, kernel ipvs.Table, running throughs) ([]checker.Target, Throughs) {
+func dryRunTargets(next *config.Config, kernel ipvs.Table, running throughs) ([]checker.Target, Throughs) {
 	read := checks{}
 	ways := throughs{log: running.log, paths: running.paths}
 	if running.host != nil {
@@ -112,39 +112,39 @@ type onlyAsked struct{ Host }
 
 func (onlyAsked) AcceptLocal([]string) error { return nil }
 
-// ForeseeStart says what a start with this configuration would do on this kernel,
+// DryRunStart says what a start with this configuration would do on this kernel,
 // given what a former run wrote into it and decided last (nil: nothing that still
 // counts). Who would refuse it is the caller's to ask.
-func ForeseeStart(next *config.Config, kernel ipvs.Kernel, owned ipvs.Owned, before *decision.Decision, host Host) (Foreseen, error) {
+func DryRunStart(next *config.Config, kernel ipvs.Kernel, owned ipvs.Owned, before *decision.Decision, host Host) (DryRun, error) {
 	reading, err := kernel.Read()
 	if err != nil {
-		return Foreseen{}, fmt.Errorf("failed to read the kernel's table: %w", err)
+		return DryRun{}, fmt.Errorf("failed to read the kernel's table: %w", err)
 	}
-	f := Foreseen{At: time.Now(), Next: next}
-	targets, paths := foreseeTargets(next, reading.Table, throughs{host: host})
+	f := DryRun{At: time.Now(), Next: next}
+	targets, paths := dryRunTargets(next, reading.Table, throughs{host: host})
 	preview, err := checker.New(checker.Options{}).Preview(targets)
 	if err != nil {
-		return Foreseen{}, err
+		return DryRun{}, err
 	}
-	f.ChecksAnew = preview.Restarted
-	f.Elections = new(electorate).foresee(next)
+	f.RestartedChecks = preview.Restarted
+	f.Instances = new(Set).dryRun(next)
 	f.Decided = decision.Decide(decision.Inputs{Now: f.At, Config: next, Health: preview.Health, Kernel: reading.Table, Before: before, MarkServices: paths.services()})
 	f.Table, err = ipvs.ForecastStart(kernel, owned, f.Decided.Desired)
 	return f, err
 }
 
-// foresee says what prepare and its commit would do.
-func (el *electorate) foresee(next *config.Config) []ElectionChange {
-	byName := map[string]*candidate{}
+// dryRun says what prepare and its commit would do.
+func (el *Set) dryRun(next *config.Config) []InstanceChange {
+	byName := map[string]*slot{}
 	for _, c := range el.running {
 		byName[c.config.Name] = c
 	}
-	var all []ElectionChange
+	var all []InstanceChange
 	stays := map[string]bool{}
 	for _, e := range next.Instances {
-		want := electionOf(e, next)
+		want := engineConfig(e, next)
 		stays[want.Name] = true
-		change := ElectionChange{Name: want.Name, New: &want}
+		change := InstanceChange{Name: want.Name, New: &want}
 		if runs := byName[want.Name]; runs != nil {
 			old := runs.config
 			change.Old, change.Status = &old, runs.engine.Status()
@@ -157,7 +157,7 @@ func (el *electorate) foresee(next *config.Config) []ElectionChange {
 	for _, c := range el.running {
 		if !stays[c.config.Name] {
 			old := c.config
-			all = append(all, ElectionChange{Name: old.Name, Old: &old, Status: c.engine.Status()})
+			all = append(all, InstanceChange{Name: old.Name, Old: &old, Status: c.engine.Status()})
 		}
 	}
 	return all

@@ -17,7 +17,7 @@ func TestOnlyAReadyDirectorPreempts(t *testing.T) {
 		c.Instances[0].Preempt = true
 		r := newRig(t, c)
 		defer r.stop()
-		engine := r.elections.running[0].engine.(*fakeElection)
+		engine := r.instances.running[0].engine.(*fakeElection)
 		preempts := func() bool {
 			engine.mu.Lock()
 			defer engine.mu.Unlock()
@@ -79,13 +79,13 @@ func TestSyncHold(t *testing.T) {
 			if r.engine(0).now().Preempt == synced || !r.engine(1).now().Preempt {
 				t.Errorf("synced %v: preempts %v, and the other %v", synced, r.engine(0).now().Preempt, r.engine(1).now().Preempt)
 			}
-			if v := r.Look(); (v.ElectionWaits["web"] != "") != synced || v.ElectionWaits["mail"] != "" || (v.Waits != "") != synced {
-				t.Errorf("synced %v: %q, %q", synced, v.ElectionWaits, v.Waits)
+			if v := r.Snapshot(); (v.InstanceWaits["web"] != "") != synced || v.InstanceWaits["mail"] != "" || (v.Waits != "") != synced {
+				t.Errorf("synced %v: %q, %q", synced, v.InstanceWaits, v.Waits)
 			}
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
-			if !r.engine(0).now().Preempt || r.Look().Waits != "" {
-				t.Errorf("synced %v: waits after its time: %q", synced, r.Look().Waits)
+			if !r.engine(0).now().Preempt || r.Snapshot().Waits != "" {
+				t.Errorf("synced %v: waits after its time: %q", synced, r.Snapshot().Waits)
 			}
 		})
 	}

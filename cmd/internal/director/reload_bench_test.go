@@ -57,7 +57,7 @@ func BenchmarkReload(b *testing.B) {
 			wake := func() { d.Wake() }
 			table := ipvs.NewReconciler(fake, ipvs.Options{Log: log, Wake: wake})
 			checks := checker.New(checker.Options{Log: log, Wake: wake})
-			d = New(Parts{Log: log, Events: &event.Recorder{Log: log}, Table: table, Checker: checks, Load: load})
+			d = New(Deps{Log: log, Events: &event.Recorder{Log: log}, Table: table, Checker: checks, Load: load})
 			first, _, err := load()
 			if err != nil {
 				b.Fatal(err)

@@ -32,8 +32,8 @@ const (
 	tellLimit = time.Minute + 5*time.Second
 )
 
-// Moved says that an election changed its state. It never blocks.
-func (d *Director) Moved(from vrrp.State) {
+// VIPsMoved says that an election changed its state. It never blocks.
+func (d *Director) VIPsMoved(from vrrp.State) {
 	for _, nudge := range []chan struct{}{d.moves, d.leaves} {
 		if nudge == d.leaves && from != vrrp.Master {
 			continue
@@ -70,19 +70,19 @@ func (d *Director) tellWhileLeaving(ctx context.Context) {
 
 // standing are the addresses of which this director stays master, and whether it
 // serves others on the way out. Those that are handed over count as left.
-func (d *Director) standing(handed []*candidate) (staying map[netip.Addr]bool, leaving bool) {
+func (d *Director) standing(handed []*slot) (staying map[netip.Addr]bool, leaving bool) {
 	staying = map[netip.Addr]bool{}
-	for _, c := range d.elections.seats() {
+	for _, c := range d.instances.snapshots() {
 		s := c.engine.Status()
 		if s.State != vrrp.Master {
 			leaving = leaving || s.Holding
 			continue
 		}
-		if slices.Contains(handed, c.candidate) {
+		if slices.Contains(handed, c.slot) {
 			leaving = true
 			continue
 		}
-		for _, p := range c.held {
+		for _, p := range c.VIPs {
 			staying[p.Addr()] = true
 		}
 	}
@@ -91,13 +91,13 @@ func (d *Director) standing(handed []*candidate) (staying map[netip.Addr]bool, l
 
 // tell tells of all connections but those to addresses that stay.
 func (d *Director) tell(ctx context.Context, all bool, staying map[netip.Addr]bool) {
-	c, plan := d.config.Load(), d.plan.Load()
-	if d.parts.SyncSender == nil || c.IPVS.Sync == nil || plan == nil {
+	c, plan := d.config.Load(), d.decision.Load()
+	if d.deps.SyncSender == nil || c.IPVS.Sync == nil || plan == nil {
 		return
 	}
 	began := time.Now()
 	ways := waysOf(plan.Desired.Table)
-	n, err := d.parts.SyncSender.Send(ctx, *decision.DesiredSync(c.IPVS.Sync), all, func(conn ipvs.Connection) (ipvs.Forward, bool) {
+	n, err := d.deps.SyncSender.Send(ctx, *decision.DesiredSync(c.IPVS.Sync), all, func(conn ipvs.Connection) (ipvs.Forward, bool) {
 		if staying[conn.Virtual.Addr()] {
 			return 0, false
 		}
@@ -105,9 +105,9 @@ func (d *Director) tell(ctx context.Context, all bool, staying map[netip.Addr]bo
 	})
 	switch {
 	case err != nil:
-		d.parts.Log.Warn("the peer was not told of all connections: it knows those that the kernel told", "reason", err)
+		d.deps.Log.Warn("the peer was not told of all connections: it knows those that the kernel told", "reason", err)
 	case n > 0 && all:
-		d.parts.Log.Info("told the peer of connections", "connections", n, "took", time.Since(began))
+		d.deps.Log.Info("told the peer of connections", "connections", n, "took", time.Since(began))
 	}
 }
 
@@ -158,8 +158,8 @@ func (w ways) of(conn ipvs.Connection) (way ipvs.Forward, known bool) {
 	return way, known
 }
 
-// Hush keeps unknown connections of these addresses from being reset.
-type Hush interface {
+// RSTGuard keeps unknown connections of these addresses from being reset.
+type RSTGuard interface {
 	Set(map[netip.AddrPort]struct{}) error
 }
 
@@ -168,7 +168,7 @@ const hushEvery = time.Second
 
 // keepHush says it again and again, and at once when an election moved.
 func (d *Director) keepHush(ctx context.Context) {
-	if d.parts.Hush == nil {
+	if d.deps.RSTGuard == nil {
 		return
 	}
 	ticker := time.NewTicker(hushEvery)
@@ -176,11 +176,11 @@ func (d *Director) keepHush(ctx context.Context) {
 	said := ""
 	for {
 		problem := ""
-		if err := d.parts.Hush.Set(d.hushed()); err != nil {
+		if err := d.deps.RSTGuard.Set(d.hushed()); err != nil {
 			problem = err.Error()
 		}
 		if problem != "" && problem != said {
-			d.parts.Log.Warn("connections that the peer has not told of yet will be reset when the addresses come here", "reason", problem)
+			d.deps.Log.Warn("connections that the peer has not told of yet will be reset when the addresses come here", "reason", problem)
 		}
 		said = problem
 		select {
@@ -196,12 +196,12 @@ func (d *Director) keepHush(ctx context.Context) {
 // synchronised connections, of which nobody would tell.
 func (d *Director) hushed() map[netip.AddrPort]struct{} {
 	out := map[netip.AddrPort]struct{}{}
-	c, plan := d.config.Load(), d.plan.Load()
+	c, plan := d.config.Load(), d.decision.Load()
 	if plan == nil || c.IPVS.Sync == nil {
 		return out
 	}
-	for _, s := range d.elections.seats() {
-		hushed(time.Now(), plan.Desired.Table, s.engine.Status(), s.held, out)
+	for _, s := range d.instances.snapshots() {
+		hushed(time.Now(), plan.Desired.Table, s.engine.Status(), s.VIPs, out)
 	}
 	return out
 }

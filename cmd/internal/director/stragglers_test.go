@@ -47,7 +47,7 @@ func TestThePeerIsTold(t *testing.T) {
 		c.Instances = append(c.Instances, config.Instance{Name: "mail", Interface: "eth0", VRID: 52,
 			Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.99/32")}})
 		h := &herald{}
-		r := newRig(t, c, func(p *Parts) { p.SyncSender = h })
+		r := newRig(t, c, func(p *Deps) { p.SyncSender = h })
 		h.journal = r.journal
 		r.table.read(kernelWith(5))
 		r.Wake()
@@ -55,7 +55,7 @@ func TestThePeerIsTold(t *testing.T) {
 		r.engine(1).hand(time.Hour, netip.Addr{}) // master, and stays it
 		r.engine(0).hand(600*time.Millisecond, netip.MustParseAddr("10.0.0.13"))
 		r.take()
-		if out, err := r.HandOver(t.Context(), Handover{Election: "web", Force: true}); err != nil || out[0].Failed != "" {
+		if out, err := r.HandOver(t.Context(), Handover{Instance: "web", Force: true}); err != nil || out[0].Failed != "" {
 			t.Fatalf("%+v, %v", out, err)
 		}
 		lines := r.take()
@@ -70,7 +70,7 @@ func TestThePeerIsTold(t *testing.T) {
 		r.engine(0).status = vrrp.Status{State: vrrp.Backup, Holding: true}
 		r.engine(0).mu.Unlock()
 		h.rounds = nil
-		r.Moved(vrrp.Master)
+		r.VIPsMoved(vrrp.Master)
 		time.Sleep(time.Second)
 		r.engine(0).mu.Lock()
 		r.engine(0).status.Holding = false

@@ -179,8 +179,8 @@ func TestPathsThatStand(t *testing.T) {
 				for _, svc := range c.table {
 					table[svc.Key] = svc
 				}
-				d := New(Parts{Paths: paths, Table: &fakeTable{journal: &journal{}, snapshot: ipvs.Snapshot{Table: table}, unread: c.unread}})
-				err := d.Stands(t.Context(), mark, began)
+				d := New(Deps{MarkWrites: paths, Table: &fakeTable{journal: &journal{}, snapshot: ipvs.Snapshot{Table: table}, unread: c.unread}})
+				err := d.PathFault(t.Context(), mark, began)
 				if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 					t.Errorf("%v, want %q", err, c.want)
 				}

@@ -16,48 +16,48 @@ type View struct {
 	At         time.Time
 	Config     *config.Config
 	LastReload Reload
-	Plan       decision.Decision // empty until the kernel was read
+	Decision   decision.Decision // empty until the kernel was read
 	Health     map[checker.ID]checker.Health
 	Kernel     ipvs.Snapshot
-	Elections  []vrrp.Status
-	// Holds are the elections that this director stays away from, by name.
-	Holds map[string]Hold
+	Instances  []vrrp.Status
+	// Standby are the elections that this director stays away from, by name.
+	Standby map[string]Standby
 	// Waits is what this director waits for before it preempts a live master;
 	// "" when it is ready.
 	Waits string
-	// ElectionWaits is the same of each election.
-	ElectionWaits map[string]string
+	// InstanceWaits is the same of each election.
+	InstanceWaits map[string]string
 }
 
 // Explain answers a real server's health with the history of its checks.
-func (d *Director) Explain(id checker.ID) (checker.Health, bool) { return d.parts.Checker.Explain(id) }
+func (d *Director) Explain(id checker.ID) (checker.Health, bool) { return d.deps.Checker.Explain(id) }
 
 // View reads the levels. It never waits for the loop; the kernel's counters are
 // at most a second old unless the context ends before they are read.
 func (d *Director) View(ctx context.Context) View {
-	if d.parts.ShowElections != nil {
-		d.parts.ShowElections(ctx)
+	if d.deps.RefreshInstances != nil {
+		d.deps.RefreshInstances(ctx)
 	}
-	return d.view(d.parts.Table.Refresh(ctx))
+	return d.view(d.deps.Table.Refresh(ctx))
 }
 
-// Look reads the levels with the kernel's counters as they were last read. It
+// Snapshot reads the levels with the kernel's counters as they were last read. It
 // waits for nothing.
-func (d *Director) Look() View { return d.view(d.parts.Table.Snapshot()) }
+func (d *Director) Snapshot() View { return d.view(d.deps.Table.Snapshot()) }
 
 func (d *Director) view(kernel ipvs.Snapshot) View {
 	v := View{
 		At:         time.Now(),
 		Config:     d.config.Load(),
 		LastReload: d.LastReload(),
-		Health:     d.parts.Checker.Health(),
+		Health:     d.deps.Checker.Health(),
 		Kernel:     kernel,
 		Waits:      d.waiting(),
 	}
-	v.Elections, v.Holds, v.ElectionWaits = d.elections.status()
+	v.Instances, v.Standby, v.InstanceWaits = d.instances.status()
 	// Read last: what was decided last, and the configuration that it is for.
-	if p := d.plan.Load(); p != nil {
-		v.Plan, v.Config = *p, p.Config
+	if p := d.decision.Load(); p != nil {
+		v.Decision, v.Config = *p, p.Config
 	}
 	return v
 }

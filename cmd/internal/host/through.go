@@ -22,8 +22,8 @@ import (
 // Found keeps what settings were before they were changed, so that they are
 // restored after a crash too.
 type Found interface {
-	LoadFound() (map[string]string, error)
-	SaveFound(map[string]string) error
+	LoadSysctls() (map[string]string, error)
+	SaveSysctls(map[string]string) error
 }
 
 // Through makes interfaces take such answers, and restores them. Nothing of it
@@ -74,7 +74,7 @@ func (t Through) AcceptLocal(interfaces []string) error {
 	if t.Found == nil {
 		return nil
 	}
-	found, err := t.Found.LoadFound()
+	found, err := t.Found.LoadSysctls()
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (t Through) set(name, want string, found map[string]string) error {
 	}
 	if _, known := found[name]; !known {
 		found[name] = have
-		if err := t.Found.SaveFound(found); err != nil {
+		if err := t.Found.SaveSysctls(found); err != nil {
 			return err
 		}
 	}
@@ -133,5 +133,5 @@ func (t Through) restore(name, was string, found map[string]string) error {
 		t.Log.Info("kernel setting restored", "setting", name, "to", was)
 	}
 	delete(found, name)
-	return t.Found.SaveFound(found)
+	return t.Found.SaveSysctls(found)
 }

@@ -175,7 +175,7 @@ func TestWithoutSeriesOfServers(t *testing.T) {
 		c := *v.Config
 		c.Global.PerServerMetrics = false
 		v.Config = &c
-		server := &v.Plan.Services[0].Servers[0]
+		server := &v.Decision.Services[0].Servers[0]
 		server.Configured, server.Agent.Weight, server.DrainUntil = 1, 100, time.Time{}
 		return v
 	})

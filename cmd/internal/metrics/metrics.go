@@ -89,15 +89,15 @@ func collect(view func(context.Context) director.View, e emitter) {
 	defer cancel()
 	v := view(ctx)
 	e.config(v)
-	for _, s := range v.Elections {
+	for _, s := range v.Instances {
 		e.election(s)
-		_, held := v.Holds[s.Name]
+		_, held := v.Standby[s.Name]
 		e.gauge(vrrpHeld, truth(held), s.Name)
 	}
-	for i, p := range v.Plan.Services {
+	for i, p := range v.Decision.Services {
 		e.service(v, v.Config.Services[i].Quorum, p)
 	}
-	e.gauge(guardActive, truth(v.Plan.Guard.Active()))
+	e.gauge(guardActive, truth(v.Decision.Guard.Active()))
 	if v.Config.Global.PerServerMetrics {
 		e.drains(v)
 	}
@@ -221,7 +221,7 @@ func (e emitter) drains(v director.View) {
 	}
 	names := map[ipvs.ServiceKey]string{}
 	told := map[ipvs.Entry]bool{}
-	for _, p := range v.Plan.Services {
+	for _, p := range v.Decision.Services {
 		names[p.Key] = p.Name
 		for _, s := range p.Servers {
 			told[ipvs.Entry{Service: p.Key, RealServer: s.Address}] = true

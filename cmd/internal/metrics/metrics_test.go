@@ -35,7 +35,7 @@ func view(context.Context) director.View {
 	return director.View{
 		Config:     &config.Config{Director: "lb1", Hash: "abc", Global: config.Global{PerServerMetrics: true}, Services: []config.Service{{Name: "web", Quorum: 2}}},
 		LastReload: director.Reload{LastSuccess: time.Unix(100, 0)},
-		Plan: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{
+		Decision: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{
 			{ID: id, Address: real, Verdict: checker.Up, DrainUntil: time.Unix(93, 0), Causes: []decision.Cause{{Kind: decision.CauseDrain, Since: time.Unix(96, 0)}}},
 		}, Fallback: decision.Fallback{Active: true}, Panic: true}}, Guard: decision.Guard{State: decision.GuardFrozen}},
 		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Totals: totals, CertificateExpiry: time.Unix(95, 0), Last: checker.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
@@ -47,8 +47,8 @@ func view(context.Context) director.View {
 			Draining:   []ipvs.Draining{{Entry: ipvs.Entry{Service: key, RealServer: gone}, Since: time.Unix(94, 0)}, {Entry: ipvs.Entry{Service: key, RealServer: real}}, {}},
 			Drift:      map[string]uint64{"service_missing": 1},
 			Operations: map[ipvs.Operation]uint64{{Op: "add_service", Result: "ok"}: 9}},
-		Holds: map[string]director.Hold{"web": {}},
-		Elections: []vrrp.Status{{Name: "web", State: vrrp.Master, Priority: 200, LastAdvert: time.Unix(97, 0), Restored: 5,
+		Standby: map[string]director.Standby{"web": {}},
+		Instances: []vrrp.Status{{Name: "web", State: vrrp.Master, Priority: 200, LastAdvert: time.Unix(97, 0), Restored: 5,
 			Configured: []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32"), netip.MustParsePrefix("10.0.0.89/32")}, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.89/32")},
 			Dropped: map[string]uint64{"ttl": 6}, Transitions: map[vrrp.Transition]uint64{{To: vrrp.Master, Reason: "silence"}: 1}}},
 	}
@@ -111,8 +111,8 @@ func TestSeries(t *testing.T) {
 // BenchmarkScrape states the cost of a scrape of 10,000 real servers.
 func BenchmarkScrape(b *testing.B) {
 	v := view(context.Background())
-	one := v.Plan.Services[0]
-	v.Plan.Services, v.Config.Services = nil, nil
+	one := v.Decision.Services[0]
+	v.Decision.Services, v.Config.Services = nil, nil
 	for s := range 100 {
 		svc := one
 		svc.Name = "s" + string(rune('a'+s%26)) + string(rune('a'+s/26))
@@ -122,7 +122,7 @@ func BenchmarkScrape(b *testing.B) {
 			server.Address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(s), byte(r)}), 80)
 			svc.Servers = append(svc.Servers, server)
 		}
-		v.Plan.Services = append(v.Plan.Services, svc)
+		v.Decision.Services = append(v.Decision.Services, svc)
 		v.Config.Services = append(v.Config.Services, config.Service{Name: svc.Name})
 	}
 	m := New("", "")

@@ -19,14 +19,14 @@ import (
 // Addresses is the record.
 type Addresses struct {
 	Version   int        `json:"version"`
-	Elections []Election `json:"elections"`
-	// Spared says that a crash was followed by no cleaning up, because the daemon
+	Instances []Instance `json:"elections"`
+	// CleanupSkipped says that a crash was followed by no cleaning up, because the daemon
 	// was about to be started again. A start that succeeds writes the record anew.
-	Spared bool `json:"spared,omitempty"`
+	CleanupSkipped bool `json:"spared,omitempty"`
 }
 
-// Election is one election's part.
-type Election struct {
+// Instance is one election's part.
+type Instance struct {
 	Name       string         `json:"name"`
 	Interface  string         `json:"interface"`
 	VRID       uint8          `json:"virtual_router_id"`

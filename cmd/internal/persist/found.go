@@ -21,8 +21,8 @@ type foundFile struct {
 
 func (d *Dir) found() string { return filepath.Join(d.path, "found") }
 
-// LoadFound reads them. A missing file, and one of another boot, is none.
-func (d *Dir) LoadFound() (map[string]string, error) {
+// LoadSysctls reads them. A missing file, and one of another boot, is none.
+func (d *Dir) LoadSysctls() (map[string]string, error) {
 	text, err := os.ReadFile(d.found())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -41,8 +41,8 @@ func (d *Dir) LoadFound() (map[string]string, error) {
 	return file.Settings, nil
 }
 
-// SaveFound replaces them; none removes the file.
-func (d *Dir) SaveFound(settings map[string]string) error {
+// SaveSysctls replaces them; none removes the file.
+func (d *Dir) SaveSysctls(settings map[string]string) error {
 	if len(settings) == 0 {
 		if err := os.Remove(d.found()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("failed to forget what kernel settings were before: %w", err)

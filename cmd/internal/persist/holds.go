@@ -16,17 +16,17 @@ import (
 
 // holdsFile is the file's form.
 type holdsFile struct {
-	Version   int                      `json:"version"`
-	Elections map[string]director.Hold `json:"elections"`
+	Version   int                         `json:"version"`
+	Elections map[string]director.Standby `json:"elections"`
 }
 
 const holdsVersion = 1
 
 func (d *Dir) holds() string { return filepath.Join(d.path, "held") }
 
-// LoadHolds reads them. A missing file is none; one that does not parse is an
+// LoadStandby reads them. A missing file is none; one that does not parse is an
 // error and is kept aside.
-func (d *Dir) LoadHolds() (map[string]director.Hold, error) {
+func (d *Dir) LoadStandby() (map[string]director.Standby, error) {
 	text, err := os.ReadFile(d.holds())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -46,8 +46,8 @@ func (d *Dir) LoadHolds() (map[string]director.Hold, error) {
 	return file.Elections, nil
 }
 
-// SaveHolds replaces them.
-func (d *Dir) SaveHolds(holds map[string]director.Hold) error {
+// SaveStandby replaces them.
+func (d *Dir) SaveStandby(holds map[string]director.Standby) error {
 	text, err := json.Marshal(holdsFile{holdsVersion, holds})
 	if err != nil {
 		return fmt.Errorf("failed to encode the record of handovers: %w", err)

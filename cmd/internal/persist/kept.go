@@ -65,9 +65,9 @@ func PeekDecision(dir string, log *slog.Logger, now time.Time) *decision.Decisio
 	return plan
 }
 
-// KeepDecision writes what was decided, whenever that changed, until the context
+// WriteDecisions writes what was decided, whenever that changed, until the context
 // ends, and then once more.
-func (d *Dir) KeepDecision(ctx context.Context, log *slog.Logger, decided func() *decision.Decision) error {
+func (d *Dir) WriteDecisions(ctx context.Context, log *slog.Logger, decided func() *decision.Decision) error {
 	k := keeper{dir: d, log: log, decided: decided}
 	timer := time.NewTimer(keepEvery)
 	defer timer.Stop()

@@ -50,7 +50,7 @@ func TestDecisionIsKept(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() {
-			ended <- dir.KeepDecision(ctx, logger, func() *decision.Decision {
+			ended <- dir.WriteDecisions(ctx, logger, func() *decision.Decision {
 				select {
 				case current = <-decided:
 				default:
@@ -107,7 +107,7 @@ func TestDecisionThatCannotBeKept(t *testing.T) {
 		ended := make(chan error)
 		plan := ofWeight(3)
 		go func() {
-			ended <- dir.KeepDecision(ctx, slog.New(slog.NewTextHandler(&log, nil)), func() *decision.Decision { return plan })
+			ended <- dir.WriteDecisions(ctx, slog.New(slog.NewTextHandler(&log, nil)), func() *decision.Decision { return plan })
 		}()
 		time.Sleep(10 * keepEvery)
 		synctest.Wait()

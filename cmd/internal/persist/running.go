@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Running is a configuration that ran.
-type Running struct {
+// LastGood is a configuration that ran.
+type LastGood struct {
 	Director string    `json:"director"` // under whose name
 	File     string    `json:"file"`     // where it was read
 	Hash     string    `json:"hash"`     // the configuration's
@@ -28,7 +28,7 @@ type Running struct {
 // that the places in its messages are right and people can copy it back.
 type runningLine struct {
 	Version int `json:"version"`
-	Running
+	LastGood
 	Bytes  int    `json:"bytes"`
 	SHA256 string `json:"sha256"` // of the text
 }
@@ -40,10 +40,10 @@ const (
 
 func runningPath(dir string) string { return filepath.Join(dir, "running.toml") }
 
-// KeepRunning replaces the kept configuration; its mode is 0600.
-func (d *Dir) KeepRunning(r Running) error {
+// SaveLastGood replaces the kept configuration; its mode is 0600.
+func (d *Dir) SaveLastGood(r LastGood) error {
 	sum := sha256.Sum256([]byte(r.Text))
-	line, err := json.Marshal(runningLine{Version: runningVersion, Running: r, Bytes: len(r.Text), SHA256: hex.EncodeToString(sum[:])})
+	line, err := json.Marshal(runningLine{Version: runningVersion, LastGood: r, Bytes: len(r.Text), SHA256: hex.EncodeToString(sum[:])})
 	if err != nil {
 		return fmt.Errorf("failed to keep the running configuration: %w", err)
 	}
@@ -53,30 +53,30 @@ func (d *Dir) KeepRunning(r Running) error {
 	return nil
 }
 
-// ReadRunning reads the configuration that is kept in a state_dir, which need not be
+// ReadLastGood reads the configuration that is kept in a state_dir, which need not be
 // ours. One that is not whole is an error; none is os.ErrNotExist.
-func ReadRunning(dir string) (Running, error) {
+func ReadLastGood(dir string) (LastGood, error) {
 	path := runningPath(dir)
 	all, err := os.ReadFile(path)
 	if err != nil {
-		return Running{}, err
+		return LastGood{}, err
 	}
 	var line runningLine
 	at := bytes.LastIndex(all, []byte(runningMark))
 	if at < 0 {
-		return Running{}, fmt.Errorf("%s is not whole: its last line is missing", path)
+		return LastGood{}, fmt.Errorf("%s is not whole: its last line is missing", path)
 	}
 	if err := json.Unmarshal(all[at+len(runningMark):], &line); err != nil {
-		return Running{}, fmt.Errorf("%s: its last line is not whole: %w", path, err)
+		return LastGood{}, fmt.Errorf("%s: its last line is not whole: %w", path, err)
 	}
 	text := all[:at]
 	sum := sha256.Sum256(text)
 	switch {
 	case line.Version != runningVersion:
-		return Running{}, fmt.Errorf("%s: its version %d is not known to this lvsd", path, line.Version)
+		return LastGood{}, fmt.Errorf("%s: its version %d is not known to this lvsd", path, line.Version)
 	case line.Bytes != len(text) || line.SHA256 != hex.EncodeToString(sum[:]):
-		return Running{}, errors.New(path + " was changed since lvsd wrote it")
+		return LastGood{}, errors.New(path + " was changed since lvsd wrote it")
 	}
-	line.Running.Text = string(text)
-	return line.Running, nil
+	line.LastGood.Text = string(text)
+	return line.LastGood, nil
 }

@@ -15,15 +15,15 @@ func TestRunningIsWholeOrRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if _, err := ReadRunning(d.Path()); !errors.Is(err, os.ErrNotExist) {
+	if _, err := ReadLastGood(d.Path()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("none: %v", err)
 	}
 	for _, text := range []string{"a = 1\n", "no newline at the end", "", "\r\n\ufeffödd", "x\n# kept by lvsd: {}\n"} {
-		want := Running{Director: "lb1", File: "/etc/lvsd/lvsd.toml", Hash: "0123", At: time.Unix(1e9, 0).UTC(), Text: text}
-		if err := d.KeepRunning(want); err != nil {
+		want := LastGood{Director: "lb1", File: "/etc/lvsd/lvsd.toml", Hash: "0123", At: time.Unix(1e9, 0).UTC(), Text: text}
+		if err := d.SaveLastGood(want); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := ReadRunning(d.Path()); err != nil || got != want {
+		if got, err := ReadLastGood(d.Path()); err != nil || got != want {
 			t.Errorf("%q: %+v, %v", text, got, err)
 		}
 	}
@@ -33,8 +33,8 @@ func TestRunningIsWholeOrRefused(t *testing.T) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 
-	whole := Running{Director: "lb1", Text: strings.Repeat("weight = 5\n", 10)}
-	if err := d.KeepRunning(whole); err != nil {
+	whole := LastGood{Director: "lb1", Text: strings.Repeat("weight = 5\n", 10)}
+	if err := d.SaveLastGood(whole); err != nil {
 		t.Fatal(err)
 	}
 	all, err := os.ReadFile(path)
@@ -53,7 +53,7 @@ func TestRunningIsWholeOrRefused(t *testing.T) {
 		if err := os.WriteFile(path, []byte(broken), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if k, err := ReadRunning(d.Path()); err == nil || errors.Is(err, os.ErrNotExist) {
+		if k, err := ReadLastGood(d.Path()); err == nil || errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: %+v, %v", name, k, err)
 		}
 	}

@@ -13,41 +13,41 @@ import (
 	"lvsd/vrrp"
 )
 
-func (b *builder) elections() {
-	for _, c := range b.Elections {
-		e := Election{Name: c.Name, Was: c.Was, Changes: []Change{}, State: string(c.Status.State), Holding: c.Status.Holding, Come: []string{}, Go: []string{}}
+func (b *builder) instances() {
+	for _, c := range b.Instances {
+		e := Instance{Name: c.Name, Was: c.Was, Changes: []Change{}, State: string(c.Status.State), Holding: c.Status.Holding, Added: []string{}, Removed: []string{}}
 		var had, has []netip.Prefix
 		if c.Old != nil {
-			had = held(*c.Old)
+			had = addressesOf(*c.Old)
 		}
 		if c.New != nil {
-			has = held(*c.New)
+			has = addressesOf(*c.New)
 		}
 		switch {
 		case c.Old == nil:
-			e.Action, e.Come = Start, texts(has)
+			e.Action, e.Added = Start, texts(has)
 			e.Changes = append(e.Changes, Change{"interface", "none", c.New.Interface},
 				Change{"virtual_router_id", "none", fmt.Sprint(c.New.VRID)}, Change{"priority", "none", fmt.Sprint(c.New.Priority)})
 		case c.New == nil:
-			e.Action, e.Go = End, texts(had)
+			e.Action, e.Removed = End, texts(had)
 			if c.Status.Holding {
 				e.Moves = "this director is master and gives the addresses up"
 			}
 		case c.Restarts:
-			e.Action, e.Go, e.Come = Restart, texts(had), texts(has)
+			e.Action, e.Removed, e.Added = Restart, texts(had), texts(has)
 			e.Changes = append(e.Changes, b.inFiles(c.Name)...)
 			if c.Status.Holding {
 				e.Moves = "this director is master: it gives the addresses up and takes part anew"
 			}
 		default:
 			e.Action, e.Changes = Edit, append(e.Changes, b.inFiles(c.Name)...)
-			e.Go, e.Come = texts(without(had, has)), texts(without(has, had))
+			e.Removed, e.Added = texts(without(had, has)), texts(without(has, had))
 			e.Moves = moves(c)
 			if len(e.Changes) == 0 {
 				continue
 			}
 		}
-		b.plan.Elections = append(b.plan.Elections, e)
+		b.out.Instances = append(b.out.Instances, e)
 	}
 }
 
@@ -67,7 +67,7 @@ func (b *builder) inFiles(name string) []Change {
 }
 
 // moves says how an update would move mastership.
-func moves(c director.ElectionChange) string {
+func moves(c director.InstanceChange) string {
 	s, is, was := c.Status, c.New, c.Old
 	switch {
 	case s.State == vrrp.Backup && is.Preempt && s.Master.IsValid() && s.MasterPriority < is.Priority && (s.MasterPriority >= was.Priority || !was.Preempt):
@@ -78,7 +78,7 @@ func moves(c director.ElectionChange) string {
 	return ""
 }
 
-func held(c vrrp.Config) []netip.Prefix { return slices.Concat(c.Addresses, c.Excluded) }
+func addressesOf(c vrrp.Config) []netip.Prefix { return slices.Concat(c.Addresses, c.Excluded) }
 
 // without are those of a that are not in b.
 func without(a, b []netip.Prefix) []netip.Prefix {

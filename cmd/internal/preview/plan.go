@@ -12,9 +12,9 @@ import (
 	"lvsd/ipvs"
 )
 
-// Plan is what one configuration would change on one director, as `lvsd plan
+// Preview is what one configuration would change on one director, as `lvsd plan
 // --json` prints it. Fields are only ever added.
-type Plan struct {
+type Preview struct {
 	Director string    `json:"director"`
 	At       time.Time `json:"at"`
 	File     string    `json:"file"`
@@ -31,7 +31,7 @@ type Plan struct {
 	Warnings []string `json:"warnings"`
 
 	Services  []Service  `json:"virtual_services"` // those that something happens to
-	Elections []Election `json:"vrrp"`             // likewise
+	Instances []Instance `json:"vrrp"`             // likewise
 	Settings  []Change   `json:"settings"`         // timeouts and sysctls of the kernel
 	Sync      []Sync     `json:"sync"`
 	Global    []Change   `json:"global"` // what the daemon does otherwise
@@ -73,9 +73,9 @@ type Service struct {
 	LiveBefore int           `json:"live_before"`
 	LiveAfter  int           `json:"live_after"`
 	Checks     []CheckChange `json:"checks"`
-	// ChecksAnew is how many servers that stay have checks that begin anew.
-	ChecksAnew int      `json:"checks_anew"`
-	Warnings   []string `json:"warnings"`
+	// RestartedChecks is how many servers that stay have checks that begin anew.
+	RestartedChecks int      `json:"checks_anew"`
+	Warnings        []string `json:"warnings"`
 }
 
 // RealServer is what would become of a real server in the kernel.
@@ -122,17 +122,17 @@ const (
 	End     = "end"
 )
 
-// Election is what would become of an election.
-type Election struct {
+// Instance is what would become of an election.
+type Instance struct {
 	Name    string   `json:"name"`
 	Was     string   `json:"was,omitempty"` // the election that it follows on the same virtual router
 	Action  string   `json:"action"`        // start, change, restart, end
 	Changes []Change `json:"changes"`
 	State   string   `json:"state,omitempty"` // now
 	Holding bool     `json:"holding"`         // its addresses are on this director now
-	// Come and Go are the addresses that a master would take and give up.
-	Come []string `json:"addresses_come"`
-	Go   []string `json:"addresses_go"`
+	// Added and Go are the addresses that a master would take and give up.
+	Added   []string `json:"addresses_come"`
+	Removed []string `json:"addresses_go"`
 	// Moves says how mastership would move; "" when it would not.
 	Moves string `json:"moves,omitempty"`
 }
@@ -147,19 +147,19 @@ type Sync struct {
 }
 
 // Refuse is the plan of a configuration that would not run at all.
-func Refuse(name, file string, at time.Time, refused []string) Plan {
+func Refuse(name, file string, at time.Time, refused []string) Preview {
 	p := empty()
 	p.Director, p.File, p.At, p.Refused = name, file, at, refused
 	return p
 }
 
-func empty() Plan {
-	return Plan{Refused: []string{}, Warnings: []string{}, Services: []Service{}, Elections: []Election{},
+func empty() Preview {
+	return Preview{Refused: []string{}, Warnings: []string{}, Services: []Service{}, Instances: []Instance{},
 		Settings: []Change{}, Sync: []Sync{}, Global: []Change{}}
 }
 
 // Build words what was foreseen. Refused and warnings are in lines already.
-func Build(f director.Foreseen, refused, warnings []string) Plan {
+func Build(f director.DryRun, refused, warnings []string) Preview {
 	p := empty()
 	p.Director, p.At, p.File, p.Hash = f.Next.Director, f.At, f.Next.File, f.Next.Hash
 	p.Refused = append(p.Refused, refused...)
@@ -167,9 +167,9 @@ func Build(f director.Foreseen, refused, warnings []string) Plan {
 	if f.Running != nil {
 		p.Daemon, p.RunningHash = true, f.Running.Hash
 	}
-	b := builder{Foreseen: f, plan: &p}
+	b := builder{DryRun: f, out: &p}
 	b.services()
-	b.elections()
+	b.instances()
 	for _, s := range f.Table.Settings {
 		p.Settings = append(p.Settings, Change{s.Name, s.From, s.To})
 	}
@@ -181,14 +181,14 @@ func Build(f director.Foreseen, refused, warnings []string) Plan {
 	}
 	p.Writes = len(f.Table.Ops)
 	p.Warnings = append(p.Warnings, f.Table.Problems...)
-	p.Differs = p.Writes+len(p.Services)+len(p.Elections)+len(p.Settings)+len(p.Sync)+len(p.Global) > 0
+	p.Differs = p.Writes+len(p.Services)+len(p.Instances)+len(p.Settings)+len(p.Sync)+len(p.Global) > 0
 	return p
 }
 
 // notGlobal are the parts of a configuration that are told elsewhere: the
 // kernel's settings as the kernel has them.
 var notGlobal = map[string]bool{"Director": true, "Directors": true, "Hash": true, "File": true, "Text": true,
-	"Elections": true, "Services": true, "TimeoutTCP": true, "TimeoutTCPFin": true, "TimeoutUDP": true, "Sync": true}
+	"Instances": true, "Services": true, "TimeoutTCP": true, "TimeoutTCPFin": true, "TimeoutUDP": true, "Sync": true}
 
 func syncAction(s ipvs.SyncChange) string {
 	switch {

@@ -53,12 +53,12 @@ func followed(t *testing.T, f farm, seen map[string]int) {
 	var d *director.Director
 	reconciler := ipvs.NewReconciler(kernel, ipvs.Options{Wake: func() { d.Wake() }})
 	checks := checker.New(checker.Options{}) // it never runs: no socket is needed for "on" and "off"
-	d = director.New(director.Parts{
+	d = director.New(director.Deps{
 		Log: slog.New(slog.DiscardHandler), Events: &event.Recorder{}, Table: reconciler, Checker: checks,
-		OpenElection: elections.open,
+		OpenInstance: elections.open,
 		Load:         func() (*config.Config, []string, error) { return next, nil, nil },
 	})
-	start, err := director.ForeseeStart(first, kernel, ipvs.Owned{}, nil, nil)
+	start, err := director.DryRunStart(first, kernel, ipvs.Owned{}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func followed(t *testing.T, f farm, seen map[string]int) {
 			next = f.config(t)
 		}
 		before, writes := kernel.Table(), len(kernel.Ops())
-		foreseen, err := d.Foresee(ctx, next)
+		foreseen, err := d.DryRun(ctx, next)
 		if err != nil || foreseen.Refused != nil {
 			t.Fatal(err, foreseen.Refused)
 		}
@@ -107,7 +107,7 @@ func followed(t *testing.T, f farm, seen map[string]int) {
 	}
 }
 
-func tally(p Plan, seen map[string]int) {
+func tally(p Preview, seen map[string]int) {
 	for _, s := range p.Services {
 		seen["service "+s.Action]++
 		if s.Was != "" {
@@ -117,7 +117,7 @@ func tally(p Plan, seen map[string]int) {
 			seen["server "+rs.Action]++
 		}
 	}
-	for _, e := range p.Elections {
+	for _, e := range p.Instances {
 		seen["election "+e.Action]++
 	}
 	seen["setting"] += len(p.Settings)
@@ -152,7 +152,7 @@ func told(t ipvs.Table) map[string]string {
 }
 
 // apply does to a table what the plan says, and knows nothing else.
-func (p Plan) apply(t *testing.T, before ipvs.Table) ipvs.Table {
+func (p Preview) apply(t *testing.T, before ipvs.Table) ipvs.Table {
 	t.Helper()
 	after := before.Clone()
 	for _, planned := range p.Services {
@@ -201,7 +201,7 @@ func (p Plan) apply(t *testing.T, before ipvs.Table) ipvs.Table {
 
 // namesAllThatLeave: a server that is wished for no more is in the plan, also
 // where nothing is written for it yet.
-func namesAllThatLeave(t *testing.T, p Plan, f director.Foreseen) {
+func namesAllThatLeave(t *testing.T, p Preview, f director.DryRun) {
 	t.Helper()
 	named := map[string]bool{}
 	for _, s := range p.Services {
@@ -331,7 +331,7 @@ type poll struct {
 	cfg vrrp.Config
 }
 
-func (p *polls) open(c vrrp.Config) (director.Election, error) { return &poll{polls: p, cfg: c}, nil }
+func (p *polls) open(c vrrp.Config) (director.Engine, error) { return &poll{polls: p, cfg: c}, nil }
 
 func (p *poll) Run(ctx context.Context) error {
 	p.note("%s runs", p.Status().Name)
@@ -363,10 +363,10 @@ func (p *poll) Status() vrrp.Status {
 }
 
 // compareElections holds what was done to each election against the plan.
-func compareElections(t *testing.T, p Plan, done *polls) {
+func compareElections(t *testing.T, p Preview, done *polls) {
 	t.Helper()
 	want := []string{}
-	for _, e := range p.Elections {
+	for _, e := range p.Instances {
 		switch e.Action {
 		case Start:
 			want = append(want, e.Name+" runs")

@@ -20,8 +20,8 @@ import (
 
 // builder gathers what belongs together.
 type builder struct {
-	director.Foreseen
-	plan *Plan
+	director.DryRun
+	out *Preview
 
 	ops      map[ipvs.ServiceKey][]ipvs.Op
 	draining map[ipvs.Entry]ipvs.Draining
@@ -33,7 +33,7 @@ func (b *builder) services() {
 	for _, op := range b.Table.Ops {
 		if b.isPath(op.Service.Key) {
 			if op.Kind == ipvs.AddService || op.Kind == ipvs.DeleteService {
-				b.plan.Settings = append(b.plan.Settings, Change{"path of checks with through, " + op.Service.Key.String(), present(op.Kind == ipvs.DeleteService), present(op.Kind == ipvs.AddService)})
+				b.out.Settings = append(b.out.Settings, Change{"path of checks with through, " + op.Service.Key.String(), present(op.Kind == ipvs.DeleteService), present(op.Kind == ipvs.AddService)})
 			}
 			continue
 		}
@@ -95,17 +95,17 @@ func present(there bool) string {
 
 // keep takes a service into the plan if something happens to it.
 func (b *builder) keep(s Service) {
-	if s.Action == Edit && len(s.Changes)+len(s.RealServers)+len(s.Checks)+s.ChecksAnew == 0 && s.Was == "" {
+	if s.Action == Edit && len(s.Changes)+len(s.RealServers)+len(s.Checks)+s.RestartedChecks == 0 && s.Was == "" {
 		return
 	}
 	for _, rs := range s.RealServers {
 		if rs.Action == Remove {
-			b.plan.Ending.Active += rs.Connections.Active
-			b.plan.Ending.Inactive += rs.Connections.Inactive
-			b.plan.Ending.Persistent += rs.Connections.Persistent
+			b.out.Ending.Active += rs.Connections.Active
+			b.out.Ending.Inactive += rs.Connections.Inactive
+			b.out.Ending.Persistent += rs.Connections.Persistent
 		}
 	}
-	b.plan.Services = append(b.plan.Services, s)
+	b.out.Services = append(b.out.Services, s)
 }
 
 func (b *builder) service(k ipvs.ServiceKey, name string) Service {
@@ -318,8 +318,8 @@ func (b *builder) checks(s *Service, svc config.Service, before map[netip.AddrPo
 		if !stays {
 			continue
 		}
-		if b.ChecksAnew[decision.ServerID(svc, rs)] > 0 {
-			s.ChecksAnew++
+		if b.RestartedChecks[decision.ServerID(svc, rs)] > 0 {
+			s.RestartedChecks++
 		}
 		for _, c := range checkChanges(was.Checks, rs.Checks) {
 			i, known := index[c]

@@ -35,7 +35,7 @@ real_servers = [{ address = "10.0.0.9:80", weight = 100 }, { address = "10.0.0.2
 		t.Fatal(err)
 	}
 	kernel := ipvstest.New()
-	first, err := director.ForeseeStart(c, kernel, ipvs.Owned{}, nil, nil)
+	first, err := director.DryRunStart(c, kernel, ipvs.Owned{}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ real_servers = [{ address = "10.0.0.9:80", weight = 100 }, { address = "10.0.0.2
 		{nil, map[string]int{}},
 		{before, map[string]int{"10.0.0.9:80": 50}},
 	} {
-		f, err := director.ForeseeStart(c, kernel, owned, k.before, nil)
+		f, err := director.DryRunStart(c, kernel, owned, k.before, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

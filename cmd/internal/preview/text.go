@@ -48,14 +48,14 @@ func (p *page) sign(action string) string {
 }
 
 // Print writes a plan for people.
-func Print(out io.Writer, plan Plan, colour bool) error {
+func Print(out io.Writer, plan Preview, colour bool) error {
 	p := &page{colour: colour}
 	p.head(plan)
 	for _, s := range plan.Services {
 		p.service(s)
 	}
-	for _, e := range plan.Elections {
-		p.election(e)
+	for _, e := range plan.Instances {
+		p.instance(e)
 	}
 	if len(plan.Settings)+len(plan.Sync) > 0 {
 		p.line("\n%s", p.mark(bold, "KERNEL"))
@@ -77,7 +77,7 @@ func Print(out io.Writer, plan Plan, colour bool) error {
 	return err
 }
 
-func (p *page) head(plan Plan) {
+func (p *page) head(plan Preview) {
 	what := "no daemon runs here: a start would"
 	if plan.Daemon {
 		what = fmt.Sprintf("configuration %s runs: a reload would", plan.RunningHash)
@@ -117,8 +117,8 @@ func (p *page) service(s Service) {
 	for _, c := range s.Checks {
 		p.line("  %s %s (%s)", p.sign(Edit), c.Change, count(c.RealServers, "real server"))
 	}
-	if s.ChecksAnew > 0 {
-		p.line("  %s the checks of %s begin anew; the verdicts so far hold until they have ended", p.sign(Edit), count(s.ChecksAnew, "real server"))
+	if s.RestartedChecks > 0 {
+		p.line("  %s the checks of %s begin anew; the verdicts so far hold until they have ended", p.sign(Edit), count(s.RestartedChecks, "real server"))
 	}
 	for _, w := range s.Warnings {
 		p.line("  %s %s", p.mark(yellow, "!"), w)
@@ -174,7 +174,7 @@ func (c Connections) String() string {
 // String is like "weight 2 → 5".
 func (c Change) String() string { return fmt.Sprintf("%s %s → %s", c.Field, c.From, c.To) }
 
-func (p *page) election(e Election) {
+func (p *page) instance(e Instance) {
 	name, what := e.Name, map[string]string{Start: "starts", Edit: "changed, goes on", Restart: "RESTARTS", End: "ends"}[e.Action]
 	if e.Was != "" {
 		name = e.Was + " → " + e.Name
@@ -195,10 +195,10 @@ func (p *page) election(e Election) {
 	if e.Action == Restart {
 		at = ", when this director is master again"
 	}
-	for _, a := range e.Come {
+	for _, a := range e.Added {
 		p.line("  %s address %s comes%s", p.sign(Add), a, at)
 	}
-	for _, a := range e.Go {
+	for _, a := range e.Removed {
 		if e.Holding {
 			p.line("  %s address %s goes", p.sign(Remove), a)
 		} else {
@@ -228,7 +228,7 @@ func (s Sync) String() string {
 	return fmt.Sprintf("restarts: %s → %s (%s)", s.From, s.To, s.Why)
 }
 
-func (p *page) foot(plan Plan) {
+func (p *page) foot(plan Preview) {
 	if len(plan.Warnings) > 0 {
 		p.line("")
 	}
@@ -245,7 +245,7 @@ func (p *page) foot(plan Plan) {
 			ending = plan.Ending.String()
 		}
 		p.line("\n%s to the kernel's table, %s, %s; %s end", count(plan.Writes, "write"), count(len(plan.Services), "service"),
-			count(len(plan.Elections), "election"), ending)
+			count(len(plan.Instances), "election"), ending)
 	}
 }
 

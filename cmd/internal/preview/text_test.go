@@ -103,7 +103,7 @@ func TestText(t *testing.T) {
 }
 
 // something is a reload from before to after, with connections.
-func something(t *testing.T) director.Foreseen {
+func something(t *testing.T) director.DryRun {
 	t.Helper()
 	load := func(text string) *config.Config {
 		file, err := config.Parse("lvsd.toml", []byte(text))
@@ -118,7 +118,7 @@ func something(t *testing.T) director.Foreseen {
 	}
 	was, next := load(before), load(after)
 	kernel := ipvstest.New()
-	started, err := director.ForeseeStart(was, kernel, ipvs.Owned{}, nil, nil)
+	started, err := director.DryRunStart(was, kernel, ipvs.Owned{}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,16 +140,16 @@ func something(t *testing.T) director.Foreseen {
 			t[k] = s
 		}
 	})
-	f, err := director.ForeseeStart(next, kernel, owned, nil, nil)
+	f, err := director.DryRunStart(next, kernel, owned, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.Running, f.At = was, time.Unix(0, 0)
 	f.Before = started.Decided
-	f.Elections = nil
+	f.Instances = nil
 	for i, e := range was.Instances {
-		old, new := director.ElectionConfig(e), director.ElectionConfig(next.Instances[i])
-		f.Elections = append(f.Elections, director.ElectionChange{Name: e.Name, Old: &old, New: &new, Restarts: vrrp.NeedsRestart(old, new),
+		old, new := director.EngineConfig(e), director.EngineConfig(next.Instances[i])
+		f.Instances = append(f.Instances, director.InstanceChange{Name: e.Name, Old: &old, New: &new, Restarts: vrrp.NeedsRestart(old, new),
 			Status: vrrp.Status{State: vrrp.Master, Holding: true}})
 	}
 	return f

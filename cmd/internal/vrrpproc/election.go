@@ -13,8 +13,8 @@ import (
 // reasonLost is the reason of a state that is not known: see vrrp's Reasons.
 const reasonLost = "process_ended"
 
-// Election is one election in the process. It does what a [vrrp.Engine] does.
-type Election struct {
+// Instance is one election in the process. It does what a [vrrp.Engine] does.
+type Instance struct {
 	p    *Process
 	id   uint64
 	name string
@@ -31,7 +31,7 @@ type Election struct {
 
 // Open opens an election's sockets, as [vrrp.Open] does, and says why it could
 // not.
-func (p *Process) Open(cfg vrrp.Config) (*Election, error) {
+func (p *Process) Open(cfg vrrp.Config) (*Instance, error) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -44,9 +44,9 @@ func (p *Process) Open(cfg vrrp.Config) (*Election, error) {
 		}
 	}
 	p.last++
-	e := &Election{p: p, id: p.last, name: cfg.Name, config: cfg, tracked: map[string]order{}, end: make(chan error, 1),
+	e := &Instance{p: p, id: p.last, name: cfg.Name, config: cfg, tracked: map[string]order{}, end: make(chan error, 1),
 		status: vrrp.Status{Name: cfg.Name, Interface: cfg.Interface, VRID: cfg.VRID, State: vrrp.Init}}
-	p.elections[e.id] = e
+	p.instances[e.id] = e
 	answer := p.ask(order{Do: doOpen, Election: e.id, Config: &cfg})
 	p.mu.Unlock()
 	if err := await(answer); err != nil {
@@ -72,14 +72,14 @@ func await(answer <-chan report) error {
 	}
 }
 
-func (p *Process) forget(e *Election) {
+func (p *Process) forget(e *Instance) {
 	p.mu.Lock()
-	delete(p.elections, e.id)
+	delete(p.instances, e.id)
 	p.mu.Unlock()
 }
 
 // send gives the process an order for this election.
-func (e *Election) send(o order) {
+func (e *Instance) send(o order) {
 	o.Election = e.id
 	e.p.mu.Lock()
 	e.p.send(o)
@@ -88,7 +88,7 @@ func (e *Election) send(o order) {
 
 // Run runs the election until the context ends; then it hands over, and Run
 // returns when the addresses are given up.
-func (e *Election) Run(ctx context.Context) error {
+func (e *Instance) Run(ctx context.Context) error {
 	defer e.p.forget(e)
 	e.mu.Lock()
 	e.runs = true
@@ -110,7 +110,7 @@ func (e *Election) Run(ctx context.Context) error {
 }
 
 // over ends Run.
-func (e *Election) over(err error) {
+func (e *Instance) over(err error) {
 	select {
 	case e.end <- err:
 	default: // it has been told
@@ -118,14 +118,14 @@ func (e *Election) over(err error) {
 }
 
 // Close ends an election that was never Run.
-func (e *Election) Close() error {
+func (e *Instance) Close() error {
 	e.send(order{Do: doClose})
 	e.p.forget(e)
 	return nil
 }
 
 // Update replaces the configuration; see [vrrp.Engine.Update].
-func (e *Election) Update(cfg vrrp.Config) {
+func (e *Instance) Update(cfg vrrp.Config) {
 	e.mu.Lock()
 	e.config = cfg
 	e.mu.Unlock()
@@ -133,11 +133,11 @@ func (e *Election) Update(cfg vrrp.Config) {
 }
 
 // HandOver makes a master resign; see [vrrp.Engine.HandOver].
-func (e *Election) HandOver() { e.send(order{Do: doHandOver}) }
+func (e *Instance) HandOver() { e.send(order{Do: doHandOver}) }
 
 // SetTracked states what something outside does to the election; see
 // [vrrp.Engine.SetTracked].
-func (e *Election) SetTracked(name string, delta int, fault bool) {
+func (e *Instance) SetTracked(name string, delta int, fault bool) {
 	o := order{Do: doTrack, Name: name, Delta: delta, Fault: fault}
 	e.mu.Lock()
 	e.tracked[name] = o
@@ -146,14 +146,14 @@ func (e *Election) SetTracked(name string, delta int, fault bool) {
 }
 
 // Status is the newest that was told; [Process.Refresh] has it told anew.
-func (e *Election) Status() vrrp.Status {
+func (e *Instance) Status() vrrp.Status {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.status
 }
 
 // take takes what the process reports.
-func (e *Election) take(r report) {
+func (e *Instance) take(r report) {
 	e.mu.Lock()
 	if r.Status != nil {
 		e.status = *r.Status
@@ -170,7 +170,7 @@ func (e *Election) take(r report) {
 
 // lost says that nobody knows the state any more. An election that was about to
 // end has ended, without handing over.
-func (e *Election) lost() {
+func (e *Instance) lost() {
 	now := time.Now()
 	e.mu.Lock()
 	was := e.status
@@ -186,7 +186,7 @@ func (e *Election) lost() {
 }
 
 // again opens the election in another process, and runs it if it ran.
-func (e *Election) again() error {
+func (e *Instance) again() error {
 	e.mu.Lock()
 	if e.stops {
 		e.mu.Unlock()

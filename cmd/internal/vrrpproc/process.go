@@ -65,7 +65,7 @@ type Process struct {
 
 	mu        sync.Mutex
 	to        *pipe // nil: it does not run
-	elections map[uint64]*Election
+	instances map[uint64]*Instance
 	answers   map[uint64]chan report
 	last      uint64 // of the numbers of elections and answers
 	level     string
@@ -76,7 +76,7 @@ type Process struct {
 
 // New makes a Process and starts nothing.
 func New(o Options) *Process {
-	return &Process{o: o, elections: map[uint64]*Election{}, answers: map[uint64]chan report{}}
+	return &Process{o: o, instances: map[uint64]*Instance{}, answers: map[uint64]chan report{}}
 }
 
 // SetLevel gives the process the level of its log.
@@ -104,7 +104,7 @@ func (p *Process) Refresh(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, showLimit)
 	defer cancel()
 	p.mu.Lock()
-	if p.to == nil || len(p.elections) == 0 || time.Since(p.shown) < fresh {
+	if p.to == nil || len(p.instances) == 0 || time.Since(p.shown) < fresh {
 		p.mu.Unlock()
 		return
 	}
@@ -206,7 +206,7 @@ func (p *Process) read(out io.Reader) {
 
 func (p *Process) take(r report) {
 	p.mu.Lock()
-	e := p.elections[r.Election]
+	e := p.instances[r.Election]
 	answer := p.answers[r.Answer]
 	if answer != nil {
 		delete(p.answers, r.Answer)
@@ -245,8 +245,8 @@ func (p *Process) ended(was *pipe, err error) {
 	}
 	clear(p.answers)
 	closed := p.closed
-	var lost []*Election
-	for _, e := range p.elections {
+	var lost []*Instance
+	for _, e := range p.instances {
 		lost = append(lost, e)
 	}
 	p.mu.Unlock()
@@ -265,7 +265,7 @@ func (p *Process) ended(was *pipe, err error) {
 
 // revive starts the process again with the elections that ran, and answers those
 // that must wait for another try.
-func (p *Process) revive(lost []*Election) (still []*Election) {
+func (p *Process) revive(lost []*Instance) (still []*Instance) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()

@@ -160,7 +160,7 @@ func config(change ...func(*vrrp.Config)) vrrp.Config {
 }
 
 // run starts an election; the function ends it and tells how.
-func run(t *testing.T, e *Election) (stop func() error) {
+func run(t *testing.T, e *Instance) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(ctx) }()

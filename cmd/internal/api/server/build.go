@@ -45,19 +45,19 @@ func build(v director.View, version string, started time.Time) *builder {
 	if v.LastReload.Err != nil {
 		s.Config.ReloadError = v.LastReload.Err.Error()
 	}
-	switch s.Config.FromKept = v.LastReload.Kept; {
-	case v.LastReload.Kept:
+	switch s.Config.FromKept = v.LastReload.LastGood; {
+	case v.LastReload.LastGood:
 		s.problem("STARTED FROM THE KEPT COPY of what ran since %s, because %s was refused; mend it, then lvsd reload: %s",
 			v.LastReload.LastSuccess.Local().Format(time.DateTime), v.Config.File, firstLine(s.Config.ReloadError))
 	case v.LastReload.Err != nil:
 		s.problem("the last reload was refused, the configuration before it runs: %s", firstLine(s.Config.ReloadError))
 	}
 	s.addIPVSProblems(v.Kernel)
-	for _, e := range v.Elections {
+	for _, e := range v.Instances {
 		s.addElection(e, v)
 	}
 	s.addGuard(v)
-	for i, p := range v.Plan.Services {
+	for i, p := range v.Decision.Services {
 		s.addService(v, v.Config.Services[i], p)
 	}
 	return &s
@@ -93,7 +93,7 @@ func (s *builder) addIPVSProblems(k ipvs.Snapshot) {
 
 func buildIPVS(v director.View) api.IPVSStatus {
 	k, names := v.Kernel, map[ipvs.ServiceKey]string{}
-	for _, p := range v.Plan.Services {
+	for _, p := range v.Decision.Services {
 		names[p.Key] = p.Name
 	}
 	out := api.IPVSStatus{Up: k.Up, LastResync: k.At, Foreign: k.Foreign, Drift: k.Drift, Errors: []string{}, Draining: []api.DrainingStatus{}, Fights: []string{}}
@@ -148,14 +148,14 @@ func (s *builder) addElection(e vrrp.Status, v director.View) {
 		Contested: e.Contested, Alarm: e.Alarm, Holding: e.Holding, Addresses: e.Addresses,
 	}
 	if e.State == vrrp.Backup {
-		if out.Waits = v.Waits; v.ElectionWaits != nil {
-			out.Waits = v.ElectionWaits[e.Name]
+		if out.Waits = v.Waits; v.InstanceWaits != nil {
+			out.Waits = v.InstanceWaits[e.Name]
 		}
 	}
 	for _, t := range e.Tracked {
 		out.Tracked = append(out.Tracked, api.TrackedStatus{What: t.Name, Delta: t.Delta, Fault: t.Fault})
 	}
-	if hold, held := v.Holds[e.Name]; held {
+	if hold, held := v.Standby[e.Name]; held {
 		out.Held, out.HeldUntil = true, hold.Until
 	}
 	if e.Master.IsValid() {
@@ -179,7 +179,7 @@ func (s *builder) addGuard(v director.View) {
 	if v.Config.Guard == nil {
 		return
 	}
-	g := v.Plan.Guard
+	g := v.Decision.Guard
 	out := &api.GuardStatus{Active: g.Active(), State: string(g.State), Since: g.Since, Why: g.Why, Witnesses: []api.WitnessStatus{}}
 	if out.Active {
 		s.problem("guard: the verdicts are frozen: %s", g.Why)

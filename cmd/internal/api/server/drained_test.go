@@ -19,25 +19,25 @@ import (
 // holds the service's address.
 func draining() director.View {
 	v := healthy()
-	rs := &v.Plan.Services[0].Servers[0]
+	rs := &v.Decision.Services[0].Servers[0]
 	rs.Configured, rs.Weight = 0, 0
 	rs.Causes = []decision.Cause{{Kind: decision.CauseDrain, Text: "weight 0 in the file, line 9: drained by hand", Since: time.Unix(900, 0)}}
-	v.Elections[0].Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}
+	v.Instances[0].Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}
 	setKernel(&v, 0, 0, 0, 0)
 	return v
 }
 
 // setKernel says what the kernel has of the server.
 func setKernel(v *director.View, weight int, active, inactive, persistent uint32) {
-	key := v.Plan.Services[0].Key
-	address := v.Plan.Services[0].Servers[0].Address
+	key := v.Decision.Services[0].Key
+	address := v.Decision.Services[0].Servers[0].Address
 	v.Kernel.Table[key].Destinations[address] = ipvs.Destination{Address: address, Weight: weight}
 	v.Kernel.Stats[key].Destinations[address] = ipvs.DestinationStats{Active: active, Inactive: inactive, Persistent: persistent}
 }
 
 // udp makes the service one of udp.
 func udp(v *director.View) {
-	p := &v.Plan.Services[0]
+	p := &v.Decision.Services[0]
 	was := p.Key
 	p.Key.Protocol = ipvs.UDP
 	v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key] = v.Kernel.Table[was], v.Kernel.Stats[was]
@@ -65,7 +65,7 @@ func TestJudgeDrain(t *testing.T) {
 		"the peer says nothing":             {peers: []api.PeerDrain{{Director: "lb2", Error: "no answer"}}, unknown: "lb2 does not say how it stands to the server: no answer"},
 		"the peer does not have it":         {peers: peer(peers.Drain{})},
 		"the peer was told of a connection": {peers: peer(peers.Drain{Known: true, Draining: true, Weight: &zero, Active: 7})},
-		"the peer holds the address": {harm: func(v *director.View) { v.Elections[0].State, v.Elections[0].Holding = vrrp.Backup, false },
+		"the peer holds the address": {harm: func(v *director.View) { v.Instances[0].State, v.Instances[0].Holding = vrrp.Backup, false },
 			peers: peer(peers.Drain{Known: true, Draining: true, Weight: &zero, Active: 7, Persistent: 2}), waits: "lb2 has 7 active connections; lb2 has 2 templates of persistent clients", left: 9},
 	} {
 		v := draining()
@@ -91,7 +91,7 @@ func TestJudgeDrain(t *testing.T) {
 
 func TestDrainsThatAreRefused(t *testing.T) {
 	down := healthy()
-	rs := &down.Plan.Services[0].Servers[0]
+	rs := &down.Decision.Services[0].Servers[0]
 	rs.Verdict, rs.Weight = checker.Down, 0
 	rs.Causes = append(rs.Causes, decision.Cause{Kind: decision.CauseVerdict, Text: "http refused, 3 of 3"})
 	for _, c := range []struct {
@@ -113,7 +113,7 @@ func TestDrainsThatAreRefused(t *testing.T) {
 func TestDrainOfAServerThatLeftTheFile(t *testing.T) {
 	v := healthy()
 	gone := netip.MustParseAddrPort("10.0.0.10:80")
-	v.Kernel.Draining = []ipvs.Draining{{Entry: ipvs.Entry{Service: v.Plan.Services[0].Key, RealServer: gone}, Since: time.Unix(5, 0), Left: 4, Counted: true}}
+	v.Kernel.Draining = []ipvs.Draining{{Entry: ipvs.Entry{Service: v.Decision.Services[0].Key, RealServer: gone}, Since: time.Unix(5, 0), Left: 4, Counted: true}}
 	first, err := api.JudgeDrain(Build(v, "1", time.Unix(1, 0)), nil, "web", gone.String(), false, api.Drained{})
 	if err != nil || first.Drained || first.Left != 4 {
 		t.Fatalf("%+v, %v", first, err)

@@ -14,7 +14,7 @@ import (
 func (s *Server) handoverCommands(mux *http.ServeMux) {
 	mux.HandleFunc("POST /control/v1/handover", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		h := director.Handover{Election: q.Get("vrrp"), Force: q.Get("force") != ""}
+		h := director.Handover{Instance: q.Get("vrrp"), Force: q.Get("force") != ""}
 		if text := q.Get("for"); text != "" {
 			var err error
 			if h.For, err = time.ParseDuration(text); err != nil || h.For <= 0 {
@@ -39,7 +39,7 @@ func newHandover(began time.Time, h director.Handover, done []director.HandedOve
 		out.Until = began.Add(h.For)
 	}
 	for _, e := range done {
-		one := api.HandedOver{VRRP: e.Election, WasMaster: e.Master, Took: e.Took.Seconds(), Left: e.Left.Seconds(), Failed: e.Failed}
+		one := api.HandedOver{VRRP: e.Instance, WasMaster: e.Master, Took: e.Took.Seconds(), Left: e.Removed.Seconds(), Failed: e.Failed}
 		if e.To.IsValid() {
 			one.To = e.To.String()
 		}

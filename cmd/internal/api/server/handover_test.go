@@ -16,8 +16,8 @@ import (
 
 func TestHandoverOverTheSocket(t *testing.T) {
 	d := &stub{view: healthy(), handed: []director.HandedOver{
-		{Election: "web", Master: true, To: netip.MustParseAddr("10.0.0.13"), Took: 600 * time.Millisecond, Left: 1800 * time.Millisecond},
-		{Election: "mail"},
+		{Instance: "web", Master: true, To: netip.MustParseAddr("10.0.0.13"), Took: 600 * time.Millisecond, Removed: 1800 * time.Millisecond},
+		{Instance: "mail"},
 	}}
 	s := newServer(t, d)
 	path := filepath.Join(t.TempDir(), "control.sock")
@@ -33,7 +33,7 @@ func TestHandoverOverTheSocket(t *testing.T) {
 	if err != nil || !h.OK || h.Until.Before(time.Now().Add(59*time.Minute)) {
 		t.Errorf("%+v, %v", h, err)
 	}
-	if want := (director.Handover{Election: "web", For: time.Hour, Force: true}); d.asked != want {
+	if want := (director.Handover{Instance: "web", For: time.Hour, Force: true}); d.asked != want {
 		t.Errorf("asked for %+v", d.asked)
 	}
 	if want := []api.HandedOver{{VRRP: "web", WasMaster: true, To: "10.0.0.13", Took: .6, Left: 1.8}, {VRRP: "mail"}}; !reflect.DeepEqual(h.Elections, want) {

@@ -62,7 +62,7 @@ func (s *Server) forService(f func(ctx context.Context, names map[ipvs.ServiceKe
 		var all []string
 		var key *ipvs.ServiceKey
 		want := r.URL.Query().Get("service")
-		for _, p := range s.Daemon.View(fresh).Plan.Services {
+		for _, p := range s.Daemon.View(fresh).Decision.Services {
 			names[p.Key] = p.Name
 			all = append(all, p.Name)
 			if p.Name == want {

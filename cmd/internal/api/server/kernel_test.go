@@ -62,7 +62,7 @@ func TestKernelCommands(t *testing.T) {
 	}
 
 	zeroed, err := client.Zero(ctx, "web")
-	if err != nil || len(zeroed.Services) != 1 || zeroed.Services[0] != "web" || *kernel.zeroed[0] != s.Daemon.View(ctx).Plan.Services[0].Key {
+	if err != nil || len(zeroed.Services) != 1 || zeroed.Services[0] != "web" || *kernel.zeroed[0] != s.Daemon.View(ctx).Decision.Services[0].Key {
 		t.Errorf("%+v, %v", zeroed, err)
 	}
 	if _, err = client.Zero(ctx, ""); err != nil || kernel.zeroed[1] != nil {

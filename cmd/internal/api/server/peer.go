@@ -74,7 +74,7 @@ const toldProblems = 10
 
 // Own is what this director tells the others. It waits for nothing.
 func (s *Server) Own(connections func() *peers.Connections) peers.State {
-	v := s.Daemon.Look()
+	v := s.Daemon.Snapshot()
 	if v.Config == nil {
 		return peers.State{At: time.Now(), Waits: "starts"}
 	}
@@ -84,8 +84,8 @@ func (s *Server) Own(connections func() *peers.Connections) peers.State {
 		ProblemCount: len(status.Problems), Problems: slices.Clone(status.Problems[:min(len(status.Problems), toldProblems)]),
 		Waits: v.Waits, Health: peers.NewHealth(serviceHealth(v)),
 	}
-	for _, e := range v.Elections {
-		hold, held := v.Holds[e.Name]
+	for _, e := range v.Instances {
+		hold, held := v.Standby[e.Name]
 		out.Elections = append(out.Elections, peers.Election{Name: e.Name, VRID: e.VRID, State: string(e.State), Since: e.Since, Detail: e.Detail,
 			Priority: e.Priority, Holding: e.Holding, Held: held, HeldUntil: hold.Until})
 	}
@@ -98,8 +98,8 @@ func (s *Server) Own(connections func() *peers.Connections) peers.State {
 // serviceHealth is what was decided of all servers; why only where that says more
 // than the file does.
 func serviceHealth(v director.View) []peers.ServiceHealth {
-	all := make([]peers.ServiceHealth, 0, len(v.Plan.Services))
-	for _, p := range v.Plan.Services {
+	all := make([]peers.ServiceHealth, 0, len(v.Decision.Services))
+	for _, p := range v.Decision.Services {
 		svc := peers.ServiceHealth{Name: p.Name, Up: p.Up, Servers: make([]peers.ServerHealth, 0, len(p.Servers))}
 		for _, s := range p.Servers {
 			h := peers.ServerHealth{Address: s.Address.String(), Verdict: s.Verdict.String(), Weight: s.Weight}

@@ -71,8 +71,8 @@ func TestEveryDifferenceIsAProblem(t *testing.T) {
 func TestOwn(t *testing.T) {
 	v := healthy()
 	v.Waits = "waits"
-	v.Elections = append(v.Elections, vrrp.Status{Name: "mail", State: vrrp.Backup, Priority: 9})
-	v.Holds = map[string]director.Hold{"mail": {Until: time.Unix(5, 0)}}
+	v.Instances = append(v.Instances, vrrp.Status{Name: "mail", State: vrrp.Backup, Priority: 9})
+	v.Standby = map[string]director.Standby{"mail": {Until: time.Unix(5, 0)}}
 	gone := goodPeer()
 	gone.Up = false
 	s := &Server{Daemon: &stub{view: v}, Version: "1", Pair: exchange{peers: []peers.Peer{gone}}}

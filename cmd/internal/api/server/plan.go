@@ -41,7 +41,7 @@ func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, p)
 		return
 	}
-	foreseen, err := s.Daemon.Foresee(r.Context(), next)
+	foreseen, err := s.Daemon.DryRun(r.Context(), next)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return

@@ -11,7 +11,7 @@ import (
 func (s *Server) probeCommands(mux *http.ServeMux) {
 	mux.HandleFunc("POST /control/v1/probe", func(w http.ResponseWriter, r *http.Request) {
 		id := checker.ID{Service: r.FormValue("service"), RealServer: r.FormValue("real_server")}
-		done, err := s.Daemon.ProbeThrough(r.Context(), id)
+		done, err := s.Daemon.RunMarkProbes(r.Context(), id)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return

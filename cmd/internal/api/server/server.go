@@ -29,7 +29,7 @@ import (
 type Daemon interface {
 	View(ctx context.Context) director.View
 	// Look is View without waiting for fresh counters.
-	Look() director.View
+	Snapshot() director.View
 	Reload(ctx context.Context) director.Outcome
 	// HandOver gives addresses to a peer, EndHandover lets this director stand
 	// for election again.
@@ -38,9 +38,9 @@ type Daemon interface {
 	// Explain answers a real server's health with the history of its checks.
 	Explain(checker.ID) (checker.Health, bool)
 	// ProbeThrough runs a real server's checks that go through the kernel, once.
-	ProbeThrough(context.Context, checker.ID) ([]director.Led, error)
+	RunMarkProbes(context.Context, checker.ID) ([]director.MarkProbe, error)
 	// Foresee says what a reload would do, and does nothing.
-	Foresee(ctx context.Context, next *config.Config) (director.Foreseen, error)
+	DryRun(ctx context.Context, next *config.Config) (director.DryRun, error)
 	// Alive answers an error when one of the daemon's loops stands still.
 	Alive(ctx context.Context) error
 }
@@ -165,7 +165,7 @@ func (s *Server) reading(status http.HandlerFunc) *http.ServeMux {
 	})
 	mux.HandleFunc("GET /api/v1/status", status)
 	mux.HandleFunc("GET /api/v1/charts", func(w http.ResponseWriter, r *http.Request) {
-		answerPacked(w, r, s.Charts.Of(s.Daemon.Look(), r.URL.Query()["service"]...))
+		answerPacked(w, r, s.Charts.Of(s.Daemon.Snapshot(), r.URL.Query()["service"]...))
 	})
 	mux.HandleFunc("GET /api/v1/why", s.why)
 	mux.HandleFunc("GET /api/v1/events", s.events)
@@ -266,7 +266,7 @@ func samePort(a, b string) bool {
 func (s *Server) Run(ctx context.Context) error {
 	s.serve(s.control, s.changing()) // none yet: the first look makes it
 	var tasks sync.WaitGroup
-	tasks.Go(func() { _ = s.Charts.Run(ctx, s.Daemon.Look, s.Daemon.View) })
+	tasks.Go(func() { _ = s.Charts.Run(ctx, s.Daemon.Snapshot, s.Daemon.View) })
 	s.watchControl(ctx)
 	tasks.Wait()
 	s.Close()

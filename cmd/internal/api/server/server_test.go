@@ -37,7 +37,7 @@ type stub struct {
 }
 
 func (s *stub) HandOver(_ context.Context, h director.Handover) ([]director.HandedOver, error) {
-	if s.asked = h; h.Election == "none" {
+	if s.asked = h; h.Instance == "none" {
 		return nil, errors.New("no election is called \"none\"")
 	}
 	return s.handed, nil
@@ -46,18 +46,18 @@ func (s *stub) HandOver(_ context.Context, h director.Handover) ([]director.Hand
 func (s *stub) EndHandover(context.Context, string) ([]string, error) { return []string{"web"}, nil }
 
 func (s *stub) View(context.Context) director.View      { return s.view }
-func (s *stub) Look() director.View                     { return s.view }
+func (s *stub) Snapshot() director.View                 { return s.view }
 func (s *stub) Reload(context.Context) director.Outcome { return director.Outcome{Refused: s.reload} }
 func (s *stub) Alive(context.Context) error             { return s.dead }
-func (s *stub) Foresee(_ context.Context, next *config.Config) (director.Foreseen, error) {
-	return director.Foreseen{Running: s.view.Config, Next: next}, nil
+func (s *stub) DryRun(_ context.Context, next *config.Config) (director.DryRun, error) {
+	return director.DryRun{Running: s.view.Config, Next: next}, nil
 }
 
-func (s *stub) ProbeThrough(_ context.Context, id checker.ID) ([]director.Led, error) {
+func (s *stub) RunMarkProbes(_ context.Context, id checker.ID) ([]director.MarkProbe, error) {
 	if id.Service != "web" {
 		return nil, errors.New("no such service")
 	}
-	return []director.Led{{Check: checker.Check{Type: checker.TypeConnect, Address: netip.MustParseAddrPort("10.0.0.88:80"), MarkPath: true},
+	return []director.MarkProbe{{Check: checker.Check{Type: checker.TypeConnect, Address: netip.MustParseAddrPort("10.0.0.88:80"), MarkPath: true},
 		Trace: checker.Trace{Result: checker.Result{Reason: checker.Refused, Phase: checker.PhaseConnect}}}}, nil
 }
 
@@ -75,14 +75,14 @@ func healthy() director.View {
 		At: time.Unix(1000, 0),
 		Config: &config.Config{Director: "lb1", Hash: "abc", File: "lvsd.toml", Services: []config.Service{{
 			Name: "web", Quorum: 1, Scheduler: "wlc", RealServers: []config.RealServer{{Address: real, Weight: 3, Forward: "dr"}}}}},
-		Plan: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{{
+		Decision: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{{
 			ID: id, Address: real, Configured: 3, Weight: 3, Listed: true, Verdict: checker.Up, Agent: decision.Agent{Weight: 100},
 			Causes: []decision.Cause{{Kind: decision.CauseConfigured, Weight: 3, Text: "weight 3 in the file, line 9"}}}}}}},
 		Health: map[checker.ID]checker.Health{id: {Verdict: checker.Up, Checks: []checker.CheckHealth{
 			{Type: "http", Last: checker.Result{At: time.Unix(999, 0), Reason: checker.OK, Took: 2 * time.Millisecond}}}}},
 		Kernel: ipvs.Snapshot{Valid: true, Up: true, Table: ipvs.Table{key: {Key: key, Destinations: map[netip.AddrPort]ipvs.Destination{real: {Address: real, Weight: 3}}}},
 			Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{key: {Destinations: map[netip.AddrPort]ipvs.DestinationStats{real: {Active: 4, Inactive: 5}}}}},
-		Elections: []vrrp.Status{{Name: "web", State: vrrp.Master, Holding: true}},
+		Instances: []vrrp.Status{{Name: "web", State: vrrp.Master, Holding: true}},
 	}
 }
 
@@ -108,15 +108,15 @@ func TestEveryFaultIsAProblem(t *testing.T) {
 		"disk full":           func(v *director.View) { v.Kernel.LedgerError = "disk full" },
 		"read-only":           func(v *director.View) { v.Kernel.SettingsError = "read-only" },
 		"no such scheduler":   func(v *director.View) { v.Kernel.Errors = []ipvs.OpError{{Err: errors.New("no such scheduler")}} },
-		"fault: no carrier":   func(v *director.View) { v.Elections[0].State, v.Elections[0].Detail = vrrp.Fault, "no carrier" },
-		"another master":      func(v *director.View) { v.Elections[0].Alarm = "another master is heard" },
-		"panic: 1 of 4":       func(v *director.View) { p := &v.Plan.Services[0]; p.Panic, p.Healthy, p.Counted = true, 1, 4 },
+		"fault: no carrier":   func(v *director.View) { v.Instances[0].State, v.Instances[0].Detail = vrrp.Fault, "no carrier" },
+		"another master":      func(v *director.View) { v.Instances[0].Alarm = "another master is heard" },
+		"panic: 1 of 4":       func(v *director.View) { p := &v.Decision.Services[0]; p.Panic, p.Healthy, p.Counted = true, 1, 4 },
 		"fallback 127.0.0.1:80 serves": func(v *director.View) {
-			v.Plan.Services[0].Fallback = decision.Fallback{Address: netip.MustParseAddrPort("127.0.0.1:80"), Active: true}
+			v.Decision.Services[0].Fallback = decision.Fallback{Address: netip.MustParseAddrPort("127.0.0.1:80"), Active: true}
 		},
 		"frozen: 5 of 5 fail": func(v *director.View) {
 			v.Config.Guard = &config.Guard{}
-			v.Plan.Guard = decision.Guard{State: decision.GuardFrozen, Why: "5 of 5 fail"}
+			v.Decision.Guard = decision.Guard{State: decision.GuardFrozen, Why: "5 of 5 fail"}
 		},
 		"witness 10.0.0.1 does not answer": func(v *director.View) {
 			w := netip.MustParseAddr("10.0.0.1")
@@ -125,9 +125,9 @@ func TestEveryFaultIsAProblem(t *testing.T) {
 		},
 		"another writer": func(v *director.View) { v.Kernel.Fights = []ipvs.Fight{{What: "sync_threshold"}} },
 		"no such device": func(v *director.View) { v.Kernel.SyncError = "no such device" },
-		"quorum lost":    func(v *director.View) { v.Plan.Services[0].Up = false },
+		"quorum lost":    func(v *director.View) { v.Decision.Services[0].Up = false },
 		"is down": func(v *director.View) {
-			v.Plan.Services[0].Servers[0].Verdict = checker.Down
+			v.Decision.Services[0].Servers[0].Verdict = checker.Down
 		},
 	} {
 		v := healthy()

@@ -274,7 +274,7 @@ func TestThePort(t *testing.T) {
 	many := healthy()
 	for range 200 {
 		many.Config.Services[0].RealServers = append(many.Config.Services[0].RealServers, many.Config.Services[0].RealServers[0])
-		many.Plan.Services[0].Servers = append(many.Plan.Services[0].Servers, many.Plan.Services[0].Servers[0])
+		many.Decision.Services[0].Servers = append(many.Decision.Services[0].Servers, many.Decision.Services[0].Servers[0])
 	}
 	asked.view, s.shared.at = many, time.Time{}
 	w := ask("GET", "/api/v1/status", "Accept-Encoding", "deflate, gzip;q=1.0")
