@@ -1,6 +1,6 @@
-// The alerts as whoever is on call gets them: a real Prometheus and a real
-// Alertmanager watch a real pair, faults are caused, and the right alert arrives at a
-// webhook, and no other. How long each takes is printed, and not judged.
+// The alerts as an operator receives them: a real Prometheus and Alertmanager monitor a
+// real pair, the tests cause faults, and exactly the expected alerts arrive at a webhook.
+// The time that each takes is logged, but not checked.
 
 package oncall_test
 
@@ -28,21 +28,22 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// watched is a pair with all that has alerts, and who watches it.
-type watched struct {
+// monitoredPair is a pair with everything that has alerts, and its monitoring.
+type monitoredPair struct {
 	*lvsdtest.Pair
-	*watcher
+	*monitoring
 	servers     []*lab.Server
 	certificate atomic.Pointer[tls.Certificate]
-	text        string // of the file, as it is good
+	text        string // the configuration without a fault
 }
 
-func newWatched(t *testing.T) *watched {
+// newMonitoredPair starts a pair and its monitoring.
+func newMonitoredPair(t *testing.T) *monitoredPair {
 	p := lvsdtest.NewPair(t, 3)
 	p.AdvertInterval = "500ms"
 	p.VRRPKeys = "sync_hold = \"0s\"\n"
 	p.PrepareDR()
-	w := &watched{Pair: p, watcher: newWatcher(p)}
+	w := &monitoredPair{Pair: p, monitoring: newMonitoring(p)}
 	sync := p.LAN("sync", "10.98.0.0/24")
 	for i, d := range p.LB {
 		d.Plug(sync, fmt.Sprintf("10.98.0.%d/24", 11+i)) // eth2
@@ -59,7 +60,7 @@ address = "%s:443"
 check = { type = "https", interval = "500ms", timeout = "2s", rise = 1, fall = 2, verify = false }
 real_servers = [{ address = "%s:443" }]
 `, lvsdtest.VIP, p.Real[2].Addr())
-	text := strings.Replace(p.Config(), "[global]\n", w.listens(), 1)
+	text := strings.Replace(p.Config(), "[global]\n", w.listenKeys(), 1)
 	text += p.PeerConfig()
 	w.text = text + "[ipvs.sync]\ninterface = \"eth2\"\nid = 51\n"
 	p.WriteConfigText(w.text)
@@ -71,9 +72,9 @@ real_servers = [{ address = "%s:443" }]
 	return w
 }
 
-// serveTLS answers https with whatever certificate there is at the moment.
-func (w *watched) serveTLS(h *lab.Host) {
-	w.certify(60 * 24 * time.Hour)
+// serveTLS serves HTTPS with the current certificate.
+func (w *monitoredPair) serveTLS(h *lab.Host) {
+	w.renewCertificate(60 * 24 * time.Hour)
 	listener, err := h.Listen("tcp", ":443")
 	if err != nil {
 		w.T.Fatal(err)
@@ -82,8 +83,8 @@ func (w *watched) serveTLS(h *lab.Host) {
 	w.T.Cleanup(server)
 }
 
-// certify makes the server's certificate end in a while.
-func (w *watched) certify(lasts time.Duration) {
+// renewCertificate gives the server a certificate that is valid for this time.
+func (w *monitoredPair) renewCertificate(lasts time.Duration) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		w.T.Fatal(err)
@@ -96,8 +97,8 @@ func (w *watched) certify(lasts time.Duration) {
 	w.certificate.Store(&tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})
 }
 
-// take writes a file and reloads these directors with it.
-func (w *watched) take(text string, directors ...*lvsdtest.Director) {
+// reload writes the configuration and reloads these directors.
+func (w *monitoredPair) reload(text string, directors ...*lvsdtest.Director) {
 	w.T.Helper()
 	w.WriteFile("lvsd.toml", text)
 	for _, d := range directors {
@@ -105,32 +106,33 @@ func (w *watched) take(text string, directors ...*lvsdtest.Director) {
 	}
 }
 
-// fault is one thing that goes wrong.
+// fault is a fault that a test causes.
 type fault struct {
-	name  string
-	cause func()
-	want  []string // alerts, and no others
-	allow []string // that may come besides, if it lasts
-	mend  func()
-	last  bool // nobody waits for its end
-	// confirm is where the runbook's commands are run, and what they must say.
+	name   string
+	cause  func()
+	want   []string // alerts, and no others
+	allow  []string // alerts that may arrive, too
+	repair func()
+	last   bool // its end is not waited for
+	// on is the director on which the runbook's commands are run, confirm what they
+	// must print.
 	on      *lvsdtest.Director
 	confirm map[string]string // by alert
 }
 
-// run causes it, waits for the alerts, sees that no other came, confirms them as the
-// runbook says, and mends it.
-func (w *watched) run(t *testing.T, f fault) {
+// inject causes a fault, waits for the alerts, runs the commands of the runbook for each,
+// and ends the fault. Any other alert is an error.
+func (w *monitoredPair) inject(t *testing.T, f fault) {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
-			t.FailNow() // in a state that nobody knows the next fault would say nothing
+			t.FailNow() // the following faults would start from an unknown state
 		}
 	}()
-	w.forget()
+	w.reset()
 	begun := time.Now()
 	f.cause()
-	w.wait(90*time.Second, f.want...)
+	w.waitAlerts(90*time.Second, f.want...)
 	for alert, says := range f.confirm {
 		var out strings.Builder
 		for _, line := range runbook(t, alert) {
@@ -143,18 +145,18 @@ func (w *watched) run(t *testing.T, f fault) {
 			out.WriteString(text)
 		}
 		if !strings.Contains(out.String(), says) {
-			t.Errorf("the runbook's commands for %s do not say %q:\n%s", alert, says, out.String())
+			t.Errorf("the runbook's commands for %s do not print %q:\n%s", alert, says, out.String())
 		}
 	}
-	if f.mend != nil {
-		f.mend()
+	if f.repair != nil {
+		f.repair()
 	}
 	if !f.last {
-		w.quiet()
+		w.waitResolved()
 	}
-	for _, name := range but(w.heard()) {
+	for _, name := range withoutLate(w.received()) {
 		if !slices.Contains(f.want, name) && !slices.Contains(f.allow, name) {
-			t.Errorf("%s: %s arrived, too", f.name, name)
+			t.Errorf("%s: unexpected alert %s", f.name, name)
 		}
 	}
 	w.mu.Lock()
@@ -163,20 +165,20 @@ func (w *watched) run(t *testing.T, f fault) {
 	for _, name := range f.want {
 		t.Logf("  %-8s %-45s %.0f s after the fault", w.arrived[name].Labels["severity"], name, w.at[name].Sub(begun).Seconds())
 		if a := w.arrived[name].Annotations; a["summary"] == "" || strings.Contains(a["summary"]+a["description"], "error ") || strings.Contains(a["description"], "<no value>") {
-			t.Errorf("%s says %q", name, a)
+			t.Errorf("annotations of %s: %q", name, a)
 		}
 	}
 }
 
-// packetFilter drops what comes in and is of a kind.
+// packetFilter drops incoming packets that match an iptables rule.
 func packetFilter(h *lab.Host, rule string) (undo func()) {
 	h.MustRun(append([]string{"iptables-legacy", "-I", "INPUT"}, strings.Fields(rule)...)...)
 	return func() { h.MustRun(append([]string{"iptables-legacy", "-D", "INPUT"}, strings.Fields(rule)...)...) }
 }
 
-// forge sends the adverts of a stranger with the pair's virtual router, until the
-// answer is called.
-func (w *watched) forge(priority byte) (stop func()) {
+// sendForeignAdverts sends advertisements of another router with the VRID of the pair,
+// until stop is called.
+func (w *monitoredPair) sendForeignAdverts(priority byte) (stop func()) {
 	conn, err := w.Client.ListenPacket("ip4:112", w.Client.Addr().String())
 	if err != nil {
 		w.T.Fatal(err)
@@ -203,8 +205,8 @@ func (w *watched) forge(priority byte) (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-// advert is one of version 3 for the pair's address (RFC 9568 §5.1), every 500 ms,
-// whose sum leaves the pseudo-header out.
+// advert returns a VRRPv3 advertisement for the VIP (RFC 9568 §5.1) with an interval of
+// 500 ms and a checksum without the pseudo-header.
 func advert(priority byte) []byte {
 	b := []byte{3<<4 | 1, 51, priority, 1, 0, 50, 0, 0, 10, 77, 0, 100}
 	var sum uint32
@@ -218,8 +220,9 @@ func advert(priority byte) []byte {
 	return b
 }
 
-// clients hold connections open, and make a new one twice a second.
-func (w *watched) clients(n int) (stop func()) {
+// openConnections keeps n connections open and opens a new one twice a second, until stop
+// is called.
+func (w *monitoredPair) openConnections(n int) (stop func()) {
 	var open []net.Conn
 	dial := func() net.Conn {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

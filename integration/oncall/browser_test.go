@@ -1,6 +1,6 @@
-// A real browser that looks at a director: Debian's chromium without a screen,
-// driven over its DevTools protocol. It runs in the lab's kernel beside the hosts
-// and reaches a director through a relay, which a test can cut.
+// A real browser with the status page of a director: Debian's chromium without a screen,
+// controlled over its DevTools protocol. It runs outside the hosts of the lab and reaches
+// a director through a relay, which a test can disconnect.
 
 package oncall_test
 
@@ -30,8 +30,8 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// browserLimit is for one look or click: the lab's kernel has one processor, and
-// the machine below may be busy.
+// browserLimit is the timeout of one action: the kernel may have one processor, and the
+// machine may be busy.
 const browserLimit = 2 * time.Minute
 
 // browser is a tab.
@@ -40,10 +40,10 @@ type browser struct {
 	ctx context.Context
 
 	mu     sync.Mutex
-	errors []string // of the page's scripts, and of what the policy refused
+	errors []string // of the page's scripts, and violations of the Content-Security-Policy
 }
 
-// openBrowser starts a browser that ends with the test.
+// openBrowser starts a browser, which ends with the test.
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU,
@@ -54,14 +54,14 @@ func openBrowser(t *testing.T) *browser {
 	ctx, end = chromedp.NewContext(ctx)
 	t.Cleanup(end)
 	b := &browser{t: t, ctx: ctx}
-	if err := chromedp.Listen(ctx, b.hear); err != nil {
+	if err := chromedp.Listen(ctx, b.onEvent); err != nil {
 		t.Fatalf("the browser does not start: %v", err)
 	}
-	b.size(1100, 900)
+	b.setSize(1100, 900)
 	return b
 }
 
-func (b *browser) hear(event any) {
+func (b *browser) onEvent(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch e := event.(type) {
@@ -74,8 +74,8 @@ func (b *browser) hear(event any) {
 	}
 }
 
-// sound ends the test when a script of the page failed or the page said something.
-func (b *browser) sound() {
+// checkErrors fails the test if a script failed or the console has output.
+func (b *browser) checkErrors() {
 	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -94,8 +94,8 @@ func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// see evaluates an expression in the page.
-func see[T any](b *browser, expression string) T {
+// evaluate evaluates an expression in the page.
+func evaluate[T any](b *browser, expression string) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, browserLimit)
 	defer cancel()
@@ -110,18 +110,18 @@ func see[T any](b *browser, expression string) T {
 	return v
 }
 
-// until waits until an expression is true in the page.
-func (b *browser) until(what, expression string) {
+// waitFor waits until an expression is true in the page.
+func (b *browser) waitFor(what, expression string) {
 	b.t.Helper()
-	if _, ok := lab.Poll(browserLimit, func() bool { return see[bool](b, expression) }); !ok {
-		b.t.Fatalf("not in time: %s; the page:\n%s", what, see[string](b, "document.body.innerText"))
+	if _, ok := lab.Poll(browserLimit, func() bool { return evaluate[bool](b, expression) }); !ok {
+		b.t.Fatalf("not in time: %s; the page:\n%s", what, evaluate[string](b, "document.body.innerText"))
 	}
 }
 
-// size sets the window, colours whether night or day is preferred.
-func (b *browser) size(width, height int64) { b.do(chromedp.EmulateViewport(width, height)) }
+// setSize sets the size of the window in CSS pixels.
+func (b *browser) setSize(width, height int64) { b.do(chromedp.EmulateViewport(width, height)) }
 
-func (b *browser) colours(scheme string) {
+func (b *browser) setColourScheme(scheme string) {
 	b.t.Helper()
 	if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}); err != nil {
@@ -132,8 +132,8 @@ func (b *browser) colours(scheme string) {
 // press presses keys, one after the other.
 func (b *browser) press(keys string) { b.do(chromedp.KeyEvent(keys)) }
 
-// picture writes what is shown, where LVSD_SCREENSHOTS names a folder.
-func (b *browser) picture(name string) {
+// screenshot writes the page as PNG to the folder LVSD_SCREENSHOTS, if set.
+func (b *browser) screenshot(name string) {
 	b.t.Helper()
 	folder := os.Getenv("LVSD_SCREENSHOTS")
 	if folder == "" {
@@ -151,7 +151,7 @@ func (b *browser) picture(name string) {
 	}
 }
 
-// fewColours makes a picture small: of the 256 colours that it has most of.
+// fewColours reduces the size of a picture: to its 256 most frequent colours.
 func fewColours(text []byte) ([]byte, error) {
 	whole, err := png.Decode(bytes.NewReader(text))
 	if err != nil {
@@ -175,16 +175,17 @@ func fewColours(text []byte) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// relay takes calls on this kernel's loopback and passes them on to the port of a
-// director that only the director itself reaches.
+// relay forwards connections to loopback to http_listen of a director, which is a
+// loopback address on the director's host.
 type relay struct {
 	ln net.Listener
 
 	mu    sync.Mutex
-	to    *lvsdtest.Director // nil: calls are refused
+	to    *lvsdtest.Director // nil: connections are closed
 	conns map[net.Conn]struct{}
 }
 
+// openRelay opens a relay, which ends with the test.
 func openRelay(t *testing.T, to *lvsdtest.Director) *relay {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -192,23 +193,24 @@ func openRelay(t *testing.T, to *lvsdtest.Director) *relay {
 		t.Fatal(err)
 	}
 	r := &relay{ln: ln, to: to, conns: map[net.Conn]struct{}{}}
-	t.Cleanup(func() { ln.Close(); r.cut() })
+	t.Cleanup(func() { ln.Close(); r.disconnect() })
 	go func() {
 		for {
 			c, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			go r.pass(c)
+			go r.forward(c)
 		}
 	}()
 	return r
 }
 
+// url returns the address of the page.
 func (r *relay) url() string { return "http://" + r.ln.Addr().String() + "/" }
 
-// cut ends what is open and refuses what comes.
-func (r *relay) cut() {
+// disconnect closes all connections, also new ones.
+func (r *relay) disconnect() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.to = nil
@@ -217,14 +219,14 @@ func (r *relay) cut() {
 	}
 }
 
-// mend passes calls on to a director.
-func (r *relay) mend(to *lvsdtest.Director) {
+// connect forwards new connections to a director.
+func (r *relay) connect(to *lvsdtest.Director) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.to = to
 }
 
-func (r *relay) pass(c net.Conn) {
+func (r *relay) forward(c net.Conn) {
 	defer c.Close()
 	r.mu.Lock()
 	to := r.to
@@ -244,7 +246,7 @@ func (r *relay) pass(c net.Conn) {
 	}
 	defer d.Close()
 	go func() {
-		_, _ = io.Copy(d, c) // the browser's end ends both
+		_, _ = io.Copy(d, c) // the end of the browser's side ends both
 		d.Close()
 	}()
 	_, _ = io.Copy(c, d)

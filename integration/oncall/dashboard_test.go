@@ -13,9 +13,9 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// dashboard asks the real Prometheus what each panel of the dashboard asks, over the
-// time of the test: every query has an answer.
-func (w *watched) dashboard(t *testing.T, begun time.Time) {
+// dashboard runs every query of the dashboard in Prometheus, for the time of the test: each
+// must have data.
+func (w *monitoredPair) dashboard(t *testing.T, begun time.Time) {
 	t.Helper()
 	var d struct {
 		Templating struct {
@@ -47,7 +47,7 @@ func (w *watched) dashboard(t *testing.T, begun time.Time) {
 	for _, a := range d.Annotations.List {
 		see("annotation", a.Expr)
 	}
-	// label_values(METRIC, LABEL): the variables' choices.
+	// label_values(METRIC, LABEL): the values of a variable.
 	for _, v := range d.Templating.List {
 		if inner, ok := strings.CutPrefix(v.Definition, "label_values("); ok {
 			at := strings.LastIndex(inner, ", ")
@@ -60,8 +60,8 @@ func (w *watched) dashboard(t *testing.T, begun time.Time) {
 	t.Logf("%d queries of the dashboard have data", queries)
 }
 
-// points is how many an expression has had since then.
-func (w *watcher) points(expr string, since time.Time) (int, error) {
+// points returns the number of data points of an expression since then.
+func (w *monitoring) points(expr string, since time.Time) (int, error) {
 	ask := url.Values{"query": {expr}, "step": {"5"}}
 	for name, at := range map[string]time.Time{"start": since, "end": time.Now()} {
 		ask.Set(name, strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', 3, 64))

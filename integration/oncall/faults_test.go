@@ -10,55 +10,54 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// TestOncallAlertsOfThePair: a drill and a reload wake nobody; then one fault of the
-// elections and directors after the other, each with its alert, and no other; and
-// what the dashboard asks has been answered.
+// TestOncallAlertsOfThePair: a handover and a reload raise no alert; each fault of VRRP and
+// of the directors raises exactly its alerts; every query of the dashboard has data.
 func TestOncallAlertsOfThePair(t *testing.T) {
 	begun := time.Now()
-	w := newWatched(t)
+	w := newMonitoredPair(t)
 	w.drill(t)
-	for _, f := range slices.Concat(w.ofElections(w.LB[0], w.LB[1]), w.ofDirectors(w.LB[0], w.LB[1])) {
-		w.run(t, f)
+	for _, f := range slices.Concat(w.vrrpFaults(w.LB[0], w.LB[1]), w.directorFaults(w.LB[0], w.LB[1])) {
+		w.inject(t, f)
 	}
 	w.dashboard(t, begun)
 }
 
-// TestOncallAlertsOfServices: the same of files, services, servers and the kernel's
-// table.
+// TestOncallAlertsOfServices: the same for faults of configuration, services, servers and
+// the IPVS table.
 func TestOncallAlertsOfServices(t *testing.T) {
-	w := newWatched(t)
-	for _, f := range slices.Concat(w.ofFiles(w.LB[0], w.LB[1]), w.ofServers(w.LB[0], w.LB[1]), w.ofTheTable(w.LB[0], w.LB[1])) {
-		w.run(t, f)
+	w := newMonitoredPair(t)
+	for _, f := range slices.Concat(w.configFaults(w.LB[0], w.LB[1]), w.serverFaults(w.LB[0], w.LB[1]), w.tableFaults(w.LB[0], w.LB[1])) {
+		w.inject(t, f)
 	}
 }
 
-// drill is what a healthy pair goes through: a handover and back, and a reload of
-// both, with clients. It raises nothing.
-func (w *watched) drill(t *testing.T) {
+// drill does what a healthy pair must survive without an alert: a handover and its end, and
+// a reload of both, with clients.
+func (w *monitoredPair) drill(t *testing.T) {
 	lb1, lb2 := w.LB[0], w.LB[1]
-	w.forget()
-	stop := w.clients(3)
+	w.reset()
+	stop := w.openConnections(3)
 	defer stop()
 	if out, err := lb1.LVSD("handover", "web", "--for", "1h", "--socket", lb1.Socket); err != nil {
 		t.Fatal(out, err)
 	}
 	lb2.WaitState("master", 30*time.Second)
-	// It is watched for longer than any rule waits that pages.
-	w.watchFor(9 * time.Second)
+	// For longer than the longest "for" of a rule of severity page.
+	w.waitEvaluated(9 * time.Second)
 	if out, err := lb1.LVSD("handover", "--end", "--socket", lb1.Socket); err != nil {
 		t.Fatal(out, err)
 	}
 	lb1.WaitState("master", 30*time.Second)
-	w.take(strings.Replace(w.text, ":80\", weight = 1 }", ":80\", weight = 3 }", 1), lb1, lb2)
-	w.take(w.text, lb1, lb2)
-	w.watchFor(8 * time.Second)
-	if heard := but(w.heard()); len(heard) > 0 {
-		t.Errorf("a drill and a reload raise %q, of them pages: %q", heard, w.pages())
+	w.reload(strings.Replace(w.text, ":80\", weight = 1 }", ":80\", weight = 3 }", 1), lb1, lb2)
+	w.reload(w.text, lb1, lb2)
+	w.waitEvaluated(8 * time.Second)
+	if heard := withoutLate(w.received()); len(heard) > 0 {
+		t.Errorf("alerts of a handover and a reload: %q, of them pages: %q", heard, w.pages())
 	}
 }
 
-// watchFor waits until Prometheus has evaluated its rules for so long.
-func (w *watched) watchFor(d time.Duration) {
+// waitEvaluated waits until Prometheus has evaluated its rules for this time.
+func (w *monitoredPair) waitEvaluated(d time.Duration) {
 	w.T.Helper()
 	begun := time.Now()
 	w.WaitUntil(d+time.Minute, "the rules to be evaluated", func() bool {
@@ -66,8 +65,8 @@ func (w *watched) watchFor(d time.Duration) {
 	})
 }
 
-func (w *watched) ofFiles(lb1, lb2 *lvsdtest.Director) []fault {
-	good := func() { w.take(w.text, lb1, lb2) }
+func (w *monitoredPair) configFaults(lb1, lb2 *lvsdtest.Director) []fault {
+	good := func() { w.reload(w.text, lb1, lb2) }
 	return []fault{{
 		name: "a broken file is reloaded",
 		cause: func() {
@@ -76,25 +75,25 @@ func (w *watched) ofFiles(lb1, lb2 *lvsdtest.Director) []fault {
 				w.T.Fatal(out)
 			}
 		},
-		want: []string{"LvsdReloadFailed lb1"}, mend: good,
+		want: []string{"LvsdReloadFailed lb1"}, repair: good,
 		on: lb1, confirm: map[string]string{"LvsdReloadFailed": "nonsense"},
 	}, {
 		name:  "one director is reloaded, and the other is not",
-		cause: func() { w.take(w.text+"# another line\n", lb2) },
-		want:  []string{"LvsdConfigDiffers"}, mend: good,
+		cause: func() { w.reload(w.text+"# another line\n", lb2) },
+		want:  []string{"LvsdConfigDiffers"}, repair: good,
 		on: lb1, confirm: map[string]string{"LvsdConfigDiffers": "runs another configuration"},
 	}, {
 		name: "a drain and a handover are forgotten, and a certificate is about to end",
 		cause: func() {
-			w.certify(3 * 24 * time.Hour)
-			w.take(strings.Replace(w.text, "23:80\", weight = 1 }", "23:80\", weight = 0 }", 1), lb1, lb2)
+			w.renewCertificate(3 * 24 * time.Hour)
+			w.reload(strings.Replace(w.text, "23:80\", weight = 1 }", "23:80\", weight = 0 }", 1), lb1, lb2)
 			if out, err := lb2.LVSD("handover", "web", "--socket", lb2.Socket); err != nil {
 				w.T.Fatal(out, err)
 			}
 		},
 		want: []string{"LvsdDrainForgotten web 10.77.0.23:80", "LvsdHandoverForgotten lb2 web", "LvsdCertificateExpiring secure 10.77.0.23:443"},
-		mend: func() {
-			w.certify(60 * 24 * time.Hour)
+		repair: func() {
+			w.renewCertificate(60 * 24 * time.Hour)
 			good()
 			if out, err := lb2.LVSD("handover", "--end", "--socket", lb2.Socket); err != nil {
 				w.T.Fatal(out, err)
@@ -104,28 +103,28 @@ func (w *watched) ofFiles(lb1, lb2 *lvsdtest.Director) []fault {
 	}}
 }
 
-func (w *watched) ofServers(lb1, lb2 *lvsdtest.Director) []fault {
+func (w *monitoredPair) serverFaults(lb1, lb2 *lvsdtest.Director) []fault {
 	return []fault{{
 		name:  "most servers die",
 		cause: func() { w.servers[0].Stop(); w.servers[1].Stop() },
 		want:  []string{"LvsdMassFailure web"}, allow: []string{"LvsdRealServerDown web 10.77.0.21:80", "LvsdRealServerDown web 10.77.0.22:80"},
-		mend: func() { w.servers[0].Start(); w.servers[1].Start() },
-		on:   lb1, confirm: map[string]string{"LvsdMassFailure": "is down"},
+		repair: func() { w.servers[0].Start(); w.servers[1].Start() },
+		on:     lb1, confirm: map[string]string{"LvsdMassFailure": "is down"},
 	}, {
 		name: "all servers of a service die, and one stays dead",
 		cause: func() {
 			for _, s := range w.servers {
 				s.Stop()
 			}
-			w.wait(time.Minute, "LvsdServiceBelowQuorum web")
+			w.waitAlerts(time.Minute, "LvsdServiceBelowQuorum web")
 			w.servers[0].Start()
 			w.servers[1].Start()
 		},
 		want: []string{"LvsdServiceBelowQuorum web", "LvsdRealServerDown web 10.77.0.23:80"},
-		// Two come back one after the other.
-		allow: []string{"LvsdMassFailure web"},
-		mend:  func() { w.servers[2].Start() },
-		on:    lb1, confirm: map[string]string{"LvsdRealServerDown": "connection refused", "LvsdServiceBelowQuorum": "10.77.0.23:80"},
+		// The servers recover one after the other.
+		allow:  []string{"LvsdMassFailure web"},
+		repair: func() { w.servers[2].Start() },
+		on:     lb1, confirm: map[string]string{"LvsdRealServerDown": "connection refused", "LvsdServiceBelowQuorum": "10.77.0.23:80"},
 	}, {
 		name: "the backup does not reach the servers",
 		cause: func() {
@@ -134,22 +133,22 @@ func (w *watched) ofServers(lb1, lb2 *lvsdtest.Director) []fault {
 			}
 		},
 		want: []string{"LvsdBackupCannotServe lb2 secure", "LvsdBackupCannotServe lb2 web"},
-		mend: func() {
+		repair: func() {
 			for _, r := range w.Real {
 				lb2.MustRun("ip", "route", "del", "unreachable", r.Addr().String())
 			}
 		},
 		on: lb2, confirm: map[string]string{"LvsdBackupCannotServe": "unreachable"},
 	}, {
-		name:  "the backup does not reach one of the servers",
-		cause: func() { lb2.MustRun("ip", "route", "add", "unreachable", w.Real[0].Addr().String()) },
-		want:  []string{"LvsdHealthDiffers web"},
-		mend:  func() { lb2.MustRun("ip", "route", "del", "unreachable", w.Real[0].Addr().String()) },
-		on:    lb1, confirm: map[string]string{"LvsdHealthDiffers": "otherwise"},
+		name:   "the backup does not reach one of the servers",
+		cause:  func() { lb2.MustRun("ip", "route", "add", "unreachable", w.Real[0].Addr().String()) },
+		want:   []string{"LvsdHealthDiffers web"},
+		repair: func() { lb2.MustRun("ip", "route", "del", "unreachable", w.Real[0].Addr().String()) },
+		on:     lb1, confirm: map[string]string{"LvsdHealthDiffers": "otherwise"},
 	}}
 }
 
-// undos are what mends the causes of a fault.
+// undos are the functions that end a fault.
 type undos []func()
 
 func (u *undos) all() {
@@ -159,54 +158,54 @@ func (u *undos) all() {
 	*u = nil
 }
 
-func (w *watched) ofElections(lb1, lb2 *lvsdtest.Director) []fault {
+func (w *monitoredPair) vrrpFaults(lb1, lb2 *lvsdtest.Director) []fault {
 	var undo undos
-	mend := undo.all
+	repair := undo.all
 	return []fault{{
-		name: "the directors do not hear each other's adverts",
+		name: "the directors do not receive each other's advertisements",
 		cause: func() {
 			for _, d := range w.LB {
 				undo = append(undo, packetFilter(d.Host, "-p 112 -j DROP"))
 			}
 		},
-		want: []string{"LvsdTwoMasters web"}, mend: mend,
+		want: []string{"LvsdTwoMasters web"}, repair: repair,
 		on: lb2, confirm: map[string]string{"LvsdTwoMasters": "master, 100"},
 	}, {
-		name:  "a stranger is master of the same virtual router",
-		cause: func() { undo = append(undo, w.forge(50)) },
-		want:  []string{"LvsdElectionContested web"}, mend: mend,
+		name:  "another router is master of the same virtual router",
+		cause: func() { undo = append(undo, w.sendForeignAdverts(50)) },
+		want:  []string{"LvsdElectionContested web"}, repair: repair,
 		on: lb1, confirm: map[string]string{"LvsdElectionContested": "10.77.0.2"},
 	}, {
-		name:  "the cable of the backup is cut",
+		name:  "the link of the backup fails",
 		cause: func() { lb2.CutCable() },
-		want:  []string{"LvsdElectionFault lb2 web"}, mend: func() { lb2.PlugCable() },
+		want:  []string{"LvsdElectionFault lb2 web"}, repair: func() { lb2.PlugCable() },
 		on: lb2, confirm: map[string]string{"LvsdElectionFault": "fault"},
 	}, {
-		name:  "both cables are cut",
+		name:  "both links fail",
 		cause: func() { lb1.CutCable(); lb2.CutCable() },
-		want:  []string{"LvsdNoMaster web"}, mend: func() { lb1.PlugCable(); lb2.PlugCable() },
-		// The cables come back one after the other.
+		want:  []string{"LvsdNoMaster web"}, repair: func() { lb1.PlugCable(); lb2.PlugCable() },
+		// The links recover one after the other.
 		allow: []string{"LvsdElectionFault lb1 web", "LvsdElectionFault lb2 web"},
 		on:    lb1, confirm: map[string]string{"LvsdNoMaster": "fault"},
 	}}
 }
 
-func (w *watched) ofTheTable(lb1, lb2 *lvsdtest.Director) []fault {
+func (w *monitoredPair) tableFaults(lb1, lb2 *lvsdtest.Director) []fault {
 	var undo undos
-	mend := undo.all
+	repair := undo.all
 	return []fault{{
-		name: "somebody removes the address and writes the table, and nobody is told",
+		name: "another program removes the address and writes the table, and notifications fail",
 		cause: func() {
-			w.take(strings.Replace(w.text, "[global]\n", "[global]\nnotify = [\"/bin/false\"]\n", 1), lb1, lb2)
+			w.reload(strings.Replace(w.text, "[global]\n", "[global]\nnotify = [\"/bin/false\"]\n", 1), lb1, lb2)
 			lb1.MustRun("ip", "address", "del", lvsdtest.VIP+"/32", "dev", "eth0")
 			lb1.MustRun("ipvsadm", "-a", "-t", lvsdtest.VIPPort, "-r", "10.77.0.77:80", "-g")
 		},
 		want: []string{"LvsdAddressRemoved lb1 web", "LvsdForeignWriter lb1", "LvsdNotTold lb1"},
-		// Only what changes there is told there.
+		// lb2 has notifications only if something changes there.
 		allow: []string{"LvsdNotTold lb2"},
-		mend: func() {
+		repair: func() {
 			lb1.MustRun("ipvsadm", "-d", "-t", lvsdtest.VIPPort, "-r", "10.77.0.77:80")
-			w.take(w.text, lb1, lb2)
+			w.reload(w.text, lb1, lb2)
 		},
 		on: lb1, confirm: map[string]string{"LvsdForeignWriter": "10.77.0.77:80", "LvsdAddressRemoved": "master", "LvsdNotTold": "/bin/false"},
 	}, {
@@ -215,41 +214,41 @@ func (w *watched) ofTheTable(lb1, lb2 *lvsdtest.Director) []fault {
 			text := strings.Replace(w.text, "real_servers = [\n", "real_servers = [\n  { address = \"10.77.0.255:80\", weight = 1 },\n", 1)
 			w.WriteFile("lvsd.toml", text)
 			for _, d := range w.LB {
-				_, _ = d.Reload() // the configuration runs, and is not all in the kernel
+				_, _ = d.Reload() // the configuration is loaded, but not completely in the kernel
 			}
 		},
-		want:  []string{"LvsdWritesRefused lb1", "LvsdWritesRefused lb2"},
-		allow: []string{"LvsdRealServerDown web 10.77.0.255:80"},
-		mend:  func() { w.take(w.text, lb1, lb2) },
-		on:    lb1, confirm: map[string]string{"LvsdWritesRefused": "10.77.0.255"},
+		want:   []string{"LvsdWritesRefused lb1", "LvsdWritesRefused lb2"},
+		allow:  []string{"LvsdRealServerDown web 10.77.0.255:80"},
+		repair: func() { w.reload(w.text, lb1, lb2) },
+		on:     lb1, confirm: map[string]string{"LvsdWritesRefused": "10.77.0.255"},
 	}, {
-		name: "the interface of the synchronisation goes away",
+		name: "the interface of the connection synchronisation disappears",
 		cause: func() {
 			for _, line := range []string{"ip link set eth2 down", "ip link set eth2 name away", "ipvsadm --stop-daemon master", "ipvsadm --stop-daemon backup"} {
 				lb1.MustRun(strings.Fields(line)...)
 			}
 		},
 		want: []string{"LvsdSyncNotRunning lb1 backup", "LvsdSyncNotRunning lb1 master"},
-		// lvsd starts them again, and is refused.
+		// lvsd starts the sync daemons again, which fails.
 		allow: []string{"LvsdForeignWriter lb1", "LvsdWritesRefused lb1"},
-		mend: func() {
+		repair: func() {
 			lb1.MustRun("ip", "link", "set", "away", "name", "eth2")
 			lb1.MustRun("ip", "link", "set", "eth2", "up")
 		},
 		on: lb1, confirm: map[string]string{"LvsdSyncNotRunning": "eth2"},
 	}, {
-		name: "the master's connections do not arrive",
+		name: "the master's connections are not received",
 		cause: func() {
-			undo = append(undo, w.clients(15), packetFilter(lb2.Host, "-p udp --dport 8848 -j DROP"))
+			undo = append(undo, w.openConnections(15), packetFilter(lb2.Host, "-p udp --dport 8848 -j DROP"))
 		},
-		want: []string{"LvsdSyncNotArriving lb2"}, mend: mend,
+		want: []string{"LvsdSyncNotArriving lb2"}, repair: repair,
 		on: lb2, confirm: map[string]string{"LvsdSyncNotArriving": "backup"},
 	}}
 }
 
-func (w *watched) ofDirectors(lb1, lb2 *lvsdtest.Director) []fault {
+func (w *monitoredPair) directorFaults(lb1, lb2 *lvsdtest.Director) []fault {
 	var undo undos
-	mend := undo.all
+	repair := undo.all
 	kill := func(d *lvsdtest.Director) {
 		d.Process.Kill()
 		<-d.Process.Done()
@@ -261,31 +260,31 @@ func (w *watched) ofDirectors(lb1, lb2 *lvsdtest.Director) []fault {
 				undo = append(undo, packetFilter(d.Host, "-p tcp --dport 8113 -j DROP"))
 			}
 		},
-		want: []string{"LvsdPeerGone lb1 lb2", "LvsdPeerGone lb2 lb1"}, mend: mend,
+		want: []string{"LvsdPeerGone lb1 lb2", "LvsdPeerGone lb2 lb1"}, repair: repair,
 		on: lb1, confirm: map[string]string{"LvsdPeerGone": "no answer"},
 	}, {
 		name: "Prometheus does not reach the master",
 		cause: func() {
 			undo = append(undo, packetFilter(lb1.Host, "-i eth1 -j DROP"))
 		},
-		want: []string{"LvsdDirectorDown lb1"}, mend: mend,
+		want: []string{"LvsdDirectorDown lb1"}, repair: repair,
 	}, {
 		name: "the daemons are killed, one and then the other",
 		cause: func() {
 			kill(lb2)
-			w.wait(time.Minute, "LvsdDirectorDown lb2")
+			w.waitAlerts(time.Minute, "LvsdDirectorDown lb2")
 			kill(lb1)
 		},
 		want: []string{"LvsdDirectorDown lb2", "LvsdNoDirector"},
-		mend: func() {
+		repair: func() {
 			lb1.StartDaemon()
 			lb2.StartDaemon()
 		},
 		on: lb1, confirm: map[string]string{"LvsdNoDirector": "is lvsd running"},
 	}, {
-		name: "the addresses move again and again",
+		name: "the addresses move repeatedly",
 		cause: func() {
-			for i := 0; i < 10 && !slices.Contains(w.heard(), "LvsdElectionFlapping web"); i++ {
+			for i := 0; i < 10 && !slices.Contains(w.received(), "LvsdElectionFlapping web"); i++ {
 				lb1.CutCable()
 				lb2.WaitState("master", 30*time.Second)
 				lb1.PlugCable()
@@ -295,7 +294,7 @@ func (w *watched) ofDirectors(lb1, lb2 *lvsdtest.Director) []fault {
 		want: []string{"LvsdElectionFlapping web"},
 		on:   lb1, confirm: map[string]string{"LvsdElectionFlapping": "→ fault"},
 	}, {
-		name: "the master stands still for most of the time",
+		name: "the master is stopped for most of the time",
 		cause: func() {
 			for range 12 {
 				lb1.Process.Stop()
@@ -307,13 +306,13 @@ func (w *watched) ofDirectors(lb1, lb2 *lvsdtest.Director) []fault {
 		want: []string{"LvsdTimerLag lb1", "LvsdCheckLag lb1"}, allow: []string{"LvsdDirectorDown lb1", "LvsdPeerGone lb2 lb1"},
 		on: lb1, confirm: map[string]string{"LvsdTimerLag": "master"},
 	}, {
-		name: "a daemon is started again and again",
+		name: "a daemon is restarted repeatedly",
 		cause: func() {
 			for range 3 {
 				killed := time.Now()
 				kill(lb2)
 				lb2.StartDaemon()
-				// One that was never scraped would not be counted.
+				// A daemon that was never scraped would not be counted.
 				w.WaitUntil(30*time.Second, "the new daemon to be scraped", func() bool {
 					return len(w.query(fmt.Sprintf("process_start_time_seconds{instance=\"lb2\"} > %d", killed.Unix()-1))) > 0
 				})

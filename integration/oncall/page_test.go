@@ -1,6 +1,7 @@
-// The status page in a real browser, at a running pair: what it shows is what
-// `lvsd status --json` says, also while a server dies, a director fails over and
-// the daemon is away; what servers answer stays text; keyboard, colours, phone.
+// The status page in a real browser, with a running pair: it shows what
+// `lvsd status --json` prints, also when a server fails, during a failover, and while the
+// daemon is down. Responses of servers are shown as text. The page can be used with the
+// keyboard, in both colour schemes and on a phone.
 
 package oncall_test
 
@@ -22,17 +23,17 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// shown is what a page says, in its words.
+// shown is the content of a page, in the words of the page.
 type shown struct {
 	Director string            `json:"director"`
 	Master   string            `json:"master"`
 	Others   string            `json:"others"`
 	Problems []string          `json:"problems"`
-	Services map[string]string `json:"services"` // state, and how many serve
+	Services map[string]string `json:"services"` // state, and the number of serving servers
 	Servers  map[string]string `json:"servers"`  // weight, health, connections
 }
 
-// readPage makes a shown of the document.
+// readPage returns shown from the document.
 const readPage = `(() => {
 	const text = (q, at) => (at || document).querySelector(q).textContent;
 	const out = { director: text("#director"), master: text("#now-master"), others: [...document.querySelectorAll("#now-directors span")].slice(1).map((s) => s.textContent).join(),
@@ -49,7 +50,7 @@ const readPage = `(() => {
 	return out;
 })()`
 
-// shownOn is what lvsd status --json says, in the page's words.
+// shownOn returns the content of lvsd status --json in the words of the page.
 func shownOn(d *lvsdtest.Director) (shown, error) {
 	out, err := d.LVSD("status", "--json", "-c", d.Pair.ConfigFile, "--socket", d.Socket, "--director", d.Name)
 	var s struct {
@@ -138,8 +139,8 @@ func shownOn(d *lvsdtest.Director) (shown, error) {
 	return want, nil
 }
 
-// waitShown waits until a director's status is so: what it knows of the other one is
-// as old as that one's last answer.
+// waitShown waits until a director's status satisfies a condition. The state of the peer
+// is as old as its last response.
 func waitShown(d *lvsdtest.Director, what string, so func(shown) bool) {
 	d.Pair.T.Helper()
 	d.Pair.WaitUntil(browserLimit, what, func() bool {
@@ -148,8 +149,8 @@ func waitShown(d *lvsdtest.Director, what string, so func(shown) bool) {
 	})
 }
 
-// agrees waits until a page shows what the director says, and answers it.
-func (b *browser) agrees(d *lvsdtest.Director) shown {
+// waitMatches waits until the page shows the status of the director, and returns it.
+func (b *browser) waitMatches(d *lvsdtest.Director) shown {
 	b.t.Helper()
 	var page, want shown
 	var err error
@@ -157,18 +158,18 @@ func (b *browser) agrees(d *lvsdtest.Director) shown {
 		if want, err = shownOn(d); err != nil {
 			return false
 		}
-		page = see[shown](b, readPage)
+		page = evaluate[shown](b, readPage)
 		page.Others, _, _ = strings.Cut(page.Others, " since ")
 		page.Others, _, _ = strings.Cut(page.Others, ", waits")
 		return reflect.DeepEqual(page, want)
 	}); !ok {
-		b.t.Fatalf("the page of %s and its status do not agree:\n%+v\n%+v (%v)", d.Name, page, want, err)
+		b.t.Fatalf("the page of %s differs from its status:\n%+v\n%+v (%v)", d.Name, page, want, err)
 	}
 	return want
 }
 
-// hostile answers every request with markup where a server's words are shown.
-func hostile(t *testing.T, h *lab.Host) {
+// serveMarkup responds to every request with markup in the text that the page shows.
+func serveMarkup(t *testing.T, h *lab.Host) {
 	t.Helper()
 	ln, err := h.Listen("tcp", ":80")
 	if err != nil {
@@ -190,10 +191,10 @@ func hostile(t *testing.T, h *lab.Host) {
 	}()
 }
 
-// markup would show itself in the page's title, were it not text.
+// markup would change the title of the page if it were not shown as text.
 const markup = `<img src=x onerror=document.title='owned'><script>document.title='owned'</script>`
 
-// pagePair is a running pair with two good servers and a hostile one.
+// pagePair returns a running pair with two good servers and one that serves markup.
 func pagePair(t *testing.T) (*lvsdtest.Pair, []*lab.Server) {
 	t.Helper()
 	p := lvsdtest.NewPair(t, 3)
@@ -202,55 +203,56 @@ func pagePair(t *testing.T) (*lvsdtest.Pair, []*lab.Server) {
 	for _, r := range p.Real[:2] {
 		servers = append(servers, lab.ServeHTTP(r, ":80", r.Name))
 	}
-	hostile(t, p.Real[2])
+	serveMarkup(t, p.Real[2])
 	p.Services = p.WebService(`{ type = "http", path = "/healthz", interval = "500ms", timeout = "5s", rise = 1, fall = 2 }`, 1, 2, 3)
 	p.Services += p.PeerConfig()
 	p.StartBoth()
 	return p, servers
 }
 
+// TestOncallPage opens the status page of a pair.
 func TestOncallPage(t *testing.T) {
 	p, servers := pagePair(t)
 	r := openRelay(t, p.LB[0])
 	b := openBrowser(t)
-	b.colours("dark")
+	b.setColourScheme("dark")
 	b.do(chromedp.Navigate(r.url()))
-	was := b.agrees(p.LB[0])
+	was := b.waitMatches(p.LB[0])
 	if was.Servers["web 10.77.0.23:80"] != "0 of 3; down; 0" {
-		t.Errorf("the hostile server: %+v", was)
+		t.Errorf("the server with markup: %+v", was)
 	}
 
 	t.Run("what servers answer is text", func(t *testing.T) {
 		b.t = t
 		b.do(chromedp.Click(chromedp.CSS("#service-list tbody tr:nth-child(3) button")))
-		b.until("the last probes of a server", `[...document.querySelectorAll("tr.detail td")].some((td) => td.textContent.includes("503 <img src=x onerror="))`)
-		if n := see[int](b, `document.querySelectorAll("img, iframe, object, body script:not(:last-of-type)").length`); n != 0 {
-			t.Errorf("%d elements came from outside", n)
+		b.waitFor("the last probes of a server", `[...document.querySelectorAll("tr.detail td")].some((td) => td.textContent.includes("503 <img src=x onerror="))`)
+		if n := evaluate[int](b, `document.querySelectorAll("img, iframe, object, body script:not(:last-of-type)").length`); n != 0 {
+			t.Errorf("%d elements of other origins", n)
 		}
-		if see[bool](b, `document.title.includes("owned")`) {
-			t.Error("a server's answer ran as a script")
+		if evaluate[bool](b, `document.title.includes("owned")`) {
+			t.Error("a server's response was executed as a script")
 		}
-		b.until("the reasons of the weight", `document.querySelector("tr.detail ul").textContent.includes("weight 3 in the file")`)
+		b.waitFor("the reasons of the weight", `document.querySelector("tr.detail ul").textContent.includes("weight 3 in the file")`)
 		b.do(chromedp.Click(chromedp.CSS("#service-list tbody tr:nth-child(3) button")))
-		b.until("it closes", `!document.querySelector("tr.detail")`)
+		b.waitFor("it closes", `!document.querySelector("tr.detail")`)
 	})
 
-	t.Run("by keyboard alone", func(t *testing.T) { b.t = t; byKeyboard(b) })
-	t.Run("names, roles, contrast", func(t *testing.T) { b.t = t; accessible(b) })
+	t.Run("by keyboard alone", func(t *testing.T) { b.t = t; checkKeyboard(b) })
+	t.Run("names, roles, contrast", func(t *testing.T) { b.t = t; checkAccessibility(b) })
 	t.Run("on a phone", func(t *testing.T) {
 		b.t = t
-		b.size(390, 844)
-		b.until("no scrolling aside", fits)
+		b.setSize(390, 844)
+		b.waitFor("no scrolling aside", fits)
 		b.do(chromedp.Click(chromedp.CSS("#service-list tbody tr:nth-child(3) button")))
-		b.until("the last probes", `document.querySelectorAll("tr.detail tbody tr").length > 3`)
-		b.until("no scrolling aside with the probes", fits)
-		b.picture("phone")
+		b.waitFor("the last probes", `document.querySelectorAll("tr.detail tbody tr").length > 3`)
+		b.waitFor("no scrolling aside with the probes", fits)
+		b.screenshot("phone")
 		b.do(chromedp.Click(chromedp.CSS("#service-list tbody tr:nth-child(3) button")))
-		b.size(1100, 900)
+		b.setSize(1100, 900)
 	})
 	b.t = t
 
-	// Connections come and stay, and a server dies under them.
+	// A server with open connections fails.
 	var open []net.Conn
 	for range 4 {
 		c, err := p.Client.Dial(t.Context(), "tcp", lvsdtest.VIPPort)
@@ -260,72 +262,72 @@ func TestOncallPage(t *testing.T) {
 		defer c.Close()
 		open = append(open, c)
 	}
-	b.until("open connections", `[...document.querySelectorAll("#service-list .figure span")].some((s) => s.textContent === "4 open")`)
+	b.waitFor("open connections", `[...document.querySelectorAll("#service-list .figure span")].some((s) => s.textContent === "4 open")`)
 	servers[1].Refuse()
-	b.until("a server that died", `document.querySelector("#service-list tbody tr:nth-child(2)").textContent.includes("down")`)
-	if now := b.agrees(p.LB[0]); !strings.HasPrefix(now.Servers["web 10.77.0.22:80"], "0 of 2; down;") {
-		t.Errorf("a server died: %+v", now)
+	b.waitFor("a server that died", `document.querySelector("#service-list tbody tr:nth-child(2)").textContent.includes("down")`)
+	if now := b.waitMatches(p.LB[0]); !strings.HasPrefix(now.Servers["web 10.77.0.22:80"], "0 of 2; down;") {
+		t.Errorf("after a server failed: %+v", now)
 	}
-	b.until("the change on top", `document.querySelector("#now-change").textContent.includes("10.77.0.22:80")`)
-	b.until("the change is told", `document.querySelector("#announce").textContent.includes("web: up, 2 servers without weight")`)
-	b.until("curves", `(document.querySelector("svg.chart path.line").getAttribute("d") || "").includes("L")`)
-	b.picture("trouble-dark")
-	b.colours("light")
-	b.picture("trouble-light")
+	b.waitFor("the change on top", `document.querySelector("#now-change").textContent.includes("10.77.0.22:80")`)
+	b.waitFor("the change is told", `document.querySelector("#announce").textContent.includes("web: up, 2 servers without weight")`)
+	b.waitFor("curves", `(document.querySelector("svg.chart path.line").getAttribute("d") || "").includes("L")`)
+	b.screenshot("trouble-dark")
+	b.setColourScheme("light")
+	b.screenshot("trouble-light")
 
-	// The director that is looked at dies: the page says so, and since when.
-	loaded := see[float64](b, "performance.timeOrigin")
+	// The director of the page is killed: the page shows that, and since when.
+	loaded := evaluate[float64](b, "performance.timeOrigin")
 	p.LB[0].Process.Kill()
-	b.until("nobody answers", `!document.querySelector("#lost").hidden && /NO ANSWER from lb1 since \d\d:\d\d:\d\d/.test(document.querySelector("#lost").textContent)`)
-	if !see[bool](b, `document.title.startsWith("NO ANSWER") && document.querySelector("#lost").getAttribute("role") === "alert"`) {
-		t.Error("it is not said aloud")
+	b.waitFor("nobody answers", `!document.querySelector("#lost").hidden && /NO ANSWER from lb1 since \d\d:\d\d:\d\d/.test(document.querySelector("#lost").textContent)`)
+	if !evaluate[bool](b, `document.title.startsWith("NO ANSWER") && document.querySelector("#lost").getAttribute("role") === "alert"`) {
+		t.Error("not announced to screen readers")
 	}
-	b.picture("no-answer")
-	// The other one's page: it has taken over. It is the same page: only who answers
-	// it is another, as with a name in front of both.
+	b.screenshot("no-answer")
+	// The peer has taken over. The page remains the same, only another director responds, as
+	// with one name for both.
 	p.LB[1].WaitState("master", 60*time.Second)
 	waitShown(p.LB[1], "lb1 not to answer", func(s shown) bool { return s.Others == "lb1 DOES NOT ANSWER" })
-	r.mend(p.LB[1])
-	now := b.agrees(p.LB[1])
+	r.connect(p.LB[1])
+	now := b.waitMatches(p.LB[1])
 	if now.Master != "web: lb2 (this director)" || now.Others != "lb1 DOES NOT ANSWER" {
 		t.Errorf("after the failover: %+v", now)
 	}
-	if !see[bool](b, `document.querySelector("#lost").hidden`) {
-		t.Error("it answers again, and is called lost")
+	if !evaluate[bool](b, `document.querySelector("#lost").hidden`) {
+		t.Error("the director responds, but the page shows no connection")
 	}
 	servers[1].Start()
 	p.LB[0].StartDaemon()
 	waitShown(p.LB[0], "all to be as before", func(s shown) bool {
 		return s.Master == "web: lb1 (this director)" && strings.HasPrefix(s.Servers["web 10.77.0.22:80"], "2; up")
 	})
-	r.cut()
-	b.until("the network is cut", `!document.querySelector("#lost").hidden`)
-	r.mend(p.LB[0])
-	now = b.agrees(p.LB[0])
+	r.disconnect()
+	b.waitFor("the network is cut", `!document.querySelector("#lost").hidden`)
+	r.connect(p.LB[0])
+	now = b.waitMatches(p.LB[0])
 	if now.Master != "web: lb1 (this director)" || !strings.HasPrefix(now.Servers["web 10.77.0.22:80"], "2; up") {
-		t.Errorf("as before: %+v", now)
+		t.Errorf("not as at first: %+v", now)
 	}
-	if see[float64](b, "performance.timeOrigin") != loaded {
-		t.Error("the page was loaded again")
+	if evaluate[float64](b, "performance.timeOrigin") != loaded {
+		t.Error("the page was reloaded")
 	}
-	b.sound()
+	b.checkErrors()
 	for _, c := range open {
 		c.Close()
 	}
 }
 
-// fits says that nothing is wider than the window; what is cut off counts, too.
+// fits reports whether no element is wider than the window, including clipped ones.
 const fits = `document.documentElement.scrollWidth <= innerWidth && [...document.querySelectorAll("main *")].every((e) => e.getBoundingClientRect().right <= innerWidth + 1 || e.closest(".wide, .unseen"))`
 
-// byKeyboard opens and closes things without a mouse; the focus stays where it is
-// while the page is drawn anew.
-func byKeyboard(b *browser) {
+// checkKeyboard expands and collapses services with the keyboard; the focus stays while the
+// page is redrawn.
+func checkKeyboard(b *browser) {
 	t := b.t
 	b.do(chromedp.Evaluate[chromedp.Void](`document.activeElement.blur()`))
 	var order []string
 	for range 40 {
 		b.press(kb.Tab)
-		order = append(order, see[string](b, `document.activeElement.id || document.activeElement.textContent`))
+		order = append(order, evaluate[string](b, `document.activeElement.id || document.activeElement.textContent`))
 		if order[len(order)-1] == "10.77.0.23:80" {
 			break
 		}
@@ -333,54 +335,53 @@ func byKeyboard(b *browser) {
 	at := func(what string) int { return slices.Index(order, what) }
 	for i, what := range []string{"To the services", "filter", "only", "unfold", "service-1-name", "10.77.0.21:80", "10.77.0.22:80", "10.77.0.23:80"} {
 		if at(what) < 0 || i > 0 && at(what) < at("To the services") {
-			t.Fatalf("the tab key does not come to %s: %q", what, order)
+			t.Fatalf("the tab key does not reach %s: %q", what, order)
 		}
 	}
 	b.press(kb.Enter)
-	b.until("why", `document.querySelectorAll("tr.detail tbody tr").length > 1`)
-	drawn := see[string](b, `document.querySelector("#live").textContent`)
-	b.until("it was drawn anew", fmt.Sprintf(`document.querySelector("#live").textContent !== %q`, drawn))
-	if where := see[string](b, `document.activeElement.textContent`); where != "10.77.0.23:80" {
+	b.waitFor("why", `document.querySelectorAll("tr.detail tbody tr").length > 1`)
+	drawn := evaluate[string](b, `document.querySelector("#live").textContent`)
+	b.waitFor("it was drawn anew", fmt.Sprintf(`document.querySelector("#live").textContent !== %q`, drawn))
+	if where := evaluate[string](b, `document.activeElement.textContent`); where != "10.77.0.23:80" {
 		t.Errorf("the focus moved to %q", where)
 	}
-	if !see[bool](b, `getComputedStyle(document.activeElement).outlineStyle !== "none"`) {
-		t.Error("the focus is not seen")
+	if !evaluate[bool](b, `getComputedStyle(document.activeElement).outlineStyle !== "none"`) {
+		t.Error("the focus is not visible")
 	}
 	b.press(" ")
-	b.until("it closes", `!document.querySelector("tr.detail")`)
-	// The filter by keyboard, and the only unhealthy.
+	b.waitFor("it closes", `!document.querySelector("tr.detail")`)
+	// The filters with the keyboard.
 	b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector("#filter").focus()`))
 	b.press("0.22")
-	b.until("one server", `document.querySelectorAll("#service-list tbody tr").length === 1 && document.querySelector("#found").textContent === "1 service of 1, 1 real server of 3"`)
+	b.waitFor("one server", `document.querySelectorAll("#service-list tbody tr").length === 1 && document.querySelector("#found").textContent === "1 service of 1, 1 real server of 3"`)
 	for range 4 {
 		b.press(kb.Backspace)
 	}
 	b.press(kb.Tab)
 	b.press(" ")
-	b.until("the unhealthy", `document.querySelectorAll("#service-list tbody tr").length === 1 && document.querySelector("#service-list tbody th").textContent === "10.77.0.23:80"`)
+	b.waitFor("the unhealthy", `document.querySelectorAll("#service-list tbody tr").length === 1 && document.querySelector("#service-list tbody th").textContent === "10.77.0.23:80"`)
 	b.press(" ")
-	b.until("all", `document.querySelectorAll("#service-list tbody tr").length === 3`)
+	b.waitFor("all", `document.querySelectorAll("#service-list tbody tr").length === 3`)
 }
 
-// accessible holds the page to rules like those of the checkers for people who do
-// not see it, or not well: in both colours.
-func accessible(b *browser) {
+// checkAccessibility checks rules of accessibility in both colour schemes.
+func checkAccessibility(b *browser) {
 	for _, scheme := range []string{"light", "dark"} {
-		b.colours(scheme)
-		b.until("the colours", fmt.Sprintf(`matchMedia("(prefers-color-scheme: %s)").matches`, scheme))
-		for _, fault := range see[[]string](b, faults) {
+		b.setColourScheme(scheme)
+		b.waitFor("the colours", fmt.Sprintf(`matchMedia("(prefers-color-scheme: %s)").matches`, scheme))
+		for _, fault := range evaluate[[]string](b, accessibilityFaults) {
 			b.t.Errorf("%s: %s", scheme, fault)
 		}
-		if n := see[int](b, `document.querySelectorAll("main *").length`); n < 100 {
-			b.t.Errorf("only %d elements were looked at", n)
+		if n := evaluate[int](b, `document.querySelectorAll("main *").length`); n < 100 {
+			b.t.Errorf("only %d elements were checked", n)
 		}
 	}
 }
 
-// faults finds controls without a name, ids that are twice, references to nothing,
-// tables without headers, headings that skip a level, small controls, and text of
-// too little contrast (WCAG 2.2: 1.4.3 at 4.5, 2.5.8 at 24 pixels).
-const faults = `(() => {
+// accessibilityFaults finds controls without a name, duplicate ids, dangling references,
+// tables without headers, skipped heading levels, small controls, and text with too
+// little contrast (WCAG 2.2: 1.4.3 at 4.5, 2.5.8 at 24 pixels).
+const accessibilityFaults = `(() => {
 	const out = [], all = [...document.querySelectorAll("body *")].filter((e) => !e.closest("script, noscript"));
 	const name = (e) => (e.getAttribute("aria-label") || e.textContent || e.labels && [...e.labels].map((l) => l.textContent).join() || "").trim();
 	const seen = new Set();

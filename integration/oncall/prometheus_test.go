@@ -1,6 +1,5 @@
-// Who watches a pair in the tests of alerts: Debian's Prometheus and Alertmanager on
-// a host of their own, on a LAN of their own, and a webhook that receives what the
-// Alertmanager tells.
+// The monitoring of a pair in the tests of alerts: Debian's Prometheus and Alertmanager
+// on a separate host and LAN, and a webhook that receives the alerts.
 
 package oncall_test
 
@@ -21,8 +20,8 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// Where they listen. The directors answer scrapes on the same LAN: a fault of the
-// pair's own LAN does not blind who watches.
+// Their addresses. The directors serve metrics on the same LAN, so that a fault of the
+// pair's LAN does not affect the monitoring.
 const (
 	watchNet     = "10.99.0."
 	prometheusAt = watchNet + "2:9090"
@@ -31,24 +30,24 @@ const (
 	watchJob     = "pair"
 )
 
-// late are the alerts that are true of the lab itself: a kernel with one processor on
-// a busy machine serves its timers late. They may come at any time, and count only
-// where they are what is caused. Nobody waits for their end.
+// late are the alerts that the lab itself may cause: a kernel with one processor on a
+// busy machine serves its timers late. They may arrive at any time, and are ignored
+// except in the test that causes them.
 var late = []string{"LvsdTimerLag", "LvsdCheckLag"}
 
-// others asks for what else Prometheus has pending or firing.
+// others is the query for all other alerts that are pending or firing.
 const others = `ALERTS{alertname!~"LvsdTimerLag|LvsdCheckLag"}`
 
-// told is one alert, as the webhook gets it.
-type told struct {
+// alert is one alert of a request to the webhook.
+type alert struct {
 	Status      string            `json:"status"`
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
 	Fingerprint string            `json:"fingerprint"`
 }
 
-// String names an alert and what it is about, as the tests write it down.
-func (a told) String() string {
+// String returns the name of an alert and its subject, as in fault.want.
+func (a alert) String() string {
 	words := []string{a.Labels["alertname"]}
 	for _, label := range []string{"instance", "vrrp", "service", "real_server", "director", "role"} {
 		if v := a.Labels[label]; v != "" {
@@ -58,21 +57,21 @@ func (a told) String() string {
 	return strings.Join(words, " ")
 }
 
-// watcher is Prometheus, Alertmanager and webhook.
-type watcher struct {
+// monitoring is Prometheus, Alertmanager and webhook.
+type monitoring struct {
 	p    *lvsdtest.Pair
 	host *lab.Host
 
 	mu      sync.Mutex
-	firing  map[string]told // by fingerprint
-	arrived map[string]told // since forget, by what String says
+	firing  map[string]alert // by fingerprint
+	arrived map[string]alert // since reset, by String
 	at      map[string]time.Time
 }
 
 // watch plugs the directors into the watchers' LAN. It comes before they start.
-func newWatcher(p *lvsdtest.Pair) *watcher {
+func newMonitoring(p *lvsdtest.Pair) *monitoring {
 	lan := p.LAN("mgmt", watchNet+"0/24")
-	w := &watcher{p: p, firing: map[string]told{}, arrived: map[string]told{}, at: map[string]time.Time{}}
+	w := &monitoring{p: p, firing: map[string]alert{}, arrived: map[string]alert{}, at: map[string]time.Time{}}
 	w.host = p.Host("watch", lan, watchNet+"2/24")
 	for i, d := range p.LB {
 		d.Plug(lan, fmt.Sprintf("%s%d/24", watchNet, 11+i))
@@ -80,13 +79,13 @@ func newWatcher(p *lvsdtest.Pair) *watcher {
 	return w
 }
 
-// listens is the line of [global] by which the directors answer scrapes.
-func (w *watcher) listens() string {
+// listenKeys returns the line of [global] for http_listen on the monitoring LAN.
+func (w *monitoring) listenKeys() string {
 	return fmt.Sprintf("[global]\nhttp_listen = { lb1 = \"%s11:%s\", lb2 = \"%s12:%s\" }\n", watchNet, lvsdtest.HTTPPort, watchNet, lvsdtest.HTTPPort)
 }
 
-// start starts all three with the rules that lvsd prints for the pair's file.
-func (w *watcher) start(flags ...string) {
+// start starts all three, with the rules that lvsd prints for the pair's configuration.
+func (w *monitoring) start(flags ...string) {
 	p := w.p
 	p.T.Helper()
 	rules, err := p.LB[0].LVSD(append([]string{"alerts", "-c", p.ConfigFile, "--job", watchJob, "--scrape-interval", "2s"}, flags...)...)
@@ -103,7 +102,7 @@ func (w *watcher) start(flags ...string) {
 	go func() { defer close(served); _ = hook.Serve(listener) }()
 	p.T.Cleanup(func() { hook.Close(); <-served })
 
-	// group_by: ['...'] tells each alert by itself, at once.
+	// group_by: ['...'] sends each alert separately and at once.
 	manager := p.WriteFile("alertmanager.yml", fmt.Sprintf(`
 route: { receiver: test, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h }
 receivers:
@@ -133,13 +132,13 @@ scrape_configs:
 		})
 	}
 	p.WaitUntil(30*time.Second, "both directors to be scraped", func() bool { return len(w.query("up == 1")) == 2 })
-	w.quiet()
+	w.waitResolved()
 }
 
-// receive is the webhook.
-func (w *watcher) receive(_ http.ResponseWriter, r *http.Request) {
+// receive handles a request to the webhook.
+func (w *monitoring) receive(_ http.ResponseWriter, r *http.Request) {
 	var message struct {
-		Alerts []told `json:"alerts"`
+		Alerts []alert `json:"alerts"`
 	}
 	text, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err != nil || json.Unmarshal(text, &message) != nil {
@@ -161,31 +160,31 @@ func (w *watcher) receive(_ http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// forget begins anew: what arrives from now on.
-func (w *watcher) forget() {
+// reset forgets the alerts that have arrived.
+func (w *monitoring) reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.arrived)
 	clear(w.at)
 }
 
-// heard is what arrived, in order of names.
-func (w *watcher) heard() []string {
+// received returns the alerts that have arrived, sorted.
+func (w *monitoring) received() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Sorted(maps.Keys(w.arrived))
 }
 
-// but leaves out what the lab itself brings.
-func but(names []string) []string {
+// withoutLate omits the alerts that the lab itself may cause.
+func withoutLate(names []string) []string {
 	return slices.DeleteFunc(names, func(name string) bool {
 		alert, _, _ := strings.Cut(name, " ")
 		return slices.Contains(late, alert)
 	})
 }
 
-// pages are those that wake somebody.
-func (w *watcher) pages() (all []string) {
+// pages returns the alerts of severity page.
+func (w *monitoring) pages() (all []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, a := range w.arrived {
@@ -196,22 +195,22 @@ func (w *watcher) pages() (all []string) {
 	return all
 }
 
-// wait waits until these alerts have arrived.
-func (w *watcher) wait(limit time.Duration, want ...string) {
+// waitAlerts waits until these alerts have arrived.
+func (w *monitoring) waitAlerts(limit time.Duration, want ...string) {
 	w.p.T.Helper()
 	defer func() {
 		if w.p.T.Failed() {
-			w.p.T.Logf("arrived: %q; Prometheus has %v", w.heard(), w.query("ALERTS"))
+			w.p.T.Logf("arrived: %q; Prometheus has %v", w.received(), w.query("ALERTS"))
 		}
 	}()
 	w.p.WaitUntil(limit, fmt.Sprintf("the alerts %q", want), func() bool {
-		heard := w.heard()
+		heard := w.received()
 		return !slices.ContainsFunc(want, func(name string) bool { return !slices.Contains(heard, name) })
 	})
 }
 
-// quiet waits until every alert is resolved, and none is about to fire.
-func (w *watcher) quiet() {
+// waitResolved waits until every alert is resolved and none is pending.
+func (w *monitoring) waitResolved() {
 	w.p.T.Helper()
 	defer func() {
 		if w.p.T.Failed() {
@@ -222,22 +221,21 @@ func (w *watcher) quiet() {
 		w.mu.Lock()
 		n := len(w.firing)
 		w.mu.Unlock()
-		alerts, err := w.ask(others)
+		alerts, err := w.queryAPI(others)
 		return n == 0 && err == nil && len(alerts) == 0
 	})
 }
 
-// query asks Prometheus, and answers the labels of each result; none when it
-// cannot be asked.
-func (w *watcher) query(expr string) []map[string]string {
-	text, err := w.ask(expr)
+// query returns the labels of each result of an expression, none if the query fails.
+func (w *monitoring) query(expr string) []map[string]string {
+	text, err := w.queryAPI(expr)
 	if err != nil {
 		return nil
 	}
 	return text
 }
 
-func (w *watcher) ask(expr string) ([]map[string]string, error) {
+func (w *monitoring) queryAPI(expr string) ([]map[string]string, error) {
 	status, body, err := w.host.Get("http://" + prometheusAt + "/api/v1/query?query=" + url.QueryEscape(expr))
 	if err != nil {
 		return nil, err
@@ -263,7 +261,8 @@ func (w *watcher) ask(expr string) ([]map[string]string, error) {
 	return out, nil
 }
 
-// runbook is what a section tells to run, with this pair's names.
+// runbook returns the commands in the runbook's section of an alert, with the names of
+// this pair.
 func runbook(t *testing.T, alert string) []string {
 	t.Helper()
 	text := lvsdtest.ReadRepositoryFile(t, "docs/runbook.md")

@@ -1,5 +1,5 @@
-// TLS and users at http_listen as docs/operations.md tells it: the file, curl, and a
-// real Prometheus, which are all taken from there.
+// TLS and users at http_listen, with the file, the curl command and the configuration of
+// Prometheus of docs/operations.md.
 
 package oncall_test
 
@@ -25,7 +25,7 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// blockOf is a block of docs/operations.md, with the lab's names in place of others.
+// blockOf returns a code block of docs/operations.md, with the names of the lab.
 func blockOf(t *testing.T, p *lvsdtest.Pair, name, hash string) string {
 	t.Helper()
 	text := lvsdtest.ReadRepositoryFile(t, "docs/operations.md")
@@ -37,7 +37,7 @@ func blockOf(t *testing.T, p *lvsdtest.Pair, name, hash string) string {
 		"lb1.example.com", "10.77.0.11", `, "lb2.example.com:8112"`, "").Replace(string(m[1]))
 }
 
-// certificate writes a certificate of the director's address, and its key.
+// certificate writes a certificate and key for the address of the director.
 func certificate(t *testing.T, p *lvsdtest.Pair) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -59,6 +59,7 @@ func certificate(t *testing.T, p *lvsdtest.Pair) {
 	p.WritePrivate("http.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})))
 }
 
+// TestOncallWebConfigFile serves HTTPS with basic authentication.
 func TestOncallWebConfigFile(t *testing.T) {
 	p := lvsdtest.NewPair(t, 0)
 	certificate(t, p)
@@ -79,7 +80,7 @@ func TestOncallWebConfigFile(t *testing.T) {
 	}
 	d.StartDaemon()
 
-	// curl as it stands there; the password where the document lets curl ask for it.
+	// The curl command of the document, with the password for which it prompts.
 	var line string
 	text := lvsdtest.ReadRepositoryFile(t, "docs/operations.md")
 	for l := range strings.Lines(text) {
@@ -107,7 +108,7 @@ func TestOncallWebConfigFile(t *testing.T) {
 		}
 	}
 
-	// Prometheus as it stands there.
+	// The configuration of Prometheus.
 	config := p.WriteFile("prometheus.yml", "global: {scrape_interval: 1s}\n"+blockOf(t, p, "prometheus.yml", ""))
 	p.Client.MustRun("promtool", "check", "config", config)
 	p.Client.Start("prometheus", "--config.file="+config, "--storage.tsdb.path="+p.Path("tsdb"), "--web.listen-address=127.0.0.1:9090")
@@ -116,8 +117,8 @@ func TestOncallWebConfigFile(t *testing.T) {
 		return err == nil && strings.Contains(body, `"10.77.0.11:8112"`) && strings.HasSuffix(strings.TrimSpace(body), `,"1"]}]}}`)
 	})
 
-	// A mistake: told by check with its line, refused by a reload, shown while it is
-	// there; the commands go on.
+	// An error in the file: reported by check with its line, refused by a reload, and a
+	// problem in the status; commands still work.
 	if err := os.WriteFile(web, []byte(blockOf(t, p, "web.yml", string(hash))+"colour: blue\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -127,17 +128,17 @@ func TestOncallWebConfigFile(t *testing.T) {
 	if out, err := d.Reload(); err == nil || !strings.Contains(out, web+":6: field colour not found") {
 		t.Errorf("reload: %v %s", err, out)
 	}
-	p.WaitUntil(30*time.Second, "the status to say why nobody is answered", func() bool {
+	p.WaitUntil(30*time.Second, "the problem in the status", func() bool {
 		s, err := d.Status()
 		return err == nil && lvsdtest.AnyContains(s.Problems, "nobody is answered on http_listen: "+web+":6:")
 	})
 	if out, err := curl("prometheus:" + password); err == nil {
-		t.Errorf("answered with a broken file: %s", out)
+		t.Errorf("a response with a broken file: %s", out)
 	}
 	if err := os.WriteFile(web, []byte(blockOf(t, p, "web.yml", string(hash))), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.WaitUntil(30*time.Second, "it to be over", func() bool {
+	p.WaitUntil(30*time.Second, "the problem to end", func() bool {
 		s, err := d.Status()
 		return err == nil && !lvsdtest.AnyContains(s.Problems, "http_listen")
 	})

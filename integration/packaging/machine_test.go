@@ -1,6 +1,6 @@
-// A host of the lab as a machine with its own init: Debian's systemd as process 1
-// of process, mount and control group namespaces, on an overlay of this machine's
-// file system, so that what is installed and written there touches nothing outside.
+// A host of the lab as a machine with its own init: Debian's systemd as process 1 of PID,
+// mount and control group namespaces, on an overlay of this machine's file system, so that
+// packages can be installed without a change outside.
 
 package packaging_test
 
@@ -19,7 +19,7 @@ import (
 	"lvsd/integration/lab"
 )
 
-// machine is one.
+// machine is a host with its own systemd.
 type machine struct {
 	*lab.Host
 	t    testing.TB
@@ -27,8 +27,7 @@ type machine struct {
 	pid  string // of its init, seen from outside
 }
 
-// masked is what a machine without hardware needs not, and what would take the time
-// of a test.
+// masked are the units that a machine without hardware does not need, or that take long.
 var masked = []string{
 	"dev-hugepages.mount", "dev-mqueue.mount", "kmod-static-nodes.service", "ldconfig.service", "modprobe@.service",
 	"proc-sys-fs-binfmt_misc.automount", "sys-fs-fuse-connections.mount", "sys-kernel-config.mount", "sys-kernel-debug.mount",
@@ -39,7 +38,7 @@ var masked = []string{
 	"systemd-udevd-control.socket", "systemd-udevd-kernel.socket", "systemd-update-done.service", "systemd-update-utmp.service",
 }
 
-// bootScript makes the machine's own file systems in $0 and becomes its init.
+// bootScript mounts the machine's file systems in $0 and executes its init.
 const bootScript = `set -e
 mount --make-rprivate /
 mount --bind "$0" "$0"
@@ -52,11 +51,11 @@ mount -t tmpfs tmpfs tmp
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 exec env -i container=lab PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot . /lib/systemd/systemd --unit=lab.target --log-target=journal --show-status=no`
 
-// boot makes a machine of a host.
+// boot boots a machine on a host of the lab.
 func boot(t testing.TB, l *lab.Lab, h *lab.Host) *machine {
 	t.Helper()
 	if _, err := os.Stat("/lib/systemd/systemd"); err != nil {
-		t.Fatalf("there is no systemd to boot (make deps-oncall installs it): %v", err)
+		t.Fatalf("no systemd (install it with make deps-oncall): %v", err)
 	}
 	must := func(err error) {
 		t.Helper()
@@ -64,16 +63,16 @@ func boot(t testing.TB, l *lab.Lab, h *lab.Host) *machine {
 			t.Fatal(err)
 		}
 	}
-	place := l.Path(h.Name + ".machine")
-	must(os.Mkdir(place, 0o755))
-	must(unix.Mount("tmpfs", place, "tmpfs", 0, "mode=755"))
-	t.Cleanup(func() { _ = unix.Unmount(place, unix.MNT_DETACH) })
-	m := &machine{Host: h, t: t, root: filepath.Join(place, "root")}
+	dir := l.Path(h.Name + ".machine")
+	must(os.Mkdir(dir, 0o755))
+	must(unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"))
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	m := &machine{Host: h, t: t, root: filepath.Join(dir, "root")}
 	for _, folder := range []string{"upper", "work", "root", "cgroup"} {
-		must(os.Mkdir(filepath.Join(place, folder), 0o755))
+		must(os.Mkdir(filepath.Join(dir, folder), 0o755))
 	}
-	_ = exec.Command("modprobe", "overlay").Run() // or it is in the kernel
-	must(unix.Mount("overlay", m.root, "overlay", 0, fmt.Sprintf("lowerdir=/,upperdir=%s/upper,workdir=%s/work", place, place)))
+	_ = exec.Command("modprobe", "overlay").Run() // or it is built in
+	must(unix.Mount("overlay", m.root, "overlay", 0, fmt.Sprintf("lowerdir=/,upperdir=%s/upper,workdir=%s/work", dir, dir)))
 	t.Cleanup(func() { _ = unix.Unmount(m.root, unix.MNT_DETACH) })
 
 	units := "etc/systemd/system"
@@ -86,11 +85,11 @@ func boot(t testing.TB, l *lab.Lab, h *lab.Host) *machine {
 	m.write("etc/hostname", h.Name+"\n")
 	m.write("etc/machine-id", strings.Repeat("0123456789abcdef", 2)+"\n")
 	m.write("etc/fstab", "")
-	_ = os.Remove(m.file("usr/sbin/policy-rc.d")) // services may start in here
+	_ = os.Remove(m.file("usr/sbin/policy-rc.d")) // or services would not be started
 	_ = os.Remove(m.file("var/lib/man-db/auto-update"))
 
-	// A control group of its own, which the namespace makes the root of all.
-	groups := filepath.Join(place, "cgroup")
+	// A control group, which is the root in the namespace.
+	groups := filepath.Join(dir, "cgroup")
 	must(unix.Mount("cgroup2", groups, "cgroup2", 0, ""))
 	t.Cleanup(func() { _ = unix.Unmount(groups, unix.MNT_DETACH) })
 	group := filepath.Join(groups, fmt.Sprintf("lvsd-lab-%d-%s", os.Getpid(), h.Name))
@@ -100,7 +99,7 @@ func boot(t testing.TB, l *lab.Lab, h *lab.Host) *machine {
 		"sh", group, bootScript, m.root)
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("%s said:\n%s\n%s", h.Name, init.Tail(20), m.journal())
+			t.Logf("output of %s:\n%s\n%s", h.Name, init.Tail(20), m.journal())
 		}
 		init.Kill()
 		<-init.Done()
@@ -114,17 +113,18 @@ func boot(t testing.TB, l *lab.Lab, h *lab.Host) *machine {
 			m.pid = strings.TrimSpace(string(children))
 			return false
 		}
-		out, _ := m.try("systemctl", "is-system-running")
+		out, _ := m.run("systemctl", "is-system-running")
 		return strings.Contains(out, "running") || strings.Contains(out, "degraded")
 	})
 	return m
 }
 
-// file is a path of the machine, seen from outside.
+// file returns the path of a file of the machine, outside of it.
 func (m *machine) file(elem ...string) string {
 	return filepath.Join(append([]string{m.root}, elem...)...)
 }
 
+// write writes a file of the machine.
 func (m *machine) write(path, text string) {
 	m.t.Helper()
 	if err := os.MkdirAll(filepath.Dir(m.file(path)), 0o755); err != nil {
@@ -135,34 +135,36 @@ func (m *machine) write(path, text string) {
 	}
 }
 
-func (m *machine) there(path string) bool {
+// exists reports whether a file of the machine exists.
+func (m *machine) exists(path string) bool {
 	_, err := os.Lstat(m.file(path))
 	return err == nil
 }
 
-// try runs a command as root on the machine.
-func (m *machine) try(args ...string) (string, error) {
+// run runs a command as root on the machine.
+func (m *machine) run(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(m.t.Context(), 2*time.Minute)
 	defer cancel()
 	return m.Run(ctx, append([]string{"nsenter", "-t", m.pid, "-m", "-p", "-u", "-i", "-C", "-r", "-w", "env", "DEBIAN_FRONTEND=noninteractive"}, args...)...)
 }
 
-// do runs one that must succeed.
-func (m *machine) do(args ...string) string {
+// mustRun runs a command that must succeed.
+func (m *machine) mustRun(args ...string) string {
 	m.t.Helper()
-	out, err := m.try(args...)
+	out, err := m.run(args...)
 	if err != nil {
 		m.t.Fatalf("%s: %s: %v\n%s", m.Name, strings.Join(args, " "), err, out)
 	}
 	return out
 }
 
-// show is one property of the unit.
-func (m *machine) show(property string) string {
-	out, _ := m.try("systemctl", "show", "--value", "-p", property, "lvsd")
+// property returns a property of the unit.
+func (m *machine) property(property string) string {
+	out, _ := m.run("systemctl", "show", "--value", "-p", property, "lvsd")
 	return strings.TrimSpace(out)
 }
 
+// journal returns the end of the journal of the unit.
 func (m *machine) journal() string {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -170,9 +172,9 @@ func (m *machine) journal() string {
 	return out
 }
 
-// main is the process of the daemon, seen from outside.
-func (m *machine) main() string {
-	inside := m.show("MainPID")
+// mainPID returns the process id of the daemon, outside of the machine.
+func (m *machine) mainPID() string {
+	inside := m.property("MainPID")
 	statuses, _ := filepath.Glob("/proc/[0-9]*/status")
 	for _, file := range statuses {
 		text, err := os.ReadFile(file)
@@ -180,7 +182,7 @@ func (m *machine) main() string {
 			continue
 		}
 		for line := range strings.Lines(string(text)) {
-			// NSpid: what it is called in each namespace, ours first.
+			// NSpid: the process id in each namespace, ours first.
 			if f := strings.Fields(line); len(f) == 3 && f[0] == "NSpid:" && f[2] == inside {
 				return f[1]
 			}

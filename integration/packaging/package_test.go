@@ -18,20 +18,21 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// manager is systemd's end of the socket that the daemon tells it things on.
-type manager struct {
-	mu   sync.Mutex
-	said []string
+// notifySocket is the socket on which a service manager receives notifications
+// (sd_notify(3)).
+type notifySocket struct {
+	mu    sync.Mutex
+	lines []string
 }
 
-// listen opens the socket, as a unit of Type=notify gets it.
-func listen(t *testing.T, path string) *manager {
+// listenNotify opens the socket for NOTIFY_SOCKET of a unit of Type=notify.
+func listenNotify(t *testing.T, path string) *notifySocket {
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	m := &manager{}
+	m := &notifySocket{}
 	go func() {
 		buf := make([]byte, 4096)
 		for {
@@ -40,26 +41,26 @@ func listen(t *testing.T, path string) *manager {
 				return
 			}
 			m.mu.Lock()
-			m.said = append(m.said, strings.Split(string(buf[:n]), "\n")...)
+			m.lines = append(m.lines, strings.Split(string(buf[:n]), "\n")...)
 			m.mu.Unlock()
 		}
 	}()
 	return m
 }
 
-// after gives what was said after the first n things.
-func (m *manager) after(n int) []string {
+// after returns the notifications after the first n.
+func (m *notifySocket) after(n int) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Clone(m.said[n:])
+	return slices.Clone(m.lines[n:])
 }
 
-func (m *manager) heard(n int, what string) bool {
+func (m *notifySocket) contains(n int, what string) bool {
 	return slices.ContainsFunc(m.after(n), func(s string) bool { return strings.HasPrefix(s, what) })
 }
 
-// TestSystemdNotify: ready when the table is as wanted, alive, what it is
-// at, each reload, and the stop.
+// TestSystemdNotify: the daemon notifies the service manager when the table is complete,
+// as watchdog, of its status, of each reload, and of the stop.
 func TestSystemdNotify(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
 	p.PrepareDR()
@@ -68,14 +69,14 @@ func TestSystemdNotify(t *testing.T) {
 	p.WriteConfig()
 	lb := p.LB[0]
 	path := p.Path("notify")
-	m := listen(t, path)
+	m := listenNotify(t, path)
 	lb.Process = lb.StartCommand(lab.Command{
 		Args: []string{lvsdtest.Binary(t), "run", "-c", p.ConfigFile, "--director", "lb1"},
 		Env:  []string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=3000000"},
 	})
 	wait := func(n int, what string) {
 		t.Helper()
-		p.WaitUntil(20*time.Second, "systemd to hear "+what, func() bool { return m.heard(n, what) })
+		p.WaitUntil(20*time.Second, "the notification "+what, func() bool { return m.contains(n, what) })
 	}
 	wait(0, "READY=1")
 	wait(0, "WATCHDOG=1")
@@ -93,9 +94,9 @@ func TestSystemdNotify(t *testing.T) {
 	wait(before, "STOPPING=1")
 }
 
-// TestCleanupAfterACrash: the addresses of a killed master stay for the daemon
-// that systemd starts again, and go when that does not come up, or when somebody
-// asks. A daemon that runs keeps them.
+// TestCleanupAfterACrash: the addresses of a killed master remain for the daemon that
+// systemd restarts; lvsd cleanup removes them when that fails, or when run manually, but
+// not from a running daemon.
 func TestCleanupAfterACrash(t *testing.T) {
 	p := lvsdtest.NewPair(t, 0)
 	p.Services = "[[virtual_service]]\nname = \"web\"\naddress = \"" + lvsdtest.VIPPort + "\"\ncheck = { type = \"on\" }\nreal_servers = [{ address = \"10.77.0.21:80\" }]\n"
@@ -114,14 +115,14 @@ func TestCleanupAfterACrash(t *testing.T) {
 		lb.Process.Kill()
 		<-lb.Process.Done()
 		if !lb.Holds(lvsdtest.VIP) {
-			t.Fatal("a killed daemon's address went by itself")
+			t.Fatal("the address of the killed daemon is gone")
 		}
 	}
 	kill()
 	if out, err := cleanup("signal"); err != nil || !strings.Contains(out, "stay for the daemon") || !lb.Holds(lvsdtest.VIP) {
 		t.Errorf("after a crash: %v\n%s", err, out)
 	}
-	lb.StartDaemon() // as systemd does, and it goes on serving
+	lb.StartDaemon() // as systemd does; it serves without an outage
 	lb.WaitState("master", 20*time.Second)
 	kill()
 	if out, err := cleanup("signal"); err != nil || !lb.Holds(lvsdtest.VIP) {
@@ -134,20 +135,20 @@ func TestCleanupAfterACrash(t *testing.T) {
 	lb.WaitState("master", 20*time.Second)
 	kill()
 	if out, err := lb.LVSD("cleanup", "--json", "-c", p.ConfigFile, "--director", "lb1"); err != nil || !lvsdtest.ContainsAll(out, `"address": "`+lvsdtest.VIP+`"`, `"spared": false`) || lb.Holds(lvsdtest.VIP) {
-		t.Errorf("when somebody asks: %v\n%s", err, out)
+		t.Errorf("run manually: %v\n%s", err, out)
 	}
 	if out, err := cleanup("success"); err != nil || !strings.Contains(out, "nothing") {
 		t.Errorf("when nothing is left: %v\n%s", err, out)
 	}
 }
 
-// TestOncallTwoHoldersAfterAKill measures for how long two directors have the address when
-// a master is killed: started again at once as a service manager does, not coming up
-// again, and with nobody who starts anything.
+// TestOncallTwoHoldersAfterAKill measures how long two directors have the address when a
+// master is killed: with a restart at once as by a service manager, with a restart that
+// fails, and without a restart.
 func TestOncallTwoHoldersAfterAKill(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 1, func(p *lvsdtest.Pair) { p.AdvertInterval = "1s" })
 	lb, peer := p.LB[0], p.LB[1]
-	// both counts the time with two holders until a moment comes.
+	// both returns the time with two holders until a condition holds.
 	both := func(limit time.Duration, until func() bool) (total time.Duration) {
 		t.Helper()
 		last := time.Now()
@@ -166,14 +167,14 @@ func TestOncallTwoHoldersAfterAKill(t *testing.T) {
 	again := both(60*time.Second, func() bool { return lb.VRRPState() == "master" && len(p.Holders()) == 1 })
 
 	lb.KillDaemon()
-	for _, result := range []string{"signal", "exit-code"} { // it ended, and so did the start after it
+	for _, result := range []string{"signal", "exit-code"} { // of the daemon, and of the start after it
 		if out, err := lvsdWithEnv(lb, []string{"SERVICE_RESULT=" + result}, "cleanup", "-c", p.ConfigFile, "--director", "lb1"); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
 	gone := both(60*time.Second, func() bool { return peer.VRRPState() == "master" && peer.Holds(lvsdtest.VIP) })
 	if lb.Holds(lvsdtest.VIP) {
-		t.Error("the address of a director that does not come up stays")
+		t.Error("the address of a director that does not start remains")
 	}
 
 	lb.StartDaemon()
@@ -182,22 +183,22 @@ func TestOncallTwoHoldersAfterAKill(t *testing.T) {
 	lb.KillDaemon()
 	killed := time.Now()
 	both(60*time.Second, func() bool { return peer.VRRPState() == "master" && len(p.Holders()) == 2 })
-	t.Logf("FIGURE two holders after a kill, 1 s adverts: started again at once %v; not coming up %v; nobody acts: from %v after the kill on",
+	t.Logf("FIGURE two holders after a kill, 1 s adverts: restarted at once %v; restart fails %v; no restart: from %v after the kill on",
 		again.Round(time.Millisecond), gone.Round(time.Millisecond), time.Since(killed).Round(time.Millisecond))
 	if out, err := lb.LVSD("cleanup", "-c", p.ConfigFile, "--director", "lb1"); err != nil || lb.Holds(lvsdtest.VIP) {
-		t.Errorf("by hand: %v\n%s", err, out)
+		t.Errorf("run manually: %v\n%s", err, out)
 	}
 }
 
-// lvsdWithEnv is run with more in the environment.
+// lvsdWithEnv runs a command of lvsd with additional environment variables.
 func lvsdWithEnv(d *lvsdtest.Director, env []string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(d.Pair.T.Context(), 30*time.Second)
 	defer cancel()
 	return d.Run(ctx, slices.Concat([]string{"env"}, env, []string{lvsdtest.Binary(d.Pair.T)}, args)...)
 }
 
-// TestOncallDebianPackage lets dpkg install what make package made, upgrade, remove
-// and purge it, in a folder of its own, and looks at what is there each time.
+// TestOncallDebianPackage installs the package of make package with dpkg in a directory,
+// upgrades, removes and purges it, and checks the files after each step.
 func TestOncallDebianPackage(t *testing.T) {
 	deb := packaged(t, "lvsd_*.deb")
 	root := t.TempDir()
@@ -224,7 +225,7 @@ func TestOncallDebianPackage(t *testing.T) {
 		return run("dpkg", append([]string{"--root=" + root, "--force-script-chrootless", "--force-bad-path"}, args...)...)
 	}
 	if out := dpkg("-i", deb); !strings.Contains(out, "write /etc/lvsd/lvsd.toml") {
-		t.Errorf("a first installation does not say what to do:\n%s", out)
+		t.Errorf("a first installation prints no instructions:\n%s", out)
 	}
 	if users, err := os.ReadFile(filepath.Join(root, "etc/passwd")); err != nil || !strings.Contains(string(users), "lvsd:") {
 		t.Errorf("no user: %v %s", err, users)
@@ -234,10 +235,10 @@ func TestOncallDebianPackage(t *testing.T) {
 		"usr/share/man/man5/lvsd.toml.5", "usr/share/man/man8/lvsd.8", "usr/share/bash-completion/completions/lvsd", "usr/share/doc/lvsd/copyright",
 		"usr/share/lvsd/lvsd.schema.json", "usr/share/lvsd/alerts/lvsd.rules.yml", "usr/share/lvsd/dashboard/lvsd.json", "usr/share/lvsd/dashboard/provisioning.yml", "usr/share/doc/lvsd/runbook.md", "usr/share/doc/lvsd/lvsd.cdx.json", "usr/share/doc/lvsd/operations.md"} {
 		if matches, _ := filepath.Glob(filepath.Join(root, file) + "*"); len(matches) == 0 {
-			t.Errorf("%s is not in it", file)
+			t.Errorf("%s is not in the package", file)
 		}
 	}
-	// Every command has its page.
+	// Every command has a man page.
 	for line := range strings.Lines(run(lvsd, "--help")) {
 		words := strings.Fields(line)
 		if len(words) < 2 || !strings.HasPrefix(line, "  ") || strings.HasPrefix(words[0], "-") || words[0] == "lvsd" || words[0] == "help" || words[0] == "completion" {
@@ -251,12 +252,12 @@ func TestOncallDebianPackage(t *testing.T) {
 		run(lvsd, "check", "-c", filepath.Join(root, "usr/share/doc/lvsd/examples", example))
 	}
 	if _, err := os.Stat(filepath.Join(root, "etc/lvsd/lvsd.toml")); err == nil {
-		t.Error("it brings a configuration, which is the user's to write")
+		t.Error("the package has a configuration, which only the user writes")
 	}
 	if control := run("dpkg-deb", "--field", deb); !strings.Contains(control, "Package: lvsd") {
 		t.Error(control)
 	}
-	// An upgrade, a removal and a purge leave what is the user's.
+	// An upgrade, a removal and a purge keep the files of the user.
 	mine := filepath.Join(root, "etc/lvsd/lvsd.toml")
 	history := filepath.Join(root, "var/lib/lvsd/events")
 	for _, file := range []string{mine, history} {
@@ -282,8 +283,8 @@ func TestOncallDebianPackage(t *testing.T) {
 	if !there(mine) || there(history) {
 		t.Errorf("after a purge: configuration %v, history %v", there(mine), there(history))
 	}
-	// The unit, as the systemd of this machine reads it, with the program where it
-	// was unpacked.
+	// The systemd of this machine verifies the unit, with the path of the unpacked
+	// program.
 	file := filepath.Join(t.TempDir(), "lvsd.service")
 	if err := os.WriteFile(file, bytes.ReplaceAll(unit, []byte("/usr/sbin/lvsd"), []byte(program)), 0o644); err != nil {
 		t.Fatal(err)
@@ -292,8 +293,8 @@ func TestOncallDebianPackage(t *testing.T) {
 	run("systemd-analyze", "security", "--offline=true", "--threshold=30", file)
 }
 
-// TestOncallRPM: the .rpm has what the .deb has, each file with the same content and
-// mode, its scripts are the same, and the program in it runs.
+// TestOncallRPM: the .rpm has the same files as the .deb, with the same content and mode,
+// and the same scripts, and its program runs.
 func TestOncallRPM(t *testing.T) {
 	rpm, deb := packaged(t, "lvsd-*.rpm"), packaged(t, "lvsd_*.deb")
 	run := func(name string, args ...string) string {
@@ -309,7 +310,7 @@ func TestOncallRPM(t *testing.T) {
 	run("rpm", "--root", fromRPM, "--initdb")
 	run("rpm", "--root", fromRPM, "-i", "--nodeps", "--noscripts", rpm)
 	if out := run("rpm", "--root", fromRPM, "-V", "--nodeps", "lvsd"); out != "" {
-		t.Errorf("rpm finds what it installed changed:\n%s", out)
+		t.Errorf("rpm reports changes to the installed files:\n%s", out)
 	}
 	files := strings.Fields(run("rpm", "-qlp", rpm))
 	seen := map[string]bool{}
@@ -334,7 +335,7 @@ func TestOncallRPM(t *testing.T) {
 		infoA, _ := os.Stat(path)
 		infoB, _ := os.Stat(other)
 		if infoA.Mode() != infoB.Mode() {
-			t.Errorf("%s has mode %v in one and %v in the other", name, infoA.Mode(), infoB.Mode())
+			t.Errorf("%s has mode %v in one package and %v in the other", name, infoA.Mode(), infoB.Mode())
 		}
 		return nil
 	})
