@@ -1,9 +1,3 @@
-// Package alerts is the home of the alert rules: each once, as an expression of
-// Prometheus's with what it says to people. docs/alerts/lvsd.rules.yml is what it
-// makes for any configuration, lvsd alerts prints what it makes for one. It reads no
-// metric, and tells nobody: that is Prometheus's work and the Alertmanager's.
-//
-// PURE.
 package alerts
 
 import (

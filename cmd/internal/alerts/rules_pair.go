@@ -1,8 +1,8 @@
-package alerts
-
 // The rules of the pair: its elections, and its directors themselves.
 //
 // PURE.
+
+package alerts
 
 import (
 	"fmt"

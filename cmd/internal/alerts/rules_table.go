@@ -1,8 +1,8 @@
-package alerts
-
 // The rules of what the pair serves: services, real servers, and the kernel's table.
 //
 // PURE.
+
+package alerts
 
 import (
 	"fmt"

@@ -1,7 +1,7 @@
-package api
-
 // How far the drain of a real server is: what is left of it here and on the
 // other directors, and which of that keeps it from being done. It asks nobody.
+
+package api
 
 import (
 	"fmt"

@@ -1,7 +1,7 @@
-package api
-
 // Events over HTTP: the history as one JSON array, or with follow=1 as a stream
 // of one object a line that goes on with what happens.
+
+package api
 
 import (
 	"context"

@@ -1,6 +1,6 @@
-package api
-
 // What the control socket offers of handovers.
+
+package api
 
 import (
 	"context"

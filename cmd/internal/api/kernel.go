@@ -1,7 +1,7 @@
-package api
-
 // What the control socket offers of the kernel's table besides the status: its
 // connections, and its counters set to zero.
+
+package api
 
 import (
 	"context"

@@ -1,7 +1,7 @@
-package api
-
 // The pair: what this director tells the others of itself, and how the status
 // shows them.
+
+package api
 
 import (
 	"context"

@@ -1,7 +1,7 @@
-package api
-
 // What a reload with a file would change: the daemon is given the file's text
 // and answers with what it would do itself.
+
+package api
 
 import (
 	"context"

@@ -1,7 +1,7 @@
-package api
-
 // Probes that are run once for somebody: their form, and those that only the
 // daemon can run, because they go through the kernel's forwarding.
+
+package api
 
 import (
 	"context"

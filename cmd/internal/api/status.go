@@ -1,6 +1,3 @@
-// Package api is how the daemon is asked: the JSON of the status, the HTTP
-// server that only reads, the control socket, and the client that the
-// commands use. It never decides and never touches the kernel.
 package api
 
 import (

@@ -1,6 +1,6 @@
-package api
-
 // Why explains weights: every cause, and the last probes behind the verdict.
+
+package api
 
 import (
 	"time"

@@ -1,10 +1,10 @@
-package archtest
-
 // docs/dependencies.md lists the modules of others that lvsd is made of, with their
-// licences. It is written by this test, which also refuses a licence that nobody
-// has thought about.
+// licences. It is written by this test, which also refuses a licence that is not known
+// to it.
 //
 //	go test ./cmd/internal/archtest -run TestDependenciesAreListed -update
+
+package archtest
 
 import (
 	"cmp"

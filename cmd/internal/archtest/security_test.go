@@ -1,7 +1,7 @@
-package archtest
-
 // docs/security.md promises which tests show what it says, and which parsers are
 // fuzzed: each that it names exists, and each fuzz target is named.
+
+package archtest
 
 import (
 	"io/fs"

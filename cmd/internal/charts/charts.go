@@ -1,7 +1,3 @@
-// Package charts keeps the last minutes of each service's and real server's
-// connections and rates, so that a status page that is opened at night shows at
-// once what led to it. The memory is bounded; nothing is written to disk, and no
-// decision reads it.
 package charts
 
 import (

@@ -1,7 +1,7 @@
-package cli
-
 // lvsd alerts: the alert rules for Prometheus, with this configuration's names and
 // thresholds. It asks no daemon and may run anywhere that has the file.
+
+package cli
 
 import (
 	"fmt"

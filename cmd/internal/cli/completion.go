@@ -1,8 +1,8 @@
-package cli
-
 // lvsd completion: cobra makes the scripts; this file knows which words stand in
 // the configuration file, so that a shell completes services, real servers,
 // elections and directors by name.
+
+package cli
 
 import (
 	"slices"

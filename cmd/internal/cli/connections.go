@@ -1,6 +1,6 @@
-package cli
-
 // lvsd status --connections: who talks to which real server.
+
+package cli
 
 import (
 	"context"

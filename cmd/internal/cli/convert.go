@@ -1,6 +1,6 @@
-package cli
-
 // lvsd convert: another tool's configuration as an lvsd.toml.
+
+package cli
 
 import (
 	"context"

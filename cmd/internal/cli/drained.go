@@ -1,6 +1,6 @@
-package cli
-
 // lvsd drained: waits until a real server of weight 0 is used no more.
+
+package cli
 
 import (
 	"context"

@@ -1,6 +1,6 @@
-package cli
-
 // lvsd events: the history of state changes with their causes.
+
+package cli
 
 import (
 	"context"

@@ -1,6 +1,6 @@
-package cli
-
 // lvsd export: the live table in another tool's words.
+
+package cli
 
 import (
 	"fmt"

@@ -1,6 +1,6 @@
-package cli
-
 // lvsd handover: a master gives its addresses to the peer, and stays away.
+
+package cli
 
 import (
 	"context"

@@ -1,6 +1,6 @@
-package cli
-
 // lvsd host: the director's own kernel settings, looked at and set.
+
+package cli
 
 import (
 	"fmt"

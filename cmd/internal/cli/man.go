@@ -1,9 +1,9 @@
 //go:build man
 
-package cli
-
 // The man pages, written by cobra's generator out of what --help says. It is
 // built by `make docs` only: the program itself does without the generator.
+
+package cli
 
 import (
 	"fmt"

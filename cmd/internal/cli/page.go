@@ -1,7 +1,7 @@
-package cli
-
 // The page that `lvsd status` and `lvsd watch` show. It only lays out what the
 // daemon said.
+
+package cli
 
 import (
 	"fmt"

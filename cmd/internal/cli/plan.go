@@ -1,6 +1,6 @@
-package cli
-
 // lvsd plan: what a reload, or a start, would change.
+
+package cli
 
 import (
 	"context"

@@ -1,6 +1,6 @@
-package cli
-
 // lvsd probe: the checks of the configuration, run once from this shell.
+
+package cli
 
 import (
 	"context"

@@ -1,7 +1,7 @@
-package cli
-
 // lvsd realserver: makes this host a real server for direct routing or
 // tunnels, and takes it back.
+
+package cli
 
 import (
 	"errors"

@@ -1,6 +1,6 @@
-package cli
-
 // lvsd schema: the JSON Schema of lvsd.toml.
+
+package cli
 
 import (
 	"fmt"

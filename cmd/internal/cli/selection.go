@@ -1,8 +1,8 @@
-package cli
-
 // What of the services a status shows: those that were named, only the troubled,
 // in which order. On a director with many real servers it is the troubled ones
 // unless somebody asks for more.
+
+package cli
 
 import (
 	"cmp"

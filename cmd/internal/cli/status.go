@@ -1,6 +1,6 @@
-package cli
-
 // lvsd status: the daemon's state on one screen.
+
+package cli
 
 import (
 	"context"

@@ -1,7 +1,7 @@
-package cli
-
 // lvsd watch: the status, live. It asks the daemon again and again, draws the page
 // on the terminal's other screen, and gives the terminal back as it found it.
+
+package cli
 
 import (
 	"bytes"

@@ -1,6 +1,6 @@
-package cli
-
 // lvsd why: everything behind a weight.
+
+package cli
 
 import (
 	"context"

@@ -1,6 +1,6 @@
-package cli
-
 // lvsd zero: the kernel's counters begin anew.
+
+package cli
 
 import (
 	"context"

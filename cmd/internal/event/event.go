@@ -1,6 +1,3 @@
-// Package event is the history of state changes with their causes. Recording
-// never blocks and never fails: the memory is bounded and the oldest give way.
-// No decision reads events.
 package event
 
 import (

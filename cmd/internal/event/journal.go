@@ -1,9 +1,9 @@
-package event
-
 // The journal writes every event to disk, one JSON object a line, in files of a
 // bounded size and number. It works in a task of its own: whoever records never
 // waits for a disk. A disk that is full or gone ends nothing: what is waiting is
 // tried again until there is no more room for what is new, which is then counted.
+
+package event
 
 import (
 	"cmp"

@@ -1,7 +1,7 @@
-package event
-
 // Reading the history from its folder, with or without a daemon that writes it.
 // What is no event (half a line that a crash left, or worse) is passed over.
+
+package event
 
 import (
 	"bytes"

@@ -1,6 +1,3 @@
-// Package filewatch tells when a file may have become another one: written, replaced
-// by rename, or a link to it turned elsewhere. It watches folders, because a file
-// that is replaced takes its watch along. It never reads the file.
 package filewatch
 
 import (

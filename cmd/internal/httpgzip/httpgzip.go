@@ -1,5 +1,3 @@
-// Package httpgzip packs answers of HTTP for clients that take them packed, at the
-// level that costs least. It sends nothing.
 package httpgzip
 
 import (

@@ -1,7 +1,3 @@
-// Package logging writes log lines without ever making the writer wait: an
-// election must not be late because a terminal or a journal does not read.
-// Lines that find no room are counted and the count is logged. It never
-// decides what is worth a line.
 package logging
 
 import (

@@ -1,7 +1,7 @@
-package metrics
-
 // Whether the peer's connections arrive: what the listener of the connection
 // synchronisation heard.
+
+package metrics
 
 import (
 	"time"

@@ -1,10 +1,10 @@
-package metrics
-
 // The families of the daemon's state made directly, for tens of thousands of
 // servers: the library's own way, one channel send and one check a series, takes
 // more than a second for what is fifteen series of ten thousand. What is made is
 // the same, which a test holds; and it is kept for a second, so that a second
 // Prometheus, or a page, costs nothing.
+
+package metrics
 
 import (
 	"cmp"

@@ -1,7 +1,7 @@
-package metrics
-
 // Counters that a part of the daemon keeps itself, and that belong to no
 // election, service or server.
+
+package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 

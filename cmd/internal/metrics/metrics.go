@@ -1,6 +1,3 @@
-// Package metrics shows the daemon's state to Prometheus: one collector that
-// reads one view for each scrape, and the histograms that the leaves feed. It
-// never keeps a series of its own for something that is gone.
 package metrics
 
 import (

@@ -1,7 +1,7 @@
-package metrics
-
 // The names of the series, each with its kind, its labels and what it says: the
 // one home of them. docs/metrics.md is written from here, and held to it by a test.
+
+package metrics
 
 import (
 	"strings"

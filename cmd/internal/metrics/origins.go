@@ -1,7 +1,7 @@
-package metrics
-
 // The kernel's connections by their origin. They cost a look at the kernel's
 // list, which nobody but a scrape asks for.
+
+package metrics
 
 import (
 	"context"

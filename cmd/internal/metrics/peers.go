@@ -1,6 +1,6 @@
-package metrics
-
 // The other directors, as the exchange of [pair] knows them.
+
+package metrics
 
 import (
 	"github.com/prometheus/client_golang/prometheus"

@@ -1,10 +1,10 @@
-package metrics
-
 // A scrape's answer. Prometheus's library writes any family well, and takes twice as
 // long over tens of thousands of servers as making their series takes; and it packs
 // the text by a level that takes longer still. So the families of the daemon's state
 // are written here, byte by byte as the library would, which a test holds, and what
 // was written is kept for a second, packed as it was asked for.
+
+package metrics
 
 import (
 	"bytes"

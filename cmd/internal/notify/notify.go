@@ -1,8 +1,3 @@
-// Package notify tells others of events: programs get each as JSON on their
-// standard input, a webhook by POST. Each of them has a queue and a task of its
-// own and gets events in order, one after the other. Nobody waits for it: what
-// finds no room in a queue, and what could not be told in time, is counted and
-// said once. It decides nothing.
 package notify
 
 import (

@@ -1,6 +1,6 @@
-package notify
-
 // A program that is told of events: each is a run of its own.
+
+package notify
 
 import (
 	"context"

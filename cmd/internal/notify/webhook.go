@@ -1,7 +1,7 @@
-package notify
-
 // A webhook: each event is one POST. One that fails is tried again a few times
 // before the next; while the other side is down, each event is tried once.
+
+package notify
 
 import (
 	"bytes"

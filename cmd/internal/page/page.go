@@ -1,6 +1,3 @@
-// Package page is the status page at http_listen: one HTML document that brings
-// everything it needs, asks /api/v1 and shows what it says. It never changes
-// anything and never decides what is well: that is in the status.
 package page
 
 import (

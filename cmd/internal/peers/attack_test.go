@@ -1,7 +1,7 @@
-package peers
-
 // What somebody on the wire can do who has not got the key, and what a peer can do
 // who has.
+
+package peers
 
 import (
 	"bytes"

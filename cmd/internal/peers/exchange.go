@@ -1,8 +1,3 @@
-// Package peers is the exchange between the directors: each says how it is to
-// whoever proves to have the key of the elections, and asks the others once a
-// second. docs/pair.md is its protocol. What is known of the peers are levels for
-// whoever decides, and changes of them for people. It only reads: nothing that a
-// peer says changes anything here by itself, and nobody waits for a peer.
 package peers
 
 import (

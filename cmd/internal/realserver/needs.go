@@ -1,8 +1,3 @@
-// Package realserver makes this host a real server for direct routing or
-// tunnels, and takes it back. What it changes it writes down first, so that
-// what it found can be restored after a crash at any point.
-//
-// This file says what a real server needs. It changes nothing.
 package realserver
 
 import (

@@ -1,6 +1,6 @@
-package realserver
-
 // Up, Down and Status: a wish is met, undone, or looked at.
+
+package realserver
 
 import (
 	"errors"

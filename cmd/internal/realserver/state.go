@@ -1,8 +1,8 @@
-package realserver
-
 // The file that remembers what was found. Each change is written down before
 // it is made, so that a crash between the two leaves a record of something that
 // was not changed, never a change without a record.
+
+package realserver
 
 import (
 	"encoding/json"

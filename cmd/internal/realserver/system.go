@@ -1,6 +1,6 @@
-package realserver
-
 // The machine itself: sysctls, devices, addresses, and UDP ports that unwrap.
+
+package realserver
 
 import (
 	"encoding/binary"

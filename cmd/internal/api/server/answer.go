@@ -1,8 +1,8 @@
-package server
-
 // How answers leave: as JSON, packed where the client takes that (a status of a
 // thousand servers is a twentieth then, which a phone notices), and, on the port
 // that strangers reach, one status for all who ask within a moment.
+
+package server
 
 import (
 	"encoding/json"

@@ -1,9 +1,9 @@
-package server
-
 // The control socket. A place where none can be made, because the disk is full or
 // not writable, ends nothing: until it is over no command reaches the daemon, and
 // everything else goes on. A mistake is another thing, and refuses the start: a file
 // that is no socket, another daemon, a group that does not exist.
+
+package server
 
 import (
 	"context"

@@ -1,10 +1,10 @@
-package server
-
 // TLS and basic authentication of http_listen by the file that Prometheus
 // exporters share (web_config_file): the exporters' own package does the work,
 // and reads the file anew for each connection and request. Here is what a reload
 // asks of the file, and what becomes of it while the daemon runs. A mistake in it
 // ends nothing: nobody is answered until it is mended.
+
+package server
 
 import (
 	"cmp"

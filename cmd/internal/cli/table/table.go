@@ -1,8 +1,3 @@
-// Package table lays text out for people: tables that fit a terminal's width,
-// long lines that wrap, and colour where there is a terminal to show it. It knows
-// nothing of what it shows, and never reads or moves a terminal.
-//
-// PURE.
 package table
 
 import (

@@ -1,0 +1,161 @@
+package archtest
+
+import (
+	"flag"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// wordsOf, when set, checks one more folder: what is left to do there.
+var wordsOf = flag.String("words", "", "also check the words of this `FOLDER`")
+
+// plainFolders are those whose sources use the field's words and standard English.
+var plainFolders = []string{
+	"cmd/internal/archtest", "cmd/internal/configfile",
+}
+
+// bannedWords must not come back in comments. Each pattern is a whole word or phrase.
+var bannedWords = regexp.MustCompile(`(?i)\b(` + strings.Join([]string{
+	"somebody", "nobody", "anybody", "heeds?", "heeded", "anew", "likewise", "hush\\w*", "unhush\\w*", "told", "tells?", "telling",
+	"shall", "mends?", "mended", "ails?", "all the same", "by hand", "at the most", "is none", "knows no", "know no",
+}, "|") + `)\b`)
+
+// bannedNames must not come back as a word of an identifier (someBody is two).
+var bannedNames = []string{
+	"somebody", "nobody", "heed", "heeded", "anew", "likewise", "hush", "hushed", "unhush", "told", "tell", "teller", "wish", "wishes",
+	"bend", "bends", "bent", "mend", "mended", "stragglers", "foresee", "foreseen", "acquaintance", "complain", "spoil", "speech",
+	"electorate", "farewell", "hearing", "crowd", "lend", "repay", "aloft", "seldom",
+}
+
+// answersFor finds a doc comment that says "answers" where Go says "returns".
+var answersFor = regexp.MustCompile(`^\w+ (answers|says whether|tells)\b`)
+
+func TestWordsThatMustNotComeBack(t *testing.T) {
+	folders := plainFolders
+	if *wordsOf != "" {
+		folders = append(slices.Clone(folders), *wordsOf)
+	}
+	for _, folder := range folders {
+		files, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Errorf("no Go files in %s (%v)", folder, err)
+		}
+		for _, name := range files {
+			if filepath.Base(name) == "words_test.go" {
+				continue // has the words themselves
+			}
+			fset := token.NewFileSet()
+			file, err := parser.ParseFile(fset, name, nil, parser.ParseComments)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, at := range badWords(file) {
+				t.Errorf("%s: %s", fset.Position(at.pos), at.word)
+			}
+		}
+	}
+}
+
+// badWord is a place in a source that uses a banned word.
+type badWord struct {
+	pos  token.Pos
+	word string
+}
+
+func badWords(file *ast.File) (all []badWord) {
+	for _, group := range file.Comments {
+		for _, c := range group.List {
+			for _, word := range bannedWords.FindAllString(c.Text, -1) {
+				all = append(all, badWord{c.Pos(), "comment: " + word})
+			}
+		}
+	}
+	used := map[*ast.Ident]bool{} // names that another place declares
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.SelectorExpr:
+			used[n.Sel] = true
+		case *ast.KeyValueExpr:
+			if key, ok := n.Key.(*ast.Ident); ok {
+				used[key] = true
+			}
+		case *ast.FuncDecl:
+			if n.Doc != nil && answersFor.MatchString(n.Doc.Text()) {
+				all = append(all, badWord{n.Doc.Pos(), "comment of " + n.Name.Name + ": use returns or reports"})
+			}
+		case *ast.Ident:
+			for _, word := range wordsIn(n.Name) {
+				if !used[n] && slices.Contains(bannedNames, word) {
+					all = append(all, badWord{n.Pos(), "identifier: " + n.Name})
+				}
+			}
+		}
+		return true
+	})
+	return all
+}
+
+// wordsIn splits an identifier: HTTPBind is http and bind.
+func wordsIn(name string) (words []string) {
+	runes, start := []rune(name), 0
+	for i := 1; i <= len(runes); i++ {
+		if i < len(runes) && runes[i] != '_' && (!unicode.IsUpper(runes[i]) || unicode.IsUpper(runes[i-1]) && (i+1 == len(runes) || unicode.IsUpper(runes[i+1]))) {
+			continue
+		}
+		words = append(words, strings.ToLower(strings.Trim(string(runes[start:i]), "_")))
+		start = i
+	}
+	return words
+}
+
+// TestWordsAreFound feeds the finder what it must find and what it must leave.
+func TestWordsAreFound(t *testing.T) {
+	parse := func(code string) []badWord {
+		file, err := parser.ParseFile(token.NewFileSet(), "x.go", "package x\n"+code, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return badWords(file)
+	}
+	for _, code := range []string{
+		"// f does it anew.\nfunc f() {}", "// Somebody asks.", "/* is none */", "// f answers the name.\nfunc f() {}",
+		"func tellPeer() {}", "type PeerTold struct{}", "var x struct{ told bool }", "func f(wish int) {}", "var HTTPWish int", "var last_told int",
+	} {
+		if len(parse(code)) == 0 {
+			t.Errorf("nothing found in %q", code)
+		}
+	}
+	for _, code := range []string{
+		"// f answers ARP requests.", "// f returns the name.\nfunc f() {}", "var intelligence, mender, s = 1, 2, \"told anew\"", "var x = y.Told",
+	} {
+		if found := parse(code); len(found) != 0 {
+			t.Errorf("found in %q: %v", code, found)
+		}
+	}
+}
+
+// goFiles calls f with each Go source of the module, by its folder.
+func goFiles(t *testing.T, f func(folder, path string)) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
+			return err
+		}
+		folder, err := filepath.Rel(root, filepath.Dir(path))
+		if err == nil {
+			f(folder, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

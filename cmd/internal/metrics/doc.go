@@ -1,0 +1,4 @@
+// Package metrics exports the daemon's state to Prometheus. A scrape reads one view
+// of the director, so that its series are consistent and those of a removed object
+// end at once; only histograms and counters of failures are kept between scrapes.
+package metrics

@@ -1,0 +1,4 @@
+// Package realserver sets this host up as a real server for direct routing or
+// tunnels, and undoes that. It records every change before it is made, so that the
+// previous settings can be restored after a crash at any point.
+package realserver
