@@ -147,12 +147,12 @@ func (r *Reconciler) Connections(ctx context.Context, k *ServiceKey, limit int, 
 	}
 	defer list.Close()
 	return ScanConnections(ctx, list, limit, func(c Connection) bool {
-		return k != nil && !c.of(*k, allPorts) || each(c)
+		return k != nil && !c.belongsTo(*k, allPorts) || each(c)
 	})
 }
 
-// of says whether the connection is one of the service.
-func (c Connection) of(k ServiceKey, allPorts func(Connection) bool) bool {
+// belongsTo says whether the connection is one of the service.
+func (c Connection) belongsTo(k ServiceKey, allPorts func(Connection) bool) bool {
 	if k.Mark != 0 {
 		return c.Protocol == "IP" && c.Virtual.Addr() == markAddress(k)
 	}
@@ -178,10 +178,10 @@ func markAddress(k ServiceKey) netip.Addr {
 	return netip.AddrFrom16(six)
 }
 
-// Origins counts the connections that began here and those that came from the
+// ConnectionOrigins counts the connections that began here and those that came from the
 // peer, persistence templates included. Of a long list it counts the first
 // 200,000, and an answer is good for 5 seconds.
-func (r *Reconciler) Origins(ctx context.Context) (own, synced int, err error) {
+func (r *Reconciler) ConnectionOrigins(ctx context.Context) (own, synced int, err error) {
 	r.origins.Lock()
 	defer r.origins.Unlock()
 	if !r.origins.at.IsZero() && time.Since(r.origins.at) < originsFresh {
@@ -211,7 +211,7 @@ func (r *Reconciler) Origins(ctx context.Context) (own, synced int, err error) {
 // them, and of no other service. Connection counts are no counters.
 func (r *Reconciler) Zero(ctx context.Context, k *ServiceKey) error {
 	r.mu.Lock()
-	wish := r.wish
+	wish := r.desired
 	r.mu.Unlock()
 	keys := wish.Table.Keys()
 	if k != nil {
@@ -224,7 +224,7 @@ func (r *Reconciler) Zero(ctx context.Context, k *ServiceKey) error {
 		r.mu.Lock()
 		r.refresh = true
 		r.mu.Unlock()
-		r.nudge()
+		r.wakeRun()
 	}()
 	for _, k := range keys {
 		if err := ctx.Err(); err != nil {

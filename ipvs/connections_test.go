@@ -9,8 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	. "lvsd/ipvs"
 	"lvsd/ipvs/ipvstest"
 )
@@ -60,16 +58,16 @@ func TestConnections(t *testing.T) {
 		if more, err := b.r.Connections(ended, nil, 100, func(Connection) bool { t.Error("went on"); return true }); err == nil || !more {
 			t.Error(more, err)
 		}
-		own, synced, err := b.r.Origins(b.t.Context())
+		own, synced, err := b.r.ConnectionOrigins(b.t.Context())
 		if own != 5 || synced != 2 || err != nil {
 			t.Error(own, synced, err)
 		}
 		b.k.SetConnections("")
-		if own, synced, _ := b.r.Origins(b.t.Context()); own != 5 || synced != 2 {
+		if own, synced, _ := b.r.ConnectionOrigins(b.t.Context()); own != 5 || synced != 2 {
 			t.Error("counted again at once")
 		}
 		time.Sleep(OriginsFresh)
-		if own, synced, _ := b.r.Origins(b.t.Context()); own != 0 || synced != 0 {
+		if own, synced, _ := b.r.ConnectionOrigins(b.t.Context()); own != 0 || synced != 0 {
 			t.Error("never counted again")
 		}
 	})
@@ -105,29 +103,4 @@ func TestZeroIsForOurServicesOnly(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
-}
-
-func TestExport(t *testing.T) {
-	limited := dest(2, 0)
-	limited.UpperThreshold, limited.LowerThreshold = 100, 80
-	s := service(web, dest(1, 65535), limited)
-	s.Persistence, s.PersistenceBits = 300, 20
-	m := service(ServiceKey{Mark: 1<<32 - 1, IPv6: true})
-	m.Flags = OnePacket
-	gue := service(mail, Destination{Address: dest(1, 1).Address, Forward: Tunnel, Weight: 1, Encap: Encap{Type: GUE, Port: 6080, Flags: EncapRemoteChecksum}},
-		Destination{Address: dest(2, 1).Address, Forward: Local, Weight: 1})
-	want := `-A -f 4294967295 -6 -s wlc -o
--A -t 10.0.0.88:25 -s wlc
--a -t 10.0.0.88:25 -r 10.0.0.1:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-remcsum
--a -t 10.0.0.88:25 -r 10.0.0.2:80 -g -w 1
--A -t 10.0.0.88:80 -s wlc -p 300 -M 255.255.240.0
--a -t 10.0.0.88:80 -r 10.0.0.1:80 -g -w 65535
--a -t 10.0.0.88:80 -r 10.0.0.2:80 -g -w 0 -x 100 -y 80
-`
-	if d := cmp.Diff(want, Export(table(s, m, gue))); d != "" {
-		t.Error(d)
-	}
-	if Export(Table{}) != "" {
-		t.Error("an empty table is not empty")
-	}
 }

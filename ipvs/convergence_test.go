@@ -107,7 +107,7 @@ func convergence(t *testing.T, seed uint64) {
 			k.new = wish
 			clear(k.failed)
 			k.mu.Unlock()
-			g = rec.Want(Wanted{Table: wish, Foreign: Remove})
+			g = rec.SetDesired(Desired{Table: wish, Foreign: Remove})
 			time.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
 			synctest.Wait()
 			if r.IntN(2) == 0 {

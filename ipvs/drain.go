@@ -17,21 +17,21 @@ import (
 type Draining struct {
 	Entry
 	Since, Deadline time.Time
-	// Left are its connections when the kernel was last read: active, inactive
+	// Connections are its connections when the kernel was last read: active, inactive
 	// and persistent ones together. Counted is false until that was after its
 	// weight went to 0.
-	Left    int
-	Counted bool
+	Connections int
+	Counted     bool
 
-	over string // how it ended, while it is not deleted yet
+	ended string // how it ended, while it is not deleted yet
 }
 
 // How a drain ends, in Change.To.
 const (
-	DrainEmpty    = "empty"    // no connection was left
-	DrainDeadline = "deadline" // connections were left
-	DrainKept     = "kept"     // it is wished for again
-	DrainGone     = "gone"     // somebody else deleted it
+	DrainEmpty     = "empty"    // no connection was left
+	DrainDeadline  = "deadline" // connections were left
+	DrainCancelled = "kept"     // it is wished for again
+	DrainGone      = "gone"     // somebody else deleted it
 )
 
 // drains says whether weight 0 lets a service's other servers take over: a
@@ -52,7 +52,7 @@ func (s Service) drains() bool {
 // while one of its destinations drains; remembered has the times of such ones.
 // The wanted table is not changed. The second result is what drains now and what
 // ended so and may still be there, the third how drains ended now.
-func drainTable(now time.Time, actual Table, wish Wanted, remembered map[ServiceKey]time.Duration, owned Owned, before map[Entry]Draining) (Table, map[Entry]Draining, map[Entry]string) {
+func drainTable(now time.Time, actual Table, wish Desired, remembered map[ServiceKey]time.Duration, owned Owned, before map[Entry]Draining) (Table, map[Entry]Draining, map[Entry]string) {
 	if len(wish.Drain) == 0 && len(remembered) == 0 && len(before) == 0 {
 		return wish.Table, nil, nil
 	}
@@ -79,7 +79,7 @@ func drainTable(now time.Time, actual Table, wish Wanted, remembered map[Service
 			_, keep := want.Destinations[a]
 			h, there := have.Destinations[a]
 			e := Entry{k, a}
-			if _, drop := wish.Drop[e]; keep && wanted || !there || drop {
+			if _, drop := wish.NoDrain[e]; keep && wanted || !there || drop {
 				continue
 			}
 			d, known := before[e]
@@ -88,15 +88,15 @@ func drainTable(now time.Time, actual Table, wish Wanted, remembered map[Service
 			}
 			d.Deadline = d.Since.Add(timeout)
 			switch {
-			case d.over != "":
-			case d.Counted && d.Left == 0:
-				d.over = DrainEmpty
-				ended[e] = d.over
+			case d.ended != "":
+			case d.Counted && d.Connections == 0:
+				d.ended = DrainEmpty
+				ended[e] = d.ended
 			case !now.Before(d.Deadline):
-				d.over = DrainDeadline
-				ended[e] = d.over
+				d.ended = DrainDeadline
+				ended[e] = d.ended
 			}
-			if draining[e] = d; d.over != "" {
+			if draining[e] = d; d.ended != "" {
 				continue
 			}
 			if !copied {
@@ -113,14 +113,14 @@ func drainTable(now time.Time, actual Table, wish Wanted, remembered map[Service
 		}
 	}
 	for e, d := range before {
-		if _, still := draining[e]; still || d.over != "" {
+		if _, still := draining[e]; still || d.ended != "" {
 			continue
 		}
 		_, wanted := wish.Table[e.Service].Destinations[e.RealServer]
 		_, there := actual[e.Service].Destinations[e.RealServer]
 		switch {
 		case wanted:
-			ended[e] = DrainKept
+			ended[e] = DrainCancelled
 		case there:
 			ended[e] = DrainDeadline // its time was taken away
 		default:
@@ -136,7 +136,7 @@ func countDrains(draining map[Entry]Draining, r Reading) {
 	for e, d := range draining {
 		if h, there := r.Table[e.Service].Destinations[e.RealServer]; there && h.Weight == 0 {
 			s := r.Stats[e.Service].Destinations[e.RealServer]
-			d.Left, d.Counted = int(s.Active)+int(s.Inactive)+int(s.Persistent), true
+			d.Connections, d.Counted = int(s.Active)+int(s.Inactive)+int(s.Persistent), true
 			draining[e] = d
 		}
 	}
@@ -146,7 +146,7 @@ func countDrains(draining map[Entry]Draining, r Reading) {
 func sortedDrains(m map[Entry]Draining) []Draining {
 	var last []Draining
 	for _, d := range m {
-		if d.over == "" {
+		if d.ended == "" {
 			last = append(last, d)
 		}
 	}

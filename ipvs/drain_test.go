@@ -15,11 +15,11 @@ import (
 
 // wantDrained states a wish whose services all drain for a minute.
 func (b *bench) wantDrained(services ...Service) uint64 {
-	w := Wanted{Table: table(services...), Drain: map[ServiceKey]time.Duration{}}
+	w := Desired{Table: table(services...), Drain: map[ServiceKey]time.Duration{}}
 	for k := range w.Table {
 		w.Drain[k] = time.Minute
 	}
-	g := b.r.Want(w)
+	g := b.r.SetDesired(w)
 	synctest.Wait()
 	return g
 }
@@ -64,7 +64,7 @@ func TestDrainUntilEmpty(t *testing.T) {
 				b.after(30 * time.Second)
 				b.expectTable(service(web, dest(1, 1), dest(2, 0)))
 				s := b.r.Snapshot()
-				if len(s.Draining) != 1 || s.Draining[0].Left == 0 || s.Draining[0].Deadline.Sub(s.Draining[0].Since) != time.Minute {
+				if len(s.Draining) != 1 || s.Draining[0].Connections == 0 || s.Draining[0].Deadline.Sub(s.Draining[0].Since) != time.Minute {
 					t.Errorf("%+v", s.Draining)
 				}
 				b.connections(web, DestinationStats{}, dest(2, 0))
@@ -136,7 +136,7 @@ func TestNoDrain(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		service func(*Service)
-		wish    func(*Wanted)
+		wish    func(*Desired)
 		want    bool
 	}{
 		{"wlc", nil, nil, true},
@@ -145,8 +145,8 @@ func TestNoDrain(t *testing.T) {
 		{"sh without", hashing("sh", SHPort), nil, false},
 		{"mh without", hashing("mh", 0), nil, false},
 		{"dh", hashing("dh", 0), nil, false},
-		{"no time", nil, func(w *Wanted) { w.Drain = nil }, false},
-		{"failed", nil, func(w *Wanted) { w.Drop = map[Entry]struct{}{{web, dest(2, 0).Address}: {}} }, false},
+		{"no time", nil, func(w *Desired) { w.Drain = nil }, false},
+		{"failed", nil, func(w *Desired) { w.NoDrain = map[Entry]struct{}{{web, dest(2, 0).Address}: {}} }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, ipvstest.New(), nil, func(b *bench) {
@@ -156,11 +156,11 @@ func TestNoDrain(t *testing.T) {
 					if c.service != nil {
 						c.service(&s)
 					}
-					w := Wanted{Table: table(s), Drain: map[ServiceKey]time.Duration{web: time.Minute}}
+					w := Desired{Table: table(s), Drain: map[ServiceKey]time.Duration{web: time.Minute}}
 					if c.wish != nil {
 						c.wish(&w)
 					}
-					b.r.Want(w)
+					b.r.SetDesired(w)
 					synctest.Wait()
 				}
 				wish(dest(1, 1), dest(2, 5))
@@ -244,8 +244,8 @@ func TestFightIsRaisedAndNotFoughtForEver(t *testing.T) {
 		}()
 		b.after(5 * time.Minute)
 		s := b.r.Snapshot()
-		if len(s.Fights) != 1 || s.Fights[0].Entry != (Entry{web, dest(1, 1).Address}) || s.Fights[0].What != DriftDestinationChanged {
-			t.Fatalf("fights %+v", s.Fights)
+		if len(s.Conflicts) != 1 || s.Conflicts[0].Entry != (Entry{web, dest(1, 1).Address}) || s.Conflicts[0].What != DriftDestinationChanged {
+			t.Fatalf("fights %+v", s.Conflicts)
 		}
 		// Five quick repairs, then one in each ten seconds.
 		if n := len(b.k.Ops()) - start; n > 5+30 || n < 25 {
@@ -267,8 +267,8 @@ func TestFightIsRaisedAndNotFoughtForEver(t *testing.T) {
 		close(stop)
 		b.after(5 * time.Minute)
 		b.expectTable(service(web, dest(1, 0), dest(2, 1)), service(mail, dest(1, 1)))
-		if s := b.r.Snapshot(); len(s.Fights) != 0 || s.Generation != g {
-			t.Errorf("fights %+v, generation %d of %d", s.Fights, s.Generation, g)
+		if s := b.r.Snapshot(); len(s.Conflicts) != 0 || s.Generation != g {
+			t.Errorf("fights %+v, generation %d of %d", s.Conflicts, s.Generation, g)
 		}
 		b.expectLog("nobody changes it any more", 1)
 	})
@@ -303,15 +303,15 @@ func TestRareChangesAreNoFight(t *testing.T) {
 			b.after(45 * time.Second)
 			b.expectTable(service(web, dest(1, 1)))
 		}
-		if s := b.r.Snapshot(); len(s.Fights) != 0 || s.Drift[DriftServiceMissing] != 50 {
-			t.Errorf("fights %+v, drift %v", s.Fights, s.Drift)
+		if s := b.r.Snapshot(); len(s.Conflicts) != 0 || s.Drift[DriftServiceMissing] != 50 {
+			t.Errorf("fights %+v, drift %v", s.Conflicts, s.Drift)
 		}
 	})
 }
 
 func TestFightAboutASetting(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
-		b.r.Want(Wanted{ManageSysctls: true, TimeoutTCP: time.Minute})
+		b.r.SetDesired(Desired{ManageSysctls: true, TimeoutTCP: time.Minute})
 		synctest.Wait()
 		for i := range 100 {
 			_ = b.k.SetSysctl("expire_nodest_conn", "0")
@@ -320,15 +320,15 @@ func TestFightAboutASetting(t *testing.T) {
 			b.r.Refresh(b.t.Context())
 		}
 		s := b.r.Snapshot()
-		if len(s.Fights) != 2 || s.Operations[Operation{"set_sysctl", "ok"}] > 25 || s.Operations[Operation{"set_timeouts", "ok"}] > 25 {
-			t.Errorf("fights %+v, %v", s.Fights, s.Operations)
+		if len(s.Conflicts) != 2 || s.Operations[Operation{"set_sysctl", "ok"}] > 25 || s.Operations[Operation{"set_timeouts", "ok"}] > 25 {
+			t.Errorf("fights %+v, %v", s.Conflicts, s.Operations)
 		}
 		b.after(time.Minute)
 		if v, _ := b.k.Sysctl("expire_nodest_conn"); v != "1" {
 			t.Error("not set back in the end")
 		}
-		if fmt.Sprint(b.r.Snapshot().Fights) != "[]" {
-			t.Errorf("%+v", b.r.Snapshot().Fights)
+		if fmt.Sprint(b.r.Snapshot().Conflicts) != "[]" {
+			t.Errorf("%+v", b.r.Snapshot().Conflicts)
 		}
 	})
 }

@@ -8,7 +8,7 @@ import "net/netip"
 const (
 	DrainEvery    = drainEvery
 	OriginsFresh  = originsFresh
-	ConflictAfter = fightAfter
+	ConflictAfter = conflictAfter
 )
 
 var (

@@ -38,7 +38,7 @@ type SyncChange struct {
 }
 
 type question struct {
-	wish   Wanted
+	wish   Desired
 	answer chan forecastAnswer
 }
 
@@ -49,7 +49,7 @@ type forecastAnswer struct {
 
 // Forecast says what Want would change. It reads the kernel, waits while a pass
 // is under way, and needs Run to run.
-func (r *Reconciler) Forecast(ctx context.Context, w Wanted) (Forecast, error) {
+func (r *Reconciler) Forecast(ctx context.Context, w Desired) (Forecast, error) {
 	q := question{w, make(chan forecastAnswer, 1)}
 	select {
 	case r.questions <- q:
@@ -66,14 +66,14 @@ func (r *Reconciler) Forecast(ctx context.Context, w Wanted) (Forecast, error) {
 
 // ForecastStart says what a reconciler that starts now would change for its first
 // wish, given what a former one wrote.
-func ForecastStart(k Kernel, owned Owned, w Wanted) (Forecast, error) {
+func ForecastStart(k Kernel, owned Owned, w Desired) (Forecast, error) {
 	r := NewReconciler(k, Options{})
 	r.owned = owned.Clone()
 	return r.forecast(w)
 }
 
 // forecast belongs to Run's goroutine.
-func (r *Reconciler) forecast(wish Wanted) (Forecast, error) {
+func (r *Reconciler) forecast(wish Desired) (Forecast, error) {
 	reading, err := r.k.Read()
 	if err != nil {
 		return Forecast{}, fmt.Errorf("failed to read the kernel's table: %w", err)
@@ -87,7 +87,7 @@ func (r *Reconciler) forecast(wish Wanted) (Forecast, error) {
 		f.Foreign = foreign
 	}
 	for _, op := range f.Ops {
-		if r.contests.holds(place{entry: op.entry()}, op.value(), now) {
+		if r.contests.defers(subject{entry: op.entry()}, op.value(), now) {
 			f.problem("another program keeps changing %s: it is set back once a resync interval only", op.entry())
 		}
 	}
@@ -100,7 +100,7 @@ func (f *Forecast) problem(format string, args ...any) {
 	f.Problems = append(f.Problems, fmt.Sprintf(format, args...))
 }
 
-func (r *Reconciler) forecastSettings(f *Forecast, wish Wanted) {
+func (r *Reconciler) forecastSettings(f *Forecast, wish Desired) {
 	want := wish.settings()
 	if want.timeouts != (Timeouts{}) {
 		have, err := r.k.Timeouts()
@@ -136,7 +136,7 @@ func (r *Reconciler) forecastSettings(f *Forecast, wish Wanted) {
 	}
 }
 
-func (r *Reconciler) forecastSync(f *Forecast, wish Wanted) {
+func (r *Reconciler) forecastSync(f *Forecast, wish Desired) {
 	if wish.Sync == nil && !r.owned.Sync() {
 		return
 	}
@@ -160,7 +160,7 @@ func (r *Reconciler) forecastSync(f *Forecast, wish Wanted) {
 	}
 	for _, role := range syncRoles {
 		cfg, d := wish.Sync.of(role, mtu), state.Daemon(role)
-		why := r.halfDiffers(cfg, role, d, index)
+		why := r.daemonDiffers(cfg, role, d, index)
 		if why == "" {
 			continue
 		}

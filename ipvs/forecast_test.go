@@ -28,8 +28,8 @@ func TestForecastIsWhatHappens(t *testing.T) {
 }
 
 // randomWish is a wish that concerns everything.
-func randomWish(r *rand.Rand) Wanted {
-	w := Wanted{Table: randomTable(r), Drain: map[ServiceKey]time.Duration{}, Drop: map[Entry]struct{}{},
+func randomWish(r *rand.Rand) Desired {
+	w := Desired{Table: randomTable(r), Drain: map[ServiceKey]time.Duration{}, NoDrain: map[Entry]struct{}{},
 		Foreign: ForeignPolicy(r.IntN(3)), ManageSysctls: r.IntN(2) == 0, ResyncInterval: time.Hour,
 		TimeoutTCP: time.Duration(r.IntN(3)) * time.Minute, TimeoutUDP: time.Duration(r.IntN(2)) * time.Hour}
 	for k := range w.Table {
@@ -88,11 +88,11 @@ func foretold(t *testing.T, seed uint64) (writes int) {
 }
 
 // compare states the wish and holds what is done against what was foretold.
-func (b *bench) compare(f Forecast, w Wanted) int {
+func (b *bench) compare(f Forecast, w Desired) int {
 	b.t.Helper()
 	since, starts := len(b.k.Ops()), b.k.DaemonStarts()
 	before, daemons := b.settings(), b.halves()
-	g := b.r.Want(w)
+	g := b.r.SetDesired(w)
 	synctest.Wait()
 	var want []string
 	for _, op := range f.Ops {

@@ -64,7 +64,7 @@ func TestLedgerIsWrittenFirst(t *testing.T) {
 			table(service(web, dest(3, 1))),
 			{},
 		} {
-			r.Want(Wanted{Table: wish})
+			r.SetDesired(Desired{Table: wish})
 			synctest.Wait()
 			if owned, _ := l.get(); !owned.Equal(Owned{}.With(wish)) {
 				t.Errorf("wish %d: ledger %v", i, owned)
@@ -79,7 +79,7 @@ func TestFullDiskDoesNotStopBalancing(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.l.setFail(syscall.ENOSPC)
 		wish := service(web, dest(1, 1))
-		g := b.r.Want(Wanted{Table: table(wish)})
+		g := b.r.SetDesired(Desired{Table: table(wish)})
 		if err := b.r.Wait(b.t.Context(), g); err != nil {
 			t.Errorf("Wait: %v", err)
 		}
@@ -105,7 +105,7 @@ func TestForeignPolicies(t *testing.T) {
 			k := ipvstest.New()
 			k.Change(func(t Table) { t[web] = service(web, dest(7, 1)) })
 			inBubble(t, k, nil, func(b *bench) {
-				b.r.Want(Wanted{Table: table(service(web, dest(1, 1))), Foreign: policy})
+				b.r.SetDesired(Desired{Table: table(service(web, dest(1, 1))), Foreign: policy})
 				time.Sleep(30 * time.Second)
 				synctest.Wait()
 				if _, is := k.Table()[web].Destinations[dest(7, 1).Address]; is != left {
@@ -123,7 +123,7 @@ func TestForeignPolicies(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
-		b.r.Want(Wanted{Table: Table{}, ManageSysctls: true, TimeoutTCP: time.Hour, TimeoutUDP: 1500 * time.Millisecond})
+		b.r.SetDesired(Desired{Table: Table{}, ManageSysctls: true, TimeoutTCP: time.Hour, TimeoutUDP: 1500 * time.Millisecond})
 		synctest.Wait()
 		to, _ := b.k.Timeouts()
 		if to != (Timeouts{time.Hour, 2 * time.Minute, 2 * time.Second}) {
@@ -159,7 +159,7 @@ func TestNoSysctlsIsVisibleNotFatal(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.k.NoSysctls()
 		wish := service(web, dest(1, 1))
-		g := b.r.Want(Wanted{Table: table(wish), ManageSysctls: true})
+		g := b.r.SetDesired(Desired{Table: table(wish), ManageSysctls: true})
 		if err := b.r.Wait(b.t.Context(), g); err != nil {
 			t.Error(err)
 		}
@@ -265,7 +265,7 @@ func TestFailedDeletionStaysOurs(t *testing.T) {
 func TestTemplatesAreKeptForAWhile(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		for _, keep := range []bool{false, true, false} {
-			b.r.Want(Wanted{Table: Table{}, ManageSysctls: true, KeepTemplates: keep})
+			b.r.SetDesired(Desired{Table: Table{}, ManageSysctls: true, KeepTemplates: keep})
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			want := map[bool]string{false: "1", true: "0"}[keep]
@@ -273,8 +273,8 @@ func TestTemplatesAreKeptForAWhile(t *testing.T) {
 				t.Errorf("keep %v: %s is %s, want %s", keep, "expire_quiescent_template", v, want)
 			}
 		}
-		if s := b.r.Snapshot(); s.Drift[DriftSysctl] != 0 || len(s.Fights) != 0 {
-			t.Errorf("drift %v, fights %v", s.Drift, s.Fights)
+		if s := b.r.Snapshot(); s.Drift[DriftSysctl] != 0 || len(s.Conflicts) != 0 {
+			t.Errorf("drift %v, fights %v", s.Drift, s.Conflicts)
 		}
 	})
 }

@@ -18,7 +18,7 @@ const (
 )
 
 // drain returns the wish with what drains added to its table.
-func (r *Reconciler) drain(wish Wanted) Wanted {
+func (r *Reconciler) drain(wish Desired) Desired {
 	now := time.Now()
 	table, draining, ended := drainTable(now, r.image, wish, r.drainTimes, r.owned, r.draining)
 	last := sortedDrains(draining)
@@ -31,7 +31,7 @@ func (r *Reconciler) drain(wish Wanted) Wanted {
 	}
 	for _, e := range slices.SortedFunc(maps.Keys(ended), Entry.Compare) {
 		d := r.draining[e]
-		r.log.Info("drain of a real server ended", append(r.attrs(e, wish), "reason", ended[e], "connections", d.Left, "took", now.Sub(d.Since))...)
+		r.log.Info("drain of a real server ended", append(r.attrs(e, wish), "reason", ended[e], "connections", d.Connections, "took", now.Sub(d.Since))...)
 		r.note(Change{Kind: ChangeDrain, Entry: e, From: "draining", To: ended[e]})
 	}
 	r.draining = draining
@@ -62,19 +62,19 @@ func (r *Reconciler) drain(wish Wanted) Wanted {
 
 // foreignChange counts and tells what somebody else changed, and notices when
 // that becomes a fight. It says whether a line was written.
-func (r *Reconciler) foreignChange(p place, d Drift, message string, attrs ...any) bool {
+func (r *Reconciler) foreignChange(p subject, d Drift, message string, attrs ...any) bool {
 	r.drift[d.Kind]++
 	r.changed = true
 	what := d.Kind
 	if p.setting != "" {
 		what = p.setting
 	}
-	begins, fought := r.contests.changed(p, what, time.Now(), r.interval)
+	begins, fought := r.contests.noteChange(p, what, time.Now(), r.interval)
 	switch {
 	case begins:
 		r.log.Error("another program keeps changing what lvsd keeps: it will be set back once a resync interval only",
 			append(attrs, "kind", d.Kind, "from", d.From, "to", d.To)...)
-		r.note(Change{Kind: ChangeFight, Entry: d.Entry, What: what, From: d.From, To: d.To})
+		r.note(Change{Kind: ChangeConflict, Entry: d.Entry, What: what, From: d.From, To: d.To})
 	case !fought:
 		r.log.Warn(message, append(attrs, "kind", d.Kind, "from", d.From, "to", d.To)...)
 		r.note(Change{Kind: ChangeDrift, Entry: d.Entry, What: d.Kind, From: d.From, To: d.To})
@@ -82,14 +82,14 @@ func (r *Reconciler) foreignChange(p place, d Drift, message string, attrs ...an
 	return begins || !fought
 }
 
-// settleFights tells the fights that are over.
-func (r *Reconciler) settleFights(wish Wanted) {
-	for _, f := range r.contests.settle(r.readAt, r.interval) {
+// endConflicts tells the fights that are over.
+func (r *Reconciler) endConflicts(wish Desired) {
+	for _, f := range r.contests.expire(r.readAt, r.interval) {
 		attrs := []any{"kind", f.What}
 		if f.Entry != (Entry{}) {
 			attrs = append(r.attrs(f.Entry, wish), attrs...)
 		}
 		r.log.Info("nobody changes it any more", append(attrs, "repairs", f.Repairs, "took", r.readAt.Sub(f.Since))...)
-		r.note(Change{Kind: ChangeFightEnd, Entry: f.Entry, What: f.What})
+		r.note(Change{Kind: ChangeConflictEnd, Entry: f.Entry, What: f.What})
 	}
 }

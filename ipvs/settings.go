@@ -46,7 +46,7 @@ type settings struct {
 	keepTemplates bool
 }
 
-func (w Wanted) settings() settings {
+func (w Desired) settings() settings {
 	// The kernel counts in seconds and takes 0 for "leave it": round up.
 	up := func(d time.Duration) time.Duration {
 		return max(0, (d + time.Second - 1).Truncate(time.Second))
@@ -56,7 +56,7 @@ func (w Wanted) settings() settings {
 
 // settle compares the settings with the kernel's and sets those that differ. A
 // setting that was right before and is not now was changed by somebody else.
-func (r *Reconciler) settle(wish Wanted) {
+func (r *Reconciler) settle(wish Desired) {
 	want := wish.settings()
 	was := r.set
 	r.set = want
@@ -92,7 +92,7 @@ func (r *Reconciler) settleTimeouts(want Timeouts, before bool) error {
 	if set == (Timeouts{}) {
 		return nil
 	}
-	if before && r.contests.holds(place{setting: "timeouts"}, now.String(), time.Now()) {
+	if before && r.contests.defers(subject{setting: "timeouts"}, now.String(), time.Now()) {
 		return nil
 	}
 	err = r.k.SetTimeouts(set)
@@ -127,8 +127,8 @@ func (r *Reconciler) settleSysctl(name, want string, before bool) error {
 	if have == want {
 		return nil
 	}
-	p := place{setting: "net.ipv4.vs." + name}
-	if before && r.contests.holds(p, want, time.Now()) {
+	p := subject{setting: "net.ipv4.vs." + name}
+	if before && r.contests.defers(p, want, time.Now()) {
 		return nil
 	}
 	err = r.k.SetSysctl(name, want)
@@ -142,9 +142,9 @@ func (r *Reconciler) settleSysctl(name, want string, before bool) error {
 
 func (r *Reconciler) changedSetting(kind, drift, name, from, to string, before bool) {
 	if before {
-		p := place{setting: name}
+		p := subject{setting: name}
 		r.foreignChange(p, Drift{Kind: drift, From: to, To: from}, "IPVS setting was changed by someone else, set back", "setting", name)
-		r.contests.wrote(p, to, r.readAt, r.interval)
+		r.contests.noteWrite(p, to, r.readAt, r.interval)
 		return
 	}
 	r.log.Info("IPVS setting changed", "setting", name, "from", from, "to", to)

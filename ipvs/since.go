@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Since returns a snapshot of a reading that began after t, and of which drift
+// SnapshotAfter returns a snapshot of a reading that began after t, and of which drift
 // was repaired. Many who ask at once share one reading. It fails when ctx ends
 // before, or when the kernel cannot be read.
-func (r *Reconciler) Since(ctx context.Context, t time.Time) (Snapshot, error) {
+func (r *Reconciler) SnapshotAfter(ctx context.Context, t time.Time) (Snapshot, error) {
 	asked := r.Snapshot().reads
 	later := func(s *Snapshot) bool { return s.Up && s.Began.After(t) }
 	if s := r.Snapshot(); later(&s) {
@@ -21,7 +21,7 @@ func (r *Reconciler) Since(ctx context.Context, t time.Time) (Snapshot, error) {
 	r.mu.Lock()
 	r.refresh = true
 	r.mu.Unlock()
-	r.nudge()
+	r.wakeRun()
 	// One that was under way may be the first that is seen; two that failed are
 	// an answer.
 	s, err := r.await(ctx, func(s *Snapshot) bool { return later(s) || !s.Up && s.reads > asked+1 })

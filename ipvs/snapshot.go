@@ -50,8 +50,8 @@ type Snapshot struct {
 	// Draining are the destinations that left the wanted table and wait for
 	// their connections to end, in order.
 	Draining []Draining
-	// Fights are the places that another writer changes again and again.
-	Fights []Fight
+	// Conflicts are the places that another writer changes again and again.
+	Conflicts []Conflict
 
 	reads uint64 // attempts to read the kernel, for Refresh
 }
@@ -104,8 +104,8 @@ const (
 	// "empty", "deadline" or "kept" (it was wished for again).
 	ChangeDrain = "drain"
 	// Fight: another writer fights back (once, at its start), or stopped.
-	ChangeFight    = "fight"
-	ChangeFightEnd = "fight_end"
+	ChangeConflict    = "fight"
+	ChangeConflictEnd = "fight_end"
 )
 
 // snapshot takes a picture of the owner's state.
@@ -130,7 +130,7 @@ func (r *Reconciler) snapshot() *Snapshot {
 		Sync:           r.daemons,
 		SyncError:      r.syncErr,
 		Draining:       sortedDrains(r.draining),
-		Fights:         r.contests.fights(),
+		Conflicts:      r.contests.active(),
 		reads:          r.reads,
 	}
 	for _, e := range r.failing {

@@ -379,6 +379,9 @@ func (s Service) sameSettings(o Service) bool {
 		s.Persistence == o.Persistence && s.PersistencePrefix() == o.PersistencePrefix() && s.Engine == o.Engine
 }
 
+// Addresses returns the addresses of the destinations, in order.
+func (s Service) Addresses() []netip.AddrPort { return sortedAddrs(s.Destinations) }
+
 // Live counts the destinations that take new connections.
 func (s Service) Live() int {
 	n := 0
@@ -452,8 +455,8 @@ func ParseForeignPolicy(name string) (ForeignPolicy, error) {
 	return 0, fmt.Errorf("unknown policy %q for foreign entries: alarm, remove or ignore", name)
 }
 
-// Wanted is everything that the kernel shall be kept at.
-type Wanted struct {
+// Desired is everything that the kernel shall be kept at.
+type Desired struct {
 	Table Table
 	// Names are what log lines call the services; those without one are
 	// named by their key.
@@ -478,9 +481,9 @@ type Wanted struct {
 	// with 0, it is deleted at once, and always where weight 0 would hurt: with
 	// a hashing scheduler that has no fallback.
 	Drain map[ServiceKey]time.Duration
-	// Drop are destinations that are not to be drained when they leave: those
+	// NoDrain are destinations that are not to be drained when they leave: those
 	// that failed.
-	Drop map[Entry]struct{}
+	NoDrain map[Entry]struct{}
 }
 
 // Counters only grow while their service stands. The kernel's estimator adds

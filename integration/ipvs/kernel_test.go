@@ -25,6 +25,7 @@ import (
 
 	"lvsd/integration/lab"
 	"lvsd/ipvs"
+	"lvsd/ipvs/ipvsadm"
 	"lvsd/ipvs/netlink"
 )
 
@@ -65,8 +66,8 @@ func openKernel(t *testing.T) ipvs.Kernel {
 	return k
 }
 
-// ipvsadm runs ipvsadm, which must succeed, and returns its output.
-func ipvsadm(t *testing.T, args ...string) string {
+// runIpvsadm runs ipvsadm, which must succeed, and returns its output.
+func runIpvsadm(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := exec.Command("ipvsadm", args...).CombinedOutput()
 	if err != nil {
@@ -78,7 +79,7 @@ func ipvsadm(t *testing.T, args ...string) string {
 // saved returns the lines of ipvsadm -S -n, sorted.
 func saved(t *testing.T) []string {
 	t.Helper()
-	lines := strings.Split(strings.TrimSpace(ipvsadm(t, "-S", "-n")), "\n")
+	lines := strings.Split(strings.TrimSpace(runIpvsadm(t, "-S", "-n")), "\n")
 	if slices.Sort(lines); lines[0] == "" {
 		return nil
 	}
@@ -147,11 +148,11 @@ func reconcile(t *testing.T, k ipvs.Kernel, l ipvs.Ledger) (r *ipvs.Reconciler, 
 }
 
 // apply sets the desired state and waits until it is in the kernel.
-func apply(t *testing.T, r *ipvs.Reconciler, w ipvs.Wanted) {
+func apply(t *testing.T, r *ipvs.Reconciler, w ipvs.Desired) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if err := r.Wait(ctx, r.Want(w)); err != nil {
+	if err := r.Wait(ctx, r.SetDesired(w)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -273,9 +274,9 @@ func checkEveryForm(t *testing.T, k ipvs.Kernel) {
 	t.Helper()
 	r, stop := reconcile(t, k, nil)
 	defer stop()
-	apply(t, r, ipvs.Wanted{Table: everything()})
+	apply(t, r, ipvs.Desired{Table: everything()})
 	expectSaved(t, everythingSaved...)
-	thresholds := ipvsadm(t, "-L", "-n", "--thresholds")
+	thresholds := runIpvsadm(t, "-L", "-n", "--thresholds")
 	if !strings.Contains(strings.Join(strings.Fields(thresholds), " "), "-> 10.0.0.20:80 1000 800 0 0") {
 		t.Errorf("thresholds:\n%s", thresholds)
 	}
@@ -294,15 +295,15 @@ func checkEveryForm(t *testing.T, k ipvs.Kernel) {
 		s.Scheduler, s.Flags, s.Persistence, s.PersistenceBits = "lc", 0, 7, 0
 		changed[key] = s
 	}
-	apply(t, r, ipvs.Wanted{Table: changed})
+	apply(t, r, ipvs.Desired{Table: changed})
 	for _, line := range saved(t) {
 		if strings.HasPrefix(line, "-A") && !strings.Contains(line, "-s lc -p 7") {
 			t.Errorf("not changed: %s", line)
 		}
 	}
-	apply(t, r, ipvs.Wanted{Table: everything()})
+	apply(t, r, ipvs.Desired{Table: everything()})
 	expectSaved(t, everythingSaved...)
-	apply(t, r, ipvs.Wanted{Table: ipvs.Table{}})
+	apply(t, r, ipvs.Desired{Table: ipvs.Table{}})
 	expectSaved(t)
 }
 
@@ -310,13 +311,13 @@ func checkEveryForm(t *testing.T, k ipvs.Kernel) {
 // table from it with ipvsadm -R.
 func checkExport(t *testing.T, k ipvs.Kernel, table ipvs.Table) {
 	t.Helper()
-	export := ipvs.Export(table)
+	export := ipvsadm.Format(table)
 	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(export, " -x 1000 -y 800", "")), "\n")
 	slices.Sort(lines)
 	if d := cmp.Diff(saved(t), lines); d != "" {
 		t.Errorf("exported (-ipvsadm +ours):\n%s", d)
 	}
-	ipvsadm(t, "-C")
+	runIpvsadm(t, "-C")
 	restore := exec.Command("ipvsadm", "-R")
 	restore.Stdin = strings.NewReader(export)
 	if out, err := restore.CombinedOutput(); err != nil {
@@ -349,7 +350,7 @@ func TestKernelSchedulers(t *testing.T) {
 			}
 		default:
 			expectSaved(t, "-A -t 10.0.0.88:80 -s "+name)
-			ipvsadm(t, "-C")
+			runIpvsadm(t, "-C")
 		}
 		if (checked == nil) != (err == nil) {
 			t.Errorf("%s: the check returned %v, the kernel %v", name, checked, err)
@@ -363,11 +364,11 @@ func TestReconcilerRepairsTable(t *testing.T) {
 		return
 	}
 	k, l := openKernel(t), &memoryLedger{}
-	ipvsadm(t, "-A", "-t", "10.0.0.99:99", "-s", "lc", "-p", "11")
-	ipvsadm(t, "-a", "-t", "10.0.0.99:99", "-r", "10.0.0.1:99", "-g")
+	runIpvsadm(t, "-A", "-t", "10.0.0.99:99", "-s", "lc", "-p", "11")
+	runIpvsadm(t, "-a", "-t", "10.0.0.99:99", "-r", "10.0.0.1:99", "-g")
 	theirs := []string{"-A -t 10.0.0.99:99 -s lc -p 11", "-a -t 10.0.0.99:99 -r 10.0.0.1:99 -g -w 1"}
-	ours := func(weight int) ipvs.Wanted {
-		return ipvs.Wanted{ResyncInterval: time.Second, Table: kernelTable(kernelService(ipvs.TCP, "10.0.0.88:80", "wlc",
+	ours := func(weight int) ipvs.Desired {
+		return ipvs.Desired{ResyncInterval: time.Second, Table: kernelTable(kernelService(ipvs.TCP, "10.0.0.88:80", "wlc",
 			kernelDest("10.0.0.9:80", ipvs.DirectRoute, weight), kernelDest("10.0.0.10:80", ipvs.DirectRoute, 1)))}
 	}
 	oursSaved := append([]string{"-A -t 10.0.0.88:80 -s wlc", "-a -t 10.0.0.88:80 -r 10.0.0.9:80 -g -w 2", "-a -t 10.0.0.88:80 -r 10.0.0.10:80 -g -w 1"}, theirs...)
@@ -398,11 +399,11 @@ func TestReconcilerRepairsTable(t *testing.T) {
 		ipvs.DriftServiceMissing:     {"-D", "-t", "10.0.0.88:80"},
 	} {
 		was := r.Snapshot().Drift[kind]
-		ipvsadm(t, args...)
+		runIpvsadm(t, args...)
 		eventually(t, kind+" is repaired", func() bool { return slices.Equal(saved(t), slices.Sorted(slices.Values(oursSaved))) })
 		eventually(t, kind+" is counted", func() bool { return r.Snapshot().Drift[kind] == was+1 })
 	}
-	ipvsadm(t, "-a", "-t", "10.0.0.88:80", "-r", "10.0.0.66:80", "-g")
+	runIpvsadm(t, "-a", "-t", "10.0.0.88:80", "-r", "10.0.0.66:80", "-g")
 	eventually(t, "a foreign server is counted", func() bool { return r.Snapshot().Foreign == 1 })
 	foreign := "-a -t 10.0.0.88:80 -r 10.0.0.66:80 -g -w 1"
 	expectSaved(t, append([]string{foreign}, oursSaved...)...)
@@ -422,7 +423,7 @@ func TestReconcilerRepairsTable(t *testing.T) {
 	// While lvsd is down the service is removed from the file; it leaves the table.
 	stop()
 	r, stop = reconcile(t, k, l)
-	apply(t, r, ipvs.Wanted{Table: kernelTable(kernelService(ipvs.UDP, "10.0.0.88:80", "rr"))})
+	apply(t, r, ipvs.Desired{Table: kernelTable(kernelService(ipvs.UDP, "10.0.0.88:80", "rr"))})
 	expectSaved(t, append([]string{"-A -u 10.0.0.88:80 -s rr"}, theirs...)...)
 	stop()
 	if err := r.Remove(context.Background()); err != nil {
@@ -461,8 +462,8 @@ func TestKernelSettings(t *testing.T) {
 	}
 	k := openKernel(t)
 	r, _ := reconcile(t, k, nil)
-	apply(t, r, ipvs.Wanted{TimeoutTCP: 20 * time.Minute, TimeoutUDP: 77 * time.Second, ManageSysctls: true, ResyncInterval: time.Second})
-	if out := ipvsadm(t, "-L", "--timeout"); !strings.Contains(out, "1200 120 77") {
+	apply(t, r, ipvs.Desired{TimeoutTCP: 20 * time.Minute, TimeoutUDP: 77 * time.Second, ManageSysctls: true, ResyncInterval: time.Second})
+	if out := runIpvsadm(t, "-L", "--timeout"); !strings.Contains(out, "1200 120 77") {
 		t.Errorf("timeouts: %s", out)
 	}
 	sysctl := func(name string) string {
@@ -517,10 +518,10 @@ func TestKernelCountsAndKeepsConnections(t *testing.T) {
 	r, _ := reconcile(t, k, nil)
 	key := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: netip.MustParseAddrPort("10.0.0.88:80")}
 	real := netip.MustParseAddrPort("127.0.0.1:8080")
-	desired := func(weight int) ipvs.Wanted {
+	desired := func(weight int) ipvs.Desired {
 		s := kernelService(ipvs.TCP, "10.0.0.88:80", "rr", kernelDest("127.0.0.1:8080", ipvs.NAT, weight))
 		s.Persistence = 60
-		return ipvs.Wanted{Table: kernelTable(s), ManageSysctls: true}
+		return ipvs.Desired{Table: kernelTable(s), ManageSysctls: true}
 	}
 	apply(t, r, desired(1))
 	var conns []net.Conn
@@ -541,7 +542,7 @@ func TestKernelCountsAndKeepsConnections(t *testing.T) {
 	}
 	d := reading.Stats[key].Destinations[real]
 	if d.Active != 3 || d.Persistent != 1 {
-		t.Errorf("%+v, want 3 active and 1 persistent\n%s", d, ipvsadm(t, "-L", "-n", "--persistent-conn"))
+		t.Errorf("%+v, want 3 active and 1 persistent\n%s", d, runIpvsadm(t, "-L", "-n", "--persistent-conn"))
 	}
 	eventually(t, "the counters have 3 connections", func() bool {
 		s := r.Refresh(context.Background())

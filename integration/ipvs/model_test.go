@@ -61,7 +61,7 @@ func checkModel(t *testing.T, k ipvs.Kernel, steps int) {
 	for _, what := range slices.Sorted(maps.Keys(seen)) {
 		t.Logf("%4d × %s", seen[what], what)
 	}
-	ipvsadm(t, "-C")
+	runIpvsadm(t, "-C")
 	for role := range ipvs.SyncRole(2) {
 		_ = k.StopDaemon(role + 1)
 	}

@@ -31,7 +31,7 @@ func TestKernelModuleReloaded(t *testing.T) {
 	}
 	k := openKernel(t)
 	r, stop := reconcile(t, k, nil)
-	apply(t, r, ipvs.Wanted{Table: everything(), ResyncInterval: time.Second})
+	apply(t, r, ipvs.Desired{Table: everything(), ResyncInterval: time.Second})
 	allowLoading := unloadIPVS(t)
 	defer allowLoading()
 	eventually(t, "the loss is seen", func() bool { return !r.Snapshot().Up })
@@ -48,13 +48,13 @@ func TestKernelModuleReloaded(t *testing.T) {
 	eventually(t, "the table is back", func() bool {
 		return slices.Equal(saved(t), slices.Sorted(slices.Values(everythingSaved)))
 	})
-	apply(t, r, ipvs.Wanted{Table: ipvs.Table{}})
+	apply(t, r, ipvs.Desired{Table: ipvs.Table{}})
 	stop()
 	checkEveryForm(t, k)
 	checkModel(t, k, 1000)
 	r, _ = reconcile(t, k, nil)
-	apply(t, r, ipvs.Wanted{TimeoutTCP: 21 * time.Minute})
-	if out := ipvsadm(t, "-L", "--timeout"); !strings.Contains(out, "1260 120 300") {
+	apply(t, r, ipvs.Desired{TimeoutTCP: 21 * time.Minute})
+	if out := runIpvsadm(t, "-L", "--timeout"); !strings.Contains(out, "1260 120 300") {
 		t.Errorf("timeouts: %s", out)
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"lvsd/ipvs"
+	"lvsd/ipvs/ipvsadm"
 	"lvsd/ipvs/netlink"
 )
 
@@ -36,7 +36,7 @@ func exportCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("failed to read the kernel's table: %w", err)
 			}
-			fmt.Print(ipvs.Export(reading.Table))
+			fmt.Print(ipvsadm.Format(reading.Table))
 			return nil
 		}),
 	})

@@ -63,7 +63,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 		Log:     log.Logger, OnEvent: d.instanceChanged, OnContest: d.masterConflict, ObserveLag: m.ObserveTimerLag,
 	})
 	d.server = &server.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: o.Version, Started: time.Now(), Problems: d.problems, Journal: d.journal}
-	d.listener = connsync.NewReceiver(log.Logger, d.reconciler.SyncWish)
+	d.listener = connsync.NewReceiver(log.Logger, d.reconciler.DesiredSync)
 	d.peers = d.newExchange()
 	d.server.Pair = d.peers
 	d.director = director.New(director.Deps{
@@ -88,7 +88,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 	d.server.Daemon = notifiedDirector{d.director, d.systemd}
 	d.server.Table = d.reconciler
 	m.Watch(d.director.View)
-	m.WatchOrigins(d.reconciler.Origins)
+	m.WatchOrigins(d.reconciler.ConnectionOrigins)
 	m.Count(metrics.EventsDropped, d.journal.Dropped)
 	m.WatchPeers(d.peers)
 	m.WatchArrivals(d.listener.Received)

@@ -55,7 +55,7 @@ const countTimeout = 500 * time.Millisecond
 func (d *Daemon) knownConnections() *peers.Connections {
 	ctx, cancel := context.WithTimeout(context.Background(), countTimeout)
 	defer cancel()
-	own, synced, err := d.reconciler.Origins(ctx)
+	own, synced, err := d.reconciler.ConnectionOrigins(ctx)
 	if err != nil {
 		d.connections.Store(-1)
 		return nil

@@ -43,7 +43,7 @@ type MarkService struct {
 type Decision struct {
 	// Config is what was decided for: Services are its services, one by one.
 	Config   *config.Config
-	Desired  ipvs.Wanted
+	Desired  ipvs.Desired
 	Services []Service // in the order of the file
 	Guard    Guard
 	// Next is when time alone will change the decision; zero: never.

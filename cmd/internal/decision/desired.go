@@ -15,8 +15,8 @@ import (
 
 // DesiredSettings is the wish but for its table: settings, synchronisation,
 // names, and how long servers that leave the file may keep connections.
-func DesiredSettings(c *config.Config, now time.Time) ipvs.Wanted {
-	w := ipvs.Wanted{
+func DesiredSettings(c *config.Config, now time.Time) ipvs.Desired {
+	w := ipvs.Desired{
 		Table:          make(ipvs.Table, len(c.Services)),
 		Names:          make(map[ipvs.ServiceKey]string, len(c.Services)),
 		TimeoutTCP:     c.IPVS.TimeoutTCP,
@@ -28,7 +28,7 @@ func DesiredSettings(c *config.Config, now time.Time) ipvs.Wanted {
 		ResyncInterval: c.IPVS.ResyncInterval,
 		Sync:           DesiredSync(c.IPVS.Sync),
 		Drain:          map[ipvs.ServiceKey]time.Duration{},
-		Drop:           map[ipvs.Entry]struct{}{},
+		NoDrain:        map[ipvs.Entry]struct{}{},
 	}
 	for _, svc := range c.Services {
 		k := ServiceKey(svc)
@@ -59,10 +59,10 @@ func keepsClients(c *config.Config, now time.Time) bool {
 
 // dropFailed says of the servers that failed and are left out of the table
 // that they leave without a drain: their connections lead nowhere.
-func dropFailed(w *ipvs.Wanted, decided Service) {
+func dropFailed(w *ipvs.Desired, decided Service) {
 	for _, s := range decided.Servers {
 		if !s.Listed {
-			w.Drop[ipvs.Entry{Service: decided.Key, RealServer: s.Address}] = struct{}{}
+			w.NoDrain[ipvs.Entry{Service: decided.Key, RealServer: s.Address}] = struct{}{}
 		}
 	}
 }

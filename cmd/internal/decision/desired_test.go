@@ -61,10 +61,10 @@ func TestWantedSettings(t *testing.T) {
 		t.Errorf("names %v, drain %v", w.Names, w.Drain)
 	}
 	// A server that failed leaves at once, whatever the drain of its service.
-	if _, dropped := w.Drop[ipvs.Entry{Service: k, RealServer: server(1)}]; !dropped || len(w.Drop) != 1 {
-		t.Errorf("dropped: %v", w.Drop)
+	if _, dropped := w.NoDrain[ipvs.Entry{Service: k, RealServer: server(1)}]; !dropped || len(w.NoDrain) != 1 {
+		t.Errorf("dropped: %v", w.NoDrain)
 	}
-	if w := Decide(Inputs{Config: c, Health: verdict(checker.Up), Kernel: kernelWith(5)}).Desired; len(w.Drop) != 0 {
-		t.Errorf("a server that is up is dropped: %v", w.Drop)
+	if w := Decide(Inputs{Config: c, Health: verdict(checker.Up), Kernel: kernelWith(5)}).Desired; len(w.NoDrain) != 0 {
+		t.Errorf("a server that is up is dropped: %v", w.NoDrain)
 	}
 }

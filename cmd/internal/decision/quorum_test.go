@@ -109,8 +109,8 @@ func TestPanicListsWhatFailed(t *testing.T) {
 	w.weights(0, -1, 5)
 	w.down(1)
 	w.weights(0, 5, 5)
-	if len(w.plan.Desired.Drop) != 0 {
-		t.Errorf("dropped: %v", w.plan.Desired.Drop)
+	if len(w.plan.Desired.NoDrain) != 0 {
+		t.Errorf("dropped: %v", w.plan.Desired.NoDrain)
 	}
 }
 

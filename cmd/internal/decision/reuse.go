@@ -85,11 +85,11 @@ func (p *Service) Lookup() func(i int, a netip.AddrPort) *RealServer {
 }
 
 // SameDesired compares two wishes in full.
-func SameDesired(a, b ipvs.Wanted) bool {
+func SameDesired(a, b ipvs.Desired) bool {
 	tables := maps.EqualFunc(a.Table, b.Table, func(s, t ipvs.Service) bool {
 		return maps.Equal(s.Destinations, t.Destinations) && sameButMaps(&s, &t)
 	})
-	return tables && maps.Equal(a.Names, b.Names) && maps.Equal(a.Drain, b.Drain) && maps.Equal(a.Drop, b.Drop) && sameRest(a, b)
+	return tables && maps.Equal(a.Names, b.Names) && maps.Equal(a.Drain, b.Drain) && maps.Equal(a.NoDrain, b.NoDrain) && sameRest(a, b)
 }
 
 func sameButMaps(s, t *ipvs.Service) bool {
@@ -99,8 +99,8 @@ func sameButMaps(s, t *ipvs.Service) bool {
 }
 
 // sameRest compares all but the maps, whatever fields there are.
-func sameRest(a, b ipvs.Wanted) bool {
-	a.Table, a.Names, a.Drain, a.Drop = nil, nil, nil, nil
-	b.Table, b.Names, b.Drain, b.Drop = nil, nil, nil, nil
+func sameRest(a, b ipvs.Desired) bool {
+	a.Table, a.Names, a.Drain, a.NoDrain = nil, nil, nil, nil
+	b.Table, b.Names, b.Drain, b.NoDrain = nil, nil, nil, nil
 	return reflect.DeepEqual(a, b)
 }

@@ -109,7 +109,7 @@ func randomServices(r *rand.Rand) *config.Config {
 // TestEveryFieldOfAWishCounts: no field of a wish may be forgotten where two are
 // compared.
 func TestEveryFieldOfAWishCounts(t *testing.T) {
-	base := func() ipvs.Wanted {
+	base := func() ipvs.Desired {
 		k := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: vip}
 		w := DesiredSettings(&config.Config{}, start)
 		w.Table[k] = ipvs.Service{Key: k}
@@ -118,7 +118,7 @@ func TestEveryFieldOfAWishCounts(t *testing.T) {
 	if !SameDesired(base(), base()) {
 		t.Fatal("equal wishes differ")
 	}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[ipvs.Wanted]()) {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[ipvs.Desired]()) {
 		w := base()
 		change(t, reflect.ValueOf(&w).Elem().FieldByIndex(f.Index))
 		if SameDesired(base(), w) {

@@ -23,12 +23,12 @@ import (
 
 // Table is the control layer of IPVS, as the director needs it.
 type Table interface {
-	Want(ipvs.Wanted) uint64
+	SetDesired(ipvs.Desired) uint64
 	Wait(ctx context.Context, generation uint64) error
 	Snapshot() ipvs.Snapshot
 	Refresh(ctx context.Context) ipvs.Snapshot
-	Forecast(ctx context.Context, w ipvs.Wanted) (ipvs.Forecast, error)
-	Since(ctx context.Context, t time.Time) (ipvs.Snapshot, error)
+	Forecast(ctx context.Context, w ipvs.Desired) (ipvs.Forecast, error)
+	SnapshotAfter(ctx context.Context, t time.Time) (ipvs.Snapshot, error)
 }
 
 // Checker is the engine of the probes, as the director needs it.
@@ -100,7 +100,7 @@ type Director struct {
 	// targets; it waits for the first reading of the kernel.
 	targeted bool
 	// wanted is the wish that the table layer has, applied its generation.
-	wanted  ipvs.Wanted
+	wanted  ipvs.Desired
 	applied uint64
 }
 
@@ -440,7 +440,7 @@ func (d *Director) decide() {
 	d.instances.applyTracking(plan.Services)
 	d.updateReadiness(&plan, health)
 	if d.applied == 0 || !decision.SameDesired(d.wanted, plan.Desired) {
-		d.applied = d.deps.Table.Want(plan.Desired)
+		d.applied = d.deps.Table.SetDesired(plan.Desired)
 		d.wanted = plan.Desired
 	}
 	d.record(old, &plan)

@@ -51,7 +51,7 @@ type fakeTable struct {
 	wishes   uint64
 }
 
-func (f *fakeTable) Want(w ipvs.Wanted) uint64 {
+func (f *fakeTable) SetDesired(w ipvs.Desired) uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.wishes++
@@ -75,13 +75,13 @@ func (f *fakeTable) Snapshot() ipvs.Snapshot {
 	return f.snapshot
 }
 
-func (f *fakeTable) Since(context.Context, time.Time) (ipvs.Snapshot, error) {
+func (f *fakeTable) SnapshotAfter(context.Context, time.Time) (ipvs.Snapshot, error) {
 	return f.Snapshot(), f.unread
 }
 
 func (f *fakeTable) Refresh(context.Context) ipvs.Snapshot { return f.Snapshot() }
 
-func (f *fakeTable) Forecast(_ context.Context, w ipvs.Wanted) (ipvs.Forecast, error) {
+func (f *fakeTable) Forecast(_ context.Context, w ipvs.Desired) (ipvs.Forecast, error) {
 	return ipvs.ForecastStart(ipvstest.New(), ipvs.Owned{}, w)
 }
 

@@ -52,7 +52,7 @@ func (p *Paths) since(mark uint32, t time.Time) bool {
 // PathFault answers why a path of probes may not have been there all the time since
 // then; nil: it was. It reads the kernel, which repairs the path.
 func (d *Director) PathFault(ctx context.Context, mark uint32, since time.Time) error {
-	now, err := d.deps.Table.Since(ctx, time.Now())
+	now, err := d.deps.Table.SnapshotAfter(ctx, time.Now())
 	if err != nil {
 		return fmt.Errorf("whether the probe went through to the server is not known: %w", err)
 	}

@@ -21,6 +21,7 @@ import (
 	"lvsd/integration/bench/measure"
 	"lvsd/integration/lab"
 	"lvsd/ipvs"
+	"lvsd/ipvs/ipvsadm"
 	"lvsd/ipvs/netlink"
 )
 
@@ -189,7 +190,7 @@ func (b *bench) measure(s size) {
 
 // restore measures ipvsadm -R of the same table.
 func (b *bench) restore(h *lab.Host, s size) {
-	file := b.lab.WriteFile(h.Name+".ipvsadm", ipvs.Export(s.table(1)))
+	file := b.lab.WriteFile(h.Name+".ipvsadm", ipvsadm.Format(s.table(1)))
 	for range 2 { // the first loads the program into the cache
 		h.MustRun("ipvsadm", "-C")
 		start := time.Now()

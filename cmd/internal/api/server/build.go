@@ -108,11 +108,11 @@ func buildIPVS(v director.View) api.IPVSStatus {
 	for _, d := range k.Draining {
 		draining := api.DrainingStatus{Service: names[d.Service], RealServer: d.RealServer.String(), Since: d.Since, Deadline: d.Deadline}
 		if d.Counted {
-			draining.Left = &d.Left
+			draining.Left = &d.Connections
 		}
 		out.Draining = append(out.Draining, draining)
 	}
-	for _, f := range k.Fights {
+	for _, f := range k.Conflicts {
 		out.Fights = append(out.Fights, fmt.Sprintf("%s: another writer changes it again and again (%d repairs since %s)", place(f), f.Repairs, f.Since.Format(time.RFC3339)))
 	}
 	if k.Sync.Master.Running || k.Sync.Backup.Running || k.SyncError != "" {
@@ -133,7 +133,7 @@ func syncDaemon(d ipvs.SyncDaemon) *api.SyncDaemonStatus {
 }
 
 // place names what is fought over.
-func place(f ipvs.Fight) string {
+func place(f ipvs.Conflict) string {
 	if f.Entry == (ipvs.Entry{}) {
 		return f.What
 	}

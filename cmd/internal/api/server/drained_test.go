@@ -113,7 +113,7 @@ func TestDrainsThatAreRefused(t *testing.T) {
 func TestDrainOfAServerThatLeftTheFile(t *testing.T) {
 	v := healthy()
 	gone := netip.MustParseAddrPort("10.0.0.10:80")
-	v.Kernel.Draining = []ipvs.Draining{{Entry: ipvs.Entry{Service: v.Decision.Services[0].Key, RealServer: gone}, Since: time.Unix(5, 0), Left: 4, Counted: true}}
+	v.Kernel.Draining = []ipvs.Draining{{Entry: ipvs.Entry{Service: v.Decision.Services[0].Key, RealServer: gone}, Since: time.Unix(5, 0), Connections: 4, Counted: true}}
 	first, err := api.JudgeDrain(Build(v, "1", time.Unix(1, 0)), nil, "web", gone.String(), false, api.Drained{})
 	if err != nil || first.Drained || first.Left != 4 {
 		t.Fatalf("%+v, %v", first, err)

@@ -123,7 +123,7 @@ func TestEveryFaultIsAProblem(t *testing.T) {
 			v.Config.Guard = &config.Guard{Witnesses: []netip.Addr{w}}
 			v.Health[decision.WitnessID(w)] = checker.Health{Checks: []checker.CheckHealth{{Last: checker.Result{At: time.Unix(1, 0), Reason: checker.Timeout}}}}
 		},
-		"another writer": func(v *director.View) { v.Kernel.Fights = []ipvs.Fight{{What: "sync_threshold"}} },
+		"another writer": func(v *director.View) { v.Kernel.Conflicts = []ipvs.Conflict{{What: "sync_threshold"}} },
 		"no such device": func(v *director.View) { v.Kernel.SyncError = "no such device" },
 		"quorum lost":    func(v *director.View) { v.Decision.Services[0].Up = false },
 		"is down": func(v *director.View) {

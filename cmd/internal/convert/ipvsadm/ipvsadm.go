@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lvsd/cmd/internal/convert"
+	"lvsd/ipvs/ipvsadm"
 )
 
 // Convert converts a saved table.
@@ -47,63 +48,13 @@ type saved struct {
 	names convert.Namer
 }
 
-// short are the long options by their short names; those with a value end in =.
-var short = map[string]string{
-	"--add-service": "-A", "--edit-service": "-E", "--add-server": "-a", "--edit-server": "-e",
-	"--tcp-service": "-t=", "--udp-service": "-u=", "--sctp-service": "--sctp-service=", "--fwmark-service": "-f=",
-	"--scheduler": "-s=", "--pe": "--pe=", "--persistent": "-p?", "--netmask": "-M=", "--real-server": "-r=",
-	"--gatewaying": "-g", "--masquerading": "-m", "--ipip": "-i", "--weight": "-w=", "--u-threshold": "-x=", "--l-threshold": "-y=",
-	"--tun-type": "--tun-type=", "--tun-port": "--tun-port=", "--tun-nocsum": "--tun-nocsum", "--tun-csum": "--tun-csum", "--tun-remcsum": "--tun-remcsum",
-	"--ops": "-o", "--sched-flags": "-b=", "--ipv6": "-6", "--start-daemon": "--start-daemon=", "--mcast-interface": "--mcast-interface=",
-	"--syncid": "--syncid=", "--sync-maxlen": "--sync-maxlen=", "--mcast-group": "--mcast-group=", "--mcast-port": "--mcast-port=", "--mcast-ttl": "--mcast-ttl=",
-	"--set": "--set", "--clear": "-C", "--zero": "-Z", "--exact": "--exact", "--numeric": "-n",
-	"-A": "-A", "-E": "-E", "-a": "-a", "-e": "-e", "-t": "-t=", "-u": "-u=", "-f": "-f=", "-s": "-s=", "-p": "-p?", "-M": "-M=", "-r": "-r=",
-	"-g": "-g", "-m": "-m", "-i": "-i", "-w": "-w=", "-x": "-x=", "-y": "-y=", "-o": "-o", "-b": "-b=", "-6": "-6", "-C": "-C", "-Z": "-Z", "-n": "-n",
-}
-
-// options reads a line into what each option says, and what is left over.
-func (t *saved) options(l string, from convert.Origin) (all map[string]string, rest []string) {
-	all = map[string]string{}
-	fields := convert.SplitWords(l)
-	if len(fields) > 0 && strings.HasSuffix(fields[0], "ipvsadm") {
-		fields = fields[1:]
-	}
-	for i := 0; i < len(fields); i++ {
-		name, value, inline := strings.Cut(fields[i], "=")
-		spec, known := short[name]
-		if !known && len(name) > 2 && name[0] == '-' && name[1] != '-' { // -w5
-			if s, glued := short[name[:2]]; glued && strings.HasSuffix(s, "=") {
-				spec, known, value, inline = s, true, fields[i][2:], true
-			}
-		}
-		switch {
-		case !known && strings.HasPrefix(name, "-"):
-			t.notes.Add(convert.LeftOut, from, name+" is no option that lvsd knows")
-		case !known:
-			rest = append(rest, fields[i])
-		case strings.HasSuffix(spec, "="):
-			if !inline && i+1 < len(fields) {
-				i++
-				value = fields[i]
-			}
-			all[spec[:len(spec)-1]] = value
-		case strings.HasSuffix(spec, "?"):
-			if !inline && i+1 < len(fields) && strings.Trim(fields[i+1], "0123456789") == "" {
-				i++
-				value = fields[i]
-			}
-			all[spec[:len(spec)-1]] = value
-		default:
-			all[spec] = ""
-		}
-	}
-	return all, rest
-}
-
 // line reads one command.
 func (t *saved) line(l string, from convert.Origin) {
-	o, rest := t.options(l, from)
-	has := func(name string) bool { _, ok := o[name]; return ok }
+	c := ipvsadm.Parse(convert.SplitWords(l))
+	for _, name := range c.Unknown {
+		t.notes.Add(convert.LeftOut, from, name+" is no option that lvsd knows")
+	}
+	o, rest, has := c.Options, c.Args, c.Has
 	switch {
 	case has("-A") || has("-E"):
 		t.service(o, from)

@@ -17,9 +17,9 @@ import (
 
 func (o Op) id() opID { return opID{o.Kind, o.entry()} }
 
-// batch is one walk through a difference.
-type batch struct {
-	wish Wanted
+// applyBatch is one walk through a difference.
+type applyBatch struct {
+	wish Desired
 	// again: the kernel was read since the last surprise, so that another one
 	// counts as a failure.
 	again  bool
@@ -37,7 +37,7 @@ type batch struct {
 // write brings the kernel from the known image to the wish and says whether all
 // of it is there. It leaves imageOK false when the kernel turns out to be
 // another than the image.
-func (r *Reconciler) write(wish Wanted, again bool) bool {
+func (r *Reconciler) write(wish Desired, again bool) bool {
 	wish = r.drain(wish)
 	r.contested = false
 	ops, foreign := Diff(r.image, wish.Table, r.owned, wish.Foreign)
@@ -46,12 +46,12 @@ func (r *Reconciler) write(wish Wanted, again bool) bool {
 		r.owned, r.ledgerOld = r.owned.with(wish.Table), true
 	}
 	r.saveLedger() // before the kernel, so that nothing of ours is ever unknown
-	b := &batch{wish: wish, again: again, failed: map[opID]OpError{},
+	b := &applyBatch{wish: wish, again: again, failed: map[opID]OpError{},
 		noService: map[ServiceKey]bool{}, short: map[ServiceKey]bool{}, fought: map[ServiceKey]bool{}}
 	complete := true
 	now := time.Now() // once: asking the clock can cost as much as a write
 	for _, op := range ops {
-		if len(r.contests) > 0 && r.contests.holds(place{entry: op.entry()}, op.value(), now) {
+		if len(r.contests) > 0 && r.contests.defers(subject{entry: op.entry()}, op.value(), now) {
 			r.contested, r.lastErr = true, "another program keeps changing "+op.entry().String()
 			b.fought[op.Service.Key] = b.fought[op.Service.Key] || op.Kind == AddService
 			continue
@@ -66,7 +66,7 @@ func (r *Reconciler) write(wish Wanted, again bool) bool {
 			}
 			continue
 		}
-		if err := r.one(b, op); errors.Is(err, ErrUnavailable) {
+		if err := r.applyOne(b, op); errors.Is(err, ErrUnavailable) {
 			complete = false // each of the others would wait as long
 			break
 		}
@@ -90,7 +90,7 @@ func (r *Reconciler) write(wish Wanted, again bool) bool {
 // holdsBack says whether the write must wait for others that failed: a server in
 // a service that is not there, or the last live server of a service that shall
 // have some, while those that replace it can't be written.
-func (b *batch) holdsBack(op Op, image Table) bool {
+func (b *applyBatch) holdsBack(op Op, image Table) bool {
 	k := op.Service.Key
 	if b.noService[k] {
 		return true
@@ -98,27 +98,27 @@ func (b *batch) holdsBack(op Op, image Table) bool {
 	return b.short[k] && op.reducesLive() && image[k].Live() <= 1 && b.wish.Table[k].Live() > 0
 }
 
-// one does a write, keeps the books about it and returns its error.
-func (r *Reconciler) one(b *batch, op Op) error {
+// applyOne does a write, keeps the books about it and returns its error.
+func (r *Reconciler) applyOne(b *applyBatch, op Op) error {
 	debug := r.log.Enabled(context.Background(), slog.LevelDebug)
 	var start time.Time
 	if debug {
 		start = time.Now()
 	}
-	err := r.call(op)
+	err := r.send(op)
 	switch {
 	case errors.Is(err, syscall.EEXIST) && op.Kind == AddService:
 		// Somebody made it, or a dump left it out. What is in it is unknown.
 		op.Kind, r.imageOK = EditService, false
-		err = r.call(op)
+		err = r.send(op)
 	case errors.Is(err, syscall.EEXIST) && op.Kind == AddDestination:
 		op.Kind = EditDestination
-		err = r.call(op)
+		err = r.send(op)
 	}
 	if err == nil {
 		r.record(op)
 		b.written = true
-		if len(r.contests) == 0 || !r.contests.wrote(place{entry: op.entry()}, op.value(), r.readAt, r.interval) {
+		if len(r.contests) == 0 || !r.contests.noteWrite(subject{entry: op.entry()}, op.value(), r.readAt, r.interval) {
 			b.verify = true
 		}
 		if debug {
@@ -149,9 +149,9 @@ func (r *Reconciler) one(b *batch, op Op) error {
 	return err
 }
 
-// call writes to the kernel and counts. What is to be deleted and is not there
+// send writes to the kernel and counts. What is to be deleted and is not there
 // is as good as deleted.
-func (r *Reconciler) call(op Op) error {
+func (r *Reconciler) send(op Op) error {
 	err := r.k.Apply(op)
 	switch {
 	case op.Kind == DeleteService && errors.Is(err, syscall.ESRCH),
@@ -195,7 +195,7 @@ func (r *Reconciler) record(op Op) {
 }
 
 // fail remembers a failed write and says it once for each distinct error.
-func (r *Reconciler) fail(b *batch, op Op, err error) {
+func (r *Reconciler) fail(b *applyBatch, op Op, err error) {
 	id := op.id()
 	r.lastErr = fmt.Sprintf("failed to %s: %v", op, err)
 	e, again := r.failing[id]
@@ -214,7 +214,7 @@ func (r *Reconciler) fail(b *batch, op Op, err error) {
 
 // settleFailures replaces the failures by those of this walk. Of one that was
 // not finished the older ones stay.
-func (r *Reconciler) settleFailures(b *batch, complete bool) {
+func (r *Reconciler) settleFailures(b *applyBatch, complete bool) {
 	for id, e := range r.failing {
 		if _, still := b.failed[id]; still {
 			continue
@@ -231,7 +231,7 @@ func (r *Reconciler) settleFailures(b *batch, complete bool) {
 }
 
 // report names foreign entries once, when they are first seen.
-func (r *Reconciler) report(foreign []Entry, wish Wanted) {
+func (r *Reconciler) report(foreign []Entry, wish Desired) {
 	if !slices.Equal(foreign, r.foreign) {
 		r.changed = true
 	}
@@ -317,7 +317,7 @@ func (r *Reconciler) Remove(ctx context.Context) error {
 		}
 		if s, there := r.image[k]; there {
 			op := Op{Kind: DeleteService, Service: Service{Key: k}, FromService: s}
-			if err := r.call(op); err != nil {
+			if err := r.send(op); err != nil {
 				errs = append(errs, fmt.Errorf("failed to %s: %w", op, err))
 				continue
 			}

@@ -126,7 +126,7 @@ func inBubble(t *testing.T, k *ipvstest.Kernel, l *memoryLedger, f func(b *bench
 
 // want states a wish of these services and lets it be worked on.
 func (b *bench) want(services ...Service) uint64 {
-	g := b.r.Want(Wanted{Table: table(services...)})
+	g := b.r.SetDesired(Desired{Table: table(services...)})
 	synctest.Wait()
 	return g
 }

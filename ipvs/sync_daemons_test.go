@@ -12,7 +12,7 @@ import (
 )
 
 func (b *bench) wantSync(c *SyncConfig, services ...Service) {
-	b.r.Want(Wanted{Table: table(services...), Sync: c})
+	b.r.SetDesired(Desired{Table: table(services...), Sync: c})
 	synctest.Wait()
 }
 

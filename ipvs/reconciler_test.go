@@ -36,7 +36,7 @@ func TestReadsBeforeTheFirstWish(t *testing.T) {
 func TestFillsThenOneWriteForOneWeight(t *testing.T) {
 	big := bigTable(1000)
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
-		g := b.r.Want(Wanted{Table: big})
+		g := b.r.SetDesired(Desired{Table: big})
 		if err := b.r.Wait(b.t.Context(), g); err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +48,7 @@ func TestFillsThenOneWriteForOneWeight(t *testing.T) {
 		d.Weight = 0
 		changed[web].Destinations[a] = d
 		before := b.r.Snapshot().Operations
-		g = b.r.Want(Wanted{Table: changed})
+		g = b.r.SetDesired(Desired{Table: changed})
 		if err := b.r.Wait(b.t.Context(), g); err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +181,7 @@ func TestSurpriseInAWrite(t *testing.T) {
 func TestAdoptsWhatSomebodyElseMadeMeanwhile(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.k.Change(func(t Table) { t[web] = service(web, dest(1, 9), dest(8, 1)) })
-		g := b.r.Want(Wanted{Table: table(service(web, dest(1, 1), dest(2, 1)))})
+		g := b.r.SetDesired(Desired{Table: table(service(web, dest(1, 1), dest(2, 1)))})
 		if err := b.r.Wait(b.t.Context(), g); err != nil {
 			t.Fatal(err)
 		}
@@ -280,7 +280,7 @@ func TestLostReply(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.want(service(web, dest(1, 1), dest(2, 1)))
 		b.k.LoseReply(1)
-		g := b.r.Want(Wanted{Table: table(service(web, dest(1, 5), dest(2, 5)))})
+		g := b.r.SetDesired(Desired{Table: table(service(web, dest(1, 5), dest(2, 5)))})
 		if err := b.r.Wait(b.t.Context(), g); err != nil {
 			t.Errorf("Wait: %v", err)
 		}

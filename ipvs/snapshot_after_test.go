@@ -20,30 +20,30 @@ func TestSince(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- r.Run(ctx) }()
-		r.Want(Wanted{Table: Table{}, ResyncInterval: time.Hour})
+		r.SetDesired(Desired{Table: Table{}, ResyncInterval: time.Hour})
 		time.Sleep(10 * time.Millisecond)
 		synctest.Wait()
 		for range 3 {
 			asked := time.Now()
 			time.Sleep(time.Nanosecond)
-			s, err := r.Since(t.Context(), asked)
+			s, err := r.SnapshotAfter(t.Context(), asked)
 			if err != nil || !s.Began.After(asked) {
 				t.Errorf("began %v, asked %v: %v", s.Began, asked, err)
 			}
 		}
 		before := r.Snapshot().Reads()
-		if s, err := r.Since(t.Context(), r.Snapshot().Began.Add(-1)); err != nil || s.Reads() != before {
+		if s, err := r.SnapshotAfter(t.Context(), r.Snapshot().Began.Add(-1)); err != nil || s.Reads() != before {
 			t.Errorf("read again for what is known: %v", err)
 		}
 		k.SetDown(true)
-		if _, err := r.Since(t.Context(), time.Now()); err == nil {
+		if _, err := r.SnapshotAfter(t.Context(), time.Now()); err == nil {
 			t.Error("an answer without a kernel")
 		}
 		stop()
 		<-ended
 		limited, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := r.Since(limited, time.Now()); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := r.SnapshotAfter(limited, time.Now()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("of one that does not run: %v", err)
 		}
 	})

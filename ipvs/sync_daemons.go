@@ -40,14 +40,14 @@ func checkBackupOnly(k Kernel) error {
 
 // syncDue says whether the synchronisation must be looked at although the kernel
 // was not read.
-func (r *Reconciler) syncDue(wish Wanted) bool {
+func (r *Reconciler) syncDue(wish Desired) bool {
 	return !wish.Sync.Equal(r.syncWish) || wish.Sync == nil && r.owned.Sync()
 }
 
 // stopSync stops the halves that run otherwise than wished. It comes before the
 // table is written: while one runs the kernel takes no destination of another
 // family than its service.
-func (r *Reconciler) stopSync(wish Wanted) {
+func (r *Reconciler) stopSync(wish Desired) {
 	r.syncSettled = r.syncSettled && wish.Sync.Equal(r.syncWish)
 	r.syncWish = wish.Sync
 	r.syncNow, r.syncErrs, r.syncHeld = nil, nil, false
@@ -72,15 +72,15 @@ func (r *Reconciler) stopSync(wish Wanted) {
 	for _, role := range syncRoles {
 		cfg := wish.Sync.of(role, mtu)
 		d := r.daemons.Daemon(role)
-		why := r.halfDiffers(cfg, role, d, index)
+		why := r.daemonDiffers(cfg, role, d, index)
 		if why == "" {
 			continue
 		}
-		p := place{setting: "sync " + role.String()}
+		p := subject{setting: "sync " + role.String()}
 		if r.syncSettled {
 			r.foreignChange(p, Drift{Kind: DriftSync, From: cfg.String(), To: why}, "the connection synchronisation was changed by someone else", "half", role.String())
 		}
-		if r.contests.holds(p, cfg.String(), time.Now()) {
+		if r.contests.defers(p, cfg.String(), time.Now()) {
 			r.syncHeld = true
 			continue
 		}
@@ -95,8 +95,8 @@ func (r *Reconciler) stopSync(wish Wanted) {
 	r.syncErrs = append(r.syncErrs, wish.Sync.Fits(mtu))
 }
 
-// halfDiffers names what of a half is not as wished; "" is nothing.
-func (r *Reconciler) halfDiffers(cfg SyncConfig, role SyncRole, d SyncDaemon, index int) string {
+// daemonDiffers names what of a half is not as wished; "" is nothing.
+func (r *Reconciler) daemonDiffers(cfg SyncConfig, role SyncRole, d SyncDaemon, index int) string {
 	why := cfg.differs(role, d)
 	if at := r.syncIndex[role]; why == "" && at != 0 && at != index {
 		why = "interface made anew"
@@ -114,7 +114,7 @@ type startSync struct {
 
 // startSync starts what stopSync found missing or stopped, after the table was
 // written.
-func (r *Reconciler) startSync(wish Wanted) {
+func (r *Reconciler) startSync(wish Desired) {
 	if wish.Sync == nil {
 		return
 	}
@@ -138,7 +138,7 @@ func (r *Reconciler) startSync(wish Wanted) {
 		}
 		started = true
 		r.syncIndex[s.role] = s.index
-		r.contests.wrote(place{setting: "sync " + s.role.String()}, s.cfg.String(), r.readAt, r.interval)
+		r.contests.noteWrite(subject{setting: "sync " + s.role.String()}, s.cfg.String(), r.readAt, r.interval)
 		r.log.Info("connection synchronisation started", "half", s.role.String(), "interface", s.cfg.Interface, "id", s.cfg.ID, "reason", s.why)
 		r.note(Change{Kind: ChangeSync, What: s.role.String(), From: s.why, To: s.cfg.String()})
 	}
@@ -223,9 +223,9 @@ func (r *Reconciler) syncFailed(err error) {
 	r.note(Change{Kind: ChangeSyncFailed, Err: err})
 }
 
-// SyncWish is the synchronisation of the present wish; nil for none.
-func (r *Reconciler) SyncWish() *SyncConfig {
+// DesiredSync is the synchronisation of the present wish; nil for none.
+func (r *Reconciler) DesiredSync() *SyncConfig {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.wish.Sync
+	return r.desired.Sync
 }

@@ -48,12 +48,12 @@ type Reconciler struct {
 	log *slog.Logger
 
 	snap atomic.Pointer[Snapshot]
-	kick chan struct{} // a wish or a refresh waits; carries no data
+	wake chan struct{} // a wish or a refresh waits; carries no data
 	// questions are answered between two passes.
 	questions chan question
 
 	mu         sync.Mutex
-	wish       Wanted
+	desired    Desired
 	generation uint64
 	refresh    bool
 	running    bool
@@ -100,7 +100,7 @@ type Reconciler struct {
 	draining   map[Entry]Draining
 	drainAt    time.Time // when to count what they have left
 
-	contests  contests
+	contests  conflicts
 	contested bool // a repair waits because somebody else fights back
 
 	daemons     SyncState
@@ -126,7 +126,7 @@ type opID struct {
 func NewReconciler(k Kernel, o Options) *Reconciler {
 	r := &Reconciler{
 		k: k, o: o, log: o.Log,
-		kick:      make(chan struct{}, 1),
+		wake:      make(chan struct{}, 1),
 		questions: make(chan question),
 		published: make(chan struct{}),
 		image:     Table{},
@@ -137,7 +137,7 @@ func NewReconciler(k Kernel, o Options) *Reconciler {
 		drift:     map[string]uint64{},
 
 		drainTimes: map[ServiceKey]time.Duration{},
-		contests:   contests{},
+		contests:   conflicts{},
 		syncIndex:  map[SyncRole]int{},
 	}
 	if r.log == nil {
@@ -158,21 +158,21 @@ func NewReconciler(k Kernel, o Options) *Reconciler {
 	return r
 }
 
-// Want states the wish and returns at once with its generation. The table must
+// SetDesired states the wish and returns at once with its generation. The table must
 // not be changed afterwards.
-func (r *Reconciler) Want(w Wanted) uint64 {
+func (r *Reconciler) SetDesired(w Desired) uint64 {
 	r.mu.Lock()
-	r.wish = w
+	r.desired = w
 	r.generation++
 	g := r.generation
 	r.mu.Unlock()
-	r.nudge()
+	r.wakeRun()
 	return g
 }
 
-func (r *Reconciler) nudge() {
+func (r *Reconciler) wakeRun() {
 	select {
-	case r.kick <- struct{}{}:
+	case r.wake <- struct{}{}:
 	default:
 	}
 }
@@ -216,7 +216,7 @@ func (r *Reconciler) Refresh(ctx context.Context) Snapshot {
 	}
 	r.refresh = true
 	r.mu.Unlock()
-	r.nudge()
+	r.wakeRun()
 	_, _ = r.await(ctx, func(now *Snapshot) bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -257,7 +257,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-r.kick:
+		case <-r.wake:
 		case q := <-r.questions:
 			f, err := r.forecast(q.wish)
 			q.answer <- forecastAnswer{f, err}
@@ -282,7 +282,7 @@ func (r *Reconciler) setRunning(v bool) {
 // pass does what is due now, publishes, and returns when it is due again.
 func (r *Reconciler) pass() time.Time {
 	r.mu.Lock()
-	wish, generation, refresh := r.wish, r.generation, r.refresh
+	wish, generation, refresh := r.desired, r.generation, r.refresh
 	r.refresh = false
 	r.mu.Unlock()
 
@@ -350,7 +350,7 @@ func (r *Reconciler) next(interval time.Duration) time.Time {
 }
 
 // read takes the kernel's table and reports what others changed in it.
-func (r *Reconciler) read(wish Wanted) bool {
+func (r *Reconciler) read(wish Desired) bool {
 	start := time.Now()
 	reading, err := r.k.Read()
 	r.readTook = time.Since(start)
@@ -382,7 +382,7 @@ func (r *Reconciler) read(wish Wanted) bool {
 		r.changed = true
 	}
 	clear(r.unsure)
-	r.settleFights(wish)
+	r.endConflicts(wish)
 	countDrains(r.draining, reading)
 	r.image, r.copied = reading.Table, nil
 	r.shared = false
@@ -397,7 +397,7 @@ func sameTable(a, b Table) bool {
 
 // findDrift counts and names what others changed in what is ours. What our own
 // write may have done, its answer being lost, is no drift.
-func (r *Reconciler) findDrift(known, actual Table, wish Wanted) {
+func (r *Reconciler) findDrift(known, actual Table, wish Desired) {
 	lines, more := 0, 0
 	for _, d := range findDrift(known, actual, func(k ServiceKey) bool {
 		_, ours := r.owned[k]
@@ -413,7 +413,7 @@ func (r *Reconciler) findDrift(known, actual Table, wish Wanted) {
 			r.note(Change{Kind: ChangeDrift, Entry: d.Entry, What: d.Kind, From: d.From, To: d.To})
 			continue
 		}
-		if r.foreignChange(place{entry: d.Entry}, d, "IPVS was changed by someone else", r.attrs(d.Entry, wish)...) {
+		if r.foreignChange(subject{entry: d.Entry}, d, "IPVS was changed by someone else", r.attrs(d.Entry, wish)...) {
 			lines++
 		}
 	}
@@ -424,7 +424,7 @@ func (r *Reconciler) findDrift(known, actual Table, wish Wanted) {
 
 // concerns says whether a destination's drift is one to us: of what is ours, or
 // a foreign one where those are not ignored.
-func (r *Reconciler) concerns(d Drift, wish Wanted) bool {
+func (r *Reconciler) concerns(d Drift, wish Desired) bool {
 	ours := r.owned.has(d.Entry.Service, d.Entry.RealServer)
 	if d.Kind != DriftForeignDestination {
 		return ours
@@ -438,7 +438,7 @@ func (r *Reconciler) concerns(d Drift, wish Wanted) bool {
 }
 
 // attrs names an entry in a log line.
-func (r *Reconciler) attrs(e Entry, wish Wanted) []any {
+func (r *Reconciler) attrs(e Entry, wish Desired) []any {
 	name := wish.Names[e.Service]
 	if name == "" {
 		name = e.Service.String()
