@@ -239,6 +239,18 @@ func (d *Director) IPVSWrites() int {
 // IPVSTable returns the IPVS table as ipvsadm -S -n prints it.
 func (d *Director) IPVSTable() string { return d.MustRun("ipvsadm", "-S", "-n") }
 
+// MissingScheduler returns a scheduler that lvsd supports and this kernel lacks, "" if it
+// has all of them.
+func (d *Director) MissingScheduler() string {
+	for _, name := range []string{"twos", "ovf", "mh", "fo", "nq", "sed", "sh", "dh", "lblcr", "lblc", "wlc", "lc", "wrr", "rr"} {
+		if _, err := d.Run(d.Pair.T.Context(), "ipvsadm", "-A", "-f", "4711", "-s", name); err != nil {
+			return name
+		}
+		d.MustRun("ipvsadm", "-D", "-f", "4711")
+	}
+	return ""
+}
+
 // KernelWeight returns the weight that ipvsadm shows for a real server, -1 if it is
 // not in the table.
 func (d *Director) KernelWeight(realServer string) int {

@@ -26,11 +26,13 @@ func TestBadReloads(t *testing.T) {
 	}
 	bad := map[string]string{
 		"a missing interface":     lvsdtest.Replace(t, good, `interface = "eth0"`, `interface = "eth7"`),
-		"a missing scheduler":     lvsdtest.Replace(t, good, `scheduler = "rr"`, `scheduler = "twos"`),
 		"another state directory": lvsdtest.Replace(t, good, "lb1.state", "elsewhere"),
 		"a port that is taken":    lvsdtest.Replace(t, good, "[global]", "[global]\nhttp_listen = \"127.0.0.1:9\""),
 		"an empty file":           "",
 		"binary rubbish":          "\x00\x01\xff\xfe",
+	}
+	if missing := lb.MissingScheduler(); missing != "" {
+		bad["a missing scheduler"] = lvsdtest.Replace(t, good, `scheduler = "rr"`, `scheduler = "`+missing+`"`)
 	}
 	files, err := filepath.Glob(lvsdtest.RepositoryFile(t, "config/testdata/bad-*.toml"))
 	if err != nil || len(files) < 20 {
