@@ -1,7 +1,7 @@
-// Command demo shows a director pair at work: it builds a LAN with a client,
-// two directors and three web servers, runs lvsd on both directors, breaks
-// things one after another and tells what was seen. A step that does not show
-// what it should ends the demo with exit code 1.
+// Command demo demonstrates a pair of directors: it builds a LAN with a client, two
+// directors and three web servers, runs lvsd on both directors, causes one fault after
+// another and prints the effects. A step with another effect than expected ends the demo
+// with exit code 1.
 //
 // It needs a kernel with ip_vs; `make demo` finds or boots one.
 package main
@@ -29,8 +29,8 @@ const (
 )
 
 func main() {
-	keep := flag.Bool("keep", false, "leave everything running, with a shell")
-	lvsd := flag.String("lvsd", "bin/lvsd", "the lvsd to show")
+	keep := flag.Bool("keep", false, "keep everything running, with a shell")
+	lvsd := flag.String("lvsd", "bin/lvsd", "the lvsd to demonstrate")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -49,10 +49,10 @@ func main() {
 		fmt.Printf("\nFAILED: %v\n", err)
 		os.Exit(1)
 	}
-	fmt.Println("\nThe demo is over: every step showed what it should.")
+	fmt.Println("\nThe demo has finished: every step had the expected effect.")
 }
 
-// demo is the stage: hosts, servers, and the file that both directors read.
+// demo is the hosts, the servers, and the configuration of both directors.
 type demo struct {
 	lab.TB
 	ctx     context.Context
@@ -72,7 +72,7 @@ func (d *demo) step(format string, args ...any) {
 
 func (d *demo) say(format string, args ...any) { fmt.Printf("   %s\n", fmt.Sprintf(format, args...)) }
 
-// quote prints what a command said.
+// quote prints the output of a command.
 func (d *demo) quote(text string) {
 	for line := range strings.Lines(strings.TrimRight(text, "\n")) {
 		fmt.Printf("   | %s\n", strings.TrimRight(line, "\n"))
@@ -141,7 +141,7 @@ real_servers = [
 `, d.lab.Dir(), advert, vip, servers.String()))
 }
 
-// run shows a command of lvsd on a director and what it prints.
+// run runs a command of lvsd on a director and prints it with its output.
 func (d *demo) run(on *lab.Host, command string) string {
 	args := []string{d.binary, command, "-c", d.file, "--director", on.Name}
 	fmt.Printf("   %s# lvsd %s\n", on.Name, command)
@@ -149,8 +149,7 @@ func (d *demo) run(on *lab.Host, command string) string {
 	defer cancel()
 	out, err := on.Run(ctx, args...)
 	d.quote(out)
-	// A status that names a problem exits 1: here problems are made on
-	// purpose.
+	// The exit code of a status with a problem is 1; the demo causes problems.
 	if err != nil && command != "status" {
 		d.Fatalf("lvsd %s on %s: %v", command, on.Name, err)
 	}
@@ -173,17 +172,17 @@ func (d *demo) election() {
 		p := h.Start(d.binary, "run", "-c", d.file, "--director", h.Name)
 		d.Cleanup(func() {
 			if d.Failed() {
-				fmt.Printf("\n%s said last:\n%s\n", h.Name, p.Tail(20))
+				fmt.Printf("\nlast output of %s:\n%s\n", h.Name, p.Tail(20))
 			}
 		})
 	}
 	d.until(15*time.Second, "lb1 to hold the virtual IP", func() bool { return d.holder() == "lb1" })
-	d.say("lb1 (priority 200) holds %s after %v; lb2 (priority 100) stands by", vip, round(time.Since(start)))
+	d.say("lb1 (priority 200) holds %s after %v; lb2 (priority 100) is backup", vip, round(time.Since(start)))
 	d.until(15*time.Second, "all servers to be up", func() bool { return d.answering(3) })
 	d.run(d.lb[0], "status")
 }
 
-// holder is the one director with the virtual IP, "" when it is not one.
+// holder returns the names of the directors with the virtual IP.
 func (d *demo) holder() string {
 	var names []string
 	for _, h := range d.lb {
@@ -194,7 +193,7 @@ func (d *demo) holder() string {
 	return strings.Join(names, " and ")
 }
 
-// ask makes n requests and counts who answered; failures count as "failed".
+// ask makes n requests and counts those of each server; failures count as "failed".
 func (d *demo) ask(n int) map[string]int {
 	seen := map[string]int{}
 	for range n {
@@ -212,7 +211,7 @@ func (d *demo) answering(n int) bool {
 	return seen["failed"] == 0 && len(seen) == n
 }
 
-// spread makes 30 requests and demands that just these servers answered.
+// spread makes 30 requests, which exactly these servers must serve.
 func (d *demo) spread(title string, want ...string) {
 	d.step("%s", title)
 	seen := d.ask(30)
@@ -224,31 +223,32 @@ func (d *demo) spread(title string, want ...string) {
 	d.say("30 requests: %s", strings.Join(names, ", "))
 	for _, name := range want {
 		if seen[name] == 0 {
-			d.Fatalf("%s answered nothing: %v", name, seen)
+			d.Fatalf("no response from %s: %v", name, seen)
 		}
 	}
 	if len(seen) != len(want) {
-		d.Fatalf("answers came from %v, want %v", seen, want)
+		d.Fatalf("responses from %v, want %v", seen, want)
 	}
 }
 
 func (d *demo) serverDies() {
-	d.step("web3 dies: its port refuses, the checks notice, its weight goes to 0")
+	d.step("web3 fails: its port refuses connections, the checks notice, its weight becomes 0")
 	start := time.Now()
 	d.servers[2].Stop()
 	d.until(10*time.Second, "weight 0 of web3 in the kernel", func() bool { return d.kernelWeight(2) == "0" })
-	d.say("weight 0 in the kernel %v after the server had gone (3 probes, one each 500ms)", round(time.Since(start)))
+	d.say("weight 0 in the kernel %v after the server stopped (3 probes, one each 500ms)", round(time.Since(start)))
 	d.run(d.lb[0], "status")
 	d.spread("Clients are served by the other two", "web1", "web2")
 
-	d.step("web3 comes back: after 2 good probes its weight comes back too")
+	d.step("web3 recovers: its weight is restored after 2 successful checks")
 	start = time.Now()
 	d.servers[2].Start()
 	d.until(10*time.Second, "weight 1 of web3 in the kernel", func() bool { return d.kernelWeight(2) == "1" })
 	d.say("weight 1 in the kernel %v after the server was started", round(time.Since(start)))
 }
 
-// kernelWeight is what ipvsadm on lb1 says of a server, "" when it is not there.
+// kernelWeight returns the weight of a server that ipvsadm shows on lb1, "" if it is not
+// there.
 func (d *demo) kernelWeight(server int) string {
 	for line := range strings.Lines(d.lb[0].MustRun("ipvsadm", "-S", "-n")) {
 		if f := strings.Fields(line); len(f) > 0 && slices.Contains(f, d.servers[server].Addr().String()) {
@@ -259,7 +259,7 @@ func (d *demo) kernelWeight(server int) string {
 }
 
 func (d *demo) drain() {
-	d.step("Draining web2 by hand: its weight in the file becomes 0, then a reload on each director")
+	d.step("Draining web2: its weight in the file becomes 0, then a reload on each director")
 	d.write(1, 0, 1)
 	for _, h := range d.lb {
 		d.run(h, "reload")
@@ -268,7 +268,7 @@ func (d *demo) drain() {
 		d.Fatalf("the weight of web2 is %s, want 0", w)
 	}
 	d.quote(d.lb[0].MustRun("ipvsadm", "-L", "-n"))
-	d.spread("New clients go to the other two; open connections of web2 would finish", "web1", "web3")
+	d.spread("New clients go to the other two; open connections to web2 would continue", "web1", "web3")
 	d.write(1, 1, 1)
 	for _, h := range d.lb {
 		d.run(h, "reload")
@@ -283,10 +283,10 @@ func (d *demo) cableCut() {
 	d.until(15*time.Second, "lb2 to hold the virtual IP", func() bool { return d.lb[1].Holds(vip) })
 	outage.WaitSuccesses(100, 10*time.Second)
 	report := outage.Stop()
-	d.say("lb2 took over; the client was without service for %v (3 adverts of %v and the skew are %v)",
+	d.say("lb2 took over; outage of the client: %v (3 advertisement intervals of %v and the skew time: %v)",
 		round(report.LongestGap), advert, round(3*advert+advert*156/256))
 	d.run(d.lb[1], "status")
-	d.spread("The client goes on through lb2", "web1", "web2", "web3")
+	d.spread("The client is served through lb2", "web1", "web2", "web3")
 	d.step("The cable is plugged in again: lb1 has the higher priority and takes the virtual IP back")
 	d.lb[0].PlugCable()
 	d.until(15*time.Second, "lb1 alone to hold the virtual IP", func() bool { return d.holder() == "lb1" })
@@ -294,7 +294,7 @@ func (d *demo) cableCut() {
 }
 
 func (d *demo) metrics() {
-	d.step("Some of what Prometheus sees on lb1")
+	d.step("Some metrics of lb1")
 	client := d.lb[0].HTTPClient()
 	resp, err := client.Get("http://127.0.0.1:8112/metrics")
 	if err != nil {
@@ -319,7 +319,7 @@ func (d *demo) metrics() {
 	}
 }
 
-// shell leaves the stage to the user.
+// shell runs a shell for the user.
 func (d *demo) shell() {
 	var names []string
 	for _, h := range d.lab.Hosts() {
@@ -331,14 +331,14 @@ func (d *demo) shell() {
 		names = append(names, h.Name)
 	}
 	fmt.Printf(`
-Everything runs on. Put a host's name before a command to run it there:
+Everything is still running. Put a host's name before a command to run it there:
    lb1 lvsd status -c %[1]s --director lb1
    client curl -s http://%[2]s/
    lb1 ipvsadm -L -n
-Hosts: %[3]s. The configuration is %[1]s. "exit" ends it all.
+Hosts: %[3]s. The configuration is %[1]s. "exit" ends everything.
 
 `, d.file, vip, strings.Join(names, " "))
-	// An interrupt is the shell's own business; it must not end the demo.
+	// An interrupt is for the shell and must not end the demo.
 	shell := exec.Command("/bin/bash", "--norc", "-i")
 	shell.Env = append(os.Environ(), "PATH="+d.lab.Path("bin")+":"+filepath.Dir(d.binary)+":"+os.Getenv("PATH"), "PS1=lvsd demo# ")
 	shell.Stdin, shell.Stdout, shell.Stderr = os.Stdin, os.Stdout, os.Stderr

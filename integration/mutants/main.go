@@ -1,8 +1,8 @@
-// Command mutants plants the bugs of testdata/mutants/*.patch, one at a time, and
-// demands that a test fails for each. It never changes a file of the tree: the
-// compiler is given the patched copies.
+// Command mutants applies the bugs of */testdata/mutants/*.patch, one at a time, and
+// reports those for which no test fails. It changes no file of the tree, but compiles
+// patched copies.
 //
-//	go run ./integration/mutants [-run word]
+//	go run ./integration/mutants [-run WORD]
 package main
 
 import (
@@ -18,11 +18,11 @@ import (
 )
 
 func main() {
-	only := flag.String("run", "", "only the patches whose name has this in it")
+	only := flag.String("run", "", "only patches whose path contains this")
 	flag.Parse()
 	patches, err := filepath.Glob("*/testdata/mutants/*.patch")
 	if err == nil && len(patches) == 0 {
-		err = fmt.Errorf("no patches: run it at the root of the tree")
+		err = fmt.Errorf("no patches: run it at the top of the repository")
 	}
 	failed := 0
 	for _, p := range patches {
@@ -47,8 +47,8 @@ func main() {
 	}
 }
 
-// try reports whether a test of the patched package fails. That the patch does
-// not fit or compile is an error.
+// try reports whether a test of the patched package fails. A patch that does not apply or
+// compile is an error.
 func try(patch string) (killed bool, err error) {
 	dir, err := os.MkdirTemp("", "mutant")
 	if err != nil {
@@ -87,7 +87,7 @@ func try(patch string) (killed bool, err error) {
 	apply := exec.Command("patch", "-s", "-p1", "-d", dir)
 	apply.Stdin = bytes.NewReader(text)
 	if out, err := apply.CombinedOutput(); err != nil {
-		return false, fmt.Errorf("it does not fit: %s", out)
+		return false, fmt.Errorf("it does not apply: %s", out)
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
@@ -100,6 +100,6 @@ func try(patch string) (killed bool, err error) {
 	if out, err := exec.Command("go", "build", "-overlay", file, pkg).CombinedOutput(); err != nil {
 		return false, fmt.Errorf("it does not compile: %s", out)
 	}
-	// What needs a kernel is too slow for this, and must not be needed.
+	// Without the tests that need a kernel, which are too slow.
 	return exec.Command("go", "test", "-overlay", file, "-failfast", "-timeout", "2m", "-skip", "Kernel", pkg).Run() != nil, nil
 }

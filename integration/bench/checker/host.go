@@ -1,6 +1,6 @@
-// The engine alone, on this machine's own kernel: how many probes a second one core
-// makes, how late they start, and what memory they hold. The servers are another
-// process, which accepts and answers on every loopback address.
+// The engine alone, on this machine's own kernel: the probes per second of one core, their
+// delay, and the memory. The servers are another process, which serves every loopback
+// address.
 
 package main
 
@@ -24,8 +24,7 @@ import (
 	"lvsd/integration/bench/measure"
 )
 
-// eachAlone measures every kind in a process of its own: memory that one needed is
-// not the next one's.
+// eachAlone measures every kind in a separate process, because of the memory.
 func eachAlone(ctx context.Context, kinds []string) error {
 	for _, kind := range kinds {
 		one := exec.CommandContext(ctx, "/proc/self/exe", append(os.Args[1:], "-kinds", kind)...)
@@ -68,7 +67,7 @@ func onHost(ctx context.Context, kinds []string, servers int, span time.Duration
 	return nil
 }
 
-// oneCore leaves this process one processor, the last.
+// oneCore restricts this process to the last processor.
 func oneCore() error {
 	runtime.GOMAXPROCS(1)
 	var one unix.CPUSet
@@ -77,7 +76,7 @@ func oneCore() error {
 	if err != nil {
 		return err
 	}
-	for _, t := range threads { // later ones inherit it
+	for _, t := range threads { // later threads inherit it
 		id := 0
 		fmt.Sscan(t.Name(), &id)
 		if err := unix.SchedSetaffinity(id, &one); err != nil {
@@ -87,7 +86,7 @@ func oneCore() error {
 	return nil
 }
 
-// hanging is http, where hang servers accept and never answer: what fails are they.
+// hanging is HTTP, where this number of servers accept and do not respond.
 const (
 	hanging = "hanging"
 	hang    = 500
@@ -95,7 +94,7 @@ const (
 
 func measureHere(ctx context.Context, kind string, servers int, port uint16, span time.Duration) error {
 	var measuring atomic.Bool
-	var lags []time.Duration // the engine's own until it ended
+	var lags []time.Duration // owned by the engine until it has ended
 	e := checker.New(checker.Options{ObserveLag: func(d time.Duration) {
 		if measuring.Load() {
 			lags = append(lags, d)
@@ -114,7 +113,7 @@ func measureHere(ctx context.Context, kind string, servers int, port uint16, spa
 			}
 			return "/healthz"
 		}
-		name = fmt.Sprintf("http, %d servers of these accept and never answer", hang)
+		name = fmt.Sprintf("http, %d servers of these accept and do not respond", hang)
 	}
 	for i := range targets {
 		to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1 + byte(i>>16), byte(i >> 8), byte(i)}), port)
@@ -128,7 +127,7 @@ func measureHere(ctx context.Context, kind string, servers int, port uint16, spa
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(ctx) }()
-	time.Sleep(3 * time.Second) // the first probes, and what a start costs
+	time.Sleep(3 * time.Second) // the start and the first probes
 	begin, cpu, failedBefore := time.Now(), ownTime(), failures(e)
 	measuring.Store(true)
 	err := <-ended
@@ -146,7 +145,7 @@ func measureHere(ctx context.Context, kind string, servers int, port uint16, spa
 	return err
 }
 
-// failures counts the results that are not ok.
+// failures counts the results other than OK, by reason.
 func failures(e *checker.Engine) map[checker.Reason]uint64 {
 	all := map[checker.Reason]uint64{}
 	for _, h := range e.Health() {

@@ -1,7 +1,9 @@
-// Command checker measures what probes cost: lvsd beside keepalived in one boot,
-// the same servers, one probe a second each. Of each it tells the processor time a
-// probe, the probes done against those wanted, and the memory. Times of two boots
-// or machines say little beside each other, ratios in one do.
+// Command checker measures the cost of probes: lvsd and keepalived in one boot, with the
+// same servers and one probe a second of each. It prints the processor time of a probe,
+// the share of the intended probes, and the memory. With -host it measures the engine
+// alone, on this machine's own kernel.
+//
+// Compare ratios within one boot; times of different boots or machines differ too much.
 //
 // It needs a kernel with ip_vs; `make bench-checker` finds or boots one.
 package main
@@ -25,12 +27,12 @@ import (
 
 func main() {
 	lvsd := flag.String("lvsd", "bin/lvsd", "the lvsd to measure")
-	servers := flag.String("servers", "500 1000", "numbers of real servers; with -host one, 10000 unless said")
-	span := flag.Duration("for", 12*time.Second, "how long each is measured")
+	servers := flag.String("servers", "500 1000", "numbers of real servers; with -host one, 10000 by default")
+	span := flag.Duration("for", 12*time.Second, "duration of each measurement")
 	interval := flag.Duration("interval", time.Second, "of each server's probes, in whole seconds")
-	rounds := flag.Int("rounds", 1, "how often")
-	together := flag.Bool("together", false, "measure both at the same time: what else runs on the machine then weighs on both alike")
-	calls := flag.Bool("calls", false, "count system calls with strace; the times then say nothing")
+	rounds := flag.Int("rounds", 1, "rounds")
+	together := flag.Bool("together", false, "measure both at the same time, so that other load affects both")
+	calls := flag.Bool("calls", false, "count system calls with strace; the times are then meaningless")
 	only := flag.String("kinds", "connect http syn", "the kinds of check")
 	host := flag.Bool("host", false, "measure the engine alone, on this machine's own kernel")
 	serving := flag.Bool("serve", false, "be the servers of -host")
@@ -75,18 +77,19 @@ func main() {
 	})
 }
 
-// numbers are those of a list.
+// numbers parses a list of numbers.
 func numbers(list string) (all []int) {
 	for _, text := range strings.Fields(list) {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
-			measure.Fatal(fmt.Errorf("-servers: %q is no number of servers", text))
+			measure.Fatal(fmt.Errorf("-servers: %q is not a number of servers", text))
 		}
 		all = append(all, n)
 	}
 	return all
 }
 
+// profiled runs f, with a processor profile unless path is empty.
 func profiled(path string, f func() error) error {
 	if path == "" {
 		return f()
@@ -114,17 +117,17 @@ type bench struct {
 	together bool
 	runs     int
 	rows     []string // of the table
-	sites    [2]site  // lvsd's and keepalived's
+	sites    [2]site  // of lvsd and of keepalived
 }
 
-// site is a director, and one host that is all its real servers: nginx on a
-// prefix. Each program has its own, so that both may run at the same time.
+// site is a director and one host that is all its real servers: nginx on a prefix. Each
+// program has a site, so that both may run at the same time.
 type site struct {
 	director, farm *lab.Host
 	prefix         string
 }
 
-// build makes both sites.
+// build builds both sites.
 func (b *bench) build() {
 	for i := range b.sites {
 		s := &b.sites[i]
@@ -146,7 +149,7 @@ func (s *site) server(i int) string { return fmt.Sprintf("%s.%d.%d", s.prefix, i
 func (b *bench) measure(kind string) {
 	own := &run{bench: b, site: &b.sites[0], name: "lvsd", kind: kind}
 	peer := &run{bench: b, site: &b.sites[1], name: "keepalived", kind: kind}
-	if kind == "syn" { // keepalived has no such check: its connect is what syn stands beside
+	if kind == "syn" { // keepalived has no such check: compare with its TCP_CHECK
 		peer.kind = "connect"
 	}
 	if b.together {
@@ -173,7 +176,7 @@ func (b *bench) measure(kind string) {
 		own.each, peer.each, own.each/peer.each, own.done(), peer.done(), own.memory, peer.memory))
 }
 
-// table prints all that was measured, as docs/performance.md has it.
+// table prints the results in the form of docs/performance.md.
 func (b *bench) table() {
 	fmt.Print("\n| servers | kind | lvsd, µs a probe | keepalived | of keepalived's | lvsd: probes done of those wanted | keepalived | lvsd: resident | keepalived |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, row := range b.rows {
@@ -181,10 +184,10 @@ func (b *bench) table() {
 	}
 }
 
-// settling is the time of the first probes, and of what a start costs.
+// settling is the time that a start and the first probes take.
 const settling = 10 * time.Second
 
-// run is one program that is measured.
+// run is the measurement of one program.
 type run struct {
 	*bench
 	*site
@@ -193,8 +196,8 @@ type run struct {
 	process *lab.Process
 	pid     int
 	begun   time.Time
-	cpu     time.Duration // first at the beginning, then what was used since then
-	probes  int           // likewise
+	cpu     time.Duration // at the first sample, then since that
+	probes  int           // as cpu
 	each    float64       // µs a probe
 	wanted  float64       // probes
 	memory  string
@@ -219,7 +222,7 @@ func (r *run) begin(start func(*site, string) (*lab.Process, int)) {
 	r.process, r.pid = start(r.site, r.kind)
 }
 
-// sample is called twice.
+// sample is called at the begin and the end of a measurement.
 func (r *run) sample() {
 	cpu, probes := measure.CPUTime(r.pid), r.count(r.site, r.kind)
 	if r.begun.IsZero() {
@@ -242,13 +245,13 @@ func (r *run) end() {
 	r.director.MustRun("ipvsadm", "-C")
 }
 
-// trace shows which system calls a process makes in the time of a measurement.
+// trace prints the system calls of a process during a measurement.
 func (b *bench) trace(pid int) {
 	ctx, cancel := context.WithTimeout(context.Background(), b.span)
 	defer cancel()
 	c := exec.CommandContext(ctx, "strace", "-f", "-c", "-U", "calls,name", "-p", fmt.Sprint(pid))
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGINT) }
-	out, _ := c.CombinedOutput() // it ends by the signal
+	out, _ := c.CombinedOutput() // ended by the signal
 	for line := range strings.Lines(string(out)) {
 		if !strings.HasPrefix(line, "strace: ") {
 			fmt.Print("    ", line)
@@ -256,7 +259,7 @@ func (b *bench) trace(pid int) {
 	}
 }
 
-// lvsd starts lvsd.
+// lvsd starts lvsd and returns its process id.
 func (b *bench) lvsd(s *site, kind string) (*lab.Process, int) {
 	b.runs++
 	dir := b.lab.Path(fmt.Sprint("lvsd", b.runs))
@@ -275,7 +278,7 @@ func (b *bench) lvsd(s *site, kind string) (*lab.Process, int) {
 	return p, p.Pid()
 }
 
-// keepalived starts keepalived's checkers alone.
+// keepalived starts keepalived without VRRP and returns the process id of its checkers.
 func (b *bench) keepalived(s *site, kind string) (*lab.Process, int) {
 	b.runs++
 	check := map[string]string{"connect": "TCP_CHECK {\n connect_timeout 1\n }\n",
@@ -301,8 +304,8 @@ func (b *bench) keepalived(s *site, kind string) (*lab.Process, int) {
 	return p, pid
 }
 
-// count counts at the servers: connections that were accepted; of half-open ones,
-// the SYN and the reset that each is.
+// count returns the number of probes that reached the servers: accepted connections, or
+// for SYN probes half of the segments, a SYN and a RST each.
 func (b *bench) count(s *site, kind string) int {
 	var text []byte
 	if err := s.farm.Do(func() (err error) { text, err = os.ReadFile("/proc/thread-self/net/snmp"); return err }); err != nil {

@@ -1,6 +1,5 @@
-// The servers of -host: one process that accepts on every loopback address, reads a
-// request and answers it, with as few system calls as that takes. A server that is
-// slower than what is measured would be what is measured.
+// The servers of -host: one process that serves every loopback address with as few system
+// calls as possible, so that it is not the bottleneck.
 
 package main
 
@@ -16,7 +15,7 @@ import (
 
 const served = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
-// serve is the servers' process. It ends with its stdin.
+// serve runs the servers until the end of its standard input.
 func serve() error {
 	runtime.LockOSThread()
 	l, port, err := listen()
@@ -75,13 +74,14 @@ func accept(epoll, l int) {
 		if err != nil {
 			return
 		}
-		if answer(fd) { // nothing yet
+		if answer(fd) { // no data yet
 			unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(fd)})
 		}
 	}
 }
 
-// answer answers what came, and closes; waits says that nothing did.
+// answer responds to a request and closes the connection. It returns true if there is no
+// request yet.
 func answer(fd int) (waits bool) {
 	var request [1024]byte
 	n, err := unix.Read(fd, request[:])

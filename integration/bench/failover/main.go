@@ -1,12 +1,15 @@
-// Command failover measures what a client sees when the address moves: a pair of
-// lvsd, a pair of keepalived, and an lvsd whose peer is a keepalived, in one boot,
-// on the same LAN, with the same real servers. New connects are begun every few
-// milliseconds; the outage is the longest time without one that succeeded, of those
-// that touch the time from the event (of a handover and a preemption, which begin with a
-// process that is started: from an advert before the successor's first) to four adverts
-// after the address was announced. Connections are opened before, one every 100 ms, and
-// speak each second and at the end. Times of two boots or machines say little beside
-// each other, ratios in one do.
+// Command failover measures what a client sees when the address moves: with a pair of
+// lvsd, a pair of keepalived, and an lvsd with a keepalived as peer, in one boot, on the
+// same LAN, with the same real servers.
+//
+// The client starts a connect every few milliseconds. The outage is the longest time
+// without a successful one that overlaps with the time from the event to four
+// advertisement intervals after the address was announced. (A handover and a preemption
+// start a process first; their time begins one interval before the new master's first
+// advertisement.) Other connections were opened before, one every 100 ms, and send a line
+// every second and at the end.
+//
+// Compare ratios within one boot; times of different boots or machines differ too much.
 //
 // It needs a kernel with ip_vs; `make bench-failover` finds or boots one.
 package main
@@ -34,10 +37,10 @@ const (
 
 func main() {
 	lvsd := flag.String("lvsd", "bin/lvsd", "the lvsd to measure")
-	rounds := flag.Int("rounds", 3, "how often each is measured; the median is told")
-	only := flag.String("only", "", "only what has this in its name")
+	rounds := flag.Int("rounds", 3, "rounds of each measurement; the median is printed")
+	only := flag.String("only", "", "only events whose name contains this")
 	directors := flag.String("directors", "", "only the directors with this name")
-	trace := flag.Bool("trace", false, "tell of each round what was on the wire when")
+	trace := flag.Bool("trace", false, "print the times of the advertisements of each round")
 	flag.Parse()
 	measure.Main(*lvsd, func(_ context.Context, tb lab.TB, binary string) {
 		head(*rounds)
@@ -64,14 +67,13 @@ func head(rounds int) {
 		measure.Machine(), measure.Keepalived(), rounds)
 }
 
-// event is one way for the address to move.
+// event is an event at which the address moves.
 type event struct {
 	name   string
 	advert time.Duration
-	// do makes it happen; the master is first, its successor second. nil: the
-	// system's handover does.
+	// do causes it; nil: the system's handover does.
 	do func(b *bench)
-	// to is the number of the director that is to have the address afterwards.
+	// to is the index of the director that has the address afterwards.
 	to int
 }
 
@@ -93,9 +95,9 @@ type system struct {
 	name string
 	// start starts a director.
 	start func(b *bench, i int) *lab.Process
-	// ready says that its table is complete.
+	// ready reports whether its table is complete.
 	ready func(b *bench, i int) bool
-	// handover makes a director give the address away; nil: it cannot be told to.
+	// handover hands the address over; nil: not supported.
 	handover func(b *bench, i int)
 }
 
@@ -111,12 +113,12 @@ type bench struct {
 	state     string // a folder
 }
 
-// A result is what a round showed.
+// result is the result of a round.
 type result struct {
 	outage         time.Duration
 	failed         int // connects
-	old, lostOld   int // connections of 3 s and more
-	young, lostNew int
+	old, lostOld   int // connections older than syncDelay
+	young, lostNew int // other connections
 }
 
 func measureEvent(tb lab.TB, c event, s system, rounds int, trace bool) {
@@ -139,7 +141,7 @@ func measureEvent(tb lab.TB, c event, s system, rounds int, trace bool) {
 		sum.lostOld, sum.old, sum.lostNew, sum.young)
 }
 
-// spread is the median, the least and the most of one thing of all rounds.
+// spread returns the median, minimum and maximum of a value over all rounds.
 func spread[T cmp.Ordered](all []result, text func(T) string, of func(result) T) string {
 	var values []T
 	for _, r := range all {
@@ -153,8 +155,8 @@ func spread[T cmp.Ordered](all []result, text func(T) string, of func(result) T)
 func newBench(tb lab.TB, c event, s system) *bench {
 	b := &bench{TB: tb, Lab: lab.New(tb), system: s, advert: c.advert}
 	var err error
-	// In memory: an fsync of the guest's is one of the machine below, for which the
-	// guest's only processor waits with all that is on it.
+	// In memory: an fsync in User-Mode Linux is one of the host, and stops the guest's
+	// only processor meanwhile.
 	if b.state, err = os.MkdirTemp("/run", "failover"); err != nil {
 		tb.Fatalf("%v", err)
 	}
@@ -176,16 +178,16 @@ func newBench(tb lab.TB, c event, s system) *bench {
 
 func (b *bench) start(i int) { b.processes[i] = b.system.start(b, i) }
 
-// kill ends a director at once, with the processes that it has.
+// kill kills a director and its child processes.
 func (b *bench) kill(i int) {
 	_ = syscall.Kill(-b.processes[i].Pid(), syscall.SIGKILL)
 }
 
-// round builds up, lets it happen, and tells what the client saw of it.
+// round starts the directors, causes the event, and returns what the client saw.
 func (b *bench) round(c event, trace bool) result {
 	for i := range b.lb {
 		if i == c.to && c.to == 0 {
-			continue // who preempts comes later
+			continue // the preempting director is started later
 		}
 		b.start(i)
 	}
@@ -194,31 +196,31 @@ func (b *bench) round(c event, trace bool) result {
 	if c.to == 1 {
 		b.WaitUntil(30*time.Second, "a backup", func() bool { return b.system.ready(b, 1) && !b.lb[1].Holds(vip) })
 	}
-	talks := b.gather()
-	heard := b.client.Capture("eth0", func(f lab.Frame) bool {
+	connections := b.connect()
+	capture := b.client.Capture("eth0", func(f lab.Frame) bool {
 		_, advert := f.VRRP()
 		a, arp := f.ARP()
 		return advert || arp && a.SenderIP.String() == vip
 	})
 	outage := lab.StartOutage(b.client, service, lab.OutageConfig{Timeout: 900 * time.Millisecond})
 	outage.WaitSuccesses(100, 20*time.Second)
-	talks = slices.DeleteFunc(talks, func(t talk) bool { return t.Err() != nil })
+	connections = slices.DeleteFunc(connections, func(t connection) bool { return t.Err() != nil })
 	began := time.Now()
 	if c.do != nil {
 		c.do(b)
 	} else {
 		b.system.handover(b, 0)
 	}
-	b.WaitUntil(60*time.Second, "the successor", func() bool { return b.lb[c.to].Holds(vip) })
-	// Until the last that a leaving director does is over.
+	b.WaitUntil(60*time.Second, "the new master", func() bool { return b.lb[c.to].Holds(vip) })
+	// Until the leaving director has finished.
 	time.Sleep(max(4*b.advert, 2*time.Second))
 	for until, n := time.Now().Add(20*time.Second), outage.Successes(); outage.Successes() < n+50 && time.Now().Before(until); {
-		time.Sleep(50 * time.Millisecond) // an address that nobody finds again is a result, too
+		time.Sleep(50 * time.Millisecond) // an address that stays unreachable is a result, too
 	}
 	report := outage.Stop()
-	w := wire(heard.Stop(), b.lb[1-c.to].MAC("eth0").String(), b.lb[c.to].MAC("eth0").String(), began)
-	// A process that starts makes the lab's kernel stand still, and takes nothing away
-	// before the old master has resigned or heard the new one.
+	w := wire(capture.Stop(), b.lb[1-c.to].MAC("eth0").String(), b.lb[c.to].MAC("eth0").String(), began)
+	// The start of a process stalls a kernel with one processor, but the address does
+	// not move before the old master has resigned or received an advertisement.
 	if c.to == 0 || c.do == nil {
 		began = w.first.Add(-b.advert)
 	}
@@ -226,7 +228,7 @@ func (b *bench) round(c event, trace bool) result {
 	failed := report.FailedBetween(began, time.Now())
 	if trace {
 		after := func(at time.Time) string { return fmt.Sprintf("%.1f", at.Sub(began).Seconds()*1000) }
-		fmt.Printf("  %s, ms: the last advert before %s, the successor's first %s, announced %s; no connect from %s to %s\n",
+		fmt.Printf("  %s, ms: last advertisement of the old master %s, first of the new one %s, announcement %s; no connect from %s to %s\n",
 			b.system.name, after(w.last), after(w.first), after(w.known), after(from), after(from.Add(gap)))
 		for _, at := range failed {
 			fmt.Printf("    a connect begun at %s failed\n", after(at))
@@ -237,12 +239,12 @@ func (b *bench) round(c event, trace bool) result {
 	if c.to == 1 && strings.HasPrefix(c.name, "cut") {
 		moved = w.known
 	}
-	for _, t := range talks {
+	for _, t := range connections {
 		lost := 0
 		if t.Say(10*time.Second) != nil {
 			lost = 1
 		}
-		if moved.Sub(t.born) >= young {
+		if moved.Sub(t.opened) >= syncDelay {
 			r.old, r.lostOld = r.old+1, r.lostOld+lost
 		} else {
 			r.young, r.lostNew = r.young+1, r.lostNew+lost
@@ -252,38 +254,39 @@ func (b *bench) round(c event, trace bool) result {
 	return r
 }
 
-// young is the age up to which the kernels need not have told of a connection.
-const young = 3 * time.Second
+// syncDelay is the age up to which the kernel may not have synchronised a connection.
+const syncDelay = 3 * time.Second
 
-// A talk is an established connection.
-type talk struct {
+// connection is an established connection with the time at which it was opened.
+type connection struct {
 	*lab.Conversation
-	born time.Time
+	opened time.Time
 }
 
-// gather opens connections of all ages up to six seconds.
-func (b *bench) gather() (talks []talk) {
+// connect opens connections of all ages up to six seconds.
+func (b *bench) connect() (all []connection) {
 	for range 60 {
-		next := time.Now().Add(2 * young / 60)
-		// One that fails now is not what is measured: with adverts of 10 ms a kernel
-		// that stands still for a moment makes a master more.
+		next := time.Now().Add(2 * syncDelay / 60)
+		// One that fails is ignored: with an interval of 10 ms a kernel that stalls for a
+		// moment causes a second master.
 		if c, err := lab.TryConverse(b.client, service, 5*time.Second); err == nil {
 			c.Keep(time.Second, 10*time.Second)
-			talks = append(talks, talk{c, time.Now()})
+			all = append(all, connection{c, time.Now()})
 		}
 		time.Sleep(time.Until(next))
 	}
-	return talks
+	return all
 }
 
-// A takeover is what was on the wire.
+// takeover is the times of a takeover on the wire.
 type takeover struct {
-	last  time.Time // the old master's last advert before its successor's first
-	first time.Time
-	known time.Time // the successor's first announcement of the address
+	last  time.Time // the old master's last advertisement before the new one's first
+	first time.Time // the new master's first advertisement
+	known time.Time // the new master's first announcement of the address
 }
 
-// wire finds the takeover, after an event, of two stations.
+// wire finds the takeover after an event in a capture, by the MAC addresses of the old
+// and the new master.
 func wire(frames []lab.Frame, before, after string, event time.Time) (w takeover) {
 	for _, f := range frames {
 		_, advert := f.VRRP()

@@ -1,7 +1,8 @@
-// Command ipvs measures the control layer on a real IPVS: how long lvsd takes to
-// fill a large table, to reload one changed weight and to find nothing to do, and
-// how much memory that needs, beside ipvsadm -R and keepalived in the same boot.
-// Times of two boots or machines say little beside each other, ratios in one do.
+// Command ipvs measures the control layer on a real IPVS: the time in which lvsd fills a
+// large table, reloads one changed weight and compares a table without a difference, and
+// the memory, together with ipvsadm -R and keepalived in the same boot.
+//
+// Compare ratios within one boot; times of different boots or machines differ too much.
 //
 // It needs a kernel with ip_vs; `make bench-ipvs` finds or boots one.
 package main
@@ -56,15 +57,15 @@ type bench struct {
 	table  []row
 }
 
-// row is what grows with a table, for the last lines.
+// row is the results of a table, for the summary.
 type row struct {
 	servers                     int
-	restore, fill, first, later time.Duration // later: the quickest of the others
-	keepalived                  time.Duration // its quickest
+	restore, fill, first, later time.Duration // later: the fastest after the first
+	keepalived                  time.Duration // its fastest
 	rss                         string
 }
 
-// summary sets what was measured of each table beside the others.
+// summary prints the results of all tables.
 func (b *bench) summary() {
 	b.say("\nservers   ipvsadm -R   filled   one weight: first, then   each 1,000 servers   keepalived   resident")
 	for _, r := range b.table {
@@ -73,7 +74,7 @@ func (b *bench) summary() {
 	}
 }
 
-// size is a table, and how often it is reloaded with one weight changed.
+// size is the size of a table, and the number of its reloads with one changed weight.
 type size struct {
 	services, servers   int
 	reloads, keepalived int
@@ -81,7 +82,7 @@ type size struct {
 
 func (b *bench) say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 
-// each goes through the table: the servers spread evenly over the services.
+// each calls the functions for every service and server, which are spread evenly.
 func (s size) each(service func(i int), server func(i, j int)) {
 	per, more := s.servers/s.services, s.servers%s.services
 	for i := range s.services {
@@ -104,7 +105,7 @@ func real(i, j int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 128 + byte(i>>8), byte(i), byte(j + 1)}), 80)
 }
 
-// table is the size's table; changed is the weight of one server in the middle.
+// table returns the table; changed is the weight of one server in the middle.
 func (s size) table(changed int) ipvs.Table {
 	t := ipvs.Table{}
 	s.each(func(i int) {
@@ -128,7 +129,7 @@ func (s size) target() (ipvs.ServiceKey, netip.AddrPort) {
 	return ipvs.ServiceKey{Protocol: ipvs.TCP, Address: virtual(s.services / 2)}, real(s.services/2, 0)
 }
 
-// config is lvsd's file.
+// config returns the configuration of lvsd.
 func (s size) config(dir string, changed int) string {
 	var t strings.Builder
 	fmt.Fprintf(&t, "[global]\ncontrol_socket = \"%s/lvsd.sock\"\nstate_dir = \"%s/state\"\nhttp_listen = \"\"\n", dir, dir)
@@ -144,7 +145,7 @@ func (s size) config(dir string, changed int) string {
 	return t.String()
 }
 
-// keepalivedConfig is the same for keepalived.
+// keepalivedConfig returns the same configuration for keepalived.
 func (s size) keepalivedConfig(changed int) string {
 	var t strings.Builder
 	s.each(func(i int) {
@@ -161,7 +162,7 @@ func (s size) keepalivedConfig(changed int) string {
 	return t.String()
 }
 
-// director is a host of its own, so that no measurement meets another's table.
+// director returns a new host, so that each measurement has an empty table.
 func (b *bench) director(name string) *lab.Host {
 	lan := b.lab.LAN("lan-"+name, "10.77.0.0/24")
 	h := b.lab.Host(name, lan, "10.77.0.11/24")
@@ -181,17 +182,17 @@ func (b *bench) measure(s size) {
 	b.say("\n%d real servers in %d services", s.servers, s.services)
 	b.restore(b.director("adm"+name), s)
 	b.library(b.director("lib"+name), s)
-	debug.FreeOSMemory() // ours: the guest has little
+	debug.FreeOSMemory() // the guest has little memory
 	b.daemon(b.director("lvsd"+name), s)
 	if s.keepalived > 0 {
 		b.peer(b.director("ka"+name), s)
 	}
 }
 
-// restore measures ipvsadm -R of the same table.
+// restore measures ipvsadm -R with the same table.
 func (b *bench) restore(h *lab.Host, s size) {
 	file := b.lab.WriteFile(h.Name+".ipvsadm", ipvsadm.Format(s.table(1)))
-	for range 2 { // the first loads the program into the cache
+	for range 2 { // the first loads the program into the page cache
 		h.MustRun("ipvsadm", "-C")
 		start := time.Now()
 		if out, err := h.Run(b.ctx, "sh", "-c", "ipvsadm -R < "+file); err != nil {
@@ -203,7 +204,7 @@ func (b *bench) restore(h *lab.Host, s size) {
 	h.MustRun("ipvsadm", "-C")
 }
 
-// library measures the control layer without the daemon around it.
+// library measures the control layer without the daemon.
 func (b *bench) library(h *lab.Host, s size) {
 	b.must(h.Do(func() error {
 		k, err := netlink.Open()
@@ -238,8 +239,8 @@ func (b *bench) library(h *lab.Host, s size) {
 	h.MustRun("ipvsadm", "-C")
 }
 
-// weight is what the kernel has for a server, -1 when it has it not. It asks for
-// one service only: a look at the whole table would be what is measured.
+// weight returns the weight of a server in the kernel, -1 if it is not there. It reads
+// one service only: reading the whole table would take longer than what is measured.
 func (b *bench) weight(h *lab.Host, k ipvs.ServiceKey, r netip.AddrPort) int {
 	weight := -1
 	text, _ := h.Run(b.ctx, "ipvsadm", "-L", "-n", "-t", k.Address.String())
@@ -251,13 +252,13 @@ func (b *bench) weight(h *lab.Host, k ipvs.ServiceKey, r netip.AddrPort) int {
 	return weight
 }
 
-// full says whether the last server that a director writes is there and serves.
+// full reports whether the last server that a director writes is in the table.
 func (b *bench) full(h *lab.Host, s size) bool {
 	k := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: virtual(s.services - 1)}
 	return b.weight(h, k, real(s.services-1, s.servers/s.services-1)) == 1
 }
 
-// at says whether the changed server has its weight.
+// at reports whether the changed server has this weight.
 func (b *bench) at(h *lab.Host, s size, weight int) bool {
 	k, r := s.target()
 	return b.weight(h, k, r) == weight
@@ -271,7 +272,7 @@ func (b *bench) wait(what string, every time.Duration, done func() bool) {
 	}
 }
 
-// daemon measures lvsd as a user has it.
+// daemon measures lvsd run.
 func (b *bench) daemon(h *lab.Host, s size) {
 	dir := b.lab.Path(h.Name)
 	b.must(os.MkdirAll(dir, 0o700), "make a folder")
@@ -315,7 +316,7 @@ func (b *bench) daemon(h *lab.Host, s size) {
 		took := time.Since(start)
 		if err != nil {
 			kernel, _ := exec.Command("sh", "-c", "dmesg | tail -3").CombinedOutput()
-			b.Fatalf("reload: %v\n%s\nlvsd runs: %v, and said:\n%s\nand the kernel:\n%s", err, out, p.Running(), p.Tail(5), kernel)
+			b.Fatalf("reload: %v\n%s\nlvsd running: %v, its output:\n%s\nkernel log:\n%s", err, out, p.Running(), p.Tail(5), kernel)
 		}
 		if !b.at(h, s, 5+i) {
 			b.Fatalf("after a reload the weight is not there")
@@ -368,7 +369,7 @@ func (b *bench) peer(h *lab.Host, s size) {
 	<-p.Done()
 }
 
-// now is the row of the table that is measured.
+// now returns the row of the current table.
 func (b *bench) now() *row { return &b.table[len(b.table)-1] }
 
 func since(start time.Time) time.Duration { return time.Since(start).Round(time.Millisecond) }
