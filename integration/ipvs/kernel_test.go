@@ -341,7 +341,7 @@ func TestKernelSchedulers(t *testing.T) {
 	k := openKernel(t)
 	for _, name := range []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"} {
 		present := exec.Command("ipvsadm", "-A", "-t", "10.0.0.88:80", "-s", name).Run() == nil
-		ipvsadm(t, "-C")
+		runIpvsadm(t, "-C")
 		err := k.Apply(ipvs.Op{Kind: ipvs.AddService, Service: kernelService(ipvs.TCP, "10.0.0.88:80", name)})
 		checked := netlink.CheckScheduler(name)
 		switch {
