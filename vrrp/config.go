@@ -1,7 +1,5 @@
-// This file says what makes a configuration unusable, on any host. It never looks
-// at this one.
-//
-// PURE.
+// Validation of a configuration, independent of the host.
+
 package vrrp
 
 import (
@@ -13,8 +11,8 @@ import (
 	"lvsd/vrrp/auth"
 )
 
-// The limits of version 3: a 12 bit field of centiseconds, RFC 9568 §5.2.7; below
-// one centisecond there is nothing it could say. Version 2: 8 bits of seconds.
+// Limits of the advert interval. Version 3: 12 bits of centiseconds, RFC 9568
+// §5.2.7. Version 2: 8 bits of seconds.
 const (
 	centisecond   = 10 * time.Millisecond
 	minInterval   = centisecond
@@ -22,7 +20,7 @@ const (
 	maxIntervalV2 = 255 * time.Second
 )
 
-// check says what makes the configuration unusable for any director.
+// check returns the first error of the configuration.
 func (c Config) check() error {
 	switch {
 	case c.Interface == "":
@@ -54,8 +52,8 @@ func (c Config) check() error {
 	return nil
 }
 
-// maxFrame6 is how many addresses of IPv6 an advert can name in one frame: what
-// leaves from a virtual MAC address is made as a frame, and not taken apart.
+// maxFrame6 is the number of IPv6 addresses that fit in one Ethernet frame:
+// adverts from a virtual MAC address are not fragmented.
 const maxFrame6 = (1500 - 40 - 8 - auth.TrailerLen) / 16
 
 func (c Config) checkInterval() error {
@@ -115,7 +113,7 @@ func (c Config) checkAuthentication() error {
 	return nil
 }
 
-// maxWeight is the most that a tracked thing can add or take.
+// maxWeight is the largest priority adjustment of a tracked object.
 const maxWeight = 253
 
 func (c Config) checkTracking() error {
@@ -137,7 +135,7 @@ func (c Config) checkTracking() error {
 	return nil
 }
 
-// checkRoutes looks at what moves with the addresses.
+// checkRoutes checks routes and rules.
 func (c Config) checkRoutes() error {
 	other := func(a netip.Addr) bool { return a.IsValid() && a.Is6() != c.v6() }
 	for _, r := range c.Routes {
@@ -153,13 +151,13 @@ func (c Config) checkRoutes() error {
 	return nil
 }
 
-// allAddresses is all that a master holds: the addresses, and the excluded ones.
+// allAddresses returns all addresses of a master, including the excluded ones.
 func (c Config) allAddresses() []netip.Prefix {
 	all := make([]netip.Prefix, 0, len(c.Addresses)+len(c.Excluded))
 	return append(append(all, c.Addresses...), c.Excluded...)
 }
 
-// clone shares nothing with c.
+// clone returns a copy that shares no slices with c.
 func (c Config) clone() Config {
 	c.Addresses, c.Excluded, c.Unicast = slices.Clone(c.Addresses), slices.Clone(c.Excluded), slices.Clone(c.Unicast)
 	c.TrackInterfaces, c.TrackScripts, c.TrackFiles = slices.Clone(c.TrackInterfaces), slices.Clone(c.TrackScripts), slices.Clone(c.TrackFiles)

@@ -1,7 +1,5 @@
-// This file names the reasons for which a message is refused, and explains them
-// to people. It never decides whether one is.
-//
-// PURE.
+// Reasons to drop a received message, and their text.
+
 package vrrp
 
 import (
@@ -10,32 +8,33 @@ import (
 	"lvsd/vrrp/auth"
 )
 
-// DropReason is why a message was refused. Its String is a bounded set, fit for a label.
+// DropReason is why a message was dropped. Its String is a bounded set, used as a
+// metric label.
 type DropReason uint8
 
-// The receive checks in the order of RFC 9568 §7.1 and RFC 3768 §7.1; a message
-// has the first reason that fits.
+// In the order of the receive checks of RFC 9568 §7.1 and RFC 3768 §7.1; the
+// first that applies counts.
 const (
 	DropNone            DropReason = iota
-	DropTTL                        // it crossed a router, or was made to look so
-	DropVersion                    // not our version
+	DropTTL                        // not 255: forwarded by a router, or forged
+	DropVersion                    // another version
 	DropType                       // not an ADVERTISEMENT, the only type (§5.2.2)
-	DropLength                     // not exactly as long as its address count says
+	DropLength                     // length does not match the address count
 	DropChecksum                   // wrong in every form
-	DropVRID                       // another election's
-	DropAuthType                   // version 2: another type of authentication
-	DropAuth                       // not authentic: another password
-	DropInterval                   // 0, which would mean no down interval at all (erratum 8301)
-	DropIntervalDiffers            // version 2: not our interval, so the timers do not fit
-	DropCount                      // names no address (§5.2.5)
-	DropDestination                // multicast to a unicast election, or the reverse
-	DropPeer                       // unicast from somebody who is no director of this election
-	DropUnauthenticated            // no proof that the sender has a key
-	DropKey                        // proven by a key that is not in our file
-	DropClock                      // the sender's clock is far from ours, or it is an old advert
-	DropReplay                     // it was heard before
-	DropOwn                        // from our own address: a loop, or an address used twice
-	dropReasons                    // how many there are
+	DropVRID                       // another virtual router
+	DropAuthType                   // version 2: another authentication type
+	DropAuth                       // wrong password or HMAC
+	DropInterval                   // 0, so there would be no down interval (erratum 8301)
+	DropIntervalDiffers            // version 2: not our interval, so the timers do not match
+	DropCount                      // no addresses (§5.2.5)
+	DropDestination                // multicast to a unicast instance, or the reverse
+	DropPeer                       // unicast from an address that is not a configured peer
+	DropUnauthenticated            // no HMAC trailer
+	DropKey                        // signed with a key that is not in our key file
+	DropClock                      // the sender's clock differs too much from ours, or an old advert
+	DropReplay                     // already received
+	DropOwn                        // from our own address: a loop, or a duplicate address
+	dropReasons                    // number of reasons
 )
 
 var dropNames = [dropReasons]string{
@@ -44,7 +43,7 @@ var dropNames = [dropReasons]string{
 	"unauthenticated", "auth_key", "clock", "replay", "own",
 }
 
-// String is the reason's name in metrics and logs.
+// String returns the reason's name in metrics and logs.
 func (d DropReason) String() string {
 	if d < dropReasons {
 		return dropNames[d]
@@ -52,13 +51,13 @@ func (d DropReason) String() string {
 	return "unknown"
 }
 
-// concerns reports whether a refused message claims to be for the election vrid,
-// so that its sender is a peer that is not understood rather than a stranger.
+// concerns reports whether a dropped message was meant for the instance vrid, so
+// that its sender is a peer with a wrong configuration.
 func concerns(d DropReason, message []byte, vrid uint8) bool {
 	return d != DropVRID && d != DropOwn && d != DropPeer && len(message) >= 2 && message[1] == vrid
 }
 
-// explain says for people what was wrong: the field, theirs and ours.
+// explain describes the difference: the field, its value and ours.
 func explain(d DropReason, h Header, message []byte, r *Rules) string {
 	at := func(i int) int {
 		if i < len(message) {

@@ -1,7 +1,6 @@
-// This file drives one election: it feeds the machine with what happened, sets
-// its timer and does what it asks for. It never decides anything about the
-// election itself, and the loop never waits for the kernel: what might take a
-// while is the ground's (ground.go).
+// The event loop of one VRRP instance: it feeds the machine with inputs, sets its
+// timer and performs its actions. The loop never waits for the kernel: netlink
+// and sysctl are done by the interface worker (ifworker.go).
 
 package vrrp
 
@@ -25,34 +24,33 @@ import (
 	"lvsd/vrrp/wire"
 )
 
-// Options are what an election tells the daemon. Each may be nil. All but the
-// logger are called from the election's own goroutine and must not block:
-// whatever time they take, an advert is late by.
+// Options are the callbacks of an instance; each may be nil. All but the logger
+// run in the event loop and must not block: their duration delays adverts.
 type Options struct {
 	Log              *slog.Logger
-	Wake             func()                  // the status changed; carries nothing, read Status again
-	OnEvent          func(Event)             // a change of state
-	OnMasterConflict func(MasterConflict)    // a contest begins or ends
-	ObserveLag       func(lag time.Duration) // how late a timer was served
-	Groups           *Groups                 // where a sync group is looked for; nil: the process's own
-	// RunProgram runs a tracked script to its end and answers an error unless it
-	// ended well. When the context ends first it is killed with all that it
-	// started. It is called from goroutines of their own. nil: every script fails.
+	Wake             func()                  // the status changed; read Status again
+	OnEvent          func(Event)             // a state change
+	OnMasterConflict func(MasterConflict)    // a master conflict begins or ends
+	ObserveLag       func(lag time.Duration) // how late a timer was handled
+	Groups           *Groups                 // where sync groups are looked up; nil: those of the process
+	// RunProgram runs a tracked script and returns an error unless it succeeded.
+	// When ctx ends, the script and its children are killed. It runs in
+	// goroutines of its own. nil: every script fails.
 	RunProgram func(ctx context.Context, command []string) error
 }
 
-// A conn carries messages; its fake stands beside the tests.
+// conn sends and receives messages; wire.Conn or a fake.
 type conn interface {
 	Receive(buf []byte) (wire.Packet, error)
 	Send(to netip.Addr, message []byte) error
 	Close() error
 }
 
-// A port is the interface; its fake stands beside the tests.
+// port manages the interface; link.Port or a fake.
 type port interface {
 	State(ours []netip.Prefix, source netip.Addr) (link.State, error)
-	SetAddresses(ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error)
-	SetRoutes(a link.ExtraRoutes, there bool) (restored []string, err error)
+	SetAddresses(ours, want []netip.Prefix, arpSilenced bool) (held, added []netip.Prefix, err error)
+	SetRoutes(a link.ExtraRoutes, present bool) (restored []string, err error)
 	Announce(addrs []netip.Addr) (frames int, err error)
 	Watch(ctx context.Context, changed func())
 	Close() error
@@ -61,77 +59,77 @@ type port interface {
 // dialer opens a conn on an interface.
 type dialer func(name string, index int, source netip.Addr) (conn, error)
 
-// releaseTimeout bounds the wait for the addresses to go at the end. The kernel
-// usually needs less than a millisecond.
+// releaseTimeout bounds the wait for the removal of the addresses at shutdown,
+// which usually takes less than a millisecond.
 const releaseTimeout = 3 * time.Second
 
-// Engine is one election on one interface.
+// Engine runs one VRRP instance on one interface.
 type Engine struct {
 	name, iface  string
 	vrid         uint8
-	openedConfig Config // as it was at first
+	openedConfig Config // as given to Open
 	o            Options
 	log          *slog.Logger
 	writer       *asynclog.Writer
 	worker       *ifworker
-	machine      *machine // the loop's alone, once it runs
+	machine      *machine // owned by the event loop once it runs
 	tracking     *tracking
-	group        *groupMember // nil: none
+	group        *groupMember // nil: no sync group
 
 	newTimer func() timer.Timer
 
-	conn         conn // the loop's: what is sent through; nil: nothing
+	conn         conn // owned by the event loop; nil: no socket
 	source       netip.Addr
 	message      []byte
-	advertAddrs  []netip.Addr // the addresses in the adverts
-	destinations []netip.Addr // where adverts go
+	advertAddrs  []netip.Addr // addresses in the adverts
+	destinations []netip.Addr // where adverts are sent
 
 	tracked    atomic.Pointer[[]Tracked]
-	configured atomic.Pointer[[]netip.Prefix] // all that a master holds
+	configured atomic.Pointer[[]netip.Prefix] // all addresses of a master
 
-	keys          atomic.Pointer[auth.Keyring] // nil: adverts are not proven
-	sequence      uint64                       // of the last proof; the loop's
+	keys          atomic.Pointer[auth.Keyring] // nil: adverts are not signed
+	sequence      uint64                       // of the last signature; owned by the event loop
 	lastSequences sequenceTable
 
-	rules atomic.Pointer[Rules] // what is heard is held against; but for Own
+	rules atomic.Pointer[Rules] // rules for received adverts, without Own
 
 	adverts   chan rxAdvert
 	dropped   chan rxDrop
 	ifReports chan ifReport
 
 	mu              sync.Mutex
-	pending         *update // one that the loop has not seen
-	handoverPending bool    // HandOver was called, and the loop has not seen it
+	pending         *update // not yet applied by the event loop
+	handoverPending bool    // HandOver was called and is not yet handled
 	wake            chan struct{}
 
 	status           atomic.Pointer[published]
 	counters         counters
 	receivers        sync.WaitGroup
-	done             chan struct{} // closed when nobody listens to the receivers any more
+	done             chan struct{} // closed when the event loop no longer receives adverts
 	limiter          rateLimiter
-	warnedAt         time.Time // when an alarm was logged last; the loop's
-	warningLogged    string    // the alarm that was logged last; empty when none holds
-	conflictReported bool      // what OnContest was told last
+	warnedAt         time.Time // when a warning was last logged; owned by the event loop
+	warningLogged    string    // the last warning logged; empty: it has ended
+	conflictReported bool      // last state given to OnMasterConflict
 }
 
-// published is the part of the status that changes seldom. Immutable.
+// published is the part of the status that changes rarely. It is immutable.
 type published struct {
 	snapshot
 	transitions map[Transition]uint64
 }
 
-// counters change with every packet, and are read by anybody.
+// counters change with every packet and may be read at any time.
 type counters struct {
 	sent, received, announced, restored, mismatched, unproven atomic.Uint64
 
 	lastAdvert atomic.Int64 // Unix time in ns; 0: never
-	interval   atomic.Int64 // ours, in ns
+	interval   atomic.Int64 // our advert interval, in ns
 	dropped    [dropReasons]atomic.Uint64
 	checksums  [checksums]atomic.Uint64
 }
 
-// Open looks at the interface and opens the sockets. It changes nothing, and
-// after an error nothing is left open; the error names the remedy.
+// Open checks the interface and opens the sockets. It changes nothing, and after
+// an error nothing is left open. The error names the remedy.
 func Open(cfg Config, o Options) (*Engine, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
@@ -155,7 +153,7 @@ func Open(cfg Config, o Options) (*Engine, error) {
 	e := newEngine(cfg, secret, o, p, func(name string, index int, source netip.Addr) (conn, error) {
 		c, err := wire.Open(wire.Config{Interface: name, Index: index, Source: source, VRID: cfg.VRID, Unicast: len(cfg.Unicast) > 0, MAC: mac})
 		if err != nil {
-			return nil, err // not c: a nil *wire.Conn would be a conn
+			return nil, err // not c: a nil *wire.Conn in a conn is not nil
 		}
 		return c, nil
 	})
@@ -194,12 +192,12 @@ func newEngine(cfg Config, secret auth.Secret, o Options, p port, dial dialer) *
 	return e
 }
 
-// Close ends an Engine that was never Run.
+// Close releases an Engine that was never Run.
 func (e *Engine) Close() error { return e.worker.close() }
 
-// Update replaces the configuration, except for what [NeedsRestart] names. It
-// never waits for the network. A configuration that [Open] would refuse is
-// refused, logged, and changes nothing.
+// Update replaces the configuration, except for the fields that [NeedsRestart]
+// compares. It does not block. A configuration that [Open] would refuse is logged
+// and ignored.
 func (e *Engine) Update(cfg Config) {
 	cfg.Interface, cfg.VRID = e.iface, e.vrid
 	err := cfg.check()
@@ -220,10 +218,10 @@ func (e *Engine) Update(cfg Config) {
 	e.notify()
 }
 
-// HandOver makes a master resign and become a backup, which goes on serving until
-// its successor is heard. It changes nothing of an election that is not master,
-// and never waits. To keep the addresses away afterwards is Config.Held's part: an
-// [Engine.Update] before this call comes before it.
+// HandOver makes a master resign and become backup; it serves until its successor
+// has advertised. In other states it has no effect. It does not block.
+// Config.Standby keeps the addresses away afterwards; an [Engine.Update] before
+// this call is applied first.
 func (e *Engine) HandOver() {
 	e.mu.Lock()
 	e.handoverPending = true
@@ -231,21 +229,21 @@ func (e *Engine) HandOver() {
 	e.notify()
 }
 
-// notify makes the loop look at what it is told.
+// notify wakes the event loop.
 func (e *Engine) notify() {
 	select {
 	case e.wake <- struct{}{}:
-	default: // the loop will see this one instead
+	default: // already pending
 	}
 }
 
-// Run takes part in the election until ctx ends; then a master sends priority 0
-// and removes its addresses. It returns nil, and no goroutine outlives it. An
-// Engine runs once.
+// Run runs the instance until ctx ends; a master then sends priority 0 and
+// removes its addresses. It returns nil, and all its goroutines have ended by
+// then. An Engine runs once.
 func (e *Engine) Run(ctx context.Context) error {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var ground sync.WaitGroup
-	ground.Go(func() { e.worker.run(inner, e.ifReports) })
+	var worker sync.WaitGroup
+	worker.Go(func() { e.worker.run(inner, e.ifReports) })
 	groups := e.o.Groups
 	if groups == nil {
 		groups = &processGroups
@@ -260,7 +258,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.tracking.tasks.Wait()
 		cancel()
 		close(e.done)
-		ground.Wait() // closes the socket, which ends the receivers
+		worker.Wait() // closes the socket, which ends the receivers
 		e.receivers.Wait()
 		close(last)
 		select {
@@ -285,13 +283,13 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-deadlineTimer.C():
 			lag := time.Since(deadline)
 			if deadline.IsZero() || lag < 0 {
-				continue // it rang for an older one
+				continue // fired for an earlier deadline
 			}
 			if e.o.ObserveLag != nil {
 				e.o.ObserveLag(lag)
 			}
 			e.drainAdverts()
-			// If what lay in the inbox moved the deadline, this does nothing.
+			// Without effect if one of these adverts moved the deadline.
 			e.step(input{kind: inTick})
 		case h := <-e.adverts:
 			e.onAdvert(h)
@@ -307,7 +305,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
-// onTracking takes in what is tracked, here and by the others of the sync group.
+// onTracking passes tracked objects and the state of the sync group to the
+// machine.
 func (e *Engine) onTracking() {
 	all := e.tracking.all()
 	delta, fault := sum(all)
@@ -323,7 +322,7 @@ func (e *Engine) onTracking() {
 	e.publishGroupState()
 }
 
-// publishGroupState tells the sync group what keeps this election out by itself.
+// publishGroupState tells the sync group what keeps this instance in Fault.
 func (e *Engine) publishGroupState() {
 	if e.group == nil {
 		return
@@ -335,9 +334,8 @@ func (e *Engine) publishGroupState() {
 	e.group.setState(groupState{fault, delta})
 }
 
-// drainAdverts takes what had arrived before the timer fired: an advert that is
-// already here must not lose against it. Only what is there now, so that a flood
-// cannot hold the timer off.
+// drainAdverts handles the adverts that arrived before the timer fired; they come
+// first. Only those queued now, so that a flood cannot hold off the timer.
 func (e *Engine) drainAdverts() {
 	for range len(e.adverts) {
 		e.onAdvert(<-e.adverts)
@@ -371,13 +369,13 @@ func (a Authentication) read() (auth.Secret, error) {
 	return auth.Read(a.Type, a.KeyFile, a.Permissive)
 }
 
-// An update is another configuration, and what its key file held.
+// update is a new configuration with the content of its key file.
 type update struct {
 	Config
 	auth.Secret
 }
 
-// applyConfig prepares what each advert needs of a configuration.
+// applyConfig prepares what sending and receiving need of a configuration.
 func (e *Engine) applyConfig(u update) {
 	e.advertAddrs = make([]netip.Addr, len(u.Addresses))
 	for i, p := range u.Addresses {
@@ -399,7 +397,7 @@ func (e *Engine) applyConfig(u update) {
 	e.worker.configure(held, link.ExtraRoutes{Routes: u.Routes, Rules: u.Rules})
 }
 
-// onIfReport takes what the kernel side has to say.
+// onIfReport handles a report of the interface worker.
 func (e *Engine) onIfReport(r ifReport) {
 	switch r.kind {
 	case ifFirst:
@@ -423,11 +421,12 @@ func (e *Engine) onIfReport(r ifReport) {
 	}
 }
 
-// step feeds the machine, and what its actions led to as well, and tells.
+// step feeds the machine with an input and with the results of its actions, then
+// publishes the status.
 func (e *Engine) step(in input) {
 	now := time.Now()
 	sent := e.perform(now, e.machine.Step(now, in))
-	// A failed advert is an input too; nothing that it causes sends more than one.
+	// A failed advert is an input too; its consequences send at most one more.
 	for range 2 {
 		if sent == nil {
 			break
@@ -438,7 +437,8 @@ func (e *Engine) step(in input) {
 	e.publish()
 }
 
-// perform does the actions, and returns how sending went if the machine should know.
+// perform performs the actions and returns the result of sending if the machine
+// needs it.
 func (e *Engine) perform(now time.Time, actions []action) (sent *input) {
 	for _, a := range actions {
 		switch a.kind {
@@ -449,7 +449,7 @@ func (e *Engine) perform(now time.Time, actions []action) (sent *input) {
 		case doAnnounce:
 			e.worker.announce(a.prefixes)
 		case didChangeState:
-			runtime.Gosched() // to the ground, which has addresses to see to; telling can wait
+			runtime.Gosched() // lets the interface worker begin; reporting can wait
 			if a.reason != ReasonGroup && (a.to == Master || a.to == Backup && a.from == Master) {
 				e.group.announceMove(a.to)
 			}
@@ -459,7 +459,8 @@ func (e *Engine) perform(now time.Time, actions []action) (sent *input) {
 	return sent
 }
 
-// send sends an advert. Only a failure, or the end of failing, is worth telling.
+// send sends an advert. It returns an input only if sending failed or works
+// again.
 func (e *Engine) send(priority uint8) *input {
 	cfg := &e.machine.cfg
 	a := Advert{VRID: e.vrid, Priority: priority, Interval: cfg.AdvertInterval, Addresses: e.advertAddrs, Checksum: cfg.Checksum}
@@ -481,7 +482,7 @@ func (e *Engine) send(priority uint8) *input {
 	return &input{kind: inSent, detail: err.Error()}
 }
 
-// sendTo sends to everybody; of several the first error counts.
+// sendTo sends to all destinations and returns the first error.
 func (e *Engine) sendTo(a Advert) (err error) {
 	rules, keys := e.rules.Load(), e.keys.Load()
 	e.sequence = max(e.sequence+1, uint64(time.Now().UnixMicro()))
@@ -501,8 +502,8 @@ func (e *Engine) sendTo(a Advert) (err error) {
 	return err
 }
 
-// shutdown ends mastership in good order: priority 0 first, then, when a successor
-// has them, the addresses.
+// shutdown sends priority 0 and removes the addresses, once a successor has them
+// or the handover limit has passed.
 func (e *Engine) shutdown() {
 	e.step(input{kind: inStop})
 	limit := time.NewTimer(releaseTimeout + e.machine.cfg.HandoverLimit)

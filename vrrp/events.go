@@ -1,8 +1,6 @@
-// This file holds the vocabulary of the machine: what can happen to it, what it
-// asks for, what it shows, and the formulas of its timers. It never does any of
-// it and holds no state.
-//
-// PURE.
+// Inputs and actions of the machine, its snapshot, and the formulas of its
+// timers.
+
 package vrrp
 
 import (
@@ -11,19 +9,14 @@ import (
 	"time"
 )
 
-// skew orders the takeovers of several backups, RFC 9568 §6.1. It is multiplied
-// before it is divided: at short intervals it is less than a millisecond.
+// skew returns Skew_Time, RFC 9568 §6.1. It multiplies before it divides: at
+// short intervals the result is less than a millisecond.
 func skew(priority uint8, active time.Duration) time.Duration {
 	return (256 - time.Duration(priority)) * active / 256
 }
 
-// downInterval is how long a backup bears silence, RFC 9568 §6.1.
-func downInterval(priority uint8, active time.Duration) time.Duration {
-	return 3*active + skew(priority, active)
-}
-
-// skew is that of the election's version: in version 2 it does not depend on the
-// interval, RFC 3768 §6.1.
+// skew returns Skew_Time for the configured version. In version 2 it does not
+// depend on the interval, RFC 3768 §6.1.
 func (m *machine) skew() time.Duration {
 	if m.cfg.version() == 2 {
 		return skew(m.priority(), time.Second)
@@ -32,93 +25,93 @@ func (m *machine) skew() time.Duration {
 }
 
 const (
-	// Other stacks, and Linux before 4.13, ignore a second change of a neighbour
-	// within a second, so repeats keep further apart than that.
+	// announceGap separates repeated announcements: other stacks, and Linux
+	// before 4.13, ignore a second change of a neighbour within one second.
 	announceGap = 1100 * time.Millisecond
-	// announceRepeats follow the first announcement at announceGap.
+	// announceRepeats announcements follow the first one at announceGap.
 	announceRepeats = 4
-	// announceRefresh is for ever: a switch may forget a station that is only
-	// ever sent to, and floods every packet to it from then on.
+	// announceRefresh repeats announcements for ever: a switch forgets a MAC
+	// address that only receives, and then floods every packet to it.
 	announceRefresh = time.Minute
 
-	// retryAfter is how long a failed director stays out of the election, and
-	// how often an address that would not go is tried again.
+	// retryAfter is the time in Fault after a failed action, and between attempts
+	// to remove an address.
 	retryAfter = time.Second
-	// A director that failed to be master does not take the addresses from a
-	// live one for a while, longer after each failure: a peer that works is
-	// better than being right about the priority.
+	// A director that failed as master does not preempt a live master for
+	// holdoffMin, doubled with each failure up to holdoffMax: a working peer
+	// matters more than priority.
 	holdoffMin = 10 * time.Second
 	holdoffMax = 5 * time.Minute
 
-	// sendFailureLimit is how many adverts in a row may fail to leave before a master
-	// that hears another one steps back: by then the others counted it as gone.
+	// A master that receives another one steps down after sendFailureLimit unsent
+	// adverts in a row: by then the other directors have timed it out.
 	sendFailureLimit = 3
 )
 
-// An input is one thing that happened.
+// input is one event.
 type input struct {
 	kind inputKind
 
-	from      netip.Addr    // inAdvert, inRefused: the sender; inReady: the address that we send from
+	from      netip.Addr    // inAdvert, inDropped: the sender; inReady: the source address of our adverts
 	priority  uint8         // inAdvert
 	interval  time.Duration // inAdvert
-	addresses []netip.Addr  // inAdvert: only read during the step
+	addresses []netip.Addr  // inAdvert: valid during the step only
 
-	drop   DropReason // inRefused
+	drop   DropReason // inDropped
 	reason string     // inUnready: one of the Reason constants
-	detail string     // inUnready, inRefused, inSent, inAddresses: for people; of the last two: the error, or ""
+	detail string     // inUnready, inDropped: text; inSent, inAddresses: the error or ""
 
-	prefixes []netip.Prefix // inStart, inAddresses: those of ours on the interface
-	holdSeq  uint64         // inAddresses: number of the doHold that is answered
-	restored bool           // inAddresses: somebody else had removed one, and it was put back
+	prefixes []netip.Prefix // inStart, inAddresses: our addresses on the interface
+	holdSeq  uint64         // inAddresses: number of the doHold it is the result of
+	restored bool           // inAddresses: a removed address was restored
 
 	config Config // inUpdate
 
-	delta int   // inTrack; its detail is the fault, or empty
-	to    State // inMoved: Master or Backup
+	delta int   // inTrack; detail is the fault or empty
+	to    State // inGroup: Master or Backup
 }
 
 type inputKind uint8
 
 const (
-	inTick      inputKind = iota // the Deadline came, or seems to have
-	inStart                      // take part; prefixes: left over from an earlier run
+	inTick      inputKind = iota // a timer expired, at or after the Deadline
+	inStart                      // start; prefixes: left by an earlier run
 	inReady                      // the interface works
-	inUnready                    // it does not
+	inUnready                    // the interface does not work
 	inAdvert                     // a valid advert of another director
-	inDropped                    // an advert for this election that was refused
-	inSent                       // how the last doSend went; may be left out while all goes well
-	inAddresses                  // how the last doHold went, or what the interface lost
-	inUpdate                     // another configuration
-	inTrack                      // what is tracked adds up to something else
-	inGroup                      // another election of the sync group moved
-	inHandOver                   // give the addresses to a peer, and stay in the election
-	inStop                       // leave
+	inDropped                    // an advert for this VRID was dropped
+	inSent                       // result of the last doSend; optional while sending succeeds
+	inAddresses                  // result of the last doHold, or a change on the interface
+	inUpdate                     // new configuration
+	inTrack                      // new sum of the tracked objects
+	inGroup                      // another member of the sync group changed state
+	inHandOver                   // resign and stay in the election as backup
+	inStop                       // shut down
 )
 
-// An action is one thing to do. Actions are to be done in their order; what
-// became of doSend and doHold comes back as an input.
+// action is one thing to do. Actions are done in order; the results of doSend and
+// doHold come back as inputs.
 type action struct {
 	kind        actionKind
 	priority    uint8          // doSend
-	prefixes    []netip.Prefix // doHold, doAnnounce; not to be changed
+	prefixes    []netip.Prefix // doHold, doAnnounce; read-only
 	holdSeq     uint64         // doHold
-	arpSilenced bool           // doHold: serve them, and let nobody hear of it
+	arpSilenced bool           // doHold: serve the addresses without answering ARP/ND for them
 
-	from, to       State // didBecome
+	from, to       State // didChangeState
 	reason, detail string
 }
 
 type actionKind uint8
 
 const (
-	doSend         actionKind = iota // an advert of that priority, at once
-	doHold                           // exactly these of our addresses shall be on the interface
-	doAnnounce                       // gratuitous ARP for these, once they are on it
-	didChangeState                   // nothing to do: the state changed
+	doSend         actionKind = iota // send an advert of this priority
+	doHold                           // have exactly these of our addresses on the interface
+	doAnnounce                       // send gratuitous ARP/NA for these once they are on the interface
+	didChangeState                   // report only
 )
 
-// snapshot is what the machine shows of itself. Comparable parts come first.
+// snapshot is what the machine shows to others. Comparable fields come first.
 type snapshot struct {
 	state          State
 	since          time.Time
@@ -131,7 +124,7 @@ type snapshot struct {
 	present        []netip.Prefix
 }
 
-// equal reports whether a and b show the same.
+// equal reports whether a and b are the same.
 func (a *snapshot) equal(b *snapshot) bool {
 	return a.state == b.state && a.since.Equal(b.since) && a.reason == b.reason && a.detail == b.detail &&
 		a.priority == b.priority && a.master == b.master && a.masterPriority == b.masterPriority &&
@@ -139,7 +132,7 @@ func (a *snapshot) equal(b *snapshot) bool {
 		slices.Equal(a.present, b.present)
 }
 
-// earliest is the first of the times that are set; the zero Time when none is.
+// earliest returns the first of the times that are set, or the zero Time.
 func earliest(times ...time.Time) time.Time {
 	var first time.Time
 	for _, t := range times {
@@ -150,10 +143,11 @@ func earliest(times ...time.Time) time.Time {
 	return first
 }
 
-// due reports whether a timer is set and has come.
+// due reports whether a timer is set and has expired.
 func due(timer, now time.Time) bool { return !timer.IsZero() && !now.Before(timer) }
 
-// intersect keeps the addresses of all that are also in some, in the order of all.
+// intersect returns the prefixes of all that are also in some, in the order of
+// all.
 func intersect(all, some []netip.Prefix) []netip.Prefix {
 	var out []netip.Prefix
 	for _, p := range all {
@@ -164,7 +158,7 @@ func intersect(all, some []netip.Prefix) []netip.Prefix {
 	return out
 }
 
-// subtract keeps the addresses of all that are not in some.
+// subtract returns the prefixes of all that are not in some.
 func subtract(all, some []netip.Prefix) []netip.Prefix {
 	var out []netip.Prefix
 	for _, p := range all {
@@ -175,8 +169,8 @@ func subtract(all, some []netip.Prefix) []netip.Prefix {
 	return out
 }
 
-// sameAddresses reports whether an advert names exactly the configured addresses, in any
-// order.
+// sameAddresses reports whether an advert lists exactly the configured addresses,
+// in any order.
 func sameAddresses(ours []netip.Prefix, theirs []netip.Addr) bool {
 	if len(ours) != len(theirs) {
 		return false

@@ -1,6 +1,5 @@
-// This file lets the elections of one sync group know of each other. It holds no
-// election's decisions: each member says how it stands, and reads how the others
-// do.
+// Sync groups: members publish their state and follow each other's transitions.
+// The decisions are the machine's.
 
 package vrrp
 
@@ -10,44 +9,44 @@ import (
 	"sync"
 )
 
-// Groups are the sync groups of one process. The zero value is ready.
+// Groups are the sync groups of one process. The zero value is ready to use.
 type Groups struct {
 	mu     sync.Mutex
 	groups map[string]*syncGroup
 }
 
-// processGroups serve whoever brings none.
+// processGroups is used where Options.Groups is nil.
 var processGroups Groups
 
 type syncGroup struct {
 	mu       sync.Mutex
 	members  map[*groupMember]groupState
-	moves    uint64 // of the last move
+	moves    uint64 // number of the last move
 	lastMove groupMove
 }
 
-// groupState is what a member says of itself.
+// groupState is what a member publishes.
 type groupState struct {
-	fault string // what keeps it out by itself; empty: nothing
+	fault string // why it is in Fault by itself; empty: it is not
 	delta int
 }
 
-// A move is what one member did and the others follow.
+// groupMove is a transition that the other members follow.
 type groupMove struct {
 	to State
 	by string
 }
 
-// groupMember is one election's place in its group.
+// groupMember is one instance in its group.
 type groupMember struct {
 	group *syncGroup
 	name  string
 	wake  func()
-	seen  uint64 // the loop's: number of the last move that it follows or made
+	seen  uint64 // owned by the event loop: number of the last move followed or made
 }
 
-// join makes a member; nil without a group.
-func (g *Groups) join(group, name string, nudge func()) *groupMember {
+// join adds a member; it returns nil without a group.
+func (g *Groups) join(group, name string, wake func()) *groupMember {
 	if group == "" {
 		return nil
 	}
@@ -61,7 +60,7 @@ func (g *Groups) join(group, name string, nudge func()) *groupMember {
 		s = &syncGroup{members: map[*groupMember]groupState{}}
 		g.groups[group] = s
 	}
-	m := &groupMember{group: s, name: name, wake: nudge}
+	m := &groupMember{group: s, name: name, wake: wake}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m.seen = s.moves
@@ -69,7 +68,7 @@ func (g *Groups) join(group, name string, nudge func()) *groupMember {
 	return m
 }
 
-// leave ends the membership.
+// leave removes the member.
 func (m *groupMember) leave() {
 	if m == nil {
 		return
@@ -80,18 +79,18 @@ func (m *groupMember) leave() {
 	m.wakeOthers()
 }
 
-// wakeOthers lets the others look.
+// wakeOthers wakes the event loops of the other members.
 func (m *groupMember) wakeOthers() {
 	m.group.mu.Lock()
 	defer m.group.mu.Unlock()
 	for other := range m.group.members {
 		if other != m {
-			other.wake() // never blocks
+			other.wake() // does not block
 		}
 	}
 }
 
-// setState says how the member stands.
+// setState publishes the member's state.
 func (m *groupMember) setState(s groupState) {
 	if m == nil {
 		return
@@ -108,7 +107,7 @@ func (m *groupMember) setState(s groupState) {
 	}
 }
 
-// announceMove says what the member did by itself.
+// announceMove publishes a transition that the member made by itself.
 func (m *groupMember) announceMove(to State) {
 	if m == nil {
 		return
@@ -120,7 +119,8 @@ func (m *groupMember) announceMove(to State) {
 	m.wakeOthers()
 }
 
-// others is how the other members stand, and the move to follow, if any.
+// others returns the faults and the priority adjustment of the other members, and
+// the move to follow, if any.
 func (m *groupMember) others() (faults []string, delta int, follow *groupMove) {
 	if m == nil {
 		return nil, 0, nil

@@ -1,7 +1,6 @@
-// This file is the side of an election that may have to wait for the kernel:
-// the state of the interface, the addresses, announcements and the socket. It
-// never decides, and the loop never waits for it; a wish that is replaced before
-// it was begun is never carried out.
+// The interface worker does what may wait for the kernel: interface state,
+// addresses, routes, announcements and the socket. The event loop never waits for
+// it. Requests are levels: a newer one replaces an older one that has not begun.
 
 package vrrp
 
@@ -22,57 +21,57 @@ import (
 var errNoSocket = errors.New("no socket is open")
 
 const (
-	// pollInterval is how often the interface is looked at even if nothing was
-	// told: messages of the kernel's can be lost.
+	// pollInterval is how often the interface is checked without a notification:
+	// netlink messages can be lost.
 	pollInterval = 5 * time.Second
-	// redialDelay is the wait before a socket that did not open is tried again.
+	// redialDelay is the time between attempts to open a socket.
 	redialDelay = time.Second
 )
 
-// ifworker works for one election. Its wishes are levels: the newest counts.
+// ifworker works for one instance.
 type ifworker struct {
 	iface    string
 	v6       bool
-	source   netip.Addr // what adverts must leave from; the zero Addr: the interface's first
+	source   netip.Addr // required source address of adverts; the zero Addr: the first of the interface
 	port     port
 	dial     dialer
 	log      *slog.Logger
 	counters *counters
-	wake     chan struct{} // there is something to do
+	wake     chan struct{} // work is pending
 
 	mu           sync.Mutex
-	configured   []netip.Prefix   // what is looked for at the start
-	routes       link.ExtraRoutes // what moves with them
+	configured   []netip.Prefix   // looked for at start
+	routes       link.ExtraRoutes // present while the addresses are
 	want         []netip.Prefix
-	arpSilenced  bool   // what is wanted shall not be heard of
+	arpSilenced  bool   // do not answer ARP/ND for want
 	holdSeq      uint64 // number of want
-	holdDone     uint64 // the wish that was reported last
+	holdDone     uint64 // number of the last request reported
 	toAnnounce   []netip.Prefix
-	checkPending bool // the interface is to be looked at
-	brokenConn   conn // a socket that cannot be read any more
+	checkPending bool // check the interface
+	brokenConn   conn // a socket that no longer receives
 
-	// What follows is the worker's alone.
-	managed   []netip.Prefix // all that was ever wanted and may be on the interface
+	// Owned by the worker's goroutine.
+	managed   []netip.Prefix // all addresses ever wanted that may be on the interface
 	conn      conn
-	opened    time.Time  // when conn was
-	state     link.State // as it was seen last; conn fits it
-	loggedErr string     // the error that was logged last
+	opened    time.Time  // when conn was opened
+	state     link.State // last interface state; conn matches it
+	loggedErr string     // the last error logged
 	reported  ifReport
-	retryAt   time.Time // when to try again; zero: no need
+	retryAt   time.Time // when to check again; zero: at the next poll
 }
 
-// ifReport is what the loop learns.
+// ifReport is a message to the event loop.
 type ifReport struct {
 	kind    ifReportKind
-	present []netip.Prefix // groundFirst, groundAddresses
+	present []netip.Prefix // ifFirst, ifAddresses
 
-	configured []netip.Prefix // groundFirst
+	configured []netip.Prefix // ifFirst
 	holdSeq    uint64
 	restored   bool
 
-	conn   conn // groundState: to be used from now on; nil: none
+	conn   conn // ifChanged: the socket to use from now on; nil: none
 	source netip.Addr
-	reason string // why no election can be held: a Reason constant; empty: it can
+	reason string // why the instance cannot run: a Reason constant; empty: it can
 	detail string
 }
 
@@ -80,22 +79,22 @@ type ifReportKind uint8
 
 const (
 	ifChanged   ifReportKind = iota // the interface or the socket changed
-	ifFirst                         // the same, and it is the first
-	ifAddresses                     // a wish was carried out, or failed
+	ifFirst                         // the first report, otherwise as ifChanged
+	ifAddresses                     // a request was carried out, or failed
 )
 
 func newIfworker(cfg Config, p port, dial dialer, log *slog.Logger, c *counters) *ifworker {
 	return &ifworker{iface: cfg.Interface, v6: cfg.v6(), source: cfg.Source, port: p, dial: dial, log: log, counters: c, wake: make(chan struct{}, 1)}
 }
 
-// prepare proves that an election could be held here.
+// prepare checks that the instance can run on this interface.
 func (w *ifworker) prepare() error {
 	s, err := w.port.State(w.configured, w.source)
 	if err != nil {
 		return err
 	}
 	if s.Pending {
-		return nil // the address will be there in a second or two
+		return nil // IPv6 duplicate address detection takes a second or two
 	}
 	if !s.Primary.IsValid() {
 		return fmt.Errorf("interface %s has no %s to send adverts from: give it one of its own (ip address add …), the virtual ones do not count", w.iface, w.missingAddress())
@@ -103,7 +102,7 @@ func (w *ifworker) prepare() error {
 	return w.open(s)
 }
 
-// missingAddress names what the interface does not have.
+// missingAddress names the address that the interface lacks.
 func (w *ifworker) missingAddress() string {
 	switch {
 	case w.source.IsValid():
@@ -114,7 +113,7 @@ func (w *ifworker) missingAddress() string {
 	return "IPv4 address"
 }
 
-// close frees everything. Not while run runs.
+// close releases everything. It must not be called while run runs.
 func (w *ifworker) close() error {
 	if w.conn != nil {
 		_ = w.conn.Close()
@@ -123,21 +122,21 @@ func (w *ifworker) close() error {
 	return w.port.Close()
 }
 
-// The loop's side. Each returns at once.
+// Called by the event loop; none blocks.
 
-func (w *ifworker) configure(configured []netip.Prefix, along link.ExtraRoutes) {
+func (w *ifworker) configure(configured []netip.Prefix, routes link.ExtraRoutes) {
 	w.mu.Lock()
-	changed := !along.Equal(w.routes)
-	w.configured, w.routes = configured, along
+	changed := !routes.Equal(w.routes)
+	w.configured, w.routes = configured, routes
 	w.mu.Unlock()
 	if changed {
 		w.check()
 	}
 }
 
-func (w *ifworker) hold(want []netip.Prefix, wish uint64, quiet bool) {
+func (w *ifworker) hold(want []netip.Prefix, seq uint64, arpSilenced bool) {
 	w.mu.Lock()
-	w.want, w.holdSeq, w.arpSilenced = want, wish, quiet
+	w.want, w.holdSeq, w.arpSilenced = want, seq, arpSilenced
 	w.toAnnounce = intersect(want, w.toAnnounce)
 	w.mu.Unlock()
 	w.notify()
@@ -150,7 +149,7 @@ func (w *ifworker) announce(addrs []netip.Prefix) {
 	w.notify()
 }
 
-// socketFailed says that a socket does not receive any more.
+// socketFailed reports that a socket no longer receives.
 func (w *ifworker) socketFailed(c conn) {
 	w.mu.Lock()
 	w.brokenConn = c
@@ -172,20 +171,20 @@ func (w *ifworker) notify() {
 	}
 }
 
-// run works until ctx ends, then frees everything.
+// run works until ctx ends, then releases everything.
 func (w *ifworker) run(ctx context.Context, reports chan<- ifReport) {
 	defer func() { _ = w.close() }()
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	watch.Go(func() { w.port.Watch(ctx, w.check) })
 
-	tell := func(r ifReport) {
+	report := func(r ifReport) {
 		select {
 		case reports <- r:
 		case <-ctx.Done():
 		}
 	}
-	w.reported = ifReport{conn: w.conn, source: w.state.Primary} // as prepared
+	w.reported = ifReport{conn: w.conn, source: w.state.Primary} // as prepare left it
 	first := w.checkInterface()
 	first.kind = ifFirst
 	first.present = w.state.Present
@@ -194,9 +193,10 @@ func (w *ifworker) run(ctx context.Context, reports chan<- ifReport) {
 	w.mu.Unlock()
 	w.managed = slices.Clone(first.present)
 	w.reported = first
-	tell(first)
+	report(first)
 	if first.reason == "" {
-		// What a killed daemon left half handed over; nothing else is changed.
+		// Completes a release that a killed daemon left half done; nothing else
+		// changes.
 		_, _, err := w.port.SetAddresses(first.configured, first.present, false)
 		if len(first.present) == 0 {
 			err = errors.Join(w.setRoutes(false, nil), err)
@@ -210,7 +210,7 @@ func (w *ifworker) run(ctx context.Context, reports chan<- ifReport) {
 	poll := time.NewTimer(pollInterval)
 	defer poll.Stop()
 	for {
-		w.runPending(tell)
+		w.runPending(report)
 		poll.Reset(time.Until(earliest(pollAt, w.retryAt)))
 		select {
 		case <-ctx.Done():
@@ -225,63 +225,63 @@ func (w *ifworker) run(ctx context.Context, reports chan<- ifReport) {
 	}
 }
 
-// runPending does all there is to do.
-func (w *ifworker) runPending(tell func(ifReport)) {
+// runPending does all pending work.
+func (w *ifworker) runPending(report func(ifReport)) {
 	w.mu.Lock()
 	looking := w.checkPending
 	w.checkPending = false
 	w.mu.Unlock()
 
-	// Addresses before anything else: they are what people wait for.
-	w.applyHold(tell)
+	// Addresses first: clients wait for them.
+	w.applyHold(report)
 	if looking {
 		r := w.checkInterface()
 		if r.conn != w.reported.conn || r.source != w.reported.source || r.reason != w.reported.reason || r.detail != w.reported.detail {
 			w.reported = r
-			tell(r)
+			report(r)
 		}
-		w.repair(tell)
+		w.repair(report)
 	}
 	w.sendAnnouncements()
 }
 
-// applyHold makes the interface hold what is wanted, if that changed.
-func (w *ifworker) applyHold(tell func(ifReport)) {
+// applyHold sets the requested addresses if the request is new.
+func (w *ifworker) applyHold(report func(ifReport)) {
 	w.mu.Lock()
-	want, wish, quiet, fresh := w.want, w.holdSeq, w.arpSilenced, w.holdDone != w.holdSeq
+	want, seq, arpSilenced, pending := w.want, w.holdSeq, w.arpSilenced, w.holdDone != w.holdSeq
 	w.mu.Unlock()
-	if !fresh {
+	if !pending {
 		return
 	}
 	began := time.Now()
-	held, _, err := w.setAddresses(want, quiet)
-	w.log.Debug("addresses set", "want", want, "quiet", quiet, "held", held, "took", time.Since(began), "err", err)
+	held, _, err := w.setAddresses(want, arpSilenced)
+	w.log.Debug("addresses set", "want", want, "quiet", arpSilenced, "held", held, "took", time.Since(began), "err", err)
 	if err == nil {
-		// Neighbours first: what else there is to do for it takes as long as this.
-		w.markDone(wish)
+		// Announce first: the report to the event loop can wait.
+		w.markDone(seq)
 		w.sendAnnouncements()
 	}
-	w.reportAddresses(tell, wish, held, false, err)
+	w.reportAddresses(report, seq, held, false, err)
 }
 
-// markDone notes which wish was carried out.
-func (w *ifworker) markDone(wish uint64) {
+// markDone records which request was carried out.
+func (w *ifworker) markDone(seq uint64) {
 	w.mu.Lock()
-	w.holdDone = wish
+	w.holdDone = seq
 	w.mu.Unlock()
 }
 
-// repair puts back what somebody else took away.
-func (w *ifworker) repair(tell func(ifReport)) {
+// repair restores addresses that another process removed.
+func (w *ifworker) repair(report func(ifReport)) {
 	w.mu.Lock()
-	want, wish, settled := w.want, w.holdSeq, w.holdDone == w.holdSeq && !w.arpSilenced
+	want, seq, settled := w.want, w.holdSeq, w.holdDone == w.holdSeq && !w.arpSilenced
 	w.mu.Unlock()
 	if !settled || w.reported.reason != "" || len(want) == 0 {
 		return
 	}
 	if len(subtract(want, w.state.Present)) == 0 {
 		if err := w.setRoutes(true, nil); err != nil {
-			w.reportAddresses(tell, wish, want, false, err)
+			w.reportAddresses(report, seq, want, false, err)
 		}
 		return
 	}
@@ -290,30 +290,30 @@ func (w *ifworker) repair(tell func(ifReport)) {
 		w.counters.restored.Add(uint64(len(added)))
 		w.log.Warn("somebody else removed addresses: put back", "addresses", added)
 	}
-	w.reportAddresses(tell, wish, held, len(added) > 0, err)
+	w.reportAddresses(report, seq, held, len(added) > 0, err)
 }
 
-// setAddresses makes the interface hold the addresses, and routes and rules be there as
-// long as they are: these come last, and go first.
-func (w *ifworker) setAddresses(want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
+// setAddresses sets the addresses; routes and rules are added after them and
+// removed before them.
+func (w *ifworker) setAddresses(want []netip.Prefix, arpSilenced bool) (held, added []netip.Prefix, err error) {
 	ours := append(subtract(w.managed, want), want...)
 	if len(want) == 0 {
 		defer func(moved error) { err = errors.Join(err, moved) }(w.setRoutes(false, nil))
 	}
-	held, added, err = w.port.SetAddresses(ours, want, quiet)
-	w.managed = held // what could not be removed stays to be removed
+	held, added, err = w.port.SetAddresses(ours, want, arpSilenced)
+	w.managed = held // including addresses whose removal failed
 	if len(want) > 0 {
 		err = w.setRoutes(true, err)
 	}
 	return held, added, err
 }
 
-// setRoutes has the routes and rules there, or not, and joins what went wrong before.
-func (w *ifworker) setRoutes(there bool, before error) error {
+// setRoutes adds or removes routes and rules, and joins its error with err.
+func (w *ifworker) setRoutes(present bool, before error) error {
 	w.mu.Lock()
-	along := w.routes
+	routes := w.routes
 	w.mu.Unlock()
-	restored, err := w.port.SetRoutes(along, there)
+	restored, err := w.port.SetRoutes(routes, present)
 	if len(restored) > 0 {
 		w.counters.restored.Add(uint64(len(restored)))
 		w.log.Warn("somebody else removed routes or rules: put back", "restored", restored)
@@ -321,20 +321,21 @@ func (w *ifworker) setRoutes(there bool, before error) error {
 	return errors.Join(before, err)
 }
 
-func (w *ifworker) reportAddresses(tell func(ifReport), wish uint64, held []netip.Prefix, restored bool, err error) {
-	r := ifReport{kind: ifAddresses, holdSeq: wish, present: held, restored: restored}
+func (w *ifworker) reportAddresses(report func(ifReport), seq uint64, held []netip.Prefix, restored bool, err error) {
+	r := ifReport{kind: ifAddresses, holdSeq: seq, present: held, restored: restored}
 	if err != nil {
-		r.detail = strings.ReplaceAll(err.Error(), "\n", "; ") // of several addresses
+		r.detail = strings.ReplaceAll(err.Error(), "\n", "; ") // errors.Join separates by newlines
 	}
 	if r.detail != "" && r.detail != w.loggedErr {
 		w.log.Warn("addresses failed", "err", err)
 	}
 	w.loggedErr = r.detail
-	w.markDone(wish)
-	tell(r)
+	w.markDone(seq)
+	report(r)
 }
 
-// sendAnnouncements announces what is held, once the newest wish is carried out.
+// sendAnnouncements announces the addresses on the interface once the newest
+// request is carried out.
 func (w *ifworker) sendAnnouncements() {
 	w.mu.Lock()
 	if w.holdDone != w.holdSeq {
@@ -358,25 +359,25 @@ func (w *ifworker) sendAnnouncements() {
 	}
 }
 
-// checkInterface looks at the interface, opens or replaces the socket, and says whether
-// an election can be held.
+// checkInterface reads the interface state, opens or replaces the socket, and
+// reports whether the instance can run.
 func (w *ifworker) checkInterface() ifReport {
 	w.mu.Lock()
 	asked := append(subtract(w.managed, w.configured), w.configured...)
-	broken := w.brokenConn
+	failed := w.brokenConn
 	w.brokenConn = nil
 	w.mu.Unlock()
 	s, err := w.port.State(asked, w.source)
 	if err != nil {
-		// Not knowing is no reason to give the addresses up.
+		// An unknown state is no reason to give up the addresses.
 		w.log.Warn("the interface could not be looked at", "err", err)
 		w.mu.Lock()
-		w.brokenConn = broken
+		w.brokenConn = failed
 		w.mu.Unlock()
-		w.retryAt = time.Now().Add(redialDelay) // look again soon
+		w.retryAt = time.Now().Add(redialDelay) // check again soon
 		return w.reported
 	}
-	if w.conn != nil && (w.conn == broken || s.Index != w.state.Index || s.Primary != w.state.Primary) {
+	if w.conn != nil && (w.conn == failed || s.Index != w.state.Index || s.Primary != w.state.Primary) {
 		_ = w.conn.Close()
 		w.conn = nil
 	}
@@ -389,8 +390,9 @@ func (w *ifworker) checkInterface() ifReport {
 		return ifReport{reason: ReasonNoAddress, detail: w.iface + " has no " + w.missingAddress() + " of its own"}
 	}
 	if w.conn == nil {
-		// One that fails as soon as it is open is not opened in a circle.
-		if next := w.opened.Add(redialDelay); broken != nil && time.Now().Before(next) {
+		// A socket that fails as soon as it is open is not reopened in a tight
+		// loop.
+		if next := w.opened.Add(redialDelay); failed != nil && time.Now().Before(next) {
 			w.retryAt = next
 			return ifReport{reason: ReasonSocket, detail: "the socket on " + w.iface + " failed"}
 		}

@@ -1,8 +1,6 @@
-// This file is the election of RFC 9568 §6 as a function: of a state, an input
-// and the present time it makes the next state and a list of actions. It never
-// sends, waits, or asks what time it is.
-//
-// PURE.
+// The state machine of RFC 9568 §6 as a pure function: state, input and time give
+// the next state and a list of actions.
+
 package vrrp
 
 import (
@@ -13,12 +11,12 @@ import (
 	"time"
 )
 
-// machine is one election on one director. The zero timers are those not set.
+// machine is one VRRP instance on one director. A zero timer is not set.
 type machine struct {
 	cfg     Config
-	source  netip.Addr // what adverts are sent from; decides a tie
-	ready   bool       // the interface works
-	stopped bool       // it left for good
+	source  netip.Addr // source address of the adverts; decides a tie
+	ready   bool       // the interface can send and receive
+	stopped bool       // the instance has been shut down
 	out     []action   // reused by each Step
 
 	state          State
@@ -27,17 +25,17 @@ type machine struct {
 	master         netip.Addr
 	masterPriority uint8
 
-	active    time.Duration // the master's advert interval, §6.1 Active_Adver_Interval
-	lastHeard time.Time     // the last valid advert, in this state
+	active    time.Duration // Active_Adver_Interval, §6.1: the master's advert interval
+	lastHeard time.Time     // when the last valid advert arrived, in this state
 
 	// Backup.
-	downFrom   time.Time // when the down timer was set
+	downFrom   time.Time // when the down timer was started
 	downAt     time.Time
-	resigned   bool      // it was set by a priority 0, so it is the skew
-	adopting   bool      // a killed run's mastership goes on where nobody took over: one advert and the skew
-	outranked  bool      // the master heard since then has a lower priority
-	preemptAt  time.Time // when preempt_delay is over
-	preempting bool      // preemptAt was armed; stays so until a better master is heard
+	resigned   bool      // the master sent priority 0: the down timer is the skew only
+	adopting   bool      // the addresses were on the interface at start: the down timer is one interval and the skew
+	outranked  bool      // the master has a lower priority and preemption is due
+	preemptAt  time.Time // when preempt_delay ends
+	preempting bool      // preemptAt is set; until a master of higher priority is received
 
 	// Master.
 	advertAt     time.Time
@@ -45,34 +43,34 @@ type machine struct {
 	announceLast time.Time
 	announceLeft int
 
-	// Fault by a failed action, and what lingers of one.
+	// Fault after a failed action.
 	retryAt      time.Time
-	failure      string        // what failed last
-	holdoff      time.Duration // how long, from its first advert on, a live master is left alone for it
-	sendFailures int           // adverts in a row that did not leave
-	sendErr      string        // why
+	failure      string        // the last failure
+	holdoff      time.Duration // how long a live master is not preempted after a failure, from its first advert
+	sendFailures int           // consecutive adverts that could not be sent
+	sendErr      string        // error of the last one
 
-	// The addresses: wanted on the interface, and known to be on it.
+	// Addresses requested on the interface, and reported to be on it.
 	want          []netip.Prefix
 	holdSeq       uint64 // number of the last doHold
-	holdAcked     uint64 // and of the last one whose result is known
+	holdAcked     uint64 // number of the last doHold with a known result
 	present       []netip.Prefix
 	holdErr       string
-	removeRetryAt time.Time // when to try again to remove them
+	removeRetryAt time.Time // when to retry their removal
 
-	trackedDelta int    // what tracked things add to the priority
-	trackedFault string // what of them keeps this director out; empty: nothing
+	trackedDelta int    // priority adjustment by tracked objects
+	trackedFault string // why tracking keeps the instance in Fault; empty: it does not
 
-	// Leaving.
-	releaseAt    time.Time // when to give the addresses up; zero: not leaving
-	releaseLimit time.Time // the latest for it
-	resignAt     time.Time // when to resign once more
-	arpSilenced  bool      // nobody is answered for the addresses
+	// Graceful release.
+	releaseAt    time.Time // when to remove the addresses; zero: not releasing
+	releaseLimit time.Time // latest time for it
+	resignAt     time.Time // when to repeat the resignation
+	arpSilenced  bool      // the host no longer answers ARP/ND for the VIPs
 
-	conflict      string // by whom; empty: by nobody
+	conflict      string // by which other master; empty: none
 	conflictFrom  netip.Addr
 	conflictUntil time.Time
-	mismatch      string // a peer's addresses differ
+	mismatch      string // how a peer's address list differs
 	mismatchFrom  netip.Addr
 	mismatchUntil time.Time
 	mismatched    uint64
@@ -82,14 +80,15 @@ func newMachine(cfg Config, now time.Time) *machine {
 	return &machine{cfg: cfg, state: Init, since: now, active: cfg.AdvertInterval}
 }
 
-// Deadline is when the next inTick is due; the zero Time: never.
+// Deadline returns when the next inTick is due, or the zero Time for never.
 func (m *machine) Deadline() time.Time {
 	return earliest(m.downAt, m.advertAt, m.announceAt, m.retryAt, m.removeRetryAt, m.conflictUntil, m.mismatchUntil,
 		m.releaseAt, m.resignAt)
 }
 
-// Step takes one input. The actions are valid until the next Step. An inTick
-// before the Deadline does nothing: a timer that was replaced after it fired.
+// Step processes one input. The actions are valid until the next Step. An inTick
+// before the Deadline has no effect: it belongs to a timer that was replaced
+// after it fired.
 func (m *machine) Step(now time.Time, in input) []action {
 	clear(m.out) // drop references to old slices
 	m.out = m.out[:0]
@@ -106,7 +105,7 @@ func (m *machine) Step(now time.Time, in input) []action {
 		m.onAdvert(now, in)
 	case inDropped:
 		if m.conflict != "" && m.conflictFrom == in.from {
-			in.detail = m.conflict // one text a peer, or each advert would be news
+			in.detail = m.conflict // one text for each peer, so that not every advert changes the status
 		}
 		m.setConflict(now, in.from, in.detail)
 	case inSent:
@@ -127,7 +126,7 @@ func (m *machine) Step(now time.Time, in input) []action {
 	return m.out
 }
 
-// snapshot is how the election stands.
+// snapshot returns the state as shown by [Engine.Status].
 func (m *machine) snapshot() snapshot {
 	return snapshot{
 		state: m.state, since: m.since, reason: m.reason, detail: m.detail,
@@ -152,9 +151,9 @@ func (m *machine) warning() string {
 	return strings.Join(parts, "; ")
 }
 
-// start remembers what a killed run left on the interface. It is kept, and
-// served, until a master is heard or this director becomes one; so that nobody
-// who was served by it is left alone while the election runs.
+// start records addresses that an earlier run left on the interface. They stay
+// until another master is received or this director becomes master, so that
+// clients are served during the election.
 func (m *machine) start(leftover []netip.Prefix) {
 	m.present = slices.Clone(leftover)
 	if len(leftover) > 0 {
@@ -162,7 +161,7 @@ func (m *machine) start(leftover []netip.Prefix) {
 	}
 }
 
-// tick serves every timer that has come.
+// tick handles every timer that has expired.
 func (m *machine) tick(now time.Time) {
 	if due(m.conflictUntil, now) {
 		m.conflict, m.conflictUntil = "", time.Time{}
@@ -174,8 +173,9 @@ func (m *machine) tick(now time.Time) {
 		m.takeOver(now)
 	}
 	if due(m.advertAt, now) {
-		// The next is counted from when this was due, so that a late timer does
-		// not stretch the interval; after a long stop it is not made up for.
+		// The next advert is due an interval after this one was due, so that a
+		// late timer does not stretch the interval. Adverts missed in a long
+		// pause are not sent later.
 		next := m.advertAt.Add(m.cfg.AdvertInterval)
 		m.advertise(now)
 		if next.After(now) {
@@ -198,7 +198,7 @@ func (m *machine) tick(now time.Time) {
 	m.releaseTick(now)
 }
 
-// becomeReady: the interface works, and adverts leave from source.
+// becomeReady is called when the interface works; adverts are sent from source.
 func (m *machine) becomeReady(now time.Time, source netip.Addr) {
 	was := m.ready
 	m.source, m.ready = source, true
@@ -209,12 +209,12 @@ func (m *machine) becomeReady(now time.Time, source netip.Addr) {
 	case m.state == Init && !m.stopped:
 		m.startUp(now, ReasonStart, "")
 	case m.state == Fault && !was:
-		m.holdoff = 0 // the interface is not what it was: judge it anew
+		m.holdoff = 0 // the interface changed: earlier failures no longer count
 		m.startUp(now, ReasonLinkUp, "")
 	}
 }
 
-// becomeUnready: the interface cannot carry the election.
+// becomeUnready is called when the interface cannot send or receive.
 func (m *machine) becomeUnready(now time.Time, reason, detail string) {
 	m.ready = false
 	if m.stopped {
@@ -227,7 +227,7 @@ func (m *machine) becomeUnready(now time.Time, reason, detail string) {
 	m.reason, m.detail, m.retryAt = reason, detail, time.Time{}
 }
 
-// startUp is the event of RFC 9568 §6.4.1.
+// startUp is the Startup event, RFC 9568 §6.4.1.
 func (m *machine) startUp(now time.Time, reason, detail string) {
 	if m.trackedFault != "" {
 		m.enterTrackedFault(now)
@@ -239,15 +239,16 @@ func (m *machine) startUp(now time.Time, reason, detail string) {
 	}
 	m.becomeBackup(now, reason, detail, m.cfg.AdvertInterval)
 	if reason == ReasonStart && len(m.want) > 0 && !m.cfg.Standby {
-		// What a killed run left is served. Had another taken over, its advert would
-		// come within one interval; to wait for three would let the others' time run
-		// out, and the addresses go there and back. RFC 9568 knows no restart.
+		// The addresses of an earlier run are still served. Another master would
+		// advertise within one interval; waiting for three would let the other
+		// backups time out first and move the addresses twice. The RFC has no
+		// restart.
 		m.adopting = true
 		m.recomputeDownTimer()
 	}
 }
 
-// onAdvert is a valid advert of another director.
+// onAdvert handles a valid advert of another director.
 func (m *machine) onAdvert(now time.Time, in input) {
 	if in.priority > 0 {
 		m.onSuccessor(now)
@@ -269,12 +270,12 @@ func (m *machine) onAdvert(now time.Time, in input) {
 	}
 }
 
-// advertAsBackup is RFC 9568 §6.4.2.
+// advertAsBackup handles an advert in state Backup, RFC 9568 §6.4.2.
 func (m *machine) advertAsBackup(now time.Time, in input) {
 	m.lastHeard = now
 	m.master, m.masterPriority = in.from, in.priority
 	if len(m.want) > 0 && !m.releasing() {
-		m.hold(nil) // left over, and now there is a master
+		m.hold(nil) // left by an earlier run; another master is active
 	}
 	if m.adopting {
 		m.adopting = false
@@ -296,11 +297,11 @@ func (m *machine) advertAsBackup(now time.Time, in input) {
 			m.acceptMaster(now, in.interval)
 			return
 		}
-		m.outranked = true // discarded: the down timer runs on
+		m.outranked = true // discarded: the down timer keeps running
 	}
 }
 
-// acceptMaster takes an advert as the master's.
+// acceptMaster follows the sender of an advert.
 func (m *machine) acceptMaster(now time.Time, interval time.Duration) {
 	m.active = interval
 	m.resigned, m.outranked = false, false
@@ -324,8 +325,8 @@ func (m *machine) recomputeDownTimer() {
 	m.downAt = m.downFrom.Add(wait)
 }
 
-// advertAsMaster is RFC 9568 §6.4.3. A master that steps back sends no priority
-// 0: the other one is master already.
+// advertAsMaster handles an advert in state Master, RFC 9568 §6.4.3. Becoming
+// backup sends no priority 0: there is another master.
 func (m *machine) advertAsMaster(now time.Time, in input) {
 	mine := m.priority()
 	switch {
@@ -335,7 +336,7 @@ func (m *machine) advertAsMaster(now time.Time, in input) {
 		m.becomeBackup(now, ReasonHigherPriority,
 			fmt.Sprintf("%v has priority %d, this director %d", in.from, in.priority, mine), in.interval)
 		m.lastHeard, m.master, m.masterPriority = now, in.from, in.priority
-	case in.priority == mine && in.from.Compare(m.source) > 0: // unsigned, as RFC 9568 §6.4.3 wants it
+	case in.priority == mine && in.from.Compare(m.source) > 0: // unsigned, RFC 9568 §6.4.3
 		m.becomeBackup(now, ReasonHigherAddress,
 			fmt.Sprintf("%v has priority %d too, and the greater address", in.from, mine), in.interval)
 		m.lastHeard, m.master, m.masterPriority = now, in.from, in.priority
@@ -357,17 +358,17 @@ func (m *machine) conflictWith(now time.Time, in input) {
 	m.setConflict(now, in.from, detail)
 }
 
-// setConflict notes that somebody else claims the addresses, or may.
+// setConflict records another master, or a peer whose adverts are dropped.
 func (m *machine) setConflict(now time.Time, by netip.Addr, detail string) {
 	m.conflict, m.conflictFrom = detail, by
 	m.conflictUntil = now.Add(3 * m.slowestInterval())
 }
 
-// slowestInterval is the slower of the advert intervals in use.
+// slowestInterval returns the longer of the advert intervals in use.
 func (m *machine) slowestInterval() time.Duration { return max(m.active, m.cfg.AdvertInterval) }
 
-// compareAddresses raises an alarm when a peer's list differs; its advert is
-// taken all the same (RFC 9568 §7.1).
+// compareAddresses warns when a peer's address list differs. Its adverts are
+// accepted anyway (RFC 9568 §7.1).
 func (m *machine) compareAddresses(now time.Time, in input) {
 	if sameAddresses(m.cfg.Addresses, in.addresses) {
 		if m.mismatchFrom == in.from {
@@ -383,7 +384,7 @@ func (m *machine) compareAddresses(now time.Time, in input) {
 	m.mismatchUntil = now.Add(3 * max(m.slowestInterval(), in.interval))
 }
 
-// takeOver: the down timer ran out.
+// takeOver is called when the down timer expires.
 func (m *machine) takeOver(now time.Time) {
 	switch {
 	case m.resigned:
@@ -396,13 +397,13 @@ func (m *machine) takeOver(now time.Time) {
 	}
 }
 
-// advertise sends an advert and waits an interval for the next.
+// advertise sends an advert and restarts the advert timer.
 func (m *machine) advertise(now time.Time) {
 	m.send(m.priority())
 	m.advertAt = now.Add(m.cfg.AdvertInterval)
 }
 
-// announce makes the neighbours learn where the addresses are, and plans the next time.
+// announce sends gratuitous ARP/NA and schedules the next one.
 func (m *machine) announce(now time.Time) {
 	m.emit(action{kind: doAnnounce, prefixes: m.want})
 	m.announceLast = now
@@ -413,12 +414,12 @@ func (m *machine) announce(now time.Time) {
 	}
 	m.announceAt = now.Add(announceRefresh)
 	if m.sendFailures == 0 && now.Sub(m.since) > announceRefresh {
-		m.holdoff = 0 // it has been a good master
+		m.holdoff = 0 // long enough as master: earlier failures no longer count
 	}
 }
 
-// announceSoon starts the announcements over: somebody taught the neighbours
-// otherwise. Not more often than neighbours listen.
+// announceSoon restarts the series of announcements after another host has
+// announced the addresses, at the rate that neighbours accept.
 func (m *machine) announceSoon(now time.Time) {
 	m.announceLeft = announceRepeats
 	if next := m.announceLast.Add(announceGap); next.After(now) {
@@ -428,7 +429,7 @@ func (m *machine) announceSoon(now time.Time) {
 	m.announce(now)
 }
 
-// onSent is how the last advert left; an empty error: well.
+// onSent records whether the last advert was sent; an empty error means success.
 func (m *machine) onSent(err string) {
 	m.sendErr = err
 	if err == "" {
@@ -438,15 +439,15 @@ func (m *machine) onSent(err string) {
 	m.sendFailures++
 }
 
-// onHoldResult is what is on the interface, and how a doHold went.
+// onHoldResult records what is on the interface and the result of a doHold.
 func (m *machine) onHoldResult(now time.Time, in input) {
 	m.present = slices.Clone(in.prefixes)
 	if in.holdSeq != m.holdSeq {
-		return // the answer to an older wish
+		return // result of an older request
 	}
 	m.holdAcked, m.holdErr = in.holdSeq, in.detail
 	if m.state != Master && m.cfg.Priority == 255 {
-		m.holdErr = "" // an owner's addresses may be the interface's own, and stay
+		m.holdErr = "" // the addresses of an owner may belong to the interface and stay
 	}
 	switch {
 	case m.holdErr == "":
@@ -467,7 +468,7 @@ func (m *machine) update(now time.Time, cfg Config) {
 	m.cfg = cfg
 	held := cfg.allAddresses()
 	if !slices.Equal(held, old.allAddresses()) {
-		m.holdoff = 0 // what failed may be gone from the file
+		m.holdoff = 0 // the change may have fixed the failure
 		m.mismatch, m.mismatchUntil = "", time.Time{}
 	}
 	switch m.state {
@@ -482,7 +483,7 @@ func (m *machine) update(now time.Time, cfg Config) {
 		}
 		m.recomputeDownTimer()
 	}
-	// Left over from an earlier run: kept as long as it is configured.
+	// Addresses of an earlier run stay while they are configured.
 	if keep := intersect(held, m.want); len(keep) != len(m.want) {
 		m.want = keep
 		if m.arpSilenced {
@@ -493,7 +494,8 @@ func (m *machine) update(now time.Time, cfg Config) {
 	}
 }
 
-// replaceAddresses changes the addresses of a master. Those that stay are not touched.
+// replaceAddresses changes the addresses of a master. Unchanged ones are not
+// touched.
 func (m *machine) replaceAddresses(now time.Time, held []netip.Prefix) {
 	added := subtract(held, m.want)
 	if len(added) == 0 && len(held) == len(m.want) {
@@ -507,7 +509,7 @@ func (m *machine) replaceAddresses(now time.Time, held []netip.Prefix) {
 	}
 }
 
-// stop is the shutdown of RFC 9568 §6.4.
+// stop is the Shutdown event, RFC 9568 §6.4.2 and §6.4.3.
 func (m *machine) stop(now time.Time) {
 	if m.state == Master {
 		m.send(0)
@@ -523,7 +525,8 @@ func (m *machine) stop(now time.Time) {
 	m.emit(became)
 }
 
-// fail: an action of this director failed such that it must not be master.
+// fail enters Fault because this director cannot act as master, and schedules a
+// retry.
 func (m *machine) fail(now time.Time, reason, detail string) {
 	m.failure = detail
 	m.holdoff = min(max(2*m.holdoff, holdoffMin), holdoffMax)
@@ -537,7 +540,7 @@ func (m *machine) becomeBackup(now time.Time, reason, detail string, active time
 		m.release(now, reason)
 	}
 	m.conflict, m.conflictUntil = "", time.Time{}
-	m.sendFailures, m.sendErr = 0, "" // a backup sends nothing that could fail
+	m.sendFailures, m.sendErr = 0, "" // a backup sends nothing
 	m.active = active
 	m.setDownTimer(now)
 	m.emit(became)
@@ -547,7 +550,8 @@ func (m *machine) becomeMaster(now time.Time, reason, detail string) {
 	became := m.become(now, Master, reason, detail)
 	m.master, m.masterPriority = m.source, m.priority()
 	m.active = m.cfg.AdvertInterval
-	// The advert first: it stops the others, and needs no answer of the kernel's.
+	// The advert first: it stops the other backups and does not depend on
+	// netlink.
 	m.advertise(now)
 	m.hold(m.cfg.allAddresses())
 	m.announceLeft = announceRepeats
@@ -557,15 +561,15 @@ func (m *machine) becomeMaster(now time.Time, reason, detail string) {
 
 func (m *machine) becomeFault(now time.Time, reason, detail string) {
 	if m.state == Master {
-		m.send(0) // others need not wait for the silence, if it leaves at all
+		m.send(0) // lets a backup take over after its skew, if it can be sent
 	}
 	became := m.become(now, Fault, reason, detail)
 	m.hold(nil)
 	m.emit(became)
 }
 
-// become leaves the old state with all that belongs to it. What it returns is to
-// be done last, so that telling people delays nothing.
+// become leaves the old state and resets everything that belongs to it. The
+// returned action comes last, so that reporting does not delay the others.
 func (m *machine) become(now time.Time, to State, reason, detail string) action {
 	a := action{kind: didChangeState, from: m.state, to: to, reason: reason, detail: detail}
 	m.state, m.since, m.reason, m.detail = to, now, reason, detail
@@ -577,7 +581,7 @@ func (m *machine) become(now time.Time, to State, reason, detail string) action 
 	return a
 }
 
-// hold states the addresses that shall be on the interface.
+// hold requests exactly these addresses on the interface.
 func (m *machine) hold(want []netip.Prefix) {
 	m.want, m.removeRetryAt = want, time.Time{}
 	m.arpSilenced = false

@@ -560,3 +560,8 @@ func TestRefusedPeerContests(t *testing.T) {
 		t.Error("contested for ever")
 	}
 }
+
+// downInterval is Active_Down_Interval, RFC 9568 §6.1.
+func downInterval(priority uint8, active time.Duration) time.Duration {
+	return 3*active + skew(priority, active)
+}

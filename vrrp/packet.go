@@ -1,9 +1,6 @@
-// This file turns a VRRP message (version 3 over IPv4 and IPv6, version 2 over
-// IPv4) into an Advert and back, and says exactly why a message is refused. It
-// never reads a socket or a clock and never decides what an advert means for the
-// election.
-//
-// PURE.
+// Encoding and decoding of VRRP messages: version 3 over IPv4 and IPv6, version 2
+// over IPv4.
+
 package vrrp
 
 import (
@@ -19,13 +16,13 @@ import (
 
 const (
 	protocol  = 112 // IP protocol number, RFC 9568 §5.1.1.4
-	hopLimit  = 255 // the only TTL that proves a sender on this link, §5.1.1.3
+	hopLimit  = 255 // proves that the sender is on this link, §5.1.1.3
 	advertise = 1   // the only type, §5.2.2
 	headerLen = 8
-	authLen   = 8 // behind the addresses of version 2, RFC 3768 §5.3.10
+	authLen   = 8 // after the addresses in version 2, RFC 3768 §5.3.10
 )
 
-// Where adverts go, RFC 9568 §5.1.1.2 and §5.1.2.2.
+// Destinations of adverts, RFC 9568 §5.1.1.2 and §5.1.2.2.
 var (
 	multicastIPv4 = netip.AddrFrom4([4]byte{224, 0, 0, 18})
 	multicastIPv6 = netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 15: 0x12})
@@ -37,36 +34,35 @@ const (
 	authPass = 1
 )
 
-// Header is what the IP header says of a message.
+// Header has the fields of the IP header that matter to VRRP.
 type Header struct {
 	Source, Destination netip.Addr
 	TTL                 uint8 // or hop limit
 }
 
-// Rules are the settings of an election that a message is held against.
+// Rules are the settings that a received message is compared with.
 type Rules struct {
 	VRID     uint8
 	Version  uint8          // 2 or 3
-	Interval time.Duration  // version 2: what the message must say
-	Password *auth.Password // version 2: of authentication by it; nil: none
-	Own      netip.Addr     // what this director sends from
-	Peers    []netip.Addr   // whom it hears by unicast; nil: everybody, by multicast
+	Interval time.Duration  // version 2: required advert interval
+	Password *auth.Password // version 2: nil: no authentication
+	Own      netip.Addr     // this director's source address
+	Peers    []netip.Addr   // unicast: accepted senders; nil: multicast, any sender
 }
 
 // Advert is an ADVERTISEMENT, RFC 9568 §5.2.
 type Advert struct {
 	VRID      uint8
-	Priority  uint8         // 0: the master leaves
-	Interval  time.Duration // the sender's: 10 ms to 40.95 s; version 2: 1 s to 255 s
+	Priority  uint8         // 0: the master resigns
+	Interval  time.Duration // of the sender: 10 ms to 40.95 s; version 2: 1 s to 255 s
 	Addresses []netip.Addr
-	Checksum  Checksum // of version 3 over IPv4: the form that the sum was found in, or is to be sent in
+	Checksum  Checksum // version 3 over IPv4: the form found, or to be sent
 }
 
-// Decode checks a message and, when it returns DropNone, fills a with it. The
-// slice of a's addresses is used again. After any other answer the content of a
-// is undefined.
+// Decode checks a message. If it returns DropNone, a has the content, otherwise a
+// is undefined. The slice of a's addresses is reused.
 func Decode(h Header, message []byte, r *Rules, a *Advert) DropReason {
-	// A unicast peer may be beyond a router; it is known by its address.
+	// A unicast peer may be behind a router; it is identified by its address.
 	if h.TTL != hopLimit && r.Peers == nil {
 		return DropTTL
 	}
@@ -79,8 +75,8 @@ func Decode(h Header, message []byte, r *Rules, a *Advert) DropReason {
 	if message[0]&0xf != advertise {
 		return DropType
 	}
-	// The RFC asks for a complete message; octets beyond it are refused too, as
-	// they would be summed but mean nothing.
+	// The RFC requires a complete message. Extra octets are refused too: they
+	// would be covered by the checksum but have no meaning.
 	size := h.Source.BitLen() / 8
 	if len(message) < headerLen {
 		return DropLength
@@ -89,7 +85,7 @@ func Decode(h Header, message []byte, r *Rules, a *Advert) DropReason {
 	if len(message) != whole && !(r.Version == 3 && auth.HasTrailer(message, whole)) {
 		return DropLength
 	}
-	message = message[:whole] // a proof is judged apart, and not summed
+	message = message[:whole] // the HMAC trailer is verified separately and is not in the checksum
 	form, ok := checksumForm(h, message, r.Version)
 	if !ok {
 		return DropChecksum
@@ -121,7 +117,7 @@ func Decode(h Header, message []byte, r *Rules, a *Advert) DropReason {
 	return DropNone
 }
 
-// trailing is how many octets follow the addresses.
+// trailing returns the number of octets after the addresses.
 func (r *Rules) trailing() int {
 	if r.Version == 2 {
 		return authLen // also without authentication, RFC 3768 §5.1
@@ -129,7 +125,7 @@ func (r *Rules) trailing() int {
 	return 0
 }
 
-// checkV2 checks the authentication, RFC 3768 §7.1.
+// checkV2 checks the authentication of version 2, RFC 3768 §7.1.
 func (r *Rules) checkV2(message []byte) DropReason {
 	if r.Version != 2 {
 		return DropNone
@@ -150,7 +146,7 @@ func (r *Rules) authType() uint8 {
 	return authNone
 }
 
-// checkRoute checks where the message comes from and what it was sent to.
+// checkRoute checks source and destination of the message.
 func (r *Rules) checkRoute(h Header) DropReason {
 	switch {
 	case r.Own.IsValid() && h.Source == r.Own:
@@ -165,7 +161,7 @@ func (r *Rules) checkRoute(h Header) DropReason {
 	return DropNone
 }
 
-// groupAddress is where the adverts of a family go.
+// groupAddress returns the multicast destination for the family of a.
 func groupAddress(a netip.Addr) netip.Addr {
 	if a.Is6() {
 		return multicastIPv6
@@ -173,18 +169,19 @@ func groupAddress(a netip.Addr) netip.Addr {
 	return multicastIPv4
 }
 
-// decodeInterval reads the advert interval of a message of at least headerLen octets.
+// decodeInterval returns the advert interval of a message of at least headerLen
+// octets.
 func decodeInterval(message []byte, version uint8) time.Duration {
 	if version == 2 {
 		return time.Duration(message[5]) * time.Second
 	}
-	return time.Duration(binary.BigEndian.Uint16(message[4:])&0xfff) * centisecond // the rest is reserved, §5.2.6
+	return time.Duration(binary.BigEndian.Uint16(message[4:])&0xfff) * centisecond // the other bits are reserved, §5.2.6
 }
 
-// Append appends a message of version 3 to b. Source and destination are summed
-// in the form of RFC 5798, so they must be those that the packet really leaves
-// with. The advert must be one that [Decode] would accept: at most 255 addresses,
-// all of the family of source, and an interval that the field can hold.
+// Append appends a version 3 message to b. The RFC 5798 checksum includes source
+// and destination, so they must be those of the IP packet. The advert must be
+// valid for [Decode]: at most 255 addresses of the family of source, and an
+// interval within the range of the field.
 func (a Advert) Append(b []byte, source, destination netip.Addr) []byte {
 	start := len(b)
 	b = append(b, 3<<4|advertise, a.VRID, a.Priority, uint8(len(a.Addresses)))
@@ -199,8 +196,8 @@ func (a Advert) Append(b []byte, source, destination netip.Addr) []byte {
 	return b
 }
 
-// AppendV2 appends a message of version 2 to b, RFC 3768 §5.1. The interval must
-// be 1 to 255 whole seconds; without a password there is no authentication.
+// AppendV2 appends a version 2 message to b, RFC 3768 §5.1. The interval must be
+// 1 to 255 whole seconds. A nil password means no authentication.
 func (a Advert) AppendV2(b []byte, password *auth.Password) []byte {
 	start := len(b)
 	b = append(b, 2<<4|advertise, a.VRID, a.Priority, uint8(len(a.Addresses)))
@@ -230,8 +227,8 @@ func (a Advert) appendAddresses(b []byte) []byte {
 	return b
 }
 
-// checksumForm finds the form in which the checksum is right. Over IPv6 there is only
-// the one with the pseudo-header (RFC 9568 §5.2.8), in version 2 only the other.
+// checksumForm returns the form in which the checksum is correct. Over IPv6 it
+// always includes the pseudo-header (RFC 9568 §5.2.8), in version 2 never.
 func checksumForm(h Header, message []byte, version uint8) (Checksum, bool) {
 	sum := checksum.Add(0, message)
 	if version == 3 && checksum.Fold(addPseudoHeader(sum, h.Source, h.Destination, len(message))) == 0xffff {
@@ -240,8 +237,8 @@ func checksumForm(h Header, message []byte, version uint8) (Checksum, bool) {
 	return RFC9568, h.Source.Is4() && checksum.Fold(sum) == 0xffff
 }
 
-// addPseudoHeader adds the pseudo-header of RFC 5798 §5.2.8 or, for IPv6, of
-// RFC 8200 §8.1: source, destination, zero, protocol, length.
+// addPseudoHeader adds the pseudo-header of RFC 5798 §5.2.8 or, for IPv6, RFC
+// 8200 §8.1.
 func addPseudoHeader(sum uint32, source, destination netip.Addr, length int) uint32 {
 	for _, a := range [2]netip.Addr{source, destination} {
 		if a.Is4() {

@@ -1,14 +1,12 @@
-// This file holds what bends an election from outside: the priority that tracked
-// things leave, the faults that they cause, and the moves of a sync group. It
-// never looks at what is tracked.
-//
-// PURE.
+// Influence from outside on the machine: priority adjustments and faults of
+// tracked objects, and the other members of the sync group.
+
 package vrrp
 
 import "time"
 
-// priority is the effective one: the configured one and what tracked things add
-// or take, never 0, and never an owner's, which is not elected.
+// priority returns the effective priority: the configured one adjusted by
+// tracking, within 1 to 254. An owner keeps 255.
 func (m *machine) priority() uint8 {
 	if m.cfg.Priority == 255 {
 		return 255
@@ -16,8 +14,8 @@ func (m *machine) priority() uint8 {
 	return uint8(min(max(int(m.cfg.Priority)+m.trackedDelta, 1), 254))
 }
 
-// setTracked takes the sum of what is tracked. A fault keeps the director out of the
-// election, as an interface without a carrier does.
+// setTracked sets the sum of the tracked objects. A fault keeps the instance in
+// Fault, as an interface without carrier does.
 func (m *machine) setTracked(now time.Time, delta int, fault string) {
 	old := m.priority()
 	m.trackedDelta, m.trackedFault = delta, fault
@@ -42,7 +40,7 @@ func (m *machine) setTracked(now time.Time, delta int, fault string) {
 	}
 }
 
-// enterTrackedFault keeps the director in fault for something that is tracked.
+// enterTrackedFault enters Fault, or stays in it, because of a tracked object.
 func (m *machine) enterTrackedFault(now time.Time) {
 	if m.state != Fault {
 		m.becomeFault(now, ReasonTracked, m.trackedFault)
@@ -51,13 +49,13 @@ func (m *machine) enterTrackedFault(now time.Time) {
 	m.reason, m.detail, m.retryAt = ReasonTracked, m.trackedFault, time.Time{}
 }
 
-// followGroup follows another election of the sync group.
+// followGroup follows a state change of another member of the sync group.
 func (m *machine) followGroup(now time.Time, to State, detail string) {
 	switch {
 	case to == Master && m.state == Backup:
 		m.becomeMaster(now, ReasonGroup, detail)
 	case to == Backup && m.state == Master:
-		m.send(0) // nobody told this one of the successor, nor its peers
+		m.send(0) // no successor has been received yet
 		m.becomeBackup(now, ReasonGroup, detail, m.cfg.AdvertInterval)
 	}
 }

@@ -1,21 +1,20 @@
-// This file holds how a master leaves: it goes on serving until its successor is
-// heard and the neighbours have learnt of it, but answers no question for the
-// addresses from then on, because two answers on one LAN undo the announcements.
-//
-// PURE.
+// Graceful release: a master that steps down keeps serving until its successor
+// has advertised and announced the addresses, but stops answering ARP/ND for
+// them: two answers on one LAN would undo the announcements.
+
 package vrrp
 
 import "time"
 
-// releaseDelay is how long the successor must have been heard. Its second
-// announcement is out by then.
+// releaseDelay is how long the addresses stay after the successor's first advert.
+// By then its second announcement has been sent.
 const releaseDelay = announceGap + 100*time.Millisecond
 
-// releasing reports whether addresses are kept on the way out.
+// releasing reports whether addresses are kept during a graceful release.
 func (m *machine) releasing() bool { return !m.releaseAt.IsZero() }
 
-// handOver is for a master that is told to: it resigns, and stays as a backup. If
-// nobody takes the addresses over, its own down timer makes it master again.
+// handOver resigns a master and keeps it as backup. If no other director takes
+// over, its down timer makes it master again.
 func (m *machine) handOver(now time.Time) {
 	if m.state != Master {
 		return
@@ -24,22 +23,22 @@ func (m *machine) handOver(now time.Time) {
 	m.becomeBackup(now, ReasonHandover, "told to give the addresses to a peer", m.cfg.AdvertInterval)
 }
 
-// release is for a master that becomes a backup.
+// release is called when a master becomes backup.
 func (m *machine) release(now time.Time, reason string) {
 	switch {
 	case m.cfg.HandoverLimit == 0 || len(m.want) == 0:
 		m.hold(nil)
 	case reason == ReasonHandover || reason == ReasonGroup:
 		m.beginRelease(now)
-		m.releaseAt = m.releaseLimit // until then a successor, or the down timer, decides
+		m.releaseAt = m.releaseLimit // ended earlier by a successor or by the down timer
 	default:
-		m.silenceARP(now) // the successor was heard
+		m.silenceARP(now) // the successor has advertised
 	}
 }
 
-// beginRelease is for a master that has just resigned: the successor comes within
-// its skew, which is less than an interval. One that missed the resignation is
-// told once more, and no earlier, because it begins its skew anew.
+// beginRelease is called after priority 0 was sent. The successor takes over
+// within its skew, which is less than an interval. The resignation is repeated
+// once, in case it was lost, and no earlier, because each one restarts the skew.
 func (m *machine) beginRelease(now time.Time) {
 	patience := m.cfg.AdvertInterval + m.cfg.AdvertInterval/16
 	m.releaseLimit = now.Add(m.cfg.HandoverLimit)
@@ -47,7 +46,7 @@ func (m *machine) beginRelease(now time.Time) {
 	m.releaseAt = now.Add(min(2*patience, m.cfg.HandoverLimit))
 }
 
-// silenceARP is for a master whose successor is heard.
+// silenceARP is called when the successor has advertised.
 func (m *machine) silenceARP(now time.Time) {
 	if m.releaseLimit.IsZero() {
 		m.releaseLimit = now.Add(m.cfg.HandoverLimit)
@@ -59,14 +58,14 @@ func (m *machine) silenceARP(now time.Time) {
 	m.arpSilenced = true
 }
 
-// onSuccessor is an advert of the successor while this one yields.
+// onSuccessor handles an advert of the successor during a release.
 func (m *machine) onSuccessor(now time.Time) {
 	if m.releasing() && !m.arpSilenced {
 		m.silenceARP(now)
 	}
 }
 
-// releaseTick serves the timers of leaving.
+// releaseTick handles the timers of a release.
 func (m *machine) releaseTick(now time.Time) {
 	if due(m.resignAt, now) {
 		m.resignAt = time.Time{}

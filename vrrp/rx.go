@@ -1,6 +1,6 @@
-// This file reads packets and keeps from the election whatever is not a valid
-// advert for it, so that a flood of noise costs the election nothing. It counts
-// and logs what it refuses, and never more than a bounded amount.
+// The receive path: it decodes and verifies packets, and passes only valid
+// adverts for this instance to the event loop. What it drops is counted, and
+// logged at a bounded rate, so that a flood does not delay the event loop.
 
 package vrrp
 
@@ -22,14 +22,15 @@ type rxAdvert struct {
 	advert Advert
 }
 
-// rxDrop is an advert for this election that was refused.
+// rxDrop is a dropped advert for this VRID.
 type rxDrop struct {
 	from   netip.Addr
 	drop   DropReason
 	detail string
 }
 
-// receive reads until the socket is closed. own is what the socket sends from.
+// receive reads packets until the socket is closed. own is the source address of
+// the socket.
 func (e *Engine) receive(c conn, own netip.Addr) {
 	buf := make([]byte, wire.MaxPacket)
 	failed := 0
@@ -39,8 +40,9 @@ func (e *Engine) receive(c conn, own netip.Addr) {
 			return
 		}
 		if err != nil {
-			// An error that is left on a socket when the interface goes down is
-			// read once; one that stays means that nothing will ever be heard.
+			// An error left on a socket by an interface that went down is read
+			// once. One that repeats means that the socket receives nothing any
+			// more.
 			if failed++; failed > 10 {
 				e.log.Warn("the socket failed and is opened anew", "err", err)
 				e.worker.socketFailed(c)
@@ -53,8 +55,8 @@ func (e *Engine) receive(c conn, own netip.Addr) {
 	}
 }
 
-// rx decodes one packet. It blocks only while the election is behind with
-// valid adverts; the kernel drops what does not fit its queue then.
+// rx handles one packet. It blocks only while the event loop is behind with valid
+// adverts; the kernel then drops what exceeds its queue.
 func (e *Engine) rx(p wire.Packet, own netip.Addr) {
 	now := time.Now()
 	h := Header{Source: p.Source, Destination: p.Destination, TTL: p.TTL}
@@ -72,7 +74,7 @@ func (e *Engine) rx(p wire.Packet, own netip.Addr) {
 	}
 	e.counters.received.Add(1)
 	if rules.Version == 3 && own.Is4() {
-		e.counters.checksums[a.Checksum].Add(1) // there is no choice of another
+		e.counters.checksums[a.Checksum].Add(1) // only here there are two forms
 	}
 	select {
 	case e.adverts <- rxAdvert{at: now, from: p.Source, advert: a}:
@@ -80,8 +82,7 @@ func (e *Engine) rx(p wire.Packet, own netip.Addr) {
 	}
 }
 
-// sequenceTable are the newest that were heard from each peer. Only who has a key
-// gets into it.
+// sequenceTable has the newest sequence received from each holder of a key.
 type sequenceTable struct {
 	mu   sync.Mutex
 	last map[netip.Addr]uint64
@@ -92,7 +93,7 @@ var authDrops = map[error]DropReason{
 	auth.ErrClock: DropClock, auth.ErrReplay: DropReplay,
 }
 
-// verify checks that the advert comes from somebody who has a key, and is new.
+// verify checks that the advert is signed with a known key and is not a replay.
 func (e *Engine) verify(now time.Time, h Header, message []byte, rules *Rules) DropReason {
 	keys := e.keys.Load()
 	if keys == nil {
@@ -120,8 +121,8 @@ func (e *Engine) verify(now time.Time, h Header, message []byte, rules *Rules) D
 	return drop
 }
 
-// onDrop logs at a bounded rate, and lets the election know that a peer is not
-// understood, a few times in an interval at most.
+// onDrop logs at a bounded rate, and reports a peer with unusable adverts to the
+// event loop at most once in an interval.
 func (e *Engine) onDrop(now time.Time, drop DropReason, h Header, message []byte, rules *Rules) {
 	mine := concerns(drop, message, e.vrid)
 	if mine && e.limiter.allowReport(now, time.Duration(e.counters.interval.Load())) {
@@ -131,7 +132,7 @@ func (e *Engine) onDrop(now time.Time, drop DropReason, h Header, message []byte
 		}
 	}
 	if drop == DropVRID {
-		return // another election on the same LAN: as it should be
+		return // another instance on the same LAN
 	}
 	if missed, ok := e.limiter.allowLog(now, drop); ok {
 		e.log.Warn("advert refused", "peer", h.Source, "reason", drop.String(),
@@ -139,10 +140,10 @@ func (e *Engine) onDrop(now time.Time, drop DropReason, h Header, message []byte
 	}
 }
 
-// logEvery is the least time between two log lines of one reason.
+// logEvery is the minimum time between two log lines of one reason.
 const logEvery = 10 * time.Second
 
-// rateLimiter bounds what a flood may cause.
+// rateLimiter bounds logs and reports about dropped adverts.
 type rateLimiter struct {
 	mu       sync.Mutex
 	logged   [dropReasons]time.Time

@@ -1,5 +1,5 @@
-// This file shows an election to the rest of the daemon and to people. It never
-// changes anything, and reading the status never disturbs the election.
+// Status, events and logs of an instance. Reading the status does not disturb the
+// event loop.
 
 package vrrp
 
@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Status is a picture of the election; it may be called at any time.
+// Status returns the present status. It may be called at any time.
 func (e *Engine) Status() Status {
 	s := e.status.Load()
 	c := &e.counters
@@ -42,13 +42,13 @@ func (e *Engine) Status() Status {
 	return out
 }
 
-// publish publishes what changed, and wakes who wants to know.
+// publish stores a changed status and calls Wake.
 func (e *Engine) publish() {
 	e.counters.mismatched.Store(e.machine.mismatched)
 	old := e.status.Load()
 	now := e.machine.snapshot()
 	e.logWarning(now.warning)
-	defer e.reportConflict(now) // who is told must not see an older status
+	defer e.reportConflict(now) // a callback must not see an older status
 	if now.equal(&old.snapshot) {
 		return
 	}
@@ -58,7 +58,7 @@ func (e *Engine) publish() {
 	}
 }
 
-// reportConflict makes the beginning and the end of a contest known, once each.
+// reportConflict calls OnMasterConflict when a conflict begins and when it ends.
 func (e *Engine) reportConflict(now snapshot) {
 	if now.conflict == e.conflictReported {
 		return
@@ -69,8 +69,8 @@ func (e *Engine) reportConflict(now snapshot) {
 	}
 }
 
-// logWarning logs each alarm once, and none sooner than logEvery after another:
-// one that came too soon is logged later if it still holds.
+// logWarning logs each warning once, at most one in logEvery; one that came too
+// early is logged later if it persists.
 func (e *Engine) logWarning(alarm string) {
 	switch {
 	case alarm == "":
@@ -81,7 +81,7 @@ func (e *Engine) logWarning(alarm string) {
 	}
 }
 
-// reportTransition makes a change of state known: count, log, event.
+// reportTransition counts, logs and reports a state change.
 func (e *Engine) reportTransition(now time.Time, a action) {
 	old := e.status.Load()
 	transitions := maps.Clone(old.transitions)
@@ -89,7 +89,7 @@ func (e *Engine) reportTransition(now time.Time, a action) {
 		transitions = make(map[Transition]uint64)
 	}
 	transitions[Transition{To: a.to, Reason: a.reason}]++
-	// The picture too: who is told of an event must not see an older status.
+	// A callback must not see an older status.
 	e.status.Store(&published{snapshot: e.machine.snapshot(), transitions: transitions})
 	if e.o.Wake != nil {
 		e.o.Wake()

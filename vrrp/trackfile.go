@@ -1,6 +1,5 @@
-// This file looks at tracked files: each holds a number that a person or a program
-// wrote, which bends the election. It never writes one, and one that cannot be read
-// bends nothing.
+// Tracked files contain a number, written by an administrator or a program, that
+// adjusts the priority. A file that cannot be read counts as 0.
 
 package vrrp
 
@@ -20,23 +19,24 @@ import (
 const (
 	// filePollInterval is how often a tracked file is read.
 	filePollInterval = time.Second
-	// maxFileLen is how long a file may be of which a number is read.
+	// maxFileLen is the maximum length of a tracked file in octets.
 	maxFileLen = 64
-	// maxFileNumber bounds the number: with any weight it is beyond any priority.
+	// maxFileNumber bounds the number: with any weight it exceeds the range of
+	// priorities.
 	maxFileNumber = 254
 )
 
 func (f TrackedFile) name() string { return "file " + f.Path }
 
-// effect is what a number in the file does.
+// effect returns what a number in the file does.
 func (f TrackedFile) effect(number int) Tracked {
 	e := Tracked{Name: f.name(), Delta: f.Weight * min(max(number, -maxFileNumber), maxFileNumber)}
 	e.Fault = f.Weight == 0 && number != 0
 	return e
 }
 
-// pollFile reads the file again and again.
-func (t *tracking) pollFile(ctx context.Context, f TrackedFile, tell func(Tracked)) {
+// pollFile reads the file until ctx ends.
+func (t *tracking) pollFile(ctx context.Context, f TrackedFile, report func(Tracked)) {
 	ticker := time.NewTicker(filePollInterval)
 	defer ticker.Stop()
 	said := ""
@@ -50,7 +50,7 @@ func (t *tracking) pollFile(ctx context.Context, f TrackedFile, tell func(Tracke
 			t.log.Warn("a tracked file cannot be used: it counts as 0", "file", f.Path, "err", err)
 		}
 		said = problem
-		tell(f.effect(number))
+		report(f.effect(number))
 		select {
 		case <-ctx.Done():
 			return
@@ -59,7 +59,7 @@ func (t *tracking) pollFile(ctx context.Context, f TrackedFile, tell func(Tracke
 	}
 }
 
-// readNumber is the whole number in a file; 0 with an error when there is none.
+// readNumber returns the whole number in a file, or 0 and an error.
 func readNumber(path string) (int, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {

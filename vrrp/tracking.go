@@ -1,6 +1,5 @@
-// This file looks at what an election tracks: other interfaces, programs and files, each
-// in a goroutine of its own. The election never waits for one of them, and hears
-// only of changes.
+// Tracked interfaces, scripts and files, each watched by a goroutine. The event
+// loop receives changes only.
 
 package vrrp
 
@@ -17,18 +16,18 @@ import (
 	"lvsd/vrrp/link"
 )
 
-// tracking adds up what bends an election.
+// tracking holds the effect of every tracked object.
 type tracking struct {
 	log     *slog.Logger
-	changed chan struct{}                                              // the sum may be another one
-	observe func(ctx context.Context, name string, tell func(up bool)) // link.Observe, or its fake
-	run     func(ctx context.Context, command []string) error          // see Options
+	changed chan struct{}                                                // the sum may have changed
+	observe func(ctx context.Context, name string, report func(up bool)) // link.Observe or a fake
+	run     func(ctx context.Context, command []string) error            // see Options
 
 	mu       sync.Mutex
-	results  map[string]Tracked // by name: what is looked at here; replaced as a whole
-	external map[string]Tracked // what SetTracked was told
+	results  map[string]Tracked // watched here, by name; replaced as a whole
+	external map[string]Tracked // set by SetTracked
 
-	// What follows is the loop's.
+	// Owned by the event loop.
 	cfg    Config
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -38,9 +37,9 @@ func newTracking(log *slog.Logger, run func(ctx context.Context, command []strin
 	return &tracking{log: log, run: run, changed: make(chan struct{}, 1), observe: link.Observe, results: map[string]Tracked{}, external: map[string]Tracked{}}
 }
 
-// SetTracked states what something outside of the election does to it: delta is
-// added to the priority, fault keeps this director out. 0 and false withdraw it.
-// It never waits and may be called at any time.
+// SetTracked sets the effect of an object that is watched elsewhere: delta is
+// added to the priority, fault keeps the instance in Fault. 0 and false remove
+// it. It does not block and may be called at any time.
 func (e *Engine) SetTracked(name string, delta int, fault bool) {
 	t := e.tracking
 	t.mu.Lock()
@@ -64,7 +63,7 @@ func (t *tracking) notify() {
 	}
 }
 
-// all is what bends the election at present, by name.
+// all returns the objects that have an effect, sorted by name.
 func (t *tracking) all() []Tracked {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -78,7 +77,7 @@ func (t *tracking) all() []Tracked {
 	return out
 }
 
-// sum adds them up.
+// sum returns the total adjustment and the faults.
 func sum(all []Tracked) (delta int, fault string) {
 	var faults []string
 	for _, e := range all {
@@ -90,8 +89,8 @@ func sum(all []Tracked) (delta int, fault string) {
 	return delta, strings.Join(faults, "; ")
 }
 
-// configure looks at what the configuration names from now on. What it named before
-// as well keeps its effect until there is a new result.
+// configure watches what the configuration names. An object that was watched
+// before keeps its effect until the next result.
 func (t *tracking) configure(cfg Config) {
 	if t.cancel != nil && reflect.DeepEqual(t.cfg.TrackInterfaces, cfg.TrackInterfaces) && reflect.DeepEqual(t.cfg.TrackScripts, cfg.TrackScripts) && reflect.DeepEqual(t.cfg.TrackFiles, cfg.TrackFiles) {
 		return
@@ -112,15 +111,15 @@ func (t *tracking) configure(cfg Config) {
 			own[name] = e
 		}
 	}
-	begin := func(name string, weight int, look func(ctx context.Context, tell func(up bool))) {
+	begin := func(name string, weight int, look func(ctx context.Context, report func(up bool))) {
 		keep(name)
 		t.tasks.Go(func() { look(ctx, func(up bool) { t.result(own, name, weight, up) }) })
 	}
 	for _, i := range cfg.TrackInterfaces {
-		begin("interface "+i.Name, i.Weight, func(ctx context.Context, tell func(bool)) { t.observe(ctx, i.Name, tell) })
+		begin("interface "+i.Name, i.Weight, func(ctx context.Context, report func(bool)) { t.observe(ctx, i.Name, report) })
 	}
 	for _, s := range cfg.TrackScripts {
-		begin("script "+strings.Join(s.Command, " "), s.Weight, func(ctx context.Context, tell func(bool)) { t.runScript(ctx, s, tell) })
+		begin("script "+strings.Join(s.Command, " "), s.Weight, func(ctx context.Context, report func(bool)) { t.runScript(ctx, s, report) })
 	}
 	for _, f := range cfg.TrackFiles {
 		keep(f.name())
@@ -135,7 +134,7 @@ func (t *tracking) stop() {
 	}
 }
 
-// result notes one; own is the set that it belongs to.
+// result stores the state of one object in results, the set it belongs to.
 func (t *tracking) result(own map[string]Tracked, name string, weight int, up bool) {
 	e := Tracked{Name: name}
 	switch {
@@ -147,7 +146,7 @@ func (t *tracking) result(own map[string]Tracked, name string, weight int, up bo
 	t.store(own, e)
 }
 
-// store takes what something does to the election now.
+// store stores the effect of one object and wakes the event loop if it changed.
 func (t *tracking) store(own map[string]Tracked, e Tracked) {
 	t.mu.Lock()
 	same := own[e.Name] == e || e == Tracked{Name: e.Name} && own[e.Name] == Tracked{}
@@ -159,8 +158,8 @@ func (t *tracking) store(own map[string]Tracked, e Tracked) {
 	}
 }
 
-// runScript runs a program again and again.
-func (t *tracking) runScript(ctx context.Context, s TrackedScript, tell func(up bool)) {
+// runScript runs a script at its interval until ctx ends.
+func (t *tracking) runScript(ctx context.Context, s TrackedScript, report func(up bool)) {
 	g := riseFall{rise: s.Rise, fall: s.Fall}
 	ticker := time.NewTicker(s.Interval)
 	defer ticker.Stop()
@@ -171,7 +170,7 @@ func (t *tracking) runScript(ctx context.Context, s TrackedScript, tell func(up 
 		}
 		t.log.Debug("script ran", "command", s.Command, "err", err)
 		if g.observe(err == nil) {
-			tell(g.up)
+			report(g.up)
 		}
 		select {
 		case <-ctx.Done():
@@ -181,14 +180,15 @@ func (t *tracking) runScript(ctx context.Context, s TrackedScript, tell func(up 
 	}
 }
 
-// riseFall is rise and fall.
+// riseFall counts consecutive results.
 type riseFall struct {
 	rise, fall int
 	known, up  bool
-	streak     int // results in a row against the verdict
+	streak     int // consecutive results against the present state
 }
 
-// observe takes a result, and says whether there is a new verdict.
+// observe adds a result and reports whether the state changed. The first result
+// always does.
 func (g *riseFall) observe(ok bool) bool {
 	switch {
 	case !g.known:
@@ -206,7 +206,7 @@ func (g *riseFall) observe(ok bool) bool {
 	return true
 }
 
-// runOnce runs the program once. Without a way to run programs each fails.
+// runOnce runs the script once. It fails where scripts cannot be run.
 func (t *tracking) runOnce(ctx context.Context, s TrackedScript) error {
 	limit, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()

@@ -1,10 +1,13 @@
-// This file knows the interfaces and addresses of a network namespace from what
-// the kernel tells, so that a look costs no question to it, however many elections
-// look. It never changes anything.
+// A cache of the interfaces and addresses of a network namespace, kept up to date
+// by rtnetlink notifications: reading it needs no request, however many instances
+// there are.
 //
-// Whoever looks first reads what the kernel has queued. The kernel queues a change
-// before it answers the request for it, so a look sees all that was done before
-// it. When the queue overran everything is read anew.
+//	kernel ──notifications──► drain ──► addrCache ──► State, SetAddresses (after a drain)
+//	                                        └──changed()──► subscribers
+//
+// Every read drains the socket first. The kernel queues a notification before it
+// acknowledges the request that caused it, so a read sees all earlier changes.
+// After an overrun everything is dumped again.
 
 package link
 
@@ -26,52 +29,51 @@ import (
 )
 
 const (
-	// queueBuffer holds a burst of the kernel's messages, in octets: all addresses
-	// of a full host come and go at once.
+	// queueBuffer is the socket's receive buffer in octets: room for all
+	// addresses of a large host at once.
 	queueBuffer = 8 << 20
-	// dumpRetryDelay is the wait after a read that failed for another reason than
-	// an overrun.
+	// dumpRetryDelay is the time after a failed dump.
 	dumpRetryDelay = 500 * time.Millisecond
-	// dumpTries is how often a list that others disturbed is taken again.
+	// dumpTries bounds the attempts at a dump that concurrent changes interrupt.
 	dumpTries = 5
 )
 
-// rtnlGroups is what the kernel is asked to tell of.
+// rtnlGroups are the multicast groups joined at start.
 const rtnlGroups = 1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_IFADDR-1) |
 	1<<(unix.RTNLGRP_IPV4_RULE-1) | 1<<(unix.RTNLGRP_IPV6_RULE-1)
 
 // addrCache is shared by all ports of a namespace.
 type addrCache struct {
 	namespace string
-	refs      int // of hubs.Mutex
+	refs      int // protected by caches.Mutex
 
 	file   *os.File
 	raw    syscall.RawConn
 	handle *netlink.Handle
 	run    sync.Once
-	done   chan struct{} // closed when nobody reads any more
+	done   chan struct{} // closed when listen has ended
 
-	mu          sync.Mutex // of what follows
-	stale       bool       // something was missed, or nothing read yet
-	overruns    uint64     // times
-	dumps       uint64     // how often everything was read
-	routeGroups bool       // the kernel tells of routes, too
+	mu          sync.Mutex // protects the following
+	stale       bool       // a message was lost, or no dump yet
+	overruns    uint64     // for tests
+	dumps       uint64     // for tests
+	routeGroups bool       // joined the route groups
 	links       map[int]netlink.Link
 	byName      map[string]int
-	addrs       map[int]*addrTable // by interface
+	addrs       map[int]*addrTable // by interface index
 	subscribers map[*subscriber]bool
 	owners      map[netip.Addr]map[*subscriber]bool
 	buf         []byte
 }
 
-// subscriber is who wants to be told of changes.
+// subscriber is notified of changes.
 type subscriber struct {
 	name        string
-	vmac        string // of our macvlan; set with the hub's lock
-	changed     func() // nil: not yet, or no more
-	wantsRoutes bool   // routes and rules move along
+	vmac        string // name of our macvlan
+	changed     func() // nil: before and after watch
+	wantsRoutes bool   // routes and rules are managed
 	routes      []Route
-	routesStale bool // some of those may be gone
+	routesStale bool // some of them may be missing
 	owned       []netip.Prefix
 }
 
@@ -80,7 +82,7 @@ var caches = struct {
 	of map[string]*addrCache
 }{of: map[string]*addrCache{}}
 
-// openCache is the hub of the calling thread's namespace.
+// openCache returns the cache of the calling thread's namespace.
 func openCache() (*addrCache, error) {
 	caches.Lock()
 	defer caches.Unlock()
@@ -122,7 +124,7 @@ func openCache() (*addrCache, error) {
 	return h, nil
 }
 
-// close is for one user; the last one ends it.
+// close drops one reference; the last one closes the cache.
 func (h *addrCache) close() {
 	caches.Lock()
 	h.refs--
@@ -135,12 +137,12 @@ func (h *addrCache) close() {
 		return
 	}
 	_ = h.file.Close()
-	h.run.Do(func() { close(h.done) }) // it never ran
+	h.run.Do(func() { close(h.done) }) // listen was never started
 	<-h.done
 	h.handle.Close()
 }
 
-// subscribe makes a client.
+// subscribe adds a subscriber for an interface.
 func (h *addrCache) subscribe(name string) *subscriber {
 	c := &subscriber{name: name}
 	h.mu.Lock()
@@ -156,8 +158,8 @@ func (h *addrCache) unsubscribe(c *subscriber) {
 	delete(h.subscribers, c)
 }
 
-// setOwned says that these addresses concern the client, and nobody else who does not
-// say the same. Under the lock.
+// setOwned sets the addresses whose changes concern the subscriber. Changes of
+// owned addresses are not reported to others. h.mu must be held.
 func (h *addrCache) setOwned(c *subscriber, ours []netip.Prefix) {
 	if slices.Equal(c.owned, ours) {
 		return
@@ -178,8 +180,8 @@ func (h *addrCache) setOwned(c *subscriber, ours []netip.Prefix) {
 	}
 }
 
-// watch calls changed after everything that may concern the client, until ctx
-// ends. changed must not block.
+// watch calls changed after every change that may concern the subscriber, until
+// ctx ends. changed must not block.
 func (h *addrCache) watch(ctx context.Context, c *subscriber, changed func()) {
 	h.mu.Lock()
 	c.changed = changed
@@ -192,7 +194,7 @@ func (h *addrCache) watch(ctx context.Context, c *subscriber, changed func()) {
 	h.mu.Unlock()
 }
 
-// listen reads as soon as there is something, until the socket is closed.
+// listen processes notifications until the socket is closed.
 func (h *addrCache) listen() {
 	defer close(h.done)
 	for {
@@ -213,7 +215,8 @@ func (h *addrCache) listen() {
 	}
 }
 
-// drain takes in what is queued, and says how much that was. Under the lock.
+// drain processes the queued notifications and returns their number. h.mu must be
+// held.
 func (h *addrCache) drain() (messages int) {
 	affected := map[*subscriber]bool{}
 	for {
@@ -230,7 +233,7 @@ func (h *addrCache) drain() (messages int) {
 			return messages
 		case failed == unix.EINTR:
 			continue
-		case failed != nil: // ENOBUFS: some are lost
+		case failed != nil: // ENOBUFS: messages were lost
 			messages++
 			h.stale = true
 			h.overruns++
@@ -258,8 +261,8 @@ func (h *addrCache) notifyAll(affected map[*subscriber]bool) {
 	}
 }
 
-// joinRouteGroups asks for what becomes of routes too: on a host with many it is much,
-// so only who needs it does. Under the lock.
+// joinRouteGroups subscribes to route notifications. On a host with many routes
+// they are expensive, so this is done only when needed. h.mu must be held.
 func (h *addrCache) joinRouteGroups() {
 	if h.routeGroups {
 		return
@@ -272,12 +275,12 @@ func (h *addrCache) joinRouteGroups() {
 	})
 }
 
-// handle takes one message in.
+// apply processes one message.
 func (h *addrCache) apply(m *syscall.NetlinkMessage, affected map[*subscriber]bool) {
 	switch m.Header.Type {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-		m.Data = slices.Clone(m.Data) // what is read out of it refers to it, and it is overwritten
-		// A bridge tells of its ports in the same way, of another family.
+		m.Data = slices.Clone(m.Data) // the parsed link refers to the data, and the buffer is reused
+		// Bridge port messages have the same type and another family.
 		if len(m.Data) < unix.SizeofIfInfomsg || m.Data[0] != unix.AF_UNSPEC {
 			return
 		}
@@ -321,8 +324,8 @@ func (h *addrCache) apply(m *syscall.NetlinkMessage, affected map[*subscriber]bo
 	}
 }
 
-// notifyByAddress: an address that somebody claims concerns those alone, another
-// may be what adverts are sent from.
+// notifyByAddress notifies the owners of an address; a change of any other
+// address concerns all, since it may be a source address.
 func (h *addrCache) notifyByAddress(index int, e entry, affected map[*subscriber]bool) {
 	by := h.owners[e.prefix.Addr()]
 	if len(by) == 0 {
@@ -352,13 +355,13 @@ func (h *addrCache) deleteLink(index int) {
 	delete(h.addrs, index)
 }
 
-// A table is the addresses of one interface.
+// addrTable is the addresses of one interface.
 type addrTable struct {
-	all []entry // the oldest first
+	all []entry // in order of addition
 	by  map[netip.Addr][]entry
 }
 
-// putAddress keeps the place of one that is known.
+// putAddress adds an entry, or updates it in its place.
 func (h *addrCache) putAddress(index int, e entry) {
 	t := h.addrs[index]
 	if t == nil {
@@ -389,7 +392,7 @@ func (h *addrCache) deleteAddress(index int, e entry) {
 
 func (e entry) same(o entry) bool { return e.prefix == o.prefix }
 
-// parseAddress reads a message about an address: struct ifaddrmsg and attributes.
+// parseAddress parses an address message: struct ifaddrmsg and attributes.
 func parseAddress(b []byte) (index int, e entry, ok bool) {
 	if len(b) < unix.SizeofIfAddrmsg {
 		return 0, e, false
@@ -417,18 +420,18 @@ func parseAddress(b []byte) (index int, e entry, ok bool) {
 		}
 	}
 	if local.IsValid() {
-		address = local // with a peer, the other is the peer's
+		address = local // on a point-to-point link IFA_ADDRESS is the peer
 	}
 	return index, entry{netip.PrefixFrom(address, bits), scope, flags, label}, address.IsValid()
 }
 
-// refresh brings all that is known up to date. Under the lock.
+// refresh brings the cache up to date. h.mu must be held.
 func (h *addrCache) refresh() error {
 	h.drain()
 	for try := 1; h.stale; try++ {
 		err := h.dump()
 		if err == nil {
-			h.drain() // what happened meanwhile, in its order
+			h.drain() // changes during the dump, in order
 			break
 		}
 		if !errors.Is(err, netlink.ErrDumpInterrupted) || try == dumpTries {
@@ -438,9 +441,9 @@ func (h *addrCache) refresh() error {
 	return nil
 }
 
-// dump takes everything anew; addresses that are still there keep their order.
+// dump reads everything. Addresses that are still there keep their order.
 func (h *addrCache) dump() error {
-	h.stale = false // from here on what is lost is lost anew
+	h.stale = false // messages lost from now on set it again
 	h.dumps++
 	links, err := h.handle.LinkList()
 	if err != nil {
@@ -468,7 +471,7 @@ func (h *addrCache) dump() error {
 		if known := before[index]; known != nil {
 			place := map[netip.Prefix]int{}
 			for i, e := range known.all {
-				place[e.prefix] = i - len(known.all) // below 0, which the new ones have
+				place[e.prefix] = i - len(known.all) // negative, before new entries
 			}
 			slices.SortStableFunc(all, func(a, b entry) int { return place[a.prefix] - place[b.prefix] })
 		}
@@ -479,7 +482,7 @@ func (h *addrCache) dump() error {
 	return nil
 }
 
-// linkByName finds an interface by its name.
+// linkByName returns an interface by name.
 func (h *addrCache) linkByName(name string) (netlink.Link, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -496,7 +499,7 @@ func (h *addrCache) named(name string) (netlink.Link, error) {
 	return nil, unix.ENODEV
 }
 
-// linkByIndex finds an interface by its index.
+// linkByIndex returns an interface by index.
 func (h *addrCache) linkByIndex(index int) (netlink.Link, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -509,7 +512,7 @@ func (h *addrCache) linkByIndex(index int) (netlink.Link, error) {
 	return nil, unix.ENODEV
 }
 
-// withAddresses calls f with the addresses of an interface, which it must not keep.
+// withAddresses calls f with the addresses of an interface. f must not keep them.
 func (h *addrCache) withAddresses(index int, f func(t *addrTable)) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -524,7 +527,7 @@ func (h *addrCache) withAddresses(index int, f func(t *addrTable)) error {
 	return nil
 }
 
-// entries is the entries of an interface for the addresses of some.
+// entries returns the entries of an interface that have one of these addresses.
 func (h *addrCache) entries(index int, some []netip.Prefix) (found []entry, err error) {
 	err = h.withAddresses(index, func(t *addrTable) {
 		for _, q := range some {
@@ -534,19 +537,19 @@ func (h *addrCache) entries(index int, some []netip.Prefix) (found []entry, err 
 	return found, err
 }
 
-// invalidate makes the next look read everything anew.
+// invalidate makes the next read dump everything.
 func (h *addrCache) invalidate() {
 	h.mu.Lock()
 	h.stale = true
 	h.mu.Unlock()
 }
 
-// expect notes an address of IPv6 that is about to be added: the kernel tells of it
-// a moment after it answered. Before it is asked, and not after, so that whatever
-// it tells is newer.
+// expect adds an IPv6 address that is about to be requested: its notification
+// comes after the acknowledgement. It must be called before the request, so that
+// any notification is newer.
 func (h *addrCache) expect(index int, e entry) {
 	if e.prefix.Addr().Is4() {
-		return // told of before the answer
+		return // notified before the acknowledgement
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -554,7 +557,7 @@ func (h *addrCache) expect(index int, e entry) {
 	h.putAddress(index, e)
 }
 
-// unexpect takes it back.
+// unexpect reverts expect.
 func (h *addrCache) unexpect(index int, e entry) {
 	if e.prefix.Addr().Is4() {
 		return

@@ -1,6 +1,4 @@
-// This file tells the neighbours, by gratuitous ARP and unsolicited neighbour
-// advertisements, which station has an address. It never waits between two
-// frames, and never repeats one by itself.
+// Gratuitous ARP and unsolicited neighbour advertisements.
 
 package link
 
@@ -20,9 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Announce sends the request and the reply form of ARP for each address, or for
-// IPv6 a neighbour advertisement, and says how many frames left. Where there is no
-// ARP it does nothing.
+// Announce sends gratuitous ARP, as request and reply, for each IPv4 address, or
+// a neighbour advertisement for IPv6, and returns the number of frames sent. On
+// an interface without ARP it does nothing.
 func (p *Port) Announce(addrs []netip.Addr) (frames int, err error) {
 	l, err := p.cache.linkByName(p.name)
 	if err != nil {
@@ -55,7 +53,7 @@ func (p *Port) Announce(addrs []netip.Addr) (frames int, err error) {
 		for _, frame := range forms {
 			if _, err := conn.WriteTo(frame, &packet.Addr{HardwareAddr: to}); err != nil {
 				p.mu.Lock()
-				p.closeARP() // another try may be on another interface of this name
+				p.closeARP() // the next attempt may be on another interface of this name
 				p.mu.Unlock()
 				return frames, fmt.Errorf("failed to announce %v on %s: %w", a, p.name, err)
 			}
@@ -69,9 +67,9 @@ func hasARP(l *netlink.LinkAttrs) bool {
 	return l.RawFlags&unix.IFF_NOARP == 0 && l.RawFlags&unix.IFF_LOOPBACK == 0 && len(l.HardwareAddr) == 6
 }
 
-// gratuitous makes both forms of RFC 5227 §3 and RFC 9568 §8.1.2: sender and
-// target address are the virtual one. In the reply the target's hardware address
-// is the sender's, or Linux takes it for an answer to somebody else.
+// gratuitous returns both forms of RFC 5227 §3 and RFC 9568 §8.1.2; sender and
+// target address are the VIP. The target hardware address of the reply is the
+// sender's: Linux ignores it otherwise.
 func gratuitous(mac net.HardwareAddr, a netip.Addr) (forms [][]byte, err error) {
 	for _, form := range []struct {
 		op     arp.Operation
@@ -98,7 +96,7 @@ func gratuitous(mac net.HardwareAddr, a netip.Addr) (forms [][]byte, err error) 
 	return forms, nil
 }
 
-// allNodes is the station of ff02::1, RFC 2464 §7.
+// allNodes is the MAC address of ff02::1, RFC 2464 §7.
 var allNodes = net.HardwareAddr{0x33, 0x33, 0, 0, 0, 1}
 
 // unsolicited returns the neighbour advertisement of RFC 9568 §8.2.2 and RFC 4861
@@ -118,13 +116,14 @@ func unsolicited(mac net.HardwareAddr, a netip.Addr, router bool) ([]byte, error
 	return f.MarshalBinary()
 }
 
-// forwards reports whether this host is a router on the interface.
+// forwards reports whether this host is an IPv6 router on the interface.
 func (p *Port) forwards() bool {
 	b, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + p.name + "/forwarding")
 	return err == nil && len(b) > 0 && b[0] != '0'
 }
 
-// socket is a packet socket on the interface, kept until its index changes.
+// socket returns a packet socket on the interface, cached until its index
+// changes.
 func (p *Port) socket(l *netlink.LinkAttrs) (*packet.Conn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -132,7 +131,7 @@ func (p *Port) socket(l *netlink.LinkAttrs) (*packet.Conn, error) {
 		return p.arp, nil
 	}
 	p.closeARP()
-	// Protocol 0: it is for sending, and no queue fills up behind it.
+	// Protocol 0: for sending only, nothing is queued.
 	conn, err := packet.Listen(&net.Interface{Index: l.Index, Name: l.Name, HardwareAddr: l.HardwareAddr}, packet.Raw, 0, nil)
 	if errors.Is(err, unix.EPERM) {
 		return nil, fmt.Errorf("no right to send ARP on %s: %w: run as root, or give CAP_NET_RAW", p.name, err)

@@ -1,10 +1,9 @@
-// Package link looks after one network interface for an election: its state, the
-// virtual addresses on it, and the gratuitous ARP or unsolicited neighbour
-// advertisements that tell the neighbours. It is told what to do and never knows
-// why.
+// The interface of a VRRP instance: its state, and the virtual addresses on it.
+
 package link
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -20,12 +19,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// requestTimeout bounds the wait for an answer of the kernel's. It cannot bound
-// the kernel's own work under its lock, so nothing here may be called from where
-// an advert could be delayed.
+// requestTimeout bounds the wait for a netlink reply. It cannot bound the wait
+// for the kernel's RTNL lock, so nothing in this package may be called by the
+// event loop.
 const requestTimeout = 2 * time.Second
 
-// Family is what the addresses of a port are of.
+// Family is the address family of a Port.
 type Family int
 
 // The families.
@@ -34,8 +33,9 @@ const (
 	IPv6 Family = unix.AF_INET6
 )
 
-// Port is an interface by its name. It may be gone and come back with another
-// index. Methods may be called from several goroutines.
+// Port is an interface, identified by name: it may disappear and return with
+// another index. Methods may be called from several goroutines unless they say
+// otherwise.
 type Port struct {
 	name      string
 	family    Family
@@ -43,33 +43,32 @@ type Port struct {
 	handle    *netlink.Handle
 	cache     *addrCache
 	sub       *subscriber
-	namespace string // which network namespace it was opened in
+	namespace string // the network namespace it was opened in
 
-	mu        sync.Mutex // of what follows
+	mu        sync.Mutex // protects the following
 	arp       *packet.Conn
 	arpIndex  int
-	parked    bool                  // some addresses may be on the loopback interface, see hush
-	notParked map[netip.Prefix]bool // those that are known not to be there
-	index     int                   // of the interface that the addresses were last set on
-	vmacIndex int                   // of our macvlan, see vmac.go; 0: none that this port has seen to
-	routes    ExtraRoutes           // routes and rules that are there by Move, see along.go
-	swept     bool                  // a macvlan that a killed run left was looked for
+	parked    bool                  // addresses may be on lo, see park.go
+	notParked map[netip.Prefix]bool // addresses known not to be on lo
+	index     int                   // index of the interface that the addresses were last set on
+	vmacIndex int                   // of our macvlan, see vmac.go; 0: none yet
+	routes    ExtraRoutes           // set by SetRoutes
+	swept     bool                  // the leftovers of a killed run were looked for
 }
 
-// State is what an interface is like.
+// State is the state of an interface.
 type State struct {
 	Exists  bool
 	Index   int
-	AdminUp bool           // set up
-	Carrier bool           // and able to carry packets
-	Primary netip.Addr     // the address that adverts are sent from; the zero Addr: none
-	Pending bool           // no Primary, but there will be one when the kernel knows that nobody else has it
-	Present []netip.Prefix // those asked about that are on it, in the order asked
+	AdminUp bool           // IFF_UP
+	Carrier bool           // and has a carrier
+	Primary netip.Addr     // source address of adverts; the zero Addr: none
+	Pending bool           // no Primary yet: duplicate address detection is running
+	Present []netip.Prefix // which of the requested addresses are on it, in the requested order
 }
 
-// Open finds the interface, for addresses of one family and of a virtual router,
-// and proves the rights to change it, without changing anything. The error names
-// the remedy.
+// Open finds the interface and checks the permission to change it, without
+// changing anything. The error names the remedy.
 func Open(name string, family Family, router Router) (*Port, error) {
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -88,7 +87,7 @@ func Open(name string, family Family, router Router) (*Port, error) {
 	return p, nil
 }
 
-// namespace names the network namespace of the calling thread.
+// namespace identifies the network namespace of the calling thread.
 func namespace() string {
 	here, err := netns.Get()
 	if err != nil {
@@ -109,8 +108,8 @@ func (p *Port) checkRights() error {
 	if err != nil {
 		return fmt.Errorf("failed to look at interface %s: %w", p.name, err)
 	}
-	// The kernel looks at the rights before it looks for the interface, and there
-	// is none with this index: a question about rights that can change nothing.
+	// The kernel checks the permission before it looks up the interface, and no
+	// interface has this index: the request cannot change anything.
 	nowhere := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1<<31 - 1}}
 	err = p.handle.AddrDel(nowhere, address(netip.MustParsePrefix("192.0.2.1/32"))) // RFC 5737
 	if errors.Is(err, unix.EPERM) {
@@ -127,8 +126,8 @@ func (p *Port) checkRights() error {
 	return nil
 }
 
-// Close frees the sockets, and removes the macvlan of a virtual MAC address. Other
-// addresses it leaves as they are.
+// Close closes the sockets and removes the macvlan of a virtual MAC address.
+// Addresses on the interface itself stay.
 func (p *Port) Close() error {
 	err := p.removeVMAC()
 	p.restore(forParked)
@@ -141,9 +140,9 @@ func (p *Port) Close() error {
 	return err
 }
 
-// State reads the state of the interface. A missing interface is a state, not an
-// error. Of the addresses it looks for those in ours. Adverts are to be sent from
-// source, or from the first address that fits when source is the zero Addr.
+// State returns the state of the interface; a missing interface is a state, not
+// an error. ours are the addresses to look for. Primary is source, or the first
+// suitable address if source is the zero Addr.
 func (p *Port) State(ours []netip.Prefix, source netip.Addr) (State, error) {
 	l, err := p.cache.linkByName(p.name)
 	if isMissing(err) {
@@ -155,7 +154,7 @@ func (p *Port) State(ours []netip.Prefix, source netip.Addr) (State, error) {
 	attrs := l.Attrs()
 	own, pending, err := p.sourceAddress(attrs.Index, ours, source)
 	if err == nil && p.family == IPv6 && !own.IsValid() {
-		// Of an address that it still asks for the kernel tells nothing yet.
+		// The kernel sends no notification for tentative addresses.
 		p.cache.invalidate()
 		own, pending, err = p.sourceAddress(attrs.Index, ours, source)
 	}
@@ -191,7 +190,8 @@ func (p *Port) State(ours []netip.Prefix, source netip.Addr) (State, error) {
 	}, nil
 }
 
-// sourceAddress is the address that adverts are sent from, and whether there will be one.
+// sourceAddress returns the source address of adverts, and whether one is
+// pending.
 func (p *Port) sourceAddress(index int, ours []netip.Prefix, source netip.Addr) (own netip.Addr, pending bool, err error) {
 	err = p.cache.withAddresses(index, func(t *addrTable) {
 		p.cache.setOwned(p.sub, ours)
@@ -207,22 +207,21 @@ func (p *Port) sourceAddress(index int, ours []netip.Prefix, source netip.Addr) 
 	return own, pending && p.family == IPv6, err
 }
 
-// An entry is one address of the interface.
+// entry is one address of an interface.
 type entry struct {
-	prefix netip.Prefix // with all bits of the address
+	prefix netip.Prefix // the whole address, with its prefix length
 	scope  int
 	flags  int // IFA_F_…, linux/if_addr.h
 	label  string
 }
 
-// usable reports whether the address can be sent from: not while the kernel still
-// asks whether somebody else has it, nor when somebody does.
+// usable reports whether packets can be sent from the address: duplicate address
+// detection is over and found no duplicate.
 func (e entry) usable() bool {
 	return e.flags&unix.IFA_F_DADFAILED == 0 && (e.flags&unix.IFA_F_TENTATIVE == 0 || e.flags&unix.IFA_F_OPTIMISTIC != 0)
 }
 
-// primary is the address that adverts are sent from. An interface has those of both
-// families.
+// primary returns the source address of adverts for the family of p.
 func (p *Port) primary(found []entry, ours []netip.Prefix) netip.Addr {
 	if p.family == IPv6 {
 		return primaryV6(found, ours)
@@ -230,8 +229,8 @@ func (p *Port) primary(found []entry, ours []netip.Prefix) netip.Addr {
 	return primary(found, ours)
 }
 
-// primaryV6 is the first link-local address that is nobody's virtual one (RFC
-// 9568 §5.1.2.1). Virtual ones are host addresses, see address.
+// primaryV6 returns the first link-local address that is not virtual (RFC 9568
+// §5.1.2.1). Virtual ones have prefix length 128, see address.
 func primaryV6(found []entry, ours []netip.Prefix) netip.Addr {
 	for _, e := range found {
 		if e.prefix.Addr().IsLinkLocalUnicast() && e.usable() && !e.prefix.IsSingleIP() && !slices.Contains(ours, e.prefix) {
@@ -241,9 +240,9 @@ func primaryV6(found []entry, ours []netip.Prefix) netip.Addr {
 	return netip.Addr{}
 }
 
-// primary is the address that the interface's own packets come from: the first
-// that is nobody's virtual address. Virtual ones have link scope, see scope; an
-// owner's, which are the interface's own, are the last resort.
+// primary returns the first address that is not virtual, as the kernel would
+// choose it. Virtual addresses have link scope, see address. The addresses of an
+// owner, which belong to the interface, are the last resort.
 func primary(found []entry, ours []netip.Prefix) netip.Addr {
 	for _, e := range found {
 		if e.prefix.Addr().Is4() && e.scope == unix.RT_SCOPE_UNIVERSE && !slices.Contains(ours, e.prefix) {
@@ -263,8 +262,8 @@ func primary(found []entry, ours []netip.Prefix) netip.Addr {
 	return netip.Addr{}
 }
 
-// present is which of ours are there, in whatever form: what counts is whether
-// the host answers for the address.
+// present returns which of ours are on the interface, with whatever prefix
+// length: the host answers for the address.
 func present(found []entry, ours []netip.Prefix) []netip.Prefix {
 	var out []netip.Prefix
 	for _, o := range ours {
@@ -275,13 +274,12 @@ func present(found []entry, ours []netip.Prefix) []netip.Prefix {
 	return out
 }
 
-// SetAddresses makes the interface hold of ours exactly those in want, and says which it
-// holds in the end and which it had to add. Everything that can be done is done
-// even if something fails. Entries that are not exactly one of ours (the same
-// address with another prefix length) are somebody else's and not removed.
-// Quiet, the host serves the addresses and answers nobody's question for them. It
-// is not to be called by two goroutines at once.
-func (p *Port) SetAddresses(ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
+// SetAddresses makes exactly those of ours that are in want present, and returns
+// which are present in the end and which were added. It continues after errors.
+// An entry with the same address and another prefix length belongs to another
+// process and is not removed. With arpSilenced the host serves the addresses
+// without answering ARP/ND for them. It must not be called concurrently.
+func (p *Port) SetAddresses(ours, want []netip.Prefix, arpSilenced bool) (held, added []netip.Prefix, err error) {
 	l, err := p.cache.linkByName(p.name)
 	if isMissing(err) {
 		left := p.leaveRenamed(ours)
@@ -301,7 +299,7 @@ func (p *Port) SetAddresses(ours, want []netip.Prefix, quiet bool) (held, added 
 				return nil, nil, err
 			}
 		}
-		return p.setOn(l, l, ours, want, quiet)
+		return p.setOn(l, l, ours, want, arpSilenced)
 	}
 	s, err := p.ensureVMAC(l)
 	if err != nil {
@@ -314,21 +312,21 @@ func (p *Port) SetAddresses(ours, want []netip.Prefix, quiet bool) (held, added 
 		}
 	}
 	revived := !isUp(s)
-	if len(want) > 0 && !quiet {
+	if len(want) > 0 && !arpSilenced {
 		if err := p.raiseVMAC(s, want); err != nil {
 			return nil, nil, err
 		}
 	}
-	held, added, err = p.setOn(s, l, ours, want, quiet)
+	held, added, err = p.setOn(s, l, ours, want, arpSilenced)
 	errs := []error{err}
 	if revived && len(want) > 0 {
-		added = held // reached again, even if they were on it
+		added = held // reachable again, even if they were present
 	}
 	if len(want) == 0 {
 		errs = append(errs, p.lowerVMAC(s))
 	}
 	if found, err := p.cache.entries(l.Attrs().Index, ours); err == nil {
-		// What a killed run without a virtual MAC left.
+		// Left by a killed run without a virtual MAC address.
 		for _, q := range present(found, ours) {
 			errs = append(errs, p.remove(l, q, found))
 		}
@@ -336,16 +334,15 @@ func (p *Port) SetAddresses(ours, want []netip.Prefix, quiet bool) (held, added 
 	return held, added, errors.Join(errs...)
 }
 
-// setOn does what Set says on the interface that holds the addresses; below is
-// the election's own, and mostly the same.
-func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, quiet bool) (held, added []netip.Prefix, err error) {
-	// Without the list every step is tried blindly; each is harmless when it is
-	// not needed.
+// setOn implements SetAddresses on l, the interface that has the addresses. below
+// is the instance's interface, usually the same.
+func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, arpSilenced bool) (held, added []netip.Prefix, err error) {
+	// Without the list every change is attempted; unnecessary ones do no harm.
 	found, listErr := p.cache.entries(l.Attrs().Index, slices.Concat(ours, want))
 	there := func(q netip.Prefix) bool {
 		return listErr == nil && slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == q.Addr() })
 	}
-	if quiet && listErr == nil {
+	if arpSilenced && listErr == nil {
 		held, err = p.park(l, below, ours, want, found)
 		return held, nil, err
 	}
@@ -395,8 +392,8 @@ func (p *Port) remove(l netlink.Link, q netip.Prefix, found []entry) error {
 	return nil
 }
 
-// leaveRenamed takes our addresses off the interface that had the name when they
-// were set: renamed, it still holds them, beside whoever is master now.
+// leaveRenamed removes our addresses from the interface that had this name when
+// they were set: it still has them after a rename.
 func (p *Port) leaveRenamed(ours []netip.Prefix) error {
 	if p.router.MAC {
 		return p.removeVMAC()
@@ -406,7 +403,7 @@ func (p *Port) leaveRenamed(ours []netip.Prefix) error {
 	}
 	l, err := p.cache.linkByIndex(p.index)
 	if isMissing(err) {
-		return nil // gone, and the addresses with it
+		return nil // the addresses are gone with it
 	}
 	if err != nil {
 		return fmt.Errorf("failed to look for what %s was renamed to: %w", p.name, err)
@@ -418,20 +415,19 @@ func (p *Port) leaveRenamed(ours []netip.Prefix) error {
 	return errors.Join(errs...)
 }
 
-// address is how a virtual address is put on an interface: without a broadcast
-// address, and with link scope when it is a host address, so that the kernel
-// never picks it as the source of traffic to elsewhere, whatever was added to the
-// interface in which order. With a prefix that other addresses share the kernel
-// wants one scope for all of them, and makes it a secondary by itself.
+// address returns a virtual address as added to an interface: without a broadcast
+// address, and with link scope if it is a host address, so that the kernel does
+// not choose it as a source for other destinations. With a shared prefix all
+// addresses need the same scope; the kernel makes the later ones secondary.
 //
-// An IPv6 one is deprecated from the start, which keeps it from being a source as
-// well, and never tentative: while the addresses move both directors have it.
+// IPv6 addresses are deprecated, which has the same effect, and skip duplicate
+// address detection: both directors have them during a release.
 func address(q netip.Prefix) *netlink.Addr {
 	if q.Addr().Is6() {
 		return &netlink.Addr{
 			IPNet:       &net.IPNet{IP: q.Addr().AsSlice(), Mask: net.CIDRMask(q.Bits(), 128)},
 			Flags:       unix.IFA_F_NODAD | unix.IFA_F_NOPREFIXROUTE,
-			ValidLft:    math.MaxUint32, // for ever
+			ValidLft:    math.MaxUint32, // infinite
 			PreferedLft: 0,
 		}
 	}
@@ -446,8 +442,13 @@ func address(q netip.Prefix) *netlink.Addr {
 	return a
 }
 
-// isMissing reports whether the interface is not there.
+// isMissing reports whether the error means that the interface does not exist.
 func isMissing(err error) bool {
 	var notFound netlink.LinkNotFoundError
 	return errors.As(err, &notFound) || errors.Is(err, unix.ENODEV)
 }
+
+// Watch calls changed after everything that may concern the interface, until ctx
+// ends. changed must not block. Notifications can be lost, so the caller also
+// checks the interface from time to time.
+func (p *Port) Watch(ctx context.Context, changed func()) { p.cache.watch(ctx, p.sub, changed) }

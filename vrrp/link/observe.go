@@ -1,4 +1,4 @@
-// This file watches interfaces that an election only heeds. It never changes one.
+// State changes of tracked interfaces.
 
 package link
 
@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// observeInterval is how often it looks even if nothing was told.
+// observeInterval is how often the interface is checked without a notification.
 const observeInterval = 5 * time.Second
 
-// Observe tells whether the interface of that name is up and carries packets: at
-// once, and after every change, until ctx ends. One that is missing is down.
-func Observe(ctx context.Context, name string, tell func(up bool)) {
+// Observe calls report with whether the interface is up and has a carrier, at
+// once and after every change, until ctx ends. A missing interface is down.
+func Observe(ctx context.Context, name string, report func(up bool)) {
 	h, err := openCache()
 	if err != nil {
-		return // no netlink, and so no election
+		return // without netlink there is no instance either
 	}
 	defer h.close()
 	c := h.subscribe(name)
@@ -33,7 +33,7 @@ func Observe(ctx context.Context, name string, tell func(up bool)) {
 		for {
 			if up, ok := hasCarrier(h, name); ok && (!known || up != last) {
 				known, last = true, up
-				tell(up)
+				report(up)
 			}
 			select {
 			case <-ctx.Done():
@@ -51,7 +51,8 @@ func Observe(ctx context.Context, name string, tell func(up bool)) {
 	})
 }
 
-// hasCarrier looks at an interface; ok is false when the kernel did not say.
+// hasCarrier returns the state of an interface; ok is false if it could not be
+// read.
 func hasCarrier(h *addrCache, name string) (up, ok bool) {
 	l, err := h.linkByName(name)
 	if isMissing(err) {

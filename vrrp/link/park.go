@@ -1,6 +1,6 @@
-// This file lets a host go on serving addresses without answering for them: they
-// move to the loopback interface, and the interface answers only for what is on
-// it. For IPv6 the first alone does it. It never decides when.
+// Parked addresses: during a release the host keeps serving the addresses without
+// answering ARP/ND for them. They move to lo, and for IPv4 arp_ignore is set on
+// the interface.
 
 package link
 
@@ -16,15 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loLabel marks our IPv4 addresses on the loopback interface, so that what a
-// killed daemon left there is known.
+// loLabel marks our IPv4 addresses on lo, so that those of a killed daemon are
+// recognised.
 const loLabel = "lo:lvsd"
 
-// forParked is what settings are borrowed for.
-const forParked = "quiet"
+// forParked is the purpose of the sysctl override.
+const forParked = "parked"
 
-// park moves the addresses to the loopback interface, without a moment in which
-// the host has them nowhere. Link-local ones mean nothing there, and go.
+// park adds the addresses to lo before it removes them from the interface.
+// Link-local addresses cannot be parked and are removed.
 func (p *Port) park(l, below netlink.Link, ours, want []netip.Prefix, found []entry) (held []netip.Prefix, err error) {
 	lo, err := p.cache.linkByName("lo")
 	if err != nil {
@@ -62,7 +62,7 @@ func (p *Port) park(l, below netlink.Link, ours, want []netip.Prefix, found []en
 	return held, errors.Join(errs...)
 }
 
-// loAddress is a virtual address as it stands on the loopback interface.
+// loAddress returns a virtual address as added to lo.
 func loAddress(q netip.Prefix) *netlink.Addr {
 	bits := q.Addr().BitLen()
 	a := &netlink.Addr{IPNet: &net.IPNet{IP: q.Addr().AsSlice(), Mask: net.CIDRMask(bits, bits)}}
@@ -74,8 +74,8 @@ func loAddress(q netip.Prefix) *netlink.Addr {
 	return a
 }
 
-// unpark takes the addresses off the loopback interface again, also those that a
-// killed daemon left there. Those are looked for once: nobody else has that label.
+// unpark removes the addresses from lo. Those of a killed daemon are looked for
+// once, by label.
 func (p *Port) unpark(ours []netip.Prefix) error {
 	defer p.restore(forParked)
 	if !p.parked && !slices.ContainsFunc(ours, func(q netip.Prefix) bool { return !p.notParked[q] }) {

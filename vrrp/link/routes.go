@@ -1,6 +1,5 @@
-// This file moves routes and routing rules along with the addresses. What it adds
-// is marked as ours by its protocol number, and nothing else is ever removed. It
-// never decides when.
+// Routes and rules that exist while the addresses do. They are marked with a
+// protocol number, and only marked ones are removed.
 
 package link
 
@@ -19,21 +18,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ourProtocol marks routes and rules of ours (struct rtmsg, rtm_protocol): that of
-// VRRP among the protocols of IP, which no routing daemon uses here.
+// ourProtocol marks our routes and rules (rtm_protocol in struct rtmsg). It is
+// the IP protocol number of VRRP, which no routing daemon uses.
 const ourProtocol = 112
 
-// Route is a route that moves with the addresses.
+// Route is a route that exists while the addresses do.
 type Route struct {
-	To        netip.Prefix // of all bits 0: the default route
+	To        netip.Prefix // prefix length 0: the default route
 	Via       netip.Addr   // the zero Addr: the destination is on the link
 	Interface string
 	Table     int        // 0: main
-	Source    netip.Addr // what the host's own packets come from; the zero Addr: the kernel chooses
-	Metric    int        // 0: the kernel's default
+	Source    netip.Addr // preferred source address; the zero Addr: the kernel chooses
+	Metric    int        // 0: the default of the kernel
 }
 
-// String is the route in the words of ip-route(8).
+// String returns the route in the syntax of ip-route(8).
 func (r Route) String() string {
 	s := "route " + r.To.String()
 	if r.Via.IsValid() {
@@ -46,16 +45,16 @@ func (r Route) String() string {
 	return s
 }
 
-// Rule is a rule of routing that moves with the addresses.
+// Rule is a policy routing rule that exists while the addresses do.
 type Rule struct {
 	From, To  netip.Prefix // the zero Prefix: any
 	Mark      uint32       // 0: any
-	Interface string       // that packets come in on; "": any
+	Interface string       // incoming interface; "": any
 	Table     int
 	Priority  int
 }
 
-// String is the rule in the words of ip-rule(8).
+// String returns the rule in the syntax of ip-rule(8).
 func (r Rule) String() string {
 	s := fmt.Sprintf("rule %d:", r.Priority)
 	for _, p := range []struct {
@@ -75,13 +74,13 @@ func (r Rule) String() string {
 	return s + fmt.Sprintf(" table %d", r.Table)
 }
 
-// ExtraRoutes is what moves with the addresses.
+// ExtraRoutes are the routes and rules of an instance.
 type ExtraRoutes struct {
 	Routes []Route
 	Rules  []Rule
 }
 
-// Empty reports whether nothing does.
+// Empty reports whether there are none.
 func (a ExtraRoutes) Empty() bool { return len(a.Routes) == 0 && len(a.Rules) == 0 }
 
 // Equal reports whether a and b are the same.
@@ -89,12 +88,12 @@ func (a ExtraRoutes) Equal(b ExtraRoutes) bool {
 	return slices.Equal(a.Routes, b.Routes) && slices.Equal(a.Rules, b.Rules)
 }
 
-// SetRoutes makes the kernel have these routes and rules, or with there = false none of
-// them, and of those that were there by an earlier Move none besides. What
-// somebody else had removed, and was put back, is named. While nothing is told of
-// it costs nothing. It is not to be called by two goroutines at once.
-func (p *Port) SetRoutes(a ExtraRoutes, there bool) (restored []string, err error) {
-	if !there {
+// SetRoutes adds these routes and rules and removes those of the previous call
+// that are no longer listed; with present = false it removes all. It returns what
+// another process had removed and was restored. Without notifications since the
+// last call it costs nothing. It must not be called concurrently.
+func (p *Port) SetRoutes(a ExtraRoutes, present bool) (restored []string, err error) {
+	if !present {
 		p.watchRoutes(false)
 		err := errors.Join(p.removeRoutes(p.routes), p.removeRoutes(a))
 		p.routes = ExtraRoutes{}
@@ -134,13 +133,13 @@ func (p *Port) SetRoutes(a ExtraRoutes, there bool) (restored []string, err erro
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		p.markRoutesStale() // and look again next time
+		p.markRoutesStale() // check again next time
 		return restored, err
 	}
 	return restored, nil
 }
 
-// watchRoutes has the hub tell of routes and rules, or no more.
+// watchRoutes turns route notifications on or off.
 func (p *Port) watchRoutes(wanted bool) {
 	p.cache.mu.Lock()
 	defer p.cache.mu.Unlock()
@@ -152,7 +151,7 @@ func (p *Port) watchRoutes(wanted bool) {
 	}
 }
 
-// takeFresh reports whether nothing was told since the last time.
+// takeFresh reports whether there was no notification since the last call.
 func (p *Port) takeFresh() bool {
 	p.cache.mu.Lock()
 	defer p.cache.mu.Unlock()
@@ -162,8 +161,8 @@ func (p *Port) takeFresh() bool {
 	return sure
 }
 
-// concernsRoutes reports whether a removed rule, a removed route of ours, or one that
-// replaced the client's is told of.
+// concernsRoutes reports whether a message is about a removed rule, a removed
+// route of ours, or a route that replaced one of the subscriber's.
 func (c *subscriber) concernsRoutes(m *syscall.NetlinkMessage) bool {
 	switch {
 	case m.Header.Type == unix.RTM_DELRULE:
@@ -181,8 +180,8 @@ func (c *subscriber) concernsRoutes(m *syscall.NetlinkMessage) bool {
 	})
 }
 
-// routeKey reads where a route leads, and its table, out of a message: struct rtmsg
-// and attributes. A default route's has no destination.
+// routeKey parses destination and table of a route message: struct rtmsg and
+// attributes. A default route has no destination attribute.
 func routeKey(b []byte) (to netip.Prefix, table int) {
 	addr := netip.IPv4Unspecified()
 	if b[0] == unix.AF_INET6 {
@@ -210,8 +209,8 @@ func (p *Port) markRoutesStale() {
 	p.cache.mu.Unlock()
 }
 
-// addRoute adds one route. The kernel says that there is one whatever leads where,
-// so one that is new to us is looked at.
+// addRoute adds one route. The kernel returns EEXIST for any route to the same
+// destination, so an unknown one is compared.
 func (p *Port) addRoute(r Route, known bool) (added bool, err error) {
 	route, err := p.route(r)
 	if err == nil {
@@ -238,14 +237,16 @@ func (p *Port) addRoute(r Route, known bool) (added bool, err error) {
 			return false, fmt.Errorf("a %v is there by somebody else (%v): remove it, or give this one another metric", r, f.Protocol)
 		}
 	}
-	// Of a killed run, and maybe of another file; or somebody replaced ours.
+	// From a killed run, possibly of another configuration, or another process
+	// replaced ours.
 	if err := p.handle.RouteReplace(route); err != nil {
 		return false, fmt.Errorf("failed to replace the %v: %w", r, err)
 	}
 	return known, nil
 }
 
-// removeRoutes removes ours, the rules first: nothing leads into a table that empties.
+// removeRoutes removes routes and rules; the rules first, so that none refers to
+// an empty table.
 func (p *Port) removeRoutes(a ExtraRoutes) error {
 	var errs []error
 	for _, r := range a.Rules {
@@ -256,7 +257,7 @@ func (p *Port) removeRoutes(a ExtraRoutes) error {
 	for _, r := range a.Routes {
 		route, err := p.route(r)
 		if isMissing(err) {
-			continue // and the route with the interface
+			continue // the route is gone with the interface
 		}
 		if err == nil {
 			err = p.handle.RouteDel(route)

@@ -1,6 +1,5 @@
-// This file changes settings of an interface for as long as somebody needs them
-// changed, and gives them back as they were. It never decides which, and what is
-// stricter already stays as it is.
+// Reference-counted sysctl overrides for each interface; the last user restores
+// the old value. A stricter value stays.
 
 package link
 
@@ -14,32 +13,31 @@ import (
 	"sync"
 )
 
-// A setting is one of an interface's below net/ipv4/conf, by its name there.
+// setting is the name of a file below net/ipv4/conf/INTERFACE.
 type setting string
 
 const (
-	// arpIgnore 1 answers only for addresses that are on the interface itself.
+	// arpIgnore: 1 answers only for addresses on the receiving interface.
 	arpIgnore setting = "arp_ignore"
-	// arpAnnounce 2 never names an address of another interface as the sender of
-	// a question.
+	// arpAnnounce: 2 does not use an address of another interface as ARP sender.
 	arpAnnounce setting = "arp_announce"
 )
 
-// settingKey is a setting of one interface. The index, because an interface keeps its
-// settings when it is renamed.
+// settingKey is a setting of one interface, by index: the settings of an
+// interface survive a rename.
 type settingKey struct {
 	namespace string
 	index     int
 	setting   setting
 }
 
-// A loan is a setting that is not as it was.
+// overridden is a setting with a changed value.
 type overridden struct {
 	was   int
 	users map[overrideUser]bool
 }
 
-// overrideUser is a port, and what it needs the setting for.
+// overrideUser is a port and its purpose.
 type overrideUser struct {
 	port *Port
 	what string
@@ -54,7 +52,7 @@ func settingPath(name string, s setting) string {
 	return "/proc/sys/net/ipv4/conf/" + name + "/" + string(s)
 }
 
-// override raises a setting of the interface to at least value, until repay.
+// override raises a setting of the interface to at least value, until restore.
 func (p *Port) override(what, name string, index int, s setting, value int) error {
 	overrides.Lock()
 	defer overrides.Unlock()
@@ -78,8 +76,8 @@ func (p *Port) override(what, name string, index int, s setting, value int) erro
 	return nil
 }
 
-// restore gives back what the port borrowed for something; the last one sets it as
-// it was. The interface may be gone.
+// restore ends the port's overrides for a purpose. The interface may no longer
+// exist.
 func (p *Port) restore(what string) {
 	overrides.Lock()
 	defer overrides.Unlock()
@@ -98,8 +96,8 @@ func (p *Port) restore(what string) {
 	}
 }
 
-// adoptSettings takes what a killed run noted as the settings before it changed them.
-// What is known better stays.
+// adoptSettings takes over the original values that a killed run had saved. Known
+// values take precedence.
 func (p *Port) adoptSettings(index int, was map[setting]int) {
 	overrides.Lock()
 	defer overrides.Unlock()
@@ -110,7 +108,7 @@ func (p *Port) adoptSettings(index int, was map[setting]int) {
 	}
 }
 
-// originalSettings is what the settings are without us.
+// originalSettings returns the values without our overrides.
 func (p *Port) originalSettings(name string, index int, settings ...setting) (map[setting]int, error) {
 	overrides.Lock()
 	defer overrides.Unlock()
@@ -137,7 +135,7 @@ func readSetting(name string, s setting) (int, error) {
 	return strconv.Atoi(strings.TrimSpace(string(b)))
 }
 
-// encodeSettings writes the settings such that noted reads them.
+// encodeSettings returns the settings as text for decodeSettings.
 func encodeSettings(was map[setting]int) string {
 	var parts []string
 	for _, s := range slices.Sorted(maps.Keys(was)) {

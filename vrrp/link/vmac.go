@@ -1,11 +1,10 @@
-// This file gives a virtual router its own MAC address, RFC 9568 §7.3: a macvlan
-// on the election's interface, which holds the addresses and answers for them,
-// while the interface itself does not. It never decides when.
+// The virtual MAC address of RFC 9568 §7.3: a macvlan on the instance's interface
+// has the addresses and answers for them; the interface itself does not.
 //
-// The macvlan is made when the port begins to work, is up only while it holds
-// addresses, and goes with the port. Its mode is bridge: in the private mode the
-// kernel would keep the adverts of another master, whose MAC address is the same,
-// from the interface that listens for them.
+// The macvlan is created when the port begins to work, is up only while it has
+// addresses, and is removed with the port. Its mode is bridge: in private mode
+// the kernel would not deliver the adverts of another master, which have the same
+// MAC address, to the interface.
 
 package link
 
@@ -24,13 +23,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Router is the virtual router that a port works for.
+// Router is the virtual router of a port.
 type Router struct {
-	VRID uint8 // 0: unknown, and no macvlan of an earlier run is looked for
-	MAC  bool  // it has a MAC address of its own
+	VRID uint8 // 0: unknown; no macvlan of an earlier run is looked for
+	MAC  bool  // use a virtual MAC address
 }
 
-// VirtualMAC is the MAC address of a virtual router, RFC 9568 §7.3.
+// VirtualMAC returns the MAC address of a virtual router, RFC 9568 §7.3.
 func VirtualMAC(family Family, vrid uint8) net.HardwareAddr {
 	mac := net.HardwareAddr{0, 0, 0x5e, 0, 1, vrid}
 	if family == IPv6 {
@@ -39,15 +38,15 @@ func VirtualMAC(family Family, vrid uint8) net.HardwareAddr {
 	return mac
 }
 
-// vmacAlias begins the alias of our macvlans. Behind it stands what the settings
-// of the interface below were, for whoever comes after a killed run.
+// vmacAlias begins the alias of our macvlans. The original settings of the
+// interface below follow, for the run after a crash.
 const vmacAlias = "lvsd: "
 
-// forVMAC is what settings are borrowed for.
+// forVMAC is the purpose of the sysctl overrides.
 const forVMAC = "virtual MAC"
 
-// vmacName is the name of the macvlan on an interface. The index keeps it
-// apart from that of the same VRID elsewhere, and by base 36 it fits IFNAMSIZ.
+// vmacName returns the name of the macvlan on an interface. The index
+// distinguishes equal VRIDs on different interfaces; base 36 fits IFNAMSIZ.
 func (p *Port) vmacName(below int) string {
 	version := "4"
 	if p.family == IPv6 {
@@ -56,7 +55,7 @@ func (p *Port) vmacName(below int) string {
 	return "lvsd" + version + "-" + strconv.Itoa(int(p.router.VRID)) + "-" + strconv.FormatInt(int64(below), 36)
 }
 
-// vmacLink is our macvlan on the interface; nil when there is none.
+// vmacLink returns our macvlan on the interface, or nil.
 func (p *Port) vmacLink(l netlink.Link) (netlink.Link, error) {
 	if p.router.VRID == 0 {
 		return nil, nil
@@ -75,17 +74,17 @@ func (p *Port) vmacLink(l netlink.Link) (netlink.Link, error) {
 	return s, nil
 }
 
-// isUp reports whether a macvlan can hold addresses that anybody reaches.
+// isUp reports whether l is up; nil is not.
 func isUp(l netlink.Link) bool { return l != nil && l.Attrs().RawFlags&unix.IFF_UP != 0 }
 
-// isVMAC reports whether the macvlan has the MAC address and mode that it should.
+// isVMAC reports whether the macvlan has the right MAC address and mode.
 func (p *Port) isVMAC(s netlink.Link) bool {
 	v, ok := s.(*netlink.Macvlan)
 	return ok && v.Mode == netlink.MACVLAN_MODE_BRIDGE && bytes.Equal(s.Attrs().HardwareAddr, VirtualMAC(p.family, p.router.VRID))
 }
 
-// ensureVMAC sees to a macvlan on the interface, and that the interface does
-// not answer for what is on it.
+// ensureVMAC creates the macvlan if it is missing or wrong, and keeps the
+// interface below from answering for its addresses.
 func (p *Port) ensureVMAC(l netlink.Link) (netlink.Link, error) {
 	below := l.Attrs()
 	s, err := p.vmacLink(l)
@@ -108,7 +107,7 @@ func (p *Port) ensureVMAC(l netlink.Link) (netlink.Link, error) {
 	}
 	p.noteVMAC(s)
 	if p.family == IPv6 {
-		return s, nil // an interface answers only for what is on it by itself
+		return s, nil // no override needed for ND
 	}
 	return s, errors.Join(
 		p.override(forVMAC, below.Name, below.Index, arpIgnore, 1),
@@ -116,7 +115,7 @@ func (p *Port) ensureVMAC(l netlink.Link) (netlink.Link, error) {
 	)
 }
 
-// noteVMAC keeps what is removed in the end, and what changes are told of.
+// noteVMAC records the macvlan, for its removal and for notifications.
 func (p *Port) noteVMAC(s netlink.Link) {
 	index, name := 0, ""
 	if s != nil {
@@ -128,7 +127,8 @@ func (p *Port) noteVMAC(s netlink.Link) {
 	p.cache.mu.Unlock()
 }
 
-// createVMAC makes the macvlan. The note comes before any change that it notes.
+// createVMAC creates the macvlan. The alias saves the settings before they are
+// changed.
 func (p *Port) createVMAC(l netlink.Link) (netlink.Link, error) {
 	below := l.Attrs()
 	name := p.vmacName(below.Index)
@@ -163,20 +163,20 @@ func (p *Port) createVMAC(l netlink.Link) (netlink.Link, error) {
 	return s, nil
 }
 
-// configureVMAC writes the macvlan's own settings, before it is ever up: it answers for
-// what is on it and nothing else, has no address but the virtual ones, and takes
-// packets from whoever the interface below would send the answer through.
+// configureVMAC writes the settings of the macvlan before it is set up: it
+// answers for its own addresses only, has no other addresses, and accepts packets
+// whose replies leave through the interface below.
 func (p *Port) configureVMAC(name, below string) error {
 	const v4, v6 = "/proc/sys/net/ipv4/conf/", "/proc/sys/net/ipv6/conf/"
 	type change struct{ path, value string }
 	changes := []change{
 		{v4 + name + "/arp_ignore", "1"},
-		{v4 + name + "/arp_filter", "0"}, // the way back is through the interface below
+		{v4 + name + "/arp_filter", "0"}, // replies leave through the interface below
 		{v4 + name + "/rp_filter", looseFilter()},
 	}
 	if p.family == IPv6 {
 		changes = []change{
-			{v6 + name + "/addr_gen_mode", "1"}, // no address out of the MAC address, which others have too
+			{v6 + name + "/addr_gen_mode", "1"}, // no link-local address derived from the MAC address, which the other directors share
 			{v6 + name + "/accept_dad", "0"},
 			{v6 + name + "/accept_ra", "0"},
 			{v6 + name + "/autoconf", "0"},
@@ -187,11 +187,11 @@ func (p *Port) configureVMAC(name, below string) error {
 			return err
 		}
 	}
-	// Where there is no IPv6 at all there is nothing to turn off.
+	// Without IPv6 in the kernel there is nothing to disable.
 	if err := os.WriteFile(v6+name+"/disable_ipv6", []byte(map[Family]string{IPv4: "1", IPv6: "0"}[p.family]), 0); err != nil && p.family == IPv6 {
 		return err
 	}
-	// A router on the interface below is one here.
+	// Forwarding as on the interface below.
 	for _, dir := range []string{v4, v6} {
 		if is, err := os.ReadFile(dir + below + "/forwarding"); err == nil {
 			_ = os.WriteFile(dir+name+"/forwarding", is, 0)
@@ -200,8 +200,8 @@ func (p *Port) configureVMAC(name, below string) error {
 	return nil
 }
 
-// looseFilter is the rp_filter of the macvlan: none; the loose one where `all`
-// asks for the strict one, because the maximum of both holds.
+// looseFilter returns the rp_filter of the macvlan: 0, or 2 (loose) if `all` is 1
+// (strict), because the maximum of both applies.
 func looseFilter() string {
 	if all, err := readSetting("all", "rp_filter"); err == nil && all == 1 {
 		return "2"
@@ -209,7 +209,8 @@ func looseFilter() string {
 	return "0"
 }
 
-// checkVMAC refuses what would keep a virtual MAC from being answered for.
+// checkVMAC returns an error if ARP settings of the host would keep the virtual
+// MAC address from being answered for.
 func (p *Port) checkVMAC(l netlink.Link) error {
 	if !hasARP(l.Attrs()) {
 		return fmt.Errorf("a virtual MAC address needs an Ethernet interface, which %s is not: leave virtual_mac out", p.name)
@@ -226,8 +227,8 @@ func (p *Port) checkVMAC(l netlink.Link) error {
 	return err
 }
 
-// raiseVMAC sets the macvlan up. Link-local neighbours are reached through it,
-// if one of the addresses is link-local.
+// raiseVMAC sets the macvlan up and, if one of the addresses is link-local,
+// routes link-local neighbours through it.
 func (p *Port) raiseVMAC(s netlink.Link, want []netip.Prefix) error {
 	if !isUp(s) {
 		if err := p.handle.LinkSetUp(s); err != nil {
@@ -248,8 +249,8 @@ func (p *Port) raiseVMAC(s netlink.Link, want []netip.Prefix) error {
 	return nil
 }
 
-// sweepVMAC removes what a killed run of another file left on the macvlan, which
-// is ours alone.
+// sweepVMAC removes addresses that a killed run with another configuration left
+// on the macvlan.
 func (p *Port) sweepVMAC(s netlink.Link, ours []netip.Prefix) error {
 	var left []entry
 	err := p.cache.withAddresses(s.Attrs().Index, func(t *addrTable) {
@@ -265,8 +266,8 @@ func (p *Port) sweepVMAC(s netlink.Link, ours []netip.Prefix) error {
 	return err
 }
 
-// lowerVMAC sets the macvlan down: nothing leaves from the virtual MAC address
-// any more, which would call the switch back to this port.
+// lowerVMAC sets the macvlan down, so that no frame from the virtual MAC address
+// makes the switch direct traffic to this port.
 func (p *Port) lowerVMAC(s netlink.Link) error {
 	if !isUp(s) {
 		return nil
@@ -277,8 +278,8 @@ func (p *Port) lowerVMAC(s netlink.Link) error {
 	return nil
 }
 
-// removeVMAC is for the end: the macvlan goes, and the settings are as they
-// were. One that the port never worked with stays.
+// removeVMAC removes the macvlan and restores the settings. A macvlan that this
+// port never used stays.
 func (p *Port) removeVMAC() error {
 	index := p.vmacIndex
 	p.noteVMAC(nil)
@@ -287,7 +288,7 @@ func (p *Port) removeVMAC() error {
 		return nil
 	}
 	s, err := p.cache.linkByIndex(index)
-	if err == nil && s.Type() == "macvlan" { // the index may be another's by now
+	if err == nil && s.Type() == "macvlan" { // the index may have been reused
 		err = p.handle.LinkDel(s)
 	}
 	if err != nil && !isMissing(err) {
@@ -296,8 +297,8 @@ func (p *Port) removeVMAC() error {
 	return nil
 }
 
-// removeLeftoverVMAC removes the macvlan of a killed run that had a virtual MAC, when
-// the port has none.
+// removeLeftoverVMAC removes the macvlan of a killed run when the port now has no
+// virtual MAC address.
 func (p *Port) removeLeftoverVMAC(l netlink.Link) error {
 	s, err := p.vmacLink(l)
 	if err != nil || s == nil {
@@ -305,7 +306,7 @@ func (p *Port) removeLeftoverVMAC(l netlink.Link) error {
 	}
 	p.adoptSettings(l.Attrs().Index, decodeSettings(strings.TrimPrefix(s.Attrs().Alias, vmacAlias)))
 	p.noteVMAC(s)
-	if p.family == IPv4 { // borrowed and given back: what was noted is set again
+	if p.family == IPv4 { // override and restore write the adopted values
 		_ = p.override(forVMAC, l.Attrs().Name, l.Attrs().Index, arpIgnore, 0)
 		_ = p.override(forVMAC, l.Attrs().Name, l.Attrs().Index, arpAnnounce, 0)
 	}

@@ -1,6 +1,6 @@
-// This file keeps the adverts of one election from the sockets of the others on
-// the same interface: of n elections each would read the adverts of all, n times
-// n. What no election of this process is for reaches one of them, to be counted.
+// A kernel filter gives each socket the adverts of its own VRID only: otherwise
+// each of n instances on an interface would read the adverts of all n. One socket
+// for each interface also receives unknown VRIDs, to count them.
 
 package wire
 
@@ -11,17 +11,17 @@ import (
 	"golang.org/x/net/bpf"
 )
 
-// demuxKey is where sockets hear the same packets.
+// demuxKey identifies sockets that receive the same packets.
 type demuxKey struct {
 	namespace string
 	index     int
 	v6        bool
 }
 
-// demux is the sockets on one of them.
+// demux is the set of sockets with one key.
 type demux struct {
 	conns    map[*Conn]bool
-	listener *Conn // hears what nobody is for, too
+	listener *Conn // also receives unknown VRIDs
 }
 
 var demuxes = struct {
@@ -29,8 +29,7 @@ var demuxes = struct {
 	on map[demuxKey]*demux
 }{on: map[demuxKey]*demux{}}
 
-// join has the socket hear its own election, and the first one there what is for
-// nobody.
+// join adds the socket and sets its filter.
 func (c *Conn) join() error {
 	namespace, _ := os.Readlink("/proc/thread-self/ns/net")
 	c.demuxKey = demuxKey{namespace, c.index, c.source.Is6()}
@@ -71,7 +70,7 @@ func (c *Conn) leave() {
 	_ = on.update() // at worst something is not counted
 }
 
-// update tells the listener what the others are for. Under the lock.
+// update sets the listener's filter. demuxes must be locked.
 func (on *demux) update() error {
 	var all [8]uint32
 	for c := range on.conns {
@@ -80,8 +79,8 @@ func (on *demux) update() error {
 	return on.listener.filter(all, MaxPacket)
 }
 
-// filter has the socket hear its own election, and of what is not in all as much
-// as unknown says.
+// filter accepts the socket's own VRID, and the first unknown octets of packets
+// whose VRID is not in all.
 func (c *Conn) filter(all [8]uint32, unknown uint32) error {
 	var failed error
 	err := c.raw.Control(func(fd uintptr) { failed = filter(int(fd), demuxFilter(c.vrid, all, unknown, c.source.Is6())) })
@@ -91,8 +90,8 @@ func (c *Conn) filter(all [8]uint32, unknown uint32) error {
 	return failed
 }
 
-// demuxFilter is the filter that drops what is for another of these elections. A raw
-// socket of IPv4 sees the IP header, one of IPv6 the message alone.
+// demuxFilter returns a filter that drops the VRIDs of other sockets. A raw IPv4
+// socket sees the IP header, an IPv6 one only the message.
 func demuxFilter(own uint8, all [8]uint32, unknown uint32, v6 bool) []bpf.Instruction {
 	program := []bpf.Instruction{bpf.LoadMemShift{Off: 0}, bpf.LoadIndirect{Off: 1, Size: 1}}
 	if v6 {
@@ -104,7 +103,7 @@ func demuxFilter(own uint8, all [8]uint32, unknown uint32, v6 bool) []bpf.Instru
 		bpf.TAX{}, // X: the VRID
 		bpf.ALUOpConstant{Op: bpf.ALUOpShiftRight, Val: 5},
 	)
-	// The word of the bitmap that it is in.
+	// The word of the bitmap that has the bit.
 	for i, word := range all {
 		program = append(program,
 			bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(i), SkipFalse: 2},
@@ -113,7 +112,7 @@ func demuxFilter(own uint8, all [8]uint32, unknown uint32, v6 bool) []bpf.Instru
 		)
 	}
 	return append(program,
-		bpf.RetConstant{Val: MaxPacket}, // not reached: eight words are all
+		bpf.RetConstant{Val: MaxPacket}, // not reached: there are eight words
 		bpf.StoreScratch{Src: bpf.RegA, N: 0},
 		bpf.TXA{},
 		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 31},

@@ -1,6 +1,5 @@
-// This file sends messages from a MAC address that is not the interface's own, by
-// making the whole frame: to a multicast group, which needs no question for the
-// receiver's. It never receives.
+// Adverts from a virtual MAC address: complete Ethernet frames to the multicast
+// group, which needs no neighbour resolution.
 
 package wire
 
@@ -16,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// framer sends frames from one MAC and one IP address on one interface.
+// framer sends frames from one MAC and one IP address.
 type framer struct {
 	file   *os.File
 	raw    rawConn
@@ -26,7 +25,7 @@ type framer struct {
 	frame  []byte // reused
 }
 
-// openFramer makes a packet socket that only sends: protocol 0 queues nothing.
+// openFramer opens a packet socket for sending; protocol 0 receives nothing.
 func openFramer(name string, index int, source netip.Addr, mac net.HardwareAddr) (*framer, error) {
 	if len(mac) != 6 {
 		return nil, fmt.Errorf("failed to open the VRRP socket on %s: %v is no MAC address to send from", name, mac)
@@ -44,7 +43,7 @@ func openFramer(name string, index int, source netip.Addr, mac net.HardwareAddr)
 	return &framer{file: file, raw: raw, mac: mac, source: source, index: index}, nil
 }
 
-// send never waits, as [Conn.Send].
+// send is [Conn.Send] for the multicast group.
 func (f *framer) send(to netip.Addr, message []byte) error {
 	f.frame = appendFrame(f.frame[:0], f.mac, f.source, to, message)
 	address := &unix.SockaddrLinklayer{Ifindex: f.index, Halen: 6}
@@ -58,7 +57,7 @@ func (f *framer) send(to netip.Addr, message []byte) error {
 	return failed
 }
 
-// appendFrame makes an Ethernet frame of a message to a multicast group.
+// appendFrame appends an Ethernet frame with a message to a multicast group.
 func appendFrame(b []byte, mac net.HardwareAddr, from, to netip.Addr, message []byte) []byte {
 	if from.Is6() {
 		all := to.As16()
@@ -79,7 +78,7 @@ func appendFrame(b []byte, mac net.HardwareAddr, from, to netip.Addr, message []
 	header := len(b)
 	b = append(b, 0x45, trafficClass)
 	b = binary.BigEndian.AppendUint16(b, uint16(20+len(message)))
-	b = append(b, 0, 0, 0x40, 0, 255, Protocol, 0, 0) // no fragments, and so no identification: RFC 6864 §4.1
+	b = append(b, 0, 0, 0x40, 0, 255, Protocol, 0, 0) // not fragmented, so the identification is 0: RFC 6864 §4.1
 	source := from.As4()
 	b = append(append(b, source[:]...), group[:]...)
 	binary.BigEndian.PutUint16(b[header+10:], ^checksum.Fold(checksum.Add(0, b[header:])))

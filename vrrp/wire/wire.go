@@ -1,6 +1,5 @@
-// Package wire carries VRRP messages over IPv4 or IPv6, by multicast or unicast,
-// through a raw socket that is bound to one interface. It knows addresses and
-// octets, and never what a message says.
+// Raw sockets for VRRP messages, IPv4 and IPv6, multicast and unicast.
+
 package wire
 
 import (
@@ -15,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Protocol is VRRP's IP protocol number, RFC 9568 §5.1.1.4.
+// Protocol is the IP protocol number of VRRP, RFC 9568 §5.1.1.4.
 const Protocol = 112
 
 // The multicast groups of VRRP, RFC 9568 §5.1.1.2 and §5.1.2.2.
@@ -24,23 +23,23 @@ var (
 	GroupV6 = netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 15: 0x12})
 )
 
-// MaxPacket is the most that Receive can be given: an IPv4 header with all its
-// options and an advert of 255 addresses with what may be behind them, with room
-// to see that it is longer.
+// MaxPacket is the size of the receive buffer: an IPv4 header with all options
+// and an advert of 255 addresses with a trailer, and more, so that longer packets
+// are noticed.
 const MaxPacket = 60 + 8 + 255*16 + 128
 
-// trafficClass is internetwork control, as routing protocols mark their packets.
+// trafficClass is Internetwork Control (CS6), as routing protocols use it.
 const trafficClass = 0xc0
 
-// Packet is one received packet. Payload points into Receive's buffer.
+// Packet is one received packet. Payload points into the buffer given to Receive.
 type Packet struct {
 	Source, Destination netip.Addr
 	TTL                 uint8 // or hop limit
 	Payload             []byte
 }
 
-// Conn is an open socket. Receive and Send may be called at the same time, Close
-// at any time.
+// Conn is an open socket. Receive and Send may be called concurrently, Close at
+// any time.
 type Conn struct {
 	file     *os.File
 	raw      rawConn
@@ -48,31 +47,31 @@ type Conn struct {
 	index    int
 	vrid     uint8
 	demuxKey demuxKey
-	frames   *framer // sends to the group from a virtual MAC address; nil: the kernel does, from the interface's
+	frames   *framer // multicast from a virtual MAC address; nil: from that of the interface
 }
 
-// rawConn is what is used of syscall.RawConn.
+// rawConn is the part of syscall.RawConn in use.
 type rawConn interface {
 	Control(f func(fd uintptr)) error
 	Read(f func(fd uintptr) (done bool)) error
 }
 
-// Config is what a socket is for.
+// Config describes a socket.
 type Config struct {
 	Interface string
 	Index     int        // of the interface
-	Source    netip.Addr // what it sends from
-	VRID      uint8      // whose adverts it is to hear, see others.go
+	Source    netip.Addr // source address
+	VRID      uint8      // whose adverts it receives, see demux.go
 
-	// Unicast hears what is sent to Source, and not the multicast group.
+	// Unicast receives packets to Source instead of the multicast group.
 	Unicast bool
 
-	// MAC is what adverts to the group leave from; nil: the interface's own. What is
-	// sent to one host, which is asked for its own, always leaves from that.
+	// MAC is the source MAC address of multicast adverts; nil: that of the
+	// interface. Unicast adverts always use that of the interface.
 	MAC net.HardwareAddr
 }
 
-// Open makes a socket. Nothing is left open after an error.
+// Open opens a socket. After an error nothing is left open.
 func Open(cfg Config) (*Conn, error) {
 	name, index, source, unicast, mac := cfg.Interface, cfg.Index, cfg.Source, cfg.Unicast, cfg.MAC
 	if !source.IsValid() || source.Is4In6() {
@@ -90,8 +89,8 @@ func Open(cfg Config) (*Conn, error) {
 		_ = unix.Close(fd)
 		return nil, openError(name, what, err)
 	}
-	// The descriptor is non-blocking, so the file is one of the runtime's poller:
-	// Close wakes a Receive.
+	// The descriptor is non-blocking, so the runtime polls it and Close wakes
+	// Receive.
 	file := os.NewFile(uintptr(fd), "vrrp:"+name)
 	raw, err := file.SyscallConn()
 	if err != nil {
@@ -119,16 +118,17 @@ func openError(name, what string, err error) error {
 	return fmt.Errorf("failed to open the VRRP socket on %s: %s: %w", name, what, err)
 }
 
-// A step is one thing to do to a socket.
+// option is one step of the configuration of a socket.
 type option struct {
 	what string
 	do   func() error
 }
 
-// configure binds the socket and says on an error what failed.
+// configure sets up the socket. With an error it returns the name of the failed
+// step.
 func configure(fd int, name string, index int, source netip.Addr, unicast bool) (string, error) {
-	// Between socket and bind it hears every interface. So first nothing is let
-	// in, then what came in before that is thrown away.
+	// Between socket and bind, packets of every interface arrive. A filter drops
+	// them, and what came before the filter is drained.
 	steps := []option{
 		{"filter", func() error { return filter(fd, []bpf.Instruction{bpf.RetConstant{Val: 0}}) }},
 		{"bind to the interface", func() error { return unix.BindToDevice(fd, name) }},
@@ -156,7 +156,7 @@ func configureV4(fd, index int, source netip.Addr, unicast bool) []option {
 	}
 	steps := []option{{"TTL", sockopt(unix.IP_TTL, 255)}, {"TOS", sockopt(unix.IP_TOS, trafficClass)}}
 	if unicast {
-		// It sends from what it is bound to.
+		// bind also sets the source address
 		return append(steps, option{"bind to " + source.String(), func() error {
 			return unix.Bind(fd, &unix.SockaddrInet4{Addr: source.As4()})
 		}})
@@ -176,8 +176,8 @@ func configureV6(fd, index int, source netip.Addr, unicast bool) []option {
 		return func() error { return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, name, value) }
 	}
 	steps := []option{
-		// The kernel has no part in the checksum: what is wrong with a message is
-		// for the election to say and count.
+		// The kernel does not compute the checksum: the receive path verifies and
+		// counts it.
 		{"hop limit", sockopt(unix.IPV6_UNICAST_HOPS, 255)},
 		{"traffic class", sockopt(unix.IPV6_TCLASS, trafficClass)},
 		{"hop limits of packets", sockopt(unix.IPV6_RECVHOPLIMIT, 1)},
@@ -207,7 +207,7 @@ func configureV6(fd, index int, source netip.Addr, unicast bool) []option {
 	)
 }
 
-// zone is the interface, for addresses that mean nothing without one.
+// zone returns the interface index for addresses that need a scope.
 func zone(a netip.Addr, index int) uint32 {
 	if a.IsLinkLocalUnicast() || a.IsMulticast() {
 		return uint32(index)
@@ -215,8 +215,8 @@ func zone(a netip.Addr, index int) uint32 {
 	return 0
 }
 
-// accept lets whole packets in. What is wrong with one is for the election to
-// say and count, so nothing is hidden from it.
+// accept accepts whole packets; the receive path checks and counts what is wrong
+// with them.
 var accept = []bpf.Instruction{bpf.RetConstant{Val: MaxPacket}}
 
 func filter(fd int, program []bpf.Instruction) error {
@@ -241,10 +241,10 @@ func drain(fd int) {
 	}
 }
 
-// Source is the address that messages are sent from.
+// Source returns the source address.
 func (c *Conn) Source() netip.Addr { return c.source }
 
-// Close ends the socket and a waiting Receive.
+// Close closes the socket and wakes Receive.
 func (c *Conn) Close() error {
 	c.leave()
 	if c.frames != nil {
@@ -253,8 +253,8 @@ func (c *Conn) Close() error {
 	return c.file.Close()
 }
 
-// Receive waits for the next packet and puts it into buf, of MaxPacket octets or
-// more. After Close it returns an error that is os.ErrClosed.
+// Receive waits for the next packet and reads it into buf, which has at least
+// MaxPacket octets. After Close it returns os.ErrClosed.
 func (c *Conn) Receive(buf []byte) (Packet, error) {
 	read := c.readV4
 	if c.source.Is6() {
@@ -269,8 +269,8 @@ func (c *Conn) Receive(buf []byte) (Packet, error) {
 			return failed != unix.EAGAIN
 		})
 		if err != nil {
-			// Only a closed file cannot be waited for, and the runtime's word for
-			// it is not exported.
+			// The runtime's error for a closed file is not exported, and there is
+			// no other reason.
 			return Packet{}, fmt.Errorf("%w: %w", os.ErrClosed, err)
 		}
 		switch {
@@ -283,8 +283,8 @@ func (c *Conn) Receive(buf []byte) (Packet, error) {
 	}
 }
 
-// readV4 reads without asking for the sender's address, which is in the header
-// anyway and would be allocated each time.
+// readV4 uses read: the sender is in the IP header, and recvfrom would allocate
+// it.
 func (c *Conn) readV4(fd int, buf []byte) (Packet, bool, error) {
 	n, err := unix.Read(fd, buf)
 	if err != nil {
@@ -294,7 +294,7 @@ func (c *Conn) readV4(fd int, buf []byte) (Packet, bool, error) {
 	return p, ok, nil
 }
 
-// readV6 reads a packet, whose header the kernel keeps and tells of besides.
+// readV6 reads a packet; the kernel gives the header fields as control messages.
 func (c *Conn) readV6(fd int, buf []byte) (Packet, bool, error) {
 	var control [128]byte
 	n, m, _, from, err := unix.Recvmsg(fd, buf, control[:], 0)
@@ -310,8 +310,8 @@ func (c *Conn) readV6(fd int, buf []byte) (Packet, bool, error) {
 	return p, ok, nil
 }
 
-// parseV6 takes destination and hop limit out of the control messages (RFC 3542
-// §6). Without both the packet cannot be judged.
+// parseV6 returns destination and hop limit from the control messages (RFC 3542
+// §6). ok is false if one is missing.
 func parseV6(control []byte) (p Packet, ok bool) {
 	messages, err := unix.ParseSocketControlMessage(control)
 	if err != nil {
@@ -332,8 +332,8 @@ func parseV6(control []byte) (p Packet, ok bool) {
 	return p, hops && p.Destination.IsValid()
 }
 
-// parse takes an IPv4 header off. The kernel has checked it; a packet that is not
-// one all the same is left out.
+// parse splits off the IPv4 header, which the kernel has checked. ok is false if
+// it is malformed anyway.
 func parse(b []byte) (Packet, bool) {
 	if len(b) < 20 || b[0]>>4 != 4 {
 		return Packet{}, false
@@ -350,8 +350,8 @@ func parse(b []byte) (Packet, bool) {
 	}, true
 }
 
-// Send sends a message to an address of the socket's family. It never waits: a
-// message that finds no room is an error, and late ones would be worse than none.
+// Send sends a message to an address of the socket's family. It does not block: a
+// full buffer is an error, since a late advert is worse than none.
 func (c *Conn) Send(to netip.Addr, message []byte) error {
 	if c.frames != nil && to.IsMulticast() {
 		return c.frames.send(to, message)
