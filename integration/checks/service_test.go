@@ -154,8 +154,7 @@ func TestSlowStartRamp(t *testing.T) {
 	}
 
 	// A restart of the daemon starts no ramp.
-	lb.Process.Kill()
-	<-lb.Process.Done()
+	lb.KillDaemon()
 	lb.StartDaemon()
 	lb.WaitState("master", 15*time.Second)
 	lb.Pair.WaitUntil(30*time.Second, "health of the server", func() bool {

@@ -193,11 +193,7 @@ func TestOperationsAsWritten(t *testing.T) {
 	if err := end(); err != nil { // or lvsd drained might wait for it
 		t.Fatal(err)
 	}
-	full, err := os.ReadFile(p.ConfigFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.WriteConfigText(lvsdtest.Replace(t, string(full), `{ address = "10.0.0.21:80", weight = 5 }`, `{ address = "10.0.0.21:80", weight = 0 }`))
+	p.EditConfig(`{ address = "10.0.0.21:80", weight = 5 }`, `{ address = "10.0.0.21:80", weight = 0 }`)
 	for _, d := range p.LB {
 		if out, err := d.LVSD("reload", "-c", p.ConfigFile, "--director", d.Name); err != nil {
 			t.Fatalf("%v\n%s", err, out)

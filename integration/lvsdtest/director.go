@@ -36,11 +36,6 @@ func (d *Director) StartDaemon() {
 		d.Pair.WriteConfig()
 	}
 	d.Process = d.Start(Binary(d.Pair.T), "run", "-c", d.Pair.ConfigFile, "--director", d.Name)
-	d.Pair.T.Cleanup(func() {
-		if d.Pair.T.Failed() {
-			d.Pair.T.Logf("output of %s:\n%s", d.Name, d.Process.Tail(40))
-		}
-	})
 	d.Pair.WaitUntil(30*time.Second, d.Name+" to serve its status", func() bool {
 		_, err := d.Status()
 		if err != nil && !d.Process.Running() {

@@ -249,10 +249,6 @@ func (w *monitoredPair) tableFaults(lb1, lb2 *lvsdtest.Director) []fault {
 func (w *monitoredPair) directorFaults(lb1, lb2 *lvsdtest.Director) []fault {
 	var undo undos
 	repair := undo.all
-	kill := func(d *lvsdtest.Director) {
-		d.Process.Kill()
-		<-d.Process.Done()
-	}
 	return []fault{{
 		name: "the exchange of [pair] is filtered",
 		cause: func() {
@@ -271,9 +267,9 @@ func (w *monitoredPair) directorFaults(lb1, lb2 *lvsdtest.Director) []fault {
 	}, {
 		name: "the daemons are killed, one and then the other",
 		cause: func() {
-			kill(lb2)
+			lb2.KillDaemon()
 			w.waitAlerts(time.Minute, "LvsdDirectorDown lb2")
-			kill(lb1)
+			lb1.KillDaemon()
 		},
 		want: []string{"LvsdDirectorDown lb2", "LvsdNoDirector"},
 		repair: func() {
@@ -310,7 +306,7 @@ func (w *monitoredPair) directorFaults(lb1, lb2 *lvsdtest.Director) []fault {
 		cause: func() {
 			for range 3 {
 				killed := time.Now()
-				kill(lb2)
+				lb2.KillDaemon()
 				lb2.StartDaemon()
 				// A daemon that was never scraped would not be counted.
 				w.WaitUntil(30*time.Second, "the new daemon to be scraped", func() bool {

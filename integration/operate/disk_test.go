@@ -44,11 +44,6 @@ func TestFullDiskAndNoControlSocket(t *testing.T) {
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1, 2)
 	p.WriteConfig()
 	lb.Process = lb.Start(lvsdtest.Binary(t), "run", "-c", p.ConfigFile, "--director", "lb1")
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(lb.Process.Tail(40))
-		}
-	})
 	problems := func() string {
 		code, body, err := lb.Get("http://127.0.0.1:" + lvsdtest.HTTPPort + "/api/v1/status")
 		var s lvsdtest.Status

@@ -96,8 +96,7 @@ func TestEventsOnDisk(t *testing.T) {
 		}
 	}
 
-	lb.Process.Kill()
-	<-lb.Process.Done()
+	lb.KillDaemon()
 	files, _ := filepath.Glob(filepath.Join(folder, "events-*.jsonl"))
 	if len(files) != 1 {
 		t.Fatalf("files of the history: %q", files)

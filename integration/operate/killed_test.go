@@ -71,13 +71,11 @@ func killedAtRandomMoments(t *testing.T, n int) {
 			_ = lb.Process.Signal(syscall.SIGHUP)
 		}
 		time.Sleep(time.Duration(r.Int64N(int64(50 * time.Millisecond))))
-		lb.Process.Kill()
-		<-lb.Process.Done()
+		lb.KillDaemon()
 		lb.Process = lb.Start(lvsdtest.Binary(t), "run", "-c", p.ConfigFile, "--director", lb.Name)
 		time.Sleep(time.Duration(r.Int64N(int64(time.Second))))
 	}
-	lb.Process.Kill()
-	<-lb.Process.Done()
+	lb.KillDaemon()
 	lb.StartDaemon()
 	p.WaitUntil(20*time.Second, "health of all servers", func() bool {
 		s, err := lb.Status()

@@ -45,8 +45,7 @@ func TestStartFromLastGoodConfig(t *testing.T) {
 	if _, err := lb.Reload(); err == nil {
 		t.Fatal("accepted")
 	}
-	lb.Process.Kill()
-	<-lb.Process.Done()
+	lb.KillDaemon()
 	refusedStart("70000", "--strict")
 
 	for _, broken := range []struct {
@@ -93,8 +92,7 @@ func TestStartFromLastGoodConfig(t *testing.T) {
 			lb.WaitProblem("STARTED FROM THE KEPT COPY", false)
 			p.WaitUntil(10*time.Second, "the metric", func() bool { return lb.Metric("lvsd_config_last_reload_successful") == "1" })
 		}
-		lb.Process.Kill()
-		<-lb.Process.Done()
+		lb.KillDaemon()
 	}
 
 	// The saved configuration of another director, and a damaged one.

@@ -99,11 +99,7 @@ func TestPeerExchange(t *testing.T) {
 	}
 
 	// A reload of one director.
-	text, err := os.ReadFile(p.ConfigFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.WriteFile("lvsd.toml", string(text)+"# another line\n")
+	p.WriteConfigText(p.ConfigText() + "# another line\n")
 	lb1.MustReload()
 	for _, d := range p.LB {
 		waitPeer(d, "another configuration", func(s peerStatus, problems []string) bool {
@@ -135,8 +131,7 @@ func TestPeerExchange(t *testing.T) {
 	if got := lb1.Metric(`lvsd_peer_up{director="lb2"}`); got != "1" {
 		t.Errorf("lvsd_peer_up %s", got)
 	}
-	lb2.Process.Kill()
-	<-lb2.Process.Done()
+	lb2.KillDaemon()
 	waitPeer(lb1, "lb2 to be gone", func(s peerStatus, problems []string) bool {
 		return !s.Up && lvsdtest.AnyContains(problems, "director lb2 does not answer") && lvsdtest.AnyContains(problems, "nobody listens") && lb1.Metric(`lvsd_peer_up{director="lb2"}`) == "0"
 	})

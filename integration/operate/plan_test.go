@@ -406,8 +406,7 @@ func TestPlanCommand(t *testing.T) {
 		text, err := os.ReadFile(p.Path("lb1.state", "decided"))
 		return err == nil && strings.Contains(string(text), `"fallback":true`)
 	})
-	lb.Process.Kill()
-	<-lb.Process.Done()
+	lb.KillDaemon()
 	if err := json.Unmarshal([]byte(plan(0, "--json")), &js); err != nil || js.Daemon {
 		t.Errorf("%+v, %v", js, err)
 	}

@@ -51,11 +51,6 @@ func TestProgramsInheritNoCapability(t *testing.T) {
 	lb.Process = lb.Start("setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--no-new-privs",
 		"--inh-caps=-all,+net_admin,+net_raw", "--ambient-caps=-all,+net_admin,+net_raw", "--bounding-set=-all,+net_admin,+net_raw",
 		lvsdtest.Binary(t), "run", "-c", p.ConfigFile, "--director", "lb1")
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(lb.Process.Tail(40))
-		}
-	})
 	lb.WaitWeight(p.Real[0].Addr().String()+":80", 1, 60*time.Second)
 	p.WaitUntil(60*time.Second, "the address", func() bool { return lb.Holds(lvsdtest.VIP) })
 	var capabilities []byte

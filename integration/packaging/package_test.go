@@ -112,8 +112,7 @@ func TestCleanupAfterACrash(t *testing.T) {
 	}
 	kill := func() {
 		t.Helper()
-		lb.Process.Kill()
-		<-lb.Process.Done()
+		lb.KillDaemon()
 		if !lb.Holds(lvsdtest.VIP) {
 			t.Fatal("the address of the killed daemon is gone")
 		}

@@ -41,8 +41,7 @@ rules = [{ from = "` + other + `", table = 100, priority = 1000 }]
 	})
 	kill := func() {
 		t.Helper()
-		lb.Process.Kill()
-		<-lb.Process.Done()
+		lb.KillDaemon()
 		if !lb.Holds(lvsdtest.VIP) {
 			t.Fatal("the address of the killed daemon is gone")
 		}
