@@ -177,9 +177,7 @@ func TestMTUFaultIsFound(t *testing.T) {
 	for _, dev := range []string{"lo", "eth0"} { // as on a physical network: veth would forward several segments as one packet
 		lb.MustRun("ip", "link", "set", dev, "gso_max_segs", "1")
 	}
-	lb.StartDaemon()
-	lb.WaitState("master", 10*time.Second)
-	lb.WaitServing(2)
+	lb.StartMaster(2)
 	p.Real[0].MustRun("ip", "link", "set", "eth0", "mtu", "1400")
 	narrow := p.Real[0].Addr().String() + ":80"
 	lb.WaitWeight(narrow, 0, 20*time.Second)

@@ -72,9 +72,7 @@ func TestUDPAndPersistence(t *testing.T) {
 	}
 	p.Services = fmt.Sprintf("[[virtual_service]]\nname = \"dns\"\naddress = \"%s:53\"\nprotocol = \"udp\"\nscheduler = \"rr\"\ncheck = { type = \"on\" }\nreal_servers = [ %s ]\n", lvsdtest.VIP, strings.Join(reals, ", ")) +
 		p.ServiceConfig("web", lvsdtest.VIPPort, "persistence = \"5m\"\nscheduler = \"rr\"\ncheck = "+lvsdtest.QuickCheck, 80)
-	lb.StartDaemon()
-	lb.WaitState("master", 30*time.Second)
-	lb.WaitServing(2)
+	lb.StartMaster(2)
 	ask := func() (string, error) {
 		conn, err := p.Client.Dial(t.Context(), "udp", lvsdtest.VIP+":53")
 		if err != nil {

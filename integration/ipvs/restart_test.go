@@ -89,9 +89,7 @@ func TestKilledWhileItWrites(t *testing.T) {
 	}
 	write := func(i int, web string) { p.Services = web + manyServices(i); p.WriteConfig() }
 	write(0, web("1h", 1, 1))
-	lb.StartDaemon()
-	lb.WaitState("master", 15*time.Second)
-	lb.WaitServing(2)
+	lb.StartMaster(2)
 	var talks []*lab.Conversation
 	for range 4 {
 		talks = append(talks, lab.Converse(p.Client, lvsdtest.VIPPort))

@@ -45,6 +45,15 @@ func (d *Director) StartDaemon() {
 	})
 }
 
+// StartMaster starts lvsd run and waits until it is master and n real servers have a
+// weight above 0.
+func (d *Director) StartMaster(n int) {
+	d.Pair.T.Helper()
+	d.StartDaemon()
+	d.WaitState("master", 30*time.Second)
+	d.WaitServing(n)
+}
+
 // StopDaemon stops the daemon with SIGTERM; its exit code must be 0.
 func (d *Director) StopDaemon() {
 	d.Process.Terminate()

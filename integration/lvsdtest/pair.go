@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,14 +67,8 @@ func NewPair(t testing.TB, realServers int) *Pair {
 func NewWebPair(t *testing.T, servers int, change func(*Pair)) (*Pair, []*lab.Server) {
 	t.Helper()
 	p := NewPair(t, servers)
-	p.PrepareDR()
-	var lines []*lab.Server
-	weights := make([]int, servers)
-	for i, r := range p.Real {
-		lines = append(lines, lab.ServeLines(r, ":80", r.Name))
-		weights[i] = 1
-	}
-	p.Services = p.WebService(QuickCheck, weights...)
+	lines := p.ServeLines()
+	p.Services = p.WebService(QuickCheck, slices.Repeat([]int{1}, servers)...)
 	if change != nil {
 		change(p)
 	}
@@ -107,6 +102,17 @@ func (p *Pair) PrepareDR() {
 	for _, r := range p.Real {
 		r.PrepareDR(VIP)
 	}
+}
+
+// ServeLines prepares every real server for direct routing and starts a server on port
+// 80 that sends its name (lab.ServeLines).
+func (p *Pair) ServeLines() []*lab.Server {
+	p.PrepareDR()
+	var servers []*lab.Server
+	for _, r := range p.Real {
+		servers = append(servers, lab.ServeLines(r, ":80", r.Name))
+	}
+	return servers
 }
 
 // Config returns the whole configuration, the same for both directors.

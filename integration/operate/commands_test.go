@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"lvsd/integration/lab"
 	"lvsd/integration/lvsdtest"
 )
 
@@ -66,13 +65,10 @@ func TestCommands(t *testing.T) {
 // with the reason, and the first continues.
 func TestSecondDaemon(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
-	p.PrepareDR()
-	lab.ServeLines(p.Real[0], ":80", "rs1")
+	p.ServeLines()
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1)
 	lb := p.LB[0]
-	lb.StartDaemon()
-	lb.WaitState("master", 10*time.Second)
-	lb.WaitServing(1)
+	lb.StartMaster(1)
 	second := func(text string, reasons ...string) {
 		t.Helper()
 		c := lb.Start(lvsdtest.Binary(t), "run", "-c", p.WriteFile("second.toml", text), "--director", "lb1")

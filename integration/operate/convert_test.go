@@ -119,10 +119,7 @@ func startKeepalived(d *lvsdtest.Director, file string) *lab.Process {
 // the IPVS table remains the same.
 func TestConvertKeepalivedPair(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
-	p.PrepareDR()
-	for _, r := range p.Real {
-		lab.ServeLines(r, ":80", r.Name)
-	}
+	p.ServeLines()
 	files := [2]string{p.WriteFile("lb1.conf", lvsdtest.KeepalivedConf("MASTER", "150")), p.WriteFile("lb2.conf", lvsdtest.KeepalivedConf("BACKUP", "100"))}
 	var running [2]*lab.Process
 	for i, lb := range p.LB {

@@ -120,19 +120,13 @@ real_servers = [{ address = "` + real + `", weight = 1 }]
 // fails meanwhile keeps no client. With "move" the client moves at once.
 func TestDrainedPersistence(t *testing.T) {
 	p := lvsdtest.NewPair(t, 3)
-	p.PrepareDR()
 	p.AdvertInterval = "1s"
-	var servers []*lab.Server
-	for _, r := range p.Real {
-		servers = append(servers, lab.ServeLines(r, ":80", r.Name))
-	}
+	servers := p.ServeLines()
 	p.Services = lvsdtest.Replace(t, p.WebService(lvsdtest.QuickCheck, 1, 1, 1), "scheduler =", "persistence = \"3s\"\nscheduler =")
 	// A template outlives its connections, closed ones as well.
 	p.EditConfig("[ipvs]", "[ipvs]\ntimeout_tcp_fin = \"1s\"")
 	lb := p.LB[0]
-	lb.StartDaemon()
-	lb.WaitState("master", 15*time.Second)
-	lb.WaitServing(3)
+	lb.StartMaster(3)
 	visit := func() string {
 		t.Helper()
 		c := lab.Converse(p.Client, lvsdtest.VIPPort)

@@ -72,9 +72,7 @@ func TestEventsOnDisk(t *testing.T) {
 	t.Cleanup(func() { _ = unix.Unmount(folder, unix.MNT_DETACH) })
 	one := lab.ServeLines(p.Real[0], ":80", "rs1")
 	lab.ServeLines(p.Real[1], ":80", "rs2")
-	lb.StartDaemon()
-	lb.WaitState("master", 10*time.Second)
-	lb.WaitServing(2)
+	lb.StartMaster(2)
 	history := func() []eventLine {
 		t.Helper()
 		out, err := lb.LVSD("events", "--since", "1h", "--json", "-c", p.ConfigFile, "--director", "lb1")

@@ -272,10 +272,7 @@ func TestPlanMatchesReload(t *testing.T) {
 // runs, with a bad file, and without permission.
 func TestPlanCommand(t *testing.T) {
 	p := lvsdtest.NewPair(t, 3)
-	p.PrepareDR()
-	for _, r := range p.Real {
-		lab.ServeLines(r, ":80", r.Name)
-	}
+	p.ServeLines()
 	lb := p.LB[0]
 	p.Services = p.WebService(`{ type = "on" }`, 1, 1, 1)
 	p.WriteConfig()
@@ -310,9 +307,7 @@ func TestPlanCommand(t *testing.T) {
 		t.Errorf("a plan made state_dir: %v", err)
 	}
 
-	lb.StartDaemon()
-	lb.WaitState("master", 15*time.Second)
-	lb.WaitServing(3)
+	lb.StartMaster(3)
 	if out := plan(0, "--exit-code"); !strings.Contains(out, "nothing would change") {
 		t.Errorf("after the start:\n%s", out)
 	}

@@ -25,10 +25,7 @@ func TestOncallThousandReloadsUnderTraffic(t *testing.T) { manyReloads(t, 1000, 
 // files and goroutines do not grow.
 func manyReloads(t *testing.T, reloads int, patience time.Duration) {
 	p := lvsdtest.NewPair(t, 2)
-	p.PrepareDR()
-	for _, r := range p.Real {
-		lab.ServeLines(r, ":80", r.Name)
-	}
+	p.ServeLines()
 	lb := p.LB[0]
 	text := func(n int) string {
 		return strings.Replace(p.WebService(`{ type = "on" }`, 1+n%7, 1+n%5), `"rr"`, `"wrr"`, 1)

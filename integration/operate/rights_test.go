@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"lvsd/integration/lab"
 	"lvsd/integration/lvsdtest"
 )
 
@@ -17,8 +16,7 @@ import (
 // scripts and notify programs have none.
 func TestProgramsInheritNoCapability(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
-	p.PrepareDR()
-	lab.ServeLines(p.Real[0], ":80", "rs1")
+	p.ServeLines()
 	lb := p.LB[0]
 	const user = "65534"
 	output := p.Path("output") // of the programs: their capabilities

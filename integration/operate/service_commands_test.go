@@ -14,11 +14,8 @@ import (
 // exports the table for ipvsadm, which restores the same table from that.
 func TestCommandsOnTheLiveTable(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
-	p.PrepareDR()
 	p.AdvertInterval = "1s"
-	for _, r := range p.Real {
-		lab.ServeLines(r, ":80", r.Name)
-	}
+	p.ServeLines()
 	p.Services = lvsdtest.Replace(t, p.WebService(lvsdtest.QuickCheck, 1, 2), `10.77.0.22:80", weight = 2`, `10.77.0.22:80", weight = 2, upper_threshold = 9, lower_threshold = 3`)
 	lb := p.LB[0]
 	lb.StartDaemon()

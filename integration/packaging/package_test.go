@@ -63,8 +63,7 @@ func (m *notifySocket) contains(n int, what string) bool {
 // as watchdog, of its status, of each reload, and of the stop.
 func TestSystemdNotify(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
-	p.PrepareDR()
-	lab.ServeLines(p.Real[0], ":80", "rs1")
+	p.ServeLines()
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1)
 	p.WriteConfig()
 	lb := p.LB[0]

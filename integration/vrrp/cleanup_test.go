@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"lvsd/integration/lab"
 	"lvsd/integration/lvsdtest"
 )
 
@@ -15,8 +14,7 @@ import (
 func TestCleanupAfterCrashAtStart(t *testing.T) {
 	const other = "10.77.0.101"
 	p := lvsdtest.NewPair(t, 1)
-	p.PrepareDR()
-	lab.ServeLines(p.Real[0], ":80", "rs1")
+	p.ServeLines()
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1)
 	base := lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = 51 }")
 	p.WriteConfigText(base + `

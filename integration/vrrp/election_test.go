@@ -170,9 +170,7 @@ func TestLeftoverAddress(t *testing.T) {
 		lab.ServeLines(p.Real[0], ":80", "rs1")
 		p.Services = p.WebService(lvsdtest.QuickCheck, 1)
 		lb := p.LB[0]
-		lb.StartDaemon()
-		lb.WaitState("master", 30*time.Second)
-		lb.WaitServing(1)
+		lb.StartMaster(1)
 		// A long timeout: the start of a process stalls a kernel with one
 		// processor for longer than a connect usually takes.
 		outage := lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})

@@ -94,8 +94,7 @@ func TestHandoverOnCommand(t *testing.T) {
 // received the connections, and shows what it waits for.
 func TestHandoverToAReadyPeer(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
-	p.PrepareDR()
-	lab.ServeLines(p.Real[0], ":80", "rs1")
+	p.ServeLines()
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1)
 	with := func(vrrpExtra, tail string) {
 		p.VRRPKeys = vrrpExtra

@@ -16,10 +16,7 @@ import (
 func TestPreemptionWaitsForConnections(t *testing.T) {
 	const connections, first = 40, 36
 	p := lvsdtest.NewPair(t, 2)
-	p.PrepareDR()
-	for _, r := range p.Real {
-		lab.ServeLines(r, ":80", r.Name)
-	}
+	p.ServeLines()
 	p.Services = p.WebService(lvsdtest.QuickCheck, 1, 1)
 	p.VRRPKeys = `sync_hold = "10m"`
 	// The kernel synchronises a connection at every packet, so that the test decides
@@ -27,9 +24,7 @@ func TestPreemptionWaitsForConnections(t *testing.T) {
 	p.WriteConfigText(lvsdtest.Replace(t, p.Config(), "[ipvs]", "[ipvs]\nsync = { interface = \"eth0\", id = 51, threshold = [0, 1], refresh_period = \"0s\" }") +
 		p.PeerConfig())
 	lb1, lb2 := p.LB[0], p.LB[1]
-	lb2.StartDaemon()
-	lb2.WaitState("master", 30*time.Second)
-	lb2.WaitServing(2)
+	lb2.StartMaster(2)
 	var talks []*lab.Conversation
 	for range connections {
 		talks = append(talks, lab.Converse(p.Client, lvsdtest.VIPPort))
