@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lvsd/integration/lab"
 	"lvsd/ipvs"
 	"lvsd/ipvs/netlink"
 )
@@ -23,8 +24,8 @@ import (
 // afterwards is written by our own encoder, so every kind of entry and the model are
 // tested with that, too.
 func TestKernelModuleReloaded(t *testing.T) {
-	if cpu, _ := os.ReadFile("/proc/cpuinfo"); !strings.Contains(string(cpu), "User Mode Linux") && os.Getenv(inNamespace) == "" {
-		t.Skip("SKIPPED: unloads ip_vs, which only the lab's own kernel may lose; run it with bin/uml --mode uml")
+	if !lab.Kernel().Disposable {
+		t.Skip("SKIPPED: unloads ip_vs, which only a kernel that the lab booted may lose; run it with bin/uml --mode uml or bin/qemu")
 	}
 	if !isolated(t) {
 		return

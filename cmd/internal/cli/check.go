@@ -22,7 +22,7 @@ func checkCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Test the configuration file",
-		Long:  "Tests the configuration file for every director in it and prints every mistake\nwith its place, those of its web_config_file too where that is there. It touches\nnothing and needs no rights. With --host it also looks at this machine:\ninterfaces, IPVS, schedulers, sysctls, rights.",
+		Long:  "Tests the configuration file for every director in it and prints every mistake\nwith its place, those of its web_config_file too where that is there. It touches\nnothing and needs no rights. With --host it also looks at this machine:\ninterfaces, IPVS, rights and what `lvsd host check` looks at.",
 		Args:  cobra.NoArgs,
 		RunE: works(func(*cobra.Command, []string) error {
 			v := check(o, onHost)
@@ -69,10 +69,14 @@ func check(o *options, onHost bool) checked {
 		if c, _, err := o.Load(); err != nil {
 			v.Errors = append(v.Errors, api.Lines(err)...)
 		} else {
-			mistakes, warnings := host.Check(c)
+			mistakes, findings := host.Check(c)
+			for _, f := range findings {
+				if !f.OK {
+					mistakes = append(mistakes, errors.New(f.String()))
+				}
+			}
 			mistakes = append(mistakes, daemon.Try(c, slog.New(slog.DiscardHandler)))
 			v.Errors = append(v.Errors, api.Lines(errors.Join(mistakes...))...)
-			v.Warnings = append(v.Warnings, warnings...)
 		}
 	}
 	v.OK = len(v.Errors) == 0

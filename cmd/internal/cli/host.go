@@ -45,8 +45,9 @@ func hostCheck(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			v := hostChecked{Errors: []string{}, Findings: host.Findings(c)}
-			mistakes, _ := host.Check(c)
+			v := hostChecked{Errors: []string{}}
+			var mistakes []error
+			mistakes, v.Findings = host.Check(c)
 			for _, m := range mistakes {
 				v.Errors = append(v.Errors, m.Error())
 			}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,11 +24,11 @@ type Finding struct {
 	Want string `json:"want"`
 	OK   bool   `json:"ok"`
 	Why  string `json:"why"`
-	// Remedy is what a person would type; Prepare does the same. "" = nothing
-	// that a program should do by itself.
+	// Remedy is what to do, as a command where there is one.
 	Remedy string `json:"remedy,omitempty"`
 
-	rules string // of nftables: what is to be loaded
+	manual bool   // Prepare leaves the remedy to a person
+	rules  string // of nftables: what is to be loaded
 }
 
 // String is the finding as a warning.
@@ -104,44 +103,6 @@ func Findings(c *config.Config) []Finding {
 	all = append(all, filters(u)...)
 	all = append(all, tables(c, u)...)
 	return append(all, masquerading(u)...)
-}
-
-// modules finds the modules of IPVS. The kernel loads most of them by itself
-// when they are asked for; loaded beforehand, they are sure to be there.
-func modules(u uses) []Finding {
-	wanted := []string{"ip_vs"}
-	for _, s := range u.schedulers {
-		wanted = append(wanted, "ip_vs_"+s)
-	}
-	for _, e := range u.engines {
-		wanted = append(wanted, "ip_vs_pe_"+e)
-	}
-	builtin := builtins()
-	var all []Finding
-	for _, m := range wanted {
-		f := Finding{Kind: "module", Name: "module " + m, Want: "loaded", Why: "the configuration uses it", Remedy: "modprobe " + m}
-		switch {
-		case builtin[m]:
-			f.Have, f.OK = "built in", true
-		case exists("/sys/module/" + m):
-			f.Have, f.OK = "loaded", true
-		case len(builtin) == 0 && exists("/proc/net/ip_vs"):
-			f.Have, f.OK = "not known: there is no /lib/modules/"+release(), true
-		}
-		all = append(all, f)
-	}
-	return all
-}
-
-// builtins are the modules that are part of this kernel.
-func builtins() map[string]bool {
-	all := map[string]bool{}
-	text, _ := os.ReadFile("/lib/modules/" + release() + "/modules.builtin")
-	for line := range strings.Lines(string(text)) {
-		name := strings.TrimSuffix(strings.TrimSpace(line[strings.LastIndexByte(line, '/')+1:]), ".ko")
-		all[strings.ReplaceAll(name, "-", "_")] = true
-	}
-	return all
 }
 
 // forwarding finds whether packets between clients and real servers by nat get

@@ -15,15 +15,15 @@ import (
 	"lvsd/ipvs/netlink"
 )
 
-// Check answers what of this machine would refuse a start of any such
-// configuration, and warnings of what would start but hardly work. What the
-// parts of the daemon refuse themselves is asked of them.
-func Check(c *config.Config) (mistakes []error, warnings []string) {
+// Check returns what of this machine would refuse a start of any such
+// configuration, and everything that the configuration needs of its kernel. What
+// the parts of the daemon refuse themselves is asked of them.
+func Check(c *config.Config) (mistakes []error, findings []Finding) {
 	mistakes = append(mistakes, rights(c)...)
 	if err := kernel(); err != nil {
 		mistakes = append(mistakes, err)
 	}
-	return mistakes, sysctls(c)
+	return mistakes, Findings(c)
 }
 
 // rights names the capabilities that this process lacks.
@@ -96,18 +96,6 @@ func Schedulers(c *config.Config) []error {
 		}
 	}
 	return mistakes
-}
-
-// sysctls warns of kernel settings under which a configuration runs but does
-// not do what it says.
-func sysctls(c *config.Config) []string {
-	var warnings []string
-	for _, f := range Findings(c) {
-		if !f.OK && (f.Kind == "sysctl" || f.Kind == "address") {
-			warnings = append(warnings, f.String())
-		}
-	}
-	return warnings
 }
 
 // read answers a sysctl, or "" where the kernel has none of that name.

@@ -21,24 +21,24 @@ import (
 // change, before which nothing is done; with dry nothing is done at all. What
 // fails does not keep the rest from being done.
 func Prepare(c *config.Config, dry bool, say func(string)) error {
+	if !dry {
+		_ = kernel() // ip_vs brings its settings with it; Findings has the reason where there is none
+	}
 	var failed error
-	// A module may bring settings with it, so the rest is looked at after it.
-	for _, modulesOnly := range []bool{true, false} {
-		for _, f := range Findings(c) {
-			if f.OK || (f.Kind == "module") != modulesOnly {
-				continue
-			}
-			if f.Remedy == "" {
-				failed = errors.Join(failed, fmt.Errorf("%s", f))
-				continue
-			}
-			say(f.change())
-			if dry {
-				continue
-			}
-			if err := f.fix(); err != nil {
-				failed = errors.Join(failed, fmt.Errorf("failed to change %s: %w", f.Name, err))
-			}
+	for _, f := range Findings(c) {
+		switch {
+		case f.OK:
+			continue
+		case f.Remedy == "" || f.manual:
+			failed = errors.Join(failed, fmt.Errorf("%s", f))
+			continue
+		}
+		say(f.change())
+		if dry {
+			continue
+		}
+		if err := f.fix(); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("failed to change %s: %w", f.Name, err))
 		}
 	}
 	return failed
@@ -46,25 +46,18 @@ func Prepare(c *config.Config, dry bool, say func(string)) error {
 
 // change puts a finding's remedy into words.
 func (f Finding) change() string {
-	switch f.Kind {
-	case "sysctl":
+	if f.Kind == "sysctl" {
 		return fmt.Sprintf("%s = %s (was %s): %s", f.Name, f.Want, f.Have, f.Why)
-	case "module":
-		return fmt.Sprintf("load %s", f.Name)
 	}
 	return fmt.Sprintf("%s: %s: %s\n%s", f.Name, f.Want, f.Why, strings.TrimRight(f.rules, "\n"))
 }
 
 func (f Finding) fix() error {
-	switch f.Kind {
-	case "sysctl":
+	if f.Kind == "sysctl" {
 		err := os.WriteFile(sysctlFile(f.Name), []byte(f.Want), 0)
 		if errors.Is(err, os.ErrPermission) {
 			return fmt.Errorf("%w: run as root", err)
 		}
-		return err
-	case "module":
-		_, err := run("", "modprobe", strings.TrimPrefix(f.Name, "module "))
 		return err
 	}
 	_, err := run(f.rules, "nft", "-f", "-")

@@ -75,7 +75,7 @@ func (g Guest) run() error {
 	if err := json.Unmarshal(content, &j); err != nil {
 		return err
 	}
-	for _, kv := range g.Env {
+	for _, kv := range append(g.Env, BootedVariable+"=1") {
 		name, _, _ := strings.Cut(kv, "=")
 		j.Env = slices.DeleteFunc(j.Env, func(old string) bool { return strings.HasPrefix(old, name+"=") })
 		j.Env = append(j.Env, kv)

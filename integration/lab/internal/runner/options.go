@@ -33,6 +33,9 @@ const (
 	RoleCell  = "cell"  // process 1 of the process namespace around the kernel
 )
 
+// BootedVariable is set for commands in a kernel that a runner booted for them.
+const BootedVariable = "LVSD_LAB_BOOTED"
+
 // Name is the program's, for its messages.
 var Name = "runner"
 
