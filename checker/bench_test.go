@@ -3,11 +3,12 @@ package checker
 import (
 	"context"
 	"fmt"
-	"io"
+	"lvsd/checker/checktest"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
 	"net"
 	"runtime"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -17,7 +18,7 @@ func tenThousand() []Target {
 	for i := range targets {
 		targets[i] = one(i)
 		c := &targets[i].Checks[0]
-		c.Type, c.Path, c.Host, c.BodyExpect = TypeHTTP, "/healthz", "www.example.org", "alive"
+		c.Type, c.Path, c.Host, c.BodyExpect = probe.TypeHTTP, "/healthz", "www.example.org", "alive"
 	}
 	return targets
 }
@@ -34,7 +35,7 @@ func loaded(b testing.TB) (*Engine, []Target) {
 	for _, p := range e.probes {
 		for range 40 {
 			p.due = time.Now()
-			e.record(arrival{probe: p, result: Result{At: time.Now(), Reason: OK, Phase: PhaseReceive, Detail: "200 OK"}}, time.Now())
+			e.record(arrival{probe: p, result: outcome.Result{At: time.Now(), Reason: outcome.OK, Phase: outcome.PhaseReceive, Detail: "200 OK"}}, time.Now())
 			e.due.pop()
 		}
 	}
@@ -48,7 +49,7 @@ func loaded(b testing.TB) (*Engine, []Target) {
 func BenchmarkSetUnchanged(b *testing.B) {
 	e, targets := loaded(b)
 	b.ReportAllocs()
-	defer cpuMetric(b)()
+	defer checktest.ReportCPU(b)()
 	for b.Loop() {
 		if err := e.Set(targets); err != nil {
 			b.Fatal(err)
@@ -59,7 +60,7 @@ func BenchmarkSetUnchanged(b *testing.B) {
 func BenchmarkSetNew(b *testing.B) {
 	targets := tenThousand()
 	b.ReportAllocs()
-	defer cpuMetric(b)()
+	defer checktest.ReportCPU(b)()
 	for b.Loop() {
 		if err := New(Options{}).Set(targets); err != nil {
 			b.Fatal(err)
@@ -70,7 +71,7 @@ func BenchmarkSetNew(b *testing.B) {
 func BenchmarkHealth(b *testing.B) {
 	e, _ := loaded(b)
 	b.ReportAllocs()
-	defer cpuMetric(b)()
+	defer checktest.ReportCPU(b)()
 	for b.Loop() {
 		e.mu.Lock()
 		e.snapshot = nil // as if a result had come
@@ -103,81 +104,15 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-// cpu is the processor time of this process.
-func cpu() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// cpuMetric tells processor time too: on a busy machine the clock tells little.
-func cpuMetric(b *testing.B) func() {
-	start := cpu()
-	return func() { b.ReportMetric(float64(cpu()-start)/float64(b.N), "cpu-ns/op") }
-}
-
-func benchProbe(b *testing.B, c Check) {
-	c.Timeout = patience
-	p, err := NewProber(&c, NewShared())
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	defer cpuMetric(b)()
-	for b.Loop() {
-		if out := p.Probe(b.Context(), time.Now().Add(patience)); out.Reason != OK {
-			b.Fatal(out)
-		}
-	}
-}
-
-// The listener never accepts more than it must: the kernel answers the
-// handshakes, so the figure is nearly the probe's own.
-func BenchmarkConnect(b *testing.B) {
-	to := server(b, func(c net.Conn) {})
-	b.Run("probe", func(b *testing.B) { benchProbe(b, Check{Type: TypeConnect, Address: to}) })
-	b.Run("net.Dialer", func(b *testing.B) {
-		d := net.Dialer{KeepAlive: -1}
-		b.ReportAllocs()
-		defer cpuMetric(b)()
-		for b.Loop() {
-			c, err := d.DialContext(b.Context(), "tcp", to.String())
-			if err != nil {
-				b.Fatal(err)
-			}
-			c.(*net.TCPConn).SetLinger(0)
-			c.Close()
-		}
-	})
-	b.Run("refused", func(b *testing.B) {
-		p := newConnectProbe(&Check{Address: refusing(b)})
-		b.ReportAllocs()
-		for b.Loop() {
-			p.Probe(b.Context(), time.Now().Add(patience))
-		}
-	})
-}
-
-func BenchmarkHTTP(b *testing.B) {
-	to := server(b, func(c net.Conn) {
-		if _, err := c.Read(make([]byte, 1024)); err == nil {
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nalive")
-		}
-	})
-	benchProbe(b, Check{Type: TypeHTTP, Address: to, BodyExpect: "alive"})
-}
-
 // BenchmarkEngine runs 2,000 connect probes at 5 Hz: ten thousand a second.
 func BenchmarkEngine(b *testing.B) {
-	to := server(b, func(c net.Conn) {})
+	to := checktest.Serve(b, func(c net.Conn) {})
 	var lags []time.Duration
 	e := New(Options{ObserveLag: func(d time.Duration) { lags = append(lags, d) }})
 	var targets []Target
 	for i := range 2000 {
-		c := Check{Type: TypeConnect, Address: to, Interval: 200 * time.Millisecond, Timeout: 100*time.Millisecond + time.Duration(i), Rise: 1, Fall: 1}
-		targets = append(targets, Target{ID: ID{"s", fmt.Sprint(i)}, Checks: []Check{c}})
+		c := probe.Check{Type: probe.TypeConnect, Address: to, Interval: 200 * time.Millisecond, Timeout: 100*time.Millisecond + time.Duration(i), Rise: 1, Fall: 1}
+		targets = append(targets, Target{ID: ID{"s", fmt.Sprint(i)}, Checks: []probe.Check{c}})
 	}
 	if err := e.Set(targets); err != nil {
 		b.Fatal(err)
@@ -190,14 +125,14 @@ func runEngine(b *testing.B, e *Engine, lags *[]time.Duration) {
 		*lags = nil
 		e.started.Store(false)
 		ctx, cancel := context.WithTimeout(b.Context(), 3*time.Second)
-		start := cpu()
+		start := checktest.CPUTime()
 		if err := e.Run(ctx); err != nil {
 			b.Fatal(err)
 		}
 		cancel()
 		all := *lags
 		slices.Sort(all)
-		b.ReportMetric(float64(cpu()-start)/float64(len(all)), "cpu-ns/probe")
+		b.ReportMetric(float64(checktest.CPUTime()-start)/float64(len(all)), "cpu-ns/probe")
 		b.ReportMetric(float64(len(all))/3, "probes/s")
 		b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "lag-p99-µs")
 	}

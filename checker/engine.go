@@ -10,6 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"lvsd/checker/netpoll"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
+	"lvsd/checker/resolver"
+	"lvsd/checker/trace"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -37,17 +42,17 @@ type Options struct {
 // use.
 type Engine struct {
 	o            Options
-	newProber_   func(*Check, *Shared) (Prober, error) // newProber; a fake in tests
-	random       *rand.Rand                            // the loop's own
+	newProber_   func(*probe.Check, *probe.Shared) (probe.Prober, error) // newProber; a fake in tests
+	random       *rand.Rand                                              // the loop's own
 	started      atomic.Bool
-	poller       Poller // a fake in tests
-	loop         *Loop
+	poller       netpoll.Poller // a fake in tests
+	loop         *netpoll.Loop
 	epoch        time.Time
 	heartbeatDue atomic.Int64 // when the loop is to be heard of again, ns after born; 0: it does not run
 	rasterAnchor time.Time    // of the raster on which probes are due
 	clockRead    time.Time    // when the wall clock was read last
 	localFaults  localFaults
-	resolver     *Resolver
+	resolver     *resolver.Resolver
 
 	background sync.WaitGroup // goroutines of Run
 	arrivedMu  sync.Mutex
@@ -58,44 +63,13 @@ type Engine struct {
 
 	mu            sync.Mutex
 	targets       map[ID]*target
-	probes        map[string]*probe // by key; written with both locks held
-	due           dueQueue          // neither running nor gone
-	added         []*probe          // have no first due time yet
-	changes       []Change          // not told yet
-	reportChanged bool              // weights were said that are not told yet
-	snapshot      map[ID]Health     // nil: must be made again
+	probes        map[string]*probeState // by key; written with both locks held
+	due           dueQueue               // neither running nor gone
+	added         []*probeState          // have no first due time yet
+	changes       []Change               // not told yet
+	reportChanged bool                   // weights were said that are not told yet
+	snapshot      map[ID]Health          // nil: must be made again
 }
-
-// Prober is one prepared probe, the engine's edge to the network. It ends at the
-// deadline at the latest, and soon after ctx did, in exactly one outcome.
-type Prober interface {
-	Probe(ctx context.Context, deadline time.Time) Outcome
-}
-
-// Outcome is what a prober found; the engine knows when and how long.
-type Outcome struct {
-	Reason     Reason
-	Phase      string
-	Detail     string
-	Report     *AgentReport // nil: nothing about weights
-	CertExpiry time.Time    // of the certificate that was shown; zero: none was
-}
-
-func NewOutcome(reason Reason, phase, detail string) Outcome {
-	return Outcome{Reason: reason, Phase: phase, Detail: detail}
-}
-
-// AgentReport is what a server's agent, or a program, last said about its weight.
-type AgentReport struct {
-	Weight             int // percent
-	Maint, Drain, Down bool
-}
-
-// NoReport leaves a server its whole weight.
-var NoReport = AgentReport{Weight: 100}
-
-// ReportResumer is a prober that goes on from what was said to the one before it.
-type ReportResumer interface{ ResumeReport(AgentReport) }
 
 // target is one target as the engine knows it.
 type target struct {
@@ -112,49 +86,49 @@ type checkState struct {
 	key      string
 	kind     string // the check's type
 	address  netip.AddrPort
-	probe    *probe // nil: "on" and "off"
+	probe    *probeState // nil: "on" and "off"
 	target   *target
 	riseFall riseFall
 	// reason and detail explain the verdict: of the latest result that agreed
 	// with it, or of the latest one while there is none.
-	reason Reason
+	reason outcome.Reason
 	detail string
 	cause  string
 	added  bool // was made by the Set that is going on
 }
 
 // probe is what all judges of one key share.
-type probe struct {
+type probeState struct {
 	key     string
 	address string // for logs
 	kind    string
 	timeout time.Duration
 	secrets []string
 	mark    uint32 // the mark of one in this machine's kernel; 0: none
-	prober  Prober
+	prober  probe.Prober
 	checks  []*checkState
 
 	timing   timing
 	due      time.Time
 	running  bool // and so not on the agenda
 	gone     bool // no target wants it any more
-	inflight Inflight
+	inflight netpoll.Inflight
 
-	report     AgentReport
+	report     outcome.AgentReport
 	certExpiry time.Time // of the certificate seen last
 
-	last           Result
-	lastConclusive Result // the latest that says something about the server: not Local, not DNS
-	totals         Totals
-	history        History
+	last           outcome.Result
+	lastConclusive outcome.Result // the latest that says something about the server: not Local, not DNS
+	totals         outcome.Totals
+	history        outcome.History
 }
 
 // arrival is the end of one probe.
 type arrival struct {
-	probe       *probe
-	result      Result
+	probe       *probeState
+	result      outcome.Result
 	lag         time.Duration
-	report      *AgentReport
+	report      *outcome.AgentReport
 	certExpiry  time.Time
 	pathChecked bool // whether its path stood
 }
@@ -166,13 +140,13 @@ func New(o Options) *Engine {
 	}
 	return &Engine{
 		o:          o,
-		newProber_: NewProber,
+		newProber_: probe.NewProber,
 		random:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		poller:     NewPoller(),
+		poller:     netpoll.NewPoller(),
 		epoch:      time.Now(),
 		targets:    map[ID]*target{},
-		probes:     map[string]*probe{},
-		resolver:   NewResolver(),
+		probes:     map[string]*probeState{},
+		resolver:   resolver.NewResolver(),
 	}
 }
 
@@ -185,7 +159,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.poller.Open(); err != nil {
 		return fmt.Errorf("checker: failed to begin: %w", err)
 	}
-	e.loop = NewLoop(e.poller)
+	e.loop = netpoll.NewLoop(e.poller)
 	defer e.loop.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer e.background.Wait()
@@ -196,7 +170,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.heartbeatDue.Store(0)
 	e.clockRead = time.Now()
 	now := e.clockRead
-	var starting []*probe
+	var starting []*probeState
 	for ctx.Err() == nil {
 		var until time.Time
 		starting, until = e.startDue(starting[:0], now)
@@ -245,7 +219,7 @@ const burst = 16
 
 // startDue tells what changed, takes what is due off the agenda, a burst at most, and
 // says until when nothing else will be.
-func (e *Engine) startDue(starting []*probe, now time.Time) ([]*probe, time.Time) {
+func (e *Engine) startDue(starting []*probeState, now time.Time) ([]*probeState, time.Time) {
 	e.mu.Lock()
 	e.scheduleAdded(now)
 	until := now.Add(time.Hour)
@@ -277,7 +251,7 @@ func (e *Engine) scheduleAdded(now time.Time) {
 	if e.rasterAnchor.IsZero() {
 		e.rasterAnchor = now
 	}
-	groups := map[time.Duration][]*probe{}
+	groups := map[time.Duration][]*probeState{}
 	n, i := 0, 0
 	for _, p := range e.added {
 		if !p.gone {
@@ -303,8 +277,8 @@ func (e *Engine) scheduleAdded(now time.Time) {
 }
 
 // loopProbe is the probe as the loop can make it, or nil.
-func (p *probe) loopProbe() *LoopProbe {
-	if l, ok := p.prober.(LoopProber); ok {
+func (p *probeState) loopProbe() *netpoll.LoopProbe {
+	if l, ok := p.prober.(probe.LoopProber); ok {
 		return l.LoopProbe()
 	}
 	return nil
@@ -312,7 +286,7 @@ func (p *probe) loopProbe() *LoopProbe {
 
 // run makes one probe that is not light. It is the only code that runs beside the
 // loop.
-func (e *Engine) run(ctx context.Context, p *probe) {
+func (e *Engine) run(ctx context.Context, p *probeState) {
 	start := time.Now()
 	out := p.prober.Probe(ctx, start.Add(p.timeout))
 	if ctx.Err() != nil {
@@ -329,8 +303,8 @@ func (e *Engine) deliver(a arrival) {
 	e.poller.Wake()
 }
 
-func arrivalOf(p *probe, out Outcome, start time.Time, took time.Duration) arrival {
-	r := Result{At: start, Reason: out.Reason, Phase: out.Phase, Detail: Redact(out.Detail, p.secrets), Took: took}
+func arrivalOf(p *probeState, out outcome.Outcome, start time.Time, took time.Duration) arrival {
+	r := outcome.Result{At: start, Reason: out.Reason, Phase: out.Phase, Detail: trace.Redact(out.Detail, p.secrets), Took: took}
 	return arrival{probe: p, result: r, lag: max(start.Sub(p.due), 0), report: out.Report, certExpiry: out.CertExpiry}
 }
 
@@ -342,7 +316,7 @@ func (e *Engine) processArrived(ctx context.Context, now time.Time) {
 	e.arrived = e.arrived[:0]
 	e.arrivedMu.Unlock()
 	for _, f := range e.loop.Finished {
-		all = append(all, arrivalOf(f.Owner, f.Outcome, f.Started, f.Took))
+		all = append(all, arrivalOf(f.Owner.(*probeState), f.Outcome, f.Started, f.Took))
 	}
 	e.loop.Finished, e.ended = e.loop.Finished[:0], all
 	if len(all) == 0 {
@@ -366,14 +340,14 @@ func (e *Engine) processArrived(ctx context.Context, now time.Time) {
 // logResult logs a result and tells how late it was started.
 func (e *Engine) logResult(ctx context.Context, a *arrival) {
 	p, r := a.probe, a.result
-	if a.pathChecked && r.Reason != Local {
+	if a.pathChecked && r.Reason != outcome.Local {
 		return // it was noted before
 	}
 	if e.o.Log.Enabled(ctx, slog.LevelDebug) {
 		e.o.Log.DebugContext(ctx, "probe", "check", p.kind, "address", p.address, "reason", string(r.Reason),
 			"phase", r.Phase, "detail", r.Detail, "took", r.Took)
 	}
-	if r.Reason == Local || r.Reason == DNS {
+	if r.Reason == outcome.Local || r.Reason == outcome.DNS {
 		e.localFaults.warn(e.o.Log, p, r)
 	}
 	if e.o.ObserveLag != nil && !a.pathChecked {
@@ -392,7 +366,7 @@ func (e *Engine) record(a arrival, now time.Time) {
 		r.Detail = p.last.Detail // the history of a steady server holds one string
 	}
 	p.last = r
-	p.totals[r.Reason.code()]++
+	p.totals[r.Reason.Code()]++
 	p.history.Add(r)
 	if a.report != nil && *a.report != p.report {
 		p.report, e.reportChanged = *a.report, true
@@ -400,7 +374,7 @@ func (e *Engine) record(a arrival, now time.Time) {
 	if !a.certExpiry.IsZero() {
 		p.certExpiry = a.certExpiry
 	}
-	if r.Reason != Local && r.Reason != DNS {
+	if r.Reason != outcome.Local && r.Reason != outcome.DNS {
 		p.lastConclusive = r
 		for _, j := range p.checks {
 			if j.observe(r) {
@@ -414,8 +388,8 @@ func (e *Engine) record(a arrival, now time.Time) {
 }
 
 // observe judges one result and reports whether that changed the verdict.
-func (j *checkState) observe(r Result) bool {
-	ok := r.Reason == OK
+func (j *checkState) observe(r outcome.Result) bool {
+	ok := r.Reason == outcome.OK
 	settled := j.riseFall.observe(ok)
 	if settled > 0 {
 		j.cause = causeOf(j.name(), r.Reason, settled)
@@ -435,7 +409,7 @@ func (j *checkState) name() string {
 	return j.kind
 }
 
-func (p *probe) changing() bool {
+func (p *probeState) changing() bool {
 	for _, j := range p.checks {
 		if j.riseFall.changing() {
 			return true
@@ -482,7 +456,7 @@ type localFaults struct {
 
 const localFaultPause = 10 * time.Second
 
-func (t *localFaults) warn(log *slog.Logger, p *probe, r Result) {
+func (t *localFaults) warn(log *slog.Logger, p *probeState, r outcome.Result) {
 	if !t.last.IsZero() && r.At.Sub(t.last) < localFaultPause {
 		t.suppressed++
 		return

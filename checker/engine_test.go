@@ -3,8 +3,10 @@ package checker
 import (
 	"context"
 	"fmt"
+	"lvsd/checker/checktest"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
 	"math/rand/v2"
-	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -62,17 +64,13 @@ func (r *rig) changes_() []Change {
 	return slices.Clone(r.changes)
 }
 
-func addr(i int) netip.AddrPort {
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 80)
+func id(i int) ID { return ID{"web", checktest.Addr(i).String()} }
+
+func check(i int) probe.Check {
+	return probe.Check{Type: probe.TypeConnect, Address: checktest.Addr(i), Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3}
 }
 
-func id(i int) ID { return ID{"web", addr(i).String()} }
-
-func check(i int) Check {
-	return Check{Type: TypeConnect, Address: addr(i), Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3}
-}
-
-func one(i int) Target { return Target{ID: id(i), Checks: []Check{check(i)}} }
+func one(i int) Target { return Target{ID: id(i), Checks: []probe.Check{check(i)}} }
 
 // wait lets the bubble's time pass, and then all that is due happen.
 func wait(d time.Duration) {
@@ -85,8 +83,8 @@ func bubble(t *testing.T, f func(t *testing.T)) { t.Helper(); synctest.Test(t, f
 func TestFirstVerdicts(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
-		r.net.set(addr(2), Refused)
-		r.net.set(addr(4), Refused)
+		r.net.set(checktest.Addr(2), outcome.Refused)
+		r.net.set(checktest.Addr(4), outcome.Refused)
 		known3, known4 := one(3), one(4)
 		known3.Known, known4.Known = true, true
 		r.set(t, one(1), one(2), known3, known4)
@@ -103,10 +101,10 @@ func TestFirstVerdicts(t *testing.T) {
 				t.Errorf("server %d is %v after one probe, want %v", i, got, want)
 			}
 		}
-		if got := h[id(4)]; got.InARow != 1 || got.Needed != 3 || got.Reason != Refused || got.Cause != "" {
+		if got := h[id(4)]; got.InARow != 1 || got.Needed != 3 || got.Reason != outcome.Refused || got.Cause != "" {
 			t.Errorf("the known server after one failure: %+v", got)
 		}
-		if got := h[id(2)]; got.Cause != "connect refused, 1 of 1" || got.Reason != Refused || got.Detail != "refused it is" {
+		if got := h[id(2)]; got.Cause != "connect refused, 1 of 1" || got.Reason != outcome.Refused || got.Detail != "refused it is" {
 			t.Errorf("the new server that refuses: %+v", got)
 		}
 		wait(4 * time.Second)
@@ -133,13 +131,13 @@ func TestFallBound(t *testing.T) {
 				wait(4 * time.Second)
 			}
 			died := time.Now()
-			r.net.set(addr(1), Refused)
+			r.net.set(checktest.Addr(1), outcome.Refused)
 			wait(6*time.Second + time.Millisecond)
 			h := r.Health()[id(1)]
 			if took := h.Since.Sub(died); h.Verdict != Down || took > 6*time.Second || took < 4*time.Second {
 				t.Fatalf("%v %v after the first refusal", h.Verdict, took)
 			}
-			r.net.set(addr(1), OK)
+			r.net.set(checktest.Addr(1), outcome.OK)
 		}
 	})
 }
@@ -154,25 +152,25 @@ func TestCauseAndExplanation(t *testing.T) {
 		r.set(t, two)
 		r.start(t)
 		wait(10 * time.Second)
-		r.net.set(addr(9), Timeout)
+		r.net.set(checktest.Addr(9), outcome.Timeout)
 		wait(3 * time.Second)
 		h := r.Health()[id(1)]
-		if h.Verdict != Down || h.Reason != Timeout || h.Cause != "connect 10.0.0.9:80 timeout, 1 of 1" ||
+		if h.Verdict != Down || h.Reason != outcome.Timeout || h.Cause != "connect 10.0.0.9:80 timeout, 1 of 1" ||
 			h.Checks[0].Verdict != Up || h.Checks[1].Verdict != Down {
 			t.Errorf("one of two checks fails: %+v", h)
 		}
 		full, ok := r.Explain(id(1))
 		history := full.Checks[1].History
-		if !ok || len(history) < 5 || history[0].Reason != OK || history[len(history)-1].Reason != Timeout {
+		if !ok || len(history) < 5 || history[0].Reason != outcome.OK || history[len(history)-1].Reason != outcome.Timeout {
 			t.Errorf("the history is %+v", history)
 		}
-		if h.Checks[1].History != nil || h.Checks[1].Totals.Get(Timeout) == 0 {
+		if h.Checks[1].History != nil || h.Checks[1].Totals.Get(outcome.Timeout) == 0 {
 			t.Errorf("the snapshot's check is %+v", h.Checks[1])
 		}
 		wait(200 * time.Second)
 		full, _ = r.Explain(id(1))
 		history = full.Checks[1].History
-		if len(history) != 32 || !slices.IsSortedFunc(history, func(a, b Result) int { return a.At.Compare(b.At) }) {
+		if len(history) != 32 || !slices.IsSortedFunc(history, func(a, b outcome.Result) int { return a.At.Compare(b.At) }) {
 			t.Errorf("%d results, %v", len(history), history)
 		}
 		if _, ok := r.Explain(id(77)); ok {
@@ -184,17 +182,17 @@ func TestCauseAndExplanation(t *testing.T) {
 func TestLocalTroubleMovesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
-		r.net.set(addr(2), Local)
+		r.net.set(checktest.Addr(2), outcome.Local)
 		down := one(3)
-		r.net.set(addr(3), Refused)
+		r.net.set(checktest.Addr(3), outcome.Refused)
 		r.set(t, one(1), one(2), down)
 		r.start(t)
 		wait(5 * time.Second)
-		r.net.set(addr(1), Refused) // two failures, then trouble of our own
+		r.net.set(checktest.Addr(1), outcome.Refused) // two failures, then trouble of our own
 		wait(4 * time.Second)
 		before := r.Health()
 		for i := 1; i <= 3; i++ {
-			r.net.set(addr(i), Local)
+			r.net.set(checktest.Addr(i), outcome.Local)
 		}
 		wait(time.Minute)
 		after := r.Health()
@@ -203,14 +201,14 @@ func TestLocalTroubleMovesNothing(t *testing.T) {
 			if h.Verdict != want || h.InARow != before[id(i)].InARow || h.Reason != before[id(i)].Reason {
 				t.Errorf("server %d went from %+v to %+v", i, before[id(i)], h)
 			}
-			if h.Checks[0].Last.Reason != Local || h.Checks[0].Totals.Get(Local) < 25 {
+			if h.Checks[0].Last.Reason != outcome.Local || h.Checks[0].Totals.Get(outcome.Local) < 25 {
 				t.Errorf("server %d does not show the trouble: %+v", i, h.Checks[0])
 			}
 		}
 		if before[id(1)].InARow != 2 {
 			t.Errorf("the streak before was %d", before[id(1)].InARow)
 		}
-		r.net.set(addr(1), Refused)
+		r.net.set(checktest.Addr(1), outcome.Refused)
 		wait(2 * time.Second)
 		if h := r.Health()[id(1)]; h.Verdict != Down {
 			t.Errorf("the streak did not go on: %+v", h)
@@ -236,17 +234,17 @@ func TestSharing(t *testing.T) {
 		wait(20*time.Second - time.Millisecond)
 		probes := 0
 		for i := range 50 {
-			probes += len(r.net.times(addr(i)))
+			probes += len(r.net.times(checktest.Addr(i)))
 		}
 		if probes < 50*10 || probes > 50*11 { // the first, and ten intervals
 			t.Errorf("%d probes of 50 servers in ten intervals", probes)
 		}
-		r.net.set(addr(7), Refused)
+		r.net.set(checktest.Addr(7), outcome.Refused)
 		for n := range 20 {
 			wait(2 * time.Second)
 			down := 0
 			for s := range 20 {
-				if r.Health()[ID{fmt.Sprint("service", s), addr(7).String()}].Verdict == Down {
+				if r.Health()[ID{fmt.Sprint("service", s), checktest.Addr(7).String()}].Verdict == Down {
 					down++
 				}
 			}
@@ -261,7 +259,7 @@ func TestSharing(t *testing.T) {
 func TestJoin(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
-		r.net.set(addr(2), Refused)
+		r.net.set(checktest.Addr(2), outcome.Refused)
 		r.set(t, one(1), one(2))
 		r.start(t)
 		wait(time.Second)
@@ -287,12 +285,12 @@ func TestJoin(t *testing.T) {
 func TestOnAndOff(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
-		on := Target{ID: id(1), Checks: []Check{{Type: TypeOn}}}
-		off := Target{ID: id(2), Checks: []Check{{Type: TypeOff}}, Known: true}
-		both := Target{ID: id(3), Checks: []Check{{Type: TypeOff}, {Type: TypeOn}}}
+		on := Target{ID: id(1), Checks: []probe.Check{{Type: probe.TypeOn}}}
+		off := Target{ID: id(2), Checks: []probe.Check{{Type: probe.TypeOff}}, Known: true}
+		both := Target{ID: id(3), Checks: []probe.Check{{Type: probe.TypeOff}, {Type: probe.TypeOn}}}
 		r.set(t, on, off, both, one(4))
 		h := r.Health()
-		if h[id(1)].Verdict != Up || h[id(1)].Reason != OK || h[id(2)].Verdict != Down || h[id(2)].Reason != Off ||
+		if h[id(1)].Verdict != Up || h[id(1)].Reason != outcome.OK || h[id(2)].Verdict != Down || h[id(2)].Reason != outcome.Off ||
 			h[id(3)].Verdict != Down || h[id(3)].Cause != "off" {
 			t.Errorf("before any run: %+v", h)
 		}
@@ -301,10 +299,10 @@ func TestOnAndOff(t *testing.T) {
 		if c := r.changes_(); len(c) != 4 || c[0].Cause != "on" {
 			t.Errorf("told %+v", c)
 		}
-		off.Checks, on.Checks = []Check{check(2)}, []Check{{Type: TypeOff}}
+		off.Checks, on.Checks = []probe.Check{check(2)}, []probe.Check{{Type: probe.TypeOff}}
 		r.set(t, on, off, both, one(4))
 		h = r.Health()
-		if h[id(1)].Verdict != Down || h[id(2)].Verdict != Down || h[id(2)].Reason != Off {
+		if h[id(1)].Verdict != Down || h[id(2)].Verdict != Down || h[id(2)].Reason != outcome.Off {
 			t.Errorf("after the change: %+v", h)
 		}
 		wait(3 * time.Second)
@@ -322,12 +320,12 @@ func TestSteadySchedule(t *testing.T) {
 		random := rand.New(rand.NewPCG(9, 9))
 		var mu sync.Mutex
 		for i := range 30 {
-			r.net.script(addr(i), func(context.Context, time.Time) Outcome {
+			r.net.script(checktest.Addr(i), func(context.Context, time.Time) outcome.Outcome {
 				mu.Lock()
 				d := time.Duration(random.Int64N(int64(1900 * time.Millisecond)))
 				mu.Unlock()
 				time.Sleep(d)
-				return NewOutcome(OK, PhaseConnect, "")
+				return outcome.NewOutcome(outcome.OK, outcome.PhaseConnect, "")
 			})
 		}
 		var targets []Target
@@ -338,7 +336,7 @@ func TestSteadySchedule(t *testing.T) {
 		r.start(t)
 		wait(10 * time.Minute)
 		for i := range 30 {
-			times := r.net.times(addr(i))
+			times := r.net.times(checktest.Addr(i))
 			if len(times) < 299 {
 				t.Errorf("%d probes in 10 minutes", len(times))
 			}
@@ -375,11 +373,11 @@ func TestOverrun(t *testing.T) {
 		r := newRig(t)
 		target := one(1)
 		target.Checks[0].Timeout = 5 * time.Second
-		r.net.hang(addr(1))
+		r.net.hang(checktest.Addr(1))
 		r.set(t, target)
 		r.start(t)
 		wait(time.Minute)
-		times := r.net.times(addr(1))
+		times := r.net.times(checktest.Addr(1))
 		for k := 2; k < len(times); k++ {
 			if gap := times[k].Sub(times[k-1]); gap != 6*time.Second {
 				t.Errorf("a probe of 5 s at an interval of 2 s was followed after %v", gap)
@@ -398,7 +396,7 @@ func TestHangingServersDelayNoOther(t *testing.T) {
 		var targets []Target
 		for i := range 1000 {
 			if i%2 == 1 {
-				r.net.hang(addr(i))
+				r.net.hang(checktest.Addr(i))
 			}
 			targets = append(targets, one(i))
 		}
@@ -407,7 +405,7 @@ func TestHangingServersDelayNoOther(t *testing.T) {
 		start := time.Now()
 		wait(time.Minute)
 		for i := 0; i < 1000; i += 2 {
-			times := r.net.times(addr(i))
+			times := r.net.times(checktest.Addr(i))
 			if len(times) < 30 || times[0].Sub(start) > startSpread {
 				t.Fatalf("server %d: %d probes, the first after %v", i, len(times), times[0].Sub(start))
 			}
@@ -437,18 +435,18 @@ func TestFastInterval(t *testing.T) {
 		r.set(t, target)
 		r.start(t)
 		wait(20 * time.Second)
-		calm := r.net.times(addr(1))
-		r.net.set(addr(1), Refused)
+		calm := r.net.times(checktest.Addr(1))
+		r.net.set(checktest.Addr(1), outcome.Refused)
 		wait(2300 * time.Millisecond)
 		if h := r.Health()[id(1)]; h.Verdict != Down {
 			t.Fatalf("not down after one interval and two fast ones: %+v", h)
 		}
-		down := r.net.times(addr(1))[len(calm):]
+		down := r.net.times(checktest.Addr(1))[len(calm):]
 		if d := down[2].Sub(down[0]); d != 200*time.Millisecond {
 			t.Errorf("three failures took %v", d)
 		}
 		wait(20 * time.Second)
-		last := r.net.times(addr(1))
+		last := r.net.times(checktest.Addr(1))
 		phase := func(at time.Time) time.Duration { return at.Sub(calm[1]) % (2 * time.Second) }
 		if got := phase(last[len(last)-1]); got != 0 {
 			t.Errorf("back in calm the phase has moved by %v", got)
@@ -470,7 +468,7 @@ func TestStartIsSpread(t *testing.T) {
 		wait(10 * time.Second)
 		slots, firsts, instants := map[time.Duration]int{}, map[time.Duration]int{}, map[time.Duration]bool{}
 		for i := range 5000 {
-			times := r.net.times(addr(i))
+			times := r.net.times(checktest.Addr(i))
 			firsts[times[0].Sub(start)/(10*time.Millisecond)]++
 			phase := times[2].Sub(start) % (2 * time.Second)
 			slots[phase/(20*time.Millisecond)]++
@@ -493,7 +491,7 @@ func TestStartIsSpread(t *testing.T) {
 func TestRunTwiceAndStopInFlight(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
-		r.net.hang(addr(1))
+		r.net.hang(checktest.Addr(1))
 		r.set(t, one(1))
 		r.start(t)
 		wait(100 * time.Millisecond)
@@ -518,9 +516,9 @@ func TestChangesAreTold(t *testing.T) {
 		r.start(t)
 		for range 5 {
 			wait(10 * time.Second)
-			r.net.set(addr(1), Reset)
+			r.net.set(checktest.Addr(1), outcome.Reset)
 			wait(10 * time.Second)
-			r.net.set(addr(1), OK)
+			r.net.set(checktest.Addr(1), outcome.OK)
 		}
 		wait(10 * time.Second)
 		told := r.changes_()

@@ -1,6 +1,8 @@
 package checker
 
 import (
+	"lvsd/checker/checktest"
+	"lvsd/checker/netpoll"
 	"net/netip"
 	"sync"
 	"time"
@@ -37,7 +39,7 @@ func newFakePoller() *fakePoller {
 func (k *fakePoller) Open() error { return nil }
 func (k *fakePoller) Close()      {}
 
-func (k *fakePoller) Connect(d *Dialer) (int, error) {
+func (k *fakePoller) Connect(d *netpoll.Dialer) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.sockets) >= k.full {
@@ -55,8 +57,8 @@ func (k *fakePoller) Connect(d *Dialer) (int, error) {
 func (k *fakePoller) ConnectError(fd int) (bool, error)     { return false, k.refuse[k.sockets[fd].to] }
 func (k *fakePoller) Read(int, []byte) (int, error)         { return 0, unix.EAGAIN }
 func (k *fakePoller) Write(_ int, b []byte) (int, error)    { return len(b), nil }
-func (k *fakePoller) LocalAddr(int) (netip.AddrPort, error) { return addr(0), nil }
-func (k *fakePoller) Release(_ *Dialer, fd int, _ bool) {
+func (k *fakePoller) LocalAddr(int) (netip.AddrPort, error) { return checktest.Addr(0), nil }
+func (k *fakePoller) Release(_ *netpoll.Dialer, fd int, _ bool) {
 	k.mu.Lock()
 	delete(k.sockets, fd)
 	k.mu.Unlock()
@@ -71,7 +73,7 @@ func (k *fakePoller) limit(full int) int {
 }
 func (k *fakePoller) Watch(int) error { return nil }
 
-func (k *fakePoller) Wait(until time.Time, look bool) (all []Event) {
+func (k *fakePoller) Wait(until time.Time, look bool) (all []netpoll.Event) {
 	for {
 		now := time.Now()
 		next := until
@@ -84,7 +86,7 @@ func (k *fakePoller) Wait(until time.Time, look bool) (all []Event) {
 				}
 			default:
 				s.told = true
-				all = append(all, Event{FD: fd, Writable: true, Broken: k.refuse[s.to] != nil})
+				all = append(all, netpoll.Event{FD: fd, Writable: true, Broken: k.refuse[s.to] != nil})
 			}
 		}
 		if len(all) > 0 || look || !until.After(now) {

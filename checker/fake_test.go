@@ -3,6 +3,8 @@ package checker
 import (
 	"context"
 	"fmt"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
 	"net/netip"
 	"slices"
 	"sync"
@@ -13,7 +15,7 @@ import (
 // when it was asked.
 type fakeNet struct {
 	mu      sync.Mutex
-	answer  map[netip.AddrPort]func(context.Context, time.Time) Outcome
+	answer  map[netip.AddrPort]func(context.Context, time.Time) outcome.Outcome
 	asked   map[netip.AddrPort][]time.Time
 	running map[netip.AddrPort]int
 	overlap bool
@@ -25,18 +27,18 @@ type fakeProber struct {
 }
 
 func newFakeNet() *fakeNet {
-	return &fakeNet{answer: map[netip.AddrPort]func(context.Context, time.Time) Outcome{},
+	return &fakeNet{answer: map[netip.AddrPort]func(context.Context, time.Time) outcome.Outcome{},
 		asked: map[netip.AddrPort][]time.Time{}, running: map[netip.AddrPort]int{}}
 }
 
-func (n *fakeNet) prepare(c *Check, _ *Shared) (Prober, error) {
+func (n *fakeNet) prepare(c *probe.Check, _ *probe.Shared) (probe.Prober, error) {
 	if c.Host == "bad" {
 		return nil, fmt.Errorf("bad host")
 	}
 	return &fakeProber{n, c.Address}, nil
 }
 
-func (p *fakeProber) Probe(ctx context.Context, deadline time.Time) Outcome {
+func (p *fakeProber) Probe(ctx context.Context, deadline time.Time) outcome.Outcome {
 	p.n.mu.Lock()
 	p.n.asked[p.to] = append(p.n.asked[p.to], time.Now())
 	p.n.overlap = p.n.overlap || p.n.running[p.to] > 0
@@ -49,32 +51,32 @@ func (p *fakeProber) Probe(ctx context.Context, deadline time.Time) Outcome {
 		p.n.mu.Unlock()
 	}()
 	if answer == nil {
-		return NewOutcome(OK, PhaseConnect, "")
+		return outcome.NewOutcome(outcome.OK, outcome.PhaseConnect, "")
 	}
 	return answer(ctx, deadline)
 }
 
 // set makes a server answer at once, with one reason.
-func (n *fakeNet) set(to netip.AddrPort, reason Reason) {
-	n.script(to, func(context.Context, time.Time) Outcome {
-		return NewOutcome(reason, PhaseConnect, string(reason)+" it is")
+func (n *fakeNet) set(to netip.AddrPort, reason outcome.Reason) {
+	n.script(to, func(context.Context, time.Time) outcome.Outcome {
+		return outcome.NewOutcome(reason, outcome.PhaseConnect, string(reason)+" it is")
 	})
 }
 
 // hang makes a server never answer.
 func (n *fakeNet) hang(to netip.AddrPort) {
-	n.script(to, func(ctx context.Context, deadline time.Time) Outcome {
+	n.script(to, func(ctx context.Context, deadline time.Time) outcome.Outcome {
 		t := time.NewTimer(time.Until(deadline))
 		defer t.Stop()
 		select {
 		case <-t.C:
 		case <-ctx.Done():
 		}
-		return NewOutcome(Timeout, PhaseReceive, "no answer")
+		return outcome.NewOutcome(outcome.Timeout, outcome.PhaseReceive, "no answer")
 	})
 }
 
-func (n *fakeNet) script(to netip.AddrPort, f func(context.Context, time.Time) Outcome) {
+func (n *fakeNet) script(to netip.AddrPort, f func(context.Context, time.Time) outcome.Outcome) {
 	n.mu.Lock()
 	n.answer[to] = f
 	n.mu.Unlock()
@@ -86,12 +88,12 @@ func (n *fakeNet) times(to netip.AddrPort) []time.Time {
 	return slices.Clone(n.asked[to])
 }
 
-func (p *fakeProber) ResumeReport(AgentReport) {}
+func (p *fakeProber) ResumeReport(outcome.AgentReport) {}
 
 // setReport makes a server answer, and say something about its weight.
-func (n *fakeNet) setReport(to netip.AddrPort, s AgentReport) {
-	n.script(to, func(context.Context, time.Time) Outcome {
-		out := NewOutcome(OK, PhaseReceive, "")
+func (n *fakeNet) setReport(to netip.AddrPort, s outcome.AgentReport) {
+	n.script(to, func(context.Context, time.Time) outcome.Outcome {
+		out := outcome.NewOutcome(outcome.OK, outcome.PhaseReceive, "")
 		out.Report = &s
 		return out
 	})

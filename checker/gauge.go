@@ -4,7 +4,31 @@
 // PURE.
 package checker
 
-import "strconv"
+import (
+	"lvsd/checker/outcome"
+	"strconv"
+)
+
+// Verdict is what the checks say about a target.
+type Verdict uint8
+
+// The verdicts. Unknown is a target whose checks have not decided yet.
+const (
+	Unknown Verdict = iota
+	Up
+	Down
+)
+
+// String returns "unknown", "up" or "down".
+func (v Verdict) String() string {
+	switch v {
+	case Up:
+		return "up"
+	case Down:
+		return "down"
+	}
+	return "unknown"
+}
 
 // riseFall judges the results of one check for one target. Its zero value is
 // useless: newGauge sets the thresholds.
@@ -94,7 +118,7 @@ func aggregate(a, b Verdict) Verdict {
 }
 
 // causeOf says what changed a verdict: "http refused, 3 of 3".
-func causeOf(what string, reason Reason, settled int) string {
+func causeOf(what string, reason outcome.Reason, settled int) string {
 	n := strconv.Itoa(settled)
 	return what + " " + string(reason) + ", " + n + " of " + n
 }

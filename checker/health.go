@@ -4,9 +4,8 @@
 package checker
 
 import (
-	"math"
+	"lvsd/checker/outcome"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -18,7 +17,7 @@ type Health struct {
 	// Reason and Detail explain Verdict: of the first check that is down, its
 	// latest failure; else of the first check. Reason is "" while Unknown
 	// without any result.
-	Reason Reason
+	Reason outcome.Reason
 	Detail string
 	// Cause is what made Verdict what it is: "http refused, 3 of 3".
 	Cause string
@@ -40,16 +39,16 @@ type CheckHealth struct {
 	Type           string
 	Address        netip.AddrPort
 	Verdict        Verdict
-	Last           Result
+	Last           outcome.Result
 	Cause          string
 	InARow, Needed int
-	Totals         Totals
+	Totals         outcome.Totals
 	// CertificateExpiry is when the chain of certificates that the server
 	// showed last ends to be valid: of those by which it is trusted, the one
 	// that holds longest. Where none is trusted, or none has to be, it is the
 	// end of the server's own certificate. Zero where there was none.
 	CertificateExpiry time.Time
-	History           []Result // up to 32, oldest first; only Explain fills it
+	History           []outcome.Result // up to 32, oldest first; only Explain fills it
 }
 
 // Change is a change of one target's verdict.
@@ -59,9 +58,6 @@ type Change struct {
 	At       time.Time
 	Cause    string // "http refused, 3 of 3"
 }
-
-// HistoryLength is how many results of a probe are kept.
-const HistoryLength = 32
 
 // Health returns the state of every target, without histories. The map and what
 // it holds are shared and must not be changed by the caller; it is made only
@@ -114,7 +110,7 @@ func (e *Engine) Explain(id ID) (Health, bool) {
 func (t *target) health() Health {
 	j := t.checks[t.decidingCheck()]
 	h := Health{Verdict: t.verdict, Since: t.since, Reason: j.reason, Detail: j.detail, Cause: t.cause,
-		InARow: j.riseFall.streak, Needed: j.riseFall.needed(), Weight: NoReport.Weight}
+		InARow: j.riseFall.streak, Needed: j.riseFall.needed(), Weight: outcome.NoReport.Weight}
 	for _, j := range t.checks {
 		if j.probe != nil {
 			h.Weight = min(h.Weight, j.probe.report.Weight)
@@ -142,41 +138,4 @@ func (j *checkState) health() CheckHealth {
 		h.Last, h.Totals, h.CertificateExpiry = j.probe.last, j.probe.totals, j.probe.certExpiry
 	}
 	return h
-}
-
-// History is a ring of the latest results, in a third of a Result's size:
-// ten thousand of them are held.
-type History struct {
-	ring  [HistoryLength]record
-	count uint64 // of all results ever
-}
-
-type record struct {
-	at            int64  // Unix time, ns
-	took          uint32 // µs, at most 71 minutes
-	reason, phase uint8
-	detail        string
-}
-
-// phases of a record are stored by their place in here.
-var phaseNames = [...]string{"", PhaseConnect, PhaseTLS, PhaseSend, PhaseReceive, PhaseName, PhaseRun}
-
-func (h *History) Add(r Result) {
-	h.ring[h.count%HistoryLength] = record{
-		at: r.At.UnixNano(), took: uint32(min(r.Took.Microseconds(), math.MaxUint32)),
-		reason: r.Reason.code(), phase: uint8(max(slices.Index(phaseNames[:], r.Phase), 0)), detail: r.Detail,
-	}
-	h.count++
-}
-
-// Results are the records, oldest first.
-func (h *History) Results() []Result {
-	n := min(h.count, HistoryLength)
-	all := make([]Result, 0, n)
-	for i := h.count - n; i < h.count; i++ {
-		r := h.ring[i%HistoryLength]
-		all = append(all, Result{At: time.Unix(0, r.at), Reason: reasons[r.reason], Phase: phaseNames[r.phase],
-			Detail: r.detail, Took: time.Duration(r.took) * time.Microsecond})
-	}
-	return all
 }

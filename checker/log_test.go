@@ -3,6 +3,8 @@ package checker
 import (
 	"bytes"
 	"log/slog"
+	"lvsd/checker/checktest"
+	"lvsd/checker/outcome"
 	"strings"
 	"sync"
 	"testing"
@@ -40,7 +42,7 @@ func TestLog(t *testing.T) {
 		r.Engine.o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		var targets []Target
 		for i := range 100 {
-			r.net.set(addr(i), Local)
+			r.net.set(checktest.Addr(i), outcome.Local)
 			targets = append(targets, one(i))
 		}
 		r.set(t, targets...)

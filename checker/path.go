@@ -6,6 +6,7 @@ package checker
 
 import (
 	"context"
+	"lvsd/checker/outcome"
 	"slices"
 	"time"
 )
@@ -14,10 +15,10 @@ import (
 // be asked for first.
 func (e *Engine) needsPathCheck(a *arrival) bool {
 	p, r := a.probe, &a.result
-	if p.mark == 0 || a.pathChecked || p.gone || e.o.PathFault == nil || r.Reason == Local || r.Reason == DNS {
+	if p.mark == 0 || a.pathChecked || p.gone || e.o.PathFault == nil || r.Reason == outcome.Local || r.Reason == outcome.DNS {
 		return false
 	}
-	return slices.ContainsFunc(p.checks, func(j *checkState) bool { return j.riseFall.verdict != verdictOf(r.Reason == OK) })
+	return slices.ContainsFunc(p.checks, func(j *checkState) bool { return j.riseFall.verdict != verdictOf(r.Reason == outcome.OK) })
 }
 
 // pathCheckTimeout is how long the answer may take. None is as good as a bad one.
@@ -35,7 +36,7 @@ func (e *Engine) checkPath(ctx context.Context, a arrival) {
 			return // the answer is our own stop's
 		}
 		if err != nil {
-			a.result.Reason, a.result.Detail = Local, Printable(err.Error(), MaxDetail)
+			a.result.Reason, a.result.Detail = outcome.Local, outcome.Printable(err.Error(), outcome.MaxDetail)
 		}
 		e.deliver(a)
 	})

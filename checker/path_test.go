@@ -3,6 +3,8 @@ package checker
 import (
 	"context"
 	"errors"
+	"lvsd/checker/checktest"
+	"lvsd/checker/outcome"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,11 +39,11 @@ func TestPathThatDidNotStand(t *testing.T) {
 		}
 
 		gone.Store(true)
-		r.net.set(addr(1), Refused)
-		r.net.set(addr(2), Refused)
+		r.net.set(checktest.Addr(1), outcome.Refused)
+		r.net.set(checktest.Addr(2), outcome.Refused)
 		wait(20 * time.Second)
 		h := r.Health()[id(1)]
-		if h.Verdict != Up || h.InARow != 0 || h.Checks[0].Last.Reason != Local || h.Checks[0].Last.Detail != "the kernel has no path to it" {
+		if h.Verdict != Up || h.InARow != 0 || h.Checks[0].Last.Reason != outcome.Local || h.Checks[0].Last.Detail != "the kernel has no path to it" {
 			t.Errorf("without its path: %+v", h)
 		}
 		if got := r.Health()[id(2)]; got.Verdict != Down {
@@ -58,7 +60,7 @@ func TestPathThatDidNotStand(t *testing.T) {
 			t.Errorf("asked %d times for what is known", n-before)
 		}
 		gone.Store(true) // and somebody else answers
-		r.net.set(addr(1), OK)
+		r.net.set(checktest.Addr(1), outcome.OK)
 		wait(20 * time.Second)
 		if h := r.Health()[id(1)]; h.Verdict != Down {
 			t.Errorf("another's answer: %+v", h)

@@ -4,6 +4,11 @@
 
 package checker
 
+import (
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
+)
+
 // Preview is what Set would make of a set of targets.
 type Preview struct {
 	Health map[ID]Health // as Health would tell at once afterwards
@@ -56,11 +61,11 @@ func (t *target) missing(keys []string) int {
 // clone copies what replace changes. Histories are left out: verdicts do not
 // come from them, and they are most of the memory.
 func (e *Engine) clone() *Engine {
-	s := &Engine{targets: make(map[ID]*target, len(e.targets)), probes: make(map[string]*probe, len(e.probes))}
+	s := &Engine{targets: make(map[ID]*target, len(e.targets)), probes: make(map[string]*probeState, len(e.probes))}
 	for key, p := range e.probes {
-		own := &probe{key: key, address: p.address, kind: p.kind, timeout: p.timeout, timing: p.timing,
+		own := &probeState{key: key, address: p.address, kind: p.kind, timeout: p.timeout, timing: p.timing,
 			report: p.report, certExpiry: p.certExpiry, last: p.last, lastConclusive: p.lastConclusive, totals: p.totals}
-		if _, ok := p.prober.(ReportResumer); ok {
+		if _, ok := p.prober.(probe.ReportResumer); ok {
 			own.prober = shadowProber{}
 		}
 		s.probes[key] = own
@@ -82,6 +87,6 @@ func (e *Engine) clone() *Engine {
 }
 
 // shadowProber stands for a prober that goes on from what was said.
-type shadowProber struct{ Prober }
+type shadowProber struct{ probe.Prober }
 
-func (shadowProber) ResumeReport(AgentReport) {}
+func (shadowProber) ResumeReport(outcome.AgentReport) {}

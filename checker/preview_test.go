@@ -2,6 +2,9 @@ package checker
 
 import (
 	"fmt"
+	"lvsd/checker/checktest"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -26,13 +29,13 @@ func previewed(t *testing.T, r *rand.Rand) {
 	for i := 1; i <= 8; i++ {
 		switch r.IntN(5) {
 		case 0:
-			rig.net.set(addr(i), Refused)
+			rig.net.set(checktest.Addr(i), outcome.Refused)
 		case 1:
-			rig.net.hang(addr(i))
+			rig.net.hang(checktest.Addr(i))
 		case 2:
-			rig.net.setReport(addr(i), AgentReport{Weight: 50})
+			rig.net.setReport(checktest.Addr(i), outcome.AgentReport{Weight: 50})
 		case 3:
-			rig.net.setReport(addr(i), AgentReport{Weight: 100, Drain: true})
+			rig.net.setReport(checktest.Addr(i), outcome.AgentReport{Weight: 100, Drain: true})
 		}
 	}
 	random := func() []Target {
@@ -51,13 +54,13 @@ func previewed(t *testing.T, r *rand.Rand) {
 				c.Rise, c.Fall = 1, 1
 			}
 			if r.IntN(4) == 0 {
-				target.Checks = append(target.Checks, Check{Type: []string{TypeOn, TypeOff}[r.IntN(2)]})
+				target.Checks = append(target.Checks, probe.Check{Type: []string{probe.TypeOn, probe.TypeOff}[r.IntN(2)]})
 			}
 			if r.IntN(5) == 0 {
 				target.ID.Service = "renamed"
 			}
 			if r.IntN(5) == 0 { // shares the probe of another
-				c.Address = addr(1 + r.IntN(8))
+				c.Address = checktest.Addr(1 + r.IntN(8))
 			}
 			all = append(all, target)
 		}
@@ -95,7 +98,7 @@ func TestPreviewCountsChecksThatBeginAnew(t *testing.T) {
 		judged, probed, more := one(1), one(2), one(3)
 		judged.Checks[0].Fall = 7
 		probed.Checks[0].Timeout = time.Millisecond
-		more.Checks = append(more.Checks, Check{Type: TypeOn})
+		more.Checks = append(more.Checks, probe.Check{Type: probe.TypeOn})
 		p, err := r.Preview([]Target{judged, probed, more, one(4)})
 		if err != nil {
 			t.Fatal(err)

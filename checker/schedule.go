@@ -105,16 +105,16 @@ func pointAfter(origin time.Time, step time.Duration, t time.Time) time.Time {
 }
 
 // dueQueue is a heap of what is due, the earliest first.
-type dueQueue []*probe
+type dueQueue []*probeState
 
-func (a dueQueue) first() *probe {
+func (a dueQueue) first() *probeState {
 	if len(a) == 0 {
 		return nil
 	}
 	return a[0]
 }
 
-func (a *dueQueue) push(p *probe) {
+func (a *dueQueue) push(p *probeState) {
 	*a = append(*a, p)
 	h := *a
 	for i := len(h) - 1; i > 0; {
@@ -127,7 +127,7 @@ func (a *dueQueue) push(p *probe) {
 	}
 }
 
-func (a *dueQueue) pop() *probe {
+func (a *dueQueue) pop() *probeState {
 	h := *a
 	first, last := h[0], len(h)-1
 	h[0], h[last] = h[last], nil
@@ -155,9 +155,9 @@ func (a dueQueue) sink(i int) {
 // dropGone drops what is gone. A sorted slice is a heap.
 func (a *dueQueue) dropGone() {
 	n := len(*a)
-	*a = slices.DeleteFunc(*a, func(p *probe) bool { return p.gone })
+	*a = slices.DeleteFunc(*a, func(p *probeState) bool { return p.gone })
 	if len(*a) == n {
 		return
 	}
-	slices.SortFunc(*a, func(p, q *probe) int { return cmp.Compare(p.due.Sub(q.due), 0) })
+	slices.SortFunc(*a, func(p, q *probeState) int { return cmp.Compare(p.due.Sub(q.due), 0) })
 }

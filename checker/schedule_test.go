@@ -110,7 +110,7 @@ func TestAgenda(t *testing.T) {
 		var a dueQueue
 		var want []time.Time
 		for range r.IntN(60) {
-			p := &probe{due: epoch.Add(time.Duration(r.IntN(40))), gone: r.IntN(4) == 0}
+			p := &probeState{due: epoch.Add(time.Duration(r.IntN(40))), gone: r.IntN(4) == 0}
 			a.push(p)
 			if !p.gone {
 				want = append(want, p.due)

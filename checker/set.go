@@ -7,8 +7,9 @@ package checker
 import (
 	"errors"
 	"fmt"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -31,7 +32,7 @@ func (e *Engine) Set(targets []Target) error {
 	hosts := map[string]struct{}{}
 	for _, t := range targets {
 		for i := range t.Checks {
-			if host := t.Checks[i].HostName; host != "" && t.Checks[i].fixed() == Unknown {
+			if host := t.Checks[i].HostName; host != "" && t.Checks[i].Probes() {
 				hosts[host] = struct{}{}
 			}
 		}
@@ -47,11 +48,11 @@ func (e *Engine) Set(targets []Target) error {
 
 // prepareAll finds the key of every check, in the order of the targets, and makes
 // a probe for every key that has none yet.
-func (e *Engine) prepareAll(targets []Target) (keys []string, prepared map[string]*probe, err error) {
+func (e *Engine) prepareAll(targets []Target) (keys []string, prepared map[string]*probeState, err error) {
 	var mistakes []error
 	seen := make(map[ID]struct{}, len(targets))
-	prepared = map[string]*probe{}
-	common := NewShared()
+	prepared = map[string]*probeState{}
+	common := probe.NewShared()
 	common.Resolver = e.resolver
 	var scratch []byte
 	for _, t := range targets {
@@ -78,7 +79,7 @@ func (e *Engine) prepareAll(targets []Target) (keys []string, prepared map[strin
 			}
 			key := string(scratch)
 			keys = append(keys, key)
-			if c.fixed() != Unknown {
+			if !c.Probes() {
 				continue
 			}
 			p, err := e.prepareOne(c, key, common)
@@ -92,7 +93,7 @@ func (e *Engine) prepareAll(targets []Target) (keys []string, prepared map[strin
 	return keys, prepared, errors.Join(mistakes...)
 }
 
-func (e *Engine) prepareOne(c *Check, key string, common *Shared) (*probe, error) {
+func (e *Engine) prepareOne(c *probe.Check, key string, common *probe.Shared) (*probeState, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -100,8 +101,8 @@ func (e *Engine) prepareOne(c *Check, key string, common *Shared) (*probe, error
 	if err != nil {
 		return nil, err
 	}
-	p := &probe{
-		key: key, address: c.Target(), kind: c.Type, timeout: c.Timeout, prober: run, report: NoReport, secrets: c.Secrets,
+	p := &probeState{
+		key: key, address: c.TargetName(), kind: c.Type, timeout: c.Timeout, prober: run, report: outcome.NoReport, secrets: c.Secrets,
 		timing: timing{interval: c.Interval, fast: c.FastInterval},
 	}
 	if c.MarkPath {
@@ -112,11 +113,11 @@ func (e *Engine) prepareOne(c *Check, key string, common *Shared) (*probe, error
 }
 
 // replace puts the new set in the old one's place. It cannot fail.
-func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*probe) {
+func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*probeState) {
 	now := time.Now()
 	old, oldProbes := e.targets, e.probes
 	e.targets = make(map[ID]*target, len(targets))
-	e.probes = make(map[string]*probe, len(oldProbes))
+	e.probes = make(map[string]*probeState, len(oldProbes))
 	e.snapshot = nil
 	for _, p := range oldProbes {
 		p.checks = nil
@@ -150,12 +151,12 @@ func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*p
 		p.gone = e.probes[key] == nil
 	}
 	e.due.dropGone()
-	e.added = slices.DeleteFunc(e.added, func(p *probe) bool { return p.gone })
+	e.added = slices.DeleteFunc(e.added, func(p *probeState) bool { return p.gone })
 }
 
 // inherit makes the judge of one check: the one before it goes on where there is
 // one, else a new one begins with what the target was.
-func inherit(t, before *target, c *Check, key string, p *probe) *checkState {
+func inherit(t, before *target, c *probe.Check, key string, p *probeState) *checkState {
 	if before != nil {
 		for _, j := range before.checks {
 			if j.key == key && j.target == before {
@@ -185,9 +186,9 @@ func inherit(t, before *target, c *Check, key string, p *probe) *checkState {
 
 // inheritReport lets a probe that never ran go on from what was said to the one before it:
 // of the same target, type and address.
-func (p *probe) inheritReport(before *target, c *Check) {
+func (p *probeState) inheritReport(before *target, c *probe.Check) {
 	for _, j := range before.checks {
-		if r, ok := p.prober.(ReportResumer); ok && j.kind == c.Type && j.address == c.Address && j.probe != nil && j.probe.report != NoReport {
+		if r, ok := p.prober.(probe.ReportResumer); ok && j.kind == c.Type && j.address == c.Address && j.probe != nil && j.probe.report != outcome.NoReport {
 			p.report = j.probe.report
 			r.ResumeReport(p.report)
 			return
@@ -217,52 +218,10 @@ func (j *checkState) start() bool {
 	if j.probe != nil {
 		return j.probe.lastConclusive.Reason != "" && j.observe(j.probe.lastConclusive)
 	}
-	j.reason, j.detail, j.cause = OK, "", j.kind
-	if j.kind == TypeOff {
-		j.reason = Off
+	j.reason, j.detail, j.cause = outcome.OK, "", j.kind
+	if j.kind == probe.TypeOff {
+		j.reason = outcome.Off
 	}
-	j.riseFall.become(verdictOf(j.reason == OK))
+	j.riseFall.become(verdictOf(j.reason == outcome.OK))
 	return true
-}
-
-// fixed is the verdict of a check that probes nothing, else Unknown.
-func (c *Check) fixed() Verdict {
-	switch c.Type {
-	case TypeOn:
-		return Up
-	case TypeOff:
-		return Down
-	}
-	return Unknown
-}
-
-// Target says what is probed, for people.
-func (c *Check) Target() string {
-	switch {
-	case c.HostName != "" && c.Address.Port() != 0:
-		return c.HostName + ":" + strconv.Itoa(int(c.Address.Port()))
-	case c.HostName != "":
-		return c.HostName
-	case c.Address.Port() == 0:
-		return c.Address.Addr().String()
-	}
-	return c.Address.String()
-}
-
-// Validate looks at what all probing checks have in common.
-func (c *Check) Validate() error {
-	portless := c.Type == TypePing || c.Type == TypeExec
-	switch {
-	case c.HostName != "" && c.Address.Port() == 0 && !portless:
-		return fmt.Errorf("%s has no port", c.HostName)
-	case c.HostName == "" && (!c.Address.IsValid() || c.Address.Port() == 0 && !portless):
-		return fmt.Errorf("%v is no address with a port", c.Address)
-	case c.Interval <= 0:
-		return fmt.Errorf("the interval is %v", c.Interval)
-	case c.Timeout <= 0:
-		return fmt.Errorf("the timeout is %v", c.Timeout)
-	case c.HostName == "" && c.From.IsValid() && c.From.Unmap().Is4() != c.Address.Addr().Unmap().Is4():
-		return fmt.Errorf("the source %v and the address %v are of two families", c.From, c.Address)
-	}
-	return nil
 }

@@ -1,7 +1,9 @@
 package checker
 
 import (
-	"crypto/x509"
+	"lvsd/checker/checktest"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -16,17 +18,17 @@ import (
 func TestSetKeepsWhatIsUnchanged(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
-		r.net.set(addr(2), Refused)
+		r.net.set(checktest.Addr(2), outcome.Refused)
 		r.set(t, one(1), one(2))
 		r.start(t)
 		wait(9 * time.Second)
-		r.net.set(addr(1), Refused)
+		r.net.set(checktest.Addr(1), outcome.Refused)
 		wait(2 * time.Second)
 		before := map[ID]Health{}
 		for i := 1; i <= 2; i++ {
 			before[id(i)], _ = r.Explain(id(i))
 		}
-		asked := len(r.net.times(addr(1)))
+		asked := len(r.net.times(checktest.Addr(1)))
 		for range 100 {
 			r.set(t, one(2), one(1))
 		}
@@ -36,7 +38,7 @@ func TestSetKeepsWhatIsUnchanged(t *testing.T) {
 			}
 		}
 		wait(100 * time.Millisecond)
-		if n := len(r.net.times(addr(1))) - asked; n != 0 {
+		if n := len(r.net.times(checktest.Addr(1))) - asked; n != 0 {
 			t.Errorf("a reload cost %d probes", n)
 		}
 		judged := one(1)
@@ -50,7 +52,7 @@ func TestSetKeepsWhatIsUnchanged(t *testing.T) {
 		if h := r.Health()[id(1)]; h.Verdict != Down || h.Cause != "connect refused, 2 of 2" {
 			t.Errorf("the streak did not go on: %+v", h)
 		}
-		times := r.net.times(addr(1))
+		times := r.net.times(checktest.Addr(1))
 		for k := 2; k < len(times); k++ {
 			if gap := times[k].Sub(times[k-1]); gap != 2*time.Second {
 				t.Errorf("gap %d is %v", k, gap)
@@ -64,8 +66,8 @@ func TestSetKeepsWhatIsUnchanged(t *testing.T) {
 func TestSetWithChangedCheck(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
-		r.net.set(addr(2), Refused)
-		r.net.set(addr(3), Local)
+		r.net.set(checktest.Addr(2), outcome.Refused)
+		r.net.set(checktest.Addr(3), outcome.Local)
 		r.set(t, one(1), one(2), one(3))
 		r.start(t)
 		wait(10 * time.Second)
@@ -77,9 +79,9 @@ func TestSetWithChangedCheck(t *testing.T) {
 			target.Checks[0].Timeout = 500 * time.Millisecond
 			changed = append(changed, target)
 		}
-		r.net.set(addr(1), Refused)
-		r.net.set(addr(2), OK)
-		r.net.set(addr(3), Refused)
+		r.net.set(checktest.Addr(1), outcome.Refused)
+		r.net.set(checktest.Addr(2), outcome.OK)
+		r.net.set(checktest.Addr(3), outcome.Refused)
 		r.set(t, changed...)
 		for i, want := range map[int]Verdict{1: Up, 2: Down, 3: Unknown} {
 			h, _ := r.Explain(id(i))
@@ -113,7 +115,7 @@ func TestSetAddsAndRemovesChecks(t *testing.T) {
 		wait(time.Second)
 		two := one(1)
 		two.Checks = append(two.Checks, check(9))
-		r.net.set(addr(9), Refused)
+		r.net.set(checktest.Addr(9), outcome.Refused)
 		r.set(t, two)
 		if h := r.Health()[id(1)]; h.Verdict != Up || len(h.Checks) != 2 {
 			t.Errorf("an added check made %+v", h)
@@ -123,12 +125,12 @@ func TestSetAddsAndRemovesChecks(t *testing.T) {
 			t.Errorf("the added check fails: %+v", h)
 		}
 		r.set(t, one(1))
-		if h := r.Health()[id(1)]; h.Verdict != Up || h.Cause != "checks changed" || h.Reason != OK {
+		if h := r.Health()[id(1)]; h.Verdict != Up || h.Cause != "checks changed" || h.Reason != outcome.OK {
 			t.Errorf("the failing check is gone: %+v", h)
 		}
-		asked := len(r.net.times(addr(9)))
+		asked := len(r.net.times(checktest.Addr(9)))
 		wait(time.Minute)
-		if n := len(r.net.times(addr(9))); n != asked {
+		if n := len(r.net.times(checktest.Addr(9))); n != asked {
 			t.Errorf("a check that is gone was probed %d times", n-asked)
 		}
 		r.set(t)
@@ -146,25 +148,25 @@ func TestSetAddsAndRemovesChecks(t *testing.T) {
 func TestSetDuringProbe(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
-		r.net.hang(addr(1))
+		r.net.hang(checktest.Addr(1))
 		r.set(t, one(1))
 		r.start(t)
 		wait(100 * time.Millisecond)
 		r.set(t)
 		wait(100 * time.Millisecond)
-		r.net.set(addr(1), OK)
+		r.net.set(checktest.Addr(1), outcome.OK)
 		r.set(t, one(1))
 		wait(3 * time.Second)
 		h, _ := r.Explain(id(1))
-		if h.Verdict != Up || h.Checks[0].Totals.Get(Timeout) != 0 {
+		if h.Verdict != Up || h.Checks[0].Totals.Get(outcome.Timeout) != 0 {
 			t.Errorf("the old probe's result counts: %+v", h)
 		}
-		r.net.hang(addr(2))
+		r.net.hang(checktest.Addr(2))
 		r.set(t, one(2))
 		wait(100 * time.Millisecond)
 		r.set(t)
 		wait(time.Minute)
-		if n := len(r.net.times(addr(2))); n != 1 {
+		if n := len(r.net.times(checktest.Addr(2))); n != 1 {
 			t.Errorf("a check that went during its first probe was probed %d times", n)
 		}
 	})
@@ -177,20 +179,24 @@ func TestSetRefuses(t *testing.T) {
 	}
 	before := e.Health()
 	tests := map[string]func(*Target){
-		"has no check":             func(t *Target) { t.Checks = nil },
-		"no type of a check":       func(t *Target) { t.Checks[0].Type = "smoke" },
-		"no address with a port":   func(t *Target) { t.Checks[0].Address = netip.AddrPort{} },
-		"the interval is":          func(t *Target) { t.Checks[0].Interval = 0 },
-		"the timeout is":           func(t *Target) { t.Checks[0].Timeout = -1 },
-		"two families":             func(t *Target) { t.Checks[0].From = netip.MustParseAddr("::1") },
-		"missing closing":          func(t *Target) { t.Checks[0].Type, t.Checks[0].Expect = TypeTCP, "(" },
-		"error parsing regexp":     func(t *Target) { t.Checks[0].Type, t.Checks[0].BodyExpect = TypeHTTP, "[" },
-		"the method":               func(t *Target) { t.Checks[0].Type, t.Checks[0].Method = TypeHTTP, "GET /" },
-		"the path":                 func(t *Target) { t.Checks[0].Type, t.Checks[0].Path = TypeHTTP, "/a b" },
-		"the header name":          func(t *Target) { t.Checks[0].Type, t.Checks[0].Headers = TypeHTTP, map[string]string{"a b": ""} },
-		"a header has a line":      func(t *Target) { t.Checks[0].Type, t.Checks[0].Headers = TypeHTTP, map[string]string{"a": "b\r\nc: d"} },
-		"line break in it":         func(t *Target) { t.Checks[0].Type, t.Checks[0].Host = TypeHTTP, "a\nb" },
-		"the status range 300-200": func(t *Target) { t.Checks[0].Type, t.Checks[0].Status = TypeHTTP, []StatusRange{{300, 200}} },
+		"has no check":           func(t *Target) { t.Checks = nil },
+		"no type of a check":     func(t *Target) { t.Checks[0].Type = "smoke" },
+		"no address with a port": func(t *Target) { t.Checks[0].Address = netip.AddrPort{} },
+		"the interval is":        func(t *Target) { t.Checks[0].Interval = 0 },
+		"the timeout is":         func(t *Target) { t.Checks[0].Timeout = -1 },
+		"two families":           func(t *Target) { t.Checks[0].From = netip.MustParseAddr("::1") },
+		"missing closing":        func(t *Target) { t.Checks[0].Type, t.Checks[0].Expect = probe.TypeTCP, "(" },
+		"error parsing regexp":   func(t *Target) { t.Checks[0].Type, t.Checks[0].BodyExpect = probe.TypeHTTP, "[" },
+		"the method":             func(t *Target) { t.Checks[0].Type, t.Checks[0].Method = probe.TypeHTTP, "GET /" },
+		"the path":               func(t *Target) { t.Checks[0].Type, t.Checks[0].Path = probe.TypeHTTP, "/a b" },
+		"the header name":        func(t *Target) { t.Checks[0].Type, t.Checks[0].Headers = probe.TypeHTTP, map[string]string{"a b": ""} },
+		"a header has a line": func(t *Target) {
+			t.Checks[0].Type, t.Checks[0].Headers = probe.TypeHTTP, map[string]string{"a": "b\r\nc: d"}
+		},
+		"line break in it": func(t *Target) { t.Checks[0].Type, t.Checks[0].Host = probe.TypeHTTP, "a\nb" },
+		"the status range 300-200": func(t *Target) {
+			t.Checks[0].Type, t.Checks[0].Status = probe.TypeHTTP, []probe.StatusRange{{First: 300, Last: 200}}
+		},
 	}
 	for want, spoil := range tests {
 		bad := one(2)
@@ -208,93 +214,6 @@ func TestSetRefuses(t *testing.T) {
 	}
 }
 
-// Every field but rise and fall makes another probe, and no two fields can be
-// taken for each other.
-func TestKey(t *testing.T) {
-	base := func() Check {
-		c := check(1)
-		c.Type, c.TLS = TypeHTTPS, &TLSConfig{Verify: true}
-		return c
-	}
-	variants := map[string]func(*Check){
-		"type":       func(c *Check) { c.Type = TypeHTTP },
-		"address":    func(c *Check) { c.Address = addr(2) },
-		"port":       func(c *Check) { c.Address = netip.AddrPortFrom(c.Address.Addr(), 81) },
-		"interval":   func(c *Check) { c.Interval++ },
-		"fast":       func(c *Check) { c.FastInterval++ },
-		"timeout":    func(c *Check) { c.Timeout++ },
-		"from":       func(c *Check) { c.From = netip.MustParseAddr("10.9.9.9") },
-		"mark":       func(c *Check) { c.Mark++ },
-		"through":    func(c *Check) { c.MarkPath = true },
-		"method":     func(c *Check) { c.Method = "x" },
-		"host":       func(c *Check) { c.Host = "x" },
-		"path":       func(c *Check) { c.Path = "x" },
-		"body":       func(c *Check) { c.BodyExpect = "x" },
-		"header":     func(c *Check) { c.Headers = map[string]string{"a": "b"} },
-		"header2":    func(c *Check) { c.Headers = map[string]string{"a": "c"} },
-		"status":     func(c *Check) { c.Status = []StatusRange{{200, 204}} },
-		"status2":    func(c *Check) { c.Status = []StatusRange{{200, 204}, {300, 300}} },
-		"no tls":     func(c *Check) { c.TLS = nil },
-		"verify":     func(c *Check) { c.TLS.Verify = false },
-		"servername": func(c *Check) { c.TLS.ServerName = "x" },
-		"cas":        func(c *Check) { c.TLS.CAKey = "x" },
-		"send":       func(c *Check) { c.Type, c.Send = TypeTCP, "x" },
-		"expect":     func(c *Check) { c.Type, c.Expect = TypeTCP, "x" },
-		"text":       func(c *Check) { c.Type, c.ExpectText = TypeTCP, "x" },
-		"steps":      func(c *Check) { c.Type, c.Steps = TypeTCP, []Step{{Send: "x"}} },
-		"steps2":     func(c *Check) { c.Type, c.Steps = TypeTCP, []Step{{Expect: "x"}} },
-		"tcp tls":    func(c *Check) { c.Type = TypeTCP },
-		"tcp no tls": func(c *Check) { c.Type, c.TLS = TypeTCP, nil },
-		"udp":        func(c *Check) { c.Type = TypeUDP },
-		"reply":      func(c *Check) { c.Type, c.RequireReply = TypeUDP, true },
-		"name":       func(c *Check) { c.HostName = "x" },
-		"content":    func(c *Check) { c.Body = "x" },
-		"not":        func(c *Check) { c.ExpectNot = "x" },
-		"digest":     func(c *Check) { c.Digest = "x" },
-		"follow":     func(c *Check) { c.FollowRedirects = 1 },
-		"http2":      func(c *Check) { c.HTTP2 = true },
-		"proxy":      func(c *Check) { c.ProxyProtocol = "v1" },
-		"cert":       func(c *Check) { c.TLS.CertificateKey = "x" },
-		"oldest":     func(c *Check) { c.TLS.MinVersion = "1.3" },
-		"ping":       func(c *Check) { c.Type = TypePing },
-		"count":      func(c *Check) { c.Type, c.Count = TypePing, 2 },
-		"dns":        func(c *Check) { c.Type = TypeDNS },
-		"dns name":   func(c *Check) { c.Type, c.DNSName = TypeDNS, "x" },
-		"record":     func(c *Check) { c.Type, c.DNSRecord = TypeDNS, "x" },
-		"rcode":      func(c *Check) { c.Type, c.DNSRcode = TypeDNS, "x" },
-		"answer":     func(c *Check) { c.Type, c.DNSAnswer = TypeDNS, "x" },
-		"over tcp":   func(c *Check) { c.Type, c.DNSTCP = TypeDNS, true },
-		"smtp":       func(c *Check) { c.Type = TypeSMTP },
-		"helo":       func(c *Check) { c.Type, c.Helo = TypeSMTP, "x" },
-		"exec":       func(c *Check) { c.Type = TypeExec },
-		"command":    func(c *Check) { c.Type, c.Command = TypeExec, []string{"x"} },
-		"command2":   func(c *Check) { c.Type, c.Command = TypeExec, []string{"", "x"} },
-		"user":       func(c *Check) { c.Type, c.User = TypeExec, "x" },
-		"service":    func(c *Check) { c.Type, c.Service = TypeExec, "x" },
-		"server":     func(c *Check) { c.Type, c.Server = TypeExec, "x" },
-		"agent":      func(c *Check) { c.Type = TypeAgent },
-		"grpc":       func(c *Check) { c.Type = TypeGRPC },
-		"of grpc":    func(c *Check) { c.Type, c.GRPCService = TypeGRPC, "x" },
-		"syn":        func(c *Check) { c.Type = TypeSYN },
-	}
-	plain := base()
-	seen := map[string]string{string(plain.AppendKey(nil)): "plain"}
-	for name, vary := range variants {
-		c := base()
-		vary(&c)
-		key := string(c.AppendKey(nil))
-		if other, taken := seen[key]; taken {
-			t.Errorf("%s and %s have one key", name, other)
-		}
-		seen[key] = name
-	}
-	same := base()
-	same.Rise, same.Fall, same.TLS.CAs = 9, 9, x509.NewCertPool()
-	if seen[string(same.AppendKey(nil))] != "plain" {
-		t.Error("rise, fall or the pool's identity make another probe")
-	}
-}
-
 // Set, Health and Explain from everywhere at once, for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -308,7 +227,7 @@ func TestConcurrentUse(t *testing.T) {
 						t.Error(err)
 					}
 					for _, h := range r.Health() {
-						_ = h.Checks[0].Totals.Get(OK)
+						_ = h.Checks[0].Totals.Get(outcome.OK)
 					}
 					r.Explain(id(g))
 					time.Sleep(time.Duration(k) * time.Millisecond)

@@ -1,6 +1,9 @@
 package checker
 
 import (
+	"lvsd/checker/checktest"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
 	"testing"
 	"time"
 )
@@ -12,8 +15,8 @@ func TestWeights(t *testing.T) {
 		two := one(1)
 		other := check(2)
 		two.Checks = append(two.Checks, other)
-		r.net.setReport(addr(1), AgentReport{Weight: 70, Drain: true})
-		r.net.setReport(addr(2), AgentReport{Weight: 40})
+		r.net.setReport(checktest.Addr(1), outcome.AgentReport{Weight: 70, Drain: true})
+		r.net.setReport(checktest.Addr(2), outcome.AgentReport{Weight: 40})
 		r.set(t, two, one(3))
 		if h := r.Health()[id(1)]; h.Weight != 100 || h.Maint || h.Drain {
 			t.Errorf("before anything was said: %+v", h)
@@ -26,7 +29,7 @@ func TestWeights(t *testing.T) {
 		if h := r.Health()[id(3)]; h.Weight != 100 || h.Drain {
 			t.Errorf("a server without an agent: %+v", h)
 		}
-		r.net.setReport(addr(2), AgentReport{Weight: 100, Maint: true})
+		r.net.setReport(checktest.Addr(2), outcome.AgentReport{Weight: 100, Maint: true})
 		wakes := func() int { r.mu.Lock(); defer r.mu.Unlock(); return r.wakes }
 		before, changes := wakes(), len(r.changes_())
 		wait(5 * time.Second)
@@ -38,7 +41,7 @@ func TestWeights(t *testing.T) {
 		}
 		// A reload that changes the check keeps what was said until something
 		// else is; a failure keeps it, too.
-		r.net.hang(addr(2))
+		r.net.hang(checktest.Addr(2))
 		two.Checks[1].Interval = time.Second
 		r.set(t, two)
 		if h := r.Health()[id(1)]; h.Weight != 70 || !h.Maint {
@@ -48,7 +51,7 @@ func TestWeights(t *testing.T) {
 		if h := r.Health()[id(1)]; !h.Maint {
 			t.Errorf("the agent is silent: %+v", h)
 		}
-		r.net.setReport(addr(2), NoReport)
+		r.net.setReport(checktest.Addr(2), outcome.NoReport)
 		wait(5 * time.Second)
 		if h := r.Health()[id(1)]; h.Weight != 70 || h.Maint {
 			t.Errorf("ready again: %+v", h)
@@ -58,9 +61,9 @@ func TestWeights(t *testing.T) {
 
 // An agent goes on from what the one before it said.
 func TestAgentResumes(t *testing.T) {
-	p := newAgentProbe(&Check{Address: addr(1)}).(*agentProbe)
-	p.ResumeReport(AgentReport{Weight: 30, Maint: true})
-	if out := p.parseLine([]byte("50%")); *out.Report != (AgentReport{Weight: 50, Maint: true}) {
+	p := probe.NewAgentProbe(&probe.Check{Address: checktest.Addr(1)}).(*probe.AgentProbe)
+	p.ResumeReport(outcome.AgentReport{Weight: 30, Maint: true})
+	if out := p.ParseLine([]byte("50%")); *out.Report != (outcome.AgentReport{Weight: 50, Maint: true}) {
 		t.Errorf("said %+v", *out.Report)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"net/url"
 
 	"lvsd/checker"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
 )
 
 // ProbeReport is what one check did that `lvsd probe` ran.
@@ -31,10 +33,10 @@ type ProbeStep struct {
 }
 
 // NewProbeReport says what came of a check.
-func NewProbeReport(id checker.ID, c checker.Check, t checker.Trace) ProbeReport {
+func NewProbeReport(id checker.ID, c probe.Check, t probe.Trace) ProbeReport {
 	p := NewProbe(c.Type, t.Result)
-	out := ProbeReport{Service: id.Service, RealServer: id.RealServer, Address: c.Target(), Through: c.MarkPath,
-		Good: t.Reason == checker.OK, Probe: &p, Steps: []ProbeStep{}}
+	out := ProbeReport{Service: id.Service, RealServer: id.RealServer, Address: c.TargetName(), Through: c.MarkPath,
+		Good: t.Reason == outcome.OK, Probe: &p, Steps: []ProbeStep{}}
 	for _, l := range t.Steps {
 		out.Steps = append(out.Steps, ProbeStep{After: l.After.Seconds(), Phase: l.Phase, Text: l.Text})
 	}

@@ -5,7 +5,7 @@ package api
 import (
 	"time"
 
-	"lvsd/checker"
+	"lvsd/checker/outcome"
 )
 
 // Why is the answer to `lvsd why`: the servers that were asked for.
@@ -37,7 +37,7 @@ type WhyCheck struct {
 }
 
 // NewProbe is the JSON of a check's result.
-func NewProbe(kind string, r checker.Result) Probe {
+func NewProbe(kind string, r outcome.Result) Probe {
 	return Probe{At: r.At, Type: kind, Reason: string(r.Reason), Phase: r.Phase, Detail: r.Detail, Took: r.Took.Seconds()}
 }
 

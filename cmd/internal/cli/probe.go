@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/checker"
+	"lvsd/checker/probe"
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/director"
 	"lvsd/config"
@@ -68,7 +69,7 @@ func probeCommand(o *options) *cobra.Command {
 // oneProbe is a check of a real server that is to be run, or all that go through.
 type oneProbe struct {
 	id      checker.ID
-	check   checker.Check
+	check   probe.Check
 	through bool
 }
 
@@ -110,7 +111,7 @@ func (p oneProbe) run(ctx context.Context, daemon *api.Client) ([]api.ProbeRepor
 	if p.through {
 		return p.runThrough(ctx, daemon), nil
 	}
-	t, err := checker.Once(ctx, p.check)
+	t, err := probe.Once(ctx, p.check)
 	if err != nil {
 		return nil, fmt.Errorf("%s of %s: %w", p.id.RealServer, p.id.Service, err)
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
 	"lvsd/config"
 )
 
@@ -82,8 +84,8 @@ func WitnessTargets(g *config.Guard) []checker.Target {
 	}
 	var out []checker.Target
 	for _, a := range g.Witnesses {
-		out = append(out, checker.Target{ID: WitnessID(a), Checks: []checker.Check{{
-			Type: checker.TypePing, Address: netip.AddrPortFrom(a, 0), Interval: witnessInterval, Timeout: witnessTimeout, Rise: 1, Fall: 1,
+		out = append(out, checker.Target{ID: WitnessID(a), Checks: []probe.Check{{
+			Type: probe.TypePing, Address: netip.AddrPortFrom(a, 0), Interval: witnessInterval, Timeout: witnessTimeout, Rise: 1, Fall: 1,
 		}}})
 	}
 	return out
@@ -335,7 +337,7 @@ func (g Guard) witnesses(witnesses []netip.Addr, health map[checker.ID]checker.H
 		switch {
 		case !ok || last.At.Before(g.asked):
 			a = noAnswerYet
-		case last.Reason == checker.OK:
+		case last.Reason == outcome.OK:
 			return witnessAnswers, w.String()
 		}
 	}
@@ -346,10 +348,10 @@ func (g Guard) witnesses(witnesses []netip.Addr, health map[checker.ID]checker.H
 // whether there was one.
 func WitnessAnswers(h checker.Health) (answers, asked bool) {
 	last, ok := lastPing(h)
-	return last.Reason == checker.OK, ok
+	return last.Reason == outcome.OK, ok
 }
 
-func lastPing(h checker.Health) (last checker.Result, ok bool) {
+func lastPing(h checker.Health) (last outcome.Result, ok bool) {
 	for _, c := range h.Checks {
 		if !c.Last.At.IsZero() {
 			last, ok = c.Last, true
@@ -365,7 +367,7 @@ func (s observation) fresh(from time.Time) bool {
 
 // ofPath are the reasons that a broken path gives. A server that refuses,
 // resets, or answers anything at all was reached.
-var ofPath = map[checker.Reason]bool{checker.Timeout: true, checker.Unreachable: true, checker.Local: true, checker.DNS: true}
+var ofPath = map[outcome.Reason]bool{outcome.Timeout: true, outcome.Unreachable: true, outcome.Local: true, outcome.DNS: true}
 
 // pathFailure says whether a server is failing for a reason of the path: it is
 // down, or a failure counts against it. At is when the newest such probe was
@@ -373,7 +375,7 @@ var ofPath = map[checker.Reason]bool{checker.Timeout: true, checker.Unreachable:
 func pathFailure(h checker.Health) (at time.Time, ok bool) {
 	failing := false
 	for _, c := range h.Checks {
-		if c.Last.Reason == checker.OK || c.Last.At.IsZero() || c.Verdict != checker.Down && c.InARow == 0 {
+		if c.Last.Reason == outcome.OK || c.Last.At.IsZero() || c.Verdict != checker.Down && c.InARow == 0 {
 			continue
 		}
 		if !ofPath[c.Last.Reason] {
@@ -390,7 +392,7 @@ func pathFailure(h checker.Health) (at time.Time, ok bool) {
 // probes says whether a server's checks look at the network.
 func probes(h checker.Health) bool {
 	for _, c := range h.Checks {
-		if c.Type != checker.TypeOn && c.Type != checker.TypeOff {
+		if c.Type != probe.TypeOn && c.Type != probe.TypeOff {
 			return true
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/checker/outcome"
 	"lvsd/config"
 )
 
@@ -18,11 +19,11 @@ func (w *walk) ping(ok bool) { w.pingAt(ok, w.in.Now) }
 
 func (w *walk) pingAt(ok bool, at time.Time) {
 	h := maps.Clone(w.in.Health)
-	v, reason := checker.Up, checker.OK
+	v, reason := checker.Up, outcome.OK
 	if !ok {
-		v, reason = checker.Down, checker.Timeout
+		v, reason = checker.Down, outcome.Timeout
 	}
-	h[WitnessID(witness)] = checker.Health{Verdict: v, Checks: []checker.CheckHealth{{Type: "ping", Verdict: v, Last: checker.Result{At: at, Reason: reason}}}}
+	h[WitnessID(witness)] = checker.Health{Verdict: v, Checks: []checker.CheckHealth{{Type: "ping", Verdict: v, Last: outcome.Result{At: at, Reason: reason}}}}
 	w.in.Health = h
 }
 
@@ -51,7 +52,7 @@ func TestGuardFreezesAndThaws(t *testing.T) {
 	w := guarded(t, 5, nil)
 	w.state(GuardWatching)
 	for i := range 5 {
-		w.say(i, checker.Down, checker.Timeout)
+		w.say(i, checker.Down, outcome.Timeout)
 	}
 	w.weights(0, 5, 5, 5, 5, 5) // held until the witness was asked
 	w.state(GuardAsking)
@@ -95,27 +96,27 @@ func TestGuardLetsTrueFailuresThrough(t *testing.T) {
 	}{
 		"the witness answers": {func(w *walk) {
 			for i := range 5 {
-				w.say(i, checker.Down, checker.Timeout)
+				w.say(i, checker.Down, outcome.Timeout)
 			}
 		}, func(w *walk) { w.ping(true) }, true, []int{0, 0, 0, 0, 0}},
 		"too few": {func(w *walk) {
 			for i := range 3 {
-				w.say(i, checker.Down, checker.Timeout)
+				w.say(i, checker.Down, outcome.Timeout)
 			}
 		}, func(w *walk) { w.ping(false) }, false, []int{0, 0, 0, 5, 5}},
 		"refused": {func(w *walk) {
 			for i := range 5 {
-				w.say(i, checker.Down, checker.Refused)
+				w.say(i, checker.Down, outcome.Refused)
 			}
 		}, func(w *walk) { w.ping(false) }, false, []int{0, 0, 0, 0, 0}},
 		"status and timeout": {func(w *walk) {
-			for i, reason := range []checker.Reason{checker.Timeout, checker.Timeout, checker.Timeout, checker.Status, checker.Reset} {
+			for i, reason := range []outcome.Reason{outcome.Timeout, outcome.Timeout, outcome.Timeout, outcome.Status, outcome.Reset} {
 				w.say(i, checker.Down, reason)
 			}
 		}, func(w *walk) { w.ping(false) }, false, []int{0, 0, 0, 0, 0}},
 		"one after the other": {func(w *walk) {
 			for i := range 5 {
-				w.say(i, checker.Down, checker.Timeout)
+				w.say(i, checker.Down, outcome.Timeout)
 				w.decide(10 * time.Second)
 				w.ping(true) // of the last one all that was left has failed: it is asked about
 			}
@@ -145,12 +146,12 @@ func TestGuardLetsTrueFailuresThrough(t *testing.T) {
 // the other within an interval; those before the share was reached come back.
 func TestGuardTakesTheEarlyOnesBack(t *testing.T) {
 	w := guarded(t, 5, nil)
-	w.say(0, checker.Down, checker.Timeout)
+	w.say(0, checker.Down, outcome.Timeout)
 	w.weights(0, 0, 5, 5, 5, 5)
 	w.ping(false)
 	for i := 1; i < 4; i++ {
 		w.in.Now = w.in.Now.Add(500 * time.Millisecond)
-		w.say(i, checker.Down, checker.Unreachable)
+		w.say(i, checker.Down, outcome.Unreachable)
 	}
 	w.ping(false)
 	w.weights(0, 5, 5, 5, 5, 5)
@@ -162,7 +163,7 @@ func TestGuardTakesTheEarlyOnesBack(t *testing.T) {
 func TestGuardCountsWhatIsAboutToFail(t *testing.T) {
 	w := guarded(t, 5, nil)
 	for i := range 5 {
-		w.say(i, checker.Down, checker.Timeout)
+		w.say(i, checker.Down, outcome.Timeout)
 	}
 	svc := w.in.Config.Services[0]
 	for i := 1; i < 5; i++ {
@@ -183,20 +184,20 @@ func TestGuardsWindowIsThatOfTheFailing(t *testing.T) {
 		w := guarded(t, 6, nil)
 		w.in.Config.Services[0].RealServers[5].Checks[0].Interval = time.Minute
 		if !slowFails { // somewhere else, and dead for its own reasons
-			w.say(5, checker.Down, checker.Refused)
+			w.say(5, checker.Down, outcome.Refused)
 			w.decide(0)
 		}
 		for i := range 3 {
-			w.say(i, checker.Down, checker.Timeout)
+			w.say(i, checker.Down, outcome.Timeout)
 			w.decide(10 * time.Second) // longer than a round of theirs
 		}
 		w.in.Now = w.in.Now.Add(10 * time.Second)
 		w.ping(false)
 		for i := 3; i < 5; i++ {
-			w.say(i, checker.Down, checker.Timeout)
+			w.say(i, checker.Down, outcome.Timeout)
 		}
 		if slowFails {
-			w.say(5, checker.Down, checker.Timeout)
+			w.say(5, checker.Down, outcome.Timeout)
 		}
 		w.weights(0, want...)
 		w.state(GuardFrozen)
@@ -207,7 +208,7 @@ func TestGuardIsPatientForOnePing(t *testing.T) {
 	w := guarded(t, 2, nil)
 	old := w.in.Now.Add(-time.Second)
 	for i := range 2 {
-		w.say(i, checker.Down, checker.Timeout)
+		w.say(i, checker.Down, outcome.Timeout)
 	}
 	w.pingAt(true, old) // sent before it: no answer
 	w.weights(0, 5, 5)
@@ -223,7 +224,7 @@ func TestGuardIsPatientForOnePing(t *testing.T) {
 func TestGuardEndsWhenServersAnswer(t *testing.T) {
 	w := guarded(t, 5, nil)
 	for i := range 5 {
-		w.say(i, checker.Down, checker.Timeout)
+		w.say(i, checker.Down, outcome.Timeout)
 	}
 	w.ping(false)
 	w.weights(0, 5, 5, 5, 5, 5)
@@ -238,7 +239,7 @@ func TestGuardEndsWhenServersAnswer(t *testing.T) {
 		t.Error(w.plan.Guard.Why)
 	}
 	for i := range 5 {
-		w.say(i, checker.Down, checker.Timeout)
+		w.say(i, checker.Down, outcome.Timeout)
 	}
 	w.in.Now = w.in.Now.Add(time.Second)
 	w.ping(false)
@@ -251,11 +252,11 @@ func TestGuardEndsWhenServersAnswer(t *testing.T) {
 func TestGuardNeverLifts(t *testing.T) {
 	w := guarded(t, 6, nil)
 	w.down(0)
-	w.say(5, checker.Down, checker.Timeout)
+	w.say(5, checker.Down, outcome.Timeout)
 	w.decide(time.Minute)
 	w.decide(time.Minute)
 	for i := 1; i < 5; i++ {
-		w.say(i, checker.Down, checker.Timeout)
+		w.say(i, checker.Down, outcome.Timeout)
 	}
 	w.ping(false)
 	w.weights(0, 0, 5, 5, 5, 5, 0)
@@ -282,7 +283,7 @@ func TestGuardAbovePanicAndDamping(t *testing.T) {
 	w.decide(time.Hour) // the ramps of the start are over
 	for range 3 {
 		for i := range 3 {
-			w.say(i, checker.Down, checker.Timeout)
+			w.say(i, checker.Down, outcome.Timeout)
 		}
 		w.ping(false)
 		w.weights(0, 5, 5, 5)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/checker/outcome"
 	"lvsd/config"
 	"lvsd/ipvs"
 )
@@ -140,7 +141,7 @@ func TestAgentsWords(t *testing.T) {
 // effective weight is the lowest of the causes shown, never above what the file
 // and the agent leave, and every cause says since when.
 func TestNothingLiftsAWeight(t *testing.T) {
-	reasons := []checker.Reason{checker.Timeout, checker.Unreachable, checker.Refused, checker.Status}
+	reasons := []outcome.Reason{outcome.Timeout, outcome.Unreachable, outcome.Refused, outcome.Status}
 	for seed := range uint64(150) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		c := servers(4, 0, func(s *config.Service) {
@@ -164,7 +165,7 @@ func TestNothingLiftsAWeight(t *testing.T) {
 			case checker.Down:
 				w.say(n, v, reasons[r.IntN(len(reasons))])
 			default:
-				w.say(n, v, checker.OK)
+				w.say(n, v, outcome.OK)
 			}
 			if r.IntN(4) == 0 {
 				h := w.in.Health[ServerID(c.Services[0], c.Services[0].RealServers[n])]

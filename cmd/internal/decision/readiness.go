@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/checker/probe"
 	"lvsd/config"
 	"lvsd/vrrp"
 )
@@ -48,7 +49,7 @@ func verified(since time.Time, h checker.Health) bool {
 		return false
 	}
 	for _, c := range h.Checks {
-		if c.Type == checker.TypeOn || c.Type == checker.TypeOff {
+		if c.Type == probe.TypeOn || c.Type == probe.TypeOff {
 			continue
 		}
 		if c.Last.At.Before(since) {

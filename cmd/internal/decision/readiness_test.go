@@ -6,13 +6,15 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
 	"lvsd/config"
 )
 
 func TestSettled(t *testing.T) {
 	since := time.Unix(1000, 0)
-	probe := func(at time.Time) []checker.CheckHealth {
-		return []checker.CheckHealth{{Type: checker.TypeConnect, Last: checker.Result{At: at}}}
+	seen := func(at time.Time) []checker.CheckHealth {
+		return []checker.CheckHealth{{Type: probe.TypeConnect, Last: outcome.Result{At: at}}}
 	}
 	before, after := since.Add(-time.Second), since.Add(time.Second)
 	for name, c := range map[string]struct {
@@ -20,12 +22,12 @@ func TestSettled(t *testing.T) {
 		want bool
 	}{
 		"nothing known":             {checker.Health{}, false},
-		"up before the fault":       {checker.Health{Verdict: checker.Up, Checks: probe(before)}, false},
-		"up, seen again":            {checker.Health{Verdict: checker.Up, Checks: probe(after)}, true},
-		"down, seen again":          {checker.Health{Verdict: checker.Down, Checks: probe(after)}, true},
-		"down, about to come back":  {checker.Health{Verdict: checker.Down, InARow: 1, Checks: probe(after)}, false},
-		"one of two not seen again": {checker.Health{Verdict: checker.Up, Checks: append(probe(after), probe(before)...)}, false},
-		"on is never probed":        {checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: checker.TypeOn}}}, true},
+		"up before the fault":       {checker.Health{Verdict: checker.Up, Checks: seen(before)}, false},
+		"up, seen again":            {checker.Health{Verdict: checker.Up, Checks: seen(after)}, true},
+		"down, seen again":          {checker.Health{Verdict: checker.Down, Checks: seen(after)}, true},
+		"down, about to come back":  {checker.Health{Verdict: checker.Down, InARow: 1, Checks: seen(after)}, false},
+		"one of two not seen again": {checker.Health{Verdict: checker.Up, Checks: append(seen(after), seen(before)...)}, false},
+		"on is never probed":        {checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: probe.TypeOn}}}, true},
 	} {
 		if got := verified(since, c.h); got != c.want {
 			t.Errorf("%s: settled %v, want %v", name, got, c.want)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/checker/outcome"
 	"lvsd/config"
 	"lvsd/ipvs"
 )
@@ -80,20 +81,20 @@ func newWalk(t *testing.T, c *config.Config, kernel ipvs.Table) *walk {
 }
 
 // say sets what the checks of the n-th server say.
-func (w *walk) say(n int, v checker.Verdict, reason checker.Reason) {
+func (w *walk) say(n int, v checker.Verdict, reason outcome.Reason) {
 	h := map[checker.ID]checker.Health{}
 	for id, was := range w.in.Health {
 		h[id] = was
 	}
 	svc := w.in.Config.Services[0]
-	check := checker.CheckHealth{Type: "http", Verdict: v, Last: checker.Result{At: w.in.Now, Reason: reason}}
+	check := checker.CheckHealth{Type: "http", Verdict: v, Last: outcome.Result{At: w.in.Now, Reason: reason}}
 	h[ServerID(svc, svc.RealServers[n])] = checker.Health{Verdict: v, Since: w.in.Now, Reason: reason, Weight: 100,
 		Cause: "http " + string(reason), Checks: []checker.CheckHealth{check}}
 	w.in.Health = h
 }
 
-func (w *walk) up(n int)   { w.say(n, checker.Up, checker.OK) }
-func (w *walk) down(n int) { w.say(n, checker.Down, checker.Refused) }
+func (w *walk) up(n int)   { w.say(n, checker.Up, outcome.OK) }
+func (w *walk) down(n int) { w.say(n, checker.Down, outcome.Refused) }
 
 // drain is up with a weight of 0 by the server's own word.
 func (w *walk) drain(n int) {

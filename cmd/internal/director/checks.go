@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"lvsd/checker"
+	"lvsd/checker/probe"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/reload"
 	"lvsd/config"
@@ -64,7 +65,7 @@ func (cs *checks) prepare(_, next *config.Config) (reload.Change, error) {
 					err = read.addHeaders(c.HeadersFile)
 				}
 				if err == nil && c.User != "" && !told[c.Position] {
-					err = checker.Try(cs.probe(c))
+					err = probe.Try(cs.probe(c))
 				}
 				if at := c.Position; err != nil && !told[at] { // one check of many servers is one mistake
 					told[at] = true
@@ -181,7 +182,7 @@ func (cs *checks) serviceTargets(svc config.Service, kernel ipvs.Table) (out []c
 		t := checker.Target{ID: decision.ServerID(svc, rs), Known: known}
 		for _, check := range rs.Checks {
 			made := cs.probe(check)
-			if made.Type == checker.TypeExec {
+			if made.Type == probe.TypeExec {
 				made.Service, made.Server = svc.Name, rs.Address.String()
 			}
 			if check.Through {
@@ -199,8 +200,8 @@ func sameTarget(a, b checker.Target) bool {
 	return a.ID == b.ID && reflect.DeepEqual(a.Checks, b.Checks)
 }
 
-func (cs *checks) probe(c config.Check) checker.Check {
-	out := checker.Check{
+func (cs *checks) probe(c config.Check) probe.Check {
+	out := probe.Check{
 		Type:     c.Type,
 		Address:  c.Address,
 		HostName: c.HostName,
@@ -249,15 +250,15 @@ func (cs *checks) probe(c config.Check) checker.Check {
 		maps.Copy(out.Headers, more)
 	}
 	for _, r := range c.Status {
-		out.Status = append(out.Status, checker.StatusRange(r))
+		out.Status = append(out.Status, probe.StatusRange(r))
 	}
 	for _, s := range c.Steps {
-		out.Steps = append(out.Steps, checker.Step(s))
+		out.Steps = append(out.Steps, probe.Step(s))
 	}
 	if c.UseTLS {
 		ca := cs.files.authorities[c.TLS.CAFile]
 		own := cs.files.pairs[[2]string{c.TLS.CertFile, c.TLS.KeyFile}]
-		out.TLS = &checker.TLSConfig{
+		out.TLS = &probe.TLSConfig{
 			Verify:         c.TLS.Verify,
 			ServerName:     c.TLS.ServerName,
 			CAs:            ca.pool,
@@ -282,7 +283,7 @@ func Probes(c *config.Config, svc config.Service) ([]checker.Target, error) {
 	change.Commit()
 	targets, _ := cs.serviceTargets(svc, nil)
 	for i := range targets {
-		targets[i].Checks = slices.DeleteFunc(targets[i].Checks, func(c checker.Check) bool { return c.MarkPath })
+		targets[i].Checks = slices.DeleteFunc(targets[i].Checks, func(c probe.Check) bool { return c.MarkPath })
 	}
 	return targets, nil
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"lvsd/checker"
+	"lvsd/checker/probe"
 	"lvsd/config"
 )
 
@@ -63,7 +63,7 @@ func TestHeadersFromAFile(t *testing.T) {
 	if _, err := cs.prepare(nil, c); err == nil || !strings.Contains(err.Error(), "lvsd.toml:5:") || !strings.Contains(err.Error(), "headers_file") {
 		t.Errorf("a file that is not there: %v", err)
 	}
-	var before checker.Check
+	var before probe.Check
 	for _, token := range []string{"first", "second"} {
 		write("Authorization: Bearer " + token + "\n")
 		change, err := cs.prepare(nil, c)

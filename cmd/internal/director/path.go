@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
 	"lvsd/ipvs"
 )
 
@@ -71,14 +73,14 @@ func (d *Director) PathFault(ctx context.Context, mark uint32, since time.Time) 
 
 // MarkProbe is a check that went through, once.
 type MarkProbe struct {
-	Check checker.Check
-	checker.Trace
+	Check probe.Check
+	probe.Trace
 }
 
 // RunMarkProbes runs those checks of a real server once that go through the
 // kernel's forwarding. The engine hears nothing of it.
 func (d *Director) RunMarkProbes(ctx context.Context, id checker.ID) (done []MarkProbe, err error) {
-	var led []checker.Check
+	var led []probe.Check
 	err = d.inLoop(ctx, func() error {
 		c := d.config.Load()
 		for _, svc := range c.Services {
@@ -101,7 +103,7 @@ func (d *Director) RunMarkProbes(ctx context.Context, id checker.ID) (done []Mar
 		if !check.MarkPath {
 			continue
 		}
-		t, err := checker.Once(ctx, check)
+		t, err := probe.Once(ctx, check)
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -109,7 +111,7 @@ func (d *Director) RunMarkProbes(ctx context.Context, id checker.ID) (done []Mar
 			return nil, err
 		}
 		if err := d.PathFault(ctx, check.Mark, t.At); err != nil {
-			t.Reason, t.Detail = checker.Local, err.Error()
+			t.Reason, t.Detail = outcome.Local, err.Error()
 		}
 		done = append(done, MarkProbe{check, t})
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
 	"lvsd/config"
 	"lvsd/vrrp"
 )
@@ -33,7 +35,7 @@ func TestOnlyAReadyDirectorPreempts(t *testing.T) {
 		if preempts() {
 			t.Error("ready without a verdict")
 		}
-		r.checker.set(checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: checker.TypeConnect, Last: checker.Result{At: time.Now()}}}})
+		r.checker.set(checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: probe.TypeConnect, Last: outcome.Result{At: time.Now()}}}})
 		settle() // no wake: a probe that changes nothing tells nobody
 		if !preempts() || r.waiting() != "" {
 			t.Errorf("not ready with all checks in: %q", r.waiting())
@@ -50,7 +52,7 @@ func TestOnlyAReadyDirectorPreempts(t *testing.T) {
 		if preempts() {
 			t.Error("ready with what was probed before the fault's end")
 		}
-		r.checker.set(checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: checker.TypeConnect, Last: checker.Result{At: time.Now()}}}})
+		r.checker.set(checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: probe.TypeConnect, Last: outcome.Result{At: time.Now()}}}})
 		settle()
 		if !preempts() {
 			t.Error("not ready with all checks in after the fault")
@@ -72,7 +74,7 @@ func TestSyncHold(t *testing.T) {
 			r := newRig(t, c)
 			defer r.stop()
 			r.table.read(kernelWith(5))
-			r.checker.set(checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: checker.TypeConnect, Last: checker.Result{At: time.Now().Add(time.Second)}}}})
+			r.checker.set(checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: probe.TypeConnect, Last: outcome.Result{At: time.Now().Add(time.Second)}}}})
 			r.Wake()
 			time.Sleep(59 * time.Second)
 			synctest.Wait()

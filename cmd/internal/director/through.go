@@ -12,7 +12,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"lvsd/checker"
+	"lvsd/checker/probe"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/reload"
 	"lvsd/config"
@@ -181,7 +181,7 @@ func (t Throughs) open(svc config.Service, rs config.RealServer, kernel ipvs.Tab
 }
 
 // lead sends a probe of a real server through.
-func (t Throughs) lead(svc config.Service, rs config.RealServer, check config.Check, probe *checker.Check) {
+func (t Throughs) lead(svc config.Service, rs config.RealServer, check config.Check, probe *probe.Check) {
 	own := t[pathOf(svc, rs)]
 	probe.Mark, probe.MarkPath = own.Mark, true
 	probe.Address = netip.AddrPortFrom(svc.Address.Addr(), check.Address.Port())

@@ -11,6 +11,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"lvsd/checker"
+	"lvsd/checker/outcome"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
 	"lvsd/ipvs"
@@ -241,8 +242,8 @@ func (e emitter) drains(v director.View) {
 
 // checks adds up a server's checks: the labels name servers, not checks.
 func (e emitter) checks(h checker.Health, labels ...string) {
-	totals := map[checker.Reason]uint64{}
-	var newest checker.Result
+	totals := map[outcome.Reason]uint64{}
+	var newest outcome.Result
 	var expiry time.Time
 	for _, c := range h.Checks {
 		if at := c.CertificateExpiry; !at.IsZero() && (expiry.IsZero() || at.Before(expiry)) {

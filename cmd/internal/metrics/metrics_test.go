@@ -17,6 +17,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"lvsd/checker"
+	"lvsd/checker/outcome"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
 	"lvsd/config"
@@ -30,7 +31,7 @@ func view(context.Context) director.View {
 	real := netip.MustParseAddrPort("10.0.0.9:80")
 	gone := netip.MustParseAddrPort("10.0.0.10:80")
 	id := checker.ID{Service: "web", RealServer: real.String()}
-	var totals checker.Totals
+	var totals outcome.Totals
 	totals[0] = 7 // ok
 	return director.View{
 		Config:     &config.Config{Director: "lb1", Hash: "abc", Global: config.Global{PerServerMetrics: true}, Services: []config.Service{{Name: "web", Quorum: 2}}},
@@ -38,7 +39,7 @@ func view(context.Context) director.View {
 		Decision: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{
 			{ID: id, Address: real, Verdict: checker.Up, DrainUntil: time.Unix(93, 0), Causes: []decision.Cause{{Kind: decision.CauseDrain, Since: time.Unix(96, 0)}}},
 		}, Fallback: decision.Fallback{Active: true}, Panic: true}}, Guard: decision.Guard{State: decision.GuardFrozen}},
-		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Totals: totals, CertificateExpiry: time.Unix(95, 0), Last: checker.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
+		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Totals: totals, CertificateExpiry: time.Unix(95, 0), Last: outcome.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
 		Kernel: ipvs.Snapshot{Valid: true, Up: true, At: time.Unix(98, 0), Foreign: 2,
 			Table: ipvs.Table{key: {Destinations: map[netip.AddrPort]ipvs.Destination{real: {Weight: 3}}}},
 			Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{key: {Counters: ipvs.Counters{Connections: 1 << 40},

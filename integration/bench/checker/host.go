@@ -21,6 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lvsd/checker"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
 	"lvsd/integration/bench/measure"
 )
 
@@ -117,7 +119,7 @@ func measureHere(ctx context.Context, kind string, servers int, port uint16, spa
 	}
 	for i := range targets {
 		to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1 + byte(i>>16), byte(i >> 8), byte(i)}), port)
-		targets[i] = checker.Target{ID: checker.ID{Service: "web", RealServer: to.String()}, Checks: []checker.Check{{
+		targets[i] = checker.Target{ID: checker.ID{Service: "web", RealServer: to.String()}, Checks: []probe.Check{{
 			Type: kind, Address: to, Interval: time.Second, Timeout: time.Second, Rise: 1, Fall: 3, Path: path(i)}}}
 	}
 	if err := e.Set(targets); err != nil {
@@ -146,11 +148,11 @@ func measureHere(ctx context.Context, kind string, servers int, port uint16, spa
 }
 
 // failures counts the results other than OK, by reason.
-func failures(e *checker.Engine) map[checker.Reason]uint64 {
-	all := map[checker.Reason]uint64{}
+func failures(e *checker.Engine) map[outcome.Reason]uint64 {
+	all := map[outcome.Reason]uint64{}
 	for _, h := range e.Health() {
 		for reason, count := range h.Checks[0].Totals.All() {
-			if reason != checker.OK {
+			if reason != outcome.OK {
 				all[reason] += count
 			}
 		}
@@ -158,7 +160,7 @@ func failures(e *checker.Engine) map[checker.Reason]uint64 {
 	return all
 }
 
-func failed(now, before map[checker.Reason]uint64) string {
+func failed(now, before map[outcome.Reason]uint64) string {
 	text := "none failed"
 	for reason, n := range now {
 		if n -= before[reason]; n > 0 {

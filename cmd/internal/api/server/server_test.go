@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
@@ -57,8 +59,8 @@ func (s *stub) RunMarkProbes(_ context.Context, id checker.ID) ([]director.MarkP
 	if id.Service != "web" {
 		return nil, errors.New("no such service")
 	}
-	return []director.MarkProbe{{Check: checker.Check{Type: checker.TypeConnect, Address: netip.MustParseAddrPort("10.0.0.88:80"), MarkPath: true},
-		Trace: checker.Trace{Result: checker.Result{Reason: checker.Refused, Phase: checker.PhaseConnect}}}}, nil
+	return []director.MarkProbe{{Check: probe.Check{Type: probe.TypeConnect, Address: netip.MustParseAddrPort("10.0.0.88:80"), MarkPath: true},
+		Trace: probe.Trace{Result: outcome.Result{Reason: outcome.Refused, Phase: outcome.PhaseConnect}}}}, nil
 }
 
 func (s *stub) Explain(id checker.ID) (checker.Health, bool) {
@@ -79,7 +81,7 @@ func healthy() director.View {
 			ID: id, Address: real, Configured: 3, Weight: 3, Listed: true, Verdict: checker.Up, Agent: decision.Agent{Weight: 100},
 			Causes: []decision.Cause{{Kind: decision.CauseConfigured, Weight: 3, Text: "weight 3 in the file, line 9"}}}}}}},
 		Health: map[checker.ID]checker.Health{id: {Verdict: checker.Up, Checks: []checker.CheckHealth{
-			{Type: "http", Last: checker.Result{At: time.Unix(999, 0), Reason: checker.OK, Took: 2 * time.Millisecond}}}}},
+			{Type: "http", Last: outcome.Result{At: time.Unix(999, 0), Reason: outcome.OK, Took: 2 * time.Millisecond}}}}},
 		Kernel: ipvs.Snapshot{Valid: true, Up: true, Table: ipvs.Table{key: {Key: key, Destinations: map[netip.AddrPort]ipvs.Destination{real: {Address: real, Weight: 3}}}},
 			Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{key: {Destinations: map[netip.AddrPort]ipvs.DestinationStats{real: {Active: 4, Inactive: 5}}}}},
 		Instances: []vrrp.Status{{Name: "web", State: vrrp.Master, Holding: true}},
@@ -121,7 +123,7 @@ func TestEveryFaultIsAProblem(t *testing.T) {
 		"witness 10.0.0.1 does not answer": func(v *director.View) {
 			w := netip.MustParseAddr("10.0.0.1")
 			v.Config.Guard = &config.Guard{Witnesses: []netip.Addr{w}}
-			v.Health[decision.WitnessID(w)] = checker.Health{Checks: []checker.CheckHealth{{Last: checker.Result{At: time.Unix(1, 0), Reason: checker.Timeout}}}}
+			v.Health[decision.WitnessID(w)] = checker.Health{Checks: []checker.CheckHealth{{Last: outcome.Result{At: time.Unix(1, 0), Reason: outcome.Timeout}}}}
 		},
 		"another writer": func(v *director.View) { v.Kernel.Conflicts = []ipvs.Conflict{{What: "sync_threshold"}} },
 		"no such device": func(v *director.View) { v.Kernel.SyncError = "no such device" },
@@ -221,7 +223,7 @@ func TestWhy(t *testing.T) {
 	d := &stub{view: healthy()}
 	id := checker.ID{Service: "web", RealServer: "10.0.0.9:80"}
 	d.view.Health[id] = checker.Health{Verdict: checker.Down, Checks: []checker.CheckHealth{{Type: "http", Verdict: checker.Down, InARow: 1, Needed: 2,
-		History: []checker.Result{{At: time.Unix(998, 0), Reason: checker.Status, Phase: checker.PhaseReceive, Detail: "503 Service Unavailable", Took: time.Millisecond}}}}}
+		History: []outcome.Result{{At: time.Unix(998, 0), Reason: outcome.Status, Phase: outcome.PhaseReceive, Detail: "503 Service Unavailable", Took: time.Millisecond}}}}}
 	s := newServer(t, d)
 	path := filepath.Join(t.TempDir(), "control.sock")
 	if err := s.OpenControl(path, ""); err != nil {

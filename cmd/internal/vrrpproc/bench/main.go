@@ -30,6 +30,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"lvsd/checker"
+	"lvsd/checker/probe"
 	"lvsd/cmd/internal/vrrpproc"
 	"lvsd/config"
 	"lvsd/integration/bench/measure"
@@ -248,8 +249,8 @@ func reload(checks *checker.Engine, s settings) error {
 	var targets []checker.Target
 	for i, rs := range c.Services[0].RealServers {
 		k := rs.Checks[0]
-		targets = append(targets, checker.Target{ID: checker.ID{Service: "web", RealServer: rs.Address.String()}, Checks: []checker.Check{{
-			Type: checker.TypeConnect, Interval: k.Interval, Timeout: k.Timeout, Rise: k.Rise, Fall: k.Fall,
+		targets = append(targets, checker.Target{ID: checker.ID{Service: "web", RealServer: rs.Address.String()}, Checks: []probe.Check{{
+			Type: probe.TypeConnect, Interval: k.Interval, Timeout: k.Timeout, Rise: k.Rise, Fall: k.Fall,
 			// An address of its own for each: the same one would be one shared probe.
 			Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1, byte(i >> 8), byte(i)}), 8000),
 		}}})

@@ -1,0 +1,43 @@
+package probe
+
+import (
+	"bufio"
+	"crypto/tls"
+	"io"
+	"net"
+	"strings"
+)
+
+// speakMail is a mail server.
+func speakMail(c net.Conn, settings *tls.Config, change string) {
+	has := func(word string) bool { return strings.Contains(change, word) }
+	if has("busy") {
+		io.WriteString(c, "421 too busy\r\n")
+		return
+	}
+	io.WriteString(c, "220 mail.example.org ESMTP\r\n")
+	r := bufio.NewReader(c)
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return
+		}
+		switch {
+		case has("rude"):
+			io.WriteString(c, "550 go away\r\n")
+		case strings.HasPrefix(line, "EHLO lb1") && has("tls"):
+			io.WriteString(c, "250-mail.example.org\r\n250-SIZE 1000\r\n250 STARTTLS\r\n")
+		case strings.HasPrefix(line, "EHLO lb1"):
+			io.WriteString(c, "250-mail.example.org\r\n250 SIZE 1000\r\n")
+		case line == "STARTTLS\r\n" && has("injected"):
+			io.WriteString(c, "220 go ahead\r\n250 injected\r\n")
+		case line == "STARTTLS\r\n":
+			io.WriteString(c, "220 go ahead\r\n")
+			s := tls.Server(c, settings)
+			c, r, change = s, bufio.NewReader(s), ""
+		case line == "QUIT\r\n":
+			io.WriteString(c, "221 bye\r\n")
+			return
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package probe
+
+import (
+	"context"
+	"lvsd/checker/netpoll"
+	"lvsd/checker/outcome"
+	"lvsd/checker/resolver"
+	"lvsd/checker/trace"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// namedProbe is a probe of what a name stands for. It stays with an address for as
+// long as the name has it.
+type namedProbe struct {
+	check    Check
+	resolver *resolver.Resolver
+	common   *Shared // its own: it makes probers while others run
+	addr     netip.Addr
+	current  Prober // for at
+	report   *outcome.AgentReport
+}
+
+func newNamedProbe(c *Check, common *Shared) (Prober, error) {
+	p := &namedProbe{check: *c, resolver: common.Resolver, common: NewShared()}
+	// What is wrong with the check shows now, with any address.
+	_, err := p.prober(netip.IPv4Unspecified())
+	return p, err
+}
+
+func (p *namedProbe) prober(a netip.Addr) (Prober, error) {
+	c := p.check
+	c.Address = netip.AddrPortFrom(a, c.Address.Port())
+	return newAddressProber(&c, p.common)
+}
+
+func (p *namedProbe) ResumeReport(s outcome.AgentReport) { p.report = &s }
+
+// LoopProbe is that of the address, where a name server answered before.
+func (p *namedProbe) LoopProbe() *netpoll.LoopProbe {
+	all := p.resolver.Cached(p.check.HostName)
+	if len(all) == 0 {
+		return nil
+	}
+	if out := p.choose(all); out.Reason != "" {
+		return nil
+	}
+	if run, ok := p.current.(LoopProber); ok {
+		return run.LoopProbe()
+	}
+	return nil
+}
+
+func (p *namedProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcome {
+	all, err := p.resolver.Addresses(ctx, p.check.HostName, deadline)
+	if err != nil {
+		return outcome.NewOutcome(outcome.DNS, outcome.PhaseName, outcome.Printable(p.check.HostName+": "+err.Error(), outcome.MaxDetail))
+	}
+	trace.TracerOf(ctx).Note(outcome.PhaseName, "%s is %v", p.check.HostName, all)
+	if out := p.choose(all); out.Reason != "" {
+		return out
+	}
+	out := p.current.Probe(ctx, deadline)
+	if out.Report != nil {
+		p.report = out.Report
+	}
+	return out
+}
+
+// choose makes a prober of one of the addresses.
+func (p *namedProbe) choose(all []netip.Addr) outcome.Outcome {
+	if from := p.check.From.Unmap(); from.IsValid() {
+		all = slices.DeleteFunc(slices.Clone(all), func(a netip.Addr) bool { return a.Unmap().Is4() != from.Is4() })
+	}
+	if len(all) == 0 {
+		return outcome.NewOutcome(outcome.DNS, outcome.PhaseName, outcome.Printable(p.check.HostName+": no address of the family of "+p.check.From.String(), outcome.MaxDetail))
+	}
+	if p.current != nil && slices.Contains(all, p.addr) {
+		return outcome.Outcome{}
+	}
+	run, err := p.prober(all[0])
+	if err != nil {
+		return outcome.NewOutcome(outcome.Local, outcome.PhaseName, outcome.Printable(err.Error(), outcome.MaxDetail))
+	}
+	if r, ok := run.(ReportResumer); ok && p.report != nil {
+		r.ResumeReport(*p.report)
+	}
+	p.addr, p.current = all[0], run
+	return outcome.Outcome{}
+}

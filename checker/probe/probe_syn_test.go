@@ -1,0 +1,73 @@
+package probe
+
+import (
+	"lvsd/checker/checktest"
+	"lvsd/checker/outcome"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// half a handshake needs CAP_NET_RAW; without it a probe says so.
+func synOnce(t *testing.T, c Check) (outcome.Outcome, bool) {
+	t.Helper()
+	common := NewShared()
+	c.Type = TypeSYN
+	if c.Timeout == 0 {
+		c.Timeout = checktest.Patience
+	}
+	p, err := NewProber(&c, common)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := p.Probe(t.Context(), time.Now().Add(c.Timeout))
+	if out.Reason == outcome.Local && out.Detail == "failed to open a raw socket: operation not permitted (EPERM)" {
+		t.Log("no CAP_NET_RAW here")
+		return out, false
+	}
+	return out, true
+}
+
+func TestSYN(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := l.Addr().(*net.TCPAddr).AddrPort()
+		got, able := synOnce(t, Check{Address: to})
+		if !able {
+			l.Close()
+			return
+		}
+		checktest.Want(t, got, outcome.OK, outcome.PhaseConnect, "")
+		for range 50 { // no port is used up, and no handshake of before is in the way
+			if got, _ := synOnce(t, Check{Address: to}); got.Reason != outcome.OK {
+				t.Fatalf("%+v", got)
+			}
+		}
+		// The application never hears of it.
+		l.(*net.TCPListener).SetDeadline(time.Now().Add(checktest.Hurry))
+		if c, err := l.Accept(); err == nil {
+			t.Errorf("%v was accepted", c.RemoteAddr())
+			c.Close()
+		}
+		l.Close()
+		got, _ = synOnce(t, Check{Address: to})
+		checktest.Want(t, got, outcome.Refused, outcome.PhaseConnect, "connection refused")
+	}
+	got, _ := synOnce(t, Check{Address: checktest.Blackhole(t), Timeout: checktest.Hurry})
+	checktest.Want(t, got, outcome.Timeout, outcome.PhaseConnect, "no answer")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	to := l.Addr().(*net.TCPAddr).AddrPort()
+	got, _ = synOnce(t, Check{Address: to, From: netip.MustParseAddr("127.0.0.7")})
+	checktest.Want(t, got, outcome.OK, outcome.PhaseConnect, "")
+	if got, _ = synOnce(t, Check{Address: to, Mark: 7}); got.Reason != outcome.Local {
+		checktest.Want(t, got, outcome.OK, outcome.PhaseConnect, "")
+	}
+}

@@ -1,0 +1,17 @@
+package checker
+
+import "lvsd/checker/probe"
+
+// ID names a target. The caller chooses it; it is only compared and logged.
+type ID struct{ Service, RealServer string }
+
+// Target is one real server of one service and the checks that it must pass,
+// all of them.
+type Target struct {
+	ID     ID
+	Checks []probe.Check // at least one
+	// Known: the kernel already has this server. Then an up counts at once and
+	// a down needs Fall results in a row; else the first result is the verdict.
+	// Only read when the target is new to the engine.
+	Known bool
+}
