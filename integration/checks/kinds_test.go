@@ -140,9 +140,9 @@ http {
 	p.Services = b.String()
 	lb.StartDaemon()
 
-	// verdicts waits until each check has the expected result, and logs those that have
+	// waitResults waits until each check has the expected result, and logs those that have
 	// not.
-	verdicts := func(want map[string][2]string) {
+	waitResults := func(want map[string][2]string) {
 		t.Helper()
 		var wrong []string
 		look := func() bool {
@@ -171,7 +171,7 @@ http {
 		}()
 		p.WaitUntil(60*time.Second, "all results", look)
 	}
-	verdicts(map[string][2]string{
+	waitResults(map[string][2]string{
 		"h2": {"up"}, "redirect": {"up"}, "dialogue": {"up"}, "syn": {"up"}, "ping": {"up"}, "exec": {"up"}, "agent": {"up"},
 		"no certificate": {"down", "status"}, "too old": {"down", "tls"}, "syn refused": {"down", "refused"}, "udp": {"down", "refused"},
 	})
@@ -191,10 +191,10 @@ http {
 		t.Fatal(err)
 	}
 	defer udp.Close()
-	verdicts(map[string][2]string{
+	waitResults(map[string][2]string{
 		"h2": {"down", "refused"}, "redirect": {"down", "refused"}, "dialogue": {"down", "refused"}, "syn": {"down", "refused"},
 		"exec": {"down", "exec"}, "agent": {"down", "agent"}, "ping": {"up"},
 	})
 	rs.CutCable()
-	verdicts(map[string][2]string{"ping": {"down", ""}, "agent": {"down", ""}})
+	waitResults(map[string][2]string{"ping": {"down", ""}, "agent": {"down", ""}})
 }

@@ -47,7 +47,7 @@ func checkProbeCommand(p *lvsdtest.Pair) {
 	}
 	probe(0, []string{"web " + real + ": connect check of " + real + "\n", "web " + real + ": connect check of " + lvsdtest.VIPPort + ", through to this server, by the daemon",
 		"connect  10.77.0.11:", " to " + lvsdtest.VIPPort})
-	probe(1, []string{"not run: its path through the kernel is the daemon's to lay: no daemon answers"}, "--socket", p.Path("nobody.sock"))
+	probe(1, []string{"not run: its path through the kernel is the daemon's to lay: no daemon answers"}, "--socket", p.Path("absent.sock"))
 }
 
 // checkFlush: after the IPVS table was flushed, a probe reaches whichever host has the

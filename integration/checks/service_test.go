@@ -171,14 +171,14 @@ func TestSlowStartRamp(t *testing.T) {
 func TestFlapDampingHoldsDown(t *testing.T) {
 	_, lb, servers := httpPair(t, 2, 1, "flap_damping = true")
 	lb.WaitWeights(30*time.Second, 1, 1)
-	rs := func() (verdict, why string) {
+	rs := func() (health, why string) {
 		s, err := lb.Status()
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s.Services[0].RealServers[0].Verdict, s.Services[0].RealServers[0].Why
 	}
-	verdict := func(want string) {
+	waitHealth := func(want string) {
 		t.Helper()
 		lb.Pair.WaitUntil(30*time.Second, "health "+want, func() bool { v, _ := rs(); return v == want })
 	}
@@ -189,7 +189,7 @@ func TestFlapDampingHoldsDown(t *testing.T) {
 	servers[0].SetHealthy(false)
 	lb.WaitWeights(30*time.Second, 0, 1)
 	servers[0].SetHealthy(true)
-	verdict("up")
+	waitHealth("up")
 	back := time.Now()
 	if _, why := rs(); lb.ProcWeight(lb.Pair.Real[0].Addr().String()+":80") != 0 || !lvsdtest.ContainsAll(why, "failed 2 times lately", "30s") {
 		t.Errorf("why: %s\n%s", why, lb.IPVSTable())
@@ -309,7 +309,7 @@ func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
 			return until()
 		})
 	}
-	verdicts := func(want string) func() bool {
+	health := func(want string) func() bool {
 		return func() bool {
 			s, err := lb.Status()
 			if err != nil {
@@ -336,7 +336,7 @@ func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
 	} {
 		fault.begin()
 		frozenUntil(30*time.Second, fault.name+": a frozen guard", func() bool { return lb.Metric("lvsd_guard_active") == "1" })
-		frozenUntil(30*time.Second, fault.name+": all servers down", verdicts("down"))
+		frozenUntil(30*time.Second, fault.name+": all servers down", health("down"))
 		lb.WaitProblem("guard: the verdicts are frozen", true)
 		waitEvent(lb, "guard", "frozen")
 		if s, err := lb.Status(); err != nil || !strings.Contains(s.Services[0].RealServers[0].Why, "guard froze the verdicts") || !s.Services[0].Up {
@@ -347,7 +347,7 @@ func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
 		}
 		fault.over()
 		frozenUntil(30*time.Second, fault.name+": the guard to end", func() bool { return lb.Metric("lvsd_guard_active") == "0" })
-		frozenUntil(30*time.Second, fault.name+": all servers up", verdicts("up"))
+		frozenUntil(30*time.Second, fault.name+": all servers up", health("up"))
 		lb.WaitProblem("guard", false)
 	}
 

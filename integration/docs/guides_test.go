@@ -133,12 +133,12 @@ func peerOf(p *lvsdtest.Pair, ln net.Listener, from *lab.Host, to string) string
 	p.T.Helper()
 	seen := make(chan string, 1)
 	go func() {
-		who := "nobody"
+		source := "no connection"
 		if c, err := ln.Accept(); err == nil {
-			who, _, _ = net.SplitHostPort(c.RemoteAddr().String())
+			source, _, _ = net.SplitHostPort(c.RemoteAddr().String())
 			c.Close()
 		}
-		seen <- who
+		seen <- source
 	}()
 	c, err := from.Dial(p.T.Context(), "tcp", to)
 	if err != nil {

@@ -26,7 +26,7 @@ func syncPair(t *testing.T) *lvsdtest.Pair {
 // for the backup.
 func TestConnectionsSurviveAHandover(t *testing.T) {
 	const connections = 100
-	for name, away := range map[string]func(*lvsdtest.Director){"cut cable": (*lvsdtest.Director).CutCable, "told to stop": (*lvsdtest.Director).StopDaemon} {
+	for name, away := range map[string]func(*lvsdtest.Director){"cut cable": (*lvsdtest.Director).CutCable, "planned stop": (*lvsdtest.Director).StopDaemon} {
 		t.Run(name, func(t *testing.T) {
 			p := syncPair(t)
 			var talks []*lab.Conversation
@@ -52,7 +52,7 @@ func TestConnectionsSurviveAHandover(t *testing.T) {
 			if dead > 0 {
 				t.Errorf("%d of %d connections lost", dead, connections)
 			}
-			if name != "told to stop" {
+			if name != "planned stop" {
 				return
 			}
 			// With on_stop = "keep" the sync daemons continue.

@@ -104,13 +104,13 @@ func KeepAlive(t *testing.T, client *lab.Host) (request, closeConn func() error)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	answers := bufio.NewReader(conn)
+	responses := bufio.NewReader(conn)
 	return func() error {
 		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: lab\r\n\r\n"); err != nil {
 			return err
 		}
-		resp, err := http.ReadResponse(answers, nil)
+		resp, err := http.ReadResponse(responses, nil)
 		if err != nil {
 			return err
 		}

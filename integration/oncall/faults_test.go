@@ -51,8 +51,8 @@ func (w *monitoredPair) drill(t *testing.T) {
 	w.reload(strings.Replace(w.text, ":80\", weight = 1 }", ":80\", weight = 3 }", 1), lb1, lb2)
 	w.reload(w.text, lb1, lb2)
 	w.waitEvaluated(8 * time.Second)
-	if heard := withoutLate(w.received()); len(heard) > 0 {
-		t.Errorf("alerts of a handover and a reload: %q, of them pages: %q", heard, w.pages())
+	if received := withoutLate(w.received()); len(received) > 0 {
+		t.Errorf("alerts of a handover and a reload: %q, of them pages: %q", received, w.pages())
 	}
 }
 

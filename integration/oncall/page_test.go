@@ -269,7 +269,7 @@ func TestOncallPage(t *testing.T) {
 		t.Errorf("after a server failed: %+v", now)
 	}
 	b.waitFor("the change on top", `document.querySelector("#now-change").textContent.includes("10.77.0.22:80")`)
-	b.waitFor("the change is told", `document.querySelector("#announce").textContent.includes("web: up, 2 servers without weight")`)
+	b.waitFor("the change announced", `document.querySelector("#announce").textContent.includes("web: up, 2 servers without weight")`)
 	b.waitFor("curves", `(document.querySelector("svg.chart path.line").getAttribute("d") || "").includes("L")`)
 	b.screenshot("trouble-dark")
 	b.setColourScheme("light")
@@ -278,7 +278,7 @@ func TestOncallPage(t *testing.T) {
 	// The director of the page is killed: the page shows that, and since when.
 	loaded := evaluate[float64](b, "performance.timeOrigin")
 	p.LB[0].Process.Kill()
-	b.waitFor("nobody answers", `!document.querySelector("#lost").hidden && /NO ANSWER from lb1 since \d\d:\d\d:\d\d/.test(document.querySelector("#lost").textContent)`)
+	b.waitFor("the lost connection", `!document.querySelector("#lost").hidden && /NO ANSWER from lb1 since \d\d:\d\d:\d\d/.test(document.querySelector("#lost").textContent)`)
 	if !evaluate[bool](b, `document.title.startsWith("NO ANSWER") && document.querySelector("#lost").getAttribute("role") === "alert"`) {
 		t.Error("not announced to screen readers")
 	}
@@ -341,7 +341,7 @@ func checkKeyboard(b *browser) {
 	b.press(kb.Enter)
 	b.waitFor("why", `document.querySelectorAll("tr.detail tbody tr").length > 1`)
 	drawn := evaluate[string](b, `document.querySelector("#live").textContent`)
-	b.waitFor("it was drawn anew", fmt.Sprintf(`document.querySelector("#live").textContent !== %q`, drawn))
+	b.waitFor("a redraw", fmt.Sprintf(`document.querySelector("#live").textContent !== %q`, drawn))
 	if where := evaluate[string](b, `document.activeElement.textContent`); where != "10.77.0.23:80" {
 		t.Errorf("the focus moved to %q", where)
 	}

@@ -204,8 +204,8 @@ func (w *monitoring) waitAlerts(limit time.Duration, want ...string) {
 		}
 	}()
 	w.p.WaitUntil(limit, fmt.Sprintf("the alerts %q", want), func() bool {
-		heard := w.received()
-		return !slices.ContainsFunc(want, func(name string) bool { return !slices.Contains(heard, name) })
+		received := w.received()
+		return !slices.ContainsFunc(want, func(name string) bool { return !slices.Contains(received, name) })
 	})
 }
 
