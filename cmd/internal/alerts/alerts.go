@@ -11,24 +11,24 @@ import (
 	"lvsd/config"
 )
 
-// Severities: what wakes somebody, and what can wait for the morning.
+// Severities: what needs attention at once, and what can wait for working hours.
 const (
 	Page   = "page"
 	Ticket = "ticket"
 )
 
-// Options are what the rules are made for. Its zero value is not ready: see Default.
+// Options are what the rules are made for. The zero value is not usable: see Default.
 type Options struct {
-	Job         string         // of the scrape configuration; "": whatever job the metrics have
-	Scrape      time.Duration  // how often Prometheus asks
-	Drain       time.Duration  // how long a drain, or staying away, may take before it looks forgotten
-	Certificate time.Duration  // how long a certificate must still be good
-	Runbook     string         // the address of the runbook, without a section
-	Scale       float64        // of all waiting that is not Drain or Certificate, to try the rules in seconds
+	Job         string         // of the scrape configuration; empty: any job
+	Scrape      time.Duration  // the scrape interval
+	Drain       time.Duration  // how long a drain or a standby may last before it is reported
+	Certificate time.Duration  // how long a certificate must remain valid
+	Runbook     string         // URL of the runbook, without a fragment
+	Scale       float64        // factor for all durations except Drain and Certificate, to test the rules in seconds
 	Config      *config.Config // nil: any
 }
 
-// Default is what docs/alerts/lvsd.rules.yml is made with.
+// Default returns the options of docs/alerts/lvsd.rules.yml.
 func Default() Options {
 	return Options{Scrape: 15 * time.Second, Drain: 24 * time.Hour, Certificate: 14 * 24 * time.Hour,
 		Runbook: "file:///usr/share/doc/lvsd/runbook.md", Scale: 1}
@@ -43,7 +43,7 @@ type Rule struct {
 	Annotations map[string]string `json:"annotations"`
 }
 
-// Group is rules that are evaluated one after the other.
+// Group is rules that are evaluated in sequence.
 type Group struct {
 	Name  string `json:"name"`
 	Rules []Rule `json:"rules"`
@@ -60,7 +60,7 @@ func Groups(o Options) []Group {
 	}
 }
 
-// book is the rules while they are written.
+// book collects the rules.
 type book struct {
 	Options
 	rules []Rule
@@ -72,8 +72,8 @@ func (b *book) group(name string, write func()) Group {
 	return Group{Name: name, Rules: b.rules}
 }
 
-// add writes a rule. summary is one line that names who and what; description
-// says what it means and what to look at first.
+// add adds a rule. summary is one line that names the objects; description explains
+// the meaning and the first thing to check.
 func (b *book) add(name, severity string, wait time.Duration, expr, summary, description string) {
 	r := Rule{Alert: name, Expr: strings.TrimSpace(expr),
 		Labels: map[string]string{"severity": severity},
@@ -85,7 +85,7 @@ func (b *book) add(name, severity string, wait time.Duration, expr, summary, des
 	b.rules = append(b.rules, r)
 }
 
-// of selects a metric's series, of the job if there is one.
+// of selects the series of a metric, of the job if there is one.
 func (b *book) of(metric string, matchers ...string) string {
 	if b.Job != "" {
 		matchers = append([]string{fmt.Sprintf("job=%q", b.Job)}, matchers...)
@@ -96,18 +96,17 @@ func (b *book) of(metric string, matchers ...string) string {
 	return metric + "{" + strings.Join(matchers, ", ") + "}"
 }
 
-// settled is how long what two directors say together must hold: scrapes are not
-// simultaneous, so one of them may be seen a scrape later, and one scrape may be
-// lost. more is what the thing itself takes.
+// settled is how long an expression over two directors must hold: scrapes are not
+// simultaneous, so that one may be a scrape older, and one scrape may be lost. more
+// is the duration of the fault itself.
 func (b *book) settled(more time.Duration) time.Duration { return up(3*b.Scrape + more) }
 
-// waiting is a time that people chose.
+// waiting is a chosen duration, scaled.
 func (b *book) waiting(d time.Duration) time.Duration {
 	return max(up(time.Duration(float64(d)*b.Scale)), b.settled(0))
 }
 
-// window is a time that is looked back: long enough for two samples of a counter
-// that is scraped twice in vain.
+// window is a range that has two samples of a counter even if one scrape is lost.
 func (b *book) window(d time.Duration) string {
 	return duration(max(up(time.Duration(float64(d)*b.Scale)), up(4*b.Scrape)))
 }
@@ -117,7 +116,7 @@ func up(d time.Duration) time.Duration {
 	return time.Duration(math.Ceil(d.Seconds())) * time.Second
 }
 
-// duration is written as Prometheus reads it.
+// duration returns d in Prometheus's syntax.
 func duration(d time.Duration) string {
 	var b strings.Builder
 	for _, u := range []struct {
@@ -135,12 +134,12 @@ func duration(d time.Duration) string {
 	return b.String()
 }
 
-// File is the rules as lvsd alerts --json prints them.
+// File is the output of lvsd alerts --json.
 type File struct {
 	Groups []Group `json:"groups"`
 }
 
-// JSON is the rules as JSON, which Prometheus reads, too.
+// JSON returns the rules as JSON, which Prometheus reads too.
 func JSON(groups []Group) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -150,8 +149,8 @@ func JSON(groups []Group) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// YAML is the rules as a rule file. Strings are those of JSON, which are YAML's
-// as well; an expression stands as it is read.
+// YAML returns the rules as a rule file. Strings are written as JSON strings, which
+// are valid YAML; expressions are block scalars.
 func YAML(groups []Group) string {
 	var b strings.Builder
 	b.WriteString("groups:\n")
@@ -178,6 +177,6 @@ func quoted(s string) string {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(s) // a string can always be written
+	_ = e.Encode(s) // a string can always be encoded
 	return strings.TrimSpace(b.String())
 }

@@ -1,6 +1,5 @@
-// The rules of the pair: its elections, and its directors themselves.
-//
-// PURE.
+// This file has the rules of the pair: its VRRP instances, and the directors
+// themselves.
 
 package alerts
 
@@ -13,22 +12,22 @@ import (
 	"lvsd/config"
 )
 
-// defaultAdvert is advert_interval where the file says nothing.
+// defaultAdvert is advert_interval where the file has none.
 const defaultAdvert = time.Second
 
-// masters is how many directors of a pair say that they are master.
+// masters is how many directors of a pair are master.
 func (b *book) masters() string {
 	return "sum by (job, vrrp) (" + b.of("lvsd_vrrp_state", `state="master"`) + ")"
 }
 
-// backups are the directors that take part in elections and are master of none:
-// clients do not see what they do. One without elections is none of them.
+// backups are the directors that take part in VRRP and are master in no instance:
+// what they do does not affect clients. A director without instances is not one.
 func (b *book) backups() string {
 	return "max by (job, instance) (" + b.of("lvsd_vrrp_state", `state="master"`) + ") == 0"
 }
 
-// faulty are the directors that cannot take part: LvsdElectionFault, or a page, has
-// told of them, and of what follows from it there is no second alert.
+// faulty are the directors in fault state: LvsdElectionFault has fired for them, and
+// its consequences need no second alert.
 func (b *book) faulty() string { return b.of("lvsd_vrrp_state", `state="fault"`) + " == 1" }
 
 func (b *book) election() {
@@ -63,18 +62,18 @@ func (b *book) election() {
 		`lvsd handover was told for it longer than `+duration(b.Drain)+` ago and never ended. It takes over only when the other director falls silent.`)
 }
 
-// noMaster is silent while a director cannot be scraped and its adverts are heard:
-// then Prometheus misses the master, and not the LAN.
+// noMaster does not fire while a director cannot be scraped and its adverts are still
+// received: then Prometheus does not see the master, but the LAN does.
 //
-// There is one rule for all elections; of one configuration one for those of
-// each advert_interval, which says how long a takeover takes.
+// For any configuration it is one rule; for a given configuration one for the
+// instances of each advert_interval, which determines the duration of a takeover.
 func (b *book) noMaster() {
 	add := func(advert time.Duration, names ...string) {
 		var only []string
 		if len(names) > 0 {
 			only = []string{oneOf("vrrp", names)}
 		}
-		// A backup waits for three adverts and less than one more (RFC 9568 §6.1).
+		// A backup waits for between three and four adverts (RFC 9568 §6.1).
 		b.add("LvsdNoMaster", Page, b.settled(4*advert),
 			"sum by (job, vrrp) ("+b.of("lvsd_vrrp_state", append(only, `state="master"`)...)+") == 0\nunless on (job, vrrp) (\n  time() - max by (job, vrrp) ("+
 				b.of("lvsd_vrrp_last_advert_timestamp_seconds", only...)+fmt.Sprintf(") < %.0f", b.settled(4*advert).Seconds())+
@@ -95,14 +94,14 @@ func (b *book) noMaster() {
 	}
 }
 
-// each lists the instances of an alert's pair that a series is true of.
+// each lists the instances of an alert's pair for which a series matches.
 func (b *book) each(metric, matcher, label, condition string) string {
 	return fmt.Sprintf(`{{ range query (printf "%s{%s, job=%%q, %s=%%q}%s" $labels.job $labels.%s) | sortByLabel "instance" }} {{ .Labels.instance }}{{ end }}`,
 		metric, strings.ReplaceAll(matcher, `"`, `'`), label, condition, label)
 }
 
-// down are the targets that are lvsd and do not answer. Without a job they are
-// known by what they showed within a week.
+// down are the lvsd targets that cannot be scraped. Without a job they are known by
+// the series of the last week.
 func (b *book) down() string {
 	if b.Job != "" {
 		return b.of("up") + " == 0"
@@ -149,8 +148,8 @@ func (b *book) director() {
 }
 
 func (b *book) peers() {
-	// Where Prometheus itself sees that the other is down, or one of them is in
-	// fault, that is told already.
+	// Where Prometheus itself sees that the other is down or in fault, another alert
+	// has fired.
 	b.add("LvsdPeerGone", Ticket, b.waiting(time.Minute),
 		b.of("lvsd_peer_up")+" == 0\nunless on (job, director) (\n  last_over_time("+b.of("lvsd_director_info")+"[7d]) and on (job, instance) "+b.of("up")+" == 0\n)\nunless on (job)\n  "+b.faulty(),
 		`{{ $labels.instance }} does not hear the director {{ $labels.director }}`,
@@ -161,8 +160,8 @@ func (b *book) peers() {
 		`From 30 s on adverts with a key are refused, and both directors become master.`)
 }
 
-// lag: nine of ten were late, by what an election or a check cannot bear. One that
-// was late once is none: that is any machine.
+// lag fires when nine of ten timers were late by more than an instance or a check
+// tolerates. A single late one is normal on any machine.
 func (b *book) lag() {
 	advert, interval := defaultAdvert, 2*time.Second
 	if c := b.Config; c != nil {
@@ -190,12 +189,12 @@ func (b *book) lag() {
 	}
 }
 
-// has says whether the rules need something: those for any configuration do.
+// has reports whether rules are needed: those for any configuration always are.
 func (b *book) has(condition func(*config.Config) bool) bool {
 	return b.Config == nil || condition(b.Config)
 }
 
-// intervals are those of all checks that run.
+// intervals are those of all checks.
 func intervals(c *config.Config) []time.Duration {
 	var all []time.Duration
 	for _, s := range c.Services {
@@ -210,8 +209,8 @@ func intervals(c *config.Config) []time.Duration {
 	return all
 }
 
-// oneOf matches a label with names, which have no letter that RE2 reads otherwise
-// but the dot.
+// oneOf matches a label with names, in which the dot is the only character that is
+// special in RE2.
 func oneOf(label string, names []string) string {
 	if len(names) == 1 {
 		return fmt.Sprintf("%s=%q", label, names[0])

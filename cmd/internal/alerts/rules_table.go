@@ -1,6 +1,5 @@
-// The rules of what the pair serves: services, real servers, and the kernel's table.
-//
-// PURE.
+// This file has the rules of what the pair serves: services, real servers, and the
+// kernel's table.
 
 package alerts
 
@@ -13,7 +12,7 @@ import (
 	"lvsd/config"
 )
 
-// served leaves out what only directors say that are master of nothing.
+// served excludes directors that are master in no instance.
 func (b *book) served(expr string) string {
 	return expr + "\n  unless on (job, instance)\n    " + b.backups()
 }
@@ -44,8 +43,8 @@ func (b *book) service() {
 		`When it has ended the checks fail, and the server gets no more clients.`)
 }
 
-// massFailure: most of a service's servers at once, by the sums, since the quorum
-// may well be held by the last one; and what the guard and panic_threshold say.
+// massFailure: most servers of a service at once, by the sums, because one server may
+// keep the quorum; and the states of the guard and of panic_threshold.
 func (b *book) massFailure() {
 	servers := "lvsd_virtual_service_real_servers"
 	expr := "(\n  max by (job, service) (\n    " + b.of(servers, `state="down"`) + "\n    unless on (job, instance)\n      " + b.backups() +
@@ -68,8 +67,8 @@ func (b *book) guarded() bool {
 	return b.has(func(c *config.Config) bool { return c.Guard != nil })
 }
 
-// servers are the rules that name a real server; without its series those that can
-// be made of the sums.
+// servers are the rules that name a real server; without its series those that the
+// sums allow.
 func (b *book) servers() {
 	if !b.has(func(c *config.Config) bool { return c.Global.PerServerMetrics }) {
 		b.add("LvsdRealServerDown", Ticket, b.waiting(15*time.Minute),
@@ -103,7 +102,7 @@ func (b *book) servers() {
 		`It takes no new connections since then, and no end is set.`)
 }
 
-// encrypts says whether a check sees certificates.
+// encrypts reports whether a check sees certificates.
 func encrypts(c *config.Config) bool {
 	for _, s := range c.Services {
 		for _, r := range s.RealServers {
@@ -123,8 +122,8 @@ func (b *book) kernel() {
 		"time() - "+b.of("lvsd_ipvs_last_resync_timestamp_seconds")+" > "+fmt.Sprintf("%.0f", (2*time.Minute).Seconds())+"\nand on (job, instance)\n  "+b.of("lvsd_ipvs_up")+" == 1",
 		`{{ $labels.instance }} has not read the kernel's table for {{ humanizeDuration $value }}`,
 		`The loop that compares the table with what is wanted stands still.`)
-	// A write that is refused is tried again with each comparison: one that was
-	// refused once is none of these.
+	// A write that fails is retried at each comparison: a single failure does not
+	// matter.
 	tried := 2 * time.Minute
 	if b.Config != nil {
 		tried = max(tried, 3*b.Config.IPVS.ResyncInterval)
@@ -147,9 +146,9 @@ func (b *book) kernel() {
 	b.syncNotArriving()
 }
 
-// syncNotArriving: a master without connections sends none, nor does one whose
-// connections are all of one datagram. So there must be established ones, and new
-// ones.
+// syncNotArriving: a master without connections sends nothing, nor does one whose
+// connections consist of single datagrams. So the rule needs established and new
+// connections.
 func (b *book) syncNotArriving() {
 	silent := max(up(time.Duration(float64(5*time.Minute)*b.Scale)), 5*time.Second)
 	b.add("LvsdSyncNotArriving", Ticket, b.waiting(2*time.Minute),

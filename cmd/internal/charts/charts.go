@@ -11,18 +11,18 @@ import (
 )
 
 const (
-	// Points are kept of each series, one Every so often: ten minutes.
+	// Points is the number of values of each series, one Every so often: ten minutes.
 	Points = 60
 	Every  = 10 * time.Second
-	// seriesLimit bounds the memory, at 800 bytes a series: services come first, then
+	// seriesLimit bounds the memory, at 800 bytes a series. Services come first, then
 	// real servers in the order of the file.
 	seriesLimit = 10_000
-	// Unknown stands where there is no value: before a server was there, and where
-	// counters were set back.
+	// Unknown stands for a missing value: before a server was added, and where
+	// counters were reset.
 	Unknown = -1
 )
 
-// Ring is the memory. The zero value works.
+// Ring has the series. The zero value is ready to use.
 type Ring struct {
 	mu     sync.Mutex
 	taken  int // samples so far: the newest is in slot (taken-1) % Points
@@ -30,45 +30,45 @@ type Ring struct {
 	series map[key]*series
 }
 
-// key is a real server of a service, or with server "" the service.
+// key is a real server of a service, or the service itself with an empty server.
 type key struct{ service, server string }
 
 type series struct {
-	taken    int // the sample that it was in last
+	taken    int // number of its last sample
 	last     ipvs.Counters
 	active   [Points]float32
-	arriving [Points]float32 // connections a second
-	bytes    [Points]float32 // a second
+	arriving [Points]float32 // connections per second
+	bytes    [Points]float32 // per second
 }
 
-// Chart is one series, oldest first: as many values as there are times.
+// Chart is one series, oldest first, with as many values as there are times.
 type Chart struct {
 	Active      []float64 `json:"active_connections"`
 	Connections []float64 `json:"connections_per_second"`
 	Bytes       []float64 `json:"bytes_per_second"`
 }
 
-// Service is what is kept of a service.
+// Service is the charts of a service.
 type Service struct {
 	Name string `json:"name"`
 	Chart
 	Servers []Server `json:"real_servers"`
 }
 
-// Server is what is kept of a real server.
+// Server is the charts of a real server.
 type Server struct {
 	Address string `json:"address"`
 	Chart
 }
 
-// Charts is the answer to /api/v1/charts.
+// Charts is the response of /api/v1/charts.
 type Charts struct {
 	At       []time.Time `json:"at"`
 	Services []Service   `json:"virtual_services"`
 }
 
-// Run takes a sample Every so often until the context ends. Where nobody has read
-// the kernel's counters lately it has them read, which view does.
+// Run takes a sample Every so often until the context ends. It calls look, and view
+// where the kernel's counters are older than that: view reads them.
 func (r *Ring) Run(ctx context.Context, look func() director.View, view func(context.Context) director.View) error {
 	tick := time.NewTicker(Every)
 	defer tick.Stop()
@@ -88,8 +88,8 @@ func (r *Ring) Run(ctx context.Context, look func() director.View, view func(con
 	}
 }
 
-// Take keeps what a view shows. One whose counters are those of the last one is
-// passed over: the kernel was not read since.
+// Take adds a sample from a view. It ignores a view whose counters are not newer than
+// the last sample.
 func (r *Ring) Take(v director.View) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -122,7 +122,7 @@ func (r *Ring) Take(v director.View) {
 	}
 	for k, s := range r.series {
 		if r.taken-s.taken >= Points {
-			delete(r.series, k) // it left the file
+			delete(r.series, k) // removed from the configuration
 		}
 	}
 }
@@ -134,7 +134,7 @@ func (r *Ring) newest() time.Time {
 	return r.at[(r.taken-1)%Points]
 }
 
-// keep puts the newest values into a series.
+// keep adds the newest values to a series.
 func (r *Ring) keep(k key, active float32, now ipvs.Counters, passed float64) {
 	s := r.series[k]
 	if s == nil {
@@ -162,8 +162,8 @@ func (s *series) set(slot int, active, arriving, bytes float32) {
 	s.active[slot], s.arriving[slot], s.bytes[slot] = active, arriving, bytes
 }
 
-// Of answers the services of these names with their real servers; without a name
-// all services, without them.
+// Of returns the charts of the named services with their real servers; without names
+// those of all services, without real servers.
 func (r *Ring) Of(v director.View, names ...string) Charts {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -192,7 +192,7 @@ func (r *Ring) Of(v director.View, names ...string) Charts {
 	return out
 }
 
-// chart reads a series; one that is not kept is empty.
+// chart reads a series; it is empty where there is none.
 func (r *Ring) chart(k key, first int) Chart {
 	c := Chart{Active: []float64{}, Connections: []float64{}, Bytes: []float64{}}
 	s := r.series[k]

@@ -12,28 +12,28 @@ import (
 
 // Event is one change of state.
 type Event struct {
-	// ID grows from event to event, over restarts too: the microseconds of the
-	// clock when it was recorded, and always more than the one before.
+	// ID increases from event to event, across restarts: the microseconds of the clock
+	// at recording, and always more than the previous one.
 	ID uint64    `json:"id"`
 	At time.Time `json:"at"`
-	// Director is the one on which it happened.
+	// Director is where it happened.
 	Director string `json:"director,omitempty"`
 	Kind     Kind   `json:"kind"`
-	// Level is how much it concerns people: info, warn or error.
+	// Level is the severity: info, warn or error.
 	Level Level `json:"level"`
-	// Service, RealServer, VRRP say what changed, where the kind has one.
+	// Service, RealServer, VRRP and Peer are the object, where the kind has one.
 	Service    string `json:"service,omitempty"`
 	RealServer string `json:"real_server,omitempty"`
 	VRRP       string `json:"vrrp,omitempty"`
 	Peer       string `json:"peer,omitempty"` // another director
 	From       string `json:"from,omitempty"`
 	To         string `json:"to,omitempty"`
-	// Reason is why, for people.
+	// Reason is the cause, as text.
 	Reason string `json:"reason,omitempty"`
 }
 
-// Level is how much an event concerns people: an error is what clients may
-// feel, a warning what takes away from the spare.
+// Level is the severity of an event: an error may affect clients, a warning reduces
+// redundancy.
 type Level string
 
 const (
@@ -42,40 +42,39 @@ const (
 	Error Level = "error"
 )
 
-// Kind names what an event is about.
+// Kind is what an event is about.
 type Kind string
 
 const (
 	KindDaemon Kind = "daemon" // start and stop
-	KindReload Kind = "reload" // a reload's verdict
-	KindVRRP   Kind = "vrrp"   // an election changed its state
-	KindHealth Kind = "health" // a real server's verdict changed
-	KindWeight Kind = "weight" // a real server's effective weight changed
+	KindReload Kind = "reload" // outcome of a reload
+	KindVRRP   Kind = "vrrp"   // a VRRP instance changed its state
+	KindHealth Kind = "health" // the health of a real server changed
+	KindWeight Kind = "weight" // the effective weight of a real server changed
 	KindQuorum Kind = "quorum" // a service lost or regained its quorum
-	KindGuard  Kind = "guard"  // the guard against mass failure froze the verdicts, or stopped
-	KindPanic  Kind = "panic"  // a service heeds no health any more, or does again
-	// KindFallback: a service's fallback took over, or gave back.
+	KindGuard  Kind = "guard"  // the guard against mass failure froze the health, or released it
+	KindPanic  Kind = "panic"  // a service ignores health (panic mode), or no longer does
+	// KindFallback: a service's fallback server took over, or was released.
 	KindFallback Kind = "fallback"
-	// KindHandover: this director stays away from an election, or does no more.
+	// KindHandover: this director went on standby in an instance, or ended it.
 	KindHandover Kind = "handover"
 	KindIPVS     Kind = "ipvs" // the kernel's table: drift, foreign entries, errors
-	KindPair     Kind = "pair" // another director: answers or not, and where the two differ
+	KindPair     Kind = "pair" // another director: reachable or not, and differences
 )
 
 const (
 	// capacity bounds the memory: at about 300 bytes an event this is 300 KiB.
 	capacity = 1024
-	// reasonLimit bounds an event: a refused reload may have thousands of
-	// mistakes.
+	// reasonLimit bounds an event: a rejected reload may have thousands of errors.
 	reasonLimit = 4 << 10
 )
 
-// Recorder keeps the newest events and hands each to whoever follows. The zero
-// value works.
+// Recorder has the newest events and passes each to its followers. The zero value is
+// ready to use.
 type Recorder struct {
-	// Log, when set, gets each event as a line: one change of state, one line.
+	// Log, when set, receives each event as one line.
 	Log *slog.Logger
-	// Director is stamped on every event.
+	// Director is set in every event.
 	Director string
 
 	mu        sync.Mutex
@@ -85,7 +84,7 @@ type Recorder struct {
 	followers map[*Follower]struct{}
 }
 
-// Record keeps an event and logs it.
+// Record stores an event and logs it.
 func (r *Recorder) Record(e Event) {
 	e = r.Keep(e)
 	if r.Log != nil {
@@ -95,8 +94,8 @@ func (r *Recorder) Record(e Event) {
 
 var levels = map[Level]slog.Level{Info: slog.LevelInfo, Warn: slog.LevelWarn, Error: slog.LevelError}
 
-// Keep only keeps an event: its leaf has logged it already, with more detail.
-// It answers the event as it was kept.
+// Keep stores an event without logging it, for events that were logged in more
+// detail already. It returns the event as stored.
 func (r *Recorder) Keep(e Event) Event {
 	if e.At.IsZero() {
 		e.At = time.Now()
@@ -121,14 +120,14 @@ func (r *Recorder) Keep(e Event) Event {
 	return e
 }
 
-// After lets the numbers go on from those of a run before.
+// After makes the next IDs greater than those of an earlier run.
 func (r *Recorder) After(id uint64) {
 	r.mu.Lock()
 	r.last = max(r.last, id)
 	r.mu.Unlock()
 }
 
-// Recent answers the events that are still held, oldest first.
+// Recent returns the events in memory, oldest first.
 func (r *Recorder) Recent() []Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -141,17 +140,17 @@ func (r *Recorder) recent() []Event {
 	return append(out, r.ring[:r.next]...)
 }
 
-// Follower gets every event from its beginning on, in order, as long as it
-// keeps up: what finds no room is counted and lost.
+// Follower receives every event from its creation on, in order, as long as it keeps
+// up. Events that find its queue full are counted and dropped.
 type Follower struct {
-	// C closes when the follower is let go.
+	// C is closed by Unfollow.
 	C      <-chan Event
 	events chan Event
 	missed atomic.Uint64
 }
 
-// Follow lets somebody read what is recorded from now on, and answers what is
-// held already: between the two nothing is missing and nothing twice.
+// Follow starts a follower with a queue of room events, and returns the events in
+// memory: between the two none is missing and none is duplicated.
 func (r *Recorder) Follow(room int) (*Follower, []Event) {
 	f := &Follower{events: make(chan Event, room)}
 	f.C = f.events
@@ -164,7 +163,7 @@ func (r *Recorder) Follow(room int) (*Follower, []Event) {
 	return f, r.recent()
 }
 
-// Unfollow lets a follower go. It may be called twice.
+// Unfollow ends a follower. It may be called twice.
 func (r *Recorder) Unfollow(f *Follower) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -174,7 +173,7 @@ func (r *Recorder) Unfollow(f *Follower) {
 	}
 }
 
-// Missed counts the events that found no room.
+// Missed is the number of dropped events.
 func (f *Follower) Missed() uint64 { return f.missed.Load() }
 
 func (f *Follower) take(e Event) {

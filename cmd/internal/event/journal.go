@@ -1,7 +1,7 @@
-// The journal writes every event to disk, one JSON object a line, in files of a
-// bounded size and number. It works in a task of its own: whoever records never
-// waits for a disk. A disk that is full or gone ends nothing: what is waiting is
-// tried again until there is no more room for what is new, which is then counted.
+// This file has the journal, which writes every event to disk, one JSON object a
+// line, in files bounded in size and number. It works in a task of its own, so that
+// recording never waits for a disk. A failed write is retried; new events are dropped
+// and counted only when the queue is full.
 
 package event
 
@@ -22,14 +22,14 @@ import (
 )
 
 const (
-	// fileLimit and filesLimit bound the history to 16 MiB, some 50,000 events.
+	// fileLimit and filesLimit bound the history to 16 MiB, about 50,000 events.
 	fileLimit  = 2 << 20
 	filesLimit = 8
-	// room is how many events wait for the disk.
+	// room is the number of events that can wait for the disk.
 	room = 8192
-	// batchLimit is how many are written at once.
+	// batchLimit is the number of events of one write.
 	batchLimit = 1024
-	// retryAfter is how long a disk that failed is left alone.
+	// retryAfter is the delay before a failed write is tried again.
 	retryAfter = time.Second
 )
 
@@ -39,20 +39,20 @@ type Journal struct {
 	log      *slog.Logger
 	recorder *Recorder
 	follower *Follower
-	lost     atomic.Uint64 // taken out of the queue, and never written
+	lost     atomic.Uint64 // taken from the queue and never written
 	problem  atomic.Pointer[string]
 
-	reading sync.Mutex // one reader at a time: each holds a file's events in memory
+	reading sync.Mutex // one reader at a time: each has a file's events in memory
 
-	// What follows is the task's.
+	// The rest belongs to the task.
 	file  *os.File
 	size  int64
-	torn  bool // the file may end in the middle of a line
+	torn  bool // the file may end within a line
 	limit int64
 }
 
 // NewJournal makes the journal of a recorder, in a folder that may have one. It
-// opens nothing; what is recorded before Run waits for it.
+// opens nothing: events recorded before Run wait for it.
 func NewJournal(folder string, r *Recorder, log *slog.Logger) *Journal {
 	j := &Journal{folder: folder, log: log, recorder: r, limit: fileLimit}
 	if last, err := Read(folder, Query{Limit: 1}); err == nil && len(last) == 1 {
@@ -62,10 +62,10 @@ func NewJournal(folder string, r *Recorder, log *slog.Logger) *Journal {
 	return j
 }
 
-// Dropped counts the events that never came to disk.
+// Dropped is the number of events that were never written.
 func (j *Journal) Dropped() uint64 { return j.follower.Missed() + j.lost.Load() }
 
-// Problems names what keeps the history from being written.
+// Problems returns what keeps the history from being written.
 func (j *Journal) Problems() []string {
 	if p := j.problem.Load(); p != nil {
 		return []string{*p}
@@ -73,8 +73,7 @@ func (j *Journal) Problems() []string {
 	return nil
 }
 
-// Run writes until the context ends, and then what is still waiting, as far as
-// the disk takes it at once.
+// Run writes until the context ends, and then what is still queued, without retrying.
 func (j *Journal) Run(ctx context.Context) error {
 	defer j.close()
 	for {
@@ -91,17 +90,17 @@ func (j *Journal) Run(ctx context.Context) error {
 	}
 }
 
-// batch is what is written at once.
+// batch is what one write contains.
 type batch struct {
 	lines  []byte
 	events uint64
 }
 
-// batch takes an event and those that wait behind it.
+// batch takes an event and those queued behind it.
 func (j *Journal) batch(e Event) (b batch) {
 	for {
 		line, err := json.Marshal(e)
-		if err != nil { // nothing in an Event can be refused
+		if err != nil { // an Event can always be encoded
 			panic(err)
 		}
 		b.lines, b.events = append(append(b.lines, line...), '\n'), b.events+1
@@ -120,8 +119,8 @@ func (j *Journal) batch(e Event) (b batch) {
 	}
 }
 
-// keep writes a batch, as often as it takes. When the context has ended one try
-// is all there is.
+// keep writes a batch, retrying until it succeeds. After the end of the context it
+// tries once.
 func (j *Journal) keep(ctx context.Context, b batch) {
 	for {
 		err := j.write(b.lines)
@@ -141,7 +140,7 @@ func (j *Journal) keep(ctx context.Context, b batch) {
 	}
 }
 
-// failed says once that the disk does not take the history.
+// failed logs the first failure in a row.
 func (j *Journal) failed(err error) {
 	text := fmt.Sprintf("the history of events cannot be written: %v: make room in state_dir, or make it writable; meanwhile the newest events are in memory", err)
 	if j.problem.Swap(&text) == nil {
@@ -155,7 +154,7 @@ func (j *Journal) recovered() {
 	}
 }
 
-// write appends to the newest file, or leaves it as it was.
+// write appends to the newest file, or leaves it unchanged.
 func (j *Journal) write(lines []byte) error {
 	if err := j.open(len(lines)); err != nil {
 		return err
@@ -166,13 +165,13 @@ func (j *Journal) write(lines []byte) error {
 	_, err := j.file.Write(lines)
 	if err == nil {
 		j.size, j.torn = j.size+int64(len(lines)), false
-		// A power failure must not take what led to it. A disk that cannot
-		// promise that has the lines all the same.
+		// So that a power failure does not lose what led to it. Without the sync the lines
+		// are written anyway.
 		_ = j.file.Sync()
 		return nil
 	}
-	// Half of a batch must not come twice. Where it cannot be taken back, the
-	// next opening finds how the file ends.
+	// A partial batch must not be written twice. If it cannot be removed, the next
+	// open finds how the file ends.
 	_ = j.file.Truncate(j.size)
 	j.close()
 	return err
@@ -180,7 +179,7 @@ func (j *Journal) write(lines []byte) error {
 
 // open makes sure that there is a file with room.
 func (j *Journal) open(need int) error {
-	if j.file != nil && (j.gone() || j.size > 0 && j.size+int64(need) > j.limit) {
+	if j.file != nil && (j.removed() || j.size > 0 && j.size+int64(need) > j.limit) {
 		j.close()
 	}
 	if j.file != nil {
@@ -204,21 +203,21 @@ func (j *Journal) open(need int) error {
 	if err != nil {
 		return err
 	}
-	if j.size, j.torn, err = ending(file); err != nil {
+	if j.size, j.torn, err = endOf(file); err != nil {
 		file.Close()
 		return err
 	}
 	j.file = file
 	for len(numbers) > 0 && numbers[0] <= next-filesLimit {
-		// What cannot be removed now can be later.
+		// removed at the next open otherwise
 		_ = os.Remove(fileName(j.folder, numbers[0]))
 		numbers = numbers[1:]
 	}
 	return nil
 }
 
-// gone says that somebody removed the file, so that what is written is lost.
-func (j *Journal) gone() bool {
+// removed reports that the file was removed, so that what is written is lost.
+func (j *Journal) removed() bool {
 	var now unix.Stat_t
 	return unix.Fstat(int(j.file.Fd()), &now) != nil || now.Nlink == 0
 }
@@ -230,8 +229,8 @@ func (j *Journal) close() {
 	}
 }
 
-// ending is a file's size, and whether a crash left half a line at its end.
-func ending(f *os.File) (size int64, torn bool, err error) {
+// endOf returns a file's size, and whether a crash left a partial line at its end.
+func endOf(f *os.File) (size int64, torn bool, err error) {
 	info, err := f.Stat()
 	if err != nil || info.Size() == 0 {
 		return 0, false, err
@@ -243,13 +242,13 @@ func ending(f *os.File) (size int64, torn bool, err error) {
 	return info.Size(), last[0] != '\n', nil
 }
 
-// fileName is the history's file of a number; a higher one is newer.
+// fileName returns the path of a file of the history; higher numbers are newer.
 func fileName(folder string, number int) string {
 	return filepath.Join(folder, fmt.Sprintf("events-%08d.jsonl", number))
 }
 
-// History answers what is known: from disk, and what is in memory and not there
-// yet, oldest first.
+// History returns the events on disk and those in memory that are not on disk yet,
+// oldest first.
 func (j *Journal) History(recent []Event, q Query) ([]Event, error) {
 	j.reading.Lock()
 	defer j.reading.Unlock()
@@ -265,7 +264,7 @@ func (j *Journal) History(recent []Event, q Query) ([]Event, error) {
 		}
 	}
 	for _, e := range recent {
-		if q.wants(e) {
+		if q.matches(e) {
 			kept = append(kept, e)
 		}
 	}

@@ -1,5 +1,5 @@
-// Reading the history from its folder, with or without a daemon that writes it.
-// What is no event (half a line that a crash left, or worse) is passed over.
+// This file reads the history from its folder, with or without a running daemon. Lines
+// that are not events, such as a partial line left by a crash, are skipped.
 
 package event
 
@@ -19,27 +19,27 @@ import (
 	"time"
 )
 
-// Query says which events are asked for. The zero value asks for all.
+// Query selects events. The zero value selects all.
 type Query struct {
 	Since time.Time // only later ones
 	After uint64    // only those with a greater ID
-	Limit int       // the newest so many at most; 0: all
+	Limit int       // the newest so many; 0: all
 }
 
-func (q Query) wants(e Event) bool {
+func (q Query) matches(e Event) bool {
 	return e.ID > q.After && (q.Since.IsZero() || e.At.After(q.Since))
 }
 
-// lastID is the greatest that every reader of JSON keeps exactly; the clock is
-// far from it.
+// lastID is the greatest integer that every JSON reader represents exactly, far
+// beyond the clock.
 const lastID = 1 << 53
 
-// readLimit bounds what is read of one file: a foreign one must not fill the
+// readLimit bounds what is read of one file, so that a foreign one does not fill the
 // memory.
 const readLimit = 4 * fileLimit
 
-// Read answers the events that a folder holds, oldest first. A folder that is
-// not there is an error; files that are damaged are none.
+// Read returns the events of a folder, oldest first. A missing folder is an error,
+// damaged files are not.
 func Read(folder string, q Query) ([]Event, error) {
 	numbers, err := fileNumbers(folder)
 	if err != nil {
@@ -50,7 +50,7 @@ func Read(folder string, q Query) ([]Event, error) {
 	for _, n := range slices.Backward(numbers) {
 		events, all, err := readFile(fileName(folder, n), q)
 		if errors.Is(err, fs.ErrNotExist) {
-			break // it was the oldest, and its time had come
+			break // removed meanwhile: it was the oldest
 		}
 		if err != nil {
 			return nil, fmt.Errorf("failed to read the history of events: %w", err)
@@ -58,7 +58,7 @@ func Read(folder string, q Query) ([]Event, error) {
 		newestFirst = append(newestFirst, events)
 		count += len(events)
 		if all > 0 && len(events) == 0 || q.Limit > 0 && count >= q.Limit {
-			break // what is older is not asked for
+			break // older files are not needed
 		}
 	}
 	slices.Reverse(newestFirst)
@@ -66,8 +66,7 @@ func Read(folder string, q Query) ([]Event, error) {
 	return out[max(0, len(out)-cmp.Or(q.Limit, len(out))):], nil
 }
 
-// readFile answers the events of one file that are asked for, and how many it
-// has.
+// readFile returns the matching events of one file, and how many events it has.
 func readFile(name string, q Query) (wanted []Event, all int, err error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -84,14 +83,14 @@ func readFile(name string, q Query) (wanted []Event, all int, err error) {
 			continue
 		}
 		all++
-		if q.wants(e) {
+		if q.matches(e) {
 			wanted = append(wanted, e)
 		}
 	}
 	return wanted, all, nil
 }
 
-// fileNumbers lists the history's files in a folder, the oldest first.
+// fileNumbers lists the history's files in a folder, oldest first.
 func fileNumbers(folder string) ([]int, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {

@@ -10,20 +10,20 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Quiet is how long nothing must happen before a change is told: an editor
-// writes in several steps, and a file half written is nobody's wish.
+// Quiet is how long nothing must happen before a change is reported: an editor
+// writes in several steps, and a half-written file must not be loaded.
 const Quiet = 500 * time.Millisecond
 
-// File calls changed whenever something happened around the file and it has been
-// quiet since; at first once, for what happened before it looked. It returns when
-// the context ends, or when it cannot watch at all.
+// File calls changed whenever something happened to the file and nothing more for
+// quiet, and once at the start, for changes before the watch. It returns when the
+// context ends, or when it cannot watch at all.
 func File(ctx context.Context, path string, quiet time.Duration, changed func()) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("failed to watch %s: %w (fs.inotify.max_user_instances may be too small)", path, err)
 	}
 	defer w.Close()
-	if err := follow(w, path); err != nil {
+	if err := watchFolders(w, path); err != nil {
 		return fmt.Errorf("failed to watch the folder of %s: %w", path, err)
 	}
 	timer := time.NewTimer(quiet)
@@ -34,20 +34,20 @@ func File(ctx context.Context, path string, quiet time.Duration, changed func())
 			return nil
 		case e := <-w.Events:
 			if e.Op == fsnotify.Chmod {
-				continue // who reads it changes nothing of what it says
+				continue // access times and modes do not change the content
 			}
 			timer.Reset(quiet)
-		case <-w.Errors: // events were lost: whatever they were, look
+		case <-w.Errors: // events were lost: assume a change
 			timer.Reset(quiet)
 		case <-timer.C:
-			_ = follow(w, path) // a link may lead elsewhere now
+			_ = watchFolders(w, path) // a link may have changed
 			changed()
 		}
 	}
 }
 
-// follow watches the folder of the file's name, and the one that links lead to.
-func follow(w *fsnotify.Watcher, path string) error {
+// watchFolders watches the folder of the file's name, and the one that links lead to.
+func watchFolders(w *fsnotify.Watcher, path string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return err

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Taken says whether the client takes gzip (RFC 9110 §12.5.3): it names it, and not
-// with a weight of 0.
-func Taken(r *http.Request) bool {
+// Accepted reports whether the client accepts gzip (RFC 9110 §12.5.3): it names gzip
+// with a weight other than 0.
+func Accepted(r *http.Request) bool {
 	for part := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
 		name, q, _ := strings.Cut(strings.TrimSpace(part), ";")
 		if strings.EqualFold(name, "gzip") && strings.TrimSpace(q) != "q=0" {
@@ -19,11 +19,11 @@ func Taken(r *http.Request) bool {
 	return false
 }
 
-// Pack packs a text.
-func Pack(text []byte) []byte {
+// Compress returns the text in gzip format.
+func Compress(text []byte) []byte {
 	var b bytes.Buffer
-	z, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed) // a level that exists
-	_, _ = z.Write(text)                            // a buffer takes all
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed) // the level is valid
+	_, _ = z.Write(text)                            // a bytes.Buffer returns no error
 	_ = z.Close()
 	return b.Bytes()
 }

@@ -1,7 +1,9 @@
+// This file has the logger, its queue and its writer.
+
 package logging
 
 import (
-	"fmt"
+	"context"
 	"io"
 	"log/slog"
 	"sync"
@@ -9,55 +11,59 @@ import (
 	"time"
 )
 
-// Log is a logger, its level, and the writer behind it.
+// Log is a logger with its level and writer.
 type Log struct {
 	*slog.Logger
 	level  slog.LevelVar
 	writer *writer
 }
 
-// closeLimit is how long the end waits for a reader of the last lines.
-const closeLimit = time.Second
+// closeTimeout bounds how long Close waits for the last lines to be written.
+const closeTimeout = time.Second
 
-// queue is how many lines wait for a reader that is slow.
-const queue = 4096
+// queueLen is the number of lines that can wait for a slow reader.
+const queueLen = 4096
 
 // New makes a logger that writes text or JSON lines to out. Close flushes it.
 func New(out io.Writer, format string) *Log {
-	l := &Log{writer: newWriter(out)}
+	l := &Log{}
 	options := &slog.HandlerOptions{Level: &l.level}
-	var handler slog.Handler = slog.NewTextHandler(l.writer, options)
-	if format == "json" {
-		handler = slog.NewJSONHandler(l.writer, options)
+	handler := func(w io.Writer) slog.Handler {
+		if format == "json" {
+			return slog.NewJSONHandler(w, options)
+		}
+		return slog.NewTextHandler(w, options)
 	}
-	l.Logger = slog.New(handler)
+	l.writer = newWriter(out, handler(out))
+	l.Logger = slog.New(handler(l.writer))
 	return l
 }
 
-// SetLevel takes one of the configuration's names: debug, info, warn, error.
+// SetLevel sets one of the levels debug, info, warn and error.
 func (l *Log) SetLevel(name string) error { return l.level.UnmarshalText([]byte(name)) }
 
-// Close writes what waits, and ends the writer. Lines after it are lost.
+// Close writes the queued lines and ends the writer. Later lines are dropped.
 func (l *Log) Close() { l.writer.close() }
 
-// writer hands lines to a goroutine of its own.
+// writer passes lines to its own goroutine.
 type writer struct {
 	out     io.Writer
+	direct  slog.Handler // writes to out without the queue, from run alone
 	lines   chan []byte
 	dropped atomic.Uint64
 	done    chan struct{}
 
-	mu     sync.RWMutex // closed: no line goes into a closed channel
+	mu     sync.RWMutex // protects closed: no line may go into a closed channel
 	closed bool
 }
 
-func newWriter(out io.Writer) *writer {
-	w := &writer{out: out, lines: make(chan []byte, queue), done: make(chan struct{})}
+func newWriter(out io.Writer, direct slog.Handler) *writer {
+	w := &writer{out: out, direct: direct, lines: make(chan []byte, queueLen), done: make(chan struct{})}
 	go w.run()
 	return w
 }
 
-// Write takes one line; slog's handlers write each line whole.
+// Write queues one line. The handlers of slog write each line whole.
 func (w *writer) Write(line []byte) (int, error) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
@@ -75,10 +81,12 @@ func (w *writer) Write(line []byte) (int, error) {
 func (w *writer) run() {
 	defer close(w.done)
 	for line := range w.lines {
+		// There is nowhere else to log that logging fails.
 		if n := w.dropped.Swap(0); n > 0 {
-			fmt.Fprintf(w.out, "level=WARN msg=\"log lines dropped, nobody read them in time\" count=%d\n", n)
+			r := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines dropped, nobody read them in time", 0)
+			r.AddAttrs(slog.Uint64("count", n))
+			_ = w.direct.Handle(context.Background(), r)
 		}
-		// A log that cannot be written has nobody left to be told.
 		_, _ = w.out.Write(line)
 	}
 }
@@ -93,6 +101,6 @@ func (w *writer) close() {
 	w.mu.Unlock()
 	select {
 	case <-w.done:
-	case <-time.After(closeLimit): // nobody reads: the daemon ends all the same
+	case <-time.After(closeTimeout): // the reader is stuck; the daemon ends anyway
 	}
 }

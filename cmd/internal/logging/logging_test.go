@@ -1,6 +1,7 @@
 package logging
 
 import (
+	"encoding/json"
 	"strings"
 	"sync"
 	"testing"
@@ -25,7 +26,7 @@ func (s *stuck) Write(p []byte) (int, error) {
 func TestAStuckReaderDelaysNobody(t *testing.T) {
 	out := &stuck{letGo: make(chan struct{})}
 	log := New(out, "text")
-	for i := range 2 * queue {
+	for i := range 2 * queueLen {
 		log.Info("line", "number", i)
 	}
 	close(out.letGo)
@@ -53,5 +54,30 @@ func TestLevelAndFormat(t *testing.T) {
 	log.Close()
 	if text := out.text.String(); strings.Contains(text, "hidden") || !strings.Contains(text, `"msg":"shown"`) {
 		t.Errorf("%s", text)
+	}
+}
+
+// TestDroppedLinesAreReportedInTheFormat: a JSON log has JSON lines only.
+func TestDroppedLinesAreReportedInTheFormat(t *testing.T) {
+	out := &stuck{letGo: make(chan struct{})}
+	log := New(out, "json")
+	for range 2 * queueLen {
+		log.Info("line")
+	}
+	close(out.letGo)
+	log.Close()
+	reported := false
+	for line := range strings.Lines(out.text.String()) {
+		var record struct {
+			Msg   string `json:"msg"`
+			Count int    `json:"count"`
+		}
+		if err := json.Unmarshal([]byte(line), &record); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		reported = reported || strings.HasPrefix(record.Msg, "log lines dropped") && record.Count > 0
+	}
+	if !reported {
+		t.Error("the dropped lines are not reported")
 	}
 }

@@ -1,5 +1,5 @@
-// Whether the peer's connections arrive: what the listener of the connection
-// synchronisation heard.
+// This file has the series of the connections that the peer synchronises to this
+// director.
 
 package metrics
 
@@ -11,7 +11,7 @@ import (
 	"lvsd/ipvs/connsync"
 )
 
-// WatchArrivals adds the series of the peer's connections.
+// WatchArrivals adds the series of received synchronisation messages.
 func (m *Metrics) WatchArrivals(heard func() connsync.Received) {
 	m.registry.MustRegister(arrivals(heard))
 }
@@ -23,7 +23,7 @@ func (c arrivals) Describe(ch chan<- *prometheus.Desc) {
 	ch <- syncMismatch
 }
 
-// Collect leaves them out where there is nothing to listen for.
+// Collect leaves the series out where nothing is received.
 func (c arrivals) Collect(ch chan<- prometheus.Metric) {
 	h := c()
 	if !h.Listening {

@@ -1,8 +1,8 @@
-// The families of the daemon's state made directly, for tens of thousands of
-// servers: the library's own way, one channel send and one check a series, takes
-// more than a second for what is fifteen series of ten thousand. What is made is
-// the same, which a test holds; and it is kept for a second, so that a second
-// Prometheus, or a page, costs nothing.
+// This file makes the metric families of the daemon's state directly. For tens of
+// thousands of servers the library's way, with a channel send and a check for each
+// series, takes more than a second for fifteen series of ten thousand servers. The
+// families are the same, which a test verifies. They are kept for a second, so that a
+// second scraper costs nothing.
 
 package metrics
 
@@ -20,24 +20,24 @@ import (
 	"lvsd/cmd/internal/director"
 )
 
-// keptFor is how old the answer to a scrape may be; the kernel's counters, which
-// are read for it, may be as old.
-const keptFor = time.Second
+// cacheTime is how old the response to a scrape may be, and with it the kernel's
+// counters.
+const cacheTime = time.Second
 
-// state is the gatherer of what the view shows.
+// state gathers the series of the view.
 type state struct {
 	view func(context.Context) director.View
 
-	mu   sync.Mutex // one makes them, others wait for it
+	mu   sync.Mutex // one caller makes the families, others wait for it
 	at   time.Time
 	kept []*dto.MetricFamily
 }
 
-// Gather answers families that nobody may change.
+// Gather returns families that must not be modified.
 func (s *state) Gather() ([]*dto.MetricFamily, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.kept == nil || time.Since(s.at) >= keptFor {
+	if s.kept == nil || time.Since(s.at) >= cacheTime {
 		b := newBulk()
 		collect(s.view, emitter{bulk: b})
 		s.kept, s.at = b.families(), time.Now()
@@ -45,13 +45,13 @@ func (s *state) Gather() ([]*dto.MetricFamily, error) {
 	return s.kept, nil
 }
 
-// described is what a family is made of.
+// described is the description of a family.
 type described struct {
 	kind       dto.MetricType
 	name, help string
 	labels     []string // in the order in which values are given
 	order      []int    // of the labels by name
-	shape      string   // the labels' names: those of one shape may share values
+	shape      string   // names of the labels: series of one shape can share values
 }
 
 func describe(kind dto.MetricType, name, help string, labels []string) *described {
@@ -66,9 +66,9 @@ func describe(kind dto.MetricType, name, help string, labels []string) *describe
 // bulk collects series into families.
 type bulk struct {
 	byDesc map[*prometheus.Desc]*dto.MetricFamily
-	slots  []slot // what is left of the last piece of memory
+	slots  []slot // rest of the newest block of memory
 
-	// The labels of the series before: a server's series come one after the other.
+	// The labels of the previous series: those of a server follow each other.
 	shape  string
 	values []string
 	pairs  []*dto.LabelPair
@@ -110,7 +110,7 @@ func (b *bulk) add(d *prometheus.Desc, v float64, values []string) {
 	f.Metric = append(f.Metric, &s.metric)
 }
 
-// labels makes the pairs, or takes those of the series before.
+// labels makes the pairs, or reuses those of the previous series.
 func (b *bulk) labels(info *described, values []string) []*dto.LabelPair {
 	if len(values) == 0 {
 		return nil
@@ -138,7 +138,7 @@ func (b *bulk) families() []*dto.MetricFamily {
 	return out
 }
 
-// gatherers puts the answers of several together, in the order of names.
+// gatherers merges the families of several gatherers in the order of names.
 func gatherers(all ...prometheus.Gatherer) prometheus.Gatherer {
 	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		var out []*dto.MetricFamily

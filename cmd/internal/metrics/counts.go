@@ -1,17 +1,16 @@
-// Counters that a part of the daemon keeps itself, and that belong to no
-// election, service or server.
+// This file has counters that a part of the daemon keeps itself, without labels.
 
 package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Counted is a series that a part of the daemon counts.
+// Counted is a series whose value a part of the daemon counts.
 type Counted struct{ desc *prometheus.Desc }
 
 var (
-	// EventsDropped: what the disk was too slow or too full for.
+	// EventsDropped are the events that were never written to disk.
 	EventsDropped = Counted{eventsDropped}
-	// NotifyFailures: who was not told.
+	// NotifyFailures are the events that a notification target did not receive.
 	NotifyFailures = Counted{notifyFailures}
 )
 

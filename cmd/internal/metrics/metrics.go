@@ -18,19 +18,19 @@ import (
 	"lvsd/vrrp"
 )
 
-// Metrics is the registry with the series that events feed. Everything else is
-// read from the view at each scrape.
+// Metrics is the registry with the histograms. Everything else is read from the view
+// at each scrape.
 type Metrics struct {
 	registry *prometheus.Registry
 	state    *state        // nil until Watch
-	turn     chan struct{} // whoever answers a scrape
-	kept     kept
+	turn     chan struct{} // held while the text of a scrape is made
+	kept     cachedText
 	timerLag prometheus.Histogram
 	checkLag prometheus.Histogram
 }
 
-// lagBuckets reach from a tenth of a millisecond, where a healthy machine is,
-// to seconds, where elections are lost.
+// lagBuckets reach from 0.1 ms, normal on a healthy machine, to seconds, at which
+// backups take over.
 var lagBuckets = []float64{.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}
 
 // New makes the registry.
@@ -54,10 +54,10 @@ func newLag(d *prometheus.Desc) prometheus.Histogram {
 	return prometheus.NewHistogram(prometheus.HistogramOpts{Name: info.name, Help: info.help, Buckets: lagBuckets})
 }
 
-// ObserveTimerLag counts how late an election's timer was served.
+// ObserveTimerLag records how late a VRRP timer was served.
 func (m *Metrics) ObserveTimerLag(d time.Duration) { m.timerLag.Observe(d.Seconds()) }
 
-// ObserveCheckLag counts how late a probe was started.
+// ObserveCheckLag records how late a probe was started.
 func (m *Metrics) ObserveCheckLag(d time.Duration) { m.checkLag.Observe(d.Seconds()) }
 
 // Watch adds the series of the daemon's state.
@@ -65,7 +65,7 @@ func (m *Metrics) Watch(view func(context.Context) director.View) {
 	m.state = &state{view: view}
 }
 
-// Gather answers every series.
+// Gather returns all series.
 func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 	if m.state == nil {
 		return m.registry.Gather()
@@ -73,9 +73,9 @@ func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 	return gatherers(m.registry, m.state).Gather()
 }
 
-// scrapeLimit is Prometheus's default scrape_timeout; refreshLimit what of it
-// fresh counters may take, a kernel that does not answer must not take the
-// other series away.
+// scrapeLimit is Prometheus's default scrape_timeout. refreshLimit is the part of it
+// that fresh counters may take: a kernel that does not reply must not keep the other
+// series from being scraped.
 const (
 	scrapeLimit  = 10 * time.Second
 	refreshLimit = time.Second
@@ -102,7 +102,7 @@ func collect(view func(context.Context) director.View, e emitter) {
 	e.ipvs(v.Kernel, v.Config.IPVS.Sync != nil)
 }
 
-// emitter takes series: into families, or one by one to the library.
+// emitter adds series to families, or passes them one by one to the library.
 type emitter struct {
 	ch   chan<- prometheus.Metric
 	bulk *bulk
@@ -178,8 +178,8 @@ func (e emitter) service(v director.View, quorum int, p decision.Service) {
 		if !s.DrainUntil.IsZero() {
 			e.gauge(serverDrainUntil, seconds(s.DrainUntil), p.Name, name)
 		}
-		// A server that is out of the kernel's table takes as little as one
-		// of weight 0: one series says both.
+		// A server that is not in the kernel's table gets as few connections as one of
+		// weight 0, and has the same value.
 		e.gauge(serverWeight, float64(kernel.Destinations[s.Address].Weight), p.Name, name)
 		d := stats.Destinations[s.Address]
 		e.gauge(serverActive, float64(d.Active), p.Name, name)
@@ -190,7 +190,7 @@ func (e emitter) service(v director.View, quorum int, p decision.Service) {
 	}
 }
 
-// sums are what is known of a service's servers without a series for each.
+// sums are the sums over the servers of a service.
 func (e emitter) sums(stats ipvs.ServiceStats, p decision.Service) {
 	servers := map[checker.Verdict]int{}
 	for _, s := range p.Servers {
@@ -210,25 +210,25 @@ func (e emitter) sums(stats ipvs.ServiceStats, p decision.Service) {
 	e.gauge(serviceInactive, inactive, p.Name)
 }
 
-// drains are the servers that left the file and keep their connections: of
-// them there is only what a drain needs to be seen ending. One of a service
-// that left, too, has no name any more.
+// drains are the servers that were removed from the file and keep their
+// connections: only the series that show how a drain ends. Servers of a removed
+// service have no series, because its name is unknown.
 func (e emitter) drains(v director.View) {
 	if len(v.Kernel.Draining) == 0 {
 		return
 	}
 	names := map[ipvs.ServiceKey]string{}
-	told := map[ipvs.Entry]bool{}
+	seen := map[ipvs.Entry]bool{}
 	for _, p := range v.Decision.Services {
 		names[p.Key] = p.Name
 		for _, s := range p.Servers {
-			told[ipvs.Entry{Service: p.Key, RealServer: s.Address}] = true
+			seen[ipvs.Entry{Service: p.Key, RealServer: s.Address}] = true
 		}
 	}
 	for _, d := range v.Kernel.Draining {
 		service, ok := names[d.Service]
-		if !ok || told[d.Entry] {
-			continue // it is just coming back
+		if !ok || seen[d.Entry] {
+			continue // added to the file again
 		}
 		real := d.RealServer.String()
 		stats := v.Kernel.Stats[d.Service].Destinations[d.RealServer]
@@ -240,7 +240,7 @@ func (e emitter) drains(v director.View) {
 	}
 }
 
-// checks adds up a server's checks: the labels name servers, not checks.
+// checks are the sums over the checks of a server: labels name servers, not checks.
 func (e emitter) checks(h checker.Health, labels ...string) {
 	totals := map[outcome.Reason]uint64{}
 	var newest outcome.Result
@@ -298,7 +298,7 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// seconds is a moment as Prometheus writes it; 0 for "never".
+// seconds is a time as a Unix timestamp; 0 for the zero time.
 func seconds(t time.Time) float64 {
 	if t.IsZero() {
 		return 0

@@ -201,7 +201,7 @@ func TestScrapesWithinASecondAreOne(t *testing.T) {
 		if views != 1 {
 			t.Errorf("%d views for three scrapes at once", views)
 		}
-		time.Sleep(keptFor)
+		time.Sleep(cacheTime)
 		if _, _ = s.Gather(); views != 2 {
 			t.Errorf("%d views after a second", views)
 		}

@@ -1,5 +1,5 @@
-// The names of the series, each with its kind, its labels and what it says: the
-// one home of them. docs/metrics.md is written from here, and held to it by a test.
+// This file has the name, type, labels and help text of each series. docs/metrics.md
+// is written from it, and a test compares them.
 
 package metrics
 
@@ -10,10 +10,10 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// all is filled by describe, so that no name can be left out.
+// all is filled by describe, so that none is left out.
 var all []*prometheus.Desc
 
-// infos has what the library's descriptions keep to themselves.
+// infos has what prometheus.Desc does not export.
 var infos = map[*prometheus.Desc]*described{}
 
 func gauge(name, help string, labels ...string) *prometheus.Desc {
@@ -35,13 +35,13 @@ func newDesc(kind dto.MetricType, name, help string, labels []string) *prometheu
 	return d
 }
 
-// Description is what a series is, for its documentation.
+// Description is a series for its documentation.
 type Description struct {
 	Name, Type, Unit, Help string
 	Labels                 []string
 }
 
-// Descriptions are all series, in the order of the documentation.
+// Descriptions returns all series in the order of the documentation.
 func Descriptions() []Description {
 	out := make([]Description, 0, len(all))
 	for _, d := range all {
@@ -51,7 +51,7 @@ func Descriptions() []Description {
 	return out
 }
 
-// unit is what a series is counted in: names end in it, as Prometheus wants it.
+// unit is the unit of a series, with which its name must end by Prometheus's rules.
 func unit(name string) string {
 	name = strings.TrimSuffix(name, "_total")
 	switch {

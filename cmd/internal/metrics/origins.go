@@ -1,5 +1,5 @@
-// The kernel's connections by their origin. They cost a look at the kernel's
-// list, which nobody but a scrape asks for.
+// This file has the series of the kernel's connections by origin. They need a pass over
+// the kernel's list of connections, made for scrapes only.
 
 package metrics
 
@@ -20,8 +20,7 @@ type originCollector struct {
 
 func (c originCollector) Describe(ch chan<- *prometheus.Desc) { ch <- ipvsConnections }
 
-// Collect leaves the series out when the kernel does not say: a number that is
-// not known is none.
+// Collect leaves the series out when the list cannot be read: unknown is not 0.
 func (c originCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), refreshLimit)
 	defer cancel()

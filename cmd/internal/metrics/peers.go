@@ -1,4 +1,4 @@
-// The other directors, as the exchange of [pair] knows them.
+// This file has the series of the other directors.
 
 package metrics
 
@@ -8,7 +8,7 @@ import (
 	"lvsd/cmd/internal/peers"
 )
 
-// Exchange is what the series of the peers are made of.
+// Exchange provides the state of the peers.
 type Exchange interface {
 	Peers() []peers.Peer
 	Refused() map[string]uint64
@@ -25,7 +25,7 @@ func (c peerCollector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect leaves the comparisons out while there is nobody to compare with.
+// Collect leaves the comparisons out while the peer is not reachable.
 func (c peerCollector) Collect(ch chan<- prometheus.Metric) {
 	e := emitter{ch: ch}
 	for _, p := range c.Peers() {

@@ -1,13 +1,15 @@
-// A scrape's answer. Prometheus's library writes any family well, and takes twice as
-// long over tens of thousands of servers as making their series takes; and it packs
-// the text by a level that takes longer still. So the families of the daemon's state
-// are written here, byte by byte as the library would, which a test holds, and what
-// was written is kept for a second, packed as it was asked for.
+// This file has the response to a scrape. For tens of thousands of servers Prometheus's
+// library takes twice as long to write the families as it takes to make them, and
+// compresses at a level that takes longer still. The families of the daemon's state are
+// written here, byte by byte as the library would, which a test verifies. The text is
+// kept for a second, compressed as needed.
 
 package metrics
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -19,49 +21,53 @@ import (
 	"lvsd/cmd/internal/httpgzip"
 )
 
-// kept is the last answer, plain and packed.
-type kept struct {
+// cachedText is the last text, plain and compressed.
+type cachedText struct {
 	at            time.Time
 	plain, zipped []byte
 }
 
-// contentType is Prometheus's text format, which every scraper takes.
+// contentType is Prometheus's text format, which every scraper accepts.
 var contentType = string(expfmt.NewFormat(expfmt.TypeTextPlain))
 
-// Handler answers scrapes, one after the other: those that come within a second get
-// the same text. One that would wait for longer than Prometheus does is told so.
+// Handler serves scrapes. The text is made by one at a time, and those that come
+// within a second get the same. Nothing is held while it is written: a client that
+// does not read delays no other.
 func (m *Metrics) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		limit := time.NewTimer(scrapeLimit)
-		defer limit.Stop()
-		select {
-		case m.turn <- struct{}{}:
-			defer func() { <-m.turn }()
-		case <-limit.C:
-			http.Error(w, "the series could not be read in time", http.StatusServiceUnavailable)
-			return
-		case <-r.Context().Done():
-			return
-		}
-		packed := httpgzip.Taken(r)
-		text, err := m.text(packed)
+		gzipped := httpgzip.Accepted(r)
+		text, err := m.text(r.Context(), gzipped)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		h := w.Header()
 		h.Set("Content-Type", contentType)
-		if packed {
+		if gzipped {
 			h.Set("Content-Encoding", "gzip")
 		}
 		h.Set("Content-Length", strconv.Itoa(len(text)))
-		_, _ = w.Write(text) // who asked is gone, or not
+		_, _ = w.Write(text) // the client may be gone
 	})
 }
 
-// text is the answer, made or kept. Its caller has the turn.
-func (m *Metrics) text(packed bool) ([]byte, error) {
-	if m.kept.at.IsZero() || time.Since(m.kept.at) >= keptFor {
+// errBusy is the result for a scrape that would wait for longer than Prometheus does.
+var errBusy = errors.New("the series could not be read in time")
+
+// text returns the text of a scrape, made now or within the last second. It must not
+// be modified.
+func (m *Metrics) text(ctx context.Context, gzipped bool) ([]byte, error) {
+	limit := time.NewTimer(scrapeLimit)
+	defer limit.Stop()
+	select {
+	case m.turn <- struct{}{}:
+		defer func() { <-m.turn }()
+	case <-limit.C:
+		return nil, errBusy
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if m.kept.at.IsZero() || time.Since(m.kept.at) >= cacheTime {
 		families, err := m.Gather()
 		if err != nil {
 			return nil, err
@@ -70,18 +76,18 @@ func (m *Metrics) text(packed bool) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.kept = kept{at: time.Now(), plain: plain}
+		m.kept = cachedText{at: time.Now(), plain: plain}
 	}
-	if !packed {
+	if !gzipped {
 		return m.kept.plain, nil
 	}
 	if m.kept.zipped == nil {
-		m.kept.zipped = httpgzip.Pack(m.kept.plain)
+		m.kept.zipped = httpgzip.Compress(m.kept.plain)
 	}
 	return m.kept.zipped, nil
 }
 
-// write makes the text; size is what to expect.
+// write makes the text; size is the expected length.
 func write(families []*dto.MetricFamily, size int) ([]byte, error) {
 	out := make([]byte, 0, size+size/8+4096)
 	for _, f := range families {
@@ -144,8 +150,8 @@ func appendLabel(out []byte, v string) []byte {
 	return append(out, v...)
 }
 
-// appendValue writes a whole number, which most are, without the search for the
-// shortest fraction.
+// appendValue writes an integer, the usual case, without the search for the shortest
+// decimal fraction.
 func appendValue(out []byte, v float64) []byte {
 	if whole := int64(v); float64(whole) == v && whole > -1e6 && whole < 1e6 && (whole != 0 || 1/v > 0) {
 		return strconv.AppendInt(out, whole, 10)

@@ -99,7 +99,7 @@ func TestScrapesShareOneText(t *testing.T) {
 		if n < 40 {
 			t.Errorf("%d families read", n)
 		}
-		time.Sleep(keptFor) // of the bubble's time
+		time.Sleep(cacheTime) // of the bubble's time
 		if ask(t, m, "gzip"); views != 2 {
 			t.Errorf("%d views after a second", views)
 		}

@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	// room is how many events wait to be handed out, queueRoom how many for one
-	// that is told.
+	// room is the number of events that can wait to be distributed, queueRoom the number
+	// that can wait for one target.
 	room, queueRoom = 4096, 1024
-	// stopLimit is how long the end waits for the last events to be told.
+	// stopLimit bounds how long Run waits at its end for the last events to be sent.
 	stopLimit = 2 * time.Second
 )
 
-// Notifier hands events to those whom the configuration names. Make one with
+// Notifier distributes events to the targets of the configuration. Make one with
 // New, give it a configuration by Prepare, and Run it.
 type Notifier struct {
 	log      *slog.Logger
@@ -33,78 +33,78 @@ type Notifier struct {
 	failures atomic.Uint64
 
 	mu      sync.Mutex
-	told    []*target
-	running context.Context // of the targets' tasks; nil: not yet
+	targets []*target
+	running context.Context // of the targets' tasks; nil before Run
 	tasks   sync.WaitGroup
 }
 
-// teller tells one event. It returns when that is done, or at its deadline.
-type teller interface {
-	tell(ctx context.Context, e event.Event) error
+// sender sends one event. It returns when that is done, or at its deadline.
+type sender interface {
+	send(ctx context.Context, e event.Event) error
 }
 
-// target is somebody who is told.
+// target is a program or webhook that receives events.
 type target struct {
-	name string // for people, and what makes two the same
-	who  teller
-	all  bool     // every event
-	vrrp []string // else those of these elections
+	name   string // shown; targets with the same name are the same
+	sender sender
+	all    bool     // every event
+	vrrp   []string // otherwise those of these VRRP instances
 
 	queue  chan event.Event
 	cancel context.CancelFunc
 	lost   atomic.Uint64
-	// trouble is why the newest event was not told; nil when it was.
-	trouble atomic.Pointer[string]
+	// lastError is why the newest event was not sent; nil when it was.
+	lastError atomic.Pointer[string]
 }
 
-// New makes a notifier of a recorder. It starts nothing; what is recorded before
-// Run waits for it.
+// New makes a notifier of a recorder. It starts nothing: events recorded before Run
+// wait for it.
 func New(r *event.Recorder, log *slog.Logger) *Notifier {
 	n := &Notifier{log: log, recorder: r}
 	n.follower, _ = r.Follow(room)
 	return n
 }
 
-// Failures counts the events that somebody was not told of.
+// Failures is the number of events that a target did not receive.
 func (n *Notifier) Failures() uint64 { return n.failures.Load() + n.follower.Missed() }
 
-// Problems names who cannot be told at present.
+// Problems returns the targets that currently fail.
 func (n *Notifier) Problems() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var all []string
-	for _, t := range n.told {
-		if why := t.trouble.Load(); why != nil {
+	for _, t := range n.targets {
+		if why := t.lastError.Load(); why != nil {
 			all = append(all, fmt.Sprintf("%s: the newest event was not told: %s", t.name, *why))
 		}
 	}
 	return all
 }
 
-// Prepare takes part in start and reload. A program that is missing refuses
-// nothing: a director must not stay away for it.
+// Prepare is the notifier's part in a start or reload. A missing program is logged and
+// rejects nothing: a director must not stay down for it.
 func (n *Notifier) Prepare(_, next *config.Config) (reload.Change, error) {
 	wanted := targets(next)
 	for _, t := range wanted {
-		if p, ok := t.who.(*program); ok {
-			if err := p.look(); err != nil {
+		if p, ok := t.sender.(*program); ok {
+			if err := p.check(); err != nil {
 				n.log.Warn("a program that is to be told of events cannot be run", "program", p.command[0], "reason", err)
 			}
 		}
 	}
-	return reload.Change{Commit: func() { n.become(wanted) }}, nil
+	return reload.Change{Commit: func() { n.apply(wanted) }}, nil
 }
 
-// targets are those whom a configuration names, each once.
+// targets returns the targets of a configuration, each once.
 func targets(c *config.Config) []*target {
 	var all []*target
-	add := func(name string, who teller) *target {
+	add := func(name string, who sender) *target {
 		for _, t := range all {
 			if t.name == name {
 				return t
 			}
 		}
-		t := &target{name: name, who: who}
+		t := &target{name: name, sender: who}
 		all = append(all, t)
 		return t
 	}
@@ -127,12 +127,12 @@ func targets(c *config.Config) []*target {
 	return all
 }
 
-// become takes a configuration over: who is told in both goes on where it is.
-func (n *Notifier) become(wanted []*target) {
+// apply takes over a configuration. Targets in both keep their queues.
+func (n *Notifier) apply(wanted []*target) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	old := n.told
-	n.told = nil
+	old := n.targets
+	n.targets = nil
 	for _, t := range wanted {
 		i := slices.IndexFunc(old, func(o *target) bool { return o.name == t.name })
 		if i >= 0 {
@@ -143,7 +143,7 @@ func (n *Notifier) become(wanted []*target) {
 			t.queue = make(chan event.Event, queueRoom)
 			n.begin(t)
 		}
-		n.told = append(n.told, t)
+		n.targets = append(n.targets, t)
 	}
 	for _, t := range old {
 		close(t.queue)
@@ -153,7 +153,7 @@ func (n *Notifier) become(wanted []*target) {
 	}
 }
 
-// begin starts a target's task, once the notifier runs.
+// begin starts a target's task, if the notifier runs.
 func (n *Notifier) begin(t *target) {
 	if n.running == nil {
 		return
@@ -163,30 +163,30 @@ func (n *Notifier) begin(t *target) {
 	n.tasks.Go(func() { n.serve(ctx, t) })
 }
 
-// Run hands events out until the context ends, and waits a moment for the last
-// ones to be told.
+// Run distributes events until the context ends, and then waits up to stopLimit for
+// the last ones to be sent.
 func (n *Notifier) Run(ctx context.Context) error {
-	tellers, cancel := context.WithCancel(context.Background())
+	tasks, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	n.mu.Lock()
-	n.running = tellers
-	for _, t := range n.told {
+	n.running = tasks
+	for _, t := range n.targets {
 		n.begin(t)
 	}
 	n.mu.Unlock()
 	for open := true; open; {
 		select {
 		case e := <-n.follower.C:
-			n.hand(e)
+			n.distribute(e)
 		case <-ctx.Done():
 			n.recorder.Unfollow(n.follower)
 			for e := range n.follower.C {
-				n.hand(e)
+				n.distribute(e)
 			}
 			open = false
 		}
 	}
-	for _, t := range n.told { // nobody becomes anything any more
+	for _, t := range n.targets { // no configuration is applied any more
 		close(t.queue)
 	}
 	timer := time.AfterFunc(stopLimit, cancel)
@@ -195,11 +195,11 @@ func (n *Notifier) Run(ctx context.Context) error {
 	return nil
 }
 
-// hand puts an event into the queues of those who want it.
-func (n *Notifier) hand(e event.Event) {
+// distribute adds an event to the queues of the targets that want it.
+func (n *Notifier) distribute(e event.Event) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, t := range n.told {
+	for _, t := range n.targets {
 		if !t.wants(e) {
 			continue
 		}
@@ -215,31 +215,31 @@ func (t *target) wants(e event.Event) bool {
 	return t.all || e.Kind == event.KindVRRP && slices.Contains(t.vrrp, e.VRRP)
 }
 
-// serve tells one target of its events.
+// serve sends the events of one target.
 func (n *Notifier) serve(ctx context.Context, t *target) {
 	for e := range t.queue {
-		if err := t.who.tell(ctx, e); err != nil {
+		if err := t.sender.send(ctx, e); err != nil {
 			n.failed(t, e, err)
 			continue
 		}
-		if t.trouble.Swap(nil) != nil {
+		if t.lastError.Swap(nil) != nil {
 			n.log.Info("events are told again", "to", t.name, "lost", t.lost.Swap(0))
 		}
 	}
 }
 
-// failed counts an event that was not told, and says the first of a row.
+// failed counts an event that was not sent, and logs the first in a row.
 func (n *Notifier) failed(t *target, e event.Event, err error) {
 	n.failures.Add(1)
 	t.lost.Add(1)
 	text := err.Error()
-	if t.trouble.Swap(&text) == nil {
+	if t.lastError.Swap(&text) == nil {
 		n.log.Warn("an event was not told", "to", t.name, "event", e.ID, "reason", err)
 	}
 }
 
-// look says what would keep a program from being run.
-func (p *program) look() error {
+// check returns what would keep a program from being run.
+func (p *program) check() error {
 	info, err := os.Stat(p.command[0])
 	switch {
 	case err != nil:

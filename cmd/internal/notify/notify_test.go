@@ -211,11 +211,11 @@ func TestProgramsThatFail(t *testing.T) {
 func (s *stand) becomeWith(c *config.Config, deadline time.Duration) {
 	all := targets(c)
 	for _, t := range all {
-		if p := t.who.(*program); t.all {
+		if p := t.sender.(*program); t.all {
 			p.deadline = deadline
 		}
 	}
-	s.become(all)
+	s.apply(all)
 }
 
 // TestRecordingNeverWaits: a program that hangs keeps nobody, and what finds no
@@ -255,7 +255,7 @@ func TestReloadKeepsWhoIsToldInBoth(t *testing.T) {
 	s := newStand(t, global(command))
 	s.Record(weight("0"))
 	s.Record(weight("1"))
-	s.wait("an event behind the one that is told", func() bool { return len(s.told[0].queue) == 1 })
+	s.wait("an event behind the one that is told", func() bool { return len(s.targets[0].queue) == 1 })
 	s.configure(&config.Config{Instances: []config.Instance{{Name: "a", Notify: command}}})
 	s.Record(weight("not any more"))
 	s.Record(event.Event{Kind: event.KindVRRP, VRRP: "a", To: "2"})
@@ -315,8 +315,8 @@ func TestWebhook(t *testing.T) {
 				s := newStand(t, &config.Config{})
 				all := targets(&config.Config{Global: config.Global{Webhook: "http://user:secret@alerts.example.com/x"}})
 				other := &answers{codes: c.codes}
-				all[0].who.(*webhook).client.Transport = other
-				s.become(all)
+				all[0].sender.(*webhook).client.Transport = other
+				s.apply(all)
 				for i := range c.events {
 					s.Record(weight(fmt.Sprint(i)))
 				}
@@ -344,8 +344,8 @@ func TestStopDoesNotWaitForTheHung(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, &config.Config{})
 		all := targets(&config.Config{Global: config.Global{Webhook: "http://alerts.example.com/x"}})
-		all[0].who = hung{}
-		s.become(all)
+		all[0].sender = hung{}
+		s.apply(all)
 		s.Record(weight("0"))
 		s.Record(weight("1"))
 		begin := time.Now()
@@ -361,4 +361,4 @@ func TestStopDoesNotWaitForTheHung(t *testing.T) {
 
 type hung struct{}
 
-func (hung) tell(ctx context.Context, _ event.Event) error { <-ctx.Done(); return ctx.Err() }
+func (hung) send(ctx context.Context, _ event.Event) error { <-ctx.Done(); return ctx.Err() }

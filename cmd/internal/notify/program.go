@@ -1,4 +1,4 @@
-// A program that is told of events: each is a run of its own.
+// This file sends events to a program, one run for each event.
 
 package notify
 
@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// programDeadline is how long a program may take for one event. Then it is
-	// killed with all that it started.
+	// programDeadline bounds one run. Then the program is killed with all that it
+	// started.
 	programDeadline = 10 * time.Second
-	// outputLimit bounds what is kept of what it says, for the log.
+	// outputLimit bounds what is kept of its output, for the log.
 	outputLimit = 256
 )
 
@@ -27,7 +27,7 @@ type program struct {
 	deadline time.Duration // 0: programDeadline
 }
 
-func (p *program) tell(ctx context.Context, e event.Event) error {
+func (p *program) send(ctx context.Context, e event.Event) error {
 	text, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func (p *program) tell(ctx context.Context, e event.Event) error {
 	return errors.New(ending.String())
 }
 
-// environment is an event in words, for programs that read no JSON.
+// environment is an event as variables, for programs that do not read JSON.
 func environment(e event.Event) []string {
 	var all []string
 	for _, v := range [][2]string{

@@ -1,5 +1,5 @@
-// A webhook: each event is one POST. One that fails is tried again a few times
-// before the next; while the other side is down, each event is tried once.
+// This file sends events to a webhook, each by one POST. A failed one is repeated a few
+// times; while the other side is down, each event is tried once.
 
 package notify
 
@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	postDeadline = 5 * time.Second // of one try
+	postDeadline = 5 * time.Second // of one attempt
 	postTries    = 3
-	postPause    = time.Second // before the second try; twice as long before the next
+	postPause    = time.Second // before the second attempt; doubled before the next
 )
 
 type webhook struct {
 	url    string
-	shown  string // without what may be a secret: the user, the path, the query
+	shown  string // without what may be secret: user, path and query
 	client http.Client
-	down   bool // the event before was not told
+	down   bool // the previous event was not sent
 }
 
 func newWebhook(address string) *webhook {
@@ -35,12 +35,12 @@ func newWebhook(address string) *webhook {
 		w.shown = u.Scheme + "://" + u.Host
 	}
 	w.client = http.Client{Timeout: postDeadline, CheckRedirect: func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse // a POST that is sent elsewhere is a GET there
+		return http.ErrUseLastResponse // a redirected POST would become a GET
 	}, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSHandshakeTimeout: postDeadline}}
 	return w
 }
 
-func (w *webhook) tell(ctx context.Context, e event.Event) error {
+func (w *webhook) send(ctx context.Context, e event.Event) error {
 	text, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func (w *webhook) tell(ctx context.Context, e event.Event) error {
 	}
 }
 
-// post tries once, and says whether another try makes sense.
+// post tries once, and reports whether another attempt makes sense.
 func (w *webhook) post(ctx context.Context, text []byte) (again bool, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(text))
 	if err != nil {
@@ -78,7 +78,7 @@ func (w *webhook) post(ctx context.Context, text []byte) (again bool, err error)
 	resp, err := w.client.Do(req)
 	if err != nil {
 		if inner, ok := err.(*url.Error); ok {
-			err = inner.Err // without the URL, which may have a password
+			err = inner.Err // without the URL, which may contain a password
 		}
 		return true, err
 	}

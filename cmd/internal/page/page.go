@@ -12,12 +12,12 @@ import (
 //go:embed page.html page.css *.js
 var files embed.FS
 
-// scripts in the order in which they stand in the document; they share one scope.
+// scripts in the order in which they are embedded in the document; they share a scope.
 var scripts = []string{"dom.js", "words.js", "now.js", "services.js", "why.js", "events.js", "live.js"}
 
-// document is the page, and policy what a browser may do with it: run this script
-// and this style, ask where it came from, and nothing else. Text can't become
-// markup: the browser refuses it (require-trusted-types-for).
+// document is the page, and policy its Content-Security-Policy: run this script and
+// style, connect to the same origin, and nothing else. Text cannot become markup
+// (require-trusted-types-for).
 var document, policy = build()
 
 func build() ([]byte, string) {
@@ -59,7 +59,7 @@ func hash(text string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// Handler answers with the page.
+// Handler serves the page.
 func Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -72,6 +72,6 @@ func Handler() http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
 		h.Set("Cache-Control", "no-cache")
-		_, _ = bytes.NewReader(document).WriteTo(w) // a client that went away is no concern of ours
+		_, _ = bytes.NewReader(document).WriteTo(w) // the client may be gone
 	})
 }

@@ -29,7 +29,7 @@ func answerPacked(w http.ResponseWriter, r *http.Request, body any) {
 		return
 	}
 	send := encoded{plain: append(text, '\n')}
-	if httpgzip.Taken(r) {
+	if httpgzip.Accepted(r) {
 		send.pack()
 	}
 	send.answer(w, r)
@@ -43,7 +43,7 @@ func (e *encoded) pack() {
 	if e.packed != nil || len(e.plain) < packFrom {
 		return
 	}
-	e.packed = httpgzip.Pack(e.plain)
+	e.packed = httpgzip.Compress(e.plain)
 }
 
 const packFrom = 1400 // what fits one packet is not packed
@@ -54,7 +54,7 @@ func (e encoded) answer(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Accept-Encoding")
 	body := e.plain
-	if httpgzip.Taken(r) && e.packed != nil {
+	if httpgzip.Accepted(r) && e.packed != nil {
 		h.Set("Content-Encoding", "gzip")
 		body = e.packed
 	}
@@ -93,7 +93,7 @@ func (k *shared) get(s *Server, r *http.Request) (encoded, error) {
 		}
 		k.now, k.at = encoded{plain: append(text, '\n')}, time.Now()
 	}
-	if httpgzip.Taken(r) {
+	if httpgzip.Accepted(r) {
 		k.now.pack()
 	}
 	return k.now, nil

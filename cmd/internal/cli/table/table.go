@@ -5,28 +5,28 @@ import (
 	"unicode/utf8"
 )
 
-// Screen is where text is shown.
+// Screen is what text is laid out for.
 type Screen struct {
-	Width int // columns; 0: as wide as the text is
+	Width int // columns; 0: unlimited
 	Color bool
 }
 
-// Style is how a text looks.
+// Style is the appearance of a text.
 type Style uint8
 
 // The styles.
 const (
 	Plain  Style = iota
 	Bold         // headings
-	Faint        // what matters less
-	Good         // as it should be
-	Notice       // somebody's doing, or under way
-	Bad          // somebody should look
+	Faint        // details
+	Good         // OK
+	Notice       // deliberate or in progress
+	Bad          // a fault
 )
 
 var codes = [...]string{Plain: "", Bold: "1", Faint: "2", Good: "32", Notice: "33", Bad: "1;31"}
 
-// Paint gives a text its style.
+// Paint returns a text in a style.
 func (s Screen) Paint(style Style, text string) string {
 	if !s.Color || style == Plain || text == "" {
 		return text
@@ -34,26 +34,27 @@ func (s Screen) Paint(style Style, text string) string {
 	return "\x1b[" + codes[style] + "m" + text + "\x1b[0m"
 }
 
-// Cell is one place of a table.
+// Cell is one cell of a table.
 type Cell struct {
 	Text  string
 	Style Style
 }
 
-// Text is a plain cell.
+// Text returns a plain cell.
 func Text(text string) Cell { return Cell{Text: text} }
 
 // Column is one column of a table.
 type Column struct {
 	Title string
-	Right bool // numbers stand right
-	// Drop says what a narrow screen does without: the highest goes first; 0 stays.
+	Right bool // right-aligned, for numbers
+	// Drop is the order in which columns are left out on a narrow screen: the highest
+	// goes first; 0 stays.
 	Drop int
 }
 
-// Table is rows under headings. The last column holds the longest text: it is cut
-// to what is left of the width, or, where too little is left, goes to a line of its
-// own below its row.
+// Table is rows under headings. The last column has the longest text: it is cut to
+// the rest of the width, or, where too little is left, put on a line of its own
+// below its row.
 type Table struct {
 	Indent  string
 	Columns []Column
@@ -62,7 +63,7 @@ type Table struct {
 
 const (
 	gap = 2
-	// readable is what the last column needs at least beside the others.
+	// readable is the minimum width of the last column beside the others.
 	readable = 16
 )
 
@@ -83,7 +84,7 @@ func (s Screen) Table(out *strings.Builder, t Table) {
 	}
 }
 
-// widths is how wide each column is, with its heading.
+// widths returns the width of each column, with its heading.
 func (t Table) widths() []int {
 	widths := make([]int, len(t.Columns))
 	for i, c := range t.Columns {
@@ -95,8 +96,8 @@ func (t Table) widths() []int {
 	return widths
 }
 
-// fit answers the columns that stand beside each other, and whether the last goes
-// below.
+// fit returns the columns that fit beside each other, and whether the last goes on a
+// line of its own.
 func (t Table) fit(width int, widths []int) (kept []int, below bool) {
 	last := len(t.Columns) - 1
 	for i := range t.Columns {
@@ -123,7 +124,7 @@ func (t Table) fit(width int, widths []int) (kept []int, below bool) {
 		switch {
 		case worst >= 0:
 			kept = append(kept[:worst:worst], kept[worst+1:]...)
-		case len(kept) > 1: // the last column first, then what there is no room for
+		case len(kept) > 1: // the last column first, then those that do not fit
 			kept, below = kept[:len(kept)-1], true
 		default:
 			return kept, below
@@ -161,7 +162,7 @@ func (s Screen) row(out *strings.Builder, t Table, row []Cell, widths, kept []in
 	out.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 }
 
-// Line writes a line that is cut at the width.
+// Line writes a line, cut at the width.
 func (s Screen) Line(out *strings.Builder, style Style, text string) {
 	if s.Width > 0 {
 		text = Cut(text, s.Width)
@@ -169,9 +170,8 @@ func (s Screen) Line(out *strings.Builder, style Style, text string) {
 	out.WriteString(s.Paint(style, text) + "\n")
 }
 
-// Wrap writes a text over as many lines as it needs, each after the indent; its
-// words stay whole unless one is wider than the screen. The blanks of the indent
-// stand for it from the second line on.
+// Wrap writes a text on as many lines as it needs. The first has the indent, the
+// others as many blanks. Words are split only where one is wider than the screen.
 func (s Screen) Wrap(out *strings.Builder, indent string, style Style, text string) {
 	room := s.Width - length(indent)
 	if s.Width == 0 {
@@ -209,7 +209,7 @@ func (s Screen) Wrap(out *strings.Builder, indent string, style Style, text stri
 	}
 }
 
-// Cut is a text of at most width columns; one that was longer ends with "…".
+// Cut returns a text of at most width columns; a longer one ends with "…".
 func Cut(text string, width int) string {
 	if length(text) <= width {
 		return text
@@ -220,7 +220,7 @@ func Cut(text string, width int) string {
 	return text[:Bytes(text, width-1)] + "…"
 }
 
-// Bytes is how many bytes the first n characters of a text have.
+// Bytes returns the length in bytes of the first n characters of a text.
 func Bytes(text string, n int) int {
 	for i := range text {
 		if n == 0 {
