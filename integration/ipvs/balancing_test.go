@@ -43,8 +43,9 @@ func TestFailedAndDrainedServersKeepConnections(t *testing.T) {
 	servers[0].Refuse()
 	took := lb.WaitWeight(rs1, 0, 5*time.Second)
 	t.Logf("FIGURE from refusal to weight 0 in the kernel: %v (%d × %v)", took, fall, interval)
-	if limit := fall*interval + 50*time.Millisecond; took > limit {
-		t.Errorf("a refusing server had weight 0 after %v, want at most %v", took, limit)
+	now := time.Now()
+	if err := p.AtMost("weight 0 of a refusing server", took, fall*interval+50*time.Millisecond, now.Add(-took), now); err != nil {
+		t.Error(err)
 	}
 	alive("with the server failed")
 	for range 6 {

@@ -54,6 +54,8 @@ var labs atomic.Uint32
 // RequireNamespaces for tests that want to be skipped instead.
 func New(tb TB) *Lab {
 	tb.Helper()
+	watchStalls()
+	begun := time.Now()
 	l := &Lab{tb: tb, prefix: fmt.Sprintf("lvsd-%d-%d", os.Getpid(), labs.Add(1))}
 	var err error
 	if l.origin, err = netns.Get(); err != nil {
@@ -62,6 +64,11 @@ func New(tb TB) *Lab {
 	if l.dir, err = os.MkdirTemp("", "lvsd-lab-"); err != nil {
 		tb.Fatalf("failed to make the lab's folder: %v", err)
 	}
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			tb.Logf("the machine stood still for %v of %v", Stalled(begun, time.Now()), time.Since(begun))
+		}
+	})
 	tb.Cleanup(l.close)
 	return l
 }

@@ -32,6 +32,18 @@ func TestPreemptionWaitsForConnections(t *testing.T) {
 	p.WaitUntil(30*time.Second, "lb2 to have counted them", func() bool {
 		return lb2.Metric(`lvsd_ipvs_connections{origin="own"}`) == fmt.Sprint(connections)
 	})
+	// lb2's kernel sends what it collected up to 3 s later: none of it may reach lb1.
+	sync := p.Client.Capture("eth0", func(f lab.Frame) bool {
+		ip, ok := f.IP()
+		return ok && ip.Dst.String() == "224.0.0.81"
+	})
+	quiet := time.Now()
+	p.WaitUntil(60*time.Second, "lb2's synchronisation messages to be sent", func() bool {
+		if frames := sync.Frames(); len(frames) > 0 && frames[len(frames)-1].At.After(quiet) {
+			quiet = frames[len(frames)-1].At
+		}
+		return time.Since(quiet) > 4*time.Second
+	})
 	lb1.StartDaemon()
 	waits := func(text string) {
 		t.Helper()

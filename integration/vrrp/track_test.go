@@ -33,7 +33,11 @@ func transitionsOf(d *lvsdtest.Director) int {
 // hands the address over to one that can, and preempts when it can again. When the
 // servers are down for both, the master does not change.
 func TestTheHealthierDirectorIsMaster(t *testing.T) {
-	p, lines := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) { p.VRRPKeys = `track_services = [{ name = "web" }]` })
+	// The backup takes over when it notices the dead servers later than the master by
+	// three advertisement intervals: they are far longer than a busy machine takes.
+	p, lines := lvsdtest.NewWebPair(t, 2, func(p *lvsdtest.Pair) {
+		p.AdvertInterval, p.VRRPKeys = "1s", `track_services = [{ name = "web" }]`
+	})
 	lb1, lb2 := p.LB[0], p.LB[1]
 	servers := []string{p.Real[0].Addr().String(), p.Real[1].Addr().String()}
 
@@ -71,7 +75,7 @@ func TestTheHealthierDirectorIsMaster(t *testing.T) {
 	p.WaitUntil(30*time.Second, "both to notice", func() bool { return priority(lb1) == 1 && priority(lb2) == 1 })
 	const adverts = `lvsd_vrrp_adverts_received_total{vrrp="web"}`
 	received := lb2.MetricValue(adverts)
-	p.WaitUntil(30*time.Second, "15 advertisements, in which lb2 would preempt", func() bool { return lb2.MetricValue(adverts) >= received+15 })
+	p.WaitUntil(30*time.Second, "5 advertisements, in which lb2 would preempt", func() bool { return lb2.MetricValue(adverts) >= received+5 })
 	onlyHolder(p, lb1)
 	if after := transitionsOf(lb1) + transitionsOf(lb2); after != before {
 		t.Errorf("%d changes of state when all servers died", after-before)

@@ -1,0 +1,95 @@
+// A watchdog for the machine itself. A guest's kernel stands still when the machine
+// below is busy, and a test of milliseconds must know that: the time is measured and
+// the judgement logged, instead of a second try.
+
+package lab
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// stallTick is how often the watchdog wakes.
+	stallTick = 5 * time.Millisecond
+	// stallMin is the shortest lateness that counts: timers are good to about 3 ms.
+	stallMin = 15 * time.Millisecond
+	// stallKeep bounds how many stalls are remembered.
+	stallKeep = 100_000
+)
+
+// stall is a time in which the watchdog should have run and did not.
+type stall struct{ from, to time.Time }
+
+// stalls is what the watchdog has seen, in order.
+var stalls struct {
+	once sync.Once
+	mu   sync.Mutex
+	seen []stall
+}
+
+// watchStalls starts the watchdog of this process. It runs until the process ends, on
+// a thread of its own, so that a busy test delays it as little as possible.
+func watchStalls() {
+	stalls.once.Do(func() {
+		go func() {
+			runtime.LockOSThread()
+			for last := time.Now(); ; {
+				time.Sleep(stallTick)
+				now := time.Now()
+				if late := now.Sub(last) - stallTick; late >= stallMin {
+					stalls.mu.Lock()
+					stalls.seen = append(stalls.seen, stall{now.Add(-late), now})
+					if len(stalls.seen) > stallKeep {
+						stalls.seen = slices.Delete(stalls.seen, 0, stallKeep/2)
+					}
+					stalls.mu.Unlock()
+				}
+				last = now
+			}
+		}()
+	})
+}
+
+// Stalled returns for how long the machine stood still between two times: the sum of
+// all times of at least 15 ms in which a process that had to run did not.
+func Stalled(from, to time.Time) time.Duration {
+	stalls.mu.Lock()
+	defer stalls.mu.Unlock()
+	return stalledIn(stalls.seen, from, to)
+}
+
+func stalledIn(seen []stall, from, to time.Time) (sum time.Duration) {
+	for _, s := range seen {
+		begun, ended := s.from, s.to
+		if begun.Before(from) {
+			begun = from
+		}
+		if ended.After(to) {
+			ended = to
+		}
+		if d := ended.Sub(begun); d > 0 {
+			sum += d
+		}
+	}
+	return sum
+}
+
+// AtMost returns an error when something that took its time between from and to
+// exceeded its limit by more than the machine stood still meanwhile. A judgement that
+// depends on that is logged.
+func (l *Lab) AtMost(what string, took, limit time.Duration, from, to time.Time) error {
+	l.tb.Helper()
+	if took <= limit {
+		return nil
+	}
+	stalled := Stalled(from, to)
+	if took-stalled > limit {
+		return fmt.Errorf("%s took %v, want at most %v (the machine stood still for %v of it)", what, took, limit, stalled)
+	}
+	l.tb.Logf("STALLED: %s took %v instead of at most %v, and the machine stood still for %v of it", what, took, limit, stalled)
+	return nil
+}
