@@ -1,109 +1,108 @@
-// Another writer that fights back: which places it keeps changing, and when they
-// may be repaired again. It reads no clock and writes nothing.
-//
-// PURE.
+// Conflicts with another writer that undoes our repairs: detecting them, and
+// limiting the repairs to one in each resync interval.
 
 package ipvs
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
 
 const (
-	// conflictAfter repairs of one place in a row, none longer than its span
-	// after the one before, are a fight.
+	// conflictAfter changes in a row, each within conflictSpan of the one before,
+	// are a conflict.
 	conflictAfter = 5
-	// minConflictSpan and maxConflictSpan bound that span, which is three resync
-	// intervals.
+	// minConflictSpan and maxConflictSpan bound conflictSpan.
 	minConflictSpan, maxConflictSpan = 10 * time.Second, time.Minute
 )
 
-// Conflict is a place that somebody else changes again and again after our
-// repairs. While it lasts, it is repaired once a resync interval.
+// Conflict is an entry or a setting that another process changes again after each
+// repair. It is repaired once per resync interval as long as the conflict lasts.
 type Conflict struct {
 	Entry Entry  // zero for a setting or the synchronisation
 	What  string // the kind of drift, or the setting's name
 	Since time.Time
-	// Repairs is how often it was repaired since.
+	// Repairs counts the repairs since then.
 	Repairs int
 }
 
-// subject is what is fought about: an entry, or a setting by its name.
+// subject is what a conflict is about: an entry, or a setting by its name.
 type subject struct {
 	entry   Entry
 	setting string
 }
 
-// conflictState is what is known of a place that was changed by somebody else.
+// conflictState is what is known of a subject that another process changed.
 type conflictState struct {
-	what    string
-	last    time.Time // of the last change
-	changes int       // in a row
-	wrote   string    // what we last wrote there
-	next    time.Time // no repair before
-	clean   bool      // a reading after our last repair found it unchanged
-	begun   time.Time // of the fight; zero is none
-	repairs int
+	what      string
+	changedAt time.Time
+	changes   int       // in a row
+	written   string    // the value we wrote last
+	next      time.Time // no repair before
+	clean     bool      // a reading after our last repair found it unchanged
+	since     time.Time // start of the conflict; zero: there is none
+	repairs   int
 }
 
-// conflicts are all such places.
 type conflicts map[subject]*conflictState
 
+// conflictSpan is three resync intervals, within the bounds.
 func conflictSpan(interval time.Duration) time.Duration {
 	return min(max(3*interval, minConflictSpan), maxConflictSpan)
 }
 
-// noteChange notes that somebody else changed a place, and says whether that makes
-// a fight of it, and whether there was one before.
-func (c conflicts) noteChange(p subject, what string, now time.Time, interval time.Duration) (begins, fought bool) {
+// noteChange records that another process changed a subject. It reports whether
+// that starts a conflict, and whether one was active before.
+func (c conflicts) noteChange(p subject, what string, now time.Time, interval time.Duration) (starts, active bool) {
 	x := c[p]
 	if x == nil {
 		x = &conflictState{}
 		c[p] = x
 	}
-	fought = !x.begun.IsZero()
-	if now.Sub(x.last) > conflictSpan(interval) && !fought {
+	active = !x.since.IsZero()
+	if now.Sub(x.changedAt) > conflictSpan(interval) && !active {
 		x.changes = 0
 	}
-	x.what, x.last, x.clean = what, now, false
-	if x.changes++; x.changes == conflictAfter && !fought {
-		x.begun = now
+	x.what, x.changedAt, x.clean = what, now, false
+	if x.changes++; x.changes == conflictAfter && !active {
+		x.since = now
 		return true, true
 	}
-	return false, fought
+	return false, active
 }
 
-// defers says whether a repair must wait: it is what was written there before,
-// and not yet time for it. Another value is a new wish and is written at once.
-func (c conflicts) defers(p subject, write string, now time.Time) bool {
+// defers reports whether a repair must wait: it would write the same value as the
+// last one, and its time has not come. Another value is a new desired state and is
+// written at once.
+func (c conflicts) defers(p subject, value string, now time.Time) bool {
 	x := c[p]
-	return x != nil && !x.begun.IsZero() && x.wrote == write && now.Before(x.next)
+	return x != nil && !x.since.IsZero() && x.written == value && now.Before(x.next)
 }
 
-// noteWrite notes what we wrote to a place, which may be written again after the
-// interval, and says whether it is fought about.
-func (c conflicts) noteWrite(p subject, write string, readAt time.Time, interval time.Duration) bool {
+// noteWrite records what we wrote to a subject and reports whether it is in
+// conflict. The same value may be written again an interval after readAt.
+func (c conflicts) noteWrite(p subject, value string, readAt time.Time, interval time.Duration) bool {
 	x := c[p]
 	if x == nil {
 		return false
 	}
-	x.wrote, x.next, x.clean = write, readAt.Add(interval), true
-	if x.begun.IsZero() {
+	x.written, x.next, x.clean = value, readAt.Add(interval), true
+	if x.since.IsZero() {
 		return false
 	}
 	x.repairs++
 	return true
 }
 
-// expire forgets the places that nobody changed for long, after a reading at
-// now, and returns the fights that ended by that.
+// expire forgets the subjects that a reading at now found unchanged for longer than
+// the span, and returns the conflicts that ended by that.
 func (c conflicts) expire(now time.Time, interval time.Duration) (ended []Conflict) {
 	for p, x := range c {
-		if !x.clean || now.Sub(x.last) <= max(conflictSpan(interval), interval) {
+		if !x.clean || now.Sub(x.changedAt) <= max(conflictSpan(interval), interval) {
 			continue
 		}
-		if !x.begun.IsZero() {
+		if !x.since.IsZero() {
 			ended = append(ended, x.conflict(p))
 		}
 		delete(c, p)
@@ -113,14 +112,14 @@ func (c conflicts) expire(now time.Time, interval time.Duration) (ended []Confli
 }
 
 func (x *conflictState) conflict(p subject) Conflict {
-	return Conflict{Entry: p.entry, What: x.what, Since: x.begun, Repairs: x.repairs}
+	return Conflict{Entry: p.entry, What: x.what, Since: x.since, Repairs: x.repairs}
 }
 
-// active returns those that last, in order.
+// active returns the conflicts that last, in order.
 func (c conflicts) active() []Conflict {
 	var all []Conflict
 	for p, x := range c {
-		if !x.begun.IsZero() {
+		if !x.since.IsZero() {
 			all = append(all, x.conflict(p))
 		}
 	}
@@ -128,14 +127,8 @@ func (c conflicts) active() []Conflict {
 	return all
 }
 
-func sortConflicts(f []Conflict) {
-	slices.SortFunc(f, func(a, b Conflict) int {
-		if c := a.Entry.Compare(b.Entry); c != 0 {
-			return c
-		}
-		if a.What < b.What {
-			return -1
-		}
-		return 1
+func sortConflicts(all []Conflict) {
+	slices.SortFunc(all, func(a, b Conflict) int {
+		return cmp.Or(a.Entry.Compare(b.Entry), cmp.Compare(a.What, b.What))
 	})
 }

@@ -1,5 +1,5 @@
-// The kernel's list of connections, read line by line: which service and server
-// each belongs to, its state, and which director made it. It keeps none of them.
+// The kernel's list of connections: which service and destination each belongs to,
+// its state, and whether it came from the peer. It is read line by line and not kept.
 
 package ipvs
 
@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -21,7 +22,7 @@ type Connection struct {
 	Client, Virtual netip.AddrPort
 	RealServer      netip.AddrPort
 	State           string // "ESTABLISHED", "FIN_WAIT", "UDP", "NONE" for a persistence template …
-	Synced          bool   // it came from the peer
+	Synced          bool   // received from the peer
 	Expires         time.Duration
 }
 
@@ -29,7 +30,7 @@ type Connection struct {
 //
 //	TCP 0A000002 C350 0A000058 0050 0A000009 0050 ESTABLISHED LOCAL      899
 //
-// The second result is false for the heading and what can't be read.
+// ok is false for the heading and for lines of another form.
 func parseConnection(line []byte) (c Connection, ok bool) {
 	var f [10][]byte
 	n := 0
@@ -61,8 +62,8 @@ func parseConnection(line []byte) (c Connection, ok bool) {
 	return c, true
 }
 
-// hexAddrPort reads an address, IPv4 as eight digits or IPv6 with colons, and a
-// port of four digits.
+// hexAddrPort parses an address, of IPv4 in eight hexadecimal digits or of IPv6 with
+// colons, and a port in four hexadecimal digits.
 func hexAddrPort(addr, port []byte) (a netip.AddrPort, ok bool) {
 	var b [4]byte
 	if len(port) != 4 {
@@ -82,16 +83,16 @@ func hexAddrPort(addr, port []byte) (a netip.AddrPort, ok bool) {
 	return netip.AddrPortFrom(ip, p), err == nil && ip.Is6()
 }
 
-// Bounds of a look at the connections. A line costs the kernel about a
-// microsecond, and it holds a lock of its table by turns.
+// Bounds of a reading of the connections. A line costs the kernel about a
+// microsecond, during which it holds a lock of its table.
 const (
 	maxOrigins   = 200_000
 	maxLine      = 1 << 10
 	originsFresh = 5 * time.Second
 )
 
-// scanLines calls each for at most limit lines but the first, until it answers
-// false. It says whether there were more.
+// scanLines calls each for up to limit lines after the heading, until it returns
+// false. It reports whether there were more.
 func scanLines(ctx context.Context, r io.Reader, limit int, each func([]byte) bool) (more bool, err error) {
 	scan := bufio.NewScanner(r)
 	scan.Buffer(make([]byte, 64<<10), 64<<10)
@@ -124,17 +125,16 @@ func ScanConnections(ctx context.Context, list io.Reader, limit int, each func(C
 	})
 }
 
-// Connections calls each for the connections of one service, with nil of all,
-// until it answers false, at most limit lines of the kernel's list were read, or
-// ctx ends. It says whether the list was longer than what was read: then what
-// was seen is the beginning of a list in no order.
+// Connections calls each for the connections of one service, or of all with nil,
+// until it returns false, limit lines of the kernel's list were read, or ctx ends. It
+// reports whether there were more lines. The list has no order.
 //
-// The kernel does not say of a connection which mark it came by: of a service by
-// mark only the persistence templates can be told.
+// The list does not contain firewall marks: of a service by mark only the persistence
+// templates can be identified.
 func (r *Reconciler) Connections(ctx context.Context, k *ServiceKey, limit int, each func(Connection) bool) (more bool, err error) {
 	var allPorts func(Connection) bool
 	if k != nil && k.Mark == 0 && k.Address.Port() == 0 {
-		// A service of all ports has those that no other service has.
+		// A service of all ports has the connections that no other service has.
 		table := r.Snapshot().Table
 		allPorts = func(c Connection) bool {
 			_, other := table[ServiceKey{Protocol: k.Protocol, Address: c.Virtual}]
@@ -151,7 +151,7 @@ func (r *Reconciler) Connections(ctx context.Context, k *ServiceKey, limit int, 
 	})
 }
 
-// belongsTo says whether the connection is one of the service.
+// belongsTo reports whether the connection is one of the service.
 func (c Connection) belongsTo(k ServiceKey, allPorts func(Connection) bool) bool {
 	if k.Mark != 0 {
 		return c.Protocol == "IP" && c.Virtual.Addr() == markAddress(k)
@@ -167,7 +167,8 @@ func (c Connection) belongsTo(k ServiceKey, allPorts func(Connection) bool) bool
 
 var protocolNames = map[Protocol]string{TCP: "TCP", UDP: "UDP", SCTP: "SCTP"}
 
-// markAddress is where a mark's templates have the mark (ip_vs_sched_persist).
+// markAddress returns the virtual address of the templates of a mark
+// (ip_vs_sched_persist in net/netfilter/ipvs/ip_vs_core.c).
 func markAddress(k ServiceKey) netip.Addr {
 	b := [4]byte{byte(k.Mark >> 24), byte(k.Mark >> 16), byte(k.Mark >> 8), byte(k.Mark)}
 	if !k.IPv6 {
@@ -178,9 +179,16 @@ func markAddress(k ServiceKey) netip.Addr {
 	return netip.AddrFrom16(six)
 }
 
-// ConnectionOrigins counts the connections that began here and those that came from the
-// peer, persistence templates included. Of a long list it counts the first
-// 200,000, and an answer is good for 5 seconds.
+// connectionOrigins is the last result of ConnectionOrigins.
+type connectionOrigins struct {
+	sync.Mutex
+	at          time.Time
+	own, synced int
+}
+
+// ConnectionOrigins counts the connections that began here and those that were
+// received from the peer, persistence templates included. It counts the first 200,000
+// of the list, and returns the same result for 5 seconds.
 func (r *Reconciler) ConnectionOrigins(ctx context.Context) (own, synced int, err error) {
 	r.origins.Lock()
 	defer r.origins.Unlock()
@@ -207,25 +215,20 @@ func (r *Reconciler) ConnectionOrigins(ctx context.Context) (own, synced int, er
 	return own, synced, nil
 }
 
-// Zero sets the counters of a service of the wish to 0, with nil those of all of
-// them, and of no other service. Connection counts are no counters.
+// Zero sets the counters of a desired service to 0, or of all desired services with
+// nil. Numbers of active connections are not counters and stay.
 func (r *Reconciler) Zero(ctx context.Context, k *ServiceKey) error {
 	r.mu.Lock()
-	wish := r.desired
+	table := r.desired.Table
 	r.mu.Unlock()
-	keys := wish.Table.Keys()
+	keys := table.Keys()
 	if k != nil {
-		if _, ours := wish.Table[*k]; !ours {
+		if _, ours := table[*k]; !ours {
 			return fmt.Errorf("no service %s in the configuration", k)
 		}
 		keys = []ServiceKey{*k}
 	}
-	defer func() { // so that the next snapshot shows it
-		r.mu.Lock()
-		r.refresh = true
-		r.mu.Unlock()
-		r.wakeRun()
-	}()
+	defer r.requestRead() // so that the next snapshot has it
 	for _, k := range keys {
 		if err := ctx.Err(); err != nil {
 			return err

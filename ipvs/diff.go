@@ -1,7 +1,5 @@
-// Diff: what must be written so that the kernel's table becomes the wanted one.
-// It writes nothing, and it proposes nothing for a service that was never ours.
-//
-// PURE.
+// Comparing tables: the writes that lead from one to another, and the changes that
+// another process made. A service that was never ours is left alone.
 
 package ipvs
 
@@ -11,10 +9,10 @@ import (
 	"slices"
 )
 
-// OpKind is the kind of one write to the kernel.
+// OpKind is the kind of a write to the kernel.
 type OpKind uint8
 
-// The kinds of writes.
+// Kinds of writes.
 const (
 	AddService OpKind = iota + 1
 	EditService
@@ -24,10 +22,11 @@ const (
 	DeleteDestination
 )
 
-// OpKinds are all kinds, for those who count them.
+// OpKinds are all kinds of writes.
 var OpKinds = [...]OpKind{AddService, EditService, DeleteService, AddDestination, EditDestination, DeleteDestination}
 
-// String is the operation's name in metrics and logs.
+// String returns the operation's name in metrics and logs, for example
+// "add_service".
 func (k OpKind) String() string {
 	switch k {
 	case AddService:
@@ -46,28 +45,28 @@ func (k OpKind) String() string {
 	return fmt.Sprintf("op-%d", uint8(k))
 }
 
-// Op is one write.
+// Op is one write to the kernel.
 type Op struct {
 	Kind OpKind
-	// Service holds the settings for AddService and EditService, for all
-	// others its Key alone. Its Destinations are never part of the write.
+	// Service has the settings for AddService and EditService, and only the Key
+	// for the other kinds. Its Destinations are never part of the write.
 	Service Service
-	// Destination is set for the kinds that concern one; for
-	// DeleteDestination only its Address and Forward count.
+	// Destination is set for the kinds that concern one. DeleteDestination uses
+	// only its Address.
 	Destination Destination
-	// FromService and FromDestination are what the kernel has before an edit
-	// or a delete.
+	// FromService and FromDestination are what the kernel has before an edit or a
+	// deletion.
 	FromService     Service
 	FromDestination Destination
 }
 
-// Entry names a service or, with a valid RealServer, one of its destinations.
+// Entry identifies a service or, with a valid RealServer, one of its destinations.
 type Entry struct {
 	Service    ServiceKey
 	RealServer netip.AddrPort
 }
 
-// Compare orders by service, then real server, the service itself first.
+// Compare orders entries by service, then real server, the service itself first.
 func (e Entry) Compare(o Entry) int {
 	if c := e.Service.Compare(o.Service); c != 0 {
 		return c
@@ -75,7 +74,7 @@ func (e Entry) Compare(o Entry) int {
 	return e.RealServer.Compare(o.RealServer)
 }
 
-// String is like "tcp 10.0.0.88:80 10.0.0.9:80".
+// String returns for example "tcp 10.0.0.88:80 10.0.0.9:80".
 func (e Entry) String() string {
 	if !e.RealServer.IsValid() {
 		return e.Service.String()
@@ -83,40 +82,41 @@ func (e Entry) String() string {
 	return e.Service.String() + " " + e.RealServer.String()
 }
 
-// Diff compares the kernel's table with the wanted one and returns the fewest
-// writes that make them equal, in an order in which no service ever has fewer
-// live destinations (weight above 0) than both tables give it: within a
-// service what adds capacity goes first, what takes it away last, and services
-// that go away go when all others stand.
+// Diff compares the kernel's table with the desired one and returns the fewest writes
+// that make them equal. Their order is such that no service ever has fewer live
+// destinations (weight above 0) than in the table in which it has fewer: within a
+// service, writes that add capacity come first and writes that remove it last, and
+// services are deleted after all others were written.
 //
-// A service in actual that is neither wanted nor owned is not ours and is left
-// alone. A destination of a wanted service that is neither wanted nor owned is
-// foreign: it is returned (in order) unless the policy is Ignore, and deleted
-// if it is Remove.
-func Diff(actual, wanted Table, owned Owned, foreign ForeignPolicy) (ops []Op, foreignEntries []Entry) {
-	var gone []Service
-	for _, k := range sortedKeys(wanted) {
+// A service in actual that is neither desired nor owned is not ours and is left
+// alone. A destination of a desired service that is neither desired nor owned is
+// foreign: it is returned, in order, unless the policy is Ignore, and deleted if the
+// policy is Remove.
+func Diff(actual, desired Table, owned Owned, foreign ForeignPolicy) (ops []Op, foreignEntries []Entry) {
+	var leaving []Service
+	for _, k := range sortedKeys(desired) {
 		have, there := actual[k]
 		var entries []Entry
-		ops, entries = diffService(ops, have, there, wanted[k], owned[k], foreign)
+		ops, entries = diffService(ops, have, there, desired[k], owned[k], foreign)
 		foreignEntries = append(foreignEntries, entries...)
 	}
 	for k := range owned {
-		if _, keep := wanted[k]; keep {
+		if _, keep := desired[k]; keep {
 			continue
 		}
 		if have, there := actual[k]; there {
-			gone = append(gone, have)
+			leaving = append(leaving, have)
 		}
 	}
-	slices.SortFunc(gone, func(a, b Service) int { return a.Key.Compare(b.Key) })
-	for _, have := range gone {
+	slices.SortFunc(leaving, func(a, b Service) int { return a.Key.Compare(b.Key) })
+	for _, have := range leaving {
 		ops = append(ops, Op{Kind: DeleteService, Service: Service{Key: have.Key}, FromService: have})
 	}
 	return ops, foreignEntries
 }
 
-// diffService appends what one wanted service needs.
+// diffService appends the writes for one desired service, and returns its foreign
+// entries.
 func diffService(ops []Op, have Service, there bool, want Service, owned map[netip.AddrPort]struct{}, foreign ForeignPolicy) ([]Op, []Entry) {
 	switch {
 	case !there:
@@ -124,8 +124,8 @@ func diffService(ops []Op, have Service, there bool, want Service, owned map[net
 	case !have.sameSettings(want):
 		ops = append(ops, Op{Kind: EditService, Service: want, FromService: have})
 	}
-	// What adds or keeps capacity first (add, raise), then what takes it away.
-	var add, raise, lower, remove, others []netip.AddrPort
+	// Writes that add or keep capacity (add, raise) come before those that reduce it.
+	var add, raise, lower, remove, notOurs []netip.AddrPort
 	for a, w := range want.Destinations {
 		switch h, there := have.Destinations[a]; {
 		case !there:
@@ -143,7 +143,7 @@ func diffService(ops []Op, have Service, there bool, want Service, owned map[net
 		}
 		_, ours := owned[a]
 		if !ours && foreign != Ignore {
-			others = append(others, a)
+			notOurs = append(notOurs, a)
 		}
 		if ours || foreign == Remove {
 			remove = append(remove, a)
@@ -165,15 +165,15 @@ func diffService(ops []Op, have Service, there bool, want Service, owned map[net
 	emit(EditDestination, lower)
 	emit(DeleteDestination, remove)
 
-	slices.SortFunc(others, netip.AddrPort.Compare)
-	entries := make([]Entry, len(others))
-	for i, a := range others {
+	slices.SortFunc(notOurs, netip.AddrPort.Compare)
+	entries := make([]Entry, len(notOurs))
+	for i, a := range notOurs {
 		entries[i] = Entry{want.Key, a}
 	}
 	return ops, entries
 }
 
-// reducesLive says whether the write takes one live destination away.
+// reducesLive reports whether the write removes one live destination.
 func (o Op) reducesLive() bool {
 	switch o.Kind {
 	case EditDestination:
@@ -184,7 +184,7 @@ func (o Op) reducesLive() bool {
 	return false
 }
 
-// entry names what the write is about.
+// entry returns what the write concerns.
 func (o Op) entry() Entry {
 	e := Entry{Service: o.Service.Key}
 	switch o.Kind {
@@ -194,7 +194,7 @@ func (o Op) entry() Entry {
 	return e
 }
 
-// value is what the write puts there, so that two writes can be compared.
+// value returns what is written, so that two writes can be compared.
 func (o Op) value() string {
 	switch o.Kind {
 	case AddService, EditService:
@@ -205,11 +205,11 @@ func (o Op) value() string {
 	return "none"
 }
 
-// String is like "edit_destination tcp 10.0.0.88:80 10.0.0.9:80".
+// String returns for example "edit_destination tcp 10.0.0.88:80 10.0.0.9:80".
 func (o Op) String() string { return o.Kind.String() + " " + o.entry().String() }
 
-// ApplyTo makes the write's effect in a table of ours, as the kernel would.
-// Destination maps are changed in place.
+// ApplyTo applies the write to a table as the kernel would. Maps of destinations are
+// changed in place.
 func (o Op) ApplyTo(t Table) {
 	k := o.Service.Key
 	switch o.Kind {
@@ -228,4 +228,71 @@ func (o Op) ApplyTo(t Table) {
 	case DeleteDestination:
 		delete(t[k].Destinations, o.Destination.Address)
 	}
+}
+
+// Kinds of drift, as counted in Snapshot.Drift.
+const (
+	DriftServiceMissing     = "service_missing"
+	DriftServiceChanged     = "service_changed"
+	DriftDestinationMissing = "destination_missing"
+	DriftDestinationChanged = "destination_changed"
+	DriftForeignDestination = "foreign_destination"
+	DriftTimeouts           = "timeouts"
+	DriftSysctl             = "sysctl"
+	DriftSync               = "sync"
+)
+
+// DriftKinds are all kinds of drift.
+var DriftKinds = [...]string{DriftServiceMissing, DriftServiceChanged, DriftDestinationMissing,
+	DriftDestinationChanged, DriftForeignDestination, DriftTimeouts, DriftSysctl, DriftSync}
+
+// Drift is one change that another process made to a service of ours.
+type Drift struct {
+	Kind     string
+	Entry    Entry
+	From, To string // texts for people
+}
+
+// findDrift compares the known table with the kernel's, in the services for which
+// ours returns true. A missing service is one drift, whatever its destinations.
+func findDrift(known, actual Table, ours func(ServiceKey) bool) []Drift {
+	var drifts []Drift
+	for _, k := range sortedKeys(known) {
+		if !ours(k) {
+			continue
+		}
+		was := known[k]
+		is, there := actual[k]
+		if !there {
+			drifts = append(drifts, Drift{DriftServiceMissing, Entry{Service: k}, was.String(), "missing"})
+			continue
+		}
+		if !was.sameSettings(is) {
+			drifts = append(drifts, Drift{DriftServiceChanged, Entry{Service: k}, was.String(), is.String()})
+		}
+		drifts = append(drifts, destinationDrift(k, was.Destinations, is.Destinations)...)
+	}
+	return drifts
+}
+
+func destinationDrift(k ServiceKey, was, is map[netip.AddrPort]Destination) []Drift {
+	found := map[netip.AddrPort]Drift{}
+	for a, w := range was {
+		switch i, there := is[a]; {
+		case !there:
+			found[a] = Drift{DriftDestinationMissing, Entry{k, a}, w.String(), "missing"}
+		case i != w:
+			found[a] = Drift{DriftDestinationChanged, Entry{k, a}, w.String(), i.String()}
+		}
+	}
+	for a, i := range is {
+		if _, there := was[a]; !there {
+			found[a] = Drift{DriftForeignDestination, Entry{k, a}, "missing", i.String()}
+		}
+	}
+	drifts := make([]Drift, 0, len(found))
+	for _, a := range sortedAddrs(found) {
+		drifts = append(drifts, found[a])
+	}
+	return drifts
 }

@@ -6,7 +6,7 @@ import "net/netip"
 // need of its inside.
 
 const (
-	DrainEvery    = drainEvery
+	DrainEvery    = drainCountInterval
 	OriginsFresh  = originsFresh
 	ConflictAfter = conflictAfter
 )

@@ -1,5 +1,5 @@
-// What a wish would change in the kernel, found by the very functions with which
-// the reconciler writes, on the kernel as it is now. Nothing here writes.
+// What a desired state would change in the kernel, found by the functions that the
+// reconciler writes with. Nothing here writes.
 
 package ipvs
 
@@ -10,89 +10,89 @@ import (
 	"time"
 )
 
-// Forecast is what stating a wish would change.
+// Forecast is what a desired state would change.
 type Forecast struct {
-	// Table and Stats are the kernel's now.
+	// Table and Stats are the kernel's at present.
 	Table Table
 	Stats map[ServiceKey]ServiceStats
-	Ops   []Op // the writes to the table, in their order
-	// Draining are the destinations that would be kept at weight 0 until their
-	// connections ended: those that drain already, and those that begin to.
+	Ops   []Op // writes to the table, in order
+	// Draining are the destinations that would stay at weight 0 until their
+	// connections end: those that drain already, and those that would start to.
 	Draining []Draining
-	Foreign  []Entry // destinations in our services that would be left there
+	Foreign  []Entry // foreign destinations that would stay
 	Settings []SettingChange
 	Sync     []SyncChange
-	// Problems is what could not be found out, or would not be written at once.
+	// Problems are what could not be determined, or would not be written at once.
 	Problems []string
 }
 
-// SettingChange is a setting beside the table: a timeout or a sysctl.
+// SettingChange is a change of a timeout or a sysctl.
 type SettingChange struct{ Name, From, To string }
 
-// SyncChange is a half of the connection synchronisation. Without a From it would
-// be started, without a To stopped, with both restarted.
+// SyncChange is a change of a sync daemon: a start if From is empty, a stop if To is
+// empty, otherwise a restart.
 type SyncChange struct {
 	Role     SyncRole
 	From, To string
-	Why      string // "not running", "id 5"; empty for one that is stopped
+	Why      string // for example "not running" or "id 5"; empty for a stop
 }
 
-type question struct {
-	wish   Desired
-	answer chan forecastAnswer
+type forecastRequest struct {
+	desired Desired
+	reply   chan forecastReply
 }
 
-type forecastAnswer struct {
+type forecastReply struct {
 	forecast Forecast
 	err      error
 }
 
-// Forecast says what Want would change. It reads the kernel, waits while a pass
-// is under way, and needs Run to run.
-func (r *Reconciler) Forecast(ctx context.Context, w Desired) (Forecast, error) {
-	q := question{w, make(chan forecastAnswer, 1)}
+// Forecast returns what SetDesired would change. It reads the kernel between two
+// passes, and fails if ctx ends before Run, which must be running, gets to it.
+func (r *Reconciler) Forecast(ctx context.Context, d Desired) (Forecast, error) {
+	q := forecastRequest{d, make(chan forecastReply, 1)}
 	select {
-	case r.questions <- q:
+	case r.forecasts <- q:
 	case <-ctx.Done():
 		return Forecast{}, fmt.Errorf("the control layer of IPVS does not answer: %w", ctx.Err())
 	}
 	select {
-	case a := <-q.answer:
+	case a := <-q.reply:
 		return a.forecast, a.err
 	case <-ctx.Done():
 		return Forecast{}, fmt.Errorf("the kernel does not answer: %w", ctx.Err())
 	}
 }
 
-// ForecastStart says what a reconciler that starts now would change for its first
-// wish, given what a former one wrote.
-func ForecastStart(k Kernel, owned Owned, w Desired) (Forecast, error) {
+// ForecastStart returns what a reconciler that starts now would change for its first
+// desired state, if owned is what an earlier run wrote.
+func ForecastStart(k Kernel, owned Owned, d Desired) (Forecast, error) {
 	r := NewReconciler(k, Options{})
 	r.owned = owned.Clone()
-	return r.forecast(w)
+	return r.forecast(d)
 }
 
-// forecast belongs to Run's goroutine.
-func (r *Reconciler) forecast(wish Desired) (Forecast, error) {
+// forecast runs on Run's goroutine.
+func (r *Reconciler) forecast(desired Desired) (Forecast, error) {
 	reading, err := r.k.Read()
 	if err != nil {
 		return Forecast{}, fmt.Errorf("failed to read the kernel's table: %w", err)
 	}
 	now := time.Now()
-	table, draining, _ := drainTable(now, reading.Table, wish, r.drainTimes, r.owned, r.draining)
-	f := Forecast{Table: reading.Table, Stats: reading.Stats, Draining: sortedDrains(draining)}
+	p := r.drains.plan(now, reading.Table, desired, r.owned)
+	f := Forecast{Table: reading.Table, Stats: reading.Stats, Draining: sortedDrains(p.active)}
 	var foreign []Entry
-	f.Ops, foreign = Diff(reading.Table, table, r.owned, wish.Foreign)
-	if wish.Foreign != Remove {
+	f.Ops, foreign = Diff(reading.Table, p.table, r.owned, desired.Foreign)
+	if desired.Foreign != Remove {
 		f.Foreign = foreign
 	}
 	for _, op := range f.Ops {
-		if r.contests.defers(subject{entry: op.entry()}, op.value(), now) {
+		if r.conflicts.defers(subject{entry: op.entry()}, op.value(), now) {
 			f.problem("another program keeps changing %s: it is set back once a resync interval only", op.entry())
 		}
 	}
-	r.forecastSettings(&f, wish)
-	r.forecastSync(&f, wish)
+	r.forecastSettings(&f, desired)
+	r.forecastSync(&f, desired)
 	return f, nil
 }
 
@@ -100,8 +100,8 @@ func (f *Forecast) problem(format string, args ...any) {
 	f.Problems = append(f.Problems, fmt.Sprintf(format, args...))
 }
 
-func (r *Reconciler) forecastSettings(f *Forecast, wish Desired) {
-	want := wish.settings()
+func (r *Reconciler) forecastSettings(f *Forecast, desired Desired) {
+	want := desired.settings()
 	if want.timeouts != (Timeouts{}) {
 		have, err := r.k.Timeouts()
 		if err != nil {
@@ -121,8 +121,8 @@ func (r *Reconciler) forecastSettings(f *Forecast, wish Desired) {
 	if want.sysctls {
 		sysctls = append(sysctls, want.managed()...)
 	}
-	if wish.Sync != nil {
-		sysctls = append(sysctls, wish.Sync.sysctls()...)
+	if desired.Sync != nil {
+		sysctls = append(sysctls, desired.Sync.sysctls()...)
 	}
 	for _, s := range sysctls {
 		have, err := r.k.Sysctl(s.name)
@@ -136,8 +136,8 @@ func (r *Reconciler) forecastSettings(f *Forecast, wish Desired) {
 	}
 }
 
-func (r *Reconciler) forecastSync(f *Forecast, wish Desired) {
-	if wish.Sync == nil && !r.owned.Sync() {
+func (r *Reconciler) forecastSync(f *Forecast, desired Desired) {
+	if desired.Sync == nil && !r.owned.Sync() {
 		return
 	}
 	state, err := r.k.Daemons()
@@ -145,7 +145,7 @@ func (r *Reconciler) forecastSync(f *Forecast, wish Desired) {
 		f.problem("the connection synchronisation could not be read: %v", err)
 		return
 	}
-	if wish.Sync == nil {
+	if desired.Sync == nil {
 		for _, role := range syncRoles {
 			if d := state.Daemon(role); d.Running {
 				f.Sync = append(f.Sync, SyncChange{Role: role, From: d.String()})
@@ -153,14 +153,14 @@ func (r *Reconciler) forecastSync(f *Forecast, wish Desired) {
 		}
 		return
 	}
-	index, mtu, err := r.k.Interface(wish.Sync.Interface)
+	index, mtu, err := r.k.Interface(desired.Sync.Interface)
 	if err != nil {
 		f.problem("%v", err)
 		return
 	}
 	for _, role := range syncRoles {
-		cfg, d := wish.Sync.of(role, mtu), state.Daemon(role)
-		why := r.daemonDiffers(cfg, role, d, index)
+		cfg, d := desired.Sync.of(role, mtu), state.Daemon(role)
+		why := r.sync.differs(cfg, role, d, index)
 		if why == "" {
 			continue
 		}
@@ -170,7 +170,7 @@ func (r *Reconciler) forecastSync(f *Forecast, wish Desired) {
 		}
 		f.Sync = append(f.Sync, c)
 	}
-	if err := wish.Sync.Fits(mtu); err != nil {
+	if err := desired.Sync.Fits(mtu); err != nil {
 		f.problem("%v", err)
 	}
 	if err := checkBackupOnly(r.k); err != nil {

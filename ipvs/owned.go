@@ -1,53 +1,51 @@
-// What lvsd itself wrote into the kernel, as a set: it tells an entry that went
-// out of the configuration (ours, so removed) from one that somebody else made
-// (never touched). Keeping it in a file is the caller's business.
-//
-// PURE.
+// What lvsd itself wrote into the kernel. Ownership tells an entry that left the
+// configuration, which is removed, from one that another process added, which is
+// left alone.
 
 package ipvs
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 )
 
-// Owned is the set of services and destinations that lvsd wrote. A service may
-// be there without destinations.
+// Owned is the set of services and destinations that lvsd wrote. A service may have
+// no destinations.
 type Owned map[ServiceKey]map[netip.AddrPort]struct{}
 
-// Ledger remembers Owned over restarts. Save is called before the kernel is
-// written, with all that is about to be written added, and again afterwards
-// with what is gone taken out. It must replace the former set whole or fail.
+// Ledger stores Owned across restarts. Save is called before the kernel is written,
+// with everything that is about to be written, and again when entries are gone from
+// the kernel. It must replace the stored set as a whole or fail.
 type Ledger interface {
 	Load() (Owned, error)
 	Save(Owned) error
 }
 
-// syncOwner stands for the connection synchronisation in the set: no service has
-// this key.
+// syncOwner stands for the sync daemons in the set: no service has this key.
 var syncOwner ServiceKey
 
-// Sync says whether the connection synchronisation is ours.
+// Sync reports whether the sync daemons are ours.
 func (o Owned) Sync() bool {
 	_, ours := o[syncOwner]
 	return ours
 }
 
-// SetSync puts the connection synchronisation into the set or takes it out.
+// SetSync adds the sync daemons to the set or removes them.
 func (o Owned) SetSync(ours bool) {
 	if delete(o, syncOwner); ours {
 		o[syncOwner] = map[netip.AddrPort]struct{}{}
 	}
 }
 
-// Keys returns the services of the set, in order.
+// Keys returns the services of the set in order.
 func (o Owned) Keys() []ServiceKey {
 	keys := sortedKeys(o)
 	return slices.DeleteFunc(keys, func(k ServiceKey) bool { return k == syncOwner })
 }
 
-// Clone copies the set.
+// Clone returns a copy of the set.
 func (o Owned) Clone() Owned {
 	c := make(Owned, len(o))
 	for k, dests := range o {
@@ -59,12 +57,12 @@ func (o Owned) Clone() Owned {
 	return c
 }
 
-// Equal compares two sets.
+// Equal reports whether two sets are the same.
 func (o Owned) Equal(p Owned) bool {
 	return maps.EqualFunc(o, p, func(a, b map[netip.AddrPort]struct{}) bool { return maps.Equal(a, b) })
 }
 
-// has says whether the destination is in the set.
+// has reports whether the destination is in the set.
 func (o Owned) has(k ServiceKey, a netip.AddrPort) bool {
 	_, ok := o[k][a]
 	return ok
@@ -75,7 +73,7 @@ func (o Owned) hasService(k ServiceKey) bool {
 	return ok
 }
 
-// covers says whether all of the table is in the set.
+// covers reports whether all of the table is in the set.
 func (o Owned) covers(t Table) bool {
 	for k, s := range t {
 		dests, ok := o[k]
@@ -91,7 +89,7 @@ func (o Owned) covers(t Table) bool {
 	return true
 }
 
-// with returns the set and all of the table.
+// with returns the set with all of the table added.
 func (o Owned) with(t Table) Owned {
 	c := o.Clone()
 	for k, s := range t {
@@ -105,21 +103,21 @@ func (o Owned) with(t Table) Owned {
 	return c
 }
 
-// trimmed returns what of the set is wanted or still in the kernel. The second
-// result says whether anything went.
-func (o Owned) trimmed(wanted, actual Table) (Owned, bool) {
-	if !o.exceeds(wanted, actual) {
+// trimmed returns the part of the set that is desired or in the kernel, and whether
+// that is less than the set.
+func (o Owned) trimmed(desired, actual Table) (Owned, bool) {
+	if !o.exceeds(desired, actual) {
 		return o, false
 	}
-	kept, gone := make(Owned, len(o)), false
+	rest, gone := make(Owned, len(o)), false
 	for k, dests := range o {
-		w, isWanted := wanted[k]
+		w, isWanted := desired[k]
 		a, isThere := actual[k]
 		if !isWanted && !isThere && k != syncOwner {
 			gone = true
 			continue
 		}
-		kept[k] = make(map[netip.AddrPort]struct{}, len(dests))
+		rest[k] = make(map[netip.AddrPort]struct{}, len(dests))
 		for addr := range dests {
 			if _, ok := w.Destinations[addr]; !ok {
 				if _, ok := a.Destinations[addr]; !ok {
@@ -127,16 +125,16 @@ func (o Owned) trimmed(wanted, actual Table) (Owned, bool) {
 					continue
 				}
 			}
-			kept[k][addr] = struct{}{}
+			rest[k][addr] = struct{}{}
 		}
 	}
-	return kept, gone
+	return rest, gone
 }
 
-// exceeds says whether something of the set is neither wanted nor in the kernel.
-func (o Owned) exceeds(wanted, actual Table) bool {
+// exceeds reports whether part of the set is neither desired nor in the kernel.
+func (o Owned) exceeds(desired, actual Table) bool {
 	for k, dests := range o {
-		w, isWanted := wanted[k]
+		w, isWanted := desired[k]
 		a, isThere := actual[k]
 		if !isWanted && !isThere && k != syncOwner {
 			return true
@@ -151,4 +149,50 @@ func (o Owned) exceeds(wanted, actual Table) bool {
 		}
 	}
 	return false
+}
+
+// loadLedger loads what an earlier run wrote. Without it only the desired state is
+// ours: entries that left the configuration meanwhile stay in the kernel, which is
+// the safe side.
+func (r *Reconciler) loadLedger() {
+	if r.owned != nil {
+		return
+	}
+	r.owned = Owned{}
+	if r.o.Ledger == nil {
+		return
+	}
+	owned, err := r.o.Ledger.Load()
+	if err != nil {
+		r.ledgerFailed(fmt.Errorf("failed to load what was ours: %w", err))
+		return
+	}
+	r.owned = owned.Clone()
+}
+
+// saveLedger saves the ledger if it is stale. A failure, such as a full disk, does
+// not stop the writes to the kernel: it is reported, and retried in each pass.
+func (r *Reconciler) saveLedger() {
+	if r.o.Ledger == nil || !r.ledgerStale {
+		return
+	}
+	if err := r.o.Ledger.Save(r.owned.Clone()); err != nil {
+		r.ledgerFailed(fmt.Errorf("failed to save what is ours: %w", err))
+		return
+	}
+	r.ledgerStale = false
+	if r.ledgerErr != "" {
+		r.ledgerErr = ""
+		r.log.Info("the ledger of what is ours is saved again")
+		r.note(Change{Kind: ChangeLedgerOK})
+	}
+}
+
+func (r *Reconciler) ledgerFailed(err error) {
+	if r.lastErr = err.Error(); r.ledgerErr == r.lastErr {
+		return
+	}
+	r.ledgerErr = r.lastErr
+	r.log.Error("the ledger of what is ours is not up to date: after a restart, what leaves the file now may stay in the kernel", "reason", err)
+	r.note(Change{Kind: ChangeLedgerFailed, Err: err})
 }

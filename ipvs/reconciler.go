@@ -1,6 +1,6 @@
-// The reconciler is the one writer of the kernel's IPVS table: it takes wishes,
-// compares, writes the difference, and repairs what others changed. It never
-// decides what is wanted, and nothing that the kernel does ends it.
+// The reconciler: the only writer of the kernel's IPVS table. It compares the
+// desired state with the kernel, writes the difference, and repairs what other
+// processes changed. No error of the kernel ends it.
 
 package ipvs
 
@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,40 +16,37 @@ import (
 
 const (
 	defaultResync = 10 * time.Second
-	// firstRetry is the wait after the first failure; it doubles up to the
-	// resync interval.
-	firstRetry = time.Second
-	// verifyAfter is when the kernel is compared in full after a wish was
-	// written by difference to what we knew, so that many wishes in a second
-	// cost one dump.
+	// minRetry is the wait after the first failure. It doubles up to the resync
+	// interval.
+	minRetry = time.Second
+	// verifyAfter is the wait before a full comparison after a write, so that many
+	// desired states in one second cost one dump.
 	verifyAfter = time.Second
-	// freshFor is the age up to which Refresh takes the counters as they are.
-	freshFor = time.Second
-	// maxDriftLines bounds the log after a flushed table; counters have all.
-	maxDriftLines = 100
+	// maxCounterAge is the age up to which Refresh returns counters without reading
+	// the kernel.
+	maxCounterAge = time.Second
 )
 
-// Options of a Reconciler; each may be left out.
+// Options of a Reconciler. The zero value is usable.
 type Options struct {
-	Log    *slog.Logger
-	Ledger Ledger
-	// Wake is called, with no lock held, after a snapshot was published in
-	// which more than counters changed. It must not block.
+	Log    *slog.Logger // nil discards
+	Ledger Ledger       // nil keeps no ledger
+	// Wake is called, with no lock held, after a snapshot was published in which
+	// more than counters changed. It must not block.
 	Wake func()
 	// OnChange is called in the same way for each Change.
 	OnChange func(Change)
 }
 
-// Reconciler keeps a kernel's table at the wanted one.
+// Reconciler keeps the IPVS of a kernel in the desired state.
 type Reconciler struct {
 	k   Kernel
 	o   Options
 	log *slog.Logger
 
-	snap atomic.Pointer[Snapshot]
-	wake chan struct{} // a wish or a refresh waits; carries no data
-	// questions are answered between two passes.
-	questions chan question
+	snap      atomic.Pointer[Snapshot]
+	wake      chan struct{} // a desired state or a refresh waits; carries no data
+	forecasts chan forecastRequest
 
 	mu         sync.Mutex
 	desired    Desired
@@ -59,86 +55,63 @@ type Reconciler struct {
 	running    bool
 	published  chan struct{} // closed and replaced at each snapshot
 
-	origins struct { // the last answer of Origins
-		sync.Mutex
-		at          time.Time
-		own, synced int
-	}
+	origins connectionOrigins
 
 	// All below belongs to Run's goroutine, and to Remove after it.
-	image     Table                   // the kernel's table as we know it
-	shared    bool                    // image is part of a snapshot: copy before writing
-	copied    map[ServiceKey]bool     // whose destinations are a copy already; nil: all are ours
-	imageOK   bool                    // false: read before anything is written
-	unsure    map[ServiceKey]struct{} // their last write has an unknown outcome
+	known     knownTable
+	drains    drains
+	sync      syncDaemons
+	conflicts conflicts
+	deferred  bool // a repair waits because of a conflict
+
 	stats     map[ServiceKey]ServiceStats
 	info      Info
 	up        bool
 	reads     uint64
-	readAt    time.Time
-	readBegan time.Time // of the same reading
-	owned     Owned
-	ledgerOld bool // the ledger on disk is not owned
-	failing   map[opID]OpError
-	foreign   []Entry
-	seen      map[Entry]struct{} // foreign entries already reported
-	counts    map[Operation]uint64
-	drift     map[string]uint64
-	set       settings
-	settleErr string
-	lastErr   string
-	ledgerErr string
+	readAt    time.Time // end of the last reading
+	readBegan time.Time // its start
+	readTook  time.Duration
+
+	owned       Owned
+	ledgerStale bool // the ledger is not yet saved as owned
+	ledgerErr   string
+
+	failing  map[opID]OpError
+	foreign  []Entry
+	reported map[Entry]struct{} // foreign entries that were logged
+	writes   map[Operation]uint64
+	drift    map[string]uint64
+
+	settings    settings
+	settingsErr string
+	lastErr     string
+
 	applied   uint64
 	attempted uint64
+	interval  time.Duration // resync interval of the desired state
 	retry     time.Duration
 	retryAt   time.Time
 	verifyAt  time.Time
-	interval  time.Duration // of the wish that is worked on
-	readTook  time.Duration
-
-	drainTimes map[ServiceKey]time.Duration // of the last wishes, for services that leave
-	draining   map[Entry]Draining
-	drainAt    time.Time // when to count what they have left
-
-	contests  conflicts
-	contested bool // a repair waits because somebody else fights back
-
-	daemons     SyncState
-	syncWish    *SyncConfig
-	syncSettled bool // it was as that when last looked at
-	syncNow     []startSync
-	syncErrs    []error
-	syncHeld    bool // a half is left as it is because of a fight
-	syncErr     string
-	syncIndex   map[SyncRole]int // of the interface on which we started it
 
 	changed bool // more than counters, since the last snapshot
 	changes []Change
 }
 
-// opID is what a failing write is remembered by.
-type opID struct {
-	kind  OpKind
-	entry Entry
-}
-
-// NewReconciler starts nothing; Run does.
+// NewReconciler returns a reconciler that does nothing until Run.
 func NewReconciler(k Kernel, o Options) *Reconciler {
 	r := &Reconciler{
 		k: k, o: o, log: o.Log,
 		wake:      make(chan struct{}, 1),
-		questions: make(chan question),
+		forecasts: make(chan forecastRequest),
 		published: make(chan struct{}),
-		image:     Table{},
-		unsure:    map[ServiceKey]struct{}{},
+		known:     knownTable{table: Table{}, uncertain: map[ServiceKey]struct{}{}},
+		drains:    drains{timeouts: map[ServiceKey]time.Duration{}},
+		sync:      syncDaemons{index: map[SyncRole]int{}},
+		conflicts: conflicts{},
 		failing:   map[opID]OpError{},
-		seen:      map[Entry]struct{}{},
-		counts:    map[Operation]uint64{},
+		reported:  map[Entry]struct{}{},
+		writes:    map[Operation]uint64{},
 		drift:     map[string]uint64{},
-
-		drainTimes: map[ServiceKey]time.Duration{},
-		contests:   conflicts{},
-		syncIndex:  map[SyncRole]int{},
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
@@ -148,8 +121,8 @@ func NewReconciler(k Kernel, o Options) *Reconciler {
 		names = append(names, k.String())
 	}
 	for _, name := range names {
-		r.counts[Operation{name, "ok"}] = 0
-		r.counts[Operation{name, "error"}] = 0
+		r.writes[Operation{name, "ok"}] = 0
+		r.writes[Operation{name, "error"}] = 0
 	}
 	for _, kind := range DriftKinds {
 		r.drift[kind] = 0
@@ -158,11 +131,11 @@ func NewReconciler(k Kernel, o Options) *Reconciler {
 	return r
 }
 
-// SetDesired states the wish and returns at once with its generation. The table must
-// not be changed afterwards.
-func (r *Reconciler) SetDesired(w Desired) uint64 {
+// SetDesired replaces the desired state and returns its generation at once. The
+// table must not be changed afterwards.
+func (r *Reconciler) SetDesired(d Desired) uint64 {
 	r.mu.Lock()
-	r.desired = w
+	r.desired = d
 	r.generation++
 	g := r.generation
 	r.mu.Unlock()
@@ -177,9 +150,17 @@ func (r *Reconciler) wakeRun() {
 	}
 }
 
-// Wait returns nil when that wish, or a later one, is in the kernel in full,
-// and an error when it was tried and something of it failed (it is retried all
-// the same) or ctx ended.
+// requestRead makes the next pass read the kernel.
+func (r *Reconciler) requestRead() {
+	r.mu.Lock()
+	r.refresh = true
+	r.mu.Unlock()
+	r.wakeRun()
+}
+
+// Wait returns nil when the kernel has that generation, or a later one, in full. It
+// returns an error when it was tried and part of it failed, which is retried
+// anyway, and ctx's error when ctx ends first.
 func (r *Reconciler) Wait(ctx context.Context, generation uint64) error {
 	s, err := r.await(ctx, func(s *Snapshot) bool { return s.Generation >= generation || s.Attempted >= generation })
 	switch {
@@ -194,23 +175,23 @@ func (r *Reconciler) Wait(ctx context.Context, generation uint64) error {
 	for _, e := range s.Errors {
 		errs = append(errs, fmt.Errorf("failed to %s: %w", e.Op, e.Err))
 	}
-	if len(errs) == 0 { // held back, or a later wish is under way
+	if len(errs) == 0 { // deferred, or a later desired state is being applied
 		errs = append(errs, fmt.Errorf("not all was written: %s", s.LastError))
 	}
 	return errors.Join(errs...)
 }
 
-// Snapshot returns the latest state; it is cheap.
+// Snapshot returns the latest snapshot. It does not read the kernel.
 func (r *Reconciler) Snapshot() Snapshot { return *r.snap.Load() }
 
-// Refresh returns a snapshot whose counters are at most a second old, reading
-// the kernel if they are older (which repairs drift on the way). It returns the
-// latest one when ctx ends before, when Run does not run, or when the kernel
-// does not answer.
+// Refresh returns a snapshot whose counters are at most one second old. If the
+// latest is older it reads the kernel, which also repairs drift. It returns the
+// latest snapshot when ctx ends first, when Run is not running, or when the kernel
+// cannot be read.
 func (r *Reconciler) Refresh(ctx context.Context) Snapshot {
 	r.mu.Lock()
 	s := r.Snapshot()
-	if !r.running || s.Up && time.Since(s.At) < freshFor {
+	if !r.running || s.Up && time.Since(s.At) < maxCounterAge {
 		r.mu.Unlock()
 		return s
 	}
@@ -225,7 +206,29 @@ func (r *Reconciler) Refresh(ctx context.Context) Snapshot {
 	return r.Snapshot()
 }
 
-// await returns the first snapshot that done accepts.
+// SnapshotAfter returns a snapshot of a reading that began after t, with drift
+// repaired. Concurrent callers share one reading. It returns an error when ctx ends
+// first or the kernel cannot be read.
+func (r *Reconciler) SnapshotAfter(ctx context.Context, t time.Time) (Snapshot, error) {
+	before := r.Snapshot().reads
+	later := func(s *Snapshot) bool { return s.Up && s.Began.After(t) }
+	if s := r.Snapshot(); later(&s) {
+		return s, nil
+	}
+	r.requestRead()
+	// The first reading seen may have begun before t; after two failures the
+	// kernel counts as unreadable.
+	s, err := r.await(ctx, func(s *Snapshot) bool { return later(s) || !s.Up && s.reads > before+1 })
+	switch {
+	case err != nil:
+		return *s, fmt.Errorf("the kernel's table was not read: %w", err)
+	case !s.Up:
+		return *s, fmt.Errorf("the kernel's table can't be read: %s", s.LastError)
+	}
+	return *s, nil
+}
+
+// await returns the first snapshot for which done returns true.
 func (r *Reconciler) await(ctx context.Context, done func(*Snapshot) bool) (*Snapshot, error) {
 	for {
 		r.mu.Lock()
@@ -243,8 +246,8 @@ func (r *Reconciler) await(ctx context.Context, done func(*Snapshot) bool) (*Sna
 	}
 }
 
-// Run reads the kernel, then follows the wishes until ctx ends. It returns nil
-// and leaves the table as it is. It runs once.
+// Run reads the kernel, then keeps it in the desired state until ctx ends. It
+// returns nil and leaves the table as it is. It must be called at most once.
 func (r *Reconciler) Run(ctx context.Context) error {
 	r.loadLedger()
 	r.setRunning(true)
@@ -258,9 +261,9 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-r.wake:
-		case q := <-r.questions:
-			f, err := r.forecast(q.wish)
-			q.answer <- forecastAnswer{f, err}
+		case q := <-r.forecasts:
+			f, err := r.forecast(q.desired)
+			q.reply <- forecastReply{f, err}
 		case <-timer.C:
 		}
 		if ctx.Err() != nil {
@@ -269,7 +272,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	}
 }
 
-// setRunning also wakes those who wait for a reading that will not come.
+// setRunning also wakes callers that wait for a reading that will not come.
 func (r *Reconciler) setRunning(v bool) {
 	r.mu.Lock()
 	r.running = v
@@ -279,69 +282,84 @@ func (r *Reconciler) setRunning(v bool) {
 	}
 }
 
-// pass does what is due now, publishes, and returns when it is due again.
+// pass reads the kernel if that is due, writes what differs from the desired state,
+// publishes a snapshot, and returns when the next pass is due.
 func (r *Reconciler) pass() time.Time {
-	r.mu.Lock()
-	wish, generation, refresh := r.desired, r.generation, r.refresh
-	r.refresh = false
-	r.mu.Unlock()
-
-	interval := wish.ResyncInterval
-	if interval <= 0 {
-		interval = defaultResync
+	desired, generation, refresh := r.takeDesired()
+	if generation != r.attempted {
+		r.retry = 0 // a new desired state does not wait for failures of the last one
 	}
-	r.interval = interval
-	fresh := generation != r.attempted
-	if fresh {
-		r.retry = 0 // a new wish is not made to wait for the failures of the old
-	}
-	now := time.Now()
-	due := func(at time.Time) bool { return !at.IsZero() && !now.Before(at) }
-	ok, read := true, !r.imageOK || refresh || due(r.retryAt) || due(r.verifyAt) || due(r.drainAt) || now.Sub(r.readAt) >= interval
+	ok, read := true, refresh || r.readDue(time.Now())
 	if read {
-		ok = r.read(wish)
+		ok = r.read(desired)
 	}
 	if ok && generation > 0 {
-		if read || wish.settings() != r.set {
-			r.settle(wish)
-		}
-		halves := read || r.syncDue(wish)
-		if halves {
-			r.stopSync(wish)
-		}
-		ok = r.write(wish, false)
-		if !r.imageOK && r.read(wish) { // it is not what we knew: once more, on what it is
-			ok = r.write(wish, true)
-		}
-		if halves {
-			r.startSync(wish)
-		}
-		ok = ok && r.imageOK
+		ok = r.apply(desired, read)
 	}
-	if r.attempted = generation; ok && !r.contested {
+	if r.attempted = generation; ok && !r.deferred {
 		r.applied = generation
 	}
-	r.schedule(ok, interval)
+	r.schedule(ok)
 	r.publish()
-	return r.next(interval)
+	return r.next()
 }
 
-// schedule sets when to try again.
-func (r *Reconciler) schedule(ok bool, interval time.Duration) {
+// takeDesired returns the desired state, its generation, and whether a reading was
+// requested.
+func (r *Reconciler) takeDesired() (Desired, uint64, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	refresh := r.refresh
+	r.refresh = false
+	if r.interval = r.desired.ResyncInterval; r.interval <= 0 {
+		r.interval = defaultResync
+	}
+	return r.desired, r.generation, refresh
+}
+
+func (r *Reconciler) readDue(now time.Time) bool {
+	due := func(at time.Time) bool { return !at.IsZero() && !now.Before(at) }
+	return !r.known.valid || due(r.retryAt) || due(r.verifyAt) || due(r.drains.countAt) || now.Sub(r.readAt) >= r.interval
+}
+
+// apply writes settings, table and sync daemons, and reports whether the kernel has
+// all of the desired state. Daemons that differ stop before the table is written
+// and start after it.
+func (r *Reconciler) apply(desired Desired, read bool) bool {
+	if read || desired.settings() != r.settings {
+		r.applySettings(desired)
+	}
+	sync := read || r.sync.due(desired.Sync, r.owned)
+	if sync {
+		r.stopSync(desired)
+	}
+	ok := r.write(desired, false)
+	if !r.known.valid && r.read(desired) { // the kernel was not as known: once more
+		ok = r.write(desired, true)
+	}
+	if sync {
+		r.startSync(desired)
+	}
+	return ok && r.known.valid
+}
+
+// schedule sets the time of the next attempt after a failure.
+func (r *Reconciler) schedule(ok bool) {
 	if ok {
 		r.retry, r.retryAt = 0, time.Time{}
 		return
 	}
-	r.retry = min(max(2*r.retry, firstRetry), max(interval, firstRetry))
+	r.retry = min(max(2*r.retry, minRetry), max(r.interval, minRetry))
 	r.retryAt = time.Now().Add(r.retry)
 }
 
-func (r *Reconciler) next(interval time.Duration) time.Time {
+// next returns when the next pass is due.
+func (r *Reconciler) next() time.Time {
 	if !r.up {
 		return r.retryAt
 	}
-	at := r.readAt.Add(interval)
-	for _, t := range []time.Time{r.retryAt, r.verifyAt, r.drainAt} {
+	at := r.readAt.Add(r.interval)
+	for _, t := range []time.Time{r.retryAt, r.verifyAt, r.drains.countAt} {
 		if !t.IsZero() && t.Before(at) {
 			at = t
 		}
@@ -349,8 +367,9 @@ func (r *Reconciler) next(interval time.Duration) time.Time {
 	return at
 }
 
-// read takes the kernel's table and reports what others changed in it.
-func (r *Reconciler) read(wish Desired) bool {
+// read reads the kernel's table, reports drift, and reports whether it could be
+// read.
+func (r *Reconciler) read(desired Desired) bool {
 	start := time.Now()
 	reading, err := r.k.Read()
 	r.readTook = time.Since(start)
@@ -361,10 +380,10 @@ func (r *Reconciler) read(wish Desired) bool {
 			r.log.Error("IPVS can't be read", "reason", err)
 			r.note(Change{Kind: ChangeKernelLost, Err: err})
 		}
-		r.up, r.imageOK, r.lastErr = false, false, err.Error()
+		r.up, r.known.valid, r.lastErr = false, false, err.Error()
 		return false
 	}
-	known, comparable := r.image, r.imageOK || r.up
+	comparable := r.known.valid || r.up
 	r.stats, r.readAt, r.readBegan = reading.Stats, time.Now(), start
 	if !r.up {
 		r.info, _ = r.k.Info()
@@ -374,84 +393,15 @@ func (r *Reconciler) read(wish Desired) bool {
 		}
 		r.changed = true
 	}
-	r.up, r.imageOK = true, true
+	r.up = true
 	if comparable {
-		r.findDrift(known, reading.Table, wish)
+		r.reportDrift(reading.Table, desired)
 	}
-	if !sameTable(known, reading.Table) {
+	if !r.known.table.equal(reading.Table) {
 		r.changed = true
 	}
-	clear(r.unsure)
-	r.endConflicts(wish)
-	countDrains(r.draining, reading)
-	r.image, r.copied = reading.Table, nil
-	r.shared = false
+	r.known.replace(reading.Table)
+	r.endConflicts(desired)
+	r.drains.count(reading)
 	return true
-}
-
-func sameTable(a, b Table) bool {
-	return maps.EqualFunc(a, b, func(s, t Service) bool {
-		return s.sameSettings(t) && maps.Equal(s.Destinations, t.Destinations)
-	})
-}
-
-// findDrift counts and names what others changed in what is ours. What our own
-// write may have done, its answer being lost, is no drift.
-func (r *Reconciler) findDrift(known, actual Table, wish Desired) {
-	lines, more := 0, 0
-	for _, d := range findDrift(known, actual, func(k ServiceKey) bool {
-		_, ours := r.owned[k]
-		_, doubt := r.unsure[k]
-		return ours && !doubt
-	}) {
-		if d.Entry.RealServer.IsValid() && !r.concerns(d, wish) {
-			continue
-		}
-		if lines >= maxDriftLines {
-			more++
-			r.drift[d.Kind]++
-			r.note(Change{Kind: ChangeDrift, Entry: d.Entry, What: d.Kind, From: d.From, To: d.To})
-			continue
-		}
-		if r.foreignChange(subject{entry: d.Entry}, d, "IPVS was changed by someone else", r.attrs(d.Entry, wish)...) {
-			lines++
-		}
-	}
-	if more > 0 {
-		r.log.Warn("IPVS was changed by someone else in more places", "count", more)
-	}
-}
-
-// concerns says whether a destination's drift is one to us: of what is ours, or
-// a foreign one where those are not ignored.
-func (r *Reconciler) concerns(d Drift, wish Desired) bool {
-	ours := r.owned.has(d.Entry.Service, d.Entry.RealServer)
-	if d.Kind != DriftForeignDestination {
-		return ours
-	}
-	_, wanted := wish.Table[d.Entry.Service].Destinations[d.Entry.RealServer]
-	if wanted || wish.Foreign == Ignore {
-		return false
-	}
-	r.seen[d.Entry] = struct{}{} // said here, so not again as a foreign entry
-	return true
-}
-
-// attrs names an entry in a log line.
-func (r *Reconciler) attrs(e Entry, wish Desired) []any {
-	name := wish.Names[e.Service]
-	if name == "" {
-		name = e.Service.String()
-	}
-	attrs := []any{"service", name}
-	if e.RealServer.IsValid() {
-		attrs = append(attrs, "real_server", e.RealServer.String())
-	}
-	return attrs
-}
-
-func (r *Reconciler) note(c Change) {
-	c.At = time.Now()
-	r.changed = true
-	r.changes = append(r.changes, c)
 }

@@ -1,6 +1,6 @@
-// The settings of the namespace beside the table: connection timeouts and the
-// two sysctls without which a dead server goes on being fed. It touches no
-// other sysctl (conn_reuse_mode and its like are the operator's).
+// The settings of the namespace besides the table: connection timeouts, and the two
+// sysctls without which connections to a dead server keep failing. Other sysctls,
+// such as conn_reuse_mode, are left to the operator.
 
 package ipvs
 
@@ -18,19 +18,25 @@ const (
 	opSysctl   = "set_sysctl"
 )
 
-// What is managed: expire_nodest_conn=1 ends connections to a server that was
-// deleted instead of dropping their packets; expire_quiescent_template=1 lets
-// persistent clients leave a server of weight 0.
-// But while a server drains whose persistent clients are to stay it is 0.
+// The managed sysctls of net.ipv4.vs. expire_nodest_conn=1 ends connections to a
+// deleted destination instead of dropping their packets. expire_quiescent_template=1
+// lets persistent clients leave a destination of weight 0; KeepTemplates sets it to 0.
 const (
 	expireNodestConn        = "expire_nodest_conn"
 	expireQuiescentTemplate = "expire_quiescent_template"
 )
 
-// sysctl is one of net.ipv4.vs with its wanted value.
+// sysctl is one of net.ipv4.vs with its desired value.
 type sysctl struct{ name, value string }
 
-// managed are the sysctls that ManageSysctls sets.
+// settings is the part of the desired state besides the table.
+type settings struct {
+	timeouts      Timeouts
+	sysctls       bool
+	keepTemplates bool
+}
+
+// managed returns the sysctls that ManageSysctls sets.
 func (s settings) managed() []sysctl {
 	template := "1"
 	if s.keepTemplates {
@@ -39,48 +45,42 @@ func (s settings) managed() []sysctl {
 	return []sysctl{{expireNodestConn, "1"}, {expireQuiescentTemplate, template}}
 }
 
-// settings is the part of a wish that is not the table.
-type settings struct {
-	timeouts      Timeouts
-	sysctls       bool
-	keepTemplates bool
-}
-
-func (w Desired) settings() settings {
-	// The kernel counts in seconds and takes 0 for "leave it": round up.
+func (d Desired) settings() settings {
+	// The kernel counts in seconds, and 0 leaves a timeout unchanged: round up.
 	up := func(d time.Duration) time.Duration {
 		return max(0, (d + time.Second - 1).Truncate(time.Second))
 	}
-	return settings{Timeouts{up(w.TimeoutTCP), up(w.TimeoutTCPFin), up(w.TimeoutUDP)}, w.ManageSysctls, w.KeepTemplates}
+	return settings{Timeouts{up(d.TimeoutTCP), up(d.TimeoutTCPFin), up(d.TimeoutUDP)}, d.ManageSysctls, d.KeepTemplates}
 }
 
-// settle compares the settings with the kernel's and sets those that differ. A
-// setting that was right before and is not now was changed by somebody else.
-func (r *Reconciler) settle(wish Desired) {
-	want := wish.settings()
-	was := r.set
-	r.set = want
-	err := r.settleTimeouts(want.timeouts, was.timeouts == want.timeouts)
+// applySettings sets the settings that differ from the kernel's. A setting that was
+// desired before and differs now was changed by another process.
+func (r *Reconciler) applySettings(desired Desired) {
+	want, was := desired.settings(), r.settings
+	r.settings = want
+	err := r.applyTimeouts(want.timeouts, was.timeouts == want.timeouts)
 	if want.sysctls {
 		for _, m := range want.managed() {
 			before := was.sysctls && (m.name != expireQuiescentTemplate || was.keepTemplates == want.keepTemplates)
-			err = errors.Join(err, r.settleSysctl(m.name, m.value, before))
+			err = errors.Join(err, r.applySysctl(m.name, m.value, before))
 		}
 	}
-	said := r.settleErr
-	r.settleErr = ""
+	logged := r.settingsErr
+	r.settingsErr = ""
 	if err == nil {
 		return
 	}
-	r.settleErr = err.Error()
-	r.lastErr = r.settleErr
-	if said != r.settleErr {
+	r.settingsErr = err.Error()
+	r.lastErr = r.settingsErr
+	if logged != r.settingsErr {
 		r.log.Error("IPVS settings are not as wanted, will be tried again", "reason", err)
 		r.note(Change{Kind: ChangeSettingsFailed, Err: err})
 	}
 }
 
-func (r *Reconciler) settleTimeouts(want Timeouts, before bool) error {
+// applyTimeouts sets the timeouts that differ; before says that they were desired
+// before.
+func (r *Reconciler) applyTimeouts(want Timeouts, before bool) error {
 	if want == (Timeouts{}) {
 		return nil
 	}
@@ -88,11 +88,11 @@ func (r *Reconciler) settleTimeouts(want Timeouts, before bool) error {
 	if err != nil {
 		return err
 	}
-	set, now := have.set(want)
+	set, after := have.set(want)
 	if set == (Timeouts{}) {
 		return nil
 	}
-	if before && r.contests.defers(subject{setting: "timeouts"}, now.String(), time.Now()) {
+	if before && r.conflicts.defers(subject{setting: "timeouts"}, after.String(), time.Now()) {
 		return nil
 	}
 	err = r.k.SetTimeouts(set)
@@ -100,14 +100,15 @@ func (r *Reconciler) settleTimeouts(want Timeouts, before bool) error {
 	if err != nil {
 		return err
 	}
-	r.changedSetting(ChangeTimeouts, DriftTimeouts, "timeouts", have.String(), now.String(), before)
+	r.settingChanged(ChangeTimeouts, DriftTimeouts, "timeouts", have.String(), after.String(), before)
 	return nil
 }
 
-// set answers what must be set of the wanted timeouts, 0 where nothing must, and
-// what they are then.
+// set returns what to set so that t becomes what is wanted, 0 where nothing is to be
+// set, and the timeouts after that.
 func (t Timeouts) set(want Timeouts) (set, after Timeouts) {
-	// 0 is "leave it" in what is wanted, and "no such protocol" in what is.
+	// 0 leaves a timeout in what is wanted; in what the kernel has it means that it
+	// was built without the protocol.
 	pick := func(want, have time.Duration) time.Duration {
 		if want == have || have == 0 {
 			return 0
@@ -118,7 +119,8 @@ func (t Timeouts) set(want Timeouts) (set, after Timeouts) {
 	return set, Timeouts{cmp.Or(set.TCP, t.TCP), cmp.Or(set.TCPFin, t.TCPFin), cmp.Or(set.UDP, t.UDP)}
 }
 
-func (r *Reconciler) settleSysctl(name, want string, before bool) error {
+// applySysctl sets a sysctl of net.ipv4.vs if it differs.
+func (r *Reconciler) applySysctl(name, want string, before bool) error {
 	have, err := r.k.Sysctl(name)
 	if err != nil {
 		return fmt.Errorf("failed to read net.ipv4.vs.%s: %w", name, err)
@@ -128,7 +130,7 @@ func (r *Reconciler) settleSysctl(name, want string, before bool) error {
 		return nil
 	}
 	p := subject{setting: "net.ipv4.vs." + name}
-	if before && r.contests.defers(p, want, time.Now()) {
+	if before && r.conflicts.defers(p, want, time.Now()) {
 		return nil
 	}
 	err = r.k.SetSysctl(name, want)
@@ -136,22 +138,23 @@ func (r *Reconciler) settleSysctl(name, want string, before bool) error {
 	if err != nil {
 		return fmt.Errorf("failed to set net.ipv4.vs.%s to %s (it is %s): %w", name, want, have, err)
 	}
-	r.changedSetting(ChangeSysctl, DriftSysctl, p.setting, have, want, before)
+	r.settingChanged(ChangeSysctl, DriftSysctl, p.setting, have, want, before)
 	return nil
 }
 
-func (r *Reconciler) changedSetting(kind, drift, name, from, to string, before bool) {
+// settingChanged reports a setting that was set, as drift if it was desired before.
+func (r *Reconciler) settingChanged(kind, drift, name, from, to string, before bool) {
 	if before {
 		p := subject{setting: name}
 		r.foreignChange(p, Drift{Kind: drift, From: to, To: from}, "IPVS setting was changed by someone else, set back", "setting", name)
-		r.contests.noteWrite(p, to, r.readAt, r.interval)
+		r.conflicts.noteWrite(p, to, r.readAt, r.interval)
 		return
 	}
 	r.log.Info("IPVS setting changed", "setting", name, "from", from, "to", to)
 	r.note(Change{Kind: kind, What: name, From: from, To: to})
 }
 
-// String is like "tcp 15m0s, tcp-fin 2m0s, udp 5m0s".
+// String returns for example "tcp 15m0s, tcp-fin 2m0s, udp 5m0s".
 func (t Timeouts) String() string {
 	return fmt.Sprintf("tcp %s, tcp-fin %s, udp %s", t.TCP, t.TCPFin, t.UDP)
 }

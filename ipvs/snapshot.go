@@ -1,6 +1,4 @@
-// What the reconciler shows of itself: an immutable snapshot of the kernel's
-// table, its counters, and of what was written, failed and repaired. It decides
-// nothing.
+// The state that the reconciler publishes after each pass, and its changes.
 
 package ipvs
 
@@ -10,47 +8,45 @@ import (
 	"time"
 )
 
-// Snapshot is one state of the reconciler. It is never changed after it was
-// published: do not write to its maps.
+// Snapshot is the state of the reconciler after a pass. Its maps and slices must not
+// be written to.
 type Snapshot struct {
 	// Valid: the kernel's table was read at least once.
 	Valid bool
 	// Up: the last attempt to read the kernel succeeded.
 	Up bool
-	// Generation is the last Want of which everything is in the kernel;
-	// Attempted the last one that was tried, with Errors or not.
+	// Generation is that of the last desired state that the kernel has in full;
+	// Attempted that of the last one that was tried, with Errors or not.
 	Generation, Attempted uint64
-	// At is when the table was last read in full, and how fresh Stats are.
-	At time.Time
-	// Began is when that reading began: what stood in the kernel before it is
-	// in Table.
-	Began time.Time
-	// Table is the kernel's, foreign services included, as read and changed
-	// by our own writes since.
+	// At is when the last reading ended, Began when it began: Table contains what
+	// was in the kernel before Began.
+	At, Began time.Time
+	// Table is the kernel's, foreign services included, as read and changed by our
+	// own writes since.
 	Table Table
-	Stats map[ServiceKey]ServiceStats
-	// Errors are the writes that failed and are still to be done.
+	Stats map[ServiceKey]ServiceStats // as read at At
+	// Errors are the writes that failed and will be retried.
 	Errors []OpError
-	// LastError is the last error of any kind, solved or not. LedgerError and
-	// SettingsError (timeouts, sysctls) are what keeps those from being
-	// written now; empty when nothing does.
+	// LastError is the last error of any kind, also one that no longer applies.
+	// LedgerError and SettingsError (timeouts, sysctls) are present errors, or empty.
 	LastError, LedgerError, SettingsError string
-	// Drift counts repaired changes of others by kind, all kinds present.
+	// Drift counts repaired changes of other processes by kind, all kinds present.
 	Drift map[string]uint64
-	// Operations counts the writes, those with result 0 present.
+	// Operations counts the writes by result, all operations present.
 	Operations map[Operation]uint64
-	// Foreign are destinations in our services that somebody else put there.
+	// Foreign counts ForeignEntries: destinations in our services that another
+	// process added.
 	Foreign        int
 	ForeignEntries []Entry
 	Info           Info
-	// Sync is the connection synchronisation as the kernel has it, SyncError
-	// what keeps it from being as wanted.
+	// Sync is the state of the kernel's sync daemons, SyncError why they are not as
+	// desired.
 	Sync      SyncState
 	SyncError string
-	// Draining are the destinations that left the wanted table and wait for
-	// their connections to end, in order.
+	// Draining are the destinations that left the desired table and wait for their
+	// connections to end, in order.
 	Draining []Draining
-	// Conflicts are the places that another writer changes again and again.
+	// Conflicts are the entries and settings that another process keeps changing.
 	Conflicts []Conflict
 
 	reads uint64 // attempts to read the kernel, for Refresh
@@ -70,13 +66,13 @@ type OpError struct {
 	Attempts int
 }
 
-// Change is something that happened and that people want to know once.
+// Change is an event of the reconciler, reported once.
 type Change struct {
 	At    time.Time
 	Kind  string // one of the Change… constants
-	Entry Entry  // zero where no entry is concerned
-	// What is a drift kind, an operation or a sysctl's name; From and To are
-	// for people.
+	Entry Entry  // zero when no entry is concerned
+	// What is a kind of drift, an operation or the name of a sysctl. From and To are
+	// texts for people.
 	What, From, To string
 	Err            error
 }
@@ -96,19 +92,19 @@ const (
 	ChangeForeign        = "foreign"
 	ChangeSettingsFailed = "settings_failed"
 
-	// Sync: a half was started, stopped or restarted (What is "master" or
-	// "backup"), or failed to be.
+	// A sync daemon was started, stopped or restarted (What is "master" or
+	// "backup"), or that failed.
 	ChangeSync       = "sync"
 	ChangeSyncFailed = "sync_failed"
-	// Drain: From is empty and To "draining" at its start; at its end To is
-	// "empty", "deadline" or "kept" (it was wished for again).
+	// A drain started (To is "draining") or ended (To is one of the Drain…
+	// constants).
 	ChangeDrain = "drain"
-	// Fight: another writer fights back (once, at its start), or stopped.
+	// A conflict started or ended.
 	ChangeConflict    = "fight"
 	ChangeConflictEnd = "fight_end"
 )
 
-// snapshot takes a picture of the owner's state.
+// snapshot returns the present state.
 func (r *Reconciler) snapshot() *Snapshot {
 	s := &Snapshot{
 		Valid:          !r.readAt.IsZero(),
@@ -117,40 +113,36 @@ func (r *Reconciler) snapshot() *Snapshot {
 		Attempted:      r.attempted,
 		At:             r.readAt,
 		Began:          r.readBegan,
-		Table:          r.image,
+		Table:          r.known.share(),
 		Stats:          r.stats,
 		LastError:      r.lastErr,
 		LedgerError:    r.ledgerErr,
-		SettingsError:  r.settleErr,
+		SettingsError:  r.settingsErr,
 		Drift:          maps.Clone(r.drift),
-		Operations:     maps.Clone(r.counts),
+		Operations:     maps.Clone(r.writes),
 		Foreign:        len(r.foreign),
 		ForeignEntries: r.foreign,
 		Info:           r.info,
-		Sync:           r.daemons,
-		SyncError:      r.syncErr,
-		Draining:       sortedDrains(r.draining),
-		Conflicts:      r.contests.active(),
+		Sync:           r.sync.state,
+		SyncError:      r.sync.err,
+		Draining:       sortedDrains(r.drains.active),
+		Conflicts:      r.conflicts.active(),
 		reads:          r.reads,
 	}
 	for _, e := range r.failing {
 		s.Errors = append(s.Errors, e)
 	}
 	slices.SortFunc(s.Errors, func(a, b OpError) int {
-		x, y := a.Op.entry(), b.Op.entry()
-		if c := x.Service.Compare(y.Service); c != 0 {
-			return c
-		}
-		if c := x.RealServer.Compare(y.RealServer); c != 0 {
+		if c := a.Op.entry().Compare(b.Op.entry()); c != 0 {
 			return c
 		}
 		return int(a.Op.Kind) - int(b.Op.Kind)
 	})
-	r.shared = true
 	return s
 }
 
-// publish stores the snapshot, wakes those who wait, and tells what happened.
+// publish stores a snapshot, wakes the callers that wait for one, and reports the
+// changes.
 func (r *Reconciler) publish() {
 	r.snap.Store(r.snapshot())
 	r.mu.Lock()

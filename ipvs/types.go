@@ -1,8 +1,5 @@
-// The words of the control layer: what a virtual service, a real server and a
-// table of them are, in values that can be compared, and the names that the
-// kernel and ipvsadm use for them. It never talks to the kernel.
-//
-// PURE.
+// The types of the table: virtual services and their real servers as comparable
+// values, with the names that the kernel and ipvsadm have for them.
 
 package ipvs
 
@@ -40,7 +37,7 @@ func (p Protocol) String() string {
 	return fmt.Sprintf("protocol-%d", uint8(p))
 }
 
-// ParseProtocol is the inverse of Protocol.String for the three names.
+// ParseProtocol returns the protocol of the name "tcp", "udp" or "sctp".
 func ParseProtocol(name string) (Protocol, error) {
 	switch name {
 	case "tcp":
@@ -53,12 +50,10 @@ func ParseProtocol(name string) (Protocol, error) {
 	return 0, fmt.Errorf("unknown protocol %q: tcp, udp or sctp", name)
 }
 
-// ServiceKey is what the kernel tells virtual services apart by. Everything
-// else of a service can be changed in place; another key is another service.
-//
-// A service is known by protocol, address and port, or by a firewall mark and a
-// family: with a Mark, Protocol and Address are zero, and only with one IPv6
-// counts. Port 0 is every port of the address.
+// ServiceKey identifies a virtual service in the kernel: by protocol, address and
+// port, or by a firewall mark and an address family. With a Mark, Protocol and Address
+// are zero; IPv6 counts only with a Mark. Port 0 means all ports of the address.
+// Everything else of a service can be changed in place.
 type ServiceKey struct {
 	Protocol Protocol
 	Address  netip.AddrPort
@@ -66,7 +61,7 @@ type ServiceKey struct {
 	IPv6     bool
 }
 
-// String is like "tcp 10.0.0.88:80", "mark 7" or "mark 7 ipv6".
+// String returns for example "tcp 10.0.0.88:80", "mark 7" or "mark 7 ipv6".
 func (k ServiceKey) String() string {
 	switch {
 	case k.Mark == 0:
@@ -77,7 +72,7 @@ func (k ServiceKey) String() string {
 	return fmt.Sprintf("mark %d", k.Mark)
 }
 
-// Is4 says whether the service is one of IPv4.
+// Is4 reports whether the service is one of IPv4.
 func (k ServiceKey) Is4() bool {
 	if k.Mark != 0 {
 		return !k.IPv6
@@ -85,7 +80,7 @@ func (k ServiceKey) Is4() bool {
 	return k.Address.Addr().Is4()
 }
 
-// Compare orders by protocol (marks first), then mark, family, address, port.
+// Compare orders keys by protocol, with marks first, then mark, family, address, port.
 func (k ServiceKey) Compare(o ServiceKey) int {
 	if c := cmp.Or(cmp.Compare(k.Protocol, o.Protocol), cmp.Compare(k.Mark, o.Mark)); c != 0 {
 		return c
@@ -99,8 +94,8 @@ func (k ServiceKey) Compare(o ServiceKey) int {
 	return k.Address.Compare(o.Address)
 }
 
-// Forward is the way a packet takes to a real server. The values are the
-// kernel's (include/uapi/linux/ip_vs.h, IP_VS_CONN_F_*).
+// Forward is the forwarding method of a real server, in the kernel's values
+// (IP_VS_CONN_F_* in include/uapi/linux/ip_vs.h).
 type Forward uint8
 
 // The forwarding methods.
@@ -129,29 +124,13 @@ func (f Forward) String() string {
 	return fmt.Sprintf("forward-%d", uint8(f))
 }
 
-// ParseForward knows the names that can be wished for: "nat", "tun", "dr" and
-// "local".
-func ParseForward(name string) (Forward, error) {
-	switch name {
-	case "nat":
-		return NAT, nil
-	case "local":
-		return Local, nil
-	case "tun":
-		return Tunnel, nil
-	case "dr":
-		return DirectRoute, nil
-	}
-	return 0, fmt.Errorf("unknown forwarding method %q: dr, nat, tun or local", name)
-}
-
-// SchedulerFlags are the flags of a service but for "persistent" (which
-// Persistence says) and "hashed" (which the kernel keeps for itself). What
-// sched-1 to sched-3 mean depends on the scheduler.
+// SchedulerFlags are the flags of a service, except "persistent", for which there is
+// Service.Persistence, and "hashed", which is internal to the kernel. The meaning of
+// Sched1 to Sched3 depends on the scheduler.
 type SchedulerFlags uint32
 
-// Flags in the kernel's bits (IP_VS_SVC_F_*). The names for sh are in the uapi
-// header, those for mh in net/netfilter/ipvs/ip_vs_mh.c.
+// Flags in the kernel's bits (IP_VS_SVC_F_* in include/uapi/linux/ip_vs.h, for mh also
+// net/netfilter/ipvs/ip_vs_mh.c).
 const (
 	OnePacket  SchedulerFlags = 0x04
 	Sched1     SchedulerFlags = 0x08
@@ -163,8 +142,8 @@ const (
 	MHPort                    = Sched2
 )
 
-// ParseSchedulerFlags turns the names of ipvsadm's --sched-flags into bits:
-// sh-fallback, sh-port, mh-fallback, mh-port, flag-1, flag-2, flag-3.
+// ParseSchedulerFlags parses the names of ipvsadm's --sched-flags: sh-fallback,
+// sh-port, mh-fallback, mh-port, flag-1, flag-2, flag-3.
 func ParseSchedulerFlags(names []string) (SchedulerFlags, error) {
 	var flags SchedulerFlags
 	for _, name := range names {
@@ -182,8 +161,8 @@ func ParseSchedulerFlags(names []string) (SchedulerFlags, error) {
 	return flags, nil
 }
 
-// Names returns the flags as ipvsadm names them for that scheduler, in the
-// order of their bits. Bits without a name are written in hexadecimal.
+// Names returns the flags by ipvsadm's names for that scheduler, in the order of their
+// bits. Bits without a name are returned in hexadecimal.
 func (f SchedulerFlags) Names(scheduler string) []string {
 	var names []string
 	add := func(bit SchedulerFlags, name string) {
@@ -212,12 +191,12 @@ type Service struct {
 	Key       ServiceKey
 	Scheduler string // "wlc"; the kernel's module is ip_vs_wlc
 	Flags     SchedulerFlags
-	// Persistence is how long a client stays with its real server, in
-	// seconds; 0 is off.
+	// Persistence is how long a client stays with its real server, in seconds; 0
+	// disables it.
 	Persistence uint32
-	// PersistenceBits is the prefix length by which clients count as one.
-	// 0 stands for one host (32 or 128). -1 is read for an IPv4 netmask that
-	// is no prefix, which can't be wished for.
+	// PersistenceBits is the prefix length that groups clients; 0 means one host (32
+	// or 128). It is -1 for an IPv4 netmask in the kernel that is not a prefix, which
+	// is not valid in a desired table.
 	PersistenceBits int
 	Engine          string // persistence engine, "" or "sip"
 	Destinations    map[netip.AddrPort]Destination
@@ -228,20 +207,21 @@ type Destination struct {
 	Address netip.AddrPort
 	Forward Forward
 	Weight  int // 0 to 65535; 0 takes no new connections
-	// UpperThreshold is the number of connections from which on the kernel
-	// sends no new ones, until they fall below LowerThreshold. 0 is off.
+	// UpperThreshold is the number of connections at which the kernel stops sending
+	// new ones, until the number falls below LowerThreshold; 0 disables it.
 	UpperThreshold, LowerThreshold uint32
 	Encap                          Encap
 }
 
-// Encap says how Tunnel wraps packets. The zero value is ipip.
+// Encap is the encapsulation of Tunnel. The zero value is ipip.
 type Encap struct {
 	Type  EncapType
-	Port  uint16 // gue's UDP port, not 0 with gue
-	Flags uint16 // EncapChecksum or EncapRemoteChecksum, of gue and gre
+	Port  uint16 // UDP port of gue, 1 to 65535; 0 for other types
+	Flags uint16 // 0, EncapChecksum or EncapRemoteChecksum; 0 for ipip
 }
 
-// EncapType is what a tunnel wraps packets in (IP_VS_CONN_F_TUNNEL_TYPE_*).
+// EncapType is the type of a tunnel (IP_VS_CONN_F_TUNNEL_TYPE_* in
+// include/uapi/linux/ip_vs.h).
 type EncapType uint8
 
 // The kinds of tunnels.
@@ -251,8 +231,8 @@ const (
 	GRE  EncapType = 2
 )
 
-// The flags of an Encap (IP_VS_TUNNEL_ENCAP_FLAG_*). gre has no remote
-// checksum.
+// Flags of an Encap (IP_VS_TUNNEL_ENCAP_FLAG_* in include/uapi/linux/ip_vs.h). gre
+// supports only EncapChecksum.
 const (
 	EncapChecksum       = 1
 	EncapRemoteChecksum = 2
@@ -271,9 +251,9 @@ func (t EncapType) String() string {
 	return fmt.Sprintf("tunnel-%d", uint8(t))
 }
 
-// ParseEncap turns the words of a configuration into an Encap: the kind "ipip",
-// "gue" or "gre" ("" is ipip), the port of gue, and the checksum "none", "csum"
-// or "remcsum" ("" is none). It refuses what the kernel has no meaning for.
+// ParseEncap returns the encapsulation of a configuration: kind is "ipip", "gue" or
+// "gre" ("" means ipip), port the port of gue, checksum "none", "csum" or "remcsum" (""
+// means none). It returns an error for a combination that the kernel does not support.
 func ParseEncap(kind string, port uint16, checksum string) (Encap, error) {
 	var e Encap
 	switch kind {
@@ -307,7 +287,7 @@ func ParseEncap(kind string, port uint16, checksum string) (Encap, error) {
 	return e, nil
 }
 
-// String is like "gue port 6080 csum".
+// String returns for example "gue port 6080 csum".
 func (e Encap) String() string {
 	s := e.Type.String()
 	if e.Port != 0 {
@@ -325,7 +305,8 @@ func (e Encap) String() string {
 	return s
 }
 
-// String names what ipvsadm -S would show, for log lines.
+// String returns the settings of the destination for log lines, for example
+// "dr weight 5".
 func (d Destination) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s weight %d", d.Forward, d.Weight)
@@ -338,7 +319,8 @@ func (d Destination) String() string {
 	return b.String()
 }
 
-// String names the service's own attributes, for log lines.
+// String returns the settings of the service for log lines, for example
+// "scheduler wlc persistence 300s".
 func (s Service) String() string {
 	var b strings.Builder
 	b.WriteString("scheduler " + s.Scheduler)
@@ -357,7 +339,7 @@ func (s Service) String() string {
 	return b.String()
 }
 
-// AddrBits returns the length of the family's addresses, 32 or 128.
+// AddrBits returns the length of the service's addresses in bits, 32 or 128.
 func (k ServiceKey) AddrBits() int {
 	if k.Is4() {
 		return 32
@@ -365,7 +347,7 @@ func (k ServiceKey) AddrBits() int {
 	return 128
 }
 
-// PersistencePrefix is PersistenceBits with the default filled in.
+// PersistencePrefix returns PersistenceBits with the default filled in.
 func (s Service) PersistencePrefix() int {
 	if s.PersistenceBits == 0 {
 		return s.Key.AddrBits()
@@ -373,7 +355,7 @@ func (s Service) PersistencePrefix() int {
 	return s.PersistenceBits
 }
 
-// sameSettings says whether two services agree in all but their destinations.
+// sameSettings reports whether two services are equal except for their destinations.
 func (s Service) sameSettings(o Service) bool {
 	return s.Key == o.Key && s.Scheduler == o.Scheduler && s.Flags == o.Flags &&
 		s.Persistence == o.Persistence && s.PersistencePrefix() == o.PersistencePrefix() && s.Engine == o.Engine
@@ -382,7 +364,7 @@ func (s Service) sameSettings(o Service) bool {
 // Addresses returns the addresses of the destinations, in order.
 func (s Service) Addresses() []netip.AddrPort { return sortedAddrs(s.Destinations) }
 
-// Live counts the destinations that take new connections.
+// Live returns the number of destinations with a weight above 0.
 func (s Service) Live() int {
 	n := 0
 	for _, d := range s.Destinations {
@@ -396,7 +378,7 @@ func (s Service) Live() int {
 // Table is the virtual services of one network namespace.
 type Table map[ServiceKey]Service
 
-// Clone copies the table down to its destinations.
+// Clone returns a deep copy of the table.
 func (t Table) Clone() Table {
 	c := make(Table, len(t))
 	for k, s := range t {
@@ -406,7 +388,14 @@ func (t Table) Clone() Table {
 	return c
 }
 
-// Keys returns the table's keys in order.
+// equal reports whether two tables are the same.
+func (t Table) equal(o Table) bool {
+	return maps.EqualFunc(t, o, func(a, b Service) bool {
+		return a.sameSettings(b) && maps.Equal(a.Destinations, b.Destinations)
+	})
+}
+
+// Keys returns the keys of the table in order.
 func (t Table) Keys() []ServiceKey { return sortedKeys(t) }
 
 func sortedKeys[V any](m map[ServiceKey]V) []ServiceKey {
@@ -417,12 +406,12 @@ func sortedAddrs[V any](m map[netip.AddrPort]V) []netip.AddrPort {
 	return slices.SortedFunc(maps.Keys(m), netip.AddrPort.Compare)
 }
 
-// ForeignPolicy says what becomes of real servers that somebody else put into
-// one of our services.
+// ForeignPolicy is what happens to real servers that another process added to one of
+// our services.
 type ForeignPolicy uint8
 
-// The policies. Alarm counts and leaves them, Ignore leaves them without a
-// word, Remove deletes them.
+// Policies for foreign real servers: Alarm leaves and reports them, Ignore leaves them
+// without a report, Remove deletes and reports them.
 const (
 	Alarm ForeignPolicy = iota
 	Ignore
@@ -442,58 +431,43 @@ func (p ForeignPolicy) String() string {
 	return fmt.Sprintf("foreign-policy-%d", uint8(p))
 }
 
-// ParseForeignPolicy is the inverse of ForeignPolicy.String.
-func ParseForeignPolicy(name string) (ForeignPolicy, error) {
-	switch name {
-	case "alarm":
-		return Alarm, nil
-	case "ignore":
-		return Ignore, nil
-	case "remove":
-		return Remove, nil
-	}
-	return 0, fmt.Errorf("unknown policy %q for foreign entries: alarm, remove or ignore", name)
-}
-
-// Desired is everything that the kernel shall be kept at.
+// Desired is the state that the kernel is kept in.
 type Desired struct {
 	Table Table
-	// Names are what log lines call the services; those without one are
-	// named by their key.
+	// Names are the names of services in log lines. The default is the key.
 	Names map[ServiceKey]string
-	// Connection timeouts of the namespace, to the second; 0 leaves the
+	// Connection timeouts of the namespace, rounded up to seconds; 0 leaves the
 	// kernel's.
 	TimeoutTCP, TimeoutTCPFin, TimeoutUDP time.Duration
-	// ManageSysctls sets expire_nodest_conn and expire_quiescent_template.
+	// ManageSysctls sets expire_nodest_conn and expire_quiescent_template of
+	// net.ipv4.vs.
 	ManageSysctls bool
-	// KeepTemplates sets expire_quiescent_template to 0 instead of 1: persistent
-	// clients stay on servers of weight 0.
+	// KeepTemplates sets expire_quiescent_template to 0 instead of 1, so that
+	// persistent clients stay on destinations of weight 0.
 	KeepTemplates bool
 	Foreign       ForeignPolicy
-	// ResyncInterval is how often the kernel is compared in full; 0 is 10 s.
+	// ResyncInterval is the time between full comparisons; 0 means 10 s.
 	ResyncInterval time.Duration
-	// Sync runs the connection synchronisation, both its sender and its
-	// receiver; nil stops them if they were ours.
+	// Sync configures both sync daemons; nil stops them if they are ours.
 	Sync *SyncConfig
-	// Drain is how long a destination that leaves the table of a service may
-	// keep its connections: it goes to weight 0 and is deleted when it has no
-	// connection left, at the latest after this time. Without an entry, or
-	// with 0, it is deleted at once, and always where weight 0 would hurt: with
-	// a hashing scheduler that has no fallback.
+	// Drain is how long a destination that leaves a service of the table may keep its
+	// connections. It gets weight 0 and is deleted when it has no connection left, or
+	// after this time. It is deleted at once without an entry, with 0, and with a
+	// hashing scheduler without fallback, which would refuse clients at weight 0.
 	Drain map[ServiceKey]time.Duration
-	// NoDrain are destinations that are not to be drained when they leave: those
-	// that failed.
+	// NoDrain are destinations that are deleted at once when they leave, because they
+	// failed.
 	NoDrain map[Entry]struct{}
 }
 
-// Counters only grow while their service stands. The kernel's estimator adds
-// to them with up to 2 s delay.
+// Counters grow as long as their service exists. The kernel's estimator adds to them
+// with a delay of up to 2 s.
 type Counters struct {
 	Connections, PacketsIn, PacketsOut, BytesIn, BytesOut uint64
 }
 
-// Rates are the kernel's estimates of what goes on now, each second. A new rate
-// moves a quarter of the way every 2 s (net/netfilter/ipvs/ip_vs_est.c).
+// Rates are the kernel's moving averages per second: every 2 s an average moves by a
+// quarter towards the present value (net/netfilter/ipvs/ip_vs_est.c).
 type Rates struct {
 	Connections, PacketsIn, PacketsOut, BytesIn, BytesOut uint64
 }
@@ -505,12 +479,11 @@ type ServiceStats struct {
 	Destinations map[netip.AddrPort]DestinationStats
 }
 
-// DestinationStats are the counters of a real server and the connections that
-// it has now.
+// DestinationStats are the counters and the present connections of a real server.
 type DestinationStats struct {
 	Counters
 	Rates      Rates
 	Active     uint32 // established TCP
-	Inactive   uint32 // all other entries: closing TCP, UDP
-	Persistent uint32
+	Inactive   uint32 // all other connections: TCP that is not established, UDP
+	Persistent uint32 // persistence templates
 }
