@@ -1,8 +1,6 @@
-// A look for messages of the connection synchronisation that come another way
-// than the configured one: to another group or port, or by another interface.
-// Nobody would ever hear them, the kernel's receiver as little as our own
-// listener. It is a look of some seconds from time to time, while nothing arrives
-// as it should; it sends nothing.
+// A capture of messages that go to another group, port or interface than the configured
+// one: no socket of this host receives those. It lasts a few seconds and is repeated
+// while no message arrives as configured.
 
 package connsync
 
@@ -16,11 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// capture is an open look.
+// capture is an open packet socket.
 type capture struct{ fd int }
 
-// multicastUDP lets IPv4's UDP to multicast groups through, up to the bytes that
-// are needed; all else ends in the kernel.
+// multicastUDP passes UDP over IPv4 to multicast groups, cut to readSize.
 var multicastUDP = []bpf.Instruction{
 	bpf.LoadAbsolute{Off: 9, Size: 1},
 	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.IPPROTO_UDP, SkipTrue: 4},
@@ -35,8 +32,8 @@ func hostToNetwork(v uint16) uint16 {
 	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v))
 }
 
-// openCapture listens on all interfaces. The one that is configured is told to
-// take the messages of every group meanwhile.
+// openCapture captures on all interfaces. The configured one receives all multicast
+// groups as long as the socket is open.
 func openCapture(device string) (*capture, error) {
 	code, err := bpf.Assemble(multicastUDP)
 	if err != nil {
@@ -46,7 +43,7 @@ func openCapture(device string) (*capture, error) {
 	for i, c := range code {
 		filter[i] = unix.SockFilter{Code: c.Op, Jt: c.Jt, Jf: c.Jf, K: c.K}
 	}
-	// Bound to a protocol only when the filter is there.
+	// Bound to a protocol only after the filter is attached.
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
@@ -66,26 +63,25 @@ func openCapture(device string) (*capture, error) {
 	return &capture{fd}, nil
 }
 
-func (l *capture) close() { unix.Close(l.fd) }
+func (c *capture) close() { unix.Close(c.fd) }
 
-// heard answers the messages that came since it was asked last, of a bounded
-// number of packets.
-func (l *capture) heard() (all []Misdirected) {
+// read returns the messages since the last call, from at most 64 packets.
+func (c *capture) read() (all []Misdirected) {
 	b := make([]byte, readSize)
 	for range 64 {
-		n, from, err := unix.Recvfrom(l.fd, b, 0)
+		n, from, err := unix.Recvfrom(c.fd, b, 0)
 		if err != nil {
 			return all
 		}
-		way, ok := from.(*unix.SockaddrLinklayer)
-		if !ok || way.Pkttype == unix.PACKET_OUTGOING {
+		link, ok := from.(*unix.SockaddrLinklayer)
+		if !ok || link.Pkttype == unix.PACKET_OUTGOING {
 			continue
 		}
 		s, ok := parseMisdirected(b[:n])
 		if !ok {
 			continue
 		}
-		if i, err := net.InterfaceByIndex(way.Ifindex); err == nil {
+		if i, err := net.InterfaceByIndex(link.Ifindex); err == nil {
 			s.Interface = i.Name
 		}
 		all = append(all, s)

@@ -1,8 +1,5 @@
-// The messages by which the kernels of two directors tell each other their
-// connections: version 1 of the protocol of the synchronisation daemons
-// (net/netfilter/ipvs/ip_vs_sync.c). It only makes them, and never reads one.
-//
-// PURE.
+// The messages of the kernel's sync daemons, version 1 of the protocol
+// (net/netfilter/ipvs/ip_vs_sync.c): building them.
 
 package connsync
 
@@ -14,26 +11,27 @@ import (
 )
 
 const (
-	syncHeader  = 8
-	syncEntry4  = 36
-	syncEntry6  = 72
-	syncVersion = 1
-	syncInet6   = 1 // type of an entry of IPv6
+	syncHeader = 8
+	syncEntry4 = 36
+	syncEntry6 = 72
+	version    = 1
+	syncInet6  = 1 // type of an entry of IPv6
 
-	syncNoOutput = 0x0080 // IP_VS_CONN_F_NOOUTPUT: answers do not come by here, as they do by nat
+	syncNoOutput = 0x0080 // IP_VS_CONN_F_NOOUTPUT: replies bypass the director, unlike with nat
 	syncInactive = 0x0100 // IP_VS_CONN_F_INACTIVE: not established
-	syncTemplate = 0x1000 // IP_VS_CONN_F_TEMPLATE: of a persistent client
+	syncTemplate = 0x1000 // IP_VS_CONN_F_TEMPLATE: persistence template
 
 	maxSyncEntries = 255 // the header counts them in one byte
 )
 
-// tcpStates are the kernel's numbers of a TCP connection's states.
+// tcpStates are the kernel's numbers of the states of TCP (enum in
+// include/net/ip_vs.h).
 var tcpStates = map[string]uint16{
 	"ESTABLISHED": 1, "SYN_SENT": 2, "SYN_RECV": 3, "FIN_WAIT": 4, "TIME_WAIT": 5, "CLOSE": 6, "CLOSE_WAIT": 7, "LAST_ACK": 8,
 }
 
-// templateStates are those of a persistent client's template: a connection of it
-// was seen to be answered, or not yet.
+// templateStates are the states of a persistence template: whether a connection of it
+// was established.
 var templateStates = map[string]uint16{"NONE": 0, "ASSURED": 1}
 
 const (
@@ -41,7 +39,7 @@ const (
 	udpNormal      = 0
 )
 
-// entry is a connection as it is told.
+// entry is a connection in a message.
 type entry struct {
 	protocol                    ipvs.Protocol
 	flags                       uint32
@@ -50,14 +48,14 @@ type entry struct {
 	client, virtual, realServer netip.AddrPort
 }
 
-// newEntry puts a connection of the list into the form in which it is told, with
-// the way to its real server. False: it is of a kind that only the kernel can tell.
-func newEntry(c ipvs.Connection, way ipvs.Forward) (entry, bool) {
-	e := entry{flags: uint32(way), client: c.Client, virtual: c.Virtual, realServer: c.RealServer}
+// newEntry returns the entry of a connection with the forwarding method of its real
+// server. ok is false for connections that only the kernel can send.
+func newEntry(c ipvs.Connection, forward ipvs.Forward) (entry, bool) {
+	e := entry{flags: uint32(forward), client: c.Client, virtual: c.Virtual, realServer: c.RealServer}
 	if c.Client.Addr().Is4() != c.Virtual.Addr().Is4() || c.RealServer.Addr().Is4() != c.Virtual.Addr().Is4() {
-		return e, false // of two families: the kernel does not tell it either
+		return e, false // mixed address families: the kernel does not send those either
 	}
-	if way != ipvs.NAT {
+	if forward != ipvs.NAT {
 		e.flags |= syncNoOutput
 	}
 	switch c.Protocol {
@@ -84,7 +82,7 @@ func newEntry(c ipvs.Connection, way ipvs.Forward) (entry, bool) {
 	return e, known
 }
 
-// size is that of the entry in a message.
+// size returns the length of the entry in bytes.
 func (e entry) size() int {
 	if e.virtual.Addr().Is4() {
 		return syncEntry4
@@ -92,7 +90,7 @@ func (e entry) size() int {
 	return syncEntry6
 }
 
-// append writes the entry: struct ip_vs_sync_v4, ip_vs_sync_v6.
+// append appends the entry: struct ip_vs_sync_v4 or ip_vs_sync_v6.
 func (e entry) append(b []byte) []byte {
 	kind := byte(0)
 	if !e.virtual.Addr().Is4() {
@@ -105,7 +103,7 @@ func (e entry) append(b []byte) []byte {
 	for _, a := range []netip.AddrPort{e.client, e.virtual, e.realServer} {
 		b = binary.BigEndian.AppendUint16(b, a.Port())
 	}
-	b = binary.BigEndian.AppendUint32(b, 0) // the mark, which the list does not say
+	b = binary.BigEndian.AppendUint32(b, 0) // the mark, which the list does not have
 	b = binary.BigEndian.AppendUint32(b, e.timeout)
 	for _, a := range []netip.AddrPort{e.client, e.virtual, e.realServer} {
 		b = append(b, a.Addr().AsSlice()...)
@@ -113,20 +111,20 @@ func (e entry) append(b []byte) []byte {
 	return b
 }
 
-// A message grows by entries until it is full.
+// message collects entries until it is full.
 type message struct {
 	id      uint8
-	most    int // bytes
+	maxLen  int // bytes
 	b       []byte
 	entries int
 }
 
-// add puts one more entry in; false: there is no room, take the bytes first.
+// add appends an entry. It returns false if there is no room: take the message first.
 func (m *message) add(e entry) bool {
 	if len(m.b) == 0 {
-		m.b, m.entries = append(m.b, 0, m.id, 0, 0, 0, syncVersion, 0, 0), 0
+		m.b, m.entries = append(m.b, 0, m.id, 0, 0, 0, version, 0, 0), 0
 	}
-	if m.entries == maxSyncEntries || len(m.b)+e.size() > m.most {
+	if m.entries == maxSyncEntries || len(m.b)+e.size() > m.maxLen {
 		return false
 	}
 	m.b = e.append(m.b)
@@ -134,7 +132,8 @@ func (m *message) add(e entry) bool {
 	return true
 }
 
-// take answers the message and begins the next; nil when there is nothing in it.
+// take returns the message and starts the next, nil if there are no entries. The bytes
+// are valid until the next call of add.
 func (m *message) take() []byte {
 	if m.entries == 0 {
 		return nil

@@ -1,5 +1,5 @@
-// The socket by which the peer is told of connections: UDP to the group of the
-// synchronisation, out of its interface, as the kernel's own sender has it.
+// The sender's socket: UDP to the group of the synchronisation by its interface, as the
+// kernel's sync master has it.
 
 package connsync
 
@@ -15,7 +15,7 @@ import (
 	"lvsd/ipvs"
 )
 
-// dial opens it.
+// dial opens a socket that sends each Write as one message to the group.
 func dial(c ipvs.SyncConfig) (io.WriteCloser, error) {
 	iface, err := net.InterfaceByName(c.Interface)
 	if err != nil {
@@ -35,7 +35,7 @@ func dial(c ipvs.SyncConfig) (io.WriteCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Not to this host: its own receiver knows them.
+	// This host has the connections already.
 	if group.Is6() {
 		p := ipv6.NewPacketConn(conn)
 		err = errors.Join(p.SetMulticastInterface(iface), p.SetMulticastHopLimit(ttl), p.SetMulticastLoopback(false))

@@ -1,10 +1,7 @@
-// Whether the peer's connections can arrive: what is heard of the connection
-// synchronisation on the network, held against what this director takes. The
-// kernel passes over messages of another identifier without a word, those to
-// another group or port are for nobody, and a standby that knows no connection
-// looks like one whose peer has none. It never opens a socket.
-//
-// PURE.
+// What was received of the peer's messages, and whether this director's kernel can use
+// them. The kernel ignores messages of another identifier without a report, and
+// messages to another group or port reach no socket, so that a misconfigured standby
+// looks like one whose peer has no connections.
 
 package connsync
 
@@ -17,65 +14,66 @@ import (
 	"lvsd/ipvs"
 )
 
-// receivedMemory is how long what was heard counts: a few times longer than the
-// kernel waits before it sends, and than a busy peer is ever silent.
+// receivedMemory is how long a received message counts. It is a few times longer than
+// the kernel buffers connections, and than a busy peer sends nothing.
 const receivedMemory = 30 * time.Second
 
 const (
-	// captureAfter is how long nothing may be heard before it is looked whether it comes
-	// another way: longer than a kernel with connections to tell is silent.
+	// captureAfter is the time without a message after which a capture may start. It is
+	// longer than a kernel with connections sends nothing.
 	captureAfter = 5 * time.Second
-	// A look lasts captureFor. The next one begins lookEvery after it began, at once
-	// when it saw something. What was seen counts until two looks later.
-	captureFor        = 5 * time.Second
-	captureEvery      = 30 * time.Second
-	misdirectedMemory = 2*captureEvery + captureFor
+	// A capture lasts captureDuration. The next one starts captureInterval after it
+	// started, or at once if it captured something. A captured message counts until two
+	// captures later.
+	captureDuration   = 5 * time.Second
+	captureInterval   = 30 * time.Second
+	misdirectedMemory = 2*captureInterval + captureDuration
 )
 
-// messageHead is the head of a message (struct ip_vs_sync_mesg, and _v0 before
-// it, net/netfilter/ipvs/ip_vs_sync.c).
+// messageHead is the header of a message (struct ip_vs_sync_mesg and ip_vs_sync_mesg_v0
+// in net/netfilter/ipvs/ip_vs_sync.c).
 type messageHead struct {
 	ID          uint8
 	Connections int
 }
 
-// parseMessageHead reads a message's head. Version 1 begins with a zero where
-// the old one had its count of connections.
+// parseMessageHead parses a header. Version 1 starts with a zero where version 0 has its
+// number of connections.
 func parseMessageHead(b []byte) (messageHead, bool) {
-	if len(b) < 4 || int(binary.BigEndian.Uint16(b[2:])) > maxSyncMessage {
+	if len(b) < 4 || int(binary.BigEndian.Uint16(b[2:])) > maxMessage {
 		return messageHead{}, false
 	}
 	if b[0] != 0 {
 		return messageHead{ID: b[1], Connections: int(b[0])}, true
 	}
-	if len(b) < 8 || b[5] != 1 || b[6] != 0 || b[7] != 0 {
+	if len(b) < 8 || b[5] != version || b[6] != 0 || b[7] != 0 {
 		return messageHead{}, false
 	}
 	return messageHead{ID: b[1], Connections: int(b[4])}, true
 }
 
-const maxSyncMessage = 65535 - 20 - 8
+const maxMessage = 65535 - 20 - 8
 
-// Received is what was heard of the peer's connections lately.
+// Received is what was received of the peer's messages lately.
 type Received struct {
-	// Listening: there is something to listen for, and it can be. Error is why
-	// it cannot.
+	// Listening: a synchronisation is configured and its group was joined. Error is why
+	// that failed.
 	Listening bool
 	Error     string
-	// At is when a message of our identifier was heard last; zero: never.
+	// At is when a message of our identifier was received last; zero: never.
 	At time.Time
-	// OtherID is the identifier of the last message that is not taken, OtherAt
-	// when it came, and OtherFrom from whom.
+	// OtherID is the identifier of the last message of another one, OtherAt when it was
+	// received, and OtherFrom its sender.
 	OtherID   uint8
 	OtherAt   time.Time
 	OtherFrom netip.Addr
-	// Misdirected is the last message of our identifier that was seen on its way to
-	// another group or port, or by another interface, at StrayAt.
+	// Misdirected is the last message of our identifier that was captured on its way to
+	// another group, port or interface, at MisdirectedAt.
 	Misdirected   Misdirected
 	MisdirectedAt time.Time
 }
 
-// Misdirected is a message that goes where this director does not listen.
+// Misdirected is a message that is sent to where this director does not listen.
 type Misdirected struct {
 	ID        uint8
 	Interface string
@@ -83,9 +81,9 @@ type Misdirected struct {
 	To        netip.AddrPort
 }
 
-// parseMisdirected reads a packet of IPv4 as a message. Other protocols speak UDP to
-// groups, too: what is taken for a message has one of the present version whose
-// length is that of the packet, and a connection in it.
+// parseMisdirected parses an IPv4 packet as a message. Other protocols send UDP to
+// groups too: a packet counts only if it has the present version, a length that is the
+// packet's, and a connection.
 func parseMisdirected(b []byte) (Misdirected, bool) {
 	if len(b) < 20 || b[0]>>4 != 4 || b[9] != 17 || binary.BigEndian.Uint16(b[6:])&0x3fff != 0 { // a fragment
 		return Misdirected{}, false
@@ -103,68 +101,70 @@ func parseMisdirected(b []byte) (Misdirected, bool) {
 	return Misdirected{ID: m.ID, From: from, To: netip.AddrPortFrom(to, binary.BigEndian.Uint16(udp[2:]))}, true
 }
 
-// silent says that no message of ours was heard for long, as far as is known since
-// that moment.
-func (h Received) silent(since, now time.Time) bool {
-	if h.At.After(since) {
-		since = h.At
+// overdue reports whether no message of ours was received for captureAfter, given that
+// nothing is known before since.
+func (r Received) overdue(since, now time.Time) bool {
+	if r.At.After(since) {
+		since = r.At
 	}
 	return now.Sub(since) >= captureAfter
 }
 
-// addMisdirected takes up a message that came another way than the configured one. One of
-// another identifier may be anybody's.
-func (h Received) addMisdirected(c *ipvs.SyncConfig, s Misdirected, now time.Time) Received {
-	if s.ID == c.ID && (s.To != c.Destination() || s.Interface != c.Interface) {
-		h.Misdirected, h.MisdirectedAt = s, now
+// addMisdirected records a captured message of our identifier that does not go where we
+// listen. Messages of other identifiers may be of any other pair.
+func (r Received) addMisdirected(c *ipvs.SyncConfig, m Misdirected, now time.Time) Received {
+	if m.ID == c.ID && (m.To != c.Destination() || m.Interface != c.Interface) {
+		r.Misdirected, r.MisdirectedAt = m, now
 	}
-	return h
+	return r
 }
 
-// misdirected says that the peer's connections go elsewhere, and none come here.
-func (h Received) misdirected(now time.Time) bool {
-	return h.MisdirectedAt.After(h.At) && now.Sub(h.MisdirectedAt) < misdirectedMemory && now.Sub(h.At) >= captureAfter
+// misdirected reports whether the peer's messages go elsewhere and none arrive here.
+func (r Received) misdirected(now time.Time) bool {
+	return r.MisdirectedAt.After(r.At) && now.Sub(r.MisdirectedAt) < misdirectedMemory && now.Sub(r.At) >= captureAfter
 }
 
-func (h Received) add(own uint8, from netip.Addr, m messageHead, now time.Time) Received {
+// add records a received message; own is our identifier.
+func (r Received) add(own uint8, from netip.Addr, m messageHead, now time.Time) Received {
 	if m.ID == own {
-		h.At = now
-		return h
+		r.At = now
+		return r
 	}
-	h.OtherID, h.OtherAt, h.OtherFrom = m.ID, now, from
-	return h
+	r.OtherID, r.OtherAt, r.OtherFrom = m.ID, now, from
+	return r
 }
 
-// Mismatch says that somebody's connections are heard and none are taken: there is
-// a peer, and it has another identifier, or another group, port or interface.
-// Beside messages of ours, others are those of another pair on the same network.
-func (h Received) Mismatch(now time.Time) bool { return h.otherID(now) || h.misdirected(now) }
+// Mismatch reports whether there is a peer whose messages cannot be used: it has another
+// identifier, group, port or interface. Beside messages of ours, those of another
+// identifier are of another pair on the same network.
+func (r Received) Mismatch(now time.Time) bool { return r.otherID(now) || r.misdirected(now) }
 
-func (h Received) otherID(now time.Time) bool {
-	return !h.OtherAt.IsZero() && now.Sub(h.OtherAt) < receivedMemory && (h.At.IsZero() || now.Sub(h.At) >= receivedMemory)
+func (r Received) otherID(now time.Time) bool {
+	return !r.OtherAt.IsZero() && now.Sub(r.OtherAt) < receivedMemory && (r.At.IsZero() || now.Sub(r.At) >= receivedMemory)
 }
 
-// Problem is what somebody must do about it; "" is nothing.
-func (h Received) Problem(c *ipvs.SyncConfig, now time.Time) string {
+// Problem returns what an operator should correct, "" for nothing. c is the present
+// configuration, nil for none.
+func (r Received) Problem(c *ipvs.SyncConfig, now time.Time) string {
 	const is = "connection synchronisation: "
-	s := h.Misdirected
+	m := r.Misdirected
 	switch {
 	case c == nil:
 		return ""
-	case h.Error != "":
-		return is + "cannot listen for the peer's messages: " + h.Error
-	case h.otherID(now):
+	case r.Error != "":
+		return is + "cannot listen for the peer's messages: " + r.Error
+	case r.otherID(now):
 		return fmt.Sprintf(is+"connections of %s arrive with id %d and are not taken, because [ipvs.sync] id is %d here: give both directors the same",
-			h.OtherFrom, h.OtherID, c.ID)
-	case !h.misdirected(now):
+			r.OtherFrom, r.OtherID, c.ID)
+	case !r.misdirected(now):
 		return ""
-	case s.To.Addr() != c.Destination().Addr():
+	case m.To.Addr() != c.Destination().Addr():
 		return fmt.Sprintf(is+"connections of %s go to the group %s and are not taken, because [ipvs.sync] group is %s here: give both directors the same",
-			s.From, s.To.Addr(), c.Destination().Addr())
-	case s.To.Port() != c.Destination().Port():
+			m.From, m.To.Addr(), c.Destination().Addr())
+	case m.To.Port() != c.Destination().Port():
 		return fmt.Sprintf(is+"connections of %s go to port %d and are not taken, because [ipvs.sync] port is %d here: give both directors the same",
-			s.From, s.To.Port(), c.Destination().Port())
+			m.From, m.To.Port(), c.Destination().Port())
 	}
 	return fmt.Sprintf(is+"connections of %s come by the interface %s and are not taken, because [ipvs.sync] interface is %s here: let both directors use the same network",
-		s.From, s.Interface, c.Interface)
+		m.From, m.Interface, c.Interface)
 }

@@ -72,8 +72,8 @@ func TestMismatchIsOfAPeerAlone(t *testing.T) {
 	}
 }
 
-// strayPacket is a message in UDP in IPv4 of 10.0.0.13.
-func strayPacket(group [4]byte, port uint16, message []byte) []byte {
+// misdirectedPacket is a message in UDP in IPv4 of 10.0.0.13.
+func misdirectedPacket(group [4]byte, port uint16, message []byte) []byte {
 	b := make([]byte, 28, 28+len(message))
 	b[0], b[9] = 0x45, 17
 	copy(b[12:], []byte{10, 0, 0, 13})
@@ -86,9 +86,9 @@ func strayPacket(group [4]byte, port uint16, message []byte) []byte {
 // message is a whole one of a connection under id 51.
 func wholeMessage() []byte { return append([]byte{0, 51, 0, 44, 1, 1, 0, 0}, make([]byte, 36)...) }
 
-func TestStrayMessages(t *testing.T) {
+func TestMisdirectedMessages(t *testing.T) {
 	usual, whole := [4]byte{224, 0, 0, 81}, wholeMessage()
-	good := strayPacket(usual, 8848, whole)
+	good := misdirectedPacket(usual, 8848, whole)
 	if s, ok := parseMisdirected(good); !ok || s != (Misdirected{51, "", netip.MustParseAddr("10.0.0.13"), netip.MustParseAddrPort("224.0.0.81:8848")}) {
 		t.Errorf("%+v %v", s, ok)
 	}
@@ -96,7 +96,7 @@ func TestStrayMessages(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"nothing": nil, "IPv6": change(0, 0x65), "TCP": change(9, 6), "a fragment": change(7, 1), "the first fragment": change(6, 0x20),
 		"a head that is too short": change(0, 0x44), "cut": good[:30], "another length": change(31, 45), "no connection": change(32, 0),
-		"another version": change(33, 2), "the old version": change(28, 1), "another protocol": strayPacket(usual, 5353, []byte("\x00\x00\x84\x00\x00\x00\x00\x01")),
+		"another version": change(33, 2), "the old version": change(28, 1), "another protocol": misdirectedPacket(usual, 5353, []byte("\x00\x00\x84\x00\x00\x00\x00\x01")),
 	} {
 		if s, ok := parseMisdirected(b); ok {
 			t.Errorf("%s: %+v", name, s)
@@ -104,8 +104,8 @@ func TestStrayMessages(t *testing.T) {
 	}
 }
 
-func FuzzStray(f *testing.F) {
-	f.Add(strayPacket([4]byte{224, 0, 0, 81}, 8848, wholeMessage()))
+func FuzzMisdirected(f *testing.F) {
+	f.Add(misdirectedPacket([4]byte{224, 0, 0, 81}, 8848, wholeMessage()))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if s, ok := parseMisdirected(b); ok && (!s.From.IsValid() || !s.To.IsValid()) {
 			t.Errorf("%+v of %x", s, b)
@@ -113,31 +113,31 @@ func FuzzStray(f *testing.F) {
 	})
 }
 
-// TestStrayIsAProblemOfOurs: messages of our identifier that go elsewhere are a
+// TestMisdirectedIsAProblemOfOurs: messages of our identifier that go elsewhere are a
 // problem while none arrive, and each says what differs.
-func TestStrayIsAProblemOfOurs(t *testing.T) {
+func TestMisdirectedIsAProblemOfOurs(t *testing.T) {
 	start := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	c := &ipvs.SyncConfig{Interface: "eth0", ID: 51}
-	stray := func(id uint8, device, to string) Misdirected {
+	misdirected := func(id uint8, device, to string) Misdirected {
 		return Misdirected{id, device, netip.MustParseAddr("10.0.0.13"), netip.MustParseAddrPort(to)}
 	}
 	for want, s := range map[string]Misdirected{
-		"group is 224.0.0.81 here":       stray(51, "eth0", "224.0.0.90:8848"),
-		"port is 8848 here":              stray(51, "eth0", "224.0.0.81:9000"),
-		"the interface eth1 and are not": stray(51, "eth1", "224.0.0.81:8848"),
+		"group is 224.0.0.81 here":       misdirected(51, "eth0", "224.0.0.90:8848"),
+		"port is 8848 here":              misdirected(51, "eth0", "224.0.0.81:9000"),
+		"the interface eth1 and are not": misdirected(51, "eth1", "224.0.0.81:8848"),
 	} {
 		h := Received{}.addMisdirected(c, s, start)
 		if p := h.Problem(c, start.Add(time.Second)); !strings.Contains(p, want) || !strings.Contains(p, "10.0.0.13") {
 			t.Errorf("%+v: problem %q, want %q in it", s, p, want)
 		}
-		if !h.Mismatch(start.Add(captureEvery+captureFor)) || h.Mismatch(start.Add(misdirectedMemory)) {
+		if !h.Mismatch(start.Add(captureInterval+captureDuration)) || h.Mismatch(start.Add(misdirectedMemory)) {
 			t.Errorf("%+v: not remembered over a look, or for ever", s)
 		}
 		if h := h.add(51, s.From, messageHead{51, 1}, start.Add(time.Second)); h.Mismatch(start.Add(2 * time.Second)) {
 			t.Errorf("%+v: a problem although messages arrive", s)
 		}
 	}
-	for name, s := range map[string]Misdirected{"as configured": stray(51, "eth0", "224.0.0.81:8848"), "of another pair": stray(52, "eth0", "224.0.0.90:8848")} {
+	for name, s := range map[string]Misdirected{"as configured": misdirected(51, "eth0", "224.0.0.81:8848"), "of another pair": misdirected(52, "eth0", "224.0.0.90:8848")} {
 		if h := (Received{}).addMisdirected(c, s, start); h != (Received{}) {
 			t.Errorf("%s: %+v", name, h)
 		}

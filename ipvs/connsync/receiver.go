@@ -1,3 +1,6 @@
+// The receiver samples the peer's messages beside the kernel's sync backup, which does
+// not report the messages that it ignores.
+
 package connsync
 
 import (
@@ -10,80 +13,78 @@ import (
 	"lvsd/ipvs"
 )
 
-// Receiver hears the messages of the connection synchronisation, beside the
-// kernel's own receiver, which tells nobody of those that it does not take. It
-// takes samples: one message a second, whatever the stream, through a buffer
-// that holds no more. While nothing comes it looks whether it goes elsewhere. It
-// sends nothing.
+const (
+	sampleInterval = time.Second
+	readSize       = 2048 // a message and the kernel's overhead
+)
+
+// Receiver receives samples of the connection synchronisation: about one message per
+// second, whatever their rate, through a buffer that holds no more. While none arrive
+// it captures messages that go elsewhere. It sends nothing.
 type Receiver struct {
 	log    *slog.Logger
 	config func() *ipvs.SyncConfig
 
 	mu       sync.Mutex
 	received Received
-	own      *ipvs.SyncConfig // what is listened for
+	own      *ipvs.SyncConfig // present configuration
 }
 
-// NewReceiver starts nothing; Run does. Config is what the synchronisation is
-// to be at the moment, nil for none.
+// NewReceiver returns a receiver that does nothing until Run. config returns the
+// present configuration, nil for none.
 func NewReceiver(log *slog.Logger, config func() *ipvs.SyncConfig) *Receiver {
 	return &Receiver{log: log, config: config}
 }
 
-const (
-	sampleEvery = time.Second
-	readSize    = 2048 // a message, and what the kernel adds to it
-)
-
-// Received is what was heard lately.
-func (l *Receiver) Received() Received {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.received
+// Received returns what was received lately.
+func (r *Receiver) Received() Received {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.received
 }
 
-// Problems is what somebody must do about it.
-func (l *Receiver) Problems() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if p := l.received.Problem(l.own, time.Now()); p != "" {
+// Problems returns what an operator should correct; it is empty if all is well.
+func (r *Receiver) Problems() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.received.Problem(r.own, time.Now()); p != "" {
 		return []string{p}
 	}
 	return nil
 }
 
-// Run listens as the configuration says until ctx ends, and returns nil.
-func (l *Receiver) Run(ctx context.Context) error {
+// Run receives as configured until ctx ends, and returns nil.
+func (r *Receiver) Run(ctx context.Context) error {
 	var have *ipvs.SyncConfig
 	var conn *net.UDPConn
-	var look captureTurn
+	var turn captureTurn
 	defer func() {
-		look.end()
+		turn.end()
 		if conn != nil {
 			conn.Close()
 		}
 	}()
 	mismatch := false
-	tick := time.NewTicker(sampleEvery)
+	tick := time.NewTicker(sampleInterval)
 	defer tick.Stop()
 	for {
-		if want := l.config(); !want.Equal(have) || want != nil && conn == nil {
+		if want := r.config(); !want.Equal(have) || want != nil && conn == nil {
 			if conn != nil {
 				conn.Close()
 				conn = nil
 			}
 			have = want
-			conn = l.open(want)
-			look.end()
-			look = newCaptureTurn()
+			conn = r.open(want)
+			turn.end()
+			turn = newCaptureTurn()
 		}
 		if conn != nil {
-			l.sample(conn, have.ID)
-			l.captureStep(&look, have, time.Now())
+			r.sample(conn, have.ID)
+			r.captureStep(&turn, have, time.Now())
 		}
-		if now := l.Received().Mismatch(time.Now()); now != mismatch {
+		if now := r.Received().Mismatch(time.Now()); now != mismatch {
 			mismatch = now
-			l.logMismatch(now)
+			r.logMismatch(now)
 		}
 		select {
 		case <-ctx.Done():
@@ -93,80 +94,82 @@ func (l *Receiver) Run(ctx context.Context) error {
 	}
 }
 
-// captureTurn is the present or the next look for messages that come another way.
+// captureTurn is the present or the next capture of messages that go elsewhere.
 type captureTurn struct {
-	began  time.Time // when the present configuration was listened for first
-	at     time.Time // when the look began, or the next one may while all is silent
-	last   time.Time // when the last one ended: the first silence after it may be looked at
-	socket *capture
+	configured time.Time // start of the present configuration
+	at         time.Time // start of the present capture, or the earliest of the next
+	last       time.Time // end of the last one
+	socket     *capture
 }
 
-func newCaptureTurn() captureTurn { now := time.Now(); return captureTurn{began: now, at: now} }
+func newCaptureTurn() captureTurn {
+	now := time.Now()
+	return captureTurn{configured: now, at: now}
+}
 
-func (k *captureTurn) end() {
-	if k.socket != nil {
-		k.socket.close()
-		k.socket = nil
+func (t *captureTurn) end() {
+	if t.socket != nil {
+		t.socket.close()
+		t.socket = nil
 	}
 }
 
-// captureStep begins a look when one is due, takes up what it saw, and ends it.
-// Where it cannot be had (no CAP_NET_RAW), it is left out: what it would find is
-// more than the kernel or its tools ever tell.
-func (l *Receiver) captureStep(k *captureTurn, c *ipvs.SyncConfig, now time.Time) {
-	if k.socket == nil {
-		h := l.Received()
-		if now.Before(k.at) && !h.At.After(k.last) && !h.misdirected(now) || !h.silent(k.began, now) {
+// captureStep starts a capture when one is due, reads it, and ends it. Without
+// CAP_NET_RAW there is none: it finds more than the kernel or its tools report.
+func (r *Receiver) captureStep(t *captureTurn, c *ipvs.SyncConfig, now time.Time) {
+	if t.socket == nil {
+		h := r.Received()
+		if now.Before(t.at) && !h.At.After(t.last) && !h.misdirected(now) || !h.overdue(t.configured, now) {
 			return
 		}
-		if k.socket, _ = openCapture(c.Interface); k.socket == nil {
-			k.at = now.Add(captureEvery)
+		if t.socket, _ = openCapture(c.Interface); t.socket == nil {
+			t.at = now.Add(captureInterval)
 			return
 		}
-		k.at = now
+		t.at = now
 		return
 	}
-	strays := k.socket.heard()
-	l.mu.Lock()
-	for _, s := range strays {
-		l.received = l.received.addMisdirected(c, s, now)
+	captured := t.socket.read()
+	r.mu.Lock()
+	for _, m := range captured {
+		r.received = r.received.addMisdirected(c, m, now)
 	}
-	l.mu.Unlock()
-	if now.Sub(k.at) >= captureFor {
-		k.end()
-		k.at, k.last = k.at.Add(captureEvery), now
+	r.mu.Unlock()
+	if now.Sub(t.at) >= captureDuration {
+		t.end()
+		t.at, t.last = t.at.Add(captureInterval), now
 	}
 }
 
-func (l *Receiver) logMismatch(mismatch bool) {
+func (r *Receiver) logMismatch(mismatch bool) {
 	if !mismatch {
-		l.log.Info("connection synchronisation: the peer's connections are taken again, or none arrive")
+		r.log.Info("connection synchronisation: the peer's connections are taken again, or none arrive")
 		return
 	}
-	for _, p := range l.Problems() {
-		l.log.Warn(p)
+	for _, p := range r.Problems() {
+		r.log.Warn(p)
 	}
 }
 
-// open joins the group that the kernel's receiver is in. What was heard before
-// under another configuration is forgotten.
-func (l *Receiver) open(c *ipvs.SyncConfig) *net.UDPConn {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	failed := l.received.Error
-	l.received, l.own = Received{}, nil
+// open joins the group of the kernel's receiver. What was received under another
+// configuration is forgotten.
+func (r *Receiver) open(c *ipvs.SyncConfig) *net.UDPConn {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	failed := r.received.Error
+	r.received, r.own = Received{}, nil
 	if c == nil {
 		return nil
 	}
-	l.own = c
+	r.own = c
 	conn, err := listen(c)
 	if err != nil {
-		if l.received.Error = err.Error(); failed != l.received.Error {
-			l.log.Warn("cannot listen for the peer's connections, will be tried again", "reason", err)
+		if r.received.Error = err.Error(); failed != r.received.Error {
+			r.log.Warn("cannot listen for the peer's connections, will be tried again", "reason", err)
 		}
 		return nil
 	}
-	l.received.Listening = true
+	r.received.Listening = true
 	return conn
 }
 
@@ -179,14 +182,14 @@ func listen(c *ipvs.SyncConfig) (*net.UDPConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = conn.SetReadBuffer(readSize) // more would only be read to be thrown away
+	_ = conn.SetReadBuffer(readSize) // samples need no more
 	return conn, nil
 }
 
-// sample takes what lies in the buffer, which is a message or two.
-func (l *Receiver) sample(conn *net.UDPConn, own uint8) {
+// sample reads what is in the buffer, which is a message or two.
+func (r *Receiver) sample(conn *net.UDPConn, own uint8) {
 	buf := make([]byte, 16)
-	// What is not there already is not waited for.
+	// Do not wait for messages that have not arrived.
 	if err := conn.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
 		return
 	}
@@ -196,9 +199,9 @@ func (l *Receiver) sample(conn *net.UDPConn, own uint8) {
 			return
 		}
 		if m, ok := parseMessageHead(buf[:n]); ok {
-			l.mu.Lock()
-			l.received = l.received.add(own, from.Addr().Unmap(), m, time.Now())
-			l.mu.Unlock()
+			r.mu.Lock()
+			r.received = r.received.add(own, from.Addr().Unmap(), m, time.Now())
+			r.mu.Unlock()
 		}
 	}
 }

@@ -1,8 +1,7 @@
-// Telling the peer of connections now. The kernel's synchronisation tells of a
-// connection after some packets and up to three seconds later, so a director that
-// gives its addresses away tells the rest itself, in the kernel's own words: the
-// peer's receiver takes them as its kernel's. It reads the list of connections and
-// sends; it writes nothing in this kernel.
+// The sender announces connections to the peer at once. The kernel's sync master
+// announces a connection after some packets and up to three seconds later, so a director
+// that hands over its addresses sends the rest itself, in the kernel's format. The peer's
+// kernel does not distinguish them.
 
 package connsync
 
@@ -10,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"sync"
 	"time"
@@ -18,49 +18,56 @@ import (
 )
 
 const (
-	// maxSent bounds a round: of a longer list the rest is left to the kernel.
+	// maxSent bounds one call of Send. Further connections are left to the kernel.
 	maxSent = 500_000
-	// burst and pause keep the receiver's socket from overflowing.
+	// burst messages, then a pause, keep the receiver's socket from overflowing.
 	burst = 32
 	pause = 2 * time.Millisecond
-	// rememberFor is how long a handover lasts at most: after it all is told anew.
-	rememberFor = time.Minute
+	// sentMemory is how long a handover lasts at most. After it everything is sent
+	// again.
+	sentMemory = time.Minute
 )
 
-// Sender tells the peer of connections. Its rounds are one after another.
+// Sender sends connections to the peer. Concurrent calls of Send run one after another.
 type Sender struct {
 	open func() (io.ReadCloser, error)
 	dial func(ipvs.SyncConfig) (io.WriteCloser, error)
+	seed maphash.Seed
 
-	mu    sync.Mutex
-	told  map[ipvs.Connection]struct{} // in the last rounds; Expires is 0
-	since time.Time
+	mu     sync.Mutex
+	sent   map[uint64]struct{} // hashes of what was sent; nil after sentMemory
+	forget *time.Timer
 }
 
-// NewSender makes one for a kernel's connections.
-func NewSender(k ipvs.Kernel) *Sender { return &Sender{open: k.OpenConnections, dial: dial} }
+// NewSender returns a sender of the connections of a kernel.
+func NewSender(k ipvs.Kernel) *Sender { return newSender(k.OpenConnections, dial) }
 
-// Send tells of those connections for which choose answers the way to the real
-// server and true. What was told in the last minute, and is in the same state
-// still, is not told again unless all is set. It answers how many it told.
-func (t *Sender) Send(ctx context.Context, cfg ipvs.SyncConfig, all bool, choose func(ipvs.Connection) (ipvs.Forward, bool)) (n int, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if all || t.told == nil || time.Since(t.since) > rememberFor {
-		t.told, t.since = map[ipvs.Connection]struct{}{}, time.Now()
+func newSender(open func() (io.ReadCloser, error), dial func(ipvs.SyncConfig) (io.WriteCloser, error)) *Sender {
+	return &Sender{open: open, dial: dial, seed: maphash.MakeSeed()}
+}
+
+// Send sends the connections for which choose returns the forwarding method of the real
+// server and true. Connections that were sent in the last minute and are still in the
+// same state are not sent again unless all is set. Send returns the number of those that
+// it sent, at most 500,000. After an error everything is sent again.
+func (s *Sender) Send(ctx context.Context, cfg ipvs.SyncConfig, all bool, choose func(ipvs.Connection) (ipvs.Forward, bool)) (n int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if all || s.sent == nil {
+		s.remember()
 	}
-	list, err := t.open()
+	list, err := s.open()
 	if err != nil {
 		return 0, fmt.Errorf("failed to open the list of connections: %w", err)
 	}
 	defer list.Close()
-	out, err := t.dial(cfg)
+	out, err := s.dial(cfg)
 	if err != nil {
 		return 0, fmt.Errorf("failed to tell the peer of connections: %w", err)
 	}
 	defer out.Close()
-	m := message{id: cfg.ID, most: payload(cfg)}
-	sent := 0
+	m := message{id: cfg.ID, maxLen: messageLen(cfg)}
+	written := 0
 	flush := func() {
 		b := m.take()
 		if b == nil {
@@ -69,22 +76,19 @@ func (t *Sender) Send(ctx context.Context, cfg ipvs.SyncConfig, all bool, choose
 		if _, e := out.Write(b); e != nil {
 			err = errors.Join(err, e)
 		}
-		if sent++; sent%burst == 0 {
+		if written++; written%burst == 0 {
 			time.Sleep(pause)
 		}
 	}
 	_, scanErr := ipvs.ScanConnections(ctx, list, maxSent, func(c ipvs.Connection) bool {
-		way, chosen := choose(c)
+		forward, chosen := choose(c)
 		if !chosen {
 			return true
 		}
-		e, ok := newEntry(c, way)
-		key := c
-		key.Expires = 0
-		if _, known := t.told[key]; !ok || known {
+		e, ok := newEntry(c, forward)
+		if !ok || !s.add(c) {
 			return true
 		}
-		t.told[key] = struct{}{}
 		if n++; !m.add(e) {
 			flush()
 			m.add(e)
@@ -93,20 +97,53 @@ func (t *Sender) Send(ctx context.Context, cfg ipvs.SyncConfig, all bool, choose
 	})
 	flush()
 	if err = errors.Join(err, scanErr); err != nil {
-		t.told = nil // what did not arrive is told again
+		s.drop()
 		return n, fmt.Errorf("failed to tell the peer of connections: %w", err)
 	}
 	return n, nil
 }
 
-// payload is how long a message may be.
-func payload(c ipvs.SyncConfig) int {
+// add records a connection in its state and reports whether that was not sent yet. It
+// keeps a hash of 8 bytes: a collision leaves one connection to the kernel.
+func (s *Sender) add(c ipvs.Connection) bool {
+	c.Expires = 0
+	h := maphash.Comparable(s.seed, c)
+	if _, known := s.sent[h]; known {
+		return false
+	}
+	s.sent[h] = struct{}{}
+	return true
+}
+
+// remember starts a new record of what was sent, which is dropped after sentMemory.
+func (s *Sender) remember() {
+	s.drop()
+	s.sent = map[uint64]struct{}{}
+	var timer *time.Timer
+	timer = time.AfterFunc(sentMemory, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.forget == timer {
+			s.drop()
+		}
+	})
+	s.forget = timer
+}
+
+func (s *Sender) drop() {
+	if s.forget != nil {
+		s.forget.Stop()
+	}
+	s.sent, s.forget = nil, nil
+}
+
+// messageLen returns the length of a message in bytes.
+func messageLen(c ipvs.SyncConfig) int {
 	if c.MaxLen > 0 {
 		return c.MaxLen
 	}
 	return minMTU - c.HeaderLen()
 }
 
-// minMTU lets a message through every Ethernet unfragmented, and through most
-// tunnels.
+// minMTU lets a message pass every Ethernet and most tunnels unfragmented.
 const minMTU = 1280

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"lvsd/ipvs"
@@ -34,14 +36,14 @@ const (
 // Octet by octet what the kernel's ip_vs_sync_conn writes: the flags and states are
 // those of a Linux 6.1, to which TestUnsyncedConnectionsOfEveryKind compares each kind.
 func TestSyncMessage(t *testing.T) {
-	m := message{id: 51, most: 1472}
+	m := message{id: 51, maxLen: 1472}
 	for _, c := range []struct {
 		text string
 		way  ipvs.Forward
 	}{{established, ipvs.DirectRoute}, {half, ipvs.Tunnel}, {datagram, ipvs.NAT}, {template, ipvs.DirectRoute}, {assured, ipvs.DirectRoute}, {six, ipvs.DirectRoute}} {
 		e, ok := newEntry(line(t, c.text), c.way)
 		if !ok || !m.add(e) {
-			t.Fatalf("%s is not told", c.text)
+			t.Fatalf("%s is not sent", c.text)
 		}
 	}
 	want := "00 33 0104 06 01 0000" +
@@ -60,7 +62,7 @@ func TestSyncMessage(t *testing.T) {
 	}
 }
 
-func TestNotTellable(t *testing.T) {
+func TestNotSendable(t *testing.T) {
 	for _, text := range []string{
 		"SCTP 0A000002 C350 0A000058 0050 0A000009 0050 ESTABLISHED LOCAL 899",
 		"IP 0A000002 0000 00000007 0000 0A000009 0000 NONE LOCAL 120",
@@ -68,7 +70,7 @@ func TestNotTellable(t *testing.T) {
 		"TCP 0A000002 C350 0A000058 0050 0A000009 0050 LISTEN LOCAL 899",
 	} {
 		if _, ok := newEntry(line(t, text), ipvs.DirectRoute); ok {
-			t.Errorf("%s is told", text)
+			t.Errorf("%s is sent", text)
 		}
 	}
 }
@@ -93,15 +95,14 @@ func (p *pipe) entries() (n int) {
 	return n
 }
 
-func TestTellTellsOnce(t *testing.T) {
+func TestSendSendsOnce(t *testing.T) {
 	text, p := "", &pipe{}
-	teller := &Sender{
-		open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("heading\n" + text)), nil },
-		dial: func(ipvs.SyncConfig) (io.WriteCloser, error) { return p, nil },
-	}
-	tell := func(all bool, want int) {
+	sender := newSender(
+		func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("heading\n" + text)), nil },
+		func(ipvs.SyncConfig) (io.WriteCloser, error) { return p, nil })
+	send := func(all bool, want int) {
 		t.Helper()
-		n, err := teller.Send(t.Context(), ipvs.SyncConfig{ID: 51, MaxLen: 512}, all, func(c ipvs.Connection) (ipvs.Forward, bool) {
+		n, err := sender.Send(t.Context(), ipvs.SyncConfig{ID: 51, MaxLen: 512}, all, func(c ipvs.Connection) (ipvs.Forward, bool) {
 			return ipvs.DirectRoute, c.Virtual.Port() != 25
 		})
 		if got := p.entries(); err != nil || n != want || got != want {
@@ -112,27 +113,66 @@ func TestTellTellsOnce(t *testing.T) {
 		text += fmt.Sprintf("TCP 0A000002 %04X 0A000058 0050 0A000009 0050 ESTABLISHED LOCAL 899\n", 1000+i)
 	}
 	text += "TCP 0A000002 C350 0A000058 0019 0A000009 0019 ESTABLISHED LOCAL 899\nnonsense\n"
-	tell(true, 300)
-	tell(false, 0)
+	send(true, 300)
+	send(false, 0)
 	text = strings.ReplaceAll(text, " 899\n", " 898\n") // older, and the same
-	tell(false, 0)
+	send(false, 0)
 	text = strings.Replace(text, "03E8 0A000058 0050 0A000009 0050 ESTABLISHED", "03E8 0A000058 0050 0A000009 0050 FIN_WAIT", 1) + half + "\n"
-	tell(false, 2) // another state, and a new one
-	tell(true, 301)
+	send(false, 2) // another state, and a new one
+	send(true, 301)
 	p.err = errors.New("no")
-	if _, err := teller.Send(t.Context(), ipvs.SyncConfig{ID: 51}, true, func(ipvs.Connection) (ipvs.Forward, bool) { return ipvs.NAT, true }); err == nil {
+	if _, err := sender.Send(t.Context(), ipvs.SyncConfig{ID: 51}, true, func(ipvs.Connection) (ipvs.Forward, bool) { return ipvs.NAT, true }); err == nil {
 		t.Error("a failure to send is none")
 	}
 	p.err = nil
 	p.entries()
-	tell(false, 301) // what did not arrive is told again
-	teller.since = time.Now().Add(-rememberFor - time.Second)
-	tell(false, 301)
+	send(false, 301) // what did not arrive is sent again
+}
+
+// TestSenderForgets requires that what was sent in a handover does not stay in memory.
+func TestSenderForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sender := newSender(
+			func() (io.ReadCloser, error) {
+				return io.NopCloser(strings.NewReader("heading\n" + established + "\n")), nil
+			},
+			func(ipvs.SyncConfig) (io.WriteCloser, error) { return &pipe{}, nil })
+		send := func(want int) {
+			t.Helper()
+			n, err := sender.Send(t.Context(), ipvs.SyncConfig{ID: 51}, false, func(ipvs.Connection) (ipvs.Forward, bool) { return ipvs.NAT, true })
+			if n != want || err != nil {
+				t.Errorf("sent %d, want %d: %v", n, want, err)
+			}
+		}
+		send(1)
+		time.Sleep(sentMemory - time.Second)
+		send(0)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if sender.sent != nil {
+			t.Error("still in memory a minute later")
+		}
+		send(1)
+		sender.drop()
+	})
+}
+
+// BenchmarkSenderMemory shows what a connection that was sent costs in memory.
+func BenchmarkSenderMemory(b *testing.B) {
+	s := newSender(nil, nil)
+	s.remember()
+	defer s.drop()
+	var c ipvs.Connection
+	b.ReportAllocs()
+	for i := range b.N {
+		c.Client = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 24), byte(i >> 16), byte(i >> 8)}), uint16(i))
+		s.add(c)
+	}
 }
 
 // Every message keeps to the length that fits.
 func TestSyncMessagesFit(t *testing.T) {
-	m := message{id: 1, most: 512}
+	m := message{id: 1, maxLen: 512}
 	e, _ := newEntry(line(t, established), ipvs.NAT)
 	for range 1000 {
 		if !m.add(e) {
@@ -144,7 +184,7 @@ func TestSyncMessagesFit(t *testing.T) {
 			}
 		}
 	}
-	m = message{id: 1, most: 60000}
+	m = message{id: 1, maxLen: 60000}
 	n := 0
 	for m.add(e) {
 		n++
