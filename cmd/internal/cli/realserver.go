@@ -15,7 +15,7 @@ import (
 	"lvsd/cmd/internal/realserver"
 )
 
-// realFlags are the flags that say which addresses, and by which way.
+// realFlags are the flags for addresses and forwarding method.
 type realFlags struct {
 	vips          []string
 	forward, kind string
@@ -44,8 +44,8 @@ func realserverCommand() *cobra.Command {
 	return cmd
 }
 
-// way adds the flags that say how packets arrive.
-func (f *realFlags) way(cmd *cobra.Command) {
+// tunnelFlags adds the flags for the forwarding method.
+func (f *realFlags) tunnelFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.forward, "forward", "dr", "how packets arrive: `dr or tun`")
 	cmd.Flags().StringVar(&f.kind, "type", "", "tun: `ipip, gre or gue` (default ipip)")
 	cmd.Flags().Uint16Var(&f.port, "port", 0, fmt.Sprintf("gue: the UDP `PORT` (default %d)", realserver.DefaultPort))
@@ -53,15 +53,15 @@ func (f *realFlags) way(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.local, "local", "", "gre with checksum: the `IP` of this host that the director sends to")
 }
 
-// wishes reads the flags; the error is one of usage.
-func (f *realFlags) wishes() ([]realserver.Wish, error) {
-	var all []realserver.Wish
+// specs reads the flags; the error is one of usage.
+func (f *realFlags) specs() ([]realserver.Spec, error) {
+	var all []realserver.Spec
 	addrs, err := f.addresses()
 	if err != nil {
 		return nil, err
 	}
 	for _, a := range addrs {
-		w := realserver.Wish{VIP: a, Forward: f.forward, Type: f.kind, Port: f.port, Checksum: f.checksum}
+		w := realserver.Spec{VIP: a, Forward: f.forward, Type: f.kind, Port: f.port, Checksum: f.checksum}
 		if f.local != "" {
 			if w.Local, err = netip.ParseAddr(f.local); err != nil {
 				return nil, fmt.Errorf("--local: %q is not an IP address", f.local)
@@ -87,8 +87,8 @@ func (f *realFlags) addresses() ([]netip.Addr, error) {
 	return all, nil
 }
 
-// say prints each change.
-func say(line string) { fmt.Println(line) }
+// printChange prints a change.
+func printChange(line string) { fmt.Println(line) }
 
 func realUp(f *realFlags) *cobra.Command {
 	cmd := &cobra.Command{
@@ -96,15 +96,15 @@ func realUp(f *realFlags) *cobra.Command {
 		Short: "Take packets for a service's address",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			wishes, err := f.wishes()
-			if err == nil && len(wishes) == 0 {
+			specs, err := f.specs()
+			if err == nil && len(specs) == 0 {
 				err = errors.New("say which address: --vip IP")
 			}
 			if err != nil {
 				return err
 			}
-			for _, w := range wishes {
-				if err := realserver.New(f.folder, say).Up(w); err != nil {
+			for _, w := range specs {
+				if err := realserver.New(f.folder, printChange).Up(w); err != nil {
 					return failure{err}
 				}
 				fmt.Printf("%s is up: %s\n", w.VIP, w)
@@ -112,7 +112,7 @@ func realUp(f *realFlags) *cobra.Command {
 			return nil
 		},
 	}
-	f.way(cmd)
+	f.tunnelFlags(cmd)
 	return cmd
 }
 
@@ -126,7 +126,7 @@ func realDown(f *realFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			h := realserver.New(f.folder, say)
+			h := realserver.New(f.folder, printChange)
 			if len(addrs) == 0 {
 				if addrs, err = h.Addresses(); err != nil {
 					return failure{err}
@@ -151,11 +151,11 @@ func realStatus(f *realFlags) *cobra.Command {
 		Long:  "Looks at every address that is up, or at the one given. Exits 1 when\nsomething that it needs is missing, or when none is up.",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			wishes, err := f.wishes()
+			specs, err := f.specs()
 			if err != nil {
 				return err
 			}
-			all, err := realserver.New(f.folder, say).Status(wishes)
+			all, err := realserver.New(f.folder, printChange).Status(specs)
 			if err != nil {
 				return failure{err}
 			}
@@ -178,7 +178,7 @@ func realStatus(f *realFlags) *cobra.Command {
 			return nil
 		},
 	}
-	f.way(cmd)
+	f.tunnelFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -193,7 +193,7 @@ func printReal(all []realserver.State) error {
 		if !s.Up {
 			state = "NOT UP"
 		}
-		fmt.Fprintf(w, "%s %s: %s\n", s.VIP, s.Wish, state)
+		fmt.Fprintf(w, "%s %s: %s\n", s.VIP, s.Spec, state)
 		for _, p := range s.Parts {
 			mark, have := "ok", p.Have
 			if !p.OK {

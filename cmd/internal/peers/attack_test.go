@@ -208,7 +208,7 @@ func TestChangedOnTheWire(t *testing.T) {
 		if !ok || h.version != version || h.kind != kindAnswer || int(h.length) != len(body) {
 			continue // refused for its form
 		}
-		if keys.proven(h, server, client, b[headLen:len(b)-macLen], b[len(b)-macLen:]) == 0 {
+		if keys.verify(h, server, client, b[headLen:len(b)-macLen], b[len(b)-macLen:]) == 0 {
 			t.Errorf("octet %d can be changed", i)
 		}
 	}
@@ -268,15 +268,15 @@ func TestReflection(t *testing.T) {
 	body := []byte(`{"from":"lb1","to":"lb2","want":"state"}`)
 	sent := request(testKeys, server, client, body)
 	proof := sent[len(sent)-macLen:]
-	if testKeys.proven(head{version: version, kind: kindAnswer, key: 7, length: uint32(len(body))}, server, client, body, proof) == 0 {
+	if testKeys.verify(head{version: version, kind: kindAnswer, key: 7, length: uint32(len(body))}, server, client, body, proof) == 0 {
 		t.Error("a question passes for an answer")
 	}
-	if testKeys.proven(head{version: version, kind: kindRequest, key: 7, length: uint32(len(body))}, client, server, body, proof) != 0 {
+	if testKeys.verify(head{version: version, kind: kindRequest, key: 7, length: uint32(len(body))}, client, server, body, proof) != 0 {
 		t.Error("both nonces are the same here, so the proof must hold")
 	}
 	client[0] = 1
 	sent = request(testKeys, server, client, body)
-	if testKeys.proven(head{version: version, kind: kindRequest, key: 7, length: uint32(len(body))}, client, server, body, sent[len(sent)-macLen:]) == 0 {
+	if testKeys.verify(head{version: version, kind: kindRequest, key: 7, length: uint32(len(body))}, client, server, body, sent[len(sent)-macLen:]) == 0 {
 		t.Error("the nonces can change places")
 	}
 	// lb1 is called in lb2's name with what lb1 just asked lb2.

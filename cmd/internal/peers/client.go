@@ -1,5 +1,5 @@
-// This file asks the others: once a second how they are, and for people what they
-// want to know besides.
+// This file has the client's side: the status of each peer once a second, and requests
+// made for a command.
 
 package peers
 
@@ -20,7 +20,7 @@ import (
 	"lvsd/config"
 )
 
-// Ask asks a peer how it stands to a real server.
+// Ask returns the state of a real server on a peer.
 func (e *Exchange) Ask(ctx context.Context, director, service, realServer string) (Drain, error) {
 	s := e.setup.Load()
 	if s == nil {
@@ -38,7 +38,7 @@ func (e *Exchange) Ask(ctx context.Context, director, service, realServer string
 	return Drain{}, fmt.Errorf("no other director is called %q", director)
 }
 
-// call asks a peer one question.
+// call sends one request to a peer.
 func (e *Exchange) call(ctx context.Context, s *setup, p config.Peer, q question) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -62,7 +62,7 @@ func (e *Exchange) call(ctx context.Context, s *setup, p config.Peer, q question
 	return parseReply(text, q)
 }
 
-// converse holds the caller's side of a conversation.
+// converse is the client's side of a conversation.
 func converse(conn io.ReadWriter, keys Keys, body []byte) ([]byte, error) {
 	var server, client nonce
 	rand.Read(client[:])
@@ -85,19 +85,19 @@ func converse(conn io.ReadWriter, keys Keys, body []byte) ([]byte, error) {
 	if h.length > maxAnswer || h.key != keys.first {
 		return nil, errForeign
 	}
-	// Grown as it comes: whoever answers has proven nothing yet.
+	// Grown as it arrives: the peer has not been authenticated yet.
 	var text bytes.Buffer
 	if _, err := io.CopyN(&text, conn, int64(h.length)+macLen); err != nil {
 		return nil, err
 	}
 	answered, proof := text.Bytes()[:h.length], text.Bytes()[h.length:]
-	if keys.proven(h, server, client, answered, proof) != 0 {
+	if keys.verify(h, server, client, answered, proof) != 0 {
 		return nil, errors.New("its answer is not proven: it has another key, or it is somebody else")
 	}
 	return answered, nil
 }
 
-var errForeign = errors.New("what answers there is not lvsd's exchange, or another version of it")
+var errForeign = errors.New("what responses there is not lvsd's exchange, or another version of it")
 
 // readHead reads the head of a message of a kind, or why it was refused.
 func readHead(r io.Reader, want kind) (head, error) {
@@ -117,7 +117,7 @@ func readHead(r io.Reader, want kind) (head, error) {
 	return h, nil
 }
 
-// explain says in few words why a peer did not answer.
+// explain describes in a few words why a peer did not reply.
 func explain(err error) error {
 	var timeout net.Error
 	switch {
@@ -135,45 +135,45 @@ func explain(err error) error {
 	return err
 }
 
-// round asks all peers at once, and takes up what they said.
+// round sends a request to all peers at once, and applies the responses.
 func (e *Exchange) round(ctx context.Context) {
 	s := e.setup.Load()
 	if s == nil {
-		e.known = map[string]*acquaintance{}
+		e.known = map[string]*knownPeer{}
 		e.peers.Store(nil)
 		return
 	}
-	e.meet(s, time.Now())
-	own := e.myself()
-	answers := make([]heard, len(s.Peers))
+	e.updatePeers(s, time.Now())
+	own := e.self()
+	responses := make([]response, len(s.Peers))
 	var asked sync.WaitGroup
 	for i, p := range s.Peers {
-		asked.Go(func() { answers[i] = e.question(ctx, s, p, own) })
+		asked.Go(func() { responses[i] = e.request(ctx, s, p, own) })
 	}
 	asked.Wait()
 	if ctx.Err() != nil || e.setup.Load() != s {
-		return // what was heard is of a setup that is over
+		return // the responses are for a setup that has ended
 	}
-	e.conclude(s, own, answers, time.Now())
+	e.conclude(s, own, responses, time.Now())
 }
 
-// heard is what came of a question.
-type heard struct {
+// response is the outcome of a request.
+type response struct {
 	state State
-	ahead time.Duration // the peer's clock
+	ahead time.Duration // of the peer's clock
 	err   error
 }
 
-// question asks one peer how it is, and for all its servers where only their
-// digest came and differs.
-func (e *Exchange) question(ctx context.Context, s *setup, p config.Peer, own State) heard {
+// request asks one peer for its status, and for the health of all its servers where
+// only the digest came and differs.
+func (e *Exchange) request(ctx context.Context, s *setup, p config.Peer, own State) response {
 	began := time.Now()
 	r, err := e.call(ctx, s, p, question{Want: wantState})
 	if err != nil {
-		return heard{err: err}
+		return response{err: err}
 	}
 	took := time.Since(began)
-	out := heard{state: *r.State, ahead: r.State.At.Sub(began.Add(took / 2))}
+	out := response{state: *r.State, ahead: r.State.At.Sub(began.Add(took / 2))}
 	if h := &out.state.Health; h.Digest != own.Health.Digest && h.Services == nil && h.Servers > 0 {
 		if details, err := e.call(ctx, s, p, question{Want: wantHealth}); err == nil {
 			*h = *details.Health

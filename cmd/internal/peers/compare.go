@@ -1,5 +1,4 @@
-// This file holds two directors against each other: what the one thinks of the
-// real servers, and what the other does. It never asks anybody.
+// This file compares the health of real servers as two directors see it.
 //
 // PURE.
 
@@ -12,11 +11,11 @@ import (
 	"time"
 )
 
-// maxHealth is how many servers a State carries; of more there is the digest.
+// maxHealth is how many servers a State carries; above that it has only the digest.
 const maxHealth = 500
 
-// digest is of verdicts and weights, in the order of the file. It is made every
-// second, so it makes no text of its own for each server.
+// digest covers health and weights, in the order of the file. It is made every second,
+// so it allocates no string for each server.
 func (h Health) digest() string {
 	sum := sha256.New()
 	var line []byte
@@ -32,7 +31,7 @@ func (h Health) digest() string {
 	return hex.EncodeToString(sum.Sum(nil))[:16]
 }
 
-// NewHealth counts and digests what a director thinks of its servers.
+// NewHealth counts the servers and computes the digest.
 func NewHealth(services []ServiceHealth) Health {
 	h := Health{Services: services}
 	for _, svc := range services {
@@ -47,12 +46,12 @@ func NewHealth(services []ServiceHealth) Health {
 	return h
 }
 
-// server names a real server of a service.
+// server identifies a real server of a service.
 type server struct{ service, address string }
 
-// differing lists the servers that two directors see otherwise, in the order of
-// the file. A server that only one of them has is a matter of the configuration,
-// and so is a weight while that differs.
+// differing lists the servers whose health differs, in the order of the file. A server
+// that only one of them has is a difference of configuration, and so is a weight
+// while the configurations differ.
 func differing(own, peer Health, configDiffers bool) []HealthDifference {
 	if own.Digest == peer.Digest {
 		return nil
@@ -75,15 +74,15 @@ func differing(own, peer Health, configDiffers bool) []HealthDifference {
 	return all
 }
 
-// maxDifferences is how many differing servers are kept to be shown.
+// maxDifferences is how many differing servers are kept for display.
 const maxDifferences = 32
 
-// watch remembers since when two directors see a server otherwise: checks of two
-// directors end at different times, so what differs for a moment is no difference.
+// watch records since when the health of a server differs. Checks of two directors end
+// at different times, so that short differences are normal.
 type watch map[server]time.Time
 
-// next takes up what differs now, and answers what has differed for longer than
-// its checks explain.
+// next applies what differs now, and returns what has differed for longer than the
+// checks explain.
 func (w watch) next(now time.Time, differ []HealthDifference, patience func(service, realServer string) time.Duration) (watch, []HealthDifference) {
 	seen := make(watch, len(differ))
 	var lasting []HealthDifference

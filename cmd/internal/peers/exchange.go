@@ -15,35 +15,36 @@ import (
 )
 
 const (
-	interval = time.Second // from one question to the next
+	interval = time.Second // between requests
 	patience = 2 * time.Second
-	// lost is how long a peer may be silent before it counts as away.
-	lost = 5 * time.Second
-	// fresh is how long what this director says of itself is said again.
-	fresh = 500 * time.Millisecond
-	// clockBears is what the clocks may differ; adverts with a key bear 30 s.
-	clockBears = 5 * time.Second
+	// peerTimeout is how long a peer may be silent before it counts as unreachable.
+	peerTimeout = 5 * time.Second
+	// selfTTL is how long this director's own state is reused.
+	selfTTL = 500 * time.Millisecond
+	// maxClockDiff is the tolerated difference of clocks; authenticated adverts tolerate
+	// 30 s.
+	maxClockDiff = 5 * time.Second
 )
 
-// Options are what an exchange needs of its daemon.
+// Options are what an exchange needs from its daemon.
 type Options struct {
 	Log *slog.Logger
-	// Own answers what this director says of itself, its Health with all servers. It
-	// waits for nothing.
+	// Own returns this director's state, with the health of all its servers. It does not
+	// block.
 	Own func() State
-	// Drain answers how this director stands to a real server.
+	// Drain returns the state of a real server on this director.
 	Drain func(ctx context.Context, service, realServer string) Drain
-	// Wake tells whoever decides that a level of a peer changed. It never blocks.
+	// Wake reports that a level of a peer changed. It does not block.
 	Wake func()
-	// OnChange tells people. It never blocks.
+	// OnChange receives changes for the history. It does not block.
 	OnChange func(Change)
 
-	// Listen and Dial are the network; nil: the real one.
+	// Listen and Dial are the network; nil: the system's.
 	Listen func(address string) (net.Listener, error)
 	Dial   func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
 }
 
-// Change is something about a peer that changed, for the history.
+// Change is a change in a peer, for the history.
 type Change struct {
 	At       time.Time
 	Peer     string
@@ -51,19 +52,19 @@ type Change struct {
 	Reason   string
 }
 
-// Exchange is this director's side. Make one with New, let it take part in start
-// and reload by Prepare, and Run it.
+// Exchange is this director's side. Make one with New, make it a participant in
+// starts and reloads by Prepare, and Run it.
 type Exchange struct {
 	o       Options
-	setup   atomic.Pointer[setup] // nil: off
+	setup   atomic.Pointer[setup] // nil: disabled
 	peers   atomic.Pointer[[]Peer]
-	kick    chan struct{} // the setup changed: ask at once
+	kick    chan struct{} // the setup changed: send requests at once
 	refused [refusals]atomic.Uint64
-	logged  [refusals]atomic.Int64 // when each refusal was logged last, unix seconds
+	logged  [refusals]atomic.Int64 // when each refusal was logged last, in Unix seconds
 
-	// mu guards what follows: start and reload, and the door.
+	// mu protects what follows: setup and callers.
 	mu      sync.Mutex
-	running context.Context // nil unless Run runs
+	running context.Context // nil before and after Run
 	inside  map[netip.Addr]int
 	tasks   sync.WaitGroup
 
@@ -72,10 +73,10 @@ type Exchange struct {
 		at    time.Time
 		state State
 	}
-	known map[string]*acquaintance // the loop's own
+	known map[string]*knownPeer // belongs to the loop
 }
 
-// setup is what a configuration makes of the exchange.
+// setup is the configuration of the exchange.
 type setup struct {
 	config.Pair
 	self     string
@@ -92,17 +93,17 @@ func New(o Options) *Exchange {
 	if o.Dial == nil {
 		o.Dial = dial
 	}
-	return &Exchange{o: o, kick: make(chan struct{}, 1), inside: map[netip.Addr]int{}, known: map[string]*acquaintance{}}
+	return &Exchange{o: o, kick: make(chan struct{}, 1), inside: map[netip.Addr]int{}, known: map[string]*knownPeer{}}
 }
 
-// dial calls from the address by which the peer knows this director.
+// dial connects from the address by which the peer identifies this director.
 func dial(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
 	return d.DialContext(ctx, "tcp", to.String())
 }
 
-// Peers are the other directors as they are known now, in the order of the file;
-// empty while the exchange is off. The slice is only to be read.
+// Peers returns the other directors in the order of the file; none while the exchange
+// is disabled. The slice must not be modified.
 func (e *Exchange) Peers() []Peer {
 	if p := e.peers.Load(); p != nil {
 		return *p
@@ -110,7 +111,7 @@ func (e *Exchange) Peers() []Peer {
 	return nil
 }
 
-// Refused counts, by reason, the questions of others that were not answered.
+// Refused returns, by reason, how many requests of others were refused.
 func (e *Exchange) Refused() map[string]uint64 {
 	counts := make(map[string]uint64, refusals-1)
 	for r := Refusal(1); r < refusals; r++ {
@@ -119,30 +120,30 @@ func (e *Exchange) Refused() map[string]uint64 {
 	return counts
 }
 
-// Prepare takes part in start and reload: a key file or a port that cannot be had
-// refuses the configuration. Commit cannot fail.
+// Prepare is the exchange's part in a start or reload: an unreadable key file or a
+// port in use rejects the configuration. Commit cannot fail.
 func (e *Exchange) Prepare(next *config.Config) (commit, abort func(), err error) {
 	old := e.setup.Load()
 	if next.Pair == nil {
-		return func() { e.take(old, nil) }, nil, nil
+		return func() { e.install(old, nil) }, nil, nil
 	}
 	keys, err := auth.ReadKeys(next.Pair.KeyFile)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: pair.key_file: %w", next.File, err)
 	}
-	s := &setup{Pair: *next.Pair, self: next.Director, keys: NewKeys(keys.First, keys.Keys), bears: bears(next)}
+	s := &setup{Pair: *next.Pair, self: next.Director, keys: NewKeys(keys.First, keys.Keys), bears: tolerances(next)}
 	if old != nil && old.Listen == s.Listen {
 		s.listener = old.listener
-		return func() { e.take(old, s) }, nil, nil
+		return func() { e.install(old, s) }, nil, nil
 	}
 	if s.listener, err = e.o.Listen(s.Listen); err != nil {
 		return nil, nil, fmt.Errorf("%s: pair.listen: failed to listen: %w (choose an address of this host and a free port)", next.File, err)
 	}
-	return func() { e.take(old, s) }, func() { s.listener.Close() }, nil
+	return func() { e.install(old, s) }, func() { s.listener.Close() }, nil
 }
 
-// take makes a setup the one that counts.
-func (e *Exchange) take(old, s *setup) {
+// install replaces the setup.
+func (e *Exchange) install(old, s *setup) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.setup.Store(s)
@@ -161,20 +162,20 @@ func (e *Exchange) take(old, s *setup) {
 	}
 }
 
-// open answers on a listener until it closes. The lock is held.
+// open serves a listener until it closes. The lock is held.
 func (e *Exchange) open(l net.Listener) {
 	ctx := e.running
 	e.tasks.Go(func() { e.accept(ctx, l) })
 }
 
-// Close closes the port of an exchange that was never Run.
+// Close closes the listener of an exchange that was never Run.
 func (e *Exchange) Close() {
 	if s := e.setup.Load(); s != nil {
 		s.listener.Close()
 	}
 }
 
-// Run asks and answers until the context ends.
+// Run sends and serves requests until the context ends.
 func (e *Exchange) Run(ctx context.Context) error {
 	e.mu.Lock()
 	e.running = ctx
@@ -203,19 +204,19 @@ func (e *Exchange) Run(ctx context.Context) error {
 	}
 }
 
-// myself is what this director says of itself, at most half a second old.
-func (e *Exchange) myself() State {
+// self is this director's own state, at most selfTTL old.
+func (e *Exchange) self() State {
 	e.own.Lock()
 	defer e.own.Unlock()
-	if now := time.Now(); e.own.at.IsZero() || now.Sub(e.own.at) >= fresh {
+	if now := time.Now(); e.own.at.IsZero() || now.Sub(e.own.at) >= selfTTL {
 		e.own.state, e.own.at = e.o.Own(), now
 	}
 	return e.own.state
 }
 
-// bears is how long two directors may see each server otherwise: their checks
-// begin at different times, and each ramps a server up by its own clock.
-func bears(c *config.Config) map[server]time.Duration {
+// tolerances are how long the health of each server may differ: the checks of two
+// directors start at different times, and each runs slow start by its own clock.
+func tolerances(c *config.Config) map[server]time.Duration {
 	all := map[server]time.Duration{}
 	for _, svc := range c.Services {
 		for _, rs := range svc.RealServers {

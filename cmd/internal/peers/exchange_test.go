@@ -36,7 +36,7 @@ func TestEachKnowsTheOther(t *testing.T) {
 			s.Connections = &Connections{Own: 3, Synced: 4}
 			s.Elections = []Election{{Name: "web", State: "master", Priority: 100, Holding: true, Held: true}}
 		})
-		after(interval + fresh)
+		after(interval + selfTTL)
 		p := one.peer()
 		if !p.Up || p.Error != "" || p.Name != "lb2" || p.State.Director != "lb2" || p.State.Ready() || p.State.Connections.Known() != 7 {
 			t.Errorf("%+v", p)
@@ -75,7 +75,7 @@ func TestSilence(t *testing.T) {
 			}
 			after(100 * time.Millisecond)
 		}
-		if took := time.Since(began); took < lost-interval || took > lost+2*patience+interval {
+		if took := time.Since(began); took < peerTimeout-interval || took > peerTimeout+2*patience+interval {
 			t.Errorf("away after %v", took)
 		}
 		if p := one.peer(); !strings.Contains(p.Error, "no answer within") || p.State.Hash != "abc" {
@@ -94,7 +94,7 @@ func TestNeverThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one := newSide(t, newLAN(), "lb1", goodKey, "lb2")
 		run(t, one)
-		after(lost - interval)
+		after(peerTimeout - interval)
 		if p := one.peer(); p.Up || p.Away(time.Now()) || !strings.Contains(p.Error, "nobody listens") {
 			t.Errorf("%+v", p)
 		}
@@ -251,7 +251,7 @@ func TestReload(t *testing.T) {
 		on := two.config.Pair
 		two.config.Pair = nil
 		two.reload()
-		after(lost + 2*interval)
+		after(peerTimeout + 2*interval)
 		if two.Peers() != nil || one.peer().Up || len(l.ports) != 1 {
 			t.Errorf("off: %+v, %+v, %d ports", two.Peers(), one.peer(), len(l.ports))
 		}
@@ -316,9 +316,9 @@ func TestClock(t *testing.T) {
 			t.Errorf("%v: %v", ahead, !want)
 		}
 	}
-	a := acquaintance{Peer: Peer{Name: "lb2"}}
-	a.hear(&setup{}, State{}, heard{ahead: -12 * time.Second}, time.Unix(9, 0))
-	changes := a.tell(State{}, time.Unix(9, 0))
+	a := knownPeer{Peer: Peer{Name: "lb2"}}
+	a.update(&setup{}, State{}, response{ahead: -12 * time.Second}, time.Unix(9, 0))
+	changes := a.changes(State{}, time.Unix(9, 0))
 	if len(changes) != 2 || changes[1].To != "clock differs" || !strings.Contains(changes[1].Reason, "-12s") {
 		t.Errorf("%+v", changes)
 	}

@@ -1,6 +1,5 @@
-// This file is what goes over the wire between two directors, as docs/pair.md
-// describes it: a greeting, one request and one answer. It proves each message
-// and judges what others send; it never reads, sends or waits.
+// This file has the messages between two directors, as in docs/pair.md: a greeting, a
+// request and a response. It signs and verifies them.
 //
 // PURE.
 
@@ -23,41 +22,41 @@ const (
 
 	greetingLen = headLen + nonceLen
 
-	// What a body may have. A request is a few names; an answer is a few dozen
-	// bytes a real server.
+	// Bounds of a body. A request is a few names; a response a few dozen bytes for each
+	// real server.
 	maxRequest = 2 << 10
 	maxAnswer  = 8 << 20
 )
 
-// kind is what a message is. It is covered by the proof, so that no message can
-// stand for one of another kind or be sent back to who sent it.
+// kind is the type of a message. It is covered by the signature, so that a message can
+// neither pass as one of another kind nor be reflected to its sender.
 type kind uint8
 
 const (
-	kindGreeting kind = 1 // of who was called: the nonce that the request must prove
+	kindGreeting kind = 1 // from the server: the nonce that the request must sign
 	kindRequest  kind = 2
 	kindAnswer   kind = 3
-	kindRefusal  kind = 4 // unproven: a hint for people, that nothing relies on
+	kindRefusal  kind = 4 // unsigned: a hint for operators, on which nothing relies
 )
 
-// Refusal is why a director does not answer another.
+// Refusal is why a director refuses a request.
 type Refusal uint8
 
-// The refusals, which are reasons of lvsd_pair_refused_total too.
+// The refusals, also the reasons of lvsd_pair_refused_total.
 const (
-	RefusedAddress  Refusal = 1 // it calls from an address of no other director
-	RefusedBusy     Refusal = 2 // too many of its questions at once
-	RefusedMessage  Refusal = 3 // not a message of this exchange, or too long, or too slow
-	RefusedVersion  Refusal = 4 // another version of the exchange
+	RefusedAddress  Refusal = 1 // it comes from an address of no other director
+	RefusedBusy     Refusal = 2 // too many of the peer's requests at once
+	RefusedMessage  Refusal = 3 // malformed, too long or too slow
+	RefusedVersion  Refusal = 4 // another version of the protocol
 	RefusedKey      Refusal = 5 // a key number that is not in the key file
-	RefusedProof    Refusal = 6 // the proof is wrong: another secret, or not its message
-	RefusedName     Refusal = 7 // it is not who it says, or means another director
-	RefusedQuestion Refusal = 8 // it asks for something that is not known here
+	RefusedProof    Refusal = 6 // the signature is invalid: another secret, or a forged message
+	RefusedName     Refusal = 7 // the sender is not who it claims, or addresses another director
+	RefusedQuestion Refusal = 8 // an unknown request
 
 	refusals = 9
 )
 
-// String is the reason as a label.
+// String returns the label of the reason.
 func (r Refusal) String() string {
 	if int(r) < len(refusalNames) && r > 0 {
 		return refusalNames[r]
@@ -67,7 +66,7 @@ func (r Refusal) String() string {
 
 var refusalNames = [refusals]string{"", "address", "busy", "message", "version", "key", "proof", "name", "question"}
 
-// explain says what a peer's refusal means for the director that hears it.
+// explain describes what a refusal means for the director that receives it.
 func (r Refusal) explain() string {
 	switch r {
 	case RefusedAddress:
@@ -88,14 +87,14 @@ func (r Refusal) explain() string {
 	return "it did not understand what it was sent"
 }
 
-// nonce is a number that is used once.
+// nonce is a number used once.
 type nonce [nonceLen]byte
 
 // head is the beginning of every message.
 type head struct {
 	version uint8
 	kind    kind
-	key     uint8 // the number of the key; of a refusal the reason
+	key     uint8 // number of the key; of a refusal the reason
 	length  uint32
 }
 
@@ -105,7 +104,7 @@ func (h head) append(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, h.length)
 }
 
-// parseHead reads the first headLen octets of a message.
+// parseHead parses the first headLen octets of a message.
 func parseHead(b []byte) (head, bool) {
 	if len(b) < headLen || string(b[:4]) != magic || b[7] != 0 {
 		return head{}, false
@@ -113,38 +112,38 @@ func parseHead(b []byte) (head, bool) {
 	return head{version: b[4], kind: kind(b[5]), key: b[6], length: binary.BigEndian.Uint32(b[8:])}, true
 }
 
-// greeting is what a director says to whoever calls it.
+// greeting is the server's first message.
 func greeting(server nonce) []byte {
 	return append(head{version: version, kind: kindGreeting}.append(nil), server[:]...)
 }
 
-// request is a proven question.
+// request is a signed request.
 func request(k Keys, server, client nonce, body []byte) []byte {
 	h := head{version: version, kind: kindRequest, key: k.first, length: uint32(len(body))}
 	b := append(h.append(nil), client[:]...)
 	b = append(b, body...)
-	return append(b, prove(k.keys[k.first], h, server, client, body)...)
+	return append(b, sign(k.keys[k.first], h, server, client, body)...)
 }
 
-// answer is a proven answer, with the key that the question was proven with.
+// answer is a signed response, with the key of the request.
 func answer(k Keys, key uint8, server, client nonce, body []byte) []byte {
 	h := head{version: version, kind: kindAnswer, key: key, length: uint32(len(body))}
-	return append(append(h.append(nil), body...), prove(k.keys[key], h, server, client, body)...)
+	return append(append(h.append(nil), body...), sign(k.keys[key], h, server, client, body)...)
 }
 
-// refusal is what a director says before it hangs up.
+// refusal is what a server sends before it closes the connection.
 func refusal(r Refusal) []byte {
 	return head{version: version, kind: kindRefusal, key: uint8(r)}.append(nil)
 }
 
-// Keys are what two directors prove their messages with.
+// Keys are the keys with which two directors sign their messages.
 type Keys struct {
 	first uint8
 	keys  map[uint8][]byte
 }
 
-// NewKeys makes them from the secrets of the elections. What is derived serves
-// this exchange alone: no proof of it is one of an advert, or the reverse.
+// NewKeys derives the keys from the secrets of the VRRP instances, for this exchange
+// only: its signatures are not valid for adverts, nor the reverse.
 func NewKeys(first uint8, secrets map[uint8][]byte) Keys {
 	k := Keys{first: first, keys: make(map[uint8][]byte, len(secrets))}
 	for number, secret := range secrets {
@@ -155,9 +154,9 @@ func NewKeys(first uint8, secrets map[uint8][]byte) Keys {
 	return k
 }
 
-// prove is the proof of a message: of its kind and length, of the nonces of both,
-// which make it good for this one conversation, and of what it says.
-func prove(key []byte, h head, server, client nonce, body []byte) []byte {
+// sign signs a message: its kind and length, its body, and the nonces of both sides,
+// which make the signature valid for this conversation only.
+func sign(key []byte, h head, server, client nonce, body []byte) []byte {
 	m := hmac.New(sha256.New, key)
 	m.Write(h.append(nil))
 	m.Write(server[:])
@@ -166,13 +165,13 @@ func prove(key []byte, h head, server, client nonce, body []byte) []byte {
 	return m.Sum(nil)
 }
 
-// proven judges the proof of a message.
-func (k Keys) proven(h head, server, client nonce, body, proof []byte) Refusal {
+// verify checks the signature of a message.
+func (k Keys) verify(h head, server, client nonce, body, proof []byte) Refusal {
 	key, known := k.keys[h.key]
 	switch {
 	case !known:
 		return RefusedKey
-	case !hmac.Equal(proof, prove(key, h, server, client, body)):
+	case !hmac.Equal(proof, sign(key, h, server, client, body)):
 		return RefusedProof
 	}
 	return 0

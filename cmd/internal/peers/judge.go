@@ -1,4 +1,4 @@
-// This file makes levels of what the peers said, and tells the changes.
+// This file turns responses into levels for the director and changes for the history.
 
 package peers
 
@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// acquaintance is what the loop remembers of a peer between its questions.
-type acquaintance struct {
+// knownPeer is the loop's state of a peer.
+type knownPeer struct {
 	Peer
-	watch watch
-	told  Peer // what people were told last; Since zero: nothing
+	watch    watch
+	reported Peer // reported last; zero Since: never
 }
 
-// meet makes the acquaintance of peers that are new, and forgets those that left.
-func (e *Exchange) meet(s *setup, now time.Time) {
-	next := make(map[string]*acquaintance, len(s.Peers))
+// updatePeers adds new peers and removes those that left.
+func (e *Exchange) updatePeers(s *setup, now time.Time) {
+	next := make(map[string]*knownPeer, len(s.Peers))
 	for _, p := range s.Peers {
 		a := e.known[p.Name]
 		if a == nil || a.Address != p.Address {
-			a = &acquaintance{Peer: Peer{Name: p.Name, Address: p.Address, Since: now}}
+			a = &knownPeer{Peer: Peer{Name: p.Name, Address: p.Address, Since: now}}
 		}
 		next[p.Name] = a
 	}
@@ -37,16 +37,16 @@ func (e *Exchange) publish(s *setup) {
 	e.peers.Store(&peers)
 }
 
-// conclude takes up what all peers answered.
-func (e *Exchange) conclude(s *setup, own State, answers []heard, now time.Time) {
+// conclude applies the responses of all peers.
+func (e *Exchange) conclude(s *setup, own State, responses []response, now time.Time) {
 	wake := false
 	var changes []Change
 	for i, p := range s.Peers {
 		a := e.known[p.Name]
 		before := a.Peer
-		a.hear(s, own, answers[i], now)
-		wake = wake || !alike(before, a.Peer)
-		changes = append(changes, a.tell(own, now)...)
+		a.update(s, own, responses[i], now)
+		wake = wake || !sameLevel(before, a.Peer)
+		changes = append(changes, a.changes(own, now)...)
 	}
 	e.publish(s)
 	if wake {
@@ -57,20 +57,20 @@ func (e *Exchange) conclude(s *setup, own State, answers []heard, now time.Time)
 	}
 }
 
-// alike says that two pictures of a peer are the same to whoever decides: how many
-// connections it has he asks when he needs it.
-func alike(a, b Peer) bool {
+// sameLevel reports whether two states of a peer are the same to the director, which
+// reads the number of connections when it needs it.
+func sameLevel(a, b Peer) bool {
 	for _, p := range []*Peer{&a, &b} {
 		p.At, p.State.At, p.State.Connections, p.Clock, p.Error = time.Time{}, time.Time{}, nil, 0, ""
 	}
 	return reflect.DeepEqual(a, b)
 }
 
-// hear takes up one answer.
-func (a *acquaintance) hear(s *setup, own State, h heard, now time.Time) {
+// update applies one response.
+func (a *knownPeer) update(s *setup, own State, h response, now time.Time) {
 	if h.err != nil {
 		a.Error = h.err.Error()
-		if a.Up && now.Sub(a.At) >= lost {
+		if a.Up && now.Sub(a.At) >= peerTimeout {
 			a.Up, a.Since, a.Differences, a.watch = false, now, Differences{}, nil
 		}
 		return
@@ -89,45 +89,45 @@ func (a *acquaintance) hear(s *setup, own State, h heard, now time.Time) {
 	a.Differences = d
 }
 
-// ClockDiffers says that the clocks are so far apart that something will break.
-func (d Differences) ClockDiffers() bool { return d.Clock.Abs() > clockBears }
+// ClockDiffers reports whether the clocks differ by more than is tolerated.
+func (d Differences) ClockDiffers() bool { return d.Clock.Abs() > maxClockDiff }
 
-// Away says that a peer is not up, and has had the time to be.
-func (p Peer) Away(now time.Time) bool { return !p.Up && now.Sub(p.Since) >= lost }
+// Away reports that a peer is unreachable, and has had the time to be reached.
+func (p Peer) Away(now time.Time) bool { return !p.Up && now.Sub(p.Since) >= peerTimeout }
 
-// tell lists what people should know, each once.
-func (a *acquaintance) tell(own State, now time.Time) []Change {
+// changes returns what to report, each once.
+func (a *knownPeer) changes(own State, now time.Time) []Change {
 	var all []Change
-	say := func(from, to, format string, args ...any) {
+	add := func(from, to, format string, args ...any) {
 		all = append(all, Change{At: now, Peer: a.Name, From: from, To: to, Reason: fmt.Sprintf(format, args...)})
 	}
-	told := &a.told
+	last := &a.reported
 	switch {
-	case a.Up && (!told.Up || told.Since.IsZero()):
-		say(downText(told), "up", "it answers at %s", a.Address)
-	case a.Away(now) && (told.Up || told.Since.IsZero()), !a.Up && told.Up:
-		say(upText(told), "down", "%s", a.Error)
+	case a.Up && (!last.Up || last.Since.IsZero()):
+		add(downText(last), "up", "it responses at %s", a.Address)
+	case a.Away(now) && (last.Up || last.Since.IsZero()), !a.Up && last.Up:
+		add(upText(last), "down", "%s", a.Error)
 	case !a.Up:
 		return nil
 	}
-	was := told.Differences
+	was := last.Differences
 	if a.Up && a.Config != was.Config {
-		say(pick(was.Config, "configuration differs"), pick(a.Config, "configuration differs", "configuration matches"), "%s here, %s there", own.Hash, a.State.Hash)
+		add(pick(was.Config, "configuration differs"), pick(a.Config, "configuration differs", "configuration matches"), "%s here, %s there", own.Hash, a.State.Hash)
 	}
 	if a.Up && a.Version != was.Version {
-		say(pick(was.Version, "version differs"), pick(a.Version, "version differs", "version matches"), "%s here, %s there", own.Version, a.State.Version)
+		add(pick(was.Version, "version differs"), pick(a.Version, "version differs", "version matches"), "%s here, %s there", own.Version, a.State.Version)
 	}
 	if a.Up && a.ClockDiffers() != was.ClockDiffers() {
-		say(pick(was.ClockDiffers(), "clock differs"), pick(a.ClockDiffers(), "clock differs", "clock matches"), "its clock is ahead by %v", a.Clock)
+		add(pick(was.ClockDiffers(), "clock differs"), pick(a.ClockDiffers(), "clock differs", "clock matches"), "its clock is ahead by %v", a.Clock)
 	}
 	if a.Up && (a.HealthCount > 0) != (was.HealthCount > 0) {
-		say(pick(was.HealthCount > 0, "health differs"), pick(a.HealthCount > 0, "health differs", "health matches"), "%s", a.HealthText())
+		add(pick(was.HealthCount > 0, "health differs"), pick(a.HealthCount > 0, "health differs", "health matches"), "%s", a.HealthText())
 	}
-	*told = a.Peer
+	*last = a.Peer
 	return all
 }
 
-// HealthText says on which servers the two differ.
+// HealthText names the servers whose health differs.
 func (d Differences) HealthText() string {
 	if d.HealthCount == 0 {
 		return "both see all real servers alike"
@@ -140,7 +140,7 @@ func (d Differences) HealthText() string {
 	return text
 }
 
-// String is a verdict, with its weight and why.
+// String returns the health, weight and cause.
 func (s ServerHealth) String() string {
 	text := fmt.Sprintf("%s at weight %d", s.Verdict, s.Weight)
 	if s.Why != "" {
@@ -159,5 +159,5 @@ func pick(is bool, yes string, no ...string) string {
 	return ""
 }
 
-func upText(told *Peer) string   { return pick(told.Up, "up") }
-func downText(told *Peer) string { return pick(!told.Up && !told.Since.IsZero(), "down") }
+func upText(last *Peer) string   { return pick(last.Up, "up") }
+func downText(last *Peer) string { return pick(!last.Up && !last.Since.IsZero(), "down") }

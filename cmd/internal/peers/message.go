@@ -1,6 +1,5 @@
-// This file is what two directors ask and answer inside their frames, and the
-// bounds of it: what a peer says is believed, and yet never longer, nor other than
-// printable, than this director can bear.
+// This file has the bodies of requests and responses and their bounds: a peer's
+// strings are cut to a length and made printable.
 //
 // PURE.
 
@@ -14,7 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-// What a director may ask another.
+// The requests.
 const (
 	wantState  = "state"
 	wantHealth = "health" // State's Health with all its servers
@@ -31,7 +30,7 @@ type question struct {
 	RealServer string `json:"real_server,omitempty"`
 }
 
-// reply is the body of an answer; which of it there is follows from the question.
+// reply is the body of a response; its contents depend on the request.
 type reply struct {
 	From   string  `json:"from"`
 	To     string  `json:"to"`
@@ -40,7 +39,7 @@ type reply struct {
 	Drain  *Drain  `json:"drain,omitempty"`
 }
 
-// parseQuestion reads the body of a request.
+// parseQuestion parses the body of a request.
 func parseQuestion(body []byte) (question, bool) {
 	var q question
 	if json.Unmarshal(body, &q) != nil {
@@ -49,7 +48,7 @@ func parseQuestion(body []byte) (question, bool) {
 	return q, true
 }
 
-// parseReply reads the body of an answer to a question.
+// parseReply parses the body of a response.
 func parseReply(body []byte, q question) (reply, error) {
 	var r reply
 	if err := json.Unmarshal(body, &r); err != nil {
@@ -79,7 +78,7 @@ const (
 	maxText      = 400
 )
 
-// clean cuts a state to what people can be shown.
+// clean bounds a state and makes it printable.
 func (s *State) clean() {
 	s.Version, s.Hash, s.Waits = clean(s.Version, 64), clean(s.Hash, 64), clean(s.Waits, maxText)
 	s.Problems = s.Problems[:min(len(s.Problems), maxProblems)]
@@ -106,7 +105,7 @@ func (h *Health) clean() {
 	}
 }
 
-// clean is a text of at most limit octets without what a terminal would obey.
+// clean returns a text of at most limit octets without control characters.
 func clean(s string, limit int) string {
 	if len(s) > limit {
 		s = s[:limit]

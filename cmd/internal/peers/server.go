@@ -1,6 +1,6 @@
-// This file answers those who call: first it looks where from, then whether they
-// have the key, and only then at what they ask. Whoever calls holds a bounded part
-// of this process for a bounded time.
+// This file has the server's side. It checks the address of a client first, then its
+// key, and only then reads the request. A client uses a bounded part of this process
+// for a bounded time.
 
 package peers
 
@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// callers is how many questions one peer may have at once: its loop asks one, and
-// people more.
+// callers is the number of concurrent requests of one peer: one of its loop, more
+// for commands.
 const callers = 8
 
-// accept answers whoever calls, until the listener closes.
+// accept serves clients until the listener closes.
 func (e *Exchange) accept(ctx context.Context, l net.Listener) {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
@@ -28,7 +28,7 @@ func (e *Exchange) accept(ctx context.Context, l net.Listener) {
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
-		case err != nil: // no descriptor is left, say: it may be over soon
+		case err != nil: // no free descriptor, for example: temporary
 			e.o.Log.Debug("pair: failed to take a call", "reason", err)
 			if !pause(ctx, interval) {
 				return
@@ -47,7 +47,7 @@ func (e *Exchange) accept(ctx context.Context, l net.Listener) {
 	}
 }
 
-// identify says which director has the address that a call comes from.
+// identify returns the director that has the client's address.
 func (e *Exchange) identify(conn net.Conn) (from netip.Addr, who string) {
 	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		from = tcp.AddrPort().Addr().Unmap()
@@ -62,7 +62,7 @@ func (e *Exchange) identify(conn net.Conn) (from netip.Addr, who string) {
 	return from, ""
 }
 
-// serve holds one conversation. It answers why it refuses, or 0.
+// serve is the server's side of a conversation. It returns why it refuses, or 0.
 func (e *Exchange) serve(ctx context.Context, conn net.Conn, from netip.Addr, who string) Refusal {
 	s := e.setup.Load()
 	if s == nil || who == "" {
@@ -75,7 +75,7 @@ func (e *Exchange) serve(ctx context.Context, conn net.Conn, from netip.Addr, wh
 	var server, client nonce
 	rand.Read(server[:])
 	if _, err := conn.Write(greeting(server)); err != nil {
-		return 0 // who hangs up needs no reason
+		return 0 // the client has closed the connection
 	}
 	h, client, body, r := readRequest(conn, server, s.keys)
 	if r != 0 {
@@ -96,7 +96,7 @@ func (e *Exchange) serve(ctx context.Context, conn net.Conn, from netip.Addr, wh
 	return 0
 }
 
-// readRequest reads a proven question.
+// readRequest reads a signed request.
 func readRequest(r io.Reader, server nonce, keys Keys) (h head, client nonce, body []byte, refused Refusal) {
 	var first [headLen + nonceLen]byte
 	if _, err := io.ReadFull(r, first[:headLen]); err != nil {
@@ -117,22 +117,22 @@ func readRequest(r io.Reader, server nonce, keys Keys) (h head, client nonce, bo
 	}
 	copy(client[:], rest)
 	body = rest[nonceLen : nonceLen+h.length]
-	return h, client, body, keys.proven(h, server, client, body, rest[nonceLen+h.length:])
+	return h, client, body, keys.verify(h, server, client, body, rest[nonceLen+h.length:])
 }
 
-// reply is the answer to a question.
+// reply returns the response to a request.
 func (e *Exchange) reply(ctx context.Context, q question) ([]byte, bool) {
 	out := reply{From: q.To, To: q.From}
 	switch q.Want {
 	case wantState:
-		s := e.myself()
+		s := e.self()
 		s.At = time.Now()
 		if s.Health.Servers > maxHealth {
 			s.Health.Services = nil
 		}
 		out.State = &s
 	case wantHealth:
-		s := e.myself()
+		s := e.self()
 		out.Health = &s.Health
 	case wantDrain:
 		d := e.o.Drain(ctx, q.Service, q.RealServer)
@@ -144,7 +144,7 @@ func (e *Exchange) reply(ctx context.Context, q question) ([]byte, bool) {
 	return text, err == nil && len(text) <= maxAnswer
 }
 
-// enter lets a bounded number of a peer's calls in.
+// enter admits a bounded number of a peer's connections.
 func (e *Exchange) enter(from netip.Addr) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -163,10 +163,10 @@ func (e *Exchange) leave(from netip.Addr) {
 	}
 }
 
-// logEvery is how often a refusal of one kind is logged; all are counted.
+// logEvery is the minimum interval of logs of one refusal; all are counted.
 const logEvery = time.Minute
 
-// refuse hangs up with a reason.
+// refuse sends a reason and closes the connection.
 func (e *Exchange) refuse(conn net.Conn, from netip.Addr, r Refusal) {
 	n := e.refused[r].Add(1)
 	_, _ = conn.Write(refusal(r))
@@ -176,7 +176,7 @@ func (e *Exchange) refuse(conn net.Conn, from netip.Addr, r Refusal) {
 	}
 }
 
-// pause waits, and tells whether the context lives on.
+// pause waits, and reports whether the context is still alive.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -1,5 +1,5 @@
-// This file is what directors tell each other and what is made of it: plain,
-// immutable values, which whoever receives one only reads. It never asks anybody.
+// This file has the state that directors exchange and what is derived from it:
+// immutable values.
 //
 // PURE.
 
@@ -10,128 +10,128 @@ import (
 	"time"
 )
 
-// State is what a director says of itself.
+// State is what a director reports of itself.
 type State struct {
 	Director string    `json:"director"`
 	Version  string    `json:"version"`
-	Hash     string    `json:"hash"` // of the configuration that runs
+	Hash     string    `json:"hash"` // of the running configuration
 	At       time.Time `json:"at"`   // by its own clock
 	Started  time.Time `json:"started"`
-	// Problems are the first of what its own status names, without what it says of
-	// its peers; ProblemCount is how many there are.
+	// Problems are the first problems of its status, without those about its peers;
+	// ProblemCount is the number of all.
 	Problems     []string `json:"problems,omitempty"`
 	ProblemCount int      `json:"problem_count"`
-	// Waits is what it waits for before it preempts a live master; "" when it is
-	// ready to serve.
+	// Waits is what it waits for before it preempts a live master; empty when it is
+	// ready.
 	Waits     string     `json:"waits,omitempty"`
 	Elections []Election `json:"elections,omitempty"`
-	// Connections is nil when its kernel does not say.
+	// Connections is nil when they could not be counted.
 	Connections *Connections `json:"connections,omitempty"`
 	Health      Health       `json:"health"`
 }
 
-// Ready says that the director could serve at once.
+// Ready reports whether the director could take over at once.
 func (s State) Ready() bool { return s.Waits == "" && s.Director != "" }
 
-// Election is one election as a director stands in it.
+// Election is one VRRP instance on a director.
 type Election struct {
 	Name     string    `json:"name"`
 	VRID     uint8     `json:"virtual_router_id"`
 	State    string    `json:"state"` // init, backup, master, fault
 	Since    time.Time `json:"since"`
-	Detail   string    `json:"detail,omitempty"` // why, for people
+	Detail   string    `json:"detail,omitempty"` // cause, as text
 	Priority uint8     `json:"priority"`
 	// Holding: the addresses are on its interface.
 	Holding bool `json:"holding"`
-	// Held: after a handover it stays away and does not preempt, until HeldUntil
-	// or, where that is zero, until it is told otherwise.
+	// Held: it is on standby after a handover and does not preempt, until HeldUntil or,
+	// where that is zero, until the handover is ended.
 	Held      bool      `json:"held,omitempty"`
 	HeldUntil time.Time `json:"held_until,omitzero"`
 }
 
-// Connections are the entries of a kernel's connection table, templates
-// included, of the first 200,000, and up to 5 s old.
+// Connections are the entries of a kernel's connection table, including templates,
+// among the first 200,000, up to 5 s old.
 type Connections struct {
-	Own    int `json:"own"`    // began there
-	Synced int `json:"synced"` // came from its peer
+	Own    int `json:"own"`    // created there
+	Synced int `json:"synced"` // received from its peer
 }
 
-// Known is how many connections that director could go on with.
+// Known is the number of connections that the director could continue.
 func (c Connections) Known() int { return c.Own + c.Synced }
 
-// Health is what a director thinks of all real servers.
+// Health is the health of all real servers as a director sees it.
 type Health struct {
-	// Digest is equal where every verdict and weight is.
+	// Digest is equal where all health states and weights are.
 	Digest  string `json:"digest"`
 	Servers int    `json:"servers"`
 	Down    int    `json:"down"`
-	// Services is left out where there are many servers; who needs them asks.
+	// Services is omitted for many servers and sent on request.
 	Services []ServiceHealth `json:"services,omitempty"`
 }
 
-// ServiceHealth is one virtual service in a director's eyes.
+// ServiceHealth is one virtual service as a director sees it.
 type ServiceHealth struct {
 	Name    string         `json:"name"`
 	Up      bool           `json:"up"` // has its quorum
 	Servers []ServerHealth `json:"servers,omitempty"`
 }
 
-// ServerHealth is one real server in a director's eyes.
+// ServerHealth is one real server as a director sees it.
 type ServerHealth struct {
 	Address string `json:"a"`
 	Verdict string `json:"v"` // up, down, unknown
-	Weight  int    `json:"w"` // that it wants in its kernel
+	Weight  int    `json:"w"` // desired in the kernel
 	Why     string `json:"y,omitempty"`
 }
 
-// Drain is how a director stands to a real server that is to be drained.
+// Drain is the state of a draining real server on a director.
 type Drain struct {
-	// Known: the server is in its configuration, or drains in its kernel.
+	// Known: the server is in its configuration, or is draining in its kernel.
 	Known      bool `json:"known"`
 	Configured int  `json:"configured_weight"`
 	Wanted     int  `json:"wanted_weight"`
-	// Weight is what its kernel has; nil where the kernel has no such server.
+	// Weight in its kernel; nil where the kernel does not have the server.
 	Weight     *int   `json:"weight"`
 	Draining   bool   `json:"draining"`
 	Active     uint32 `json:"active_connections"`
 	Inactive   uint32 `json:"inactive_connections"`
 	Persistent uint32 `json:"persistent_connections"`
-	// Left are connections and templates of a server that left the file; nil: not
+	// Left are connections and templates of a server removed from the file; nil: not
 	// counted.
 	Left *int `json:"connections_left,omitempty"`
 }
 
-// Peer is another director as this one knows it at present.
+// Peer is another director as this one knows it.
 type Peer struct {
 	Name    string
-	Address netip.AddrPort // where it is asked
-	// Up: it answered within the last seconds, Since when; Error is why it did not,
-	// or why it refused.
+	Address netip.AddrPort // of its server
+	// Up: it replied within the last seconds, Since when; Error is why it did not, or why
+	// it refused.
 	Up    bool
 	Since time.Time
 	Error string
-	// At is when State came in, zero: never. Of a peer that is not up State is the
-	// last that it said.
+	// At is when State was received; zero: never. State of an unreachable peer is the
+	// last one received.
 	At    time.Time
 	State State
 	Differences
 }
 
-// Differences are where a peer is not as this director is. They are of a peer
-// that is up, and of no other.
+// Differences are the differences between a reachable peer and this director; empty
+// while it is not reachable.
 type Differences struct {
 	Config  bool // another configuration file
 	Version bool // another version of lvsd
-	// Clock is how much its clock is ahead, to about the time that it takes to ask
-	// it; so much as adverts with a key still bear is no difference.
+	// Clock is how far its clock is ahead, with an error of up to the duration of a
+	// request.
 	Clock time.Duration
-	// Health are the first servers on which verdict or weight differ for longer
-	// than their checks explain; HealthCount how many there are.
+	// Health are the first servers whose health or weight has differed for longer than
+	// the checks explain; HealthCount is the number of all.
 	Health      []HealthDifference
 	HealthCount int
 }
 
-// HealthDifference is a real server in the eyes of two directors.
+// HealthDifference is a real server as two directors see it.
 type HealthDifference struct {
 	Service, RealServer string
 	Own, Peer           ServerHealth

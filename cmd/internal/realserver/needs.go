@@ -6,21 +6,21 @@ import (
 	"strconv"
 )
 
-// Wish is one virtual address that this host is to take packets for.
-type Wish struct {
+// Spec is one virtual address for which this host accepts packets.
+type Spec struct {
 	VIP      netip.Addr `json:"vip"`
 	Forward  string     `json:"forward"`           // "dr" "tun"
 	Type     string     `json:"type,omitempty"`    // tun: "ipip" "gre" "gue"
 	Port     uint16     `json:"port,omitempty"`    // gue: the UDP port
 	Local    netip.Addr `json:"local,omitzero"`    // gre with Checksum: this host's address that the director sends to
-	Checksum bool       `json:"checksum,omitzero"` // gre: packets carry a checksum
+	Checksum bool       `json:"checksum,omitzero"` // gre: packets have a checksum
 }
 
-// DefaultPort is the UDP port of gue when none is said.
+// DefaultPort is the default UDP port of gue.
 const DefaultPort = 6080
 
-// Check completes a wish, and says what is wrong with it.
-func (w *Wish) Check() error {
+// Check completes a spec and returns what is invalid in it.
+func (w *Spec) Check() error {
 	w.VIP = w.VIP.Unmap()
 	switch {
 	case !w.VIP.IsValid() || w.VIP.IsUnspecified() || w.VIP.IsMulticast() || w.VIP.IsLoopback() || w.VIP.Zone() != "":
@@ -55,8 +55,8 @@ func (w *Wish) Check() error {
 	return nil
 }
 
-// String names the way, for messages.
-func (w Wish) String() string {
+// String describes the forwarding method.
+func (w Spec) String() string {
 	switch {
 	case w.Forward == "dr":
 		return "dr"
@@ -68,25 +68,25 @@ func (w Wish) String() string {
 	return "tun by " + w.Type
 }
 
-// kind is what a need is about.
+// kind is the type of a setting.
 type kind string
 
 const (
-	kindSysctl  kind = "sysctl"  // key: its name; value: a number; as much or more is good
-	kindGRE     kind = "gre"     // key: a device; value: its local address; "" = there is none
-	kindLink    kind = "link"    // key: a device; value: "up" "down"; "" = there is none
-	kindFOU     kind = "fou"     // key: "FAMILY PORT"; value: "gue"; "" = nobody listens
-	kindAddress kind = "address" // key: "DEVICE PREFIX"; value: "there"; "" = it is not
+	kindSysctl  kind = "sysctl"  // key: name; value: a number, satisfied by a greater one
+	kindGRE     kind = "gre"     // key: device; value: local address; empty: no such device
+	kindLink    kind = "link"    // key: device; value: "up", "down"; empty: no such device
+	kindFOU     kind = "fou"     // key: "FAMILY PORT"; value: "gue"; empty: no listener
+	kindAddress kind = "address" // key: "DEVICE PREFIX"; value: "there"; empty: absent
 )
 
-// need is one thing that must be so.
+// need is one required setting.
 type need struct {
 	Kind kind
 	Key  string
 	Want string
 }
 
-// met says whether a value is what is needed.
+// met reports whether a value satisfies the requirement.
 func (n need) met(have string) bool {
 	if n.Kind != kindSysctl {
 		return have == n.Want
@@ -96,8 +96,8 @@ func (n need) met(have string) bool {
 	return err == nil && h >= w
 }
 
-// device is where the address goes.
-func (w Wish) device() string {
+// device returns the device of the address.
+func (w Spec) device() string {
 	switch {
 	case w.Forward == "dr":
 		return "lo"
@@ -110,19 +110,18 @@ func (w Wish) device() string {
 	case w.Type == "gre":
 		return "ip6gre0"
 	case w.VIP.Is4():
-		return "tunl0" // gue unwraps to ipip
+		return "tunl0" // gue is decapsulated to ipip
 	}
 	return "ip6tnl0"
 }
 
-// needs lists what the wish needs, in the order in which it is to be done: the
-// address comes last, when nothing would answer ARP for it any more. Undoing
-// goes the other way.
-func (w Wish) needs() []need {
+// needs lists the required settings in the order in which they are made: the address
+// last, when ARP requests for it are ignored already. They are undone in reverse.
+func (w Spec) needs() []need {
 	var all []need
 	device := w.device()
 	if w.VIP.Is4() {
-		// The larger of all and the device's own holds (ip-sysctl.rst).
+		// The larger value of all and of the device applies (ip-sysctl.rst).
 		all = append(all,
 			need{kindSysctl, "net.ipv4.conf.all.arp_ignore", "1"},
 			need{kindSysctl, "net.ipv4.conf.all.arp_announce", "2"})
@@ -132,8 +131,8 @@ func (w Wish) needs() []need {
 	}
 	all = append(all, need{kindLink, device, "up"})
 	if w.Forward == "tun" && w.VIP.Is4() {
-		// What comes out of the tunnel has a client's address, to which the
-		// route leads elsewhere: the strict check would drop it.
+		// Decapsulated packets have a client's address, whose route uses another device:
+		// strict reverse path filtering would drop them.
 		all = append(all, need{kindSysctl, "net.ipv4.conf." + device + ".rp_filter", "2"})
 	}
 	if w.Type == "gue" {

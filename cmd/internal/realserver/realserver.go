@@ -1,4 +1,4 @@
-// Up, Down and Status: a wish is met, undone, or looked at.
+// This file has Up, Down and Status.
 
 package realserver
 
@@ -11,16 +11,15 @@ import (
 	"strings"
 )
 
-// DefaultFolder is where it is remembered what was found. It is empty after a
-// boot, as are the settings.
+// DefaultFolder is where previous settings are recorded. Like the settings it does not
+// survive a reboot.
 const DefaultFolder = "/run/lvsd"
 
-// kernel reads and writes what needs are about. A value "" stands for what is
-// not there.
+// kernel reads and writes settings. An empty value stands for an absent one.
 type kernel interface {
 	Read(n need) (string, error)
 	Write(n need, value string) error
-	// Holders names the devices that have the address.
+	// Holders returns the devices that have the address.
 	Holders(a netip.Addr) ([]string, error)
 }
 
@@ -28,17 +27,17 @@ type kernel interface {
 type Host struct {
 	folder string
 	kernel kernel
-	say    func(string) // told of each change
+	log    func(string) // called with each change
 }
 
-// New answers this host. Say is told of each change, as it is made.
-func New(folder string, say func(string)) *Host {
-	return &Host{folder, system{}, say}
+// New returns this host. Log is called with each change when it is made.
+func New(folder string, log func(string)) *Host {
+	return &Host{folder, system{}, log}
 }
 
-// Up meets a wish. It changes nothing that is so already, and may be repeated.
-// When something fails it takes back what it did.
-func (h *Host) Up(w Wish) error {
+// Up applies a spec. It changes nothing that is already as required, and may be
+// repeated. On failure it undoes its changes.
+func (h *Host) Up(w Spec) error {
 	s, err := openStore(h.folder)
 	if err != nil {
 		return err
@@ -48,9 +47,9 @@ func (h *Host) Up(w Wish) error {
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(m.Wishes, func(o Wish) bool { return o.VIP == w.VIP })
-	if i >= 0 && m.Wishes[i] != w {
-		return fmt.Errorf("%s is up as %s: take it down first (lvsd realserver down --vip %s)", w.VIP, m.Wishes[i], w.VIP)
+	i := slices.IndexFunc(m.Specs, func(o Spec) bool { return o.VIP == w.VIP })
+	if i >= 0 && m.Specs[i] != w {
+		return fmt.Errorf("%s is up as %s: take it down first (lvsd realserver down --vip %s)", w.VIP, m.Specs[i], w.VIP)
 	}
 	holders, err := h.kernel.Holders(w.VIP)
 	if err != nil {
@@ -62,13 +61,13 @@ func (h *Host) Up(w Wish) error {
 		}
 	}
 	if i < 0 {
-		m.Wishes = append(m.Wishes, w)
+		m.Specs = append(m.Specs, w)
 		if err := s.save(m); err != nil {
 			return err
 		}
 	}
 	for _, n := range w.needs() {
-		if err := h.meet(s, &m, n); err != nil {
+		if err := h.apply(s, &m, n); err != nil {
 			if i < 0 {
 				err = errors.Join(err, h.down(s, &m, w.VIP))
 			}
@@ -78,8 +77,8 @@ func (h *Host) Up(w Wish) error {
 	return nil
 }
 
-// meet does one thing, and writes down before what it found.
-func (h *Host) meet(s *store, m *memory, n need) error {
+// apply makes one setting, after recording the previous value.
+func (h *Host) apply(s *store, m *memory, n need) error {
 	have, err := h.kernel.Read(n)
 	if err != nil {
 		return err
@@ -98,12 +97,12 @@ func (h *Host) meet(s *store, m *memory, n need) error {
 	if err := h.kernel.Write(n, n.Want); err != nil {
 		return err
 	}
-	h.say(describe(n.Kind, n.Key, have, n.Want))
+	h.log(describe(n.Kind, n.Key, have, n.Want))
 	return nil
 }
 
-// Down restores what Up found, as far as no other address needs it. It may be
-// repeated, and finishes what an interrupted Up or Down left.
+// Down restores the values before Up, except what other addresses need. It may be
+// repeated, and completes an interrupted Up or Down.
 func (h *Host) Down(vip netip.Addr) error {
 	s, err := openStore(h.folder)
 	if err != nil {
@@ -117,11 +116,11 @@ func (h *Host) Down(vip netip.Addr) error {
 	return h.down(s, &m, vip)
 }
 
-// Addresses lists what is up.
+// Addresses lists the addresses that are up.
 func (h *Host) Addresses() ([]netip.Addr, error) {
 	m, err := read(filepath.Join(h.folder, fileName))
 	var all []netip.Addr
-	for _, w := range m.Wishes {
+	for _, w := range m.Specs {
 		all = append(all, w.VIP)
 	}
 	return all, err
@@ -129,7 +128,7 @@ func (h *Host) Addresses() ([]netip.Addr, error) {
 
 func (h *Host) down(s *store, m *memory, vip netip.Addr) error {
 	kept := map[need]bool{}
-	m.Wishes = slices.DeleteFunc(slices.Clone(m.Wishes), func(w Wish) bool {
+	m.Specs = slices.DeleteFunc(slices.Clone(m.Specs), func(w Spec) bool {
 		if w.VIP == vip {
 			return true
 		}
@@ -146,7 +145,7 @@ func (h *Host) down(s *store, m *memory, vip netip.Addr) error {
 		}
 		if err := h.restore(r); err != nil {
 			failed = errors.Join(failed, err)
-			continue // the record stays, for the next try
+			continue // the record remains for the next attempt
 		}
 		m.Undo = slices.Delete(m.Undo, m.find(n), m.find(n)+1)
 		if err := s.save(*m); err != nil {
@@ -156,7 +155,7 @@ func (h *Host) down(s *store, m *memory, vip netip.Addr) error {
 	return errors.Join(failed, s.save(*m))
 }
 
-// restore takes back one change, unless somebody else has changed it since.
+// restore undoes one change, unless it has been changed since by another program.
 func (h *Host) restore(r record) error {
 	n := need{Kind: r.Kind, Key: r.Key}
 	have, err := h.kernel.Read(n)
@@ -166,17 +165,17 @@ func (h *Host) restore(r record) error {
 	case have == r.Found || have == "", r.Kind == kindLink && r.Found == "" && have == "down":
 		return nil
 	case have != r.Set:
-		h.say(fmt.Sprintf("%s is %s by now, which was not set here: left as it is", r.Key, have))
+		h.log(fmt.Sprintf("%s is %s by now, which was not set here: left as it is", r.Key, have))
 		return nil
 	}
 	if err := h.kernel.Write(n, r.Found); err != nil {
 		return err
 	}
-	h.say(describe(r.Kind, r.Key, have, r.Found))
+	h.log(describe(r.Kind, r.Key, have, r.Found))
 	return nil
 }
 
-// describe puts a change into words.
+// describe is the text of a change.
 func describe(k kind, key, from, to string) string {
 	switch {
 	case k == kindSysctl:
@@ -201,15 +200,15 @@ func describe(k kind, key, from, to string) string {
 	return fmt.Sprintf("%s set on %s", prefix, device)
 }
 
-// State is what Status finds for one address.
+// State is the status of one address.
 type State struct {
-	Wish
-	Up    bool   `json:"up"`    // everything is as it must be
-	Known bool   `json:"known"` // Up was asked for here, and Down would undo it
+	Spec
+	Up    bool   `json:"up"`    // all settings are as required
+	Known bool   `json:"known"` // set up by Up; Down would undo it
 	Parts []Part `json:"parts"`
 }
 
-// Part is one thing that a wish needs.
+// Part is one setting that a spec needs.
 type Part struct {
 	Kind string `json:"kind"`
 	Name string `json:"name"`
@@ -218,21 +217,21 @@ type Part struct {
 	OK   bool   `json:"ok"`
 }
 
-// Status looks at every address that Up was asked for, or at those given.
-func (h *Host) Status(wishes []Wish) ([]State, error) {
+// Status checks every address set up by Up, or those given.
+func (h *Host) Status(specs []Spec) ([]State, error) {
 	m, err := read(filepath.Join(h.folder, fileName))
 	if err != nil {
 		return nil, err
 	}
-	if len(wishes) == 0 {
-		wishes = m.Wishes
+	if len(specs) == 0 {
+		specs = m.Specs
 	}
 	all := []State{}
-	for _, w := range wishes {
-		st := State{Wish: w, Up: true}
-		for _, o := range m.Wishes {
+	for _, w := range specs {
+		st := State{Spec: w, Up: true}
+		for _, o := range m.Specs {
 			if o.VIP == w.VIP {
-				st.Wish, st.Known = o, true
+				st.Spec, st.Known = o, true
 			}
 		}
 		for _, n := range st.needs() {

@@ -69,7 +69,7 @@ func until(f func() error) (out bool, err error) {
 	return false, f()
 }
 
-var wishes = []Wish{
+var wishes = []Spec{
 	{VIP: netip.MustParseAddr("10.0.0.88"), Forward: "dr"},
 	{VIP: netip.MustParseAddr("10.0.0.89"), Forward: "tun"},
 	{VIP: netip.MustParseAddr("10.0.0.90"), Forward: "tun", Type: "gue"},
@@ -159,7 +159,7 @@ func TestConflicts(t *testing.T) {
 	if err := h.Up(wishes[0]); err != nil {
 		t.Fatal(err)
 	}
-	other := Wish{VIP: wishes[0].VIP, Forward: "tun"}
+	other := Spec{VIP: wishes[0].VIP, Forward: "tun"}
 	if err := other.Check(); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestConflicts(t *testing.T) {
 // TestUsage: wishes that make no sense.
 func TestUsage(t *testing.T) {
 	v4, v6 := netip.MustParseAddr("10.0.0.88"), netip.MustParseAddr("2001:db8::1")
-	for _, w := range []Wish{
+	for _, w := range []Spec{
 		{}, {VIP: netip.MustParseAddr("127.0.0.1"), Forward: "dr"}, {VIP: netip.MustParseAddr("224.0.0.1"), Forward: "dr"},
 		{VIP: v4, Forward: "nat"}, {VIP: v4, Forward: "dr", Type: "gre"}, {VIP: v4, Forward: "dr", Port: 1},
 		{VIP: v4, Forward: "tun", Type: "vxlan"}, {VIP: v4, Forward: "tun", Port: 6080}, {VIP: v4, Forward: "tun", Type: "gue", Checksum: true},

@@ -1,6 +1,6 @@
-// The file that remembers what was found. Each change is written down before
-// it is made, so that a crash between the two leaves a record of something that
-// was not changed, never a change without a record.
+// This file has the record of previous values. A change is recorded before it is made:
+// a crash between the two leaves a record of a change that was not made, never a change
+// without a record.
 
 package realserver
 
@@ -26,13 +26,13 @@ type record struct {
 
 // memory is the content of the file.
 type memory struct {
-	Boot   string   `json:"boot"`  // of this boot of the kernel; another one found what it finds
-	NetNS  uint64   `json:"netns"` // the network namespace that the changes are in
-	Wishes []Wish   `json:"wishes"`
-	Undo   []record `json:"undo"` // in the order of the changes
+	Boot  string   `json:"boot"`  // boot ID: changes of another boot are gone
+	NetNS uint64   `json:"netns"` // network namespace of the changes
+	Specs []Spec   `json:"wishes"`
+	Undo  []record `json:"undo"` // in the order of the changes
 }
 
-// find is the index of a change, or -1.
+// find returns the index of a change, or -1.
 func (m *memory) find(n need) int {
 	return slices.IndexFunc(m.Undo, func(r record) bool { return r.Kind == n.Kind && r.Key == n.Key })
 }
@@ -48,7 +48,7 @@ const (
 	lockName = "realserver.lock"
 )
 
-// openStore locks the file in the folder, which it makes.
+// openStore locks the file in the folder, which it creates if necessary.
 func openStore(folder string) (*store, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, fmt.Errorf("failed to make the folder that remembers what was found: %w (name another with --state-dir)", err)
@@ -66,7 +66,7 @@ func openStore(folder string) (*store, error) {
 
 func (s *store) close() { s.lock.Close() }
 
-// read reads the file. What an earlier boot left means nothing any more.
+// read reads the file. What an earlier boot left is ignored.
 func read(file string) (memory, error) {
 	fresh := memory{Boot: boot(), NetNS: netNS()}
 	text, err := os.ReadFile(file)
@@ -91,7 +91,7 @@ func read(file string) (memory, error) {
 
 // save replaces the file so that a crash leaves the old or the new one.
 func (s *store) save(m memory) error {
-	if len(m.Wishes) == 0 && len(m.Undo) == 0 {
+	if len(m.Specs) == 0 && len(m.Undo) == 0 {
 		if err := os.Remove(s.file); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("failed to forget what was found: %w", err)
 		}
@@ -116,13 +116,13 @@ func (s *store) save(m memory) error {
 	return nil
 }
 
-// boot names this boot of the kernel.
+// boot returns the boot ID of the kernel.
 func boot() string {
 	text, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(text))
 }
 
-// netNS is the inode of this process's network namespace.
+// netNS returns the inode of this process's network namespace.
 func netNS() uint64 {
 	var st unix.Stat_t
 	if unix.Stat("/proc/self/ns/net", &st) != nil {

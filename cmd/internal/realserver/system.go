@@ -1,4 +1,4 @@
-// The machine itself: sysctls, devices, addresses, and UDP ports that unwrap.
+// This file reads and writes sysctls, devices, addresses and UDP decapsulation ports.
 
 package realserver
 
@@ -26,11 +26,11 @@ func (system) Read(n need) (string, error) {
 	case kindSysctl:
 		text, err := os.ReadFile(sysctlFile(n.Key))
 		if errors.Is(err, os.ErrNotExist) {
-			return "", nil // a device that is not there yet
+			return "", nil // a device that does not exist yet
 		}
 		return strings.TrimSpace(string(text)), err
 	case kindLink:
-		link, err := find(n.Key)
+		link, err := findLink(n.Key)
 		if link == nil || err != nil {
 			return "", err
 		}
@@ -39,7 +39,7 @@ func (system) Read(n need) (string, error) {
 		}
 		return "down", nil
 	case kindGRE:
-		link, err := find(n.Key)
+		link, err := findLink(n.Key)
 		if link == nil || err != nil {
 			return "", err
 		}
@@ -55,7 +55,7 @@ func (system) Read(n need) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	addrs, err := on(device)
+	addrs, err := addressesOf(device)
 	for _, a := range addrs {
 		if a == prefix {
 			return "there", err
@@ -90,7 +90,7 @@ func write(n need, value string) error {
 	if err != nil {
 		return err
 	}
-	link, err := find(device)
+	link, err := findLink(device)
 	switch {
 	case err != nil:
 		return err
@@ -107,7 +107,7 @@ func write(n need, value string) error {
 		return nil
 	}
 	if prefix.Addr().Is6() {
-		addr.Flags = unix.IFA_F_NODAD // every real server has it: detection would find the others
+		addr.Flags = unix.IFA_F_NODAD // every real server has the address: duplicate address detection would find the others
 	}
 	return netlink.AddrAdd(link, addr)
 }
@@ -119,7 +119,7 @@ func (system) Holders(a netip.Addr) ([]string, error) {
 	}
 	var all []string
 	for _, l := range links {
-		addrs, err := on(l.Attrs().Name)
+		addrs, err := addressesOf(l.Attrs().Name)
 		if err != nil {
 			return nil, err
 		}
@@ -132,9 +132,9 @@ func (system) Holders(a netip.Addr) ([]string, error) {
 	return all, nil
 }
 
-// on lists the addresses of a device; none of one that is not there.
-func on(device string) ([]netip.Prefix, error) {
-	link, err := find(device)
+// addressesOf lists the addresses of a device; none where it does not exist.
+func addressesOf(device string) ([]netip.Prefix, error) {
+	link, err := findLink(device)
 	if link == nil || err != nil {
 		return nil, err
 	}
@@ -152,8 +152,8 @@ func on(device string) ([]netip.Prefix, error) {
 	return all, nil
 }
 
-// find is a device, or nil.
-func find(name string) (netlink.Link, error) {
+// findLink returns a device, or nil.
+func findLink(name string) (netlink.Link, error) {
 	link, err := netlink.LinkByName(name)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
 		return nil, nil
@@ -164,11 +164,11 @@ func find(name string) (netlink.Link, error) {
 	return link, nil
 }
 
-// setLink brings a device up or down. One that comes with a module is made by
-// loading that; it cannot be removed again without the module, so down is as
-// good as gone.
+// setLink brings a device up or down. A device that comes with a module is created by
+// loading that. It cannot be removed without unloading the module, so it is set
+// down instead.
 func setLink(name, value string) error {
-	link, err := find(name)
+	link, err := findLink(name)
 	if err != nil {
 		return err
 	}
@@ -176,10 +176,10 @@ func setLink(name, value string) error {
 		if value != "up" {
 			return nil
 		}
-		if err := load(name); err != nil {
+		if err := loadModule(name); err != nil {
 			return err
 		}
-		if link, err = find(name); err != nil {
+		if link, err = findLink(name); err != nil {
 			return err
 		}
 		if link == nil {
@@ -192,9 +192,8 @@ func setLink(name, value string) error {
 	return netlink.LinkSetDown(link)
 }
 
-// load loads the module that a device comes with: asking for any device of its
-// kind does it.
-func load(name string) error {
+// loadModule loads the module of a device: creating any device of its kind does that.
+func loadModule(name string) error {
 	attrs := netlink.LinkAttrs{Name: "lvsdprobe"}
 	local4, local6 := net.IPv4(127, 0, 0, 1), net.IPv6loopback
 	probe := map[string]netlink.Link{
@@ -212,11 +211,11 @@ func load(name string) error {
 	return netlink.LinkDel(probe)
 }
 
-// setGRE makes or removes a device for gre with checksums, which the one that
-// comes with the module does not take (ip_tunnel_rcv, ip_tunnel.c).
+// setGRE creates or removes a device for gre with checksums, which the default device
+// does not accept (ip_tunnel_rcv, ip_tunnel.c).
 func setGRE(name, local string) error {
 	if local == "" {
-		link, err := find(name)
+		link, err := findLink(name)
 		if link == nil || err != nil {
 			return err
 		}
@@ -234,7 +233,7 @@ func setGRE(name, local string) error {
 	return netlink.LinkAdd(gre)
 }
 
-// fouOf reads the family and port of a need.
+// fouOf parses the family and port of a setting.
 func fouOf(n need) (netlink.Fou, error) {
 	family, port, _ := strings.Cut(n.Key, " ")
 	p, err := strconv.ParseUint(port, 10, 16)
@@ -252,7 +251,7 @@ func readFOU(n need) (string, error) {
 	}
 	all, err := netlink.FouList(want.Family)
 	if errors.Is(err, unix.ENOENT) {
-		return "", nil // the module is not there
+		return "", nil // the module is not loaded
 	}
 	if err != nil {
 		return "", fmt.Errorf("failed to list the ports that unwrap: %w", err)
@@ -276,8 +275,8 @@ func setFOU(n need, value string) error {
 	if value == "" {
 		return netlink.FouDel(f)
 	}
-	// Nothing makes the kernel load these by itself. The first has what receives,
-	// of both families; some kernels have IPv6 in the other.
+	// The kernel does not load these by itself. The first receives for both families;
+	// some kernels have IPv6 in the second.
 	for _, module := range []string{"fou", "fou6"} {
 		if err = addFOU(f); !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EAFNOSUPPORT) {
 			return err
@@ -289,8 +288,8 @@ func setFOU(n need, value string) error {
 	return addFOU(f)
 }
 
-// addFOU opens a port for gue. The library sends a protocol of 0 with it, which
-// newer kernels refuse (FOU_ATTR_IPPROTO, fou_nl.c): gue has none.
+// addFOU opens a port for gue. The library sends protocol 0, which newer kernels
+// reject (FOU_ATTR_IPPROTO, fou_nl.c): gue has no protocol.
 func addFOU(f netlink.Fou) error {
 	family, err := netlink.FouFamilyId()
 	if err != nil {
@@ -310,15 +309,15 @@ func addFOU(f netlink.Fou) error {
 	return err
 }
 
-// split takes the key of an address apart.
+// split splits the key of an address.
 func split(n need) (device string, prefix netip.Prefix, err error) {
 	device, text, _ := strings.Cut(n.Key, " ")
 	prefix, err = netip.ParsePrefix(text)
 	return device, prefix, err
 }
 
-// sysctlFile is the file of a setting; as sysctl(8) has it, a slash in the name
-// stands for a dot in a device's.
+// sysctlFile returns the file of a sysctl; as in sysctl(8), a slash in the name stands
+// for a dot in a device name.
 func sysctlFile(name string) string {
 	return filepath.Join("/proc/sys", strings.NewReplacer(".", "/", "/", ".").Replace(name))
 }
