@@ -91,6 +91,9 @@ func (c Config) checkAddresses() error {
 }
 
 func (c Config) checkUnicast() error {
+	if c.Priority != 255 && slices.ContainsFunc(c.allAddresses(), func(p netip.Prefix) bool { return p.Addr() == c.Source }) {
+		return fmt.Errorf("source %v is one of the virtual addresses: the present master would drop adverts from it; use an address that only this director has", c.Source)
+	}
 	for _, a := range append([]netip.Addr{c.Source}, c.Unicast...) {
 		if a.IsValid() && (a.Is6() != c.v6() || a.IsMulticast() || a.IsUnspecified() || a.Is4In6()) {
 			return fmt.Errorf("adverts cannot be exchanged between %v and other directors of this family", a)

@@ -48,7 +48,7 @@ type conn interface {
 
 // port manages the interface; link.Port or a fake.
 type port interface {
-	State(ours []netip.Prefix, source netip.Addr) (link.State, error)
+	State(ours []netip.Prefix, source netip.Addr, owner bool) (link.State, error)
 	SetAddresses(ours, want []netip.Prefix, arpSilenced bool) (held, added []netip.Prefix, err error)
 	SetRoutes(a link.ExtraRoutes, present bool) (restored []string, err error)
 	Announce(addrs []netip.Addr) (frames int, err error)
@@ -394,7 +394,7 @@ func (e *Engine) applyConfig(u update) {
 	e.keys.Store(u.Keys)
 	held := u.allAddresses()
 	e.configured.Store(&held)
-	e.worker.configure(held, link.ExtraRoutes{Routes: u.Routes, Rules: u.Rules})
+	e.worker.configure(held, link.ExtraRoutes{Routes: u.Routes, Rules: u.Rules}, u.Priority == 255)
 }
 
 // onIfReport handles a report of the interface worker.

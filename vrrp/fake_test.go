@@ -131,7 +131,7 @@ func (h *host) announcements() []announcement {
 
 // The port.
 
-func (h *host) State(ours []netip.Prefix, source netip.Addr) (link.State, error) {
+func (h *host) State(ours []netip.Prefix, source netip.Addr, _ bool) (link.State, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.state

@@ -41,6 +41,7 @@ type ifworker struct {
 
 	mu           sync.Mutex
 	configured   []netip.Prefix   // looked for at start
+	owner        bool             // of the addresses: adverts may be sent from one of them
 	routes       link.ExtraRoutes // present while the addresses are
 	want         []netip.Prefix
 	arpSilenced  bool   // do not answer ARP/ND for want
@@ -89,7 +90,7 @@ func newIfworker(cfg Config, p port, dial dialer, log *slog.Logger, c *counters)
 
 // prepare checks that the instance can run on this interface.
 func (w *ifworker) prepare() error {
-	s, err := w.port.State(w.configured, w.source)
+	s, err := w.port.State(w.configured, w.source, w.owner)
 	if err != nil {
 		return err
 	}
@@ -124,10 +125,11 @@ func (w *ifworker) close() error {
 
 // Called by the event loop; none blocks.
 
-func (w *ifworker) configure(configured []netip.Prefix, routes link.ExtraRoutes) {
+func (w *ifworker) configure(configured []netip.Prefix, routes link.ExtraRoutes, owner bool) {
 	w.mu.Lock()
 	changed := !routes.Equal(w.routes)
-	w.configured, w.routes = configured, routes
+	changed = changed || owner != w.owner
+	w.configured, w.routes, w.owner = configured, routes, owner
 	w.mu.Unlock()
 	if changed {
 		w.check()
@@ -364,10 +366,10 @@ func (w *ifworker) sendAnnouncements() {
 func (w *ifworker) checkInterface() ifReport {
 	w.mu.Lock()
 	asked := append(subtract(w.managed, w.configured), w.configured...)
-	failed := w.brokenConn
+	failed, owner := w.brokenConn, w.owner
 	w.brokenConn = nil
 	w.mu.Unlock()
-	s, err := w.port.State(asked, w.source)
+	s, err := w.port.State(asked, w.source, owner)
 	if err != nil {
 		// An unknown state is no reason to give up the addresses.
 		w.log.Warn("the interface could not be looked at", "err", err)

@@ -74,7 +74,7 @@ func TestSetIsIdempotent(t *testing.T) {
 				t.Fatalf("%v, %v", held, err)
 			}
 		}
-		s := must(p.State(ours, netip.Addr{}))
+		s := must(p.State(ours, netip.Addr{}, false))
 		if !slices.Equal(s.Present, ours[:2]) || s.Primary != netip.MustParseAddr("10.0.0.12") || !s.Exists || !s.AdminUp || s.Carrier {
 			t.Errorf("%+v (the peer is down)", s)
 		}
@@ -104,7 +104,7 @@ func TestSetLeavesOthersAddresses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "10.0.0.12/24") || !slices.Equal(held, own) {
 			t.Errorf("%v, %v", held, err)
 		}
-		if s := must(p.State(own, netip.Addr{})); s.Primary != own[0].Addr() {
+		if s := must(p.State(nil, netip.Addr{}, false)); s.Primary != own[0].Addr() {
 			t.Error("the interface's own address is gone")
 		}
 	})
@@ -120,7 +120,7 @@ func TestInterfaceThatGoes(t *testing.T) {
 		if err := netlink.LinkDel(must(netlink.LinkByName("eth0"))); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := p.State(nil, netip.Addr{}); err != nil || s.Exists {
+		if s, err := p.State(nil, netip.Addr{}, false); err != nil || s.Exists {
 			t.Errorf("%+v, %v", s, err)
 		}
 		if held, _, err := p.SetAddresses(prefixes("10.0.0.88/32"), nil, false); err != nil || len(held) != 0 {
@@ -237,8 +237,8 @@ func TestSetIPv6(t *testing.T) {
 				t.Errorf("%v has flags %#x", a, a.Flags)
 			}
 		}
-		s := must(p.State(ours, netip.Addr{}))
-		for limit := time.Now().Add(10 * time.Second); s.Pending && time.Now().Before(limit); s = must(p.State(ours, netip.Addr{})) {
+		s := must(p.State(ours, netip.Addr{}, false))
+		for limit := time.Now().Add(10 * time.Second); s.Pending && time.Now().Before(limit); s = must(p.State(ours, netip.Addr{}, false)) {
 			<-time.After(10 * time.Millisecond) // duplicate address detection
 		}
 		if !slices.Equal(s.Present, ours) || !s.Primary.IsLinkLocalUnicast() || s.Primary == ours[0].Addr() {
@@ -250,7 +250,7 @@ func TestSetIPv6(t *testing.T) {
 		if held, _, err := p.SetAddresses(ours, nil, false); err != nil || len(held) != 0 {
 			t.Errorf("%v, %v", held, err)
 		}
-		if s := must(p.State(ours, netip.Addr{})); len(s.Present) != 0 {
+		if s := must(p.State(ours, netip.Addr{}, false)); len(s.Present) != 0 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -262,7 +262,7 @@ func TestSource(t *testing.T) {
 		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		for _, tt := range []struct{ source, want string }{{"10.0.0.12", "10.0.0.12"}, {"10.0.0.13", "invalid IP"}} {
-			if s := must(p.State(nil, netip.MustParseAddr(tt.source))); s.Primary.String() != tt.want {
+			if s := must(p.State(nil, netip.MustParseAddr(tt.source), false)); s.Primary.String() != tt.want {
 				t.Errorf("from %s: %v", tt.source, s.Primary)
 			}
 		}
@@ -406,7 +406,7 @@ func TestOverrun(t *testing.T) {
 		defer p.Close()
 		ours := prefixes("10.0.0.88/32", "10.0.0.89/32")
 		must2(p.SetAddresses(ours, ours, false))
-		must(p.State(ours, netip.Addr{}))
+		must(p.State(ours, netip.Addr{}, false))
 		// Nobody reads yet: only Look does.
 		if err := p.cache.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4096) }); err != nil {
 			t.Fatal(err)
@@ -420,7 +420,7 @@ func TestOverrun(t *testing.T) {
 		if err := netlink.AddrDel(eth0, address(ours[0])); err != nil {
 			t.Fatal(err)
 		}
-		if s := must(p.State(ours, netip.Addr{})); !slices.Equal(s.Present, ours[1:]) || s.Primary.String() != "10.0.0.12" {
+		if s := must(p.State(ours, netip.Addr{}, false)); !slices.Equal(s.Present, ours[1:]) || s.Primary.String() != "10.0.0.12" {
 			t.Errorf("%+v", s)
 		}
 		p.cache.mu.Lock()
@@ -444,7 +444,7 @@ func TestALookAsksNothing(t *testing.T) {
 			ours := []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 3, 0, byte(i)}), 32)}
 			for range 10 {
 				must2(p.SetAddresses(ours, ours, false))
-				if s := must(p.State(ours, netip.Addr{})); !slices.Equal(s.Present, ours) {
+				if s := must(p.State(ours, netip.Addr{}, false)); !slices.Equal(s.Present, ours) {
 					t.Errorf("%+v", s)
 				}
 			}
@@ -454,6 +454,56 @@ func TestALookAsksNothing(t *testing.T) {
 		defer h.mu.Unlock()
 		if h.dumps != 1 {
 			t.Errorf("everything was listed %d times", h.dumps)
+		}
+	})
+}
+
+// TestVirtualAddressIsNoSource sends to multicast and broadcast destinations while
+// the interface has a virtual address: the kernel must choose the interface's own.
+func TestVirtualAddressIsNoSource(t *testing.T) {
+	inNamespace(t, func() {
+		p := must(Open("eth0", IPv4, Router{}))
+		defer p.Close()
+		ours := prefixes("10.0.0.88/32", "192.0.2.1/32", "10.0.0.89/24")
+		must2(p.SetAddresses(ours, ours, false))
+		for _, to := range []string{"224.0.0.1", "224.0.0.81", "239.1.2.3", "255.255.255.255", "10.0.0.255"} {
+			fd := must(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0))
+			for _, err := range []error{
+				unix.BindToDevice(fd, "eth0"), unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1),
+				unix.Connect(fd, &unix.SockaddrInet4{Port: 9, Addr: netip.MustParseAddr(to).As4()}),
+			} {
+				if err != nil {
+					t.Fatalf("%s: %v", to, err)
+				}
+			}
+			own := must(unix.Getsockname(fd)).(*unix.SockaddrInet4)
+			if got := netip.AddrFrom4(own.Addr).String(); got != "10.0.0.12" {
+				t.Errorf("to %s the kernel sends from %s", to, got)
+			}
+			_ = unix.Close(fd)
+		}
+	})
+}
+
+// TestTheOnlyAddressIsVirtual: a director whose interface has no address but the
+// virtual one must not send adverts from it unless it is the owner.
+func TestTheOnlyAddressIsVirtual(t *testing.T) {
+	inNamespace(t, func() {
+		l := must(netlink.LinkByName("eth0"))
+		for _, err := range []error{
+			netlink.AddrDel(l, &netlink.Addr{IPNet: must(netlink.ParseIPNet("10.0.0.12/24"))}),
+			netlink.AddrAdd(l, &netlink.Addr{IPNet: must(netlink.ParseIPNet("10.0.0.88/24"))}),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := must(Open("eth0", IPv4, Router{}))
+		defer p.Close()
+		for owner, want := range map[bool]string{false: "invalid IP", true: "10.0.0.88"} {
+			if s := must(p.State(prefixes("10.0.0.88/32"), netip.Addr{}, owner)); s.Primary.String() != want {
+				t.Errorf("owner %v: %v, want %v", owner, s.Primary, want)
+			}
 		}
 	})
 }

@@ -143,7 +143,7 @@ func (p *Port) Close() error {
 // State returns the state of the interface; a missing interface is a state, not
 // an error. ours are the addresses to look for. Primary is source, or the first
 // suitable address if source is the zero Addr.
-func (p *Port) State(ours []netip.Prefix, source netip.Addr) (State, error) {
+func (p *Port) State(ours []netip.Prefix, source netip.Addr, owner bool) (State, error) {
 	l, err := p.cache.linkByName(p.name)
 	if isMissing(err) {
 		return State{}, nil
@@ -152,11 +152,11 @@ func (p *Port) State(ours []netip.Prefix, source netip.Addr) (State, error) {
 		return State{}, fmt.Errorf("failed to look at interface %s: %w", p.name, err)
 	}
 	attrs := l.Attrs()
-	own, pending, err := p.sourceAddress(attrs.Index, ours, source)
+	own, pending, err := p.sourceAddress(attrs.Index, ours, source, owner)
 	if err == nil && p.family == IPv6 && !own.IsValid() {
 		// The kernel sends no notification for tentative addresses.
 		p.cache.invalidate()
-		own, pending, err = p.sourceAddress(attrs.Index, ours, source)
+		own, pending, err = p.sourceAddress(attrs.Index, ours, source, owner)
 	}
 	if err != nil {
 		return State{}, err
@@ -192,10 +192,11 @@ func (p *Port) State(ours []netip.Prefix, source netip.Addr) (State, error) {
 
 // sourceAddress returns the source address of adverts, and whether one is
 // pending.
-func (p *Port) sourceAddress(index int, ours []netip.Prefix, source netip.Addr) (own netip.Addr, pending bool, err error) {
+func (p *Port) sourceAddress(index int, ours []netip.Prefix, source netip.Addr, owner bool) (own netip.Addr, pending bool, err error) {
 	err = p.cache.withAddresses(index, func(t *addrTable) {
 		p.cache.setOwned(p.sub, ours)
-		own = p.primary(t.all, ours)
+		virtual := func(e entry) bool { return len(p.cache.owners[e.prefix.Addr()]) > 0 } // of any instance
+		own = p.primary(t.all, virtual, owner)
 		if source.IsValid() {
 			own = netip.Addr{}
 			if slices.ContainsFunc(t.by[source], entry.usable) {
@@ -221,42 +222,40 @@ func (e entry) usable() bool {
 	return e.flags&unix.IFA_F_DADFAILED == 0 && (e.flags&unix.IFA_F_TENTATIVE == 0 || e.flags&unix.IFA_F_OPTIMISTIC != 0)
 }
 
-// primary returns the source address of adverts for the family of p.
-func (p *Port) primary(found []entry, ours []netip.Prefix) netip.Addr {
+// primary returns the source address of adverts: the first usable address that is
+// not virtual. owner allows the virtual addresses of an owner as a last resort:
+// they belong to the interface. An advert from a virtual address of another
+// director would be dropped by the present master, which has the address too.
+func (p *Port) primary(found []entry, virtual func(entry) bool, owner bool) netip.Addr {
 	if p.family == IPv6 {
-		return primaryV6(found, ours)
+		return primaryV6(found, virtual)
 	}
-	return primary(found, ours)
+	return primary(found, virtual, owner)
 }
 
 // primaryV6 returns the first link-local address that is not virtual (RFC 9568
-// §5.1.2.1). Virtual ones have prefix length 128, see address.
-func primaryV6(found []entry, ours []netip.Prefix) netip.Addr {
+// §5.1.2.1). Those of other processes have prefix length 128, see address.
+func primaryV6(found []entry, virtual func(entry) bool) netip.Addr {
 	for _, e := range found {
-		if e.prefix.Addr().IsLinkLocalUnicast() && e.usable() && !e.prefix.IsSingleIP() && !slices.Contains(ours, e.prefix) {
+		if e.prefix.Addr().IsLinkLocalUnicast() && e.usable() && !e.prefix.IsSingleIP() && !virtual(e) {
 			return e.prefix.Addr()
 		}
 	}
 	return netip.Addr{}
 }
 
-// primary returns the first address that is not virtual, as the kernel would
-// choose it. Virtual addresses have link scope, see address. The addresses of an
-// owner, which belong to the interface, are the last resort.
-func primary(found []entry, ours []netip.Prefix) netip.Addr {
-	for _, e := range found {
-		if e.prefix.Addr().Is4() && e.scope == unix.RT_SCOPE_UNIVERSE && !slices.Contains(ours, e.prefix) {
-			return e.prefix.Addr()
-		}
-	}
-	for _, e := range found {
-		if e.prefix.Addr().Is4() && !slices.Contains(ours, e.prefix) && e.scope < unix.RT_SCOPE_HOST && e.prefix.Bits() < 32 {
-			return e.prefix.Addr()
-		}
-	}
-	for _, e := range found {
-		if e.prefix.Addr().Is4() && e.scope == unix.RT_SCOPE_UNIVERSE {
-			return e.prefix.Addr()
+// primary returns the first address that is not virtual, of global scope if there
+// is one. Virtual host addresses have host or link scope, see address.
+func primary(found []entry, virtual func(entry) bool, owner bool) netip.Addr {
+	for _, suitable := range []func(e entry) bool{
+		func(e entry) bool { return e.scope == unix.RT_SCOPE_UNIVERSE && !virtual(e) },
+		func(e entry) bool { return e.scope < unix.RT_SCOPE_HOST && e.prefix.Bits() < 32 && !virtual(e) },
+		func(e entry) bool { return e.scope == unix.RT_SCOPE_UNIVERSE && owner },
+	} {
+		for _, e := range found {
+			if e.prefix.Addr().Is4() && suitable(e) {
+				return e.prefix.Addr()
+			}
 		}
 	}
 	return netip.Addr{}
@@ -359,9 +358,9 @@ func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, arpSilenc
 	}
 	for _, q := range want {
 		if !there(q) {
-			index, e := l.Attrs().Index, entry{prefix: q, scope: unix.RT_SCOPE_LINK, flags: unix.IFA_F_PERMANENT}
+			index, e := l.Attrs().Index, entry{prefix: q, scope: unix.RT_SCOPE_HOST, flags: unix.IFA_F_PERMANENT}
 			p.cache.expect(index, e)
-			err := p.handle.AddrAdd(l, address(q))
+			err := p.handle.AddrAdd(l, scoped(address(q), name))
 			if err != nil && !errors.Is(err, unix.EEXIST) {
 				p.cache.unexpect(index, e)
 				errs = append(errs, fmt.Errorf("failed to add %v to %s: %w", q, name, err))
@@ -416,9 +415,11 @@ func (p *Port) leaveRenamed(ours []netip.Prefix) error {
 }
 
 // address returns a virtual address as added to an interface: without a broadcast
-// address, and with link scope if it is a host address, so that the kernel does
-// not choose it as a source for other destinations. With a shared prefix all
-// addresses need the same scope; the kernel makes the later ones secondary.
+// address, and with host scope if it is a host address, so that the kernel never
+// chooses it as a source. Link scope is not enough: the kernel puts addresses of
+// link scope before those of global scope and takes the first one for packets to
+// 224.0.0.0/24 and 255.255.255.255. With a shared prefix all addresses need the
+// same scope; the kernel makes the later ones secondary.
 //
 // IPv6 addresses are deprecated, which has the same effect, and skip duplicate
 // address detection: both directors have them during a release.
@@ -437,6 +438,17 @@ func address(q netip.Prefix) *netlink.Addr {
 		Scope:     unix.RT_SCOPE_UNIVERSE,
 	}
 	if q.IsSingleIP() {
+		a.Scope = unix.RT_SCOPE_HOST
+	}
+	return a
+}
+
+// scoped lowers host scope to link scope where arp_ignore is 3: with that setting
+// the kernel does not answer ARP for addresses of host scope.
+func scoped(a *netlink.Addr, name string) *netlink.Addr {
+	all, _ := readSetting("all", arpIgnore)
+	own, _ := readSetting(name, arpIgnore)
+	if a.Scope == unix.RT_SCOPE_HOST && max(all, own) == 3 {
 		a.Scope = unix.RT_SCOPE_LINK
 	}
 	return a

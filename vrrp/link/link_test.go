@@ -43,23 +43,30 @@ func TestPrimary(t *testing.T) {
 	const global, link, host = unix.RT_SCOPE_UNIVERSE, unix.RT_SCOPE_LINK, unix.RT_SCOPE_HOST
 	e := func(p string, scope int) entry { return entry{prefix: netip.MustParsePrefix(p), scope: scope} }
 	ours := prefixes("10.0.0.88/32", "10.0.0.89/24")
+	virtual := func(e entry) bool {
+		return slices.ContainsFunc(ours, func(q netip.Prefix) bool { return q.Addr() == e.prefix.Addr() })
+	}
 	for _, tt := range []struct {
 		name  string
 		found []entry
 		want  string
+		owner bool
 	}{
-		{"the first", []entry{e("10.0.0.12/24", global), e("10.0.0.14/24", global)}, "10.0.0.12"},
-		{"after a virtual one", []entry{e("10.0.0.88/32", link), e("10.0.0.12/24", global)}, "10.0.0.12"},
-		{"after another election's", []entry{e("10.0.0.99/32", link), e("10.0.0.12/24", global)}, "10.0.0.12"},
-		{"after a virtual one with a wide prefix", []entry{e("10.0.0.89/24", global), e("10.0.0.12/24", global)}, "10.0.0.12"},
-		{"a host address of its own", []entry{e("192.0.2.7/32", global)}, "192.0.2.7"},
-		{"link-local", []entry{e("169.254.1.1/16", link)}, "169.254.1.1"},
-		{"an owner's", []entry{e("10.0.0.89/24", global)}, "10.0.0.89"},
-		{"none but virtual ones", []entry{e("10.0.0.88/32", link), e("10.0.0.99/32", link)}, ""},
-		{"loopback", []entry{e("127.0.0.1/8", host)}, ""},
-		{"none", nil, ""},
+		{"the first", []entry{e("10.0.0.12/24", global), e("10.0.0.14/24", global)}, "10.0.0.12", false},
+		{"after a virtual one", []entry{e("10.0.0.88/32", link), e("10.0.0.12/24", global)}, "10.0.0.12", false},
+		{"after another election's", []entry{e("10.0.0.99/32", link), e("10.0.0.12/24", global)}, "10.0.0.12", false},
+		{"after a virtual one with a wide prefix", []entry{e("10.0.0.89/24", global), e("10.0.0.12/24", global)}, "10.0.0.12", false},
+		{"a host address of its own", []entry{e("192.0.2.7/32", global)}, "192.0.2.7", false},
+		{"link-local", []entry{e("169.254.1.1/16", link)}, "169.254.1.1", false},
+		{"an owner's", []entry{e("10.0.0.89/24", global)}, "10.0.0.89", true},
+		{"a virtual one, not the owner", []entry{e("10.0.0.89/24", global)}, "", false},
+		{"a virtual one with another prefix", []entry{e("10.0.0.88/24", global)}, "", false},
+		{"a virtual one of host scope", []entry{e("10.0.0.99/32", host), e("10.0.0.12/24", global)}, "10.0.0.12", false},
+		{"none but virtual ones", []entry{e("10.0.0.88/32", link), e("10.0.0.99/32", link)}, "", false},
+		{"loopback", []entry{e("127.0.0.1/8", host)}, "", false},
+		{"none", nil, "", false},
 	} {
-		got := primary(tt.found, ours)
+		got := primary(tt.found, virtual, tt.owner)
 		if tt.want == "" && got.IsValid() || tt.want != "" && got.String() != tt.want {
 			t.Errorf("%s: %v, want %q", tt.name, got, tt.want)
 		}
@@ -76,7 +83,7 @@ func TestPresent(t *testing.T) {
 
 func TestAddressForm(t *testing.T) {
 	a := address(netip.MustParsePrefix("10.0.0.88/32"))
-	if a.Scope != unix.RT_SCOPE_LINK || !net.IPv4zero.Equal(a.Broadcast) || a.IPNet.String() != "10.0.0.88/32" {
+	if a.Scope != unix.RT_SCOPE_HOST || !net.IPv4zero.Equal(a.Broadcast) || a.IPNet.String() != "10.0.0.88/32" {
 		t.Errorf("%+v", a)
 	}
 	if a := address(netip.MustParsePrefix("10.0.0.88/24")); a.Scope != unix.RT_SCOPE_UNIVERSE || a.IPNet.String() != "10.0.0.88/24" {

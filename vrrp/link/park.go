@@ -70,7 +70,7 @@ func loAddress(q netip.Prefix) *netlink.Addr {
 		a.Flags, a.ValidLft = unix.IFA_F_NODAD|unix.IFA_F_NOPREFIXROUTE, math.MaxUint32
 		return a
 	}
-	a.Label, a.Broadcast, a.Scope = loLabel, net.IPv4zero, unix.RT_SCOPE_LINK
+	a.Label, a.Broadcast, a.Scope = loLabel, net.IPv4zero, unix.RT_SCOPE_HOST
 	return a
 }
 

@@ -76,7 +76,7 @@ func TestVirtualMAC(t *testing.T) {
 			if !slices.Equal(on, want) || !isUp(s) { // of IPv6, none made out of the MAC address
 				t.Errorf("on %s: %v, up %v", s.Name, on, isUp(s))
 			}
-			if s := must(p.State(tt.ours, netip.Addr{})); !slices.Equal(s.Present, tt.ours) {
+			if s := must(p.State(tt.ours, netip.Addr{}, false)); !slices.Equal(s.Present, tt.ours) {
 				t.Errorf("%+v", s)
 			}
 			if tt.family == IPv4 && (setting4(t, "eth0", arpIgnore) != 1 || setting4(t, "eth0", arpAnnounce) != 2) {
@@ -140,7 +140,7 @@ func TestSeveralVirtualMACs(t *testing.T) {
 			must2(ports[v].SetAddresses(ours[v], ours[v], false))
 		}
 		for v, p := range ports {
-			if s := must(p.State(ours[v], netip.Addr{})); !slices.Equal(s.Present, ours[v]) {
+			if s := must(p.State(ours[v], netip.Addr{}, false)); !slices.Equal(s.Present, ours[v]) {
 				t.Errorf("%d: %+v", v, s)
 			}
 			if _, added, err := p.SetAddresses(ours[v], ours[v], false); err != nil || len(added) > 0 {
@@ -188,7 +188,7 @@ func TestVirtualMACOfAKilledRun(t *testing.T) {
 
 			p := must(Open("eth0", IPv4, Router{VRID: 51, MAC: again}))
 			if again {
-				if s := must(p.State(ours, netip.Addr{})); !slices.Equal(s.Present, ours) {
+				if s := must(p.State(ours, netip.Addr{}, false)); !slices.Equal(s.Present, ours) {
 					t.Errorf("%+v", s)
 				}
 				held, added, err := p.SetAddresses(ours, ours, false)
@@ -223,7 +223,7 @@ func TestVirtualMACAfterNone(t *testing.T) {
 		killed(first)
 		p := must(Open("eth0", IPv4, router51))
 		defer p.Close()
-		if s := must(p.State(ours, netip.Addr{})); !slices.Equal(s.Present, ours) {
+		if s := must(p.State(ours, netip.Addr{}, false)); !slices.Equal(s.Present, ours) {
 			t.Errorf("%+v", s)
 		}
 		must2(p.SetAddresses(ours, ours, false))
@@ -257,7 +257,7 @@ func TestVirtualMACIsGuarded(t *testing.T) {
 				if err := harm(stationOf(t)); err != nil {
 					t.Fatal(err)
 				}
-				if s := must(p.State(ours, netip.Addr{})); len(s.Present) > 0 || !s.Exists {
+				if s := must(p.State(ours, netip.Addr{}, false)); len(s.Present) > 0 || !s.Exists {
 					t.Errorf("not seen: %+v", s)
 				}
 				held, added, err := p.SetAddresses(ours, ours, false)

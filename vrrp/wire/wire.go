@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"unsafe"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -47,6 +48,7 @@ type Conn struct {
 	index    int
 	vrid     uint8
 	demuxKey demuxKey
+	from     []byte  // IPV6_PKTINFO of source, given with each message; nil: IPv4
 	frames   *framer // multicast from a virtual MAC address; nil: from that of the interface
 }
 
@@ -98,6 +100,9 @@ func Open(cfg Config) (*Conn, error) {
 		return nil, openError(name, "poll", err)
 	}
 	c := &Conn{file: file, raw: raw, source: source, index: index, vrid: cfg.VRID}
+	if source.Is6() {
+		c.from = packetInfo(source, index)
+	}
 	if mac != nil && !unicast {
 		if c.frames, err = openFramer(name, index, source, mac); err != nil {
 			_ = file.Close()
@@ -182,13 +187,6 @@ func configureV6(fd, index int, source netip.Addr, unicast bool) []option {
 		{"traffic class", sockopt(unix.IPV6_TCLASS, trafficClass)},
 		{"hop limits of packets", sockopt(unix.IPV6_RECVHOPLIMIT, 1)},
 		{"addresses of packets", sockopt(unix.IPV6_RECVPKTINFO, 1)},
-		{"send from " + source.String(), func() error {
-			info := make([]byte, unix.SizeofInet6Pktinfo) // struct in6_pktinfo, linux/ipv6.h
-			a := source.As16()
-			copy(info, a[:])
-			binary.NativeEndian.PutUint32(info[16:], uint32(index))
-			return unix.SetsockoptString(fd, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, string(info))
-		}},
 	}
 	if unicast {
 		return append(steps, option{"bind to " + source.String(), func() error {
@@ -358,16 +356,32 @@ func (c *Conn) Send(to netip.Addr, message []byte) error {
 	}
 	var failed error
 	err := c.raw.Control(func(fd uintptr) {
-		var address unix.Sockaddr
+		const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 		if c.source.Is4() {
-			address = &unix.SockaddrInet4{Addr: to.As4()}
-		} else {
-			address = &unix.SockaddrInet6{Addr: to.As16(), ZoneId: zone(to, c.index)}
+			failed = unix.Sendto(int(fd), message, flags, &unix.SockaddrInet4{Addr: to.As4()})
+			return
 		}
-		failed = unix.Sendto(int(fd), message, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, address)
+		_, failed = unix.SendmsgN(int(fd), message, c.from, &unix.SockaddrInet6{Addr: to.As16(), ZoneId: zone(to, c.index)}, flags)
 	})
 	if err != nil {
 		return err
 	}
 	return failed
+}
+
+// packetInfo returns the control message that sets source and interface of one
+// IPv6 packet (RFC 3542 §6.2). The checksum of an advert covers the source. As a
+// socket option it would not choose the source of a raw socket: the kernel would
+// take any link-local address of the interface. It refuses to send from an address
+// that the interface does not have.
+func packetInfo(source netip.Addr, index int) []byte {
+	b := make([]byte, unix.CmsgSpace(unix.SizeofInet6Pktinfo))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+	h.Level, h.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
+	h.SetLen(unix.CmsgLen(unix.SizeofInet6Pktinfo))
+	info := b[unix.CmsgLen(0):] // struct in6_pktinfo, linux/ipv6.h
+	a := source.As16()
+	copy(info, a[:])
+	binary.NativeEndian.PutUint32(info[16:], uint32(index))
+	return b
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netns"
 	"go.uber.org/goleak"
 	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -211,4 +212,59 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+// TestSourceOfIPv6: an advert leaves from the address that its checksum covers,
+// whatever other link-local addresses the interface gets.
+func TestSourceOfIPv6(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
+			t.Fatal("root is missing, and LVSD_REQUIRE_KERNEL=1")
+		}
+		t.Skip("root is missing; LVSD_REQUIRE_KERNEL=1 makes this a failure")
+	}
+	runtime.LockOSThread()
+	home := must(netns.Get())
+	defer func() {
+		check(t, netns.Set(home))
+		_ = home.Close()
+		runtime.UnlockOSThread()
+	}()
+	here := must(netns.New())
+	defer here.Close()
+	check(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "peer0"}))
+	add := func(name, address string) {
+		a := must(netlink.ParseAddr(address))
+		a.Flags = unix.IFA_F_NODAD
+		check(t, netlink.AddrAdd(must(netlink.LinkByName(name)), a))
+	}
+	open := func(name, source string) *Conn {
+		l := must(netlink.LinkByName(name))
+		return must(Open(Config{Interface: name, Index: l.Attrs().Index, Source: netip.MustParseAddr(source), VRID: 51}))
+	}
+	for _, name := range []string{"eth0", "peer0"} {
+		check(t, netlink.LinkSetUp(must(netlink.LinkByName(name))))
+	}
+	for limit := time.Now().Add(20 * time.Second); must(netlink.LinkByName("peer0")).Attrs().OperState != netlink.OperUp; {
+		if time.Now().After(limit) {
+			t.Fatal("peer0 has no carrier")
+		}
+		<-time.After(time.Millisecond)
+	}
+	add("eth0", "fe80::12/64")
+	add("peer0", "fe80::13/64")
+	from, to := open("eth0", "fe80::12"), open("peer0", "fe80::13")
+	defer from.Close()
+	defer to.Close()
+	for _, other := range []string{"fe80::1/64", "fe80::aaaa/64"} {
+		add("eth0", other)
+		check(t, from.Send(GroupV6, []byte("\x31\x33")))
+		if p, err := to.Receive(make([]byte, MaxPacket)); err != nil || p.Source != from.Source() {
+			t.Errorf("with %s it is sent from %v, %v; want %v", other, p.Source, err, from.Source())
+		}
+	}
+	check(t, netlink.AddrDel(must(netlink.LinkByName("eth0")), must(netlink.ParseAddr("fe80::12/64"))))
+	if err := from.Send(GroupV6, []byte("\x31\x33")); err == nil {
+		t.Error("sent from an address that is gone")
+	}
 }

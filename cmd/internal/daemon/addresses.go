@@ -121,7 +121,7 @@ func removeAll(instances []persist.Instance) (removed []RemovedAddress, err erro
 				fail(err)
 				continue
 			}
-			before, err := port.State(addresses, netip.Addr{})
+			before, err := port.State(addresses, netip.Addr{}, false)
 			fail(err)
 			held, _, err := port.SetAddresses(addresses, nil, false)
 			fail(err)
