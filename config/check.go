@@ -1,272 +1,215 @@
 // This file builds the checks: what a check of each type may say, and how a
 // check written once for a service becomes one for each of its real servers.
 // It never probes.
-//
-// PURE.
+
 package config
 
 import (
 	"cmp"
-	"errors"
 	"maps"
 	"net/netip"
-	"regexp"
-	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
+
+	"lvsd/config/reader"
+	"lvsd/config/values"
 )
 
-// checkPlan is a check before it is known which real server it probes.
-type checkPlan struct {
-	record   *record
+// checkTemplate is a check before it is known which real server it probes.
+type checkTemplate struct {
+	record   *reader.Table
 	check    Check // all but what depends on the real server
 	override netip.AddrPort
 	// anyHost: override has no address of its own, only a port; likewise
 	// anyPort.
 	anyHost, anyPort bool
 	// What depends on the real server and has been said for one of them.
-	family, portless, through bool
+	wrongFamily, missingPort, wrongForward bool
 }
 
-// plans reads the checks under the key "check" of a service or real server.
-func (c *record) plans() []*checkPlan {
-	records := c.records("check")
-	if len(records) == 0 && c.set("check") && c.good("check") {
-		c.complain("check", `must hold at least one check: { type = "on" } is one that is always up`)
+// checkTemplates reads the checks under the key "check" of a service or real server.
+func checkTemplates(t *reader.Table) []*checkTemplate {
+	records := t.Tables("check")
+	if len(records) == 0 && t.IsSet("check") && t.Valid("check") {
+		t.Errorf("check", `must hold at least one check: { type = "on" } is one that is always up`)
 		return nil
 	}
-	plans := make([]*checkPlan, 0, len(records))
+	plans := make([]*checkTemplate, 0, len(records))
 	for _, r := range records {
-		plans = append(plans, r.plan())
+		plans = append(plans, newCheckTemplate(r))
 	}
 	return plans
 }
 
-// plan reads one check.
-func (c *record) plan() *checkPlan {
-	p := &checkPlan{record: c, anyHost: true, anyPort: true}
-	k := &p.check
-	k.Type, k.Position = c.str("type"), c.at
-	k.Interval, k.Timeout = c.duration("interval"), c.duration("timeout")
-	k.Rise, k.Fall = int(c.num("rise")), int(c.num("fall"))
-	k.Mark = uint32(c.num("mark"))
-	c.applicable(k.Type)
+// newCheckTemplate reads one check.
+func newCheckTemplate(t *reader.Table) *checkTemplate {
+	p := &checkTemplate{record: t, anyHost: true, anyPort: true}
+	ck := &p.check
+	ck.Type, ck.Position = t.Str("type"), t.Start
+	ck.Interval, ck.Timeout = t.Duration("interval"), t.Duration("timeout")
+	ck.Rise, ck.Fall = int(t.Int("rise")), int(t.Int("fall"))
+	ck.Mark = uint32(t.Int("mark"))
+	t.RefuseForeignKeys(ck.Type)
 
-	if !c.set("timeout") {
-		k.Timeout = min(defaultTimeout, k.Interval)
+	if !t.IsSet("timeout") {
+		ck.Timeout = min(defaultTimeout, ck.Interval)
 	}
-	if k.FastInterval = c.duration("fast_interval"); k.FastInterval == 0 {
-		k.FastInterval = k.Interval
+	if ck.FastInterval = t.Duration("fast_interval"); ck.FastInterval == 0 {
+		ck.FastInterval = ck.Interval
 	}
-	if k.FastInterval > k.Interval {
-		c.complain("fast_interval", "must be at most interval, which is %s, not %s", short(k.Interval), short(k.FastInterval))
+	if ck.FastInterval > ck.Interval {
+		t.Errorf("fast_interval", "must be at most interval, which is %s, not %s", values.FormatDuration(ck.Interval), values.FormatDuration(ck.FastInterval))
 	}
-	if k.Timeout > k.Interval {
-		c.doubt("timeout", "%s is longer than interval, %s: a probe that hangs delays the next one, and a dead server is noticed later", short(k.Timeout), short(k.Interval))
+	if ck.Timeout > ck.Interval {
+		t.Warnf("timeout", "%s is longer than interval, %s: a probe that hangs delays the next one, and a dead server is noticed later", values.FormatDuration(ck.Timeout), values.FormatDuration(ck.Interval))
 	}
-	if s := c.str("from"); s != "" {
-		from, complaint := ipAddress(s)
-		if complaint != "" {
-			c.complain("from", "%s", complaint)
+	if s := t.Str("from"); s != "" {
+		from, problem := values.ParseIP(s)
+		if problem != "" {
+			t.Errorf("from", "%s", problem)
 		} else {
-			k.From = from
+			ck.From = from
 		}
 	}
-	if c.set("address") && c.good("address") {
-		p.target(c.str("address"))
+	if t.IsSet("address") && t.Valid("address") {
+		p.target(t.Str("address"))
 	}
-	if k.Through = c.flag("through"); k.Through && !p.anyHost {
-		c.complain("through", "probes the service's address on the real server, and address names another: leave one out")
+	if ck.Through = t.Bool("through"); ck.Through && !p.anyHost {
+		t.Errorf("through", "probes the service's address on the real server, and address names another: leave one out")
 	}
-	if k.Through && k.Mark != 0 {
-		c.complain("mark", "is chosen by through, from [ipvs] through_marks: leave one out")
+	if ck.Through && ck.Mark != 0 {
+		t.Errorf("mark", "is chosen by through, from [ipvs] through_marks: leave one out")
 	}
-	switch k.Type {
+	switch ck.Type {
 	case "tcp":
-		c.dialogue(k)
-		c.encryption(k)
+		tcpExchange(t, ck)
+		tlsSettings(t, ck)
 	case "udp":
-		c.datagram(k)
+		udpExchange(t, ck)
 	case "http", "https":
-		c.request(k)
-		c.encryption(k)
+		httpRequest(t, ck)
+		tlsSettings(t, ck)
 	case "ping":
-		k.Count = int(c.num("count"))
+		ck.Count = int(t.Int("count"))
 	case "dns":
-		c.query(k)
+		dnsQuery(t, ck)
 	case "smtp":
-		c.greeting(k)
-		c.encryption(k)
+		smtpBanner(t, ck)
+		tlsSettings(t, ck)
 	case "exec":
-		c.program(k)
+		execCommand(t, ck)
 	case "agent":
-		p.agent()
+		p.agentPort()
 	case "grpc":
-		k.GRPCService = c.str("service")
-		c.encryption(k)
+		ck.GRPCService = t.Str("service")
+		tlsSettings(t, ck)
 	}
 	return p
 }
 
-// applicable refuses keys that a check of this type does not look at.
-func (c *record) applicable(kind string) {
-	if kind == "" {
-		return // what is wrong with the type has been said
-	}
-	for i, k := range c.table.keys {
-		f := &c.fields[i]
-		if f.set && !f.bad && k.types != nil && !slices.Contains(k.types, kind) {
-			c.fail(f.node.key, c.path.key(k.name), "means nothing in a check of type %q: it belongs to %s", kind, list(k.types))
-			f.bad = true
-		}
-	}
-}
-
 // target reads the key address of a check: IP:PORT, or IP or :PORT alone, the
 // other half being the real server's. In place of the IP there may be a name.
-func (p *checkPlan) target(s string) {
-	c, complaint := p.record, ""
+func (p *checkTemplate) target(s string) {
+	t, problem := p.record, ""
 	if port, only := strings.CutPrefix(s, ":"); only {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
-			complaint = "must be a port from 1 to 65535 after the colon, not " + quoted(s)
+			problem = "must be a port from 1 to 65535 after the colon, not " + values.Quote(s)
 		}
 		p.override, p.anyPort = netip.AddrPortFrom(netip.Addr{}, uint16(n)), false
 	} else if a, err := netip.ParseAddr(s); err == nil {
-		complaint = hostComplaint(a)
+		problem = values.CheckHost(a)
 		p.override, p.anyHost = netip.AddrPortFrom(a, 0), false
-	} else if named(s) {
-		complaint = p.name(s)
+	} else if isHostName(s) {
+		problem = p.hostNameTarget(s)
 	} else {
-		p.override, complaint = addressPort(s, mustSay)
-		if complaint == "" && p.override.Port() == 0 {
-			complaint = noPortZero
+		p.override, problem = values.ParseAddrPort(s, values.RequirePort)
+		if problem == "" && p.override.Port() == 0 {
+			problem = values.NoPortZero
 		}
 		p.anyHost, p.anyPort = false, false
 	}
-	if complaint != "" {
+	if problem != "" {
 		p.anyHost, p.anyPort = true, true
-		c.spoil("address", "%s", complaint)
+		t.Invalidate("address", "%s", problem)
 	}
 }
 
-// named tells a name with or without a port from an address that is wrong: no
+// isHostName tells a name with or without a port from an address that is wrong: no
 // top-level domain is a number (RFC 3696 §2).
-func named(s string) bool {
+func isHostName(s string) bool {
 	name, _, _ := strings.Cut(s, ":")
 	name = strings.TrimSuffix(name, ".")
 	last := name[strings.LastIndexByte(name, '.')+1:]
 	return strings.Count(s, ":") < 2 && strings.Trim(last, "0123456789") != ""
 }
 
-// name reads a name with or without a port.
-func (p *checkPlan) name(s string) (complaint string) {
+// hostNameTarget reads a name with or without a port.
+func (p *checkTemplate) hostNameTarget(s string) (problem string) {
 	name, port, withPort := strings.Cut(s, ":")
 	p.check.HostName, p.anyHost = strings.TrimSuffix(name, "."), false
 	if withPort {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
-			return "must have a port from 1 to 65535 after the colon, not " + quoted(s)
+			return "must have a port from 1 to 65535 after the colon, not " + values.Quote(s)
 		}
 		p.override, p.anyPort = netip.AddrPortFrom(netip.Addr{}, uint16(n)), false
 	}
-	return hostNameComplaint(name)
+	return values.CheckHostName(name)
 }
 
-// pattern reads a regular expression. Each is compiled once, however many real
-// servers carry it.
-func (c *record) pattern(name string) string {
-	s := c.str(name)
-	complaint, known := c.patterns[s]
-	if !known {
-		if _, err := regexp.Compile(s); err != nil {
-			complaint = regexpComplaint(err)
-		}
-		c.patterns[s] = complaint
-	}
-	if complaint != "" {
-		c.complain(name, `is not a regular expression: %s; put a backslash before characters that are meant literally`, complaint)
-	}
-	return s
-}
-
-// regexpComplaint is what is wrong with an expression, with the place in it where
-// that is short: a whole one may have a secret in it.
-func regexpComplaint(err error) string {
-	var e *syntax.Error
-	if !errors.As(err, &e) || len(e.Expr) >= 8 {
-		if e != nil {
-			return e.Code.String()
-		}
-		return "it cannot be read"
-	}
-	return e.Code.String() + ": `" + e.Expr + "`"
-}
-
-// beforeQuery quotes a path without what follows its question mark, which may be a
+// quotePath quotes a path without what follows its question mark, which may be a
 // secret.
-func beforeQuery(path string) string {
+func quotePath(path string) string {
 	path, _, more := strings.Cut(path, "?")
 	if more {
-		return quoted(path+"?") + "…"
+		return values.Quote(path+"?") + "…"
 	}
-	return quoted(path)
+	return values.Quote(path)
 }
 
-// request reads the keys of http and https.
-func (c *record) request(k *Check) {
-	k.Method, k.Path, k.Host = c.str("method"), c.str("path"), c.str("host")
-	k.BodyExpect = c.pattern("expect")
-	k.Headers, _ = c.get("headers").(map[string]string)
-	k.HeadersFile = c.file("headers_file")
-	k.Status = c.statuses()
-	if !token(k.Method) {
-		c.complain("method", `must be a method such as "GET" or "HEAD", not %s`, quoted(k.Method))
+// httpRequest reads the keys of http and https.
+func httpRequest(t *reader.Table, check *Check) {
+	check.Method, check.Path, check.Host = t.Str("method"), t.Str("path"), t.Str("host")
+	check.BodyExpect = t.Regexp("expect")
+	check.Headers, _ = t.Value("headers").(map[string]string)
+	check.HeadersFile = pathValue(t, "headers_file")
+	check.Status = statusRanges(t)
+	if !values.IsToken(check.Method) {
+		t.Errorf("method", `must be a method such as "GET" or "HEAD", not %s`, values.Quote(check.Method))
 	}
-	if k.Method == "HEAD" && k.BodyExpect != "" {
-		c.complain("expect", "cannot match: an answer to HEAD has no body")
+	if check.Method == "HEAD" && check.BodyExpect != "" {
+		t.Errorf("expect", "cannot match: an answer to HEAD has no body")
 	}
-	if !strings.HasPrefix(k.Path, "/") || strings.ContainsFunc(k.Path, unprintable) {
-		c.complain("path", `must begin with a slash and be free of spaces, such as "/healthz", not %s`, beforeQuery(k.Path))
+	if !strings.HasPrefix(check.Path, "/") || strings.ContainsFunc(check.Path, values.IsUnprintable) {
+		t.Errorf("path", `must begin with a slash and be free of spaces, such as "/healthz", not %s`, quotePath(check.Path))
 	}
-	if c.set("host") && (k.Host == "" || strings.ContainsAny(k.Host, "/@?#") || strings.ContainsFunc(k.Host, unprintable)) {
-		c.complain("host", `must be a host name as in a URL, such as "www.example.com", not %s`, quoted(k.Host))
+	if t.IsSet("host") && (check.Host == "" || strings.ContainsAny(check.Host, "/@?#") || strings.ContainsFunc(check.Host, values.IsUnprintable)) {
+		t.Errorf("host", `must be a host name as in a URL, such as "www.example.com", not %s`, values.Quote(check.Host))
 	}
-	f, _ := c.field("headers")
-	for _, name := range slices.Sorted(maps.Keys(k.Headers)) {
-		value := k.Headers[name]
-		complaint := ""
+	f, _ := t.Field("headers")
+	for _, name := range slices.Sorted(maps.Keys(check.Headers)) {
+		value := check.Headers[name]
+		problem := ""
 		switch {
-		case !token(name):
-			complaint = "is not the name of a header"
+		case !values.IsToken(name):
+			problem = "is not the name of a header"
 		case strings.EqualFold(name, "Host"):
-			complaint = "is the key host of the check: write it there"
+			problem = "is the key host of the check: write it there"
 		case strings.ContainsAny(value, "\r\n\x00"):
-			complaint = "must be one line"
+			problem = "must be one line"
 		}
-		if complaint != "" && f.node != nil {
-			c.fail(f.node.get(name).value, c.path.key("headers").key(name), "%s", complaint)
+		if problem != "" && f.Node != nil {
+			t.ErrorAt(f.Node.Get(name).Value, t.Path.Key("headers").Key(name), "%s", problem)
 		}
 	}
-	c.answer(k)
+	httpResponse(t, check)
 }
 
-func isAddress(s string) bool { _, err := netip.ParseAddr(s); return err == nil }
-
-// unprintable are the characters that may not stand in a request line.
-func unprintable(r rune) bool { return r <= ' ' || r == 0x7f }
-
-// token says whether s is a token of HTTP (RFC 9110 §5.6.2).
-func token(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
-	})
-}
-
-// statuses reads "200-299, 401".
-func (c *record) statuses() []StatusRange {
-	s := c.str("status")
+// statusRanges reads "200-299, 401".
+func statusRanges(t *reader.Table) []StatusRange {
+	s := t.Str("status")
 	var ranges []StatusRange
 	for part := range strings.SplitSeq(s, ",") {
 		low, high, isRange := strings.Cut(part, "-")
@@ -276,7 +219,7 @@ func (c *record) statuses() []StatusRange {
 		first, err1 := strconv.ParseUint(strings.TrimSpace(low), 10, 16)
 		last, err2 := strconv.ParseUint(strings.TrimSpace(high), 10, 16)
 		if err1 != nil || err2 != nil || first < 100 || last > 599 || first > last {
-			c.complain("status", `must be codes from 100 to 599 or ranges of them, such as "200-299" or "200, 301-302", not %s`, quoted(s))
+			t.Errorf("status", `must be codes from 100 to 599 or ranges of them, such as "200-299" or "200, 301-302", not %s`, values.Quote(s))
 			return nil
 		}
 		ranges = append(ranges, StatusRange{int(first), int(last)})
@@ -288,8 +231,8 @@ func (c *record) statuses() []StatusRange {
 }
 
 // resolve makes the check for one real server.
-func (p *checkPlan) resolve(server RealServer) Check {
-	k := p.check
+func (p *checkTemplate) resolve(server RealServer) Check {
+	ck := p.check
 	host, port := server.Address.Addr(), server.Address.Port()
 	if !p.anyHost {
 		host = p.override.Addr()
@@ -297,64 +240,64 @@ func (p *checkPlan) resolve(server RealServer) Check {
 	if !p.anyPort {
 		port = p.override.Port()
 	}
-	if k.Type == "ping" {
+	if ck.Type == "ping" {
 		port = 0
 	}
-	k.Address = netip.AddrPortFrom(host, port)
+	ck.Address = netip.AddrPortFrom(host, port)
 	if server.Address.IsValid() {
-		p.suits(k, server)
+		p.checkServer(ck, server)
 	}
-	if k.Type == "agent" {
-		k.Port = port
+	if ck.Type == "agent" {
+		ck.Port = port
 	}
-	if k.Type == "http" || k.Type == "https" {
-		if k.Host == "" {
-			k.Host = p.hostHeader(k)
+	if ck.Type == "http" || ck.Type == "https" {
+		if ck.Host == "" {
+			ck.Host = p.hostHeader(ck)
 		}
 	}
-	if k.UseTLS && k.TLS.ServerName == "" {
+	if ck.UseTLS && ck.TLS.ServerName == "" {
 		switch {
-		case k.Host != "":
-			k.TLS.ServerName = hostOnly(k.Host)
-		case k.HostName != "":
-			k.TLS.ServerName = k.HostName
+		case ck.Host != "":
+			ck.TLS.ServerName = hostOnly(ck.Host)
+		case ck.HostName != "":
+			ck.TLS.ServerName = ck.HostName
 		case host.IsValid():
-			k.TLS.ServerName = host.String()
+			ck.TLS.ServerName = host.String()
 		}
 	}
-	return k
+	return ck
 }
 
-// suits judges what a check says by the real server that it is for, once.
-func (p *checkPlan) suits(k Check, server RealServer) {
-	host := k.Address.Addr()
-	if k.From.IsValid() && host.IsValid() && k.From.Is4() != host.Is4() && !p.family {
-		p.family = true
-		p.record.complain("from", "%s cannot reach %s: one is IPv4, the other IPv6", k.From, host)
+// checkServer judges what a check says by the real server that it is for, once.
+func (p *checkTemplate) checkServer(check Check, server RealServer) {
+	host := check.Address.Addr()
+	if check.From.IsValid() && host.IsValid() && check.From.Is4() != host.Is4() && !p.wrongFamily {
+		p.wrongFamily = true
+		p.record.Errorf("from", "%s cannot reach %s: one is IPv4, the other IPv6", check.From, host)
 	}
-	if k.Address.Port() == 0 && !p.portless && k.Type != "" && p.record.good("address") && !slices.Contains([]string{"ping", "exec", "on", "off"}, k.Type) {
-		p.portless = true
-		if k.Type == "agent" {
-			p.record.fail(p.record.at, p.record.path.key("port"), "missing: say which port the agent answers on")
+	if check.Address.Port() == 0 && !p.missingPort && check.Type != "" && p.record.Valid("address") && !slices.Contains([]string{"ping", "exec", "on", "off"}, check.Type) {
+		p.missingPort = true
+		if check.Type == "agent" {
+			p.record.ErrorAt(p.record.Start, p.record.Path.Key("port"), "missing: say which port the agent answers on")
 		} else {
-			p.record.fail(p.record.at, p.record.path.key("address"), `missing: %s has no port, so say which one is probed, such as address = ":80"`, server.Address.Addr())
+			p.record.ErrorAt(p.record.Start, p.record.Path.Key("address"), `missing: %s has no port, so say which one is probed, such as address = ":80"`, server.Address.Addr())
 		}
 	}
-	if k.Through && server.Forward == "nat" && !p.through {
-		p.through = true
-		p.record.complain("through", `is for forward = "dr" and "tun": with "nat" real servers do not have the service's address`)
+	if check.Through && server.Forward == "nat" && !p.wrongForward {
+		p.wrongForward = true
+		p.record.Errorf("through", `is for forward = "dr" and "tun": with "nat" real servers do not have the service's address`)
 	}
 }
 
 // hostHeader is the Host header where the file says none.
-func (p *checkPlan) hostHeader(k Check) string {
-	if k.HostName == "" {
-		return hostHeader(k.Type, k.Address)
+func (p *checkTemplate) hostHeader(check Check) string {
+	if check.HostName == "" {
+		return hostHeader(check.Type, check.Address)
 	}
-	if port := k.Address.Port(); port != schemePort[k.Type] {
-		return k.HostName + ":" + strconv.Itoa(int(port))
+	if port := check.Address.Port(); port != schemePort[check.Type] {
+		return check.HostName + ":" + strconv.Itoa(int(port))
 	}
-	return k.HostName
+	return check.HostName
 }
 
 var schemePort = map[string]uint16{"http": 80, "https": 443}

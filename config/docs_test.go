@@ -10,6 +10,10 @@ import (
 	"testing"
 
 	"github.com/BurntSushi/toml"
+
+	"lvsd/config/reader"
+	"lvsd/config/schema"
+	"lvsd/config/tomlpos"
 )
 
 const reference = "../docs/lvsd.toml"
@@ -64,8 +68,8 @@ func readReference(t *testing.T, text string) map[string]map[string]documented {
 	return sections
 }
 
-var documentedTables = []*table{directorTable, globalTable, ipvsTable, syncTable, vrrpTable, routeTable, ruleTable, trackInterfaceTable, trackServiceTable, trackFileTable, trackScriptTable, authenticationTable,
-	serviceTable, realServerTable, tunnelTable, checkTable, tlsTable, stepTable, guardTable, pairTable}
+var documentedTables = []*schema.Table{schema.DirectorTable, schema.GlobalTable, schema.IPVSTable, schema.SyncTable, schema.VRRPTable, schema.RouteTable, schema.RuleTable, schema.TrackInterfaceTable, schema.TrackServiceTable, schema.TrackFileTable, schema.TrackScriptTable, schema.AuthenticationTable,
+	schema.ServiceTable, schema.RealServerTable, schema.TunnelTable, schema.CheckTable, schema.TLSTable, schema.StepTable, schema.GuardTable, schema.PairTable}
 
 // TestReferenceNamesEveryKey: the reference has every key of the schema and no
 // other, and what it says of each is what the schema says.
@@ -77,50 +81,50 @@ func TestReferenceNamesEveryKey(t *testing.T) {
 	sections := readReference(t, string(text))
 	var examples []example
 	for _, tab := range documentedTables {
-		keys := sections[tab.name]
-		for _, k := range tab.keys {
-			d, ok := keys[k.name]
+		keys := sections[tab.Name]
+		for _, k := range tab.Keys {
+			d, ok := keys[k.Name]
 			if !ok {
-				t.Errorf("section %s: %s is not documented", tab.name, k.name)
+				t.Errorf("section %s: %s is not documented", tab.Name, k.Name)
 				continue
 			}
-			want := documented{value: d.value, active: d.active, def: k.computed, required: k.required, each_: k.each}
-			if k.def != nil {
-				want.def = literal(k.def)
+			want := documented{value: d.value, active: d.active, def: k.Computed, required: k.Required, each_: k.PerDirector}
+			if k.Default != nil {
+				want.def = schema.Literal(k.Default)
 			}
 			if d != want {
-				t.Errorf("section %s: %s is documented as %+v, and is %+v", tab.name, k.name, d, want)
+				t.Errorf("section %s: %s is documented as %+v, and is %+v", tab.Name, k.Name, d, want)
 			}
 			if !d.active {
 				var any map[string]any
 				if _, err := toml.Decode("x = "+d.value, &any); err != nil {
-					t.Errorf("section %s: %s = %s: %v", tab.name, k.name, d.value, err)
+					t.Errorf("section %s: %s = %s: %v", tab.Name, k.Name, d.value, err)
 				} else {
 					examples = append(examples, example{tab, &k, d.value, any["x"]})
 				}
 			}
-			delete(keys, k.name)
+			delete(keys, k.Name)
 		}
 		for name := range keys {
-			t.Errorf("section %s: %s is documented and not known", tab.name, name)
+			t.Errorf("section %s: %s is documented and not known", tab.Name, name)
 		}
-		delete(sections, tab.name)
+		delete(sections, tab.Name)
 	}
 	for name := range sections {
 		t.Errorf("section %s is not known", name)
 	}
 	for _, e := range examples {
-		r := &reader{patterns: map[string]string{}, directors: []string{"lb1", "lb2"}}
-		if r.value(e.key, e.value, &node{}, nil); len(r.errors) > 0 {
-			t.Errorf("section %s: %s = %s: %v", e.table.name, e.key.name, e.text, r.errors)
+		r := reader.New("", "lb1", "lb2")
+		if r.ReadValue(e.key, e.value, &tomlpos.Node{}, nil); r.Failed() {
+			t.Errorf("section %s: %s = %s: %v", e.table.Name, e.key.Name, e.text, r.Errors())
 		}
 	}
 }
 
 // example is the value that the reference shows of a key behind a #.
 type example struct {
-	table *table
-	key   *key
+	table *schema.Table
+	key   *schema.Key
 	text  string
 	value any
 }
@@ -215,53 +219,53 @@ func resolved(t *testing.T, text, director string) *Config {
 
 // frame is a file with one more line in one of its tables. What the line is
 // about must be there for it to mean something: a check of that type, say.
-func frame(tab *table, k *key) (head, tail string) {
+func frame(tab *schema.Table, k *schema.Key) (head, tail string) {
 	service := "[[virtual_service]]\nname = \"web\"\naddress = \"10.0.0.88:443\"\n"
-	if k.name == "family" {
+	if k.Name == "family" {
 		service = "[[virtual_service]]\nname = \"web\"\nfwmark = 1\n"
 	}
 	election := "[[vrrp]]\nname = \"web\"\ninterface = \"eth0\"\nvirtual_router_id = 51\naddresses = [\"10.0.0.88\"]\n"
 	server := "[[virtual_service.real_servers]]\naddress = \"10.0.0.9\"\n"
 	kind := "https"
-	if k.types != nil && !slices.Contains(k.types, kind) {
-		kind = k.types[0]
+	if k.CheckTypes != nil && !slices.Contains(k.CheckTypes, kind) {
+		kind = k.CheckTypes[0]
 	}
 	check := "[virtual_service.check]\ntype = \"" + kind + "\"\naddress = \":443\"\n" + map[string]string{
 		"dns": "name = \"www.example.com\"\n", "exec": "command = [\"/bin/true\"]\n"}[kind]
-	if k.name == "command" || k.name == "name" || k.name == "port" {
+	if k.Name == "command" || k.Name == "name" || k.Name == "port" {
 		check = "[virtual_service.check]\ntype = \"" + kind + "\"\n"
 	}
 	whole := []string{"", election, service, server, check}
-	at := map[*table]int{vrrpTable: 1, serviceTable: 2, realServerTable: 3, checkTable: 4}[tab]
+	at := map[*schema.Table]int{schema.VRRPTable: 1, schema.ServiceTable: 2, schema.RealServerTable: 3, schema.CheckTable: 4}[tab]
 	switch tab {
-	case globalTable, ipvsTable, guardTable, pairTable:
-		whole[0] = "[" + tab.name + "]\n"
-	case syncTable:
+	case schema.GlobalTable, schema.IPVSTable, schema.GuardTable, schema.PairTable:
+		whole[0] = "[" + tab.Name + "]\n"
+	case schema.SyncTable:
 		whole[0] = "[ipvs.sync]\ninterface = \"eth0\"\nid = 51\n"
-	case authenticationTable:
+	case schema.AuthenticationTable:
 		at, whole[1] = 1, election+"[vrrp.authentication]\ntype = \"hmac\"\nkey_file = \"/etc/lvsd/vrrp.key\"\n"
-	case trackInterfaceTable:
+	case schema.TrackInterfaceTable:
 		at, whole[1] = 1, election+"[[vrrp.track_interfaces]]\nname = \"eth1\"\n"
-	case trackServiceTable:
+	case schema.TrackServiceTable:
 		at, whole[1] = 1, election+"[[vrrp.track_services]]\nname = \"web\"\n"
-	case trackFileTable:
+	case schema.TrackFileTable:
 		at, whole[1] = 1, election+"[[vrrp.track_files]]\npath = \"/run/lvsd/prefer\"\n"
-	case routeTable:
+	case schema.RouteTable:
 		at, whole[1] = 1, election+"[[vrrp.routes]]\nto = \"default\"\n"
-	case ruleTable:
+	case schema.RuleTable:
 		at, whole[1] = 1, election+"[[vrrp.rules]]\nfrom = \"10.0.0.88\"\ntable = 100\npriority = 1000\n"
-		if k.name == "from" {
+		if k.Name == "from" {
 			whole[1] = strings.Replace(whole[1], "from", "to", 1)
 		}
-	case trackScriptTable:
+	case schema.TrackScriptTable:
 		at, whole[1] = 1, election+"[[vrrp.track_scripts]]\ncommand = [\"/bin/true\"]\n"
-	case tunnelTable:
+	case schema.TunnelTable:
 		at, whole[2] = 2, service+"[virtual_service.forward]\ntype = \"gre\"\n"
-	case tlsTable:
+	case schema.TLSTable:
 		at, whole[4] = 4, check+"[virtual_service.check.tls]\n"
-	case stepTable:
+	case schema.StepTable:
 		at, whole[4] = 4, "[virtual_service.check]\ntype = \"tcp\"\n[[virtual_service.check.steps]]\n"
-		if k.name != "send" {
+		if k.Name != "send" {
 			whole[4] += "send = \"x\"\n"
 		}
 	}
@@ -272,16 +276,16 @@ func frame(tab *table, k *key) (head, tail string) {
 func TestDefaults(t *testing.T) {
 	seen := 0
 	for _, tab := range documentedTables {
-		for _, k := range tab.keys {
-			line := fmt.Sprintf("%s = %s\n", k.name, literal(k.def))
+		for _, k := range tab.Keys {
+			line := fmt.Sprintf("%s = %s\n", k.Name, schema.Literal(k.Default))
 			head, tail := frame(tab, &k)
-			if f, err := Parse("x", []byte(head+tail)); k.def == nil || err != nil && f == nil {
+			if f, err := Parse("x", []byte(head+tail)); k.Default == nil || err != nil && f == nil {
 				continue
 			}
 			seen++
 			plain, stated := resolved(t, head+tail, "lb1"), resolved(t, head+line+tail, "lb1")
 			if !reflect.DeepEqual(plain, stated) {
-				t.Errorf("%s.%s:\n%+v\nleft out:\n%+v", tab.name, strings.TrimSpace(line), stated, plain)
+				t.Errorf("%s.%s:\n%+v\nleft out:\n%+v", tab.Name, strings.TrimSpace(line), stated, plain)
 			}
 		}
 	}

@@ -3,28 +3,29 @@ package config
 import (
 	"errors"
 	"fmt"
+	"lvsd/config/schema"
 	"strings"
 	"testing"
 	"time"
 )
 
 // wrongs are values of the wrong type for a kind of key: none is of the right one.
-var wrongs = map[kind][]string{
-	kindString:   {"1", "true", "[]", "1.5", "2026-12-01"},
-	kindInt:      {`"1"`, "true", "1.5", "[]", "{ x = 1 }"},
-	kindBool:     {`"yes"`, "1", "[]"},
-	kindDuration: {"1", `"1"`, `"soon"`, "true", `"-1s"`},
-	kindStrings:  {`"x"`, "1", "{ x = 1 }"},
-	kindInts:     {`"x"`, "1", "{ x = 1 }"},
-	kindList:     {"1", "true"},
-	kindTable:    {"1", `"x"`, "[]"},
-	kindTables:   {"1", `"x"`, "{ x = 1 }"},
-	kindChecks:   {"1", `"x"`},
-	kindWords:    {"1", `"x"`, "[]"},
-	kindForward:  {"1", "[]", "true"},
-	kindMask:     {"true", "[]", "1.5"},
-	kindTime:     {"1", `"tomorrow"`, "true", "2026-12-01"},
-	kindTLS:      {"1", `"x"`, "[]"},
+var wrongs = map[schema.Kind][]string{
+	schema.String:        {"1", "true", "[]", "1.5", "2026-12-01"},
+	schema.Int:           {`"1"`, "true", "1.5", "[]", "{ x = 1 }"},
+	schema.Bool:          {`"yes"`, "1", "[]"},
+	schema.Duration:      {"1", `"1"`, `"soon"`, "true", `"-1s"`},
+	schema.Strings:       {`"x"`, "1", "{ x = 1 }"},
+	schema.Ints:          {`"x"`, "1", "{ x = 1 }"},
+	schema.MixedList:     {"1", "true"},
+	schema.SubTable:      {"1", `"x"`, "[]"},
+	schema.Tables:        {"1", `"x"`, "{ x = 1 }"},
+	schema.TableOrTables: {"1", `"x"`},
+	schema.StringMap:     {"1", `"x"`, "[]"},
+	schema.StringOrTable: {"1", "[]", "true"},
+	schema.Netmask:       {"true", "[]", "1.5"},
+	schema.Time:          {"1", `"tomorrow"`, "true", "2026-12-01"},
+	schema.BoolOrTable:   {"1", `"x"`, "[]"},
 }
 
 // TestEveryKeyIsMeasured: each key of each table with values of a wrong type, out of
@@ -33,35 +34,35 @@ var wrongs = map[kind][]string{
 func TestEveryKeyIsMeasured(t *testing.T) {
 	tried := 0
 	for _, tab := range documentedTables {
-		for _, k := range tab.keys {
-			if k.kind == kindAny { // has tests of its own
+		for _, k := range tab.Keys {
+			if k.Kind == schema.Any { // has tests of its own
 				continue
 			}
-			bad := append([]string{}, wrongs[k.kind]...)
+			bad := append([]string{}, wrongs[k.Kind]...)
 			if len(bad) == 0 {
-				t.Errorf("%s.%s: no wrong value for its kind", tab.name, k.name)
+				t.Errorf("%s.%s: no wrong value for its kind", tab.Name, k.Name)
 			}
-			if len(k.choices) > 0 && k.kind == kindString {
+			if len(k.Choices) > 0 && k.Kind == schema.String {
 				bad = append(bad, `"nonsense"`)
 			}
-			if k.kind == kindInt {
-				bad = append(bad, fmt.Sprint(k.min-1))
-				if k.max > 0 {
-					bad = append(bad, fmt.Sprint(k.max+1))
+			if k.Kind == schema.Int {
+				bad = append(bad, fmt.Sprint(k.Min-1))
+				if k.Max > 0 {
+					bad = append(bad, fmt.Sprint(k.Max+1))
 				}
 			}
-			if k.kind == kindDuration && k.max > 0 {
-				bad = append(bad, `"`+(time.Duration(k.max)+time.Hour).String()+`"`)
-				if k.min > 0 {
-					bad = append(bad, `"`+time.Duration(k.min/2).String()+`"`)
+			if k.Kind == schema.Duration && k.Max > 0 {
+				bad = append(bad, `"`+(time.Duration(k.Max)+time.Hour).String()+`"`)
+				if k.Min > 0 {
+					bad = append(bad, `"`+time.Duration(k.Min/2).String()+`"`)
 				}
 			}
 			for _, value := range bad {
-				measured(t, tab, &k, k.name, value, len(k.name)+4, "")
+				measured(t, tab, &k, k.Name, value, len(k.Name)+4, "")
 				tried++
 			}
-			misspelt := k.name[:len(k.name)-1] + "x" + k.name[len(k.name)-1:]
-			if len(k.name) > 3 {
+			misspelt := k.Name[:len(k.Name)-1] + "x" + k.Name[len(k.Name)-1:]
+			if len(k.Name) > 3 {
 				measured(t, tab, &k, misspelt, "1", 1, "unknown key; did you mean ")
 				tried++
 			}
@@ -74,13 +75,13 @@ func TestEveryKeyIsMeasured(t *testing.T) {
 }
 
 // measured writes a key into its table and wants a mistake at its line.
-func measured(t *testing.T, tab *table, k *key, name, value string, column int, says string) {
+func measured(t *testing.T, tab *schema.Table, k *schema.Key, name, value string, column int, says string) {
 	t.Helper()
 	head, tail := frame(tab, k)
 	switch {
-	case tab == directorTable:
+	case tab == schema.DirectorTable:
 		head, tail = "[[director]]\nname = \"lb1\"\n", head
-	case k.kind == kindTables || k.kind == kindChecks:
+	case k.Kind == schema.Tables || k.Kind == schema.TableOrTables:
 		tail = "" // where it is written as a table of its own
 	}
 	// What the frame itself has of the key is left out: a key written twice is
@@ -93,7 +94,7 @@ func measured(t *testing.T, tab *table, k *key, name, value string, column int, 
 		}
 	}
 	for i := from; i < len(lines); i++ {
-		if strings.HasPrefix(lines[i], k.name+" = ") {
+		if strings.HasPrefix(lines[i], k.Name+" = ") {
 			lines[i] = "\n"
 		}
 	}
@@ -101,7 +102,7 @@ func measured(t *testing.T, tab *table, k *key, name, value string, column int, 
 	_, err := Parse("f", []byte(head+name+" = "+value+"\n"+tail))
 	var all Errors
 	if !errors.As(err, &all) {
-		t.Errorf("%s: %s = %s is taken: %v", tab.name, name, value, err)
+		t.Errorf("%s: %s = %s is taken: %v", tab.Name, name, value, err)
 		return
 	}
 	line := strings.Count(head, "\n") + 1
@@ -110,5 +111,5 @@ func measured(t *testing.T, tab *table, k *key, name, value string, column int, 
 			return
 		}
 	}
-	t.Errorf("%s: %s = %s: nothing at %d:%d:\n%v", tab.name, name, value, line, column, err)
+	t.Errorf("%s: %s = %s: nothing at %d:%d:\n%v", tab.Name, name, value, line, column, err)
 }

@@ -55,8 +55,8 @@ func TestWays(t *testing.T) {
 			t.Errorf("%+v", m)
 		}
 	}
-	if k := marks[0].RealServers[0].Checks[0]; k.Address != addrPort("10.0.0.9:80") {
-		t.Errorf("checks %s", k.Address)
+	if check := marks[0].RealServers[0].Checks[0]; check.Address != addrPort("10.0.0.9:80") {
+		t.Errorf("checks %s", check.Address)
 	}
 	if marks[1].PersistenceBits != 64 {
 		t.Errorf("%d bits", marks[1].PersistenceBits)

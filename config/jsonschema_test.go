@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"lvsd/config/schema"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,7 +86,7 @@ func asDocument(t *testing.T, text []byte) (any, bool) {
 // keys. It has the test's name that is run with -update when keys change.
 func TestReferenceNamesEveryKeyToEditors(t *testing.T) {
 	describe := descriptions(t)
-	text := JSONSchema(describe)
+	text := schema.JSON(describe)
 	if *update {
 		if err := os.WriteFile(schemaFile, text, 0o644); err != nil {
 			t.Fatal(err)
@@ -99,9 +100,9 @@ func TestReferenceNamesEveryKeyToEditors(t *testing.T) {
 		t.Errorf("%s is not the schema of the keys: run go test ./config -run TestReferenceNamesEveryKey -update", schemaFile)
 	}
 	for _, tab := range documentedTables {
-		for _, k := range tab.keys {
-			if describe(tab.name, k.name) == "" {
-				t.Errorf("%s.%s has no description in the reference", tab.name, k.name)
+		for _, k := range tab.Keys {
+			if describe(tab.Name, k.Name) == "" {
+				t.Errorf("%s.%s has no description in the reference", tab.Name, k.Name)
 			}
 		}
 	}
@@ -123,7 +124,7 @@ func TestSchemaTakesWhatIsGood(t *testing.T) {
 			if !ok {
 				t.Fatal("no TOML")
 			}
-			if err := compiled(t, JSONSchema(descriptions(t))).Validate(document); err != nil {
+			if err := compiled(t, schema.JSON(descriptions(t))).Validate(document); err != nil {
 				t.Error(err)
 			}
 		})
@@ -133,7 +134,7 @@ func TestSchemaTakesWhatIsGood(t *testing.T) {
 // TestSchemaRefusesWhatOneKeyShows: a mistake that a single key shows is one to
 // the schema, too.
 func TestSchemaRefusesWhatOneKeyShows(t *testing.T) {
-	s := compiled(t, JSONSchema(descriptions(t)))
+	s := compiled(t, schema.JSON(descriptions(t)))
 	refused := 0
 	for _, pattern := range []string{"bad-type-*", "bad-unknown-*", "bad-choice-*", "bad-missing-[^s]*", "bad-range-[mqvw]*", "bad-range-priority", "bad-range-rise", "bad-range-threshold", "bad-duration-int*", "bad-duration-no-unit*", "bad-check-key-of-*", "bad-check-type-unknown*"} {
 		files, err := filepath.Glob("testdata/" + pattern + ".toml")

@@ -1,41 +1,46 @@
 // This file builds [pair], by which the directors tell each other how they are.
 // It never reads the key.
-//
-// PURE.
+
 package config
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+
+	"lvsd/config/reader"
+	"lvsd/config/schema"
+	"lvsd/config/values"
 )
 
 // buildPair makes [pair] for the record's director; nil when it is off.
-func buildPair(root *record, director string, directors []Director, elections []Instance) *Pair {
-	c := root.child("pair").of(director)
-	if c.str("listen") == "" {
+func buildPair(root *reader.Table, director string, directors []Director, instances []Instance) *Pair {
+	t := root.Table("pair").For(director)
+	if t.Str("listen") == "" {
 		switch {
 		case director != "" && listensElsewhere(root, directors):
-			c.complain("listen", `is off for %s and on for others: give every director a place to listen at, or none`, director)
-		case c.set("key_file") && c.str("key_file") != "":
-			c.doubt("key_file", "does nothing without listen")
+			t.Errorf("listen", `is off for %s and on for others: give every director a place to listen at, or none`, director)
+		case t.IsSet("key_file") && t.Str("key_file") != "":
+			t.Warnf("key_file", "does nothing without listen")
 		}
 		return nil
 	}
-	p := &Pair{KeyFile: c.file("key_file")}
-	c.pairKey(p, elections)
+	p := &Pair{KeyFile: pathValue(t, "key_file")}
+	defaultPairKey(t, p, instances)
 	if len(directors) < 2 {
-		c.complain("listen", "needs two [[director]] at least, each with its address")
+		t.Errorf("listen", "needs two [[director]] at least, each with its address")
 		return nil
 	}
 	for _, d := range directors {
-		at, ok := root.child("pair").of(d.Name).listens(d)
+		at, ok := peerEndpoint(root.Table("pair").For(d.Name), d)
 		switch {
 		case !ok && d.Name == director:
 			return nil
 		case !ok:
 		case d.Name == director:
-			p.Listen, p.Address = c.str("listen"), d.Address
+			p.Listen, p.Address = t.Str("listen"), d.Address
 		default:
 			p.Peers = append(p.Peers, Peer{d.Name, at})
 		}
@@ -44,43 +49,43 @@ func buildPair(root *record, director string, directors []Director, elections []
 }
 
 // listensElsewhere says that another director has the exchange on.
-func listensElsewhere(root *record, directors []Director) bool {
+func listensElsewhere(root *reader.Table, directors []Director) bool {
 	for _, d := range directors {
-		if root.child("pair").of(d.Name).str("listen") != "" {
+		if root.Table("pair").For(d.Name).Str("listen") != "" {
 			return true
 		}
 	}
 	return false
 }
 
-// pairKey finds the key when none is named: that of the elections.
-func (c *record) pairKey(p *Pair, elections []Instance) {
-	if p.KeyFile != "" || !c.good("key_file") {
+// defaultPairKey finds the key when none is named: that of the elections.
+func defaultPairKey(t *reader.Table, p *Pair, instances []Instance) {
+	if p.KeyFile != "" || !t.Valid("key_file") {
 		return
 	}
-	for _, e := range elections {
-		if e.Authentication.Type == "hmac" {
-			p.KeyFile = e.Authentication.KeyFile
+	for _, inst := range instances {
+		if inst.Authentication.Type == "hmac" {
+			p.KeyFile = inst.Authentication.KeyFile
 			return
 		}
 	}
-	if c.good("listen") {
-		c.complain("listen", `needs a key_file: the directors prove to each other who they are, and no [[vrrp]] has a key of type "hmac" either`)
+	if t.Valid("listen") {
+		t.Errorf("listen", `needs a key_file: the directors prove to each other who they are, and no [[vrrp]] has a key of type "hmac" either`)
 	}
 }
 
-// listens judges where the record's director listens, and answers where the others
+// peerEndpoint judges where the record's director listens, and answers where the others
 // reach it: at the address by which they know it.
-func (c *record) listens(d Director) (netip.AddrPort, bool) {
-	s := c.str("listen")
+func peerEndpoint(t *reader.Table, d Director) (netip.AddrPort, bool) {
+	s := t.Str("listen")
 	switch {
 	case s == "": // said when it is that director's turn
 		return netip.AddrPort{}, false
-	case !listenable(s):
-		c.complain("listen", `must be ":PORT", or IP:PORT with the director's own address, not %s`, quoted(s))
+	case !values.IsListenAddress(s):
+		t.Errorf("listen", `must be ":PORT", or IP:PORT with the director's own address, not %s`, values.Quote(s))
 		return netip.AddrPort{}, false
 	case !d.Address.IsValid():
-		c.complain("listen", "the others reach a director at its address, and %s has none: give [[director]] address", d.Name)
+		t.Errorf("listen", "the others reach a director at its address, and %s has none: give [[director]] address", d.Name)
 		return netip.AddrPort{}, false
 	}
 	if port, all := strings.CutPrefix(s, ":"); all {
@@ -89,9 +94,40 @@ func (c *record) listens(d Director) (netip.AddrPort, bool) {
 	}
 	at := netip.MustParseAddrPort(s)
 	if at.Addr() != d.Address && !at.Addr().IsUnspecified() {
-		c.complain("listen", "the others reach %s at its address, %s, and not at %s: write %s or %s", d.Name, d.Address, at.Addr(),
-			quoted(netip.AddrPortFrom(d.Address, at.Port()).String()), quoted(":"+strconv.Itoa(int(at.Port()))))
+		t.Errorf("listen", "the others reach %s at its address, %s, and not at %s: write %s or %s", d.Name, d.Address, at.Addr(),
+			values.Quote(netip.AddrPortFrom(d.Address, at.Port()).String()), values.Quote(":"+strconv.Itoa(int(at.Port()))))
 		return netip.AddrPort{}, false
 	}
 	return netip.AddrPortFrom(d.Address, at.Port()), true
+}
+
+// buildGuard makes [guard]; nil without witnesses.
+func buildGuard(t *reader.Table, instances instanceSet) *Guard {
+	g := &Guard{Share: int(t.Int("share"))}
+	for i, s := range t.Strings("witnesses") {
+		a, problem := values.ParseIP(s)
+		at, moves := instances.addresses[a]
+		switch {
+		case problem != "":
+		case moves:
+			problem = fmt.Sprintf("%s is in an election, at line %d, and may be this host's: name a gateway or the peer's own address", a, at.Line)
+		case a.IsLoopback():
+			problem = a.String() + " answers even when this host is cut off: name a gateway or the peer"
+		case slices.Contains(g.Witnesses, a):
+			problem = a.String() + " is there twice"
+		}
+		if problem != "" {
+			at, p := t.LocateItem("witnesses", i)
+			t.ErrorAt(at, p, "%s", problem)
+			continue
+		}
+		g.Witnesses = append(g.Witnesses, a)
+	}
+	if len(t.Strings("witnesses")) == 0 {
+		if t.IsSet("share") && t.Valid("share") && t.Valid("witnesses") && g.Share != schema.DefaultShare {
+			t.Warnf("share", "does nothing without witnesses")
+		}
+		return nil
+	}
+	return g
 }

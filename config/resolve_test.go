@@ -45,7 +45,7 @@ func read(t *testing.T, name string) string {
 func TestMinimal(t *testing.T) {
 	got := load(t, read(t, "testdata/good-minimal.toml"), "anybody")
 	check := Check{Type: "connect", Address: addrPort("10.0.0.9:80"), Interval: 2 * time.Second, FastInterval: 2 * time.Second,
-		Timeout: time.Second, Rise: 2, Fall: 3, Position: Position{1, 1}}
+		Timeout: time.Second, Rise: 2, Fall: 3, Position: Position{Line: 1, Col: 1}}
 	want := &Config{
 		Director: "anybody", File: "lvsd.toml",
 		Global: Global{HTTPListen: "127.0.0.1:8112", ControlSocket: "/run/lvsd/control.sock", StateDir: "/var/lib/lvsd",
@@ -54,9 +54,9 @@ func TestMinimal(t *testing.T) {
 			ManageSysctls: true, ResyncInterval: 10 * time.Second, OnStop: "keep", Foreign: "alarm", ThroughMarks: 0x6c760000},
 		Services: []Service{{
 			Name: "web", Address: addrPort("10.0.0.88:80"), Protocol: "tcp", Scheduler: "wlc", Forward: "dr",
-			PersistenceBits: 32, Quorum: 1, OnFailure: "quiesce", DrainPersistent: "keep", Position: Position{1, 1},
+			PersistenceBits: 32, Quorum: 1, OnFailure: "quiesce", DrainPersistent: "keep", Position: Position{Line: 1, Col: 1},
 			RealServers: []RealServer{{Address: addrPort("10.0.0.9:80"), Weight: 1, Forward: "dr", Checks: []Check{check},
-				Position: Position{4, 17}, WeightPosition: Position{4, 17}}},
+				Position: Position{Line: 4, Col: 17}, WeightPosition: Position{Line: 4, Col: 17}}},
 		}},
 	}
 	if len(got.Hash) != 16 {
@@ -86,7 +86,7 @@ func TestSpellings(t *testing.T) {
 	}
 	election := Instance{Name: "vips", Interface: "eth0", VRID: 51, Priority: 200, AdvertInterval: time.Second, Preempt: true,
 		PreemptDelay: 90 * time.Second, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32"), netip.MustParsePrefix("10.0.0.89/32")},
-		Checksum: "rfc5798", Version: 3, HandoverLimit: 5 * time.Second, SyncHold: time.Minute, Position: Position{7, 1}}
+		Checksum: "rfc5798", Version: 3, HandoverLimit: 5 * time.Second, SyncHold: time.Minute, Position: Position{Line: 7, Col: 1}}
 	if d := cmp.Diff([]Instance{election}, one.Instances, same...); d != "" {
 		t.Error(d)
 	}
@@ -106,8 +106,8 @@ func TestSpellings(t *testing.T) {
 	for _, s := range one.Services {
 		for _, r := range s.RealServers {
 			var types []string
-			for _, k := range r.Checks {
-				types = append(types, k.Type)
+			for _, check := range r.Checks {
+				types = append(types, check.Type)
 			}
 			servers = append(servers, server{r.Address.String(), r.Weight, strings.Join(types, " ")})
 		}
@@ -119,7 +119,7 @@ func TestSpellings(t *testing.T) {
 	if got := one.Services[0].RealServers[0].Checks[0].Headers["X-Probe"]; got != "1" {
 		t.Errorf("header %q", got)
 	}
-	if got, want := one.Services[1].RealServers[0].WeightPosition, (Position{39, 14}); got != want {
+	if got, want := one.Services[1].RealServers[0].WeightPosition, (Position{Line: 39, Col: 14}); got != want {
 		t.Errorf("weight at %v, want %v", got, want)
 	}
 	if one.Hash != two.Hash || one.Hash != f.Hash {
@@ -193,9 +193,9 @@ func TestCheckTarget(t *testing.T) {
 		{"10.0.0.88:80", "10.0.0.9:80", `type = "connect", address = "[2001:db8::9]:8080", from = "2001:db8::1"`, "[2001:db8::9]:8080", "", ""},
 	} {
 		s := service(t, "address = \""+c.service+"\"\nreal_servers = [{ address = \""+c.server+"\" }]\ncheck = { "+c.check+" }\n")
-		k := s.RealServers[0].Checks[0]
-		if k.Address != addrPort(c.address) || k.Host != c.host || k.TLS.ServerName != c.name {
-			t.Errorf("%s: probes %s as %q, certificate for %q; want %s, %q, %q", c.check, k.Address, k.Host, k.TLS.ServerName, c.address, c.host, c.name)
+		ck := s.RealServers[0].Checks[0]
+		if ck.Address != addrPort(c.address) || ck.Host != c.host || ck.TLS.ServerName != c.name {
+			t.Errorf("%s: probes %s as %q, certificate for %q; want %s, %q, %q", c.check, ck.Address, ck.Host, ck.TLS.ServerName, c.address, c.host, c.name)
 		}
 	}
 }
@@ -211,7 +211,7 @@ check = [
   { type = "off" },
 ]
 `)
-	at := func(line int) Position { return Position{line, 3} }
+	at := func(line int) Position { return Position{Line: line, Col: 3} }
 	target := addrPort("10.0.0.9:443")
 	second := time.Second
 	want := []Check{

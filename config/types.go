@@ -1,22 +1,26 @@
-// Package config turns the text of lvsd.toml into a typed, checked
-// configuration. It reports every mistake at once, each with its line and
-// column, and it resolves defaults and the values that differ between the
-// directors, so that nobody after it has to know what was written and what was
-// left out.
-//
-// This file holds the types that the rest of the program sees. They are plain
-// values: whoever receives one only reads it.
-//
-// The package never opens the file, resolves a name, or looks at the machine:
-// whether an interface or a scheduler's module exists is asked elsewhere.
-//
-// PURE.
+// The types that the rest of the program sees. They are plain values: who receives
+// one only reads it.
+
 package config
 
 import (
 	"net/netip"
 	"time"
+
+	"lvsd/config/reader"
+	"lvsd/config/schema"
+	"lvsd/config/tomlpos"
 )
+
+// Position is a line and a column of the file, both from 1.
+type Position = tomlpos.Position
+
+// Error is one error of a file, or one warning, with its position and path.
+type Error = reader.Error
+
+// Errors is every error of a file, sorted by position. Parse returns it as its
+// error; errors.As finds it.
+type Errors = reader.Errors
 
 // File is a configuration file without a mistake, good for every director that
 // it names. It is made by Parse.
@@ -31,9 +35,9 @@ type File struct {
 
 	// What ParseAfter needs: where the parts of the text begin, the digest of those
 	// that are no services, and whether there were more warnings than are listed.
-	chunks   []chunk
-	common   string
-	unlisted bool
+	sections     []tomlpos.Section
+	commonDigest string
+	truncated    bool
 }
 
 // Director is one of the hosts that share the file.
@@ -88,9 +92,9 @@ type IPVS struct {
 	Sync           *Sync         // nil = connections are not synchronised
 }
 
-// ThroughMarkCount is how many firewall marks are kept for probes with Through: one
-// for each real server that has such a probe.
-const ThroughMarkCount = 1 << 16
+// ThroughMarkCount is how many firewall marks are reserved for checks with Through:
+// one for each real server that has such a check.
+const ThroughMarkCount = schema.ThroughMarkCount
 
 // Sync is [ipvs.sync]: the directors tell each other their connections, so that
 // these survive a failover. Both run the sender and the receiver all the time.

@@ -28,7 +28,7 @@ var pure = []string{
 	"cmd/internal/decision/cause.go", "cmd/internal/decision/quorum.go", "cmd/internal/decision/guard.go",
 	"cmd/internal/decision/damping.go", "cmd/internal/decision/saved.go", "cmd/internal/decision/slowstart.go",
 	"cmd/internal/convert/*.go", "cmd/internal/convert/keepalived/*.go", "cmd/internal/convert/ldirectord/*.go", "cmd/internal/convert/ipvsadm/*.go",
-	"cmd/internal/preview/*.go", "config/*.go", "cmd/internal/alerts/*.go", "cmd/internal/cli/table/*.go",
+	"cmd/internal/preview/*.go", "config/*.go", "config/reader/*.go", "config/schema/*.go", "config/tomlpos/*.go", "config/values/*.go", "cmd/internal/alerts/*.go", "cmd/internal/cli/table/*.go",
 	"cmd/internal/peers/compare.go", "cmd/internal/peers/frame.go", "cmd/internal/peers/message.go", "cmd/internal/peers/state.go",
 }
 

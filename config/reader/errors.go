@@ -1,25 +1,21 @@
 // This file holds what a mistake looks like: a place, a path and a message
 // that names the remedy. It never decides what is a mistake.
-//
-// PURE.
-package config
+
+package reader
 
 import (
 	"cmp"
 	"fmt"
 	"slices"
 	"strings"
-)
 
-// Position is a place in the file. Both numbers count from 1. Col counts
-// characters (Unicode code points, a tab is one), as editors do; a byte order
-// mark is not counted.
-type Position struct{ Line, Col int }
+	"lvsd/config/tomlpos"
+)
 
 // Error is one mistake, or one warning.
 type Error struct {
 	File string
-	Position
+	tomlpos.Position
 	Path    string // such as virtual_service[0].real_servers[1].weight; "" = the file as a whole
 	Message string
 }
@@ -46,9 +42,9 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sorted puts mistakes into the order of the file, each of them once: what is
+// sortErrors puts mistakes into the order of the file, each of them once: what is
 // wrong for two directors is one mistake.
-func sorted(e []Error) []Error {
+func sortErrors(e []Error) []Error {
 	slices.SortStableFunc(e, func(a, b Error) int {
 		return cmp.Or(
 			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col),

@@ -2,9 +2,8 @@
 // made of the tables in keys.go, so that a key is still named in one place only.
 // A schema says less than Parse: it knows each key, and nothing of what two of
 // them mean together.
-//
-// PURE.
-package config
+
+package schema
 
 import (
 	"encoding/json"
@@ -12,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"lvsd/config/values"
 )
 
 // schemaAddress is where the schema is found, as its identity.
@@ -20,15 +21,15 @@ const schemaAddress = "lvsd.schema.json"
 // durationPattern is what duration takes, less the signs.
 const durationPattern = `^([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))*$`
 
-// entries are the tables that a list of mixed kinds may hold.
-var entries = map[string]*table{"track_interfaces": trackInterfaceTable}
+// listEntries are the tables that a list of mixed kinds may hold.
+var listEntries = map[string]*Table{"track_interfaces": TrackInterfaceTable}
 
-// JSONSchema gives the schema (draft 7, which every editor knows). What a key is
+// JSON gives the schema (draft 7, which every editor knows). What a key is
 // for is asked of describe, by the name of its table and its own; it may answer
 // nothing.
-func JSONSchema(describe func(table, key string) string) []byte {
+func JSON(describe func(table, key string) string) []byte {
 	w := &schemaWriter{describe: describe, definitions: map[string]any{}}
-	root := w.table(rootTable)
+	root := w.table(RootTable)
 	root["$schema"] = "http://json-schema.org/draft-07/schema#"
 	root["$id"] = schemaAddress
 	root["title"] = "lvsd.toml"
@@ -48,47 +49,47 @@ type schemaWriter struct {
 	definitions map[string]any
 }
 
-// refer gives a reference to a table, which is written down once.
-func (w *schemaWriter) refer(t *table) map[string]any {
-	if _, done := w.definitions[t.name]; !done {
-		w.definitions[t.name] = nil // a table may hold itself
-		w.definitions[t.name] = w.table(t)
+// reference gives a reference to a table, which is written down once.
+func (w *schemaWriter) reference(t *Table) map[string]any {
+	if _, done := w.definitions[t.Name]; !done {
+		w.definitions[t.Name] = nil // a table may hold itself
+		w.definitions[t.Name] = w.table(t)
 	}
-	return map[string]any{"$ref": "#/definitions/" + t.name}
+	return map[string]any{"$ref": "#/definitions/" + t.Name}
 }
 
 // table writes a table: its keys and no others.
-func (w *schemaWriter) table(t *table) map[string]any {
+func (w *schemaWriter) table(t *Table) map[string]any {
 	properties, required := map[string]any{}, []string{}
-	for i := range t.keys {
-		k := &t.keys[i]
-		properties[k.name] = w.key(t, k)
-		if k.required {
-			required = append(required, k.name)
+	for i := range t.Keys {
+		k := &t.Keys[i]
+		properties[k.Name] = w.key(t, k)
+		if k.Required {
+			required = append(required, k.Name)
 		}
 	}
 	s := map[string]any{"type": "object", "additionalProperties": false, "properties": properties}
 	if len(required) > 0 {
 		s["required"] = required
 	}
-	if all := kinds(t); len(all) > 0 {
+	if all := checkTypeRules(t); len(all) > 0 {
 		s["allOf"] = all
 	}
 	return s
 }
 
-// kinds says which keys a check of each type may have.
-func kinds(t *table) []any {
-	at, known := t.index["type"]
-	if !known || !slices.ContainsFunc(t.keys, func(k key) bool { return k.types != nil }) {
+// checkTypeRules says which keys a check of each type may have.
+func checkTypeRules(t *Table) []any {
+	at, known := t.Index["type"]
+	if !known || !slices.ContainsFunc(t.Keys, func(k Key) bool { return k.CheckTypes != nil }) {
 		return nil
 	}
 	var all []any
-	for _, kind := range t.keys[at].choices {
+	for _, kind := range t.Keys[at].Choices {
 		var names []string
-		for _, k := range t.keys {
-			if k.types == nil || slices.Contains(k.types, kind) {
-				names = append(names, k.name)
+		for _, k := range t.Keys {
+			if k.CheckTypes == nil || slices.Contains(k.CheckTypes, kind) {
+				names = append(names, k.Name)
 			}
 		}
 		all = append(all, map[string]any{
@@ -100,22 +101,22 @@ func kinds(t *table) []any {
 }
 
 // key writes what a key may be, and what it is for.
-func (w *schemaWriter) key(t *table, k *key) map[string]any {
+func (w *schemaWriter) key(t *Table, k *Key) map[string]any {
 	var text []string
-	if s := w.describe(t.name, k.name); s != "" {
+	if s := w.describe(t.Name, k.Name); s != "" {
 		text = append(text, s)
 	}
 	s := w.value(k)
-	if k.each {
+	if k.PerDirector {
 		text = append(text, "May differ between the directors.")
 		s = map[string]any{"anyOf": []any{s, map[string]any{"type": "object", "minProperties": 1, "additionalProperties": maps.Clone(s)}}}
 	}
-	if k.required {
+	if k.Required {
 		text = append(text, "Required.")
-	} else if k.def != nil {
-		s["default"] = asJSON(k.def)
-	} else if k.computed != "" {
-		text = append(text, "Default: "+k.computed)
+	} else if k.Default != nil {
+		s["default"] = jsonValue(k.Default)
+	} else if k.Computed != "" {
+		text = append(text, "Default: "+k.Computed)
 	}
 	if len(text) > 0 && s["$ref"] == nil {
 		s["description"] = strings.Join(text, "\n")
@@ -126,59 +127,59 @@ func (w *schemaWriter) key(t *table, k *key) map[string]any {
 }
 
 // value writes what a key's value looks like.
-func (w *schemaWriter) value(k *key) map[string]any {
+func (w *schemaWriter) value(k *Key) map[string]any {
 	text := map[string]any{"type": "string"}
-	if len(k.choices) > 0 {
-		text["enum"] = k.choices
+	if len(k.Choices) > 0 {
+		text["enum"] = k.Choices
 	}
 	list := func(of any) map[string]any { return map[string]any{"type": "array", "items": of} }
 	either := func(all ...any) map[string]any { return map[string]any{"anyOf": all} }
-	switch k.kind {
-	case kindString:
+	switch k.Kind {
+	case String:
 		return text
-	case kindInt:
+	case Int:
 		n := map[string]any{"type": "integer"}
-		if k.min != 0 || k.max != 0 {
-			n["minimum"], n["maximum"] = k.min, k.max
+		if k.Min != 0 || k.Max != 0 {
+			n["minimum"], n["maximum"] = k.Min, k.Max
 		}
 		return n
-	case kindBool:
+	case Bool:
 		return map[string]any{"type": "boolean"}
-	case kindTime:
+	case Time:
 		return map[string]any{"type": "string", "format": "date-time"} // as editors see a TOML time
-	case kindDuration:
+	case Duration:
 		return map[string]any{"type": "string", "pattern": durationPattern}
-	case kindStrings:
+	case Strings:
 		return list(text)
-	case kindWords:
+	case StringMap:
 		return map[string]any{"type": "object", "additionalProperties": text}
-	case kindMask:
+	case Netmask:
 		return map[string]any{"type": []string{"string", "integer"}}
-	case kindInts:
+	case Ints:
 		return list(map[string]any{"type": "integer"})
-	case kindTable:
-		return w.refer(k.table)
-	case kindTables:
-		return list(w.refer(k.table))
-	case kindChecks:
-		return either(w.refer(k.table), list(w.refer(k.table)))
-	case kindForward:
-		return either(text, w.refer(k.table))
-	case kindTLS:
-		return either(map[string]any{"type": "boolean"}, w.refer(k.table))
-	case kindList:
-		if t := entries[k.name]; t != nil {
-			return list(either(map[string]any{"type": "string"}, w.refer(t)))
+	case SubTable:
+		return w.reference(k.Table)
+	case Tables:
+		return list(w.reference(k.Table))
+	case TableOrTables:
+		return either(w.reference(k.Table), list(w.reference(k.Table)))
+	case StringOrTable:
+		return either(text, w.reference(k.Table))
+	case BoolOrTable:
+		return either(map[string]any{"type": "boolean"}, w.reference(k.Table))
+	case MixedList:
+		if t := listEntries[k.Name]; t != nil {
+			return list(either(map[string]any{"type": "string"}, w.reference(t)))
 		}
 		return map[string]any{"type": "array"}
 	}
 	return map[string]any{}
 }
 
-// asJSON is a default as JSON has it.
-func asJSON(v any) any {
+// jsonValue is a default as JSON has it.
+func jsonValue(v any) any {
 	if d, ok := v.(time.Duration); ok {
-		return short(d)
+		return values.FormatDuration(d)
 	}
 	return v
 }

@@ -1,4 +1,4 @@
-package config
+package tomlpos
 
 import (
 	"fmt"
@@ -43,29 +43,29 @@ func offset(text string, at Position) int {
 // every key's place must show that key, every value's place a value of its
 // type.
 func placed(text string) error {
-	document, root, _ := (&reader{}).decode(text)
-	if document == nil {
+	document, err := Decode(text)
+	if err != nil {
 		return nil
 	}
-	return placedTable(text, "", document, root)
+	return placedTable(text, "", document.Values, document.Root)
 }
 
-func placedTable(text, path string, values map[string]any, n *node) error {
-	if len(n.names) != len(values) {
-		return fmt.Errorf("%s: the scanner saw the keys %q, the library %d of them", path, n.names, len(values))
+func placedTable(text, path string, values map[string]any, n *Node) error {
+	if len(n.Names) != len(values) {
+		return fmt.Errorf("%s: the scanner saw the keys %q, the library %d of them", path, n.Names, len(values))
 	}
 	for name, v := range values {
-		c, ok := n.children[name]
+		c, ok := n.Children[name]
 		if !ok {
 			return fmt.Errorf("%s: no place for key %q", path, name)
 		}
-		at := offset(text, c.key)
+		at := offset(text, c.Key)
 		if at < 0 {
-			return fmt.Errorf("%s.%s: key at %v is outside of the text", path, name, c.key)
+			return fmt.Errorf("%s.%s: key at %v is outside of the text", path, name, c.Key)
 		}
 		rest := text[at:]
 		if !strings.HasPrefix(rest, `"`) && !strings.HasPrefix(rest, "'") && (name == "" || !strings.HasPrefix(rest, name)) {
-			return fmt.Errorf("%s.%s: at the key's place %v stands %.20q", path, name, c.key, rest)
+			return fmt.Errorf("%s.%s: at the key's place %v stands %.20q", path, name, c.Key, rest)
 		}
 		if err := placedValue(text, path+"."+name, v, c); err != nil {
 			return err
@@ -74,36 +74,36 @@ func placedTable(text, path string, values map[string]any, n *node) error {
 	return nil
 }
 
-func placedValue(text, path string, v any, n *node) error {
-	at := offset(text, n.value)
+func placedValue(text, path string, v any, n *Node) error {
+	at := offset(text, n.Value)
 	if at < 0 || at >= len(text) {
-		return fmt.Errorf("%s: value at %v is outside of the text", path, n.value)
+		return fmt.Errorf("%s: value at %v is outside of the text", path, n.Value)
 	}
 	begins := ""
 	switch v := v.(type) {
 	case map[string]any:
 		// A table that only its own keys or sub-tables bring about stands at
 		// its name.
-		if c := text[at]; c == '{' || c == '[' || n.key == n.value {
+		if c := text[at]; c == '{' || c == '[' || n.Key == n.Value {
 			return placedTable(text, path, v, n)
 		}
 		begins = "{["
 	case []map[string]any:
-		if len(n.items) != len(v) {
-			return fmt.Errorf("%s: %d places for %d elements", path, len(n.items), len(v))
+		if len(n.Items) != len(v) {
+			return fmt.Errorf("%s: %d places for %d elements", path, len(n.Items), len(v))
 		}
 		for i := range v {
-			if err := placedValue(text, fmt.Sprintf("%s[%d]", path, i), v[i], n.items[i]); err != nil {
+			if err := placedValue(text, fmt.Sprintf("%s[%d]", path, i), v[i], n.Items[i]); err != nil {
 				return err
 			}
 		}
 		begins = "["
 	case []any:
-		if len(n.items) != len(v) {
-			return fmt.Errorf("%s: %d places for %d elements", path, len(n.items), len(v))
+		if len(n.Items) != len(v) {
+			return fmt.Errorf("%s: %d places for %d elements", path, len(n.Items), len(v))
 		}
 		for i := range v {
-			if err := placedValue(text, fmt.Sprintf("%s[%d]", path, i), v[i], n.items[i]); err != nil {
+			if err := placedValue(text, fmt.Sprintf("%s[%d]", path, i), v[i], n.Items[i]); err != nil {
 				return err
 			}
 		}
@@ -116,7 +116,7 @@ func placedValue(text, path string, v any, n *node) error {
 		begins = "+-0123456789in"
 	}
 	if strings.IndexByte(begins, text[at]) < 0 {
-		return fmt.Errorf("%s: at the value's place %v stands %.20q, not one of %s", path, n.value, text[at:], begins)
+		return fmt.Errorf("%s: at the value's place %v stands %.20q, not one of %s", path, n.Value, text[at:], begins)
 	}
 	return nil
 }
@@ -147,11 +147,11 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	files, err := filepath.Glob("testdata/*.toml")
+	files, err := filepath.Glob("../testdata/*.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range append(files, "../docs/lvsd.toml") {
+	for _, name := range append(files, "../../docs/lvsd.toml") {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -168,7 +168,7 @@ func FuzzScan(f *testing.F) {
 	for _, text := range scanTexts {
 		f.Add(text)
 	}
-	files, err := filepath.Glob("testdata/*.toml")
+	files, err := filepath.Glob("../testdata/*.toml")
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -185,4 +185,20 @@ func FuzzScan(f *testing.F) {
 			t.Errorf("%q: %v", text, err)
 		}
 	})
+}
+
+// TestDepth: the limit itself is allowed.
+func TestDepth(t *testing.T) {
+	for _, text := range []string{
+		"a = " + strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1),
+		strings.Repeat("a.", maxDepth-1) + "a = 1",
+		"a = " + strings.Repeat("{a=", maxDepth-1) + "1" + strings.Repeat("}", maxDepth-1),
+	} {
+		if _, s := scan(text); s.limit != "" {
+			t.Errorf("%s: %s", text, s.limit)
+		}
+		if err := placed(text); err != nil {
+			t.Error(err)
+		}
+	}
 }

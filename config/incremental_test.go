@@ -49,7 +49,7 @@ func TestParseAfterIsParse(t *testing.T) {
 				t.Fatalf("%s: parsed after another text: %v\nalone: %v\nin\n%s", base, gotErr, wantErr, next)
 			}
 			sameFile(t, base, got, want)
-			if before.again("f", []byte(next)) != nil {
+			if before.reparse("f", []byte(next)) != nil {
 				short++
 			}
 			if wantErr == nil && r.IntN(4) > 0 {
@@ -122,7 +122,7 @@ func TestParseAfterDecodesWhatChanged(t *testing.T) {
 		if c.old != "" && text == base {
 			t.Fatalf("%s: nothing was replaced", name)
 		}
-		f := before.again("f", []byte(text))
+		f := before.reparse("f", []byte(text))
 		if (f != nil) != c.short {
 			t.Errorf("%s: the short way was taken: %v", name, f != nil)
 		}
@@ -135,7 +135,7 @@ func TestParseAfterDecodesWhatChanged(t *testing.T) {
 		}
 		sameFile(t, name, f, want)
 	}
-	if before.again("g", []byte(base)) != nil {
+	if before.reparse("g", []byte(base)) != nil {
 		t.Error("a file of another name is parsed after this one")
 	}
 }
@@ -152,7 +152,7 @@ func BenchmarkParseAfter(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if before.again("f", next) == nil {
+				if before.reparse("f", next) == nil {
 					b.Fatal("the whole was parsed")
 				}
 			}

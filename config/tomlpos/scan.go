@@ -9,9 +9,8 @@
 // path of every key, so that a hostile text of a few megabytes could cost it
 // the stack or the memory of the machine. Up to the first mistake in a text
 // both see the same structure; after it the library reads no further.
-//
-// PURE.
-package config
+
+package tomlpos
 
 import (
 	"fmt"
@@ -23,7 +22,7 @@ import (
 // Limits on a text, far above any real configuration: 37,205 real servers in
 // 2,277 services are 1.6 MB, nested four deep.
 const (
-	maxText  = 16 << 20
+	MaxText  = 16 << 20
 	maxDepth = 64
 	// maxCost bounds the memory that the library takes for keys: every key
 	// costs its whole path, whose parts are string headers of 16 bytes.
@@ -33,52 +32,52 @@ const (
 	valueCost = 32
 )
 
-// node is the place of one key or array element, and of what is in it.
-type node struct {
-	key      Position // of the key's last part; of an array element or a [[table]], as value
-	value    Position // where the value begins; of a [table], its bracket
-	names    []string // keys in the order of the text
-	children map[string]*node
-	items    []*node
+// Node is the place of one key or array element, and of what is in it.
+type Node struct {
+	Key      Position // of the key's last part; of an array element or a [[table]], as value
+	Value    Position // where the value begins; of a [table], its bracket
+	Names    []string // keys in the order of the text
+	Children map[string]*Node
+	Items    []*Node
 	header   bool // an array made by [[ ]]: a path through it means its last element
 }
 
 // child finds the key of that name, or makes it.
-func (n *node) child(name string, at Position) *node {
-	if c, ok := n.children[name]; ok {
+func (n *Node) child(name string, at Position) *Node {
+	if c, ok := n.Children[name]; ok {
 		return c
 	}
-	if n.children == nil {
-		n.children = make(map[string]*node)
+	if n.Children == nil {
+		n.Children = make(map[string]*Node)
 	}
-	c := &node{key: at, value: at}
-	n.children[name] = c
-	n.names = append(n.names, name)
+	c := &Node{Key: at, Value: at}
+	n.Children[name] = c
+	n.Names = append(n.Names, name)
 	return c
 }
 
-// get finds the key of that name; where there is none, which no accepted text
+// Get finds the key of that name; where there is none, which no accepted text
 // should bring about, the table itself stands in.
-func (n *node) get(name string) *node {
-	if c, ok := n.children[name]; ok {
+func (n *Node) Get(name string) *Node {
+	if c, ok := n.Children[name]; ok {
 		return c
 	}
-	return &node{key: n.key, value: n.value}
+	return &Node{Key: n.Key, Value: n.Value}
 }
 
-// item finds an array's element, the array itself standing in as for get.
-func (n *node) item(i int) *node {
-	if i < len(n.items) {
-		return n.items[i]
+// Item finds an array's element, the array itself standing in as for get.
+func (n *Node) Item(i int) *Node {
+	if i < len(n.Items) {
+		return n.Items[i]
 	}
-	return &node{key: n.value, value: n.value}
+	return &Node{Key: n.Value, Value: n.Value}
 }
 
-// last is the table that a key or header goes on in: of an array of tables its
+// current is the table that a key or header goes on in: of an array of tables its
 // last element.
-func (n *node) last() *node {
-	if n.header && len(n.items) > 0 {
-		return n.items[len(n.items)-1]
+func (n *Node) current() *Node {
+	if n.header && len(n.Items) > 0 {
+		return n.Items[len(n.Items)-1]
 	}
 	return n
 }
@@ -95,7 +94,7 @@ type scanner struct {
 	cost  int
 	limit string // what was too much; "" = nothing so far
 
-	chunks []chunk // what the headers of the first level open
+	sections []Section // what the headers of the first level open
 
 	// The first key that the library mistakes: one given twice, or an empty
 	// one. It drops the last value without a word in
@@ -114,10 +113,10 @@ func bom(text string) int {
 	return 0
 }
 
-// unreadable finds the first byte that no TOML may hold: one that is not
+// invalidByte finds the first byte that no TOML may hold: one that is not
 // UTF-8, or a control character. The library finds them, too, and is off by
 // some columns.
-func unreadable(text string) (offset int, complaint string) {
+func invalidByte(text string) (offset int, problem string) {
 	for i, c := range text {
 		switch {
 		case c == utf8.RuneError && !strings.HasPrefix(text[i:], "\uFFFD"):
@@ -133,25 +132,25 @@ func unreadable(text string) (offset int, complaint string) {
 
 // scan finds the places of everything in the text, up to the limit that it
 // exceeds, if it does. The scanner then stands there, or at the text's end.
-func scan(text string) (*node, *scanner) {
+func scan(text string) (*Node, *scanner) {
 	s := &scanner{text: text, at: Position{1, 1}}
 	s.pos = bom(text)
 	s.marked = s.pos
-	root := &node{key: s.at, value: s.at}
+	root := &Node{Key: s.at, Value: s.at}
 	s.document(root)
 	return root, s
 }
 
-// place counts an offset into line and column for once, in a text that was not
+// PositionAt counts an offset into line and column for once, in a text that was not
 // scanned to its end.
-func place(text string, offset int) Position {
+func PositionAt(text string, offset int) Position {
 	s := &scanner{text: text, at: Position{1, 1}, marked: bom(text)}
 	s.pos = max(s.marked, min(offset, len(text)))
-	return s.here()
+	return s.position()
 }
 
-// here is the present position as line and column.
-func (s *scanner) here() Position {
+// position is the present position as line and column.
+func (s *scanner) position() Position {
 	for s.marked < s.pos {
 		rest := s.text[s.marked:s.pos]
 		end := strings.IndexByte(rest, '\n')
@@ -174,54 +173,54 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// refuse stops the scan at a limit; the first one counts.
-func (s *scanner) refuse(format string, args ...any) {
+// exceed stops the scan at a limit; the first one counts.
+func (s *scanner) exceed(format string, args ...any) {
 	if s.limit == "" {
-		s.here()
+		s.position()
 		s.limit = fmt.Sprintf(format, args...)
 	}
 	s.pos = len(s.text)
 	s.marked = s.pos
 }
 
-// flawed remembers the first key that the library must not be trusted with.
-func (s *scanner) flawed(flaw, key string, at Position) {
+// reportFlaw remembers the first key that the library must not be trusted with.
+func (s *scanner) reportFlaw(flaw, key string, at Position) {
 	if s.flaw == "" {
 		s.flaw, s.flawKey, s.flawAt = flaw, key, at
 	}
 }
 
-// spend accounts for one key or value.
-func (s *scanner) spend(cost int) {
+// charge accounts for one key or value.
+func (s *scanner) charge(cost int) {
 	if s.cost += cost; s.cost > maxCost {
-		s.refuse("too many keys and values for a configuration: split the file or generate less")
+		s.exceed("too many keys and values for a configuration: split the file or generate less")
 	}
 }
 
-// skip passes over white space, line ends and comments, and over the bytes
+// skipSpace passes over white space, line ends and comments, and over the bytes
 // that separate here.
-func (s *scanner) skip(separators string) {
+func (s *scanner) skipSpace(separators string) {
 	for s.pos < len(s.text) {
 		switch c := s.text[s.pos]; {
 		case c == ' ', c == '\t', c == '\r', c == '\n', strings.IndexByte(separators, c) >= 0:
 			s.pos++
 		case c == '#':
-			s.line()
+			s.skipLine()
 		default:
 			return
 		}
 	}
 }
 
-// blanks passes over spaces and tabs.
-func (s *scanner) blanks() {
+// skipBlanks passes over spaces and tabs.
+func (s *scanner) skipBlanks() {
 	for c := s.peek(); c == ' ' || c == '\t'; c = s.peek() {
 		s.pos++
 	}
 }
 
-// line passes over what is left of the line, not over its end.
-func (s *scanner) line() {
+// skipLine passes over what is left of the line, not over its end.
+func (s *scanner) skipLine() {
 	if end := strings.IndexByte(s.text[s.pos:], '\n'); end >= 0 {
 		s.pos += end
 	} else {
@@ -229,16 +228,16 @@ func (s *scanner) line() {
 	}
 }
 
-// within is where a table stands: how deep, and how long its path is.
-type within struct{ depth, path int }
+// scope is where a table stands: how deep, and how long its path is.
+type scope struct{ depth, path int }
 
-func (w within) down(name string) within { return within{w.depth + 1, w.path + len(name) + 1} }
+func (w scope) down(name string) scope { return scope{w.depth + 1, w.path + len(name) + 1} }
 
 // document reads headers and keys up to the end of the text.
-func (s *scanner) document(root *node) {
-	table, in := root, within{}
+func (s *scanner) document(root *Node) {
+	table, in := root, scope{}
 	for {
-		s.skip("")
+		s.skipSpace("")
 		if s.pos >= len(s.text) {
 			return
 		}
@@ -247,75 +246,75 @@ func (s *scanner) document(root *node) {
 		} else {
 			s.keyValue(table, in)
 		}
-		s.line()
+		s.skipLine()
 	}
 }
 
 // tableHeader reads [a.b] or [[a.b]] and gives the table that it opens.
-func (s *scanner) tableHeader(root *node) (*node, within) {
-	start, offset := s.here(), s.pos
+func (s *scanner) tableHeader(root *Node) (*Node, scope) {
+	start, offset := s.position(), s.pos
 	s.pos++
 	array := s.peek() == '['
 	if array {
 		s.pos++
 	}
-	parent, name, at, in := s.dotted(root, within{}, ']')
+	parent, name, at, in := s.dottedKey(root, scope{}, ']')
 	n := parent.child(name, at)
 	if parent == root {
-		s.opened(offset, start, array && name == servicesKey)
+		s.openSection(offset, start, array && name == servicesKey)
 	} else {
-		s.below(offset)
+		s.addToSection(offset)
 	}
 	if array {
-		s.spend(valueCost)
-		element := &node{key: start, value: start}
+		s.charge(valueCost)
+		element := &Node{Key: start, Value: start}
 		n.header = true
-		n.items = append(n.items, element)
-		if len(n.items) == 1 {
-			n.value = start
+		n.Items = append(n.Items, element)
+		if len(n.Items) == 1 {
+			n.Value = start
 		}
 		return element, in.down("")
 	}
-	n.value = start
+	n.Value = start
 	return n, in
 }
 
 // keyValue reads one key = value into the table.
-func (s *scanner) keyValue(table *node, in within) {
-	parent, name, at, in := s.dotted(table, in, '=')
-	if _, known := parent.children[name]; known {
-		s.flawed("defined twice: leave one out", name, at)
+func (s *scanner) keyValue(table *Node, in scope) {
+	parent, name, at, in := s.dottedKey(table, in, '=')
+	if _, known := parent.Children[name]; known {
+		s.reportFlaw("defined twice: leave one out", name, at)
 	}
 	n := parent.child(name, at)
 	if s.peek() == '=' {
 		s.pos++
 	}
-	s.blanks()
+	s.skipBlanks()
 	s.value(n, in)
 }
 
-// dotted reads a key of one or more parts up to the byte that ends it, which
+// dottedKey reads a key of one or more parts up to the byte that ends it, which
 // is not passed. It gives the table that holds the last part, the last part,
 // and its place.
-func (s *scanner) dotted(table *node, in within, end byte) (parent *node, name string, at Position, deeper within) {
+func (s *scanner) dottedKey(table *Node, in scope, end byte) (parent *Node, name string, at Position, deeper scope) {
 	for {
-		s.blanks()
-		at = s.here()
+		s.skipBlanks()
+		at = s.position()
 		if name = s.keyPart(end); name == "" {
-			s.flawed("a key must not be empty", name, at)
+			s.reportFlaw("a key must not be empty", name, at)
 		}
 		in = in.down(name)
 		if in.depth > maxDepth {
-			s.refuse("nested deeper than %d levels", maxDepth)
+			s.exceed("nested deeper than %d levels", maxDepth)
 			return table, name, at, in
 		}
-		s.spend(keyCost + in.path + in.depth*partCost)
-		s.blanks()
+		s.charge(keyCost + in.path + in.depth*partCost)
+		s.skipBlanks()
 		if s.peek() != '.' {
 			return table, name, at, in
 		}
 		s.pos++
-		table = table.child(name, at).last()
+		table = table.child(name, at).current()
 	}
 }
 
@@ -326,7 +325,7 @@ func (s *scanner) keyPart(end byte) string {
 	case '"', '\'':
 		start := s.pos + 1
 		s.pos++
-		s.closing(c)
+		s.closeQuote(c)
 		name := s.text[start:max(start, s.pos-1)]
 		if c == '"' {
 			return unescape(name)
@@ -345,32 +344,32 @@ func (s *scanner) keyPart(end byte) string {
 }
 
 // value reads one value and remembers where it and what is in it stand.
-func (s *scanner) value(n *node, in within) {
-	n.value = s.here()
-	s.spend(valueCost)
+func (s *scanner) value(n *Node, in scope) {
+	n.Value = s.position()
+	s.charge(valueCost)
 	switch c := s.peek(); c {
 	case '"', '\'':
-		s.quoted(c)
+		s.quotedString(c)
 	case '[':
 		s.array(n, in)
 	case '{':
 		s.inlineTable(n, in)
 	default:
-		s.bare()
+		s.bareValue()
 	}
 }
 
 // array reads [ … ].
-func (s *scanner) array(n *node, in within) {
-	n.items = nil
+func (s *scanner) array(n *Node, in scope) {
+	n.Items = nil
 	in = in.down("")
 	if in.depth > maxDepth {
-		s.refuse("nested deeper than %d levels", maxDepth)
+		s.exceed("nested deeper than %d levels", maxDepth)
 		return
 	}
 	s.pos++
 	for {
-		s.skip(",")
+		s.skipSpace(",")
 		if s.pos >= len(s.text) {
 			return
 		}
@@ -379,8 +378,8 @@ func (s *scanner) array(n *node, in within) {
 			return
 		}
 		before := s.pos
-		element := &node{key: s.here()}
-		n.items = append(n.items, element)
+		element := &Node{Key: s.position()}
+		n.Items = append(n.Items, element)
 		s.value(element, in)
 		if s.pos == before { // a stray byte that no value begins with
 			s.pos++
@@ -389,10 +388,10 @@ func (s *scanner) array(n *node, in within) {
 }
 
 // inlineTable reads { … }, which may span lines.
-func (s *scanner) inlineTable(n *node, in within) {
+func (s *scanner) inlineTable(n *Node, in scope) {
 	s.pos++
 	for {
-		s.skip(",")
+		s.skipSpace(",")
 		if s.pos >= len(s.text) {
 			return
 		}
@@ -408,9 +407,9 @@ func (s *scanner) inlineTable(n *node, in within) {
 	}
 }
 
-// bare passes over a number, a date or a boolean. A date may hold one space,
+// bareValue passes over a number, a date or a boolean. A date may hold one space,
 // which is why only what can follow a value ends it.
-func (s *scanner) bare() {
+func (s *scanner) bareValue() {
 	if end := strings.IndexAny(s.text[s.pos:], ",]}#\r\n"); end >= 0 {
 		s.pos += end
 	} else {
@@ -418,15 +417,15 @@ func (s *scanner) bare() {
 	}
 }
 
-// quoted passes over a string of any of the four kinds, from its first quote.
-func (s *scanner) quoted(quote byte) {
+// quotedString passes over a string of any of the four kinds, from its first quote.
+func (s *scanner) quotedString(quote byte) {
 	triple := `"""`
 	if quote == '\'' {
 		triple = "'''"
 	}
 	if !strings.HasPrefix(s.text[s.pos:], triple) {
 		s.pos++
-		s.closing(quote)
+		s.closeQuote(quote)
 		return
 	}
 	s.pos += 3
@@ -448,9 +447,9 @@ func (s *scanner) quoted(quote byte) {
 	s.pos = len(s.text)
 }
 
-// closing passes over what is left of a string of one line, its closing quote
+// closeQuote passes over what is left of a string of one line, its closing quote
 // included.
-func (s *scanner) closing(quote byte) {
+func (s *scanner) closeQuote(quote byte) {
 	for s.pos < len(s.text) {
 		switch c := s.text[s.pos]; {
 		case c == '\n':

@@ -1,0 +1,246 @@
+// This file builds what only checks of some types say: dialogues, answers,
+// TLS, queries, programs, agents. It never probes, and opens none of the files
+// that are named.
+
+package config
+
+import (
+	"encoding/hex"
+	"net/netip"
+	"strings"
+
+	"lvsd/config/reader"
+	"lvsd/config/values"
+)
+
+// tcpExchange reads the keys of tcp: one exchange, or steps.
+func tcpExchange(t *reader.Table, check *Check) {
+	one := buildStep(t)
+	check.Send, check.Expect, check.ExpectText = one.Send, one.Expect, one.ExpectText
+	for _, r := range t.Tables("steps") {
+		step := buildStep(r)
+		if step == (Step{}) && r.Valid("expect") {
+			r.ErrorAt(r.Start, r.Path, "does nothing: send something, or expect something")
+		}
+		check.Steps = append(check.Steps, step)
+	}
+	for _, name := range []string{"send", "send_hex", "expect", "expect_text", "expect_hex"} {
+		if len(check.Steps) > 0 && t.IsSet(name) {
+			t.Errorf(name, "cannot stand beside steps: make it one of them")
+		}
+	}
+}
+
+// buildStep reads what is sent and expected, each in one of its spellings.
+func buildStep(t *reader.Table) Step {
+	requireAtMostOne(t, "send", "send_hex")
+	requireAtMostOne(t, "expect", "expect_text", "expect_hex")
+	s := Step{Send: t.Str("send"), Expect: t.Regexp("expect"), ExpectText: t.Str("expect_text")}
+	if b := hexValue(t, "send_hex"); b != "" {
+		s.Send = b
+	}
+	if b := hexValue(t, "expect_hex"); b != "" {
+		s.ExpectText = b
+	}
+	return s
+}
+
+// requireAtMostOne refuses more than one of several keys that say the same thing.
+func requireAtMostOne(t *reader.Table, names ...string) {
+	first := ""
+	for _, name := range names {
+		switch {
+		case t.Str(name) == "":
+		case first == "":
+			first = name
+		default:
+			t.Errorf(name, "and %s are two spellings of one thing: leave one out", first)
+		}
+	}
+}
+
+// hexValue reads hexadecimal digits, which may be apart: "00 ff 0a".
+func hexValue(t *reader.Table, name string) string {
+	text := t.Str(name)
+	b, err := hex.DecodeString(strings.Join(strings.Fields(text), ""))
+	if err != nil || text != "" && len(b) == 0 {
+		t.Errorf(name, `must be pairs of hexadecimal digits, such as "00 ff 0a", not %s`, values.Redact(text))
+		return ""
+	}
+	return string(b)
+}
+
+// udpExchange reads the keys of udp.
+func udpExchange(t *reader.Table, check *Check) {
+	one := buildStep(t)
+	check.Send, check.Expect, check.ExpectText = one.Send, one.Expect, one.ExpectText
+	expects := check.Expect != "" || check.ExpectText != ""
+	if expects && t.IsSet("require_reply") && !t.Bool("require_reply") && t.Valid("require_reply") {
+		t.Errorf("require_reply", "cannot be false where an answer is expected: leave it out")
+	}
+	check.RequireReply = expects || t.Bool("require_reply")
+}
+
+// httpResponse reads what http and https do besides one plain request.
+func httpResponse(t *reader.Table, check *Check) {
+	check.Body, check.ExpectNot, check.Digest = t.Str("body"), t.Regexp("expect_not"), bodyDigest(t)
+	check.FollowRedirects, check.HTTP2, check.ProxyProtocol = int(t.Int("follow_redirects")), t.Bool("http2"), t.Str("proxy_protocol")
+	if check.Method == "HEAD" {
+		for _, name := range []string{"expect_not", "digest"} {
+			if t.Str(name) != "" {
+				t.Errorf(name, "judges nothing: an answer to HEAD has no body")
+			}
+		}
+	}
+	if check.Body != "" && (check.Method == "GET" || check.Method == "HEAD") {
+		t.Warnf("body", `has no meaning with the method %s, and some servers refuse it (RFC 9110 §9.3.1): use "POST"`, check.Method)
+	}
+}
+
+// bodyDigest reads the digest of a body: the name of the function and its result.
+func bodyDigest(t *reader.Table) string {
+	s := strings.ToLower(t.Str("digest"))
+	if s == "" {
+		return ""
+	}
+	name, sum, _ := strings.Cut(s, ":")
+	size := map[string]int{"sha256": 32, "md5": 16}[name]
+	if b, err := hex.DecodeString(sum); err != nil || size == 0 || len(b) != size {
+		t.Errorf("digest", `must be "sha256:" and 64 hexadecimal digits (sha256sum prints them), or "md5:" and 32, not %s`, values.Quote(s))
+		return ""
+	}
+	return s
+}
+
+var tlsKeyNames = []string{"verify", "server_name", "ca_file", "cert_file", "key_file", "min_version"}
+
+// tlsSettings reads whether TLS is spoken, and how. Its settings may stand in
+// the check or in the table tls.
+func tlsSettings(t *reader.Table, check *Check) {
+	if check.Type == "http" {
+		return
+	}
+	table, isTable := t.Value("tls").(*reader.Table)
+	check.UseTLS = isTable || t.Bool("tls") || check.Type == "https"
+	if check.Type == "https" && !isTable && t.IsSet("tls") && t.Valid("tls") && !t.Bool("tls") {
+		t.Errorf("tls", `cannot be false: use type = "http"`)
+	}
+	from := func(name string) *reader.Table {
+		if !isTable || !table.IsSet(name) {
+			return t
+		}
+		if t.IsSet(name) {
+			table.Errorf(name, "stands in the check as well: leave one out")
+		}
+		return table
+	}
+	if !check.UseTLS {
+		for _, name := range tlsKeyNames {
+			if t.IsSet(name) && t.Valid(name) && t.Valid("tls") {
+				t.Errorf(name, "does nothing without TLS: add tls = true")
+			}
+		}
+		return
+	}
+	check.TLS = TLS{
+		Verify:     from("verify").Bool("verify"),
+		ServerName: tlsServerName(from("server_name")),
+		CAFile:     pathValue(from("ca_file"), "ca_file"),
+		CertFile:   pathValue(from("cert_file"), "cert_file"),
+		KeyFile:    pathValue(from("key_file"), "key_file"),
+		MinVersion: from("min_version").Str("min_version"),
+	}
+	switch {
+	case check.TLS.CertFile != "" && check.TLS.KeyFile == "":
+		from("cert_file").Errorf("cert_file", "needs key_file, the private key of the certificate")
+	case check.TLS.KeyFile != "" && check.TLS.CertFile == "":
+		from("key_file").Errorf("key_file", "needs cert_file, the certificate of the key")
+	}
+	if !check.TLS.Verify && check.TLS.CAFile != "" {
+		from("ca_file").Warnf("ca_file", "does nothing with verify = false")
+	}
+}
+
+// pathValue reads the path of a file, or none.
+func pathValue(t *reader.Table, name string) string {
+	s := t.Str(name)
+	if s == "" {
+		return ""
+	}
+	if problem := values.CheckPath(s); problem != "" {
+		t.Errorf(name, "%s", problem)
+	}
+	return s
+}
+
+// tlsServerName reads the name that a certificate must be for.
+func tlsServerName(t *reader.Table) string {
+	s := t.Str("server_name")
+	if t.IsSet("server_name") && t.Valid("server_name") && (s == "" || strings.ContainsAny(s, "/@?#:") && !values.IsIP(s) || strings.ContainsFunc(s, values.IsUnprintable)) {
+		t.Errorf("server_name", `must be a name as in a certificate, such as "www.example.com", not %s`, values.Quote(s))
+	}
+	return s
+}
+
+// dnsQuery reads the keys of dns.
+func dnsQuery(t *reader.Table, check *Check) {
+	check.DNSRecord, check.DNSRcode, check.DNSTCP = t.Str("record"), t.Str("rcode"), t.Bool("tcp")
+	name := t.Str("name")
+	check.DNSName = strings.TrimSuffix(name, ".")
+	switch {
+	case !t.IsSet("name"):
+		t.ErrorAt(t.Start, t.Path.Key("name"), `missing: say which name is asked for, such as "www.example.com"`)
+	case t.Valid("name") && name != ".":
+		if problem := values.CheckHostName(name); problem != "" {
+			t.Errorf("name", "%s", problem)
+		}
+	}
+	if check.DNSAnswer = t.Str("answer"); check.DNSAnswer == "" {
+		return
+	}
+	a, err := netip.ParseAddr(check.DNSAnswer)
+	switch {
+	case check.DNSRcode != "NOERROR":
+		t.Errorf("answer", "cannot come with rcode %s: leave one out", check.DNSRcode)
+	case check.DNSRecord == "A" && (err != nil || !a.Is4()):
+		t.Errorf("answer", `must be an IPv4 address for record = "A", not %s`, values.Quote(check.DNSAnswer))
+	case check.DNSRecord == "AAAA" && (err != nil || !a.Is6() || a.Zone() != ""):
+		t.Errorf("answer", `must be an IPv6 address for record = "AAAA", not %s`, values.Quote(check.DNSAnswer))
+	case err == nil:
+		check.DNSAnswer = a.String()
+	}
+}
+
+// smtpBanner reads the keys of smtp.
+func smtpBanner(t *reader.Table, check *Check) {
+	check.Helo = t.Str("helo")
+	if check.Helo == "" || strings.ContainsFunc(check.Helo, values.IsUnprintable) || len(check.Helo) > 255 {
+		t.Errorf("helo", `must be a host name, or an address in brackets, such as "lb1.example.com", not %s`, values.Quote(check.Helo))
+	}
+}
+
+// execCommand reads the keys of exec. No shell takes part in it.
+func execCommand(t *reader.Table, check *Check) {
+	const example = `["/usr/local/bin/probe", "-v"]`
+	check.Command, check.User = argvValue(t, "command", example), t.Str("user")
+	if t.Valid("command") && !t.IsSet("command") {
+		t.ErrorAt(t.Start, t.Path.Key("command"), "missing: say which program is run, such as "+example)
+	}
+	if strings.ContainsAny(check.User, ": \t\r\n\x00") {
+		t.Errorf("user", "is not the name of a user: %s", values.Quote(check.User))
+	}
+}
+
+// agentPort reads the port of an agent, which address may say, too.
+func (p *checkTemplate) agentPort() {
+	t := p.record
+	switch {
+	case t.IsSet("port") && t.Valid("port") && !p.anyPort:
+		t.Errorf("port", "is said by address, too: leave one out")
+	case t.IsSet("port") && t.Valid("port"):
+		p.override, p.anyPort = netip.AddrPortFrom(p.override.Addr(), uint16(t.Int("port"))), false
+	case !t.IsSet("port") && p.anyPort:
+		t.ErrorAt(t.Start, t.Path.Key("port"), "missing: say which port the agent answers on, such as port = 5666")
+		p.missingPort = true
+	}
+}

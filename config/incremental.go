@@ -1,0 +1,180 @@
+// This file parses a text that is nearly the one before: where only settings
+// inside some services differ, such as a weight among ten thousand, nothing but
+// those services is decoded. Everything that could make a difference elsewhere
+// (another line more, a name, an address, a check, a mistake, a warning) has the
+// whole text parsed, so that nobody can tell which way was taken.
+
+package config
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	"lvsd/config/reader"
+	"lvsd/config/tomlpos"
+)
+
+// ParseAfter is Parse of a text that comes after another one of the same file,
+// nil where there was none. It answers what Parse does.
+func ParseAfter(before *File, name string, text []byte) (*File, error) {
+	if f := before.reparse(name, text); f != nil {
+		return f, nil
+	}
+	return Parse(name, text)
+}
+
+// reparse answers the file of the next text, or nil where the whole of it must be
+// parsed.
+func (f *File) reparse(name string, next []byte) *File {
+	if f == nil || name != f.Name || f.truncated || f.commonDigest == "" || len(next) > tomlpos.MaxText {
+		return nil
+	}
+	text := string(next)
+	sections := f.sectionsAt(text)
+	if sections == nil {
+		return nil
+	}
+	common, each := tomlpos.Digests(text, sections)
+	if common != f.commonDigest {
+		return nil
+	}
+	var changed []int // of the services
+	for i, d := range each {
+		if d != f.services[i].Digest {
+			changed = append(changed, i)
+		}
+	}
+	if len(changed) > len(each)/2 {
+		return nil
+	}
+	built, ok := rebuild(name, text, sections, changed)
+	if !ok || f.warnsIn(sections, changed) {
+		return nil
+	}
+	services := slices.Clone(f.services)
+	for n, i := range changed {
+		if !sameIdentity(built[n], services[i]) {
+			return nil
+		}
+		services[i] = built[n]
+		services[i].Digest = each[i]
+	}
+	return f.withServices(services, sections, textHash(next))
+}
+
+// sectionsAt cuts the text at the lines at which the one before has its parts. Whether
+// parts begin there is seen later.
+func (f *File) sectionsAt(text string) []tomlpos.Section {
+	sections := slices.Clone(f.sections)
+	line, offset := 1, 0
+	for i := range sections {
+		c := &sections[i]
+		if c.Position.Col != 1 || c.Mixed {
+			return nil
+		}
+		for ; line < c.Position.Line; line++ {
+			end := strings.IndexByte(text[offset:], '\n')
+			if end < 0 {
+				return nil
+			}
+			offset += end + 1
+		}
+		c.Offset = offset
+	}
+	return sections
+}
+
+// rebuild decodes what is no service and the changed services, with empty lines
+// for all others, and makes the changed ones. It is not ok when anything at all is
+// said of them, or when the parts are not where they were.
+//
+// That the next part's header is found where it was proves that nothing of a
+// changed one, an open string say, reaches into what was left out: empty lines
+// close nothing.
+func rebuild(name, text string, sections []tomlpos.Section, changed []int) (built []Service, ok bool) {
+	var b strings.Builder
+	var kept []tomlpos.Section
+	b.WriteString(text[:sections[0].Offset])
+	service := -1
+	for i, c := range sections {
+		t := tomlpos.SectionText(text, sections, i)
+		if c.Service {
+			service++
+			if _, is := slices.BinarySearch(changed, service); !is {
+				b.WriteString(strings.Repeat("\n", strings.Count(t, "\n")))
+				continue
+			}
+		}
+		kept = append(kept, c)
+		b.WriteString(t)
+	}
+	r := reader.New(name)
+	root, found, decoded := r.Root(b.String())
+	if !decoded || !slices.EqualFunc(kept, found, func(a, b tomlpos.Section) bool {
+		return a.Position == b.Position && a.Service == b.Service && !b.Mixed
+	}) {
+		return nil, false
+	}
+	built = buildServices(root)
+	inside := func(w Error) bool { return lineInServices(sections, changed, w.Line) }
+	warnings, incomplete := r.Warnings()
+	ok = !r.Failed() && !incomplete && !slices.ContainsFunc(warnings, inside) && len(built) == len(changed)
+	return built, ok
+}
+
+// warnsIn says whether one of the warnings of before is about what changed.
+func (f *File) warnsIn(sections []tomlpos.Section, changed []int) bool {
+	return slices.ContainsFunc(f.Warnings, func(w Error) bool { return lineInServices(sections, changed, w.Line) })
+}
+
+// lineInServices says whether the line is in one of the services with those numbers.
+func lineInServices(sections []tomlpos.Section, services []int, line int) bool {
+	service := -1
+	for i, c := range sections {
+		if c.Service {
+			service++
+		}
+		if line < c.Position.Line || i+1 < len(sections) && line >= sections[i+1].Position.Line {
+			continue
+		}
+		_, is := slices.BinarySearch(services, service)
+		return c.Service && is
+	}
+	return false
+}
+
+// sameIdentity says whether all that is judged beyond one service (who has which name
+// and address, which checks go through the kernel, who is a director) is as it was.
+func sameIdentity(s, was Service) bool {
+	return s.Name == was.Name && s.Protocol == was.Protocol && s.Address == was.Address && s.FWMark == was.FWMark && s.IPv6 == was.IPv6 &&
+		slices.EqualFunc(s.RealServers, was.RealServers, func(a, b RealServer) bool {
+			return a.Address == b.Address && a.Forward == b.Forward && reflect.DeepEqual(a.Checks, b.Checks)
+		})
+}
+
+// withServices is the file with these services instead of its own.
+func (f *File) withServices(services []Service, sections []tomlpos.Section, hash string) *File {
+	next := *f
+	next.Hash, next.services, next.sections = hash, services, sections
+	next.configs = make(map[string]*Config, len(f.configs))
+	for name, c := range f.configs {
+		d := *c
+		d.Hash, d.Services = hash, services
+		next.configs[name] = &d
+	}
+	return &next
+}
+
+// setDigests gives the file's services their digests. Where they are written in
+// another form there are none: no digest is equal to none.
+func (f *File) setDigests(text string, sections []tomlpos.Section) {
+	common, each := tomlpos.Digests(text, sections)
+	if len(each) != len(f.services) {
+		return
+	}
+	for i := range each {
+		f.services[i].Digest = each[i]
+	}
+	f.sections, f.commonDigest = sections, common
+}

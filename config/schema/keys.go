@@ -1,0 +1,302 @@
+// This file is the home of every key: each is named here once, with its type,
+// its default and its range, and docs/lvsd.toml is held to it by a test. It
+// never says what a key does to the configuration; that is in the files named
+// after the tables.
+
+package schema
+
+import (
+	"math"
+	"time"
+)
+
+// ThroughMarkCount is how many firewall marks are reserved for checks with through:
+// one for each real server that has such a check.
+const ThroughMarkCount = 1 << 16
+
+// NoFallback is the flag that takes the fallback of sh and mh away.
+const NoFallback = "no-fallback"
+
+const (
+	// maxTimeout is what ip_vs takes for a timeout that ipvsadm would, too: 31
+	// days (ipvsadm(8), --set and --persistent).
+	maxTimeout   = 31 * 24 * time.Hour
+	maxAdvert    = 4095 * 10 * time.Millisecond // 12 bits of centiseconds, RFC 9568 §5.2.7
+	maxWeight    = math.MaxUint16
+	DefaultShare = 80
+	// maxTrackWeight takes any priority to any other but the owner's.
+	maxTrackWeight = 253
+	// maxDatagram is the longest payload of UDP over IPv4; minDatagram lets a
+	// connection with all its options in (ip_vs_sync.c).
+	MaxDatagram, MinDatagram = 65507, 512
+)
+
+var (
+	schedulers = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"}
+	flags      = []string{"sh-fallback", "sh-port", "mh-fallback", "mh-port", "flag-1", "flag-2", "flag-3", NoFallback}
+	forwards   = []string{"dr", "nat", "tun"}
+	checkTypes = []string{"connect", "syn", "tcp", "http", "https", "ping", "udp", "dns", "smtp", "exec", "agent", "grpc", "on", "off"}
+	web        = []string{"http", "https"}
+	encrypted  = []string{"https", "tcp", "smtp", "grpc"} // types of check that can speak TLS
+	exchanging = []string{"tcp", "udp"}
+)
+
+var RootTable = newTable("",
+	Key{Name: "director", Kind: Tables, Table: DirectorTable},
+	Key{Name: "global", Kind: SubTable, Table: GlobalTable},
+	Key{Name: "ipvs", Kind: SubTable, Table: IPVSTable},
+	Key{Name: "vrrp", Kind: Tables, Table: VRRPTable},
+	Key{Name: "virtual_service", Kind: Tables, Table: ServiceTable},
+	Key{Name: "guard", Kind: SubTable, Table: GuardTable},
+	Key{Name: "pair", Kind: SubTable, Table: PairTable},
+)
+
+var DirectorTable = newTable("director",
+	Key{Name: "name", Kind: String, Required: true},
+	Key{Name: "address", Kind: String, Computed: "none"},
+)
+
+var GlobalTable = newTable("global",
+	Key{Name: "http_listen", Kind: String, Default: "127.0.0.1:8112", PerDirector: true},
+	Key{Name: "control_socket", Kind: String, Default: "/run/lvsd/control.sock", PerDirector: true},
+	Key{Name: "control_group", Kind: String, Default: "", PerDirector: true},
+	Key{Name: "web_config_file", Kind: String, Default: "", PerDirector: true},
+	Key{Name: "notify", Kind: Strings, Default: []string{}},
+	Key{Name: "webhook", Kind: String, Default: "", PerDirector: true},
+	Key{Name: "state_dir", Kind: String, Default: "/var/lib/lvsd", PerDirector: true},
+	Key{Name: "log_level", Kind: String, Default: "info", PerDirector: true, Choices: []string{"debug", "info", "warn", "error"}},
+	Key{Name: "log_format", Kind: String, Default: "text", PerDirector: true, Choices: []string{"text", "json"}},
+	Key{Name: "auto_reload", Kind: Bool, Default: false, PerDirector: true},
+	Key{Name: "per_server_metrics", Kind: Bool, Default: true, PerDirector: true},
+)
+
+var IPVSTable = newTable("ipvs",
+	Key{Name: "timeout_tcp", Kind: Duration, Default: 15 * time.Minute, PerDirector: true, Min: int64(time.Second), Max: int64(maxTimeout)},
+	Key{Name: "timeout_tcp_fin", Kind: Duration, Default: 2 * time.Minute, PerDirector: true, Min: int64(time.Second), Max: int64(maxTimeout)},
+	Key{Name: "timeout_udp", Kind: Duration, Default: 5 * time.Minute, PerDirector: true, Min: int64(time.Second), Max: int64(maxTimeout)},
+	Key{Name: "manage_sysctls", Kind: Bool, Default: true, PerDirector: true},
+	Key{Name: "resync_interval", Kind: Duration, Default: 10 * time.Second, PerDirector: true, Min: int64(100 * time.Millisecond), Max: int64(time.Hour)},
+	Key{Name: "on_stop", Kind: String, Default: "keep", PerDirector: true, Choices: []string{"keep", "remove"}},
+	Key{Name: "foreign", Kind: String, Default: "alarm", PerDirector: true, Choices: []string{"alarm", "remove", "ignore"}},
+	Key{Name: "through_marks", Kind: Int, Default: int64(0x6c760000), Min: 1, Max: math.MaxUint32 - ThroughMarkCount + 1},
+	Key{Name: "sync", Kind: SubTable, Table: SyncTable, Computed: "none"},
+)
+
+var SyncTable = newTable("ipvs.sync",
+	Key{Name: "interface", Kind: String, Required: true, PerDirector: true},
+	Key{Name: "id", Kind: Int, Required: true, Min: 1, Max: math.MaxUint8},
+	Key{Name: "vrrp", Kind: String, Computed: "the first [[vrrp]]"},
+	Key{Name: "refresh_period", Kind: Duration, Default: 10 * time.Second, Max: int64(time.Hour)},
+	Key{Name: "group", Kind: String, Default: "224.0.0.81"},
+	Key{Name: "port", Kind: Int, Default: int64(8848), Min: 1, Max: math.MaxUint16},
+	Key{Name: "ttl", Kind: Int, Default: int64(1), Min: 1, Max: math.MaxUint8},
+	Key{Name: "maxlen", Kind: Int, Default: int64(0), Max: MaxDatagram},
+	Key{Name: "threshold", Kind: Ints, Default: []int64{3, 50}},
+)
+
+var VRRPTable = newTable("vrrp",
+	Key{Name: "name", Kind: String, Required: true},
+	Key{Name: "interface", Kind: String, Required: true, PerDirector: true},
+	Key{Name: "virtual_router_id", Kind: Int, Required: true, Min: 1, Max: math.MaxUint8},
+	Key{Name: "version", Kind: Int, Default: int64(3), Min: 2, Max: 3},
+	Key{Name: "priority", Kind: Int, Default: int64(100), PerDirector: true, Min: 1, Max: math.MaxUint8},
+	Key{Name: "advert_interval", Kind: Duration, Default: time.Second, Min: int64(10 * time.Millisecond), Max: int64(maxAdvert)},
+	Key{Name: "preempt", Kind: Bool, Default: true, PerDirector: true},
+	Key{Name: "preempt_delay", Kind: Duration, Default: time.Duration(0), PerDirector: true, Max: int64(time.Hour)},
+	Key{Name: "addresses", Kind: Strings, Required: true},
+	Key{Name: "excluded_addresses", Kind: Strings, Default: []string{}},
+	Key{Name: "link_local_first", Kind: Bool, Default: true},
+	Key{Name: "routes", Kind: Tables, Table: RouteTable, Default: []any{}},
+	Key{Name: "rules", Kind: Tables, Table: RuleTable, Default: []any{}},
+	Key{Name: "unicast", Kind: Any, Default: false},
+	Key{Name: "virtual_mac", Kind: Bool, Default: false, PerDirector: true},
+	Key{Name: "checksum", Kind: String, Default: "rfc5798", Choices: []string{"rfc5798", "rfc9568"}},
+	Key{Name: "sync_hold", Kind: Duration, Default: time.Minute, PerDirector: true, Max: int64(time.Hour)},
+	Key{Name: "handover_limit", Kind: Duration, Default: 5 * time.Second, PerDirector: true, Max: int64(time.Minute)},
+	Key{Name: "sync_group", Kind: String, Default: ""},
+	Key{Name: "track_interfaces", Kind: MixedList, Default: []any{}},
+	Key{Name: "track_services", Kind: Tables, Table: TrackServiceTable, Default: []any{}},
+	Key{Name: "track_files", Kind: Tables, Table: TrackFileTable, Default: []any{}},
+	Key{Name: "track_scripts", Kind: Tables, Table: TrackScriptTable, Default: []any{}},
+	Key{Name: "notify", Kind: Strings, Default: []string{}},
+	Key{Name: "authentication", Kind: SubTable, Table: AuthenticationTable, Computed: "none"},
+)
+
+// routeTable and ruleTable are what moves with the addresses.
+var RouteTable = newTable("vrrp.routes",
+	Key{Name: "to", Kind: String, Required: true},
+	Key{Name: "via", Kind: String, Default: "", PerDirector: true},
+	Key{Name: "interface", Kind: String, Computed: "the election's", PerDirector: true},
+	Key{Name: "table", Kind: Int, Default: int64(254), Min: 1, Max: math.MaxInt32},
+	Key{Name: "source", Kind: String, Default: "", PerDirector: true},
+	Key{Name: "metric", Kind: Int, Default: int64(0), Max: math.MaxInt32},
+)
+
+var RuleTable = newTable("vrrp.rules",
+	Key{Name: "from", Kind: String, Default: ""},
+	Key{Name: "to", Kind: String, Default: ""},
+	Key{Name: "mark", Kind: Int, Default: int64(0), Max: math.MaxUint32},
+	Key{Name: "interface", Kind: String, Default: "", PerDirector: true},
+	Key{Name: "table", Kind: Int, Required: true, Min: 1, Max: math.MaxInt32},
+	Key{Name: "priority", Kind: Int, Required: true, Min: 1, Max: 32765},
+)
+
+// trackInterfaceTable is of an entry of track_interfaces that is more than a name.
+var TrackInterfaceTable = newTable("vrrp.track_interfaces",
+	Key{Name: "name", Kind: String, Required: true},
+	Key{Name: "weight", Kind: Int, Default: int64(0), Min: -maxTrackWeight, Max: maxTrackWeight},
+)
+
+var TrackServiceTable = newTable("vrrp.track_services",
+	Key{Name: "name", Kind: String, Required: true},
+	Key{Name: "weight", Kind: Int, Default: int64(-maxTrackWeight), Min: -maxTrackWeight, Max: -1},
+	Key{Name: "fault", Kind: Bool, Default: false},
+)
+
+var TrackFileTable = newTable("vrrp.track_files",
+	Key{Name: "path", Kind: String, Required: true},
+	Key{Name: "weight", Kind: Int, Default: int64(1), Min: -maxTrackWeight, Max: maxTrackWeight},
+)
+
+var TrackScriptTable = newTable("vrrp.track_scripts",
+	Key{Name: "command", Kind: Strings, Required: true},
+	Key{Name: "interval", Kind: Duration, Default: time.Second, Min: int64(10 * time.Millisecond), Max: int64(time.Hour)},
+	Key{Name: "timeout", Kind: Duration, Computed: "interval", Min: int64(10 * time.Millisecond), Max: int64(time.Hour)},
+	Key{Name: "rise", Kind: Int, Default: int64(1), Min: 1, Max: 100},
+	Key{Name: "fall", Kind: Int, Default: int64(2), Min: 1, Max: 100},
+	Key{Name: "weight", Kind: Int, Default: int64(0), Min: -maxTrackWeight, Max: maxTrackWeight},
+)
+
+var AuthenticationTable = newTable("vrrp.authentication",
+	Key{Name: "type", Kind: String, Required: true, Choices: []string{"hmac", "pass"}},
+	Key{Name: "key_file", Kind: String, Required: true, PerDirector: true},
+	Key{Name: "mode", Kind: String, Default: "enforce", Choices: []string{"enforce", "permissive"}},
+)
+
+var ServiceTable = newTable("virtual_service",
+	Key{Name: "name", Kind: String, Required: true},
+	Key{Name: "address", Kind: String, Computed: "none, one must be given, or fwmark"},
+	Key{Name: "fwmark", Kind: Int, Computed: "none", Min: 1, Max: math.MaxUint32},
+	Key{Name: "family", Kind: String, Default: "ipv4", Choices: []string{"ipv4", "ipv6"}},
+	Key{Name: "protocol", Kind: String, Default: "tcp", Choices: []string{"tcp", "udp", "sctp"}},
+	Key{Name: "scheduler", Kind: String, Default: "wlc", Choices: schedulers},
+	Key{Name: "scheduler_flags", Kind: Strings, Default: []string{}, Choices: flags},
+	Key{Name: "forward", Kind: StringOrTable, Default: "dr", Choices: forwards, Table: TunnelTable},
+	Key{Name: "persistence", Kind: Duration, Default: time.Duration(0), Max: int64(maxTimeout)},
+	Key{Name: "persistence_netmask", Kind: Netmask, Default: ""},
+	Key{Name: "persistence_engine", Kind: String, Default: "", Choices: []string{"", "sip"}},
+	Key{Name: "one_packet", Kind: Bool, Default: false},
+	Key{Name: "quorum", Kind: Int, Default: int64(1), Min: 1, Max: math.MaxInt32},
+	Key{Name: "hysteresis", Kind: Int, Default: int64(0), Max: math.MaxInt32},
+	Key{Name: "on_failure", Kind: String, Choices: []string{"quiesce", "remove"},
+		Computed: `"quiesce"; "remove" for udp, for dh, and for sh and mh with "no-fallback"`},
+	Key{Name: "drain_timeout", Kind: Duration, Default: time.Duration(0), Max: int64(24 * time.Hour)},
+	Key{Name: "drain_persistent", Kind: String, Default: "keep", Choices: []string{"keep", "move"}},
+	Key{Name: "fallback", Kind: String, Default: ""},
+	Key{Name: "panic_threshold", Kind: Int, Default: int64(0), Max: 100},
+	Key{Name: "slow_start", Kind: Duration, Default: time.Duration(0), Max: int64(time.Hour)},
+	Key{Name: "flap_damping", Kind: Bool, Default: false},
+	Key{Name: "real_servers", Kind: Tables, Table: RealServerTable, Computed: "[]"},
+	Key{Name: "check", Kind: TableOrTables, Table: CheckTable, Computed: `{ type = "connect" } for tcp; udp, sctp and firewall marks must say one`},
+)
+
+var RealServerTable = newTable("real_servers",
+	Key{Name: "address", Kind: String, Required: true},
+	Key{Name: "weight", Kind: Int, Default: int64(1), Max: maxWeight},
+	Key{Name: "forward", Kind: StringOrTable, Choices: forwards, Table: TunnelTable, Computed: "the service's"},
+	Key{Name: "upper_threshold", Kind: Int, Default: int64(0), Max: math.MaxUint32},
+	Key{Name: "lower_threshold", Kind: Int, Default: int64(0), Max: math.MaxUint32},
+	Key{Name: "check", Kind: TableOrTables, Table: CheckTable, Computed: "the service's"},
+	Key{Name: "drain_until", Kind: Time, Computed: "none"},
+)
+
+// tunnelTable is forward, written as a table.
+var TunnelTable = newTable("forward",
+	Key{Name: "type", Kind: String, Required: true, Choices: []string{"ipip", "gue", "gre"}},
+	Key{Name: "port", Kind: Int, Computed: "none, gue must have one", Min: 1, Max: math.MaxUint16},
+	Key{Name: "checksum", Kind: String, Default: "none", Choices: []string{"none", "csum", "remcsum"}},
+)
+
+var CheckTable = newTable("check",
+	append([]Key{
+		{Name: "type", Kind: String, Required: true, Choices: checkTypes},
+		{Name: "address", Kind: String, Computed: "the real server's"},
+		{Name: "through", Kind: Bool, Default: false, CheckTypes: []string{"connect", "syn", "tcp", "http", "https", "udp", "dns", "smtp", "grpc"}},
+		{Name: "interval", Kind: Duration, Default: 2 * time.Second, Min: int64(10 * time.Millisecond), Max: int64(time.Hour)},
+		{Name: "fast_interval", Kind: Duration, Computed: "interval", Min: int64(10 * time.Millisecond), Max: int64(time.Hour)},
+		{Name: "timeout", Kind: Duration, Computed: `"1s"; interval where that is shorter`, Min: int64(time.Millisecond), Max: int64(time.Hour)},
+		{Name: "rise", Kind: Int, Default: int64(2), Min: 1, Max: 1000},
+		{Name: "fall", Kind: Int, Default: int64(3), Min: 1, Max: 1000},
+		{Name: "from", Kind: String, Default: ""},
+		{Name: "mark", Kind: Int, Default: int64(0), Max: math.MaxUint32},
+		{Name: "send", Kind: String, Default: "", CheckTypes: exchanging},
+		{Name: "send_hex", Kind: String, Default: "", CheckTypes: exchanging},
+		{Name: "expect", Kind: String, Default: "", CheckTypes: []string{"tcp", "http", "https", "udp"}},
+		{Name: "expect_text", Kind: String, Default: "", CheckTypes: exchanging},
+		{Name: "expect_hex", Kind: String, Default: "", CheckTypes: exchanging},
+		{Name: "steps", Kind: Tables, Table: StepTable, Default: []any{}, CheckTypes: []string{"tcp"}},
+		{Name: "require_reply", Kind: Bool, Default: false, CheckTypes: []string{"udp"}},
+		{Name: "method", Kind: String, Default: "GET", CheckTypes: web},
+		{Name: "host", Kind: String, Computed: "the probed address", CheckTypes: web},
+		{Name: "path", Kind: String, Default: "/", CheckTypes: web},
+		{Name: "headers", Kind: StringMap, Default: map[string]string{}, CheckTypes: web},
+		{Name: "headers_file", Kind: String, Default: "", CheckTypes: web},
+		{Name: "body", Kind: String, Default: "", CheckTypes: web},
+		{Name: "status", Kind: String, Default: "200-299", CheckTypes: web},
+		{Name: "expect_not", Kind: String, Default: "", CheckTypes: web},
+		{Name: "digest", Kind: String, Default: "", CheckTypes: web},
+		{Name: "follow_redirects", Kind: Int, Default: int64(0), Max: 10, CheckTypes: web},
+		{Name: "http2", Kind: Bool, Default: false, CheckTypes: web},
+		{Name: "proxy_protocol", Kind: String, Default: "", Choices: []string{"", "v1", "v2"}, CheckTypes: web},
+		{Name: "tls", Kind: BoolOrTable, Computed: "true for https; false for tcp, smtp, grpc", Table: TLSTable, CheckTypes: encrypted},
+		{Name: "count", Kind: Int, Default: int64(1), Min: 1, Max: 10, CheckTypes: []string{"ping"}},
+		{Name: "name", Kind: String, Computed: "none, dns must have one", CheckTypes: []string{"dns"}},
+		{Name: "record", Kind: String, Default: "A", Choices: recordTypes, CheckTypes: []string{"dns"}},
+		{Name: "rcode", Kind: String, Default: "NOERROR", Choices: rcodes, CheckTypes: []string{"dns"}},
+		{Name: "answer", Kind: String, Default: "", CheckTypes: []string{"dns"}},
+		{Name: "tcp", Kind: Bool, Default: false, CheckTypes: []string{"dns"}},
+		{Name: "helo", Kind: String, Default: "localhost", CheckTypes: []string{"smtp"}},
+		{Name: "command", Kind: Strings, Computed: "none, exec must have one", CheckTypes: []string{"exec"}},
+		{Name: "user", Kind: String, Default: "", CheckTypes: []string{"exec"}},
+		{Name: "port", Kind: Int, Computed: "that of address, one must be given", Min: 1, Max: math.MaxUint16, CheckTypes: []string{"agent"}},
+		{Name: "service", Kind: String, Default: "", CheckTypes: []string{"grpc"}},
+	}, tlsKeys(encrypted)...)...,
+)
+
+var (
+	recordTypes = []string{"A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"}
+	rcodes      = []string{"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"}
+)
+
+// tlsTable is tls, written as a table. The same keys may stand in the check.
+var TLSTable = newTable("tls", tlsKeys(nil)...)
+
+func tlsKeys(types []string) []Key {
+	return []Key{
+		{Name: "verify", Kind: Bool, Default: true, CheckTypes: types},
+		{Name: "server_name", Kind: String, Computed: "host; the address without one", CheckTypes: types},
+		{Name: "ca_file", Kind: String, Default: "", CheckTypes: types},
+		{Name: "cert_file", Kind: String, Default: "", CheckTypes: types},
+		{Name: "key_file", Kind: String, Default: "", CheckTypes: types},
+		{Name: "min_version", Kind: String, Default: "1.2", Choices: []string{"1.0", "1.1", "1.2", "1.3"}, CheckTypes: types},
+	}
+}
+
+// stepTable is one element of steps.
+var StepTable = newTable("steps",
+	Key{Name: "send", Kind: String, Default: ""},
+	Key{Name: "send_hex", Kind: String, Default: ""},
+	Key{Name: "expect", Kind: String, Default: ""},
+	Key{Name: "expect_text", Kind: String, Default: ""},
+	Key{Name: "expect_hex", Kind: String, Default: ""},
+)
+
+var GuardTable = newTable("guard",
+	Key{Name: "witnesses", Kind: Strings, Default: []string{}},
+	Key{Name: "share", Kind: Int, Default: int64(DefaultShare), Min: 1, Max: 100},
+)
+
+var PairTable = newTable("pair",
+	Key{Name: "listen", Kind: String, Default: "", PerDirector: true},
+	Key{Name: "key_file", Kind: String, PerDirector: true, Computed: `that of the first [[vrrp]] with type = "hmac"`},
+)

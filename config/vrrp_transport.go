@@ -1,0 +1,148 @@
+// This file builds what an election says besides its addresses: whom it speaks
+// to and how that is proven. It never opens the files that are named.
+
+package config
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"lvsd/config/reader"
+	"lvsd/config/schema"
+	"lvsd/config/tomlpos"
+	"lvsd/config/values"
+)
+
+// buildTransport reads the version of VRRP, and what only one of them knows.
+func buildTransport(t *reader.Table, inst *Instance) {
+	inst.Version = uint8(t.Int("version"))
+	v6 := len(inst.Addresses) > 0 && inst.Addresses[0].Addr().Is6()
+	if inst.Version == 2 {
+		if v6 {
+			t.Errorf("version", "2 knows no IPv6 (RFC 3768): use version = 3")
+		}
+		// RFC 3768 §5.3.7: the advert carries whole seconds, and all must agree.
+		if d := inst.AdvertInterval; d%time.Second != 0 || d == 0 {
+			t.Errorf("advert_interval", "must be whole seconds with version = 2, not %s: use version = 3 for less", values.FormatDuration(d))
+		}
+		if t.IsSet("checksum") {
+			t.Warnf("checksum", "does nothing with version = 2")
+		}
+	}
+	if v6 && inst.Version == 3 && !inst.AnyIPv6 && !inst.Addresses[0].Addr().IsLinkLocalUnicast() && t.Valid("addresses") {
+		at, where := t.LocateItem("addresses", 0)
+		t.ErrorAt(at, where, `%s is not link-local, and the first address of an IPv6 election must be (RFC 9568 §5.2.9): put one in front, such as "fe80::%d"; link_local_first = false is for peers that have none`,
+			inst.Addresses[0].Addr(), inst.VRID)
+	}
+	inst.Authentication = buildAuthentication(t, inst.Version)
+}
+
+// buildAuthentication reads how adverts are proven.
+func buildAuthentication(parent *reader.Table, version uint8) Authentication {
+	t, ok := parent.Value("authentication").(*reader.Table)
+	if !ok {
+		return Authentication{}
+	}
+	t = t.For(parent.Director)
+	a := Authentication{Type: t.Str("type"), KeyFile: pathValue(t, "key_file")}
+	switch {
+	case !t.Valid("type"):
+	case a.Type == "hmac" && version == 2:
+		t.Errorf("type", `"hmac" belongs to version = 3`)
+	case a.Type == "hmac":
+		a.Permissive = t.Str("mode") == "permissive"
+		if a.Permissive {
+			t.Warnf("mode", `"permissive" accepts adverts without a key: set "enforce" once every director has it`)
+		}
+	case a.Type == "pass" && version != 2:
+		t.Errorf("type", `"pass" belongs to version = 2`)
+	case t.IsSet("mode"):
+		t.Errorf("mode", `belongs to type = "hmac"`)
+	case a.Type == "pass":
+		t.Warnf("type", "a password crosses the LAN in every advert for everybody to read: it protects from mistakes and not from attacks")
+	}
+	return a
+}
+
+// buildUnicast reads whom adverts go to. Without a table they are all directors by
+// their addresses.
+func buildUnicast(t *reader.Table, inst *Instance, directors []Director) {
+	own := map[string]netip.Addr{}
+	switch v := t.Value("unicast").(type) {
+	case bool:
+		if !v {
+			return
+		}
+		for _, d := range directors {
+			if !d.Address.IsValid() {
+				t.Errorf("unicast", "true takes the addresses of the directors, and %s has none: give it address = …, or write { %s = \"10.0.0.12\", … }", d.Name, d.Name)
+				return
+			}
+			own[d.Name] = d.Address
+		}
+	case map[string]any:
+		if !unicastAddresses(t, v, directors, own) {
+			return
+		}
+	default:
+		t.Errorf("unicast", `must be true, false or a table of the directors' addresses, not %s`, schema.DescribeValue(v))
+		return
+	}
+	if len(own) < 2 {
+		t.Errorf("unicast", "needs two [[director]] at least")
+		return
+	}
+	v6 := len(inst.Addresses) > 0 && inst.Addresses[0].Addr().Is6()
+	seen := map[netip.Addr]string{}
+	for _, d := range directors {
+		a := own[d.Name]
+		other, twice := seen[a]
+		switch {
+		case a.Is6() != v6:
+			t.Errorf("unicast", "%s of %s is not of the family of the election's addresses", a, d.Name)
+			return
+		case twice:
+			t.Errorf("unicast", "%s and %s both have %s", other, d.Name, a)
+			return
+		}
+		seen[a] = d.Name
+		if d.Name == t.Director {
+			inst.Source = a
+		} else {
+			inst.Unicast = append(inst.Unicast, a)
+		}
+	}
+}
+
+// unicastAddresses reads { lb1 = "10.0.0.12", … }.
+func unicastAddresses(t *reader.Table, byDirector map[string]any, directors []Director, own map[string]netip.Addr) bool {
+	f, _ := t.Field("unicast")
+	p := t.Path.Key("unicast")
+	good := true
+	for name, v := range byDirector {
+		at := f.Node.Get(name)
+		known := slices.ContainsFunc(directors, func(d Director) bool { return d.Name == name })
+		s, isString := v.(string)
+		a, problem := values.ParseIP(s)
+		switch {
+		case !known:
+			t.ErrorAt(at.Key, p.Key(name), "no [[director]] has this name")
+		case !isString:
+			t.ErrorAt(at.Value, p.Key(name), "must be a string in quotes, not %s", schema.DescribeValue(v))
+		case problem != "":
+			t.ErrorAt(at.Value, p.Key(name), "%s", problem)
+		default:
+			own[name] = a
+			continue
+		}
+		good = false
+	}
+	for _, d := range directors {
+		if _, given := byDirector[d.Name]; !given {
+			t.Errorf("unicast", "no address for director %s: add %s = \"…\"", d.Name, tomlpos.QuoteKey(d.Name))
+			good = false
+		}
+	}
+	return good
+}
