@@ -1,8 +1,3 @@
-// Package checker probes real servers and says which are up.
-//
-// This file keeps the schedule: which probe is due, that it is started, and what
-// its result does to the verdicts. It never decides a weight and never writes
-// the kernel.
 package checker
 
 import (
@@ -22,56 +17,55 @@ import (
 	"time"
 )
 
-// Options are the engine's ties to its surroundings; every field may be zero.
-// The functions are called from the engine's own goroutine with no lock held
-// and must not block: while one runs, no probe starts.
+// Options connect the engine to its surroundings; every field may be zero. The functions
+// are called from the engine's own goroutine with no lock held and must not block: no
+// probe starts while one runs.
 type Options struct {
-	// Log gets a DEBUG line a probe and a WARN for trouble of this machine. A
-	// change of a verdict is not logged: OnChange tells it, once.
+	// Log gets a DEBUG line per probe and a WARN for failures of this machine. A
+	// change of a verdict is not logged: OnChange reports it, once.
 	Log        *slog.Logger
-	Wake       func()              // a verdict or a weight changed: look at Health again
+	Wake       func()              // a verdict or a reported weight changed: read Health
 	ObserveLag func(time.Duration) // how much later than due a probe started
 	OnChange   func(Change)        // each change of a verdict, in order
-	// PathFault answers why a path in this machine's kernel may not have led where it
-	// should, at some time since then; nil: it did. It may take a while, and is
-	// called by many goroutines. Without it each path stands.
+	// PathFault reports whether the firewall-mark service of a probe was missing at any
+	// time since t; nil if it was intact. It may take a while, and is called from many
+	// goroutines. A nil function takes every path for intact.
 	PathFault func(ctx context.Context, mark uint32, since time.Time) error
 }
 
-// Engine probes the targets it was given. Its methods are safe for concurrent
-// use.
+// Engine probes its targets. Its methods are safe for concurrent use.
 type Engine struct {
 	o            Options
-	newProber_   func(*probe.Check, *probe.Shared) (probe.Prober, error) // newProber; a fake in tests
-	random       *rand.Rand                                              // the loop's own
+	newProber    func(*probe.Check, *probe.Shared) (probe.Prober, error) // probe.NewProber; a fake in tests
+	random       *rand.Rand                                              // of the goroutine of Run
 	started      atomic.Bool
 	poller       netpoll.Poller // a fake in tests
 	loop         *netpoll.Loop
 	epoch        time.Time
-	heartbeatDue atomic.Int64 // when the loop is to be heard of again, ns after born; 0: it does not run
-	rasterAnchor time.Time    // of the raster on which probes are due
-	clockRead    time.Time    // when the wall clock was read last
+	heartbeatDue atomic.Int64 // when Run has to make its next turn, ns after epoch; 0: it does not run
+	rasterAnchor time.Time    // origin of the raster on which probes are due
+	clockRead    time.Time    // when the wall clock was last read
 	localFaults  localFaults
 	resolver     *resolver.Resolver
 
-	background sync.WaitGroup // goroutines of Run
+	background sync.WaitGroup // goroutines that Run started
 	arrivedMu  sync.Mutex
-	arrived    []arrival // of probes beside the loop
-	ended      []arrival // of all: the loop's own, its room is used again
+	arrived    []arrival // results of probes outside the loop
+	ended      []arrival // of one turn; reused
 
-	setMu sync.Mutex // one Set at a time; taken before mu
+	setMu sync.Mutex // serialises Set and Preview; locked before mu
 
 	mu            sync.Mutex
 	targets       map[ID]*target
 	probes        map[string]*probeState // by key; written with both locks held
 	due           dueQueue               // neither running nor gone
-	added         []*probeState          // have no first due time yet
-	changes       []Change               // not told yet
-	reportChanged bool                   // weights were said that are not told yet
-	snapshot      map[ID]Health          // nil: must be made again
+	added         []*probeState          // without a first due time yet
+	changes       []Change               // to be passed to OnChange
+	reportChanged bool                   // an agent reported something: Wake is due
+	snapshot      map[ID]Health          // of Health; nil: out of date
 }
 
-// target is one target as the engine knows it.
+// target is the state of one Target.
 type target struct {
 	id      ID
 	known   bool
@@ -81,7 +75,7 @@ type target struct {
 	cause   string
 }
 
-// checkState holds one check's results against one target.
+// checkState is the state of one check of one target.
 type checkState struct {
 	key      string
 	kind     string // the check's type
@@ -90,35 +84,35 @@ type checkState struct {
 	target   *target
 	riseFall riseFall
 	// reason and detail explain the verdict: of the latest result that agreed
-	// with it, or of the latest one while there is none.
+	// with it, or of the latest result while the verdict is unknown.
 	reason outcome.Reason
 	detail string
 	cause  string
-	added  bool // was made by the Set that is going on
+	added  bool // created by the current Set
 }
 
-// probe is what all judges of one key share.
+// probeState is the probe that all checks of one key share.
 type probeState struct {
 	key     string
 	address string // for logs
 	kind    string
 	timeout time.Duration
 	secrets []string
-	mark    uint32 // the mark of one in this machine's kernel; 0: none
+	mark    uint32 // of a probe through a firewall-mark service; 0: none
 	prober  probe.Prober
 	checks  []*checkState
 
 	timing   timing
 	due      time.Time
-	running  bool // and so not on the agenda
-	gone     bool // no target wants it any more
+	running  bool // and so not in the queue
+	gone     bool // no target has it any more
 	inflight netpoll.Inflight
 
 	report     outcome.AgentReport
 	certExpiry time.Time // of the certificate seen last
 
 	last           outcome.Result
-	lastConclusive outcome.Result // the latest that says something about the server: not Local, not DNS
+	lastConclusive outcome.Result // the latest that says something about the server: neither Local nor DNS
 	totals         outcome.Totals
 	history        outcome.History
 }
@@ -130,7 +124,7 @@ type arrival struct {
 	lag         time.Duration
 	report      *outcome.AgentReport
 	certExpiry  time.Time
-	pathChecked bool // whether its path stood
+	pathChecked bool // PathFault was consulted
 }
 
 // New returns an engine without targets. It starts nothing.
@@ -139,19 +133,19 @@ func New(o Options) *Engine {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Engine{
-		o:          o,
-		newProber_: probe.NewProber,
-		random:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		poller:     netpoll.NewPoller(),
-		epoch:      time.Now(),
-		targets:    map[ID]*target{},
-		probes:     map[string]*probeState{},
-		resolver:   resolver.NewResolver(),
+		o:         o,
+		newProber: probe.NewProber,
+		random:    rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		poller:    netpoll.NewPoller(),
+		epoch:     time.Now(),
+		targets:   map[ID]*target{},
+		probes:    map[string]*probeState{},
+		resolver:  resolver.NewResolver(),
 	}
 }
 
-// Run probes until ctx ends, then returns nil; no goroutine outlives it. It may
-// be called once.
+// Run probes until ctx ends, then returns nil; no goroutine outlives it. It returns an
+// error if it is called twice, or if epoll(7) or its timer cannot be set up.
 func (e *Engine) Run(ctx context.Context) error {
 	if e.started.Swap(true) {
 		return errors.New("checker: Run was called twice")
@@ -170,31 +164,31 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.heartbeatDue.Store(0)
 	e.clockRead = time.Now()
 	now := e.clockRead
-	var starting []*probeState
+	var due []*probeState
 	for ctx.Err() == nil {
 		var until time.Time
-		starting, until = e.startDue(starting[:0], now)
-		for _, p := range starting {
-			if what := p.loopProbe(); what != nil {
-				e.loop.Start(&p.inflight, what, now, now.Add(p.timeout))
+		due, until = e.startDue(due[:0], now)
+		for _, p := range due {
+			if lp := p.loopProbe(); lp != nil {
+				e.loop.Start(&p.inflight, lp, now, now.Add(p.timeout))
 			} else {
 				e.background.Go(func() { e.run(ctx, p) })
 			}
 		}
 		until = e.loop.NextWake(until)
-		look := !until.After(now) || len(e.loop.Finished) > 0
+		poll := !until.After(now) || len(e.loop.Finished) > 0
 		e.heartbeatDue.Store(int64(until.Sub(e.epoch)))
-		all := e.loop.Wait(until, look)
+		events := e.loop.Wait(until, poll)
 		now = e.clock()
 		e.heartbeatDue.Store(int64(now.Sub(e.epoch)))
-		e.loop.Process(all, now)
+		e.loop.Process(events, now)
 		e.processArrived(ctx, now)
 	}
 	return nil
 }
 
-// Late is for how long the engine has done nothing though something was due: more
-// than moments is a loop that stands still. It is 0 while the engine does not run.
+// Late returns for how long the engine has done nothing although something was due: more
+// than moments is a loop that hangs. It is 0 while Run is not active.
 func (e *Engine) Late() time.Duration {
 	back := e.heartbeatDue.Load()
 	if back == 0 {
@@ -203,8 +197,8 @@ func (e *Engine) Late() time.Duration {
 	return max(time.Since(e.epoch)-time.Duration(back), 0)
 }
 
-// clock reads the clock: once a second the wall's, and else only by how much the
-// time went on, which is half the price where that is a system call.
+// clock reads the wall clock once a second, and in between only how much time has
+// passed, which is half the price where that is a system call.
 func (e *Engine) clock() time.Time {
 	if since := time.Since(e.clockRead); since < time.Second {
 		return e.clockRead.Add(since)
@@ -213,13 +207,13 @@ func (e *Engine) clock() time.Time {
 	return e.clockRead
 }
 
-// burst is how many probes begin before the loop looks at the clock and at news
+// burst is how many probes start before the loop reads the clock and handles events
 // again.
 const burst = 16
 
-// startDue tells what changed, takes what is due off the agenda, a burst at most, and
-// says until when nothing else will be.
-func (e *Engine) startDue(starting []*probeState, now time.Time) ([]*probeState, time.Time) {
+// startDue passes on pending changes, takes up to burst due probes off the queue, and
+// returns the time until which no other is due.
+func (e *Engine) startDue(due []*probeState, now time.Time) ([]*probeState, time.Time) {
 	e.mu.Lock()
 	e.scheduleAdded(now)
 	until := now.Add(time.Hour)
@@ -228,19 +222,19 @@ func (e *Engine) startDue(starting []*probeState, now time.Time) ([]*probeState,
 		if p == nil {
 			break
 		}
-		if p.due.After(now) || len(starting) == burst {
+		if p.due.After(now) || len(due) == burst {
 			until = p.due
 			break
 		}
 		e.due.pop()
 		p.running = true
-		starting = append(starting, p)
+		due = append(due, p)
 	}
 	changes, nudged := e.changes, e.reportChanged
 	e.changes, e.reportChanged = nil, false
 	e.mu.Unlock()
 	e.notify(changes, nudged)
-	return starting, until
+	return due, until
 }
 
 // scheduleAdded gives new probes their grids and their first due times.
@@ -276,7 +270,7 @@ func (e *Engine) scheduleAdded(now time.Time) {
 	e.added = nil
 }
 
-// loopProbe is the probe as the loop can make it, or nil.
+// loopProbe returns the probe as the loop can make it, or nil.
 func (p *probeState) loopProbe() *netpoll.LoopProbe {
 	if l, ok := p.prober.(probe.LoopProber); ok {
 		return l.LoopProbe()
@@ -284,18 +278,17 @@ func (p *probeState) loopProbe() *netpoll.LoopProbe {
 	return nil
 }
 
-// run makes one probe that is not light. It is the only code that runs beside the
-// loop.
+// run makes one probe outside the loop, in a goroutine of its own.
 func (e *Engine) run(ctx context.Context, p *probeState) {
 	start := time.Now()
 	out := p.prober.Probe(ctx, start.Add(p.timeout))
 	if ctx.Err() != nil {
-		return // the outcome is our own stop's
+		return // cancelled, not an outcome
 	}
 	e.deliver(arrivalOf(p, out, start, time.Since(start)))
 }
 
-// deliver brings the end of a probe to the loop.
+// deliver hands the end of a probe to the goroutine of Run.
 func (e *Engine) deliver(a arrival) {
 	e.arrivedMu.Lock()
 	e.arrived = append(e.arrived, a)
@@ -308,7 +301,7 @@ func arrivalOf(p *probeState, out outcome.Outcome, start time.Time, took time.Du
 	return arrival{probe: p, result: r, lag: max(start.Sub(p.due), 0), report: out.Report, certExpiry: out.CertExpiry}
 }
 
-// processArrived judges what ended.
+// processArrived records the probes that ended.
 func (e *Engine) processArrived(ctx context.Context, now time.Time) {
 	e.arrivedMu.Lock()
 	all := append(e.ended[:0], e.arrived...)
@@ -322,7 +315,7 @@ func (e *Engine) processArrived(ctx context.Context, now time.Time) {
 	if len(all) == 0 {
 		return
 	}
-	defer clear(all) // so that it holds nothing
+	defer clear(all) // do not retain anything
 	for i := range all {
 		e.logResult(ctx, &all[i])
 	}
@@ -337,11 +330,11 @@ func (e *Engine) processArrived(ctx context.Context, now time.Time) {
 	e.mu.Unlock()
 }
 
-// logResult logs a result and tells how late it was started.
+// logResult logs a result and observes how late it was started.
 func (e *Engine) logResult(ctx context.Context, a *arrival) {
 	p, r := a.probe, a.result
 	if a.pathChecked && r.Reason != outcome.Local {
-		return // it was noted before
+		return // logged before the path was checked
 	}
 	if e.o.Log.Enabled(ctx, slog.LevelDebug) {
 		e.o.Log.DebugContext(ctx, "probe", "check", p.kind, "address", p.address, "reason", string(r.Reason),
@@ -355,7 +348,7 @@ func (e *Engine) logResult(ctx context.Context, a *arrival) {
 	}
 }
 
-// record records one result, judges it, and puts the probe on the agenda again.
+// record records one result, counts it by rise and fall, and schedules the next probe.
 func (e *Engine) record(a arrival, now time.Time) {
 	p, r := a.probe, a.result
 	p.running = false
@@ -363,7 +356,7 @@ func (e *Engine) record(a arrival, now time.Time) {
 		return
 	}
 	if r.Detail == p.last.Detail {
-		r.Detail = p.last.Detail // the history of a steady server holds one string
+		r.Detail = p.last.Detail // a steady server has one string in its history
 	}
 	p.last = r
 	p.totals[r.Reason.Code()]++
@@ -387,21 +380,21 @@ func (e *Engine) record(a arrival, now time.Time) {
 	e.due.push(p)
 }
 
-// observe judges one result and reports whether that changed the verdict.
+// observe counts one result and reports whether that changed the verdict.
 func (j *checkState) observe(r outcome.Result) bool {
 	ok := r.Reason == outcome.OK
-	settled := j.riseFall.observe(ok)
-	if settled > 0 {
-		j.cause = causeOf(j.name(), r.Reason, settled)
+	changedBy := j.riseFall.observe(ok)
+	if changedBy > 0 {
+		j.cause = causeOf(j.name(), r.Reason, changedBy)
 	}
 	if j.riseFall.verdict == Unknown || j.riseFall.verdict == verdictOf(ok) {
 		j.reason, j.detail = r.Reason, r.Detail
 	}
-	return settled > 0
+	return changedBy > 0
 }
 
-// name says which of its target's checks a judge is: the type, and the address
-// where there are several.
+// name identifies a check among those of its target: the type, and the address where
+// there are several.
 func (j *checkState) name() string {
 	if len(j.target.checks) > 1 && j.probe != nil {
 		return j.kind + " " + j.probe.address
@@ -418,7 +411,7 @@ func (p *probeState) changing() bool {
 	return false
 }
 
-// updateVerdict makes a target's verdict of those of its checks.
+// updateVerdict derives a target's verdict from those of its checks.
 func (e *Engine) updateVerdict(t *target, cause string) {
 	v := t.checks[0].riseFall.verdict
 	for _, j := range t.checks[1:] {
@@ -432,7 +425,7 @@ func (e *Engine) updateVerdict(t *target, cause string) {
 	t.verdict, t.since, t.cause = v, now, cause
 }
 
-// notify passes changes on, without a lock.
+// notify passes changes on, with no lock held.
 func (e *Engine) notify(changes []Change, nudged bool) {
 	if len(changes) == 0 && !nudged {
 		return
@@ -447,8 +440,8 @@ func (e *Engine) notify(changes []Change, nudged bool) {
 	}
 }
 
-// localFaults keeps the warnings about this machine's own failures to one in
-// troublePause: without descriptors, every probe fails alike.
+// localFaults limits the warnings about failures of this machine to one per
+// localFaultPause: without file descriptors, every probe fails the same way.
 type localFaults struct {
 	last       time.Time
 	suppressed int

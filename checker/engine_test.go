@@ -32,7 +32,7 @@ func newRig(t *testing.T) *rig {
 		OnChange:   func(c Change) { r.mu.Lock(); r.changes = append(r.changes, c); r.mu.Unlock() },
 		ObserveLag: func(d time.Duration) { r.mu.Lock(); r.lags = append(r.lags, d); r.mu.Unlock() },
 	})
-	r.Engine.newProber_ = r.net.prepare
+	r.Engine.newProber = r.net.prepare
 	r.Engine.poller = newFakePoller()
 	r.Engine.random = rand.New(rand.NewPCG(11, 12))
 	return r

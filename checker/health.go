@@ -1,6 +1,3 @@
-// This file holds what the engine tells: snapshots of verdicts and of the results
-// behind them. A snapshot never changes after it was handed out.
-
 package checker
 
 import (
@@ -13,21 +10,21 @@ import (
 // unknown when any is unknown, else up.
 type Health struct {
 	Verdict Verdict
-	Since   time.Time // when Verdict last changed, or the target was set
+	Since   time.Time // when Verdict last changed, or the target was added
 	// Reason and Detail explain Verdict: of the first check that is down, its
 	// latest failure; else of the first check. Reason is "" while Unknown
 	// without any result.
 	Reason outcome.Reason
 	Detail string
-	// Cause is what made Verdict what it is: "http refused, 3 of 3".
+	// Cause is what changed Verdict last: "http refused, 3 of 3".
 	Cause string
-	// InARow results in a row speak against the verdict of that check, and
-	// Needed of them change it. InARow is 0 while nothing is changing.
+	// InARow is how many consecutive results contradict the verdict of that
+	// check, 0 while nothing is changing; Needed of them change it.
 	InARow, Needed int
-	// What the server's agents, or programs, said last: the least share of its
-	// configured weight in percent, 100 where nothing was said (more than 100
-	// counts as 100), and whether it is to be taken out ("maint") or to get no
-	// new connections ("drain"). Verdict knows nothing of it.
+	// What the server's agents, or programs, reported last: the smallest share of
+	// its configured weight in percent, 0 to 100, 100 without a report, and whether
+	// it is in maintenance ("maint") or gets no new connections ("drain"). Verdict
+	// does not depend on it.
 	Weight       int
 	Maint, Drain bool
 	Checks       []CheckHealth
@@ -43,10 +40,10 @@ type CheckHealth struct {
 	Cause          string
 	InARow, Needed int
 	Totals         outcome.Totals
-	// CertificateExpiry is when the chain of certificates that the server
-	// showed last ends to be valid: of those by which it is trusted, the one
-	// that holds longest. Where none is trusted, or none has to be, it is the
-	// end of the server's own certificate. Zero where there was none.
+	// CertificateExpiry is when the certificate chain that the server showed last
+	// expires: of several trusted chains, the one that is valid longest. If none
+	// is trusted or verified, it is the expiry of the server's own certificate.
+	// Zero if there was none.
 	CertificateExpiry time.Time
 	History           []outcome.Result // up to 32, oldest first; only Explain fills it
 }
@@ -59,9 +56,8 @@ type Change struct {
 	Cause    string // "http refused, 3 of 3"
 }
 
-// Health returns the state of every target, without histories. The map and what
-// it holds are shared and must not be changed by the caller; it is made only
-// where something happened since the last call.
+// Health returns the state of every target, without histories. The map and its contents
+// are shared and must not be changed; a new one is made only after something changed.
 func (e *Engine) Health() map[ID]Health {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -86,8 +82,8 @@ func (e *Engine) Health() map[ID]Health {
 	return e.snapshot
 }
 
-// Explain returns one target's state with the histories of its checks, and
-// whether there is such a target.
+// Explain returns the state of one target with the histories of its checks, and whether
+// the target exists.
 func (e *Engine) Explain(id ID) (Health, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -106,7 +102,7 @@ func (e *Engine) Explain(id ID) (Health, bool) {
 	return h, true
 }
 
-// health is the target's state without its checks.
+// health returns the state of the target without its checks.
 func (t *target) health() Health {
 	j := t.checks[t.decidingCheck()]
 	h := Health{Verdict: t.verdict, Since: t.since, Reason: j.reason, Detail: j.detail, Cause: t.cause,
@@ -120,8 +116,8 @@ func (t *target) health() Health {
 	return h
 }
 
-// decidingCheck is the check that explains the target's verdict: the first that has
-// that verdict; of an up target, the first whose verdict is changing.
+// decidingCheck returns the index of the check that explains the target's verdict: the
+// first that has that verdict; of an up target, the first whose verdict is changing.
 func (t *target) decidingCheck() int {
 	for i, j := range t.checks {
 		if j.riseFall.verdict == t.verdict && (t.verdict != Up || j.riseFall.streak > 0) {

@@ -19,7 +19,7 @@ import (
 // loopRig is an engine whose light probes run over a fake kernel.
 func loopRig(t *testing.T) (*rig, *fakePoller) {
 	r := newRig(t)
-	r.Engine.newProber_ = probe.NewProber
+	r.Engine.newProber = probe.NewProber
 	return r, r.Engine.poller.(*fakePoller)
 }
 

@@ -1,7 +1,3 @@
-// This file says what a new set of targets would make of the verdicts, without
-// taking it over: the same code as Set's works on a copy of what is known. It
-// never starts a probe.
-
 package checker
 
 import (
@@ -9,15 +5,16 @@ import (
 	"lvsd/checker/probe"
 )
 
-// Preview is what Set would make of a set of targets.
+// Preview is what Set would do with a set of targets.
 type Preview struct {
-	Health map[ID]Health // as Health would tell at once afterwards
-	// Restarted counts the checks of a target that the target has not now: their
-	// results so far, if any, are those of other targets.
+	Health map[ID]Health // what Health would return immediately after
+	// Restarted counts the checks of a target that it does not have now: results of
+	// other targets, if there are any, are all that is known of them.
 	Restarted map[ID]int
 }
 
-// Preview says what Set would do. Its error is Set's.
+// Preview returns what Set would do, and Set's error. The code of Set works on a copy
+// of the state.
 func (e *Engine) Preview(targets []Target) (Preview, error) {
 	e.setMu.Lock()
 	defer e.setMu.Unlock()
@@ -34,10 +31,10 @@ func (e *Engine) Preview(targets []Target) (Preview, error) {
 		}
 		next = next[len(t.Checks):]
 	}
-	shadow := e.clone()
+	copied := e.clone()
 	e.mu.Unlock()
-	shadow.replace(targets, keys, prepared)
-	out.Health = shadow.Health()
+	copied.replace(targets, keys, prepared)
+	out.Health = copied.Health()
 	return out, nil
 }
 
@@ -58,35 +55,35 @@ func (t *target) missing(keys []string) int {
 	return n
 }
 
-// clone copies what replace changes. Histories are left out: verdicts do not
-// come from them, and they are most of the memory.
+// clone copies what replace changes. Histories are left out: verdicts do not depend on
+// them, and they are most of the memory.
 func (e *Engine) clone() *Engine {
 	s := &Engine{targets: make(map[ID]*target, len(e.targets)), probes: make(map[string]*probeState, len(e.probes))}
 	for key, p := range e.probes {
-		own := &probeState{key: key, address: p.address, kind: p.kind, timeout: p.timeout, timing: p.timing,
+		copied := &probeState{key: key, address: p.address, kind: p.kind, timeout: p.timeout, timing: p.timing,
 			report: p.report, certExpiry: p.certExpiry, last: p.last, lastConclusive: p.lastConclusive, totals: p.totals}
 		if _, ok := p.prober.(probe.ReportResumer); ok {
-			own.prober = shadowProber{}
+			copied.prober = previewProber{}
 		}
-		s.probes[key] = own
+		s.probes[key] = copied
 	}
 	for id, t := range e.targets {
-		own := *t
-		own.checks = make([]*checkState, len(t.checks))
+		next := *t
+		next.checks = make([]*checkState, len(t.checks))
 		for i, j := range t.checks {
 			copied := *j
-			copied.target = &own
+			copied.target = &next
 			if j.probe != nil {
 				copied.probe = s.probes[j.key]
 			}
-			own.checks[i] = &copied
+			next.checks[i] = &copied
 		}
-		s.targets[id] = &own
+		s.targets[id] = &next
 	}
 	return s
 }
 
-// shadowProber stands for a prober that goes on from what was said.
-type shadowProber struct{ probe.Prober }
+// previewProber stands for a prober that resumes a report.
+type previewProber struct{ probe.Prober }
 
-func (shadowProber) ResumeReport(outcome.AgentReport) {}
+func (previewProber) ResumeReport(outcome.AgentReport) {}

@@ -1,11 +1,12 @@
-// This file says when a probe is due. It never waits and never reads a clock.
+// When a probe is due.
 //
-// Every check has a grid: fixed points in time, one interval apart, at a phase
-// of its own. Probes are due on the grid, whatever the one before took, so a
-// schedule neither drifts nor bunches, and after a fast stretch it comes back
-// to its own phase. The first probe of all is due at once, outside the grid.
+// Every check has a grid: points in time, one interval apart, at a phase of its own.
+// Probes are due on the grid, whatever the one before took, so a schedule neither
+// drifts nor bunches, and after a stretch at the fast interval it returns to its own
+// phase. The very first probe is due at once, outside the grid.
 //
 // PURE.
+
 package checker
 
 import (
@@ -16,24 +17,22 @@ import (
 )
 
 const (
-	// startSpread is how far apart the first probes of one start may lie, and
-	// startGap how far two neighbours do: thousands take the whole spread, a
-	// few start at once.
+	// startSpread bounds the time over which the first probes of one start are
+	// spread, and startGap the distance of two neighbours: thousands take the
+	// whole spread, a few start at once.
 	startSpread = 100 * time.Millisecond
 	startGap    = 200 * time.Microsecond
 )
 
-// firstDelay is how long the i-th of n first probes waits: less than
-// startSpread.
+// firstDelay returns the delay of the i-th of n first probes, below startSpread.
 func firstDelay(i, n int) time.Duration {
 	spread := min(startSpread, startGap*time.Duration(n))
 	return spread / time.Duration(n) * time.Duration(i)
 }
 
-// phases places n checks of one interval over that interval: one in each n-th
-// part, at a random place in it, and the whole turned by a random angle, so that
-// neither the checks of one director nor the two directors beat together.
-// Each phase lies in [0, interval).
+// phases spreads n checks of one interval over that interval: one at a random point of
+// each n-th part, all turned by a random angle, so that neither the checks of one
+// director nor the two directors run in step. Each phase lies in [0, interval).
 func phases(r *rand.Rand, n int, interval time.Duration) []time.Duration {
 	turn := r.Float64()
 	all := make([]time.Duration, n)
@@ -50,18 +49,18 @@ func phases(r *rand.Rand, n int, interval time.Duration) []time.Duration {
 const (
 	rasterMost  = 29 * time.Millisecond
 	rasterShare = 32 // of an interval
-	together    = 16 // probes of one wake-up, about; more would only delay the last
+	together    = 16 // probes per wake-up, about; more would only delay the last
 )
 
-// rasterStep is how far apart the points are on which n checks of one interval
-// begin. Those that are due together start together: to wake up costs as much as a
-// few probes do. What it is at most divides neither the usual intervals nor the
-// ticks of a kernel's clock, to beat with neither.
+// rasterStep returns the distance of the points on which n checks of one interval start.
+// Those that are due together start together: a wake-up costs as much as a few probes.
+// The largest step divides neither the usual intervals nor the ticks of a kernel's
+// clock, to be in step with neither.
 func rasterStep(interval time.Duration, n int) time.Duration {
 	return min(rasterMost, interval/rasterShare, interval/time.Duration(n)*together)
 }
 
-// onRaster moves a point of a grid back onto a raster from anchor on.
+// onRaster moves a point of a grid back to a raster that starts at anchor.
 func onRaster(t, anchor time.Time, step time.Duration) time.Time {
 	if step <= 0 {
 		return t
@@ -69,17 +68,17 @@ func onRaster(t, anchor time.Time, step time.Duration) time.Time {
 	return t.Add(-(t.Sub(anchor) % step))
 }
 
-// timing is one check's grid.
+// timing is the grid of one check.
 type timing struct {
 	origin         time.Time // a point of the grid
 	interval, fast time.Duration
 }
 
-// next is when the probe after the one due at due is due, seen from now, when
-// that one ended: the first point after due that is not over yet. On the grid,
-// or on a grid of the fast interval through due while the verdict is changing.
-// A probe that ended within its interval is followed one interval after it was
-// due at the latest, and a stall by one probe and not by all that were missed.
+// next returns when the probe after the one due at due is due, given that that one ended
+// at now: the first point after due that has not passed, on the grid, or on a grid of
+// the fast interval through due while the verdict is changing. A probe that ended within
+// its interval is followed one interval after it was due at the latest, and a stall by
+// one probe, not by all that were missed.
 func (t timing) next(due, now time.Time, changing bool) time.Time {
 	origin, step := t.origin, t.interval
 	if changing && t.fast > 0 && t.fast < t.interval {
@@ -95,7 +94,7 @@ func (t timing) next(due, now time.Time, changing bool) time.Time {
 	return next
 }
 
-// pointAfter is the first of origin + k × step, k any whole number, after t.
+// pointAfter returns the first of origin + k × step, for any integer k, after t.
 func pointAfter(origin time.Time, step time.Duration, t time.Time) time.Time {
 	past := t.Sub(origin) % step
 	if past < 0 {
@@ -104,7 +103,7 @@ func pointAfter(origin time.Time, step time.Duration, t time.Time) time.Time {
 	return t.Add(step - past)
 }
 
-// dueQueue is a heap of what is due, the earliest first.
+// dueQueue is a heap of probes, the earliest due time first.
 type dueQueue []*probeState
 
 func (a dueQueue) first() *probeState {
@@ -152,7 +151,7 @@ func (a dueQueue) sink(i int) {
 	}
 }
 
-// dropGone drops what is gone. A sorted slice is a heap.
+// dropGone removes probes that no target has any more. A sorted slice is a heap.
 func (a *dueQueue) dropGone() {
 	n := len(*a)
 	*a = slices.DeleteFunc(*a, func(p *probeState) bool { return p.gone })

@@ -1,7 +1,3 @@
-// This file takes a new set of targets over: what is unchanged goes on, what is
-// new is prepared, what is gone is forgotten. It never starts or waits for a
-// probe.
-
 package checker
 
 import (
@@ -13,17 +9,16 @@ import (
 	"time"
 )
 
-// Set replaces the whole set of targets. A check that is unchanged keeps its
-// timing, verdict and history, also when only Rise or Fall changed; a target
-// whose check changed keeps its verdict until its own results change it. On an
-// error, which names every mistake, nothing has changed. It may be called before
-// Run and at any time.
+// Set replaces the whole set of targets. A check that is unchanged keeps its timing,
+// verdict and history, also if only Rise or Fall changed; a target whose check changed
+// keeps its verdict until new results change it. On an error, which lists every invalid
+// check, nothing has changed. It may be called prev Run and at any time.
 func (e *Engine) Set(targets []Target) error {
 	e.setMu.Lock()
 	defer e.setMu.Unlock()
 
 	// Preparing may take a while (expressions, certificates): without mu, so
-	// that the probes go on.
+	// that probes continue.
 	keys, prepared, err := e.prepareAll(targets)
 	if err != nil {
 		return err
@@ -37,7 +32,7 @@ func (e *Engine) Set(targets []Target) error {
 			}
 		}
 	}
-	e.resolver.SetHosts(hosts) // before the probes begin
+	e.resolver.SetHosts(hosts) // before the first probe
 
 	e.mu.Lock()
 	e.replace(targets, keys, prepared)
@@ -46,30 +41,30 @@ func (e *Engine) Set(targets []Target) error {
 	return nil
 }
 
-// prepareAll finds the key of every check, in the order of the targets, and makes
-// a probe for every key that has none yet.
+// prepareAll returns the key of every check, in the order of the targets, and a probe for
+// every key that has none yet.
 func (e *Engine) prepareAll(targets []Target) (keys []string, prepared map[string]*probeState, err error) {
-	var mistakes []error
+	var errs []error
 	seen := make(map[ID]struct{}, len(targets))
 	prepared = map[string]*probeState{}
 	common := probe.NewShared()
 	common.Resolver = e.resolver
 	var scratch []byte
 	for _, t := range targets {
-		mistake := func(err error) {
-			mistakes = append(mistakes, fmt.Errorf("checker: %s %s: %w", t.ID.Service, t.ID.RealServer, err))
+		fail := func(err error) {
+			errs = append(errs, fmt.Errorf("checker: %s %s: %w", t.ID.Service, t.ID.RealServer, err))
 		}
 		if _, twice := seen[t.ID]; twice {
-			mistake(errors.New("is there twice"))
+			fail(errors.New("is there twice"))
 		}
 		seen[t.ID] = struct{}{}
 		if len(t.Checks) == 0 {
-			mistake(errors.New("has no check"))
+			fail(errors.New("has no check"))
 		}
 		for i := range t.Checks {
 			c := &t.Checks[i]
 			scratch = c.AppendKey(scratch[:0])
-			if p, ok := e.probes[string(scratch)]; ok { // setting is held: nobody writes it
+			if p, ok := e.probes[string(scratch)]; ok { // setMu is held: nothing writes it
 				keys = append(keys, p.key)
 				continue
 			}
@@ -84,20 +79,20 @@ func (e *Engine) prepareAll(targets []Target) (keys []string, prepared map[strin
 			}
 			p, err := e.prepareOne(c, key, common)
 			if err != nil {
-				mistake(fmt.Errorf("%s check: %w", c.Type, err))
+				fail(fmt.Errorf("%s check: %w", c.Type, err))
 				continue
 			}
 			prepared[key] = p
 		}
 	}
-	return keys, prepared, errors.Join(mistakes...)
+	return keys, prepared, errors.Join(errs...)
 }
 
 func (e *Engine) prepareOne(c *probe.Check, key string, common *probe.Shared) (*probeState, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	run, err := e.newProber_(c, common)
+	run, err := e.newProber(c, common)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +107,7 @@ func (e *Engine) prepareOne(c *probe.Check, key string, common *probe.Shared) (*
 	return p, nil
 }
 
-// replace puts the new set in the old one's place. It cannot fail.
+// replace installs the new set of targets. It cannot fail.
 func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*probeState) {
 	now := time.Now()
 	old, oldProbes := e.targets, e.probes
@@ -122,14 +117,14 @@ func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*p
 	for _, p := range oldProbes {
 		p.checks = nil
 	}
-	for _, stated := range targets {
-		t := &target{id: stated.ID, known: stated.Known, since: now}
-		before := old[stated.ID]
-		if before != nil {
-			t.known, t.verdict, t.since, t.cause = before.known, before.verdict, before.since, before.cause
+	for _, next := range targets {
+		t := &target{id: next.ID, known: next.Known, since: now}
+		prev := old[next.ID]
+		if prev != nil {
+			t.known, t.verdict, t.since, t.cause = prev.known, prev.verdict, prev.since, prev.cause
 		}
-		t.checks = make([]*checkState, len(stated.Checks))
-		for i := range stated.Checks {
+		t.checks = make([]*checkState, len(next.Checks))
+		for i := range next.Checks {
 			key := keys[0]
 			keys = keys[1:]
 			p := oldProbes[key]
@@ -142,7 +137,7 @@ func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*p
 					e.added = append(e.added, p)
 				}
 			}
-			t.checks[i] = inherit(t, before, &stated.Checks[i], key, p)
+			t.checks[i] = inherit(t, prev, &next.Checks[i], key, p)
 		}
 		e.targets[t.id] = t
 		e.updateVerdict(t, t.start())
@@ -154,12 +149,12 @@ func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*p
 	e.added = slices.DeleteFunc(e.added, func(p *probeState) bool { return p.gone })
 }
 
-// inherit makes the judge of one check: the one before it goes on where there is
-// one, else a new one begins with what the target was.
-func inherit(t, before *target, c *probe.Check, key string, p *probeState) *checkState {
-	if before != nil {
-		for _, j := range before.checks {
-			if j.key == key && j.target == before {
+// inherit returns the state of one check: that of the same check before, or a new one
+// that starts with the verdict of the target.
+func inherit(t, prev *target, c *probe.Check, key string, p *probeState) *checkState {
+	if prev != nil {
+		for _, j := range prev.checks {
+			if j.key == key && j.target == prev {
 				j.target, j.address = t, c.Address
 				j.riseFall.rethreshold(c.Rise, c.Fall)
 				if p != nil {
@@ -171,11 +166,11 @@ func inherit(t, before *target, c *probe.Check, key string, p *probeState) *chec
 	}
 	j := &checkState{key: key, kind: c.Type, address: c.Address, probe: p, target: t, added: true,
 		riseFall: newRiseFall(t.verdict, t.known, c.Rise, c.Fall)}
-	if before != nil {
-		if p != nil && p.last.At.IsZero() { // what was said holds until something else is
-			p.inheritReport(before, c)
+	if prev != nil {
+		if p != nil && p.last.At.IsZero() { // a report is valid until the next one
+			p.inheritReport(prev, c)
 		}
-		h := before.health()
+		h := prev.health()
 		j.reason, j.detail, j.cause = h.Reason, h.Detail, h.Cause
 	}
 	if p != nil {
@@ -184,10 +179,10 @@ func inherit(t, before *target, c *probe.Check, key string, p *probeState) *chec
 	return j
 }
 
-// inheritReport lets a probe that never ran go on from what was said to the one before it:
-// of the same target, type and address.
-func (p *probeState) inheritReport(before *target, c *probe.Check) {
-	for _, j := range before.checks {
+// inheritReport lets a probe that has not run yet start with the report of the one before
+// it: of the same target, type and address.
+func (p *probeState) inheritReport(prev *target, c *probe.Check) {
+	for _, j := range prev.checks {
 		if r, ok := p.prober.(probe.ReportResumer); ok && j.kind == c.Type && j.address == c.Address && j.probe != nil && j.probe.report != outcome.NoReport {
 			p.report = j.probe.report
 			r.ResumeReport(p.report)
@@ -196,8 +191,8 @@ func (p *probeState) inheritReport(before *target, c *probe.Check) {
 	}
 }
 
-// start lets the new judges of a target begin, and says what to call the change
-// of its verdict that may come of it.
+// start starts the new checks of a target and returns the cause of the change of its
+// verdict that may follow.
 func (t *target) start() (cause string) {
 	cause = "checks changed"
 	for _, j := range t.checks {
@@ -208,8 +203,8 @@ func (t *target) start() (cause string) {
 	return cause
 }
 
-// start gives a new judge what is known already: a fixed verdict, or the latest
-// result of a probe that others have. It reports whether that settled a verdict.
+// start gives a new check what is known already: a fixed verdict, or the latest result of
+// a shared probe. It reports whether that decided the verdict.
 func (j *checkState) start() bool {
 	if !j.added {
 		return false

@@ -3,7 +3,6 @@ package checker
 import (
 	"lvsd/checker/checktest"
 	"lvsd/checker/outcome"
-	"lvsd/checker/probe"
 	"testing"
 	"time"
 )
@@ -57,13 +56,4 @@ func TestWeights(t *testing.T) {
 			t.Errorf("ready again: %+v", h)
 		}
 	})
-}
-
-// An agent goes on from what the one before it said.
-func TestAgentResumes(t *testing.T) {
-	p := probe.NewAgentProbe(&probe.Check{Address: checktest.Addr(1)}).(*probe.AgentProbe)
-	p.ResumeReport(outcome.AgentReport{Weight: 30, Maint: true})
-	if out := p.ParseLine([]byte("50%")); *out.Report != (outcome.AgentReport{Weight: 50, Maint: true}) {
-		t.Errorf("said %+v", *out.Report)
-	}
 }

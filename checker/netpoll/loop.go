@@ -1,9 +1,3 @@
-// This file makes light probes: those that are a connection and a short talk. One
-// loop makes all of them, in one goroutine: it begins what is due together, hears
-// of all sockets in one system call, reads the clock once for all that happened,
-// and no probe has a goroutine or a timer of its own. It never decides when a
-// probe is due or what its outcome means.
-
 package netpoll
 
 import (
@@ -18,41 +12,42 @@ import (
 // LoopProbe is a probe that the loop can make.
 type LoopProbe struct {
 	Dialer  Dialer
-	Session func(Stream) outcome.Outcome // what is said after the handshake; nil: nothing is
-	SYN     *SYN                         // in place of both
+	Session func(Stream) outcome.Outcome // runs after the handshake; nil: the handshake is all
+	SYN     *SYN                         // sends a SYN instead of connecting; Session is not used
 }
 
-// Inflight is one light probe under way. Where one ended, the next may begin in it.
+// Inflight is a LoopProbe in progress. After its end the next probe may use it.
 type Inflight struct {
 	Probe             *LoopProbe
 	Owner             any
 	Started, deadline time.Time
-	wakeAt            time.Time // the deadline, or before it something to do
-	heapIndex         int       // among the alarms; -1: not there
+	wakeAt            time.Time // the deadline, or the time of a retransmission before it
+	heapIndex         int       // in timers; -1: not there
 	fd                int       // -1: none
 	coro              *coro     // nil before the handshake is over
-	synKey            synKey    // of a SYN
-	synSeq            uint32    // likewise
+	synKey            synKey    // of a SYN probe
+	synSeq            uint32    // of a SYN probe
 
 	Outcome outcome.Outcome
 	Took    time.Duration
 	Done    bool
 }
 
-// Loop is owned by one goroutine; nothing of it is safe for concurrent use but
-// kernel.kick.
+// Loop makes probes. One goroutine owns it: nothing of it is safe for concurrent use
+// except Poller.Wake.
 type Loop struct {
 	poller    Poller
 	synScan   *synScan
-	inflight  []*Inflight // by descriptor
+	inflight  []*Inflight // by file descriptor
 	timers    timerHeap
 	Finished  []*Inflight // and nobody was told
 	idleCoros []*coro
 }
 
+// NewLoop returns a loop over an open poller.
 func NewLoop(k Poller) *Loop { return &Loop{poller: k, synScan: newSYNScan(k)} }
 
-// Start starts a probe, which may be over at once.
+// Start starts a probe, which may end at once.
 func (l *Loop) Start(f *Inflight, what *LoopProbe, now, deadline time.Time) {
 	*f = Inflight{Probe: what, Owner: f.Owner, Started: now, deadline: deadline, wakeAt: deadline, heapIndex: -1, fd: -1}
 	if what.SYN != nil {
@@ -76,15 +71,15 @@ func (l *Loop) Start(f *Inflight, what *LoopProbe, now, deadline time.Time) {
 	heap.Push(&l.timers, f)
 }
 
-// retransmitAt is when a SYN that was sent now has something to do.
+// retransmitAt returns when an unanswered SYN that is sent now is due again.
 func (f *Inflight) retransmitAt(now time.Time) time.Time {
-	if again := now.Add(synRetransmit); again.Before(f.deadline) {
-		return again
+	if next := now.Add(synRetransmit); next.Before(f.deadline) {
+		return next
 	}
 	return f.deadline
 }
 
-// NextWake is when the loop has something to do by itself, at the latest at limit.
+// NextWake returns when the loop has something to do on its own, limit at the latest.
 func (l *Loop) NextWake(limit time.Time) time.Time {
 	if len(l.timers) > 0 && l.timers[0].wakeAt.Before(limit) {
 		return l.timers[0].wakeAt
@@ -92,16 +87,17 @@ func (l *Loop) NextWake(limit time.Time) time.Time {
 	return limit
 }
 
-// Wait sends what was begun, and waits for news.
-func (l *Loop) Wait(until time.Time, look bool) []Event {
+// Wait sends the SYNs of probes that were started, and waits until the time, or for
+// events. With poll it does not wait.
+func (l *Loop) Wait(until time.Time, poll bool) []Event {
 	l.synScan.flush(func(f *Inflight, err error) {
 		l.finish(f, outcome.FromError(outcome.PhaseConnect, err, ""), f.Started)
-		look = true
+		poll = true
 	})
-	return l.poller.Wait(until, look)
+	return l.poller.Wait(until, poll)
 }
 
-// Process takes news, and what the time brings.
+// Process handles events, and the deadlines and retransmissions that are due.
 func (l *Loop) Process(all []Event, now time.Time) {
 	for _, n := range all {
 		if h := l.synScan.byFD(n.FD); h != nil {
@@ -115,17 +111,17 @@ func (l *Loop) Process(all []Event, now time.Time) {
 	}
 }
 
-// handle takes one probe's news.
+// handle handles an event of one probe.
 func (l *Loop) handle(f *Inflight, n Event, now time.Time) {
 	if f.coro == nil {
 		connected := n.Writable
 		if n.Broken {
-			stands, err := l.poller.ConnectError(f.fd)
+			established, err := l.poller.ConnectError(f.fd)
 			if err != nil {
 				l.finish(f, outcome.FromError(outcome.PhaseConnect, err, ""), now)
 				return
 			}
-			connected = stands
+			connected = established
 		}
 		switch {
 		case !connected:
@@ -146,10 +142,10 @@ func (l *Loop) resume(f *Inflight, now time.Time) {
 	}
 }
 
-// expire is a flight's alarm.
+// expire handles the timer of a probe.
 func (l *Loop) expire(f *Inflight, now time.Time) {
 	switch {
-	case now.Before(f.deadline): // a SYN that was not answered
+	case now.Before(f.deadline): // an unanswered SYN
 		if out, bad := l.synScan.resend(f); bad {
 			l.finish(f, out, now)
 			return
@@ -158,13 +154,13 @@ func (l *Loop) expire(f *Inflight, now time.Time) {
 		heap.Fix(&l.timers, f.heapIndex)
 	case f.coro == nil:
 		l.finish(f, outcome.FromError(outcome.PhaseConnect, os.ErrDeadlineExceeded, ""), now)
-	default: // what it heard until now is in the outcome
+	default: // the session ends with what it has read so far
 		f.coro.timedOut = true
 		l.resume(f, now)
 	}
 }
 
-// finish ends a flight.
+// finish ends a probe.
 func (l *Loop) finish(f *Inflight, out outcome.Outcome, now time.Time) {
 	f.Outcome, f.Took, f.Done = out, now.Sub(f.Started), true
 	if f.heapIndex >= 0 {
@@ -188,7 +184,7 @@ func (l *Loop) finish(f *Inflight, out outcome.Outcome, now time.Time) {
 	l.Finished = append(l.Finished, f)
 }
 
-// Close ends all that is under way, without an outcome.
+// Close ends all probes in progress, without an outcome, and closes the poller.
 func (l *Loop) Close() {
 	for len(l.timers) > 0 {
 		f := l.timers[0]
@@ -207,7 +203,7 @@ func (l *Loop) Close() {
 	l.poller.Close()
 }
 
-// timerHeap is a heap, the earliest first.
+// timerHeap is a heap of probes, the earliest wake-up first.
 type timerHeap []*Inflight
 
 func (a timerHeap) Len() int           { return len(a) }
@@ -231,7 +227,8 @@ func (a *timerHeap) Pop() any {
 	return f
 }
 
-// RunBlocking makes one light probe in a loop of its own.
+// RunBlocking makes one LoopProbe in a loop of its own. It returns a zero Outcome if
+// ctx ends first.
 func RunBlocking(ctx context.Context, deadline time.Time, what *LoopProbe) outcome.Outcome {
 	k := NewPoller()
 	if err := k.Open(); err != nil {
@@ -249,7 +246,8 @@ func RunBlocking(ctx context.Context, deadline time.Time, what *LoopProbe) outco
 	return f.Outcome
 }
 
-// Stream is a connection as a talk knows it. Read and Write end at the deadline.
+// Stream is the connection of a session. Read and Write fail with
+// os.ErrDeadlineExceeded at the deadline.
 type Stream interface {
 	Read([]byte) (int, error)
 	Write([]byte) (int, error)

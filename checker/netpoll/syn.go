@@ -75,8 +75,8 @@ func synControl(from netip.Addr, mark uint32) []byte {
 	return b
 }
 
-// sourceAddr is the address that the kernel would send from: IPv4's checksum has it
-// in it. It holds for a while, and until something fails: addresses come and go.
+// sourceAddr caches the address that the kernel would send from, which the checksum of
+// IPv4 includes. It is valid for sourceTTL, or until a probe fails.
 type sourceAddr struct {
 	addr       netip.Addr
 	validUntil time.Time

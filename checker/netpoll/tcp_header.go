@@ -1,13 +1,15 @@
-// This file is TCP's header on the wire (RFC 9293 §3.1), as far as half a
-// handshake needs it. It never opens a socket.
+// The part of TCP's header that a SYN scan needs (RFC 9293 §3.1).
 //
 // PURE.
+
 package netpoll
 
 import (
 	"encoding/binary"
 	"lvsd/checker/outcome"
 	"net/netip"
+
+	"lvsd/internal/checksum"
 )
 
 const (
@@ -16,8 +18,8 @@ const (
 	flagACK = 0x10
 )
 
-// appendSYN appends a SYN with the usual maximum segment size. The checksum is
-// there for IPv4 alone: of IPv6 the kernel makes it.
+// appendSYN appends a SYN (RFC 9293 §3.1) with the usual maximum segment size. The
+// checksum is computed for IPv4 only; the kernel computes that of IPv6.
 func appendSYN(head []byte, from netip.Addr, port uint16, to netip.AddrPort, sequence uint32) []byte {
 	all := append(head, make([]byte, 24)...)
 	b := all[len(head):]
@@ -25,7 +27,7 @@ func appendSYN(head []byte, from netip.Addr, port uint16, to netip.AddrPort, seq
 	binary.BigEndian.PutUint16(b[2:], to.Port())
 	binary.BigEndian.PutUint32(b[4:], sequence)
 	b[12], b[13] = byte(len(b)/4)<<4, flagSYN
-	binary.BigEndian.PutUint16(b[14:], 64240) // the window
+	binary.BigEndian.PutUint16(b[14:], 64240) // window
 	mss := uint16(1460)
 	if to.Addr().Is6() {
 		mss = 1440
@@ -36,22 +38,21 @@ func appendSYN(head []byte, from netip.Addr, port uint16, to netip.AddrPort, seq
 		source, destination := from.As4(), to.Addr().As4()
 		pseudo := append(make([]byte, 0, 36), source[:]...)
 		pseudo = append(append(pseudo, destination[:]...), 0, 6, 0, byte(len(b)))
-		binary.BigEndian.PutUint16(b[16:], internetChecksum(append(pseudo, b...)))
+		binary.BigEndian.PutUint16(b[16:], ^checksum.Fold(checksum.Add(0, append(pseudo, b...))))
 	}
 	return all
 }
 
-// segment is what is read of a TCP header.
+// segment is the part of a TCP header that a SYN scan reads.
 type segment struct {
 	from, to uint16
 	ack      uint32
 	flags    byte
 }
 
-// parseSegment takes a header apart; with an IPv4 header in front of it, that is
-// passed over.
-func parseSegment(b []byte, header bool) (s segment, ok bool) {
-	if header {
+// parseSegment parses a TCP header; with ipHeader set, an IPv4 header precedes it.
+func parseSegment(b []byte, ipHeader bool) (s segment, ok bool) {
+	if ipHeader {
 		if len(b) < 20 || b[0]>>4 != 4 || int(b[0]&15) < 5 || int(b[0]&15)*4 > len(b) {
 			return s, false
 		}
@@ -63,7 +64,8 @@ func parseSegment(b []byte, header bool) (s segment, ok bool) {
 	return segment{binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]), binary.BigEndian.Uint32(b[8:]), b[13]}, true
 }
 
-// reply says what a segment answers to a SYN: OK, Refused, or nothing ("").
+// reply returns what a segment means as the reply to a SYN with the sequence number:
+// OK, Refused, or "" for a segment that is no such reply.
 func (s segment) reply(sequence uint32) outcome.Reason {
 	switch {
 	case s.ack != sequence+1 || s.flags&flagACK == 0:
@@ -74,19 +76,4 @@ func (s segment) reply(sequence uint32) outcome.Reason {
 		return outcome.OK
 	}
 	return ""
-}
-
-// internetChecksum is the checksum of RFC 1071.
-func internetChecksum(b []byte) uint16 {
-	var sum uint32
-	for ; len(b) > 1; b = b[2:] {
-		sum += uint32(binary.BigEndian.Uint16(b))
-	}
-	if len(b) == 1 {
-		sum += uint32(b[0]) << 8
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
 }

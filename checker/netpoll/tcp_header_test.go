@@ -2,6 +2,7 @@ package netpoll
 
 import (
 	"lvsd/checker/outcome"
+	"lvsd/internal/checksum"
 	"net/netip"
 	"testing"
 )
@@ -15,7 +16,7 @@ func TestSYNHeader(t *testing.T) {
 		t.Errorf("the header is %x", b)
 	}
 	pseudo := []byte("\x0a\x00\x00\x01\x0a\x00\x00\x02\x00\x06\x00\x18")
-	if internetChecksum(append(pseudo, b...)) != 0 {
+	if checksum.Fold(checksum.Add(0, append(pseudo, b...))) != 0xffff {
 		t.Errorf("the checksum of %x is wrong", b)
 	}
 }

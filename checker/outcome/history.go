@@ -9,11 +9,11 @@ import (
 // HistoryLength is how many results of a probe are kept.
 const HistoryLength = 32
 
-// History is a ring of the latest results, in a third of a Result's size:
-// ten thousand of them are held.
+// History is a ring of the latest results, in a third of a Result's size, as there may
+// be ten thousand of them.
 type History struct {
 	ring  [HistoryLength]record
-	count uint64 // of all results ever
+	count uint64 // of all results so far
 }
 
 type record struct {
@@ -23,9 +23,10 @@ type record struct {
 	detail        string
 }
 
-// phases of a record are stored by their place in here.
+// phaseNames are the phases; a record stores the index.
 var phaseNames = [...]string{"", PhaseConnect, PhaseTLS, PhaseSend, PhaseReceive, PhaseName, PhaseRun}
 
+// Add appends a result and drops the oldest beyond HistoryLength.
 func (h *History) Add(r Result) {
 	h.ring[h.count%HistoryLength] = record{
 		at: r.At.UnixNano(), took: uint32(min(r.Took.Microseconds(), math.MaxUint32)),
@@ -34,7 +35,7 @@ func (h *History) Add(r Result) {
 	h.count++
 }
 
-// Results are the records, oldest first.
+// Results returns the results, oldest first.
 func (h *History) Results() []Result {
 	n := min(h.count, HistoryLength)
 	all := make([]Result, 0, n)

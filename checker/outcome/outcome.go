@@ -2,15 +2,17 @@ package outcome
 
 import "time"
 
-// Outcome is what a prober found; the engine knows when and how long.
+// Outcome is what a probe found; the engine adds when it started and how long it took.
 type Outcome struct {
 	Reason     Reason
 	Phase      string
 	Detail     string
-	Report     *AgentReport // nil: nothing about weights
-	CertExpiry time.Time    // of the certificate that was shown; zero: none was
+	Report     *AgentReport // nil: no report about weight
+	CertExpiry time.Time    // of the server's certificate; zero: none was shown
 }
 
+// NewOutcome returns an outcome. detail must be printable ASCII of at most MaxDetail
+// bytes (see Printable).
 func NewOutcome(reason Reason, phase, detail string) Outcome {
 	return Outcome{Reason: reason, Phase: phase, Detail: detail}
 }

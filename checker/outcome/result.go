@@ -1,7 +1,7 @@
-// This file holds the words of an outcome: one typed reason for each probe, and
-// the verdict that is made of several. It never judges.
+// Reasons, phases and results.
 //
 // PURE.
+
 package outcome
 
 import (
@@ -12,28 +12,28 @@ import (
 // Reason is the one typed outcome of a probe.
 type Reason string
 
-// The reasons. OK is a success; Local and DNS are trouble of this machine and of
-// its name servers and say nothing about the server; all others are the server's
-// failure.
+// The reasons. OK is a success; Local and DNS are failures of this machine and of its
+// name servers and say nothing about the server; all others are failures of the
+// server.
 const (
 	OK          Reason = "ok"
-	Refused     Reason = "refused"     // the port answered with a reset to the SYN
-	Timeout     Reason = "timeout"     // the one deadline passed, in whatever phase
+	Refused     Reason = "refused"     // the SYN was answered by a reset
+	Timeout     Reason = "timeout"     // the deadline passed, in any phase
 	Reset       Reason = "reset"       // reset after the handshake
-	Unreachable Reason = "unreachable" // no route, or a router said so
+	Unreachable Reason = "unreachable" // no route, or an ICMP error
 	Closed      Reason = "closed"      // closed before the answer was complete
 	TLS         Reason = "tls"         // handshake or certificate
 	Status      Reason = "status"      // a status that is not accepted: of HTTP, SMTP, DNS
 	Body        Reason = "body"        // the answer lacks what is expected
-	Protocol    Reason = "protocol"    // the answer is not in the language of the check
-	DNS         Reason = "dns"         // there never was an address of the name to probe
-	Exec        Reason = "exec"        // the program ended in another code than 0, or by a signal
-	Agent       Reason = "agent"       // the agent, or the health service, says that the server is down
-	Local       Reason = "local"       // this machine: no descriptor, no source port, no memory, no right
+	Protocol    Reason = "protocol"    // the answer is not in the protocol of the check
+	DNS         Reason = "dns"         // the name has had no address yet
+	Exec        Reason = "exec"        // the program ended with a code other than 0, or by a signal
+	Agent       Reason = "agent"       // the agent or the health service reports the server as down
+	Local       Reason = "local"       // this machine: no descriptor, source port, memory or permission
 	Off         Reason = "off"         // a check of type "off"
 )
 
-// reasons in their stored order: the index is what Totals and the history keep.
+// reasons in their stored order: Totals and History keep the index.
 var reasons = [...]Reason{OK, Refused, Timeout, Reset, Unreachable, Closed, TLS, Status, Body, Protocol, Local, Off, DNS, Exec, Agent}
 
 func (r Reason) Code() uint8 {
@@ -68,15 +68,15 @@ const (
 	PhaseTLS     = "tls"
 	PhaseSend    = "send"
 	PhaseReceive = "receive"
-	PhaseName    = "name" // before all others: there is no address yet
+	PhaseName    = "name" // before all others: the lookup of a host name
 	PhaseRun     = "run"  // of a program
 )
 
 // Result is one probe's outcome.
 type Result struct {
-	At     time.Time // when it was started; zero: there was none yet
+	At     time.Time // when it started; zero: no probe yet
 	Reason Reason
 	Phase  string // see the Phase constants; "" where nothing was probed
-	Detail string // what was answered, or the error: printable ASCII, at most 256 bytes
+	Detail string // the answer or the error: printable ASCII, at most MaxDetail bytes
 	Took   time.Duration
 }

@@ -1,13 +1,13 @@
-// This file holds what a caller states: targets, and the checks that each must
-// pass. It never probes or judges anything.
-
 package probe
 
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -15,30 +15,30 @@ import (
 // The types of a check.
 const (
 	TypeConnect = "connect" // TCP handshake
-	TypeSYN     = "syn"     // its first half: the application is never woken
-	TypeTCP     = "tcp"     // handshake, perhaps TLS, then send and expect
+	TypeSYN     = "syn"     // SYN and SYN-ACK: the application never sees a connection
+	TypeTCP     = "tcp"     // handshake, optional TLS, then send and expect
 	TypeHTTP    = "http"    // one HTTP request
-	TypeHTTPS   = "https"   // the same in TLS
+	TypeHTTPS   = "https"   // one HTTP request over TLS
 	TypePing    = "ping"    // ICMP echo
-	TypeUDP     = "udp"     // a datagram, perhaps an answer
+	TypeUDP     = "udp"     // a datagram, optionally an answer
 	TypeDNS     = "dns"     // one query
-	TypeSMTP    = "smtp"    // greeting, EHLO, perhaps STARTTLS, QUIT
-	TypeExec    = "exec"    // a program's exit code
-	TypeAgent   = "agent"   // a line of the server's agent
+	TypeSMTP    = "smtp"    // greeting, EHLO, optional STARTTLS, QUIT
+	TypeExec    = "exec"    // the exit code of a program
+	TypeAgent   = "agent"   // a line of the server's agent (HAProxy's agent-check)
 	TypeGRPC    = "grpc"    // gRPC's health service
-	TypeOn      = "on"      // always up, nothing is probed
-	TypeOff     = "off"     // always down, nothing is probed
+	TypeOn      = "on"      // always up, no probe
+	TypeOff     = "off"     // always down, no probe
 )
 
-// Check is what is probed and how results are judged. All defaults are
-// resolved by the caller, except where a field says otherwise. Checks that are
-// equal in everything but Rise and Fall share one probe.
+// Check is what is probed and how results are counted. The caller resolves all defaults,
+// except where a field says otherwise. Checks that are equal in everything but Rise and
+// Fall share one probe.
 type Check struct {
 	Type    string
 	Address netip.AddrPort // what is probed; not read for "on", "off"; of "ping" and "exec" the port may be 0
-	// HostName is looked up in place of Address's address, which is then not
-	// read, outside of the probe's time; its port counts. While the name
-	// service fails the old answer holds. "": Address has the address.
+	// HostName is looked up instead of the address in Address, of which only the
+	// port is used then. Lookups run in the background, not within Timeout; while
+	// they fail the old addresses stay in use. "": Address has the address.
 	HostName string
 
 	Interval     time.Duration // > 0
@@ -48,32 +48,32 @@ type Check struct {
 
 	From netip.Addr // source address; invalid: the kernel chooses
 	Mark uint32     // SO_MARK, needs CAP_NET_ADMIN; 0: none
-	// MarkPath: the mark leads the probe to the server by a path in this machine's
-	// kernel. What would speak against the verdict counts only if Options.Stands
-	// says that the path was there.
+	// MarkPath: the probe reaches the server through a firewall-mark service of this
+	// machine, by Mark. A result that would change the verdict counts only if
+	// checker.Options.PathFault reports that the service was intact.
 	MarkPath bool
 
 	// tcp and udp. Expect is a regular expression (RE2 syntax) that must match
-	// anywhere in the first 16 KiB that the server sends, and ExpectText is
-	// bytes that must stand there; "" expects nothing.
+	// anywhere in the first 16 KiB (MaxAnswer) that the server sends, and ExpectText
+	// is a byte sequence that must be in it; "" expects nothing.
 	Send, Expect, ExpectText string
-	Steps                    []Step // tcp: in place of the three
-	RequireReply             bool   // udp: silence is a failure; always so where something is expected
+	Steps                    []Step // tcp: instead of Send, Expect and ExpectText
+	RequireReply             bool   // udp: no answer is a failure; implied by Expect and ExpectText
 
 	// http and https.
 	Method          string            // "": GET
 	Host            string            // Host header; "": Address
 	Path            string            // "": /
-	Headers         map[string]string // added to, or instead of, our own
-	Secrets         []string          // values in Headers that no result and no transcript shows
+	Headers         map[string]string // added to the default ones, or replacing them
+	Secrets         []string          // values in Headers that are hidden in results and traces
 	Body            string            // of the request
 	Status          []StatusRange     // accepted; none: 200-299
 	BodyExpect      string            // regular expression (RE2) on the first 64 KiB of the body; "": none
-	ExpectNot       string            // the same, which must not match; "": none
+	ExpectNot       string            // a regular expression that must not match; "": none
 	Digest          string            // of the whole body, at most 16 MiB: "sha256:" or "md5:" and lower-case hex; "": none
-	FollowRedirects int               // at most so many
-	HTTP2           bool              // nothing but HTTP/2
-	ProxyProtocol   string            // "", "v1", "v2": the header that a connection begins with
+	FollowRedirects int               // at most this many
+	HTTP2           bool              // HTTP/2 only
+	ProxyProtocol   string            // "", "v1", "v2": PROXY header at the start of the connection
 
 	TLS *TLSConfig // https; nil: &TLSConfig{Verify: true}. tcp, smtp (by STARTTLS) and grpc: nil is no TLS
 
@@ -83,23 +83,23 @@ type Check struct {
 	DNSName   string // "" is the root
 	DNSRecord string // "A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"
 	DNSRcode  string // "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"; "": NOERROR
-	DNSAnswer string // what one record must say; "": anything, or nothing
+	DNSAnswer string // what one record must contain; "": anything, or no record
 	DNSTCP    bool   // over TCP
 
 	Helo string // smtp; "": localhost
 
-	// exec. The environment holds LVSD_SERVICE, LVSD_REAL_SERVER,
-	// LVSD_ADDRESS and LVSD_PORT, so the probe is shared by nobody.
+	// exec. The environment has LVSD_SERVICE, LVSD_REAL_SERVER, LVSD_ADDRESS and
+	// LVSD_PORT, so that no two targets share the probe.
 	Command []string // the program, an absolute path, and its arguments
-	User    string   // "": ours
+	User    string   // "": that of lvsd
 	Service string   // LVSD_SERVICE
 	Server  string   // LVSD_REAL_SERVER
 
 	GRPCService string // "": the server as a whole
 }
 
-// Step is one exchange of a dialogue. What is expected is looked for in what
-// came since the step before.
+// Step is one exchange of a dialogue. What is expected is searched in what was received
+// since the previous step.
 type Step struct{ Send, Expect, ExpectText string }
 
 // StatusRange is a range of HTTP status codes, both ends included.
@@ -108,19 +108,19 @@ type StatusRange struct{ First, Last int }
 // TLSConfig is the TLS side of a check.
 type TLSConfig struct {
 	Verify     bool
-	ServerName string         // SNI and the name verified; "": Host or HostName where that is a name, else the address
+	ServerName string         // SNI and the name verified; "": Host or HostName if that is a name, else the address
 	CAs        *x509.CertPool // nil: the system's
-	// CAKey stands for CAs where checks are compared: a changed content must
-	// have a changed key (a hash of the file, say).
+	// CAKey represents CAs where checks are compared: other contents must have
+	// another key (such as a hash of the file).
 	CAKey string
-	// Certificate is the client's own, nil for none, and CertificateKey stands
-	// for it as CAKey does for CAs.
+	// Certificate is the client certificate, nil for none; CertificateKey represents
+	// it as CAKey does CAs.
 	Certificate    *tls.Certificate
 	CertificateKey string
 	MinVersion     string // "1.0" to "1.3"; "": 1.2
 }
 
-// TargetName says what is probed, for people.
+// TargetName returns what is probed, for people.
 func (c *Check) TargetName() string {
 	switch {
 	case c.HostName != "" && c.Address.Port() != 0:
@@ -133,7 +133,7 @@ func (c *Check) TargetName() string {
 	return c.Address.String()
 }
 
-// Validate looks at what all probing checks have in common.
+// Validate checks what all probing checks have in common.
 func (c *Check) Validate() error {
 	portless := c.Type == TypePing || c.Type == TypeExec
 	switch {
@@ -154,3 +154,102 @@ func (c *Check) Validate() error {
 // Probes reports whether a check probes anything: those of type "on" and "off" do
 // not.
 func (c *Check) Probes() bool { return c.Type != TypeOn && c.Type != TypeOff }
+
+// AppendKey appends what identifies the probe of a check: everything but Rise and Fall.
+// Every field is delimited by its length.
+func (c *Check) AppendKey(b []byte) []byte {
+	k := keyWriter{b}
+	k.text(c.Type)
+	if !c.Probes() {
+		return k.b
+	}
+	k.address(c.Address.Addr())
+	k.number(int(c.Address.Port()))
+	k.text(c.HostName)
+	k.number(int(c.Interval))
+	k.number(int(c.FastInterval))
+	k.number(int(c.Timeout))
+	k.address(c.From)
+	k.number(int(c.Mark))
+	k.flag(c.MarkPath)
+	switch c.Type {
+	case TypeTCP, TypeUDP:
+		k.text(c.Send, c.Expect, c.ExpectText)
+		k.flag(c.RequireReply)
+		k.number(len(c.Steps))
+		for _, s := range c.Steps {
+			k.text(s.Send, s.Expect, s.ExpectText)
+		}
+		k.tls(c.TLS)
+	case TypeHTTP, TypeHTTPS:
+		k.web(c)
+		k.tls(c.TLS)
+	case TypePing:
+		k.number(c.Count)
+	case TypeDNS:
+		k.text(c.DNSName, c.DNSRecord, c.DNSRcode, c.DNSAnswer)
+		k.flag(c.DNSTCP)
+	case TypeSMTP:
+		k.text(c.Helo)
+		k.tls(c.TLS)
+	case TypeExec:
+		k.number(len(c.Command))
+		k.text(c.Command...)
+		k.text(c.User, c.Service, c.Server)
+	case TypeGRPC:
+		k.text(c.GRPCService, c.Host)
+		k.tls(c.TLS)
+	}
+	return k.b
+}
+
+// keyWriter builds a key.
+type keyWriter struct{ b []byte }
+
+func (k *keyWriter) text(all ...string) {
+	for _, s := range all {
+		k.b = binary.AppendUvarint(k.b, uint64(len(s)))
+		k.b = append(k.b, s...)
+	}
+}
+
+func (k *keyWriter) number(n int) { k.b = binary.AppendVarint(k.b, int64(n)) }
+
+func (k *keyWriter) flag(f bool) {
+	n := 0
+	if f {
+		n = 1
+	}
+	k.number(n)
+}
+
+func (k *keyWriter) address(a netip.Addr) {
+	at := len(k.b)
+	k.b, _ = a.AppendBinary(append(k.b, 0)) // never fails
+	k.b[at] = byte(len(k.b) - at - 1)
+}
+
+func (k *keyWriter) tls(t *TLSConfig) {
+	k.flag(t != nil)
+	if t != nil {
+		k.flag(t.Verify)
+		k.text(t.ServerName, t.CAKey, t.CertificateKey, t.MinVersion)
+	}
+}
+
+func (k *keyWriter) web(c *Check) {
+	k.text(c.Method, c.Host, c.Path, c.Body, c.BodyExpect, c.ExpectNot, c.Digest, c.ProxyProtocol)
+	k.number(c.FollowRedirects)
+	k.flag(c.HTTP2)
+	k.number(len(c.Headers))
+	if len(c.Headers) > 0 {
+		for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
+			k.text(name, c.Headers[name])
+		}
+	}
+	k.number(len(c.Status))
+	for _, s := range c.Status {
+		k.number(s.First)
+		k.number(s.Last)
+	}
+}

@@ -1,7 +1,3 @@
-// This file makes one HTTP/2 request on a connection that is there already, by
-// the standard library: HTTP/2 is too much to be written once more for the few
-// checks that ask for it. Its goroutines end with the connection.
-
 package probe
 
 import (
@@ -18,25 +14,25 @@ import (
 	"sync/atomic"
 )
 
-// http2Answer is what came of a request. Its body is read by the caller, who then
-// calls close.
-type http2Answer struct {
+// http2Response is a response by HTTP/2. The caller reads the body, then calls close.
+type http2Response struct {
 	*http.Response
 	close func()
 }
 
-// RoundTrip makes a request. The connection's deadline is the request's.
-func RoundTrip(ctx context.Context, c net.Conn, r *http.Request) (*http2Answer, outcome.Outcome) {
+// roundTrip makes one HTTP/2 request on an existing connection, by the standard library,
+// whose goroutines end with the connection. The connection's deadline applies.
+func roundTrip(ctx context.Context, c net.Conn, r *http.Request) (*http2Response, outcome.Outcome) {
 	if s, ok := c.(*trace.TLSConn); ok {
-		c = s.Conn // the library must see what it is; and its frames say nothing to people
+		c = s.Conn // the library needs the type, and frames are of no use in a trace
 	}
 	if s, ok := c.(*tls.Conn); ok && s.ConnectionState().NegotiatedProtocol != "h2" {
 		return nil, outcome.NewOutcome(outcome.Protocol, outcome.PhaseTLS, "the server does not agree to HTTP/2")
 	}
 	scheme := r.URL.Scheme
-	heard := &readTracker{Conn: c}
+	tracked := &readTracker{Conn: c}
 	if _, secure := c.(*tls.Conn); !secure {
-		c = heard
+		c = tracked
 	}
 	given := func(context.Context, string, string) (net.Conn, error) { return c, nil }
 	t := &http.Transport{DialContext: given, Protocols: new(http.Protocols), DisableCompression: true, MaxResponseHeaderBytes: wire.MaxHead}
@@ -46,21 +42,21 @@ func RoundTrip(ctx context.Context, c net.Conn, r *http.Request) (*http2Answer, 
 	} else {
 		t.Protocols.SetUnencryptedHTTP2(true)
 	}
-	one, err := t.NewClientConn(ctx, scheme, "probe:1") // what it dials is given
+	one, err := t.NewClientConn(ctx, scheme, "probe:1") // the connection is given, the address unused
 	if err != nil {
-		return nil, heard.judge(fromHTTP2Error(outcome.PhaseSend, err))
+		return nil, tracked.correct(fromHTTP2Error(outcome.PhaseSend, err))
 	}
 	trace.TracerOf(ctx).Note(outcome.PhaseSend, "%s %s, host %s, HTTP/2", r.Method, r.URL.Path, r.Host)
 	answer, err := one.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		one.Close()
-		return nil, heard.judge(fromHTTP2Error(outcome.PhaseReceive, err))
+		return nil, tracked.correct(fromHTTP2Error(outcome.PhaseReceive, err))
 	}
 	trace.TracerOf(ctx).Note(outcome.PhaseReceive, "%s %s", answer.Proto, answer.Status)
-	return &http2Answer{answer, func() { answer.Body.Close(); one.Close() }}, outcome.Outcome{}
+	return &http2Response{answer, func() { answer.Body.Close(); one.Close() }}, outcome.Outcome{}
 }
 
-// readTracker notes whether the server said anything.
+// readTracker records whether the server sent anything.
 type readTracker struct {
 	net.Conn
 	received atomic.Bool
@@ -74,22 +70,22 @@ func (l *readTracker) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// judge corrects an outcome: a connection that the library gave up before any
-// request was made has not just been closed when the server had said something
-// on it, which then was not HTTP/2.
-func (l *readTracker) judge(out outcome.Outcome) outcome.Outcome {
+// correct corrects an outcome: if the library gave up before the request was made, and
+// the server had sent something, that was not HTTP/2, and the connection was not merely
+// closed.
+func (l *readTracker) correct(out outcome.Outcome) outcome.Outcome {
 	if out.Reason == outcome.Closed && l.received.Load() && strings.Contains(out.Detail, notEstablished) {
 		out.Reason = outcome.Protocol
 	}
 	return out
 }
 
-// notEstablished are the library's words for a connection that ended before the
-// request was made, for whatever reason.
+// notEstablished is the library's message for a connection that ended before the request
+// was made.
 const notEstablished = "client conn could not be established"
 
-// fromHTTP2Error is failed for what the library says: what the kernel did not say is the
-// protocol's fault.
+// fromHTTP2Error is outcome.FromError for errors of the library: what is not an error of
+// the kernel is a protocol error.
 func fromHTTP2Error(phase string, err error) outcome.Outcome {
 	out := outcome.FromError(phase, err, "")
 	switch {

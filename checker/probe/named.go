@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// namedProbe is a probe of what a name stands for. It stays with an address for as
-// long as the name has it.
+// namedProbe probes an address of a host name. It stays with an address for as long as
+// the name has it.
 type namedProbe struct {
 	check    Check
 	resolver *resolver.Resolver
-	common   *Shared // its own: it makes probers while others run
+	common   *Shared // its own: it makes probers while others are in use
 	addr     netip.Addr
 	current  Prober // for at
 	report   *outcome.AgentReport
@@ -24,7 +24,7 @@ type namedProbe struct {
 
 func newNamedProbe(c *Check, common *Shared) (Prober, error) {
 	p := &namedProbe{check: *c, resolver: common.Resolver, common: NewShared()}
-	// What is wrong with the check shows now, with any address.
+	// Validate the check now, with any address.
 	_, err := p.prober(netip.IPv4Unspecified())
 	return p, err
 }
@@ -37,7 +37,7 @@ func (p *namedProbe) prober(a netip.Addr) (Prober, error) {
 
 func (p *namedProbe) ResumeReport(s outcome.AgentReport) { p.report = &s }
 
-// LoopProbe is that of the address, where a name server answered before.
+// LoopProbe returns that of the address, nil before the first successful lookup.
 func (p *namedProbe) LoopProbe() *netpoll.LoopProbe {
 	all := p.resolver.Cached(p.check.HostName)
 	if len(all) == 0 {
@@ -68,7 +68,7 @@ func (p *namedProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outc
 	return out
 }
 
-// choose makes a prober of one of the addresses.
+// choose selects an address and makes its prober. The outcome is zero on success.
 func (p *namedProbe) choose(all []netip.Addr) outcome.Outcome {
 	if from := p.check.From.Unmap(); from.IsValid() {
 		all = slices.DeleteFunc(slices.Clone(all), func(a netip.Addr) bool { return a.Unmap().Is4() != from.Is4() })

@@ -1,6 +1,3 @@
-// This file is the TLS side of every probe: the settings, the handshake, and what
-// the certificate that was shown says about its end.
-
 package probe
 
 import (
@@ -17,7 +14,7 @@ import (
 	"time"
 )
 
-// tlsKey is what two TLS settings are equal in.
+// tlsKey identifies equal TLS configurations.
 type tlsKey struct {
 	verify                         bool
 	name, caKey, certKey, protocol string
@@ -28,9 +25,8 @@ type tlsKey struct {
 var tlsVersions = map[string]uint16{"": tls.VersionTLS12, "1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11,
 	"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
 
-// tlsConfig verifies by the name that a client would use. Sessions are not
-// resumed: a resumed one proves less. With a protocol (ALPN) it is the only one
-// that is offered.
+// tlsConfig returns a configuration that verifies the name a client would use. Sessions
+// are not resumed: a resumed one proves less. A protocol (ALPN) is the only one offered.
 func (s *Shared) tlsConfig(c *Check, protocol string) (*tls.Config, error) {
 	set := c.TLS
 	if set == nil {
@@ -38,7 +34,7 @@ func (s *Shared) tlsConfig(c *Check, protocol string) (*tls.Config, error) {
 	}
 	name := set.ServerName
 	if name == "" {
-		name = nameOf(c)
+		name = serverName(c)
 	}
 	oldest, ok := tlsVersions[set.MinVersion]
 	if !ok {
@@ -59,8 +55,8 @@ func (s *Shared) tlsConfig(c *Check, protocol string) (*tls.Config, error) {
 	return made, nil
 }
 
-// nameOf is the Host without its port, or the name or address that is probed.
-func nameOf(c *Check) string {
+// serverName returns the host of the Host header, or the name or address that is probed.
+func serverName(c *Check) string {
 	host := c.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -74,35 +70,35 @@ func nameOf(c *Check) string {
 	return c.Address.Addr().Unmap().WithZone("").String()
 }
 
-// startTLS speaks TLS on a connection. A nil one comes with the outcome that says
-// why; the time is when the certificate ends, where one was shown. The library's
-// farewell is never sent: nobody waits for it, and it could block.
+// startTLS makes the TLS handshake on a connection. A nil connection comes with the
+// outcome; the time is the certificate's expiry, if one was shown. The closing alert is
+// never sent: the server does not need it, and sending could block.
 func startTLS(c net.Conn, settings *tls.Config) (net.Conn, time.Time, outcome.Outcome) {
 	s := tls.Client(c, settings)
-	var pen *trace.Tracer
+	var tracer *trace.Tracer
 	if under, ok := c.(*netpoll.Conn); ok {
-		pen = under.DetachTracer()
+		tracer = under.DetachTracer()
 	}
 	err := s.Handshake()
 	if err != nil {
 		out := outcome.FromError(outcome.PhaseTLS, err, "")
-		var refused *tls.CertificateVerificationError
-		if errors.As(err, &refused) && len(refused.UnverifiedCertificates) > 0 {
-			out.CertExpiry = refused.UnverifiedCertificates[0].NotAfter
+		var invalid *tls.CertificateVerificationError
+		if errors.As(err, &invalid) && len(invalid.UnverifiedCertificates) > 0 {
+			out.CertExpiry = invalid.UnverifiedCertificates[0].NotAfter
 		}
 		return nil, out.CertExpiry, out
 	}
 	state := s.ConnectionState()
 	expiry := expiryOf(state.PeerCertificates, state.VerifiedChains)
-	if pen != nil {
-		return pen.WrapTLS(s), expiry, outcome.Outcome{}
+	if tracer != nil {
+		return tracer.WrapTLS(s), expiry, outcome.Outcome{}
 	}
 	return s, expiry, outcome.Outcome{}
 }
 
-// expiryOf is when what a server shows ends to be valid: a chain with its first
-// certificate, and of several chains the last one. What was not verified has no
-// chains, only certificates of which the first is the server's.
+// expiryOf returns when a chain expires with its first certificate, and of several chains
+// the last one to expire. Without verified chains it is the expiry of the server's own
+// certificate, the first.
 func expiryOf(shown []*x509.Certificate, chains [][]*x509.Certificate) time.Time {
 	var latest time.Time
 	for _, chain := range chains {

@@ -1,9 +1,3 @@
-// Package program runs the programs of others: of checks, of elections that
-// track one, of notifications. No shell is between; a program is a process group
-// of its own, which ends as a whole with it or at its deadline; it has none of
-// our ambient capabilities and no real-time policy, and a bounded part of its
-// output is kept. It decides nothing
-// about what a program's end means.
 package program
 
 import (
@@ -20,28 +14,29 @@ import (
 )
 
 const (
-	// outputDelay is how long is waited for the end of the output after the
-	// program and its group ended: somebody may have left the group and hold it.
+	// outputDelay bounds the wait for the end of the output after the program and
+	// its group ended: a process that left the group may still hold it.
 	outputDelay = 100 * time.Millisecond
-	// killDelay is how long is waited for a group that was killed. A process that
-	// waits for a dead disk cannot be.
+	// killDelay bounds the wait for a group that was killed: a process that waits
+	// for a dead disk does not end.
 	killDelay = 10 * outputDelay
 )
 
-// Program is what to run. No file of ours is open in it but the three streams.
+// Program is what to run, without a shell. It inherits no file descriptor but the
+// three streams.
 type Program struct {
 	Command     []string // the program, as an absolute path, and its arguments
-	Environment []string // besides PATH, all that it has
+	Environment []string // the whole environment besides Path
 	Input       []byte
-	Credential  *syscall.Credential // nil: ours
-	// Output is how many bytes of what it prints are kept.
+	Credential  *syscall.Credential // nil: that of lvsd
+	// Output is how many bytes of its output are kept.
 	Output int
 }
 
 // Ending is how a program ended.
 type Ending struct {
-	Err    error // it could not be started
-	Killed bool  // it had not ended when the context did
+	Err    error // why it could not be started
+	Killed bool  // killed because the context ended
 	Status syscall.WaitStatus
 	Output string
 }
@@ -49,9 +44,9 @@ type Ending struct {
 // Path is the PATH of every program.
 const Path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// Run runs a program until it ends or the context does. Gone, when it is not
-// nil, is called once when nothing is left of it, which may be later than Run's
-// return where it could not be killed.
+// Run runs a program until it or the context ends. gone, if not nil, is called once
+// when nothing is left of it, which may be after Run returned if it could not be
+// killed.
 func (p Program) Run(ctx context.Context, gone func()) Ending {
 	if gone == nil {
 		gone = func() {}
@@ -71,10 +66,10 @@ func (p Program) Run(ctx context.Context, gone func()) Ending {
 		defer gone()
 		defer close(ended)
 		awaitExit(cmd.Process.Pid)
-		// It is not reaped yet, so that its number is nobody else's: what is left
-		// of its group goes with it.
+		// It is not reaped yet, so that its process group still exists under this
+		// number: kill what is left of it.
 		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
-		_ = cmd.Wait() // how it ended is in ProcessState
+		_ = cmd.Wait() // the status is in ProcessState
 	}()
 	select {
 	case <-ended:
@@ -86,16 +81,15 @@ func (p Program) Run(ctx context.Context, gone func()) Ending {
 	defer timer.Stop()
 	select {
 	case <-ended:
-	case <-timer.C: // nobody waits for it
+	case <-timer.C: // left to the goroutine above
 	}
 	return Ending{Killed: true, Output: out.String()}
 }
 
-// OK says that the program ended by itself, with exit code 0.
+// OK reports whether the program ended by itself with exit code 0.
 func (e Ending) OK() bool { return e.Err == nil && !e.Killed && e.Status == 0 }
 
-// String is what is wrong with the ending, without what the program said; "" for
-// a good one.
+// String describes a failure, without the output; "" if e.OK().
 func (e Ending) String() string {
 	switch {
 	case e.Err != nil:
@@ -110,9 +104,8 @@ func (e Ending) String() string {
 	return ""
 }
 
-// start starts a program that has none of the capabilities which a service that
-// is not root was given as ambient ones (capabilities(7)): they belong to the
-// thread that forks, and that one ends here.
+// start starts a program without the ambient capabilities (capabilities(7)) of lvsd.
+// They belong to the thread that forks, which ends here.
 func start(cmd *exec.Cmd) error {
 	started := make(chan error)
 	go func() {
@@ -122,16 +115,14 @@ func start(cmd *exec.Cmd) error {
 	return <-started
 }
 
-// startHere is start on the caller's own thread. A kernel before 4.3 has no
-// ambient capabilities, and its error is none.
+// startHere is start on the calling thread. Errors are ignored: a kernel before 4.3
+// has no ambient capabilities.
 func startHere(cmd *exec.Cmd) error {
-	// Nor the real-time policy of the elections' process: a busy program must not
-	// keep the election from the processor. Where the policy is ordinary nothing
-	// changes, and what is ordinary is nobody's to refuse.
+	// Drop the real-time policy of the VRRP process: a busy program must not keep
+	// it from the processor. Setting the ordinary policy needs no permission.
 	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0)
 	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-	// Nor is any left for a file that gives what is inheritable; to have fewer is
-	// nobody's to refuse, either.
+	// Clear the inheritable set too, which file capabilities could add to.
 	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var sets [2]unix.CapUserData
 	if unix.Capget(&head, &sets[0]) == nil {
@@ -141,13 +132,13 @@ func startHere(cmd *exec.Cmd) error {
 	return cmd.Start()
 }
 
-// awaitExit waits until a child ended, and leaves it to be reaped.
+// awaitExit waits until a child has exited, without reaping it.
 func awaitExit(pid int) {
 	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 	}
 }
 
-// output keeps the beginning of what is written.
+// output keeps the first bytes that are written.
 type output struct {
 	limit int
 	mu    sync.Mutex

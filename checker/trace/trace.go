@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// Line is one thing that a probe did or heard.
+// Line is one step of a probe.
 type Line struct {
-	After time.Duration // since the probe began
+	After time.Duration // since the probe started
 	Phase string        // see the Phase constants
 	Text  string        // printable ASCII
 }
@@ -23,8 +23,7 @@ const (
 	maxBytes = 200
 )
 
-// Tracer writes a transcript. A nil pen writes nothing: that of every probe of the
-// engine.
+// Tracer records the steps of one probe. All methods of a nil Tracer do nothing.
 type Tracer struct {
 	Started time.Time
 	Secrets []string
@@ -32,7 +31,7 @@ type Tracer struct {
 	lines   []Line
 }
 
-// Redact is a text without the secrets in it.
+// Redact returns text with each secret replaced by "...".
 func Redact(text string, secrets []string) string {
 	for _, s := range secrets {
 		if s != "" {
@@ -45,11 +44,13 @@ func Redact(text string, secrets []string) string {
 // ContextKey is where a probe's context has it.
 type ContextKey struct{}
 
+// TracerOf returns the tracer of a context, nil if it has none.
 func TracerOf(ctx context.Context) *Tracer {
 	p, _ := ctx.Value(ContextKey{}).(*Tracer)
 	return p
 }
 
+// Note records one step.
 func (p *Tracer) Note(phase, format string, args ...any) {
 	if p == nil {
 		return
@@ -61,7 +62,7 @@ func (p *Tracer) Note(phase, format string, args ...any) {
 	}
 }
 
-// Bytes notes the first of what is sent or received.
+// Bytes records the first bytes that were sent or received.
 func (p *Tracer) Bytes(phase string, b []byte) {
 	if p == nil || len(b) == 0 {
 		return
@@ -74,13 +75,14 @@ func (p *Tracer) Bytes(phase string, b []byte) {
 	p.Note(phase, "%d bytes: %s%s", len(b), text[:min(len(text), maxBytes)], more)
 }
 
+// Lines returns the steps so far.
 func (p *Tracer) Lines() []Line {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.lines
 }
 
-// TLSConn is a TLS connection whose plain text is noted.
+// TLSConn is a TLS connection whose plain text is recorded.
 type TLSConn struct {
 	*tls.Conn
 	tracer *Tracer
@@ -98,8 +100,8 @@ func (s *TLSConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// WrapTLS says what came of a handshake, and lets the plain text be noted from now
-// on in place of what is on the wire.
+// WrapTLS records the result of a handshake and returns a connection whose plain text
+// is recorded.
 func (p *Tracer) WrapTLS(s *tls.Conn) *TLSConn {
 	state := s.ConnectionState()
 	text := tls.VersionName(state.Version) + ", " + tls.CipherSuiteName(state.CipherSuite)

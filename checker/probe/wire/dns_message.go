@@ -1,6 +1,3 @@
-// This file writes a DNS query and reads the reply to it, as far as a check must.
-// It never sends anything.
-
 package wire
 
 import (
@@ -13,26 +10,28 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Query is what is asked, and the answer that is wanted.
+// Query is a question and the answer that is expected.
 type Query struct {
 	question dnsmessage.Question
 	Rcode    dnsmessage.RCode
 	Answer   string // "": anything, or nothing
 }
 
-// Reply is what came, of all records of the wanted type.
+// Reply is a reply, with the records of the queried type.
 type Reply struct {
 	Code      dnsmessage.RCode
 	Truncated bool
 	Records   int
-	first     string // the first one, as a text
-	Found     bool   // one of them is the wanted one
+	first     string // the first one, as text
+	Found     bool   // one of them is the expected one
 }
 
 var recordTypes = map[string]dnsmessage.Type{"A": dnsmessage.TypeA, "AAAA": dnsmessage.TypeAAAA, "CNAME": dnsmessage.TypeCNAME,
 	"MX": dnsmessage.TypeMX, "NS": dnsmessage.TypeNS, "PTR": dnsmessage.TypePTR, "SOA": dnsmessage.TypeSOA,
 	"SRV": dnsmessage.TypeSRV, "TXT": dnsmessage.TypeTXT}
 
+// NewQuery returns the query for a name ("" is the root) and a record type. rcode "" is
+// NOERROR; answer "" accepts any reply with that code.
 func NewQuery(host, record, rcode, answer string) (q Query, err error) {
 	name, err := dnsmessage.NewName(strings.TrimSuffix(host, ".") + ".")
 	if err != nil {
@@ -54,8 +53,8 @@ func NewQuery(host, record, rcode, answer string) (q Query, err error) {
 	return q, nil
 }
 
-// Message is the query with an identifier. It was packed once before, so it can
-// be.
+// Message returns the query with an identifier. NewQuery packed it before, so packing
+// cannot fail.
 func (q *Query) Message(id uint16) []byte {
 	m := dnsmessage.Message{Header: dnsmessage.Header{ID: id, RecursionDesired: true}, Questions: []dnsmessage.Question{q.question}}
 	b, _ := m.Pack()
@@ -64,7 +63,7 @@ func (q *Query) Message(id uint16) []byte {
 
 var errNoReply = errors.New("no reply to the query")
 
-// Parse takes a reply apart. An error says that it is none, or none to this query.
+// Parse parses a reply. It returns an error for anything that is not a reply to the query.
 func (q *Query) Parse(b []byte, id uint16) (*Reply, error) {
 	var p dnsmessage.Parser
 	h, err := p.Start(b)
@@ -76,7 +75,7 @@ func (q *Query) Parse(b []byte, id uint16) (*Reply, error) {
 	switch {
 	case err != nil || len(asked) > 1:
 		return nil, errNoReply
-	case len(asked) == 0: // so answer servers that did not understand the query
+	case len(asked) == 0: // as from servers that did not understand the query
 		if h.RCode == dnsmessage.RCodeSuccess {
 			return nil, errNoReply
 		}
@@ -119,7 +118,7 @@ func (r *Reply) add(body dnsmessage.ResourceBody, wanted string) {
 	}
 }
 
-// textsOf are the ways in which a record may be named, the fullest first.
+// textsOf returns the forms in which a record may be expected, the fullest first.
 func textsOf(body dnsmessage.ResourceBody) []string {
 	name := func(n dnsmessage.Name) string { return strings.TrimSuffix(n.String(), ".") }
 	switch r := body.(type) {
@@ -145,6 +144,7 @@ func textsOf(body dnsmessage.ResourceBody) []string {
 	return []string{""}
 }
 
+// Summary describes the records.
 func (r *Reply) Summary() string {
 	switch r.Records {
 	case 0:
@@ -155,11 +155,12 @@ func (r *Reply) Summary() string {
 	return fmt.Sprintf("%s and %d more", r.first, r.Records-1)
 }
 
-// rcodes are the names of RFC 1035 §4.1.1, as dig says them.
+// rcodes are the names of RFC 1035 §4.1.1, as dig prints them.
 var rcodes = map[string]dnsmessage.RCode{"": dnsmessage.RCodeSuccess, "NOERROR": dnsmessage.RCodeSuccess,
 	"FORMERR": dnsmessage.RCodeFormatError, "SERVFAIL": dnsmessage.RCodeServerFailure, "NXDOMAIN": dnsmessage.RCodeNameError,
 	"NOTIMP": dnsmessage.RCodeNotImplemented, "REFUSED": dnsmessage.RCodeRefused}
 
+// RcodeName returns the name of a response code.
 func RcodeName(c dnsmessage.RCode) string {
 	for name, known := range rcodes {
 		if known == c && name != "" {

@@ -1,7 +1,3 @@
-// This file writes and reads the two messages of gRPC's health service
-// (grpc.health.v1.Health/Check), which are too small for a library.
-//
-// PURE.
 package wire
 
 import (
@@ -10,7 +6,8 @@ import (
 	"strconv"
 )
 
-// GRPCHealthRequest is HealthCheckRequest in a gRPC frame: one string, field 1.
+// GRPCHealthRequest returns a HealthCheckRequest in a gRPC frame: one string, field 1. The
+// two messages of grpc.health.v1.Health/Check are too small for a library.
 func GRPCHealthRequest(service string) []byte {
 	var message []byte
 	if service != "" {
@@ -23,9 +20,8 @@ func GRPCHealthRequest(service string) []byte {
 
 var errNoHealth = errors.New("no answer of the health service")
 
-// ParseGRPCHealth is the serving status of HealthCheckResponse in a gRPC frame: an
-// enumeration, field 1, 0 where it is missing. Fields that are not known are
-// passed over.
+// ParseGRPCHealth returns the serving status of a HealthCheckResponse in a gRPC frame: an
+// enumeration, field 1, 0 if it is missing. Unknown fields are skipped.
 func ParseGRPCHealth(b []byte) (status uint64, err error) {
 	if len(b) < 5 || b[0] != 0 || uint64(binary.BigEndian.Uint32(b[1:])) != uint64(len(b)-5) {
 		return 0, errNoHealth
@@ -73,6 +69,7 @@ var grpcServing = [...]string{"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKN
 
 const GRPCServing = 1
 
+// GRPCServingName returns the name of a serving status.
 func GRPCServingName(status uint64) string {
 	if status < uint64(len(grpcServing)) {
 		return grpcServing[status]
@@ -80,7 +77,6 @@ func GRPCServingName(status uint64) string {
 	return "status " + strconv.FormatUint(status, 10)
 }
 
-// GRPCCodes are the codes of gRPC's status that a health service is likely to
-// answer.
+// GRPCCodes are the gRPC status codes that a health service is likely to return.
 var GRPCCodes = map[string]string{"1": "CANCELLED", "2": "UNKNOWN", "4": "DEADLINE_EXCEEDED", "5": "NOT_FOUND", "7": "PERMISSION_DENIED",
 	"8": "RESOURCE_EXHAUSTED", "12": "UNIMPLEMENTED", "13": "INTERNAL", "14": "UNAVAILABLE", "16": "UNAUTHENTICATED"}

@@ -23,7 +23,9 @@ var leaves = []string{"lvsd/config", "lvsd/checker", "lvsd/vrrp", "lvsd/ipvs"}
 // pure are the files of rule 2, beside those that a line "PURE." marks. Tests are
 // not meant.
 var pure = []string{
-	"checker/gauge.go", "vrrp/vrrp.go", "vrrp/config.go", "vrrp/machine.go", "vrrp/events.go", "vrrp/release.go", "vrrp/priority.go", "vrrp/packet.go", "vrrp/drop.go",
+	"checker/rise_fall.go", "checker/schedule.go", "checker/outcome/agent_report.go", "checker/outcome/result.go", "checker/netpoll/tcp_header.go",
+	"checker/probe/wire/grpc_message.go", "checker/probe/wire/http_response.go", "checker/probe/wire/proxy_header.go",
+	"vrrp/vrrp.go", "vrrp/config.go", "vrrp/machine.go", "vrrp/events.go", "vrrp/release.go", "vrrp/priority.go", "vrrp/packet.go", "vrrp/drop.go",
 	"vrrp/auth/hmac.go", "internal/checksum/checksum.go", "ipvs/diff.go", "cmd/internal/decision/decide.go",
 	"cmd/internal/decision/cause.go", "cmd/internal/decision/quorum.go", "cmd/internal/decision/guard.go",
 	"cmd/internal/decision/damping.go", "cmd/internal/decision/saved.go", "cmd/internal/decision/slowstart.go",

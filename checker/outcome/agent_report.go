@@ -1,0 +1,73 @@
+// The agent's report about weight and maintenance.
+//
+// PURE.
+
+package outcome
+
+import (
+	"strconv"
+	"strings"
+)
+
+// AgentReport is what an agent or a program last reported about its server.
+type AgentReport struct {
+	Weight             int // share of the configured weight in percent, 0 to 100
+	Maint, Drain, Down bool
+}
+
+// NoReport leaves a server its whole weight.
+var NoReport = AgentReport{Weight: 100}
+
+// Apply updates the report by one line in the syntax of HAProxy's agent-check. What a
+// line does not mention stays as it is. It reports whether the line had a known word.
+func (s *AgentReport) Apply(line string) (known bool) {
+	line, _, _ = strings.Cut(line, "#") // a comment
+	for word := range strings.FieldsFuncSeq(line, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' }) {
+		switch strings.ToLower(word) {
+		case "up":
+			s.Down = false
+		case "down", "fail", "failed", "stopped":
+			s.Down = true
+		case "ready":
+			s.Maint, s.Drain = false, false
+		case "drain":
+			s.Maint, s.Drain = false, true
+		case "maint":
+			s.Maint, s.Drain = true, false
+		default:
+			if percent, ok := parsePercent(word); ok {
+				s.Weight = percent
+			} else if n, isMax := strings.CutPrefix(strings.ToLower(word), "maxconn:"); !isMax || !IsDigits(n) { // IPVS has no such limit
+				continue
+			}
+		}
+		known = true
+	}
+	return known
+}
+
+// parsePercent parses "75%"; more than 100 counts as 100.
+func parsePercent(word string) (int, bool) {
+	digits, ok := strings.CutSuffix(word, "%")
+	if !ok || !IsDigits(digits) || len(digits) > 4 {
+		return 0, false
+	}
+	n, err := strconv.Atoi(digits)
+	return min(n, 100), err == nil
+}
+
+// ParseWeight returns the percentage that is alone on the first line of text.
+func ParseWeight(text string) (int, bool) {
+	line, _, _ := strings.Cut(text, "\n")
+	return parsePercent(strings.TrimSpace(line))
+}
+
+// IsDigits reports whether s consists of ASCII digits and is not empty.
+func IsDigits(s string) bool {
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return s != ""
+}

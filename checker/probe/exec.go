@@ -1,0 +1,126 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"lvsd/checker/outcome"
+	"lvsd/checker/program"
+)
+
+const (
+	// maxPrograms is how many programs run at once: hundreds of them would take
+	// the processor from the daemon itself.
+	maxPrograms = 32
+	// maxOutput bounds the output of a program that is kept, in bytes.
+	maxOutput = 1 << 10
+)
+
+// programSlots has one element per running program.
+var programSlots = make(chan struct{}, maxPrograms)
+
+// execProbe runs a program without a shell; exit code 0 is a success. All processes of
+// its group end with it, or at the deadline.
+type execProbe struct {
+	command     []string
+	environment []string
+	credential  *syscall.Credential // nil: that of lvsd
+}
+
+func newExecProbe(c *Check) (Prober, error) {
+	if len(c.Command) == 0 || !filepath.IsAbs(c.Command[0]) {
+		return nil, errors.New("no program, as an absolute path")
+	}
+	p := &execProbe{command: c.Command, environment: []string{
+		"LVSD_SERVICE=" + c.Service,
+		"LVSD_REAL_SERVER=" + c.Server,
+		"LVSD_ADDRESS=" + c.Address.Addr().Unmap().String(),
+		"LVSD_PORT=" + strconv.Itoa(int(c.Address.Port())),
+	}}
+	if c.User != "" {
+		var err error
+		if p.credential, err = credentialOf(c.User); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// credentialOf returns the credentials of a user with all its groups, nil if they are
+// those of lvsd.
+func credentialOf(name string) (*syscall.Credential, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, fmt.Errorf("user %s: %w", name, err)
+	}
+	uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
+	gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
+	groups, err3 := u.GroupIds()
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, fmt.Errorf("user %s: %w", name, err)
+	}
+	if int(uid) == os.Geteuid() && int(gid) == os.Getegid() {
+		return nil, nil
+	}
+	c := &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	for _, g := range groups {
+		n, err := strconv.ParseUint(g, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("user %s: %w", name, err)
+		}
+		c.Groups = append(c.Groups, uint32(n))
+	}
+	return c, nil
+}
+
+func (p *execProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcome {
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	select {
+	case programSlots <- struct{}{}:
+	case <-timer.C:
+		return outcome.NewOutcome(outcome.Local, outcome.PhaseRun, fmt.Sprintf("%d other programs of checks are running", maxPrograms))
+	case <-ctx.Done():
+		return outcome.Outcome{}
+	}
+	limit, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	// A program that cannot be killed keeps its slot.
+	return programOutcome(p.command[0], program.Program{Command: p.command, Environment: p.environment, Credential: p.credential, Output: maxOutput}.
+		Run(limit, func() { <-programSlots }))
+}
+
+// programOutcome maps how a program ended. A percentage alone on its first line is a
+// report about the weight.
+func programOutcome(name string, e program.Ending) outcome.Outcome {
+	said := e.Output
+	if e.Err != nil {
+		return outcome.NewOutcome(outcome.Local, outcome.PhaseRun, outcome.Printable("failed to run "+name+": "+outcome.ErrorText(e.Err), outcome.MaxDetail))
+	}
+	if detail := e.String(); detail != "" {
+		if said != "" {
+			detail += ": " + said
+		}
+		reason := outcome.Exec
+		if e.Killed {
+			reason = outcome.Timeout
+		}
+		return outcome.NewOutcome(reason, outcome.PhaseRun, outcome.Printable(detail, outcome.MaxDetail))
+	}
+	out := outcome.NewOutcome(outcome.OK, outcome.PhaseRun, outcome.Printable(said, outcome.MaxDetail))
+	weight := outcome.NoReport
+	if percent, ok := outcome.ParseWeight(said); ok {
+		weight.Weight = percent
+	}
+	out.Report = &weight
+	return out
+}
+
+func (p *execProbe) ResumeReport(outcome.AgentReport) {} // each run reports everything

@@ -1,0 +1,147 @@
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"lvsd/checker/netpoll"
+	"lvsd/checker/outcome"
+	"lvsd/checker/resolver"
+	"lvsd/checker/trace"
+	"regexp"
+	"sync"
+	"time"
+)
+
+// Shared has what the probers of one Set have in common: ten thousand servers may be
+// checked for one expression, with one TLS configuration.
+type Shared struct {
+	expressions map[string]*regexp.Regexp
+	tlsConfigs  map[tlsKey]*tls.Config
+	Resolver    *resolver.Resolver // the engine's
+}
+
+// NewShared returns an empty Shared with a resolver of its own.
+func NewShared() *Shared {
+	return &Shared{expressions: map[string]*regexp.Regexp{}, tlsConfigs: map[tlsKey]*tls.Config{}, Resolver: resolver.NewResolver()}
+}
+
+// NewProber returns the prober of a check that Validate accepts, or what is invalid in
+// the rest of it.
+func NewProber(c *Check, common *Shared) (Prober, error) {
+	if c.HostName != "" {
+		return newNamedProbe(c, common)
+	}
+	return newAddressProber(c, common)
+}
+
+func newAddressProber(c *Check, common *Shared) (Prober, error) {
+	switch c.Type {
+	case TypeConnect:
+		return newConnectProbe(c), nil
+	case TypeSYN:
+		return newSYNProbe(c), nil
+	case TypeTCP:
+		return newTCPProbe(c, common)
+	case TypeHTTP, TypeHTTPS:
+		return newHTTPProbe(c, common)
+	case TypePing:
+		return newPingProbe(c), nil
+	case TypeUDP:
+		return newUDPProbe(c, common)
+	case TypeDNS:
+		return newDNSProbe(c)
+	case TypeSMTP:
+		return newSMTPProbe(c, common)
+	case TypeExec:
+		return newExecProbe(c)
+	case TypeAgent:
+		return newAgentProbe(c), nil
+	case TypeGRPC:
+		return newGRPCProbe(c, common)
+	}
+	return nil, fmt.Errorf("%q is no type of a check", c.Type)
+}
+
+// expression compiles a regular expression; that of "" is nil.
+func (s *Shared) expression(text string) (*regexp.Regexp, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if known := s.expressions[text]; known != nil {
+		return known, nil
+	}
+	made, err := regexp.Compile(text)
+	if err != nil {
+		return nil, fmt.Errorf("expect: %w", err)
+	}
+	s.expressions[text] = made
+	return made, nil
+}
+
+// Prober is one prepared probe. Probe ends at the deadline at the latest, and soon after
+// ctx ends, in exactly one outcome. Calls do not overlap.
+type Prober interface {
+	Probe(ctx context.Context, deadline time.Time) outcome.Outcome
+}
+
+// ReportResumer is a prober that continues from the report of the one before it.
+type ReportResumer interface{ ResumeReport(outcome.AgentReport) }
+
+// LoopProber is a prober that netpoll.Loop may be able to make: LoopProbe returns nil
+// while it cannot.
+type LoopProber interface{ LoopProbe() *netpoll.LoopProbe }
+
+func newDialer(c *Check) netpoll.Dialer {
+	return netpoll.Dialer{To: netpoll.UnmappedWithZone(c.Address), From: c.From.Unmap(), Mark: c.Mark}
+}
+
+// Trace is one probe: its result, and what was sent and received.
+type Trace struct {
+	outcome.Result
+	Steps []trace.Line
+}
+
+// Try returns why a check cannot be made on this machine: for "exec", an unknown user.
+func Try(c Check) error {
+	if !c.Probes() {
+		return nil
+	}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	_, err := NewProber(&c, NewShared())
+	return err
+}
+
+// Once runs a check once. The error is that of an invalid check; a failure of the server
+// is in the result.
+func Once(ctx context.Context, c Check) (Trace, error) {
+	start := time.Now()
+	if !c.Probes() {
+		reason := outcome.OK
+		if c.Type == TypeOff {
+			reason = outcome.Off
+		}
+		return Trace{Result: outcome.Result{At: start, Reason: reason}}, nil
+	}
+	if err := c.Validate(); err != nil {
+		return Trace{}, err
+	}
+	common := NewShared()
+	p, err := NewProber(&c, common)
+	if err != nil {
+		return Trace{}, err
+	}
+	if c.HostName != "" {
+		lookupCtx, cancel := context.WithCancel(ctx)
+		var lookups sync.WaitGroup
+		defer lookups.Wait()
+		defer cancel()
+		common.Resolver.SetHosts(map[string]struct{}{c.HostName: {}})
+		lookups.Go(func() { common.Resolver.Run(lookupCtx) })
+	}
+	t := &trace.Tracer{Started: start, Secrets: c.Secrets}
+	out := p.Probe(context.WithValue(ctx, trace.ContextKey{}, t), start.Add(c.Timeout))
+	return Trace{Result: outcome.Result{At: start, Reason: out.Reason, Phase: out.Phase, Detail: trace.Redact(out.Detail, c.Secrets), Took: time.Since(start)}, Steps: t.Lines()}, nil
+}

@@ -1,0 +1,84 @@
+package checker
+
+import (
+	"context"
+	"lvsd/checker/checktest"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
+	"lvsd/checker/resolver"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A name's probes go to its address; the old answer holds while nobody answers;
+// a new one is followed; a name that never had an address says nothing.
+func TestNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		d := &checktest.Directory{Hosts: map[string][]netip.Addr{"web": {checktest.Addr(1).Addr(), checktest.Addr(2).Addr()}}, Delay: 300 * time.Millisecond}
+		r.resolver.LookupFunc = d.Lookup
+		r.Engine.newProber = func(c *probe.Check, common *probe.Shared) (probe.Prober, error) {
+			return &fakeNamed{c.HostName, common.Resolver, &fakeProber{r.net, c.Address}}, nil
+		}
+		of := func(i int, host string) Target {
+			x := one(i)
+			x.Checks[0].HostName = host
+			x.Checks[0].Address = netip.AddrPortFrom(netip.Addr{}, 80)
+			return x
+		}
+		unknown := of(2, "nowhere")
+		unknown.Known = true
+		r.set(t, of(1, "web"), unknown)
+		r.start(t)
+		wait(time.Second)
+		if h := r.Health()[id(1)]; h.Verdict != Up {
+			t.Errorf("the first probe did not wait for the first answer: %+v", h)
+		}
+		if h := r.Health()[id(2)]; h.Verdict != Unknown || h.Checks[0].Last.Reason != outcome.DNS || h.InARow != 0 {
+			t.Errorf("a name without an address: %+v", h)
+		}
+		d.Change(func() { d.Down = true })
+		wait(5 * time.Minute)
+		if h := r.Health()[id(1)]; h.Verdict != Up || h.Checks[0].Last.Reason != outcome.OK {
+			t.Errorf("the old answer does not hold: %+v", h)
+		}
+		d.Change(func() { d.Down, d.Hosts["web"] = false, []netip.Addr{checktest.Addr(2).Addr()} })
+		r.net.set(checktest.Addr(2), outcome.Refused)
+		wait(time.Minute)
+		if h := r.Health()[id(1)]; h.Verdict != Down {
+			t.Errorf("the new answer is not followed: %+v", h)
+		}
+		// What nobody wants is not asked for.
+		r.set(t, one(3))
+		wait(time.Minute)
+		before := 0
+		d.Change(func() { before = d.Lookups })
+		wait(10 * time.Minute)
+		d.Change(func() {
+			if d.Lookups != before {
+				t.Errorf("asked %d times for names that nobody wants", d.Lookups-before)
+			}
+		})
+		r.stop()
+	})
+}
+
+// fakeNamed probes what a name stands for over the fake network.
+type fakeNamed struct {
+	host  string
+	names *resolver.Resolver
+	plain *fakeProber
+}
+
+func (p *fakeNamed) Probe(ctx context.Context, deadline time.Time) outcome.Outcome {
+	if p.host == "" {
+		return p.plain.Probe(ctx, deadline)
+	}
+	all, err := p.names.Addresses(ctx, p.host, deadline)
+	if err != nil {
+		return outcome.NewOutcome(outcome.DNS, outcome.PhaseName, err.Error())
+	}
+	return (&fakeProber{p.plain.n, netip.AddrPortFrom(all[0], 80)}).Probe(ctx, deadline)
+}
