@@ -1,12 +1,3 @@
-// Package hush keeps this director from resetting connections that it does not
-// know yet: a packet to a service's address that IPVS knows no connection for
-// reaches the kernel's own TCP, which answers it with a reset. For the addresses
-// that it is given there is no way for such answers: a routing rule blackholes what
-// this host itself sends from there. Whoever sent the packet sends it again, and by
-// then the connection is known. What IPVS forwards is not touched.
-//
-// Routing rules and not a packet filter: every kernel that balances has them, and
-// nobody's filter is disturbed.
 package connhandover
 
 import (
@@ -21,28 +12,28 @@ import (
 )
 
 const (
-	// priority and origin make the rules known as ours: VRRP's protocol number.
+	// priority and origin mark the rules as ours: VRRP's protocol number.
 	priority = 112
 	origin   = 112
 )
 
-// Hush is the rules. The zero value knows of none.
-type Hush struct {
+// Rules are the routing rules of the RST guard. The zero value has read none yet.
+type Rules struct {
 	mu   sync.Mutex
-	have map[netip.AddrPort]struct{} // nil: what there is must be read
+	have map[netip.AddrPort]struct{} // nil: not read yet
 }
 
-// Set makes the rules those of these addresses and ports of TCP.
-func (h *Hush) Set(want map[netip.AddrPort]struct{}) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.have == nil {
-		if err := h.read(); err != nil {
+// Set replaces the guarded addresses and ports of TCP.
+func (r *Rules) Set(want map[netip.AddrPort]struct{}) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.have == nil {
+		if err := r.read(); err != nil {
 			return err
 		}
 	}
 	var errs []error
-	for a := range h.have {
+	for a := range r.have {
 		if _, wanted := want[a]; wanted {
 			continue
 		}
@@ -50,60 +41,60 @@ func (h *Hush) Set(want map[netip.AddrPort]struct{}) error {
 			errs = append(errs, fmt.Errorf("failed to remove the routing rule of %v: %w", a, err))
 			continue
 		}
-		delete(h.have, a)
+		delete(r.have, a)
 	}
 	for a := range want {
-		if _, there := h.have[a]; there {
+		if _, there := r.have[a]; there {
 			continue
 		}
 		if err := netlink.RuleAdd(rule(a)); err != nil && !errors.Is(err, unix.EEXIST) {
 			errs = append(errs, fmt.Errorf("failed to add the routing rule of %v: %w", a, err))
 			continue
 		}
-		h.have[a] = struct{}{}
+		r.have[a] = struct{}{}
 	}
 	return errors.Join(errs...)
 }
 
-// read takes up what an earlier run left.
-func (h *Hush) read() error {
+// read adopts the rules that an earlier run left.
+func (r *Rules) read() error {
 	have := map[netip.AddrPort]struct{}{}
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
 		rules, err := netlink.RuleListFiltered(family, &netlink.Rule{Priority: priority}, netlink.RT_FILTER_PRIORITY)
 		if err != nil && family == unix.AF_INET { // a kernel without IPv6 has no rules of it
 			return fmt.Errorf("failed to read the routing rules: %w", err)
 		}
-		for _, r := range rules {
-			if a, ours := addressOf(r); ours {
+		for _, rule := range rules {
+			if a, ours := addressOf(rule); ours {
 				have[a] = struct{}{}
 			}
 		}
 	}
-	h.have = have
+	r.have = have
 	return nil
 }
 
 // Close removes the rules.
-func (h *Hush) Close() error {
-	h.mu.Lock()
-	none := len(h.have) == 0
-	h.mu.Unlock()
+func (r *Rules) Close() error {
+	r.mu.Lock()
+	none := len(r.have) == 0
+	r.mu.Unlock()
 	if none {
 		return nil
 	}
-	return h.Set(nil)
+	return r.Set(nil)
 }
 
-// Sweep removes the rules of a run that was killed, and says how many there were.
-func (h *Hush) Sweep() (n int, err error) {
-	h.mu.Lock()
-	err = h.read()
-	n = len(h.have)
-	h.mu.Unlock()
+// Sweep removes the rules that a killed run left, and returns how many there were.
+func (r *Rules) Sweep() (n int, err error) {
+	r.mu.Lock()
+	err = r.read()
+	n = len(r.have)
+	r.mu.Unlock()
 	if err != nil {
 		return 0, err
 	}
-	return n, h.Set(nil)
+	return n, r.Set(nil)
 }
 
 // rule is that of an address.
@@ -121,7 +112,7 @@ func rule(a netip.AddrPort) *netlink.Rule {
 	return r
 }
 
-// addressOf is the reverse of rule; false for somebody else's.
+// addressOf is the reverse of rule; false for a rule that is not ours.
 func addressOf(r netlink.Rule) (netip.AddrPort, bool) {
 	if r.Priority != priority || r.Protocol != origin || r.Src == nil || r.Sport == nil { // the library does not read the type
 		return netip.AddrPort{}, false

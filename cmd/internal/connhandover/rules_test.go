@@ -47,7 +47,7 @@ func set(addresses ...string) map[netip.AddrPort]struct{} {
 
 func TestSet(t *testing.T) {
 	inNamespace(t)
-	var h Hush
+	var h Rules
 	want := func(when string, err error, want ...string) {
 		t.Helper()
 		got := strings.Join(rules(t), "; ")
@@ -60,7 +60,7 @@ func TestSet(t *testing.T) {
 	want("two", h.Set(set("10.0.0.88:80", "[2001:db8::88]:443")), web, six)
 	want("again", h.Set(set("10.0.0.88:80", "[2001:db8::88]:443")), web, six)
 	want("one", h.Set(set("10.0.0.88:80")), web)
-	var next Hush // another run finds what a killed one left, and nobody else's
+	var next Rules // another run finds what a killed one left, and nobody else's
 	if out, err := exec.Command("ip", "rule", "add", "from", "10.0.0.99", "priority", "112", "blackhole").CombinedOutput(); err != nil {
 		t.Fatalf("%s", out)
 	}

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"lvsd/cmd/internal/instances"
+	"lvsd/cmd/internal/markprobe"
 	"slices"
 	"time"
 
@@ -48,7 +50,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 	d.notifier = notify.New(d.events, log.Logger)
 	m := metrics.New(o.Version, o.Commit)
 	wake := func() { d.director.Wake() }
-	paths := &director.Paths{Kernel: d.kernel}
+	paths := &markprobe.Writes{Kernel: d.kernel}
 	d.reconciler = ipvs.NewReconciler(paths, ipvs.Options{
 		Log: log.Logger, Ledger: d.state.Ledger(), Wake: wake, OnChange: d.tableChanged,
 	})
@@ -71,7 +73,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 		Events:           d.events,
 		Table:            d.reconciler,
 		Checker:          d.checker,
-		OpenInstance:     func(e vrrp.Config) (director.Engine, error) { return d.vrrp.Open(e) },
+		OpenInstance:     func(e vrrp.Config) (instances.Engine, error) { return d.vrrp.Open(e) },
 		RefreshInstances: d.vrrp.Refresh,
 		Participants:     []reload.Participant{restartOnly, schedulers, d.server.PreparePublic, exchangeParticipant(d.peers), d.notifier.Prepare, d.synchronisation, d.settings, d.recordAddresses},
 		Load:             releasingMemory(func() (*config.Config, []string, error) { return o.Source.LoadText(&d.text) }),
@@ -112,7 +114,7 @@ func Try(c *config.Config, log *slog.Logger) error {
 	}
 	return director.New(director.Deps{
 		Log:          log,
-		OpenInstance: func(e vrrp.Config) (director.Engine, error) { return vrrp.Open(e, vrrp.Options{Log: log}) },
+		OpenInstance: func(e vrrp.Config) (instances.Engine, error) { return vrrp.Open(e, vrrp.Options{Log: log}) },
 		Participants: participants,
 		Host:         host.Through{Log: log},
 	}).Try(c)

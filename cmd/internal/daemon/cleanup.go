@@ -54,7 +54,7 @@ func CleanUp(folder string, spare bool) (v Cleanup, err error) {
 	}
 	v.Removed, err = removeAll(record.Instances)
 	var sweepErr error
-	if v.Rules, sweepErr = new(connhandover.Hush).Sweep(); sweepErr != nil {
+	if v.Rules, sweepErr = new(connhandover.Rules).Sweep(); sweepErr != nil {
 		err = errors.Join(err, sweepErr)
 	}
 	return v, err

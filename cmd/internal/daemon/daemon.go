@@ -68,7 +68,7 @@ type Daemon struct {
 	server     *server.Server
 	peers      *peers.Exchange
 	systemd    *systemd
-	hush       connhandover.Hush
+	hush       connhandover.Rules
 	// connections is how many this director reported to its peers last; negative: unknown.
 	connections atomic.Int64
 	listener    *connsync.Receiver

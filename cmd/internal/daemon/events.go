@@ -18,7 +18,7 @@ func (d *Daemon) healthChanged(c checker.Change) {
 
 func (d *Daemon) instanceChanged(e vrrp.Event) {
 	d.director.Wake() // a fault, or its end, changes which probes count
-	d.director.VIPsMoved(e.From)
+	d.director.StateChanged(e.From)
 	d.events.Keep(event.Event{At: e.At, Kind: event.KindVRRP, VRRP: e.Name, From: string(e.From), To: string(e.To), Reason: cmp.Or(e.Detail, e.Reason)})
 }
 

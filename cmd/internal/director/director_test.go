@@ -15,6 +15,7 @@ import (
 
 	"lvsd/checker"
 	"lvsd/cmd/internal/event"
+	"lvsd/cmd/internal/instances"
 	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 	"lvsd/ipvs"
@@ -136,8 +137,8 @@ func (f *fakeChecker) say(v checker.Verdict) {
 	f.health = verdict(v)
 }
 
-// fakeElection takes a second to give its addresses up.
-type fakeElection struct {
+// fakeEngine takes a second to give its addresses up.
+type fakeEngine struct {
 	*journal
 	mu     sync.Mutex
 	config vrrp.Config
@@ -146,49 +147,49 @@ type fakeElection struct {
 	handOver func() // nil: HandOver does nothing
 }
 
-func (f *fakeElection) setState(s vrrp.State) {
+func (f *fakeEngine) setState(s vrrp.State) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.status.State = s
 }
 
 // now is the configuration that the election was told last.
-func (f *fakeElection) now() vrrp.Config {
+func (f *fakeEngine) now() vrrp.Config {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.config
 }
 
-func (f *fakeElection) tag() string {
+func (f *fakeEngine) tag() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return fmt.Sprintf("%s@%s", f.config.Name, f.config.Interface)
 }
 
-func (f *fakeElection) Run(ctx context.Context) error {
+func (f *fakeEngine) Run(ctx context.Context) error {
 	f.add("%s runs", f.tag())
 	<-ctx.Done()
 	time.Sleep(time.Second) // in the bubble's time
 	f.add("%s ended", f.tag())
 	return nil
 }
-func (f *fakeElection) Close() error { f.add("%s closed", f.tag()); return nil }
-func (f *fakeElection) Update(c vrrp.Config) {
+func (f *fakeEngine) Close() error { f.add("%s closed", f.tag()); return nil }
+func (f *fakeEngine) Update(c vrrp.Config) {
 	f.mu.Lock()
 	f.config = c
 	f.mu.Unlock()
 	f.add("%s updated", f.tag())
 }
-func (f *fakeElection) SetTracked(name string, delta int, fault bool) {
+func (f *fakeEngine) SetTracked(name string, delta int, fault bool) {
 	f.add("%s %s %d %v", f.tag(), name, delta, fault)
 }
-func (f *fakeElection) HandOver() {
+func (f *fakeEngine) HandOver() {
 	f.add("%s hands over", f.tag())
 	if f.handOver != nil {
 		f.handOver()
 	}
 }
-func (f *fakeElection) Status() vrrp.Status {
+func (f *fakeEngine) Status() vrrp.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.status
@@ -201,6 +202,7 @@ type rig struct {
 	*journal
 	*Director
 	table   *fakeTable
+	engines map[string]*fakeEngine // opened last, by instance
 	checker *fakeChecker
 	next    *config.Config // what the file says
 	nextErr error
@@ -218,21 +220,22 @@ func withElection(weight int, iface string) *config.Config {
 }
 
 // engine is the election at a place of the file.
-func (r *rig) engine(i int) *fakeElection { return r.instances.running[i].engine.(*fakeElection) }
+func (r *rig) engine(i int) *fakeEngine { return r.engines[r.config.Load().Instances[i].Name] }
 
 func newRig(t *testing.T, first *config.Config, change ...func(*Deps)) *rig {
 	t.Helper()
-	r := &rig{journal: &journal{}}
+	r := &rig{journal: &journal{}, engines: map[string]*fakeEngine{}}
 	r.table = &fakeTable{journal: r.journal}
 	r.checker = &fakeChecker{journal: r.journal}
 	log := slog.New(slog.DiscardHandler)
 	parts := Deps{
 		Log: log, Events: &event.Recorder{}, Table: r.table, Checker: r.checker,
-		OpenInstance: func(c vrrp.Config) (Engine, error) {
+		OpenInstance: func(c vrrp.Config) (instances.Engine, error) {
 			if c.Interface == "missing" {
 				return nil, errors.New("there is no interface missing")
 			}
-			e := &fakeElection{journal: r.journal, config: c}
+			e := &fakeEngine{journal: r.journal, config: c}
+			r.engines[c.Name] = e
 			r.add("%s opened", e.tag())
 			return e, nil
 		},

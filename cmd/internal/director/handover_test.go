@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/persist"
 	"lvsd/config"
 	"lvsd/vrrp"
 )
@@ -20,22 +21,34 @@ import (
 // keeper is the disk.
 type keeper struct {
 	mu     sync.Mutex
-	kept   map[string]Standby
+	kept   map[string]persist.Standby
 	broken error
+	hangs  <-chan struct{} // until it is closed; nil: it does not hang
 }
 
-func (k *keeper) LoadStandby() (map[string]Standby, error) { return k.now(), nil }
-func (k *keeper) SaveStandby(h map[string]Standby) error {
+func (k *keeper) hang(until <-chan struct{}) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.broken != nil {
-		return k.broken
-	}
-	k.kept = maps.Clone(h)
-	return nil
+	k.hangs = until
 }
 
-func (k *keeper) now() map[string]Standby {
+func (k *keeper) LoadStandby() (map[string]persist.Standby, error) { return k.now(), nil }
+func (k *keeper) SaveStandby(h map[string]persist.Standby) error {
+	k.mu.Lock()
+	hangs := k.hangs
+	k.mu.Unlock()
+	if hangs != nil {
+		<-hangs
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.broken == nil {
+		k.kept = h
+	}
+	return k.broken
+}
+
+func (k *keeper) now() map[string]persist.Standby {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return maps.Clone(k.kept)
@@ -49,7 +62,7 @@ func (e exchange) OwnConnections() int    { return 90 }
 
 // hand makes the election a master that gives its addresses to a peer after a
 // while, or to nobody.
-func (f *fakeElection) hand(took time.Duration, to netip.Addr) {
+func (f *fakeEngine) hand(took time.Duration, to netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.status = vrrp.Status{State: vrrp.Master, Since: time.Now(), Holding: true}
@@ -193,7 +206,9 @@ func TestHoldOutlivesARestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.next = withElection(5, "")
-		if o := r.Reload(t.Context()); o.Refused != nil || len(k.now()) != 0 {
+		o := r.Reload(t.Context())
+		synctest.Wait() // the disk is written to beside the loop
+		if o.Refused != nil || len(k.now()) != 0 {
 			t.Errorf("%v, %v", o.Refused, k.now())
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -230,4 +245,35 @@ func TestReadyPeer(t *testing.T) {
 	if got := d.noReadyPeer("web"); got != "" {
 		t.Errorf("%q", got)
 	}
+}
+
+// A disk that hangs stops neither the loop nor the end of a standby; a handover that
+// cannot be recorded is not begun.
+func TestStandbyOnADiskThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &keeper{}
+		r := newRig(t, withElection(5, "eth0"), func(p *Deps) { p.StandbyStore = k })
+		defer r.stop()
+		r.table.read(kernelWith(5))
+		r.Wake()
+		if _, err := r.HandOver(t.Context(), Handover{For: time.Minute}); err != nil || !r.engine(0).now().Standby {
+			t.Fatalf("%v", err)
+		}
+		resume := make(chan struct{})
+		k.hang(resume)
+		time.Sleep(2 * time.Minute) // the standby expires, which is written
+		synctest.Wait()
+		r.table.read(kernelWith(5))
+		if err := r.Alive(t.Context()); err != nil || r.engine(0).now().Standby {
+			t.Errorf("%v", err)
+		}
+		began := time.Now()
+		if _, err := r.HandOver(t.Context(), Handover{Force: true}); err == nil || !strings.Contains(err.Error(), "nothing was done") || r.engine(0).now().Standby {
+			t.Errorf("%v", err)
+		}
+		if took := time.Since(began); took != saveLimit {
+			t.Errorf("took %v", took)
+		}
+		close(resume)
+	})
 }

@@ -59,24 +59,24 @@ func TestHeadersFromAFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cs := checks{}
-	if _, err := cs.prepare(nil, c); err == nil || !strings.Contains(err.Error(), "lvsd.toml:5:") || !strings.Contains(err.Error(), "headers_file") {
+	ts := targets{}
+	if _, err := ts.prepare(nil, c); err == nil || !strings.Contains(err.Error(), "lvsd.toml:5:") || !strings.Contains(err.Error(), "headers_file") {
 		t.Errorf("a file that is not there: %v", err)
 	}
 	var before probe.Check
 	for _, token := range []string{"first", "second"} {
 		write("Authorization: Bearer " + token + "\n")
-		change, err := cs.prepare(nil, c)
+		change, err := ts.prepare(nil, c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		change.Commit()
-		targets, _ := cs.serviceTargets(c.Services[0], nil)
+		targets, _ := ts.service(c.Services[0], nil)
 		got := targets[0].Checks[0]
 		if want := map[string]string{"A": "1", "Authorization": "Bearer " + token}; !reflect.DeepEqual(got.Headers, want) || !reflect.DeepEqual(got.Secrets, []string{"Bearer " + token, token}) {
 			t.Errorf("%v, secrets %q", got.Headers, got.Secrets)
 		}
-		if reflect.DeepEqual(got, before) || cs.unchanged(c) {
+		if reflect.DeepEqual(got, before) || ts.unchanged(c) {
 			t.Error("the same check as before")
 		}
 		before = got
@@ -96,7 +96,7 @@ func TestUserThatThereIsNot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = new(checks).prepare(nil, c)
+		_, err = new(targets).prepare(nil, c)
 		if (err == nil) != (want == "") || err != nil && (strings.Count(err.Error(), want) != 1 || !strings.Contains(err.Error(), name)) {
 			t.Errorf("user %s: %v", name, err)
 		}

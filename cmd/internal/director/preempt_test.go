@@ -19,7 +19,7 @@ func TestOnlyAReadyDirectorPreempts(t *testing.T) {
 		c.Instances[0].Preempt = true
 		r := newRig(t, c)
 		defer r.stop()
-		engine := r.instances.running[0].engine.(*fakeElection)
+		engine := r.engine(0)
 		preempts := func() bool {
 			engine.mu.Lock()
 			defer engine.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 
 	"lvsd/checker"
 	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/persist"
 	"lvsd/config"
 	"lvsd/ipvs"
 	"lvsd/vrrp"
@@ -20,16 +21,16 @@ type View struct {
 	Health     map[checker.ID]checker.Health
 	Kernel     ipvs.Snapshot
 	Instances  []vrrp.Status
-	// Standby are the elections that this director stays away from, by name.
-	Standby map[string]Standby
+	// Standby are the instances in standby after a handover, by name.
+	Standby map[string]persist.Standby
 	// Waits is what this director waits for before it preempts a live master;
 	// "" when it is ready.
 	Waits string
-	// InstanceWaits is the same of each election.
+	// InstanceWaits is the same of each instance, by name.
 	InstanceWaits map[string]string
 }
 
-// Explain answers a real server's health with the history of its checks.
+// Explain returns a real server's health with the history of its checks.
 func (d *Director) Explain(id checker.ID) (checker.Health, bool) { return d.deps.Checker.Explain(id) }
 
 // View reads the levels. It never waits for the loop; the kernel's counters are
@@ -54,8 +55,13 @@ func (d *Director) view(kernel ipvs.Snapshot) View {
 		Kernel:     kernel,
 		Waits:      d.waiting(),
 	}
-	v.Instances, v.Standby, v.InstanceWaits = d.instances.status()
-	// Read last: what was decided last, and the configuration that it is for.
+	states := d.instances.States()
+	v.Instances = make([]vrrp.Status, len(states))
+	for i, s := range states {
+		v.Instances[i] = s.Status
+	}
+	v.Standby, v.InstanceWaits = d.instances.Levels()
+	// Read last: the newest decision, with the configuration that it is for.
 	if p := d.decision.Load(); p != nil {
 		v.Decision, v.Config = *p, p.Config
 	}

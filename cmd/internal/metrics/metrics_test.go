@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"lvsd/cmd/internal/persist"
 	"net/http/httptest"
 	"net/netip"
 	"slices"
@@ -48,7 +49,7 @@ func view(context.Context) director.View {
 			Draining:   []ipvs.Draining{{Entry: ipvs.Entry{Service: key, RealServer: gone}, Since: time.Unix(94, 0)}, {Entry: ipvs.Entry{Service: key, RealServer: real}}, {}},
 			Drift:      map[string]uint64{"service_missing": 1},
 			Operations: map[ipvs.Operation]uint64{{Op: "add_service", Result: "ok"}: 9}},
-		Standby: map[string]director.Standby{"web": {}},
+		Standby: map[string]persist.Standby{"web": {}},
 		Instances: []vrrp.Status{{Name: "web", State: vrrp.Master, Priority: 200, LastAdvert: time.Unix(97, 0), Restored: 5,
 			Configured: []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32"), netip.MustParsePrefix("10.0.0.89/32")}, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.89/32")},
 			Dropped: map[string]uint64{"ttl": 6}, Transitions: map[vrrp.Transition]uint64{{To: vrrp.Master, Reason: "silence"}: 1}}},

@@ -6,10 +6,10 @@ package preview
 
 import (
 	"fmt"
+	"lvsd/cmd/internal/instances"
 	"net/netip"
 	"slices"
 
-	"lvsd/cmd/internal/director"
 	"lvsd/vrrp"
 )
 
@@ -67,7 +67,7 @@ func (b *builder) inFiles(name string) []Change {
 }
 
 // moves says how an update would move mastership.
-func moves(c director.InstanceChange) string {
+func moves(c instances.Change) string {
 	s, is, was := c.Status, c.New, c.Old
 	switch {
 	case s.State == vrrp.Backup && is.Preempt && s.Master.IsValid() && s.MasterPriority < is.Priority && (s.MasterPriority >= was.Priority || !was.Preempt):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"lvsd/cmd/internal/instances"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
@@ -333,7 +334,7 @@ type poll struct {
 	cfg vrrp.Config
 }
 
-func (p *polls) open(c vrrp.Config) (director.Engine, error) { return &poll{polls: p, cfg: c}, nil }
+func (p *polls) open(c vrrp.Config) (instances.Engine, error) { return &poll{polls: p, cfg: c}, nil }
 
 func (p *poll) Run(ctx context.Context) error {
 	p.note("%s runs", p.Status().Name)

@@ -2,6 +2,7 @@ package preview
 
 import (
 	"flag"
+	"lvsd/cmd/internal/instances"
 	"net/netip"
 	"os"
 	"strings"
@@ -148,8 +149,8 @@ func something(t *testing.T) director.DryRun {
 	f.Before = started.Decided
 	f.Instances = nil
 	for i, e := range was.Instances {
-		old, new := director.EngineConfig(e), director.EngineConfig(next.Instances[i])
-		f.Instances = append(f.Instances, director.InstanceChange{Name: e.Name, Old: &old, New: &new, Restarts: vrrp.NeedsRestart(old, new),
+		old, new := instances.EngineConfig(e, was), instances.EngineConfig(next.Instances[i], next)
+		f.Instances = append(f.Instances, instances.Change{Name: e.Name, Old: &old, New: &new, Restarts: vrrp.NeedsRestart(old, new),
 			Status: vrrp.Status{State: vrrp.Master, Holding: true}})
 	}
 	return f

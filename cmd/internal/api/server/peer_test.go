@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"lvsd/cmd/internal/persist"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -10,7 +11,6 @@ import (
 	"time"
 
 	"lvsd/cmd/internal/api"
-	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/peers"
 	"lvsd/config"
 	"lvsd/vrrp"
@@ -72,7 +72,7 @@ func TestOwn(t *testing.T) {
 	v := healthy()
 	v.Waits = "waits"
 	v.Instances = append(v.Instances, vrrp.Status{Name: "mail", State: vrrp.Backup, Priority: 9})
-	v.Standby = map[string]director.Standby{"mail": {Until: time.Unix(5, 0)}}
+	v.Standby = map[string]persist.Standby{"mail": {Until: time.Unix(5, 0)}}
 	gone := goodPeer()
 	gone.Up = false
 	s := &Server{Daemon: &stub{view: v}, Version: "1", Pair: exchange{peers: []peers.Peer{gone}}}

@@ -1,6 +1,7 @@
-package director
+package markprobe
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,9 +55,9 @@ func throughFile(t *testing.T, servers ...string) *config.Config {
 	return c
 }
 
-func commit(t *testing.T, ts *throughs, c *config.Config) {
+func commit(t *testing.T, ts *Set, c *config.Config) {
 	t.Helper()
-	change, err := ts.prepare(nil, c)
+	change, err := ts.Prepare(nil, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,7 @@ func commit(t *testing.T, ts *throughs, c *config.Config) {
 }
 
 // marks are those of the servers, by address.
-func (t Throughs) marks() map[string]uint32 {
+func (t Paths) marks() map[string]uint32 {
 	out := map[string]uint32{}
 	for p, own := range t {
 		out[p.server.String()] = own.Mark
@@ -76,7 +77,7 @@ func (t Throughs) marks() map[string]uint32 {
 // mark over reloads, and one that went leaves its mark to others.
 func TestPathsKeepTheirMarks(t *testing.T) {
 	h := &fakeHost{}
-	ts := &throughs{host: h, log: slog.New(slog.DiscardHandler)}
+	ts := New(h, slog.New(slog.DiscardHandler))
 	commit(t, ts, throughFile(t, "10.0.0.9", "10.0.0.20"))
 	first := ts.paths.marks()
 	const base = 0x6c760000
@@ -99,10 +100,10 @@ func TestPathsKeepTheirMarks(t *testing.T) {
 
 // TestPathsAreWritten: the wish has a service of one server for each.
 func TestPathsAreWritten(t *testing.T) {
-	ts := &throughs{host: &fakeHost{}, log: slog.New(slog.DiscardHandler)}
+	ts := New(&fakeHost{}, slog.New(slog.DiscardHandler))
 	c := throughFile(t, "10.0.0.9")
 	commit(t, ts, c)
-	plan := decision.Decide(decision.Inputs{Config: c, MarkServices: ts.paths.services()})
+	plan := decision.Decide(decision.Inputs{Config: c, MarkServices: ts.paths.Services()})
 	key := ipvs.ServiceKey{Mark: 0x6c760000}
 	d, ok := plan.Desired.Table[key].Destinations[netip.MustParseAddrPort("10.0.0.9:0")]
 	if len(plan.Desired.Table) != 3 || !ok || d.Weight != 1 || d.Forward != ipvs.DirectRoute || plan.Desired.Names[key] == "" {
@@ -113,32 +114,10 @@ func TestPathsAreWritten(t *testing.T) {
 	}
 }
 
-// TestNoProbeBeforeItsPath: a probe without its path would go to whoever has the
-// address: the peer, or this director itself.
-func TestNoProbeBeforeItsPath(t *testing.T) {
-	ts := &throughs{host: &fakeHost{}, log: slog.New(slog.DiscardHandler)}
-	c := throughFile(t, "10.0.0.9")
-	commit(t, ts, c)
-	cs := checks{paths: ts.paths}
-	if targets, all := cs.targets(c, ipvs.Table{}); len(targets) != 0 || all {
-		t.Errorf("%d probes begin without a path", len(targets))
-	}
-	targets, all := cs.targets(c, decision.Decide(decision.Inputs{Config: c, MarkServices: ts.paths.services()}).Desired.Table)
-	if len(targets) != 2 || !all {
-		t.Fatalf("%d targets, all %v", len(targets), all)
-	}
-	for i, want := range []string{"10.0.0.88:80", "10.0.0.88:443"} {
-		k := targets[i].Checks[0]
-		if k.Address.String() != want || k.Mark != 0x6c760000 || k.From.String() != "10.0.0.12" {
-			t.Errorf("%s, mark %d, from %s", k.Address, k.Mark, k.From)
-		}
-	}
-}
-
 // TestUnreachableIsRefused: every server without a route is told.
 func TestUnreachableIsRefused(t *testing.T) {
-	ts := &throughs{host: &fakeHost{unreachable: netip.MustParseAddr("10.0.0.9")}, log: slog.New(slog.DiscardHandler)}
-	_, err := ts.prepare(nil, throughFile(t, "10.0.0.9", "10.0.0.20"))
+	ts := New(&fakeHost{unreachable: netip.MustParseAddr("10.0.0.9")}, slog.New(slog.DiscardHandler))
+	_, err := ts.Prepare(nil, throughFile(t, "10.0.0.9", "10.0.0.20"))
 	if err == nil || !strings.Contains(err.Error(), "lvsd.toml:6:") || !strings.Contains(err.Error(), "no route") {
 		t.Errorf("%v", err)
 	}
@@ -168,10 +147,10 @@ func TestPathsThatStand(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(time.Hour)
 				kernel := ipvstest.New()
-				paths := &Paths{Kernel: kernel}
+				writes := &Writes{Kernel: kernel}
 				began := time.Now().Add(c.written)
 				if c.written != 0 {
-					if err := paths.Apply(ipvs.Op{Kind: ipvs.AddService, Service: there}); err != nil {
+					if err := writes.Apply(ipvs.Op{Kind: ipvs.AddService, Service: there}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -179,8 +158,9 @@ func TestPathsThatStand(t *testing.T) {
 				for _, svc := range c.table {
 					table[svc.Key] = svc
 				}
-				d := New(Deps{MarkWrites: paths, Table: &fakeTable{journal: &journal{}, snapshot: ipvs.Snapshot{Table: table}, unread: c.unread}})
-				err := d.PathFault(t.Context(), mark, began)
+				err := writes.Fault(t.Context(), mark, began, func(context.Context, time.Time) (ipvs.Snapshot, error) {
+					return ipvs.Snapshot{Table: table}, c.unread
+				})
 				if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 					t.Errorf("%v, want %q", err, c.want)
 				}

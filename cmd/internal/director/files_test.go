@@ -24,7 +24,7 @@ func TestEveryUnreadableFileIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = new(checks).prepare(nil, c)
+	_, err = new(targets).prepare(nil, c)
 	if err == nil {
 		t.Fatal("accepted")
 	}

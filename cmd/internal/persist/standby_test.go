@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"lvsd/cmd/internal/director"
 )
 
 func TestHoldsAreKept(t *testing.T) {
@@ -20,7 +18,7 @@ func TestHoldsAreKept(t *testing.T) {
 		t.Fatalf("at first: %v, %v", holds, err)
 	}
 	since := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
-	want := map[string]director.Standby{"web": {Since: since}, "mail": {Since: since, Until: since.Add(time.Hour)}}
+	want := map[string]Standby{"web": {Since: since}, "mail": {Since: since, Until: since.Add(time.Hour)}}
 	if err := d.SaveStandby(want); err != nil {
 		t.Fatal(err)
 	}
@@ -28,13 +26,13 @@ func TestHoldsAreKept(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 	for _, bad := range []string{"", "{", `{"version":2}`} {
-		if err := os.WriteFile(d.holds(), []byte(bad), 0o600); err != nil {
+		if err := os.WriteFile(d.standby(), []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := d.LoadStandby(); err == nil || !strings.Contains(err.Error(), "kept as") {
 			t.Errorf("%q: %v", bad, err)
 		}
-		if kept, err := os.ReadFile(d.holds() + aside); err != nil || string(kept) != bad {
+		if kept, err := os.ReadFile(d.standby() + aside); err != nil || string(kept) != bad {
 			t.Errorf("%q kept as %q, %v", bad, kept, err)
 		}
 		if holds, err := d.LoadStandby(); err != nil || len(holds) != 0 {

@@ -1,0 +1,115 @@
+package director
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"lvsd/checker/probe"
+	"lvsd/cmd/internal/reload"
+	"lvsd/config"
+)
+
+// files are the certificates and headers that checks name. The hash of a file's
+// content tells a changed one.
+type files struct {
+	authorities map[string]authorities // by file name
+	pairs       map[[2]string]pair     // by the names of certificate and key
+	headers     map[string]map[string]string
+}
+
+type authorities struct {
+	pool *x509.CertPool
+	hash string
+}
+
+// pair is a client's certificate with its key.
+type pair struct {
+	certificate *tls.Certificate
+	hash        string
+}
+
+// prepare reads the files that checks name, and refuses the configuration when one
+// cannot be used.
+func (t *targets) prepare(_, next *config.Config) (reload.Change, error) {
+	read := files{map[string]authorities{}, map[[2]string]pair{}, map[string]map[string]string{}}
+	var errs []error
+	reported := map[config.Position]bool{}
+	for _, svc := range next.Services {
+		for _, rs := range svc.RealServers {
+			for _, c := range rs.Checks {
+				err := read.add(c.TLS)
+				if err == nil {
+					err = read.addHeaders(c.HeadersFile)
+				}
+				if err == nil && c.User != "" && !reported[c.Position] {
+					err = probe.Try(t.check(c))
+				}
+				if at := c.Position; err != nil && !reported[at] { // one check of many servers is one error
+					reported[at] = true
+					errs = append(errs, fmt.Errorf("%s:%d:%d: virtual_service %s: %w", next.File, c.Line, c.Col, svc.Name, err))
+				}
+			}
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return reload.Change{}, err
+	}
+	return reload.Change{Commit: func() {
+		t.renewed = len(read.authorities)+len(read.pairs)+len(read.headers)+len(t.files.authorities)+len(t.files.pairs)+len(t.files.headers) > 0
+		t.files = read
+	}}, nil
+}
+
+// add reads the certificates that were not read yet.
+func (f files) add(c config.TLS) error {
+	if _, done := f.authorities[c.CAFile]; !done && c.CAFile != "" {
+		found, err := readAuthorities(c.CAFile)
+		if err != nil {
+			return err
+		}
+		f.authorities[c.CAFile] = found
+	}
+	names := [2]string{c.CertFile, c.KeyFile}
+	if _, done := f.pairs[names]; !done && c.CertFile != "" {
+		found, err := readPair(c.CertFile, c.KeyFile)
+		if err != nil {
+			return err
+		}
+		f.pairs[names] = found
+	}
+	return nil
+}
+
+func readAuthorities(file string) (authorities, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return authorities{}, fmt.Errorf("failed to read ca_file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return authorities{}, fmt.Errorf("ca_file %s holds no PEM certificate", file)
+	}
+	return authorities{pool: pool, hash: fmt.Sprintf("%x", sha256.Sum256(text))}, nil
+}
+
+func readPair(certFile, keyFile string) (pair, error) {
+	cert, err := os.ReadFile(certFile)
+	if err != nil {
+		return pair{}, fmt.Errorf("failed to read cert_file: %w", err)
+	}
+	key, err := os.ReadFile(keyFile)
+	if err != nil {
+		return pair{}, fmt.Errorf("failed to read key_file: %w", err)
+	}
+	made, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return pair{}, fmt.Errorf("cert_file %s and key_file %s: %s", certFile, keyFile, strings.TrimPrefix(err.Error(), "tls: "))
+	}
+	sum := sha256.Sum256(cert) // a key that fits another certificate was refused
+	return pair{certificate: &made, hash: fmt.Sprintf("%x", sum)}, nil
+}

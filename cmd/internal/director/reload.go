@@ -1,0 +1,133 @@
+package director
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"lvsd/cmd/internal/event"
+	"lvsd/cmd/internal/reload"
+	"lvsd/config"
+)
+
+// Reload reads the file again and makes it the running configuration, or changes
+// nothing and returns why. It waits until the kernel's table follows, as long as the
+// context allows.
+func (d *Director) Reload(ctx context.Context) Outcome {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	o := d.reloadFile(ctx)
+	now := time.Now()
+	result := Reload{At: now, Err: o.Refused, LastSuccess: now}
+	last := d.LastReload()
+	if o.Refused != nil {
+		result.LastSuccess, result.LastGood = last.LastSuccess, last.LastGood
+		d.deps.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "refused", Reason: o.Refused.Error()})
+	} else {
+		if d.deps.Reloaded != nil {
+			d.deps.Reloaded(d.config.Load())
+		}
+		d.deps.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "done", Reason: "configuration " + d.config.Load().Hash})
+	}
+	d.reload.Store(&result)
+	return o
+}
+
+// Outcome is the result of a reload.
+type Outcome struct {
+	Refused  error    // why nothing was changed; nil when the file is in effect
+	Pending  error    // what the kernel has not accepted yet; it is retried
+	Warnings []string // of the file
+}
+
+func (d *Director) reloadFile(ctx context.Context) Outcome {
+	next, warnings, err := d.deps.Load()
+	if err != nil {
+		return Outcome{Refused: err}
+	}
+	for _, w := range warnings {
+		d.deps.Log.Warn("configuration", "reason", w)
+	}
+	req := reloadRequest{next: next, answer: make(chan applyAnswer, 1)}
+	select {
+	case d.reloads <- req:
+	case <-ctx.Done():
+		return Outcome{Refused: fmt.Errorf("the daemon did not take the reload up: %w", ctx.Err())}
+	}
+	// The loop always replies: it waits neither for the network nor for the kernel.
+	answer := <-req.answer
+	o := Outcome{Refused: answer.err, Warnings: warnings}
+	if answer.err != nil || answer.generation == 0 {
+		return o // without a generation: the first decision follows the kernel's first reading
+	}
+	if o.Pending = d.deps.Table.Wait(ctx, answer.generation); o.Pending != nil {
+		d.deps.Log.Warn("the new configuration runs, but the kernel's table does not follow yet", "reason", o.Pending)
+	}
+	return o
+}
+
+// LastReload is the result of the newest reload; the start counts as one.
+func (d *Director) LastReload() Reload {
+	if r := d.reload.Load(); r != nil {
+		return *r
+	}
+	return Reload{}
+}
+
+// Reload is the result of a reload, for status.
+type Reload struct {
+	At          time.Time
+	Err         error // nil when it succeeded
+	LastSuccess time.Time
+	// LastGood: the running configuration is the last good one, not the file.
+	LastGood bool
+}
+
+// StartedFromLastGood records that the prepared configuration is the last good one,
+// which ran since then, and why the file was refused.
+func (d *Director) StartedFromLastGood(ran time.Time, refused error) {
+	now := time.Now()
+	d.reload.Store(&Reload{At: now, Err: refused, LastSuccess: ran, LastGood: true})
+	d.deps.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "refused", Reason: "started from the kept copy: " + refused.Error()})
+}
+
+type reloadRequest struct {
+	next   *config.Config
+	answer chan applyAnswer
+}
+
+type applyAnswer struct {
+	generation uint64 // of the desired table with the configuration; 0: none yet
+	err        error
+}
+
+// apply makes next the running configuration, all or nothing.
+func (d *Director) apply(ctx context.Context, next *config.Config) applyAnswer {
+	change, err := d.prepare(d.config.Load(), next)
+	if err != nil {
+		return applyAnswer{err: err}
+	}
+	change.Commit()
+	d.instances.Start(ctx)
+	d.targeted = false
+	d.decide()
+	return applyAnswer{generation: d.applied}
+}
+
+// prepare asks every participant and commits nothing.
+func (d *Director) prepare(old, next *config.Config) (reload.Change, error) {
+	change, err := reload.PrepareAll(append([]reload.Participant{d.instances.Prepare, d.targets.prepare, d.marks.Prepare}, d.deps.Participants...), old, next)
+	if err != nil {
+		return reload.Change{}, err
+	}
+	commit := change.Commit
+	change.Commit = func() {
+		commit()
+		d.config.Store(next)
+		if old == nil {
+			now := time.Now()
+			d.reload.Store(&Reload{At: now, LastSuccess: now})
+		}
+	}
+	return change, nil
+}

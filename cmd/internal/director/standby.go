@@ -1,0 +1,184 @@
+package director
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"lvsd/cmd/internal/event"
+	"lvsd/cmd/internal/instances"
+	"lvsd/cmd/internal/persist"
+	"lvsd/config"
+)
+
+// StandbyStore keeps the instances in standby, by name, over restarts.
+type StandbyStore interface {
+	LoadStandby() (map[string]persist.Standby, error)
+	SaveStandby(map[string]persist.Standby) error
+}
+
+// saveLimit is how long a command waits for the disk.
+const saveLimit = 5 * time.Second
+
+// standbyWriter writes the standby in a goroutine of its own, so that the loop does not
+// wait for a disk. The zero value has no store and accepts everything.
+type standbyWriter struct {
+	store StandbyStore
+
+	mu      sync.Mutex
+	next    map[string]persist.Standby
+	waiters []chan<- error // of next
+	writing bool
+}
+
+// save writes the standby, or what replaces it before its turn comes. The channel gets
+// the result; nobody has to read it.
+func (w *standbyWriter) save(next map[string]persist.Standby) <-chan error {
+	done := make(chan error, 1)
+	if w.store == nil {
+		done <- nil
+		return done
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.next, w.waiters = next, append(w.waiters, done)
+	if !w.writing {
+		w.writing = true
+		go w.write()
+	}
+	return done
+}
+
+func (w *standbyWriter) write() {
+	for {
+		w.mu.Lock()
+		next, waiters := w.next, w.waiters
+		w.waiters = nil
+		w.writing = len(waiters) > 0
+		w.mu.Unlock()
+		if len(waiters) == 0 {
+			return
+		}
+		err := w.store.SaveStandby(next)
+		for _, done := range waiters {
+			done <- err
+		}
+	}
+}
+
+// awaitSaved waits for the disk, and returns why a handover cannot go on.
+func awaitSaved(ctx context.Context, saved <-chan error) error {
+	ctx, cancel := context.WithTimeout(ctx, saveLimit)
+	defer cancel()
+	select {
+	case err := <-saved:
+		if err != nil {
+			return fmt.Errorf("nothing was done: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("nothing was done: state_dir does not take the record of the handover: %w", ctx.Err())
+	}
+}
+
+// loadStandby reads the standby of an earlier run.
+func (d *Director) loadStandby() {
+	d.standby.store = d.deps.StandbyStore
+	if d.deps.StandbyStore == nil {
+		return
+	}
+	all, err := d.deps.StandbyStore.LoadStandby()
+	if err != nil {
+		d.deps.Log.Error("the record of handovers cannot be read: this director takes part in the election as configured", "reason", err)
+	}
+	d.instances.SetStandby(all)
+}
+
+// withStandby returns the standby with these instances added.
+func (d *Director) withStandby(chosen []*instances.Instance, standby persist.Standby) map[string]persist.Standby {
+	next := map[string]persist.Standby{}
+	maps.Copy(next, d.instances.Standby())
+	for _, i := range chosen {
+		next[i.Name()] = standby
+	}
+	return next
+}
+
+// enterStandby puts instances into standby. It is on disk already, unless another change
+// came between.
+func (d *Director) enterStandby(chosen []*instances.Instance, standby persist.Standby) {
+	next := d.withStandby(chosen, standby)
+	d.standby.save(next)
+	d.instances.SetStandby(next)
+	reason := "handover, until it is ended"
+	if !standby.Until.IsZero() {
+		reason = "handover, until " + standby.Until.Format(time.RFC3339)
+	}
+	for _, i := range chosen {
+		d.deps.Events.Record(event.Event{At: standby.Since, Kind: event.KindHandover, VRRP: i.Name(), To: "held", Reason: reason})
+	}
+}
+
+// leaveStandby ends the standby of instances that are chosen in the loop. It ends in any
+// case: an error says that a restart would bring it back.
+func (d *Director) leaveStandby(ctx context.Context, choose func() ([]string, error), reason string) error {
+	var saved <-chan error
+	err := d.inLoop(ctx, func() error {
+		names, err := choose()
+		if err == nil {
+			saved = d.endStandby(names, reason)
+		}
+		return err
+	})
+	if err != nil || saved == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, saveLimit)
+	defer cancel()
+	select {
+	case err = <-saved:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("ended, but a restart would bring it back: %w", err)
+	}
+	return nil
+}
+
+// endStandby ends the standby of instances; nil where there are none.
+func (d *Director) endStandby(names []string, reason string) <-chan error {
+	if len(names) == 0 {
+		return nil
+	}
+	next := maps.Clone(d.instances.Standby())
+	for _, n := range names {
+		delete(next, n)
+	}
+	saved := d.standby.save(next)
+	d.instances.SetStandby(next)
+	for _, n := range names {
+		d.deps.Events.Record(event.Event{At: time.Now(), Kind: event.KindHandover, VRRP: n, From: "held", To: "released", Reason: reason})
+	}
+	return saved
+}
+
+// endExpiredStandby ends the standby whose time is over, and that of instances that left
+// the file.
+func (d *Director) endExpiredStandby(now time.Time, c *config.Config) {
+	var expired, removed []string
+	for name, standby := range d.instances.Standby() {
+		configured := slices.ContainsFunc(c.Instances, func(i config.Instance) bool { return i.Name == name })
+		switch {
+		case !configured:
+			removed = append(removed, name)
+		case standby.Expired(now):
+			expired = append(expired, name)
+		}
+	}
+	d.endStandby(expired, "its time is over")
+	d.endStandby(removed, "the election left the file")
+}

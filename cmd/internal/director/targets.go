@@ -1,0 +1,198 @@
+package director
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+
+	"lvsd/checker"
+	"lvsd/checker/probe"
+	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/markprobe"
+	"lvsd/config"
+	"lvsd/ipvs"
+)
+
+// targets turns the configured checks into the checker's form.
+type targets struct {
+	files   files
+	given   *config.Config // whose checks the checker was given last
+	renewed bool           // files were read since
+
+	paths, givenPaths markprobe.Paths // those now, and those with given
+}
+
+// setTargets gives the checker its targets, where they changed. Not ready: some of them
+// have to wait for the kernel.
+func (d *Director) setTargets(c *config.Config, kernel ipvs.Table) (ready bool, err error) {
+	d.targets.paths = d.marks.Paths()
+	if d.targets.unchanged(c) {
+		d.targets.given = c
+		return true, nil
+	}
+	d.targets.given = nil
+	all, ready := d.targets.list(c, kernel)
+	if err := d.deps.Checker.Set(all); err != nil {
+		return false, err
+	}
+	if ready {
+		d.targets.given, d.targets.givenPaths, d.targets.renewed = c, d.targets.paths, false
+	}
+	return ready, nil
+}
+
+// unchanged reports whether the checker has the targets of a configuration already: a
+// reload that changes only weights does not concern it.
+func (t *targets) unchanged(c *config.Config) bool {
+	if t.given == nil || t.renewed || !reflect.DeepEqual(t.paths, t.givenPaths) || len(c.Services) != len(t.given.Services) {
+		return false
+	}
+	if !slices.EqualFunc(decision.WitnessTargets(c.Guard), decision.WitnessTargets(t.given.Guard), sameTarget) {
+		return false
+	}
+	for i, svc := range c.Services {
+		was := t.given.Services[i]
+		if svc.Digest != "" && svc.Digest == was.Digest {
+			continue
+		}
+		now, _ := t.service(svc, nil)
+		before, _ := t.service(was, nil)
+		if !slices.EqualFunc(now, before, sameTarget) {
+			return false
+		}
+	}
+	return true
+}
+
+// list returns what to probe. Not ready: some of it has to wait for the kernel, and is
+// left out.
+func (t *targets) list(c *config.Config, kernel ipvs.Table) (all []checker.Target, ready bool) {
+	ready = true
+	for _, svc := range c.Services {
+		of, installed := t.service(svc, kernel)
+		all, ready = append(all, of...), ready && installed
+	}
+	return append(all, decision.WitnessTargets(c.Guard)...), ready
+}
+
+// service returns the targets of one service. A server that the kernel has already is
+// Known: it keeps its weight until its first result (docs/design.md, crash-only). One
+// that is probed through a mark is left out until the kernel has its path; without a
+// table this is not considered.
+func (t *targets) service(svc config.Service, kernel ipvs.Table) (out []checker.Target, ready bool) {
+	was := kernel[decision.ServiceKey(svc)].Destinations
+	out, ready = make([]checker.Target, 0, len(svc.RealServers)), true
+	for _, rs := range svc.RealServers {
+		if kernel != nil && markprobe.Uses(rs) && !t.paths.Installed(svc, rs, kernel) {
+			ready = false
+			continue
+		}
+		_, known := was[rs.Address]
+		target := checker.Target{ID: decision.ServerID(svc, rs), Known: known}
+		for _, check := range rs.Checks {
+			made := t.check(check)
+			if made.Type == probe.TypeExec {
+				made.Service, made.Server = svc.Name, rs.Address.String()
+			}
+			if check.Through {
+				t.paths.Apply(svc, rs, check, &made)
+			}
+			target.Checks = append(target.Checks, made)
+		}
+		out = append(out, target)
+	}
+	return out, ready
+}
+
+// sameTarget compares what is probed; Known counts for new targets only.
+func sameTarget(a, b checker.Target) bool {
+	return a.ID == b.ID && reflect.DeepEqual(a.Checks, b.Checks)
+}
+
+func (t *targets) check(c config.Check) probe.Check {
+	out := probe.Check{
+		Type:     c.Type,
+		Address:  c.Address,
+		HostName: c.HostName,
+
+		Interval:     c.Interval,
+		FastInterval: c.FastInterval,
+		Timeout:      c.Timeout,
+		Rise:         c.Rise,
+		Fall:         c.Fall,
+		From:         c.From,
+		Mark:         c.Mark,
+
+		Send:         c.Send,
+		Expect:       c.Expect,
+		ExpectText:   c.ExpectText,
+		RequireReply: c.RequireReply,
+
+		Method:          c.Method,
+		Host:            c.Host,
+		Path:            c.Path,
+		Headers:         c.Headers,
+		Body:            c.Body,
+		BodyExpect:      c.BodyExpect,
+		ExpectNot:       c.ExpectNot,
+		Digest:          c.Digest,
+		FollowRedirects: c.FollowRedirects,
+		HTTP2:           c.HTTP2,
+		ProxyProtocol:   c.ProxyProtocol,
+
+		Count:       c.Count,
+		DNSName:     c.DNSName,
+		DNSRecord:   c.DNSRecord,
+		DNSRcode:    c.DNSRcode,
+		DNSAnswer:   c.DNSAnswer,
+		DNSTCP:      c.DNSTCP,
+		Helo:        c.Helo,
+		Command:     c.Command,
+		User:        c.User,
+		GRPCService: c.GRPCService,
+	}
+	if more := t.files.headers[c.HeadersFile]; len(more) > 0 {
+		out.Headers, out.Secrets = maps.Clone(c.Headers), secretsOf(more)
+		if out.Headers == nil {
+			out.Headers = map[string]string{}
+		}
+		maps.Copy(out.Headers, more)
+	}
+	for _, r := range c.Status {
+		out.Status = append(out.Status, probe.StatusRange(r))
+	}
+	for _, s := range c.Steps {
+		out.Steps = append(out.Steps, probe.Step(s))
+	}
+	if c.UseTLS {
+		ca := t.files.authorities[c.TLS.CAFile]
+		own := t.files.pairs[[2]string{c.TLS.CertFile, c.TLS.KeyFile}]
+		out.TLS = &probe.TLSConfig{
+			Verify:         c.TLS.Verify,
+			ServerName:     c.TLS.ServerName,
+			CAs:            ca.pool,
+			CAKey:          ca.hash,
+			Certificate:    own.certificate,
+			CertificateKey: own.hash,
+			MinVersion:     c.TLS.MinVersion,
+		}
+	}
+	return out
+}
+
+// Probes returns the checks of a service's real servers as the daemon runs them, to run
+// them once. Those through a mark need the path that only the daemon installs, and are
+// left out: see RunMarkProbes.
+func Probes(c *config.Config, svc config.Service) ([]checker.Target, error) {
+	var t targets
+	change, err := t.prepare(nil, c)
+	if err != nil {
+		return nil, err
+	}
+	change.Commit()
+	all, _ := t.service(svc, nil)
+	for i := range all {
+		all[i].Checks = slices.DeleteFunc(all[i].Checks, func(c probe.Check) bool { return c.MarkPath })
+	}
+	return all, nil
+}

@@ -1,0 +1,62 @@
+package persist
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Standby is a VRRP instance that this director left in a handover: it preempts no
+// master, and takes over only when no master is there.
+type Standby struct {
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until,omitzero"` // zero: until the operator ends it
+}
+
+// Expired reports whether the standby has ended by itself.
+func (s Standby) Expired(now time.Time) bool { return !s.Until.IsZero() && !now.Before(s.Until) }
+
+// standbyFile is the content of the file "held": the instances in standby by name.
+type standbyFile struct {
+	Version   int                `json:"version"`
+	Instances map[string]Standby `json:"elections"`
+}
+
+const standbyVersion = 1
+
+func (d *Dir) standby() string { return filepath.Join(d.path, "held") }
+
+// LoadStandby reads the instances in standby. A missing file is none; one that does
+// not parse is an error and is renamed to held.bad.
+func (d *Dir) LoadStandby() (map[string]Standby, error) {
+	text, err := os.ReadFile(d.standby())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("failed to read the record of handovers: %w", err)
+	}
+	var file standbyFile
+	err = json.Unmarshal(text, &file)
+	if err == nil && file.Version != standbyVersion {
+		err = fmt.Errorf("its version %d is not known to this lvsd", file.Version)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("failed to read the record of handovers, kept as %s%s: %w", d.standby(), aside, err),
+			os.Rename(d.standby(), d.standby()+aside))
+	}
+	return file.Instances, nil
+}
+
+// SaveStandby replaces them.
+func (d *Dir) SaveStandby(all map[string]Standby) error {
+	text, err := json.Marshal(standbyFile{standbyVersion, all})
+	if err != nil {
+		return fmt.Errorf("failed to encode the record of handovers: %w", err)
+	}
+	return replaceFile(d.standby(), append(text, '\n'))
+}
