@@ -25,7 +25,7 @@ const (
 	DropAuthType                   // version 2: another authentication type
 	DropAuth                       // wrong password or HMAC
 	DropInterval                   // 0, so there would be no down interval (erratum 8301)
-	DropIntervalDiffers            // version 2: not our interval, so the timers do not match
+	DropIntervalDiffers            // version 2: not our interval; version 3: far from ours
 	DropCount                      // no addresses (§5.2.5)
 	DropDestination                // multicast to a unicast instance, or the reverse
 	DropPeer                       // unicast from an address that is not a configured peer
@@ -91,6 +91,9 @@ func explain(d DropReason, h Header, message []byte, r *Rules) string {
 	case DropInterval:
 		return "the advert interval is 0"
 	case DropIntervalDiffers:
+		if r.Version == 3 {
+			return fmt.Sprintf("advert interval is %v, ours is %v: they may differ by a factor of %d at most", decodeInterval(message, 3), r.Interval, maxIntervalRatio)
+		}
 		return fmt.Sprintf("advert interval is %d s, ours is %v, and version 2 wants them equal", at(5), r.Interval)
 	case DropCount:
 		return "it names no address"

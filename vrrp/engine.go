@@ -290,7 +290,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			}
 			e.drainAdverts()
 			// Without effect if one of these adverts moved the deadline.
-			e.step(input{kind: inTick})
+			e.step(input{kind: inTick, group: e.group.masters()})
 		case h := <-e.adverts:
 			e.onAdvert(h)
 		case r := <-e.dropped:
@@ -331,7 +331,7 @@ func (e *Engine) publishGroupState() {
 	if m := e.machine; fault == "" && m.state == Fault && m.reason != ReasonTracked {
 		fault = m.reason
 	}
-	e.group.setState(groupState{fault, delta})
+	e.group.setState(groupState{fault, delta, e.machine.followed()})
 }
 
 // drainAdverts handles the adverts that arrived before the timer fired; they come
@@ -520,7 +520,7 @@ func (e *Engine) shutdown() {
 				e.onIfReport(r)
 			}
 		case <-retry.C:
-			e.step(input{kind: inTick})
+			e.step(input{kind: inTick, group: e.group.masters()})
 		case h := <-e.adverts:
 			e.onAdvert(h)
 		case <-e.dropped:

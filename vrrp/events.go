@@ -43,6 +43,11 @@ const (
 	holdoffMin = 10 * time.Second
 	holdoffMax = 5 * time.Minute
 
+	// lateForwarding is how long after it started without receiving anybody a master
+	// yields to another one that it may not preempt: the port of a switch may begin
+	// to forward only after the spanning tree's 50 s.
+	lateForwarding = 2 * time.Minute
+
 	// A master that receives another one steps down after sendFailureLimit unsent
 	// adverts in a row: by then the other directors have timed it out.
 	sendFailureLimit = 3
@@ -69,6 +74,8 @@ type input struct {
 
 	delta int   // inTrack; detail is the fault or empty
 	to    State // inGroup: Master or Backup
+
+	group []groupMaster // inTick: whom the other members of the sync group follow
 }
 
 type inputKind uint8
@@ -88,6 +95,14 @@ const (
 	inHandOver                   // resign and stay in the election as backup
 	inStop                       // shut down
 )
+
+// groupMaster is a master that another member of the sync group follows.
+type groupMaster struct {
+	member string
+	master netip.Addr
+	until  time.Time // when the member no longer counts it as present
+	wins   bool      // this director would lose against it
+}
 
 // action is one thing to do. Actions are done in order; the results of doSend and
 // doHold come back as inputs.

@@ -29,6 +29,8 @@ type syncGroup struct {
 type groupState struct {
 	fault string // why it is in Fault by itself; empty: it is not
 	delta int
+
+	following groupMaster
 }
 
 // groupMove is a transition that the other members follow.
@@ -97,8 +99,9 @@ func (m *groupMember) setState(s groupState) {
 	}
 	m.group.mu.Lock()
 	_, member := m.group.members[m]
-	same := !member || m.group.members[m] == s
-	if !same {
+	old := m.group.members[m]
+	same := !member || old.fault == s.fault && old.delta == s.delta // the rest is read when it is needed
+	if member {
 		m.group.members[m] = s
 	}
 	m.group.mu.Unlock()
@@ -143,4 +146,20 @@ func (m *groupMember) others() (faults []string, delta int, follow *groupMove) {
 		follow = &last
 	}
 	return faults, delta, follow
+}
+
+// masters returns the masters that the other members follow, by member.
+func (m *groupMember) masters() (out []groupMaster) {
+	if m == nil {
+		return nil
+	}
+	m.group.mu.Lock()
+	defer m.group.mu.Unlock()
+	for other, s := range m.group.members {
+		if other != m && !s.following.until.IsZero() {
+			out = append(out, s.following)
+		}
+	}
+	slices.SortFunc(out, func(a, b groupMaster) int { return strings.Compare(a.member, b.member) })
+	return out
 }

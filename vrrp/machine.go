@@ -34,10 +34,13 @@ type machine struct {
 	resigned   bool      // the master sent priority 0: the down timer is the skew only
 	adopting   bool      // the addresses were on the interface at start: the down timer is one interval and the skew
 	outranked  bool      // the master has a lower priority and preemption is due
+	unheard    bool      // no advert received since the interface began to work
+	groupWait  string    // why the sync group keeps this instance from taking over; empty: it does not
 	preemptAt  time.Time // when preempt_delay ends
 	preempting bool      // preemptAt is set; until a master of higher priority is received
 
 	// Master.
+	yieldUntil   time.Time // until then it yields to a master that it may not preempt
 	advertAt     time.Time
 	announceAt   time.Time
 	announceLast time.Time
@@ -94,7 +97,7 @@ func (m *machine) Step(now time.Time, in input) []action {
 	m.out = m.out[:0]
 	switch in.kind {
 	case inTick:
-		m.tick(now)
+		m.tick(now, in.group)
 	case inStart:
 		m.start(in.prefixes)
 	case inReady:
@@ -143,6 +146,7 @@ func (m *machine) warning() string {
 		{"addresses differ: ", m.mismatch},
 		{"addresses: ", m.holdErr},
 		{"the last advert could not be sent: ", m.sendErr},
+		{"", m.groupWait},
 	} {
 		if p.detail != "" {
 			parts = append(parts, p.what+p.detail)
@@ -162,7 +166,7 @@ func (m *machine) start(leftover []netip.Prefix) {
 }
 
 // tick handles every timer that has expired.
-func (m *machine) tick(now time.Time) {
+func (m *machine) tick(now time.Time, group []groupMaster) {
 	if due(m.conflictUntil, now) {
 		m.conflict, m.conflictUntil = "", time.Time{}
 	}
@@ -170,7 +174,7 @@ func (m *machine) tick(now time.Time) {
 		m.mismatch, m.mismatchUntil = "", time.Time{}
 	}
 	if due(m.downAt, now) {
-		m.takeOver(now)
+		m.takeOver(now, group)
 	}
 	if due(m.advertAt, now) {
 		// The next advert is due an interval after this one was due, so that a
@@ -238,6 +242,7 @@ func (m *machine) startUp(now time.Time, reason, detail string) {
 		return
 	}
 	m.becomeBackup(now, reason, detail, m.cfg.AdvertInterval)
+	m.unheard = true
 	if reason == ReasonStart && len(m.want) > 0 && !m.cfg.Standby {
 		// The addresses of an earlier run are still served. Another master would
 		// advertise within one interval; waiting for three would let the other
@@ -272,7 +277,7 @@ func (m *machine) onAdvert(now time.Time, in input) {
 
 // advertAsBackup handles an advert in state Backup, RFC 9568 §6.4.2.
 func (m *machine) advertAsBackup(now time.Time, in input) {
-	m.lastHeard = now
+	m.lastHeard, m.unheard, m.groupWait = now, false, ""
 	m.master, m.masterPriority = in.from, in.priority
 	if len(m.want) > 0 && !m.releasing() {
 		m.hold(nil) // left by an earlier run; another master is active
@@ -332,22 +337,48 @@ func (m *machine) advertAsMaster(now time.Time, in input) {
 	switch {
 	case in.priority == 0:
 		m.advertise(now)
+		m.announceSoon(now) // the other master may have announced the addresses
 	case in.priority > mine:
+		m.advertise(now) // shows the winner that there were two masters
 		m.becomeBackup(now, ReasonHigherPriority,
 			fmt.Sprintf("%v has priority %d, this director %d", in.from, in.priority, mine), in.interval)
 		m.lastHeard, m.master, m.masterPriority = now, in.from, in.priority
 	case in.priority == mine && in.from.Compare(m.source) > 0: // unsigned, RFC 9568 §6.4.3
+		m.advertise(now)
 		m.becomeBackup(now, ReasonHigherAddress,
 			fmt.Sprintf("%v has priority %d too, and the greater address", in.from, mine), in.interval)
 		m.lastHeard, m.master, m.masterPriority = now, in.from, in.priority
 	case m.sendFailures >= sendFailureLimit:
 		m.fail(now, ReasonSendFailed, fmt.Sprintf("%v is master, and adverts to it fail: %s", in.from, m.sendErr))
+	case now.Before(m.yieldUntil) && !m.mayPreempt():
+		m.send(0)
+		m.becomeBackup(now, ReasonNoPreempt,
+			fmt.Sprintf("%v is master, and this director, which received no advertisement before, may not preempt it", in.from), in.interval)
+		m.advertAsBackup(now, in)
 	default:
 		m.lastHeard = now
-		m.conflictWith(now, in)
+		if !m.preempted(now) {
+			m.conflictWith(now, in)
+		}
 		m.advertise(now)
 		m.announceSoon(now)
 	}
+}
+
+// mayPreempt reports whether a live master of lower priority may be preempted at
+// once.
+func (m *machine) mayPreempt() bool {
+	return m.cfg.Preempt && !m.cfg.Standby && m.cfg.PreemptDelay == 0 && m.holdoff == 0
+}
+
+// preempted reports whether this director has just preempted another master, whose
+// last advert is therefore no conflict.
+func (m *machine) preempted(now time.Time) bool {
+	switch m.reason {
+	case ReasonPreempt, ReasonOwner, ReasonGroup:
+		return now.Sub(m.since) < 3*m.slowestInterval()
+	}
+	return false
 }
 
 func (m *machine) conflictWith(now time.Time, in input) {
@@ -385,7 +416,15 @@ func (m *machine) compareAddresses(now time.Time, in input) {
 }
 
 // takeOver is called when the down timer expires.
-func (m *machine) takeOver(now time.Time) {
+func (m *machine) takeOver(now time.Time, group []groupMaster) {
+	for _, g := range group {
+		// The group would follow to the other LAN, lose there and come back, for ever.
+		if !m.resigned && now.Before(g.until) && (g.wins || !m.outranked) {
+			m.groupWait = fmt.Sprintf("not taking over: sync group member %q follows the master %v", g.member, g.master)
+			m.downAt = now.Add(m.active)
+			return
+		}
+	}
 	switch {
 	case m.resigned:
 		m.becomeMaster(now, ReasonResigned, fmt.Sprintf("%v resigned", m.master))
@@ -395,6 +434,20 @@ func (m *machine) takeOver(now time.Time) {
 	default:
 		m.becomeMaster(now, ReasonSilence, fmt.Sprintf("%.3f s of silence", now.Sub(m.downFrom).Seconds()))
 	}
+}
+
+// followed returns the master that this instance follows, for the other members of
+// its sync group. It counts as present for two intervals: when all members lose
+// their master, the first down timer finds the last advert of each older than that.
+func (m *machine) followed() groupMaster {
+	if m.state != Backup || m.lastHeard.IsZero() || m.resigned {
+		return groupMaster{}
+	}
+	wins := m.masterPriority > m.priority() || m.masterPriority == m.priority() && m.master.Compare(m.source) > 0
+	if m.outranked && !wins {
+		return groupMaster{}
+	}
+	return groupMaster{member: m.cfg.Name, master: m.master, until: m.lastHeard.Add(2 * m.active), wins: wins}
 }
 
 // advertise sends an advert and restarts the advert timer.
@@ -547,7 +600,11 @@ func (m *machine) becomeBackup(now time.Time, reason, detail string, active time
 }
 
 func (m *machine) becomeMaster(now time.Time, reason, detail string) {
+	unheard := m.unheard && reason == ReasonSilence
 	became := m.become(now, Master, reason, detail)
+	if unheard {
+		m.yieldUntil = now.Add(lateForwarding)
+	}
 	m.master, m.masterPriority = m.source, m.priority()
 	m.active = m.cfg.AdvertInterval
 	// The advert first: it stops the other backups and does not depend on
@@ -577,7 +634,8 @@ func (m *machine) become(now time.Time, to State, reason, detail string) action 
 	m.downFrom, m.downAt, m.resigned, m.adopting, m.outranked = time.Time{}, time.Time{}, false, false, false
 	m.preemptAt, m.preempting = time.Time{}, false
 	m.advertAt, m.announceAt, m.announceLast, m.announceLeft = time.Time{}, time.Time{}, time.Time{}, 0
-	m.retryAt = time.Time{}
+	m.retryAt, m.yieldUntil = time.Time{}, time.Time{}
+	m.unheard, m.groupWait = false, ""
 	return a
 }
 

@@ -256,7 +256,7 @@ func TestTakeoverReasons(t *testing.T) {
 // RFC 9568 §6.4.3, one row a case.
 func TestMasterHears(t *testing.T) {
 	low, high := netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("200.0.0.1")
-	yields := func(reason string) []string { return []string{"hold", "became backup " + reason} }
+	yields := func(reason string) []string { return []string{"send 100", "hold", "became backup " + reason} }
 	for _, tt := range []struct {
 		name     string
 		from     netip.Addr

@@ -22,6 +22,10 @@ const (
 	authLen   = 8 // after the addresses in version 2, RFC 3768 §5.3.10
 )
 
+// maxIntervalRatio bounds the advert interval that is learnt from another director,
+// by the ratio to our own: a backup waits for three of them.
+const maxIntervalRatio = 16
+
 // Destinations of adverts, RFC 9568 §5.1.1.2 and §5.1.2.2.
 var (
 	multicastIPv4 = netip.AddrFrom4([4]byte{224, 0, 0, 18})
@@ -44,7 +48,7 @@ type Header struct {
 type Rules struct {
 	VRID     uint8
 	Version  uint8          // 2 or 3
-	Interval time.Duration  // version 2: required advert interval
+	Interval time.Duration  // own advert interval; version 2: required advert interval
 	Password *auth.Password // version 2: nil: no authentication
 	Own      netip.Addr     // this director's source address
 	Peers    []netip.Addr   // unicast: accepted senders; nil: multicast, any sender
@@ -100,7 +104,8 @@ func Decode(h Header, message []byte, r *Rules, a *Advert) DropReason {
 	switch {
 	case a.Interval == 0:
 		return DropInterval
-	case r.Version == 2 && a.Interval != r.Interval:
+	case r.Version == 2 && a.Interval != r.Interval,
+		r.Version == 3 && r.Interval > 0 && (a.Interval > maxIntervalRatio*r.Interval || a.Interval < r.Interval/maxIntervalRatio):
 		return DropIntervalDiffers
 	case message[3] == 0:
 		return DropCount

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -220,5 +221,25 @@ func BenchmarkAppend(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		buf = golden[0].advert.Append(buf[:0], lb1, multicastIPv4)
+	}
+}
+
+// A packet with priority 255 and the longest interval must not silence the backups
+// for three times as long.
+func TestLearntIntervalIsBounded(t *testing.T) {
+	rules := &Rules{VRID: 51, Version: 3, Interval: time.Second}
+	for every, want := range map[time.Duration]DropReason{
+		40950 * time.Millisecond: DropIntervalDiffers, 16010 * time.Millisecond: DropIntervalDiffers, 16 * time.Second: DropNone,
+		70 * time.Millisecond: DropNone, 60 * time.Millisecond: DropIntervalDiffers, time.Second: DropNone,
+	} {
+		message := Advert{51, 255, every, []netip.Addr{vip.Addr()}, RFC5798}.Append(nil, lb1, multicastIPv4)
+		h := Header{lb1, multicastIPv4, 255}
+		var a Advert
+		if got := Decode(h, message, rules, &a); got != want {
+			t.Errorf("%v: %v, want %v", every, got, want)
+		}
+		if text := explain(DropIntervalDiffers, h, message, rules); !strings.Contains(text, every.String()+", ours is 1s") {
+			t.Errorf("%v: %q", every, text)
+		}
 	}
 }

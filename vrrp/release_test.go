@@ -58,7 +58,7 @@ func TestYieldWithoutASuccessor(t *testing.T) {
 
 func TestYieldOnPreemption(t *testing.T) {
 	b := master(t, handover(5*time.Second))
-	b.want(b.advert(lb2, 200), "hold 10.0.0.88", "became backup higher_priority")
+	b.want(b.advert(lb2, 200), "send 100", "hold 10.0.0.88", "became backup higher_priority")
 	b.quiet(true)
 	b.answer()
 	b.now = b.now.Add(time.Second)

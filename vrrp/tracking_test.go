@@ -43,7 +43,7 @@ func TestTrackedWeight(t *testing.T) {
 		t.Errorf("%+v", b.m.snapshot())
 	}
 	// The peer of 100 is now the better one.
-	b.want(b.advert(lb2, 100), "hold", "became backup higher_priority")
+	b.want(b.advert(lb2, 100), "send 80", "hold", "became backup higher_priority")
 	b.deadline(b.m.downAt, 3*time.Second+176*time.Second/256) // skew of 80
 	b.want(b.track(0, ""))
 	b.deadline(b.m.downAt, 3*time.Second+56*time.Second/256)

@@ -165,6 +165,7 @@ const (
 	ReasonResigned       = "resigned"        // the master sent priority 0
 	ReasonPreempt        = "preempt"         // only adverts of lower priority received
 	ReasonHigherPriority = "higher_priority" // a master of higher priority was received
+	ReasonNoPreempt      = "no_preempt"      // a live master that may not be preempted was received late
 	ReasonHigherAddress  = "higher_address"  // a master of the same priority and a greater address was received
 	ReasonLinkDown       = "link_down"       // no carrier, or the interface is down
 	ReasonLinkUp         = "link_up"         // the interface works again

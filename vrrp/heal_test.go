@@ -1,0 +1,110 @@
+package vrrp
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// A director whose link is up before the switch forwards becomes master by
+// silence. What it may not do as backup it may not do then.
+func TestLateForwarding(t *testing.T) {
+	late := func(b *bench, after time.Duration) []string {
+		b.step(input{kind: inUnready, reason: ReasonLinkDown})
+		b.step(input{kind: inReady, from: lb1})
+		b.run()
+		b.state(Master)
+		b.answer()
+		b.now = b.now.Add(after)
+		return b.advert(lb2, 90)
+	}
+	yields := []string{"send 0", "hold", "became backup no_preempt"}
+	standby := func(c *Config) { c.Standby = true }
+	for name, change := range map[string]func(*Config){"no preemption": noPreempt, "delay": preemptDelay(10 * time.Second), "standby": standby} {
+		b := backup(t, change)
+		b.want(late(b, 30*time.Second), yields...)
+		if b.m.master != lb2 || b.m.masterPriority != 90 {
+			t.Errorf("%s: the master is %v", name, b.m.master)
+		}
+	}
+	b := backup(t, preemptDelay(10*time.Second))
+	late(b, 30*time.Second)
+	for left := b.now.Add(10 * time.Second); b.now.Before(left); b.now = b.now.Add(time.Second) {
+		b.advert(lb2, 90)
+	}
+	b.advert(lb2, 90)
+	b.want(b.run(), "send 100", "hold 10.0.0.88", "announce 10.0.0.88", "became master preempt")
+
+	stays := func(b *bench, got []string) {
+		t.Helper()
+		b.state(Master)
+		if len(got) == 0 || got[0] != "send 100" {
+			t.Errorf("%q", got)
+		}
+	}
+	b = backup(t) // it may preempt
+	stays(b, late(b, 30*time.Second))
+	b = backup(t, noPreempt) // the other one came later
+	stays(b, late(b, 3*time.Minute))
+	b = backup(t, noPreempt) // it has received adverts, so the link worked
+	b.advert(lb2, 90)
+	b.run()
+	b.answer()
+	stays(b, b.advert(lb2, 90))
+}
+
+// The winner of a conflict must learn of it to announce the addresses: the loser
+// advertises once more. A master that was just preempted is no conflict.
+func TestLoserShowsItself(t *testing.T) {
+	b := master(t)
+	b.now = b.now.Add(20 * time.Second)
+	got := b.advert(lb2, 90)
+	if !b.m.snapshot().conflict || len(got) != 2 || got[1] != "announce 10.0.0.88" {
+		t.Errorf("%q, conflict %v", got, b.m.snapshot().conflict)
+	}
+	b = backup(t, priority(200))
+	b.advert(lb2, 90)
+	b.run()
+	b.state(Master)
+	b.answer()
+	b.advert(lb2, 90)
+	if b.m.snapshot().conflict {
+		t.Errorf("a preempted master is a conflict: %s", b.m.conflict)
+	}
+}
+
+// A master that resigns beside this one may have announced the addresses.
+func TestResignationOfASecondMaster(t *testing.T) {
+	b := master(t)
+	b.now = b.now.Add(20 * time.Second)
+	b.want(b.advert(lb2, 0), "send 100", "announce 10.0.0.88")
+}
+
+func TestGroupKeepsFromTakingOver(t *testing.T) {
+	expired := func(b *bench, g groupMaster) []string {
+		b.now = b.m.Deadline()
+		g.member, g.master, g.until = "gateway", lb2, b.now.Add(time.Second)
+		return b.step(input{kind: inTick, group: []groupMaster{g}})
+	}
+	b := backup(t)
+	b.want(expired(b, groupMaster{}))
+	b.deadline(b.m.Deadline(), time.Second)
+	if w := b.m.warning(); !strings.Contains(w, `sync group member "gateway" follows the master 10.0.0.13`) {
+		t.Errorf("%q", w)
+	}
+	b.run()
+	b.state(Master) // gateway follows nobody any more
+	if b.m.warning() != "" {
+		t.Errorf("%q", b.m.warning())
+	}
+	for wins, want := range map[bool]State{true: Backup, false: Master} {
+		b := backup(t, priority(200))
+		b.advert(lb2, 90)
+		expired(b, groupMaster{wins: wins})
+		b.state(want)
+	}
+	b = backup(t)
+	b.advert(lb2, 0) // it says so itself, of the whole group
+	expired(b, groupMaster{})
+	b.state(Master)
+}
