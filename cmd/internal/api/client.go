@@ -34,7 +34,7 @@ func NewClient(socket string) *Client {
 	return c
 }
 
-// Answers says whether a daemon answers on a control socket.
+// Answers reports whether a daemon accepts connections on a control socket.
 func Answers(socket string) bool {
 	c, err := net.DialTimeout("unix", socket, time.Second)
 	if err == nil {
@@ -48,12 +48,12 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return call[Status](ctx, c, http.MethodGet, "/api/v1/status")
 }
 
-// Reload asks for a reload and waits for the verdict.
+// Reload requests a reload and waits for its outcome.
 func (c *Client) Reload(ctx context.Context) (Verdict, error) {
 	return call[Verdict](ctx, c, http.MethodPost, "/control/v1/reload")
 }
 
-// Why asks for everything behind a service's weights, or one real server's.
+// Why requests the causes of a service's weights, or of one real server's.
 func (c *Client) Why(ctx context.Context, service, realServer string) (Why, error) {
 	query := url.Values{"service": {service}}
 	if realServer != "" {
@@ -66,7 +66,7 @@ func call[T any](ctx context.Context, c *Client, method, path string) (T, error)
 	return send[T](ctx, c, method, path, nil)
 }
 
-// send is a call with a body.
+// send is call with a body.
 func send[T any](ctx context.Context, c *Client, method, path string, body io.Reader) (T, error) {
 	var out T
 	resp, err := c.ask(ctx, method, path, body)
@@ -80,7 +80,7 @@ func send[T any](ctx context.Context, c *Client, method, path string, body io.Re
 	return out, nil
 }
 
-// ask answers a good answer, whose body is the caller's to close.
+// ask returns a successful response, whose body the caller closes.
 func (c *Client) ask(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://lvsd"+path, body)
 	if err != nil {
@@ -101,10 +101,10 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader) (
 	return nil, fmt.Errorf("the daemon answered %s: %s", resp.Status, strings.TrimSpace(string(text)))
 }
 
-// ErrNoDaemon says that nobody answers on the control socket.
+// ErrNoDaemon: no daemon accepts connections on the control socket.
 var ErrNoDaemon = errors.New("no daemon answers")
 
-// explain turns the errors that people meet into what to do about them.
+// explain adds to common errors what to do about them.
 func (c *Client) explain(err error) error {
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):

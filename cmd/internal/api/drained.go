@@ -1,5 +1,5 @@
-// How far the drain of a real server is: what is left of it here and on the
-// other directors, and which of that keeps it from being done. It asks nobody.
+// This file evaluates the progress of a drain: what is left on this director and on the
+// others, and what of that prevents its completion.
 
 package api
 
@@ -10,24 +10,24 @@ import (
 	"time"
 )
 
-// Drained is how far a drain is.
+// Drained is the progress of a drain.
 type Drained struct {
 	Service    string `json:"service"`
 	RealServer string `json:"real_server"`
-	// Drained: nothing is left that is waited for.
+	// Drained: nothing is left to wait for.
 	Drained bool `json:"drained"`
-	// Since is when the drain began; zero of a server that left the file.
+	// Since is when the drain began; zero for a server removed from the file.
 	Since time.Time `json:"since,omitzero"`
-	// Left is how many connections, flows and templates are waited for.
+	// Left is the number of connections, flows and templates that are waited for.
 	Left int `json:"left"`
-	// Waits says what keeps it from being done, for people.
+	// Waits says what prevents completion, as text.
 	Waits []string `json:"waits"`
-	// Unknown are directors that did not say how they stand to the server: nobody
-	// waits for them.
+	// Unknown are directors that did not report the state of the server: the drain does
+	// not wait for them.
 	Unknown   []string        `json:"unknown"`
 	Directors []DirectorDrain `json:"directors"` // this one first
 
-	leaving bool // it is no longer in the file
+	leaving bool // removed from the file
 }
 
 // DirectorDrain is what one director's kernel has of the server.
@@ -37,15 +37,14 @@ type DirectorDrain struct {
 	Active     uint32 `json:"active_connections"`
 	Inactive   uint32 `json:"inactive_connections"`
 	Persistent uint32 `json:"persistent_connections"`
-	// Counted: it is waited for what is left here. A director that does not have
-	// the service's address has only what the other one has told it.
+	// Counted: the drain waits for these. A director that does not have the service's
+	// address has only connections synchronised from the other one.
 	Counted bool `json:"counted"`
 }
 
-// JudgeDrain says how far a drain is. All waits for TCP connections that are
-// closed, too. Before is what was judged last, or zero: a server that left the
-// file is gone when it is drained. The error refuses a server that does not
-// drain.
+// JudgeDrain returns the progress of a drain. With all it also waits for closed TCP
+// connections. Before is the previous result, or zero: a server removed from the file
+// is drained when it has disappeared. The error says that the server is not draining.
 func JudgeDrain(s Status, peers []PeerDrain, service, real string, all bool, before Drained) (Drained, error) {
 	out := Drained{Service: service, RealServer: real, Waits: []string{}, Unknown: []string{}, Directors: []DirectorDrain{}}
 	svc, rs := s.find(service, real)
@@ -67,7 +66,7 @@ func JudgeDrain(s Status, peers []PeerDrain, service, real string, all bool, bef
 		case d == nil:
 			out.Unknown = append(out.Unknown, fmt.Sprintf("%s does not say how it stands to the server: %s", p.Director, p.Error))
 		case !d.Known:
-			// It does not have the server at all.
+			// The server is not configured there.
 		case !d.Draining:
 			out.Waits = append(out.Waits, fmt.Sprintf("%s would use it: weight %d in its file, reload it there, too", p.Director, d.Configured))
 		default:
@@ -78,9 +77,9 @@ func JudgeDrain(s Status, peers []PeerDrain, service, real string, all bool, bef
 	return out, nil
 }
 
-// counting is what of a server's entries is waited for.
+// counting is which of a server's entries the drain waits for.
 type counting struct {
-	all bool // those that are not established, too: all of UDP are so
+	all bool // entries that are not established too; UDP entries never are
 	udp bool
 }
 
@@ -116,8 +115,8 @@ func count(n uint32, one, more string) string {
 	return fmt.Sprintf("%d %s", n, more)
 }
 
-// leave judges a server that is not in the file: it drains for drain_timeout,
-// and is gone then.
+// leave evaluates a server that is not in the file: it drains for drain_timeout and is
+// then removed.
 func (d Drained) leave(s Status, before Drained) (Drained, error) {
 	d.leaving = true
 	for _, l := range s.IPVS.Draining {
@@ -138,7 +137,7 @@ func (d Drained) leave(s Status, before Drained) (Drained, error) {
 	return d, fmt.Errorf("service %s has no real server %s: there is nothing to wait for", d.Service, d.RealServer)
 }
 
-// find answers a service and one of its real servers; nil where there is none.
+// find returns a service and one of its real servers; nil where there is none.
 func (s Status) find(service, real string) (*ServiceStatus, *RealServerStatus) {
 	for i := range s.Services {
 		svc := &s.Services[i]
@@ -163,8 +162,8 @@ func (s Status) serviceNames() []string {
 	return names
 }
 
-// holds says that a service's address is on this director, so that every packet
-// of its connections passes here.
+// holds reports whether a service's address is on this director, so that all packets
+// of its connections pass here.
 func (s Status) holds(svc ServiceStatus) bool {
 	address, err := netip.ParseAddrPort(svc.Address)
 	if err != nil {

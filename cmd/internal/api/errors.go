@@ -7,12 +7,12 @@ import (
 	"lvsd/config"
 )
 
-// Lines lists the single mistakes in an error, each with its place.
+// Lines splits an error into its single errors, each with its place.
 func Lines(err error) []string {
 	if err == nil {
 		return nil
 	}
-	// Only errors.Join lists; fmt.Errorf with several %w is one sentence.
+	// Only errors.Join lists; fmt.Errorf with several %w is one text.
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var lines, texts []string
 		for _, e := range joined.Unwrap() {

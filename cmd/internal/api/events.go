@@ -1,5 +1,5 @@
-// Events over HTTP: the history as one JSON array, or with follow=1 as a stream
-// of one object a line that goes on with what happens.
+// This file has the history over HTTP: one JSON array, or with follow=1 a stream of one
+// object a line that continues with new events.
 
 package api
 
@@ -15,13 +15,13 @@ import (
 )
 
 const (
-	// historyDefault is how many events are answered unless more are asked for:
-	// with a time or a number of its own, historyLimit of them.
+	// HistoryDefault is how many events are returned by default, HistoryLimit how many
+	// with a time or a number in the request.
 	HistoryDefault = 1000
 	HistoryLimit   = 100_000
 )
 
-// EventQuery says which events a client asks for.
+// EventQuery selects events.
 type EventQuery struct {
 	Since time.Duration // how far back; 0: the newest 1,000
 	After uint64        // only those with a greater id
@@ -38,7 +38,7 @@ func (q EventQuery) values() url.Values {
 	return v
 }
 
-// History asks a folder instead of a daemon.
+// History reads the events from a folder, without a daemon.
 func (q EventQuery) History(folder string) ([]event.Event, error) {
 	out := event.Query{After: q.After, Limit: HistoryDefault}
 	if q.Since > 0 {
@@ -47,14 +47,14 @@ func (q EventQuery) History(folder string) ([]event.Event, error) {
 	return event.Read(folder, out)
 }
 
-// Events asks for the history, oldest first.
+// Events requests the history, oldest first.
 func (c *Client) Events(ctx context.Context, q EventQuery) ([]event.Event, error) {
 	return call[[]event.Event](ctx, c, http.MethodGet, "/api/v1/events?"+q.values().Encode())
 }
 
-// FollowEvents tells the history and then what happens, until the context or
-// the daemon ends, which is no error, or told answers one.
-func (c *Client) FollowEvents(ctx context.Context, q EventQuery, tell func(event.Event) error) error {
+// FollowEvents passes the history and then new events to each, until the context or
+// the daemon ends, which is not an error, or each returns one.
+func (c *Client) FollowEvents(ctx context.Context, q EventQuery, each func(event.Event) error) error {
 	v := q.values()
 	v.Set("follow", "1")
 	resp, err := c.ask(ctx, http.MethodGet, "/api/v1/events?"+v.Encode(), nil)
@@ -65,9 +65,9 @@ func (c *Client) FollowEvents(ctx context.Context, q EventQuery, tell func(event
 	for lines := json.NewDecoder(resp.Body); ; {
 		var e event.Event
 		if lines.Decode(&e) != nil {
-			return nil // the daemon ended, or we do
+			return nil // the daemon ended, or the context
 		}
-		if err := tell(e); err != nil {
+		if err := each(e); err != nil {
 			return err
 		}
 	}

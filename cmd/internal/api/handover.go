@@ -1,4 +1,4 @@
-// What the control socket offers of handovers.
+// This file has handovers.
 
 package api
 
@@ -9,30 +9,29 @@ import (
 	"time"
 )
 
-// Handover is what became of a handover, or of its end.
+// Handover is the outcome of a handover, or of ending one.
 type Handover struct {
 	OK bool `json:"ok"`
 	// Refused is why nothing was done.
 	Refused   []string     `json:"refused,omitempty"`
 	Elections []HandedOver `json:"elections"`
-	// Until is when this director stands for election as configured again; zero:
-	// when it is told to.
+	// Until is when the standby ends; zero: when it is ended by a command.
 	Until time.Time `json:"until,omitzero"`
-	// Ended are the elections from which this director stays away no longer.
+	// Ended are the instances whose standby was ended.
 	Ended []string `json:"ended,omitempty"`
 }
 
-// HandedOver is what became of one election.
+// HandedOver is the outcome of one instance.
 type HandedOver struct {
 	VRRP      string  `json:"vrrp"`
 	WasMaster bool    `json:"was_master"`
-	To        string  `json:"to,omitempty"` // who has the addresses now
-	Took      float64 `json:"took_seconds"` // until the successor was heard
-	Left      float64 `json:"left_seconds"` // until the addresses were off this director
+	To        string  `json:"to,omitempty"` // the new master
+	Took      float64 `json:"took_seconds"` // until the successor's first advert
+	Left      float64 `json:"left_seconds"` // until the addresses were removed here
 	Failed    string  `json:"failed,omitempty"`
 }
 
-// HandOver asks for a handover and waits for its end.
+// HandOver requests a handover and waits for its end.
 func (c *Client) HandOver(ctx context.Context, election string, lasts time.Duration, force bool) (Handover, error) {
 	q := url.Values{"vrrp": {election}}
 	if lasts > 0 {
@@ -44,7 +43,7 @@ func (c *Client) HandOver(ctx context.Context, election string, lasts time.Durat
 	return call[Handover](ctx, c, http.MethodPost, "/control/v1/handover?"+q.Encode())
 }
 
-// EndHandover ends one, or all.
+// EndHandover ends the standby of one instance, or of all.
 func (c *Client) EndHandover(ctx context.Context, election string) (Handover, error) {
 	return call[Handover](ctx, c, http.MethodPost, "/control/v1/handover/end?"+url.Values{"vrrp": {election}}.Encode())
 }

@@ -1,5 +1,4 @@
-// What the control socket offers of the kernel's table besides the status: its
-// connections, and its counters set to zero.
+// This file has the kernel's connections, and resetting its counters.
 
 package api
 
@@ -17,17 +16,17 @@ type Connections struct {
 
 // Connection is one entry of the kernel's list.
 type Connection struct {
-	Service    string `json:"service,omitempty"` // "" of a service that is not ours, or known by a mark
+	Service    string `json:"service,omitempty"` // empty for a service that is not ours, or known by a mark
 	Protocol   string `json:"protocol"`          // tcp, udp, sctp; ip for the template of a firewall mark
 	Client     string `json:"client"`
 	Virtual    string `json:"virtual"`
 	RealServer string `json:"real_server"`
 	State      string `json:"state"`
-	Origin     string `json:"origin"` // own, or synced: it came from the peer
+	Origin     string `json:"origin"` // own, or synced: received from the peer
 	Expires    int    `json:"expires_seconds"`
 }
 
-// Zeroed names the services whose counters were set to zero.
+// Zeroed names the services whose counters were reset.
 type Zeroed struct {
 	Services []string `json:"services"`
 }
@@ -37,7 +36,7 @@ func (c *Client) Connections(ctx context.Context, service string) (Connections, 
 	return call[Connections](ctx, c, http.MethodGet, "/control/v1/connections?service="+url.QueryEscape(service))
 }
 
-// Zero sets the counters of a service to zero, "" for all of ours.
+// Zero resets the counters of a service, or with "" of all services of lvsd.
 func (c *Client) Zero(ctx context.Context, service string) (Zeroed, error) {
 	return call[Zeroed](ctx, c, http.MethodPost, "/control/v1/zero?service="+url.QueryEscape(service))
 }

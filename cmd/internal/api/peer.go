@@ -1,5 +1,4 @@
-// The pair: what this director tells the others of itself, and how the status
-// shows them.
+// This file has the other directors.
 
 package api
 
@@ -12,22 +11,21 @@ import (
 	"lvsd/cmd/internal/peers"
 )
 
-// PeerStatus is another director as it is known by the exchange of [pair].
+// PeerStatus is another director as the exchange of [pair] knows it.
 type PeerStatus struct {
 	Director string    `json:"director"`
 	Address  string    `json:"address"`
-	Up       bool      `json:"up"` // it answers
+	Up       bool      `json:"up"` // it replies
 	Since    time.Time `json:"since"`
 	Error    string    `json:"error,omitempty"` // why it does not
-	// At is when it answered last; everything below is what it said then. Absent:
-	// it never did.
+	// At is when it replied last; everything below is from that reply. Absent: never.
 	At            time.Time `json:"at,omitzero"`
 	Version       string    `json:"version,omitempty"`
 	ConfigHash    string    `json:"config_hash,omitempty"`
 	Started       time.Time `json:"started,omitzero"`
-	Ready         bool      `json:"ready"`           // it could serve at once
-	Waits         string    `json:"waits,omitempty"` // or what it waits for
-	Problems      []string  `json:"problems"`        // the first that its own status names
+	Ready         bool      `json:"ready"`           // it could take over at once
+	Waits         string    `json:"waits,omitempty"` // otherwise what it waits for
+	Problems      []string  `json:"problems"`        // the first problems of its own status
 	ProblemCount  int       `json:"problem_count"`
 	ConfigMatches bool      `json:"config_matches"`
 	// VersionMatches: both run the same version of lvsd.
@@ -41,7 +39,7 @@ type PeerStatus struct {
 	DifferingCount int                    `json:"health_difference_count"`
 }
 
-// PeerElection is an election as the other director stands in it.
+// PeerElection is a VRRP instance on the other director.
 type PeerElection struct {
 	Name      string    `json:"name"`
 	State     string    `json:"state"`
@@ -49,7 +47,7 @@ type PeerElection struct {
 	Detail    string    `json:"detail,omitempty"`
 	Priority  uint8     `json:"priority"`
 	Holding   bool      `json:"holding"`
-	Held      bool      `json:"held"` // it stays away after a handover
+	Held      bool      `json:"held"` // on standby after a handover
 	HeldUntil time.Time `json:"held_until,omitzero"`
 }
 
@@ -59,8 +57,8 @@ type PeerConnections struct {
 	Synced int `json:"synced"`
 }
 
-// PeerHealthDifference is a real server that the two directors see otherwise for
-// longer than its checks explain.
+// PeerHealthDifference is a real server whose health has differed for longer than its
+// checks explain.
 type PeerHealthDifference struct {
 	Service    string     `json:"service"`
 	RealServer string     `json:"real_server"`
@@ -68,23 +66,22 @@ type PeerHealthDifference struct {
 	Peer       PeerHealth `json:"peer"`
 }
 
-// PeerHealth is what one of them thinks.
+// PeerHealth is the health as one of them sees it.
 type PeerHealth struct {
 	Verdict string `json:"verdict"`
 	Weight  int    `json:"weight"`
 	Why     string `json:"why,omitempty"`
 }
 
-// PeerDrain is how another director stands to a real server, or why it did not
-// say.
+// PeerDrain is the state of a real server on another director, or why it is unknown.
 type PeerDrain struct {
 	Director string       `json:"director"`
 	Error    string       `json:"error,omitempty"`
 	Drain    *peers.Drain `json:"drain,omitempty"`
 }
 
-// PeerDrains asks how the other directors stand to a real server; none while
-// [pair] is off.
+// PeerDrains requests the state of a real server from the other directors; none while
+// [pair] is disabled.
 func (c *Client) PeerDrains(ctx context.Context, service, realServer string) ([]PeerDrain, error) {
 	query := url.Values{"service": {service}, "real_server": {realServer}}
 	return call[[]PeerDrain](ctx, c, http.MethodGet, "/control/v1/peers/drain?"+query.Encode())

@@ -1,5 +1,5 @@
-// What a reload with a file would change: the daemon is given the file's text
-// and answers with what it would do itself.
+// This file has the preview of a reload: the daemon receives the text of the file and
+// returns what it would do.
 
 package api
 

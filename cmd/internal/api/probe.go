@@ -1,4 +1,4 @@
-// Probes that are run once for somebody: their form, and those that only the
+// This file has probes run once for a command: their report, and those that only the
 // daemon can run, because they go through the kernel's forwarding.
 
 package api
@@ -13,11 +13,11 @@ import (
 	"lvsd/checker/probe"
 )
 
-// ProbeReport is what one check did that `lvsd probe` ran.
+// ProbeReport is the result of one check of lvsd probe.
 type ProbeReport struct {
 	Service    string      `json:"service"`
 	RealServer string      `json:"real_server"`
-	Address    string      `json:"address,omitempty"` // that was probed
+	Address    string      `json:"address,omitempty"` // probed address
 	Through    bool        `json:"through"`           // by the daemon, to the service's address on that server
 	Good       bool        `json:"good"`
 	Left       string      `json:"not_run,omitempty"` // why it was not run
@@ -25,14 +25,14 @@ type ProbeReport struct {
 	Steps      []ProbeStep `json:"steps"`
 }
 
-// ProbeStep is one thing that a probe did or heard.
+// ProbeStep is one thing that a probe sent or received.
 type ProbeStep struct {
 	After float64 `json:"after_seconds"`
 	Phase string  `json:"phase"`
 	Text  string  `json:"text"`
 }
 
-// NewProbeReport says what came of a check.
+// NewProbeReport returns the report of a check.
 func NewProbeReport(id checker.ID, c probe.Check, t probe.Trace) ProbeReport {
 	p := NewProbe(c.Type, t.Result)
 	out := ProbeReport{Service: id.Service, RealServer: id.RealServer, Address: c.TargetName(), Through: c.MarkPath,
@@ -43,8 +43,8 @@ func NewProbeReport(id checker.ID, c probe.Check, t probe.Trace) ProbeReport {
 	return out
 }
 
-// ProbeThrough has the daemon run those checks of a real server that go through
-// the kernel's forwarding, once.
+// ProbeThrough makes the daemon run the checks of a real server that go through the
+// kernel's forwarding, once.
 func (c *Client) ProbeThrough(ctx context.Context, id checker.ID) ([]ProbeReport, error) {
 	query := url.Values{"service": {id.Service}, "real_server": {id.RealServer}}
 	return call[[]ProbeReport](ctx, c, http.MethodPost, "/control/v1/probe?"+query.Encode())

@@ -1,12 +1,12 @@
 package api
 
-// Verdict is the answer to a reload.
+// Verdict is the outcome of a reload.
 type Verdict struct {
 	OK     bool     `json:"ok"`
-	Hash   string   `json:"hash"` // of the configuration that runs now
+	Hash   string   `json:"hash"` // of the running configuration
 	Errors []string `json:"errors"`
-	// Pending is what the kernel has not taken yet although the configuration
-	// runs; it is tried again.
+	// Pending is what the kernel has not accepted yet although the configuration is
+	// running; it is retried.
 	Pending  []string `json:"pending"`
 	Warnings []string `json:"warnings"` // of the file
 }

@@ -7,20 +7,19 @@ import (
 	"lvsd/cmd/internal/decision"
 )
 
-// Status is the whole state of one director, as `lvsd status --json` prints
-// it. Fields are only ever added.
+// Status is the state of one director, as `lvsd status --json` prints it. Fields are
+// only ever added.
 type Status struct {
 	Version  string    `json:"version"`
 	Director string    `json:"director"`
 	At       time.Time `json:"at"`
 	Started  time.Time `json:"started"`
-	// Healthy: no fault that an engineer on call should see. Problems names
-	// each.
+	// Healthy: no fault that needs attention. Problems has each.
 	Healthy  bool         `json:"healthy"`
 	Problems []string     `json:"problems"`
 	Config   ConfigStatus `json:"config"`
-	// Waits is what this director waits for before it preempts a live master; ""
-	// when it is ready.
+	// Waits is what this director waits for before it preempts a live master; empty when
+	// it is ready.
 	Waits string           `json:"waits,omitempty"`
 	Peers []PeerStatus     `json:"peers"`
 	VRRP  []ElectionStatus `json:"vrrp"`
@@ -30,20 +29,19 @@ type Status struct {
 	IPVS     IPVSStatus      `json:"ipvs"`
 }
 
-// ConfigStatus tells which configuration runs.
+// ConfigStatus is the running configuration.
 type ConfigStatus struct {
 	File       string    `json:"file"`
 	Hash       string    `json:"hash"`
 	LoadedAt   time.Time `json:"loaded_at"`
 	ReloadedAt time.Time `json:"reloaded_at"`
-	// ReloadError is why the newest reload was refused; empty when it was done.
+	// ReloadError is why the newest reload was rejected; empty when it succeeded.
 	ReloadError string `json:"reload_error,omitempty"`
-	// FromKept: the file was refused at the start, and what runs is the copy of
-	// what ran before.
+	// FromKept: the file was rejected at the start, and the last good copy is running.
 	FromKept bool `json:"from_kept_copy,omitempty"`
 }
 
-// ElectionStatus is one election as this director sees it.
+// ElectionStatus is one VRRP instance on this director.
 type ElectionStatus struct {
 	Name           string    `json:"name"`
 	Interface      string    `json:"interface"`
@@ -51,42 +49,42 @@ type ElectionStatus struct {
 	State          string    `json:"state"` // init, backup, master, fault
 	Since          time.Time `json:"since"`
 	Reason         string    `json:"reason"` // bounded code
-	Detail         string    `json:"detail"` // for people
+	Detail         string    `json:"detail"` // as text
 	Priority       uint8     `json:"priority"`
-	Master         string    `json:"master,omitempty"` // address of the master that is heard
+	Master         string    `json:"master,omitempty"` // address of the master whose adverts are received
 	MasterPriority uint8     `json:"master_priority,omitempty"`
 	// Waits is why a backup does not preempt a live master yet.
 	Waits string `json:"waits,omitempty"`
-	// Held: after a handover this director stays away, until HeldUntil or, where
-	// that is zero, until it is told otherwise.
+	// Held: this director is on standby after a handover, until HeldUntil or, where that
+	// is zero, until a command ends it.
 	Held      bool      `json:"held"`
 	HeldUntil time.Time `json:"held_until,omitzero"`
-	// Tracked is what bends the election at present.
+	// Tracked is what currently changes the priority.
 	Tracked   []TrackedStatus `json:"tracked,omitempty"`
 	Contested bool            `json:"contested"`
-	Alarm     string          `json:"alarm,omitempty"` // what is wrong at present
+	Alarm     string          `json:"alarm,omitempty"` // current fault
 	Holding   bool            `json:"holding"`         // the addresses are on the interface
 	Addresses []netip.Prefix  `json:"addresses"`
 }
 
-// TrackedStatus is something that bends an election.
+// TrackedStatus is something that changes an instance's priority.
 type TrackedStatus struct {
 	What  string `json:"what"`  // "service web", "interface eth1", …
 	Delta int    `json:"delta"` // added to the priority
-	Fault bool   `json:"fault"` // keeps this director out
+	Fault bool   `json:"fault"` // puts the instance in fault state
 }
 
 // ServiceStatus is one virtual service.
 type ServiceStatus struct {
 	Name        string             `json:"name"`
 	Protocol    string             `json:"protocol"`
-	Address     string             `json:"address"`          // "" of a firewall mark
-	FWMark      uint32             `json:"fwmark,omitempty"` // 0 of an address
+	Address     string             `json:"address"`          // empty for a firewall mark
+	FWMark      uint32             `json:"fwmark,omitempty"` // 0 for an address
 	Scheduler   string             `json:"scheduler"`
 	Up          bool               `json:"up"` // has its quorum
 	WeightAlive int                `json:"weight_alive"`
 	Quorum      int                `json:"quorum"`
-	Panic       bool               `json:"panic"` // so few are healthy that health is not heeded
+	Panic       bool               `json:"panic"` // so few are healthy that health is ignored
 	Fallback    *FallbackStatus    `json:"fallback,omitempty"`
 	Counters    Counters           `json:"counters"`
 	Rates       Rates              `json:"rates"`
@@ -106,8 +104,8 @@ type FallbackStatus struct {
 
 // GuardStatus is the guard against mass failure.
 type GuardStatus struct {
-	// Active: the verdicts are frozen at what they were before most servers
-	// failed at once, because no witness answers.
+	// Active: health is frozen at its state before most servers failed at once, because
+	// no witness replies.
 	Active    bool            `json:"active"`
 	State     string          `json:"state"` // watching, asking, frozen, thawing
 	Since     time.Time       `json:"since"`
@@ -118,7 +116,7 @@ type GuardStatus struct {
 // WitnessStatus is one witness of the guard.
 type WitnessStatus struct {
 	Address   string `json:"address"`
-	Answers   bool   `json:"answers"` // its newest ping was answered
+	Answers   bool   `json:"answers"` // it replied to the newest ping
 	LastProbe *Probe `json:"last_probe,omitempty"`
 }
 
@@ -135,7 +133,7 @@ type RealServerStatus struct {
 	Draining   bool      `json:"draining"`
 	// DrainingSince is when the drain began.
 	DrainingSince time.Time `json:"draining_since,omitzero"`
-	// DrainUntil is when a drain by hand ends by itself.
+	// DrainUntil is when a manual drain ends by itself.
 	DrainUntil time.Time        `json:"drain_until,omitzero"`
 	Why        string           `json:"why"`
 	Causes     []decision.Cause `json:"causes"`
@@ -167,7 +165,7 @@ type Counters struct {
 	BytesOut    uint64 `json:"bytes_out"`
 }
 
-// Rates are the kernel's estimates of what goes on each second.
+// Rates are the kernel's estimates per second.
 type Rates struct {
 	Connections uint64 `json:"connections_per_second"`
 	PacketsIn   uint64 `json:"packets_in_per_second"`
@@ -176,7 +174,7 @@ type Rates struct {
 	BytesOut    uint64 `json:"bytes_out_per_second"`
 }
 
-// IPVSStatus tells how the kernel's table stands to the wanted one.
+// IPVSStatus compares the kernel's table with the desired one.
 type IPVSStatus struct {
 	Up         bool              `json:"up"`
 	LastResync time.Time         `json:"last_resync"`
@@ -184,10 +182,10 @@ type IPVSStatus struct {
 	Drift      map[string]uint64 `json:"drift"` // repaired since the start, by kind
 	Errors     []string          `json:"errors"`
 	// Sync is the connection synchronisation as the kernel runs it; nil when
-	// it is off and was not left running by anybody.
+	// it is disabled and was not left running.
 	Sync     *SyncStatus      `json:"sync,omitempty"`
 	Draining []DrainingStatus `json:"draining"`
-	// Fights are the places that another writer changes again and again.
+	// Fights are the objects that another program changes repeatedly.
 	Fights []string `json:"fights"`
 }
 
@@ -198,7 +196,7 @@ type SyncStatus struct {
 	Error  string            `json:"error,omitempty"`
 }
 
-// SyncDaemonStatus is one half of the synchronisation.
+// SyncDaemonStatus is the sender or the receiver.
 type SyncDaemonStatus struct {
 	Interface string `json:"interface"`
 	ID        uint32 `json:"id"`

@@ -72,7 +72,7 @@ type shared struct {
 // sharedFor is how old a status on http_listen may be.
 const sharedFor = 500 * time.Millisecond
 
-// sharedStatus answers /api/v1/status on http_listen. On the control socket each
+// sharedStatus serves /api/v1/status on http_listen. On the control socket each
 // is a new one.
 func (s *Server) sharedStatus(w http.ResponseWriter, r *http.Request) {
 	now, err := s.shared.get(s, r)

@@ -15,12 +15,12 @@ import (
 	"lvsd/vrrp"
 )
 
-// Build puts a view into the status's form.
+// Build returns the status of a view.
 func Build(v director.View, version string, started time.Time) api.Status {
 	return build(v, version, started).status()
 }
 
-// builder makes a status.
+// builder collects a status.
 type builder struct{ api.Status }
 
 func build(v director.View, version string, started time.Time) *builder {
@@ -63,7 +63,7 @@ func build(v director.View, version string, started time.Time) *builder {
 	return &s
 }
 
-// status returns what was built.
+// status returns the result.
 func (s *builder) status() api.Status {
 	s.Healthy = len(s.Problems) == 0
 	return s.Status
@@ -132,7 +132,7 @@ func syncDaemon(d ipvs.SyncDaemon) *api.SyncDaemonStatus {
 	return out
 }
 
-// place names what is fought over.
+// place names the object of a conflict.
 func place(f ipvs.Conflict) string {
 	if f.Entry == (ipvs.Entry{}) {
 		return f.What
@@ -173,8 +173,8 @@ func (s *builder) addElection(e vrrp.Status, v director.View) {
 	}
 }
 
-// addGuard shows the guard. A witness that does not answer while nothing is
-// wrong is told: without one the guard would freeze what truly failed.
+// addGuard adds the guard. A witness that does not reply while nothing is wrong is a
+// problem: without one the guard would freeze genuine failures.
 func (s *builder) addGuard(v director.View) {
 	if v.Config.Guard == nil {
 		return
@@ -195,8 +195,7 @@ func (s *builder) addGuard(v director.View) {
 	s.Guard = out
 }
 
-// addService joins what is configured, what was decided and what the kernel
-// has.
+// addService combines configuration, decision and kernel.
 func (s *builder) addService(v director.View, svc config.Service, p decision.Service) {
 	kernel, stats := v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key]
 	out := api.ServiceStatus{
@@ -246,7 +245,7 @@ func (s *builder) addService(v director.View, svc config.Service, p decision.Ser
 	s.Services = append(s.Services, out)
 }
 
-// lastProbe is the newest result among a server's checks.
+// lastProbe returns the newest result of a server's checks.
 func lastProbe(h checker.Health) *api.Probe {
 	var newest *api.Probe
 	for _, c := range h.Checks {

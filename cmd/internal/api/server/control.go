@@ -1,7 +1,6 @@
-// The control socket. A place where none can be made, because the disk is full or
-// not writable, ends nothing: until it is over no command reaches the daemon, and
-// everything else goes on. A mistake is another thing, and refuses the start: a file
-// that is no socket, another daemon, a group that does not exist.
+// This file has the control socket. Where it cannot be created, because the disk is full
+// or read-only, the daemon runs without it and retries. A misconfiguration rejects the
+// start: a file that is not a socket, another daemon, an unknown group.
 
 package server
 
@@ -20,13 +19,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// controlLook is how often it is looked whether the socket's file is there.
+// controlLook is how often the presence of the socket's file is checked.
 const controlLook = 2 * time.Second
 
-// OpenControl opens the control socket. A socket file that nobody answers on
-// is a killed daemon's and is replaced; one that answers is another daemon's. Where
-// none can be made that is said, shown and tried again while the server runs: the
-// error is of mistakes alone.
+// OpenControl opens the control socket. A socket file without a listener is left from
+// a killed daemon and is replaced; one with a listener belongs to another daemon. Other
+// failures are logged, shown and retried while the server runs: the error is for
+// misconfigurations only.
 func (s *Server) OpenControl(path, group string) error {
 	s.group = group
 	gid, err := groupID(group)
@@ -45,7 +44,7 @@ func (s *Server) OpenControl(path, group string) error {
 	return nil
 }
 
-// lacksControl says why there is no control socket, the first time, and shows it.
+// lacksControl shows why there is no control socket, and logs it the first time.
 func (s *Server) lacksControl(path string, err error) {
 	text := fmt.Sprintf("no command reaches the daemon: its control socket cannot be made: %v", err)
 	if s.uncontrolled.Swap(&text) == nil {
@@ -53,10 +52,10 @@ func (s *Server) lacksControl(path string, err error) {
 	}
 }
 
-// errMistake is wrapped by the error of what somebody must decide.
+// errMistake is wrapped by misconfigurations.
 var errMistake = errors.New("a mistake")
 
-// makeControl makes the socket.
+// makeControl creates the socket.
 func makeControl(path string, gid int) (*listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("global.control_socket: %w", err)
@@ -78,14 +77,13 @@ func makeControl(path string, gid int) (*listener, error) {
 	return l, nil
 }
 
-// mistake is an error that wraps errMistake and does not name it.
+// mistake is an error that wraps errMistake without naming it.
 type mistake string
 
 func (m mistake) Error() string { return string(m) }
 func (m mistake) Unwrap() error { return errMistake }
 
-// removeLeftSocket removes a socket that nobody answers on. Anything else that
-// stands there is not ours to remove.
+// removeLeftSocket removes a socket without a listener, and nothing else.
 func removeLeftSocket(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -110,7 +108,7 @@ func removeLeftSocket(path string) error {
 	return nil
 }
 
-// noGroup stands for root alone.
+// noGroup: the socket is for root only.
 const noGroup = -1
 
 func groupID(name string) (int, error) {
@@ -128,7 +126,7 @@ func groupID(name string) (int, error) {
 	return id, nil
 }
 
-// protect gives the socket to root alone, or to a group too.
+// protect restricts the socket to root, or to root and a group.
 func protect(path string, gid int) error {
 	if gid == noGroup {
 		return os.Chmod(path, 0o600)
@@ -143,8 +141,8 @@ func protect(path string, gid int) error {
 	return os.Chmod(path, 0o660)
 }
 
-// watchControl keeps the control socket open until the context ends, and looks
-// after what answers on http_listen.
+// watchControl keeps the control socket open until the context ends, and checks
+// web_config_file.
 func (s *Server) watchControl(ctx context.Context) {
 	tick := time.NewTicker(controlLook)
 	defer tick.Stop()
@@ -159,8 +157,8 @@ func (s *Server) watchControl(ctx context.Context) {
 	}
 }
 
-// keepControl opens the socket again when its file is no longer ours, or was never
-// made. What keeps it from that is said once.
+// keepControl opens the socket again when its file is gone or replaced. A failure is
+// logged once.
 func (s *Server) keepControl() {
 	old := s.control
 	if old.there() {
@@ -181,22 +179,22 @@ func (s *Server) keepControl() {
 	s.Log.Warn("the control socket was not there, and is made", "path", old.address)
 	s.serve(s.control, s.changing())
 	if ln, ok := old.Listener.(*net.UnixListener); ok {
-		ln.SetUnlinkOnClose(false) // its name is the new one's
+		ln.SetUnlinkOnClose(false) // the name belongs to the new one
 	}
-	go old.close() // answers under way may end
+	go old.close() // requests in progress may end
 }
 
-// there says that a socket's file is still the one that was made.
+// there reports whether a socket's file is still the one that was created.
 func (l *listener) there() bool {
 	now, err := os.Lstat(l.address)
 	return l.made != nil && err == nil && os.SameFile(l.made, now)
 }
 
-// madeAt remembers a socket's file.
+// madeAt returns the identity of a socket's file.
 func madeAt(path string) fs.FileInfo {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return nil // it is gone already, which the first look finds
+		return nil // already gone, which the first check finds
 	}
 	return info
 }

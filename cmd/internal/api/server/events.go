@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// followers is how many streams there are at once.
+	// followers is the maximum number of concurrent streams.
 	followers = 16
-	// followRoom is how far a stream may lie behind before it ends.
+	// followRoom is how many events a stream may lag before it ends.
 	followRoom = 1024
-	// followBeat is how often an idle stream says that it is there, by an empty
-	// line; followWrite how long a client may take to read.
+	// followBeat is the interval of empty lines on an idle stream; followWrite bounds one
+	// write.
 	followBeat  = 15 * time.Second
 	followWrite = 10 * time.Second
 )
 
-// events answers GET /api/v1/events?since=1h&after=ID&limit=N&follow=1.
+// events serves GET /api/v1/events?since=1h&after=ID&limit=N&follow=1.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	q, follow, err := eventQuery(r.URL.Query(), time.Now())
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, append([]event.Event{}, history...))
 }
 
-// eventQuery reads a request's parameters.
+// eventQuery parses a request's parameters.
 func eventQuery(v url.Values, now time.Time) (q event.Query, follow bool, err error) {
 	q.Limit = api.HistoryDefault
 	if since := v.Get("since"); since != "" {
@@ -75,7 +75,7 @@ func eventQuery(v url.Values, now time.Time) (q event.Query, follow bool, err er
 	return q, follow, nil
 }
 
-// history is what the journal has, or what is in memory where there is none.
+// history returns what the journal has, or the events in memory without one.
 func (s *Server) history(recent []event.Event, q event.Query) ([]event.Event, error) {
 	if s.Journal == nil {
 		return recent, nil
@@ -83,8 +83,7 @@ func (s *Server) history(recent []event.Event, q event.Query) ([]event.Event, er
 	return s.Journal.History(recent, q)
 }
 
-// followEvents streams until the client goes, falls behind, or the listener
-// closes.
+// followEvents streams until the client disconnects or lags, or the listener closes.
 func (s *Server) followEvents(w http.ResponseWriter, r *http.Request, q event.Query) {
 	if s.following.Add(1) > followers {
 		s.following.Add(-1)
@@ -126,7 +125,7 @@ func (s *Server) followEvents(w http.ResponseWriter, r *http.Request, q event.Qu
 	}
 }
 
-// stream writes lines to a client that may be slow, but not stand still.
+// stream writes lines with a deadline.
 type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
@@ -145,11 +144,11 @@ func (s stream) flush() bool { return s.hurry() && s.control.Flush() == nil }
 
 func (s stream) hurry() bool { return s.control.SetWriteDeadline(time.Now().Add(followWrite)) == nil }
 
-// closingKey is where a request's context has its listener's end.
+// closingKey is the context key of closing.
 type closingKey struct{}
 
-// closing is closed when the listener that took a request is about to close: a
-// stream would otherwise hold it open.
+// closing is closed when the listener of a request is about to close: a stream would
+// otherwise keep it open.
 func closing(ctx context.Context) <-chan struct{} {
 	c, _ := ctx.Value(closingKey{}).(chan struct{})
 	return c

@@ -10,7 +10,7 @@ import (
 	"lvsd/cmd/internal/director"
 )
 
-// handoverCommands adds them to the control socket.
+// handoverCommands adds the handlers to the control socket.
 func (s *Server) handoverCommands(mux *http.ServeMux) {
 	mux.HandleFunc("POST /control/v1/handover", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
@@ -23,7 +23,7 @@ func (s *Server) handoverCommands(mux *http.ServeMux) {
 			}
 		}
 		began := time.Now()
-		// Whoever asked may go away: what was begun is watched to its end.
+		// A handover that has begun is watched to its end even if the client disconnects.
 		done, err := s.Daemon.HandOver(context.WithoutCancel(r.Context()), h)
 		answer(w, http.StatusOK, newHandover(began, h, done, err))
 	})

@@ -10,22 +10,21 @@ import (
 	"lvsd/ipvs"
 )
 
-// Table is the control layer of IPVS, as the server needs it.
+// Table is the part of the IPVS reconciler that the server needs.
 type Table interface {
 	Zero(ctx context.Context, k *ipvs.ServiceKey) error
 	Connections(ctx context.Context, k *ipvs.ServiceKey, limit int, each func(ipvs.Connection) bool) (more bool, err error)
 }
 
 const (
-	// connectionLimit is how many connections one answer has, linesLimit how
-	// much of the kernel's list is read for it: a list of a million takes the
-	// kernel about a second.
+	// connectionLimit is how many connections one response has, linesLimit how much of
+	// the kernel's list is read for it: the kernel takes about a second for a million.
 	connectionLimit = 1000
 	linesLimit      = 1_000_000
 )
 
-// kernelCommands adds what asks the kernel to the control socket. The clients'
-// addresses are nobody's business but that of who may open it.
+// kernelCommands adds the handlers to the control socket: clients' addresses are not
+// for http_listen.
 func (s *Server) kernelCommands(mux *http.ServeMux) {
 	mux.HandleFunc("GET /control/v1/connections", s.forService(func(ctx context.Context, names map[ipvs.ServiceKey]string, k *ipvs.ServiceKey) (any, error) {
 		out := api.Connections{Connections: []api.Connection{}}
@@ -53,7 +52,7 @@ func (s *Server) kernelCommands(mux *http.ServeMux) {
 	}))
 }
 
-// forService finds the service that a request names; nil stands for all.
+// forService finds the service of a request; nil stands for all.
 func (s *Server) forService(f func(ctx context.Context, names map[ipvs.ServiceKey]string, k *ipvs.ServiceKey) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		fresh, cancel := context.WithTimeout(r.Context(), refreshLimit)

@@ -17,8 +17,8 @@ type Pair interface {
 	Ask(ctx context.Context, director, service, realServer string) (peers.Drain, error)
 }
 
-// addPeers shows the other directors, and tells where they are not as they should
-// be. What ails a peer itself is its own problem, and shown with it.
+// addPeers adds the other directors and the problems with them. Problems of a peer
+// itself are shown with it only.
 func (s *builder) addPeers(peers []peers.Peer) {
 	for _, p := range peers {
 		s.Peers = append(s.Peers, peerStatus(p))
@@ -68,11 +68,10 @@ func peerStatus(p peers.Peer) api.PeerStatus {
 	return out
 }
 
-// toldProblems is how many problems the others are told; they are told how many
-// there are.
-const toldProblems = 10
+// sentProblems is how many problems are sent to peers, with the number of all.
+const sentProblems = 10
 
-// Own is what this director tells the others. It waits for nothing.
+// Own is this director's state for its peers. It does not block.
 func (s *Server) Own(connections func() *peers.Connections) peers.State {
 	v := s.Daemon.Snapshot()
 	if v.Config == nil {
@@ -81,7 +80,7 @@ func (s *Server) Own(connections func() *peers.Connections) peers.State {
 	status := s.own(v)
 	out := peers.State{
 		Director: v.Config.Director, Version: s.Version, Hash: v.Config.Hash, At: v.At, Started: s.Started,
-		ProblemCount: len(status.Problems), Problems: slices.Clone(status.Problems[:min(len(status.Problems), toldProblems)]),
+		ProblemCount: len(status.Problems), Problems: slices.Clone(status.Problems[:min(len(status.Problems), sentProblems)]),
 		Waits: v.Waits, Health: peers.NewHealth(serviceHealth(v)),
 	}
 	for _, e := range v.Instances {
@@ -95,8 +94,8 @@ func (s *Server) Own(connections func() *peers.Connections) peers.State {
 	return out
 }
 
-// serviceHealth is what was decided of all servers; why only where that says more
-// than the file does.
+// serviceHealth is the decision on all servers; with a cause only where that adds to
+// the file.
 func serviceHealth(v director.View) []peers.ServiceHealth {
 	all := make([]peers.ServiceHealth, 0, len(v.Decision.Services))
 	for _, p := range v.Decision.Services {
@@ -113,7 +112,7 @@ func serviceHealth(v director.View) []peers.ServiceHealth {
 	return all
 }
 
-// Drain is how this director stands to a real server, for a peer that asks.
+// Drain is the state of a real server on this director, for a peer.
 func (s *Server) Drain(ctx context.Context, service, realServer string) peers.Drain {
 	status := s.own(s.Daemon.View(ctx))
 	for _, svc := range status.Services {
@@ -136,8 +135,8 @@ func (s *Server) Drain(ctx context.Context, service, realServer string) peers.Dr
 	return peers.Drain{}
 }
 
-// peerCommands are the questions that go on to the other directors. They are for
-// the control socket: a stranger must not make this director ask.
+// peerCommands adds requests that are forwarded to the other directors. They are on
+// the control socket only: a stranger must not trigger them.
 func (s *Server) peerCommands(mux *http.ServeMux) {
 	mux.HandleFunc("GET /control/v1/peers/drain", func(w http.ResponseWriter, r *http.Request) {
 		out := []api.PeerDrain{}

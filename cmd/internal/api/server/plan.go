@@ -11,13 +11,12 @@ import (
 	"lvsd/config"
 )
 
-// textLimit is more than a configuration may have: the parser refuses one that
-// is larger, in its own words.
+// textLimit is more than a configuration may have: the parser rejects larger ones.
 const textLimit = 20 << 20
 
-// plan answers what a reload with the text in the body would do. It is part of
-// the control socket although it changes nothing: it opens sockets and files as a
-// reload would, and closes them.
+// plan returns what a reload with the text in the body would do. It is on the control
+// socket although it changes nothing: it opens sockets and files as a reload would, and
+// closes them.
 func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
 	text, err := io.ReadAll(io.LimitReader(r.Body, textLimit))
 	if err != nil {
@@ -41,12 +40,12 @@ func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, p)
 		return
 	}
-	foreseen, err := s.Daemon.DryRun(r.Context(), next)
+	dry, err := s.Daemon.DryRun(r.Context(), next)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	answer(w, http.StatusOK, preview.Build(foreseen, api.Lines(foreseen.Refused), warnings(file)))
+	answer(w, http.StatusOK, preview.Build(dry, api.Lines(dry.Refused), warnings(file)))
 }
 
 func warnings(file *config.File) []string {

@@ -7,7 +7,7 @@ import (
 	"lvsd/cmd/internal/api"
 )
 
-// probeCommands adds them to the control socket.
+// probeCommands adds the handlers to the control socket.
 func (s *Server) probeCommands(mux *http.ServeMux) {
 	mux.HandleFunc("POST /control/v1/probe", func(w http.ResponseWriter, r *http.Request) {
 		id := checker.ID{Service: r.FormValue("service"), RealServer: r.FormValue("real_server")}

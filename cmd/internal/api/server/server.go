@@ -25,40 +25,38 @@ import (
 	"lvsd/config"
 )
 
-// Daemon is what the server asks.
+// Daemon is what the server needs of the director.
 type Daemon interface {
 	View(ctx context.Context) director.View
-	// Look is View without waiting for fresh counters.
+	// Snapshot is View without waiting for fresh counters.
 	Snapshot() director.View
 	Reload(ctx context.Context) director.Outcome
-	// HandOver gives addresses to a peer, EndHandover lets this director stand
-	// for election again.
+	// HandOver hands addresses over to a peer, EndHandover ends the standby after it.
 	HandOver(ctx context.Context, h director.Handover) ([]director.HandedOver, error)
 	EndHandover(ctx context.Context, election string) ([]string, error)
-	// Explain answers a real server's health with the history of its checks.
+	// Explain returns a real server's health with the history of its checks.
 	Explain(checker.ID) (checker.Health, bool)
-	// ProbeThrough runs a real server's checks that go through the kernel, once.
+	// RunMarkProbes runs a real server's checks through the kernel's forwarding, once.
 	RunMarkProbes(context.Context, checker.ID) ([]director.MarkProbe, error)
-	// Foresee says what a reload would do, and does nothing.
+	// DryRun returns what a reload would do, without doing it.
 	DryRun(ctx context.Context, next *config.Config) (director.DryRun, error)
-	// Alive answers an error when one of the daemon's loops stands still.
+	// Alive returns an error when one of the daemon's loops hangs.
 	Alive(ctx context.Context) error
 }
 
-// Server answers over HTTP: the public listener reads only, the control socket
-// may also change something.
+// Server serves HTTP: http_listen only reads, the control socket accepts commands.
 type Server struct {
 	Log     *slog.Logger
 	Daemon  Daemon
 	Table   Table
 	Events  *event.Recorder
-	Journal *event.Journal // the history on disk; nil: what is in memory is all
+	Journal *event.Journal // the history on disk; nil: in memory only
 	Metrics http.Handler
 	Version string
 	Started time.Time
-	// Problems, when set, names what the daemon's own files need somebody for.
+	// Problems, if set, returns problems with the daemon's own files.
 	Problems func() []string
-	// Pair, when set, is the exchange with the other directors.
+	// Pair, if set, is the exchange with the other directors.
 	Pair Pair
 	// Charts are the last minutes of connections and rates.
 	Charts charts.Ring
@@ -70,25 +68,25 @@ type Server struct {
 	shared    shared       // the status on http_listen
 	// uncontrolled is why there is no control socket; nil: there is one.
 	uncontrolled atomic.Pointer[string]
-	publicWrite  time.Duration // how long one answer may take on http_listen; 0: the usual
-	// unanswered is why http_listen answers nobody; nil or "": it answers.
+	publicWrite  time.Duration // write timeout on http_listen; 0: the default
+	// unanswered is why http_listen refuses all requests; nil or empty: it does not.
 	unanswered atomic.Pointer[string]
 }
 
-// refreshLimit bounds how long a status waits for fresh counters: a kernel
-// that does not answer must not keep the status away.
+// refreshLimit bounds how long a status waits for fresh counters, so that a kernel
+// that does not reply does not block it.
 const refreshLimit = time.Second
 
-// listener is an open port with the server that answers on it.
+// listener is an open port with its server.
 type listener struct {
 	address string
 	net.Listener
-	made fs.FileInfo // the file of a control socket
+	made fs.FileInfo // file of a control socket
 
 	// Of http_listen:
 	port *net.TCPListener
 	web  string            // its web_config_file
-	read [sha256.Size]byte // what stood there when this listener began
+	read [sha256.Size]byte // digest of that file when this listener began
 
 	mu    sync.Mutex
 	http  *http.Server
@@ -99,7 +97,7 @@ func newListener(address string) *listener {
 	return &listener{address: address, ended: make(chan struct{})}
 }
 
-// begin makes a server the one that close ends, unless that was called already.
+// begin sets the server that close shuts down, unless close was called already.
 func (l *listener) begin(server *http.Server) (_ *http.Server, ended bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -112,7 +110,7 @@ func (l *listener) begin(server *http.Server) (_ *http.Server, ended bool) {
 	}
 }
 
-// Status builds the status that every way of asking answers with.
+// Status returns the status as every client sees it.
 func (s *Server) Status(ctx context.Context) api.Status {
 	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
 	defer cancel()
@@ -123,7 +121,7 @@ func (s *Server) Status(ctx context.Context) api.Status {
 	return status.status()
 }
 
-// own is the status without what this director thinks of the others.
+// own is the status without the peers.
 func (s *Server) own(v director.View) *builder {
 	status := build(v, s.Version, s.Started)
 	if s.Problems != nil {
@@ -147,8 +145,8 @@ func (s *Server) publicHandler() http.Handler {
 	return onlyReading(mux)
 }
 
-// reading is the handler of everything that changes nothing. The two ways to ask
-// differ in how fresh the status is.
+// reading is the handler of everything that changes nothing. status is the freshness
+// of the status.
 func (s *Server) reading(status http.HandlerFunc) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.Metrics)
@@ -172,7 +170,7 @@ func (s *Server) reading(status http.HandlerFunc) *http.ServeMux {
 	return mux
 }
 
-// onlyReading lets nothing through that could be meant to change something.
+// onlyReading rejects methods that could change something.
 func onlyReading(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -199,7 +197,7 @@ func (s *Server) changing() *http.ServeMux {
 	return mux
 }
 
-// NewVerdict splits a reload's errors into its single mistakes.
+// NewVerdict returns the outcome of a reload with its errors split.
 func NewVerdict(o director.Outcome, running *config.Config) api.Verdict {
 	return api.Verdict{
 		OK: o.Refused == nil, Hash: running.Hash,
@@ -209,10 +207,9 @@ func NewVerdict(o director.Outcome, running *config.Config) api.Verdict {
 	}
 }
 
-// PreparePublic takes part in start and reload: a new http_listen is opened
-// before anything is changed, and a port that is taken refuses the change. So does
-// a mistake in web_config_file, but not at a start: a director does not stay away
-// for it.
+// PreparePublic is the server's part in a start or reload. A new http_listen is opened
+// before anything is changed, and a port in use rejects the change. So does an invalid
+// web_config_file, except at a start: a director must not stay down for it.
 func (s *Server) PreparePublic(_, next *config.Config) (reload.Change, error) {
 	want, file := next.Global.HTTPListen, next.Global.WebConfigFile
 	old := s.public.Load()
@@ -245,15 +242,15 @@ func (s *Server) PreparePublic(_, next *config.Config) (reload.Change, error) {
 				go s.answerPublic(l, s.publicHandler())
 			}
 			if old != nil {
-				go old.close() // answers under way may end; the loop waits for none
+				go old.close() // requests in progress may end; the loop does not wait
 			}
 		},
 		Abort: l.close,
 	}, nil
 }
 
-// publicConnections bounds what strangers can hold of this process's file
-// descriptors, which the probes and the control socket need.
+// publicConnections bounds the file descriptors that clients can occupy, which probes
+// and the control socket need.
 const publicConnections = 64
 
 func samePort(a, b string) bool {
@@ -262,9 +259,9 @@ func samePort(a, b string) bool {
 	return errA == nil && errB == nil && p == q
 }
 
-// Run answers on the control socket until the context ends, then closes both.
+// Run serves the control socket until the context ends, then closes both.
 func (s *Server) Run(ctx context.Context) error {
-	s.serve(s.control, s.changing()) // none yet: the first look makes it
+	s.serve(s.control, s.changing()) // nil until it can be created
 	var tasks sync.WaitGroup
 	tasks.Go(func() { _ = s.Charts.Run(ctx, s.Daemon.Snapshot, s.Daemon.View) })
 	s.watchControl(ctx)
@@ -273,7 +270,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// Close closes what is open. A Server that was never Run is closed too.
+// Close closes the listeners, also of a Server that was never Run.
 func (s *Server) Close() {
 	if s.control != nil {
 		s.control.close()
@@ -283,7 +280,7 @@ func (s *Server) Close() {
 	}
 }
 
-// serve answers in a goroutine that ends when the listener closes.
+// serve serves in a goroutine that ends when the listener closes.
 func (s *Server) serve(l *listener, h http.Handler) {
 	if l.Listener == nil {
 		return
@@ -299,9 +296,8 @@ func (s *Server) serve(l *listener, h http.Handler) {
 	}()
 }
 
-// server makes what answers on one listener. A scrape or a status is small and
-// quick; a client that dribbles its request holds a connection for seconds, not
-// for ever. A reload may take as long as it takes, so writing has no limit here.
+// server makes the HTTP server of a listener. Slow requests are bounded by timeouts. A
+// reload may take long, so that there is no write timeout here.
 func (s *Server) server(h http.Handler) *http.Server {
 	closing := make(chan struct{})
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
@@ -313,7 +309,7 @@ func (s *Server) server(h http.Handler) *http.Server {
 	return server
 }
 
-// closeLimit is how long an answer under way may take when its port closes.
+// closeLimit bounds how long requests in progress may take when a listener closes.
 const closeLimit = 2 * time.Second
 
 func (l *listener) close() {

@@ -1,8 +1,7 @@
-// TLS and basic authentication of http_listen by the file that Prometheus
-// exporters share (web_config_file): the exporters' own package does the work,
-// and reads the file anew for each connection and request. Here is what a reload
-// asks of the file, and what becomes of it while the daemon runs. A mistake in it
-// ends nothing: nobody is answered until it is mended.
+// This file has TLS and basic authentication of http_listen by web_config_file, the
+// format of Prometheus exporters. Their package does the work and reads the file for
+// each connection and request; here are the checks at a reload and while the daemon
+// runs. With an invalid file all requests are refused.
 
 package server
 
@@ -23,9 +22,9 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
-// CheckWeb answers every mistake of a web_config_file and of the certificates that
-// it names, each with its line where that is known. The values of the file, which
-// are secrets, are in none of them.
+// CheckWeb returns every error in a web_config_file and the certificates that it
+// names, with the line where that is known, and without the file's values, which are
+// secrets.
 func CheckWeb(file string) error {
 	if file == "" {
 		return nil
@@ -55,11 +54,11 @@ func CheckWeb(file string) error {
 
 var (
 	yamlLine = regexp.MustCompile(`^line ([0-9]+): (.*)$`)
-	// quotedValue is how the parser shows what stands in the file.
+	// quotedValue is how the parser quotes values of the file.
 	quotedValue = regexp.MustCompile("`[^`]*`")
 )
 
-// blamed says by which words of a mistake which key is at fault.
+// blamed maps words of an error message to the key at fault.
 var blamed = []struct{ words, key string }{
 	{"missing one of cert", "tls_server_config"}, {"missing one of key", "tls_server_config"},
 	{"key_file", "key_file"}, {"cert_file", "cert_file"}, {"X509KeyPair", "cert_file"}, {"ClientAuth", "client_auth_type"},
@@ -67,7 +66,7 @@ var blamed = []struct{ words, key string }{
 	{"curve", "curve_preferences"}, {"HTTP header", "headers"}, {"invalid value for", "headers"},
 }
 
-// lineOf is ":LINE" of the key that a mistake is about, "" where that is not known.
+// lineOf is ":LINE" of the key of an error, empty where it is unknown.
 func lineOf(text, mistake string) string {
 	for _, b := range blamed {
 		if !strings.Contains(mistake, b.words) {
@@ -83,7 +82,7 @@ func lineOf(text, mistake string) string {
 	return ""
 }
 
-// webOf tells one state of a web_config_file from another.
+// webOf is the digest of a web_config_file.
 func webOf(file string) (digest [sha256.Size]byte) {
 	if text, err := os.ReadFile(file); err == nil {
 		digest = sha256.Sum256(text)
@@ -91,9 +90,8 @@ func webOf(file string) (digest [sha256.Size]byte) {
 	return digest
 }
 
-// openPublic opens http_listen. Where the running listener has the same address
-// already the new one takes calls from the same queue: what changed is how they
-// are answered.
+// openPublic opens http_listen. Where the running listener has the same address the
+// new one shares its queue of connections.
 func openPublic(want string, old *listener) (net.Listener, error) {
 	if old == nil || old.address != want || old.port == nil {
 		return net.Listen("tcp", want)
@@ -106,15 +104,15 @@ func openPublic(want string, old *listener) (net.Listener, error) {
 	return net.FileListener(f)
 }
 
-// answerPublic answers on http_listen until it is closed. While its
-// web_config_file is wrong nobody is answered, and it is tried again.
+// answerPublic serves http_listen until it is closed. While web_config_file is invalid
+// it refuses requests and retries.
 func (s *Server) answerPublic(l *listener, h http.Handler) {
 	file := l.web
 	flags := &web.FlagConfig{WebConfigFile: &file}
 	log := slog.New(asDebug{s.Log.Handler()})
 	for {
 		server := s.server(h)
-		// A stranger who asks and does not read holds a connection as long, and no longer.
+		// Bounds how long a client that does not read holds a connection.
 		server.WriteTimeout = cmp.Or(s.publicWrite, 30*time.Second)
 		server, ended := l.begin(server)
 		if ended {
@@ -133,8 +131,7 @@ func (s *Server) answerPublic(l *listener, h http.Handler) {
 	}
 }
 
-// lookAtWeb keeps the status's sentence about web_config_file, and says in the log
-// when it changes.
+// lookAtWeb updates the status's problem about web_config_file, and logs changes.
 func (s *Server) lookAtWeb() {
 	l := s.public.Load()
 	if l == nil {
@@ -153,8 +150,8 @@ func (s *Server) lookAtWeb() {
 	}
 }
 
-// asDebug makes everything that a library says worth as much as debug lines: what
-// people need to know is said by us, once.
+// asDebug logs everything of a library at debug level: what matters is logged by lvsd,
+// once.
 type asDebug struct{ slog.Handler }
 
 func (h asDebug) Enabled(ctx context.Context, _ slog.Level) bool {

@@ -10,7 +10,7 @@ import (
 	"lvsd/cmd/internal/decision"
 )
 
-// why answers GET /api/v1/why?service=NAME[&real_server=IP:PORT].
+// why serves GET /api/v1/why?service=NAME[&real_server=IP:PORT].
 func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 	service, realServer := r.FormValue("service"), r.FormValue("real_server")
 	status := s.Status(r.Context())
@@ -58,8 +58,8 @@ func explain(svc api.ServiceStatus, rs api.RealServerStatus, h checker.Health) a
 	return out
 }
 
-// missing is what must happen for a cause to hold no longer; "" for one that
-// takes nothing away, and for the checks' verdict, of which each check speaks.
+// missing is what ends a cause; empty for one that reduces nothing, and for the
+// checks, which have their own text.
 func missing(svc api.ServiceStatus, rs api.RealServerStatus, c decision.Cause) string {
 	switch {
 	case c.Kind == decision.CauseDrain && !c.Until.IsZero():
