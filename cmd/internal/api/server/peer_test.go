@@ -93,7 +93,7 @@ func TestOwn(t *testing.T) {
 	v.Config.IPVS.Sync = &config.Sync{}
 	s.Problems = func() []string { return make([]string, 99) }
 	own = s.Own(func() *peers.Connections { return &peers.Connections{Own: 3} })
-	if own.Connections == nil || own.Connections.Known() != 3 || own.ProblemCount != 99 || len(own.Problems) != toldProblems {
+	if own.Connections == nil || own.Connections.Known() != 3 || own.ProblemCount != 99 || len(own.Problems) != sentProblems {
 		t.Errorf("%+v", own)
 	}
 	s.Daemon = &stub{}
