@@ -1,4 +1,4 @@
-// Command mutants applies the bugs of */testdata/mutants/*.patch, one at a time, and
+// Command mutants applies the bugs of PACKAGE/testdata/mutants/*.patch, one at a time, and
 // reports those for which no test fails. It changes no file of the tree, but compiles
 // patched copies.
 //
@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,7 +21,13 @@ import (
 func main() {
 	only := flag.String("run", "", "only patches whose path contains this")
 	flag.Parse()
-	patches, err := filepath.Glob("*/testdata/mutants/*.patch")
+	var patches []string
+	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(filepath.Dir(path), "/testdata/mutants") && filepath.Ext(path) == ".patch" {
+			patches = append(patches, path)
+		}
+		return err
+	})
 	if err == nil && len(patches) == 0 {
 		err = fmt.Errorf("no patches: run it at the top of the repository")
 	}
