@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"lvsd/config/schema"
 )
 
 // Kind says what becomes of a line that is not carried over.
@@ -122,6 +124,7 @@ func (n *Notes) sorted(files []string) []Note {
 // Finish makes the result out of a document: what config refuses is taken out,
 // and the rest is written.
 func Finish(what string, files []string, root *Table, n *Notes) (Result, error) {
+	dropDefaults(root, schema.RootTable)
 	if err := repair(root, n); err != nil {
 		return Result{}, fmt.Errorf("%s: %w", strings.Join(files, ", "), err)
 	}

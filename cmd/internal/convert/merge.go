@@ -8,19 +8,28 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
+	"strings"
+
+	"lvsd/config/schema"
 )
 
-// differs are the keys that may differ between directors, by the path of their
-// table, with what one has that does not say it.
-var differs = map[string]map[string]any{
-	"vrrp":                {"interface": nil, "priority": 100, "preempt": true, "preempt_delay": time.Duration(0), "virtual_mac": false, "unicast": nil},
-	"vrrp.authentication": {"key_file": nil},
-	"ipvs":                {"timeout_tcp": 15 * time.Minute, "timeout_tcp_fin": 2 * time.Minute, "timeout_udp": 5 * time.Minute, "on_stop": "keep"},
-	"ipvs.sync":           {"interface": nil},
-	"vrrp.routes":         {"via": "", "interface": nil, "source": ""},
-	"vrrp.rules":          {"interface": nil},
-	"global":              {"auto_reload": false},
+// perDirector reports whether a key may differ between the directors, and what a
+// director has whose file does not say it; nil where that depends on other keys.
+func perDirector(path, key string) (unset any, may bool) {
+	s := schema.RootTable
+	for name := range strings.SplitSeq(path, ".") {
+		if path != "" {
+			s = subTable(s, name)
+		}
+	}
+	k := schemaKey(s, key)
+	if k == nil {
+		return nil, false
+	}
+	if path == "vrrp" && key == "unicast" { // a table of its own kind
+		return nil, true
+	}
+	return defaultOf(k), k.PerDirector
 }
 
 // merger puts documents together.
@@ -70,18 +79,26 @@ func (m *merger) table(path string, a, b *Table) {
 		}
 	}
 	for _, e := range slices.Clone(a.Entries) {
-		if _, isList := e.Value.([]*Table); isList && identity[e.Key] != nil || b.Has(e.Key) {
+		if b.Has(e.Key) {
 			continue
 		}
-		if other, may := differs[path][e.Key]; may && other != nil {
+		if list, isList := e.Value.([]*Table); isList && identity[e.Key] != nil {
+			m.tables(below(e.Key), e.Key, list, nil)
+			continue
+		}
+		other, may := perDirector(path, e.Key)
+		switch {
+		case may && other != nil:
 			a.Set(e.Key, m.split(e.Value, other), e.From)
+		case path != "" && !may:
+			m.oneSided(strings.Join(m.names, " and "), e)
 		}
 	}
 }
 
 // only puts in a key that the directors so far do not have.
 func (m *merger) only(path string, a *Table, e Entry, has string, lack []string) {
-	other, may := differs[path][e.Key]
+	other, may := perDirector(path, e.Key)
 	if may && other != nil {
 		v := ByDirector{has: e.Value}
 		for _, name := range lack {
@@ -92,13 +109,18 @@ func (m *merger) only(path string, a *Table, e Entry, has string, lack []string)
 	}
 	a.Set(e.Key, e.Value, e.From)
 	if path != "" && !may {
-		m.notes.Add(ToDo, e.From, fmt.Sprintf("only %s has it, and what is said of a %s holds for all directors: now all have it", has, word(path)))
+		m.oneSided(has, e)
 	}
+}
+
+// oneSided notes a key that not all directors have, and that cannot differ.
+func (m *merger) oneSided(has string, e Entry) {
+	m.notes.Add(ToDo, e.From, fmt.Sprintf("only %s has %s, which cannot differ between directors: now all have it", has, e.Key))
 }
 
 // differ puts together two values that are not the same.
 func (m *merger) differ(path string, a *Table, mine *Entry, e Entry) {
-	if _, may := differs[path][e.Key]; may {
+	if _, may := perDirector(path, e.Key); may {
 		if v, isSplit := e.Value.(ByDirector); isSplit {
 			all, _ := mine.Value.(ByDirector)
 			all = maps.Clone(all)

@@ -12,48 +12,80 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"lvsd/config/schema"
 )
 
-// sections is the order of the tables in the file.
-var sections = []string{"director", "global", "ipvs", "vrrp", "virtual_service"}
-
-// order is the order of keys in each table. One that is not in it comes last.
-var order = map[string]int{}
-
-func init() {
-	for i, key := range strings.Fields(`
-		director global ipvs vrrp virtual_service guard pair
-		type name version address fwmark family protocol interface virtual_router_id id vrrp priority advert_interval preempt preempt_delay
-		addresses excluded_addresses link_local_first path to via source table metric mark routes rules virtual_mac
-		scheduler scheduler_flags forward port checksum persistence persistence_netmask persistence_engine one_packet quorum hysteresis on_failure fallback
-		upper_threshold lower_threshold
-		command user method host body status send send_hex expect expect_not expect_text expect_hex steps digest follow_redirects require_reply record rcode answer count helo
-		tls verify server_name ca_file cert_file key_file
-		interval fast_interval timeout rise fall weight
-		unicast sync_group track_interfaces track_files track_scripts authentication notify check real_servers`) {
-		order[key] = i + 1
-	}
-}
-
-func (t *Table) ordered() []Entry {
-	rank := func(e Entry) int {
-		if r := order[e.Key]; r > 0 {
-			return r
-		}
-		return len(order) + 1
-	}
+// ordered returns the entries in the order of the schema's keys. Without a schema
+// they stay as they are.
+func (t *Table) ordered(s *schema.Table) []Entry {
 	all := slices.Clone(t.Entries)
+	if s == nil {
+		return all
+	}
+	rank := func(e Entry) int {
+		if i, known := s.Index[e.Key]; known {
+			return i
+		}
+		return len(s.Keys)
+	}
 	slices.SortStableFunc(all, func(a, b Entry) int { return cmp.Compare(rank(a), rank(b)) })
 	return all
+}
+
+// subTable returns the schema of the table under a key, nil where there is none.
+func subTable(s *schema.Table, key string) *schema.Table {
+	if k := schemaKey(s, key); k != nil {
+		return k.Table
+	}
+	return nil
+}
+
+func schemaKey(s *schema.Table, key string) *schema.Key {
+	if s == nil {
+		return nil
+	}
+	if i, known := s.Index[key]; known {
+		return &s.Keys[i]
+	}
+	return nil
+}
+
+// defaultOf returns a key's default in the types of a Table, nil where it has none
+// or depends on other keys.
+func defaultOf(k *schema.Key) any {
+	if n, ok := k.Default.(int64); ok {
+		return int(n)
+	}
+	return k.Default
+}
+
+// dropDefaults removes what is as lvsd has it anyway. A weight stays: it is what a
+// reader of the file looks for.
+func dropDefaults(t *Table, s *schema.Table) {
+	t.Entries = slices.DeleteFunc(t.Entries, func(e Entry) bool {
+		k := schemaKey(s, e.Key)
+		return k != nil && k.Default != nil && e.Key != "weight" && Equal(e.Value, defaultOf(k))
+	})
+	for _, e := range t.Entries {
+		switch v := e.Value.(type) {
+		case *Table:
+			dropDefaults(v, subTable(s, e.Key))
+		case []*Table:
+			for _, one := range v {
+				dropDefaults(one, subTable(s, e.Key))
+			}
+		}
+	}
 }
 
 // write gives the text of the whole document.
 func write(root *Table) string {
 	var b strings.Builder
-	for _, key := range sections {
+	for _, key := range schema.RootTable.KeyNames() {
 		switch v := root.Get(key).(type) {
 		case *Table:
-			section(&b, "["+key+"]", key, v)
+			section(&b, "["+key+"]", key, v, subTable(schema.RootTable, key))
 		case []*Table:
 			for i, t := range v {
 				if key == "director" && i > 0 { // these belong together
@@ -61,7 +93,7 @@ func write(root *Table) string {
 					b.Reset()
 					b.WriteString(text)
 				}
-				section(&b, "[["+key+"]]", key, t)
+				section(&b, "[["+key+"]]", key, t, subTable(schema.RootTable, key))
 			}
 		}
 	}
@@ -70,20 +102,20 @@ func write(root *Table) string {
 
 // section writes a table with a head of its own, and after it the tables below
 // that have one, too.
-func section(b *strings.Builder, head, path string, t *Table) {
+func section(b *strings.Builder, head, path string, t *Table, s *schema.Table) {
 	var below []Entry
 	lines := 0
 	if len(t.Entries) == 0 {
 		return
 	}
 	b.WriteString(head + "\n")
-	for _, e := range t.ordered() {
+	for _, e := range t.ordered(s) {
 		if _, isTable := e.Value.(*Table); isTable && path == "ipvs" {
 			below = append(below, e)
 			continue
 		}
 		lines++
-		b.WriteString(bare(e.Key) + " = " + long(e) + "\n")
+		b.WriteString(bare(e.Key) + " = " + long(e, subTable(s, e.Key)) + "\n")
 	}
 	if lines == 0 && len(below) > 0 {
 		text := strings.TrimSuffix(b.String(), head+"\n")
@@ -93,7 +125,7 @@ func section(b *strings.Builder, head, path string, t *Table) {
 		b.WriteString("\n")
 	}
 	for _, e := range below {
-		section(b, "["+path+"."+e.Key+"]", path+"."+e.Key, e.Value.(*Table))
+		section(b, "["+path+"."+e.Key+"]", path+"."+e.Key, e.Value.(*Table), subTable(s, e.Key))
 	}
 }
 
@@ -101,16 +133,16 @@ func section(b *strings.Builder, head, path string, t *Table) {
 const width = 100
 
 // long writes a value of a section, over several lines where it needs them.
-func long(e Entry) string {
-	short := Literal(e.Value)
+func long(e Entry, s *schema.Table) string {
+	short := literal(e.Value, s)
 	var items []string
 	switch v := e.Value.(type) {
 	case []*Table:
 		for _, t := range v {
-			items = append(items, Literal(t))
+			items = append(items, literal(t, s))
 		}
 		if e.Key == "real_servers" {
-			items = aligned(v)
+			items = aligned(v, s)
 		} else if len(v) == 1 && len(short)+len(e.Key) < width {
 			return short
 		}
@@ -132,7 +164,7 @@ func long(e Entry) string {
 
 // aligned writes real servers one a line: the address, the weight below each
 // other, and the rest.
-func aligned(all []*Table) []string {
+func aligned(all []*Table, s *schema.Table) []string {
 	heads, widest := make([]string, len(all)), 0
 	for i, t := range all {
 		heads[i] = Literal(t.Get("address"))
@@ -151,11 +183,11 @@ func aligned(all []*Table) []string {
 			rest.Delete("check")
 			text := "check = ["
 			for _, c := range several {
-				text += "\n    " + Literal(c) + ","
+				text += "\n    " + literal(c, subTable(s, "check")) + ","
 			}
 			parts = append(parts, text+"\n  ]")
 		}
-		if body := inline(rest); body != "" {
+		if body := inline(rest, s); body != "" {
 			parts = slices.Insert(parts, min(1, len(parts)), body)
 		}
 		lines[i] = "{ address = " + strings.Join(append([]string{heads[i]}, parts...), ", ") + " }"
@@ -164,16 +196,19 @@ func aligned(all []*Table) []string {
 }
 
 // inline writes the keys of a table on one line, without the braces.
-func inline(t *Table) string {
+func inline(t *Table, s *schema.Table) string {
 	var parts []string
-	for _, e := range t.ordered() {
-		parts = append(parts, bare(e.Key)+" = "+Literal(e.Value))
+	for _, e := range t.ordered(s) {
+		parts = append(parts, bare(e.Key)+" = "+literal(e.Value, subTable(s, e.Key)))
 	}
 	return strings.Join(parts, ", ")
 }
 
-// Literal writes a value on one line.
-func Literal(value any) string {
+// Literal writes a value on one line, its keys as they are ordered.
+func Literal(value any) string { return literal(value, nil) }
+
+// literal writes a value on one line, with the keys in the order of the schema.
+func literal(value any, s *schema.Table) string {
 	var parts []string
 	switch v := value.(type) {
 	case string:
@@ -181,7 +216,7 @@ func Literal(value any) string {
 	case time.Duration:
 		return quote(FormatDuration(v))
 	case *Table:
-		if body := inline(v); body != "" {
+		if body := inline(v, s); body != "" {
 			return "{ " + body + " }"
 		}
 		return "{}"
@@ -192,15 +227,15 @@ func Literal(value any) string {
 		return "{ " + strings.Join(parts, ", ") + " }"
 	case []*Table:
 		for _, t := range v {
-			parts = append(parts, Literal(t))
+			parts = append(parts, literal(t, s))
 		}
 	case []string:
-		for _, s := range v {
-			parts = append(parts, quote(s))
+		for _, one := range v {
+			parts = append(parts, quote(one))
 		}
 	case []any:
-		for _, s := range v {
-			parts = append(parts, Literal(s))
+		for _, one := range v {
+			parts = append(parts, literal(one, s))
 		}
 	default:
 		return fmt.Sprint(v)

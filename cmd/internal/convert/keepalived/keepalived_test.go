@@ -17,6 +17,7 @@ func TestConvert(t *testing.T) {
 	for want, sources := range map[string][]Source{
 		"testdata/pair/want.toml":     {{"lb1", "testdata/pair/lb1.conf"}, {"lb2", "testdata/pair/lb2.conf"}},
 		"testdata/keywords/want.toml": {{"lb1", "testdata/keywords/lb1.conf"}, {"lb2", "testdata/keywords/lb1.conf"}},
+		"testdata/unequal/want.toml":  {{"lb1", "testdata/unequal/lb1.conf"}, {"lb2", "testdata/unequal/lb2.conf"}},
 	} {
 		t.Run(want, func(t *testing.T) {
 			r, err := Convert(sources, converttest.Env())
