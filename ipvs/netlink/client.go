@@ -171,7 +171,7 @@ func (c *client) with(f func() error) error {
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, errSilent):
+		case errors.Is(err, errNoReply):
 			c.drop()
 			return fmt.Errorf("%w: %w", ipvs.ErrUnavailable, err)
 		case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) || reopened:
@@ -349,7 +349,7 @@ func (c *client) StartDaemon(role ipvs.SyncRole, cfg ipvs.SyncConfig) error {
 // net/netlink/af_netlink.c): then what runs is the answer.
 func (c *client) StopDaemon(role ipvs.SyncRole) error {
 	err := c.with(func() error { return c.request(cmdDelDaemon, 0, encodeRole(role), nil) })
-	if errors.Is(err, errSilent) {
+	if errors.Is(err, errNoReply) {
 		if s, e := c.Daemons(); e == nil && !s.Daemon(role).Running {
 			return nil
 		}

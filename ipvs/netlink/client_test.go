@@ -77,7 +77,7 @@ func TestFamilyLookup(t *testing.T) {
 	}
 }
 
-// What nobody answers ends in errSilent, not in a wait for ever.
+// What nobody answers ends in errNoReply, not in a wait for ever.
 func TestRequestDeadline(t *testing.T) {
 	c, err := dialNetlink(20 * time.Millisecond)
 	if err != nil {
@@ -85,7 +85,7 @@ func TestRequestDeadline(t *testing.T) {
 	}
 	defer c.close()
 	c.port++ // so that the kernel's answer looks like another's
-	if _, err := c.familyID("nlctrl"); !errors.Is(err, errSilent) {
+	if _, err := c.familyID("nlctrl"); !errors.Is(err, errNoReply) {
 		t.Errorf("a request without an answer: %v", err)
 	}
 }
@@ -124,7 +124,7 @@ func TestMobyDeadline(t *testing.T) {
 			}
 		}
 	})
-	if !errors.Is(err, errSilent) {
+	if !errors.Is(err, errNoReply) {
 		t.Errorf("a request that never ends: %v", err)
 	}
 }
@@ -203,4 +203,33 @@ func TestCheckScheduler(t *testing.T) {
 			t.Errorf("%q does not name the module", err)
 		}
 	}
+}
+
+// TestMobyPanicIsAnError requires that a message which the library cannot parse does
+// not end the process.
+func TestMobyPanicIsAnError(t *testing.T) {
+	h, err := moby.New("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	w := &mobyWriter{h, time.Second}
+	if err := w.do(func() error { _ = make([]byte, 15)[16:]; return nil }); !errors.Is(err, errMalformed) {
+		t.Errorf("a panic: %v", err)
+	}
+}
+
+// FuzzMessages requires that no datagram panics or is read for ever.
+func FuzzMessages(f *testing.F) {
+	b := encodeMessage(unix.NLMSG_ERROR, 0, 0, 7, 9, nil)
+	f.Add(b)
+	f.Add(b[:15])
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		c := &conn{seq: 7, port: 9}
+		var failed error
+		_, _, _ = c.messages(b, &failed, func(msg []byte) error {
+			_, _, err := decodeService(msg)
+			return err
+		})
+	})
 }

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errSilent means that the kernel owes an answer. The socket must be closed: a
+// errNoReply means that the kernel owes an answer. The socket must be closed: a
 // late answer would be taken for that of the next request.
-var errSilent = errors.New("the kernel did not answer in time")
+var errNoReply = errors.New("the kernel did not answer in time")
 
 type conn struct {
 	fd      int
@@ -83,11 +83,11 @@ func (c *conn) request(family uint16, cmd uint8, flags uint16, attrs []byte, eac
 		case err == unix.EINTR && !late():
 			continue
 		case err == unix.EAGAIN || err == unix.EINTR:
-			return errSilent
+			return errNoReply
 		case err != nil:
-			return fmt.Errorf("%w: recvfrom: %v", errSilent, err)
+			return fmt.Errorf("%w: recvfrom: %v", errNoReply, err)
 		case n > len(c.buf):
-			return fmt.Errorf("%w: message of %d bytes", errSilent, n)
+			return fmt.Errorf("%w: message of %d bytes", errNoReply, n)
 		}
 		if sa, ok := from.(*unix.SockaddrNetlink); !ok || sa.Pid != 0 {
 			continue // not from the kernel
@@ -99,7 +99,7 @@ func (c *conn) request(family uint16, cmd uint8, flags uint16, attrs []byte, eac
 		if ours {
 			deadline = time.Time{}
 		} else if late() {
-			return errSilent
+			return errNoReply
 		}
 	}
 }
@@ -110,7 +110,7 @@ func (c *conn) messages(b []byte, failed *error, each func([]byte) error) (done,
 	for len(b) >= unix.SizeofNlMsghdr {
 		n := int(native.Uint32(b))
 		if n < unix.SizeofNlMsghdr || n > len(b) {
-			return false, ours, fmt.Errorf("%w: malformed message", errSilent)
+			return false, ours, fmt.Errorf("%w: malformed message", errNoReply)
 		}
 		typ, seq, port := native.Uint16(b[4:]), native.Uint32(b[8:]), native.Uint32(b[12:])
 		payload := b[unix.SizeofNlMsghdr:n]
@@ -146,7 +146,7 @@ func (c *conn) send(b []byte) error {
 		case unix.EINTR:
 			continue
 		}
-		return fmt.Errorf("%w: sendto: %v", errSilent, err)
+		return fmt.Errorf("%w: sendto: %v", errNoReply, err)
 	}
 }
 

@@ -7,6 +7,7 @@
 package netlink
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -58,7 +59,7 @@ func openMoby(id uint16, current func() (uint16, error), timeout time.Duration) 
 	mobyFamily.asked = true
 	after, err := current()
 	if err == nil {
-		err = w.prove()
+		err = w.verify()
 	}
 	if err != nil || after != id {
 		h.Close()
@@ -68,32 +69,37 @@ func openMoby(id uint16, current func() (uint16, error), timeout time.Duration) 
 	return w, nil
 }
 
-// prove fails unless IPVS itself answers. With no family number the library's
-// request is acknowledged by netlink as a NOOP, without contents, and reading
-// its answer panics.
-func (w *mobyWriter) prove() (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: moby/ipvs found no IPVS", ipvs.ErrUnavailable)
-		}
-	}()
-	return w.do(func() error {
+// verify returns an error unless IPVS itself replies. With no family number netlink
+// acknowledges the library's request as a NOOP, without contents, on which it panics.
+func (w *mobyWriter) verify() error {
+	err := w.do(func() error {
 		_, err := w.h.GetConfig()
 		return err
 	})
+	if errors.Is(err, errMalformed) {
+		return fmt.Errorf("%w: moby/ipvs found no IPVS", ipvs.ErrUnavailable)
+	}
+	return err
 }
 
 func (w *mobyWriter) close() { w.h.Close() }
 
-// do runs one request. On the deadline the handle is closed, which alone ends
-// the library's wait.
-func (w *mobyWriter) do(f func() error) error {
+var errMalformed = errors.New("the netlink library panicked on a message of the kernel")
+
+// do runs one request. At the deadline it closes the handle, the only way to end the
+// library's wait. The library indexes what it reads without checking the length: a
+// panic is returned as an error.
+func (w *mobyWriter) do(request func() error) (err error) {
 	watchdog := time.AfterFunc(w.timeout, w.h.Close)
-	err := f()
-	if !watchdog.Stop() {
-		return errSilent
-	}
-	return err
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errMalformed, p)
+		}
+		if !watchdog.Stop() {
+			err = errNoReply
+		}
+	}()
+	return request()
 }
 
 // can says whether the library is to do the write: those of services by address.

@@ -291,7 +291,9 @@ func (h *addrCache) apply(m *syscall.NetlinkMessage, affected map[*subscriber]bo
 		}
 		if m.Header.Type == unix.RTM_DELLINK {
 			h.deleteLink(index)
-		} else if l, err := netlink.LinkDeserialize(nil, m.Data); err == nil {
+		} else if l, err := parseLink(m.Data); err != nil {
+			h.stale = true
+		} else {
 			h.putLink(l)
 			names = append(names, l.Attrs().Name)
 		}
@@ -399,7 +401,7 @@ func parseAddress(b []byte) (index int, e entry, ok bool) {
 	}
 	bits, flags, scope := int(b[1]), int(b[2]), int(b[3])
 	index = int(int32(binary.NativeEndian.Uint32(b[4:8])))
-	attrs, err := nl.ParseRouteAttr(b[unix.SizeofIfAddrmsg:])
+	attrs, err := parseAttrs(b[unix.SizeofIfAddrmsg:])
 	if err != nil {
 		return 0, e, false
 	}
@@ -425,6 +427,37 @@ func parseAddress(b []byte) (index int, e entry, ok bool) {
 	return index, entry{netip.PrefixFrom(address, bits), scope, flags, label}, address.IsValid()
 }
 
+// parseLink parses a link message: struct ifinfomsg and attributes.
+func parseLink(b []byte) (l netlink.Link, err error) {
+	err = checked(func() error {
+		l, err = netlink.LinkDeserialize(nil, b)
+		return err
+	})
+	return l, err
+}
+
+// parseAttrs parses the attributes at the end of a message.
+func parseAttrs(b []byte) (attrs []syscall.NetlinkRouteAttr, err error) {
+	err = checked(func() error {
+		attrs, err = nl.ParseRouteAttr(b)
+		return err
+	})
+	return attrs, err
+}
+
+var errMalformed = errors.New("malformed netlink message")
+
+// checked returns a panic of the netlink library as an error: it indexes what it
+// reads of the kernel without looking at the length.
+func checked(read func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errMalformed, p)
+		}
+	}()
+	return read()
+}
+
 // refresh brings the cache up to date. h.mu must be held.
 func (h *addrCache) refresh() error {
 	h.drain()
@@ -445,13 +478,14 @@ func (h *addrCache) refresh() error {
 func (h *addrCache) dump() error {
 	h.stale = false // messages lost from now on set it again
 	h.dumps++
-	links, err := h.handle.LinkList()
-	if err != nil {
-		h.stale = true
+	var links []netlink.Link
+	var addrs []netlink.Addr
+	if err := checked(func() (err error) {
+		if links, err = h.handle.LinkList(); err == nil {
+			addrs, err = h.handle.AddrList(nil, netlink.FAMILY_ALL)
+		}
 		return err
-	}
-	addrs, err := h.handle.AddrList(nil, netlink.FAMILY_ALL)
-	if err != nil {
+	}); err != nil {
 		h.stale = true
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 	"syscall"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -188,7 +187,7 @@ func routeKey(b []byte) (to netip.Prefix, table int) {
 		addr = netip.IPv6Unspecified()
 	}
 	table = int(b[4])
-	attrs, err := nl.ParseRouteAttr(b[unix.SizeofRtMsg:])
+	attrs, err := parseAttrs(b[unix.SizeofRtMsg:])
 	if err != nil {
 		return to, 0
 	}
@@ -222,8 +221,11 @@ func (p *Port) addRoute(r Route, known bool) (added bool, err error) {
 	if !errors.Is(err, unix.EEXIST) {
 		return false, fmt.Errorf("failed to add the %v: %w", r, err)
 	}
-	found, err := p.handle.RouteListFiltered(int(p.family), route, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
-	if err != nil {
+	var found []netlink.Route
+	if err := checked(func() (err error) {
+		found, err = p.handle.RouteListFiltered(int(p.family), route, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
+		return err
+	}); err != nil {
 		return false, fmt.Errorf("failed to look at the %v: %w", r, err)
 	}
 	ours := slices.ContainsFunc(found, func(f netlink.Route) bool {
