@@ -62,7 +62,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 	})
 	d.vrrp = vrrpproc.New(vrrpproc.Options{
 		Command: append(slices.Clone(o.VRRPCommand), c.Global.LogFormat),
-		Log:     log.Logger, OnEvent: d.instanceChanged, OnContest: d.masterConflict, ObserveLag: m.ObserveTimerLag,
+		Log:     log.Logger, OnEvent: d.instanceChanged, OnMasterConflict: d.masterConflict, ObserveLag: m.ObserveTimerLag,
 	})
 	d.server = &server.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: o.Version, Started: time.Now(), Problems: d.problems, Journal: d.journal}
 	d.listener = connsync.NewReceiver(log.Logger, d.reconciler.DesiredSync)

@@ -1,9 +1,5 @@
 package vrrpproc
 
-// The process of the elections, from its own side. It obeys its parent and
-// nobody else, and it ends with it: then the addresses stay where they are, as
-// after any crash.
-
 import (
 	"bufio"
 	"context"
@@ -24,25 +20,26 @@ import (
 )
 
 const (
-	// garbage lets the heap grow to five times what is in use before it is
-	// collected: it is small, and a collection takes time from the adverts.
-	garbage = 400
-	// reports is how many wait for the parent; see child.tell.
-	reports = 1024
-	// lagsTold is how often the lateness of the timers is told.
-	lagsTold = time.Second
+	// gcPercent lets the heap grow to five times what is in use before a collection:
+	// it is small, and a collection delays advertisements.
+	gcPercent = 400
+	// lagInterval is how often the lateness of the timers is reported.
+	lagInterval = time.Second
 )
 
-// Serve runs elections as the parent orders, until in ends. Log is the child's
-// own; setLevel changes its level.
+// Serve is the child process: it runs instances as its parent orders until in ends, and
+// leaves the addresses in place then, as after a crash. Log is the child's own; setLevel
+// changes its level.
 func Serve(in io.Reader, out io.Writer, log *slog.Logger, setLevel func(string) error) error {
-	// A terminal's ctrl-C and a service manager reach the whole group. Who hands
-	// over, and when, is the parent's to say.
-	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
-	debug.SetGCPercent(garbage)
-	c := &child{log: log, setLevel: setLevel, engines: map[uint64]*engine{}, reports: make(chan report, reports), dirty: map[uint64]bool{}, wake: make(chan struct{}, 1)}
+	// A terminal's ctrl-C and a service manager reach the whole process group, but only
+	// the parent decides when to hand over. Caught and not ignored: what is ignored stays
+	// so in the programs that are started from here. SIGPIPE: a log without a reader does
+	// not end the process.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGPIPE)
+	debug.SetGCPercent(gcPercent)
+	c := &child{log: log, setLevel: setLevel, engines: map[uint64]*engine{}, dirty: map[uint64]bool{}, wake: make(chan struct{}, 1)}
 	go c.write(out)
-	go c.show()
+	go c.showChanges()
 	orders := gob.NewDecoder(bufio.NewReader(in))
 	for {
 		var o order
@@ -59,13 +56,13 @@ func Serve(in io.Reader, out io.Writer, log *slog.Logger, setLevel func(string) 
 type child struct {
 	log      *slog.Logger
 	setLevel func(string) error
-	engines  map[uint64]*engine // changed by obey alone, with mu held
-	reports  chan report
+	reports  reportQueue
 	wake     chan struct{}
 
-	mu    sync.Mutex
-	dirty map[uint64]bool // whose status is to be told
-	lags  []time.Duration
+	mu      sync.Mutex
+	engines map[uint64]*engine
+	dirty   map[uint64]bool // whose status is to be reported
+	lags    []time.Duration
 }
 
 type engine struct {
@@ -74,18 +71,18 @@ type engine struct {
 }
 
 func (c *child) obey(o order) {
-	e := c.engine(o.Election)
-	if e == nil && o.Do != doOpen && o.Do != doShow && o.Do != doLevel {
-		return // it has ended by itself, which was told
+	e := c.engine(o.Instance)
+	if e == nil && o.Do != doOpen && o.Do != doRefresh && o.Do != doLevel {
+		return // it could not be opened, or has ended by itself: both were reported
 	}
 	switch o.Do {
 	case doOpen:
 		c.open(o)
 	case doClose:
 		_ = e.Close()
-		c.forget(o.Election)
+		c.forget(o.Instance)
 	case doRun:
-		c.run(o.Election, e)
+		c.run(o.Instance, e)
 	case doStop:
 		if e.stop != nil {
 			e.stop()
@@ -96,14 +93,10 @@ func (c *child) obey(o order) {
 		e.HandOver()
 	case doTrack:
 		e.SetTracked(o.Name, o.Delta, o.Fault)
-	case doShow:
-		c.mu.Lock()
-		for id := range c.engines {
-			c.dirty[id] = true
-		}
-		c.mu.Unlock()
+	case doRefresh:
+		c.markAll()
 		c.flush()
-		c.tell(report{Answer: o.Answer})
+		c.send(report{Reply: o.Reply})
 	case doLevel:
 		if err := c.setLevel(o.Name); err != nil {
 			c.log.Error("the log level was refused", "reason", err)
@@ -112,25 +105,29 @@ func (c *child) obey(o order) {
 }
 
 func (c *child) open(o order) {
-	id := o.Election
+	id := o.Instance
+	if c.engine(id) != nil {
+		c.send(report{Reply: o.Reply, Err: "it is open already"})
+		return
+	}
 	e, err := vrrp.Open(*o.Config, vrrp.Options{
 		Log:              c.log,
 		Wake:             func() { c.mark(id) },
 		OnEvent:          func(e vrrp.Event) { c.event(id, e) },
-		OnMasterConflict: func(k vrrp.MasterConflict) { c.tell(report{Election: id, Contest: &k}) },
+		OnMasterConflict: func(k vrrp.MasterConflict) { c.send(report{Instance: id, MasterConflict: &k}) },
 		ObserveLag:       c.late,
 		RunProgram:       runProgram,
 	})
 	if err != nil {
-		c.tell(report{Answer: o.Answer, Err: err.Error()})
+		c.send(report{Reply: o.Reply, Err: err.Error()})
 		return
 	}
 	c.mu.Lock()
 	c.engines[id] = &engine{Engine: e}
 	c.mu.Unlock()
 	c.mark(id)
-	c.flush() // its status comes before the answer
-	c.tell(report{Answer: o.Answer})
+	c.flush() // its status comes before the reply
+	c.send(report{Reply: o.Reply})
 }
 
 // runProgram runs a tracked script.
@@ -148,18 +145,21 @@ func (c *child) engine(id uint64) *engine {
 	return c.engines[id]
 }
 
-// event tells an event with the status that goes with it: who hears of a change
-// must not see an older state.
+// event reports an event with the status that goes with it, so that nothing sees an older
+// state after it.
 func (c *child) event(id uint64, e vrrp.Event) {
-	r := report{Election: id, Event: &e}
+	r := report{Instance: id, Event: &e}
 	if own := c.engine(id); own != nil {
 		s := own.Status()
 		r.Status = &s
 	}
-	c.tell(r)
+	c.send(r)
 }
 
 func (c *child) run(id uint64, e *engine) {
+	if e.stop != nil {
+		return // it runs already
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	go func() {
@@ -167,11 +167,11 @@ func (c *child) run(id uint64, e *engine) {
 		stop()
 		c.mark(id)
 		c.flush()
-		r := report{Election: id, Ended: true}
+		r := report{Instance: id, Ended: true}
 		if err != nil {
 			r.Err = err.Error()
 		}
-		c.tell(r)
+		c.send(r)
 		c.forget(id)
 	}()
 }
@@ -182,7 +182,7 @@ func (c *child) forget(id uint64) {
 	c.mu.Unlock()
 }
 
-// mark notes that a status changed. It never waits.
+// mark records that a status changed. It never waits.
 func (c *child) mark(id uint64) {
 	c.mu.Lock()
 	c.dirty[id] = true
@@ -193,7 +193,16 @@ func (c *child) mark(id uint64) {
 	}
 }
 
-// flush tells each status that changed.
+// markAll records that every status is to be reported.
+func (c *child) markAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id := range c.engines {
+		c.dirty[id] = true
+	}
+}
+
+// flush reports each status that changed.
 func (c *child) flush() {
 	c.mu.Lock()
 	changed := make(map[uint64]*engine, len(c.dirty))
@@ -206,20 +215,20 @@ func (c *child) flush() {
 	c.mu.Unlock()
 	for id, e := range changed {
 		s := e.Status()
-		c.tell(report{Election: id, Status: &s})
+		c.send(report{Instance: id, Status: &s})
 	}
 }
 
-// late notes how late a timer was served. It never waits.
+// late records how late a timer was served. It never waits.
 func (c *child) late(lag time.Duration) {
 	c.mu.Lock()
 	c.lags = append(c.lags, lag)
 	c.mu.Unlock()
 }
 
-// show tells what changed, soon after it did.
-func (c *child) show() {
-	ticker := time.NewTicker(lagsTold)
+// showChanges reports each status soon after it changed, and the lateness of timers.
+func (c *child) showChanges() {
+	ticker := time.NewTicker(lagInterval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -231,34 +240,37 @@ func (c *child) show() {
 			c.lags = nil
 			c.mu.Unlock()
 			if len(lags) > 0 {
-				c.tell(report{Lags: lags})
+				c.send(report{Lags: lags})
 			}
 		}
 	}
 }
 
-// tell queues a report. An election's own goroutine comes here with an event:
-// it must not wait for a parent that stands still. One that does not read a
-// thousand reports gets no more of them, and hears the present state when it
-// asks next.
-func (c *child) tell(r report) {
-	select {
-	case c.reports <- r:
-	default:
-		c.log.Warn("the daemon does not read what its elections tell it: a report is lost")
+// send queues a report. It never waits: an instance's own goroutine comes here.
+func (c *child) send(r report) {
+	if c.reports.put(r) {
+		c.log.Warn("the daemon does not read the reports of its elections: they are dropped until it does")
 	}
 }
 
+// write writes the reports. After some were dropped, the present status of all instances
+// follows.
 func (c *child) write(out io.Writer) {
 	buffered := bufio.NewWriter(out)
 	to := gob.NewEncoder(buffered)
-	for r := range c.reports {
-		err := to.Encode(r)
-		if err == nil && len(c.reports) == 0 {
-			err = buffered.Flush()
+	for {
+		batch, dropped := c.reports.take()
+		for _, r := range batch {
+			if to.Encode(r) != nil {
+				return // the parent is gone: the end of in shows that, too
+			}
 		}
-		if err != nil {
-			return // the parent is gone: the end of in says so, too
+		if buffered.Flush() != nil {
+			return
+		}
+		if dropped {
+			c.markAll()
+			c.flush()
 		}
 	}
 }

@@ -1,9 +1,3 @@
-// Package election runs the elections in a process of their own, so that
-// nothing else in the daemon delays an advert: not its garbage, not ten thousand
-// probes, not a reload. The process is this same program, under a real-time
-// policy where it has the right to one. A [Process] starts it, carries orders and
-// reports, and starts it again when it ends unasked. It never decides anything
-// about an election.
 package vrrpproc
 
 import (
@@ -18,7 +12,6 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,59 +20,61 @@ import (
 )
 
 const (
-	// realTime is the priority under SCHED_RR: above everything that has none,
-	// below the kernel's own threads (50).
+	// realTime is the priority under SCHED_RR: above everything that has none, below
+	// the kernel's own threads (50).
 	realTime = 10
-	// answerLimit is how long the process may take to answer: opening sockets
-	// takes well under a millisecond.
-	answerLimit = 10 * time.Second
-	// soon and seldom are the least and the longest pause before what ended is
-	// started again.
-	soon, seldom = 100 * time.Millisecond, 5 * time.Second
-	// showLimit bounds how long Refresh waits.
-	showLimit = 500 * time.Millisecond
-	// fresh is how old states may be that Refresh does not ask for again.
-	fresh = 50 * time.Millisecond
+	// replyLimit is how long the process may take to reply: opening sockets takes
+	// well under a millisecond.
+	replyLimit = 10 * time.Second
+	// minBackoff and maxBackoff bound the pause before the process is started again,
+	// or an instance is reopened.
+	minBackoff, maxBackoff = 100 * time.Millisecond, 5 * time.Second
+	// refreshLimit bounds how long Refresh waits.
+	refreshLimit = 500 * time.Millisecond
+	// freshFor is how old a status may be that Refresh does not ask for again.
+	freshFor = 50 * time.Millisecond
 )
 
-// errGone is what an order gets when the process ended before it was done.
-var errGone = errors.New("the process of the elections has ended")
+// errEnded is the reply to an order when the process ended before it was carried out.
+var errEnded = errors.New("the process of the elections has ended")
 
-// Options are what a Process needs of the daemon. OnEvent and ObserveLag may be
-// nil, and must not block.
+// Options are what a Process needs of the daemon. The functions may be nil, and must not
+// block.
 type Options struct {
 	// Command is the program and its arguments that call [Serve] with its own
 	// standard input and output.
-	Command    []string
-	Log        *slog.Logger
-	OnEvent    func(vrrp.Event)
-	OnContest  func(vrrp.MasterConflict) // may be nil too
-	Wake       func()                    // a status changed
-	ObserveLag func(time.Duration)
+	Command          []string
+	Log              *slog.Logger
+	OnEvent          func(vrrp.Event)
+	OnMasterConflict func(vrrp.MasterConflict)
+	Wake             func() // a status changed
+	ObserveLag       func(time.Duration)
 }
 
-// Process is the elections' process and what is known of it. It starts with the
-// first election that is opened.
+// Process is the child process and its instances. It starts with the first instance that
+// is opened.
 type Process struct {
 	o Options
 
-	mu        sync.Mutex
-	to        *pipe // nil: it does not run
-	instances map[uint64]*Instance
-	answers   map[uint64]chan report
-	last      uint64 // of the numbers of elections and answers
-	level     string
-	closed    bool
-	shown     time.Time
-	tasks     sync.WaitGroup
+	// mu guards all below, and the instances.
+	mu          sync.Mutex
+	to          *pipe // nil: the process does not run
+	instances   map[uint64]*Instance
+	replies     map[uint64]chan report
+	last        uint64 // of the numbers of instances and replies
+	level       string
+	supervising bool          // the supervisor runs
+	closed      chan struct{} // closed by Close
+	refreshed   time.Time
+	tasks       sync.WaitGroup
 }
 
 // New makes a Process and starts nothing.
 func New(o Options) *Process {
-	return &Process{o: o, instances: map[uint64]*Instance{}, answers: map[uint64]chan report{}}
+	return &Process{o: o, instances: map[uint64]*Instance{}, replies: map[uint64]chan report{}, closed: make(chan struct{})}
 }
 
-// SetLevel gives the process the level of its log.
+// SetLevel sets the level of the process's log.
 func (p *Process) SetLevel(level string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,11 +82,13 @@ func (p *Process) SetLevel(level string) {
 	p.send(order{Do: doLevel, Name: level})
 }
 
-// Close ends the process. Elections that still run are not handed over; end
-// them before.
+// Close ends the process. Instances that are still running do not hand over; end them
+// first.
 func (p *Process) Close() {
 	p.mu.Lock()
-	p.closed = true
+	if !p.isClosed() {
+		close(p.closed)
+	}
 	if p.to != nil {
 		p.to.close()
 	}
@@ -99,41 +96,68 @@ func (p *Process) Close() {
 	p.tasks.Wait()
 }
 
-// Refresh waits for the present state of all elections, for a moment at most.
+func (p *Process) isClosed() bool {
+	select {
+	case <-p.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Refresh waits for the current status of all instances, for half a second at most.
 func (p *Process) Refresh(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, showLimit)
+	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
 	defer cancel()
 	p.mu.Lock()
-	if p.to == nil || len(p.instances) == 0 || time.Since(p.shown) < fresh {
+	if p.to == nil || len(p.instances) == 0 || time.Since(p.refreshed) < freshFor {
 		p.mu.Unlock()
 		return
 	}
-	answer := p.ask(order{Do: doShow})
+	reply := p.request(order{Do: doRefresh})
 	p.mu.Unlock()
 	select {
-	case <-answer:
+	case <-reply:
 		p.mu.Lock()
-		p.shown = time.Now()
+		p.refreshed = time.Now()
 		p.mu.Unlock()
 	case <-ctx.Done():
 	}
 }
 
-// ask sends an order that is answered; the channel is closed when it will not
-// be. The caller holds the lock.
-func (p *Process) ask(o order) <-chan report {
+// request sends an order that has a reply; the channel is closed when none will come.
+// The caller holds the lock.
+func (p *Process) request(o order) <-chan report {
 	p.last++
-	o.Answer = p.last
-	answer := make(chan report, 1)
-	p.answers[o.Answer] = answer
+	o.Reply = p.last
+	reply := make(chan report, 1)
+	p.replies[o.Reply] = reply
 	p.send(o)
-	return answer
+	return reply
 }
 
-// send gives the process an order, if it runs. The caller holds the lock.
+// send sends an order, if the process runs. The caller holds the lock.
 func (p *Process) send(o order) {
 	if p.to != nil {
 		p.to.put(o)
+	}
+}
+
+// await waits for a reply.
+func await(reply <-chan report) error {
+	timer := time.NewTimer(replyLimit)
+	defer timer.Stop()
+	select {
+	case r, ok := <-reply:
+		if !ok {
+			return errEnded
+		}
+		if r.Err != "" {
+			return errors.New(r.Err)
+		}
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("the process of the elections did not answer within %v", replyLimit)
 	}
 }
 
@@ -165,15 +189,14 @@ func (p *Process) start() error {
 	p.tasks.Go(func() {
 		p.read(out)
 		to.close()
-		err := cmd.Wait()
-		p.ended(to, err)
+		p.ended(cmd.Wait())
 	})
 	return nil
 }
 
-// startRealTime starts a command whose threads are all under the real-time
-// policy: they inherit it from the thread that makes the process, which gives
-// its own back at once. Without the right to it the command starts without.
+// startRealTime starts a command with all its threads under the real-time policy: they
+// inherit it from the thread that starts the process, which restores its own at once.
+// Without the right to it the command starts under the normal policy.
 func startRealTime(cmd *exec.Cmd) (refused, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -185,14 +208,14 @@ func startRealTime(cmd *exec.Cmd) (refused, err error) {
 	if refused = unix.SchedSetAttr(0, &policy, 0); refused == nil {
 		defer func() {
 			if e := unix.SchedSetAttr(0, before, 0); e != nil {
-				panic(e) // a thread of the daemon's would starve the elections
+				panic(e) // a real-time thread of the daemon would starve the child process
 			}
 		}()
 	}
 	return refused, cmd.Start()
 }
 
-// read takes reports until there are no more.
+// read handles reports until there are no more.
 func (p *Process) read(out io.Reader) {
 	reports := gob.NewDecoder(bufio.NewReader(out))
 	for {
@@ -200,30 +223,37 @@ func (p *Process) read(out io.Reader) {
 		if reports.Decode(&r) != nil {
 			return
 		}
-		p.take(r)
+		p.handle(r)
 	}
 }
 
-func (p *Process) take(r report) {
+func (p *Process) handle(r report) {
 	p.mu.Lock()
-	e := p.instances[r.Election]
-	answer := p.answers[r.Answer]
-	if answer != nil {
-		delete(p.answers, r.Answer)
-		answer <- r
+	if reply := p.replies[r.Reply]; reply != nil {
+		delete(p.replies, r.Reply)
+		reply <- r
+	}
+	if i := p.instances[r.Instance]; i != nil {
+		if r.Status != nil {
+			i.status = *r.Status
+		}
+		if r.Ended {
+			var err error
+			if r.Err != "" {
+				err = errors.New(r.Err)
+			}
+			i.finish(err)
+		}
 	}
 	p.mu.Unlock()
-	if e != nil {
-		e.take(r)
-	}
 	if r.Status != nil && p.o.Wake != nil {
 		p.o.Wake()
 	}
 	if r.Event != nil && p.o.OnEvent != nil {
 		p.o.OnEvent(*r.Event)
 	}
-	if r.Contest != nil && p.o.OnContest != nil {
-		p.o.OnContest(*r.Contest)
+	if r.MasterConflict != nil && p.o.OnMasterConflict != nil {
+		p.o.OnMasterConflict(*r.MasterConflict)
 	}
 	if p.o.ObserveLag != nil {
 		for _, lag := range r.Lags {
@@ -232,118 +262,80 @@ func (p *Process) take(r report) {
 	}
 }
 
-// ended is the end of the process. One that nobody asked for is told, and the
-// elections begin anew in another one: what addresses they held are still there,
-// and an election serves what it finds until another master is heard.
-func (p *Process) ended(was *pipe, err error) {
+// ended is called when the process has ended. If nothing asked for that, its instances
+// are detached, and the supervisor reopens them in another process: the addresses that
+// they had are still there, and an instance adopts what it finds until another master
+// advertises.
+func (p *Process) ended(err error) {
+	var events []vrrp.Event
 	p.mu.Lock()
-	if p.to == was {
-		p.to = nil
+	p.to = nil
+	for _, reply := range p.replies {
+		close(reply)
 	}
-	for _, a := range p.answers {
-		close(a)
+	clear(p.replies)
+	now := time.Now()
+	for _, i := range p.instances {
+		if i.opened && !i.detached && !p.isClosed() {
+			events = append(events, i.detach(now))
+		}
 	}
-	clear(p.answers)
-	closed := p.closed
-	var lost []*Instance
-	for _, e := range p.instances {
-		lost = append(lost, e)
+	if len(events) > 0 {
+		p.o.Log.Error("the process of the elections ended by itself and is started again; addresses stay meanwhile", "reason", err)
+		p.supervise()
 	}
 	p.mu.Unlock()
-	if closed || len(lost) == 0 {
+	if p.o.OnEvent != nil {
+		for _, e := range events {
+			p.o.OnEvent(e)
+		}
+	}
+}
+
+// supervise starts the supervisor where it does not run yet. The caller holds the lock.
+func (p *Process) supervise() {
+	if p.supervising {
 		return
 	}
-	p.o.Log.Error("the process of the elections ended by itself and is started again; addresses stay meanwhile", "reason", err)
-	for _, e := range lost {
-		e.lost()
-	}
-	for pause := soon; len(lost) > 0; pause = min(2*pause, seldom) {
-		time.Sleep(pause)
-		lost = p.revive(lost)
-	}
-}
-
-// revive starts the process again with the elections that ran, and answers those
-// that must wait for another try.
-func (p *Process) revive(lost []*Instance) (still []*Instance) {
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return nil
-	}
-	if p.to == nil {
-		if err := p.start(); err != nil {
-			p.mu.Unlock()
-			p.o.Log.Error("the elections cannot be started again yet", "reason", err)
-			return lost
-		}
-	}
-	p.mu.Unlock()
-	for _, e := range lost {
-		switch err := e.again(); {
-		case errors.Is(err, errGone):
-			return nil // this process ended too, and its end sees to all of them
-		case err != nil:
-			p.o.Log.Error("an election cannot be started again yet", "vrrp", e.name, "reason", err)
-			still = append(still, e)
-		}
-	}
-	return still
-}
-
-// pipe writes orders in a goroutine of its own: whoever has one never waits for
-// a process that does not read.
-type pipe struct {
-	out io.WriteCloser
-
-	mu     sync.Mutex
-	more   sync.Cond
-	queue  []order
-	closed bool
-}
-
-func newPipe(out io.WriteCloser) *pipe {
-	w := &pipe{out: out}
-	w.more.L = &w.mu
-	return w
-}
-
-func (w *pipe) put(o order) {
-	w.mu.Lock()
-	w.queue = append(w.queue, o)
-	w.mu.Unlock()
-	w.more.Signal()
-}
-
-// close writes what waits, then ends the process by the end of its input.
-func (w *pipe) close() {
-	w.mu.Lock()
-	w.closed = true
-	w.mu.Unlock()
-	w.more.Signal()
-}
-
-func (w *pipe) run() {
-	defer w.out.Close()
-	to := gob.NewEncoder(w.out)
-	for {
-		w.mu.Lock()
-		for len(w.queue) == 0 && !w.closed {
-			w.more.Wait()
-		}
-		orders := w.queue
-		w.queue = nil
-		w.mu.Unlock()
-		if len(orders) == 0 {
-			return
-		}
-		for _, o := range orders {
-			if err := to.Encode(o); err != nil {
-				if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed) {
-					panic(err) // a value that gob cannot carry
-				}
+	p.supervising = true
+	p.tasks.Go(func() {
+		for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
+			select {
+			case <-time.After(backoff):
+			case <-p.closed:
+				return
+			}
+			if p.reopen() {
 				return
 			}
 		}
+	})
+}
+
+// reopen starts the process if there is none, and reopens the detached instances. When
+// none is left, done, the supervisor has ended.
+func (p *Process) reopen() (done bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, i := range p.instances {
+		if !i.detached || i.stopping || p.isClosed() {
+			continue
+		}
+		if p.to == nil {
+			if err := p.start(); err != nil {
+				p.o.Log.Error("the elections cannot be started again yet", "reason", err)
+				return false
+			}
+		}
+		if err := i.reopen(); err != nil {
+			p.o.Log.Error("an election cannot be started again yet", "vrrp", i.name, "reason", err)
+		}
 	}
+	for _, i := range p.instances {
+		if i.detached && !i.stopping {
+			return false
+		}
+	}
+	p.supervising = false
+	return true
 }

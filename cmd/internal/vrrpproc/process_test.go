@@ -230,7 +230,7 @@ func TestOnlyTheParentEndsIt(t *testing.T) {
 		}
 	}
 	r.Refresh(t.Context())
-	if r.saw(vrrp.Init, reasonLost) || !r.holds() {
+	if r.saw(vrrp.Init, reasonProcessEnded) || !r.holds() {
 		t.Error("a signal to the group ended it")
 	}
 	if err := stop(); err != nil {
@@ -257,7 +257,7 @@ func TestKilledProcess(t *testing.T) {
 		if err := unix.Kill(r.pid(), unix.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the loss is told", func() bool { return r.saw(vrrp.Init, reasonLost) })
+		eventually(t, "the loss is told", func() bool { return r.saw(vrrp.Init, reasonProcessEnded) })
 		if !r.holds() {
 			t.Error("the address is gone with the process")
 		}
@@ -298,16 +298,139 @@ func TestRealTime(t *testing.T) {
 	}
 }
 
-// TestStuckParent: a daemon that does not read what it is told delays nothing
-// and fills no memory: reports are dropped.
+// TestStuckParent: a daemon that does not read delays nothing and fills no memory:
+// telemetry is dropped, but no report that the daemon waits for; and when it reads again
+// it gets the present status.
 func TestStuckParent(t *testing.T) {
-	c := &child{log: slog.New(slog.DiscardHandler), reports: make(chan report, 2), dirty: map[uint64]bool{}, wake: make(chan struct{}, 1)}
-	for range 10 {
-		c.tell(report{})
+	c := &child{log: slog.New(slog.DiscardHandler), dirty: map[uint64]bool{}, wake: make(chan struct{}, 1)}
+	for i := range 3 * telemetryLimit {
+		c.send(report{Lags: []time.Duration{1}})
 		c.mark(1)
+		if i%telemetryLimit == 0 {
+			c.send(report{Instance: uint64(i), Ended: true})
+			c.send(report{Reply: 7})
+		}
 	}
-	if len(c.reports) != 2 {
-		t.Errorf("%d wait", len(c.reports))
+	all, dropped := c.reports.take()
+	ended, replies := 0, 0
+	for _, r := range all {
+		if r.Ended {
+			ended++
+		}
+		if r.Reply == 7 {
+			replies++
+		}
+	}
+	if !dropped || ended != 3 || replies != 3 || len(all) != telemetryLimit+6 {
+		t.Errorf("%d wait, dropped %v, %d ends, %d replies", len(all), dropped, ended, replies)
+	}
+	c.send(report{})
+	if all, dropped := c.reports.take(); len(all) != 1 || dropped {
+		t.Errorf("afterwards: %d, dropped %v", len(all), dropped)
+	}
+}
+
+// TestTwoCrashesAndAnInstanceThatCannotBeOpened: the process ends twice while one
+// instance cannot be opened. It is opened once when it can be, and by one owner: when it
+// is stopped, its address is gone and stays away.
+func TestTwoCrashesAndAnInstanceThatCannotBeOpened(t *testing.T) {
+	r := newRig(t)
+	other := netip.MustParsePrefix("10.0.1.88/32")
+	addDevice := func() {
+		r.ip("-n", r.ns, "link", "add", "eth1", "type", "veth", "peer", "name", "other1")
+		r.ip("-n", r.ns, "link", "set", "other1", "up")
+		r.ip("-n", r.ns, "address", "add", "10.0.1.12/24", "dev", "eth1")
+		r.ip("-n", r.ns, "link", "set", "eth1", "up")
+	}
+	holdsOther := func() bool { return strings.Contains(r.ip("-n", r.ns, "-o", "address", "show"), other.String()) }
+	addDevice()
+	web, err := r.Open(config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mail, err := r.Open(config(func(c *vrrp.Config) {
+		c.Name, c.Interface, c.VRID, c.Addresses = "mail", "eth1", 52, []netip.Prefix{other}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed, err := r.Open(config(func(c *vrrp.Config) {
+		c.Name, c.Interface, c.VRID, c.Addresses = "closed", "eth1", 53, []netip.Prefix{netip.MustParsePrefix("10.0.1.89/32")}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopWeb, stopMail := run(t, web), run(t, mail)
+	eventually(t, "both are master", func() bool {
+		return web.Status().State == vrrp.Master && mail.Status().State == vrrp.Master && r.holds() && holdsOther()
+	})
+	r.ip("-n", r.ns, "link", "del", "eth1")
+	for range 3 {
+		if err := unix.Kill(r.pid(), unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is detached", func() bool { return web.Status().Reason == reasonProcessEnded })
+		eventually(t, "the other one is master again", func() bool { return web.Status().State == vrrp.Master })
+		eventually(t, "the reason is known", func() bool { return strings.Contains(mail.Status().Detail, "eth1") })
+	}
+	closed.Close()
+	addDevice()
+	eventually(t, "it is master again", func() bool { return mail.Status().State == vrrp.Master && holdsOther() })
+	eventually(t, "nothing is left to supervise", func() bool {
+		r.Process.mu.Lock()
+		defer r.Process.mu.Unlock()
+		return !r.supervising && len(r.instances) == 2
+	})
+	if err := stopMail(); err != nil {
+		t.Error(err)
+	}
+	sockets := r.ip("netns", "exec", r.ns, "cat", "/proc/net/raw")
+	if holdsOther() {
+		t.Error("its address is left")
+	}
+	if err := stopWeb(); err != nil || r.holds() || holdsOther() {
+		t.Errorf("%v, addresses %v %v\n%s", err, r.holds(), holdsOther(), sockets)
+	}
+	r.ip("-n", r.ns, "link", "set", "eth1", "down")
+	r.ip("-n", r.ns, "link", "set", "eth1", "up")
+	if after := strings.Count(r.ip("netns", "exec", r.ns, "cat", "/proc/net/raw"), ":0070"); after != 0 {
+		t.Errorf("%d VRRP sockets are left open", after)
+	}
+}
+
+// TestOpenTwiceIsRefused, and running twice is one run.
+func TestOpenTwiceIsRefused(t *testing.T) {
+	c := &child{log: slog.New(slog.DiscardHandler), engines: map[uint64]*engine{5: {}}, dirty: map[uint64]bool{}, wake: make(chan struct{}, 1)}
+	cfg := config()
+	c.obey(order{Do: doOpen, Instance: 5, Reply: 9, Config: &cfg})
+	all, _ := c.reports.take()
+	if len(all) != 1 || all[0].Reply != 9 || all[0].Err == "" {
+		t.Errorf("%+v", all)
+	}
+}
+
+// TestProgramsGetDefaultSignals: what the process does about signals is not inherited by
+// the programs that it starts.
+func TestProgramsGetDefaultSignals(t *testing.T) {
+	r := newRig(t)
+	e, err := r.Open(config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if mask, is := strings.CutPrefix(line, "SigIgn:"); is {
+			ignored, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			for _, s := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGPIPE} {
+				if err != nil || ignored&(1<<(s-1)) != 0 {
+					t.Errorf("%v is ignored, %v", s, err)
+				}
+			}
+		}
 	}
 }
 
