@@ -1,5 +1,4 @@
-// The fake kernel's connection synchronisation, zeroing and connections. It has
-// no part in the daemon.
+// The sync daemons, zeroing of counters, and connections.
 
 package ipvstest
 
@@ -12,10 +11,10 @@ import (
 	"lvsd/ipvs"
 )
 
-// fakeSync is what a Kernel has of the synchronisation and of connections.
+// fakeSync is the state of daemons, interfaces and connections.
 type fakeSync struct {
 	state       ipvs.SyncState
-	mtu         map[string]int // of the interfaces that there are
+	mtu         map[string]int // by interface
 	index       map[string]int
 	starts      int
 	connections string
@@ -48,8 +47,8 @@ func (f *Kernel) Zero(k *ipvs.ServiceKey) error {
 	return nil
 }
 
-// SetInterface makes an interface with its MTU, anew if it is there, or takes it
-// away with 0.
+// SetInterface creates an interface with an MTU, again if it exists, or removes it with
+// 0.
 func (f *Kernel) SetInterface(name string, mtu int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -70,21 +69,21 @@ func (f *Kernel) Interface(name string) (index, mtu int, err error) {
 	return f.sync.index[name], mtu, nil
 }
 
-// SetDaemons sets what runs, as somebody with ipvsadm would.
+// SetDaemons sets which daemons run, as another process would.
 func (f *Kernel) SetDaemons(s ipvs.SyncState) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sync.state = s
 }
 
-// Daemons returns what runs.
+// Daemons returns which daemons run.
 func (f *Kernel) Daemons() (ipvs.SyncState, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.sync.state, f.down
 }
 
-// StartDaemon starts one half, with the kernel's defaults for what is zero.
+// StartDaemon starts a daemon, with the kernel's defaults for what is zero.
 func (f *Kernel) StartDaemon(role ipvs.SyncRole, c ipvs.SyncConfig) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -119,7 +118,7 @@ func (f *Kernel) StartDaemon(role ipvs.SyncRole, c ipvs.SyncConfig) error {
 	return nil
 }
 
-// StopDaemon stops one half.
+// StopDaemon stops a daemon.
 func (f *Kernel) StopDaemon(role ipvs.SyncRole) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -133,14 +132,14 @@ func (f *Kernel) StopDaemon(role ipvs.SyncRole) error {
 	return nil
 }
 
-// DaemonStarts is how often a half was started.
+// DaemonStarts returns the number of starts of daemons.
 func (f *Kernel) DaemonStarts() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.sync.starts
 }
 
-// mixed says whether a destination is of another family than its service.
+// mixed reports whether a destination is of another address family than its service.
 func (f *Kernel) mixed() bool {
 	for k, s := range f.table {
 		for a := range s.Destinations {
@@ -152,14 +151,14 @@ func (f *Kernel) mixed() bool {
 	return false
 }
 
-// SetConnections sets the text that OpenConnections reads.
+// SetConnections sets the contents of OpenConnections.
 func (f *Kernel) SetConnections(text string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sync.connections = text
 }
 
-// OpenConnections opens what SetConnections set.
+// OpenConnections returns what SetConnections set.
 func (f *Kernel) OpenConnections() (io.ReadCloser, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,7 +1,3 @@
-// A kernel in memory for tests: it answers with the errors of the real one and
-// fails where it is told to. The integration tests run the same operations on
-// both and compare. It has no part in the daemon.
-
 package ipvstest
 
 import (
@@ -14,7 +10,7 @@ import (
 	"lvsd/ipvs"
 )
 
-// Kernel is a Kernel in memory. The zero value is not usable; see New.
+// Kernel is an ipvs.Kernel in memory. Use New.
 type Kernel struct {
 	mu         sync.Mutex
 	table      ipvs.Table
@@ -33,11 +29,10 @@ type Kernel struct {
 
 type fault struct {
 	err     error
-	applied bool // the write takes effect all the same
+	applied bool // the write takes effect anyway
 }
 
-// New returns an empty kernel that has all schedulers, with the kernel's own
-// defaults.
+// New returns an empty kernel with all schedulers and the kernel's default settings.
 func New() *Kernel {
 	f := &Kernel{
 		table:      ipvs.Table{},
@@ -55,10 +50,10 @@ func New() *Kernel {
 	return f
 }
 
-// FailNth makes the n-th write from now (1 is the next) fail without effect.
+// FailNth makes the n-th write from now fail without effect; 1 is the next.
 func (f *Kernel) FailNth(n int, err error) { f.fault(n, fault{err: err}) }
 
-// LoseReply makes the n-th write from now take effect but return ErrUnavailable.
+// LoseReply makes the n-th write from now take effect but return ipvs.ErrUnavailable.
 func (f *Kernel) LoseReply(n int) { f.fault(n, fault{ipvs.ErrUnavailable, true}) }
 
 func (f *Kernel) fault(n int, x fault) {
@@ -67,16 +62,15 @@ func (f *Kernel) fault(n int, x fault) {
 	f.faults[f.writes+n] = x
 }
 
-// Refuse makes every write for which the function returns an error fail with
-// it; nil ends that.
+// Refuse makes every write fail for which refuse returns an error; nil ends that.
 func (f *Kernel) Refuse(refuse func(ipvs.Op) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.refuse = refuse
 }
 
-// SetDown makes every call fail as without the module, until it is false again.
-// The table stays: empty it with Change for a module that was reloaded.
+// SetDown makes every call fail as without the module, until down is false again. The
+// table stays; clear it with Change to simulate a reloaded module.
 func (f *Kernel) SetDown(down bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -86,7 +80,7 @@ func (f *Kernel) SetDown(down bool) {
 	}
 }
 
-// Change changes the table as somebody with ipvsadm would: not counted.
+// Change changes the table as another process would. It is not counted as a write.
 func (f *Kernel) Change(change func(ipvs.Table)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -107,21 +101,21 @@ func (f *Kernel) Table() ipvs.Table {
 	return f.table.Clone()
 }
 
-// Ops returns the writes to the table so far, refused ones included.
+// Ops returns the writes to the table so far, including failed ones.
 func (f *Kernel) Ops() []ipvs.Op {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]ipvs.Op(nil), f.ops...)
 }
 
-// Reads returns how often the table was read.
+// Reads returns the number of readings of the table.
 func (f *Kernel) Reads() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.reads
 }
 
-// Info is fixed.
+// Info returns a fixed version.
 func (f *Kernel) Info() (ipvs.Info, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -139,7 +133,7 @@ func (f *Kernel) Read() (ipvs.Reading, error) {
 	return ipvs.Reading{Table: f.table.Clone(), Stats: maps.Clone(f.stats)}, nil
 }
 
-// Apply does the write, or fails as the kernel would.
+// Apply does the write, or returns the error of the kernel.
 func (f *Kernel) Apply(op ipvs.Op) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -167,7 +161,7 @@ func (f *Kernel) Apply(op ipvs.Op) error {
 	return nil
 }
 
-// check has the order of the kernel's own checks (ip_vs_ctl.c).
+// check checks in the order of the kernel (net/netfilter/ipvs/ip_vs_ctl.c).
 func (f *Kernel) check(op ipvs.Op) error {
 	k := op.Service.Key
 	s, there := f.table[k]
@@ -274,7 +268,7 @@ func (f *Kernel) SetTimeouts(t ipvs.Timeouts) error {
 	return nil
 }
 
-// Sysctl returns a setting; ENOENT for one that the fake does not have.
+// Sysctl returns a sysctl, ENOENT if it is not simulated.
 func (f *Kernel) Sysctl(name string) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -285,7 +279,7 @@ func (f *Kernel) Sysctl(name string) (string, error) {
 	return v, nil
 }
 
-// SetSysctl sets a setting; EROFS after NoSysctls.
+// SetSysctl sets a sysctl, EROFS after NoSysctls.
 func (f *Kernel) SetSysctl(name, value string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -296,7 +290,7 @@ func (f *Kernel) SetSysctl(name, value string) error {
 	return nil
 }
 
-// NoSysctls takes the settings away, as a container without /proc/sys would.
+// NoSysctls removes the sysctls, as in a container without /proc/sys.
 func (f *Kernel) NoSysctls() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,6 +1,5 @@
-// The kernel's IPVS: writes through moby/ipvs, reads through our own messages,
-// both behind one lock and one deadline. It decides nothing, keeps nothing but
-// its sockets, and finds IPVS again after its module was reloaded.
+// The client: ipvs.Kernel over one netlink socket and moby/ipvs, behind one lock. It keeps
+// nothing but its sockets, and reopens them after the module was reloaded.
 
 package netlink
 
@@ -26,8 +25,8 @@ import (
 const (
 	familyName = "IPVS" // IPVS_GENL_NAME
 
-	// requestTimeout is for one request, of a dump for each datagram. The
-	// kernel answers in microseconds; only a lost answer takes longer.
+	// requestTimeout is for one request, of a dump for each datagram. The kernel replies
+	// in microseconds; only a lost reply takes longer.
 	requestTimeout = 2 * time.Second
 
 	modprobeTimeout = 5 * time.Second
@@ -35,10 +34,9 @@ const (
 	sysctlDir = "/proc/sys/net/ipv4/vs"
 )
 
-// Open opens the IPVS of the network namespace that the process runs in.
-// It proves that IPVS answers before it returns, loading the module once if it
-// must. The error says what is missing and how to get it, and wraps
-// ErrUnavailable.
+// Open opens the IPVS of the network namespace of the process and verifies that it
+// replies. It loads the module if necessary. An error says what is missing and how to
+// get it, and wraps ipvs.ErrUnavailable.
 func Open() (ipvs.Kernel, error) {
 	c, err := openClient(familyName, modprobe)
 	if err != nil {
@@ -47,14 +45,14 @@ func Open() (ipvs.Kernel, error) {
 	return c, nil
 }
 
-// client is the Kernel of Linux.
+// client implements ipvs.Kernel.
 type client struct {
-	name string // of the netlink family
+	name string // name of the netlink family
 
-	mu     sync.Mutex // one request at a time, and dumps never beside our own writes
-	conn   *conn      // nil after a failure: opened again by the next call
+	mu     sync.Mutex // one request at a time: no write during a dump
+	conn   *conn      // nil after a failure; the next call opens it
 	family uint16
-	moby   *mobyWriter // nil when it can't be used
+	moby   *mobyWriter // nil if it cannot be used
 	noMoby bool        // for tests of our own encoder
 	closed bool
 }
@@ -80,8 +78,8 @@ func openClient(name string, load func() error) (*client, error) {
 	return c, nil
 }
 
-// findFamily asks lookup for the family's number, loads the module once when
-// there is none, and asks again.
+// findFamily returns the family number. If there is none, it loads the module and looks
+// it up again.
 func findFamily(lookup func() (uint16, error), load func() error) (uint16, error) {
 	id, err := lookup()
 	if !errors.Is(err, unix.ENOENT) {
@@ -109,7 +107,7 @@ func modprobe() error {
 	return err
 }
 
-// open makes the sockets. The lock is held, or nobody else has c yet.
+// open opens the sockets. c.mu must be held.
 func (c *client) open() error {
 	conn, err := dialNetlink(requestTimeout)
 	if err != nil {
@@ -119,20 +117,20 @@ func (c *client) open() error {
 	id, err := current()
 	if err != nil {
 		conn.close()
-		return c.gone(err)
+		return c.familyError(err)
 	}
 	if !c.noMoby {
 		if c.moby, err = openMoby(id, current, requestTimeout); errors.Is(err, unix.EPERM) {
 			conn.close()
 			return explain(err, "")
-		} // else without it: our own encoder writes the same
+		} // without the library our own encoder writes the same
 	}
 	c.conn, c.family = conn, id
 	return nil
 }
 
-// drop closes the sockets; the next call opens new ones.
-func (c *client) drop() {
+// closeSockets closes the sockets. The next call opens new ones.
+func (c *client) closeSockets() {
 	if c.conn != nil {
 		c.conn.close()
 		c.conn = nil
@@ -143,19 +141,19 @@ func (c *client) drop() {
 	}
 }
 
-// Close ends the client; later calls fail.
+// Close closes the client. Later calls fail.
 func (c *client) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	c.drop()
+	c.closeSockets()
 	return nil
 }
 
-// with runs f over open sockets. A lost answer drops the sockets; an error that
-// a stale family number can have made looks the number up, and if it changed
-// (the module was reloaded) f runs once more over new sockets.
-func (c *client) with(f func() error) error {
+// do calls f with open sockets. A lost reply closes them. After an error that a stale
+// family number may have caused, it looks the number up, and if it changed because the
+// module was reloaded, calls f once more with new sockets.
+func (c *client) do(f func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -172,31 +170,31 @@ func (c *client) with(f func() error) error {
 		case err == nil:
 			return nil
 		case errors.Is(err, errNoReply):
-			c.drop()
+			c.closeSockets()
 			return fmt.Errorf("%w: %w", ipvs.ErrUnavailable, err)
 		case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) || reopened:
 			return err
 		}
 		switch id, lookupErr := c.conn.familyID(c.name); {
 		case lookupErr != nil:
-			c.drop()
-			return c.gone(lookupErr)
+			c.closeSockets()
+			return c.familyError(lookupErr)
 		case id == c.family:
 			return err
 		}
-		c.drop()
+		c.closeSockets()
 	}
 }
 
-// gone explains a failed family lookup.
-func (c *client) gone(err error) error {
+// familyError returns the error of a failed family lookup.
+func (c *client) familyError(err error) error {
 	if errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf(`%w: its module is not loaded (modprobe ip_vs)`, ipvs.ErrUnavailable)
 	}
 	return fmt.Errorf("%w: failed to look up netlink family %s: %w", ipvs.ErrUnavailable, c.name, err)
 }
 
-// explain adds to the kernel's errno what it means here.
+// explain adds to an errno of the kernel what it means here.
 func explain(err error, what string) error {
 	if errors.Is(err, unix.EPERM) && !errors.Is(err, ipvs.ErrUnavailable) {
 		return fmt.Errorf("%w: not permitted: lvsd needs CAP_NET_ADMIN (root, or AmbientCapabilities= in its unit): %w", ipvs.ErrUnavailable, err)
@@ -207,13 +205,13 @@ func explain(err error, what string) error {
 	return err
 }
 
-// request is one request under the present family number.
+// request sends one request with the present family number.
 func (c *client) request(cmd uint8, flags uint16, attrs []byte, each func([]byte) error) error {
 	return c.conn.request(c.family, cmd, flags, attrs, each)
 }
 
 func (c *client) Info() (info ipvs.Info, err error) {
-	err = c.with(func() error {
+	err = c.do(func() error {
 		return c.request(cmdGetInfo, 0, nil, func(msg []byte) (err error) {
 			info, err = decodeInfo(msg)
 			return err
@@ -224,16 +222,16 @@ func (c *client) Info() (info ipvs.Info, err error) {
 
 func (c *client) Read() (ipvs.Reading, error) {
 	var r ipvs.Reading
-	err := c.with(func() (err error) {
+	err := c.do(func() (err error) {
 		r, err = c.read()
 		return err
 	})
 	return r, explain(err, "failed to read the IPVS table")
 }
 
-// read dumps the services, then the destinations of each. The dump goes on by
-// index between two datagrams: what another writer adds or deletes meanwhile can
-// make entries come twice (maps take that) or be left out until the next dump.
+// read dumps the services, then the destinations of each. The kernel continues a dump by
+// index after each datagram: an entry that another process adds or deletes meanwhile can
+// make others appear twice, or be missing until the next dump.
 func (c *client) read() (ipvs.Reading, error) {
 	r := ipvs.Reading{Table: ipvs.Table{}, Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{}}
 	err := c.request(cmdGetService, unix.NLM_F_DUMP, nil, func(msg []byte) error {
@@ -267,8 +265,8 @@ func (c *client) read() (ipvs.Reading, error) {
 }
 
 func (c *client) Apply(op ipvs.Op) error {
-	err := c.with(func() error {
-		if c.moby != nil && c.moby.can(op) {
+	err := c.do(func() error {
+		if c.moby != nil && c.moby.supports(op) {
 			return c.moby.apply(op)
 		}
 		cmd, attrs, err := encodeOp(op)
@@ -280,7 +278,7 @@ func (c *client) Apply(op ipvs.Op) error {
 	return explain(err, c.hint(op, err))
 }
 
-// hint says in words what an errno of a write means.
+// hint returns what an errno of a write means, or "".
 func (c *client) hint(op ipvs.Op, err error) string {
 	service := op.Kind == ipvs.AddService || op.Kind == ipvs.EditService
 	switch {
@@ -295,7 +293,7 @@ func (c *client) hint(op ipvs.Op, err error) string {
 }
 
 func (c *client) Timeouts() (t ipvs.Timeouts, err error) {
-	err = c.with(func() error {
+	err = c.do(func() error {
 		return c.request(cmdGetConfig, 0, nil, func(msg []byte) (err error) {
 			t, err = decodeTimeouts(msg)
 			return err
@@ -305,7 +303,7 @@ func (c *client) Timeouts() (t ipvs.Timeouts, err error) {
 }
 
 func (c *client) SetTimeouts(t ipvs.Timeouts) error {
-	err := c.with(func() error {
+	err := c.do(func() error {
 		if c.moby != nil {
 			return c.moby.setTimeouts(t)
 		}
@@ -314,25 +312,24 @@ func (c *client) SetTimeouts(t ipvs.Timeouts) error {
 	return explain(err, "failed to set the IPVS timeouts")
 }
 
-// Zero sets counters to 0.
+// Zero implements ipvs.Kernel.
 func (c *client) Zero(k *ipvs.ServiceKey) error {
-	err := c.with(func() error { return c.request(cmdZero, 0, encodeZero(k), nil) })
+	err := c.do(func() error { return c.request(cmdZero, 0, encodeZero(k), nil) })
 	return explain(err, "failed to zero the IPVS counters")
 }
 
-// Daemons asks for the connection synchronisation. GET is a dump: it answers
-// only for the halves that run.
+// Daemons implements ipvs.Kernel. GET_DAEMON is a dump of the daemons that run.
 func (c *client) Daemons() (s ipvs.SyncState, err error) {
-	err = c.with(func() error {
+	err = c.do(func() error {
 		s = ipvs.SyncState{}
 		return c.request(cmdGetDaemon, unix.NLM_F_DUMP, nil, func(msg []byte) error { return decodeDaemon(msg, &s) })
 	})
 	return s, explain(err, "failed to read the state of the connection synchronisation")
 }
 
-// StartDaemon starts one half of the connection synchronisation.
+// StartDaemon implements ipvs.Kernel.
 func (c *client) StartDaemon(role ipvs.SyncRole, cfg ipvs.SyncConfig) error {
-	err := c.with(func() error { return c.request(cmdNewDaemon, 0, encodeDaemon(role, cfg), nil) })
+	err := c.do(func() error { return c.request(cmdNewDaemon, 0, encodeDaemon(role, cfg), nil) })
 	what := fmt.Sprintf("failed to start the %s of the connection synchronisation on %s", role, cfg.Interface)
 	switch {
 	case errors.Is(err, unix.ENODEV):
@@ -343,12 +340,11 @@ func (c *client) StartDaemon(role ipvs.SyncRole, cfg ipvs.SyncConfig) error {
 	return explain(err, what)
 }
 
-// StopDaemon stops one half of the connection synchronisation. A kernel thread
-// that is stopped before it ever ran ends with EINTR (kthread in
-// kernel/kthread.c), and for that netlink sends no answer (netlink_rcv_skb in
-// net/netlink/af_netlink.c): then what runs is the answer.
+// StopDaemon implements ipvs.Kernel. A kernel thread that is stopped before it ran ends
+// with EINTR (kthread in kernel/kthread.c), to which netlink sends no reply
+// (netlink_rcv_skb in net/netlink/af_netlink.c): then it reads which daemons run.
 func (c *client) StopDaemon(role ipvs.SyncRole) error {
-	err := c.with(func() error { return c.request(cmdDelDaemon, 0, encodeRole(role), nil) })
+	err := c.do(func() error { return c.request(cmdDelDaemon, 0, encodeRole(role), nil) })
 	if errors.Is(err, errNoReply) {
 		if s, e := c.Daemons(); e == nil && !s.Daemon(role).Running {
 			return nil
@@ -357,7 +353,7 @@ func (c *client) StopDaemon(role ipvs.SyncRole) error {
 	return explain(err, fmt.Sprintf("failed to stop the %s of the connection synchronisation", role))
 }
 
-// Interface looks up an interface of the namespace.
+// Interface implements ipvs.Kernel.
 func (c *client) Interface(name string) (index, mtu int, err error) {
 	i, err := net.InterfaceByName(name)
 	if err != nil {
@@ -366,19 +362,18 @@ func (c *client) Interface(name string) (index, mtu int, err error) {
 	return i.Index, i.MTU, nil
 }
 
-// OpenConnections opens the kernel's list of connections of the namespace that
-// the calling thread is in.
+// OpenConnections opens the list of connections of the calling thread's namespace.
 func (c *client) OpenConnections() (io.ReadCloser, error) {
 	return os.Open("/proc/thread-self/net/ip_vs_conn_sync")
 }
 
-// Sysctl reads a setting of the namespace's IPVS.
+// Sysctl implements ipvs.Kernel.
 func (c *client) Sysctl(name string) (string, error) {
 	b, err := os.ReadFile(filepath.Join(sysctlDir, name))
 	return strings.TrimSpace(string(b)), err
 }
 
-// SetSysctl writes a setting of the namespace's IPVS.
+// SetSysctl implements ipvs.Kernel.
 func (c *client) SetSysctl(name, value string) error {
 	return os.WriteFile(filepath.Join(sysctlDir, name), []byte(value), 0o644)
 }

@@ -162,7 +162,7 @@ func TestMobyWritesServicesOnly(t *testing.T) {
 		{ipvs.Op{Kind: ipvs.AddService, Service: ipvs.Service{Key: ipvs.ServiceKey{Mark: 7}, Scheduler: "wlc"}}, false},
 		{ipvs.Op{Kind: ipvs.EditDestination, Service: ipvs.Service{Key: web, Scheduler: "wlc"}, Destination: ipvs.Destination{Address: netip.MustParseAddrPort("10.0.0.1:80"), Weight: 1}}, false},
 	} {
-		if got := (&mobyWriter{}).can(c.op); got != c.want {
+		if got := (&mobyWriter{}).supports(c.op); got != c.want {
 			t.Errorf("%s: %v", c.op, got)
 		}
 	}

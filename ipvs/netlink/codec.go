@@ -1,10 +1,5 @@
-// The generic netlink messages of IPVS: what moby/ipvs does not send or read
-// (64-bit counters, persistent connections, tunnel attributes, the engine's
-// name, a destination's family, the version), and the same writes as it does,
-// for when its own family number is stale. It only turns values into bytes and
-// back. Numbers are from include/uapi/linux/ip_vs.h and genetlink.h.
-//
-// PURE.
+// The generic netlink messages of IPVS. The numbers are those of
+// include/uapi/linux/ip_vs.h and include/uapi/linux/genetlink.h.
 
 package netlink
 
@@ -38,7 +33,8 @@ const (
 	cmdZero       = 16
 )
 
-// Attributes of the first level, IPVS_CMD_ATTR_*, and of the answer to GET_INFO.
+// Attributes of the first level, IPVS_CMD_ATTR_*, and of the reply to GET_INFO,
+// IPVS_INFO_ATTR_*.
 const (
 	attrService       = 1
 	attrDest          = 2
@@ -129,9 +125,10 @@ var native = binary.NativeEndian
 
 var errShort = errors.New("truncated netlink attribute")
 
-// align rounds up to netlink's four bytes.
+// align rounds up to a multiple of 4, netlink's alignment.
 func align(n int) int { return (n + 3) &^ 3 }
 
+// appendAttr appends one attribute with its padding.
 func appendAttr(b []byte, typ uint16, payload []byte) []byte {
 	b = native.AppendUint16(b, uint16(nlaHeader+len(payload)))
 	b = native.AppendUint16(b, typ)
@@ -150,6 +147,7 @@ func appendUint32(b []byte, typ uint16, v uint32) []byte {
 	return appendAttr(b, typ, native.AppendUint32(nil, v))
 }
 
+// appendPort appends a port in network byte order.
 func appendPort(b []byte, typ uint16, port uint16) []byte {
 	return appendAttr(b, typ, binary.BigEndian.AppendUint16(nil, port))
 }
@@ -182,7 +180,8 @@ func keyFamily(k ipvs.ServiceKey) uint16 {
 	return afInet6
 }
 
-// encodeKey is a service by its key alone: enough for all but NEW and SET.
+// encodeKey appends a service with only its key: enough for all commands except NEW
+// and SET.
 func encodeKey(b []byte, k ipvs.ServiceKey) []byte {
 	return nested(b, attrService, func(b []byte) []byte { return appendKey(b, k) })
 }
@@ -197,7 +196,7 @@ func appendKey(b []byte, k ipvs.ServiceKey) []byte {
 	return appendPort(b, svcPort, k.Address.Port())
 }
 
-// encodeService is a service with its settings, for NEW and SET.
+// encodeService appends a service with its settings, for NEW and SET.
 func encodeService(b []byte, s ipvs.Service) []byte {
 	return nested(b, attrService, func(b []byte) []byte {
 		b = appendKey(b, s.Key)
@@ -212,7 +211,8 @@ func encodeService(b []byte, s ipvs.Service) []byte {
 	})
 }
 
-// kernelFlags adds the flag that goes with a persistence time.
+// kernelFlags returns the flags with IP_VS_SVC_F_PERSISTENT if there is a persistence
+// time.
 func kernelFlags(s ipvs.Service) uint32 {
 	flags := s.Flags
 	if s.Persistence != 0 {
@@ -221,8 +221,8 @@ func kernelFlags(s ipvs.Service) uint32 {
 	return uint32(flags)
 }
 
-// kernelNetmask is a mask in network byte order in memory for IPv4, a prefix
-// length for IPv6 (where the kernel refuses 0).
+// kernelNetmask returns a mask in network byte order for IPv4, a prefix length for IPv6,
+// for which the kernel refuses 0.
 func kernelNetmask(s ipvs.Service) uint32 {
 	n := s.PersistencePrefix()
 	if !s.Key.Is4() {
@@ -236,7 +236,8 @@ func kernelNetmask(s ipvs.Service) uint32 {
 	return native.Uint32(mask[:])
 }
 
-// netmaskBits is the inverse of kernelNetmask, -1 where it is no prefix.
+// netmaskBits is the inverse of kernelNetmask. It returns -1 for a mask that is not a
+// prefix.
 func netmaskBits(v uint32, v4 bool) int {
 	if !v4 {
 		return int(v)
@@ -251,9 +252,9 @@ func netmaskBits(v uint32, v4 bool) int {
 	return n
 }
 
-// encodeDest is a destination; full adds all that NEW and SET need. The family
-// and the tunnel attributes are always sent: the kernel takes what is missing
-// for zero, so an edit without them would undo them.
+// encodeDest appends a destination; full adds the settings for NEW and SET. The family
+// and the tunnel attributes are always sent: the kernel takes a missing one for zero, so
+// that an edit without them would reset them.
 func encodeDest(b []byte, d ipvs.Destination, full bool) []byte {
 	return nested(b, attrDest, func(b []byte) []byte {
 		b = appendAttr(b, destAddress, d.Address.Addr().AsSlice())
@@ -272,7 +273,7 @@ func encodeDest(b []byte, d ipvs.Destination, full bool) []byte {
 	})
 }
 
-// encodeOp is the command and the attributes of one write.
+// encodeOp returns the command and the attributes of one write.
 func encodeOp(op ipvs.Op) (cmd uint8, attrs []byte, err error) {
 	switch op.Kind {
 	case ipvs.AddService:
@@ -291,6 +292,7 @@ func encodeOp(op ipvs.Op) (cmd uint8, attrs []byte, err error) {
 	return 0, nil, fmt.Errorf("no such operation: %d", op.Kind)
 }
 
+// encodeTimeouts returns the attributes of SET_CONFIG, in seconds; 0 leaves a timeout.
 func encodeTimeouts(t ipvs.Timeouts) []byte {
 	var b []byte
 	for _, a := range []struct {
@@ -320,8 +322,8 @@ func eachAttr(b []byte, f func(typ uint16, v []byte) error) error {
 	return nil
 }
 
-// eachIn calls f for each attribute inside the attribute typ of a message that
-// starts with the generic netlink header.
+// eachIn calls f for each attribute nested in the attribute typ of a message that starts
+// with the generic netlink header.
 func eachIn(msg []byte, typ uint16, f func(typ uint16, v []byte) error) error {
 	if len(msg) < genlHeader {
 		return errShort
@@ -334,7 +336,7 @@ func eachIn(msg []byte, typ uint16, f func(typ uint16, v []byte) error) error {
 	})
 }
 
-// number reads an unsigned integer of the payload's own width (1, 2, 4 or 8).
+// number returns the unsigned integer in a payload of 1, 2, 4 or 8 bytes.
 func number(v []byte) (uint64, error) {
 	switch len(v) {
 	case 1:
@@ -358,7 +360,7 @@ func text(v []byte) string {
 	return string(v)
 }
 
-// address reads a union nf_inet_addr: 16 bytes of which IPv4 uses four.
+// address returns the address in a union nf_inet_addr of 16 bytes, of which IPv4 uses 4.
 func address(v []byte, family uint64) (netip.Addr, error) {
 	switch {
 	case family == afInet && len(v) >= 4:
@@ -369,8 +371,8 @@ func address(v []byte, family uint64) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("address of %d bytes in family %d", len(v), family)
 }
 
-// decodeService reads one answer to GET_SERVICE. A service by firewall mark has
-// no protocol, address and port.
+// decodeService parses a message of the reply to GET_SERVICE. A service by firewall mark
+// has no protocol, address and port.
 func decodeService(msg []byte) (s ipvs.Service, c ipvs.ServiceStats, err error) {
 	var fam, mark, mask, flags, timeout, proto uint64
 	var addr, port []byte
@@ -422,9 +424,9 @@ func decodeService(msg []byte) (s ipvs.Service, c ipvs.ServiceStats, err error) 
 	return s, c, nil
 }
 
-// setKernelFlags sorts the kernel's flags and timeout into our fields. "hashed"
-// is the kernel's own. A persistent flag without a time stays among Flags, so
-// that it differs from every wish and gets repaired.
+// setKernelFlags sets Flags and Persistence from the kernel's flags and timeout. A
+// persistent flag without a timeout stays in Flags, so that it differs from every desired
+// service and is repaired.
 func setKernelFlags(s *ipvs.Service, flags ipvs.SchedulerFlags, timeout uint32) {
 	flags &^= flagHashed
 	if flags&flagPersistent != 0 && timeout != 0 {
@@ -434,7 +436,7 @@ func setKernelFlags(s *ipvs.Service, flags ipvs.SchedulerFlags, timeout uint32) 
 	s.Flags = flags
 }
 
-// decodeDest reads one answer to GET_DEST for a service of that family.
+// decodeDest parses a message of the reply to GET_DEST for a service of that family.
 func decodeDest(msg []byte, serviceFamily uint16) (d ipvs.Destination, s ipvs.DestinationStats, err error) {
 	fam := uint64(serviceFamily)
 	var addr, port []byte
@@ -496,8 +498,8 @@ func decodeDest(msg []byte, serviceFamily uint16) (d ipvs.Destination, s ipvs.De
 	return d, s, nil
 }
 
-// decodeCounters reads counters and rates. The 64-bit ones win over the 32-bit ones, which
-// kernels before 4.1 have alone; wide remembers that they were seen.
+// decodeCounters parses counters and rates. Those of 64 bits have priority over those of
+// 32 bits, which kernels before 4.1 have alone; wide is set when they were parsed.
 func decodeCounters(b []byte, is64 bool, wide *bool, c *ipvs.Counters, r *ipvs.Rates) error {
 	if *wide && !is64 {
 		return nil
@@ -530,7 +532,7 @@ func decodeCounters(b []byte, is64 bool, wide *bool, c *ipvs.Counters, r *ipvs.R
 	})
 }
 
-// decodeTop reads the numbers of the first level by attribute.
+// decodeTop returns the numbers of the first level by attribute.
 func decodeTop(msg []byte) (map[uint16]uint64, error) {
 	if len(msg) < genlHeader {
 		return nil, errShort
@@ -545,15 +547,15 @@ func decodeTop(msg []byte) (map[uint16]uint64, error) {
 	return out, err
 }
 
-// decodeTimeouts reads the answer to GET_CONFIG. The kernel leaves out the
-// protocols that it was built without.
+// decodeTimeouts parses the reply to GET_CONFIG. A timeout is missing if the kernel was
+// built without the protocol.
 func decodeTimeouts(msg []byte) (ipvs.Timeouts, error) {
 	n, err := decodeTop(msg)
 	seconds := func(typ uint16) time.Duration { return time.Duration(n[typ]) * time.Second }
 	return ipvs.Timeouts{TCP: seconds(attrTimeoutTCP), TCPFin: seconds(attrTimeoutTCPFin), UDP: seconds(attrTimeoutUDP)}, err
 }
 
-// decodeInfo reads the answer to GET_INFO; the version is three bytes of a number.
+// decodeInfo parses the reply to GET_INFO. The version is three bytes of a number.
 func decodeInfo(msg []byte) (ipvs.Info, error) {
 	n, err := decodeTop(msg)
 	v := n[infoVersion]

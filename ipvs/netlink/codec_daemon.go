@@ -1,7 +1,4 @@
-// The generic netlink messages of IPVS for the connection synchronisation, and
-// for zeroing. It only turns values into bytes and back.
-//
-// PURE.
+// The generic netlink messages of the sync daemons, and of zeroing counters.
 
 package netlink
 
@@ -23,8 +20,7 @@ const (
 	daemonTTL       = 8
 )
 
-// encodeDaemon is one half of the synchronisation, for NEW. What is zero is left
-// to the kernel.
+// encodeDaemon returns the attributes of NEW_DAEMON. What is zero is left to the kernel.
 func encodeDaemon(role ipvs.SyncRole, c ipvs.SyncConfig) []byte {
 	return nested(nil, attrDaemon, func(b []byte) []byte {
 		b = appendUint32(b, daemonState, uint32(role))
@@ -40,7 +36,7 @@ func encodeDaemon(role ipvs.SyncRole, c ipvs.SyncConfig) []byte {
 			b = appendAttr(b, daemonGroup6, c.Group.AsSlice())
 		}
 		if c.Port != 0 {
-			b = appendUint16(b, daemonPort, c.Port) // in host order, unlike all other ports
+			b = appendUint16(b, daemonPort, c.Port) // in host byte order, unlike all other ports
 		}
 		if c.TTL != 0 {
 			b = appendAttr(b, daemonTTL, []byte{c.TTL})
@@ -49,12 +45,12 @@ func encodeDaemon(role ipvs.SyncRole, c ipvs.SyncConfig) []byte {
 	})
 }
 
-// encodeRole is one half of the synchronisation by its name alone, for DEL.
+// encodeRole returns the attributes of DEL_DAEMON.
 func encodeRole(role ipvs.SyncRole) []byte {
 	return nested(nil, attrDaemon, func(b []byte) []byte { return appendUint32(b, daemonState, uint32(role)) })
 }
 
-// decodeDaemon reads one answer to GET_DAEMON into its half of the state.
+// decodeDaemon parses a message of the reply to GET_DAEMON into the state of its role.
 func decodeDaemon(msg []byte, into *ipvs.SyncState) error {
 	d := ipvs.SyncDaemon{Running: true}
 	var role ipvs.SyncRole
@@ -99,7 +95,7 @@ func decodeDaemon(msg []byte, into *ipvs.SyncState) error {
 	return nil
 }
 
-// encodeZero names the service whose counters are to be zeroed; none is all.
+// encodeZero returns the attributes of ZERO; without a service it is for all.
 func encodeZero(k *ipvs.ServiceKey) []byte {
 	if k == nil {
 		return nil

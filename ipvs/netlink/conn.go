@@ -1,5 +1,4 @@
-// One generic netlink socket with a deadline on everything. It knows messages
-// and errors of netlink, nothing of IPVS, and is not for concurrent use.
+// One generic netlink socket with a deadline for each request. It knows nothing of IPVS.
 
 package netlink
 
@@ -12,10 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errNoReply means that the kernel owes an answer. The socket must be closed: a
-// late answer would be taken for that of the next request.
+// errNoReply means that a reply is outstanding. The socket must be closed: a late reply
+// would be taken for that of the next request.
 var errNoReply = errors.New("the kernel did not answer in time")
 
+// conn is not safe for concurrent use.
 type conn struct {
 	fd      int
 	seq     uint32
@@ -24,7 +24,8 @@ type conn struct {
 	buf     []byte
 }
 
-// dialNetlink opens a socket whose requests end within about twice the timeout.
+// dialNetlink opens a socket. A request ends within about twice the timeout after the
+// last message of its reply.
 func dialNetlink(timeout time.Duration) (*conn, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_GENERIC)
 	if err != nil {
@@ -56,18 +57,17 @@ func (c *conn) close() {
 	}
 }
 
-// request sends one command and calls each for every answer, with the generic
-// netlink header first; the bytes are valid during the call only. A kernel's
-// refusal is returned as its errno. After any other error the socket is not in
-// step any more.
+// request sends one command and calls each for every message of the reply, which starts
+// with the generic netlink header and is valid only during the call. An error of the
+// kernel is returned as its errno. After errNoReply the socket must be closed.
 func (c *conn) request(family uint16, cmd uint8, flags uint16, attrs []byte, each func([]byte) error) error {
 	c.seq++
-	if err := c.send(encodeMessage(family, cmd, flags|unix.NLM_F_REQUEST|unix.NLM_F_ACK, c.seq, c.port, attrs)); err != nil {
+	if err := c.write(encodeMessage(family, cmd, flags|unix.NLM_F_REQUEST|unix.NLM_F_ACK, c.seq, c.port, attrs)); err != nil {
 		return err
 	}
-	// The socket's own timeout ends a wait for nothing. What interrupts it, or
-	// comes instead of our answer, sets a deadline beside that; the clock is not
-	// asked before, for it can cost as much as the request.
+	// The socket's timeout ends the wait. Signals, and messages that are not our reply,
+	// start a deadline besides; the clock is not read before, because that can cost as
+	// much as the request.
 	var deadline time.Time
 	late := func() bool {
 		if deadline.IsZero() {
@@ -104,8 +104,8 @@ func (c *conn) request(family uint16, cmd uint8, flags uint16, attrs []byte, eac
 	}
 }
 
-// messages walks one datagram. An error of each is kept in failed, so that the
-// rest of the answer is still taken off the socket.
+// messages parses one datagram. An error of each is kept in failed, and the rest of the
+// reply is still read from the socket.
 func (c *conn) messages(b []byte, failed *error, each func([]byte) error) (done, ours bool, err error) {
 	for len(b) >= unix.SizeofNlMsghdr {
 		n := int(native.Uint32(b))
@@ -116,7 +116,7 @@ func (c *conn) messages(b []byte, failed *error, each func([]byte) error) (done,
 		payload := b[unix.SizeofNlMsghdr:n]
 		b = b[min(align(n), len(b)):]
 		if seq != c.seq || port != c.port {
-			continue // of a request given up earlier
+			continue // reply to an earlier request
 		}
 		ours = true
 		switch typ {
@@ -137,7 +137,7 @@ func (c *conn) messages(b []byte, failed *error, each func([]byte) error) (done,
 	return false, ours, nil
 }
 
-func (c *conn) send(b []byte) error {
+func (c *conn) write(b []byte) error {
 	for {
 		err := unix.Sendto(c.fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 		switch err {
@@ -150,8 +150,8 @@ func (c *conn) send(b []byte) error {
 	}
 }
 
-// familyID asks the kernel for the number of a generic netlink family; ENOENT
-// when no module has registered it.
+// familyID returns the number of a generic netlink family, ENOENT if no module has
+// registered it.
 func (c *conn) familyID(name string) (uint16, error) {
 	var id uint16
 	err := c.request(ctrlFamily, ctrlGetFamily, 0, appendString(nil, ctrlFamilyName, name), func(msg []byte) error {
@@ -165,7 +165,7 @@ func (c *conn) familyID(name string) (uint16, error) {
 	return id, err
 }
 
-// encodeMessage puts the two headers in front of the attributes.
+// encodeMessage returns the netlink and generic netlink headers followed by attrs.
 func encodeMessage(family uint16, cmd uint8, flags uint16, seq, port uint32, attrs []byte) []byte {
 	n := unix.SizeofNlMsghdr + genlHeader + len(attrs)
 	b := make([]byte, 0, n)

@@ -1,8 +1,7 @@
-// Writes through moby/ipvs, with its dangers kept from the user. The library
-// looks up the family's number once in a process, reports success when that
-// lookup failed, waits for ever for a lost answer and logs on its own. So its
-// number is proven right before it is used, and a handle that is late is closed
-// under it.
+// Writing services through moby/ipvs. The library looks up the family number once per
+// process, reports success if that lookup failed, waits without a limit for a lost reply,
+// and logs by itself. Therefore its number is verified before it is used, and its handle
+// is closed at a deadline.
 
 package netlink
 
@@ -20,8 +19,8 @@ import (
 	"lvsd/ipvs"
 )
 
-// mobyFamily is the one family number that the library has for the life of the
-// process; 0 is one that it did not find.
+// mobyFamily is the family number that the library has for the life of the process; 0
+// if it did not find one.
 var mobyFamily struct {
 	sync.Mutex
 	asked bool
@@ -34,8 +33,8 @@ type mobyWriter struct {
 	timeout time.Duration
 }
 
-// openMoby returns nil when the library can't be used under that family
-// number: after the module was reloaded it keeps the old one.
+// openMoby returns nil if the library cannot be used with that family number: it keeps
+// the old one after the module was reloaded.
 func openMoby(id uint16, current func() (uint16, error), timeout time.Duration) (*mobyWriter, error) {
 	mobyFamily.Lock()
 	defer mobyFamily.Unlock()
@@ -43,7 +42,7 @@ func openMoby(id uint16, current func() (uint16, error), timeout time.Duration) 
 		return nil, nil
 	}
 	if !mobyFamily.asked {
-		logrus.SetOutput(io.Discard) // nobody else here uses logrus
+		logrus.SetOutput(io.Discard) // only this library uses logrus
 	}
 	h, err := moby.New("")
 	if err != nil {
@@ -53,9 +52,8 @@ func openMoby(id uint16, current func() (uint16, error), timeout time.Duration) 
 	if mobyFamily.asked {
 		return w, nil
 	}
-	// Numbers are given out in turn and do not come back soon: when it is the
-	// same before and after, the library saw this one, unless it saw none.
-	// Only an answer with contents proves that.
+	// Numbers are assigned in order and are not reused soon: if it is the same before
+	// and after, the library has this one, or none. A reply with contents tells which.
 	mobyFamily.asked = true
 	after, err := current()
 	if err == nil {
@@ -102,11 +100,10 @@ func (w *mobyWriter) do(request func() error) (err error) {
 	return request()
 }
 
-// can says whether the library is to do the write: those of services by address.
-// Destinations are left to our own messages: for each request the library takes
-// 64 KiB for the answer, which made filling 2,000 servers take two to four times
-// as long, and an edit by it sets a tunnel back to ipip.
-func (w *mobyWriter) can(op ipvs.Op) bool {
+// supports reports whether the library does the write: those of services by address do.
+// For destinations the library allocates 64 KiB per request, which made adding 2,000
+// servers two to four times as slow, and its edits reset a tunnel to ipip.
+func (w *mobyWriter) supports(op ipvs.Op) bool {
 	return op.Service.Key.Mark == 0 && !op.Destination.Address.IsValid()
 }
 

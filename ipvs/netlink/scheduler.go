@@ -1,4 +1,4 @@
-// Which schedulers this kernel has, found out without loading any.
+// Detection of the kernel's schedulers without loading them.
 
 package netlink
 
@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CheckScheduler returns nil when this kernel has the scheduler: loaded, built
-// in, or as a module that the kernel will load by itself. Where the kernel's
-// modules directory is missing nothing is known and it returns nil.
+// CheckScheduler returns an error if this kernel does not have the scheduler: neither
+// loaded, nor built in, nor as a module in /lib/modules. It returns nil if the kernel's
+// modules directory or its indexes do not exist, for example in a container.
 func CheckScheduler(name string) error {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -47,12 +47,13 @@ func checkScheduler(root, release, name string) error {
 		read = read || err == nil
 	}
 	if !read {
-		return nil // a directory without an index says nothing
+		return nil // unknown
 	}
 	return fmt.Errorf("the kernel %s has no IPVS scheduler %q: no module %s in %s", release, name, module, dir)
 }
 
-// lists looks for a module in modules.dep ("path.ko.xz: …") or modules.builtin.
+// lists reports whether a module is in modules.dep ("path.ko.xz: …") or
+// modules.builtin.
 func lists(file, module string) (bool, error) {
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
