@@ -3,6 +3,7 @@ package archtest
 import (
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -76,4 +77,21 @@ func TestPackagesAreDocumented(t *testing.T) {
 			t.Errorf("%s has no doc.go with the package's comment", folder)
 		}
 	}
+}
+
+// TestSignalsAreNotIgnored: an ignored signal stays ignored in every program that
+// lvsd starts. signal.Notify with a channel that nothing reads is not inherited.
+func TestSignalsAreNotIgnored(t *testing.T) {
+	goFiles(t, func(folder, path string) {
+		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(folder, "integration") {
+			return
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "signal."+"Ignore(") {
+			t.Errorf("%s ignores signals", path)
+		}
+	})
 }

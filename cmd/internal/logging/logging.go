@@ -6,9 +6,13 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Log is a logger with its level and writer.
@@ -24,8 +28,10 @@ const closeTimeout = time.Second
 // queueLen is the number of lines that can wait for a slow reader.
 const queueLen = 4096
 
-// New makes a logger that writes text or JSON lines to out. Close flushes it.
+// New makes a logger that writes text or JSON lines to out. Close flushes it. From
+// then on the process survives writing to a closed pipe.
 func New(out io.Writer, format string) *Log {
+	surviveClosedPipe()
 	l := &Log{}
 	options := &slog.HandlerOptions{Level: &l.level}
 	handler := func(w io.Writer) slog.Handler {
@@ -38,6 +44,11 @@ func New(out io.Writer, format string) *Log {
 	l.Logger = slog.New(handler(l.writer))
 	return l
 }
+
+// surviveClosedPipe keeps the Go runtime from ending the process by SIGPIPE when the
+// reader of standard output or error is gone: neither the daemon nor its VRRP process
+// may die of its log. The signal is not ignored, which child processes would inherit.
+var surviveClosedPipe = sync.OnceFunc(func() { signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) })
 
 // SetLevel sets one of the levels debug, info, warn and error.
 func (l *Log) SetLevel(name string) error { return l.level.UnmarshalText([]byte(name)) }

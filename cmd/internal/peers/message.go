@@ -8,6 +8,7 @@ package peers
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -51,6 +52,9 @@ func parseQuestion(body []byte) (question, bool) {
 // parseReply parses the body of a response.
 func parseReply(body []byte, q question) (reply, error) {
 	var r reply
+	if err := checkCounts(body); err != nil {
+		return r, err
+	}
 	if err := json.Unmarshal(body, &r); err != nil {
 		return r, fmt.Errorf("its answer cannot be read: %w", err)
 	}
@@ -76,16 +80,43 @@ const (
 	maxProblems  = 32
 	maxElections = 1024
 	maxText      = 400
+	// maxElements bounds the values of one response: about those of 100,000 real
+	// servers.
+	maxElements = 500_000
 )
+
+// checkCounts rejects a body with more values than any director sends, before memory
+// is allocated for them: decoded, an empty object takes fifty times its two octets.
+func checkCounts(body []byte) error {
+	values, quoted, escaped := 0, false, false
+	for _, c := range body {
+		switch {
+		case escaped:
+			escaped = false
+		case quoted:
+			quoted, escaped = c != '"', c == '\\'
+		case c == '"':
+			quoted = true
+		case c == '{', c == '[', c == ',':
+			if values++; values > maxElements {
+				return errTooMany
+			}
+		}
+	}
+	return nil
+}
+
+var errTooMany = fmt.Errorf("its answer has more than %d values", maxElements)
 
 // clean bounds a state and makes it printable.
 func (s *State) clean() {
 	s.Version, s.Hash, s.Waits = clean(s.Version, 64), clean(s.Hash, 64), clean(s.Waits, maxText)
-	s.Problems = s.Problems[:min(len(s.Problems), maxProblems)]
+	// Copies, so that what is cut does not stay in memory.
+	s.Problems = slices.Clone(s.Problems[:min(len(s.Problems), maxProblems)])
 	for i := range s.Problems {
 		s.Problems[i] = clean(s.Problems[i], maxText)
 	}
-	s.Elections = s.Elections[:min(len(s.Elections), maxElections)]
+	s.Elections = slices.Clone(s.Elections[:min(len(s.Elections), maxElections)])
 	for i := range s.Elections {
 		e := &s.Elections[i]
 		e.Name, e.State, e.Detail = clean(e.Name, 64), clean(e.State, 64), clean(e.Detail, maxText)
@@ -108,7 +139,7 @@ func (h *Health) clean() {
 // clean returns a text of at most limit octets without control characters.
 func clean(s string, limit int) string {
 	if len(s) > limit {
-		s = s[:limit]
+		s = strings.Clone(s[:limit])
 	}
 	if utf8.ValidString(s) && strings.IndexFunc(s, unprintable) < 0 {
 		return s
