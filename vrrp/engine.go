@@ -416,6 +416,8 @@ func (e *Engine) onIfReport(r ifReport) {
 			return
 		}
 		e.step(input{kind: inUnready, reason: r.reason, detail: r.detail})
+	case ifMoved:
+		e.step(input{kind: inMoved})
 	case ifAddresses:
 		e.step(input{kind: inAddresses, prefixes: r.present, holdSeq: r.holdSeq, restored: r.restored, detail: r.detail})
 	}

@@ -174,6 +174,9 @@ func TestLinkLossIsAFault(t *testing.T) {
 			}},
 		} {
 			h.set(tt.fail)
+			if tt.reason == ReasonNoAddress {
+				time.Sleep(addressGrace)
+			}
 			synctest.Wait()
 			if state, reason, _ := r.last(t); state != Fault || reason != tt.reason {
 				t.Errorf("%s: %v by %v", tt.name, state, reason)
@@ -548,5 +551,58 @@ func TestTimerLooksIntoTheInbox(t *testing.T) {
 			t.Errorf("%v, %v", s.State, s.Transitions)
 		}
 		stop()
+	})
+}
+
+// An address that a network manager removes for a moment is no fault, and the
+// virtual addresses that went with it are back at once.
+func TestAddressFlushedForAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l lan
+		h, r := l.host(lb1), &recorder{}
+		stop := running(t, h.engine(t, r.options()))
+		defer stop()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		n := len(r.all())
+		for range 3 {
+			h.set(func(s *link.State) { s.Primary = netip.Addr{} })
+			h.take(vip)
+			synctest.Wait()
+			if !hasVIP(h) {
+				t.Error("the virtual address was not restored")
+			}
+			time.Sleep(300 * time.Millisecond)
+			h.set(func(s *link.State) { s.Primary = lb1 })
+			time.Sleep(addressGrace)
+		}
+		synctest.Wait()
+		if all := r.all(); len(all) != n {
+			t.Errorf("%v", all[n:])
+		}
+	})
+}
+
+// Neighbours learn a new hardware address of the interface at once.
+func TestHardwareAddressChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l lan
+		h, r := l.host(lb1), &recorder{}
+		h.set(func(s *link.State) { s.MAC = "02:00:00:00:00:01" })
+		stop := running(t, h.engine(t, r.options()))
+		defer stop()
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		n := len(h.announcements())
+		h.set(func(s *link.State) { s.MAC = "02:00:00:00:00:02" })
+		synctest.Wait()
+		if got := len(h.announcements()); got != n+1 {
+			t.Errorf("%d announcements, want %d", got, n+1)
+		}
+		time.Sleep(5 * announceGap)
+		synctest.Wait()
+		if got := len(h.announcements()); got != n+1+announceRepeats {
+			t.Errorf("%d announcements, want %d", got, n+1+announceRepeats)
+		}
 	})
 }

@@ -89,6 +89,7 @@ const (
 	inDropped                    // an advert for this VRID was dropped
 	inSent                       // result of the last doSend; optional while sending succeeds
 	inAddresses                  // result of the last doHold, or a change on the interface
+	inMoved                      // the hardware address of the interface changed
 	inUpdate                     // new configuration
 	inTrack                      // new sum of the tracked objects
 	inGroup                      // another member of the sync group changed state

@@ -26,6 +26,11 @@ const (
 	pollInterval = 5 * time.Second
 	// redialDelay is the time between attempts to open a socket.
 	redialDelay = time.Second
+	// addressGrace is how long the interface may be without its own address: network
+	// managers remove addresses and add them again. Without the address no
+	// resignation can be sent either. At short advert intervals it is two of them,
+	// so that it ends before a backup takes over.
+	addressGrace = 500 * time.Millisecond
 )
 
 // ifworker works for one instance.
@@ -56,6 +61,7 @@ type ifworker struct {
 	conn      conn
 	opened    time.Time  // when conn was opened
 	state     link.State // last interface state; conn matches it
+	lostAt    time.Time  // since when the interface has been without its own address; zero: it has one
 	loggedErr string     // the last error logged
 	reported  ifReport
 	retryAt   time.Time // when to check again; zero: at the next poll
@@ -81,6 +87,7 @@ type ifReportKind uint8
 const (
 	ifChanged   ifReportKind = iota // the interface or the socket changed
 	ifFirst                         // the first report, otherwise as ifChanged
+	ifMoved                         // the hardware address changed
 	ifAddresses                     // a request was carried out, or failed
 )
 
@@ -237,7 +244,11 @@ func (w *ifworker) runPending(report func(ifReport)) {
 	// Addresses first: clients wait for them.
 	w.applyHold(report)
 	if looking {
+		mac := w.state.MAC
 		r := w.checkInterface()
+		if mac != "" && w.state.MAC != mac && w.state.MAC != "" {
+			report(ifReport{kind: ifMoved})
+		}
 		if r.conn != w.reported.conn || r.source != w.reported.source || r.reason != w.reported.reason || r.detail != w.reported.detail {
 			w.reported = r
 			report(r)
@@ -378,6 +389,18 @@ func (w *ifworker) checkInterface() ifReport {
 		w.mu.Unlock()
 		w.retryAt = time.Now().Add(redialDelay) // check again soon
 		return w.reported
+	}
+	if now := time.Now(); s.AdminUp && s.Carrier && !s.Primary.IsValid() && w.conn != nil && w.conn != failed && s.Index == w.state.Index {
+		if w.lostAt.IsZero() {
+			w.lostAt = now
+		}
+		grace := min(addressGrace, 2*time.Duration(w.counters.interval.Load()))
+		if end := w.lostAt.Add(grace); now.Before(end) {
+			w.state.Present, w.retryAt = s.Present, end
+			return w.reported
+		}
+	} else {
+		w.lostAt = time.Time{}
 	}
 	if w.conn != nil && (w.conn == failed || s.Index != w.state.Index || s.Primary != w.state.Primary) {
 		_ = w.conn.Close()

@@ -115,6 +115,10 @@ func (m *machine) Step(now time.Time, in input) []action {
 		m.onSent(in.detail)
 	case inAddresses:
 		m.onHoldResult(now, in)
+	case inMoved:
+		if m.state == Master {
+			m.announceSoon(now)
+		}
 	case inUpdate:
 		m.update(now, in.config)
 	case inTrack:

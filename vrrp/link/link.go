@@ -62,6 +62,7 @@ type State struct {
 	Index   int
 	AdminUp bool           // IFF_UP
 	Carrier bool           // and has a carrier
+	MAC     string         // hardware address
 	Primary netip.Addr     // source address of adverts; the zero Addr: none
 	Pending bool           // no Primary yet: duplicate address detection is running
 	Present []netip.Prefix // which of the requested addresses are on it, in the requested order
@@ -184,6 +185,7 @@ func (p *Port) State(ours []netip.Prefix, source netip.Addr, owner bool) (State,
 		Index:   attrs.Index,
 		AdminUp: attrs.RawFlags&unix.IFF_UP != 0,
 		Carrier: attrs.RawFlags&carrying == carrying,
+		MAC:     attrs.HardwareAddr.String(),
 		Primary: own,
 		Pending: pending && !own.IsValid(),
 		Present: present(holding, ours),
