@@ -1,6 +1,5 @@
-// This file builds the checks: what a check of each type may say, and how a
-// check written once for a service becomes one for each of its real servers.
-// It never probes.
+// The checks: the keys that all types share, and how a check written once for a
+// service becomes one for each of its real servers.
 
 package config
 
@@ -16,15 +15,14 @@ import (
 	"lvsd/config/values"
 )
 
-// checkTemplate is a check before it is known which real server it probes.
+// checkTemplate is a check without the real server that it probes.
 type checkTemplate struct {
 	record   *reader.Table
 	check    Check // all but what depends on the real server
 	override netip.AddrPort
-	// anyHost: override has no address of its own, only a port; likewise
-	// anyPort.
+	// anyHost: override has no address, only a port. anyPort: no port.
 	anyHost, anyPort bool
-	// What depends on the real server and has been said for one of them.
+	// Errors that depend on the real server, and are reported for the first only.
 	wrongFamily, missingPort, wrongForward bool
 }
 
@@ -109,7 +107,7 @@ func newCheckTemplate(t *reader.Table) *checkTemplate {
 }
 
 // target reads the key address of a check: IP:PORT, or IP or :PORT alone, the
-// other half being the real server's. In place of the IP there may be a name.
+// other half being the real server's. A host name may stand in place of the IP.
 func (p *checkTemplate) target(s string) {
 	t, problem := p.record, ""
 	if port, only := strings.CutPrefix(s, ":"); only {
@@ -136,8 +134,8 @@ func (p *checkTemplate) target(s string) {
 	}
 }
 
-// isHostName tells a name with or without a port from an address that is wrong: no
-// top-level domain is a number (RFC 3696 §2).
+// isHostName reports whether s is a host name, with or without a port, and not a
+// malformed address: no top-level domain is a number (RFC 3696 §2).
 func isHostName(s string) bool {
 	name, _, _ := strings.Cut(s, ":")
 	name = strings.TrimSuffix(name, ".")
@@ -268,7 +266,7 @@ func (p *checkTemplate) resolve(server RealServer) Check {
 	return ck
 }
 
-// checkServer judges what a check says by the real server that it is for, once.
+// checkServer reports what does not suit the real server, once a check.
 func (p *checkTemplate) checkServer(check Check, server RealServer) {
 	host := check.Address.Addr()
 	if check.From.IsValid() && host.IsValid() && check.From.Is4() != host.Is4() && !p.wrongFamily {
@@ -289,7 +287,7 @@ func (p *checkTemplate) checkServer(check Check, server RealServer) {
 	}
 }
 
-// hostHeader is the Host header where the file says none.
+// hostHeader returns the Host header where the file has none.
 func (p *checkTemplate) hostHeader(check Check) string {
 	if check.HostName == "" {
 		return hostHeader(check.Type, check.Address)
@@ -302,7 +300,7 @@ func (p *checkTemplate) hostHeader(check Check) string {
 
 var schemePort = map[string]uint16{"http": 80, "https": 443}
 
-// hostHeader is the Host header for an address: without the port where it is
+// hostHeader returns the Host header for an address: without the port where it is
 // the scheme's own (RFC 9110 §7.2).
 func hostHeader(scheme string, a netip.AddrPort) string {
 	if a.Port() == schemePort[scheme] {
@@ -314,7 +312,7 @@ func hostHeader(scheme string, a netip.AddrPort) string {
 	return a.String()
 }
 
-// hostOnly takes the port and the brackets off a Host header.
+// hostOnly removes the port and the brackets from a Host header.
 func hostOnly(s string) string {
 	if end := strings.LastIndexByte(s, ':'); end >= 0 && !strings.HasSuffix(s, "]") {
 		s = s[:end]

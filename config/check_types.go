@@ -1,6 +1,5 @@
-// This file builds what only checks of some types say: dialogues, answers,
-// TLS, queries, programs, agents. It never probes, and opens none of the files
-// that are named.
+// The keys of checks that only some types have: exchanges, responses, TLS, DNS
+// queries, programs and agents.
 
 package config
 
@@ -31,7 +30,7 @@ func tcpExchange(t *reader.Table, check *Check) {
 	}
 }
 
-// buildStep reads what is sent and expected, each in one of its spellings.
+// buildStep reads what is sent and expected, each by one of its keys.
 func buildStep(t *reader.Table) Step {
 	requireAtMostOne(t, "send", "send_hex")
 	requireAtMostOne(t, "expect", "expect_text", "expect_hex")
@@ -45,7 +44,7 @@ func buildStep(t *reader.Table) Step {
 	return s
 }
 
-// requireAtMostOne refuses more than one of several keys that say the same thing.
+// requireAtMostOne refuses more than one of several keys for the same thing.
 func requireAtMostOne(t *reader.Table, names ...string) {
 	first := ""
 	for _, name := range names {
@@ -59,7 +58,7 @@ func requireAtMostOne(t *reader.Table, names ...string) {
 	}
 }
 
-// hexValue reads hexadecimal digits, which may be apart: "00 ff 0a".
+// hexValue reads hexadecimal digits, which may be separated by spaces: "00 ff 0a".
 func hexValue(t *reader.Table, name string) string {
 	text := t.Str(name)
 	b, err := hex.DecodeString(strings.Join(strings.Fields(text), ""))
@@ -81,7 +80,7 @@ func udpExchange(t *reader.Table, check *Check) {
 	check.RequireReply = expects || t.Bool("require_reply")
 }
 
-// httpResponse reads what http and https do besides one plain request.
+// httpResponse reads the keys of http and https that go beyond one plain request.
 func httpResponse(t *reader.Table, check *Check) {
 	check.Body, check.ExpectNot, check.Digest = t.Str("body"), t.Regexp("expect_not"), bodyDigest(t)
 	check.FollowRedirects, check.HTTP2, check.ProxyProtocol = int(t.Int("follow_redirects")), t.Bool("http2"), t.Str("proxy_protocol")
@@ -114,8 +113,8 @@ func bodyDigest(t *reader.Table) string {
 
 var tlsKeyNames = []string{"verify", "server_name", "ca_file", "cert_file", "key_file", "min_version"}
 
-// tlsSettings reads whether TLS is spoken, and how. Its settings may stand in
-// the check or in the table tls.
+// tlsSettings reads whether TLS is used, and its settings, which may be in the
+// check or in the table tls.
 func tlsSettings(t *reader.Table, check *Check) {
 	if check.Type == "http" {
 		return
@@ -219,7 +218,7 @@ func smtpBanner(t *reader.Table, check *Check) {
 	}
 }
 
-// execCommand reads the keys of exec. No shell takes part in it.
+// execCommand reads the keys of exec. No shell is involved.
 func execCommand(t *reader.Table, check *Check) {
 	const example = `["/usr/local/bin/probe", "-v"]`
 	check.Command, check.User = argvValue(t, "command", example), t.Str("user")
@@ -231,7 +230,7 @@ func execCommand(t *reader.Table, check *Check) {
 	}
 }
 
-// agentPort reads the port of an agent, which address may say, too.
+// agentPort reads the port of an agent, which address may have as well.
 func (p *checkTemplate) agentPort() {
 	t := p.record
 	switch {

@@ -1,7 +1,6 @@
-// This file builds what is said about the way of packets to the real servers:
-// forwarding methods, tunnels, families, the fallback; and it doubts settings
-// that change weights where that cannot work as written. It never talks to the
-// kernel.
+// How packets reach the real servers: forwarding methods, tunnels, address families
+// and the fallback server; and warnings about settings that change weights where
+// that has no effect.
 
 package config
 
@@ -14,7 +13,7 @@ import (
 )
 
 // forwardMethod reads the key forward of a service or real server. Both results are
-// zero where it is not said and has no default.
+// zero where it is not set and has no default.
 func forwardMethod(parent *reader.Table) (string, Tunnel) {
 	t, written := parent.Value("forward").(*reader.Table)
 	if !written {
@@ -41,8 +40,8 @@ func forwardMethod(parent *reader.Table) (string, Tunnel) {
 	return "tun", tunnel
 }
 
-// familyMismatch judges whether a server of this address can be behind the service
-// (__ip_vs_add_dest, ip_vs_ctl.c).
+// familyMismatch returns why a server with this address cannot be behind the service,
+// "" where it can (__ip_vs_add_dest, ip_vs_ctl.c).
 func familyMismatch(s Service, a netip.Addr, forward string, synced bool) string {
 	if a.Is6() == s.IPv6 {
 		return ""
@@ -60,7 +59,7 @@ func familyMismatch(s Service, a netip.Addr, forward string, synced bool) string
 	return ""
 }
 
-// fallbackServer reads the server that takes over while the quorum is lost. A
+// fallbackServer reads the server that is used while the quorum is lost. A
 // loopback address is this director itself, which the kernel serves without
 // changing the packet.
 func fallbackServer(t *reader.Table, s Service) (netip.AddrPort, string) {
@@ -132,9 +131,9 @@ func warnWeightChanges(t *reader.Table, s Service, fallback bool) {
 
 // refuseDirectorAsServer refuses real servers that are directors of the file: the standby
 // has the same table as the master. By dr and tun a packet that the master sends
-// it still bears the service's address, so the standby's own table sends it on,
-// to the master too, round and round. By nat it arrives, but the answer does not
-// pass through the master. One director alone may serve.
+// still has the service's address, so the standby's own table sends it on,
+// back to the master as well, in a loop. By nat it arrives, but the reply does not
+// pass through the master. A single director may be a real server.
 func refuseDirectorAsServer(root *reader.Table, services []Service, directors []Director) {
 	if len(directors) < 2 {
 		return

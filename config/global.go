@@ -1,5 +1,4 @@
-// This file builds [[director]], [global] and [ipvs]: who shares the file, and
-// the settings of the daemon and of the kernel's table as a whole.
+// [[director]] and [global].
 
 package config
 
@@ -11,7 +10,7 @@ import (
 	"lvsd/config/values"
 )
 
-// buildDirectors makes the directors, who must differ in name and address.
+// buildDirectors builds the directors, which must differ in name and address.
 func buildDirectors(root *reader.Table) []Director {
 	var all []Director
 	names, addresses := map[string]Position{}, map[netip.Addr]Position{}
@@ -38,7 +37,7 @@ func buildDirectors(root *reader.Table) []Director {
 	return all
 }
 
-// claimName judges a name that must be the only one of its kind.
+// claimName validates a name, which must be unique among its kind.
 func claimName(t *reader.Table, kind, name string, taken map[string]Position) {
 	if problem := values.CheckName(name); problem != "" {
 		t.Errorf("name", "%s", problem)
@@ -52,7 +51,7 @@ func claimName(t *reader.Table, kind, name string, taken map[string]Position) {
 	taken[name] = at
 }
 
-// buildGlobal makes the daemon's settings for one director.
+// buildGlobal builds the daemon's settings for one director.
 func buildGlobal(t *reader.Table) Global {
 	g := Global{
 		HTTPListen:    t.Str("http_listen"),

@@ -1,8 +1,8 @@
-// This file parses a text that is nearly the one before: where only settings
-// inside some services differ, such as a weight among ten thousand, nothing but
-// those services is decoded. Everything that could make a difference elsewhere
-// (another line more, a name, an address, a check, a mistake, a warning) has the
-// whole text parsed, so that nobody can tell which way was taken.
+// Parsing a text that differs little from the one before. Where only settings inside
+// some services differ, such as one weight among ten thousand, only those services
+// are decoded. Anything that could matter elsewhere (an added line, a name, an
+// address, a check, an error, a warning) has the whole text parsed, so that the
+// result never depends on the way taken.
 
 package config
 
@@ -15,8 +15,8 @@ import (
 	"lvsd/config/tomlpos"
 )
 
-// ParseAfter is Parse of a text that comes after another one of the same file,
-// nil where there was none. It answers what Parse does.
+// ParseAfter is Parse for a text that follows another one of the same file; before is
+// nil where there is none. The result is that of Parse.
 func ParseAfter(before *File, name string, text []byte) (*File, error) {
 	if f := before.reparse(name, text); f != nil {
 		return f, nil
@@ -24,7 +24,7 @@ func ParseAfter(before *File, name string, text []byte) (*File, error) {
 	return Parse(name, text)
 }
 
-// reparse answers the file of the next text, or nil where the whole of it must be
+// reparse returns the file of the next text, or nil where the whole text must be
 // parsed.
 func (f *File) reparse(name string, next []byte) *File {
 	if f == nil || name != f.Name || f.truncated || f.commonDigest == "" || len(next) > tomlpos.MaxText {
@@ -63,8 +63,8 @@ func (f *File) reparse(name string, next []byte) *File {
 	return f.withServices(services, sections, textHash(next))
 }
 
-// sectionsAt cuts the text at the lines at which the one before has its parts. Whether
-// parts begin there is seen later.
+// sectionsAt cuts the text at the lines where the sections of the text before begin.
+// Whether sections begin there is verified later.
 func (f *File) sectionsAt(text string) []tomlpos.Section {
 	sections := slices.Clone(f.sections)
 	line, offset := 1, 0
@@ -85,12 +85,12 @@ func (f *File) sectionsAt(text string) []tomlpos.Section {
 	return sections
 }
 
-// rebuild decodes what is no service and the changed services, with empty lines
-// for all others, and makes the changed ones. It is not ok when anything at all is
-// said of them, or when the parts are not where they were.
+// rebuild decodes everything but the unchanged services, in whose place it puts empty
+// lines, and builds the changed ones. ok is false when there is any error or warning
+// about them, or when the sections are not where they were.
 //
-// That the next part's header is found where it was proves that nothing of a
-// changed one, an open string say, reaches into what was left out: empty lines
+// That the header of the next section is found where it was proves that nothing of a
+// changed one, such as an open string, reaches into what was left out: empty lines
 // close nothing.
 func rebuild(name, text string, sections []tomlpos.Section, changed []int) (built []Service, ok bool) {
 	var b strings.Builder
@@ -123,12 +123,12 @@ func rebuild(name, text string, sections []tomlpos.Section, changed []int) (buil
 	return built, ok
 }
 
-// warnsIn says whether one of the warnings of before is about what changed.
+// warnsIn reports whether one of the warnings so far is about what changed.
 func (f *File) warnsIn(sections []tomlpos.Section, changed []int) bool {
 	return slices.ContainsFunc(f.Warnings, func(w Error) bool { return lineInServices(sections, changed, w.Line) })
 }
 
-// lineInServices says whether the line is in one of the services with those numbers.
+// lineInServices reports whether the line is in one of the services with those numbers.
 func lineInServices(sections []tomlpos.Section, services []int, line int) bool {
 	service := -1
 	for i, c := range sections {
@@ -144,8 +144,8 @@ func lineInServices(sections []tomlpos.Section, services []int, line int) bool {
 	return false
 }
 
-// sameIdentity says whether all that is judged beyond one service (who has which name
-// and address, which checks go through the kernel, who is a director) is as it was.
+// sameIdentity reports whether everything that is checked across services (names,
+// addresses, checks with through, directors as real servers) is unchanged.
 func sameIdentity(s, was Service) bool {
 	return s.Name == was.Name && s.Protocol == was.Protocol && s.Address == was.Address && s.FWMark == was.FWMark && s.IPv6 == was.IPv6 &&
 		slices.EqualFunc(s.RealServers, was.RealServers, func(a, b RealServer) bool {
@@ -153,7 +153,7 @@ func sameIdentity(s, was Service) bool {
 		})
 }
 
-// withServices is the file with these services instead of its own.
+// withServices returns the file with these services in place of its own.
 func (f *File) withServices(services []Service, sections []tomlpos.Section, hash string) *File {
 	next := *f
 	next.Hash, next.services, next.sections = hash, services, sections
@@ -166,8 +166,8 @@ func (f *File) withServices(services []Service, sections []tomlpos.Section, hash
 	return &next
 }
 
-// setDigests gives the file's services their digests. Where they are written in
-// another form there are none: no digest is equal to none.
+// setDigests sets the digests of the file's services. Services that are not written as
+// sections have none.
 func (f *File) setDigests(text string, sections []tomlpos.Section) {
 	common, each := tomlpos.Digests(text, sections)
 	if len(each) != len(f.services) {

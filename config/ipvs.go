@@ -1,6 +1,4 @@
-// This file builds what the directors do for each other and for themselves:
-// [ipvs.sync], by which connections survive a failover, and [guard], which
-// doubts a mass failure. It never sends a packet.
+// [ipvs] and [ipvs.sync].
 
 package config
 
@@ -14,7 +12,7 @@ import (
 	"lvsd/config/values"
 )
 
-// buildIPVS makes the settings of the kernel's table for one director.
+// buildIPVS builds the settings of the kernel's table for one director.
 func buildIPVS(t, root *reader.Table) IPVS {
 	for _, name := range []string{"timeout_tcp", "timeout_tcp_fin", "timeout_udp"} {
 		requireWholeSeconds(t, name)
@@ -32,14 +30,14 @@ func buildIPVS(t, root *reader.Table) IPVS {
 	}
 }
 
-// requireWholeSeconds refuses what the kernel, which counts seconds here, would cut.
+// requireWholeSeconds refuses fractions of a second, which the kernel would cut off.
 func requireWholeSeconds(t *reader.Table, name string) {
 	if d := t.Duration(name); d%time.Second != 0 {
 		t.Errorf(name, "must be whole seconds, which is what the kernel counts here, not %s", d)
 	}
 }
 
-// buildSync makes [ipvs.sync] for the record's director; nil when there is none.
+// buildSync builds [ipvs.sync] for the table's director; nil when it is not set.
 func buildSync(parent *reader.Table, root *reader.Table) *Sync {
 	t, ok := parent.Value("sync").(*reader.Table)
 	if !ok {
@@ -77,7 +75,7 @@ func buildSync(parent *reader.Table, root *reader.Table) *Sync {
 	return s
 }
 
-// syncInstance reads the election that status and warnings refer to.
+// syncInstance reads the instance that status and warnings refer to.
 func syncInstance(t *reader.Table, root *reader.Table) string {
 	var names []string
 	for _, e := range root.Tables("vrrp") {

@@ -1,5 +1,5 @@
-// Checks that probe the service's address on the real server itself, by the
-// kernel's forwarding: what they need of the rest of the file.
+// Checks with through, which probe the service's address on the real server itself
+// by a firewall mark: what they require of the rest of the file.
 
 package config
 
@@ -9,7 +9,7 @@ import (
 	"lvsd/config/reader"
 )
 
-// checkMarkProbes refuses what such checks cannot be had with.
+// checkMarkProbes refuses what such checks cannot be combined with.
 func checkMarkProbes(root *reader.Table, services []Service) {
 	first := uint32(root.Table("ipvs").Int("through_marks"))
 	type path struct {

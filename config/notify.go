@@ -1,5 +1,4 @@
-// This file reads whom the daemon tells of what happens: programs and a URL.
-// Whether they are there is seen when there is something to tell.
+// Programs and URLs that are notified of events. Whether they exist is not checked.
 
 package config
 
@@ -28,7 +27,7 @@ func argvValue(t *reader.Table, name, example string) []string {
 	return command
 }
 
-// notifyCommand reads a program that gets events; an empty array is none.
+// notifyCommand reads the program that gets events; nil for an empty array.
 func notifyCommand(t *reader.Table) []string {
 	if t.Valid("notify") && len(t.Strings("notify")) == 0 {
 		return nil
@@ -36,7 +35,7 @@ func notifyCommand(t *reader.Table) []string {
 	return argvValue(t, "notify", `["/etc/lvsd/notify"]`)
 }
 
-// webhookURL reads where events are posted to.
+// webhookURL reads the URL that events are posted to.
 func webhookURL(t *reader.Table) string {
 	text := t.Str("webhook")
 	if text == "" {

@@ -1,5 +1,4 @@
-// This file builds [pair], by which the directors tell each other how they are.
-// It never reads the key.
+// [pair], the exchange of status between the directors, and [guard].
 
 package config
 
@@ -15,7 +14,7 @@ import (
 	"lvsd/config/values"
 )
 
-// buildPair makes [pair] for the record's director; nil when it is off.
+// buildPair builds [pair] for the table's director; nil when it is off.
 func buildPair(root *reader.Table, director string, directors []Director, instances []Instance) *Pair {
 	t := root.Table("pair").For(director)
 	if t.Str("listen") == "" {
@@ -48,7 +47,7 @@ func buildPair(root *reader.Table, director string, directors []Director, instan
 	return p
 }
 
-// listensElsewhere says that another director has the exchange on.
+// listensElsewhere reports whether another director has the exchange enabled.
 func listensElsewhere(root *reader.Table, directors []Director) bool {
 	for _, d := range directors {
 		if root.Table("pair").For(d.Name).Str("listen") != "" {
@@ -58,7 +57,7 @@ func listensElsewhere(root *reader.Table, directors []Director) bool {
 	return false
 }
 
-// defaultPairKey finds the key when none is named: that of the elections.
+// defaultPairKey uses the key of the instances where key_file is not set.
 func defaultPairKey(t *reader.Table, p *Pair, instances []Instance) {
 	if p.KeyFile != "" || !t.Valid("key_file") {
 		return
@@ -74,12 +73,12 @@ func defaultPairKey(t *reader.Table, p *Pair, instances []Instance) {
 	}
 }
 
-// peerEndpoint judges where the record's director listens, and answers where the others
-// reach it: at the address by which they know it.
+// peerEndpoint validates where the table's director listens, and returns where the
+// others reach it: at its [[director]] address.
 func peerEndpoint(t *reader.Table, d Director) (netip.AddrPort, bool) {
 	s := t.Str("listen")
 	switch {
-	case s == "": // said when it is that director's turn
+	case s == "": // reported for that director
 		return netip.AddrPort{}, false
 	case !values.IsListenAddress(s):
 		t.Errorf("listen", `must be ":PORT", or IP:PORT with the director's own address, not %s`, values.Quote(s))
@@ -101,7 +100,7 @@ func peerEndpoint(t *reader.Table, d Director) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(d.Address, at.Port()), true
 }
 
-// buildGuard makes [guard]; nil without witnesses.
+// buildGuard builds [guard]; nil without witnesses.
 func buildGuard(t *reader.Table, instances instanceSet) *Guard {
 	g := &Guard{Share: int(t.Int("share"))}
 	for i, s := range t.Strings("witnesses") {

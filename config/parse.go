@@ -1,5 +1,4 @@
-// This file is the way in: from text to File, and from File to the Config of
-// one director. It never reads the file itself.
+// From the text to a File, and from a File to the Config of one director.
 
 package config
 
@@ -12,10 +11,10 @@ import (
 	"lvsd/config/reader"
 )
 
-// Parse reads the text of a configuration file. The name is for messages only.
-// The error is Errors: every mistake of the file, sorted by position. Where
-// the text is no TOML that is the first mistake alone, since nothing after it
-// can be trusted.
+// Parse reads the text of a configuration file. The name is used in messages only.
+// The error is Errors: every error of the file, sorted by position. Where
+// the text is not valid TOML, it is the first error alone: the rest cannot be
+// interpreted.
 //
 // Time and memory are bounded: texts over 16 MiB, or nested deeper than 64
 // levels, are refused before they are parsed.
@@ -43,7 +42,7 @@ func textHash(text []byte) string {
 	return hex.EncodeToString(sum[:])[:16]
 }
 
-// build makes the File, with a Config for every director.
+// build builds the File, with a Config for every director.
 func build(root *reader.Table) *File {
 	f := &File{Name: root.File(), Directors: buildDirectors(root), configs: map[string]*Config{}}
 	if len(f.Directors) > reader.MaxDirectors {
@@ -51,7 +50,7 @@ func build(root *reader.Table) *File {
 		return f
 	}
 	if !root.IsSet("vrrp") && !root.IsSet("virtual_service") && !root.Failed() {
-		// A file cut short by a full disk must not take every service away.
+		// A file truncated by a full disk must not remove every service.
 		root.ErrorAt(Position{Line: 1, Col: 1}, nil, "has neither [[vrrp]] nor [[virtual_service]]: there is nothing to do")
 	}
 	services := buildServices(root)
@@ -85,8 +84,8 @@ func build(root *reader.Table) *File {
 	return f
 }
 
-// For gives the configuration of one director, which is only to be read. A
-// file that names no director is good for any. The error names the directors
+// For returns the configuration of one director, which is read-only. A
+// file without [[director]] is valid for any. The error names the directors
 // in the file.
 func (f *File) For(director string) (*Config, error) {
 	if len(f.Directors) == 0 {

@@ -1,6 +1,5 @@
-// This file builds the virtual services with their real servers, and holds
-// them against each other and against what the kernel can do. It never talks to
-// the kernel.
+// The virtual services and their real servers, checked against each other and
+// against what the kernel accepts.
 
 package config
 
@@ -20,7 +19,7 @@ const (
 	defaultTimeout = time.Second
 )
 
-// serviceKey is what may be one service's only.
+// serviceKey identifies a service in the kernel.
 type serviceKey struct {
 	protocol string
 	address  netip.AddrPort
@@ -28,14 +27,14 @@ type serviceKey struct {
 	ipv6     bool
 }
 
-// serviceSet is what the services have taken so far.
+// serviceSet has the names and keys of the services so far.
 type serviceSet struct {
 	names  map[string]Position
 	keys   map[serviceKey]Position
-	synced bool // [ipvs.sync] is there
+	synced bool // [ipvs.sync] is set
 }
 
-// buildServices makes the services. They are the same for every director.
+// buildServices builds the services. They are the same for every director.
 func buildServices(root *reader.Table) []Service {
 	ipvs := root.Table("ipvs")
 	taken := serviceSet{map[string]Position{}, map[serviceKey]Position{}, ipvs.IsSet("sync") && ipvs.Valid("sync")}
@@ -46,7 +45,7 @@ func buildServices(root *reader.Table) []Service {
 	return all
 }
 
-// buildService makes one service.
+// buildService builds one service.
 func buildService(t *reader.Table, taken *serviceSet) Service {
 	s := Service{
 		Name:              t.Str("name"),
@@ -82,8 +81,8 @@ func buildService(t *reader.Table, taken *serviceSet) Service {
 	return s
 }
 
-// serviceIdentity reads what a service is known by: its address, or its firewall
-// mark. It must be the only one with it. Where that is wrong both stay zero.
+// serviceIdentity reads what identifies a service: its address or its firewall mark,
+// which must be unique. On an error both stay zero.
 func serviceIdentity(t *reader.Table, s *Service, taken map[serviceKey]Position) {
 	name := "address"
 	switch {
@@ -153,10 +152,10 @@ func serviceAddress(t *reader.Table, s Service) netip.AddrPort {
 	return a
 }
 
-// known says that what the service is known by is right.
+// known reports whether the service has a valid address or mark.
 func (s *Service) known() bool { return s.Address.IsValid() || s.FWMark != 0 }
 
-// bits is the length of the service's addresses.
+// bits returns the length of the service's addresses.
 func (s *Service) bits() int {
 	if s.IPv6 {
 		return 128
@@ -164,11 +163,11 @@ func (s *Service) bits() int {
 	return 32
 }
 
-// anyPort says that the service takes packets to more than one port, which
+// anyPort reports whether the service takes packets to more than one port, which
 // then reach the real server with the port that the client chose.
 func (s *Service) anyPort() bool { return s.known() && s.Address.Port() == 0 }
 
-// persistenceBits reads what makes one client of persistence.
+// persistenceBits reads the prefix length within which clients count as one.
 func persistenceBits(t *reader.Table, s Service) int {
 	bits := s.bits()
 	mask := t.Str("persistence_netmask")
@@ -189,8 +188,8 @@ func persistenceBits(t *reader.Table, s Service) int {
 	return n
 }
 
-// checkUDPOptions judges what looks into the packets: an engine, and scheduling each
-// by itself. Both are for UDP; of a firewall mark the protocol is not known.
+// checkUDPOptions validates the persistence engine and one-packet scheduling. Both are
+// for UDP; with a firewall mark the protocol is not known.
 func checkUDPOptions(t *reader.Table, s Service) {
 	udp := s.Protocol == "udp" || s.FWMark != 0 || !t.Valid("protocol") || !s.known()
 	if s.PersistenceEngine != "" {
@@ -217,7 +216,7 @@ func checkUDPOptions(t *reader.Table, s Service) {
 }
 
 // schedulerFlags resolves the flags to those that the kernel gets. The second
-// result says that a client whose server has weight 0 is sent to another one,
+// result reports whether a client whose server has weight 0 is sent to another one,
 // which of the hashing schedulers only sh and mh can do (ip_vs_sh.c,
 // ip_vs_mh.c).
 func schedulerFlags(t *reader.Table, scheduler string) (flags []string, fallback bool) {
@@ -258,7 +257,7 @@ func schedulerFlags(t *reader.Table, scheduler string) (flags []string, fallback
 	return flags, !refused
 }
 
-// onFailure resolves what becomes of a failed server. Weight 0 keeps its
+// onFailure resolves what happens to a failed server. Weight 0 keeps its
 // connections; but a UDP flow never leaves such a server, and a scheduler that
 // hashes without fallback refuses the clients of one.
 func onFailure(t *reader.Table, s Service, fallback bool) string {
@@ -276,7 +275,7 @@ func onFailure(t *reader.Table, s Service, fallback bool) string {
 	return quiesce
 }
 
-// buildRealServers makes the entries of real_servers.
+// buildRealServers builds the entries of real_servers.
 func buildRealServers(t *reader.Table, s Service, synced bool) []RealServer {
 	records := t.Tables("real_servers")
 	all := make([]RealServer, 0, len(records))
@@ -323,7 +322,7 @@ func buildRealServers(t *reader.Table, s Service, synced bool) []RealServer {
 	return all
 }
 
-// requireCheck asks for a check where none can be guessed.
+// requireCheck requires a check where there is no default.
 func requireCheck(t *reader.Table, s Service) {
 	switch {
 	case s.FWMark != 0:
@@ -335,7 +334,7 @@ func requireCheck(t *reader.Table, s Service) {
 	}
 }
 
-// defaultCheck is the check of a tcp service that says none.
+// defaultCheck is the check of a tcp service without one.
 func defaultCheck(t *reader.Table) *checkTemplate {
 	check := t.Table("check")
 	p := newCheckTemplate(check)
@@ -343,15 +342,15 @@ func defaultCheck(t *reader.Table) *checkTemplate {
 	return p
 }
 
-// realServerAddress reads the address of a real server, which must be the service's
-// only one there. Without a port it has the service's.
+// realServerAddress reads the address of a real server, which must be unique
+// in the service. Without a port it has the service's.
 func realServerAddress(t *reader.Table, s Service, forward string, taken map[netip.AddrPort]Position, synced bool) netip.AddrPort {
 	if !t.Valid("address") {
 		return netip.AddrPort{}
 	}
 	port := int(s.Address.Port())
 	if !s.known() {
-		port = 1 // what is wrong with the service has been said
+		port = 1 // the error in the service is reported
 	}
 	a, problem := values.ParseAddrPort(t.Str("address"), port)
 	if problem == "" && s.known() {
@@ -379,7 +378,7 @@ func realServerAddress(t *reader.Table, s Service, forward string, taken map[net
 	return a
 }
 
-// formatServer writes an address without a port that it does not have.
+// formatServer writes an address, without the port where that is 0.
 func formatServer(a netip.AddrPort) string {
 	if a.Port() == 0 {
 		return a.Addr().String()
@@ -387,8 +386,8 @@ func formatServer(a netip.AddrPort) string {
 	return a.String()
 }
 
-// requireServicePort refuses another port than the service's where the packet reaches
-// the real server as the client sent it.
+// requireServicePort refuses a port other than the service's where packets reach the
+// real server unchanged.
 func requireServicePort(t *reader.Table, s Service, rs RealServer) {
 	if !t.Valid("address") || !t.Valid("forward") || !s.Address.IsValid() || rs.Forward == "nat" || rs.Address.Port() == s.Address.Port() {
 		return
@@ -443,7 +442,7 @@ func warnServers(t *reader.Table, s Service, fallback bool) {
 	}
 }
 
-// weightsDiffer says whether servers that are not drained differ in weight.
+// weightsDiffer reports whether servers that are not drained differ in weight.
 func weightsDiffer(servers []RealServer) bool {
 	weight := 0
 	for _, rs := range servers {
@@ -455,8 +454,8 @@ func weightsDiffer(servers []RealServer) bool {
 	return false
 }
 
-// warnWithoutInstance warns of services whose address no election brings to a director.
-// A single director without elections has them by other means.
+// warnWithoutInstance warns of services whose address is in no instance.
+// A single director without instances gets them by other means.
 func warnWithoutInstance(root *reader.Table, services []Service, instances instanceSet, directors int) {
 	if len(root.Tables("vrrp")) == 0 && (directors < 2 || !root.Valid("vrrp")) {
 		return

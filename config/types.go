@@ -22,19 +22,19 @@ type Error = reader.Error
 // error; errors.As finds it.
 type Errors = reader.Errors
 
-// File is a configuration file without a mistake, good for every director that
+// File is a configuration file without errors, valid for every director that
 // it names. It is made by Parse.
 type File struct {
 	Name      string     // as given to Parse, for messages
 	Hash      string     // SHA-256 of the text, hex, the first 16 characters
 	Directors []Director // in the file's order; empty when the file names none
-	Warnings  []Error    // sorted by position; what is valid and yet hardly meant
+	Warnings  []Error    // sorted by position: valid, and probably not intended
 
 	configs  map[string]*Config // by director; one under "" when the file names none
 	services []Service          // of all of them
 
-	// What ParseAfter needs: where the parts of the text begin, the digest of those
-	// that are no services, and whether there were more warnings than are listed.
+	// What ParseAfter needs: the sections of the text, the digest of those that are
+	// not services, and whether there were more warnings than are listed.
 	sections     []tomlpos.Section
 	commonDigest string
 	truncated    bool
@@ -50,15 +50,15 @@ type Director struct {
 // Config is a File resolved for one director: defaults filled in, and of each
 // value that differs between the directors the one for this director.
 type Config struct {
-	Director  string     // whom it is resolved for
-	Directors []Director // everybody, this one included
+	Director  string     // that it is resolved for
+	Directors []Director // all, this one included
 	Hash      string     // of the text, as in File
 	File      string     // the file's name
 
 	Global    Global
 	IPVS      IPVS
 	Guard     *Guard     // nil = off, as it is without witnesses
-	Pair      *Pair      // nil = the directors tell each other nothing
+	Pair      *Pair      // nil = the directors exchange nothing
 	Instances []Instance // in the file's order
 	Services  []Service  // in the file's order
 }
@@ -82,8 +82,8 @@ type Global struct {
 // IPVS is the [ipvs] table: what concerns the kernel's table as a whole.
 type IPVS struct {
 	TimeoutTCP     time.Duration // whole seconds, 1s to 744h
-	TimeoutTCPFin  time.Duration // likewise
-	TimeoutUDP     time.Duration // likewise
+	TimeoutTCPFin  time.Duration // as above
+	TimeoutUDP     time.Duration // as above
 	ManageSysctls  bool
 	ResyncInterval time.Duration // 100ms to 1h
 	OnStop         string        // "keep" "remove"
@@ -96,32 +96,32 @@ type IPVS struct {
 // one for each real server that has such a check.
 const ThroughMarkCount = schema.ThroughMarkCount
 
-// Sync is [ipvs.sync]: the directors tell each other their connections, so that
-// these survive a failover. Both run the sender and the receiver all the time.
+// Sync is [ipvs.sync]: the directors synchronise their connections, so that these
+// survive a failover. Both run the sender and the receiver all the time.
 type Sync struct {
 	Interface     string        // at most 15 bytes (IFNAMSIZ - 1)
 	ID            uint8         // 1 to 255: 0 would make the kernel accept every sender (ip_vs_sync.c)
-	VRRP          string        // the election whose mastership status and warnings refer to; "" = the file has none
+	VRRP          string        // the instance whose mastership status and warnings refer to; "" = the file has none
 	Group         netip.Addr    // multicast, IPv4 or IPv6
 	Port          uint16        // UDP, 1 to 65535
 	TTL           uint8         // 1 to 255
 	MaxLen        int           // bytes of a datagram's payload, 512 to 65507; 0 = what the interface's MTU allows
-	Threshold     [2]int        // net.ipv4.vs.sync_threshold: the packets before a connection is first sent, and the packets from one time to the next
+	Threshold     [2]int        // net.ipv4.vs.sync_threshold: packets before a connection is first sent, and packets between two messages
 	RefreshPeriod time.Duration // net.ipv4.vs.sync_refresh_period, whole seconds; 0 = Threshold alone decides
 }
 
-// Guard is [guard]: what is asked before it is believed that most servers died
-// at once.
+// Guard is [guard]: witnesses that must be reachable before a simultaneous failure
+// of most servers is acted on.
 type Guard struct {
 	Witnesses []netip.Addr // at least one
 	Share     int          // percent of all servers, 1 to 100
 }
 
-// Pair is [pair]: where the directors tell each other how they are.
+// Pair is [pair]: the exchange of status between the directors.
 type Pair struct {
 	Listen  string     // IP:PORT or :PORT of this director
 	KeyFile string     // absolute path
-	Address netip.Addr // this director's own, which the others know it by
+	Address netip.Addr // this director's own, by which the others reach it
 	Peers   []Peer     // in the file's order, without this director; at least one
 }
 
@@ -131,7 +131,7 @@ type Peer struct {
 	Address netip.AddrPort
 }
 
-// Instance is one [[vrrp]]: a group of addresses that one director holds.
+// Instance is one [[vrrp]]: a group of addresses that one director has at a time.
 type Instance struct {
 	Name              string
 	Interface         string        // at most 15 bytes (IFNAMSIZ - 1)
@@ -141,19 +141,19 @@ type Instance struct {
 	Preempt           bool
 	PreemptDelay      time.Duration  // 0s to 1h
 	Addresses         []netip.Prefix // at least one, at most 255, one family; the first of IPv6 is link-local
-	ExcludedAddresses []netip.Prefix // move too, and are in no advert
+	ExcludedAddresses []netip.Prefix // move with Addresses, and are not advertised
 	AnyIPv6           bool           // the first address of IPv6 need not be link-local
 	Routes            []Route        // move with the addresses
-	Rules             []Rule         // likewise
+	Rules             []Rule         // move with the addresses
 	VirtualMAC        bool           // the addresses have the MAC address of RFC 9568 §7.3
 	Checksum          string         // "rfc5798" "rfc9568"; what is sent, both are accepted
 	Version           uint8          // 3, or 2 (whole seconds, IPv4)
 	Unicast           []netip.Addr   // the other directors; empty = multicast
 	Source            netip.Addr     // with Unicast: this director's own
 	Authentication    Authentication
-	HandoverLimit     time.Duration // 0s to 1m; 0 = the addresses go at once
+	HandoverLimit     time.Duration // 0s to 1m; 0 = the addresses are removed at once
 	SyncHold          time.Duration // 0s to 1h; how long it waits for connections before it preempts
-	SyncGroup         string        // elections of one word move together; "" = alone
+	SyncGroup         string        // instances with the same name move together; "" = alone
 	TrackInterfaces   []TrackedInterface
 	TrackScripts      []TrackedScript
 	Notify            []string // absolute path and arguments of a program that gets its events; nil = none
@@ -162,7 +162,7 @@ type Instance struct {
 	Position
 }
 
-// Route is a route that moves with an election's addresses.
+// Route is a route that moves with an instance's addresses.
 type Route struct {
 	To        netip.Prefix // /0: the default route
 	Via       netip.Addr   // zero = on the link
@@ -172,7 +172,7 @@ type Route struct {
 	Metric    int        // 0 = the kernel's default
 }
 
-// Rule is a rule of routing that moves with an election's addresses.
+// Rule is a routing policy rule that moves with an instance's addresses.
 type Rule struct {
 	From, To  netip.Prefix // zero = any
 	Mark      uint32       // 0 = any
@@ -181,43 +181,43 @@ type Rule struct {
 	Priority  int          // 1 to 32765
 }
 
-// TrackedInterface is an interface that an election heeds besides its own.
+// TrackedInterface is an interface that an instance tracks besides its own.
 type TrackedInterface struct {
 	Name   string
 	Weight int // -253 to 253; 0 = down is a fault
 }
 
-// TrackedService is a service whose health an election heeds.
+// TrackedService is a service whose quorum an instance tracks.
 type TrackedService struct {
 	Name   string // of a service of the file
 	Weight int    // -253 to -1: added to the priority while its quorum is lost
-	Fault  bool   // instead of that this director takes no part
+	Fault  bool   // losing the quorum is a fault; then Weight is 0
 }
 
-// TrackedFile is a file whose number an election heeds.
+// TrackedFile is a file with a number that an instance tracks.
 type TrackedFile struct {
 	Path   string // absolute
-	Weight int    // -253 to 253: what the number is multiplied with; 0 = another number than 0 is a fault
+	Weight int    // -253 to 253: factor of the number; 0 = any number other than 0 is a fault
 }
 
-// TrackedScript is a program that an election heeds.
+// TrackedScript is a program whose exit code an instance tracks.
 type TrackedScript struct {
 	Command    []string // absolute path and arguments
 	Interval   time.Duration
 	Timeout    time.Duration
 	Rise, Fall int // 1 to 100
-	Weight     int // as of an interface
+	Weight     int // -253 to 253; 0 = a failure is a fault
 }
 
-// Authentication is how an election's adverts are proven.
+// Authentication is how an instance's advertisements are authenticated.
 type Authentication struct {
-	Type       string // "" = not at all; "pass" (version 2), "hmac" (version 3)
+	Type       string // "" = none; "pass" (version 2), "hmac" (version 3)
 	KeyFile    string // an absolute path
 	Permissive bool   // of "hmac"
 }
 
-// Tunnel is how packets are wrapped on their way to a real server with
-// Forward "tun"; all of it is zero with another Forward.
+// Tunnel is the encapsulation of packets to a real server with Forward "tun". It is
+// zero with another Forward.
 type Tunnel struct {
 	Type     string // "ipip" "gue" "gre"
 	Port     uint16 // UDP port of gue, 1 to 65535; else 0
@@ -233,26 +233,26 @@ type Service struct {
 	Protocol          string         // "tcp" "udp" "sctp"; "" with an FWMark
 	Scheduler         string         // the kernel's name without ip_vs_
 	SchedulerFlags    []string       // what the kernel gets: the fallback of sh and mh is in it, "no-fallback" is not
-	Forward           string         // "dr" "nat" "tun"; what a real server has that says nothing else
-	Tunnel            Tunnel         // of Forward "tun", likewise
+	Forward           string         // "dr" "nat" "tun"; the default of its real servers
+	Tunnel            Tunnel         // with Forward "tun"
 	Persistence       time.Duration  // whole seconds; 0 = off
-	PersistenceBits   int            // prefix length that makes one client; 32 or 128 unless the file says otherwise
+	PersistenceBits   int            // prefix length within which clients count as one; 32 or 128 by default
 	PersistenceEngine string         // "" "sip"
 	OnePacket         bool
-	Quorum            int            // weight alive that is needed, at least 1
-	Hysteresis        int            // weight on top of Quorum on the way up
+	Quorum            int            // available weight that is needed, at least 1
+	Hysteresis        int            // weight above Quorum that is needed to regain it
 	OnFailure         string         // "quiesce": weight 0, connections stay; "remove": out of the kernel's table
-	DrainPersistent   string         // "keep" "move": what a drain by hand does to persistent clients
-	DrainTimeout      time.Duration  // 0s to 24h; 0 = a server taken out of the file is removed at once
+	DrainPersistent   string         // "keep" "move": what a manual drain does to persistent clients
+	DrainTimeout      time.Duration  // 0s to 24h; 0 = a server that is no longer in the file is removed at once
 	Fallback          netip.AddrPort // takes over while the quorum is lost; zero = none
 	FallbackForward   string         // "local" for a loopback address, which the kernel delivers here; else Forward, with Tunnel
 	PanicThreshold    int            // percent, 0 to 100; 0 = off
 	SlowStart         time.Duration  // 0s to 1h; 0 = off
 	FlapDamping       bool
 	RealServers       []RealServer // in the file's order; may be empty
-	// Digest is of all that the service was made of, its place included: two
-	// services, also of two files, that have the same one are equal. "" is equal
-	// to nothing.
+	// Digest covers everything that the service is made of, its position included:
+	// services with the same digest are equal, also between two files. "" is not
+	// comparable.
 	Digest string
 	Position
 }
@@ -260,68 +260,69 @@ type Service struct {
 // RealServer is one entry of real_servers.
 type RealServer struct {
 	Address        netip.AddrPort // port 0 behind an FWMark, and behind an Address with port 0
-	Weight         int            // 0 to 65535; 0 drains by hand
+	Weight         int            // 0 to 65535; 0 = drained
 	Forward        string         // resolved: its own or the service's
-	Tunnel         Tunnel         // likewise; zero unless Forward is "tun"
+	Tunnel         Tunnel         // resolved; zero unless Forward is "tun"
 	UpperThreshold uint32         // connections; 0 = none
 	LowerThreshold uint32         // connections; 0 = the kernel's: three quarters of UpperThreshold
 	Checks         []Check
-	// DrainUntil: until then it drains, whatever its weight; zero = never.
+	// DrainUntil: the server is drained until this time, whatever its weight; zero =
+	// never.
 	DrainUntil         time.Time // in UTC
 	Position                     // of the entry
 	WeightPosition     Position
 	DrainUntilPosition Position
 }
 
-// Check is one probe of one real server, all of it resolved. Which fields mean
-// something depends on Type; the others are zero.
+// Check is one probe of one real server, fully resolved. Fields that do not belong to
+// its Type are zero.
 type Check struct {
 	Type         string         // "connect" "syn" "tcp" "http" "https" "ping" "udp" "dns" "smtp" "exec" "agent" "grpc" "on" "off"
 	Address      netip.AddrPort // what is probed; without an address (the port alone counts) when HostName says it; port 0 where there is none, which only "ping" "exec" "on" "off" can have
 	HostName     string         // a name to look up, outside of the probe's time; "" = Address has the address
-	Through      bool           // probe the service's address on this very real server ("dr" "tun")
+	Through      bool           // probe the service's address on this real server ("dr" "tun")
 	Interval     time.Duration  // from the start of one probe to the next, 10ms to 1h
-	FastInterval time.Duration  // the same while the verdict is changing; at most Interval
+	FastInterval time.Duration  // interval while the health is changing; at most Interval
 	Timeout      time.Duration  // one deadline for all of a probe, 1ms to 1h
 	Rise, Fall   int            // probes in a row, 1 to 1000
 	From         netip.Addr     // source address; zero = the kernel's choice
 	Mark         uint32         // SO_MARK; 0 = none
 
-	// tcp, udp: one exchange, or for tcp several in Steps, which then are all
-	// there is.
+	// tcp, udp: one exchange, or for tcp several in Steps, which then replace
+	// it.
 	Send       string // bytes to send; "" = none
 	Expect     string // regular expression (RE2) that must match somewhere in what was read; "" = none
-	ExpectText string // bytes that must stand somewhere in what was read; "" = none; never with Expect
+	ExpectText string // bytes that must be somewhere in what was read; "" = none; never with Expect
 	Steps      []Step
 	// udp
-	RequireReply bool // silence is a failure, as it is with Expect or ExpectText
+	RequireReply bool // no reply is a failure, as with Expect or ExpectText
 
 	// http, https
 	Method          string
 	Host            string // of the request's Host header
 	Path            string // begins with a slash
 	Headers         map[string]string
-	HeadersFile     string        // absolute path of a file with more; "" = none
+	HeadersFile     string        // absolute path of a file with more headers; "" = none
 	Body            string        // of the request
-	Status          []StatusRange // sorted by First; any of them is good
-	BodyExpect      string        // the key expect: regular expression (RE2) that must match somewhere in the body; "" = the body is not judged
+	Status          []StatusRange // sorted by First; any of them is accepted
+	BodyExpect      string        // the key expect: regular expression (RE2) that must match somewhere in the body; "" = the body is ignored
 	ExpectNot       string        // regular expression (RE2) that must match nowhere in the body; "" = none
 	Digest          string        // of the whole body: "sha256:" or "md5:" and lower-case hex; "" = none
 	FollowRedirects int           // how many, 0 to 10
-	HTTP2           bool          // HTTP/2 and nothing else: by ALPN for https, with prior knowledge for http
+	HTTP2           bool          // HTTP/2 only: by ALPN for https, with prior knowledge for http
 	ProxyProtocol   string        // "" "v1" "v2": the header that the connection begins with
 
 	// https; tcp, smtp and grpc with UseTLS
 	UseTLS bool // the key tls; for smtp by STARTTLS. Always true for https
 	TLS    TLS
 
-	Count int // ping: echo requests, 1 to 10; one answer is enough
+	Count int // ping: echo requests, 1 to 10; one reply is enough
 
 	// dns
 	DNSName   string // as written, without the last dot
 	DNSRecord string // "A" "AAAA" …
 	DNSRcode  string // "NOERROR" "NXDOMAIN" …
-	DNSAnswer string // what one record of the answer must say; "" = any, or none
+	DNSAnswer string // what one resource record of the answer must have; "" = any, or none
 	DNSTCP    bool
 
 	Helo        string   // smtp: what EHLO says
@@ -333,8 +334,8 @@ type Check struct {
 	Position
 }
 
-// Step is one exchange of a tcp dialogue: send, then read until what is
-// expected has come. Each of the two may be missing, not both.
+// Step is one exchange of a tcp check: send, then read until the expected bytes have
+// arrived. Either may be missing, not both.
 type Step struct {
 	Send       string // bytes; "" = none
 	Expect     string // regular expression (RE2); "" = none
@@ -344,7 +345,7 @@ type Step struct {
 // StatusRange is a range of HTTP status codes, both ends included.
 type StatusRange struct{ First, Last int }
 
-// TLS is how a check speaks TLS, and how it judges the server's certificate.
+// TLS has the settings of TLS in a check.
 type TLS struct {
 	Verify     bool
 	ServerName string // resolved: what the certificate must be for, and the SNI when it is a name

@@ -1,6 +1,5 @@
-// This file builds the elections and holds them against each other: one VRID
-// an interface, one election an address. It never knows whether an interface
-// exists.
+// The VRRP instances, checked against each other: a virtual router ID is used once
+// an interface, and an address in one instance.
 
 package config
 
@@ -13,22 +12,22 @@ import (
 	"lvsd/config/values"
 )
 
-// vrid is what must be one election's on a LAN.
+// vrid must be unique on a LAN.
 type vrid struct {
 	iface string
 	id    int64
-	v6    bool // the families number theirs apart, RFC 9568 §1.4
+	v6    bool // the families are numbered separately, RFC 9568 §1.4
 }
 
-// instanceSet is what the elections of one director have taken so far.
+// instanceSet has the names, router IDs and addresses of the instances so far.
 type instanceSet struct {
 	names     map[string]Position
 	vrids     map[vrid]Position
 	addresses map[netip.Addr]Position
-	directors map[netip.Addr]string // whose own they are
+	directors map[netip.Addr]string // their own addresses
 }
 
-// buildInstances makes the elections of one director.
+// buildInstances builds the instances of one director.
 func buildInstances(root *reader.Table, director string, directors []Director, services []Service) ([]Instance, instanceSet) {
 	taken := instanceSet{map[string]Position{}, map[vrid]Position{}, map[netip.Addr]Position{}, map[netip.Addr]string{}}
 	for _, d := range directors {
@@ -44,7 +43,7 @@ func buildInstances(root *reader.Table, director string, directors []Director, s
 	return all, taken
 }
 
-// buildInstance makes one election.
+// buildInstance builds one instance.
 func buildInstance(t *reader.Table, directors []Director, services []Service, taken *instanceSet) Instance {
 	inst := Instance{
 		Name:           t.Str("name"),
@@ -98,11 +97,11 @@ func buildInstance(t *reader.Table, directors []Director, services []Service, ta
 	return inst
 }
 
-// maxFrame6 is how many addresses of IPv6 an advert can name in one frame of 1500
-// octets, a proof included: what is made as a frame is not taken apart.
+// maxFrame6 is how many addresses of IPv6 fit into an advertisement in one frame of
+// 1500 octets, authentication included: frames are not fragmented.
 const maxFrame6 = 87
 
-// checkVirtualMAC holds virtual_mac against the rest of the election.
+// checkVirtualMAC checks virtual_mac against the rest of the instance.
 func checkVirtualMAC(t *reader.Table, inst *Instance) {
 	if !inst.VirtualMAC {
 		return
@@ -118,7 +117,7 @@ func checkVirtualMAC(t *reader.Table, inst *Instance) {
 	}
 }
 
-// claimVRID refuses a second election with the same virtual router on a LAN.
+// claimVRID refuses a second instance with the same virtual router on a LAN.
 func claimVRID(t *reader.Table, v vrid, taken map[vrid]Position) {
 	at, _ := t.Locate("virtual_router_id")
 	if first, twice := taken[v]; twice {
@@ -129,7 +128,7 @@ func claimVRID(t *reader.Table, v vrid, taken map[vrid]Position) {
 }
 
 // instanceAddresses reads a list of addresses, none of which may be in another
-// election or twice in this one.
+// instance or twice in this one.
 func instanceAddresses(t *reader.Table, name string, taken *instanceSet) []netip.Prefix {
 	var all []netip.Prefix
 	for i, s := range t.Strings(name) {
@@ -159,7 +158,7 @@ func instanceAddresses(t *reader.Table, name string, taken *instanceSet) []netip
 	return all
 }
 
-// requireOneFamily refuses addresses of two.
+// requireOneFamily refuses addresses of both families in one instance.
 func requireOneFamily(t *reader.Table, inst *Instance) {
 	for _, name := range []string{"addresses", "excluded_addresses"} {
 		for i, s := range t.Strings(name) {
@@ -172,10 +171,8 @@ func requireOneFamily(t *reader.Table, inst *Instance) {
 	}
 }
 
-// warnEqualPriorities warns of two directors between whom only their addresses
-// decide.
-// The directors' own values of preempt are compared, too: with different ones the
-// priorities order only some of the takeovers.
+// warnEqualPriorities warns of two directors with the same priority, between which
+// their addresses decide, and of different values of preempt.
 func warnEqualPriorities(root *reader.Table, directors []Director) {
 	for _, t := range root.Tables("vrrp") {
 		if !t.Valid("priority") {
@@ -186,7 +183,7 @@ func warnEqualPriorities(root *reader.Table, directors []Director) {
 		for _, d := range directors {
 			v := t.For(d.Name)
 			if !v.Bool("preempt") {
-				continue // whoever is master stays it: no order is a choice, too
+				continue // the master stays master: equal priorities may be intended
 			}
 			p := v.Int("priority")
 			if other, same := first[p]; same {
@@ -198,8 +195,7 @@ func warnEqualPriorities(root *reader.Table, directors []Director) {
 	}
 }
 
-// warnMixedPreempt explains what becomes of the addresses when only some directors
-// preempt.
+// warnMixedPreempt warns where only some directors preempt.
 func warnMixedPreempt(t *reader.Table, directors []Director) {
 	for _, d := range directors[:max(len(directors)-1, 0)] {
 		a := t.For(d.Name)

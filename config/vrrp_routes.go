@@ -1,5 +1,4 @@
-// This file reads the routes and rules that move with an election's addresses. It
-// never knows which there are on a host.
+// Routes and rules that move with an instance's addresses.
 
 package config
 
@@ -10,10 +9,10 @@ import (
 	"lvsd/config/values"
 )
 
-// buildRoutes reads routes and rules. All of them are of the election's family.
+// buildRoutes reads routes and rules. They must be of the instance's address family.
 func buildRoutes(parent *reader.Table, inst *Instance) {
 	if len(inst.Addresses) == 0 {
-		return // which is complained of, and there is no family
+		return // reported as an error
 	}
 	v6 := inst.Addresses[0].Addr().Is6()
 	for _, t := range parent.Tables("routes") {
@@ -42,7 +41,7 @@ func buildRoutes(parent *reader.Table, inst *Instance) {
 	}
 }
 
-// holds says whether the address is one of the election's.
+// holds reports whether the address is one of the instance's.
 func (inst *Instance) holds(a netip.Addr) bool {
 	for _, all := range [][]netip.Prefix{inst.Addresses, inst.ExcludedAddresses} {
 		for _, p := range all {

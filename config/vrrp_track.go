@@ -1,5 +1,5 @@
-// This file builds what an election heeds besides its peers: interfaces,
-// services, programs, files, and the other elections of its sync group. It never looks at one.
+// Sync groups and tracking: interfaces, services, scripts and files that change an
+// instance's priority or put it in fault.
 
 package config
 
@@ -12,12 +12,12 @@ import (
 	"lvsd/config/values"
 )
 
-// buildTracking reads handover_limit, sync_hold, sync_group and what is tracked.
+// buildTracking reads handover_limit, sync_hold, sync_group and the track_ keys.
 func buildTracking(parent *reader.Table, inst *Instance, services []Service) {
 	inst.HandoverLimit, inst.SyncGroup = parent.Duration("handover_limit"), parent.Str("sync_group")
 	inst.SyncHold = parent.Duration("sync_hold")
-	// The successor comes within its skew, which is less than an advert, after the
-	// resignation; that is told once more after an advert.
+	// The successor takes over within its skew time, less than one interval, after the
+	// resignation, which is repeated once after an interval.
 	if least := 2 * inst.AdvertInterval; inst.HandoverLimit > 0 && inst.HandoverLimit < least && parent.Valid("handover_limit") && parent.Valid("advert_interval") {
 		parent.Warnf("handover_limit", "%s is less than two adverts, %s: the addresses may be gone before the peer has them; make it longer, or 0s to give them up at once", values.FormatDuration(inst.HandoverLimit), values.FormatDuration(least))
 	}
@@ -93,7 +93,7 @@ func trackInterfaceEntry(t *reader.Table, v map[string]any, f *reader.Field, i i
 	return t.Reader.ReadTable(v, f.Node.Item(i), schema.TrackInterfaceTable, p)
 }
 
-// requireEqualInGroup refuses a sync group whose elections would want different masters.
+// requireEqualInGroup refuses a sync group whose instances would elect different masters.
 func requireEqualInGroup(root *reader.Table, director string, all []Instance) {
 	first := map[string]Instance{}
 	for i, t := range root.Tables("vrrp") {
@@ -116,7 +116,7 @@ func requireEqualInGroup(root *reader.Table, director string, all []Instance) {
 	}
 }
 
-// trackServices reads the services whose lost quorum an election heeds.
+// trackServices reads the services whose quorum an instance tracks.
 func trackServices(parent *reader.Table, inst *Instance, services []Service) {
 	seen := map[string]bool{}
 	for _, t := range parent.Tables("track_services") {
@@ -143,7 +143,7 @@ func trackServices(parent *reader.Table, inst *Instance, services []Service) {
 	}
 }
 
-// trackFiles reads the files whose number an election heeds.
+// trackFiles reads the files that an instance tracks.
 func trackFiles(parent *reader.Table, inst *Instance) {
 	seen := map[string]bool{}
 	for _, t := range parent.Tables("track_files") {
@@ -163,8 +163,8 @@ func trackFiles(parent *reader.Table, inst *Instance) {
 	}
 }
 
-// warnIneffectiveWeights warns of services whose weight could never make another director
-// master.
+// warnIneffectiveWeights warns of tracked services whose weight could never make another
+// director master.
 func warnIneffectiveWeights(root *reader.Table, directors []Director) {
 	for _, parent := range root.Tables("vrrp") {
 		if !parent.Valid("priority") {

@@ -1,5 +1,5 @@
-// This file builds what an election says besides its addresses: whom it speaks
-// to and how that is proven. It never opens the files that are named.
+// How an instance's advertisements are sent: version, authentication, multicast or
+// unicast.
 
 package config
 
@@ -14,7 +14,7 @@ import (
 	"lvsd/config/values"
 )
 
-// buildTransport reads the version of VRRP, and what only one of them knows.
+// buildTransport reads the version of VRRP and the keys that depend on it.
 func buildTransport(t *reader.Table, inst *Instance) {
 	inst.Version = uint8(t.Int("version"))
 	v6 := len(inst.Addresses) > 0 && inst.Addresses[0].Addr().Is6()
@@ -38,7 +38,7 @@ func buildTransport(t *reader.Table, inst *Instance) {
 	inst.Authentication = buildAuthentication(t, inst.Version)
 }
 
-// buildAuthentication reads how adverts are proven.
+// buildAuthentication reads how advertisements are authenticated.
 func buildAuthentication(parent *reader.Table, version uint8) Authentication {
 	t, ok := parent.Value("authentication").(*reader.Table)
 	if !ok {
@@ -65,8 +65,8 @@ func buildAuthentication(parent *reader.Table, version uint8) Authentication {
 	return a
 }
 
-// buildUnicast reads whom adverts go to. Without a table they are all directors by
-// their addresses.
+// buildUnicast reads the addresses that advertisements are sent to. Without a table
+// they are the addresses of all directors.
 func buildUnicast(t *reader.Table, inst *Instance, directors []Director) {
 	own := map[string]netip.Addr{}
 	switch v := t.Value("unicast").(type) {

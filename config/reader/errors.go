@@ -1,5 +1,5 @@
-// This file holds what a mistake looks like: a place, a path and a message
-// that names the remedy. It never decides what is a mistake.
+// Errors and warnings: a position, the path of the key, and a message that names the
+// remedy.
 
 package reader
 
@@ -12,7 +12,7 @@ import (
 	"lvsd/config/tomlpos"
 )
 
-// Error is one mistake, or one warning.
+// Error is one error or warning of a file.
 type Error struct {
 	File string
 	tomlpos.Position
@@ -20,7 +20,7 @@ type Error struct {
 	Message string
 }
 
-// Error gives "file:line:col: path: message", or without the path when it
+// Error returns "file:line:col: path: message", or without the path when it
 // concerns the file as a whole.
 func (e Error) Error() string {
 	if e.Path == "" {
@@ -29,11 +29,11 @@ func (e Error) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s: %s", e.File, e.Line, e.Col, e.Path, e.Message)
 }
 
-// Errors is every mistake of a file, sorted by position. Parse returns it as
+// Errors is every error of a file, sorted by position. Parse returns it as
 // its error; errors.As finds it.
 type Errors []Error
 
-// Error gives one line a mistake.
+// Error returns one line for each error.
 func (e Errors) Error() string {
 	lines := make([]string, len(e))
 	for i := range e {
@@ -42,8 +42,8 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sortErrors puts mistakes into the order of the file, each of them once: what is
-// wrong for two directors is one mistake.
+// sortErrors sorts errors by position and removes duplicates: an error for two
+// directors is reported once.
 func sortErrors(e []Error) []Error {
 	slices.SortStableFunc(e, func(a, b Error) int {
 		return cmp.Or(

@@ -1,7 +1,5 @@
-// This file measures what the TOML library decoded by the schema: unknown and
-// missing keys, types, ranges, choices, values that differ between directors.
-// What comes out are records: every key of a table with a value of the right Go type, and the place of it. It never judges one
-// key by another; that is done where the records are built into a Config.
+// Reading decoded TOML by the schema: unknown and missing keys, types, ranges,
+// choices, and values that differ between directors.
 
 package reader
 
@@ -17,8 +15,8 @@ import (
 // MaxDirectors is far above the two that share a file.
 const MaxDirectors = 64
 
-// maxErrors is how many mistakes are listed. A file of rubbish must not bring
-// forth more text than anybody reads.
+// maxErrors is how many errors are listed. It bounds the output for a file that is
+// not a configuration.
 const maxErrors = 1000
 
 // Reader reads the tables of one file, and collects its errors and warnings.
@@ -29,10 +27,10 @@ type Reader struct {
 	warnings     []Error
 	moreErrors   int // beyond maxErrors
 	moreWarnings int
-	regexps      map[string]string // regular expressions, and what is wrong with each
+	regexps      map[string]string // what is wrong with each regular expression; "" = valid
 }
 
-// New returns a reader of a file. The name is for messages only; the directors are
+// New returns a reader of a file. The name is used in messages only; the directors are
 // those of a file whose own are not read by Root.
 func New(file string, directors ...string) *Reader {
 	return &Reader{file: file, directors: directors, regexps: map[string]string{}}
@@ -56,7 +54,7 @@ func (r *Reader) Warnings() (all []Error, incomplete bool) {
 	return finishErrors(r.warnings, r.moreWarnings, "warnings"), r.moreWarnings > 0
 }
 
-// Path is the way to a table or key, from the inside out.
+// Path is the path of a table or key, from the inside out.
 type Path struct {
 	parent *Path
 	name   string
@@ -86,7 +84,7 @@ func (p *Path) String() string {
 	return b.String()
 }
 
-// ErrorAt notes a mistake.
+// ErrorAt adds an error.
 func (r *Reader) ErrorAt(at tomlpos.Position, p *Path, format string, args ...any) {
 	if len(r.errors) == maxErrors {
 		r.moreErrors++
@@ -95,7 +93,7 @@ func (r *Reader) ErrorAt(at tomlpos.Position, p *Path, format string, args ...an
 	r.errors = append(r.errors, Error{r.file, at, p.String(), fmt.Sprintf(format, args...)})
 }
 
-// WarnAt notes what is valid and hardly meant.
+// WarnAt adds a warning: valid, and probably not intended.
 func (r *Reader) WarnAt(at tomlpos.Position, p *Path, format string, args ...any) {
 	if len(r.warnings) == maxErrors {
 		r.moreWarnings++
@@ -104,8 +102,8 @@ func (r *Reader) WarnAt(at tomlpos.Position, p *Path, format string, args ...any
 	r.warnings = append(r.warnings, Error{r.file, at, p.String(), fmt.Sprintf(format, args...)})
 }
 
-// finishErrors is what was noted in the order of the file, and at its end how much
-// more there was.
+// finishErrors returns the errors in the order of the file, followed by how many more
+// there were.
 func finishErrors(noted []Error, more int, what string) []Error {
 	noted = sortErrors(noted)
 	if more > 0 {
@@ -124,7 +122,7 @@ func (r *Reader) ReadTable(values map[string]any, n *tomlpos.Node, t *schema.Tab
 			table.readKey(name, v, n.Get(name))
 		}
 	}
-	if len(values) > len(n.Names) { // keys without a place, which should not be
+	if len(values) > len(n.Names) { // keys without a position, which should not happen
 		for name, v := range values {
 			if _, ok := n.Children[name]; !ok {
 				table.readKey(name, v, n.Get(name))
@@ -140,7 +138,7 @@ func (r *Reader) ReadTable(values map[string]any, n *tomlpos.Node, t *schema.Tab
 	return table
 }
 
-// readKey takes in one key of the table.
+// readKey reads one key of the table.
 func (t *Table) readKey(name string, v any, n *tomlpos.Node) {
 	i, known := t.Schema.Index[name]
 	if !known {
@@ -155,7 +153,7 @@ func (t *Table) readKey(name string, v any, n *tomlpos.Node) {
 	t.fields[i] = Field{value: value, Node: n, set: true, Invalid: !ok}
 }
 
-// ReadValue reads one value of whatever kind, with all that is in it.
+// ReadValue reads one value of any kind, with everything inside it.
 func (r *Reader) ReadValue(k *schema.Key, v any, n *tomlpos.Node, up *Path) (value any, ok bool) {
 	one, many := v.(map[string]any)
 	switch k.Kind {
@@ -190,7 +188,7 @@ func (r *Reader) ReadValue(k *schema.Key, v any, n *tomlpos.Node, up *Path) (val
 	return value, ok
 }
 
-// readTables reads an array of tables, in either spelling.
+// readTables reads an array of tables, written as [[name]] or inline.
 func (r *Reader) readTables(k *schema.Key, v any, n *tomlpos.Node, up *Path) (any, bool) {
 	var elements []any
 	switch v := v.(type) {
@@ -335,8 +333,8 @@ func (r *Reader) Root(text string) (root *Table, sections []tomlpos.Section, ok 
 	return r.ReadTable(document.Values, document.Root, schema.RootTable, nil), document.Sections, true
 }
 
-// directorNames picks the directors' names out of the raw document, before it
-// is measured: values that differ between directors are read by them.
+// directorNames returns the directors' names from the raw document: they are needed to
+// read values that differ between directors.
 func directorNames(document map[string]any) []string {
 	var names []string
 	add := func(v any) {

@@ -1,5 +1,4 @@
-// This file is what lies between the schema and the builders: a table whose
-// keys have been read, asked by name. It never reads the text.
+// Access to a table whose keys have been read, by name.
 
 package reader
 
@@ -20,26 +19,26 @@ type Table struct {
 	Schema   *schema.Table
 	Path     *Path
 	Start    tomlpos.Position // where the table begins
-	Director string           // for whom values that differ are taken
+	Director string           // whose values are returned where they differ
 	fields   []Field          // in the order of the table's keys
 }
 
-// Field is one key of a record.
+// Field is one key of a table.
 type Field struct {
 	value   any
 	Node    *tomlpos.Node
 	set     bool // it is in the file
-	Invalid bool // it is wrong or missing, which has been said; nothing should be concluded from it
+	Invalid bool // it is wrong or missing, which is reported
 }
 
-// For is the same record as seen by one director.
+// For returns the same table for one director.
 func (t *Table) For(director string) *Table {
 	d := *t
 	d.Director = director
 	return &d
 }
 
-// Field finds a key by its name, which must be in the schema.
+// Field returns a key by its name, which must be in the schema.
 func (t *Table) Field(name string) (*Field, *schema.Key) {
 	i, ok := t.Schema.Index[name]
 	if !ok {
@@ -48,19 +47,19 @@ func (t *Table) Field(name string) (*Field, *schema.Key) {
 	return &t.fields[i], &t.Schema.Keys[i]
 }
 
-// IsSet says that the key is in the file, right or wrong.
+// IsSet reports whether the key is in the file, valid or not.
 func (t *Table) IsSet(name string) bool {
 	f, _ := t.Field(name)
 	return f.set
 }
 
-// Valid says that nothing is wrong with the key so far.
+// Valid reports whether there is no error about the key so far.
 func (t *Table) Valid(name string) bool {
 	f, _ := t.Field(name)
 	return !f.Invalid
 }
 
-// Value is the key's value for the record's director, or its default.
+// Value returns the key's value for the table's director, or its default.
 func (t *Table) Value(name string) any {
 	f, k := t.Field(name)
 	if !f.set || f.Invalid {
@@ -86,8 +85,8 @@ func (t *Table) Strings(name string) []string { s, _ := t.Value(name).([]string)
 
 func (t *Table) Tables(name string) []*Table { s, _ := t.Value(name).([]*Table); return s }
 
-// Table is the table under the key; where the file has none, an empty one, so
-// that its defaults can be asked for.
+// Table returns the table under the key; where the file has none, an empty one with
+// the defaults.
 func (t *Table) Table(name string) *Table {
 	if child, ok := t.Value(name).(*Table); ok {
 		return child.For(t.Director)
@@ -97,8 +96,8 @@ func (t *Table) Table(name string) *Table {
 		Director: t.Director, fields: make([]Field, len(k.Table.Keys))}
 }
 
-// Locate is the place and path of the key's value for the record's director; of
-// a key that is not in the file the table's place.
+// Locate returns the position and path of the key's value for the table's director; for
+// a key that is not in the file, the table's position.
 func (t *Table) Locate(name string) (tomlpos.Position, *Path) {
 	f, _ := t.Field(name)
 	p := t.Path.Key(name)
@@ -111,27 +110,26 @@ func (t *Table) Locate(name string) (tomlpos.Position, *Path) {
 	return f.Node.Value, p
 }
 
-// Errorf notes a mistake in the key's value. Nothing further should be
-// concluded from it.
+// Errorf adds an error about the key's value.
 func (t *Table) Errorf(name, format string, args ...any) {
 	at, p := t.Locate(name)
 	t.ErrorAt(at, p, format, args...)
 }
 
-// Invalidate is complain where the value must not be used by anybody.
+// Invalidate is Errorf for a value that must not be used.
 func (t *Table) Invalidate(name, format string, args ...any) {
 	t.Errorf(name, format, args...)
 	f, _ := t.Field(name)
 	f.Invalid = true
 }
 
-// Warnf notes a warning about the key's value.
+// Warnf adds a warning about the key's value.
 func (t *Table) Warnf(name, format string, args ...any) {
 	at, p := t.Locate(name)
 	t.WarnAt(at, p, format, args...)
 }
 
-// LocateItem is the place and path of one element of the key's array.
+// LocateItem returns the position and path of one element of the key's array.
 func (t *Table) LocateItem(name string, i int) (tomlpos.Position, *Path) {
 	f, _ := t.Field(name)
 	p := t.Path.Key(name).Index(i)
@@ -141,10 +139,10 @@ func (t *Table) LocateItem(name string, i int) (tomlpos.Position, *Path) {
 	return f.Node.Item(i).Value, p
 }
 
-// RefuseForeignKeys refuses keys that a check of this type does not look at.
+// RefuseForeignKeys refuses keys that a check of this type does not have.
 func (t *Table) RefuseForeignKeys(kind string) {
 	if kind == "" {
-		return // what is wrong with the type has been said
+		return // reported with the type
 	}
 	for i, k := range t.Schema.Keys {
 		f := &t.fields[i]
@@ -172,8 +170,8 @@ func (t *Table) Regexp(name string) string {
 	return s
 }
 
-// regexpComplaint is what is wrong with an expression, with the place in it where
-// that is short: a whole one may have a secret in it.
+// regexpComplaint returns what is wrong with an expression, and where if that part is
+// short: the whole may contain a secret.
 func regexpComplaint(err error) string {
 	var e *syntax.Error
 	if !errors.As(err, &e) || len(e.Expr) >= 8 {

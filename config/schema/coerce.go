@@ -1,3 +1,5 @@
+// Values of one key: conversion to the key's type, range and choices.
+
 package schema
 
 import (
@@ -10,7 +12,7 @@ import (
 	"lvsd/config/values"
 )
 
-// Coerce types one value, or says what is wrong with it.
+// Coerce converts a value to the key's type, or returns what is wrong with it.
 func (k *Key) Coerce(v any) (value any, problem string) {
 	switch k.Kind {
 	case String, Netmask:
@@ -64,7 +66,7 @@ func (k *Key) Coerce(v any) (value any, problem string) {
 	return nil, fmt.Sprintf("must be %s, not %s", k.Kind.Describe(), DescribeValue(v))
 }
 
-// CoerceString types a string and looks it up among the key's choices.
+// CoerceString requires a string that is among the key's choices.
 func (k *Key) CoerceString(v any) (s, problem string) {
 	s, ok := v.(string)
 	switch {
@@ -82,7 +84,7 @@ func (k *Key) CoerceString(v any) (s, problem string) {
 	return "", problem
 }
 
-// checkRange holds a number against the key's range.
+// checkRange returns the problem of a number outside the key's range.
 func (k *Key) checkRange(i int64, write func(int64) string) string {
 	if k.Min == 0 && k.Max == 0 || k.Min <= i && i <= k.Max {
 		return ""
@@ -90,7 +92,7 @@ func (k *Key) checkRange(i int64, write func(int64) string) string {
 	return fmt.Sprintf("must be %s to %s, not %s", write(k.Min), write(k.Max), write(i))
 }
 
-// DescribeValue names the type of a value that should have been another.
+// DescribeValue names a value of the wrong type in a message.
 func DescribeValue(v any) string {
 	switch v := v.(type) {
 	case string:
@@ -114,10 +116,10 @@ func DescribeValue(v any) string {
 	return "something else"
 }
 
-// zonedTime takes a time that means the same on every host: a local one, as TOML
-// calls those without an offset, does not, and a date is no moment.
+// zonedTime accepts a time that means the same on every host, which local times and
+// dates of TOML do not.
 func zonedTime(at time.Time) (any, string) {
-	switch at.Location().String() { // the library's names for what was not written
+	switch at.Location().String() { // the library's names for missing parts
 	case "datetime-local":
 		return nil, "must say from which zone it is: add Z for UTC, or an offset such as +01:00"
 	case "date-local", "time-local":
@@ -126,7 +128,7 @@ func zonedTime(at time.Time) (any, string) {
 	return at.UTC(), ""
 }
 
-// RedactValue is kindOf for what may be a secret.
+// RedactValue is DescribeValue for a value that may be a secret.
 func RedactValue(v any) string {
 	if text, is := v.(string); is {
 		return values.Redact(text)

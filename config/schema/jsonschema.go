@@ -1,7 +1,5 @@
-// This file tells an editor of lvsd.toml which keys there are: a JSON Schema
-// made of the tables in keys.go, so that a key is still named in one place only.
-// A schema says less than Parse: it knows each key, and nothing of what two of
-// them mean together.
+// The JSON Schema of lvsd.toml for editors. It describes each key by itself, so it
+// accepts some files that Parse does not.
 
 package schema
 
@@ -15,18 +13,17 @@ import (
 	"lvsd/config/values"
 )
 
-// schemaAddress is where the schema is found, as its identity.
+// schemaAddress is the $id of the schema.
 const schemaAddress = "lvsd.schema.json"
 
-// durationPattern is what duration takes, less the signs.
+// durationPattern matches what ParseDuration accepts, without signs.
 const durationPattern = `^([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))*$`
 
 // listEntries are the tables that a list of mixed kinds may hold.
 var listEntries = map[string]*Table{"track_interfaces": TrackInterfaceTable}
 
-// JSON gives the schema (draft 7, which every editor knows). What a key is
-// for is asked of describe, by the name of its table and its own; it may answer
-// nothing.
+// JSON returns the schema (draft 7, which every editor supports). describe returns
+// the description of a key, or "".
 func JSON(describe func(table, key string) string) []byte {
 	w := &schemaWriter{describe: describe, definitions: map[string]any{}}
 	root := w.table(RootTable)
@@ -49,10 +46,10 @@ type schemaWriter struct {
 	definitions map[string]any
 }
 
-// reference gives a reference to a table, which is written down once.
+// reference returns a reference to a table, which is written once.
 func (w *schemaWriter) reference(t *Table) map[string]any {
 	if _, done := w.definitions[t.Name]; !done {
-		w.definitions[t.Name] = nil // a table may hold itself
+		w.definitions[t.Name] = nil // a table may contain itself
 		w.definitions[t.Name] = w.table(t)
 	}
 	return map[string]any{"$ref": "#/definitions/" + t.Name}
@@ -78,7 +75,7 @@ func (w *schemaWriter) table(t *Table) map[string]any {
 	return s
 }
 
-// checkTypeRules says which keys a check of each type may have.
+// checkTypeRules restricts the keys of a check to those of its type.
 func checkTypeRules(t *Table) []any {
 	at, known := t.Index["type"]
 	if !known || !slices.ContainsFunc(t.Keys, func(k Key) bool { return k.CheckTypes != nil }) {
@@ -120,7 +117,7 @@ func (w *schemaWriter) key(t *Table, k *Key) map[string]any {
 	}
 	if len(text) > 0 && s["$ref"] == nil {
 		s["description"] = strings.Join(text, "\n")
-	} else if len(text) > 0 { // draft 7 looks at nothing beside a reference
+	} else if len(text) > 0 { // draft 7 ignores everything beside a reference
 		s = map[string]any{"allOf": []any{s}, "description": strings.Join(text, "\n")}
 	}
 	return s

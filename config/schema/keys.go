@@ -1,7 +1,4 @@
-// This file is the home of every key: each is named here once, with its type,
-// its default and its range, and docs/lvsd.toml is held to it by a test. It
-// never says what a key does to the configuration; that is in the files named
-// after the tables.
+// All keys, with type, default and range. A test compares docs/lvsd.toml with them.
 
 package schema
 
@@ -14,20 +11,20 @@ import (
 // one for each real server that has such a check.
 const ThroughMarkCount = 1 << 16
 
-// NoFallback is the flag that takes the fallback of sh and mh away.
+// NoFallback is the flag that disables the fallback of sh and mh.
 const NoFallback = "no-fallback"
 
 const (
-	// maxTimeout is what ip_vs takes for a timeout that ipvsadm would, too: 31
+	// maxTimeout is the longest timeout that both ip_vs and ipvsadm accept: 31
 	// days (ipvsadm(8), --set and --persistent).
 	maxTimeout   = 31 * 24 * time.Hour
 	maxAdvert    = 4095 * 10 * time.Millisecond // 12 bits of centiseconds, RFC 9568 §5.2.7
 	maxWeight    = math.MaxUint16
 	DefaultShare = 80
-	// maxTrackWeight takes any priority to any other but the owner's.
+	// maxTrackWeight is the largest difference between two priorities below 255.
 	maxTrackWeight = 253
-	// maxDatagram is the longest payload of UDP over IPv4; minDatagram lets a
-	// connection with all its options in (ip_vs_sync.c).
+	// maxDatagram is the longest payload of UDP over IPv4; minDatagram has
+	// room for one connection with all its options (ip_vs_sync.c).
 	MaxDatagram, MinDatagram = 65507, 512
 )
 

@@ -1,7 +1,4 @@
-// This file is what a schema is made of: tables of keys, each with its type,
-// its default, its range, and whether it works yet. keys.go fills it in,
-// read.go measures a text by it, and the tests measure docs/lvsd.toml by it.
-// It knows nothing of what a key means.
+// What a schema is made of: tables of keys.
 
 package schema
 
@@ -25,18 +22,18 @@ const (
 	Time                      // time.Time, with its offset from UTC
 	Strings                   // []string
 	StringMap                 // map[string]string: a table of names of the user's choosing
-	Netmask                   // string; an integer is taken, too
-	SubTable                  // *record
-	Tables                    // []*record, written as an array of tables
-	TableOrTables             // []*record, written as one table or an array of them
+	Netmask                   // string, or an integer
+	SubTable                  // *reader.Table
+	Tables                    // []*reader.Table, written as an array of tables
+	TableOrTables             // []*reader.Table, written as one table or an array of them
 	Ints                      // []int64
-	StringOrTable             // string, or *record: a table with a tunnel's settings
-	BoolOrTable               // bool, or *record: a table with the settings of TLS
-	MixedList                 // []any; of a key that does not work yet
-	Any                       // any; of a key that does not work yet
+	StringOrTable             // string, or *reader.Table: a table with a tunnel's settings
+	BoolOrTable               // bool, or *reader.Table: a table with the settings of TLS
+	MixedList                 // []any: strings and tables
+	Any                       // any: checked by the builder
 )
 
-// Describe says what a value of the kind looks like, after "must be".
+// Describe returns what a value of the kind looks like, to follow "must be".
 func (k Kind) Describe() string {
 	switch k {
 	case String:
@@ -73,14 +70,14 @@ func (k Kind) Describe() string {
 	return "a value"
 }
 
-// Key is all that is known of a key, in one place.
+// Key describes one key.
 type Key struct {
 	Name string
 	Kind Kind
 
 	// Default is the default as the reader would give it: string, int64, bool,
 	// time.Duration, []string, []any. Where the default depends on other keys
-	// it is nil, and computed says how.
+	// it is nil, and Computed describes it.
 	Default  any
 	Computed string
 	Required bool
@@ -91,7 +88,7 @@ type Key struct {
 	Choices    []string // of a string
 	Min        int64    // of an int, or of a duration in nanoseconds; both 0: any
 	Max        int64
-	Table      *Table   // of kindTable, kindTables, kindChecks
+	Table      *Table   // of SubTable, Tables, TableOrTables
 	CheckTypes []string // of a check's key: the types of check that it belongs to; nil = all
 }
 
@@ -102,8 +99,8 @@ type Table struct {
 	Index map[string]int
 }
 
-// newTable makes a schema's table. It panics when a key is there twice or its
-// default is not of its kind, which is a slip in keys.go that any test shows.
+// newTable builds a table. It panics on a duplicate key and on a default of the wrong
+// kind: errors in keys.go that any test shows.
 func newTable(name string, keys ...Key) *Table {
 	t := &Table{Name: name, Keys: keys, Index: make(map[string]int, len(keys))}
 	for i, k := range keys {
@@ -118,7 +115,7 @@ func newTable(name string, keys ...Key) *Table {
 	return t
 }
 
-// Accepts says whether a Go value is of the key's kind.
+// Accepts reports whether a Go value is of the key's kind.
 func (k *Key) Accepts(v any) bool {
 	ok := false
 	switch k.Kind {
@@ -148,7 +145,7 @@ func (k *Key) Accepts(v any) bool {
 	return ok
 }
 
-// KeyNames lists the keys of the table in their order.
+// KeyNames returns the keys of the table in their order.
 func (t *Table) KeyNames() (all []string) {
 	for _, k := range t.Keys {
 		all = append(all, k.Name)

@@ -1,3 +1,5 @@
+// Suggestions for misspelt words.
+
 package schema
 
 import (
@@ -6,9 +8,8 @@ import (
 	"strings"
 )
 
-// Closest is the word closest to w, or "" when none is close: at most a third
-// of its letters, at least one, may be inserted, deleted, exchanged or
-// swapped with their neighbour.
+// Closest returns the word closest to w, or "" when none is close: at most a third of
+// its letters, or one, may be inserted, deleted, replaced or swapped with the next.
 func Closest(w string, words []string) string {
 	best, least := "", max(1, len(w)/3)+1
 	for _, candidate := range words {
@@ -51,8 +52,8 @@ func editDistance(a, b string) int {
 
 func abs(n int) int { return max(n, -n) }
 
-// Suggest is the end of a message about a word that is not known: the nearest
-// word, or else those that it could have been.
+// Suggest returns the end of a message about an unknown word: the closest word, or
+// else all choices.
 func Suggest(w string, words []string) string {
 	if near := Closest(w, words); near != "" {
 		return fmt.Sprintf("; did you mean %s?", near)
@@ -60,8 +61,8 @@ func Suggest(w string, words []string) string {
 	return "; known here: " + strings.Join(slices.Sorted(slices.Values(words)), ", ")
 }
 
-// Suggest is the end of a message about a key that is not in the table: the
-// nearest that is, or the table that it belongs to, or else what is known here.
+// Suggest returns the end of a message about an unknown key: the closest one, the
+// table that it belongs to, or else all keys of this table.
 func (t *Table) Suggest(name string) string {
 	all := t.KeyNames()
 	if Closest(name, all) != "" {

@@ -10,7 +10,7 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// Position is a place in the file. Both numbers count from 1. Col counts
+// Position is a position in the text. Both numbers count from 1. Col counts
 // characters (Unicode code points, a tab is one), as editors do; a byte order
 // mark is not counted.
 type Position struct{ Line, Col int }
@@ -80,7 +80,7 @@ var longQuote = regexp.MustCompile(`"[^"]{8,}"`)
 // and to the status.
 func redactQuotes(message string) string { return longQuote.ReplaceAllString(message, "…") }
 
-// QuoteKey is a key as it is written: in quotes where it needs them.
+// QuoteKey returns a key as it is written: in quotes where it needs them.
 func QuoteKey(name string) string {
 	quotes := func(r rune) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '-')

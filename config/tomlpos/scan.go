@@ -1,14 +1,11 @@
-// This file finds out where in a TOML text each key and value stands. The TOML
-// library does the parsing and the refusing; it just cannot say afterwards
-// where things were (inside arrays of tables it names the wrong line). So this
-// scanner walks over the same text once more and remembers places.
+// The scanner walks over the text that the library decodes and records positions,
+// because the library reports none afterwards.
 //
-// It is lenient: it never judges the text, and of a text that the library
-// refuses it may say anything. It runs before the library, though, because it
-// also counts: the library recurses into nested values and builds the full
-// path of every key, so that a hostile text of a few megabytes could cost it
-// the stack or the memory of the machine. Up to the first mistake in a text
-// both see the same structure; after it the library reads no further.
+// It does not validate: for a text that the library refuses, the positions mean
+// nothing. It runs before the library to bound the cost: the library recurses into
+// nested values and builds the full path of every key, so a hostile text of a few
+// megabytes could exhaust its stack or the memory. Up to the first error in a text
+// both see the same structure; after it the library stops.
 
 package tomlpos
 
@@ -32,7 +29,7 @@ const (
 	valueCost = 32
 )
 
-// Node is the place of one key or array element, and of what is in it.
+// Node has the position of one key or array element, and of what is in it.
 type Node struct {
 	Key      Position // of the key's last part; of an array element or a [[table]], as value
 	Value    Position // where the value begins; of a [table], its bracket
@@ -42,7 +39,7 @@ type Node struct {
 	header   bool // an array made by [[ ]]: a path through it means its last element
 }
 
-// child finds the key of that name, or makes it.
+// child returns the key of that name, and creates it where there is none.
 func (n *Node) child(name string, at Position) *Node {
 	if c, ok := n.Children[name]; ok {
 		return c
@@ -56,8 +53,8 @@ func (n *Node) child(name string, at Position) *Node {
 	return c
 }
 
-// Get finds the key of that name; where there is none, which no accepted text
-// should bring about, the table itself stands in.
+// Get returns the key of that name; where there is none, which does not happen in an
+// accepted text, the position of the table.
 func (n *Node) Get(name string) *Node {
 	if c, ok := n.Children[name]; ok {
 		return c
@@ -65,7 +62,7 @@ func (n *Node) Get(name string) *Node {
 	return &Node{Key: n.Key, Value: n.Value}
 }
 
-// Item finds an array's element, the array itself standing in as for get.
+// Item returns an element of an array, or the position of the array.
 func (n *Node) Item(i int) *Node {
 	if i < len(n.Items) {
 		return n.Items[i]
@@ -73,7 +70,7 @@ func (n *Node) Item(i int) *Node {
 	return &Node{Key: n.Value, Value: n.Value}
 }
 
-// current is the table that a key or header goes on in: of an array of tables its
+// current returns the table that a key or header continues: in an array of tables the
 // last element.
 func (n *Node) current() *Node {
 	if n.header && len(n.Items) > 0 {
@@ -82,8 +79,8 @@ func (n *Node) current() *Node {
 	return n
 }
 
-// scanner is a position in the text. Line and column move along with it, so
-// that they cost nothing extra however long the lines are.
+// scanner is a position in the text. Line and column are counted
+// incrementally, so that long lines cost nothing extra.
 type scanner struct {
 	text string
 	pos  int
@@ -92,11 +89,11 @@ type scanner struct {
 	at     Position
 
 	cost  int
-	limit string // what was too much; "" = nothing so far
+	limit string // the limit that was exceeded; "" = none
 
 	sections []Section // what the headers of the first level open
 
-	// The first key that the library mistakes: one given twice, or an empty
+	// The first key that the library misreads: one given twice, or an empty
 	// one. It drops the last value without a word in
 	//	check.headers.a = "b"
 	//	check.headers = "c"
@@ -105,7 +102,7 @@ type scanner struct {
 	flawAt        Position
 }
 
-// bom is the length of the byte order mark, which the TOML library skips.
+// bom returns the length of the byte order mark, which the TOML library skips.
 func bom(text string) int {
 	if strings.HasPrefix(text, "\xef\xbb\xbf") {
 		return 3
@@ -113,9 +110,8 @@ func bom(text string) int {
 	return 0
 }
 
-// invalidByte finds the first byte that no TOML may hold: one that is not
-// UTF-8, or a control character. The library finds them, too, and is off by
-// some columns.
+// invalidByte finds the first byte that is not allowed in TOML: not UTF-8, or a
+// control character. The library reports them some columns off.
 func invalidByte(text string) (offset int, problem string) {
 	for i, c := range text {
 		switch {
@@ -130,8 +126,8 @@ func invalidByte(text string) (offset int, problem string) {
 	return 0, ""
 }
 
-// scan finds the places of everything in the text, up to the limit that it
-// exceeds, if it does. The scanner then stands there, or at the text's end.
+// scan records the positions of everything in the text, up to the limit that it
+// exceeds, if any. The scanner is then there, or at the end of the text.
 func scan(text string) (*Node, *scanner) {
 	s := &scanner{text: text, at: Position{1, 1}}
 	s.pos = bom(text)
@@ -141,15 +137,15 @@ func scan(text string) (*Node, *scanner) {
 	return root, s
 }
 
-// PositionAt counts an offset into line and column for once, in a text that was not
-// scanned to its end.
+// PositionAt converts an offset to line and column in a text that was not scanned to
+// its end.
 func PositionAt(text string, offset int) Position {
 	s := &scanner{text: text, at: Position{1, 1}, marked: bom(text)}
 	s.pos = max(s.marked, min(offset, len(text)))
 	return s.position()
 }
 
-// position is the present position as line and column.
+// position returns the current position as line and column.
 func (s *scanner) position() Position {
 	for s.marked < s.pos {
 		rest := s.text[s.marked:s.pos]
@@ -165,7 +161,7 @@ func (s *scanner) position() Position {
 	return s.at
 }
 
-// peek is the next byte, 0 at the end.
+// peek returns the next byte, 0 at the end.
 func (s *scanner) peek() byte {
 	if s.pos < len(s.text) {
 		return s.text[s.pos]
@@ -183,7 +179,7 @@ func (s *scanner) exceed(format string, args ...any) {
 	s.marked = s.pos
 }
 
-// reportFlaw remembers the first key that the library must not be trusted with.
+// reportFlaw records the first key that the library misreads.
 func (s *scanner) reportFlaw(flaw, key string, at Position) {
 	if s.flaw == "" {
 		s.flaw, s.flawKey, s.flawAt = flaw, key, at
@@ -197,8 +193,7 @@ func (s *scanner) charge(cost int) {
 	}
 }
 
-// skipSpace passes over white space, line ends and comments, and over the bytes
-// that separate here.
+// skipSpace skips white space, line ends, comments and the given separators.
 func (s *scanner) skipSpace(separators string) {
 	for s.pos < len(s.text) {
 		switch c := s.text[s.pos]; {
@@ -212,14 +207,14 @@ func (s *scanner) skipSpace(separators string) {
 	}
 }
 
-// skipBlanks passes over spaces and tabs.
+// skipBlanks skips spaces and tabs.
 func (s *scanner) skipBlanks() {
 	for c := s.peek(); c == ' ' || c == '\t'; c = s.peek() {
 		s.pos++
 	}
 }
 
-// skipLine passes over what is left of the line, not over its end.
+// skipLine skips the rest of the line without its end.
 func (s *scanner) skipLine() {
 	if end := strings.IndexByte(s.text[s.pos:], '\n'); end >= 0 {
 		s.pos += end
@@ -228,7 +223,7 @@ func (s *scanner) skipLine() {
 	}
 }
 
-// scope is where a table stands: how deep, and how long its path is.
+// scope is the nesting depth and the path length of a table.
 type scope struct{ depth, path int }
 
 func (w scope) down(name string) scope { return scope{w.depth + 1, w.path + len(name) + 1} }
@@ -250,7 +245,7 @@ func (s *scanner) document(root *Node) {
 	}
 }
 
-// tableHeader reads [a.b] or [[a.b]] and gives the table that it opens.
+// tableHeader reads [a.b] or [[a.b]] and returns the table that it opens.
 func (s *scanner) tableHeader(root *Node) (*Node, scope) {
 	start, offset := s.position(), s.pos
 	s.pos++
@@ -294,8 +289,8 @@ func (s *scanner) keyValue(table *Node, in scope) {
 }
 
 // dottedKey reads a key of one or more parts up to the byte that ends it, which
-// is not passed. It gives the table that holds the last part, the last part,
-// and its place.
+// is not passed. It returns the table that holds the last part, the last part,
+// and its position.
 func (s *scanner) dottedKey(table *Node, in scope, end byte) (parent *Node, name string, at Position, deeper scope) {
 	for {
 		s.skipBlanks()
@@ -318,7 +313,7 @@ func (s *scanner) dottedKey(table *Node, in scope, end byte) (parent *Node, name
 	}
 }
 
-// keyPart reads one part of a key, quoted or bare, and gives its name. It
+// keyPart reads one part of a key, quoted or bare, and returns its name. It
 // passes at least one byte unless at the end, or the caller could not go on.
 func (s *scanner) keyPart(end byte) string {
 	switch c := s.peek(); c {
@@ -343,7 +338,7 @@ func (s *scanner) keyPart(end byte) string {
 	return s.text[start:s.pos]
 }
 
-// value reads one value and remembers where it and what is in it stand.
+// value reads one value and records the positions of it and of what is in it.
 func (s *scanner) value(n *Node, in scope) {
 	n.Value = s.position()
 	s.charge(valueCost)
@@ -407,7 +402,7 @@ func (s *scanner) inlineTable(n *Node, in scope) {
 	}
 }
 
-// bareValue passes over a number, a date or a boolean. A date may hold one space,
+// bareValue skips a number, a date or a boolean. A date may hold one space,
 // which is why only what can follow a value ends it.
 func (s *scanner) bareValue() {
 	if end := strings.IndexAny(s.text[s.pos:], ",]}#\r\n"); end >= 0 {
@@ -417,7 +412,7 @@ func (s *scanner) bareValue() {
 	}
 }
 
-// quotedString passes over a string of any of the four kinds, from its first quote.
+// quotedString skips a string of any of the four kinds, from its first quote.
 func (s *scanner) quotedString(quote byte) {
 	triple := `"""`
 	if quote == '\'' {
@@ -434,7 +429,7 @@ func (s *scanner) quotedString(quote byte) {
 		case s.text[s.pos] == '\\' && quote == '"':
 			s.pos += 2
 		case strings.HasPrefix(s.text[s.pos:], triple):
-			// One or two quotes may belong to the string and stand right
+			// One or two quotes may belong to the string, directly
 			// before the closing three: the whole run of quotes ends it.
 			for s.peek() == quote {
 				s.pos++
@@ -447,7 +442,7 @@ func (s *scanner) quotedString(quote byte) {
 	s.pos = len(s.text)
 }
 
-// closeQuote passes over what is left of a string of one line, its closing quote
+// closeQuote skips what is left of a string of one line, its closing quote
 // included.
 func (s *scanner) closeQuote(quote byte) {
 	for s.pos < len(s.text) {

@@ -1,6 +1,5 @@
-// This file gives every service a digest of all that it was made of, so that
-// after a reload the services that nobody touched are known without comparing
-// them key by key. It never looks at what a text means.
+// Digests of everything that a service is made of, by which the services that did
+// not change are recognised after a reload.
 
 package tomlpos
 
@@ -15,23 +14,23 @@ import (
 const servicesKey = "virtual_service"
 
 // Section is a stretch of the text from one header of the first level to the
-// next: what is written in it can only concern what it opens, or what another
-// chunk opened before it.
+// next: its content can only concern what it opens, or what an earlier section
+// opened.
 type Section struct {
 	Offset   int
 	Position Position
 	Service  bool // it opens a [[virtual_service]]
-	// Mixed: a header in it adds to a service that it does not open, or is none of
-	// the service that it does.
+	// Mixed: a header in it adds to a service that the section does not open, or does
+	// not belong to the service that it opens.
 	Mixed bool
 }
 
-// openSection notes a header of the first level.
+// openSection records a header of the first level.
 func (s *scanner) openSection(offset int, at Position, service bool) {
 	s.sections = append(s.sections, Section{Offset: offset, Position: at, Service: service})
 }
 
-// addToSection notes a header of a lower level.
+// addToSection records a header of a lower level.
 func (s *scanner) addToSection(offset int) {
 	if len(s.sections) == 0 {
 		return
@@ -43,7 +42,7 @@ func (s *scanner) addToSection(offset int) {
 	c.Mixed = c.Mixed || quoted || of != c.Service
 }
 
-// SectionText is the text of the i-th chunk.
+// SectionText returns the text of the i-th section.
 func SectionText(text string, chunks []Section, i int) string {
 	if i+1 < len(chunks) {
 		return text[chunks[i].Offset:chunks[i+1].Offset]
@@ -51,11 +50,10 @@ func SectionText(text string, chunks []Section, i int) string {
 	return text[chunks[i].Offset:]
 }
 
-// Digests answers one for each chunk that is a service's, in their order, and the
-// one of all the rest. A service is made of its own chunk, of where that stands,
-// and, by way of names, of the families that the directors have and the like, of
-// all chunks that are no services: so each digest has those in it too, with where
-// among the services they stand.
+// Digests returns a digest for each section of a service, in their order, and one of
+// everything else. A service depends on its own section and its position, and by
+// references on all sections that are not services: each digest covers those too,
+// with their positions among the services.
 func Digests(text string, chunks []Section) (common string, each []string) {
 	rest := sha256.New()
 	if len(chunks) > 0 {

@@ -1,6 +1,4 @@
-// This file reads addresses and the other small languages inside strings:
-// prefixes, netmasks, ports, names, paths. Each function gives either a value
-// or a problem that says what to write instead. Names are never looked up.
+// Addresses, prefixes, netmasks, ports, host names, interfaces and paths.
 
 package values
 
@@ -15,7 +13,7 @@ import (
 // an argument of commands.
 const NameCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
-// CheckName judges the name of a director, an election or a service.
+// CheckName validates the name of a director, an instance or a service.
 func CheckName(s string) string {
 	switch {
 	case s == "":
@@ -29,7 +27,7 @@ func CheckName(s string) string {
 	return ""
 }
 
-// CheckInterface judges an interface's name as the kernel would
+// CheckInterface validates an interface's name as the kernel would
 // (dev_valid_name in net/core/dev.c).
 func CheckInterface(s string) string {
 	switch {
@@ -43,7 +41,7 @@ func CheckInterface(s string) string {
 	return ""
 }
 
-// CheckPath judges the path of a file or folder.
+// CheckPath validates the path of a file or folder.
 func CheckPath(s string) string {
 	switch {
 	case !strings.HasPrefix(s, "/"):
@@ -63,7 +61,7 @@ func ParseIP(s string) (netip.Addr, string) {
 	return a, CheckHost(a)
 }
 
-// CheckHost judges whether a host can have an address.
+// CheckHost validates that a host can have the address.
 func CheckHost(a netip.Addr) string {
 	switch {
 	case a.Zone() != "":
@@ -76,11 +74,11 @@ func CheckHost(a netip.Addr) string {
 	return ""
 }
 
-// RequirePort stands for the port that an address must have written.
+// RequirePort as the default port refuses an address without one.
 const RequirePort = -1
 
-// ParseAddrPort reads IP:PORT. The port stands for one that is missing. Whether
-// the port may be 0 is the caller's to judge.
+// ParseAddrPort reads IP:PORT. port is the default. Whether
+// port 0 is allowed is up to the caller.
 func ParseAddrPort(s string, port int) (netip.AddrPort, string) {
 	ap, err := netip.ParseAddrPort(s)
 	if err != nil {
@@ -98,8 +96,8 @@ func ParseAddrPort(s string, port int) (netip.AddrPort, string) {
 
 const NoPortZero = "port 0 is not one that a server can have: write a port from 1 to 65535"
 
-// CheckHostName judges a name that is to be looked up (RFC 1123 §2.1, and
-// underscores, which DNS takes).
+// CheckHostName validates a name to be resolved (RFC 1123 §2.1, and
+// underscores, which DNS allows).
 func CheckHostName(s string) string {
 	if name := strings.TrimSuffix(s, "."); len(name) > 253 || !isDNSLabels(name) {
 		return Quote(s) + " is not a name of DNS"
@@ -107,7 +105,7 @@ func CheckHostName(s string) string {
 	return ""
 }
 
-// isDNSLabels says whether each part between the dots is a label of DNS.
+// isDNSLabels reports whether each part between the dots is a label of DNS.
 func isDNSLabels(name string) bool {
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
@@ -176,7 +174,7 @@ func ParseNetmask(s string, of int) (int, string) {
 
 func IsIP(s string) bool { _, err := netip.ParseAddr(s); return err == nil }
 
-// IsListenAddress says whether s is IP:PORT or :PORT.
+// IsListenAddress reports whether s is IP:PORT or :PORT.
 func IsListenAddress(s string) bool {
 	if port, all := strings.CutPrefix(s, ":"); all {
 		n, err := strconv.ParseUint(port, 10, 16)

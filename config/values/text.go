@@ -1,3 +1,5 @@
+// Text in messages, and durations.
+
 package values
 
 import (
@@ -7,18 +9,18 @@ import (
 	"time"
 )
 
-// IsUnprintable are the characters that may not stand in a request line.
+// IsUnprintable reports whether a character is not allowed in a request line.
 func IsUnprintable(r rune) bool { return r <= ' ' || r == 0x7f }
 
-// IsToken says whether s is a token of HTTP (RFC 9110 §5.6.2).
+// IsToken reports whether s is a token of HTTP (RFC 9110 §5.6.2).
 func IsToken(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
 		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 	})
 }
 
-// Redact is quoted for what may be a secret: messages go to the log, to the status
-// and to the page. A short one shows the slip, a long one is only counted.
+// Redact is Quote for what may be a secret: messages go to the log, to the status
+// and to the page. A short one is shown, a long one is only counted.
 func Redact(s string) string {
 	if len(s) < 8 {
 		return Quote(s)
@@ -26,7 +28,7 @@ func Redact(s string) string {
 	return fmt.Sprintf("these %d characters (not shown: they may be secret)", len([]rune(s)))
 }
 
-// Quote writes a user's string into a message: in quotes, and not endless.
+// Quote quotes a user's string for a message, and shortens it.
 func Quote(s string) string {
 	if r := []rune(s); len(s) > 80 && len(r) > 60 {
 		return strconv.Quote(string(r[:60])) + "…"
@@ -34,7 +36,7 @@ func Quote(s string) string {
 	return strconv.Quote(s)
 }
 
-// ParseDuration reads a number with a unit; "0" alone has none.
+// ParseDuration reads a number with a unit; "0" needs none.
 func ParseDuration(s string) (time.Duration, bool) {
 	d, err := time.ParseDuration(s)
 	if err != nil || strings.Trim(s, "+-.0123456789") == "" {
