@@ -63,6 +63,12 @@ type Config struct {
 	Services  []Service  // in the file's order
 }
 
+// Defaults of [global] that commands use without a configuration file.
+const (
+	DefaultControlSocket = schema.DefaultControlSocket
+	DefaultStateDir      = schema.DefaultStateDir
+)
+
 // Global is the [global] table: the daemon itself.
 type Global struct {
 	HTTPListen    string   // IP:PORT or :PORT; "" = no HTTP at all

@@ -11,6 +11,12 @@ import (
 // one for each real server that has such a check.
 const ThroughMarkCount = 1 << 16
 
+// Defaults of [global] that commands use without a configuration file.
+const (
+	DefaultControlSocket = "/run/lvsd/control.sock"
+	DefaultStateDir      = "/var/lib/lvsd"
+)
+
 // NoFallback is the flag that disables the fallback of sh and mh.
 const NoFallback = "no-fallback"
 
@@ -55,12 +61,12 @@ var DirectorTable = newTable("director",
 
 var GlobalTable = newTable("global",
 	Key{Name: "http_listen", Kind: String, Default: "127.0.0.1:8112", PerDirector: true},
-	Key{Name: "control_socket", Kind: String, Default: "/run/lvsd/control.sock", PerDirector: true},
+	Key{Name: "control_socket", Kind: String, Default: DefaultControlSocket, PerDirector: true},
 	Key{Name: "control_group", Kind: String, Default: "", PerDirector: true},
 	Key{Name: "web_config_file", Kind: String, Default: "", PerDirector: true},
 	Key{Name: "notify", Kind: Strings, Default: []string{}},
 	Key{Name: "webhook", Kind: String, Default: "", PerDirector: true},
-	Key{Name: "state_dir", Kind: String, Default: "/var/lib/lvsd", PerDirector: true},
+	Key{Name: "state_dir", Kind: String, Default: DefaultStateDir, PerDirector: true},
 	Key{Name: "log_level", Kind: String, Default: "info", PerDirector: true, Choices: []string{"debug", "info", "warn", "error"}},
 	Key{Name: "log_format", Kind: String, Default: "text", PerDirector: true, Choices: []string{"text", "json"}},
 	Key{Name: "auto_reload", Kind: Bool, Default: false, PerDirector: true},

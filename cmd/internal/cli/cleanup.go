@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"lvsd/cmd/internal/configfile"
 	"lvsd/cmd/internal/daemon"
+	"lvsd/config"
 )
 
 func cleanupCommand(o *options) *cobra.Command {
@@ -23,7 +23,7 @@ func cleanupCommand(o *options) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: works(func(*cobra.Command, []string) error {
 			if folder == "" {
-				folder = configfile.DefaultStateDir
+				folder = config.DefaultStateDir
 				if c, _, err := o.Load(); err == nil {
 					folder = c.Global.StateDir
 				}

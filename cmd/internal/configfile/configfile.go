@@ -18,12 +18,8 @@ import (
 // the memory. The parser has a lower limit of its own.
 const sizeLimit = 64 << 20
 
-// Defaults.
-const (
-	DefaultPath     = "/etc/lvsd/lvsd.toml"
-	DefaultStateDir = "/var/lib/lvsd"
-	defaultSocket   = "/run/lvsd/control.sock"
-)
+// DefaultPath is the configuration file where none is named.
+const DefaultPath = "/etc/lvsd/lvsd.toml"
 
 // Source is a configuration file and the director that this host is in it.
 type Source struct {
@@ -97,12 +93,12 @@ func (s *Source) DirectorName() (string, error) {
 
 // ControlSocket is the path of the control socket.
 func (s *Source) ControlSocket() string {
-	return s.global("control_socket", defaultSocket, func(g config.Global) string { return g.ControlSocket })
+	return s.global("control_socket", config.DefaultControlSocket, func(g config.Global) string { return g.ControlSocket })
 }
 
 // StateDir is [global] state_dir.
 func (s *Source) StateDir() string {
-	return s.global("state_dir", DefaultStateDir, func(g config.Global) string { return g.StateDir })
+	return s.global("state_dir", config.DefaultStateDir, func(g config.Global) string { return g.StateDir })
 }
 
 // global returns a key of [global], also from a file that has become invalid since
