@@ -1,7 +1,5 @@
 // The reasons for a weight, each with the weight that it alone would give, and
 // their words for people. Which of them hold is decided elsewhere.
-//
-// PURE.
 
 package decision
 

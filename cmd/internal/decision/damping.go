@@ -1,7 +1,5 @@
 // Flap damping: a server that keeps failing and coming back is believed later
 // each time. It knows verdicts and moments, and nothing of weights.
-//
-// PURE.
 
 package decision
 

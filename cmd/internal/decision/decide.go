@@ -2,8 +2,6 @@
 // (configuration, health, what the kernel had, the decision before) to what the
 // kernel shall have, with a reason for every weight. It never looks at a clock,
 // reads or writes.
-//
-// PURE.
 
 package decision
 

@@ -1,7 +1,5 @@
 // The configuration's words in those of the control layer. It decides nothing:
 // weights, and who is in the table, come from decide.go.
-//
-// PURE.
 
 package decision
 

@@ -2,8 +2,6 @@
 // that speaks of the path to them, the witnesses are asked before it is
 // believed. While none of them answers the verdicts stay what they were. The
 // guard reads results and a moment; it never pings.
-//
-// PURE.
 
 package decision
 

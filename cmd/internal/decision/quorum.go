@@ -1,8 +1,6 @@
 // What is decided for a virtual service as a whole: whether it has its quorum,
 // whether so few servers are healthy that health is no longer heeded, and who
 // serves when too few can.
-//
-// PURE.
 
 package decision
 

@@ -3,8 +3,6 @@
 // peer serves. So it does not preempt a live master before its checks are in.
 // Nor before it knows their connections, where these are synchronised.
 // It takes over all the same when no master is heard.
-//
-// PURE.
 
 package decision
 

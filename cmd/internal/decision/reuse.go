@@ -1,8 +1,6 @@
 // What of a decision need not be made anew: services of which nothing changed
 // since the one before. Of ten thousand servers one reload, or one failure,
 // concerns few.
-//
-// PURE.
 
 package decision
 

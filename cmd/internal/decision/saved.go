@@ -3,8 +3,6 @@
 // weight was what it was. Verdicts are not taken over: until the first probes the
 // kernel's weights hold (rule 7 of the house). It reads and writes text, and no
 // file.
-//
-// PURE.
 
 package decision
 

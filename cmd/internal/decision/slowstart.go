@@ -1,7 +1,5 @@
 // Slow start: the weight of a server that came back rises in steps. A ramp
 // knows when it began and nothing of weights, checks or the kernel.
-//
-// PURE.
 
 package decision
 

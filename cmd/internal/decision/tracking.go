@@ -1,8 +1,6 @@
 // Which elections the services bend: a director behind which a service has lost
 // its quorum should not be master while another one has it. It is a level of each
 // decision; what the election makes of it is the election's own.
-//
-// PURE.
 
 package decision
 

@@ -1,6 +1,3 @@
-// Package state keeps what outlives the daemon in state_dir: the record of
-// what lvsd wrote into the kernel, and the lock that keeps a second daemon
-// away. It never decides anything.
 package persist
 
 import (

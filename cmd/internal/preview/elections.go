@@ -1,6 +1,4 @@
 // What would become of the elections.
-//
-// PURE.
 
 package preview
 

@@ -1,8 +1,6 @@
 // What differs between two values of one type, field by field, under the names
 // that the configuration file has for them. A key that comes later is there by
 // itself.
-//
-// PURE.
 
 package preview
 

@@ -1,8 +1,3 @@
-// Package plan says what a reload or a start would change, for people and for
-// programs. It only words what the director and the control layer foresaw: it
-// decides nothing, reads no kernel and changes nothing.
-//
-// PURE.
 package preview
 
 import (

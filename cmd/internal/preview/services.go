@@ -1,7 +1,5 @@
 // What would become of the services, from the writes to the kernel's table and
 // from what differs between the two configurations.
-//
-// PURE.
 
 package preview
 

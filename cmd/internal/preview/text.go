@@ -1,7 +1,5 @@
 // A plan as people read it: service by service, what comes with +, what goes
 // with -, what changes with ~.
-//
-// PURE.
 
 package preview
 

@@ -1,0 +1,15 @@
+// Package decision is where weights come from: a pure function from what is known
+// (configuration, health, the kernel's table, the decision before) to the desired table of
+// IPVS, with a reason for every weight.
+//
+//	health ─► guard ─► flap damping ─► panic mode ─► effective health ─┐
+//	configured weight, drain ──────────────────────────────────────────┤
+//	agent ─────────────────────────────────────────────────────────────┼─► lowest ─► weight
+//	slow start ────────────────────────────────────────────────────────┤   cause
+//	fallback, when the available weight is below the quorum ───────────┘
+//
+// A Decision also has when time alone changes it (Next), which services have lost their
+// quorum (for tracking by VRRP instances), and what a director waits for before it
+// preempts a live master. [Decision.Save] and [Restore] carry it over a restart. The
+// package knows no clock, file, goroutine or log.
+package decision
