@@ -1,5 +1,4 @@
-// lvsd alerts: the alert rules for Prometheus, with this configuration's names and
-// thresholds. It asks no daemon and may run anywhere that has the file.
+// This file has lvsd alerts, which works wherever the file is and asks no daemon.
 
 package cli
 
@@ -61,8 +60,8 @@ func alertsCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// namesConfig is the file for a director of it: this host where it is one, else
-// the first. A monitoring machine is none, and the names are the same.
+// namesConfig is the configuration of this host, or of the first director where this
+// host is not one, such as a monitoring machine: the names are the same.
 func (o *options) namesConfig() (*config.Config, error) {
 	file, err := o.Parse()
 	if err != nil {

@@ -44,7 +44,7 @@ func checkCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// checked is the outcome of a check.
+// checked is the result of a check.
 type checked struct {
 	File     string   `json:"file"`
 	OK       bool     `json:"ok"`
@@ -64,7 +64,7 @@ func check(o *options, onHost bool) checked {
 	for _, w := range file.Warnings {
 		v.Warnings = append(v.Warnings, w.Error())
 	}
-	v.Errors = append(v.Errors, webMistakes(file, onHost, o)...)
+	v.Errors = append(v.Errors, webErrors(file, onHost, o)...)
 	if onHost {
 		if c, _, err := o.Load(); err != nil {
 			v.Errors = append(v.Errors, api.Lines(err)...)
@@ -83,9 +83,9 @@ func check(o *options, onHost bool) checked {
 	return v
 }
 
-// webMistakes are those of the web_config_file of each director. Elsewhere than on
-// the director itself the file need not be there.
-func webMistakes(file *config.File, onHost bool, o *options) (all []string) {
+// webErrors are the errors in the web_config_file of each director. On other hosts than
+// the director the file may be missing.
+func webErrors(file *config.File, onHost bool, o *options) (all []string) {
 	own, _ := o.DirectorName()
 	var seen []string
 	for _, d := range file.Directors {

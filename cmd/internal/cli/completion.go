@@ -1,6 +1,5 @@
-// lvsd completion: cobra makes the scripts; this file knows which words stand in
-// the configuration file, so that a shell completes services, real servers,
-// elections and directors by name.
+// This file completes the names of services, real servers, VRRP instances and directors
+// from the configuration file. The scripts are cobra's.
 
 package cli
 
@@ -12,7 +11,7 @@ import (
 	"lvsd/config"
 )
 
-// naming says which names each command's arguments are, by the command's name.
+// naming is the kind of each argument of a command, by the command's name.
 var naming = map[string][]func(c *config.Config, before []string) []string{
 	"why":      {serviceNames, realServers},
 	"probe":    {serviceNames, realServers},
@@ -23,7 +22,7 @@ var naming = map[string][]func(c *config.Config, before []string) []string{
 	"handover": {electionNames},
 }
 
-// complete gives every command below root its words.
+// complete adds completion to every command below root.
 func complete(root *cobra.Command, o *options) {
 	_ = root.RegisterFlagCompletionFunc("director", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return directorNames(o), cobra.ShellCompDirectiveNoFileComp
@@ -34,7 +33,7 @@ func complete(root *cobra.Command, o *options) {
 		switch {
 		case cmd.ValidArgsFunction != nil:
 		case cmd.Name() == "convert":
-			continue // its files are completed by the shell
+			continue // completed by the shell as files
 		default:
 			cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 				c := o.anyConfig()
@@ -47,8 +46,8 @@ func complete(root *cobra.Command, o *options) {
 	}
 }
 
-// anyConfig is the file as this director has it, or else any in it: the names
-// are the same.
+// anyConfig is the configuration of this host, or of the first director: the names are
+// the same.
 func (o *options) anyConfig() *config.Config {
 	if c, _, err := o.Load(); err == nil {
 		return c
@@ -92,7 +91,7 @@ func electionNames(c *config.Config, _ []string) []string {
 	return all
 }
 
-// realServers are those of the service that was named before.
+// realServers are those of the service in the previous argument.
 func realServers(c *config.Config, before []string) []string {
 	at := slices.IndexFunc(c.Services, func(s config.Service) bool { return s.Name == before[0] })
 	if at < 0 {
@@ -100,7 +99,7 @@ func realServers(c *config.Config, before []string) []string {
 	}
 	var all []string
 	for _, r := range c.Services[at].RealServers {
-		// Behind a service without a port of its own there is none either.
+		// Without a port in the service its servers have none.
 		if r.Address.Port() == 0 {
 			all = append(all, r.Address.Addr().String())
 			continue

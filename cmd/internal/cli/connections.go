@@ -1,4 +1,4 @@
-// lvsd status --connections: who talks to which real server.
+// This file has lvsd status --connections.
 
 package cli
 
@@ -13,7 +13,7 @@ import (
 	"lvsd/cmd/internal/api"
 )
 
-// showConnections prints the kernel's connections of a service, "" for all.
+// showConnections prints the kernel's connections of a service, or of all with "".
 func showConnections(ctx context.Context, client *api.Client, service string, asJSON bool) error {
 	list, err := client.Connections(ctx, service)
 	if err != nil {

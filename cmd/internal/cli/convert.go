@@ -1,4 +1,4 @@
-// lvsd convert: another tool's configuration as an lvsd.toml.
+// This file has lvsd convert.
 
 package cli
 
@@ -22,8 +22,7 @@ import (
 	"lvsd/cmd/internal/convert/ldirectord"
 )
 
-// exitPartly is the exit code of a conversion that --exit-code finds
-// incomplete, as plan's is for a difference.
+// exitPartly is the exit code of --exit-code for an incomplete conversion.
 const exitPartly = 3
 
 func convertCommand() *cobra.Command {
@@ -95,10 +94,10 @@ func converting(use, short, long string, args cobra.PositionalArgs, do func([]st
 	return cmd
 }
 
-// usageError is a mistake in the command line.
+// usageError is an error in the command line.
 type usageError struct{ error }
 
-// sources reads lb1=FILE.
+// sources parses NAME=FILE arguments.
 func sources(args []string) ([]keepalived.Source, error) {
 	var all []keepalived.Source
 	for _, a := range args {
@@ -111,7 +110,7 @@ func sources(args []string) ([]keepalived.Source, error) {
 	return all, nil
 }
 
-// printConverted prints the file to stdout, and what is not in it to stderr.
+// printConverted prints the file to stdout, and what could not be converted to stderr.
 func printConverted(r convert.Result) error {
 	for _, n := range r.Notes {
 		if _, err := fmt.Fprintf(os.Stderr, "%s (%s)\n", n, n.Kind); err != nil {
@@ -122,28 +121,28 @@ func printConverted(r convert.Result) error {
 	return err
 }
 
-// lookupLimit is how long a name may take to be found.
-const lookupLimit = 5 * time.Second
+// lookupTimeout bounds the resolution of a name.
+const lookupTimeout = 5 * time.Second
 
-// world opens files and asks this machine's resolver.
+// world reads files and uses this machine's resolver.
 func world(ctx context.Context) convert.Env {
 	return convert.Env{
 		Read: readSource,
 		Glob: filepath.Glob,
 		LookupHost: func(name string) ([]netip.Addr, error) {
-			ctx, cancel := context.WithTimeout(ctx, lookupLimit)
+			ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 			defer cancel()
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 		},
 		LookupPort: func(network, name string) (int, error) {
-			ctx, cancel := context.WithTimeout(ctx, lookupLimit)
+			ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 			defer cancel()
 			return net.DefaultResolver.LookupPort(ctx, network, name)
 		},
 	}
 }
 
-// sourceLimit keeps a file that is no configuration from filling the memory.
+// sourceLimit keeps a wrong file from filling the memory.
 const sourceLimit = 16 << 20
 
 // readSource reads a file, or stdin for -.

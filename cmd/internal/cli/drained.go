@@ -1,4 +1,4 @@
-// lvsd drained: waits until a real server of weight 0 is used no more.
+// This file has lvsd drained.
 
 package cli
 
@@ -40,44 +40,43 @@ func drainedCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// drainLook is how often the kernel's counters are looked at: no sooner than a
-// daemon reads them anew.
-const drainLook = 1100 * time.Millisecond
+// drainInterval is the polling interval: no shorter than the daemon's for the kernel's
+// counters.
+const drainInterval = 1100 * time.Millisecond
 
-// drainWait is one wait for a drain.
+// drainWait is a wait for a drain.
 type drainWait struct {
 	client        *api.Client
 	service, real string
 	all, json     bool
 	begun         time.Time
-	last          string // what was printed last, for people
-	open          bool   // a terminal's line that is not ended
+	last          string // the text printed last
+	open          bool   // the line on the terminal is not ended
 }
 
-// wait looks again and again until the server is drained or it is late.
+// wait polls until the server is drained or the deadline has passed.
 func (w *drainWait) wait(ctx context.Context, late <-chan struct{}) error {
 	var d api.Drained
 	for seen := false; ; {
-		next, err := w.look(ctx, d)
+		next, err := w.poll(ctx, d)
 		unsure := err == nil && next.Drained && !seen
 		seen = err == nil && next.Drained
 		switch {
 		case unsure:
-			// The counters of the directors may be as old as the pause between two
-			// looks: who has just come is in the next ones.
+			// The counters may be as old as one interval: a new connection is in the next ones.
 			d = next
 			select {
 			case <-ctx.Done():
-			case <-time.After(drainLook):
+			case <-time.After(drainInterval):
 			}
 			continue
 		case errors.Is(err, api.ErrNoDaemon) && w.last != "":
-			// It is being restarted: the drain goes on in the kernel.
+			// The daemon is being restarted: the drain continues in the kernel.
 		case err != nil:
 			return err
 		default:
 			d = next
-			if err := w.tell(d); err != nil || d.Drained {
+			if err := w.report(d); err != nil || d.Drained {
 				return err
 			}
 		}
@@ -86,12 +85,12 @@ func (w *drainWait) wait(ctx context.Context, late <-chan struct{}) error {
 			return fmt.Errorf("interrupted: %s", w.last)
 		case <-late:
 			return w.late()
-		case <-time.After(drainLook):
+		case <-time.After(drainInterval):
 		}
 	}
 }
 
-// late is what a wait ends with whose time is over.
+// late is the result of a wait that timed out.
 func (w *drainWait) late() error {
 	w.end()
 	text := fmt.Sprintf("not drained after %v: %s", time.Since(w.begun).Round(time.Second), w.last)
@@ -101,7 +100,7 @@ func (w *drainWait) late() error {
 	return errors.New(text)
 }
 
-func (w *drainWait) look(ctx context.Context, before api.Drained) (api.Drained, error) {
+func (w *drainWait) poll(ctx context.Context, before api.Drained) (api.Drained, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
 	status, err := w.client.Status(ctx)
@@ -115,8 +114,8 @@ func (w *drainWait) look(ctx context.Context, before api.Drained) (api.Drained, 
 	return api.JudgeDrain(status, peers, w.service, w.real, w.all, before)
 }
 
-// tell prints what has changed: on a terminal in one line, elsewhere in lines.
-func (w *drainWait) tell(d api.Drained) error {
+// report prints changes: on a terminal on one line, otherwise line by line.
+func (w *drainWait) report(d api.Drained) error {
 	text := strings.Join(append(append([]string{}, d.Waits...), d.Unknown...), "; ")
 	if d.Drained {
 		text = strings.Join(append([]string{fmt.Sprintf("drained after %v", time.Since(w.begun).Round(time.Second))}, d.Unknown...), "; ")
@@ -144,7 +143,7 @@ func (w *drainWait) tell(d api.Drained) error {
 	return nil
 }
 
-// end ends a line that a terminal shows.
+// end ends the line on a terminal.
 func (w *drainWait) end() {
 	if w.open {
 		fmt.Println()
@@ -152,7 +151,7 @@ func (w *drainWait) end() {
 	}
 }
 
-// terminal says whether somebody looks at a stream.
+// terminal reports whether a stream is a terminal.
 func terminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil

@@ -1,4 +1,4 @@
-// lvsd events: the history of state changes with their causes.
+// This file has lvsd events.
 
 package cli
 
@@ -45,7 +45,7 @@ func eventsCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// asking is how the history is got at.
+// asking is a request for events.
 type asking struct {
 	client *api.Client
 	folder func() string
@@ -53,8 +53,8 @@ type asking struct {
 	json   bool
 }
 
-// followAgain is how soon -f asks a daemon that is gone again.
-const followAgain = 500 * time.Millisecond
+// followRetry is the interval in which -f tries to reach the daemon again.
+const followRetry = 500 * time.Millisecond
 
 func (a *asking) once(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
@@ -69,7 +69,7 @@ func (a *asking) once(ctx context.Context) error {
 	return a.print(events)
 }
 
-// fromDisk reads what a daemon that does not answer has left, and says so.
+// fromDisk reads the events from state_dir without a daemon, and says so.
 func (a *asking) fromDisk(noDaemon error) ([]event.Event, error) {
 	events, err := a.query.History(a.folder())
 	if err != nil {
@@ -79,7 +79,7 @@ func (a *asking) fromDisk(noDaemon error) ([]event.Event, error) {
 	return events, nil
 }
 
-// follow goes on until it is interrupted, over restarts of the daemon.
+// follow prints new events until it is interrupted, across restarts of the daemon.
 func (a *asking) follow(ctx context.Context) error {
 	for gone := false; ; gone = true {
 		err := a.client.FollowEvents(ctx, a.query, a.one)
@@ -101,7 +101,7 @@ func (a *asking) follow(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(followAgain):
+		case <-time.After(followRetry):
 		}
 	}
 }
@@ -132,7 +132,7 @@ func printEvent(out io.Writer, e event.Event, asJSON bool) error {
 	return err
 }
 
-// subject is what an event is about.
+// subject is the object of an event.
 func subject(e event.Event) string {
 	var what []string
 	for _, s := range []string{e.Peer, e.VRRP, e.Service, e.RealServer} {

@@ -1,4 +1,4 @@
-// lvsd export: the live table in another tool's words.
+// This file has lvsd export.
 
 package cli
 

@@ -1,4 +1,4 @@
-// lvsd handover: a master gives its addresses to the peer, and stays away.
+// This file has lvsd handover.
 
 package cli
 
@@ -38,7 +38,7 @@ func handoverCommand(o *options) *cobra.Command {
 			return fmt.Errorf("--for %v: a time above 0, such as 1h", lasts)
 		}
 		return works(func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), handoverLimit)
+			ctx, cancel := context.WithTimeout(cmd.Context(), handoverTimeout)
 			defer cancel()
 			client, election := o.client(socket), strings.Join(args, "")
 			var h api.Handover
@@ -70,11 +70,10 @@ func handoverCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// handoverLimit is above what the slowest adverts and the longest handover_limit
-// allow.
-const handoverLimit = 5 * time.Minute
+// handoverTimeout is above what the longest intervals and handover_limit allow.
+const handoverTimeout = 5 * time.Minute
 
-// printHandover says of each election what became of it.
+// printHandover prints the outcome of each instance.
 func printHandover(out, problems io.Writer, h api.Handover, end bool) {
 	for _, r := range h.Refused {
 		fmt.Fprintf(problems, "refused: %s\n", r)

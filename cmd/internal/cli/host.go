@@ -1,4 +1,4 @@
-// lvsd host: the director's own kernel settings, looked at and set.
+// This file has lvsd host.
 
 package cli
 
@@ -26,7 +26,7 @@ func hostCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// hostChecked is the outcome of host check.
+// hostChecked is the result of host check.
 type hostChecked struct {
 	OK       bool           `json:"ok"`
 	Errors   []string       `json:"errors"` // what would keep lvsd from starting

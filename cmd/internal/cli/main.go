@@ -53,7 +53,7 @@ func Run(args []string, version, commit string) int {
 		fmt.Fprintf(os.Stderr, "lvsd: %v\n", err)
 		return exitFailed
 	default:
-		// What cobra itself refuses: an unknown command, flag or argument.
+		// Rejected by cobra: an unknown command, flag or argument.
 		fmt.Fprintf(os.Stderr, "lvsd: %v\nUsage: %s\nTry: %s --help\n", err, cmd.UseLine(), cmd.CommandPath())
 		return exitUsage
 	}

@@ -1,7 +1,7 @@
 //go:build man
 
-// The man pages, written by cobra's generator out of what --help says. It is
-// built by `make docs` only: the program itself does without the generator.
+// This file writes the man pages from the help texts, by cobra's generator. Only
+// `make docs` builds it.
 
 package cli
 
@@ -31,7 +31,7 @@ func init() {
 	}
 }
 
-// referencePage is docs/lvsd.toml as a page of section 5, as it stands.
+// referencePage is docs/lvsd.toml as a page of section 5.
 func referencePage() string {
 	var b strings.Builder
 	b.WriteString(".TH LVSD.TOML 5 \"\" lvsd \"File Formats\"\n.SH NAME\nlvsd.toml \\- the configuration of lvsd\n" +

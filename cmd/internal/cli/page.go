@@ -1,5 +1,4 @@
-// The page that `lvsd status` and `lvsd watch` show. It only lays out what the
-// daemon said.
+// This file lays out the page of lvsd status and lvsd watch.
 
 package cli
 
@@ -16,20 +15,21 @@ import (
 	"lvsd/cmd/internal/event"
 )
 
-// page is what is shown: a state, the newest changes, and what was left out.
+// page is what is shown: a status, the newest events, and a note about what is not
+// shown.
 type page struct {
 	api.Status
 	events []event.Event // newest first
 	note   string
 }
 
-// draw lays a page out for a screen.
+// draw lays out a page for a screen.
 func draw(s table.Screen, p page) string {
 	var out strings.Builder
 	d := drawing{s, &out, p}
 	d.head()
 	d.directors()
-	d.elections()
+	d.instances()
 	d.changes()
 	d.extras()
 	d.services()
@@ -48,14 +48,14 @@ func (d drawing) heading(style table.Style, text string) {
 	d.Wrap(d.out, "", style, text)
 }
 
-// head is what somebody must know before all else.
+// head writes the summary and the problems.
 func (d drawing) head() {
 	style, state := table.Good, "well"
 	if len(d.Problems) > 0 {
 		style, state = table.Bad, counted(len(d.Problems), "problem")
 	}
 	problems := d.Problems
-	if d.Config.FromKept && len(problems) > 0 { // above everything: what runs is not what the file says
+	if d.Config.FromKept && len(problems) > 0 { // first of all: the running configuration is not the file's
 		d.Wrap(d.out, "! ", table.Bad, problems[0])
 		problems = problems[1:]
 	}
@@ -69,12 +69,11 @@ func (d drawing) head() {
 	}
 }
 
-// shownProblems is how many problems stand above everything: a switch that dies
-// takes hundreds of servers with it.
+// shownProblems is how many problems are shown: the failure of a switch may cause
+// hundreds.
 const shownProblems = 10
 
-// directors shows this one and the others: what runs on each, and whether it is
-// well.
+// directors writes the directors, their configuration and their state.
 func (d drawing) directors() {
 	t := table.Table{Columns: []table.Column{{Title: "DIRECTOR"}, {Title: "CONFIGURATION"}, {Title: "VERSION", Drop: 2}, {Title: "CONNECTIONS", Drop: 3},
 		{Title: "RUNS SINCE", Drop: 1}, {Title: "STATE"}}}
@@ -101,8 +100,8 @@ func (d drawing) directors() {
 	}
 }
 
-// shownOfPeer is how many of another director's own problems are shown: the status
-// there has them all.
+// shownOfPeer is how many problems of another director are shown; its own status has
+// all.
 const shownOfPeer = 3
 
 // peer is the row of another director.
@@ -135,11 +134,11 @@ func (d drawing) peer(p api.PeerStatus) []table.Cell {
 	return row
 }
 
-// short is as much of a hash as tells two configurations apart.
+// short is as much of a hash as identifies a configuration.
 func short(hash string) string { return hash[:min(len(hash), 8)] }
 
-// elections shows who is master of each, and how every director stands in it.
-func (d drawing) elections() {
+// instances writes the VRRP instances, with the state on every director.
+func (d drawing) instances() {
 	if len(d.VRRP) == 0 {
 		return
 	}
@@ -163,7 +162,7 @@ func (d drawing) elections() {
 	d.Table(d.out, t)
 }
 
-// master names the directors that are master of an election: one, when all is well.
+// master names the masters of an instance: normally one.
 func (d drawing) master(e api.ElectionStatus) table.Cell {
 	var masters []string
 	if e.State == "master" {
@@ -178,7 +177,7 @@ func (d drawing) master(e api.ElectionStatus) table.Cell {
 			masters = append(masters, p.Director)
 			heard = false
 		case heard && err == nil && at.Addr().String() == e.Master:
-			masters = append(masters, p.Director) // as its adverts say
+			masters = append(masters, p.Director) // by its adverts
 			heard = false
 		}
 	}
@@ -220,7 +219,7 @@ func peerElection(p api.PeerStatus, name string) table.Cell {
 	return c
 }
 
-// shownAddresses is how many addresses of an election a row has room for.
+// shownAddresses is how many addresses of an instance are shown.
 const shownAddresses = 2
 
 func addresses(e api.ElectionStatus) string {
@@ -238,7 +237,7 @@ func addresses(e api.ElectionStatus) string {
 	return strings.Join(texts, " ")
 }
 
-// since says since when an election is what it is, what it waits for, and why.
+// since is the time of the last state change, what the instance waits for, and why.
 func (d drawing) since(e api.ElectionStatus) string {
 	text := clock(e.Since, d.At)
 	switch {
@@ -250,20 +249,20 @@ func (d drawing) since(e api.ElectionStatus) string {
 		text += ", " + e.Waits
 	}
 	for _, t := range e.Tracked {
-		text += ", " + bends(t)
+		text += ", " + trackedEffect(t)
 	}
 	return text + detail(e.Detail)
 }
 
-// bends says what a tracked thing does to an election.
-func bends(t api.TrackedStatus) string {
+// trackedEffect describes the effect of a tracked object.
+func trackedEffect(t api.TrackedStatus) string {
 	if t.Fault {
 		return t.What + ": fault"
 	}
 	return fmt.Sprintf("%s: %+d", t.What, t.Delta)
 }
 
-// changes shows what changed last.
+// changes writes the newest events.
 func (d drawing) changes() {
 	if len(d.events) == 0 {
 		return
@@ -280,7 +279,7 @@ func (d drawing) changes() {
 	d.Table(d.out, t)
 }
 
-// oneLine is the first line of a text that may have many.
+// oneLine is the first line of a text.
 func oneLine(text string) string {
 	line, _, more := strings.Cut(text, "\n")
 	if more {
@@ -289,7 +288,7 @@ func oneLine(text string) string {
 	return line
 }
 
-// extras are the guard and the connection synchronisation, when there are any.
+// extras writes the guard and the connection synchronisation, if configured.
 func (d drawing) extras() {
 	if g := d.Guard; g != nil {
 		style := table.Plain
@@ -306,11 +305,11 @@ func (d drawing) extras() {
 		if sync.Error != "" {
 			style = table.Bad
 		}
-		d.heading(style, fmt.Sprintf("SYNC sends: %s; receives: %s%s", half(sync.Master), half(sync.Backup), detail(sync.Error)))
+		d.heading(style, fmt.Sprintf("SYNC sends: %s; receives: %s%s", syncRole(sync.Master), syncRole(sync.Backup), detail(sync.Error)))
 	}
 }
 
-func half(d *api.SyncDaemonStatus) string {
+func syncRole(d *api.SyncDaemonStatus) string {
 	if d == nil {
 		return "off"
 	}
@@ -327,7 +326,7 @@ func answers(w api.WitnessStatus) string {
 	return "SILENT" + detail(w.LastProbe.Detail)
 }
 
-// services shows each service with its real servers.
+// services writes each service with its real servers.
 func (d drawing) services() {
 	if d.note != "" {
 		d.heading(table.Faint, d.note)
@@ -361,7 +360,7 @@ func (d drawing) services() {
 
 var serverStyles = map[int]table.Style{broken: table.Bad, doubtful: table.Notice, lessThanAll: table.Notice, onPurpose: table.Notice}
 
-// server is the row of one: its weight in the kernel, of the one in the file, and
+// server is the row of a real server: its weight in the kernel and in the file, and
 // since when it drains.
 func (d drawing) server(rs api.RealServerStatus) []table.Cell {
 	style := serverStyles[serverRank(rs)]
@@ -385,7 +384,7 @@ func serviceAddress(svc api.ServiceStatus) string {
 	return svc.Protocol + " " + svc.Address
 }
 
-// serviceState is in capitals what an engineer on call should see.
+// serviceState is in capitals where it needs attention.
 func serviceState(svc api.ServiceStatus) string {
 	state := "up"
 	if !svc.Up {
@@ -422,8 +421,8 @@ func health(rs api.RealServerStatus) string {
 	return rs.Verdict
 }
 
-// why is the cause of the weight; for a server at its full weight the last
-// probe says more.
+// why is the cause of the weight, or for a server at its full weight the last
+// probe.
 func why(rs api.RealServerStatus) string {
 	if rs.Wanted == rs.Configured && !rs.Draining && rs.Verdict == "up" && rs.LastProbe != nil {
 		p := rs.LastProbe
@@ -432,7 +431,7 @@ func why(rs api.RealServerStatus) string {
 	return rs.Why
 }
 
-// compareAddresses orders real servers by address and port, as numbers.
+// compareAddresses orders real servers by address and port, numerically.
 func compareAddresses(a, b string) int {
 	x, errX := netip.ParseAddrPort(a)
 	y, errY := netip.ParseAddrPort(b)

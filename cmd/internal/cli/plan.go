@@ -1,4 +1,4 @@
-// lvsd plan: what a reload, or a start, would change.
+// This file has lvsd plan.
 
 package cli
 
@@ -62,7 +62,7 @@ func planCommand(o *options) *cobra.Command {
 
 const planLimit = time.Minute
 
-// plan asks the daemon, or computes what a start would do where none runs.
+// plan asks the daemon, or computes what a start would do where none is running.
 func (o *options) plan(ctx context.Context, socket string) (preview.Preview, error) {
 	text, err := o.Text()
 	if err != nil {
@@ -75,7 +75,7 @@ func (o *options) plan(ctx context.Context, socket string) (preview.Preview, err
 	return o.planStart(text)
 }
 
-// planStart says what a start would do.
+// planStart returns what a start would do.
 func (o *options) planStart(text []byte) (preview.Preview, error) {
 	name, err := o.DirectorName()
 	if err != nil {
@@ -103,7 +103,7 @@ func (o *options) planStart(text []byte) (preview.Preview, error) {
 	defer kernel.Close()
 	silent := slog.New(slog.DiscardHandler)
 	before := persist.PeekDecision(c.Global.StateDir, silent, time.Now())
-	foreseen, err := director.DryRunStart(c, kernel, owned, before, host.Through{Log: silent})
+	dry, err := director.DryRunStart(c, kernel, owned, before, host.Through{Log: silent})
 	if err != nil {
 		return preview.Preview{}, withRemedy(err)
 	}
@@ -111,10 +111,10 @@ func (o *options) planStart(text []byte) (preview.Preview, error) {
 	for _, w := range file.Warnings {
 		warnings = append(warnings, w.Error())
 	}
-	return preview.Build(foreseen, api.Lines(daemon.Try(c, silent)), warnings), nil
+	return preview.Build(dry, api.Lines(daemon.Try(c, silent)), warnings), nil
 }
 
-// withRemedy says what to do about missing rights.
+// withRemedy adds what to do about missing permissions.
 func withRemedy(err error) error {
 	if errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("%w (without a daemon to ask, the plan needs root, or CAP_NET_ADMIN and CAP_NET_RAW and access to state_dir)", err)
@@ -122,8 +122,8 @@ func withRemedy(err error) error {
 	return err
 }
 
-// coloured says whether a stream is a terminal that is to be written to in
-// colour (https://no-color.org).
+// coloured reports whether a stream is a terminal with colours
+// (https://no-color.org).
 func coloured(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"

@@ -1,4 +1,4 @@
-// lvsd probe: the checks of the configuration, run once from this shell.
+// This file has lvsd probe.
 
 package cli
 
@@ -66,14 +66,14 @@ func probeCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// oneProbe is a check of a real server that is to be run, or all that go through.
+// oneProbe is one check of a real server, or all that go through the kernel.
 type oneProbe struct {
 	id      checker.ID
 	check   probe.Check
 	through bool
 }
 
-// probesOf lists what is asked for, in the order of the file.
+// probesOf lists the requested checks in the order of the file.
 func probesOf(c *config.Config, args []string) ([]oneProbe, error) {
 	var all []oneProbe
 	var names []string
@@ -121,7 +121,7 @@ func (p oneProbe) run(ctx context.Context, daemon *api.Client) ([]api.ProbeRepor
 	return []api.ProbeReport{api.NewProbeReport(p.id, p.check, t)}, nil
 }
 
-// runThrough has the daemon run what needs its path.
+// runThrough makes the daemon run checks through the kernel.
 func (p oneProbe) runThrough(ctx context.Context, daemon *api.Client) []api.ProbeReport {
 	all, err := daemon.ProbeThrough(ctx, p.id)
 	left := "its path through the kernel is the daemon's to lay: "

@@ -1,5 +1,4 @@
-// lvsd realserver: makes this host a real server for direct routing or
-// tunnels, and takes it back.
+// This file has lvsd realserver.
 
 package cli
 
@@ -53,7 +52,7 @@ func (f *realFlags) tunnelFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.local, "local", "", "gre with checksum: the `IP` of this host that the director sends to")
 }
 
-// specs reads the flags; the error is one of usage.
+// specs parses the flags; its errors are errors of usage.
 func (f *realFlags) specs() ([]realserver.Spec, error) {
 	var all []realserver.Spec
 	addrs, err := f.addresses()

@@ -21,7 +21,7 @@ func reloadCommand(o *options) *cobra.Command {
 		Long:  "Asks the daemon to read its configuration file again, waits until it runs in the\nkernel or was refused, and prints which. A refused file changes nothing.",
 		Args:  cobra.NoArgs,
 		RunE: works(func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), reloadLimit)
+			ctx, cancel := context.WithTimeout(cmd.Context(), reloadTimeout)
 			defer cancel()
 			v, err := o.client(socket).Reload(ctx)
 			if err != nil {
@@ -45,8 +45,8 @@ func reloadCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// printVerdict says what became of a reload; a configuration that runs while
-// the kernel refuses part of it is no success.
+// printVerdict prints the outcome of a reload. A configuration of which the kernel
+// rejects a part is not a success.
 func printVerdict(v api.Verdict) {
 	for _, w := range v.Warnings {
 		fmt.Fprintln(os.Stderr, w, "(warning)")
@@ -64,9 +64,9 @@ func printVerdict(v api.Verdict) {
 	}
 }
 
-// reloadLimit is how long a verdict may take: parsing a very large file and
-// writing all of it into the kernel takes seconds.
-const reloadLimit = time.Minute
+// reloadTimeout bounds a reload: parsing a very large file and writing all of it to the
+// kernel takes seconds.
+const reloadTimeout = time.Minute
 
 func socketFlag(cmd *cobra.Command, socket *string) {
 	cmd.Flags().StringVar(socket, "socket", "", "the daemon's control socket (default: the configuration's)")

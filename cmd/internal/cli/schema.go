@@ -1,4 +1,4 @@
-// lvsd schema: the JSON Schema of lvsd.toml.
+// This file has lvsd schema.
 
 package cli
 

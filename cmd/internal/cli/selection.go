@@ -1,6 +1,5 @@
-// What of the services a status shows: those that were named, only the troubled,
-// in which order. On a director with many real servers it is the troubled ones
-// unless somebody asks for more.
+// This file selects and orders the services of a status. With many real servers only
+// those with problems are shown by default.
 
 package cli
 
@@ -15,7 +14,7 @@ import (
 	"lvsd/cmd/internal/api"
 )
 
-// selection is what somebody wants to see.
+// selection is what to show.
 type selection struct {
 	services  []string
 	unhealthy bool
@@ -23,7 +22,7 @@ type selection struct {
 	sort      string
 }
 
-// screenful is how many real servers a status shows without being asked to.
+// screenful is how many real servers are shown by default.
 const screenful = 50
 
 var orders = []string{"file", "name", "health", "connections"}
@@ -35,11 +34,11 @@ func (w *selection) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&w.sort, "sort", orders[0], "the order of services and real servers: "+strings.Join(orders, ", "))
 }
 
-// named is how many services can be asked for at once; of more, all are.
+// named is how many services can be requested from the daemon; above that, all are.
 const named = 16
 
-// wrong says what is wrong with the wishes themselves.
-func (w *selection) wrong(cmd *cobra.Command, args []string) error {
+// check returns what is invalid in the flags and arguments.
+func (w *selection) check(cmd *cobra.Command, args []string) error {
 	if err := cobra.MaximumNArgs(named)(cmd, args); err != nil {
 		return err
 	}
@@ -49,8 +48,8 @@ func (w *selection) wrong(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// apply leaves in a status what is wanted. The note says what was left out, and
-// how to see it. What the status was copied from keeps what it had.
+// apply reduces a status to the selection. The note says what is hidden and how to show
+// it. The original status is not modified.
 func (w selection) apply(s *api.Status) (note string, err error) {
 	s.Services = slices.Clone(s.Services)
 	for i := range s.Services {
@@ -76,7 +75,7 @@ func (w selection) apply(s *api.Status) (note string, err error) {
 	return note, nil
 }
 
-// choose leaves the services that were named.
+// choose keeps the named services.
 func (w selection) choose(s *api.Status) error {
 	if len(w.services) == 0 {
 		return nil
@@ -94,7 +93,7 @@ func (w selection) choose(s *api.Status) error {
 	return nil
 }
 
-// onlyTroubled leaves what somebody should look at, and counts the servers left.
+// onlyTroubled keeps what needs attention, and returns how many servers are hidden.
 func onlyTroubled(s *api.Status) (left int) {
 	for i := range s.Services {
 		svc := &s.Services[i]
@@ -107,7 +106,7 @@ func onlyTroubled(s *api.Status) (left int) {
 	return left
 }
 
-// Ranks, the worst first.
+// Ranks, worst first.
 const (
 	broken = iota
 	doubtful
@@ -116,7 +115,7 @@ const (
 	asItShould
 )
 
-// serverRank says how a real server is.
+// serverRank is the rank of a server.
 func serverRank(rs api.RealServerStatus) int {
 	switch {
 	case rs.Verdict == "down":
@@ -131,7 +130,7 @@ func serverRank(rs api.RealServerStatus) int {
 	return asItShould
 }
 
-// serviceRank says how a service is, of its servers all together.
+// serviceRank is the rank of a service with all its servers.
 func serviceRank(svc api.ServiceStatus) int {
 	switch {
 	case !svc.Up || svc.Fallback != nil && svc.Fallback.Active:
@@ -148,7 +147,7 @@ func serviceRank(svc api.ServiceStatus) int {
 	return worst
 }
 
-// order puts services and servers in the order that is wanted.
+// order sorts services and servers.
 func (w selection) order(s *api.Status) {
 	var services func(a, b api.ServiceStatus) int
 	var servers func(a, b api.RealServerStatus) int

@@ -1,4 +1,4 @@
-// lvsd status: the daemon's state on one screen.
+// This file has lvsd status.
 
 package cli
 
@@ -32,7 +32,7 @@ func statusCommand(o *options) *cobra.Command {
 			if connections {
 				return cobra.MaximumNArgs(1)(cmd, args)
 			}
-			return wanted.wrong(cmd, args)
+			return wanted.check(cmd, args)
 		},
 		RunE: works(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), statusLimit)
@@ -66,7 +66,7 @@ func showStatus(ctx context.Context, client *api.Client, wanted selection, asJSO
 	if asJSON {
 		err = printJSON(s)
 	} else {
-		events, _ := client.Events(ctx, api.EventQuery{}) // without them there is still the state
+		events, _ := client.Events(ctx, api.EventQuery{}) // the status is shown without events too
 		_, err = io.WriteString(os.Stdout, draw(screenOf(os.Stdout), page{Status: s, events: lastOf(events, wanted.services), note: note}))
 	}
 	if err == nil && !s.Healthy {
@@ -75,8 +75,7 @@ func showStatus(ctx context.Context, client *api.Client, wanted selection, asJSO
 	return err
 }
 
-// screenOf is the screen that a file is: as wide as the terminal, or without one as
-// wide as the text, so that what reads it gets all of it.
+// screenOf is the screen of a file: as wide as the terminal, otherwise unlimited.
 func screenOf(f *os.File) table.Screen {
 	if !term.IsTerminal(int(f.Fd())) {
 		return table.Screen{}
@@ -88,10 +87,10 @@ func screenOf(f *os.File) table.Screen {
 	return s
 }
 
-// shownEvents is how many of the last changes a status shows.
+// shownEvents is how many of the newest events a status shows.
 const shownEvents = 5
 
-// lastOf are the newest events, of some services only when they are named.
+// lastOf returns the newest events; of the named services only, if any.
 func lastOf(events []event.Event, services []string) []event.Event {
 	var last []event.Event
 	for i := len(events) - 1; i >= 0 && len(last) < shownEvents; i-- {
@@ -102,7 +101,7 @@ func lastOf(events []event.Event, services []string) []event.Event {
 	return last
 }
 
-// printLine prints JSON on one line, for streams.
+// printLine prints JSON on one line.
 func printLine(out io.Writer, v any) error { return json.NewEncoder(out).Encode(v) }
 
 func printJSON(v any) error {
@@ -111,7 +110,7 @@ func printJSON(v any) error {
 	return e.Encode(v)
 }
 
-// clock names a moment: the time of day, with the date when it is not today's.
+// clock is the time of day, with the date when it is not today's.
 func clock(t, now time.Time) string {
 	if t.IsZero() {
 		return "never"
@@ -123,7 +122,7 @@ func clock(t, now time.Time) string {
 	return t.Format(time.DateTime)
 }
 
-// detail is a text after a colon, or nothing.
+// detail is a text after a colon, or empty.
 func detail(text string) string {
 	if text == "" {
 		return ""
@@ -131,7 +130,7 @@ func detail(text string) string {
 	return ": " + text
 }
 
-// counted is a number of things, in words: "1 problem", "2 problems".
+// counted is a number with a noun: "1 problem", "2 problems".
 func counted(n int, what string) string {
 	if n == 1 {
 		return "1 " + what

@@ -1,4 +1,4 @@
-// lvsd why: everything behind a weight.
+// This file has lvsd why.
 
 package cli
 
@@ -46,7 +46,7 @@ func whyCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// shownProbes is how many of the last probes are printed; --json has them all.
+// shownProbes is how many of the last probes are printed; --json has all.
 const shownProbes = 5
 
 func printWhy(out io.Writer, why api.Why, now time.Time) error {

@@ -1,4 +1,4 @@
-// lvsd zero: the kernel's counters begin anew.
+// This file has lvsd zero.
 
 package cli
 

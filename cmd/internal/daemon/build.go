@@ -84,7 +84,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 		Peers:            peerView{d},
 		SyncSender:       connsync.NewSender(d.kernel),
 		Before:           d.state.LoadDecision(log.Logger, time.Now()),
-		RSTGuard:         &d.hush,
+		RSTGuard:         &d.rstGuard,
 	})
 	d.systemd = newSystemd(d.director)
 	d.server.Daemon = notifiedDirector{d.director, d.systemd}

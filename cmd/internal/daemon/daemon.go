@@ -68,7 +68,7 @@ type Daemon struct {
 	server     *server.Server
 	peers      *peers.Exchange
 	systemd    *systemd
-	hush       connhandover.Rules
+	rstGuard   connhandover.Rules
 	// connections is how many this director reported to its peers last; negative: unknown.
 	connections atomic.Int64
 	listener    *connsync.Receiver
@@ -184,7 +184,7 @@ func (d *Daemon) close() {
 	if d.director != nil {
 		d.director.Close()
 	}
-	if err := d.hush.Close(); err != nil {
+	if err := d.rstGuard.Close(); err != nil {
 		d.log.Warn("nftables", "reason", err)
 	}
 	if d.vrrp != nil {

@@ -1,6 +1,5 @@
-// How answers leave: as JSON, packed where the client takes that (a status of a
-// thousand servers is a twentieth then, which a phone notices), and, on the port
-// that strangers reach, one status for all who ask within a moment.
+// This file writes responses: as JSON, compressed where the client accepts that, and on
+// http_listen with one status for all requests within a moment.
 
 package server
 
@@ -17,11 +16,11 @@ func answer(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
-	// A client that went away is no concern of ours.
+	// The client may be gone.
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-// answerPacked is answer for what may be long.
+// answerPacked is answer with compression, for long responses.
 func answerPacked(w http.ResponseWriter, r *http.Request, body any) {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -35,10 +34,10 @@ func answerPacked(w http.ResponseWriter, r *http.Request, body any) {
 	send.answer(w, r)
 }
 
-// encoded is an answer that is ready.
+// encoded is a response body.
 type encoded struct{ plain, packed []byte }
 
-// pack packs what is long enough to gain by it.
+// pack compresses the body if that is worth it.
 func (e *encoded) pack() {
 	if e.packed != nil || len(e.plain) < packFrom {
 		return
@@ -46,7 +45,7 @@ func (e *encoded) pack() {
 	e.packed = httpgzip.Compress(e.plain)
 }
 
-const packFrom = 1400 // what fits one packet is not packed
+const packFrom = 1400 // what fits one packet is not compressed
 
 func (e encoded) answer(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
@@ -58,18 +57,18 @@ func (e encoded) answer(w http.ResponseWriter, r *http.Request) {
 		h.Set("Content-Encoding", "gzip")
 		body = e.packed
 	}
-	_, _ = w.Write(body) // a client that went away is no concern of ours
+	_, _ = w.Write(body) // the client may be gone
 }
 
-// shared is one status for all who ask within a moment: many readers, or one that
-// asks without end, cost the director no more than one.
+// shared is one status for all requests within a moment: many clients cost no more
+// than one.
 type shared struct {
 	mu  sync.Mutex
 	at  time.Time
 	now encoded
 }
 
-// sharedFor is how old a status on http_listen may be.
+// sharedFor is the maximum age of a status on http_listen.
 const sharedFor = 500 * time.Millisecond
 
 // sharedStatus serves /api/v1/status on http_listen. On the control socket each

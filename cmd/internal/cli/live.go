@@ -1,5 +1,5 @@
-// lvsd watch: the status, live. It asks the daemon again and again, draws the page
-// on the terminal's other screen, and gives the terminal back as it found it.
+// This file has lvsd watch. It polls the daemon, draws the page on the terminal's
+// alternate screen, and restores the terminal at its end.
 
 package cli
 
@@ -36,7 +36,7 @@ func watchCommand(o *options) *cobra.Command {
 			if w.every < 100*time.Millisecond {
 				return errors.New("--interval must be at least 100ms")
 			}
-			return w.wanted.wrong(cmd, args)
+			return w.wanted.check(cmd, args)
 		},
 		RunE: works(func(cmd *cobra.Command, args []string) error {
 			w.client = o.client(socket)
@@ -50,34 +50,34 @@ func watchCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// watcher is one watching.
+// watcher is the state of lvsd watch.
 type watcher struct {
 	in, out *os.File
 	client  *api.Client
 	every   time.Duration
 	wanted  selection
 
-	status api.Status // what the daemon said last; its Director empty: nothing yet
+	status api.Status // received last; its Director is empty before
 	events []event.Event
-	failed error // why it does not say anything now
+	failed error // why the newest request failed
 	top    int   // the first line that is shown
 }
 
-// What begins and ends a watching: the other screen, without a cursor and without
-// lines that wrap by themselves.
+// The escape sequences of the start and the end: alternate screen, no cursor, no
+// automatic line wrap.
 const (
 	enterScreen = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 	leaveScreen = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 )
 
-// told is what came of asking the daemon.
-type told struct {
+// response is the outcome of a request.
+type response struct {
 	status api.Status
 	events []event.Event
 	err    error
 }
 
-// run draws until somebody ends it. The terminal is then as it was.
+// run draws until it is ended, and restores the terminal.
 func (w *watcher) run(ctx context.Context) error {
 	if !term.IsTerminal(int(w.in.Fd())) || !term.IsTerminal(int(w.out.Fd())) {
 		return errors.New("lvsd watch needs a terminal: lvsd status prints the same once")
@@ -105,7 +105,7 @@ func (w *watcher) run(ctx context.Context) error {
 }
 
 func (w *watcher) loop(ctx context.Context, keys <-chan string, resized <-chan os.Signal) error {
-	answers := make(chan told, 1) // one question at a time
+	answers := make(chan response, 1) // one request at a time
 	ask := func(after uint64) { answers <- w.ask(ctx, after) }
 	go ask(0)
 	again := time.NewTimer(time.Hour)
@@ -131,7 +131,7 @@ func (w *watcher) loop(ctx context.Context, keys <-chan string, resized <-chan o
 	}
 }
 
-// newest is the newest event that was seen.
+// newest is the ID of the newest event received.
 func (w *watcher) newest() uint64 {
 	if len(w.events) == 0 {
 		return 0
@@ -139,8 +139,8 @@ func (w *watcher) newest() uint64 {
 	return w.events[len(w.events)-1].ID
 }
 
-// ask asks the daemon for its state and for what changed after an event.
-func (w *watcher) ask(ctx context.Context, after uint64) (t told) {
+// ask requests the status and the events after an ID.
+func (w *watcher) ask(ctx context.Context, after uint64) (t response) {
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
 	if t.status, t.err = w.client.Status(ctx); t.err == nil {
@@ -149,10 +149,10 @@ func (w *watcher) ask(ctx context.Context, after uint64) (t told) {
 	return t
 }
 
-// keptEvents bounds what a watching remembers of the history.
+// keptEvents bounds the events in memory.
 const keptEvents = 1000
 
-func (w *watcher) take(t told) {
+func (w *watcher) take(t response) {
 	if w.failed = t.err; t.err != nil {
 		return
 	}
@@ -161,7 +161,7 @@ func (w *watcher) take(t told) {
 	w.events = slices.Clone(w.events[max(len(w.events)-keptEvents, 0):])
 }
 
-// press does what a key asks for, and answers false when it ends the watching.
+// press handles a key, and returns false to end.
 func (w *watcher) press(key string) bool {
 	_, height, _ := term.GetSize(int(w.out.Fd()))
 	page := max(height-2, 1)
@@ -190,7 +190,7 @@ func (w *watcher) press(key string) bool {
 	return true
 }
 
-// draw draws the page as it is now.
+// draw draws the page.
 func (w *watcher) draw() error {
 	width, height, err := term.GetSize(int(w.out.Fd()))
 	if err != nil || width < 1 || height < 2 {
@@ -211,7 +211,7 @@ func (w *watcher) draw() error {
 	return err
 }
 
-// text is all there is to show.
+// text is the whole page.
 func (w *watcher) text(s table.Screen) string {
 	var out strings.Builder
 	if w.failed != nil {
@@ -235,8 +235,8 @@ func (w *watcher) text(s table.Screen) string {
 	return out.String()
 }
 
-// frame is what is sent to the terminal for one picture: each line over what stood
-// there, so that nothing flickers, and the foot on the last.
+// frame is one picture: each line overwrites the previous one, so that nothing
+// flickers, with the foot on the last.
 func frame(lines []string, room int, foot string) string {
 	var b strings.Builder
 	b.WriteString("\x1b[H")
@@ -249,8 +249,8 @@ func frame(lines []string, room int, foot string) string {
 	return b.String() + foot + "\x1b[K"
 }
 
-// readKeys answers the keys that are pressed, until stop. The channel closes when
-// the terminal is gone.
+// readKeys returns the keys that are pressed, until stop. The channel closes when the
+// terminal is gone.
 func readKeys(in *os.File) (<-chan string, func(), error) {
 	end, begin, err := os.Pipe()
 	if err != nil {
@@ -263,7 +263,7 @@ func readKeys(in *os.File) (<-chan string, func(), error) {
 		defer close(keys)
 		buf := make([]byte, 256)
 		for {
-			// A read from a terminal cannot be ended; a poll can.
+			// A read from a terminal cannot be interrupted, a poll can.
 			fds := []unix.PollFd{{Fd: int32(in.Fd()), Events: unix.POLLIN}, {Fd: int32(end.Fd()), Events: unix.POLLIN}}
 			if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
 				return
@@ -295,14 +295,14 @@ func readKeys(in *os.File) (<-chan string, func(), error) {
 	}, nil
 }
 
-// splitKeys tells the keys in what a terminal sent apart: a byte each, but for the
-// sequences of arrows and their like.
+// splitKeys splits the input of a terminal into keys: single bytes, and the escape
+// sequences of arrows and similar keys.
 func splitKeys(b []byte) (keys []string) {
 	for len(b) > 0 {
 		n := 1
 		if len(b) > 2 && b[0] == 0x1b && (b[1] == '[' || b[1] == 'O') {
 			n = 2 + bytes.IndexFunc(b[2:], func(r rune) bool { return r >= '@' && r <= '~' }) + 1
-			if n == 2 { // without an end
+			if n == 2 { // incomplete
 				n = len(b)
 			}
 		}
