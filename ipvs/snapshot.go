@@ -43,6 +43,9 @@ type Snapshot struct {
 	// desired.
 	Sync      SyncState
 	SyncError string
+	// SyncOwned: the sync daemons are ours. Otherwise another process started those
+	// that run.
+	SyncOwned bool
 	// Draining are the destinations that left the desired table and wait for their
 	// connections to end, in order.
 	Draining []Draining
@@ -125,6 +128,7 @@ func (r *Reconciler) snapshot() *Snapshot {
 		Info:           r.info,
 		Sync:           r.sync.state,
 		SyncError:      r.sync.err,
+		SyncOwned:      r.owned.Sync(),
 		Draining:       sortedDrains(r.drains.active),
 		Conflicts:      r.conflicts.active(),
 		reads:          r.reads,

@@ -88,8 +88,12 @@ func TestSyncOfSomebodyElse(t *testing.T) {
 		if s := b.daemons(); s != theirs {
 			t.Errorf("%+v", s)
 		}
-		if s := b.r.Snapshot(); s.Sync != theirs {
-			t.Errorf("not shown: %+v", s.Sync)
+		if s := b.r.Snapshot(); s.Sync != theirs || s.SyncOwned {
+			t.Errorf("not shown, or as ours: %+v %v", s.Sync, s.SyncOwned)
+		}
+		b.wantSync(&SyncConfig{Interface: "eth0", ID: 5})
+		if s := b.r.Snapshot(); s.Sync.Master.ID != 5 || !s.SyncOwned {
+			t.Errorf("configured, and not ours: %+v %v", s.Sync, s.SyncOwned)
 		}
 	})
 }

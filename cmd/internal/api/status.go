@@ -193,7 +193,9 @@ type IPVSStatus struct {
 type SyncStatus struct {
 	Master *SyncDaemonStatus `json:"master"` // sends; nil: does not run
 	Backup *SyncDaemonStatus `json:"backup"` // receives
-	Error  string            `json:"error,omitempty"`
+	// Foreign: another process started the daemons, and [ipvs.sync] is off.
+	Foreign bool   `json:"foreign,omitempty"`
+	Error   string `json:"error,omitempty"`
 }
 
 // SyncDaemonStatus is the sender or the receiver.

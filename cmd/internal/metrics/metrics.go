@@ -278,7 +278,7 @@ func (e emitter) counters(d counterDescs, c ipvs.Counters, labels ...string) {
 func (e emitter) ipvs(k ipvs.Snapshot, sync bool) {
 	e.gauge(ipvsUp, truth(k.Up))
 	e.gauge(ipvsResync, seconds(k.At))
-	if sync || k.Sync.Master.Running || k.Sync.Backup.Running {
+	if sync || k.SyncOwned && (k.Sync.Master.Running || k.Sync.Backup.Running) {
 		e.gauge(ipvsSync, truth(k.Sync.Master.Running), "master")
 		e.gauge(ipvsSync, truth(k.Sync.Backup.Running), "backup")
 	}

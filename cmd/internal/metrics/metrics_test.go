@@ -46,6 +46,7 @@ func view(context.Context) director.View {
 			Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{key: {Counters: ipvs.Counters{Connections: 1 << 40},
 				Destinations: map[netip.AddrPort]ipvs.DestinationStats{real: {Active: 5}}}},
 			Sync:       ipvs.SyncState{Master: ipvs.SyncDaemon{Running: true}},
+			SyncOwned:  true,
 			Draining:   []ipvs.Draining{{Entry: ipvs.Entry{Service: key, RealServer: gone}, Since: time.Unix(94, 0)}, {Entry: ipvs.Entry{Service: key, RealServer: real}}, {}},
 			Drift:      map[string]uint64{"service_missing": 1},
 			Operations: map[ipvs.Operation]uint64{{Op: "add_service", Result: "ok"}: 9}},

@@ -117,7 +117,7 @@ var (
 	ipvsUp         = gauge("lvsd_ipvs_up", "1 while the kernel's table can be read.")
 	ipvsOperations = counter("lvsd_ipvs_operations_total", "Writes to the kernel's table, by operation and result.", "operation", "result")
 	ipvsDrift      = counter("lvsd_ipvs_drift_total", "Changes that others made to the kernel's table and that were found, by kind.", "kind")
-	ipvsSync       = gauge("lvsd_ipvs_sync_daemon", "1 while that half of the connection synchronisation runs: master sends, backup receives. Absent where there is no [ipvs.sync] and neither runs.", "role")
+	ipvsSync       = gauge("lvsd_ipvs_sync_daemon", "1 while that half of the connection synchronisation runs: master sends, backup receives. Absent without [ipvs.sync], also while daemons of another process run.", "role")
 	ipvsForeign    = gauge("lvsd_ipvs_foreign_entries", "Real servers in our services that somebody else added.")
 	ipvsResync     = gauge("lvsd_ipvs_last_resync_timestamp_seconds", "When the kernel's table was last read in full.")
 

@@ -136,7 +136,7 @@ function renderExtras(s) {
     for (const w of s.guard.witnesses) all.push([`Witness ${w.address} ${!w.last_probe ? "was not asked yet" : w.answers ? "answers" : "IS SILENT"}`, w.answers || !w.last_probe ? "" : "warn"]);
   }
   const sync = s.ipvs.sync;
-  if (sync) all.push([`Connections: sends ${half(sync.master)}; receives ${half(sync.backup)}${sync.error ? `: ${sync.error}` : ""}`, sync.error ? "bad" : ""]);
+  if (sync) all.push([`Connections${sync.foreign ? " (synchronised by another process)" : ""}: sends ${half(sync.master)}; receives ${half(sync.backup)}${sync.error ? `: ${sync.error}` : ""}`, sync.error ? "bad" : ""]);
   list($("extras"), all, (x, i) => i, () => make("li"), (li, [text, kind]) => {
     put(li, text);
     tint(li, kind);

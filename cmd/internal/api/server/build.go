@@ -116,7 +116,7 @@ func buildIPVS(v director.View) api.IPVSStatus {
 		out.Fights = append(out.Fights, fmt.Sprintf("%s: another writer changes it again and again (%d repairs since %s)", place(f), f.Repairs, f.Since.Format(time.RFC3339)))
 	}
 	if k.Sync.Master.Running || k.Sync.Backup.Running || k.SyncError != "" {
-		out.Sync = &api.SyncStatus{Master: syncDaemon(k.Sync.Master), Backup: syncDaemon(k.Sync.Backup), Error: k.SyncError}
+		out.Sync = &api.SyncStatus{Master: syncDaemon(k.Sync.Master), Backup: syncDaemon(k.Sync.Backup), Foreign: !k.SyncOwned && k.SyncError == "", Error: k.SyncError}
 	}
 	return out
 }
