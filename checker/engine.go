@@ -285,7 +285,7 @@ func (e *Engine) run(ctx context.Context, p *probeState) {
 	if ctx.Err() != nil {
 		return // cancelled, not an outcome
 	}
-	e.deliver(arrivalOf(p, out, start, time.Since(start)))
+	e.deliver(arrivalOf(p, out, start.Add(out.Waited), time.Since(start)-out.Waited))
 }
 
 // deliver hands the end of a probe to the goroutine of Run.

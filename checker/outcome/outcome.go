@@ -4,8 +4,11 @@ import "time"
 
 // Outcome is what a probe found; the engine adds when it started and how long it took.
 type Outcome struct {
-	Reason     Reason
-	Phase      string
+	Reason Reason
+	Phase  string
+	// Waited is how long the probe waited for a free slot before it started. It is
+	// not part of the probe's time, and counts as lag.
+	Waited     time.Duration
 	Detail     string
 	Report     *AgentReport // nil: no report about weight
 	CertExpiry time.Time    // of the server's certificate; zero: none was shown

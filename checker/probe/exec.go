@@ -17,7 +17,8 @@ import (
 
 const (
 	// maxPrograms is how many programs run at once: hundreds of them would take
-	// the processor from the daemon itself.
+	// the processor from the daemon itself. The others wait; their deadline
+	// starts with the program.
 	maxPrograms = 32
 	// maxOutput bounds the output of a program that is kept, in bytes.
 	maxOutput = 1 << 10
@@ -81,20 +82,20 @@ func credentialOf(name string) (*syscall.Credential, error) {
 }
 
 func (p *execProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcome {
-	timer := time.NewTimer(time.Until(deadline))
-	defer timer.Stop()
+	due, timeout := time.Now(), time.Until(deadline)
 	select {
 	case programSlots <- struct{}{}:
-	case <-timer.C:
-		return outcome.NewOutcome(outcome.Local, outcome.PhaseRun, fmt.Sprintf("%d other programs of checks are running", maxPrograms))
 	case <-ctx.Done():
 		return outcome.Outcome{}
 	}
-	limit, cancel := context.WithDeadline(ctx, deadline)
+	waited := time.Since(due)
+	limit, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	// A program that cannot be killed keeps its slot.
-	return programOutcome(p.command[0], program.Program{Command: p.command, Environment: p.environment, Credential: p.credential, Output: maxOutput}.
+	out := programOutcome(p.command[0], program.Program{Command: p.command, Environment: p.environment, Credential: p.credential, Output: maxOutput}.
 		Run(limit, func() { <-programSlots }))
+	out.Waited = waited
+	return out
 }
 
 // programOutcome maps how a program ended. A percentage alone on its first line is a

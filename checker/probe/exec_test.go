@@ -118,8 +118,7 @@ func zombie(pid int) bool {
 	return strings.HasPrefix(rest, "Z")
 }
 
-// There are never more programs than places; who gets none in time is not the
-// server's fault.
+// There are never more programs than slots; what waits for one is late, not failed.
 func TestExecBounded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
@@ -136,9 +135,27 @@ func TestExecBounded(t *testing.T) {
 	}
 	quick := shell("exit 0")
 	quick.Timeout = checktest.Hurry
-	checktest.Want(t, once(t, quick), outcome.Local, outcome.PhaseRun, "other programs")
+	// Its deadline starts with the program, however long it waited for a slot.
+	waiting, err := NewProber(&quick, NewShared())
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(quick.Timeout)
+	out := make(chan outcome.Outcome, 1)
+	go func() { out <- waiting.Probe(t.Context(), deadline) }()
+	<-time.After(time.Until(deadline))
+	select {
+	case o := <-out:
+		t.Errorf("ended without a slot: %+v", o)
+	default:
+	}
 	cancel()
 	all.Wait()
+	late := <-out
+	checktest.Want(t, late, outcome.OK, outcome.PhaseRun, "")
+	if late.Waited < checktest.Hurry-10*time.Millisecond {
+		t.Errorf("it waited for %v", late.Waited)
+	}
 	for len(programSlots) > 0 {
 		time.Sleep(time.Millisecond)
 	}
