@@ -121,17 +121,17 @@ func (d *Dialer) socket(kind, protocol int) (fd int, to unix.Sockaddr, err error
 	}
 	fd, err = unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
-		return -1, nil, err
+		return -1, nil, &outcome.LocalError{Err: err}
 	}
-	if err = d.setOptions(fd); err != nil {
+	if err = d.setOptions(fd, kind); err != nil {
 		unix.Close(fd)
-		return -1, nil, err
+		return -1, nil, &outcome.LocalError{Err: err}
 	}
 	return fd, to, nil
 }
 
 // setOptions sets the mark and the source address.
-func (d *Dialer) setOptions(fd int) error {
+func (d *Dialer) setOptions(fd, kind int) error {
 	if d.Mark != 0 {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(d.Mark)); err != nil {
 			return fmt.Errorf("failed to mark: %w", err)
@@ -142,8 +142,11 @@ func (d *Dialer) setOptions(fd int) error {
 	}
 	// Let connect(2) choose the port, not bind(2), so that a source address has all
 	// its ports for each server.
-	if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
-		return fmt.Errorf("failed to leave the source port open: %w", err)
+	// A raw socket has no port, and one of IPv6 not even the option.
+	if kind != unix.SOCK_RAW {
+		if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+			return fmt.Errorf("failed to leave the source port open: %w", err)
+		}
 	}
 	from, err := sockaddr(netip.AddrPortFrom(d.From, 0))
 	if err != nil {

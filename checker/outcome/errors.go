@@ -26,11 +26,21 @@ func FromError(phase string, err error, got string) Outcome {
 	return out
 }
 
+// LocalError is the error of a system call that prepares a probe, such as socket(2) or
+// bind(2). No errno of it is an answer of the server.
+type LocalError struct{ Err error }
+
+func (e *LocalError) Error() string { return e.Err.Error() }
+func (e *LocalError) Unwrap() error { return e.Err }
+
 // ReasonOf maps an error to a reason. What is neither the kernel's error nor the end of
 // the stream is the TLS library's: nothing else is between a probe and its socket.
 func ReasonOf(err error) Reason {
 	var errno unix.Errno
+	var local *LocalError
 	switch {
+	case errors.As(err, &local):
+		return Local
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return Timeout
 	case errors.As(err, &errno):
@@ -73,7 +83,7 @@ func ErrorText(err error) string {
 	}
 	var errno unix.Errno
 	if errors.As(err, &errno) {
-		if name := unix.ErrnoName(errno); reasonOfErrno(errno) == Local && name != "" {
+		if name := unix.ErrnoName(errno); ReasonOf(err) == Local && name != "" {
 			return err.Error() + " (" + name + ")" // with the operation: the operator can fix it
 		}
 		return errno.Error()

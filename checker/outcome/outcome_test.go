@@ -20,6 +20,7 @@ func TestReasonOfErrno(t *testing.T) {
 		{errnoError("EMFILE"), Local}, {errnoError("ENFILE"), Local}, {errnoError("ENOBUFS"), Local}, {errnoError("ENOMEM"), Local},
 		{errnoError("EADDRNOTAVAIL"), Local}, {errnoError("EADDRINUSE"), Local}, {errnoError("EPERM"), Local},
 		{errnoError("EACCES"), Local}, {errnoError("EINVAL"), Local}, {errnoError("ENODEV"), Local},
+		{&LocalError{errnoError("ENOPROTOOPT")}, Local}, {errnoError("ENOPROTOOPT"), Unreachable},
 	} {
 		if got := ReasonOf(tt.err); got != tt.want {
 			t.Errorf("%v is %v, want %v", tt.err, got, tt.want)

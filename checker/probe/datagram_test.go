@@ -84,6 +84,10 @@ func TestPingSockets(t *testing.T) {
 		rawPing.Store(raw)
 		checktest.Want(t, once(t, Check{Type: TypePing, Address: netip.MustParseAddrPort("127.0.0.1:0")}), outcome.OK, outcome.PhaseReceive, "")
 		checktest.Want(t, once(t, Check{Type: TypePing, Address: netip.MustParseAddrPort("[::1]:0")}), outcome.OK, outcome.PhaseReceive, "")
+		for _, a := range []string{"127.0.0.1", "::1"} { // with a source address, too
+			c := Check{Type: TypePing, Address: netip.AddrPortFrom(netip.MustParseAddr(a), 0), From: netip.MustParseAddr(a)}
+			checktest.Want(t, once(t, c), outcome.OK, outcome.PhaseReceive, "")
+		}
 	}
 }
 
