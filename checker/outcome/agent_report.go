@@ -19,8 +19,12 @@ type AgentReport struct {
 var NoReport = AgentReport{Weight: 100}
 
 // Apply updates the report by one line in the syntax of HAProxy's agent-check. What a
-// line does not mention stays as it is. It reports whether the line had a known word.
+// line does not mention stays as it is: an empty line changes nothing. It reports whether
+// the line had a known word or was empty.
 func (s *AgentReport) Apply(line string) (known bool) {
+	if strings.TrimSpace(line) == "" {
+		return true
+	}
 	line, _, _ = strings.Cut(line, "#") // a comment
 	for word := range strings.FieldsFuncSeq(line, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' }) {
 		switch strings.ToLower(word) {
@@ -35,7 +39,7 @@ func (s *AgentReport) Apply(line string) (known bool) {
 		case "maint":
 			s.Maint, s.Drain = true, false
 		default:
-			if percent, ok := parsePercent(word); ok {
+			if percent, ok := parseWeight(word); ok {
 				s.Weight = percent
 			} else if n, isMax := strings.CutPrefix(strings.ToLower(word), "maxconn:"); !isMax || !IsDigits(n) { // IPVS has no such limit
 				continue
@@ -46,10 +50,21 @@ func (s *AgentReport) Apply(line string) (known bool) {
 	return known
 }
 
-// parsePercent parses "75%"; more than 100 counts as 100.
+// parseWeight parses "75%", "weight:75%" and "weight:75".
+func parseWeight(word string) (int, bool) {
+	value, prefixed := strings.CutPrefix(strings.ToLower(word), "weight:")
+	if prefixed && !strings.HasSuffix(value, "%") {
+		value += "%"
+	}
+	return parsePercent(value)
+}
+
+// parsePercent parses "75%", "+75%" and "75.5%". More than 100 counts as 100, and a
+// fraction is cut off.
 func parsePercent(word string) (int, bool) {
-	digits, ok := strings.CutSuffix(word, "%")
-	if !ok || !IsDigits(digits) || len(digits) > 4 {
+	number, ok := strings.CutSuffix(strings.TrimPrefix(word, "+"), "%")
+	digits, fraction, hasFraction := strings.Cut(number, ".")
+	if !ok || !IsDigits(digits) || len(digits) > 4 || hasFraction && !IsDigits(fraction) {
 		return 0, false
 	}
 	n, err := strconv.Atoi(digits)

@@ -86,7 +86,11 @@ func TestAgentWords(t *testing.T) {
 		{AgentReport{Weight: 30, Down: true}, "100%", AgentReport{Weight: 100, Down: true}, true},
 		{AgentReport{Weight: 30, Down: true}, "up ready 100%", NoReport, true},
 		{NoReport, "weird 40%", AgentReport{Weight: 40}, true},
-		{NoReport, "", NoReport, false},
+		{NoReport, "", NoReport, true}, // HAProxy: no change
+		{AgentReport{Weight: 30, Down: true}, " ", AgentReport{Weight: 30, Down: true}, true},
+		{NoReport, "weight:80%", AgentReport{Weight: 80}, true}, {NoReport, "up weight:50", AgentReport{Weight: 50}, true},
+		{NoReport, "75.5%", AgentReport{Weight: 75}, true}, {NoReport, "+75%", AgentReport{Weight: 75}, true},
+		{NoReport, "weight:", NoReport, false}, {NoReport, "75.%", NoReport, false},
 		{NoReport, "# up", NoReport, false},
 		{NoReport, "HTTP/1.1 200 OK", NoReport, false},
 		{NoReport, "-5% 5 % x%", NoReport, false},
@@ -94,6 +98,19 @@ func TestAgentWords(t *testing.T) {
 		s := tt.before
 		if known := s.Apply(tt.line); s != tt.want || known != tt.known {
 			t.Errorf("%q makes %+v of %+v, %v", tt.line, s, tt.before, known)
+		}
+	}
+}
+
+func TestParseWeight(t *testing.T) {
+	for text, want := range map[string]int{"75%": 75, "75.5%\nmore": 75, "+10%": 10} {
+		if got, ok := ParseWeight(text); got != want || !ok {
+			t.Errorf("%q is %d, %v", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", "\n75%", "load 75%", "75% of 4 cores", "-75%", "75 %"} {
+		if got, ok := ParseWeight(text); ok {
+			t.Errorf("%q is %d", text, got)
 		}
 	}
 }
