@@ -13,22 +13,22 @@ import (
 	"lvsd/config/schema"
 )
 
-// Kind says what becomes of a line that is not carried over.
+// Kind is what happens to a line that is not carried over.
 type Kind string
 
-// The kinds, the weightiest first.
+// The kinds, the most important first.
 const (
-	ToDo      Kind = "to do"      // carried over when somebody does something
-	LeftOut   Kind = "left out"   // lvsd does not do it, or not so
-	NotNeeded Kind = "not needed" // lvsd does without, and nothing is missing
+	ToDo      Kind = "to do"      // requires an action
+	LeftOut   Kind = "left out"   // not supported by lvsd, or differently
+	NotNeeded Kind = "not needed" // without consequence
 )
 
-// Note is one line that is not, or not as it stands, in the result.
+// Note is a line that is not in the result, or in another form.
 type Note struct {
 	Kind Kind   `json:"kind"`
 	File string `json:"file"`
 	Line int    `json:"line"` // 0 = of the file as a whole
-	Text string `json:"text"` // the line's first words; never a password
+	Text string `json:"text"` // the beginning of the line, without passwords
 	Why  string `json:"why"`
 }
 
@@ -48,24 +48,24 @@ func (n Note) String() string {
 type Result struct {
 	TOML  string   `json:"toml"`
 	Notes []Note   `json:"notes"`
-	Hints []string `json:"hints"` // what differs between the programs and is worth a look
+	Hints []string `json:"hints"` // differences between the programs
 }
 
-// Complete says that everything is carried over: nothing is left out or to do.
+// Complete reports whether everything is carried over: nothing is left out or to do.
 func (r Result) Complete() bool {
 	return !slices.ContainsFunc(r.Notes, func(n Note) bool { return n.Kind != NotNeeded })
 }
 
-// Env is what a conversion may ask for.
+// Env has the functions that a conversion reads files and resolves names with.
 type Env struct {
 	Read func(path string) ([]byte, error)
 	Glob func(pattern string) ([]string, error) // the files that match, sorted
-	// LookupHost looks up a name, and Port the name of a port ("http", "tcp").
+	// LookupHost resolves a host name, LookupPort the name of a port ("http", "tcp").
 	LookupHost func(name string) ([]netip.Addr, error)
 	LookupPort func(network, name string) (int, error)
 }
 
-// Origin is the line that a piece of the result comes from.
+// Origin is the line that a part of the result comes from.
 type Origin struct {
 	File string
 	Line int
@@ -80,7 +80,7 @@ type Notes struct {
 	over  int // more than maxNotes
 }
 
-// maxNotes is more than anybody reads.
+// maxNotes bounds the notes.
 const maxNotes = 2000
 
 func (n *Notes) Add(kind Kind, from Origin, why string) {
@@ -105,7 +105,7 @@ func (n *Notes) Hint(format string, args ...any) {
 	}
 }
 
-// sorted gives the notes by kind, and each kind in the order of the files.
+// sorted returns the notes by kind and position.
 func (n *Notes) sorted(files []string) []Note {
 	kinds := []Kind{ToDo, LeftOut, NotNeeded}
 	slices.SortStableFunc(n.all, func(a, b Note) int {
@@ -121,8 +121,7 @@ func (n *Notes) sorted(files []string) []Note {
 	return n.all
 }
 
-// Finish makes the result out of a document: what config refuses is taken out,
-// and the rest is written.
+// Finish validates a table, removes what config refuses, and writes it.
 func Finish(what string, files []string, root *Table, n *Notes) (Result, error) {
 	dropDefaults(root, schema.RootTable)
 	if err := repair(root, n); err != nil {
@@ -139,7 +138,7 @@ func Finish(what string, files []string, root *Table, n *Notes) (Result, error) 
 	return r, nil
 }
 
-// header is the comment at the top of the result.
+// header returns the comment at the top of the result.
 func header(what string, files []string, r Result) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# lvsd.toml, made by `lvsd convert %s` of %s.\n", what, comment(strings.Join(files, " and ")))
@@ -172,7 +171,7 @@ func header(what string, files []string, r Result) string {
 	return b.String() + "\n"
 }
 
-// comment makes text fit for a comment of TOML: printable, on one line.
+// comment makes text printable on one line of a TOML comment.
 func comment(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == 0xfffd {

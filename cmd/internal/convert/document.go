@@ -1,5 +1,5 @@
-// This file is the result as a tree: tables of keys with values, each with the
-// line that it comes from. It knows nothing of what a key means.
+// The result as a tree: tables of keys with values, each with the line that it
+// comes from.
 
 package convert
 
@@ -10,12 +10,12 @@ import (
 )
 
 // Table is a table of TOML. A value is a string, an int, a bool, a
-// time.Duration, []string, []int, []any (of strings and *table), *table,
-// []*table, or byDirector.
+// time.Duration, []string, []int, []any (of strings and *Table), *Table,
+// []*Table, or ByDirector.
 type Table struct {
 	Entries []Entry
 	From    Origin
-	ID      string // what it is called where it comes from and has no name here
+	ID      string // its name in the source, where it has none in the result
 }
 
 type Entry struct {
@@ -27,7 +27,7 @@ type Entry struct {
 // ByDirector is a value that differs between the directors.
 type ByDirector map[string]any
 
-// Set sets a key, or sets it anew.
+// Set sets a key.
 func (t *Table) Set(key string, value any, from Origin) {
 	for i := range t.Entries {
 		if t.Entries[i].Key == key {
@@ -38,7 +38,7 @@ func (t *Table) Set(key string, value any, from Origin) {
 	t.Entries = append(t.Entries, Entry{key, value, from})
 }
 
-// Get gives the value of a key, or nil.
+// Get returns the value of a key, or nil.
 func (t *Table) Get(key string) any {
 	if e := t.Entry(key); e != nil {
 		return e.Value
@@ -61,16 +61,16 @@ func (t *Table) Delete(key string) {
 	t.Entries = slices.DeleteFunc(t.Entries, func(e Entry) bool { return e.Key == key })
 }
 
-// Str is a key's string, or "".
+// Str returns a key's string, or "".
 func (t *Table) Str(key string) string { s, _ := t.Get(key).(string); return s }
 
-// Tables is a key's list of tables.
+// Tables returns a key's list of tables.
 func (t *Table) Tables(key string) []*Table { all, _ := t.Get(key).([]*Table); return all }
 
-// Append puts one more table into a key's list.
+// Append adds a table to a key's list.
 func (t *Table) Append(key string, one *Table) { t.Set(key, append(t.Tables(key), one), one.From) }
 
-// Child is the table under a key, made where there is none.
+// Child returns the table under a key, and creates it where there is none.
 func (t *Table) Child(key string) *Table {
 	c, ok := t.Get(key).(*Table)
 	if !ok {
@@ -80,7 +80,7 @@ func (t *Table) Child(key string) *Table {
 	return c
 }
 
-// Clone copies a table so that either can change.
+// Clone returns an independent copy.
 func (t *Table) Clone() *Table {
 	c := &Table{From: t.From, ID: t.ID, Entries: slices.Clone(t.Entries)}
 	for i, e := range c.Entries {
@@ -104,8 +104,8 @@ func (t *Table) Clone() *Table {
 	return c
 }
 
-// Equal says whether two values say the same, wherever they come from and in
-// whatever order their keys stand.
+// Equal reports whether two values are equal, regardless of their origin and of the
+// order of keys.
 func Equal(a, b any) bool {
 	x, isTable := a.(*Table)
 	y, both := b.(*Table)

@@ -1,6 +1,6 @@
-// This file makes one document of the documents of several directors: what is
-// the same stands once, what may differ becomes a value by director, and what
-// must not differ is taken from the first, which is named.
+// Merging the results of several directors: equal values are written once, keys that
+// may differ get a value for each director, and of others the first one is kept and a
+// note is added.
 
 package convert
 
@@ -26,7 +26,7 @@ func perDirector(path, key string) (unset any, may bool) {
 	if k == nil {
 		return nil, false
 	}
-	if path == "vrrp" && key == "unicast" { // a table of its own kind
+	if path == "vrrp" && key == "unicast" { // of kind Any
 		return nil, true
 	}
 	return defaultOf(k), k.PerDirector
@@ -36,10 +36,10 @@ func perDirector(path, key string) (unset any, may bool) {
 type merger struct {
 	notes *Notes
 	names []string // of the directors whose documents are merged so far
-	next  string   // of the one that comes
+	next  string   // of the next one
 }
 
-// Merge makes one document of several, which are in the order of the names.
+// Merge merges the tables of several directors, in the order of the names.
 func Merge(names []string, documents []*Table, n *Notes) *Table {
 	all := documents[0].Clone()
 	m := &merger{notes: n, names: names[:1]}
@@ -51,7 +51,7 @@ func Merge(names []string, documents []*Table, n *Notes) *Table {
 	return all
 }
 
-// table puts b into a.
+// table merges b into a.
 func (m *merger) table(path string, a, b *Table) {
 	below := func(key string) string {
 		if path == "" {
@@ -66,7 +66,7 @@ func (m *merger) table(path string, a, b *Table) {
 		case isList && identity[e.Key] != nil:
 			a.Set(e.Key, m.tables(below(e.Key), e.Key, a.Tables(e.Key), lists), e.From)
 		case mine == nil:
-			m.only(path, a, e, m.next, m.names)
+			m.addMissing(path, a, e, m.next, m.names)
 		case Equal(mine.Value, e.Value):
 		default:
 			t, isTable := mine.Value.(*Table)
@@ -75,7 +75,7 @@ func (m *merger) table(path string, a, b *Table) {
 				m.table(below(e.Key), t, u)
 				continue
 			}
-			m.differ(path, a, mine, e)
+			m.resolve(path, a, mine, e)
 		}
 	}
 	for _, e := range slices.Clone(a.Entries) {
@@ -96,8 +96,8 @@ func (m *merger) table(path string, a, b *Table) {
 	}
 }
 
-// only puts in a key that the directors so far do not have.
-func (m *merger) only(path string, a *Table, e Entry, has string, lack []string) {
+// addMissing adds a key that the directors so far do not have.
+func (m *merger) addMissing(path string, a *Table, e Entry, has string, lack []string) {
 	other, may := perDirector(path, e.Key)
 	if may && other != nil {
 		v := ByDirector{has: e.Value}
@@ -113,13 +113,13 @@ func (m *merger) only(path string, a *Table, e Entry, has string, lack []string)
 	}
 }
 
-// oneSided notes a key that not all directors have, and that cannot differ.
+// oneSided adds a note about a key that not all directors have, and that cannot differ.
 func (m *merger) oneSided(has string, e Entry) {
 	m.notes.Add(ToDo, e.From, fmt.Sprintf("only %s has %s, which cannot differ between directors: now all have it", has, e.Key))
 }
 
-// differ puts together two values that are not the same.
-func (m *merger) differ(path string, a *Table, mine *Entry, e Entry) {
+// resolve merges two different values.
+func (m *merger) resolve(path string, a *Table, mine *Entry, e Entry) {
 	if _, may := perDirector(path, e.Key); may {
 		if v, isSplit := e.Value.(ByDirector); isSplit {
 			all, _ := mine.Value.(ByDirector)
@@ -135,8 +135,8 @@ func (m *merger) differ(path string, a *Table, mine *Entry, e Entry) {
 		e.Key+" = "+Literal(mine.Value), m.names[0], mine.From.File, mine.From.Line))
 }
 
-// split makes a value by director out of one that the directors so far have
-// and one that the next has.
+// split returns a value by director, of the one that the directors so far have and the
+// one of the next.
 func (m *merger) split(mine, next any) any {
 	v, isSplit := mine.(ByDirector)
 	v = maps.Clone(v)
@@ -155,7 +155,7 @@ func (m *merger) split(mine, next any) any {
 	return v
 }
 
-// identity says which two elements of a list are the same thing.
+// identity returns what identifies an element of a list.
 var identity = map[string]func(t *Table) any{
 	"director": func(t *Table) any { return t.Str("name") },
 	"vrrp":     func(t *Table) any { return t.Str("name") },
@@ -169,8 +169,7 @@ var identity = map[string]func(t *Table) any{
 	"rules":         func(t *Table) any { return [3]any{t.Get("from"), t.Get("to"), t.Get("priority")} },
 }
 
-// tables puts two lists together: what is in both is merged, what only one has
-// is taken over.
+// tables merges two lists. Elements that only one has are kept, with a note.
 func (m *merger) tables(path, key string, a, b []*Table) []*Table {
 	is := identity[key]
 	byID := map[any]*Table{}
@@ -195,19 +194,19 @@ func (m *merger) tables(path, key string, a, b []*Table) []*Table {
 		a = append(a, t.Clone())
 		byID[id] = a[len(a)-1]
 		if key != "director" {
-			m.notes.Add(ToDo, t.From, fmt.Sprintf("only %s has this %s: now all directors have it", m.next, word(path)))
+			m.notes.Add(ToDo, t.From, fmt.Sprintf("only %s has this %s: now all directors have it", m.next, tableName(path)))
 		}
 	}
 	for _, t := range a {
 		if !met[is(t)] && key != "director" {
-			m.notes.Add(ToDo, t.From, fmt.Sprintf("%s does not have this %s: now all directors have it", m.next, word(path)))
+			m.notes.Add(ToDo, t.From, fmt.Sprintf("%s does not have this %s: now all directors have it", m.next, tableName(path)))
 		}
 	}
 	return a
 }
 
-// sameRouter finds an election that has another name on the other director: one
-// with the same virtual router and first address.
+// sameRouter finds an instance with another name on the other director: one with the
+// same virtual router ID and first address.
 func (m *merger) sameRouter(a []*Table, t *Table) (*Table, bool) {
 	first := func(t *Table) string {
 		if all, _ := t.Get("addresses").([]string); len(all) > 0 {
@@ -224,8 +223,8 @@ func (m *merger) sameRouter(a []*Table, t *Table) (*Table, bool) {
 	return nil, false
 }
 
-// word is what a table is called in a sentence.
-func word(path string) string {
+// tableName names a table in a note.
+func tableName(path string) string {
 	switch path {
 	case "vrrp":
 		return "election"

@@ -2,7 +2,7 @@
 
 package convert
 
-// Reason says what becomes of a keyword. Without a kind nothing needs saying.
+// Reason is why a keyword is not carried over. Without a kind there is no note.
 type Reason struct {
 	Kind Kind
 	Why  string
@@ -15,17 +15,17 @@ func Lost(why string) Reason { return Reason{LeftOut, why} }
 func Unneeded(why string) Reason { return Reason{NotNeeded, why} }
 
 const (
-	NoMail     = "lvsd sends no mail: notify and webhook of [global] get every event, and alert rules watch the metrics"
-	MailOnly   = "mail only: notify and webhook of [global] get every event"
-	OwnNotify  = "lvsd's notify gets each event as JSON on its standard input, and not as arguments: adapt the program, then add it as notify"
-	Announces  = "lvsd announces a takeover at once and again, on a schedule of its own"
-	AsRoot     = "is about keepalived's own processes"
-	NoBFD      = "lvsd speaks no BFD"
-	NoFile     = "lvsd reads no file for a server's weight: an exec check can print a percentage"
-	NoProcess  = "lvsd looks for no process: a script in track_scripts can"
-	NoStatic   = "lvsd moves addresses between directors; what stays on one belongs to its network configuration"
-	NoBuffers  = "lvsd sizes its buffers by itself"
-	NoSNMP     = "lvsd has metrics for Prometheus, and no SNMP"
-	NoFirewall = "lvsd writes no firewall rules"
-	Spreads    = "lvsd spreads the checks by itself"
+	NoMail          = "lvsd sends no mail: notify and webhook of [global] get every event, and alert rules watch the metrics"
+	MailOnly        = "mail only: notify and webhook of [global] get every event"
+	NotifyAsJSON    = "lvsd's notify gets each event as JSON on its standard input, and not as arguments: adapt the program, then add it as notify"
+	AnnouncesItself = "lvsd announces a takeover at once and again, on a schedule of its own"
+	OwnProcesses    = "is about keepalived's own processes"
+	NoBFD           = "lvsd speaks no BFD"
+	NoWeightFile    = "lvsd reads no file for a server's weight: an exec check can print a percentage"
+	NoProcess       = "lvsd looks for no process: a script in track_scripts can"
+	NoStatic        = "lvsd moves addresses between directors; what stays on one belongs to its network configuration"
+	NoBuffers       = "lvsd sizes its buffers by itself"
+	NoSNMP          = "lvsd has metrics for Prometheus, and no SNMP"
+	NoFirewall      = "lvsd writes no firewall rules"
+	ChecksSpread    = "lvsd spreads the checks by itself"
 )

@@ -1,6 +1,5 @@
-// This file holds a document against config, as `lvsd check` does, and takes
-// out what is refused, naming the line that it came from. So whatever comes out
-// of a conversion passes the check, also what only some versions of lvsd can do.
+// Validation of the result as by `lvsd check`. What is refused is removed, with a note
+// for the line that it came from, so that every result passes the check.
 
 package convert
 
@@ -15,17 +14,17 @@ import (
 	"lvsd/config"
 )
 
-// maxRounds bounds the repair. Each round takes out all that one check found,
-// and what is taken out can make a few new mistakes, never many in a row.
+// maxRounds bounds the repair. Each round removes everything that one check
+// reports, which can cause a few new errors.
 const maxRounds = 50
 
-// needed are keys without which the table around them is of no use.
-var needed = map[string]bool{"name": true, "interface": true, "virtual_router_id": true, "addresses": true, "address": true, "fwmark": true, "type": true, "command": true, "key_file": true, "id": true}
+// requiredKeys are keys whose removal removes the table.
+var requiredKeys = map[string]bool{"name": true, "interface": true, "virtual_router_id": true, "addresses": true, "address": true, "fwmark": true, "type": true, "command": true, "key_file": true, "id": true}
 
-// ErrNothing is what is left of a file that says nothing of use.
+// ErrNothing is the error of a file without content that can be carried over.
 var ErrNothing = errors.New("nothing in it can be carried over: there is neither an election nor a virtual service")
 
-// repair takes out of the document what config refuses.
+// repair removes what config refuses.
 func repair(root *Table, n *Notes) error {
 	var err error
 	for range maxRounds {
@@ -40,53 +39,53 @@ func repair(root *Table, n *Notes) error {
 		if err == nil || !errors.As(err, &mistakes) {
 			return err
 		}
-		if !takeOut(root, mistakes, n) {
+		if !removeErrors(root, mistakes, n) {
 			break
 		}
 	}
 	return fmt.Errorf("the result would not pass lvsd check: %w", err)
 }
 
-// victim is what is taken out for a mistake: a key of a table, an item of the
-// list in it, or an element of a list of tables.
-type victim struct {
+// removal is what is removed for an error: a key of a table, an item of its list, or
+// an element of a list of tables.
+type removal struct {
 	in    *Table
 	key   string
-	index int // -1 = all of the key
+	index int // -1 = the whole key
 	from  Origin
 }
 
-// inResult is a line of the result, which nobody has seen yet.
-var inResult = regexp.MustCompile(`,? at line \d+`)
+// lineNumber matches the number of a line in the result, which is not written yet.
+var lineNumber = regexp.MustCompile(`,? at line \d+`)
 
-// takeOut takes out everything that is mistaken, and says whether that was
-// anything at all.
-func takeOut(root *Table, mistakes config.Errors, n *Notes) bool {
-	var all []victim
+// removeErrors removes what the errors are about, and reports whether there was
+// anything.
+func removeErrors(root *Table, mistakes config.Errors, n *Notes) bool {
+	var all []removal
 	for _, m := range mistakes {
-		v, ok := find(root, steps(m.Path))
+		v, ok := locate(root, parsePath(m.Path))
 		if !ok {
 			continue
 		}
-		if slices.ContainsFunc(all, func(o victim) bool { return o.in == v.in && o.key == v.key && o.index == v.index }) {
+		if slices.ContainsFunc(all, func(o removal) bool { return o.in == v.in && o.key == v.key && o.index == v.index }) {
 			continue
 		}
 		what := m.Path[strings.LastIndexByte(m.Path, '.')+1:]
-		n.Add(LeftOut, v.from, what+": "+inResult.ReplaceAllString(m.Message, ""))
+		n.Add(LeftOut, v.from, what+": "+lineNumber.ReplaceAllString(m.Message, ""))
 		all = append(all, v)
 	}
-	// From the back, so that an index stays what it was.
-	slices.SortStableFunc(all, func(a, b victim) int { return b.index - a.index })
+	// From the back, so that indices stay valid.
+	slices.SortStableFunc(all, func(a, b removal) int { return b.index - a.index })
 	for _, v := range all {
-		v.takeOut()
+		v.remove()
 	}
 	return len(all) > 0
 }
 
-func (v victim) takeOut() {
+func (v removal) remove() {
 	e := v.in.Entry(v.key)
 	if e == nil {
-		return // it went with something around it
+		return // removed with the table around it
 	}
 	if v.index < 0 {
 		v.in.Delete(v.key)
@@ -119,8 +118,8 @@ type step struct {
 	index int
 }
 
-// steps reads a path such as virtual_service[0].real_servers[1].weight.
-func steps(path string) []step {
+// parsePath reads a path such as virtual_service[0].real_servers[1].weight.
+func parsePath(path string) []step {
 	var all []step
 	for path != "" {
 		switch path[0] {
@@ -151,18 +150,17 @@ func steps(path string) []step {
 	return all
 }
 
-// find walks a path as far as it leads, and says what is to be taken out: the
-// key that is wrong, or, where the table around it is worth nothing without it
-// or lacks it, that table.
-func find(t *Table, path []step) (v victim, found bool) {
-	var around victim // the element of a list, or the key, that holds t
+// locate follows a path as far as it exists, and returns what to remove: the key with
+// the error or, if that is required or missing, the table around it.
+func locate(t *Table, path []step) (v removal, found bool) {
+	var around removal // the element of a list, or the key, that holds t
 	inside := false
 	for i := 0; i < len(path); i++ {
 		e := t.Entry(path[i].key)
 		if e == nil {
 			return around, inside // something is missing in t
 		}
-		here := victim{t, e.Key, -1, e.From}
+		here := removal{t, e.Key, -1, e.From}
 		last := i == len(path)-1
 		switch value := e.Value.(type) {
 		case *Table:
@@ -190,7 +188,7 @@ func find(t *Table, path []step) (v victim, found bool) {
 				here.index = path[i+1].index
 				return here, true
 			}
-			if inside && needed[here.key] {
+			if inside && requiredKeys[here.key] {
 				around.from = here.from
 				return around, true
 			}

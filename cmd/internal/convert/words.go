@@ -1,6 +1,4 @@
-// This file reads and writes the small things that all formats share:
-// addresses, durations, command lines, names. What cannot be read is told by
-// false, and never ends anything.
+// Values that all formats share: addresses, durations, command lines and names.
 
 package convert
 
@@ -27,7 +25,7 @@ func ParseInt(s string, low, high int) (int, bool) {
 	return n, err == nil && n >= low && n <= high
 }
 
-// ParseBool reads what keepalived and ldirectord take for true and false.
+// ParseBool reads a boolean of keepalived or ldirectord.
 func ParseBool(s string) (value, good bool) {
 	switch strings.ToLower(s) {
 	case "on", "true", "yes", "1":
@@ -38,7 +36,7 @@ func ParseBool(s string) (value, good bool) {
 	return false, false
 }
 
-// ParseAddr reads an address, also one in brackets.
+// ParseAddr reads an address, with or without brackets.
 func ParseAddr(s string) (netip.Addr, bool) {
 	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
 	if err != nil || a.Zone() != "" {
@@ -47,7 +45,7 @@ func ParseAddr(s string) (netip.Addr, bool) {
 	return a.Unmap(), true
 }
 
-// FormatEndpoint writes an address with a port, and without one where there is none.
+// FormatEndpoint writes an address with a port, without it if the port is negative.
 func FormatEndpoint(a netip.Addr, port int) string {
 	if port < 0 {
 		return a.String()
@@ -55,8 +53,8 @@ func FormatEndpoint(a netip.Addr, port int) string {
 	return netip.AddrPortFrom(a, uint16(port)).String()
 }
 
-// SplitWords splits a line at spaces, heeding single and double quotes, which are
-// taken off, as a shell does with what is in a quoted string already.
+// SplitWords splits a line at spaces, respecting single and double quotes, and
+// removes these.
 func SplitWords(s string) []string {
 	var all []string
 	var b strings.Builder
@@ -83,17 +81,16 @@ func SplitWords(s string) []string {
 	return all
 }
 
-// After is the word behind the i-th, or "".
-func After(all []string, i int) string {
+// WordAfter returns the word after the i-th, or "".
+func WordAfter(all []string, i int) string {
 	if i+1 < len(all) {
 		return all[i+1]
 	}
 	return ""
 }
 
-// Argv makes a program and its arguments of what was written as one string
-// or as words. Where the program is no absolute path, it is a line of the
-// shell's, which finds it by PATH and knows redirections.
+// Argv returns a program and its arguments, given as one string or as words. Without an
+// absolute path, /bin/sh runs the line, for PATH and redirections.
 func Argv(given []string) []string {
 	line := strings.Join(given, " ")
 	argv := given
@@ -118,12 +115,12 @@ func Argv(given []string) []string {
 	return []string{"/bin/sh", "-c", line}
 }
 
-// netmask says whether a mask makes a single host of it, which needs no word.
+// IsHostMask reports whether a mask is that of a single host, the default.
 func IsHostMask(mask string) bool {
 	return mask == "255.255.255.255" || mask == "32" || mask == "128" || mask == "/32" || mask == "/128"
 }
 
-// portNames are how services are called by their usual ports.
+// portNames are the names of services by their usual ports.
 var portNames = map[int]string{
 	21: "ftp", 22: "ssh", 23: "telnet", 25: "smtp", 53: "dns", 80: "http", 110: "pop3", 119: "nntp", 123: "ntp", 143: "imap",
 	389: "ldap", 443: "https", 465: "smtps", 514: "syslog", 587: "submission", 636: "ldaps", 993: "imaps", 995: "pop3s",
@@ -131,7 +128,7 @@ var portNames = map[int]string{
 	6443: "kubernetes", 8080: "http-8080", 8443: "https-8443",
 }
 
-// Namer gives out names that config takes, each once: it knows how often each
+// Namer returns out names that config takes, each once: it knows how often each
 // was wanted.
 type Namer map[string]int
 
@@ -155,7 +152,7 @@ func (n Namer) Unique(wanted, otherwise string) string {
 	return name
 }
 
-// Service is a name for a service after its address.
+// Service returns a name for a service made of its address.
 func (n Namer) Service(protocol string, a netip.Addr, port int) string {
 	what, known := portNames[port]
 	switch {
@@ -169,14 +166,13 @@ func (n Namer) Service(protocol string, a netip.Addr, port int) string {
 	return n.Unique(what+"-"+a.String(), "service")
 }
 
-// HoistCheck puts the check that most real servers of a service share into the
-// service, and leaves the others where they are. The check of a server stands
-// under "check" until then; common is what the service has without one.
+// HoistCheck moves the check that most real servers of a service have to the service.
+// common is the check of a service without one.
 func HoistCheck(service *Table, common any) {
 	servers := service.Tables("real_servers")
 	best, most := any(nil), 0
 	for i, s := range servers {
-		if i > 100 { // a look at the first hundred is enough to choose by
+		if i > 100 { // the first hundred are enough to choose
 			break
 		}
 		count := 0
@@ -207,8 +203,7 @@ func HoistCheck(service *Table, common any) {
 	}
 }
 
-// addAlwaysUp gives a service that no check is said for, and that has no default,
-// the one that is always up.
+// addAlwaysUp adds { type = "on" } to a service that has no check and no default.
 func addAlwaysUp(service *Table) {
 	if service.Has("check") || service.Str("protocol") == "" && !service.Has("fwmark") {
 		return
@@ -221,7 +216,7 @@ func addAlwaysUp(service *Table) {
 	service.Set("check", on, service.From)
 }
 
-// CheckValue makes a value of a list of checks: one stands for itself.
+// CheckValue returns the value of the key check: a table, or a list of several.
 func CheckValue(all []*Table) any {
 	if len(all) == 1 {
 		return all[0]
@@ -229,8 +224,8 @@ func CheckValue(all []*Table) any {
 	return all
 }
 
-// Lookup reads an address with a port, either of which may be a name. Without a
-// port it is 0.
+// Lookup reads an address with a port, either of which may be a name. The port is 0
+// where there is none.
 func Lookup(s, protocol string, w Env) (netip.AddrPort, error) {
 	if ap, err := netip.ParseAddrPort(s); err == nil {
 		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
@@ -269,7 +264,7 @@ func Lookup(s, protocol string, w Env) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(a, uint16(n)), nil
 }
 
-// Abbreviate is the begin of a line, for a note.
+// Abbreviate returns the beginning of a line, for a note.
 func Abbreviate(text string) string {
 	const enough = 60
 	text = strings.Join(strings.Fields(text), " ")
@@ -283,8 +278,8 @@ func Abbreviate(text string) string {
 	return strings.ToValidUTF8(text[:cut], "") + " …"
 }
 
-// Secret are keywords whose words are nobody's business.
-var Secret = map[string]bool{"auth_pass": true, "password": true, "passwd": true, "secret": true, "login": true}
+// SecretKeywords are keywords whose arguments are secret.
+var SecretKeywords = map[string]bool{"auth_pass": true, "password": true, "passwd": true, "secret": true, "login": true}
 
-// MaxRange is how many services a range of addresses may become.
+// MaxRange bounds the services of a range of addresses.
 const MaxRange = 512

@@ -1,6 +1,5 @@
-// This file writes a document as a person would: in the order of
-// docs/lvsd.toml, one real server a line, and nothing that is as lvsd has it
-// anyway.
+// Writing the result: keys in the order of docs/lvsd.toml, one real server a line, no
+// defaults.
 
 package convert
 
@@ -17,7 +16,7 @@ import (
 )
 
 // ordered returns the entries in the order of the schema's keys. Without a schema
-// they stay as they are.
+// the order is kept.
 func (t *Table) ordered(s *schema.Table) []Entry {
 	all := slices.Clone(t.Entries)
 	if s == nil {
@@ -60,8 +59,7 @@ func defaultOf(k *schema.Key) any {
 	return k.Default
 }
 
-// dropDefaults removes what is as lvsd has it anyway. A weight stays: it is what a
-// reader of the file looks for.
+// dropDefaults removes values that are the default, except weights.
 func dropDefaults(t *Table, s *schema.Table) {
 	t.Entries = slices.DeleteFunc(t.Entries, func(e Entry) bool {
 		k := schemaKey(s, e.Key)
@@ -79,7 +77,7 @@ func dropDefaults(t *Table, s *schema.Table) {
 	}
 }
 
-// write gives the text of the whole document.
+// write returns the text of the whole result.
 func write(root *Table) string {
 	var b strings.Builder
 	for _, key := range schema.RootTable.KeyNames() {
@@ -88,7 +86,7 @@ func write(root *Table) string {
 			section(&b, "["+key+"]", key, v, subTable(schema.RootTable, key))
 		case []*Table:
 			for i, t := range v {
-				if key == "director" && i > 0 { // these belong together
+				if key == "director" && i > 0 { // without empty lines between them
 					text := strings.TrimSuffix(b.String(), "\n")
 					b.Reset()
 					b.WriteString(text)
@@ -100,8 +98,8 @@ func write(root *Table) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// section writes a table with a head of its own, and after it the tables below
-// that have one, too.
+// section writes a table with a header, followed by the tables below that have a
+// header.
 func section(b *strings.Builder, head, path string, t *Table, s *schema.Table) {
 	var below []Entry
 	lines := 0
@@ -129,10 +127,10 @@ func section(b *strings.Builder, head, path string, t *Table, s *schema.Table) {
 	}
 }
 
-// width is where a list is broken into lines.
+// width is from which a list is broken into lines.
 const width = 100
 
-// long writes a value of a section, over several lines where it needs them.
+// long writes a value of a section, over several lines if needed.
 func long(e Entry, s *schema.Table) string {
 	short := literal(e.Value, s)
 	var items []string
@@ -162,8 +160,7 @@ func long(e Entry, s *schema.Table) string {
 	return "[\n  " + strings.Join(items, ",\n  ") + ",\n]"
 }
 
-// aligned writes real servers one a line: the address, the weight below each
-// other, and the rest.
+// aligned writes one real server a line, with the weights aligned.
 func aligned(all []*Table, s *schema.Table) []string {
 	heads, widest := make([]string, len(all)), 0
 	for i, t := range all {
@@ -204,7 +201,7 @@ func inline(t *Table, s *schema.Table) string {
 	return strings.Join(parts, ", ")
 }
 
-// Literal writes a value on one line, its keys as they are ordered.
+// Literal writes a value on one line, its keys in their own order.
 func Literal(value any) string { return literal(value, nil) }
 
 // literal writes a value on one line, with the keys in the order of the schema.
@@ -243,7 +240,7 @@ func literal(value any, s *schema.Table) string {
 	return "[" + strings.Join(parts, ", ") + "]"
 }
 
-// bare writes a key, in quotes where it needs them.
+// bare writes a key, in quotes if needed.
 func bare(key string) string {
 	if key != "" && strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == "" {
 		return key

@@ -1,5 +1,4 @@
-// This file converts a table in ipvsadm's words, as ipvsadm -S prints it and
-// ipvsadm -R reads it, with long options or short ones, with names or without.
+// The conversion of a saved table.
 
 package ipvsadm
 
@@ -71,8 +70,7 @@ func (t *saved) line(l string, from convert.Origin) {
 	}
 }
 
-// key reads which service a line is about: its name for a note, and its
-// protocol, address or mark.
+// key reads the service of a line: its protocol, and its address or mark.
 func (t *saved) key(o map[string]string, from convert.Origin) (protocol string, ap netip.AddrPort, mark int, ok bool) {
 	if m, is := o["-f"]; is {
 		mark, ok := convert.ParseInt(m, 1, 1<<32-1)
@@ -159,7 +157,7 @@ func (t *saved) persistence(s *convert.Table, o map[string]string, from convert.
 	}
 }
 
-// id is what a service's servers find it by.
+// id identifies a service in lines of its servers.
 func (t *saved) id(o map[string]string, protocol string, ap netip.AddrPort, mark int) string {
 	_, v6 := o["-6"]
 	return fmt.Sprint(protocol, ap, mark, v6)
@@ -243,7 +241,7 @@ func (t *saved) forward(o map[string]string, from convert.Origin) any {
 	return f
 }
 
-// timeouts reads --set TCP TCPFIN UDP, where 0 leaves a timeout as it is.
+// timeouts reads --set TCP TCPFIN UDP, where 0 leaves a timeout unchanged.
 func (t *saved) timeouts(rest []string, from convert.Origin) {
 	for i, key := range []string{"timeout_tcp", "timeout_tcp_fin", "timeout_udp"} {
 		if i < len(rest) && rest[i] != "0" {
@@ -273,8 +271,8 @@ func (t *saved) daemon(o map[string]string, from convert.Origin) {
 	t.root.Child("ipvs").Set("sync", sync, from)
 }
 
-// finish gives a service the forwarding that most of its servers have, and no
-// check.
+// finish sets the forwarding that most servers of a service have, and a check that is
+// always up.
 func (t *saved) finish(s *convert.Table) {
 	servers := s.Tables("real_servers")
 	common, most := any("dr"), 0

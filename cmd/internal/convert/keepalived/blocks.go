@@ -1,5 +1,4 @@
-// This file makes blocks of keepalived's lines: keywords with their words, and
-// in braces what belongs to them. It never knows what a keyword means.
+// Parsing lines into a tree of keywords, with their arguments and blocks.
 
 package keepalived
 
@@ -9,10 +8,10 @@ import (
 	"lvsd/cmd/internal/convert"
 )
 
-// maxNesting is deeper than any keyword of keepalived's goes.
+// maxNesting is more than any keyword of keepalived needs.
 const maxNesting = 50
 
-// node is a keyword with its words, and what stands in its braces.
+// node is a keyword with its arguments and its block.
 type node struct {
 	words  []string // the keyword first; never empty
 	quoted bool     // the second word was in quotes
@@ -23,7 +22,7 @@ type node struct {
 
 func (n *node) keyword() string { return n.words[0] }
 
-// arg is the i-th word after the keyword, or "".
+// arg returns the i-th argument, or "".
 func (n *node) arg(i int) string {
 	if i+1 < len(n.words) {
 		return n.words[i+1]
@@ -31,7 +30,7 @@ func (n *node) arg(i int) string {
 	return ""
 }
 
-// lastLine is the last line of what stands in the braces, in the same file.
+// lastLine returns the last line of the block, in the same file.
 func (n *node) lastLine() int {
 	last := n.from.Line
 	for _, c := range n.block {
@@ -87,7 +86,7 @@ func blocks(lines []line, n *convert.Notes) []*node {
 				now.quoted = now.quoted || len(now.words) == 2 && t.quoted
 			}
 		}
-		if now != nil && convert.Secret[now.keyword()] {
+		if now != nil && convert.SecretKeywords[now.keyword()] {
 			now.from.Text = now.keyword() + " …"
 		}
 	}
@@ -105,7 +104,7 @@ type token struct {
 }
 
 // tokenize splits a line at spaces and braces outside of quotes. Quotes are
-// taken off, and what touches them belongs to the same word.
+// removed; adjacent text belongs to the same word.
 func tokenize(s string) []token {
 	var all []token
 	var b strings.Builder
@@ -136,7 +135,7 @@ func tokenize(s string) []token {
 		case c == ' ' || c == '\t' || c == '\r':
 			end()
 		case c == '$' && strings.HasPrefix(s[i:], "${") && strings.IndexByte(s[i:], '}') > 0:
-			length := strings.IndexByte(s[i:], '}') + 1 // of something not defined
+			length := strings.IndexByte(s[i:], '}') + 1 // of an undefined name
 			b.WriteString(s[i : i+length])
 			i, in = i+length-1, true
 		case c == '{' || c == '}':
@@ -151,8 +150,7 @@ func tokenize(s string) []token {
 	return all
 }
 
-// escape reads what follows a backslash: the text that it means, and how many
-// bytes it took.
+// escape decodes what follows a backslash, and returns how many bytes it used.
 func escape(s string) (text string, used int) {
 	digits := func(from, most int, of string) int {
 		i := from

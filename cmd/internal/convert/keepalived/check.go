@@ -1,4 +1,4 @@
-// This file converts keepalived's real servers with their checks.
+// Real servers and their checks.
 
 package keepalived
 
@@ -37,8 +37,7 @@ func (r *serverReader) realServers(s *convert.Table, t target) {
 	convert.HoistCheck(s, nil)
 }
 
-// onFailure writes what becomes of a failed server, which is for all of a
-// service.
+// onFailure writes what happens to failed servers, which is one setting a service.
 func (r *serverReader) onFailure(s *convert.Table, quiesced, all int) {
 	udp := r.protocol == "udp" && !s.Has("fwmark")
 	switch {
@@ -58,8 +57,8 @@ func (r *serverReader) onFailure(s *convert.Table, quiesced, all int) {
 
 func asStrings(v any) []string { s, _ := v.([]string); return s }
 
-// realServer converts one real_server, and says whether it keeps its place when
-// it fails.
+// realServer converts one real_server, and reports whether it has
+// inhibit_on_failure.
 func (r *serverReader) realServer(b *node, t target) (rs *convert.Table, inhibit bool) {
 	a, ok := convert.ParseAddr(b.arg(0))
 	if !ok {
@@ -71,10 +70,10 @@ func (r *serverReader) realServer(b *node, t target) (rs *convert.Table, inhibit
 		port = p
 	}
 	rs = &convert.Table{From: b.from}
-	rs.Set("address", "", b.from) // the first key; its value comes when forward is known
+	rs.Set("address", "", b.from) // the first key; the value depends on forward
 	rs.Set("weight", 1, b.from)
 	inhibit = r.inhibit
-	when := r.timing.below()
+	when := r.timing.copy()
 	forward := r.forward
 	var probes []*node
 	for _, n := range b.block {
@@ -99,22 +98,22 @@ func (r *serverReader) realServer(b *node, t target) (rs *convert.Table, inhibit
 			probes = append(probes, n)
 		default:
 			if !when.keyword(r.keepalived, n) {
-				r.leaveOut(n, serverWords, "lvsd knows no such setting of a real server")
+				r.leaveOut(n, serverKeywords, "lvsd knows no such setting of a real server")
 			}
 		}
 	}
-	p := prober{keepalived: r.keepalived, port: port}
+	p := checkReader{keepalived: r.keepalived, port: port}
 	switch {
 	case t.mark != 0 || t.port == 0:
-		port, p.elsewhere = -1, port > 0
+		port, p.otherPort = -1, port > 0
 	case forward != "nat" && port != t.port:
 		r.note(convert.NotNeeded, b, "port %d is only probed: without NAT a packet reaches a server with the port that the client chose, %d", port, t.port)
-		port, p.elsewhere = t.port, true
+		port, p.otherPort = t.port, true
 	}
 	rs.Set("address", convert.FormatEndpoint(a, port), b.from)
 	var all []*convert.Table
 	for _, n := range probes {
-		all = append(all, p.probe(n, when)...)
+		all = append(all, p.read(n, when)...)
 	}
 	if len(all) == 0 {
 		on := &convert.Table{From: b.from}
@@ -125,16 +124,16 @@ func (r *serverReader) realServer(b *node, t target) (rs *convert.Table, inhibit
 	return rs, inhibit
 }
 
-// prober converts the checks of one real server.
-type prober struct {
+// checkReader converts the checks of one real server.
+type checkReader struct {
 	*keepalived
-	port      int  // of the real server, as keepalived has it
-	elsewhere bool // lvsd's real server does not have this port
+	port      int  // of the real server, in keepalived
+	otherPort bool // lvsd's real server does not have this port
 }
 
-// kinds are the checks, with lvsd's type, how often keepalived tries once more,
-// and how long it waits before it does; 0 is delay_loop.
-var kinds = map[string]struct {
+// checkKinds are keepalived's checks: the type in lvsd, the default of retry, and of
+// delay_before_retry (0 = delay_loop).
+var checkKinds = map[string]struct {
 	name  string
 	retry int
 	delay time.Duration
@@ -144,10 +143,10 @@ var kinds = map[string]struct {
 	"PING_CHECK": {"ping", 1, time.Second}, "UDP_CHECK": {"udp", 1, time.Second},
 }
 
-// probe converts one check: several where it has several URLs or hosts.
-func (p *prober) probe(b *node, when timing) []*convert.Table {
-	kind := kinds[b.keyword()]
-	when = when.below()
+// read converts one check: several for several URLs or hosts.
+func (p *checkReader) read(b *node, when timing) []*convert.Table {
+	kind := checkKinds[b.keyword()]
+	when = when.copy()
 	c := &convert.Table{From: b.from}
 	c.Set("type", kind.name, b.from)
 	host, port := "", 0
@@ -169,8 +168,8 @@ func (p *prober) probe(b *node, when timing) []*convert.Table {
 		case "host":
 			hosts = append(hosts, n)
 		default:
-			if !p.special(c, n) && !when.keyword(p.keepalived, n) {
-				p.leaveOut(n, serverWords, "lvsd knows no such setting of a check")
+			if !p.typeKeyword(c, n) && !when.keyword(p.keepalived, n) {
+				p.leaveOut(n, serverKeywords, "lvsd knows no such setting of a check")
 			}
 		}
 	}
@@ -178,9 +177,9 @@ func (p *prober) probe(b *node, when timing) []*convert.Table {
 	p.times(c, b, when, kind.retry, kind.delay)
 	switch kind.name {
 	case "http", "https":
-		return p.web(c, b, urls, when.host)
+		return p.httpChecks(c, b, urls, when.host)
 	case "smtp":
-		return p.hosts(c, hosts)
+		return p.smtpChecks(c, hosts)
 	case "dns":
 		if !c.Has("name") {
 			c.Set("name", ".", b.from)
@@ -203,8 +202,8 @@ func (p *prober) probe(b *node, when timing) []*convert.Table {
 	return []*convert.Table{c}
 }
 
-// special reads what only one kind of check has.
-func (p *prober) special(c *convert.Table, n *node) bool {
+// typeKeyword reads a keyword that only one type of check has.
+func (p *checkReader) typeKeyword(c *convert.Table, n *node) bool {
 	switch n.keyword() {
 	case "helo_name":
 		c.Set("helo", n.arg(0), n.from)
@@ -223,7 +222,7 @@ func (p *prober) special(c *convert.Table, n *node) bool {
 			c.Set("command", argv, n.from)
 		}
 	case "misc_timeout":
-		if d, ok := p.span(n, n.arg(0)); ok && d > 0 {
+		if d, ok := p.seconds(n, n.arg(0)); ok && d > 0 {
 			c.Set("timeout", d, n.from)
 		}
 	case "user":
@@ -254,16 +253,16 @@ func (p *prober) special(c *convert.Table, n *node) bool {
 	return true
 }
 
-// address writes what is probed where that is not the real server itself.
-func (p *prober) address(c *convert.Table, b *node, host string, port int) {
+// address writes the probed address where it is not the real server's.
+func (p *checkReader) address(c *convert.Table, b *node, host string, port int) {
 	kind := c.Str("type")
 	if kind == "exec" || kind == "ping" && host == "" {
 		return
 	}
-	if port == 0 && (p.elsewhere || host != "") {
+	if port == 0 && (p.otherPort || host != "") {
 		port = p.port
 	}
-	if port == p.port && !p.elsewhere && host == "" {
+	if port == p.port && !p.otherPort && host == "" {
 		port = 0
 	}
 	a, isAddr := convert.ParseAddr(host)
@@ -279,9 +278,8 @@ func (p *prober) address(c *convert.Table, b *node, host string, port int) {
 	}
 }
 
-// times writes when it is probed, and how many failures count. keepalived
-// believes the first success.
-func (p *prober) times(c *convert.Table, b *node, when timing, retry int, delay time.Duration) {
+// times writes intervals, rise and fall. In keepalived one success suffices.
+func (p *checkReader) times(c *convert.Table, b *node, when timing, retry int, delay time.Duration) {
 	if when.retry >= 0 {
 		retry = when.retry
 	}
@@ -295,7 +293,7 @@ func (p *prober) times(c *convert.Table, b *node, when timing, retry int, delay 
 	if retry > 0 && delay > 0 && delay != loop {
 		if delay < loop {
 			c.Set("fast_interval", max(delay, 10*time.Millisecond), b.from)
-		} else if when.said["delay_before_retry"] {
+		} else if when.set["delay_before_retry"] {
 			p.note(convert.LeftOut, b, "delay_before_retry is longer than delay_loop: after a failure lvsd probes again at the interval")
 		}
 	}
@@ -303,7 +301,7 @@ func (p *prober) times(c *convert.Table, b *node, when timing, retry int, delay 
 	if c.Str("type") == "exec" {
 		timeout = loop
 	}
-	if !when.said["connect_timeout"] {
+	if !when.set["connect_timeout"] {
 		timeout = min(timeout, loop)
 	}
 	if c.Has("timeout") {
@@ -319,8 +317,8 @@ func (p *prober) times(c *convert.Table, b *node, when timing, retry int, delay 
 	}
 }
 
-// web makes a check of each URL.
-func (p *prober) web(c *convert.Table, b *node, urls []*node, host string) []*convert.Table {
+// httpChecks returns a check for each URL.
+func (p *checkReader) httpChecks(c *convert.Table, b *node, urls []*node, host string) []*convert.Table {
 	if c.Str("type") == "https" {
 		c.Set("verify", false, b.from)
 		for _, e := range p.certs {
@@ -341,7 +339,7 @@ func (p *prober) web(c *convert.Table, b *node, urls []*node, host string) []*co
 }
 
 // url reads one block url.
-func (p *prober) url(c *convert.Table, u *node, host string) {
+func (p *checkReader) url(c *convert.Table, u *node, host string) {
 	pattern, not, options := (*node)(nil), false, ""
 	for _, n := range u.block {
 		switch n.keyword() {
@@ -364,7 +362,7 @@ func (p *prober) url(c *convert.Table, u *node, host string) {
 		case "regex_options":
 			options = p.regexOptions(n)
 		default:
-			p.leaveOut(n, serverWords, "lvsd knows no such setting of a URL")
+			p.leaveOut(n, serverKeywords, "lvsd knows no such setting of a URL")
 		}
 	}
 	if host != "" {
@@ -380,8 +378,8 @@ func (p *prober) url(c *convert.Table, u *node, host string) {
 	c.Set(key, options+pattern.arg(0), pattern.from)
 }
 
-// regexOptions writes PCRE's options as RE2 has them.
-func (p *prober) regexOptions(n *node) string {
+// regexOptions writes options of PCRE in the syntax of RE2.
+func (p *checkReader) regexOptions(n *node) string {
 	known := map[string]string{"caseless": "i", "multiline": "m", "dotall": "s", "ungreedy": "U"}
 	letters := ""
 	for _, o := range n.args() {
@@ -397,8 +395,8 @@ func (p *prober) regexOptions(n *node) string {
 	return "(?" + letters + ")"
 }
 
-// hosts makes a check of each block host, as SMTP_CHECK may have.
-func (p *prober) hosts(c *convert.Table, hosts []*node) []*convert.Table {
+// smtpChecks returns a check for each block host, as SMTP_CHECK may have.
+func (p *checkReader) smtpChecks(c *convert.Table, hosts []*node) []*convert.Table {
 	if len(hosts) == 0 {
 		return []*convert.Table{c}
 	}
@@ -416,7 +414,7 @@ func (p *prober) hosts(c *convert.Table, hosts []*node) []*convert.Table {
 			case "bindto":
 				one.Set("from", n.arg(0), n.from)
 			default:
-				p.leaveOut(n, serverWords, "lvsd knows no such setting of a check")
+				p.leaveOut(n, serverKeywords, "lvsd knows no such setting of a check")
 			}
 		}
 		p.address(one, h, ip, port)
@@ -425,8 +423,8 @@ func (p *prober) hosts(c *convert.Table, hosts []*node) []*convert.Table {
 	return all
 }
 
-// hexBytes reads keepalived's digits: of each word two a byte, and one that is
-// left over a byte of its own.
+// hexBytes reads hexadecimal digits: two of a word make a byte, and a single one at its
+// end another.
 func hexBytes(words []string) (string, bool) {
 	var all []string
 	for _, w := range strings.Fields(strings.Join(words, " ")) {

@@ -1,7 +1,4 @@
-// This file converts keepalived.conf: which blocks there are, what is global,
-// and how the files of a pair become one. The elections are in
-// keepalived_vrrp.go, the services in keepalived_service.go. It knows
-// keepalived by its manual, keepalived.conf(5) of version 2.2.7.
+// The conversion of a file: its blocks, global_defs, and the files of a pair.
 
 package keepalived
 
@@ -25,7 +22,7 @@ type keepalived struct {
 	director string
 	root     *convert.Table
 
-	version    int // of VRRP, where an instance does not say one
+	version    int // of VRRP, of instances without one
 	scriptUser string
 	scripts    map[string]*node
 	files      map[string]*node // track_file
@@ -33,18 +30,18 @@ type keepalived struct {
 	groups     []*node           // vrrp_sync_group
 	addresses  map[string]*node  // virtual_server_group
 	certs      []convert.Entry   // keys of TLS, from the block SSL
-	names      map[string]string // of elections, by those of instances
-	used       convert.Namer     // names of elections
+	names      map[string]string // in the result, by those in the file
+	used       convert.Namer     // names of instances
 	services   convert.Namer
-	speaks     map[string]speaker // by the name of an election
-	sync       *node              // lvs_sync_daemon
+	unicast    map[string]unicastAddresses // by the name of an instance
+	sync       *node                       // lvs_sync_daemon
 }
 
-// speaker is who adverts go to, in unicast.
-type speaker struct {
-	own   netip.Addr
-	peers []netip.Addr
-	from  convert.Origin
+// unicastAddresses are those of unicast advertisements.
+type unicastAddresses struct {
+	source netip.Addr
+	peers  []netip.Addr
+	from   convert.Origin
 }
 
 // Convert converts the files of a pair, or of one director.
@@ -64,7 +61,7 @@ func Convert(sources []Source, w convert.Env) (convert.Result, error) {
 		}
 	}
 	var documents []*convert.Table
-	speaks := map[string]map[string]speaker{}
+	speaks := map[string]map[string]unicastAddresses{}
 	for _, s := range sources {
 		lines, err := keepalivedLines(s.File, s.Director, directors, w, n)
 		if err != nil {
@@ -72,7 +69,7 @@ func Convert(sources []Source, w convert.Env) (convert.Result, error) {
 		}
 		k := &keepalived{notes: n, director: s.Director, root: &convert.Table{}, version: 2,
 			scripts: map[string]*node{}, files: map[string]*node{}, instances: map[string]*node{}, addresses: map[string]*node{},
-			names: map[string]string{}, used: convert.Namer{}, services: convert.Namer{}, speaks: map[string]speaker{}}
+			names: map[string]string{}, used: convert.Namer{}, services: convert.Namer{}, unicast: map[string]unicastAddresses{}}
 		for _, name := range directors {
 			one := &convert.Table{}
 			one.Set("name", name, convert.Origin{})
@@ -80,9 +77,9 @@ func Convert(sources []Source, w convert.Env) (convert.Result, error) {
 		}
 		k.convert(blocks(lines, n))
 		documents = append(documents, k.root)
-		for name, sp := range k.speaks {
+		for name, sp := range k.unicast {
 			if speaks[name] == nil {
-				speaks[name] = map[string]speaker{}
+				speaks[name] = map[string]unicastAddresses{}
 			}
 			speaks[name][s.Director] = sp
 		}
@@ -124,7 +121,7 @@ func (k *keepalived) convert(all []*node) {
 		case "virtual_server":
 			k.virtualServer(b)
 		default:
-			k.leaveOut(b, outsideWords, "no block of keepalived's that lvsd knows")
+			k.leaveOut(b, topLevelKeywords, "no block of keepalived's that lvsd knows")
 		}
 	}
 	k.syncGroups()
@@ -174,16 +171,16 @@ func (k *keepalived) global(n *node) {
 		}
 	case "vrrp_garp_master_refresh":
 		if n.arg(0) != "0" {
-			k.leaveOut(n, vrrpWords, "")
+			k.leaveOut(n, vrrpKeywords, "")
 		}
 	default:
-		if _, known := globalWords[word]; !known {
-			if r, of := vrrpWords[strings.TrimPrefix(word, "vrrp_")]; of {
+		if _, known := globalKeywords[word]; !known {
+			if r, of := vrrpKeywords[strings.TrimPrefix(word, "vrrp_")]; of {
 				k.notes.Add(r.Kind, n.from, r.Why)
 				return
 			}
 		}
-		k.leaveOut(n, globalWords, "lvsd knows no such setting")
+		k.leaveOut(n, globalKeywords, "lvsd knows no such setting")
 	}
 }
 
@@ -239,7 +236,7 @@ func (k *keepalived) syncDaemon() {
 	k.root.Child("ipvs").Set("sync", t, n.from)
 }
 
-// syncFor names the election whose mastership the synchronisation shows.
+// syncFor names the instance whose mastership the synchronisation shows.
 func (k *keepalived) syncFor(t *convert.Table, instance string, n *node) {
 	vrrp, known := k.instances[instance]
 	if !known {
@@ -272,9 +269,9 @@ func (k *keepalived) tls(b *node) {
 	}
 }
 
-// unicast gives each election the addresses of its directors: what each says of
+// unicast returns each instance the addresses of its directors: what each says of
 // itself, or else what the others say of it.
-func unicast(root *convert.Table, directors []string, speaks map[string]map[string]speaker, n *convert.Notes) {
+func unicast(root *convert.Table, directors []string, speaks map[string]map[string]unicastAddresses, n *convert.Notes) {
 	for _, e := range root.Tables("vrrp") {
 		by := speaks[e.Str("name")]
 		if len(by) == 0 {
@@ -287,7 +284,7 @@ func unicast(root *convert.Table, directors []string, speaks map[string]map[stri
 			if sp.from.Line > 0 && (from.Line == 0 || sp.from.File == from.File) {
 				from = sp.from
 			}
-			a := sp.own
+			a := sp.source
 			for _, other := range directors {
 				if o := by[other]; !a.IsValid() && other != d && len(o.peers) == 1 && len(directors) == 2 {
 					a = o.peers[0]
@@ -340,8 +337,8 @@ func keepalivedHints(root *convert.Table, n *convert.Notes) {
 	}
 }
 
-// span is a time that a keyword says in seconds.
-func (k *keepalived) span(n *node, word string) (time.Duration, bool) {
+// seconds is a time that a keyword says in seconds.
+func (k *keepalived) seconds(n *node, word string) (time.Duration, bool) {
 	d, ok := convert.ParseSeconds(word)
 	if !ok {
 		k.note(convert.LeftOut, n, "%q is not a time in seconds", word)

@@ -1,14 +1,13 @@
-// This file is the list of keepalived's keywords that have no equivalent, each
-// with why. A keyword with one is where it is converted.
+// Keywords without an equivalent, each with the reason.
 
 package keepalived
 
 import "lvsd/cmd/internal/convert"
 
-// outsideWords are blocks and words outside of all blocks.
-var outsideWords = map[string]convert.Reason{
+// topLevelKeywords are blocks and words outside of all blocks.
+var topLevelKeywords = map[string]convert.Reason{
 	"static_ipaddress": convert.Lost(convert.NoStatic), "static_routes": convert.Lost(convert.NoStatic), "static_rules": convert.Lost(convert.NoStatic),
-	"track_group": convert.Lost(convert.NoStatic), "garp_group": convert.Unneeded(convert.Announces),
+	"track_group": convert.Lost(convert.NoStatic), "garp_group": convert.Unneeded(convert.AnnouncesItself),
 	"linkbeat_interfaces": convert.Unneeded("lvsd hears of a lost carrier from the kernel"), "linkbeat_use_polling": convert.Unneeded("lvsd hears of a lost carrier from the kernel"),
 	"interface_up_down_delays": convert.Lost("lvsd reacts to a lost carrier at once"),
 	"bfd_instance":             convert.Lost(convert.NoBFD),
@@ -16,12 +15,12 @@ var outsideWords = map[string]convert.Reason{
 	"net_namespace":      convert.Lost("start lvsd in the namespace: ip netns exec NAME lvsd run"),
 	"net_namespace_ipvs": convert.Lost("lvsd has elections, checks and IPVS in one namespace"),
 	"instance":           convert.Unneeded("name the file with -c, and state_dir and control_socket in it"),
-	"use_pid_dir":        convert.Unneeded(convert.AsRoot), "child_wait_time": convert.Unneeded(convert.AsRoot), "namespace_with_ipsets": convert.Unneeded(convert.NoFirewall),
+	"use_pid_dir":        convert.Unneeded(convert.OwnProcesses), "child_wait_time": convert.Unneeded(convert.OwnProcesses), "namespace_with_ipsets": convert.Unneeded(convert.NoFirewall),
 	"include_check": convert.Unneeded("lvsd reads one file"),
 }
 
-// globalWords are keywords of global_defs.
-var globalWords = map[string]convert.Reason{
+// globalKeywords are keywords of global_defs.
+var globalKeywords = map[string]convert.Reason{
 	"router_id":          convert.Unneeded("names the machine in mails: lvsd uses the director's name"),
 	"notification_email": convert.Lost(convert.NoMail), "notification_email_from": convert.Unneeded(convert.MailOnly), "smtp_server": convert.Unneeded(convert.MailOnly),
 	"smtp_connect_timeout": convert.Unneeded(convert.MailOnly), "smtp_helo_name": convert.Unneeded(convert.MailOnly), "smtp_alert": convert.Lost(convert.NoMail),
@@ -31,9 +30,9 @@ var globalWords = map[string]convert.Reason{
 	"default_interface":        convert.Unneeded("is for addresses that lvsd does not set"),
 	"startup_script":           convert.Lost("let the service's unit run it before lvsd, as ExecStartPre="), "startup_script_timeout": convert.Unneeded("goes with startup_script"),
 	"shutdown_script": convert.Lost("let the service's unit run it after lvsd, as ExecStopPost="), "shutdown_script_timeout": convert.Unneeded("goes with shutdown_script"),
-	"notify_fifo": convert.Lost(convert.OwnNotify), "notify_fifo_script": convert.Lost(convert.OwnNotify), "vrrp_notify_fifo": convert.Lost(convert.OwnNotify),
-	"vrrp_notify_fifo_script": convert.Lost(convert.OwnNotify), "lvs_notify_fifo": convert.Lost(convert.OwnNotify), "lvs_notify_fifo_script": convert.Lost(convert.OwnNotify),
-	"fifo_write_vrrp_states_on_reload": convert.Unneeded(convert.OwnNotify), "vrrp_notify_priority_changes": convert.Unneeded("every change is an event"), "rs_init_notifies": convert.Unneeded("every change is an event"),
+	"notify_fifo": convert.Lost(convert.NotifyAsJSON), "notify_fifo_script": convert.Lost(convert.NotifyAsJSON), "vrrp_notify_fifo": convert.Lost(convert.NotifyAsJSON),
+	"vrrp_notify_fifo_script": convert.Lost(convert.NotifyAsJSON), "lvs_notify_fifo": convert.Lost(convert.NotifyAsJSON), "lvs_notify_fifo_script": convert.Lost(convert.NotifyAsJSON),
+	"fifo_write_vrrp_states_on_reload": convert.Unneeded(convert.NotifyAsJSON), "vrrp_notify_priority_changes": convert.Unneeded("every change is an event"), "rs_init_notifies": convert.Unneeded("every change is an event"),
 	"enable_script_security": convert.Unneeded("lvsd runs a program by its absolute path, without a shell"),
 	"dynamic_interfaces":     convert.Unneeded("lvsd waits for an interface that is not there"),
 	"vrrp_startup_delay":     convert.Lost("lvsd starts as backup and waits as long as an election asks"),
@@ -42,13 +41,13 @@ var globalWords = map[string]convert.Reason{
 	"vrrp_iptables": convert.Lost(convert.NoFirewall), "vrrp_ipsets": convert.Unneeded(convert.NoFirewall), "nftables": convert.Lost(convert.NoFirewall), "nftables_priority": convert.Unneeded(convert.NoFirewall),
 	"nftables_counters": convert.Unneeded(convert.NoFirewall), "nftables_ifindex": convert.Unneeded(convert.NoFirewall), "disable_local_igmp": convert.Unneeded(convert.NoFirewall),
 	"nftables_ipvs": convert.Lost("lvsd makes a service of every address of a group"), "nftables_ipvs_priority": convert.Unneeded(convert.NoFirewall), "nftables_ipvs_start_fwmark": convert.Unneeded(convert.NoFirewall),
-	"tmp_config_directory": convert.Unneeded(convert.AsRoot), "config_save_dir": convert.Unneeded(convert.AsRoot), "process_names": convert.Unneeded(convert.AsRoot), "process_name": convert.Unneeded(convert.AsRoot),
-	"vrrp_process_name": convert.Unneeded(convert.AsRoot), "checker_process_name": convert.Unneeded(convert.AsRoot), "bfd_process_name": convert.Unneeded(convert.AsRoot),
-	"max_auto_priority": convert.Unneeded(convert.AsRoot), "min_auto_priority_delay": convert.Unneeded(convert.AsRoot), "vrrp_priority": convert.Unneeded(convert.AsRoot), "checker_priority": convert.Unneeded(convert.AsRoot),
-	"bfd_priority": convert.Unneeded(convert.AsRoot), "vrrp_no_swap": convert.Unneeded(convert.AsRoot), "checker_no_swap": convert.Unneeded(convert.AsRoot), "bfd_no_swap": convert.Unneeded(convert.AsRoot),
-	"vrrp_cpu_affinity": convert.Unneeded(convert.AsRoot), "checker_cpu_affinity": convert.Unneeded(convert.AsRoot), "bfd_cpu_affinity": convert.Unneeded(convert.AsRoot), "vrrp_rt_priority": convert.Unneeded(convert.AsRoot),
-	"checker_rt_priority": convert.Unneeded(convert.AsRoot), "bfd_rt_priority": convert.Unneeded(convert.AsRoot), "vrrp_rlimit_rttime": convert.Unneeded(convert.AsRoot), "checker_rlimit_rttime": convert.Unneeded(convert.AsRoot),
-	"bfd_rlimit_rttime": convert.Unneeded(convert.AsRoot), "umask": convert.Unneeded(convert.AsRoot), "child_wait_time": convert.Unneeded(convert.AsRoot), "data_use_instance": convert.Unneeded(convert.AsRoot),
+	"tmp_config_directory": convert.Unneeded(convert.OwnProcesses), "config_save_dir": convert.Unneeded(convert.OwnProcesses), "process_names": convert.Unneeded(convert.OwnProcesses), "process_name": convert.Unneeded(convert.OwnProcesses),
+	"vrrp_process_name": convert.Unneeded(convert.OwnProcesses), "checker_process_name": convert.Unneeded(convert.OwnProcesses), "bfd_process_name": convert.Unneeded(convert.OwnProcesses),
+	"max_auto_priority": convert.Unneeded(convert.OwnProcesses), "min_auto_priority_delay": convert.Unneeded(convert.OwnProcesses), "vrrp_priority": convert.Unneeded(convert.OwnProcesses), "checker_priority": convert.Unneeded(convert.OwnProcesses),
+	"bfd_priority": convert.Unneeded(convert.OwnProcesses), "vrrp_no_swap": convert.Unneeded(convert.OwnProcesses), "checker_no_swap": convert.Unneeded(convert.OwnProcesses), "bfd_no_swap": convert.Unneeded(convert.OwnProcesses),
+	"vrrp_cpu_affinity": convert.Unneeded(convert.OwnProcesses), "checker_cpu_affinity": convert.Unneeded(convert.OwnProcesses), "bfd_cpu_affinity": convert.Unneeded(convert.OwnProcesses), "vrrp_rt_priority": convert.Unneeded(convert.OwnProcesses),
+	"checker_rt_priority": convert.Unneeded(convert.OwnProcesses), "bfd_rt_priority": convert.Unneeded(convert.OwnProcesses), "vrrp_rlimit_rttime": convert.Unneeded(convert.OwnProcesses), "checker_rlimit_rttime": convert.Unneeded(convert.OwnProcesses),
+	"bfd_rlimit_rttime": convert.Unneeded(convert.OwnProcesses), "umask": convert.Unneeded(convert.OwnProcesses), "child_wait_time": convert.Unneeded(convert.OwnProcesses), "data_use_instance": convert.Unneeded(convert.OwnProcesses),
 	"snmp_socket": convert.Lost(convert.NoSNMP), "enable_snmp_vrrp": convert.Lost(convert.NoSNMP), "enable_snmp_checker": convert.Lost(convert.NoSNMP), "enable_snmp_rfc": convert.Lost(convert.NoSNMP),
 	"enable_snmp_rfcv2": convert.Lost(convert.NoSNMP), "enable_snmp_rfcv3": convert.Lost(convert.NoSNMP), "enable_traps": convert.Lost(convert.NoSNMP), "enable_snmp_keepalived": convert.Lost(convert.NoSNMP),
 	"enable_dbus": convert.Lost("lvsd is asked by its commands and over HTTP, not by D-Bus"), "dbus_service_name": convert.Unneeded("goes with enable_dbus"),
@@ -56,26 +55,26 @@ var globalWords = map[string]convert.Reason{
 	"vrrp_netlink_monitor_rcv_bufs_force": convert.Unneeded(convert.NoBuffers), "lvs_netlink_cmd_rcv_bufs": convert.Unneeded(convert.NoBuffers), "lvs_netlink_cmd_rcv_bufs_force": convert.Unneeded(convert.NoBuffers),
 	"lvs_netlink_monitor_rcv_bufs": convert.Unneeded(convert.NoBuffers), "lvs_netlink_monitor_rcv_bufs_force": convert.Unneeded(convert.NoBuffers), "process_monitor_rcv_bufs": convert.Unneeded(convert.NoBuffers),
 	"process_monitor_rcv_bufs_force": convert.Unneeded(convert.NoBuffers), "vrrp_rx_bufs_policy": convert.Unneeded(convert.NoBuffers), "vrrp_rx_bufs_multiplier": convert.Unneeded(convert.NoBuffers),
-	"vmac_prefix": convert.Unneeded("lvsd names its interfaces itself"), "vmac_addr_prefix": convert.Unneeded("lvsd names its interfaces itself"), "random_seed": convert.Unneeded(convert.AsRoot),
+	"vmac_prefix": convert.Unneeded("lvsd names its interfaces itself"), "vmac_addr_prefix": convert.Unneeded("lvsd names its interfaces itself"), "random_seed": convert.Unneeded(convert.OwnProcesses),
 	"reload_check_config": convert.Unneeded("lvsd refuses a wrong file at a reload, and goes on with the old one"), "reload_time_file": convert.Lost("let cron or at run lvsd reload"),
 	"reload_repeat": convert.Unneeded("goes with reload_time_file"), "reload_file": convert.Unneeded("a reload of lvsd's is all or nothing"), "include_check": convert.Unneeded("lvsd reads one file"),
-	"net_namespace": convert.Lost("start lvsd in the namespace: ip netns exec NAME lvsd run"), "use_pid_dir": convert.Unneeded(convert.AsRoot), "instance": convert.Unneeded(convert.AsRoot),
+	"net_namespace": convert.Lost("start lvsd in the namespace: ip netns exec NAME lvsd run"), "use_pid_dir": convert.Unneeded(convert.OwnProcesses), "instance": convert.Unneeded(convert.OwnProcesses),
 	"net_namespace_ipvs": convert.Lost("lvsd has elections, checks and IPVS in one namespace"), "linkbeat_use_polling": convert.Unneeded("lvsd hears of a lost carrier from the kernel"),
 	"vrrp_lower_prio_no_advert": convert.Unneeded("lvsd answers a lower priority as RFC 9568 says"), "vrrp_higher_prio_send_advert": convert.Unneeded("a master that is preempted goes on serving until its successor is known"),
 }
 
-// vrrpWords are keywords of a vrrp_instance; with vrrp_ before them also of
+// vrrpKeywords are keywords of a vrrp_instance; with vrrp_ before them also of
 // global_defs.
-var vrrpWords = map[string]convert.Reason{
+var vrrpKeywords = map[string]convert.Reason{
 	"state":             {}, // priority decides
-	"garp_master_delay": convert.Unneeded(convert.Announces), "garp_master_repeat": convert.Unneeded(convert.Announces), "garp_lower_prio_delay": convert.Unneeded(convert.Announces), "garp_lower_prio_repeat": convert.Unneeded(convert.Announces),
-	"garp_interval": convert.Unneeded(convert.Announces), "gna_interval": convert.Unneeded(convert.Announces), "min_garp": convert.Unneeded(convert.Announces),
+	"garp_master_delay": convert.Unneeded(convert.AnnouncesItself), "garp_master_repeat": convert.Unneeded(convert.AnnouncesItself), "garp_lower_prio_delay": convert.Unneeded(convert.AnnouncesItself), "garp_lower_prio_repeat": convert.Unneeded(convert.AnnouncesItself),
+	"garp_interval": convert.Unneeded(convert.AnnouncesItself), "gna_interval": convert.Unneeded(convert.AnnouncesItself), "min_garp": convert.Unneeded(convert.AnnouncesItself),
 	"garp_master_refresh":        convert.Lost("lvsd announces after a takeover, and when somebody else has spoken for the address, but not for ever"),
 	"vrrp_garp_master_refresh":   convert.Lost("lvsd announces after a takeover, and when somebody else has spoken for the address, but not for ever"),
-	"garp_master_refresh_repeat": convert.Unneeded(convert.Announces), "garp_extra_if": convert.Lost("lvsd announces on the election's interface"),
-	"smtp_alert": convert.Lost(convert.NoMail), "notify": convert.Lost(convert.OwnNotify), "notify_master": convert.Lost(convert.OwnNotify), "notify_backup": convert.Lost(convert.OwnNotify), "notify_fault": convert.Lost(convert.OwnNotify),
-	"notify_stop": convert.Lost(convert.OwnNotify), "notify_deleted": convert.Lost(convert.OwnNotify), "notify_master_rx_lower_pri": convert.Lost(convert.OwnNotify), "notify_priority_changes": convert.Unneeded("every change is an event"),
-	"dont_track_primary": convert.Lost("an election without its interface cannot serve: its loss is a fault"), "native_ipv6": {}, "debug": convert.Unneeded(convert.AsRoot),
+	"garp_master_refresh_repeat": convert.Unneeded(convert.AnnouncesItself), "garp_extra_if": convert.Lost("lvsd announces on the election's interface"),
+	"smtp_alert": convert.Lost(convert.NoMail), "notify": convert.Lost(convert.NotifyAsJSON), "notify_master": convert.Lost(convert.NotifyAsJSON), "notify_backup": convert.Lost(convert.NotifyAsJSON), "notify_fault": convert.Lost(convert.NotifyAsJSON),
+	"notify_stop": convert.Lost(convert.NotifyAsJSON), "notify_deleted": convert.Lost(convert.NotifyAsJSON), "notify_master_rx_lower_pri": convert.Lost(convert.NotifyAsJSON), "notify_priority_changes": convert.Unneeded("every change is an event"),
+	"dont_track_primary": convert.Lost("an election without its interface cannot serve: its loss is a fault"), "native_ipv6": {}, "debug": convert.Unneeded(convert.OwnProcesses),
 	"accept": {}, "no_accept": convert.Lost("a director of lvsd's answers for its addresses"), "promote_secondaries": convert.Unneeded("lvsd adds each address with a prefix of its own"),
 	"skip_check_adv_addr": convert.Unneeded("lvsd looks at every advert"), "strict_mode": convert.Unneeded("lvsd keeps to RFC 9568"), "linkbeat_use_polling": convert.Unneeded("lvsd hears of a lost carrier from the kernel"),
 	"kernel_rx_buf_size": convert.Unneeded(convert.NoBuffers), "check_unicast_src": convert.Unneeded("lvsd hears its directors only"), "unicast_fault_no_peer": convert.Unneeded("lvsd check refuses unicast without a peer"),
@@ -88,15 +87,15 @@ var vrrpWords = map[string]convert.Reason{
 	"global_tracking": convert.Unneeded("what one election of a sync_group tracks counts for all"), "sync_group_tracking_weight": convert.Unneeded("what one election of a sync_group tracks counts for all"),
 }
 
-// serverWords are keywords of virtual_server and real_server.
-var serverWords = map[string]convert.Reason{
-	"smtp_alert": convert.Lost(convert.NoMail), "quorum_up": convert.Lost(convert.OwnNotify), "quorum_down": convert.Lost(convert.OwnNotify), "notify_up": convert.Lost(convert.OwnNotify), "notify_down": convert.Lost(convert.OwnNotify),
-	"alpha": {}, "omega": convert.Unneeded("lvsd's stop leaves the table as it is"), "warmup": convert.Unneeded(convert.Spreads), "ha_suspend": convert.Unneeded("a backup checks, too, so that it knows what is alive when it takes over"),
+// serverKeywords are keywords of virtual_server and real_server.
+var serverKeywords = map[string]convert.Reason{
+	"smtp_alert": convert.Lost(convert.NoMail), "quorum_up": convert.Lost(convert.NotifyAsJSON), "quorum_down": convert.Lost(convert.NotifyAsJSON), "notify_up": convert.Lost(convert.NotifyAsJSON), "notify_down": convert.Lost(convert.NotifyAsJSON),
+	"alpha": {}, "omega": convert.Unneeded("lvsd's stop leaves the table as it is"), "warmup": convert.Unneeded(convert.ChecksSpread), "ha_suspend": convert.Unneeded("a backup checks, too, so that it knows what is alive when it takes over"),
 	"snmp_name": convert.Unneeded(convert.NoSNMP), "sorry_server_inhibit": convert.Unneeded("the fallback is not checked"), "hysteresis": {}, "nat_mask": convert.Unneeded("keepalived does not use it either"),
 	"log_all_failures": convert.Unneeded(`log_level = "debug" in [global] shows each probe`), "fast_recovery": convert.Unneeded("every check is made at each interval"),
 	"bind_port": convert.Lost("the kernel chooses the port that a probe comes from"), "bind_if": convert.Lost("the kernel chooses the interface by its routes; from says the address"),
 	"http_protocol": convert.Unneeded("lvsd speaks HTTP/1.1, and HTTP/2 with http2 = true"), "enable_sni": {}, "regex_stack": convert.Unneeded("lvsd's regular expressions need none"),
 	"regex_min_offset": convert.Lost("the whole body is searched"), "regex_max_offset": convert.Lost("the whole body is searched"),
-	"misc_dynamic": convert.Lost(`the exit code is no weight: let the program print a share such as "75%" instead`), "BFD_CHECK": convert.Lost(convert.NoBFD), "FILE_CHECK": convert.Lost(convert.NoFile),
+	"misc_dynamic": convert.Lost(`the exit code is no weight: let the program print a share such as "75%" instead`), "BFD_CHECK": convert.Lost(convert.NoBFD), "FILE_CHECK": convert.Lost(convert.NoWeightFile),
 	"min_reply_length": convert.Lost("the length of an answer is not judged; expect can"), "max_reply_length": convert.Lost("the length of an answer is not judged; expect can"),
 }

@@ -1,7 +1,5 @@
-// This file reads keepalived.conf line by line, as keepalived.conf(5) tells it:
-// comments, included files, lines for one director only (@), definitions ($) and
-// repetitions (~SEQ, ~LST). What comes out are plain lines, each with its place.
-// It never knows what a keyword means.
+// Reading the lines of keepalived.conf as described in keepalived.conf(5): comments,
+// included files, conditional lines (@), definitions ($) and repetitions (~SEQ, ~LST).
 
 package keepalived
 
@@ -16,11 +14,11 @@ import (
 	"lvsd/cmd/internal/convert"
 )
 
-// Bounds, so that no file, however nested or recursive, takes for ever.
+// Bounds for nested and recursive files.
 const (
 	maxInclude   = 32      // files within files
 	maxLines     = 200_000 // after all repetitions
-	maxWork      = 1 << 20 // lines read and made, and for long ones their length
+	maxWork      = 1 << 20 // lines read and generated; long ones count more
 	maxLineBytes = 1 << 20 // after definitions
 	maxBraces    = 1_000   // patterns of one include
 )
@@ -41,13 +39,13 @@ type lineReader struct {
 	defined map[string]string
 	read    map[string]bool // files, by name
 	lines   []line
-	left    int // of maxWork
+	budget  int // of maxWork
 	err     error
 }
 
-// keepalivedLines gives all lines of a file for one director.
+// keepalivedLines returns all lines of a file for one director.
 func keepalivedLines(file, id string, ids []string, w convert.Env, n *convert.Notes) ([]line, error) {
-	r := &lineReader{world: w, id: id, ids: ids, notes: n, defined: map[string]string{}, read: map[string]bool{}, left: maxWork}
+	r := &lineReader{world: w, id: id, ids: ids, notes: n, defined: map[string]string{}, read: map[string]bool{}, budget: maxWork}
 	text, err := w.Read(file)
 	if err != nil {
 		return nil, err
@@ -58,15 +56,15 @@ func keepalivedLines(file, id string, ids []string, w convert.Env, n *convert.No
 
 // file reads the text of one file.
 func (r *lineReader) file(name, text string, depth int) {
-	again := r.read[name] // what stands there once is as long as it is
+	again := r.read[name] // the first reading of a file is free
 	r.read[name] = true
-	var definition []string // lines of one that goes on
+	var definition []string // of several lines
 	number := 0
 	for raw := range strings.Lines(text) {
 		number++
 		from := convert.Origin{File: name, Line: number}
 		if again {
-			r.work(1+len(raw)/256, from)
+			r.charge(1+len(raw)/256, from)
 		}
 		if r.err != nil {
 			return
@@ -101,8 +99,8 @@ func (r *lineReader) file(name, text string, depth int) {
 
 var includes = []string{"include", "includer", "includem", "includew", "includeb", "includea"}
 
-// include reads the files of a pattern, which counts from the folder of the
-// file that it stands in.
+// include reads the files that match a pattern, which is relative to the folder of the
+// including file.
 func (r *lineReader) include(pattern string, from convert.Origin, depth int) {
 	from.Text = "include " + pattern
 	if depth+1 >= maxInclude {
@@ -120,7 +118,7 @@ func (r *lineReader) include(pattern string, from convert.Origin, depth int) {
 		}
 		for _, name := range names {
 			found++
-			if r.work(1, from); r.err != nil {
+			if r.charge(1, from); r.err != nil {
 				return
 			}
 			text, err := r.world.Read(name)
@@ -138,7 +136,7 @@ func (r *lineReader) include(pattern string, from convert.Origin, depth int) {
 	}
 }
 
-// braces spells out {a,b} in a pattern.
+// braces expands {a,b} in a pattern.
 func braces(pattern string) []string {
 	all := []string{pattern}
 	for i := 0; i < len(all) && len(all) < maxBraces; {
@@ -161,7 +159,7 @@ func braces(pattern string) []string {
 	return all
 }
 
-// uncomment takes off a comment: # and ! begin one anywhere but in quotes.
+// uncomment removes a comment, which begins with # or ! outside of quotes.
 func uncomment(s string) string {
 	quote := byte(0)
 	for i := 0; i < len(s); i++ {
@@ -181,8 +179,8 @@ func uncomment(s string) string {
 	return s
 }
 
-// condition takes a condition off a line; what is left is empty where the
-// line is not for this director.
+// condition removes a condition from a line, and returns "" for a line that is not for
+// this director.
 func (r *lineReader) condition(text string, from convert.Origin) string {
 	for strings.HasPrefix(text, "@") {
 		word, rest, _ := strings.Cut(strings.ReplaceAll(text, "\t", " "), " ")
@@ -206,28 +204,27 @@ var (
 	repetition = regexp.MustCompile(`^~(SEQx?|LST)\(`)
 )
 
-// work pays for what is done, so that no file takes for ever.
-func (r *lineReader) work(cost int, from convert.Origin) {
-	if r.left -= cost; r.left < 0 && r.err == nil {
+// charge pays for what is done, so that no file takes forever.
+func (r *lineReader) charge(cost int, from convert.Origin) {
+	if r.budget -= cost; r.budget < 0 && r.err == nil {
 		r.err = fmt.Errorf("%s:%d: too much: do definitions, repetitions or included files never end?", from.File, from.Line)
 	}
 }
 
-// define takes up $NAME=VALUE.
+// define reads $NAME=VALUE.
 func (r *lineReader) define(text string) {
 	name, value, _ := strings.Cut(text, "=")
 	name = strings.TrimPrefix(name, "$")
 	r.defined[name] = strings.TrimPrefix(strings.TrimSpace(value), "\n")
 }
 
-// expand puts in what is defined, goes through repetitions, and keeps the lines
-// that come out.
+// expand substitutes definitions, expands repetitions, and appends the resulting lines.
 func (r *lineReader) expand(text string, from convert.Origin, folder string, depth int) {
 	if depth > 100 {
-		r.left = 0
+		r.budget = 0
 	}
 	if depth > 0 {
-		r.work(1+len(text)/256, from)
+		r.charge(1+len(text)/256, from)
 	}
 	if r.err != nil {
 		return
@@ -243,7 +240,7 @@ func (r *lineReader) expand(text string, from convert.Origin, folder string, dep
 		r.repeat(text, from, folder, depth)
 		return
 	}
-	filled := r.fill(text, folder)
+	filled := r.substitute(text, folder)
 	if len(filled) > maxLineBytes {
 		r.err = fmt.Errorf("%s:%d: definitions that grow without end", from.File, from.Line)
 		return
@@ -266,8 +263,8 @@ func (r *lineReader) expand(text string, from convert.Origin, folder string, dep
 	r.lines = append(r.lines, line{text, from})
 }
 
-// fill puts in each definition once; expand comes back for those within.
-func (r *lineReader) fill(text, folder string) string {
+// substitute substitutes definitions once; expand repeats it for those within.
+func (r *lineReader) substitute(text, folder string) string {
 	return reference.ReplaceAllStringFunc(text, func(found string) string {
 		name := strings.Trim(found, "${} \t")
 		end := ""
@@ -287,7 +284,7 @@ func (r *lineReader) fill(text, folder string) string {
 	})
 }
 
-// repeat goes through ~SEQ(var, start, step, end) and ~LST(var, a, b, …).
+// repeat expands ~SEQ(var, start, step, end) and ~LST(var, a, b, …).
 func (r *lineReader) repeat(text string, from convert.Origin, folder string, depth int) {
 	kind := repetition.FindStringSubmatch(text)[1]
 	start := len(kind) + 2
@@ -307,13 +304,13 @@ func (r *lineReader) repeat(text string, from convert.Origin, folder string, dep
 		r.notes.Add(convert.LeftOut, from, "the closing parenthesis is missing")
 		return
 	}
-	inside := r.fill(text[start:end], folder)
+	inside := r.substitute(text[start:end], folder)
 	rest := text[end+1:]
-	names, rounds, complaint := listed(inside), [][]string(nil), ""
+	names, rounds, complaint := splitCommas(inside), [][]string(nil), ""
 	if len(names) < 2 {
 		complaint = "needs a name and values"
 	} else if kind == "LST" {
-		rounds = lists(names[1:])
+		rounds = valueLists(names[1:])
 	} else {
 		rounds, complaint = sequence(names[1:], kind == "SEQx")
 	}
@@ -321,8 +318,8 @@ func (r *lineReader) repeat(text string, from convert.Origin, folder string, dep
 		r.notes.Add(convert.LeftOut, from, complaint)
 		return
 	}
-	r.work(len(rounds), from)
-	variables := lists(names[:1])[0]
+	r.charge(len(rounds), from)
+	variables := valueLists(names[:1])[0]
 	for _, values := range rounds {
 		for i, v := range variables {
 			if i < len(values) {
@@ -338,8 +335,8 @@ func (r *lineReader) repeat(text string, from convert.Origin, folder string, dep
 	}
 }
 
-// listed splits at commas that are not in braces.
-func listed(s string) []string {
+// splitCommas splits at commas that are not in braces.
+func splitCommas(s string) []string {
 	var all []string
 	level, begin := 0, 0
 	for i := range len(s) {
@@ -358,13 +355,13 @@ func listed(s string) []string {
 	return append(all, strings.TrimSpace(s[begin:]))
 }
 
-// lists takes the braces off: {a,b} is two values, a is one.
-func lists(all []string) [][]string {
+// valueLists removes the braces: {a,b} is two values, a is one.
+func valueLists(all []string) [][]string {
 	var out [][]string
 	for _, s := range all {
 		inner, braced := strings.CutPrefix(s, "{")
 		if braced {
-			out = append(out, listed(strings.TrimSuffix(inner, "}")))
+			out = append(out, splitCommas(strings.TrimSuffix(inner, "}")))
 			continue
 		}
 		out = append(out, []string{s})

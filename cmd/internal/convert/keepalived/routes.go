@@ -1,5 +1,4 @@
-// This file converts what moves along with an election's addresses, routes and
-// rules, and the files that an election heeds.
+// Virtual routes and rules, and tracked files.
 
 package keepalived
 
@@ -10,28 +9,28 @@ import (
 	"lvsd/cmd/internal/convert"
 )
 
-// firstRule is the priority of a rule that says none; others count up from it.
+// firstRule is the priority of the first rule without one.
 const firstRule = 20000
 
-// tablesByName are the routing tables that every kernel has (rt_tables).
+// tablesByName are the routing tables with fixed names (rt_tables).
 var tablesByName = map[string]int{"main": 254, "local": 255, "default": 253}
 
-// along reads the lines of virtual_routes or virtual_rules.
-func (in *instanceReader) along(n *node) {
+// routesAndRules reads the lines of virtual_routes or virtual_rules.
+func (in *instanceReader) routesAndRules(n *node) {
 	for _, line := range n.block {
 		t := &convert.Table{From: line.from}
 		ok := false
 		if n.keyword() == "virtual_routes" {
 			ok = in.route(t, line)
-			in.keep(ok, "routes", t)
+			in.appendIf(ok, "routes", t)
 			continue
 		}
 		ok = in.rule(t, line)
-		in.keep(ok, "rules", t)
+		in.appendIf(ok, "rules", t)
 	}
 }
 
-func (in *instanceReader) keep(ok bool, key string, t *convert.Table) {
+func (in *instanceReader) appendIf(ok bool, key string, t *convert.Table) {
 	if ok {
 		in.e.Append(key, t)
 	}
@@ -41,7 +40,7 @@ func (in *instanceReader) keep(ok bool, key string, t *convert.Table) {
 func (in *instanceReader) route(t *convert.Table, line *node) bool {
 	words := line.words
 	for i := 0; i < len(words); i++ {
-		next := convert.After(words, i)
+		next := convert.WordAfter(words, i)
 		switch words[i] {
 		case "blackhole", "unreachable", "prohibit", "throw", "nexthop", "or":
 			in.note(convert.LeftOut, line, "lvsd has routes by one way, and none that refuse")
@@ -63,7 +62,7 @@ func (in *instanceReader) route(t *convert.Table, line *node) bool {
 		case "no_track":
 			in.note(convert.LeftOut, line, "a route that somebody removes is put back")
 		case "scope", "protocol", "proto":
-			i++ // lvsd's own
+			i++ // set by lvsd
 		case "inet", "inet6", "onlink":
 		default:
 			if !t.Has("to") && (words[i] == "default" || isNetwork(words[i])) {
@@ -90,7 +89,7 @@ func (in *instanceReader) route(t *convert.Table, line *node) bool {
 func (in *instanceReader) rule(t *convert.Table, line *node) bool {
 	words := line.words
 	for i := 0; i < len(words); i++ {
-		next := convert.After(words, i)
+		next := convert.WordAfter(words, i)
 		switch words[i] {
 		case "from", "to":
 			if next != "all" && next != "any" {
@@ -123,7 +122,7 @@ func (in *instanceReader) rule(t *convert.Table, line *node) bool {
 		case "inet", "inet6":
 			continue
 		default:
-			// A rule without one of its conditions would take other packets.
+			// A rule without one of its conditions would match other packets.
 			in.note(convert.LeftOut, line, "lvsd's rules know no %s", words[i])
 			return false
 		}
@@ -140,8 +139,7 @@ func (in *instanceReader) rule(t *convert.Table, line *node) bool {
 	return true
 }
 
-// routingTable reads the number of a routing table, or one of the names that
-// every machine has.
+// routingTable reads the number of a routing table, or one of the fixed names.
 func (in *instanceReader) routingTable(t *convert.Table, line *node, name string) bool {
 	v, ok := convert.ParseInt(name, 1, 1<<31-1)
 	if !ok {
@@ -163,7 +161,7 @@ func isNetwork(s string) bool {
 	return ok || err == nil
 }
 
-// trackFile puts a track_file into an election.
+// trackFile adds a track_file to an instance.
 func (k *keepalived) trackFile(e *convert.Table, n *node) {
 	b, known := k.files[n.keyword()]
 	if !known {

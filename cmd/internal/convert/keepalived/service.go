@@ -1,5 +1,4 @@
-// This file converts keepalived's virtual servers and their real servers. The
-// checks are in keepalived_check.go.
+// Virtual servers.
 
 package keepalived
 
@@ -12,13 +11,13 @@ import (
 )
 
 const (
-	// What keepalived has where nothing is said.
-	usualDelayLoop   = 60 * time.Second
-	usualTimeout     = 5 * time.Second
-	usualPersistence = 6 * time.Minute
+	// Defaults of keepalived.
+	defaultDelayLoop   = 60 * time.Second
+	defaultTimeout     = 5 * time.Second
+	defaultPersistence = 6 * time.Minute
 )
 
-// target is what a virtual server stands for: an address, or a mark.
+// target is an address or a firewall mark of a virtual server.
 type target struct {
 	addr netip.Addr
 	port int // 0 = all ports
@@ -28,39 +27,39 @@ type target struct {
 	from convert.Origin
 }
 
-// timing are the settings of checks that go down from the virtual server to the
-// real server to the check.
+// timing are the settings of checks that real servers inherit from the virtual server,
+// and checks from the real server.
 type timing struct {
 	loop, timeout, delay time.Duration
 	retry                int
-	said                 map[string]bool // by a line
+	set                  map[string]bool // by keyword
 	host                 string          // virtualhost
 }
 
 // serverReader reads one virtual_server.
 type serverReader struct {
 	*keepalived
-	s        *convert.Table
-	from     convert.Origin
-	protocol string
-	forward  any
-	timing   timing
-	inhibit  bool
-	sorry    *node
-	sorryWay *node
-	quorum   [2]*node
-	servers  []*node
-	v6       bool
+	s           *convert.Table
+	from        convert.Origin
+	protocol    string
+	forward     any
+	timing      timing
+	inhibit     bool
+	sorry       *node
+	sorryMethod *node
+	quorum      [2]*node
+	servers     []*node
+	v6          bool
 }
 
-// virtualServer converts a virtual_server, of which a group makes several.
+// virtualServer converts a virtual_server, which with a group is several services.
 func (k *keepalived) virtualServer(b *node) {
 	targets := k.targets(b)
 	if len(targets) == 0 {
 		return
 	}
 	r := &serverReader{keepalived: k, s: &convert.Table{From: b.from}, from: b.from, protocol: "tcp", forward: "nat",
-		timing: timing{loop: usualDelayLoop, timeout: usualTimeout, delay: -1, retry: -1, said: map[string]bool{}}}
+		timing: timing{loop: defaultDelayLoop, timeout: defaultTimeout, delay: -1, retry: -1, set: map[string]bool{}}}
 	for _, n := range b.block {
 		r.keyword(n)
 	}
@@ -73,7 +72,7 @@ func (k *keepalived) virtualServer(b *node) {
 	}
 }
 
-// targets reads what stands behind virtual_server: IP [PORT], fwmark N, group
+// targets reads the arguments of virtual_server: IP [PORT], fwmark N, group
 // NAME.
 func (k *keepalived) targets(b *node) []target {
 	switch b.arg(0) {
@@ -184,10 +183,10 @@ func (r *serverReader) keyword(n *node) {
 	case "persistence_engine":
 		s.Set("persistence_engine", n.arg(0), n.from)
 	case "persistence_timeout":
-		d := usualPersistence
+		d := defaultPersistence
 		if n.arg(0) != "" {
 			var ok bool
-			if d, ok = r.span(n, n.arg(0)); !ok {
+			if d, ok = r.seconds(n, n.arg(0)); !ok {
 				return
 			}
 		}
@@ -209,23 +208,23 @@ func (r *serverReader) keyword(n *node) {
 	case "sorry_server":
 		r.sorry = n
 	case "sorry_server_lvs_method":
-		r.sorryWay = n
+		r.sorryMethod = n
 	case "inhibit_on_failure":
 		r.inhibit = n.arg(0) == "" || yes(n.arg(0))
 	default:
 		if !r.timing.keyword(r.keepalived, n) {
-			r.leaveOut(n, serverWords, "lvsd knows no such setting of a service")
+			r.leaveOut(n, serverKeywords, "lvsd knows no such setting of a service")
 		}
 	}
 }
 
 func yes(s string) bool { v, _ := convert.ParseBool(s); return v }
 
-// keyword reads a setting of checks, and says whether it is one.
+// keyword reads a setting of checks, and reports whether it is one.
 func (t *timing) keyword(k *keepalived, n *node) bool {
 	switch n.keyword() {
 	case "delay_loop", "connect_timeout", "delay_before_retry":
-		d, ok := k.span(n, n.arg(0))
+		d, ok := k.seconds(n, n.arg(0))
 		if !ok {
 			return true
 		}
@@ -249,17 +248,17 @@ func (t *timing) keyword(k *keepalived, n *node) bool {
 	default:
 		return false
 	}
-	t.said[n.keyword()] = true
+	t.set[n.keyword()] = true
 	return true
 }
 
-// below copies the settings for what is inside.
-func (t timing) below() timing {
+// copy returns a copy for an inner block.
+func (t timing) copy() timing {
 	said := map[string]bool{}
-	for key := range t.said {
+	for key := range t.set {
 		said[key] = true
 	}
-	t.said = said
+	t.set = said
 	return t
 }
 
@@ -294,7 +293,7 @@ func (k *keepalived) method(n *node) any {
 	return t
 }
 
-// identity writes what the service is known by.
+// identity writes the address or mark of the service.
 func (r *serverReader) identity(s *convert.Table, t target) {
 	prefix := ""
 	if t.name != "" {
@@ -316,8 +315,8 @@ func (r *serverReader) identity(s *convert.Table, t target) {
 	}
 }
 
-// ipv6Servers says whether the servers of a mark tell its family: all of IPv6,
-// and not by tunnel.
+// ipv6Servers reports whether the servers of a mark imply IPv6: all are IPv6, and not
+// tunnelled to.
 func (r *serverReader) ipv6Servers() bool {
 	for _, n := range r.servers {
 		if a, ok := convert.ParseAddr(n.arg(0)); !ok || !a.Is6() {
@@ -327,7 +326,7 @@ func (r *serverReader) ipv6Servers() bool {
 	return len(r.servers) > 0 && r.forward != "tun"
 }
 
-// finish writes what only all lines together say.
+// finish writes the keys that depend on several lines.
 func (r *serverReader) finish(s *convert.Table, t target) {
 	if r.forward != "dr" {
 		s.Set("forward", r.forward, r.from)
@@ -336,16 +335,15 @@ func (r *serverReader) finish(s *convert.Table, t target) {
 	case "wlc":
 		s.Delete("scheduler")
 	case "sh", "mh":
-		r.hashing(s, sched)
+		r.hashFlags(s, sched)
 	}
 	r.quorumOf(s)
 	r.realServers(s, t)
 	r.fallback(s, t)
 }
 
-// hashing keeps sh and mh as they are in the kernel: without the fallback that
-// lvsd would add.
-func (r *serverReader) hashing(s *convert.Table, sched string) {
+// hashFlags keeps sh and mh without the fallback that lvsd adds by default.
+func (r *serverReader) hashFlags(s *convert.Table, sched string) {
 	flags, _ := s.Get("scheduler_flags").([]string)
 	for _, f := range flags {
 		if f == sched+"-fallback" || f == "flag-1" {
@@ -356,8 +354,8 @@ func (r *serverReader) hashing(s *convert.Table, sched string) {
 	r.notes.Hint("no-fallback is what keepalived has for %s unless %s-fallback is said: clients whose server has weight 0 are refused. Without it lvsd sends them to another server.", sched, sched)
 }
 
-// quorumOf turns quorum Q and hysteresis H, lost below Q-H and back at Q+H,
-// into lvsd's: lost below quorum, back at quorum + hysteresis.
+// quorumOf converts quorum Q and hysteresis H, lost below Q-H and regained at Q+H, to
+// lvsd's: lost below quorum, regained at quorum + hysteresis.
 func (r *serverReader) quorumOf(s *convert.Table) {
 	quorum, hysteresis := 1, 0
 	from := r.from
@@ -399,9 +397,9 @@ func (r *serverReader) fallback(s *convert.Table, t target) {
 		port = p
 	}
 	forward := r.forward
-	if r.sorryWay != nil {
-		if way := r.method(r.sorryWay); !convert.Equal(way, forward) && !a.IsLoopback() {
-			r.note(convert.LeftOut, r.sorryWay, "the fallback is reached as the service's servers are")
+	if r.sorryMethod != nil {
+		if way := r.method(r.sorryMethod); !convert.Equal(way, forward) && !a.IsLoopback() {
+			r.note(convert.LeftOut, r.sorryMethod, "the fallback is reached as the service's servers are")
 		}
 	}
 	switch {

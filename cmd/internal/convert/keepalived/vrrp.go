@@ -1,5 +1,4 @@
-// This file converts what keepalived calls VRRP instances, scripts and sync
-// groups into elections.
+// VRRP instances, scripts and sync groups.
 
 package keepalived
 
@@ -13,7 +12,7 @@ import (
 	"lvsd/cmd/internal/convert"
 )
 
-// defaultInterface is where keepalived puts addresses when nothing says.
+// defaultInterface is keepalived's default.
 const defaultInterface = "eth0"
 
 // instance converts a vrrp_instance.
@@ -42,14 +41,14 @@ func (k *keepalived) instance(b *node) {
 // instanceReader reads one vrrp_instance.
 type instanceReader struct {
 	*keepalived
-	e       *convert.Table
-	name    string
-	version int
-	listed  []*node // lines of virtual_ipaddress and of virtual_ipaddress_excluded
-	beyond  []*node
-	auth    *node // auth_type
-	secret  *node // auth_pass
-	advert  *node
+	e        *convert.Table
+	name     string
+	version  int
+	listed   []*node // lines of virtual_ipaddress and of virtual_ipaddress_excluded
+	excluded []*node
+	auth     *node // auth_type
+	secret   *node // auth_pass
+	advert   *node
 }
 
 // keyword reads one line of the instance.
@@ -59,9 +58,9 @@ func (in *instanceReader) keyword(n *node) {
 	case "interface":
 		e.Set("interface", n.arg(0), n.from)
 	case "virtual_router_id":
-		in.whole(n, "virtual_router_id", 1, 255)
+		in.intKey(n, "virtual_router_id", 1, 255)
 	case "priority":
-		in.whole(n, "priority", 1, 255)
+		in.intKey(n, "priority", 1, 255)
 	case "version":
 		if v, ok := convert.ParseInt(n.arg(0), 2, 3); ok {
 			in.version = v
@@ -75,15 +74,15 @@ func (in *instanceReader) keyword(n *node) {
 	case "preempt":
 		e.Delete("preempt")
 	case "preempt_delay":
-		if d, ok := in.span(n, n.arg(0)); ok && d > 0 {
+		if d, ok := in.seconds(n, n.arg(0)); ok && d > 0 {
 			e.Set("preempt_delay", d, n.from)
 		}
 	case "virtual_ipaddress":
 		in.listed = append(in.listed, n.block...)
 	case "virtual_ipaddress_excluded":
-		in.beyond = append(in.beyond, n.block...)
+		in.excluded = append(in.excluded, n.block...)
 	case "virtual_routes", "virtual_rules":
-		in.along(n)
+		in.routesAndRules(n)
 	case "track_file":
 		for _, c := range n.block {
 			in.trackFile(e, c)
@@ -105,7 +104,7 @@ func (in *instanceReader) keyword(n *node) {
 			in.note(convert.NotNeeded, n, "lvsd names the interface itself, and its MAC address is the one of RFC 9568")
 		}
 	case "unicast_src_ip", "unicast_peer":
-		in.unicast(n)
+		in.unicastKeyword(n)
 	case "track_interface":
 		for _, c := range n.block {
 			in.trackInterface(e, c)
@@ -127,14 +126,14 @@ func (in *instanceReader) keyword(n *node) {
 			in.note(convert.LeftOut, n, "lvsd takes over after three adverts and a little, as RFC 9568 says")
 		}
 	case "mcast_src_ip":
-		in.leaveOut(n, vrrpWords, "")
+		in.leaveOut(n, vrrpKeywords, "")
 	default:
-		in.leaveOut(n, vrrpWords, "lvsd knows no such setting of an election")
+		in.leaveOut(n, vrrpKeywords, "lvsd knows no such setting of an election")
 	}
 }
 
-// whole reads a whole number in a range.
-func (in *instanceReader) whole(n *node, key string, low, high int) {
+// intKey reads a whole number in a range.
+func (in *instanceReader) intKey(n *node, key string, low, high int) {
 	v, ok := convert.ParseInt(n.arg(0), low, high)
 	if !ok {
 		in.note(convert.LeftOut, n, "is not a number from %d to %d", low, high)
@@ -143,13 +142,13 @@ func (in *instanceReader) whole(n *node, key string, low, high int) {
 	in.e.Set(key, v, n.from)
 }
 
-// unicast takes up whom the instance speaks to.
-func (in *instanceReader) unicast(n *node) {
-	sp := in.speaks[in.name]
+// unicastKeyword reads the addresses of unicast advertisements.
+func (in *instanceReader) unicastKeyword(n *node) {
+	sp := in.unicast[in.name]
 	sp.from = n.from
 	if n.keyword() == "unicast_src_ip" {
 		if a, ok := convert.ParseAddr(n.arg(0)); ok {
-			sp.own = a
+			sp.source = a
 		}
 	}
 	for _, c := range n.block {
@@ -163,7 +162,7 @@ func (in *instanceReader) unicast(n *node) {
 			in.note(convert.LeftOut, c, "the TTL of what is heard is 255 at all times")
 		}
 	}
-	in.speaks[in.name] = sp
+	in.unicast[in.name] = sp
 }
 
 // trackInterface reads "eth1 weight -50 reverse".
@@ -208,7 +207,7 @@ func (k *keepalived) weight(n *node, otherwise int) (int, bool) {
 	return weight, true
 }
 
-// trackScript puts a vrrp_script into an election.
+// trackScript adds a vrrp_script to an instance.
 func (k *keepalived) trackScript(e *convert.Table, n *node) {
 	b, known := k.scripts[n.keyword()]
 	if !known {
@@ -224,7 +223,7 @@ func (k *keepalived) trackScript(e *convert.Table, n *node) {
 				t.Set("command", argv, c.from)
 			}
 		case "interval", "timeout":
-			if d, ok := k.span(c, c.arg(0)); ok && d > 0 && (c.keyword() != "interval" || d != time.Second) {
+			if d, ok := k.seconds(c, c.arg(0)); ok && d > 0 && (c.keyword() != "interval" || d != time.Second) {
 				t.Set(c.keyword(), d, c.from)
 			}
 		case "rise":
@@ -264,11 +263,11 @@ func (k *keepalived) trackScript(e *convert.Table, n *node) {
 	e.Append("track_scripts", t)
 }
 
-// finish writes down what only all lines together say.
+// finish writes the keys that depend on several lines.
 func (in *instanceReader) finish(b *node) {
 	e := in.e
 	addresses, others := in.family(in.listed, nil)
-	excluded, more := in.family(in.beyond, addresses)
+	excluded, more := in.family(in.excluded, addresses)
 	others = append(others, more...)
 	v6 := len(addresses) > 0 && addresses[0].Addr().Is6()
 	if v6 {
@@ -292,7 +291,7 @@ func (in *instanceReader) interval(v6 bool) {
 	if n == nil {
 		return
 	}
-	d, ok := in.span(n, n.arg(0))
+	d, ok := in.seconds(n, n.arg(0))
 	if !ok {
 		return
 	}
@@ -309,7 +308,7 @@ func (in *instanceReader) interval(v6 bool) {
 	}
 }
 
-// authentication writes where the password is to be, and never the password.
+// authentication writes the path of the password file, never the password.
 func (in *instanceReader) authentication() {
 	n := in.auth
 	if n == nil {
@@ -335,8 +334,8 @@ func (in *instanceReader) authentication() {
 	}
 }
 
-// family reads lines of addresses: those of the family of the first, and the
-// lines of the others.
+// family reads lines of addresses: those of the family of the first one, and the lines
+// of the other family.
 func (in *instanceReader) family(lines []*node, first []netip.Prefix) (all []netip.Prefix, others []*node) {
 	seen := map[netip.Addr]bool{}
 	for _, p := range first {
@@ -387,7 +386,7 @@ func (in *instanceReader) prefix(n *node) (netip.Prefix, bool) {
 	return p, true
 }
 
-// addresses writes the addresses of an election. The first of IPv6 must be
+// addresses writes the addresses of an instance. The first of IPv6 must be
 // link-local.
 func (in *instanceReader) addresses(e *convert.Table, listed, excluded []netip.Prefix) {
 	if len(listed) == 0 && len(excluded) > 0 {
@@ -401,19 +400,19 @@ func (in *instanceReader) addresses(e *convert.Table, listed, excluded []netip.P
 			listed = append([]netip.Prefix{first}, slices.Delete(slices.Clone(listed), own, own+1)...)
 			in.notes.Add(convert.NotNeeded, e.From, fmt.Sprintf("%s comes first now: RFC 9568 wants a link-local address there", first.Addr()))
 		} else {
-			// As keepalived has it, so that either director can be the first to go.
+			// As in keepalived, so that the directors can be replaced one by one.
 			e.Set("link_local_first", false, e.Entry("name").From)
 			in.notes.Hint("link_local_first = false is what keepalived's elections of IPv6 without a link-local address are like. Once both directors run lvsd, put one in front, such as \"fe80::51\": RFC 9568 wants it.")
 		}
 	}
-	e.Set("addresses", texts(listed), e.From)
+	e.Set("addresses", formatPrefixes(listed), e.From)
 	if len(excluded) > 0 {
-		e.Set("excluded_addresses", texts(excluded), e.From)
+		e.Set("excluded_addresses", formatPrefixes(excluded), e.From)
 	}
 }
 
-// texts writes prefixes; one of a single host needs no length.
-func texts(all []netip.Prefix) []string {
+// formatPrefixes writes prefixes, without the length for single hosts.
+func formatPrefixes(all []netip.Prefix) []string {
 	out := make([]string, len(all))
 	for i, p := range all {
 		out[i] = p.String()
@@ -424,8 +423,8 @@ func texts(all []netip.Prefix) []string {
 	return out
 }
 
-// otherFamily makes a second election for addresses of the other family, which
-// moves with the first.
+// otherFamily adds a second instance for addresses of the other family, in one sync
+// group with the first.
 func (in *instanceReader) otherFamily(b *node, lines []*node) {
 	e := in.e.Clone()
 	e.Set("name", in.used.Unique(in.name+"-other-family", "election"), lines[0].from)
@@ -438,7 +437,7 @@ func (in *instanceReader) otherFamily(b *node, lines []*node) {
 	}
 	in.addresses(e, all, nil)
 	how := ""
-	if _, unicast := in.speaks[in.name]; unicast {
+	if _, unicast := in.unicast[in.name]; unicast {
 		how = ", by multicast"
 	}
 	in.notes.Add(convert.ToDo, lines[0].from, fmt.Sprintf("an election has addresses of one family: those of the other are in the election %s, which moves with %s%s; a director with keepalived does not hear it, so exchange both at once",
@@ -450,7 +449,7 @@ func (in *instanceReader) otherFamily(b *node, lines []*node) {
 	in.root.Append("vrrp", e)
 }
 
-// syncGroups puts elections together as vrrp_sync_group does.
+// syncGroups converts vrrp_sync_group.
 func (k *keepalived) syncGroups() {
 	byName := map[string]*convert.Table{}
 	for _, e := range k.root.Tables("vrrp") {
@@ -470,7 +469,7 @@ func (k *keepalived) syncGroups() {
 			k.note(convert.LeftOut, g, "has no members")
 			continue
 		}
-		k.together(g, members)
+		k.joinGroup(g, members)
 		for _, n := range g.block {
 			switch n.keyword() {
 			case "group":
@@ -488,15 +487,14 @@ func (k *keepalived) syncGroups() {
 				}
 			default:
 				if _, member := k.instances[n.keyword()]; !member {
-					k.leaveOut(n, vrrpWords, "lvsd knows no such setting of a sync group")
+					k.leaveOut(n, vrrpKeywords, "lvsd knows no such setting of a sync group")
 				}
 			}
 		}
 	}
 }
 
-// members are the instances of a sync group. Some files name them without the
-// block around.
+// members returns the instances of a sync group, with or without the block group.
 func (k *keepalived) members(g *node) []string {
 	var all []string
 	for _, n := range g.block {
@@ -511,13 +509,12 @@ func (k *keepalived) members(g *node) []string {
 	return all
 }
 
-// together gives elections the same group, and what a group must have the
-// same.
-func (k *keepalived) together(g *node, members []*convert.Table) {
+// joinGroup sets the group of instances, and what must be equal in it.
+func (k *keepalived) joinGroup(g *node, members []*convert.Table) {
 	name := convert.Namer{}.Unique(g.arg(0), "group")
 	first := members[0]
 	for _, e := range k.root.Tables("vrrp") {
-		// An election of the other family of a member's came along already.
+		// The instance of a member's other family is in the group already.
 		if !slices.Contains(members, e) && strings.HasSuffix(e.Str("name"), "-other-family") &&
 			slices.ContainsFunc(members, func(m *convert.Table) bool {
 				return m.Str("sync_group") != "" && m.Str("sync_group") == e.Str("sync_group")

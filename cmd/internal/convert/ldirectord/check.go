@@ -1,5 +1,5 @@
-// This file converts ldirectord's checks. What ldirectord says to a server in
-// its own protocol becomes a dialogue of type tcp where one tells as much.
+// Checks. A negotiation without a check type of its own becomes a tcp check with an
+// equivalent exchange, where there is one.
 
 package ldirectord
 
@@ -14,12 +14,12 @@ import (
 	"lvsd/cmd/internal/convert"
 )
 
-// usualService is what is negotiated where no service is said, by port:
+// defaultService is the default of service by port:
 // ldirectord(8), service.
-var usualService = map[int]string{21: "ftp", 25: "smtp", 53: "dns", 80: "http", 110: "pop", 119: "nntp", 143: "imap", 389: "ldap", 443: "https",
+var defaultService = map[int]string{21: "ftp", 25: "smtp", 53: "dns", 80: "http", 110: "pop", 119: "nntp", 143: "imap", 389: "ldap", 443: "https",
 	587: "submission", 636: "ldaps", 993: "imaps", 995: "pops", 1521: "oracle", 1812: "radius", 3128: "http_proxy", 3306: "mysql", 5432: "pgsql", 5060: "sip"}
 
-// check makes the check of one real server: its address, the port of its entry
+// check returns the check of one real server: its address, the port of its entry
 // (-1 = none) and the port that ldirectord connects to.
 func (r *virtualReader) check(a netip.Addr, port, probed int, asked []string, line setting) *convert.Table {
 	kind := r.text("checktype")
@@ -34,23 +34,23 @@ func (r *virtualReader) check(a netip.Addr, port, probed int, asked []string, li
 	if p, ok := convert.ParseInt(r.text("checkport"), 1, 65535); ok {
 		probed = p
 	}
-	timeout := r.wait(5*time.Second, "checktimeout", "negotiatetimeout")
+	timeout := r.seconds(5*time.Second, "checktimeout", "negotiatetimeout")
 	switch kind {
 	case "on", "off":
 		c.Set("type", kind, from)
 		return c
 	case "ping":
-		r.ping(c, from)
+		r.pingCheck(c, from)
 	case "external", "external-perl":
-		r.external(c, a, port, probed, kind, from)
+		r.execCheck(c, a, port, probed, kind, from)
 	case "connect":
 		if r.protocol == "udp" { // ldirectord(8), checktype
-			r.ping(c, from)
+			r.pingCheck(c, from)
 			break
 		}
 		c.Set("type", "connect", from)
 	case "negotiate", "":
-		timeout = r.wait(30*time.Second, "negotiatetimeout", "checktimeout")
+		timeout = r.seconds(30*time.Second, "negotiatetimeout", "checktimeout")
 		r.negotiate(c, probed, asked, line)
 	default:
 		r.notes.Add(convert.LeftOut, from, "is no type of check: the servers count as up")
@@ -75,14 +75,14 @@ func (r *virtualReader) check(a netip.Addr, port, probed int, asked []string, li
 	return c
 }
 
-// times writes when it is probed. ldirectord believes the first success.
+// times writes interval, timeout, rise and fall. In ldirectord one success suffices.
 func (r *virtualReader) times(c *convert.Table, timeout time.Duration) {
-	interval := r.wait(10*time.Second, "checkinterval")
+	interval := r.seconds(10*time.Second, "checkinterval")
 	if interval != 2*time.Second {
 		c.Set("interval", interval, r.at("checkinterval"))
 	}
-	_, saysCheck := r.say["checktimeout"]
-	_, saysNegotiate := r.say["negotiatetimeout"]
+	_, saysCheck := r.settings["checktimeout"]
+	_, saysNegotiate := r.settings["negotiatetimeout"]
 	if !saysCheck && !saysNegotiate {
 		timeout = min(timeout, interval)
 	}
@@ -99,15 +99,15 @@ func (r *virtualReader) times(c *convert.Table, timeout time.Duration) {
 	}
 }
 
-func (r *virtualReader) ping(c *convert.Table, from convert.Origin) {
+func (r *virtualReader) pingCheck(c *convert.Table, from convert.Origin) {
 	c.Set("type", "ping", from)
 	if n, ok := convert.ParseInt(r.text("checkcount"), 2, 10); ok {
 		c.Set("count", n, r.at("checkcount"))
 	}
 }
 
-// external runs the program with the four arguments that ldirectord gives it.
-func (r *virtualReader) external(c *convert.Table, a netip.Addr, port, probed int, kind string, from convert.Origin) {
+// execCheck runs the program with the four arguments of ldirectord.
+func (r *virtualReader) execCheck(c *convert.Table, a netip.Addr, port, probed int, kind string, from convert.Origin) {
 	argv := convert.Argv(convert.SplitWords(r.text("checkcommand")))
 	if len(argv) == 0 {
 		argv = []string{"/bin/true"}
@@ -123,7 +123,7 @@ func (r *virtualReader) external(c *convert.Table, a netip.Addr, port, probed in
 	c.Set("command", append(argv, service, servicePort, a.String(), strconv.Itoa(max(port, probed))), r.at("checkcommand"))
 }
 
-// negotiate speaks to a server in the protocol of its service.
+// negotiate converts a negotiation in the protocol of the service.
 func (r *virtualReader) negotiate(c *convert.Table, probed int, asked []string, line setting) {
 	request, receive := r.text("request"), r.text("receive")
 	fromRequest, fromReceive := r.at("request"), r.at("receive")
@@ -135,7 +135,7 @@ func (r *virtualReader) negotiate(c *convert.Table, probed int, asked []string, 
 	}
 	service := r.text("service")
 	if service == "" {
-		if service = usualService[int(r.address.Port())]; service == "" {
+		if service = defaultService[int(r.address.Port())]; service == "" {
 			service = "none"
 		}
 	}
@@ -148,26 +148,26 @@ func (r *virtualReader) negotiate(c *convert.Table, probed int, asked []string, 
 	}
 	switch service {
 	case "http", "https":
-		r.web(c, service, request, receive, fromRequest, fromReceive)
+		r.httpCheck(c, service, request, receive, fromRequest, fromReceive)
 	case "http_proxy":
 		method := "GET"
 		if strings.EqualFold(r.text("httpmethod"), "HEAD") {
 			method = "HEAD"
 		}
-		r.dialogue(c, from, "", "", method+" "+request+" HTTP/1.0\r\n\r\n", `^HTTP/1\.[01] 2`)
+		r.tcpCheck(c, from, "", "", method+" "+request+" HTTP/1.0\r\n\r\n", `^HTTP/1\.[01] 2`)
 		if receive != "" {
 			r.notes.Add(convert.LeftOut, fromReceive, "of a proxy's answer the status is judged, and not the body")
 		}
 	case "smtp", "submission":
 		simple("smtp", "")
 	case "dns":
-		r.dns(c, request, receive, fromRequest, fromReceive)
+		r.dnsCheck(c, request, receive, fromRequest, fromReceive)
 	case "ftp":
 		login, passwd := r.text("login"), r.text("passwd")
 		if login == "" {
 			login, passwd = "anonymous", "lvsd@"
 		}
-		r.dialogue(c, from, "", "^220", "USER "+login+"\r\n", "^(331|230)", "PASS "+passwd+"\r\n", "^230")
+		r.tcpCheck(c, from, "", "^220", "USER "+login+"\r\n", "^(331|230)", "PASS "+passwd+"\r\n", "^230")
 		if request != "" || receive != "" {
 			r.notes.Add(convert.LeftOut, fromRequest, "the login is checked, and no file is fetched")
 		}
@@ -176,25 +176,25 @@ func (r *virtualReader) negotiate(c *convert.Table, probed int, asked []string, 
 		if login := r.text("login"); login != "" {
 			steps = append(steps, "USER "+login+"\r\n", `^\+OK`, "PASS "+r.text("passwd")+"\r\n", `^\+OK`)
 		}
-		r.dialogue(c, from, steps...)
+		r.tcpCheck(c, from, steps...)
 	case "imap", "imaps":
 		steps := []string{"", `^\* (OK|PREAUTH)`}
 		if login := r.text("login"); login != "" {
 			steps = append(steps, "a LOGIN "+imapQuoted(login)+" "+imapQuoted(r.text("passwd"))+"\r\n", "^a OK")
 		}
-		r.dialogue(c, from, steps...)
+		r.tcpCheck(c, from, steps...)
 	case "nntp":
-		r.dialogue(c, from, "", "^20[01]")
+		r.tcpCheck(c, from, "", "^20[01]")
 	case "simpletcp":
-		r.dialogue(c, from, strings.ReplaceAll(request, `\n`, "\n"), receive)
+		r.tcpCheck(c, from, strings.ReplaceAll(request, `\n`, "\n"), receive)
 	case "sip":
-		r.sip(c, from)
+		r.sipCheck(c, from)
 	case "ldap", "ldaps":
 		simple("connect", "lvsd has no check of LDAP: that the port answers is checked. An exec check with ldapsearch asks a question")
 	case "mysql", "pgsql", "oracle":
 		simple("connect", "lvsd has no check of databases: that the port answers is checked. An exec check with the database's own client asks a question")
 	case "radius":
-		r.ping(c, from)
+		r.pingCheck(c, from)
 		r.notes.Add(convert.LeftOut, from, "lvsd has no check of RADIUS: that the host answers is checked. An exec check with radclient asks a question")
 	case "none":
 		simple("on", "")
@@ -212,7 +212,7 @@ func (r *virtualReader) negotiate(c *convert.Table, probed int, asked []string, 
 	}
 }
 
-// unverified speaks TLS as ldirectord does, which believes every certificate.
+// unverified adds TLS that accepts any certificate, as in ldirectord.
 func unverified(c *convert.Table, from convert.Origin) {
 	t := &convert.Table{From: from}
 	t.Set("verify", false, from)
@@ -224,8 +224,8 @@ func imapQuoted(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
-// dialogue makes a check of type tcp: what is sent and expected in turns.
-func (r *virtualReader) dialogue(c *convert.Table, from convert.Origin, turns ...string) {
+// tcpCheck writes a check of type tcp; turns are what is sent and expected.
+func (r *virtualReader) tcpCheck(c *convert.Table, from convert.Origin, turns ...string) {
 	c.Set("type", "tcp", from)
 	var steps []*convert.Table
 	for i := 0; i+1 < len(turns); i += 2 {
@@ -252,11 +252,11 @@ func (r *virtualReader) dialogue(c *convert.Table, from convert.Origin, turns ..
 	}
 }
 
-// web asks for a page. A request that is a URL names another server, too.
-func (r *virtualReader) web(c *convert.Table, service, request, receive string, fromRequest, fromReceive convert.Origin) {
+// httpCheck converts a request for a page. A request that is a URL names another server.
+func (r *virtualReader) httpCheck(c *convert.Table, service, request, receive string, fromRequest, fromReceive convert.Origin) {
 	c.Set("type", service, r.at("service"))
 	if service == "https" {
-		c.Set("verify", false, r.at("service")) // LWP is told to believe everybody
+		c.Set("verify", false, r.at("service")) // LWP accepts any certificate
 	}
 	host := r.text("virtualhost")
 	if scheme, rest, isURL := strings.Cut(request, "://"); isURL && (scheme == "http" || scheme == "https") {
@@ -291,8 +291,8 @@ func (r *virtualReader) web(c *convert.Table, service, request, receive string, 
 	c.Set("follow_redirects", 7, r.at("service")) // as LWP does
 }
 
-// dns asks for an address, or for the name of one.
-func (r *virtualReader) dns(c *convert.Table, request, receive string, fromRequest, fromReceive convert.Origin) {
+// dnsCheck converts a query for an address, or for the name of one.
+func (r *virtualReader) dnsCheck(c *convert.Table, request, receive string, fromRequest, fromReceive convert.Origin) {
 	if request == "" {
 		r.notes.Add(convert.ToDo, r.at("service"), "says no request: the check asks for the root's name servers")
 		request = "."
@@ -316,7 +316,7 @@ func (r *virtualReader) dns(c *convert.Table, request, receive string, fromReque
 
 func isAddrText(s string) bool { _, ok := convert.ParseAddr(s); return ok }
 
-// reverse is the name under which DNS has an address's name.
+// reverse returns the name of the PTR record of an address.
 func reverse(a netip.Addr) string {
 	var b strings.Builder
 	raw := a.AsSlice()
@@ -334,8 +334,8 @@ func reverse(a netip.Addr) string {
 	return b.String() + "ip6.arpa"
 }
 
-// sip sends OPTIONS and expects that it is answered well (RFC 3261 §11).
-func (r *virtualReader) sip(c *convert.Table, from convert.Origin) {
+// sipCheck sends OPTIONS and expects 200 (RFC 3261 §11).
+func (r *virtualReader) sipCheck(c *convert.Table, from convert.Origin) {
 	who := r.text("login")
 	if who == "" {
 		who = "lvsd@localhost"

@@ -1,7 +1,4 @@
-// This file converts ldirectord.cf: what is global, and the virtual services.
-// The checks are in ldirectord_check.go. It knows ldirectord by its manual,
-// ldirectord(8) of version 4.12, and by what that version does where the two
-// differ: without quiescent = yes a failed server is removed.
+// Global settings and virtual services.
 
 package ldirectord
 
@@ -22,7 +19,7 @@ type setting struct {
 	from       convert.Origin
 }
 
-// section of ldirectord.cf: a virtual service with its lines.
+// virtual is a virtual service with its lines.
 type virtual struct {
 	head  setting
 	lines []setting
@@ -55,7 +52,7 @@ type ldirectord struct {
 	world  convert.Env
 	root   *convert.Table
 	names  convert.Namer
-	global map[string]setting // what virtual services may have, too
+	global map[string]setting // inherited by virtual services
 }
 
 // lines splits a file: what is indented belongs to the virtual service above.
@@ -71,7 +68,7 @@ func (l *ldirectord) lines(file, text string) (globals []setting, virtuals []vir
 		}
 		key, value, _ := strings.Cut(line, "=")
 		s := setting{strings.ToLower(strings.TrimSpace(key)), strings.TrimSpace(value), convert.Origin{File: file, Line: number, Text: convert.Abbreviate(line)}}
-		if convert.Secret[s.key] {
+		if convert.SecretKeywords[s.key] {
 			s.from.Text = s.key + " …"
 		}
 		indented := raw[0] == '\t' || strings.HasPrefix(raw, "    ")
@@ -89,22 +86,22 @@ func (l *ldirectord) lines(file, text string) (globals []setting, virtuals []vir
 	return globals, virtuals
 }
 
-// bareValue takes the quotes off.
-func bareValue(s string) string {
+// unquote removes the quotes.
+func unquote(s string) string {
 	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
 		return s[1 : len(s)-1]
 	}
 	return s
 }
 
-// inherited are global settings that a virtual service may say anew.
+// inherited are global settings that a virtual service may override.
 var inherited = []string{"checktimeout", "negotiatetimeout", "checkinterval", "checkcount", "failurecount", "fallback", "fallback6", "quiescent"}
 
-// ldirectordWords are settings without an equivalent.
-var ldirectordWords = map[string]convert.Reason{
+// keywords are settings without an equivalent.
+var keywords = map[string]convert.Reason{
 	"emailalert": convert.Lost(convert.NoMail), "emailalertfreq": convert.Unneeded(convert.MailOnly), "emailalertfrom": convert.Unneeded(convert.MailOnly), "emailalertstatus": convert.Unneeded(convert.MailOnly), "smtp": convert.Unneeded(convert.MailOnly),
 	"callback":        convert.Lost("lvsd runs no program when its file changes: notify gets an event of each reload"),
-	"fallbackcommand": convert.Lost(convert.OwnNotify), "logfile": convert.Unneeded("lvsd logs to stderr, which systemd keeps; lvsd events is the history"),
+	"fallbackcommand": convert.Lost(convert.NotifyAsJSON), "logfile": convert.Unneeded("lvsd logs to stderr, which systemd keeps; lvsd events is the history"),
 	"execute":        convert.Lost("convert that file, too, and put its services into this one: one lvsd has them all"),
 	"supervised":     convert.Unneeded("lvsd run stays in the foreground"),
 	"fork":           convert.Unneeded("lvsd's checks run side by side"),
@@ -128,7 +125,7 @@ func (l *ldirectord) setting(s setting) {
 		if yes {
 			l.root.Child("ipvs").Set("on_stop", "remove", s.from)
 		}
-	case s.key == "include": // not of ldirectord's
+	case s.key == "include": // not a setting of ldirectord
 		l.notes.Add(convert.LeftOut, s.from, "ldirectord reads no other file")
 	default:
 		l.leaveOut(s, "lvsd knows no such setting")
@@ -136,7 +133,7 @@ func (l *ldirectord) setting(s setting) {
 }
 
 func (l *ldirectord) leaveOut(s setting, otherwise string) {
-	r, known := ldirectordWords[s.key]
+	r, known := keywords[s.key]
 	if !known {
 		r = convert.Lost(otherwise)
 	}
@@ -152,22 +149,22 @@ type virtualReader struct {
 	mark     int
 	v6       bool
 	protocol string // "tcp", "udp", "" with a mark
-	say      map[string]setting
+	settings map[string]setting
 	reals    []setting
 }
 
 // virtual converts a virtual service.
 func (l *ldirectord) virtual(v virtual) {
-	r := &virtualReader{ldirectord: l, s: &convert.Table{From: v.head.from}, from: v.head.from, v6: v.head.key == "virtual6", say: map[string]setting{}}
+	r := &virtualReader{ldirectord: l, s: &convert.Table{From: v.head.from}, from: v.head.from, v6: v.head.key == "virtual6", settings: map[string]setting{}}
 	for key, s := range l.global {
-		r.say[key] = s
+		r.settings[key] = s
 	}
 	for _, s := range v.lines {
 		switch {
 		case s.key == "real" || s.key == "real6":
 			r.reals = append(r.reals, s)
-		case slices.Contains(inherited, s.key), slices.Contains(virtualWords, s.key):
-			r.say[s.key] = s
+		case slices.Contains(inherited, s.key), slices.Contains(serviceKeywords, s.key):
+			r.settings[s.key] = s
 		case s.key == "cleanstop":
 			l.notes.Add(convert.LeftOut, s.from, "what becomes of the table at a stop is said for all services, by on_stop in [ipvs]")
 		default:
@@ -177,18 +174,18 @@ func (l *ldirectord) virtual(v virtual) {
 	if !r.identity(v.head) {
 		return
 	}
-	r.settings()
+	r.serviceKeys()
 	r.servers()
 	l.root.Append("virtual_service", r.s)
 }
 
-// virtualWords are settings of a virtual service that are converted.
-var virtualWords = []string{"checktype", "service", "checkcommand", "checkport", "request", "receive", "httpmethod", "virtualhost", "login", "passwd",
+// serviceKeywords are settings of a virtual service that are converted.
+var serviceKeywords = []string{"checktype", "service", "checkcommand", "checkport", "request", "receive", "httpmethod", "virtualhost", "login", "passwd",
 	"database", "secret", "scheduler", "schedflags", "persistent", "netmask", "protocol", "ops", "servicename"}
 
-func (r *virtualReader) text(key string) string { return bareValue(r.say[key].value) }
+func (r *virtualReader) text(key string) string { return unquote(r.settings[key].value) }
 
-// identity reads what the service is known by.
+// identity reads the address or mark of the service.
 func (r *virtualReader) identity(head setting) bool {
 	if mark, ok := convert.ParseInt(head.value, 1, 1<<32-1); ok {
 		r.mark = mark
@@ -220,11 +217,11 @@ func (r *virtualReader) identity(head setting) bool {
 	return true
 }
 
-// name is servicename, or what the address makes.
+// name returns servicename, or a name made of the address.
 func (r *virtualReader) name(otherwise string) string {
-	if s, said := r.say["servicename"]; said && bareValue(s.value) != "" {
-		name := r.names.Unique(bareValue(s.value), otherwise)
-		if name != bareValue(s.value) {
+	if s, said := r.settings["servicename"]; said && unquote(s.value) != "" {
+		name := r.names.Unique(unquote(s.value), otherwise)
+		if name != unquote(s.value) {
 			r.notes.Add(convert.NotNeeded, s.from, "the service is called "+name+": names are made of letters, digits, dot, dash and underscore")
 		}
 		return name
@@ -232,12 +229,12 @@ func (r *virtualReader) name(otherwise string) string {
 	return r.names.Unique(otherwise, "service")
 }
 
-// settings writes what is of the service as a whole.
-func (r *virtualReader) settings() {
+// serviceKeys writes the keys of the service itself.
+func (r *virtualReader) serviceKeys() {
 	s := r.s
 	scheduler := "wrr" // ldirectord(8)
-	if v, said := r.say["scheduler"]; said {
-		scheduler = bareValue(v.value)
+	if v, said := r.settings["scheduler"]; said {
+		scheduler = unquote(v.value)
 	}
 	if scheduler != "wlc" {
 		s.Set("scheduler", scheduler, r.at("scheduler"))
@@ -271,16 +268,16 @@ func (r *virtualReader) settings() {
 	}
 }
 
-// at is the line of a setting, or else of the service.
+// at returns the origin of a setting, or else of the service.
 func (r *virtualReader) at(key string) convert.Origin {
-	if s, said := r.say[key]; said {
+	if s, said := r.settings[key]; said {
 		return s.from
 	}
 	return r.from
 }
 
-// ways are ldirectord's words for forward.
-var ways = map[string]string{"gate": "dr", "masq": "nat", "ipip": "tun"}
+// forwardMethods are the values of forward by those of ldirectord.
+var forwardMethods = map[string]string{"gate": "dr", "masq": "nat", "ipip": "tun"}
 
 // servers converts the lines real, and the fallback.
 func (r *virtualReader) servers() {
@@ -325,7 +322,7 @@ func (r *virtualReader) real(line setting) []*convert.Table {
 		r.notes.Add(convert.LeftOut, line.from, "names no server")
 		return nil
 	}
-	first, last, port, err := r.span(fields[0])
+	first, last, port, err := r.addressRange(fields[0])
 	if err != nil {
 		r.notes.Add(convert.LeftOut, line.from, err.Error())
 		return nil
@@ -336,8 +333,8 @@ func (r *virtualReader) real(line setting) []*convert.Table {
 		n, isNumber := convert.ParseInt(f, 0, 65535)
 		limit, of, isLimit := strings.Cut(f, ":")
 		switch {
-		case ways[f] != "":
-			way = ways[f]
+		case forwardMethods[f] != "":
+			way = forwardMethods[f]
 		case isNumber && i < 2:
 			weight = n
 		case isLimit && (limit == "l" || limit == "u"):
@@ -362,8 +359,8 @@ func (r *virtualReader) real(line setting) []*convert.Table {
 	return all
 }
 
-// span reads ip[->ip][:port]; names are looked up.
-func (r *virtualReader) span(s string) (first, last netip.Addr, port int, err error) {
+// addressRange reads ip[->ip][:port]; names are looked up.
+func (r *virtualReader) addressRange(s string) (first, last netip.Addr, port int, err error) {
 	from, to, isRange := strings.Cut(s, "->")
 	protocol := r.protocol
 	if protocol == "" {
@@ -380,7 +377,7 @@ func (r *virtualReader) span(s string) (first, last netip.Addr, port int, err er
 	return ap.Addr(), end.Addr(), int(end.Port()), err
 }
 
-// server makes one real server with its check.
+// server returns one real server with its check.
 func (r *virtualReader) server(a netip.Addr, port int, way string, weight int, limits map[string]int, asked []string, line setting) *convert.Table {
 	rs := &convert.Table{From: line.from}
 	probed := port
@@ -405,15 +402,15 @@ func (r *virtualReader) server(a netip.Addr, port int, way string, weight int, l
 	return rs
 }
 
-// fallback writes the server for when all others are gone.
+// fallback writes the fallback server.
 func (r *virtualReader) fallback(forward string) {
 	key := "fallback"
 	if r.v6 {
 		key = "fallback6"
 	}
-	s, said := r.say[key]
-	if !said && r.v6 && r.say["fallback"].value != "" {
-		s, said = r.say["fallback"], strings.Contains(r.say["fallback"].value, "[")
+	s, said := r.settings[key]
+	if !said && r.v6 && r.settings["fallback"].value != "" {
+		s, said = r.settings["fallback"], strings.Contains(r.settings["fallback"].value, "[")
 	}
 	fields := convert.SplitWords(s.value)
 	if !said || len(fields) == 0 {
@@ -429,8 +426,8 @@ func (r *virtualReader) fallback(forward string) {
 		return
 	}
 	way := "dr" // gate
-	if len(fields) > 1 && ways[fields[1]] != "" {
-		way = ways[fields[1]]
+	if len(fields) > 1 && forwardMethods[fields[1]] != "" {
+		way = forwardMethods[fields[1]]
 	}
 	port := int(ap.Port())
 	switch {
@@ -445,8 +442,8 @@ func (r *virtualReader) fallback(forward string) {
 	r.s.Set("fallback", convert.FormatEndpoint(ap.Addr(), port), s.from)
 }
 
-// wait is a time in seconds that a setting says, or another one.
-func (r *virtualReader) wait(otherwise time.Duration, keys ...string) time.Duration {
+// seconds returns the time of the first of the settings that is set, or a default.
+func (r *virtualReader) seconds(otherwise time.Duration, keys ...string) time.Duration {
 	for _, key := range keys {
 		if d, ok := convert.ParseSeconds(r.text(key)); ok && d > 0 {
 			return d

@@ -1,0 +1,9 @@
+// Package keepalived converts keepalived.conf, of one director or of several.
+//
+//	lines.go → blocks.go → keepalived.go ─┬─ vrrp.go, routes.go     [[vrrp]]
+//	 include,    a tree     a file a       └─ service.go, check.go   [[virtual_service]]
+//	 @, $, ~                director
+//
+// The source is keepalived.conf(5) of version 2.2.7. Keywords without an equivalent are
+// listed in keywords.go, each with the reason.
+package keepalived
