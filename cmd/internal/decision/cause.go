@@ -1,6 +1,3 @@
-// The reasons for a weight, each with the weight that it alone would give, and
-// their words for people. Which of them hold is decided elsewhere.
-
 package decision
 
 import (
@@ -15,7 +12,7 @@ type Cause struct {
 	Kind   CauseKind `json:"kind"`
 	Weight int       `json:"weight"`
 	Text   string    `json:"text"`
-	// Since is when the cause began to hold at that weight.
+	// Since is when the cause began, at that weight.
 	Since time.Time `json:"since,omitzero"`
 	// Until is when it ends by itself; zero: it does not.
 	Until time.Time `json:"until,omitzero"`
@@ -27,26 +24,26 @@ type CauseKind string
 // The causes, in the order in which they are shown.
 const (
 	CauseConfigured CauseKind = "configured" // the weight in the file
-	CauseDrain      CauseKind = "drain"      // weight 0 in the file: a drain by hand
-	CauseAgent      CauseKind = "agent"      // the server's agent or a program says less than all
+	CauseDrain      CauseKind = "drain"      // weight 0 or drain_until in the file
+	CauseAgent      CauseKind = "agent"      // the server's agent or an exec check reduces it
 	CauseSlowStart  CauseKind = "slow_start" // the server came back a short time ago
-	CauseVerdict    CauseKind = "verdict"    // the probes say down
-	CausePending    CauseKind = "pending"    // no verdict yet
+	CauseVerdict    CauseKind = "verdict"    // the checks report down
+	CausePending    CauseKind = "pending"    // no result yet
 	CauseDamping    CauseKind = "damping"    // up, but it failed too often lately
 	CauseFallback   CauseKind = "fallback"   // the quorum is lost, and the fallback serves
 
-	// These lower nothing: they say why a verdict is not heeded.
+	// These lower nothing: they explain why the checks' health does not count.
 	CauseGuard  CauseKind = "guard"
 	CausePanic  CauseKind = "panic"
-	CauseQuorum CauseKind = "quorum" // damping gives way to it
+	CauseQuorum CauseKind = "quorum" // damping is released for it
 )
 
 func (c Cause) overrides() bool {
 	return c.Kind == CauseGuard || c.Kind == CausePanic || c.Kind == CauseQuorum
 }
 
-// Why is the cause that decides: the one with the lowest weight, the first of
-// equals. What lifts a verdict says more than the weight in the file.
+// Why returns the cause that decides: the first one with the lowest weight. A cause that
+// overrides the checks' health takes precedence over the configured weight.
 func (s RealServer) Why() Cause {
 	why := s.Causes[0]
 	for _, c := range s.Causes[1:] {
@@ -57,14 +54,13 @@ func (s RealServer) Why() Cause {
 	return why
 }
 
-// Agent is what a server says of itself, by an agent or a program.
+// Agent is what a server's agent, or an exec check, reports.
 type Agent struct {
 	Weight       int // percent of the configured weight
 	Maint, Drain bool
 }
 
-// agentOf is what a server's checks heard it say. Of a server without a
-// verdict nothing was heard.
+// agentOf is the agent's report in a server's health; a server without a result has none.
 func agentOf(h checker.Health) Agent {
 	if h.Verdict == checker.Unknown {
 		return Agent{Weight: 100}
@@ -74,7 +70,7 @@ func agentOf(h checker.Health) Agent {
 
 func (a Agent) drains() bool { return a.Maint || a.Drain || a.Weight == 0 }
 
-// reducesWeight says that the agent takes weight away.
+// reducesWeight reports whether the agent reduces the weight.
 func (a Agent) reducesWeight() bool { return a.Weight < 100 || a.drains() }
 
 func (a Agent) weight(configured int) int {
@@ -95,8 +91,8 @@ func (a Agent) String() string {
 	return fmt.Sprintf("%d %%", a.Weight)
 }
 
-// DescribeHealth says in one short sentence why a verdict is what it is:
-// "http refused, 3 of 3 (connection refused)".
+// DescribeHealth returns the reason of a health in a few words: "http refused, 3 of 3
+// (connection refused)".
 func DescribeHealth(h checker.Health) string {
 	switch {
 	case h.Cause == "":

@@ -1,6 +1,3 @@
-// Flap damping: a server that keeps failing and coming back is believed later
-// each time. It knows verdicts and moments, and nothing of weights.
-
 package decision
 
 import (
@@ -9,28 +6,26 @@ import (
 	"lvsd/checker"
 )
 
-// The second failure in a row without calm between them costs firstHold of
-// being held down after the checks say up, each further one twice as much as
-// the one before, and never more than longestHold. A server that then serves
-// for calmAfter without failing starts anew.
+// Flap damping: from the second failure on, a server is held down for firstHold after the
+// checks report up; each further failure doubles that, up to longestHold. After calmAfter
+// without a failure the count starts again.
 const (
 	firstHold   = 30 * time.Second
 	longestHold = 10 * time.Minute
 	calmAfter   = 10 * time.Minute
 )
 
-// flaps is what is remembered of a server's failures. Its zero value remembers
-// none.
+// flaps counts a server's failures. The zero value has none.
 type flaps struct {
 	verdict checker.Verdict
 	// falls counts the changes from up to down since the last calm.
 	falls int
-	// until: however up it is, it is held down until then. From calm on its
-	// falls are forgiven.
+	// until is when the server is no longer held down, calm when its falls are
+	// forgotten.
 	until, calm time.Time
 }
 
-// observe takes a verdict.
+// observe records a health.
 func (f flaps) observe(v checker.Verdict, now time.Time) flaps {
 	was := f.verdict
 	if v == was || v == checker.Unknown {
@@ -51,7 +46,7 @@ func (f flaps) observe(v checker.Verdict, now time.Time) flaps {
 	return f
 }
 
-// hold is how long the next comeback is not believed.
+// hold is how long the server is held down after its next return.
 func (f flaps) hold() time.Duration {
 	if f.falls < 2 {
 		return 0
@@ -65,7 +60,7 @@ func (f flaps) hold() time.Duration {
 	return hold
 }
 
-// held says whether a server that is up is held down.
+// held reports whether a server that is up is held down.
 func (f flaps) held(now time.Time) bool {
 	return f.verdict == checker.Up && now.Before(f.until)
 }

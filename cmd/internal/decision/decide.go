@@ -1,8 +1,3 @@
-// Decide is where weights come from: a pure function from what is known
-// (configuration, health, what the kernel had, the decision before) to what the
-// kernel shall have, with a reason for every weight. It never looks at a clock,
-// reads or writes.
-
 package decision
 
 import (
@@ -20,11 +15,11 @@ type Inputs struct {
 	Now    time.Time
 	Config *config.Config
 	Health map[checker.ID]checker.Health
-	// Kernel is the table as it was last read: until a server's first verdict
-	// the weight that the kernel has counts.
+	// Kernel is the table as it was last read: until a server's first result the
+	// kernel's weight counts.
 	Kernel ipvs.Table
-	// Before is the decision before this one, nil at the start. The quorum's
-	// hysteresis, ramps, damping, the guard and the age of causes need it.
+	// Before is the decision before this one, nil at the start: for the quorum's
+	// hysteresis, slow start, damping, the guard and the age of causes.
 	Before *Decision
 	// MarkServices are the services of probes through the kernel's forwarding:
 	// they are part of the desired table and have no reasons.
@@ -39,7 +34,8 @@ type MarkService struct {
 
 // Decision is the outcome of a decision.
 type Decision struct {
-	// Config is what was decided for: Services are its services, one by one.
+	// Config is the configuration of the decision: Services are its services, in
+	// the same order.
 	Config   *config.Config
 	Desired  ipvs.Desired
 	Services []Service // in the order of the file
@@ -47,7 +43,7 @@ type Decision struct {
 	// Next is when time alone will change the decision; zero: never.
 	Next time.Time
 
-	health map[checker.ID]checker.Health // that it rests on
+	health map[checker.ID]checker.Health // that it was made from
 }
 
 // RealServer is what is decided for one real server of one service.
@@ -57,24 +53,24 @@ type RealServer struct {
 	Configured int
 	// Weight is the effective one: the lowest of all causes.
 	Weight int
-	// Listed says whether the kernel's table is to hold the server at all. A
-	// failed server whose service says on_failure = "remove" is left out.
+	// Listed: the desired table has the server. A failed server of a service with
+	// on_failure = "remove" is left out.
 	Listed bool
-	// DrainUntil: a drain by hand ends by itself then; zero: none that does.
+	// DrainUntil is when a configured drain ends by itself; zero: it does not.
 	DrainUntil time.Time
-	// Verdict is the checks' own, whatever the guard or panic make of it.
+	// Verdict is the checks' own, before guard and panic mode.
 	Verdict checker.Verdict
 	Agent   Agent
 	Causes  []Cause // the configured weight first
 
 	ramp  ramp
 	flaps flaps
-	// saved is what a server without a verdict was before the daemon was started.
+	// saved is the reason of its weight before the restart, while it has no result yet.
 	saved string
 }
 
-// Draining tells a server that takes no new connection because a person or
-// the server itself says so, whatever its health.
+// Draining reports whether the server gets no new connections because the configuration
+// or its agent says so, whatever its health.
 func (s RealServer) Draining() bool {
 	return s.Configured == 0 || !s.DrainUntil.IsZero() || s.Agent.drains()
 }
@@ -92,7 +88,7 @@ func (s RealServer) DrainingSince() time.Time {
 	return time.Time{}
 }
 
-// Decide computes the wanted table and the reasons for it.
+// Decide computes the desired table and the reasons for it.
 func Decide(in Inputs) Decision {
 	c := in.Config
 	plan := Decision{Config: c, Desired: DesiredSettings(c, in.Now), health: in.Health, Services: make([]Service, 0, len(c.Services))}
@@ -125,7 +121,7 @@ func Decide(in Inputs) Decision {
 type decider struct {
 	Inputs
 	guard         Guard
-	keepTemplates bool                // the kernel lets persistent clients stay on servers of weight 0
+	keepTemplates bool                // persistent clients stay on servers of weight 0
 	services      map[string]*Service // decided before, by name
 	next          time.Time
 }
@@ -136,30 +132,29 @@ func (d *decider) remember(p *Decision) {
 	}
 }
 
-// wakeAt remembers when time alone changes something.
+// wakeAt records when time alone changes something.
 func (d *decider) wakeAt(t time.Time) { d.next = Earliest(d.next, t) }
 
-// evaluation is a real server on its way through a decision.
+// evaluation is a real server while it is decided about.
 type evaluation struct {
 	rs       config.RealServer
 	health   checker.Health
 	kernel   ipvs.Destination
 	inKernel bool // the kernel has it
 	plan     RealServer
-	before   *RealServer // nil for a server that is new to us
+	before   *RealServer // nil for a new server
 
-	// verdict is the verdict that counts after the guard, frozen that it is
-	// not the checks' own.
+	// verdict is the health that counts after the guard; frozen: it is not the checks'
+	// own.
 	verdict         checker.Verdict
 	frozen          bool
-	drained         bool // by hand
+	drained         bool // by configuration
 	damped          bool // up, and held down for failing too often
-	dampingReleased bool // damped, but for the quorum
-	assumedUp       bool // counts as up in a panic, whatever is believed
+	dampingReleased bool // damped, except that the quorum needs it
+	assumedUp       bool // counts as up in panic mode
 }
 
-// operatorWeight is the weight that its people leave it: in the file, unless they drain
-// it.
+// operatorWeight is the configured weight; 0 during a drain.
 func (s *evaluation) operatorWeight() int {
 	if s.drained {
 		return 0
@@ -167,10 +162,10 @@ func (s *evaluation) operatorWeight() int {
 	return s.rs.Weight
 }
 
-// available says that a server counts as up by itself.
+// available reports whether a server counts as up without panic mode.
 func (s *evaluation) available() bool { return s.verdict == checker.Up && !s.damped }
 
-// evaluate gathers what is known of a server, up to the verdict that counts.
+// evaluate gathers what is known of a server, up to the health that counts.
 func (d *decider) evaluate(svc config.Service, rs config.RealServer, before *RealServer, kernel ipvs.Destination, known bool) *evaluation {
 	id := ServerID(svc, rs)
 	h := d.Health[id]
@@ -198,8 +193,8 @@ func (d *decider) evaluate(svc config.Service, rs config.RealServer, before *Rea
 	return s
 }
 
-// applyWeights applies rule 8 of the house: every cause has a weight of its own, and
-// the lowest holds.
+// applyWeights adds a server's causes, each with a weight of its own: the lowest is the
+// server's weight (docs/design.md, rule 8).
 func (d *decider) applyWeights(svc config.Service, p *Service, s *evaluation) {
 	add := func(kind CauseKind, weight int, since time.Time, format string, args ...any) {
 		c := Cause{Kind: kind, Weight: weight, Since: since, Text: fmt.Sprintf(format, args...)}
@@ -236,8 +231,8 @@ func (d *decider) applyWeights(svc config.Service, p *Service, s *evaluation) {
 	case s.verdict == checker.Down:
 		add(CauseVerdict, 0, h.Since, "%s", DescribeHealth(h))
 	case s.verdict == checker.Unknown:
-		// Rule 7 of the house: nothing is known of this server yet. One that
-		// the kernel balances to goes on as it is, a new one waits.
+		// Rule 7 of docs/design.md: a server that the kernel has keeps its weight, a
+		// new one waits.
 		if s.inKernel {
 			add(CausePending, min(s.kernel.Weight, rs.Weight), h.Since, "no verdict yet: the kernel's weight %d holds%s", s.kernel.Weight, s.plan.savedReason())
 		} else {
@@ -252,7 +247,7 @@ func (d *decider) applyWeights(svc config.Service, p *Service, s *evaluation) {
 	s.plan.Weight = s.plan.Why().Weight
 }
 
-// savedReason says what was before the daemon was started.
+// savedReason is the reason before the restart, for the text of a cause.
 func (s RealServer) savedReason() string {
 	if s.saved == "" {
 		return ""
@@ -260,7 +255,7 @@ func (s RealServer) savedReason() string {
 	return "; before the restart: " + s.saved
 }
 
-// downReason says why a server does not count as up by itself.
+// downReason is why a server does not count as up.
 func (s *evaluation) downReason() string {
 	if s.damped {
 		f := s.plan.flaps
@@ -269,7 +264,7 @@ func (s *evaluation) downReason() string {
 	return DescribeHealth(s.health)
 }
 
-// slowStart brings the ramp up to now and answers its share in percent.
+// slowStart updates the ramp and returns its share in percent.
 func (s *evaluation) slowStart(d *decider, svc config.Service) int {
 	balanced := s.inKernel && s.kernel.Weight > 0
 	carries := s.operatorWeight() > 0 && !s.plan.Agent.drains() && (s.available() || s.verdict == checker.Unknown && balanced)
@@ -281,8 +276,7 @@ func (s *evaluation) slowStart(d *decider, svc config.Service) int {
 	return s.plan.ramp.percent(svc.SlowStart, d.Now)
 }
 
-// since is when a cause began to hold: it is as old as the same one in the
-// decision before.
+// since is when a cause began: it is as old as the same one in the decision before.
 func (s *evaluation) since(c Cause, now time.Time) time.Time {
 	if s.before != nil {
 		for _, was := range s.before.Causes {
@@ -294,8 +288,7 @@ func (s *evaluation) since(c Cause, now time.Time) time.Time {
 	return now
 }
 
-// ServerID is the name under which the checker knows a real server of a
-// service.
+// ServerID is the checker's name of a real server of a service.
 func ServerID(svc config.Service, rs config.RealServer) checker.ID {
 	return checker.ID{Service: svc.Name, RealServer: rs.Address.String()}
 }

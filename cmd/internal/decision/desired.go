@@ -1,6 +1,3 @@
-// The configuration's words in those of the control layer. It decides nothing:
-// weights, and who is in the table, come from decide.go.
-
 package decision
 
 import (
@@ -11,8 +8,8 @@ import (
 	"lvsd/ipvs"
 )
 
-// DesiredSettings is the wish but for its table: settings, synchronisation,
-// names, and how long servers that leave the file may keep connections.
+// DesiredSettings returns the desired state without its table: settings, connection sync,
+// names and drain timeouts.
 func DesiredSettings(c *config.Config, now time.Time) ipvs.Desired {
 	w := ipvs.Desired{
 		Table:          make(ipvs.Table, len(c.Services)),
@@ -38,9 +35,9 @@ func DesiredSettings(c *config.Config, now time.Time) ipvs.Desired {
 	return w
 }
 
-// keepsClients says that a server is drained by hand whose persistent clients are
-// to stay. The kernel's setting for that is one for all services, and the other
-// way is the safe one: it takes clients away from servers that failed.
+// keepsClients reports whether a server is drained by configuration and its persistent
+// clients are to stay. The kernel's setting for that is one for all services; its other
+// value is the safe one: it moves clients away from servers that failed.
 func keepsClients(c *config.Config, now time.Time) bool {
 	for _, svc := range c.Services {
 		if svc.Persistence == 0 || svc.DrainPersistent != "keep" {
@@ -55,8 +52,8 @@ func keepsClients(c *config.Config, now time.Time) bool {
 	return false
 }
 
-// dropFailed says of the servers that failed and are left out of the table
-// that they leave without a drain: their connections lead nowhere.
+// dropFailed removes the servers that failed and are left out of the table without a
+// drain: their connections are dead.
 func dropFailed(w *ipvs.Desired, decided Service) {
 	for _, s := range decided.Servers {
 		if !s.Listed {
@@ -65,7 +62,7 @@ func dropFailed(w *ipvs.Desired, decided Service) {
 	}
 }
 
-// DesiredSync is the control layer's form of [ipvs.sync].
+// DesiredSync returns the control layer's form of [ipvs.sync].
 func DesiredSync(s *config.Sync) *ipvs.SyncConfig {
 	if s == nil {
 		return nil
@@ -82,7 +79,7 @@ func DesiredSync(s *config.Sync) *ipvs.SyncConfig {
 	}
 }
 
-// ServiceKey is what the kernel knows a configured service by.
+// ServiceKey is the kernel's key of a configured service.
 func ServiceKey(svc config.Service) ipvs.ServiceKey {
 	if svc.FWMark != 0 {
 		return ipvs.ServiceKey{Mark: svc.FWMark, IPv6: svc.IPv6}
@@ -90,13 +87,12 @@ func ServiceKey(svc config.Service) ipvs.ServiceKey {
 	return ipvs.ServiceKey{Protocol: protocols[svc.Protocol], Address: svc.Address}
 }
 
-// DesiredService is the kernel's form of a configured service, without its
-// destinations.
+// DesiredService returns the kernel's form of a configured service, without destinations.
 func DesiredService(svc config.Service) ipvs.Service {
 	flags, err := ipvs.ParseSchedulerFlags(svc.SchedulerFlags)
 	if err != nil {
-		// The configuration accepts only the flags that the parser knows; a
-		// test holds the two lists equal.
+		// The configuration accepts only the flags that the parser knows; a test
+		// compares the two lists.
 		panic(err)
 	}
 	if svc.OnePacket {
@@ -113,8 +109,8 @@ func DesiredService(svc config.Service) ipvs.Service {
 	}
 }
 
-// DesiredDestination is the kernel's form of a configured real server, with
-// its configured weight.
+// DesiredDestination returns the kernel's form of a configured real server, with its configured
+// weight.
 func DesiredDestination(rs config.RealServer) ipvs.Destination {
 	return ipvs.Destination{
 		Address:        rs.Address,
@@ -129,8 +125,7 @@ func DesiredDestination(rs config.RealServer) ipvs.Destination {
 func desiredEncap(t config.Tunnel) ipvs.Encap {
 	e, err := ipvs.ParseEncap(t.Type, t.Port, t.Checksum)
 	if err != nil {
-		// The configuration refuses what has no meaning; a test holds the two
-		// lists equal.
+		// The configuration refuses what the parser does; a test compares the two.
 		panic(err)
 	}
 	return e

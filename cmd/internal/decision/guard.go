@@ -1,8 +1,3 @@
-// The guard against mass failure: when most servers fail at once, and in a way
-// that speaks of the path to them, the witnesses are asked before it is
-// believed. While none of them answers the verdicts stay what they were. The
-// guard reads results and a moment; it never pings.
-
 package decision
 
 import (
@@ -17,65 +12,67 @@ import (
 )
 
 const (
-	// A witness is pinged every witnessInterval and has witnessTimeout to
-	// answer, so that a ping that was sent after a question is judged within
-	// guardPatience: so long the transitions of a mass failure are held.
+	// A witness is pinged every witnessInterval and has witnessTimeout to reply, so
+	// that a ping that is sent after a mass failure has its result within
+	// guardPatience: for so long the failures do not count.
 	witnessInterval = 500 * time.Millisecond
 	witnessTimeout  = 500 * time.Millisecond
 	guardPatience   = witnessInterval + witnessTimeout
-	// guardLook is how soon the pings are looked at again while a question is
-	// open: one that changes no verdict wakes nobody.
+	// guardLook is how often the pings are read again while the guard is asking: one
+	// that changes no health sends no wake-up.
 	guardLook = 50 * time.Millisecond
 )
 
-// GuardState is what the guard does.
+// GuardState is the state of the guard against mass failure: when most servers fail at
+// once, by timeouts and the like, the failures count only if a witness replies, so that
+// the path works.
 type GuardState string
 
 const (
 	GuardOff      GuardState = ""         // not configured
-	GuardWatching GuardState = "watching" // the checks' verdicts count
-	GuardAsking   GuardState = "asking"   // a mass failure: the witnesses are asked
-	GuardFrozen   GuardState = "frozen"   // nobody answers: the verdicts before count
-	// GuardThawing: it is over, and each server keeps its verdict of before
-	// until its checks had the time to find out anew.
+	GuardWatching GuardState = "watching" // the checks' health counts
+	GuardAsking   GuardState = "asking"   // a mass failure: waiting for the witnesses
+	GuardFrozen   GuardState = "frozen"   // no witness replies: the health before counts
+	// GuardThawing: it is over, and each server keeps its health of before until its
+	// checks have had the time for a new result.
 	GuardThawing GuardState = "thawing"
 )
 
-// Guard is the guard after a decision. The zero value is one that is off.
+// Guard is the guard after a decision. The zero value is off.
 type Guard struct {
 	State GuardState
 	Since time.Time // of State
-	// Failing of Servers were failing when the witnesses were last asked.
+	// Failing of Servers were failing when the guard last waited for witnesses.
 	Failing, Servers int
-	// Why is what brought the guard into its state, for people.
+	// Why is the reason of the state, for people.
 	Why string
 
-	// asked: pings that were started earlier are no answer.
+	// asked: pings that were sent before do not count.
 	asked  time.Time
 	seen   map[checker.ID]observation
 	frozen map[checker.ID]frozenVerdict
 }
 
-// Active says that the verdicts are frozen.
+// Active reports whether the health is frozen.
 func (g Guard) Active() bool { return g.State == GuardFrozen }
 
-// observation is a server's verdict and the one before it.
+// observation is a server's health and the one before it.
 type observation struct {
 	verdict, before checker.Verdict
 	at              time.Time
 	round           time.Duration // how long one round of its checks takes at most
 }
 
-// frozenVerdict is the verdict that counts for a server in place of its own.
+// frozenVerdict is the health that counts for a server instead of its own.
 type frozenVerdict struct {
 	verdict checker.Verdict
 	until   time.Time // while thawing: then its own counts
 }
 
-// WitnessID is the name under which the checker knows a witness.
+// WitnessID is the checker's name of a witness.
 func WitnessID(a netip.Addr) checker.ID { return checker.ID{RealServer: "witness " + a.String()} }
 
-// WitnessTargets are the pings of the witnesses.
+// WitnessTargets returns the pings of the witnesses.
 func WitnessTargets(g *config.Guard) []checker.Target {
 	if g == nil {
 		return nil
@@ -89,7 +86,7 @@ func WitnessTargets(g *config.Guard) []checker.Target {
 	return out
 }
 
-// next is the guard after one more look.
+// next returns the guard after one more decision.
 func (g Guard) next(now time.Time, c *config.Config, health map[checker.ID]checker.Health) Guard {
 	if c.Guard == nil {
 		return Guard{}
@@ -108,8 +105,7 @@ func (g Guard) next(now time.Time, c *config.Config, health map[checker.ID]check
 	}
 }
 
-// observe takes each server's verdict down. A server whose checks probe nothing
-// knows nothing of a path.
+// observe records each server's health. Servers whose checks probe nothing do not count.
 func observe(was map[checker.ID]observation, now time.Time, c *config.Config, health map[checker.ID]checker.Health) map[checker.ID]observation {
 	seen := make(map[checker.ID]observation, len(was))
 	for _, svc := range c.Services {
@@ -133,8 +129,8 @@ func observe(was map[checker.ID]observation, now time.Time, c *config.Config, he
 	return seen
 }
 
-// watch compares how many servers fail with the share, and asks the witnesses
-// when it is reached.
+// watch compares how many servers fail with the configured share, and waits for the
+// witnesses when it is reached.
 func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]checker.Health) Guard {
 	from := now.Add(-g.window(now, health))
 	if g.State == GuardAsking {
@@ -147,7 +143,7 @@ func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]chec
 		h := health[id]
 		down := s.verdict == checker.Down
 		if down && !s.fresh(from) {
-			continue // was down already
+			continue // was down before
 		}
 		servers++
 		at, ofPath := pathFailure(h)
@@ -174,7 +170,7 @@ func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]chec
 	answer, by := g.witnesses(c.Guard.Witnesses, health)
 	switch {
 	case answer == witnessAnswers:
-		// The path is there: what failed did fail, and is asked about no more.
+		// The path works: the failures are real, and do not count again.
 		for id, s := range g.seen {
 			s.before = s.verdict
 			g.seen[id] = s
@@ -186,8 +182,8 @@ func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]chec
 	return g
 }
 
-// freeze waits for a witness. A server that answers again is as good as one:
-// it ends, too, when the share is no longer reached.
+// freeze waits for a witness. It also ends when so many servers reply again that the share
+// is no longer reached.
 func (g Guard) freeze(now time.Time, c *config.Config, health map[checker.ID]checker.Health) Guard {
 	answer, by := g.witnesses(c.Guard.Witnesses, health)
 	why := "witness " + by + " answers"
@@ -225,8 +221,8 @@ func (g Guard) freeze(now time.Time, c *config.Config, health map[checker.ID]che
 	return g.thaw(now, c, health)
 }
 
-// thaw lets each server go when its checks have found out anew, and freezes
-// again when the witnesses fall silent before that.
+// thaw releases each server when its checks have a new result, and freezes again when no
+// witness replies before that.
 func (g Guard) thaw(now time.Time, c *config.Config, health map[checker.ID]checker.Health) Guard {
 	held := make(map[checker.ID]frozenVerdict, len(g.frozen))
 	for id, h := range g.frozen {
@@ -244,8 +240,8 @@ func (g Guard) thaw(now time.Time, c *config.Config, health map[checker.ID]check
 	return g
 }
 
-// freezeVerdicts takes down the verdicts before the mass failure, of those servers of
-// which it has none yet: for what failed since from, the one before that.
+// freezeVerdicts records the health before the mass failure, of the servers for which it
+// has none yet: for one that failed since from, the health before that.
 func (g Guard) freezeVerdicts(from time.Time) Guard {
 	held := make(map[checker.ID]frozenVerdict, len(g.seen))
 	for id, s := range g.seen {
@@ -273,15 +269,14 @@ func (g Guard) become(s GuardState, now time.Time, why string) Guard {
 	return g
 }
 
-// verdict is what counts for a server: its own verdict, or the one that is
-// held in its place.
+// verdict returns the health that counts for a server: its own, or the frozen one.
 func (g Guard) verdict(id checker.ID, h checker.Health) (v checker.Verdict, held bool) {
 	before, ok := g.frozen[id]
 	if !ok || before.verdict == h.Verdict {
 		return h.Verdict, false
 	}
 	if g.State == GuardAsking {
-		// Not known to be the path yet: only failures that may be are held.
+		// Not known to be the path yet: only failures that may be are frozen.
 		if _, ofPath := pathFailure(h); h.Verdict != checker.Down || !ofPath {
 			return h.Verdict, false
 		}
@@ -289,7 +284,7 @@ func (g Guard) verdict(id checker.ID, h checker.Health) (v checker.Verdict, held
 	return before.verdict, true
 }
 
-// text names the guard's state in a cause.
+// text is the guard's state in a cause.
 func (g Guard) text() string {
 	switch g.State {
 	case GuardAsking:
@@ -308,7 +303,7 @@ func (g Guard) deadline(now time.Time) time.Time {
 	case GuardAsking:
 		at = Earliest(now.Add(guardLook), g.Since.Add(guardPatience))
 	case GuardFrozen:
-		at = now.Add(guardPatience) // a ping that changes no verdict wakes nobody
+		at = now.Add(guardPatience) // a ping that changes no health sends no wake-up
 	case GuardThawing:
 		for _, h := range g.frozen {
 			at = Earliest(at, h.until)
@@ -317,17 +312,17 @@ func (g Guard) deadline(now time.Time) time.Time {
 	return at
 }
 
-// witnessReply is what the witnesses say together.
+// witnessReply is the combined result of the witnesses.
 type witnessReply int
 
 const (
 	noAnswerYet witnessReply = iota
 	witnessAnswers
-	witnessesSilent // each of them was asked, and none answered
+	witnessesSilent // each was pinged, and none replied
 )
 
-// witnesses looks at the newest ping of each witness that was started since the
-// question; by is one that answered.
+// witnesses reads the newest ping of each witness that was sent since asked; by is one
+// that replied.
 func (g Guard) witnesses(witnesses []netip.Addr, health map[checker.ID]checker.Health) (a witnessReply, by string) {
 	a = witnessesSilent
 	for _, w := range witnesses {
@@ -342,8 +337,8 @@ func (g Guard) witnesses(witnesses []netip.Addr, health map[checker.ID]checker.H
 	return a, ""
 }
 
-// WitnessAnswers says whether the newest ping of a witness was answered, and
-// whether there was one.
+// WitnessAnswers reports whether the newest ping of a witness had a reply, and whether
+// there was one.
 func WitnessAnswers(h checker.Health) (answers, asked bool) {
 	last, ok := lastPing(h)
 	return last.Reason == outcome.OK, ok
@@ -358,18 +353,17 @@ func lastPing(h checker.Health) (last outcome.Result, ok bool) {
 	return last, ok
 }
 
-// fresh says that the server went down since that moment.
+// fresh reports whether the server went down since that moment.
 func (s observation) fresh(from time.Time) bool {
 	return s.verdict == checker.Down && s.before != checker.Down && !s.at.Before(from)
 }
 
-// ofPath are the reasons that a broken path gives. A server that refuses,
-// resets, or answers anything at all was reached.
+// ofPath are the results that a broken path causes. A server that refuses, resets or
+// replies at all was reached.
 var ofPath = map[outcome.Reason]bool{outcome.Timeout: true, outcome.Unreachable: true, outcome.Local: true, outcome.DNS: true}
 
-// pathFailure says whether a server is failing for a reason of the path: it is
-// down, or a failure counts against it. At is when the newest such probe was
-// started.
+// pathFailure reports whether a server is failing in a way that a broken path causes: it
+// is down, or a failure counts against it. At is when the newest such probe began.
 func pathFailure(h checker.Health) (at time.Time, ok bool) {
 	failing := false
 	for _, c := range h.Checks {
@@ -387,7 +381,7 @@ func pathFailure(h checker.Health) (at time.Time, ok bool) {
 	return at, failing
 }
 
-// probes says whether a server's checks look at the network.
+// probes reports whether a server's checks use the network.
 func probes(h checker.Health) bool {
 	for _, c := range h.Checks {
 		if c.Type != probe.TypeOn && c.Type != probe.TypeOff {
@@ -397,9 +391,9 @@ func probes(h checker.Health) bool {
 	return false
 }
 
-// window is how far apart the failures of one broken path can be noticed: one
-// round of the slowest check among those that fail. A server that has been down
-// for longer than its neighbours' rounds is none of them.
+// window is how far apart the failures of one broken path can be detected: one round of
+// the slowest check among those that fail. A server that has been down for longer is not
+// part of it.
 func (g Guard) window(now time.Time, health map[checker.ID]checker.Health) time.Duration {
 	var longest, own time.Duration
 	for _, s := range g.seen {
@@ -423,9 +417,9 @@ func round(rs config.RealServer) time.Duration {
 	return longest
 }
 
-// settling is how long a server's checks need to find out anew: a probe that was
-// sent into the broken path must end first, and the one after it may lose its first
-// packet to a neighbour that is looked for yet.
+// settling is how long a server's checks need for a new result: a probe that was sent into
+// the broken path must end first, and the next one may lose its first packet to neighbour
+// resolution.
 func settling(rs config.RealServer) time.Duration {
 	var longest time.Duration
 	for _, check := range rs.Checks {

@@ -1,7 +1,3 @@
-// What is decided for a virtual service as a whole: whether it has its quorum,
-// whether so few servers are healthy that health is no longer heeded, and who
-// serves when too few can.
-
 package decision
 
 import (
@@ -18,24 +14,23 @@ import (
 type Service struct {
 	Name string
 	Key  ipvs.ServiceKey
-	// Up: the weight alive reaches the quorum (plus the hysteresis on the way
+	// Up: the available weight reaches the quorum (plus the hysteresis on the way
 	// up).
 	Up bool
-	// QuorumLost: failures took the quorum away, and nobody serves in its place.
+	// QuorumLost: failures caused the loss of the quorum, and no fallback serves.
 	QuorumLost bool
-	// AvailableWeight is the sum of the weights without slow start: a server that
-	// ramps up is alive with all it has.
+	// AvailableWeight is the sum of the weights without slow start.
 	AvailableWeight int
-	// Panic: so few servers are healthy that all count as up.
+	// Panic: so few servers are healthy that all count as up (panic mode).
 	Panic      bool
 	PanicSince time.Time
-	// Healthy of Counted servers are; one that is drained does not count.
+	// Healthy of Counted servers are healthy; drained ones do not count.
 	Healthy, Counted int
 	Fallback         Fallback
 	Servers          []RealServer // in the order of the file
 
 	digest   string // of the service in the file
-	reusable bool   // see unchanged
+	reusable bool   // see reuse
 }
 
 // Fallback is the server that takes over while the quorum is lost.
@@ -90,8 +85,8 @@ func (d *decider) service(svc config.Service) (ipvs.Service, Service) {
 	return wanted, decided
 }
 
-// releaseDamping lets servers go that are held down for failing too often while the
-// service has no quorum without them: a caution must not end a service.
+// releaseDamping releases the servers that flap damping holds down while the service has
+// no quorum without them.
 func releaseDamping(svc config.Service, servers []*evaluation) {
 	without := 0
 	for _, s := range servers {
@@ -109,9 +104,9 @@ func releaseDamping(svc config.Service, servers []*evaluation) {
 	}
 }
 
-// panicMode counts the healthy servers of those that nobody drained. A server
-// without a verdict is not unhealthy: a start is no panic. There is no
-// hysteresis of its own: rise and fall of the checks are one already.
+// panicMode counts the healthy servers of those that are not drained. A server without a
+// result counts as healthy, so that a start is no panic. It has no hysteresis of its own:
+// rise and fall of the checks are one.
 func (p *Service) panicMode(svc config.Service, servers []*evaluation, before *Service, now time.Time) {
 	for _, s := range servers {
 		if s.drained || s.plan.Agent.drains() {
@@ -134,9 +129,9 @@ func (p *Service) panicMode(svc config.Service, servers []*evaluation, before *S
 	}
 }
 
-// applyFallback puts the fallback in the place of what is left of the servers while
-// the quorum is lost: at weight 0, or out of the table where weight 0 would go
-// on sending clients to them or turn them away.
+// applyFallback replaces the remaining servers by the fallback while the quorum is lost:
+// they get weight 0, or leave the table where weight 0 would still send clients to them or
+// refuse clients.
 func (p *Service) applyFallback(svc config.Service, before *Service, servers []*evaluation, now time.Time) {
 	if p.Up || !p.Fallback.Address.IsValid() {
 		return
@@ -155,7 +150,7 @@ func (p *Service) applyFallback(svc config.Service, before *Service, servers []*
 	}
 }
 
-// availableWeight is the effective weight, but for slow start.
+// availableWeight is the effective weight without slow start.
 func (s RealServer) availableWeight() int {
 	lowest := s.Configured
 	for _, c := range s.Causes {
@@ -166,11 +161,10 @@ func (s RealServer) availableWeight() int {
 	return lowest
 }
 
-// listed decides whether the kernel's table holds a server. With on_failure =
-// "remove" a server that failed, or of which nothing is known and that the
-// kernel does not have, is left out; a drain by hand stays in with weight 0.
-// While the kernel keeps persistent clients on servers of weight 0, one that
-// failed would keep its own: it is left out, too.
+// listed reports whether the desired table has a server. With on_failure = "remove" a
+// server that failed, or that has no result and is not in the kernel, is left out; a
+// drained one stays in with weight 0. While the kernel keeps persistent clients on servers
+// of weight 0, a failed one would keep its own: it is left out, too.
 func listed(svc config.Service, s *evaluation, keep bool) bool {
 	switch {
 	case keep && svc.Persistence > 0 && s.verdict == checker.Down:
@@ -184,10 +178,10 @@ func listed(svc config.Service, s *evaluation, keep bool) bool {
 	}
 }
 
-// fallbackWeight is enough: the fallback is alone in having one.
+// fallbackWeight is any: no other server has one then.
 const fallbackWeight = 1
 
-// desiredFallback is the kernel's form of a service's fallback.
+// desiredFallback returns the kernel's form of a service's fallback.
 func desiredFallback(svc config.Service) ipvs.Destination {
 	rs := config.RealServer{Address: svc.Fallback, Weight: fallbackWeight, Forward: svc.FallbackForward}
 	if rs.Forward == "tun" {

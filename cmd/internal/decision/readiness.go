@@ -1,9 +1,3 @@
-// A director that comes up, or whose interface was away, knows nothing of its
-// real servers: with the virtual address it would refuse every client that the
-// peer serves. So it does not preempt a live master before its checks are in.
-// Nor before it knows their connections, where these are synchronised.
-// It takes over all the same when no master is heard.
-
 package decision
 
 import (
@@ -16,12 +10,14 @@ import (
 	"lvsd/vrrp"
 )
 
-// readinessLimit bounds the waiting: a check with a very long interval must not
-// keep the better director away for ever.
+// readinessLimit bounds the waiting: a check with a very long interval must not keep the
+// preferred director from preempting.
 const readinessLimit = time.Minute
 
-// WaitsForChecks says what a director still waits for since the moment from which on
-// its probes count; "" when it is ready.
+// WaitsForChecks returns what a director waits for before it preempts a live master: a result
+// of each check since the moment when probes began to count. "": it is ready. A director
+// that has just started knows nothing of its real servers, and would refuse the clients
+// that the peer serves. Where there is no master it takes over anyway.
 func WaitsForChecks(now, since time.Time, services []Service, health map[checker.ID]checker.Health) string {
 	if now.Sub(since) >= readinessLimit {
 		return ""
@@ -40,8 +36,8 @@ func WaitsForChecks(now, since time.Time, services []Service, health map[checker
 	return fmt.Sprintf("waits for the checks of %d real servers", waiting)
 }
 
-// verified says whether a verdict rests on probes since that moment, and is not
-// just about to become better.
+// verified reports whether a health is based on probes since that moment, and is not about to
+// improve.
 func verified(since time.Time, h checker.Health) bool {
 	if h.Verdict == checker.Unknown || h.Verdict == checker.Down && h.InARow > 0 {
 		return false
@@ -57,13 +53,13 @@ func verified(since time.Time, h checker.Health) bool {
 	return true
 }
 
-// enoughConnections is how much of the master's connections a director must know, in percent:
-// those that come and go while they are counted, and those that the kernel has not
-// told yet, are never all there.
+// enoughConnections is how much of the master's connections a director must have, in percent:
+// never all, because they change while they are counted, and the kernel has not
+// synchronised the newest.
 const enoughConnections = 95
 
-// WaitsForConnections says what a director of synchronised connections still waits for before
-// it preempts in an election, or may be handed it; "" when for nothing.
+// WaitsForConnections returns what a director with connection sync waits for before it preempts
+// in an instance, or may be handed it; "": nothing.
 func WaitsForConnections(now, since time.Time, e config.Instance, own int, peers []Peer) string {
 	left := e.SyncHold - now.Sub(since)
 	if left <= 0 {
@@ -81,25 +77,25 @@ func WaitsForConnections(now, since time.Time, e config.Instance, own int, peers
 	return fmt.Sprintf("waits for connections: %v of sync_hold are left", left.Round(time.Second))
 }
 
-// Peer is another director as it says of itself over the pair's exchange.
+// Peer is another director as it reports itself in the exchange.
 type Peer struct {
 	Name  string
-	Up    bool   // it answered lately
+	Up    bool   // it replied recently
 	Error string // why it did not
-	Waits string // what it waits for before it could serve
-	// Instances are those that it takes part in, by name.
+	Waits string // what it waits for before it may be handed the addresses
+	// Instances are its instances, by name.
 	Instances map[string]PeerInstance
-	// Connections is how many its kernel knows; negative: it does not say.
+	// Connections is how many its kernel has; negative: not known.
 	Connections int
 }
 
-// PeerInstance is one election as a peer stands in it.
+// PeerInstance is one instance of a peer.
 type PeerInstance struct {
 	State   string // init, backup, master, fault
 	Standby bool
 }
 
-// NotReady says why a peer is not ready to take an election's addresses.
+// NotReady returns why a peer is not ready to take an instance's addresses; "": it is.
 func (p Peer) NotReady(election string) string {
 	e, takes := p.Instances[election]
 	switch {

@@ -1,7 +1,3 @@
-// What of a decision need not be made anew: services of which nothing changed
-// since the one before. Of ten thousand servers one reload, or one failure,
-// concerns few.
-
 package decision
 
 import (
@@ -15,10 +11,9 @@ import (
 	"lvsd/ipvs"
 )
 
-// reusableServers says that a service's decision depends on nothing but its words
-// in the file and the health of its servers: not on the time, not on what the
-// kernel had. A cause of weights that depends on more must say so here, or by
-// wakeAt.
+// reusableServers reports whether a service's decision depends only on its text in the file
+// and on the health of its servers, not on the time or the kernel. A cause that depends on
+// more must be named here, or use wakeAt.
 func reusableServers(svc config.Service, servers []*evaluation) bool {
 	if svc.FlapDamping || svc.Digest == "" {
 		return false
@@ -28,8 +23,8 @@ func reusableServers(svc config.Service, servers []*evaluation) bool {
 	})
 }
 
-// reuse answers what was decided before for a service, where deciding again
-// would say the same.
+// reuse returns the decision before for a service, where deciding again would give the
+// same: of ten thousand servers a reload or a failure concerns few.
 func (d *decider) reuse(svc config.Service) (ipvs.Service, Service, bool) {
 	before := d.services[svc.Name]
 	if d.Before != nil && d.keepTemplates != d.Before.Desired.KeepTemplates && svc.Persistence > 0 {
@@ -49,7 +44,7 @@ func (d *decider) reuse(svc config.Service) (ipvs.Service, Service, bool) {
 	return d.Before.Desired.Table[before.Key], *before, true
 }
 
-// sameHealthMap says whether two maps are one: health is never changed once it is
+// sameHealthMap reports whether two maps are the same one: health is not changed once it is
 // published.
 func sameHealthMap(a, b map[checker.ID]checker.Health) bool {
 	return reflect.ValueOf(a).UnsafePointer() == reflect.ValueOf(b).UnsafePointer()
@@ -61,8 +56,8 @@ func sameHealth(a, b checker.Health) bool {
 		a.Weight == b.Weight && a.Maint == b.Maint && a.Drain == b.Drain
 }
 
-// Lookup looks servers of a service up in the decision before: most stand where
-// they stood.
+// Lookup returns a function that finds a server of the service; most are at the same place
+// as before.
 func (p *Service) Lookup() func(i int, a netip.AddrPort) *RealServer {
 	if p == nil {
 		return func(int, netip.AddrPort) *RealServer { return nil }
@@ -82,7 +77,7 @@ func (p *Service) Lookup() func(i int, a netip.AddrPort) *RealServer {
 	}
 }
 
-// SameDesired compares two wishes in full.
+// SameDesired compares two desired states in full.
 func SameDesired(a, b ipvs.Desired) bool {
 	tables := maps.EqualFunc(a.Table, b.Table, func(s, t ipvs.Service) bool {
 		return maps.Equal(s.Destinations, t.Destinations) && sameButMaps(&s, &t)
@@ -96,7 +91,7 @@ func sameButMaps(s, t *ipvs.Service) bool {
 	return reflect.DeepEqual(x, y)
 }
 
-// sameRest compares all but the maps, whatever fields there are.
+// sameRest compares everything except the maps, whatever fields there are.
 func sameRest(a, b ipvs.Desired) bool {
 	a.Table, a.Names, a.Drain, a.NoDrain = nil, nil, nil, nil
 	b.Table, b.Names, b.Drain, b.NoDrain = nil, nil, nil, nil

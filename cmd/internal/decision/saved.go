@@ -1,9 +1,3 @@
-// What of a decision outlives the daemon, so that the next one goes on where
-// this one ended: since when each cause holds, ramps, damping, quorums, and why a
-// weight was what it was. Verdicts are not taken over: until the first probes the
-// kernel's weights hold (rule 7 of the house). It reads and writes text, and no
-// file.
-
 package decision
 
 import (
@@ -15,7 +9,7 @@ import (
 	"lvsd/checker"
 )
 
-// savedVersion is of the form of the text.
+// savedVersion is the version of the format.
 const savedVersion = 1
 
 type savedDecision struct {
@@ -38,7 +32,7 @@ type savedServer struct {
 	Weight  int            `json:"weight"`
 	Listed  bool           `json:"listed"`
 	Causes  []savedCause   `json:"causes"`
-	// Why is what the weight was said to be of, with its age.
+	// Why is the reason of the weight, with its age.
 	Why   string      `json:"why,omitempty"`
 	Ramp  *savedRamp  `json:"slow_start,omitempty"`
 	Flaps *savedFlaps `json:"damping,omitempty"`
@@ -61,7 +55,9 @@ type savedFlaps struct {
 	Calm    time.Time       `json:"calm,omitzero"`
 }
 
-// Save puts what outlives the daemon into words.
+// Save encodes what the next run of the daemon needs: since when each cause holds, slow start,
+// damping, quorums, and the reason of each weight. Health is not included: until the first
+// results the kernel's weights hold.
 func (p *Decision) Save() ([]byte, error) {
 	out := savedDecision{Version: savedVersion, Services: []savedService{}}
 	for _, svc := range p.Services {
@@ -93,8 +89,8 @@ func (s RealServer) save() savedServer {
 	return out
 }
 
-// Restore makes of what was kept the decision before the first. No moment in it
-// is after now, whatever the clock did meanwhile.
+// Restore decodes it as the decision before the first one. No time in it is after now,
+// whatever the clock did meanwhile.
 func Restore(text []byte, now time.Time) (*Decision, error) {
 	var kept savedDecision
 	if err := json.Unmarshal(text, &kept); err != nil {
@@ -134,7 +130,7 @@ func (s savedServer) restore(service string, now time.Time) RealServer {
 	return out
 }
 
-// past is a moment that is not after now; none stays none.
+// past bounds a time by now; zero stays zero.
 func past(t, now time.Time) time.Time {
 	if t.After(now) {
 		return now

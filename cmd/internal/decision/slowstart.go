@@ -1,26 +1,22 @@
-// Slow start: the weight of a server that came back rises in steps. A ramp
-// knows when it began and nothing of weights, checks or the kernel.
-
 package decision
 
 import "time"
 
-// rampSteps bounds what a ramp writes into the kernel: at most this many
-// weights, each a twentieth of the whole higher than the one before it.
+// rampSteps is how many weights slow start writes at most, each a twentieth of the whole
+// higher than the one before.
 const rampSteps = 20
 
-// ramp is how a server comes back. Its zero value is a server that carries
-// nothing.
+// ramp is the slow start of a server. The zero value is a server without weight.
 type ramp struct {
-	// carries: the server may have weight, but for slow start itself.
+	// carries: the server may have weight, apart from slow start.
 	carries bool
-	// since is when it came back; zero when it has its full share.
+	// since is when it returned; zero when it has its full share.
 	since time.Time
 }
 
-// observe takes what all causes but slow start leave to a server. A server that
-// may have weight again after it had none begins a ramp; settled says that it
-// is no comeback: the kernel balanced to it before the daemon started.
+// observe records whether the causes except slow start leave weight to a server. One that
+// may have weight again begins a ramp, unless settled: the kernel balanced to it before
+// the daemon started.
 func (r ramp) observe(carries, settled bool, over time.Duration, now time.Time) ramp {
 	switch {
 	case !carries:
@@ -35,8 +31,8 @@ func (r ramp) observe(carries, settled bool, over time.Duration, now time.Time) 
 	return r
 }
 
-// percent is the share of its weight that a server has: 5 at once, 100 after
-// the time, and in between a multiple of 5.
+// percent is the share of its weight that a server has: 5 at once, 100 at the end, a
+// multiple of 5 in between.
 func (r ramp) percent(over time.Duration, now time.Time) int {
 	step := r.step(over, now)
 	return max(step, 1) * 100 / rampSteps
@@ -60,8 +56,8 @@ func (r ramp) next(over time.Duration, now time.Time) time.Time {
 	return r.since.Add((time.Duration(max(step, 1)+1)*over + rampSteps - 1) / rampSteps)
 }
 
-// share is a percentage of a weight, at least 1: a server with a share is
-// never without traffic by rounding.
+// share is a percentage of a weight, at least 1, so that rounding takes no server out of
+// service.
 func share(weight, percent int) int {
 	if weight <= 0 || percent <= 0 {
 		return 0

@@ -1,7 +1,3 @@
-// Which elections the services bend: a director behind which a service has lost
-// its quorum should not be master while another one has it. It is a level of each
-// decision; what the election makes of it is the election's own.
-
 package decision
 
 import (
@@ -12,9 +8,9 @@ import (
 	"lvsd/vrrp"
 )
 
-// quorumLost says whether failures took the quorum away: with all that is not drained in
-// good health it would be there. A server without a verdict has not failed, and
-// while the fallback serves nothing is lost that another director would have.
+// quorumLost reports whether failures caused the loss of the quorum: with every server that
+// is not drained healthy it would be reached. A server without a result has not failed, and
+// while the fallback serves another director would do no better.
 func (p *Service) quorumLost(need int, servers []*evaluation) bool {
 	if p.Up || p.Fallback.Active {
 		return false
@@ -33,7 +29,8 @@ func (p *Service) quorumLost(need int, servers []*evaluation) bool {
 	return alive < need && could >= need
 }
 
-// Tracked is what the services do to an election.
+// Tracked returns how the services adjust an instance's priority: a director behind which a
+// service has lost its quorum should not be master while another one has it.
 func Tracked(tracks []config.TrackedService, services []Service) map[string]vrrp.Tracked {
 	out := map[string]vrrp.Tracked{}
 	for _, t := range tracks {
@@ -47,10 +44,9 @@ func Tracked(tracks []config.TrackedService, services []Service) map[string]vrrp
 	return out
 }
 
-// TrackingDelay is how long a director that tracks services waits before it preempts:
-// a round of their checks. When the servers die for both directors, the one that
-// noticed first has the lower priority for a moment, and that is no reason to move
-// anything.
+// TrackingDelay is how long an instance that tracks services waits before it preempts: a round of
+// their checks. When the servers fail for both directors, the one that detects it first has
+// the lower priority for a moment, which must not move anything.
 func TrackingDelay(tracks []config.TrackedService, services []config.Service) time.Duration {
 	var longest time.Duration
 	for _, t := range tracks {
