@@ -85,7 +85,7 @@ func explain(d DropReason, h Header, message []byte, r *Rules) string {
 		return fmt.Sprintf("authentication type is %d, ours is %d", at(4), r.authType())
 	case DropAuth:
 		if r.Version == 3 {
-			return "its proof is wrong: another key of the same number, or a forged advert"
+			return "its proof is wrong: another key of the same number, another instance name (both directors must use the same), or a forged advert"
 		}
 		return "the password is another one"
 	case DropInterval:
@@ -107,9 +107,12 @@ func explain(d DropReason, h Header, message []byte, r *Rules) string {
 	case DropUnauthenticated:
 		return "it is not authenticated, and ours are"
 	case DropKey:
+		if v := auth.TrailerVersion(message); v != auth.Version {
+			return fmt.Sprintf("its proof is of version %d, ours of version %d: upgrade both directors with authentication in permissive mode (docs/vrrp-authentication.md)", v, auth.Version)
+		}
 		return fmt.Sprintf("it is authenticated by key %d, which is not in our key file", auth.KeyNumber(message))
 	case DropClock:
-		return fmt.Sprintf("its clock and ours differ by more than %v, or it is an old advert", auth.MaxClockError)
+		return fmt.Sprintf("it is the first advert received from this peer or its restart, and its time differs from ours by more than %v: set the clocks, or it is an old advert", auth.MaxClockError)
 	case DropReplay:
 		return "an advert that was heard before is sent again"
 	case DropOwn:

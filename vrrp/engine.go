@@ -87,9 +87,9 @@ type Engine struct {
 	tracked    atomic.Pointer[[]Tracked]
 	configured atomic.Pointer[[]netip.Prefix] // all addresses of a master
 
-	keys          atomic.Pointer[auth.Keyring] // nil: adverts are not signed
-	sequence      uint64                       // of the last signature; owned by the event loop
-	lastSequences sequenceTable
+	keys  atomic.Pointer[auth.Keyring] // nil: adverts are not signed
+	stamp auth.Stamp                   // of the last signature; owned by the event loop
+	peers peerTable
 
 	rules atomic.Pointer[Rules] // rules for received adverts, without Own
 
@@ -183,6 +183,7 @@ func newEngine(cfg Config, secret auth.Secret, o Options, p port, dial dialer) *
 		ifReports: make(chan ifReport),
 		wake:      make(chan struct{}, 1),
 	}
+	e.stamp.Run = uint64(time.Now().UnixMicro())
 	e.log = e.writer.Logger(log.With("vrrp", cfg.Name))
 	e.tracking = newTracking(e.log, o.RunProgram)
 	e.worker = newIfworker(cfg, p, dial, e.log, &e.counters)
@@ -487,7 +488,8 @@ func (e *Engine) send(priority uint8) *input {
 // sendTo sends to all destinations and returns the first error.
 func (e *Engine) sendTo(a Advert) (err error) {
 	rules, keys := e.rules.Load(), e.keys.Load()
-	e.sequence = max(e.sequence+1, uint64(time.Now().UnixMicro()))
+	e.stamp.Counter++
+	e.stamp.Time = uint64(time.Now().UnixMicro())
 	for _, to := range e.destinations {
 		if rules.Version == 2 {
 			e.message = a.AppendV2(e.message[:0], rules.Password)
@@ -495,7 +497,7 @@ func (e *Engine) sendTo(a Advert) (err error) {
 			e.message = a.Append(e.message[:0], e.source, to)
 		}
 		if keys != nil {
-			e.message = keys.Sign(e.message, e.source, to, e.sequence)
+			e.message = keys.Sign(e.message, auth.Context{Instance: e.name, Source: e.source, Destination: to}, e.stamp)
 		}
 		if failed := e.conn.Send(to, e.message); failed != nil && err == nil {
 			err = failed

@@ -166,7 +166,7 @@ func TestKernelHostileDialects(t *testing.T) {
 		return evil{source: lb2, destination: multicastIPv4, ttl: 255, payload: payload}
 	}
 	sealed := func(k *auth.Keyring, sequence uint64) evil {
-		return toAll(k.Sign(good.Append(nil, lb2, multicastIPv4), lb2, multicastIPv4, sequence))
+		return toAll(k.Sign(good.Append(nil, lb2, multicastIPv4), auth.Context{Instance: "web", Source: lb2, Destination: multicastIPv4}, auth.Stamp{Run: sequence, Counter: 1, Time: sequence}))
 	}
 	toOne := evil{source: stranger, destination: lb1, ttl: 255, payload: good.Append(nil, stranger, lb1)}
 	sent := map[DropReason]bool{DropOwn: true} // which the kernel itself drops

@@ -82,14 +82,14 @@ func (e *Engine) rx(p wire.Packet, own netip.Addr) {
 	}
 }
 
-// sequenceTable has the newest sequence received from each holder of a key.
-type sequenceTable struct {
-	mu   sync.Mutex
-	last map[netip.Addr]uint64
+// peerTable has what is remembered of each holder of a key.
+type peerTable struct {
+	mu    sync.Mutex
+	peers map[netip.Addr]auth.Peer
 }
 
 var authDrops = map[error]DropReason{
-	nil: DropNone, auth.ErrUnauthenticated: DropUnauthenticated, auth.ErrKey: DropKey, auth.ErrMAC: DropAuth,
+	nil: DropNone, auth.ErrUnauthenticated: DropUnauthenticated, auth.ErrVersion: DropKey, auth.ErrKey: DropKey, auth.ErrMAC: DropAuth,
 	auth.ErrClock: DropClock, auth.ErrReplay: DropReplay,
 }
 
@@ -99,17 +99,17 @@ func (e *Engine) verify(now time.Time, h Header, message []byte, rules *Rules) D
 	if keys == nil {
 		return DropNone
 	}
-	s := &e.lastSequences
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sequence, err := keys.Verify(h.Source, h.Destination, message, s.last[h.Source], now)
-	drop := authDrops[err]
+	t := &e.peers
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	peer := t.peers[h.Source]
+	drop := authDrops[keys.Verify(auth.Context{Instance: e.name, Source: h.Source, Destination: h.Destination}, message, &peer, now)]
 	switch {
 	case drop == DropNone:
-		if s.last == nil {
-			s.last = map[netip.Addr]uint64{}
+		if t.peers == nil {
+			t.peers = map[netip.Addr]auth.Peer{}
 		}
-		s.last[h.Source] = sequence
+		t.peers[h.Source] = peer
 	case keys.Permissive():
 		e.counters.unproven.Add(1)
 		if missed, ok := e.limiter.allowLog(now, drop); ok {

@@ -13,33 +13,39 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 )
 
 const (
 	magic       = "LVSA"
-	version     = 1
-	trailerHead = 16 // magic, version, key number, reserved, sequence
+	trailerHead = 32 // magic, version, key number, reserved, run, counter, time
+	macLen      = 16 // octets of the HMAC that are sent: half of it, RFC 2104 §5
 	minSecret   = 16 // octets of a key
 	headerLen   = 8  // of a VRRP message, RFC 9568 §5.1
+	maxRetired  = 16 // runs of a peer that are remembered
 
-	// TrailerLen is the length of the trailer in octets.
-	TrailerLen = trailerHead + sha256.Size
+	// Version is the version of the trailer.
+	Version = 2
 
-	// MaxClockError is how far the clocks of two directors may differ. Within it
-	// an advert that was recorded earlier is accepted once by a director that has
-	// just started.
+	// TrailerLen is the length of the trailer in octets. Version 1 had the same, so
+	// that a director with either version can be permissive towards the other.
+	TrailerLen = trailerHead + macLen
+
+	// MaxClockError is how far the clocks of two directors may differ when one of
+	// them receives the first advert of the other. Later the clocks do not matter.
 	MaxClockError = 30 * time.Second
 )
 
 // Why [Keyring.Verify] refuses a message.
 var (
 	ErrUnauthenticated = errors.New("no HMAC trailer")
-	ErrKey             = errors.New("unknown key number or trailer version")
+	ErrVersion         = errors.New("another version of the trailer")
+	ErrKey             = errors.New("unknown key number")
 	ErrMAC             = errors.New("wrong HMAC")
-	ErrClock           = errors.New("sequence too far from the clock")
-	ErrReplay          = errors.New("sequence not newer than the last one")
+	ErrClock           = errors.New("first advert of a run, and its time is too far from the clock")
+	ErrReplay          = errors.New("counter not greater than the last one, or an earlier run")
 )
 
 // Keyring is the set of keys of one key file. The first key signs, all verify.
@@ -84,26 +90,44 @@ func ParseKeys(text []byte, permissive bool) (*Keyring, error) {
 // Permissive reports whether unauthenticated adverts are accepted and counted.
 func (k *Keyring) Permissive() bool { return k.permissive }
 
-// Sign appends the trailer to a message sent from source to destination. The
-// sequence must grow with every call; [Keyring.Verify] compares it with Unix time
-// in microseconds.
-func (k *Keyring) Sign(message []byte, source, destination netip.Addr, sequence uint64) []byte {
+// Context is what an advert is bound to besides its content. It is not valid in
+// any other: an advert of one LAN cannot decide the election of another one that
+// has the same virtual router ID and key.
+type Context struct {
+	Instance            string // name of the instance, the same on all directors
+	Source, Destination netip.Addr
+}
+
+// Stamp is the position of an advert among all adverts of its sender.
+type Stamp struct {
+	Run     uint64 // of the sender's process: Unix time of its start in microseconds
+	Counter uint64 // of adverts in this run, from 1
+	Time    uint64 // Unix time in microseconds
+}
+
+// Sign appends the trailer to a message. The counter of the stamp must grow with
+// every call of a run.
+func (k *Keyring) Sign(message []byte, c Context, at Stamp) []byte {
 	body := len(message)
 	b := append(message, magic...)
-	b = append(b, version, k.signWith, 0, 0)
-	b = binary.BigEndian.AppendUint64(b, sequence)
-	return append(b, mac(k.keys[k.signWith], b[:body+trailerHead], source, destination)...)
+	b = append(b, Version, k.signWith, 0, 0)
+	b = binary.BigEndian.AppendUint64(b, at.Run)
+	b = binary.BigEndian.AppendUint64(b, at.Counter)
+	b = binary.BigEndian.AppendUint64(b, at.Time)
+	return append(b, mac(k.keys[k.signWith], b[:body+trailerHead], c)...)
 }
 
 // mac covers the IP addresses too. Otherwise an advert could be reflected to its
 // sender or repeated from another source address.
-func mac(key, signed []byte, source, destination netip.Addr) []byte {
+func mac(key, signed []byte, c Context) []byte {
 	h := hmac.New(sha256.New, key)
-	s, d := source.As16(), destination.As16()
+	s, d := c.Source.As16(), c.Destination.As16()
 	h.Write(s[:])
 	h.Write(d[:])
+	h.Write(binary.BigEndian.AppendUint16(nil, uint16(len(c.Instance))))
+	h.Write([]byte(c.Instance))
 	h.Write(signed)
-	return h.Sum(nil)
+	return h.Sum(nil)[:macLen]
 }
 
 // HasTrailer reports whether a message of size octets is followed by a trailer.
@@ -114,30 +138,58 @@ func HasTrailer(message []byte, size int) bool {
 // KeyNumber returns the key number of a message with a trailer.
 func KeyNumber(message []byte) uint8 { return message[len(message)-TrailerLen+5] }
 
-// Verify checks the trailer of a message. last is the newest sequence accepted
-// from this source, or 0; the caller remembers the one returned. The error is one
-// of the Err values of this package.
-func (k *Keyring) Verify(source, destination netip.Addr, message []byte, last uint64, now time.Time) (sequence uint64, err error) {
+// TrailerVersion returns the version of the trailer of a message that has one.
+func TrailerVersion(message []byte) uint8 { return message[len(message)-TrailerLen+4] }
+
+// Peer is what is remembered of one sender. The zero value has received nothing.
+type Peer struct {
+	run, counter uint64
+	retired      []uint64 // earlier runs, the latest last
+}
+
+// Verify checks the trailer of a message and, if it is valid, updates p, the peer
+// it came from. The error is one of the Err values of this package.
+//
+// Within a run the counter must grow, whatever the clocks say: a clock that is set
+// makes no difference. A run begins with an advert whose time is close to ours, or
+// whose run is later than the last one. A run that has ended never returns.
+func (k *Keyring) Verify(c Context, message []byte, p *Peer, now time.Time) error {
 	size := len(message) - TrailerLen
 	if size < headerLen || !HasTrailer(message, size) {
-		return 0, ErrUnauthenticated
+		return ErrUnauthenticated
 	}
 	trailer := message[size:]
+	if trailer[4] != Version {
+		return ErrVersion
+	}
 	key, known := k.keys[trailer[5]]
-	if trailer[4] != version || !known {
-		return 0, ErrKey
+	if !known {
+		return ErrKey
 	}
-	if !hmac.Equal(trailer[trailerHead:], mac(key, message[:size+trailerHead], source, destination)) {
-		return 0, ErrMAC
+	if !hmac.Equal(trailer[trailerHead:], mac(key, message[:size+trailerHead], c)) {
+		return ErrMAC
 	}
-	sequence = binary.BigEndian.Uint64(trailer[8:])
+	at := Stamp{binary.BigEndian.Uint64(trailer[8:]), binary.BigEndian.Uint64(trailer[16:]), binary.BigEndian.Uint64(trailer[24:])}
+	switch {
+	case at.Run == p.run && p.run != 0:
+		if at.Counter <= p.counter {
+			return ErrReplay
+		}
+	case at.Run == 0 || slices.Contains(p.retired, at.Run):
+		return ErrReplay
+	case !near(at.Time, now) && (p.run == 0 || at.Run < p.run):
+		return ErrClock
+	case p.run != 0:
+		p.retired = append(p.retired, p.run)
+		p.retired = p.retired[max(0, len(p.retired)-maxRetired):]
+	}
+	p.run, p.counter = at.Run, at.Counter
+	return nil
+}
+
+// near reports whether a time in microseconds is within MaxClockError of now.
+func near(micros uint64, now time.Time) bool {
 	const far = uint64(MaxClockError / time.Microsecond)
 	here := uint64(now.UnixMicro())
-	switch {
-	case sequence+far < here || sequence > here+far || sequence > 1<<62:
-		return 0, ErrClock
-	case sequence <= last:
-		return 0, ErrReplay
-	}
-	return sequence, nil
+	return micros < 1<<62 && micros+far >= here && micros <= here+far
 }

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
 	"strings"
@@ -32,8 +33,8 @@ func ring(t *testing.T, text string, permissive bool) *Keyring {
 // By another program (Python's hmac) from docs/vrrp-authentication.md.
 func TestGoldenTrailer(t *testing.T) {
 	k := ring(t, "7 "+secretTwo, false)
-	got := k.Sign(bytes.Clone(advert), lb1, group, 1_700_000_000_000_000)
-	want := hex.EncodeToString(advert) + "4c565341" + "01" + "07" + "0000" + "00060a24181e4000" + "48da734f0a6aaefcb66a4c6eb3223b1ec1a5230da1a4ebedc62d252e23fd67d7"
+	got := k.Sign(bytes.Clone(advert), Context{"web", lb1, group}, Stamp{1_700_000_000_000_000, 1, 1_700_000_001_000_000})
+	want := hex.EncodeToString(advert) + "4c565341" + "02" + "07" + "0000" + "00060a24181e4000" + "0000000000000001" + "00060a24182d8240" + "436366aaac45d1beb7cc7ceb0eafb0e6"
 	if hex.EncodeToString(got) != want {
 		t.Errorf("\n got %x\nwant %s", got, want)
 	}
@@ -43,45 +44,95 @@ func TestVerify(t *testing.T) {
 	now := time.UnixMicro(1_700_000_000_000_000)
 	at := uint64(now.UnixMicro())
 	k := ring(t, "7 "+secretTwo+"\n8 0000000000000000\n", false)
-	plain := advert
-	seal := func(with string, sequence uint64) []byte {
-		return ring(t, with, false).Sign(bytes.Clone(plain), lb1, group, sequence)
-	}
-	good, head := seal("7 "+secretTwo, at), header{lb1, group}
-	for i := range good { // no octet can be another one
+	here := Context{"web", lb1, group}
+	sign := func(with string, s Stamp) []byte { return ring(t, with, false).Sign(bytes.Clone(advert), here, s) }
+	good := sign("7 "+secretTwo, Stamp{at, 1, at})
+	old := bytes.Clone(good)
+	old[len(advert)+4] = 1
+	for i := range good { // no octet can be changed
 		b := bytes.Clone(good)
 		b[i] ^= 1
-		if _, d := k.Verify(lb1, group, b, 0, now); d == nil {
+		if err := k.Verify(here, b, &Peer{}, now); err == nil {
 			t.Errorf("octet %d can be changed", i)
 		}
 	}
+	const second = 1_000_000
 	for _, tt := range []struct {
 		name    string
-		header  header
+		context Context
 		message []byte
-		last    uint64
 		want    error
 	}{
-		{"good", head, good, 0, nil},
-		{"the second key", head, seal("8 0000000000000000", at), 0, nil},
-		{"newer", head, good, at - 1, nil},
-		{"replayed", head, good, at, ErrReplay},
-		{"older", head, good, at + 1, ErrReplay},
-		{"as another's", header{lb2, group}, good, 0, ErrMAC},
-		{"to another", header{lb1, lb2}, good, 0, ErrMAC},
-		{"plain", head, plain, 0, ErrUnauthenticated},
-		{"cut", head, good[:len(good)-1], 0, ErrUnauthenticated},
-		{"another number", head, seal("9 "+secretTwo, at), 0, ErrKey},
-		{"another secret", head, seal("7 "+secretTwo+"!", at), 0, ErrMAC},
-		{"29 s ago", head, seal("7 "+secretTwo, at-29_000_000), 0, nil},
-		{"31 s ago", head, seal("7 "+secretTwo, at-31_000_000), 0, ErrClock},
-		{"in 31 s", head, seal("7 "+secretTwo, at+31_000_000), 0, ErrClock},
-		{"at the end of time", head, seal("7 "+secretTwo, 1<<64-1), 0, ErrClock},
+		{"good", here, good, nil},
+		{"the second key", here, sign("8 0000000000000000", Stamp{at, 1, at}), nil},
+		{"as another's", Context{"web", lb2, group}, good, ErrMAC},
+		{"to another", Context{"web", lb1, lb2}, good, ErrMAC},
+		{"of another instance", Context{"inner", lb1, group}, good, ErrMAC},
+		{"plain", here, advert, ErrUnauthenticated},
+		{"cut", here, good[:len(good)-1], ErrUnauthenticated},
+		{"another version", here, old, ErrVersion},
+		{"another number", here, sign("9 "+secretTwo, Stamp{at, 1, at}), ErrKey},
+		{"another secret", here, sign("7 "+secretTwo+"!", Stamp{at, 1, at}), ErrMAC},
+		{"29 s ago", here, sign("7 "+secretTwo, Stamp{1, 1, at - 29*second}), nil},
+		{"31 s ago", here, sign("7 "+secretTwo, Stamp{at, 1, at - 31*second}), ErrClock},
+		{"in 31 s", here, sign("7 "+secretTwo, Stamp{at, 1, at + 31*second}), ErrClock},
+		{"at the end of time", here, sign("7 "+secretTwo, Stamp{at, 1, 1<<64 - 1}), ErrClock},
+		{"without a run", here, sign("7 "+secretTwo, Stamp{0, 1, at}), ErrReplay},
 	} {
-		sequence, d := k.Verify(tt.header.source, tt.header.destination, tt.message, tt.last, now)
-		if d != tt.want || d == nil && sequence == 0 {
-			t.Errorf("%s: %v, want %v", tt.name, d, tt.want)
+		if err := k.Verify(tt.context, tt.message, &Peer{}, now); err != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
+	}
+}
+
+// What a peer sends one after the other, with clocks that are set on either side.
+func TestRunsAndClocks(t *testing.T) {
+	const second = 1_000_000
+	begin := time.UnixMicro(1_700_000_000_000_000)
+	at := uint64(begin.UnixMicro())
+	k := ring(t, "7 "+secretTwo, false)
+	here := Context{"web", lb1, group}
+	type step struct {
+		what string
+		Stamp
+		ours time.Duration // our clock, from begin
+		want error
+	}
+	for name, steps := range map[string][]step{
+		"within a run": {
+			{"first", Stamp{at, 5, at}, 0, nil},
+			{"again", Stamp{at, 5, at}, 0, ErrReplay},
+			{"older", Stamp{at, 4, at}, 0, ErrReplay},
+			{"newer", Stamp{at, 6, at}, 0, nil},
+			{"its clock is an hour ahead", Stamp{at, 7, at + 3600*second}, 0, nil},
+			{"and put right", Stamp{at, 8, at + 2*second}, 2 * time.Second, nil},
+			{"ours is put back", Stamp{at, 9, at + 3*second}, -90 * time.Second, nil},
+			{"both are", Stamp{at, 10, at - 90*second}, -90 * time.Second, nil},
+		},
+		"restarts": {
+			{"started with a clock ahead", Stamp{at + 20*second, 1, at + 20*second}, 0, nil},
+			{"restarted with the clock put right", Stamp{at + second, 1, at + second}, time.Second, nil},
+			{"replay of the first run", Stamp{at + 20*second, 2, at + 20*second}, 2 * time.Second, ErrReplay},
+			{"a reboot with a clock behind", Stamp{at - 15*second, 1, at - 15*second}, 3 * time.Second, nil},
+			{"replay of the second run", Stamp{at + second, 2, at + second}, 4 * time.Second, ErrReplay},
+			{"a later run, and a clock far off", Stamp{at + 7200*second, 1, at + 7200*second}, 5 * time.Second, nil},
+			{"an unknown run of old", Stamp{at - 900*second, 1, at - 900*second}, 5 * time.Second, ErrClock},
+			{"goes on", Stamp{at + 7200*second, 2, at + 7201*second}, 5 * time.Second, nil},
+		},
+	} {
+		var p Peer
+		for _, s := range steps {
+			if err := k.Verify(here, k.Sign(bytes.Clone(advert), here, s.Stamp), &p, begin.Add(s.ours)); err != s.want {
+				t.Errorf("%s: %s: %v, want %v", name, s.what, err, s.want)
+			}
+		}
+	}
+	var p Peer
+	for run := range uint64(10 * maxRetired) {
+		_ = k.Verify(here, k.Sign(bytes.Clone(advert), here, Stamp{at + run, 1, at}), &p, begin)
+	}
+	if len(p.retired) != maxRetired {
+		t.Errorf("%d runs are remembered, want %d", len(p.retired), maxRetired)
 	}
 }
 
@@ -104,24 +155,27 @@ func TestParseKeys(t *testing.T) {
 	}
 }
 
-// FuzzVerify: what is taken for proven is exactly what one with the key made.
+// FuzzVerify: what is accepted is exactly what the holder of a key made.
 func FuzzVerify(f *testing.F) {
 	ring, err := ParseKeys([]byte("7 0123456789abcdef\n"), false)
 	if err != nil {
 		f.Fatal(err)
 	}
 	now := time.Unix(1_800_000_000, 0)
-	message := bytes.Clone(advert)
-	f.Add(ring.Sign(message, lb1, group, uint64(now.UnixMicro())), uint64(0))
-	f.Add(message, uint64(0))
+	here := Context{"web", lb1, group}
+	at := uint64(now.UnixMicro())
+	f.Add(ring.Sign(bytes.Clone(advert), here, Stamp{at, 1, at}), uint64(0))
+	f.Add(advert, uint64(0))
 	f.Add(bytes.Repeat([]byte{0xff}, headerLen+TrailerLen), uint64(1))
 	f.Fuzz(func(t *testing.T, b []byte, last uint64) {
-		sequence, d := ring.Verify(lb1, group, b, last, now)
-		if d != nil {
+		p := Peer{run: at, counter: last}
+		if ring.Verify(here, b, &p, now) != nil {
 			return
 		}
-		if size := len(b) - TrailerLen; sequence <= last || !bytes.Equal(ring.Sign(bytes.Clone(b[:size]), lb1, group, sequence)[size+8:], b[size+8:]) {
-			t.Errorf("%x is taken, last %d", b, last)
+		size := len(b) - TrailerLen
+		again := ring.Sign(bytes.Clone(b[:size]), here, Stamp{p.run, p.counter, binary.BigEndian.Uint64(b[size+24:])})
+		if p.run == at && p.counter <= last || !bytes.Equal(again[size+8:], b[size+8:]) {
+			t.Errorf("%x is accepted, last %d", b, last)
 		}
 	})
 }
