@@ -21,7 +21,7 @@ var wordsOf = flag.String("words", "", "also check the words of this `FOLDER`")
 var plainFolders = []string{
 	"cmd/internal/archtest", "cmd/internal/configfile", "cmd/internal/filewatch", "cmd/internal/httpgzip", "cmd/internal/cli/table",
 	"cmd/internal/charts", "cmd/internal/event", "cmd/internal/notify", "cmd/internal/metrics", "cmd/internal/alerts", "cmd/internal/page",
-	"cmd/internal/logging", "cmd/internal/peers", "cmd/internal/realserver", "cmd/internal/api", "cmd/internal/api/server", "cmd/internal/cli", "cmd/internal/daemon",
+	"cmd/internal/logging", "cmd/internal/peers", "cmd/internal/realserver", "cmd/internal/api", "cmd/internal/api/server", "cmd/internal/cli", "cmd/internal/cli/status", "cmd/internal/daemon",
 }
 
 // bannedWords must not come back in comments. Each pattern is a whole word or phrase.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/status"
 )
 
 func drainedCommand(o *options) *cobra.Command {
@@ -101,7 +102,7 @@ func (w *drainWait) late() error {
 }
 
 func (w *drainWait) poll(ctx context.Context, before api.Drained) (api.Drained, error) {
-	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	ctx, cancel := context.WithTimeout(ctx, status.Timeout)
 	defer cancel()
 	status, err := w.client.Status(ctx)
 	if err != nil {

@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/status"
 	"lvsd/cmd/internal/event"
 )
 
@@ -57,7 +57,7 @@ type asking struct {
 const followRetry = 500 * time.Millisecond
 
 func (a *asking) once(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	ctx, cancel := context.WithTimeout(ctx, status.Timeout)
 	defer cancel()
 	events, err := a.client.Events(ctx, a.query)
 	if errors.Is(err, api.ErrNoDaemon) {
@@ -128,17 +128,6 @@ func printEvent(out io.Writer, e event.Event, asJSON bool) error {
 	if e.From != "" {
 		change = e.From + " → " + e.To
 	}
-	_, err := fmt.Fprintf(out, "%s  %-7s %s  %s  %s\n", e.At.Local().Format("2006-01-02 15:04:05.000"), e.Kind, subject(e), change, e.Reason)
+	_, err := fmt.Fprintf(out, "%s  %-7s %s  %s  %s\n", e.At.Local().Format("2006-01-02 15:04:05.000"), e.Kind, status.Subject(e), change, e.Reason)
 	return err
-}
-
-// subject is the object of an event.
-func subject(e event.Event) string {
-	var what []string
-	for _, s := range []string{e.Peer, e.VRRP, e.Service, e.RealServer} {
-		if s != "" {
-			what = append(what, s)
-		}
-	}
-	return strings.Join(what, " ")
 }

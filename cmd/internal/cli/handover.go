@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/status"
 )
 
 func handoverCommand(o *options) *cobra.Command {
@@ -86,7 +87,7 @@ func printHandover(out, problems io.Writer, h api.Handover, end bool) {
 	}
 	away := "until lvsd handover --end"
 	if !h.Until.IsZero() {
-		away = "until " + clock(h.Until, time.Now())
+		away = "until " + status.Clock(h.Until, time.Now())
 	}
 	for _, e := range h.Elections {
 		switch {

@@ -16,6 +16,7 @@ import (
 	"lvsd/checker"
 	"lvsd/checker/probe"
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/status"
 	"lvsd/cmd/internal/director"
 	"lvsd/config"
 )
@@ -153,7 +154,7 @@ func printProbe(w io.Writer, p api.ProbeReport) error {
 	if p.Probe.Phase != "" && !p.Good {
 		text += " in phase " + p.Probe.Phase
 	}
-	_, err := fmt.Fprintf(w, "  %9s  %s%s\n", tookText(p.Probe.Took), text, detail(p.Probe.Detail))
+	_, err := fmt.Fprintf(w, "  %9s  %s%s\n", tookText(p.Probe.Took), text, status.Detail(p.Probe.Detail))
 	return err
 }
 

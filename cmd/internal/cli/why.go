@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/status"
 )
 
 func whyCommand(o *options) *cobra.Command {
@@ -25,7 +26,7 @@ func whyCommand(o *options) *cobra.Command {
 		Long:  "Shows every cause of a real server's weight, each with the weight that it alone\nwould give, the last probes with phase, duration and what was answered, and what\nmust happen for the configured weight to come back.",
 		Args:  cobra.RangeArgs(1, 2),
 		RunE: works(func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), statusLimit)
+			ctx, cancel := context.WithTimeout(cmd.Context(), status.Timeout)
 			defer cancel()
 			realServer := ""
 			if len(args) == 2 {
@@ -53,7 +54,7 @@ func printWhy(out io.Writer, why api.Why, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "lines are those of %s\n", why.File)
 	for _, rs := range why.Servers {
-		fmt.Fprintf(w, "%s %s: weight %s of %d, %s\n", why.Service, rs.Address, weight(rs.Weight), rs.Configured, health(rs.RealServerStatus))
+		fmt.Fprintf(w, "%s %s: weight %s of %d, %s\n", why.Service, rs.Address, status.Weight(rs.Weight), rs.Configured, status.Health(rs.RealServerStatus))
 		for _, c := range rs.Causes {
 			fmt.Fprintf(w, "  %s\tgives %d\t%s\t%s\n", c.Kind, c.Weight, c.Text, api.Age(c.Since, now))
 		}

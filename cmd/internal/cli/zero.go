@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"lvsd/cmd/internal/cli/status"
+
 	"github.com/spf13/cobra"
 )
 
@@ -20,7 +22,7 @@ func zeroCommand(o *options) *cobra.Command {
 		Long:  "Sets the kernel's counters of a virtual service and its real servers to zero,\nwithout SERVICE those of all services of the configuration. Connections are not\ntouched. Counters in /metrics fall back to zero, too.",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: works(func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), statusLimit)
+			ctx, cancel := context.WithTimeout(cmd.Context(), status.Timeout)
 			defer cancel()
 			zeroed, err := o.client(socket).Zero(ctx, strings.Join(args, ""))
 			if err != nil {

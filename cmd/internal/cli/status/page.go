@@ -1,6 +1,6 @@
 // This file lays out the page of lvsd status and lvsd watch.
 
-package cli
+package status
 
 import (
 	"fmt"
@@ -15,16 +15,16 @@ import (
 	"lvsd/cmd/internal/event"
 )
 
-// page is what is shown: a status, the newest events, and a note about what is not
+// Page is what is shown: a status, the newest events, and a note about what is not
 // shown.
-type page struct {
+type Page struct {
 	api.Status
-	events []event.Event // newest first
-	note   string
+	Events []event.Event // newest first
+	Note   string
 }
 
-// draw lays out a page for a screen.
-func draw(s table.Screen, p page) string {
+// Draw lays out a page for a screen.
+func Draw(s table.Screen, p Page) string {
 	var out strings.Builder
 	d := drawing{s, &out, p}
 	d.head()
@@ -40,7 +40,7 @@ func draw(s table.Screen, p page) string {
 type drawing struct {
 	table.Screen
 	out *strings.Builder
-	page
+	Page
 }
 
 func (d drawing) heading(style table.Style, text string) {
@@ -59,7 +59,7 @@ func (d drawing) head() {
 		d.Wrap(d.out, "! ", table.Bad, problems[0])
 		problems = problems[1:]
 	}
-	d.Line(d.out, style, fmt.Sprintf("director %s at %s: %s", d.Director, clock(d.At, d.At), state))
+	d.Line(d.out, style, fmt.Sprintf("director %s at %s: %s", d.Director, Clock(d.At, d.At), state))
 	for i, p := range problems {
 		if i == shownProblems {
 			d.Line(d.out, table.Bad, fmt.Sprintf("! and %d more: --json has them all", len(problems)-i))
@@ -85,7 +85,7 @@ func (d drawing) directors() {
 		own.Text += ", " + d.Waits
 	}
 	t.Rows = append(t.Rows, []table.Cell{table.Text(d.Director + " (here)"), table.Text(short(d.Config.Hash)), table.Text(d.Version), table.Text(""),
-		table.Text(clock(d.Started, d.At)), own})
+		table.Text(Clock(d.Started, d.At)), own})
 	for _, p := range d.Peers {
 		t.Rows = append(t.Rows, d.peer(p))
 	}
@@ -108,14 +108,14 @@ const shownOfPeer = 3
 func (d drawing) peer(p api.PeerStatus) []table.Cell {
 	row := []table.Cell{table.Text(p.Director), table.Text(short(p.ConfigHash)), table.Text(p.Version), {}, {}, {}}
 	if !p.Started.IsZero() {
-		row[4] = table.Text(clock(p.Started, d.At))
+		row[4] = table.Text(Clock(p.Started, d.At))
 	}
 	if c := p.Connections; c != nil {
 		row[3] = table.Text(fmt.Sprintf("%d, %d synced", c.Own+c.Synced, c.Synced))
 	}
 	state := &row[len(row)-1]
 	if !p.Up {
-		*state = table.Cell{Text: "DOES NOT ANSWER since " + clock(p.Since, d.At) + detail(p.Error), Style: table.Bad}
+		*state = table.Cell{Text: "DOES NOT ANSWER since " + Clock(p.Since, d.At) + Detail(p.Error), Style: table.Bad}
 		return row
 	}
 	*state = table.Cell{Text: "well", Style: table.Good}
@@ -239,19 +239,19 @@ func addresses(e api.ElectionStatus) string {
 
 // since is the time of the last state change, what the instance waits for, and why.
 func (d drawing) since(e api.ElectionStatus) string {
-	text := clock(e.Since, d.At)
+	text := Clock(e.Since, d.At)
 	switch {
 	case e.Held && e.HeldUntil.IsZero():
 		text += ", stays away until lvsd handover --end"
 	case e.Held:
-		text += ", stays away until " + clock(e.HeldUntil, d.At)
+		text += ", stays away until " + Clock(e.HeldUntil, d.At)
 	case e.Waits != "":
 		text += ", " + e.Waits
 	}
 	for _, t := range e.Tracked {
 		text += ", " + trackedEffect(t)
 	}
-	return text + detail(e.Detail)
+	return text + Detail(e.Detail)
 }
 
 // trackedEffect describes the effect of a tracked object.
@@ -264,16 +264,16 @@ func trackedEffect(t api.TrackedStatus) string {
 
 // changes writes the newest events.
 func (d drawing) changes() {
-	if len(d.events) == 0 {
+	if len(d.Events) == 0 {
 		return
 	}
 	t := table.Table{Columns: []table.Column{{Title: "LAST CHANGES"}, {Title: "OF", Drop: 1}, {Title: "WHAT"}, {Title: "TO"}, {Title: "WHY"}}}
-	for _, e := range d.events {
+	for _, e := range d.Events {
 		style := table.Plain
 		if e.Level != event.Info && e.Level != "" {
 			style = table.Bad
 		}
-		t.Rows = append(t.Rows, []table.Cell{table.Text(clock(e.At, d.At)), table.Text(string(e.Kind)), table.Text(subject(e)), {Text: e.To, Style: style}, table.Text(oneLine(e.Reason))})
+		t.Rows = append(t.Rows, []table.Cell{table.Text(Clock(e.At, d.At)), table.Text(string(e.Kind)), table.Text(Subject(e)), {Text: e.To, Style: style}, table.Text(oneLine(e.Reason))})
 	}
 	d.out.WriteString("\n")
 	d.Table(d.out, t)
@@ -295,7 +295,7 @@ func (d drawing) extras() {
 		if g.Active {
 			style = table.Bad
 		}
-		d.heading(style, fmt.Sprintf("GUARD %s since %s%s", g.State, clock(g.Since, d.At), detail(g.Why)))
+		d.heading(style, fmt.Sprintf("GUARD %s since %s%s", g.State, Clock(g.Since, d.At), Detail(g.Why)))
 		for _, w := range g.Witnesses {
 			d.Wrap(d.out, "  ", table.Plain, fmt.Sprintf("witness %s: %s", w.Address, answers(w)))
 		}
@@ -305,7 +305,7 @@ func (d drawing) extras() {
 		if sync.Error != "" {
 			style = table.Bad
 		}
-		d.heading(style, fmt.Sprintf("SYNC sends: %s; receives: %s%s", syncRole(sync.Master), syncRole(sync.Backup), detail(sync.Error)))
+		d.heading(style, fmt.Sprintf("SYNC sends: %s; receives: %s%s", syncRole(sync.Master), syncRole(sync.Backup), Detail(sync.Error)))
 	}
 }
 
@@ -323,13 +323,13 @@ func answers(w api.WitnessStatus) string {
 	case w.Answers:
 		return "answers"
 	}
-	return "SILENT" + detail(w.LastProbe.Detail)
+	return "SILENT" + Detail(w.LastProbe.Detail)
 }
 
 // services writes each service with its real servers.
 func (d drawing) services() {
-	if d.note != "" {
-		d.heading(table.Faint, d.note)
+	if d.Note != "" {
+		d.heading(table.Faint, d.Note)
 	}
 	for _, svc := range d.Services {
 		style := table.Bold
@@ -343,13 +343,13 @@ func (d drawing) services() {
 			t.Rows = append(t.Rows, d.server(rs))
 		}
 		if f := svc.Fallback; f != nil && f.Active {
-			t.Rows = append(t.Rows, []table.Cell{table.Text(f.Address), table.Text(weight(f.Weight)), {Text: "fallback", Style: table.Bad},
-				table.Text(number(f.Open)), table.Text(number(f.Inactive)), table.Text("serves since " + clock(f.Since, d.At))})
+			t.Rows = append(t.Rows, []table.Cell{table.Text(f.Address), table.Text(Weight(f.Weight)), {Text: "fallback", Style: table.Bad},
+				table.Text(number(f.Open)), table.Text(number(f.Inactive)), table.Text("serves since " + Clock(f.Since, d.At))})
 		}
 		for _, gone := range d.IPVS.Draining {
 			if gone.Service == svc.Name {
 				t.Rows = append(t.Rows, []table.Cell{table.Text(gone.RealServer), table.Text("0"), {Text: "draining", Style: table.Notice}, {}, {},
-					table.Text("since " + clock(gone.Since, d.At) + ": left the file, " + draining(gone, d.At))})
+					table.Text("since " + Clock(gone.Since, d.At) + ": left the file, " + draining(gone, d.At))})
 			}
 		}
 		if len(t.Rows) > 0 {
@@ -364,15 +364,15 @@ var serverStyles = map[int]table.Style{broken: table.Bad, doubtful: table.Notice
 // since when it drains.
 func (d drawing) server(rs api.RealServerStatus) []table.Cell {
 	style := serverStyles[serverRank(rs)]
-	of := weight(rs.Weight)
+	of := Weight(rs.Weight)
 	if rs.Weight == nil || *rs.Weight != rs.Configured {
 		of += " of " + strconv.Itoa(rs.Configured)
 	}
 	reason := why(rs)
 	if rs.Draining && !rs.DrainingSince.IsZero() {
-		reason = "since " + clock(rs.DrainingSince, d.At) + ": " + reason
+		reason = "since " + Clock(rs.DrainingSince, d.At) + ": " + reason
 	}
-	return []table.Cell{table.Text(rs.Address), {Text: of, Style: style}, {Text: health(rs), Style: style}, table.Text(number(rs.Active)), table.Text(number(rs.Inactive)), table.Text(reason)}
+	return []table.Cell{table.Text(rs.Address), {Text: of, Style: style}, {Text: Health(rs), Style: style}, table.Text(number(rs.Active)), table.Text(number(rs.Inactive)), table.Text(reason)}
 }
 
 func number(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
@@ -407,14 +407,16 @@ func draining(d api.DrainingStatus, now time.Time) string {
 	return fmt.Sprintf("%s left, removed in %v at the latest", left, max(d.Deadline.Sub(now), 0).Round(time.Second))
 }
 
-func weight(w *int) string {
+// Weight is a weight in the kernel, "-" where there is none.
+func Weight(w *int) string {
 	if w == nil {
 		return "-"
 	}
 	return strconv.Itoa(*w)
 }
 
-func health(rs api.RealServerStatus) string {
+// Health is the health of a real server in a word.
+func Health(rs api.RealServerStatus) string {
 	if rs.Draining {
 		return rs.Verdict + ", draining"
 	}

@@ -1,7 +1,7 @@
-// This file has lvsd watch. It polls the daemon, draws the page on the terminal's
+// This file has the live status. It polls the daemon, draws the page on the terminal's
 // alternate screen, and restores the terminal at its end.
 
-package cli
+package status
 
 import (
 	"bytes"
@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
@@ -24,38 +23,12 @@ import (
 	"lvsd/cmd/internal/event"
 )
 
-func watchCommand(o *options) *cobra.Command {
-	var socket string
-	w := watcher{in: os.Stdin, out: os.Stdout}
-	cmd := &cobra.Command{
-		Use:   "watch [SERVICE]...",
-		Short: "Show the status, live",
-		Long: "Shows what lvsd status shows, and draws it again every second. Keys: q ends;\nthe arrows, page up and down move; u shows only what does not serve with its full\n" +
-			"weight, a shows all, s changes the order.",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if w.every < 100*time.Millisecond {
-				return errors.New("--interval must be at least 100ms")
-			}
-			return w.wanted.check(cmd, args)
-		},
-		RunE: works(func(cmd *cobra.Command, args []string) error {
-			w.client = o.client(socket)
-			w.wanted.services = append(w.wanted.services, args...)
-			return w.run(cmd.Context())
-		}),
-	}
-	cmd.Flags().DurationVar(&w.every, "interval", time.Second, "how often the daemon is asked")
-	w.wanted.flags(cmd)
-	socketFlag(cmd, &socket)
-	return cmd
-}
-
-// watcher is the state of lvsd watch.
-type watcher struct {
-	in, out *os.File
-	client  *api.Client
-	every   time.Duration
-	wanted  selection
+// Watcher is the state of lvsd watch.
+type Watcher struct {
+	In, Out *os.File
+	Client  *api.Client
+	Every   time.Duration
+	Wanted  Selection
 
 	status api.Status // received last; its Director is empty before
 	events []event.Event
@@ -77,23 +50,23 @@ type response struct {
 	err    error
 }
 
-// run draws until it is ended, and restores the terminal.
-func (w *watcher) run(ctx context.Context) error {
-	if !term.IsTerminal(int(w.in.Fd())) || !term.IsTerminal(int(w.out.Fd())) {
+// Run draws until it is ended, and restores the terminal.
+func (w *Watcher) Run(ctx context.Context) error {
+	if !term.IsTerminal(int(w.In.Fd())) || !term.IsTerminal(int(w.Out.Fd())) {
 		return errors.New("lvsd watch needs a terminal: lvsd status prints the same once")
 	}
-	before, err := term.MakeRaw(int(w.in.Fd()))
+	before, err := term.MakeRaw(int(w.In.Fd()))
 	if err != nil {
 		return fmt.Errorf("failed to take the terminal: %w", err)
 	}
-	defer term.Restore(int(w.in.Fd()), before)
-	if _, err := w.out.WriteString(enterScreen); err != nil {
+	defer term.Restore(int(w.In.Fd()), before)
+	if _, err := w.Out.WriteString(enterScreen); err != nil {
 		return err
 	}
-	defer w.out.WriteString(leaveScreen)
+	defer w.Out.WriteString(leaveScreen)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	keys, stop, err := readKeys(w.in)
+	keys, stop, err := readKeys(w.In)
 	if err != nil {
 		return err
 	}
@@ -104,7 +77,7 @@ func (w *watcher) run(ctx context.Context) error {
 	return w.loop(ctx, keys, resized)
 }
 
-func (w *watcher) loop(ctx context.Context, keys <-chan string, resized <-chan os.Signal) error {
+func (w *Watcher) loop(ctx context.Context, keys <-chan string, resized <-chan os.Signal) error {
 	answers := make(chan response, 1) // one request at a time
 	ask := func(after uint64) { answers <- w.ask(ctx, after) }
 	go ask(0)
@@ -124,7 +97,7 @@ func (w *watcher) loop(ctx context.Context, keys <-chan string, resized <-chan o
 		case <-resized:
 		case a := <-answers:
 			w.take(a)
-			again.Reset(w.every)
+			again.Reset(w.Every)
 		case <-again.C:
 			go ask(w.newest())
 		}
@@ -132,7 +105,7 @@ func (w *watcher) loop(ctx context.Context, keys <-chan string, resized <-chan o
 }
 
 // newest is the ID of the newest event received.
-func (w *watcher) newest() uint64 {
+func (w *Watcher) newest() uint64 {
 	if len(w.events) == 0 {
 		return 0
 	}
@@ -140,11 +113,11 @@ func (w *watcher) newest() uint64 {
 }
 
 // ask requests the status and the events after an ID.
-func (w *watcher) ask(ctx context.Context, after uint64) (t response) {
-	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+func (w *Watcher) ask(ctx context.Context, after uint64) (t response) {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	if t.status, t.err = w.client.Status(ctx); t.err == nil {
-		t.events, _ = w.client.Events(ctx, api.EventQuery{After: after})
+	if t.status, t.err = w.Client.Status(ctx); t.err == nil {
+		t.events, _ = w.Client.Events(ctx, api.EventQuery{After: after})
 	}
 	return t
 }
@@ -152,7 +125,7 @@ func (w *watcher) ask(ctx context.Context, after uint64) (t response) {
 // keptEvents bounds the events in memory.
 const keptEvents = 1000
 
-func (w *watcher) take(t response) {
+func (w *Watcher) take(t response) {
 	if w.failed = t.err; t.err != nil {
 		return
 	}
@@ -162,8 +135,8 @@ func (w *watcher) take(t response) {
 }
 
 // press handles a key, and returns false to end.
-func (w *watcher) press(key string) bool {
-	_, height, _ := term.GetSize(int(w.out.Fd()))
+func (w *Watcher) press(key string) bool {
+	_, height, _ := term.GetSize(int(w.Out.Fd()))
 	page := max(height-2, 1)
 	switch key {
 	case "q", "Q", "\x03", "\x04": // control C and D
@@ -181,43 +154,43 @@ func (w *watcher) press(key string) bool {
 	case "G", "\x1b[F", "\x1b[4~":
 		w.top = 1 << 30
 	case "u":
-		w.wanted.unhealthy, w.wanted.all, w.top = !w.wanted.unhealthy, false, 0
+		w.Wanted.unhealthy, w.Wanted.all, w.top = !w.Wanted.unhealthy, false, 0
 	case "a":
-		w.wanted.all, w.wanted.unhealthy, w.top = !w.wanted.all, false, 0
+		w.Wanted.all, w.Wanted.unhealthy, w.top = !w.Wanted.all, false, 0
 	case "s":
-		w.wanted.sort = orders[(slices.Index(orders, cmp.Or(w.wanted.sort, orders[0]))+1)%len(orders)]
+		w.Wanted.sort = orders[(slices.Index(orders, cmp.Or(w.Wanted.sort, orders[0]))+1)%len(orders)]
 	}
 	return true
 }
 
 // draw draws the page.
-func (w *watcher) draw() error {
-	width, height, err := term.GetSize(int(w.out.Fd()))
+func (w *Watcher) draw() error {
+	width, height, err := term.GetSize(int(w.Out.Fd()))
 	if err != nil || width < 1 || height < 2 {
 		width, height = 80, 24
 	}
-	s := screenOf(w.out)
+	s := ScreenOf(w.Out)
 	s.Width = width
 	lines := strings.Split(strings.TrimSuffix(w.text(s), "\n"), "\n")
 	room := height - 1
 	w.top = max(min(w.top, len(lines)-room), 0)
 	shown := lines[w.top:min(w.top+room, len(lines))]
-	order := "order: " + cmp.Or(w.wanted.sort, orders[0])
+	order := "order: " + cmp.Or(w.Wanted.sort, orders[0])
 	foot := fmt.Sprintf("q ends  u unhealthy  a all  s %s", order)
 	if len(lines) > room {
 		foot = fmt.Sprintf("lines %d to %d of %d  %s", w.top+1, w.top+len(shown), len(lines), foot)
 	}
-	_, err = w.out.WriteString(frame(shown, room, s.Paint(table.Faint, table.Cut(foot, width))))
+	_, err = w.Out.WriteString(frame(shown, room, s.Paint(table.Faint, table.Cut(foot, width))))
 	return err
 }
 
 // text is the whole page.
-func (w *watcher) text(s table.Screen) string {
+func (w *Watcher) text(s table.Screen) string {
 	var out strings.Builder
 	if w.failed != nil {
 		s.Wrap(&out, "! ", table.Bad, w.failed.Error())
 		if w.status.Director != "" {
-			s.Wrap(&out, "  ", table.Bad, "what follows is from "+clock(w.status.At, time.Now()))
+			s.Wrap(&out, "  ", table.Bad, "what follows is from "+Clock(w.status.At, time.Now()))
 		}
 	}
 	if w.status.Director == "" {
@@ -227,11 +200,11 @@ func (w *watcher) text(s table.Screen) string {
 		return out.String()
 	}
 	shown := w.status
-	note, err := w.wanted.apply(&shown)
+	note, err := w.Wanted.Apply(&shown)
 	if err != nil {
 		s.Wrap(&out, "! ", table.Bad, err.Error())
 	}
-	out.WriteString(draw(s, page{Status: shown, events: lastOf(w.events, w.wanted.services), note: note}))
+	out.WriteString(Draw(s, Page{Status: shown, Events: LastOf(w.events, w.Wanted.Services), Note: note}))
 	return out.String()
 }
 

@@ -1,7 +1,7 @@
 // This file selects and orders the services of a status. With many real servers only
 // those with problems are shown by default.
 
-package cli
+package status
 
 import (
 	"cmp"
@@ -14,9 +14,9 @@ import (
 	"lvsd/cmd/internal/api"
 )
 
-// selection is what to show.
-type selection struct {
-	services  []string
+// Selection is what to show.
+type Selection struct {
+	Services  []string
 	unhealthy bool
 	all       bool
 	sort      string
@@ -27,8 +27,9 @@ const screenful = 50
 
 var orders = []string{"file", "name", "health", "connections"}
 
-func (w *selection) flags(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&w.services, "service", nil, "only these virtual services (`NAME`, also as an argument)")
+// Flags adds the flags of a selection to a command.
+func (w *Selection) Flags(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&w.Services, "service", nil, "only these virtual services (`NAME`, also as an argument)")
 	cmd.Flags().BoolVar(&w.unhealthy, "unhealthy", false, "only real servers that do not serve with their full weight, and their services")
 	cmd.Flags().BoolVar(&w.all, "all", false, fmt.Sprintf("all real servers; without it, of more than %d only the unhealthy", screenful))
 	cmd.Flags().StringVar(&w.sort, "sort", orders[0], "the order of services and real servers: "+strings.Join(orders, ", "))
@@ -37,8 +38,8 @@ func (w *selection) flags(cmd *cobra.Command) {
 // named is how many services can be requested from the daemon; above that, all are.
 const named = 16
 
-// check returns what is invalid in the flags and arguments.
-func (w *selection) check(cmd *cobra.Command, args []string) error {
+// Check returns what is invalid in the flags and arguments.
+func (w *Selection) Check(cmd *cobra.Command, args []string) error {
 	if err := cobra.MaximumNArgs(named)(cmd, args); err != nil {
 		return err
 	}
@@ -48,9 +49,9 @@ func (w *selection) check(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// apply reduces a status to the selection. The note says what is hidden and how to show
+// Apply reduces a status to the selection. The note says what is hidden and how to show
 // it. The original status is not modified.
-func (w selection) apply(s *api.Status) (note string, err error) {
+func (w Selection) Apply(s *api.Status) (note string, err error) {
 	s.Services = slices.Clone(s.Services)
 	for i := range s.Services {
 		s.Services[i].RealServers = slices.Clone(s.Services[i].RealServers)
@@ -62,7 +63,7 @@ func (w selection) apply(s *api.Status) (note string, err error) {
 	for _, svc := range s.Services {
 		servers += len(svc.RealServers)
 	}
-	if w.unhealthy || !w.all && len(w.services) == 0 && servers > screenful {
+	if w.unhealthy || !w.all && len(w.Services) == 0 && servers > screenful {
 		left := onlyTroubled(s)
 		if hidden := servers - left; hidden > 0 {
 			note = fmt.Sprintf("%d of %d real servers are as they should be and not shown", hidden, servers)
@@ -76,20 +77,20 @@ func (w selection) apply(s *api.Status) (note string, err error) {
 }
 
 // choose keeps the named services.
-func (w selection) choose(s *api.Status) error {
-	if len(w.services) == 0 {
+func (w Selection) choose(s *api.Status) error {
+	if len(w.Services) == 0 {
 		return nil
 	}
 	var names []string
 	for _, svc := range s.Services {
 		names = append(names, svc.Name)
 	}
-	for _, name := range w.services {
+	for _, name := range w.Services {
 		if !slices.Contains(names, name) {
 			return fmt.Errorf("there is no virtual service %s; there are: %s", name, strings.Join(names, ", "))
 		}
 	}
-	s.Services = slices.DeleteFunc(s.Services, func(svc api.ServiceStatus) bool { return !slices.Contains(w.services, svc.Name) })
+	s.Services = slices.DeleteFunc(s.Services, func(svc api.ServiceStatus) bool { return !slices.Contains(w.Services, svc.Name) })
 	return nil
 }
 
@@ -148,7 +149,7 @@ func serviceRank(svc api.ServiceStatus) int {
 }
 
 // order sorts services and servers.
-func (w selection) order(s *api.Status) {
+func (w Selection) order(s *api.Status) {
 	var services func(a, b api.ServiceStatus) int
 	var servers func(a, b api.RealServerStatus) int
 	switch w.sort {

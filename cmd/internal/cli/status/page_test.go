@@ -1,4 +1,4 @@
-package cli
+package status
 
 import (
 	"flag"
@@ -93,7 +93,7 @@ func someEvents() []event.Event {
 func TestPages(t *testing.T) {
 	for name, s := range map[string]api.Status{"well": wellPair(), "ill": illPair()} {
 		for _, on := range []table.Screen{{}, {Width: 60}, {Width: 80}, {Width: 120}, {Width: 100, Color: true}} {
-			got := draw(on, page{Status: s, events: someEvents()})
+			got := Draw(on, Page{Status: s, Events: someEvents()})
 			file := filepath.Join("testdata", fmt.Sprintf("page-%s-%d.txt", name, on.Width))
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
@@ -117,7 +117,7 @@ func TestTheKeptCopyStandsAboveEverything(t *testing.T) {
 	s := illPair()
 	s.Config.FromKept = true
 	s.Problems = append([]string{"STARTED FROM THE KEPT COPY of what ran since yesterday"}, s.Problems...)
-	lines := strings.Split(draw(table.Screen{}, page{Status: s}), "\n")
+	lines := strings.Split(Draw(table.Screen{}, Page{Status: s}), "\n")
 	if lines[0] != "! "+s.Problems[0] || !strings.HasPrefix(lines[1], "director lb1 at ") || lines[2] != "! "+s.Problems[1] {
 		t.Errorf("%q", lines[:3])
 	}
@@ -127,7 +127,7 @@ func TestTheKeptCopyStandsAboveEverything(t *testing.T) {
 func TestPagesFit(t *testing.T) {
 	for width := 50; width < 160; width++ {
 		for _, s := range []api.Status{wellPair(), illPair()} {
-			for line := range strings.Lines(draw(table.Screen{Width: width}, page{Status: s, events: someEvents(), note: "some are not shown"})) {
+			for line := range strings.Lines(Draw(table.Screen{Width: width}, Page{Status: s, Events: someEvents(), Note: "some are not shown"})) {
 				if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width {
 					t.Fatalf("%d columns on %d: %q", n, width, line)
 				}
@@ -157,23 +157,23 @@ func many(services int) api.Status {
 
 func TestSelection(t *testing.T) {
 	for name, c := range map[string]struct {
-		selection
+		Selection
 		of                api.Status
 		services, servers int
 		first, note       string
 	}{
-		"few, all shown":       {selection{}, illPair(), 2, 4, "web", ""},
-		"few, only unhealthy":  {selection{unhealthy: true}, illPair(), 2, 3, "web", "1 of 4 real servers are as they should be and not shown"},
-		"many, only unhealthy": {selection{}, many(1000), 10, 10, "s7", "9990 of 10000 real servers are as they should be and not shown: name a service, or --all"},
-		"many, all":            {selection{all: true}, many(1000), 1000, 10000, "s0", ""},
-		"one by name":          {selection{services: []string{"s9"}}, many(1000), 1, 10, "s9", ""},
-		"one, only unhealthy":  {selection{services: []string{"s7"}, unhealthy: true}, many(1000), 1, 1, "s7", "9 of 10 real servers are as they should be and not shown"},
-		"by connections":       {selection{all: true, sort: "connections"}, many(20), 20, 200, "s19", ""},
-		"by health":            {selection{all: true, sort: "health"}, many(20), 20, 200, "s7", ""},
-		"by name":              {selection{all: true, sort: "name"}, many(20), 20, 200, "s0", ""},
+		"few, all shown":       {Selection{}, illPair(), 2, 4, "web", ""},
+		"few, only unhealthy":  {Selection{unhealthy: true}, illPair(), 2, 3, "web", "1 of 4 real servers are as they should be and not shown"},
+		"many, only unhealthy": {Selection{}, many(1000), 10, 10, "s7", "9990 of 10000 real servers are as they should be and not shown: name a service, or --all"},
+		"many, all":            {Selection{all: true}, many(1000), 1000, 10000, "s0", ""},
+		"one by name":          {Selection{Services: []string{"s9"}}, many(1000), 1, 10, "s9", ""},
+		"one, only unhealthy":  {Selection{Services: []string{"s7"}, unhealthy: true}, many(1000), 1, 1, "s7", "9 of 10 real servers are as they should be and not shown"},
+		"by connections":       {Selection{all: true, sort: "connections"}, many(20), 20, 200, "s19", ""},
+		"by health":            {Selection{all: true, sort: "health"}, many(20), 20, 200, "s7", ""},
+		"by name":              {Selection{all: true, sort: "name"}, many(20), 20, 200, "s0", ""},
 	} {
 		s := c.of
-		note, err := c.apply(&s)
+		note, err := c.Apply(&s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,11 +186,11 @@ func TestSelection(t *testing.T) {
 		}
 	}
 	s := illPair()
-	if _, err := (selection{services: []string{"wbe"}}).apply(&s); err == nil || !strings.Contains(err.Error(), "there are: web, mail") {
+	if _, err := (Selection{Services: []string{"wbe"}}).Apply(&s); err == nil || !strings.Contains(err.Error(), "there are: web, mail") {
 		t.Error(err)
 	}
 	s = many(20)
-	if _, err := (selection{services: []string{"s7"}, sort: "health"}).apply(&s); err != nil || s.Services[0].RealServers[0].Verdict != "down" {
+	if _, err := (Selection{Services: []string{"s7"}, sort: "health"}).Apply(&s); err != nil || s.Services[0].RealServers[0].Verdict != "down" {
 		t.Errorf("%v, %+v first", err, s.Services[0].RealServers[0])
 	}
 }
@@ -200,13 +200,13 @@ func TestLastOf(t *testing.T) {
 	for i := range 20 {
 		all = append(all, event.Event{ID: uint64(i), Service: []string{"web", "mail", ""}[i%3]})
 	}
-	if got := lastOf(all, nil); len(got) != shownEvents || got[0].ID != 19 {
+	if got := LastOf(all, nil); len(got) != shownEvents || got[0].ID != 19 {
 		t.Errorf("%+v", got)
 	}
-	if got := lastOf(all, []string{"mail"}); len(got) != shownEvents || got[0].ID != 19 || got[1].ID != 16 {
+	if got := LastOf(all, []string{"mail"}); len(got) != shownEvents || got[0].ID != 19 || got[1].ID != 16 {
 		t.Errorf("%+v", got)
 	}
-	if got := lastOf(all, []string{"we"}); len(got) != 0 {
+	if got := LastOf(all, []string{"we"}); len(got) != 0 {
 		t.Errorf("%+v", got)
 	}
 }

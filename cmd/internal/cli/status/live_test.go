@@ -1,4 +1,4 @@
-package cli
+package status
 
 import (
 	"context"
@@ -178,9 +178,9 @@ func (d *statusDaemon) become(change func(*api.Status)) {
 // startWatch runs lvsd watch on a terminal. The channel says how it ended.
 func startWatch(t *testing.T, p *pseudoTerminal, socket string) (<-chan error, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(t.Context())
-	w := &watcher{in: p.program, out: p.program, client: api.NewClient(socket), every: 100 * time.Millisecond}
+	w := &Watcher{In: p.program, Out: p.program, Client: api.NewClient(socket), Every: 100 * time.Millisecond}
 	ended := make(chan error, 1)
-	go func() { ended <- w.run(ctx) }()
+	go func() { ended <- w.Run(ctx) }()
 	t.Cleanup(cancel)
 	return ended, cancel
 }
@@ -299,8 +299,8 @@ func TestWatchNeedsATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	w := &watcher{in: f, out: f, every: time.Second}
-	if err := w.run(t.Context()); err == nil || !strings.Contains(err.Error(), "lvsd status") {
+	w := &Watcher{In: f, Out: f, Every: time.Second}
+	if err := w.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "lvsd status") {
 		t.Error(err)
 	}
 	if info, err := f.Stat(); err != nil || info.Size() != 0 {
