@@ -50,7 +50,7 @@ func (p *smtpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outco
 	if out.Reason != "" {
 		return out
 	}
-	features, out := session.command("EHLO "+p.helo, 250)
+	features, out := session.hello(p.helo)
 	if out.Reason != "" {
 		return out
 	}
@@ -71,7 +71,7 @@ func (p *smtpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outco
 			return out
 		}
 		expiry, session = ends, newSMTPSession(s)
-		if _, out = session.command("EHLO "+p.helo, 250); out.Reason != "" {
+		if _, out = session.hello(p.helo); out.Reason != "" {
 			out.CertExpiry = expiry
 			return out
 		}
@@ -97,6 +97,15 @@ func newSMTPSession(rw io.ReadWriter) *smtpSession {
 	return &smtpSession{w: rw, raw: raw, in: in, text: textproto.NewReader(in)}
 }
 
+// hello sends EHLO, and HELO to a server that does not know EHLO (RFC 5321 §3.2, §4.1.4).
+func (s *smtpSession) hello(name string) (features string, out outcome.Outcome) {
+	features, out = s.command("EHLO "+name, 2)
+	if out.Reason == outcome.Status && strings.HasPrefix(out.Detail, "5") {
+		features, out = s.command("HELO "+name, 2)
+	}
+	return features, out
+}
+
 func (s *smtpSession) command(line string, code int) (string, outcome.Outcome) {
 	if _, err := io.WriteString(s.w, line+"\r\n"); err != nil {
 		return "", outcome.FromError(outcome.PhaseSend, err, "")
@@ -105,7 +114,7 @@ func (s *smtpSession) command(line string, code int) (string, outcome.Outcome) {
 }
 
 // reply reads one reply and returns its text without the code. The outcome is zero
-// if the reply has the expected code.
+// if the code is the expected one, or starts with its digits.
 func (s *smtpSession) reply(code int) (string, outcome.Outcome) {
 	s.raw.seen = s.raw.seen[:0]
 	_, text, err := s.text.ReadResponse(code)

@@ -28,6 +28,12 @@ func speakMail(c net.Conn, settings *tls.Config, change string) {
 		switch {
 		case has("rude"):
 			io.WriteString(c, "550 go away\r\n")
+		case strings.HasPrefix(line, "EHLO") && has("old"):
+			io.WriteString(c, "500 unknown command\r\n")
+		case line == "HELO lb1\r\n":
+			io.WriteString(c, "250 mail.example.org\r\n")
+		case strings.HasPrefix(line, "EHLO") && has("248"):
+			io.WriteString(c, "248 mail.example.org\r\n")
 		case strings.HasPrefix(line, "EHLO lb1") && has("tls"):
 			io.WriteString(c, "250-mail.example.org\r\n250-SIZE 1000\r\n250 STARTTLS\r\n")
 		case strings.HasPrefix(line, "EHLO lb1"):
