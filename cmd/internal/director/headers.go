@@ -1,8 +1,5 @@
 package director
 
-// Headers of checks that come from a file: secrets that shall not stand in the
-// configuration. No message shows a value.
-
 import (
 	"fmt"
 	"io"
@@ -15,10 +12,11 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// headersLimit bounds a file: what is larger is no list of headers.
+// headersLimit bounds the size of a headers_file, which has secrets that do not belong in
+// the configuration. No message shows a value.
 const headersLimit = 16 << 10
 
-// addHeaders reads what was not read yet.
+// addHeaders reads a headers_file that was not read yet.
 func (f files) addHeaders(file string) error {
 	if _, done := f.headers[file]; done || file == "" {
 		return nil
@@ -38,8 +36,8 @@ func (f files) addHeaders(file string) error {
 	return nil
 }
 
-// parseHeaders reads "Name: value" lines. Empty ones, and what begins with #, are
-// passed over.
+// parseHeaders reads "Name: value" lines. Empty ones and those that begin with # are
+// skipped.
 func parseHeaders(text string) (map[string]string, error) {
 	if len(text) > headersLimit {
 		return nil, fmt.Errorf("is larger than %d bytes", headersLimit)
@@ -71,7 +69,7 @@ func parseHeaders(text string) (map[string]string, error) {
 	return all, nil
 }
 
-// secretsOf are the values, and of "Bearer abc" the second word too.
+// secretsOf returns the values, and of "Bearer abc" also the second word.
 func secretsOf(headers map[string]string) (all []string) {
 	for _, value := range slices.Sorted(maps.Values(headers)) {
 		all = append(all, value)

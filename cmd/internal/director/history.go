@@ -1,8 +1,5 @@
 package director
 
-// History tells the event recorder what a decision changed. No decision reads
-// it.
-
 import (
 	"fmt"
 	"time"
@@ -11,7 +8,7 @@ import (
 	"lvsd/cmd/internal/event"
 )
 
-// record tells the history what a decision changed.
+// record records what a decision changed as events. No decision reads them.
 func (d *Director) record(old, plan *decision.Decision) {
 	if old == nil {
 		old = &decision.Decision{}
@@ -21,12 +18,12 @@ func (d *Director) record(old, plan *decision.Decision) {
 	for i := range old.Services {
 		services[old.Services[i].Name] = &old.Services[i]
 	}
-	tell := func(e event.Event) {
+	add := func(e event.Event) {
 		e.At = now
 		d.deps.Events.Record(e)
 	}
 	if e, changed := guardEvent(old.Guard, plan.Guard); changed {
-		tell(e)
+		add(e)
 	}
 	for i := range plan.Services {
 		svc := &plan.Services[i]
@@ -36,49 +33,49 @@ func (d *Director) record(old, plan *decision.Decision) {
 			before = &decision.Service{}
 		}
 		if len(svc.Servers) > 0 && len(before.Servers) == len(svc.Servers) && &svc.Servers[0] == &before.Servers[0] {
-			continue // it was not decided anew
+			continue // it was reused
 		}
-		recordServers(before, svc, tell)
+		recordServers(before, svc, add)
 		if !known || before.Up != svc.Up {
 			e := event.Event{Kind: event.KindQuorum, Service: svc.Name, To: upText(svc.Up), Reason: fmt.Sprintf("weight alive %d", svc.AvailableWeight)}
 			if known {
 				e.From = upText(before.Up)
 			}
-			tell(e)
+			add(e)
 		}
 		if before.Panic != svc.Panic {
-			tell(event.Event{Kind: event.KindPanic, Service: svc.Name, From: onText(before.Panic), To: onText(svc.Panic),
+			add(event.Event{Kind: event.KindPanic, Service: svc.Name, From: onText(before.Panic), To: onText(svc.Panic),
 				Reason: fmt.Sprintf("%d of %d servers are healthy", svc.Healthy, svc.Counted)})
 		}
 		if before.Fallback.Active != svc.Fallback.Active {
-			tell(event.Event{Kind: event.KindFallback, Service: svc.Name, RealServer: fallbackName(before.Fallback, svc.Fallback),
+			add(event.Event{Kind: event.KindFallback, Service: svc.Name, RealServer: fallbackName(before.Fallback, svc.Fallback),
 				From: onText(before.Fallback.Active), To: onText(svc.Fallback.Active), Reason: fmt.Sprintf("weight alive %d", svc.AvailableWeight)})
 		}
 	}
-	// What is left is no longer in the file.
+	// The others are no longer in the file.
 	for i := range old.Services {
 		svc := &old.Services[i]
 		if services[svc.Name] == svc {
-			recordServers(svc, &decision.Service{}, tell)
-			tell(event.Event{Kind: event.KindQuorum, Service: svc.Name, From: upText(svc.Up), To: "removed", Reason: "taken out of the file"})
+			recordServers(svc, &decision.Service{}, add)
+			add(event.Event{Kind: event.KindQuorum, Service: svc.Name, From: upText(svc.Up), To: "removed", Reason: "taken out of the file"})
 		}
 	}
 }
 
-// recordServers tells what changed of a service's servers: weights, in the
-// order of the file, and then who was taken out of it.
-func recordServers(before, svc *decision.Service, tell func(event.Event)) {
+// recordServers records the changed weights of a service's servers, in the order of the
+// file, and then the servers that were removed from it.
+func recordServers(before, svc *decision.Service, add func(event.Event)) {
 	find, kept := before.Lookup(), make(map[*decision.RealServer]bool, len(svc.Servers))
 	for i, s := range svc.Servers {
 		was := find(i, s.Address)
 		kept[was] = true
 		if e, changed := weightEvent(was, s); changed {
-			tell(e)
+			add(e)
 		}
 	}
 	for i := range before.Servers {
 		if s := &before.Servers[i]; !kept[s] {
-			tell(event.Event{Kind: event.KindWeight, Service: s.ID.Service, RealServer: s.ID.RealServer, From: weightText(*s), To: "removed", Reason: "taken out of the file"})
+			add(event.Event{Kind: event.KindWeight, Service: s.ID.Service, RealServer: s.ID.RealServer, From: weightText(*s), To: "removed", Reason: "taken out of the file"})
 		}
 	}
 }
@@ -102,8 +99,8 @@ func weightEvent(before *decision.RealServer, s decision.RealServer) (event.Even
 	return e, true
 }
 
-// guardEvent is what people want to know of the guard: that it froze the
-// verdicts, and why that ended. What it asked and let pass, the weights tell.
+// guardEvent is an event when the guard froze the health, and when that ended. What it let
+// pass shows in the weights.
 func guardEvent(old, g decision.Guard) (event.Event, bool) {
 	e := event.Event{Kind: event.KindGuard, From: string(old.State), To: string(g.State), Reason: g.Why}
 	return e, old.State != g.State && (g.Active() || old.Active())

@@ -1,9 +1,5 @@
 package persist
 
-// The record of addresses is what the elections of the running configuration may
-// have put on this host's interfaces: what `lvsd cleanup` looks for after a
-// crash.
-
 import (
 	"encoding/json"
 	"errors"
@@ -16,16 +12,17 @@ import (
 	"lvsd/config"
 )
 
-// Addresses is the record.
+// Addresses is the record of what the VRRP instances of the running configuration may have
+// put on this host's interfaces: `lvsd cleanup` removes it after a crash.
 type Addresses struct {
 	Version   int        `json:"version"`
 	Instances []Instance `json:"elections"`
-	// CleanupSkipped says that a crash was followed by no cleaning up, because the daemon
-	// was about to be started again. A start that succeeds writes the record anew.
+	// CleanupSkipped records that `lvsd cleanup` did nothing after a crash, because the
+	// daemon was about to be started again. A start that succeeds replaces the record.
 	CleanupSkipped bool `json:"spared,omitempty"`
 }
 
-// Instance is one election's part.
+// Instance is what one VRRP instance may have put there.
 type Instance struct {
 	Name       string         `json:"name"`
 	Interface  string         `json:"interface"`
@@ -34,7 +31,7 @@ type Instance struct {
 	IPv6       bool           `json:"ipv6,omitempty"`
 	Addresses  []netip.Prefix `json:"addresses"`
 	Routes     []config.Route `json:"routes,omitempty"` // that move with them
-	Rules      []config.Rule  `json:"rules,omitempty"`  // likewise
+	Rules      []config.Rule  `json:"rules,omitempty"`  // that move with them
 }
 
 const addressesVersion = 1
@@ -56,7 +53,7 @@ func (d *Dir) LoadAddresses() (Addresses, error) {
 		err = fmt.Errorf("its version %d is not known to this lvsd", a.Version)
 	}
 	if err != nil {
-		return Addresses{}, fmt.Errorf("failed to read the record of addresses, %s: %w (look at `ip address`, take off by hand what a crash left, and remove the file)", d.addresses(), err)
+		return Addresses{}, fmt.Errorf("failed to read the record of addresses, %s: %w (look at `ip address`, remove manually what a crash left, and remove the file)", d.addresses(), err)
 	}
 	return a, nil
 }

@@ -1,7 +1,5 @@
 package persist
 
-// Looking into a state directory from beside: nothing is made, locked or moved.
-
 import (
 	"bufio"
 	"fmt"
@@ -14,8 +12,8 @@ import (
 	"lvsd/ipvs"
 )
 
-// Peek answers what lvsd wrote into the kernel, as far as the directory says,
-// and whether a daemon holds the directory now.
+// Peek returns what lvsd wrote into the kernel by the record in a directory, and whether a
+// daemon has locked it. It creates, locks and renames nothing.
 func Peek(path string) (owned ipvs.Owned, held bool, err error) {
 	owned, err = ledger{filepath.Join(path, "owned")}.read()
 	if err != nil {
@@ -24,8 +22,8 @@ func Peek(path string) (owned ipvs.Owned, held bool, err error) {
 	return owned, isLocked(filepath.Join(path, "lock")), nil
 }
 
-// isLocked looks into the kernel's list of locks: to try the lock would keep a
-// daemon that starts at that moment away.
+// isLocked reads the kernel's list of locks: an attempt to lock would make a daemon fail
+// that starts at that moment.
 func isLocked(path string) bool {
 	var s unix.Stat_t
 	if unix.Stat(path, &s) != nil {

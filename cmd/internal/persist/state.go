@@ -20,12 +20,12 @@ import (
 type Dir struct {
 	path string
 	lock *os.File
-	// unkept is why what was decided cannot be written; nil: it can.
+	// unkept is why the decision cannot be written; nil: it can.
 	unkept atomic.Pointer[string]
 }
 
-// Open makes the directory when it is missing (mode 0700) and locks it until
-// Close. The error of a directory that another daemon holds says so.
+// Open creates the directory if it is missing (mode 0700) and locks it until Close. It
+// fails where another daemon has locked it.
 func Open(path string) (*Dir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("failed to make state_dir: %w (make it writable, or set [global] state_dir to another place)", err)
@@ -47,7 +47,7 @@ func Open(path string) (*Dir, error) {
 // Path is where the directory is.
 func (d *Dir) Path() string { return d.path }
 
-// Close gives the lock back.
+// Close releases the lock.
 func (d *Dir) Close() error { return d.lock.Close() }
 
 // Ledger is the record of the kernel entries that lvsd wrote, in the file
@@ -56,14 +56,14 @@ func (d *Dir) Ledger() ipvs.Ledger { return ledger{filepath.Join(d.path, "owned"
 
 type ledger struct{ path string }
 
-// ownedFile is the file's form: JSON, one entry a service.
+// ownedFile is the content of the file: JSON, one entry a service.
 type ownedFile struct {
 	Version  int            `json:"version"`
 	Services []ownedService `json:"services"`
-	Sync     bool           `json:"sync,omitempty"` // the synchronisation's daemons are ours
+	Sync     bool           `json:"sync,omitempty"` // the sync daemons are ours
 }
 
-// ownedService is known by protocol and address, or by a firewall mark.
+// ownedService is identified by protocol and address, or by a firewall mark.
 type ownedService struct {
 	Protocol     ipvs.Protocol    `json:"protocol,omitempty"` // IP protocol number
 	Address      netip.AddrPort   `json:"address,omitzero"`
@@ -74,10 +74,10 @@ type ownedService struct {
 
 const ownedVersion = 1
 
-// aside is what a record that cannot be read is kept under.
+// aside is the suffix under which an unreadable record is kept.
 const aside = ".bad"
 
-// Problems names what somebody must look at, until it is done.
+// Problems returns what an operator has to fix.
 func (d *Dir) Problems() []string {
 	var all []string
 	bad := filepath.Join(d.path, "owned"+aside)
@@ -90,8 +90,8 @@ func (d *Dir) Problems() []string {
 	return all
 }
 
-// Load reads the record. A missing file is an empty record; a file that does
-// not parse is an error and is kept aside (see Problems).
+// Load reads the record. A missing file is an empty record; a file that does not parse is an
+// error and is renamed (see Problems).
 func (l ledger) Load() (ipvs.Owned, error) {
 	owned, err := l.read()
 	if errors.Is(err, errIllegible) {
@@ -103,7 +103,7 @@ func (l ledger) Load() (ipvs.Owned, error) {
 // errIllegible is wrapped by the error of a record that does not parse.
 var errIllegible = errors.New("it is illegible")
 
-// read reads the record and leaves it where it is.
+// read reads the record and changes nothing.
 func (l ledger) read() (ipvs.Owned, error) {
 	text, err := os.ReadFile(l.path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,7 +1,3 @@
-// What differs between two values of one type, field by field, under the names
-// that the configuration file has for them. A key that comes later is there by
-// itself.
-
 package preview
 
 import (
@@ -16,8 +12,8 @@ import (
 	"lvsd/config"
 )
 
-// fields lists what differs, with the names below prefix, but for the fields of
-// these names.
+// fields lists the differences between two values of one type under the names of their
+// configuration keys, below prefix, without the fields to skip. A new key needs nothing here.
 func fields(prefix string, old, next any, skip map[string]bool) []Change {
 	return differ(prefix, reflect.ValueOf(old), reflect.ValueOf(next), skip)
 }
@@ -36,7 +32,7 @@ func differ(name string, a, b reflect.Value, skip map[string]bool) []Change {
 		return differ(name, a.Elem(), b.Elem(), skip)
 	case a.Kind() != reflect.Struct || slices.Contains(plainStructs, a.Type()):
 		from, to := text(a), text(b)
-		if from == to { // lines moved in the file, or what is not shown
+		if from == to { // a position in the file, or a value that is not shown
 			from, to = "as it was", "changed"
 		}
 		return []Change{{name, from, to}}
@@ -62,10 +58,10 @@ func differ(name string, a, b reflect.Value, skip map[string]bool) []Change {
 	return all
 }
 
-// secret are fields that may hold a password.
+// secret are fields that may contain a password.
 var secret = map[string]bool{"Headers": true, "Body": true, "Send": true, "Steps": true, "Webhook": true}
 
-// text is a value for people; nothing is "none".
+// text is a value for people; an empty one is "none".
 func text(v reflect.Value) string {
 	switch x := v.Interface().(type) {
 	case netip.Addr:
@@ -116,7 +112,7 @@ func text(v reflect.Value) string {
 	return fmt.Sprint(v.Interface())
 }
 
-// keys are the names in the file that do not follow from those in the code.
+// keys are the configuration keys that do not follow from a field's name.
 var keys = map[string]string{
 	"VRID": "virtual_router_id", "Excluded": "excluded_addresses", "FWMark": "fwmark", "IPv6": "family", "UseTLS": "tls",
 	"DNSName": "name", "DNSRecord": "record", "DNSRcode": "rcode", "DNSAnswer": "answer", "DNSTCP": "tcp",
@@ -124,7 +120,7 @@ var keys = map[string]string{
 	"MaxLen": "maxlen", "VirtualMAC": "virtual_mac",
 }
 
-// key turns a field's name into that of its key: "HTTPListen" into "http_listen".
+// key turns a field's name into its configuration key: "HTTPListen" into "http_listen".
 func key(field string) string {
 	if k, ok := keys[field]; ok {
 		return k

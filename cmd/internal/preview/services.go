@@ -1,6 +1,3 @@
-// What would become of the services, from the writes to the kernel's table and
-// from what differs between the two configurations.
-
 package preview
 
 import (
@@ -16,7 +13,8 @@ import (
 	"lvsd/ipvs"
 )
 
-// builder gathers what belongs together.
+// builder makes a Preview from the writes to the kernel's table and the differences between
+// the two configurations.
 type builder struct {
 	director.DryRun
 	out *Preview
@@ -73,8 +71,7 @@ func (b *builder) services() {
 	}
 }
 
-// isPath says whether a service is one that probes go through, and nobody's to
-// see.
+// isPath reports whether a service is that of a mark probe, which is not shown.
 func (b *builder) isPath(k ipvs.ServiceKey) bool {
 	for _, c := range []*config.Config{b.Running, b.Next} {
 		if c != nil && k.Mark != 0 && k.Mark-c.IPVS.ThroughMarks < config.ThroughMarkCount {
@@ -91,7 +88,7 @@ func present(there bool) string {
 	return "none"
 }
 
-// keep takes a service into the plan if something happens to it.
+// keep adds a service to the preview if it changes.
 func (b *builder) keep(s Service) {
 	if s.Action == Edit && len(s.Changes)+len(s.RealServers)+len(s.Checks)+s.RestartedChecks == 0 && s.Was == "" {
 		return
@@ -115,7 +112,7 @@ func (b *builder) service(k ipvs.ServiceKey, name string) Service {
 	return s
 }
 
-// stays words a service of the next configuration.
+// stays describes a service of the next configuration.
 func (b *builder) stays(s *Service, k ipvs.ServiceKey, svc config.Service, decided decision.Service) {
 	s.LiveAfter = b.Decided.Desired.Table[k].Live()
 	writes := map[netip.AddrPort]ipvs.Op{}
@@ -137,7 +134,7 @@ func (b *builder) stays(s *Service, k ipvs.ServiceKey, svc config.Service, decid
 		was, stood := before[rs.Address]
 		b.server(s, k, decided.Servers[i], op, written, was, stood)
 	}
-	for _, op := range b.ops[k] { // those that are in the file no more, the fallback, foreign ones
+	for _, op := range b.ops[k] { // removed from the file, the fallback, foreign ones
 		if _, left := writes[op.Destination.Address]; left && op.Destination.Address.IsValid() {
 			b.leaving(s, k, op, svc.DrainTimeout)
 		}
@@ -155,7 +152,7 @@ func (b *builder) stays(s *Service, k ipvs.ServiceKey, svc config.Service, decid
 	}
 }
 
-// server words a real server of the next configuration.
+// server describes a real server of the next configuration.
 func (b *builder) server(s *Service, k ipvs.ServiceKey, decided decision.RealServer, op ipvs.Op, written bool, was config.RealServer, stood bool) {
 	out := b.realServer(k, decided.Address)
 	if written {
@@ -167,7 +164,7 @@ func (b *builder) server(s *Service, k ipvs.ServiceKey, decided decision.RealSer
 	}
 	_, inKernel := b.Table.Table[k].Destinations[decided.Address]
 	if !written && !stood && !inKernel {
-		out.Action = Add // later: what failed, or of which nothing is known, is not in the table
+		out.Action = Add // later: one that failed or has no result is not in the table
 	}
 	told := written && op.Kind == ipvs.EditDestination && out.Weight == out.Configured
 	if stood && was.Weight != out.Configured && !told {
@@ -181,7 +178,7 @@ func (b *builder) server(s *Service, k ipvs.ServiceKey, decided decision.RealSer
 	}
 }
 
-// unlisted are the servers that leave the file and that the kernel does not have.
+// unlisted adds the servers that leave the file and are not in the kernel.
 func (b *builder) unlisted(s *Service, k ipvs.ServiceKey, svc config.Service, before map[netip.AddrPort]config.RealServer) {
 	stays := map[netip.AddrPort]bool{}
 	for _, rs := range svc.RealServers {
@@ -227,7 +224,7 @@ func (b *builder) realServer(k ipvs.ServiceKey, a netip.AddrPort) RealServer {
 	return rs
 }
 
-// write words the write of a destination.
+// write describes the write of a destination.
 func (rs *RealServer) write(op ipvs.Op) {
 	switch op.Kind {
 	case ipvs.AddDestination:
@@ -242,7 +239,7 @@ func (rs *RealServer) write(op ipvs.Op) {
 	}
 }
 
-// leaving words the write of a destination that is no real server of the file.
+// leaving describes the write of a destination that is not in the file.
 func (b *builder) leaving(s *Service, k ipvs.ServiceKey, op ipvs.Op, timeout time.Duration) {
 	rs := b.realServer(k, op.Destination.Address)
 	rs.write(op)
@@ -263,7 +260,7 @@ func (b *builder) drainsWithoutWrite(s *Service, k ipvs.ServiceKey, writes map[n
 		}
 		_, written := writes[d.RealServer]
 		if _, was := b.Before.Desired.Table[k].Destinations[d.RealServer]; written || !was {
-			continue // told already, or it drains on
+			continue // shown already, or it is draining before, too
 		}
 		rs := b.realServer(k, d.RealServer)
 		rs.Action, rs.InKernel, rs.DrainSeconds = Drain, true, max(timeout, d.Deadline.Sub(d.Since)).Seconds()
@@ -271,7 +268,7 @@ func (b *builder) drainsWithoutWrite(s *Service, k ipvs.ServiceKey, writes map[n
 	}
 }
 
-// leaves words a service that is not in the next configuration.
+// leaves describes a service that is not in the next configuration.
 func (b *builder) leaves(s *Service, k ipvs.ServiceKey) {
 	if s.Name == "" {
 		s.Name = k.String()
@@ -308,7 +305,7 @@ func addresses(s ipvs.Service) []netip.AddrPort {
 	return all
 }
 
-// checks words what differs between the checks of the servers that stay.
+// checks describes the changed checks of the servers that remain.
 func (b *builder) checks(s *Service, svc config.Service, before map[netip.AddrPort]config.RealServer) {
 	index := map[Change]int{}
 	for _, rs := range svc.RealServers {

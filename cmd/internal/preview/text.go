@@ -1,6 +1,3 @@
-// A plan as people read it: service by service, what comes with +, what goes
-// with -, what changes with ~.
-
 package preview
 
 import (
@@ -19,7 +16,7 @@ const (
 	plain  = "\x1b[0m"
 )
 
-// page gathers lines; with colour they are marked for a terminal.
+// page collects lines, with colours for a terminal.
 type page struct {
 	strings.Builder
 	colour bool
@@ -45,7 +42,7 @@ func (p *page) sign(action string) string {
 	return p.mark(s.colour, s.sign)
 }
 
-// Print writes a plan for people.
+// Print writes a preview for people: + added, - removed, ~ changed.
 func Print(out io.Writer, plan Preview, colour bool) error {
 	p := &page{colour: colour}
 	p.head(plan)
@@ -146,7 +143,7 @@ func (p *page) realServer(rs RealServer) {
 	p.line("  %s %s  %s", p.sign(rs.Action), rs.Address, strings.Join(parts, ", "))
 }
 
-// becomes says what becomes of the connections that a server has.
+// becomes is what would happen to a server's connections.
 func (rs RealServer) becomes() string {
 	has := rs.Connections.String()
 	switch {

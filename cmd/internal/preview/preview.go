@@ -13,30 +13,30 @@ type Preview struct {
 	Director string    `json:"director"`
 	At       time.Time `json:"at"`
 	File     string    `json:"file"`
-	Hash     string    `json:"hash,omitempty"` // of the file; "" where it has mistakes
-	// Daemon: one runs here, so this is what a reload would do. Without one it
-	// is what a start would do.
+	Hash     string    `json:"hash,omitempty"` // of the file; "" where it has errors
+	// Daemon: one is running here, so this is what a reload would do; otherwise what
+	// a start would do.
 	Daemon      bool   `json:"daemon"`
 	RunningHash string `json:"running_hash,omitempty"`
-	// Differs: something would change, in the kernel or in the daemon. Another
-	// comment in the file is no difference.
+	// Differs: something would change, in the kernel or in the daemon. A comment in
+	// the file is no difference.
 	Differs bool `json:"differs"`
-	// Refused is why the configuration would not run; nothing would change then.
+	// Refused is why the configuration would be rejected; nothing would change then.
 	Refused  []string `json:"refused"`
 	Warnings []string `json:"warnings"`
 
-	Services  []Service  `json:"virtual_services"` // those that something happens to
-	Instances []Instance `json:"vrrp"`             // likewise
+	Services  []Service  `json:"virtual_services"` // those that change
+	Instances []Instance `json:"vrrp"`             // those that change
 	Settings  []Change   `json:"settings"`         // timeouts and sysctls of the kernel
 	Sync      []Sync     `json:"sync"`
-	Global    []Change   `json:"global"` // what the daemon does otherwise
+	Global    []Change   `json:"global"` // other settings of the daemon
 	// Writes is how many writes to the kernel's table it would take.
 	Writes int `json:"kernel_writes"`
-	// Ending are the connections of servers that would be removed at once.
+	// Ending are the connections of servers that would be removed without a drain.
 	Ending Connections `json:"ending_connections"`
 }
 
-// Change is one value that would be another.
+// Change is one value that would change.
 type Change struct {
 	Field string `json:"field"`
 	From  string `json:"from"`
@@ -48,12 +48,12 @@ const (
 	Add    = "add"
 	Edit   = "change"
 	Remove = "remove"
-	// Drain: it leaves the file, takes no new connections, and is removed when
-	// its connections have ended or drain_timeout is over.
+	// Drain: it leaves the file, gets no new connections, and is removed when its
+	// connections have ended or drain_timeout is over.
 	Drain = "drain"
 )
 
-// Service is what would become of a virtual service.
+// Service is what would change of a virtual service.
 type Service struct {
 	Name    string `json:"name"`
 	Was     string `json:"was,omitempty"` // its name now, where that differs
@@ -64,16 +64,16 @@ type Service struct {
 	Changes     []Change     `json:"changes"`
 	Connections Connections  `json:"connections"` // of all its servers now
 	RealServers []RealServer `json:"real_servers"`
-	// Live are the servers that take new connections.
+	// Live servers get new connections.
 	LiveBefore int           `json:"live_before"`
 	LiveAfter  int           `json:"live_after"`
 	Checks     []CheckChange `json:"checks"`
-	// RestartedChecks is how many servers that stay have checks that begin anew.
+	// RestartedChecks is how many of the remaining servers have checks that restart.
 	RestartedChecks int      `json:"checks_anew"`
 	Warnings        []string `json:"warnings"`
 }
 
-// RealServer is what would become of a real server in the kernel.
+// RealServer is what would change of a real server in the kernel.
 type RealServer struct {
 	Address     string      `json:"address"`
 	Action      string      `json:"action"`
@@ -84,14 +84,13 @@ type RealServer struct {
 	InKernel   bool `json:"in_kernel"`
 	Weight     int  `json:"weight"`
 	Configured int  `json:"configured_weight"`
-	// Why says what holds the weight below the configured one.
+	// Why is why the weight is below the configured one.
 	Why string `json:"why,omitempty"`
 	// DrainSeconds is how long a drain lasts at most.
 	DrainSeconds float64 `json:"drain_seconds,omitempty"`
 }
 
-// CheckChange is one value of checks that would be another, and of how many
-// real servers.
+// CheckChange is one value of checks that would change, and for how many real servers.
 type CheckChange struct {
 	Change
 	RealServers int `json:"real_servers"`
@@ -110,17 +109,17 @@ func (c *Connections) add(s ipvs.DestinationStats) {
 	c.Persistent += s.Persistent
 }
 
-// Actions of elections.
+// Actions of instances.
 const (
 	Start   = "start"
 	Restart = "restart"
 	End     = "end"
 )
 
-// Instance is what would become of an election.
+// Instance is what would change of a VRRP instance.
 type Instance struct {
 	Name    string   `json:"name"`
-	Was     string   `json:"was,omitempty"` // the election that it follows on the same virtual router
+	Was     string   `json:"was,omitempty"` // the instance that it replaces on the same virtual router
 	Action  string   `json:"action"`        // start, change, restart, end
 	Changes []Change `json:"changes"`
 	State   string   `json:"state,omitempty"` // now
@@ -128,11 +127,11 @@ type Instance struct {
 	// Added and Go are the addresses that a master would take and give up.
 	Added   []string `json:"addresses_come"`
 	Removed []string `json:"addresses_go"`
-	// Moves says how mastership would move; "" when it would not.
+	// Moves is how mastership would move; "" when it would not.
 	Moves string `json:"moves,omitempty"`
 }
 
-// Sync is what would become of one half of the connection synchronisation.
+// Sync is what would change of one role of the connection sync.
 type Sync struct {
 	Half   string `json:"half"`   // master sends, backup receives
 	Action string `json:"action"` // start, restart, end
@@ -141,7 +140,7 @@ type Sync struct {
 	Why    string `json:"why,omitempty"`
 }
 
-// Refuse is the plan of a configuration that would not run at all.
+// Refuse returns the preview of a configuration that does not parse.
 func Refuse(name, file string, at time.Time, refused []string) Preview {
 	p := empty()
 	p.Director, p.File, p.At, p.Refused = name, file, at, refused
@@ -153,7 +152,7 @@ func empty() Preview {
 		Settings: []Change{}, Sync: []Sync{}, Global: []Change{}}
 }
 
-// Build words what was foreseen. Refused and warnings are in lines already.
+// Build makes the preview of a dry run. Refused and warnings are lines already.
 func Build(f director.DryRun, refused, warnings []string) Preview {
 	p := empty()
 	p.Director, p.At, p.File, p.Hash = f.Next.Director, f.At, f.Next.File, f.Next.Hash
@@ -180,8 +179,8 @@ func Build(f director.DryRun, refused, warnings []string) Preview {
 	return p
 }
 
-// notGlobal are the parts of a configuration that are told elsewhere: the
-// kernel's settings as the kernel has them.
+// notGlobal are the parts of a configuration that are shown elsewhere: the kernel's
+// settings as the kernel has them.
 var notGlobal = map[string]bool{"Director": true, "Directors": true, "Hash": true, "File": true, "Text": true,
 	"Instances": true, "Services": true, "TimeoutTCP": true, "TimeoutTCPFin": true, "TimeoutUDP": true, "Sync": true}
 

@@ -1,8 +1,5 @@
 package persist
 
-// What the settings of interfaces were before probes through the kernel needed
-// others. They are of this boot: another one begins with its own.
-
 import (
 	"encoding/json"
 	"errors"
@@ -13,7 +10,8 @@ import (
 	"strings"
 )
 
-// foundFile is the file's form.
+// foundFile is the content of the file "found": the settings of interfaces as they were
+// before mark probes needed others. They hold for one boot.
 type foundFile struct {
 	Boot     string            `json:"boot"` // /proc/sys/kernel/random/boot_id
 	Settings map[string]string `json:"settings"`
@@ -21,7 +19,7 @@ type foundFile struct {
 
 func (d *Dir) found() string { return filepath.Join(d.path, "found") }
 
-// LoadSysctls reads them. A missing file, and one of another boot, is none.
+// LoadSysctls reads them. A missing file, and one of another boot, has none.
 func (d *Dir) LoadSysctls() (map[string]string, error) {
 	text, err := os.ReadFile(d.found())
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,9 +1,5 @@
 package persist
 
-// What was decided last, so that a daemon that is started again goes on where the
-// one before it ended. It is written by a task of its own; what the last moment
-// before a crash decided may be missing, and the kernel's weights hold then.
-
 import (
 	"bytes"
 	"context"
@@ -19,11 +15,11 @@ import (
 )
 
 const (
-	// keptFor is how old what was decided may be: a daemon that was away for
-	// longer knows nothing of the servers.
+	// keptFor is how old a saved decision may be: after a longer time it says nothing about
+	// the servers any more.
 	keptFor = 10 * time.Minute
-	// keepEvery is how often it is looked whether there is something to write;
-	// a write that takes long makes it seldomer.
+	// keepEvery is how often a changed decision is written; slow writes make it less
+	// frequent.
 	keepEvery = time.Second
 )
 
@@ -31,13 +27,13 @@ func (d *Dir) kept() string { return keptPath(d.path) }
 
 func keptPath(dir string) string { return filepath.Join(dir, "decided") }
 
-// LoadDecision reads what was decided before. None, one that is too old, and one
-// that cannot be read are no reason not to start; of the latter two the log tells.
+// LoadDecision reads the last decision of an earlier run; nil where there is none, or it is
+// too old or unreadable, which is logged. It never prevents a start.
 func (d *Dir) LoadDecision(log *slog.Logger, now time.Time) *decision.Decision {
 	return PeekDecision(d.path, log, now)
 }
 
-// PeekDecision is LoadDecision of a directory that need not be ours.
+// PeekDecision is LoadDecision for a directory that is not locked by us.
 func PeekDecision(dir string, log *slog.Logger, now time.Time) *decision.Decision {
 	file := keptPath(dir)
 	info, err := os.Stat(file)
@@ -65,68 +61,68 @@ func PeekDecision(dir string, log *slog.Logger, now time.Time) *decision.Decisio
 	return plan
 }
 
-// WriteDecisions writes what was decided, whenever that changed, until the context
-// ends, and then once more.
+// WriteDecisions writes the decision whenever it changed, until the context ends, and once
+// more then. Changes of the last second before a crash may be missing.
 func (d *Dir) WriteDecisions(ctx context.Context, log *slog.Logger, decided func() *decision.Decision) error {
-	k := keeper{dir: d, log: log, decided: decided}
+	w := writer{dir: d, log: log, decided: decided}
 	timer := time.NewTimer(keepEvery)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			k.look()
+			w.write()
 			return nil
 		case <-timer.C:
-			timer.Reset(max(keepEvery, 20*k.look()))
+			timer.Reset(max(keepEvery, 20*w.write()))
 		}
 	}
 }
 
-// keeper is one run of KeepDecision.
-type keeper struct {
+// writer is one run of WriteDecisions.
+type writer struct {
 	dir     *Dir
 	log     *slog.Logger
 	decided func() *decision.Decision
-	last    *decision.Decision // that was looked at
+	last    *decision.Decision // that is in the file
 	text    []byte             // that is in the file
 }
 
-// look writes what is new, and says how long that took. What is old is touched:
-// the file's age is how long nobody has been there.
-func (k *keeper) look() time.Duration {
+// write writes a changed decision, and returns how long that took. An unchanged file gets
+// the present time: its age is how long no daemon has been running.
+func (w *writer) write() time.Duration {
 	begin := time.Now()
-	plan := k.decided()
+	plan := w.decided()
 	if plan == nil {
 		return 0
 	}
-	if plan != k.last || k.text == nil {
+	if plan != w.last || w.text == nil {
 		text, err := plan.Save()
-		if err == nil && !bytes.Equal(text, k.text) {
-			if err = replaceFile(k.dir.kept(), text); err == nil {
-				k.text = text
+		if err == nil && !bytes.Equal(text, w.text) {
+			if err = replaceFile(w.dir.kept(), text); err == nil {
+				w.text = text
 			}
 		}
-		if k.tell(err); err != nil {
+		if w.report(err); err != nil {
 			return time.Since(begin)
 		}
-		k.last = plan
+		w.last = plan
 	}
-	if os.Chtimes(k.dir.kept(), begin, begin) != nil {
-		k.text = nil // it is gone: write it again
+	if os.Chtimes(w.dir.kept(), begin, begin) != nil {
+		w.text = nil // it was removed: write it again
 	}
 	return time.Since(begin)
 }
 
-// tell says once that the decision cannot be kept, and once that it can again.
-func (k *keeper) tell(err error) {
+// report logs once that the decision cannot be saved, and once that it can again.
+func (w *writer) report(err error) {
 	if err == nil {
-		if k.dir.unkept.Swap(nil) != nil {
-			k.log.Info("what was decided is kept again")
+		if w.dir.unkept.Swap(nil) != nil {
+			w.log.Info("what was decided is kept again")
 		}
 		return
 	}
 	text := fmt.Sprintf("what was decided cannot be kept for the next start: %v: make room in state_dir, or make it writable", err)
-	if k.dir.unkept.Swap(&text) == nil {
-		k.log.Error("what was decided cannot be kept for the next start", "reason", err)
+	if w.dir.unkept.Swap(&text) == nil {
+		w.log.Error("what was decided cannot be kept for the next start", "reason", err)
 	}
 }

@@ -1,8 +1,5 @@
 package persist
 
-// The configuration that runs, as it was read: a director whose file is broken at
-// its next start goes on with what worked.
-
 import (
 	"bytes"
 	"crypto/sha256"
@@ -15,7 +12,8 @@ import (
 	"time"
 )
 
-// LastGood is a configuration that ran.
+// LastGood is the last good configuration: one that ran. A director whose file is refused at its
+// next start continues with it.
 type LastGood struct {
 	Director string    `json:"director"` // under whose name
 	File     string    `json:"file"`     // where it was read
@@ -24,8 +22,8 @@ type LastGood struct {
 	Text     string    `json:"-"`
 }
 
-// runningLine is the last line of the file. The text above it is as it was read, so
-// that the places in its messages are right and people can copy it back.
+// runningLine is the last line of the file. The text above it is unchanged, so that the
+// positions in its errors are right and it can be copied back.
 type runningLine struct {
 	Version int `json:"version"`
 	LastGood
@@ -40,7 +38,7 @@ const (
 
 func runningPath(dir string) string { return filepath.Join(dir, "running.toml") }
 
-// SaveLastGood replaces the kept configuration; its mode is 0600.
+// SaveLastGood replaces the last good configuration; the file's mode is 0600.
 func (d *Dir) SaveLastGood(r LastGood) error {
 	sum := sha256.Sum256([]byte(r.Text))
 	line, err := json.Marshal(runningLine{Version: runningVersion, LastGood: r, Bytes: len(r.Text), SHA256: hex.EncodeToString(sum[:])})
@@ -53,8 +51,8 @@ func (d *Dir) SaveLastGood(r LastGood) error {
 	return nil
 }
 
-// ReadLastGood reads the configuration that is kept in a state_dir, which need not be
-// ours. One that is not whole is an error; none is os.ErrNotExist.
+// ReadLastGood reads the last good configuration in a state_dir, which need not be locked by
+// us. An incomplete one is an error; without one the error is os.ErrNotExist.
 func ReadLastGood(dir string) (LastGood, error) {
 	path := runningPath(dir)
 	all, err := os.ReadFile(path)

@@ -1,5 +1,3 @@
-// What would become of the elections.
-
 package preview
 
 import (
@@ -49,7 +47,7 @@ func (b *builder) instances() {
 	}
 }
 
-// inFiles lists what differs of an election between the two files.
+// inFiles lists the differences of an instance between the two files.
 func (b *builder) inFiles(name string) []Change {
 	if b.Running == nil {
 		return nil
@@ -64,7 +62,7 @@ func (b *builder) inFiles(name string) []Change {
 	return nil
 }
 
-// moves says how an update would move mastership.
+// moves is how an update would move mastership; "": not at all.
 func moves(c instances.Change) string {
 	s, is, was := c.Status, c.New, c.Old
 	switch {
@@ -78,7 +76,7 @@ func moves(c instances.Change) string {
 
 func addressesOf(c vrrp.Config) []netip.Prefix { return slices.Concat(c.Addresses, c.Excluded) }
 
-// without are those of a that are not in b.
+// without returns those of a that are not in b.
 func without(a, b []netip.Prefix) []netip.Prefix {
 	return slices.DeleteFunc(slices.Clone(a), func(p netip.Prefix) bool { return slices.Contains(b, p) })
 }
