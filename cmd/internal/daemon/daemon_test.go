@@ -1,0 +1,116 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/configfile"
+	"lvsd/ipvs"
+	"lvsd/ipvs/ipvstest"
+)
+
+// write writes a configuration with a service whose real server is server, and
+// returns its source.
+func write(t *testing.T, folder, server string, more string) *configfile.Source {
+	t.Helper()
+	path := filepath.Join(folder, "lvsd.toml")
+	text := fmt.Sprintf(`
+[global]
+state_dir = %q
+control_socket = %q
+http_listen = ""
+%s
+[[director]]
+name = "lb1"
+address = "127.0.0.1"
+[[virtual_service]]
+name = "web"
+address = "10.0.0.88:80"
+scheduler = "rr"
+forward = "nat"
+check = { type = "tcp", interval = "100ms", timeout = "50ms", rise = 1, fall = 1 }
+real_servers = [ { address = %q, weight = 3 } ]
+`, filepath.Join(folder, "state"), filepath.Join(folder, "control.sock"), more, server)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return &configfile.Source{Path: path, Director: "lb1"}
+}
+
+// TestStartServeStop: a daemon on a kernel in memory checks its real server, gives it
+// its weight, serves commands, and leaves nothing behind but the kernel's table.
+func TestStartServeStop(t *testing.T) {
+	real, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer real.Close()
+	go func() {
+		for {
+			c, err := real.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	folder, kernel := t.TempDir(), ipvstest.New()
+	options := Options{
+		Source: write(t, folder, real.Addr().String(), ""), Strict: true, Stderr: io.Discard,
+		OpenKernel: func() (ipvs.Kernel, error) { return kernel, nil },
+	}
+	d, err := New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	client := api.NewClient(filepath.Join(folder, "control.sock"))
+	weight := func() int {
+		s, err := client.Status(ctx)
+		if err != nil || len(s.Services) != 1 || s.Services[0].RealServers[0].Weight == nil {
+			return -1
+		}
+		return *s.Services[0].RealServers[0].Weight
+	}
+	for deadline := time.Now().Add(10 * time.Second); weight() != 3; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s, err := client.Status(ctx)
+			t.Fatalf("the real server has weight %d: %+v, %v", weight(), s, err)
+		}
+	}
+	if _, err := New(options); err == nil || !strings.Contains(err.Error(), "state") {
+		t.Errorf("a second daemon with the same state_dir: %v", err)
+	}
+	write(t, folder, real.Addr().String(), "log_level = \"loud\"")
+	if v, err := client.Reload(ctx); err != nil || v.OK {
+		t.Errorf("an invalid file: %+v, %v", v, err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if api.Answers(filepath.Join(folder, "control.sock")) {
+		t.Error("the control socket is still open")
+	}
+	// What is left allows the next start, from the last good copy as the file is invalid.
+	options.Strict = false
+	d, err = New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop = context.WithCancel(t.Context())
+	stop()
+	if err := d.Run(ctx); err != nil {
+		t.Error(err)
+	}
+}
