@@ -157,12 +157,14 @@ func apply(t *testing.T, r *ipvs.Reconciler, w ipvs.Desired) {
 	}
 }
 
-// eventually waits until a condition holds.
+// eventually waits until a condition holds. The limit only ends a failure: under software
+// emulation the kernel alone takes ten seconds to load the modules of all schedulers.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(20 * time.Millisecond) {
+	const limit = time.Minute
+	for deadline := time.Now().Add(limit); !cond(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within %v: %s", limit, what)
 		}
 	}
 }
