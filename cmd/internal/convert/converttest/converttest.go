@@ -1,5 +1,3 @@
-// Package converttest has what the tests of the converters share.
-
 package converttest
 
 import (

@@ -123,93 +123,130 @@ func (r *virtualReader) execCheck(c *convert.Table, a netip.Addr, port, probed i
 	c.Set("command", append(argv, service, servicePort, a.String(), strconv.Itoa(max(port, probed))), r.at("checkcommand"))
 }
 
-// negotiate converts a negotiation in the protocol of the service.
-func (r *virtualReader) negotiate(c *convert.Table, probed int, asked []string, line setting) {
-	request, receive := r.text("request"), r.text("receive")
-	fromRequest, fromReceive := r.at("request"), r.at("receive")
+// exchange is what a negotiation sends and expects, with the lines of both.
+type exchange struct {
+	request, receive         string
+	fromRequest, fromReceive convert.Origin
+}
+
+// exchange returns the request and receive of a real server, or else of the service.
+func (r *virtualReader) exchange(asked []string, line setting) exchange {
+	x := exchange{r.text("request"), r.text("receive"), r.at("request"), r.at("receive")}
 	if len(asked) > 0 {
-		request, fromRequest = asked[0], line.from
+		x.request, x.fromRequest = asked[0], line.from
 	}
 	if len(asked) > 1 {
-		receive, fromReceive = asked[1], line.from
+		x.receive, x.fromReceive = asked[1], line.from
 	}
-	service := r.text("service")
-	if service == "" {
-		if service = defaultService[int(r.address.Port())]; service == "" {
-			service = "none"
-		}
-	}
-	from := r.at("service")
-	simple := func(kind, why string) {
-		c.Set("type", kind, from)
-		if why != "" {
-			r.notes.Add(convert.LeftOut, from, why)
-		}
-	}
-	switch service {
-	case "http", "https":
-		r.httpCheck(c, service, request, receive, fromRequest, fromReceive)
-	case "http_proxy":
-		method := "GET"
-		if strings.EqualFold(r.text("httpmethod"), "HEAD") {
-			method = "HEAD"
-		}
-		r.tcpCheck(c, from, "", "", method+" "+request+" HTTP/1.0\r\n\r\n", `^HTTP/1\.[01] 2`)
-		if receive != "" {
-			r.notes.Add(convert.LeftOut, fromReceive, "of a proxy's answer the status is judged, and not the body")
-		}
-	case "smtp", "submission":
-		simple("smtp", "")
-	case "dns":
-		r.dnsCheck(c, request, receive, fromRequest, fromReceive)
-	case "ftp":
-		login, passwd := r.text("login"), r.text("passwd")
-		if login == "" {
-			login, passwd = "anonymous", "lvsd@"
-		}
-		r.tcpCheck(c, from, "", "^220", "USER "+login+"\r\n", "^(331|230)", "PASS "+passwd+"\r\n", "^230")
-		if request != "" || receive != "" {
-			r.notes.Add(convert.LeftOut, fromRequest, "the login is checked, and no file is fetched")
-		}
-	case "pop", "pops":
-		steps := []string{"", `^\+OK`}
-		if login := r.text("login"); login != "" {
-			steps = append(steps, "USER "+login+"\r\n", `^\+OK`, "PASS "+r.text("passwd")+"\r\n", `^\+OK`)
-		}
-		r.tcpCheck(c, from, steps...)
-	case "imap", "imaps":
-		steps := []string{"", `^\* (OK|PREAUTH)`}
-		if login := r.text("login"); login != "" {
-			steps = append(steps, "a LOGIN "+imapQuoted(login)+" "+imapQuoted(r.text("passwd"))+"\r\n", "^a OK")
-		}
-		r.tcpCheck(c, from, steps...)
-	case "nntp":
-		r.tcpCheck(c, from, "", "^20[01]")
-	case "simpletcp":
-		r.tcpCheck(c, from, strings.ReplaceAll(request, `\n`, "\n"), receive)
-	case "sip":
-		r.sipCheck(c, from)
-	case "ldap", "ldaps":
-		simple("connect", "lvsd has no check of LDAP: that the port answers is checked. An exec check with ldapsearch asks a question")
-	case "mysql", "pgsql", "oracle":
-		simple("connect", "lvsd has no check of databases: that the port answers is checked. An exec check with the database's own client asks a question")
-	case "radius":
-		r.pingCheck(c, from)
-		r.notes.Add(convert.LeftOut, from, "lvsd has no check of RADIUS: that the host answers is checked. An exec check with radclient asks a question")
-	case "none":
-		simple("on", "")
-	default:
-		simple("on", "lvsd knows no such service: the servers count as up")
-	}
+	return x
+}
+
+// negotiate converts a negotiation in the protocol of the service.
+func (r *virtualReader) negotiate(c *convert.Table, probed int, asked []string, line setting) {
+	service := cmp.Or(r.text("service"), defaultService[int(r.address.Port())], "none")
+	r.negotiateService(c, service, r.exchange(asked, line))
 	if r.text("passwd") != "" && strings.Contains(convert.Literal(c), r.text("passwd")) {
 		r.notes.Add(convert.ToDo, r.at("passwd"), "the password is in the result now: let nobody but lvsd's user read the file (mode 0600)")
 	}
-	if strings.HasSuffix(service, "s") && (service == "pops" || service == "imaps") {
-		unverified(c, from)
+	if service == "pops" || service == "imaps" {
+		unverified(c, r.at("service"))
 	}
 	if probed <= 0 && c.Str("type") == "smtp" {
-		c.Set("address", ":25", from)
+		c.Set("address", ":25", r.at("service"))
 	}
+}
+
+// substitutes are the checks of services that lvsd cannot negotiate with, and what is
+// lost by them.
+var substitutes = map[string]struct{ checkType, lost string }{
+	"ldap":   {"connect", noLDAP},
+	"ldaps":  {"connect", noLDAP},
+	"mysql":  {"connect", noDatabase},
+	"pgsql":  {"connect", noDatabase},
+	"oracle": {"connect", noDatabase},
+	"radius": {"ping", "lvsd has no check of RADIUS: that the host answers is checked. An exec check with radclient asks a question"},
+}
+
+const (
+	noLDAP     = "lvsd has no check of LDAP: that the port answers is checked. An exec check with ldapsearch asks a question"
+	noDatabase = "lvsd has no check of databases: that the port answers is checked. An exec check with the database's own client asks a question"
+)
+
+// negotiateService writes the check for one service.
+func (r *virtualReader) negotiateService(c *convert.Table, service string, x exchange) {
+	from := r.at("service")
+	if s, ok := substitutes[service]; ok {
+		c.Set("type", s.checkType, from)
+		if s.checkType == "ping" {
+			r.pingCheck(c, from)
+		}
+		r.notes.Add(convert.LeftOut, from, s.lost)
+		return
+	}
+	switch service {
+	case "http", "https":
+		r.httpCheck(c, service, x.request, x.receive, x.fromRequest, x.fromReceive)
+	case "http_proxy":
+		r.proxyCheck(c, x)
+	case "smtp", "submission":
+		c.Set("type", "smtp", from)
+	case "dns":
+		r.dnsCheck(c, x.request, x.receive, x.fromRequest, x.fromReceive)
+	case "ftp":
+		r.ftpCheck(c, x)
+	case "pop", "pops":
+		r.loginCheck(c, `^\+OK`, func(login, passwd string) []string {
+			return []string{"USER " + login + "\r\n", `^\+OK`, "PASS " + passwd + "\r\n", `^\+OK`}
+		})
+	case "imap", "imaps":
+		r.loginCheck(c, `^\* (OK|PREAUTH)`, func(login, passwd string) []string {
+			return []string{"a LOGIN " + imapQuoted(login) + " " + imapQuoted(passwd) + "\r\n", "^a OK"}
+		})
+	case "nntp":
+		r.tcpCheck(c, from, "", "^20[01]")
+	case "simpletcp":
+		r.tcpCheck(c, from, strings.ReplaceAll(x.request, `\n`, "\n"), x.receive)
+	case "sip":
+		r.sipCheck(c, from)
+	case "none":
+		c.Set("type", "on", from)
+	default:
+		c.Set("type", "on", from)
+		r.notes.Add(convert.LeftOut, from, "lvsd knows no such service: the servers count as up")
+	}
+}
+
+// proxyCheck sends a request to an HTTP proxy.
+func (r *virtualReader) proxyCheck(c *convert.Table, x exchange) {
+	method := "GET"
+	if strings.EqualFold(r.text("httpmethod"), "HEAD") {
+		method = "HEAD"
+	}
+	r.tcpCheck(c, r.at("service"), "", "", method+" "+x.request+" HTTP/1.0\r\n\r\n", `^HTTP/1\.[01] 2`)
+	if x.receive != "" {
+		r.notes.Add(convert.LeftOut, x.fromReceive, "of a proxy's answer the status is judged, and not the body")
+	}
+}
+
+// ftpCheck logs in.
+func (r *virtualReader) ftpCheck(c *convert.Table, x exchange) {
+	login, passwd := r.text("login"), r.text("passwd")
+	if login == "" {
+		login, passwd = "anonymous", "lvsd@"
+	}
+	r.tcpCheck(c, r.at("service"), "", "^220", "USER "+login+"\r\n", "^(331|230)", "PASS "+passwd+"\r\n", "^230")
+	if x.request != "" || x.receive != "" {
+		r.notes.Add(convert.LeftOut, x.fromRequest, "the login is checked, and no file is fetched")
+	}
+}
+
+// loginCheck expects a banner and, with a login, sends it.
+func (r *virtualReader) loginCheck(c *convert.Table, banner string, turns func(login, passwd string) []string) {
+	steps := []string{"", banner}
+	if login := r.text("login"); login != "" {
+		steps = append(steps, turns(login, r.text("passwd"))...)
+	}
+	r.tcpCheck(c, r.at("service"), steps...)
 }
 
 // unverified adds TLS that accepts any certificate, as in ldirectord.

@@ -1,0 +1,2 @@
+// Package converttest has what the tests of the converters share.
+package converttest
