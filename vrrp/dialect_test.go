@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"lvsd/internal/checksum"
+	"lvsd/vrrp/checksum"
 	"lvsd/vrrp/auth"
 	"lvsd/vrrp/wire"
 )

@@ -14,7 +14,7 @@ import (
 	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
 
-	"lvsd/internal/checksum"
+	"lvsd/vrrp/checksum"
 	"lvsd/vrrp/auth"
 )
 

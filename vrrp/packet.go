@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"lvsd/internal/checksum"
+	"lvsd/vrrp/checksum"
 	"lvsd/vrrp/auth"
 )
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"lvsd/internal/checksum"
+	"lvsd/vrrp/checksum"
 )
 
 var (

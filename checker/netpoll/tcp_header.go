@@ -9,7 +9,7 @@ import (
 	"lvsd/checker/outcome"
 	"net/netip"
 
-	"lvsd/internal/checksum"
+	"lvsd/vrrp/checksum"
 )
 
 const (

@@ -2,7 +2,7 @@ package netpoll
 
 import (
 	"lvsd/checker/outcome"
-	"lvsd/internal/checksum"
+	"lvsd/vrrp/checksum"
 	"net/netip"
 	"testing"
 )

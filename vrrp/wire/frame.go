@@ -10,7 +10,7 @@ import (
 	"net/netip"
 	"os"
 
-	"lvsd/internal/checksum"
+	"lvsd/vrrp/checksum"
 
 	"golang.org/x/sys/unix"
 )

@@ -26,11 +26,15 @@ var pure = []string{
 	"checker/rise_fall.go", "checker/schedule.go", "checker/outcome/agent_report.go", "checker/outcome/result.go", "checker/netpoll/tcp_header.go",
 	"checker/probe/wire/grpc_message.go", "checker/probe/wire/http_response.go", "checker/probe/wire/proxy_header.go",
 	"vrrp/vrrp.go", "vrrp/config.go", "vrrp/machine.go", "vrrp/events.go", "vrrp/release.go", "vrrp/priority.go", "vrrp/packet.go", "vrrp/drop.go",
-	"vrrp/auth/hmac.go", "internal/checksum/checksum.go", "ipvs/diff.go", "cmd/internal/decision/*.go",
+	"vrrp/auth/hmac.go", "vrrp/checksum/checksum.go", "ipvs/diff.go", "cmd/internal/decision/*.go",
 	"cmd/internal/convert/*.go", "cmd/internal/convert/keepalived/*.go", "cmd/internal/convert/ldirectord/*.go", "cmd/internal/convert/ipvsadm/*.go",
 	"cmd/internal/preview/*.go", "config/*.go", "config/reader/*.go", "config/schema/*.go", "config/tomlpos/*.go", "config/values/*.go", "cmd/internal/alerts/*.go", "cmd/internal/cli/table/*.go",
 	"cmd/internal/peers/compare.go", "cmd/internal/peers/frame.go", "cmd/internal/peers/message.go", "cmd/internal/peers/state.go",
 }
+
+// sharedByLeaves is a pure function of RFC 1071 with no types of its own, which VRRP
+// packets and TCP segments both need. The alternative is writing it twice.
+const sharedByLeaves = "lvsd/vrrp/checksum"
 
 func TestLeavesImportNoneOfEachOther(t *testing.T) {
 	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
@@ -56,6 +60,9 @@ func TestLeavesImportNoneOfEachOther(t *testing.T) {
 		}
 		seen++
 		for _, i := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			if i == sharedByLeaves {
+				continue
+			}
 			if other := leafOf(i); other != "" && other != own || strings.HasPrefix(i, "lvsd/cmd/") {
 				t.Errorf("%s imports %s", p.ImportPath, i)
 			}
