@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"lvsd/vrrp/checksum"
 	"lvsd/vrrp/auth"
+	"lvsd/vrrp/checksum"
 	"lvsd/vrrp/wire"
 )
 

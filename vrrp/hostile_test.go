@@ -14,8 +14,8 @@ import (
 	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
 
-	"lvsd/vrrp/checksum"
 	"lvsd/vrrp/auth"
+	"lvsd/vrrp/checksum"
 )
 
 // A stranger is a host on the LAN that sends whatever it likes.

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"time"
 
-	"lvsd/vrrp/checksum"
 	"lvsd/vrrp/auth"
+	"lvsd/vrrp/checksum"
 )
 
 const (
