@@ -15,8 +15,9 @@ import (
 const (
 	// stallTick is how often the watchdog wakes.
 	stallTick = 5 * time.Millisecond
-	// stallMin is the shortest lateness that counts: timers are good to about 3 ms.
-	stallMin = 15 * time.Millisecond
+	// stallMin is the shortest lateness that counts: less is a busy processor, which the
+	// limits of the tests allow for.
+	stallMin = 50 * time.Millisecond
 	// stallKeep bounds how many stalls are remembered.
 	stallKeep = 100_000
 )
@@ -55,7 +56,7 @@ func watchStalls() {
 }
 
 // Stalled returns for how long the machine stood still between two times: the sum of
-// all times of at least 15 ms in which a process that had to run did not.
+// all times of at least 50 ms in which a process that had to run did not.
 func Stalled(from, to time.Time) time.Duration {
 	stalls.mu.Lock()
 	defer stalls.mu.Unlock()
@@ -80,14 +81,15 @@ func stalledIn(seen []stall, from, to time.Time) (sum time.Duration) {
 
 // AtMost returns an error when something that took its time between from and to
 // exceeded its limit by more than the machine stood still meanwhile. A judgement that
-// depends on that is logged.
+// depends on that is logged. No stall excuses more than twice the limit: a machine that
+// stands still for longer proves nothing, and the test fails.
 func (l *Lab) AtMost(what string, took, limit time.Duration, from, to time.Time) error {
 	l.tb.Helper()
 	if took <= limit {
 		return nil
 	}
 	stalled := Stalled(from, to)
-	if took-stalled > limit {
+	if took-stalled > limit || took > 2*limit {
 		return fmt.Errorf("%s took %v, want at most %v (the machine stood still for %v of it)", what, took, limit, stalled)
 	}
 	l.tb.Logf("STALLED: %s took %v instead of at most %v, and the machine stood still for %v of it", what, took, limit, stalled)

@@ -24,7 +24,10 @@ func TestAtMostKnowsOfStalls(t *testing.T) {
 	from := time.Now().Add(-24 * time.Hour)
 	to := from.Add(time.Second)
 	stalls.mu.Lock()
-	stalls.seen = append([]stall{{from.Add(100 * time.Millisecond), from.Add(400 * time.Millisecond)}}, stalls.seen...)
+	stalls.seen = append([]stall{
+		{from.Add(100 * time.Millisecond), from.Add(400 * time.Millisecond)},
+		{from.Add(time.Hour), from.Add(time.Hour + 10*time.Second)},
+	}, stalls.seen...)
 	stalls.mu.Unlock()
 	for _, c := range []struct {
 		took time.Duration
@@ -33,5 +36,9 @@ func TestAtMostKnowsOfStalls(t *testing.T) {
 		if err := l.AtMost("it", c.took, time.Second, from, to); (err == nil) != c.ok {
 			t.Errorf("%v of 1s, with 300ms of standing still: %v", c.took, err)
 		}
+	}
+	later := from.Add(time.Hour)
+	if err := l.AtMost("it", 9*time.Second, time.Second, later, later.Add(9*time.Second)); err == nil {
+		t.Error("nine times the limit is excused, because the machine stood still all the time")
 	}
 }
