@@ -1,6 +1,4 @@
 // Counting of results by rise and fall.
-//
-// PURE.
 
 package checker
 

@@ -4,8 +4,6 @@
 // Probes are due on the grid, whatever the one before took, so a schedule neither
 // drifts nor bunches, and after a stretch at the fast interval it returns to its own
 // phase. The very first probe is due at once, outside the grid.
-//
-// PURE.
 
 package checker
 

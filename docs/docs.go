@@ -1,4 +1,3 @@
-// Package docs carries the parts of the documentation that the program prints.
 package docs
 
 import _ "embed"

@@ -323,7 +323,7 @@ func (e *Engine) onTracking() {
 	e.publishGroupState()
 }
 
-// publishGroupState tells the sync group what keeps this instance in Fault.
+// publishGroupState reports to the sync group what keeps this instance in Fault.
 func (e *Engine) publishGroupState() {
 	if e.group == nil {
 		return

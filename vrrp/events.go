@@ -43,7 +43,7 @@ const (
 	holdoffMin = 10 * time.Second
 	holdoffMax = 5 * time.Minute
 
-	// lateForwarding is how long after it started without receiving anybody a master
+	// lateForwarding is how long after it started without receiving adverts a master
 	// yields to another one that it may not preempt: the port of a switch may begin
 	// to forward only after the spanning tree's 50 s.
 	lateForwarding = 2 * time.Minute

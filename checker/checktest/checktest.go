@@ -120,7 +120,7 @@ func Want(t *testing.T, got outcome.Outcome, reason outcome.Reason, phase, detai
 	}
 }
 
-// Refusing is an address where nobody listens.
+// Refusing is an address without a listener.
 func Refusing(t testing.TB) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -174,7 +174,7 @@ func Descriptors(t testing.TB) int {
 	return len(all)
 }
 
-// ServeUDP answers each datagram with those that serve returns.
+// ServeUDP replies to each datagram with those that serve returns.
 func ServeUDP(t testing.TB, serve func([]byte) [][]byte) netip.AddrPort {
 	t.Helper()
 	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -299,7 +299,7 @@ func StartServer(t *testing.T, at netip.AddrPort, program string, args ...string
 	}
 }
 
-// FreeAddress is an address that nobody listens on.
+// FreeAddress is an address without a listener.
 func FreeAddress(t *testing.T) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -330,7 +330,7 @@ func CPUTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// ReportCPU tells processor time too: on a busy machine the clock tells little.
+// ReportCPU adds processor time: on a busy machine the clock says little.
 func ReportCPU(b *testing.B) func() {
 	start := CPUTime()
 	return func() { b.ReportMetric(float64(CPUTime()-start)/float64(b.N), "cpu-ns/op") }

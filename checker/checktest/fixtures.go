@@ -25,7 +25,7 @@ func (d *Directory) Lookup(ctx context.Context, host string) ([]netip.Addr, erro
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	d.mu.Lock() // not before: time stands still while somebody waits for a lock
+	d.mu.Lock() // not before: time stands still while a goroutine waits for a lock
 	defer d.mu.Unlock()
 	d.Lookups++
 	if d.Down || d.Hosts[host] == nil {

@@ -40,7 +40,7 @@ type Loop struct {
 	synScan   *synScan
 	inflight  []*Inflight // by file descriptor
 	timers    timerHeap
-	Finished  []*Inflight // and nobody was told
+	Finished  []*Inflight // not reported yet
 	idleCoros []*coro
 }
 

@@ -1,6 +1,4 @@
 // The part of TCP's header that a SYN scan needs (RFC 9293 §3.1).
-//
-// PURE.
 
 package netpoll
 

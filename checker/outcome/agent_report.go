@@ -1,6 +1,4 @@
 // The agent's report about weight and maintenance.
-//
-// PURE.
 
 package outcome
 

@@ -1,6 +1,4 @@
 // Reasons, phases and results.
-//
-// PURE.
 
 package outcome
 

@@ -1,7 +1,5 @@
 // The HMAC trailer: it proves that an advert was sent by a holder of a key and
 // was not seen before.
-//
-// PURE.
 
 package auth
 

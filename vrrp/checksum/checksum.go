@@ -1,4 +1,3 @@
-// Package checksum computes the Internet checksum of RFC 1071.
 package checksum
 
 // Add adds the 16-bit big-endian words of b to sum; an odd last octet counts as

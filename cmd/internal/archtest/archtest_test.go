@@ -20,8 +20,7 @@ const root = "../../.."
 // leaves import none of each other and nothing under cmd/ (rule 1).
 var leaves = []string{"lvsd/config", "lvsd/checker", "lvsd/vrrp", "lvsd/ipvs"}
 
-// pure are the files of rule 2, beside those that a line "PURE." marks. Tests are
-// not meant.
+// pure are the files of rule 2, without their tests.
 var pure = []string{
 	"checker/rise_fall.go", "checker/schedule.go", "checker/outcome/agent_report.go", "checker/outcome/result.go", "checker/netpoll/tcp_header.go",
 	"checker/probe/wire/grpc_message.go", "checker/probe/wire/http_response.go", "checker/probe/wire/proxy_header.go",
@@ -103,7 +102,7 @@ func TestPureFilesArePure(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 			return nil
 		}
-		if !listed[path] && !isMarked(file) {
+		if !listed[path] {
 			return nil
 		}
 		for _, offence := range offences(files, file) {
@@ -144,19 +143,6 @@ func f(now time.Time, r *rand.Rand, a netip.Addr) time.Time { return now.Add(tim
 	if found := offences(files, file); len(found) != 0 {
 		t.Errorf("a pure file is accused: %v", found)
 	}
-}
-
-// isMarked looks for a line "PURE." in the comments above the package clause.
-func isMarked(file *ast.File) bool {
-	for _, group := range file.Comments {
-		if group.Pos() > file.Package {
-			break
-		}
-		if slices.Contains(strings.Split(group.Text(), "\n"), "PURE.") {
-			return true
-		}
-	}
-	return false
 }
 
 // forbidden packages carry a clock, a socket, a file, a lock or a logger.

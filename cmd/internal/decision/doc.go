@@ -11,5 +11,5 @@
 // A Decision also has when time alone changes it (Next), which services have lost their
 // quorum (for tracking by VRRP instances), and what a director waits for before it
 // preempts a live master. [Decision.Save] and [Restore] carry it over a restart. The
-// package knows no clock, file, goroutine or log.
+// package uses no clock, file, goroutine or log.
 package decision

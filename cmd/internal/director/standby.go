@@ -35,7 +35,7 @@ type standbyWriter struct {
 }
 
 // save writes the standby, or what replaces it before its turn comes. The channel gets
-// the result; nobody has to read it.
+// the result, which need not be read.
 func (w *standbyWriter) save(next map[string]persist.Standby) <-chan error {
 	done := make(chan error, 1)
 	if w.store == nil {

@@ -1,6 +1,4 @@
 // This file compares the health of real servers as two directors see it.
-//
-// PURE.
 
 package peers
 

@@ -1,7 +1,5 @@
 // This file has the messages between two directors, as in docs/pair.md: a greeting, a
 // request and a response. It signs and verifies them.
-//
-// PURE.
 
 package peers
 

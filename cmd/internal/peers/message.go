@@ -1,7 +1,5 @@
 // This file has the bodies of requests and responses and their bounds: a peer's
 // strings are cut to a length and made printable.
-//
-// PURE.
 
 package peers
 

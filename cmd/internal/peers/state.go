@@ -1,7 +1,5 @@
 // This file has the state that directors exchange and what is derived from it:
 // immutable values.
-//
-// PURE.
 
 package peers
 

@@ -166,8 +166,8 @@ func (b *builder) server(s *Service, k ipvs.ServiceKey, decided decision.RealSer
 	if !written && !stood && !inKernel {
 		out.Action = Add // later: one that failed or has no result is not in the table
 	}
-	told := written && op.Kind == ipvs.EditDestination && out.Weight == out.Configured
-	if stood && was.Weight != out.Configured && !told {
+	carried := written && op.Kind == ipvs.EditDestination && out.Weight == out.Configured
+	if stood && was.Weight != out.Configured && !carried {
 		out.Changes = append(out.Changes, Change{"configured_weight", fmt.Sprint(was.Weight), fmt.Sprint(out.Configured)})
 		if out.Action == "" {
 			out.Action = Edit

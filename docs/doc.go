@@ -1,0 +1,2 @@
+// Package docs carries the parts of the documentation that the program prints.
+package docs
