@@ -4,18 +4,21 @@
 package configfile
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"regexp"
 
 	"github.com/BurntSushi/toml"
+	"golang.org/x/sys/unix"
 
 	"lvsd/config"
 )
 
-// sizeLimit keeps a file that is not a configuration, /dev/zero say, from filling
-// the memory. The parser has a lower limit of its own.
+// sizeLimit keeps a file that is not a configuration from filling the memory. The
+// parser has a lower limit of its own.
 const sizeLimit = 64 << 20
 
 // DefaultPath is the configuration file where none is named.
@@ -31,16 +34,36 @@ type Source struct {
 
 // Text reads the configuration file.
 func (s *Source) Text() ([]byte, error) {
-	f, err := os.Open(s.Path)
-	if err != nil {
+	text, err := Read(s.Path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("failed to read the configuration: %w (name another with -c)", err)
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, sizeLimit))
 	if err != nil {
 		return nil, fmt.Errorf("failed to read the configuration: %w", err)
 	}
 	return text, nil
+}
+
+// Read reads a file of at most 64 MiB. Anything but a regular file is refused without
+// waiting for it: a FIFO would block for ever, a device never end.
+func Read(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, sizeLimit+1))
+	if err == nil && len(text) > sizeLimit {
+		return nil, fmt.Errorf("%s has more than %d MiB", path, sizeLimit>>20)
+	}
+	return text, err
 }
 
 // Parse reads and parses the configuration file.
@@ -107,7 +130,7 @@ func (s *Source) global(key, fallback string, read func(config.Global) string) s
 	if c, _, err := s.Load(); err == nil {
 		return read(c.Global)
 	}
-	text, err := os.ReadFile(s.Path)
+	text, err := Read(s.Path)
 	if err != nil {
 		return fallback
 	}

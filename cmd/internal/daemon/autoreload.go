@@ -7,9 +7,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"os"
 	"sync/atomic"
 
+	"lvsd/cmd/internal/configfile"
 	"lvsd/cmd/internal/filewatch"
 	"lvsd/config"
 )
@@ -32,8 +32,11 @@ func (a *autoReload) set(c *config.Config) {
 func (d *Daemon) reloadOnChange(ctx context.Context) error {
 	tried := ""
 	err := filewatch.File(ctx, d.autoReload.file, filewatch.Quiet, func() {
-		text, err := os.ReadFile(d.autoReload.file)
-		if err != nil || !d.autoReload.enabled.Load() {
+		if !d.autoReload.enabled.Load() {
+			return
+		}
+		text, err := configfile.Read(d.autoReload.file)
+		if err != nil {
 			return
 		}
 		hash := fmt.Sprintf("%x", sha256.Sum256(text))[:16] // as in config.File
