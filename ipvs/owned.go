@@ -1,4 +1,4 @@
-// What lvsd itself wrote into the kernel. Ownership tells an entry that left the
+// What lvsd itself wrote into the kernel. Ownership distinguishes an entry that left the
 // configuration, which is removed, from one that another process added, which is
 // left alone.
 

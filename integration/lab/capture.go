@@ -50,7 +50,7 @@ func (f Frame) ARP() (ARP, bool) {
 	}, true
 }
 
-// GratuitousARP says whether the frame announces addr as its sender's own.
+// GratuitousARP reports whether the frame announces addr as its sender's own.
 func (f Frame) GratuitousARP(addr netip.Addr) bool {
 	a, ok := f.ARP()
 	return ok && a.SenderIP == addr && a.TargetIP == addr
@@ -90,7 +90,7 @@ func (f Frame) IP() (IP, bool) {
 	return IP{}, false
 }
 
-// VRRP says whether the frame is a VRRP advert, and returns its packet.
+// VRRP reports whether the frame is a VRRP advert, and returns its packet.
 func (f Frame) VRRP() (IP, bool) {
 	ip, ok := f.IP()
 	return ip, ok && ip.Protocol == 112

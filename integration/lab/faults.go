@@ -43,7 +43,7 @@ func (n *nic) setCable(up bool) {
 	l.must(err, "switch the cable of %s", n.host.Name)
 }
 
-// Carrier says whether the device has a link.
+// Carrier reports whether the device has a link.
 func (h *Host) Carrier(dev string) bool {
 	link, err := h.ns.nl.LinkByName(dev)
 	return err == nil && link.Attrs().RawFlags&unix.IFF_LOWER_UP != 0

@@ -94,7 +94,7 @@ func (h *Host) Plug(lan *LAN, addr string) string {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = n.port
 	attrs.MasterIndex = lan.bridge.Attrs().Index
-	// The kernel tells of a changed carrier at once, or up to a second later when
+	// The kernel reports a changed carrier at once, or up to a second later when
 	// both ends of a cable happen to have the same index (linkwatch_urgent_event in
 	// net/core/link_watch.c). No host has so high ones.
 	attrs.Index = firstPortIndex + lan.ports
@@ -267,7 +267,7 @@ func (h *Host) addAddress(dev string, p netip.Prefix) error {
 	return h.ns.nl.AddrAdd(link, addr)
 }
 
-// undisturbed lists anew when something changed while the kernel listed.
+// undisturbed lists again when something changed while the kernel listed.
 func undisturbed[T any](list func() (T, error)) (all T, err error) {
 	for range 20 {
 		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
@@ -305,7 +305,7 @@ func (h *Host) Addresses(dev string) []netip.Prefix {
 	return out
 }
 
-// Holds says whether the host has the address on eth0, or on a macvlan.
+// Holds reports whether the host has the address on eth0, or on a macvlan.
 func (h *Host) Holds(addr string) bool {
 	h.lab.tb.Helper()
 	want, err := netip.ParseAddr(addr)
@@ -326,7 +326,7 @@ func (h *Host) Holds(addr string) bool {
 	return false
 }
 
-// HoldsOn says whether the host has the address on a device.
+// HoldsOn reports whether the host has the address on a device.
 func (h *Host) HoldsOn(dev, addr string) bool {
 	h.lab.tb.Helper()
 	want, err := netip.ParseAddr(addr)

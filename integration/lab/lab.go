@@ -1,10 +1,5 @@
-// Package lab builds hosts out of network namespaces, inside whatever kernel
-// it runs in: LANs (bridges), hosts with an eth0 each, real servers, clients,
-// and the faults of a test, one call each. The hosts run real programs; the
-// lab knows none of them and judges nothing.
-//
-// It talks netlink itself and never calls a program to configure the network:
-// in User-Mode Linux a fork costs 25 ms.
+// The lab itself: what owns everything that was built.
+
 package lab
 
 import (

@@ -42,7 +42,7 @@ func (l *Lab) newNamespace(name string) *namespace {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		// Never unlocked: the thread ends with this goroutine, so nobody else
+		// Never unlocked: the thread ends with this goroutine, so no other goroutine
 		// inherits a thread in a strange namespace.
 		runtime.LockOSThread()
 		var err error

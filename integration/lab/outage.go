@@ -87,7 +87,7 @@ func (r OutageReport) Gap(from, to time.Time) (began time.Time, length time.Dura
 	return began, length
 }
 
-// FailedBetween tells when each failed attempt began that was under way at some time
+// FailedBetween returns when each failed attempt began that was under way at some time
 // between from and to.
 func (r OutageReport) FailedBetween(from, to time.Time) (began []time.Time) {
 	for _, a := range r.attempts {

@@ -178,7 +178,7 @@ func (p *Process) Tail(n int) string {
 // Done is closed when the process has ended and all of its output is here.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Running says whether the process has not ended yet.
+// Running reports whether the process has not ended yet.
 func (p *Process) Running() bool {
 	select {
 	case <-p.done:

@@ -46,8 +46,8 @@ func (h *Host) PrepareNAT(director string) {
 	h.DefaultRoute(director)
 }
 
-// PrepareDirector lets a host forward, which NAT needs, without telling
-// clients of shorter ways.
+// PrepareDirector lets a host forward, which NAT needs, without redirecting
+// clients to shorter paths.
 func (h *Host) PrepareDirector() {
 	h.lab.tb.Helper()
 	h.SetSysctl("net.ipv4.ip_forward", "1")

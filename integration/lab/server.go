@@ -153,7 +153,7 @@ func (s *Server) Open() int {
 	return len(s.conns)
 }
 
-// countingListener tells the server of each connection and of its end.
+// countingListener reports each connection and its end to the server.
 type countingListener struct {
 	net.Listener
 	server *Server
@@ -227,7 +227,7 @@ func (s *UDPServer) Stop() {
 	<-s.done
 }
 
-// ServeTLS answers every request on a listener with 200, and shows the certificate
+// ServeTLS replies to every request on a listener with 200, and shows the certificate
 // that certificate answers at the moment. The answer ends it.
 func ServeTLS(l net.Listener, certificate func() *tls.Certificate) (stop func()) {
 	s := &http.Server{

@@ -53,7 +53,7 @@ func openMoby(id uint16, current func() (uint16, error), timeout time.Duration) 
 		return w, nil
 	}
 	// Numbers are assigned in order and are not reused soon: if it is the same before
-	// and after, the library has this one, or none. A reply with contents tells which.
+	// and after, the library has this one, or none. A reply with contents shows which.
 	mobyFamily.asked = true
 	after, err := current()
 	if err == nil {

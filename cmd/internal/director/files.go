@@ -15,7 +15,7 @@ import (
 )
 
 // files are the certificates and headers that checks name. The hash of a file's
-// content tells a changed one.
+// content identifies a changed one.
 type files struct {
 	authorities map[string]authorities // by file name
 	pairs       map[[2]string]pair     // by the names of certificate and key

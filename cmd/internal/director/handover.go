@@ -200,7 +200,7 @@ func (d *Director) inLoop(ctx context.Context, do func() error) error {
 }
 
 // readyPeer refuses a handover for which no peer is known to be ready. A VRRP backup
-// sends nothing, so only the exchange between directors can tell.
+// sends nothing, so only the exchange between directors knows.
 func (d *Director) readyPeer(chosen []*instances.Instance) error {
 	var reasons []error
 	for _, i := range chosen {

@@ -106,7 +106,7 @@ func Findings(c *config.Config) []Finding {
 }
 
 // forwarding finds whether packets between clients and real servers by nat get
-// through this host, and no client is told of a shorter way.
+// through this host, and no client may be redirected to a shorter path.
 func forwarding(u uses) []Finding {
 	var all []Finding
 	if len(u.nat4) > 0 {
@@ -221,7 +221,7 @@ func sysctl(name, want string, good func(have, want string) bool, why string) Fi
 	return Finding{Kind: "sysctl", Name: name, Have: have, Want: want, OK: good(have, want), Why: why, Remedy: "sysctl -w " + name + "=" + want}
 }
 
-// value answers a setting, or "" where the kernel has none of that name.
+// value returns a setting, or "" where the kernel has none of that name.
 func value(name string) string { return read(sysctlFile(name)) }
 
 // sysctlFile is the file of a setting; as sysctl(8) has it, a slash in the name

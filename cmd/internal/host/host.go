@@ -1,6 +1,5 @@
-// Package host looks at the machine that a configuration is to run on: its
-// interfaces, its IPVS, the rights of this process. It changes nothing (a
-// missing ip_vs module is loaded, as a start would do).
+// The checks of `lvsd check --host`.
+
 package host
 
 import (
@@ -82,7 +81,7 @@ func kernel() error {
 	return k.Close()
 }
 
-// Schedulers answers an error for each scheduler that this kernel lacks.
+// Schedulers returns an error for each scheduler that this kernel lacks.
 func Schedulers(c *config.Config) []error {
 	var mistakes []error
 	seen := map[string]bool{}
@@ -98,7 +97,7 @@ func Schedulers(c *config.Config) []error {
 	return mistakes
 }
 
-// read answers a sysctl, or "" where the kernel has none of that name.
+// read returns a sysctl, or "" where the kernel has none of that name.
 func read(path string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {

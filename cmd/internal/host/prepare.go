@@ -17,7 +17,7 @@ import (
 	"lvsd/config"
 )
 
-// Prepare makes this host fit for the configuration. Say is told of each
+// Prepare makes this host fit for the configuration. say is called for each
 // change, before which nothing is done; with dry nothing is done at all. What
 // fails does not keep the rest from being done.
 func Prepare(c *config.Config, dry bool, say func(string)) error {
@@ -90,7 +90,7 @@ func run(input, name string, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// loaded says whether our table is there and masquerades these servers.
+// loaded reports whether our table is there and masquerades these servers.
 func loaded(family string, servers []netip.Addr) (have string, ok bool) {
 	text, err := run("", "nft", "list", "table", family, table)
 	if err != nil {

@@ -42,7 +42,7 @@ func setting(dev, name string) string {
 	return "net.ipv4.conf." + strings.ReplaceAll(dev, ".", "/") + "." + name
 }
 
-// Route answers which address of this host packets to a real server leave from,
+// Route returns which address of this host packets to a real server leave from,
 // and by which interface.
 func (t Through) Route(to netip.Addr) (from netip.Addr, by string, err error) {
 	routes, err := netlink.RouteGet(to.AsSlice())
@@ -119,7 +119,7 @@ func (t Through) set(name, want string, found map[string]string) error {
 	return nil
 }
 
-// restore sets back what was found, unless somebody else has changed it since or
+// restore sets back what was found, unless another process has changed it since or
 // the interface is gone.
 func (t Through) restore(name, was string, found map[string]string) error {
 	want := "1"

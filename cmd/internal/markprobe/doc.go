@@ -10,6 +10,6 @@
 //
 // A Set finds a route and a mark for each path, and hands the services to the
 // decision: they are part of the desired table, and hidden from status. Writes
-// remembers when such a service was written, so that [Writes.Fault] can tell a broken
+// remembers when such a service was written, so that [Writes.Fault] distinguishes a broken
 // path, which is a fault of this host, from a server that does not answer.
 package markprobe

@@ -80,7 +80,7 @@ func guest() runner.Guest {
 		Modules: func() {
 			dir := os.Getenv(modulesVariable)
 			if err := runner.LinkModules(dir, filepath.Base(dir)); err != nil {
-				runner.Complain("%v", err)
+				runner.Warnf("%v", err)
 			}
 		},
 		// No socket can be bound on 9p, so temporary files are in memory.

@@ -67,7 +67,7 @@ func fetch(folder, version string) (kernel, error) {
 	if k, err := find(dir); err == nil {
 		return k, nil // another runner fetched it meanwhile
 	}
-	runner.Complain("fetching Debian's kernel %s", version)
+	runner.Warnf("fetching Debian's kernel %s", version)
 	work, err := os.MkdirTemp(folder, ".fetch-")
 	if err != nil {
 		return kernel{}, err

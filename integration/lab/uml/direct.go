@@ -45,7 +45,7 @@ func runDirect(o options, signals <-chan os.Signal) (int, error) {
 		_ = exec.Command("modprobe", "-q", m).Run()
 	}
 	if o.Verbose {
-		runner.Complain("on this machine's kernel")
+		runner.Warnf("on this machine's kernel")
 	}
 	cmd := exec.Command("/proc/self/exe", o.Command...)
 	cmd.Env = append(os.Environ(), runner.RoleVariable+"="+roleDirect)
@@ -97,17 +97,17 @@ func runDirect(o options, signals <-chan os.Signal) (int, error) {
 // directCell is the whole program in the role of process 1 around the command.
 func directCell(args []string) int {
 	if err := furnish(); err != nil {
-		runner.Complain("failed to prepare the namespaces: %v", err)
+		runner.Warnf("failed to prepare the namespaces: %v", err)
 		return runner.ExitFailed
 	}
 	path, env, err := runner.LookPath(args[0], os.Environ())
 	if err != nil {
-		runner.Complain("%v", err)
+		runner.Warnf("%v", err)
 		return runner.StartStatus(err)
 	}
 	status, note := runner.Cell(path, args, env, true)
 	if note != "" {
-		runner.Complain("%s", note)
+		runner.Warnf("%s", note)
 	}
 	return status
 }

@@ -24,21 +24,21 @@ var wantedModules = []string{
 func loadModules() {
 	version, err := runner.KernelVersion()
 	if err != nil {
-		runner.Complain("%v", err)
+		runner.Warnf("%v", err)
 		return
 	}
 	dir := filepath.Join(umlModules, version)
 	if err := runner.LinkModules(dir, version); err != nil {
-		runner.Complain("%v", err)
+		runner.Warnf("%v", err)
 	}
 	deps, err := runner.ReadDependencies(dir)
 	if err != nil {
-		runner.Complain("%v", err)
+		runner.Warnf("%v", err)
 		return
 	}
 	for _, m := range wantedModules {
 		if err := deps.Load(m); err != nil {
-			runner.Complain("%v", err)
+			runner.Warnf("%v", err)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func Cell(path string, args, env []string, foreground bool, extra ...uintptr) (i
 func KernelCell(args []string) int {
 	status, note := Cell(args[0], args, os.Environ(), false, LinkFD)
 	if status == ExitNotFound || status == ExitNotExecutable {
-		Complain("%s", note)
+		Warnf("%s", note)
 	}
 	return status
 }

@@ -38,7 +38,7 @@ const frameLimit = 16 << 20
 // chunk is how much of a stream goes into one frame.
 const chunk = 16 << 10
 
-// job is what the guest shall run.
+// job is what the guest runs.
 type job struct {
 	Args, Env     []string
 	Dir           string

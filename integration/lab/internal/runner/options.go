@@ -112,14 +112,14 @@ func Main(args []string, parse func([]string) error, run func(signals <-chan os.
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
-		Complain("%v", err)
+		Warnf("%v", err)
 		return 2
 	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	status, err := run(signals)
 	if err != nil {
-		Complain("%v", err)
+		Warnf("%v", err)
 	}
 	return status
 }
@@ -156,7 +156,7 @@ func StartStatus(err error) int {
 	return ExitNotExecutable
 }
 
-// Complain writes a message of the runner's own to stderr.
-func Complain(format string, args ...any) {
+// Warnf writes a message of the runner's own to stderr.
+func Warnf(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, Name+": "+format+"\n", args...)
 }

@@ -245,7 +245,7 @@ func (s *session) run(signals <-chan os.Signal) (int, string) {
 			ready = nil
 			booted.Stop()
 			if s.o.Verbose {
-				Complain("on %s, ready after %v", s.machine.What, time.Since(s.started).Round(time.Millisecond))
+				Warnf("on %s, ready after %v", s.machine.What, time.Since(s.started).Round(time.Millisecond))
 			}
 			go s.sendInput()
 		case <-booted.C:
@@ -333,7 +333,7 @@ func (s *session) sendInput() {
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !errors.Is(err, fs.ErrClosed) {
-				Complain("failed to read stdin: %v", err)
+				Warnf("failed to read stdin: %v", err)
 			}
 			_ = s.w.send(frameInputEnd, nil)
 			return
