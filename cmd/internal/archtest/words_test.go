@@ -13,9 +13,6 @@ import (
 	"unicode"
 )
 
-// wordsPending are folders whose sources still have some of the words.
-var wordsPending = []string{"cmd/internal/host"}
-
 // bannedWords must not come back in comments. Each pattern is a whole word or phrase.
 var bannedWords = regexp.MustCompile(`(?i)\b(` + strings.Join([]string{
 	"somebody", "nobody", "anybody", "heeds?", "heeded", "anew", "likewise", "hush\\w*", "unhush\\w*", "told",
@@ -32,12 +29,10 @@ var bannedNames = []string{
 // answersFor finds a doc comment that says "answers" where Go says "returns".
 var answersFor = regexp.MustCompile(`^\w+ (answers|says whether|tells)\b`)
 
-// TestWordsThatMustNotComeBack covers the sources of all packages but the lab and the
-// integration tests. Tests are to follow.
+// TestWordsThatMustNotComeBack covers the sources of all packages, outside tests.
 func TestWordsThatMustNotComeBack(t *testing.T) {
-	found := map[string]int{}
-	goFiles(t, func(folder, path string) {
-		if strings.HasPrefix(folder, "integration") || strings.HasSuffix(path, "_test.go") {
+	goFiles(t, func(_, path string) {
+		if strings.HasSuffix(path, "_test.go") {
 			return
 		}
 		fset := token.NewFileSet()
@@ -46,16 +41,9 @@ func TestWordsThatMustNotComeBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, at := range badWords(file) {
-			if found[folder]++; !slices.Contains(wordsPending, folder) {
-				t.Errorf("%s: %s", fset.Position(at.pos), at.word)
-			}
+			t.Errorf("%s: %s", fset.Position(at.pos), at.word)
 		}
 	})
-	for _, folder := range wordsPending {
-		if found[folder] == 0 {
-			t.Errorf("%s has none of the words any more and needs no exception", folder)
-		}
-	}
 }
 
 // badWord is a place in a source that uses a banned word.
