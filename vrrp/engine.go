@@ -395,6 +395,9 @@ func (e *Engine) applyConfig(u update) {
 	e.keys.Store(u.Keys)
 	held := u.allAddresses()
 	e.configured.Store(&held)
+	if weights := len(u.TrackInterfaces) + len(u.TrackScripts) + len(u.TrackFiles); u.Priority == 255 && weights > 0 {
+		e.log.Warn("tracking weights have no effect with priority 255: the owner of the addresses has no other priority")
+	}
 	e.worker.configure(held, link.ExtraRoutes{Routes: u.Routes, Rules: u.Rules}, u.Priority == 255)
 }
 

@@ -108,3 +108,39 @@ func TestGroupKeepsFromTakingOver(t *testing.T) {
 	expired(b, groupMaster{})
 	b.state(Master)
 }
+
+// A cable that fails every few seconds must not move the addresses each time.
+func TestFlappingLink(t *testing.T) {
+	b := backup(t, priority(200))
+	b.run()
+	b.state(Master)
+	b.answer()
+	b.now = b.now.Add(time.Hour)
+	b.advert(lb2, 0) // announcements go on
+	preempts := 0
+	flap := func() {
+		b.step(input{kind: inUnready, reason: ReasonLinkDown})
+		b.now = b.now.Add(time.Second)
+		b.step(input{kind: inReady, from: lb1})
+		for range 8 { // the other one is master meanwhile
+			b.now = b.now.Add(time.Second)
+			b.advert(lb2, 90)
+			if b.m.state == Backup && !b.m.Deadline().After(b.now.Add(time.Second)) {
+				b.run()
+			}
+		}
+		if b.m.state == Master {
+			preempts++
+			b.answer()
+		}
+	}
+	for range 12 {
+		flap()
+	}
+	if preempts != 1 {
+		t.Errorf("it preempted %d times", preempts)
+	}
+	if !strings.Contains(b.m.detail, "is not preempted for 10s") {
+		t.Errorf("%q", b.m.detail)
+	}
+}

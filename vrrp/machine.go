@@ -49,6 +49,7 @@ type machine struct {
 	// Fault after a failed action.
 	retryAt      time.Time
 	failure      string        // the last failure
+	flaps        int           // interface failures in a row that ended a mastership of less than a minute
 	holdoff      time.Duration // how long a live master is not preempted after a failure, from its first advert
 	sendFailures int           // consecutive adverts that could not be sent
 	sendErr      string        // error of the last one
@@ -217,8 +218,13 @@ func (m *machine) becomeReady(now time.Time, source netip.Addr) {
 	case m.state == Init && !m.stopped:
 		m.startUp(now, ReasonStart, "")
 	case m.state == Fault && !was:
+		detail := ""
 		m.holdoff = 0 // the interface changed: earlier failures no longer count
-		m.startUp(now, ReasonLinkUp, "")
+		if m.flaps > 0 {
+			m.holdoff = min(holdoffMin<<min(m.flaps-1, 5), holdoffMax)
+			detail = fmt.Sprintf("the interface failed again within a minute: a live master is not preempted for %v", m.holdoff)
+		}
+		m.startUp(now, ReasonLinkUp, detail)
 	}
 }
 
@@ -227,6 +233,11 @@ func (m *machine) becomeUnready(now time.Time, reason, detail string) {
 	m.ready = false
 	if m.stopped {
 		return
+	}
+	if m.state == Master {
+		if m.flaps++; now.Sub(m.since) > announceRefresh {
+			m.flaps = 0
+		}
 	}
 	if m.state != Fault {
 		m.becomeFault(now, reason, detail)
@@ -471,7 +482,7 @@ func (m *machine) announce(now time.Time) {
 	}
 	m.announceAt = now.Add(announceRefresh)
 	if m.sendFailures == 0 && now.Sub(m.since) > announceRefresh {
-		m.holdoff = 0 // long enough as master: earlier failures no longer count
+		m.holdoff, m.flaps = 0, 0 // long enough as master: earlier failures no longer count
 	}
 }
 

@@ -438,7 +438,11 @@ func (s *simulation) play() {
 	if s.kernels {
 		settle += holdoffMax
 	}
-	s.until(s.now.Add(settle))
+	held := time.Duration(0) // of one whose link flapped
+	for _, d := range s.directors {
+		held = max(held, d.m.holdoff)
+	}
+	s.until(s.now.Add(settle + held))
 	for _, d := range s.directors {
 		best = max(best, d.m.priority())
 		d.changes = 0

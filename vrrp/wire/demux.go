@@ -93,10 +93,19 @@ func (c *Conn) filter(all [8]uint32, unknown uint32) error {
 // demuxFilter returns a filter that drops the VRIDs of other sockets. A raw IPv4
 // socket sees the IP header, an IPv6 one only the message.
 func demuxFilter(own uint8, all [8]uint32, unknown uint32, v6 bool) []bpf.Instruction {
-	program := []bpf.Instruction{bpf.LoadMemShift{Off: 0}, bpf.LoadIndirect{Off: 1, Size: 1}}
+	// A message without a VRID is unknown. Without the check of the length the load
+	// would end the program, and nobody would count the packet.
+	program := []bpf.Instruction{bpf.LoadMemShift{Off: 0}} // X: length of the IP header
 	if v6 {
-		program = []bpf.Instruction{bpf.LoadAbsolute{Off: 1, Size: 1}}
+		program = []bpf.Instruction{bpf.LoadConstant{Dst: bpf.RegX, Val: 0}}
 	}
+	program = append(program,
+		bpf.LoadExtension{Num: bpf.ExtLen},
+		bpf.ALUOpX{Op: bpf.ALUOpSub},
+		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: 2, SkipTrue: 1},
+		bpf.RetConstant{Val: unknown},
+		bpf.LoadIndirect{Off: 1, Size: 1},
+	)
 	program = append(program,
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(own), SkipTrue: 0, SkipFalse: 1},
 		bpf.RetConstant{Val: MaxPacket},

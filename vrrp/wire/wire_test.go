@@ -94,6 +94,15 @@ func TestOthers(t *testing.T) {
 		for own := range here {
 			vm, err := bpf.NewVM(demuxFilter(uint8(own), all, MaxPacket, v6))
 			check(t, err)
+			for _, short := range [][]byte{{}, {0x31}} { // for nobody, and counted
+				b := append(header(func([]byte) {})[:20], short...)
+				if v6 {
+					b = b[20:]
+				}
+				if n, err := vm.Run(b); err != nil || n == 0 {
+					t.Errorf("the socket of %d gets %d octets of %v: %v", own, n, b, err)
+				}
+			}
 			for v := range 256 {
 				b := header(func(b []byte) { b[21] = byte(v) })
 				if v6 {
