@@ -43,6 +43,10 @@ const (
 	holdoffMin = 10 * time.Second
 	holdoffMax = 5 * time.Minute
 
+	// flapsAllowed is how many times in a row the link may fail within a minute
+	// before a live master is not preempted for holdoffMin, doubled with each more.
+	flapsAllowed = 2
+
 	// lateForwarding is how long after it started without receiving adverts a master
 	// yields to another one that it may not preempt: the port of a switch may begin
 	// to forward only after the spanning tree's 50 s.

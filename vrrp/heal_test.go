@@ -137,10 +137,18 @@ func TestFlappingLink(t *testing.T) {
 	for range 12 {
 		flap()
 	}
-	if preempts != 1 {
+	if preempts != 1+flapsAllowed {
 		t.Errorf("it preempted %d times", preempts)
 	}
 	if !strings.Contains(b.m.detail, "is not preempted for 10s") {
 		t.Errorf("%q", b.m.detail)
 	}
+}
+
+// Directors that took over at the same moment must not all step back.
+func TestJointTakeover(t *testing.T) {
+	b := master(t, noPreempt)
+	b.now = b.now.Add(time.Millisecond)
+	b.advert(lb2, 90)
+	b.state(Master)
 }

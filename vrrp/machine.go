@@ -49,7 +49,7 @@ type machine struct {
 	// Fault after a failed action.
 	retryAt      time.Time
 	failure      string        // the last failure
-	flaps        int           // interface failures in a row that ended a mastership of less than a minute
+	flaps        int           // link failures in a row that ended a mastership of less than a minute
 	holdoff      time.Duration // how long a live master is not preempted after a failure, from its first advert
 	sendFailures int           // consecutive adverts that could not be sent
 	sendErr      string        // error of the last one
@@ -220,9 +220,9 @@ func (m *machine) becomeReady(now time.Time, source netip.Addr) {
 	case m.state == Fault && !was:
 		detail := ""
 		m.holdoff = 0 // the interface changed: earlier failures no longer count
-		if m.flaps > 0 {
-			m.holdoff = min(holdoffMin<<min(m.flaps-1, 5), holdoffMax)
-			detail = fmt.Sprintf("the interface failed again within a minute: a live master is not preempted for %v", m.holdoff)
+		if more := m.flaps - flapsAllowed; more > 0 {
+			m.holdoff = min(holdoffMin<<min(more-1, 5), holdoffMax)
+			detail = fmt.Sprintf("the link fails again and again: a live master is not preempted for %v", m.holdoff)
 		}
 		m.startUp(now, ReasonLinkUp, detail)
 	}
@@ -234,7 +234,7 @@ func (m *machine) becomeUnready(now time.Time, reason, detail string) {
 	if m.stopped {
 		return
 	}
-	if m.state == Master {
+	if m.state == Master && reason == ReasonLinkDown {
 		if m.flaps++; now.Sub(m.since) > announceRefresh {
 			m.flaps = 0
 		}
@@ -365,7 +365,9 @@ func (m *machine) advertAsMaster(now time.Time, in input) {
 		m.lastHeard, m.master, m.masterPriority = now, in.from, in.priority
 	case m.sendFailures >= sendFailureLimit:
 		m.fail(now, ReasonSendFailed, fmt.Sprintf("%v is master, and adverts to it fail: %s", in.from, m.sendErr))
-	case now.Before(m.yieldUntil) && !m.mayPreempt():
+	case now.Before(m.yieldUntil) && !m.mayPreempt() && now.Sub(m.since) > m.cfg.AdvertInterval:
+		// Not within its first interval: of directors that start together and took
+		// over at the same moment, all would step back.
 		m.send(0)
 		m.becomeBackup(now, ReasonNoPreempt,
 			fmt.Sprintf("%v is master, and this director, which received no advertisement before, may not preempt it", in.from), in.interval)

@@ -417,7 +417,7 @@ func TestOverrun(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := netlink.AddrDel(eth0, address(ours[0])); err != nil {
+		if err := netlink.AddrDel(eth0, address(ours[0], netlink.SCOPE_HOST)); err != nil {
 			t.Fatal(err)
 		}
 		if s := must(p.State(ours, netip.Addr{}, false)); !slices.Equal(s.Present, ours[1:]) || s.Primary.String() != "10.0.0.12" {

@@ -112,7 +112,7 @@ func (p *Port) checkRights() error {
 	// The kernel checks the permission before it looks up the interface, and no
 	// interface has this index: the request cannot change anything.
 	nowhere := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1<<31 - 1}}
-	err = p.handle.AddrDel(nowhere, address(netip.MustParsePrefix("192.0.2.1/32"))) // RFC 5737
+	err = p.handle.AddrDel(nowhere, address(netip.MustParsePrefix("192.0.2.1/32"), netlink.SCOPE_HOST)) // RFC 5737
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("no right to change addresses on %s: %w: run as root, or give CAP_NET_ADMIN", p.name, err)
 	}
@@ -358,11 +358,12 @@ func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, arpSilenc
 			held = append(held, q)
 		}
 	}
+	scope := hostScope(name)
 	for _, q := range want {
 		if !there(q) {
 			index, e := l.Attrs().Index, entry{prefix: q, scope: unix.RT_SCOPE_HOST, flags: unix.IFA_F_PERMANENT}
 			p.cache.expect(index, e)
-			err := p.handle.AddrAdd(l, scoped(address(q), name))
+			err := p.handle.AddrAdd(l, address(q, scope))
 			if err != nil && !errors.Is(err, unix.EEXIST) {
 				p.cache.unexpect(index, e)
 				errs = append(errs, fmt.Errorf("failed to add %v to %s: %w", q, name, err))
@@ -381,7 +382,7 @@ func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, arpSilenc
 }
 
 func (p *Port) remove(l netlink.Link, q netip.Prefix, found []entry) error {
-	err := p.handle.AddrDel(l, address(q))
+	err := p.handle.AddrDel(l, address(q, netlink.SCOPE_HOST))
 	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !isMissing(err) {
 		return fmt.Errorf("failed to remove %v from %s: %w", q, l.Attrs().Name, err)
 	}
@@ -417,7 +418,7 @@ func (p *Port) leaveRenamed(ours []netip.Prefix) error {
 }
 
 // address returns a virtual address as added to an interface: without a broadcast
-// address, and with host scope if it is a host address, so that the kernel never
+// address, and with the scope host (see hostScope) if it is a host address, so that the kernel never
 // chooses it as a source. Link scope is not enough: the kernel puts addresses of
 // link scope before those of global scope and takes the first one for packets to
 // 224.0.0.0/24 and 255.255.255.255. With a shared prefix all addresses need the
@@ -425,7 +426,7 @@ func (p *Port) leaveRenamed(ours []netip.Prefix) error {
 //
 // IPv6 addresses are deprecated, which has the same effect, and skip duplicate
 // address detection: both directors have them during a release.
-func address(q netip.Prefix) *netlink.Addr {
+func address(q netip.Prefix, host netlink.Scope) *netlink.Addr {
 	if q.Addr().Is6() {
 		return &netlink.Addr{
 			IPNet:       &net.IPNet{IP: q.Addr().AsSlice(), Mask: net.CIDRMask(q.Bits(), 128)},
@@ -440,20 +441,20 @@ func address(q netip.Prefix) *netlink.Addr {
 		Scope:     unix.RT_SCOPE_UNIVERSE,
 	}
 	if q.IsSingleIP() {
-		a.Scope = unix.RT_SCOPE_HOST
+		a.Scope = int(host)
 	}
 	return a
 }
 
-// scoped lowers host scope to link scope where arp_ignore is 3: with that setting
-// the kernel does not answer ARP for addresses of host scope.
-func scoped(a *netlink.Addr, name string) *netlink.Addr {
+// hostScope returns the scope of host addresses on an interface: link scope where
+// arp_ignore is 3, with which the kernel does not answer ARP for host scope.
+func hostScope(name string) netlink.Scope {
 	all, _ := readSetting("all", arpIgnore)
 	own, _ := readSetting(name, arpIgnore)
-	if a.Scope == unix.RT_SCOPE_HOST && max(all, own) == 3 {
-		a.Scope = unix.RT_SCOPE_LINK
+	if max(all, own) == 3 {
+		return netlink.SCOPE_LINK
 	}
-	return a
+	return netlink.SCOPE_HOST
 }
 
 // isMissing reports whether the error means that the interface does not exist.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
@@ -82,11 +83,11 @@ func TestPresent(t *testing.T) {
 }
 
 func TestAddressForm(t *testing.T) {
-	a := address(netip.MustParsePrefix("10.0.0.88/32"))
+	a := address(netip.MustParsePrefix("10.0.0.88/32"), netlink.SCOPE_HOST)
 	if a.Scope != unix.RT_SCOPE_HOST || !net.IPv4zero.Equal(a.Broadcast) || a.IPNet.String() != "10.0.0.88/32" {
 		t.Errorf("%+v", a)
 	}
-	if a := address(netip.MustParsePrefix("10.0.0.88/24")); a.Scope != unix.RT_SCOPE_UNIVERSE || a.IPNet.String() != "10.0.0.88/24" {
+	if a := address(netip.MustParsePrefix("10.0.0.88/24"), netlink.SCOPE_HOST); a.Scope != unix.RT_SCOPE_UNIVERSE || a.IPNet.String() != "10.0.0.88/24" {
 		t.Errorf("%+v", a)
 	}
 }

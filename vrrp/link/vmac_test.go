@@ -240,9 +240,11 @@ func TestVirtualMACAfterNone(t *testing.T) {
 // it is seen, and put back.
 func TestVirtualMACIsGuarded(t *testing.T) {
 	for name, harm := range map[string]func(*netlink.Macvlan) error{
-		"set down":    func(s *netlink.Macvlan) error { return netlink.LinkSetDown(s) },
-		"deleted":     func(s *netlink.Macvlan) error { return netlink.LinkDel(s) },
-		"flushed":     func(s *netlink.Macvlan) error { return netlink.AddrDel(s, address(prefixes("10.0.0.88/32")[0])) },
+		"set down": func(s *netlink.Macvlan) error { return netlink.LinkSetDown(s) },
+		"deleted":  func(s *netlink.Macvlan) error { return netlink.LinkDel(s) },
+		"flushed": func(s *netlink.Macvlan) error {
+			return netlink.AddrDel(s, address(prefixes("10.0.0.88/32")[0], netlink.SCOPE_HOST))
+		},
 		"another MAC": func(s *netlink.Macvlan) error { return netlink.LinkSetHardwareAddr(s, []byte{2, 0, 0, 0, 0, 9}) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -94,7 +94,7 @@ func (c *Conn) filter(all [8]uint32, unknown uint32) error {
 // socket sees the IP header, an IPv6 one only the message.
 func demuxFilter(own uint8, all [8]uint32, unknown uint32, v6 bool) []bpf.Instruction {
 	// A message without a VRID is unknown. Without the check of the length the load
-	// would end the program, and nobody would count the packet.
+	// would end the program, and the packet would not be counted.
 	program := []bpf.Instruction{bpf.LoadMemShift{Off: 0}} // X: length of the IP header
 	if v6 {
 		program = []bpf.Instruction{bpf.LoadConstant{Dst: bpf.RegX, Val: 0}}
