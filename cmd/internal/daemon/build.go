@@ -6,10 +6,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"lvsd/cmd/internal/instances"
-	"lvsd/cmd/internal/markprobe"
 	"slices"
 	"time"
+
+	"lvsd/cmd/internal/instances"
+	"lvsd/cmd/internal/markprobe"
 
 	"lvsd/checker"
 	"lvsd/cmd/internal/api"
@@ -109,8 +110,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 func Try(c *config.Config, log *slog.Logger) error {
 	participants := []reload.Participant{schedulers}
 	if !api.Answers(c.Global.ControlSocket) { // a running daemon has the port open
-		server := &server.Server{Log: log}
-		participants = append(participants, server.PreparePublic, tryExchange(log))
+		participants = append(participants, server.TryPublic(log), tryExchange(log))
 	}
 	return director.New(director.Deps{
 		Log:          log,

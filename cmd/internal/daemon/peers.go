@@ -5,12 +5,14 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"net"
 	"time"
 
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/event"
 	"lvsd/cmd/internal/peers"
 	"lvsd/cmd/internal/reload"
+	"lvsd/cmd/internal/trybind"
 	"lvsd/config"
 )
 
@@ -79,5 +81,10 @@ func exchangeParticipant(x *peers.Exchange) reload.Participant {
 
 // tryExchange returns what would be rejected of [pair].
 func tryExchange(log *slog.Logger) reload.Participant {
-	return exchangeParticipant(peers.New(peers.Options{Log: log}))
+	return exchangeParticipant(peers.New(peers.Options{Log: log, Listen: func(address string) (net.Listener, error) { return unopened{}, trybind.TCP(address) }}))
 }
+
+// unopened stands for the listener of a trial.
+type unopened struct{ net.Listener }
+
+func (unopened) Close() error { return nil }

@@ -16,6 +16,9 @@ import (
 const (
 	// followers is the maximum number of concurrent streams.
 	followers = 16
+	// histories is how many responses with the history are in progress at once: each
+	// has up to 100,000 events in memory until its client has read them.
+	histories = 8
 	// followRoom is how many events a stream may lag before it ends.
 	followRoom = 1024
 	// followBeat is the interval of empty lines on an idle stream; followWrite bounds one
@@ -33,6 +36,12 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 	if follow {
 		s.followEvents(w, r, q)
+		return
+	}
+	defer s.histories.Add(-1)
+	if s.histories.Add(1) > histories {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, fmt.Sprintf("%d clients read the history already", histories), http.StatusServiceUnavailable)
 		return
 	}
 	history, err := s.history(s.Events.Recent(), q)

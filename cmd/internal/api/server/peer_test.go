@@ -3,12 +3,13 @@ package server
 import (
 	"context"
 	"errors"
-	"lvsd/cmd/internal/persist"
 	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"lvsd/cmd/internal/persist"
 
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/peers"

@@ -61,10 +61,16 @@ type Server struct {
 	// Charts are the last minutes of connections and rates.
 	Charts charts.Ring
 
+	// bindOnly leaves http_listen without a listener: for a trial, which must not take
+	// the port from a daemon that starts at the same time.
+	bindOnly bool
+
 	public    atomic.Pointer[listener]
 	control   *listener
 	group     string       // of the control socket
 	following atomic.Int32 // streams of events
+	requests  atomic.Int32 // in progress on http_listen
+	histories atomic.Int32 // responses with events in progress on either listener
 	shared    shared       // the status on http_listen
 	// uncontrolled is why there is no control socket; nil: there is one.
 	uncontrolled atomic.Pointer[string]
@@ -142,7 +148,24 @@ func (s *Server) own(v director.View) *builder {
 func (s *Server) publicHandler() http.Handler {
 	mux := s.reading(s.sharedStatus)
 	mux.Handle("GET /{$}", page.Handler())
-	return onlyReading(mux)
+	return s.bounded(onlyReading(mux))
+}
+
+// publicRequests bounds the requests in progress on http_listen, streams of events
+// included. A connection of HTTP/2 carries many: publicStreams of them.
+const publicRequests, publicStreams = publicConnections, 16
+
+// bounded refuses requests above publicRequests at once.
+func (s *Server) bounded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer s.requests.Add(-1)
+		if s.requests.Add(1) > publicRequests {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, fmt.Sprintf("%d requests are in progress already", publicRequests), http.StatusServiceUnavailable)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // reading is the handler of everything that changes nothing. status is the freshness
@@ -207,6 +230,12 @@ func NewVerdict(o director.Outcome, running *config.Config) api.Verdict {
 	}
 }
 
+// TryPublic returns what PreparePublic would refuse of a configuration on this host,
+// without listening.
+func TryPublic(log *slog.Logger) reload.Participant {
+	return (&Server{Log: log, bindOnly: true}).PreparePublic
+}
+
 // PreparePublic is the server's part in a start or reload. A new http_listen is opened
 // before anything is changed, and a port in use rejects the change. So does an invalid
 // web_config_file, except at a start: a director must not stay down for it.
@@ -224,7 +253,7 @@ func (s *Server) PreparePublic(_, next *config.Config) (reload.Change, error) {
 		return reload.Change{}, nil
 	}
 	if want != "" {
-		ln, err := openPublic(want, old)
+		ln, err := s.openPublic(want, old)
 		if err != nil {
 			remedy := `choose another address, or "" to turn it off`
 			if old != nil && samePort(old.address, want) {
@@ -233,6 +262,9 @@ func (s *Server) PreparePublic(_, next *config.Config) (reload.Change, error) {
 			return reload.Change{}, fmt.Errorf("%s: global.http_listen: failed to listen: %w (%s)", next.File, err, remedy)
 		}
 		l.port, _ = ln.(*net.TCPListener)
+		if ln == nil {
+			return reload.Change{}, nil
+		}
 		l.Listener = netutil.LimitListener(ln, publicConnections)
 	}
 	return reload.Change{
@@ -300,7 +332,7 @@ func (s *Server) serve(l *listener, h http.Handler) {
 // reload may take long, so that there is no write timeout here.
 func (s *Server) server(h http.Handler) *http.Server {
 	closing := make(chan struct{})
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
+	server := &http.Server{Handler: h, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: publicStreams}, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.Background(), closingKey{}, closing)

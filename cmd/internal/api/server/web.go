@@ -19,6 +19,8 @@ import (
 	"strings"
 	"time"
 
+	"lvsd/cmd/internal/trybind"
+
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
@@ -92,7 +94,10 @@ func webOf(file string) (digest [sha256.Size]byte) {
 
 // openPublic opens http_listen. Where the running listener has the same address the
 // new one shares its queue of connections.
-func openPublic(want string, old *listener) (net.Listener, error) {
+func (s *Server) openPublic(want string, old *listener) (net.Listener, error) {
+	if s.bindOnly {
+		return nil, trybind.TCP(want)
+	}
 	if old == nil || old.address != want || old.port == nil {
 		return net.Listen("tcp", want)
 	}
