@@ -19,8 +19,6 @@ var (
 	advert = []byte("\x31\x33\xc8\x01\x00\x64\x11\x74\x0a\x00\x00\x58") // as keepalived 2.2.7 sends it
 )
 
-type header struct{ source, destination netip.Addr }
-
 func ring(t *testing.T, text string, permissive bool) *Keyring {
 	t.Helper()
 	k, err := ParseKeys([]byte(text), permissive)
