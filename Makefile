@@ -71,7 +71,7 @@ test: deps lint race integration
 # What wakes somebody at night, with a real Prometheus, Alertmanager and browser,
 # and the packages: the tests named TestOncall…, in the lab's kernel.
 test-oncall: deps-oncall build bin/uml bin/integration/built package
-	HALVES=1 $(KERNEL_TESTS) sh integration/run.sh '^TestOncall'
+	$(KERNEL_TESTS) sh integration/run.sh '^TestOncall'
 
 # The pictures of docs/screenshots: of the status page at a pair in the lab.
 screenshots: deps-oncall build bin/uml bin/integration/built
