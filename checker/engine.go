@@ -187,9 +187,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
-// Late returns for how long the engine has done nothing although something was due: more
+// Overdue returns for how long the engine has done nothing although something was due: more
 // than moments is a loop that hangs. It is 0 while Run is not active.
-func (e *Engine) Late() time.Duration {
+func (e *Engine) Overdue() time.Duration {
 	back := e.heartbeatDue.Load()
 	if back == 0 {
 		return 0

@@ -86,7 +86,7 @@ func TestFirstVerdicts(t *testing.T) {
 		r.net.set(checktest.Addr(2), outcome.Refused)
 		r.net.set(checktest.Addr(4), outcome.Refused)
 		known3, known4 := one(3), one(4)
-		known3.Known, known4.Known = true, true
+		known3.InKernel, known4.InKernel = true, true
 		r.set(t, one(1), one(2), known3, known4)
 		for id, h := range r.Health() {
 			if h.Verdict != Unknown || h.Since.IsZero() {
@@ -269,7 +269,7 @@ func TestJoin(t *testing.T) {
 			joined.ID.Service = "other"
 			all = append(all, joined)
 		}
-		all[3].Known = true
+		all[3].InKernel = true
 		r.set(t, all...)
 		h := r.Health()
 		if up, unknown := h[all[2].ID], h[all[3].ID]; up.Verdict != Up || unknown.Verdict != Unknown || unknown.InARow != 1 {
@@ -286,7 +286,7 @@ func TestOnAndOff(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		on := Target{ID: id(1), Checks: []probe.Check{{Type: probe.TypeOn}}}
-		off := Target{ID: id(2), Checks: []probe.Check{{Type: probe.TypeOff}}, Known: true}
+		off := Target{ID: id(2), Checks: []probe.Check{{Type: probe.TypeOff}}, InKernel: true}
 		both := Target{ID: id(3), Checks: []probe.Check{{Type: probe.TypeOff}, {Type: probe.TypeOn}}}
 		r.set(t, on, off, both, one(4))
 		h := r.Health()
@@ -541,27 +541,27 @@ func TestLate(t *testing.T) {
 		r := newRig(t)
 		release := make(chan struct{})
 		r.Engine.o.OnChange = func(Change) { <-release }
-		if got := r.Late(); got != 0 {
+		if got := r.Overdue(); got != 0 {
 			t.Errorf("before it runs it is late by %v", got)
 		}
 		r.start(t)
 		wait(50 * time.Second)
-		if got := r.Late(); got != 0 {
+		if got := r.Overdue(); got != 0 {
 			t.Errorf("with nothing to do it is late by %v", got)
 		}
 		r.set(t, one(1))
 		wait(30 * time.Second)
-		if got := r.Late(); got < 29*time.Second {
+		if got := r.Overdue(); got < 29*time.Second {
 			t.Errorf("while a callback blocks it is late by %v", got)
 		}
 		close(release)
 		wait(30 * time.Second)
-		if got := r.Late(); got > time.Second {
+		if got := r.Overdue(); got > time.Second {
 			t.Errorf("after that it is late by %v", got)
 		}
 		r.stop()
 		wait(time.Hour)
-		if got := r.Late(); got != 0 {
+		if got := r.Overdue(); got != 0 {
 			t.Errorf("when it ended it is late by %v", got)
 		}
 	})

@@ -45,7 +45,7 @@ func previewed(t *testing.T, r *rand.Rand) {
 				continue
 			}
 			target := one(i)
-			target.Known = r.IntN(2) == 0
+			target.InKernel = r.IntN(2) == 0
 			c := &target.Checks[0]
 			if r.IntN(3) == 0 {
 				c.Timeout = 500 * time.Millisecond

@@ -29,7 +29,7 @@ func TestNames(t *testing.T) {
 			return x
 		}
 		unknown := of(2, "nowhere")
-		unknown.Known = true
+		unknown.InKernel = true
 		r.set(t, of(1, "web"), unknown)
 		r.start(t)
 		wait(time.Second)

@@ -118,7 +118,7 @@ func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*p
 		p.checks = nil
 	}
 	for _, next := range targets {
-		t := &target{id: next.ID, known: next.Known, since: now}
+		t := &target{id: next.ID, known: next.InKernel, since: now}
 		prev := old[next.ID]
 		if prev != nil {
 			t.known, t.verdict, t.since, t.cause = prev.known, prev.verdict, prev.since, prev.cause

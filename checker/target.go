@@ -10,8 +10,8 @@ type ID struct{ Service, RealServer string }
 type Target struct {
 	ID     ID
 	Checks []probe.Check // at least one
-	// Known: the kernel already has this server. Then a success counts at once
+	// InKernel: the kernel already has this server. Then a success counts at once
 	// and a failure needs Fall in a row; else the first result is the verdict.
 	// It is read only when the target is new to the engine.
-	Known bool
+	InKernel bool
 }

@@ -54,7 +54,7 @@ func (r *Reconciler) Forecast(ctx context.Context, d Desired) (Forecast, error) 
 	select {
 	case r.forecasts <- q:
 	case <-ctx.Done():
-		return Forecast{}, fmt.Errorf("the control layer of IPVS does not answer: %w", ctx.Err())
+		return Forecast{}, fmt.Errorf("the IPVS reconciler does not respond: %w", ctx.Err())
 	}
 	select {
 	case a := <-q.reply:

@@ -99,7 +99,7 @@ func TestCapturedAdverts(t *testing.T) {
 				t.Fatalf("dialect %q", c.dialect)
 			}
 			cfg := dialects[i].config(t, lb1, c.source, 100)
-			rules := &Rules{VRID: 51, Version: 3, Own: lb1, Peers: cfg.Unicast}
+			rules := &Rules{VRID: 51, Version: 3, Source: lb1, Peers: cfg.Unicast}
 			var password *auth.Password
 			if cfg.Version == 2 {
 				rules.Version, rules.Interval = 2, time.Second

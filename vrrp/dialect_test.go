@@ -57,7 +57,7 @@ func TestDropReasonsOfDialects(t *testing.T) {
 	slow := two
 	slow.Interval = 2 * time.Second
 	six := Advert{VRID: 51, Priority: 200, Interval: time.Second, Addresses: []netip.Addr{vip6.Addr()}}
-	peers := &Rules{VRID: 51, Version: 3, Own: lb2, Peers: []netip.Addr{lb1}}
+	peers := &Rules{VRID: 51, Version: 3, Source: lb2, Peers: []netip.Addr{lb1}}
 	stranger := netip.MustParseAddr("10.0.0.66")
 	four := Header{lb1, multicastIPv4, 255}
 	other := auth.Password{'s', 'h', 'u', 't'}
@@ -94,7 +94,7 @@ func TestDropReasonsOfDialects(t *testing.T) {
 		{"unicast over a router", Header{lb1, lb2, 63}, peers, two.Append(nil, lb1, lb2), DropNone},
 		{"unicast from a stranger", Header{stranger, lb2, 255}, peers, two.Append(nil, stranger, lb2), DropPeer},
 		{"multicast to a unicast election", four, peers, two.Append(nil, lb1, multicastIPv4), DropDestination},
-		{"our own", Header{lb1, multicastIPv4, 255}, &Rules{VRID: 51, Version: 3, Own: lb1}, two.Append(nil, lb1, multicastIPv4), DropOwn},
+		{"our own", Header{lb1, multicastIPv4, 255}, &Rules{VRID: 51, Version: 3, Source: lb1}, two.Append(nil, lb1, multicastIPv4), DropOwn},
 	} {
 		var a Advert
 		if got := Decode(tt.header, tt.message, tt.rules, &a); got != tt.want {

@@ -99,7 +99,7 @@ func explain(d DropReason, h Header, message []byte, r *Rules) string {
 		return "it names no address"
 	case DropDestination:
 		if r.Peers != nil {
-			return fmt.Sprintf("sent to %v, must be %v, because this election is by unicast", h.Destination, r.Own)
+			return fmt.Sprintf("sent to %v, must be %v, because this election is by unicast", h.Destination, r.Source)
 		}
 		return fmt.Sprintf("sent to %v, must be %v", h.Destination, groupAddress(h.Source))
 	case DropPeer:

@@ -94,7 +94,7 @@ func TestKeysAreIntroducedInSteps(t *testing.T) {
 				}
 			}
 		}
-		if e2.Status().Unproven == 0 {
+		if e2.Status().Unauthenticated == 0 {
 			t.Error("nothing was counted")
 		}
 	})

@@ -242,7 +242,7 @@ func (w *ifworker) runPending(report func(ifReport)) {
 	w.mu.Unlock()
 
 	// Addresses first: clients wait for them.
-	w.applyHold(report)
+	w.applyAddresses(report)
 	if looking {
 		mac := w.state.MAC
 		r := w.checkInterface()
@@ -258,8 +258,8 @@ func (w *ifworker) runPending(report func(ifReport)) {
 	w.sendAnnouncements()
 }
 
-// applyHold sets the requested addresses if the request is new.
-func (w *ifworker) applyHold(report func(ifReport)) {
+// applyAddresses sets the requested addresses if the request is new.
+func (w *ifworker) applyAddresses(report func(ifReport)) {
 	w.mu.Lock()
 	want, seq, arpSilenced, pending := w.want, w.holdSeq, w.arpSilenced, w.holdDone != w.holdSeq
 	w.mu.Unlock()

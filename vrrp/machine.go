@@ -166,7 +166,7 @@ func (m *machine) warning() string {
 func (m *machine) start(leftover []netip.Prefix) {
 	m.present = slices.Clone(leftover)
 	if len(leftover) > 0 {
-		m.hold(intersect(m.cfg.allAddresses(), leftover))
+		m.requestAddresses(intersect(m.cfg.allAddresses(), leftover))
 	}
 }
 
@@ -201,7 +201,7 @@ func (m *machine) tick(now time.Time, group []groupMaster) {
 		if m.removeRetryAt = (time.Time{}); m.arpSilenced {
 			m.silenceARP(now)
 		} else {
-			m.hold(m.want)
+			m.requestAddresses(m.want)
 		}
 	}
 	m.releaseTick(now)
@@ -295,7 +295,7 @@ func (m *machine) advertAsBackup(now time.Time, in input) {
 	m.lastHeard, m.unheard, m.groupWait = now, false, ""
 	m.master, m.masterPriority = in.from, in.priority
 	if len(m.want) > 0 && !m.releasing() {
-		m.hold(nil) // left by an earlier run; another master is active
+		m.requestAddresses(nil) // left by an earlier run; another master is active
 	}
 	if m.adopting {
 		m.adopting = false
@@ -559,7 +559,7 @@ func (m *machine) update(now time.Time, cfg Config) {
 		if m.arpSilenced {
 			m.silenceARP(now)
 		} else {
-			m.hold(keep)
+			m.requestAddresses(keep)
 		}
 	}
 }
@@ -571,7 +571,7 @@ func (m *machine) replaceAddresses(now time.Time, held []netip.Prefix) {
 	if len(added) == 0 && len(held) == len(m.want) {
 		return
 	}
-	m.hold(held)
+	m.requestAddresses(held)
 	if len(added) > 0 {
 		m.emit(action{kind: doAnnounce, prefixes: added})
 		m.announceLast, m.announceLeft = now, announceRepeats-1
@@ -590,7 +590,7 @@ func (m *machine) stop(now time.Time) {
 	case became.from == Master && m.cfg.HandoverLimit > 0 && len(m.want) > 0:
 		m.beginRelease(now)
 	case !m.releasing():
-		m.hold(nil)
+		m.requestAddresses(nil)
 	}
 	m.emit(became)
 }
@@ -627,7 +627,7 @@ func (m *machine) becomeMaster(now time.Time, reason, detail string) {
 	// The advert first: it stops the other backups and does not depend on
 	// netlink.
 	m.advertise(now)
-	m.hold(m.cfg.allAddresses())
+	m.requestAddresses(m.cfg.allAddresses())
 	m.announceLeft = announceRepeats
 	m.announce(now)
 	m.emit(became)
@@ -638,7 +638,7 @@ func (m *machine) becomeFault(now time.Time, reason, detail string) {
 		m.send(0) // lets a backup take over after its skew, if it can be sent
 	}
 	became := m.become(now, Fault, reason, detail)
-	m.hold(nil)
+	m.requestAddresses(nil)
 	m.emit(became)
 }
 
@@ -656,8 +656,8 @@ func (m *machine) become(now time.Time, to State, reason, detail string) action 
 	return a
 }
 
-// hold requests exactly these addresses on the interface.
-func (m *machine) hold(want []netip.Prefix) {
+// requestAddresses requests exactly these addresses on the interface.
+func (m *machine) requestAddresses(want []netip.Prefix) {
 	m.want, m.removeRetryAt = want, time.Time{}
 	m.arpSilenced = false
 	if len(want) == 0 || m.state == Master {

@@ -50,7 +50,7 @@ type Rules struct {
 	Version  uint8          // 2 or 3
 	Interval time.Duration  // own advert interval; version 2: required advert interval
 	Password *auth.Password // version 2: nil: no authentication
-	Own      netip.Addr     // this director's source address
+	Source   netip.Addr     // this director's source address
 	Peers    []netip.Addr   // unicast: accepted senders; nil: multicast, any sender
 }
 
@@ -154,11 +154,11 @@ func (r *Rules) authType() uint8 {
 // checkRoute checks source and destination of the message.
 func (r *Rules) checkRoute(h Header) DropReason {
 	switch {
-	case r.Own.IsValid() && h.Source == r.Own:
+	case r.Source.IsValid() && h.Source == r.Source:
 		return DropOwn
 	case r.Peers == nil && h.Destination != groupAddress(h.Source):
 		return DropDestination
-	case r.Peers != nil && h.Destination != r.Own:
+	case r.Peers != nil && h.Destination != r.Source:
 		return DropDestination
 	case r.Peers != nil && !slices.Contains(r.Peers, h.Source):
 		return DropPeer

@@ -27,7 +27,7 @@ func (m *machine) handOver(now time.Time) {
 func (m *machine) release(now time.Time, reason string) {
 	switch {
 	case m.cfg.HandoverLimit == 0 || len(m.want) == 0:
-		m.hold(nil)
+		m.requestAddresses(nil)
 	case reason == ReasonHandover || reason == ReasonGroup:
 		m.beginRelease(now)
 		m.releaseAt = m.releaseLimit // ended earlier by a successor or by the down timer
@@ -53,7 +53,7 @@ func (m *machine) silenceARP(now time.Time) {
 	}
 	m.resignAt = time.Time{}
 	m.releaseAt = earliest(now.Add(releaseDelay), m.releaseLimit)
-	m.hold(m.want)
+	m.requestAddresses(m.want)
 	m.out[len(m.out)-1].arpSilenced = true
 	m.arpSilenced = true
 }
@@ -72,6 +72,6 @@ func (m *machine) releaseTick(now time.Time) {
 		m.send(0)
 	}
 	if due(m.releaseAt, now) {
-		m.hold(nil)
+		m.requestAddresses(nil)
 	}
 }

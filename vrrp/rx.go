@@ -61,7 +61,7 @@ func (e *Engine) rx(p wire.Packet, own netip.Addr) {
 	now := time.Now()
 	h := Header{Source: p.Source, Destination: p.Destination, TTL: p.TTL}
 	rules := *e.rules.Load()
-	rules.Own = own
+	rules.Source = own
 	var a Advert
 	drop := Decode(h, p.Payload, &rules, &a)
 	if drop == DropNone {

@@ -21,7 +21,7 @@ func (e *Engine) Status() Status {
 		Priority: s.priority, Master: s.master, MasterPriority: s.masterPriority,
 		Contested: s.conflict, Alarm: s.warning,
 		AdvertsSent: c.sent.Load(), AdvertsReceived: c.received.Load(),
-		Announcements: c.announced.Load(), Restored: c.restored.Load(), Mismatched: c.mismatched.Load(), Unproven: c.unproven.Load(),
+		Announcements: c.announced.Load(), Restored: c.restored.Load(), Mismatched: c.mismatched.Load(), Unauthenticated: c.unproven.Load(),
 		Dropped:     make(map[string]uint64, dropReasons),
 		Checksums:   make(map[string]uint64, checksums),
 		Transitions: maps.Clone(s.transitions),

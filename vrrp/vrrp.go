@@ -251,7 +251,7 @@ type Status struct {
 	AdvertsReceived uint64 // valid adverts for this instance
 	Restored        uint64 // addresses, routes and rules restored after another process removed them
 	Announcements   uint64 // frames of gratuitous ARP and unsolicited neighbour advertisements
-	Unproven        uint64 // adverts accepted only because authentication is permissive
+	Unauthenticated uint64 // adverts accepted only because authentication is permissive
 	Mismatched      uint64 // adverts accepted with an address list other than ours
 
 	Dropped     map[string]uint64 // dropped adverts by [DropReason]

@@ -74,7 +74,7 @@ func (p *grpcProbe) call(ctx context.Context, c net.Conn, scheme string) outcome
 		name := wire.GRPCCodes[code]
 		switch {
 		case code == "":
-			return outcome.NewOutcome(outcome.Protocol, outcome.PhaseReceive, "the answer is not gRPC's: "+outcome.Quote(body[:min(len(body), wire.MaxSeen)]))
+			return outcome.NewOutcome(outcome.Protocol, outcome.PhaseReceive, "the answer is not gRPC's: "+outcome.Quote(body[:min(len(body), wire.MaxExcerpt)]))
 		case name == "":
 			name = "code " + code
 		}
@@ -86,7 +86,7 @@ func (p *grpcProbe) call(ctx context.Context, c net.Conn, scheme string) outcome
 	status, err := wire.ParseGRPCHealth(body)
 	switch {
 	case err != nil:
-		return outcome.NewOutcome(outcome.Protocol, outcome.PhaseReceive, err.Error()+": "+outcome.Quote(body[:min(len(body), wire.MaxSeen)]))
+		return outcome.NewOutcome(outcome.Protocol, outcome.PhaseReceive, err.Error()+": "+outcome.Quote(body[:min(len(body), wire.MaxExcerpt)]))
 	case status != wire.GRPCServing:
 		return outcome.NewOutcome(outcome.Agent, outcome.PhaseReceive, wire.GRPCServingName(status))
 	}

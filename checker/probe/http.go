@@ -165,7 +165,7 @@ func (p *httpProbe) receive(c io.Reader, a *wire.Response) outcome.Outcome {
 		if outcome.ReasonOf(err) == outcome.Closed && a.EndsWithConnection() {
 			break
 		}
-		return outcome.FromError(outcome.PhaseReceive, err, a.Seen())
+		return outcome.FromError(outcome.PhaseReceive, err, a.Excerpt())
 	}
 	out := outcome.NewOutcome(outcome.OK, outcome.PhaseReceive, a.StatusLine())
 	if p.follow > 0 && wire.IsRedirect(a.Status) {

@@ -162,7 +162,7 @@ func (r *smtpReader) Read(b []byte) (int, error) {
 	case len(r.seen) > MaxAnswer:
 		return 0, textproto.ProtocolError(fmt.Sprintf("a reply of more than %d bytes", MaxAnswer))
 	case !outcome.IsDigits(string(r.seen[:min(len(r.seen), 3)])) && len(r.seen) > 0:
-		return 0, textproto.ProtocolError("not an SMTP reply: " + outcome.Quote(r.seen[:min(len(r.seen), wire.MaxSeen)]))
+		return 0, textproto.ProtocolError("not an SMTP reply: " + outcome.Quote(r.seen[:min(len(r.seen), wire.MaxExcerpt)]))
 	}
 	return n, err
 }

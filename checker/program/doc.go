@@ -1,5 +1,5 @@
-// Package program runs external programs: of checks, of tracked scripts, of
-// notifications. There is no shell in between. A program is a process group of its
+// Package program runs the external programs of checks, tracked scripts and
+// notifications, without a shell. A program is a process group of its
 // own, which ends as a whole with it or at its deadline. It has no ambient
 // capabilities and no real-time policy, and a bounded part of its output is kept.
 //

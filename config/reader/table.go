@@ -160,7 +160,7 @@ func (t *Table) Regexp(name string) string {
 	problem, known := t.regexps[s]
 	if !known {
 		if _, err := regexp.Compile(s); err != nil {
-			problem = regexpComplaint(err)
+			problem = regexpProblem(err)
 		}
 		t.regexps[s] = problem
 	}
@@ -170,9 +170,9 @@ func (t *Table) Regexp(name string) string {
 	return s
 }
 
-// regexpComplaint returns what is wrong with an expression, and where if that part is
+// regexpProblem returns what is wrong with an expression, and where if that part is
 // short: the whole may contain a secret.
-func regexpComplaint(err error) string {
+func regexpProblem(err error) string {
 	var e *syntax.Error
 	if !errors.As(err, &e) || len(e.Expr) >= 8 {
 		if e != nil {

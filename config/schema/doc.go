@@ -4,6 +4,6 @@
 //
 //	keys.go ──┬── reader            validates a file
 //	          ├── docs/lvsd.toml    is compared with it by a test
-//	          ├── JSON              writes docs/lvsd.schema.json
+//	          ├── JSON              returns the JSON Schema; a test compares docs/lvsd.schema.json
 //	          └── lvsd convert      order of keys, and defaults to leave out
 package schema

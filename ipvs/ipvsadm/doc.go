@@ -1,4 +1,4 @@
-// Package ipvsadm is the text format of ipvsadm(8): the lines that `ipvsadm -S -n`
+// Package ipvsadm formats and parses the text of ipvsadm(8): the lines that `ipvsadm -S -n`
 // prints and `ipvsadm -R` reads.
 //
 //	ipvs.Table ─► Format ─► -A -t 10.0.0.88:80 -s wlc …

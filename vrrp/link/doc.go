@@ -6,6 +6,7 @@
 //	                            ├── Announce ──► packet socket
 //	                            └── State ◄── addrCache ◄── rtnetlink notifications
 //
-// The package carries out requests and decides nothing. Everything it changes on a
-// host is removed or restored by Close, or recognised by the run after a crash.
+// The package carries out requests and decides nothing. Close removes the virtual MAC
+// interface and restores sysctls; addresses stay until SetAddresses removes them, and
+// the run after a crash recognises what was left.
 package link

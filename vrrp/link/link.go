@@ -285,7 +285,7 @@ func (p *Port) SetAddresses(ours, want []netip.Prefix, arpSilenced bool) (held, 
 	if isMissing(err) {
 		left := p.leaveRenamed(ours)
 		if len(want) == 0 {
-			return nil, nil, errors.Join(left, p.unpark(ours))
+			return nil, nil, errors.Join(left, p.removeFromLoopback(ours))
 		}
 		return nil, nil, errors.Join(fmt.Errorf("no interface %s", p.name), left)
 	}
@@ -344,7 +344,7 @@ func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, arpSilenc
 		return listErr == nil && slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == q.Addr() })
 	}
 	if arpSilenced && listErr == nil {
-		held, err = p.park(l, below, ours, want, found)
+		held, err = p.moveToLoopback(l, below, ours, want, found)
 		return held, nil, err
 	}
 	name := l.Attrs().Name
@@ -375,7 +375,7 @@ func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, arpSilenc
 		}
 		held = append(held, q)
 	}
-	if err := p.unpark(ours); err != nil {
+	if err := p.removeFromLoopback(ours); err != nil {
 		errs = append(errs, err)
 	}
 	return held, added, errors.Join(errs...)

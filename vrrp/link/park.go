@@ -23,9 +23,9 @@ const loLabel = "lo:lvsd"
 // forParked is the purpose of the sysctl override.
 const forParked = "parked"
 
-// park adds the addresses to lo before it removes them from the interface.
+// moveToLoopback adds the addresses to lo before it removes them from the interface.
 // Link-local addresses cannot be parked and are removed.
-func (p *Port) park(l, below netlink.Link, ours, want []netip.Prefix, found []entry) (held []netip.Prefix, err error) {
+func (p *Port) moveToLoopback(l, below netlink.Link, ours, want []netip.Prefix, found []entry) (held []netip.Prefix, err error) {
 	lo, err := p.cache.linkByName("lo")
 	if err != nil {
 		return nil, fmt.Errorf("failed to look at interface lo: %w", err)
@@ -74,9 +74,9 @@ func loAddress(q netip.Prefix) *netlink.Addr {
 	return a
 }
 
-// unpark removes the addresses from lo. Those of a killed daemon are looked for
+// removeFromLoopback removes the addresses from lo. Those of a killed daemon are looked for
 // once, by label.
-func (p *Port) unpark(ours []netip.Prefix) error {
+func (p *Port) removeFromLoopback(ours []netip.Prefix) error {
 	defer p.restore(forParked)
 	if !p.parked && !slices.ContainsFunc(ours, func(q netip.Prefix) bool { return !p.notParked[q] }) {
 		return nil

@@ -18,7 +18,7 @@ const (
 	MaxHashedBody = 16 << 20  // unless its digest is computed
 	chunkLimit    = 256       // a chunk's size line, with its extensions
 	framingLimit  = 256 << 10 // all the size lines of a body
-	MaxSeen       = 128       // shown in the detail of a failure
+	MaxExcerpt    = 128       // shown in the detail of a failure
 	interimLimit  = 8         // 1xx responses before the final one
 )
 
@@ -67,8 +67,8 @@ func (a *Response) StatusLine() string {
 	return outcome.Printable(strings.TrimSpace(strconv.Itoa(a.Status)+" "+a.Text), outcome.MaxDetail)
 }
 
-// Seen returns the beginning of an incomplete response, "" if nothing was received.
-func (a *Response) Seen() string {
+// Excerpt returns the beginning of an incomplete response, "" if nothing was received.
+func (a *Response) Excerpt() string {
 	if len(a.seenBytes) == 0 {
 		return ""
 	}
@@ -77,7 +77,7 @@ func (a *Response) Seen() string {
 
 // Feed parses the next bytes. An error is final: this is not a response.
 func (a *Response) Feed(b []byte) error {
-	a.seenBytes = append(a.seenBytes, b[:min(len(b), MaxSeen-len(a.seenBytes))]...)
+	a.seenBytes = append(a.seenBytes, b[:min(len(b), MaxExcerpt-len(a.seenBytes))]...)
 	for len(b) > 0 && !a.complete {
 		state := a.State
 		if state == nil {
@@ -143,7 +143,7 @@ func statusState(a *Response, b []byte) (int, error) {
 	}
 	var ok bool
 	if a.http10, a.Status, a.Text, ok = parseStatusLine(line); !ok {
-		return 0, fmt.Errorf("%w: %s", errNoHTTP, outcome.Quote(line[:min(len(line), MaxSeen)]))
+		return 0, fmt.Errorf("%w: %s", errNoHTTP, outcome.Quote(line[:min(len(line), MaxExcerpt)]))
 	}
 	a.Length, a.hasLength, a.chunked, a.Location = 0, false, false, ""
 	a.State = fieldState
@@ -178,7 +178,7 @@ func fieldState(a *Response, b []byte) (int, error) {
 	}
 	name, value, found := strings.Cut(string(line), ":")
 	if !found || strings.TrimSpace(name) == "" {
-		return 0, fmt.Errorf("no header field: %s", outcome.Quote(line[:min(len(line), MaxSeen)]))
+		return 0, fmt.Errorf("no header field: %s", outcome.Quote(line[:min(len(line), MaxExcerpt)]))
 	}
 	return n, a.field(strings.TrimSpace(name), strings.TrimSpace(value))
 }
@@ -258,7 +258,7 @@ func (a *Response) addBody(b []byte) {
 func sizeState(a *Response, b []byte) (int, error) {
 	line, whole, n, err := a.readLine(b, chunkLimit)
 	if err != nil {
-		return 0, fmt.Errorf("no chunk size: %s", outcome.Quote(append(a.line, b...)[:MaxSeen]))
+		return 0, fmt.Errorf("no chunk size: %s", outcome.Quote(append(a.line, b...)[:MaxExcerpt]))
 	}
 	if a.framing += n; a.framing > framingLimit {
 		return 0, errors.New("chunks of nearly nothing")

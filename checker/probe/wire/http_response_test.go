@@ -95,14 +95,14 @@ func FuzzAnswer(f *testing.F) {
 		if complete != complete2 || (err == nil) != (err2 == nil) {
 			t.Fatalf("whole: %v %v; in pieces: %v %v", complete, err, complete2, err2)
 		}
-		if err == nil && (whole.Status != pieces.Status || !bytes.Equal(whole.Body, pieces.Body) || !complete && whole.Seen() != pieces.Seen()) {
+		if err == nil && (whole.Status != pieces.Status || !bytes.Equal(whole.Body, pieces.Body) || !complete && whole.Excerpt() != pieces.Excerpt()) {
 			t.Fatalf("whole %+v, in pieces %+v", whole, pieces)
 		}
 		for _, a := range []*Response{&whole, &pieces} {
-			if len(a.Body) > MaxBody || len(a.line) > MaxHead || a.head > MaxHead || len(a.seenBytes) > MaxSeen || a.framing > framingLimit+MaxHead {
+			if len(a.Body) > MaxBody || len(a.line) > MaxHead || a.head > MaxHead || len(a.seenBytes) > MaxExcerpt || a.framing > framingLimit+MaxHead {
 				t.Fatalf("kept too much: %d body, %d line, %d head", len(a.Body), len(a.line), a.head)
 			}
-			for _, shown := range []string{a.StatusLine(), a.Seen()} {
+			for _, shown := range []string{a.StatusLine(), a.Excerpt()} {
 				if len(shown) > outcome.MaxDetail || strings.ContainsFunc(shown, func(r rune) bool { return r < ' ' || r > '~' }) {
 					t.Fatalf("shows %q", shown)
 				}

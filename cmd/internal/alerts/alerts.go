@@ -51,7 +51,7 @@ type Group struct {
 
 // Groups makes the rules.
 func Groups(o Options) []Group {
-	b := &book{Options: o}
+	b := &ruleBuilder{Options: o}
 	return []Group{
 		b.group("lvsd-election", b.election),
 		b.group("lvsd-director", b.director),
@@ -60,13 +60,13 @@ func Groups(o Options) []Group {
 	}
 }
 
-// book collects the rules.
-type book struct {
+// ruleBuilder collects the rules.
+type ruleBuilder struct {
 	Options
 	rules []Rule
 }
 
-func (b *book) group(name string, write func()) Group {
+func (b *ruleBuilder) group(name string, write func()) Group {
 	b.rules = nil
 	write()
 	return Group{Name: name, Rules: b.rules}
@@ -74,7 +74,7 @@ func (b *book) group(name string, write func()) Group {
 
 // add adds a rule. summary is one line that names the objects; description explains
 // the meaning and the first thing to check.
-func (b *book) add(name, severity string, wait time.Duration, expr, summary, description string) {
+func (b *ruleBuilder) add(name, severity string, wait time.Duration, expr, summary, description string) {
 	r := Rule{Alert: name, Expr: strings.TrimSpace(expr),
 		Labels: map[string]string{"severity": severity},
 		Annotations: map[string]string{"summary": summary, "description": description,
@@ -86,7 +86,7 @@ func (b *book) add(name, severity string, wait time.Duration, expr, summary, des
 }
 
 // of selects the series of a metric, of the job if there is one.
-func (b *book) of(metric string, matchers ...string) string {
+func (b *ruleBuilder) of(metric string, matchers ...string) string {
 	if b.Job != "" {
 		matchers = append([]string{fmt.Sprintf("job=%q", b.Job)}, matchers...)
 	}
@@ -99,15 +99,15 @@ func (b *book) of(metric string, matchers ...string) string {
 // settled is how long an expression over two directors must hold: scrapes are not
 // simultaneous, so that one may be a scrape older, and one scrape may be lost. more
 // is the duration of the fault itself.
-func (b *book) settled(more time.Duration) time.Duration { return up(3*b.Scrape + more) }
+func (b *ruleBuilder) settled(more time.Duration) time.Duration { return up(3*b.Scrape + more) }
 
 // waiting is a chosen duration, scaled.
-func (b *book) waiting(d time.Duration) time.Duration {
+func (b *ruleBuilder) waiting(d time.Duration) time.Duration {
 	return max(up(time.Duration(float64(d)*b.Scale)), b.settled(0))
 }
 
 // window is a range that has two samples of a counter even if one scrape is lost.
-func (b *book) window(d time.Duration) string {
+func (b *ruleBuilder) window(d time.Duration) string {
 	return duration(max(up(time.Duration(float64(d)*b.Scale)), up(4*b.Scrape)))
 }
 

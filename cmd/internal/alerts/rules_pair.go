@@ -16,21 +16,21 @@ import (
 const defaultAdvert = time.Second
 
 // masters is how many directors of a pair are master.
-func (b *book) masters() string {
+func (b *ruleBuilder) masters() string {
 	return "sum by (job, vrrp) (" + b.of("lvsd_vrrp_state", `state="master"`) + ")"
 }
 
 // backups are the directors that take part in VRRP and are master in no instance:
 // what they do does not affect clients. A director without instances is not one.
-func (b *book) backups() string {
+func (b *ruleBuilder) backups() string {
 	return "max by (job, instance) (" + b.of("lvsd_vrrp_state", `state="master"`) + ") == 0"
 }
 
 // faulty are the directors in fault state: LvsdElectionFault has fired for them, and
 // its consequences need no second alert.
-func (b *book) faulty() string { return b.of("lvsd_vrrp_state", `state="fault"`) + " == 1" }
+func (b *ruleBuilder) faulty() string { return b.of("lvsd_vrrp_state", `state="fault"`) + " == 1" }
 
-func (b *book) election() {
+func (b *ruleBuilder) election() {
 	b.noMaster()
 	b.add("LvsdTwoMasters", Page, b.settled(0), b.masters()+" > 1",
 		`Two directors are master of election {{ $labels.vrrp }} ({{ $labels.job }})`,
@@ -67,7 +67,7 @@ func (b *book) election() {
 //
 // For any configuration it is one rule; for a given configuration one for the
 // instances of each advert_interval, which determines the duration of a takeover.
-func (b *book) noMaster() {
+func (b *ruleBuilder) noMaster() {
 	add := func(advert time.Duration, names ...string) {
 		var only []string
 		if len(names) > 0 {
@@ -95,21 +95,21 @@ func (b *book) noMaster() {
 }
 
 // each lists the instances of an alert's pair for which a series matches.
-func (b *book) each(metric, matcher, label, condition string) string {
+func (b *ruleBuilder) each(metric, matcher, label, condition string) string {
 	return fmt.Sprintf(`{{ range query (printf "%s{%s, job=%%q, %s=%%q}%s" $labels.job $labels.%s) | sortByLabel "instance" }} {{ .Labels.instance }}{{ end }}`,
 		metric, strings.ReplaceAll(matcher, `"`, `'`), label, condition, label)
 }
 
 // down are the lvsd targets that cannot be scraped. Without a job they are known by
 // the series of the last week.
-func (b *book) down() string {
+func (b *ruleBuilder) down() string {
 	if b.Job != "" {
 		return b.of("up") + " == 0"
 	}
 	return "up == 0 and on (job, instance) last_over_time(lvsd_build_info[7d])"
 }
 
-func (b *book) director() {
+func (b *ruleBuilder) director() {
 	noDirector := "count by (job) (" + b.down() + ")\nunless on (job)\n  " + b.of("lvsd_build_info")
 	if b.Job != "" {
 		noDirector = "(\n  " + strings.ReplaceAll(noDirector, "\n", "\n  ") + "\n)\nor absent(" + b.of("up") + ")"
@@ -147,7 +147,7 @@ func (b *book) director() {
 	b.lag()
 }
 
-func (b *book) peers() {
+func (b *ruleBuilder) peers() {
 	// Where Prometheus itself sees that the other is down or in fault, another alert
 	// has fired.
 	b.add("LvsdPeerGone", Ticket, b.waiting(time.Minute),
@@ -162,7 +162,7 @@ func (b *book) peers() {
 
 // lag fires when nine of ten timers were late by more than an instance or a check
 // tolerates. A single late one is normal on any machine.
-func (b *book) lag() {
+func (b *ruleBuilder) lag() {
 	advert, interval := defaultAdvert, 2*time.Second
 	if c := b.Config; c != nil {
 		for i, e := range c.Instances {
@@ -190,7 +190,7 @@ func (b *book) lag() {
 }
 
 // has reports whether rules are needed: those for any configuration always are.
-func (b *book) has(condition func(*config.Config) bool) bool {
+func (b *ruleBuilder) has(condition func(*config.Config) bool) bool {
 	return b.Config == nil || condition(b.Config)
 }
 

@@ -13,11 +13,11 @@ import (
 )
 
 // served excludes directors that are master in no instance.
-func (b *book) served(expr string) string {
+func (b *ruleBuilder) served(expr string) string {
 	return expr + "\n  unless on (job, instance)\n    " + b.backups()
 }
 
-func (b *book) service() {
+func (b *ruleBuilder) service() {
 	b.add("LvsdServiceBelowQuorum", Page, b.settled(0),
 		"min by (job, service) (\n  "+b.of("lvsd_virtual_service_weight_alive")+"\n  and on (job, instance, service)\n    "+
 			b.of("lvsd_virtual_service_up")+" == 0\n  unless on (job, instance)\n    "+b.backups()+"\n)",
@@ -45,7 +45,7 @@ func (b *book) service() {
 
 // massFailure: most servers of a service at once, by the sums, because one server may
 // keep the quorum; and the states of the guard and of panic_threshold.
-func (b *book) massFailure() {
+func (b *ruleBuilder) massFailure() {
 	servers := "lvsd_virtual_service_real_servers"
 	expr := "(\n  max by (job, service) (\n    " + b.of(servers, `state="down"`) + "\n    unless on (job, instance)\n      " + b.backups() +
 		"\n  )\n  > 0.5 * max by (job, service) (sum without (state) (" + b.of(servers) + "))" +
@@ -63,13 +63,13 @@ func (b *book) massFailure() {
 		`More than half of the servers are down, or so many that lvsd does not believe it: the guard keeps the weights, or panic_threshold sends clients to all. Rather the network, or something that all servers share, than each of them.`)
 }
 
-func (b *book) guarded() bool {
+func (b *ruleBuilder) guarded() bool {
 	return b.has(func(c *config.Config) bool { return c.Guard != nil })
 }
 
 // servers are the rules that name a real server; without its series those that the
 // sums allow.
-func (b *book) servers() {
+func (b *ruleBuilder) servers() {
 	if !b.has(func(c *config.Config) bool { return c.Global.PerServerMetrics }) {
 		b.add("LvsdRealServerDown", Ticket, b.waiting(15*time.Minute),
 			"max by (job, service) ("+b.of("lvsd_virtual_service_real_servers", `state="down"`)+") > 0",
@@ -114,7 +114,7 @@ func encrypts(c *config.Config) bool {
 	return false
 }
 
-func (b *book) kernel() {
+func (b *ruleBuilder) kernel() {
 	b.add("LvsdIPVSAway", Page, b.settled(0), b.of("lvsd_ipvs_up")+" == 0",
 		`{{ $labels.instance }} cannot read the kernel's table`,
 		`The kernel of {{ $labels.instance }} does not answer lvsd: no weight can be changed, dead servers stay.`)
@@ -149,7 +149,7 @@ func (b *book) kernel() {
 // syncNotArriving: a master without connections sends nothing, nor does one whose
 // connections consist of single datagrams. So the rule needs established and new
 // connections.
-func (b *book) syncNotArriving() {
+func (b *ruleBuilder) syncNotArriving() {
 	silent := max(up(time.Duration(float64(5*time.Minute)*b.Scale)), 5*time.Second)
 	b.add("LvsdSyncNotArriving", Ticket, b.waiting(2*time.Minute),
 		b.of("lvsd_ipvs_sync_mismatch")+" == 1\nor (\n  "+

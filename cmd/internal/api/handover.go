@@ -14,7 +14,7 @@ type Handover struct {
 	OK bool `json:"ok"`
 	// Refused is why nothing was done.
 	Refused   []string     `json:"refused,omitempty"`
-	Elections []HandedOver `json:"elections"`
+	Instances []HandedOver `json:"elections"`
 	// Until is when the standby ends; zero: when it is ended by a command.
 	Until time.Time `json:"until,omitzero"`
 	// Ended are the instances whose standby was ended.
@@ -27,7 +27,7 @@ type HandedOver struct {
 	WasMaster bool    `json:"was_master"`
 	To        string  `json:"to,omitempty"` // the new master
 	Took      float64 `json:"took_seconds"` // until the successor's first advert
-	Left      float64 `json:"left_seconds"` // until the addresses were removed here
+	Removed   float64 `json:"left_seconds"` // until the addresses were removed here
 	Failed    string  `json:"failed,omitempty"`
 }
 

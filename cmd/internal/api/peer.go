@@ -31,7 +31,7 @@ type PeerStatus struct {
 	// VersionMatches: both run the same version of lvsd.
 	VersionMatches bool                   `json:"version_matches"`
 	ClockAhead     float64                `json:"clock_ahead_seconds"`
-	VRRP           []PeerElection         `json:"vrrp"`
+	VRRP           []PeerInstance         `json:"vrrp"`
 	Connections    *PeerConnections       `json:"connections,omitempty"`
 	Servers        int                    `json:"real_servers"`
 	ServersDown    int                    `json:"real_servers_down"`
@@ -39,16 +39,16 @@ type PeerStatus struct {
 	DifferingCount int                    `json:"health_difference_count"`
 }
 
-// PeerElection is a VRRP instance on the other director.
-type PeerElection struct {
-	Name      string    `json:"name"`
-	State     string    `json:"state"`
-	Since     time.Time `json:"since"`
-	Detail    string    `json:"detail,omitempty"`
-	Priority  uint8     `json:"priority"`
-	Holding   bool      `json:"holding"`
-	Held      bool      `json:"held"` // on standby after a handover
-	HeldUntil time.Time `json:"held_until,omitzero"`
+// PeerInstance is a VRRP instance on the other director.
+type PeerInstance struct {
+	Name         string    `json:"name"`
+	State        string    `json:"state"`
+	Since        time.Time `json:"since"`
+	Detail       string    `json:"detail,omitempty"`
+	Priority     uint8     `json:"priority"`
+	Holding      bool      `json:"holding"`
+	Standby      bool      `json:"held"` // on standby after a handover
+	StandbyUntil time.Time `json:"held_until,omitzero"`
 }
 
 // PeerConnections are the entries of the other director's connection table.

@@ -18,9 +18,9 @@ type ProbeReport struct {
 	Service    string      `json:"service"`
 	RealServer string      `json:"real_server"`
 	Address    string      `json:"address,omitempty"` // probed address
-	Through    bool        `json:"through"`           // by the daemon, to the service's address on that server
+	MarkProbe  bool        `json:"through"`           // by the daemon, to the service's address on that server
 	Good       bool        `json:"good"`
-	Left       string      `json:"not_run,omitempty"` // why it was not run
+	NotRun     string      `json:"not_run,omitempty"` // why it was not run
 	Probe      *Probe      `json:"probe,omitempty"`
 	Steps      []ProbeStep `json:"steps"`
 }
@@ -35,7 +35,7 @@ type ProbeStep struct {
 // NewProbeReport returns the report of a check.
 func NewProbeReport(id checker.ID, c probe.Check, t probe.Trace) ProbeReport {
 	p := NewProbe(c.Type, t.Result)
-	out := ProbeReport{Service: id.Service, RealServer: id.RealServer, Address: c.TargetName(), Through: c.MarkPath,
+	out := ProbeReport{Service: id.Service, RealServer: id.RealServer, Address: c.TargetName(), MarkProbe: c.MarkPath,
 		Good: t.Reason == outcome.OK, Probe: &p, Steps: []ProbeStep{}}
 	for _, l := range t.Steps {
 		out.Steps = append(out.Steps, ProbeStep{After: l.After.Seconds(), Phase: l.Phase, Text: l.Text})
@@ -43,9 +43,9 @@ func NewProbeReport(id checker.ID, c probe.Check, t probe.Trace) ProbeReport {
 	return out
 }
 
-// ProbeThrough makes the daemon run the checks of a real server that go through the
+// RunMarkProbes makes the daemon run the checks of a real server that go through the
 // kernel's forwarding, once.
-func (c *Client) ProbeThrough(ctx context.Context, id checker.ID) ([]ProbeReport, error) {
+func (c *Client) RunMarkProbes(ctx context.Context, id checker.ID) ([]ProbeReport, error) {
 	query := url.Values{"service": {id.Service}, "real_server": {id.RealServer}}
 	return call[[]ProbeReport](ctx, c, http.MethodPost, "/control/v1/probe?"+query.Encode())
 }

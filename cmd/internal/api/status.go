@@ -22,7 +22,7 @@ type Status struct {
 	// it is ready.
 	Waits string           `json:"waits,omitempty"`
 	Peers []PeerStatus     `json:"peers"`
-	VRRP  []ElectionStatus `json:"vrrp"`
+	VRRP  []InstanceStatus `json:"vrrp"`
 	// Guard is the guard against mass failure; nil when it is off.
 	Guard    *GuardStatus    `json:"guard,omitempty"`
 	Services []ServiceStatus `json:"virtual_services"`
@@ -37,12 +37,12 @@ type ConfigStatus struct {
 	ReloadedAt time.Time `json:"reloaded_at"`
 	// ReloadError is why the newest reload was rejected; empty when it succeeded.
 	ReloadError string `json:"reload_error,omitempty"`
-	// FromKept: the file was rejected at the start, and the last good copy is running.
-	FromKept bool `json:"from_kept_copy,omitempty"`
+	// FromLastGood: the file was rejected at the start, and the last good copy is running.
+	FromLastGood bool `json:"from_kept_copy,omitempty"`
 }
 
-// ElectionStatus is one VRRP instance on this director.
-type ElectionStatus struct {
+// InstanceStatus is one VRRP instance on this director.
+type InstanceStatus struct {
 	Name           string    `json:"name"`
 	Interface      string    `json:"interface"`
 	VRID           uint8     `json:"virtual_router_id"`
@@ -55,10 +55,10 @@ type ElectionStatus struct {
 	MasterPriority uint8     `json:"master_priority,omitempty"`
 	// Waits is why a backup does not preempt a live master yet.
 	Waits string `json:"waits,omitempty"`
-	// Held: this director is on standby after a handover, until HeldUntil or, where that
+	// Standby: this director is on standby after a handover, until HeldUntil or, where that
 	// is zero, until a command ends it.
-	Held      bool      `json:"held"`
-	HeldUntil time.Time `json:"held_until,omitzero"`
+	Standby      bool      `json:"held"`
+	StandbyUntil time.Time `json:"held_until,omitzero"`
 	// Tracked is what currently changes the priority.
 	Tracked   []TrackedStatus `json:"tracked,omitempty"`
 	Contested bool            `json:"contested"`
@@ -76,19 +76,19 @@ type TrackedStatus struct {
 
 // ServiceStatus is one virtual service.
 type ServiceStatus struct {
-	Name        string             `json:"name"`
-	Protocol    string             `json:"protocol"`
-	Address     string             `json:"address"`          // empty for a firewall mark
-	FWMark      uint32             `json:"fwmark,omitempty"` // 0 for an address
-	Scheduler   string             `json:"scheduler"`
-	Up          bool               `json:"up"` // has its quorum
-	WeightAlive int                `json:"weight_alive"`
-	Quorum      int                `json:"quorum"`
-	Panic       bool               `json:"panic"` // so few are healthy that health is ignored
-	Fallback    *FallbackStatus    `json:"fallback,omitempty"`
-	Counters    Counters           `json:"counters"`
-	Rates       Rates              `json:"rates"`
-	RealServers []RealServerStatus `json:"real_servers"`
+	Name            string             `json:"name"`
+	Protocol        string             `json:"protocol"`
+	Address         string             `json:"address"`          // empty for a firewall mark
+	FWMark          uint32             `json:"fwmark,omitempty"` // 0 for an address
+	Scheduler       string             `json:"scheduler"`
+	Up              bool               `json:"up"` // has its quorum
+	AvailableWeight int                `json:"weight_alive"`
+	Quorum          int                `json:"quorum"`
+	Panic           bool               `json:"panic"` // so few are healthy that health is ignored
+	Fallback        *FallbackStatus    `json:"fallback,omitempty"`
+	Counters        Counters           `json:"counters"`
+	Rates           Rates              `json:"rates"`
+	RealServers     []RealServerStatus `json:"real_servers"`
 }
 
 // FallbackStatus is the server that takes over while the quorum is lost.
@@ -185,8 +185,8 @@ type IPVSStatus struct {
 	// it is disabled and was not left running.
 	Sync     *SyncStatus      `json:"sync,omitempty"`
 	Draining []DrainingStatus `json:"draining"`
-	// Fights are the objects that another program changes repeatedly.
-	Fights []string `json:"fights"`
+	// Conflicts are the objects that another program changes repeatedly.
+	Conflicts []string `json:"fights"`
 }
 
 // SyncStatus is the connection synchronisation: its sender and its receiver.

@@ -84,13 +84,13 @@ func (r *Ring) Run(ctx context.Context, look func() director.View, view func(con
 			v = view(limit)
 			cancel()
 		}
-		r.Take(v)
+		r.Sample(v)
 	}
 }
 
-// Take adds a sample from a view. It ignores a view whose counters are not newer than
+// Sample adds a sample from a view. It ignores a view whose counters are not newer than
 // the last sample.
-func (r *Ring) Take(v director.View) {
+func (r *Ring) Sample(v director.View) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.series == nil {
@@ -162,9 +162,9 @@ func (s *series) set(slot int, active, arriving, bytes float32) {
 	s.active[slot], s.arriving[slot], s.bytes[slot] = active, arriving, bytes
 }
 
-// Of returns the charts of the named services with their real servers; without names
+// Charts returns the charts of the named services with their real servers; without names
 // those of all services, without real servers.
-func (r *Ring) Of(v director.View, names ...string) Charts {
+func (r *Ring) Charts(v director.View, names ...string) Charts {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	first := max(r.taken-Points, 0)

@@ -37,13 +37,13 @@ func seen(second int, connections uint64, active uint32, servers ...netip.AddrPo
 
 func TestWhatIsKept(t *testing.T) {
 	var r Ring
-	r.Take(seen(0, 100, 3, nine))
-	r.Take(seen(10, 150, 4, nine))
-	r.Take(seen(10, 150, 4, nine)) // the kernel was not read since
-	r.Take(seen(30, 50, 5, nine, ten))
+	r.Sample(seen(0, 100, 3, nine))
+	r.Sample(seen(10, 150, 4, nine))
+	r.Sample(seen(10, 150, 4, nine)) // the kernel was not read since
+	r.Sample(seen(30, 50, 5, nine, ten))
 	last := seen(40, 51, 6, nine, ten)
-	r.Take(last)
-	got := r.Of(last, "web")
+	r.Sample(last)
+	got := r.Charts(last, "web")
 	if len(got.At) != 4 || !got.At[3].Equal(last.At) {
 		t.Errorf("at %v", got.At)
 	}
@@ -56,10 +56,10 @@ func TestWhatIsKept(t *testing.T) {
 	if !reflect.DeepEqual(got.Services, want) {
 		t.Errorf("\n%+v\nwant\n%+v", got.Services, want)
 	}
-	if all := r.Of(last); len(all.Services) != 1 || len(all.Services[0].Servers) != 0 || len(all.Services[0].Active) != 4 {
+	if all := r.Charts(last); len(all.Services) != 1 || len(all.Services[0].Servers) != 0 || len(all.Services[0].Active) != 4 {
 		t.Errorf("all services: %+v", all)
 	}
-	if none := r.Of(last, "mail"); len(none.Services) != 0 {
+	if none := r.Charts(last, "mail"); len(none.Services) != 0 {
 		t.Errorf("%+v", none)
 	}
 }
@@ -73,9 +73,9 @@ func TestTheRingIsBounded(t *testing.T) {
 		if i > Points && i < 3*Points-5 {
 			servers = servers[:1]
 		}
-		r.Take(seen(10*i, uint64(i), uint32(i), servers...))
+		r.Sample(seen(10*i, uint64(i), uint32(i), servers...))
 	}
-	got := r.Of(seen(0, 0, 0, nine, ten), "web")
+	got := r.Charts(seen(0, 0, 0, nine, ten), "web")
 	if len(got.At) != Points {
 		t.Errorf("%d times", len(got.At))
 	}
@@ -94,7 +94,7 @@ func TestTheRingIsBounded(t *testing.T) {
 		}
 	}
 	for i := range Points {
-		r.Take(seen(10_000+i, 0, 0, nine))
+		r.Sample(seen(10_000+i, 0, 0, nine))
 	}
 	if len(r.series) != 2 {
 		t.Errorf("%d series of a service with one server", len(r.series))
@@ -103,7 +103,7 @@ func TestTheRingIsBounded(t *testing.T) {
 	for i := range seriesLimit + 50 {
 		many = append(many, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 80))
 	}
-	r.Take(seen(20_000, 0, 0, many...))
+	r.Sample(seen(20_000, 0, 0, many...))
 	if len(r.series) != seriesLimit {
 		t.Errorf("%d series, the limit is %d", len(r.series), seriesLimit)
 	}
@@ -164,7 +164,7 @@ func BenchmarkTake(b *testing.B) {
 	v := seen(0, 0, 0, servers...)
 	for i := 0; b.Loop(); i++ {
 		v.Kernel.At = time.Unix(int64(i+1), 0)
-		r.Take(v)
+		r.Sample(v)
 	}
 	b.ReportMetric(float64(len(r.series)), "series")
 }

@@ -23,7 +23,7 @@ func alertsCommand(o *options) *cobra.Command {
 		Long: "Prints the rules of docs/alerts/lvsd.rules.yml with what the configuration adds:\nwhat it does not use has no rule, and how long a rule waits follows from\nadvert_interval and the checks' interval. Both directors of a pair must be scraped\n" +
 			"under one job of their own: the rules join what they say. For Prometheus's\nrule_files:\n\n  lvsd alerts --job lvsd-web >lvsd-web.rules.yml\n\n--scale 0.01 makes rules that wait for seconds, to try them.",
 		Args: cobra.NoArgs,
-		RunE: works(func(*cobra.Command, []string) error {
+		RunE: asFailure(func(*cobra.Command, []string) error {
 			for name, d := range map[string]time.Duration{"scrape-interval": rules.Scrape, "drain-limit": rules.Drain, "certificate-limit": rules.Certificate} {
 				if d < time.Second {
 					return fmt.Errorf("--%s must be at least 1s, not %s", name, d)

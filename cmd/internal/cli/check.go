@@ -24,7 +24,7 @@ func checkCommand(o *options) *cobra.Command {
 		Short: "Test the configuration file",
 		Long:  "Tests the configuration file for every director in it and prints every mistake\nwith its place, those of its web_config_file too where that is there. It touches\nnothing and needs no rights. With --host it also looks at this machine:\ninterfaces, IPVS, rights and what `lvsd host check` looks at.",
 		Args:  cobra.NoArgs,
-		RunE: works(func(*cobra.Command, []string) error {
+		RunE: asFailure(func(*cobra.Command, []string) error {
 			v := check(o, onHost)
 			if asJSON {
 				if err := printJSON(v); err != nil {

@@ -21,7 +21,7 @@ func cleanupCommand(o *options) *cobra.Command {
 		Long: "Takes off this host's interfaces the virtual addresses that state_dir says a\ncrashed daemon had, so that they are on one director only, and the routes and\nrules that move with them. It refuses while a daemon runs. The kernel's IPVS table is not touched.\n\n" +
 			"As ExecStopPost= of a systemd unit it leaves the addresses where they are after a\nfirst crash: the daemon that is started again at once goes on serving them. When\nthat does not come up either, or none is started, they go.",
 		Args: cobra.NoArgs,
-		RunE: works(func(*cobra.Command, []string) error {
+		RunE: asFailure(func(*cobra.Command, []string) error {
 			if folder == "" {
 				folder = config.DefaultStateDir
 				if c, _, err := o.Load(); err == nil {
@@ -46,7 +46,7 @@ func cleanupCommand(o *options) *cobra.Command {
 
 func printCleanup(v daemon.Cleanup) {
 	switch {
-	case v.Spared:
+	case v.Skipped:
 		fmt.Println("addresses stay for the daemon that is started again")
 	case len(v.Removed) == 0 && v.Rules == 0:
 		fmt.Println("nothing to take off")

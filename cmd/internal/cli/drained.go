@@ -27,7 +27,7 @@ func drainedCommand(o *options) *cobra.Command {
 		Long: "Waits until a real server of weight 0 has no active connection left and, for udp\nand persistence, no flow and no template; connections that are closed already are\nwaited for with --all only. The other director is asked, too ([pair]): one that\nwould still use the server is named.\n\n" +
 			"Exits 0 when the server is drained, 1 when it is not after --timeout, or does not\ndrain at all.",
 		Args: cobra.ExactArgs(2),
-		RunE: works(func(cmd *cobra.Command, args []string) error {
+		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
 			w := drainWait{client: o.client(socket), service: args[0], real: args[1], all: all, json: asJSON, begun: time.Now()}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()

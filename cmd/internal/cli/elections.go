@@ -19,7 +19,7 @@ func electionsCommand() *cobra.Command {
 		Short:  "Run the elections of a daemon (lvsd run starts it)",
 		Hidden: true,
 		Args:   cobra.NoArgs,
-		RunE: works(func(*cobra.Command, []string) error {
+		RunE: asFailure(func(*cobra.Command, []string) error {
 			log := logging.New(os.Stderr, format)
 			defer log.Close()
 			return vrrpproc.Serve(os.Stdin, os.Stdout, log.Logger, log.SetLevel)

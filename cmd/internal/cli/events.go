@@ -27,7 +27,7 @@ func eventsCommand(o *options) *cobra.Command {
 		Long: "Shows what changed, with the cause of each, over restarts of the daemon: the\nnewest 1,000 changes, or with --since all of that time that state_dir still has\n" +
 			"(16 MiB, some 50,000). With -f it goes on with what changes now, and waits for\nthe daemon when that is restarted. When no daemon answers, the history is read\nfrom state_dir.",
 		Args: cobra.NoArgs,
-		RunE: works(func(cmd *cobra.Command, _ []string) error {
+		RunE: asFailure(func(cmd *cobra.Command, _ []string) error {
 			if since < 0 {
 				return errors.New("--since must be a time that has passed, such as 1h")
 			}

@@ -26,7 +26,7 @@ func exportCommand() *cobra.Command {
 		Short: "Print the kernel's table as ipvsadm -S -n does, with thresholds",
 		Long:  "Reads the kernel's table, whoever wrote it, and prints it as ipvsadm -S -n does:\nipvsadm -R makes the same table of it. Thresholds, which ipvsadm leaves out, are\nin it. It needs no daemon, and changes nothing.",
 		Args:  cobra.NoArgs,
-		RunE: works(func(*cobra.Command, []string) error {
+		RunE: asFailure(func(*cobra.Command, []string) error {
 			kernel, err := netlink.Open()
 			if err != nil {
 				return err

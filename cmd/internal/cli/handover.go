@@ -38,7 +38,7 @@ func handoverCommand(o *options) *cobra.Command {
 		case cmd.Flags().Changed("for") && lasts <= 0:
 			return fmt.Errorf("--for %v: a time above 0, such as 1h", lasts)
 		}
-		return works(func(cmd *cobra.Command, args []string) error {
+		return asFailure(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), handoverTimeout)
 			defer cancel()
 			client, election := o.client(socket), strings.Join(args, "")
@@ -89,13 +89,13 @@ func printHandover(out, problems io.Writer, h api.Handover, end bool) {
 	if !h.Until.IsZero() {
 		away = "until " + status.Clock(h.Until, time.Now())
 	}
-	for _, e := range h.Elections {
+	for _, e := range h.Instances {
 		switch {
 		case e.Failed != "":
 			fmt.Fprintf(problems, "%s: %s\n", e.VRRP, e.Failed)
 		case e.WasMaster:
 			fmt.Fprintf(out, "%s: %s has the addresses, heard after %s; they were off this director after %s; it stays away %s\n",
-				e.VRRP, e.To, seconds(e.Took), seconds(e.Left), away)
+				e.VRRP, e.To, seconds(e.Took), seconds(e.Removed), away)
 		default:
 			fmt.Fprintf(out, "%s: this director is not master; it stays away %s\n", e.VRRP, away)
 		}

@@ -40,7 +40,7 @@ func hostCheck(o *options) *cobra.Command {
 		Short: "Look whether this machine is fit for the configuration",
 		Long:  "Looks at what the configuration needs of this machine: rights, interfaces, IPVS,\nits modules, forwarding, ARP, source checks, masquerading. Changes nothing.",
 		Args:  cobra.NoArgs,
-		RunE: works(func(*cobra.Command, []string) error {
+		RunE: asFailure(func(*cobra.Command, []string) error {
 			c, _, err := o.Load()
 			if err != nil {
 				return err
@@ -98,7 +98,7 @@ func hostPrepare(o *options) *cobra.Command {
 		Short: "Set what the configuration needs of this machine",
 		Long:  "Loads modules, sets sysctls and, for forward = \"nat\", the masquerading rule:\nwhat the configuration needs and nothing else, each change printed. None of it\noutlives a boot.",
 		Args:  cobra.NoArgs,
-		RunE: works(func(*cobra.Command, []string) error {
+		RunE: asFailure(func(*cobra.Command, []string) error {
 			c, _, err := o.Load()
 			if err != nil {
 				return err

@@ -49,7 +49,7 @@ var promised = map[string]any{
 	"rates":              api.Rates{},
 	"another director":   api.PeerStatus{},
 	"a virtual service":  api.ServiceStatus{},
-	"an election":        api.ElectionStatus{},
+	"an election":        api.InstanceStatus{},
 	"the kernel's table": api.IPVSStatus{},
 	"the last minutes":   charts.Charts{},
 }

@@ -120,8 +120,8 @@ func rootCommand(o *options) *cobra.Command {
 	return root
 }
 
-// works wraps a command's function: its errors are failures, not incorrect usage.
-func works(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+// asFailure wraps a command's function: its errors are failures, not incorrect usage.
+func asFailure(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		err := f(cmd, args)
 		if err == nil || errors.As(err, new(exitCode)) {

@@ -31,7 +31,7 @@ func planCommand(o *options) *cobra.Command {
 		Short: "Print what a reload or a start with the file would change",
 		Long:  "Prints what a reload with the file would change, service by service: what would\nbe added, changed and removed in the kernel's table, with the connections that\neach change touches, what drains first, what becomes of the elections and their\naddresses, and which checks begin anew. Where no daemon runs it says what a start\nwould do. The daemon itself is asked what it would do; nothing is changed. It\nneeds the rights of `lvsd reload`, without a daemon those of `lvsd run`.\nExits 1 when the file would be refused; with --exit-code 3 when there is a\ndifference.",
 		Args:  cobra.NoArgs,
-		RunE: works(func(cmd *cobra.Command, _ []string) error {
+		RunE: asFailure(func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), planLimit)
 			defer cancel()
 			p, err := o.plan(ctx, socket)
@@ -103,7 +103,7 @@ func (o *options) planStart(text []byte) (preview.Preview, error) {
 	defer kernel.Close()
 	silent := slog.New(slog.DiscardHandler)
 	before := persist.PeekDecision(c.Global.StateDir, silent, time.Now())
-	dry, err := director.DryRunStart(c, kernel, owned, before, host.Through{Log: silent})
+	dry, err := director.DryRunStart(c, kernel, owned, before, host.ReplyAcceptor{Log: silent})
 	if err != nil {
 		return preview.Preview{}, withRemedy(err)
 	}

@@ -30,7 +30,7 @@ func probeCommand(o *options) *cobra.Command {
 		Long: "Runs the checks of a real server, a service, or all of them once, from this shell,\nby the daemon's own code, and prints what each did, phase by phase: the name, the\nconnection, TLS, what was sent, and the first bytes of the answer. The daemon hears\nnothing of it. Checks with through = true need the path that it has laid in the\nkernel: it is asked to run those of its own configuration.\n\n" +
 			"Exits 0 when every check is good, 1 when one is not.",
 		Args: cobra.MaximumNArgs(2),
-		RunE: works(func(cmd *cobra.Command, args []string) error {
+		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
 			c, _, err := o.Load()
 			if err != nil {
 				return err
@@ -124,7 +124,7 @@ func (p oneProbe) run(ctx context.Context, daemon *api.Client) ([]api.ProbeRepor
 
 // runThrough makes the daemon run checks through the kernel.
 func (p oneProbe) runThrough(ctx context.Context, daemon *api.Client) []api.ProbeReport {
-	all, err := daemon.ProbeThrough(ctx, p.id)
+	all, err := daemon.RunMarkProbes(ctx, p.id)
 	left := "its path through the kernel is the daemon's to lay: "
 	switch {
 	case err != nil:
@@ -134,16 +134,16 @@ func (p oneProbe) runThrough(ctx context.Context, daemon *api.Client) []api.Prob
 	default:
 		return all
 	}
-	return []api.ProbeReport{{Service: p.id.Service, RealServer: p.id.RealServer, Through: true, Left: left, Steps: []api.ProbeStep{}}}
+	return []api.ProbeReport{{Service: p.id.Service, RealServer: p.id.RealServer, MarkProbe: true, NotRun: left, Steps: []api.ProbeStep{}}}
 }
 
 func printProbe(w io.Writer, p api.ProbeReport) error {
-	if p.Left != "" {
-		_, err := fmt.Fprintf(w, "%s %s: not run: %s\n", p.Service, p.RealServer, p.Left)
+	if p.NotRun != "" {
+		_, err := fmt.Fprintf(w, "%s %s: not run: %s\n", p.Service, p.RealServer, p.NotRun)
 		return err
 	}
 	through := ""
-	if p.Through {
+	if p.MarkProbe {
 		through = ", through to this server, by the daemon"
 	}
 	fmt.Fprintf(w, "%s %s: %s check of %s%s\n", p.Service, p.RealServer, p.Probe.Type, p.Address, through)

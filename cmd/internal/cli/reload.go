@@ -20,7 +20,7 @@ func reloadCommand(o *options) *cobra.Command {
 		Short: "Make the daemon reload its configuration, and print the verdict",
 		Long:  "Asks the daemon to read its configuration file again, waits until it runs in the\nkernel or was refused, and prints which. A refused file changes nothing.",
 		Args:  cobra.NoArgs,
-		RunE: works(func(cmd *cobra.Command, _ []string) error {
+		RunE: asFailure(func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), reloadTimeout)
 			defer cancel()
 			v, err := o.client(socket).Reload(ctx)

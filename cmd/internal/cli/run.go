@@ -20,7 +20,7 @@ func runCommand(o *options) *cobra.Command {
 		Short: "Run the daemon in the foreground",
 		Long:  "Runs the daemon in the foreground and logs to stderr. SIGHUP reloads the\nconfiguration; SIGTERM and SIGINT hand over to the peer and stop. Where the file\nis refused it starts from the copy of what ran before under this director's name,\nif state_dir has one, and says so; --strict refuses instead.",
 		Args:  cobra.NoArgs,
-		RunE: works(func(cmd *cobra.Command, _ []string) error {
+		RunE: asFailure(func(cmd *cobra.Command, _ []string) error {
 			version, commit := o.buildVersion()
 			d, err := daemon.New(daemon.Options{Source: &o.Source, Strict: strict, StateDir: stateDir, Version: version, Commit: commit})
 			if err != nil {

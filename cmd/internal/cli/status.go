@@ -30,7 +30,7 @@ func statusCommand(o *options) *cobra.Command {
 			}
 			return wanted.Check(cmd, args)
 		},
-		RunE: works(func(cmd *cobra.Command, args []string) error {
+		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), status.Timeout)
 			defer cancel()
 			client := o.client(socket)

@@ -39,7 +39,7 @@ func versionCommand(o *options) *cobra.Command {
 		Use:   "version",
 		Short: "Print the version, the commit and the kernel's IPVS version",
 		Args:  cobra.NoArgs,
-		RunE: works(func(*cobra.Command, []string) error {
+		RunE: asFailure(func(*cobra.Command, []string) error {
 			v, c := o.buildVersion()
 			kernel := kernelVersion()
 			if asJSON {

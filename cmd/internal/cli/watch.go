@@ -26,7 +26,7 @@ func watchCommand(o *options) *cobra.Command {
 			}
 			return w.Wanted.Check(cmd, args)
 		},
-		RunE: works(func(cmd *cobra.Command, args []string) error {
+		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
 			w.Client = o.client(socket)
 			w.Wanted.Services = append(w.Wanted.Services, args...)
 			return w.Run(cmd.Context())

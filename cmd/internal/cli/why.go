@@ -25,7 +25,7 @@ func whyCommand(o *options) *cobra.Command {
 		Short: "Explain the weights of a service's real servers",
 		Long:  "Shows every cause of a real server's weight, each with the weight that it alone\nwould give, the last probes with phase, duration and what was answered, and what\nmust happen for the configured weight to come back.",
 		Args:  cobra.RangeArgs(1, 2),
-		RunE: works(func(cmd *cobra.Command, args []string) error {
+		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), status.Timeout)
 			defer cancel()
 			realServer := ""

@@ -21,7 +21,7 @@ func zeroCommand(o *options) *cobra.Command {
 		Short: "Set the kernel's counters to zero",
 		Long:  "Sets the kernel's counters of a virtual service and its real servers to zero,\nwithout SERVICE those of all services of the configuration. Connections are not\ntouched. Counters in /metrics fall back to zero, too.",
 		Args:  cobra.MaximumNArgs(1),
-		RunE: works(func(cmd *cobra.Command, args []string) error {
+		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), status.Timeout)
 			defer cancel()
 			zeroed, err := o.client(socket).Zero(ctx, strings.Join(args, ""))

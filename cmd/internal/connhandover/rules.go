@@ -85,8 +85,8 @@ func (r *Rules) Close() error {
 	return r.Set(nil)
 }
 
-// Sweep removes the rules that a killed run left, and returns how many there were.
-func (r *Rules) Sweep() (n int, err error) {
+// RemoveStale removes the rules that a killed run left, and returns how many there were.
+func (r *Rules) RemoveStale() (n int, err error) {
 	r.mu.Lock()
 	err = r.read()
 	n = len(r.have)

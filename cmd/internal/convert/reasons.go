@@ -8,8 +8,8 @@ type Reason struct {
 	Why  string
 }
 
-// Lost is the reason of a keyword that lvsd has no equivalent for.
-func Lost(why string) Reason { return Reason{LeftOut, why} }
+// Unsupported is the reason of a keyword that lvsd has no equivalent for.
+func Unsupported(why string) Reason { return Reason{LeftOut, why} }
 
 // Unneeded is the reason of a keyword that lvsd does without.
 func Unneeded(why string) Reason { return Reason{NotNeeded, why} }

@@ -80,7 +80,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 		Load:             releasingMemory(func() (*config.Config, []string, error) { return o.Source.LoadText(&d.text) }),
 		Reloaded:         d.saveLastGood,
 		StandbyStore:     d.state,
-		Host:             host.Through{Found: d.state, Log: log.Logger},
+		Host:             host.ReplyAcceptor{Found: d.state, Log: log.Logger},
 		MarkWrites:       paths,
 		Peers:            peerView{d},
 		SyncSender:       connsync.NewSender(d.kernel),
@@ -116,6 +116,6 @@ func Try(c *config.Config, log *slog.Logger) error {
 		Log:          log,
 		OpenInstance: func(e vrrp.Config) (instances.Engine, error) { return vrrp.Open(e, vrrp.Options{Log: log}) },
 		Participants: participants,
-		Host:         host.Through{Log: log},
+		Host:         host.ReplyAcceptor{Log: log},
 	}).Try(c)
 }

@@ -15,7 +15,7 @@ import (
 type Cleanup struct {
 	Removed []RemovedAddress `json:"removed"`
 	Rules   int              `json:"rules"`  // of routing, against resets; see cmd/internal/connhandover
-	Spared  bool             `json:"spared"` // addresses left for the daemon that systemd is about to restart
+	Skipped bool             `json:"spared"` // addresses left for the daemon that systemd is about to restart
 }
 
 // RemovedAddress is an address that was removed from an interface.
@@ -49,12 +49,12 @@ func CleanUp(folder string, spare bool) (v Cleanup, err error) {
 		return v, err
 	}
 	if spare && !record.CleanupSkipped {
-		record.CleanupSkipped, v.Spared = true, true
+		record.CleanupSkipped, v.Skipped = true, true
 		return v, dir.SaveAddresses(record)
 	}
 	v.Removed, err = removeAll(record.Instances)
 	var sweepErr error
-	if v.Rules, sweepErr = new(connhandover.Rules).Sweep(); sweepErr != nil {
+	if v.Rules, sweepErr = new(connhandover.Rules).RemoveStale(); sweepErr != nil {
 		err = errors.Join(err, sweepErr)
 	}
 	return v, err

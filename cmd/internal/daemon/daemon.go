@@ -120,7 +120,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		tasks.Go(func() error { return task(ctx) })
 	}
 	err := tasks.Wait()
-	if e := (host.Through{Found: d.state, Log: d.log.Logger}).AcceptLocal(nil); e != nil {
+	if e := (host.ReplyAcceptor{Found: d.state, Log: d.log.Logger}).AcceptLocal(nil); e != nil {
 		err = errors.Join(err, e)
 	}
 	if d.onStop == "remove" {
@@ -185,7 +185,7 @@ func (d *Daemon) close() {
 		d.director.Close()
 	}
 	if err := d.rstGuard.Close(); err != nil {
-		d.log.Warn("nftables", "reason", err)
+		d.log.Warn("routing rules against resets", "reason", err)
 	}
 	if d.vrrp != nil {
 		d.vrrp.Close()

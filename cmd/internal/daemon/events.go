@@ -19,7 +19,7 @@ func (d *Daemon) healthChanged(c checker.Change) {
 func (d *Daemon) instanceChanged(e vrrp.Event) {
 	d.director.Wake() // a fault, or its end, changes which probes count
 	d.director.StateChanged(e.From)
-	d.events.Keep(event.Event{At: e.At, Kind: event.KindVRRP, VRRP: e.Name, From: string(e.From), To: string(e.To), Reason: cmp.Or(e.Detail, e.Reason)})
+	d.events.Store(event.Event{At: e.At, Kind: event.KindVRRP, VRRP: e.Name, From: string(e.From), To: string(e.To), Reason: cmp.Or(e.Detail, e.Reason)})
 }
 
 // masterConflict records a second master, which the instance itself has logged.
@@ -28,7 +28,7 @@ func (d *Daemon) masterConflict(k vrrp.MasterConflict) {
 	if !k.On {
 		e.From, e.To, e.Reason = "contested", string(k.State), "no other master and no refused peer was heard for 3 adverts"
 	}
-	d.events.Keep(e)
+	d.events.Store(e)
 }
 
 func (d *Daemon) tableChanged(c ipvs.Change) {
@@ -42,5 +42,5 @@ func (d *Daemon) tableChanged(c ipvs.Change) {
 	if c.Err != nil {
 		e.Reason += ": " + c.Err.Error()
 	}
-	d.events.Keep(e)
+	d.events.Store(e)
 }

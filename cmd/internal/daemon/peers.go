@@ -20,11 +20,11 @@ import (
 // when the other parts exist.
 func (d *Daemon) newExchange() *peers.Exchange {
 	return peers.New(peers.Options{
-		Log:      d.log.Logger,
-		Own:      func() peers.State { return d.server.Own(d.knownConnections) },
-		Drain:    func(ctx context.Context, service, real string) peers.Drain { return d.server.Drain(ctx, service, real) },
-		Wake:     func() { d.director.Wake() },
-		OnChange: d.peerChanged,
+		Log:        d.log.Logger,
+		LocalState: func() peers.State { return d.server.Own(d.knownConnections) },
+		Drain:      func(ctx context.Context, service, real string) peers.Drain { return d.server.Drain(ctx, service, real) },
+		Wake:       func() { d.director.Wake() },
+		OnChange:   d.peerChanged,
 	})
 }
 
@@ -39,10 +39,10 @@ func (p peerView) Peers() []decision.Peer {
 	for _, q := range p.d.peers.Peers() {
 		peer := decision.Peer{Name: q.Name, Up: q.Up, Error: q.Error, Waits: q.State.Waits, Connections: -1, Instances: map[string]decision.PeerInstance{}}
 		if c := q.State.Connections; c != nil {
-			peer.Connections = c.Known()
+			peer.Connections = c.Total()
 		}
-		for _, e := range q.State.Elections {
-			peer.Instances[e.Name] = decision.PeerInstance{State: e.State, Standby: e.Held}
+		for _, e := range q.State.Instances {
+			peer.Instances[e.Name] = decision.PeerInstance{State: e.State, Standby: e.Standby}
 		}
 		all = append(all, peer)
 	}
@@ -63,7 +63,7 @@ func (d *Daemon) knownConnections() *peers.Connections {
 		return nil
 	}
 	known := &peers.Connections{Own: own, Synced: synced}
-	d.connections.Store(int64(known.Known()))
+	d.connections.Store(int64(known.Total()))
 	return known
 }
 

@@ -62,7 +62,7 @@ func dropFailed(w *ipvs.Desired, decided Service) {
 	}
 }
 
-// DesiredSync returns the control layer's form of [ipvs.sync].
+// DesiredSync returns the reconciler's form of [ipvs.sync].
 func DesiredSync(s *config.Sync) *ipvs.SyncConfig {
 	if s == nil {
 		return nil

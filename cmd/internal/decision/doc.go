@@ -1,4 +1,4 @@
-// Package decision is where weights come from: a pure function from what is known
+// Package decision computes the weights: a pure function from what is known
 // (configuration, health, the kernel's table, the decision before) to the desired table of
 // IPVS, with a reason for every weight.
 //

@@ -31,11 +31,11 @@ type GuardState string
 const (
 	GuardOff      GuardState = ""         // not configured
 	GuardWatching GuardState = "watching" // the checks' health counts
-	GuardAsking   GuardState = "asking"   // a mass failure: waiting for the witnesses
+	GuardProbing  GuardState = "asking"   // a mass failure: waiting for the witnesses
 	GuardFrozen   GuardState = "frozen"   // no witness replies: the health before counts
-	// GuardThawing: it is over, and each server keeps its health of before until its
+	// GuardRecovering: it is over, and each server keeps its health of before until its
 	// checks have had the time for a new result.
-	GuardThawing GuardState = "thawing"
+	GuardRecovering GuardState = "thawing"
 )
 
 // Guard is the guard after a decision. The zero value is off.
@@ -96,7 +96,7 @@ func (g Guard) next(now time.Time, c *config.Config, health map[checker.ID]check
 	}
 	g.seen = observe(g.seen, now, c, health)
 	switch g.State {
-	case GuardWatching, GuardAsking:
+	case GuardWatching, GuardProbing:
 		return g.watch(now, c, health)
 	case GuardFrozen:
 		return g.freeze(now, c, health)
@@ -133,7 +133,7 @@ func observe(was map[checker.ID]observation, now time.Time, c *config.Config, he
 // witnesses when it is reached.
 func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]checker.Health) Guard {
 	from := now.Add(-g.window(now, health))
-	if g.State == GuardAsking {
+	if g.State == GuardProbing {
 		from = g.Since.Add(-g.window(g.Since, health))
 	}
 	var failing, servers int
@@ -162,7 +162,7 @@ func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]chec
 		return g.become(GuardWatching, now, "")
 	}
 	if g.State == GuardWatching {
-		g = g.become(GuardAsking, now, "").freezeVerdicts(from)
+		g = g.become(GuardProbing, now, "").freezeVerdicts(from)
 		g.asked = newest
 	}
 	g.Failing, g.Servers = failing, servers
@@ -217,7 +217,7 @@ func (g Guard) freeze(now time.Time, c *config.Config, health map[checker.ID]che
 	}
 	g.frozen = held
 	g.asked = now
-	g = g.become(GuardThawing, now, why)
+	g = g.become(GuardRecovering, now, why)
 	return g.thaw(now, c, health)
 }
 
@@ -275,7 +275,7 @@ func (g Guard) verdict(id checker.ID, h checker.Health) (v checker.Verdict, held
 	if !ok || before.verdict == h.Verdict {
 		return h.Verdict, false
 	}
-	if g.State == GuardAsking {
+	if g.State == GuardProbing {
 		// Not known to be the path yet: only failures that may be are frozen.
 		if _, ofPath := pathFailure(h); h.Verdict != checker.Down || !ofPath {
 			return h.Verdict, false
@@ -287,9 +287,9 @@ func (g Guard) verdict(id checker.ID, h checker.Health) (v checker.Verdict, held
 // text is the guard's state in a cause.
 func (g Guard) text() string {
 	switch g.State {
-	case GuardAsking:
+	case GuardProbing:
 		return "guard asks the witnesses"
-	case GuardThawing:
+	case GuardRecovering:
 		return "guard ended, the checks look anew"
 	default:
 		return "guard froze the verdicts"
@@ -300,11 +300,11 @@ func (g Guard) text() string {
 func (g Guard) deadline(now time.Time) time.Time {
 	var at time.Time
 	switch g.State {
-	case GuardAsking:
+	case GuardProbing:
 		at = Earliest(now.Add(guardLook), g.Since.Add(guardPatience))
 	case GuardFrozen:
 		at = now.Add(guardPatience) // a ping that changes no health sends no wake-up
-	case GuardThawing:
+	case GuardRecovering:
 		for _, h := range g.frozen {
 			at = Earliest(at, h.until)
 		}

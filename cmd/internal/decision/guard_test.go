@@ -55,7 +55,7 @@ func TestGuardFreezesAndThaws(t *testing.T) {
 		w.say(i, checker.Down, outcome.Timeout)
 	}
 	w.weights(0, 5, 5, 5, 5, 5) // held until the witness was asked
-	w.state(GuardAsking)
+	w.state(GuardProbing)
 	if limit := w.in.Now.Add(guardPatience); w.plan.Next.IsZero() || w.plan.Next.After(limit) {
 		t.Errorf("a question is looked at again at %v", w.plan.Next)
 	}
@@ -74,7 +74,7 @@ func TestGuardFreezesAndThaws(t *testing.T) {
 	w.in.Now = w.in.Now.Add(time.Second)
 	w.ping(true)
 	w.weights(0, 5, 5, 5, 5, 5) // it ended: the servers get the time to be found again
-	w.state(GuardThawing)
+	w.state(GuardRecovering)
 	for i := range 4 {
 		w.up(i)
 	}
@@ -127,7 +127,7 @@ func TestGuardLetsTrueFailuresThrough(t *testing.T) {
 			c.fail(w)
 			w.decide(0)
 			if c.asks {
-				w.state(GuardAsking)
+				w.state(GuardProbing)
 			}
 			w.in.Now = w.in.Now.Add(300 * time.Millisecond)
 			c.answer(w)
@@ -213,7 +213,7 @@ func TestGuardIsPatientForOnePing(t *testing.T) {
 	w.pingAt(true, old) // sent before it: no answer
 	w.weights(0, 5, 5)
 	w.weights(guardPatience-1, 5, 5)
-	w.state(GuardAsking)
+	w.state(GuardProbing)
 	w.weights(1, 5, 5)
 	w.state(GuardFrozen)
 	if w.plan.Next.IsZero() {
@@ -234,7 +234,7 @@ func TestGuardEndsWhenServersAnswer(t *testing.T) {
 	w.state(GuardFrozen) // 4 of 5 are still the share
 	w.up(1)
 	w.decide(time.Second)
-	w.state(GuardThawing)
+	w.state(GuardRecovering)
 	if w.plan.Guard.Why != "2 of 5 servers answer" {
 		t.Error(w.plan.Guard.Why)
 	}

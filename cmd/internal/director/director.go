@@ -20,7 +20,7 @@ import (
 	"lvsd/vrrp"
 )
 
-// Table is the control layer of IPVS, as the director needs it.
+// Table is the IPVS reconciler, as the director needs it.
 type Table interface {
 	SetDesired(ipvs.Desired) uint64
 	Wait(ctx context.Context, generation uint64) error
@@ -36,7 +36,7 @@ type Checker interface {
 	Preview([]checker.Target) (checker.Preview, error)
 	Health() map[checker.ID]checker.Health
 	Explain(checker.ID) (checker.Health, bool)
-	Late() time.Duration // for how long its loop has stood still
+	Overdue() time.Duration // for how long its loop has stood still
 }
 
 // Deps are the leaves that a director ties together.
@@ -95,7 +95,7 @@ type Director struct {
 	// targeted: the checker has been given this configuration's targets. It waits for
 	// the first reading of the kernel.
 	targeted bool
-	// desired is what the table layer was given last, applied its generation.
+	// desired is what the reconciler was given last, applied its generation.
 	desired ipvs.Desired
 	applied uint64
 }
@@ -236,7 +236,7 @@ func (d *Director) Alive(ctx context.Context) error {
 	if age := time.Since(kernel.At); kernel.Up && age > limit {
 		return fmt.Errorf("the kernel's table was last read %v ago", age.Round(time.Second))
 	}
-	if late := d.deps.Checker.Late(); late > probesLate {
+	if late := d.deps.Checker.Overdue(); late > probesLate {
 		return fmt.Errorf("no probe was started or judged for %v", late.Round(time.Second))
 	}
 	return nil
@@ -246,7 +246,7 @@ func (d *Director) Alive(ctx context.Context) error {
 func (d *Director) Decision() *decision.Decision { return d.decision.Load() }
 
 // decide reads the levels again and hands the desired table that follows from them to
-// the table layer.
+// the reconciler.
 func (d *Director) decide() {
 	c := d.config.Load()
 	d.endExpiredStandby(time.Now(), c)

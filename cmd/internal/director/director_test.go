@@ -102,7 +102,7 @@ type fakeChecker struct {
 func (f *fakeChecker) Set(targets []checker.Target) error {
 	var names []string
 	for _, t := range targets {
-		names = append(names, fmt.Sprintf("%s known=%v", t.ID.RealServer, t.Known))
+		names = append(names, fmt.Sprintf("%s known=%v", t.ID.RealServer, t.InKernel))
 	}
 	f.add("check %s", strings.Join(names, ", "))
 	return nil
@@ -123,7 +123,7 @@ func (f *fakeChecker) Explain(id checker.ID) (checker.Health, bool) {
 	return h, ok
 }
 
-func (f *fakeChecker) Late() time.Duration { return time.Duration(f.late.Load()) }
+func (f *fakeChecker) Overdue() time.Duration { return time.Duration(f.late.Load()) }
 
 func (f *fakeChecker) set(h checker.Health) {
 	f.mu.Lock()

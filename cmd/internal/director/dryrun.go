@@ -46,7 +46,7 @@ func (d *Director) DryRun(ctx context.Context, next *config.Config) (DryRun, err
 	return f, err
 }
 
-// dryRun is the loop's part: like apply, but everything aborts and the table layer is
+// dryRun is the loop's part: like apply, but everything aborts and the reconciler is
 // given nothing.
 func (d *Director) dryRun(next *config.Config) (DryRun, error) {
 	kernel := d.deps.Table.Snapshot()

@@ -49,8 +49,8 @@ const loopLimit = 10 * time.Second
 // watchInterval is how often a handover reads the status of its instances.
 const watchInterval = 10 * time.Millisecond
 
-// leaving is a master that hands over.
-type leaving struct {
+// resigningMaster is a master that hands over.
+type resigningMaster struct {
 	*instances.Instance
 	config vrrp.Config
 	out    *HandedOver
@@ -83,7 +83,7 @@ func (d *Director) HandOver(ctx context.Context, h Handover) ([]HandedOver, erro
 		return nil, err
 	}
 	var out []HandedOver
-	var masters []leaving
+	var masters []resigningMaster
 	resigning := map[string]bool{}
 	err = d.inLoop(ctx, func() error {
 		chosen, err := d.instances.Named(h.Instance)
@@ -95,7 +95,7 @@ func (d *Director) HandOver(ctx context.Context, h Handover) ([]HandedOver, erro
 		for n, i := range chosen {
 			out[n].Instance = i.Name()
 			if out[n].Master = i.Status().State == vrrp.Master; out[n].Master {
-				masters, resigning[i.Name()] = append(masters, leaving{i, i.Config(), &out[n]}), true
+				masters, resigning[i.Name()] = append(masters, resigningMaster{i, i.Config(), &out[n]}), true
 			}
 		}
 		return nil
@@ -125,11 +125,11 @@ func (d *Director) HandOver(ctx context.Context, h Handover) ([]HandedOver, erro
 }
 
 // watchHandover waits until every handover has ended.
-func (d *Director) watchHandover(ctx context.Context, began time.Time, masters []leaving) {
+func (d *Director) watchHandover(ctx context.Context, began time.Time, masters []resigningMaster) {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	for len(masters) > 0 {
-		masters = slices.DeleteFunc(masters, func(l leaving) bool { return l.ended(began) })
+		masters = slices.DeleteFunc(masters, func(l resigningMaster) bool { return l.ended(began) })
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -142,7 +142,7 @@ func (d *Director) watchHandover(ctx context.Context, began time.Time, masters [
 }
 
 // ended reports whether a handover has succeeded or failed, and sets its result.
-func (l leaving) ended(began time.Time) bool {
+func (l resigningMaster) ended(began time.Time) bool {
 	s, now := l.Status(), time.Now()
 	limit := 4*l.config.AdvertInterval + l.config.HandoverLimit + handoverSlack
 	switch {

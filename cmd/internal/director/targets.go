@@ -88,7 +88,7 @@ func (t *targets) service(svc config.Service, kernel ipvs.Table) (out []checker.
 			continue
 		}
 		_, known := was[rs.Address]
-		target := checker.Target{ID: decision.ServerID(svc, rs), Known: known}
+		target := checker.Target{ID: decision.ServerID(svc, rs), InKernel: known}
 		for _, check := range rs.Checks {
 			made := t.check(check)
 			if made.Type == probe.TypeExec {

@@ -86,7 +86,7 @@ type Recorder struct {
 
 // Record stores an event and logs it.
 func (r *Recorder) Record(e Event) {
-	e = r.Keep(e)
+	e = r.Store(e)
 	if r.Log != nil {
 		r.Log.LogAttrs(context.Background(), levels[e.Level], string(e.Kind)+" changed", attrs(e)...)
 	}
@@ -94,9 +94,9 @@ func (r *Recorder) Record(e Event) {
 
 var levels = map[Level]slog.Level{Info: slog.LevelInfo, Warn: slog.LevelWarn, Error: slog.LevelError}
 
-// Keep stores an event without logging it, for events that were logged in more
+// Store stores an event without logging it, for events that were logged in more
 // detail already. It returns the event as stored.
-func (r *Recorder) Keep(e Event) Event {
+func (r *Recorder) Store(e Event) Event {
 	if e.At.IsZero() {
 		e.At = time.Now()
 	}

@@ -29,7 +29,7 @@ func TestLogLines(t *testing.T) {
 	var out bytes.Buffer
 	r := Recorder{Log: slog.New(slog.NewTextHandler(&out, nil))}
 	r.Record(Event{Kind: KindHealth, Service: "web", RealServer: "10.0.0.9:80", From: "up", To: "down", Reason: "http refused, 3 of 3"})
-	r.Keep(Event{Kind: KindVRRP, VRRP: "web", To: "master"})
+	r.Store(Event{Kind: KindVRRP, VRRP: "web", To: "master"})
 	text := out.String()
 	for _, want := range []string{"level=WARN", "service=web", "real_server=10.0.0.9:80", "from=up", "to=down", `reason="http refused, 3 of 3"`} {
 		if !strings.Contains(text, want) {

@@ -19,17 +19,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Found keeps what settings were before they were changed, so that they are
+// SysctlStore keeps what settings were before they were changed, so that they are
 // restored after a crash too.
-type Found interface {
+type SysctlStore interface {
 	LoadSysctls() (map[string]string, error)
 	SaveSysctls(map[string]string) error
 }
 
-// Through makes interfaces take such answers, and restores them. Nothing of it
+// ReplyAcceptor makes interfaces take such answers, and restores them. Nothing of it
 // may be called by two goroutines at once.
-type Through struct {
-	Found Found // nil: nothing is changed
+type ReplyAcceptor struct {
+	Found SysctlStore // nil: nothing is changed
 	Log   *slog.Logger
 }
 
@@ -44,7 +44,7 @@ func setting(dev, name string) string {
 
 // Route returns which address of this host packets to a real server leave from,
 // and by which interface.
-func (t Through) Route(to netip.Addr) (from netip.Addr, by string, err error) {
+func (t ReplyAcceptor) Route(to netip.Addr) (from netip.Addr, by string, err error) {
 	routes, err := netlink.RouteGet(to.AsSlice())
 	if err != nil || len(routes) == 0 {
 		return netip.Addr{}, "", fmt.Errorf("there is no route to it: %w (ip route get %s)", cmpErr(err, unix.ENETUNREACH), to)
@@ -70,7 +70,7 @@ func cmpErr(err, otherwise error) error {
 // AcceptLocal makes these interfaces take answers from addresses of this host,
 // and restores all others that it changed before. What was found is written down
 // before it is changed.
-func (t Through) AcceptLocal(interfaces []string) error {
+func (t ReplyAcceptor) AcceptLocal(interfaces []string) error {
 	if t.Found == nil {
 		return nil
 	}
@@ -101,7 +101,7 @@ func (t Through) AcceptLocal(interfaces []string) error {
 	return errors.Join(failed...)
 }
 
-func (t Through) set(name, want string, found map[string]string) error {
+func (t ReplyAcceptor) set(name, want string, found map[string]string) error {
 	have := value(name)
 	if have == want || have == "" {
 		return nil
@@ -121,7 +121,7 @@ func (t Through) set(name, want string, found map[string]string) error {
 
 // restore sets back what was found, unless another process has changed it since or
 // the interface is gone.
-func (t Through) restore(name, was string, found map[string]string) error {
+func (t ReplyAcceptor) restore(name, was string, found map[string]string) error {
 	want := "1"
 	if strings.HasSuffix(name, ".rp_filter") {
 		want = "0"

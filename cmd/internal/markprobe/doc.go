@@ -5,7 +5,7 @@
 //	probe ──► socket with mark m, to 10.0.0.88:80
 //	             │ output hook
 //	             ▼
-//	          IPVS service "mark m" ──► real server 10.0.0.9   (dr, tun, nat: as configured)
+//	          IPVS service "mark m" ──► real server 10.0.0.9   (dr or tun)
 //	             answer from 10.0.0.88 ◄──┘
 //
 // A Set finds a route and a mark for each path, and hands the services to the

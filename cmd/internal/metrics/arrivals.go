@@ -31,5 +31,5 @@ func (c arrivals) Collect(ch chan<- prometheus.Metric) {
 	}
 	e := emitter{ch: ch}
 	e.gauge(syncLast, seconds(h.At))
-	e.gauge(syncMismatch, truth(h.Mismatch(time.Now())))
+	e.gauge(syncMismatch, boolValue(h.Mismatch(time.Now())))
 }

@@ -90,12 +90,12 @@ func collect(view func(context.Context) director.View, e emitter) {
 	for _, s := range v.Instances {
 		e.election(s)
 		_, held := v.Standby[s.Name]
-		e.gauge(vrrpHeld, truth(held), s.Name)
+		e.gauge(vrrpHeld, boolValue(held), s.Name)
 	}
 	for i, p := range v.Decision.Services {
 		e.service(v, v.Config.Services[i].Quorum, p)
 	}
-	e.gauge(guardActive, truth(v.Decision.Guard.Active()))
+	e.gauge(guardActive, boolValue(v.Decision.Guard.Active()))
 	if v.Config.Global.PerServerMetrics {
 		e.drains(v)
 	}
@@ -127,7 +127,7 @@ func (e emitter) counter(d *prometheus.Desc, v uint64, labels ...string) {
 func (e emitter) config(v director.View) {
 	e.gauge(directorIs, 1, v.Config.Director)
 	e.gauge(configInfo, 1, v.Config.Hash)
-	e.gauge(reloadOK, truth(v.LastReload.Err == nil))
+	e.gauge(reloadOK, boolValue(v.LastReload.Err == nil))
 	e.gauge(reloadTime, seconds(v.LastReload.LastSuccess))
 }
 
@@ -135,7 +135,7 @@ var states = []vrrp.State{vrrp.Init, vrrp.Backup, vrrp.Master, vrrp.Fault}
 
 func (e emitter) election(s vrrp.Status) {
 	for _, state := range states {
-		e.gauge(vrrpState, truth(s.State == state), s.Name, string(state))
+		e.gauge(vrrpState, boolValue(s.State == state), s.Name, string(state))
 	}
 	e.gauge(vrrpPriority, float64(s.Priority), s.Name)
 	for t, n := range s.Transitions {
@@ -146,21 +146,21 @@ func (e emitter) election(s vrrp.Status) {
 	for reason, n := range s.Dropped {
 		e.counter(vrrpDropped, n, s.Name, reason)
 	}
-	e.gauge(vrrpContested, truth(s.Contested), s.Name)
+	e.gauge(vrrpContested, boolValue(s.Contested), s.Name)
 	e.gauge(vrrpLastAdvert, seconds(s.LastAdvert), s.Name)
 	e.counter(vrrpAnnouncements, s.Announcements, s.Name)
 	e.counter(vrrpRestored, s.Restored, s.Name)
 	for _, p := range s.Configured {
-		e.gauge(vrrpAddress, truth(slices.Contains(s.Addresses, p)), s.Name, p.Addr().String())
+		e.gauge(vrrpAddress, boolValue(slices.Contains(s.Addresses, p)), s.Name, p.Addr().String())
 	}
 }
 
 func (e emitter) service(v director.View, quorum int, p decision.Service) {
-	e.gauge(serviceUp, truth(p.Up), p.Name)
+	e.gauge(serviceUp, boolValue(p.Up), p.Name)
 	e.gauge(serviceAlive, float64(p.AvailableWeight), p.Name)
 	e.gauge(serviceQuorum, float64(quorum), p.Name)
-	e.gauge(servicePanic, truth(p.Panic), p.Name)
-	e.gauge(serviceFallback, truth(p.Fallback.Active), p.Name)
+	e.gauge(servicePanic, boolValue(p.Panic), p.Name)
+	e.gauge(serviceFallback, boolValue(p.Fallback.Active), p.Name)
 	kernel, stats := v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key]
 	e.counters(serviceCounters, stats.Counters, p.Name)
 	e.sums(stats, p)
@@ -169,9 +169,9 @@ func (e emitter) service(v director.View, quorum int, p decision.Service) {
 	}
 	for _, s := range p.Servers {
 		name := s.Address.String()
-		e.gauge(serverUp, truth(s.Verdict == checker.Up), p.Name, name)
+		e.gauge(serverUp, boolValue(s.Verdict == checker.Up), p.Name, name)
 		e.gauge(serverConfigured, float64(s.Configured), p.Name, name)
-		e.gauge(serverDraining, truth(s.Draining()), p.Name, name)
+		e.gauge(serverDraining, boolValue(s.Draining()), p.Name, name)
 		if since := s.DrainingSince(); !since.IsZero() {
 			e.gauge(serverDrainStart, seconds(since), p.Name, name)
 		}
@@ -276,11 +276,11 @@ func (e emitter) counters(d counterDescs, c ipvs.Counters, labels ...string) {
 }
 
 func (e emitter) ipvs(k ipvs.Snapshot, sync bool) {
-	e.gauge(ipvsUp, truth(k.Up))
+	e.gauge(ipvsUp, boolValue(k.Up))
 	e.gauge(ipvsResync, seconds(k.At))
 	if sync || k.SyncOwned && (k.Sync.Master.Running || k.Sync.Backup.Running) {
-		e.gauge(ipvsSync, truth(k.Sync.Master.Running), "master")
-		e.gauge(ipvsSync, truth(k.Sync.Backup.Running), "backup")
+		e.gauge(ipvsSync, boolValue(k.Sync.Master.Running), "master")
+		e.gauge(ipvsSync, boolValue(k.Sync.Backup.Running), "backup")
 	}
 	e.gauge(ipvsForeign, float64(k.Foreign))
 	for kind, n := range k.Drift {
@@ -291,7 +291,7 @@ func (e emitter) ipvs(k ipvs.Snapshot, sync bool) {
 	}
 }
 
-func truth(b bool) float64 {
+func boolValue(b bool) float64 {
 	if b {
 		return 1
 	}

@@ -29,13 +29,13 @@ func (c peerCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c peerCollector) Collect(ch chan<- prometheus.Metric) {
 	e := emitter{ch: ch}
 	for _, p := range c.Peers() {
-		e.gauge(peerUp, truth(p.Up), p.Name)
+		e.gauge(peerUp, boolValue(p.Up), p.Name)
 		e.gauge(peerAt, seconds(p.At), p.Name)
 		if !p.Up {
 			continue
 		}
-		e.gauge(peerConfig, truth(!p.Differences.Config), p.Name)
-		e.gauge(peerVersion, truth(!p.Differences.Version), p.Name)
+		e.gauge(peerConfig, boolValue(!p.Differences.Config), p.Name)
+		e.gauge(peerVersion, boolValue(!p.Differences.Version), p.Name)
 		e.gauge(peerHealth, float64(p.HealthCount), p.Name)
 		e.gauge(peerClock, p.Clock.Seconds(), p.Name)
 	}

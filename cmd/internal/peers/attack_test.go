@@ -84,17 +84,17 @@ func TestEveryRefusal(t *testing.T) {
 		"kind":           {patched(5, byte(kindAnswer)), RefusedMessage},
 		"too long":       {patched(9, 1), RefusedMessage},
 		"key number":     {patched(6, 9), RefusedKey},
-		"nonce changed":  {patched(headLen, 9), RefusedProof},
-		"body changed":   {patched(headLen+nonceLen+3, 'X'), RefusedProof},
-		"another secret": {func(n nonce) []byte { return question1(other, n, howAreYou) }, RefusedProof},
-		"another nonce":  {func(nonce) []byte { return question1(keys, nonce{9}, howAreYou) }, RefusedProof},
+		"nonce changed":  {patched(headLen, 9), RefusedSignature},
+		"body changed":   {patched(headLen+nonceLen+3, 'X'), RefusedSignature},
+		"another secret": {func(n nonce) []byte { return question1(other, n, howAreYou) }, RefusedSignature},
+		"another nonce":  {func(nonce) []byte { return question1(keys, nonce{9}, howAreYou) }, RefusedSignature},
 		"to another":     {func(n nonce) []byte { return question1(keys, n, question{From: "lb1", To: "lb3", Want: wantState}) }, RefusedName},
 		"of another":     {func(n nonce) []byte { return question1(keys, n, question{From: "lb3", To: "lb2", Want: wantState}) }, RefusedName},
-		"unknown":        {func(n nonce) []byte { return question1(keys, n, question{From: "lb1", To: "lb2", Want: "root"}) }, RefusedQuestion},
+		"unknown":        {func(n nonce) []byte { return question1(keys, n, question{From: "lb1", To: "lb2", Want: "root"}) }, RefusedRequest},
 		"no JSON":        {func(n nonce) []byte { return request(keys, n, nonce{}, []byte("{")) }, RefusedMessage},
 		"a raw secret": {func(n nonce) []byte {
 			return question1(Keys{1, map[uint8][]byte{1: []byte("0123456789abcdef")}}, n, howAreYou)
-		}, RefusedProof},
+		}, RefusedSignature},
 		"nothing at all":  {func(nonce) []byte { return nil }, RefusedMessage},
 		"a greeting":      {func(n nonce) []byte { return greeting(n) }, RefusedMessage},
 		"silent half way": {func(n nonce) []byte { return question1(keys, n, howAreYou)[:50] }, RefusedMessage},
@@ -238,7 +238,7 @@ func TestReplay(t *testing.T) {
 			return wire{Conn: c, seen: &recorded, fromCallee: func(b []byte) []byte { answered = append(answered, b...); return b }}
 		}
 		l.mu.Unlock()
-		if _, err := one.Ask(t.Context(), "lb2", "web", "x"); err != nil {
+		if _, err := one.RequestDrain(t.Context(), "lb2", "web", "x"); err != nil {
 			t.Fatal(err)
 		}
 		l.mu.Lock()
@@ -246,7 +246,7 @@ func TestReplay(t *testing.T) {
 		l.mu.Unlock()
 		conn := knock(t, l, addresses["lb1"])
 		greeted(t, conn)
-		if got := send(t, conn, recorded.Bytes()); !bytes.Equal(got, refusal(RefusedProof)) {
+		if got := send(t, conn, recorded.Bytes()); !bytes.Equal(got, refusal(RefusedSignature)) {
 			t.Errorf("a recorded question: %q", got)
 		}
 		if n := two.Refused()["proof"]; n != 1 {
@@ -317,7 +317,7 @@ func TestAnotherDirectorAnswers(t *testing.T) {
 // TestHostilePeer: what a peer with the key says is cut to what this director can
 // bear and a terminal can show.
 func TestHostilePeer(t *testing.T) {
-	s := State{Version: "\x1b[2J" + strings.Repeat("v", 1000), Problems: make([]string, 1000), Elections: make([]Election, 5000)}
+	s := State{Version: "\x1b[2J" + strings.Repeat("v", 1000), Problems: make([]string, 1000), Instances: make([]Instance, 5000)}
 	s.Problems[0] = "ä\x1b]0;x\x07\xff"
 	s.Health.Services = []ServiceHealth{{Name: strings.Repeat("n", 1000), Servers: []ServerHealth{{Why: "\r\n"}}}}
 	body, err := json.Marshal(reply{From: "lb2", To: "lb1", State: &s})
@@ -331,7 +331,7 @@ func TestHostilePeer(t *testing.T) {
 	if got := r.State.Problems; len(got) != maxProblems || got[0] != "ä?]0;x??" {
 		t.Errorf("%d, %q", len(got), got[0])
 	}
-	if len(r.State.Version) != 64 || strings.Contains(r.State.Version, "\x1b") || len(r.State.Elections) != maxElections ||
+	if len(r.State.Version) != 64 || strings.Contains(r.State.Version, "\x1b") || len(r.State.Instances) != maxElections ||
 		r.State.Health.Services[0].Servers[0].Why != "??" || len(r.State.Health.Services[0].Name) != 64 {
 		t.Errorf("%+v", r.State.Health)
 	}
@@ -409,8 +409,8 @@ func FuzzReply(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(r.State.Problems) > maxProblems || len(r.State.Elections) > maxElections {
-			t.Errorf("%d problems, %d elections", len(r.State.Problems), len(r.State.Elections))
+		if len(r.State.Problems) > maxProblems || len(r.State.Instances) > maxElections {
+			t.Errorf("%d problems, %d elections", len(r.State.Problems), len(r.State.Instances))
 		}
 		for _, s := range append(r.State.Problems, r.State.Waits, r.State.Version, r.State.Hash) {
 			if len(s) > 3*maxText || strings.IndexFunc(s, unprintable) >= 0 {

@@ -20,8 +20,8 @@ import (
 	"lvsd/config"
 )
 
-// Ask returns the state of a real server on a peer.
-func (e *Exchange) Ask(ctx context.Context, director, service, realServer string) (Drain, error) {
+// RequestDrain returns the state of a real server on a peer.
+func (e *Exchange) RequestDrain(ctx context.Context, director, service, realServer string) (Drain, error) {
 	s := e.setup.Load()
 	if s == nil {
 		return Drain{}, errors.New("[pair] is not configured, so no other director can be asked")

@@ -1,4 +1,4 @@
-// Package peers is the exchange between the directors: each requests the others'
+// Package peers implements the exchange of status between directors: each requests the others'
 // status once a second, over TCP with messages authenticated by the key of the VRRP
 // instances. docs/pair.md has the protocol.
 //

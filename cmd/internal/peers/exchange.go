@@ -29,9 +29,9 @@ const (
 // Options are what an exchange needs from its daemon.
 type Options struct {
 	Log *slog.Logger
-	// Own returns this director's state, with the health of all its servers. It does not
+	// LocalState returns this director's state, with the health of all its servers. It does not
 	// block.
-	Own func() State
+	LocalState func() State
 	// Drain returns the state of a real server on this director.
 	Drain func(ctx context.Context, service, realServer string) Drain
 	// Wake reports that a level of a peer changed. It does not block.
@@ -209,7 +209,7 @@ func (e *Exchange) self() State {
 	e.own.Lock()
 	defer e.own.Unlock()
 	if now := time.Now(); e.own.at.IsZero() || now.Sub(e.own.at) >= selfTTL {
-		e.own.state, e.own.at = e.o.Own(), now
+		e.own.state, e.own.at = e.o.LocalState(), now
 	}
 	return e.own.state
 }

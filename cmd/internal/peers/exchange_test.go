@@ -34,14 +34,14 @@ func TestEachKnowsTheOther(t *testing.T) {
 		two.become(func(s *State) {
 			s.Waits = "waits for the checks of 3 real servers"
 			s.Connections = &Connections{Own: 3, Synced: 4}
-			s.Elections = []Election{{Name: "web", State: "master", Priority: 100, Holding: true, Held: true}}
+			s.Instances = []Instance{{Name: "web", State: "master", Priority: 100, Holding: true, Standby: true}}
 		})
 		after(interval + selfTTL)
 		p := one.peer()
-		if !p.Up || p.Error != "" || p.Name != "lb2" || p.State.Director != "lb2" || p.State.Ready() || p.State.Connections.Known() != 7 {
+		if !p.Up || p.Error != "" || p.Name != "lb2" || p.State.Director != "lb2" || p.State.Ready() || p.State.Connections.Total() != 7 {
 			t.Errorf("%+v", p)
 		}
-		if e := p.State.Elections; len(e) != 1 || !e[0].Holding || !e[0].Held || e[0].State != "master" {
+		if e := p.State.Instances; len(e) != 1 || !e[0].Holding || !e[0].Standby || e[0].State != "master" {
 			t.Errorf("%+v", e)
 		}
 		if p.Differences.Config || p.Differences.Version || p.HealthCount != 0 || p.ClockDiffers() {
@@ -52,10 +52,10 @@ func TestEachKnowsTheOther(t *testing.T) {
 		}
 		one.wantTold("lb2 >up")
 		two.wantTold("lb1 >up")
-		if d, err := one.Ask(t.Context(), "lb2", "web", "10.0.0.9:80"); err != nil || !d.Known || d.Active != 7 {
+		if d, err := one.RequestDrain(t.Context(), "lb2", "web", "10.0.0.9:80"); err != nil || !d.Known || d.Active != 7 {
 			t.Errorf("%+v, %v", d, err)
 		}
-		if _, err := one.Ask(t.Context(), "lb9", "web", ""); err == nil {
+		if _, err := one.RequestDrain(t.Context(), "lb9", "web", ""); err == nil {
 			t.Error("it asks a director that is not there")
 		}
 	})
@@ -95,7 +95,7 @@ func TestNeverThere(t *testing.T) {
 		one := newSide(t, newLAN(), "lb1", goodKey, "lb2")
 		run(t, one)
 		after(peerTimeout - interval)
-		if p := one.peer(); p.Up || p.Away(time.Now()) || !strings.Contains(p.Error, "nobody listens") {
+		if p := one.peer(); p.Up || p.Unreachable(time.Now()) || !strings.Contains(p.Error, "nobody listens") {
 			t.Errorf("%+v", p)
 		}
 		one.wantTold()

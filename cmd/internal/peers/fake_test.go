@@ -156,7 +156,7 @@ func newSide(t *testing.T, l *lan, name, key string, others ...string) *side {
 	s.own = State{Director: name, Version: "1", Hash: "abc", Health: health("up", 1)}
 	s.Exchange = New(Options{
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Own: func() State {
+		LocalState: func() State {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			return s.own

@@ -42,14 +42,14 @@ type Refusal uint8
 
 // The refusals, also the reasons of lvsd_pair_refused_total.
 const (
-	RefusedAddress  Refusal = 1 // it comes from an address of no other director
-	RefusedBusy     Refusal = 2 // too many of the peer's requests at once
-	RefusedMessage  Refusal = 3 // malformed, too long or too slow
-	RefusedVersion  Refusal = 4 // another version of the protocol
-	RefusedKey      Refusal = 5 // a key number that is not in the key file
-	RefusedProof    Refusal = 6 // the signature is invalid: another secret, or a forged message
-	RefusedName     Refusal = 7 // the sender is not who it claims, or addresses another director
-	RefusedQuestion Refusal = 8 // an unknown request
+	RefusedAddress   Refusal = 1 // it comes from an address of no other director
+	RefusedBusy      Refusal = 2 // too many of the peer's requests at once
+	RefusedMessage   Refusal = 3 // malformed, too long or too slow
+	RefusedVersion   Refusal = 4 // another version of the protocol
+	RefusedKey       Refusal = 5 // a key number that is not in the key file
+	RefusedSignature Refusal = 6 // the signature is invalid: another secret, or a forged message
+	RefusedName      Refusal = 7 // the sender is not who it claims, or addresses another director
+	RefusedRequest   Refusal = 8 // an unknown request
 
 	refusals = 9
 )
@@ -75,11 +75,11 @@ func (r Refusal) explain() string {
 		return "it speaks another version of the exchange: run the same lvsd on both"
 	case RefusedKey:
 		return "its key file has no key of the number that this director's begins with"
-	case RefusedProof:
+	case RefusedSignature:
 		return "its key file has another secret under the same number"
 	case RefusedName:
 		return "its file has other names for the directors' addresses"
-	case RefusedQuestion:
+	case RefusedRequest:
 		return "it does not know what it is asked: run the same lvsd on both"
 	}
 	return "it did not understand what it was sent"
@@ -170,7 +170,7 @@ func (k Keys) verify(h head, server, client nonce, body, proof []byte) Refusal {
 	case !known:
 		return RefusedKey
 	case !hmac.Equal(proof, sign(key, h, server, client, body)):
-		return RefusedProof
+		return RefusedSignature
 	}
 	return 0
 }

@@ -92,8 +92,8 @@ func (a *knownPeer) update(s *setup, own State, h response, now time.Time) {
 // ClockDiffers reports whether the clocks differ by more than is tolerated.
 func (d Differences) ClockDiffers() bool { return d.Clock.Abs() > maxClockDiff }
 
-// Away reports that a peer is unreachable, and has had the time to be reached.
-func (p Peer) Away(now time.Time) bool { return !p.Up && now.Sub(p.Since) >= peerTimeout }
+// Unreachable reports that a peer is unreachable, and has had the time to be reached.
+func (p Peer) Unreachable(now time.Time) bool { return !p.Up && now.Sub(p.Since) >= peerTimeout }
 
 // changes returns what to report, each once.
 func (a *knownPeer) changes(own State, now time.Time) []Change {
@@ -104,8 +104,8 @@ func (a *knownPeer) changes(own State, now time.Time) []Change {
 	last := &a.reported
 	switch {
 	case a.Up && (!last.Up || last.Since.IsZero()):
-		add(downText(last), "up", "it responses at %s", a.Address)
-	case a.Away(now) && (last.Up || last.Since.IsZero()), !a.Up && last.Up:
+		add(downText(last), "up", "it replies at %s", a.Address)
+	case a.Unreachable(now) && (last.Up || last.Since.IsZero()), !a.Up && last.Up:
 		add(upText(last), "down", "%s", a.Error)
 	case !a.Up:
 		return nil

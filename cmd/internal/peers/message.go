@@ -114,9 +114,9 @@ func (s *State) clean() {
 	for i := range s.Problems {
 		s.Problems[i] = clean(s.Problems[i], maxText)
 	}
-	s.Elections = slices.Clone(s.Elections[:min(len(s.Elections), maxElections)])
-	for i := range s.Elections {
-		e := &s.Elections[i]
+	s.Instances = slices.Clone(s.Instances[:min(len(s.Instances), maxElections)])
+	for i := range s.Instances {
+		e := &s.Instances[i]
 		e.Name, e.State, e.Detail = clean(e.Name, 64), clean(e.State, 64), clean(e.Detail, maxText)
 	}
 	s.Health.clean()

@@ -90,7 +90,7 @@ func (e *Exchange) serve(ctx context.Context, conn net.Conn, from netip.Addr, wh
 	}
 	text, ok := e.reply(ctx, q)
 	if !ok {
-		return RefusedQuestion
+		return RefusedRequest
 	}
 	_, _ = conn.Write(answer(s.keys, h.key, server, client, text))
 	return 0

@@ -22,7 +22,7 @@ type State struct {
 	// Waits is what it waits for before it preempts a live master; empty when it is
 	// ready.
 	Waits     string     `json:"waits,omitempty"`
-	Elections []Election `json:"elections,omitempty"`
+	Instances []Instance `json:"elections,omitempty"`
 	// Connections is nil when they could not be counted.
 	Connections *Connections `json:"connections,omitempty"`
 	Health      Health       `json:"health"`
@@ -31,8 +31,8 @@ type State struct {
 // Ready reports whether the director could take over at once.
 func (s State) Ready() bool { return s.Waits == "" && s.Director != "" }
 
-// Election is one VRRP instance on a director.
-type Election struct {
+// Instance is one VRRP instance on a director.
+type Instance struct {
 	Name     string    `json:"name"`
 	VRID     uint8     `json:"virtual_router_id"`
 	State    string    `json:"state"` // init, backup, master, fault
@@ -41,10 +41,10 @@ type Election struct {
 	Priority uint8     `json:"priority"`
 	// Holding: the addresses are on its interface.
 	Holding bool `json:"holding"`
-	// Held: it is on standby after a handover and does not preempt, until HeldUntil or,
+	// Standby: it is on standby after a handover and does not preempt, until HeldUntil or,
 	// where that is zero, until the handover is ended.
-	Held      bool      `json:"held,omitempty"`
-	HeldUntil time.Time `json:"held_until,omitzero"`
+	Standby      bool      `json:"held,omitempty"`
+	StandbyUntil time.Time `json:"held_until,omitzero"`
 }
 
 // Connections are the entries of a kernel's connection table, including templates,
@@ -54,8 +54,8 @@ type Connections struct {
 	Synced int `json:"synced"` // received from its peer
 }
 
-// Known is the number of connections that the director could continue.
-func (c Connections) Known() int { return c.Own + c.Synced }
+// Total is the number of connections that the director could continue.
+func (c Connections) Total() int { return c.Own + c.Synced }
 
 // Health is the health of all real servers as a director sees it.
 type Health struct {

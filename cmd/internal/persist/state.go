@@ -94,14 +94,14 @@ func (d *Dir) Problems() []string {
 // error and is renamed (see Problems).
 func (l ledger) Load() (ipvs.Owned, error) {
 	owned, err := l.read()
-	if errors.Is(err, errIllegible) {
+	if errors.Is(err, errMalformed) {
 		err = errors.Join(fmt.Errorf("%w, kept as %s%s", err, l.path, aside), os.Rename(l.path, l.path+aside))
 	}
 	return owned, err
 }
 
-// errIllegible is wrapped by the error of a record that does not parse.
-var errIllegible = errors.New("it is illegible")
+// errMalformed is wrapped by the error of a record that does not parse.
+var errMalformed = errors.New("it is illegible")
 
 // read reads the record and changes nothing.
 func (l ledger) read() (ipvs.Owned, error) {
@@ -118,7 +118,7 @@ func (l ledger) read() (ipvs.Owned, error) {
 		err = fmt.Errorf("its version %d is not known to this lvsd", file.Version)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("failed to read the record of our kernel entries: %w: %w", errIllegible, err)
+		return nil, fmt.Errorf("failed to read the record of our kernel entries: %w: %w", errMalformed, err)
 	}
 	owned := make(ipvs.Owned, len(file.Services))
 	for _, s := range file.Services {

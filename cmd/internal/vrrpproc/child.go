@@ -42,14 +42,14 @@ func Serve(in io.Reader, out io.Writer, log *slog.Logger, setLevel func(string) 
 	go c.showChanges()
 	orders := gob.NewDecoder(bufio.NewReader(in))
 	for {
-		var o order
+		var o command
 		if err := orders.Decode(&o); err != nil {
 			if errors.Is(err, io.EOF) || errors.Is(err, os.ErrClosed) {
 				return nil
 			}
 			return err
 		}
-		c.obey(o)
+		c.handle(o)
 	}
 }
 
@@ -70,7 +70,7 @@ type engine struct {
 	stop context.CancelFunc // nil until it runs
 }
 
-func (c *child) obey(o order) {
+func (c *child) handle(o command) {
 	e := c.engine(o.Instance)
 	if e == nil && o.Do != doOpen && o.Do != doRefresh && o.Do != doLevel {
 		return // it could not be opened, or has ended by itself: both were reported
@@ -104,7 +104,7 @@ func (c *child) obey(o order) {
 	}
 }
 
-func (c *child) open(o order) {
+func (c *child) open(o command) {
 	id := o.Instance
 	if c.engine(id) != nil {
 		c.send(report{Reply: o.Reply, Err: "it is open already"})

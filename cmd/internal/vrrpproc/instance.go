@@ -19,7 +19,7 @@ type Instance struct {
 
 	// Guarded by the process's lock.
 	config   vrrp.Config
-	tracked  map[string]order // of SetTracked, by name
+	tracked  map[string]command // of SetTracked, by name
 	status   vrrp.Status
 	opened   bool // Open has succeeded
 	running  bool // Run was called
@@ -40,7 +40,7 @@ func (p *Process) Open(cfg vrrp.Config) (*Instance, error) {
 		}
 	}
 	p.last++
-	i := &Instance{p: p, id: p.last, name: cfg.Name, config: cfg, tracked: map[string]order{}, end: make(chan error, 1),
+	i := &Instance{p: p, id: p.last, name: cfg.Name, config: cfg, tracked: map[string]command{}, end: make(chan error, 1),
 		status: vrrp.Status{Name: cfg.Name, Interface: cfg.Interface, VRID: cfg.VRID, State: vrrp.Init}}
 	p.instances[i.id] = i
 	if _, err := i.open(); err != nil {
@@ -53,10 +53,10 @@ func (p *Process) Open(cfg vrrp.Config) (*Instance, error) {
 
 // open opens the instance in the process that runs now, which it returns. The caller
 // holds the lock, which is released while the process works.
-func (i *Instance) open(more ...order) (in *pipe, err error) {
+func (i *Instance) open(more ...command) (in *pipe, err error) {
 	in = i.p.to
 	cfg := i.config
-	reply := i.p.request(order{Do: doOpen, Instance: i.id, Config: &cfg})
+	reply := i.p.request(command{Do: doOpen, Instance: i.id, Config: &cfg})
 	for _, o := range more {
 		i.send(o)
 	}
@@ -70,7 +70,7 @@ func (i *Instance) open(more ...order) (in *pipe, err error) {
 }
 
 // send sends the process an order for this instance. The caller holds the lock.
-func (i *Instance) send(o order) {
+func (i *Instance) send(o command) {
 	o.Instance = i.id
 	i.p.send(o)
 }
@@ -78,7 +78,7 @@ func (i *Instance) send(o order) {
 // close closes the instance where it may be open, and forgets it. The caller holds the
 // lock.
 func (i *Instance) close() {
-	i.send(order{Do: doClose})
+	i.send(command{Do: doClose})
 	delete(i.p.instances, i.id)
 }
 
@@ -87,7 +87,7 @@ func (i *Instance) close() {
 func (i *Instance) Run(ctx context.Context) error {
 	i.p.mu.Lock()
 	i.running = true
-	i.send(order{Do: doRun}) // without a process, reopen sends it
+	i.send(command{Do: doRun}) // without a process, reopen sends it
 	i.p.mu.Unlock()
 	defer func() {
 		i.p.mu.Lock()
@@ -104,7 +104,7 @@ func (i *Instance) Run(ctx context.Context) error {
 	if i.detached {
 		i.finish(errEnded)
 	}
-	i.send(order{Do: doStop})
+	i.send(command{Do: doStop})
 	i.p.mu.Unlock()
 	return <-i.end
 }
@@ -130,14 +130,14 @@ func (i *Instance) Update(cfg vrrp.Config) {
 	i.p.mu.Lock()
 	defer i.p.mu.Unlock()
 	i.config = cfg
-	i.send(order{Do: doUpdate, Config: &cfg})
+	i.send(command{Do: doUpdate, Config: &cfg})
 }
 
 // HandOver makes a master resign; see [vrrp.Engine.HandOver].
 func (i *Instance) HandOver() {
 	i.p.mu.Lock()
 	defer i.p.mu.Unlock()
-	i.send(order{Do: doHandOver})
+	i.send(command{Do: doHandOver})
 }
 
 // SetTracked adjusts the priority for something outside the instance; see
@@ -145,7 +145,7 @@ func (i *Instance) HandOver() {
 func (i *Instance) SetTracked(name string, delta int, fault bool) {
 	i.p.mu.Lock()
 	defer i.p.mu.Unlock()
-	o := order{Do: doTrack, Name: name, Delta: delta, Fault: fault}
+	o := command{Do: doTrack, Name: name, Delta: delta, Fault: fault}
 	i.tracked[name] = o
 	i.send(o)
 }
@@ -173,12 +173,12 @@ func (i *Instance) detach(now time.Time) vrrp.Event {
 // running. The supervisor alone calls it, with the lock held, which is released
 // meanwhile: an instance that is closed or stopped at that moment is closed there too.
 func (i *Instance) reopen() error {
-	var more []order
+	var more []command
 	for _, o := range i.tracked {
 		more = append(more, o)
 	}
 	if i.running {
-		more = append(more, order{Do: doRun})
+		more = append(more, command{Do: doRun})
 	}
 	in, err := i.open(more...)
 	switch {

@@ -24,8 +24,8 @@ const (
 	doLevel                    // the level of the log
 )
 
-// order is a message of the daemon.
-type order struct {
+// command is a message of the daemon.
+type command struct {
 	Do       verb
 	Reply    uint64 // 0: none is wanted
 	Instance uint64

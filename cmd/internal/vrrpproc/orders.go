@@ -16,7 +16,7 @@ type pipe struct {
 
 	mu     sync.Mutex
 	more   sync.Cond
-	queue  []order
+	queue  []command
 	closed bool
 }
 
@@ -26,7 +26,7 @@ func newPipe(out io.WriteCloser) *pipe {
 	return w
 }
 
-func (w *pipe) put(o order) {
+func (w *pipe) put(o command) {
 	w.mu.Lock()
 	w.queue = append(w.queue, o)
 	w.mu.Unlock()

@@ -79,7 +79,7 @@ func (p *Process) SetLevel(level string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.level = level
-	p.send(order{Do: doLevel, Name: level})
+	p.send(command{Do: doLevel, Name: level})
 }
 
 // Close ends the process. Instances that are still running do not hand over; end them
@@ -114,7 +114,7 @@ func (p *Process) Refresh(ctx context.Context) {
 		p.mu.Unlock()
 		return
 	}
-	reply := p.request(order{Do: doRefresh})
+	reply := p.request(command{Do: doRefresh})
 	p.mu.Unlock()
 	select {
 	case <-reply:
@@ -127,7 +127,7 @@ func (p *Process) Refresh(ctx context.Context) {
 
 // request sends an order that has a reply; the channel is closed when none will come.
 // The caller holds the lock.
-func (p *Process) request(o order) <-chan report {
+func (p *Process) request(o command) <-chan report {
 	p.last++
 	o.Reply = p.last
 	reply := make(chan report, 1)
@@ -137,7 +137,7 @@ func (p *Process) request(o order) <-chan report {
 }
 
 // send sends an order, if the process runs. The caller holds the lock.
-func (p *Process) send(o order) {
+func (p *Process) send(o command) {
 	if p.to != nil {
 		p.to.put(o)
 	}
@@ -183,7 +183,7 @@ func (p *Process) start() error {
 	to := newPipe(in)
 	p.to = to
 	if p.level != "" {
-		p.send(order{Do: doLevel, Name: p.level})
+		p.send(command{Do: doLevel, Name: p.level})
 	}
 	p.tasks.Go(to.run)
 	p.tasks.Go(func() {

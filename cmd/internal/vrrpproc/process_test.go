@@ -402,7 +402,7 @@ func TestTwoCrashesAndAnInstanceThatCannotBeOpened(t *testing.T) {
 func TestOpenTwiceIsRefused(t *testing.T) {
 	c := &child{log: slog.New(slog.DiscardHandler), engines: map[uint64]*engine{5: {}}, dirty: map[uint64]bool{}, wake: make(chan struct{}, 1)}
 	cfg := config()
-	c.obey(order{Do: doOpen, Instance: 5, Reply: 9, Config: &cfg})
+	c.handle(command{Do: doOpen, Instance: 5, Reply: 9, Config: &cfg})
 	all, _ := c.reports.take()
 	if len(all) != 1 || all[0].Reply != 9 || all[0].Err == "" {
 		t.Errorf("%+v", all)

@@ -1,4 +1,4 @@
-// Command ipvs measures the control layer on a real IPVS: the time in which lvsd fills a
+// Command ipvs measures the reconciler on a real IPVS: the time in which lvsd fills a
 // large table, reloads one changed weight and compares a table without a difference, and
 // the memory, together with ipvsadm -R and keepalived in the same boot.
 //
@@ -204,7 +204,7 @@ func (b *bench) restore(h *lab.Host, s size) {
 	h.MustRun("ipvsadm", "-C")
 }
 
-// library measures the control layer without the daemon.
+// library measures the reconciler without the daemon.
 func (b *bench) library(h *lab.Host, s size) {
 	b.must(h.Do(func() error {
 		k, err := netlink.Open()
@@ -222,7 +222,7 @@ func (b *bench) library(h *lab.Host, s size) {
 			}
 		}
 		b.now().fill = since(start)
-		b.say("  control layer, fill: %v (of it the difference %v)", b.now().fill, diff.Round(time.Millisecond))
+		b.say("  reconciler, fill: %v (of it the difference %v)", b.now().fill, diff.Round(time.Millisecond))
 		start = time.Now()
 		reading, err := k.Read()
 		if err != nil {
@@ -230,12 +230,12 @@ func (b *bench) library(h *lab.Host, s size) {
 		}
 		read := time.Since(start)
 		ops, _ = ipvs.Diff(reading.Table, table, ipvs.Owned{}, ipvs.Alarm)
-		b.say("  control layer, nothing to do: %v (of it the dump %v)", time.Since(start).Round(time.Millisecond), read.Round(time.Millisecond))
+		b.say("  reconciler, nothing to do: %v (of it the dump %v)", time.Since(start).Round(time.Millisecond), read.Round(time.Millisecond))
 		if len(ops) != 0 {
 			return fmt.Errorf("%d writes for nothing", len(ops))
 		}
 		return nil
-	}), "the control layer")
+	}), "the reconciler")
 	h.MustRun("ipvsadm", "-C")
 }
 

@@ -38,14 +38,14 @@ func build(v director.View, version string, started time.Time) *builder {
 		},
 		Waits:    v.Waits,
 		Peers:    []api.PeerStatus{},
-		VRRP:     []api.ElectionStatus{},
+		VRRP:     []api.InstanceStatus{},
 		Services: []api.ServiceStatus{},
 		IPVS:     buildIPVS(v),
 	}}
 	if v.LastReload.Err != nil {
 		s.Config.ReloadError = v.LastReload.Err.Error()
 	}
-	switch s.Config.FromKept = v.LastReload.LastGood; {
+	switch s.Config.FromLastGood = v.LastReload.LastGood; {
 	case v.LastReload.LastGood:
 		s.problem("STARTED FROM THE KEPT COPY of what ran since %s, because %s was refused; mend it, then lvsd reload: %s",
 			v.LastReload.LastSuccess.Local().Format(time.DateTime), v.Config.File, firstLine(s.Config.ReloadError))
@@ -83,7 +83,7 @@ func (s *builder) addIPVSProblems(k ipvs.Snapshot) {
 	for _, e := range s.IPVS.Errors {
 		s.problem("IPVS: %s", e)
 	}
-	for _, f := range s.IPVS.Fights {
+	for _, f := range s.IPVS.Conflicts {
 		s.problem("IPVS: %s", f)
 	}
 	if k.Foreign > 0 {
@@ -96,7 +96,7 @@ func buildIPVS(v director.View) api.IPVSStatus {
 	for _, p := range v.Decision.Services {
 		names[p.Key] = p.Name
 	}
-	out := api.IPVSStatus{Up: k.Up, LastResync: k.At, Foreign: k.Foreign, Drift: k.Drift, Errors: []string{}, Draining: []api.DrainingStatus{}, Fights: []string{}}
+	out := api.IPVSStatus{Up: k.Up, LastResync: k.At, Foreign: k.Foreign, Drift: k.Drift, Errors: []string{}, Draining: []api.DrainingStatus{}, Conflicts: []string{}}
 	for _, e := range k.Errors {
 		out.Errors = append(out.Errors, fmt.Sprintf("%s: %v (tried %d times since %s)", e.Op, e.Err, e.Attempts, e.Since.Format(time.RFC3339)))
 	}
@@ -113,7 +113,7 @@ func buildIPVS(v director.View) api.IPVSStatus {
 		out.Draining = append(out.Draining, draining)
 	}
 	for _, f := range k.Conflicts {
-		out.Fights = append(out.Fights, fmt.Sprintf("%s: another writer changes it again and again (%d repairs since %s)", place(f), f.Repairs, f.Since.Format(time.RFC3339)))
+		out.Conflicts = append(out.Conflicts, fmt.Sprintf("%s: another writer changes it again and again (%d repairs since %s)", place(f), f.Repairs, f.Since.Format(time.RFC3339)))
 	}
 	if k.Sync.Master.Running || k.Sync.Backup.Running || k.SyncError != "" {
 		out.Sync = &api.SyncStatus{Master: syncDaemon(k.Sync.Master), Backup: syncDaemon(k.Sync.Backup), Foreign: !k.SyncOwned && k.SyncError == "", Error: k.SyncError}
@@ -141,7 +141,7 @@ func place(f ipvs.Conflict) string {
 }
 
 func (s *builder) addElection(e vrrp.Status, v director.View) {
-	out := api.ElectionStatus{
+	out := api.InstanceStatus{
 		Name: e.Name, Interface: e.Interface, VRID: e.VRID,
 		State: string(e.State), Since: e.Since, Reason: e.Reason, Detail: e.Detail,
 		Priority: e.Priority, MasterPriority: e.MasterPriority,
@@ -156,7 +156,7 @@ func (s *builder) addElection(e vrrp.Status, v director.View) {
 		out.Tracked = append(out.Tracked, api.TrackedStatus{What: t.Name, Delta: t.Delta, Fault: t.Fault})
 	}
 	if hold, held := v.Standby[e.Name]; held {
-		out.Held, out.HeldUntil = true, hold.Until
+		out.Standby, out.StandbyUntil = true, hold.Until
 	}
 	if e.Master.IsValid() {
 		out.Master = e.Master.String()
@@ -200,7 +200,7 @@ func (s *builder) addService(v director.View, svc config.Service, p decision.Ser
 	kernel, stats := v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key]
 	out := api.ServiceStatus{
 		Name: p.Name, Protocol: p.Key.Protocol.String(), Address: p.Key.Address.String(), FWMark: p.Key.Mark, Scheduler: svc.Scheduler,
-		Up: p.Up, WeightAlive: p.AvailableWeight, Quorum: svc.Quorum, Counters: api.Counters(stats.Counters), Rates: api.Rates(stats.Rates),
+		Up: p.Up, AvailableWeight: p.AvailableWeight, Quorum: svc.Quorum, Counters: api.Counters(stats.Counters), Rates: api.Rates(stats.Rates),
 		RealServers: []api.RealServerStatus{},
 	}
 	if !p.Up {

@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// controlLook is how often the presence of the socket's file is checked.
-const controlLook = 2 * time.Second
+// controlCheckInterval is how often the presence of the socket's file is checked.
+const controlCheckInterval = 2 * time.Second
 
 // OpenControl opens the control socket. A socket file without a listener is left from
 // a killed daemon and is replaced; one with a listener belongs to another daemon. Other
@@ -144,22 +144,22 @@ func protect(path string, gid int) error {
 // watchControl keeps the control socket open until the context ends, and checks
 // web_config_file.
 func (s *Server) watchControl(ctx context.Context) {
-	tick := time.NewTicker(controlLook)
+	tick := time.NewTicker(controlCheckInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			s.keepControl()
+			s.reopenControl()
 			s.lookAtWeb()
 		}
 	}
 }
 
-// keepControl opens the socket again when its file is gone or replaced. A failure is
+// reopenControl opens the socket again when its file is gone or replaced. A failure is
 // logged once.
-func (s *Server) keepControl() {
+func (s *Server) reopenControl() {
 	old := s.control
 	if old.there() {
 		return

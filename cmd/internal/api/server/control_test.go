@@ -34,7 +34,7 @@ func TestControlSocketThatIsGone(t *testing.T) {
 		_, err := client.Status(ctx)
 		return err == nil
 	}
-	s.keepControl()
+	s.reopenControl()
 	if !answers() || log.Len() > 0 {
 		t.Fatalf("an untouched socket: %s", &log)
 	}
@@ -45,7 +45,7 @@ func TestControlSocketThatIsGone(t *testing.T) {
 		if answers() {
 			t.Fatal("it answers without a socket")
 		}
-		s.keepControl()
+		s.reopenControl()
 		if !answers() {
 			t.Fatalf("it does not answer again: %s", &log)
 		}
@@ -57,15 +57,15 @@ func TestControlSocketThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.Reset()
-	s.keepControl()
-	s.keepControl()
+	s.reopenControl()
+	s.reopenControl()
 	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "no command reaches the daemon") {
 		t.Errorf("problems: %q", p)
 	}
 	if err := os.Remove(folder); err != nil {
 		t.Fatal(err)
 	}
-	s.keepControl()
+	s.reopenControl()
 	if !answers() {
 		t.Fatalf("it does not answer again: %s", &log)
 	}
@@ -96,7 +96,7 @@ func TestControlSocketThatCannotBeMade(t *testing.T) {
 	}
 	s.serve(s.control, s.changing())
 	defer s.Close()
-	s.keepControl()
+	s.reopenControl()
 	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "no command reaches the daemon") || !strings.Contains(p[0], folder) {
 		t.Errorf("problems: %q", p)
 	}
@@ -106,7 +106,7 @@ func TestControlSocketThatCannotBeMade(t *testing.T) {
 	if err := os.Remove(folder); err != nil {
 		t.Fatal(err)
 	}
-	s.keepControl()
+	s.reopenControl()
 	if _, err := api.NewClient(path).Status(t.Context()); err != nil {
 		t.Errorf("it does not answer: %v\n%s", err, &log)
 	}

@@ -29,22 +29,22 @@ func (s *Server) handoverCommands(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("POST /control/v1/handover/end", func(w http.ResponseWriter, r *http.Request) {
 		ended, err := s.Daemon.EndHandover(r.Context(), r.URL.Query().Get("vrrp"))
-		answer(w, http.StatusOK, api.Handover{OK: err == nil, Refused: api.Lines(err), Elections: []api.HandedOver{}, Ended: ended})
+		answer(w, http.StatusOK, api.Handover{OK: err == nil, Refused: api.Lines(err), Instances: []api.HandedOver{}, Ended: ended})
 	})
 }
 
 func newHandover(began time.Time, h director.Handover, done []director.HandedOver, err error) api.Handover {
-	out := api.Handover{OK: err == nil, Refused: api.Lines(err), Elections: []api.HandedOver{}}
+	out := api.Handover{OK: err == nil, Refused: api.Lines(err), Instances: []api.HandedOver{}}
 	if h.For > 0 {
 		out.Until = began.Add(h.For)
 	}
 	for _, e := range done {
-		one := api.HandedOver{VRRP: e.Instance, WasMaster: e.Master, Took: e.Took.Seconds(), Left: e.Removed.Seconds(), Failed: e.Failed}
+		one := api.HandedOver{VRRP: e.Instance, WasMaster: e.Master, Took: e.Took.Seconds(), Removed: e.Removed.Seconds(), Failed: e.Failed}
 		if e.To.IsValid() {
 			one.To = e.To.String()
 		}
 		out.OK = out.OK && e.Failed == ""
-		out.Elections = append(out.Elections, one)
+		out.Instances = append(out.Instances, one)
 	}
 	return out
 }

@@ -36,8 +36,8 @@ func TestHandoverOverTheSocket(t *testing.T) {
 	if want := (director.Handover{Instance: "web", For: time.Hour, Force: true}); d.asked != want {
 		t.Errorf("asked for %+v", d.asked)
 	}
-	if want := []api.HandedOver{{VRRP: "web", WasMaster: true, To: "10.0.0.13", Took: .6, Left: 1.8}, {VRRP: "mail"}}; !reflect.DeepEqual(h.Elections, want) {
-		t.Errorf("%+v", h.Elections)
+	if want := []api.HandedOver{{VRRP: "web", WasMaster: true, To: "10.0.0.13", Took: .6, Removed: 1.8}, {VRRP: "mail"}}; !reflect.DeepEqual(h.Instances, want) {
+		t.Errorf("%+v", h.Instances)
 	}
 	d.handed[0].Failed = "nobody"
 	if h, err := client.HandOver(t.Context(), "", 0, false); err != nil || h.OK || !h.Until.IsZero() {

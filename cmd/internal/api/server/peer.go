@@ -14,7 +14,7 @@ import (
 // Pair is the exchange with the other directors.
 type Pair interface {
 	Peers() []peers.Peer
-	Ask(ctx context.Context, director, service, realServer string) (peers.Drain, error)
+	RequestDrain(ctx context.Context, director, service, realServer string) (peers.Drain, error)
 }
 
 // addPeers adds the other directors and the problems with them. Problems of a peer
@@ -23,7 +23,7 @@ func (s *builder) addPeers(peers []peers.Peer) {
 	for _, p := range peers {
 		s.Peers = append(s.Peers, peerStatus(p))
 		switch {
-		case p.Away(s.At):
+		case p.Unreachable(s.At):
 			s.problem("director %s does not answer at %s: %s", p.Name, p.Address, p.Error)
 			continue
 		case !p.Up:
@@ -51,11 +51,11 @@ func peerStatus(p peers.Peer) api.PeerStatus {
 		Ready: p.Up && p.State.Ready(), Waits: p.State.Waits,
 		Problems: append([]string{}, p.State.Problems...), ProblemCount: p.State.ProblemCount,
 		ConfigMatches: p.Up && !p.Differences.Config, VersionMatches: p.Up && !p.Differences.Version, ClockAhead: p.Clock.Seconds(),
-		VRRP: []api.PeerElection{}, Servers: p.State.Health.Servers, ServersDown: p.State.Health.Down,
+		VRRP: []api.PeerInstance{}, Servers: p.State.Health.Servers, ServersDown: p.State.Health.Down,
 		Differences: []api.PeerHealthDifference{}, DifferingCount: p.HealthCount,
 	}
-	for _, e := range p.State.Elections {
-		out.VRRP = append(out.VRRP, api.PeerElection{Name: e.Name, State: e.State, Since: e.Since, Detail: e.Detail, Priority: e.Priority, Holding: e.Holding, Held: e.Held, HeldUntil: e.HeldUntil})
+	for _, e := range p.State.Instances {
+		out.VRRP = append(out.VRRP, api.PeerInstance{Name: e.Name, State: e.State, Since: e.Since, Detail: e.Detail, Priority: e.Priority, Holding: e.Holding, Standby: e.Standby, StandbyUntil: e.StandbyUntil})
 	}
 	if c := p.State.Connections; c != nil {
 		out.Connections = &api.PeerConnections{Own: c.Own, Synced: c.Synced}
@@ -85,8 +85,8 @@ func (s *Server) Own(connections func() *peers.Connections) peers.State {
 	}
 	for _, e := range v.Instances {
 		hold, held := v.Standby[e.Name]
-		out.Elections = append(out.Elections, peers.Election{Name: e.Name, VRID: e.VRID, State: string(e.State), Since: e.Since, Detail: e.Detail,
-			Priority: e.Priority, Holding: e.Holding, Held: held, HeldUntil: hold.Until})
+		out.Instances = append(out.Instances, peers.Instance{Name: e.Name, VRID: e.VRID, State: string(e.State), Since: e.Since, Detail: e.Detail,
+			Priority: e.Priority, Holding: e.Holding, Standby: held, StandbyUntil: hold.Until})
 	}
 	if v.Config.IPVS.Sync != nil {
 		out.Connections = connections()
@@ -143,7 +143,7 @@ func (s *Server) peerCommands(mux *http.ServeMux) {
 		if s.Pair != nil {
 			for _, p := range s.Pair.Peers() {
 				d := api.PeerDrain{Director: p.Name}
-				if drain, err := s.Pair.Ask(r.Context(), p.Name, r.FormValue("service"), r.FormValue("real_server")); err != nil {
+				if drain, err := s.Pair.RequestDrain(r.Context(), p.Name, r.FormValue("service"), r.FormValue("real_server")); err != nil {
 					d.Error = err.Error()
 				} else {
 					d.Drain = &drain

@@ -25,7 +25,7 @@ type exchange struct {
 }
 
 func (x exchange) Peers() []peers.Peer { return x.peers }
-func (x exchange) Ask(_ context.Context, _, service, real string) (peers.Drain, error) {
+func (x exchange) RequestDrain(_ context.Context, _, service, real string) (peers.Drain, error) {
 	x.drain.Known = service == "web" && real == "10.0.0.9:80"
 	return x.drain, x.err
 }
@@ -34,7 +34,7 @@ func (x exchange) Ask(_ context.Context, _, service, real string) (peers.Drain, 
 func goodPeer() peers.Peer {
 	return peers.Peer{Name: "lb2", Address: netip.MustParseAddrPort("10.0.0.13:8113"), Up: true, Since: time.Unix(900, 0), At: time.Unix(999, 0),
 		State: peers.State{Director: "lb2", Version: "1", Hash: "abc", Connections: &peers.Connections{Own: 1, Synced: 2},
-			Elections: []peers.Election{{Name: "web", State: "backup", Held: true}}}}
+			Instances: []peers.Instance{{Name: "web", State: "backup", Standby: true}}}}
 }
 
 // TestEveryDifferenceIsAProblem: what is wrong with a peer, or between the two, is
@@ -55,7 +55,7 @@ func TestEveryDifferenceIsAProblem(t *testing.T) {
 		if problems := strings.Join(got.Problems, "\n"); got.Healthy != (want == "") || !strings.Contains(problems, want) {
 			t.Errorf("want %q among %q", want, problems)
 		}
-		if len(got.Peers) != 1 || got.Peers[0].Director != "lb2" || got.Peers[0].ConfigHash != p.State.Hash || got.Peers[0].ProblemCount != p.State.ProblemCount || !got.Peers[0].VRRP[0].Held {
+		if len(got.Peers) != 1 || got.Peers[0].Director != "lb2" || got.Peers[0].ConfigHash != p.State.Hash || got.Peers[0].ProblemCount != p.State.ProblemCount || !got.Peers[0].VRRP[0].Standby {
 			t.Errorf("%+v", got.Peers)
 		}
 	}
@@ -88,13 +88,13 @@ func TestOwn(t *testing.T) {
 	if h := own.Health; h.Servers != 1 || h.Down != 0 || h.Services[0].Servers[0] != (peers.ServerHealth{Address: "10.0.0.9:80", Verdict: "up", Weight: 3}) {
 		t.Errorf("%+v", h)
 	}
-	if e := own.Elections; len(e) != 2 || !e[0].Holding || e[0].Held || !e[1].Held || !e[1].HeldUntil.Equal(time.Unix(5, 0)) || e[1].State != "backup" {
+	if e := own.Instances; len(e) != 2 || !e[0].Holding || e[0].Standby || !e[1].Standby || !e[1].StandbyUntil.Equal(time.Unix(5, 0)) || e[1].State != "backup" {
 		t.Errorf("%+v", e)
 	}
 	v.Config.IPVS.Sync = &config.Sync{}
 	s.Problems = func() []string { return make([]string, 99) }
 	own = s.Own(func() *peers.Connections { return &peers.Connections{Own: 3} })
-	if own.Connections == nil || own.Connections.Known() != 3 || own.ProblemCount != 99 || len(own.Problems) != sentProblems {
+	if own.Connections == nil || own.Connections.Total() != 3 || own.ProblemCount != 99 || len(own.Problems) != sentProblems {
 		t.Errorf("%+v", own)
 	}
 	s.Daemon = &stub{}

@@ -23,13 +23,13 @@ func TestProbeThrough(t *testing.T) {
 	}
 	s.serve(s.control, s.changing())
 	defer s.Close()
-	s.keepControl()
+	s.reopenControl()
 	client := api.NewClient(path)
-	all, err := client.ProbeThrough(t.Context(), checker.ID{Service: "web", RealServer: "10.0.0.9:80"})
-	if err != nil || len(all) != 1 || !all[0].Through || all[0].Good || all[0].Address != "10.0.0.88:80" || all[0].RealServer != "10.0.0.9:80" || all[0].Probe.Reason != "refused" {
+	all, err := client.RunMarkProbes(t.Context(), checker.ID{Service: "web", RealServer: "10.0.0.9:80"})
+	if err != nil || len(all) != 1 || !all[0].MarkProbe || all[0].Good || all[0].Address != "10.0.0.88:80" || all[0].RealServer != "10.0.0.9:80" || all[0].Probe.Reason != "refused" {
 		t.Errorf("%+v, %v", all, err)
 	}
-	if _, err := client.ProbeThrough(t.Context(), checker.ID{Service: "wbe"}); err == nil || !strings.Contains(err.Error(), "no such service") {
+	if _, err := client.RunMarkProbes(t.Context(), checker.ID{Service: "wbe"}); err == nil || !strings.Contains(err.Error(), "no such service") {
 		t.Errorf("of a service that there is not: %v", err)
 	}
 	if _, pattern := s.reading(func(http.ResponseWriter, *http.Request) {}).Handler(httptest.NewRequest("POST", "/control/v1/probe", nil)); pattern != "" {

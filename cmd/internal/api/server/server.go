@@ -186,7 +186,7 @@ func (s *Server) reading(status http.HandlerFunc) *http.ServeMux {
 	})
 	mux.HandleFunc("GET /api/v1/status", status)
 	mux.HandleFunc("GET /api/v1/charts", func(w http.ResponseWriter, r *http.Request) {
-		answerPacked(w, r, s.Charts.Of(s.Daemon.Snapshot(), r.URL.Query()["service"]...))
+		answerPacked(w, r, s.Charts.Charts(s.Daemon.Snapshot(), r.URL.Query()["service"]...))
 	})
 	mux.HandleFunc("GET /api/v1/why", s.why)
 	mux.HandleFunc("GET /api/v1/events", s.events)

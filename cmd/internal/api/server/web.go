@@ -131,7 +131,7 @@ func (s *Server) answerPublic(l *listener, h http.Handler) {
 		select {
 		case <-l.ended:
 			return
-		case <-time.After(controlLook):
+		case <-time.After(controlCheckInterval):
 		}
 	}
 }

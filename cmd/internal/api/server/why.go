@@ -79,7 +79,7 @@ func missing(svc api.ServiceStatus, rs api.RealServerStatus, c decision.Cause) s
 	case decision.CauseDamping:
 		return "to stay up until " + c.Until.Format(time.RFC3339) + ", as it failed so often"
 	case decision.CauseFallback:
-		return fmt.Sprintf("the service's quorum: weight alive %d of %d", svc.WeightAlive, svc.Quorum)
+		return fmt.Sprintf("the service's quorum: weight alive %d of %d", svc.AvailableWeight, svc.Quorum)
 	}
 	return ""
 }

@@ -55,7 +55,7 @@ func (d drawing) head() {
 		style, state = table.Bad, counted(len(d.Problems), "problem")
 	}
 	problems := d.Problems
-	if d.Config.FromKept && len(problems) > 0 { // first of all: the running configuration is not the file's
+	if d.Config.FromLastGood && len(problems) > 0 { // first of all: the running configuration is not the file's
 		d.Wrap(d.out, "! ", table.Bad, problems[0])
 		problems = problems[1:]
 	}
@@ -163,14 +163,14 @@ func (d drawing) instances() {
 }
 
 // master names the masters of an instance: normally one.
-func (d drawing) master(e api.ElectionStatus) table.Cell {
+func (d drawing) master(e api.InstanceStatus) table.Cell {
 	var masters []string
 	if e.State == "master" {
 		masters = append(masters, d.Director)
 	}
 	heard := e.State != "master" && e.Master != ""
 	for _, p := range d.Peers {
-		i := slices.IndexFunc(p.VRRP, func(o api.PeerElection) bool { return o.Name == e.Name })
+		i := slices.IndexFunc(p.VRRP, func(o api.PeerInstance) bool { return o.Name == e.Name })
 		at, err := netip.ParseAddrPort(p.Address)
 		switch {
 		case p.Up && i >= 0 && p.VRRP[i].State == "master":
@@ -205,7 +205,7 @@ func stateCell(state string, priority uint8) table.Cell {
 }
 
 func peerElection(p api.PeerStatus, name string) table.Cell {
-	i := slices.IndexFunc(p.VRRP, func(o api.PeerElection) bool { return o.Name == name })
+	i := slices.IndexFunc(p.VRRP, func(o api.PeerInstance) bool { return o.Name == name })
 	switch {
 	case !p.Up:
 		return table.Cell{Text: "?", Style: table.Bad}
@@ -213,7 +213,7 @@ func peerElection(p api.PeerStatus, name string) table.Cell {
 		return table.Cell{Text: "not there", Style: table.Bad}
 	}
 	c := stateCell(p.VRRP[i].State, p.VRRP[i].Priority)
-	if p.VRRP[i].Held {
+	if p.VRRP[i].Standby {
 		c.Text += ", stays away"
 	}
 	return c
@@ -222,7 +222,7 @@ func peerElection(p api.PeerStatus, name string) table.Cell {
 // shownAddresses is how many addresses of an instance are shown.
 const shownAddresses = 2
 
-func addresses(e api.ElectionStatus) string {
+func addresses(e api.InstanceStatus) string {
 	if !e.Holding {
 		return "-"
 	}
@@ -238,13 +238,13 @@ func addresses(e api.ElectionStatus) string {
 }
 
 // since is the time of the last state change, what the instance waits for, and why.
-func (d drawing) since(e api.ElectionStatus) string {
+func (d drawing) since(e api.InstanceStatus) string {
 	text := Clock(e.Since, d.At)
 	switch {
-	case e.Held && e.HeldUntil.IsZero():
+	case e.Standby && e.StandbyUntil.IsZero():
 		text += ", stays away until lvsd handover --end"
-	case e.Held:
-		text += ", stays away until " + Clock(e.HeldUntil, d.At)
+	case e.Standby:
+		text += ", stays away until " + Clock(e.StandbyUntil, d.At)
 	case e.Waits != "":
 		text += ", " + e.Waits
 	}
@@ -336,7 +336,7 @@ func (d drawing) services() {
 		if serviceRank(svc) <= doubtful {
 			style = table.Bad
 		}
-		d.heading(style, fmt.Sprintf("SERVICE %s %s %s: %s, weight alive %d (quorum %d)", svc.Name, serviceAddress(svc), svc.Scheduler, serviceState(svc), svc.WeightAlive, svc.Quorum))
+		d.heading(style, fmt.Sprintf("SERVICE %s %s %s: %s, weight alive %d (quorum %d)", svc.Name, serviceAddress(svc), svc.Scheduler, serviceState(svc), svc.AvailableWeight, svc.Quorum))
 		t := table.Table{Indent: "  ", Columns: []table.Column{{Title: "REAL SERVER"}, {Title: "WEIGHT", Right: true}, {Title: "HEALTH"},
 			{Title: "ACTIVE", Right: true}, {Title: "INACTIVE", Right: true, Drop: 1}, {Title: "WHY"}}}
 		for _, rs := range svc.RealServers {

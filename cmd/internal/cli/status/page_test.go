@@ -40,11 +40,11 @@ func wellPair() api.Status {
 		Config: api.ConfigStatus{File: "/etc/lvsd/lvsd.toml", Hash: "f16e6ac6aaa34098", LoadedAt: ago(time.Hour)},
 		Peers: []api.PeerStatus{{Director: "lb2", Address: "10.0.0.13:8113", Up: true, Since: ago(time.Hour), At: now, Version: "v1.2", ConfigHash: "f16e6ac6aaa34098",
 			Started: ago(2 * time.Hour), Ready: true, Problems: []string{}, ConfigMatches: true, VersionMatches: true,
-			VRRP:        []api.PeerElection{{Name: "web", State: "backup", Priority: 100}},
+			VRRP:        []api.PeerInstance{{Name: "web", State: "backup", Priority: 100}},
 			Connections: &api.PeerConnections{Own: 12, Synced: 1234}, Servers: 3}},
-		VRRP: []api.ElectionStatus{{Name: "web", Interface: "eth0", VRID: 51, State: "master", Since: ago(90 * time.Minute), Reason: "silence", Detail: "3.609 s of silence",
+		VRRP: []api.InstanceStatus{{Name: "web", Interface: "eth0", VRID: 51, State: "master", Since: ago(90 * time.Minute), Reason: "silence", Detail: "3.609 s of silence",
 			Priority: 200, Holding: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}}},
-		Services: []api.ServiceStatus{{Name: "web", Protocol: "tcp", Address: "10.0.0.88:80", Scheduler: "wlc", Up: true, WeightAlive: 7, Quorum: 1,
+		Services: []api.ServiceStatus{{Name: "web", Protocol: "tcp", Address: "10.0.0.88:80", Scheduler: "wlc", Up: true, AvailableWeight: 7, Quorum: 1,
 			RealServers: []api.RealServerStatus{upServer("10.0.0.9:80", 2, 41), upServer("10.0.0.20:80", 5, 103)}}},
 		IPVS: api.IPVSStatus{Up: true, Sync: &api.SyncStatus{Master: &api.SyncDaemonStatus{Interface: "eth0", ID: 51}, Backup: &api.SyncDaemonStatus{Interface: "eth0", ID: 51}}},
 	}
@@ -63,8 +63,8 @@ func illPair() api.Status {
 	lb2.ConfigMatches, lb2.ConfigHash, lb2.ProblemCount, lb2.Problems = false, "0123456789abcdef", 12, []string{"service web: quorum lost, weight alive 0 of 1", "vrrp web: fault: no carrier on eth0"}
 	lb2.VRRP[0].State, lb2.Waits = "master", "waits for the checks of 3 real servers"
 	s.Peers = append(s.Peers, api.PeerStatus{Director: "lb3", Address: "10.0.0.14:8113", Since: ago(3 * time.Minute), Error: "nobody listens there: lvsd does not run, or without [pair]"})
-	s.VRRP = append(s.VRRP, api.ElectionStatus{Name: "mail", Interface: "eth0", State: "backup", Since: ago(time.Minute), Detail: "told to hand over", Priority: 200, Held: true, HeldUntil: now.Add(time.Hour)},
-		api.ElectionStatus{Name: "dns", Interface: "eth1", State: "backup", Since: ago(time.Minute), Priority: 200, Master: "10.0.0.13", MasterPriority: 100, Waits: "waits for the checks of 1 real servers",
+	s.VRRP = append(s.VRRP, api.InstanceStatus{Name: "mail", Interface: "eth0", State: "backup", Since: ago(time.Minute), Detail: "told to hand over", Priority: 200, Standby: true, StandbyUntil: now.Add(time.Hour)},
+		api.InstanceStatus{Name: "dns", Interface: "eth1", State: "backup", Since: ago(time.Minute), Priority: 200, Master: "10.0.0.13", MasterPriority: 100, Waits: "waits for the checks of 1 real servers",
 			Tracked: []api.TrackedStatus{{What: "service web", Delta: -50}, {What: "interface eth9", Fault: true}}})
 	s.Guard = &api.GuardStatus{Active: true, State: "frozen", Since: ago(time.Minute), Why: "9 of 10 servers failed at once", Witnesses: []api.WitnessStatus{{Address: "10.0.0.1", LastProbe: &api.Probe{Detail: "no answer"}}}}
 	down := upServer("10.0.0.20:80", 5, 7)
@@ -115,7 +115,7 @@ func TestPages(t *testing.T) {
 // TestTheKeptCopyStandsAboveEverything: what runs is not what the file says.
 func TestTheKeptCopyStandsAboveEverything(t *testing.T) {
 	s := illPair()
-	s.Config.FromKept = true
+	s.Config.FromLastGood = true
 	s.Problems = append([]string{"STARTED FROM THE KEPT COPY of what ran since yesterday"}, s.Problems...)
 	lines := strings.Split(Draw(table.Screen{}, Page{Status: s}), "\n")
 	if lines[0] != "! "+s.Problems[0] || !strings.HasPrefix(lines[1], "director lb1 at ") || lines[2] != "! "+s.Problems[1] {

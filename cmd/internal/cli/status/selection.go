@@ -64,7 +64,7 @@ func (w Selection) Apply(s *api.Status) (note string, err error) {
 		servers += len(svc.RealServers)
 	}
 	if w.unhealthy || !w.all && len(w.Services) == 0 && servers > screenful {
-		left := onlyTroubled(s)
+		left := onlyWithProblems(s)
 		if hidden := servers - left; hidden > 0 {
 			note = fmt.Sprintf("%d of %d real servers are as they should be and not shown", hidden, servers)
 			if !w.unhealthy {
@@ -94,8 +94,8 @@ func (w Selection) choose(s *api.Status) error {
 	return nil
 }
 
-// onlyTroubled keeps what needs attention, and returns how many servers are hidden.
-func onlyTroubled(s *api.Status) (left int) {
+// onlyWithProblems keeps what needs attention, and returns how many servers are hidden.
+func onlyWithProblems(s *api.Status) (left int) {
 	for i := range s.Services {
 		svc := &s.Services[i]
 		svc.RealServers = slices.DeleteFunc(svc.RealServers, func(rs api.RealServerStatus) bool { return serverRank(rs) == asItShould })

@@ -132,7 +132,7 @@ func (k *keepalived) convert(all []*node) {
 func (k *keepalived) leaveOut(n *node, reasons map[string]convert.Reason, otherwise string) {
 	r, known := reasons[n.keyword()]
 	if !known {
-		r = convert.Lost(otherwise)
+		r = convert.Unsupported(otherwise)
 	}
 	if r.Kind == "" {
 		return

@@ -99,14 +99,14 @@ var inherited = []string{"checktimeout", "negotiatetimeout", "checkinterval", "c
 
 // keywords are settings without an equivalent.
 var keywords = map[string]convert.Reason{
-	"emailalert": convert.Lost(convert.NoMail), "emailalertfreq": convert.Unneeded(convert.MailOnly), "emailalertfrom": convert.Unneeded(convert.MailOnly), "emailalertstatus": convert.Unneeded(convert.MailOnly), "smtp": convert.Unneeded(convert.MailOnly),
-	"callback":        convert.Lost("lvsd runs no program when its file changes: notify gets an event of each reload"),
-	"fallbackcommand": convert.Lost(convert.NotifyAsJSON), "logfile": convert.Unneeded("lvsd logs to stderr, which systemd keeps; lvsd events is the history"),
-	"execute":        convert.Lost("convert that file, too, and put its services into this one: one lvsd has them all"),
+	"emailalert": convert.Unsupported(convert.NoMail), "emailalertfreq": convert.Unneeded(convert.MailOnly), "emailalertfrom": convert.Unneeded(convert.MailOnly), "emailalertstatus": convert.Unneeded(convert.MailOnly), "smtp": convert.Unneeded(convert.MailOnly),
+	"callback":        convert.Unsupported("lvsd runs no program when its file changes: notify gets an event of each reload"),
+	"fallbackcommand": convert.Unsupported(convert.NotifyAsJSON), "logfile": convert.Unneeded("lvsd logs to stderr, which systemd keeps; lvsd events is the history"),
+	"execute":        convert.Unsupported("convert that file, too, and put its services into this one: one lvsd has them all"),
 	"supervised":     convert.Unneeded("lvsd run stays in the foreground"),
 	"fork":           convert.Unneeded("lvsd's checks run side by side"),
 	"readdquiescent": convert.Unneeded("lvsd puts back what it wants in the kernel's table"),
-	"maintenancedir": convert.Lost("lvsd looks for no files: a server is drained by weight = 0, which lvsd reload takes up"),
+	"maintenancedir": convert.Unsupported("lvsd looks for no files: a server is drained by weight = 0, which lvsd reload takes up"),
 	"monitorfile":    convert.Unneeded("lvsd events and lvsd why show what the checks found"),
 	"comment":        convert.Unneeded("belongs to mails"),
 }
@@ -135,7 +135,7 @@ func (l *ldirectord) setting(s setting) {
 func (l *ldirectord) leaveOut(s setting, otherwise string) {
 	r, known := keywords[s.key]
 	if !known {
-		r = convert.Lost(otherwise)
+		r = convert.Unsupported(otherwise)
 	}
 	l.notes.Add(r.Kind, s.from, r.Why)
 }
