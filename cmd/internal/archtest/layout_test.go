@@ -15,7 +15,6 @@ const maxFiles = 15
 // largeFolders have more, for a reason.
 var largeFolders = map[string]string{
 	"cmd/internal/cli": "one file a command",
-	"vrrp":             "being split",
 }
 
 func TestFoldersAreSmall(t *testing.T) {
