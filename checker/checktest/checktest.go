@@ -42,11 +42,19 @@ func Serve(t testing.TB, serve func(net.Conn)) netip.AddrPort {
 }
 
 func ServeOn(t testing.TB, l net.Listener, serve func(net.Conn)) netip.AddrPort {
-	var all, busy sync.WaitGroup
+	var all sync.WaitGroup
 	var mu sync.Mutex
 	open := map[net.Conn]bool{}
+	ended := sync.NewCond(&mu) // a connection left open
 	to := l.Addr().(*net.TCPAddr).AddrPort()
-	IdleServers.Store(to, busy.Wait)
+	// Not a WaitGroup: a connection may be accepted while another goroutine waits.
+	IdleServers.Store(to, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for len(open) > 0 {
+			ended.Wait()
+		}
+	})
 	all.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -56,13 +64,12 @@ func ServeOn(t testing.TB, l net.Listener, serve func(net.Conn)) netip.AddrPort 
 			mu.Lock()
 			open[c] = true
 			mu.Unlock()
-			busy.Add(1)
 			all.Go(func() {
-				defer busy.Done()
 				serve(c)
 				c.Close()
 				mu.Lock()
 				delete(open, c)
+				ended.Broadcast()
 				mu.Unlock()
 			})
 		}
@@ -79,7 +86,7 @@ func ServeOn(t testing.TB, l net.Listener, serve func(net.Conn)) netip.AddrPort 
 	return to
 }
 
-// idleServers holds, for the address of each server, a function that waits until it has
+// IdleServers holds, for the address of each server, a function that waits until it has
 // ended what it accepted.
 var IdleServers sync.Map
 
