@@ -49,7 +49,7 @@ var labs atomic.Uint32
 // RequireNamespaces for tests that want to be skipped instead.
 func New(tb TB) *Lab {
 	tb.Helper()
-	watchStalls()
+	tb.Cleanup(watchStalls())
 	begun := time.Now()
 	l := &Lab{tb: tb, prefix: fmt.Sprintf("lvsd-%d-%d", os.Getpid(), labs.Add(1))}
 	var err error

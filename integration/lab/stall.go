@@ -27,32 +27,52 @@ type stall struct{ from, to time.Time }
 
 // stalls is what the watchdog has seen, in order.
 var stalls struct {
-	once sync.Once
 	mu   sync.Mutex
+	labs int // how many are open; the watchdog runs while there is one
+	stop chan struct{}
 	seen []stall
 }
 
-// watchStalls starts the watchdog of this process. It runs until the process ends, on
-// a thread of its own, so that a busy test delays it as little as possible.
-func watchStalls() {
-	stalls.once.Do(func() {
-		go func() {
-			runtime.LockOSThread()
-			for last := time.Now(); ; {
-				time.Sleep(stallTick)
-				now := time.Now()
-				if late := now.Sub(last) - stallTick; late >= stallMin {
-					stalls.mu.Lock()
-					stalls.seen = append(stalls.seen, stall{now.Add(-late), now})
-					if len(stalls.seen) > stallKeep {
-						stalls.seen = slices.Delete(stalls.seen, 0, stallKeep/2)
-					}
-					stalls.mu.Unlock()
-				}
-				last = now
+// watchStalls starts the watchdog with the first lab of this process, and the returned
+// function ends it with the last. It has a thread of its own, so that a busy test delays
+// it as little as possible.
+func watchStalls() (end func()) {
+	stalls.mu.Lock()
+	defer stalls.mu.Unlock()
+	if stalls.labs++; stalls.labs == 1 {
+		stalls.stop = make(chan struct{})
+		go recordStalls(stalls.stop)
+	}
+	return func() {
+		stalls.mu.Lock()
+		defer stalls.mu.Unlock()
+		if stalls.labs--; stalls.labs == 0 {
+			close(stalls.stop)
+		}
+	}
+}
+
+func recordStalls(stop <-chan struct{}) {
+	runtime.LockOSThread()
+	ticks := time.NewTicker(stallTick)
+	defer ticks.Stop()
+	for last := time.Now(); ; {
+		select {
+		case <-stop:
+			return
+		case <-ticks.C:
+		}
+		now := time.Now()
+		if late := now.Sub(last) - stallTick; late >= stallMin {
+			stalls.mu.Lock()
+			stalls.seen = append(stalls.seen, stall{now.Add(-late), now})
+			if len(stalls.seen) > stallKeep {
+				stalls.seen = slices.Delete(stalls.seen, 0, stallKeep/2)
 			}
-		}()
-	})
+			stalls.mu.Unlock()
+		}
+		last = now
+	}
 }
 
 // Stalled returns for how long the machine stood still between two times: the sum of
