@@ -151,7 +151,8 @@ func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, err
 	}
 	var conn net.Conn
 	err := h.ns.do(func() (err error) {
-		var d net.Dialer
+		// A conversation that is silent is to send nothing: each packet may be synchronised.
+		d := net.Dialer{KeepAlive: -1}
 		conn, err = d.DialContext(ctx, network, address)
 		return err
 	})
@@ -162,7 +163,7 @@ func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, err
 func (h *Host) Listen(network, address string) (net.Listener, error) {
 	var ln net.Listener
 	err := h.ns.do(func() (err error) {
-		var lc net.ListenConfig
+		lc := net.ListenConfig{KeepAlive: -1}
 		ln, err = lc.Listen(context.Background(), network, address)
 		return err
 	})

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -45,6 +46,30 @@ func TestOutageReport(t *testing.T) {
 				t.Error(d)
 			}
 		})
+	}
+}
+
+// What timed out while the machine stood still says nothing of the service; what was
+// refused does.
+func TestOutageOfAStall(t *testing.T) {
+	start := time.Unix(2000, 0)
+	ms := func(n int) time.Time { return start.Add(time.Duration(n) * time.Millisecond) }
+	stalls.mu.Lock()
+	stalls.seen = []stall{{ms(100), ms(160)}}
+	stalls.mu.Unlock()
+	defer func() {
+		stalls.mu.Lock()
+		stalls.seen = nil
+		stalls.mu.Unlock()
+	}()
+	got := report([]attempt{
+		{started: ms(70), ended: ms(170), err: context.DeadlineExceeded},
+		{started: ms(20), ended: ms(120), err: context.DeadlineExceeded},
+		{started: ms(110), ended: ms(150), err: errors.New("connection refused")},
+		{started: ms(160), ended: ms(165)},
+	}, start, 0)
+	if got.Stalled != 1 || got.Failed != 2 || got.Succeeded != 1 {
+		t.Errorf("%d stalled, %d failed, %d succeeded: %v", got.Stalled, got.Failed, got.Succeeded, got)
 	}
 }
 

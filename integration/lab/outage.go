@@ -50,12 +50,20 @@ type attempt struct {
 	err            error
 }
 
+// stalled reports whether an attempt timed out because of the machine below.
+func (a attempt) stalled() bool {
+	return a.err != nil && errorWord(a.err) == "timeout" && 2*Stalled(a.started, a.ended) >= a.ended.Sub(a.started)
+}
+
 // OutageReport is what was seen.
 type OutageReport struct {
 	Took      time.Duration
 	Attempts  int
 	Succeeded int
 	Failed    int
+	// Stalled counts attempts that timed out while the machine stood still for at least
+	// half of their time: they say nothing of the service, and are not in Failed.
+	Stalled int
 	// Missed counts attempts left out because too many were open at once: the
 	// machine was too slow, not the service.
 	Missed int
@@ -91,7 +99,7 @@ func (r OutageReport) Gap(from, to time.Time) (began time.Time, length time.Dura
 // between from and to.
 func (r OutageReport) FailedBetween(from, to time.Time) (began []time.Time) {
 	for _, a := range r.attempts {
-		if a.err != nil && a.ended.After(from) && a.started.Before(to) {
+		if a.err != nil && !a.stalled() && a.ended.After(from) && a.started.Before(to) {
 			began = append(began, a.started)
 		}
 	}
@@ -114,8 +122,28 @@ func (r OutageReport) String() string {
 			s += fmt.Sprintf(", %s %d", k, m[k])
 		}
 	}
+	if r.Stalled > 0 {
+		s += fmt.Sprintf(", STALLED: %d timed out while the machine stood still", r.Stalled)
+	}
+	if r.Failed > 0 {
+		s += fmt.Sprintf(", the gap from %s, failed", r.GapFrom.UTC().Format(clock))
+		shown := 0
+		for _, a := range r.attempts {
+			if a.err == nil || a.stalled() {
+				continue
+			}
+			if shown++; shown > 10 {
+				s += " …"
+				break
+			}
+			s += fmt.Sprintf(" %s+%v (stood still %v)", a.started.UTC().Format(clock), a.ended.Sub(a.started).Round(time.Millisecond), Stalled(a.started, a.ended).Round(time.Millisecond))
+		}
+	}
 	return s
 }
+
+// clock is how a report names times: those of the daemons' logs.
+const clock = "15:04:05.000"
 
 // StartOutage begins to measure from a client to an address and port. It ends
 // with Stop, with its limits, or with the lab.
@@ -238,6 +266,10 @@ func report(attempts []attempt, start time.Time, missed int) OutageReport {
 	for _, a := range attempts {
 		if a.ended.After(end) {
 			end = a.ended
+		}
+		if a.stalled() {
+			r.Stalled++
+			continue
 		}
 		if a.err != nil {
 			r.Failed++

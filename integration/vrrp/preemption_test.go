@@ -49,6 +49,9 @@ func TestPreemptionWaitsForConnections(t *testing.T) {
 		t.Helper()
 		p.WaitUntil(60*time.Second, "lb1 to wait: "+text, func() bool {
 			s, err := lb1.Status()
+			if err == nil && len(s.VRRP) == 1 && s.VRRP[0].State == "master" {
+				t.Fatalf("lb1 is master instead of waiting (%s), with connections %v", text, lb1.ConnectionOrigins())
+			}
 			return err == nil && len(s.VRRP) == 1 && s.VRRP[0].State == "backup" && strings.Contains(s.VRRP[0].Waits, text)
 		})
 	}
