@@ -69,7 +69,7 @@ func readReference(t *testing.T, text string) map[string]map[string]documented {
 }
 
 var documentedTables = []*schema.Table{schema.DirectorTable, schema.GlobalTable, schema.IPVSTable, schema.SyncTable, schema.VRRPTable, schema.RouteTable, schema.RuleTable, schema.TrackInterfaceTable, schema.TrackServiceTable, schema.TrackFileTable, schema.TrackScriptTable, schema.AuthenticationTable,
-	schema.ServiceTable, schema.RealServerTable, schema.TunnelTable, schema.CheckTable, schema.TLSTable, schema.StepTable, schema.GuardTable, schema.PairTable}
+	schema.ServiceTable, schema.RealServerTable, schema.TunnelTable, schema.CheckTable, schema.TLSTable, schema.StepTable, schema.GuardTable, schema.PairTable, schema.SyncGroupTable, schema.EmailTable}
 
 // TestReferenceNamesEveryKey: the reference has every key of the schema and no
 // other, and what it says of each is what the schema says.
@@ -203,6 +203,9 @@ func resolved(t *testing.T, text, director string) *Config {
 	for i := range c.Instances {
 		c.Instances[i].Position = Position{}
 	}
+	for i := range c.SyncGroups {
+		c.SyncGroups[i].Position = Position{}
+	}
 	for i := range c.Services {
 		s := &c.Services[i]
 		s.Position, s.Digest = Position{}, ""
@@ -238,12 +241,14 @@ func frame(tab *schema.Table, k *schema.Key) (head, tail string) {
 	whole := []string{"", election, service, server, check}
 	at := map[*schema.Table]int{schema.VRRPTable: 1, schema.ServiceTable: 2, schema.RealServerTable: 3, schema.CheckTable: 4}[tab]
 	switch tab {
-	case schema.GlobalTable, schema.IPVSTable, schema.GuardTable, schema.PairTable:
+	case schema.GlobalTable, schema.IPVSTable, schema.GuardTable, schema.PairTable, schema.EmailTable:
 		whole[0] = "[" + tab.Name + "]\n"
 	case schema.SyncTable:
 		whole[0] = "[ipvs.sync]\ninterface = \"eth0\"\nid = 51\n"
 	case schema.AuthenticationTable:
 		at, whole[1] = 1, election+"[vrrp.authentication]\ntype = \"hmac\"\nkey_file = \"/etc/lvsd/vrrp.key\"\n"
+	case schema.SyncGroupTable:
+		at, whole[1] = 1, election+"sync_group = \"g\"\n[[sync_group]]\nname = \"g\"\n"
 	case schema.TrackInterfaceTable:
 		at, whole[1] = 1, election+"[[vrrp.track_interfaces]]\nname = \"eth1\"\n"
 	case schema.TrackServiceTable:

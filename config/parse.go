@@ -53,7 +53,7 @@ func build(root *reader.Table) *File {
 		// A file truncated by a full disk must not remove every service.
 		root.ErrorAt(Position{Line: 1, Col: 1}, nil, "has neither [[vrrp]] nor [[virtual_service]]: there is nothing to do")
 	}
-	services := buildServices(root)
+	services, groups := buildServices(root), buildSyncGroups(root)
 	f.services = services
 	refuseDirectorAsServer(root, services, f.Directors)
 	checkMarkProbes(root, services)
@@ -69,6 +69,9 @@ func build(root *reader.Table) *File {
 			Global:    buildGlobal(root.Table("global").For(name)),
 			IPVS:      buildIPVS(root.Table("ipvs").For(name), root),
 			Services:  services,
+
+			Email:      buildEmail(root.Table("email").For(name)),
+			SyncGroups: groups,
 		}
 		var taken instanceSet
 		c.Instances, taken = buildInstances(root, name, f.Directors, services)

@@ -59,8 +59,11 @@ type Config struct {
 	IPVS      IPVS
 	Guard     *Guard     // nil = off, as it is without witnesses
 	Pair      *Pair      // nil = the directors exchange nothing
+	Email     *Email     // nil = no mail
 	Instances []Instance // in the file's order
-	Services  []Service  // in the file's order
+	// SyncGroups are those that have settings of their own.
+	SyncGroups []SyncGroup
+	Services   []Service // in the file's order
 }
 
 // Defaults of [global] that commands use without a configuration file.
@@ -77,12 +80,26 @@ type Global struct {
 	ControlGroup  string   // "" = root alone
 	StateDir      string   // absolute path
 	Notify        []string // absolute path and arguments; nil = none
+	NotifyUser    string   // that programs which are notified run as; "" = the daemon's own
 	Webhook       string   // an http or https URL; "" = none
+	WebhookFormat string   // "json" "slack" "alertmanager"
+	WebhookKinds  []string // kinds of events, as in Email; empty = all
 	LogLevel      string   // "debug" "info" "warn" "error"
 	LogFormat     string   // "text" "json"
 	AutoReload    bool     // reload when the file changes
 	// PerServerMetrics: /metrics has the series of each real server.
 	PerServerMetrics bool
+}
+
+// Email is [email]: events sent by SMTP.
+type Email struct {
+	To           []string // at least one mail address
+	From         string   // a mail address
+	Server       string   // a host name or an IP address, and a port: HOST:PORT or [IPv6]:PORT
+	TLS          string   // "none" "opportunistic" "starttls" "implicit" (RFC 8314 §3.3)
+	User         string   // "" = no authentication
+	PasswordFile string   // absolute path; "" where User is
+	Kinds        []string // kinds of events, at least one; see the event package
 }
 
 // IPVS is the [ipvs] table: what concerns the kernel's table as a whole.
@@ -163,9 +180,24 @@ type Instance struct {
 	TrackInterfaces   []TrackedInterface
 	TrackScripts      []TrackedScript
 	Notify            []string // absolute path and arguments of a program that gets its events; nil = none
-	TrackServices     []TrackedService
-	TrackFiles        []TrackedFile
+	StatePrograms
+	TrackServices []TrackedService
+	TrackFiles    []TrackedFile
 	Position
+}
+
+// SyncGroup is [[sync_group]]: settings of a group of instances as a whole.
+type SyncGroup struct {
+	Name string // as in the SyncGroup of its instances
+	StatePrograms
+	Position
+}
+
+// StatePrograms are the programs that are run when an instance or a sync group enters a
+// state, with four more arguments: INSTANCE or GROUP, its name, the state in capitals,
+// and the priority. Each is an absolute path and arguments; nil = none.
+type StatePrograms struct {
+	NotifyMaster, NotifyBackup, NotifyFault, NotifyStop []string
 }
 
 // Route is a route that moves with an instance's addresses.

@@ -56,7 +56,8 @@ func buildInstance(t *reader.Table, directors []Director, services []Service, ta
 		VirtualMAC:     t.Bool("virtual_mac"),
 		AnyIPv6:        !t.Bool("link_local_first"),
 		Checksum:       t.Str("checksum"),
-		Notify:         notifyCommand(t),
+		Notify:         notifyCommand(t, "notify"),
+		StatePrograms:  statePrograms(t),
 		Position:       t.Start,
 	}
 	if t.Valid("name") {

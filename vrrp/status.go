@@ -90,7 +90,8 @@ func (e *Engine) reportTransition(now time.Time, a action) {
 	}
 	transitions[Transition{To: a.to, Reason: a.reason}]++
 	// A callback must not see an older status.
-	e.status.Store(&published{snapshot: e.machine.snapshot(), transitions: transitions})
+	s := e.machine.snapshot()
+	e.status.Store(&published{snapshot: s, transitions: transitions})
 	if e.o.Wake != nil {
 		e.o.Wake()
 	}
@@ -100,6 +101,6 @@ func (e *Engine) reportTransition(now time.Time, a action) {
 	}
 	e.log.Log(context.Background(), level, "became "+string(a.to), "from", string(a.from), "reason", a.reason, "detail", a.detail)
 	if e.o.OnEvent != nil {
-		e.o.OnEvent(Event{At: now, Name: e.name, From: a.from, To: a.to, Reason: a.reason, Detail: a.detail})
+		e.o.OnEvent(Event{At: now, Name: e.name, From: a.from, To: a.to, Reason: a.reason, Detail: a.detail, Priority: s.priority})
 	}
 }

@@ -221,6 +221,7 @@ type Event struct {
 	From, To State
 	Reason   string // one of the Reason constants
 	Detail   string // text: "3.609 s of silence"
+	Priority uint8  // effective priority of this director
 }
 
 // Status is an immutable snapshot of an instance.

@@ -3,9 +3,6 @@ package probe
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -47,38 +44,11 @@ func newExecProbe(c *Check) (Prober, error) {
 	}}
 	if c.User != "" {
 		var err error
-		if p.credential, err = credentialOf(c.User); err != nil {
+		if p.credential, err = program.UserCredential(c.User); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
-}
-
-// credentialOf returns the credentials of a user with all its groups, nil if they are
-// those of lvsd.
-func credentialOf(name string) (*syscall.Credential, error) {
-	u, err := user.Lookup(name)
-	if err != nil {
-		return nil, fmt.Errorf("user %s: %w", name, err)
-	}
-	uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
-	gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
-	groups, err3 := u.GroupIds()
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return nil, fmt.Errorf("user %s: %w", name, err)
-	}
-	if int(uid) == os.Geteuid() && int(gid) == os.Getegid() {
-		return nil, nil
-	}
-	c := &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	for _, g := range groups {
-		n, err := strconv.ParseUint(g, 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("user %s: %w", name, err)
-		}
-		c.Groups = append(c.Groups, uint32(n))
-	}
-	return c, nil
 }
 
 func (p *execProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcome {

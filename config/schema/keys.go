@@ -42,6 +42,9 @@ var (
 	web        = []string{"http", "https"}
 	encrypted  = []string{"https", "tcp", "smtp", "grpc"} // types of check that can speak TLS
 	exchanging = []string{"tcp", "udp"}
+
+	// EventKinds are the kinds of events that notifications can be limited to.
+	EventKinds = []string{"daemon", "reload", "vrrp", "health", "weight", "quorum", "guard", "panic", "fallback", "handover", "ipvs", "pair"}
 )
 
 var RootTable = newTable("",
@@ -49,9 +52,11 @@ var RootTable = newTable("",
 	Key{Name: "global", Kind: SubTable, Table: GlobalTable},
 	Key{Name: "ipvs", Kind: SubTable, Table: IPVSTable},
 	Key{Name: "vrrp", Kind: Tables, Table: VRRPTable},
+	Key{Name: "sync_group", Kind: Tables, Table: SyncGroupTable},
 	Key{Name: "virtual_service", Kind: Tables, Table: ServiceTable},
 	Key{Name: "guard", Kind: SubTable, Table: GuardTable},
 	Key{Name: "pair", Kind: SubTable, Table: PairTable},
+	Key{Name: "email", Kind: SubTable, Table: EmailTable},
 )
 
 var DirectorTable = newTable("director",
@@ -65,7 +70,10 @@ var GlobalTable = newTable("global",
 	Key{Name: "control_group", Kind: String, Default: "", PerDirector: true},
 	Key{Name: "web_config_file", Kind: String, Default: "", PerDirector: true},
 	Key{Name: "notify", Kind: Strings, Default: []string{}},
+	Key{Name: "notify_user", Kind: String, Default: "", PerDirector: true},
 	Key{Name: "webhook", Kind: String, Default: "", PerDirector: true},
+	Key{Name: "webhook_format", Kind: String, Default: "json", PerDirector: true, Choices: []string{"json", "slack", "alertmanager"}},
+	Key{Name: "webhook_kinds", Kind: Strings, Default: []string{}, Choices: EventKinds},
 	Key{Name: "state_dir", Kind: String, Default: DefaultStateDir, PerDirector: true},
 	Key{Name: "log_level", Kind: String, Default: "info", PerDirector: true, Choices: []string{"debug", "info", "warn", "error"}},
 	Key{Name: "log_format", Kind: String, Default: "text", PerDirector: true, Choices: []string{"text", "json"}},
@@ -122,6 +130,10 @@ var VRRPTable = newTable("vrrp",
 	Key{Name: "track_files", Kind: Tables, Table: TrackFileTable, Default: []any{}},
 	Key{Name: "track_scripts", Kind: Tables, Table: TrackScriptTable, Default: []any{}},
 	Key{Name: "notify", Kind: Strings, Default: []string{}},
+	Key{Name: "notify_master", Kind: Strings, Default: []string{}},
+	Key{Name: "notify_backup", Kind: Strings, Default: []string{}},
+	Key{Name: "notify_fault", Kind: Strings, Default: []string{}},
+	Key{Name: "notify_stop", Kind: Strings, Default: []string{}},
 	Key{Name: "authentication", Kind: SubTable, Table: AuthenticationTable, Computed: "none"},
 )
 
@@ -302,4 +314,24 @@ var GuardTable = newTable("guard",
 var PairTable = newTable("pair",
 	Key{Name: "listen", Kind: String, Default: "", PerDirector: true},
 	Key{Name: "key_file", Kind: String, PerDirector: true, Computed: `that of the first [[vrrp]] with type = "hmac"`},
+)
+
+// SyncGroupTable has what belongs to a group of instances as a whole. The instances name
+// the group.
+var SyncGroupTable = newTable("sync_group",
+	Key{Name: "name", Kind: String, Required: true},
+	Key{Name: "notify_master", Kind: Strings, Default: []string{}},
+	Key{Name: "notify_backup", Kind: Strings, Default: []string{}},
+	Key{Name: "notify_fault", Kind: Strings, Default: []string{}},
+	Key{Name: "notify_stop", Kind: Strings, Default: []string{}},
+)
+
+var EmailTable = newTable("email",
+	Key{Name: "to", Kind: Strings, Default: []string{}},
+	Key{Name: "from", Kind: String, Computed: "lvsd@ and the director's name", PerDirector: true},
+	Key{Name: "server", Kind: String, Default: "127.0.0.1:25", PerDirector: true},
+	Key{Name: "tls", Kind: String, Default: "opportunistic", PerDirector: true, Choices: []string{"none", "opportunistic", "starttls", "implicit"}},
+	Key{Name: "user", Kind: String, Default: "", PerDirector: true},
+	Key{Name: "password_file", Kind: String, Default: "", PerDirector: true},
+	Key{Name: "kinds", Kind: Strings, Default: []string{"vrrp", "health", "quorum", "guard", "panic", "fallback"}, Choices: EventKinds},
 )

@@ -19,14 +19,14 @@ func (d *Daemon) healthChanged(c checker.Change) {
 func (d *Daemon) instanceChanged(e vrrp.Event) {
 	d.director.Wake() // a fault, or its end, changes which probes count
 	d.director.StateChanged(e.From)
-	d.events.Store(event.Event{At: e.At, Kind: event.KindVRRP, VRRP: e.Name, From: string(e.From), To: string(e.To), Reason: cmp.Or(e.Detail, e.Reason)})
+	d.events.Store(event.Event{At: e.At, Kind: event.KindVRRP, VRRP: e.Name, From: string(e.From), To: string(e.To), Reason: cmp.Or(e.Detail, e.Reason), Priority: int(e.Priority)})
 }
 
 // masterConflict records a second master, which the instance itself has logged.
 func (d *Daemon) masterConflict(k vrrp.MasterConflict) {
-	e := event.Event{At: k.At, Kind: event.KindVRRP, VRRP: k.Name, From: string(k.State), To: "contested", Reason: k.Detail}
+	e := event.Event{At: k.At, Kind: event.KindVRRP, VRRP: k.Name, From: string(k.State), To: event.Contested, Reason: k.Detail}
 	if !k.On {
-		e.From, e.To, e.Reason = "contested", string(k.State), "no other master and no refused peer was heard for 3 adverts"
+		e.From, e.To, e.Reason = event.Contested, string(k.State), "no other master and no refused peer was heard for 3 adverts"
 	}
 	d.events.Store(e)
 }

@@ -30,6 +30,9 @@ type Event struct {
 	To         string `json:"to,omitempty"`
 	// Reason is the cause, as text.
 	Reason string `json:"reason,omitempty"`
+	// Priority is this director's effective priority in the VRRP instance, 1 to 255; 0
+	// where the event is not a change of an instance's state.
+	Priority int `json:"priority,omitempty"`
 }
 
 // Level is the severity of an event: an error may affect clients, a warning reduces
@@ -61,6 +64,9 @@ const (
 	KindIPVS     Kind = "ipvs" // the kernel's table: drift, foreign entries, errors
 	KindPair     Kind = "pair" // another director: reachable or not, and differences
 )
+
+// Contested is the state in an event of a VRRP instance that receives a second master.
+const Contested = "contested"
 
 const (
 	// capacity bounds the memory: at about 300 bytes an event this is 300 KiB.

@@ -137,7 +137,7 @@ var (
 	pairRefused = counter("lvsd_pair_refused_total", "Questions of others that the exchange did not answer, by reason.", "reason")
 
 	eventsDropped  = counter("lvsd_events_dropped_total", "Events that found no room (the disk was too slow, or full for too long) and are not in the history on disk.")
-	notifyFailures = counter("lvsd_notify_failures_total", "Events that a program or webhook was not told of: it failed, took too long, or had too many waiting.")
+	notifyFailures = counter("lvsd_notify_failures_total", "Events that a program, the webhook or the mail server did not accept: it failed, took too long, or had too many waiting.")
 )
 
 // counterDescs are the kernel's five counters of a service or a real server.

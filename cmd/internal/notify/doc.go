@@ -1,8 +1,10 @@
-// Package notify sends events to programs, as JSON on standard input, and to a
-// webhook, by POST.
+// Package notify sends events to programs, to a webhook, and by mail.
 //
-//	event.Follower ─▶ queue of a target ─▶ its task ─▶ program or webhook
+//	event.Follower ─▶ queue of a target ─▶ its task ─▶ program, webhook or mail server
+//	               └▶ groups: states of the sync groups
 //
-// Each target gets its events in order, one at a time. What finds no room in a queue,
-// or fails for too long, is dropped, counted and logged once.
+// Programs get each event as JSON on standard input; those of a state (notify_master …)
+// get arguments as keepalived appends them. Each target gets its events in order, one
+// message at a time. What finds no room in a queue, or fails for too long, is dropped,
+// counted and logged once.
 package notify

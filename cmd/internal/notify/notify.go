@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +21,8 @@ const (
 	room, queueRoom = 4096, 1024
 	// stopLimit bounds how long Run waits at its end for the last events to be sent.
 	stopLimit = 2 * time.Second
+	// batchLimit bounds the events of one message where they are gathered.
+	batchLimit = 200
 )
 
 // Notifier distributes events to the targets of the configuration. Make one with
@@ -34,27 +35,39 @@ type Notifier struct {
 
 	mu      sync.Mutex
 	targets []*target
+	groups  groups
 	running context.Context // of the targets' tasks; nil before Run
 	tasks   sync.WaitGroup
 }
 
-// sender sends one event. It returns when that is done, or at its deadline.
+// sender sends events: one, or several where its target gathers them. It returns when
+// that is done, or at its deadline.
 type sender interface {
-	send(ctx context.Context, e event.Event) error
+	send(ctx context.Context, events []event.Event) error
 }
 
-// target is a program or webhook that receives events.
+// target is a program, webhook or mailbox that receives events.
 type target struct {
-	name   string // shown; targets with the same name are the same
+	key    string // targets with the same key are the same
+	name   string // shown, without what may be secret
 	sender sender
-	all    bool     // every event
-	vrrp   []string // otherwise those of these VRRP instances
+	filter
+	gather time.Duration // how long events are gathered after the first; 0: one is sent at a time
 
 	queue  chan event.Event
 	cancel context.CancelFunc
 	lost   atomic.Uint64
 	// lastError is why the newest event was not sent; nil when it was.
 	lastError atomic.Pointer[string]
+}
+
+// filter is which events a target wants.
+type filter struct {
+	all    bool     // those of all kinds
+	kinds  []string // those of these kinds
+	vrrp   []string // those of these VRRP instances
+	states []string // when set: changes of the instance, or of the group, to these states alone
+	group  string   // a sync group, whose changes the target gets in place of its instances'
 }
 
 // New makes a notifier of a recorder. It starts nothing: events recorded before Run
@@ -86,57 +99,72 @@ func (n *Notifier) Problems() []string {
 func (n *Notifier) Prepare(_, next *config.Config) (reload.Change, error) {
 	wanted := targets(next)
 	for _, t := range wanted {
-		if p, ok := t.sender.(*program); ok {
+		for _, p := range programsOf(t.sender) {
 			if err := p.check(); err != nil {
 				n.log.Warn("a program that is to be told of events cannot be run", "program", p.command[0], "reason", err)
 			}
 		}
 	}
-	return reload.Change{Commit: func() { n.apply(wanted) }}, nil
+	return reload.Change{Commit: func() { n.apply(wanted, groupsOf(next)) }}, nil
 }
 
 // targets returns the targets of a configuration, each once.
 func targets(c *config.Config) []*target {
 	var all []*target
-	add := func(name string, who sender) *target {
-		for _, t := range all {
-			if t.name == name {
-				return t
+	add := func(t *target) *target {
+		for _, same := range all {
+			if same.key == t.key {
+				return same
 			}
 		}
-		t := &target{name: name, sender: who}
 		all = append(all, t)
 		return t
 	}
+	user := c.Global.NotifyUser
 	addProgram := func(command []string) *target {
-		return add("notify "+strings.Join(command, " "), &program{command: command})
+		name := "notify " + strings.Join(command, " ")
+		return add(&target{key: user + " " + name, name: name, sender: &program{command: command, user: user}})
 	}
 	if len(c.Global.Notify) > 0 {
 		addProgram(c.Global.Notify).all = true
 	}
 	if c.Global.Webhook != "" {
-		w := newWebhook(c.Global.Webhook)
-		add("webhook "+w.shown, w).all = true
+		w := newWebhook(c.Global.Webhook, c.Global.WebhookFormat)
+		t := add(&target{key: fmt.Sprint("webhook ", w.url, c.Global.WebhookFormat), name: "webhook " + w.shown, sender: w, gather: w.format.gather})
+		t.all, t.kinds = len(c.Global.WebhookKinds) == 0, c.Global.WebhookKinds
 	}
-	for _, e := range c.Instances {
-		if len(e.Notify) > 0 {
-			t := addProgram(e.Notify)
-			t.vrrp = append(t.vrrp, e.Name)
+	if m := c.Email; m != nil {
+		t := add(&target{key: fmt.Sprint("email ", *m), name: "email by " + m.Server, sender: &mailer{Email: *m}, gather: mailGather})
+		t.kinds = m.Kinds
+	}
+	for _, i := range c.Instances {
+		if len(i.Notify) > 0 {
+			t := addProgram(i.Notify)
+			t.vrrp = append(t.vrrp, i.Name)
+		}
+		if t := newStateTarget("INSTANCE", i.Name, i.StatePrograms, user); t != nil {
+			add(t).vrrp = []string{i.Name}
+		}
+	}
+	for _, g := range c.SyncGroups {
+		if t := newStateTarget("GROUP", g.Name, g.StatePrograms, user); t != nil {
+			add(t).group = g.Name
 		}
 	}
 	return all
 }
 
 // apply takes over a configuration. Targets in both keep their queues.
-func (n *Notifier) apply(wanted []*target) {
+func (n *Notifier) apply(wanted []*target, next groups) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.groups = next.after(n.groups)
 	old := n.targets
 	n.targets = nil
 	for _, t := range wanted {
-		i := slices.IndexFunc(old, func(o *target) bool { return o.name == t.name })
+		i := slices.IndexFunc(old, func(o *target) bool { return o.key == t.key })
 		if i >= 0 {
-			old[i].all, old[i].vrrp = t.all, t.vrrp
+			old[i].filter = t.filter
 			t = old[i]
 			old = slices.Delete(slices.Clone(old), i, i+1)
 		} else {
@@ -199,27 +227,40 @@ func (n *Notifier) Run(ctx context.Context) error {
 func (n *Notifier) distribute(e event.Event) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	ofGroup, group := n.groups.observe(e)
 	for _, t := range n.targets {
-		if !t.wants(e) {
-			continue
-		}
-		select {
-		case t.queue <- e:
-		default:
-			n.failed(t, e, fmt.Errorf("%d events wait already", queueRoom))
+		switch {
+		case t.group == "" && t.wants(e):
+			n.enqueue(t, e)
+		case t.group != "" && t.group == group && slices.Contains(t.states, ofGroup.To):
+			n.enqueue(t, ofGroup)
 		}
 	}
 }
 
-func (t *target) wants(e event.Event) bool {
-	return t.all || e.Kind == event.KindVRRP && slices.Contains(t.vrrp, e.VRRP)
+// enqueue adds an event to a target's queue. The caller holds the lock.
+func (n *Notifier) enqueue(t *target, e event.Event) {
+	select {
+	case t.queue <- e:
+	default:
+		n.failed(t, e.ID, 1, fmt.Errorf("%d events wait already", queueRoom))
+	}
+}
+
+// wants reports whether a target wants an event, but for events of its group.
+func (f *filter) wants(e event.Event) bool {
+	if f.states != nil && (!isTransition(e) || !slices.Contains(f.states, e.To)) {
+		return false
+	}
+	return f.all || slices.Contains(f.kinds, string(e.Kind)) || e.Kind == event.KindVRRP && slices.Contains(f.vrrp, e.VRRP)
 }
 
 // serve sends the events of one target.
 func (n *Notifier) serve(ctx context.Context, t *target) {
 	for e := range t.queue {
-		if err := t.sender.send(ctx, e); err != nil {
-			n.failed(t, e, err)
+		events := t.batch(ctx, e)
+		if err := t.sender.send(ctx, events); err != nil {
+			n.failed(t, events[len(events)-1].ID, len(events), err)
 			continue
 		}
 		if t.lastError.Swap(nil) != nil {
@@ -228,24 +269,37 @@ func (n *Notifier) serve(ctx context.Context, t *target) {
 	}
 }
 
-// failed counts an event that was not sent, and logs the first in a row.
-func (n *Notifier) failed(t *target, e event.Event, err error) {
-	n.failures.Add(1)
-	t.lost.Add(1)
-	text := err.Error()
-	if t.lastError.Swap(&text) == nil {
-		n.log.Warn("an event was not told", "to", t.name, "event", e.ID, "reason", err)
+// batch returns the first event and those that follow within the time of gathering.
+func (t *target) batch(ctx context.Context, first event.Event) []event.Event {
+	events := []event.Event{first}
+	if t.gather == 0 {
+		return events
 	}
+	timer := time.NewTimer(t.gather)
+	defer timer.Stop()
+	for len(events) < batchLimit {
+		select {
+		case e, open := <-t.queue:
+			if !open {
+				return events
+			}
+			events = append(events, e)
+		case <-timer.C:
+			return events
+		case <-ctx.Done():
+			return events
+		}
+	}
+	return events
 }
 
-// check returns what would keep a program from being run.
-func (p *program) check() error {
-	info, err := os.Stat(p.command[0])
-	switch {
-	case err != nil:
-		return err
-	case info.IsDir() || info.Mode().Perm()&0o111 == 0:
-		return fmt.Errorf("%s is not executable", p.command[0])
+// failed counts events that were not sent, and logs the first in a row. id is that of
+// the newest.
+func (n *Notifier) failed(t *target, id uint64, count int, err error) {
+	n.failures.Add(uint64(count))
+	t.lost.Add(uint64(count))
+	text := err.Error()
+	if t.lastError.Swap(&text) == nil {
+		n.log.Warn("an event was not told", "to", t.name, "event", id, "reason", err)
 	}
-	return nil
 }

@@ -215,7 +215,7 @@ func (s *stand) becomeWith(c *config.Config, deadline time.Duration) {
 			p.deadline = deadline
 		}
 	}
-	s.apply(all)
+	s.apply(all, groups{})
 }
 
 // TestRecordingNeverWaits: a program that hangs keeps nobody, and what finds no
@@ -316,7 +316,7 @@ func TestWebhook(t *testing.T) {
 				all := targets(&config.Config{Global: config.Global{Webhook: "http://user:secret@alerts.example.com/x"}})
 				other := &answers{codes: c.codes}
 				all[0].sender.(*webhook).client.Transport = other
-				s.apply(all)
+				s.apply(all, groups{})
 				for i := range c.events {
 					s.Record(weight(fmt.Sprint(i)))
 				}
@@ -345,7 +345,7 @@ func TestStopDoesNotWaitForTheHung(t *testing.T) {
 		s := newStand(t, &config.Config{})
 		all := targets(&config.Config{Global: config.Global{Webhook: "http://alerts.example.com/x"}})
 		all[0].sender = hung{}
-		s.apply(all)
+		s.apply(all, groups{})
 		s.Record(weight("0"))
 		s.Record(weight("1"))
 		begin := time.Now()
@@ -361,4 +361,4 @@ func TestStopDoesNotWaitForTheHung(t *testing.T) {
 
 type hung struct{}
 
-func (hung) send(ctx context.Context, _ event.Event) error { <-ctx.Done(); return ctx.Err() }
+func (hung) send(ctx context.Context, _ []event.Event) error { <-ctx.Done(); return ctx.Err() }

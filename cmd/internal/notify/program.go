@@ -3,10 +3,14 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,21 +28,29 @@ const (
 
 type program struct {
 	command  []string
+	user     string        // "": that of lvsd
 	deadline time.Duration // 0: programDeadline
 }
 
-func (p *program) send(ctx context.Context, e event.Event) error {
+func (p *program) send(ctx context.Context, events []event.Event) error {
+	return p.run(ctx, events[0])
+}
+
+// run runs the program for an event, with more arguments.
+func (p *program) run(ctx context.Context, e event.Event, arguments ...string) error {
 	text, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
-	deadline := p.deadline
-	if deadline == 0 {
-		deadline = programDeadline
+	what := run.Program{Command: slices.Concat(p.command, arguments), Environment: environment(e), Input: append(text, '\n'), Output: outputLimit}
+	if p.user != "" {
+		if what.Credential, err = run.UserCredential(p.user); err != nil {
+			return err
+		}
 	}
-	limit, cancel := context.WithTimeout(ctx, deadline)
+	limit, cancel := context.WithTimeout(ctx, cmp.Or(p.deadline, programDeadline))
 	defer cancel()
-	ending := run.Program{Command: p.command, Environment: environment(e), Input: append(text, '\n'), Output: outputLimit}.Run(limit, nil)
+	ending := what.Run(limit, nil)
 	switch {
 	case ending.OK():
 		return nil
@@ -49,6 +61,34 @@ func (p *program) send(ctx context.Context, e event.Event) error {
 		return fmt.Errorf("%s: %q", ending, said)
 	}
 	return errors.New(ending.String())
+}
+
+// check returns what would keep a program from being run.
+func (p *program) check() error {
+	if p.user != "" {
+		if _, err := run.UserCredential(p.user); err != nil {
+			return err
+		}
+	}
+	info, err := os.Stat(p.command[0])
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir() || info.Mode().Perm()&0o111 == 0:
+		return fmt.Errorf("%s is not executable", p.command[0])
+	}
+	return nil
+}
+
+// programsOf returns the programs behind a target.
+func programsOf(s sender) []*program {
+	switch s := s.(type) {
+	case *program:
+		return []*program{s}
+	case *stateProgram:
+		return slices.Collect(maps.Values(s.of))
+	}
+	return nil
 }
 
 // environment is an event as variables, for programs that do not read JSON.

@@ -1,4 +1,4 @@
-// This file sends events to a webhook, each by one POST. A failed one is repeated a few
+// This file sends events to a webhook, each message by one POST. A failed one is repeated a few
 // times; while the other side is down, each event is tried once.
 
 package notify
@@ -6,7 +6,6 @@ package notify
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,12 +24,13 @@ const (
 type webhook struct {
 	url    string
 	shown  string // without what may be secret: user, path and query
+	format format
 	client http.Client
 	down   bool // the previous event was not sent
 }
 
-func newWebhook(address string) *webhook {
-	w := &webhook{url: address, shown: "of the file"}
+func newWebhook(address, format string) *webhook {
+	w := &webhook{url: address, shown: "of the file", format: formats[format]}
 	if u, err := url.Parse(address); err == nil {
 		w.shown = u.Scheme + "://" + u.Host
 	}
@@ -40,9 +40,9 @@ func newWebhook(address string) *webhook {
 	return w
 }
 
-func (w *webhook) send(ctx context.Context, e event.Event) error {
-	text, err := json.Marshal(e)
-	if err != nil {
+func (w *webhook) send(ctx context.Context, events []event.Event) error {
+	text, err := w.format.encode(events)
+	if err != nil || text == nil {
 		return err
 	}
 	pause := postPause

@@ -43,6 +43,10 @@ func differ(name string, a, b reflect.Value, skip map[string]bool) []Change {
 		if !f.IsExported() || f.Type == positionType || skip[f.Name] {
 			continue
 		}
+		if f.Anonymous { // its keys are those of the table
+			all = append(all, differ(name, a.Field(i), b.Field(i), skip)...)
+			continue
+		}
 		inner := key(f.Name)
 		if name != "" {
 			inner = name + "." + inner
@@ -117,7 +121,7 @@ var keys = map[string]string{
 	"VRID": "virtual_router_id", "Excluded": "excluded_addresses", "FWMark": "fwmark", "IPv6": "family", "UseTLS": "tls",
 	"DNSName": "name", "DNSRecord": "record", "DNSRcode": "rcode", "DNSAnswer": "answer", "DNSTCP": "tcp",
 	"GRPCService": "service", "IPVS": "ipvs", "HTTP2": "http2", "BodyExpect": "expect", "HostName": "address",
-	"MaxLen": "maxlen", "VirtualMAC": "virtual_mac",
+	"MaxLen": "maxlen", "VirtualMAC": "virtual_mac", "SyncGroups": "sync_group",
 }
 
 // key turns a field's name into its configuration key: "HTTPListen" into "http_listen".
