@@ -116,7 +116,7 @@ func (p *checkTemplate) target(s string) {
 			problem = "must be a port from 1 to 65535 after the colon, not " + values.Quote(s)
 		}
 		p.override, p.anyPort = netip.AddrPortFrom(netip.Addr{}, uint16(n)), false
-	} else if a, err := netip.ParseAddr(s); err == nil {
+	} else if a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); err == nil && values.MissingBrackets(s) == "" {
 		problem = values.CheckHost(a)
 		p.override, p.anyHost = netip.AddrPortFrom(a, 0), false
 	} else if isHostName(s) {

@@ -18,8 +18,15 @@ import (
 //
 // Time and memory are bounded: texts over 16 MiB, or nested deeper than 64
 // levels, are refused before they are parsed.
-func Parse(name string, text []byte) (*File, error) {
-	r := reader.New(name)
+func Parse(name string, text []byte) (*File, error) { return parse(reader.New(name), text) }
+
+// ParseAll is Parse, and its error lists every error of the file; that of Parse ends
+// after a thousand.
+func ParseAll(name string, text []byte) (*File, error) {
+	return parse(reader.New(name).Unlimited(), text)
+}
+
+func parse(r *reader.Reader, text []byte) (*File, error) {
 	root, sections, ok := r.Root(string(text))
 	if !ok {
 		return nil, r.Errors()

@@ -5,6 +5,7 @@ package reader
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -25,7 +26,8 @@ type Reader struct {
 	directors    []string // as far as they can be read
 	errors       []Error
 	warnings     []Error
-	moreErrors   int // beyond maxErrors
+	limit        int // of errors and of warnings that are listed
+	moreErrors   int // beyond it
 	moreWarnings int
 	regexps      map[string]string // what is wrong with each regular expression; "" = valid
 }
@@ -33,7 +35,13 @@ type Reader struct {
 // New returns a reader of a file. The name is used in messages only; the directors are
 // those of a file whose own are not read by Root.
 func New(file string, directors ...string) *Reader {
-	return &Reader{file: file, directors: directors, regexps: map[string]string{}}
+	return &Reader{file: file, directors: directors, limit: maxErrors, regexps: map[string]string{}}
+}
+
+// Unlimited lists every error and warning, however many there are.
+func (r *Reader) Unlimited() *Reader {
+	r.limit = math.MaxInt
+	return r
 }
 
 // File is the name of the file.
@@ -86,7 +94,7 @@ func (p *Path) String() string {
 
 // ErrorAt adds an error.
 func (r *Reader) ErrorAt(at tomlpos.Position, p *Path, format string, args ...any) {
-	if len(r.errors) == maxErrors {
+	if len(r.errors) >= r.limit {
 		r.moreErrors++
 		return
 	}
@@ -95,7 +103,7 @@ func (r *Reader) ErrorAt(at tomlpos.Position, p *Path, format string, args ...an
 
 // WarnAt adds a warning: valid, and probably not intended.
 func (r *Reader) WarnAt(at tomlpos.Position, p *Path, format string, args ...any) {
-	if len(r.warnings) == maxErrors {
+	if len(r.warnings) >= r.limit {
 		r.moreWarnings++
 		return
 	}
@@ -142,7 +150,7 @@ func (r *Reader) ReadTable(values map[string]any, n *tomlpos.Node, t *schema.Tab
 func (t *Table) readKey(name string, v any, n *tomlpos.Node) {
 	i, known := t.Schema.Index[name]
 	if !known {
-		if len(t.errors) < maxErrors {
+		if len(t.errors) < t.limit {
 			t.ErrorAt(n.Key, t.Path.Key(name), "unknown key%s", t.Schema.Suggest(name))
 		} else {
 			t.moreErrors++

@@ -67,6 +67,9 @@ func syntaxError(text string, err error) *DecodeError {
 		return &DecodeError{Position{1, 1}, "", fmt.Sprintf("not valid TOML: %v", err)}
 	}
 	message := "not valid TOML: " + redactQuotes(pe.Message)
+	if fix := remedy(text, pe.Position.Start+bom(text)); fix != "" {
+		message = "not valid TOML: " + fix
+	}
 	if strings.HasSuffix(pe.Message, "has already been defined.") {
 		message = "defined twice: leave one out"
 	}

@@ -82,6 +82,9 @@ const RequirePort = -1
 func ParseAddrPort(s string, port int) (netip.AddrPort, string) {
 	ap, err := netip.ParseAddrPort(s)
 	if err != nil {
+		if withPort := MissingBrackets(s); withPort != "" {
+			return ap, fmt.Sprintf(`%s can be read in two ways: write %q, or "[%s]" for an address without a port`, Quote(s), withPort, s)
+		}
 		a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
 		switch {
 		case err == nil && port == RequirePort:
@@ -92,6 +95,21 @@ func ParseAddrPort(s string, port int) (netip.AddrPort, string) {
 		ap = netip.AddrPortFrom(a, uint16(port))
 	}
 	return ap, CheckHost(ap.Addr())
+}
+
+// MissingBrackets returns an IPv6 address with a port, as it must be written, for one
+// whose last group could be either; "" for any other text.
+func MissingBrackets(s string) string {
+	cut := strings.LastIndexByte(s, ':')
+	if cut < 0 {
+		return ""
+	}
+	a, err := netip.ParseAddr(s[:cut])
+	port, badPort := strconv.ParseUint(s[cut+1:], 10, 16)
+	if err != nil || badPort != nil || a.Is4() {
+		return ""
+	}
+	return netip.AddrPortFrom(a.WithZone(""), uint16(port)).String()
 }
 
 const NoPortZero = "port 0 is not one that a server can have: write a port from 1 to 65535"
