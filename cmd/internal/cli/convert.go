@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -30,7 +31,8 @@ func convertCommand() *cobra.Command {
 		Use:   "convert",
 		Short: "Turn another tool's configuration into an lvsd.toml",
 		Long: "Prints the lvsd.toml that says what a configuration of keepalived or ldirectord,\nor a table saved by ipvsadm, says. What it prints passes lvsd check. Each line that\n" +
-			"is not carried over is named with the reason, on stderr and at the top of the\nresult. It exits 0 when there is a result, also when lines were left out; with\n--exit-code it then exits 3. It exits 1 when there is none.",
+			"is not carried over is named with the reason, on stderr and at the top of the\nresult. It exits 1 when a whole virtual service or VRRP instance is missing from the\n" +
+			"result, unless --allow-losses is given, and when there is no result; otherwise 0,\nalso when lines were left out: with --exit-code it then exits 3.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
@@ -48,7 +50,7 @@ func convertCommand() *cobra.Command {
 				return keepalived.Convert(sources, w)
 			}),
 		converting("ldirectord FILE", "Convert ldirectord.cf",
-			"Converts ldirectord.cf. It has no elections: the addresses came from heartbeat or\nPacemaker, and a [[vrrp]] is yours to add.",
+			"Converts ldirectord.cf. It has no VRRP: the addresses came from heartbeat or\nPacemaker, and a [[vrrp]] is yours to add.",
 			cobra.ExactArgs(1), func(args []string, w convert.Env) (convert.Result, error) {
 				return ldirectord.Convert(args[0], w)
 			}),
@@ -63,35 +65,75 @@ func convertCommand() *cobra.Command {
 
 // converting makes the command for one format.
 func converting(use, short, long string, args cobra.PositionalArgs, do func([]string, convert.Env) (convert.Result, error)) *cobra.Command {
-	var asJSON, strict bool
+	var asJSON, strict, lossy, diff, check bool
+	tool, _, _ := strings.Cut(use, " ")
 	cmd := &cobra.Command{
 		Use: use, Short: short, Long: long, Args: args,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if check {
+				askParser(cmd.Context(), tool, args)
+			}
 			r, err := do(args, world(cmd.Context()))
 			var usage usageError
-			if errors.As(err, &usage) {
+			switch {
+			case errors.As(err, &usage):
 				return err
-			}
-			if err != nil {
+			case err != nil:
 				return failure{err}
-			}
-			if asJSON {
+			case asJSON:
 				err = printJSON(r)
-			} else {
-				err = printConverted(r)
+			default:
+				err = printConverted(r, diff)
 			}
-			if err == nil && strict && !r.Complete() {
-				err = exitCode(exitPartly)
+			switch {
+			case err != nil:
+				return failure{err}
+			case r.Lost() && !lossy:
+				return exitCode(exitFailed)
+			case strict && !r.Complete():
+				return exitCode(exitPartly)
 			}
-			if err != nil && !errors.As(err, new(exitCode)) {
-				err = failure{err}
-			}
-			return err
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: the file's text and the lines that are not in it")
 	cmd.Flags().BoolVar(&strict, "exit-code", false, "exit 3 when something is left out or to do")
+	cmd.Flags().BoolVar(&lossy, "allow-losses", false, "do not exit 1 when a whole virtual service or instance is missing")
+	cmd.Flags().BoolVar(&diff, "diff", false, "print each old line beside what it has become, by service")
+	if tool == "keepalived" {
+		cmd.Flags().BoolVar(&check, "check", false, "first let keepalived, where it is installed, test its files")
+	}
 	return cmd
+}
+
+// parserTimeout bounds the other daemon's own test of its files.
+const parserTimeout = 30 * time.Second
+
+// askParser lets keepalived test its files, and prints on stderr what it says. The
+// conversion does not depend on it.
+func askParser(ctx context.Context, tool string, args []string) {
+	program, err := exec.LookPath(tool)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s is not installed here and has not tested its files\n", tool)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, parserTimeout)
+	defer cancel()
+	for _, a := range args {
+		name, file, ok := strings.Cut(a, "=")
+		if !ok || file == "-" {
+			continue // a usage error, or text that keepalived cannot read
+		}
+		out, err := exec.CommandContext(ctx, program, "--config-test", "--use-file="+file, "--config-id="+name).CombinedOutput()
+		verdict := "accepts"
+		if err != nil {
+			verdict = fmt.Sprintf("objects to (%v)", err)
+		}
+		fmt.Fprintf(os.Stderr, "%s %s %s for %s\n", program, verdict, file, name)
+		for line := range strings.Lines(string(out)) {
+			fmt.Fprintf(os.Stderr, "  %s\n", strings.TrimSpace(line))
+		}
+	}
 }
 
 // usageError is an error in the command line.
@@ -110,14 +152,24 @@ func sources(args []string) ([]keepalived.Source, error) {
 	return all, nil
 }
 
-// printConverted prints the file to stdout, and what could not be converted to stderr.
-func printConverted(r convert.Result) error {
-	for _, n := range r.Notes {
-		if _, err := fmt.Fprintf(os.Stderr, "%s (%s)\n", n, n.Kind); err != nil {
+// printConverted prints the file, or how it compares with the old one, to stdout, and what
+// could not be converted to stderr.
+func printConverted(r convert.Result, diff bool) error {
+	for _, g := range r.Groups() {
+		if _, err := fmt.Fprintf(os.Stderr, "%s: %s\n", g.Kind, g); err != nil {
 			return err
 		}
 	}
-	_, err := fmt.Print(r.TOML)
+	for _, w := range r.Warnings {
+		if _, err := fmt.Fprintf(os.Stderr, "warning: %s\n", w); err != nil {
+			return err
+		}
+	}
+	text := r.TOML
+	if diff {
+		text = r.Diff()
+	}
+	_, err := fmt.Print(text)
 	return err
 }
 
@@ -127,7 +179,7 @@ const lookupTimeout = 5 * time.Second
 // world reads files and uses this machine's resolver.
 func world(ctx context.Context) convert.Env {
 	return convert.Env{
-		Read: readSource,
+		Read: func(name string) ([]byte, error) { return readSource(ctx, name) },
 		Glob: filepath.Glob,
 		LookupHost: func(name string) ([]netip.Addr, error) {
 			ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
@@ -145,8 +197,27 @@ func world(ctx context.Context) convert.Env {
 // sourceLimit keeps a wrong file from filling the memory.
 const sourceLimit = 16 << 20
 
-// readSource reads a file, or stdin for -.
-func readSource(name string) ([]byte, error) {
+// readSource is readFile until the context ends: stdin and a FIFO can wait for ever.
+func readSource(ctx context.Context, name string) ([]byte, error) {
+	type result struct {
+		text []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		text, err := readFile(name)
+		done <- result{text, err}
+	}()
+	select {
+	case r := <-done:
+		return r.text, r.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("interrupted while reading %s", name)
+	}
+}
+
+// readFile reads a file, or stdin for -.
+func readFile(name string) ([]byte, error) {
 	f := os.Stdin
 	if name != "-" {
 		var err error
@@ -160,7 +231,7 @@ func readSource(name string) ([]byte, error) {
 		return nil, fmt.Errorf("failed to read the configuration: %w", err)
 	}
 	if len(text) > sourceLimit {
-		return nil, fmt.Errorf("%s is larger than %d MiB: it is no configuration", name, sourceLimit>>20)
+		return nil, fmt.Errorf("%s is larger than %d MiB: it is not a configuration", name, sourceLimit>>20)
 	}
 	return text, nil
 }

@@ -1,5 +1,4 @@
-// The result of a conversion: the text, the notes about what is not in it, and
-// the header that lists them.
+// The result of a conversion: the text, and the notes about what is not in it.
 
 package convert
 
@@ -16,12 +15,36 @@ import (
 // Kind is what happens to a line that is not carried over.
 type Kind string
 
-// The kinds, the most important first.
+// The kinds of notes.
 const (
+	Lost      Kind = "lost"       // a whole virtual service or instance is not in the result
 	ToDo      Kind = "to do"      // requires an action
 	LeftOut   Kind = "left out"   // not supported by lvsd, or differently
+	Adjusted  Kind = "adjusted"   // read as the other program reads it, which is not what the line says
 	NotNeeded Kind = "not needed" // without consequence
 )
+
+// kinds are the kinds in the order of the result, the most important first, with
+// their titles.
+var kinds = []struct {
+	kind  Kind
+	title string
+}{
+	{Lost, "Lost, and missing below:"},
+	{ToDo, "To do:"},
+	{LeftOut, "Left out, because lvsd does not do it or not so:"},
+	{Adjusted, "Carried over as the other program reads it:"},
+	{NotNeeded, "Not needed:"},
+}
+
+func (k Kind) rank() int {
+	for i := range kinds {
+		if kinds[i].kind == k {
+			return i
+		}
+	}
+	return len(kinds)
+}
 
 // Note is a line that is not in the result, or in another form.
 type Note struct {
@@ -32,28 +55,25 @@ type Note struct {
 	Why  string `json:"why"`
 }
 
-// String is "file:line: text: why".
-func (n Note) String() string {
-	where := n.File
-	if n.Line > 0 {
-		where = fmt.Sprintf("%s:%d", n.File, n.Line)
-	}
-	if n.Text == "" {
-		return fmt.Sprintf("%s: %s", where, n.Why)
-	}
-	return fmt.Sprintf("%s: %s: %s", where, n.Text, n.Why)
-}
-
 // Result is a conversion.
 type Result struct {
-	TOML  string   `json:"toml"`
-	Notes []Note   `json:"notes"`
-	Hints []string `json:"hints"` // differences between the programs
+	TOML     string   `json:"toml"`
+	Notes    []Note   `json:"notes"`
+	Warnings []string `json:"warnings"` // of lvsd check for the result
+	Hints    []string `json:"hints"`    // differences between the programs
+
+	before, after *Table // the result with all values, and as it is written
 }
 
-// Complete reports whether everything is carried over: nothing is left out or to do.
+// Complete reports whether everything is carried over: nothing is lost, left out or to
+// do.
 func (r Result) Complete() bool {
-	return !slices.ContainsFunc(r.Notes, func(n Note) bool { return n.Kind != NotNeeded })
+	return !slices.ContainsFunc(r.Notes, func(n Note) bool { return n.Kind.rank() < Adjusted.rank() })
+}
+
+// Lost reports whether a whole virtual service or instance is missing.
+func (r Result) Lost() bool {
+	return slices.ContainsFunc(r.Notes, func(n Note) bool { return n.Kind == Lost })
 }
 
 // Env has the functions that a conversion reads files and resolves names with.
@@ -80,9 +100,10 @@ type Notes struct {
 	over  int // more than maxNotes
 }
 
-// maxNotes bounds the notes.
+// maxNotes bounds the notes, except for what is lost.
 const maxNotes = 2000
 
+// Add adds a note.
 func (n *Notes) Add(kind Kind, from Origin, why string) {
 	note := Note{kind, from.File, from.Line, from.Text, why}
 	if n.seen[note] {
@@ -91,7 +112,7 @@ func (n *Notes) Add(kind Kind, from Origin, why string) {
 	if n.seen == nil {
 		n.seen = map[Note]bool{}
 	}
-	if len(n.all) == maxNotes {
+	if len(n.all) >= maxNotes && kind != Lost {
 		n.over++
 		return
 	}
@@ -107,10 +128,9 @@ func (n *Notes) Hint(format string, args ...any) {
 
 // sorted returns the notes by kind and position.
 func (n *Notes) sorted(files []string) []Note {
-	kinds := []Kind{ToDo, LeftOut, NotNeeded}
 	slices.SortStableFunc(n.all, func(a, b Note) int {
 		return cmp.Or(
-			cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)),
+			cmp.Compare(a.Kind.rank(), b.Kind.rank()),
 			cmp.Compare(slices.Index(files, a.File), slices.Index(files, b.File)),
 			strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
 	})
@@ -123,81 +143,14 @@ func (n *Notes) sorted(files []string) []Note {
 
 // Finish validates a table, removes what config refuses, and writes it.
 func Finish(what string, files []string, root *Table, n *Notes) (Result, error) {
+	before := root.Clone()
 	dropDefaults(root, schema.RootTable)
-	if err := repair(root, n); err != nil {
+	warnings, err := repair(root, files, n)
+	if err != nil {
 		return Result{}, fmt.Errorf("%s: %w", strings.Join(files, ", "), err)
 	}
-	r := Result{Notes: n.sorted(files), Hints: n.hints}
+	// Lists that are nil are null in JSON.
+	r := Result{Notes: append([]Note{}, n.sorted(files)...), Warnings: append([]string{}, warnings...), Hints: append([]string{}, n.hints...), before: before, after: root}
 	r.TOML = header(what, files, r) + write(root)
-	if r.Notes == nil {
-		r.Notes = []Note{}
-	}
-	if r.Hints == nil {
-		r.Hints = []string{}
-	}
 	return r, nil
-}
-
-// header returns the comment at the top of the result.
-func header(what string, files []string, r Result) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# lvsd.toml, made by `lvsd convert %s` of %s.\n", what, comment(strings.Join(files, " and ")))
-	for _, part := range []struct {
-		kind  Kind
-		title string
-	}{
-		{ToDo, "To do:"},
-		{LeftOut, "Left out, because lvsd does not do it or not so:"},
-		{NotNeeded, "Not needed:"},
-	} {
-		first := true
-		for _, n := range r.Notes {
-			if n.Kind != part.kind {
-				continue
-			}
-			if first {
-				fmt.Fprintf(&b, "#\n# %s\n", part.title)
-				first = false
-			}
-			b.WriteString(wrap(comment(n.String())))
-		}
-	}
-	for i, h := range r.Hints {
-		if i == 0 {
-			b.WriteString("#\n# Worth a look:\n")
-		}
-		b.WriteString(wrap(comment(h)))
-	}
-	return b.String() + "\n"
-}
-
-// comment makes text printable on one line of a TOML comment.
-func comment(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == 0xfffd {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-}
-
-// wrap breaks a line of the header at words.
-func wrap(s string) string {
-	const width = 96
-	var b strings.Builder
-	prefix, column := "# - ", 0
-	for _, word := range strings.Fields(s) {
-		if column > 0 && column+1+len(word) > width {
-			b.WriteByte('\n')
-			prefix, column = "#   ", 0
-		}
-		if column == 0 {
-			b.WriteString(prefix + word)
-			column = len(prefix) + len(word)
-			continue
-		}
-		b.WriteString(" " + word)
-		column += 1 + len(word)
-	}
-	return b.String() + "\n"
 }

@@ -88,6 +88,7 @@ func (m *merger) table(path string, a, b *Table) {
 		}
 		other, may := perDirector(path, e.Key)
 		switch {
+		case other != nil && Equal(e.Value, other):
 		case may && other != nil:
 			a.Set(e.Key, m.split(e.Value, other), e.From)
 		case path != "" && !may:
@@ -99,7 +100,8 @@ func (m *merger) table(path string, a, b *Table) {
 // addMissing adds a key that the directors so far do not have.
 func (m *merger) addMissing(path string, a *Table, e Entry, has string, lack []string) {
 	other, may := perDirector(path, e.Key)
-	if may && other != nil {
+	same := other != nil && Equal(e.Value, other)
+	if may && other != nil && !same {
 		v := ByDirector{has: e.Value}
 		for _, name := range lack {
 			v[name] = other
@@ -108,7 +110,7 @@ func (m *merger) addMissing(path string, a *Table, e Entry, has string, lack []s
 		return
 	}
 	a.Set(e.Key, e.Value, e.From)
-	if path != "" && !may {
+	if path != "" && !may && !same {
 		m.oneSided(has, e)
 	}
 }
@@ -181,12 +183,6 @@ func (m *merger) tables(path, key string, a, b []*Table) []*Table {
 		id := is(t)
 		met[id] = true
 		mine, known := byID[id]
-		if !known && key == "vrrp" {
-			mine, known = m.sameRouter(a, t)
-			if known {
-				met[is(mine)] = true
-			}
-		}
 		if known {
 			m.table(path, mine, t)
 			continue
@@ -205,29 +201,11 @@ func (m *merger) tables(path, key string, a, b []*Table) []*Table {
 	return a
 }
 
-// sameRouter finds an instance with another name on the other director: one with the
-// same virtual router ID and first address.
-func (m *merger) sameRouter(a []*Table, t *Table) (*Table, bool) {
-	first := func(t *Table) string {
-		if all, _ := t.Get("addresses").([]string); len(all) > 0 {
-			return all[0]
-		}
-		return ""
-	}
-	for _, mine := range a {
-		if mine.Get("virtual_router_id") == t.Get("virtual_router_id") && first(mine) == first(t) {
-			t.Set("name", mine.Str("name"), t.From)
-			return mine, true
-		}
-	}
-	return nil, false
-}
-
 // tableName names a table in a note.
 func tableName(path string) string {
 	switch path {
 	case "vrrp":
-		return "election"
+		return "VRRP instance"
 	case "virtual_service":
 		return "virtual service"
 	case "virtual_service.real_servers":

@@ -21,29 +21,69 @@ const maxRounds = 50
 // requiredKeys are keys whose removal removes the table.
 var requiredKeys = map[string]bool{"name": true, "interface": true, "virtual_router_id": true, "addresses": true, "address": true, "fwmark": true, "type": true, "command": true, "key_file": true, "id": true}
 
-// ErrNothing is the error of a file without content that can be carried over.
-var ErrNothing = errors.New("nothing in it can be carried over: there is neither an election nor a virtual service")
+// maxReasons bounds the reasons in an error.
+const maxReasons = 10
 
-// repair removes what config refuses.
-func repair(root *Table, n *Notes) error {
-	var err error
+// ErrNothing is the error of a file without content that can be carried over.
+var ErrNothing = errors.New("nothing in it can be carried over: there is neither a VRRP instance nor a virtual service")
+
+// repair removes what config refuses, and returns the warnings for the rest.
+func repair(root *Table, files []string, n *Notes) (warnings []string, err error) {
 	for range maxRounds {
 		if len(root.Tables("vrrp"))+len(root.Tables("virtual_service")) == 0 {
-			if len(n.all) > 0 {
-				return fmt.Errorf("%w\n%s", ErrNothing, n.all[0])
-			}
-			return ErrNothing
+			return nil, nothing(files, n)
 		}
-		_, err = config.Parse("lvsd.toml", []byte(write(root)))
+		f, err := config.ParseAll("lvsd.toml", []byte(write(root)))
 		var mistakes config.Errors
-		if err == nil || !errors.As(err, &mistakes) {
-			return err
-		}
-		if !removeErrors(root, mistakes, n) {
-			break
+		switch {
+		case err == nil:
+			return warningsOf(f), nil
+		case !errors.As(err, &mistakes):
+			return nil, err
+		case !removeErrors(root, mistakes, n):
+			return nil, fmt.Errorf("the result would not pass lvsd check: %w", err)
 		}
 	}
-	return fmt.Errorf("the result would not pass lvsd check: %w", err)
+	return nil, fmt.Errorf("the result would not pass lvsd check after %d corrections", maxRounds)
+}
+
+// nothing is ErrNothing with the reasons: what is lost, or else all that is not carried
+// over.
+func nothing(files []string, n *Notes) error {
+	err := ErrNothing
+	all := Result{Notes: n.sorted(files)}.Groups()
+	for i, g := range all {
+		if i == maxReasons || g.Kind.rank() >= Adjusted.rank() || g.Kind != Lost && all[0].Kind == Lost {
+			break
+		}
+		err = fmt.Errorf("%w\n%s", err, g)
+	}
+	return err
+}
+
+// warningsOf returns the warnings of lvsd check, each once with the keys that it is
+// about: lines are not known yet.
+func warningsOf(f *config.File) []string {
+	var order []string
+	paths := map[string][]string{}
+	for _, w := range f.Warnings {
+		message := lineNumber.ReplaceAllString(w.Message, "")
+		if paths[message] == nil {
+			order = append(order, message)
+		}
+		paths[message] = append(paths[message], w.Path)
+	}
+	for i, message := range order {
+		all := slices.Compact(paths[message])
+		where := strings.Join(all[:min(len(all), maxWords)], ", ")
+		if more := len(all) - maxWords; more > 0 {
+			where += fmt.Sprintf(" and %d more", more)
+		}
+		if order[i] = where + ": " + message; where == "" {
+			order[i] = message
+		}
+	}
+	return order
 }
 
 // removal is what is removed for an error: a key of a table, an item of its list, or
@@ -51,9 +91,11 @@ func repair(root *Table, n *Notes) error {
 type removal struct {
 	in    *Table
 	key   string
-	index int // -1 = the whole key
+	index int // wholeKey = not an item
 	from  Origin
 }
+
+const wholeKey = -1
 
 // lineNumber matches the number of a line in the result, which is not written yet.
 var lineNumber = regexp.MustCompile(`,? at line \d+`)
@@ -61,55 +103,67 @@ var lineNumber = regexp.MustCompile(`,? at line \d+`)
 // removeErrors removes what the errors are about, and reports whether there was
 // anything.
 func removeErrors(root *Table, mistakes config.Errors, n *Notes) bool {
-	var all []removal
+	type place struct {
+		in  *Table
+		key string
+	}
+	marked := map[place]map[int]bool{}
 	for _, m := range mistakes {
 		v, ok := locate(root, parsePath(m.Path))
 		if !ok {
 			continue
 		}
-		if slices.ContainsFunc(all, func(o removal) bool { return o.in == v.in && o.key == v.key && o.index == v.index }) {
+		at := place{v.in, v.key}
+		if marked[at] == nil {
+			marked[at] = map[int]bool{}
+		}
+		if marked[at][v.index] {
 			continue
 		}
+		marked[at][v.index] = true
+		kind := LeftOut
+		if v.in == root && (v.key == "vrrp" || v.key == "virtual_service") {
+			kind = Lost
+		}
 		what := m.Path[strings.LastIndexByte(m.Path, '.')+1:]
-		n.Add(LeftOut, v.from, what+": "+lineNumber.ReplaceAllString(m.Message, ""))
-		all = append(all, v)
+		n.Add(kind, v.from, what+": "+lineNumber.ReplaceAllString(m.Message, ""))
 	}
-	// From the back, so that indices stay valid.
-	slices.SortStableFunc(all, func(a, b removal) int { return b.index - a.index })
-	for _, v := range all {
-		v.remove()
+	for at, indices := range marked {
+		remove(at.in, at.key, indices)
 	}
-	return len(all) > 0
+	return len(marked) > 0
 }
 
-func (v removal) remove() {
-	e := v.in.Entry(v.key)
+// remove removes a key, or items of its list. A list without items is removed with its
+// key.
+func remove(in *Table, key string, indices map[int]bool) {
+	e := in.Entry(key)
 	if e == nil {
-		return // removed with the table around it
-	}
-	if v.index < 0 {
-		v.in.Delete(v.key)
 		return
 	}
+	left := 0
 	switch list := e.Value.(type) {
 	case []*Table:
-		if v.index < len(list) {
-			e.Value = slices.Delete(slices.Clone(list), v.index, v.index+1)
-		}
-		if len(list) == 1 {
-			v.in.Delete(v.key)
-		}
+		e.Value, left = without(list, indices)
 	case []string:
-		if v.index < len(list) {
-			e.Value = slices.Delete(slices.Clone(list), v.index, v.index+1)
-		}
+		e.Value, left = without(list, indices)
 	case []any:
-		if v.index < len(list) {
-			e.Value = slices.Delete(slices.Clone(list), v.index, v.index+1)
-		}
-	default:
-		v.in.Delete(v.key)
+		e.Value, left = without(list, indices)
 	}
+	if left == 0 || indices[wholeKey] {
+		in.Delete(key)
+	}
+}
+
+// without returns the items of a list with other indices, and how many they are.
+func without[T any](list []T, indices map[int]bool) (any, int) {
+	var kept []T
+	for i, item := range list {
+		if !indices[i] {
+			kept = append(kept, item)
+		}
+	}
+	return kept, len(kept)
 }
 
 // step is a key, or an index when key is "".
@@ -160,7 +214,7 @@ func locate(t *Table, path []step) (v removal, found bool) {
 		if e == nil {
 			return around, inside // something is missing in t
 		}
-		here := removal{t, e.Key, -1, e.From}
+		here := removal{t, e.Key, wholeKey, e.From}
 		last := i == len(path)-1
 		switch value := e.Value.(type) {
 		case *Table:

@@ -47,7 +47,11 @@ func ParseAddr(s string) (netip.Addr, bool) {
 
 // FormatEndpoint writes an address with a port, without it if the port is negative.
 func FormatEndpoint(a netip.Addr, port int) string {
-	if port < 0 {
+	switch {
+	case port >= 0:
+	case a.Is6(): // config takes the last group of one without brackets for a port
+		return "[" + a.String() + "]"
+	default:
 		return a.String()
 	}
 	return netip.AddrPortFrom(a, uint16(port)).String()
@@ -166,49 +170,40 @@ func (n Namer) Service(protocol string, a netip.Addr, port int) string {
 	return n.Unique(what+"-"+a.String(), "service")
 }
 
-// HoistCheck moves the check that most real servers of a service have to the service.
-// common is the check of a service without one.
-func HoistCheck(service *Table, common any) {
+// HoistCheck moves the check that all real servers of a service have to the service, so
+// that a server which is added later has it, too. One that names the address of a server
+// stays with that server.
+func HoistCheck(service *Table) {
 	servers := service.Tables("real_servers")
-	best, most := any(nil), 0
-	for i, s := range servers {
-		if i > 100 { // the first hundred are enough to choose
-			break
-		}
-		count := 0
-		for _, other := range servers[:min(len(servers), 100)] {
-			if Equal(s.Get("check"), other.Get("check")) {
-				count++
-			}
-		}
-		if count > most {
-			best, most = s.Get("check"), count
-		}
-	}
-	if best == nil {
+	if len(servers) == 0 {
 		addAlwaysUp(service)
 		return
 	}
+	common := servers[0].Entry("check")
+	text := Literal(common.Value)
 	for _, s := range servers {
-		if Equal(s.Get("check"), best) {
-			s.Delete("check")
+		if !Equal(s.Get("check"), common.Value) || strings.Contains(text, hostOf(s.Str("address"))) {
+			return
 		}
 	}
-	if !Equal(best, common) {
-		from := service.From
-		if t, ok := best.(*Table); ok {
-			from = t.From
-		}
-		service.Set("check", best, from)
+	service.Set("check", common.Value, common.From)
+	for _, s := range servers {
+		s.Delete("check")
 	}
 }
 
-// addAlwaysUp adds { type = "on" } to a service that has no check and no default.
-func addAlwaysUp(service *Table) {
-	if service.Has("check") || service.Str("protocol") == "" && !service.Has("fwmark") {
-		return
+// hostOf returns the address of a real server without its port.
+func hostOf(address string) string {
+	if ap, err := netip.ParseAddrPort(address); err == nil {
+		return ap.Addr().String()
 	}
-	if all := service.Tables("real_servers"); len(all) > 0 && all[0].Has("check") {
+	return strings.Trim(address, "[]")
+}
+
+// addAlwaysUp adds { type = "on" } to a service without servers, where there is no
+// default.
+func addAlwaysUp(service *Table) {
+	if service.Has("check") || connectCheck(service) != nil {
 		return
 	}
 	on := &Table{From: service.From}

@@ -1,5 +1,4 @@
-// Writing the result: keys in the order of docs/lvsd.toml, one real server a line, no
-// defaults.
+// Writing the result: keys in the order of docs/lvsd.toml, one real server a line.
 
 package convert
 
@@ -50,33 +49,6 @@ func schemaKey(s *schema.Table, key string) *schema.Key {
 	return nil
 }
 
-// defaultOf returns a key's default in the types of a Table, nil where it has none
-// or depends on other keys.
-func defaultOf(k *schema.Key) any {
-	if n, ok := k.Default.(int64); ok {
-		return int(n)
-	}
-	return k.Default
-}
-
-// dropDefaults removes values that are the default, except weights.
-func dropDefaults(t *Table, s *schema.Table) {
-	t.Entries = slices.DeleteFunc(t.Entries, func(e Entry) bool {
-		k := schemaKey(s, e.Key)
-		return k != nil && k.Default != nil && e.Key != "weight" && Equal(e.Value, defaultOf(k))
-	})
-	for _, e := range t.Entries {
-		switch v := e.Value.(type) {
-		case *Table:
-			dropDefaults(v, subTable(s, e.Key))
-		case []*Table:
-			for _, one := range v {
-				dropDefaults(one, subTable(s, e.Key))
-			}
-		}
-	}
-}
-
 // write returns the text of the whole result.
 func write(root *Table) string {
 	var b strings.Builder
@@ -101,34 +73,52 @@ func write(root *Table) string {
 // section writes a table with a header, followed by the tables below that have a
 // header.
 func section(b *strings.Builder, head, path string, t *Table, s *schema.Table) {
-	var below []Entry
-	lines := 0
 	if len(t.Entries) == 0 {
 		return
 	}
-	b.WriteString(head + "\n")
+	var below []Entry
+	var lines strings.Builder
 	for _, e := range t.ordered(s) {
-		if _, isTable := e.Value.(*Table); isTable && path == "ipvs" {
+		if hasHeader(e, path, subTable(s, e.Key)) {
 			below = append(below, e)
 			continue
 		}
-		lines++
-		b.WriteString(bare(e.Key) + " = " + long(e, subTable(s, e.Key)) + "\n")
+		lines.WriteString(bare(e.Key) + " = " + long(e, subTable(s, e.Key)) + "\n")
 	}
-	if lines == 0 && len(below) > 0 {
-		text := strings.TrimSuffix(b.String(), head+"\n")
-		b.Reset()
-		b.WriteString(text)
-	} else {
-		b.WriteString("\n")
+	if lines.Len() > 0 || strings.HasPrefix(head, "[[") {
+		b.WriteString(head + "\n" + lines.String() + "\n")
 	}
 	for _, e := range below {
-		section(b, "["+path+"."+e.Key+"]", path+"."+e.Key, e.Value.(*Table), subTable(s, e.Key))
+		inner := path + "." + e.Key
+		switch v := e.Value.(type) {
+		case *Table:
+			section(b, "["+inner+"]", inner, v, subTable(s, e.Key))
+		case []*Table:
+			for _, one := range v {
+				section(b, "[["+inner+"]]", inner, one, subTable(s, e.Key))
+			}
+		}
 	}
 }
 
-// width is from which a list is broken into lines.
-const width = 100
+// width is from which a list is broken into lines, and wide from which a table gets a
+// header, so that a common check stays on one line.
+const width, wide = 100, 120
+
+// hasHeader reports whether a table, or each of a list, is written below a header: one
+// that would be a long line.
+func hasHeader(e Entry, path string, s *schema.Table) bool {
+	if s == nil {
+		return false
+	}
+	switch v := e.Value.(type) {
+	case *Table:
+		return path == "ipvs" || len(e.Key)+len(" = ")+len(literal(v, s)) > wide
+	case []*Table:
+		return slices.ContainsFunc(v, func(t *Table) bool { return len(literal(t, s)) > wide })
+	}
+	return false
+}
 
 // long writes a value of a section, over several lines if needed.
 func long(e Entry, s *schema.Table) string {
@@ -175,14 +165,6 @@ func aligned(all []*Table, s *schema.Table) []string {
 		var parts []string
 		if t.Has("weight") {
 			parts = append(parts, strings.Repeat(" ", widest-len(heads[i]))+"weight = "+Literal(t.Get("weight")))
-		}
-		if several, _ := rest.Get("check").([]*Table); len(several) > 1 {
-			rest.Delete("check")
-			text := "check = ["
-			for _, c := range several {
-				text += "\n    " + literal(c, subTable(s, "check")) + ","
-			}
-			parts = append(parts, text+"\n  ]")
 		}
 		if body := inline(rest, s); body != "" {
 			parts = slices.Insert(parts, min(1, len(parts)), body)

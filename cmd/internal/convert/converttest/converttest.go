@@ -54,8 +54,14 @@ func Golden(t *testing.T, want string, r convert.Result, err error) {
 		t.Fatal(err)
 	}
 	Passes(t, r)
+	GoldenText(t, want, r.TOML)
+}
+
+// GoldenText compares a text with the file want, which -update writes.
+func GoldenText(t *testing.T, want, got string) {
+	t.Helper()
 	if *update {
-		if err := os.WriteFile(want, []byte(r.TOML), 0o644); err != nil {
+		if err := os.WriteFile(want, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -63,8 +69,8 @@ func Golden(t *testing.T, want string, r convert.Result, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.TOML != string(text) {
-		t.Errorf("%s differs from the result\n%s", want, r.TOML)
+	if got != string(text) {
+		t.Errorf("%s differs from the result\n%s", want, got)
 	}
 }
 

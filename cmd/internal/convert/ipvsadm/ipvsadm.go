@@ -70,30 +70,31 @@ func (t *saved) line(l string, from convert.Origin) {
 	}
 }
 
-// key reads the service of a line: its protocol, and its address or mark.
-func (t *saved) key(o map[string]string, from convert.Origin) (protocol string, ap netip.AddrPort, mark int, ok bool) {
+// key reads the service of a line: its protocol, and its address or mark. The kind is of
+// the note if that fails.
+func (t *saved) key(o map[string]string, from convert.Origin, kind convert.Kind) (protocol string, ap netip.AddrPort, mark int, ok bool) {
 	if m, is := o["-f"]; is {
 		mark, ok := convert.ParseInt(m, 1, 1<<32-1)
 		if !ok {
-			t.notes.Add(convert.LeftOut, from, fmt.Sprintf("%q is not a firewall mark", m))
+			t.notes.Add(kind, from, fmt.Sprintf("%q is not a firewall mark", m))
 		}
 		return "", ap, mark, ok
 	}
 	for _, p := range []struct{ option, name string }{{"-t", "tcp"}, {"-u", "udp"}, {"--sctp-service", "sctp"}} {
 		if s, is := o[p.option]; is {
-			ap, ok := t.endpoint(s, p.name, from)
+			ap, ok := t.endpoint(s, p.name, from, kind)
 			return p.name, ap, 0, ok
 		}
 	}
-	t.notes.Add(convert.LeftOut, from, "names no service")
+	t.notes.Add(kind, from, "names no service")
 	return "", ap, 0, false
 }
 
 // endpoint reads IP:PORT, [IP]:PORT, or names in place of them.
-func (t *saved) endpoint(s, protocol string, from convert.Origin) (netip.AddrPort, bool) {
+func (t *saved) endpoint(s, protocol string, from convert.Origin, kind convert.Kind) (netip.AddrPort, bool) {
 	ap, err := convert.Lookup(s, protocol, t.world)
 	if err != nil {
-		t.notes.Add(convert.LeftOut, from, err.Error())
+		t.notes.Add(kind, from, err.Error())
 		return ap, false
 	}
 	return ap, true
@@ -101,7 +102,7 @@ func (t *saved) endpoint(s, protocol string, from convert.Origin) (netip.AddrPor
 
 // service reads -A.
 func (t *saved) service(o map[string]string, from convert.Origin) {
-	protocol, ap, mark, ok := t.key(o, from)
+	protocol, ap, mark, ok := t.key(o, from, convert.Lost)
 	if !ok {
 		return
 	}
@@ -165,7 +166,7 @@ func (t *saved) id(o map[string]string, protocol string, ap netip.AddrPort, mark
 
 // server reads -a.
 func (t *saved) server(o map[string]string, from convert.Origin) {
-	protocol, ap, mark, ok := t.key(o, from)
+	protocol, ap, mark, ok := t.key(o, from, convert.LeftOut)
 	if !ok {
 		return
 	}
@@ -182,7 +183,7 @@ func (t *saved) server(o map[string]string, from convert.Origin) {
 		t.notes.Add(convert.LeftOut, from, "names no real server")
 		return
 	}
-	real, ok := t.endpoint(o["-r"], network, from)
+	real, ok := t.endpoint(o["-r"], network, from, convert.LeftOut)
 	if !ok {
 		return
 	}

@@ -3,6 +3,7 @@
 package keepalived
 
 import (
+	"slices"
 	"strings"
 
 	"lvsd/cmd/internal/convert"
@@ -17,7 +18,9 @@ type node struct {
 	quoted bool     // the second word was in quotes
 	block  []*node
 	braced bool
-	from   convert.Origin
+	// ignored: keepalived ignores the block, of which there is a note.
+	ignored bool
+	from    convert.Origin
 }
 
 func (n *node) keyword() string { return n.words[0] }
@@ -43,14 +46,58 @@ func (n *node) lastLine() int {
 
 func (n *node) args() []string { return n.words[1:] }
 
+// find returns the last line of the block with this keyword, or nil.
+func (n *node) find(keyword string) *node {
+	for _, c := range slices.Backward(n.block) {
+		if c.keyword() == keyword {
+			return c
+		}
+	}
+	return nil
+}
+
+// said returns the first argument of a keyword in the block, or "".
+func (n *node) said(keyword string) string {
+	if c := n.find(keyword); c != nil {
+		return c.arg(0)
+	}
+	return ""
+}
+
+// cut removes all lines of the block that are chosen, and returns them.
+func (n *node) cut(chosen func(c *node) bool) []*node {
+	var out, kept []*node
+	for _, c := range n.block {
+		if chosen(c) {
+			out = append(out, c)
+		} else {
+			kept = append(kept, c)
+		}
+	}
+	n.block = kept
+	return out
+}
+
+// cutWord is cut for a keyword.
+func (n *node) cutWord(keyword string) []*node {
+	return n.cut(func(c *node) bool { return c.keyword() == keyword })
+}
+
+// add adds a line to the block, which comes from another one.
+func (n *node) add(from *node, words ...string) *node {
+	c := &node{words: words, from: from.from}
+	n.block = append(n.block, c)
+	return c
+}
+
 // blocks reads lines into a tree.
 func blocks(lines []line, n *convert.Notes) []*node {
 	root := &node{words: []string{""}}
 	stack := []*node{root}
 	var last *node // the keyword that a brace on the next line belongs to
 	for _, l := range lines {
-		l.from.Text = strings.TrimSuffix(convert.Abbreviate(l.text), " {")
 		tokens := tokenize(l.text)
+		l.from.Text = strings.TrimSuffix(convert.Abbreviate(withoutSecret(l.text, tokens)), " {")
 		var now *node
 		for _, t := range tokens {
 			top := stack[len(stack)-1]
@@ -86,14 +133,21 @@ func blocks(lines []line, n *convert.Notes) []*node {
 				now.quoted = now.quoted || len(now.words) == 2 && t.quoted
 			}
 		}
-		if now != nil && convert.SecretKeywords[now.keyword()] {
-			now.from.Text = now.keyword() + " …"
-		}
 	}
 	if len(stack) > 1 {
 		n.Add(convert.ToDo, stack[len(stack)-1].from, "its { is never closed, so what follows counts as part of it")
 	}
 	return root.block
+}
+
+// withoutSecret returns a line up to its first keyword with a secret after it.
+func withoutSecret(text string, tokens []token) string {
+	for _, t := range tokens {
+		if convert.SecretKeywords[t.text] {
+			return text[:strings.Index(text, t.text)+len(t.text)] + " …"
+		}
+	}
+	return text
 }
 
 // token is a word, or a brace.

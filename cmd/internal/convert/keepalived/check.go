@@ -3,7 +3,6 @@
 package keepalived
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +19,7 @@ func (r *serverReader) realServers(s *convert.Table, t target) {
 			continue
 		}
 		if seen[rs.Str("address")] {
-			r.note(convert.LeftOut, n, "is there already")
+			r.note(convert.LeftOut, n, "is there twice")
 			continue
 		}
 		seen[rs.Str("address")] = true
@@ -34,28 +33,23 @@ func (r *serverReader) realServers(s *convert.Table, t target) {
 		s.Append("real_servers", rs)
 	}
 	r.onFailure(s, quiesced, all)
-	convert.HoistCheck(s, nil)
+	convert.HoistCheck(s)
 }
 
 // onFailure writes what happens to failed servers, which is one setting a service.
 func (r *serverReader) onFailure(s *convert.Table, quiesced, all int) {
-	udp := r.protocol == "udp" && !s.Has("fwmark")
+	if quiesced > 0 && quiesced < all {
+		r.notes.Add(convert.ToDo, r.from, "some of its servers have inhibit_on_failure and some do not: in lvsd on_failure is for all of a service, and now all have it")
+	}
 	switch {
 	case all == 0:
-	case quiesced == 0 && !udp:
-		s.Set("on_failure", "remove", r.from)
-	case quiesced == 0:
-	case quiesced < all:
-		r.notes.Add(convert.ToDo, r.from, "some of its servers have inhibit_on_failure and some do not: in lvsd on_failure is for all of a service, and now all have it")
-		fallthrough
+	case quiesced > 0:
+		s.Set("on_failure", "quiesce", r.from)
 	default:
-		if udp || s.Str("scheduler") == "dh" || slices.Contains(asStrings(s.Get("scheduler_flags")), "no-fallback") {
-			s.Set("on_failure", "quiesce", r.from)
-		}
+		s.Set("on_failure", "remove", r.from)
+		r.notes.Hint(`on_failure = "remove" is what keepalived does without inhibit_on_failure: the connections of a failed server end. Without it lvsd gives the server weight 0, and they go on.`)
 	}
 }
-
-func asStrings(v any) []string { s, _ := v.([]string); return s }
 
 // realServer converts one real_server, and reports whether it has
 // inhibit_on_failure.
@@ -70,8 +64,7 @@ func (r *serverReader) realServer(b *node, t target) (rs *convert.Table, inhibit
 		port = p
 	}
 	rs = &convert.Table{From: b.from}
-	rs.Set("address", "", b.from) // the first key; the value depends on forward
-	rs.Set("weight", 1, b.from)
+	rs.Set("weight", r.weight, b.from)
 	inhibit = r.inhibit
 	when := r.timing.copy()
 	forward := r.forward
@@ -95,10 +88,12 @@ func (r *serverReader) realServer(b *node, t target) (rs *convert.Table, inhibit
 		case "inhibit_on_failure":
 			inhibit = n.arg(0) == "" || yes(n.arg(0))
 		case "TCP_CHECK", "HTTP_GET", "SSL_GET", "SMTP_CHECK", "DNS_CHECK", "MISC_CHECK", "PING_CHECK", "UDP_CHECK":
-			probes = append(probes, n)
+			if !n.ignored {
+				probes = append(probes, n)
+			}
 		default:
 			if !when.keyword(r.keepalived, n) {
-				r.leaveOut(n, serverKeywords, "lvsd knows no such setting of a real server")
+				r.leaveOut(n, serverKeywords, "is not a setting of a real_server that keepalived.conf(5) describes")
 			}
 		}
 	}
@@ -107,7 +102,7 @@ func (r *serverReader) realServer(b *node, t target) (rs *convert.Table, inhibit
 	case t.mark != 0 || t.port == 0:
 		port, p.otherPort = -1, port > 0
 	case forward != "nat" && port != t.port:
-		r.note(convert.NotNeeded, b, "port %d is only probed: without NAT a packet reaches a server with the port that the client chose, %d", port, t.port)
+		r.note(convert.NotNeeded, b, "port %d is only probed: without NAT a packet reaches a server at the port of the service, %d", port, t.port)
 		port, p.otherPort = t.port, true
 	}
 	rs.Set("address", convert.FormatEndpoint(a, port), b.from)
@@ -169,7 +164,7 @@ func (p *checkReader) read(b *node, when timing) []*convert.Table {
 			hosts = append(hosts, n)
 		default:
 			if !p.typeKeyword(c, n) && !when.keyword(p.keepalived, n) {
-				p.leaveOut(n, serverKeywords, "lvsd knows no such setting of a check")
+				p.leaveOut(n, serverKeywords, "is not a setting of this check that keepalived.conf(5) describes")
 			}
 		}
 	}
@@ -184,19 +179,19 @@ func (p *checkReader) read(b *node, when timing) []*convert.Table {
 		if !c.Has("name") {
 			c.Set("name", ".", b.from)
 		}
-		switch {
-		case !c.Has("record"):
+		if !c.Has("record") {
 			c.Set("record", "SOA", b.from)
-		case c.Str("record") == "A":
-			c.Delete("record")
 		}
 	case "exec":
 		if !c.Has("command") {
-			p.note(convert.LeftOut, b, "says no misc_path")
+			p.note(convert.LeftOut, b, "has no misc_path")
 			return nil
 		}
-		if p.scriptUser != "" && !c.Has("user") {
-			c.Set("user", p.scriptUser, b.from)
+		if u := p.user(b.find("user")); u != nil {
+			c.Set("user", u.arg(0), u.from)
+			if u.arg(1) != "" {
+				p.note(convert.LeftOut, u, "the program runs with the user's own group")
+			}
 		}
 	}
 	return []*convert.Table{c}
@@ -225,11 +220,7 @@ func (p *checkReader) typeKeyword(c *convert.Table, n *node) bool {
 		if d, ok := p.seconds(n, n.arg(0)); ok && d > 0 {
 			c.Set("timeout", d, n.from)
 		}
-	case "user":
-		c.Set("user", n.arg(0), n.from)
-		if n.arg(1) != "" {
-			p.note(convert.LeftOut, n, "the program runs with the user's own group")
-		}
+	case "user": // with script_user
 	case "payload":
 		if hex, ok := hexBytes(n.args()); ok {
 			c.Set("send_hex", hex, n.from)
@@ -270,7 +261,7 @@ func (p *checkReader) address(c *convert.Table, b *node, host string, port int) 
 	case host != "" && !isAddr:
 		p.note(convert.LeftOut, b, "connect_ip %q is not an address", host)
 	case host != "" && (kind == "ping" || port == 0):
-		c.Set("address", a.String(), b.from)
+		c.Set("address", convert.FormatEndpoint(a, -1), b.from)
 	case host != "":
 		c.Set("address", convert.FormatEndpoint(a, port), b.from)
 	case port > 0:
@@ -287,34 +278,27 @@ func (p *checkReader) times(c *convert.Table, b *node, when timing, retry int, d
 		delay = when.delay
 	}
 	loop := min(max(when.loop, 10*time.Millisecond), time.Hour)
-	if loop != 2*time.Second {
-		c.Set("interval", loop, b.from)
+	c.Set("interval", loop, when.origin(b, "delay_loop"))
+	if when.set["delay_loop"] == nil {
+		p.notes.Hint(`interval = "60s" is keepalived's default delay_loop: a dead server is noticed after a minute or more. lvsd's default is "2s".`)
 	}
-	if retry > 0 && delay > 0 && delay != loop {
-		if delay < loop {
-			c.Set("fast_interval", max(delay, 10*time.Millisecond), b.from)
-		} else if when.set["delay_before_retry"] {
-			p.note(convert.LeftOut, b, "delay_before_retry is longer than delay_loop: after a failure lvsd probes again at the interval")
-		}
+	switch {
+	case retry == 0 || delay == 0:
+	case delay < loop:
+		c.Set("fast_interval", max(delay, 10*time.Millisecond), when.origin(b, "delay_before_retry"))
+	case delay > loop && when.set["delay_before_retry"] != nil:
+		p.note(convert.LeftOut, b, "delay_before_retry is longer than delay_loop: after a failure lvsd probes again at the interval")
 	}
-	timeout := when.timeout
+	timeout, from := when.timeout, when.origin(b, "connect_timeout")
 	if c.Str("type") == "exec" {
-		timeout = loop
+		timeout, from = loop, b.from
 	}
-	if !when.set["connect_timeout"] {
-		timeout = min(timeout, loop)
+	if own := c.Entry("timeout"); own != nil { // misc_timeout
+		timeout, from = own.Value.(time.Duration), own.From
 	}
-	if c.Has("timeout") {
-		timeout = c.Get("timeout").(time.Duration)
-	}
-	c.Delete("timeout")
-	if timeout != min(time.Second, loop) {
-		c.Set("timeout", min(max(timeout, time.Millisecond), time.Hour), b.from)
-	}
+	c.Set("timeout", min(max(timeout, time.Millisecond), time.Hour), from)
 	c.Set("rise", 1, b.from)
-	if retry != 2 {
-		c.Set("fall", retry+1, b.from)
-	}
+	c.Set("fall", retry+1, when.origin(b, "retry", "nb_get_retry"))
 }
 
 // httpChecks returns a check for each URL.
@@ -324,9 +308,6 @@ func (p *checkReader) httpChecks(c *convert.Table, b *node, urls []*node, host s
 		for _, e := range p.certs {
 			c.Set(e.Key, e.Value, e.From)
 		}
-	}
-	if len(urls) == 0 {
-		urls = []*node{{words: []string{"url"}, from: b.from}}
 	}
 	var all []*convert.Table
 	for _, u := range urls {
@@ -344,14 +325,12 @@ func (p *checkReader) url(c *convert.Table, u *node, host string) {
 	for _, n := range u.block {
 		switch n.keyword() {
 		case "path":
-			if n.arg(0) != "/" {
-				c.Set("path", n.arg(0), n.from)
-			}
+			c.Set("path", n.arg(0), n.from)
 		case "digest":
 			c.Set("digest", "md5:"+n.arg(0), n.from)
 		case "status_code":
-			if s := strings.Join(n.args(), ", "); s != "200-299" && s != "" {
-				c.Set("status", s, n.from)
+			if len(n.args()) > 0 {
+				c.Set("status", strings.Join(n.args(), ", "), n.from)
 			}
 		case "virtualhost":
 			host = n.arg(0)
@@ -362,7 +341,7 @@ func (p *checkReader) url(c *convert.Table, u *node, host string) {
 		case "regex_options":
 			options = p.regexOptions(n)
 		default:
-			p.leaveOut(n, serverKeywords, "lvsd knows no such setting of a URL")
+			p.leaveOut(n, serverKeywords, "is not a setting of a url that keepalived.conf(5) describes")
 		}
 	}
 	if host != "" {
@@ -414,7 +393,7 @@ func (p *checkReader) smtpChecks(c *convert.Table, hosts []*node) []*convert.Tab
 			case "bindto":
 				one.Set("from", n.arg(0), n.from)
 			default:
-				p.leaveOut(n, serverKeywords, "lvsd knows no such setting of a check")
+				p.leaveOut(n, serverKeywords, "is not a setting of this check that keepalived.conf(5) describes")
 			}
 		}
 		p.address(one, h, ip, port)

@@ -3,6 +3,7 @@
 package keepalived
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -22,8 +23,9 @@ type keepalived struct {
 	director string
 	root     *convert.Table
 
-	version    int // of VRRP, of instances without one
-	scriptUser string
+	version    int   // of VRRP, of instances without one
+	strict     bool  // vrrp_strict
+	scriptUser *node // script_user
 	scripts    map[string]*node
 	files      map[string]*node // track_file
 	instances  map[string]*node
@@ -76,6 +78,9 @@ func Convert(sources []Source, w convert.Env) (convert.Result, error) {
 			k.root.Append("director", one)
 		}
 		k.convert(blocks(lines, n))
+		if len(documents) > 0 {
+			k.rename(documents[0])
+		}
 		documents = append(documents, k.root)
 		for name, sp := range k.unicast {
 			if speaks[name] == nil {
@@ -90,6 +95,58 @@ func Convert(sources []Source, w convert.Env) (convert.Result, error) {
 	return convert.Finish("keepalived", files, root, n)
 }
 
+// rename gives an instance the name that it has on the first director, which is the one
+// with its virtual router ID and first address.
+func (k *keepalived) rename(first *convert.Table) {
+	id := func(e *convert.Table) [2]any {
+		var address any
+		if all, _ := e.Get("addresses").([]string); len(all) > 0 {
+			address = all[0]
+		}
+		return [2]any{e.Get("virtual_router_id"), address}
+	}
+	there := map[[2]any]string{}
+	for _, e := range first.Tables("vrrp") {
+		there[id(e)] = e.Str("name")
+	}
+	names, taken := map[string]string{}, map[string]bool{}
+	for _, e := range k.root.Tables("vrrp") {
+		if name := there[id(e)]; name != "" && !taken[name] {
+			names[e.Str("name")], taken[name] = name, true
+		}
+	}
+	unicast := map[string]unicastAddresses{}
+	for name, addresses := range k.unicast {
+		unicast[cmp.Or(names[name], name)] = addresses
+	}
+	k.unicast = unicast
+	for _, e := range k.root.Tables("vrrp") {
+		old := e.Str("name")
+		name := names[old]
+		if name == "" && taken[old] {
+			name = convert.Namer(map[string]int{old: 1}).Unique(old, "instance")
+		}
+		if name == "" || name == old {
+			continue
+		}
+		k.notes.Add(convert.NotNeeded, e.From, "is called "+name+" here, as on the other director")
+		e.Set("name", name, e.Entry("name").From)
+		if a, ok := e.Get("authentication").(*convert.Table); ok {
+			a.Set("key_file", passwordFile(name), a.From)
+		}
+	}
+	ipvs, _ := k.root.Get("ipvs").(*convert.Table)
+	if ipvs == nil {
+		return
+	}
+	if sync, ok := ipvs.Get("sync").(*convert.Table); ok && names[sync.Str("vrrp")] != "" {
+		sync.Set("vrrp", names[sync.Str("vrrp")], sync.From)
+	}
+}
+
+// passwordFile is where the password of an instance is to be written.
+func passwordFile(instance string) string { return "/etc/lvsd/" + instance + ".pass" }
+
 // convert goes through the blocks: first those that others refer to.
 func (k *keepalived) convert(all []*node) {
 	for _, b := range all {
@@ -103,8 +160,13 @@ func (k *keepalived) convert(all []*node) {
 		case "track_file", "vrrp_track_file":
 			k.files[b.arg(0)] = b
 		case "vrrp_instance":
+			if k.instances[b.arg(0)] != nil {
+				k.note(convert.Adjusted, b, "an instance before has this name, and keepalived ignores this one")
+				b.ignored = true
+				continue
+			}
 			k.instances[b.arg(0)] = b
-			k.names[b.arg(0)] = k.used.Unique(b.arg(0), "election")
+			k.names[b.arg(0)] = k.used.Unique(b.arg(0), "instance")
 		case "vrrp_sync_group":
 			k.groups = append(k.groups, b)
 		case "virtual_server_group":
@@ -113,7 +175,11 @@ func (k *keepalived) convert(all []*node) {
 			k.tls(b)
 		}
 	}
+	k.validate(all)
 	for _, b := range all {
+		if b.ignored {
+			continue
+		}
 		switch b.keyword() {
 		case "global_defs", "vrrp_script", "track_file", "vrrp_track_file", "vrrp_sync_group", "virtual_server_group", "SSL":
 		case "vrrp_instance":
@@ -121,7 +187,7 @@ func (k *keepalived) convert(all []*node) {
 		case "virtual_server":
 			k.virtualServer(b)
 		default:
-			k.leaveOut(b, topLevelKeywords, "no block of keepalived's that lvsd knows")
+			k.leaveOut(b, topLevelKeywords, "is not a block that keepalived.conf(5) describes")
 		}
 	}
 	k.syncGroups()
@@ -158,7 +224,10 @@ func (k *keepalived) global(n *node) {
 		}
 		k.note(convert.LeftOut, n, "is neither 2 nor 3")
 	case "script_user":
-		k.scriptUser = n.arg(0)
+		k.scriptUser = n
+	case "vrrp_strict":
+		k.strict = true
+		k.leaveOut(n, globalKeywords, "")
 	case "lvs_sync_daemon":
 		k.sync = n
 	case "lvs_timeouts":
@@ -180,7 +249,7 @@ func (k *keepalived) global(n *node) {
 				return
 			}
 		}
-		k.leaveOut(n, globalKeywords, "lvsd knows no such setting")
+		k.leaveOut(n, globalKeywords, "is not a setting that keepalived.conf(5) describes")
 	}
 }
 
@@ -230,7 +299,7 @@ func (k *keepalived) syncDaemon() {
 		}
 	}
 	if !t.Has("id") {
-		k.note(convert.LeftOut, n, "has no id from 1 to 255, which a pair needs to be told from another")
+		k.note(convert.LeftOut, n, "has no id from 1 to 255, which tells this pair from others on the network")
 		return
 	}
 	k.root.Child("ipvs").Set("sync", t, n.from)
@@ -251,6 +320,27 @@ func (k *keepalived) syncFor(t *convert.Table, instance string, n *node) {
 	}
 }
 
+// user returns the line with the user that a script runs as: its own, or script_user; nil
+// where neither is said.
+func (k *keepalived) user(own *node) *node {
+	n := cmp.Or(own, k.scriptUser)
+	if n == nil {
+		k.notes.Hint("without script_user, keepalived runs scripts as the user keepalived_script if there is one, or else as root; lvsd runs them as its own user.")
+		return nil
+	}
+	k.note(convert.ToDo, n, "scripts run as this user, for which lvsd needs CAP_SETUID and CAP_SETGID; or take user and setpriv out of the result, and let lvsd's own user run them")
+	return n
+}
+
+// asUser returns a command that runs as another user, whose group has the user's name
+// unless another is said.
+func asUser(argv []string, user *node) []string {
+	if user == nil || len(argv) == 0 {
+		return argv
+	}
+	return append([]string{"/usr/bin/setpriv", "--reuid=" + user.arg(0), "--regid=" + cmp.Or(user.arg(1), user.arg(0)), "--init-groups"}, argv...)
+}
+
 // tls reads the block SSL, which is of every SSL_GET.
 func (k *keepalived) tls(b *node) {
 	for _, n := range b.block {
@@ -264,7 +354,7 @@ func (k *keepalived) tls(b *node) {
 		case "password":
 			k.note(convert.LeftOut, n, "lvsd reads keys without a password only")
 		default:
-			k.note(convert.LeftOut, n, "lvsd knows no such setting of TLS")
+			k.note(convert.LeftOut, n, "is not a setting of SSL that keepalived.conf(5) describes")
 		}
 	}
 }
@@ -294,6 +384,10 @@ func unicast(root *convert.Table, directors []string, speaks map[string]map[stri
 				own[d] = a.String()
 			}
 		}
+		if same := sameAddress(own, directors); same != "" {
+			n.Add(convert.ToDo, from, "both directors have the unicast address "+same+": write each one's own")
+			continue
+		}
 		if len(own) < len(directors) || len(own) < 2 {
 			n.Add(convert.ToDo, from, "unicast needs the address of every director: convert the files of both together, as lb1=FILE lb2=FILE, or add them to the [[director]]")
 			continue
@@ -307,28 +401,29 @@ func unicast(root *convert.Table, directors []string, speaks map[string]map[stri
 	}
 }
 
-// keepalivedHints says how the programs differ where no line speaks of it.
+// sameAddress returns an address that two directors have, or "".
+func sameAddress(own convert.ByDirector, directors []string) string {
+	seen := map[any]bool{}
+	for _, d := range directors {
+		if a := own[d]; a != nil && seen[a] {
+			return a.(string)
+		}
+		seen[own[d]] = true
+	}
+	return ""
+}
+
+// keepalivedHints adds differences between the programs that no line shows.
 func keepalivedHints(root *convert.Table, n *convert.Notes) {
-	slow, removes := false, false
-	for _, s := range root.Tables("virtual_service") {
-		removes = removes || s.Str("on_failure") == "remove"
-		slow = slow || strings.Contains(convert.Literal(s.Get("check")), `interval = "60s"`)
-	}
-	if removes {
-		n.Hint(`on_failure = "remove" is what keepalived does without inhibit_on_failure: the connections of a failed server end. Without it lvsd gives the server weight 0 and lets them finish.`)
-	}
-	if slow {
-		n.Hint(`interval = "60s" is keepalived's own where delay_loop is not said: a dead server is noticed after a minute or more. lvsd's own is "2s".`)
-	}
 	if len(root.Tables("virtual_service")) > 0 {
-		n.Hint("keepalived counts a new server as up until it has been checked; lvsd sends it clients after its first good check.")
+		n.Hint("keepalived counts a new server as up until it has been checked; lvsd sends it clients after its first successful check.")
 		if t, _ := root.Get("ipvs").(*convert.Table); t == nil || !t.Has("on_stop") {
-			n.Hint(`keepalived takes its services out of the kernel when it stops; lvsd leaves them for its next start. on_stop = "remove" in [ipvs] takes them out.`)
+			n.Hint(`keepalived removes its services from the kernel when it stops; lvsd keeps them for its next start. on_stop = "remove" in [ipvs] removes them.`)
 		}
 	}
 	for _, e := range root.Tables("vrrp") {
 		if e.Get("version") == 2 {
-			n.Hint("version = 2 is what keepalived speaks where nothing is said, so that the directors can be exchanged one by one. Once both run lvsd, version 3 notices a dead master faster and can be authenticated.")
+			n.Hint("version = 2 is keepalived's default, so that the directors can be replaced one by one. Once both run lvsd, version 3 notices a dead master faster and can be authenticated.")
 			break
 		}
 	}

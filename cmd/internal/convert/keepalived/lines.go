@@ -39,6 +39,7 @@ type lineReader struct {
 	defined map[string]string
 	read    map[string]bool // files, by name
 	lines   []line
+	depth   int // of files within files
 	budget  int // of maxWork
 	err     error
 }
@@ -50,12 +51,14 @@ func keepalivedLines(file, id string, ids []string, w convert.Env, n *convert.No
 	if err != nil {
 		return nil, err
 	}
-	r.file(file, string(text), 0)
+	r.file(file, string(text))
 	return r.lines, r.err
 }
 
 // file reads the text of one file.
-func (r *lineReader) file(name, text string, depth int) {
+func (r *lineReader) file(name, text string) {
+	r.depth++
+	defer func() { r.depth-- }()
 	again := r.read[name] // the first reading of a file is free
 	r.read[name] = true
 	var definition []string // of several lines
@@ -86,10 +89,6 @@ func (r *lineReader) file(name, text string, depth int) {
 			definition = []string{strings.TrimSpace(r.condition(first, from))}
 			continue
 		}
-		if word, rest, _ := strings.Cut(text, " "); slices.Contains(includes, word) {
-			r.include(strings.Trim(strings.TrimSpace(rest), `"'`), from, depth)
-			continue
-		}
 		r.expand(text, from, path.Dir(name), 0)
 	}
 	if definition != nil {
@@ -101,9 +100,9 @@ var includes = []string{"include", "includer", "includem", "includew", "includeb
 
 // include reads the files that match a pattern, which is relative to the folder of the
 // including file.
-func (r *lineReader) include(pattern string, from convert.Origin, depth int) {
+func (r *lineReader) include(pattern string, from convert.Origin) {
 	from.Text = "include " + pattern
-	if depth+1 >= maxInclude {
+	if r.depth >= maxInclude {
 		r.err = fmt.Errorf("%s:%d: %d files include each other: does one include itself?", from.File, from.Line, maxInclude)
 		return
 	}
@@ -114,7 +113,7 @@ func (r *lineReader) include(pattern string, from convert.Origin, depth int) {
 	for _, p := range braces(pattern) {
 		names, err := r.world.Glob(p)
 		if err != nil {
-			r.notes.Add(convert.LeftOut, from, "cannot be read: "+err.Error())
+			r.notes.Add(convert.Lost, from, "cannot be read: "+err.Error())
 		}
 		for _, name := range names {
 			found++
@@ -123,16 +122,20 @@ func (r *lineReader) include(pattern string, from convert.Origin, depth int) {
 			}
 			text, err := r.world.Read(name)
 			if err != nil {
-				r.notes.Add(convert.LeftOut, from, "cannot be read: "+err.Error())
+				r.notes.Add(convert.Lost, from, "cannot be read: "+err.Error())
 				continue
 			}
-			if r.file(name, string(text), depth+1); r.err != nil {
+			if r.file(name, string(text)); r.err != nil {
 				return
 			}
 		}
 	}
-	if found == 0 {
-		r.notes.Add(convert.LeftOut, from, "no file matches")
+	switch {
+	case found > 0:
+	case strings.ContainsAny(pattern, "*?["):
+		r.notes.Add(convert.LeftOut, from, "no file matches: copy what it includes, too, if there is any")
+	default:
+		r.notes.Add(convert.Lost, from, "there is no such file, and what it has is missing: copy it, too, to the place that the line says")
 	}
 }
 
@@ -200,7 +203,7 @@ func (r *lineReader) condition(text string, from convert.Origin) string {
 
 var (
 	assignment = regexp.MustCompile(`^\$[A-Za-z_][A-Za-z0-9_]*=`)
-	reference  = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_]*\}|\$[A-Za-z_][A-Za-z0-9_]*(?:\s|$)`)
+	reference  = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_]*\}|\$[A-Za-z_][A-Za-z0-9_]*(?:[\s,)]|$)`)
 	repetition = regexp.MustCompile(`^~(SEQx?|LST)\(`)
 )
 
@@ -251,6 +254,10 @@ func (r *lineReader) expand(text string, from convert.Origin, folder string, dep
 		}
 		return
 	}
+	if word, rest, _ := strings.Cut(strings.ReplaceAll(text, "\t", " "), " "); slices.Contains(includes, word) {
+		r.include(strings.Trim(strings.TrimSpace(rest), `"'`), from)
+		return
+	}
 	if strings.Contains(text, "${_RANDOM") {
 		from.Text = convert.Abbreviate(text)
 		r.notes.Add(convert.LeftOut, from, "a random number is put in here: write one")
@@ -266,10 +273,9 @@ func (r *lineReader) expand(text string, from convert.Origin, folder string, dep
 // substitute substitutes definitions once; expand repeats it for those within.
 func (r *lineReader) substitute(text, folder string) string {
 	return reference.ReplaceAllStringFunc(text, func(found string) string {
-		name := strings.Trim(found, "${} \t")
+		name := strings.Trim(found, "${},) \t\n\v\f\r")
 		end := ""
 		if !strings.HasPrefix(found, "${") {
-			name = strings.TrimSpace(found[1:])
 			end = found[1+len(name):]
 		}
 		switch value, known := r.defined[name]; {

@@ -183,7 +183,7 @@ func (k *keepalived) trackFile(e *convert.Table, n *node) {
 		case "init_file":
 			k.note(convert.LeftOut, c, "lvsd writes no such file: one that is missing counts as 0")
 		default:
-			k.note(convert.LeftOut, c, "lvsd knows no such setting of a file")
+			k.note(convert.LeftOut, c, "is not a setting of a track_file that keepalived.conf(5) describes")
 		}
 	}
 	weight, ok := k.weight(n, weight)

@@ -3,6 +3,7 @@
 package keepalived
 
 import (
+	"maps"
 	"net/netip"
 	"strings"
 	"time"
@@ -32,8 +33,8 @@ type target struct {
 type timing struct {
 	loop, timeout, delay time.Duration
 	retry                int
-	set                  map[string]bool // by keyword
-	host                 string          // virtualhost
+	set                  map[string]*node // the lines, by keyword
+	host                 string           // virtualhost
 }
 
 // serverReader reads one virtual_server.
@@ -42,6 +43,7 @@ type serverReader struct {
 	s           *convert.Table
 	from        convert.Origin
 	protocol    string
+	weight      int // of real servers without one
 	forward     any
 	timing      timing
 	inhibit     bool
@@ -58,8 +60,8 @@ func (k *keepalived) virtualServer(b *node) {
 	if len(targets) == 0 {
 		return
 	}
-	r := &serverReader{keepalived: k, s: &convert.Table{From: b.from}, from: b.from, protocol: "tcp", forward: "nat",
-		timing: timing{loop: defaultDelayLoop, timeout: defaultTimeout, delay: -1, retry: -1, set: map[string]bool{}}}
+	r := &serverReader{keepalived: k, s: &convert.Table{From: b.from}, from: b.from, protocol: "tcp", weight: 1, forward: "nat",
+		timing: timing{loop: defaultDelayLoop, timeout: defaultTimeout, delay: -1, retry: -1, set: map[string]*node{}}}
 	for _, n := range b.block {
 		r.keyword(n)
 	}
@@ -79,7 +81,7 @@ func (k *keepalived) targets(b *node) []target {
 	case "group":
 		g, known := k.addresses[b.arg(1)]
 		if !known {
-			k.note(convert.LeftOut, b, "there is no virtual_server_group %s", b.arg(1))
+			k.note(convert.Lost, b, "there is no virtual_server_group %s", b.arg(1))
 			return nil
 		}
 		var all []target
@@ -106,7 +108,7 @@ func (k *keepalived) target(n *node, words []string) []target {
 	if at(0) == "fwmark" {
 		mark, ok := convert.ParseInt(at(1), 1, 1<<32-1)
 		if !ok {
-			k.note(convert.LeftOut, n, "is not a firewall mark")
+			k.note(convert.Lost, n, "is not a firewall mark")
 			return nil
 		}
 		return []target{{mark: mark, v6: at(2) == "inet6", from: n.from}}
@@ -115,20 +117,20 @@ func (k *keepalived) target(n *node, words []string) []target {
 	if at(1) != "" {
 		p, ok := convert.ParseInt(at(1), 0, 65535)
 		if !ok {
-			k.note(convert.LeftOut, n, "%q is not a port", at(1))
+			k.note(convert.Lost, n, "%q is not a port", at(1))
 			return nil
 		}
 		port = p
 	}
 	first, last, ok := addressRange(at(0))
 	if !ok {
-		k.note(convert.LeftOut, n, "%q is not an address, or a range of them", at(0))
+		k.note(convert.Lost, n, "%q is not an address or a range of addresses", at(0))
 		return nil
 	}
 	var all []target
 	for a := first; ; a = a.Next() {
 		if len(all) == convert.MaxRange {
-			k.note(convert.LeftOut, n, "only the first %d addresses are carried over", convert.MaxRange)
+			k.note(convert.Lost, n, "only the first %d addresses are carried over", convert.MaxRange)
 			break
 		}
 		all = append(all, target{addr: a, port: port, v6: a.Is6(), from: n.from})
@@ -201,6 +203,8 @@ func (r *serverReader) keyword(n *node) {
 		r.protocol = strings.ToLower(n.arg(0))
 	case "ip_family":
 		r.v6 = n.arg(0) == "inet6"
+	case "weight":
+		r.weight = number(n.arg(0), 1)
 	case "quorum":
 		r.quorum[0] = n
 	case "hysteresis":
@@ -213,7 +217,7 @@ func (r *serverReader) keyword(n *node) {
 		r.inhibit = n.arg(0) == "" || yes(n.arg(0))
 	default:
 		if !r.timing.keyword(r.keepalived, n) {
-			r.leaveOut(n, serverKeywords, "lvsd knows no such setting of a service")
+			r.leaveOut(n, serverKeywords, "is not a setting of a virtual_server that keepalived.conf(5) describes")
 		}
 	}
 }
@@ -248,18 +252,24 @@ func (t *timing) keyword(k *keepalived, n *node) bool {
 	default:
 		return false
 	}
-	t.set[n.keyword()] = true
+	t.set[n.keyword()] = n
 	return true
 }
 
 // copy returns a copy for an inner block.
 func (t timing) copy() timing {
-	said := map[string]bool{}
-	for key := range t.set {
-		said[key] = true
-	}
-	t.set = said
+	t.set = maps.Clone(t.set)
 	return t
+}
+
+// origin returns the line of the first keyword that is set, or else of the check.
+func (t timing) origin(check *node, keywords ...string) convert.Origin {
+	for _, word := range keywords {
+		if n := t.set[word]; n != nil {
+			return n.from
+		}
+	}
+	return check.from
 }
 
 // method reads NAT, DR, or TUN with its type.
@@ -271,7 +281,7 @@ func (k *keepalived) method(n *node) any {
 		return "dr"
 	case "TUN":
 	default:
-		k.note(convert.LeftOut, n, "is none of NAT, DR and TUN: keepalived's own, NAT, is taken")
+		k.note(convert.LeftOut, n, "is none of NAT, DR and TUN: keepalived's default, NAT, is used")
 		return "nat"
 	}
 	t := &convert.Table{From: n.from}
@@ -310,9 +320,7 @@ func (r *serverReader) identity(s *convert.Table, t target) {
 	name := convert.Namer{}.Service(r.protocol, t.addr, t.port)
 	s.Set("name", r.services.Unique(prefix+name, "service"), t.from)
 	s.Set("address", convert.FormatEndpoint(t.addr, t.port), t.from)
-	if r.protocol != "tcp" {
-		s.Set("protocol", r.protocol, t.from)
-	}
+	s.Set("protocol", r.protocol, t.from)
 }
 
 // ipv6Servers reports whether the servers of a mark imply IPv6: all are IPv6, and not
@@ -328,13 +336,8 @@ func (r *serverReader) ipv6Servers() bool {
 
 // finish writes the keys that depend on several lines.
 func (r *serverReader) finish(s *convert.Table, t target) {
-	if r.forward != "dr" {
-		s.Set("forward", r.forward, r.from)
-	}
-	switch sched := s.Str("scheduler"); sched {
-	case "wlc":
-		s.Delete("scheduler")
-	case "sh", "mh":
+	s.Set("forward", r.forward, r.from)
+	if sched := s.Str("scheduler"); sched == "sh" || sched == "mh" {
 		r.hashFlags(s, sched)
 	}
 	r.quorumOf(s)
@@ -351,7 +354,7 @@ func (r *serverReader) hashFlags(s *convert.Table, sched string) {
 		}
 	}
 	s.Set("scheduler_flags", append(flags, "no-fallback"), r.from)
-	r.notes.Hint("no-fallback is what keepalived has for %s unless %s-fallback is said: clients whose server has weight 0 are refused. Without it lvsd sends them to another server.", sched, sched)
+	r.notes.Hint(`without %[1]s-fallback, %[1]s refuses clients whose server has weight 0, and so does "no-fallback" in lvsd. Without it lvsd sends them to another server.`, sched)
 }
 
 // quorumOf converts quorum Q and hysteresis H, lost below Q-H and regained at Q+H, to
@@ -372,12 +375,10 @@ func (r *serverReader) quorumOf(s *convert.Table) {
 		*into, from = v, n.from
 	}
 	lost := max(quorum-hysteresis, 1)
-	if lost != 1 {
-		s.Set("quorum", lost, from)
-	}
+	s.Set("quorum", lost, from)
 	if back := quorum + hysteresis - lost; back > 0 {
 		s.Set("hysteresis", back, from)
-		r.notes.Hint("a quorum of %d with a hysteresis of %d is lost below %d and back at %d: lvsd says that as quorum = %d, hysteresis = %d.", quorum, hysteresis, lost, quorum+hysteresis, lost, back)
+		r.notes.Hint("a quorum of %d with a hysteresis of %d is lost below %d and regained at %d: in lvsd that is quorum = %d, hysteresis = %d.", quorum, hysteresis, lost, quorum+hysteresis, lost, back)
 	}
 }
 

@@ -19,10 +19,6 @@ const defaultInterface = "eth0"
 func (k *keepalived) instance(b *node) {
 	e := &convert.Table{From: b.from}
 	name := k.names[b.arg(0)]
-	if k.instances[b.arg(0)] != b {
-		k.note(convert.LeftOut, b, "a later instance has this name, too, and takes its place")
-		return
-	}
 	if name != b.arg(0) {
 		k.note(convert.NotNeeded, b, "is called %s now: names are made of letters, digits, dot, dash and underscore", name)
 	}
@@ -32,7 +28,7 @@ func (k *keepalived) instance(b *node) {
 		in.keyword(n)
 	}
 	if !e.Has("interface") {
-		k.note(convert.ToDo, b, "says no interface: %s is taken, which keepalived does", defaultInterface)
+		k.note(convert.ToDo, b, "has no interface: %s is used, as keepalived does", defaultInterface)
 		e.Set("interface", defaultInterface, b.from)
 	}
 	in.finish(b)
@@ -95,7 +91,7 @@ func (in *instanceReader) keyword(n *node) {
 			case "auth_pass":
 				in.secret = c
 			default:
-				in.note(convert.LeftOut, c, "lvsd knows no such setting")
+				in.note(convert.LeftOut, c, "is not a setting of authentication that keepalived.conf(5) describes")
 			}
 		}
 	case "use_vmac":
@@ -125,10 +121,12 @@ func (in *instanceReader) keyword(n *node) {
 		if n.arg(0) != "3" {
 			in.note(convert.LeftOut, n, "lvsd takes over after three adverts and a little, as RFC 9568 says")
 		}
-	case "mcast_src_ip":
-		in.leaveOut(n, vrrpKeywords, "")
+	case "strict_mode":
+		if in.strictly(&node{block: []*node{n}}) {
+			in.leaveOut(n, vrrpKeywords, "")
+		}
 	default:
-		in.leaveOut(n, vrrpKeywords, "lvsd knows no such setting of an election")
+		in.leaveOut(n, vrrpKeywords, "is not a setting that keepalived.conf(5) describes")
 	}
 }
 
@@ -159,7 +157,7 @@ func (in *instanceReader) unicastKeyword(n *node) {
 		}
 		sp.peers = append(sp.peers, a)
 		if len(c.args()) > 0 {
-			in.note(convert.LeftOut, c, "the TTL of what is heard is 255 at all times")
+			in.note(convert.LeftOut, c, "lvsd accepts adverts with a TTL of 255 only, as RFC 9568 requires")
 		}
 	}
 	in.unicast[in.name] = sp
@@ -200,7 +198,7 @@ func (k *keepalived) weight(n *node, otherwise int) (int, bool) {
 			}
 			weight = v
 		case "reverse":
-			k.note(convert.LeftOut, n, "lvsd has no reverse: what is good when it fails is a script that says so")
+			k.note(convert.LeftOut, n, "lvsd has no reverse: write a script that succeeds when the other fails")
 			return 0, false
 		}
 	}
@@ -215,51 +213,38 @@ func (k *keepalived) trackScript(e *convert.Table, n *node) {
 		return
 	}
 	t := &convert.Table{From: b.from, ID: n.keyword()}
-	fall, weight := 1, 0
+	argv, from, weight, ok := []string(nil), b.from, 0, true
+	t.Set("fall", 1, b.from)
 	for _, c := range b.block {
 		switch c.keyword() {
 		case "script":
-			if argv := convert.Argv(c.args()); len(argv) > 0 {
-				t.Set("command", argv, c.from)
-			}
+			argv, from = convert.Argv(c.args()), c.from
 		case "interval", "timeout":
-			if d, ok := k.seconds(c, c.arg(0)); ok && d > 0 && (c.keyword() != "interval" || d != time.Second) {
+			if d, ok := k.seconds(c, c.arg(0)); ok && d > 0 {
 				t.Set(c.keyword(), d, c.from)
 			}
-		case "rise":
-			if v, ok := convert.ParseInt(c.arg(0), 1, 100); ok && v > 1 {
-				t.Set("rise", v, c.from)
-			}
-		case "fall":
-			fall, _ = convert.ParseInt(c.arg(0), 1, 100)
+		case "rise", "fall":
+			t.Set(c.keyword(), max(number(c.arg(0), 1), 1), c.from)
 		case "weight":
-			v, ok := k.weight(&node{words: append([]string{"", "weight"}, c.args()...), from: c.from}, 0)
-			if !ok {
+			if weight, ok = k.weight(&node{words: append([]string{"", "weight"}, c.args()...), from: c.from}, 0); !ok {
 				return
 			}
-			weight = v
 		case "user":
-			k.note(convert.LeftOut, c, "scripts run as the user that lvsd has")
 		case "init_fail":
 			k.note(convert.LeftOut, c, "until its first result, which counts at once, a script counts as good")
 		default:
-			k.note(convert.LeftOut, c, "lvsd knows no such setting of a script")
+			k.note(convert.LeftOut, c, "is not a setting of a script that keepalived.conf(5) describes")
 		}
 	}
-	weight, ok := k.weight(n, weight)
-	if !ok {
+	if weight, ok = k.weight(n, weight); !ok {
 		return
 	}
-	if fall != 2 {
-		t.Set("fall", max(fall, 1), b.from)
-	}
-	if weight != 0 {
-		t.Set("weight", weight, n.from)
-	}
-	if !t.Has("command") {
-		k.note(convert.LeftOut, b, "says no script")
+	if len(argv) == 0 {
+		k.note(convert.LeftOut, b, "has no script")
 		return
 	}
+	t.Set("command", asUser(argv, k.user(b.find("user"))), from)
+	t.Set("weight", weight, n.from)
 	e.Append("track_scripts", t)
 }
 
@@ -273,9 +258,7 @@ func (in *instanceReader) finish(b *node) {
 	if v6 {
 		in.version = 3
 	}
-	if in.version != 3 {
-		e.Set("version", in.version, b.from)
-	}
+	e.Set("version", in.version, b.from)
 	in.interval(v6)
 	in.authentication()
 	in.addresses(e, addresses, excluded)
@@ -300,53 +283,52 @@ func (in *instanceReader) interval(v6 bool) {
 		unit, longest = time.Second, 40*time.Second
 	}
 	whole := min(max(d.Round(unit), unit), longest)
-	if whole != d {
-		in.note(convert.LeftOut, n, "an advert of version %d cannot say %s: %s is taken", in.version, convert.FormatDuration(d), convert.FormatDuration(whole))
+	switch {
+	case d > longest:
+		in.note(convert.LeftOut, n, "an advert of version %d cannot say %s: %s is used", in.version, convert.FormatDuration(d), convert.FormatDuration(whole))
+	case whole != d:
+		in.note(convert.Adjusted, n, "an advert of version %d cannot say %s: keepalived uses %s", in.version, convert.FormatDuration(d), convert.FormatDuration(whole))
 	}
-	if whole != time.Second {
-		in.e.Set("advert_interval", whole, n.from)
-	}
+	in.e.Set("advert_interval", whole, n.from)
 }
 
 // authentication writes the path of the password file, never the password.
 func (in *instanceReader) authentication() {
 	n := in.auth
-	if n == nil {
-		n = in.secret
-	}
 	switch {
-	case n == nil:
-	case in.version == 3:
-		in.note(convert.NotNeeded, n, "version 3 has no password, and keepalived uses none; authentication = { type = \"hmac\", … } protects a pair of lvsd")
-	case in.auth == nil || in.auth.arg(0) == "PASS":
-		file := "/etc/lvsd/" + in.name + ".pass"
+	case n == nil || in.version == 3 || in.secret == nil: // rules of validate.go
+	case n.arg(0) == "PASS":
+		file := passwordFile(in.name)
 		t := &convert.Table{From: n.from}
 		t.Set("type", "pass", n.from)
 		t.Set("key_file", file, n.from)
 		in.e.Set("authentication", t, n.from)
-		where := n
-		if in.secret != nil {
-			where = in.secret
-		}
-		in.note(convert.ToDo, where, "write the password into %s on each director, on one line, and let nobody but its owner read it (mode 0600)", file)
+		in.note(convert.ToDo, in.secret, "write the password into %s on each director, on one line, readable by its owner only (mode 0600)", file)
 	default:
-		in.note(convert.LeftOut, n, "lvsd knows PASS of version 2; with version = 3, authentication = { type = \"hmac\", … } is what AH was meant to be")
+		in.note(convert.LeftOut, n, `lvsd has PASS of version 2; with version = 3, authentication = { type = "hmac", … } does what AH was meant to do`)
 	}
+}
+
+// vip is an address of an instance.
+type vip struct {
+	netip.Prefix
+	device string // "" = the instance's interface
+	from   convert.Origin
 }
 
 // family reads lines of addresses: those of the family of the first one, and the lines
 // of the other family.
-func (in *instanceReader) family(lines []*node, first []netip.Prefix) (all []netip.Prefix, others []*node) {
+func (in *instanceReader) family(lines []*node, first []vip) (all []vip, others []*node) {
 	seen := map[netip.Addr]bool{}
 	for _, p := range first {
 		seen[p.Addr()] = true
 	}
 	for _, n := range lines {
-		p, ok := in.prefix(n)
+		p, ok := in.vip(n)
 		switch {
 		case !ok:
 		case seen[p.Addr()]:
-			in.note(convert.NotNeeded, n, "is there already")
+			in.note(convert.NotNeeded, n, "is there twice")
 		case len(first) > 0 && first[0].Addr().Is6() != p.Addr().Is6(), len(first) == 0 && len(all) > 0 && all[0].Addr().Is6() != p.Addr().Is6():
 			others = append(others, n)
 		default:
@@ -357,62 +339,94 @@ func (in *instanceReader) family(lines []*node, first []netip.Prefix) (all []net
 	return all, others
 }
 
-// prefix reads a line of virtual_ipaddress.
-func (in *instanceReader) prefix(n *node) (netip.Prefix, bool) {
-	text := n.keyword()
-	a, isAddr := convert.ParseAddr(text)
-	p := netip.PrefixFrom(a, a.BitLen())
-	if !isAddr {
-		var err error
-		if p, err = netip.ParsePrefix(text); err != nil {
-			in.note(convert.LeftOut, n, "is not an address")
-			return p, false
-		}
+// addressOptions are the options of an address, without dev: what lvsd does instead, and
+// how many words follow.
+var addressOptions = map[string]struct {
+	words int
+	convert.Reason
+}{
+	"brd":           {1, convert.Unneeded("lvsd sets no broadcast address, which a /32 does not need")},
+	"scope":         {1, convert.Unsupported("lvsd sets addresses of scope global")},
+	"label":         {1, convert.Unneeded("lvsd sets no labels")},
+	"peer":          {1, convert.Unsupported("lvsd sets addresses without a peer")},
+	"preferred_lft": {1, convert.Unsupported("lvsd sets addresses that are valid and preferred for ever: programs on the director may use them as source")},
+	"-nodad":        {0, convert.Unneeded("lvsd sets IPv6 addresses without duplicate address detection")},
+	"home":          {0, convert.Unsupported("lvsd sets no such flag")},
+	"mngtmpaddr":    {0, convert.Unsupported("lvsd sets no such flag")},
+	"autojoin":      {0, convert.Unsupported("lvsd sets no such flag")},
+	"noprefixroute": {0, convert.Unneeded("lvsd adds no route for a prefix of one address")},
+	"no_track":      {0, convert.Unsupported("lvsd puts an address back that another program removes")},
+	"use_vmac":      {0, convert.Unsupported("lvsd has virtual_mac for all addresses of an instance")},
+	"track_group":   {1, convert.Unsupported(convert.NoStatic)},
+}
+
+// vip reads a line of virtual_ipaddress.
+func (in *instanceReader) vip(n *node) (vip, bool) {
+	p, ok := addressOf(n.keyword())
+	v := vip{Prefix: p, from: n.from}
+	if !ok {
+		in.note(convert.LeftOut, n, "is not an address")
+		return v, false
 	}
-	dev := in.e.Str("interface")
-	for i, w := range n.args() {
-		switch w {
-		case "dev":
-			if d := n.arg(i + 1); d != dev && dev != "" {
-				in.note(convert.LeftOut, n, "lvsd sets addresses on the election's interface, %s: make an election on %s of it", dev, d)
-				return p, false
+	for i := 0; i < len(n.args()); i++ {
+		word := n.arg(i)
+		if word == "dev" {
+			i++
+			if d := n.arg(i); d != in.e.Str("interface") {
+				v.device = d
 			}
-		case "label":
-			in.note(convert.NotNeeded, n, "lvsd sets no labels")
-		case "use_vmac", "peer", "mngtmpaddr", "autojoin":
-			in.note(convert.LeftOut, n, "the address is carried over, and %s is not", w)
+			continue
 		}
+		o, known := addressOptions[word]
+		if !known {
+			in.note(convert.LeftOut, n, "%s is not an option of an address that keepalived.conf(5) describes", word)
+			continue
+		}
+		in.notes.Add(o.Kind, n.from, word+": "+o.Why)
+		i += o.words
 	}
-	return p, true
+	return v, true
 }
 
 // addresses writes the addresses of an instance. The first of IPv6 must be
 // link-local.
-func (in *instanceReader) addresses(e *convert.Table, listed, excluded []netip.Prefix) {
+func (in *instanceReader) addresses(e *convert.Table, listed, excluded []vip) {
+	listed, excluded = in.onInterface(listed), in.onInterface(excluded)
 	if len(listed) == 0 && len(excluded) > 0 {
 		listed, excluded = excluded[:1], excluded[1:]
-		in.notes.Add(convert.ToDo, e.From, fmt.Sprintf("has no virtual_ipaddress, and an advert of lvsd's lists one at least: %s is taken from virtual_ipaddress_excluded", listed[0].Addr()))
+		in.notes.Add(convert.ToDo, e.From, fmt.Sprintf("has no virtual_ipaddress, and an advert of lvsd has one at least: %s is taken from virtual_ipaddress_excluded", listed[0].Addr()))
 	}
 	if len(listed) > 0 && listed[0].Addr().Is6() && !listed[0].Addr().IsLinkLocalUnicast() {
-		own := slices.IndexFunc(listed, func(p netip.Prefix) bool { return p.Addr().IsLinkLocalUnicast() })
+		own := slices.IndexFunc(listed, func(p vip) bool { return p.Addr().IsLinkLocalUnicast() })
 		if own >= 0 {
 			first := listed[own]
-			listed = append([]netip.Prefix{first}, slices.Delete(slices.Clone(listed), own, own+1)...)
-			in.notes.Add(convert.NotNeeded, e.From, fmt.Sprintf("%s comes first now: RFC 9568 wants a link-local address there", first.Addr()))
+			listed = append([]vip{first}, slices.Delete(slices.Clone(listed), own, own+1)...)
+			in.notes.Add(convert.NotNeeded, e.From, fmt.Sprintf("%s comes first now: RFC 9568 requires a link-local address there", first.Addr()))
 		} else {
 			// As in keepalived, so that the directors can be replaced one by one.
 			e.Set("link_local_first", false, e.Entry("name").From)
-			in.notes.Hint("link_local_first = false is what keepalived's elections of IPv6 without a link-local address are like. Once both directors run lvsd, put one in front, such as \"fe80::51\": RFC 9568 wants it.")
+			in.notes.Hint("link_local_first = false allows IPv6 instances without a link-local address, as keepalived does. Once both directors run lvsd, put one in front, such as \"fe80::51\", as RFC 9568 requires.")
 		}
 	}
-	e.Set("addresses", formatPrefixes(listed), e.From)
-	if len(excluded) > 0 {
-		e.Set("excluded_addresses", formatPrefixes(excluded), e.From)
+	for key, all := range map[string][]vip{"addresses": listed, "excluded_addresses": excluded} {
+		if len(all) > 0 {
+			e.Set(key, addressTexts(all), all[0].from)
+		}
 	}
 }
 
-// formatPrefixes writes prefixes, without the length for single hosts.
-func formatPrefixes(all []netip.Prefix) []string {
+// onInterface returns the addresses that lvsd can set: those on the instance's interface.
+func (in *instanceReader) onInterface(all []vip) []vip {
+	return slices.DeleteFunc(slices.Clone(all), func(v vip) bool {
+		if v.device != "" {
+			in.notes.Add(convert.ToDo, v.from, fmt.Sprintf("is for %s, and lvsd sets the addresses of an instance on its own interface, %s: it is left out", v.device, in.e.Str("interface")))
+		}
+		return v.device != ""
+	})
+}
+
+// addressTexts writes addresses, without the prefix length of single hosts.
+func addressTexts(all []vip) []string {
 	out := make([]string, len(all))
 	for i, p := range all {
 		out[i] = p.String()
@@ -427,7 +441,7 @@ func formatPrefixes(all []netip.Prefix) []string {
 // group with the first.
 func (in *instanceReader) otherFamily(b *node, lines []*node) {
 	e := in.e.Clone()
-	e.Set("name", in.used.Unique(in.name+"-other-family", "election"), lines[0].from)
+	e.Set("name", in.used.Unique(in.name+"-other-family", "instance"), lines[0].from)
 	for _, key := range []string{"version", "excluded_addresses", "authentication", "track_interfaces", "track_scripts", "track_files", "routes", "rules"} {
 		e.Delete(key)
 	}
@@ -440,7 +454,7 @@ func (in *instanceReader) otherFamily(b *node, lines []*node) {
 	if _, unicast := in.unicast[in.name]; unicast {
 		how = ", by multicast"
 	}
-	in.notes.Add(convert.ToDo, lines[0].from, fmt.Sprintf("an election has addresses of one family: those of the other are in the election %s, which moves with %s%s; a director with keepalived does not hear it, so exchange both at once",
+	in.notes.Add(convert.ToDo, lines[0].from, fmt.Sprintf("an instance has addresses of one family: those of the other are in the instance %s, which moves with %s%s; keepalived does not know it, so replace both directors at once",
 		e.Str("name"), in.name, how))
 	if in.e.Str("sync_group") == "" {
 		in.e.Set("sync_group", in.name, b.from)
@@ -487,7 +501,7 @@ func (k *keepalived) syncGroups() {
 				}
 			default:
 				if _, member := k.instances[n.keyword()]; !member {
-					k.leaveOut(n, vrrpKeywords, "lvsd knows no such setting of a sync group")
+					k.leaveOut(n, vrrpKeywords, "is not a setting of a sync group that keepalived.conf(5) describes")
 				}
 			}
 		}
@@ -529,14 +543,14 @@ func (k *keepalived) joinGroup(g *node, members []*convert.Table) {
 			switch {
 			case want == nil && have == nil || want != nil && have != nil && convert.Equal(want.Value, have.Value):
 			case want == nil:
-				k.notes.Add(convert.ToDo, have.From, fmt.Sprintf("the elections of a sync group need the same %s: that of %s is taken", key, first.Str("name")))
+				k.notes.Add(convert.ToDo, have.From, fmt.Sprintf("the instances of a sync group need the same %s: that of %s is taken", key, first.Str("name")))
 				e.Delete(key)
 			default:
 				from := e.From
 				if have != nil {
 					from = have.From
 				}
-				k.notes.Add(convert.ToDo, from, fmt.Sprintf("the elections of a sync group need the same %s: that of %s is taken", key, first.Str("name")))
+				k.notes.Add(convert.ToDo, from, fmt.Sprintf("the instances of a sync group need the same %s: that of %s is taken", key, first.Str("name")))
 				e.Set(key, want.Value, want.From)
 			}
 		}

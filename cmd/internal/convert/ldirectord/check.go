@@ -19,22 +19,33 @@ import (
 var defaultService = map[int]string{21: "ftp", 25: "smtp", 53: "dns", 80: "http", 110: "pop", 119: "nntp", 143: "imap", 389: "ldap", 443: "https",
 	587: "submission", 636: "ldaps", 993: "imaps", 995: "pops", 1521: "oracle", 1812: "radius", 3128: "http_proxy", 3306: "mysql", 5432: "pgsql", 5060: "sip"}
 
+// servicePorts are the ports that are checked where neither the server nor checkport says
+// one.
+var servicePorts = func() map[string]int {
+	ports := map[string]int{}
+	for port, service := range defaultService {
+		ports[service] = port
+	}
+	return ports
+}()
+
+// service is the protocol of a negotiation.
+func (r *virtualReader) service() string {
+	return cmp.Or(r.text("service"), defaultService[int(r.address.Port())], "none")
+}
+
 // check returns the check of one real server: its address, the port of its entry
-// (-1 = none) and the port that ldirectord connects to.
-func (r *virtualReader) check(a netip.Addr, port, probed int, asked []string, line setting) *convert.Table {
-	kind := r.text("checktype")
-	from := r.at("checktype")
+// (-1 = none) and the port that ldirectord.cf says for it (0 = none).
+func (r *virtualReader) check(a netip.Addr, port, written int, asked []string, line setting) *convert.Table {
+	kind, from := r.text("checktype"), r.at("checktype")
 	c := &convert.Table{From: from}
-	if n, isNumber := convert.ParseInt(kind, 1, 1<<30); isNumber {
+	if n, isNumber := convert.ParseInt(kind, 0, 1<<30); isNumber {
 		if n > 1 {
 			r.notes.Add(convert.LeftOut, from, "lvsd negotiates at every interval, and not only after "+kind+" connects")
 		}
 		kind = "negotiate"
 	}
-	if p, ok := convert.ParseInt(r.text("checkport"), 1, 65535); ok {
-		probed = p
-	}
-	timeout := r.seconds(5*time.Second, "checktimeout", "negotiatetimeout")
+	timeout, timeoutFrom := r.timeout("checktimeout", "negotiatetimeout", 5)
 	switch kind {
 	case "on", "off":
 		c.Set("type", kind, from)
@@ -42,7 +53,7 @@ func (r *virtualReader) check(a netip.Addr, port, probed int, asked []string, li
 	case "ping":
 		r.pingCheck(c, from)
 	case "external", "external-perl":
-		r.execCheck(c, a, port, probed, kind, from)
+		r.execCheck(c, a, written, kind, from)
 	case "connect":
 		if r.protocol == "udp" { // ldirectord(8), checktype
 			r.pingCheck(c, from)
@@ -50,8 +61,8 @@ func (r *virtualReader) check(a netip.Addr, port, probed int, asked []string, li
 		}
 		c.Set("type", "connect", from)
 	case "negotiate", "":
-		timeout = r.seconds(30*time.Second, "negotiatetimeout", "checktimeout")
-		r.negotiate(c, probed, asked, line)
+		timeout, timeoutFrom = r.timeout("negotiatetimeout", "checktimeout", 30)
+		r.negotiate(c, asked, line)
 	default:
 		r.notes.Add(convert.LeftOut, from, "is no type of check: the servers count as up")
 		c.Set("type", "on", from)
@@ -61,53 +72,31 @@ func (r *virtualReader) check(a netip.Addr, port, probed int, asked []string, li
 		return c
 	case "ping", "exec":
 	default:
+		probed := r.number("checkport", cmp.Or(written, servicePorts[r.service()], max(port, 0)), 65535)
 		if probed > 0 && probed != port && !c.Has("address") {
 			c.Set("address", ":"+strconv.Itoa(probed), r.at("checkport"))
 		}
-		if probed <= 0 && !c.Has("address") {
-			r.notes.Add(convert.ToDo, line.from, "neither the server nor checkport says a port to check: the servers count as up")
+		if probed == 0 && !c.Has("address") {
+			r.notes.Add(convert.ToDo, line.from, "neither the server nor checkport nor service says a port to check: the servers count as up")
 			on := &convert.Table{From: from}
 			on.Set("type", "on", from)
 			return on
 		}
 	}
-	r.times(c, timeout)
+	c.Set("interval", time.Duration(r.number("checkinterval", 10, 3600))*time.Second, r.at("checkinterval"))
+	c.Set("timeout", timeout, timeoutFrom)
+	c.Set("rise", 1, c.From) // one success suffices
+	c.Set("fall", r.number("failurecount", 1, 1000), r.at("failurecount"))
 	return c
-}
-
-// times writes interval, timeout, rise and fall. In ldirectord one success suffices.
-func (r *virtualReader) times(c *convert.Table, timeout time.Duration) {
-	interval := r.seconds(10*time.Second, "checkinterval")
-	if interval != 2*time.Second {
-		c.Set("interval", interval, r.at("checkinterval"))
-	}
-	_, saysCheck := r.settings["checktimeout"]
-	_, saysNegotiate := r.settings["negotiatetimeout"]
-	if !saysCheck && !saysNegotiate {
-		timeout = min(timeout, interval)
-	}
-	if timeout != min(time.Second, interval) {
-		c.Set("timeout", timeout, r.at("checktimeout"))
-	}
-	c.Set("rise", 1, c.From)
-	fall, ok := convert.ParseInt(r.text("failurecount"), 1, 1000)
-	if !ok {
-		fall = 1
-	}
-	if fall != 3 {
-		c.Set("fall", fall, r.at("failurecount"))
-	}
 }
 
 func (r *virtualReader) pingCheck(c *convert.Table, from convert.Origin) {
 	c.Set("type", "ping", from)
-	if n, ok := convert.ParseInt(r.text("checkcount"), 2, 10); ok {
-		c.Set("count", n, r.at("checkcount"))
-	}
+	c.Set("count", r.number("checkcount", 1, 10), r.at("checkcount"))
 }
 
 // execCheck runs the program with the four arguments of ldirectord.
-func (r *virtualReader) execCheck(c *convert.Table, a netip.Addr, port, probed int, kind string, from convert.Origin) {
+func (r *virtualReader) execCheck(c *convert.Table, a netip.Addr, written int, kind string, from convert.Origin) {
 	argv := convert.Argv(convert.SplitWords(r.text("checkcommand")))
 	if len(argv) == 0 {
 		argv = []string{"/bin/true"}
@@ -120,7 +109,7 @@ func (r *virtualReader) execCheck(c *convert.Table, a netip.Addr, port, probed i
 		service, servicePort = r.address.Addr().String(), strconv.Itoa(int(r.address.Port()))
 	}
 	c.Set("type", "exec", from)
-	c.Set("command", append(argv, service, servicePort, a.String(), strconv.Itoa(max(port, probed))), r.at("checkcommand"))
+	c.Set("command", append(argv, service, servicePort, a.String(), strconv.Itoa(written)), r.at("checkcommand"))
 }
 
 // exchange is what a negotiation sends and expects, with the lines of both.
@@ -142,17 +131,14 @@ func (r *virtualReader) exchange(asked []string, line setting) exchange {
 }
 
 // negotiate converts a negotiation in the protocol of the service.
-func (r *virtualReader) negotiate(c *convert.Table, probed int, asked []string, line setting) {
-	service := cmp.Or(r.text("service"), defaultService[int(r.address.Port())], "none")
+func (r *virtualReader) negotiate(c *convert.Table, asked []string, line setting) {
+	service := r.service()
 	r.negotiateService(c, service, r.exchange(asked, line))
 	if r.text("passwd") != "" && strings.Contains(convert.Literal(c), r.text("passwd")) {
 		r.notes.Add(convert.ToDo, r.at("passwd"), "the password is in the result now: let nobody but lvsd's user read the file (mode 0600)")
 	}
 	if service == "pops" || service == "imaps" {
 		unverified(c, r.at("service"))
-	}
-	if probed <= 0 && c.Str("type") == "smtp" {
-		c.Set("address", ":25", r.at("service"))
 	}
 }
 
@@ -203,9 +189,9 @@ func (r *virtualReader) negotiateService(c *convert.Table, service string, x exc
 			return []string{"a LOGIN " + imapQuoted(login) + " " + imapQuoted(passwd) + "\r\n", "^a OK"}
 		})
 	case "nntp":
-		r.tcpCheck(c, from, "", "^20[01]")
+		r.tcpCheck(c, from, "", "^2")
 	case "simpletcp":
-		r.tcpCheck(c, from, strings.ReplaceAll(x.request, `\n`, "\n"), x.receive)
+		r.tcpCheck(c, from, strings.ReplaceAll(strings.TrimPrefix(x.request, "/"), `\n`, "\n"), x.receive)
 	case "sip":
 		r.sipCheck(c, from)
 	case "none":

@@ -3,6 +3,7 @@
 package ldirectord
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -53,17 +54,21 @@ type ldirectord struct {
 	root   *convert.Table
 	names  convert.Namer
 	global map[string]setting // inherited by virtual services
+	fork   bool               // one process a virtual service
 }
 
-// lines splits a file: what is indented belongs to the virtual service above.
+// lines splits a file as ldirectord does: # begins a comment anywhere, and the lines of a
+// virtual service are indented.
 func (l *ldirectord) lines(file, text string) (globals []setting, virtuals []virtual) {
 	number := 0
-	inside := false
+	inside, flat := false, false // flat: in a section that is not indented
+	var unindented []setting
 	for raw := range strings.Lines(text) {
 		number++
-		raw = strings.TrimRight(raw, "\r\n")
+		raw, remark, _ := strings.Cut(strings.TrimRight(raw, "\r\n"), "#")
 		line := strings.TrimSpace(raw)
-		if line == "" || line[0] == '#' {
+		if line == "" {
+			flat = flat && remark != ""
 			continue
 		}
 		key, value, _ := strings.Cut(line, "=")
@@ -71,10 +76,17 @@ func (l *ldirectord) lines(file, text string) (globals []setting, virtuals []vir
 		if convert.SecretKeywords[s.key] {
 			s.from.Text = s.key + " …"
 		}
+		if strings.Count(value, `"`)%2 == 1 && strings.Contains(remark, `"`) {
+			l.notes.Add(convert.ToDo, s.from, "ldirectord reads a line up to the #, also within quotes, and refuses this one")
+		}
 		indented := raw[0] == '\t' || strings.HasPrefix(raw, "    ")
+		if inside && !indented && (flat || onlyInSection(s.key)) && s.key != "virtual" && s.key != "virtual6" {
+			flat, indented = true, true
+			unindented = append(unindented, s)
+		}
 		switch {
 		case s.key == "virtual" || s.key == "virtual6":
-			virtuals, inside = append(virtuals, virtual{head: s}), true
+			virtuals, inside, flat = append(virtuals, virtual{head: s}), true, false
 		case indented && inside:
 			v := &virtuals[len(virtuals)-1]
 			v.lines = append(v.lines, s)
@@ -83,13 +95,22 @@ func (l *ldirectord) lines(file, text string) (globals []setting, virtuals []vir
 			globals = append(globals, s)
 		}
 	}
+	if len(unindented) > 0 {
+		l.notes.Add(convert.ToDo, unindented[0].from, fmt.Sprintf("the lines of a virtual service must be indented by four spaces or a tab, and ldirectord refuses the file: %d lines from here on are read as if they were", len(unindented)))
+	}
 	return globals, virtuals
 }
 
-// unquote removes the quotes.
+// onlyInSection reports whether a setting can be in a virtual service only.
+func onlyInSection(key string) bool {
+	return key == "real" || key == "real6" || slices.Contains(serviceKeywords, key)
+}
+
+// unquote returns what is between the first and the last quote of a value that begins
+// with one.
 func unquote(s string) string {
-	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
-		return s[1 : len(s)-1]
+	if end := strings.LastIndexByte(s, '"'); end > 0 && s[0] == '"' {
+		return s[1:end]
 	}
 	return s
 }
@@ -121,6 +142,9 @@ func (l *ldirectord) setting(s setting) {
 		if yes {
 			l.root.Child("global").Set("auto_reload", true, s.from)
 		}
+	case s.key == "fork":
+		l.fork = yes
+		l.leaveOut(s, "")
 	case s.key == "cleanstop":
 		if yes {
 			l.root.Child("ipvs").Set("on_stop", "remove", s.from)
@@ -128,7 +152,7 @@ func (l *ldirectord) setting(s setting) {
 	case s.key == "include": // not a setting of ldirectord
 		l.notes.Add(convert.LeftOut, s.from, "ldirectord reads no other file")
 	default:
-		l.leaveOut(s, "lvsd knows no such setting")
+		l.leaveOut(s, "is not a setting that ldirectord(8) describes")
 	}
 }
 
@@ -148,14 +172,15 @@ type virtualReader struct {
 	address  netip.AddrPort // zero with a mark
 	mark     int
 	v6       bool
-	protocol string // "tcp", "udp", "" with a mark
-	settings map[string]setting
+	protocol string             // "tcp", "udp", "" with a mark
+	settings map[string]setting // its own, or else the global ones
+	own      map[string]setting
 	reals    []setting
 }
 
 // virtual converts a virtual service.
 func (l *ldirectord) virtual(v virtual) {
-	r := &virtualReader{ldirectord: l, s: &convert.Table{From: v.head.from}, from: v.head.from, v6: v.head.key == "virtual6", settings: map[string]setting{}}
+	r := &virtualReader{ldirectord: l, s: &convert.Table{From: v.head.from}, from: v.head.from, v6: v.head.key == "virtual6", settings: map[string]setting{}, own: map[string]setting{}}
 	for key, s := range l.global {
 		r.settings[key] = s
 	}
@@ -163,12 +188,14 @@ func (l *ldirectord) virtual(v virtual) {
 		switch {
 		case s.key == "real" || s.key == "real6":
 			r.reals = append(r.reals, s)
+		case s.key == "checkinterval" && !l.fork:
+			l.notes.Add(convert.Adjusted, s.from, "without fork = yes ldirectord has one checkinterval for all, the global one")
 		case slices.Contains(inherited, s.key), slices.Contains(serviceKeywords, s.key):
-			r.settings[s.key] = s
+			r.settings[s.key], r.own[s.key] = s, s
 		case s.key == "cleanstop":
 			l.notes.Add(convert.LeftOut, s.from, "what becomes of the table at a stop is said for all services, by on_stop in [ipvs]")
 		default:
-			l.leaveOut(s, "lvsd knows no such setting of a service")
+			l.leaveOut(s, "is not a setting of a virtual service that ldirectord(8) describes")
 		}
 	}
 	if !r.identity(v.head) {
@@ -187,6 +214,7 @@ func (r *virtualReader) text(key string) string { return unquote(r.settings[key]
 
 // identity reads the address or mark of the service.
 func (r *virtualReader) identity(head setting) bool {
+	head.value, _, _ = strings.Cut(head.value, " ") // the rest is ignored
 	if mark, ok := convert.ParseInt(head.value, 1, 1<<32-1); ok {
 		r.mark = mark
 		r.s.Set("name", r.name("fwmark-"+strconv.Itoa(mark)), head.from)
@@ -205,7 +233,7 @@ func (r *virtualReader) identity(head setting) bool {
 	}
 	ap, err := convert.Lookup(head.value, r.protocol, r.world)
 	if err != nil {
-		r.notes.Add(convert.LeftOut, head.from, err.Error())
+		r.notes.Add(convert.Lost, head.from, err.Error())
 		return false
 	}
 	r.address, r.v6 = ap, ap.Addr().Is6()
@@ -232,13 +260,8 @@ func (r *virtualReader) name(otherwise string) string {
 // serviceKeys writes the keys of the service itself.
 func (r *virtualReader) serviceKeys() {
 	s := r.s
-	scheduler := "wrr" // ldirectord(8)
-	if v, said := r.settings["scheduler"]; said {
-		scheduler = unquote(v.value)
-	}
-	if scheduler != "wlc" {
-		s.Set("scheduler", scheduler, r.at("scheduler"))
-	}
+	scheduler := cmp.Or(r.text("scheduler"), "wrr") // ldirectord(8)
+	s.Set("scheduler", scheduler, r.at("scheduler"))
 	flags := slices.DeleteFunc(strings.Split(r.text("schedflags"), ","), func(f string) bool { return strings.TrimSpace(f) == "" })
 	if (scheduler == "sh" || scheduler == "mh") && !slices.Contains(flags, scheduler+"-fallback") && !slices.Contains(flags, "flag-1") {
 		flags = append(flags, "no-fallback")
@@ -247,23 +270,28 @@ func (r *virtualReader) serviceKeys() {
 	if len(flags) > 0 {
 		s.Set("scheduler_flags", flags, r.at("schedflags"))
 	}
-	if d, ok := convert.ParseSeconds(r.text("persistent")); ok && d > 0 {
-		s.Set("persistence", d, r.at("persistent"))
+	persistence := time.Duration(r.number("persistent", 0, 1<<31)) * time.Second
+	if persistence > 0 {
+		s.Set("persistence", persistence, r.at("persistent"))
 	}
 	if mask := r.text("netmask"); mask != "" && !convert.IsHostMask(mask) {
-		s.Set("persistence_netmask", mask, r.at("netmask"))
+		if persistence > 0 {
+			s.Set("persistence_netmask", mask, r.at("netmask"))
+		} else {
+			r.notes.Add(convert.Adjusted, r.at("netmask"), "without persistent, ldirectord does not use it")
+		}
 	}
 	if r.text("ops") == "yes" {
-		s.Set("one_packet", true, r.at("ops"))
+		if r.protocol == "udp" {
+			s.Set("one_packet", true, r.at("ops"))
+		} else {
+			r.notes.Add(convert.Adjusted, r.at("ops"), "ldirectord uses it for udp only")
+		}
 	}
-	quiesces := r.text("quiescent") == "yes"
-	udp := r.protocol == "udp"
-	fallback := scheduler != "dh" && !slices.Contains(flags, "no-fallback")
-	switch {
-	case quiesces && (udp || !fallback):
+	s.Set("on_failure", "remove", r.at("quiescent"))
+	if r.text("quiescent") == "yes" {
 		s.Set("on_failure", "quiesce", r.at("quiescent"))
-	case !quiesces && !udp && fallback:
-		s.Set("on_failure", "remove", r.at("quiescent"))
+	} else if r.protocol != "udp" {
 		r.notes.Hint(`on_failure = "remove" is what ldirectord does without quiescent = yes: the connections of a failed server end. Without it lvsd gives the server weight 0 and lets them finish.`)
 	}
 }
@@ -307,10 +335,7 @@ func (r *virtualReader) servers() {
 	if most != "dr" {
 		r.s.Set("forward", most, r.from)
 	}
-	convert.HoistCheck(r.s, nil)
-	if r.mark == 0 && r.protocol == "tcp" && r.s.Has("check") && convert.Literal(r.s.Get("check")) == `{ type = "connect" }` {
-		r.s.Delete("check")
-	}
+	convert.HoistCheck(r.s)
 	r.fallback(most)
 }
 
@@ -377,18 +402,16 @@ func (r *virtualReader) addressRange(s string) (first, last netip.Addr, port int
 	return ap.Addr(), end.Addr(), int(end.Port()), err
 }
 
-// server returns one real server with its check.
+// server returns one real server with its check. port is the one that is written; 0 =
+// none.
 func (r *virtualReader) server(a netip.Addr, port int, way string, weight int, limits map[string]int, asked []string, line setting) *convert.Table {
 	rs := &convert.Table{From: line.from}
-	probed := port
+	written := port
 	switch {
 	case r.mark != 0 || r.address.Port() == 0:
 		port = -1
-	case port == 0 || way != "nat" && port != int(r.address.Port()):
+	case port == 0 || way != "nat":
 		port = int(r.address.Port())
-	}
-	if probed == 0 {
-		probed = max(port, 0)
 	}
 	rs.Set("address", convert.FormatEndpoint(a, port), line.from)
 	rs.Set("weight", weight, line.from)
@@ -398,7 +421,7 @@ func (r *virtualReader) server(a netip.Addr, port int, way string, weight int, l
 		}
 	}
 	rs.Set("forward", way, line.from)
-	rs.Set("check", r.check(a, port, probed, asked, line), line.from)
+	rs.Set("check", r.check(a, port, written, asked, line), line.from)
 	return rs
 }
 
@@ -442,12 +465,34 @@ func (r *virtualReader) fallback(forward string) {
 	r.s.Set("fallback", convert.FormatEndpoint(ap.Addr(), port), s.from)
 }
 
-// seconds returns the time of the first of the settings that is set, or a default.
-func (r *virtualReader) seconds(otherwise time.Duration, keys ...string) time.Duration {
-	for _, key := range keys {
-		if d, ok := convert.ParseSeconds(r.text(key)); ok && d > 0 {
-			return d
-		}
+// number returns the first number in a setting, which may have more around it, such as a
+// unit; otherwise where there is none.
+func (r *virtualReader) number(key string, otherwise, most int) int {
+	return numberIn(r.text(key), otherwise, most)
+}
+
+func numberIn(s string, otherwise, most int) int {
+	s = s[len(s)-len(strings.TrimLeftFunc(s, notDigit)):]
+	if end := strings.IndexFunc(s, notDigit); end >= 0 {
+		s = s[:end]
+	}
+	if n, ok := convert.ParseInt(s, 1, most); ok {
+		return n
 	}
 	return otherwise
+}
+
+func notDigit(r rune) bool { return r < '0' || r > '9' }
+
+// timeout returns checktimeout or negotiatetimeout, in seconds. Each is the other's
+// default: first those of the service, then the global ones.
+func (r *virtualReader) timeout(key, other string, otherwise int) (time.Duration, convert.Origin) {
+	for _, settings := range []map[string]setting{r.own, r.global} {
+		for _, k := range []string{key, other} {
+			if n := numberIn(unquote(settings[k].value), 0, 3600); n > 0 {
+				return time.Duration(n) * time.Second, settings[k].from
+			}
+		}
+	}
+	return time.Duration(otherwise) * time.Second, r.from
 }

@@ -10,10 +10,18 @@ import (
 	"lvsd/cmd/internal/convert/converttest"
 )
 
-// TestConvert compares a conversion with a reviewed result.
+// TestConvert compares conversions with reviewed results.
 func TestConvert(t *testing.T) {
-	r, err := Convert("testdata/ldirectord.cf", converttest.Env())
-	converttest.Golden(t, "testdata/want.toml", r, err)
+	for file, want := range map[string]string{
+		"testdata/ldirectord.cf": "testdata/want.toml",
+		"testdata/lexer.cf":      "testdata/lexer.toml",
+		"testdata/defaults.cf":   "testdata/defaults.toml",
+	} {
+		t.Run(file, func(t *testing.T) {
+			r, err := Convert(file, converttest.Env())
+			converttest.Golden(t, want, r, err)
+		})
+	}
 }
 
 // TestLdirectordsSamples converts the sample that Debian's ldirectord brings: as
