@@ -45,8 +45,8 @@ func TestALostServiceIsSaidFirst(t *testing.T) {
 		s.Set("address", address, from)
 		root.Append("virtual_service", s)
 	}
-	n.Add(LeftOut, Origin{File: "f", Line: 3, Text: "smtp_alert"}, NoMail)
-	n.Add(LeftOut, Origin{File: "f", Line: 5, Text: "smtp_alert"}, NoMail)
+	n.Add(LeftOut, Origin{File: "f", Line: 3, Text: "smtp_alert"}, MailByKind)
+	n.Add(LeftOut, Origin{File: "f", Line: 5, Text: "smtp_alert"}, MailByKind)
 	r, err := Finish("test", []string{"f"}, root, n)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestALostServiceIsSaidFirst(t *testing.T) {
 	if !r.Lost() || r.Complete() || r.Notes[0].Kind != Lost || r.Notes[0].Line != 2 {
 		t.Errorf("%v", r.Notes)
 	}
-	if !strings.Contains(r.TOML, "# - f:3,5: smtp_alert: lvsd sends no mail") {
+	if !strings.Contains(r.TOML, "# - f:3,5: smtp_alert: [email] sends mail") {
 		t.Errorf("two lines with one reason:\n%s", r.TOML)
 	}
 	if len(r.Warnings) == 0 || !strings.Contains(r.TOML, "# lvsd check warns:") {

@@ -159,8 +159,9 @@ func (m *merger) split(mine, next any) any {
 
 // identity returns what identifies an element of a list.
 var identity = map[string]func(t *Table) any{
-	"director": func(t *Table) any { return t.Str("name") },
-	"vrrp":     func(t *Table) any { return t.Str("name") },
+	"director":   func(t *Table) any { return t.Str("name") },
+	"vrrp":       func(t *Table) any { return t.Str("name") },
+	"sync_group": func(t *Table) any { return t.Str("name") },
 	"virtual_service": func(t *Table) any {
 		return [4]any{t.Get("address"), t.Get("fwmark"), t.Get("family"), t.Get("protocol")}
 	},
@@ -206,6 +207,8 @@ func tableName(path string) string {
 	switch path {
 	case "vrrp":
 		return "VRRP instance"
+	case "sync_group":
+		return "program of a sync group"
 	case "virtual_service":
 		return "virtual service"
 	case "virtual_service.real_servers":

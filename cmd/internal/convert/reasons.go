@@ -15,8 +15,8 @@ func Unsupported(why string) Reason { return Reason{LeftOut, why} }
 func Unneeded(why string) Reason { return Reason{NotNeeded, why} }
 
 const (
-	NoMail          = "lvsd sends no mail: notify and webhook of [global] get every event, and alert rules watch the metrics"
-	MailOnly        = "mail only: notify and webhook of [global] get every event"
+	MailByKind      = "[email] sends mail of the kinds of events that its key kinds lists, and not by instance or service"
+	MailOnly        = "mail only: [email] needs no such setting"
 	NotifyAsJSON    = "lvsd's notify gets each event as JSON on its standard input, and not as arguments: adapt the program, then add it as notify"
 	AnnouncesItself = "lvsd announces a takeover at once and again, on a schedule of its own"
 	OwnProcesses    = "is about keepalived's own processes"

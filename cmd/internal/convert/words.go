@@ -57,6 +57,17 @@ func FormatEndpoint(a netip.Addr, port int) string {
 	return netip.AddrPortFrom(a, uint16(port)).String()
 }
 
+// MailServer writes a mail server as HOST:PORT, with the port of SMTP if there is none.
+func MailServer(host, port string) string {
+	if port == "" {
+		port = "25"
+	}
+	if a, ok := ParseAddr(host); ok && a.Is6() {
+		return "[" + a.String() + "]:" + port
+	}
+	return host + ":" + port
+}
+
 // SplitWords splits a line at spaces, respecting single and double quotes, and
 // removes these.
 func SplitWords(s string) []string {

@@ -243,6 +243,9 @@ func (k *keepalived) global(n *node) {
 			k.leaveOut(n, vrrpKeywords, "")
 		}
 	default:
+		if k.mail(n) {
+			return
+		}
 		if _, known := globalKeywords[word]; !known {
 			if r, of := vrrpKeywords[strings.TrimPrefix(word, "vrrp_")]; of {
 				k.notes.Add(r.Kind, n.from, r.Why)
@@ -328,9 +331,11 @@ func (k *keepalived) user(own *node) *node {
 		k.notes.Hint("without script_user, keepalived runs scripts as the user keepalived_script if there is one, or else as root; lvsd runs them as its own user.")
 		return nil
 	}
-	k.note(convert.ToDo, n, "scripts run as this user, for which lvsd needs CAP_SETUID and CAP_SETGID; or take user and setpriv out of the result, and let lvsd's own user run them")
+	k.notes.Add(convert.ToDo, n.from, needsRights)
 	return n
 }
+
+const needsRights = "programs run as this user, for which lvsd needs CAP_SETUID and CAP_SETGID; or take user, notify_user and setpriv out of the result, and let lvsd's own user run them"
 
 // asUser returns a command that runs as another user, whose group has the user's name
 // unless another is said.

@@ -46,11 +46,9 @@ var topLevelKeywords = reasons(
 
 // globalKeywords are keywords of global_defs.
 var globalKeywords = reasons(
-	because{convert.Unneeded("names the machine in mails: lvsd uses the director's name"), "router_id"},
-	because{convert.Unsupported(convert.NoMail), "notification_email smtp_alert smtp_alert_vrrp smtp_alert_checker"},
-	because{convert.Unneeded(convert.MailOnly), `
-		notification_email_from smtp_server smtp_connect_timeout smtp_helo_name no_email_faults
-		no_checker_emails`},
+	because{convert.Unneeded("names the machine in mail: lvsd uses the director's name"), "router_id"},
+	because{convert.Unsupported(convert.MailByKind), "smtp_alert smtp_alert_vrrp smtp_alert_checker no_email_faults no_checker_emails"},
+	because{convert.Unneeded(convert.MailOnly), "smtp_connect_timeout smtp_helo_name"},
 	because{convert.Unneeded(`log_level = "debug" in [global] shows each probe, and lvsd why the last ones`), `
 		checker_log_all_failures`},
 	because{convert.Unneeded("lvsd compares the kernel's table with the file at its start, and leaves services alone that are not in it"), `
@@ -120,10 +118,9 @@ var vrrpKeywords = reasons(
 	because{convert.Unsupported("lvsd announces after a takeover and after a conflict, and not periodically"), `
 		garp_master_refresh vrrp_garp_master_refresh`},
 	because{convert.Unsupported("lvsd announces on the instance's interface"), "garp_extra_if"},
-	because{convert.Unsupported(convert.NoMail), "smtp_alert"},
+	because{convert.Unsupported(convert.MailByKind), "smtp_alert"},
 	because{convert.Unsupported(convert.NotifyAsJSON), `
-		notify notify_master notify_backup notify_fault notify_stop notify_deleted
-		notify_master_rx_lower_pri`},
+		notify_deleted notify_master_rx_lower_pri`},
 	because{convert.Unneeded("every change is an event"), "notify_priority_changes"},
 	because{convert.Unsupported("in lvsd the loss of the interface is a fault"), "dont_track_primary"},
 	because{convert.Unneeded(convert.OwnProcesses), "debug"},
@@ -155,7 +152,7 @@ var vrrpKeywords = reasons(
 
 // serverKeywords are keywords of virtual_server and real_server.
 var serverKeywords = reasons(
-	because{convert.Unsupported(convert.NoMail), "smtp_alert"},
+	because{convert.Unsupported(convert.MailByKind), "smtp_alert"},
 	because{convert.Unsupported(convert.NotifyAsJSON), "quorum_up quorum_down notify_up notify_down"},
 	because{convert.Reason{}, "alpha hysteresis enable_sni"},
 	because{convert.Unneeded("lvsd's stop leaves the table as it is"), "omega"},

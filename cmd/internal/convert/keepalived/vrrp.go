@@ -126,7 +126,9 @@ func (in *instanceReader) keyword(n *node) {
 			in.leaveOut(n, vrrpKeywords, "")
 		}
 	default:
-		in.leaveOut(n, vrrpKeywords, "is not a setting that keepalived.conf(5) describes")
+		if !in.notify(e, n) {
+			in.leaveOut(n, vrrpKeywords, "is not a setting that keepalived.conf(5) describes")
+		}
 	}
 }
 
@@ -442,7 +444,7 @@ func addressTexts(all []vip) []string {
 func (in *instanceReader) otherFamily(b *node, lines []*node) {
 	e := in.e.Clone()
 	e.Set("name", in.used.Unique(in.name+"-other-family", "instance"), lines[0].from)
-	for _, key := range []string{"version", "excluded_addresses", "authentication", "track_interfaces", "track_scripts", "track_files", "routes", "rules"} {
+	for _, key := range []string{"version", "excluded_addresses", "authentication", "track_interfaces", "track_scripts", "track_files", "routes", "rules", "notify_master", "notify_backup", "notify_fault", "notify_stop"} {
 		e.Delete(key)
 	}
 	all, _ := in.family(lines, nil)
@@ -484,6 +486,8 @@ func (k *keepalived) syncGroups() {
 			continue
 		}
 		k.joinGroup(g, members)
+		group := &convert.Table{From: g.from}
+		group.Set("name", members[0].Str("sync_group"), g.from)
 		for _, n := range g.block {
 			switch n.keyword() {
 			case "group":
@@ -500,10 +504,13 @@ func (k *keepalived) syncGroups() {
 					k.trackFile(members[0], c)
 				}
 			default:
-				if _, member := k.instances[n.keyword()]; !member {
+				if _, member := k.instances[n.keyword()]; !member && !k.notify(group, n) {
 					k.leaveOut(n, vrrpKeywords, "is not a setting of a sync group that keepalived.conf(5) describes")
 				}
 			}
+		}
+		if len(group.Entries) > 1 {
+			k.root.Append("sync_group", group)
 		}
 	}
 }

@@ -120,7 +120,8 @@ var inherited = []string{"checktimeout", "negotiatetimeout", "checkinterval", "c
 
 // keywords are settings without an equivalent.
 var keywords = map[string]convert.Reason{
-	"emailalert": convert.Unsupported(convert.NoMail), "emailalertfreq": convert.Unneeded(convert.MailOnly), "emailalertfrom": convert.Unneeded(convert.MailOnly), "emailalertstatus": convert.Unneeded(convert.MailOnly), "smtp": convert.Unneeded(convert.MailOnly),
+	"emailalert": convert.Unsupported(convert.MailByKind), "emailalertfreq": convert.Unneeded(convert.MailOnly), "emailalertfrom": convert.Unsupported(convert.MailByKind),
+	"emailalertstatus": convert.Unsupported(convert.MailByKind), "smtp": convert.Unsupported(convert.MailByKind),
 	"callback":        convert.Unsupported("lvsd runs no program when its file changes: notify gets an event of each reload"),
 	"fallbackcommand": convert.Unsupported(convert.NotifyAsJSON), "logfile": convert.Unneeded("lvsd logs to stderr, which systemd keeps; lvsd events is the history"),
 	"execute":        convert.Unsupported("convert that file, too, and put its services into this one: one lvsd has them all"),
@@ -142,6 +143,12 @@ func (l *ldirectord) setting(s setting) {
 		if yes {
 			l.root.Child("global").Set("auto_reload", true, s.from)
 		}
+	case s.key == "emailalert":
+		l.root.Child("email").Set("to", strings.FieldsFunc(unquote(s.value), func(r rune) bool { return r == ',' || r == ' ' }), s.from)
+	case s.key == "emailalertfrom":
+		l.root.Child("email").Set("from", unquote(s.value), s.from)
+	case s.key == "smtp":
+		l.root.Child("email").Set("server", convert.MailServer(s.value, ""), s.from)
 	case s.key == "fork":
 		l.fork = yes
 		l.leaveOut(s, "")

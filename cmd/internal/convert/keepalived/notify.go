@@ -1,0 +1,80 @@
+// Programs and mail at a change of state.
+
+package keepalived
+
+import (
+	"slices"
+
+	"lvsd/cmd/internal/convert"
+)
+
+// notifyKeys are the programs of one state, which have the same names in keepalived.
+var notifyKeys = []string{"notify_master", "notify_backup", "notify_fault", "notify_stop"}
+
+// notify reads a program of an instance or of a sync group, and reports whether the line
+// names one. notify is for all states.
+func (k *keepalived) notify(t *convert.Table, n *node) bool {
+	keys := []string{n.keyword()}
+	switch {
+	case n.keyword() == "notify":
+		keys = notifyKeys
+	case !slices.Contains(notifyKeys, n.keyword()):
+		return false
+	}
+	argv := convert.Argv(n.words[1:min(len(n.words), 2)])
+	if len(argv) == 0 {
+		k.note(convert.LeftOut, n, "names no program")
+		return true
+	}
+	if n.keyword() != "notify" {
+		k.note(convert.NotNeeded, n, "lvsd appends to its arguments what keepalived appends to those of notify: INSTANCE or GROUP, the name, the state and the priority")
+	}
+	k.notifyUser(n)
+	for _, key := range keys {
+		if other := t.Entry(key); other != nil && !convert.Equal(other.Value, argv) {
+			k.note(convert.ToDo, n, "keepalived runs this program and that of %s at the same change, and lvsd one: let that call this one, too", other.From.Text)
+			continue
+		}
+		t.Set(key, argv, n.from)
+	}
+	return true
+}
+
+// notifyUser sets the user of all programs: that of a line, or script_user.
+func (k *keepalived) notifyUser(n *node) {
+	user, from := n.arg(1), n.from
+	if user == "" && k.scriptUser != nil {
+		user, from = k.scriptUser.arg(0), k.scriptUser.from
+	}
+	if user == "" {
+		return
+	}
+	global := k.root.Child("global")
+	if have := global.Str("notify_user"); have != "" && have != user {
+		k.note(convert.ToDo, n, "runs as %s, and lvsd runs all these programs as one user, %s", user, have)
+		return
+	}
+	global.Set("notify_user", user, from)
+	k.notes.Add(convert.ToDo, from, needsRights)
+}
+
+// mail reads a keyword of global_defs about mail, and reports whether it is one.
+func (k *keepalived) mail(n *node) bool {
+	switch n.keyword() {
+	case "notification_email":
+		var to []string
+		for _, c := range n.block {
+			to = append(to, c.words...)
+		}
+		if len(to) > 0 {
+			k.root.Child("email").Set("to", to, n.from)
+		}
+	case "notification_email_from":
+		k.root.Child("email").Set("from", n.arg(0), n.from)
+	case "smtp_server":
+		k.root.Child("email").Set("server", convert.MailServer(n.arg(0), n.arg(1)), n.from)
+	default:
+		return false
+	}
+	return true
+}
