@@ -12,7 +12,6 @@
 package link
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,7 +23,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -64,17 +62,6 @@ type addrCache struct {
 	subscribers map[*subscriber]bool
 	owners      map[netip.Addr]map[*subscriber]bool
 	buf         []byte
-}
-
-// subscriber is notified of changes.
-type subscriber struct {
-	name        string
-	vmac        string // name of our macvlan
-	changed     func() // nil: before and after watch
-	wantsRoutes bool   // routes and rules are managed
-	routes      []Route
-	routesStale bool // some of them may be missing
-	owned       []netip.Prefix
 }
 
 var caches = struct {
@@ -142,58 +129,6 @@ func (h *addrCache) close() {
 	h.handle.Close()
 }
 
-// subscribe adds a subscriber for an interface.
-func (h *addrCache) subscribe(name string) *subscriber {
-	c := &subscriber{name: name}
-	h.mu.Lock()
-	h.subscribers[c] = true
-	h.mu.Unlock()
-	return c
-}
-
-func (h *addrCache) unsubscribe(c *subscriber) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.setOwned(c, nil)
-	delete(h.subscribers, c)
-}
-
-// setOwned sets the addresses whose changes concern the subscriber. Changes of
-// owned addresses are not reported to others. h.mu must be held.
-func (h *addrCache) setOwned(c *subscriber, ours []netip.Prefix) {
-	if slices.Equal(c.owned, ours) {
-		return
-	}
-	for _, q := range c.owned {
-		if by := h.owners[q.Addr()]; by != nil {
-			if delete(by, c); len(by) == 0 {
-				delete(h.owners, q.Addr())
-			}
-		}
-	}
-	c.owned = slices.Clone(ours)
-	for _, q := range ours {
-		if h.owners[q.Addr()] == nil {
-			h.owners[q.Addr()] = map[*subscriber]bool{}
-		}
-		h.owners[q.Addr()][c] = true
-	}
-}
-
-// watch calls changed after every change that may concern the subscriber, until
-// ctx ends. changed must not block.
-func (h *addrCache) watch(ctx context.Context, c *subscriber, changed func()) {
-	h.mu.Lock()
-	c.changed = changed
-	h.mu.Unlock()
-	h.run.Do(func() { go h.listen() })
-	changed() // it may have changed before
-	<-ctx.Done()
-	h.mu.Lock()
-	c.changed = nil
-	h.mu.Unlock()
-}
-
 // listen processes notifications until the socket is closed.
 func (h *addrCache) listen() {
 	defer close(h.done)
@@ -248,15 +183,6 @@ func (h *addrCache) drain() (messages int) {
 		}
 		for i := range all {
 			h.apply(&all[i], affected)
-		}
-	}
-}
-
-func (h *addrCache) notifyAll(affected map[*subscriber]bool) {
-	for c := range h.subscribers {
-		c.routesStale = c.wantsRoutes
-		if c.changed != nil {
-			affected[c] = true
 		}
 	}
 }
@@ -326,138 +252,6 @@ func (h *addrCache) apply(m *syscall.NetlinkMessage, affected map[*subscriber]bo
 	}
 }
 
-// notifyByAddress notifies the owners of an address; a change of any other
-// address concerns all, since it may be a source address.
-func (h *addrCache) notifyByAddress(index int, e entry, affected map[*subscriber]bool) {
-	by := h.owners[e.prefix.Addr()]
-	if len(by) == 0 {
-		by = h.subscribers
-	}
-	l := h.links[index]
-	for c := range by {
-		if c.changed != nil && (l == nil || l.Attrs().Name == c.name || l.Attrs().Name == c.vmac) {
-			affected[c] = true
-		}
-	}
-}
-
-func (h *addrCache) putLink(l netlink.Link) {
-	a := l.Attrs()
-	if old := h.links[a.Index]; old != nil && h.byName[old.Attrs().Name] == a.Index {
-		delete(h.byName, old.Attrs().Name)
-	}
-	h.links[a.Index], h.byName[a.Name] = l, a.Index
-}
-
-func (h *addrCache) deleteLink(index int) {
-	if old := h.links[index]; old != nil && h.byName[old.Attrs().Name] == index {
-		delete(h.byName, old.Attrs().Name)
-	}
-	delete(h.links, index)
-	delete(h.addrs, index)
-}
-
-// addrTable is the addresses of one interface.
-type addrTable struct {
-	all []entry // in order of addition
-	by  map[netip.Addr][]entry
-}
-
-// putAddress adds an entry, or updates it in its place.
-func (h *addrCache) putAddress(index int, e entry) {
-	t := h.addrs[index]
-	if t == nil {
-		t = &addrTable{by: map[netip.Addr][]entry{}}
-		h.addrs[index] = t
-	}
-	a := e.prefix.Addr()
-	i := slices.IndexFunc(t.by[a], e.same)
-	if i < 0 {
-		t.all, t.by[a] = append(t.all, e), append(t.by[a], e)
-		return
-	}
-	t.by[a][i] = e
-	t.all[slices.IndexFunc(t.all, e.same)] = e
-}
-
-func (h *addrCache) deleteAddress(index int, e entry) {
-	t := h.addrs[index]
-	if t == nil {
-		return
-	}
-	a := e.prefix.Addr()
-	t.all = slices.DeleteFunc(t.all, e.same)
-	if t.by[a] = slices.DeleteFunc(t.by[a], e.same); len(t.by[a]) == 0 {
-		delete(t.by, a)
-	}
-}
-
-func (e entry) same(o entry) bool { return e.prefix == o.prefix }
-
-// parseAddress parses an address message: struct ifaddrmsg and attributes.
-func parseAddress(b []byte) (index int, e entry, ok bool) {
-	if len(b) < unix.SizeofIfAddrmsg {
-		return 0, e, false
-	}
-	bits, flags, scope := int(b[1]), int(b[2]), int(b[3])
-	index = int(int32(binary.NativeEndian.Uint32(b[4:8])))
-	attrs, err := parseAttrs(b[unix.SizeofIfAddrmsg:])
-	if err != nil {
-		return 0, e, false
-	}
-	var address, local netip.Addr
-	var label string
-	for _, a := range attrs {
-		switch a.Attr.Type {
-		case unix.IFA_ADDRESS:
-			address, _ = netip.AddrFromSlice(a.Value)
-		case unix.IFA_LOCAL:
-			local, _ = netip.AddrFromSlice(a.Value)
-		case unix.IFA_LABEL:
-			label = unix.ByteSliceToString(a.Value)
-		case unix.IFA_FLAGS:
-			if len(a.Value) >= 4 {
-				flags = int(binary.NativeEndian.Uint32(a.Value))
-			}
-		}
-	}
-	if local.IsValid() {
-		address = local // on a point-to-point link IFA_ADDRESS is the peer
-	}
-	return index, entry{netip.PrefixFrom(address, bits), scope, flags, label}, address.IsValid()
-}
-
-// parseLink parses a link message: struct ifinfomsg and attributes.
-func parseLink(b []byte) (l netlink.Link, err error) {
-	err = checked(func() error {
-		l, err = netlink.LinkDeserialize(nil, b)
-		return err
-	})
-	return l, err
-}
-
-// parseAttrs parses the attributes at the end of a message.
-func parseAttrs(b []byte) (attrs []syscall.NetlinkRouteAttr, err error) {
-	err = checked(func() error {
-		attrs, err = nl.ParseRouteAttr(b)
-		return err
-	})
-	return attrs, err
-}
-
-var errMalformed = errors.New("malformed netlink message")
-
-// checked returns a panic of the netlink library as an error: it indexes what it
-// reads of the kernel without looking at the length.
-func checked(read func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errMalformed, p)
-		}
-	}()
-	return read()
-}
-
 // refresh brings the cache up to date. h.mu must be held.
 func (h *addrCache) refresh() error {
 	h.drain()
@@ -514,89 +308,4 @@ func (h *addrCache) dump() error {
 		}
 	}
 	return nil
-}
-
-// linkByName returns an interface by name.
-func (h *addrCache) linkByName(name string) (netlink.Link, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if err := h.refresh(); err != nil {
-		return nil, err
-	}
-	return h.named(name)
-}
-
-func (h *addrCache) named(name string) (netlink.Link, error) {
-	if index, ok := h.byName[name]; ok {
-		return h.links[index], nil
-	}
-	return nil, unix.ENODEV
-}
-
-// linkByIndex returns an interface by index.
-func (h *addrCache) linkByIndex(index int) (netlink.Link, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if err := h.refresh(); err != nil {
-		return nil, err
-	}
-	if l := h.links[index]; l != nil {
-		return l, nil
-	}
-	return nil, unix.ENODEV
-}
-
-// withAddresses calls f with the addresses of an interface. f must not keep them.
-func (h *addrCache) withAddresses(index int, f func(t *addrTable)) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if err := h.refresh(); err != nil {
-		return err
-	}
-	t := h.addrs[index]
-	if t == nil {
-		t = &addrTable{}
-	}
-	f(t)
-	return nil
-}
-
-// entries returns the entries of an interface that have one of these addresses.
-func (h *addrCache) entries(index int, some []netip.Prefix) (found []entry, err error) {
-	err = h.withAddresses(index, func(t *addrTable) {
-		for _, q := range some {
-			found = append(found, t.by[q.Addr()]...)
-		}
-	})
-	return found, err
-}
-
-// invalidate makes the next read dump everything.
-func (h *addrCache) invalidate() {
-	h.mu.Lock()
-	h.stale = true
-	h.mu.Unlock()
-}
-
-// expect adds an IPv6 address that is about to be requested: its notification
-// comes after the acknowledgement. It must be called before the request, so that
-// any notification is newer.
-func (h *addrCache) expect(index int, e entry) {
-	if e.prefix.Addr().Is4() {
-		return // notified before the acknowledgement
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.drain()
-	h.putAddress(index, e)
-}
-
-// unexpect reverts expect.
-func (h *addrCache) unexpect(index int, e entry) {
-	if e.prefix.Addr().Is4() {
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.deleteAddress(index, e)
 }

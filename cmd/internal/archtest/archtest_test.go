@@ -24,7 +24,7 @@ var leaves = []string{"lvsd/config", "lvsd/checker", "lvsd/vrrp", "lvsd/ipvs"}
 var pure = []string{
 	"checker/rise_fall.go", "checker/schedule.go", "checker/outcome/agent_report.go", "checker/outcome/result.go", "checker/netpoll/tcp_header.go",
 	"checker/probe/wire/grpc_message.go", "checker/probe/wire/http_response.go", "checker/probe/wire/proxy_header.go",
-	"vrrp/vrrp.go", "vrrp/config.go", "vrrp/machine.go", "vrrp/events.go", "vrrp/release.go", "vrrp/priority.go", "vrrp/packet.go", "vrrp/drop.go",
+	"vrrp/vrrp.go", "vrrp/config.go", "vrrp/machine.go", "vrrp/adverts.go", "vrrp/transitions.go", "vrrp/events.go", "vrrp/release.go", "vrrp/packet.go",
 	"vrrp/auth/hmac.go", "vrrp/checksum/checksum.go", "ipvs/diff.go", "cmd/internal/decision/*.go",
 	"cmd/internal/convert/*.go", "cmd/internal/convert/keepalived/*.go", "cmd/internal/convert/ldirectord/*.go", "cmd/internal/convert/ipvsadm/*.go",
 	"cmd/internal/preview/*.go", "config/*.go", "config/reader/*.go", "config/schema/*.go", "config/tomlpos/*.go", "config/values/*.go", "cmd/internal/alerts/*.go", "cmd/internal/cli/table/*.go",
