@@ -89,7 +89,7 @@ func BenchmarkHealthUnchanged(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory tells what ten thousand targets with full histories hold.
+// BenchmarkMemory measures what ten thousand targets with full histories hold.
 func BenchmarkMemory(b *testing.B) {
 	var before, after runtime.MemStats
 	for b.Loop() {

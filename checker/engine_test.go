@@ -277,7 +277,7 @@ func TestJoin(t *testing.T) {
 		}
 		synctest.Wait()
 		if c := r.changes_(); len(c) != 3 || c[2].ID.Service != "other" || c[2].Cause != "connect ok, 1 of 1" {
-			t.Errorf("told %+v", c)
+			t.Errorf("reported %+v", c)
 		}
 	})
 }
@@ -297,7 +297,7 @@ func TestOnAndOff(t *testing.T) {
 		r.start(t)
 		wait(time.Second)
 		if c := r.changes_(); len(c) != 4 || c[0].Cause != "on" {
-			t.Errorf("told %+v", c)
+			t.Errorf("reported %+v", c)
 		}
 		off.Checks, on.Checks = []probe.Check{check(2)}, []probe.Check{{Type: probe.TypeOff}}
 		r.set(t, on, off, both, one(4))
@@ -509,7 +509,7 @@ func TestRunTwiceAndStopInFlight(t *testing.T) {
 	})
 }
 
-func TestChangesAreTold(t *testing.T) {
+func TestChangesAreReported(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		r.set(t, one(1))
@@ -521,16 +521,16 @@ func TestChangesAreTold(t *testing.T) {
 			r.net.set(checktest.Addr(1), outcome.OK)
 		}
 		wait(10 * time.Second)
-		told := r.changes_()
+		reported := r.changes_()
 		last := Unknown
-		for i, c := range told {
+		for i, c := range reported {
 			if c.From != last || c.To == last || c.At.IsZero() {
 				t.Errorf("change %d: %+v after %v", i, c, last)
 			}
 			last = c.To
 		}
-		if len(told) != 11 || told[1].Cause != "connect reset, 3 of 3" || told[2].Cause != "connect ok, 2 of 2" {
-			t.Errorf("told %+v", told)
+		if len(reported) != 11 || reported[1].Cause != "connect reset, 3 of 3" || reported[2].Cause != "connect ok, 2 of 2" {
+			t.Errorf("reported %+v", reported)
 		}
 	})
 }

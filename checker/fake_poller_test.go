@@ -28,7 +28,7 @@ type fakePoller struct {
 type fakeSocket struct {
 	to   netip.AddrPort
 	done time.Time // zero: never
-	told bool
+	reported bool
 }
 
 func newFakePoller() *fakePoller {
@@ -79,13 +79,13 @@ func (k *fakePoller) Wait(until time.Time, look bool) (all []netpoll.Event) {
 		next := until
 		for fd, s := range k.sockets {
 			switch {
-			case s.told || s.done.IsZero():
+			case s.reported || s.done.IsZero():
 			case s.done.After(now):
 				if s.done.Before(next) {
 					next = s.done
 				}
 			default:
-				s.told = true
+				s.reported = true
 				all = append(all, netpoll.Event{FD: fd, Writable: true, Broken: k.refuse[s.to] != nil})
 			}
 		}

@@ -216,7 +216,7 @@ func TestLoopLeavesNothing(t *testing.T) {
 	}
 	stop()
 	checktest.Eventually(t, "no goroutine more than before", func() bool { return runtime.NumGoroutine() <= goroutines })
-	// What was opened by the servers too, but one each that nobody asked to accept.
+	// What was opened by the servers too, but one each that was never accepted.
 	checktest.Eventually(t, "no descriptor more than before", func() bool { return checktest.Descriptors(t) <= before+2 })
 }
 

@@ -12,7 +12,7 @@ import (
 
 // TestPathThatDidNotStand: what a probe finds that went astray changes no verdict,
 // neither for the worse nor for the better; and of one whose verdict would not
-// change nobody asks.
+// change asks for no result.
 func TestPathThatDidNotStand(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
@@ -59,7 +59,7 @@ func TestPathThatDidNotStand(t *testing.T) {
 		if n := asked.Load(); n != before {
 			t.Errorf("asked %d times for what is known", n-before)
 		}
-		gone.Store(true) // and somebody else answers
+		gone.Store(true) // and another server answers
 		r.net.set(checktest.Addr(1), outcome.OK)
 		wait(20 * time.Second)
 		if h := r.Health()[id(1)]; h.Verdict != Down {

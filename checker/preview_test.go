@@ -70,14 +70,14 @@ func previewed(t *testing.T, r *rand.Rand) {
 	rig.start(t)
 	for range 6 {
 		wait(time.Duration(r.IntN(8000)) * time.Millisecond)
-		before, told := rig.Health(), len(rig.changes_())
+		before, reported := rig.Health(), len(rig.changes_())
 		next := random()
 		p, err := rig.Preview(next)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(before, rig.Health(), sameAddresses); d != "" || len(rig.changes_()) != told {
-			t.Fatalf("a preview changed something (%d told of %d):\n%s", len(rig.changes_()), told, d)
+		if d := cmp.Diff(before, rig.Health(), sameAddresses); d != "" || len(rig.changes_()) != reported {
+			t.Fatalf("a preview changed something (%d reported of %d):\n%s", len(rig.changes_()), reported, d)
 		}
 		rig.arrivedMu.Lock() // no result comes in between
 		rig.set(t, next...)
@@ -89,7 +89,7 @@ func previewed(t *testing.T, r *rand.Rand) {
 	}
 }
 
-func TestPreviewCountsChecksThatBeginAnew(t *testing.T) {
+func TestPreviewCountsRestartedChecks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		r.set(t, one(1), one(2), one(3))

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A name's probes go to its address; the old answer holds while nobody answers;
+// A name's probes go to its address; the old answer holds while no server answers;
 // a new one is followed; a name that never had an address says nothing.
 func TestNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -50,7 +50,7 @@ func TestNames(t *testing.T) {
 		if h := r.Health()[id(1)]; h.Verdict != Down {
 			t.Errorf("the new answer is not followed: %+v", h)
 		}
-		// What nobody wants is not asked for.
+		// A name that is not needed is not looked up.
 		r.set(t, one(3))
 		wait(time.Minute)
 		before := 0
@@ -58,7 +58,7 @@ func TestNames(t *testing.T) {
 		wait(10 * time.Minute)
 		d.Change(func() {
 			if d.Lookups != before {
-				t.Errorf("asked %d times for names that nobody wants", d.Lookups-before)
+				t.Errorf("asked %d times for names that are not needed", d.Lookups-before)
 			}
 		})
 		r.stop()

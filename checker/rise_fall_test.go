@@ -25,7 +25,7 @@ func TestGauge(t *testing.T) {
 		{"down: rise in a row", Down, false, 2, 3, "+-++", "DDDU"},
 		{"thresholds of one", Up, false, 1, 1, "-+-+", "DUDU"},
 		{"thresholds below one are one", Up, false, 0, -3, "-+", "DU"},
-		{"the streak begins anew after a change", Up, false, 3, 2, "--++-+++", "UDDDDDDU"},
+		{"the streak restarts after a change", Up, false, 3, 2, "--++-+++", "UDDDDDDU"},
 	}
 	letters := map[Verdict]byte{Unknown: 'u', Up: 'U', Down: 'D'}
 	for _, tt := range tests {

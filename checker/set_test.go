@@ -71,7 +71,7 @@ func TestSetWithChangedCheck(t *testing.T) {
 		r.set(t, one(1), one(2), one(3))
 		r.start(t)
 		wait(10 * time.Second)
-		told := len(r.changes_())
+		reported := len(r.changes_())
 		old := r.Health()
 		var changed []Target
 		for i := 1; i <= 3; i++ {
@@ -100,8 +100,8 @@ func TestSetWithChangedCheck(t *testing.T) {
 		if h[id(1)].Verdict != Down || h[id(2)].Verdict != Up {
 			t.Errorf("after rise and fall: %+v", h)
 		}
-		if n := len(r.changes_()) - told; n != 3 {
-			t.Errorf("%d changes told: %+v", n, r.changes_()[told:])
+		if n := len(r.changes_()) - reported; n != 3 {
+			t.Errorf("%d changes reported: %+v", n, r.changes_()[reported:])
 		}
 	})
 }
@@ -139,12 +139,12 @@ func TestSetAddsAndRemovesChecks(t *testing.T) {
 		}
 		synctest.Wait()
 		if c := r.changes_(); c[len(c)-1].Cause != "checks changed" {
-			t.Errorf("told %+v", c)
+			t.Errorf("reported %+v", c)
 		}
 	})
 }
 
-// The result of a probe that was under way when its check went counts for nobody.
+// The result of a probe that was under way when its check was removed is ignored.
 func TestSetDuringProbe(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
@@ -198,9 +198,9 @@ func TestSetRefuses(t *testing.T) {
 			t.Checks[0].Type, t.Checks[0].Status = probe.TypeHTTP, []probe.StatusRange{{First: 300, Last: 200}}
 		},
 	}
-	for want, spoil := range tests {
+	for want, invalidate := range tests {
 		bad := one(2)
-		spoil(&bad)
+		invalidate(&bad)
 		err := e.Set([]Target{one(1), bad, one(3)})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "web 10.0.0.2:80") {
 			t.Errorf("%s: %v", want, err)

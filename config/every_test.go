@@ -29,7 +29,7 @@ var wrongs = map[schema.Kind][]string{
 }
 
 // TestEveryKeyIsMeasured: each key of each table with values of a wrong type, out of
-// its range and not among its choices, and misspelt. Each is told, at the very place,
+// its range and not among its choices, and misspelt. Each is reported, at the very place,
 // with the key's own path.
 func TestEveryKeyIsMeasured(t *testing.T) {
 	tried := 0

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// sameFile says whether two files are equal in all that anybody can see of them, or
+// sameFile reports whether two files are equal in everything visible of them, or
 // could see after another text.
 func sameFile(t *testing.T, what string, got, want *File) {
 	t.Helper()

@@ -32,7 +32,7 @@ func TestNoSecretInAMistake(t *testing.T) {
 	} else if len(f.Warnings) > 0 {
 		t.Fatal(f.Warnings)
 	}
-	told, seen := 0, 0
+	refused, seen := 0, 0
 	look := func(text string) {
 		seen++
 		f, err := Parse("x", []byte(text))
@@ -44,7 +44,7 @@ func TestNoSecretInAMistake(t *testing.T) {
 			}
 			return
 		}
-		told++
+		refused++
 		if leak(err.Error(), secret) {
 			t.Errorf("shown: %v", err)
 		}
@@ -72,8 +72,8 @@ func TestNoSecretInAMistake(t *testing.T) {
 		}
 		look(text)
 	}
-	if told < seen/2 {
-		t.Errorf("only %d of %d texts were refused", told, seen)
+	if refused < seen/2 {
+		t.Errorf("only %d of %d texts were refused", refused, seen)
 	}
 }
 

@@ -92,7 +92,7 @@ func TestZeroIsForOurServicesOnly(t *testing.T) {
 			b.k.SetStats(k, ServiceStats{Counters: Counters{Connections: 7}, Destinations: map[netip.AddrPort]DestinationStats{dest(1, 1).Address: {Active: 2, Counters: Counters{BytesIn: 9}}}})
 		}
 		if err := b.r.Zero(b.t.Context(), &mail); err == nil {
-			t.Error("zeroed a service of somebody else")
+			t.Error("zeroed another program's service")
 		}
 		if err := b.r.Zero(b.t.Context(), nil); err != nil {
 			t.Error(err)

@@ -25,7 +25,7 @@ type livelyKernel struct {
 	mu       sync.Mutex
 	old, new Table
 	failed   map[ServiceKey]bool
-	hands    bool // somebody was in the table since it was last read
+	hands    bool // another process changed the table since it was last read
 }
 
 func (k *livelyKernel) Read() (Reading, error) {
@@ -45,7 +45,7 @@ func (k *livelyKernel) Apply(op Op) error {
 		k.failed[op.Service.Key] = true
 	}
 	if k.hands {
-		return err // what nobody has read yet can't be minded
+		return err // a change that was not read yet cannot be repaired
 	}
 	now := k.Kernel.Table()
 	for key, s := range k.new {
@@ -88,7 +88,7 @@ func convergence(t *testing.T, seed uint64) {
 		go func() { defer close(done); rec.Run(ctx) }()
 		synctest.Wait()
 
-		var wish Table
+		var desired Table
 		var g uint64
 		for range 4 {
 			for range r.IntN(4) {
@@ -99,15 +99,15 @@ func convergence(t *testing.T, seed uint64) {
 					k.FailNth(n, []error{syscall.ENOMEM, syscall.ENOENT, syscall.ESRCH, syscall.EEXIST}[r.IntN(4)])
 				}
 			}
-			wish = randomTable(r)
+			desired = randomTable(r)
 			k.mu.Lock()
 			if !k.hands {
 				k.old = k.Table()
 			}
-			k.new = wish
+			k.new = desired
 			clear(k.failed)
 			k.mu.Unlock()
-			g = rec.SetDesired(Desired{Table: wish, Foreign: Remove})
+			g = rec.SetDesired(Desired{Table: desired, Foreign: Remove})
 			time.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
 			synctest.Wait()
 			if r.IntN(2) == 0 {
@@ -130,7 +130,7 @@ func convergence(t *testing.T, seed uint64) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		want := wish.Clone()
+		want := desired.Clone()
 		want[theirs.Key] = theirs
 		got := k.Table()
 		for key := range got {
@@ -149,7 +149,7 @@ func convergence(t *testing.T, seed uint64) {
 			t.Errorf("generation %d of %d, errors %v", s.Generation, g, s.Errors)
 		}
 		owned, _ := l.get()
-		if d := cmp.Diff(Owned{}.With(wish), owned, cmpAddr); d != "" {
+		if d := cmp.Diff(Owned{}.With(desired), owned, cmpAddr); d != "" {
 			t.Errorf("ledger (-want +got):\n%s", d)
 		}
 		cancel()

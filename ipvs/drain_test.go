@@ -136,7 +136,7 @@ func TestNoDrain(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		service func(*Service)
-		wish    func(*Desired)
+		desired    func(*Desired)
 		want    bool
 	}{
 		{"wlc", nil, nil, true},
@@ -151,20 +151,20 @@ func TestNoDrain(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, ipvstest.New(), nil, func(b *bench) {
 				b.connections(web, DestinationStats{Active: 1}, dest(2, 0))
-				wish := func(dests ...Destination) {
+				desired := func(dests ...Destination) {
 					s := service(web, dests...)
 					if c.service != nil {
 						c.service(&s)
 					}
 					w := Desired{Table: table(s), Drain: map[ServiceKey]time.Duration{web: time.Minute}}
-					if c.wish != nil {
-						c.wish(&w)
+					if c.desired != nil {
+						c.desired(&w)
 					}
 					b.r.SetDesired(w)
 					synctest.Wait()
 				}
-				wish(dest(1, 1), dest(2, 5))
-				wish(dest(1, 1))
+				desired(dest(1, 1), dest(2, 5))
+				desired(dest(1, 1))
 				if _, there := b.k.Table()[web].Destinations[dest(2, 0).Address]; there != c.want {
 					t.Errorf("it drains: %v", there)
 				}
@@ -216,7 +216,7 @@ func TestDrainOfAService(t *testing.T) {
 	})
 }
 
-// Somebody else's real server is never drained by us.
+// Another program's real server is never drained by us.
 func TestForeignServersDoNotDrain(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.wantDrained(service(web, dest(1, 1)))
@@ -253,7 +253,7 @@ func TestFightIsRaisedAndNotFoughtForEver(t *testing.T) {
 		}
 		b.expectLog("another program keeps changing", 1)
 		b.expectLog("changed by someone else", ConflictAfter-1)
-		// A new wish for the place is written at once all the same, and others
+		// A newly desired entry in its place is written at once anyway, and others
 		// are repaired as ever.
 		g := b.want(service(web, dest(1, 0), dest(2, 1)), service(mail, dest(1, 1)))
 		if w := b.k.Table()[web].Destinations[dest(1, 0).Address].Weight; w != 0 || b.r.Snapshot().Attempted != g {
@@ -274,7 +274,7 @@ func TestFightIsRaisedAndNotFoughtForEver(t *testing.T) {
 	})
 }
 
-// Somebody who flushes the table again and again: the service is made anew once
+// A program that flushes the table repeatedly: the service is added again once
 // an interval, with its servers.
 func TestFightAboutAService(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {

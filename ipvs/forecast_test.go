@@ -28,7 +28,7 @@ func TestForecastIsWhatHappens(t *testing.T) {
 }
 
 // randomWish is a wish that concerns everything.
-func randomWish(r *rand.Rand) Desired {
+func randomDesired(r *rand.Rand) Desired {
 	w := Desired{Table: randomTable(r), Drain: map[ServiceKey]time.Duration{}, NoDrain: map[Entry]struct{}{},
 		Foreign: ForeignPolicy(r.IntN(3)), ManageSysctls: r.IntN(2) == 0, ResyncInterval: time.Hour,
 		TimeoutTCP: time.Duration(r.IntN(3)) * time.Minute, TimeoutUDP: time.Duration(r.IntN(2)) * time.Hour}
@@ -52,7 +52,7 @@ func foretold(t *testing.T, seed uint64) (writes int) {
 		}
 	})
 	l := &memoryLedger{owned: Owned{}.With(randomPart(r, k.Table()))}
-	first := randomWish(r)
+	first := randomDesired(r)
 	start, err := ForecastStart(k, l.owned, first)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func foretold(t *testing.T, seed uint64) (writes int) {
 	inBubble(t, k, l, func(b *bench) {
 		writes += b.compare(start, first)
 		for range 4 {
-			if r.IntN(2) == 0 { // somebody else's hands
+			if r.IntN(2) == 0 { // another process's writes
 				k.Change(func(t Table) {
 					for _, key := range t.Keys() {
 						if r.IntN(4) == 0 {
@@ -71,16 +71,16 @@ func foretold(t *testing.T, seed uint64) (writes int) {
 				b.after(2 * time.Second)
 				b.r.Refresh(b.t.Context()) // the wish is written on what was read
 			}
-			wish := randomWish(r)
+			desired := randomDesired(r)
 			before := len(k.Ops())
 			ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
-			f, err := b.r.Forecast(ctx, wish)
+			f, err := b.r.Forecast(ctx, desired)
 			cancel()
 			synctest.Wait()
 			if err != nil || len(k.Ops()) != before {
 				b.t.Fatalf("a forecast wrote %d times: %v", len(k.Ops())-before, err)
 			}
-			writes += b.compare(f, wish)
+			writes += b.compare(f, desired)
 			b.after(time.Duration(r.IntN(3000)) * time.Millisecond)
 		}
 	})

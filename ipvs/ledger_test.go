@@ -59,14 +59,14 @@ func TestLedgerIsWrittenFirst(t *testing.T) {
 		r := NewReconciler(orderedKernel{ipvstest.New(), t, l}, Options{Ledger: l})
 		ctx, cancel := context.WithCancel(t.Context())
 		go r.Run(ctx)
-		for i, wish := range []Table{
+		for i, desired := range []Table{
 			table(service(web, dest(1, 1), dest(2, 1)), service(mail, dest(1, 1))),
 			table(service(web, dest(3, 1))),
 			{},
 		} {
-			r.SetDesired(Desired{Table: wish})
+			r.SetDesired(Desired{Table: desired})
 			synctest.Wait()
-			if owned, _ := l.get(); !owned.Equal(Owned{}.With(wish)) {
+			if owned, _ := l.get(); !owned.Equal(Owned{}.With(desired)) {
 				t.Errorf("wish %d: ledger %v", i, owned)
 			}
 		}
@@ -78,14 +78,14 @@ func TestLedgerIsWrittenFirst(t *testing.T) {
 func TestFullDiskDoesNotStopBalancing(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.l.setFail(syscall.ENOSPC)
-		wish := service(web, dest(1, 1))
-		g := b.r.SetDesired(Desired{Table: table(wish)})
+		desired := service(web, dest(1, 1))
+		g := b.r.SetDesired(Desired{Table: table(desired)})
 		if err := b.r.Wait(b.t.Context(), g); err != nil {
 			t.Errorf("Wait: %v", err)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		b.expectTable(wish)
+		b.expectTable(desired)
 		b.expectLog("ledger", 1)
 		if s := b.r.Snapshot(); !strings.Contains(s.LedgerError, "no space") {
 			t.Errorf("ledger error %q", s.LedgerError)
@@ -93,7 +93,7 @@ func TestFullDiskDoesNotStopBalancing(t *testing.T) {
 		b.l.setFail(nil)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if owned, _ := b.l.get(); !owned.Equal(Owned{}.With(table(wish))) || b.r.Snapshot().LedgerError != "" {
+		if owned, _ := b.l.get(); !owned.Equal(Owned{}.With(table(desired))) || b.r.Snapshot().LedgerError != "" {
 			t.Errorf("ledger %v, %q", owned, b.r.Snapshot().LedgerError)
 		}
 	})
@@ -158,12 +158,12 @@ func TestSettings(t *testing.T) {
 func TestNoSysctlsIsVisibleNotFatal(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.k.NoSysctls()
-		wish := service(web, dest(1, 1))
-		g := b.r.SetDesired(Desired{Table: table(wish), ManageSysctls: true})
+		desired := service(web, dest(1, 1))
+		g := b.r.SetDesired(Desired{Table: table(desired), ManageSysctls: true})
 		if err := b.r.Wait(b.t.Context(), g); err != nil {
 			t.Error(err)
 		}
-		b.expectTable(wish)
+		b.expectTable(desired)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		b.expectLog("settings are not as wanted", 1)
@@ -261,7 +261,7 @@ func TestFailedDeletionStaysOurs(t *testing.T) {
 	})
 }
 
-// TestTemplatesAreKeptForAWhile: our own change of mind is nobody else's doing.
+// TestTemplatesAreKeptForAWhile: our own change of mind is no drift.
 func TestTemplatesAreKeptForAWhile(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		for _, keep := range []bool{false, true, false} {

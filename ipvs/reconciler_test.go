@@ -15,7 +15,7 @@ import (
 	"lvsd/ipvs/ipvstest"
 )
 
-func TestReadsBeforeTheFirstWish(t *testing.T) {
+func TestReadsBeforeTheFirstDesiredTable(t *testing.T) {
 	k := ipvstest.New()
 	k.Change(func(t Table) { t[mail] = service(mail, dest(9, 3)) })
 	inBubble(t, k, nil, func(b *bench) {
@@ -100,8 +100,8 @@ func TestSnapshotsAreNotWrittenTo(t *testing.T) {
 
 func TestDriftIsRepairedCountedAndNamed(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
-		wish := []Service{service(web, dest(1, 1), dest(2, 2), dest(3, 3)), service(mail, dest(1, 1))}
-		b.want(wish...)
+		desired := []Service{service(web, dest(1, 1), dest(2, 2), dest(3, 3)), service(mail, dest(1, 1))}
+		b.want(desired...)
 		time.Sleep(5 * time.Second)
 		b.k.Change(func(t Table) {
 			delete(t, mail)
@@ -114,7 +114,7 @@ func TestDriftIsRepairedCountedAndNamed(t *testing.T) {
 		})
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		b.expectTable(service(web, dest(1, 1), dest(2, 2), dest(3, 3), dest(7, 1)), wish[1])
+		b.expectTable(service(web, dest(1, 1), dest(2, 2), dest(3, 3), dest(7, 1)), desired[1])
 		s := b.r.Snapshot()
 		for _, kind := range DriftKinds[:5] {
 			if s.Drift[kind] != 1 {
@@ -178,7 +178,7 @@ func TestSurpriseInAWrite(t *testing.T) {
 	}
 }
 
-func TestAdoptsWhatSomebodyElseMadeMeanwhile(t *testing.T) {
+func TestAdoptsWhatAnotherProcessAdded(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.k.Change(func(t Table) { t[web] = service(web, dest(1, 9), dest(8, 1)) })
 		g := b.r.SetDesired(Desired{Table: table(service(web, dest(1, 1), dest(2, 1)))})
@@ -299,8 +299,8 @@ func TestLostReply(t *testing.T) {
 
 func TestKernelLostAndBack(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
-		wish := service(web, dest(1, 1), dest(2, 1))
-		b.want(wish)
+		desired := service(web, dest(1, 1), dest(2, 1))
+		b.want(desired)
 		b.k.SetDown(true)
 		b.k.Change(func(t Table) { clear(t) })
 		time.Sleep(2 * time.Second)

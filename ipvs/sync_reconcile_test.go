@@ -50,7 +50,7 @@ func TestSyncRunsBothHalves(t *testing.T) {
 		if n := b.k.DaemonStarts(); n != 2 {
 			t.Errorf("%d starts", n)
 		}
-		// Another id or interface starts both anew.
+		// Another id or interface restarts both.
 		b.wantSync(&SyncConfig{Interface: "eth0", ID: 6}, service(web, dest(1, 7)))
 		if s := b.daemons(); s.Master.ID != 6 || s.Backup.ID != 6 || b.k.DaemonStarts() != 4 {
 			t.Errorf("%+v after %d starts", s, b.k.DaemonStarts())
@@ -59,7 +59,7 @@ func TestSyncRunsBothHalves(t *testing.T) {
 			t.Errorf("%d drifts by our own hand", n)
 		}
 	})
-	// A daemon that starts anew finds all as it is.
+	// A daemon that restarts finds all as it is.
 	inBubble(t, k, l, func(b *bench) {
 		b.wantSync(&SyncConfig{Interface: "eth0", ID: 6}, service(web, dest(1, 7)))
 		if n := b.k.DaemonStarts(); n != 4 {
@@ -78,8 +78,8 @@ func TestSyncRunsBothHalves(t *testing.T) {
 	})
 }
 
-// Daemons that nobody wished for belong to somebody else.
-func TestSyncOfSomebodyElse(t *testing.T) {
+// Daemons that were not desired belong to another program.
+func TestSyncOfAnotherProcess(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		theirs := SyncState{Master: SyncDaemon{Running: true, Interface: "eth0", ID: 9}}
 		b.k.SetDaemons(theirs)
@@ -131,7 +131,7 @@ func TestSyncStoppedByHandIsStartedAgain(t *testing.T) {
 }
 
 // An interface that is missing is an error that shows, once, and no end; one that
-// was made anew has lost the group that the receiver had joined.
+// was added again has lost the group that the receiver had joined.
 func TestSyncInterfaceComesAndGoes(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.wantSync(&SyncConfig{Interface: "eth1", ID: 5}, service(web, dest(1, 1)))

@@ -15,7 +15,7 @@ func TestSyncMessageLength(t *testing.T) {
 		role         SyncRole
 		mtu, maxLen  int
 		six          bool
-		started      int // what the kernel is told
+		started      int // what is sent to the kernel
 		sender, recv uint16
 	}{
 		{role: SyncMaster, mtu: 1500, started: 0, sender: 1472},

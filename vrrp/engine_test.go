@@ -117,7 +117,7 @@ func TestPairElectsPreemptsAndHandsOver(t *testing.T) {
 		defer stop2()
 		time.Sleep(5 * time.Second)
 		if !hasVIP(h2) {
-			t.Fatal("nobody holds the address")
+			t.Fatal("no director has the address")
 		}
 
 		// The better one comes later and preempts after its own down interval.
@@ -224,9 +224,9 @@ func TestLostLinkMessage(t *testing.T) {
 	})
 }
 
-// Deleted and made again so fast that nobody saw it missing: the old socket is
+// Deleted and made again so fast that its absence was not seen: the old socket is
 // bound to what is gone.
-func TestInterfaceMadeAnew(t *testing.T) {
+func TestInterfaceIsMadeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l lan
 		h, r := l.host(lb1), &recorder{}

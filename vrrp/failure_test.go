@@ -14,7 +14,7 @@ func TestAddressThatCannotBeAdded(t *testing.T) {
 	b.run()
 	b.want(b.fail("no memory"), "send 0", "hold", "became fault address_failed")
 	if p := b.m.snapshot(); p.detail != "no memory" {
-		t.Errorf("told as %q", p.detail)
+		t.Errorf("reported as %q", p.detail)
 	}
 	b.answer()
 	b.deadline(b.m.Deadline(), retryAfter)
@@ -47,7 +47,7 @@ func TestAddressThatCannotBeAdded(t *testing.T) {
 	}
 }
 
-// Alone, it goes on trying: somebody must.
+// Alone, it goes on trying: there is no other.
 func TestAddressFailureWithoutAPeer(t *testing.T) {
 	b := backup(t)
 	b.run()
@@ -78,7 +78,7 @@ func TestOwnerThatFailedWaits(t *testing.T) {
 	b.want(b.run(), "became backup retry")
 }
 
-func TestFailureOfAnOlderWishIsNotTaken(t *testing.T) {
+func TestFailureOfAnOlderRequestIsIgnored(t *testing.T) {
 	b := backup(t)
 	b.run()
 	b.want(b.step(input{kind: inAddresses, holdSeq: b.m.holdSeq - 1, detail: "no memory"}))
@@ -118,7 +118,7 @@ func TestAddressPutBackIsAnnounced(t *testing.T) {
 	b.want(b.step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, holdSeq: b.m.holdSeq, restored: true}), "announce 10.0.0.88")
 }
 
-// A master nobody can hear steps back as soon as it hears another one, whatever
+// A master that no one receives steps back as soon as it hears another one, whatever
 // that one's priority; alone it stays.
 func TestMasterThatCannotSend(t *testing.T) {
 	b := master(t)

@@ -96,10 +96,10 @@ func (h *host) dial(_ string, index int, source netip.Addr) (conn, error) {
 func (h *host) set(change func(*link.State)) {
 	h.mu.Lock()
 	change(&h.state)
-	tell := h.changed
+	changed := h.changed
 	h.mu.Unlock()
-	if tell != nil {
-		tell()
+	if changed != nil {
+		changed()
 	}
 }
 

@@ -14,7 +14,7 @@ func (p *process) said(words string) int {
 	return strings.Count(p.log.String(), words)
 }
 
-// What somebody does to the addresses or the interface, on a real kernel: put back
+// What another process does to the addresses or the interface, on a real kernel: put back
 // at once, logged once and counted, or a fault; and afterwards all is as before.
 func TestKernelAddressIsGuarded(t *testing.T) {
 	for _, mac := range []bool{false, true} {
@@ -36,7 +36,7 @@ func TestKernelAddressIsGuarded(t *testing.T) {
 			const putBack = "somebody else removed addresses: put back"
 			var counted uint64
 			for what, harm := range map[string]func(){
-				"deleted by hand": func() { in("address", "del", vip.String(), "dev", on) },
+				"deleted manually": func() { in("address", "del", vip.String(), "dev", on) },
 				"flushed":         func() { in("address", "flush", "to", vip.String()) },
 			} {
 				said := d.said(putBack)
@@ -47,7 +47,7 @@ func TestKernelAddressIsGuarded(t *testing.T) {
 					counted = d.status().Restored
 					return s.holds("d1", vip) && counted > before && d.said(putBack)-said == int(counted-before)
 				})
-				if what == "deleted by hand" && counted != before+1 {
+				if what == "deleted manually" && counted != before+1 {
 					t.Errorf("%s: counted %d times", what, counted-before)
 				}
 			}

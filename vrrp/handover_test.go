@@ -11,7 +11,7 @@ func held(c *Config) { c.Standby = true }
 
 func (b *bench) handOver() []string { return b.step(input{kind: inHandOver}) }
 
-// A master that is told to resigns, goes on serving until its successor is heard,
+// A master that is asked to resigns, goes on serving until its successor is heard,
 // and is a backup from then on.
 func TestHandOver(t *testing.T) {
 	b := master(t, priority(200), handover(5*time.Second))
@@ -43,8 +43,8 @@ func TestHandOver(t *testing.T) {
 	b.want(b.run(), "send 200", "hold 10.0.0.88", "announce 10.0.0.88", "became master preempt")
 }
 
-// Nobody takes the addresses: they stay, and this director is master again.
-func TestHandOverToNobody(t *testing.T) {
+// No director takes the addresses: they stay, and this director is master again.
+func TestHandOverWithoutSuccessor(t *testing.T) {
 	b := master(t, priority(200), handover(5*time.Second), held)
 	began := b.now
 	b.want(b.handOver(), "send 0", "became backup handover")
@@ -105,7 +105,7 @@ func TestHandOverOfAGroup(t *testing.T) {
 			synctest.Wait()
 			for i := range 2 {
 				if !hasVIP(hosts[0][i]) && !hasVIP(hosts[1][i]) {
-					t.Fatalf("nobody has the address of %s", configs[i].Name)
+					t.Fatalf("no director has the address of %s", configs[i].Name)
 				}
 			}
 		}

@@ -93,7 +93,7 @@ func TestGroupKeepsFromTakingOver(t *testing.T) {
 		t.Errorf("%q", w)
 	}
 	b.run()
-	b.state(Master) // gateway follows nobody any more
+	b.state(Master) // gateway follows no instance any more
 	if b.m.warning() != "" {
 		t.Errorf("%q", b.m.warning())
 	}

@@ -166,7 +166,7 @@ func TestKernelSilenceWithCarrier(t *testing.T) {
 	t.Logf("two masters settled %v after healing, 100 ms adverts", events[len(events)-1].At.Sub(healed).Round(time.Millisecond))
 	s.holder("d1", "d2", vip)
 	// If d2's advert came first, d1 heard it and announces at once; else at its
-	// next repeat. Either way the neighbours are told.
+	// next repeat. Either way the neighbours are informed.
 	eventually(t, "an announcement", func() bool { return seen.arps(1, vip.Addr()) > 0 && seen.arps(2, vip.Addr()) > 0 })
 	if d1.became(Backup, ReasonHigherPriority) {
 		t.Error("the better master stepped back")

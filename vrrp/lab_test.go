@@ -52,14 +52,14 @@ type report struct {
 	Event  *Event   `json:",omitempty"`
 	Error  string   `json:",omitempty"`
 	Status *Status  `json:",omitempty"`
-	Crowd  *crowded `json:",omitempty"`
+	Fleet  *fleetStatus `json:",omitempty"`
 }
 
 // director runs one election until SIGTERM and tells what happens. A line on
 // its input is answered with the status.
 func director(text string) int {
 	var out sync.Mutex
-	tell := func(r report) {
+	emit := func(r report) {
 		out.Lock()
 		defer out.Unlock()
 		if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
@@ -68,27 +68,27 @@ func director(text string) int {
 	}
 	var cfg Config
 	if err := json.Unmarshal([]byte(text), &cfg); err != nil {
-		tell(report{Error: err.Error()})
+		emit(report{Error: err.Error()})
 		return 2
 	}
 	e, err := Open(cfg, Options{
 		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		OnEvent: func(e Event) { tell(report{Event: &e}) },
+		OnEvent: func(e Event) { emit(report{Event: &e}) },
 	})
 	if err != nil {
-		tell(report{Error: err.Error()})
+		emit(report{Error: err.Error()})
 		return 1
 	}
 	go func() {
 		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 			s := e.Status()
-			tell(report{Status: &s})
+			emit(report{Status: &s})
 		}
 	}()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	if err := e.Run(ctx); err != nil {
-		tell(report{Error: err.Error()})
+		emit(report{Error: err.Error()})
 		return 1
 	}
 	return 0

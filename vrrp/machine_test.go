@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A bench drives one machine by hand. Times are counted from its start.
+// A bench drives one machine step by step. Times are counted from its start.
 type bench struct {
 	t     *testing.T
 	m     *machine
@@ -46,7 +46,7 @@ func newBench(t *testing.T, change ...func(*Config)) *bench {
 	return &bench{t: t, m: newMachine(config(change...), start), start: start, now: start}
 }
 
-// backup is one that has begun, sends from 10.0.0.12 and hears nobody.
+// backup is one that has begun, sends from 10.0.0.12 and receives nothing.
 func backup(t *testing.T, change ...func(*Config)) *bench {
 	b := newBench(t, change...)
 	b.step(input{kind: inStart})
@@ -79,7 +79,7 @@ func (b *bench) step(in input) []string {
 		case didChangeState:
 			out = append(out, fmt.Sprintf("became %s %s", a.to, a.reason))
 			if a.to != b.m.state {
-				b.t.Errorf("told %v, is %v", a.to, b.m.state)
+				b.t.Errorf("reported %v, is %v", a.to, b.m.state)
 			}
 		}
 	}
@@ -181,14 +181,14 @@ func TestOwnerStartsAsMaster(t *testing.T) {
 	b.deadline(b.m.advertAt, time.Second)
 }
 
-// RFC 9568 §6.4.1, anybody else; and §6.4.2, the down timer.
+// RFC 9568 §6.4.1, any other; and §6.4.2, the down timer.
 func TestSilenceMakesAMaster(t *testing.T) {
 	b := backup(t)
 	b.deadline(b.m.Deadline(), 3609375*time.Microsecond)
 	// The advert first, then the addresses, then the neighbours.
 	b.want(b.run(), "send 100", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
 	if b.m.detail != "3.609 s of silence" {
-		t.Errorf("told as %q", b.m.detail)
+		t.Errorf("reported as %q", b.m.detail)
 	}
 	b.deadline(b.m.advertAt, time.Second)
 	if b.m.master != lb1 || b.m.masterPriority != 100 {
@@ -363,7 +363,7 @@ func TestPreemptDelayIsCancelledByABetterMaster(t *testing.T) {
 	for s := 3; s < 12; s += 3 {
 		b.at(time.Duration(s)*time.Second).advert(lb2, 150)
 	}
-	b.at(12*time.Second).advert(lb2, 50) // armed anew
+	b.at(12*time.Second).advert(lb2, 50) // armed again
 	b.deadline(b.m.Deadline(), downInterval(100, time.Second))
 	for s := 13; s < 22; s++ {
 		b.at(time.Duration(s)*time.Second).advert(lb2, 50)
@@ -441,10 +441,10 @@ func TestLeftoverIsResumedAfterOneAdvert(t *testing.T) {
 	b.deadline(b.m.Deadline(), downInterval(100, time.Second))
 
 	b = leftover(t)
-	b.advert(lb2, 1) // to be preempted, and no sooner than by anybody else
+	b.advert(lb2, 1) // to be preempted, and no sooner than by any other
 	b.deadline(b.m.Deadline(), downInterval(100, time.Second))
 
-	b = newBench(t, func(c *Config) { c.Standby = true }) // after a handover by hand
+	b = newBench(t, func(c *Config) { c.Standby = true }) // after a manual handover
 	b.step(input{kind: inStart, prefixes: []netip.Prefix{vip}})
 	b.step(input{kind: inReady, from: lb1})
 	b.deadline(b.m.Deadline(), downInterval(100, time.Second))

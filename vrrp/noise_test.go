@@ -58,7 +58,7 @@ func TestFloodOfRefusedAdverts(t *testing.T) {
 		stop1()
 		stop2()
 		if len(contests) != 2 || !contests[0].On || contests[0].State != Master || !strings.Contains(contests[0].Detail, "10.0.0.66") || contests[1].On {
-			t.Errorf("the contest was told as %+v", contests)
+			t.Errorf("the conflict was reported as %+v", contests)
 		}
 	})
 }
@@ -86,7 +86,7 @@ func (h *countingHandler) count() int {
 	return h.n
 }
 
-// A log that nobody reads must not cost an advert.
+// A log that is not read must not cost an advert.
 func TestStuckLogDelaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l lan

@@ -28,7 +28,7 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// The messages were added up by hand from RFC 5798 §5.2 and RFC 9568 §5.2; the
+// The messages were summed manually from RFC 5798 §5.2 and RFC 9568 §5.2; the
 // two marked so left keepalived 2.2.7 with just these octets.
 var golden = []struct {
 	name    string
@@ -79,7 +79,7 @@ func equalAdverts(a, b Advert) bool {
 }
 
 // patched is the first golden message with some octets changed and, unless the
-// checksum itself is meant, summed anew.
+// checksum itself is meant, summed again.
 func patched(t *testing.T, resum bool, change func(b []byte) []byte) []byte {
 	b := change(unhex(t, golden[0].message))
 	if resum && len(b) >= headerLen {

@@ -8,7 +8,7 @@ import (
 
 func handover(d time.Duration) func(*Config) { return func(c *Config) { c.HandoverLimit = d } }
 
-// quiet says whether the last doHold was.
+// quiet reports whether the last doHold silenced ARP.
 func (b *bench) quiet(want bool) {
 	b.t.Helper()
 	if b.m.arpSilenced != want {
@@ -23,7 +23,7 @@ func TestYieldOnStop(t *testing.T) {
 	b.quiet(false)
 	b.deadline(b.m.Deadline(), time.Second+time.Second/16) // to resign again
 	b.now = b.now.Add(300 * time.Millisecond)
-	b.want(b.advert(lb2, 0)) // somebody else's resignation is no successor
+	b.want(b.advert(lb2, 0)) // another director's resignation is no successor
 	b.want(b.advert(lb2, 90), "hold 10.0.0.88")
 	b.quiet(true)
 	b.answer()
@@ -118,7 +118,7 @@ func TestHandoverWithoutAGap(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			synctest.Wait()
 			if !hasVIP(h1) && !hasVIP(h2) {
-				t.Fatalf("nobody has the address %v after the stop", time.Since(began))
+				t.Fatalf("no director has the address %v after the stop", time.Since(began))
 			}
 			if hasVIP(h1) && hasVIP(h2) {
 				both++

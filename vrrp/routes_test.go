@@ -111,7 +111,7 @@ func TestKernelRoutesMoveAlong(t *testing.T) {
 	moved("d1", "d2")
 	d1.end(syscall.SIGKILL)
 	eventually(t, "takeover", func() bool { return has("d2") && has("d1") })
-	c1.Preempt = false // or it is master again before anybody looks
+	c1.Preempt = false // or it is master again before the worker looks
 	d1 = s.director("d1", c1)
 	moved("d2", "d1")
 	d2.end(syscall.SIGTERM)

@@ -19,19 +19,19 @@ import (
 )
 
 // manyEnv turns the test binary into a director of many elections: the JSON of a
-// crowd.
+// fleet.
 const manyEnv = "LVSD_TEST_MANY"
 
 // A crowd is as many elections of one interface as there can be, with addresses
 // each.
-type crowd struct {
+type fleet struct {
 	Elections, Addresses int
 	Priority             uint8
 	Interval             time.Duration
 	VirtualMAC           bool
 }
 
-func (c crowd) config(i int) Config {
+func (c fleet) config(i int) Config {
 	cfg := Config{
 		Name: fmt.Sprint("e", i), Interface: "eth0", VRID: uint8(i), Priority: c.Priority,
 		AdvertInterval: c.Interval, Preempt: true, VirtualMAC: c.VirtualMAC,
@@ -43,7 +43,7 @@ func (c crowd) config(i int) Config {
 }
 
 // crowded is how a crowd stands.
-type crowded struct {
+type fleetStatus struct {
 	Masters, Backups, Held int
 	Transitions            int64
 	First, Last            time.Time // the first that became master, and the last that held all its addresses
@@ -56,7 +56,7 @@ type crowded struct {
 // many runs a crowd until SIGTERM. A line on its input is answered with how it
 // stands; "reset" forgets the times.
 func many(text string) int {
-	var c crowd
+	var c fleet
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		panic(err)
 	}
@@ -112,7 +112,7 @@ func many(text string) int {
 				lag.Store(0)
 				transitions.Store(0)
 			}
-			s := crowded{Transitions: transitions.Load(), Goroutines: runtime.NumGoroutine(), Lag: time.Duration(lag.Load()), Busy: busy(), Resident: resident()}
+			s := fleetStatus{Transitions: transitions.Load(), Goroutines: runtime.NumGoroutine(), Lag: time.Duration(lag.Load()), Busy: busy(), Resident: resident()}
 			for _, e := range engines {
 				st := e.status.Load()
 				s.Held += len(st.present)
@@ -126,7 +126,7 @@ func many(text string) int {
 			mu.Lock()
 			s.First, s.Last = first, last
 			mu.Unlock()
-			_ = json.NewEncoder(os.Stdout).Encode(report{Crowd: &s})
+			_ = json.NewEncoder(os.Stdout).Encode(report{Fleet: &s})
 		}
 	}()
 	running.Wait()
@@ -149,7 +149,7 @@ func resident() string {
 	return ""
 }
 
-func (s *site) many(host string, c crowd) *process {
+func (s *site) many(host string, c fleet) *process {
 	text, err := json.Marshal(c)
 	if err != nil {
 		s.t.Fatal(err)
@@ -161,15 +161,15 @@ func (s *site) many(host string, c crowd) *process {
 	return s.start(host, []string{manyEnv + "=" + string(text)}, self)
 }
 
-// crowd asks how the elections stand.
-func (p *process) crowd(word string) crowded {
+// fleet asks how the elections stand.
+func (p *process) fleet(word string) fleetStatus {
 	p.t.Helper()
-	count := func() (n int, last *crowded) {
+	count := func() (n int, last *fleetStatus) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, r := range p.reports {
-			if r.Crowd != nil {
-				n, last = n+1, r.Crowd
+			if r.Fleet != nil {
+				n, last = n+1, r.Fleet
 			}
 		}
 		return n, last
@@ -178,7 +178,7 @@ func (p *process) crowd(word string) crowded {
 	if _, err := io.WriteString(p.in, word+"\n"); err != nil {
 		p.t.Fatal(err)
 	}
-	var got *crowded
+	var got *fleetStatus
 	eventually(p.t, "an answer", func() bool {
 		n, last := count()
 		got = last
@@ -196,32 +196,32 @@ func (s *site) virtual(host string) int {
 // addresses each: one is master of all, nothing moves on a healthy LAN, a killed
 // one is replaced in all, and none is left at the end. The figures are in the log.
 func TestKernelScale(t *testing.T) {
-	crowds := map[string]crowd{
+	fleets := map[string]fleet{
 		"255 elections": {Elections: 255, Addresses: 20, Interval: time.Second},
 		"30 elections with a virtual MAC address": {Elections: 30, Addresses: 20, Interval: time.Second, VirtualMAC: true},
 	}
-	for name, c := range crowds {
+	for name, c := range fleets {
 		t.Run(name, func(t *testing.T) { scale(t, c) })
 	}
 }
 
-func scale(t *testing.T, c crowd) {
+func scale(t *testing.T, c fleet) {
 	s := pair(t)
 	high, low := c, c
 	high.Priority, low.Priority = 200, 100
 	all := c.Elections * c.Addresses
 	d1 := s.many("d1", high)
-	inTime(t, "all are master", func() bool { s := d1.crowd(""); return s.Masters == c.Elections && s.Held == all })
-	began := d1.crowd("")
+	inTime(t, "all are master", func() bool { s := d1.fleet(""); return s.Masters == c.Elections && s.Held == all })
+	began := d1.fleet("")
 	t.Logf("first mastership of all %d, %d addresses: %v; the latest timer %v", c.Elections, all, began.Last.Sub(began.First).Round(time.Millisecond), began.Lag)
 	d2 := s.many("d2", low)
-	inTime(t, "all are backup", func() bool { return d2.crowd("").Backups == c.Elections })
+	inTime(t, "all are backup", func() bool { return d2.fleet("").Backups == c.Elections })
 
 	// At rest.
-	one, two := d1.crowd("reset"), d2.crowd("reset")
+	one, two := d1.fleet("reset"), d2.fleet("reset")
 	from := time.Now()
 	<-time.After(3 * time.Second) // what is measured is a time
-	restOne, restTwo := d1.crowd(""), d2.crowd("")
+	restOne, restTwo := d1.fleet(""), d2.fleet("")
 	took := time.Since(from)
 	t.Logf("at rest, master: %.1f %% of a processor, %s resident, %d goroutines, the latest timer %v", percent(restOne.Busy-one.Busy, took), restOne.Resident, restOne.Goroutines, restOne.Lag)
 	t.Logf("at rest, backup: %.1f %% of a processor, %s resident, %d goroutines, the latest timer %v", percent(restTwo.Busy-two.Busy, took), restTwo.Resident, restTwo.Goroutines, restTwo.Lag)
@@ -234,15 +234,15 @@ func scale(t *testing.T, c crowd) {
 
 	killed := time.Now()
 	d1.end(syscall.SIGKILL)
-	inTime(t, "the other has taken over all", func() bool { s := d2.crowd(""); return s.Masters == c.Elections && s.Held == all })
-	over := d2.crowd("")
+	inTime(t, "the other has taken over all", func() bool { s := d2.fleet(""); return s.Masters == c.Elections && s.Held == all })
+	over := d2.fleet("")
 	t.Logf("takeover of all: the first %v after the kill, the last address %v after the first takeover, %v of a processor, the latest timer %v",
 		over.First.Sub(killed).Round(time.Millisecond), over.Last.Sub(over.First).Round(time.Millisecond), (over.Busy - restTwo.Busy).Round(time.Millisecond), over.Lag)
 	if n := s.virtual("d2"); n != all {
 		t.Errorf("the kernel has %d of %d addresses", n, all)
 	}
 
-	// Somebody flushes the interface: everything is put back.
+	// Another process flushes the interface: everything is put back.
 	ip(t, "-n", s.ns("d2"), "-4", "address", "flush", "to", "10.1.0.0/16")
 	from = time.Now()
 	inTime(t, "all addresses are back", func() bool { return s.virtual("d2") == all })

@@ -248,7 +248,7 @@ func (s *simulation) act(d *simulated, a action) {
 }
 
 // thaw lets a director go on: for it the clock jumps. It looks into its inbox
-// before it heeds a timer that is long over.
+// before it acts on a timer that is long over.
 func (s *simulation) thaw(d *simulated) {
 	if !d.frozen {
 		return

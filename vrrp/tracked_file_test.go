@@ -28,7 +28,7 @@ func TestFileNumbers(t *testing.T) {
 			t.Errorf("%q: %d, %v", bad, got, err)
 		}
 	}
-	pipe := filepath.Join(dir, "pipe") // nobody writes: it must not be waited for
+	pipe := filepath.Join(dir, "pipe") // it has no writer: it must not be waited for
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -143,13 +143,13 @@ func TestTrackInterface(t *testing.T) {
 			c.TrackInterfaces = []TrackedInterface{{"eth1", -30}, {"eth2", 0}}
 		})
 		states := map[string]chan bool{"eth1": make(chan bool), "eth2": make(chan bool), "eth3": make(chan bool)}
-		e.tracking.observe = func(ctx context.Context, name string, tell func(bool)) {
+		e.tracking.observe = func(ctx context.Context, name string, report func(bool)) {
 			for {
 				select {
 				case <-ctx.Done():
 					return
 				case up := <-states[name]:
-					tell(up)
+					report(up)
 				}
 			}
 		}

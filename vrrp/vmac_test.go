@@ -98,7 +98,7 @@ func TestKernelVirtualMAC(t *testing.T) {
 	s.teaches(seen, mac)
 
 	if st := d1.status(); st.Restored > 0 {
-		t.Errorf("%d times something was put back that nobody removed", st.Restored)
+		t.Errorf("%d times something was restored that was not removed", st.Restored)
 	}
 
 	// A planned stop, a return, a kill.
@@ -129,7 +129,7 @@ func (s *site) teaches(seen *capture, mac string) {
 	four := vip.Addr().As4()
 	for _, f := range seen.pick(0x0806, func(f frame) bool { b := f.data[14:]; return len(b) >= 28 && [4]byte(b[14:18]) == four }) {
 		if b := f.data[14:]; b[8] != 0 || b[10] != 0x5e || b[13] != 0x33 {
-			s.t.Errorf("the address is told to be at % x, not at %s", b[8:14], mac)
+			s.t.Errorf("the address is announced at % x, not at %s", b[8:14], mac)
 		}
 	}
 }

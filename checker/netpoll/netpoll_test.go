@@ -72,13 +72,13 @@ func TestSocketsAreUsedAgain(t *testing.T) {
 	l := NewLoop(k)
 	defer l.Close()
 	one := &LoopProbe{Dialer: Dialer{To: to}}
-	nobody := &LoopProbe{Dialer: Dialer{To: checktest.Refusing(t)}}
+	refusing := &LoopProbe{Dialer: Dialer{To: checktest.Refusing(t)}}
 	const rounds = 100
 	fds := map[int]bool{}
 	for i := range rounds {
 		what, want := one, outcome.OK
 		if i%3 == 1 {
-			what, want = nobody, outcome.Refused
+			what, want = refusing, outcome.Refused
 		}
 		f := &Inflight{}
 		l.Start(f, what, time.Now(), time.Now().Add(checktest.Patience))

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Both bytes by hand: RFC 9293's layout, and a checksum that comes out even.
+// Both computed manually: RFC 9293's layout, and a checksum that comes out even.
 func TestSYNHeader(t *testing.T) {
 	from, to := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddrPort("10.0.0.2:80")
 	b := appendSYN(nil, from, 0x1234, to, 0x01020304)
@@ -32,7 +32,7 @@ func TestSegment(t *testing.T) {
 		"SYN-ACK":            {tcp, false, outcome.OK},
 		"with an IP header":  {append(ip[:20:20], tcp...), true, outcome.OK},
 		"RST":                {append([]byte(string(tcp[:13])+"\x14"), tcp[14:]...), false, outcome.Refused},
-		"RST of nobody's":    {append([]byte(string(tcp[:13])+"\x04"), tcp[14:]...), false, ""},
+		"RST without a connection":    {append([]byte(string(tcp[:13])+"\x04"), tcp[14:]...), false, ""},
 		"an ACK":             {append([]byte(string(tcp[:13])+"\x10"), tcp[14:]...), false, ""},
 		"to another SYN":     {append([]byte(string(tcp[:11])+"\x06"), tcp[12:]...), false, ""},
 		"short":              {tcp[:19], false, ""},

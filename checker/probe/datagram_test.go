@@ -23,7 +23,7 @@ func TestUDP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := c.LocalAddr().(*net.UDPAddr).AddrPort()
+	unused := c.LocalAddr().(*net.UDPAddr).AddrPort()
 	c.Close()
 	for _, tt := range []struct {
 		name   string
@@ -40,8 +40,8 @@ func TestUDP(t *testing.T) {
 		{"silence", Check{Address: silent, Send: "a", Timeout: checktest.Hurry}, outcome.OK, outcome.PhaseReceive, "no refusal"},
 		{"silence where an answer is wanted", Check{Address: silent, RequireReply: true, Timeout: checktest.Hurry}, outcome.Timeout, outcome.PhaseReceive, "no answer"},
 		{"silence where something is expected", Check{Address: silent, ExpectText: "a", Timeout: checktest.Hurry}, outcome.Timeout, outcome.PhaseReceive, "no answer"},
-		{"port unreachable", Check{Address: nobody, Send: "a"}, outcome.Refused, outcome.PhaseReceive, "connection refused"},
-		{"port unreachable to nothing", Check{Address: nobody}, outcome.Refused, outcome.PhaseReceive, "connection refused"},
+		{"port unreachable", Check{Address: unused, Send: "a"}, outcome.Refused, outcome.PhaseReceive, "connection refused"},
+		{"port unreachable to nothing", Check{Address: unused}, outcome.Refused, outcome.PhaseReceive, "connection refused"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -51,7 +51,7 @@ func TestUDP(t *testing.T) {
 	}
 	before := checktest.Descriptors(t)
 	for range 100 {
-		once(t, Check{Type: TypeUDP, Address: nobody})
+		once(t, Check{Type: TypeUDP, Address: unused})
 	}
 	if after := checktest.Descriptors(t); after > before {
 		t.Errorf("%d descriptors became %d", before, after)
@@ -72,7 +72,7 @@ func TestPing(t *testing.T) {
 	// says so.
 	got := once(t, Check{Type: TypePing, Address: netip.MustParseAddrPort("240.0.0.1:0"), Count: 3, Timeout: checktest.Hurry})
 	if got.Reason == outcome.OK {
-		t.Errorf("nobody answers: %+v", got)
+		t.Errorf("no reply: %+v", got)
 	}
 }
 

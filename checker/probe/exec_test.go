@@ -71,7 +71,7 @@ func TestExec(t *testing.T) {
 // Another user has neither our groups nor, with root's, any capability.
 func TestExecUser(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Log("not root: nobody else's program can be run here")
+		t.Log("not root: a program cannot run as another user here")
 		return
 	}
 	c := shell("id -un; id -Gn; grep CapEff /proc/self/status")

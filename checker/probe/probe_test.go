@@ -269,7 +269,7 @@ func TestNothingIsLeft(t *testing.T) {
 	if total[outcome.OK] != 6000 || total[outcome.Refused] != 2000 {
 		t.Errorf("ended in %v", total)
 	}
-	if after := settled(); after > before+2 { // one a listener, that nobody asked to accept yet
+	if after := settled(); after > before+2 { // one a listener, that was not accepted yet
 		t.Errorf("%d descriptors became %d", before, after)
 	}
 }

@@ -40,7 +40,7 @@ func web(t *testing.T, secure *tls.Config, h http.Handler) netip.AddrPort {
 	return netip.MustParseAddrPort(s.Listener.Addr().String())
 }
 
-// site answers in the ways that the tests ask for by path.
+// site replies in the ways that the tests ask for by path.
 func site() http.Handler {
 	m := http.NewServeMux()
 	m.HandleFunc("/ok", func(w http.ResponseWriter, r *http.Request) {
@@ -146,7 +146,7 @@ func TestWeb(t *testing.T) {
 	}
 }
 
-// oldWeb knows no HTTP/2, and reads on: a server that closes with something
+// oldWeb does not support HTTP/2, and reads on: a server that closes with something
 // unread resets.
 func oldWeb(t *testing.T) netip.AddrPort {
 	return checktest.Serve(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); io.Copy(io.Discard, c) })

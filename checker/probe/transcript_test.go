@@ -20,7 +20,7 @@ func script(t Trace) string {
 	return b.String()
 }
 
-// TestTranscript: each step of a probe is told in order, in TLS the plain text;
+// TestTranscript: each step of a probe is recorded in order, in TLS the plain text;
 // and the result is that of the daemon's own probe.
 func TestTranscript(t *testing.T) {
 	ours := checktest.NewAuthority(t)

@@ -134,7 +134,7 @@ func TestOutageIsBounded(t *testing.T) {
 	o = StartOutage(client, "10.77.0.99:80", OutageConfig{For: 50 * time.Millisecond})
 	<-o.done
 	if r := o.Stop(); r.Succeeded != 0 {
-		t.Errorf("nobody is there: %+v", r)
+		t.Errorf("no listener: %+v", r)
 	}
 }
 

@@ -44,7 +44,7 @@ type planned struct {
 				Active int `json:"active"`
 			} `json:"connections"`
 		} `json:"real_servers"`
-		ChecksAnew int `json:"checks_anew"`
+		RestartedChecks int `json:"checks_anew"`
 	} `json:"virtual_services"`
 	Elections []struct {
 		Name    string   `json:"name"`

@@ -106,7 +106,7 @@ func TestSendSendsOnce(t *testing.T) {
 			return ipvs.DirectRoute, c.Virtual.Port() != 25
 		})
 		if got := p.entries(); err != nil || n != want || got != want {
-			t.Errorf("told %d, sent %d, want %d: %v", n, got, want, err)
+			t.Errorf("read %d, sent %d, want %d: %v", n, got, want, err)
 		}
 	}
 	for i := range 300 {

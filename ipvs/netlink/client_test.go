@@ -77,7 +77,7 @@ func TestFamilyLookup(t *testing.T) {
 	}
 }
 
-// What nobody answers ends in errNoReply, not in a wait for ever.
+// A request without a reply ends in errNoReply, not in a wait for ever.
 func TestRequestDeadline(t *testing.T) {
 	c, err := dialNetlink(20 * time.Millisecond)
 	if err != nil {

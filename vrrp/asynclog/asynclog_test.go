@@ -14,7 +14,7 @@ func TestQueue(t *testing.T) {
 		w := New()
 		var out bytes.Buffer
 		log := w.Logger(slog.New(slog.NewTextHandler(&out, nil)).With("vrrp", "web")).WithGroup("g")
-		for i := range queueLen + 10 { // nobody writes
+		for i := range queueLen + 10 { // there is no writer
 			log.Info("record", "n", i)
 		}
 		stop, done := make(chan struct{}), make(chan struct{})

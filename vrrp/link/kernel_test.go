@@ -162,7 +162,7 @@ func TestWatchTells(t *testing.T) {
 		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		ctx, cancel := context.WithCancel(context.Background())
-		told, done := make(chan struct{}, 100), make(chan struct{})
+		notified, done := make(chan struct{}, 100), make(chan struct{})
 		ready := make(chan struct{})
 		home, there := must(netns.Get()), must(netns.Get())
 		defer home.Close()
@@ -175,7 +175,7 @@ func TestWatchTells(t *testing.T) {
 			close(ready)
 			p.Watch(ctx, func() {
 				select {
-				case told <- struct{}{}:
+				case notified <- struct{}{}:
 				default:
 				}
 			})
@@ -183,12 +183,12 @@ func TestWatchTells(t *testing.T) {
 		<-ready
 		wait := func(what string) {
 			select {
-			case <-told:
+			case <-notified:
 			case <-time.After(10 * time.Second):
-				t.Errorf("not told: %s", what)
+				t.Errorf("not notified: %s", what)
 			}
-			for len(told) > 0 {
-				<-told
+			for len(notified) > 0 {
+				<-notified
 			}
 		}
 		wait("the begin")
@@ -214,7 +214,7 @@ func TestWatchTells(t *testing.T) {
 	})
 }
 
-// An IPv6 address is usable at once, deprecated so that it is nobody's source,
+// An IPv6 address is usable at once, deprecated so that it is never a source,
 // and without a route of its own.
 func TestSetIPv6(t *testing.T) {
 	inNamespace(t, func() {
@@ -336,7 +336,7 @@ func must2(_, _ []netip.Prefix, err error) {
 func TestObserve(t *testing.T) {
 	inNamespace(t, func() {
 		ctx, cancel := context.WithCancel(context.Background())
-		told, done := make(chan bool, 10), make(chan struct{})
+		notified, done := make(chan bool, 10), make(chan struct{})
 		there := must(netns.Get())
 		go func() {
 			defer close(done)
@@ -344,17 +344,17 @@ func TestObserve(t *testing.T) {
 			if err := netns.Set(there); err != nil {
 				panic(err)
 			}
-			Observe(ctx, "peer0", func(up bool) { told <- up })
+			Observe(ctx, "peer0", func(up bool) { notified <- up })
 		}()
 		want := func(up bool) {
 			t.Helper()
 			select {
-			case got := <-told:
+			case got := <-notified:
 				if got != up {
-					t.Errorf("told %v", got)
+					t.Errorf("notified %v", got)
 				}
 			case <-time.After(15 * time.Second):
-				t.Errorf("not told %v", up)
+				t.Errorf("not notified %v", up)
 			}
 		}
 		want(false)
@@ -398,8 +398,8 @@ func TestARenamedInterfaceIsLeft(t *testing.T) {
 	})
 }
 
-// More than the kernel's queue holds happens unread: everything is read anew, and
-// a watcher is told.
+// More than the kernel's queue holds happens unread: everything is read again, and
+// a watcher is notified.
 func TestOverrun(t *testing.T) {
 	inNamespace(t, func() {
 		p := must(Open("eth0", IPv4, Router{}))
@@ -407,7 +407,7 @@ func TestOverrun(t *testing.T) {
 		ours := prefixes("10.0.0.88/32", "10.0.0.89/32")
 		must2(p.SetAddresses(ours, ours, false))
 		must(p.State(ours, netip.Addr{}, false))
-		// Nobody reads yet: only Look does.
+		// Nothing reads yet: only Look does.
 		if err := p.cache.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4096) }); err != nil {
 			t.Fatal(err)
 		}

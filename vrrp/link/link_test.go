@@ -21,7 +21,7 @@ func prefixes(s ...string) (out []netip.Prefix) {
 	return out
 }
 
-// By hand from RFC 826 and RFC 5227 §3. In the reply form the target's hardware
+// Encoded manually from RFC 826 and RFC 5227 §3. In the reply form the target's hardware
 // address is the sender's.
 func TestGratuitousFrames(t *testing.T) {
 	forms, err := gratuitous(net.HardwareAddr{2, 0, 0, 0, 0, 1}, netip.MustParseAddr("10.0.0.88"))
@@ -92,7 +92,7 @@ func TestAddressForm(t *testing.T) {
 	}
 }
 
-// By hand from RFC 4861 §4.4 and RFC 2464 §7; the checksum by another program.
+// Encoded manually from RFC 4861 §4.4 and RFC 2464 §7; the checksum by another program.
 func TestUnsolicitedAdvertisement(t *testing.T) {
 	a := netip.MustParseAddr("2001:db8::100")
 	for router, want := range map[bool]string{false: "20", true: "a0"} {

@@ -89,7 +89,7 @@ func TestMove(t *testing.T) {
 	}
 }
 
-// What somebody removes is put back and named, each once.
+// What another process removes is restored and named, each once.
 func TestMoveIsGuarded(t *testing.T) {
 	for _, family := range []Family{IPv4, IPv6} {
 		withPort(t, family, func(p *Port) {
@@ -110,7 +110,7 @@ func TestMoveIsGuarded(t *testing.T) {
 			if restored, err := p.SetRoutes(a, true); err != nil || len(restored) > 0 {
 				t.Errorf("again %q, %v", restored, err)
 			}
-			// Somebody else's is in the place of ours.
+			// Another process's is in the place of ours.
 			theirs := must(p.route(a.Routes[0]))
 			theirs.Protocol = unix.RTPROT_STATIC
 			if err := p.handle.RouteReplace(theirs); err != nil {
@@ -145,7 +145,7 @@ func TestMoveIsGuarded(t *testing.T) {
 	}
 }
 
-// Somebody else's route to the same place is neither replaced nor removed; what a
+// Another process's route to the same place is neither replaced nor removed; what a
 // killed run left is taken over.
 func TestMoveLeavesOthers(t *testing.T) {
 	withPort(t, IPv4, func(p *Port) {

@@ -236,7 +236,7 @@ func TestVirtualMACAfterNone(t *testing.T) {
 	})
 }
 
-// Somebody takes the macvlan down, deletes it, or gives it another MAC address:
+// Another process takes the macvlan down, deletes it, or gives it another MAC address:
 // it is seen, and put back.
 func TestVirtualMACIsGuarded(t *testing.T) {
 	for name, harm := range map[string]func(*netlink.Macvlan) error{
@@ -301,7 +301,7 @@ func TestVirtualMACIsRefused(t *testing.T) {
 		check(os.WriteFile(settingPath("all", arpIgnore), []byte("2"), 0))
 		open("eth0", "all.arp_ignore is 2")
 		check(os.WriteFile(settingPath("all", arpIgnore), []byte("0"), 0))
-		// Somebody's own interface of that name, and a port of a bridge.
+		// Another program's interface of that name, and a port of a bridge.
 		eth0 := must(netlink.LinkByName("eth0"))
 		taken := netlink.NewLinkAttrs()
 		taken.Name = (&Port{family: IPv4, router: router51}).vmacName(eth0.Attrs().Index)

@@ -61,7 +61,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// By hand from RFC 791, 1112 §6.4, 2464 §7 and 8200; the header's sum by another
+// Encoded manually from RFC 791, 1112 §6.4, 2464 §7 and 8200; the header's sum by another
 // program.
 func TestFrames(t *testing.T) {
 	for _, tt := range []struct {
@@ -94,7 +94,7 @@ func TestOthers(t *testing.T) {
 		for own := range here {
 			vm, err := bpf.NewVM(demuxFilter(uint8(own), all, MaxPacket, v6))
 			check(t, err)
-			for _, short := range [][]byte{{}, {0x31}} { // for nobody, and counted
+			for _, short := range [][]byte{{}, {0x31}} { // dropped, and counted
 				b := append(header(func([]byte) {})[:20], short...)
 				if v6 {
 					b = b[20:]
@@ -178,7 +178,7 @@ func sendAndReceive(t *testing.T, mac net.HardwareAddr) {
 	check(t, netns.Set(near))
 	here := open("eth0", a, 53)
 
-	// 52 is for the other socket, and for nobody else there; 54 is nobody's, and
+	// 52 is for the other socket, and for no other there; 54 is unused, and
 	// goes to the first.
 	check(t, here.Send(Group, []byte("\x31\x34")))
 	check(t, here.Send(Group, []byte("\x31\x33")))

@@ -108,7 +108,7 @@ func FuzzAnswer(f *testing.F) {
 				}
 			}
 			if !wantBody && len(a.Body) > 0 {
-				t.Fatal("a body nobody wants")
+				t.Fatal("an unread body")
 			}
 		}
 		if complete && err == nil {

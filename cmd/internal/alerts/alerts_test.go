@@ -15,7 +15,7 @@ import (
 	"lvsd/integration/lab"
 )
 
-var update = flag.Bool("update", false, "write docs/alerts/lvsd.rules.yml anew")
+var update = flag.Bool("update", false, "write docs/alerts/lvsd.rules.yml")
 
 const (
 	folder  = "../../../docs/alerts/"
@@ -199,7 +199,7 @@ func existing(t *testing.T) map[string]bool {
 }
 
 // TestRulesAskForMetricsThatExist, in expressions and in what they say; and each
-// is told with a name of who or what, and a severity that is one of two.
+// carries a label of who or what, and a severity that is one of two.
 func TestRulesAskForMetricsThatExist(t *testing.T) {
 	have := existing(t)
 	for _, r := range all(Groups(Default())) {

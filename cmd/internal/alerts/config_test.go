@@ -166,7 +166,7 @@ func TestJSONSaysTheSame(t *testing.T) {
 	promtool(t, "check", "rules", path)
 }
 
-// TestOnlyAJobThatIsNamedIsMissed: nobody who is scraped, and too few, fire in the
+// TestOnlyAJobThatIsNamedIsMissed: no scraped target, and too few, fire in the
 // rules of one configuration, which alone can know of them.
 func TestOnlyAJobThatIsNamedIsMissed(t *testing.T) {
 	file, err := config.Parse("lvsd.toml", []byte(small))

@@ -46,7 +46,7 @@ type dashboard struct {
 }
 
 // TestDashboard reads docs/dashboard/lvsd.json as Grafana would: panels that can be
-// told apart and do not lie on each other, one data source that is chosen, a unit for
+// distinguishable and do not lie on each other, one data source that is chosen, a unit for
 // each; and each query is PromQL and asks for what exists.
 func TestDashboard(t *testing.T) {
 	var d dashboard

@@ -90,7 +90,7 @@ func licence(t *testing.T, m module) string {
 			return l.name
 		}
 	}
-	t.Errorf("%s: nobody knows the licence in %s", m.Path, names[0])
+	t.Errorf("%s: unknown licence in %s", m.Path, names[0])
 	return "unknown"
 }
 

@@ -19,7 +19,7 @@ var bannedWords = regexp.MustCompile(`(?i)\b(` + strings.Join([]string{
 	"shall", "mends?", "mended", "ails?", "all the same", "by hand", "at the most", "knows no", "know no",
 }, "|") + `)\b`)
 
-// bannedNames must not come back as a word of an identifier (someBody is two).
+// bannedNames must not come back as a word of an identifier.
 var bannedNames = []string{
 	"somebody", "nobody", "heed", "heeded", "anew", "likewise", "hush", "hushed", "unhush", "told", "tell", "teller", "wish", "wishes",
 	"bend", "bends", "bent", "mend", "mended", "stragglers", "foresee", "foreseen", "acquaintance", "complain", "spoil", "speech",
@@ -29,12 +29,9 @@ var bannedNames = []string{
 // answersFor finds a doc comment that says "answers" where Go says "returns".
 var answersFor = regexp.MustCompile(`^\w+ (answers|says whether|tells)\b`)
 
-// TestWordsThatMustNotComeBack covers the sources of all packages, outside tests.
+// TestWordsThatMustNotComeBack covers the sources of all packages with their tests.
 func TestWordsThatMustNotComeBack(t *testing.T) {
 	goFiles(t, func(_, path string) {
-		if strings.HasSuffix(path, "_test.go") {
-			return
-		}
 		fset := token.NewFileSet()
 		file, err := parser.ParseFile(fset, path, nil, parser.ParseComments)
 		if err != nil {

@@ -109,7 +109,7 @@ func TestTheRingIsBounded(t *testing.T) {
 	}
 }
 
-// TestRun reads the kernel only when nobody else has lately.
+// TestRun reads the kernel only when no other reader has lately.
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

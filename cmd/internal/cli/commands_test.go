@@ -132,7 +132,7 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 	}
 }
 
-// TestCompletion: a shell is told the names in the file.
+// TestCompletion: a shell gets the names in the file.
 func TestCompletion(t *testing.T) {
 	for args, want := range map[string]string{
 		"why ":             "web\ndns\n",

@@ -60,7 +60,7 @@ func TestSet(t *testing.T) {
 	want("two", h.Set(set("10.0.0.88:80", "[2001:db8::88]:443")), web, six)
 	want("again", h.Set(set("10.0.0.88:80", "[2001:db8::88]:443")), web, six)
 	want("one", h.Set(set("10.0.0.88:80")), web)
-	var next Rules // another run finds what a killed one left, and nobody else's
+	var next Rules // another run finds what a killed one left, and no other's
 	if out, err := exec.Command("ip", "rule", "add", "from", "10.0.0.99", "priority", "112", "blackhole").CombinedOutput(); err != nil {
 		t.Fatalf("%s", out)
 	}
@@ -68,5 +68,5 @@ func TestSet(t *testing.T) {
 	if out, err := exec.Command("ip", "-6", "rule", "del", "priority", "112").CombinedOutput(); err != nil {
 		t.Fatalf("%s", out)
 	}
-	want("taken away by somebody", next.Close(), "from 10.0.0.99 blackhole")
+	want("removed by another process", next.Close(), "from 10.0.0.99 blackhole")
 }

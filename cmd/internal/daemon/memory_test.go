@@ -25,7 +25,7 @@ func TestGarbageIsBoundedByWhatIsAlive(t *testing.T) {
 	runtime.KeepAlive(block)
 }
 
-// TestFreeMemoryIsSeen: what nobody holds any more counts as free, and no more
+// TestFreeMemoryIsSeen: unreferenced memory counts as free, and no more
 // once it was given back.
 func TestFreeMemoryIsSeen(t *testing.T) {
 	const size = 64 << 20

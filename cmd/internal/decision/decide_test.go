@@ -57,13 +57,13 @@ func TestWeights(t *testing.T) {
 	}{
 		{"up: the configured weight", 5, 5, checker.Up, nil, 5, CauseConfigured},
 		{"up again: the configured weight comes back", 5, 0, checker.Up, nil, 5, CauseConfigured},
-		{"up and changed by hand in the kernel: the file holds", 5, 9, checker.Up, nil, 5, CauseConfigured},
+		{"up and changed manually in the kernel: the file holds", 5, 9, checker.Up, nil, 5, CauseConfigured},
 		{"up and new to the kernel", 5, absent, checker.Up, nil, 5, CauseConfigured},
 		{"down: 0, and it stays in the table", 5, 5, checker.Down, nil, 0, CauseVerdict},
 		{"down from the first result on", 5, absent, checker.Down, nil, 0, CauseVerdict},
-		{"drained by hand and up", 0, 5, checker.Up, nil, 0, CauseDrain},
-		{"drained by hand and down: the drain is named first", 0, 5, checker.Down, nil, 0, CauseDrain},
-		{"drained by hand, nothing known", 0, 3, checker.Unknown, nil, 0, CauseDrain},
+		{"drained manually and up", 0, 5, checker.Up, nil, 0, CauseDrain},
+		{"drained manually and down: the drain is named first", 0, 5, checker.Down, nil, 0, CauseDrain},
+		{"drained manually, nothing known", 0, 3, checker.Unknown, nil, 0, CauseDrain},
 		{"nothing known, new: waits", 5, absent, checker.Unknown, nil, 0, CausePending},
 		{"nothing known, kernel lower: the kernel's", 5, 2, checker.Unknown, nil, 2, CausePending},
 		{"nothing known, kernel 0: stays 0", 5, 0, checker.Unknown, nil, 0, CausePending},
@@ -72,7 +72,7 @@ func TestWeights(t *testing.T) {
 		{"remove: up is in", 5, absent, checker.Up, remove, 5, CauseConfigured},
 		{"remove: new and nothing known is left out", 5, absent, checker.Unknown, remove, absent, CausePending},
 		{"remove: nothing known, the kernel has it", 5, 4, checker.Unknown, remove, 4, CausePending},
-		{"remove: a drain by hand stays in", 0, 5, checker.Up, remove, 0, CauseDrain},
+		{"remove: a manual drain stays in", 0, 5, checker.Up, remove, 0, CauseDrain},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in := Inputs{Config: oneServer(c.configured, c.change), Health: verdict(c.verdict), Kernel: kernelWith(c.kernel)}

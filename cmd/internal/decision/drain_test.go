@@ -63,8 +63,8 @@ func TestDrainUntilIsABoundedDrain(t *testing.T) {
 	w.weights(time.Minute, 40)
 }
 
-// TestKeepPersistentClients: the kernel is told to keep clients on servers of
-// weight 0 only while a server drains by hand whose service wants that, and then
+// TestKeepPersistentClients: the kernel is set to keep clients on servers of
+// weight 0 only while a server drains manually whose service wants that, and then
 // a server that failed leaves the table of every persistent service.
 func TestKeepPersistentClients(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -75,7 +75,7 @@ func TestKeepPersistentClients(t *testing.T) {
 		"keep":           {nil, true, -1},
 		"move":           {func(s *config.Service) { s.DrainPersistent = "move" }, false, 0},
 		"not persistent": {func(s *config.Service) { s.Persistence = 0 }, false, 0},
-		"nobody drains":  {func(s *config.Service) { s.RealServers[0].Weight = 3 }, false, 0},
+		"no drain":  {func(s *config.Service) { s.RealServers[0].Weight = 3 }, false, 0},
 		"drain_until": {func(s *config.Service) {
 			s.RealServers[0].Weight, s.RealServers[0].DrainUntil = 3, start.Add(time.Hour)
 		}, true, -1},

@@ -247,7 +247,7 @@ func TestGuardEndsWhenServersAnswer(t *testing.T) {
 	w.state(GuardFrozen)
 }
 
-// TestGuardNeverLifts: a drain by hand and maint hold in the cold, too, and what
+// TestGuardNeverLifts: a manual drain and maint hold in the cold, too, and what
 // was down before stays down.
 func TestGuardNeverLifts(t *testing.T) {
 	w := guarded(t, 6, nil)

@@ -90,7 +90,7 @@ func TestPanic(t *testing.T) {
 		t.Errorf("up %v, alive %d", p.Up, p.AvailableWeight)
 	}
 	svc.RealServers[0].Weight = 0
-	panics(true, 0, 5, 5, 5) // a drain by hand is never lifted, and does not count
+	panics(true, 0, 5, 5, 5) // a manual drain is never lifted, and does not count
 	h := w.in.Health[ServerID(*svc, svc.RealServers[1])]
 	h.Maint = true
 	w.in.Health[ServerID(*svc, svc.RealServers[1])] = h

@@ -16,10 +16,10 @@ import (
 	"lvsd/ipvs"
 )
 
-// TestUnchangedServicesAreDecidedAsAnew walks through random failures, reloads
+// TestUnchangedServicesAreDecidedAlike walks through random failures, reloads
 // and times: what is taken over from the decision before is what deciding all
-// anew gives, and most of it is taken over.
-func TestUnchangedServicesAreDecidedAsAnew(t *testing.T) {
+// a fresh decision gives, and most of it is taken over.
+func TestUnchangedServicesAreDecidedAlike(t *testing.T) {
 	start := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	taken := 0
 	for seed := range uint64(50) {
@@ -28,7 +28,7 @@ func TestUnchangedServicesAreDecidedAsAnew(t *testing.T) {
 		c := randomServices(r)
 		health := map[checker.ID]checker.Health{}
 		kernel := ipvs.Table{}
-		var reused, anew *Decision
+		var reused, fresh *Decision
 		for step := range 40 {
 			now = now.Add(time.Duration(r.IntN(4000)) * time.Millisecond)
 			switch r.IntN(4) {
@@ -53,7 +53,7 @@ func TestUnchangedServicesAreDecidedAsAnew(t *testing.T) {
 				without.Services[i].Digest = ""
 			}
 			a := Decide(Inputs{Now: now, Config: c, Health: health, Kernel: kernel, Before: reused})
-			b := Decide(Inputs{Now: now, Config: &without, Health: health, Kernel: kernel, Before: anew})
+			b := Decide(Inputs{Now: now, Config: &without, Health: health, Kernel: kernel, Before: fresh})
 			if reused != nil {
 				for i := range a.Services {
 					if &a.Services[i].Servers[0] == &reused.Services[i].Servers[0] {
@@ -61,7 +61,7 @@ func TestUnchangedServicesAreDecidedAsAnew(t *testing.T) {
 					}
 				}
 			}
-			reused, anew = &a, &b
+			reused, fresh = &a, &b
 			if !SameDesired(a.Desired, b.Desired) || !a.Next.Equal(b.Next) {
 				t.Fatalf("seed %d, step %d: the wishes differ:\n%s", seed, step, cmp.Diff(b.Desired.Table, a.Desired.Table, cmp.Comparer(func(x, y ipvs.Service) bool { return reflect.DeepEqual(x, y) })))
 			}
@@ -69,7 +69,7 @@ func TestUnchangedServicesAreDecidedAsAnew(t *testing.T) {
 				x, y := a.Services[i], b.Services[i]
 				x.digest, x.reusable, y.digest, y.reusable = "", false, "", false
 				if !reflect.DeepEqual(x, y) {
-					t.Fatalf("seed %d, step %d: taken over\n%+v\ndecided anew\n%+v", seed, step, x, y)
+					t.Fatalf("seed %d, step %d: taken over\n%+v\nfresh\n%+v", seed, step, x, y)
 				}
 			}
 			kernel = a.Desired.Table
@@ -106,9 +106,9 @@ func randomServices(r *rand.Rand) *config.Config {
 	return c
 }
 
-// TestEveryFieldOfAWishCounts: no field of a wish may be forgotten where two are
+// TestEveryFieldOfDesiredCounts: no field of Desired may be forgotten where two are
 // compared.
-func TestEveryFieldOfAWishCounts(t *testing.T) {
+func TestEveryFieldOfDesiredCounts(t *testing.T) {
 	base := func() ipvs.Desired {
 		k := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: vip}
 		w := DesiredSettings(&config.Config{}, start)

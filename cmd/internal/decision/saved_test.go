@@ -58,7 +58,7 @@ func TestARestartChangesNoDecision(t *testing.T) {
 				straight := w.in
 				straight.Now = straight.Now.Add(time.Second)
 				restarted.Now = straight.Now
-				if a, b := told(t, Decide(straight)), told(t, Decide(restarted)); a != b {
+				if a, b := shown(t, Decide(straight)), shown(t, Decide(restarted)); a != b {
 					t.Fatalf("seed %d: without a restart\n%s\nwith one\n%s", seed, a, b)
 				}
 			}
@@ -67,8 +67,8 @@ func TestARestartChangesNoDecision(t *testing.T) {
 	}
 }
 
-// told is all that anybody sees of a plan.
-func told(t testing.TB, p Decision) string {
+// shown is all that a decision shows.
+func shown(t testing.TB, p Decision) string {
 	t.Helper()
 	var b strings.Builder
 	for _, s := range p.Services {

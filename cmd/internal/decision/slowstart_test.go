@@ -12,7 +12,7 @@ import (
 
 var start = time.Unix(1_000_000, 0)
 
-// after answers a moment after the start.
+// after returns a moment after the start.
 func after(d time.Duration) time.Time { return start.Add(d) }
 
 func TestRampRisesInSteps(t *testing.T) {

@@ -20,8 +20,8 @@ func TestLostQuorum(t *testing.T) {
 		"one of two fails":                   {nil, func(w *walk) { w.down(0); w.up(1) }, false},
 		"no verdict yet":                     {nil, func(*walk) {}, false},
 		"one fails, none of the other":       {nil, func(w *walk) { w.down(0) }, false},
-		"all drained by hand":                {drained(0, 1), func(w *walk) { w.up(0); w.up(1) }, false},
-		"all drained by hand, and dead":      {drained(0, 1), func(w *walk) { w.down(0); w.down(1) }, false},
+		"all drained manually":                {drained(0, 1), func(w *walk) { w.up(0); w.up(1) }, false},
+		"all drained manually, and dead":      {drained(0, 1), func(w *walk) { w.down(0); w.down(1) }, false},
 		"one drained, the other fails":       {drained(0), func(w *walk) { w.up(0); w.down(1) }, true},
 		"the drain alone takes it":           {func(s *config.Service) { drained(0)(s); s.Quorum = 10 }, func(w *walk) { w.up(0); w.up(1) }, false},
 		"short by the drain, and one fails":  {func(s *config.Service) { drained(0)(s); s.Quorum = 10 }, func(w *walk) { w.up(0); w.down(1) }, false},
@@ -48,7 +48,7 @@ func drained(which ...int) func(*config.Service) {
 	}
 }
 
-func TestBentByFault(t *testing.T) {
+func TestTrackedFault(t *testing.T) {
 	services := []Service{{Name: "web", QuorumLost: true}, {Name: "mail"}, {Name: "dns", QuorumLost: true, Key: ipvs.ServiceKey{}}}
 	got := Tracked([]config.TrackedService{{Name: "web", Fault: true}, {Name: "mail", Weight: -5}}, services)
 	want := vrrp.Tracked{Name: "service web", Fault: true}

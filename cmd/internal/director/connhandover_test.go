@@ -19,8 +19,8 @@ import (
 type herald struct {
 	*journal
 	mu     sync.Mutex
-	rounds []bool // whether all were to be told
-	told   []netip.AddrPort
+	rounds []bool // whether all were to be sent
+	sent   []netip.AddrPort
 	ways   []ipvs.Forward
 }
 
@@ -28,19 +28,19 @@ func (h *herald) Send(_ context.Context, cfg ipvs.SyncConfig, all bool, choose f
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.add("tell %d", cfg.ID)
-	h.rounds, h.told, h.ways = append(h.rounds, all), nil, nil
+	h.rounds, h.sent, h.ways = append(h.rounds, all), nil, nil
 	for _, virtual := range []string{"10.0.0.88:80", "10.0.0.99:80"} {
 		c := ipvs.Connection{Protocol: "TCP", Virtual: netip.MustParseAddrPort(virtual), RealServer: server(1)}
 		if way, ok := choose(c); ok {
-			h.told, h.ways = append(h.told, c.Virtual), append(h.ways, way)
+			h.sent, h.ways = append(h.sent, c.Virtual), append(h.ways, way)
 		}
 	}
-	return len(h.told), nil
+	return len(h.sent), nil
 }
 
 // A handover tells the peer first and resigns then; a master that leaves goes on
 // telling while it holds the addresses, and never of those of which it stays master.
-func TestThePeerIsTold(t *testing.T) {
+func TestConnectionsAreSentToThePeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := withElection(5, "eth0")
 		c.IPVS.Sync = &config.Sync{ID: 51}
@@ -63,8 +63,8 @@ func TestThePeerIsTold(t *testing.T) {
 		if !slices.Equal(lines[:3], []string{"web@eth0 updated", "tell 51", "web@eth0 hands over"}) {
 			t.Errorf("%q", lines)
 		}
-		if !h.rounds[0] || !slices.Equal(h.told, []netip.AddrPort{netip.MustParseAddrPort("10.0.0.88:80")}) || !slices.Equal(h.ways, []ipvs.Forward{ipvs.DirectRoute}) {
-			t.Errorf("rounds %v, told %v by %v", h.rounds, h.told, h.ways)
+		if !h.rounds[0] || !slices.Equal(h.sent, []netip.AddrPort{netip.MustParseAddrPort("10.0.0.88:80")}) || !slices.Equal(h.ways, []ipvs.Forward{ipvs.DirectRoute}) {
+			t.Errorf("rounds %v, sent %v by %v", h.rounds, h.sent, h.ways)
 		}
 		// Preempted: it holds the addresses for a while, and tells.
 		r.engine(0).mu.Lock()

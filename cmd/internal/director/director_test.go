@@ -35,7 +35,7 @@ func (j *journal) add(format string, args ...any) {
 	j.lines = append(j.lines, fmt.Sprintf(format, args...))
 }
 
-// take answers what came since the last call.
+// take returns what came since the last call.
 func (j *journal) take() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -49,13 +49,13 @@ type fakeTable struct {
 	mu       sync.Mutex
 	snapshot ipvs.Snapshot
 	unread   error // of a reading that is asked for
-	wishes   uint64
+	generation   uint64
 }
 
 func (f *fakeTable) SetDesired(w ipvs.Desired) uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.wishes++
+	f.generation++
 	var weights []string
 	for _, key := range w.Table.Keys() {
 		for a, d := range w.Table[key].Destinations {
@@ -65,7 +65,7 @@ func (f *fakeTable) SetDesired(w ipvs.Desired) uint64 {
 	slices.Sort(weights)
 	f.add("want %s", strings.Join(weights, " "))
 	f.snapshot.Table = w.Table
-	return f.wishes
+	return f.generation
 }
 
 func (f *fakeTable) Wait(context.Context, uint64) error { return nil }
@@ -153,7 +153,7 @@ func (f *fakeEngine) setState(s vrrp.State) {
 	f.status.State = s
 }
 
-// now is the configuration that the election was told last.
+// now is the configuration that the instance got last.
 func (f *fakeEngine) now() vrrp.Config {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -421,7 +421,7 @@ func TestAliveTellsAStandstill(t *testing.T) {
 	})
 }
 
-// TestTimeAloneMovesTheLoop: nobody wakes a ramp, and when it ended the loop
+// TestTimeAloneMovesTheLoop: no wake-up comes for a ramp, and when it ended the loop
 // rests.
 func TestTimeAloneMovesTheLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

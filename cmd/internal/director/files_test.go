@@ -8,9 +8,9 @@ import (
 	"lvsd/config"
 )
 
-// TestEveryUnreadableFileIsTold: all of them at once, each with its place, and
+// TestEveryUnreadableFileIsReported: all of them at once, each with its place, and
 // once though many servers share the check.
-func TestEveryUnreadableFileIsTold(t *testing.T) {
+func TestEveryUnreadableFileIsReported(t *testing.T) {
 	dir := t.TempDir()
 	text := "[[virtual_service]]\nname = \"web\"\naddress = \"10.0.0.88:443\"\n" +
 		"check = { type = \"https\", ca_file = \"" + filepath.Join(dir, "one.pem") + "\" }\n" +

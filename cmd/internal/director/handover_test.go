@@ -61,7 +61,7 @@ func (e exchange) Peers() []decision.Peer { return e }
 func (e exchange) OwnConnections() int    { return 90 }
 
 // hand makes the election a master that gives its addresses to a peer after a
-// while, or to nobody.
+// while, or without a successor.
 func (f *fakeEngine) hand(took time.Duration, to netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -152,7 +152,7 @@ func TestHandOver(t *testing.T) {
 	})
 }
 
-func TestHandOverToNobody(t *testing.T) {
+func TestHandOverWithoutSuccessor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &keeper{}
 		r := newRig(t, withElection(5, "eth0"), func(p *Deps) { p.StandbyStore = k })
@@ -179,7 +179,7 @@ func TestHandOverToNobody(t *testing.T) {
 	})
 }
 
-// A backup is held without asking anybody; a restart keeps it, --end does not.
+// A backup enters standby without a check of its peers; a restart keeps it, --end does not.
 func TestHoldOutlivesARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &keeper{}

@@ -36,7 +36,7 @@ func TestOnlyAReadyDirectorPreempts(t *testing.T) {
 			t.Error("ready without a verdict")
 		}
 		r.checker.set(checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: probe.TypeConnect, Last: outcome.Result{At: time.Now()}}}})
-		settle() // no wake: a probe that changes nothing tells nobody
+		settle() // no wake: a probe that changes nothing sends no wake-up
 		if !preempts() || r.waiting() != "" {
 			t.Errorf("not ready with all checks in: %q", r.waiting())
 		}
@@ -61,7 +61,7 @@ func TestOnlyAReadyDirectorPreempts(t *testing.T) {
 }
 
 // TestSyncHold: an election does not preempt before its time is over, another one
-// that holds nothing does; without [ipvs.sync] nobody waits.
+// that holds nothing does; without [ipvs.sync] no instance waits.
 func TestSyncHold(t *testing.T) {
 	for _, synced := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {

@@ -10,9 +10,9 @@ import (
 	"lvsd/config"
 )
 
-// TestServicesBendElections walks through the loss of a quorum and its return, and
+// TestServicesAdjustPriorities walks through the loss of a quorum and its return, and
 // a reload that tracks nothing any more.
-func TestServicesBendElections(t *testing.T) {
+func TestServicesAdjustPriorities(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := withElection(5, "eth0")
 		c.Instances[0].TrackServices = []config.TrackedService{{Name: "web", Weight: -60}}
@@ -23,7 +23,7 @@ func TestServicesBendElections(t *testing.T) {
 		if got := r.engine(0).now().PreemptDelay; got != 3*time.Second {
 			t.Errorf("preempts after %v: before a round of the checks", got)
 		}
-		bends := func(v checker.Verdict) []string {
+		tracked := func(v checker.Verdict) []string {
 			r.checker.say(v)
 			r.Wake()
 			time.Sleep(time.Second)
@@ -33,24 +33,24 @@ func TestServicesBendElections(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		r.take()
-		if got := bends(checker.Up); got != nil {
+		if got := tracked(checker.Up); got != nil {
 			t.Errorf("in good health: %q", got)
 		}
-		if got := bends(checker.Down); !slices.Equal(got, []string{"web@eth0 service web -60 false"}) {
+		if got := tracked(checker.Down); !slices.Equal(got, []string{"web@eth0 service web -60 false"}) {
 			t.Errorf("lost: %q", got)
 		}
-		if got := bends(checker.Down); got != nil {
+		if got := tracked(checker.Down); got != nil {
 			t.Errorf("said again: %q", got)
 		}
-		if got := bends(checker.Up); !slices.Equal(got, []string{"web@eth0 service web 0 false"}) {
+		if got := tracked(checker.Up); !slices.Equal(got, []string{"web@eth0 service web 0 false"}) {
 			t.Errorf("back: %q", got)
 		}
-		bends(checker.Down)
+		tracked(checker.Down)
 		r.next = withElection(5, "eth0")
 		if o := r.Reload(t.Context()); o.Refused != nil {
 			t.Fatal(o.Refused)
 		}
-		if got := bends(checker.Down); !slices.Equal(got, []string{"web@eth0 service web 0 false"}) {
+		if got := tracked(checker.Down); !slices.Equal(got, []string{"web@eth0 service web 0 false"}) {
 			t.Errorf("no longer tracked: %q", got)
 		}
 	})

@@ -130,10 +130,10 @@ func TestHistoryIsBounded(t *testing.T) {
 	})
 }
 
-// TestDiskThatFails breaks the folder in the ways that a disk does, and mends
-// it: nothing that fits into the queue is lost, and each trouble is told once.
+// TestDiskThatFails breaks the folder in the ways that a disk does, and repairs
+// it: nothing that fits into the queue is lost, and each failure is reported once.
 func TestDiskThatFails(t *testing.T) {
-	for name, c := range map[string]struct{ harm, mend func(folder string) error }{
+	for name, c := range map[string]struct{ harm, repair func(folder string) error }{
 		"full": {
 			func(folder string) error {
 				if err := os.Remove(fileName(folder, 1)); err != nil {
@@ -170,7 +170,7 @@ func TestDiskThatFails(t *testing.T) {
 				if got := len(h.Recent()); got != 3 {
 					t.Errorf("%d events in memory, want 3", got)
 				}
-				if err := c.mend(folder); err != nil {
+				if err := c.repair(folder); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(2 * retryAfter)
@@ -192,7 +192,7 @@ func TestDiskThatFails(t *testing.T) {
 	}
 }
 
-// TestRecordingNeverWaits: nobody reads, and every event is taken or counted.
+// TestRecordingNeverWaits: nothing reads, and every event is taken or counted.
 func TestRecordingNeverWaits(t *testing.T) {
 	var r Recorder
 	j := NewJournal(t.TempDir(), &r, slog.New(slog.DiscardHandler))
@@ -220,7 +220,7 @@ func TestStopWithAFullDisk(t *testing.T) {
 	})
 }
 
-// TestFileTakenAway: somebody cleans up the folder while the daemon runs.
+// TestFileTakenAway: another process cleans up the folder while the daemon runs.
 func TestFileTakenAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		folder := t.TempDir()

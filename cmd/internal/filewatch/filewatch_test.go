@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestEveryWayToChange: each way in which people and programs change a file is
-// told, also the second time.
+// reported, also the second time.
 func TestEveryWayToChange(t *testing.T) {
 	write := func(t *testing.T, path, text string) {
 		t.Helper()
@@ -54,14 +54,14 @@ func TestEveryWayToChange(t *testing.T) {
 			path := filepath.Join(dir, "lvsd.toml")
 			write(t, elsewhere, "")
 			must(t, os.Symlink(elsewhere, path))
-			told := make(chan string)
+			reported := make(chan string)
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			go func() {
 				ended <- File(ctx, path, 10*time.Millisecond, func() {
 					text, _ := os.ReadFile(path)
 					select {
-					case told <- string(text):
+					case reported <- string(text):
 					case <-ctx.Done():
 					}
 				})
@@ -70,12 +70,12 @@ func TestEveryWayToChange(t *testing.T) {
 				t.Helper()
 				for limit := time.After(20 * time.Second); ; {
 					select {
-					case got := <-told:
+					case got := <-reported:
 						if got == text {
 							return
 						}
 					case <-limit:
-						t.Fatalf("%q was never told", text)
+						t.Fatalf("%q was never reported", text)
 					}
 				}
 			}

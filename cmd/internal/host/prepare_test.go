@@ -14,7 +14,7 @@ import (
 )
 
 // TestMasqueradingRules: nft takes the rules, finds them again, and other
-// servers replace them without touching anybody else's table.
+// servers replace them without touching any other table.
 func TestMasqueradingRules(t *testing.T) {
 	lab.RequireNamespaces(t)
 	_, err := exec.LookPath("nft") // package nftables

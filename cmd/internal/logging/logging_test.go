@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// stuck is a terminal that nobody reads until it is let go.
+// stuck is a terminal that is not read until it is released.
 type stuck struct {
 	letGo chan struct{}
 	mu    sync.Mutex
@@ -21,9 +21,9 @@ func (s *stuck) Write(p []byte) (int, error) {
 	return s.text.Write(p)
 }
 
-// TestAStuckReaderDelaysNobody writes more lines than there is room for: the
+// TestAStuckReaderDelaysNoCaller writes more lines than there is room for: the
 // test would hang if a line waited. What was lost is said.
-func TestAStuckReaderDelaysNobody(t *testing.T) {
+func TestAStuckReaderDelaysNoCaller(t *testing.T) {
 	out := &stuck{letGo: make(chan struct{})}
 	log := New(out, "text")
 	for i := range 2 * queueLen {
@@ -33,7 +33,7 @@ func TestAStuckReaderDelaysNobody(t *testing.T) {
 	log.Close()
 	text := out.text.String()
 	if !strings.Contains(text, "number=0\n") || !strings.Contains(text, "log lines dropped") {
-		t.Errorf("neither the first line nor the loss is told: %.200s", text)
+		t.Errorf("the first line or the report of the loss is missing: %.200s", text)
 	}
 	log.Info("after the end") // must neither panic nor hang
 	log.Close()

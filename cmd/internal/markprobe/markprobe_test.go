@@ -17,7 +17,7 @@ import (
 	"lvsd/ipvs/ipvstest"
 )
 
-// fakeHost routes everything by eth0 but what it is told that it cannot.
+// fakeHost routes everything by eth0 but what it is set to refuse.
 type fakeHost struct {
 	unreachable netip.Addr
 	accepts     []string
@@ -114,7 +114,7 @@ func TestPathsAreWritten(t *testing.T) {
 	}
 }
 
-// TestUnreachableIsRefused: every server without a route is told.
+// TestUnreachableIsRefused: every server without a route is reported.
 func TestUnreachableIsRefused(t *testing.T) {
 	ts := New(&fakeHost{unreachable: netip.MustParseAddr("10.0.0.9")}, slog.New(slog.DiscardHandler))
 	_, err := ts.Prepare(nil, throughFile(t, "10.0.0.9", "10.0.0.20"))

@@ -18,7 +18,7 @@ import (
 	"lvsd/ipvs/connsync"
 )
 
-var update = flag.Bool("update", false, "write docs/metrics.md anew below its head")
+var update = flag.Bool("update", false, "write docs/metrics.md below its head")
 
 const (
 	document = "../../../docs/metrics.md"
@@ -118,7 +118,7 @@ var bounded = map[string]string{
 	"operation": "the code", "result": "ok, error", "kind": "the code", "role": "master, backup", "origin": "own, synced",
 }
 
-// TestLabelsAreBounded: nobody on the network makes series, and what a daemon
+// TestLabelsAreBounded: no packet from the network makes series, and what a daemon
 // forgets leaves no series behind, which the one view a scrape already says.
 func TestLabelsAreBounded(t *testing.T) {
 	for _, d := range Descriptions() {

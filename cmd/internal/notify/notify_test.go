@@ -88,7 +88,7 @@ func (s *stand) wait(what string, done func() bool) {
 	}
 }
 
-// script writes a program that is told.
+// script writes a program that gets events.
 func script(t *testing.T, text string) []string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "notify")
@@ -140,7 +140,7 @@ func TestProgramGetsEachEventInOrder(t *testing.T) {
 	}
 }
 
-// TestElectionsProgram gets its own election's events; one that is told of all
+// TestElectionsProgram gets its own election's events; one that gets all
 // gets each once.
 func TestElectionsProgram(t *testing.T) {
 	own, all := filepath.Join(t.TempDir(), "own"), filepath.Join(t.TempDir(), "all")
@@ -218,7 +218,7 @@ func (s *stand) becomeWith(c *config.Config, deadline time.Duration) {
 	s.apply(all, groups{})
 }
 
-// TestRecordingNeverWaits: a program that hangs keeps nobody, and what finds no
+// TestRecordingNeverWaits: a program that hangs delays no caller, and what finds no
 // room is counted.
 func TestRecordingNeverWaits(t *testing.T) {
 	started := filepath.Join(t.TempDir(), "started")
@@ -233,7 +233,7 @@ func TestRecordingNeverWaits(t *testing.T) {
 		}
 	}
 	s.wait("counted losses", func() bool { return s.Failures() == more })
-	s.configure(&config.Config{}) // nobody is told any more: the program is killed, not waited for
+	s.configure(&config.Config{}) // no more events are sent: the program is killed, not waited for
 	s.stop()
 }
 
@@ -247,15 +247,15 @@ func TestMissingProgramRefusesNothing(t *testing.T) {
 	}
 }
 
-// TestReloadKeepsWhoIsToldInBoth: the queue goes on where it was.
-func TestReloadKeepsWhoIsToldInBoth(t *testing.T) {
+// TestReloadKeepsTargetsThatAreInBoth: the queue goes on where it was.
+func TestReloadKeepsTargetsThatAreInBoth(t *testing.T) {
 	dir := t.TempDir()
 	gate, got := filepath.Join(dir, "gate"), filepath.Join(dir, "got")
 	command := script(t, "while ! test -e "+gate+"; do sleep 0.01; done; echo $LVSD_TO >> "+got)
 	s := newStand(t, global(command))
 	s.Record(weight("0"))
 	s.Record(weight("1"))
-	s.wait("an event behind the one that is told", func() bool { return len(s.targets[0].queue) == 1 })
+	s.wait("an event behind the one that is sent", func() bool { return len(s.targets[0].queue) == 1 })
 	s.configure(&config.Config{Instances: []config.Instance{{Name: "a", Notify: command}}})
 	s.Record(weight("not any more"))
 	s.Record(event.Event{Kind: event.KindVRRP, VRRP: "a", To: "2"})
@@ -265,7 +265,7 @@ func TestReloadKeepsWhoIsToldInBoth(t *testing.T) {
 	s.wait("all", func() bool { return len(lines(got)) >= 3 })
 	s.stop()
 	if text := strings.Join(lines(got), " "); text != "0 1 2" {
-		t.Errorf("told %s", text)
+		t.Errorf("sent %s", text)
 	}
 }
 

@@ -1,4 +1,4 @@
-// What somebody on the wire can do who has not got the key, and what a peer can do
+// What an attacker on the wire without the key can do, and what a peer can do
 // who has.
 
 package peers
@@ -147,9 +147,9 @@ func TestStranger(t *testing.T) {
 	})
 }
 
-// TestCrowd: calls that say nothing take no more than their share, for no longer
+// TestManyConnections: calls that say nothing take no more than their share, for no longer
 // than the patience, and the next one after them is answered.
-func TestCrowd(t *testing.T) {
+func TestManyConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLAN()
 		two := newSide(t, l, "lb2", goodKey, "lb1")
@@ -169,7 +169,7 @@ func TestCrowd(t *testing.T) {
 	})
 }
 
-// wire is somebody between two directors who sees and changes what passes.
+// wire is an attacker between two directors who sees and changes what passes.
 type wire struct {
 	net.Conn
 	fromCallee, fromCaller func([]byte) []byte

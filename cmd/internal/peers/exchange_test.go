@@ -50,8 +50,8 @@ func TestEachKnowsTheOther(t *testing.T) {
 		if time.Since(p.At) > interval {
 			t.Errorf("its answer is %v old", time.Since(p.At))
 		}
-		one.wantTold("lb2 >up")
-		two.wantTold("lb1 >up")
+		one.wantChanges("lb2 >up")
+		two.wantChanges("lb1 >up")
 		if d, err := one.RequestDrain(t.Context(), "lb2", "web", "10.0.0.9:80"); err != nil || !d.Known || d.Active != 7 {
 			t.Errorf("%+v, %v", d, err)
 		}
@@ -66,7 +66,7 @@ func TestEachKnowsTheOther(t *testing.T) {
 func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, one, two := pairOf(t)
-		one.told()
+		one.takeChanges()
 		l.silence(two.address, true)
 		began := time.Now()
 		for one.peer().Up {
@@ -82,14 +82,14 @@ func TestSilence(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 		after(time.Minute)
-		one.wantTold("lb2 up>down")
+		one.wantChanges("lb2 up>down")
 		l.silence(two.address, false)
 		after(2*patience + interval)
-		one.wantTold("lb2 down>up")
+		one.wantChanges("lb2 down>up")
 	})
 }
 
-// TestNeverThere: a peer that is not there from the start is told once, with why.
+// TestNeverThere: a peer that is not there from the start is reported once, with why.
 func TestNeverThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one := newSide(t, newLAN(), "lb1", goodKey, "lb2")
@@ -98,17 +98,17 @@ func TestNeverThere(t *testing.T) {
 		if p := one.peer(); p.Up || p.Unreachable(time.Now()) || !strings.Contains(p.Error, "nobody listens") {
 			t.Errorf("%+v", p)
 		}
-		one.wantTold()
+		one.wantChanges()
 		after(time.Minute)
-		one.wantTold("lb2 >down")
+		one.wantChanges("lb2 >down")
 	})
 }
 
-// TestDifferences: each is told once, and once that it is over.
+// TestDifferences: each is reported once, and once that it is over.
 func TestDifferences(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, one, two := pairOf(t)
-		one.told()
+		one.takeChanges()
 		for _, c := range []struct {
 			what   string
 			change func(*State)
@@ -120,13 +120,13 @@ func TestDifferences(t *testing.T) {
 			var was State
 			two.become(func(s *State) { was = *s; c.change(s) })
 			after(2 * interval)
-			one.wantTold("lb2 >" + c.what + " differs")
+			one.wantChanges("lb2 >" + c.what + " differs")
 			if !c.differ(one.peer()) {
 				t.Errorf("no difference of the %s: %+v", c.what, one.peer().Differences)
 			}
 			two.become(func(s *State) { *s = was })
 			after(2 * interval)
-			one.wantTold("lb2 " + c.what + " differs>" + c.what + " matches")
+			one.wantChanges("lb2 " + c.what + " differs>" + c.what + " matches")
 			if c.differ(one.peer()) {
 				t.Errorf("still a difference of the %s", c.what)
 			}
@@ -139,36 +139,36 @@ func TestDifferences(t *testing.T) {
 func TestHealthDiffers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, one, two := pairOf(t)
-		one.told()
+		one.takeChanges()
 		two.become(func(s *State) { s.Health = health("down", 0) })
 		after(9 * time.Second)
-		one.wantTold()
+		one.wantChanges()
 		if n := one.peer().HealthCount; n != 0 {
 			t.Errorf("%d differ at once", n)
 		}
 		after(3 * time.Second)
-		one.wantTold("lb2 >health differs")
+		one.wantChanges("lb2 >health differs")
 		if text := one.peer().HealthText(); text != "10.0.0.9:80 of web is up at weight 1 here and down at weight 0 there" {
 			t.Error(text)
 		}
 		two.become(func(s *State) { s.Health = health("up", 1) })
 		after(2 * interval)
-		one.wantTold("lb2 health differs>health matches")
+		one.wantChanges("lb2 health differs>health matches")
 
 		two.become(func(s *State) { s.Health, s.Hash = health("up", 5), "def" })
 		after(time.Minute)
-		one.wantTold("lb2 >configuration differs")
+		one.wantChanges("lb2 >configuration differs")
 		if n := one.peer().HealthCount; n != 0 {
 			t.Errorf("%d weights differ besides the configuration", n)
 		}
 		two.become(func(s *State) { s.Hash = "abc" })
 		after(time.Minute)
-		one.wantTold("lb2 configuration differs>configuration matches", "lb2 >health differs")
+		one.wantChanges("lb2 configuration differs>configuration matches", "lb2 >health differs")
 	})
 }
 
 // TestManyServers: of many there is a digest, and the rest on request; what differs
-// among them is found all the same.
+// among them is found anyway.
 func TestManyServers(t *testing.T) {
 	many := func(down int) Health {
 		svc := ServiceHealth{Name: "web"}
@@ -217,7 +217,7 @@ func TestWrongKey(t *testing.T) {
 				if n < 30 {
 					t.Errorf("%s counted %v", s.name, s.Refused())
 				}
-				s.wantTold(map[string]string{"lb1": "lb2", "lb2": "lb1"}[s.name] + " >down")
+				s.wantChanges(map[string]string{"lb1": "lb2", "lb2": "lb1"}[s.name] + " >down")
 			}
 		})
 	}
@@ -308,7 +308,7 @@ func TestRefusedStart(t *testing.T) {
 	}
 }
 
-// TestClock: clocks that are apart are told.
+// TestClock: clocks that are apart are reported.
 func TestClock(t *testing.T) {
 	var d Differences
 	for ahead, want := range map[time.Duration]bool{0: false, 5 * time.Second: false, 6 * time.Second: true, -6 * time.Second: true} {
@@ -324,7 +324,7 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// TestOnlyAChangeWakes: a peer that is as it was wakes nobody.
+// TestOnlyAChangeWakes: a peer that is as it was sends no wake-up.
 func TestOnlyAChangeWakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, one, two := pairOf(t)

@@ -207,19 +207,19 @@ func (s *side) become(change func(*State)) {
 	change(&s.own)
 }
 
-// told takes what people were told since the last time.
-func (s *side) told() []string {
+// takeChanges returns the changes reported since the last time.
+func (s *side) takeChanges() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	told := s.changes
+	changes := s.changes
 	s.changes = nil
-	return told
+	return changes
 }
 
-func (s *side) wantTold(want ...string) {
+func (s *side) wantChanges(want ...string) {
 	s.t.Helper()
-	if got := s.told(); !slices.Equal(got, want) {
-		s.t.Errorf("%s told %q, want %q", s.name, got, want)
+	if got := s.takeChanges(); !slices.Equal(got, want) {
+		s.t.Errorf("%s reported %q, want %q", s.name, got, want)
 	}
 }
 

@@ -32,7 +32,7 @@ func weightOf(p *decision.Decision) int {
 }
 
 // TestDecisionIsKept: at once, when it changes, at the end; and it stays young as
-// long as somebody keeps it.
+// long as it is written.
 func TestDecisionIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, err := Open(t.TempDir())
@@ -72,7 +72,7 @@ func TestDecisionIsKept(t *testing.T) {
 		time.Sleep(2 * keptFor)
 		synctest.Wait()
 		kept(3)
-		if err := os.Remove(dir.kept()); err != nil { // somebody cleans up
+		if err := os.Remove(dir.kept()); err != nil { // another process cleans up
 			t.Fatal(err)
 		}
 		time.Sleep(3 * keepEvery)

@@ -78,7 +78,7 @@ func TestLedgerOfAnOlderVersion(t *testing.T) {
 	}
 }
 
-func TestBrokenLedgerIsToldAndKept(t *testing.T) {
+func TestBrokenLedgerIsReportedAndRenamed(t *testing.T) {
 	for _, text := range []string{"{", `{"version": 99}`, ""} {
 		dir, err := Open(t.TempDir())
 		if err != nil {

@@ -82,24 +82,24 @@ func followed(t *testing.T, f farm, seen map[string]int) {
 			next = f.config(t)
 		}
 		before, writes := kernel.Table(), len(kernel.Ops())
-		foreseen, err := d.DryRun(ctx, next)
-		if err != nil || foreseen.Refused != nil {
-			t.Fatal(err, foreseen.Refused)
+		dryRun, err := d.DryRun(ctx, next)
+		if err != nil || dryRun.Refused != nil {
+			t.Fatal(err, dryRun.Refused)
 		}
-		p := Build(foreseen, nil, nil)
+		p := Build(dryRun, nil, nil)
 		synctest.Wait()
 		if len(kernel.Ops()) != writes || !maps.EqualFunc(before, kernel.Table(), sameService) {
 			t.Fatal("a plan wrote")
 		}
-		namesAllThatLeave(t, p, foreseen)
+		namesAllThatLeave(t, p, dryRun)
 		elections.forget()
 		if o := d.Reload(ctx); o.Refused != nil || o.Pending != nil {
 			t.Fatal(o)
 		}
-		if d := cmp.Diff(words(foreseen.Table.Ops), words(kernel.Ops()[writes:])); d != "" {
+		if d := cmp.Diff(words(dryRun.Table.Ops), words(kernel.Ops()[writes:])); d != "" {
 			t.Fatalf("writes (-foreseen +done):\n%s", d)
 		}
-		if d := cmp.Diff(told(p.apply(t, before)), told(kernel.Table())); d != "" {
+		if d := cmp.Diff(inWords(p.apply(t, before)), inWords(kernel.Table())); d != "" {
 			t.Fatalf("table (-planned +done):\n%s\n%+v", d, p.Services)
 		}
 		settle()
@@ -140,8 +140,8 @@ func sameService(a, b ipvs.Service) bool {
 	return a.String() == b.String() && maps.Equal(a.Destinations, b.Destinations)
 }
 
-// told is a table in words.
-func told(t ipvs.Table) map[string]string {
+// inWords is a table in words.
+func inWords(t ipvs.Table) map[string]string {
 	all := map[string]string{}
 	for k, s := range t {
 		all[k.String()] = s.String()

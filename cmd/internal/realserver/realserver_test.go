@@ -69,7 +69,7 @@ func until(f func() error) (out bool, err error) {
 	return false, f()
 }
 
-var wishes = []Spec{
+var specs = []Spec{
 	{VIP: netip.MustParseAddr("10.0.0.88"), Forward: "dr"},
 	{VIP: netip.MustParseAddr("10.0.0.89"), Forward: "tun"},
 	{VIP: netip.MustParseAddr("10.0.0.90"), Forward: "tun", Type: "gue"},
@@ -82,33 +82,33 @@ var wishes = []Spec{
 // TestRestores: whatever went up, in whatever order it goes down, at whatever
 // write the power goes out, in the end everything is as it was found.
 func TestRestores(t *testing.T) {
-	for i := range wishes {
-		if err := wishes[i].Check(); err != nil {
+	for i := range specs {
+		if err := specs[i].Check(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for first := range wishes {
-		for _, second := range []int{first, (first + 1) % len(wishes)} {
+	for first := range specs {
+		for _, second := range []int{first, (first + 1) % len(specs)} {
 			for outage := -1; outage < 40; outage++ {
 				found := newFake()
 				k := newFake()
 				h := &Host{t.TempDir(), k, func(string) {}}
-				name := fmt.Sprintf("%s, %s, outage %d", wishes[first].VIP, wishes[second].VIP, outage)
+				name := fmt.Sprintf("%s, %s, outage %d", specs[first].VIP, specs[second].VIP, outage)
 				k.after, k.late = outage/2, outage%2 == 1
 				if outage < 0 {
 					k.after = -1
 				}
 				steps := []func() error{
-					func() error { return h.Up(wishes[first]) },
-					func() error { return h.Up(wishes[second]) },
-					func() error { return h.Up(wishes[first]) }, // again
-					func() error { return h.Down(wishes[first].VIP) },
-					func() error { return h.Down(wishes[second].VIP) },
-					func() error { return h.Down(wishes[first].VIP) },
+					func() error { return h.Up(specs[first]) },
+					func() error { return h.Up(specs[second]) },
+					func() error { return h.Up(specs[first]) }, // again
+					func() error { return h.Down(specs[first].VIP) },
+					func() error { return h.Down(specs[second].VIP) },
+					func() error { return h.Down(specs[first].VIP) },
 				}
 				for i, step := range steps {
 					out, err := until(step)
-					if out { // it comes back, and somebody repeats what was going on
+					if out { // it comes back, and the command is repeated
 						k.after = -1
 						_, err = until(step)
 					}
@@ -130,18 +130,18 @@ func TestRestores(t *testing.T) {
 	}
 }
 
-// TestOthers: what somebody else changed meanwhile, or had before, stays.
+// TestOthers: what another program changed meanwhile, or had before, stays.
 func TestOthers(t *testing.T) {
 	k := newFake()
 	h := &Host{t.TempDir(), k, func(string) {}}
 	k.values["sysctl net.ipv4.conf.all.arp_announce"] = "2"
 	k.values["sysctl net.ipv4.conf.all.arp_ignore"] = "0"
 	k.values["address lo 10.0.0.88/32"] = "there"
-	if err := h.Up(wishes[0]); err != nil {
+	if err := h.Up(specs[0]); err != nil {
 		t.Fatal(err)
 	}
 	k.values["sysctl net.ipv4.conf.all.arp_ignore"] = "3"
-	if err := h.Down(wishes[0].VIP); err != nil {
+	if err := h.Down(specs[0].VIP); err != nil {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]string{"sysctl net.ipv4.conf.all.arp_announce": "2", "sysctl net.ipv4.conf.all.arp_ignore": "3", "address lo 10.0.0.88/32": "there"} {
@@ -156,10 +156,10 @@ func TestOthers(t *testing.T) {
 func TestConflicts(t *testing.T) {
 	k := newFake()
 	h := &Host{t.TempDir(), k, func(string) {}}
-	if err := h.Up(wishes[0]); err != nil {
+	if err := h.Up(specs[0]); err != nil {
 		t.Fatal(err)
 	}
-	other := Spec{VIP: wishes[0].VIP, Forward: "tun"}
+	other := Spec{VIP: specs[0].VIP, Forward: "tun"}
 	if err := other.Check(); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestConflicts(t *testing.T) {
 		t.Error(err)
 	}
 	k.values["address eth0 10.0.0.89/24"] = "there"
-	if err := h.Up(wishes[1]); err == nil || !strings.Contains(err.Error(), "stands on eth0 already") {
+	if err := h.Up(specs[1]); err == nil || !strings.Contains(err.Error(), "stands on eth0 already") {
 		t.Error(err)
 	}
 }

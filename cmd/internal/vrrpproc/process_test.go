@@ -197,11 +197,11 @@ func TestOneElection(t *testing.T) {
 	e.SetTracked("quorum", -30, false)
 	eventually(t, "its priority follows", func() bool { return e.Status().Priority == 120 })
 	sent := e.Status().AdvertsSent
-	eventually(t, "counters are told when they are asked for", func() bool {
+	eventually(t, "counters are sent on request", func() bool {
 		r.Refresh(t.Context())
 		return e.Status().AdvertsSent > sent
 	})
-	eventually(t, "the timers' lateness is told", func() bool {
+	eventually(t, "the timers' lateness is reported", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return r.lags > 0
@@ -257,7 +257,7 @@ func TestKilledProcess(t *testing.T) {
 		if err := unix.Kill(r.pid(), unix.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the loss is told", func() bool { return r.saw(vrrp.Init, reasonProcessEnded) })
+		eventually(t, "the loss is reported", func() bool { return r.saw(vrrp.Init, reasonProcessEnded) })
 		if !r.holds() {
 			t.Error("the address is gone with the process")
 		}

@@ -64,7 +64,7 @@ func TestJudgeDrain(t *testing.T) {
 		"the peer would use it":             {peers: peer(peers.Drain{Known: true, Configured: 5, Wanted: 5}), waits: "lb2 would use it: weight 5 in its file"},
 		"the peer says nothing":             {peers: []api.PeerDrain{{Director: "lb2", Error: "no answer"}}, unknown: "lb2 does not say how it stands to the server: no answer"},
 		"the peer does not have it":         {peers: peer(peers.Drain{})},
-		"the peer was told of a connection": {peers: peer(peers.Drain{Known: true, Draining: true, Weight: &zero, Active: 7})},
+		"the peer was asked about a connection": {peers: peer(peers.Drain{Known: true, Draining: true, Weight: &zero, Active: 7})},
 		"the peer holds the address": {harm: func(v *director.View) { v.Instances[0].State, v.Instances[0].Holding = vrrp.Backup, false },
 			peers: peer(peers.Drain{Known: true, Draining: true, Weight: &zero, Active: 7, Persistent: 2}), waits: "lb2 has 7 active connections; lb2 has 2 templates of persistent clients", left: 9},
 	} {

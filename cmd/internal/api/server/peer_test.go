@@ -38,7 +38,7 @@ func goodPeer() peers.Peer {
 }
 
 // TestEveryDifferenceIsAProblem: what is wrong with a peer, or between the two, is
-// told; what it says of itself is shown and is none of ours.
+// reported; what it says of itself is shown and is none of ours.
 func TestEveryDifferenceIsAProblem(t *testing.T) {
 	for want, harm := range map[string]func(*peers.Peer){
 		"":                              func(p *peers.Peer) { p.State.Problems, p.State.ProblemCount = []string{"its own"}, 1 },
@@ -67,7 +67,7 @@ func TestEveryDifferenceIsAProblem(t *testing.T) {
 	}
 }
 
-// TestOwn: what the others are told, and that nothing that this director thinks of
+// TestOwn: what the others receive, and that nothing that this director thinks of
 // them is in it.
 func TestOwn(t *testing.T) {
 	v := healthy()

@@ -99,7 +99,7 @@ func TestStatusOfAHealthyDirector(t *testing.T) {
 	}
 }
 
-// TestEveryFaultIsAProblem breaks one thing at a time: each must be told and
+// TestEveryFaultIsAProblem breaks one thing at a time: each must be reported and
 // make the status unhealthy.
 func TestEveryFaultIsAProblem(t *testing.T) {
 	for want, harm := range map[string]func(*director.View){
@@ -175,7 +175,7 @@ func TestControlSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "control.sock")
 	client := api.NewClient(path)
 	if _, err := client.Status(t.Context()); err == nil || !strings.Contains(err.Error(), "is lvsd running") {
-		t.Errorf("nobody there: %v", err)
+		t.Errorf("no listener: %v", err)
 	}
 	if err := s.OpenControl(path, ""); err != nil {
 		t.Fatal(err)
@@ -325,7 +325,7 @@ func TestPortTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	change.Abort() // somebody else refused
+	change.Abort() // another program refused
 	if resp, err := http.Get("http://" + address + "/healthz"); err != nil || resp.StatusCode != 200 {
 		t.Errorf("the running listener: %v, %v", resp, err)
 	}

@@ -90,7 +90,7 @@ func TestMistakesInTheWebConfigFile(t *testing.T) {
 			t.Errorf("%q:\n%v\nwant %s", c.text, err, c.want)
 		}
 		if err != nil && strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("a secret is told: %v", err)
+			t.Errorf("a secret is disclosed: %v", err)
 		}
 	}
 	if err := CheckWeb(filepath.Join(folder, "none.yml")); err == nil {
@@ -177,7 +177,7 @@ func TestTLSAndAuthentication(t *testing.T) {
 		}
 	}
 
-	// Broken under the running daemon: nobody is let in, and the status says so.
+	// Broken under the running daemon: no client is let in, and the status says so.
 	write(t, file, tlsPart+users+"  eve: [\n")
 	if code := call.get("https", "open sesame"); code == 200 {
 		t.Error("a broken file lets callers in")
@@ -211,8 +211,8 @@ func TestTLSAndAuthentication(t *testing.T) {
 	call.until("http", "", 200)
 }
 
-// TestAStartWithABrokenWebConfigFile: the daemon is there, answers nobody, says
-// so, and answers as soon as the file is mended.
+// TestAStartWithABrokenWebConfigFile: the daemon is there, answers no request, says
+// so, and answers as soon as the file is valid.
 func TestAStartWithABrokenWebConfigFile(t *testing.T) {
 	folder, tlsPart, users := webFiles(t)
 	file := filepath.Join(folder, "web.yml")
@@ -314,7 +314,7 @@ func TestWhoDoesNotRead(t *testing.T) {
 	written := make(chan error, 1)
 	s.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		block := make([]byte, 1<<20)
-		for range 256 { // more than the kernel takes for somebody who does not read
+		for range 256 { // more than the kernel takes for a client that does not read
 			if _, err := w.Write(block); err != nil {
 				written <- err
 				return
@@ -345,7 +345,7 @@ func TestWhoDoesNotRead(t *testing.T) {
 	select {
 	case err := <-written:
 		if err == nil {
-			t.Error("all of it was written to somebody who does not read")
+			t.Error("all of it was written to a client that does not read")
 		}
 	case <-time.After(30 * time.Second):
 		t.Fatal("the connection is held for ever")

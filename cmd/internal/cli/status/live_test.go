@@ -128,7 +128,7 @@ func has(text string) func([]string) bool {
 	return func(lines []string) bool { return strings.Contains(strings.Join(lines, "\n"), text) }
 }
 
-// statusDaemon answers status and events on a control socket.
+// statusDaemon serves status and events on a control socket.
 type statusDaemon struct {
 	mu     sync.Mutex
 	status api.Status

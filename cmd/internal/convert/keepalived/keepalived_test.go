@@ -166,15 +166,15 @@ func TestKeepalivedsSamples(t *testing.T) {
 				t.Fatal(err)
 			}
 			converttest.Passes(t, pair)
-			told(t, file, pair)
+			accounted(t, file, pair)
 		})
 	}
 }
 
-// told demands that every line of a file of keepalived's is in the result, has a
+// accounted demands that every line of a file of keepalived's is in the result, has a
 // note, or is of the few words that only hold others together. It looks at
 // keywords that have no equivalent, of which none may vanish without a word.
-func told(t *testing.T, file string, r convert.Result) {
+func accounted(t *testing.T, file string, r convert.Result) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
