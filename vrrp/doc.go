@@ -13,6 +13,6 @@
 // [Open] checks the interface and opens the sockets, [Engine.Run] takes part in
 // the election until its context ends, and [Engine.Status] returns the state. The
 // machine decides and is a pure function of state, input and time; the event loop
-// of Run performs its actions and never waits for the kernel, the log or a script.
-// Only a callback that blocks can delay it, see [Options].
+// of Run performs its actions and never waits for the kernel or a script. Only a
+// callback or a log handler that blocks can delay it, see [Options].
 package vrrp

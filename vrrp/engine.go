@@ -17,15 +17,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"lvsd/vrrp/asynclog"
 	"lvsd/vrrp/auth"
 	"lvsd/vrrp/link"
 	"lvsd/vrrp/timer"
 	"lvsd/vrrp/wire"
 )
 
-// Options are the callbacks of an instance; each may be nil. All but the logger
-// run in the event loop and must not block: their duration delays adverts.
+// Options are the callbacks of an instance; each may be nil. They and the logger's
+// handler run in the event loop and must not block: their duration delays adverts.
 type Options struct {
 	Log              *slog.Logger
 	Wake             func()                  // the status changed; read Status again
@@ -70,7 +69,6 @@ type Engine struct {
 	openedConfig Config // as given to Open
 	o            Options
 	log          *slog.Logger
-	writer       *asynclog.Writer
 	worker       *ifworker
 	machine      *machine // owned by the event loop once it runs
 	tracking     *tracking
@@ -174,7 +172,6 @@ func newEngine(cfg Config, secret auth.Secret, o Options, p port, dial dialer) *
 	e := &Engine{
 		name: cfg.Name, iface: cfg.Interface, vrid: cfg.VRID, openedConfig: cfg,
 		o:         o,
-		writer:    asynclog.New(),
 		done:      make(chan struct{}),
 		newTimer:  timer.NewRuntime,
 		machine:   newMachine(cfg, time.Now()),
@@ -184,7 +181,7 @@ func newEngine(cfg Config, secret auth.Secret, o Options, p port, dial dialer) *
 		wake:      make(chan struct{}, 1),
 	}
 	e.stamp.Run = uint64(time.Now().UnixMicro())
-	e.log = e.writer.Logger(log.With("vrrp", cfg.Name))
+	e.log = log.With("vrrp", cfg.Name)
 	e.tracking = newTracking(e.log, o.RunProgram)
 	e.worker = newIfworker(cfg, p, dial, e.log, &e.counters)
 	e.applyConfig(update{cfg, secret})
@@ -251,8 +248,6 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	e.group = groups.join(e.machine.cfg.SyncGroup, e.name, e.tracking.notify)
 	e.tracking.configure(e.machine.cfg)
-	written, last := make(chan struct{}), make(chan struct{})
-	go func() { defer close(written); e.writer.Run(last) }()
 	defer func() {
 		e.group.leave()
 		e.tracking.stop()
@@ -261,11 +256,6 @@ func (e *Engine) Run(ctx context.Context) error {
 		close(e.done)
 		worker.Wait() // closes the socket, which ends the receivers
 		e.receivers.Wait()
-		close(last)
-		select {
-		case <-written:
-		case <-time.After(asynclog.FlushLimit):
-		}
 	}()
 
 	deadlineTimer := e.newTimer()

@@ -2,7 +2,6 @@ package vrrp
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -84,25 +83,4 @@ func (h *countingHandler) count() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.n
-}
-
-// A log that is not read must not cost an advert.
-func TestStuckLogDelaysNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var l lan
-		h, r := l.host(lb1), &recorder{}
-		reader, writer := io.Pipe() // blocks until read
-		o := r.options()
-		o.Log = slog.New(slog.NewTextHandler(writer, nil))
-		e := h.engine(t, o)
-		stop := running(t, e)
-		time.Sleep(downInterval(100, time.Second) + 10*time.Second + 500*time.Millisecond)
-		synctest.Wait()
-		if s := e.Status(); s.State != Master || s.AdvertsSent != 11 {
-			t.Errorf("%v, %d adverts", s.State, s.AdvertsSent)
-		}
-		go func() { _, _ = io.Copy(io.Discard, reader) }()
-		stop()
-		_ = writer.Close()
-	})
 }

@@ -28,8 +28,8 @@ const (
 )
 
 // Serve is the child process: it runs instances as its parent orders until in ends, and
-// leaves the addresses in place then, as after a crash. Log is the child's own; setLevel
-// changes its level.
+// leaves the addresses in place then, as after a crash. Log is the child's own and must
+// not block; setLevel changes its level.
 func Serve(in io.Reader, out io.Writer, log *slog.Logger, setLevel func(string) error) error {
 	// A terminal's ctrl-C and a service manager reach the whole process group, but only
 	// the parent decides when to hand over. Caught and not ignored: what is ignored stays
