@@ -12,8 +12,10 @@ import (
 
 	"lvsd/checker"
 	"lvsd/checker/outcome"
+	"lvsd/cmd/internal/cached"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/httpgzip"
 	"lvsd/ipvs"
 	"lvsd/vrrp"
 )
@@ -22,9 +24,8 @@ import (
 // at each scrape.
 type Metrics struct {
 	registry *prometheus.Registry
-	state    *state        // nil until Watch
-	turn     chan struct{} // held while the text of a scrape is made
-	kept     cachedText
+	state    *state // nil until Watch
+	body     cached.Value[*httpgzip.Body]
 	timerLag prometheus.Histogram
 	checkLag prometheus.Histogram
 }
@@ -37,7 +38,6 @@ var lagBuckets = []float64{.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, 
 func New(version, commit string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		turn:     make(chan struct{}, 1),
 		timerLag: newLag(vrrpTimerLag),
 		checkLag: newLag(checkLagged),
 	}

@@ -2,7 +2,7 @@
 // library takes twice as long to write the families as it takes to make them, and
 // compresses at a level that takes longer still. The families of the daemon's state are
 // written here, byte by byte as the library would, which a test verifies. The text is
-// kept for a second, compressed as needed.
+// reused for a second.
 
 package metrics
 
@@ -13,19 +13,12 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
 	"lvsd/cmd/internal/httpgzip"
 )
-
-// cachedText is the last text, plain and compressed.
-type cachedText struct {
-	at            time.Time
-	plain, zipped []byte
-}
 
 // contentType is Prometheus's text format, which every scraper accepts.
 var contentType = string(expfmt.NewFormat(expfmt.TypeTextPlain))
@@ -35,56 +28,39 @@ var contentType = string(expfmt.NewFormat(expfmt.TypeTextPlain))
 // does not read delays no other.
 func (m *Metrics) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		gzipped := httpgzip.Accepted(r)
-		text, err := m.text(r.Context(), gzipped)
+		body, err := m.text(r.Context())
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		h := w.Header()
-		h.Set("Content-Type", contentType)
-		if gzipped {
-			h.Set("Content-Encoding", "gzip")
-		}
-		h.Set("Content-Length", strconv.Itoa(len(text)))
-		_, _ = w.Write(text) // the client may be gone
+		w.Header().Set("Content-Type", contentType)
+		body.Write(w, r)
 	})
 }
 
 // errBusy is the result for a scrape that would wait for longer than Prometheus does.
 var errBusy = errors.New("the series could not be read in time")
 
-// text returns the text of a scrape, made now or within the last second. It must not
-// be modified.
-func (m *Metrics) text(ctx context.Context, gzipped bool) ([]byte, error) {
-	limit := time.NewTimer(scrapeLimit)
-	defer limit.Stop()
-	select {
-	case m.turn <- struct{}{}:
-		defer func() { <-m.turn }()
-	case <-limit.C:
-		return nil, errBusy
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if m.kept.at.IsZero() || time.Since(m.kept.at) >= cacheTime {
+// text returns the text of a scrape, made now or within the last second.
+func (m *Metrics) text(ctx context.Context) (*httpgzip.Body, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, scrapeLimit, errBusy)
+	defer cancel()
+	body, err := m.body.Get(ctx, cacheTime, func(before *httpgzip.Body) (*httpgzip.Body, error) {
 		families, err := m.Gather()
 		if err != nil {
 			return nil, err
 		}
-		plain, err := write(families, len(m.kept.plain))
-		if err != nil {
-			return nil, err
+		size := 0
+		if before != nil {
+			size = before.Len()
 		}
-		m.kept = cachedText{at: time.Now(), plain: plain}
+		plain, err := write(families, size)
+		return httpgzip.NewBody(plain), err
+	})
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
-	if !gzipped {
-		return m.kept.plain, nil
-	}
-	if m.kept.zipped == nil {
-		m.kept.zipped = httpgzip.Compress(m.kept.plain)
-	}
-	return m.kept.zipped, nil
+	return body, err
 }
 
 // write makes the text; size is the expected length.

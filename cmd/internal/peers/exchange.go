@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lvsd/cmd/internal/cached"
 	"lvsd/config"
 	"lvsd/vrrp/auth"
 )
@@ -68,11 +69,7 @@ type Exchange struct {
 	inside  map[netip.Addr]int
 	tasks   sync.WaitGroup
 
-	own struct {
-		sync.Mutex
-		at    time.Time
-		state State
-	}
+	state cached.Value[State]   // of this director
 	known map[string]*knownPeer // belongs to the loop
 }
 
@@ -147,9 +144,7 @@ func (e *Exchange) install(old, s *setup) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.setup.Store(s)
-	e.own.Lock()
-	e.own.at = time.Time{}
-	e.own.Unlock()
+	e.state.Expire()
 	if old != nil && (s == nil || s.listener != old.listener) {
 		old.listener.Close()
 	}
@@ -206,12 +201,8 @@ func (e *Exchange) Run(ctx context.Context) error {
 
 // self is this director's own state, at most selfTTL old.
 func (e *Exchange) self() State {
-	e.own.Lock()
-	defer e.own.Unlock()
-	if now := time.Now(); e.own.at.IsZero() || now.Sub(e.own.at) >= selfTTL {
-		e.own.state, e.own.at = e.o.LocalState(), now
-	}
-	return e.own.state
+	s, _ := e.state.Get(context.Background(), selfTTL, func(State) (State, error) { return e.o.LocalState(), nil })
+	return s
 }
 
 // tolerances are how long the health of each server may differ: the checks of two

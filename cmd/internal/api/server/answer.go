@@ -6,7 +6,6 @@ package server
 import (
 	"encoding/json"
 	"net/http"
-	"sync"
 	"time"
 
 	"lvsd/cmd/internal/httpgzip"
@@ -22,78 +21,36 @@ func answer(w http.ResponseWriter, code int, body any) {
 
 // answerPacked is answer with compression, for long responses.
 func answerPacked(w http.ResponseWriter, r *http.Request, body any) {
-	text, err := json.Marshal(body)
+	packed, err := encode(body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	send := encoded{plain: append(text, '\n')}
-	if httpgzip.Accepted(r) {
-		send.pack()
-	}
-	send.answer(w, r)
+	writePacked(w, r, packed)
 }
 
-// encoded is a response body.
-type encoded struct{ plain, packed []byte }
-
-// pack compresses the body if that is worth it.
-func (e *encoded) pack() {
-	if e.packed != nil || len(e.plain) < packFrom {
-		return
-	}
-	e.packed = httpgzip.Compress(e.plain)
+func encode(body any) (*httpgzip.Body, error) {
+	text, err := json.Marshal(body)
+	return httpgzip.NewBody(append(text, '\n')), err
 }
 
-const packFrom = 1400 // what fits one packet is not compressed
-
-func (e encoded) answer(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Vary", "Accept-Encoding")
-	body := e.plain
-	if httpgzip.Accepted(r) && e.packed != nil {
-		h.Set("Content-Encoding", "gzip")
-		body = e.packed
-	}
-	_, _ = w.Write(body) // the client may be gone
+func writePacked(w http.ResponseWriter, r *http.Request, body *httpgzip.Body) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	body.Write(w, r)
 }
 
-// shared is one status for all requests within a moment: many clients cost no more
+// statusAge is the maximum age of a status on http_listen: many clients cost no more
 // than one.
-type shared struct {
-	mu  sync.Mutex
-	at  time.Time
-	now encoded
-}
-
-// sharedFor is the maximum age of a status on http_listen.
-const sharedFor = 500 * time.Millisecond
+const statusAge = 500 * time.Millisecond
 
 // sharedStatus serves /api/v1/status on http_listen. On the control socket each
 // is a new one.
 func (s *Server) sharedStatus(w http.ResponseWriter, r *http.Request) {
-	now, err := s.shared.get(s, r)
+	body, err := s.status.Get(r.Context(), statusAge, func(*httpgzip.Body) (*httpgzip.Body, error) { return encode(s.Status(r.Context())) })
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	now.answer(w, r)
-}
-
-func (k *shared) get(s *Server, r *http.Request) (encoded, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.at.IsZero() || time.Since(k.at) >= sharedFor {
-		text, err := json.Marshal(s.Status(r.Context()))
-		if err != nil {
-			return encoded{}, err
-		}
-		k.now, k.at = encoded{plain: append(text, '\n')}, time.Now()
-	}
-	if httpgzip.Accepted(r) {
-		k.now.pack()
-	}
-	return k.now, nil
+	writePacked(w, r, body)
 }

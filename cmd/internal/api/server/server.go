@@ -17,9 +17,11 @@ import (
 
 	"lvsd/checker"
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cached"
 	"lvsd/cmd/internal/charts"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/event"
+	"lvsd/cmd/internal/httpgzip"
 	"lvsd/cmd/internal/page"
 	"lvsd/cmd/internal/reload"
 	"lvsd/config"
@@ -71,7 +73,7 @@ type Server struct {
 	following atomic.Int32 // streams of events
 	requests  atomic.Int32 // in progress on http_listen
 	histories atomic.Int32 // responses with events in progress on either listener
-	shared    shared       // the status on http_listen
+	status    cached.Value[*httpgzip.Body] // on http_listen
 	// uncontrolled is why there is no control socket; nil: there is one.
 	uncontrolled atomic.Pointer[string]
 	publicWrite  time.Duration // write timeout on http_listen; 0: the default

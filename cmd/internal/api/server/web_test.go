@@ -276,7 +276,8 @@ func TestThePort(t *testing.T) {
 		many.Config.Services[0].RealServers = append(many.Config.Services[0].RealServers, many.Config.Services[0].RealServers[0])
 		many.Decision.Services[0].Servers = append(many.Decision.Services[0].Servers, many.Decision.Services[0].Servers[0])
 	}
-	asked.view, s.shared.at = many, time.Time{}
+	asked.view = many
+	s.status.Expire()
 	w := ask("GET", "/api/v1/status", "Accept-Encoding", "deflate, gzip;q=1.0")
 	if w.Header().Get("Content-Encoding") != "gzip" || w.Header().Get("Cache-Control") != "no-store" {
 		t.Fatalf("headers %v", w.Header())
