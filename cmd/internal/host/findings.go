@@ -13,6 +13,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"lvsd/cmd/internal/sysctl"
 	"lvsd/config"
 )
 
@@ -110,14 +111,14 @@ func Findings(c *config.Config) []Finding {
 func forwarding(u uses) []Finding {
 	var all []Finding
 	if len(u.nat4) > 0 {
-		all = append(all, sysctl("net.ipv4.ip_forward", "1", equal, `with forward = "nat" no answer reaches a client without it`),
-			sysctl("net.ipv4.conf.all.send_redirects", "0", equal, "a real server in the clients' network would be told to answer them directly, past the translation"))
+		all = append(all, compare("net.ipv4.ip_forward", "1", equal, `with forward = "nat" no answer reaches a client without it`),
+			compare("net.ipv4.conf.all.send_redirects", "0", equal, "a real server in the clients' network would be told to answer them directly, past the translation"))
 		for _, dev := range devices(u.nat4) {
-			all = append(all, sysctl("net.ipv4.conf."+dev+".send_redirects", "0", equal, "as for all: either of the two sends redirects"))
+			all = append(all, compare("net.ipv4.conf."+dev+".send_redirects", "0", equal, "as for all: either of the two sends redirects"))
 		}
 	}
 	if len(u.nat6) > 0 {
-		all = append(all, sysctl("net.ipv6.conf.all.forwarding", "1", equal, `with forward = "nat" no answer reaches a client without it; routers' advertisements are then heard only with accept_ra = 2`))
+		all = append(all, compare("net.ipv6.conf.all.forwarding", "1", equal, `with forward = "nat" no answer reaches a client without it; routers' advertisements are then heard only with accept_ra = 2`))
 	}
 	return all
 }
@@ -129,7 +130,7 @@ func arp(c *config.Config, u uses) []Finding {
 		for _, scope := range []string{"all", dev} {
 			// The larger of the two holds (ip-sysctl.rst); 8 answers for nothing.
 			if name := "net.ipv4.conf." + scope + ".arp_ignore"; value(name) == "8" {
-				all = append(all, sysctl(name, "0", equal, "8 answers for no address, and so nobody finds the services"))
+				all = append(all, compare(name, "0", equal, "8 answers for no address, and so nobody finds the services"))
 			}
 		}
 	}
@@ -186,7 +187,7 @@ func filters(u uses) []Finding {
 		if len(out) == 0 || out[dev] || own == "" || max(own, general) != "1" {
 			continue
 		}
-		all = append(all, sysctl("net.ipv4.conf."+dev+".rp_filter", "2", equal,
+		all = append(all, compare("net.ipv4.conf."+dev+".rp_filter", "2", equal,
 			"the default route is not on this interface, so the strict check drops clients from elsewhere that come in here"))
 	}
 	return all
@@ -196,17 +197,17 @@ func filters(u uses) []Finding {
 func tables(c *config.Config, u uses) []Finding {
 	all := []Finding{}
 	if value("net.ipv4.vs.backup_only") != "" {
-		all = append(all, sysctl("net.ipv4.vs.backup_only", "0", equal, "with 1 this director refuses every connection while it receives connections from its peer"))
+		all = append(all, compare("net.ipv4.vs.backup_only", "0", equal, "with 1 this director refuses every connection while it receives connections from its peer"))
 	}
 	if !c.IPVS.ManageSysctls {
 		for _, name := range []string{"expire_nodest_conn", "expire_quiescent_template"} {
-			all = append(all, sysctl("net.ipv4.vs."+name, "1", equal, "[ipvs] manage_sysctls is false, and clients of a dead server may go on being sent to it"))
+			all = append(all, compare("net.ipv4.vs."+name, "1", equal, "[ipvs] manage_sysctls is false, and clients of a dead server may go on being sent to it"))
 		}
 	}
 	if len(u.nat4)+len(u.nat6) > 0 {
-		all = append(all, sysctl("net.ipv4.vs.conntrack", "1", equal, "nftables then sees translated connections as they are, and masquerading leaves them alone"))
+		all = append(all, compare("net.ipv4.vs.conntrack", "1", equal, "nftables then sees translated connections as they are, and masquerading leaves them alone"))
 		if liberal := "net.netfilter.nf_conntrack_tcp_be_liberal"; c.IPVS.Sync != nil && value(liberal) != "" {
-			all = append(all, sysctl(liberal, "1", equal,
+			all = append(all, compare(liberal, "1", equal,
 				"a director that was master before has missed packets of the connections that come back to it: with strict windows it would take them for new ones and give them another port, and the real servers reset them"))
 		}
 	}
@@ -215,19 +216,16 @@ func tables(c *config.Config, u uses) []Finding {
 
 func equal(have, want string) bool { return have == want }
 
-// sysctl compares one setting.
-func sysctl(name, want string, good func(have, want string) bool, why string) Finding {
+// compare compares one setting.
+func compare(name, want string, good func(have, want string) bool, why string) Finding {
 	have := value(name)
 	return Finding{Kind: "sysctl", Name: name, Have: have, Want: want, OK: good(have, want), Why: why, Remedy: "sysctl -w " + name + "=" + want}
 }
 
-// value returns a setting, or "" where the kernel has none of that name.
-func value(name string) string { return read(sysctlFile(name)) }
-
-// sysctlFile is the file of a setting; as sysctl(8) has it, a slash in the name
-// stands for a dot in a device's.
-func sysctlFile(name string) string {
-	return "/proc/sys/" + strings.NewReplacer(".", "/", "/", ".").Replace(name)
+// value returns a setting, or "" where it cannot be read.
+func value(name string) string {
+	v, _ := sysctl.Read(name)
+	return v
 }
 
 // devices are those by which real servers are reached.

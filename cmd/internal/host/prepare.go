@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lvsd/cmd/internal/sysctl"
 	"lvsd/config"
 )
 
@@ -54,7 +55,7 @@ func (f Finding) change() string {
 
 func (f Finding) fix() error {
 	if f.Kind == "sysctl" {
-		err := os.WriteFile(sysctlFile(f.Name), []byte(f.Want), 0)
+		err := sysctl.Write(f.Name, f.Want)
 		if errors.Is(err, os.ErrPermission) {
 			return fmt.Errorf("%w: run as root", err)
 		}

@@ -8,15 +8,15 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"lvsd/cmd/internal/sysctl"
 )
 
 type system struct{}
@@ -24,11 +24,7 @@ type system struct{}
 func (system) Read(n need) (string, error) {
 	switch n.Kind {
 	case kindSysctl:
-		text, err := os.ReadFile(sysctlFile(n.Key))
-		if errors.Is(err, os.ErrNotExist) {
-			return "", nil // a device that does not exist yet
-		}
-		return strings.TrimSpace(string(text)), err
+		return sysctl.Read(n.Key) // empty for a device that does not exist yet
 	case kindLink:
 		link, err := findLink(n.Key)
 		if link == nil || err != nil {
@@ -78,7 +74,7 @@ func (system) Write(n need, value string) error {
 func write(n need, value string) error {
 	switch n.Kind {
 	case kindSysctl:
-		return os.WriteFile(sysctlFile(n.Key), []byte(value), 0)
+		return sysctl.Write(n.Key, value)
 	case kindLink:
 		return setLink(n.Key, value)
 	case kindGRE:
@@ -314,10 +310,4 @@ func split(n need) (device string, prefix netip.Prefix, err error) {
 	device, text, _ := strings.Cut(n.Key, " ")
 	prefix, err = netip.ParsePrefix(text)
 	return device, prefix, err
-}
-
-// sysctlFile returns the file of a sysctl; as in sysctl(8), a slash in the name stands
-// for a dot in a device name.
-func sysctlFile(name string) string {
-	return filepath.Join("/proc/sys", strings.NewReplacer(".", "/", "/", ".").Replace(name))
 }

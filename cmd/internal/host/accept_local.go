@@ -1,9 +1,8 @@
-package host
+// What mark probes need of this machine while there are any: a real server's reply comes
+// from the service's address, which on a master is an address of this host, and the
+// kernel would drop it as forged.
 
-// What probes through the kernel's forwarding need of this machine, for as long
-// as there are such probes: the answer of a real server comes from the service's
-// address, which on a master is an address of this very host, and the kernel
-// would take it for a forgery.
+package host
 
 import (
 	"errors"
@@ -11,12 +10,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"lvsd/cmd/internal/sysctl"
 )
 
 // SysctlStore keeps what settings were before they were changed, so that they are
@@ -112,7 +112,7 @@ func (t ReplyAcceptor) set(name, want string, found map[string]string) error {
 			return err
 		}
 	}
-	if err := os.WriteFile(sysctlFile(name), []byte(want), 0); err != nil {
+	if err := sysctl.Write(name, want); err != nil {
 		return fmt.Errorf("failed to set %s: %w", name, err)
 	}
 	t.Log.Info("kernel setting changed", "setting", name, "from", have, "to", want, "reason", "checks with through")
@@ -127,7 +127,7 @@ func (t ReplyAcceptor) restore(name, was string, found map[string]string) error 
 		want = "0"
 	}
 	if value(name) == want {
-		if err := os.WriteFile(sysctlFile(name), []byte(was), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := sysctl.Write(name, was); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("failed to restore %s: %w", name, err)
 		}
 		t.Log.Info("kernel setting restored", "setting", name, "to", was)
