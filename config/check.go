@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"lvsd/config/reader"
+	"lvsd/config/schema"
 	"lvsd/config/values"
 )
 
@@ -273,7 +274,7 @@ func (p *checkTemplate) checkServer(check Check, server RealServer) {
 		p.wrongFamily = true
 		p.record.Errorf("from", "%s cannot reach %s: one is IPv4, the other IPv6", check.From, host)
 	}
-	if check.Address.Port() == 0 && !p.missingPort && check.Type != "" && p.record.Valid("address") && !slices.Contains([]string{"ping", "exec", "on", "off"}, check.Type) {
+	if check.Address.Port() == 0 && !p.missingPort && check.Type != "" && p.record.Valid("address") && !schema.Portless(check.Type) {
 		p.missingPort = true
 		if check.Type == "agent" {
 			p.record.ErrorAt(p.record.Start, p.record.Path.Key("port"), "missing: say which port the agent answers on")

@@ -315,8 +315,8 @@ type RealServer struct {
 // Check is one probe of one real server, fully resolved. Fields that do not belong to
 // its Type are zero.
 type Check struct {
-	Type         string         // "connect" "syn" "tcp" "http" "https" "ping" "udp" "dns" "smtp" "exec" "agent" "grpc" "on" "off"
-	Address      netip.AddrPort // what is probed; without an address (the port alone counts) when HostName says it; port 0 where there is none, which only "ping" "exec" "on" "off" can have
+	Type         string         // one of the table of types in config/schema
+	Address      netip.AddrPort // what is probed; without an address (the port alone counts) when HostName says it; port 0 where there is none, as schema.Portless allows
 	HostName     string         // a name to look up, outside of the probe's time; "" = Address has the address
 	Through      bool           // probe the service's address on this real server ("dr" "tun")
 	Interval     time.Duration  // from the start of one probe to the next, 10ms to 1h

@@ -35,7 +35,7 @@ const (
 // Fall share one probe.
 type Check struct {
 	Type    string
-	Address netip.AddrPort // what is probed; not read for "on", "off"; of "ping" and "exec" the port may be 0
+	Address netip.AddrPort // what is probed; not read for "on", "off"; the port may be 0 for "ping" and "exec"
 	// HostName is looked up instead of the address in Address, of which only the
 	// port is used then. Lookups run in the background, not within Timeout; while
 	// they fail the old addresses stay in use. "": Address has the address.
@@ -133,9 +133,13 @@ func (c *Check) TargetName() string {
 	return c.Address.String()
 }
 
+// portless are the types whose address may lack a port. The configuration has the same
+// in the table of types of config/schema.
+var portless = map[string]bool{TypePing: true, TypeExec: true}
+
 // Validate checks what all probing checks have in common.
 func (c *Check) Validate() error {
-	portless := c.Type == TypePing || c.Type == TypeExec
+	portless := portless[c.Type]
 	switch {
 	case c.HostName != "" && c.Address.Port() == 0 && !portless:
 		return fmt.Errorf("%s has no port", c.HostName)
@@ -155,8 +159,8 @@ func (c *Check) Validate() error {
 // not.
 func (c *Check) Probes() bool { return c.Type != TypeOn && c.Type != TypeOff }
 
-// AppendKey appends what identifies the probe of a check: everything but Rise and Fall.
-// Every field is delimited by its length.
+// AppendKey appends what identifies the probe of a check: every field but Rise, Fall and
+// Secrets, whatever the type, each delimited by its length.
 func (c *Check) AppendKey(b []byte) []byte {
 	k := keyWriter{b}
 	k.text(c.Type)
@@ -166,40 +170,25 @@ func (c *Check) AppendKey(b []byte) []byte {
 	k.address(c.Address.Addr())
 	k.number(int(c.Address.Port()))
 	k.text(c.HostName)
-	k.number(int(c.Interval))
-	k.number(int(c.FastInterval))
-	k.number(int(c.Timeout))
+	k.number(int(c.Interval), int(c.FastInterval), int(c.Timeout))
 	k.address(c.From)
 	k.number(int(c.Mark))
 	k.flag(c.MarkPath)
-	switch c.Type {
-	case TypeTCP, TypeUDP:
-		k.text(c.Send, c.Expect, c.ExpectText)
-		k.flag(c.RequireReply)
-		k.number(len(c.Steps))
-		for _, s := range c.Steps {
-			k.text(s.Send, s.Expect, s.ExpectText)
-		}
-		k.tls(c.TLS)
-	case TypeHTTP, TypeHTTPS:
-		k.web(c)
-		k.tls(c.TLS)
-	case TypePing:
-		k.number(c.Count)
-	case TypeDNS:
-		k.text(c.DNSName, c.DNSRecord, c.DNSRcode, c.DNSAnswer)
-		k.flag(c.DNSTCP)
-	case TypeSMTP:
-		k.text(c.Helo)
-		k.tls(c.TLS)
-	case TypeExec:
-		k.number(len(c.Command))
-		k.text(c.Command...)
-		k.text(c.User, c.Service, c.Server)
-	case TypeGRPC:
-		k.text(c.GRPCService, c.Host)
-		k.tls(c.TLS)
+	k.text(c.Send, c.Expect, c.ExpectText)
+	k.number(len(c.Steps))
+	for _, s := range c.Steps {
+		k.text(s.Send, s.Expect, s.ExpectText)
 	}
+	k.flag(c.RequireReply)
+	k.http(c)
+	k.tls(c.TLS)
+	k.number(c.Count)
+	k.text(c.DNSName, c.DNSRecord, c.DNSRcode, c.DNSAnswer)
+	k.flag(c.DNSTCP)
+	k.text(c.Helo)
+	k.number(len(c.Command))
+	k.text(c.Command...)
+	k.text(c.User, c.Service, c.Server, c.GRPCService)
 	return k.b
 }
 
@@ -213,7 +202,11 @@ func (k *keyWriter) text(all ...string) {
 	}
 }
 
-func (k *keyWriter) number(n int) { k.b = binary.AppendVarint(k.b, int64(n)) }
+func (k *keyWriter) number(all ...int) {
+	for _, n := range all {
+		k.b = binary.AppendVarint(k.b, int64(n))
+	}
+}
 
 func (k *keyWriter) flag(f bool) {
 	n := 0
@@ -237,7 +230,7 @@ func (k *keyWriter) tls(t *TLSConfig) {
 	}
 }
 
-func (k *keyWriter) web(c *Check) {
+func (k *keyWriter) http(c *Check) {
 	k.text(c.Method, c.Host, c.Path, c.Body, c.BodyExpect, c.ExpectNot, c.Digest, c.ProxyProtocol)
 	k.number(c.FollowRedirects)
 	k.flag(c.HTTP2)

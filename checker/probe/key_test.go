@@ -2,95 +2,106 @@ package probe
 
 import (
 	"crypto/x509"
-	"lvsd/checker/checktest"
 	"net/netip"
+	"reflect"
 	"testing"
-	"time"
 )
 
-// Every field but rise and fall makes another probe, and no two fields can be
-// taken for each other.
+// notInKey are the fields that do not make another probe: how results are counted, what
+// is hidden of them, and what another field represents.
+var notInKey = map[string]bool{"Rise": true, "Fall": true, "Secrets": true, "TLS.CAs": true, "TLS.Certificate": true}
+
+// TestKey: every field makes another probe, and no two fields can be taken for each
+// other. A new field is covered without a change here.
 func TestKey(t *testing.T) {
-	base := func() Check {
-		c := Check{Type: TypeConnect, Address: checktest.Addr(1), Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3}
-		c.Type, c.TLS = TypeHTTPS, &TLSConfig{Verify: true}
-		return c
+	plain := Check{Type: TypeTCP, TLS: &TLSConfig{}}
+	seen := map[string]string{string(plain.AppendKey(nil)): "no field"}
+	vary := func(name string, index ...int) {
+		c, tls := plain, *plain.TLS
+		c.TLS = &tls
+		v := reflect.ValueOf(&c).Elem()
+		for _, i := range index {
+			if v.Kind() == reflect.Pointer {
+				v = v.Elem()
+			}
+			v = v.Field(i)
+		}
+		fill(t, name, v)
+		key := string(c.AppendKey(nil))
+		switch other, taken := seen[key]; {
+		case notInKey[name] && other != "no field":
+			t.Errorf("%s makes another probe", name)
+		case !notInKey[name] && taken:
+			t.Errorf("%s and %s have one key", name, other)
+		}
+		if !notInKey[name] {
+			seen[key] = name
+		}
 	}
-	variants := map[string]func(*Check){
-		"type":       func(c *Check) { c.Type = TypeHTTP },
-		"address":    func(c *Check) { c.Address = checktest.Addr(2) },
-		"port":       func(c *Check) { c.Address = netip.AddrPortFrom(c.Address.Addr(), 81) },
-		"interval":   func(c *Check) { c.Interval++ },
-		"fast":       func(c *Check) { c.FastInterval++ },
-		"timeout":    func(c *Check) { c.Timeout++ },
-		"from":       func(c *Check) { c.From = netip.MustParseAddr("10.9.9.9") },
-		"mark":       func(c *Check) { c.Mark++ },
-		"through":    func(c *Check) { c.MarkPath = true },
-		"method":     func(c *Check) { c.Method = "x" },
-		"host":       func(c *Check) { c.Host = "x" },
-		"path":       func(c *Check) { c.Path = "x" },
-		"body":       func(c *Check) { c.BodyExpect = "x" },
-		"header":     func(c *Check) { c.Headers = map[string]string{"a": "b"} },
-		"header2":    func(c *Check) { c.Headers = map[string]string{"a": "c"} },
-		"status":     func(c *Check) { c.Status = []StatusRange{{200, 204}} },
-		"status2":    func(c *Check) { c.Status = []StatusRange{{200, 204}, {300, 300}} },
-		"no tls":     func(c *Check) { c.TLS = nil },
-		"verify":     func(c *Check) { c.TLS.Verify = false },
-		"servername": func(c *Check) { c.TLS.ServerName = "x" },
-		"cas":        func(c *Check) { c.TLS.CAKey = "x" },
-		"send":       func(c *Check) { c.Type, c.Send = TypeTCP, "x" },
-		"expect":     func(c *Check) { c.Type, c.Expect = TypeTCP, "x" },
-		"text":       func(c *Check) { c.Type, c.ExpectText = TypeTCP, "x" },
-		"steps":      func(c *Check) { c.Type, c.Steps = TypeTCP, []Step{{Send: "x"}} },
-		"steps2":     func(c *Check) { c.Type, c.Steps = TypeTCP, []Step{{Expect: "x"}} },
-		"tcp tls":    func(c *Check) { c.Type = TypeTCP },
-		"tcp no tls": func(c *Check) { c.Type, c.TLS = TypeTCP, nil },
-		"udp":        func(c *Check) { c.Type = TypeUDP },
-		"reply":      func(c *Check) { c.Type, c.RequireReply = TypeUDP, true },
-		"name":       func(c *Check) { c.HostName = "x" },
-		"content":    func(c *Check) { c.Body = "x" },
-		"not":        func(c *Check) { c.ExpectNot = "x" },
-		"digest":     func(c *Check) { c.Digest = "x" },
-		"follow":     func(c *Check) { c.FollowRedirects = 1 },
-		"http2":      func(c *Check) { c.HTTP2 = true },
-		"proxy":      func(c *Check) { c.ProxyProtocol = "v1" },
-		"cert":       func(c *Check) { c.TLS.CertificateKey = "x" },
-		"oldest":     func(c *Check) { c.TLS.MinVersion = "1.3" },
-		"ping":       func(c *Check) { c.Type = TypePing },
-		"count":      func(c *Check) { c.Type, c.Count = TypePing, 2 },
-		"dns":        func(c *Check) { c.Type = TypeDNS },
-		"dns name":   func(c *Check) { c.Type, c.DNSName = TypeDNS, "x" },
-		"record":     func(c *Check) { c.Type, c.DNSRecord = TypeDNS, "x" },
-		"rcode":      func(c *Check) { c.Type, c.DNSRcode = TypeDNS, "x" },
-		"answer":     func(c *Check) { c.Type, c.DNSAnswer = TypeDNS, "x" },
-		"over tcp":   func(c *Check) { c.Type, c.DNSTCP = TypeDNS, true },
-		"smtp":       func(c *Check) { c.Type = TypeSMTP },
-		"helo":       func(c *Check) { c.Type, c.Helo = TypeSMTP, "x" },
-		"exec":       func(c *Check) { c.Type = TypeExec },
-		"command":    func(c *Check) { c.Type, c.Command = TypeExec, []string{"x"} },
-		"command2":   func(c *Check) { c.Type, c.Command = TypeExec, []string{"", "x"} },
-		"user":       func(c *Check) { c.Type, c.User = TypeExec, "x" },
-		"service":    func(c *Check) { c.Type, c.Service = TypeExec, "x" },
-		"server":     func(c *Check) { c.Type, c.Server = TypeExec, "x" },
-		"agent":      func(c *Check) { c.Type = TypeAgent },
-		"grpc":       func(c *Check) { c.Type = TypeGRPC },
-		"of grpc":    func(c *Check) { c.Type, c.GRPCService = TypeGRPC, "x" },
-		"syn":        func(c *Check) { c.Type = TypeSYN },
+	for i, f := range fields(plain) {
+		if f.Name != "TLS" {
+			vary(f.Name, i)
+			continue
+		}
+		for j, inner := range fields(*plain.TLS) {
+			vary("TLS."+inner.Name, i, j)
+		}
 	}
-	plain := base()
-	seen := map[string]string{string(plain.AppendKey(nil)): "plain"}
-	for name, vary := range variants {
-		c := base()
-		vary(&c)
+	for name, change := range map[string]func(c *Check){
+		"no TLS":                  func(c *Check) { c.TLS = nil },
+		"port":                    func(c *Check) { c.Address = netip.MustParseAddrPort("192.0.2.1:81") },
+		"another header":          func(c *Check) { c.Headers = map[string]string{"x": "y"} },
+		"two ranges":              func(c *Check) { c.Status = []StatusRange{{200, 204}, {300, 300}} },
+		"a step that expects":     func(c *Check) { c.Steps = []Step{{Expect: "x"}} },
+		"an empty argument first": func(c *Check) { c.Command = []string{"", "x"} },
+	} {
+		c := plain
+		change(&c)
 		key := string(c.AppendKey(nil))
 		if other, taken := seen[key]; taken {
 			t.Errorf("%s and %s have one key", name, other)
 		}
 		seen[key] = name
 	}
-	same := base()
-	same.Rise, same.Fall, same.TLS.CAs = 9, 9, x509.NewCertPool()
-	if seen[string(same.AppendKey(nil))] != "plain" {
-		t.Error("rise, fall or the pool's identity make another probe")
+}
+
+func fields(of any) []reflect.StructField { return reflect.VisibleFields(reflect.TypeOf(of)) }
+
+// fill makes a value other than the zero value.
+func fill(t *testing.T, name string, v reflect.Value) {
+	t.Helper()
+	switch v.Interface().(type) {
+	case netip.Addr:
+		v.Set(reflect.ValueOf(netip.MustParseAddr("192.0.2.1")))
+		return
+	case netip.AddrPort:
+		v.Set(reflect.ValueOf(netip.MustParseAddrPort("192.0.2.1:80")))
+		return
+	case *x509.CertPool:
+		v.Set(reflect.ValueOf(x509.NewCertPool()))
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(1)
+	case reflect.Uint32:
+		v.SetUint(1)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(t, name, v.Index(0))
+	case reflect.Map:
+		v.Set(reflect.ValueOf(map[string]string{"x": "x"}))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(t, name, v.Field(i))
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+	default:
+		t.Fatalf("%s: no value of %v", name, v.Type())
 	}
 }

@@ -4,6 +4,7 @@ package schema
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -38,13 +39,57 @@ var (
 	schedulers = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"}
 	flags      = []string{"sh-fallback", "sh-port", "mh-fallback", "mh-port", "flag-1", "flag-2", "flag-3", NoFallback}
 	forwards   = []string{"dr", "nat", "tun"}
-	checkTypes = []string{"connect", "syn", "tcp", "http", "https", "ping", "udp", "dns", "smtp", "exec", "agent", "grpc", "on", "off"}
 	web        = []string{"http", "https"}
-	encrypted  = []string{"https", "tcp", "smtp", "grpc"} // types of check that can speak TLS
 	exchanging = []string{"tcp", "udp"}
 
 	// EventKinds are the kinds of events that notifications can be limited to.
 	EventKinds = []string{"daemon", "reload", "vrrp", "health", "weight", "quorum", "guard", "panic", "fallback", "handover", "ipvs", "pair"}
+)
+
+// checkType is what the keys of a check depend on.
+type checkType struct {
+	name     string
+	portless bool // what it probes need not have a port
+	through  bool // it can go through the kernel's forwarding
+	tls      bool // it can speak TLS
+}
+
+// checkTypes are all types of check: a new one needs a line here.
+var checkTypes = []checkType{
+	{name: "connect", through: true},
+	{name: "syn", through: true},
+	{name: "tcp", through: true, tls: true},
+	{name: "http", through: true},
+	{name: "https", through: true, tls: true},
+	{name: "ping", portless: true},
+	{name: "udp", through: true},
+	{name: "dns", through: true},
+	{name: "smtp", through: true, tls: true},
+	{name: "exec", portless: true},
+	{name: "agent"},
+	{name: "grpc", through: true, tls: true},
+	{name: "on", portless: true},
+	{name: "off", portless: true},
+}
+
+// Portless reports whether what a type of check probes need not have a port.
+func Portless(name string) bool {
+	return slices.ContainsFunc(checkTypes, func(c checkType) bool { return c.name == name && c.portless })
+}
+
+// checkTypesWith returns the names of the types with a property.
+func checkTypesWith(has func(checkType) bool) (names []string) {
+	for _, c := range checkTypes {
+		if has(c) {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+var (
+	everyType = checkTypesWith(func(checkType) bool { return true })
+	encrypted = checkTypesWith(func(c checkType) bool { return c.tls })
 )
 
 var RootTable = newTable("",
@@ -234,9 +279,9 @@ var TunnelTable = newTable("forward",
 
 var CheckTable = newTable("check",
 	append([]Key{
-		{Name: "type", Kind: String, Required: true, Choices: checkTypes},
+		{Name: "type", Kind: String, Required: true, Choices: everyType},
 		{Name: "address", Kind: String, Computed: "the real server's"},
-		{Name: "through", Kind: Bool, Default: false, CheckTypes: []string{"connect", "syn", "tcp", "http", "https", "udp", "dns", "smtp", "grpc"}},
+		{Name: "through", Kind: Bool, Default: false, CheckTypes: checkTypesWith(func(c checkType) bool { return c.through })},
 		{Name: "interval", Kind: Duration, Default: 2 * time.Second, Min: int64(10 * time.Millisecond), Max: int64(time.Hour)},
 		{Name: "fast_interval", Kind: Duration, Computed: "interval", Min: int64(10 * time.Millisecond), Max: int64(time.Hour)},
 		{Name: "timeout", Kind: Duration, Computed: `"1s"; interval where that is shorter`, Min: int64(time.Millisecond), Max: int64(time.Hour)},
@@ -263,7 +308,7 @@ var CheckTable = newTable("check",
 		{Name: "follow_redirects", Kind: Int, Default: int64(0), Max: 10, CheckTypes: web},
 		{Name: "http2", Kind: Bool, Default: false, CheckTypes: web},
 		{Name: "proxy_protocol", Kind: String, Default: "", Choices: []string{"", "v1", "v2"}, CheckTypes: web},
-		{Name: "tls", Kind: BoolOrTable, Computed: "true for https; false for tcp, smtp, grpc", Table: TLSTable, CheckTypes: encrypted},
+		{Name: "tls", Kind: BoolOrTable, Computed: "true for https, false for others", Table: TLSTable, CheckTypes: encrypted},
 		{Name: "count", Kind: Int, Default: int64(1), Min: 1, Max: 10, CheckTypes: []string{"ping"}},
 		{Name: "name", Kind: String, Computed: "none, dns must have one", CheckTypes: []string{"dns"}},
 		{Name: "record", Kind: String, Default: "A", Choices: recordTypes, CheckTypes: []string{"dns"}},
