@@ -456,6 +456,6 @@ func (t *localFaults) warn(log *slog.Logger, p *probeState, r outcome.Result) {
 	}
 	silent := t.suppressed
 	t.last, t.suppressed = r.At, 0
-	log.Warn("a probe could not be made on this machine; verdicts stay as they are",
+	log.Warn("a probe could not be made on this machine; health is unchanged",
 		"check", p.kind, "address", p.address, "reason", r.Detail, "phase", r.Phase, "others_unlogged", silent)
 }

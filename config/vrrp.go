@@ -61,7 +61,7 @@ func buildInstance(t *reader.Table, directors []Director, services []Service, ta
 		Position:       t.Start,
 	}
 	if t.Valid("name") {
-		claimName(t, "election", inst.Name, taken.names)
+		claimName(t, "[[vrrp]]", inst.Name, taken.names)
 	}
 	if t.Valid("interface") {
 		if problem := values.CheckInterface(inst.Interface); problem != "" {
@@ -114,7 +114,7 @@ func checkVirtualMAC(t *reader.Table, inst *Instance) {
 		t.Warnf("virtual_mac", "with unicast the adverts leave from the interface's own MAC address: a switch that forgot the virtual one learns it again from the announcements, once a minute, and from answers")
 	}
 	if inst.Priority == 255 && t.Valid("priority") {
-		t.Warnf("virtual_mac", "priority 255 is for a host that owns the addresses: on an interface that has them itself they cannot get the virtual MAC address, and the election fails")
+		t.Warnf("virtual_mac", "priority 255 is for a host that owns the addresses: on an interface that has them itself they cannot get the virtual MAC address, and the instance fails")
 	}
 }
 
@@ -122,7 +122,7 @@ func checkVirtualMAC(t *reader.Table, inst *Instance) {
 func claimVRID(t *reader.Table, v vrid, taken map[vrid]Position) {
 	at, _ := t.Locate("virtual_router_id")
 	if first, twice := taken[v]; twice {
-		t.Errorf("virtual_router_id", "%d is in use on %s by the election at line %d already", v.id, v.iface, first.Line)
+		t.Errorf("virtual_router_id", "%d is in use on %s by the [[vrrp]] at line %d already", v.id, v.iface, first.Line)
 		return
 	}
 	taken[v] = at
@@ -143,7 +143,7 @@ func instanceAddresses(t *reader.Table, name string, taken *instanceSet) []netip
 		}
 		first, twice := taken.addresses[p.Addr()]
 		if problem == "" && twice {
-			problem = fmt.Sprintf("%s is in an election at line %d already", p.Addr(), first.Line)
+			problem = fmt.Sprintf("%s is in the [[vrrp]] at line %d already", p.Addr(), first.Line)
 		}
 		if problem != "" {
 			t.ErrorAt(at, where, "%s", problem)
@@ -166,7 +166,7 @@ func requireOneFamily(t *reader.Table, inst *Instance) {
 			p, problem := values.ParsePrefix(s)
 			if problem == "" && len(inst.Addresses) > 0 && p.Addr().Is6() != inst.Addresses[0].Addr().Is6() {
 				at, where := t.LocateItem(name, i)
-				t.ErrorAt(at, where, "%s is not of the family of %s: an election has one, make another election of it", p.Addr(), inst.Addresses[0].Addr())
+				t.ErrorAt(at, where, "%s is not of the family of %s: a [[vrrp]] has one, put it into another", p.Addr(), inst.Addresses[0].Addr())
 			}
 		}
 	}

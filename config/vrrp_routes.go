@@ -23,7 +23,7 @@ func buildRoutes(parent *reader.Table, inst *Instance) {
 			Table:     int(t.Int("table")), Metric: int(t.Int("metric")),
 		}
 		if r.Source.IsValid() && !inst.holds(r.Source) {
-			t.Warnf("source", "%s is none of the election's addresses: unless this director has it otherwise, the kernel refuses the route", r.Source)
+			t.Warnf("source", "%s is none of the instance's addresses: unless this director has it otherwise, the kernel refuses the route", r.Source)
 		}
 		inst.Routes = append(inst.Routes, r)
 	}
@@ -76,7 +76,7 @@ func networkValue(t *reader.Table, name string, v6 bool) netip.Prefix {
 	}
 	switch {
 	case p.Addr().Is6() != v6:
-		t.Errorf(name, "%s is not of the family of the election's addresses", p)
+		t.Errorf(name, "%s is not of the family of the instance's addresses", p)
 	case p != p.Masked():
 		t.Errorf(name, "%s has bits beyond its prefix length: write %s", p, p.Masked())
 	}
@@ -95,7 +95,7 @@ func familyAddress(t *reader.Table, name string, v6 bool) netip.Addr {
 		t.Errorf(name, "%s", problem)
 		return netip.Addr{}
 	case a.Is6() != v6:
-		t.Errorf(name, "%s is not of the family of the election's addresses", a)
+		t.Errorf(name, "%s is not of the family of the instance's addresses", a)
 	}
 	return a
 }

@@ -78,7 +78,7 @@ func trackInterfaces(parent *reader.Table, inst *Instance) {
 		case problem != "":
 			parent.ErrorAt(at, p, "%s", problem)
 		case t.Name == inst.Interface:
-			parent.ErrorAt(at, p, "%s is the election's own interface, which is heeded anyway", t.Name)
+			parent.ErrorAt(at, p, "%s is the instance's own interface, which counts anyway", t.Name)
 		case seen[t.Name]:
 			parent.ErrorAt(at, p, "%s is there twice", t.Name)
 		default:

@@ -32,7 +32,7 @@ func buildTransport(t *reader.Table, inst *Instance) {
 	}
 	if v6 && inst.Version == 3 && !inst.AnyIPv6 && !inst.Addresses[0].Addr().IsLinkLocalUnicast() && t.Valid("addresses") {
 		at, where := t.LocateItem("addresses", 0)
-		t.ErrorAt(at, where, `%s is not link-local, and the first address of an IPv6 election must be (RFC 9568 §5.2.9): put one in front, such as "fe80::%d"; link_local_first = false is for peers that have none`,
+		t.ErrorAt(at, where, `%s is not link-local, and the first address of an IPv6 instance must be (RFC 9568 §5.2.9): put one in front, such as "fe80::%d"; link_local_first = false is for peers that have none`,
 			inst.Addresses[0].Addr(), inst.VRID)
 	}
 	inst.Authentication = buildAuthentication(t, inst.Version)
@@ -100,7 +100,7 @@ func buildUnicast(t *reader.Table, inst *Instance, directors []Director) {
 		other, twice := seen[a]
 		switch {
 		case a.Is6() != v6:
-			t.Errorf("unicast", "%s of %s is not of the family of the election's addresses", a, d.Name)
+			t.Errorf("unicast", "%s of %s is not of the family of the instance's addresses", a, d.Name)
 			return
 		case twice:
 			t.Errorf("unicast", "%s and %s both have %s", other, d.Name, a)

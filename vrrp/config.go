@@ -72,18 +72,18 @@ func (c Config) checkAddresses() error {
 	for _, p := range c.allAddresses() {
 		switch {
 		case !p.IsValid() || p.Addr().Is4In6():
-			return fmt.Errorf("address %v is none", p)
+			return fmt.Errorf("invalid address %v", p)
 		case p.Addr().Is6() != c.v6():
-			return fmt.Errorf("address %v is of another family than %v: an election has one", p, c.Addresses[0])
+			return fmt.Errorf("address %v is of another family than %v: an instance has one", p, c.Addresses[0])
 		case seen[p.Addr()]:
-			return fmt.Errorf("address %v is named twice", p.Addr())
+			return fmt.Errorf("duplicate address %v", p.Addr())
 		}
 		seen[p.Addr()] = true
 	}
 	switch {
 	case !c.v6():
 	case c.version() == 2:
-		return fmt.Errorf("version 2 knows no IPv6")
+		return fmt.Errorf("version 2 does not support IPv6")
 	case !c.AnyIPv6 && !c.Addresses[0].Addr().IsLinkLocalUnicast():
 		return fmt.Errorf("the first address, %v, is not link-local, which RFC 9568 §5.2.9 asks for", c.Addresses[0].Addr())
 	}
@@ -109,7 +109,7 @@ func (c Config) checkAuthentication() error {
 	case a.Type != "pass" && a.Type != "hmac":
 		return fmt.Errorf("unknown authentication %q", a.Type)
 	case (a.Type == "pass") != (c.version() == 2):
-		return fmt.Errorf("version %d knows no authentication %q", c.version(), a.Type)
+		return fmt.Errorf("version %d does not support authentication %q", c.version(), a.Type)
 	case a.KeyFile == "":
 		return fmt.Errorf("authentication without a key file")
 	}

@@ -130,11 +130,11 @@ type counters struct {
 // an error nothing is left open. The error names the remedy.
 func Open(cfg Config, o Options) (*Engine, error) {
 	if err := cfg.check(); err != nil {
-		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
+		return nil, fmt.Errorf("failed to open VRRP instance %s: %w", cfg.Name, err)
 	}
 	secret, err := cfg.Authentication.read()
 	if err != nil {
-		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
+		return nil, fmt.Errorf("failed to open VRRP instance %s: %w", cfg.Name, err)
 	}
 	family := link.IPv4
 	if cfg.v6() {
@@ -142,7 +142,7 @@ func Open(cfg Config, o Options) (*Engine, error) {
 	}
 	p, err := link.Open(cfg.Interface, family, link.Router{VRID: cfg.VRID, MAC: cfg.VirtualMAC})
 	if err != nil {
-		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
+		return nil, fmt.Errorf("failed to open VRRP instance %s: %w", cfg.Name, err)
 	}
 	var mac net.HardwareAddr
 	if cfg.VirtualMAC {
@@ -158,7 +158,7 @@ func Open(cfg Config, o Options) (*Engine, error) {
 	e.newTimer = timer.New
 	if err := e.worker.prepare(); err != nil {
 		_ = e.worker.close()
-		return nil, fmt.Errorf("failed to open the election %s: %w", cfg.Name, err)
+		return nil, fmt.Errorf("failed to open VRRP instance %s: %w", cfg.Name, err)
 	}
 	return e, nil
 }
@@ -200,7 +200,7 @@ func (e *Engine) Update(cfg Config) {
 	cfg.Interface, cfg.VRID = e.iface, e.vrid
 	err := cfg.check()
 	if err == nil && NeedsRestart(e.openedConfig, cfg) {
-		err = errors.New("it is another election")
+		err = errors.New("it is another virtual router")
 	}
 	var secret auth.Secret
 	if err == nil {

@@ -349,11 +349,11 @@ func explain(d DropReason, h Header, message []byte, r *Rules) string {
 		return "it names no address"
 	case DropDestination:
 		if r.Peers != nil {
-			return fmt.Sprintf("sent to %v, must be %v, because this election is by unicast", h.Destination, r.Source)
+			return fmt.Sprintf("sent to %v, must be %v, because this instance is unicast", h.Destination, r.Source)
 		}
 		return fmt.Sprintf("sent to %v, must be %v", h.Destination, groupAddress(h.Source))
 	case DropPeer:
-		return fmt.Sprintf("%v is none of the directors of this election", h.Source)
+		return fmt.Sprintf("%v is not a peer of this instance", h.Source)
 	case DropUnauthenticated:
 		return "it is not authenticated, and ours are"
 	case DropKey:

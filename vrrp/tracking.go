@@ -217,7 +217,7 @@ func (t *tracking) runOnce(ctx context.Context, s TrackedScript) error {
 	limit, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	if t.run == nil {
-		return errors.New("this election cannot run programs")
+		return errors.New("this instance cannot run programs")
 	}
 	return t.run(limit, s.Command)
 }

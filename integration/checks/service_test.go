@@ -337,9 +337,9 @@ func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
 		fault.begin()
 		frozenUntil(30*time.Second, fault.name+": a frozen guard", func() bool { return lb.Metric("lvsd_guard_active") == "1" })
 		frozenUntil(30*time.Second, fault.name+": all servers down", health("down"))
-		lb.WaitProblem("guard: the verdicts are frozen", true)
+		lb.WaitProblem("guard: health is frozen", true)
 		waitEvent(lb, "guard", "frozen")
-		if s, err := lb.Status(); err != nil || !strings.Contains(s.Services[0].RealServers[0].Why, "guard froze the verdicts") || !s.Services[0].Up {
+		if s, err := lb.Status(); err != nil || !strings.Contains(s.Services[0].RealServers[0].Why, "guard froze health") || !s.Services[0].Up {
 			t.Errorf("%s: %+v, %v", fault.name, s.Services, err)
 		}
 		if out, _ := lb.LVSD("status", "--socket", lb.Socket); !lvsdtest.ContainsAll(out, "GUARD frozen", "witness 10.77.0.2: SILENT") {

@@ -292,7 +292,7 @@ func TestPlanCommand(t *testing.T) {
 	// Before a start everything would be added, but nothing is.
 	out := plan(3, "--exit-code")
 	for _, want := range []string{"no daemon runs here: a start would", "SERVICE web tcp 10.77.0.100:80: added", "+ scheduler rr",
-		"+ 10.77.0.21:80  dr weight 1", "ELECTION web: starts", "net.ipv4.vs.expire_nodest_conn 0 → 1", "4 writes to the kernel's table"} {
+		"+ 10.77.0.21:80  dr weight 1", "VRRP web: starts", "net.ipv4.vs.expire_nodest_conn 0 → 1", "4 writes to the kernel's table"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
@@ -324,7 +324,7 @@ func TestPlanCommand(t *testing.T) {
 	out = plan(3, "--exit-code")
 	for _, want := range []string{"runs: a reload would", "SERVICE web → shop tcp 10.77.0.100:80: changed", "renamed; its connections stay",
 		"~ scheduler rr → wlc", "~ quorum 1 → 2", "~ 10.77.0.22:80  weight 1 → 0", "~ check.type on → connect (3 real servers)",
-		"the checks of 3 real servers begin anew", "ELECTION web: changed, goes on, now master", "~ preempt_delay 0s → 3s", "weight 1 → 0, no new connections; 1 active, 0 inactive, 0 persistent go on", "no connections end"} {
+		"the checks of 3 real servers restart", "VRRP web: changed, goes on, now master", "~ preempt_delay 0s → 3s", "weight 1 → 0, no new connections; 1 active, 0 inactive, 0 persistent go on", "no connections end"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

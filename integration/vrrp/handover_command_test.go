@@ -73,7 +73,7 @@ func TestHandoverOnCommand(t *testing.T) {
 	}
 	onlyHolder(p, lb2)
 
-	if out, err := handover(lb1, "--end"); err != nil || !strings.Contains(out, "web: this director stands for election as configured again") {
+	if out, err := handover(lb1, "--end"); err != nil || !strings.Contains(out, "web: standby ended, this director takes part as configured again") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	lb1.WaitState("master", 30*time.Second)

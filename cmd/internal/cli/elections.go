@@ -16,7 +16,7 @@ func electionsCommand() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use:    "elections",
-		Short:  "Run the elections of a daemon (lvsd run starts it)",
+		Short:  "Run the VRRP instances of a daemon (lvsd run starts it)",
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: asFailure(func(*cobra.Command, []string) error {

@@ -23,12 +23,12 @@ func handoverCommand(o *options) *cobra.Command {
 	var socket string
 	cmd := &cobra.Command{
 		Use:   "handover [VRRP]",
-		Short: "Give the addresses to the peer and stay away, or end that",
+		Short: "Give the addresses to the peer and go into standby, or end that",
 		Long: "Where this director is master it gives its addresses to the peer without losing a\n" +
-			"packet, and says how long that took. Then it stays away: it preempts nobody, over\n" +
-			"restarts too, and takes over only when no master is heard, until --end or until\n" +
-			"the time of --for is over. VRRP is the name of one election, which takes those of\n" +
-			"its sync group along; without it all of them move.",
+			"packet, and says how long that took. Then it is in standby: it preempts no master,\n" +
+			"over restarts too, and takes over only when there is none, until --end or until the\n" +
+			"time of --for is over. VRRP is the name of one instance, which takes those of its\n" +
+			"sync group along; without it all of them move.",
 		Args: cobra.MaximumNArgs(1),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -63,9 +63,9 @@ func handoverCommand(o *options) *cobra.Command {
 			return err
 		})(cmd, args)
 	}
-	cmd.Flags().DurationVar(&lasts, "for", 0, "how long to stay away, such as 1h (default: until --end)")
+	cmd.Flags().DurationVar(&lasts, "for", 0, "how long standby lasts, such as 1h (default: until --end)")
 	cmd.Flags().BoolVar(&force, "force", false, "hand over even if no ready peer is known")
-	cmd.Flags().BoolVar(&end, "end", false, "stand for election as configured again")
+	cmd.Flags().BoolVar(&end, "end", false, "end standby: take part in VRRP as configured again")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	socketFlag(cmd, &socket)
 	return cmd
@@ -80,10 +80,10 @@ func printHandover(out, problems io.Writer, h api.Handover, end bool) {
 		fmt.Fprintf(problems, "refused: %s\n", r)
 	}
 	for _, name := range h.Ended {
-		fmt.Fprintf(out, "%s: this director stands for election as configured again\n", name)
+		fmt.Fprintf(out, "%s: standby ended, this director takes part as configured again\n", name)
 	}
 	if end && h.OK && len(h.Ended) == 0 {
-		fmt.Fprintln(out, "this director stays away from no election")
+		fmt.Fprintln(out, "no handover is active")
 	}
 	away := "until lvsd handover --end"
 	if !h.Until.IsZero() {

@@ -29,7 +29,7 @@ func planCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Print what a reload or a start with the file would change",
-		Long:  "Prints what a reload with the file would change, service by service: what would\nbe added, changed and removed in the kernel's table, with the connections that\neach change touches, what drains first, what becomes of the elections and their\naddresses, and which checks begin anew. Where no daemon runs it says what a start\nwould do. The daemon itself is asked what it would do; nothing is changed. It\nneeds the rights of `lvsd reload`, without a daemon those of `lvsd run`.\nExits 1 when the file would be refused; with --exit-code 3 when there is a\ndifference.",
+		Long:  "Prints what a reload with the file would change, service by service: what would\nbe added, changed and removed in the kernel's table, with the connections that\neach change touches, what drains first, what becomes of VRRP instances and their\naddresses, and which checks restart. Where no daemon runs it says what a start\nwould do. The daemon itself is asked what it would do; nothing is changed. It\nneeds the rights of `lvsd reload`, without a daemon those of `lvsd run`.\nExits 1 when the file would be refused; with --exit-code 3 when there is a\ndifference.",
 		Args:  cobra.NoArgs,
 		RunE: asFailure(func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), planLimit)

@@ -17,7 +17,7 @@ func reloadCommand(o *options) *cobra.Command {
 	var socket string
 	cmd := &cobra.Command{
 		Use:   "reload",
-		Short: "Make the daemon reload its configuration, and print the verdict",
+		Short: "Make the daemon reload its configuration, and print the result",
 		Long:  "Asks the daemon to read its configuration file again, waits until it runs in the\nkernel or was refused, and prints which. A refused file changes nothing.",
 		Args:  cobra.NoArgs,
 		RunE: asFailure(func(cmd *cobra.Command, _ []string) error {

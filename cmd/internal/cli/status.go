@@ -21,7 +21,7 @@ func statusCommand(o *options) *cobra.Command {
 	var wanted status.Selection
 	cmd := &cobra.Command{
 		Use:   "status [SERVICE]...",
-		Short: "Show both directors, elections, virtual services and real servers",
+		Short: "Show both directors, VRRP instances, virtual services and real servers",
 		Long: "Shows what is wrong, how both directors are, who is master, what changed last,\nand every virtual service and real server with its weight, the reason for it and\n" +
 			"its connections; with a SERVICE that one alone. Of many real servers only those\nthat do not serve with their full weight are shown unless --all asks for them.\nExits 1 when something is wrong.\nWith --connections it lists the kernel's connections, of one service or of all.",
 		Args: func(cmd *cobra.Command, args []string) error {

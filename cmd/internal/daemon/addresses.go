@@ -46,7 +46,7 @@ func (d *Daemon) sweep(next persist.Addresses) {
 		var removed []RemovedAddress
 		removed, err = removeAll(abandoned(last.Instances, next.Instances))
 		for _, r := range removed {
-			d.log.Warn("an earlier run left an address that is in no election any more: taken off", "vrrp", r.VRRP, "address", r.Address, "interface", r.Interface)
+			d.log.Warn("an earlier run left an address that no VRRP instance has any more: removed", "vrrp", r.VRRP, "address", r.Address, "interface", r.Interface)
 		}
 	}
 	if err != nil {

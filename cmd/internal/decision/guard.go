@@ -292,7 +292,7 @@ func (g Guard) text() string {
 	case GuardRecovering:
 		return "guard ended, the checks look anew"
 	default:
-		return "guard froze the verdicts"
+		return "guard froze health"
 	}
 }
 

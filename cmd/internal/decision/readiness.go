@@ -102,7 +102,7 @@ func (p Peer) NotReady(election string) string {
 	case !p.Up:
 		return "does not answer: " + p.Error
 	case !takes:
-		return "has no such election"
+		return "has no such VRRP instance"
 	case e.State != string(vrrp.Backup):
 		return "is " + e.State + " itself"
 	case e.Standby:

@@ -226,7 +226,7 @@ func TestReadyPeer(t *testing.T) {
 		"no [pair] is configured": nil,
 		"no other director":       exchange{},
 		"does not answer: hung":   change(func(p *decision.Peer) { p.Up, p.Error = false, "hung" }),
-		"no such election":        exchange{ready("mail")},
+		"no such VRRP instance":        exchange{ready("mail")},
 		"is fault itself":         change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "fault"} }),
 		"is held":                 change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "backup", Standby: true} }),
 		"waits for":               change(func(p *decision.Peer) { p.Waits = "waits for the checks" }),

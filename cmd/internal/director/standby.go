@@ -92,7 +92,7 @@ func (d *Director) loadStandby() {
 	}
 	all, err := d.deps.StandbyStore.LoadStandby()
 	if err != nil {
-		d.deps.Log.Error("the record of handovers cannot be read: this director takes part in the election as configured", "reason", err)
+		d.deps.Log.Error("the record of handovers cannot be read: this director takes part as configured", "reason", err)
 	}
 	d.instances.SetStandby(all)
 }
@@ -180,5 +180,5 @@ func (d *Director) endExpiredStandby(now time.Time, c *config.Config) {
 		}
 	}
 	d.endStandby(expired, "its time is over")
-	d.endStandby(removed, "the election left the file")
+	d.endStandby(removed, "the instance left the file")
 }

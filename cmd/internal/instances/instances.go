@@ -180,7 +180,7 @@ func (s *Set) Named(name string) ([]*Instance, error) {
 			return o != i && (group == "" || o.config.SyncGroup != group)
 		}), nil
 	}
-	return nil, fmt.Errorf("no election is called %q: there is %s", name, strings.Join(names, ", "))
+	return nil, fmt.Errorf("there is no VRRP instance %q; there is %s", name, strings.Join(names, ", "))
 }
 
 // Prepare opens the sockets of the instances that are new or must restart, and
@@ -280,7 +280,7 @@ func (s *Set) Start(ctx context.Context) {
 				<-before.done
 			}
 			if err := i.engine.Run(own); err != nil {
-				s.log.Error("an election ended by itself, its addresses are given up", "vrrp", i.config.Name, "reason", err)
+				s.log.Error("a VRRP instance ended by itself, its addresses are given up", "vrrp", i.config.Name, "reason", err)
 			}
 		})
 	}

@@ -72,19 +72,19 @@ var (
 	reloadOK   = gauge("lvsd_config_last_reload_successful", "1 when the newest reload was done, 0 when it was refused.")
 	reloadTime = gauge("lvsd_config_last_reload_success_timestamp_seconds", "When the running configuration was taken up.")
 
-	vrrpState         = gauge("lvsd_vrrp_state", "1 for the present state of the election on this director.", "vrrp", "state")
-	vrrpPriority      = gauge("lvsd_vrrp_priority", "The election's priority on this director.", "vrrp")
-	vrrpHeld          = gauge("lvsd_vrrp_held", "1 while this director stays away from the election after a handover.", "vrrp")
+	vrrpState         = gauge("lvsd_vrrp_state", "1 for the present state of the instance on this director.", "vrrp", "state")
+	vrrpPriority      = gauge("lvsd_vrrp_priority", "The instance's priority on this director.", "vrrp")
+	vrrpHeld          = gauge("lvsd_vrrp_held", "1 while this director is in standby after a handover.", "vrrp")
 	vrrpTransitions   = counter("lvsd_vrrp_transitions_total", "Changes of state, by the new state and the reason.", "vrrp", "to", "reason")
 	vrrpSent          = counter("lvsd_vrrp_adverts_sent_total", "Adverts sent.", "vrrp")
 	vrrpReceived      = counter("lvsd_vrrp_adverts_received_total", "Adverts heard and accepted.", "vrrp")
 	vrrpDropped       = counter("lvsd_vrrp_packets_dropped_total", "VRRP packets heard and refused, by reason.", "vrrp", "reason")
 	vrrpContested     = gauge("lvsd_vrrp_contested", "1 while another master is heard, or a live peer's adverts are refused.", "vrrp")
 	vrrpLastAdvert    = gauge("lvsd_vrrp_last_advert_timestamp_seconds", "When an advert was last heard; 0 for never.", "vrrp")
-	vrrpAddress       = gauge("lvsd_vrrp_address_present", "1 for each address of the election that is on this director, answered for or on the way out.", "vrrp", "address")
+	vrrpAddress       = gauge("lvsd_vrrp_address_present", "1 for each address of the instance that is on this director, in use or about to be removed.", "vrrp", "address")
 	vrrpRestored      = counter("lvsd_vrrp_restored_total", "Addresses, routes and rules that somebody else removed, and that were put back.", "vrrp")
 	vrrpAnnouncements = counter("lvsd_vrrp_gratuitous_announcements_total", "Gratuitous ARP frames sent.", "vrrp")
-	vrrpTimerLag      = histogram("lvsd_vrrp_timer_lag_seconds", "How late the elections' timers were served.")
+	vrrpTimerLag      = histogram("lvsd_vrrp_timer_lag_seconds", "How late the timers of VRRP were served.")
 
 	serviceUp       = gauge("lvsd_virtual_service_up", "1 while the service has its quorum.", "service")
 	serviceAlive    = gauge("lvsd_virtual_service_weight_alive", "Sum of the effective weights of the service's real servers; a slow start takes nothing from it.", "service")
@@ -96,7 +96,7 @@ var (
 	serviceInactive = gauge("lvsd_virtual_service_inactive_connections", "Connections in every other state of all its real servers; UDP counts here.", "service")
 	serviceCounters = counterDescsOf("lvsd_virtual_service", "service")
 
-	guardActive = gauge("lvsd_guard_active", "1 while the guard against mass failure holds the verdicts frozen.")
+	guardActive = gauge("lvsd_guard_active", "1 while the guard against mass failure keeps health frozen.")
 
 	serverUp         = gauge("lvsd_real_server_up", "1 while the checks say that the real server is up.", "service", "real_server")
 	serverWeight     = gauge("lvsd_real_server_weight", "The weight in the kernel; 0 also for a server that is out of its table.", "service", "real_server")

@@ -113,7 +113,7 @@ func (p *page) service(s Service) {
 		p.line("  %s %s (%s)", p.sign(Edit), c.Change, count(c.RealServers, "real server"))
 	}
 	if s.RestartedChecks > 0 {
-		p.line("  %s the checks of %s begin anew; the verdicts so far hold until they have ended", p.sign(Edit), count(s.RestartedChecks, "real server"))
+		p.line("  %s the checks of %s restart; health holds until their first result", p.sign(Edit), count(s.RestartedChecks, "real server"))
 	}
 	for _, w := range s.Warnings {
 		p.line("  %s %s", p.mark(yellow, "!"), w)
@@ -178,7 +178,7 @@ func (p *page) instance(e Instance) {
 	if e.State != "" {
 		now = ", now " + e.State
 	}
-	p.line("\n%s: %s%s", p.mark(bold, "ELECTION "+name), p.mark(signs[e.Action].colour, what), now)
+	p.line("\n%s: %s%s", p.mark(bold, "VRRP "+name), p.mark(signs[e.Action].colour, what), now)
 	for _, c := range e.Changes {
 		if c.From == "none" && e.Action == Start {
 			p.line("  %s %s %s", p.sign(Add), c.Field, c.To)
@@ -240,7 +240,7 @@ func (p *page) foot(plan Preview) {
 			ending = plan.Ending.String()
 		}
 		p.line("\n%s to the kernel's table, %s, %s; %s end", count(plan.Writes, "write"), count(len(plan.Services), "service"),
-			count(len(plan.Instances), "election"), ending)
+			count(len(plan.Instances), "VRRP instance"), ending)
 	}
 }
 

@@ -249,7 +249,7 @@ func (c *child) showChanges() {
 // send queues a report. It never waits: an instance's own goroutine comes here.
 func (c *child) send(r report) {
 	if c.reports.put(r) {
-		c.log.Warn("the daemon does not read the reports of its elections: they are dropped until it does")
+		c.log.Warn("the daemon does not read the reports of its VRRP process: they are dropped until it does")
 	}
 }
 

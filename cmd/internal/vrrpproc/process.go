@@ -36,7 +36,7 @@ const (
 )
 
 // errEnded is the reply to an order when the process ended before it was carried out.
-var errEnded = errors.New("the process of the elections has ended")
+var errEnded = errors.New("the VRRP process has ended")
 
 // Options are what a Process needs of the daemon. The functions may be nil, and must not
 // block.
@@ -157,7 +157,7 @@ func await(reply <-chan report) error {
 		}
 		return nil
 	case <-timer.C:
-		return fmt.Errorf("the process of the elections did not answer within %v", replyLimit)
+		return fmt.Errorf("the VRRP process did not reply within %v", replyLimit)
 	}
 }
 
@@ -175,10 +175,10 @@ func (p *Process) start() error {
 	}
 	noRealTime, err := startRealTime(cmd)
 	if err != nil {
-		return fmt.Errorf("failed to start the process of the elections: %w", err)
+		return fmt.Errorf("failed to start the VRRP process: %w", err)
 	}
 	if noRealTime != nil {
-		p.o.Log.Warn("the elections run without a real-time policy: busy processors may delay adverts", "reason", noRealTime, "remedy", "give CAP_SYS_NICE, or LimitRTPRIO=10 in the unit")
+		p.o.Log.Warn("VRRP runs without a real-time policy: busy processors may delay adverts", "reason", noRealTime, "remedy", "give CAP_SYS_NICE, or LimitRTPRIO=10 in the unit")
 	}
 	to := newPipe(in)
 	p.to = to
@@ -281,7 +281,7 @@ func (p *Process) ended(err error) {
 		}
 	}
 	if len(events) > 0 {
-		p.o.Log.Error("the process of the elections ended by itself and is started again; addresses stay meanwhile", "reason", err)
+		p.o.Log.Error("the VRRP process ended by itself and is started again; addresses stay meanwhile", "reason", err)
 		p.supervise()
 	}
 	p.mu.Unlock()
@@ -323,12 +323,12 @@ func (p *Process) reopen() (done bool) {
 		}
 		if p.to == nil {
 			if err := p.start(); err != nil {
-				p.o.Log.Error("the elections cannot be started again yet", "reason", err)
+				p.o.Log.Error("the VRRP process cannot be started again yet", "reason", err)
 				return false
 			}
 		}
 		if err := i.reopen(); err != nil {
-			p.o.Log.Error("an election cannot be started again yet", "vrrp", i.name, "reason", err)
+			p.o.Log.Error("a VRRP instance cannot be started again yet", "vrrp", i.name, "reason", err)
 		}
 	}
 	for _, i := range p.instances {

@@ -182,7 +182,7 @@ func (s *builder) addGuard(v director.View) {
 	g := v.Decision.Guard
 	out := &api.GuardStatus{Active: g.Active(), State: string(g.State), Since: g.Since, Why: g.Why, Witnesses: []api.WitnessStatus{}}
 	if out.Active {
-		s.problem("guard: the verdicts are frozen: %s", g.Why)
+		s.problem("guard: health is frozen: %s", g.Why)
 	}
 	for _, w := range v.Config.Guard.Witnesses {
 		h := v.Health[decision.WitnessID(w)]
