@@ -209,7 +209,7 @@ func checkUDPOptions(t *reader.Table, s Service) {
 	case !udp: // ip_vs_schedule, ip_vs_core.c
 		t.Errorf("one_packet", "is for UDP, not for protocol = %q: every packet is sent to another server, which breaks a connection", s.Protocol)
 	case s.Persistence > 0:
-		t.Warnf("one_packet", "does little with persistence: a client's packets go to one server all the same")
+		t.Warnf("one_packet", "does little with persistence: a client's packets go to one server anyway")
 	case s.Forward == "nat" && t.Valid("forward"):
 		t.Warnf("one_packet", `with forward = "nat" the answers find no connection to be translated back by: "dr" and "tun" answer the clients directly`)
 	}
@@ -429,7 +429,7 @@ func warnServers(t *reader.Table, s Service, fallback bool) {
 			if s.Scheduler != "dh" {
 				remedy += ", or " + schema.NoFallback + " out of scheduler_flags"
 			}
-			r.Warnf("weight", "%s refuses every client whose hash lands on a server of weight 0, so it cannot be drained by hand: %s", s.Scheduler, remedy)
+			r.Warnf("weight", "%s refuses every client whose hash lands on a server of weight 0, so it cannot be drained manually: %s", s.Scheduler, remedy)
 		}
 	}
 	switch {

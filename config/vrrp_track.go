@@ -136,7 +136,7 @@ func trackServices(parent *reader.Table, inst *Instance, services []Service) {
 			t.Errorf("weight", "goes with fault = false: with a fault there is no priority to lower")
 		case s.Fault:
 			s.Weight = 0
-			t.Warnf("fault", "when its servers fail for all directors, all give the addresses up and nobody has them: a weight leaves them to one")
+			t.Warnf("fault", "when its servers fail for all directors, all give the addresses up and no one has them: a weight leaves them to one")
 		}
 		seen[s.Name] = true
 		inst.TrackServices = append(inst.TrackServices, s)

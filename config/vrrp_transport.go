@@ -20,7 +20,7 @@ func buildTransport(t *reader.Table, inst *Instance) {
 	v6 := len(inst.Addresses) > 0 && inst.Addresses[0].Addr().Is6()
 	if inst.Version == 2 {
 		if v6 {
-			t.Errorf("version", "2 knows no IPv6 (RFC 3768): use version = 3")
+			t.Errorf("version", "2 does not support IPv6 (RFC 3768): use version = 3")
 		}
 		// RFC 3768 §5.3.7: the advert carries whole seconds, and all must agree.
 		if d := inst.AdvertInterval; d%time.Second != 0 || d == 0 {

@@ -270,7 +270,7 @@ func TestFightIsRaisedAndNotFoughtForEver(t *testing.T) {
 		if s := b.r.Snapshot(); len(s.Conflicts) != 0 || s.Generation != g {
 			t.Errorf("fights %+v, generation %d of %d", s.Conflicts, s.Generation, g)
 		}
-		b.expectLog("nobody changes it any more", 1)
+		b.expectLog("the conflict has ended", 1)
 	})
 }
 

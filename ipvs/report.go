@@ -110,7 +110,7 @@ func (r *Reconciler) endConflicts(desired Desired) {
 		if c.Entry != (Entry{}) {
 			attrs = append(r.attrs(c.Entry, desired), attrs...)
 		}
-		r.log.Info("nobody changes it any more", append(attrs, "repairs", c.Repairs, "took", r.readAt.Sub(c.Since))...)
+		r.log.Info("the conflict has ended", append(attrs, "repairs", c.Repairs, "took", r.readAt.Sub(c.Since))...)
 		r.note(Change{Kind: ChangeConflictEnd, Entry: c.Entry, What: c.What})
 	}
 }

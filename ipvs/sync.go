@@ -234,7 +234,7 @@ func (s *syncDaemons) due(desired *SyncConfig, owned Owned) bool {
 func (s *syncDaemons) differs(cfg SyncConfig, role SyncRole, d SyncDaemon, index int) string {
 	why := cfg.differs(role, d)
 	if at := s.index[role]; why == "" && at != 0 && at != index {
-		why = "interface made anew"
+		why = "interface recreated"
 	}
 	return why
 }

@@ -33,7 +33,7 @@ func TestKernelAddressIsGuarded(t *testing.T) {
 				}
 			}
 			in := func(args ...string) { ip(t, append([]string{"-n", s.ns("d1")}, args...)...) }
-			const putBack = "somebody else removed addresses: put back"
+			const putBack = "addresses removed by another process were restored"
 			var counted uint64
 			for what, harm := range map[string]func(){
 				"deleted manually": func() { in("address", "del", vip.String(), "dev", on) },

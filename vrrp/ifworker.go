@@ -301,7 +301,7 @@ func (w *ifworker) repair(report func(ifReport)) {
 	held, added, err := w.setAddresses(want, false)
 	if len(added) > 0 {
 		w.counters.restored.Add(uint64(len(added)))
-		w.log.Warn("somebody else removed addresses: put back", "addresses", added)
+		w.log.Warn("addresses removed by another process were restored", "addresses", added)
 	}
 	w.reportAddresses(report, seq, held, len(added) > 0, err)
 }
@@ -329,7 +329,7 @@ func (w *ifworker) setRoutes(present bool, before error) error {
 	restored, err := w.port.SetRoutes(routes, present)
 	if len(restored) > 0 {
 		w.counters.restored.Add(uint64(len(restored)))
-		w.log.Warn("somebody else removed routes or rules: put back", "restored", restored)
+		w.log.Warn("routes or rules removed by another process were restored", "restored", restored)
 	}
 	return errors.Join(before, err)
 }

@@ -20,7 +20,7 @@ func (m *machine) handOver(now time.Time) {
 		return
 	}
 	m.send(0)
-	m.becomeBackup(now, ReasonHandover, "told to give the addresses to a peer", m.cfg.AdvertInterval)
+	m.becomeBackup(now, ReasonHandover, "handover requested by operator", m.cfg.AdvertInterval)
 }
 
 // release is called when a master becomes backup.

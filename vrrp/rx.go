@@ -44,7 +44,7 @@ func (e *Engine) receive(c conn, own netip.Addr) {
 			// once. One that repeats means that the socket receives nothing any
 			// more.
 			if failed++; failed > 10 {
-				e.log.Warn("the socket failed and is opened anew", "err", err)
+				e.log.Warn("the socket failed and is opened again", "err", err)
 				e.worker.socketFailed(c)
 				return
 			}

@@ -323,6 +323,6 @@ func TestFlushedTableIsRestored(t *testing.T) {
 	<-rival.Done()
 	p.WaitUntil(30*time.Second, "our weight", func() bool { return lb.ProcWeight(rs1) == 1 })
 	p.WaitUntil(60*time.Second, "the end of the conflict", func() bool {
-		return strings.Contains(lb.Process.Output(), "nobody changes it any more")
+		return strings.Contains(lb.Process.Output(), "the conflict has ended")
 	})
 }

@@ -81,7 +81,7 @@ func TestHandoverOnCommand(t *testing.T) {
 
 	// Without a peer it stays master, and is not standby.
 	lb2.StopDaemon()
-	if out, err := handover(lb1, "--force"); err == nil || !strings.Contains(out, "nobody took the addresses over") {
+	if out, err := handover(lb1, "--force"); err == nil || !strings.Contains(out, "no peer took over") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if lb1.VRRPState() != "master" || standby(lb1) || !lb1.Holds(lvsdtest.VIP) {

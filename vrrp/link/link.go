@@ -388,7 +388,7 @@ func (p *Port) remove(l netlink.Link, q netip.Prefix, found []entry) error {
 	}
 	for _, e := range found {
 		if e.prefix.Addr() == q.Addr() && e.prefix != q {
-			return fmt.Errorf("%v stays on %s: somebody else added it, remove it by hand (ip address del %v dev %s)", e.prefix, l.Attrs().Name, e.prefix, l.Attrs().Name)
+			return fmt.Errorf("%v stays on %s: another process added it, remove it manually (ip address del %v dev %s)", e.prefix, l.Attrs().Name, e.prefix, l.Attrs().Name)
 		}
 	}
 	return nil

@@ -236,7 +236,7 @@ func (p *Port) addRoute(r Route, known bool) (added bool, err error) {
 	}
 	for _, f := range found {
 		if !known && f.Protocol != ourProtocol && (r.Metric == 0 || f.Priority == r.Metric) {
-			return false, fmt.Errorf("a %v is there by somebody else (%v): remove it, or give this one another metric", r, f.Protocol)
+			return false, fmt.Errorf("a %v of another process is there (%v): remove it, or give this one another metric", r, f.Protocol)
 		}
 	}
 	// From a killed run, possibly of another configuration, or another process

@@ -69,7 +69,7 @@ func (p *Port) vmacLink(l netlink.Link) (netlink.Link, error) {
 		return nil, fmt.Errorf("failed to look at interface %s: %w", name, err)
 	}
 	if s.Type() != "macvlan" || s.Attrs().ParentIndex != l.Attrs().Index {
-		return nil, fmt.Errorf("interface %s is somebody else's, and the virtual MAC needs its name: delete it (ip link del %s)", name, name)
+		return nil, fmt.Errorf("interface %s belongs to another program, and the virtual MAC needs its name: delete it (ip link del %s)", name, name)
 	}
 	return s, nil
 }
@@ -217,10 +217,10 @@ func (p *Port) checkVMAC(l netlink.Link) error {
 	}
 	if p.family == IPv4 {
 		if v, err := readSetting("all", "arp_filter"); err == nil && v != 0 {
-			return fmt.Errorf("net.ipv4.conf.all.arp_filter is %d, and a virtual MAC address would never be told to anybody: set it to 0", v)
+			return fmt.Errorf("net.ipv4.conf.all.arp_filter is %d, and a virtual MAC address would never be announced: set it to 0", v)
 		}
 		if v, err := readSetting("all", arpIgnore); err == nil && v > 1 {
-			return fmt.Errorf("net.ipv4.conf.all.arp_ignore is %d, and a virtual MAC address would never be told to anybody: set it to 1 or 0", v)
+			return fmt.Errorf("net.ipv4.conf.all.arp_ignore is %d, and a virtual MAC address would never be announced: set it to 1 or 0", v)
 		}
 	}
 	_, err := p.vmacLink(l)

@@ -306,7 +306,7 @@ func TestVirtualMACIsRefused(t *testing.T) {
 		taken := netlink.NewLinkAttrs()
 		taken.Name = (&Port{family: IPv4, router: router51}).vmacName(eth0.Attrs().Index)
 		check(netlink.LinkAdd(&netlink.Bridge{LinkAttrs: taken}))
-		open("eth0", "somebody else's")
+		open("eth0", "another program")
 		bridge := must(netlink.LinkByName(taken.Name))
 		check(netlink.LinkSetName(bridge, "br0"))
 		check(netlink.LinkSetMaster(eth0, bridge))

@@ -53,7 +53,7 @@ func alertsCommand(o *options) *cobra.Command {
 	cmd.Flags().StringVar(&rules.Job, "job", "lvsd", "the `NAME` of the job that scrapes the pair")
 	cmd.Flags().DurationVar(&rules.Scrape, "scrape-interval", rules.Scrape, "how often Prometheus scrapes")
 	cmd.Flags().DurationVar(&rules.Drain, "drain-limit", rules.Drain, "after how long a drain or a handover counts as forgotten")
-	cmd.Flags().DurationVar(&rules.Certificate, "certificate-limit", rules.Certificate, "how long before its end a certificate is told")
+	cmd.Flags().DurationVar(&rules.Certificate, "certificate-limit", rules.Certificate, "warn this long before a certificate expires")
 	cmd.Flags().StringVar(&rules.Runbook, "runbook", rules.Runbook, "the `URL` of the runbook in the alerts' links")
 	cmd.Flags().Float64Var(&rules.Scale, "scale", rules.Scale, "multiplies all other times that the rules wait")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the rules as JSON")

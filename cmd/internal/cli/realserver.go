@@ -29,7 +29,7 @@ func realserverCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "realserver",
 		Short: "Prepare this host as a real server for direct routing or tunnels",
-		Long: "Prepares a real server: the service's address on lo (dr) or on a tunnel's\ndevice (tun), so that nobody answers ARP for it. What is found is remembered,\n" +
+		Long: "Prepares a real server: the service's address on lo (dr) or on a tunnel's\ndevice (tun), so that this host does not answer ARP for it. What is found is remembered,\n" +
 			"and down restores it. Nothing of it outlives a boot: run up at each start.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -130,7 +130,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			err = errors.Join(err, fmt.Errorf("failed to remove our services from the kernel: %w", e))
 		}
 	}
-	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "stopped", Reason: "told to stop"})
+	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "stopped", Reason: "stop requested"})
 	return err
 }
 
@@ -150,7 +150,7 @@ func (d *Daemon) startRecorders() (finish func()) {
 		select {
 		case <-done:
 		case <-time.After(flushTimeout):
-			d.log.Warn("stopped before all events were told")
+			d.log.Warn("stopped before all events were sent")
 		}
 	}
 }

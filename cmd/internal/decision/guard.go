@@ -290,7 +290,7 @@ func (g Guard) text() string {
 	case GuardProbing:
 		return "guard asks the witnesses"
 	case GuardRecovering:
-		return "guard ended, the checks look anew"
+		return "guard ended, waiting for new results"
 	default:
 		return "guard froze health"
 	}

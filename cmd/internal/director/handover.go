@@ -161,7 +161,7 @@ func (l resigningMaster) ended(began time.Time) bool {
 			l.out.Failed = "the addresses did not leave the interface: " + s.Alarm
 		}
 	case s.State == vrrp.Master && s.Since.After(began):
-		l.out.Failed = "nobody took the addresses over: this director serves on, and is not held"
+		l.out.Failed = "no peer took over: this director stays master, and is not in standby"
 	case s.State == vrrp.Fault:
 		l.out.Failed = "this director is in fault: " + s.Detail
 	case now.Sub(began) < limit:
@@ -183,7 +183,7 @@ func (d *Director) EndHandover(ctx context.Context, instance string) (ended []st
 			}
 		}
 		return ended, err
-	}, "told to")
+	}, "ended by operator")
 }
 
 // inLoop runs a function in the loop, where the instances may be changed.
@@ -214,12 +214,12 @@ func (d *Director) readyPeer(chosen []*instances.Instance) error {
 	if reasons == nil {
 		return nil
 	}
-	return fmt.Errorf("%w (--force hands over all the same; if nobody takes the addresses, this director does again)", errors.Join(reasons...))
+	return fmt.Errorf("%w (--force hands over anyway; if no peer takes over, this director becomes master again)", errors.Join(reasons...))
 }
 
 func (d *Director) noReadyPeer(instance string) string {
 	if d.deps.Peers == nil || d.config.Load().Pair == nil {
-		return "no [pair] is configured, and a backup of VRRP is silent: nobody is known to be ready to take over"
+		return "cannot verify that a peer is ready, as a backup of VRRP sends nothing: [pair] is not configured"
 	}
 	var reasons []string
 	for _, p := range d.peers() {

@@ -163,7 +163,7 @@ func TestHandOverWithoutSuccessor(t *testing.T) {
 			t.Errorf("without a peer: %v, held %v", err, k.now())
 		}
 		out, err := r.HandOver(t.Context(), Handover{Force: true})
-		if err != nil || len(out) != 1 || !strings.Contains(out[0].Failed, "nobody took") {
+		if err != nil || len(out) != 1 || !strings.Contains(out[0].Failed, "no peer took") {
 			t.Fatalf("%+v, %v", out, err)
 		}
 		if r.engine(0).now().Standby || len(k.now()) != 0 {

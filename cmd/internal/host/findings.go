@@ -112,7 +112,7 @@ func forwarding(u uses) []Finding {
 	var all []Finding
 	if len(u.nat4) > 0 {
 		all = append(all, compare("net.ipv4.ip_forward", "1", equal, `with forward = "nat" no answer reaches a client without it`),
-			compare("net.ipv4.conf.all.send_redirects", "0", equal, "a real server in the clients' network would be told to answer them directly, past the translation"))
+			compare("net.ipv4.conf.all.send_redirects", "0", equal, "a real server in the clients' network would be redirected to answer them directly, past the translation"))
 		for _, dev := range devices(u.nat4) {
 			all = append(all, compare("net.ipv4.conf."+dev+".send_redirects", "0", equal, "as for all: either of the two sends redirects"))
 		}
@@ -130,7 +130,7 @@ func arp(c *config.Config, u uses) []Finding {
 		for _, scope := range []string{"all", dev} {
 			// The larger of the two holds (ip-sysctl.rst); 8 answers for nothing.
 			if name := "net.ipv4.conf." + scope + ".arp_ignore"; value(name) == "8" {
-				all = append(all, compare(name, "0", equal, "8 answers for no address, and so nobody finds the services"))
+				all = append(all, compare(name, "0", equal, "8 answers for no address, and so clients do not find the services"))
 			}
 		}
 	}

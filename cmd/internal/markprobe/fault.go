@@ -56,7 +56,7 @@ func (w *Writes) Fault(ctx context.Context, mark uint32, since time.Time, read f
 	}
 	switch {
 	case !installed:
-		return errors.New("the kernel has no path to the server: somebody removed the service of the probe's mark")
+		return errors.New("the kernel has no path to the server: another process removed the service of the probe's mark")
 	case w.since(mark, since):
 		return errors.New("the kernel had no path to the server: the service of the probe's mark was written again meanwhile")
 	}

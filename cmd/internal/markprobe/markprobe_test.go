@@ -137,9 +137,9 @@ func TestPathsThatStand(t *testing.T) {
 	}{
 		"it does":              {table: []ipvs.Service{there}},
 		"for long":             {table: []ipvs.Service{there}, written: time.Second},
-		"removed":              {want: "somebody removed"},
-		"another's":            {table: []ipvs.Service{{Key: ipvs.ServiceKey{Mark: mark + 1}, Destinations: there.Destinations}}, want: "somebody removed"},
-		"without its server":   {table: []ipvs.Service{empty}, want: "somebody removed"},
+		"removed":              {want: "another process removed"},
+		"another's":            {table: []ipvs.Service{{Key: ipvs.ServiceKey{Mark: mark + 1}, Destinations: there.Destinations}}, want: "another process removed"},
+		"without its server":   {table: []ipvs.Service{empty}, want: "another process removed"},
 		"made again meanwhile": {table: []ipvs.Service{there}, written: -time.Millisecond, want: "written again"},
 		"not known":            {table: []ipvs.Service{there}, unread: errors.New("no answer"), want: "no answer"},
 	} {

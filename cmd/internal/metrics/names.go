@@ -82,7 +82,7 @@ var (
 	vrrpContested     = gauge("lvsd_vrrp_contested", "1 while another master is heard, or a live peer's adverts are refused.", "vrrp")
 	vrrpLastAdvert    = gauge("lvsd_vrrp_last_advert_timestamp_seconds", "When an advert was last heard; 0 for never.", "vrrp")
 	vrrpAddress       = gauge("lvsd_vrrp_address_present", "1 for each address of the instance that is on this director, in use or about to be removed.", "vrrp", "address")
-	vrrpRestored      = counter("lvsd_vrrp_restored_total", "Addresses, routes and rules that somebody else removed, and that were put back.", "vrrp")
+	vrrpRestored      = counter("lvsd_vrrp_restored_total", "Addresses, routes and rules that another process removed and that were restored.", "vrrp")
 	vrrpAnnouncements = counter("lvsd_vrrp_gratuitous_announcements_total", "Gratuitous ARP frames sent.", "vrrp")
 	vrrpTimerLag      = histogram("lvsd_vrrp_timer_lag_seconds", "How late the timers of VRRP were served.")
 
@@ -118,7 +118,7 @@ var (
 	ipvsOperations = counter("lvsd_ipvs_operations_total", "Writes to the kernel's table, by operation and result.", "operation", "result")
 	ipvsDrift      = counter("lvsd_ipvs_drift_total", "Changes that others made to the kernel's table and that were found, by kind.", "kind")
 	ipvsSync       = gauge("lvsd_ipvs_sync_daemon", "1 while that half of the connection synchronisation runs: master sends, backup receives. Absent without [ipvs.sync], also while daemons of another process run.", "role")
-	ipvsForeign    = gauge("lvsd_ipvs_foreign_entries", "Real servers in our services that somebody else added.")
+	ipvsForeign    = gauge("lvsd_ipvs_foreign_entries", "Real servers in our services that another program added.")
 	ipvsResync     = gauge("lvsd_ipvs_last_resync_timestamp_seconds", "When the kernel's table was last read in full.")
 
 	ipvsConnections = gauge("lvsd_ipvs_connections",

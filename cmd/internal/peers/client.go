@@ -92,7 +92,7 @@ func converse(conn io.ReadWriter, keys Keys, body []byte) ([]byte, error) {
 	}
 	answered, proof := text.Bytes()[:h.length], text.Bytes()[h.length:]
 	if keys.verify(h, server, client, answered, proof) != 0 {
-		return nil, errors.New("its answer is not proven: it has another key, or it is somebody else")
+		return nil, errors.New("its answer is not authentic: it has another key, or another host replied")
 	}
 	return answered, nil
 }

@@ -33,7 +33,7 @@ func (b *builder) instances() {
 			e.Action, e.Removed, e.Added = Restart, texts(had), texts(has)
 			e.Changes = append(e.Changes, b.inFiles(c.Name)...)
 			if c.Status.Holding {
-				e.Moves = "this director is master: it gives the addresses up and takes part anew"
+				e.Moves = "this director is master: it gives the addresses up and takes part again"
 			}
 		default:
 			e.Action, e.Changes = Edit, append(e.Changes, b.inFiles(c.Name)...)

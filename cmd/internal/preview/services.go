@@ -147,7 +147,7 @@ func (b *builder) stays(s *Service, k ipvs.ServiceKey, svc config.Service, decid
 	}
 	for _, e := range b.Table.Foreign {
 		if e.Service == k && b.Next.IPVS.Foreign == "alarm" {
-			s.Warnings = append(s.Warnings, fmt.Sprintf("%s was added by somebody else, and stays ([ipvs] foreign = \"alarm\")", e.RealServer))
+			s.Warnings = append(s.Warnings, fmt.Sprintf("%s was added by another program, and stays ([ipvs] foreign = \"alarm\")", e.RealServer))
 		}
 	}
 }

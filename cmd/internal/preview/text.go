@@ -80,7 +80,7 @@ func (p *page) head(plan Preview) {
 	if len(plan.Refused) > 0 {
 		what += " be REFUSED"
 		if plan.Hash != "" {
-			what += "; mended, it would"
+			what += "; after fixing the errors it would"
 		}
 	}
 	p.line("director %s, %s", plan.Director, what)

@@ -87,7 +87,7 @@ func (s *builder) addIPVSProblems(k ipvs.Snapshot) {
 		s.problem("IPVS: %s", f)
 	}
 	if k.Foreign > 0 {
-		s.problem("IPVS: %d real servers in our services that somebody else added", k.Foreign)
+		s.problem("IPVS: %d real servers in our services that another program added", k.Foreign)
 	}
 }
 

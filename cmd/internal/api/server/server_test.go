@@ -106,7 +106,7 @@ func TestEveryFaultIsAProblem(t *testing.T) {
 		"reload was refused":  func(v *director.View) { v.LastReload.Err = errors.New("lvsd.toml:1:1: x") },
 		"not be read yet":     func(v *director.View) { v.Kernel.Valid = false },
 		"does not answer":     func(v *director.View) { v.Kernel.Up = false },
-		"somebody else added": func(v *director.View) { v.Kernel.Foreign = 2 },
+		"another program added": func(v *director.View) { v.Kernel.Foreign = 2 },
 		"disk full":           func(v *director.View) { v.Kernel.LedgerError = "disk full" },
 		"read-only":           func(v *director.View) { v.Kernel.SettingsError = "read-only" },
 		"no such scheduler":   func(v *director.View) { v.Kernel.Errors = []ipvs.OpError{{Err: errors.New("no such scheduler")}} },

@@ -144,14 +144,14 @@ func (s *Server) lookAtWeb() {
 	}
 	var text string
 	if err := CheckWeb(l.web); err != nil && l.Listener != nil {
-		text = "nobody is answered on http_listen: " + firstLine(err.Error())
+		text = "no request is served on http_listen: " + firstLine(err.Error())
 	}
 	was := s.unanswered.Swap(&text)
 	switch {
 	case text == "" && was != nil && *was != "":
 		s.Log.Info("web_config_file is good again", "path", l.web)
 	case text != "" && (was == nil || *was != text):
-		s.Log.Error("nobody is answered on http_listen", "reason", CheckWeb(l.web))
+		s.Log.Error("no request is served on http_listen", "reason", CheckWeb(l.web))
 	}
 }
 

@@ -183,7 +183,7 @@ func TestTLSAndAuthentication(t *testing.T) {
 		t.Error("a broken file lets callers in")
 	}
 	s.lookAtWeb()
-	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "nobody is answered on http_listen: "+file+":") {
+	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "no request is served on http_listen: "+file+":") {
 		t.Errorf("problems: %q", p)
 	}
 	if err := reload(file); err == nil || !strings.Contains(err.Error(), "global.web_config_file: "+file+":") {
@@ -226,7 +226,7 @@ func TestAStartWithABrokenWebConfigFile(t *testing.T) {
 	}
 	change.Commit()
 	s.lookAtWeb()
-	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "nobody is answered") {
+	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "no request is served") {
 		t.Errorf("problems: %q", p)
 	}
 	write(t, file, tlsPart+users)
