@@ -35,7 +35,7 @@ func TestTalk(t *testing.T) {
 // After many probes at once, only so many sockets wait for their next use.
 func TestIdleSocketsAreBounded(t *testing.T) {
 	to := checktest.Serve(t, func(c net.Conn) { c.Read(make([]byte, 1)) })
-	k := NewPoller()
+	k := NewPoller().(*epollPoller)
 	if err := k.Open(); err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,8 @@ type sockOpts struct {
 	mark uint32
 }
 
-func NewPoller() *epollPoller { return &epollPoller{idle: map[sockOpts][]int{}} }
+// NewPoller returns the Poller of this kernel, not open yet.
+func NewPoller() Poller { return &epollPoller{idle: map[sockOpts][]int{}} }
 
 func (s *epollPoller) Open() (err error) {
 	s.used, s.until = nil, time.Time{}
