@@ -308,7 +308,7 @@ func (r *Reconciler) replaceDaemon(start syncStart, d SyncDaemon) {
 	s := &r.sync
 	p := subject{setting: "sync " + start.role.String()}
 	if s.settled {
-		r.foreignChange(p, Drift{Kind: DriftSync, From: start.cfg.String(), To: start.why}, "the connection synchronisation was changed by someone else", "half", start.role.String())
+		r.foreignChange(p, Drift{Kind: DriftSync, From: start.cfg.String(), To: start.why}, "the connection synchronisation was changed by someone else", "role", start.role.String())
 	}
 	if r.conflicts.defers(p, start.cfg.String(), time.Now()) {
 		s.deferred = true
@@ -369,7 +369,7 @@ func (r *Reconciler) startDaemon(start syncStart) error {
 	}
 	r.sync.index[start.role] = start.index
 	r.conflicts.noteWrite(subject{setting: "sync " + start.role.String()}, start.cfg.String(), r.readAt, r.interval)
-	r.log.Info("connection synchronisation started", "half", start.role.String(), "interface", start.cfg.Interface, "id", start.cfg.ID, "reason", start.why)
+	r.log.Info("connection synchronisation started", "role", start.role.String(), "interface", start.cfg.Interface, "id", start.cfg.ID, "reason", start.why)
 	r.note(Change{Kind: ChangeSync, What: start.role.String(), From: start.why, To: start.cfg.String()})
 	return nil
 }
@@ -415,7 +415,7 @@ func (r *Reconciler) stopOurSync() {
 			errs = append(errs, err)
 			continue
 		}
-		r.log.Info("connection synchronisation stopped", "half", role.String(), "interface", d.Interface, "id", d.ID)
+		r.log.Info("connection synchronisation stopped", "role", role.String(), "interface", d.Interface, "id", d.ID)
 		r.note(Change{Kind: ChangeSync, What: role.String(), From: d.String(), To: "stopped"})
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -268,7 +268,7 @@ func (w *ifworker) applyAddresses(report func(ifReport)) {
 	}
 	began := time.Now()
 	held, _, err := w.setAddresses(want, arpSilenced)
-	w.log.Debug("addresses set", "want", want, "quiet", arpSilenced, "held", held, "took", time.Since(began), "err", err)
+	w.log.Debug("addresses set", "want", want, "arp_silenced", arpSilenced, "present", held, "took", time.Since(began), "err", err)
 	if err == nil {
 		// Announce first: the report to the event loop can wait.
 		w.markDone(seq)
