@@ -26,8 +26,8 @@ type fakePoller struct {
 }
 
 type fakeSocket struct {
-	to   netip.AddrPort
-	done time.Time // zero: never
+	to       netip.AddrPort
+	done     time.Time // zero: never
 	reported bool
 }
 

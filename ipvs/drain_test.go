@@ -136,7 +136,7 @@ func TestNoDrain(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		service func(*Service)
-		desired    func(*Desired)
+		desired func(*Desired)
 		want    bool
 	}{
 		{"wlc", nil, nil, true},

@@ -37,7 +37,7 @@ func TestKernelAddressIsGuarded(t *testing.T) {
 			var counted uint64
 			for what, harm := range map[string]func(){
 				"deleted manually": func() { in("address", "del", vip.String(), "dev", on) },
-				"flushed":         func() { in("address", "flush", "to", vip.String()) },
+				"flushed":          func() { in("address", "flush", "to", vip.String()) },
 			} {
 				said := d.said(putBack)
 				harm()

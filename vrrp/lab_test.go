@@ -49,9 +49,9 @@ func TestMain(m *testing.M) {
 
 // A report is one line of a director's output.
 type report struct {
-	Event  *Event   `json:",omitempty"`
-	Error  string   `json:",omitempty"`
-	Status *Status  `json:",omitempty"`
+	Event  *Event       `json:",omitempty"`
+	Error  string       `json:",omitempty"`
+	Status *Status      `json:",omitempty"`
 	Fleet  *fleetStatus `json:",omitempty"`
 }
 

@@ -80,7 +80,7 @@ func TestRFCFirstAddressIsLinkLocal(t *testing.T) {
 		{[]netip.Prefix{vip6, vip6b}, 3, ""},
 		{[]netip.Prefix{vip6b, vip6}, 3, "link-local"},
 		{[]netip.Prefix{vip6, vip}, 3, "another family"},
-		{[]netip.Prefix{vip6}, 2, "no IPv6"},
+		{[]netip.Prefix{vip6}, 2, "not support IPv6"},
 	} {
 		err := config(func(c *Config) { c.Addresses, c.Version = tt.addresses, tt.version }).check()
 		if (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {

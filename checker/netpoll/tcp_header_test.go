@@ -29,15 +29,15 @@ func TestSegment(t *testing.T) {
 		header bool
 		want   outcome.Reason
 	}{
-		"SYN-ACK":            {tcp, false, outcome.OK},
-		"with an IP header":  {append(ip[:20:20], tcp...), true, outcome.OK},
-		"RST":                {append([]byte(string(tcp[:13])+"\x14"), tcp[14:]...), false, outcome.Refused},
-		"RST without a connection":    {append([]byte(string(tcp[:13])+"\x04"), tcp[14:]...), false, ""},
-		"an ACK":             {append([]byte(string(tcp[:13])+"\x10"), tcp[14:]...), false, ""},
-		"to another SYN":     {append([]byte(string(tcp[:11])+"\x06"), tcp[12:]...), false, ""},
-		"short":              {tcp[:19], false, ""},
-		"a header that lies": {append([]byte("\x4f"), ip[1:]...), true, ""},
-		"nothing":            {nil, true, ""},
+		"SYN-ACK":                  {tcp, false, outcome.OK},
+		"with an IP header":        {append(ip[:20:20], tcp...), true, outcome.OK},
+		"RST":                      {append([]byte(string(tcp[:13])+"\x14"), tcp[14:]...), false, outcome.Refused},
+		"RST without a connection": {append([]byte(string(tcp[:13])+"\x04"), tcp[14:]...), false, ""},
+		"an ACK":                   {append([]byte(string(tcp[:13])+"\x10"), tcp[14:]...), false, ""},
+		"to another SYN":           {append([]byte(string(tcp[:11])+"\x06"), tcp[12:]...), false, ""},
+		"short":                    {tcp[:19], false, ""},
+		"a header that lies":       {append([]byte("\x4f"), ip[1:]...), true, ""},
+		"nothing":                  {nil, true, ""},
 	} {
 		s, ok := parseSegment(tt.b, tt.header)
 		got := outcome.Reason("")

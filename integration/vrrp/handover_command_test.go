@@ -30,7 +30,7 @@ func TestHandoverOnCommand(t *testing.T) {
 	outage := lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
 	outage.WaitSuccesses(20, 30*time.Second)
 
-	if out, err := handover(lb1); err == nil || !lvsdtest.ContainsAll(out, "refused: web: no [pair] is configured", "--force") {
+	if out, err := handover(lb1); err == nil || !lvsdtest.ContainsAll(out, "[pair] is not configured", "--force") {
 		t.Errorf("with a peer that may not be ready: %v\n%s", err, out)
 	}
 	if lb1.VRRPState() != "master" || standby(lb1) {

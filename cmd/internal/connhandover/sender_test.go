@@ -42,7 +42,7 @@ func TestForwards(t *testing.T) {
 		"that, not its own":          {"TCP", "10.0.0.88:80", port(25), 0, false},
 		"a mark":                     {"TCP", "10.0.0.99:25", server(2), ipvs.Tunnel, true},
 		"two marks, and two ways":    {"TCP", "10.0.0.99:25", server(3), 0, false},
-		"no service's":                   {"TCP", "10.0.0.99:25", server(4), 0, false},
+		"no service's":               {"TCP", "10.0.0.99:25", server(4), 0, false},
 		"of a protocol that is none": {"IP", "10.0.0.99:25", server(2), 0, false},
 	} {
 		got, known := forwards.of(ipvs.Connection{Protocol: c.protocol, Virtual: netip.MustParseAddrPort(c.virtual), RealServer: c.server})

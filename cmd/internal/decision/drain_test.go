@@ -75,7 +75,7 @@ func TestKeepPersistentClients(t *testing.T) {
 		"keep":           {nil, true, -1},
 		"move":           {func(s *config.Service) { s.DrainPersistent = "move" }, false, 0},
 		"not persistent": {func(s *config.Service) { s.Persistence = 0 }, false, 0},
-		"no drain":  {func(s *config.Service) { s.RealServers[0].Weight = 3 }, false, 0},
+		"no drain":       {func(s *config.Service) { s.RealServers[0].Weight = 3 }, false, 0},
 		"drain_until": {func(s *config.Service) {
 			s.RealServers[0].Weight, s.RealServers[0].DrainUntil = 3, start.Add(time.Hour)
 		}, true, -1},

@@ -46,10 +46,10 @@ func (j *journal) take() []string {
 
 type fakeTable struct {
 	*journal
-	mu       sync.Mutex
-	snapshot ipvs.Snapshot
-	unread   error // of a reading that is asked for
-	generation   uint64
+	mu         sync.Mutex
+	snapshot   ipvs.Snapshot
+	unread     error // of a reading that is asked for
+	generation uint64
 }
 
 func (f *fakeTable) SetDesired(w ipvs.Desired) uint64 {

@@ -159,7 +159,7 @@ func TestHandOverWithoutSuccessor(t *testing.T) {
 		defer r.stop()
 		r.engine(0).hand(2*time.Second, netip.Addr{})
 		_, err := r.HandOver(t.Context(), Handover{})
-		if err == nil || !strings.Contains(err.Error(), "no [pair] is configured") || !strings.Contains(err.Error(), "--force") || len(k.now()) != 0 {
+		if err == nil || !strings.Contains(err.Error(), "[pair] is not configured") || !strings.Contains(err.Error(), "--force") || len(k.now()) != 0 {
 			t.Errorf("without a peer: %v, held %v", err, k.now())
 		}
 		out, err := r.HandOver(t.Context(), Handover{Force: true})
@@ -222,14 +222,14 @@ func TestHoldOutlivesARestart(t *testing.T) {
 func TestReadyPeer(t *testing.T) {
 	change := func(f func(*decision.Peer)) Peers { p := ready("web"); f(&p); return exchange{p} }
 	for want, peers := range map[string]Peers{
-		"":                        exchange{ready("web")},
-		"no [pair] is configured": nil,
-		"no other director":       exchange{},
-		"does not answer: hung":   change(func(p *decision.Peer) { p.Up, p.Error = false, "hung" }),
-		"no such VRRP instance":        exchange{ready("mail")},
-		"is fault itself":         change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "fault"} }),
-		"is held":                 change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "backup", Standby: true} }),
-		"waits for":               change(func(p *decision.Peer) { p.Waits = "waits for the checks" }),
+		"":                         exchange{ready("web")},
+		"[pair] is not configured": nil,
+		"no other director":        exchange{},
+		"does not answer: hung":    change(func(p *decision.Peer) { p.Up, p.Error = false, "hung" }),
+		"no such VRRP instance":    exchange{ready("mail")},
+		"is fault itself":          change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "fault"} }),
+		"is held":                  change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "backup", Standby: true} }),
+		"waits for":                change(func(p *decision.Peer) { p.Waits = "waits for the checks" }),
 	} {
 		d := New(Deps{Peers: peers})
 		if d.config.Store(&config.Config{}); peers != nil {

@@ -220,7 +220,7 @@ func TestChangedOnTheWire(t *testing.T) {
 		}
 		l.mu.Unlock()
 		after(time.Minute)
-		if p := one.peer(); p.Up || p.State.Hash != "abc" || !strings.Contains(p.Error, "not proven") {
+		if p := one.peer(); p.Up || p.State.Hash != "abc" || !strings.Contains(p.Error, "not authentic") {
 			t.Errorf("%+v", p)
 		}
 	})
@@ -256,7 +256,7 @@ func TestReplay(t *testing.T) {
 		if _, err := converse(struct {
 			io.Reader
 			io.Writer
-		}{bytes.NewReader(answered), io.Discard}, one.setup.Load().keys, []byte("{}")); err == nil || !strings.Contains(err.Error(), "not proven") {
+		}{bytes.NewReader(answered), io.Discard}, one.setup.Load().keys, []byte("{}")); err == nil || !strings.Contains(err.Error(), "not authentic") {
 			t.Errorf("a recorded answer: %v", err)
 		}
 	})

@@ -69,10 +69,10 @@ type Server struct {
 
 	public    atomic.Pointer[listener]
 	control   *listener
-	group     string       // of the control socket
-	following atomic.Int32 // streams of events
-	requests  atomic.Int32 // in progress on http_listen
-	histories atomic.Int32 // responses with events in progress on either listener
+	group     string                       // of the control socket
+	following atomic.Int32                 // streams of events
+	requests  atomic.Int32                 // in progress on http_listen
+	histories atomic.Int32                 // responses with events in progress on either listener
 	status    cached.Value[*httpgzip.Body] // on http_listen
 	// uncontrolled is why there is no control socket; nil: there is one.
 	uncontrolled atomic.Pointer[string]

@@ -103,16 +103,16 @@ func TestStatusOfAHealthyDirector(t *testing.T) {
 // make the status unhealthy.
 func TestEveryFaultIsAProblem(t *testing.T) {
 	for want, harm := range map[string]func(*director.View){
-		"reload was refused":  func(v *director.View) { v.LastReload.Err = errors.New("lvsd.toml:1:1: x") },
-		"not be read yet":     func(v *director.View) { v.Kernel.Valid = false },
-		"does not answer":     func(v *director.View) { v.Kernel.Up = false },
+		"reload was refused":    func(v *director.View) { v.LastReload.Err = errors.New("lvsd.toml:1:1: x") },
+		"not be read yet":       func(v *director.View) { v.Kernel.Valid = false },
+		"does not answer":       func(v *director.View) { v.Kernel.Up = false },
 		"another program added": func(v *director.View) { v.Kernel.Foreign = 2 },
-		"disk full":           func(v *director.View) { v.Kernel.LedgerError = "disk full" },
-		"read-only":           func(v *director.View) { v.Kernel.SettingsError = "read-only" },
-		"no such scheduler":   func(v *director.View) { v.Kernel.Errors = []ipvs.OpError{{Err: errors.New("no such scheduler")}} },
-		"fault: no carrier":   func(v *director.View) { v.Instances[0].State, v.Instances[0].Detail = vrrp.Fault, "no carrier" },
-		"another master":      func(v *director.View) { v.Instances[0].Alarm = "another master is heard" },
-		"panic: 1 of 4":       func(v *director.View) { p := &v.Decision.Services[0]; p.Panic, p.Healthy, p.Counted = true, 1, 4 },
+		"disk full":             func(v *director.View) { v.Kernel.LedgerError = "disk full" },
+		"read-only":             func(v *director.View) { v.Kernel.SettingsError = "read-only" },
+		"no such scheduler":     func(v *director.View) { v.Kernel.Errors = []ipvs.OpError{{Err: errors.New("no such scheduler")}} },
+		"fault: no carrier":     func(v *director.View) { v.Instances[0].State, v.Instances[0].Detail = vrrp.Fault, "no carrier" },
+		"another master":        func(v *director.View) { v.Instances[0].Alarm = "another master is heard" },
+		"panic: 1 of 4":         func(v *director.View) { p := &v.Decision.Services[0]; p.Panic, p.Healthy, p.Counted = true, 1, 4 },
 		"fallback 127.0.0.1:80 serves": func(v *director.View) {
 			v.Decision.Services[0].Fallback = decision.Fallback{Address: netip.MustParseAddrPort("127.0.0.1:80"), Active: true}
 		},

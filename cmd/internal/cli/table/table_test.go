@@ -10,7 +10,7 @@ import (
 var servers = Table{Indent: "  ", Columns: []Column{{Title: "SERVER"}, {Title: "WEIGHT", Right: true}, {Title: "OPEN", Right: true, Drop: 1}, {Title: "CLOSED", Right: true, Drop: 2}, {Title: "WHY"}},
 	Rows: [][]Cell{
 		{Text("10.0.0.9:80"), Text("1"), Text("7"), Text("1234567"), Text("connect ok in 1.2ms")},
-		{Text("10.0.0.20:80"), {"0", Bad}, Text("0"), Text("0"), {"http refused, 3 of 3 (no one listens at that port of the host)", Bad}},
+		{Text("10.0.0.20:80"), {"0", Bad}, Text("0"), Text("0"), {"http refused, 3 of 3 (server listens at that port of the host)", Bad}},
 	}}
 
 func show(s Screen, t Table) string {
@@ -24,12 +24,12 @@ func TestTable(t *testing.T) {
 		0: `
   SERVER        WEIGHT  OPEN   CLOSED  WHY
   10.0.0.9:80        1     7  1234567  connect ok in 1.2ms
-  10.0.0.20:80       0     0        0  http refused, 3 of 3 (no one listens at that port of the host)
+  10.0.0.20:80       0     0        0  http refused, 3 of 3 (server listens at that port of the host)
 `,
 		80: `
   SERVER        WEIGHT  OPEN   CLOSED  WHY
   10.0.0.9:80        1     7  1234567  connect ok in 1.2ms
-  10.0.0.20:80       0     0        0  http refused, 3 of 3 (no one listens at …
+  10.0.0.20:80       0     0        0  http refused, 3 of 3 (server listens at …
 `,
 		50: `
   SERVER        WEIGHT  OPEN  WHY
@@ -42,7 +42,7 @@ func TestTable(t *testing.T) {
       connect ok in 1.2ms
   10.0.0.20:80       0
       http refused, 3 of 3
-      (no one listens at that
+      (server listens at that
       port of the host)
 `,
 	} {
