@@ -101,7 +101,7 @@ type Notes struct {
 }
 
 // maxNotes bounds the notes, except for what is lost.
-const maxNotes = 2000
+const maxNotes = 100_000
 
 // Add adds a note.
 func (n *Notes) Add(kind Kind, from Origin, why string) {

@@ -4,6 +4,7 @@ package convert
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -41,6 +42,10 @@ func place(o Origin) string { return fmt.Sprintf("%s:%d", o.File, o.Line) }
 // table adds the keys of a table. What comes from the first line of the block, or of the
 // one around it, is a default.
 func (d *differ) table(indent, prefix string, t *Table, s *schema.Table, around Origin) {
+	heads := []Origin{t.From, around}
+	if kind := t.Entry("type"); kind != nil {
+		heads = append(heads, kind.From)
+	}
 	for _, e := range t.ordered(s) {
 		sub := subTable(s, e.Key)
 		switch v := e.Value.(type) {
@@ -57,7 +62,7 @@ func (d *differ) table(indent, prefix string, t *Table, s *schema.Table, around 
 			continue
 		}
 		old := e.From.Text
-		if !isIdentity(e.Key) && (e.From == t.From || e.From == around) {
+		if !isIdentity(e.Key) && slices.Contains(heads, e.From) {
 			old = "(default)"
 		}
 		d.rows = append(d.rows, [2]string{indent + old, indent + prefix + e.Key + " = " + Literal(e.Value)})

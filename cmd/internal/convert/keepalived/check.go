@@ -347,6 +347,9 @@ func (p *checkReader) url(c *convert.Table, u *node, host string) {
 	if host != "" {
 		c.Set("host", host, u.from)
 	}
+	if c.Has("digest") && !c.Has("status") {
+		p.notes.Hint("a url with a digest must also be answered with a status from 200 to 299, as in keepalived since 2.0.17; before, the digest alone decided.")
+	}
 	if pattern == nil {
 		return
 	}

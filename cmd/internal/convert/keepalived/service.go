@@ -47,6 +47,7 @@ type serverReader struct {
 	forward     any
 	timing      timing
 	inhibit     bool
+	said        map[string]convert.Origin // the lines of protocol and lb_kind
 	sorry       *node
 	sorryMethod *node
 	quorum      [2]*node
@@ -60,7 +61,7 @@ func (k *keepalived) virtualServer(b *node) {
 	if len(targets) == 0 {
 		return
 	}
-	r := &serverReader{keepalived: k, s: &convert.Table{From: b.from}, from: b.from, protocol: "tcp", weight: 1, forward: "nat",
+	r := &serverReader{keepalived: k, s: &convert.Table{From: b.from}, from: b.from, protocol: "tcp", weight: 1, forward: "nat", said: map[string]convert.Origin{},
 		timing: timing{loop: defaultDelayLoop, timeout: defaultTimeout, delay: -1, retry: -1, set: map[string]*node{}}}
 	for _, n := range b.block {
 		r.keyword(n)
@@ -176,7 +177,7 @@ func (r *serverReader) keyword(n *node) {
 	case "lb_algo", "lvs_sched":
 		s.Set("scheduler", n.arg(0), n.from)
 	case "lb_kind", "lvs_method":
-		r.forward = r.method(n)
+		r.forward, r.said["forward"] = r.method(n), n.from
 	case "flag-1", "flag-2", "flag-3", "sh-port", "sh-fallback", "mh-port", "mh-fallback":
 		flags, _ := s.Get("scheduler_flags").([]string)
 		s.Set("scheduler_flags", append(flags, n.keyword()), n.from)
@@ -200,7 +201,7 @@ func (r *serverReader) keyword(n *node) {
 			s.Set("persistence_netmask", n.arg(0), n.from)
 		}
 	case "protocol":
-		r.protocol = strings.ToLower(n.arg(0))
+		r.protocol, r.said["protocol"] = strings.ToLower(n.arg(0)), n.from
 	case "ip_family":
 		r.v6 = n.arg(0) == "inet6"
 	case "weight":
@@ -320,7 +321,7 @@ func (r *serverReader) identity(s *convert.Table, t target) {
 	name := convert.Namer{}.Service(r.protocol, t.addr, t.port)
 	s.Set("name", r.services.Unique(prefix+name, "service"), t.from)
 	s.Set("address", convert.FormatEndpoint(t.addr, t.port), t.from)
-	s.Set("protocol", r.protocol, t.from)
+	s.Set("protocol", r.protocol, r.origin("protocol"))
 }
 
 // ipv6Servers reports whether the servers of a mark imply IPv6: all are IPv6, and not
@@ -336,13 +337,24 @@ func (r *serverReader) ipv6Servers() bool {
 
 // finish writes the keys that depend on several lines.
 func (r *serverReader) finish(s *convert.Table, t target) {
-	s.Set("forward", r.forward, r.from)
+	s.Set("forward", r.forward, r.origin("forward"))
+	if !s.Has("scheduler") {
+		s.Set("scheduler", "wlc", r.from)
+	}
 	if sched := s.Str("scheduler"); sched == "sh" || sched == "mh" {
 		r.hashFlags(s, sched)
 	}
 	r.quorumOf(s)
 	r.realServers(s, t)
 	r.fallback(s, t)
+}
+
+// origin returns the line of a key, or else of the service.
+func (r *serverReader) origin(key string) convert.Origin {
+	if from, ok := r.said[key]; ok {
+		return from
+	}
+	return r.from
 }
 
 // hashFlags keeps sh and mh without the fallback that lvsd adds by default.
