@@ -76,6 +76,9 @@ type Reconciler struct {
 	ledgerStale bool // the ledger is not yet saved as owned
 	ledgerErr   string
 
+	// primed is the last weight above 0 that a destination in Desired.Prime got from us.
+	primed map[Entry]int
+
 	failing  map[opID]OpError
 	foreign  []Entry
 	reported map[Entry]struct{} // foreign entries that were logged
@@ -108,6 +111,7 @@ func NewReconciler(k Kernel, o Options) *Reconciler {
 		drains:    drains{timeouts: map[ServiceKey]time.Duration{}},
 		sync:      syncDaemons{index: map[SyncRole]int{}},
 		conflicts: conflicts{},
+		primed:    map[Entry]int{},
 		failing:   map[opID]OpError{},
 		reported:  map[Entry]struct{}{},
 		writes:    map[Operation]uint64{},

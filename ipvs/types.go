@@ -455,6 +455,11 @@ type Desired struct {
 	// after this time. It is deleted at once without an entry, with 0, and with a
 	// hashing scheduler without fallback, which would refuse clients at weight 0.
 	Drain map[ServiceKey]time.Duration
+	// Prime is the weight that destinations of weight 0 get for a moment before they get
+	// 0: mh builds its table from the last weight above 0 (ip_vs_mh.c), so that kernels
+	// that were primed equally send each client to the same destination. Without an entry
+	// a destination is not primed.
+	Prime map[Entry]int
 	// NoDrain are destinations that are deleted at once when they leave, because they
 	// failed.
 	NoDrain map[Entry]struct{}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -49,7 +50,7 @@ func (r *Reconciler) write(desired Desired, again bool) bool {
 	r.saveLedger()
 	b := &batch{desired: desired, again: again, failed: map[opID]OpError{},
 		noService: map[ServiceKey]bool{}, short: map[ServiceKey]bool{}, inConflict: map[ServiceKey]bool{}}
-	complete := r.applyBatch(b, ops)
+	complete := r.applyBatch(b, r.withPriming(ops, desired))
 	r.updateFailures(b, complete)
 	if b.written {
 		r.changed = true
@@ -118,7 +119,7 @@ func (r *Reconciler) applyOne(b *batch, op Op) error {
 	if debug {
 		start = time.Now()
 	}
-	err := r.send(op)
+	err := r.sendPrimed(b.desired, op)
 	switch {
 	case errors.Is(err, syscall.EEXIST) && op.Kind == AddService:
 		// Another process added it, or the dump left it out. Its destinations are
@@ -127,7 +128,7 @@ func (r *Reconciler) applyOne(b *batch, op Op) error {
 		err = r.send(op)
 	case errors.Is(err, syscall.EEXIST) && op.Kind == AddDestination:
 		op.Kind = EditDestination
-		err = r.send(op)
+		err = r.sendPrimed(b.desired, op)
 	}
 	if err != nil {
 		return r.writeFailed(b, op, err)
@@ -141,6 +142,57 @@ func (r *Reconciler) applyOne(b *batch, op Op) error {
 		r.log.Debug("IPVS written", append(r.attrs(op.entry(), b.desired), "operation", op.Kind.String(), "took", time.Since(start))...)
 	}
 	return nil
+}
+
+// withPriming adds writes for the destinations that stay at weight 0 and are to be primed
+// with another weight than before.
+func (r *Reconciler) withPriming(ops []Op, desired Desired) []Op {
+	written := map[Entry]bool{}
+	if len(desired.Prime) > 0 {
+		for _, op := range ops {
+			written[op.entry()] = true
+		}
+	}
+	var more []Op
+	for e, weight := range desired.Prime {
+		want, wanted := desired.Table[e.Service].Destinations[e.RealServer]
+		have, there := r.known.table[e.Service].Destinations[e.RealServer]
+		if wanted && there && want == have && want.Weight == 0 && !written[e] && r.primed[e] != weight {
+			more = append(more, Op{Kind: EditDestination, Service: Service{Key: e.Service}, Destination: want, FromDestination: have})
+		}
+	}
+	slices.SortFunc(more, func(a, b Op) int { return a.entry().Compare(b.entry()) })
+	return append(ops, more...)
+}
+
+// sendPrimed is send; a destination that gets weight 0 and is to be primed gets its other
+// weight first. Between the two writes, some microseconds, the kernel may send it a client.
+func (r *Reconciler) sendPrimed(desired Desired, op Op) error {
+	e := op.entry()
+	switch op.Kind {
+	case DeleteDestination:
+		delete(r.primed, e)
+		return r.send(op)
+	case AddDestination, EditDestination:
+	default:
+		return r.send(op)
+	}
+	last := op.Destination.Weight
+	if weight := desired.Prime[e]; last == 0 && weight > 0 {
+		if last = weight; op.Kind == AddDestination || r.primed[e] != weight {
+			first := op
+			first.Destination.Weight = weight
+			if err := r.send(first); err != nil {
+				return err
+			}
+			op.Kind = EditDestination
+		}
+	}
+	err := r.send(op)
+	if _, primes := desired.Prime[e]; err == nil && last > 0 && primes {
+		r.primed[e] = last
+	}
+	return err
 }
 
 // send writes to the kernel and counts. Deleting what does not exist succeeds.
