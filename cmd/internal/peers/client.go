@@ -13,7 +13,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -135,8 +134,9 @@ func explain(err error) error {
 	return err
 }
 
-// round sends a request to all peers at once, and applies the responses.
-func (e *Exchange) round(ctx context.Context) {
+// round sends a request to each peer that is not being asked already; again asks such a
+// one once more as soon as it has replied. No peer waits for another.
+func (e *Exchange) round(ctx context.Context, again bool, answers chan<- answered) {
 	s := e.setup.Load()
 	if s == nil {
 		e.known = map[string]*knownPeer{}
@@ -144,21 +144,40 @@ func (e *Exchange) round(ctx context.Context) {
 		return
 	}
 	e.updatePeers(s, time.Now())
+	for _, p := range s.Peers {
+		e.ask(ctx, s, p, again, answers)
+	}
+}
+
+// ask sends a request to one peer.
+func (e *Exchange) ask(ctx context.Context, s *setup, p config.Peer, again bool, answers chan<- answered) {
+	k := e.known[p.Name]
+	if k.asking {
+		k.again = k.again || again
+		return
+	}
+	k.asking, k.again = true, false
 	own := e.self()
-	responses := make([]response, len(s.Peers))
-	var asked sync.WaitGroup
-	for i, p := range s.Peers {
-		asked.Go(func() { responses[i] = e.request(ctx, s, p, own) })
-	}
-	asked.Wait()
-	if ctx.Err() != nil || e.setup.Load() != s {
-		return // the responses are for a setup that has ended
-	}
-	e.conclude(s, own, responses, time.Now())
+	e.tasks.Go(func() {
+		r := e.request(ctx, s, p, own)
+		select {
+		case answers <- answered{s, k, own, r}:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// answered is a response with what it is for.
+type answered struct {
+	setup *setup
+	peer  *knownPeer
+	own   State // of this director when the request was sent
+	response
 }
 
 // response is the outcome of a request.
 type response struct {
+	asked time.Time
 	state State
 	ahead time.Duration // of the peer's clock
 	err   error
@@ -173,7 +192,7 @@ func (e *Exchange) request(ctx context.Context, s *setup, p config.Peer, own Sta
 		return response{err: err}
 	}
 	took := time.Since(began)
-	out := response{state: *r.State, ahead: r.State.At.Sub(began.Add(took / 2))}
+	out := response{asked: began, state: *r.State, ahead: r.State.At.Sub(began.Add(took / 2))}
 	if h := &out.state.Health; h.Digest != own.Health.Digest && h.Services == nil && h.Servers > 0 {
 		if details, err := e.call(ctx, s, p, question{Want: wantHealth}); err == nil {
 			*h = *details.Health

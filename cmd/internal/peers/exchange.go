@@ -185,17 +185,49 @@ func (e *Exchange) Run(ctx context.Context) error {
 		e.running = nil
 		e.mu.Unlock()
 	}()
-	timer := time.NewTimer(0)
+	timer, answers := time.NewTimer(0), make(chan answered)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-e.kick:
+			e.round(ctx, true, answers)
 		case <-timer.C:
+			e.round(ctx, false, answers)
+			timer.Reset(interval)
+		case a := <-answers:
+			e.answer(ctx, a, answers)
 		}
-		e.round(ctx)
-		timer.Reset(interval)
+	}
+}
+
+// answer takes a response, and asks again where that is due: at once when it is for a
+// setup that has ended.
+func (e *Exchange) answer(ctx context.Context, a answered, answers chan<- answered) {
+	a.peer.asking = false
+	s := e.setup.Load()
+	current := s != nil && e.known[a.peer.Name] == a.peer
+	if current && s == a.setup {
+		e.conclude(a, time.Now())
+	}
+	if !current || s == a.setup && !a.peer.again {
+		return
+	}
+	for _, p := range s.Peers {
+		if p.Name == a.peer.Name {
+			e.ask(ctx, s, p, false, answers)
+		}
+	}
+}
+
+// Refresh makes this director's state current in its next reply, and asks the peers for
+// theirs at once. It waits for a reply that is being made.
+func (e *Exchange) Refresh() {
+	e.state.Expire()
+	select {
+	case e.kick <- struct{}{}:
+	default:
 	}
 }
 

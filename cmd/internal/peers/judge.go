@@ -13,6 +13,8 @@ type knownPeer struct {
 	Peer
 	watch    watch
 	reported Peer // reported last; zero Since: never
+	asking   bool // a request is under way
+	again    bool // another one is to follow it at once
 }
 
 // updatePeers adds new peers and removes those that left.
@@ -37,19 +39,14 @@ func (e *Exchange) publish(s *setup) {
 	e.peers.Store(&peers)
 }
 
-// conclude applies the responses of all peers.
-func (e *Exchange) conclude(s *setup, own State, responses []response, now time.Time) {
-	wake := false
-	var changes []Change
-	for i, p := range s.Peers {
-		a := e.known[p.Name]
-		before := a.Peer
-		a.update(s, own, responses[i], now)
-		wake = wake || !sameLevel(before, a.Peer)
-		changes = append(changes, a.changes(own, now)...)
-	}
-	e.publish(s)
-	if wake {
+// conclude applies the response of one peer.
+func (e *Exchange) conclude(a answered, now time.Time) {
+	k := a.peer
+	before := k.Peer
+	k.update(a.setup, a.own, a.response, now)
+	changes := k.changes(a.own, now)
+	e.publish(a.setup)
+	if !sameLevel(before, k.Peer) {
 		e.o.Wake()
 	}
 	for _, c := range changes {
@@ -61,7 +58,7 @@ func (e *Exchange) conclude(s *setup, own State, responses []response, now time.
 // reads the number of connections when it needs it.
 func sameLevel(a, b Peer) bool {
 	for _, p := range []*Peer{&a, &b} {
-		p.At, p.State.At, p.State.Connections, p.Clock, p.Error = time.Time{}, time.Time{}, nil, 0, ""
+		p.Asked, p.At, p.State.At, p.State.Connections, p.Clock, p.Error = time.Time{}, time.Time{}, time.Time{}, nil, 0, ""
 	}
 	return reflect.DeepEqual(a, b)
 }
@@ -78,7 +75,7 @@ func (a *knownPeer) update(s *setup, own State, h response, now time.Time) {
 	if !a.Up {
 		a.Up, a.Since = true, now
 	}
-	a.Error, a.At, a.State = "", now, h.state
+	a.Error, a.Asked, a.At, a.State = "", h.asked, now, h.state
 	d := Differences{Config: own.Hash != h.state.Hash, Version: own.Version != h.state.Version, Clock: h.ahead.Round(100 * time.Millisecond)}
 	var lasting []HealthDifference
 	a.watch, lasting = a.watch.next(now, differing(own.Health, h.state.Health, d.Config), func(service, realServer string) time.Duration {

@@ -119,6 +119,11 @@ func (s *State) clean() {
 		e := &s.Instances[i]
 		e.Name, e.State, e.Detail = clean(e.Name, 64), clean(e.State, 64), clean(e.Detail, maxText)
 	}
+	s.Announces = slices.Clone(s.Announces[:min(len(s.Announces), maxElections)])
+	for i := range s.Announces {
+		a := &s.Announces[i]
+		a.Name, a.Why = clean(a.Name, 64), clean(a.Why, maxText)
+	}
 	s.Health.clean()
 }
 

@@ -23,6 +23,7 @@ type State struct {
 	// ready.
 	Waits     string     `json:"waits,omitempty"`
 	Instances []Instance `json:"elections,omitempty"`
+	Announces []Announce `json:"announces,omitempty"`
 	// Connections is nil when they could not be counted.
 	Connections *Connections `json:"connections,omitempty"`
 	Health      Health       `json:"health"`
@@ -45,6 +46,17 @@ type Instance struct {
 	// where that is zero, until the handover is ended.
 	Standby      bool      `json:"held,omitempty"`
 	StandbyUntil time.Time `json:"held_until,omitzero"`
+}
+
+// Announce is one announcement on a director.
+type Announce struct {
+	Name      string    `json:"name"`
+	Announced bool      `json:"announced"` // its addresses have routes
+	Serving   bool      `json:"serving"`   // announced, and it can serve
+	Kept      bool      `json:"kept,omitempty"`
+	Metric    uint32    `json:"metric,omitempty"`
+	Since     time.Time `json:"since"`
+	Why       string    `json:"why,omitempty"`
 }
 
 // Connections are the entries of a kernel's connection table, including templates,
@@ -108,6 +120,8 @@ type Peer struct {
 	Up    bool
 	Since time.Time
 	Error string
+	// Asked is when the request was sent whose reply State is.
+	Asked time.Time
 	// At is when State was received; zero: never. State of an unreachable peer is the
 	// last one received.
 	At    time.Time

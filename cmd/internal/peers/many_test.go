@@ -1,0 +1,98 @@
+package peers
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// manyOf is n directors that run: d0, d1 …
+func manyOf(t *testing.T, n int) (*lan, []*side) {
+	l := newLAN()
+	var names []string
+	for i := range n {
+		name := fmt.Sprint("d", i)
+		addresses[name] = netip.AddrFrom4([4]byte{10, 1, 0, byte(i + 1)})
+		names = append(names, name)
+	}
+	var all []*side
+	for i, name := range names {
+		var others []string
+		for j, o := range names {
+			if j != i {
+				others = append(others, o)
+			}
+		}
+		all = append(all, newSide(t, l, name, goodKey, others...))
+	}
+	run(t, all...)
+	after(10 * time.Millisecond)
+	return l, all
+}
+
+// TestMany: of sixteen directors each knows all others within a second, what one announces
+// all see, and one that falls silent delays nothing.
+func TestMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, all := manyOf(t, 16)
+		for _, s := range all {
+			if len(s.Peers()) != 15 {
+				t.Fatalf("%s knows %d", s.name, len(s.Peers()))
+			}
+			for _, p := range s.Peers() {
+				if !p.Up || p.State.Director != p.Name {
+					t.Errorf("%s: %+v", s.name, p)
+				}
+			}
+		}
+		all[3].become(func(s *State) { s.Announces = []Announce{{Name: "any", Announced: true, Serving: true, Metric: 100}} })
+		after(interval + selfTTL)
+		for _, s := range all {
+			for _, p := range s.Peers() {
+				if a := p.State.Announces; p.Name == "d3" && (len(a) != 1 || !a[0].Serving || a[0].Metric != 100) {
+					t.Errorf("%s sees %+v", s.name, a)
+				}
+			}
+		}
+		l.silence(all[5].address, true)
+		after(3 * interval)
+		for _, s := range all {
+			for _, p := range s.Peers() {
+				if silent := p.Name == "d5" || s.name == "d5"; !silent && time.Since(p.At) > interval {
+					t.Errorf("%s: the reply of %s is %v old", s.name, p.Name, time.Since(p.At))
+				}
+			}
+		}
+	})
+}
+
+// TestRefresh: after it this director's replies are new, and every peer that replies at all
+// has replied to a request that was sent after it, at once.
+func TestRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, all := manyOf(t, 3)
+		one, two := all[0], all[1]
+		l.silence(all[2].address, true)
+		after(2*interval + interval/2) // in between two rounds, one request of which waits
+		two.become(func(s *State) { s.Announces = []Announce{{Name: "any"}} })
+		two.Refresh()
+		one.become(func(s *State) { s.Waits = "waits" })
+		now := time.Now()
+		one.Refresh()
+		after(time.Millisecond)
+		for _, p := range one.Peers() {
+			if p.Name == "d1" && (!p.Asked.Equal(now) || len(p.State.Announces) != 1) {
+				t.Errorf("asked %v before: %+v", now.Sub(p.Asked), p.State)
+			}
+		}
+		two.Refresh()
+		after(time.Millisecond)
+		for _, p := range two.Peers() {
+			if p.Name == "d0" && p.State.Waits != "waits" {
+				t.Errorf("%+v", p.State)
+			}
+		}
+	})
+}
