@@ -27,6 +27,10 @@ type Options struct {
 	Wake       func()              // a verdict or a reported weight changed: read Health
 	ObserveLag func(time.Duration) // how much later than due a probe started
 	OnChange   func(Change)        // each change of a verdict, in order
+	// MaxProbes is how many probes may be in progress at once, which bounds the file
+	// descriptors that hanging servers take. The others start when one has ended, the
+	// one that is due longest first. 0: unlimited.
+	MaxProbes int
 	// PathFault reports whether the firewall-mark service of a probe was missing at any
 	// time since t; nil if it was intact. It may take a while, and is called from many
 	// goroutines. A nil function takes every path for intact.
@@ -46,6 +50,8 @@ type Engine struct {
 	rasterAnchor time.Time    // origin of the raster on which probes are due
 	clockRead    time.Time    // when the wall clock was last read
 	localFaults  localFaults
+	inFlight     int       // probes in progress, of the goroutine of Run
+	fullLogged   time.Time // when that MaxProbes are was logged last
 	resolver     *resolver.Resolver
 
 	background sync.WaitGroup // goroutines that Run started
@@ -216,7 +222,7 @@ const burst = 16
 func (e *Engine) startDue(due []*probeState, now time.Time) ([]*probeState, time.Time) {
 	e.mu.Lock()
 	e.scheduleAdded(now)
-	until := now.Add(time.Hour)
+	until, full := now.Add(time.Hour), false
 	for {
 		p := e.due.first()
 		if p == nil {
@@ -226,6 +232,9 @@ func (e *Engine) startDue(due []*probeState, now time.Time) ([]*probeState, time
 			until = p.due
 			break
 		}
+		if full = e.o.MaxProbes > 0 && e.inFlight+len(due) >= e.o.MaxProbes; full {
+			break // the end of a probe wakes the loop
+		}
 		e.due.pop()
 		p.running = true
 		due = append(due, p)
@@ -233,6 +242,10 @@ func (e *Engine) startDue(due []*probeState, now time.Time) ([]*probeState, time
 	changes, nudged := e.changes, e.reportChanged
 	e.changes, e.reportChanged = nil, false
 	e.mu.Unlock()
+	e.inFlight += len(due)
+	if full {
+		e.logFull(now)
+	}
 	e.notify(changes, nudged)
 	return due, until
 }
@@ -317,6 +330,9 @@ func (e *Engine) processArrived(ctx context.Context, now time.Time) {
 	}
 	defer clear(all) // do not retain anything
 	for i := range all {
+		if !all[i].pathChecked { // it was counted before the path was checked
+			e.inFlight--
+		}
 		e.logResult(ctx, &all[i])
 	}
 	e.mu.Lock()
@@ -438,6 +454,15 @@ func (e *Engine) notify(changes []Change, nudged bool) {
 	if e.o.Wake != nil {
 		e.o.Wake()
 	}
+}
+
+// logFull warns that probes are late because too many hang.
+func (e *Engine) logFull(now time.Time) {
+	if !e.fullLogged.IsZero() && now.Sub(e.fullLogged) < localFaultPause {
+		return
+	}
+	e.fullLogged = now
+	e.o.Log.Warn("probes start late: as many are in progress as the limit of open files allows; servers hang, or the limit is too low (LimitNOFILE= in the unit)", "in_progress", e.o.MaxProbes)
 }
 
 // localFaults limits the warnings about failures of this machine to one per

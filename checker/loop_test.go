@@ -117,6 +117,52 @@ func TestLoopHanging(t *testing.T) {
 	})
 }
 
+// TestProbesInProgressAreBounded: hanging servers take no more descriptors than they may,
+// all servers are probed in turn, and nothing is left.
+func TestProbesInProgressAreBounded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r, k := loopRig(t)
+		r.Engine.o.MaxProbes = 8
+		most := 0
+		var targets []Target
+		for i := range 40 {
+			k.delay[checktest.Addr(i)] = -1
+			if i%4 == 0 {
+				k.delay[checktest.Addr(i)] = time.Millisecond
+			}
+			targets = append(targets, one(i))
+		}
+		r.set(t, targets...)
+		r.start(t)
+		for range 2000 {
+			wait(10 * time.Millisecond)
+			most = max(most, k.limit(1<<20))
+		}
+		if most != 8 {
+			t.Errorf("%d probes at once, want 8", most)
+		}
+		for i := range 40 {
+			h, _ := r.Explain(id(i))
+			want := Down
+			if i%4 == 0 {
+				want = Up
+			}
+			if h.Verdict != want || len(h.Checks[0].History) < 3 {
+				t.Errorf("server %d is %v after %d probes", i, h.Verdict, len(h.Checks[0].History))
+			}
+		}
+		if late := r.Overdue(); late > time.Second {
+			t.Errorf("the loop counts as stuck for %v", late)
+		}
+		r.set(t)
+		wait(2 * time.Second)
+		r.stop()
+		if r.Engine.inFlight != 0 {
+			t.Errorf("%d probes are still counted", r.Engine.inFlight)
+		}
+	})
+}
+
 // Without descriptors no verdict moves, and with them it goes on.
 func TestLoopWithoutDescriptors(t *testing.T) {
 	bubble(t, func(t *testing.T) {

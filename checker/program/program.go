@@ -61,14 +61,15 @@ func (p Program) Run(ctx context.Context, gone func()) Ending {
 		gone()
 		return Ending{Err: err}
 	}
+	started := &group{pid: cmd.Process.Pid}
 	ended := make(chan struct{})
 	go func() {
 		defer gone()
 		defer close(ended)
 		awaitExit(cmd.Process.Pid)
-		// It is not reaped yet, so that its process group still exists under this
-		// number: kill what is left of it.
-		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
+		// It is not reaped yet: kill what is left of its group.
+		started.kill()
+		started.release()
 		_ = cmd.Wait() // the status is in ProcessState
 	}()
 	select {
@@ -76,7 +77,7 @@ func (p Program) Run(ctx context.Context, gone func()) Ending {
 		return Ending{Status: cmd.ProcessState.Sys().(syscall.WaitStatus), Output: out.String()}
 	case <-ctx.Done():
 	}
-	_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
+	started.kill()
 	timer := time.NewTimer(killDelay)
 	defer timer.Stop()
 	select {
@@ -84,6 +85,31 @@ func (p Program) Run(ctx context.Context, gone func()) Ending {
 	case <-timer.C: // left to the goroutine above
 	}
 	return Ending{Killed: true, Output: out.String()}
+}
+
+// group is the process group of a program. Until the program is reaped the number cannot
+// belong to another group.
+type group struct {
+	pid int
+
+	mu       sync.Mutex
+	released bool
+}
+
+// kill kills the group, unless it was released.
+func (g *group) kill() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.released {
+		_ = unix.Kill(-g.pid, unix.SIGKILL)
+	}
+}
+
+// release is called before the program is reaped.
+func (g *group) release() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.released = true
 }
 
 // OK reports whether the program ended by itself with exit code 0.

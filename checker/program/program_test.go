@@ -146,3 +146,22 @@ func TestNoRealTimePolicy(t *testing.T) {
 	}()
 	<-done
 }
+
+// TestNoKillOnceTheNumberIsFree: after a program is reaped its number may be that of
+// another process group.
+func TestNoKillOnceTheNumberIsFree(t *testing.T) {
+	cmd := exec.Command("/bin/sleep", "1000")
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	g := group{pid: cmd.Process.Pid}
+	g.release()
+	g.kill() // as at a deadline that is late
+	if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil || err.Error() != "signal: terminated" {
+		t.Errorf("ended by %v", err)
+	}
+}
