@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lvsd/cmd/internal/printable"
 )
 
 // Log is a logger with its level and writer.
@@ -28,10 +30,12 @@ const closeTimeout = time.Second
 // queueLen is the number of lines that can wait for a slow reader.
 const queueLen = 4096
 
-// New makes a logger that writes text or JSON lines to out. Close flushes it. From
-// then on the process survives writing to a closed pipe.
-func New(out io.Writer, format string) *Log {
+// New makes a logger that writes text or JSON lines, without characters that a terminal
+// obeys. Close flushes it. From then on the process survives writing to a closed pipe.
+func New(to io.Writer, format string) *Log {
 	surviveClosedPipe()
+	// A terminal may read the log; JSON leaves some characters that it obeys.
+	out := printable.Writer{To: func() io.Writer { return to }}
 	l := &Log{}
 	options := &slog.HandlerOptions{Level: &l.level}
 	handler := func(w io.Writer) slog.Handler {

@@ -2,9 +2,12 @@ package logging
 
 import (
 	"encoding/json"
+	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
+	"unicode"
 )
 
 // stuck is a terminal that is not read until it is released.
@@ -79,5 +82,24 @@ func TestDroppedLinesAreReportedInTheFormat(t *testing.T) {
 	}
 	if !reported {
 		t.Error("the dropped lines are not reported")
+	}
+}
+
+// TestNothingForTheTerminal: whatever a line is made of, a terminal that shows the log
+// obeys none of it, and a line of JSON stays one.
+func TestNothingForTheTerminal(t *testing.T) {
+	hostile := "\x1b]0;title\x07\u009b31m\x7f\u202e\r\n\xff"
+	for _, format := range []string{"text", "json"} {
+		var out strings.Builder
+		log := New(&out, format)
+		log.Warn(hostile, "reason", errors.New(hostile), hostile, "value", slog.Group("g", "peer", hostile))
+		log.Close()
+		text := strings.TrimSuffix(out.String(), "\n")
+		if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 || !strings.Contains(text, "title") {
+			t.Errorf("%s: %q", format, text)
+		}
+		if format == "json" && !json.Valid([]byte(text)) {
+			t.Errorf("no JSON: %q", text)
+		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"lvsd/cmd/internal/printable"
 )
 
 // The colours of a terminal.
@@ -15,6 +17,8 @@ const (
 	bold   = "\x1b[1m"
 	plain  = "\x1b[0m"
 )
+
+var restoreColours = strings.NewReplacer(printable.Clean(green), green, printable.Clean(red), red, printable.Clean(yellow), yellow, printable.Clean(bold), bold, printable.Clean(plain), plain)
 
 // page collects lines, with colours for a terminal.
 type page struct {
@@ -68,7 +72,9 @@ func Print(out io.Writer, plan Preview, colour bool) error {
 		p.line("  %s %s", p.sign(Edit), c)
 	}
 	p.foot(plan)
-	_, err := io.WriteString(out, p.String())
+	// The text has words of files and of the kernel. Of what a terminal obeys, only the
+	// colours of this page stay.
+	_, err := restoreColours.WriteString(out, printable.Clean(p.String()))
 	return err
 }
 

@@ -3,6 +3,8 @@ package table
 import (
 	"strings"
 	"unicode/utf8"
+
+	"lvsd/cmd/internal/printable"
 )
 
 // Screen is what text is laid out for.
@@ -26,8 +28,9 @@ const (
 
 var codes = [...]string{Plain: "", Bold: "1", Faint: "2", Good: "32", Notice: "33", Bad: "1;31"}
 
-// Paint returns a text in a style.
+// Paint returns a text in a style, and without characters that the terminal obeys.
 func (s Screen) Paint(style Style, text string) string {
+	text = printable.Line(text)
 	if !s.Color || style == Plain || text == "" {
 		return text
 	}

@@ -114,3 +114,23 @@ func TestCut(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingForTheTerminal: of a cell, a line and a wrapped text a terminal obeys only
+// the colours that are asked for.
+func TestNothingForTheTerminal(t *testing.T) {
+	hostile := "\x1b[2J\u009b31m\u202e\r\nforged"
+	for _, s := range []Screen{{}, {Width: 60}, {Width: 60, Color: true}} {
+		var b strings.Builder
+		s.Table(&b, Table{Columns: []Column{{Title: "A"}, {Title: "B"}}, Rows: [][]Cell{{Text(hostile), {hostile, Bad}}}})
+		s.Line(&b, Bad, hostile)
+		s.Wrap(&b, "  ", Good, hostile)
+		text := b.String()
+		for _, code := range codes {
+			text = strings.ReplaceAll(text, "\x1b["+code+"m", "")
+		}
+		text = strings.ReplaceAll(text, "\x1b[0m", "")
+		if strings.ContainsAny(text, "\x1b\u009b\u202e\r") || strings.Contains(text, "\nforged") && !strings.Contains(text, "\n  forged") {
+			t.Errorf("%q", text)
+		}
+	}
+}
