@@ -159,3 +159,38 @@ func BenchmarkParseAfter(b *testing.B) {
 		})
 	}
 }
+
+// FuzzParseAfter: whatever the text before was, the file and the errors are those of the
+// text alone. The second text is the first with a part replaced, as an editor does it.
+func FuzzParseAfter(f *testing.F) {
+	text := farm(5)
+	weight := strings.Index(text, "weight = ") + len("weight = ")
+	for _, insert := range []string{"7", "'''", "[[virtual_service]]\n", "\n", "]", ""} {
+		f.Add(text, uint(weight), uint(1), insert)
+	}
+	files, err := filepath.Glob("testdata/good-*.toml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text), uint(len(text)/2), uint(1), "1")
+	}
+	f.Fuzz(func(t *testing.T, text string, at, cut uint, insert string) {
+		before, err := Parse("f", []byte(text))
+		if err != nil {
+			return
+		}
+		from := min(int(at%(1<<20)), len(text))
+		next := text[:from] + insert + text[min(from+int(cut%(1<<20)), len(text)):]
+		want, wantErr := Parse("f", []byte(next))
+		got, gotErr := ParseAfter(before, "f", []byte(next))
+		if fmt.Sprint(gotErr) != fmt.Sprint(wantErr) {
+			t.Fatalf("parsed after another text: %v\nalone: %v\nin\n%s", gotErr, wantErr, next)
+		}
+		sameFile(t, next, got, want)
+	})
+}

@@ -357,6 +357,9 @@ func (e *Engine) onUpdate() {
 }
 
 func (a Authentication) read() (auth.Secret, error) {
+	if a.Key != "" {
+		return auth.Parse(a.Type, a.KeyFile, []byte(a.Key), a.Permissive)
+	}
 	return auth.Read(a.Type, a.KeyFile, a.Permissive)
 }
 

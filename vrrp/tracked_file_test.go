@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestFileNumbers(t *testing.T) {
@@ -79,4 +81,23 @@ func TestFilesAreFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "a file that went", func() bool { return delta() == 0 })
+}
+
+// TestTrackedFileOnAHangingDisk: an instance ends although the file cannot be read.
+func TestTrackedFileOnAHangingDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tracking := newTracking(slog.New(slog.DiscardHandler), nil)
+		reply := make(chan int)
+		tracking.readFile = func(string) (int, error) { return <-reply, nil }
+		tracking.configure(Config{TrackFiles: []TrackedFile{{"/mnt/prefer", 1}}})
+		reply <- 7
+		time.Sleep(2 * filePollInterval)
+		synctest.Wait()
+		if got := tracking.all(); len(got) != 1 || got[0].Delta != 7 {
+			t.Errorf("while the disk hangs: %+v", got)
+		}
+		tracking.stop()
+		tracking.tasks.Wait() // the bubble would be stuck here
+		reply <- 0
+	})
 }

@@ -29,6 +29,8 @@ type tracking struct {
 	observe func(ctx context.Context, name string, report func(up bool)) // link.Observe or a fake
 	run     func(ctx context.Context, command []string) error            // see Options
 
+	readFile func(path string) (int, error) // readNumber or a fake
+
 	mu       sync.Mutex
 	results  map[string]Tracked // watched here, by name; replaced as a whole
 	external map[string]Tracked // set by SetTracked
@@ -40,7 +42,7 @@ type tracking struct {
 }
 
 func newTracking(log *slog.Logger, run func(ctx context.Context, command []string) error) *tracking {
-	return &tracking{log: log, run: run, changed: make(chan struct{}, 1), observe: link.Observe, results: map[string]Tracked{}, external: map[string]Tracked{}}
+	return &tracking{log: log, run: run, changed: make(chan struct{}, 1), observe: link.Observe, readFile: readNumber, results: map[string]Tracked{}, external: map[string]Tracked{}}
 }
 
 // SetTracked sets the effect of an object that is watched elsewhere: delta is
@@ -244,13 +246,25 @@ func (f TrackedFile) effect(number int) Tracked {
 	return e
 }
 
-// pollFile reads the file until ctx ends.
+// pollFile reads the file until ctx ends. It does not wait for a disk that hangs when it
+// is to end: the file keeps its effect meanwhile.
 func (t *tracking) pollFile(ctx context.Context, f TrackedFile, report func(Tracked)) {
 	ticker := time.NewTicker(filePollInterval)
 	defer ticker.Stop()
 	said := ""
 	for {
-		number, err := readNumber(f.Path)
+		var number int
+		var err error
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			number, err = t.readFile(f.Path)
+		}()
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return
+		}
 		problem := ""
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			problem = err.Error()

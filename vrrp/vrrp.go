@@ -104,6 +104,10 @@ type TrackedScript struct {
 type Authentication struct {
 	Type    string // "": not; "pass": password of version 2; "hmac": docs/vrrp-authentication.md
 	KeyFile string // absolute path; for "pass", the password is the first 8 octets of the first line
+	// Key is the content of KeyFile, so that an instance reads no file: its disk may be
+	// gone or hang when the priority changes or the process was restarted. Empty: KeyFile
+	// is read.
+	Key string
 
 	// Permissive accepts and counts adverts that "hmac" would drop, while keys
 	// are distributed.

@@ -31,10 +31,15 @@ func Read(kind, path string, permissive bool) (Secret, error) {
 	if kind == "" {
 		return Secret{}, nil
 	}
-	text, err := readPrivate(path)
+	text, err := ReadFile(path)
 	if err != nil {
 		return Secret{}, err
 	}
+	return Parse(kind, path, text, permissive)
+}
+
+// Parse is Read of a key file that [ReadFile] has read from path.
+func Parse(kind, path string, text []byte, permissive bool) (Secret, error) {
 	if kind == "hmac" {
 		keys, err := ParseKeys(text, permissive)
 		if err != nil {
@@ -68,7 +73,9 @@ func ReadKeys(path string) (KeySet, error) {
 	return KeySet{First: s.Keys.signWith, Keys: maps.Clone(s.Keys.keys)}, nil
 }
 
-func readPrivate(path string) ([]byte, error) {
+// ReadFile returns the content of a key file, at most 64 KiB. It must be a regular file
+// that only its owner can read.
+func ReadFile(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not block
 	if err != nil {
 		return nil, fmt.Errorf("failed to open the key file: %w", err)

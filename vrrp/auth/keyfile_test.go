@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestKeyFile(t *testing.T) {
@@ -38,4 +39,33 @@ func TestKeyFile(t *testing.T) {
 	if s, err := Read("", "", false); err != nil || s.Password != nil {
 		t.Errorf("none: %v, %v", s, err)
 	}
+}
+
+// FuzzKeyFile: never a panic, no key in an error, and every key that is accepted has its
+// least length and verifies what it signs.
+func FuzzKeyFile(f *testing.F) {
+	for _, text := range []string{"1 0123456789abcdef\n", "# old\n0 0123456789abcdef\r\n255 fedcba9876543210\n", "1 short", "256 0123456789abcdef", "1\t0123456789abcdef\n1 0123456789abcdef", "\x00", ""} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		keys, err := ParseKeys(text, false)
+		if err != nil {
+			for _, word := range strings.Fields(string(text)) {
+				if len(word) >= minSecret && strings.Contains(err.Error(), word) {
+					t.Errorf("%q is in the error %v", word, err)
+				}
+			}
+			return
+		}
+		for number, key := range keys.keys {
+			if len(key) < minSecret {
+				t.Errorf("key %d has %d octets", number, len(key))
+			}
+		}
+		c, now := Context{Instance: "web"}, time.Unix(1e9, 0)
+		signed := keys.Sign(make([]byte, headerLen), c, Stamp{Run: 1, Counter: 1, Time: uint64(now.UnixMicro())})
+		if err := keys.Verify(c, signed, new(Peer), now); err != nil {
+			t.Errorf("it refuses what it signs: %v", err)
+		}
+	})
 }

@@ -25,7 +25,7 @@ func EngineConfig(e config.Instance, all *config.Config) vrrp.Config {
 		Version:        e.Version,
 		Unicast:        e.Unicast,
 		Source:         e.Source,
-		Authentication: vrrp.Authentication(e.Authentication),
+		Authentication: vrrp.Authentication{Type: e.Authentication.Type, KeyFile: e.Authentication.KeyFile, Permissive: e.Authentication.Permissive},
 		HandoverLimit:  e.HandoverLimit,
 		SyncGroup:      e.SyncGroup,
 	}
