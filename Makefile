@@ -7,6 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 # Runs a command on a kernel with ip_vs: this machine's, or one that it boots.
 LAB = bin/uml --
@@ -115,6 +116,7 @@ lint:
 	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	@sh integration/vulncheck.sh '$(GO)' $(GOVULNCHECK)
 
 # The inner loop: the packages that differ from the last commit first, then all that
 # is fast. Results are cached, so only what changed costs time. It needs no root, and
