@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -179,40 +180,82 @@ func markAddress(k ServiceKey) netip.Addr {
 	return netip.AddrFrom16(six)
 }
 
-// connectionOrigins is the last result of ConnectionOrigins.
-type connectionOrigins struct {
-	sync.Mutex
-	at          time.Time
-	own, synced int
+// Origins counts the kernel's connections by where they come from, persistence templates
+// included.
+type Origins struct {
+	Own, Synced int // began here; received from the peer
+	// Foreign are those of Synced that lead to no real server which the kernel's table
+	// has, should have or had within a day. The messages of the connection
+	// synchronisation are not authenticated: any host on its network may have sent them.
+	Foreign int
+	Example Connection // one of Foreign
 }
 
-// ConnectionOrigins counts the connections that began here and those that were
-// received from the peer, persistence templates included. It counts the first 200,000
-// of the list, and returns the same result for 5 seconds.
-func (r *Reconciler) ConnectionOrigins(ctx context.Context) (own, synced int, err error) {
+// connectionOrigins is the last result of ConnectionOrigins, and the real servers of a
+// day.
+type connectionOrigins struct {
+	sync.Mutex
+	at      time.Time
+	last    Origins
+	servers map[netip.Addr]time.Time // when it was in a table last
+}
+
+// serverMemory is how long connections may lead to a server that left the table. They
+// expire by the kernel's timeouts, templates by the persistence of their service.
+const serverMemory = 24 * time.Hour
+
+// remember adds the real servers of a table, and forgets those of yesterday.
+func (o *connectionOrigins) remember(now time.Time, tables ...Table) {
+	if o.servers == nil {
+		o.servers = map[netip.Addr]time.Time{}
+	}
+	for _, t := range tables {
+		for _, s := range t {
+			for a := range s.Destinations {
+				o.servers[a.Addr()] = now
+			}
+		}
+	}
+	maps.DeleteFunc(o.servers, func(_ netip.Addr, last time.Time) bool { return now.Sub(last) > serverMemory })
+}
+
+// ConnectionOrigins counts the connections. It counts the first 200,000 of the list, and
+// returns the same result for 5 seconds.
+func (r *Reconciler) ConnectionOrigins(ctx context.Context) (Origins, error) {
+	r.mu.Lock()
+	desired := r.desired.Table
+	r.mu.Unlock()
 	r.origins.Lock()
 	defer r.origins.Unlock()
-	if !r.origins.at.IsZero() && time.Since(r.origins.at) < originsFresh {
-		return r.origins.own, r.origins.synced, nil
+	now := time.Now()
+	if !r.origins.at.IsZero() && now.Sub(r.origins.at) < originsFresh {
+		return r.origins.last, nil
 	}
+	kernel := r.Snapshot()
+	r.origins.remember(now, kernel.Table, desired)
 	list, err := r.k.OpenConnections()
 	if err != nil {
-		return 0, 0, fmt.Errorf("failed to open the list of connections: %w", err)
+		return Origins{}, fmt.Errorf("failed to open the list of connections: %w", err)
 	}
 	defer list.Close()
+	var o Origins
 	if _, err = scanLines(ctx, list, maxOrigins, func(line []byte) bool {
 		switch {
 		case bytes.Contains(line, []byte(" LOCAL ")):
-			own++
+			o.Own++
 		case bytes.Contains(line, []byte(" SYNC ")):
-			synced++
+			o.Synced++
+			c, ok := parseConnection(line)
+			if _, known := r.origins.servers[c.RealServer.Addr()]; ok && !known && kernel.Valid {
+				o.Foreign, o.Example = o.Foreign+1, c
+			}
 		}
 		return true
 	}); err != nil {
-		return own, synced, fmt.Errorf("failed to read the list of connections: %w", err)
+		return o, fmt.Errorf("failed to read the list of connections: %w", err)
 	}
-	r.origins.at, r.origins.own, r.origins.synced = time.Now(), own, synced
-	return own, synced, nil
+	r.origins.at, r.origins.last = now, o
+	return o, nil
 }
 
 // Zero sets the counters of a desired service to 0, or of all desired services with

@@ -58,18 +58,47 @@ func TestConnections(t *testing.T) {
 		if more, err := b.r.Connections(ended, nil, 100, func(Connection) bool { t.Error("went on"); return true }); err == nil || !more {
 			t.Error(more, err)
 		}
-		own, synced, err := b.r.ConnectionOrigins(b.t.Context())
-		if own != 5 || synced != 2 || err != nil {
-			t.Error(own, synced, err)
+		o, err := b.r.ConnectionOrigins(b.t.Context())
+		if o.Own != 5 || o.Synced != 2 || err != nil {
+			t.Error(o, err)
 		}
 		b.k.SetConnections("")
-		if own, synced, _ := b.r.ConnectionOrigins(b.t.Context()); own != 5 || synced != 2 {
+		if o, _ := b.r.ConnectionOrigins(b.t.Context()); o.Own != 5 || o.Synced != 2 {
 			t.Error("counted again at once")
 		}
 		time.Sleep(OriginsFresh)
-		if own, synced, _ := b.r.ConnectionOrigins(b.t.Context()); own != 0 || synced != 0 {
+		if o, _ := b.r.ConnectionOrigins(b.t.Context()); o.Own != 0 || o.Synced != 0 {
 			t.Error("never counted again")
 		}
+	})
+}
+
+// TestForeignConnections: entries from the network that lead to a server which no service
+// has are counted; those of a server that left the table are not, for a day.
+func TestForeignConnections(t *testing.T) {
+	inBubble(t, ipvstest.New(), nil, func(b *bench) {
+		b.k.SetConnections(connectionList)
+		servers := []Destination{{Address: netip.MustParseAddrPort("10.0.0.9:80"), Weight: 1}, {Address: netip.MustParseAddrPort("10.0.0.10:80"), Weight: 1}}
+		count := func(want int) Origins {
+			b.t.Helper()
+			time.Sleep(OriginsFresh)
+			o, err := b.r.ConnectionOrigins(b.t.Context())
+			if err != nil || o.Foreign != want {
+				b.t.Errorf("%d of %d are foreign, want %d (%v)", o.Foreign, o.Synced, want, err)
+			}
+			return o
+		}
+		b.want(service(web, servers[0]))
+		if o := count(2); o.Example.RealServer.Addr() != servers[1].Address.Addr() || o.Example.Client.Port() == 0 {
+			b.t.Errorf("example %+v", o.Example)
+		}
+		b.want(service(web, servers...))
+		count(0)
+		b.want(service(web, servers[0]))
+		time.Sleep(23 * time.Hour)
+		count(0)
+		time.Sleep(2 * time.Hour)
+		count(2)
 	})
 }
 

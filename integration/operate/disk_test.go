@@ -14,6 +14,45 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
+// mountDisk makes a folder a file system of its own until the test ends.
+func mountDisk(t *testing.T, folder, options string) {
+	t.Helper()
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", folder, "tmpfs", 0, options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(folder, unix.MNT_DETACH) })
+}
+
+// TestReadOnlyDisk: a director that was killed starts again on a disk that has become
+// read-only, holds its address and says what is lost; after another kill `lvsd cleanup`
+// removes the address, at once, as it can record nothing.
+func TestReadOnlyDisk(t *testing.T) {
+	p := lvsdtest.NewPair(t, 1)
+	p.ServeLines()
+	lb, stateDir := p.LB[0], p.Path("lb1.state")
+	mountDisk(t, stateDir, "size=1m")
+	p.Services = p.WebService(lvsdtest.QuickCheck, 1)
+	p.WriteConfig()
+	holds := func() bool { return lb.Holds(lvsdtest.VIP) }
+	lb.StartDaemon()
+	p.WaitUntil(30*time.Second, "the director to hold the VIP", holds)
+	lb.KillDaemon()
+	if err := unix.Mount("", stateDir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	lb.StartDaemon()
+	lb.WaitProblem("read-only file system", true)
+	p.WaitUntil(30*time.Second, "the director to hold the VIP again", holds)
+	lb.WaitWeight("10.77.0.21:80", 1, 30*time.Second)
+	lb.KillDaemon()
+	cleanup := lb.Start("env", "SERVICE_RESULT=signal", lvsdtest.Binary(t), "cleanup", "-c", p.ConfigFile, "--director", "lb1")
+	p.WaitUntil(30*time.Second, "the VIP to be removed", func() bool { return !holds() })
+	p.WaitUntil(10*time.Second, "cleanup to say so", func() bool { return strings.Contains(cleanup.Output(), "took "+lvsdtest.VIP+" off eth0") })
+}
+
 // TestFullDiskAndNoControlSocket starts the daemon while the disk of state_dir is full
 // and the control socket cannot be created. It balances, reloads and logs each problem
 // once; when there is space again, it writes its state, and commands reach it.
@@ -21,19 +60,9 @@ func TestFullDiskAndNoControlSocket(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
 	p.PrepareDR()
 	lb := p.LB[0]
-	disk := func(folder, options string) {
-		t.Helper()
-		if err := os.Mkdir(folder, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := unix.Mount("tmpfs", folder, "tmpfs", 0, options); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = unix.Unmount(folder, unix.MNT_DETACH) })
-	}
 	stateDir, runDir := p.Path("lb1.state"), p.Path("run")
-	disk(stateDir, "size=256k")
-	disk(runDir, "size=64k,ro")
+	mountDisk(t, stateDir, "size=256k")
+	mountDisk(t, runDir, "size=64k,ro")
 	lb.Socket = filepath.Join(runDir, "control.sock")
 	filler := filepath.Join(stateDir, "filler")
 	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {

@@ -134,9 +134,10 @@ func (b *ruleBuilder) kernel() {
 		`{{ printf "%.0f" $value }} writes failed within `+b.window(tried)+`; they are tried again. What is missing is in lvsd status.`)
 	b.add("LvsdForeignWriter", Ticket, 0,
 		"sum by (job, instance) (increase("+b.of("lvsd_ipvs_drift_total")+"["+b.window(15*time.Minute)+"])) > 0\nor\n"+
-			"sum by (job, instance) ("+b.of("lvsd_ipvs_foreign_entries")+") > 0",
+			"sum by (job, instance) ("+b.of("lvsd_ipvs_foreign_entries")+") > 0\nor\n"+
+			"sum by (job, instance) ("+b.of("lvsd_ipvs_foreign_connections")+") > 0",
 		`Somebody else writes the kernel's table of {{ $labels.instance }}`,
-		`Services or servers of lvsd's were changed, or real servers were added to them, by somebody else. What was changed is repaired; lvsd events names it.`)
+		`Services or servers of lvsd's were changed, or real servers were added to them, by somebody else, or connections were sent that lead to unknown servers. What was changed in the table is repaired; lvsd events names it.`)
 	if !b.has(func(c *config.Config) bool { return c.IPVS.Sync != nil }) {
 		return
 	}

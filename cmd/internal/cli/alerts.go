@@ -43,10 +43,10 @@ func alertsCommand(o *options) *cobra.Command {
 			groups := alerts.Groups(rules)
 			if asJSON {
 				text, err := alerts.JSON(groups)
-				fmt.Print(string(text))
+				fmt.Fprint(stdout, string(text))
 				return err
 			}
-			fmt.Printf("# The alert rules of %s (configuration %s), printed by lvsd alerts.\n%s", o.Path, c.Hash, alerts.YAML(groups))
+			fmt.Fprintf(stdout, "# The alert rules of %s (configuration %s), printed by lvsd alerts.\n%s", o.Path, c.Hash, alerts.YAML(groups))
 			return nil
 		}),
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -69,6 +68,7 @@ func check(o *options, onHost bool) checked {
 		if c, _, err := o.Load(); err != nil {
 			v.Errors = append(v.Errors, api.Lines(err)...)
 		} else {
+			v.Warnings = append(v.Warnings, host.Warnings(c)...)
 			mistakes, findings := host.Check(c)
 			for _, f := range findings {
 				if !f.OK {
@@ -105,12 +105,12 @@ func webErrors(file *config.File, onHost bool, o *options) (all []string) {
 
 func (v checked) print() {
 	for _, e := range v.Errors {
-		fmt.Fprintln(os.Stderr, e)
+		fmt.Fprintln(stderr, e)
 	}
 	for _, w := range v.Warnings {
-		fmt.Fprintln(os.Stderr, w, "(warning)")
+		fmt.Fprintln(stderr, w, "(warning)")
 	}
 	if v.OK {
-		fmt.Printf("%s: good, configuration %s\n", v.File, v.Hash)
+		fmt.Fprintf(stdout, "%s: good, configuration %s\n", v.File, v.Hash)
 	}
 }

@@ -3,13 +3,13 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/daemon"
-	"lvsd/config"
 )
 
 func cleanupCommand(o *options) *cobra.Command {
@@ -18,25 +18,26 @@ func cleanupCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cleanup",
 		Short: "Take off the addresses that a crashed daemon left behind",
-		Long: "Takes off this host's interfaces the virtual addresses that state_dir says a\ncrashed daemon had, so that they are on one director only, and the routes and\nrules that move with them. It refuses while a daemon runs. The kernel's IPVS table is not touched.\n\n" +
+		Long: "Takes off this host's interfaces the virtual addresses that state_dir says a\ncrashed daemon had, so that they are on one director only, and the routes and\nrules that move with them. It refuses while a daemon runs. The kernel's IPVS table is not touched.\nWhere the record cannot be read, or state_dir cannot be written, it takes those\nof the configuration too.\n\n" +
 			"As ExecStopPost= of a systemd unit it leaves the addresses where they are after a\nfirst crash: the daemon that is started again at once goes on serving them. When\nthat does not come up either, or none is started, they go.",
 		Args: cobra.NoArgs,
 		RunE: asFailure(func(*cobra.Command, []string) error {
-			if folder == "" {
-				folder = config.DefaultStateDir
-				if c, _, err := o.Load(); err == nil {
-					folder = c.Global.StateDir
-				}
-			}
-			v, err := daemon.CleanUp(folder, daemon.Restarts(os.Getenv("SERVICE_RESULT")))
+			c, _, err := o.Load()
 			if err != nil {
-				return err
+				c = nil // the record alone says what to remove
 			}
-			if asJSON {
-				return printJSON(v)
+			if folder == "" {
+				folder = o.StateDir()
 			}
-			printCleanup(v)
-			return nil
+			v, err := daemon.CleanUp(folder, c, daemon.Restarts(os.Getenv("SERVICE_RESULT")))
+			switch {
+			case err != nil && len(v.Removed) == 0:
+			case asJSON:
+				err = errors.Join(err, printJSON(v))
+			default:
+				printCleanup(v)
+			}
+			return err
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -47,14 +48,14 @@ func cleanupCommand(o *options) *cobra.Command {
 func printCleanup(v daemon.Cleanup) {
 	switch {
 	case v.Skipped:
-		fmt.Println("addresses stay for the daemon that is started again")
+		fmt.Fprintln(stdout, "addresses stay for the daemon that is started again")
 	case len(v.Removed) == 0 && v.Rules == 0:
-		fmt.Println("nothing to take off")
+		fmt.Fprintln(stdout, "nothing to take off")
 	}
 	for _, r := range v.Removed {
-		fmt.Printf("%s: took %s off %s\n", r.VRRP, r.Address, r.Interface)
+		fmt.Fprintf(stdout, "%s: took %s off %s\n", r.VRRP, r.Address, r.Interface)
 	}
 	if v.Rules > 0 {
-		fmt.Printf("took %d routing rules away that keep unknown connections from being reset\n", v.Rules)
+		fmt.Fprintf(stdout, "took %d routing rules away that keep unknown connections from being reset\n", v.Rules)
 	}
 }

@@ -160,3 +160,14 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingForTheTerminal: no command prints a character that a terminal obeys.
+func TestNothingForTheTerminal(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "\x1b]0;title\x07\u009b31m.toml")
+	for _, args := range [][]string{{"check"}, {"check", "--json"}, {"plan"}, {"run"}, {"reload"}, {"status", "\x1b[2J"}, {"probe"}} {
+		_, out, errOut := ran(t, append(args, "-c", file)...)
+		if text := out + errOut; text == "" || strings.ContainsAny(text, "\x1b\x07\u009b") {
+			t.Errorf("%q: %q", args, text)
+		}
+	}
+}

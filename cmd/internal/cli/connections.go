@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"text/tabwriter"
 	"time"
 
@@ -22,7 +21,7 @@ func showConnections(ctx context.Context, client *api.Client, service string, as
 	if asJSON {
 		return printJSON(list)
 	}
-	return printConnections(os.Stdout, list)
+	return printConnections(stdout, list)
 }
 
 func printConnections(out io.Writer, list api.Connections) error {

@@ -114,7 +114,7 @@ const parserTimeout = 30 * time.Second
 func askParser(ctx context.Context, tool string, args []string) {
 	program, err := exec.LookPath(tool)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s is not installed here and has not tested its files\n", tool)
+		fmt.Fprintf(stderr, "%s is not installed here and has not tested its files\n", tool)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, parserTimeout)
@@ -129,9 +129,9 @@ func askParser(ctx context.Context, tool string, args []string) {
 		if err != nil {
 			verdict = fmt.Sprintf("objects to (%v)", err)
 		}
-		fmt.Fprintf(os.Stderr, "%s %s %s for %s\n", program, verdict, file, name)
+		fmt.Fprintf(stderr, "%s %s %s for %s\n", program, verdict, file, name)
 		for line := range strings.Lines(string(out)) {
-			fmt.Fprintf(os.Stderr, "  %s\n", strings.TrimSpace(line))
+			fmt.Fprintf(stderr, "  %s\n", strings.TrimSpace(line))
 		}
 	}
 }
@@ -156,12 +156,12 @@ func sources(args []string) ([]keepalived.Source, error) {
 // could not be converted to stderr.
 func printConverted(r convert.Result, diff bool) error {
 	for _, g := range r.Groups() {
-		if _, err := fmt.Fprintf(os.Stderr, "%s: %s\n", g.Kind, g); err != nil {
+		if _, err := fmt.Fprintf(stderr, "%s: %s\n", g.Kind, g); err != nil {
 			return err
 		}
 	}
 	for _, w := range r.Warnings {
-		if _, err := fmt.Fprintf(os.Stderr, "warning: %s\n", w); err != nil {
+		if _, err := fmt.Fprintf(stderr, "warning: %s\n", w); err != nil {
 			return err
 		}
 	}
@@ -169,7 +169,7 @@ func printConverted(r convert.Result, diff bool) error {
 	if diff {
 		text = r.Diff()
 	}
-	_, err := fmt.Print(text)
+	_, err := fmt.Fprint(stdout, text)
 	return err
 }
 

@@ -129,14 +129,14 @@ func (w *drainWait) report(d api.Drained) error {
 	line := fmt.Sprintf("%s %s: %s", w.service, w.real, text)
 	switch {
 	case w.json:
-		return printLine(os.Stdout, d)
+		return printLine(stdout, d)
 	case !terminal(os.Stdout):
-		_, err := fmt.Println(line)
+		_, err := fmt.Fprintln(stdout, line)
 		return err
 	case !first:
 		fmt.Print("\r\x1b[K")
 	}
-	fmt.Print(line)
+	fmt.Fprint(stdout, line)
 	w.open = true
 	if d.Drained {
 		w.end()

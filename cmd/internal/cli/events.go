@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,7 +74,7 @@ func (a *asking) fromDisk(noDaemon error) ([]event.Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; and %w", noDaemon, err)
 	}
-	fmt.Fprintf(os.Stderr, "lvsd: no daemon answers: this is the history in %s\n", a.folder())
+	fmt.Fprintf(stderr, "lvsd: no daemon answers: this is the history in %s\n", a.folder())
 	return events, nil
 }
 
@@ -96,7 +95,7 @@ func (a *asking) follow(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(os.Stderr, "lvsd: waiting for the daemon")
+			fmt.Fprintln(stderr, "lvsd: waiting for the daemon")
 		}
 		select {
 		case <-ctx.Done():
@@ -117,7 +116,7 @@ func (a *asking) print(events []event.Event) error {
 
 func (a *asking) one(e event.Event) error {
 	a.query.After = e.ID
-	return printEvent(os.Stdout, e, a.json)
+	return printEvent(stdout, e, a.json)
 }
 
 func printEvent(out io.Writer, e event.Event, asJSON bool) error {

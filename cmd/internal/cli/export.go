@@ -36,7 +36,7 @@ func exportCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("failed to read the kernel's table: %w", err)
 			}
-			fmt.Print(ipvsadm.Format(reading.Table))
+			fmt.Fprint(stdout, ipvsadm.Format(reading.Table))
 			return nil
 		}),
 	})

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -55,7 +54,7 @@ func handoverCommand(o *options) *cobra.Command {
 			if asJSON {
 				err = printJSON(h)
 			} else {
-				printHandover(os.Stdout, os.Stderr, h, end)
+				printHandover(stdout, stderr, h, end)
 			}
 			if err == nil && !h.OK {
 				err = exitCode(exitFailed)

@@ -4,7 +4,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -72,9 +71,9 @@ func hostCheck(o *options) *cobra.Command {
 
 func (v hostChecked) print() error {
 	for _, e := range v.Errors {
-		fmt.Fprintln(os.Stderr, e)
+		fmt.Fprintln(stderr, e)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	for _, f := range v.Findings {
 		if f.OK {
 			fmt.Fprintf(w, "ok\t%s\t%s\n", f.Name, f.Have)
@@ -86,7 +85,7 @@ func (v hostChecked) print() error {
 		return err
 	}
 	if !v.OK {
-		fmt.Fprintln(os.Stderr, "`lvsd host prepare` sets what can be set; --dry-run shows it first")
+		fmt.Fprintln(stderr, "`lvsd host prepare` sets what can be set; --dry-run shows it first")
 	}
 	return nil
 }
@@ -109,10 +108,10 @@ func hostPrepare(o *options) *cobra.Command {
 				if dry {
 					line = "would: " + line
 				}
-				fmt.Println(line)
+				fmt.Fprintln(stdout, line)
 			})
 			if changes == 0 && err == nil {
-				fmt.Println("nothing to change")
+				fmt.Fprintln(stdout, "nothing to change")
 			}
 			return err
 		}),

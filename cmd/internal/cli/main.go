@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 
@@ -14,6 +15,7 @@ import (
 
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/configfile"
+	"lvsd/cmd/internal/printable"
 )
 
 // Exit codes of every command.
@@ -33,7 +35,7 @@ var manPages func(folder string) error
 func Run(args []string, version, commit string) int {
 	if manPages != nil {
 		if err := manPages(args[0]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
+			fmt.Fprintln(stderr, err)
 			return exitFailed
 		}
 		return exitDone
@@ -50,14 +52,21 @@ func Run(args []string, version, commit string) int {
 	case errors.As(err, &code):
 		return int(code)
 	case errors.As(err, new(failure)):
-		fmt.Fprintf(os.Stderr, "lvsd: %v\n", err)
+		fmt.Fprintf(stderr, "lvsd: %v\n", err)
 		return exitFailed
 	default:
 		// Rejected by cobra: an unknown command, flag or argument.
-		fmt.Fprintf(os.Stderr, "lvsd: %v\nUsage: %s\nTry: %s --help\n", err, cmd.UseLine(), cmd.CommandPath())
+		fmt.Fprintf(stderr, "lvsd: %v\nUsage: %s\nTry: %s --help\n", err, cmd.UseLine(), cmd.CommandPath())
 		return exitUsage
 	}
 }
+
+// stdout and stderr are where commands print. Only the pages that draw on a terminal
+// write to it themselves; the parts of which they are made clean the text.
+var (
+	stdout = printable.Writer{To: func() io.Writer { return os.Stdout }}
+	stderr = printable.Writer{To: func() io.Writer { return os.Stderr }}
+)
 
 // failure is an error of the work, not of the command line.
 type failure struct{ error }

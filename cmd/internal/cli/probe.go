@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -51,7 +50,7 @@ func probeCommand(o *options) *cobra.Command {
 					if asJSON {
 						print = func(w io.Writer, out api.ProbeReport) error { return printLine(w, out) }
 					}
-					if err := print(os.Stdout, out); err != nil {
+					if err := print(stdout, out); err != nil {
 						return err
 					}
 				}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -87,7 +86,7 @@ func (f *realFlags) addresses() ([]netip.Addr, error) {
 }
 
 // printChange prints a change.
-func printChange(line string) { fmt.Println(line) }
+func printChange(line string) { fmt.Fprintln(stdout, line) }
 
 func realUp(f *realFlags) *cobra.Command {
 	cmd := &cobra.Command{
@@ -106,7 +105,7 @@ func realUp(f *realFlags) *cobra.Command {
 				if err := realserver.New(f.folder, printChange).Up(w); err != nil {
 					return failure{err}
 				}
-				fmt.Printf("%s is up: %s\n", w.VIP, w)
+				fmt.Fprintf(stdout, "%s is up: %s\n", w.VIP, w)
 			}
 			return nil
 		},
@@ -135,7 +134,7 @@ func realDown(f *realFlags) *cobra.Command {
 				if err := h.Down(a); err != nil {
 					return failure{err}
 				}
-				fmt.Printf("%s is down\n", a)
+				fmt.Fprintf(stdout, "%s is down\n", a)
 			}
 			return nil
 		},
@@ -184,9 +183,9 @@ func realStatus(f *realFlags) *cobra.Command {
 
 func printReal(all []realserver.State) error {
 	if len(all) == 0 {
-		fmt.Println("no address is up here")
+		fmt.Fprintln(stdout, "no address is up here")
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	for _, s := range all {
 		state := "up"
 		if !s.Up {

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -49,18 +48,18 @@ func reloadCommand(o *options) *cobra.Command {
 // rejects a part is not a success.
 func printVerdict(v api.Verdict) {
 	for _, w := range v.Warnings {
-		fmt.Fprintln(os.Stderr, w, "(warning)")
+		fmt.Fprintln(stderr, w, "(warning)")
 	}
 	for _, e := range slices.Concat(v.Errors, v.Pending) {
-		fmt.Fprintln(os.Stderr, e)
+		fmt.Fprintln(stderr, e)
 	}
 	switch {
 	case !v.OK:
-		fmt.Fprintf(os.Stderr, "refused, configuration %s goes on\n", v.Hash)
+		fmt.Fprintf(stderr, "refused, configuration %s goes on\n", v.Hash)
 	case len(v.Pending) > 0:
-		fmt.Fprintf(os.Stderr, "configuration %s runs, but the kernel has not taken all of it; it is tried again\n", v.Hash)
+		fmt.Fprintf(stderr, "configuration %s runs, but the kernel has not taken all of it; it is tried again\n", v.Hash)
 	default:
-		fmt.Printf("reloaded, configuration %s runs\n", v.Hash)
+		fmt.Fprintf(stdout, "reloaded, configuration %s runs\n", v.Hash)
 	}
 }
 

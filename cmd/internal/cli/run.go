@@ -4,7 +4,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -37,7 +36,7 @@ func runCommand(o *options) *cobra.Command {
 // refused prints every reason for not starting on a line of its own.
 func refused(err error) error {
 	for _, line := range api.Lines(err) {
-		fmt.Fprintf(os.Stderr, "lvsd: %s\n", line)
+		fmt.Fprintf(stderr, "lvsd: %s\n", line)
 	}
 	return exitCode(exitFailed)
 }

@@ -17,7 +17,7 @@ func schemaCommand() *cobra.Command {
 		Long:  "Prints the JSON Schema of lvsd.toml, by which an editor completes keys, explains\nthem and marks mistakes: name it in the file's first line, as\n\n  #:schema /usr/share/lvsd/lvsd.schema.json\n\nlvsd check finds more: what two keys mean together, and what differs by director.",
 		Args:  cobra.NoArgs,
 		RunE: asFailure(func(*cobra.Command, []string) error {
-			_, err := fmt.Print(docs.Schema)
+			_, err := fmt.Fprint(stdout, docs.Schema)
 			return err
 		}),
 	}

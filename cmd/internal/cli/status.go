@@ -73,7 +73,7 @@ func showStatus(ctx context.Context, client *api.Client, wanted status.Selection
 func printLine(out io.Writer, v any) error { return json.NewEncoder(out).Encode(v) }
 
 func printJSON(v any) error {
-	e := json.NewEncoder(os.Stdout)
+	e := json.NewEncoder(stdout)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }

@@ -45,7 +45,7 @@ func versionCommand(o *options) *cobra.Command {
 			if asJSON {
 				return printJSON(versions{Version: v, Commit: c, Go: runtime.Version(), IPVS: kernel})
 			}
-			fmt.Printf("lvsd %s (commit %s, %s)\nkernel IPVS: %s\n", v, c, runtime.Version(), kernel)
+			fmt.Fprintf(stdout, "lvsd %s (commit %s, %s)\nkernel IPVS: %s\n", v, c, runtime.Version(), kernel)
 			return nil
 		}),
 	}

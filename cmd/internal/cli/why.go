@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -39,7 +38,7 @@ func whyCommand(o *options) *cobra.Command {
 			if asJSON {
 				return printJSON(why)
 			}
-			return printWhy(os.Stdout, why, time.Now())
+			return printWhy(stdout, why, time.Now())
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")

@@ -32,7 +32,7 @@ func zeroCommand(o *options) *cobra.Command {
 			if asJSON {
 				return printJSON(zeroed)
 			}
-			fmt.Printf("set to zero: %s\n", strings.Join(zeroed.Services, ", "))
+			fmt.Fprintf(stdout, "set to zero: %s\n", strings.Join(zeroed.Services, ", "))
 			return nil
 		}),
 	}

@@ -6,14 +6,13 @@ package configfile
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"regexp"
 
 	"github.com/BurntSushi/toml"
-	"golang.org/x/sys/unix"
 
+	"lvsd/cmd/internal/disk"
 	"lvsd/config"
 )
 
@@ -44,27 +43,8 @@ func (s *Source) Text() ([]byte, error) {
 	return text, nil
 }
 
-// Read reads a file of at most 64 MiB. Anything but a regular file is refused without
-// waiting for it: a FIFO would block for ever, a device never end.
-func Read(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, sizeLimit+1))
-	if err == nil && len(text) > sizeLimit {
-		return nil, fmt.Errorf("%s has more than %d MiB", path, sizeLimit>>20)
-	}
-	return text, err
-}
+// Read reads a file of at most 64 MiB; see [disk.Read].
+func Read(path string) ([]byte, error) { return disk.Read(path, sizeLimit) }
 
 // Parse reads and parses the configuration file.
 func (s *Source) Parse() (*config.File, error) {

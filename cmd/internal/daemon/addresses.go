@@ -5,53 +5,111 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 
-	"lvsd/cmd/internal/reload"
-
+	"lvsd/cmd/internal/disk"
 	"lvsd/cmd/internal/persist"
+	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 	"lvsd/vrrp/link"
 )
 
-// recordAddresses is the participant that updates the record before an instance
-// starts, so that the record always covers what may be there. At a start it first
-// removes what an earlier run left and the configuration no longer has.
-func (d *Daemon) recordAddresses(old, next *config.Config) (reload.Change, error) {
-	var record persist.Addresses
-	for _, e := range next.Instances {
-		record.Instances = append(record.Instances, persist.Instance{
-			Name: e.Name, Interface: e.Interface, VRID: e.VRID, VirtualMAC: e.VirtualMAC, IPv6: e.Addresses[0].Addr().Is6(),
+// addressRecord is the record on disk, which is written beside the loop. It always covers
+// what may be on this host: a reload first adds what the next configuration may put there,
+// and removes what is no longer in it when that configuration runs.
+type addressRecord struct {
+	disk.Writer[persist.Addresses]
+	state *persist.Dir
+	log   *slog.Logger
+
+	mu      sync.Mutex
+	running []persist.Instance // of the configuration that runs
+}
+
+func newAddressRecord(state *persist.Dir, log *slog.Logger) *addressRecord {
+	r := &addressRecord{state: state, log: log}
+	failed := false // of the writer's goroutine, which is one at a time
+	r.Write = func(a persist.Addresses) error {
+		err := state.SaveAddresses(a)
+		switch {
+		case err != nil && !failed:
+			log.Error("the addresses of this director cannot be recorded", "reason", err)
+		case err == nil && failed:
+			log.Info("the addresses of this director are recorded again")
+		}
+		failed = err != nil
+		return err
+	}
+	return r
+}
+
+// instancesOf returns what a configuration may put on this host.
+func instancesOf(c *config.Config) (all []persist.Instance) {
+	for _, e := range c.Instances {
+		all = append(all, persist.Instance{
+			Name: e.Name, Interface: e.Interface, VRID: e.VRID, VirtualMAC: e.VirtualMAC, IPv6: len(e.Addresses) > 0 && e.Addresses[0].Addr().Is6(),
 			Addresses: slices.Concat(e.Addresses, e.ExcludedAddresses), Routes: e.Routes, Rules: e.Rules,
 		})
 	}
+	return all
+}
+
+// cover adds what a configuration may put on this host, before it runs. It waits for the
+// disk, for a limited time.
+func (r *addressRecord) cover(next *config.Config) {
+	r.mu.Lock()
+	all := slices.Concat(r.running, instancesOf(next))
+	r.mu.Unlock()
+	_ = disk.Await(context.Background(), r.Save(persist.Addresses{Instances: all}), saveTimeout) // see problems
+}
+
+// prepare is the participant that replaces the record by what the next configuration may
+// put on this host. A start first removes what an earlier run left and the configuration
+// no longer has.
+func (r *addressRecord) prepare(old, next *config.Config) (reload.Change, error) {
 	return reload.Change{Commit: func() {
+		all := instancesOf(next)
+		r.mu.Lock()
+		r.running = all
+		r.mu.Unlock()
 		if old == nil {
-			d.sweep(record)
+			r.sweep(all)
 		}
-		if err := d.state.SaveAddresses(record); err != nil {
-			d.log.Warn("a crash could leave addresses behind that lvsd cleanup does not know", "reason", err)
+		saved := r.Save(persist.Addresses{Instances: all})
+		if old == nil { // nothing runs yet
+			_ = disk.Await(context.Background(), saved, saveTimeout)
 		}
 	}}, nil
 }
 
 // sweep removes what the last run recorded and the configuration no longer has.
-func (d *Daemon) sweep(next persist.Addresses) {
-	last, err := d.state.LoadAddresses()
+func (r *addressRecord) sweep(next []persist.Instance) {
+	last, err := r.state.LoadAddresses()
 	if err == nil {
 		var removed []RemovedAddress
-		removed, err = removeAll(abandoned(last.Instances, next.Instances))
-		for _, r := range removed {
-			d.log.Warn("an earlier run left an address that no VRRP instance has any more: removed", "vrrp", r.VRRP, "address", r.Address, "interface", r.Interface)
+		removed, err = removeAll(abandoned(last.Instances, next))
+		for _, a := range removed {
+			r.log.Warn("an earlier run left an address that no VRRP instance has any more: removed", "vrrp", a.VRRP, "address", a.Address, "interface", a.Interface)
 		}
 	}
 	if err != nil {
-		d.log.Warn("an earlier run may have left addresses", "reason", err)
+		r.log.Warn("an earlier run may have left addresses", "reason", err)
 	}
+}
+
+// problems returns why the record is not on disk.
+func (r *addressRecord) problems() []string {
+	if err := r.Problem(); err != nil {
+		return []string{fmt.Sprintf("the addresses of this director cannot be recorded: %v: after a crash `lvsd cleanup` uses those of the configuration file; make room in state_dir, or make it writable", err)}
+	}
+	return nil
 }
 
 // virtualRouter identifies a virtual router on this host.

@@ -1,12 +1,17 @@
 package daemon
 
 import (
+	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"lvsd/cmd/internal/disk"
 	"lvsd/cmd/internal/persist"
 	"lvsd/config"
 )
@@ -40,4 +45,90 @@ func TestAbandoned(t *testing.T) {
 			t.Errorf("%s:\n%s", name, d)
 		}
 	}
+}
+
+// TestTheRecordCoversAReload: what the next configuration may put on this host is on disk
+// before it runs, and what only the last one had is no longer there when it does.
+func TestTheRecordCoversAReload(t *testing.T) {
+	dir, err := persist.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	r := newAddressRecord(dir, slog.New(slog.DiscardHandler))
+	recorded := func() (names []string) {
+		a, err := dir.LoadAddresses()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range a.Instances {
+			names = append(names, i.Name)
+		}
+		return names
+	}
+	named := func(name string) *config.Config {
+		return &config.Config{Instances: []config.Instance{{Name: name, Interface: "none"}}}
+	}
+	first, next := named("web"), named("mail")
+	for _, c := range []struct {
+		do   func()
+		want string
+	}{
+		{func() { commit(t, r, nil, first) }, "web"},
+		{func() { r.cover(next) }, "web mail"},
+		{func() { commit(t, r, first, next) }, "mail"},
+	} {
+		c.do()
+		if got := strings.Join(recorded(), " "); got != c.want {
+			t.Errorf("recorded %q, want %q", got, c.want)
+		}
+	}
+}
+
+// commit makes a configuration the running one, and waits for the record.
+func commit(t *testing.T, r *addressRecord, old, next *config.Config) {
+	t.Helper()
+	change, err := r.prepare(old, next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change.Commit()
+	if err := <-r.Save(persist.Addresses{Instances: r.running}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAReloadDoesNotWaitForTheRecord: not longer than for a moment, and the status says
+// that it is not on disk until it is.
+func TestAReloadDoesNotWaitForTheRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, err := persist.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		r := newAddressRecord(dir, slog.New(slog.DiscardHandler))
+		reply := make(chan struct{})
+		write := r.Write
+		r.Write = func(a persist.Addresses) error { <-reply; return write(a) }
+		begin := time.Now()
+		r.cover(&config.Config{})
+		change, err := r.prepare(&config.Config{}, &config.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		change.Commit()
+		if took := time.Since(begin); took != saveTimeout {
+			t.Errorf("it took %v", took)
+		}
+		time.Sleep(disk.Deadline)
+		if p := r.problems(); len(p) != 1 || !strings.Contains(p[0], "does not reply") {
+			t.Errorf("problems: %q", p)
+		}
+		close(reply)
+		synctest.Wait()
+		if p := r.problems(); p != nil {
+			t.Errorf("problems afterwards: %q", p)
+		}
+	})
 }

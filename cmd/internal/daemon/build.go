@@ -47,6 +47,11 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 		err = errors.Join(noState, noKernel, Try(c, log.Logger))
 		return nil, err
 	}
+	for _, p := range d.state.Problems() {
+		log.Error("state_dir cannot be used as it should be", "reason", p)
+	}
+	d.addresses = newAddressRecord(d.state, log.Logger)
+	d.replies = newReplies(host.ReplyAcceptor{Found: d.state, Log: log.Logger})
 	d.journal = event.NewJournal(d.state.Path(), d.events, log.Logger)
 	d.notifier = notify.New(d.events, log.Logger)
 	m := metrics.New(o.Version, o.Commit)
@@ -56,7 +61,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 		Log: log.Logger, Ledger: d.state.Ledger(), Wake: wake, OnChange: d.tableChanged,
 	})
 	d.checker = checker.New(checker.Options{
-		Log: log.Logger, Wake: wake, ObserveLag: m.ObserveCheckLag, OnChange: d.healthChanged,
+		Log: log.Logger, Wake: wake, ObserveLag: m.ObserveCheckLag, OnChange: d.healthChanged, MaxProbes: maxProbes(),
 		PathFault: func(ctx context.Context, mark uint32, since time.Time) error {
 			return d.director.PathFault(ctx, mark, since)
 		},
@@ -76,11 +81,12 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 		Checker:          d.checker,
 		OpenInstance:     func(e vrrp.Config) (instances.Engine, error) { return d.vrrp.Open(e) },
 		RefreshInstances: d.vrrp.Refresh,
-		Participants:     []reload.Participant{restartOnly, schedulers, d.server.PreparePublic, exchangeParticipant(d.peers), d.notifier.Prepare, d.synchronisation, d.settings, d.recordAddresses},
-		Load:             releasingMemory(func() (*config.Config, []string, error) { return o.Source.LoadText(&d.text) }),
+		Participants:     []reload.Participant{restartOnly, d.synchronisation, d.settings, d.addresses.prepare},
+		Readers:          []reload.Reader{schedulers, d.notifier.Read, d.server.ReadPublic, exchangeReader(d.peers)},
+		Load:             releasingMemory(d.load),
 		Reloaded:         d.saveLastGood,
 		StandbyStore:     d.state,
-		Host:             host.ReplyAcceptor{Found: d.state, Log: log.Logger},
+		Host:             d.replies,
 		MarkWrites:       paths,
 		Peers:            peerView{d},
 		SyncSender:       connsync.NewSender(d.kernel),
@@ -105,17 +111,27 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 	return d, nil
 }
 
+// load reads the file for a reload, and records the addresses that it may put on this
+// host before they can be there.
+func (d *Daemon) load() (*config.Config, []string, error) {
+	c, warnings, err := d.options.Source.LoadText(&d.text)
+	if err == nil {
+		d.addresses.cover(c)
+	}
+	return c, warnings, err
+}
+
 // Try returns what a start on this machine would refuse of a configuration. It
 // starts nothing and leaves nothing open.
 func Try(c *config.Config, log *slog.Logger) error {
-	participants := []reload.Participant{schedulers}
+	readers := []reload.Reader{schedulers}
 	if !api.Answers(c.Global.ControlSocket) { // a running daemon has the port open
-		participants = append(participants, server.TryPublic(log), tryExchange(log))
+		readers = append(readers, server.TryPublic(log), tryExchange(log))
 	}
 	return director.New(director.Deps{
 		Log:          log,
 		OpenInstance: func(e vrrp.Config) (instances.Engine, error) { return vrrp.Open(e, vrrp.Options{Log: log}) },
-		Participants: participants,
+		Readers:      readers,
 		Host:         host.ReplyAcceptor{Log: log},
 	}).Try(c)
 }

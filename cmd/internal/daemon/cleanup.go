@@ -8,7 +8,9 @@ import (
 	"slices"
 
 	"lvsd/cmd/internal/connhandover"
+	"lvsd/cmd/internal/disk"
 	"lvsd/cmd/internal/persist"
+	"lvsd/config"
 )
 
 // Cleanup is what a cleanup did.
@@ -33,10 +35,12 @@ func Restarts(result string) bool {
 }
 
 // CleanUp removes what the record in the folder names. With spare, because the
-// daemon is about to be restarted, it leaves everything in place once in a row.
-func CleanUp(folder string, spare bool) (v Cleanup, err error) {
+// daemon is about to be restarted, it leaves everything in place once in a row. Where the
+// record cannot be read, or the disk could not be written and so the record may be old, it
+// removes the addresses of the configuration too; c may be nil.
+func CleanUp(folder string, c *config.Config, spare bool) (v Cleanup, err error) {
 	v.Removed = []RemovedAddress{}
-	if _, err := os.Stat(folder); errors.Is(err, os.ErrNotExist) {
+	if _, err := disk.Within(folder, func() (os.FileInfo, error) { return os.Stat(folder) }); errors.Is(err, os.ErrNotExist) {
 		return v, nil
 	}
 	dir, err := persist.Open(folder)
@@ -44,18 +48,30 @@ func CleanUp(folder string, spare bool) (v Cleanup, err error) {
 		return v, err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	record, err := dir.LoadAddresses()
-	if err != nil || len(record.Instances) == 0 {
-		return v, err
+	all, skipped, unread := leftBehind(dir, c, spare)
+	if v.Skipped = skipped; skipped || len(all) == 0 {
+		return v, unread
 	}
-	if spare && !record.CleanupSkipped {
-		record.CleanupSkipped, v.Skipped = true, true
-		return v, dir.SaveAddresses(record)
-	}
-	v.Removed, err = removeAll(record.Instances)
+	v.Removed, err = removeAll(all)
 	var sweepErr error
 	if v.Rules, sweepErr = new(connhandover.Rules).RemoveStale(); sweepErr != nil {
 		err = errors.Join(err, sweepErr)
 	}
-	return v, err
+	return v, errors.Join(unread, err)
+}
+
+// leftBehind returns what a crashed daemon may have left, by the record and, where that
+// cannot be read or may be old, by the configuration. skipped: nothing is to be removed this time.
+func leftBehind(dir *persist.Dir, c *config.Config, spare bool) (all []persist.Instance, skipped bool, unread error) {
+	record, unread := dir.LoadAddresses()
+	if spare && len(record.Instances) > 0 && !record.CleanupSkipped {
+		record.CleanupSkipped = true
+		if dir.SaveAddresses(record) == nil { // else it would be skipped for ever
+			return nil, true, nil
+		}
+	}
+	if all = record.Instances; c != nil && (unread != nil || !dir.Writable()) {
+		all = append(all, instancesOf(c)...)
+	}
+	return all, false, unread
 }

@@ -23,7 +23,6 @@ import (
 	"lvsd/cmd/internal/connhandover"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/event"
-	"lvsd/cmd/internal/host"
 	"lvsd/cmd/internal/logging"
 	"lvsd/cmd/internal/notify"
 	"lvsd/cmd/internal/peers"
@@ -69,8 +68,11 @@ type Daemon struct {
 	peers      *peers.Exchange
 	systemd    *systemd
 	rstGuard   connhandover.Rules
+	addresses  *addressRecord
+	replies    *replies
 	// connections is how many this director reported to its peers last; negative: unknown.
 	connections atomic.Int64
+	foreign     atomic.Pointer[string] // connections to unknown real servers; nil: there are none
 	listener    *connsync.Receiver
 	hangups     chan os.Signal
 	onStop      string
@@ -115,12 +117,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "running", Reason: "start"})
 	tasks, ctx := errgroup.WithContext(ctx)
 	for _, task := range []func(context.Context) error{
-		d.reconciler.Run, d.checker.Run, d.director.Run, d.server.Run, d.peers.Run, d.listener.Run, d.systemd.Run, d.reloadOnHangup, d.reloadOnChange,
+		d.reconciler.Run, d.checker.Run, d.director.Run, d.server.Run, d.peers.Run, d.listener.Run, d.systemd.Run, d.reloadOnHangup, d.reloadOnChange, d.watchForeign,
 	} {
 		tasks.Go(func() error { return task(ctx) })
 	}
 	err := tasks.Wait()
-	if e := (host.ReplyAcceptor{Found: d.state, Log: d.log.Logger}).AcceptLocal(nil); e != nil {
+	if e := d.replies.restore(); e != nil {
 		err = errors.Join(err, e)
 	}
 	if d.onStop == "remove" {
@@ -140,7 +142,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 func (d *Daemon) startRecorders() (finish func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var recorders sync.WaitGroup
-	for _, task := range []func(context.Context) error{d.journal.Run, d.notifier.Run, d.saveDecision, d.retryLastGood} {
+	for _, task := range []func(context.Context) error{d.journal.Run, d.notifier.Run, d.saveDecision, d.retrySaves} {
 		recorders.Go(func() { _ = task(ctx) })
 	}
 	return func() {
@@ -166,7 +168,7 @@ const flushTimeout = 3 * time.Second
 
 // problems are those of the daemon's own files, notifications and listeners.
 func (d *Daemon) problems() []string {
-	return slices.Concat(d.state.Problems(), d.journal.Problems(), d.notifier.Problems(), d.listener.Problems(), d.lastGood.problems())
+	return slices.Concat(d.state.Problems(), d.addresses.problems(), d.journal.Problems(), d.notifier.Problems(), d.listener.Problems(), d.foreignProblems(), d.lastGood.problems())
 }
 
 // removeTimeout bounds on_stop = "remove": a kernel that does not reply must not

@@ -127,8 +127,8 @@ func (d *Daemon) saveLastGood(c *config.Config) {
 	}
 }
 
-// retryLastGood writes a copy whose write failed before, until the context ends.
-func (d *Daemon) retryLastGood(ctx context.Context) error {
+// retrySaves writes what could not be written before, until the context ends.
+func (d *Daemon) retrySaves(ctx context.Context) error {
 	tick := time.NewTicker(saveRetry)
 	defer tick.Stop()
 	for {
@@ -136,6 +136,7 @@ func (d *Daemon) retryLastGood(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+			d.addresses.Retry()
 			d.writeLastGood()
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 
 	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/disk"
 	"lvsd/cmd/internal/host"
 	"lvsd/cmd/internal/reload"
 	"lvsd/config"
@@ -33,9 +34,14 @@ func restartOnly(old, next *config.Config) (reload.Change, error) {
 	return reload.Change{}, nil
 }
 
-// schedulers rejects a scheduler that this kernel does not have.
-func schedulers(_, next *config.Config) (reload.Change, error) {
-	return reload.Change{}, errors.Join(host.Schedulers(next)...)
+// schedulers rejects a scheduler that this kernel does not have. The lists of its modules
+// are on a disk.
+func schedulers(next *config.Config) reload.Participant {
+	missing, err := disk.Within("/lib/modules", func() (error, error) { return errors.Join(host.Schedulers(next)...), nil })
+	if err != nil {
+		missing = nil // unknown: the kernel itself will refuse what it lacks
+	}
+	return func(_, _ *config.Config) (reload.Change, error) { return reload.Change{}, missing }
 }
 
 // synchronisation rejects [ipvs.sync] where it could not work on this host. It

@@ -57,12 +57,12 @@ const countTimeout = 500 * time.Millisecond
 func (d *Daemon) knownConnections() *peers.Connections {
 	ctx, cancel := context.WithTimeout(context.Background(), countTimeout)
 	defer cancel()
-	own, synced, err := d.reconciler.ConnectionOrigins(ctx)
+	origins, err := d.reconciler.ConnectionOrigins(ctx)
 	if err != nil {
 		d.connections.Store(-1)
 		return nil
 	}
-	known := &peers.Connections{Own: own, Synced: synced}
+	known := &peers.Connections{Own: origins.Own, Synced: origins.Synced}
 	d.connections.Store(int64(known.Total()))
 	return known
 }
@@ -71,17 +71,20 @@ func (d *Daemon) peerChanged(c peers.Change) {
 	d.events.Record(event.Event{At: c.At, Kind: event.KindPair, Peer: c.Peer, From: c.From, To: c.To, Reason: c.Reason})
 }
 
-// exchangeParticipant makes the exchange a participant in starts and reloads.
-func exchangeParticipant(x *peers.Exchange) reload.Participant {
-	return func(_, next *config.Config) (reload.Change, error) {
-		commit, abort, err := x.Prepare(next)
-		return reload.Change{Commit: commit, Abort: abort}, err
+// exchangeReader makes the exchange a participant in starts and reloads.
+func exchangeReader(x *peers.Exchange) reload.Reader {
+	return func(next *config.Config) reload.Participant {
+		prepare := x.Read(next)
+		return func(_, _ *config.Config) (reload.Change, error) {
+			commit, abort, err := prepare()
+			return reload.Change{Commit: commit, Abort: abort}, err
+		}
 	}
 }
 
 // tryExchange returns what would be rejected of [pair].
-func tryExchange(log *slog.Logger) reload.Participant {
-	return exchangeParticipant(peers.New(peers.Options{Log: log, Listen: func(address string) (net.Listener, error) { return unopened{}, trybind.TCP(address) }}))
+func tryExchange(log *slog.Logger) reload.Reader {
+	return exchangeReader(peers.New(peers.Options{Log: log, Listen: func(address string) (net.Listener, error) { return unopened{}, trybind.TCP(address) }}))
 }
 
 // unopened stands for the listener of a trial.

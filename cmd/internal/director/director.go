@@ -11,9 +11,11 @@ import (
 	"lvsd/checker"
 	"lvsd/cmd/internal/connhandover"
 	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/disk"
 	"lvsd/cmd/internal/event"
 	"lvsd/cmd/internal/instances"
 	"lvsd/cmd/internal/markprobe"
+	"lvsd/cmd/internal/persist"
 	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 	"lvsd/ipvs"
@@ -50,6 +52,7 @@ type Deps struct {
 	// moment; nil: their Status is always current.
 	RefreshInstances func(context.Context)
 	Participants     []reload.Participant
+	Readers          []reload.Reader   // participants that read files
 	Host             markprobe.Host    // nil: no check uses a mark
 	MarkWrites       *markprobe.Writes // nil: writes of marks are not observed
 	// Reloaded is called after each successful reload, before its result is shown;
@@ -87,7 +90,7 @@ type Director struct {
 	handover  *connhandover.Handover
 	marks     *markprobe.Set
 	targets   targets
-	standby   standbyWriter
+	standby   disk.Writer[map[string]persist.Standby]
 	// trusted is when probes began to count for readiness; waits is what this
 	// director waits for before it preempts a live master.
 	trusted time.Time
@@ -138,7 +141,7 @@ func (d *Director) Wake() {
 // Prepare takes the first configuration: sockets are opened, and everything that can be
 // refused is refused now, in one error. Nothing has been changed when it fails.
 func (d *Director) Prepare(c *config.Config) error {
-	change, err := d.prepare(nil, c)
+	change, err := d.prepare(nil, c, d.read(c))
 	if err != nil {
 		return err
 	}
@@ -148,7 +151,7 @@ func (d *Director) Prepare(c *config.Config) error {
 
 // Try prepares a configuration and aborts: it returns why it would be refused.
 func (d *Director) Try(c *config.Config) error {
-	change, err := d.prepare(nil, c)
+	change, err := d.prepare(nil, c, d.read(c))
 	if err == nil {
 		change.Abort()
 	}
@@ -179,7 +182,7 @@ func (d *Director) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case req := <-d.reloads:
-			req.answer <- d.apply(ctx, req.next)
+			req.answer <- d.apply(ctx, req.next, req.read)
 		case call := <-d.calls:
 			call()
 		case <-d.pings:

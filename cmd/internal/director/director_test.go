@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -476,6 +477,66 @@ func TestEveryChangeIsAnEventOnce(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// TestFilesAreReadBesideTheLoop: while a disk does not reply to a reload or a dry run, the
+// loop goes on; what cannot be read refuses the reload.
+func TestFilesAreReadBesideTheLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reply := make(chan error)
+		var hangs atomic.Bool
+		r := newRig(t, oneServer(5, nil), func(p *Deps) {
+			p.Readers = []reload.Reader{func(*config.Config) reload.Participant {
+				var err error
+				if hangs.Load() {
+					err = <-reply
+				}
+				return func(_, _ *config.Config) (reload.Change, error) { return reload.Change{}, err }
+			}}
+		})
+		defer r.stop()
+		r.table.read(kernelWith(5))
+		r.Wake()
+		hangs.Store(true)
+		r.next = oneServer(7, nil)
+		done := make(chan Outcome, 1)
+		for _, want := range []error{errors.New("does not reply"), nil} {
+			go func() { done <- r.Reload(t.Context()) }()
+			synctest.Wait()
+			if err := r.Alive(t.Context()); err != nil {
+				t.Errorf("the loop waits for a disk: %v", err)
+			}
+			reply <- want
+			if o := <-done; (o.Refused != nil) != (want != nil) {
+				t.Errorf("refused: %v, want %v", o.Refused, want)
+			}
+		}
+		if got := r.config.Load().Services[0].RealServers[0].Weight; got != 7 {
+			t.Errorf("weight %d", got)
+		}
+	})
+}
+
+// TestAServiceWithConnectionsVanishes: the reload is done, and warns.
+func TestAServiceWithConnectionsVanishes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneServer(5, nil))
+		defer r.stop()
+		r.table.read(kernelWith(5))
+		key := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: vip}
+		r.table.mu.Lock()
+		r.table.snapshot.Stats = map[ipvs.ServiceKey]ipvs.ServiceStats{key: {Destinations: map[netip.AddrPort]ipvs.DestinationStats{server(1): {Active: 42}}}}
+		r.table.mu.Unlock()
+		r.Wake()
+		r.next = oneServer(7, nil)
+		if o := r.Reload(t.Context()); o.Refused != nil || o.Warnings != nil {
+			t.Errorf("a changed weight: %+v", o)
+		}
+		r.next = oneServer(7, func(svc *config.Service) { svc.Address = netip.MustParseAddrPort("10.0.0.88:81") })
+		if o := r.Reload(t.Context()); o.Refused != nil || len(o.Warnings) != 1 || !strings.Contains(o.Warnings[0], "web") || !strings.Contains(o.Warnings[0], "42 active connections") {
+			t.Errorf("%+v", o)
 		}
 	})
 }

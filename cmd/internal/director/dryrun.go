@@ -11,6 +11,7 @@ import (
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/instances"
 	"lvsd/cmd/internal/markprobe"
+	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 	"lvsd/ipvs"
 )
@@ -35,8 +36,10 @@ type DryRun struct {
 // DryRun returns what a reload with this configuration would do now.
 func (d *Director) DryRun(ctx context.Context, next *config.Config) (DryRun, error) {
 	var f DryRun
+	read := d.read(next)
+	t := withFiles(next)
 	err := d.inLoop(ctx, func() (err error) {
-		f, err = d.dryRun(next)
+		f, err = d.dryRun(next, read, &t)
 		return err
 	})
 	if err != nil {
@@ -48,19 +51,19 @@ func (d *Director) DryRun(ctx context.Context, next *config.Config) (DryRun, err
 
 // dryRun is the loop's part: like apply, but everything aborts and the reconciler is
 // given nothing.
-func (d *Director) dryRun(next *config.Config) (DryRun, error) {
+func (d *Director) dryRun(next *config.Config, read []reload.Participant, t *targets) (DryRun, error) {
 	kernel := d.deps.Table.Snapshot()
 	if !kernel.Valid {
 		return DryRun{}, errors.New("the kernel's table was not read yet: ask again in a moment")
 	}
 	running := d.config.Load()
 	f := DryRun{At: time.Now(), Running: running, Next: next, Instances: d.instances.DryRun(next)}
-	change, err := d.prepare(running, next)
+	change, err := d.prepare(running, next, read)
 	if err == nil {
 		change.Abort()
 	}
 	f.Refused = err
-	targets, paths := dryRunTargets(next, kernel.Table, d.marks)
+	targets, paths := t.dryRun(next, kernel.Table, d.marks)
 	preview, err := d.deps.Checker.Preview(targets)
 	if err != nil {
 		f.Refused = errors.Join(f.Refused, err)
@@ -75,13 +78,19 @@ func (d *Director) dryRun(next *config.Config) (DryRun, error) {
 	return f, nil
 }
 
-// dryRunTargets returns what would be probed, and the paths of marks. Where a file cannot
-// be read or a path found, which refuses the configuration, they are left out.
-func dryRunTargets(next *config.Config, kernel ipvs.Table, marks *markprobe.Set) ([]checker.Target, markprobe.Paths) {
-	t := targets{paths: marks.DryRun(next)}
-	if change, err := t.prepare(nil, next); err == nil {
+// withFiles returns targets with the files of a configuration; without any where one
+// cannot be read, which refuses the configuration.
+func withFiles(next *config.Config) (t targets) {
+	if change, err := t.read(next)(nil, next); err == nil {
 		change.Commit()
 	}
+	return t
+}
+
+// dryRun returns what would be probed, and the paths of marks. Where no path is found,
+// which refuses the configuration, it is left out.
+func (t *targets) dryRun(next *config.Config, kernel ipvs.Table, marks *markprobe.Set) ([]checker.Target, markprobe.Paths) {
+	t.paths = marks.DryRun(next)
 	all, _ := t.list(next, kernel)
 	return all, t.paths
 }
@@ -95,7 +104,8 @@ func DryRunStart(next *config.Config, kernel ipvs.Kernel, owned ipvs.Owned, befo
 		return DryRun{}, fmt.Errorf("failed to read the kernel's table: %w", err)
 	}
 	f := DryRun{At: time.Now(), Next: next}
-	targets, paths := dryRunTargets(next, reading.Table, markprobe.New(host, slog.New(slog.DiscardHandler)))
+	t := withFiles(next)
+	targets, paths := t.dryRun(next, reading.Table, markprobe.New(host, slog.New(slog.DiscardHandler)))
 	preview, err := checker.New(checker.Options{}).Preview(targets)
 	if err != nil {
 		return DryRun{}, err

@@ -6,10 +6,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"lvsd/checker/probe"
+	"lvsd/cmd/internal/disk"
 	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 )
@@ -33,9 +33,9 @@ type pair struct {
 	hash        string
 }
 
-// prepare reads the files that checks name, and refuses the configuration when one
-// cannot be used.
-func (t *targets) prepare(_, next *config.Config) (reload.Change, error) {
+// read reads the files that checks name. The participant refuses the configuration when
+// one cannot be used.
+func (t *targets) read(next *config.Config) reload.Participant {
 	read := files{map[string]authorities{}, map[[2]string]pair{}, map[string]map[string]string{}}
 	var errs []error
 	reported := map[config.Position]bool{}
@@ -47,7 +47,7 @@ func (t *targets) prepare(_, next *config.Config) (reload.Change, error) {
 					err = read.addHeaders(c.HeadersFile)
 				}
 				if err == nil && c.User != "" && !reported[c.Position] {
-					err = probe.Try(t.check(c))
+					err = probe.Try(new(targets).check(c))
 				}
 				if at := c.Position; err != nil && !reported[at] { // one check of many servers is one error
 					reported[at] = true
@@ -56,13 +56,15 @@ func (t *targets) prepare(_, next *config.Config) (reload.Change, error) {
 			}
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return reload.Change{}, err
+	return func(_, _ *config.Config) (reload.Change, error) {
+		if err := errors.Join(errs...); err != nil {
+			return reload.Change{}, err
+		}
+		return reload.Change{Commit: func() {
+			t.renewed = len(read.authorities)+len(read.pairs)+len(read.headers)+len(t.files.authorities)+len(t.files.pairs)+len(t.files.headers) > 0
+			t.files = read
+		}}, nil
 	}
-	return reload.Change{Commit: func() {
-		t.renewed = len(read.authorities)+len(read.pairs)+len(read.headers)+len(t.files.authorities)+len(t.files.pairs)+len(t.files.headers) > 0
-		t.files = read
-	}}, nil
 }
 
 // add reads the certificates that were not read yet.
@@ -85,8 +87,12 @@ func (f files) add(c config.TLS) error {
 	return nil
 }
 
+// certificatesLimit bounds the size of a file with keys or certificates: several times
+// that of a distribution's list of authorities.
+const certificatesLimit = 4 << 20
+
 func readAuthorities(file string) (authorities, error) {
-	text, err := os.ReadFile(file)
+	text, err := disk.Read(file, certificatesLimit)
 	if err != nil {
 		return authorities{}, fmt.Errorf("failed to read ca_file: %w", err)
 	}
@@ -98,11 +104,11 @@ func readAuthorities(file string) (authorities, error) {
 }
 
 func readPair(certFile, keyFile string) (pair, error) {
-	cert, err := os.ReadFile(certFile)
+	cert, err := disk.Read(certFile, certificatesLimit)
 	if err != nil {
 		return pair{}, fmt.Errorf("failed to read cert_file: %w", err)
 	}
-	key, err := os.ReadFile(keyFile)
+	key, err := disk.Read(keyFile, certificatesLimit)
 	if err != nil {
 		return pair{}, fmt.Errorf("failed to read key_file: %w", err)
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"lvsd/config"
 )
 
@@ -24,12 +26,32 @@ func TestEveryUnreadableFileIsReported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = new(targets).prepare(nil, c)
+	_, err = new(targets).read(c)(nil, c)
 	if err == nil {
 		t.Fatal("accepted")
 	}
 	lines := strings.Split(err.Error(), "\n")
 	if len(lines) != 2 || !strings.HasPrefix(lines[0], "f:4:9: ") || !strings.Contains(lines[0], "one.pem") || !strings.HasPrefix(lines[1], "f:6:") || !strings.Contains(lines[1], "two.pem") {
 		t.Errorf("%q", lines)
+	}
+}
+
+// TestNoFileIsWaitedFor: what is no regular file is refused at once, wherever it is named.
+func TestNoFileIsWaitedFor(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{fifo, "/dev/zero"} {
+		for name, check := range map[string]config.Check{
+			"ca_file":      {TLS: config.TLS{CAFile: path}},
+			"cert_file":    {TLS: config.TLS{CertFile: path, KeyFile: path}},
+			"headers_file": {HeadersFile: path},
+		} {
+			c := &config.Config{Services: []config.Service{{RealServers: []config.RealServer{{Checks: []config.Check{check}}}}}}
+			if _, err := new(targets).read(c)(nil, c); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "not a regular file") {
+				t.Errorf("%s = %s: %v", name, path, err)
+			}
+		}
 	}
 }

@@ -72,7 +72,7 @@ func (d *Director) HandOver(ctx context.Context, h Handover) ([]HandedOver, erro
 			err = d.readyPeer(chosen)
 		}
 		if err == nil {
-			saved = d.standby.save(d.withStandby(chosen, standby))
+			saved = d.standby.Save(d.withStandby(chosen, standby))
 		}
 		return err
 	})

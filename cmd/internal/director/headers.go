@@ -2,14 +2,14 @@ package director
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"lvsd/cmd/internal/disk"
 )
 
 // headersLimit bounds the size of a headers_file, which has secrets that do not belong in
@@ -21,12 +21,7 @@ func (f files) addHeaders(file string) error {
 	if _, done := f.headers[file]; done || file == "" {
 		return nil
 	}
-	opened, err := os.Open(file)
-	if err != nil {
-		return fmt.Errorf("failed to read headers_file: %w", err)
-	}
-	defer opened.Close()
-	text, err := io.ReadAll(io.LimitReader(opened, headersLimit+1))
+	text, err := disk.Read(file, headersLimit)
 	if err != nil {
 		return fmt.Errorf("failed to read headers_file: %w", err)
 	}
@@ -39,9 +34,6 @@ func (f files) addHeaders(file string) error {
 // parseHeaders reads "Name: value" lines. Empty ones and those that begin with # are
 // skipped.
 func parseHeaders(text string) (map[string]string, error) {
-	if len(text) > headersLimit {
-		return nil, fmt.Errorf("is larger than %d bytes", headersLimit)
-	}
 	all := map[string]string{}
 	n := 0
 	for line := range strings.Lines(text) {

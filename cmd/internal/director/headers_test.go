@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/http/httpguts"
+
 	"lvsd/checker/probe"
 	"lvsd/config"
 )
@@ -25,7 +27,6 @@ func TestParseHeaders(t *testing.T) {
 		"A:\nA: c":                              "line 2: A is there twice",
 		"host: x":                               "Host is the key host",
 		"A: a\x00b":                             "line 1 is no header",
-		strings.Repeat("A", headersLimit) + ": b": "larger",
 	} {
 		got, err := parseHeaders(text)
 		said := fmt.Sprint(got)
@@ -60,13 +61,17 @@ func TestHeadersFromAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	ts := targets{}
-	if _, err := ts.prepare(nil, c); err == nil || !strings.Contains(err.Error(), "lvsd.toml:5:") || !strings.Contains(err.Error(), "headers_file") {
+	if _, err := ts.read(c)(nil, c); err == nil || !strings.Contains(err.Error(), "lvsd.toml:5:") || !strings.Contains(err.Error(), "headers_file") {
 		t.Errorf("a file that is not there: %v", err)
+	}
+	write(strings.Repeat("A", headersLimit) + ": b\n")
+	if _, err := ts.read(c)(nil, c); err == nil || !strings.Contains(err.Error(), "larger than 16 KiB") {
+		t.Errorf("a file that is too large: %v", err)
 	}
 	var before probe.Check
 	for _, token := range []string{"first", "second"} {
 		write("Authorization: Bearer " + token + "\n")
-		change, err := ts.prepare(nil, c)
+		change, err := ts.read(c)(nil, c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,9 +101,34 @@ func TestUserThatThereIsNot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = new(targets).prepare(nil, c)
+		_, err = new(targets).read(c)(nil, c)
 		if (err == nil) != (want == "") || err != nil && (strings.Count(err.Error(), want) != 1 || !strings.Contains(err.Error(), name)) {
 			t.Errorf("user %s: %v", name, err)
 		}
 	}
+}
+
+// FuzzHeaders: never a panic, no value in an error, and what is accepted is a header that
+// a request can carry.
+func FuzzHeaders(f *testing.F) {
+	for _, text := range []string{"Authorization: Bearer 0123456789abcdef\n", "# a\n\nA:b\r\n", "Host: x", "no colon here at all", "A: 0123456789\nA: 0123456789", "A: \x00"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		all, err := parseHeaders(text)
+		for name, value := range all {
+			if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) || strings.EqualFold(name, "host") {
+				t.Errorf("%q: %q", name, value)
+			}
+		}
+		if err == nil {
+			return
+		}
+		for line := range strings.Lines(text) {
+			_, value, _ := strings.Cut(line, ":")
+			if value = strings.TrimSpace(value); len(value) > 16 && strings.Contains(err.Error(), value) {
+				t.Errorf("a value is in the error %v", err)
+			}
+		}
+	})
 }

@@ -3,11 +3,14 @@ package director
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/event"
 	"lvsd/cmd/internal/reload"
 	"lvsd/config"
+	"lvsd/ipvs"
 )
 
 // Reload reads the file again and makes it the running configuration, or changes
@@ -45,16 +48,17 @@ func (d *Director) reloadFile(ctx context.Context) Outcome {
 	if err != nil {
 		return Outcome{Refused: err}
 	}
+	warnings = append(warnings, d.vanishing(ctx, next)...)
 	for _, w := range warnings {
 		d.deps.Log.Warn("configuration", "reason", w)
 	}
-	req := reloadRequest{next: next, answer: make(chan applyAnswer, 1)}
+	req := reloadRequest{next: next, read: d.read(next), answer: make(chan applyAnswer, 1)}
 	select {
 	case d.reloads <- req:
 	case <-ctx.Done():
 		return Outcome{Refused: fmt.Errorf("the daemon did not take the reload up: %w", ctx.Err())}
 	}
-	// The loop always replies: it waits neither for the network nor for the kernel.
+	// The loop always replies: it waits neither for the network nor for the kernel or a disk.
 	answer := <-req.answer
 	o := Outcome{Refused: answer.err, Warnings: warnings}
 	if answer.err != nil || answer.generation == 0 {
@@ -64,6 +68,36 @@ func (d *Director) reloadFile(ctx context.Context) Outcome {
 		d.deps.Log.Warn("the new configuration runs, but the kernel's table does not follow yet", "reason", o.Pending)
 	}
 	return o
+}
+
+// countLimit bounds how long a reload waits for the kernel's counters.
+const countLimit = time.Second
+
+// vanishing returns a warning for each service that is no longer in the file although it
+// has connections: a file that was cut short may still be valid.
+func (d *Director) vanishing(ctx context.Context, next *config.Config) (warnings []string) {
+	stays := map[ipvs.ServiceKey]bool{}
+	for _, svc := range next.Services {
+		stays[decision.ServiceKey(svc)] = true
+	}
+	gone := slices.DeleteFunc(slices.Clone(d.config.Load().Services), func(svc config.Service) bool { return stays[decision.ServiceKey(svc)] })
+	if len(gone) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, countLimit)
+	defer cancel()
+	stats := d.deps.Table.Refresh(ctx).Stats
+	for _, svc := range gone {
+		key := decision.ServiceKey(svc)
+		connections := uint64(0)
+		for _, s := range stats[key].Destinations {
+			connections += uint64(s.Active)
+		}
+		if connections > 0 {
+			warnings = append(warnings, fmt.Sprintf("virtual_service %s (%s) with %d active connections is no longer in %s: the kernel drops it", svc.Name, key, connections, next.File))
+		}
+	}
+	return warnings
 }
 
 // LastReload is the result of the newest reload; the start counts as one.
@@ -93,6 +127,7 @@ func (d *Director) StartedFromLastGood(ran time.Time, refused error) {
 
 type reloadRequest struct {
 	next   *config.Config
+	read   []reload.Participant // with the files of next
 	answer chan applyAnswer
 }
 
@@ -102,8 +137,8 @@ type applyAnswer struct {
 }
 
 // apply makes next the running configuration, all or nothing.
-func (d *Director) apply(ctx context.Context, next *config.Config) applyAnswer {
-	change, err := d.prepare(d.config.Load(), next)
+func (d *Director) apply(ctx context.Context, next *config.Config, read []reload.Participant) applyAnswer {
+	change, err := d.prepare(d.config.Load(), next, read)
 	if err != nil {
 		return applyAnswer{err: err}
 	}
@@ -114,9 +149,18 @@ func (d *Director) apply(ctx context.Context, next *config.Config) applyAnswer {
 	return applyAnswer{generation: d.applied}
 }
 
+// read reads the files of a configuration, outside the loop.
+func (d *Director) read(next *config.Config) []reload.Participant {
+	read := []reload.Participant{d.instances.Read(next), d.targets.read(next)}
+	for _, r := range d.deps.Readers {
+		read = append(read, r(next))
+	}
+	return read
+}
+
 // prepare asks every participant and commits nothing.
-func (d *Director) prepare(old, next *config.Config) (reload.Change, error) {
-	change, err := reload.PrepareAll(append([]reload.Participant{d.instances.Prepare, d.targets.prepare, d.marks.Prepare}, d.deps.Participants...), old, next)
+func (d *Director) prepare(old, next *config.Config, read []reload.Participant) (reload.Change, error) {
+	change, err := reload.PrepareAll(slices.Concat(read, []reload.Participant{d.marks.Prepare}, d.deps.Participants), old, next)
 	if err != nil {
 		return reload.Change{}, err
 	}

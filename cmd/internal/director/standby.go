@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
+	"lvsd/cmd/internal/disk"
 	"lvsd/cmd/internal/event"
 	"lvsd/cmd/internal/instances"
 	"lvsd/cmd/internal/persist"
@@ -23,73 +23,20 @@ type StandbyStore interface {
 // saveLimit is how long a command waits for the disk.
 const saveLimit = 5 * time.Second
 
-// standbyWriter writes the standby in a goroutine of its own, so that the loop does not
-// wait for a disk. The zero value has no store and accepts everything.
-type standbyWriter struct {
-	store StandbyStore
-
-	mu      sync.Mutex
-	next    map[string]persist.Standby
-	waiters []chan<- error // of next
-	writing bool
-}
-
-// save writes the standby, or what replaces it before its turn comes. The channel gets
-// the result, which need not be read.
-func (w *standbyWriter) save(next map[string]persist.Standby) <-chan error {
-	done := make(chan error, 1)
-	if w.store == nil {
-		done <- nil
-		return done
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.next, w.waiters = next, append(w.waiters, done)
-	if !w.writing {
-		w.writing = true
-		go w.write()
-	}
-	return done
-}
-
-func (w *standbyWriter) write() {
-	for {
-		w.mu.Lock()
-		next, waiters := w.next, w.waiters
-		w.waiters = nil
-		w.writing = len(waiters) > 0
-		w.mu.Unlock()
-		if len(waiters) == 0 {
-			return
-		}
-		err := w.store.SaveStandby(next)
-		for _, done := range waiters {
-			done <- err
-		}
-	}
-}
-
 // awaitSaved waits for the disk, and returns why a handover cannot go on.
 func awaitSaved(ctx context.Context, saved <-chan error) error {
-	ctx, cancel := context.WithTimeout(ctx, saveLimit)
-	defer cancel()
-	select {
-	case err := <-saved:
-		if err != nil {
-			return fmt.Errorf("nothing was done: %w", err)
-		}
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("nothing was done: state_dir does not take the record of the handover: %w", ctx.Err())
+	if err := disk.Await(ctx, saved, saveLimit); err != nil {
+		return fmt.Errorf("nothing was done: %w", err)
 	}
+	return nil
 }
 
 // loadStandby reads the standby of an earlier run.
 func (d *Director) loadStandby() {
-	d.standby.store = d.deps.StandbyStore
 	if d.deps.StandbyStore == nil {
 		return
 	}
+	d.standby.Write = d.deps.StandbyStore.SaveStandby
 	all, err := d.deps.StandbyStore.LoadStandby()
 	if err != nil {
 		d.deps.Log.Error("the record of handovers cannot be read: this director takes part as configured", "reason", err)
@@ -111,7 +58,7 @@ func (d *Director) withStandby(chosen []*instances.Instance, standby persist.Sta
 // came between.
 func (d *Director) enterStandby(chosen []*instances.Instance, standby persist.Standby) {
 	next := d.withStandby(chosen, standby)
-	d.standby.save(next)
+	d.standby.Save(next)
 	d.instances.SetStandby(next)
 	reason := "handover, until it is ended"
 	if !standby.Until.IsZero() {
@@ -136,14 +83,7 @@ func (d *Director) leaveStandby(ctx context.Context, choose func() ([]string, er
 	if err != nil || saved == nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, saveLimit)
-	defer cancel()
-	select {
-	case err = <-saved:
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	if err != nil {
+	if err := disk.Await(ctx, saved, saveLimit); err != nil {
 		return fmt.Errorf("ended, but a restart would bring it back: %w", err)
 	}
 	return nil
@@ -158,7 +98,7 @@ func (d *Director) endStandby(names []string, reason string) <-chan error {
 	for _, n := range names {
 		delete(next, n)
 	}
-	saved := d.standby.save(next)
+	saved := d.standby.Save(next)
 	d.instances.SetStandby(next)
 	for _, n := range names {
 		d.deps.Events.Record(event.Event{At: time.Now(), Kind: event.KindHandover, VRRP: n, From: "held", To: "released", Reason: reason})

@@ -185,7 +185,7 @@ func (t *targets) check(c config.Check) probe.Check {
 // left out: see RunMarkProbes.
 func Probes(c *config.Config, svc config.Service) ([]checker.Target, error) {
 	var t targets
-	change, err := t.prepare(nil, c)
+	change, err := t.read(c)(nil, c)
 	if err != nil {
 		return nil, err
 	}

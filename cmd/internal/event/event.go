@@ -196,7 +196,8 @@ func (e Event) level() Level {
 		e.Kind == KindPanic && e.To == "on", e.Kind == KindFallback && e.To == "on", e.Kind == KindGuard && e.To == "frozen",
 		e.Kind == KindVRRP && e.To == "fault":
 		return Error
-	case e.Kind == KindHealth && e.To == "down", e.Kind == KindPair && (e.To == "down" || strings.HasSuffix(e.To, " differs")):
+	case e.Kind == KindHealth && e.To == "down", e.Kind == KindPair && (e.To == "down" || strings.HasSuffix(e.To, " differs")),
+		e.Kind == KindIPVS && e.To == "foreign connections":
 		return Warn
 	default:
 		return Info

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"lvsd/cmd/internal/disk"
 )
 
 // Query selects events. The zero value selects all.
@@ -52,6 +53,9 @@ func Read(folder string, q Query) ([]Event, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			break // removed meanwhile: it was the oldest
 		}
+		if errors.Is(err, disk.ErrNotRegular) {
+			continue // not one of ours
+		}
 		if err != nil {
 			return nil, fmt.Errorf("failed to read the history of events: %w", err)
 		}
@@ -68,12 +72,7 @@ func Read(folder string, q Query) ([]Event, error) {
 
 // readFile returns the matching events of one file, and how many events it has.
 func readFile(name string, q Query) (wanted []Event, all int, err error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, readLimit))
+	text, err := disk.Prefix(name, readLimit)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -92,7 +91,7 @@ func readFile(name string, q Query) (wanted []Event, all int, err error) {
 
 // fileNumbers lists the history's files in a folder, oldest first.
 func fileNumbers(folder string) ([]int, error) {
-	entries, err := os.ReadDir(folder)
+	entries, err := disk.Within(folder, func() ([]os.DirEntry, error) { return os.ReadDir(folder) })
 	if err != nil {
 		return nil, err
 	}

@@ -75,13 +75,10 @@ func (t ReplyAcceptor) AcceptLocal(interfaces []string) error {
 		return nil
 	}
 	found, err := t.Found.LoadSysctls()
-	if err != nil {
-		return err
-	}
+	failed := []error{err} // the checks need the settings anyway
 	if found == nil {
 		found = map[string]string{}
 	}
-	var failed []error
 	for _, dev := range interfaces {
 		for _, s := range acceptLocal {
 			failed = append(failed, t.set(setting(dev, s.name), s.want, found))
@@ -106,17 +103,18 @@ func (t ReplyAcceptor) set(name, want string, found map[string]string) error {
 	if have == want || have == "" {
 		return nil
 	}
+	var unsaved error
 	if _, known := found[name]; !known {
 		found[name] = have
 		if err := t.Found.SaveSysctls(found); err != nil {
-			return err
+			unsaved = fmt.Errorf("%s is not restored to %s later: %w", name, have, err)
 		}
 	}
 	if err := sysctl.Write(name, want); err != nil {
-		return fmt.Errorf("failed to set %s: %w", name, err)
+		return errors.Join(unsaved, fmt.Errorf("failed to set %s: %w", name, err))
 	}
 	t.Log.Info("kernel setting changed", "setting", name, "from", have, "to", want, "reason", "checks with through")
-	return nil
+	return unsaved
 }
 
 // restore sets back what was found, unless another process has changed it since or

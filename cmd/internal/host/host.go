@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -43,7 +44,7 @@ func rights(c *config.Config) []error {
 	}
 	var all []error
 	if missing := lacks(capability{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, capability{unix.CAP_NET_RAW, "CAP_NET_RAW"}); missing != "" {
-		all = append(all, fmt.Errorf("this process lacks %s: run as root, or give the binary these capabilities", missing))
+		all = append(all, fmt.Errorf("this process lacks %s: run as root, or by a unit with AmbientCapabilities= (cmd/lvsd/package/lvsd.service is one); capabilities on the binary would let every local user put addresses on an interface", missing))
 	}
 	if name := otherUser(c); name != "" {
 		if missing := lacks(capability{unix.CAP_SETUID, "CAP_SETUID"}, capability{unix.CAP_SETGID, "CAP_SETGID"}); missing != "" {
@@ -51,6 +52,49 @@ func rights(c *config.Config) []error {
 		}
 	}
 	return all
+}
+
+// Warnings returns what is allowed, and worth knowing.
+func Warnings(c *config.Config) []string { return append(programs(c), unreadable(c)...) }
+
+// programs warns of those that run as the daemon's user.
+func programs(c *config.Config) []string {
+	var programs []string
+	add := func(of string, command []string) {
+		if text := of + " " + strings.Join(command[:min(1, len(command))], ""); len(command) > 0 && !slices.Contains(programs, text) {
+			programs = append(programs, text)
+		}
+	}
+	notify := func(commands ...[]string) {
+		for _, command := range commands {
+			if c.Global.NotifyUser == "" {
+				add("notify", command)
+			}
+		}
+	}
+	notify(c.Global.Notify)
+	for _, g := range c.SyncGroups {
+		notify(g.NotifyMaster, g.NotifyBackup, g.NotifyFault, g.NotifyStop)
+	}
+	for _, i := range c.Instances {
+		notify(i.Notify, i.NotifyMaster, i.NotifyBackup, i.NotifyFault, i.NotifyStop)
+		for _, s := range i.TrackScripts {
+			add("script", s.Command)
+		}
+	}
+	for _, svc := range c.Services {
+		for _, rs := range svc.RealServers {
+			for _, check := range rs.Checks {
+				if check.User == "" {
+					add("check", check.Command)
+				}
+			}
+		}
+	}
+	if len(programs) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("as the daemon's own user run %s: a program can read the keys, write state_dir and give the daemon commands; let root alone write it, and set notify_user and the user of checks", strings.Join(programs, ", "))}
 }
 
 type capability struct {

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/disk"
 	"lvsd/cmd/internal/persist"
 	"lvsd/cmd/internal/reload"
 	"lvsd/config"
 	"lvsd/vrrp"
+	"lvsd/vrrp/auth"
 )
 
 // Engine is one VRRP engine.
@@ -183,9 +185,22 @@ func (s *Set) Named(name string) ([]*Instance, error) {
 	return nil, fmt.Errorf("there is no VRRP instance %q; there is %s", name, strings.Join(names, ", "))
 }
 
-// Prepare opens the sockets of the instances that are new or must restart, and
-// refuses the configuration when one cannot be opened.
-func (s *Set) Prepare(_, next *config.Config) (reload.Change, error) {
+// Read reads the key files. The participant opens the sockets of the instances that are
+// new or must restart, and refuses the configuration when one cannot be opened.
+func (s *Set) Read(next *config.Config) reload.Participant {
+	keys, errs := map[string]string{}, map[string]error{}
+	for _, c := range next.Instances {
+		if file := c.Authentication.KeyFile; file != "" {
+			text, err := disk.Within(file, func() ([]byte, error) { return auth.ReadFile(file) })
+			keys[file], errs[file] = string(text), err
+		}
+	}
+	return func(_, next *config.Config) (reload.Change, error) { return s.prepare(next, keys, errs) }
+}
+
+// prepare is the participant, with the content of the key files and why one could not be
+// read.
+func (s *Set) prepare(next *config.Config, keys map[string]string, unread map[string]error) (reload.Change, error) {
 	byName := s.byName()
 	var all, opened []*Instance
 	abort := func() {
@@ -197,6 +212,11 @@ func (s *Set) Prepare(_, next *config.Config) (reload.Change, error) {
 	var errs []error
 	for _, c := range next.Instances {
 		want := EngineConfig(c, next)
+		if err := unread[want.Authentication.KeyFile]; err != nil {
+			errs = append(errs, fmt.Errorf("%s:%d:%d: failed to open the election %s: %w", next.File, c.Line, c.Col, c.Name, err))
+			continue
+		}
+		want.Authentication.Key = keys[want.Authentication.KeyFile]
 		before := byName[want.Name]
 		if before != nil && !vrrp.NeedsRestart(before.config, want) {
 			updates[before], tracks[before] = want, c.TrackServices

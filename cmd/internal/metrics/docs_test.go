@@ -15,6 +15,7 @@ import (
 
 	"lvsd/checker"
 	"lvsd/cmd/internal/director"
+	"lvsd/ipvs"
 	"lvsd/ipvs/connsync"
 )
 
@@ -29,7 +30,7 @@ const (
 func everything(view func(context.Context) director.View) *Metrics {
 	m := New("1", "c0ffee")
 	m.Watch(view)
-	m.WatchOrigins(func(context.Context) (int, int, error) { return 1, 2, nil })
+	m.WatchOrigins(func(context.Context) (ipvs.Origins, error) { return ipvs.Origins{Own: 1, Synced: 2}, nil })
 	m.WatchPeers(exchange{})
 	m.WatchArrivals(func() connsync.Received { return connsync.Received{Listening: true} })
 	m.Count(EventsDropped, func() uint64 { return 1 })

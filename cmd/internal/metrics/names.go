@@ -123,6 +123,8 @@ var (
 
 	ipvsConnections = gauge("lvsd_ipvs_connections",
 		"Entries of the kernel's connection table that began here (own) or came from the peer (synced), of the first 200,000; absent when the kernel does not say.", "origin")
+	ipvsForeignConnections = gauge("lvsd_ipvs_foreign_connections",
+		"Entries that came by the connection synchronisation and lead to a real server that no service has, or had within a day: somebody else may have sent them. Absent when the kernel does not say.")
 	syncLast = gauge("lvsd_ipvs_sync_last_message_timestamp_seconds",
 		"When a message of the peer's with our identifier was last heard, by one sample a second; 0 for never. Absent without [ipvs.sync].")
 	syncMismatch = gauge("lvsd_ipvs_sync_mismatch",

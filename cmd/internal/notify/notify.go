@@ -26,7 +26,7 @@ const (
 )
 
 // Notifier distributes events to the targets of the configuration. Make one with
-// New, give it a configuration by Prepare, and Run it.
+// New, give it a configuration by Read, and Run it.
 type Notifier struct {
 	log      *slog.Logger
 	recorder *event.Recorder
@@ -94,9 +94,9 @@ func (n *Notifier) Problems() []string {
 	return all
 }
 
-// Prepare is the notifier's part in a start or reload. A missing program is logged and
+// Read is the notifier's part in a start or reload. A missing program is logged and
 // rejects nothing: a director must not stay down for it.
-func (n *Notifier) Prepare(_, next *config.Config) (reload.Change, error) {
+func (n *Notifier) Read(next *config.Config) reload.Participant {
 	wanted := targets(next)
 	for _, t := range wanted {
 		for _, p := range programsOf(t.sender) {
@@ -105,7 +105,9 @@ func (n *Notifier) Prepare(_, next *config.Config) (reload.Change, error) {
 			}
 		}
 	}
-	return reload.Change{Commit: func() { n.apply(wanted, groupsOf(next)) }}, nil
+	return func(_, _ *config.Config) (reload.Change, error) {
+		return reload.Change{Commit: func() { n.apply(wanted, groupsOf(next)) }}, nil
+	}
 }
 
 // targets returns the targets of a configuration, each once.

@@ -72,7 +72,7 @@ func newStand(t *testing.T, c *config.Config) *stand {
 
 func (s *stand) configure(c *config.Config) {
 	s.t.Helper()
-	change, err := s.Prepare(nil, c)
+	change, err := s.Read(c)(nil, c)
 	if err != nil {
 		s.t.Fatal(err)
 	}

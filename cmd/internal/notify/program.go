@@ -15,6 +15,7 @@ import (
 	"time"
 
 	run "lvsd/checker/program"
+	"lvsd/cmd/internal/disk"
 	"lvsd/cmd/internal/event"
 )
 
@@ -70,7 +71,7 @@ func (p *program) check() error {
 			return err
 		}
 	}
-	info, err := os.Stat(p.command[0])
+	info, err := disk.Within(p.command[0], func() (os.FileInfo, error) { return os.Stat(p.command[0]) })
 	switch {
 	case err != nil:
 		return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lvsd/cmd/internal/cached"
+	"lvsd/cmd/internal/disk"
 	"lvsd/config"
 	"lvsd/vrrp/auth"
 )
@@ -54,7 +55,7 @@ type Change struct {
 }
 
 // Exchange is this director's side. Make one with New, make it a participant in
-// starts and reloads by Prepare, and Run it.
+// starts and reloads by Read, and Run it.
 type Exchange struct {
 	o       Options
 	setup   atomic.Pointer[setup] // nil: disabled
@@ -117,18 +118,28 @@ func (e *Exchange) Refused() map[string]uint64 {
 	return counts
 }
 
-// Prepare is the exchange's part in a start or reload: an unreadable key file or a
-// port in use rejects the configuration. Commit cannot fail.
-func (e *Exchange) Prepare(next *config.Config) (commit, abort func(), err error) {
-	old := e.setup.Load()
+// Read reads the key file that a configuration names, and returns the exchange's part in
+// a start or reload: an unreadable key file or a port in use rejects the configuration.
+// Commit cannot fail.
+func (e *Exchange) Read(next *config.Config) (prepare func() (commit, abort func(), err error)) {
 	if next.Pair == nil {
-		return func() { e.install(old, nil) }, nil, nil
+		return func() (commit, abort func(), err error) {
+			old := e.setup.Load()
+			return func() { e.install(old, nil) }, nil, nil
+		}
 	}
-	keys, err := auth.ReadKeys(next.Pair.KeyFile)
+	file := next.Pair.KeyFile
+	keys, err := disk.Within(file, func() (auth.KeySet, error) { return auth.ReadKeys(file) })
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: pair.key_file: %w", next.File, err)
+		err = fmt.Errorf("%s: pair.key_file: %w", next.File, err)
+		return func() (commit, abort func(), _ error) { return nil, nil, err }
 	}
-	s := &setup{Pair: *next.Pair, self: next.Director, keys: NewKeys(keys.First, keys.Keys), bears: tolerances(next)}
+	return func() (commit, abort func(), err error) { return e.prepare(next, NewKeys(keys.First, keys.Keys)) }
+}
+
+func (e *Exchange) prepare(next *config.Config, keys Keys) (commit, abort func(), err error) {
+	old := e.setup.Load()
+	s := &setup{Pair: *next.Pair, self: next.Director, keys: keys, bears: tolerances(next)}
 	if old != nil && old.Listen == s.Listen {
 		s.listener = old.listener
 		return func() { e.install(old, s) }, nil, nil

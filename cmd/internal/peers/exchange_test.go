@@ -279,18 +279,18 @@ func TestRefusedStart(t *testing.T) {
 	if err := os.Chmod(one.key, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := one.Prepare(one.config); err == nil || !strings.Contains(err.Error(), "pair.key_file") || !strings.Contains(err.Error(), "chmod 0600") {
+	if _, _, err := one.Read(one.config)(); err == nil || !strings.Contains(err.Error(), "pair.key_file") || !strings.Contains(err.Error(), "chmod 0600") {
 		t.Error(err)
 	}
 	one.writeKey("7 short\n")
 	_ = os.Chmod(one.key, 0o600)
-	if _, _, err := one.Prepare(one.config); err == nil || strings.Contains(err.Error(), "short\n") {
+	if _, _, err := one.Read(one.config)(); err == nil || strings.Contains(err.Error(), "short\n") {
 		t.Error(err)
 	}
 	other := newSide(t, l, "lb2", goodKey, "lb1")
 	other.Close()
 	stranger := New(Options{Listen: l.listen(one.address)})
-	if _, _, err := stranger.Prepare(other.config); err == nil || !strings.Contains(err.Error(), "pair.listen") {
+	if _, _, err := stranger.Read(other.config)(); err == nil || !strings.Contains(err.Error(), "pair.listen") {
 		t.Error(err)
 	}
 	one.writeKey(goodKey)
@@ -298,7 +298,7 @@ func TestRefusedStart(t *testing.T) {
 	p := *moved.Pair
 	p.Listen = ":9000"
 	moved.Pair = &p
-	_, abort, err := one.Prepare(&moved)
+	_, abort, err := one.Read(&moved)()
 	if err != nil {
 		t.Fatal(err)
 	}

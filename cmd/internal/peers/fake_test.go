@@ -193,7 +193,7 @@ func (s *side) writeKey(text string) {
 
 func (s *side) reload() {
 	s.t.Helper()
-	commit, _, err := s.Prepare(s.config)
+	commit, _, err := s.Read(s.config)()
 	if err != nil {
 		s.t.Fatal(err)
 	}

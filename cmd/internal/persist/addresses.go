@@ -2,11 +2,8 @@ package persist
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
-	"os"
 	"path/filepath"
 
 	"lvsd/config"
@@ -36,24 +33,12 @@ type Instance struct {
 
 const addressesVersion = 1
 
-func (d *Dir) addresses() string { return filepath.Join(d.path, "addresses") }
-
-// LoadAddresses reads the record. A missing file is an empty one.
+// LoadAddresses reads the record. A missing file is an empty one; one that cannot be used
+// is an error and is renamed to addresses.bad.
 func (d *Dir) LoadAddresses() (Addresses, error) {
 	var a Addresses
-	text, err := os.ReadFile(d.addresses())
-	if errors.Is(err, fs.ErrNotExist) {
-		return a, nil
-	}
-	if err != nil {
-		return a, fmt.Errorf("failed to read the record of addresses: %w", err)
-	}
-	err = json.Unmarshal(text, &a)
-	if err == nil && a.Version != addressesVersion {
-		err = fmt.Errorf("its version %d is not known to this lvsd", a.Version)
-	}
-	if err != nil {
-		return Addresses{}, fmt.Errorf("failed to read the record of addresses, %s: %w (look at `ip address`, remove manually what a crash left, and remove the file)", d.addresses(), err)
+	if _, err := d.load("addresses", "addresses", addressesVersion, &a); err != nil {
+		return Addresses{}, err
 	}
 	return a, nil
 }
@@ -65,5 +50,5 @@ func (d *Dir) SaveAddresses(a Addresses) error {
 	if err != nil {
 		return fmt.Errorf("failed to encode the record of addresses: %w", err)
 	}
-	return replaceFile(d.addresses(), append(text, '\n'))
+	return replaceFile(filepath.Join(d.path, "addresses"), append(text, '\n'))
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/disk"
 )
 
 const (
@@ -36,13 +37,13 @@ func (d *Dir) LoadDecision(log *slog.Logger, now time.Time) *decision.Decision {
 // PeekDecision is LoadDecision for a directory that is not locked by us.
 func PeekDecision(dir string, log *slog.Logger, now time.Time) *decision.Decision {
 	file := keptPath(dir)
-	info, err := os.Stat(file)
+	text, err := disk.Read(file, recordLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	var text []byte
+	var info fs.FileInfo
 	if err == nil {
-		text, err = os.ReadFile(file)
+		info, err = disk.Within(file, func() (fs.FileInfo, error) { return os.Stat(file) })
 	}
 	if err != nil {
 		log.Warn("what was decided before cannot be read: the kernel's weights hold until the first probes", "reason", err)
@@ -91,6 +92,7 @@ type writer struct {
 // the present time: its age is how long no daemon has been running.
 func (w *writer) write() time.Duration {
 	begin := time.Now()
+	w.dir.findLost()
 	plan := w.decided()
 	if plan == nil {
 		return 0
@@ -116,6 +118,7 @@ func (w *writer) write() time.Duration {
 // report logs once that the decision cannot be saved, and once that it can again.
 func (w *writer) report(err error) {
 	if err == nil {
+		w.dir.trouble.Store(nil)
 		if w.dir.unkept.Swap(nil) != nil {
 			w.log.Info("what was decided is kept again")
 		}

@@ -7,9 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
+
+	"lvsd/cmd/internal/disk"
 )
 
 // LastGood is the last good configuration: one that ran. A director whose file is refused at its
@@ -55,7 +56,7 @@ func (d *Dir) SaveLastGood(r LastGood) error {
 // us. An incomplete one is an error; without one the error is os.ErrNotExist.
 func ReadLastGood(dir string) (LastGood, error) {
 	path := runningPath(dir)
-	all, err := os.ReadFile(path)
+	all, err := disk.Read(path, recordLimit)
 	if err != nil {
 		return LastGood{}, err
 	}

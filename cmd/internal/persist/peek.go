@@ -15,11 +15,11 @@ import (
 // Peek returns what lvsd wrote into the kernel by the record in a directory, and whether a
 // daemon has locked it. It creates, locks and renames nothing.
 func Peek(path string) (owned ipvs.Owned, held bool, err error) {
-	owned, err = ledger{filepath.Join(path, "owned")}.read()
-	if err != nil {
-		return nil, false, err
+	var file ownedFile
+	if _, err := read(filepath.Join(path, "owned"), ownedVersion, &file); err != nil {
+		return nil, false, fmt.Errorf("failed to read the record of our kernel entries: %w", err)
 	}
-	return owned, isLocked(filepath.Join(path, "lock")), nil
+	return file.owned(), isLocked(filepath.Join(path, lockName)), nil
 }
 
 // isLocked reads the kernel's list of locks: an attempt to lock would make a daemon fail

@@ -2,10 +2,7 @@ package persist
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 )
@@ -30,24 +27,12 @@ const standbyVersion = 1
 
 func (d *Dir) standby() string { return filepath.Join(d.path, "held") }
 
-// LoadStandby reads the instances in standby. A missing file is none; one that does
-// not parse is an error and is renamed to held.bad.
+// LoadStandby reads the instances in standby. A missing file is none; one that cannot be
+// used is an error and is renamed to held.bad.
 func (d *Dir) LoadStandby() (map[string]Standby, error) {
-	text, err := os.ReadFile(d.standby())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("failed to read the record of handovers: %w", err)
-	}
 	var file standbyFile
-	err = json.Unmarshal(text, &file)
-	if err == nil && file.Version != standbyVersion {
-		err = fmt.Errorf("its version %d is not known to this lvsd", file.Version)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("failed to read the record of handovers, kept as %s%s: %w", d.standby(), aside, err),
-			os.Rename(d.standby(), d.standby()+aside))
+	if _, err := d.load("held", "handovers", standbyVersion, &file); err != nil {
+		return nil, err
 	}
 	return file.Instances, nil
 }

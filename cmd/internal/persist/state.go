@@ -1,60 +1,125 @@
 package persist
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"lvsd/cmd/internal/disk"
 	"lvsd/ipvs"
 )
 
 // Dir is an opened and locked state directory.
 type Dir struct {
 	path string
-	lock *os.File
+	lock *os.File // nil: nothing there can be locked
+	// trouble is why the disk could not be written when the directory was opened; nil
+	// from the first write on.
+	trouble atomic.Pointer[error]
 	// unkept is why the decision cannot be written; nil: it can.
 	unkept atomic.Pointer[string]
+	lost   atomic.Pointer[[]string] // of records that were set aside
 }
 
 // Open creates the directory if it is missing (mode 0700) and locks it until Close. It
-// fails where another daemon has locked it.
+// fails where another daemon has locked it, and where it cannot be used because of a
+// misconfiguration. A disk that is full, read-only, broken or does not reply is no
+// reason to fail, as a director must start then too: see Problems.
 func Open(path string) (*Dir, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, fmt.Errorf("failed to make state_dir: %w (make it writable, or set [global] state_dir to another place)", err)
+	d, err := disk.Within(path, func() (*Dir, error) { return open(path) })
+	if errors.Is(err, disk.ErrHangs) {
+		d = &Dir{path: path}
+		d.trouble.Store(&err)
+		return d, nil
 	}
-	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	return d, err
+}
+
+func open(path string) (*Dir, error) {
+	d := &Dir{path: path}
+	failed := "make"
+	err := os.MkdirAll(path, 0o700)
+	if err == nil {
+		failed = "open the lock in"
+		d.lock, err = os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	}
+	if diskFails(err) {
+		reason := err
+		d.trouble.Store(&reason)
+		// Locking does not need to write. Without the file the folder stands for it.
+		if d.lock, err = os.Open(filepath.Join(path, lockName)); err != nil {
+			if d.lock, err = os.Open(path); err != nil {
+				return d, nil // there is nothing that another daemon could use either
+			}
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("failed to open the lock in state_dir: %w (make it writable, or set [global] state_dir to another place)", err)
+		return nil, fmt.Errorf("failed to %s state_dir: %w (make it writable, or set [global] state_dir to another place)", failed, err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		lock.Close()
+	if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		d.lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("another lvsd runs with state_dir %s: stop it first, or give this one a state_dir of its own", path)
 		}
 		return nil, fmt.Errorf("failed to lock state_dir %s: %w", path, err)
 	}
-	return &Dir{path: path, lock: lock}, nil
+	d.findLost()
+	return d, nil
 }
+
+const lockName = "lock"
+
+// diskFails reports whether an error is the disk's and not a misconfiguration.
+func diskFails(err error) bool {
+	for _, e := range []error{unix.EROFS, unix.ENOSPC, unix.EDQUOT, unix.EIO} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Writable reports whether the disk could be written when the directory was opened, or
+// since.
+func (d *Dir) Writable() bool { return d.trouble.Load() == nil }
 
 // Path is where the directory is.
 func (d *Dir) Path() string { return d.path }
 
 // Close releases the lock.
-func (d *Dir) Close() error { return d.lock.Close() }
+func (d *Dir) Close() error {
+	if d.lock == nil {
+		return nil
+	}
+	return d.lock.Close()
+}
 
 // Ledger is the record of the kernel entries that lvsd wrote, in the file
 // "owned".
-func (d *Dir) Ledger() ipvs.Ledger { return ledger{filepath.Join(d.path, "owned")} }
+func (d *Dir) Ledger() ipvs.Ledger {
+	l := &ledger{dir: d}
+	l.writer.Write = l.write
+	return l
+}
 
-type ledger struct{ path string }
+// ledger is used by one goroutine.
+type ledger struct {
+	dir    *Dir
+	writer disk.Writer[ipvs.Owned]
+	late   <-chan error // of a write that took longer than ledgerWait; nil: there is none
+}
+
+// ledgerWait is how long the reconciler waits for the disk before it writes the kernel.
+const ledgerWait = time.Second
 
 // ownedFile is the content of the file: JSON, one entry a service.
 type ownedFile struct {
@@ -74,67 +139,67 @@ type ownedService struct {
 
 const ownedVersion = 1
 
-// aside is the suffix under which an unreadable record is kept.
-const aside = ".bad"
-
-// Problems returns what an operator has to fix.
+// Problems returns what an operator has to fix. It does not wait for the disk.
 func (d *Dir) Problems() []string {
 	var all []string
-	bad := filepath.Join(d.path, "owned"+aside)
-	if _, err := os.Stat(bad); err == nil {
-		all = append(all, fmt.Sprintf("the record of our kernel entries could not be read: services and servers that left the configuration before may still be in the kernel; compare with ipvsadm -L -n, then remove %s", bad))
+	if lost := d.lost.Load(); lost != nil {
+		all = append(all, *lost...)
 	}
-	if p := d.unkept.Load(); p != nil {
-		all = append(all, *p)
+	trouble, unkept := d.trouble.Load(), d.unkept.Load()
+	switch {
+	case unkept != nil:
+		all = append(all, *unkept)
+	case trouble != nil:
+		all = append(all, fmt.Sprintf("state_dir %s cannot be written: %v: events, decisions, handovers and addresses of this run are not recorded, and lost at its end; make it writable", d.path, *trouble))
 	}
 	return all
 }
 
-// Load reads the record. A missing file is an empty record; a file that does not parse is an
-// error and is renamed (see Problems).
-func (l ledger) Load() (ipvs.Owned, error) {
-	owned, err := l.read()
-	if errors.Is(err, errMalformed) {
-		err = errors.Join(fmt.Errorf("%w, kept as %s%s", err, l.path, aside), os.Rename(l.path, l.path+aside))
+// Load reads the record. A missing file is an empty record; a file that cannot be used is
+// an error and is renamed (see Problems).
+func (l *ledger) Load() (ipvs.Owned, error) {
+	var file ownedFile
+	if _, err := l.dir.load("owned", "our kernel entries", ownedVersion, &file); err != nil {
+		return nil, err
 	}
-	return owned, err
+	return file.owned(), nil
 }
 
-// errMalformed is wrapped by the error of a record that does not parse.
-var errMalformed = errors.New("it is illegible")
-
-// read reads the record and changes nothing.
-func (l ledger) read() (ipvs.Owned, error) {
-	text, err := os.ReadFile(l.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return ipvs.Owned{}, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("failed to read the record of our kernel entries: %w", err)
-	}
-	var file ownedFile
-	err = json.Unmarshal(text, &file)
-	if err == nil && file.Version != ownedVersion {
-		err = fmt.Errorf("its version %d is not known to this lvsd", file.Version)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("failed to read the record of our kernel entries: %w: %w", errMalformed, err)
-	}
-	owned := make(ipvs.Owned, len(file.Services))
-	for _, s := range file.Services {
+func (f ownedFile) owned() ipvs.Owned {
+	owned := make(ipvs.Owned, len(f.Services))
+	for _, s := range f.Services {
 		destinations := make(map[netip.AddrPort]struct{}, len(s.Destinations))
 		for _, d := range s.Destinations {
 			destinations[d] = struct{}{}
 		}
 		owned[ipvs.ServiceKey{Protocol: s.Protocol, Address: s.Address, Mark: s.Mark, IPv6: s.IPv6}] = destinations
 	}
-	owned.SetSync(file.Sync)
-	return owned, nil
+	owned.SetSync(f.Sync)
+	return owned
 }
 
-// Save replaces the record: a crash at any moment leaves the old or the new
-// one, never half of one.
-func (l ledger) Save(owned ipvs.Owned) error {
+// Save replaces the record: a crash at any moment leaves the old or the new one, never
+// half of one. A disk that takes longer than ledgerWait is an error. While it does not
+// reply, further calls fail at once, so that the kernel's table still follows.
+func (l *ledger) Save(owned ipvs.Owned) error {
+	if l.late != nil {
+		select {
+		case <-l.late: // written at last; its content is older
+			l.late = nil
+		default:
+			return fmt.Errorf("state_dir %s: %w", l.dir.path, disk.ErrHangs)
+		}
+	}
+	saved := l.writer.Save(owned)
+	err := disk.Await(context.Background(), saved, ledgerWait)
+	if errors.Is(err, disk.ErrHangs) {
+		l.late = saved
+		err = fmt.Errorf("state_dir %s: %w", l.dir.path, disk.ErrHangs)
+	}
+	return err
+}
+
+func (l *ledger) write(owned ipvs.Owned) error {
 	file := ownedFile{Version: ownedVersion, Services: []ownedService{}, Sync: owned.Sync()}
 	for _, key := range owned.Keys() {
 		destinations := owned[key]
@@ -149,40 +214,5 @@ func (l ledger) Save(owned ipvs.Owned) error {
 	if err != nil {
 		return fmt.Errorf("failed to encode the record of our kernel entries: %w", err)
 	}
-	return replaceFile(l.path, append(text, '\n'))
-}
-
-// replaceFile writes beside the file and renames over it. The data is synced
-// before the rename, the folder after it.
-func replaceFile(path string, text []byte) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("failed to write %s: %w", path, err)
-		}
-	}()
-	beside := path + ".new"
-	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		os.Remove(beside)
-		return err
-	}
-	if err := os.Rename(beside, path); err != nil {
-		return err
-	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer folder.Close()
-	return folder.Sync()
+	return replaceFile(filepath.Join(l.dir.path, "owned"), append(text, '\n'))
 }

@@ -21,17 +21,9 @@ func (d *Dir) found() string { return filepath.Join(d.path, "found") }
 
 // LoadSysctls reads them. A missing file, and one of another boot, has none.
 func (d *Dir) LoadSysctls() (map[string]string, error) {
-	text, err := os.ReadFile(d.found())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("failed to read what kernel settings were before: %w", err)
-	}
 	var file foundFile
-	if err := json.Unmarshal(text, &file); err != nil {
-		return nil, errors.Join(fmt.Errorf("failed to read what kernel settings were before, kept as %s%s: %w", d.found(), aside, err),
-			os.Rename(d.found(), d.found()+aside))
+	if _, err := d.load("found", "what kernel settings were before", 0, &file); err != nil {
+		return nil, err
 	}
 	if file.Boot != bootID() {
 		return nil, nil

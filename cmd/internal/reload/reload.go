@@ -11,6 +11,11 @@ import (
 // accepted. Old is nil at start.
 type Participant func(old, next *config.Config) (Change, error)
 
+// Reader reads the files that the next configuration names and returns the participant
+// that uses them, which refuses with the error of a file that cannot be read. It is
+// called outside the director's loop, which waits for no disk, and changes nothing.
+type Reader func(next *config.Config) Participant
+
 // Change is a participant's prepared step. Commit cannot fail; Abort leaves
 // everything as it was. Either may be nil.
 type Change struct{ Commit, Abort func() }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 
 	"lvsd/cmd/internal/api"
@@ -16,9 +17,10 @@ import (
 const (
 	// followers is the maximum number of concurrent streams.
 	followers = 16
-	// histories is how many responses with the history are in progress at once: each
-	// has up to 100,000 events in memory until its client has read them.
-	histories = 8
+	// histories is how many responses with more than the newest 1,000 events are in
+	// progress on http_listen at once: each has up to 100,000 in memory until its client
+	// has read them.
+	histories = 2
 	// followRoom is how many events a stream may lag before it ends.
 	followRoom = 1024
 	// followBeat is the interval of empty lines on an idle stream; followWrite bounds one
@@ -34,14 +36,15 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if follow {
-		s.followEvents(w, r, q)
-		return
-	}
-	defer s.histories.Add(-1)
-	if s.histories.Add(1) > histories {
+	release, ok := s.reserveHistory(r, q)
+	defer release()
+	if !ok {
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, fmt.Sprintf("%d clients read the history already", histories), http.StatusServiceUnavailable)
+		return
+	}
+	if follow {
+		s.followEvents(w, r, q, release)
 		return
 	}
 	history, err := s.history(s.Events.Recent(), q)
@@ -50,6 +53,16 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, append([]event.Event{}, history...))
+}
+
+// reserveHistory reports whether a request may have its events in memory, until release
+// is called. Commands always may.
+func (s *Server) reserveHistory(r *http.Request, q event.Query) (release func(), ok bool) {
+	if public, _ := r.Context().Value(publicKey{}).(bool); !public || q.Limit <= api.HistoryDefault {
+		return func() {}, true
+	}
+	n := s.histories.Add(1)
+	return sync.OnceFunc(func() { s.histories.Add(-1) }), n <= histories
 }
 
 // eventQuery parses a request's parameters.
@@ -93,7 +106,8 @@ func (s *Server) history(recent []event.Event, q event.Query) ([]event.Event, er
 }
 
 // followEvents streams until the client disconnects or lags, or the listener closes.
-func (s *Server) followEvents(w http.ResponseWriter, r *http.Request, q event.Query) {
+// release is called when the history is no longer in memory.
+func (s *Server) followEvents(w http.ResponseWriter, r *http.Request, q event.Query, release func()) {
 	if s.following.Add(1) > followers {
 		s.following.Add(-1)
 		http.Error(w, fmt.Sprintf("%d clients follow the events already", followers), http.StatusServiceUnavailable)
@@ -114,6 +128,7 @@ func (s *Server) followEvents(w http.ResponseWriter, r *http.Request, q event.Qu
 			return
 		}
 	}
+	release()
 	beat := time.NewTicker(followBeat)
 	defer beat.Stop()
 	for out.flush() && news.Missed() == 0 {

@@ -102,7 +102,7 @@ func TestEventsAreFollowedOverARestart(t *testing.T) {
 
 func TestEventQueriesThatMakeNoSense(t *testing.T) {
 	s := newServer(t, &stub{view: healthy()})
-	change, err := s.PreparePublic(nil, configFor("127.0.0.1:0"))
+	change, err := s.ReadPublic(configFor("127.0.0.1:0"))(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

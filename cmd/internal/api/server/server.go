@@ -72,7 +72,7 @@ type Server struct {
 	group     string                       // of the control socket
 	following atomic.Int32                 // streams of events
 	requests  atomic.Int32                 // in progress on http_listen
-	histories atomic.Int32                 // responses with events in progress on either listener
+	histories atomic.Int32                 // long responses with events in progress on http_listen
 	status    cached.Value[*httpgzip.Body] // on http_listen
 	// uncontrolled is why there is no control socket; nil: there is one.
 	uncontrolled atomic.Pointer[string]
@@ -157,6 +157,10 @@ func (s *Server) publicHandler() http.Handler {
 // included. A connection of HTTP/2 carries many: publicStreams of them.
 const publicRequests, publicStreams = publicConnections, 16
 
+// publicFrame bounds a frame of HTTP/2, each of which is in memory as a whole: the least
+// that RFC 9113 §4.2 allows, as requests have no body.
+const publicFrame = 16 << 10
+
 // bounded refuses requests above publicRequests at once.
 func (s *Server) bounded(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -166,9 +170,12 @@ func (s *Server) bounded(h http.Handler) http.Handler {
 			http.Error(w, fmt.Sprintf("%d requests are in progress already", publicRequests), http.StatusServiceUnavailable)
 			return
 		}
-		h.ServeHTTP(w, r)
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), publicKey{}, true)))
 	})
 }
+
+// publicKey is the context key of requests on http_listen: true.
+type publicKey struct{}
 
 // reading is the handler of everything that changes nothing. status is the freshness
 // of the status.
@@ -232,25 +239,34 @@ func NewVerdict(o director.Outcome, running *config.Config) api.Verdict {
 	}
 }
 
-// TryPublic returns what PreparePublic would refuse of a configuration on this host,
+// TryPublic returns what ReadPublic would refuse of a configuration on this host,
 // without listening.
-func TryPublic(log *slog.Logger) reload.Participant {
-	return (&Server{Log: log, bindOnly: true}).PreparePublic
+func TryPublic(log *slog.Logger) reload.Reader {
+	return (&Server{Log: log, bindOnly: true}).ReadPublic
 }
 
-// PreparePublic is the server's part in a start or reload. A new http_listen is opened
+// ReadPublic is the server's part in a start or reload. A new http_listen is opened
 // before anything is changed, and a port in use rejects the change. So does an invalid
 // web_config_file, except at a start: a director must not stay down for it.
-func (s *Server) PreparePublic(_, next *config.Config) (reload.Change, error) {
-	want, file := next.Global.HTTPListen, next.Global.WebConfigFile
-	old := s.public.Load()
-	if old != nil && want != "" {
+func (s *Server) ReadPublic(next *config.Config) reload.Participant {
+	file := next.Global.WebConfigFile
+	if s.public.Load() != nil && next.Global.HTTPListen != "" {
 		if err := CheckWeb(file); err != nil {
-			return reload.Change{}, fmt.Errorf("%s: global.web_config_file: %w", next.File, err)
+			return func(_, _ *config.Config) (reload.Change, error) {
+				return reload.Change{}, fmt.Errorf("%s: global.web_config_file: %w", next.File, err)
+			}
 		}
 	}
+	digest := webOf(file)
+	return func(_, _ *config.Config) (reload.Change, error) { return s.preparePublic(next, digest) }
+}
+
+// preparePublic opens http_listen, if it or its web_config_file changed.
+func (s *Server) preparePublic(next *config.Config, digest [sha256.Size]byte) (reload.Change, error) {
+	want, file := next.Global.HTTPListen, next.Global.WebConfigFile
+	old := s.public.Load()
 	l := newListener(want)
-	l.web, l.read = file, webOf(file)
+	l.web, l.read = file, digest
 	if old != nil && old.address == want && old.web == file && old.read == l.read {
 		return reload.Change{}, nil
 	}
@@ -334,7 +350,7 @@ func (s *Server) serve(l *listener, h http.Handler) {
 // reload may take long, so that there is no write timeout here.
 func (s *Server) server(h http.Handler) *http.Server {
 	closing := make(chan struct{})
-	server := &http.Server{Handler: h, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: publicStreams}, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
+	server := &http.Server{Handler: h, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: publicStreams, MaxReadFrameSize: publicFrame}, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.Background(), closingKey{}, closing)

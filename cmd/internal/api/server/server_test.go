@@ -264,7 +264,7 @@ func TestUnknownControlGroupIsRefused(t *testing.T) {
 func TestTheNetworkReadsOnly(t *testing.T) {
 	d := &stub{view: healthy()}
 	s := newServer(t, d)
-	change, err := s.PreparePublic(nil, configFor("127.0.0.1:0"))
+	change, err := s.ReadPublic(configFor("127.0.0.1:0"))(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +307,7 @@ func TestTheNetworkReadsOnly(t *testing.T) {
 // that runs goes on.
 func TestPortTaken(t *testing.T) {
 	s := newServer(t, &stub{view: healthy()})
-	first, err := s.PreparePublic(nil, configFor("127.0.0.1:0"))
+	first, err := s.ReadPublic(configFor("127.0.0.1:0"))(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,10 +318,10 @@ func TestPortTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	if _, err := s.PreparePublic(nil, configFor(taken.Addr().String())); err == nil || !strings.Contains(err.Error(), "http_listen") {
+	if _, err := s.ReadPublic(configFor(taken.Addr().String()))(nil, nil); err == nil || !strings.Contains(err.Error(), "http_listen") {
 		t.Errorf("a port that is taken: %v", err)
 	}
-	change, err := s.PreparePublic(nil, configFor("127.0.0.2:0"))
+	change, err := s.ReadPublic(configFor("127.0.0.2:0"))(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +329,7 @@ func TestPortTaken(t *testing.T) {
 	if resp, err := http.Get("http://" + address + "/healthz"); err != nil || resp.StatusCode != 200 {
 		t.Errorf("the running listener: %v, %v", resp, err)
 	}
-	off, err := s.PreparePublic(nil, configFor(""))
+	off, err := s.ReadPublic(configFor(""))(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,15 +14,18 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"regexp"
 	"strings"
 	"time"
 
+	"lvsd/cmd/internal/disk"
 	"lvsd/cmd/internal/trybind"
 
 	"github.com/prometheus/exporter-toolkit/web"
 )
+
+// webLimit bounds the size of a web_config_file, in bytes.
+const webLimit = 1 << 20
 
 // CheckWeb returns every error in a web_config_file and the certificates that it
 // names, with the line where that is known, and without the file's values, which are
@@ -31,11 +34,12 @@ func CheckWeb(file string) error {
 	if file == "" {
 		return nil
 	}
-	text, err := os.ReadFile(file)
+	text, err := disk.Read(file, webLimit)
 	if err != nil {
 		return fmt.Errorf("failed to read web_config_file: %w", err)
 	}
-	if err = web.Validate(file); err == nil {
+	// It reads the certificates too.
+	if _, err = disk.Within(file, func() (struct{}, error) { return struct{}{}, web.Validate(file) }); err == nil {
 		return nil
 	}
 	var all []error
@@ -86,7 +90,7 @@ func lineOf(text, mistake string) string {
 
 // webOf is the digest of a web_config_file.
 func webOf(file string) (digest [sha256.Size]byte) {
-	if text, err := os.ReadFile(file); err == nil {
+	if text, err := disk.Read(file, webLimit); err == nil {
 		digest = sha256.Sum256(text)
 	}
 	return digest

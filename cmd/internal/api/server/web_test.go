@@ -96,6 +96,11 @@ func TestMistakesInTheWebConfigFile(t *testing.T) {
 	if err := CheckWeb(filepath.Join(folder, "none.yml")); err == nil {
 		t.Error("a file that is missing is good")
 	}
+	for _, path := range []string{"/dev/zero", folder} { // refused without waiting for it
+		if err := CheckWeb(path); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
 }
 
 // caller asks one public listener, as itself or as a user.
@@ -147,7 +152,7 @@ func TestTLSAndAuthentication(t *testing.T) {
 	reload := func(file string) error {
 		next := configFor("127.0.0.1:0")
 		next.Global.WebConfigFile = file
-		change, err := s.PreparePublic(nil, next)
+		change, err := s.ReadPublic(next)(nil, nil)
 		if err == nil && change.Commit != nil {
 			change.Commit()
 		}
@@ -220,7 +225,7 @@ func TestAStartWithABrokenWebConfigFile(t *testing.T) {
 	s := newServer(t, &stub{view: healthy()})
 	next := configFor("127.0.0.1:0")
 	next.Global.WebConfigFile = file
-	change, err := s.PreparePublic(nil, next)
+	change, err := s.ReadPublic(next)(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,7 +328,7 @@ func TestWhoDoesNotRead(t *testing.T) {
 		}
 		written <- nil
 	})
-	change, err := s.PreparePublic(nil, configFor("127.0.0.1:0"))
+	change, err := s.ReadPublic(configFor("127.0.0.1:0"))(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,40 @@
+// This file changes the settings of interfaces that checks through a mark need.
+
+package daemon
+
+import (
+	"context"
+
+	"lvsd/cmd/internal/disk"
+	"lvsd/cmd/internal/host"
+)
+
+// replies is a host whose settings are changed in a goroutine of its own: what they were
+// is written to disk first, for which the director's loop must not wait.
+type replies struct {
+	host.ReplyAcceptor
+	changes disk.Writer[[]string]
+}
+
+func newReplies(h host.ReplyAcceptor) *replies {
+	r := &replies{ReplyAcceptor: h}
+	r.changes.Write = func(interfaces []string) error {
+		err := r.ReplyAcceptor.AcceptLocal(interfaces)
+		if err != nil {
+			h.Log.Error("checks with through may fail while this director is master", "reason", err)
+		}
+		return err
+	}
+	return r
+}
+
+// AcceptLocal is that of the host, and does not wait for it.
+func (r *replies) AcceptLocal(interfaces []string) error {
+	r.changes.Save(interfaces)
+	return nil
+}
+
+// restore restores all settings at the end, if the disk replies in time.
+func (r *replies) restore() error {
+	return disk.Await(context.Background(), r.changes.Save(nil), flushTimeout)
+}

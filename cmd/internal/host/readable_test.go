@@ -1,0 +1,64 @@
+package host
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"lvsd/config"
+)
+
+// TestWhoReads: by owner, group or others, and through every folder.
+func TestWhoReads(t *testing.T) {
+	folder := t.TempDir()
+	for dir := folder; dir != filepath.Dir(dir) && dir != os.TempDir(); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(folder, "key")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const other = 54321
+	owner, group, others := identity{uid: uint32(os.Getuid())}, identity{uid: other, gids: []uint32{7, uint32(os.Getgid())}}, identity{uid: other, gids: []uint32{7}}
+	for _, c := range []struct {
+		mode, folder os.FileMode
+		who          identity
+		want         string // of the error; "": it reads
+	}{
+		{0o600, 0o711, owner, ""}, {0o600, 0o711, group, "chown lvsd"}, {0o600, 0o711, others, "mode 0600"},
+		{0o640, 0o711, group, ""}, {0o640, 0o711, others, "mode 0640"}, {0o644, 0o711, others, ""},
+		{0o604, 0o711, group, "mode 0604"}, // the group's bits count for it alone
+		{0o644, 0o700, others, "folder " + folder}, {0o644, 0o710, group, ""},
+	} {
+		for path, mode := range map[string]os.FileMode{file: c.mode, folder: c.folder} {
+			if err := os.Chmod(path, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c.who.uid == 0 {
+			continue // root reads everything
+		}
+		err := c.who.reads(file)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("mode %04o in %04o, user %d of %d: %v, want %q", c.mode, c.folder, c.who.uid, c.who.gids, err, c.want)
+		}
+	}
+	if err := others.reads(filepath.Join(folder, "none")); err != nil {
+		t.Errorf("a file that is missing: %v", err)
+	}
+}
+
+// TestFilesOf: each file that is read is looked at.
+func TestFilesOf(t *testing.T) {
+	check := config.Check{HeadersFile: "/h", TLS: config.TLS{CAFile: "/ca", CertFile: "/c", KeyFile: "/k"}}
+	c := &config.Config{File: "/f", Global: config.Global{WebConfigFile: "/w"}, Pair: &config.Pair{KeyFile: "/v"},
+		Instances: []config.Instance{{Authentication: config.Authentication{KeyFile: "/v"}}},
+		Services:  []config.Service{{RealServers: []config.RealServer{{Checks: []config.Check{check, check}}}}}}
+	if got := filesOf(c); !slices.Equal(got, []string{"/f", "/w", "/v", "/ca", "/c", "/k", "/h"}) {
+		t.Errorf("%q", got)
+	}
+}
