@@ -41,6 +41,29 @@ func TestConvertExitCodes(t *testing.T) {
 	}
 }
 
+// TestConvertAsksTheOldParser: keepalived tests its files for each director, and what it
+// says is printed; it decides nothing.
+func TestConvertAsksTheOldParser(t *testing.T) {
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "keepalived.conf")
+	if err := os.WriteFile(conf, []byte("virtual_server 10.0.0.88 80 {\n protocol TCP\n real_server 10.0.0.9 80 {\n }\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	args := []string{"convert", "keepalived", "--check", "lb1=" + conf}
+	if code, _, errOut := ran(t, args...); code != exitDone || !strings.Contains(errOut, "keepalived is not installed here") {
+		t.Errorf("without keepalived: exit code %d: %s", code, errOut)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "keepalived"), []byte("#!/bin/sh\necho \"objection: $*\"\nexit 4\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errOut := ran(t, args...)
+	if code != exitDone || !strings.Contains(out, "[[virtual_service]]") || !strings.Contains(errOut, "objects to (exit status 4)") ||
+		!strings.Contains(errOut, "--config-test --use-file="+conf+" --config-id=lb1") {
+		t.Errorf("exit code %d: %s", code, errOut)
+	}
+}
+
 // TestReadingEndsWithTheContext: a FIFO without a writer blocks for ever.
 func TestReadingEndsWithTheContext(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
