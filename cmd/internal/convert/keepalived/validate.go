@@ -59,6 +59,16 @@ var rules = []rule{
 	{"too many addresses for an advert", "vrrp_instance", completeInstance,
 		"an advert has no room for so many addresses: the last ones are not advertised, as those of virtual_ipaddress_excluded",
 		excessAddresses},
+	{"no address with version 3 or in strict mode", "vrrp_instance", completeInstance,
+		"keepalived does not run an instance of version 3, or in strict mode, without virtual_ipaddress",
+		func(k *keepalived, b *node) []*node {
+			vips := b.find("virtual_ipaddress")
+			if vips != nil && len(vips.block) > 0 || k.versionOf(b) != 3 && !k.strictly(b) {
+				return nil
+			}
+			b.ignored = true
+			return []*node{b}
+		}},
 	{"state MASTER without a priority", "vrrp_instance", completeInstance,
 		"without a priority, state MASTER is priority 255",
 		func(_ *keepalived, b *node) []*node {
@@ -214,6 +224,9 @@ func (k *keepalived) validate(all []*node) {
 				continue
 			}
 			for _, r := range byBlock[b.keyword()] {
+				if b.ignored {
+					break
+				}
 				for _, n := range r.apply(k, b) {
 					k.notes.Add(convert.Adjusted, n.from, r.why)
 				}

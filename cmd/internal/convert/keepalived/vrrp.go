@@ -264,6 +264,10 @@ func (in *instanceReader) finish(b *node) {
 	in.interval(v6)
 	in.authentication()
 	in.addresses(e, addresses, excluded)
+	if !e.Has("addresses") {
+		in.note(convert.Lost, b, "lvsd has no instance without an address on its own interface")
+		return
+	}
 	in.root.Append("vrrp", e)
 	if len(others) > 0 {
 		in.otherFamily(b, others)
@@ -476,7 +480,9 @@ func (k *keepalived) syncGroups() {
 		for _, instance := range k.members(g) {
 			e := byName[k.names[instance]]
 			if e == nil {
-				k.note(convert.LeftOut, g, "there is no vrrp_instance %s", instance)
+				if k.instances[instance] == nil {
+					k.note(convert.LeftOut, g, "there is no vrrp_instance %s", instance)
+				}
 				continue
 			}
 			members = append(members, e)
