@@ -94,7 +94,8 @@ fi
 want=$(missing $base)
 [ -z "$want" ] || install $want
 if ! usable_ip_vs; then
-	want=$(missing user-mode-linux)
+	# A newer kernel is fetched at the first run, and patchelf makes it find its C library.
+	want=$(missing user-mode-linux patchelf)
 	[ -z "$want" ] || install $want
 fi
 

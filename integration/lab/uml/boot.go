@@ -14,22 +14,15 @@ import (
 	"lvsd/integration/lab/internal/runner"
 )
 
-const umlKernel = "/usr/bin/linux.uml"
-
-func umlProblem() error {
-	if _, err := os.Stat(umlKernel); err != nil {
-		return fmt.Errorf("%s is missing (make deps installs Debian's user-mode-linux)", umlKernel)
-	}
-	if _, err := os.Stat(umlModules); err != nil {
-		return fmt.Errorf("its modules are missing: %w", err)
-	}
+// inside is an error in a guest: a kernel of this kind does not run in itself.
+func inside() error {
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil && bytes.Contains(b, []byte("User Mode Linux")) {
 		return errors.New("this is one already, and it does not run in itself")
 	}
 	return nil
 }
 
-func runUML(o options, signals <-chan os.Signal) (int, error) {
+func runUML(o options, k kernel, signals <-chan os.Signal) (int, error) {
 	memory, err := memoryFolder(uint64(o.Mem))
 	if err != nil {
 		return runner.ExitFailed, err
@@ -44,12 +37,12 @@ func runUML(o options, signals <-chan os.Signal) (int, error) {
 	}
 	return o.Run(runner.Kernel{
 		What: "User-Mode Linux",
-		Path: umlKernel,
+		Path: k.image,
 		Args: []string{
 			fmt.Sprintf("mem=%dM", o.Mem>>20),
 			"root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw",
-			"init=" + self, runner.RoleVariable + "=" + runner.RoleGuest,
-			"con=null", "con0=null,fd:1", "ssl=null", fmt.Sprintf("ssl0=fd:%d", runner.LinkFD),
+			"init=" + self, runner.RoleVariable + "=" + runner.RoleGuest, modulesVariable + "=" + k.modules,
+			"seccomp=auto", "con=null", "con0=null,fd:1", "ssl=null", fmt.Sprintf("ssl0=fd:%d", runner.LinkFD),
 			"uml_dir=" + dir, "umid=lab", "quiet",
 		},
 		Env: []string{"TMPDIR=" + memory, "HOME=" + dir, "PATH=/usr/bin:/bin"},

@@ -18,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"time"
 
@@ -54,7 +55,8 @@ func main() {
 // options are the runner's flags.
 type options struct {
 	runner.Options
-	mode string
+	mode   string
+	folder string // of the fetched kernels
 }
 
 // run chooses the kernel.
@@ -68,16 +70,25 @@ func run(o options, signals <-chan os.Signal) (int, error) {
 			return runner.ExitFailed, fmt.Errorf("this machine's kernel cannot be used: %w", direct)
 		}
 	}
-	if err := umlProblem(); err != nil {
+	err := inside()
+	var k kernel
+	if err == nil {
+		k, err = chooseKernel(o.folder)
+	}
+	if err != nil {
 		return runner.ExitFailed, fmt.Errorf("no kernel with IPVS: this machine's: %w; User-Mode Linux: %w", direct, err)
 	}
-	return runUML(o, signals)
+	return runUML(o, k, signals)
 }
 
 func parse(args []string) (options, error) {
 	// The limit of a boot is far above the 1 to 5 s that it takes.
 	o := options{Options: runner.Options{Mem: 2 << 30, Timeout: 20 * time.Minute, BootLimit: 90 * time.Second}}
+	if self, err := os.Executable(); err == nil {
+		o.folder = filepath.Join(filepath.Dir(self), "kernels")
+	}
 	f := flag.NewFlagSet("uml", flag.ContinueOnError)
+	f.StringVar(&o.folder, "kernels", o.folder, "`FOLDER` into which kernels are fetched")
 	f.StringVar(&o.mode, "mode", "auto", "`KERNEL` to use: auto, direct (this machine's) or uml")
 	o.Flags(f)
 	if err := o.Parse(f, args); err != nil {

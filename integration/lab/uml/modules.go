@@ -3,13 +3,14 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 
 	"lvsd/integration/lab/internal/runner"
 )
 
-// umlModules is where Debian's user-mode-linux has them.
-const umlModules = "/usr/lib/uml/modules"
+// modulesVariable tells the guest the folder of the modules of all versions.
+const modulesVariable = "LVSD_LAB_MODULES"
 
 // wantedModules are loaded beforehand: IPVS with its schedulers, because
 // loading them late would be measured by a test, and what hosts are made of.
@@ -27,7 +28,7 @@ func loadModules() {
 		runner.Warnf("%v", err)
 		return
 	}
-	dir := filepath.Join(umlModules, version)
+	dir := filepath.Join(os.Getenv(modulesVariable), version)
 	if err := runner.LinkModules(dir, version); err != nil {
 		runner.Warnf("%v", err)
 	}

@@ -31,9 +31,17 @@ type umlRunner struct {
 	ctx  context.Context
 }
 
+// kernels is the folder in which the Makefile's runner has them, so that they are fetched
+// once.
+const kernels = "../../../bin/kernels"
+
 func newUML(t *testing.T) *umlRunner {
 	t.Helper()
-	if err := umlProblem(); err != nil {
+	err := inside()
+	if err == nil {
+		_, err = chooseKernel(kernels)
+	}
+	if err != nil {
 		if v := os.Getenv(lab.RequireVariable); v != "" && v != "0" {
 			t.Fatalf("%s is set and User-Mode Linux cannot run: %v", lab.RequireVariable, err)
 		}
@@ -57,7 +65,7 @@ func newUML(t *testing.T) *umlRunner {
 }
 
 func (r *umlRunner) command(args ...string) *exec.Cmd {
-	args = append([]string{"--mode", "uml", "--mem", "256M"}, args...)
+	args = append([]string{"--mode", "uml", "--kernels", kernels, "--mem", "256M"}, args...)
 	cmd := exec.CommandContext(r.ctx, r.path, args...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+r.tmp, "LAB_TEST=a b\nc")
 	return cmd
