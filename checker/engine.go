@@ -24,7 +24,7 @@ type Options struct {
 	// Log gets a DEBUG line per probe and a WARN for failures of this machine. A
 	// change of a verdict is not logged: OnChange reports it, once.
 	Log        *slog.Logger
-	Wake       func()              // a verdict or a reported weight changed: read Health
+	Wake       func()              // a verdict, a reported weight, or whether a target can be checked changed: read Health
 	ObserveLag func(time.Duration) // how much later than due a probe started
 	OnChange   func(Change)        // each change of a verdict, in order
 	// MaxProbes is how many probes may be in progress at once, which bounds the file
@@ -61,14 +61,14 @@ type Engine struct {
 
 	setMu sync.Mutex // serialises Set and Preview; locked before mu
 
-	mu            sync.Mutex
-	targets       map[ID]*target
-	probes        map[string]*probeState // by key; written with both locks held
-	due           dueQueue               // neither running nor gone
-	added         []*probeState          // without a first due time yet
-	changes       []Change               // to be passed to OnChange
-	reportChanged bool                   // an agent reported something: Wake is due
-	snapshot      map[ID]Health          // of Health; nil: out of date
+	mu       sync.Mutex
+	targets  map[ID]*target
+	probes   map[string]*probeState // by key; written with both locks held
+	due      dueQueue               // neither running nor gone
+	added    []*probeState          // without a first due time yet
+	changes  []Change               // to be passed to OnChange
+	wakeDue  bool                   // an agent's report changed, or whether a check can be made
+	snapshot map[ID]Health          // of Health; nil: out of date
 }
 
 // target is the state of one Target.
@@ -91,10 +91,11 @@ type checkState struct {
 	riseFall riseFall
 	// reason and detail explain the verdict: of the latest result that agreed
 	// with it, or of the latest result while the verdict is unknown.
-	reason outcome.Reason
-	detail string
-	cause  string
-	added  bool // created by the current Set
+	reason    outcome.Reason
+	detail    string
+	cause     string
+	unchecked bool // see Health.UncheckedSince
+	added     bool // created by the current Set
 }
 
 // probeState is the probe that all checks of one key share.
@@ -118,7 +119,9 @@ type probeState struct {
 	certExpiry time.Time // of the certificate seen last
 
 	last           outcome.Result
-	lastConclusive outcome.Result // the latest that says something about the server: neither Local nor DNS
+	lastConclusive outcome.Result // the latest that says something about the server
+	inconclusive   int            // results in a row that do not
+	uncheckedSince time.Time      // when the first of these probes started
 	totals         outcome.Totals
 	history        outcome.History
 }
@@ -239,14 +242,14 @@ func (e *Engine) startDue(due []*probeState, now time.Time) ([]*probeState, time
 		p.running = true
 		due = append(due, p)
 	}
-	changes, nudged := e.changes, e.reportChanged
-	e.changes, e.reportChanged = nil, false
+	changes, wakeDue := e.changes, e.wakeDue
+	e.changes, e.wakeDue = nil, false
 	e.mu.Unlock()
 	e.inFlight += len(due)
 	if full {
 		e.logFull(now)
 	}
-	e.notify(changes, nudged)
+	e.notify(changes, wakeDue)
 	return due, until
 }
 
@@ -356,7 +359,7 @@ func (e *Engine) logResult(ctx context.Context, a *arrival) {
 		e.o.Log.DebugContext(ctx, "probe", "check", p.kind, "address", p.address, "reason", string(r.Reason),
 			"phase", r.Phase, "detail", r.Detail, "took", r.Took)
 	}
-	if r.Reason == outcome.Local || r.Reason == outcome.DNS {
+	if !r.Reason.Conclusive() {
 		e.localFaults.warn(e.o.Log, p, r)
 	}
 	if e.o.ObserveLag != nil && !a.pathChecked {
@@ -378,17 +381,24 @@ func (e *Engine) record(a arrival, now time.Time) {
 	p.totals[r.Reason.Code()]++
 	p.history.Add(r)
 	if a.report != nil && *a.report != p.report {
-		p.report, e.reportChanged = *a.report, true
+		p.report, e.wakeDue = *a.report, true
 	}
 	if !a.certExpiry.IsZero() {
 		p.certExpiry = a.certExpiry
 	}
-	if r.Reason != outcome.Local && r.Reason != outcome.DNS {
-		p.lastConclusive = r
+	if r.Reason.Conclusive() {
+		p.lastConclusive, p.inconclusive = r, 0
 		for _, j := range p.checks {
 			if j.observe(r) {
 				e.updateVerdict(j.target, j.cause)
 			}
+		}
+	} else if p.inconclusive++; p.inconclusive == 1 {
+		p.uncheckedSince = r.At
+	}
+	for _, j := range p.checks {
+		if now := j.impossible(); now != j.unchecked {
+			j.unchecked, e.wakeDue = now, true
 		}
 	}
 	e.snapshot = nil
@@ -407,6 +417,17 @@ func (j *checkState) observe(r outcome.Result) bool {
 		j.reason, j.detail = r.Reason, r.Detail
 	}
 	return changedBy > 0
+}
+
+// impossible reports whether the check could not be made for as many probes as failures
+// take a server out of service. The lack of a program or of a name's address is no passing
+// shortage of this machine: there the first result counts.
+func (j *checkState) impossible() bool {
+	p := j.probe
+	if p.inconclusive == 0 {
+		return false
+	}
+	return p.inconclusive >= j.riseFall.fall || p.last.Reason == outcome.DNS || p.last.Phase == outcome.PhaseRun
 }
 
 // name identifies a check among those of its target: the type, and the address where
@@ -442,8 +463,8 @@ func (e *Engine) updateVerdict(t *target, cause string) {
 }
 
 // notify passes changes on, with no lock held.
-func (e *Engine) notify(changes []Change, nudged bool) {
-	if len(changes) == 0 && !nudged {
+func (e *Engine) notify(changes []Change, wakeDue bool) {
+	if len(changes) == 0 && !wakeDue {
 		return
 	}
 	if e.o.OnChange != nil {

@@ -27,7 +27,12 @@ type Health struct {
 	// does not depend on it.
 	Weight       int
 	Maint, Drain bool
-	Checks       []CheckHealth
+	// UncheckedSince is since when a check of the target cannot be made, because of this
+	// machine or its name servers, for at least Fall probes; zero: all can be made.
+	// UncheckedWhy is the check and the error. Verdict is that of before.
+	UncheckedSince time.Time
+	UncheckedWhy   string
+	Checks         []CheckHealth
 }
 
 // CheckHealth is the state of one check of a target. Last, Totals and History
@@ -111,6 +116,9 @@ func (t *target) health() Health {
 		if j.probe != nil {
 			h.Weight = min(h.Weight, j.probe.report.Weight)
 			h.Maint, h.Drain = h.Maint || j.probe.report.Maint, h.Drain || j.probe.report.Drain
+		}
+		if j.unchecked && h.UncheckedSince.IsZero() {
+			h.UncheckedSince, h.UncheckedWhy = j.probe.uncheckedSince, j.name()+": "+j.probe.last.Detail
 		}
 	}
 	return h

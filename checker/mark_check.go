@@ -15,7 +15,7 @@ import (
 // that has not been checked yet.
 func (e *Engine) needsPathCheck(a *arrival) bool {
 	p, r := a.probe, &a.result
-	if p.mark == 0 || a.pathChecked || p.gone || e.o.PathFault == nil || r.Reason == outcome.Local || r.Reason == outcome.DNS {
+	if p.mark == 0 || a.pathChecked || p.gone || e.o.PathFault == nil || !r.Reason.Conclusive() {
 		return false
 	}
 	return slices.ContainsFunc(p.checks, func(j *checkState) bool { return j.riseFall.verdict != verdictOf(r.Reason == outcome.OK) })

@@ -61,7 +61,8 @@ func (e *Engine) clone() *Engine {
 	s := &Engine{targets: make(map[ID]*target, len(e.targets)), probes: make(map[string]*probeState, len(e.probes))}
 	for key, p := range e.probes {
 		copied := &probeState{key: key, address: p.address, kind: p.kind, timeout: p.timeout, timing: p.timing,
-			report: p.report, certExpiry: p.certExpiry, last: p.last, lastConclusive: p.lastConclusive, totals: p.totals}
+			report: p.report, certExpiry: p.certExpiry, last: p.last, lastConclusive: p.lastConclusive, totals: p.totals,
+			inconclusive: p.inconclusive, uncheckedSince: p.uncheckedSince}
 		if _, ok := p.prober.(probe.ReportResumer); ok {
 			copied.prober = previewProber{}
 		}

@@ -61,6 +61,11 @@ func (d *Dialer) Connect(ctx context.Context, deadline time.Time) (*Conn, outcom
 // server only and reports ICMP errors. A datagram of length 0 is read as io.EOF.
 func (d *Dialer) ConnectDatagram(ctx context.Context, deadline time.Time, kind, protocol int) (*Conn, outcome.Outcome) {
 	fd, to, err := d.socket(kind, protocol)
+	if err == nil && kind == unix.SOCK_DGRAM && protocol == 0 {
+		if err = d.reportErrors(fd); err != nil {
+			unix.Close(fd)
+		}
+	}
 	if err == nil {
 		if err = unix.Connect(fd, to); err != nil {
 			unix.Close(fd)
@@ -73,6 +78,43 @@ func (d *Dialer) ConnectDatagram(ctx context.Context, deadline time.Time, kind, 
 	c.traceOpen(d.To)
 	c.eof.Store(true) // Close sends no reset
 	return c, outcome.Outcome{}
+}
+
+// reportErrors makes a UDP socket report every ICMP error, also that a host is
+// unreachable, which the kernel takes for transient otherwise (udp_err, net/ipv4/udp.c).
+func (d *Dialer) reportErrors(fd int) error {
+	level, option := unix.SOL_IP, unix.IP_RECVERR
+	if d.To.Addr().Is6() {
+		level, option = unix.SOL_IPV6, unix.IPV6_RECVERR
+	}
+	if err := unix.SetsockoptInt(fd, level, option, 1); err != nil {
+		return &outcome.LocalError{Err: fmt.Errorf("failed to receive ICMP errors: %w", err)}
+	}
+	return nil
+}
+
+// Detach leaves the socket open without deadline and context, for PendingError. Close
+// still closes it; so does the garbage collector.
+func (c *Conn) Detach() {
+	c.stopWatch()
+	c.SetDeadline(time.Time{})
+}
+
+// PendingError returns and clears the error that arrived for a datagram socket since it
+// was last used; nil if none did.
+func (c *Conn) PendingError() error {
+	raw, err := c.File.SyscallConn()
+	if err != nil {
+		return err
+	}
+	pending := 0
+	if e := raw.Control(func(fd uintptr) { pending, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR) }); e != nil {
+		return e
+	}
+	if err == nil && pending != 0 {
+		err = unix.Errno(pending)
+	}
+	return err
 }
 
 // newConn returns a Conn that ends at the deadline and with ctx.

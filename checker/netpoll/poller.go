@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"lvsd/checker/outcome"
 	"net/netip"
 	"os"
 	"sync/atomic"
@@ -138,7 +139,9 @@ func (s *epollPoller) Connect(d *Dialer) (int, error) {
 		return -1, err
 	}
 	if err = rawConnect(fd, &name); err == nil || err == unix.EINPROGRESS {
-		err = s.Watch(fd)
+		if err = s.Watch(fd); err != nil {
+			err = &outcome.LocalError{Err: err}
+		}
 	}
 	if err != nil {
 		unix.Close(fd)

@@ -64,27 +64,40 @@ func reasonOfErrno(errno unix.Errno) Reason {
 		unix.EPIPE: // a reset that was reported already, or that arrived in CLOSE_WAIT
 		return Reset
 	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENONET, unix.ENETDOWN,
-		unix.ENOPROTOOPT, unix.EOPNOTSUPP, unix.EMSGSIZE, unix.EPROTO:
+		unix.ENOPROTOOPT, unix.EOPNOTSUPP, unix.EMSGSIZE, unix.EPROTO,
+		unix.EACCES, unix.EPERM, unix.EINVAL: // of connect(2) and send(2): see routeErrors
 		return Unreachable
 	}
 	// EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL and EADDRINUSE (no source
-	// port, or a source address that is not local), EPERM and EACCES (a mark
-	// without the permission, a local filter, a prohibit route), EINVAL (a blackhole
-	// route), and whatever is missing above: none proves a failure of the server.
+	// port, or a source address that is not local), and whatever is missing above:
+	// none proves a failure of the server.
 	return Local
+}
+
+// routeErrors explains errors of connect(2) and send(2) that concern one destination
+// (fib_props in net/ipv4/fib_semantics.c, ip6_rt_type_to_error in net/ipv6/route.c). No
+// client of this machine reaches that server, and nothing that lvsd forwards does.
+var routeErrors = map[unix.Errno]string{
+	unix.EINVAL: "the route to it is a blackhole (EINVAL)",
+	unix.EACCES: "the route to it prohibits sending (EACCES)",
+	unix.EPERM:  "a packet filter of this machine refuses it (EPERM)",
 }
 
 // ErrorText is the message of an error without the names of the layers it passed
 // through.
 func ErrorText(err error) string {
+	local := ReasonOf(err) == Local
 	var file *os.PathError
 	if errors.As(err, &file) {
 		err = file.Err
 	}
 	var errno unix.Errno
 	if errors.As(err, &errno) {
-		if name := unix.ErrnoName(errno); ReasonOf(err) == Local && name != "" {
+		switch name := unix.ErrnoName(errno); {
+		case local && name != "":
 			return err.Error() + " (" + name + ")" // with the operation: the operator can fix it
+		case !local && routeErrors[errno] != "":
+			return routeErrors[errno]
 		}
 		return errno.Error()
 	}
@@ -133,5 +146,5 @@ func Printable(s string, limit int) string {
 
 // LocalFailure returns the outcome of an error that is this machine's, whatever it is.
 func LocalFailure(err error) Outcome {
-	return NewOutcome(Local, PhaseConnect, Printable(ErrorText(err), MaxDetail))
+	return NewOutcome(Local, PhaseConnect, Printable(ErrorText(&LocalError{err}), MaxDetail))
 }

@@ -18,8 +18,9 @@ func TestReasonOfErrno(t *testing.T) {
 		{errnoError("ECONNREFUSED"), Refused}, {errnoError("ETIMEDOUT"), Timeout}, {errnoError("ECONNRESET"), Reset},
 		{errnoError("EPIPE"), Reset}, {errnoError("EHOSTUNREACH"), Unreachable}, {errnoError("ENETUNREACH"), Unreachable},
 		{errnoError("EMFILE"), Local}, {errnoError("ENFILE"), Local}, {errnoError("ENOBUFS"), Local}, {errnoError("ENOMEM"), Local},
-		{errnoError("EADDRNOTAVAIL"), Local}, {errnoError("EADDRINUSE"), Local}, {errnoError("EPERM"), Local},
-		{errnoError("EACCES"), Local}, {errnoError("EINVAL"), Local}, {errnoError("ENODEV"), Local},
+		{errnoError("EADDRNOTAVAIL"), Local}, {errnoError("EADDRINUSE"), Local}, {errnoError("ENODEV"), Local},
+		{errnoError("EPERM"), Unreachable}, {errnoError("EACCES"), Unreachable}, {errnoError("EINVAL"), Unreachable},
+		{&LocalError{errnoError("EINVAL")}, Local}, {&LocalError{errnoError("EPERM")}, Local},
 		{&LocalError{errnoError("ENOPROTOOPT")}, Local}, {errnoError("ENOPROTOOPT"), Unreachable},
 	} {
 		if got := ReasonOf(tt.err); got != tt.want {

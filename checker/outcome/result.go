@@ -34,6 +34,9 @@ const (
 // reasons in their stored order: Totals and History keep the index.
 var reasons = [...]Reason{OK, Refused, Timeout, Reset, Unreachable, Closed, TLS, Status, Body, Protocol, Local, Off, DNS, Exec, Agent}
 
+// Conclusive reports whether the outcome says something about the server.
+func (r Reason) Conclusive() bool { return r != Local && r != DNS }
+
 func (r Reason) Code() uint8 {
 	for i, known := range reasons {
 		if r == known {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
 )
 
 func TestUDP(t *testing.T) {
@@ -55,6 +56,72 @@ func TestUDP(t *testing.T) {
 	}
 	if after := checktest.Descriptors(t); after > before {
 		t.Errorf("%d descriptors became %d", before, after)
+	}
+}
+
+// An error that arrives after the end of a probe counts for those that are not answered
+// either, until a datagram was sent for which none arrived.
+func TestUDPLateError(t *testing.T) {
+	server, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := server.LocalAddr().(*net.UDPAddr)
+	made, err := newUDPProbe(&Check{Type: TypeUDP, Address: at.AddrPort(), Send: "a"}, NewShared())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := made.(*udpProbe)
+	probe := func() outcome.Outcome { return p.Probe(t.Context(), time.Now().Add(checktest.Hurry)) }
+	checktest.Want(t, probe(), outcome.OK, outcome.PhaseReceive, "no refusal")
+
+	server.Close()
+	if _, err := p.pending.Write([]byte("b")); err != nil { // refused, and the probe is over
+		t.Fatal(err)
+	}
+	raw, err := p.pending.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd)}}, -1); err != nil { // until the error is there
+			t.Error(err)
+		}
+	})
+	if server, err = net.ListenUDP("udp", at); err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	for _, when := range []string{"with the error", "while the fate of its own datagram is unknown"} {
+		t.Log(when)
+		checktest.Want(t, probe(), outcome.Refused, outcome.PhaseReceive, "connection refused")
+	}
+	p.sent = p.sent.Add(-errorDelay)
+	checktest.Want(t, probe(), outcome.OK, outcome.PhaseReceive, "no refusal")
+}
+
+// The kernel reports an unreachable host to a socket only where that is asked for.
+func TestUDPReportsEveryError(t *testing.T) {
+	for _, to := range []string{"127.0.0.1:9", "[::1]:9"} {
+		d := newDialer(&Check{Address: netip.MustParseAddrPort(to)})
+		c, out := d.ConnectDatagram(t.Context(), time.Now().Add(checktest.Patience), unix.SOCK_DGRAM, 0)
+		if c == nil {
+			t.Fatal(out)
+		}
+		level, option := unix.SOL_IP, unix.IP_RECVERR
+		if d.To.Addr().Is6() {
+			level, option = unix.SOL_IPV6, unix.IPV6_RECVERR
+		}
+		raw, err := c.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw.Control(func(fd uintptr) {
+			if on, err := unix.GetsockoptInt(int(fd), level, option); on != 1 || err != nil {
+				t.Errorf("%s: the option is %d, %v", to, on, err)
+			}
+		})
+		c.Close()
 	}
 }
 

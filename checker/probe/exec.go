@@ -73,7 +73,7 @@ func (p *execProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outco
 func programOutcome(name string, e program.Ending) outcome.Outcome {
 	said := e.Output
 	if e.Err != nil {
-		return outcome.NewOutcome(outcome.Local, outcome.PhaseRun, outcome.Printable("failed to run "+name+": "+outcome.ErrorText(e.Err), outcome.MaxDetail))
+		return outcome.NewOutcome(outcome.Local, outcome.PhaseRun, outcome.Printable("failed to run "+name+": "+outcome.ErrorText(&outcome.LocalError{Err: e.Err}), outcome.MaxDetail))
 	}
 	if detail := e.String(); detail != "" {
 		if said != "" {

@@ -8,9 +8,13 @@ import (
 	"lvsd/checker/outcome"
 	"lvsd/checker/resolver"
 	"lvsd/checker/trace"
+	"net/netip"
+	"os/exec"
 	"regexp"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Shared has what the probers of one Set have in common: ten thousand servers may be
@@ -112,6 +116,36 @@ func Try(c Check) error {
 	}
 	_, err := NewProber(&c, NewShared())
 	return err
+}
+
+// CheckHost returns why this machine cannot make a check that NewProber accepts: a program
+// that cannot be run, a name without addresses, a source address that is not local, a
+// route that refuses the server's address. Nothing is sent but a query for the name.
+func CheckHost(ctx context.Context, c Check, common *Shared) error {
+	if !c.Probes() || c.MarkPath { // the path of a mark is not there yet
+		return nil
+	}
+	if c.Type == TypeExec {
+		_, err := exec.LookPath(c.Command[0])
+		return err
+	}
+	to := c.Address.Addr()
+	if c.HostName != "" {
+		all, err := common.Resolver.Lookup(ctx, c.HostName)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.HostName, err)
+		}
+		if to, err = firstOf(all, c.From); err != nil {
+			return fmt.Errorf("%s: %w", c.HostName, err)
+		}
+	}
+	c.Address = netip.AddrPortFrom(to, max(c.Address.Port(), 1)) // connect(2) wants a port
+	d := newDialer(&c)
+	conn, out := d.ConnectDatagram(ctx, time.Now().Add(time.Second), unix.SOCK_DGRAM, 0)
+	if conn == nil {
+		return fmt.Errorf("%v: %s", to, out.Detail)
+	}
+	return conn.Close()
 }
 
 // Once runs a check once. The error is that of an invalid check; a failure of the server

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"fmt"
 	"lvsd/checker/netpoll"
 	"lvsd/checker/outcome"
 	"lvsd/checker/resolver"
@@ -70,22 +71,30 @@ func (p *namedProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outc
 
 // choose selects an address and makes its prober. The outcome is zero on success.
 func (p *namedProbe) choose(all []netip.Addr) outcome.Outcome {
-	if from := p.check.From.Unmap(); from.IsValid() {
-		all = slices.DeleteFunc(slices.Clone(all), func(a netip.Addr) bool { return a.Unmap().Is4() != from.Is4() })
-	}
-	if len(all) == 0 {
-		return outcome.NewOutcome(outcome.DNS, outcome.PhaseName, outcome.Printable(p.check.HostName+": no address of the family of "+p.check.From.String(), outcome.MaxDetail))
+	first, err := firstOf(all, p.check.From)
+	if err != nil {
+		return outcome.NewOutcome(outcome.DNS, outcome.PhaseName, outcome.Printable(p.check.HostName+": "+err.Error(), outcome.MaxDetail))
 	}
 	if p.current != nil && slices.Contains(all, p.addr) {
 		return outcome.Outcome{}
 	}
-	run, err := p.prober(all[0])
+	run, err := p.prober(first)
 	if err != nil {
 		return outcome.NewOutcome(outcome.Local, outcome.PhaseName, outcome.Printable(err.Error(), outcome.MaxDetail))
 	}
 	if r, ok := run.(ReportResumer); ok && p.report != nil {
 		r.ResumeReport(*p.report)
 	}
-	p.addr, p.current = all[0], run
+	p.addr, p.current = first, run
 	return outcome.Outcome{}
+}
+
+// firstOf returns the first address of the family of a source address, if there is one.
+func firstOf(all []netip.Addr, from netip.Addr) (netip.Addr, error) {
+	for _, a := range all {
+		if !from.IsValid() || a.Unmap().Is4() == from.Unmap().Is4() {
+			return a, nil
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("no address of the family of %v", from)
 }

@@ -115,15 +115,22 @@ func (n *Resolver) due(now time.Time) (hosts []string, wait time.Duration) {
 	return hosts, wait
 }
 
-func (n *Resolver) lookup(ctx context.Context, host string) {
+// Lookup looks a name up once, within lookupTimeout. The result is not cached.
+func (n *Resolver) Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	limited, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	addresses, err := n.LookupFunc(limited, host)
-	if ctx.Err() != nil {
-		return
-	}
 	if err == nil && len(addresses) == 0 {
 		err = errors.New("no addresses")
+	}
+	return addresses, err
+}
+
+// lookup looks up one of the names and caches the result.
+func (n *Resolver) lookup(ctx context.Context, host string) {
+	addresses, err := n.Lookup(ctx, host)
+	if ctx.Err() != nil {
+		return
 	}
 	n.mu.Lock()
 	if one := n.entries[host]; one != nil && one.pending {

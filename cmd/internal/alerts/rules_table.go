@@ -33,6 +33,10 @@ func (b *ruleBuilder) service() {
 	b.add("LvsdBackupCannotServe", Ticket, b.waiting(5*time.Minute), standby,
 		`The backup {{ $labels.instance }} could not serve{{ with $labels.service }} {{ . }}{{ end }}`,
 		`It does not reach servers that the master reaches. After a failover{{ with $labels.service }} service {{ . }}{{ end }} would be down.`)
+	b.add("LvsdServerUnchecked", Ticket, b.waiting(5*time.Minute),
+		b.of("lvsd_virtual_service_real_servers_unchecked")+" > 0",
+		`{{ $labels.instance }} cannot check {{ $value }} real servers of {{ $labels.service }}`,
+		`It keeps them at their last known health, or out if there is none: a failure is not noticed, and neither is a recovery. The director is the cause, or its name servers: a source address, a program, a name, descriptors.`)
 	b.servers()
 	if !b.has(func(c *config.Config) bool { return c.Global.PerServerMetrics && encrypts(c) }) {
 		return

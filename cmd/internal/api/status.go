@@ -130,7 +130,11 @@ type RealServerStatus struct {
 	Configured int       `json:"configured_weight"`
 	Verdict    string    `json:"verdict"` // up, down, unknown
 	Since      time.Time `json:"since,omitzero"`
-	Draining   bool      `json:"draining"`
+	// UncheckedSince is since when this director cannot make one of its checks, and
+	// Unchecked which and why.
+	UncheckedSince time.Time `json:"unchecked_since,omitzero"`
+	Unchecked      string    `json:"unchecked,omitempty"`
+	Draining       bool      `json:"draining"`
 	// DrainingSince is when the drain began.
 	DrainingSince time.Time `json:"draining_since,omitzero"`
 	// DrainUntil is when a manual drain ends by itself.

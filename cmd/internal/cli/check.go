@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,9 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lvsd/checker/probe"
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/api/server"
 	"lvsd/cmd/internal/daemon"
+	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/host"
 	"lvsd/config"
 )
@@ -21,10 +24,10 @@ func checkCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Test the configuration file",
-		Long:  "Tests the configuration file for every director in it and prints every mistake\nwith its place, those of its web_config_file too where that is there. It touches\nnothing and needs no rights. With --host it also looks at this machine:\ninterfaces, IPVS, rights and what `lvsd host check` looks at.",
+		Long:  "Tests the configuration file for every director in it and prints every mistake\nwith its place, those of its web_config_file too where that is there. It touches\nnothing and needs no rights. With --host it also looks at this machine:\ninterfaces, IPVS, rights, what `lvsd host check` looks at, and whether its checks\ncan be made: programs, names, source addresses and routes.",
 		Args:  cobra.NoArgs,
-		RunE: asFailure(func(*cobra.Command, []string) error {
-			v := check(o, onHost)
+		RunE: asFailure(func(cmd *cobra.Command, _ []string) error {
+			v := check(cmd.Context(), o, onHost)
 			if asJSON {
 				if err := printJSON(v); err != nil {
 					return err
@@ -52,7 +55,7 @@ type checked struct {
 	Warnings []string `json:"warnings"`
 }
 
-func check(o *options, onHost bool) checked {
+func check(ctx context.Context, o *options, onHost bool) checked {
 	v := checked{File: o.Path, Errors: []string{}, Warnings: []string{}}
 	file, err := o.Parse()
 	if err != nil {
@@ -76,6 +79,7 @@ func check(o *options, onHost bool) checked {
 				}
 			}
 			mistakes = append(mistakes, daemon.Try(c, slog.New(slog.DiscardHandler)))
+			mistakes = append(mistakes, director.Impossible(ctx, c, probe.NewShared())...)
 			v.Errors = append(v.Errors, api.Lines(errors.Join(mistakes...))...)
 		}
 	}

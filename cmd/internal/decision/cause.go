@@ -32,14 +32,16 @@ const (
 	CauseDamping    CauseKind = "damping"    // up, but it failed too often lately
 	CauseFallback   CauseKind = "fallback"   // the quorum is lost, and the fallback serves
 
-	// These lower nothing: they explain why the checks' health does not count.
-	CauseGuard  CauseKind = "guard"
-	CausePanic  CauseKind = "panic"
-	CauseQuorum CauseKind = "quorum" // damping is released for it
+	// These lower nothing: they explain why the checks' health does not count, or is that
+	// of before.
+	CauseGuard     CauseKind = "guard"
+	CausePanic     CauseKind = "panic"
+	CauseQuorum    CauseKind = "quorum"    // damping is released for it
+	CauseUnchecked CauseKind = "unchecked" // a check cannot be made
 )
 
 func (c Cause) overrides() bool {
-	return c.Kind == CauseGuard || c.Kind == CausePanic || c.Kind == CauseQuorum
+	return c.Kind == CauseGuard || c.Kind == CausePanic || c.Kind == CauseQuorum || c.Kind == CauseUnchecked
 }
 
 // Why returns the cause that decides: the first one with the lowest weight. A cause that

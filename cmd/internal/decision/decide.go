@@ -60,8 +60,12 @@ type RealServer struct {
 	DrainUntil time.Time
 	// Verdict is the checks' own, before guard and panic mode.
 	Verdict checker.Verdict
-	Agent   Agent
-	Causes  []Cause // the configured weight first
+	// UncheckedSince is since when this director cannot make a check of the server, and
+	// UncheckedWhy which and why; zero: it can.
+	UncheckedSince time.Time
+	UncheckedWhy   string
+	Agent          Agent
+	Causes         []Cause // the configured weight first
 
 	ramp  ramp
 	flaps flaps
@@ -170,7 +174,8 @@ func (d *decider) evaluate(svc config.Service, rs config.RealServer, before *Rea
 	id := ServerID(svc, rs)
 	h := d.Health[id]
 	s := &evaluation{rs: rs, health: h, kernel: kernel, inKernel: known, before: before,
-		plan: RealServer{ID: id, Address: rs.Address, Configured: rs.Weight, Verdict: h.Verdict, Agent: agentOf(h)}}
+		plan: RealServer{ID: id, Address: rs.Address, Configured: rs.Weight, Verdict: h.Verdict, Agent: agentOf(h),
+			UncheckedSince: h.UncheckedSince, UncheckedWhy: h.UncheckedWhy}}
 	if s.drained = rs.Weight == 0 || d.Now.Before(rs.DrainUntil); d.Now.Before(rs.DrainUntil) {
 		s.plan.DrainUntil = rs.DrainUntil
 		d.wakeAt(rs.DrainUntil)
@@ -218,6 +223,11 @@ func (d *decider) applyWeights(svc config.Service, p *Service, s *evaluation) {
 	if a := s.plan.Agent; a.reducesWeight() {
 		add(CauseAgent, a.weight(rs.Weight), time.Time{}, "the server says %s", a)
 	}
+	unchecked := ""
+	if !h.UncheckedSince.IsZero() {
+		add(CauseUnchecked, rs.Weight, h.UncheckedSince, "unchecked: %s", h.UncheckedWhy)
+		unchecked = "; unchecked: " + h.UncheckedWhy
+	}
 	if percent := s.slowStart(d, svc); percent < 100 && !p.Panic {
 		add(CauseSlowStart, share(rs.Weight, percent), s.plan.ramp.since, "slow start %d %% of %v", percent, svc.SlowStart)
 		until(s.plan.ramp.since.Add(svc.SlowStart))
@@ -234,9 +244,9 @@ func (d *decider) applyWeights(svc config.Service, p *Service, s *evaluation) {
 		// Rule 7 of docs/design.md: a server that the kernel has keeps its weight, a
 		// new one waits.
 		if s.inKernel {
-			add(CausePending, min(s.kernel.Weight, rs.Weight), h.Since, "no verdict yet: the kernel's weight %d holds%s", s.kernel.Weight, s.plan.savedReason())
+			add(CausePending, min(s.kernel.Weight, rs.Weight), h.Since, "no verdict yet: the kernel's weight %d holds%s%s", s.kernel.Weight, s.plan.savedReason(), unchecked)
 		} else {
-			add(CausePending, 0, h.Since, "no verdict yet, and new to the kernel")
+			add(CausePending, 0, h.Since, "no verdict yet, and new to the kernel%s", unchecked)
 		}
 	case s.damped:
 		add(CauseDamping, 0, h.Since, "%s", s.downReason())

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -114,6 +115,35 @@ func TestEffectiveWeightIsTheLowestCause(t *testing.T) {
 		}
 		if s.Verdict == checker.Down && s.Weight != 0 {
 			t.Fatalf("a server that is down has weight %d", s.Weight)
+		}
+	}
+}
+
+// TestUncheckedIsACause: it lowers nothing, and explains the weight unless the file or the
+// lack of any result does.
+func TestUncheckedIsACause(t *testing.T) {
+	unchecked := func(v checker.Verdict) map[checker.ID]checker.Health {
+		return map[checker.ID]checker.Health{id: {Verdict: v, Weight: 100, Cause: "http refused, 3 of 3", UncheckedSince: start, UncheckedWhy: "http: EADDRNOTAVAIL"}}
+	}
+	for _, c := range []struct {
+		name       string
+		configured int
+		kernel     ipvs.Table
+		verdict    checker.Verdict
+		weight     int
+		why        CauseKind
+		text       string
+	}{
+		{"up", 5, kernelWith(5), checker.Up, 5, CauseUnchecked, "unchecked: http: EADDRNOTAVAIL"},
+		{"down", 5, kernelWith(0), checker.Down, 0, CauseVerdict, "refused"},
+		{"drained", 0, kernelWith(0), checker.Up, 0, CauseDrain, "weight 0"},
+		{"never checked", 5, nil, checker.Unknown, 0, CausePending, "unchecked: http: EADDRNOTAVAIL"},
+		{"not checked since the start", 5, kernelWith(5), checker.Unknown, 5, CauseUnchecked, "unchecked: http: EADDRNOTAVAIL"},
+	} {
+		plan := Decide(Inputs{Now: start, Config: oneServer(c.configured, nil), Health: unchecked(c.verdict), Kernel: c.kernel})
+		s := plan.Services[0].Servers[0]
+		if why := s.Why(); s.Weight != c.weight || why.Kind != c.why || !strings.Contains(why.Text, c.text) || !s.UncheckedSince.Equal(start) {
+			t.Errorf("%s: weight %d, %+v", c.name, s.Weight, why)
 		}
 	}
 }

@@ -53,7 +53,8 @@ func sameHealthMap(a, b map[checker.ID]checker.Health) bool {
 // sameHealth compares what decisions read of it.
 func sameHealth(a, b checker.Health) bool {
 	return a.Verdict == b.Verdict && a.Since.Equal(b.Since) && a.Cause == b.Cause && a.Detail == b.Detail &&
-		a.Weight == b.Weight && a.Maint == b.Maint && a.Drain == b.Drain
+		a.Weight == b.Weight && a.Maint == b.Maint && a.Drain == b.Drain &&
+		a.UncheckedSince.Equal(b.UncheckedSince) && a.UncheckedWhy == b.UncheckedWhy
 }
 
 // Lookup returns a function that finds a server of the service; most are at the same place

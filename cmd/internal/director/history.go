@@ -69,6 +69,9 @@ func recordServers(before, svc *decision.Service, add func(event.Event)) {
 	for i, s := range svc.Servers {
 		was := find(i, s.Address)
 		kept[was] = true
+		if e, changed := uncheckedEvent(was, s); changed {
+			add(e)
+		}
 		if e, changed := weightEvent(was, s); changed {
 			add(e)
 		}
@@ -97,6 +100,18 @@ func weightEvent(before *decision.RealServer, s decision.RealServer) (event.Even
 		e.From = weightText(*before)
 	}
 	return e, true
+}
+
+// uncheckedEvent is an event when a check of a server cannot be made any more, and when all
+// can again.
+func uncheckedEvent(before *decision.RealServer, s decision.RealServer) (event.Event, bool) {
+	was, is := before != nil && !before.UncheckedSince.IsZero(), !s.UncheckedSince.IsZero()
+	e := event.Event{Kind: event.KindHealth, Service: s.ID.Service, RealServer: s.ID.RealServer,
+		From: "checked", To: "unchecked", Reason: s.UncheckedWhy}
+	if !is {
+		e.From, e.To, e.Reason = e.To, e.From, "its checks can be made again"
+	}
+	return e, was != is
 }
 
 // guardEvent is an event when the guard froze the health, and when that ended. What it let

@@ -1,6 +1,8 @@
 package director
 
 import (
+	"context"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -195,4 +197,41 @@ func Probes(c *config.Config, svc config.Service) ([]checker.Target, error) {
 		all[i].Checks = slices.DeleteFunc(all[i].Checks, func(c probe.Check) bool { return c.MarkPath })
 	}
 	return all, nil
+}
+
+// Impossible returns why this machine cannot make some of the checks, with their places in
+// the file: see probe.CheckHost. What the file itself lacks is Try's to report.
+func Impossible(ctx context.Context, c *config.Config, common *probe.Shared) []error {
+	var t targets
+	change, err := t.prepare(nil, c)
+	if err != nil {
+		return nil
+	}
+	change.Commit()
+	known := map[string]error{} // many servers share a program or a source address
+	reported := map[string]bool{}
+	var all []error
+	for _, svc := range c.Services {
+		for _, rs := range svc.RealServers {
+			for _, check := range rs.Checks {
+				made := t.check(check)
+				made.MarkPath = check.Through
+				key := fmt.Sprint(made.Type, made.Command, made.HostName, made.Address.Addr(), made.From, made.Mark, made.MarkPath)
+				err, done := known[key]
+				if !done {
+					err = probe.CheckHost(ctx, made, common)
+					known[key] = err
+				}
+				if err == nil {
+					continue
+				}
+				err = fmt.Errorf("%s:%d:%d: virtual_service %s: %s check: %w", c.File, check.Line, check.Col, svc.Name, check.Type, err)
+				if !reported[err.Error()] {
+					reported[err.Error()] = true
+					all = append(all, err)
+				}
+			}
+		}
+	}
+	return all
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"lvsd/checker/probe"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/markprobe"
 	"lvsd/config"
@@ -67,5 +68,27 @@ func TestNoProbeBeforeItsPath(t *testing.T) {
 		if k.Address.String() != want || k.Mark != 0x6c760000 || k.From.String() != "10.0.0.12" {
 			t.Errorf("%s, mark %d, from %s", k.Address, k.Mark, k.From)
 		}
+	}
+}
+
+// TestImpossibleChecks: what this machine cannot check is named once a check of the file,
+// whatever the number of servers.
+func TestImpossibleChecks(t *testing.T) {
+	f, err := config.Parse("lvsd.toml", []byte(`[[virtual_service]]
+name = "web"
+address = "10.0.0.88:80"
+check = [{ type = "exec", command = ["/usr/local/bin/no-such-probe"] }, { type = "connect", address = "127.0.0.1:9" }]
+real_servers = [{ address = "10.0.0.9:80" }, { address = "10.0.0.10:80" }]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := f.For("lb1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := Impossible(t.Context(), c, probe.NewShared())
+	if len(all) != 1 || !strings.HasPrefix(all[0].Error(), "lvsd.toml:4:10: virtual_service web: exec check: ") || !strings.Contains(all[0].Error(), "no-such-probe") {
+		t.Errorf("%q", all)
 	}
 }

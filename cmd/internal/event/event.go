@@ -52,7 +52,7 @@ const (
 	KindDaemon Kind = "daemon" // start and stop
 	KindReload Kind = "reload" // outcome of a reload
 	KindVRRP   Kind = "vrrp"   // a VRRP instance changed its state
-	KindHealth Kind = "health" // the health of a real server changed
+	KindHealth Kind = "health" // the health of a real server changed, or whether it can be checked
 	KindWeight Kind = "weight" // the effective weight of a real server changed
 	KindQuorum Kind = "quorum" // a service lost or regained its quorum
 	KindGuard  Kind = "guard"  // the guard against mass failure froze the health, or released it
@@ -196,7 +196,7 @@ func (e Event) level() Level {
 		e.Kind == KindPanic && e.To == "on", e.Kind == KindFallback && e.To == "on", e.Kind == KindGuard && e.To == "frozen",
 		e.Kind == KindVRRP && e.To == "fault":
 		return Error
-	case e.Kind == KindHealth && e.To == "down", e.Kind == KindPair && (e.To == "down" || strings.HasSuffix(e.To, " differs")),
+	case e.Kind == KindHealth && (e.To == "down" || e.To == "unchecked"), e.Kind == KindPair && (e.To == "down" || strings.HasSuffix(e.To, " differs")),
 		e.Kind == KindIPVS && e.To == "foreign connections":
 		return Warn
 	default:

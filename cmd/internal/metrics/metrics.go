@@ -170,6 +170,7 @@ func (e emitter) service(v director.View, quorum int, p decision.Service) {
 	for _, s := range p.Servers {
 		name := s.Address.String()
 		e.gauge(serverUp, boolValue(s.Verdict == checker.Up), p.Name, name)
+		e.gauge(serverUnchecked, boolValue(!s.UncheckedSince.IsZero()), p.Name, name)
 		e.gauge(serverConfigured, float64(s.Configured), p.Name, name)
 		e.gauge(serverDraining, boolValue(s.Draining()), p.Name, name)
 		if since := s.DrainingSince(); !since.IsZero() {
@@ -192,12 +193,16 @@ func (e emitter) service(v director.View, quorum int, p decision.Service) {
 
 // sums are the sums over the servers of a service.
 func (e emitter) sums(stats ipvs.ServiceStats, p decision.Service) {
-	servers := map[checker.Verdict]int{}
+	servers, unchecked := map[checker.Verdict]int{}, 0
 	for _, s := range p.Servers {
 		if !s.Draining() {
 			servers[s.Verdict]++
 		}
+		if !s.UncheckedSince.IsZero() {
+			unchecked++
+		}
 	}
+	e.gauge(serviceUnchecked, float64(unchecked), p.Name)
 	for _, verdict := range []checker.Verdict{checker.Up, checker.Down, checker.Unknown} {
 		e.gauge(serviceServers, float64(servers[verdict]), p.Name, verdict.String())
 	}

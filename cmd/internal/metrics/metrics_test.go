@@ -38,7 +38,7 @@ func view(context.Context) director.View {
 		Config:     &config.Config{Director: "lb1", Hash: "abc", Global: config.Global{PerServerMetrics: true}, Services: []config.Service{{Name: "web", Quorum: 2}}},
 		LastReload: director.Reload{LastSuccess: time.Unix(100, 0)},
 		Decision: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{
-			{ID: id, Address: real, Verdict: checker.Up, DrainUntil: time.Unix(93, 0), Causes: []decision.Cause{{Kind: decision.CauseDrain, Since: time.Unix(96, 0)}}},
+			{ID: id, Address: real, Verdict: checker.Up, UncheckedSince: time.Unix(92, 0), DrainUntil: time.Unix(93, 0), Causes: []decision.Cause{{Kind: decision.CauseDrain, Since: time.Unix(96, 0)}}},
 		}, Fallback: decision.Fallback{Active: true}, Panic: true}}, Guard: decision.Guard{State: decision.GuardFrozen}},
 		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Totals: totals, CertificateExpiry: time.Unix(95, 0), Last: outcome.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
 		Kernel: ipvs.Snapshot{Valid: true, Up: true, At: time.Unix(98, 0), Foreign: 2,
@@ -83,6 +83,8 @@ func TestSeries(t *testing.T) {
 		`lvsd_virtual_service_connections_total{service="web"} 1.099511627776e+12`,
 		`lvsd_real_server_weight{real_server="10.0.0.9:80",service="web"} 3`,
 		`lvsd_real_server_configured_weight{real_server="10.0.0.9:80",service="web"} 0`,
+		`lvsd_real_server_unchecked{real_server="10.0.0.9:80",service="web"} 1`,
+		`lvsd_virtual_service_real_servers_unchecked{service="web"} 1`,
 		`lvsd_real_server_draining{real_server="10.0.0.9:80",service="web"} 1`,
 		`lvsd_real_server_drain_until_timestamp_seconds{real_server="10.0.0.9:80",service="web"} 93`,
 		`lvsd_real_server_drain_start_timestamp_seconds{real_server="10.0.0.9:80",service="web"} 96`,

@@ -92,6 +92,7 @@ var (
 	servicePanic    = gauge("lvsd_virtual_service_panic", "1 while so few servers are healthy that all count as up.", "service")
 	serviceFallback = gauge("lvsd_virtual_service_fallback_active", "1 while the fallback serves because the quorum is lost.", "service")
 	serviceServers  = gauge("lvsd_virtual_service_real_servers", "How many real servers of the service are up, down or unknown by their checks; one that drains is in none of them.", "service", "state")
+	serviceUnchecked = gauge("lvsd_virtual_service_real_servers_unchecked", "How many real servers of the service have a check that this director cannot make.", "service")
 	serviceActive   = gauge("lvsd_virtual_service_active_connections", "Established TCP connections of all its real servers.", "service")
 	serviceInactive = gauge("lvsd_virtual_service_inactive_connections", "Connections in every other state of all its real servers; UDP counts here.", "service")
 	serviceCounters = counterDescsOf("lvsd_virtual_service", "service")
@@ -99,6 +100,7 @@ var (
 	guardActive = gauge("lvsd_guard_active", "1 while the guard against mass failure keeps health frozen.")
 
 	serverUp         = gauge("lvsd_real_server_up", "1 while the checks say that the real server is up.", "service", "real_server")
+	serverUnchecked  = gauge("lvsd_real_server_unchecked", "1 while this director cannot make a check of the real server, whose health is that of before.", "service", "real_server")
 	serverWeight     = gauge("lvsd_real_server_weight", "The weight in the kernel; 0 also for a server that is out of its table.", "service", "real_server")
 	serverConfigured = gauge("lvsd_real_server_configured_weight", "The weight in the file.", "service", "real_server")
 	serverDraining   = gauge("lvsd_real_server_draining", "1 while the file drains the real server by weight 0, the server asks for it, or it left the file and keeps its connections.", "service", "real_server")

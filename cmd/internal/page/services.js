@@ -126,7 +126,7 @@ function renderServers(node, c, s, kept) {
   }
   const rows = [];
   for (const rs of servers) {
-    rows.push({ key: rs.address, address: rs.address, cells: [weight(rs), rs.draining ? `${rs.verdict}, draining` : rs.verdict, number(rs.active_connections), number(rs.inactive_connections), why(rs)], kind: kinds[serverRank(rs)], rs });
+    rows.push({ key: rs.address, address: rs.address, cells: [weight(rs), health(rs), number(rs.active_connections), number(rs.inactive_connections), why(rs)], kind: kinds[serverRank(rs)], rs });
     if (asked(name, rs.address)) rows.push({ key: `${rs.address} why`, detail: true, rs });
   }
   const f = svc.fallback;

@@ -5,7 +5,7 @@ const kinds = ["bad", "warn", "warn", "warn", ""];
 
 function serverRank(rs) {
   if (rs.verdict === "down") return broken;
-  if (rs.verdict !== "up") return doubtful;
+  if (rs.verdict !== "up" || rs.unchecked) return doubtful;
   if (rs.draining) return onPurpose;
   return rs.weight === null || rs.weight !== rs.configured_weight ? lessThanAll : asItShould;
 }
@@ -34,6 +34,8 @@ const where = (svc) => svc.fwmark ? `fwmark ${svc.fwmark}` : `${svc.protocol} ${
 const counted = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
 const firstLine = (text) => text.split("\n", 1)[0] + (text.includes("\n") ? " …" : "");
 const two = (n) => String(n).padStart(2, "0");
+
+const health = (rs) => rs.verdict + (rs.unchecked ? ", unchecked" : "") + (rs.draining ? ", draining" : "");
 
 function weight(rs) {
   const now = rs.weight === null ? "–" : String(rs.weight);

@@ -229,7 +229,7 @@ func (s *builder) addService(v director.View, svc config.Service, p decision.Ser
 		server := api.RealServerStatus{
 			Address: decided.Address.String(), Forward: rs.Forward,
 			Wanted: decided.Weight, Configured: decided.Configured,
-			Verdict: decided.Verdict.String(), Since: h.Since,
+			Verdict: decided.Verdict.String(), Since: h.Since, UncheckedSince: decided.UncheckedSince, Unchecked: decided.UncheckedWhy,
 			Draining: decided.Draining(), DrainingSince: decided.DrainingSince(), DrainUntil: decided.DrainUntil, Why: decided.Why().Text, Causes: decided.Causes,
 			Active: connections.Active, Inactive: connections.Inactive, Persistent: connections.Persistent,
 			Counters: api.Counters(connections.Counters), Rates: api.Rates(connections.Rates), LastProbe: lastProbe(h),
@@ -239,6 +239,9 @@ func (s *builder) addService(v director.View, svc config.Service, p decision.Ser
 		}
 		if decided.Verdict == checker.Down {
 			s.problem("service %s: real server %s is down: %s", p.Name, server.Address, decision.DescribeHealth(h))
+		}
+		if !decided.UncheckedSince.IsZero() {
+			s.problem("service %s: real server %s is unchecked for %v: %s", p.Name, server.Address, v.At.Sub(decided.UncheckedSince).Round(time.Second), decided.UncheckedWhy)
 		}
 		out.RealServers = append(out.RealServers, server)
 	}

@@ -113,6 +113,10 @@ func TestEveryFaultIsAProblem(t *testing.T) {
 		"fault: no carrier":     func(v *director.View) { v.Instances[0].State, v.Instances[0].Detail = vrrp.Fault, "no carrier" },
 		"another master":        func(v *director.View) { v.Instances[0].Alarm = "another master is heard" },
 		"panic: 1 of 4":         func(v *director.View) { p := &v.Decision.Services[0]; p.Panic, p.Healthy, p.Counted = true, 1, 4 },
+		"real server 10.0.0.9:80 is unchecked for 12s: http: EADDRNOTAVAIL": func(v *director.View) {
+			s := &v.Decision.Services[0].Servers[0]
+			s.UncheckedSince, s.UncheckedWhy = v.At.Add(-12*time.Second), "http: EADDRNOTAVAIL"
+		},
 		"fallback 127.0.0.1:80 serves": func(v *director.View) {
 			v.Decision.Services[0].Fallback = decision.Fallback{Address: netip.MustParseAddrPort("127.0.0.1:80"), Active: true}
 		},

@@ -66,6 +66,8 @@ func missing(svc api.ServiceStatus, rs api.RealServerStatus, c decision.Cause) s
 		return fmt.Sprintf("the time %s, or a reload of the file without drain_until", c.Until.Format(time.RFC3339))
 	case c.Kind == decision.CauseDrain:
 		return "a weight above 0 in the file, and a reload"
+	case c.Kind == decision.CauseUnchecked:
+		return "this director to be able to check it: " + rs.Unchecked
 	case c.Weight >= rs.Configured:
 		return ""
 	}

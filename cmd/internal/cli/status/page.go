@@ -415,18 +415,22 @@ func Weight(w *int) string {
 	return strconv.Itoa(*w)
 }
 
-// Health is the health of a real server in a word.
+// Health is the health of a real server in a few words.
 func Health(rs api.RealServerStatus) string {
-	if rs.Draining {
-		return rs.Verdict + ", draining"
+	health := rs.Verdict
+	if rs.Unchecked != "" {
+		health += ", unchecked"
 	}
-	return rs.Verdict
+	if rs.Draining {
+		health += ", draining"
+	}
+	return health
 }
 
 // why is the cause of the weight, or for a server at its full weight the last
 // probe.
 func why(rs api.RealServerStatus) string {
-	if rs.Wanted == rs.Configured && !rs.Draining && rs.Verdict == "up" && rs.LastProbe != nil {
+	if rs.Wanted == rs.Configured && !rs.Draining && rs.Verdict == "up" && rs.Unchecked == "" && rs.LastProbe != nil {
 		p := rs.LastProbe
 		return fmt.Sprintf("%s %s in %s", p.Type, p.Reason, (time.Duration(p.Took * float64(time.Second))).Round(10*time.Microsecond))
 	}

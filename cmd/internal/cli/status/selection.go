@@ -121,7 +121,7 @@ func serverRank(rs api.RealServerStatus) int {
 	switch {
 	case rs.Verdict == "down":
 		return broken
-	case rs.Verdict != "up":
+	case rs.Verdict != "up", rs.Unchecked != "":
 		return doubtful
 	case rs.Draining:
 		return onPurpose
