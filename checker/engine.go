@@ -65,10 +65,11 @@ type Engine struct {
 	targets  map[ID]*target
 	probes   map[string]*probeState // by key; written with both locks held
 	due      dueQueue               // neither running nor gone
-	added    []*probeState          // without a first due time yet
-	changes  []Change               // to be passed to OnChange
-	wakeDue  bool                   // an agent's report changed, or whether a check can be made
-	snapshot map[ID]Health          // of Health; nil: out of date
+	added    []*probeState          // without a grid yet
+	first    firstProbes
+	changes  []Change      // to be passed to OnChange
+	wakeDue  bool          // an agent's report changed, or whether a check can be made
+	snapshot map[ID]Health // of Health; nil: out of date
 }
 
 // target is the state of one Target.
@@ -84,6 +85,7 @@ type target struct {
 // checkState is the state of one check of one target.
 type checkState struct {
 	key      string
+	label    string // its name, as the caller says; "": none
 	kind     string // the check's type
 	address  netip.AddrPort
 	probe    *probeState // nil: "on" and "off"
@@ -112,6 +114,7 @@ type probeState struct {
 	timing   timing
 	due      time.Time
 	running  bool // and so not in the queue
+	first    bool // it is the first probe
 	gone     bool // no target has it any more
 	inflight netpoll.Inflight
 
@@ -225,17 +228,24 @@ const burst = 16
 func (e *Engine) startDue(due []*probeState, now time.Time) ([]*probeState, time.Time) {
 	e.mu.Lock()
 	e.scheduleAdded(now)
-	until, full := now.Add(time.Hour), false
+	due = e.first.start(due, now, e.room())
+	full := len(e.first.waiting) > 0 && len(due) >= e.room() && e.room() < burst
+	until := now.Add(time.Hour)
+	if !full {
+		until = e.first.next(now, until)
+	}
 	for {
 		p := e.due.first()
 		if p == nil {
 			break
 		}
 		if p.due.After(now) || len(due) == burst {
-			until = p.due
+			if p.due.Before(until) {
+				until = p.due
+			}
 			break
 		}
-		if full = e.o.MaxProbes > 0 && e.inFlight+len(due) >= e.o.MaxProbes; full {
+		if full = full || len(due) >= e.room(); full {
 			break // the end of a probe wakes the loop
 		}
 		e.due.pop()
@@ -253,7 +263,15 @@ func (e *Engine) startDue(due []*probeState, now time.Time) ([]*probeState, time
 	return due, until
 }
 
-// scheduleAdded gives new probes their grids and their first due times.
+// room returns how many probes may start in one turn of the loop.
+func (e *Engine) room() int {
+	if e.o.MaxProbes <= 0 {
+		return burst
+	}
+	return min(burst, max(e.o.MaxProbes-e.inFlight, 0))
+}
+
+// scheduleAdded gives new probes their grids.
 func (e *Engine) scheduleAdded(now time.Time) {
 	if len(e.added) == 0 {
 		return
@@ -262,20 +280,11 @@ func (e *Engine) scheduleAdded(now time.Time) {
 		e.rasterAnchor = now
 	}
 	groups := map[time.Duration][]*probeState{}
-	n, i := 0, 0
 	for _, p := range e.added {
 		if !p.gone {
-			n++
+			groups[p.timing.interval] = append(groups[p.timing.interval], p)
+			e.first.waiting = append(e.first.waiting, p)
 		}
-	}
-	for _, p := range e.added {
-		if p.gone {
-			continue
-		}
-		groups[p.timing.interval] = append(groups[p.timing.interval], p)
-		p.due = now.Add(firstDelay(i, n))
-		i++
-		e.due.push(p)
 	}
 	for interval, group := range groups {
 		step := rasterStep(interval, len(group))
@@ -370,7 +379,11 @@ func (e *Engine) logResult(ctx context.Context, a *arrival) {
 // record records one result, counts it by rise and fall, and schedules the next probe.
 func (e *Engine) record(a arrival, now time.Time) {
 	p, r := a.probe, a.result
-	p.running = false
+	first := p.first
+	p.running, p.first = false, false
+	if first {
+		e.first.running--
+	}
 	if p.gone {
 		return
 	}
@@ -403,6 +416,9 @@ func (e *Engine) record(a arrival, now time.Time) {
 	}
 	e.snapshot = nil
 	p.due = p.timing.next(p.due, now, p.changing())
+	if soon := now.Add(firstRetry); first && r.Reason != outcome.OK && soon.Before(p.due) {
+		p.due = soon
+	}
 	e.due.push(p)
 }
 
@@ -430,9 +446,12 @@ func (j *checkState) impossible() bool {
 	return p.inconclusive >= j.riseFall.fall || p.last.Reason == outcome.DNS || p.last.Phase == outcome.PhaseRun
 }
 
-// name identifies a check among those of its target: the type, and the address where
-// there are several.
+// name identifies a check among those of its target: its label, else the type, with the
+// address where there are several.
 func (j *checkState) name() string {
+	if j.label != "" {
+		return j.label
+	}
 	if len(j.target.checks) > 1 && j.probe != nil {
 		return j.kind + " " + j.probe.address
 	}

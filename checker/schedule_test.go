@@ -93,17 +93,6 @@ func TestPhases(t *testing.T) {
 	}
 }
 
-func TestFirstDelay(t *testing.T) {
-	for _, tt := range []struct {
-		i, n int
-		want time.Duration
-	}{{0, 1, 0}, {1, 2, startGap}, {499, 500, 499 * startGap}, {0, 10000, 0}, {9999, 10000, 99990 * time.Microsecond}} {
-		if got := firstDelay(tt.i, tt.n); got != tt.want {
-			t.Errorf("the %d. of %d waits %v, want %v", tt.i, tt.n, got, tt.want)
-		}
-	}
-}
-
 func TestAgenda(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for range 300 {

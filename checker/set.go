@@ -137,6 +137,9 @@ func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*p
 					e.added = append(e.added, p)
 				}
 			}
+			if c := &next.Checks[i]; prev == nil && next.Report != nil && c.Type == probe.TypeAgent && prepared[key] == p {
+				p.resumeReport(*next.Report)
+			}
 			t.checks[i] = inherit(t, prev, &next.Checks[i], key, p)
 		}
 		e.targets[t.id] = t
@@ -155,7 +158,7 @@ func inherit(t, prev *target, c *probe.Check, key string, p *probeState) *checkS
 	if prev != nil {
 		for _, j := range prev.checks {
 			if j.key == key && j.target == prev {
-				j.target, j.address = t, c.Address
+				j.target, j.address, j.label = t, c.Address, c.Name
 				j.riseFall.rethreshold(c.Rise, c.Fall)
 				if p != nil {
 					p.checks = append(p.checks, j)
@@ -164,7 +167,7 @@ func inherit(t, prev *target, c *probe.Check, key string, p *probeState) *checkS
 			}
 		}
 	}
-	j := &checkState{key: key, kind: c.Type, address: c.Address, probe: p, target: t, added: true,
+	j := &checkState{key: key, label: c.Name, kind: c.Type, address: c.Address, probe: p, target: t, added: true,
 		riseFall: newRiseFall(t.verdict, t.known, c.Rise, c.Fall)}
 	if prev != nil {
 		if p != nil && p.last.At.IsZero() { // a report is valid until the next one
@@ -183,11 +186,18 @@ func inherit(t, prev *target, c *probe.Check, key string, p *probeState) *checkS
 // it: of the same target, type and address.
 func (p *probeState) inheritReport(prev *target, c *probe.Check) {
 	for _, j := range prev.checks {
-		if r, ok := p.prober.(probe.ReportResumer); ok && j.kind == c.Type && j.address == c.Address && j.probe != nil && j.probe.report != outcome.NoReport {
-			p.report = j.probe.report
-			r.ResumeReport(p.report)
+		if j.kind == c.Type && j.address == c.Address && j.probe != nil && j.probe.report != outcome.NoReport {
+			p.resumeReport(j.probe.report)
 			return
 		}
+	}
+}
+
+// resumeReport lets a probe that has not run yet start with a report.
+func (p *probeState) resumeReport(report outcome.AgentReport) {
+	if r, ok := p.prober.(probe.ReportResumer); ok {
+		p.report = report
+		r.ResumeReport(report)
 	}
 }
 

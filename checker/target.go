@@ -1,6 +1,9 @@
 package checker
 
-import "lvsd/checker/probe"
+import (
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
+)
 
 // ID names a target. The caller chooses it; it is only compared and logged.
 type ID struct{ Service, RealServer string }
@@ -14,4 +17,7 @@ type Target struct {
 	// and a failure needs Fall in a row; else the first result is the verdict.
 	// It is read only when the target is new to the engine.
 	InKernel bool
+	// Report is what the server's agent reported before the engine knew the target; nil:
+	// nothing. It is read as InKernel is.
+	Report *outcome.AgentReport
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// fixed answers every probe with one outcome.
+// fixed returns a script of a server whose probes all end in one outcome.
 func fixed(out outcome.Outcome) func(context.Context, time.Time) outcome.Outcome {
 	return func(context.Context, time.Time) outcome.Outcome { return out }
 }

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"maps"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,7 +39,75 @@ func checkTemplates(t *reader.Table) []*checkTemplate {
 	for _, r := range records {
 		plans = append(plans, newCheckTemplate(r))
 	}
+	nameChecks(plans)
 	return plans
+}
+
+// nameChecks gives each check of a server a name that no other of its checks has.
+func nameChecks(plans []*checkTemplate) {
+	taken := map[string]Position{}
+	for _, p := range plans {
+		label := p.record.Str("label")
+		if label == "" || !p.record.Valid("label") {
+			continue
+		}
+		problem := values.CheckName(label)
+		if first, twice := taken[label]; twice && problem == "" {
+			problem = values.Quote(label) + " is the label of the check at line " + strconv.Itoa(first.Line) + " already"
+		}
+		if problem != "" {
+			p.record.Errorf("label", "%s", problem)
+		}
+		taken[label], p.check.Name = p.check.Position, label
+	}
+	for _, p := range plans {
+		if p.check.Name != "" {
+			continue
+		}
+		name := p.check.Type
+		if len(plans) > 1 {
+			name = p.description()
+		}
+		p.check.Name = name
+		for n := 2; taken[p.check.Name] != (Position{}); n++ {
+			p.check.Name = name + " #" + strconv.Itoa(n)
+		}
+		taken[p.check.Name] = p.check.Position
+	}
+}
+
+// description is what tells a check apart from others of its server: "http /healthz :8080".
+func (p *checkTemplate) description() string {
+	words := []string{p.check.Type}
+	switch path, _, _ := strings.Cut(p.check.Path, "?"); { // a query may hold a secret
+	case path != "" && path != "/":
+		words = append(words, path)
+	case p.check.DNSName != "":
+		words = append(words, p.check.DNSName)
+	case p.check.GRPCService != "":
+		words = append(words, p.check.GRPCService)
+	case len(p.check.Command) > 0:
+		words = append(words, filepath.Base(p.check.Command[0]))
+	case p.check.File != "":
+		words = append(words, filepath.Base(p.check.File))
+	}
+	port := ":" + strconv.Itoa(int(p.override.Port()))
+	switch host := p.check.HostName; {
+	case host != "" && p.anyPort:
+		words = append(words, host)
+	case host != "":
+		words = append(words, host+port)
+	case !p.anyHost && !p.anyPort:
+		words = append(words, p.override.String())
+	case !p.anyHost:
+		words = append(words, p.override.Addr().String())
+	case !p.anyPort:
+		words = append(words, port)
+	}
+	if p.check.Through {
+		words = append(words, "through")
+	}
+	return strings.Join(words, " ")
 }
 
 // newCheckTemplate reads one check.
@@ -63,14 +132,7 @@ func newCheckTemplate(t *reader.Table) *checkTemplate {
 	if ck.Timeout > ck.Interval {
 		t.Warnf("timeout", "%s is longer than interval, %s: a probe that hangs delays the next one, and a dead server is noticed later", values.FormatDuration(ck.Timeout), values.FormatDuration(ck.Interval))
 	}
-	if s := t.Str("from"); s != "" {
-		from, problem := values.ParseIP(s)
-		if problem != "" {
-			t.Errorf("from", "%s", problem)
-		} else {
-			ck.From = from
-		}
-	}
+	checkSources(t, ck)
 	if t.IsSet("address") && t.Valid("address") {
 		p.target(t.Str("address"))
 	}
@@ -81,7 +143,10 @@ func newCheckTemplate(t *reader.Table) *checkTemplate {
 		t.Errorf("mark", "is chosen by through, from [ipvs] through_marks: leave one out")
 	}
 	switch ck.Type {
+	case "connect":
+		ck.Close = t.Str("close")
 	case "tcp":
+		ck.Close = t.Str("close")
 		tcpExchange(t, ck)
 		tlsSettings(t, ck)
 	case "udp":
@@ -103,8 +168,47 @@ func newCheckTemplate(t *reader.Table) *checkTemplate {
 	case "grpc":
 		ck.GRPCService = t.Str("service")
 		tlsSettings(t, ck)
+	case "file":
+		ck.File, ck.FileAbsent = pathValue(t, "file"), !t.Bool("file_exists")
+		if !t.IsSet("file") {
+			t.ErrorAt(t.Start, t.Path.Key("file"), `missing: say which file, such as "/run/lvsd/web.up"`)
+		}
 	}
 	return p
+}
+
+// checkSources reads where probes come from, which may differ between the directors.
+func checkSources(t *reader.Table, ck *Check) {
+	names := t.Directors()
+	if len(names) == 0 {
+		ck.Source = checkSource(t)
+		return
+	}
+	ck.Source = checkSource(t.For(names[0]))
+	all, differ := map[string]Source{names[0]: ck.Source}, false
+	for _, name := range names[1:] {
+		all[name] = checkSource(t.For(name))
+		differ = differ || all[name] != ck.Source
+	}
+	if differ {
+		ck.Source, ck.Sources = Source{}, all
+	}
+}
+
+// checkSource reads where the probes of one director come from.
+func checkSource(t *reader.Table) (s Source) {
+	problem := ""
+	if from := t.Str("from"); from != "" {
+		if s.From, problem = values.ParseIP(from); problem != "" {
+			t.Errorf("from", "%s", problem)
+		}
+	}
+	if s.Interface = t.Str("interface"); s.Interface != "" {
+		if problem := values.CheckInterface(s.Interface); problem != "" {
+			t.Errorf("interface", "%s", problem)
+		}
+	}
+	return s
 }
 
 // target reads the key address of a check: IP:PORT, or IP or :PORT alone, the
@@ -270,9 +374,11 @@ func (p *checkTemplate) resolve(server RealServer) Check {
 // checkServer reports what does not suit the real server, once a check.
 func (p *checkTemplate) checkServer(check Check, server RealServer) {
 	host := check.Address.Addr()
-	if check.From.IsValid() && host.IsValid() && check.From.Is4() != host.Is4() && !p.wrongFamily {
-		p.wrongFamily = true
-		p.record.Errorf("from", "%s cannot reach %s: one is IPv4, the other IPv6", check.From, host)
+	for _, s := range append(slices.Collect(maps.Values(check.Sources)), check.Source) {
+		if s.From.IsValid() && host.IsValid() && s.From.Is4() != host.Is4() && !p.wrongFamily {
+			p.wrongFamily = true
+			p.record.Errorf("from", "%s cannot reach %s: one is IPv4, the other IPv6", s.From, host)
+		}
 	}
 	if check.Address.Port() == 0 && !p.missingPort && check.Type != "" && p.record.Valid("address") && !schema.Portless(check.Type) {
 		p.missingPort = true

@@ -5,6 +5,7 @@ package config
 
 import (
 	"encoding/hex"
+	"math"
 	"net/netip"
 	"strings"
 
@@ -15,7 +16,14 @@ import (
 // tcpExchange reads the keys of tcp: one exchange, or steps.
 func tcpExchange(t *reader.Table, check *Check) {
 	one := buildStep(t)
-	check.Send, check.Expect, check.ExpectText = one.Send, one.Expect, one.ExpectText
+	check.Send, check.Expect, check.ExpectText, check.ExpectNot = one.Send, one.Expect, one.ExpectText, one.ExpectNot
+	check.ProxyProtocol = t.Str("proxy_protocol")
+	check.ReadLimit = tcpReadLimit
+	if t.IsSet("read_limit") && t.Valid("read_limit") {
+		if check.ReadLimit = int(t.Int("read_limit")); check.ReadLimit == 0 {
+			t.Errorf("read_limit", "must be at least 1 for tcp, which reads only where something is expected")
+		}
+	}
 	for _, r := range t.Tables("steps") {
 		step := buildStep(r)
 		if step == (Step{}) && r.Valid("expect") {
@@ -23,7 +31,7 @@ func tcpExchange(t *reader.Table, check *Check) {
 		}
 		check.Steps = append(check.Steps, step)
 	}
-	for _, name := range []string{"send", "send_hex", "expect", "expect_text", "expect_hex"} {
+	for _, name := range []string{"send", "send_hex", "expect", "expect_text", "expect_hex", "expect_not"} {
 		if len(check.Steps) > 0 && t.IsSet(name) {
 			t.Errorf(name, "cannot stand beside steps: make it one of them")
 		}
@@ -34,12 +42,15 @@ func tcpExchange(t *reader.Table, check *Check) {
 func buildStep(t *reader.Table) Step {
 	requireAtMostOne(t, "send", "send_hex")
 	requireAtMostOne(t, "expect", "expect_text", "expect_hex")
-	s := Step{Send: t.Str("send"), Expect: t.Regexp("expect"), ExpectText: t.Str("expect_text")}
+	s := Step{Send: t.Str("send"), Expect: t.Regexp("expect"), ExpectText: t.Str("expect_text"), ExpectNot: t.Regexp("expect_not")}
 	if b := hexValue(t, "send_hex"); b != "" {
 		s.Send = b
 	}
 	if b := hexValue(t, "expect_hex"); b != "" {
 		s.ExpectText = b
+	}
+	if s.ExpectNot != "" && s.Expect == "" && s.ExpectText == "" {
+		t.Errorf("expect_not", "needs expect, expect_text or expect_hex: without them nothing is read")
 	}
 	return s
 }
@@ -72,7 +83,7 @@ func hexValue(t *reader.Table, name string) string {
 // udpExchange reads the keys of udp.
 func udpExchange(t *reader.Table, check *Check) {
 	one := buildStep(t)
-	check.Send, check.Expect, check.ExpectText = one.Send, one.Expect, one.ExpectText
+	check.Send, check.Expect, check.ExpectText, check.ExpectNot = one.Send, one.Expect, one.ExpectText, one.ExpectNot
 	expects := check.Expect != "" || check.ExpectText != ""
 	if expects && t.IsSet("require_reply") && !t.Bool("require_reply") && t.Valid("require_reply") {
 		t.Errorf("require_reply", "cannot be false where an answer is expected: leave it out")
@@ -80,10 +91,31 @@ func udpExchange(t *reader.Table, check *Check) {
 	check.RequireReply = expects || t.Bool("require_reply")
 }
 
+// What is read of an answer where the file does not say, in bytes.
+const (
+	httpReadLimit   = 256 << 10
+	digestReadLimit = 16 << 20
+	tcpReadLimit    = 16 << 10
+)
+
 // httpResponse reads the keys of http and https that go beyond one plain request.
 func httpResponse(t *reader.Table, check *Check) {
 	check.Body, check.ExpectNot, check.Digest = t.Str("body"), t.Regexp("expect_not"), bodyDigest(t)
 	check.FollowRedirects, check.HTTP2, check.ProxyProtocol = int(t.Int("follow_redirects")), t.Bool("http2"), t.Str("proxy_protocol")
+	check.ReadLimit = httpReadLimit
+	if check.Digest != "" {
+		check.ReadLimit = digestReadLimit
+	}
+	if t.IsSet("read_limit") && t.Valid("read_limit") {
+		check.ReadLimit = int(t.Int("read_limit"))
+	}
+	if check.ReadLimit == 0 {
+		for _, name := range []string{"expect", "expect_not", "digest"} {
+			if t.Str(name) != "" {
+				t.Errorf("read_limit", "cannot be 0 with %s, which looks at the body", name)
+			}
+		}
+	}
 	if check.Method == "HEAD" {
 		for _, name := range []string{"expect_not", "digest"} {
 			if t.Str(name) != "" {
@@ -111,7 +143,7 @@ func bodyDigest(t *reader.Table) string {
 	return s
 }
 
-var tlsKeyNames = []string{"verify", "server_name", "ca_file", "cert_file", "key_file", "min_version"}
+var tlsKeyNames = []string{"verify", "server_name", "ca_file", "cert_file", "key_file", "min_version", "cipher_suites"}
 
 // tlsSettings reads whether TLS is used, and its settings, which may be in the
 // check or in the table tls.
@@ -148,6 +180,7 @@ func tlsSettings(t *reader.Table, check *Check) {
 		CertFile:   pathValue(from("cert_file"), "cert_file"),
 		KeyFile:    pathValue(from("key_file"), "key_file"),
 		MinVersion: from("min_version").Str("min_version"),
+		Legacy:     from("cipher_suites").Str("cipher_suites") == "legacy",
 	}
 	switch {
 	case check.TLS.CertFile != "" && check.TLS.KeyFile == "":
@@ -212,7 +245,7 @@ func dnsQuery(t *reader.Table, check *Check) {
 
 // smtpBanner reads the keys of smtp.
 func smtpBanner(t *reader.Table, check *Check) {
-	check.Helo = t.Str("helo")
+	check.Helo, check.ProxyProtocol = t.Str("helo"), t.Str("proxy_protocol")
 	if check.Helo == "" || strings.ContainsFunc(check.Helo, values.IsUnprintable) || len(check.Helo) > 255 {
 		t.Errorf("helo", `must be a host name, or an address in brackets, such as "lb1.example.com", not %s`, values.Quote(check.Helo))
 	}
@@ -227,6 +260,28 @@ func execCommand(t *reader.Table, check *Check) {
 	}
 	if strings.ContainsAny(check.User, ": \t\r\n\x00") {
 		t.Errorf("user", "is not the name of a user: %s", values.Quote(check.User))
+	}
+}
+
+// warnPrograms warns of more programs than run at once: those of exec checks that each take
+// their whole timeout.
+func warnPrograms(root *reader.Table, services []Service, parallel int) {
+	needed, first := 0.0, Position{}
+	for _, s := range services {
+		for _, rs := range s.RealServers {
+			for _, check := range rs.Checks {
+				if check.Type != "exec" || check.Interval <= 0 {
+					continue
+				}
+				if first == (Position{}) {
+					first = check.Position
+				}
+				needed += min(float64(check.Timeout)/float64(check.Interval), 1)
+			}
+		}
+	}
+	if int(math.Ceil(needed)) > parallel {
+		root.WarnAt(first, nil, "programs of exec checks that take their whole timeout need %.0f at once, and [checker] exec_parallel is %d: probes would be late; raise it, or the interval", math.Ceil(needed), parallel)
 	}
 }
 

@@ -69,7 +69,7 @@ func readReference(t *testing.T, text string) map[string]map[string]documented {
 }
 
 var documentedTables = []*schema.Table{schema.DirectorTable, schema.GlobalTable, schema.IPVSTable, schema.SyncTable, schema.VRRPTable, schema.RouteTable, schema.RuleTable, schema.TrackInterfaceTable, schema.TrackServiceTable, schema.TrackFileTable, schema.TrackScriptTable, schema.AuthenticationTable,
-	schema.ServiceTable, schema.RealServerTable, schema.TunnelTable, schema.CheckTable, schema.TLSTable, schema.StepTable, schema.GuardTable, schema.PairTable, schema.SyncGroupTable, schema.EmailTable}
+	schema.ServiceTable, schema.RealServerTable, schema.TunnelTable, schema.CheckTable, schema.TLSTable, schema.StepTable, schema.CheckerTable, schema.GuardTable, schema.PairTable, schema.SyncGroupTable, schema.EmailTable}
 
 // TestReferenceNamesEveryKey: the reference has every key of the schema and no
 // other, and what it says of each is what the schema says.
@@ -234,14 +234,14 @@ func frame(tab *schema.Table, k *schema.Key) (head, tail string) {
 		kind = k.CheckTypes[0]
 	}
 	check := "[virtual_service.check]\ntype = \"" + kind + "\"\naddress = \":443\"\n" + map[string]string{
-		"dns": "name = \"www.example.com\"\n", "exec": "command = [\"/bin/true\"]\n"}[kind]
-	if k.Name == "command" || k.Name == "name" || k.Name == "port" {
+		"dns": "name = \"www.example.com\"\n", "exec": "command = [\"/bin/true\"]\n", "file": "file = \"/run/up\"\n"}[kind]
+	if k.Name == "command" || k.Name == "file" || k.Name == "name" || k.Name == "port" {
 		check = "[virtual_service.check]\ntype = \"" + kind + "\"\n"
 	}
 	whole := []string{"", election, service, server, check}
 	at := map[*schema.Table]int{schema.VRRPTable: 1, schema.ServiceTable: 2, schema.RealServerTable: 3, schema.CheckTable: 4}[tab]
 	switch tab {
-	case schema.GlobalTable, schema.IPVSTable, schema.GuardTable, schema.PairTable, schema.EmailTable:
+	case schema.GlobalTable, schema.IPVSTable, schema.CheckerTable, schema.GuardTable, schema.PairTable, schema.EmailTable:
 		whole[0] = "[" + tab.Name + "]\n"
 	case schema.SyncTable:
 		whole[0] = "[ipvs.sync]\ninterface = \"eth0\"\nid = 51\n"

@@ -81,26 +81,29 @@ func TestEveryKindOfCheck(t *testing.T) {
 	tls := func(name string) TLS { return TLS{Verify: true, ServerName: name, MinVersion: "1.2"} }
 	want := []Check{
 		{Type: "syn", Address: server},
-		{Type: "tcp", Address: server, UseTLS: true, TLS: tls("a.example"), Steps: []Step{{Expect: "^220"}, {Send: "QUIT\r\n", ExpectText: "221"}}},
+		{Type: "tcp", Address: server, Close: "fin", ReadLimit: 16384, UseTLS: true, TLS: tls("a.example"), Steps: []Step{{Expect: "^220", ExpectNot: "^421"}, {Send: "QUIT\r\n", ExpectText: "221"}}},
 		{Type: "http", Address: server, Method: "POST", Host: "10.0.0.9", Path: "/", Body: "x", Status: []StatusRange{{200, 299}}, ExpectNot: "bad",
-			Digest: "md5:d41d8cd98f00b204e9800998ecf8427e", FollowRedirects: 2, HTTP2: true, ProxyProtocol: "v2"},
-		{Type: "https", Address: netip.AddrPortFrom(netip.Addr{}, 8443), HostName: "web.example", Method: "GET", Host: "web.example:8443", Path: "/", Status: []StatusRange{{200, 299}},
-			UseTLS: true, TLS: TLS{ServerName: "web.example", CertFile: "/c.pem", KeyFile: "/k.pem", MinVersion: "1.3"}},
+			Digest: "md5:d41d8cd98f00b204e9800998ecf8427e", FollowRedirects: 2, HTTP2: true, ProxyProtocol: "v2", ReadLimit: 16 << 20},
+		{Type: "https", Address: netip.AddrPortFrom(netip.Addr{}, 8443), HostName: "web.example", Method: "GET", Host: "web.example:8443", Path: "/", Status: []StatusRange{{200, 299}}, ReadLimit: 1000, Source: Source{Interface: "vrf-web"},
+			UseTLS: true, TLS: TLS{ServerName: "web.example", CertFile: "/c.pem", KeyFile: "/k.pem", MinVersion: "1.3", Legacy: true}},
 		{Type: "ping", Address: at("0"), Count: 3},
 		{Type: "udp", Address: at("53"), Send: "\x00", RequireReply: true},
 		{Type: "dns", Address: at("53"), DNSName: "www.example.com", DNSRecord: "AAAA", DNSRcode: "NOERROR", DNSAnswer: "2001:db8::1", DNSTCP: true},
 		{Type: "dns", Address: at("53"), DNSName: "", DNSRecord: "NS", DNSRcode: "NOERROR"},
-		{Type: "smtp", Address: at("25"), Helo: "lb1.example", UseTLS: true, TLS: TLS{ServerName: "10.0.0.9", MinVersion: "1.2"}},
+		{Type: "smtp", Address: at("25"), Helo: "lb1.example", ProxyProtocol: "v1", UseTLS: true, TLS: TLS{ServerName: "10.0.0.9", MinVersion: "1.2"}},
 		{Type: "exec", Address: server, Command: []string{"/bin/true", "-v"}, User: "nobody"},
 		{Type: "agent", Address: at("5666"), Port: 5666},
 		{Type: "agent", Address: netip.AddrPortFrom(netip.Addr{}, 5666), HostName: "agents.example", Port: 5666},
 		{Type: "grpc", Address: server, GRPCService: "shop", UseTLS: true, TLS: tls("10.0.0.9")},
-		{Type: "connect", Address: server, Through: true},
+		{Type: "connect", Address: server, Through: true, Close: "reset"},
+		{Type: "file", Address: server, File: "/run/lvsd/up", FileAbsent: true},
 	}
+	names := []string{"syn", "tcp", "http", "https web.example:8443", "ping", "udp :53", "dns www.example.com :53", "dns :53", "smtp :25", "exec true", "agent :5666", "agent agents.example:5666", "grpc shop", "connect through", "file up"}
 	got := load(t, read(t, "testdata/good-checks.toml"), "lb1").Services[0].RealServers[0].Checks
 	for i := range want {
 		w := &want[i]
 		w.Interval, w.FastInterval, w.Timeout, w.Rise, w.Fall, w.Position = 2*time.Second, 2*time.Second, time.Second, 2, 3, got[i].Position
+		w.Name = names[i]
 	}
 	if d := cmp.Diff(want, got, same...); d != "" {
 		t.Error(d)

@@ -75,6 +75,7 @@ func build(root *reader.Table) *File {
 			File:      root.File(),
 			Global:    buildGlobal(root.Table("global").For(name)),
 			IPVS:      buildIPVS(root.Table("ipvs").For(name), root),
+			Checker:   Checker{ExecParallel: int(root.Table("checker").For(name).Int("exec_parallel"))},
 			Services:  services,
 
 			Email:      buildEmail(root.Table("email").For(name)),
@@ -85,6 +86,7 @@ func build(root *reader.Table) *File {
 		c.Guard = buildGuard(root.Table("guard"), taken)
 		c.Pair = buildPair(root, name, f.Directors, c.Instances)
 		if i == 0 {
+			warnPrograms(root, services, c.Checker.ExecParallel)
 			warnWithoutInstance(root, services, taken, len(f.Directors))
 		}
 		f.configs[name] = c

@@ -44,7 +44,7 @@ func read(t *testing.T, name string) string {
 // TestMinimal: every default, as the rest of the program gets it.
 func TestMinimal(t *testing.T) {
 	got := load(t, read(t, "testdata/good-minimal.toml"), "anybody")
-	check := Check{Type: "connect", Address: addrPort("10.0.0.9:80"), Interval: 2 * time.Second, FastInterval: 2 * time.Second,
+	check := Check{Type: "connect", Name: "connect", Close: "reset", Address: addrPort("10.0.0.9:80"), Interval: 2 * time.Second, FastInterval: 2 * time.Second,
 		Timeout: time.Second, Rise: 2, Fall: 3, Position: Position{Line: 1, Col: 1}}
 	want := &Config{
 		Director: "anybody", File: "lvsd.toml",
@@ -52,6 +52,7 @@ func TestMinimal(t *testing.T) {
 			LogLevel: "info", LogFormat: "text", PerServerMetrics: true, WebhookFormat: "json", WebhookKinds: []string{}},
 		IPVS: IPVS{TimeoutTCP: 15 * time.Minute, TimeoutTCPFin: 2 * time.Minute, TimeoutUDP: 5 * time.Minute,
 			ManageSysctls: true, ResyncInterval: 10 * time.Second, OnStop: "keep", Foreign: "alarm", ThroughMarks: 0x6c760000},
+		Checker: Checker{ExecParallel: 32},
 		Services: []Service{{
 			Name: "web", Address: addrPort("10.0.0.88:80"), Protocol: "tcp", Scheduler: "wlc", Forward: "dr",
 			PersistenceBits: 32, Quorum: 1, OnFailure: "quiesce", DrainPersistent: "keep", Position: Position{Line: 1, Col: 1},
@@ -215,17 +216,84 @@ check = [
 	target := addrPort("10.0.0.9:443")
 	second := time.Second
 	want := []Check{
-		{Type: "tcp", Address: target, Interval: 5 * second, FastInterval: second / 2, Timeout: 3 * second, Rise: 4, Fall: 5,
-			From: addr("10.0.0.12"), Mark: 7, Send: "PING\r\n", Expect: `^\+PONG`, Position: at(6)},
-		{Type: "https", Address: target, Interval: 2 * second, FastInterval: 2 * second, Timeout: second, Rise: 2, Fall: 3,
+		{Type: "tcp", Name: "tcp", Close: "reset", ReadLimit: 16384, Address: target, Interval: 5 * second, FastInterval: second / 2, Timeout: 3 * second, Rise: 4, Fall: 5,
+			Source: Source{From: addr("10.0.0.12")}, Mark: 7, Send: "PING\r\n", Expect: `^\+PONG`, Position: at(6)},
+		{Type: "https", Name: "https /a", ReadLimit: 262144, Address: target, Interval: 2 * second, FastInterval: 2 * second, Timeout: second, Rise: 2, Fall: 3,
 			Method: "POST", Host: "www.example.com", Path: "/a?b=c", Headers: map[string]string{"A": "1"},
 			Status: []StatusRange{{200, 299}, {301, 302}, {401, 401}}, BodyExpect: "ok",
 			UseTLS: true, TLS: TLS{Verify: false, ServerName: "www.example.com", CAFile: "/ca.pem", MinVersion: "1.2"}, Position: at(7)},
-		{Type: "connect", Address: target, Interval: second / 10, FastInterval: second / 10, Timeout: second / 10, Rise: 2, Fall: 3, Position: at(8)},
-		{Type: "off", Address: target, Interval: 2 * second, FastInterval: 2 * second, Timeout: second, Rise: 2, Fall: 3, Position: at(9)},
+		{Type: "connect", Name: "connect", Close: "reset", Address: target, Interval: second / 10, FastInterval: second / 10, Timeout: second / 10, Rise: 2, Fall: 3, Position: at(8)},
+		{Type: "off", Name: "off", Address: target, Interval: 2 * second, FastInterval: 2 * second, Timeout: second, Rise: 2, Fall: 3, Position: at(9)},
 	}
 	if d := cmp.Diff(want, s.RealServers[0].Checks, same...); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestCheckNames: a check has its label, or what tells it apart from the others of its
+// server, and no two have one name.
+func TestCheckNames(t *testing.T) {
+	for _, c := range []struct{ checks, want string }{
+		{`{ type = "http", path = "/healthz" }`, "http"},
+		{`{ type = "http", path = "/healthz", label = "front" }`, "front"},
+		{`[{ type = "http", path = "/healthz?key=secret", address = ":8080" }, { type = "http" }, { type = "http" }]`, "http /healthz :8080, http, http #2"},
+		{`[{ type = "connect" }, { type = "http", label = "connect" }]`, "connect #2, connect"},
+		{`[{ type = "connect", address = "10.0.0.1:99" }, { type = "connect", address = "10.0.0.1" }, { type = "connect", address = "db.example:99" }]`,
+			"connect 10.0.0.1:99, connect 10.0.0.1, connect db.example:99"},
+		{`[{ type = "connect" }, { type = "connect", through = true }]`, "connect, connect through"},
+	} {
+		s := service(t, "address = \"10.0.0.88:80\"\nreal_servers = [{ address = \"10.0.0.9:80\" }]\ncheck = "+c.checks+"\n")
+		var names []string
+		for _, check := range s.RealServers[0].Checks {
+			names = append(names, check.Name)
+		}
+		if got := strings.Join(names, ", "); got != c.want {
+			t.Errorf("%s: %s, want %s", c.checks, got, c.want)
+		}
+	}
+}
+
+// TestCheckSources: where probes come from, as each director has it.
+func TestCheckSources(t *testing.T) {
+	text := "[[director]]\nname = \"lb1\"\n[[director]]\nname = \"lb2\"\n[[virtual_service]]\nname = \"web\"\naddress = \"10.0.0.88:80\"\n" +
+		"real_servers = [{ address = \"10.0.0.9:80\" }]\ncheck = { type = \"http\", "
+	one, two := Source{From: addr("10.0.0.12"), Interface: "vrf-a"}, Source{From: addr("10.0.0.13"), Interface: "vrf-a"}
+	for _, c := range []struct {
+		keys string
+		want [2]Source
+	}{
+		{`timeout = "1s"`, [2]Source{}},
+		{`from = "10.0.0.12", interface = "vrf-a"`, [2]Source{one, one}},
+		{`from = { lb1 = "10.0.0.12", lb2 = "10.0.0.13" }, interface = "vrf-a"`, [2]Source{one, two}},
+		{`from = { lb1 = "10.0.0.12", lb2 = "10.0.0.12" }, interface = { lb1 = "vrf-a", lb2 = "vrf-a" }`, [2]Source{one, one}},
+	} {
+		for i, director := range []string{"lb1", "lb2"} {
+			check := load(t, text+c.keys+" }\n", director).Services[0].RealServers[0].Checks[0]
+			if got := check.SourceOf(director); got != c.want[i] || (check.Sources != nil) != (c.want[0] != c.want[1]) {
+				t.Errorf("%s: %s has %+v, %+v", c.keys, director, got, check.Sources)
+			}
+		}
+	}
+}
+
+// TestPrograms: more programs than run at once are warned of.
+func TestPrograms(t *testing.T) {
+	text := func(parallel, timeout string) string {
+		return "[checker]\nexec_parallel = " + parallel + "\n[[virtual_service]]\nname = \"web\"\naddress = \"10.0.0.88:80\"\n" +
+			"check = { type = \"exec\", command = [\"/bin/true\"], interval = \"2s\", timeout = \"" + timeout + "\" }\n" +
+			"real_servers = [{ address = \"10.0.0.9:80\" }, { address = \"10.0.0.10:80\" }, { address = \"10.0.0.11:80\" }]\n"
+	}
+	for _, c := range []struct {
+		parallel, timeout string
+		warn              bool
+	}{{"1", "1s", true}, {"2", "1s", false}, {"2", "2s", true}, {"3", "2s", false}} {
+		f, err := Parse("lvsd.toml", []byte(text(c.parallel, c.timeout)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if warned := len(f.Warnings) == 1 && strings.Contains(f.Warnings[0].Error(), "exec_parallel"); warned != c.warn {
+			t.Errorf("%+v: %v", c, f.Warnings)
+		}
 	}
 }
 

@@ -338,7 +338,7 @@ func requireCheck(t *reader.Table, s Service) {
 func defaultCheck(t *reader.Table) *checkTemplate {
 	check := t.Table("check")
 	p := newCheckTemplate(check)
-	p.check.Type = "connect"
+	p.check.Type, p.check.Name, p.check.Close = "connect", "connect", "reset"
 	return p
 }
 

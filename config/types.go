@@ -57,6 +57,7 @@ type Config struct {
 
 	Global    Global
 	IPVS      IPVS
+	Checker   Checker
 	Guard     *Guard     // nil = off, as it is without witnesses
 	Pair      *Pair      // nil = the directors exchange nothing
 	Email     *Email     // nil = no mail
@@ -131,6 +132,11 @@ type Sync struct {
 	MaxLen        int           // bytes of a datagram's payload, 512 to 65507; 0 = what the interface's MTU allows
 	Threshold     [2]int        // net.ipv4.vs.sync_threshold: packets before a connection is first sent, and packets between two messages
 	RefreshPeriod time.Duration // net.ipv4.vs.sync_refresh_period, whole seconds; 0 = Threshold alone decides
+}
+
+// Checker is [checker]: what concerns all checks.
+type Checker struct {
+	ExecParallel int // programs of exec checks at once, 1 to 1000
 }
 
 // Guard is [guard]: witnesses that must be reachable before a simultaneous failure
@@ -315,16 +321,26 @@ type RealServer struct {
 // Check is one probe of one real server, fully resolved. Fields that do not belong to
 // its Type are zero.
 type Check struct {
-	Type         string         // one of the table of types in config/schema
-	Address      netip.AddrPort // what is probed; without an address (the port alone counts) when HostName says it; port 0 where there is none, as schema.Portless allows
-	HostName     string         // a name to look up, outside of the probe's time; "" = Address has the address
-	Through      bool           // probe the service's address on this real server ("dr" "tun")
-	Interval     time.Duration  // from the start of one probe to the next, 10ms to 1h
-	FastInterval time.Duration  // interval while the health is changing; at most Interval
-	Timeout      time.Duration  // one deadline for all of a probe, 1ms to 1h
-	Rise, Fall   int            // probes in a row, 1 to 1000
-	From         netip.Addr     // source address; zero = the kernel's choice
-	Mark         uint32         // SO_MARK; 0 = none
+	Type         string            // one of the table of types in config/schema
+	Address      netip.AddrPort    // what is probed; without an address (the port alone counts) when HostName says it; port 0 where there is none, as schema.Portless allows
+	Name         string            // the key label, or what tells it apart from the other checks of its server; unique among them
+	HostName     string            // a name to look up, outside of the probe's time; "" = Address has the address
+	Through      bool              // probe the service's address on this real server ("dr" "tun")
+	Interval     time.Duration     // from the start of one probe to the next, 10ms to 1h
+	FastInterval time.Duration     // interval while the health is changing; at most Interval
+	Timeout      time.Duration     // one deadline for all of a probe, 1ms to 1h
+	Rise, Fall   int               // probes in a row, 1 to 1000
+	Mark         uint32            // SO_MARK; 0 = none
+	Source       Source            // of every director, unless Sources differ
+	Sources      map[string]Source // by director, where they differ; else nil
+	Close        string            // connect, tcp: "reset" "fin", how a connection ends
+	// ReadLimit bounds what is read of an answer, in bytes: of a body of http and https, 0 =
+	// none, and of a step of tcp.
+	ReadLimit     int
+	ProxyProtocol string // http, https, tcp, smtp: "" "v1" "v2": the header that the connection begins with
+	// ExpectNot is a regular expression (RE2) that must match nowhere: in the body of http
+	// and https, in what was read by tcp and udp; "" = none.
+	ExpectNot string
 
 	// tcp, udp: one exchange, or for tcp several in Steps, which then replace
 	// it.
@@ -344,11 +360,9 @@ type Check struct {
 	Body            string        // of the request
 	Status          []StatusRange // sorted by First; any of them is accepted
 	BodyExpect      string        // the key expect: regular expression (RE2) that must match somewhere in the body; "" = the body is ignored
-	ExpectNot       string        // regular expression (RE2) that must match nowhere in the body; "" = none
 	Digest          string        // of the whole body: "sha256:" or "md5:" and lower-case hex; "" = none
 	FollowRedirects int           // how many, 0 to 10
 	HTTP2           bool          // HTTP/2 only: by ALPN for https, with prior knowledge for http
-	ProxyProtocol   string        // "" "v1" "v2": the header that the connection begins with
 
 	// https; tcp, smtp and grpc with UseTLS
 	UseTLS bool // the key tls; for smtp by STARTTLS. Always true for https
@@ -368,8 +382,24 @@ type Check struct {
 	User        string   // exec: "" = the daemon's own
 	Port        uint16   // agent: the port, which is Address's too
 	GRPCService string   // grpc: "" = the server as a whole
+	File        string   // file: absolute path
+	FileAbsent  bool     // file: up while it does not exist
 
 	Position
+}
+
+// Source is where probes come from.
+type Source struct {
+	From      netip.Addr // source address; zero = the kernel's choice
+	Interface string     // "" = the kernel's choice
+}
+
+// SourceOf returns where a director's probes come from.
+func (c *Check) SourceOf(director string) Source {
+	if s, ok := c.Sources[director]; ok {
+		return s
+	}
+	return c.Source
 }
 
 // Step is one exchange of a tcp check: send, then read until the expected bytes have
@@ -378,6 +408,7 @@ type Step struct {
 	Send       string // bytes; "" = none
 	Expect     string // regular expression (RE2); "" = none
 	ExpectText string // bytes; "" = none; never with Expect
+	ExpectNot  string // regular expression (RE2) of what must not arrive; "" = none
 }
 
 // StatusRange is a range of HTTP status codes, both ends included.
@@ -391,4 +422,5 @@ type TLS struct {
 	CertFile   string // absolute path of the client's certificate, PEM; "" = none
 	KeyFile    string // absolute path of its key, PEM; "" where CertFile is
 	MinVersion string // "1.0" "1.1" "1.2" "1.3"
+	Legacy     bool   // the key cipher_suites: those with known weaknesses are offered too
 }

@@ -26,6 +26,7 @@ type coro struct {
 	readable bool // assumed until read returns EAGAIN
 	timedOut bool // the deadline has passed
 	closed   bool // the server closed its side
+	closing  bool // it is waited for
 }
 
 func newCoro(k Poller) *coro {
@@ -52,7 +53,8 @@ func (l *Loop) coroFor(f *Inflight) (t *coro) {
 	} else {
 		t = newCoro(l.poller)
 	}
-	t.fd, t.session, t.out, t.readable, t.timedOut, t.closed = f.fd, f.Probe.Session, outcome.Outcome{}, false, false, false
+	t.fd, t.session, t.out = f.fd, f.Probe.Session, outcome.Outcome{}
+	t.readable, t.timedOut, t.closed, t.closing = false, false, false, false
 	return t
 }
 
@@ -123,6 +125,12 @@ func (t *coro) Write(b []byte) (sent int, err error) {
 		}
 	}
 	return sent, nil
+}
+
+// AwaitClose reads what is left until the server closes. The loop shortens the wait.
+func (t *coro) AwaitClose() {
+	t.closing = true
+	_, _ = io.Copy(io.Discard, io.LimitReader(t, maxTrailing)) // whatever ends it
 }
 
 func (t *coro) LocalAddrPort() (netip.AddrPort, error) { return t.poller.LocalAddr(t.fd) }

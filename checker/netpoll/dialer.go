@@ -23,6 +23,10 @@ type Dialer struct {
 	To   netip.AddrPort
 	From netip.Addr // source address; invalid: the kernel chooses
 	Mark uint32     // SO_MARK; 0: none
+	// Interface is bound to (SO_BINDTODEVICE), such as a VRF device; "": none. The raw
+	// socket of a SYN scan is not.
+	Interface string
+	FIN       bool // connections are closed, not reset
 }
 
 // UnmappedWithZone returns an IPv4-mapped address as IPv4, with its port and zone.
@@ -33,9 +37,11 @@ func UnmappedWithZone(a netip.AddrPort) netip.AddrPort {
 // Conn is a connected socket. It is a net.Conn for the TLS library.
 type Conn struct {
 	*os.File
+	deadline  time.Time
 	tracer    *trace.Tracer // records what is sent and received; nil: nothing is
-	stopWatch func() bool   // ends the watch on the context
-	eof       atomic.Bool   // the server closed its side; atomic, as an HTTP/2 client reads in a goroutine of its own
+	fin       bool
+	stopWatch func() bool // ends the watch on the context
+	eof       atomic.Bool // the server closed its side; atomic, as an HTTP/2 client reads in a goroutine of its own
 }
 
 // Connect connects by TCP. A nil Conn comes with the outcome.
@@ -45,6 +51,7 @@ func (d *Dialer) Connect(ctx context.Context, deadline time.Time) (*Conn, outcom
 		return nil, outcome.FromError(outcome.PhaseConnect, err, "")
 	}
 	c := newConn(ctx, fd, deadline) // after connect(2): epoll reports an unconnected socket as ready
+	c.fin = d.FIN
 	if !connected {
 		err = d.awaitConnect(c)
 	}
@@ -119,7 +126,7 @@ func (c *Conn) PendingError() error {
 
 // newConn returns a Conn that ends at the deadline and with ctx.
 func newConn(ctx context.Context, fd int, deadline time.Time) *Conn {
-	c := &Conn{File: os.NewFile(uintptr(fd), "probe"), tracer: trace.TracerOf(ctx)}
+	c := &Conn{File: os.NewFile(uintptr(fd), "probe"), deadline: deadline, tracer: trace.TracerOf(ctx)}
 	c.SetDeadline(deadline)
 	c.stopWatch = context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	return c
@@ -172,8 +179,13 @@ func (d *Dialer) socket(kind, protocol int) (fd int, to unix.Sockaddr, err error
 	return fd, to, nil
 }
 
-// setOptions sets the mark and the source address.
+// setOptions sets the interface, the mark and the source address.
 func (d *Dialer) setOptions(fd, kind int) error {
+	if d.Interface != "" { // before bind(2): the source address is one of its VRF
+		if err := unix.BindToDevice(fd, d.Interface); err != nil {
+			return fmt.Errorf("failed to bind to interface %s: %w", d.Interface, err)
+		}
+	}
 	if d.Mark != 0 {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(d.Mark)); err != nil {
 			return fmt.Errorf("failed to mark: %w", err)
@@ -301,14 +313,28 @@ func (c *Conn) traceOpen(to netip.AddrPort) {
 	c.tracer.Note(outcome.PhaseConnect, "%v to %v", from, to)
 }
 
-// Close ends the connection without leaving state on this machine. A connection that
-// the server has not closed is reset: an ordinary close would leave a TIME_WAIT for a
-// minute, sixty thousand of them at a thousand probes a second, against a limit
-// (tcp_max_tw_buckets) that is shared. The price is that a server's log may report a
-// reset instead of a client that went away.
+// AwaitClose waits at most CloseDelay for the server to close its side.
+func (c *Conn) AwaitClose() { c.AwaitEnd(c) }
+
+// AwaitEnd reads from r, which is c or TLS on it, until the server closes its side, at
+// most for CloseDelay.
+func (c *Conn) AwaitEnd(r io.Reader) {
+	if limit := time.Now().Add(CloseDelay); limit.Before(c.deadline) {
+		c.SetReadDeadline(limit)
+	}
+	for _, r := range []io.Reader{r, c} { // TLS ends before its connection
+		_, _ = io.Copy(io.Discard, io.LimitReader(r, maxTrailing)) // whatever ends it
+	}
+}
+
+// Close ends the connection. One that the server has not closed is reset unless the Dialer
+// says FIN: an ordinary close leaves a TIME_WAIT on this machine for a minute, sixty
+// thousand of them at a thousand probes a second, against a limit (tcp_max_tw_buckets)
+// that is shared. The price is that a server's log may report a reset instead of a client
+// that went away.
 func (c *Conn) Close() error {
 	c.stopWatch()
-	if !c.eof.Load() {
+	if !c.eof.Load() && !c.fin {
 		if raw, err := c.File.SyscallConn(); err == nil {
 			raw.Control(func(fd uintptr) {
 				unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})

@@ -139,13 +139,18 @@ func (l *Loop) handle(f *Inflight, n Event, now time.Time) {
 func (l *Loop) resume(f *Inflight, now time.Time) {
 	if f.coro.resume() {
 		l.finish(f, f.coro.out, now)
+		return
+	}
+	if limit := now.Add(CloseDelay); f.coro.closing && limit.Before(f.wakeAt) {
+		f.wakeAt = limit
+		heap.Fix(&l.timers, f.heapIndex)
 	}
 }
 
 // expire handles the timer of a probe.
 func (l *Loop) expire(f *Inflight, now time.Time) {
 	switch {
-	case now.Before(f.deadline): // an unanswered SYN
+	case f.Probe.SYN != nil && now.Before(f.deadline): // not answered yet
 		if out, bad := l.synScan.resend(f); bad {
 			l.finish(f, out, now)
 			return
@@ -154,7 +159,7 @@ func (l *Loop) expire(f *Inflight, now time.Time) {
 		heap.Fix(&l.timers, f.heapIndex)
 	case f.coro == nil:
 		l.finish(f, outcome.FromError(outcome.PhaseConnect, os.ErrDeadlineExceeded, ""), now)
-	default: // the session ends with what it has read so far
+	default: // the session ends with what it has read so far, or stops waiting for the end
 		f.coro.timedOut = true
 		l.resume(f, now)
 	}
@@ -252,4 +257,14 @@ type Stream interface {
 	Read([]byte) (int, error)
 	Write([]byte) (int, error)
 	LocalAddrPort() (netip.AddrPort, error)
+	// AwaitClose waits at most CloseDelay for the server to close its side. A session
+	// may call it last.
+	AwaitClose()
 }
+
+// CloseDelay bounds the wait for a server to close a connection that it is done with. One
+// that is reset instead may leave a line in the server's log.
+const CloseDelay = 100 * time.Millisecond
+
+// maxTrailing bounds what is read of such a server, in bytes.
+const maxTrailing = 16 << 10

@@ -101,3 +101,35 @@ func TestSocketsAreUsedAgain(t *testing.T) {
 		t.Errorf("%d connections came from %d ports", rounds, len(seen))
 	}
 }
+
+// A session waits for the server to close, and no longer than CloseDelay for one that does
+// not: its deadline is not the end.
+func TestAwaitClose(t *testing.T) {
+	for name, serve := range map[string]func(net.Conn){
+		"closes":         func(c net.Conn) { io.ReadFull(c, make([]byte, 1)) },
+		"does not close": func(c net.Conn) { io.Copy(io.Discard, c) },
+		"goes on":        func(c net.Conn) { io.Copy(c, zeros{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			to := checktest.Serve(t, serve)
+			talk := func(c Stream) outcome.Outcome {
+				c.Write([]byte("x"))
+				c.AwaitClose()
+				return outcome.NewOutcome(outcome.OK, outcome.PhaseReceive, "")
+			}
+			out := RunBlocking(t.Context(), time.Now().Add(time.Hour), &LoopProbe{Dialer: Dialer{To: to}, Session: talk})
+			checktest.Want(t, out, outcome.OK, outcome.PhaseReceive, "")
+			d := Dialer{To: to}
+			c, out := d.Connect(t.Context(), time.Now().Add(time.Hour))
+			if c == nil {
+				t.Fatal(out)
+			}
+			checktest.Want(t, talk(c), outcome.OK, outcome.PhaseReceive, "")
+			c.Close()
+		})
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }

@@ -61,6 +61,7 @@ type sockOpts struct {
 	v6   bool
 	from netip.Addr
 	mark uint32
+	dev  string
 }
 
 // NewPoller returns the Poller of this kernel, not open yet.
@@ -150,7 +151,9 @@ func (s *epollPoller) Connect(d *Dialer) (int, error) {
 	return fd, nil
 }
 
-func sockOptsOf(d *Dialer) sockOpts { return sockOpts{d.To.Addr().Is6(), d.From, d.Mark} }
+func sockOptsOf(d *Dialer) sockOpts {
+	return sockOpts{d.To.Addr().Is6(), d.From, d.Mark, d.Interface}
+}
 
 // Watch reports each change of a socket once (edge-triggered). An unconnected TCP
 // socket would report one at once: call it after connect(2).
@@ -197,10 +200,12 @@ func (s *epollPoller) LocalAddr(fd int) (netip.AddrPort, error) {
 	return addrPort(sa), err
 }
 
-// Release ends a connection without a TIME_WAIT on this machine (see Conn.Close). The
-// socket of a connection that the server closed is closed instead of reset.
+// Release ends a connection, without a TIME_WAIT on this machine unless d says FIN (see
+// Conn.Close). The socket of a connection that the server closed is closed instead of
+// reset.
 func (s *epollPoller) Release(d *Dialer, fd int, closed bool) {
 	s.used[fd] = false
+	closed = closed || d.FIN
 	if closed || s.idleCount >= maxIdleSockets || rawConnect(fd, &disconnected) != nil {
 		if !closed {
 			unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})

@@ -26,16 +26,18 @@ const (
 	TypeExec    = "exec"    // the exit code of a program
 	TypeAgent   = "agent"   // a line of the server's agent (HAProxy's agent-check)
 	TypeGRPC    = "grpc"    // gRPC's health service
+	TypeFile    = "file"    // the existence of a file
 	TypeOn      = "on"      // always up, no probe
 	TypeOff     = "off"     // always down, no probe
 )
 
 // Check is what is probed and how results are counted. The caller resolves all defaults,
-// except where a field says otherwise. Checks that are equal in everything but Rise and
-// Fall share one probe.
+// except where a field says otherwise. Checks that are equal in everything but Name, Rise
+// and Fall share one probe.
 type Check struct {
 	Type    string
-	Address netip.AddrPort // what is probed; not read for "on", "off"; the port may be 0 for "ping" and "exec"
+	Name    string         // among the checks of a server; "": made of type and address. It identifies no probe
+	Address netip.AddrPort // what is probed; not read for "on", "off"; the port may be 0 for "ping", "exec" and "file"
 	// HostName is looked up instead of the address in Address, of which only the
 	// port is used then. Lookups run in the background, not within Timeout; while
 	// they fail the old addresses stay in use. "": Address has the address.
@@ -48,17 +50,31 @@ type Check struct {
 
 	From netip.Addr // source address; invalid: the kernel chooses
 	Mark uint32     // SO_MARK, needs CAP_NET_ADMIN; 0: none
+	// Interface is where the probe leaves from (SO_BINDTODEVICE), not of "syn"; "": the
+	// kernel chooses.
+	Interface string
 	// MarkPath: the probe reaches the server through a firewall-mark service of this
 	// machine, by Mark. A result that would change the verdict counts only if
 	// checker.Options.PathFault reports that the service was intact.
 	MarkPath bool
 
-	// tcp and udp. Expect is a regular expression (RE2 syntax) that must match
-	// anywhere in the first 16 KiB (MaxAnswer) that the server sends, and ExpectText
-	// is a byte sequence that must be in it; "" expects nothing.
+	FIN bool // connect and tcp: a connection is closed, not reset
+
+	// ReadLimit bounds what is read of an answer in bytes, where expressions are looked
+	// for: of a step of tcp, 0 is MaxAnswer; of an HTTP body, 0 is wire.MaxBody, or
+	// wire.MaxHashedBody with Digest, and less is none.
+	ReadLimit     int
+	ProxyProtocol string // http, https, tcp, smtp: "", "v1", "v2": PROXY header at the start of the connection
+
+	// tcp and udp. Expect is a regular expression (package pattern) that must match
+	// anywhere in what the server sends, and ExpectText is a byte sequence that must be
+	// in it; "" expects nothing.
 	Send, Expect, ExpectText string
-	Steps                    []Step // tcp: instead of Send, Expect and ExpectText
+	Steps                    []Step // tcp: instead of Send, Expect, ExpectText and ExpectNot
 	RequireReply             bool   // udp: no answer is a failure; implied by Expect and ExpectText
+	// ExpectNot is a regular expression that must not match, of tcp and udp before Expect
+	// does, of http and https in the body; "": none.
+	ExpectNot string
 
 	// http and https.
 	Method          string            // "": GET
@@ -68,12 +84,10 @@ type Check struct {
 	Secrets         []string          // values in Headers that are hidden in results and traces
 	Body            string            // of the request
 	Status          []StatusRange     // accepted; none: 200-299
-	BodyExpect      string            // regular expression (RE2) on the first 64 KiB of the body; "": none
-	ExpectNot       string            // a regular expression that must not match; "": none
-	Digest          string            // of the whole body, at most 16 MiB: "sha256:" or "md5:" and lower-case hex; "": none
+	BodyExpect      string            // regular expression (package pattern) on the body; "": none
+	Digest          string            // of the whole body: "sha256:" or "md5:" and lower-case hex; "": none
 	FollowRedirects int               // at most this many
 	HTTP2           bool              // HTTP/2 only
-	ProxyProtocol   string            // "", "v1", "v2": PROXY header at the start of the connection
 
 	TLS *TLSConfig // https; nil: &TLSConfig{Verify: true}. tcp, smtp (by STARTTLS) and grpc: nil is no TLS
 
@@ -88,19 +102,23 @@ type Check struct {
 
 	Helo string // smtp; "": localhost
 
-	// exec. The environment has LVSD_SERVICE, LVSD_REAL_SERVER, LVSD_ADDRESS and
-	// LVSD_PORT, so that no two targets share the probe.
+	// exec. In the arguments {address} and {port} stand for what is probed. The
+	// environment has LVSD_SERVICE, LVSD_REAL_SERVER, LVSD_ADDRESS and LVSD_PORT, so that
+	// no two targets share the probe.
 	Command []string // the program, an absolute path, and its arguments
 	User    string   // "": that of lvsd
 	Service string   // LVSD_SERVICE
 	Server  string   // LVSD_REAL_SERVER
 
 	GRPCService string // "": the server as a whole
+
+	File       string // file: an absolute path
+	FileAbsent bool   // up while it does not exist, instead of while it does
 }
 
 // Step is one exchange of a dialogue. What is expected is searched in what was received
 // since the previous step.
-type Step struct{ Send, Expect, ExpectText string }
+type Step struct{ Send, Expect, ExpectText, ExpectNot string }
 
 // StatusRange is a range of HTTP status codes, both ends included.
 type StatusRange struct{ First, Last int }
@@ -108,6 +126,7 @@ type StatusRange struct{ First, Last int }
 // TLSConfig is the TLS side of a check.
 type TLSConfig struct {
 	Verify     bool
+	Legacy     bool           // offers cipher suites with known weaknesses too
 	ServerName string         // SNI and the name verified; "": Host or HostName if that is a name, else the address
 	CAs        *x509.CertPool // nil: the system's
 	// CAKey represents CAs where checks are compared: other contents must have
@@ -135,7 +154,7 @@ func (c *Check) TargetName() string {
 
 // portless are the types whose address may lack a port. The configuration has the same
 // in the table of types of config/schema.
-var portless = map[string]bool{TypePing: true, TypeExec: true}
+var portless = map[string]bool{TypePing: true, TypeExec: true, TypeFile: true}
 
 // Validate checks what all probing checks have in common.
 func (c *Check) Validate() error {
@@ -159,8 +178,8 @@ func (c *Check) Validate() error {
 // not.
 func (c *Check) Probes() bool { return c.Type != TypeOn && c.Type != TypeOff }
 
-// AppendKey appends what identifies the probe of a check: every field but Rise, Fall and
-// Secrets, whatever the type, each delimited by its length.
+// AppendKey appends what identifies the probe of a check: every field but Name, Rise, Fall
+// and Secrets, whatever the type, each delimited by its length.
 func (c *Check) AppendKey(b []byte) []byte {
 	k := keyWriter{b}
 	k.text(c.Type)
@@ -174,10 +193,13 @@ func (c *Check) AppendKey(b []byte) []byte {
 	k.address(c.From)
 	k.number(int(c.Mark))
 	k.flag(c.MarkPath)
+	k.flag(c.FIN)
+	k.text(c.Interface)
+	k.number(c.ReadLimit)
 	k.text(c.Send, c.Expect, c.ExpectText)
 	k.number(len(c.Steps))
 	for _, s := range c.Steps {
-		k.text(s.Send, s.Expect, s.ExpectText)
+		k.text(s.Send, s.Expect, s.ExpectText, s.ExpectNot)
 	}
 	k.flag(c.RequireReply)
 	k.http(c)
@@ -188,7 +210,8 @@ func (c *Check) AppendKey(b []byte) []byte {
 	k.text(c.Helo)
 	k.number(len(c.Command))
 	k.text(c.Command...)
-	k.text(c.User, c.Service, c.Server, c.GRPCService)
+	k.text(c.User, c.Service, c.Server, c.GRPCService, c.File)
+	k.flag(c.FileAbsent)
 	return k.b
 }
 
@@ -226,6 +249,7 @@ func (k *keyWriter) tls(t *TLSConfig) {
 	k.flag(t != nil)
 	if t != nil {
 		k.flag(t.Verify)
+		k.flag(t.Legacy)
 		k.text(t.ServerName, t.CAKey, t.CertificateKey, t.MinVersion)
 	}
 }

@@ -84,7 +84,11 @@ func TestUDPLateError(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw.Control(func(fd uintptr) {
-		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd)}}, -1); err != nil { // until the error is there
+		err := error(unix.EINTR)
+		for err == unix.EINTR { // until the error is there
+			_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd)}}, -1)
+		}
+		if err != nil {
 			t.Error(err)
 		}
 	})
@@ -364,4 +368,13 @@ func FuzzDNS(f *testing.F) {
 			t.Fatal("another's reply")
 		}
 	})
+}
+
+// A server that sends a truncated reply and has no TCP: the result names both.
+func TestTruncatedWithoutTCP(t *testing.T) {
+	to := checktest.ServeUDP(t, func(b []byte) [][]byte {
+		return [][]byte{reply2(b, func(m *dnsmessage.Message) { m.Truncated, m.Answers = true, nil })}
+	})
+	checktest.Want(t, once(t, Check{Type: TypeDNS, Address: to, DNSName: "www.example.org", DNSRecord: "A"}),
+		outcome.Refused, outcome.PhaseConnect, "truncated over UDP (TC), and over TCP: connection refused")
 }

@@ -36,7 +36,11 @@ func (p *dnsProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcom
 			return out
 		}
 	}
-	return p.stream(ctx, deadline, id, message)
+	out := p.stream(ctx, deadline, id, message)
+	if !p.tcp && out.Reason != outcome.OK {
+		out.Detail = outcome.Printable("truncated over UDP (TC), and over TCP: "+out.Detail, outcome.MaxDetail)
+	}
+	return out
 }
 
 // datagram queries by UDP. It skips replies to other queries.

@@ -3,8 +3,13 @@ package probe
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -12,17 +17,16 @@ import (
 	"lvsd/checker/program"
 )
 
-const (
-	// maxPrograms is how many programs run at once: hundreds of them would take
-	// the processor from the daemon itself. The others wait; their deadline
-	// starts with the program.
-	maxPrograms = 32
-	// maxOutput bounds the output of a program that is kept, in bytes.
-	maxOutput = 1 << 10
-)
+// maxOutput bounds the output of a program that is kept, in bytes.
+const maxOutput = 1 << 10
 
-// programSlots has one element per running program.
-var programSlots = make(chan struct{}, maxPrograms)
+// programSlots bound the programs that run at once: hundreds of them would take the
+// processor from the daemon itself. The others wait; their deadline starts with the
+// program.
+var programSlots = program.NewSlots(32)
+
+// SetExecParallel sets how many programs of checks run at once, 1 at least.
+func SetExecParallel(n int) { programSlots.Resize(n) }
 
 // execProbe runs a program without a shell; exit code 0 is a success. All processes of
 // its group end with it, or at the deadline.
@@ -36,12 +40,17 @@ func newExecProbe(c *Check) (Prober, error) {
 	if len(c.Command) == 0 || !filepath.IsAbs(c.Command[0]) {
 		return nil, errors.New("no program, as an absolute path")
 	}
-	p := &execProbe{command: c.Command, environment: []string{
+	address, port := c.Address.Addr().Unmap().String(), strconv.Itoa(int(c.Address.Port()))
+	p := &execProbe{command: slices.Clone(c.Command), environment: []string{
 		"LVSD_SERVICE=" + c.Service,
 		"LVSD_REAL_SERVER=" + c.Server,
-		"LVSD_ADDRESS=" + c.Address.Addr().Unmap().String(),
-		"LVSD_PORT=" + strconv.Itoa(int(c.Address.Port())),
+		"LVSD_ADDRESS=" + address,
+		"LVSD_PORT=" + port,
 	}}
+	placeholders := strings.NewReplacer("{address}", address, "{port}", port)
+	for i, word := range p.command[1:] {
+		p.command[i+1] = placeholders.Replace(word)
+	}
 	if c.User != "" {
 		var err error
 		if p.credential, err = program.UserCredential(c.User); err != nil {
@@ -53,9 +62,7 @@ func newExecProbe(c *Check) (Prober, error) {
 
 func (p *execProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcome {
 	due, timeout := time.Now(), time.Until(deadline)
-	select {
-	case programSlots <- struct{}{}:
-	case <-ctx.Done():
+	if programSlots.Acquire(ctx) != nil {
 		return outcome.Outcome{}
 	}
 	waited := time.Since(due)
@@ -63,7 +70,7 @@ func (p *execProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outco
 	defer cancel()
 	// A program that cannot be killed keeps its slot.
 	out := programOutcome(p.command[0], program.Program{Command: p.command, Environment: p.environment, Credential: p.credential, Output: maxOutput}.
-		Run(limit, func() { <-programSlots }))
+		Run(limit, programSlots.Release))
 	out.Waited = waited
 	return out
 }
@@ -95,3 +102,54 @@ func programOutcome(name string, e program.Ending) outcome.Outcome {
 }
 
 func (p *execProbe) ResumeReport(outcome.AgentReport) {} // each run reports everything
+
+// fileProbe is up while a file exists, or while it does not.
+type fileProbe struct {
+	path   string
+	absent bool // it is up while the file does not exist
+	busy   atomic.Bool
+}
+
+func newFileProbe(c *Check) (Prober, error) {
+	if !filepath.IsAbs(c.File) {
+		return nil, errors.New("no file, as an absolute path")
+	}
+	return &fileProbe{path: c.File, absent: c.FileAbsent}, nil
+}
+
+func (p *fileProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcome {
+	limited, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	if p.busy.Swap(true) {
+		return outcome.NewOutcome(outcome.Local, outcome.PhaseRun, outcome.Printable(p.path+": the file system does not respond", outcome.MaxDetail))
+	}
+	done := make(chan error, 1)
+	go func() { // stat(2) of a dead disk does not end
+		_, err := os.Stat(p.path)
+		p.busy.Store(false)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return p.outcome(err)
+	case <-limited.Done():
+		return outcome.NewOutcome(outcome.Local, outcome.PhaseRun, outcome.Printable(p.path+": the file system does not respond", outcome.MaxDetail))
+	}
+}
+
+// outcome maps the error of stat(2).
+func (p *fileProbe) outcome(err error) outcome.Outcome {
+	missing := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !missing {
+		return outcome.NewOutcome(outcome.Local, outcome.PhaseRun, outcome.Printable(p.path+": "+outcome.ErrorText(&outcome.LocalError{Err: err}), outcome.MaxDetail))
+	}
+	detail := p.path + " exists"
+	if missing {
+		detail = p.path + " does not exist"
+	}
+	reason := outcome.OK
+	if missing != p.absent {
+		reason = outcome.Off
+	}
+	return outcome.NewOutcome(reason, outcome.PhaseRun, outcome.Printable(detail, outcome.MaxDetail))
+}

@@ -127,10 +127,11 @@ func TestExecBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const maxPrograms = 32
 	for range maxPrograms {
 		all.Go(func() { p.Probe(ctx, time.Now().Add(time.Hour)) })
 	}
-	for len(programSlots) < maxPrograms {
+	for programSlots.Used() < maxPrograms {
 		time.Sleep(time.Millisecond)
 	}
 	quick := shell("exit 0")
@@ -156,10 +157,37 @@ func TestExecBounded(t *testing.T) {
 	if late.Waited == 0 {
 		t.Error("the wait for a slot is not reported")
 	}
-	for len(programSlots) > 0 {
+	for programSlots.Used() > 0 {
 		time.Sleep(time.Millisecond)
 	}
 	checktest.Want(t, once(t, shell("exit 0")), outcome.OK, outcome.PhaseRun, "")
+}
+
+// A program gets the address in its arguments, too, where they ask for it.
+func TestExecPlaceholders(t *testing.T) {
+	c := Check{Type: TypeExec, Address: netip.MustParseAddrPort("[::ffff:10.0.0.9]:80"), Command: []string{"/bin/echo", "-H{address}", "{port}", "{other}"}}
+	checktest.Want(t, once(t, c), outcome.OK, outcome.PhaseRun, "-H10.0.0.9 80 {other}")
+}
+
+func TestFile(t *testing.T) {
+	at := filepath.Join(t.TempDir(), "up")
+	if err := os.WriteFile(at, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		c      Check
+		reason outcome.Reason
+		detail string
+	}{
+		{Check{File: at}, outcome.OK, "exists"},
+		{Check{File: at + "x"}, outcome.Off, "does not exist"},
+		{Check{File: at, FileAbsent: true}, outcome.Off, "exists"},
+		{Check{File: at + "x", FileAbsent: true}, outcome.OK, "does not exist"},
+		{Check{File: at + "/x"}, outcome.Local, "ENOTDIR"},
+	} {
+		tt.c.Type, tt.c.Address = TypeFile, checktest.Addr(1)
+		checktest.Want(t, once(t, tt.c), tt.reason, outcome.PhaseRun, tt.detail)
+	}
 }
 
 func TestAgent(t *testing.T) {

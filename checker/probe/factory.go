@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"lvsd/checker/netpoll"
 	"lvsd/checker/outcome"
+	"lvsd/checker/pattern"
 	"lvsd/checker/resolver"
 	"lvsd/checker/trace"
 	"net/netip"
 	"os/exec"
-	"regexp"
 	"sync"
 	"time"
 
@@ -20,14 +20,14 @@ import (
 // Shared has what the probers of one Set have in common: ten thousand servers may be
 // checked for one expression, with one TLS configuration.
 type Shared struct {
-	expressions map[string]*regexp.Regexp
+	expressions map[string]*pattern.Pattern
 	tlsConfigs  map[tlsKey]*tls.Config
 	Resolver    *resolver.Resolver // the engine's
 }
 
 // NewShared returns an empty Shared with a resolver of its own.
 func NewShared() *Shared {
-	return &Shared{expressions: map[string]*regexp.Regexp{}, tlsConfigs: map[tlsKey]*tls.Config{}, Resolver: resolver.NewResolver()}
+	return &Shared{expressions: map[string]*pattern.Pattern{}, tlsConfigs: map[tlsKey]*tls.Config{}, Resolver: resolver.NewResolver()}
 }
 
 // NewProber returns the prober of a check that Validate accepts, or what is invalid in
@@ -63,19 +63,21 @@ func newAddressProber(c *Check, common *Shared) (Prober, error) {
 		return newAgentProbe(c), nil
 	case TypeGRPC:
 		return newGRPCProbe(c, common)
+	case TypeFile:
+		return newFileProbe(c)
 	}
 	return nil, fmt.Errorf("%q is no type of a check", c.Type)
 }
 
 // expression compiles a regular expression; that of "" is nil.
-func (s *Shared) expression(text string) (*regexp.Regexp, error) {
+func (s *Shared) expression(text string) (*pattern.Pattern, error) {
 	if text == "" {
 		return nil, nil
 	}
 	if known := s.expressions[text]; known != nil {
 		return known, nil
 	}
-	made, err := regexp.Compile(text)
+	made, err := pattern.Compile(text)
 	if err != nil {
 		return nil, fmt.Errorf("expect: %w", err)
 	}
@@ -97,7 +99,7 @@ type ReportResumer interface{ ResumeReport(outcome.AgentReport) }
 type LoopProber interface{ LoopProbe() *netpoll.LoopProbe }
 
 func newDialer(c *Check) netpoll.Dialer {
-	return netpoll.Dialer{To: netpoll.UnmappedWithZone(c.Address), From: c.From.Unmap(), Mark: c.Mark}
+	return netpoll.Dialer{To: netpoll.UnmappedWithZone(c.Address), From: c.From.Unmap(), Mark: c.Mark, Interface: c.Interface, FIN: c.FIN}
 }
 
 // Trace is one probe: its result, and what was sent and received.
@@ -122,7 +124,7 @@ func Try(c Check) error {
 // that cannot be run, a name without addresses, a source address that is not local, a
 // route that refuses the server's address. Nothing is sent but a query for the name.
 func CheckHost(ctx context.Context, c Check, common *Shared) error {
-	if !c.Probes() || c.MarkPath { // the path of a mark is not there yet
+	if !c.Probes() || c.Type == TypeFile || c.MarkPath { // the path of a mark is not there yet
 		return nil
 	}
 	if c.Type == TypeExec {

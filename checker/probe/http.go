@@ -11,11 +11,11 @@ import (
 	"io"
 	"lvsd/checker/netpoll"
 	"lvsd/checker/outcome"
+	"lvsd/checker/pattern"
 	"lvsd/checker/probe/wire"
 	"net"
 	"net/http"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +24,9 @@ import (
 )
 
 // httpProbe makes one request on a connection of its own, and another for each redirect
-// that is followed. It reads no more of a response than it needs.
+// that is followed. It reads each response to its end, up to a bound, also where nothing
+// is expected of the body: one that hangs or breaks is a failure, and a server that is
+// cut off reports an error.
 type httpProbe struct {
 	netpoll.Dialer
 	loopProbe    *netpoll.LoopProbe // nil unless it is a single HTTP/1.1 request without TLS
@@ -32,9 +34,10 @@ type httpProbe struct {
 	first        *wire.Request
 	bytes        []byte // of the first request
 	status       []StatusRange
-	expect       *regexp.Regexp // nil: none
-	expectNot    *regexp.Regexp // nil: none
-	digest       string         // of the body, in hex; "": none
+	expect       *pattern.Pattern // nil: none
+	expectNot    *pattern.Pattern // nil: none
+	limit        int64            // of a body, in bytes; 0: wire.MaxBody; less: none is read
+	digest       string           // of the body, in hex; "": none
 	newHash      func() hash.Hash
 	follow       int
 	http2        bool
@@ -54,7 +57,7 @@ func (p *httpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outco
 			expiry = out.CertExpiry
 		}
 		out.CertExpiry = expiry
-		if out.Reason != outcome.OK || p.follow == 0 || !wire.IsRedirect(a.Status) {
+		if out.Reason != outcome.OK || !p.follows(&a) {
 			return out
 		}
 		if followed == p.follow {
@@ -71,7 +74,7 @@ func (p *httpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outco
 
 // newResponse returns a response that has not started yet.
 func (p *httpProbe) newResponse(r *wire.Request) wire.Response {
-	a := wire.Response{NoBody: r.Method == "HEAD", WantBody: p.readsBody()}
+	a := wire.Response{NoBody: r.Method == "HEAD", WantBody: p.expect != nil || p.expectNot != nil, Limit: p.limit}
 	if p.digest != "" {
 		a.Hash = p.newHash()
 	}
@@ -82,16 +85,19 @@ func (p *httpProbe) LoopProbe() *netpoll.LoopProbe { return p.loopProbe }
 
 // session makes one request without TLS.
 func (p *httpProbe) session(c netpoll.Stream) outcome.Outcome {
-	if p.proxyVersion != "" {
-		if out := sendProxyHeader(c, p.proxyVersion, p.To); out.Reason != "" {
-			return out
-		}
+	if out := sendProxyHeader(c, p.proxyVersion, p.To); out.Reason != "" {
+		return out
 	}
 	a := p.newResponse(p.first)
-	return p.exchangeHTTP1(c, p.bytes, &a)
+	out := p.exchangeHTTP1(c, p.bytes, &a)
+	if closes(&a) {
+		c.AwaitClose()
+	}
+	return out
 }
 
-func (p *httpProbe) readsBody() bool { return p.expect != nil || p.expectNot != nil || p.digest != "" }
+// closes reports whether the server is about to close the connection by itself.
+func closes(a *wire.Response) bool { return a.Done() && !a.BodyTooLong && !a.KeepAlive }
 
 // request makes one request on a connection of its own. A redirect that is to be followed
 // is OK.
@@ -103,17 +109,19 @@ func (p *httpProbe) request(ctx context.Context, deadline time.Time, r *wire.Req
 		return out
 	}
 	defer c.Close()
-	if p.proxyVersion != "" {
-		if out := sendProxyHeader(c, p.proxyVersion, d.To); out.Reason != "" {
+	if out := sendProxyHeader(c, p.proxyVersion, d.To); out.Reason != "" {
+		return out
+	}
+	on := net.Conn(c)
+	var expiry time.Time
+	if r.TLS {
+		if on, expiry, out = startTLS(c, p.tlsConfigFor(r)); on == nil {
+			out.CertExpiry = expiry
 			return out
 		}
 	}
-	if !r.TLS {
-		return p.exchange(ctx, c, r, raw, a)
-	}
-	s, expiry, out := startTLS(c, p.tlsConfigFor(r))
-	if s != nil {
-		out = p.exchange(ctx, s, r, raw, a)
+	if out = p.exchange(ctx, on, r, raw, a); closes(a) && !p.http2 {
+		c.AwaitEnd(on)
 	}
 	out.CertExpiry = expiry
 	return out
@@ -147,7 +155,8 @@ func (p *httpProbe) exchangeHTTP1(c io.ReadWriter, raw []byte, a *wire.Response)
 	return p.receive(c, a)
 }
 
-// receive reads the response as far as needed, and evaluates it.
+// receive reads the response and evaluates it. A status that is not accepted is reported at
+// once.
 func (p *httpProbe) receive(c io.Reader, a *wire.Response) outcome.Outcome {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
@@ -156,7 +165,7 @@ func (p *httpProbe) receive(c io.Reader, a *wire.Response) outcome.Outcome {
 		if broken := a.Feed((*buf)[:n]); broken != nil {
 			return outcome.NewOutcome(outcome.Protocol, outcome.PhaseReceive, outcome.Printable(broken.Error(), outcome.MaxDetail))
 		}
-		if a.HeadDone() && (p.follow > 0 && wire.IsRedirect(a.Status) || !p.accepts(a.Status)) {
+		if a.HeadDone() && !p.follows(a) && !p.accepts(a.Status) {
 			break
 		}
 		if err == nil || a.Done() {
@@ -168,11 +177,14 @@ func (p *httpProbe) receive(c io.Reader, a *wire.Response) outcome.Outcome {
 		return outcome.FromError(outcome.PhaseReceive, err, a.Excerpt())
 	}
 	out := outcome.NewOutcome(outcome.OK, outcome.PhaseReceive, a.StatusLine())
-	if p.follow > 0 && wire.IsRedirect(a.Status) {
+	if p.follows(a) {
 		return out
 	}
 	return p.evaluate(a, out)
 }
+
+// follows reports whether a response redirects to where the probe goes next.
+func (p *httpProbe) follows(a *wire.Response) bool { return p.follow > 0 && wire.IsRedirect(a.Status) }
 
 // evaluate compares a complete response with what is expected.
 func (p *httpProbe) evaluate(a *wire.Response, out outcome.Outcome) outcome.Outcome {
@@ -181,9 +193,13 @@ func (p *httpProbe) evaluate(a *wire.Response, out outcome.Outcome) outcome.Outc
 		out.Reason = outcome.Status
 	case p.expect != nil && !p.expect.Match(a.Body), p.expectNot != nil && p.expectNot.Match(a.Body):
 		out.Reason = outcome.Body
-		out.Detail = outcome.Printable(a.StatusLine(), 50) + `, body "` + outcome.Printable(string(a.Body), outcome.MaxDetail-70) + `"`
+		length := ""
+		if a.BodyTooLong {
+			length = fmt.Sprintf(" of more than %d bytes (read_limit)", len(a.Body))
+		}
+		out.Detail = outcome.Printable(a.StatusLine(), 50) + ", body" + length + ` "` + outcome.Printable(string(a.Body), outcome.MaxDetail-120) + `"`
 	case p.digest != "" && a.BodyTooLong:
-		out.Reason, out.Detail = outcome.Body, outcome.Printable(fmt.Sprintf("%s, a body of more than %d bytes", a.StatusLine(), wire.MaxHashedBody), outcome.MaxDetail)
+		out.Reason, out.Detail = outcome.Body, outcome.Printable(fmt.Sprintf("%s, a body of more than %d bytes (read_limit)", a.StatusLine(), p.limit), outcome.MaxDetail)
 	case p.digest != "":
 		if sum := hex.EncodeToString(a.Hash.Sum(nil)); sum != p.digest {
 			out.Reason, out.Detail = outcome.Body, outcome.Printable(a.StatusLine()+", the body's digest is "+sum, outcome.MaxDetail)
@@ -198,7 +214,7 @@ func (p *httpProbe) accepts(status int) bool {
 
 // newHTTPProbe prepares the request and what is expected.
 func newHTTPProbe(c *Check, common *Shared) (Prober, error) {
-	p := &httpProbe{Dialer: newDialer(c), status: slices.Clone(c.Status), follow: c.FollowRedirects, http2: c.HTTP2, proxyVersion: c.ProxyProtocol}
+	p := &httpProbe{Dialer: newDialer(c), status: slices.Clone(c.Status), limit: int64(c.ReadLimit), follow: c.FollowRedirects, http2: c.HTTP2, proxyVersion: c.ProxyProtocol}
 	if len(p.status) == 0 {
 		p.status = okStatus
 	}
@@ -221,14 +237,15 @@ func newHTTPProbe(c *Check, common *Shared) (Prober, error) {
 	if c.Digest != "" {
 		name, sum, _ := strings.Cut(c.Digest, ":")
 		p.digest, p.newHash = sum, hashes[name]
+		if p.limit == 0 {
+			p.limit = wire.MaxHashedBody
+		}
 		if raw, err := hex.DecodeString(sum); p.newHash == nil || err != nil || len(raw) != p.newHash().Size() {
 			return nil, fmt.Errorf("%q is no digest", c.Digest)
 		}
 	}
-	switch c.ProxyProtocol {
-	case "", "v1", "v2":
-	default:
-		return nil, fmt.Errorf("the PROXY protocol has no version %q", c.ProxyProtocol)
+	if err := checkProxyVersion(c.ProxyProtocol); err != nil {
+		return nil, err
 	}
 	if c.Type == TypeHTTPS || c.FollowRedirects > 0 {
 		protocol := "http/1.1"
@@ -236,7 +253,7 @@ func newHTTPProbe(c *Check, common *Shared) (Prober, error) {
 			protocol = "h2"
 		}
 		p.tls, err = common.tlsConfig(c, protocol)
-	} else if !c.HTTP2 && c.Digest == "" { // hashing megabytes would stall the loop
+	} else if !c.HTTP2 && c.Digest == "" && c.ReadLimit <= wire.MaxBody { // megabytes would stall the loop
 		p.loopProbe = &netpoll.LoopProbe{Dialer: p.Dialer, Session: p.session}
 	}
 	return p, err
@@ -270,10 +287,7 @@ func (p *httpProbe) exchangeHTTP2(ctx context.Context, c net.Conn, r *wire.Reque
 	a.Status, a.Text, a.HeadComplete = got.StatusCode, http.StatusText(got.StatusCode), true
 	a.Location = got.Header.Get("Location")
 	out = outcome.NewOutcome(outcome.OK, outcome.PhaseReceive, a.StatusLine())
-	if p.follow > 0 && wire.IsRedirect(a.Status) {
-		return out
-	}
-	if a.WantBody && p.accepts(a.Status) {
+	if p.limit >= 0 && (p.follows(a) || p.accepts(a.Status)) {
 		a.Length, a.UntilClose = 1<<62, true
 		a.State = wire.BodyState
 		for buf := make([]byte, 2048); !a.Done(); {
@@ -286,6 +300,9 @@ func (p *httpProbe) exchangeHTTP2(ctx context.Context, c net.Conn, r *wire.Reque
 				return fromHTTP2Error(outcome.PhaseReceive, err)
 			}
 		}
+	}
+	if p.follows(a) {
+		return out
 	}
 	return p.evaluate(a, out)
 }
@@ -317,8 +334,19 @@ func hostHeader(c *Check) string {
 	return netip.AddrPortFrom(a, port).String()
 }
 
-// sendProxyHeader sends a PROXY header.
+func checkProxyVersion(version string) error {
+	if version != "" && version != "v1" && version != "v2" {
+		return fmt.Errorf("the PROXY protocol has no version %q", version)
+	}
+	return nil
+}
+
+// sendProxyHeader sends a PROXY header; none for the version "". The outcome is zero on
+// success.
 func sendProxyHeader(c netpoll.Stream, version string, to netip.AddrPort) outcome.Outcome {
+	if version == "" {
+		return outcome.Outcome{}
+	}
 	from, err := c.LocalAddrPort()
 	if err == nil {
 		_, err = c.Write(wire.ProxyHeader(version, from, to))

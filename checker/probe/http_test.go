@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestHTTP(t *testing.T) {
@@ -50,7 +52,13 @@ func TestHTTP(t *testing.T) {
 		detail string
 	}{
 		{"ok", checktest.Answering(ok + "\r\n"), nil, outcome.OK, "200 OK"},
-		{"the body is not read", hanging(ok + "Content-Length: 9\r\n\r\n"), nil, outcome.OK, "200 OK"},
+		{"the body never comes", hanging(ok + "Content-Length: 9\r\n\r\n"), nil, outcome.Timeout, "200 OK"},
+		{"the body is not read", hanging(ok + "Content-Length: 9\r\n\r\n"), func(c *Check) { c.ReadLimit = -1 }, outcome.OK, "200 OK"},
+		{"the body is cut short", checktest.Answering(ok + "Content-Length: 9\r\n\r\nalive"), nil, outcome.Closed, "200 OK"},
+		{"the chunks are broken", checktest.Answering(ok + "Transfer-Encoding: chunked\r\n\r\nzz\r\n"), nil, outcome.Protocol, "chunk size"},
+		{"beyond the limit", checktest.Answering(ok + "Content-Length: 9\r\n\r\nnot alive"), func(c *Check) { c.BodyExpect, c.ReadLimit = "alive", 5 }, outcome.Body, `200 OK, body of more than 5 bytes (read_limit) "not a"`},
+		{"lenient", checktest.Answering("HTTP/1.1  200 OK\r\nnonsense\r\nX: " + strings.Repeat("x", 20<<10) + "\r\nContent-Length: 5, 5\r\n\r\nalive"),
+			func(c *Check) { c.BodyExpect = "^alive$" }, outcome.OK, "200 OK"},
 		{"wrong status", checktest.Answering("HTTP/1.1 503 Service Unavailable\r\n\r\n"), nil, outcome.Status, "503 Service Unavailable"},
 		{"wrong status, and the body never comes", hanging("HTTP/1.1 500 no\r\nContent-Length: 3\r\n\r\n"),
 			func(c *Check) { c.BodyExpect = "x" }, outcome.Status, "500 no"},
@@ -74,7 +82,7 @@ func TestHTTP(t *testing.T) {
 		{"dribbles the head", dribbling(ok + "X-"), nil, outcome.Timeout, "200 OK"},
 		{"dribbles the body", dribbling(ok + "\r\n"), func(c *Check) { c.BodyExpect = "alive" }, outcome.Timeout, "200 OK"},
 		{"dribbles what is expected", dribbling(ok + "\r\nalive"), func(c *Check) { c.BodyExpect = "alive" }, outcome.Timeout, "200 OK"},
-		{"gigabytes of head", endless(ok), nil, outcome.Protocol, "16384 bytes"},
+		{"gigabytes of head", endless(ok), nil, outcome.Protocol, "262144 bytes"},
 		{"gigabytes of body, unread", endless(ok + "\r\n"), nil, outcome.OK, "200 OK"},
 		{"gigabytes of body", endless(ok + "\r\n"), func(c *Check) { c.BodyExpect = "alive" }, outcome.Body, `a: b`},
 		{"garbage", func(c net.Conn) { io.WriteString(c, "SSH-2.0-OpenSSH_9.2\r\n"); io.Copy(io.Discard, c) }, nil, outcome.Protocol, `"SSH-2.0-OpenSSH_9.2`},
@@ -97,6 +105,41 @@ func TestHTTP(t *testing.T) {
 	}
 	checktest.Want(t, once(t, Check{Type: TypeHTTP, Address: checktest.Refusing(t)}), outcome.Refused, outcome.PhaseConnect, "")
 	checktest.Want(t, once(t, Check{Type: TypeHTTP, Address: checktest.Blackhole(t), Timeout: checktest.Hurry}), outcome.Timeout, outcome.PhaseConnect, "")
+}
+
+// TestHTTPDisturbsNoServer: a server can send its whole response, also where nothing is
+// expected of it, and sees the connection end without a reset.
+func TestHTTPDisturbsNoServer(t *testing.T) {
+	ended := make(chan error, 2) // in the loop and beside it
+	to := checktest.Serve(t, func(c net.Conn) {
+		checktest.ReadRequest(c)
+		for _, s := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 102400\r\n\r\n", strings.Repeat("x", 51200)} {
+			io.WriteString(c, s)
+		}
+		// The rest leaves together with the FIN.
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			ended <- err
+			return
+		}
+		raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, 1) })
+		if err == nil {
+			_, err = io.WriteString(c, strings.Repeat("x", 51200))
+		}
+		if err == nil {
+			err = c.(*net.TCPConn).CloseWrite()
+		}
+		if err == nil {
+			_, err = c.Read(make([]byte, 1))
+		}
+		ended <- err
+	})
+	checktest.Want(t, once(t, Check{Type: TypeHTTP, Address: to}), outcome.OK, outcome.PhaseReceive, "200 OK")
+	for range 2 {
+		if err := <-ended; err != io.EOF {
+			t.Errorf("the server sees %v", err)
+		}
+	}
 }
 
 func TestRequest(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 // notInKey are the fields that do not make another probe: how results are counted, what
 // is hidden of them, and what another field represents.
-var notInKey = map[string]bool{"Rise": true, "Fall": true, "Secrets": true, "TLS.CAs": true, "TLS.Certificate": true}
+var notInKey = map[string]bool{"Name": true, "Rise": true, "Fall": true, "Secrets": true, "TLS.CAs": true, "TLS.Certificate": true}
 
 // TestKey: every field makes another probe, and no two fields can be taken for each
 // other. A new field is covered without a change here.

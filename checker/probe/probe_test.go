@@ -94,6 +94,14 @@ func TestFrom(t *testing.T) {
 	}
 }
 
+// An interface is bound to, and one that this machine lacks is our own trouble.
+func TestInterface(t *testing.T) {
+	c := Check{Type: TypeConnect, Address: checktest.Serve(t, func(net.Conn) {}), Interface: "lo"}
+	checktest.Want(t, once(t, c), outcome.OK, outcome.PhaseConnect, "")
+	c.Interface = "no-such-device"
+	checktest.Want(t, once(t, c), outcome.Local, outcome.PhaseConnect, "failed to bind to interface no-such-device: no such device (ENODEV)")
+}
+
 // The mark is on the socket that connects, and without the right to set one it is
 // our own trouble.
 func TestMark(t *testing.T) {
@@ -163,20 +171,23 @@ func TestTCP(t *testing.T) {
 		{"sent and expected", echo, "PING\r\n", "^PING", outcome.OK, outcome.PhaseReceive, `"PING\r\n"`},
 		{"the banner", banner("220 mail ESMTP\r\n"), "", "^220 .*ESMTP", outcome.OK, outcome.PhaseReceive, `"220 mail ESMTP\r\n"`},
 		{"in pieces", pieces, "", "PONG", outcome.OK, outcome.PhaseReceive, `"+PONG`},
-		{"not what is expected", banner("421 busy\r\n"), "", "^220", outcome.Timeout, outcome.PhaseReceive, `"421 busy\r\n"`},
+		{"not what is expected", banner("421 busy\r\n"), "", "^220", outcome.Body, outcome.PhaseReceive, `"421 busy\r\n"`},
+		{"half a line", banner("421 bu"), "", "^220", outcome.Timeout, outcome.PhaseReceive, `"421 bu"`},
+		{"a line in CRLF", banner("+OK\r\n"), "", `^\+OK$`, outcome.OK, outcome.PhaseReceive, `"+OK\r\n"`},
+		{"bytes", banner("\xff\xfe\n"), "", `^\xff\xfe$`, outcome.OK, outcome.PhaseReceive, `"\xff\xfe\n"`},
 		{"closed", polite, "x", "y", outcome.Closed, outcome.PhaseReceive, ""},
 		{"another answer, then closed", checktest.Serve(t, func(c net.Conn) { io.WriteString(c, "no") }), "", "yes", outcome.Body, outcome.PhaseReceive, `"no"`},
 		{"reset", reset, "xx", "y", outcome.Reset, outcome.PhaseReceive, "reset by peer"},
 		{"dribbling", dribble, "", "y", outcome.Timeout, outcome.PhaseReceive, `"xxx`},
 		{"silent", echo, "", "y", outcome.Timeout, outcome.PhaseReceive, "no answer"},
-		{"gigabytes", gigabytes, "", "y", outcome.Body, outcome.PhaseReceive, `\x00`},
+		{"gigabytes", gigabytes, "", "y", outcome.Body, outcome.PhaseReceive, `not in the first 16384 bytes (read_limit): \x00`},
 		{"refused", checktest.Refusing(t), "a", "b", outcome.Refused, outcome.PhaseConnect, "refused"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			c := Check{Type: TypeTCP, Address: tt.to, Send: tt.send, Expect: tt.expect}
-			if tt.reason == outcome.Timeout {
+			if tt.reason == outcome.Timeout || tt.reason == outcome.Body {
 				c.Timeout = checktest.Hurry
 			}
 			checktest.Want(t, once(t, c), tt.reason, tt.phase, tt.detail)
@@ -188,6 +199,40 @@ func TestTCP(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 	})
+}
+
+// What must not come fails at once, and before what is expected.
+func TestExpectNot(t *testing.T) {
+	serve := func(s string) netip.AddrPort {
+		return checktest.Serve(t, func(c net.Conn) { io.WriteString(c, s); io.Copy(io.Discard, c) })
+	}
+	for _, tt := range []struct {
+		answer string
+		reason outcome.Reason
+	}{{"220 ready\r\n", outcome.OK}, {"421 busy\r\n", outcome.Body}, {"220 maintenance\r\n", outcome.Body}} {
+		c := Check{Type: TypeTCP, Address: serve(tt.answer), Expect: "^220", ExpectNot: "^421|maintenance"}
+		checktest.Want(t, once(t, c), tt.reason, outcome.PhaseReceive, strings.TrimSpace(tt.answer))
+		c.Steps, c.Expect, c.ExpectNot = []Step{{Expect: "^220", ExpectNot: "^421|maintenance"}}, "", ""
+		checktest.Want(t, once(t, c), tt.reason, outcome.PhaseReceive, strings.TrimSpace(tt.answer))
+	}
+	echo := checktest.ServeUDP(t, func(b []byte) [][]byte { return [][]byte{b} })
+	checktest.Want(t, once(t, Check{Type: TypeUDP, Address: echo, Send: "abc", Expect: "a", ExpectNot: "c"}), outcome.Body, outcome.PhaseReceive, "abc")
+}
+
+// A connection ends in a reset, or in order where that is asked for.
+func TestFIN(t *testing.T) {
+	for _, kind := range []string{TypeConnect, TypeTCP} {
+		for _, fin := range []bool{false, true} {
+			ended := make(chan error, 2) // in the loop and beside it
+			to := checktest.Serve(t, func(c net.Conn) { _, err := c.Read(make([]byte, 1)); ended <- err })
+			checktest.Want(t, once(t, Check{Type: kind, Address: to, FIN: fin}), outcome.OK, outcome.PhaseConnect, "")
+			for range 2 {
+				if err := <-ended; (err == io.EOF) != fin {
+					t.Errorf("%s, FIN %v: the server sees %v", kind, fin, err)
+				}
+			}
+		}
+	}
 }
 
 // pause lets a slow server be slow, until its caller goes.

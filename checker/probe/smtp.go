@@ -10,6 +10,7 @@ import (
 	"lvsd/checker/netpoll"
 	"lvsd/checker/outcome"
 	"lvsd/checker/probe/wire"
+	"net"
 	"net/textproto"
 	"strconv"
 	"strings"
@@ -20,12 +21,16 @@ import (
 // is configured, and sends QUIT (RFC 5321, RFC 3207). It begins no mail.
 type smtpProbe struct {
 	netpoll.Dialer
-	helo string
-	tls  *tls.Config // nil: none
+	helo         string
+	tls          *tls.Config // nil: none
+	proxyVersion string      // of the PROXY protocol; "": none
 }
 
 func newSMTPProbe(c *Check, common *Shared) (Prober, error) {
-	p := &smtpProbe{Dialer: newDialer(c), helo: c.Helo}
+	p := &smtpProbe{Dialer: newDialer(c), helo: c.Helo, proxyVersion: c.ProxyProtocol}
+	if err := checkProxyVersion(c.ProxyProtocol); err != nil {
+		return nil, err
+	}
 	if p.helo == "" {
 		p.helo = "localhost"
 	}
@@ -45,7 +50,11 @@ func (p *smtpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outco
 		return out
 	}
 	defer c.Close()
-	session := newSMTPSession(c)
+	if out := sendProxyHeader(c, p.proxyVersion, p.To); out.Reason != "" {
+		return out
+	}
+	on := net.Conn(c)
+	session := newSMTPSession(on)
 	greeting, out := session.reply(220)
 	if out.Reason != "" {
 		return out
@@ -70,13 +79,16 @@ func (p *smtpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outco
 		if s == nil {
 			return out
 		}
-		expiry, session = ends, newSMTPSession(s)
+		on, expiry, session = s, ends, newSMTPSession(s)
 		if _, out = session.hello(p.helo); out.Reason != "" {
 			out.CertExpiry = expiry
 			return out
 		}
 	}
-	session.command("QUIT", 221) // courtesy; the result is known
+	// The result is known: the server is given a moment to close in its own way.
+	if _, err := io.WriteString(on, "QUIT\r\n"); err == nil {
+		c.AwaitEnd(on)
+	}
 	first, _, _ := strings.Cut(greeting, "\n")
 	out = outcome.NewOutcome(outcome.OK, outcome.PhaseReceive, outcome.Printable("220 "+first, outcome.MaxDetail))
 	out.CertExpiry = expiry

@@ -2,27 +2,32 @@ package probe
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"lvsd/checker/netpoll"
 	"lvsd/checker/outcome"
-	"regexp"
+	"lvsd/checker/pattern"
 	"strconv"
 	"time"
 )
 
-// MaxAnswer bounds what is read of an answer, or of a step, in bytes.
+// MaxAnswer bounds what is read of an answer, or of a step, in bytes, unless
+// Check.ReadLimit is another.
 const MaxAnswer = 16 << 10
 
 // tcpProbe runs a dialogue, optionally in TLS. Each step sends something, expects
 // something, or both. Without steps the handshake is all.
 type tcpProbe struct {
 	netpoll.Dialer
-	loopProbe *netpoll.LoopProbe // nil: with TLS
-	tls       *tls.Config        // nil: none
-	steps     []exchange
+	loopProbe    *netpoll.LoopProbe // nil: with TLS
+	tls          *tls.Config        // nil: none
+	proxyVersion string             // of the PROXY protocol; "": none
+	steps        []exchange
+	limit        int // of the answer to a step, in bytes
 }
 
 // exchange is a prepared Step.
@@ -31,21 +36,23 @@ type exchange struct {
 	expect expectation
 }
 
-// expectation is what an answer must contain; the zero value accepts anything.
+// expectation is what an answer must contain, and what it must not; the zero value
+// accepts anything.
 type expectation struct {
-	pattern *regexp.Regexp
+	pattern *pattern.Pattern
 	text    []byte
+	not     *pattern.Pattern
 }
 
 func (e *expectation) wanted() bool { return e.pattern != nil || len(e.text) > 0 }
 
+// refuses reports whether an answer contains what it must not.
+func (e *expectation) refuses(b []byte) bool { return e.not != nil && e.not.Match(b) }
+
 // find returns the end of the first match, or -1.
 func (e *expectation) find(b []byte) int {
 	if e.pattern != nil {
-		if found := e.pattern.FindIndex(b); found != nil {
-			return found[1]
-		}
-		return -1
+		return e.pattern.Find(b)
 	}
 	if at := bytes.Index(b, e.text); at >= 0 {
 		return at + len(e.text)
@@ -54,17 +61,15 @@ func (e *expectation) find(b []byte) int {
 }
 
 func newTCPProbe(c *Check, common *Shared) (Prober, error) {
-	p := &tcpProbe{Dialer: newDialer(c)}
+	p := &tcpProbe{Dialer: newDialer(c), proxyVersion: c.ProxyProtocol, limit: cmp.Or(max(c.ReadLimit, 0), MaxAnswer)}
 	steps := c.Steps
 	if len(steps) == 0 && (c.Send != "" || c.Expect != "" || c.ExpectText != "") {
-		steps = []Step{{c.Send, c.Expect, c.ExpectText}}
+		steps = []Step{{c.Send, c.Expect, c.ExpectText, c.ExpectNot}}
+	}
+	if err := checkProxyVersion(c.ProxyProtocol); err != nil {
+		return nil, err
 	}
 	for i, s := range steps {
-		if len(c.Steps) > 0 && s.Expect != "" {
-			// What is left of a line that an earlier step matched may come first:
-			// ^ must match at the start of the next line.
-			s.Expect = "(?m)" + s.Expect
-		}
 		made, err := common.exchange(s)
 		if err != nil {
 			return nil, fmt.Errorf("step %d: %w", i+1, err)
@@ -77,17 +82,37 @@ func newTCPProbe(c *Check, common *Shared) (Prober, error) {
 		return p, err
 	}
 	p.loopProbe = &netpoll.LoopProbe{Dialer: p.Dialer}
-	if len(p.steps) > 0 {
-		p.loopProbe.Session = func(c netpoll.Stream) outcome.Outcome { return p.dialogue(c, outcome.PhaseConnect) }
+	if len(p.steps) > 0 || p.proxyVersion != "" {
+		p.loopProbe.Session = p.session
 	}
 	return p, nil
+}
+
+// session runs the dialogue without TLS.
+func (p *tcpProbe) session(c netpoll.Stream) outcome.Outcome {
+	if out := sendProxyHeader(c, p.proxyVersion, p.To); out.Reason != "" {
+		return out
+	}
+	out := p.dialogue(c, outcome.PhaseConnect)
+	if p.saysBye() && out.Reason == outcome.OK {
+		c.AwaitClose()
+	}
+	return out
+}
+
+// saysBye reports whether the dialogue ends with something that needs no answer: the
+// server closes then.
+func (p *tcpProbe) saysBye() bool {
+	n := len(p.steps)
+	return n > 1 && !p.steps[n-1].expect.wanted()
 }
 
 func (p *tcpProbe) LoopProbe() *netpoll.LoopProbe { return p.loopProbe }
 
 func (s *Shared) exchange(step Step) (exchange, error) {
-	pattern, err := s.expression(step.Expect)
-	return exchange{[]byte(step.Send), expectation{pattern, []byte(step.ExpectText)}}, err
+	expect, err1 := s.expression(step.Expect)
+	not, err2 := s.expression(step.ExpectNot)
+	return exchange{[]byte(step.Send), expectation{expect, []byte(step.ExpectText), not}}, errors.Join(err1, err2)
 }
 
 func (p *tcpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcome {
@@ -97,11 +122,16 @@ func (p *tcpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcom
 	}
 	defer c.Close()
 	if p.tls == nil {
-		return p.dialogue(c, outcome.PhaseConnect)
+		return p.session(c)
+	}
+	if out := sendProxyHeader(c, p.proxyVersion, p.To); out.Reason != "" {
+		return out
 	}
 	s, expiry, out := startTLS(c, p.tls)
 	if s != nil {
-		out = p.dialogue(s, outcome.PhaseTLS)
+		if out = p.dialogue(s, outcome.PhaseTLS); out.Reason == outcome.OK {
+			out = endTLS(c, s, out)
+		}
 	}
 	out.CertExpiry = expiry
 	return out
@@ -113,7 +143,7 @@ func (p *tcpProbe) dialogue(rw io.ReadWriter, phase string) outcome.Outcome {
 	if len(p.steps) == 0 {
 		return out
 	}
-	d := dialogue{rw: rw}
+	d := dialogue{rw: rw, limit: p.limit}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	d.buf = *buf
@@ -145,9 +175,10 @@ func (p *tcpProbe) atStep(step int, out outcome.Outcome) outcome.Outcome {
 
 // dialogue holds what was received and not yet consumed by a step.
 type dialogue struct {
-	rw  io.Reader
-	got []byte
-	buf []byte
+	rw    io.Reader
+	limit int // of got
+	got   []byte
+	buf   []byte
 }
 
 // receive reads until the expected bytes arrived. Each piece is searched as it arrives: the
@@ -156,25 +187,29 @@ func (d *dialogue) receive(expect *expectation) outcome.Outcome {
 	fresh := len(d.got) > 0 // the server may have sent more than one step expects
 	for {
 		if fresh {
+			if expect.refuses(d.got) {
+				return outcome.NewOutcome(outcome.Body, outcome.PhaseReceive, outcome.Quote(d.got))
+			}
 			if at := expect.find(d.got); at >= 0 {
 				out := outcome.NewOutcome(outcome.OK, outcome.PhaseReceive, outcome.Quote(d.got))
 				d.got = d.got[at:]
 				return out
 			}
 		}
-		if len(d.got) == MaxAnswer {
-			return outcome.NewOutcome(outcome.Body, outcome.PhaseReceive, outcome.Quote(d.got))
+		if len(d.got) >= d.limit {
+			return outcome.NewOutcome(outcome.Body, outcome.PhaseReceive,
+				fmt.Sprintf("not in the first %d bytes (read_limit): ", d.limit)+outcome.Printable(string(d.got), outcome.MaxDetail-80))
 		}
 		n, err := d.rw.Read(d.buf)
-		d.got = append(d.got, d.buf[:min(n, MaxAnswer-len(d.got))]...)
+		d.got = append(d.got, d.buf[:min(n, d.limit-len(d.got))]...)
 		fresh = n > 0
-		if err == nil || n > 0 && expect.find(d.got) >= 0 {
+		if err == nil || n > 0 && (expect.refuses(d.got) || expect.find(d.got) >= 0) {
 			continue
 		}
-		switch {
+		switch reason := outcome.ReasonOf(err); {
 		case len(d.got) == 0:
 			return outcome.FromError(outcome.PhaseReceive, err, "")
-		case outcome.ReasonOf(err) == outcome.Closed:
+		case reason == outcome.Closed, reason == outcome.Timeout && bytes.HasSuffix(d.got, []byte("\n")):
 			return outcome.NewOutcome(outcome.Body, outcome.PhaseReceive, outcome.Quote(d.got)) // the answer is complete and does not match
 		}
 		return outcome.FromError(outcome.PhaseReceive, err, outcome.Quote(d.got))

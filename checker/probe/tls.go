@@ -10,13 +10,14 @@ import (
 	"lvsd/checker/trace"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
 
 // tlsKey identifies equal TLS configurations.
 type tlsKey struct {
-	verify                         bool
+	verify, legacy                 bool
 	name, caKey, certKey, protocol string
 	caGiven                        bool
 	oldest                         uint16
@@ -24,6 +25,15 @@ type tlsKey struct {
 
 var tlsVersions = map[string]uint16{"": tls.VersionTLS12, "1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11,
 	"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+
+// allSuites are all that the library has, the ones with known weaknesses too: RSA key
+// exchange, CBC with SHA-256, 3DES, RC4. It has neither DHE nor CBC with SHA-384.
+var allSuites = func() (all []uint16) {
+	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		all = append(all, s.ID)
+	}
+	return all
+}()
 
 // tlsConfig returns a configuration that verifies the name a client would use. Sessions
 // are not resumed: a resumed one proves less. A protocol (ALPN) is the only one offered.
@@ -40,11 +50,14 @@ func (s *Shared) tlsConfig(c *Check, protocol string) (*tls.Config, error) {
 	if !ok {
 		return nil, fmt.Errorf("%q is no version of TLS", set.MinVersion)
 	}
-	key := tlsKey{set.Verify, name, set.CAKey, set.CertificateKey, protocol, set.CAs != nil, oldest}
+	key := tlsKey{set.Verify, set.Legacy, name, set.CAKey, set.CertificateKey, protocol, set.CAs != nil, oldest}
 	if known := s.tlsConfigs[key]; known != nil {
 		return known, nil
 	}
 	made := &tls.Config{ServerName: name, RootCAs: set.CAs, InsecureSkipVerify: !set.Verify, MinVersion: oldest}
+	if set.Legacy {
+		made.CipherSuites = allSuites
+	}
 	if protocol != "" {
 		made.NextProtos = []string{protocol}
 	}
@@ -70,9 +83,25 @@ func serverName(c *Check) string {
 	return c.Address.Addr().Unmap().WithZone("").String()
 }
 
+// endTLS ends TLS on a connection by the closing alert, and waits for the server's. In TLS
+// 1.3 the handshake is over for the client before the server has seen the client's
+// certificate (RFC 8446 §2): a server that refuses it says so now, and the handshake
+// alone has proved nothing. out is the outcome unless the server refuses.
+func endTLS(c *netpoll.Conn, s net.Conn, out outcome.Outcome) outcome.Outcome {
+	if closer, ok := s.(interface{ CloseWrite() error }); !ok || closer.CloseWrite() != nil {
+		return out
+	}
+	if out.Phase != outcome.PhaseReceive {
+		if _, err := s.Read(make([]byte, 1)); err != nil && outcome.ReasonOf(err) == outcome.TLS {
+			return outcome.FromError(outcome.PhaseTLS, err, "")
+		}
+	}
+	c.AwaitEnd(s)
+	return out
+}
+
 // startTLS makes the TLS handshake on a connection. A nil connection comes with the
-// outcome; the time is the certificate's expiry, if one was shown. The closing alert is
-// never sent: the server does not need it, and sending could block.
+// outcome; the time is the certificate's expiry, if one was shown.
 func startTLS(c net.Conn, settings *tls.Config) (net.Conn, time.Time, outcome.Outcome) {
 	s := tls.Client(c, settings)
 	var tracer *trace.Tracer
@@ -82,6 +111,13 @@ func startTLS(c net.Conn, settings *tls.Config) (net.Conn, time.Time, outcome.Ou
 	err := s.Handshake()
 	if err != nil {
 		out := outcome.FromError(outcome.PhaseTLS, err, "")
+		if strings.Contains(out.Detail, "handshake failure") {
+			hint := "; an old server may need cipher_suites = \"legacy\""
+			if settings.CipherSuites != nil {
+				hint = "; DHE and CBC with SHA-384 are not supported"
+			}
+			out.Detail = outcome.Printable(out.Detail+hint, outcome.MaxDetail)
+		}
 		var invalid *tls.CertificateVerificationError
 		if errors.As(err, &invalid) && len(invalid.UnverifiedCertificates) > 0 {
 			out.CertExpiry = invalid.UnverifiedCertificates[0].NotAfter

@@ -71,6 +71,63 @@ func TestTCPInTLS(t *testing.T) {
 	}
 }
 
+// TLS alone: a server that refuses the client says so after the handshake in TLS 1.3, and
+// one that accepts it sees the session end in order.
+func TestTLSAlone(t *testing.T) {
+	ours := checktest.NewAuthority(t)
+	good := ours.Issue(t, -time.Hour, 2*time.Hour, "127.0.0.1")
+	client := ours.Issue(t, -time.Hour, time.Hour, "lb1").Certificates[0]
+	strict := good.Clone()
+	strict.ClientAuth, strict.ClientCAs = tls.RequireAndVerifyClientCert, ours.Pool
+	strict12 := strict.Clone()
+	strict12.MaxVersion = tls.VersionTLS12
+	for _, tt := range []struct {
+		name    string
+		set     *tls.Config
+		client  *tls.Certificate
+		reason  outcome.Reason
+		inOrder bool
+	}{
+		{"accepted", good, nil, outcome.OK, true},
+		{"with a certificate", strict, &client, outcome.OK, true},
+		{"without one", strict, nil, outcome.TLS, false},
+		{"without one, 1.2", strict12, nil, outcome.TLS, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ended := make(chan error, 1)
+			to := checktest.Serve(t, func(c net.Conn) {
+				s := tls.Server(c, tt.set)
+				_, err := s.Read(make([]byte, 1))
+				ended <- err
+				s.Close()
+			})
+			p, err := NewProber(&Check{Type: TypeTCP, Address: to, TLS: &TLSConfig{Verify: true, CAs: ours.Pool, Certificate: tt.client}}, NewShared())
+			if err != nil {
+				t.Fatal(err)
+			}
+			checktest.Want(t, p.Probe(t.Context(), time.Now().Add(checktest.Patience)), tt.reason, outcome.PhaseTLS, "")
+			if err := <-ended; (err == io.EOF) != tt.inOrder {
+				t.Errorf("the server sees %v", err)
+			}
+		})
+	}
+}
+
+// Cipher suites with known weaknesses are offered on request only.
+func TestLegacySuites(t *testing.T) {
+	ours := checktest.NewAuthority(t)
+	old := ours.Issue(t, -time.Hour, time.Hour, "127.0.0.1")
+	old.MaxVersion, old.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256}
+	to := checktest.ServeTLS(t, old, func(c net.Conn) { io.WriteString(c, "ready\n") })
+	for _, legacy := range []bool{false, true} {
+		want, phase := outcome.TLS, outcome.PhaseTLS
+		if legacy {
+			want, phase = outcome.OK, outcome.PhaseReceive
+		}
+		checktest.Want(t, once(t, Check{Type: TypeTCP, Address: to, Expect: "ready", TLS: &TLSConfig{Legacy: legacy}}), want, phase, "")
+	}
+}
+
 func TestExpiryOf(t *testing.T) {
 	until := func(hours ...int) (chain []*x509.Certificate) {
 		for _, h := range hours {
@@ -129,7 +186,7 @@ func TestDialogue(t *testing.T) {
 		detail string
 	}{
 		{"all of it", mail, []Step{{Expect: "^220"}, {Send: "HELO a\r\n", Expect: "^250"}, {Send: "QUIT\r\n", Expect: "^221"}}, outcome.OK, outcome.PhaseReceive, "221 bye"},
-		{"a wrong answer", mail, []Step{{Expect: "^220"}, {Send: "EHLO\r\n", Expect: "^250"}}, outcome.Timeout, outcome.PhaseReceive, `step 2: "500 what?\r\n"`},
+		{"a wrong answer", mail, []Step{{Expect: "^220"}, {Send: "EHLO\r\n", Expect: "^250"}}, outcome.Body, outcome.PhaseReceive, `step 2: "500 what?\r\n"`},
 		{"no answer to the second", echo, []Step{{Send: "a", Expect: "a"}, {Expect: "a"}}, outcome.Timeout, outcome.PhaseReceive, "step 2: no answer"},
 		{"two in one answer", echo, []Step{{Send: "onetwo", ExpectText: "one"}, {ExpectText: "two"}}, outcome.OK, outcome.PhaseReceive, "two"},
 		{"bytes", echo, []Step{{Send: "\x00\xff.", ExpectText: "\xff."}}, outcome.OK, outcome.PhaseReceive, `"\x00\xff."`},
@@ -147,7 +204,7 @@ func TestDialogue(t *testing.T) {
 			} else {
 				c.Address = checktest.Serve(t, tt.serve)
 			}
-			if tt.reason == outcome.Timeout {
+			if tt.reason == outcome.Timeout || tt.reason == outcome.Body {
 				c.Timeout = checktest.Hurry
 			}
 			checktest.Want(t, once(t, c), tt.reason, tt.phase, tt.detail)

@@ -23,8 +23,8 @@ type udpProbe struct {
 	exchange
 	reply bool // an answer is required
 
-	pending *netpoll.Conn // of an earlier datagram, for which an error may arrive; nil: none
-	sent    time.Time     // when that was sent
+	pending *netpoll.Conn   // of an earlier datagram, for which an error may arrive; nil: none
+	sent    time.Time       // when that was sent
 	lost    outcome.Outcome // of the latest datagram whose fate is known; zero: no error arrived
 }
 
@@ -34,7 +34,7 @@ type udpProbe struct {
 const errorDelay = 4 * time.Second
 
 func newUDPProbe(c *Check, common *Shared) (Prober, error) {
-	made, err := common.exchange(Step{c.Send, c.Expect, c.ExpectText})
+	made, err := common.exchange(Step{c.Send, c.Expect, c.ExpectText, c.ExpectNot})
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (p *udpProbe) receive(c *netpoll.Conn) (out outcome.Outcome, silent bool) {
 			p.lost = out
 		}
 		return out, out.Reason == outcome.Timeout && !p.reply
-	case p.expect.wanted() && p.expect.find((*buf)[:n]) < 0:
+	case p.expect.refuses((*buf)[:n]), p.expect.wanted() && p.expect.find((*buf)[:n]) < 0:
 		return outcome.NewOutcome(outcome.Body, outcome.PhaseReceive, outcome.Quote((*buf)[:n])), false
 	}
 	return outcome.NewOutcome(outcome.OK, outcome.PhaseReceive, outcome.Quote((*buf)[:n])), false

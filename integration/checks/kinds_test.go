@@ -121,7 +121,7 @@ http {
 	checks := []struct{ name, port, check string }{
 		{"h2", "8001", `{ type = "https", http2 = true, ` + tls + `, ` + own + `, expect = 'HTTP/2\.0 CN=lb\.example\.org' }`},
 		{"no certificate", "8101", `{ type = "https", address = ":8001", ` + tls + ` }`},
-		{"redirect", "8002", `{ type = "http", proxy_protocol = "v2", path = "/old", follow_redirects = 2, expect = "from 10.77.0.11 for another.example.org" }`},
+		{"redirect", "8002", `{ type = "http", proxy_protocol = "v1", path = "/old", follow_redirects = 2, expect = "from 10.77.0.11 for another.example.org" }`},
 		{"dialogue", "8003", `{ type = "tcp", tls = true, ` + tls + `, steps = [{ send = "abc\n", expect = "^cba" }, { send = "xyz\n", expect_text = "zyx" }] }`},
 		{"too old", "8103", `{ type = "tcp", address = ":8003", tls = true, min_version = "1.3", ` + tls + ` }`},
 		{"syn", "8005", `{ type = "syn" }`},

@@ -83,6 +83,13 @@ func (w *monitoredPair) configFaults(lb1, lb2 *lvsdtest.Director) []fault {
 		want:  []string{"LvsdConfigDiffers"}, repair: good,
 		on: lb1, confirm: map[string]string{"LvsdConfigDiffers": "runs another configuration"},
 	}, {
+		name: "the address that probes come from is missing",
+		cause: func() {
+			w.reload(lvsdtest.Replace(w.T, w.text, `type = "connect",`, `type = "connect", from = "10.77.0.99",`), lb1, lb2)
+		},
+		want: []string{"LvsdServerUnchecked lb1 web", "LvsdServerUnchecked lb2 web"}, repair: good,
+		on: lb1, confirm: map[string]string{"LvsdServerUnchecked": "EADDRNOTAVAIL"},
+	}, {
 		name: "a drain and a handover are forgotten, and a certificate is about to end",
 		cause: func() {
 			w.renewCertificate(3 * 24 * time.Hour)

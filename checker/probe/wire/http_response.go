@@ -13,9 +13,9 @@ import (
 
 // The bounds of an answer, in bytes.
 const (
-	MaxHead       = 16 << 10  // status line, header fields, trailers, interim answers
-	MaxBody       = 64 << 10  // of the body; the rest is not read,
-	MaxHashedBody = 16 << 20  // unless its digest is computed
+	MaxHead       = 256 << 10 // status line, header fields, trailers, interim answers
+	MaxBody       = 256 << 10 // of the body, unless Limit is another
+	MaxHashedBody = 16 << 20  // of one whose digest is computed
 	chunkLimit    = 256       // a chunk's size line, with its extensions
 	framingLimit  = 256 << 10 // all the size lines of a body
 	MaxExcerpt    = 128       // shown in the detail of a failure
@@ -23,19 +23,22 @@ const (
 )
 
 // Response parses an HTTP/1 response (RFC 9112) as its bytes arrive: the status, and the
-// beginning of the body. It keeps a bounded number of bytes, whatever the server sends.
-// The zero value waits for the first byte.
+// body up to a bound. It is as lenient as common clients: a response that they accept
+// shows a server that works. It keeps a bounded number of bytes, whatever the server
+// sends. The zero value waits for the first byte.
 type Response struct {
-	NoBody   bool // to a HEAD request
-	WantBody bool
-	Hash     hash.Hash // of the whole body, at most MaxHashedBody; nil: none, and at most MaxBody is read
+	NoBody   bool      // to a HEAD request
+	WantBody bool      // keeps the body in Body
+	Limit    int64     // bytes of the body that are read; 0: MaxBody; less: none
+	Hash     hash.Hash // of the body; nil: none
 
 	Status      int
 	Text        string // the reason phrase
 	Location    string
-	Body        []byte // decoded, at most MaxBody
-	hashed      int64  // bytes of the body that Hash got
-	BodyTooLong bool   // the body is longer than MaxHashedBody
+	KeepAlive   bool   // the server announces that it does not close the connection
+	Body        []byte // decoded, at most Limit bytes
+	read        int64  // bytes of the body so far
+	BodyTooLong bool   // the body is longer than Limit, and the rest is not read
 
 	State        func(*Response, []byte) (int, error) // consumes some of the bytes; nil: statusState
 	complete     bool
@@ -145,23 +148,24 @@ func statusState(a *Response, b []byte) (int, error) {
 	if a.http10, a.Status, a.Text, ok = parseStatusLine(line); !ok {
 		return 0, fmt.Errorf("%w: %s", errNoHTTP, outcome.Quote(line[:min(len(line), MaxExcerpt)]))
 	}
-	a.Length, a.hasLength, a.chunked, a.Location = 0, false, false, ""
+	a.Length, a.hasLength, a.chunked, a.Location, a.KeepAlive = 0, false, false, "", false
 	a.State = fieldState
 	return n, nil
 }
 
 // parseStatusLine parses "HTTP/1.1 200 OK"; the reason phrase may be empty, and many
-// servers omit the space before it.
+// servers omit the space before it. There may be more than one before the status.
 func parseStatusLine(line []byte) (old bool, status int, text string, ok bool) {
 	s := string(line)
-	if len(s) < 12 || !strings.HasPrefix(s, "HTTP/1.") || !outcome.IsDigits(s[7:8]) || s[8] != ' ' || !outcome.IsDigits(s[9:12]) {
+	if len(s) < 9 || !strings.HasPrefix(s, "HTTP/1.") || !outcome.IsDigits(s[7:8]) || s[8] != ' ' {
 		return false, 0, "", false
 	}
-	if len(s) > 12 && s[12] != ' ' {
+	rest := strings.TrimLeft(s[8:], " ")
+	if len(rest) < 3 || !outcome.IsDigits(rest[:3]) || len(rest) > 3 && rest[3] != ' ' {
 		return false, 0, "", false
 	}
-	status, _ = strconv.Atoi(s[9:12])
-	return s[7] == '0', status, strings.TrimSpace(s[12:]), status >= 100
+	status, _ = strconv.Atoi(rest[:3])
+	return s[7] == '0', status, strings.TrimSpace(rest[3:]), status >= 100
 }
 
 // fieldState parses one header field, or the empty line after the last.
@@ -176,10 +180,7 @@ func fieldState(a *Response, b []byte) (int, error) {
 	if line[0] == ' ' || line[0] == '\t' {
 		return n, nil // a folded field (RFC 9112 §5.2); none that is read here is folded in practice
 	}
-	name, value, found := strings.Cut(string(line), ":")
-	if !found || strings.TrimSpace(name) == "" {
-		return 0, fmt.Errorf("no header field: %s", outcome.Quote(line[:min(len(line), MaxExcerpt)]))
-	}
+	name, value, _ := strings.Cut(string(line), ":") // a line without a colon is ignored
 	return n, a.field(strings.TrimSpace(name), strings.TrimSpace(value))
 }
 
@@ -191,12 +192,17 @@ func (a *Response) field(name, value string) error {
 		a.chunked = strings.EqualFold(strings.TrimSpace(last), "chunked")
 	case strings.EqualFold(name, "Location"):
 		a.Location = value
+	case strings.EqualFold(name, "Connection"):
+		a.KeepAlive = strings.EqualFold(value, "keep-alive")
 	case strings.EqualFold(name, "Content-Length"):
-		length, err := strconv.ParseUint(value, 10, 63)
-		if err != nil || !outcome.IsDigits(value) || a.hasLength && a.Length != int64(length) {
-			return fmt.Errorf("no Content-Length: %s", outcome.Quote([]byte(value)))
+		for one := range strings.SplitSeq(value, ",") { // the same one several times (RFC 9112 §6.3)
+			one = strings.TrimSpace(one)
+			length, err := strconv.ParseUint(one, 10, 63)
+			if err != nil || !outcome.IsDigits(one) || a.hasLength && a.Length != int64(length) {
+				return fmt.Errorf("no Content-Length: %s", outcome.Quote([]byte(value)))
+			}
+			a.Length, a.hasLength = int64(length), true
 		}
-		a.Length, a.hasLength = int64(length), true
 	}
 	return nil
 }
@@ -212,7 +218,7 @@ func (a *Response) endHead() error {
 	}
 	a.HeadComplete = true
 	switch {
-	case !a.WantBody, a.NoBody, a.Status == 101, a.Status == 204, a.Status == 304:
+	case a.Limit < 0, a.NoBody, a.Status == 101, a.Status == 204, a.Status == 304:
 		a.complete = true
 	case a.chunked && !a.http10:
 		a.State = sizeState
@@ -226,16 +232,12 @@ func (a *Response) endHead() error {
 
 // BodyState parses a body, or one chunk, of known length or up to the end.
 func BodyState(a *Response, b []byte) (int, error) {
-	room := int64(MaxBody - len(a.Body))
-	if a.Hash != nil {
-		room = MaxHashedBody + 1 - a.hashed
-	}
-	n := int(min(int64(len(b)), a.Length, room))
+	n := int(min(int64(len(b)), a.Length, a.limit()+1-a.read))
 	a.addBody(b[:n])
 	a.Length -= int64(n)
 	switch {
-	case int64(n) == room:
-		a.complete = true
+	case a.read > a.limit():
+		a.BodyTooLong, a.complete = true, true
 	case a.Length == 0 && a.chunked && !a.http10:
 		a.State = chunkEndState
 	case a.Length == 0:
@@ -244,14 +246,23 @@ func BodyState(a *Response, b []byte) (int, error) {
 	return n, nil
 }
 
-// addBody keeps the beginning of the body, and hashes all of it.
+// limit returns how many bytes of a body are read.
+func (a *Response) limit() int64 {
+	if a.Limit == 0 {
+		return MaxBody
+	}
+	return a.Limit
+}
+
+// addBody keeps or hashes the next bytes of the body.
 func (a *Response) addBody(b []byte) {
-	a.Body = append(a.Body, b[:min(len(b), MaxBody-len(a.Body))]...)
+	if a.WantBody {
+		a.Body = append(a.Body, b[:min(int64(len(b)), a.limit()-a.read)]...)
+	}
 	if a.Hash != nil {
 		a.Hash.Write(b) // a hash never fails
-		a.hashed += int64(len(b))
-		a.BodyTooLong = a.hashed > MaxHashedBody
 	}
+	a.read += int64(len(b))
 }
 
 // sizeState parses the line before a chunk (RFC 9112 §7.1) and ignores extensions.

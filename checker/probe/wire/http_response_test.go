@@ -37,16 +37,16 @@ func TestAnswerLimits(t *testing.T) {
 		err        string
 	}{
 		{"a head of exactly the limit", ok + "X: " + long[:MaxHead-len(ok)-7] + "\r\n\r\n", true, 0, ""},
-		{"a head of one byte more", ok + "X: " + long[:MaxHead-len(ok)-6] + "\r\n\r\n", false, 0, "16384 bytes"},
+		{"a head of one byte more", ok + "X: " + long[:MaxHead-len(ok)-6] + "\r\n\r\n", false, 0, "262144 bytes"},
 		{"a body of exactly the limit", ok + "\r\n" + long[:MaxBody], true, MaxBody, ""},
-		{"a longer body", ok + "Content-Length: 131072\r\n\r\n" + long, true, MaxBody, ""},
+		{"a longer body", ok + "Content-Length: 524288\r\n\r\n" + long, true, MaxBody, ""},
 		{"a chunk of the largest size", ok + "Transfer-Encoding: chunked\r\n\r\n7fffffffffffffff\r\n" + long, true, MaxBody, ""},
 		{"a chunk that is larger", ok + "Transfer-Encoding: chunked\r\n\r\n8000000000000000\r\n" + long, false, 0, "chunk size"},
 		{"a negative chunk", ok + "Transfer-Encoding: chunked\r\n\r\n-1\r\n", false, 0, "chunk size"},
 		{"a chunk longer than its size", ok + "Transfer-Encoding: chunked\r\n\r\n1\r\nxx\r\n", false, 0, "longer"},
 		{"a chunk with a long extension", ok + "Transfer-Encoding: chunked\r\n\r\n1;" + long[:chunkLimit], false, 0, "chunk size"},
 		{"chunks of one byte", ok + "Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1;"+long[:200]+"\r\nx\r\n", 5000), false, 0, "nearly nothing"},
-		{"endless trailers", ok + "Transfer-Encoding: chunked\r\n\r\n0\r\n" + strings.Repeat("a: b\r\n", 5000), false, 0, "16384 bytes"},
+		{"endless trailers", ok + "Transfer-Encoding: chunked\r\n\r\n0\r\n" + strings.Repeat("a: b\r\n", 50_000), false, 0, "262144 bytes"},
 		{"a huge Content-Length", ok + "Content-Length: 9223372036854775807\r\n\r\n" + long, true, MaxBody, ""},
 		{"a Content-Length beyond it", ok + "Content-Length: 9223372036854775808\r\n\r\n", false, 0, "Content-Length"},
 		{"a signed Content-Length", ok + "Content-Length: +1\r\n\r\n", false, 0, "Content-Length"},
@@ -56,7 +56,11 @@ func TestAnswerLimits(t *testing.T) {
 		{"bare line feeds", "HTTP/1.1 200\nContent-Length: 1\n\nx", true, 1, ""},
 		{"a status below 100", "HTTP/1.1 099 x\r\n\r\n", false, 0, "status line"},
 		{"no space before the reason", "HTTP/1.1 200OK\r\n\r\n", false, 0, "status line"},
-		{"no field", ok + "nonsense\r\n\r\n", false, 0, "header field"},
+		{"a line that is no field", ok + "nonsense\r\n\r\n", true, 0, ""},
+		{"a list of one Content-Length", ok + "Content-Length: 3, 3\r\n\r\nabc", true, 3, ""},
+		{"a list of two", ok + "Content-Length: 3, 4\r\n\r\nabc", false, 0, "Content-Length"},
+		{"two spaces", "HTTP/1.1  200 OK\r\nContent-Length: 1\r\n\r\nx", true, 1, ""},
+		{"a status of four digits", "HTTP/1.1 2000\r\n\r\n", false, 0, "status line"},
 		{"a folded field", ok + "A: b\r\n c\r\n\r\n", true, 0, ""},
 		{"1.0 has no chunks", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab", true, 5, ""},
 		{"204 has no body", "HTTP/1.1 204 No Content\r\nContent-Length: 9\r\n\r\n", true, 0, ""},
@@ -107,8 +111,8 @@ func FuzzAnswer(f *testing.F) {
 					t.Fatalf("shows %q", shown)
 				}
 			}
-			if !wantBody && len(a.Body) > 0 {
-				t.Fatal("an unread body")
+			if !a.WantBody && len(a.Body) > 0 {
+				t.Fatal("a body that is not wanted")
 			}
 		}
 		if complete && err == nil {
@@ -152,6 +156,23 @@ func BenchmarkAnswer(b *testing.B) {
 		a := Response{WantBody: true}
 		if err := a.Feed(text); err != nil || !a.Done() {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestBodyLimit: what is longer than the limit is not read, and neither is a body of which
+// nothing is wanted.
+func TestBodyLimit(t *testing.T) {
+	const text = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nalive"
+	for _, tt := range []struct {
+		limit    int64
+		wantBody bool
+		body     string
+		tooLong  bool
+	}{{0, true, "alive", false}, {5, true, "alive", false}, {4, true, "aliv", true}, {4, false, "", true}, {-1, true, "", false}} {
+		a := Response{WantBody: tt.wantBody, Limit: tt.limit}
+		if err := a.Feed([]byte(text)); err != nil || !a.Done() || string(a.Body) != tt.body || a.BodyTooLong != tt.tooLong {
+			t.Errorf("%+v: %q, too long %v, done %v, %v", tt, a.Body, a.BodyTooLong, a.Done(), err)
 		}
 	}
 }

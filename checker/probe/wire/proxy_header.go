@@ -1,13 +1,13 @@
 package wire
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 )
 
 // ProxyHeader returns the PROXY header of version "v1" or "v2" for a connection between two
-// addresses: this machine is the client (HAProxy, doc/proxy-protocol.txt §2.1, §2.2).
+// addresses (HAProxy, doc/proxy-protocol.txt §2.1, §2.2): with v1 this machine is the
+// client; v2 has a command for connections that are made for no client, such as a check's.
 func ProxyHeader(version string, from, to netip.AddrPort) []byte {
 	from, to = Unmapped(from), Unmapped(to)
 	if version == "v1" {
@@ -17,16 +17,7 @@ func ProxyHeader(version string, from, to netip.AddrPort) []byte {
 		}
 		return fmt.Appendf(nil, "PROXY %s %v %v %d %d\r\n", family, from.Addr(), to.Addr(), from.Port(), to.Port())
 	}
-	b := append([]byte("\r\n\r\n\x00\r\nQUIT\n"), 0x21) // version 2, command PROXY
-	if to.Addr().Is6() {
-		b = append(b, 0x21, 0, 36) // TCP over IPv6
-	} else {
-		b = append(b, 0x11, 0, 12) // TCP over IPv4
-	}
-	b = append(b, from.Addr().AsSlice()...)
-	b = append(b, to.Addr().AsSlice()...)
-	b = binary.BigEndian.AppendUint16(b, from.Port())
-	return binary.BigEndian.AppendUint16(b, to.Port())
+	return []byte("\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00") // version 2, command LOCAL, no addresses
 }
 
 // Unmapped returns an IPv4-mapped address as IPv4, without its zone.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,12 +53,13 @@ type Group struct {
 // Groups makes the rules.
 func Groups(o Options) []Group {
 	b := &ruleBuilder{Options: o}
-	return []Group{
+	all := []Group{
 		b.group("lvsd-election", b.election),
 		b.group("lvsd-director", b.director),
 		b.group("lvsd-service", b.service),
 		b.group("lvsd-kernel", b.kernel),
 	}
+	return slices.DeleteFunc(all, func(g Group) bool { return len(g.Rules) == 0 })
 }
 
 // ruleBuilder collects the rules.

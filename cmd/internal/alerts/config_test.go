@@ -70,6 +70,16 @@ address = "10.0.0.88:80"
 real_servers = [{ address = "10.0.0.9:80" }]
 `
 
+// TestNoElectionNoRule: a file without [[vrrp]] has no rules for elections.
+func TestNoElectionNoRule(t *testing.T) {
+	text := "[[director]]\nname = \"lb1\"\n[[director]]\nname = \"lb2\"\n" + small[strings.Index(small, "[[virtual_service]]"):]
+	for name := range made(t, text, nil) {
+		if strings.Contains(name, "Election") || strings.Contains(name, "Master") || strings.Contains(name, "Address") || strings.Contains(name, "Handover") {
+			t.Errorf("%s", name)
+		}
+	}
+}
+
 // conditional are the alerts of what a configuration may leave out.
 var conditional = []string{"LvsdPeerGone", "LvsdClocksDiffer", "LvsdCertificateExpiring", "LvsdSyncNotRunning", "LvsdSyncNotArriving"}
 

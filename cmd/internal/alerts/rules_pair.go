@@ -31,6 +31,9 @@ func (b *ruleBuilder) backups() string {
 func (b *ruleBuilder) faulty() string { return b.of("lvsd_vrrp_state", `state="fault"`) + " == 1" }
 
 func (b *ruleBuilder) election() {
+	if !b.has(func(c *config.Config) bool { return len(c.Instances) > 0 }) {
+		return
+	}
 	b.noMaster()
 	b.add("LvsdTwoMasters", Page, b.settled(0), b.masters()+" > 1",
 		`Two directors are master of election {{ $labels.vrrp }} ({{ $labels.job }})`,

@@ -154,6 +154,23 @@ func (s Status) find(service, real string) (*ServiceStatus, *RealServerStatus) {
 	return nil, nil
 }
 
+// ServerAddress returns the "ip:port" of the real server that a command names, and what was
+// given where there is none, or more than one.
+func (s Status) ServerAddress(service, given string) string {
+	var found []string
+	for _, svc := range s.Services {
+		for _, rs := range svc.RealServers {
+			if svc.Name == service && MeansServer(rs.Address, given) {
+				found = append(found, rs.Address)
+			}
+		}
+	}
+	if len(found) != 1 {
+		return given
+	}
+	return found[0]
+}
+
 func (s Status) serviceNames() []string {
 	var names []string
 	for _, svc := range s.Services {

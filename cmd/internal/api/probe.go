@@ -34,7 +34,7 @@ type ProbeStep struct {
 
 // NewProbeReport returns the report of a check.
 func NewProbeReport(id checker.ID, c probe.Check, t probe.Trace) ProbeReport {
-	p := NewProbe(c.Type, t.Result)
+	p := NewProbe(c.Name, c.Type, t.Result)
 	out := ProbeReport{Service: id.Service, RealServer: id.RealServer, Address: c.TargetName(), MarkProbe: c.MarkPath,
 		Good: t.Reason == outcome.OK, Probe: &p, Steps: []ProbeStep{}}
 	for _, l := range t.Steps {

@@ -152,6 +152,7 @@ type RealServerStatus struct {
 // Probe is the outcome of one probe.
 type Probe struct {
 	At     time.Time `json:"at"`
+	Check  string    `json:"check,omitempty"` // name of the check
 	Type   string    `json:"type"`
 	Reason string    `json:"reason"`
 	Phase  string    `json:"phase,omitempty"`

@@ -3,6 +3,8 @@
 package api
 
 import (
+	"net/netip"
+	"strings"
 	"time"
 
 	"lvsd/checker/outcome"
@@ -26,6 +28,7 @@ type WhyServer struct {
 
 // WhyCheck is one check of a real server with its last outcomes.
 type WhyCheck struct {
+	Name    string `json:"name"` // unique among those of the server
 	Type    string `json:"type"`
 	Address string `json:"address"`
 	Verdict string `json:"verdict"`
@@ -36,9 +39,20 @@ type WhyCheck struct {
 	History []Probe `json:"history"` // up to 32, oldest first
 }
 
-// NewProbe is the JSON of a check's result.
-func NewProbe(kind string, r outcome.Result) Probe {
-	return Probe{At: r.At, Type: kind, Reason: string(r.Reason), Phase: r.Phase, Detail: r.Detail, Took: r.Took.Seconds()}
+// MeansServer reports whether a real server, "ip:port", is the one that a command names: by
+// that, or by the address alone, as the file may write it.
+func MeansServer(server, given string) bool {
+	if server == given {
+		return true
+	}
+	at, err1 := netip.ParseAddrPort(server)
+	address, err2 := netip.ParseAddr(strings.Trim(given, "[]"))
+	return err1 == nil && err2 == nil && at.Addr() == address
+}
+
+// NewProbe is the JSON of the result of a check of a name and type.
+func NewProbe(name, kind string, r outcome.Result) Probe {
+	return Probe{At: r.At, Check: name, Type: kind, Reason: string(r.Reason), Phase: r.Phase, Detail: r.Detail, Took: r.Took.Seconds()}
 }
 
 // Age is how long ago a moment was, as people say it.

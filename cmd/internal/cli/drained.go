@@ -108,6 +108,7 @@ func (w *drainWait) poll(ctx context.Context, before api.Drained) (api.Drained, 
 	if err != nil {
 		return api.Drained{}, err
 	}
+	w.real = status.ServerAddress(w.service, w.real)
 	peers, err := w.client.PeerDrains(ctx, w.service, w.real)
 	if err != nil {
 		return api.Drained{}, err

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -87,7 +88,7 @@ func probesOf(c *config.Config, args []string) ([]oneProbe, error) {
 			return nil, err
 		}
 		for i, rs := range svc.RealServers {
-			if len(args) > 1 && rs.Address.String() != args[1] {
+			if len(args) > 1 && !api.MeansServer(rs.Address.String(), args[1]) {
 				continue
 			}
 			for _, check := range targets[i].Checks {
@@ -145,7 +146,7 @@ func printProbe(w io.Writer, p api.ProbeReport) error {
 	if p.MarkProbe {
 		through = ", through to this server, by the daemon"
 	}
-	fmt.Fprintf(w, "%s %s: %s check of %s%s\n", p.Service, p.RealServer, p.Probe.Type, p.Address, through)
+	fmt.Fprintf(w, "%s %s: %s check of %s%s\n", p.Service, p.RealServer, cmp.Or(p.Probe.Check, p.Probe.Type), p.Address, through)
 	for _, s := range p.Steps {
 		fmt.Fprintf(w, "  %9s  %-8s %s\n", tookText(s.After), s.Phase, s.Text)
 	}

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -61,7 +62,7 @@ func printWhy(out io.Writer, why api.Why, now time.Time) error {
 			fmt.Fprintf(w, "  needs %s\n", m)
 		}
 		for _, c := range rs.Checks {
-			fmt.Fprintf(w, "  check %s %s: %s\n", c.Type, c.Address, c.Verdict)
+			fmt.Fprintf(w, "  check %s %s: %s\n", cmp.Or(c.Name, c.Type), c.Address, c.Verdict)
 			last := c.History[max(0, len(c.History)-shownProbes):]
 			for _, p := range slices.Backward(last) {
 				took := time.Duration(p.Took * float64(time.Second)).Round(10 * time.Microsecond)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"lvsd/checker/probe"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/disk"
 	"lvsd/cmd/internal/host"
@@ -62,8 +63,8 @@ func (d *Daemon) synchronisation(old, next *config.Config) (reload.Change, error
 	return reload.Change{}, nil
 }
 
-// settings applies the settings of the daemon itself: the log level, on_stop and
-// auto_reload.
+// settings applies the settings of the daemon itself: the log level, on_stop, auto_reload
+// and how many programs run at once.
 func (d *Daemon) settings(_, next *config.Config) (reload.Change, error) {
 	if err := new(slog.LevelVar).UnmarshalText([]byte(next.Global.LogLevel)); err != nil {
 		return reload.Change{}, err
@@ -72,6 +73,7 @@ func (d *Daemon) settings(_, next *config.Config) (reload.Change, error) {
 		_ = d.log.SetLevel(next.Global.LogLevel) // validated above
 		d.vrrp.SetLevel(next.Global.LogLevel)
 		d.onStop = next.IPVS.OnStop
+		probe.SetExecParallel(next.Checker.ExecParallel)
 		d.autoReload.set(next)
 	}}, nil
 }

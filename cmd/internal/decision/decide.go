@@ -69,8 +69,10 @@ type RealServer struct {
 
 	ramp  ramp
 	flaps flaps
-	// saved is the reason of its weight before the restart, while it has no result yet.
-	saved string
+	// saved is the reason of its weight before the restart, while it has no result yet, and
+	// agentReport the latest report of its agent, also of before the restart.
+	saved       string
+	agentReport Agent
 }
 
 // Draining reports whether the server gets no new connections because the configuration
@@ -181,6 +183,10 @@ func (d *decider) evaluate(svc config.Service, rs config.RealServer, before *Rea
 		d.wakeAt(rs.DrainUntil)
 	}
 	s.verdict, s.frozen = d.guard.verdict(id, h)
+	s.plan.agentReport = s.plan.Agent
+	if s.before != nil && h.Verdict == checker.Unknown {
+		s.plan.agentReport = s.before.agentReport
+	}
 	if s.before != nil {
 		s.plan.ramp, s.plan.flaps = s.before.ramp, s.before.flaps
 		if h.Verdict == checker.Unknown {

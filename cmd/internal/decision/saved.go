@@ -34,8 +34,15 @@ type savedServer struct {
 	Causes  []savedCause   `json:"causes"`
 	// Why is the reason of the weight, with its age.
 	Why   string      `json:"why,omitempty"`
+	Agent *savedAgent `json:"agent,omitempty"`
 	Ramp  *savedRamp  `json:"slow_start,omitempty"`
 	Flaps *savedFlaps `json:"damping,omitempty"`
+}
+
+type savedAgent struct {
+	Weight int  `json:"weight"` // percent
+	Maint  bool `json:"maint,omitempty"`
+	Drain  bool `json:"drain,omitempty"`
 }
 
 type savedCause struct {
@@ -56,8 +63,8 @@ type savedFlaps struct {
 }
 
 // Save encodes what the next run of the daemon needs: since when each cause holds, slow start,
-// damping, quorums, and the reason of each weight. Health is not included: until the first
-// results the kernel's weights hold.
+// damping, quorums, the agents' reports, and the reason of each weight. Health is not
+// included: until the first results the kernel's weights hold.
 func (p *Decision) Save() ([]byte, error) {
 	out := savedDecision{Version: savedVersion, Services: []savedService{}}
 	for _, svc := range p.Services {
@@ -79,6 +86,9 @@ func (s RealServer) save() savedServer {
 	}
 	for _, c := range s.Causes {
 		out.Causes = append(out.Causes, savedCause{c.Kind, c.Weight, c.Since})
+	}
+	if a := s.agentReport; a.reducesWeight() {
+		out.Agent = &savedAgent{a.Weight, a.Maint, a.Drain}
 	}
 	if s.ramp.carries {
 		out.Ramp = &savedRamp{s.ramp.since}
@@ -114,7 +124,10 @@ func Restore(text []byte, now time.Time) (*Decision, error) {
 }
 
 func (s savedServer) restore(service string, now time.Time) RealServer {
-	out := RealServer{ID: checker.ID{Service: service, RealServer: s.Address.String()}, Address: s.Address, Weight: s.Weight, Listed: s.Listed, saved: s.Why}
+	out := RealServer{ID: checker.ID{Service: service, RealServer: s.Address.String()}, Address: s.Address, Weight: s.Weight, Listed: s.Listed, saved: s.Why, agentReport: Agent{Weight: 100}}
+	if a := s.Agent; a != nil {
+		out.agentReport = Agent{Weight: min(max(a.Weight, 0), 100), Maint: a.Maint, Drain: a.Drain}
+	}
 	for _, c := range s.Causes {
 		out.Causes = append(out.Causes, Cause{Kind: c.Kind, Weight: c.Weight, Since: past(c.Since, now)})
 	}
@@ -125,6 +138,23 @@ func (s savedServer) restore(service string, now time.Time) RealServer {
 		out.flaps = flaps{verdict: f.Verdict, falls: max(f.Falls, 0), until: f.Until, calm: f.Calm}
 		if latest := now.Add(longestHold); f.Until.After(latest) {
 			out.flaps.until, out.flaps.calm = latest, latest.Add(calmAfter)
+		}
+	}
+	return out
+}
+
+// AgentReports returns what the servers' agents reported last, where that reduces a weight.
+// It is valid over a restart: an agent that drained its server need not repeat that.
+func (p *Decision) AgentReports() map[checker.ID]Agent {
+	out := map[checker.ID]Agent{}
+	if p == nil {
+		return out
+	}
+	for _, svc := range p.Services {
+		for _, s := range svc.Servers {
+			if s.agentReport.reducesWeight() {
+				out[s.ID] = s.agentReport
+			}
 		}
 	}
 	return out

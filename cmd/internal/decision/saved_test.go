@@ -155,3 +155,25 @@ func FuzzRestore(f *testing.F) {
 		w.weights(2*longestHold, 3, 0)
 	})
 }
+
+// TestAgentReportsOutliveRestarts: also a restart before the first result.
+func TestAgentReportsOutliveRestarts(t *testing.T) {
+	w := newWalk(t, servers(1, 3, nil), nil)
+	server := w.in.Config.Services[0].RealServers[0]
+	id := ServerID(w.in.Config.Services[0], server)
+	w.in.Health = map[checker.ID]checker.Health{id: {Verdict: checker.Up, Weight: 100, Drain: true}}
+	w.decide(time.Second)
+	for restart := range 3 {
+		w.in.Before = again(t, w.in.Before, w.in.Now)
+		if got, want := w.in.Before.AgentReports()[id], (Agent{Weight: 100, Drain: true}); got != want {
+			t.Fatalf("restart %d: %+v", restart, got)
+		}
+		w.in.Health = nil
+		w.decide(time.Second)
+	}
+	w.in.Health = map[checker.ID]checker.Health{id: {Verdict: checker.Up, Weight: 100}}
+	w.decide(time.Second)
+	if got := again(t, w.in.Before, w.in.Now).AgentReports(); len(got) != 0 {
+		t.Errorf("the agent took it back: %+v", got)
+	}
+}

@@ -113,6 +113,7 @@ func New(deps Deps) *Director {
 		instances: instances.New(deps.OpenInstance, deps.Log), marks: markprobe.New(deps.Host, deps.Log)}
 	d.handover = connhandover.New(connhandover.Deps{Log: deps.Log, Sender: deps.SyncSender, RSTGuard: deps.RSTGuard,
 		Config: d.config.Load, Table: d.desiredTable, Instances: d.instances.States})
+	d.targets.reports = deps.Before.AgentReports()
 	d.loadStandby()
 	return d
 }

@@ -16,12 +16,12 @@ func TestUncheckedEvent(t *testing.T) {
 	unchecked := checked
 	unchecked.UncheckedSince, unchecked.UncheckedWhy = time.Unix(1, 0), "http: EADDRNOTAVAIL"
 	for _, c := range []struct {
-		name     string
-		from     *decision.RealServer
-		to       decision.RealServer
-		want     bool
-		toState  string
-		reason   string
+		name    string
+		from    *decision.RealServer
+		to      decision.RealServer
+		want    bool
+		toState string
+		reason  string
 	}{
 		{"new", nil, checked, false, "", ""},
 		{"new, and unchecked", nil, unchecked, true, "unchecked", "http: EADDRNOTAVAIL"},

@@ -1,6 +1,7 @@
 package director
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"slices"
 
 	"lvsd/checker"
+	"lvsd/checker/outcome"
 	"lvsd/checker/probe"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/markprobe"
@@ -17,17 +19,21 @@ import (
 
 // targets turns the configured checks into the checker's form.
 type targets struct {
-	files   files
-	given   *config.Config // whose checks the checker was given last
-	renewed bool           // files were read since
+	director string // whose they are
+	files    files
+	given    *config.Config // whose checks the checker was given last
+	renewed  bool           // files were read since
 
 	paths, givenPaths markprobe.Paths // those now, and those with given
+
+	reports map[checker.ID]decision.Agent // of the agents before the start
 }
 
 // setTargets gives the checker its targets, where they changed. Not ready: some of them
 // have to wait for the kernel.
 func (d *Director) setTargets(c *config.Config, kernel ipvs.Table) (ready bool, err error) {
 	d.targets.paths = d.marks.Paths()
+	d.targets.director = c.Director
 	if d.targets.unchanged(c) {
 		d.targets.given = c
 		return true, nil
@@ -39,6 +45,7 @@ func (d *Director) setTargets(c *config.Config, kernel ipvs.Table) (ready bool, 
 	}
 	if ready {
 		d.targets.given, d.targets.givenPaths, d.targets.renewed = c, d.targets.paths, false
+		d.targets.reports = nil // they were read
 	}
 	return ready, nil
 }
@@ -69,7 +76,7 @@ func (t *targets) unchanged(c *config.Config) bool {
 // list returns what to probe. Not ready: some of it has to wait for the kernel, and is
 // left out.
 func (t *targets) list(c *config.Config, kernel ipvs.Table) (all []checker.Target, ready bool) {
-	ready = true
+	t.director, ready = c.Director, true
 	for _, svc := range c.Services {
 		of, installed := t.service(svc, kernel)
 		all, ready = append(all, of...), ready && installed
@@ -91,6 +98,9 @@ func (t *targets) service(svc config.Service, kernel ipvs.Table) (out []checker.
 		}
 		_, known := was[rs.Address]
 		target := checker.Target{ID: decision.ServerID(svc, rs), InKernel: known}
+		if a, ok := t.reports[target.ID]; ok {
+			target.Report = &outcome.AgentReport{Weight: a.Weight, Maint: a.Maint, Drain: a.Drain}
+		}
 		for _, check := range rs.Checks {
 			made := t.check(check)
 			if made.Type == probe.TypeExec {
@@ -112,8 +122,10 @@ func sameTarget(a, b checker.Target) bool {
 }
 
 func (t *targets) check(c config.Check) probe.Check {
+	source := c.SourceOf(t.director)
 	out := probe.Check{
 		Type:     c.Type,
+		Name:     c.Name,
 		Address:  c.Address,
 		HostName: c.HostName,
 
@@ -122,12 +134,18 @@ func (t *targets) check(c config.Check) probe.Check {
 		Timeout:      c.Timeout,
 		Rise:         c.Rise,
 		Fall:         c.Fall,
-		From:         c.From,
+		From:         source.From,
 		Mark:         c.Mark,
+		Interface:    source.Interface,
+		FIN:          c.Close == "fin",
+
+		ReadLimit:     cmp.Or(c.ReadLimit, -1),
+		ProxyProtocol: c.ProxyProtocol,
 
 		Send:         c.Send,
 		Expect:       c.Expect,
 		ExpectText:   c.ExpectText,
+		ExpectNot:    c.ExpectNot,
 		RequireReply: c.RequireReply,
 
 		Method:          c.Method,
@@ -136,11 +154,9 @@ func (t *targets) check(c config.Check) probe.Check {
 		Headers:         c.Headers,
 		Body:            c.Body,
 		BodyExpect:      c.BodyExpect,
-		ExpectNot:       c.ExpectNot,
 		Digest:          c.Digest,
 		FollowRedirects: c.FollowRedirects,
 		HTTP2:           c.HTTP2,
-		ProxyProtocol:   c.ProxyProtocol,
 
 		Count:       c.Count,
 		DNSName:     c.DNSName,
@@ -152,6 +168,8 @@ func (t *targets) check(c config.Check) probe.Check {
 		Command:     c.Command,
 		User:        c.User,
 		GRPCService: c.GRPCService,
+		File:        c.File,
+		FileAbsent:  c.FileAbsent,
 	}
 	if more := t.files.headers[c.HeadersFile]; len(more) > 0 {
 		out.Headers, out.Secrets = maps.Clone(c.Headers), secretsOf(more)
@@ -177,6 +195,7 @@ func (t *targets) check(c config.Check) probe.Check {
 			Certificate:    own.certificate,
 			CertificateKey: own.hash,
 			MinVersion:     c.TLS.MinVersion,
+			Legacy:         c.TLS.Legacy,
 		}
 	}
 	return out
@@ -192,6 +211,7 @@ func Probes(c *config.Config, svc config.Service) ([]checker.Target, error) {
 		return nil, err
 	}
 	change.Commit()
+	t.director = c.Director
 	all, _ := t.service(svc, nil)
 	for i := range all {
 		all[i].Checks = slices.DeleteFunc(all[i].Checks, func(c probe.Check) bool { return c.MarkPath })
@@ -203,11 +223,12 @@ func Probes(c *config.Config, svc config.Service) ([]checker.Target, error) {
 // the file: see probe.CheckHost. What the file itself lacks is Try's to report.
 func Impossible(ctx context.Context, c *config.Config, common *probe.Shared) []error {
 	var t targets
-	change, err := t.prepare(nil, c)
+	change, err := t.read(c)(nil, c)
 	if err != nil {
 		return nil
 	}
 	change.Commit()
+	t.director = c.Director
 	known := map[string]error{} // many servers share a program or a source address
 	reported := map[string]bool{}
 	var all []error
@@ -216,7 +237,7 @@ func Impossible(ctx context.Context, c *config.Config, common *probe.Shared) []e
 			for _, check := range rs.Checks {
 				made := t.check(check)
 				made.MarkPath = check.Through
-				key := fmt.Sprint(made.Type, made.Command, made.HostName, made.Address.Addr(), made.From, made.Mark, made.MarkPath)
+				key := fmt.Sprint(made.Type, made.Command, made.HostName, made.Address.Addr(), made.From, made.Mark, made.Interface, made.MarkPath)
 				err, done := known[key]
 				if !done {
 					err = probe.CheckHost(ctx, made, common)

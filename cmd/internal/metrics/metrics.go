@@ -251,6 +251,9 @@ func (e emitter) checks(h checker.Health, labels ...string) {
 	var newest outcome.Result
 	var expiry time.Time
 	for _, c := range h.Checks {
+		if len(h.Checks) > 1 {
+			e.gauge(checkUp, boolValue(c.Verdict == checker.Up), append(labels[:2:2], c.Name)...)
+		}
 		if at := c.CertificateExpiry; !at.IsZero() && (expiry.IsZero() || at.Before(expiry)) {
 			expiry = at
 		}

@@ -40,7 +40,7 @@ func view(context.Context) director.View {
 		Decision: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{
 			{ID: id, Address: real, Verdict: checker.Up, UncheckedSince: time.Unix(92, 0), DrainUntil: time.Unix(93, 0), Causes: []decision.Cause{{Kind: decision.CauseDrain, Since: time.Unix(96, 0)}}},
 		}, Fallback: decision.Fallback{Active: true}, Panic: true}}, Guard: decision.Guard{State: decision.GuardFrozen}},
-		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Totals: totals, CertificateExpiry: time.Unix(95, 0), Last: outcome.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
+		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Name: "http /other", Verdict: checker.Down}, {Name: "http", Verdict: checker.Up, Totals: totals, CertificateExpiry: time.Unix(95, 0), Last: outcome.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
 		Kernel: ipvs.Snapshot{Valid: true, Up: true, At: time.Unix(98, 0), Foreign: 2,
 			Table: ipvs.Table{key: {Destinations: map[netip.AddrPort]ipvs.Destination{real: {Weight: 3}}}},
 			Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{key: {Counters: ipvs.Counters{Connections: 1 << 40},
@@ -100,6 +100,8 @@ func TestSeries(t *testing.T) {
 		`lvsd_virtual_service_real_servers{service="web",state="up"} 0`,
 		`lvsd_real_server_active_connections{real_server="10.0.0.9:80",service="web"} 5`,
 		`lvsd_checks_total{real_server="10.0.0.9:80",reason="ok",service="web"} 7`,
+		`lvsd_check_up{check="http",real_server="10.0.0.9:80",service="web"} 1`,
+		`lvsd_check_up{check="http /other",real_server="10.0.0.9:80",service="web"} 0`,
 		`lvsd_check_duration_seconds{real_server="10.0.0.9:80",service="web"} 1`,
 		`lvsd_ipvs_operations_total{operation="add_service",result="ok"} 9`,
 		`lvsd_ipvs_foreign_entries 2`,

@@ -86,16 +86,16 @@ var (
 	vrrpAnnouncements = counter("lvsd_vrrp_gratuitous_announcements_total", "Gratuitous ARP frames sent.", "vrrp")
 	vrrpTimerLag      = histogram("lvsd_vrrp_timer_lag_seconds", "How late the timers of VRRP were served.")
 
-	serviceUp       = gauge("lvsd_virtual_service_up", "1 while the service has its quorum.", "service")
-	serviceAlive    = gauge("lvsd_virtual_service_weight_alive", "Sum of the effective weights of the service's real servers; a slow start takes nothing from it.", "service")
-	serviceQuorum   = gauge("lvsd_virtual_service_quorum", "The weight alive that the service needs.", "service")
-	servicePanic    = gauge("lvsd_virtual_service_panic", "1 while so few servers are healthy that all count as up.", "service")
-	serviceFallback = gauge("lvsd_virtual_service_fallback_active", "1 while the fallback serves because the quorum is lost.", "service")
-	serviceServers  = gauge("lvsd_virtual_service_real_servers", "How many real servers of the service are up, down or unknown by their checks; one that drains is in none of them.", "service", "state")
+	serviceUp        = gauge("lvsd_virtual_service_up", "1 while the service has its quorum.", "service")
+	serviceAlive     = gauge("lvsd_virtual_service_weight_alive", "Sum of the effective weights of the service's real servers; a slow start takes nothing from it.", "service")
+	serviceQuorum    = gauge("lvsd_virtual_service_quorum", "The weight alive that the service needs.", "service")
+	servicePanic     = gauge("lvsd_virtual_service_panic", "1 while so few servers are healthy that all count as up.", "service")
+	serviceFallback  = gauge("lvsd_virtual_service_fallback_active", "1 while the fallback serves because the quorum is lost.", "service")
+	serviceServers   = gauge("lvsd_virtual_service_real_servers", "How many real servers of the service are up, down or unknown by their checks; one that drains is in none of them.", "service", "state")
 	serviceUnchecked = gauge("lvsd_virtual_service_real_servers_unchecked", "How many real servers of the service have a check that this director cannot make.", "service")
-	serviceActive   = gauge("lvsd_virtual_service_active_connections", "Established TCP connections of all its real servers.", "service")
-	serviceInactive = gauge("lvsd_virtual_service_inactive_connections", "Connections in every other state of all its real servers; UDP counts here.", "service")
-	serviceCounters = counterDescsOf("lvsd_virtual_service", "service")
+	serviceActive    = gauge("lvsd_virtual_service_active_connections", "Established TCP connections of all its real servers.", "service")
+	serviceInactive  = gauge("lvsd_virtual_service_inactive_connections", "Connections in every other state of all its real servers; UDP counts here.", "service")
+	serviceCounters  = counterDescsOf("lvsd_virtual_service", "service")
 
 	guardActive = gauge("lvsd_guard_active", "1 while the guard against mass failure keeps health frozen.")
 
@@ -113,6 +113,7 @@ var (
 	serverCounters   = counterDescsOf("lvsd_real_server", "service", "real_server")
 
 	checksTotal   = counter("lvsd_checks_total", "Probes that ended, by reason.", "service", "real_server", "reason")
+	checkUp       = gauge("lvsd_check_up", "1 while the check of the real server finds it up; for servers with several checks.", "service", "real_server", "check")
 	checkDuration = gauge("lvsd_check_duration_seconds", "How long the newest probe took.", "service", "real_server")
 	checkLagged   = histogram("lvsd_check_lag_seconds", "How much later than due the probes were started.")
 

@@ -93,7 +93,7 @@ function newCheck() {
 }
 
 function updateCheck(node, c, s) {
-  put(node.heading, `Check ${c.type}${c.address ? ` ${c.address}` : ""}: ${c.verdict}${c.cause ? `, ${c.cause}` : ""}${c.in_a_row ? `; ${c.in_a_row} of ${c.needed} against it` : ""}`);
+  put(node.heading, `Check ${c.name || c.type}${c.address ? ` ${c.address}` : ""}: ${c.verdict}${c.cause ? `, ${c.cause}` : ""}${c.in_a_row ? `; ${c.in_a_row} of ${c.needed} against it` : ""}`);
   const newest = c.history.slice(-10).reverse();
   list(node.body, newest, (p) => p.at, () => make("tr", null, make("th", { scope: "row" }), make("td"), make("td", { class: "num" }), make("td")), (tr, p) => {
     const cell = tr.children;

@@ -46,7 +46,7 @@ function weight(rs) {
 // more.
 function why(rs) {
   const p = rs.last_probe;
-  if (serverRank(rs) === asItShould && rs.wanted_weight === rs.configured_weight && p) return `${p.type} ${p.reason} in ${took(p.took_seconds, true)}`;
+  if (serverRank(rs) === asItShould && rs.wanted_weight === rs.configured_weight && p) return `${p.check || p.type} ${p.reason} in ${took(p.took_seconds, true)}`;
   return rs.why;
 }
 

@@ -256,7 +256,8 @@ func lastProbe(h checker.Health) *api.Probe {
 		if r.At.IsZero() || newest != nil && !r.At.After(newest.At) {
 			continue
 		}
-		newest = &api.Probe{At: r.At, Type: c.Type, Reason: string(r.Reason), Phase: r.Phase, Detail: r.Detail, Took: r.Took.Seconds()}
+		probe := api.NewProbe(c.Name, c.Type, r)
+		newest = &probe
 	}
 	return newest
 }

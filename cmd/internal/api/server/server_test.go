@@ -246,6 +246,9 @@ func TestWhy(t *testing.T) {
 	if rs.Causes[0].Text != "weight 3 in the file, line 9" || rs.Checks[0].History[0].Detail != "503 Service Unavailable" || len(rs.Missing) != 1 || !strings.Contains(rs.Missing[0], "2 good probes of http") {
 		t.Errorf("%+v", rs)
 	}
+	if why, err := client.Why(t.Context(), "web", "10.0.0.9"); err != nil || len(why.Servers) != 1 {
+		t.Errorf("without its port: %+v, %v", why, err)
+	}
 	for _, c := range []struct{ service, realServer, want string }{
 		{"nothing", "", "no service nothing"}, {"web", "10.0.0.77:80", "no real server 10.0.0.77:80"},
 	} {

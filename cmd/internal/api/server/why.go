@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"time"
@@ -10,7 +11,7 @@ import (
 	"lvsd/cmd/internal/decision"
 )
 
-// why serves GET /api/v1/why?service=NAME[&real_server=IP:PORT].
+// why serves GET /api/v1/why?service=NAME[&real_server=IP:PORT], or IP alone.
 func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 	service, realServer := r.FormValue("service"), r.FormValue("real_server")
 	status := s.Status(r.Context())
@@ -20,7 +21,7 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 		}
 		out := api.Why{Service: service, File: status.Config.File, Servers: []api.WhyServer{}}
 		for _, rs := range svc.RealServers {
-			if realServer == "" || rs.Address == realServer {
+			if realServer == "" || api.MeansServer(rs.Address, realServer) {
 				h, _ := s.Daemon.Explain(checker.ID{Service: service, RealServer: rs.Address})
 				out.Servers = append(out.Servers, explain(svc, rs, h))
 			}
@@ -43,15 +44,15 @@ func explain(svc api.ServiceStatus, rs api.RealServerStatus, h checker.Health) a
 		}
 	}
 	for _, c := range h.Checks {
-		check := api.WhyCheck{Type: c.Type, Verdict: c.Verdict.String(), Cause: c.Cause, InARow: c.InARow, Needed: c.Needed, History: []api.Probe{}}
+		check := api.WhyCheck{Name: c.Name, Type: c.Type, Verdict: c.Verdict.String(), Cause: c.Cause, InARow: c.InARow, Needed: c.Needed, History: []api.Probe{}}
 		if c.Address.IsValid() {
 			check.Address = c.Address.String()
 		}
 		for _, p := range c.History {
-			check.History = append(check.History, api.NewProbe(c.Type, p))
+			check.History = append(check.History, api.NewProbe(c.Name, c.Type, p))
 		}
 		if c.Verdict != checker.Up {
-			out.Missing = append(out.Missing, fmt.Sprintf("%d good probes of %s %s in a row (%d so far)", c.Needed, c.Type, check.Address, c.InARow))
+			out.Missing = append(out.Missing, fmt.Sprintf("%d good probes of %s %s in a row (%d so far)", c.Needed, cmp.Or(c.Name, c.Type), check.Address, c.InARow))
 		}
 		out.Checks = append(out.Checks, check)
 	}

@@ -3,6 +3,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -432,7 +433,7 @@ func Health(rs api.RealServerStatus) string {
 func why(rs api.RealServerStatus) string {
 	if rs.Wanted == rs.Configured && !rs.Draining && rs.Verdict == "up" && rs.Unchecked == "" && rs.LastProbe != nil {
 		p := rs.LastProbe
-		return fmt.Sprintf("%s %s in %s", p.Type, p.Reason, (time.Duration(p.Took * float64(time.Second))).Round(10*time.Microsecond))
+		return fmt.Sprintf("%s %s in %s", cmp.Or(p.Check, p.Type), p.Reason, (time.Duration(p.Took * float64(time.Second))).Round(10*time.Microsecond))
 	}
 	return rs.Why
 }
