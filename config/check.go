@@ -25,7 +25,7 @@ type checkTemplate struct {
 	// anyHost: override has no address, only a port. anyPort: no port.
 	anyHost, anyPort bool
 	// Errors that depend on the real server, and are reported for the first only.
-	wrongFamily, missingPort, wrongForward bool
+	wrongFamily, missingPort, wrongForward, harmful bool
 }
 
 // checkTemplates reads the checks under the key "check" of a service or real server.
@@ -149,6 +149,9 @@ func newCheckTemplate(t *reader.Table) *checkTemplate {
 		ck.Close = t.Str("close")
 		tcpExchange(t, ck)
 		tlsSettings(t, ck)
+		if i := slices.IndexFunc(ck.Steps, func(s Step) bool { return s.StartTLS }); i >= 0 && !ck.UseTLS && t.Valid("tls") {
+			t.Tables("steps")[i].Errorf("starttls", "needs the settings of TLS: add tls = true to the check")
+		}
 	case "udp":
 		udpExchange(t, ck)
 	case "http", "https":
@@ -173,6 +176,10 @@ func newCheckTemplate(t *reader.Table) *checkTemplate {
 		if !t.IsSet("file") {
 			t.ErrorAt(t.Start, t.Path.Key("file"), `missing: say which file, such as "/run/lvsd/web.up"`)
 		}
+	}
+	if schema.IsDialogue(ck.Type) {
+		dialogueSettings(t, ck)
+		tlsSettings(t, ck)
 	}
 	return p
 }
@@ -278,14 +285,15 @@ func httpRequest(t *reader.Table, check *Check) {
 	check.BodyExpect = t.Regexp("expect")
 	check.Headers, _ = t.Value("headers").(map[string]string)
 	check.HeadersFile = pathValue(t, "headers_file")
-	check.Status = statusRanges(t)
+	check.Status = statusRanges(t, "status")
 	if !values.IsToken(check.Method) {
 		t.Errorf("method", `must be a method such as "GET" or "HEAD", not %s`, values.Quote(check.Method))
 	}
 	if check.Method == "HEAD" && check.BodyExpect != "" {
 		t.Errorf("expect", "cannot match: an answer to HEAD has no body")
 	}
-	if !strings.HasPrefix(check.Path, "/") || strings.ContainsFunc(check.Path, values.IsUnprintable) {
+	asterisk := check.Path == "*" && check.Method == "OPTIONS" && !t.Bool("http2") // RFC 9112 §3.2.4
+	if !asterisk && !strings.HasPrefix(check.Path, "/") || strings.ContainsFunc(check.Path, values.IsUnprintable) {
 		t.Errorf("path", `must begin with a slash and be free of spaces, such as "/healthz", not %s`, quotePath(check.Path))
 	}
 	if t.IsSet("host") && (check.Host == "" || strings.ContainsAny(check.Host, "/@?#") || strings.ContainsFunc(check.Host, values.IsUnprintable)) {
@@ -311,8 +319,8 @@ func httpRequest(t *reader.Table, check *Check) {
 }
 
 // statusRanges reads "200-299, 401".
-func statusRanges(t *reader.Table) []StatusRange {
-	s := t.Str("status")
+func statusRanges(t *reader.Table, key string) []StatusRange {
+	s := t.Str(key)
 	var ranges []StatusRange
 	for part := range strings.SplitSeq(s, ",") {
 		low, high, isRange := strings.Cut(part, "-")
@@ -322,7 +330,7 @@ func statusRanges(t *reader.Table) []StatusRange {
 		first, err1 := strconv.ParseUint(strings.TrimSpace(low), 10, 16)
 		last, err2 := strconv.ParseUint(strings.TrimSpace(high), 10, 16)
 		if err1 != nil || err2 != nil || first < 100 || last > 599 || first > last {
-			t.Errorf("status", `must be codes from 100 to 599 or ranges of them, such as "200-299" or "200, 301-302", not %s`, values.Quote(s))
+			t.Errorf(key, `must be codes from 100 to 599 or ranges of them, such as "200-299" or "200, 301-302", not %s`, values.Quote(s))
 			return nil
 		}
 		ranges = append(ranges, StatusRange{int(first), int(last)})
@@ -388,6 +396,7 @@ func (p *checkTemplate) checkServer(check Check, server RealServer) {
 			p.record.ErrorAt(p.record.Start, p.record.Path.Key("address"), `missing: %s has no port, so say which one is probed, such as address = ":80"`, server.Address.Addr())
 		}
 	}
+	p.warnHarmful(check)
 	if check.Through && server.Forward == "nat" && !p.wrongForward {
 		p.wrongForward = true
 		p.record.Errorf("through", `is for forward = "dr" and "tun": with "nat" real servers do not have the service's address`)

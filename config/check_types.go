@@ -5,8 +5,11 @@ package config
 
 import (
 	"encoding/hex"
+	"maps"
 	"math"
 	"net/netip"
+	"regexp"
+	"slices"
 	"strings"
 
 	"lvsd/config/reader"
@@ -26,7 +29,12 @@ func tcpExchange(t *reader.Table, check *Check) {
 	}
 	for _, r := range t.Tables("steps") {
 		step := buildStep(r)
-		if step == (Step{}) && r.Valid("expect") {
+		switch starts := r.Bool("starttls"); {
+		case starts && step != (Step{}):
+			r.Errorf("starttls", "is a step of its own: send and expect before it")
+		case starts:
+			step.StartTLS = true
+		case step == (Step{}) && r.Valid("expect"):
 			r.ErrorAt(r.Start, r.Path, "does nothing: send something, or expect something")
 		}
 		check.Steps = append(check.Steps, step)
@@ -123,8 +131,61 @@ func httpResponse(t *reader.Table, check *Check) {
 			}
 		}
 	}
+	httpExpectations(t, check)
 	if check.Body != "" && (check.Method == "GET" || check.Method == "HEAD") {
 		t.Warnf("body", `has no meaning with the method %s, and some servers refuse it (RFC 9110 §9.3.1): use "POST"`, check.Method)
+	}
+}
+
+// httpExpectations reads what is expected of headers and of a JSON document, and what asks
+// for a drain.
+func httpExpectations(t *reader.Table, check *Check) {
+	e := &Response{}
+	e.ExpectHeaders, _ = t.Value("expect_headers").(map[string]string)
+	e.ExpectJSON, _ = t.Value("expect_json").(map[string]string)
+	if len(e.ExpectHeaders) == 0 && len(e.ExpectJSON) == 0 && t.Str("drain_on") == "" {
+		return
+	}
+	check.Response = e
+	each := func(key string, all map[string]string, problem func(name, value string) string) {
+		f, _ := t.Field(key)
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			if p := problem(name, all[name]); p != "" && f.Node != nil {
+				t.ErrorAt(f.Node.Get(name).Value, t.Path.Key(key).Key(name), "%s", p)
+			}
+		}
+	}
+	each("expect_headers", e.ExpectHeaders, func(name, value string) string {
+		if _, err := regexp.Compile(value); err != nil {
+			return "is not a regular expression: put a backslash before characters that are meant literally"
+		}
+		if !values.IsToken(name) {
+			return "is not the name of a header"
+		}
+		return ""
+	})
+	each("expect_json", e.ExpectJSON, func(pointer, _ string) string {
+		if pointer != "" && pointer[0] != '/' {
+			return `is not under a JSON pointer, which begins with a slash: "/status", "/checks/0/ok"`
+		}
+		return ""
+	})
+	if len(e.ExpectJSON) > 0 && (check.Method == "HEAD" || check.ReadLimit == 0) {
+		t.Errorf("expect_json", "cannot match: no body is read")
+	}
+	s := t.Str("drain_on")
+	name, match, isHeader := strings.Cut(s, ":")
+	switch name, match = strings.TrimSpace(name), strings.TrimSpace(match); {
+	case s == "":
+	case !isHeader:
+		e.DrainStatus = statusRanges(t, "drain_on")
+	case !values.IsToken(name):
+		t.Errorf("drain_on", `must be status codes such as "404", or a header and a regular expression such as "X-Drain: ^yes$", not %s`, values.Quote(s))
+	default:
+		if _, err := regexp.Compile(match); err != nil {
+			t.Errorf("drain_on", "is not a regular expression after the colon")
+		}
+		e.DrainHeader, e.DrainMatch = name, match
 	}
 }
 
@@ -152,9 +213,10 @@ func tlsSettings(t *reader.Table, check *Check) {
 		return
 	}
 	table, isTable := t.Value("tls").(*reader.Table)
-	check.UseTLS = isTable || t.Bool("tls") || check.Type == "https"
-	if check.Type == "https" && !isTable && t.IsSet("tls") && t.Valid("tls") && !t.Bool("tls") {
-		t.Errorf("tls", `cannot be false: use type = "http"`)
+	always := slices.Contains([]string{"https", "imaps", "pop3s", "ldaps"}, check.Type)
+	check.UseTLS = isTable || t.Bool("tls") || always
+	if always && !isTable && t.IsSet("tls") && t.Valid("tls") && !t.Bool("tls") {
+		t.Errorf("tls", `cannot be false: use type = %q`, strings.TrimSuffix(check.Type, "s"))
 	}
 	from := func(name string) *reader.Table {
 		if !isTable || !table.IsSet(name) {
@@ -212,6 +274,54 @@ func tlsServerName(t *reader.Table) string {
 		t.Errorf("server_name", `must be a name as in a certificate, such as "www.example.com", not %s`, values.Quote(s))
 	}
 	return s
+}
+
+// dialogueSettings reads the keys of the built-in dialogues.
+func dialogueSettings(t *reader.Table, check *Check) {
+	d := Dialogue{Login: t.Str("user"), PasswordFile: pathValue(t, "password_file"), SecretFile: pathValue(t, "secret_file"),
+		Database: t.Str("database"), Role: t.Str("role"), Query: t.Str("query"), Base: t.Str("base")}
+	if d != (Dialogue{}) {
+		check.Dialogue = &d
+	}
+	check.Expect, check.DNSTCP, check.ProxyProtocol = t.Regexp("expect"), t.Bool("tcp"), t.Str("proxy_protocol")
+	for _, name := range []string{"user", "database"} {
+		if strings.ContainsAny(t.Str(name), "\r\n\x00") {
+			t.Errorf(name, "must be one line")
+		}
+	}
+	missing := func(name, format string, args ...any) {
+		if !t.IsSet(name) {
+			t.ErrorAt(t.Start, t.Path.Key(name), "missing: "+format, args...)
+		}
+	}
+	switch check.Type {
+	case "mysql", "postgres":
+		missing("user", "say who logs in, such as \"lvsd\": a user without any right will do")
+		if d.Query == "" && check.Expect != "" {
+			t.Errorf("expect", "is matched with what a query returns: add query")
+		}
+	case "radius":
+		missing("secret_file", "name the file with the secret that the server shares with this director")
+	}
+	canDoWithout := []string{"mysql", "postgres", "ftp", "sip"}
+	switch {
+	case d.Login != "" && d.PasswordFile == "" && !slices.Contains(canDoWithout, check.Type):
+		t.Errorf("user", "needs password_file, a file with the password")
+	case d.Login == "" && d.PasswordFile != "" && check.Type != "redis":
+		t.Errorf("password_file", "needs user, whose password it has")
+	}
+	if strings.Trim(d.Database, "0123456789") != "" && check.Type == "redis" {
+		t.Errorf("database", "must be the number of a database, such as \"0\", not %s", values.Quote(d.Database))
+	}
+}
+
+// warnHarmful warns, once a check, of one that harms the server that it is for.
+func (p *checkTemplate) warnHarmful(check Check) {
+	if check.Address.Port() != 3306 || check.Type != "connect" && check.Type != "tcp" || p.harmful {
+		return
+	}
+	p.harmful = true
+	p.record.WarnAt(p.record.Start, p.record.Path, `3306 is the port of MySQL and MariaDB, which count a connection without a login as an error, and block this director after 100 of them (max_connect_errors): use type = "mysql", or "syn"`)
 }
 
 // dnsQuery reads the keys of dns.

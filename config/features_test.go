@@ -97,8 +97,20 @@ func TestEveryKindOfCheck(t *testing.T) {
 		{Type: "grpc", Address: server, GRPCService: "shop", UseTLS: true, TLS: tls("10.0.0.9")},
 		{Type: "connect", Address: server, Through: true, Close: "reset"},
 		{Type: "file", Address: server, File: "/run/lvsd/up", FileAbsent: true},
+		{Type: "imap", Address: at("143"), Dialogue: &Dialogue{Login: "lvsd", PasswordFile: "/p"}, UseTLS: true, TLS: tls("mail.example")},
+		{Type: "pop3s", Address: at("995"), UseTLS: true, TLS: TLS{ServerName: "10.0.0.9", MinVersion: "1.2"}},
+		{Type: "redis", Address: at("6379"), Dialogue: &Dialogue{PasswordFile: "/p", Database: "3", Role: "replica"}},
+		{Type: "mysql", Address: at("3306"), Dialogue: &Dialogue{Login: "lvsd", Database: "shop", Role: "primary", Query: "SELECT 1"}, Expect: "^1$"},
+		{Type: "ldap", Address: at("389"), Dialogue: &Dialogue{Base: "dc=example"}, Expect: "^o:"},
+		{Type: "sip", Address: at("5060"), DNSTCP: true, Dialogue: &Dialogue{Login: "ping"}, ProxyProtocol: "v1"},
+		{Type: "radius", Address: at("1812"), Dialogue: &Dialogue{SecretFile: "/s", Login: "lvsd", PasswordFile: "/p"}},
+		{Type: "tcp", Address: server, Close: "reset", ReadLimit: 16 << 10, UseTLS: true, TLS: tls("10.0.0.9"), Steps: []Step{{Expect: "^220"}, {Send: "STARTTLS\r\n", Expect: "^220"}, {StartTLS: true}}},
+		{Type: "http", Address: server, Method: "OPTIONS", Host: "10.0.0.9", Path: "*", Status: []StatusRange{{200, 299}}, ReadLimit: 256 << 10,
+			Response: &Response{ExpectHeaders: map[string]string{"X-Role": "^primary$"}, ExpectJSON: map[string]string{"/a": "1"}, DrainStatus: []StatusRange{{404, 404}, {410, 411}}}},
+		{Type: "http", Address: server, Method: "GET", Host: "10.0.0.9", Path: "/", Status: []StatusRange{{200, 299}}, ReadLimit: 256 << 10, Response: &Response{ExpectHeaders: map[string]string{}, ExpectJSON: map[string]string{}, DrainHeader: "X-Drain", DrainMatch: "^yes$"}},
 	}
-	names := []string{"syn", "tcp", "http", "https web.example:8443", "ping", "udp :53", "dns www.example.com :53", "dns :53", "smtp :25", "exec true", "agent :5666", "agent agents.example:5666", "grpc shop", "connect through", "file up"}
+	names := []string{"syn", "tcp", "http", "https web.example:8443", "ping", "udp :53", "dns www.example.com :53", "dns :53", "smtp :25", "exec true", "agent :5666", "agent agents.example:5666", "grpc shop", "connect through", "file up",
+		"imap :143", "pop3s :995", "redis :6379", "mysql :3306", "ldap :389", "sip :5060", "radius :1812", "tcp #2", "http *", "http #2"}
 	got := load(t, read(t, "testdata/good-checks.toml"), "lb1").Services[0].RealServers[0].Checks
 	for i := range want {
 		w := &want[i]

@@ -337,7 +337,7 @@ type Check struct {
 	// ReadLimit bounds what is read of an answer, in bytes: of a body of http and https, 0 =
 	// none, and of a step of tcp.
 	ReadLimit     int
-	ProxyProtocol string // http, https, tcp, smtp: "" "v1" "v2": the header that the connection begins with
+	ProxyProtocol string // http, https, tcp, smtp, the dialogues but radius: "" "v1" "v2": the header that the connection begins with
 	// ExpectNot is a regular expression (RE2) that must match nowhere: in the body of http
 	// and https, in what was read by tcp and udp; "" = none.
 	ExpectNot string
@@ -361,11 +361,12 @@ type Check struct {
 	Status          []StatusRange // sorted by First; any of them is accepted
 	BodyExpect      string        // the key expect: regular expression (RE2) that must match somewhere in the body; "" = the body is ignored
 	Digest          string        // of the whole body: "sha256:" or "md5:" and lower-case hex; "" = none
+	Response        *Response     // nil = none of its keys is set
 	FollowRedirects int           // how many, 0 to 10
 	HTTP2           bool          // HTTP/2 only: by ALPN for https, with prior knowledge for http
 
-	// https; tcp, smtp and grpc with UseTLS
-	UseTLS bool // the key tls; for smtp by STARTTLS. Always true for https
+	// all that can speak TLS, with UseTLS
+	UseTLS bool // the key tls; for tcp with such a step, and for smtp imap pop3 ftp nntp ldap mysql postgres by a command. Always true for https imaps pop3s ldaps
 	TLS    TLS
 
 	Count int // ping: echo requests, 1 to 10; one reply is enough
@@ -375,7 +376,9 @@ type Check struct {
 	DNSRecord string // "A" "AAAA" …
 	DNSRcode  string // "NOERROR" "NXDOMAIN" …
 	DNSAnswer string // what one resource record of the answer must have; "" = any, or none
-	DNSTCP    bool
+	DNSTCP    bool   // dns, sip
+
+	Dialogue *Dialogue // the dialogues: nil = none of its keys is set
 
 	Helo        string   // smtp: what EHLO says
 	Command     []string // exec: the program, an absolute path, and its arguments
@@ -402,9 +405,30 @@ func (c *Check) SourceOf(director string) Source {
 	return c.Source
 }
 
+// Dialogue has the keys that only built-in dialogues have.
+type Dialogue struct {
+	Login        string // the key user; sip: the user in the address that is asked; "" = none
+	PasswordFile string // absolute path; "" = none
+	SecretFile   string // radius: absolute path of the shared secret
+	Database     string // mysql, postgres; redis: its number; amqp: the virtual host; "" = none, or the server's default
+	Role         string // mysql, postgres, redis: "primary" "replica"; "" = any
+	Query        string // mysql, postgres: SQL that must return a row, which Expect must match; "" = none
+	Base         string // ldap: the DN of an entry, which Expect must match; "" = none
+}
+
+// Response is what counts of an HTTP response besides its status and body.
+type Response struct {
+	ExpectHeaders map[string]string // a header that it must have, and a regular expression (RE2) that must match the value
+	ExpectJSON    map[string]string // a JSON pointer (RFC 6901) into the body, and the text of the value there
+	DrainStatus   []StatusRange     // the key drain_on: a status by which a server that is up asks to be drained
+	DrainHeader   string            // the key drain_on: a header by which it does; "" = none
+	DrainMatch    string            // regular expression (RE2) that must match DrainHeader
+}
+
 // Step is one exchange of a tcp check: send, then read until the expected bytes have
-// arrived. Either may be missing, not both.
+// arrived. Either may be missing, not both. A step with StartTLS does neither.
 type Step struct {
+	StartTLS   bool
 	Send       string // bytes; "" = none
 	Expect     string // regular expression (RE2); "" = none
 	ExpectText string // bytes; "" = none; never with Expect

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"fmt"
+	"lvsd/checker/probe/dialogue"
 	"maps"
 	"net/netip"
 	"slices"
@@ -29,6 +30,10 @@ const (
 	TypeFile    = "file"    // the existence of a file
 	TypeOn      = "on"      // always up, no probe
 	TypeOff     = "off"     // always down, no probe
+	TypeSIP     = "sip"     // OPTIONS
+	TypeRadius  = "radius"  // Access-Request, or Status-Server
+	// And the other dialogues of package dialogue: imap, imaps, pop3, pop3s, ftp, nntp,
+	// ldap, ldaps, redis, memcached, amqp, rtsp, mysql, postgres.
 )
 
 // Check is what is probed and how results are counted. The caller resolves all defaults,
@@ -37,7 +42,7 @@ const (
 type Check struct {
 	Type    string
 	Name    string         // among the checks of a server; "": made of type and address. It identifies no probe
-	Address netip.AddrPort // what is probed; not read for "on", "off"; the port may be 0 for "ping", "exec" and "file"
+	Address netip.AddrPort // what is probed; not read for "on", "off"; of "ping", "exec" and "file" the port may be 0
 	// HostName is looked up instead of the address in Address, of which only the
 	// port is used then. Lookups run in the background, not within Timeout; while
 	// they fail the old addresses stay in use. "": Address has the address.
@@ -64,7 +69,7 @@ type Check struct {
 	// for: of a step of tcp, 0 is MaxAnswer; of an HTTP body, 0 is wire.MaxBody, or
 	// wire.MaxHashedBody with Digest, and less is none.
 	ReadLimit     int
-	ProxyProtocol string // http, https, tcp, smtp: "", "v1", "v2": PROXY header at the start of the connection
+	ProxyProtocol string // http, https, tcp, smtp and the dialogues: "", "v1", "v2": PROXY header at the start of the connection
 
 	// tcp and udp. Expect is a regular expression (package pattern) that must match
 	// anywhere in what the server sends, and ExpectText is a byte sequence that must be
@@ -86,10 +91,13 @@ type Check struct {
 	Status          []StatusRange     // accepted; none: 200-299
 	BodyExpect      string            // regular expression (package pattern) on the body; "": none
 	Digest          string            // of the whole body: "sha256:" or "md5:" and lower-case hex; "": none
+	Response        *Response         // what else counts of a response; nil: nothing
 	FollowRedirects int               // at most this many
 	HTTP2           bool              // HTTP/2 only
 
-	TLS *TLSConfig // https; nil: &TLSConfig{Verify: true}. tcp, smtp (by STARTTLS) and grpc: nil is no TLS
+	// https, imaps, pop3s and ldaps; nil: &TLSConfig{Verify: true}. Of other types nil is no TLS. tcp with a
+	// step that starts it, smtp, imap, pop3, ftp, nntp, ldap, mysql and postgres come to it by a command.
+	TLS *TLSConfig
 
 	Count int // ping: echo requests; 0 counts as 1
 
@@ -98,7 +106,7 @@ type Check struct {
 	DNSRecord string // "A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"
 	DNSRcode  string // "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"; "": NOERROR
 	DNSAnswer string // what one record must contain; "": anything, or no record
-	DNSTCP    bool   // over TCP
+	DNSTCP    bool   // dns and sip: over TCP
 
 	Helo string // smtp; "": localhost
 
@@ -114,11 +122,29 @@ type Check struct {
 
 	File       string // file: an absolute path
 	FileAbsent bool   // up while it does not exist, instead of while it does
+	// Dialogue has the settings of the dialogues of package dialogue, without Address, TLS
+	// and Expect; nil: none. Secrets has the forms in which the password is sent.
+	Dialogue *dialogue.Settings
+}
+
+// Response is what counts of an HTTP response besides its status and the text of its body.
+type Response struct {
+	Headers     map[string]string // a field that it must have, and what must match the value (package pattern); "": any
+	JSON        map[string]string // a JSON pointer into the body, and the text of the value there (wire.JSONAt)
+	DrainStatus []StatusRange     // a status by which a server that is up asks to be drained
+	DrainHeader string            // a field of an accepted response by which it does; "": none
+	DrainMatch  string            // what must match DrainHeader (package pattern); "": any value
 }
 
 // Step is one exchange of a dialogue. What is expected is searched in what was received
-// since the previous step.
-type Step struct{ Send, Expect, ExpectText, ExpectNot string }
+// since the previous step. StartTLS, Refuse and Fresh are as in dialogue.Step.
+type Step struct {
+	Send, Expect, ExpectText, ExpectNot string
+	StartTLS                            bool
+
+	Refuse string
+	Fresh  bool
+}
 
 // StatusRange is a range of HTTP status codes, both ends included.
 type StatusRange struct{ First, Last int }
@@ -194,12 +220,17 @@ func (c *Check) AppendKey(b []byte) []byte {
 	k.number(int(c.Mark))
 	k.flag(c.MarkPath)
 	k.flag(c.FIN)
-	k.text(c.Interface)
-	k.number(c.ReadLimit)
-	k.text(c.Send, c.Expect, c.ExpectText)
+	k.text(c.Interface, c.Send, c.Expect, c.ExpectText, c.File)
+	k.flag(c.FileAbsent)
+	k.flag(c.Dialogue != nil)
+	if s := c.Dialogue; s != nil {
+		k.text(s.User, s.Password, s.Secret, s.Database, s.Role, s.Query, s.Base)
+	}
 	k.number(len(c.Steps))
 	for _, s := range c.Steps {
-		k.text(s.Send, s.Expect, s.ExpectText, s.ExpectNot)
+		k.text(s.Send, s.Expect, s.ExpectText, s.ExpectNot, s.Refuse)
+		k.flag(s.StartTLS)
+		k.flag(s.Fresh)
 	}
 	k.flag(c.RequireReply)
 	k.http(c)
@@ -210,8 +241,7 @@ func (c *Check) AppendKey(b []byte) []byte {
 	k.text(c.Helo)
 	k.number(len(c.Command))
 	k.text(c.Command...)
-	k.text(c.User, c.Service, c.Server, c.GRPCService, c.File)
-	k.flag(c.FileAbsent)
+	k.text(c.User, c.Service, c.Server, c.GRPCService)
 	return k.b
 }
 
@@ -254,19 +284,36 @@ func (k *keyWriter) tls(t *TLSConfig) {
 	}
 }
 
+func (k *keyWriter) texts(all map[string]string) {
+	k.number(len(all))
+	if len(all) == 0 {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		k.text(name, all[name])
+	}
+}
+
+func (k *keyWriter) ranges(all []StatusRange) {
+	k.number(len(all))
+	for _, s := range all {
+		k.number(s.First)
+		k.number(s.Last)
+	}
+}
+
 func (k *keyWriter) http(c *Check) {
 	k.text(c.Method, c.Host, c.Path, c.Body, c.BodyExpect, c.ExpectNot, c.Digest, c.ProxyProtocol)
 	k.number(c.FollowRedirects)
+	k.number(c.ReadLimit)
 	k.flag(c.HTTP2)
-	k.number(len(c.Headers))
-	if len(c.Headers) > 0 {
-		for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
-			k.text(name, c.Headers[name])
-		}
-	}
-	k.number(len(c.Status))
-	for _, s := range c.Status {
-		k.number(s.First)
-		k.number(s.Last)
+	k.texts(c.Headers)
+	k.ranges(c.Status)
+	k.flag(c.Response != nil)
+	if r := c.Response; r != nil {
+		k.ranges(r.DrainStatus)
+		k.text(r.DrainHeader, r.DrainMatch)
+		k.texts(r.Headers)
+		k.texts(r.JSON)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"lvsd/checker/netpoll"
 	"lvsd/checker/outcome"
 	"lvsd/checker/pattern"
+	"lvsd/checker/probe/dialogue"
 	"lvsd/checker/resolver"
 	"lvsd/checker/trace"
 	"net/netip"
@@ -65,6 +66,9 @@ func newAddressProber(c *Check, common *Shared) (Prober, error) {
 		return newGRPCProbe(c, common)
 	case TypeFile:
 		return newFileProbe(c)
+	}
+	if dialogue.Known(c.Type) {
+		return newDialogueProbe(c, common)
 	}
 	return nil, fmt.Errorf("%q is no type of a check", c.Type)
 }

@@ -13,6 +13,7 @@ import (
 	"lvsd/checker/outcome"
 	"lvsd/checker/pattern"
 	"lvsd/checker/probe/wire"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -37,6 +38,7 @@ type httpProbe struct {
 	expect       *pattern.Pattern // nil: none
 	expectNot    *pattern.Pattern // nil: none
 	limit        int64            // of a body, in bytes; 0: wire.MaxBody; less: none is read
+	response     *response        // nil: nothing else counts
 	digest       string           // of the body, in hex; "": none
 	newHash      func() hash.Hash
 	follow       int
@@ -75,6 +77,9 @@ func (p *httpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outco
 // newResponse returns a response that has not started yet.
 func (p *httpProbe) newResponse(r *wire.Request) wire.Response {
 	a := wire.Response{NoBody: r.Method == "HEAD", WantBody: p.expect != nil || p.expectNot != nil, Limit: p.limit}
+	if e := p.response; e != nil {
+		a.WantBody, a.WantHead = a.WantBody || len(e.json) > 0, len(e.headers) > 0 || e.drainHeader != ""
+	}
 	if p.digest != "" {
 		a.Hash = p.newHash()
 	}
@@ -186,11 +191,42 @@ func (p *httpProbe) receive(c io.Reader, a *wire.Response) outcome.Outcome {
 // follows reports whether a response redirects to where the probe goes next.
 func (p *httpProbe) follows(a *wire.Response) bool { return p.follow > 0 && wire.IsRedirect(a.Status) }
 
-// evaluate compares a complete response with what is expected.
+// evaluate compares a complete response with what is expected, and with what asks for a
+// drain. Each response decides again whether the server drains.
 func (p *httpProbe) evaluate(a *wire.Response, out outcome.Outcome) outcome.Outcome {
-	switch {
-	case !p.accepts(a.Status):
+	e := p.response
+	if e == nil || !e.drains() {
+		return p.compare(a, out)
+	}
+	report := outcome.NoReport
+	if inRanges(e.drainStatus, a.Status) {
+		report.Drain = true
+	} else if out = p.compare(a, out); out.Reason != outcome.OK {
+		return out
+	} else if value, ok := a.Fields[e.drainHeader]; ok {
+		report.Drain = e.drainMatch == nil || e.drainMatch.Match([]byte(value))
+	}
+	if report.Drain {
+		out.Detail = outcome.Printable(a.StatusLine()+", asks to be drained", outcome.MaxDetail)
+	}
+	out.Report = &report
+	return out
+}
+
+// compare compares a complete response with what is expected.
+func (p *httpProbe) compare(a *wire.Response, out outcome.Outcome) outcome.Outcome {
+	if !p.accepts(a.Status) {
 		out.Reason = outcome.Status
+		return out
+	}
+	wrong := ""
+	if p.response != nil {
+		wrong = p.response.compare(a)
+	}
+	switch {
+	case wrong != "":
+		out.Reason = outcome.Body
+		out.Detail = outcome.Printable(a.StatusLine()+", "+wrong, outcome.MaxDetail)
 	case p.expect != nil && !p.expect.Match(a.Body), p.expectNot != nil && p.expectNot.Match(a.Body):
 		out.Reason = outcome.Body
 		length := ""
@@ -208,9 +244,63 @@ func (p *httpProbe) evaluate(a *wire.Response, out outcome.Outcome) outcome.Outc
 	return out
 }
 
-func (p *httpProbe) accepts(status int) bool {
-	return slices.ContainsFunc(p.status, func(r StatusRange) bool { return r.First <= status && status <= r.Last })
+func (p *httpProbe) accepts(status int) bool { return inRanges(p.status, status) }
+
+func inRanges(all []StatusRange, status int) bool {
+	return slices.ContainsFunc(all, func(r StatusRange) bool { return r.First <= status && status <= r.Last })
 }
+
+// response is a prepared Response.
+type response struct {
+	headers     map[string]*pattern.Pattern // by names in lower case; nil: any value
+	json        map[string]string           // by JSON pointers
+	drainStatus []StatusRange
+	drainHeader string           // in lower case; "": none
+	drainMatch  *pattern.Pattern // nil: any value
+}
+
+func (s *Shared) response(r *Response) (*response, error) {
+	if r == nil {
+		return nil, nil
+	}
+	e := &response{headers: make(map[string]*pattern.Pattern, len(r.Headers)), json: r.JSON, drainStatus: r.DrainStatus, drainHeader: strings.ToLower(r.DrainHeader)}
+	var err error
+	for name, text := range r.Headers {
+		if e.headers[strings.ToLower(name)], err = s.expression(text); err != nil {
+			return nil, err
+		}
+	}
+	e.drainMatch, err = s.expression(r.DrainMatch)
+	return e, err
+}
+
+func (e *response) drains() bool { return len(e.drainStatus) > 0 || e.drainHeader != "" }
+
+// compare returns what is not as expected, "" if all is.
+func (e *response) compare(a *wire.Response) string {
+	for _, name := range slices.Sorted(maps.Keys(e.headers)) {
+		value, ok := a.Fields[name]
+		if match := e.headers[name]; !ok || match != nil && !match.Match([]byte(value)) {
+			return fmt.Sprintf("%s: %q", name, value)
+		}
+	}
+	for _, pointer := range slices.Sorted(maps.Keys(e.json)) {
+		value, err := wire.JSONAt(a.Body, pointer)
+		switch {
+		case err != nil:
+			return err.Error()
+		case value != e.json[pointer]:
+			return fmt.Sprintf("%s is %q", pointer, value)
+		}
+	}
+	return ""
+}
+
+// drainingHTTPProbe is an httpProbe whose responses may ask for a drain. A drain goes on
+// until the first response to a changed check.
+type drainingHTTPProbe struct{ *httpProbe }
+
+func (p drainingHTTPProbe) ResumeReport(outcome.AgentReport) {}
 
 // newHTTPProbe prepares the request and what is expected.
 func newHTTPProbe(c *Check, common *Shared) (Prober, error) {
@@ -234,6 +324,9 @@ func newHTTPProbe(c *Check, common *Shared) (Prober, error) {
 	if p.expectNot, err = common.expression(c.ExpectNot); err != nil {
 		return nil, err
 	}
+	if p.response, err = common.response(c.Response); err != nil {
+		return nil, err
+	}
 	if c.Digest != "" {
 		name, sum, _ := strings.Cut(c.Digest, ":")
 		p.digest, p.newHash = sum, hashes[name]
@@ -253,8 +346,11 @@ func newHTTPProbe(c *Check, common *Shared) (Prober, error) {
 			protocol = "h2"
 		}
 		p.tls, err = common.tlsConfig(c, protocol)
-	} else if !c.HTTP2 && c.Digest == "" && c.ReadLimit <= wire.MaxBody { // megabytes would stall the loop
+	} else if !c.HTTP2 && c.Digest == "" && (c.Response == nil || len(c.Response.JSON) == 0) && c.ReadLimit <= wire.MaxBody { // megabytes, or decoding, would stall the loop
 		p.loopProbe = &netpoll.LoopProbe{Dialer: p.Dialer, Session: p.session}
+	}
+	if p.response != nil && p.response.drains() {
+		return drainingHTTPProbe{p}, err
 	}
 	return p, err
 }
@@ -286,6 +382,11 @@ func (p *httpProbe) exchangeHTTP2(ctx context.Context, c net.Conn, r *wire.Reque
 	defer got.close()
 	a.Status, a.Text, a.HeadComplete = got.StatusCode, http.StatusText(got.StatusCode), true
 	a.Location = got.Header.Get("Location")
+	if a.WantHead {
+		for name, values := range got.Header {
+			a.AddField(name, strings.Join(values, ", "))
+		}
+	}
 	out = outcome.NewOutcome(outcome.OK, outcome.PhaseReceive, a.StatusLine())
 	if p.limit >= 0 && (p.follows(a) || p.accepts(a.Status)) {
 		a.Length, a.UntilClose = 1<<62, true

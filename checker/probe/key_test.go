@@ -2,6 +2,7 @@ package probe
 
 import (
 	"crypto/x509"
+	"lvsd/checker/probe/dialogue"
 	"net/netip"
 	"reflect"
 	"testing"
@@ -53,6 +54,11 @@ func TestKey(t *testing.T) {
 		"another header":          func(c *Check) { c.Headers = map[string]string{"x": "y"} },
 		"two ranges":              func(c *Check) { c.Status = []StatusRange{{200, 204}, {300, 300}} },
 		"a step that expects":     func(c *Check) { c.Steps = []Step{{Expect: "x"}} },
+		"a password":              func(c *Check) { c.Dialogue = &dialogue.Settings{Password: "x"} },
+		"a secret":                func(c *Check) { c.Dialogue = &dialogue.Settings{Secret: "x"} },
+		"a role":                  func(c *Check) { c.Dialogue = &dialogue.Settings{Role: "x"} },
+		"a drain":                 func(c *Check) { c.Response = &Response{DrainHeader: "x"} },
+		"JSON":                    func(c *Check) { c.Response = &Response{JSON: map[string]string{"x": "x"}} },
 		"an empty argument first": func(c *Check) { c.Command = []string{"", "x"} },
 	} {
 		c := plain

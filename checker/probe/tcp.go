@@ -11,6 +11,8 @@ import (
 	"lvsd/checker/netpoll"
 	"lvsd/checker/outcome"
 	"lvsd/checker/pattern"
+	"math/rand/v2"
+	"net"
 	"strconv"
 	"time"
 )
@@ -20,11 +22,12 @@ import (
 const MaxAnswer = 16 << 10
 
 // tcpProbe runs a dialogue, optionally in TLS. Each step sends something, expects
-// something, or both. Without steps the handshake is all.
+// something, or both, or starts TLS. Without steps the handshake is all.
 type tcpProbe struct {
 	netpoll.Dialer
 	loopProbe    *netpoll.LoopProbe // nil: with TLS
 	tls          *tls.Config        // nil: none
+	upgrade      bool               // a step starts TLS, and not the connection
 	proxyVersion string             // of the PROXY protocol; "": none
 	steps        []exchange
 	limit        int // of the answer to a step, in bytes
@@ -32,8 +35,18 @@ type tcpProbe struct {
 
 // exchange is a prepared Step.
 type exchange struct {
-	send   []byte
-	expect expectation
+	send     []byte
+	fresh    bool
+	expect   expectation
+	startTLS bool
+}
+
+// message returns what is sent in one probe.
+func (e *exchange) message() []byte {
+	if !e.fresh {
+		return e.send
+	}
+	return bytes.ReplaceAll(e.send, []byte("{random}"), fmt.Appendf(nil, "%016x", rand.Uint64()))
 }
 
 // expectation is what an answer must contain, and what it must not; the zero value
@@ -42,6 +55,7 @@ type expectation struct {
 	pattern *pattern.Pattern
 	text    []byte
 	not     *pattern.Pattern
+	refuse  *pattern.Pattern // fails an answer that does not contain it, before its end
 }
 
 func (e *expectation) wanted() bool { return e.pattern != nil || len(e.text) > 0 }
@@ -64,7 +78,7 @@ func newTCPProbe(c *Check, common *Shared) (Prober, error) {
 	p := &tcpProbe{Dialer: newDialer(c), proxyVersion: c.ProxyProtocol, limit: cmp.Or(max(c.ReadLimit, 0), MaxAnswer)}
 	steps := c.Steps
 	if len(steps) == 0 && (c.Send != "" || c.Expect != "" || c.ExpectText != "") {
-		steps = []Step{{c.Send, c.Expect, c.ExpectText, c.ExpectNot}}
+		steps = []Step{{Send: c.Send, Expect: c.Expect, ExpectText: c.ExpectText, ExpectNot: c.ExpectNot}}
 	}
 	if err := checkProxyVersion(c.ProxyProtocol); err != nil {
 		return nil, err
@@ -75,11 +89,15 @@ func newTCPProbe(c *Check, common *Shared) (Prober, error) {
 			return nil, fmt.Errorf("step %d: %w", i+1, err)
 		}
 		p.steps = append(p.steps, made)
+		p.upgrade = p.upgrade || s.StartTLS
 	}
-	if c.TLS != nil {
+	switch {
+	case c.TLS != nil:
 		var err error
 		p.tls, err = common.tlsConfig(c, "")
 		return p, err
+	case p.upgrade:
+		return nil, errors.New("a step starts TLS, which is not configured")
 	}
 	p.loopProbe = &netpoll.LoopProbe{Dialer: p.Dialer}
 	if len(p.steps) > 0 || p.proxyVersion != "" {
@@ -88,15 +106,20 @@ func newTCPProbe(c *Check, common *Shared) (Prober, error) {
 	return p, nil
 }
 
-// session runs the dialogue without TLS.
+// session runs the dialogue without TLS at first.
 func (p *tcpProbe) session(c netpoll.Stream) outcome.Outcome {
 	if out := sendProxyHeader(c, p.proxyVersion, p.To); out.Reason != "" {
 		return out
 	}
-	out := p.dialogue(c, outcome.PhaseConnect)
-	if p.saysBye() && out.Reason == outcome.OK {
+	d, out := p.dialogue(c, outcome.PhaseConnect)
+	switch under, _ := c.(*netpoll.Conn); {
+	case out.Reason != outcome.OK:
+	case d.secure != nil:
+		out = endTLS(under, d.secure, out)
+	case p.saysBye():
 		c.AwaitClose()
 	}
+	out.CertExpiry = d.expiry
 	return out
 }
 
@@ -104,7 +127,7 @@ func (p *tcpProbe) session(c netpoll.Stream) outcome.Outcome {
 // server closes then.
 func (p *tcpProbe) saysBye() bool {
 	n := len(p.steps)
-	return n > 1 && !p.steps[n-1].expect.wanted()
+	return n > 1 && !p.steps[n-1].expect.wanted() && !p.steps[n-1].startTLS
 }
 
 func (p *tcpProbe) LoopProbe() *netpoll.LoopProbe { return p.loopProbe }
@@ -112,7 +135,8 @@ func (p *tcpProbe) LoopProbe() *netpoll.LoopProbe { return p.loopProbe }
 func (s *Shared) exchange(step Step) (exchange, error) {
 	expect, err1 := s.expression(step.Expect)
 	not, err2 := s.expression(step.ExpectNot)
-	return exchange{[]byte(step.Send), expectation{expect, []byte(step.ExpectText), not}}, errors.Join(err1, err2)
+	refuse, err3 := s.expression(step.Refuse)
+	return exchange{[]byte(step.Send), step.Fresh, expectation{expect, []byte(step.ExpectText), not, refuse}, step.StartTLS}, errors.Join(err1, err2, err3)
 }
 
 func (p *tcpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcome {
@@ -121,7 +145,7 @@ func (p *tcpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcom
 		return out
 	}
 	defer c.Close()
-	if p.tls == nil {
+	if p.tls == nil || p.upgrade {
 		return p.session(c)
 	}
 	if out := sendProxyHeader(c, p.proxyVersion, p.To); out.Reason != "" {
@@ -129,7 +153,7 @@ func (p *tcpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcom
 	}
 	s, expiry, out := startTLS(c, p.tls)
 	if s != nil {
-		if out = p.dialogue(s, outcome.PhaseTLS); out.Reason == outcome.OK {
+		if _, out = p.dialogue(s, outcome.PhaseTLS); out.Reason == outcome.OK {
 			out = endTLS(c, s, out)
 		}
 	}
@@ -138,31 +162,21 @@ func (p *tcpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcom
 }
 
 // dialogue runs the steps in order.
-func (p *tcpProbe) dialogue(rw io.ReadWriter, phase string) outcome.Outcome {
+func (p *tcpProbe) dialogue(rw io.ReadWriter, phase string) (dialogueState, outcome.Outcome) {
+	d := dialogueState{rw: rw, limit: p.limit}
 	out := outcome.NewOutcome(outcome.OK, phase, "")
 	if len(p.steps) == 0 {
-		return out
+		return d, out
 	}
-	d := dialogue{rw: rw, limit: p.limit}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	d.buf = *buf
 	for i := range p.steps {
-		s := &p.steps[i]
-		if len(s.send) > 0 {
-			d.got = d.got[:0] // the answer cannot have arrived before
-			if _, err := rw.Write(s.send); err != nil {
-				return p.atStep(i, outcome.FromError(outcome.PhaseSend, err, ""))
-			}
-			out = outcome.NewOutcome(outcome.OK, outcome.PhaseSend, out.Detail)
-		}
-		if s.expect.wanted() {
-			if out = d.receive(&s.expect); out.Reason != outcome.OK {
-				return p.atStep(i, out)
-			}
+		if out = d.step(&p.steps[i], p.tls, out); out.Reason != outcome.OK {
+			return d, p.atStep(i, out)
 		}
 	}
-	return out
+	return d, out
 }
 
 // atStep adds which of several steps failed.
@@ -173,17 +187,49 @@ func (p *tcpProbe) atStep(step int, out outcome.Outcome) outcome.Outcome {
 	return out
 }
 
-// dialogue holds what was received and not yet consumed by a step.
-type dialogue struct {
-	rw    io.Reader
-	limit int // of got
-	got   []byte
-	buf   []byte
+// dialogueState holds the connection, and what was received and not yet consumed by a
+// step.
+type dialogueState struct {
+	rw     io.ReadWriter
+	secure net.Conn  // rw, once a step started TLS; nil before
+	expiry time.Time // of its certificate
+	limit  int       // of got
+	got    []byte
+	buf    []byte
+}
+
+// step runs one step. out is the outcome of the one before it.
+func (d *dialogueState) step(s *exchange, settings *tls.Config, out outcome.Outcome) outcome.Outcome {
+	if s.startTLS {
+		return d.startTLS(settings)
+	}
+	if len(s.send) > 0 {
+		d.got = d.got[:0] // the answer cannot have arrived before
+		if _, err := d.rw.Write(s.message()); err != nil {
+			return outcome.FromError(outcome.PhaseSend, err, "")
+		}
+		out = outcome.NewOutcome(outcome.OK, outcome.PhaseSend, out.Detail)
+	}
+	if s.expect.wanted() {
+		return d.receive(&s.expect)
+	}
+	return out
+}
+
+// startTLS starts TLS. What arrived before it is discarded: it must not be taken for a
+// reply in TLS (RFC 3207 §5).
+func (d *dialogueState) startTLS(settings *tls.Config) (out outcome.Outcome) {
+	// rw is a net.Conn: the loop makes no probe with such a step.
+	if d.secure, d.expiry, out = startTLS(d.rw.(net.Conn), settings); d.secure == nil {
+		return out
+	}
+	d.rw, d.got = d.secure, nil
+	return outcome.NewOutcome(outcome.OK, outcome.PhaseTLS, "")
 }
 
 // receive reads until the expected bytes arrived. Each piece is searched as it arrives: the
 // server of a dialogue does not close.
-func (d *dialogue) receive(expect *expectation) outcome.Outcome {
+func (d *dialogueState) receive(expect *expectation) outcome.Outcome {
 	fresh := len(d.got) > 0 // the server may have sent more than one step expects
 	for {
 		if fresh {
@@ -195,6 +241,9 @@ func (d *dialogue) receive(expect *expectation) outcome.Outcome {
 				d.got = d.got[at:]
 				return out
 			}
+			if expect.refuse != nil && expect.refuse.Match(d.got) {
+				return outcome.NewOutcome(outcome.Status, outcome.PhaseReceive, outcome.Quote(d.got))
+			}
 		}
 		if len(d.got) >= d.limit {
 			return outcome.NewOutcome(outcome.Body, outcome.PhaseReceive,
@@ -203,7 +252,7 @@ func (d *dialogue) receive(expect *expectation) outcome.Outcome {
 		n, err := d.rw.Read(d.buf)
 		d.got = append(d.got, d.buf[:min(n, d.limit-len(d.got))]...)
 		fresh = n > 0
-		if err == nil || n > 0 && (expect.refuses(d.got) || expect.find(d.got) >= 0) {
+		if err == nil || n > 0 { // an error comes again
 			continue
 		}
 		switch reason := outcome.ReasonOf(err); {

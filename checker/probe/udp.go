@@ -34,7 +34,7 @@ type udpProbe struct {
 const errorDelay = 4 * time.Second
 
 func newUDPProbe(c *Check, common *Shared) (Prober, error) {
-	made, err := common.exchange(Step{c.Send, c.Expect, c.ExpectText, c.ExpectNot})
+	made, err := common.exchange(Step{Send: c.Send, Expect: c.Expect, ExpectText: c.ExpectText, ExpectNot: c.ExpectNot})
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (p *udpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcom
 	if c == nil {
 		return out
 	}
-	if err := c.SendDatagram(p.send); err != nil {
+	if err := c.SendDatagram(p.message()); err != nil {
 		c.Close()
 		return outcome.FromError(outcome.PhaseSend, err, "")
 	}

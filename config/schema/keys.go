@@ -44,6 +44,7 @@ var (
 
 	// EventKinds are the kinds of events that notifications can be limited to.
 	EventKinds = []string{"daemon", "reload", "vrrp", "health", "weight", "quorum", "guard", "panic", "fallback", "handover", "ipvs", "pair"}
+	databases  = []string{"mysql", "postgres"}
 )
 
 // checkType is what the keys of a check depend on.
@@ -52,6 +53,7 @@ type checkType struct {
 	portless bool // what it probes need not have a port
 	through  bool // it can go through the kernel's forwarding
 	tls      bool // it can speak TLS
+	dialogue bool // package checker/probe/dialogue has it
 }
 
 // checkTypes are all types of check: a new one needs a line here.
@@ -65,6 +67,22 @@ var checkTypes = []checkType{
 	{name: "udp", through: true},
 	{name: "dns", through: true},
 	{name: "smtp", through: true, tls: true},
+	{name: "imap", through: true, tls: true, dialogue: true},
+	{name: "imaps", through: true, tls: true, dialogue: true},
+	{name: "pop3", through: true, tls: true, dialogue: true},
+	{name: "pop3s", through: true, tls: true, dialogue: true},
+	{name: "ftp", through: true, tls: true, dialogue: true},
+	{name: "nntp", through: true, tls: true, dialogue: true},
+	{name: "ldap", through: true, tls: true, dialogue: true},
+	{name: "ldaps", through: true, tls: true, dialogue: true},
+	{name: "redis", through: true, tls: true, dialogue: true},
+	{name: "memcached", through: true, tls: true, dialogue: true},
+	{name: "mysql", through: true, tls: true, dialogue: true},
+	{name: "postgres", through: true, tls: true, dialogue: true},
+	{name: "amqp", through: true, tls: true, dialogue: true},
+	{name: "rtsp", through: true, tls: true, dialogue: true},
+	{name: "sip", through: true, tls: true, dialogue: true},
+	{name: "radius", through: true, dialogue: true},
 	{name: "exec", portless: true},
 	{name: "agent"},
 	{name: "grpc", through: true, tls: true},
@@ -91,7 +109,19 @@ func checkTypesWith(has func(checkType) bool) (names []string) {
 var (
 	everyType = checkTypesWith(func(checkType) bool { return true })
 	encrypted = checkTypesWith(func(c checkType) bool { return c.tls })
+	dialogues = checkTypesWith(func(c checkType) bool { return c.dialogue })
+	logins    = without(dialogues, "rtsp", "sip")
 )
+
+// IsDialogue reports whether a type of check is a built-in dialogue.
+func IsDialogue(checkType string) bool { return slices.Contains(dialogues, checkType) }
+
+func join(lists ...[]string) []string { return slices.Concat(lists...) }
+
+// without returns a copy of a list without some of its elements.
+func without(list []string, some ...string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(some, s) })
+}
 
 var RootTable = newTable("",
 	Key{Name: "director", Kind: Tables, Table: DirectorTable},
@@ -292,12 +322,12 @@ var CheckTable = newTable("check",
 		{Name: "fall", Kind: Int, Default: int64(3), Min: 1, Max: 1000},
 		{Name: "from", Kind: String, Default: "", PerDirector: true},
 		{Name: "mark", Kind: Int, Default: int64(0), Max: math.MaxUint32},
-		{Name: "interface", Kind: String, Default: "", PerDirector: true, CheckTypes: []string{"connect", "tcp", "http", "https", "ping", "udp", "dns", "smtp", "agent", "grpc"}},
+		{Name: "interface", Kind: String, Default: "", PerDirector: true, CheckTypes: join([]string{"connect", "tcp", "http", "https", "ping", "udp", "dns", "smtp", "agent", "grpc"}, dialogues)},
 		{Name: "close", Kind: String, Default: "reset", Choices: []string{"reset", "fin"}, CheckTypes: []string{"connect", "tcp"}},
 		{Name: "read_limit", Kind: Int, Computed: "262144; 16384 for tcp, 16777216 with digest", Max: 16 << 20, CheckTypes: []string{"http", "https", "tcp"}},
 		{Name: "send", Kind: String, Default: "", CheckTypes: exchanging},
 		{Name: "send_hex", Kind: String, Default: "", CheckTypes: exchanging},
-		{Name: "expect", Kind: String, Default: "", CheckTypes: []string{"tcp", "http", "https", "udp"}},
+		{Name: "expect", Kind: String, Default: "", CheckTypes: join([]string{"tcp", "http", "https", "udp", "sip", "ldap", "ldaps"}, databases)},
 		{Name: "expect_text", Kind: String, Default: "", CheckTypes: exchanging},
 		{Name: "expect_hex", Kind: String, Default: "", CheckTypes: exchanging},
 		{Name: "steps", Kind: Tables, Table: StepTable, Default: []any{}, CheckTypes: []string{"tcp"}},
@@ -310,20 +340,29 @@ var CheckTable = newTable("check",
 		{Name: "body", Kind: String, Default: "", CheckTypes: web},
 		{Name: "status", Kind: String, Default: "200-299", CheckTypes: web},
 		{Name: "expect_not", Kind: String, Default: "", CheckTypes: []string{"http", "https", "tcp", "udp"}},
+		{Name: "expect_headers", Kind: StringMap, Default: map[string]string{}, CheckTypes: web},
+		{Name: "expect_json", Kind: StringMap, Default: map[string]string{}, CheckTypes: web},
+		{Name: "drain_on", Kind: String, Default: "", CheckTypes: web},
 		{Name: "digest", Kind: String, Default: "", CheckTypes: web},
 		{Name: "follow_redirects", Kind: Int, Default: int64(0), Max: 10, CheckTypes: web},
 		{Name: "http2", Kind: Bool, Default: false, CheckTypes: web},
-		{Name: "proxy_protocol", Kind: String, Default: "", Choices: []string{"", "v1", "v2"}, CheckTypes: []string{"http", "https", "tcp", "smtp"}},
-		{Name: "tls", Kind: BoolOrTable, Computed: "true for https, false for others", Table: TLSTable, CheckTypes: encrypted},
+		{Name: "proxy_protocol", Kind: String, Default: "", Choices: []string{"", "v1", "v2"}, CheckTypes: join([]string{"http", "https", "tcp", "smtp"}, without(dialogues, "radius"))},
+		{Name: "tls", Kind: BoolOrTable, Computed: "true for https, imaps, pop3s, ldaps; else false", Table: TLSTable, CheckTypes: encrypted},
 		{Name: "count", Kind: Int, Default: int64(1), Min: 1, Max: 10, CheckTypes: []string{"ping"}},
 		{Name: "name", Kind: String, Computed: "none, dns must have one", CheckTypes: []string{"dns"}},
 		{Name: "record", Kind: String, Default: "A", Choices: recordTypes, CheckTypes: []string{"dns"}},
 		{Name: "rcode", Kind: String, Default: "NOERROR", Choices: rcodes, CheckTypes: []string{"dns"}},
 		{Name: "answer", Kind: String, Default: "", CheckTypes: []string{"dns"}},
-		{Name: "tcp", Kind: Bool, Default: false, CheckTypes: []string{"dns"}},
+		{Name: "tcp", Kind: Bool, Default: false, CheckTypes: []string{"dns", "sip"}},
 		{Name: "helo", Kind: String, Default: "localhost", CheckTypes: []string{"smtp"}},
 		{Name: "command", Kind: Strings, Computed: "none, exec must have one", CheckTypes: []string{"exec"}},
-		{Name: "user", Kind: String, Default: "", CheckTypes: []string{"exec"}},
+		{Name: "user", Kind: String, Default: "", CheckTypes: join([]string{"exec", "sip"}, logins)},
+		{Name: "password_file", Kind: String, Default: "", CheckTypes: logins},
+		{Name: "secret_file", Kind: String, Computed: "none, radius must have one", CheckTypes: []string{"radius"}},
+		{Name: "database", Kind: String, Default: "", CheckTypes: join(databases, []string{"redis", "amqp"})},
+		{Name: "role", Kind: String, Default: "", Choices: []string{"", "primary", "replica"}, CheckTypes: join(databases, []string{"redis"})},
+		{Name: "query", Kind: String, Default: "", CheckTypes: databases},
+		{Name: "base", Kind: String, Default: "", CheckTypes: []string{"ldap", "ldaps"}},
 		{Name: "port", Kind: Int, Computed: "that of address, one must be given", Min: 1, Max: math.MaxUint16, CheckTypes: []string{"agent"}},
 		{Name: "service", Kind: String, Default: "", CheckTypes: []string{"grpc"}},
 		{Name: "file", Kind: String, Computed: "none, file must have one", CheckTypes: []string{"file"}},
@@ -359,6 +398,7 @@ var StepTable = newTable("steps",
 	Key{Name: "expect_text", Kind: String, Default: ""},
 	Key{Name: "expect_hex", Kind: String, Default: ""},
 	Key{Name: "expect_not", Kind: String, Default: ""},
+	Key{Name: "starttls", Kind: Bool, Default: false},
 )
 
 var CheckerTable = newTable("checker",

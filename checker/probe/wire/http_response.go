@@ -29,16 +29,18 @@ const (
 type Response struct {
 	NoBody   bool      // to a HEAD request
 	WantBody bool      // keeps the body in Body
+	WantHead bool      // keeps the fields in Fields
 	Limit    int64     // bytes of the body that are read; 0: MaxBody; less: none
 	Hash     hash.Hash // of the body; nil: none
 
 	Status      int
 	Text        string // the reason phrase
 	Location    string
-	KeepAlive   bool   // the server announces that it does not close the connection
-	Body        []byte // decoded, at most Limit bytes
-	read        int64  // bytes of the body so far
-	BodyTooLong bool   // the body is longer than Limit, and the rest is not read
+	KeepAlive   bool              // the server announces that it does not close the connection
+	Fields      map[string]string // by names in lower case; several values of one are joined by ", " (RFC 9110 §5.2)
+	Body        []byte            // decoded, at most Limit bytes
+	read        int64             // bytes of the body so far
+	BodyTooLong bool              // the body is longer than Limit, and the rest is not read
 
 	State        func(*Response, []byte) (int, error) // consumes some of the bytes; nil: statusState
 	complete     bool
@@ -148,7 +150,7 @@ func statusState(a *Response, b []byte) (int, error) {
 	if a.http10, a.Status, a.Text, ok = parseStatusLine(line); !ok {
 		return 0, fmt.Errorf("%w: %s", errNoHTTP, outcome.Quote(line[:min(len(line), MaxExcerpt)]))
 	}
-	a.Length, a.hasLength, a.chunked, a.Location, a.KeepAlive = 0, false, false, "", false
+	a.Length, a.hasLength, a.chunked, a.Location, a.KeepAlive, a.Fields = 0, false, false, "", false, nil
 	a.State = fieldState
 	return n, nil
 }
@@ -184,8 +186,23 @@ func fieldState(a *Response, b []byte) (int, error) {
 	return n, a.field(strings.TrimSpace(name), strings.TrimSpace(value))
 }
 
+// AddField keeps a field.
+func (a *Response) AddField(name, value string) {
+	name = strings.ToLower(name)
+	if before, ok := a.Fields[name]; ok {
+		value = before + ", " + value
+	}
+	if a.Fields == nil {
+		a.Fields = map[string]string{}
+	}
+	a.Fields[name] = value
+}
+
 // field evaluates the fields that determine the length of the body.
 func (a *Response) field(name, value string) error {
+	if a.WantHead {
+		a.AddField(name, value)
+	}
 	switch {
 	case strings.EqualFold(name, "Transfer-Encoding"):
 		last := value[strings.LastIndexByte(value, ',')+1:]

@@ -1,6 +1,7 @@
 package director
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -20,6 +21,7 @@ type files struct {
 	authorities map[string]authorities // by file name
 	pairs       map[[2]string]pair     // by the names of certificate and key
 	headers     map[string]map[string]string
+	passwords   map[string]string // and shared secrets
 }
 
 type authorities struct {
@@ -36,7 +38,7 @@ type pair struct {
 // read reads the files that checks name. The participant refuses the configuration when
 // one cannot be used.
 func (t *targets) read(next *config.Config) reload.Participant {
-	read := files{map[string]authorities{}, map[[2]string]pair{}, map[string]map[string]string{}}
+	read := files{map[string]authorities{}, map[[2]string]pair{}, map[string]map[string]string{}, map[string]string{}}
 	var errs []error
 	reported := map[config.Position]bool{}
 	for _, svc := range next.Services {
@@ -46,8 +48,11 @@ func (t *targets) read(next *config.Config) reload.Participant {
 				if err == nil {
 					err = read.addHeaders(c.HeadersFile)
 				}
-				if err == nil && c.User != "" && !reported[c.Position] {
-					err = probe.Try(new(targets).check(c))
+				if d := c.Dialogue; err == nil && d != nil {
+					err = cmp.Or(read.addPassword("password_file", d.PasswordFile), read.addPassword("secret_file", d.SecretFile))
+				}
+				if err == nil && (c.User != "" || c.Dialogue != nil) && !reported[c.Position] {
+					err = probe.Try((&targets{files: read}).check(c))
 				}
 				if at := c.Position; err != nil && !reported[at] { // one check of many servers is one error
 					reported[at] = true
@@ -61,11 +66,33 @@ func (t *targets) read(next *config.Config) reload.Participant {
 			return reload.Change{}, err
 		}
 		return reload.Change{Commit: func() {
-			t.renewed = len(read.authorities)+len(read.pairs)+len(read.headers)+len(t.files.authorities)+len(t.files.pairs)+len(t.files.headers) > 0
+			t.renewed = len(read.authorities)+len(read.pairs)+len(read.headers)+len(read.passwords)+
+				len(t.files.authorities)+len(t.files.pairs)+len(t.files.headers)+len(t.files.passwords) > 0
 			t.files = read
 		}}, nil
 	}
 }
+
+// addPassword reads a password_file or secret_file that was not read yet. The password is
+// the first line, and the file has no other.
+func (f files) addPassword(key, file string) error {
+	if _, done := f.passwords[file]; done || file == "" {
+		return nil
+	}
+	text, err := disk.Read(file, passwordLimit)
+	if err != nil {
+		return fmt.Errorf("failed to read %s: %w", key, err)
+	}
+	password := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
+	if password == "" || strings.ContainsAny(password, "\r\n\x00") {
+		return fmt.Errorf("%s %s must have one line, and nothing else", key, file)
+	}
+	f.passwords[file] = password
+	return nil
+}
+
+// passwordLimit bounds the size of a password_file, in bytes.
+const passwordLimit = 1 << 10
 
 // add reads the certificates that were not read yet.
 func (f files) add(c config.TLS) error {

@@ -11,6 +11,7 @@ import (
 	"lvsd/checker"
 	"lvsd/checker/outcome"
 	"lvsd/checker/probe"
+	"lvsd/checker/probe/dialogue"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/markprobe"
 	"lvsd/config"
@@ -171,8 +172,19 @@ func (t *targets) check(c config.Check) probe.Check {
 		File:        c.File,
 		FileAbsent:  c.FileAbsent,
 	}
+	if d := c.Dialogue; d != nil {
+		out.Dialogue = &dialogue.Settings{User: d.Login, Password: t.files.passwords[d.PasswordFile], Secret: t.files.passwords[d.SecretFile],
+			Database: d.Database, Role: d.Role, Query: d.Query, Base: d.Base}
+		out.Secrets = dialogue.Secrets(out.Dialogue.Password)
+	}
+	if e := c.Response; e != nil {
+		out.Response = &probe.Response{Headers: e.ExpectHeaders, JSON: e.ExpectJSON, DrainHeader: e.DrainHeader, DrainMatch: e.DrainMatch}
+		for _, r := range e.DrainStatus {
+			out.Response.DrainStatus = append(out.Response.DrainStatus, probe.StatusRange(r))
+		}
+	}
 	if more := t.files.headers[c.HeadersFile]; len(more) > 0 {
-		out.Headers, out.Secrets = maps.Clone(c.Headers), secretsOf(more)
+		out.Headers, out.Secrets = maps.Clone(c.Headers), append(out.Secrets, secretsOf(more)...)
 		if out.Headers == nil {
 			out.Headers = map[string]string{}
 		}
@@ -182,7 +194,7 @@ func (t *targets) check(c config.Check) probe.Check {
 		out.Status = append(out.Status, probe.StatusRange(r))
 	}
 	for _, s := range c.Steps {
-		out.Steps = append(out.Steps, probe.Step(s))
+		out.Steps = append(out.Steps, probe.Step{Send: s.Send, Expect: s.Expect, ExpectText: s.ExpectText, StartTLS: s.StartTLS})
 	}
 	if c.UseTLS {
 		ca := t.files.authorities[c.TLS.CAFile]

@@ -1,0 +1,125 @@
+package dialogue
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"lvsd/checker/outcome"
+	"lvsd/checker/pattern"
+	"strings"
+)
+
+// Conn is the connection of a session.
+type Conn struct {
+	io.ReadWriter
+	// Upgrade starts TLS and returns the connection in it. nil: TLS is not wanted.
+	Upgrade func() (io.ReadWriter, outcome.Outcome)
+	Secure  bool // TLS is on
+	Bye     bool // the server was asked to close
+}
+
+// StartTLS upgrades the connection. The outcome is zero on success.
+func (c *Conn) StartTLS() outcome.Outcome {
+	rw, out := c.Upgrade()
+	if rw != nil {
+		c.ReadWriter, c.Secure = rw, true
+	}
+	return out
+}
+
+// maxMessage bounds one message of a server, in bytes.
+const maxMessage = 64 << 10
+
+// Session is a dialogue that computes what it sends. Calls of Run do not overlap.
+type Session interface {
+	Run(c *Conn) outcome.Outcome
+}
+
+// NewSession returns the session of a type of check, nil if it has none, or what is
+// invalid in the settings.
+func NewSession(name string, s Settings) (Session, error) {
+	var expect *pattern.Pattern
+	if s.Expect != "" {
+		var err error
+		if expect, err = pattern.Compile(s.Expect); err != nil {
+			return nil, fmt.Errorf("expect: %w", err)
+		}
+	}
+	if strings.Contains(s.User+s.Password+s.Database+s.Query, "\x00") {
+		return nil, errors.New("a user, password, database or query has a NUL byte in it")
+	}
+	switch name {
+	case "mysql":
+		return &mysql{s, expect}, nil
+	case "postgres":
+		return &postgres{Settings: s, expect: expect, nonce: randomText}, nil
+	case "ldap", "ldaps":
+		return &ldap{s, expect}, nil
+	}
+	return nil, nil
+}
+
+// failure is the outcome of a session as an error.
+type failure struct{ out outcome.Outcome }
+
+func (f *failure) Error() string { return f.out.Detail }
+
+// failed returns a failure with a reason.
+func failed(reason outcome.Reason, format string, args ...any) error {
+	return &failure{outcome.NewOutcome(reason, outcome.PhaseReceive, outcome.Printable(fmt.Sprintf(format, args...), outcome.MaxDetail))}
+}
+
+// outcomeOf returns the outcome of an error of a session. What is not a failure is an
+// error of the connection.
+func outcomeOf(err error) outcome.Outcome {
+	if err == nil {
+		return outcome.Outcome{}
+	}
+	var f *failure
+	if errors.As(err, &f) {
+		return f.out
+	}
+	return outcome.FromError(outcome.PhaseReceive, err, "")
+}
+
+// sqlRole is the question for a server's role, with the answers of a primary and of a
+// replica.
+type sqlRole struct {
+	query            string
+	primary, replica []string
+}
+
+// evaluate compares an answer with the role that is wanted.
+func (r *sqlRole) evaluate(answer, wanted string) error {
+	is := ""
+	for _, s := range r.primary {
+		if answer == s {
+			is = "primary"
+		}
+	}
+	for _, s := range r.replica {
+		if answer == s {
+			is = "replica"
+		}
+	}
+	switch is {
+	case wanted:
+		return nil
+	case "":
+		return failed(outcome.Protocol, "%s is %s", r.query, outcome.Quote([]byte(answer)))
+	}
+	return failed(outcome.Status, "the server is a %s", is)
+}
+
+// evaluateRow compares the first row of a query's result with what is expected. A nil
+// row is none.
+func evaluateRow(row []string, expect *pattern.Pattern) error {
+	text := []byte(strings.Join(row, "\t"))
+	switch {
+	case row == nil:
+		return failed(outcome.Body, "the query returns no row")
+	case expect != nil && !expect.Match(text):
+		return failed(outcome.Body, "the query returns %s", outcome.Quote(text))
+	}
+	return nil
+}
