@@ -134,39 +134,20 @@ func (r *virtualReader) exchange(asked []string, line setting) exchange {
 func (r *virtualReader) negotiate(c *convert.Table, asked []string, line setting) {
 	service := r.service()
 	r.negotiateService(c, service, r.exchange(asked, line))
-	if r.text("passwd") != "" && strings.Contains(convert.Literal(c), r.text("passwd")) {
-		r.notes.Add(convert.ToDo, r.at("passwd"), "the password is in the result now: let nobody but lvsd's user read the file (mode 0600)")
-	}
-	if service == "pops" || service == "imaps" {
+	if service == "pops" || service == "imaps" || service == "ldaps" {
 		unverified(c, r.at("service"))
 	}
 }
 
-// substitutes are the checks of services that lvsd cannot negotiate with, and what is
-// lost by them.
-var substitutes = map[string]struct{ checkType, lost string }{
-	"ldap":   {"connect", noLDAP},
-	"ldaps":  {"connect", noLDAP},
-	"mysql":  {"connect", noDatabase},
-	"pgsql":  {"connect", noDatabase},
-	"oracle": {"connect", noDatabase},
-	"radius": {"ping", "lvsd has no check of RADIUS: that the host answers is checked. An exec check with radclient asks a question"},
-}
-
-const (
-	noLDAP     = "lvsd has no check of LDAP: that the port answers is checked. An exec check with ldapsearch asks a question"
-	noDatabase = "lvsd has no check of databases: that the port answers is checked. An exec check with the database's own client asks a question"
-)
+// dialogues are the checks of services that lvsd has a dialogue for.
+var dialogues = map[string]string{"pop": "pop3", "pops": "pop3s", "imap": "imap", "imaps": "imaps", "ftp": "ftp", "nntp": "nntp",
+	"ldap": "ldap", "ldaps": "ldaps", "mysql": "mysql", "pgsql": "postgres", "radius": "radius", "sip": "sip"}
 
 // negotiateService writes the check for one service.
 func (r *virtualReader) negotiateService(c *convert.Table, service string, x exchange) {
 	from := r.at("service")
-	if s, ok := substitutes[service]; ok {
-		c.Set("type", s.checkType, from)
-		if s.checkType == "ping" {
-			r.pingCheck(c, from)
-		}
-		r.notes.Add(convert.LeftOut, from, s.lost)
+	if kind := dialogues[service]; kind != "" {
+		r.dialogueCheck(c, kind, x)
 		return
 	}
 	switch service {
@@ -178,22 +159,11 @@ func (r *virtualReader) negotiateService(c *convert.Table, service string, x exc
 		c.Set("type", "smtp", from)
 	case "dns":
 		r.dnsCheck(c, x.request, x.receive, x.fromRequest, x.fromReceive)
-	case "ftp":
-		r.ftpCheck(c, x)
-	case "pop", "pops":
-		r.loginCheck(c, `^\+OK`, func(login, passwd string) []string {
-			return []string{"USER " + login + "\r\n", `^\+OK`, "PASS " + passwd + "\r\n", `^\+OK`}
-		})
-	case "imap", "imaps":
-		r.loginCheck(c, `^\* (OK|PREAUTH)`, func(login, passwd string) []string {
-			return []string{"a LOGIN " + imapQuoted(login) + " " + imapQuoted(passwd) + "\r\n", "^a OK"}
-		})
-	case "nntp":
-		r.tcpCheck(c, from, "", "^2")
 	case "simpletcp":
 		r.tcpCheck(c, from, strings.ReplaceAll(strings.TrimPrefix(x.request, "/"), `\n`, "\n"), x.receive)
-	case "sip":
-		r.sipCheck(c, from)
+	case "oracle":
+		c.Set("type", "syn", from)
+		r.notes.Add(convert.LeftOut, from, "lvsd has no check of Oracle: that the port accepts is checked. An exec check with the database's own client asks a question")
 	case "none":
 		c.Set("type", "on", from)
 	default:
@@ -214,25 +184,65 @@ func (r *virtualReader) proxyCheck(c *convert.Table, x exchange) {
 	}
 }
 
-// ftpCheck logs in.
-func (r *virtualReader) ftpCheck(c *convert.Table, x exchange) {
-	login, passwd := r.text("login"), r.text("passwd")
+// dialogueCheck writes a check of a type that lvsd has for the protocol.
+func (r *virtualReader) dialogueCheck(c *convert.Table, kind string, x exchange) {
+	from := r.at("service")
+	c.Set("type", kind, from)
+	login := r.text("login")
+	switch kind {
+	case "ftp":
+		login = cmp.Or(login, "anonymous")
+		if x.request != "" || x.receive != "" {
+			r.notes.Add(convert.LeftOut, x.fromRequest, "the login is checked, and no file is fetched")
+		}
+	case "mysql", "postgres":
+		if login == "" {
+			login = "lvsd"
+			r.notes.Add(convert.ToDo, from, "names no login: the check needs a user that may log in, without any right")
+		}
+		if x.request != "" {
+			c.Set("query", x.request, x.fromRequest)
+		}
+		if s := r.text("database"); s != "" {
+			c.Set("database", s, r.at("database"))
+		}
+	case "ldap", "ldaps":
+		if base := strings.TrimPrefix(x.request, "/"); base != "" {
+			c.Set("base", base, x.fromRequest)
+		}
+		if x.receive != "" {
+			c.Set("expect", x.receive, x.fromReceive)
+		}
+	case "radius":
+		r.secretFile(c, "secret_file", "secret", r.text("secret"))
+	case "sip":
+		if r.protocol != "udp" {
+			c.Set("tcp", true, from)
+		}
+	case "nntp":
+		return // ldirectord reads the greeting only
+	}
 	if login == "" {
-		login, passwd = "anonymous", "lvsd@"
+		return
 	}
-	r.tcpCheck(c, r.at("service"), "", "^220", "USER "+login+"\r\n", "^(331|230)", "PASS "+passwd+"\r\n", "^230")
-	if x.request != "" || x.receive != "" {
-		r.notes.Add(convert.LeftOut, x.fromRequest, "the login is checked, and no file is fetched")
+	c.Set("user", login, r.at("login"))
+	passwd := r.text("passwd")
+	if kind == "sip" || passwd == "" && (kind == "ftp" || kind == "mysql" || kind == "postgres") {
+		return
 	}
+	r.secretFile(c, "password_file", "passwd", passwd)
 }
 
-// loginCheck expects a banner and, with a login, sends it.
-func (r *virtualReader) loginCheck(c *convert.Table, banner string, turns func(login, passwd string) []string) {
-	steps := []string{"", banner}
-	if login := r.text("login"); login != "" {
-		steps = append(steps, turns(login, r.text("passwd"))...)
+// secretFile names the file that a password is to be written into: it does not belong in
+// lvsd.toml.
+func (r *virtualReader) secretFile(c *convert.Table, key, keyword, value string) {
+	file := "/etc/lvsd/" + r.s.Str("name") + "." + strings.TrimSuffix(key, "_file")
+	c.Set(key, file, r.at(keyword))
+	if value != "" {
+		r.notes.Add(convert.ToDo, r.at(keyword), "write it into "+file+", which no other than lvsd's user may read (mode 0600)")
+	} else {
+		r.notes.Add(convert.ToDo, r.at("service"), "says no "+keyword+": write it into "+file)
 	}
-	r.tcpCheck(c, r.at("service"), steps...)
 }
 
 // unverified adds TLS that accepts any certificate, as in ldirectord.
@@ -240,11 +250,6 @@ func unverified(c *convert.Table, from convert.Origin) {
 	t := &convert.Table{From: from}
 	t.Set("verify", false, from)
 	c.Set("tls", t, from)
-}
-
-// imapQuoted writes a string of IMAP (RFC 9051 §4.3).
-func imapQuoted(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
 // tcpCheck writes a check of type tcp; turns are what is sent and expected.
@@ -355,25 +360,4 @@ func reverse(a netip.Addr) string {
 		return b.String() + "in-addr.arpa"
 	}
 	return b.String() + "ip6.arpa"
-}
-
-// sipCheck sends OPTIONS and expects 200 (RFC 3261 §11).
-func (r *virtualReader) sipCheck(c *convert.Table, from convert.Origin) {
-	who := r.text("login")
-	if who == "" {
-		who = "lvsd@localhost"
-	}
-	lines := []string{
-		"OPTIONS sip:" + who + " SIP/2.0",
-		"Via: SIP/2.0/" + strings.ToUpper(cmp.Or(r.protocol, "tcp")) + " localhost;branch=z9hG4bKlvsd;rport",
-		"Max-Forwards: 70", "To: <sip:" + who + ">", "From: <sip:" + who + ">;tag=lvsd",
-		"Call-ID: lvsd@localhost", "CSeq: 1 OPTIONS", "Contact: <sip:" + who + ">", "Accept: application/sdp", "Content-Length: 0", "", "",
-	}
-	c.Set("type", "tcp", from)
-	if r.protocol == "udp" {
-		c.Set("type", "udp", from)
-	}
-	c.Set("send", strings.Join(lines, "\r\n"), from)
-	c.Set("expect", `^SIP/2\.0 200`, from)
-	r.notes.Add(convert.ToDo, from, "try the check on a server: lvsd sends the same request each time, with one branch and Call-ID")
 }
