@@ -304,17 +304,19 @@ type Service struct {
 // RealServer is one entry of real_servers.
 type RealServer struct {
 	Address        netip.AddrPort // port 0 behind an FWMark, and behind an Address with port 0
-	Weight         int            // 0 to 65535; 0 = drained
+	Weight         int            // 0 to 65535; 0 = drained, as with Drain
 	Forward        string         // resolved: its own or the service's
 	Tunnel         Tunnel         // resolved; zero unless Forward is "tun"
 	UpperThreshold uint32         // connections; 0 = none
 	LowerThreshold uint32         // connections; 0 = the kernel's: three quarters of UpperThreshold
 	Checks         []Check
+	// Drain: the server is drained, whatever its weight in the file.
+	Drain bool
 	// DrainUntil: the server is drained until this time, whatever its weight; zero =
 	// never.
 	DrainUntil         time.Time // in UTC
 	Position                     // of the entry
-	WeightPosition     Position
+	WeightPosition     Position // with Drain that of the key drain
 	DrainUntilPosition Position
 }
 

@@ -299,6 +299,7 @@ var RealServerTable = newTable("real_servers",
 	Key{Name: "upper_threshold", Kind: Int, Default: int64(0), Max: math.MaxUint32},
 	Key{Name: "lower_threshold", Kind: Int, Default: int64(0), Max: math.MaxUint32},
 	Key{Name: "check", Kind: TableOrTables, Table: CheckTable, Computed: "the service's"},
+	Key{Name: "drain", Kind: Bool, Default: false},
 	Key{Name: "drain_until", Kind: Time, Computed: "none"},
 )
 

@@ -145,6 +145,23 @@ func PositionAt(text string, offset int) Position {
 	return s.position()
 }
 
+// OffsetOf is the reverse of PositionAt: the offset of a position of this text.
+func OffsetOf(text string, at Position) int {
+	offset := bom(text)
+	for range at.Line - 1 {
+		end := strings.IndexByte(text[offset:], '\n')
+		if end < 0 {
+			return len(text)
+		}
+		offset += end + 1
+	}
+	for range at.Col - 1 {
+		_, size := utf8.DecodeRuneInString(text[offset:])
+		offset += size
+	}
+	return offset
+}
+
 // position returns the current position as line and column.
 func (s *scanner) position() Position {
 	for s.marked < s.pos {

@@ -76,6 +76,9 @@ func placedTable(text, path string, values map[string]any, n *Node) error {
 
 func placedValue(text, path string, v any, n *Node) error {
 	at := offset(text, n.Value)
+	if is := OffsetOf(text, n.Value); is != at {
+		return fmt.Errorf("%s: %v is offset %d, not %d", path, n.Value, is, at)
+	}
 	if at < 0 || at >= len(text) {
 		return fmt.Errorf("%s: value at %v is outside of the text", path, n.Value)
 	}

@@ -29,7 +29,7 @@ func TestDrainedTCP(t *testing.T) {
 	p := exchangePair(t, 2)
 	lb1, lb2 := p.LB[0], p.LB[1]
 	real := p.Real[1].Addr().String() + ":80"
-	lvsdtest.WaitExit(t, startDrained(lb1, "web", real), 1, "not draining (weight 1 in the file", "set its weight to 0 in the file, on both directors, and reload")
+	lvsdtest.WaitExit(t, startDrained(lb1, "web", real), 1, "not draining (weight 1 in the file", "lvsd drain web ")
 	lvsdtest.WaitExit(t, startDrained(lb1, "wbe", real), 1, "there are: web")
 	lvsdtest.WaitExit(t, startDrained(lb1, "web", "10.77.0.99:80"), 1, "has no real server")
 	var talk *lab.Conversation

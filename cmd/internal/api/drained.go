@@ -55,7 +55,7 @@ func JudgeDrain(s Status, peers []PeerDrain, service, real string, all bool, bef
 		return out.leave(s, before)
 	}
 	if !rs.Draining {
-		return out, fmt.Errorf("%s of %s is not draining (%s): set its weight to 0 in the file, on both directors, and reload", real, service, rs.Why)
+		return out, fmt.Errorf("%s of %s is not draining (%s): lvsd drain %s %s, on both directors", real, service, rs.Why, service, real)
 	}
 	out.Since = drainSince(*rs)
 	holds := s.holds(*svc)

@@ -112,6 +112,9 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 		{"status --socket /nowhere/socket", []string{"/nowhere/socket", "is lvsd running"}},
 		{"why web --socket /nowhere/socket", []string{"/nowhere/socket", "is lvsd running"}},
 		{"reload --socket /nowhere/socket", []string{"/nowhere/socket", "is lvsd running"}},
+		{"drain web 10.0.0.9:80", []string{nowhere, "-c"}},
+		{"undrain web 10.0.0.9:80", []string{nowhere, "-c"}},
+		{"weight web 10.0.0.9:80 1", []string{nowhere, "-c"}},
 		{"zero --socket /nowhere/socket", []string{"/nowhere/socket", "is lvsd running"}},
 		{"convert ipvsadm /nowhere/table", []string{"/nowhere/table"}},
 		{"convert keepalived lb1=/nowhere/conf", []string{"/nowhere/conf"}},
@@ -144,6 +147,7 @@ func TestCompletion(t *testing.T) {
 		"why no-service ":  "",
 		"version ":         "",
 		"drained web ":     "10.0.0.9:80\n10.0.0.20:80\n10.0.0.21:80\n",
+		"weight web ":      "10.0.0.9:80\n10.0.0.20:80\n10.0.0.21:80\n",
 		"status --socket ": "",
 	} {
 		line := append([]string{"__complete", "-c", "../../../docs/lvsd.toml"}, strings.Split(args, " ")...)

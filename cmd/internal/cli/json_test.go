@@ -27,6 +27,7 @@ var promised = map[string]any{
 	"lvsd why --json":                  api.Why{},
 	"lvsd events --json":               event.Event{},
 	"lvsd reload --json":               api.Verdict{},
+	"lvsd drain --json":                edited{},
 	"lvsd status --connections --json": api.Connections{},
 	"lvsd handover --json":             api.Handover{},
 	"lvsd drained --json":              api.Drained{},
@@ -184,6 +185,9 @@ func TestEveryJSONHasItsPlace(t *testing.T) {
 			path := c.CommandPath()
 			if c.Parent().Name() == "convert" {
 				path = "lvsd convert" // one form for all
+			}
+			if path == "lvsd undrain" || path == "lvsd weight" {
+				path = "lvsd drain" // one form for the edits
 			}
 			if promised[path+" --json"] == nil && path != "lvsd watch" {
 				t.Errorf("%s --json is not in docs/json.md", path)

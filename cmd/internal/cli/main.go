@@ -112,7 +112,7 @@ func rootCommand(o *options) *cobra.Command {
 		commands []*cobra.Command
 	}{
 		{"See how it is", []*cobra.Command{statusCommand(o), watchCommand(o), whyCommand(o), eventsCommand(o), probeCommand(o)}},
-		{"Change something", []*cobra.Command{planCommand(o), reloadCommand(o), drainedCommand(o), handoverCommand(o), zeroCommand(o)}},
+		{"Change something", []*cobra.Command{planCommand(o), reloadCommand(o), drainCommand(o), undrainCommand(o), weightCommand(o), drainedCommand(o), handoverCommand(o), zeroCommand(o)}},
 		{"Set up", []*cobra.Command{checkCommand(o), hostCommand(o), realserverCommand(), convertCommand(), alertsCommand(o), schemaCommand()}},
 		{"The daemon, and the rest", []*cobra.Command{runCommand(o), cleanupCommand(o), exportCommand(), versionCommand(o)}},
 	} {

@@ -221,6 +221,8 @@ func (d *decider) applyWeights(svc config.Service, p *Service, s *evaluation) {
 		add(CauseDrain, 0, time.Time{}, "drained by hand until %s (drain_until in the file, line %d), then weight %d",
 			rs.DrainUntil.UTC().Format(time.RFC3339), rs.DrainUntilPosition.Line, rs.Weight)
 		until(rs.DrainUntil)
+	case rs.Drain:
+		add(CauseDrain, 0, time.Time{}, "drain = true in the file, line %d: drained by hand", line)
 	case rs.Weight == 0:
 		add(CauseDrain, 0, time.Time{}, "weight 0 in the file, line %d: drained by hand", line)
 	default:

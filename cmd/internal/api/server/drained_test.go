@@ -100,7 +100,7 @@ func TestDrainsThatAreRefused(t *testing.T) {
 	}{
 		{draining(), "wbe", "10.0.0.9:80", "there are: web"},
 		{draining(), "web", "10.0.0.10:80", "has no real server 10.0.0.10:80"},
-		{healthy(), "web", "10.0.0.9:80", "not draining (weight 3 in the file, line 9): set its weight to 0"},
+		{healthy(), "web", "10.0.0.9:80", "not draining (weight 3 in the file, line 9): lvsd drain web 10.0.0.9:80"},
 		{down, "web", "10.0.0.9:80", "not draining (http refused, 3 of 3)"},
 	} {
 		if got, err := api.JudgeDrain(Build(c.v, "1", time.Unix(1, 0)), nil, c.service, c.real, false, api.Drained{}); err == nil || !strings.Contains(err.Error(), c.want) {

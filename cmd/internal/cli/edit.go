@@ -1,0 +1,319 @@
+// This file has lvsd drain, undrain and weight: they edit the configuration file, show
+// the change as a diff, and reload.
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/configfile"
+	"lvsd/config"
+	"lvsd/config/edit"
+)
+
+// editHelp is the part of the help that the three commands share.
+const editHelp = "The configuration file itself is edited; comments and layout stay. The change is\nprinted as a diff, then the daemon reloads; a refused reload puts the file back.\nRefused where the file differs from what runs, as the reload would take over more\nthan this change. The other directors are asked, and those that have another value\nare named ([pair])."
+
+func drainCommand(o *options) *cobra.Command {
+	var until string
+	e := &editor{options: o}
+	cmd := &cobra.Command{
+		Use:   "drain SERVICE REAL",
+		Short: "Drain a real server: edit the file and reload",
+		Long:  "Drains a real server: it gets no new connections, open ones go on. It ends with\n`lvsd undrain`, or at the time of --until by itself. `lvsd drained` waits until the\nserver is not used any more.\n\n" + editHelp,
+		Args:  cobra.ExactArgs(2),
+		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
+			end, err := endOfDrain(until, time.Now())
+			if err != nil {
+				return err
+			}
+			return e.run(cmd.Context(), args, func(name, text string, s edit.Server) (string, error) { return edit.Drain(name, text, s, end) })
+		}),
+	}
+	cmd.Flags().StringVar(&until, "until", "", "end at `TIME`: one such as 2026-12-01T06:00:00Z, or a duration from now such as 2h")
+	e.flags(cmd)
+	return cmd
+}
+
+func undrainCommand(o *options) *cobra.Command {
+	e := &editor{options: o}
+	cmd := &cobra.Command{
+		Use:   "undrain SERVICE REAL",
+		Short: "End the drain of a real server: edit the file and reload",
+		Long:  "Takes drain and drain_until out of a real server's entry: its weight is back.\n\n" + editHelp,
+		Args:  cobra.ExactArgs(2),
+		RunE:  asFailure(func(cmd *cobra.Command, args []string) error { return e.run(cmd.Context(), args, edit.Undrain) }),
+	}
+	e.flags(cmd)
+	return cmd
+}
+
+func weightCommand(o *options) *cobra.Command {
+	e := &editor{options: o}
+	cmd := &cobra.Command{
+		Use:   "weight SERVICE REAL N",
+		Short: "Set the weight of a real server: edit the file and reload",
+		Long:  "Sets the weight of a real server, 0 to 65535.\n\n" + editHelp,
+		Args:  cobra.ExactArgs(3),
+		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
+			n, err := strconv.Atoi(args[2])
+			if err != nil {
+				return fmt.Errorf("%q is not a number", args[2])
+			}
+			return e.run(cmd.Context(), args, func(name, text string, s edit.Server) (string, error) { return edit.Weight(name, text, s, n) })
+		}),
+	}
+	e.flags(cmd)
+	return cmd
+}
+
+// endOfDrain reads --until: a time with its zone, or a duration from now. "" is the zero
+// time.
+func endOfDrain(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	end, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("--until is a time with its zone, such as %s, or a duration such as 2h, not %q", now.Add(time.Hour).UTC().Format(time.RFC3339), s)
+		}
+		end = now.Add(d)
+	}
+	if !end.After(now) {
+		return time.Time{}, fmt.Errorf("--until %s is over already", s)
+	}
+	return end, nil
+}
+
+// edited is the outcome of an edit.
+type edited struct {
+	Service    string       `json:"service"`
+	RealServer string       `json:"real_server"`
+	Files      []string     `json:"files"` // that were changed
+	Diff       string       `json:"diff"`
+	Hash       string       `json:"hash"` // of the configuration with the change
+	Reloaded   bool         `json:"reloaded"`
+	Errors     []string     `json:"errors"` // of a refused reload
+	Peers      []editedPeer `json:"peers"`
+}
+
+// editedPeer is what another director has in its configuration.
+type editedPeer struct {
+	Director string `json:"director"`
+	Matches  bool   `json:"matches"`
+	Weight   int    `json:"weight"`
+	Draining bool   `json:"draining"`
+	Error    string `json:"error,omitempty"`
+}
+
+// editor runs an edit.
+type editor struct {
+	*options
+	socket                string
+	asJSON, dryRun, force bool
+}
+
+func (e *editor) flags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&e.asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&e.dryRun, "dry-run", false, "print the change alone")
+	cmd.Flags().BoolVar(&e.force, "force", false, "also when the file differs from what runs: the reload takes over all of it")
+	socketFlag(cmd, &e.socket)
+}
+
+// run edits the file by change, reloads, and prints the outcome.
+func (e *editor) run(ctx context.Context, args []string, change func(name, text string, s edit.Server) (string, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	text, err := e.Text()
+	if err != nil {
+		return err
+	}
+	before, err := config.Parse(e.Path, text)
+	if err != nil {
+		return err
+	}
+	server := edit.Server{Service: args[0], Address: args[1]}
+	after, err := change(e.Path, string(text), server)
+	if err != nil {
+		return err
+	}
+	changed, err := config.ParseAfter(before, e.Path, []byte(after))
+	if err != nil {
+		return err
+	}
+	out := edited{Service: args[0], RealServer: args[1], Files: []string{}, Hash: changed.Hash, Errors: []string{}, Peers: []editedPeer{}}
+	changes := e.Changes(string(text), after)
+	for _, c := range changes {
+		out.Files = append(out.Files, c.Path)
+		out.Diff += unifiedDiff(c)
+	}
+	if !e.dryRun {
+		err = e.apply(ctx, &out, before, changes)
+	}
+	if err != nil {
+		return err
+	}
+	if e.asJSON {
+		err = printJSON(out)
+	} else {
+		e.print(out, len(changed.Directors))
+	}
+	if err == nil && len(out.Errors) > 0 {
+		return exitCode(exitFailed)
+	}
+	return err
+}
+
+// apply writes the files, reloads and asks the other directors.
+func (e *editor) apply(ctx context.Context, out *edited, before *config.File, changes []configfile.Change) error {
+	client := e.client(e.socket)
+	status, err := client.Status(ctx)
+	switch {
+	case errors.Is(err, api.ErrNoDaemon):
+		return fmt.Errorf("%w; without a daemon edit %s itself", err, e.Path)
+	case err != nil:
+		return err
+	case !sameFile(status.Config.File, e.Path):
+		return fmt.Errorf("the daemon runs %s, not %s: name it with -c", status.Config.File, e.Path)
+	case status.Config.Hash != before.Hash && !e.force:
+		return fmt.Errorf("%s is configuration %s, and %s runs: the reload would take over more than this change; lvsd plan shows what, --force does it", e.Path, before.Hash, status.Config.Hash)
+	}
+	for i, c := range changes {
+		if err := c.Write(); err != nil {
+			return errors.Join(err, undo(changes[:i]))
+		}
+	}
+	if len(changes) > 0 {
+		v, err := client.Reload(ctx)
+		if err != nil {
+			return fmt.Errorf("the file has the change, but: %w", err)
+		}
+		if !v.OK {
+			out.Errors = v.Errors
+			return undo(changes)
+		}
+	}
+	out.Reloaded = true
+	out.Peers, err = comparePeers(ctx, client, out.Service, out.RealServer)
+	return err
+}
+
+// undo puts files back as they were.
+func undo(changes []configfile.Change) error {
+	var failed error
+	for _, c := range changes {
+		failed = errors.Join(failed, c.Undo())
+	}
+	return failed
+}
+
+// sameFile reports whether two names are of one file. A file that is not there is none.
+func sameFile(a, b string) bool {
+	x, err1 := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
+}
+
+// comparePeers asks the other directors for their values of the server.
+func comparePeers(ctx context.Context, client *api.Client, service, server string) ([]editedPeer, error) {
+	all := []editedPeer{}
+	status, err := client.Status(ctx)
+	if err != nil {
+		return all, err
+	}
+	peers, err := client.PeerDrains(ctx, service, server)
+	if err != nil {
+		return all, err
+	}
+	own := api.RealServerStatus{}
+	for _, s := range status.Services {
+		for _, r := range s.RealServers {
+			if s.Name == service && r.Address == server {
+				own = r
+			}
+		}
+	}
+	for _, p := range peers {
+		x := editedPeer{Director: p.Director, Error: p.Error}
+		if d := p.Drain; d != nil && d.Known {
+			x.Weight, x.Draining = d.Configured, d.Draining
+			x.Matches = d.Configured == own.Configured && d.Draining == own.Draining
+		} else if x.Error == "" {
+			x.Error = "it does not have the server"
+		}
+		all = append(all, x)
+	}
+	return all, nil
+}
+
+func (e *editor) print(out edited, directors int) {
+	fmt.Print(out.Diff)
+	for _, line := range out.Errors {
+		fmt.Fprintln(os.Stderr, line)
+	}
+	switch {
+	case len(out.Errors) > 0:
+		fmt.Fprintln(os.Stderr, "the reload was refused: the file is as it was")
+	case len(out.Files) == 0:
+		fmt.Println("the file says so already")
+	case out.Reloaded:
+		fmt.Printf("reloaded, configuration %s runs\n", out.Hash)
+	}
+	if !out.Reloaded {
+		return
+	}
+	for _, p := range out.Peers {
+		switch {
+		case p.Error != "":
+			fmt.Printf("%s could not be compared: %s\n", p.Director, p.Error)
+		case !p.Matches && p.Draining:
+			fmt.Printf("%s still drains it (weight %d in its file): make the same change there\n", p.Director, p.Weight)
+		case !p.Matches:
+			fmt.Printf("%s still has weight %d for it: make the same change there\n", p.Director, p.Weight)
+		}
+	}
+	if len(out.Peers) == 0 && directors > 1 {
+		fmt.Println("the other directors were not asked, as [pair] is off: make the same change there")
+	}
+}
+
+// diffContext is how many lines around a change a diff shows.
+const diffContext = 2
+
+// unifiedDiff returns the change of a file in the form of diff -u, as one hunk.
+func unifiedDiff(c configfile.Change) string {
+	a, b := slices.Collect(strings.Lines(c.Before)), slices.Collect(strings.Lines(c.After))
+	head := 0
+	for head < min(len(a), len(b)) && a[head] == b[head] {
+		head++
+	}
+	tail := 0
+	for tail < min(len(a), len(b))-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
+		tail++
+	}
+	from, below := max(head-diffContext, 0), min(tail, diffContext)
+	var d strings.Builder
+	fmt.Fprintf(&d, "--- %s\n+++ %s\n@@ -%d,%d +%d,%d @@\n", c.Path, c.Path, from+1, len(a)-tail+below-from, from+1, len(b)-tail+below-from)
+	write := func(sign string, lines []string) {
+		for _, line := range lines {
+			d.WriteString(sign + strings.TrimRight(line, "\r\n") + "\n")
+		}
+	}
+	write(" ", a[from:head])
+	write("-", a[head:len(a)-tail])
+	write("+", b[head:len(b)-tail])
+	write(" ", a[len(a)-tail:len(a)-tail+below])
+	return d.String()
+}
