@@ -35,7 +35,7 @@ func TestEveryKeyIsMeasured(t *testing.T) {
 	tried := 0
 	for _, tab := range documentedTables {
 		for _, k := range tab.Keys {
-			if k.Kind == schema.Any { // has tests of its own
+			if k.Kind == schema.Any || tab == schema.RootTable && k.Table != nil { // has tests of its own
 				continue
 			}
 			bad := append([]string{}, wrongs[k.Kind]...)

@@ -91,7 +91,7 @@ func fallbackServer(t *reader.Table, s Service) (netip.AddrPort, string) {
 	}
 	for _, rs := range s.RealServers {
 		if problem == "" && rs.Address == a {
-			problem = fmt.Sprintf("%s is a real server of this service, at line %d: a fallback is one more", formatServer(a), rs.Line)
+			problem = fmt.Sprintf("%s is a real server of this service, at %s: a fallback is one more", formatServer(a), t.Where(rs.Position))
 		}
 	}
 	if problem != "" {

@@ -30,7 +30,7 @@ func buildDirectors(root *reader.Table) []Director {
 			case problem != "":
 				t.Errorf("address", "%s", problem)
 			case twice:
-				t.Errorf("address", "%s is the address of the director at line %d already", a, first.Line)
+				t.Errorf("address", "%s is the address of the director at %s already", a, t.Where(first))
 			default:
 				d.Address, addresses[a] = a, at
 			}
@@ -47,7 +47,7 @@ func claimName(t *reader.Table, kind, name string, taken map[string]Position) {
 		return
 	}
 	if first, twice := taken[name]; twice {
-		t.Errorf("name", "%q is the name of the %s at line %d already", name, kind, first.Line)
+		t.Errorf("name", "%q is the name of the %s at %s already", name, kind, t.Where(first))
 		return
 	}
 	at, _ := t.Locate("name")

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"lvsd/config/include"
 	"lvsd/config/reader"
 	"lvsd/config/tomlpos"
 )
@@ -32,7 +33,7 @@ func (f *File) reparse(name string, next []byte) *File {
 	}
 	text := string(next)
 	sections := f.sectionsAt(text)
-	if sections == nil {
+	if sections == nil || !slices.Equal(f.lines, include.LinesOf(text)) {
 		return nil
 	}
 	common, each := tomlpos.Digests(text, sections)
@@ -51,6 +52,9 @@ func (f *File) reparse(name string, next []byte) *File {
 	built, ok := rebuild(name, text, sections, changed)
 	if !ok || f.warnsIn(sections, changed) {
 		return nil
+	}
+	if f.lines != nil {
+		locateServices(built, f.Name, f.lines)
 	}
 	services := slices.Clone(f.services)
 	for n, i := range changed {
@@ -125,7 +129,7 @@ func rebuild(name, text string, sections []tomlpos.Section, changed []int) (buil
 
 // warnsIn reports whether one of the warnings so far is about what changed.
 func (f *File) warnsIn(sections []tomlpos.Section, changed []int) bool {
-	return slices.ContainsFunc(f.Warnings, func(w Error) bool { return lineInServices(sections, changed, w.Line) })
+	return slices.ContainsFunc(f.joined, func(w Error) bool { return lineInServices(sections, changed, w.Line) })
 }
 
 // lineInServices reports whether the line is in one of the services with those numbers.

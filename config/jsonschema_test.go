@@ -101,7 +101,7 @@ func TestReferenceNamesEveryKeyToEditors(t *testing.T) {
 	}
 	for _, tab := range documentedTables {
 		for _, k := range tab.Keys {
-			if describe(tab.Name, k.Name) == "" {
+			if describe(tab.Name, k.Name) == "" && (tab != schema.RootTable || k.Table == nil) {
 				t.Errorf("%s.%s has no description in the reference", tab.Name, k.Name)
 			}
 		}

@@ -109,7 +109,7 @@ func buildGuard(t *reader.Table, instances instanceSet) *Guard {
 		switch {
 		case problem != "":
 		case moves:
-			problem = fmt.Sprintf("%s is an address of the [[vrrp]] at line %d, and may be this host's: name a gateway or the peer's own address", a, at.Line)
+			problem = fmt.Sprintf("%s is an address of the [[vrrp]] at %s, and may be this host's: name a gateway or the peer's own address", a, t.Where(at))
 		case a.IsLoopback():
 			problem = a.String() + " answers even when this host is cut off: name a gateway or the peer"
 		case slices.Contains(g.Witnesses, a):

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"lvsd/config/include"
 	"lvsd/config/reader"
 )
 
@@ -27,6 +28,16 @@ func ParseAll(name string, text []byte) (*File, error) {
 }
 
 func parse(r *reader.Reader, text []byte) (*File, error) {
+	lines := include.LinesOf(string(text))
+	if lines != nil {
+		r.FileOf = func(line int) (string, int) {
+			file, local := lines.At(line)
+			if file == "" {
+				return "", line
+			}
+			return include.Path(r.File(), file), local
+		}
+	}
 	root, sections, ok := r.Root(string(text))
 	if !ok {
 		return nil, r.Errors()
@@ -40,8 +51,53 @@ func parse(r *reader.Reader, text []byte) (*File, error) {
 	for _, c := range f.configs {
 		c.Hash = f.Hash
 	}
-	f.Warnings, f.truncated = r.Warnings()
+	f.lines = lines
+	f.joined, f.truncated = r.Warnings()
+	f.Warnings = r.Located(f.joined)
+	f.locate()
 	return f, nil
+}
+
+// locate sets the files and lines of what was built from included files.
+func (f *File) locate() {
+	if f.lines == nil {
+		return
+	}
+	locateServices(f.services, f.Name, f.lines)
+	for _, c := range f.configs {
+		for i := range c.Instances {
+			name, line := f.lines.At(c.Instances[i].Line)
+			c.Instances[i].Line = line
+			if name != "" {
+				c.Instances[i].File = include.Path(f.Name, name)
+			}
+		}
+	}
+}
+
+// locateServices is locate of services that were built just now.
+func locateServices(services []Service, first string, lines include.Lines) {
+	move := func(p *Position) {
+		if p.Line > 0 {
+			_, p.Line = lines.At(p.Line)
+		}
+	}
+	for i := range services {
+		s := &services[i]
+		if name, _ := lines.At(s.Line); name != "" {
+			s.File = include.Path(first, name)
+		}
+		move(&s.Position)
+		for j := range s.RealServers {
+			r := &s.RealServers[j]
+			for _, p := range []*Position{&r.Position, &r.WeightPosition, &r.DrainUntilPosition} {
+				move(p)
+			}
+			for k := range r.Checks {
+				move(&r.Checks[k].Position)
+			}
+		}
+	}
 }
 
 func textHash(text []byte) string {

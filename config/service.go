@@ -113,9 +113,9 @@ func serviceIdentity(t *reader.Table, s *Service, taken map[serviceKey]Position)
 	case !twice || !t.Valid("protocol"):
 		taken[key] = at
 	case s.FWMark != 0:
-		t.Errorf(name, "mark %d of this family is the service at line %d already", s.FWMark, first.Line)
+		t.Errorf(name, "mark %d of this family is the service at %s already", s.FWMark, t.Where(first))
 	default:
-		t.Errorf(name, "%s %s is the service at line %d already", s.Protocol, s.Address, first.Line)
+		t.Errorf(name, "%s %s is the service at %s already", s.Protocol, s.Address, t.Where(first))
 	}
 }
 
@@ -378,7 +378,7 @@ func realServerAddress(t *reader.Table, s Service, forward string, taken map[net
 	}
 	at, _ := t.Locate("address")
 	if first, twice := taken[a]; twice {
-		t.Errorf("address", "%s is a real server of this service at line %d already", formatServer(a), first.Line)
+		t.Errorf("address", "%s is a real server of this service at %s already", formatServer(a), t.Where(first))
 	} else {
 		taken[a] = at
 	}

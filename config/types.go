@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"lvsd/config/include"
 	"lvsd/config/reader"
 	"lvsd/config/schema"
 	"lvsd/config/tomlpos"
@@ -36,6 +37,8 @@ type File struct {
 	// What ParseAfter needs: the sections of the text, the digest of those that are
 	// not services, and whether there were more warnings than are listed.
 	sections     []tomlpos.Section
+	lines        include.Lines
+	joined       []Error // Warnings, at the lines of the text
 	commonDigest string
 	truncated    bool
 }
@@ -163,6 +166,7 @@ type Peer struct {
 // Instance is one [[vrrp]]: a group of addresses that one director has at a time.
 type Instance struct {
 	Name              string
+	File              string        // that it is written in; "" = the first
 	Interface         string        // at most 15 bytes (IFNAMSIZ - 1)
 	VRID              uint8         // 1 to 255 (RFC 9568 §5.2.3)
 	Priority          uint8         // 1 to 255; 255 is the owner (RFC 9568 §5.2.4)
@@ -271,6 +275,7 @@ type Tunnel struct {
 // Service is one [[virtual_service]]. It has either an Address or an FWMark.
 type Service struct {
 	Name              string
+	File              string         // that it is written in, which its positions are of; "" = the first
 	Address           netip.AddrPort // port 0 = all ports, with Persistence only; zero with an FWMark
 	FWMark            uint32         // 0 = none
 	IPv6              bool           // the family of the clients' packets, of an FWMark as of an Address
@@ -316,7 +321,7 @@ type RealServer struct {
 	// never.
 	DrainUntil         time.Time // in UTC
 	Position                     // of the entry
-	WeightPosition     Position // with Drain that of the key drain
+	WeightPosition     Position  // with Drain that of the key drain
 	DrainUntilPosition Position
 }
 

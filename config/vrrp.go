@@ -122,7 +122,7 @@ func checkVirtualMAC(t *reader.Table, inst *Instance) {
 func claimVRID(t *reader.Table, v vrid, taken map[vrid]Position) {
 	at, _ := t.Locate("virtual_router_id")
 	if first, twice := taken[v]; twice {
-		t.Errorf("virtual_router_id", "%d is in use on %s by the [[vrrp]] at line %d already", v.id, v.iface, first.Line)
+		t.Errorf("virtual_router_id", "%d is in use on %s by the [[vrrp]] at %s already", v.id, v.iface, t.Where(first))
 		return
 	}
 	taken[v] = at
@@ -143,7 +143,7 @@ func instanceAddresses(t *reader.Table, name string, taken *instanceSet) []netip
 		}
 		first, twice := taken.addresses[p.Addr()]
 		if problem == "" && twice {
-			problem = fmt.Sprintf("%s is in the [[vrrp]] at line %d already", p.Addr(), first.Line)
+			problem = fmt.Sprintf("%s is in the [[vrrp]] at %s already", p.Addr(), t.Where(first))
 		}
 		if problem != "" {
 			t.ErrorAt(at, where, "%s", problem)

@@ -22,6 +22,10 @@ const maxErrors = 1000
 
 // Reader reads the tables of one file, and collects its errors and warnings.
 type Reader struct {
+	// FileOf returns the file that a line of the text is of, "" for the first, and the line
+	// there; nil for the text of one file.
+	FileOf func(line int) (file string, local int)
+
 	file         string
 	directors    []string // as far as they can be read
 	errors       []Error
@@ -54,10 +58,36 @@ func (r *Reader) Directors() []string { return r.directors }
 func (r *Reader) Failed() bool { return len(r.errors) > 0 }
 
 // Errors returns the errors in the order of the file.
-func (r *Reader) Errors() Errors { return finishErrors(r.errors, r.moreErrors, "mistakes") }
+func (r *Reader) Errors() Errors {
+	return r.Located(finishErrors(r.errors, r.moreErrors, "mistakes"))
+}
 
-// Warnings returns the warnings in the order of the file. They are incomplete where
-// there were more than are listed.
+// Located returns errors or warnings with the file and line that each is of.
+func (r *Reader) Located(all []Error) []Error {
+	if r.FileOf == nil {
+		return all
+	}
+	all = slices.Clone(all)
+	for i := range all {
+		if file, line := r.FileOf(all[i].Line); file != "" {
+			all[i].File, all[i].Line = file, line
+		}
+	}
+	return all
+}
+
+// Where writes a line of the text for a message.
+func (r *Reader) Where(at tomlpos.Position) string {
+	if r.FileOf != nil {
+		if file, line := r.FileOf(at.Line); file != "" {
+			return fmt.Sprintf("line %d of %s", line, file)
+		}
+	}
+	return fmt.Sprintf("line %d", at.Line)
+}
+
+// Warnings returns the warnings in the order of the text, at its lines. They are
+// incomplete where there were more than are listed.
 func (r *Reader) Warnings() (all []Error, incomplete bool) {
 	return finishErrors(r.warnings, r.moreWarnings, "warnings"), r.moreWarnings > 0
 }

@@ -124,6 +124,7 @@ func without(list []string, some ...string) []string {
 }
 
 var RootTable = newTable("",
+	Key{Name: "include", Kind: Strings, Default: []string{}},
 	Key{Name: "director", Kind: Tables, Table: DirectorTable},
 	Key{Name: "global", Kind: SubTable, Table: GlobalTable},
 	Key{Name: "ipvs", Kind: SubTable, Table: IPVSTable},

@@ -70,6 +70,9 @@ func (n *Node) Item(i int) *Node {
 	return &Node{Key: n.Value, Value: n.Value}
 }
 
+// IsArrayOfHeaders reports whether each element of an array has a header [[ ]] of its own.
+func (n *Node) IsArrayOfHeaders() bool { return n.header }
+
 // current returns the table that a key or header continues: in an array of tables the
 // last element.
 func (n *Node) current() *Node {

@@ -154,7 +154,10 @@ func (e *editor) run(ctx context.Context, args []string, change func(name, text 
 		return err
 	}
 	out := edited{Service: args[0], RealServer: args[1], Files: []string{}, Hash: changed.Hash, Errors: []string{}, Peers: []editedPeer{}}
-	changes := e.Changes(string(text), after)
+	changes, err := e.Changes(string(text), after)
+	if err != nil {
+		return err
+	}
 	for _, c := range changes {
 		out.Files = append(out.Files, c.Path)
 		out.Diff += unifiedDiff(c)

@@ -31,9 +31,15 @@ type Source struct {
 	last *config.File // parsed last; see config.ParseAfter
 }
 
-// Text reads the configuration file.
+// Text reads the configuration file, joined with those that it includes.
 func (s *Source) Text() ([]byte, error) {
 	text, err := Read(s.Path)
+	if err == nil {
+		text, err = s.join(text)
+	}
+	if errors.As(err, new(config.Errors)) {
+		return nil, err
+	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("failed to read the configuration: %w (name another with -c)", err)
 	}

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
+
+	"lvsd/config/include"
 )
 
 // Change is a file of the configuration with another text.
@@ -16,12 +19,37 @@ type Change struct {
 	Before, After string
 }
 
-// Changes returns the files that differ between two texts of the configuration.
-func (s *Source) Changes(before, after string) []Change {
-	if before == after {
-		return nil
+// Changes returns the files that differ between two texts of the configuration. The error
+// says that they are not of the same files.
+func (s *Source) Changes(before, after string) ([]Change, error) {
+	was, is := include.Split(before), include.Split(after)
+	if len(was) != len(is) {
+		return nil, errors.New("the texts are not of the same files")
 	}
-	return []Change{{s.Path, before, after}}
+	var all []Change
+	for i := range was {
+		if was[i].Name != is[i].Name {
+			return nil, errors.New("the texts are not of the same files")
+		}
+		if was[i].Text == is[i].Text {
+			continue
+		}
+		c := Change{include.Path(s.Path, was[i].Name), was[i].Text, is[i].Text}
+		if len(was) > 1 {
+			text, err := Read(c.Path)
+			if err != nil {
+				return nil, err
+			}
+			// In the joined text it may have lost its byte order mark and got an end of its
+			// last line.
+			if strings.TrimSuffix(strings.TrimPrefix(string(text), "\ufeff"), "\n") != strings.TrimSuffix(c.Before, "\n") {
+				return nil, fmt.Errorf("%s: %w", c.Path, ErrChanged)
+			}
+			c.Before = string(text)
+		}
+		all = append(all, c)
+	}
+	return all, nil
 }
 
 // Write replaces the text of the file, at once and for good: whoever reads it finds the

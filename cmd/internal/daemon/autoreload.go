@@ -6,6 +6,7 @@ package daemon
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -31,20 +32,26 @@ func (a *autoReload) set(c *config.Config) {
 // is logged once. A missing file changes nothing.
 func (d *Daemon) reloadOnChange(ctx context.Context) error {
 	tried := ""
-	err := filewatch.File(ctx, d.autoReload.file, filewatch.Quiet, func() {
+	source := configfile.Source{Path: d.autoReload.file}
+	err := filewatch.Files(ctx, source.Watched, filewatch.Quiet, func() {
 		if !d.autoReload.enabled.Load() {
 			return
 		}
-		text, err := configfile.Read(d.autoReload.file)
-		if err != nil {
+		text, err := source.Text()
+		hash := fmt.Sprintf("%x", sha256.Sum256(text))[:16] // as in config.File
+		switch {
+		case errors.As(err, new(config.Errors)): // of an included file: the reload says so
+			hash = err.Error()
+		case err != nil:
 			return
 		}
-		hash := fmt.Sprintf("%x", sha256.Sum256(text))[:16] // as in config.File
 		if running := d.autoReload.running.Load(); hash == tried || running != nil && hash == *running {
 			return
 		}
 		tried = hash
-		d.log.Info("the configuration file changed", "file", d.autoReload.file, "configuration", hash)
+		if err == nil {
+			d.log.Info("the configuration file changed", "file", d.autoReload.file, "configuration", hash)
+		}
 		d.reload(ctx)
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package decision
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -215,18 +216,18 @@ func (d *decider) applyWeights(svc config.Service, p *Service, s *evaluation) {
 		s.plan.Causes = append(s.plan.Causes, c)
 	}
 	until := func(t time.Time) { s.plan.Causes[len(s.plan.Causes)-1].Until = t }
-	rs, h, line := s.rs, s.health, s.rs.WeightPosition.Line
+	rs, h, file, line := s.rs, s.health, cmp.Or(svc.File, "the file"), s.rs.WeightPosition.Line
 	switch {
 	case !s.plan.DrainUntil.IsZero():
-		add(CauseDrain, 0, time.Time{}, "drained by hand until %s (drain_until in the file, line %d), then weight %d",
-			rs.DrainUntil.UTC().Format(time.RFC3339), rs.DrainUntilPosition.Line, rs.Weight)
+		add(CauseDrain, 0, time.Time{}, "drained by hand until %s (drain_until in %s, line %d), then weight %d",
+			rs.DrainUntil.UTC().Format(time.RFC3339), file, rs.DrainUntilPosition.Line, rs.Weight)
 		until(rs.DrainUntil)
 	case rs.Drain:
-		add(CauseDrain, 0, time.Time{}, "drain = true in the file, line %d: drained by hand", line)
+		add(CauseDrain, 0, time.Time{}, "drain = true in %s, line %d: drained by hand", file, line)
 	case rs.Weight == 0:
-		add(CauseDrain, 0, time.Time{}, "weight 0 in the file, line %d: drained by hand", line)
+		add(CauseDrain, 0, time.Time{}, "weight 0 in %s, line %d: drained by hand", file, line)
 	default:
-		add(CauseConfigured, rs.Weight, time.Time{}, "weight %d in the file, line %d", rs.Weight, line)
+		add(CauseConfigured, rs.Weight, time.Time{}, "weight %d in %s, line %d", rs.Weight, file, line)
 	}
 	if a := s.plan.Agent; a.reducesWeight() {
 		add(CauseAgent, a.weight(rs.Weight), time.Time{}, "the server says %s", a)

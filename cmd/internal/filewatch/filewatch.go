@@ -14,17 +14,23 @@ import (
 // writes in several steps, and a half-written file must not be loaded.
 const Quiet = 500 * time.Millisecond
 
-// File calls changed whenever something happened to the file and nothing more for
-// quiet, and once at the start, for changes before the watch. It returns when the
-// context ends, or when it cannot watch at all.
-func File(ctx context.Context, path string, quiet time.Duration, changed func()) error {
+// Files calls changed whenever something happened in the folders of the files and nothing
+// more for quiet, and once at the start, for changes before the watch. paths is asked again
+// after each change: the first path is of a file that must be watched, the others may be
+// patterns whose folders do not exist yet. Files returns when the context ends, or when it
+// cannot watch at all.
+func Files(ctx context.Context, paths func() []string, quiet time.Duration, changed func()) error {
 	w, err := fsnotify.NewWatcher()
+	all := paths()
 	if err != nil {
-		return fmt.Errorf("failed to watch %s: %w (fs.inotify.max_user_instances may be too small)", path, err)
+		return fmt.Errorf("failed to watch %s: %w (fs.inotify.max_user_instances may be too small)", all[0], err)
 	}
 	defer w.Close()
-	if err := watchFolders(w, path); err != nil {
-		return fmt.Errorf("failed to watch the folder of %s: %w", path, err)
+	if err := watchFolders(w, all[0]); err != nil {
+		return fmt.Errorf("failed to watch the folder of %s: %w", all[0], err)
+	}
+	for _, path := range all[1:] {
+		_ = watchFolders(w, path)
 	}
 	timer := time.NewTimer(quiet)
 	defer timer.Stop()
@@ -40,7 +46,9 @@ func File(ctx context.Context, path string, quiet time.Duration, changed func())
 		case <-w.Errors: // events were lost: assume a change
 			timer.Reset(quiet)
 		case <-timer.C:
-			_ = watchFolders(w, path) // a link may have changed
+			for _, path := range paths() {
+				_ = watchFolders(w, path) // a link may have changed
+			}
 			changed()
 		}
 	}

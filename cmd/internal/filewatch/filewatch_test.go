@@ -58,7 +58,7 @@ func TestEveryWayToChange(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			go func() {
-				ended <- File(ctx, path, 10*time.Millisecond, func() {
+				ended <- Files(ctx, func() []string { return []string{path} }, 10*time.Millisecond, func() {
 					text, _ := os.ReadFile(path)
 					select {
 					case reported <- string(text):
@@ -94,7 +94,8 @@ func TestEveryWayToChange(t *testing.T) {
 
 // TestNoFolder: what cannot be watched is said.
 func TestNoFolder(t *testing.T) {
-	if err := File(t.Context(), filepath.Join(t.TempDir(), "none", "lvsd.toml"), time.Millisecond, func() {}); err == nil {
+	none := func() []string { return []string{filepath.Join(t.TempDir(), "none", "lvsd.toml")} }
+	if err := Files(t.Context(), none, time.Millisecond, func() {}); err == nil {
 		t.Error("a folder that is not there is watched")
 	}
 }

@@ -55,7 +55,7 @@ func (b *builder) inFiles(name string) []Change {
 	for _, was := range b.Running.Instances {
 		for _, is := range b.Next.Instances {
 			if was.Name == name && is.Name == name {
-				return fields("", was, is, nil)
+				return fields("", was, is, map[string]bool{"File": true})
 			}
 		}
 	}

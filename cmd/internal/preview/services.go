@@ -216,7 +216,7 @@ func (b *builder) inFile(s *Service, k ipvs.ServiceKey, svc config.Service) map[
 // its real servers tell.
 var notOfService = map[string]bool{"Name": true, "Address": true, "FWMark": true, "IPv6": true, "Protocol": true,
 	"Scheduler": true, "SchedulerFlags": true, "Persistence": true, "PersistenceBits": true, "PersistenceEngine": true,
-	"OnePacket": true, "Forward": true, "Tunnel": true, "FallbackForward": true, "RealServers": true, "Digest": true}
+	"OnePacket": true, "Forward": true, "Tunnel": true, "FallbackForward": true, "RealServers": true, "Digest": true, "File": true}
 
 func (b *builder) realServer(k ipvs.ServiceKey, a netip.AddrPort) RealServer {
 	rs := RealServer{Address: a.String(), Changes: []Change{}}
