@@ -3,7 +3,12 @@
 # `make deps`.
 
 GO ?= go
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# The release in VERSION where HEAD has its tag, or where there is no repository, as in
+# the source of a release; else a version on the way to it.
+RELEASE := $(shell cat VERSION)
+VERSION ?= $(shell git rev-parse -q --verify HEAD >/dev/null 2>&1 || { echo $(RELEASE); exit; }; \
+	[ "$$(git describe --tags --exact-match --match 'v[0-9]*' --dirty 2>/dev/null)" = v$(RELEASE) ] && echo $(RELEASE) || \
+	echo $(RELEASE)-dev.$$(git rev-list --count HEAD)+g$$(git rev-parse --short=12 HEAD)$$(git diff-index --quiet HEAD -- || echo .dirty))
 COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -55,7 +60,8 @@ sbom:
 
 # The packages, into bin/packages.
 NFPM = github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
-PKG_VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-/+/; s/-/./g' | grep . || echo "0.0.0+$$(git rev-list --count HEAD 2>/dev/null || echo 0).$(COMMIT)")
+# dpkg and rpm sort ~ before the end: 0.9.0~dev.… is older than 0.9.0.
+PKG_VERSION ?= $(subst -,~,$(VERSION))
 package: docs sbom
 	rm -rf bin/packages && mkdir -p bin/packages bin/examples
 	sed -n '/^```toml$$/,/^```$$/p' README.md | sed '/^```/d' >bin/examples/pair.toml

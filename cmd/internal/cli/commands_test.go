@@ -93,6 +93,15 @@ func TestEveryCommandKeepsThePromises(t *testing.T) {
 	}
 }
 
+// TestVersions: the flag and the command agree.
+func TestVersions(t *testing.T) {
+	code, flag, _ := ran(t, "--version")
+	_, command, _ := ran(t, "version")
+	if first, _, _ := strings.Cut(command, " (commit"); code != exitDone || first != strings.TrimSpace(flag) || !strings.HasPrefix(flag, "lvsd ") {
+		t.Errorf("%d: %q and %q", code, flag, command)
+	}
+}
+
 // TestFailuresSayWhatToDo: no command succeeds without what it needs, and each
 // says what that is and what to do.
 func TestFailuresSayWhatToDo(t *testing.T) {

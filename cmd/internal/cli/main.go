@@ -105,6 +105,9 @@ func rootCommand(o *options) *cobra.Command {
 			return exitCode(exitUsage)
 		},
 	}
+	version, _ := o.buildVersion()
+	root.Version = version
+	root.SetVersionTemplate("lvsd {{.Version}}\n")
 	root.PersistentFlags().StringVarP(&o.Path, "config", "c", configfile.DefaultPath, "the configuration `FILE`")
 	root.PersistentFlags().StringVar(&o.Director, "director", "", "the `NAME` of this director in the file (default: the host name)")
 	for _, g := range []struct {

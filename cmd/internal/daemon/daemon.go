@@ -114,7 +114,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer d.log.Close()
 	defer d.close()
 	defer d.startRecorders()()
-	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "running", Reason: "start"})
+	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "running", Reason: "start of version " + d.options.Version})
 	tasks, ctx := errgroup.WithContext(ctx)
 	for _, task := range []func(context.Context) error{
 		d.reconciler.Run, d.checker.Run, d.director.Run, d.server.Run, d.peers.Run, d.listener.Run, d.systemd.Run, d.reloadOnHangup, d.reloadOnChange, d.watchForeign,
