@@ -193,11 +193,12 @@ func TestOperationsAsWritten(t *testing.T) {
 	if err := end(); err != nil { // or lvsd drained might wait for it
 		t.Fatal(err)
 	}
-	p.EditConfig(`{ address = "10.0.0.21:80", weight = 5 }`, `{ address = "10.0.0.21:80", weight = 0 }`)
-	for _, d := range p.LB {
-		if out, err := d.LVSD("reload", "-c", p.ConfigFile, "--director", d.Name); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	o.must(lb.Host, "lvsd weight web 10.0.0.21:80 3", "weight = 3", "reloaded", "lb2 still has weight 5")
+	o.must(lb.Host, "lvsd drain web 10.0.0.21:80 --until 2h", "drain_until = ", "reloaded")
+	o.must(lb.Host, "lvsd drain web 10.0.0.21:80", "drain = true", "reloaded")
+	// The directors share the file here.
+	if out, err := p.LB[1].LVSD("reload", "-c", p.ConfigFile, "--director", "lb2"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 	o.must(lb.Host, "lvsd drained web 10.0.0.21:80 --timeout 30m && ssh 10.0.0.21 reboot")
 	if asked, err := os.ReadFile(p.Path("ssh")); err != nil || string(asked) != "10.0.0.21 reboot\n" {
