@@ -14,7 +14,7 @@ import (
 // silent are the commands that print no JSON: they change something and say
 // what, or what they print is a text in a form of its own.
 var silent = []string{
-	"lvsd run", "lvsd realserver up", "lvsd realserver down", "lvsd host prepare", "lvsd export ipvsadm", "lvsd schema", "lvsd watch",
+	"lvsd run", "lvsd realserver up", "lvsd realserver down", "lvsd realserver install", "lvsd realserver print", "lvsd host prepare", "lvsd export ipvsadm", "lvsd schema", "lvsd watch",
 }
 
 // leaves are the commands that do something.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/host"
+	"lvsd/cmd/internal/units"
 )
 
 func hostCommand(o *options) *cobra.Command {
@@ -91,11 +92,11 @@ func (v hostChecked) print() error {
 }
 
 func hostPrepare(o *options) *cobra.Command {
-	var dry bool
+	var dry, persist bool
 	cmd := &cobra.Command{
 		Use:   "prepare",
 		Short: "Set what the configuration needs of this machine",
-		Long:  "Loads modules, sets sysctls and, for forward = \"nat\", the masquerading rule:\nwhat the configuration needs and nothing else, each change printed. None of it\noutlives a boot.",
+		Long:  "Loads modules, sets sysctls and, for forward = \"nat\", the masquerading rule:\nwhat the configuration needs and nothing else, each change printed. It ends\nwith the boot; --persist enables lvsd-host.service, which does the same at each\nboot.",
 		Args:  cobra.NoArgs,
 		RunE: asFailure(func(*cobra.Command, []string) error {
 			c, _, err := o.Load()
@@ -113,9 +114,17 @@ func hostPrepare(o *options) *cobra.Command {
 			if changes == 0 && err == nil {
 				fmt.Fprintln(stdout, "nothing to change")
 			}
-			return err
+			if !persist || dry || err != nil {
+				return err
+			}
+			i, err := units.New(printChange)
+			if err != nil {
+				return err
+			}
+			return i.Install(units.Host, "", false)
 		}),
 	}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only print what would be changed")
+	cmd.Flags().BoolVar(&persist, "persist", false, "do the same at each boot, by systemd")
 	return cmd
 }

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/realserver"
+	"lvsd/cmd/internal/units"
 )
 
 // realFlags are the flags for addresses and forwarding method.
@@ -29,7 +31,7 @@ func realserverCommand() *cobra.Command {
 		Use:   "realserver",
 		Short: "Prepare this host as a real server for direct routing or tunnels",
 		Long: "Prepares a real server: the service's address on lo (dr) or on a tunnel's\ndevice (tun), so that this host does not answer ARP for it. What is found is remembered,\n" +
-			"and down restores it. Nothing of it outlives a boot: run up at each start.",
+			"and down restores it. What up sets ends with the boot: install runs it at each boot,\nprint shows the same for other tools.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
@@ -38,7 +40,7 @@ func realserverCommand() *cobra.Command {
 	}
 	cmd.PersistentFlags().StringVar(&f.folder, "state-dir", realserver.DefaultFolder, "the `FOLDER` that remembers what was found")
 	cmd.PersistentFlags().StringSliceVar(&f.vips, "vip", nil, "the service's `IP` (more than one is possible)")
-	cmd.AddCommand(realUp(&f), realDown(&f), realStatus(&f))
+	cmd.AddCommand(realUp(&f), realDown(&f), realStatus(&f), realInstall(&f), realPrint(&f))
 	return cmd
 }
 
@@ -49,6 +51,15 @@ func (f *realFlags) tunnelFlags(cmd *cobra.Command) {
 	cmd.Flags().Uint16Var(&f.port, "port", 0, fmt.Sprintf("gue: the UDP `PORT` (default %d)", realserver.DefaultPort))
 	cmd.Flags().BoolVar(&f.checksum, "checksum", false, "gre: packets carry a checksum")
 	cmd.Flags().StringVar(&f.local, "local", "", "gre with checksum: the `IP` of this host that the director sends to")
+}
+
+// someSpecs are specs, at least one.
+func (f *realFlags) someSpecs() ([]realserver.Spec, error) {
+	specs, err := f.specs()
+	if err == nil && len(specs) == 0 {
+		err = errors.New("say which address: --vip IP")
+	}
+	return specs, err
 }
 
 // specs parses the flags; its errors are errors of usage.
@@ -94,10 +105,7 @@ func realUp(f *realFlags) *cobra.Command {
 		Short: "Take packets for a service's address",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			specs, err := f.specs()
-			if err == nil && len(specs) == 0 {
-				err = errors.New("say which address: --vip IP")
-			}
+			specs, err := f.someSpecs()
 			if err != nil {
 				return err
 			}
@@ -139,6 +147,66 @@ func realDown(f *realFlags) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+func realInstall(f *realFlags) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "install --vip IP [--forward dr|tun] [--type ipip|gre|gue]",
+		Short: "Take packets for a service's address, now and at each boot",
+		Long:  "Enables a unit of systemd for each address, which runs up at each boot:\nlvsd-realserver@IP.service. Other flags than --vip are written to\n/etc/lvsd/realserver/IP.conf. To undo it: systemctl disable --now of the unit.",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			specs, err := f.someSpecs()
+			if err != nil {
+				return err
+			}
+			i, err := units.New(printChange)
+			if err != nil {
+				return failure{err}
+			}
+			for _, w := range specs {
+				options := w.Options()
+				if f.folder != realserver.DefaultFolder {
+					options = strings.TrimSpace(options + " --state-dir " + f.folder)
+				}
+				changed, err := i.Write("/etc/lvsd/realserver/"+w.VIP.String()+".conf", "OPTIONS="+options+"\n")
+				if err == nil {
+					err = i.Install(units.RealServer, w.VIP.String(), changed)
+				}
+				if err != nil {
+					return failure{err}
+				}
+			}
+			return nil
+		},
+	}
+	f.tunnelFlags(cmd)
+	return cmd
+}
+
+func realPrint(f *realFlags) *cobra.Command {
+	var form string
+	cmd := &cobra.Command{
+		Use:   "print --for FORM --vip IP [--forward dr|tun] [--type ipip|gre|gue]",
+		Short: "Print what up sets as files of another tool that sets it at boot",
+		Long:  "Prints the files, each with its path, for sysctl.d, networkd (systemd-networkd),\nnetworkmanager or ifupdown. Changes nothing.",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			specs, err := f.someSpecs()
+			if err != nil {
+				return err
+			}
+			text, err := realserver.Print(form, specs)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Print(text)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&form, "for", "", "the `FORM`: "+strings.Join(realserver.Forms, ", "))
+	f.tunnelFlags(cmd)
+	return cmd
 }
 
 func realStatus(f *realFlags) *cobra.Command {
