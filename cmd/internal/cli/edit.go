@@ -262,17 +262,17 @@ func comparePeers(ctx context.Context, client *api.Client, service, server strin
 }
 
 func (e *editor) print(out edited, directors int) {
-	fmt.Print(out.Diff)
+	fmt.Fprint(stdout, out.Diff)
 	for _, line := range out.Errors {
-		fmt.Fprintln(os.Stderr, line)
+		fmt.Fprintln(stderr, line)
 	}
 	switch {
 	case len(out.Errors) > 0:
-		fmt.Fprintln(os.Stderr, "the reload was refused: the file is as it was")
+		fmt.Fprintln(stderr, "the reload was refused: the file is as it was")
 	case len(out.Files) == 0:
-		fmt.Println("the file says so already")
+		fmt.Fprintln(stdout, "the file says so already")
 	case out.Reloaded:
-		fmt.Printf("reloaded, configuration %s runs\n", out.Hash)
+		fmt.Fprintf(stdout, "reloaded, configuration %s runs\n", out.Hash)
 	}
 	if !out.Reloaded {
 		return
@@ -280,15 +280,15 @@ func (e *editor) print(out edited, directors int) {
 	for _, p := range out.Peers {
 		switch {
 		case p.Error != "":
-			fmt.Printf("%s could not be compared: %s\n", p.Director, p.Error)
+			fmt.Fprintf(stdout, "%s could not be compared: %s\n", p.Director, p.Error)
 		case !p.Matches && p.Draining:
-			fmt.Printf("%s still drains it (weight %d in its file): make the same change there\n", p.Director, p.Weight)
+			fmt.Fprintf(stdout, "%s still drains it (weight %d in its file): make the same change there\n", p.Director, p.Weight)
 		case !p.Matches:
-			fmt.Printf("%s still has weight %d for it: make the same change there\n", p.Director, p.Weight)
+			fmt.Fprintf(stdout, "%s still has weight %d for it: make the same change there\n", p.Director, p.Weight)
 		}
 	}
 	if len(out.Peers) == 0 && directors > 1 {
-		fmt.Println("the other directors were not asked, as [pair] is off: make the same change there")
+		fmt.Fprintln(stdout, "the other directors were not asked, as [pair] is off: make the same change there")
 	}
 }
 

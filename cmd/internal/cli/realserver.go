@@ -200,7 +200,7 @@ func realPrint(f *realFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Print(text)
+			_, err = fmt.Fprint(stdout, text)
 			return err
 		},
 	}
