@@ -16,6 +16,7 @@ func TestConvert(t *testing.T) {
 		"testdata/ldirectord.cf": "testdata/want.toml",
 		"testdata/lexer.cf":      "testdata/lexer.toml",
 		"testdata/defaults.cf":   "testdata/defaults.toml",
+		"testdata/dialogues.cf":  "testdata/dialogues.toml",
 	} {
 		t.Run(file, func(t *testing.T) {
 			r, err := Convert(file, converttest.Env())
