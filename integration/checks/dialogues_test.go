@@ -73,9 +73,9 @@ func wantProbes(p *lvsdtest.Pair, checks [][4]string) {
 	}
 }
 
-// TestMariaDBDialogue: logins succeed and fail by their reasons, and forty probes, half of
-// them refused, do not make the server block the director, where five connections without
-// a login do.
+// TestMariaDBDialogue: logins succeed and fail by their reasons, and of forty probes, half of
+// them refused a login, none counts as an aborted connection, which would make the server
+// block the director.
 func TestMariaDBDialogue(t *testing.T) {
 	install, daemon := program(t, "/usr/bin/mariadb-install-db"), program(t, "/usr/sbin/mariadbd")
 	p := lvsdtest.NewPair(t, 1)
