@@ -464,15 +464,15 @@ func checkMarkProbes(root *reader.Table, services []Service) {
 			}
 		}
 	}
-	if len(paths) > ThroughMarkCount {
-		root.Errorf("virtual_service", "%d real servers are probed through the kernel, more than the %d marks that there are", len(paths), ThroughMarkCount)
+	if len(paths) > ProbeMarkCount {
+		root.Errorf("virtual_service", "%d real servers are probed through the kernel, more than the %d marks that there are", len(paths), ProbeMarkCount)
 	}
 	if !any {
 		return
 	}
 	for i, t := range root.Tables("virtual_service") {
-		if i < len(services) && services[i].FWMark-first < ThroughMarkCount && services[i].FWMark != 0 {
-			t.Errorf("fwmark", "%d is one of the marks of checks with through, %d to %d: choose another, or another [ipvs] through_marks", services[i].FWMark, first, first+ThroughMarkCount-1)
+		if i < len(services) && services[i].FWMark-first < ProbeMarkCount && services[i].FWMark != 0 {
+			t.Errorf("fwmark", "%d is one of the marks of checks with through, %d to %d: choose another, or another [ipvs] through_marks", services[i].FWMark, first, first+ProbeMarkCount-1)
 		}
 	}
 }

@@ -107,7 +107,7 @@ func buildIPVS(t, root *reader.Table) IPVS {
 		ResyncInterval: t.Duration("resync_interval"),
 		OnStop:         t.Str("on_stop"),
 		Foreign:        t.Str("foreign"),
-		ThroughMarks:   uint32(t.Int("through_marks")),
+		ProbeMarkBase:  uint32(t.Int("through_marks")),
 		Sync:           buildSync(t, root),
 	}
 }

@@ -51,7 +51,7 @@ func TestMinimal(t *testing.T) {
 		Global: Global{HTTPListen: "127.0.0.1:8112", ControlSocket: "/run/lvsd/control.sock", StateDir: "/var/lib/lvsd",
 			LogLevel: "info", LogFormat: "text", PerServerMetrics: true, WebhookFormat: "json", WebhookKinds: []string{}},
 		IPVS: IPVS{TimeoutTCP: 15 * time.Minute, TimeoutTCPFin: 2 * time.Minute, TimeoutUDP: 5 * time.Minute,
-			ManageSysctls: true, ResyncInterval: 10 * time.Second, OnStop: "keep", Foreign: "alarm", ThroughMarks: 0x6c760000},
+			ManageSysctls: true, ResyncInterval: 10 * time.Second, OnStop: "keep", Foreign: "alarm", ProbeMarkBase: 0x6c760000},
 		Checker: Checker{ExecParallel: 32},
 		Services: []Service{{
 			Name: "web", Address: addrPort("10.0.0.88:80"), Protocol: "tcp", Scheduler: "wlc", Forward: "dr",

@@ -115,13 +115,13 @@ type IPVS struct {
 	ResyncInterval time.Duration // 100ms to 1h
 	OnStop         string        // "keep" "remove"
 	Foreign        string        // "alarm" "remove" "ignore"
-	ThroughMarks   uint32        // the first of the ThroughMarks firewall marks of probes with Through
+	ProbeMarkBase  uint32        // the key through_marks: the first of the ProbeMarkCount firewall marks of probes with Through
 	Sync           *Sync         // nil = connections are not synchronised
 }
 
-// ThroughMarkCount is how many firewall marks are reserved for checks with Through:
+// ProbeMarkCount is how many firewall marks are reserved for checks with Through:
 // one for each real server that has such a check.
-const ThroughMarkCount = schema.ThroughMarkCount
+const ProbeMarkCount = schema.ProbeMarkCount
 
 // Sync is [ipvs.sync]: the directors synchronise their connections, so that these
 // survive a failover. Both run the sender and the receiver all the time.

@@ -49,12 +49,12 @@ func (k *livelyKernel) Apply(op Op) error {
 	}
 	now := k.Kernel.Table()
 	for key, s := range k.new {
-		least := min(k.old[key].Live(), s.Live())
+		least := min(k.old[key].Usable(), s.Usable())
 		if k.failed[key] {
 			least = min(least, 1)
 		}
-		if live := now[key].Live(); live < least {
-			k.t.Errorf("%s has %d live servers after %s, %d before and %d wanted", key, live, op, k.old[key].Live(), s.Live())
+		if live := now[key].Usable(); live < least {
+			k.t.Errorf("%s has %d live servers after %s, %d before and %d wanted", key, live, op, k.old[key].Usable(), s.Usable())
 		}
 	}
 	return err

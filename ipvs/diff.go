@@ -173,8 +173,8 @@ func diffService(ops []Op, have Service, there bool, want Service, owned map[net
 	return ops, entries
 }
 
-// reducesLive reports whether the write removes one live destination.
-func (o Op) reducesLive() bool {
+// reducesUsable reports whether the write makes one destination unusable.
+func (o Op) reducesUsable() bool {
 	switch o.Kind {
 	case EditDestination:
 		return o.FromDestination.Weight > 0 && o.Destination.Weight <= 0

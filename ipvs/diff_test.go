@@ -278,9 +278,9 @@ func differences(a, b Table) int {
 func checkPrefix(t *testing.T, seed uint64, old, end, now Table) {
 	t.Helper()
 	for k, s := range end {
-		least := min(old[k].Live(), s.Live())
-		if live := now[k].Live(); live < least {
-			t.Fatalf("seed %d: %s has %d live servers on the way, %d before and %d after", seed, k, live, old[k].Live(), s.Live())
+		least := min(old[k].Usable(), s.Usable())
+		if live := now[k].Usable(); live < least {
+			t.Fatalf("seed %d: %s has %d live servers on the way, %d before and %d after", seed, k, live, old[k].Usable(), s.Usable())
 		}
 	}
 }

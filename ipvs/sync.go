@@ -331,7 +331,7 @@ func (r *Reconciler) startSync(desired Desired) {
 	s := &r.sync
 	errs := append(s.errs, r.syncSettings(*desired.Sync))
 	if !r.owned.Sync() {
-		r.ownSync(true)
+		r.recordSyncOwner(true)
 	}
 	started := false
 	for _, start := range s.pending {
@@ -422,11 +422,11 @@ func (r *Reconciler) stopOurSync() {
 		r.syncFailed(err)
 		return
 	}
-	r.ownSync(false)
+	r.recordSyncOwner(false)
 }
 
-// ownSync saves in the ledger whether the daemons are ours.
-func (r *Reconciler) ownSync(ours bool) {
+// recordSyncOwner saves in the ledger whether the daemons are ours.
+func (r *Reconciler) recordSyncOwner(ours bool) {
 	r.owned = r.owned.Clone()
 	r.owned.SetSync(ours)
 	r.ledgerStale = true

@@ -364,8 +364,8 @@ func (s Service) sameSettings(o Service) bool {
 // Addresses returns the addresses of the destinations, in order.
 func (s Service) Addresses() []netip.AddrPort { return sortedAddrs(s.Destinations) }
 
-// Live returns the number of destinations with a weight above 0.
-func (s Service) Live() int {
+// Usable returns the number of destinations with a weight above 0.
+func (s Service) Usable() int {
 	n := 0
 	for _, d := range s.Destinations {
 		if d.Weight > 0 {

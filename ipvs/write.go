@@ -29,11 +29,11 @@ type batch struct {
 	// different: another such write counts as a failure.
 	again  bool
 	failed map[opID]OpError
-	// noService are services that do not exist, short those in which capacity
+	// noService are services that do not exist, incomplete those in which capacity
 	// could not be added, inConflict missing ones that may not be added yet.
-	noService, short, inConflict map[ServiceKey]bool
-	heldBack, written            bool
-	verify                       bool // something was written that is not in conflict
+	noService, incomplete, inConflict map[ServiceKey]bool
+	waiting, written                  bool
+	verify                            bool // something was written that is not in conflict
 }
 
 // write brings the kernel to the desired table and reports whether all of it is
@@ -49,7 +49,7 @@ func (r *Reconciler) write(desired Desired, again bool) bool {
 	}
 	r.saveLedger()
 	b := &batch{desired: desired, again: again, failed: map[opID]OpError{},
-		noService: map[ServiceKey]bool{}, short: map[ServiceKey]bool{}, inConflict: map[ServiceKey]bool{}}
+		noService: map[ServiceKey]bool{}, incomplete: map[ServiceKey]bool{}, inConflict: map[ServiceKey]bool{}}
 	complete := r.applyBatch(b, r.withPriming(ops, desired))
 	r.updateFailures(b, complete)
 	if b.written {
@@ -64,7 +64,7 @@ func (r *Reconciler) write(desired Desired, again bool) bool {
 			r.saveLedger()
 		}
 	}
-	return complete && !b.heldBack && len(b.failed) == 0
+	return complete && !b.waiting && len(b.failed) == 0
 }
 
 // drain returns the desired state with the draining destinations in its table.
@@ -89,8 +89,8 @@ func (r *Reconciler) applyBatch(b *batch, ops []Op) (complete bool) {
 			continue
 		case b.inConflict[op.Service.Key]:
 			continue
-		case b.holdsBack(op, r.known.table):
-			b.heldBack = true
+		case b.mustWait(op, r.known.table):
+			b.waiting = true
 			if e, before := r.failing[op.id()]; before {
 				b.failed[op.id()] = e
 			}
@@ -103,13 +103,13 @@ func (r *Reconciler) applyBatch(b *batch, ops []Op) (complete bool) {
 	return true
 }
 
-// holdsBack reports whether a write must wait for others that failed: a destination
-// of a service that does not exist, or the removal of the last live destination
+// mustWait reports whether a write must wait for others that failed: a destination
+// of a service that does not exist, or the removal of the last usable destination
 // while its replacements could not be written.
-func (b *batch) holdsBack(op Op, known Table) bool {
+func (b *batch) mustWait(op Op, known Table) bool {
 	k := op.Service.Key
 	return b.noService[k] ||
-		b.short[k] && op.reducesLive() && known[k].Live() <= 1 && b.desired.Table[k].Live() > 0
+		b.incomplete[k] && op.reducesUsable() && known[k].Usable() <= 1 && b.desired.Table[k].Usable() > 0
 }
 
 // applyOne does one write, records its result and returns its error.
@@ -219,7 +219,7 @@ func (r *Reconciler) writeFailed(b *batch, op Op, err error) error {
 		// Another process deleted it: read, which reports that, then repair.
 		r.known.valid = false
 		if !b.again {
-			b.noService[op.Service.Key], b.heldBack = true, true
+			b.noService[op.Service.Key], b.waiting = true, true
 			return err
 		}
 	}
@@ -227,7 +227,7 @@ func (r *Reconciler) writeFailed(b *batch, op Op, err error) error {
 	case AddService:
 		b.noService[op.Service.Key] = true
 	case AddDestination, EditDestination:
-		b.short[op.Service.Key] = true
+		b.incomplete[op.Service.Key] = true
 	}
 	r.recordFailure(b, op, err)
 	return err

@@ -118,7 +118,7 @@ type published struct {
 
 // counters change with every packet and may be read at any time.
 type counters struct {
-	sent, received, announced, restored, mismatched, unproven atomic.Uint64
+	sent, received, announced, restored, mismatched, unauthenticated atomic.Uint64
 
 	lastAdvert atomic.Int64 // Unix time in ns; 0: never
 	interval   atomic.Int64 // our advert interval, in ns

@@ -98,7 +98,7 @@ func TestTakeoverInstant(t *testing.T) {
 		if hasVIP(h) {
 			t.Error("the address outlives the election")
 		}
-		if s := e.Status(); s.State != Init || s.Holding {
+		if s := e.Status(); s.State != Init || s.HasVIPs {
 			t.Errorf("%+v", s)
 		}
 		if len(lag) == 0 || slices.Max(lag) != 0 {
@@ -262,13 +262,13 @@ func TestSlowKernelDelaysNoAdvert(t *testing.T) {
 		stop := running(t, e)
 		time.Sleep(downInterval(100, time.Second) + 10*time.Second + 500*time.Millisecond)
 		synctest.Wait()
-		if s := e.Status(); s.AdvertsSent != 11 || s.Holding || s.Announcements != 0 {
-			t.Errorf("%d adverts, holding %v, %d announcements", s.AdvertsSent, s.Holding, s.Announcements)
+		if s := e.Status(); s.AdvertsSent != 11 || s.HasVIPs || s.Announcements != 0 {
+			t.Errorf("%d adverts, holding %v, %d announcements", s.AdvertsSent, s.HasVIPs, s.Announcements)
 		}
 		close(h.slow)
 		synctest.Wait()
-		if s := e.Status(); !s.Holding || s.Announcements != 2 {
-			t.Errorf("holding %v, %d announcements", s.Holding, s.Announcements)
+		if s := e.Status(); !s.HasVIPs || s.Announcements != 2 {
+			t.Errorf("holding %v, %d announcements", s.HasVIPs, s.Announcements)
 		}
 		stop()
 	})
@@ -308,8 +308,8 @@ func TestLeftoverAddress(t *testing.T) {
 		e := h.engine(t, r.options())
 		stop := running(t, e)
 		synctest.Wait()
-		if s := e.Status(); s.State != Backup || !s.Holding {
-			t.Errorf("%v, holding %v", s.State, s.Holding)
+		if s := e.Status(); s.State != Backup || !s.HasVIPs {
+			t.Errorf("%v, holding %v", s.State, s.HasVIPs)
 		}
 		for range 50 {
 			time.Sleep(100 * time.Millisecond)
@@ -329,7 +329,7 @@ func TestLeftoverAddress(t *testing.T) {
 		synctest.Wait()
 		l.script(lb2, advertOf(1))
 		synctest.Wait()
-		if hasVIP(h) || e.Status().Holding {
+		if hasVIP(h) || e.Status().HasVIPs {
 			t.Error("kept although there is a master")
 		}
 	})
@@ -354,7 +354,7 @@ func TestAddressFailureIsVisible(t *testing.T) {
 		h.fail(&h.failAdd, nil)
 		time.Sleep(retryAfter + downInterval(100, time.Second))
 		synctest.Wait()
-		if s := e.Status(); s.State != Master || !s.Holding || s.Alarm != "" {
+		if s := e.Status(); s.State != Master || !s.HasVIPs || s.Alarm != "" {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -61,10 +61,10 @@ func TestKernelPair(t *testing.T) {
 			t.Errorf("packets to %s: %s", to, out)
 		}
 	}
-	if st := d1.status(); st.State != Master || !st.Holding || st.AdvertsSent == 0 || st.Announcements < 4 {
+	if st := d1.status(); st.State != Master || !st.HasVIPs || st.AdvertsSent == 0 || st.Announcements < 4 {
 		t.Errorf("%+v", st)
 	}
-	if st := d2.status(); st.State != Backup || st.Master != lb1 || st.MasterPriority != 200 || st.Holding || st.AdvertsReceived == 0 {
+	if st := d2.status(); st.State != Backup || st.Master != lb1 || st.MasterPriority != 200 || st.HasVIPs || st.AdvertsReceived == 0 {
 		t.Errorf("%+v", st)
 	}
 

@@ -54,8 +54,8 @@ func TestRoutesMoveAlong(t *testing.T) {
 		h.set(func(*link.State) {})
 		synctest.Wait()
 		a, _ = h.moved()
-		if s := e.Status(); s.State != Fault || s.Reason != ReasonAddressFailed || s.Holding || !a.Empty() {
-			t.Errorf("%v, %s, holding %v, %+v", s.State, s.Reason, s.Holding, a)
+		if s := e.Status(); s.State != Fault || s.Reason != ReasonAddressFailed || s.HasVIPs || !a.Empty() {
+			t.Errorf("%v, %s, holding %v, %+v", s.State, s.Reason, s.HasVIPs, a)
 		}
 		h.fail(&h.failMove, nil)
 		time.Sleep(10 * time.Second)

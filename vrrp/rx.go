@@ -111,7 +111,7 @@ func (e *Engine) verify(now time.Time, h Header, message []byte, rules *Rules) D
 		}
 		t.peers[h.Source] = peer
 	case keys.Permissive():
-		e.counters.unproven.Add(1)
+		e.counters.unauthenticated.Add(1)
 		if missed, ok := e.limiter.allowLog(now, drop); ok {
 			e.log.Warn("advert accepted without a valid proof, as authentication is permissive", "peer", h.Source,
 				"reason", drop.String(), "field", explain(drop, h, message, rules), "unlogged", missed)

@@ -265,7 +265,7 @@ type Status struct {
 
 	Tracked []Tracked // tracked objects that have an effect, by name
 
-	Holding   bool           // at least one address is on the interface
+	HasVIPs   bool           // at least one address is on the interface
 	Addresses []netip.Prefix // addresses on the interface
 
 	Configured []netip.Prefix // all addresses of a master

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// ThroughMarkCount is how many firewall marks are reserved for checks with through:
+// ProbeMarkCount is how many firewall marks are reserved for checks with through:
 // one for each real server that has such a check.
-const ThroughMarkCount = 1 << 16
+const ProbeMarkCount = 1 << 16
 
 // Defaults of [global] that commands use without a configuration file.
 const (
@@ -167,7 +167,7 @@ var IPVSTable = newTable("ipvs",
 	Key{Name: "resync_interval", Kind: Duration, Default: 10 * time.Second, PerDirector: true, Min: int64(100 * time.Millisecond), Max: int64(time.Hour)},
 	Key{Name: "on_stop", Kind: String, Default: "keep", PerDirector: true, Choices: []string{"keep", "remove"}},
 	Key{Name: "foreign", Kind: String, Default: "alarm", PerDirector: true, Choices: []string{"alarm", "remove", "ignore"}},
-	Key{Name: "through_marks", Kind: Int, Default: int64(0x6c760000), Min: 1, Max: math.MaxUint32 - ThroughMarkCount + 1},
+	Key{Name: "through_marks", Kind: Int, Default: int64(0x6c760000), Min: 1, Max: math.MaxUint32 - ProbeMarkCount + 1},
 	Key{Name: "sync", Kind: SubTable, Table: SyncTable, Computed: "none"},
 )
 

@@ -206,8 +206,8 @@ func (s *scanner) reportFlaw(flaw, key string, at Position) {
 	}
 }
 
-// charge accounts for one key or value.
-func (s *scanner) charge(cost int) {
+// addCost accounts for one key or value.
+func (s *scanner) addCost(cost int) {
 	if s.cost += cost; s.cost > maxCost {
 		s.exceed("too many keys and values for a configuration: split the file or generate less")
 	}
@@ -281,7 +281,7 @@ func (s *scanner) tableHeader(root *Node) (*Node, scope) {
 		s.addToSection(offset)
 	}
 	if array {
-		s.charge(valueCost)
+		s.addCost(valueCost)
 		element := &Node{Key: start, Value: start}
 		n.header = true
 		n.Items = append(n.Items, element)
@@ -323,7 +323,7 @@ func (s *scanner) dottedKey(table *Node, in scope, end byte) (parent *Node, name
 			s.exceed("nested deeper than %d levels", maxDepth)
 			return table, name, at, in
 		}
-		s.charge(keyCost + in.path + in.depth*partCost)
+		s.addCost(keyCost + in.path + in.depth*partCost)
 		s.skipBlanks()
 		if s.peek() != '.' {
 			return table, name, at, in
@@ -361,7 +361,7 @@ func (s *scanner) keyPart(end byte) string {
 // value reads one value and records the positions of it and of what is in it.
 func (s *scanner) value(n *Node, in scope) {
 	n.Value = s.position()
-	s.charge(valueCost)
+	s.addCost(valueCost)
 	switch c := s.peek(); c {
 	case '"', '\'':
 		s.quotedString(c)

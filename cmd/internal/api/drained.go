@@ -18,10 +18,10 @@ type Drained struct {
 	Drained bool `json:"drained"`
 	// Since is when the drain began; zero for a server removed from the file.
 	Since time.Time `json:"since,omitzero"`
-	// Left is the number of connections, flows and templates that are waited for.
-	Left int `json:"left"`
-	// Waits says what prevents completion, as text.
-	Waits []string `json:"waits"`
+	// Remaining is the number of connections, flows and templates that are waited for.
+	Remaining int `json:"left"`
+	// WaitReasons says what prevents completion, as text.
+	WaitReasons []string `json:"waits"`
 	// Unknown are directors that did not report the state of the server: the drain does
 	// not wait for them.
 	Unknown   []string        `json:"unknown"`
@@ -46,7 +46,7 @@ type DirectorDrain struct {
 // connections. Before is the previous result, or zero: a server removed from the file
 // is drained when it has disappeared. The error says that the server is not draining.
 func JudgeDrain(s Status, peers []PeerDrain, service, real string, all bool, before Drained) (Drained, error) {
-	out := Drained{Service: service, RealServer: real, Waits: []string{}, Unknown: []string{}, Directors: []DirectorDrain{}}
+	out := Drained{Service: service, RealServer: real, WaitReasons: []string{}, Unknown: []string{}, Directors: []DirectorDrain{}}
 	svc, rs := s.find(service, real)
 	if svc == nil {
 		return out, fmt.Errorf("there is no service %q; there are: %s", service, strings.Join(s.serviceNames(), ", "))
@@ -58,22 +58,22 @@ func JudgeDrain(s Status, peers []PeerDrain, service, real string, all bool, bef
 		return out, fmt.Errorf("%s of %s is not draining (%s): lvsd drain %s %s, on both directors", real, service, rs.Why, service, real)
 	}
 	out.Since = drainSince(*rs)
-	holds := s.holds(*svc)
+	holds := s.hasVIP(*svc)
 	kind := counting{all: all || svc.Protocol == "udp" || svc.Protocol == "fwmark", udp: svc.Protocol == "udp"}
 	out.add(kind, DirectorDrain{Director: s.Director, Weight: rs.Weight, Active: rs.Active, Inactive: rs.Inactive, Persistent: rs.Persistent, Counted: true})
 	for _, p := range peers {
 		switch d := p.Drain; {
 		case d == nil:
 			out.Unknown = append(out.Unknown, fmt.Sprintf("%s does not say how it stands to the server: %s", p.Director, p.Error))
-		case !d.Known:
+		case !d.Found:
 			// The server is not configured there.
 		case !d.Draining:
-			out.Waits = append(out.Waits, fmt.Sprintf("%s would use it: weight %d in its file, reload it there, too", p.Director, d.Configured))
+			out.WaitReasons = append(out.WaitReasons, fmt.Sprintf("%s would use it: weight %d in its file, reload it there, too", p.Director, d.Configured))
 		default:
 			out.add(kind, DirectorDrain{Director: p.Director, Weight: d.Weight, Active: d.Active, Inactive: d.Inactive, Persistent: d.Persistent, Counted: !holds})
 		}
 	}
-	out.Drained = len(out.Waits) == 0
+	out.Drained = len(out.WaitReasons) == 0
 	return out, nil
 }
 
@@ -92,11 +92,11 @@ func (d *Drained) add(k counting, director DirectorDrain) {
 		if n == 0 {
 			return
 		}
-		d.Left += int(n)
-		d.Waits = append(d.Waits, fmt.Sprintf("%s has %s", director.Director, count(n, one, more)))
+		d.Remaining += int(n)
+		d.WaitReasons = append(d.WaitReasons, fmt.Sprintf("%s has %s", director.Director, count(n, one, more)))
 	}
 	if w := director.Weight; w != nil && *w > 0 {
-		d.Waits = append(d.Waits, fmt.Sprintf("the kernel of %s still has weight %d", director.Director, *w))
+		d.WaitReasons = append(d.WaitReasons, fmt.Sprintf("the kernel of %s still has weight %d", director.Director, *w))
 	}
 	wait(director.Active, "active connection", "active connections")
 	switch {
@@ -122,11 +122,11 @@ func (d Drained) leave(s Status, before Drained) (Drained, error) {
 	for _, l := range s.IPVS.Draining {
 		if l.Service == d.Service && l.RealServer == d.RealServer {
 			d.Since = l.Since
-			if l.Left != nil {
-				d.Left = *l.Left
+			if l.Remaining != nil {
+				d.Remaining = *l.Remaining
 			}
-			d.Waits = append(d.Waits, fmt.Sprintf("%s has %s; it left the file, and is removed at %s at the latest", s.Director,
-				count(uint32(d.Left), "connection", "connections"), l.Deadline.Local().Format(time.TimeOnly)))
+			d.WaitReasons = append(d.WaitReasons, fmt.Sprintf("%s has %s; it left the file, and is removed at %s at the latest", s.Director,
+				count(uint32(d.Remaining), "connection", "connections"), l.Deadline.Local().Format(time.TimeOnly)))
 			return d, nil
 		}
 	}
@@ -179,16 +179,16 @@ func (s Status) serviceNames() []string {
 	return names
 }
 
-// holds reports whether a service's address is on this director, so that all packets
+// hasVIP reports whether a service's address is on this director, so that all packets
 // of its connections pass here.
-func (s Status) holds(svc ServiceStatus) bool {
+func (s Status) hasVIP(svc ServiceStatus) bool {
 	address, err := netip.ParseAddrPort(svc.Address)
 	if err != nil {
 		return false
 	}
 	for _, e := range s.VRRP {
 		for _, p := range e.Addresses {
-			if e.Holding && p.Addr() == address.Addr() {
+			if e.HasVIPs && p.Addr() == address.Addr() {
 				return true
 			}
 		}

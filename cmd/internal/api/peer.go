@@ -24,7 +24,7 @@ type PeerStatus struct {
 	ConfigHash    string    `json:"config_hash,omitempty"`
 	Started       time.Time `json:"started,omitzero"`
 	Ready         bool      `json:"ready"`           // it could take over at once
-	Waits         string    `json:"waits,omitempty"` // otherwise what it waits for
+	WaitReason    string    `json:"waits,omitempty"` // otherwise what it waits for
 	Problems      []string  `json:"problems"`        // the first problems of its own status
 	ProblemCount  int       `json:"problem_count"`
 	ConfigMatches bool      `json:"config_matches"`
@@ -46,14 +46,14 @@ type PeerInstance struct {
 	Since        time.Time `json:"since"`
 	Detail       string    `json:"detail,omitempty"`
 	Priority     uint8     `json:"priority"`
-	Holding      bool      `json:"holding"`
+	HasVIPs      bool      `json:"holding"`
 	Standby      bool      `json:"held"` // on standby after a handover
 	StandbyUntil time.Time `json:"held_until,omitzero"`
 }
 
 // PeerConnections are the entries of the other director's connection table.
 type PeerConnections struct {
-	Own    int `json:"own"`
+	Local  int `json:"own"`
 	Synced int `json:"synced"`
 }
 
@@ -62,15 +62,15 @@ type PeerConnections struct {
 type PeerHealthDifference struct {
 	Service    string     `json:"service"`
 	RealServer string     `json:"real_server"`
-	Own        PeerHealth `json:"own"`
+	Local      PeerHealth `json:"own"`
 	Peer       PeerHealth `json:"peer"`
 }
 
 // PeerHealth is the health as one of them sees it.
 type PeerHealth struct {
-	Verdict string `json:"verdict"`
-	Weight  int    `json:"weight"`
-	Why     string `json:"why,omitempty"`
+	Health string `json:"verdict"`
+	Weight int    `json:"weight"`
+	Why    string `json:"why,omitempty"`
 }
 
 // PeerDrain is the state of a real server on another director, or why it is unknown.

@@ -18,11 +18,11 @@ type Status struct {
 	Healthy  bool         `json:"healthy"`
 	Problems []string     `json:"problems"`
 	Config   ConfigStatus `json:"config"`
-	// Waits is what this director waits for before it preempts a live master; empty when
+	// WaitReason is what this director waits for before it preempts a live master; empty when
 	// it is ready.
-	Waits string           `json:"waits,omitempty"`
-	Peers []PeerStatus     `json:"peers"`
-	VRRP  []InstanceStatus `json:"vrrp"`
+	WaitReason string           `json:"waits,omitempty"`
+	Peers      []PeerStatus     `json:"peers"`
+	VRRP       []InstanceStatus `json:"vrrp"`
 	// Guard is the guard against mass failure; nil when it is off.
 	Guard    *GuardStatus    `json:"guard,omitempty"`
 	Services []ServiceStatus `json:"virtual_services"`
@@ -53,9 +53,9 @@ type InstanceStatus struct {
 	Priority       uint8     `json:"priority"`
 	Master         string    `json:"master,omitempty"` // address of the master whose adverts are received
 	MasterPriority uint8     `json:"master_priority,omitempty"`
-	// Waits is why a backup does not preempt a live master yet.
-	Waits string `json:"waits,omitempty"`
-	// Standby: this director is on standby after a handover, until HeldUntil or, where that
+	// WaitReason is why a backup does not preempt a live master yet.
+	WaitReason string `json:"waits,omitempty"`
+	// Standby: this director is on standby after a handover, until StandbyUntil or, where that
 	// is zero, until a command ends it.
 	Standby      bool      `json:"held"`
 	StandbyUntil time.Time `json:"held_until,omitzero"`
@@ -63,7 +63,7 @@ type InstanceStatus struct {
 	Tracked   []TrackedStatus `json:"tracked,omitempty"`
 	Contested bool            `json:"contested"`
 	Alarm     string          `json:"alarm,omitempty"` // current fault
-	Holding   bool            `json:"holding"`         // the addresses are on the interface
+	HasVIPs   bool            `json:"holding"`         // the addresses are on the interface
 	Addresses []netip.Prefix  `json:"addresses"`
 }
 
@@ -126,7 +126,7 @@ type RealServerStatus struct {
 	Forward string `json:"forward"`
 	// Weight is what the kernel has; nil where the kernel has no such server.
 	Weight     *int      `json:"weight"`
-	Wanted     int       `json:"wanted_weight"`
+	Desired    int       `json:"wanted_weight"`
 	Configured int       `json:"configured_weight"`
 	Verdict    string    `json:"verdict"` // up, down, unknown
 	Since      time.Time `json:"since,omitzero"`
@@ -218,6 +218,6 @@ type DrainingStatus struct {
 	RealServer string    `json:"real_server"`
 	Since      time.Time `json:"since"`
 	Deadline   time.Time `json:"deadline"`
-	// Left are its connections and templates; nil: not counted yet.
-	Left *int `json:"connections_left"`
+	// Remaining are its connections and templates; nil: not counted yet.
+	Remaining *int `json:"connections_left"`
 }

@@ -118,7 +118,7 @@ func (w *drainWait) poll(ctx context.Context, before api.Drained) (api.Drained, 
 
 // report prints changes: on a terminal on one line, otherwise line by line.
 func (w *drainWait) report(d api.Drained) error {
-	text := strings.Join(append(append([]string{}, d.Waits...), d.Unknown...), "; ")
+	text := strings.Join(append(append([]string{}, d.WaitReasons...), d.Unknown...), "; ")
 	if d.Drained {
 		text = strings.Join(append([]string{fmt.Sprintf("drained after %v", time.Since(w.begun).Round(time.Second))}, d.Unknown...), "; ")
 	}

@@ -250,7 +250,7 @@ func comparePeers(ctx context.Context, client *api.Client, service, server strin
 	}
 	for _, p := range peers {
 		x := editedPeer{Director: p.Director, Error: p.Error}
-		if d := p.Drain; d != nil && d.Known {
+		if d := p.Drain; d != nil && d.Found {
 			x.Weight, x.Draining = d.Configured, d.Draining
 			x.Matches = d.Configured == own.Configured && d.Draining == own.Draining
 		} else if x.Error == "" {

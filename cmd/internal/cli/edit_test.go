@@ -129,7 +129,7 @@ func (d *fakeDaemon) ran(t *testing.T, line string) (code int, out, errOut strin
 // director named that has another value.
 func TestDrainAndUndrain(t *testing.T) {
 	d := newFakeDaemon(t)
-	d.peers = []api.PeerDrain{{Director: "lb2", Drain: &peers.Drain{Known: true, Configured: 2}}}
+	d.peers = []api.PeerDrain{{Director: "lb2", Drain: &peers.Drain{Found: true, Configured: 2}}}
 	drained := strings.Replace(editedFile, "weight = 2 }", "weight = 2, drain = true }", 1)
 	code, out, errOut := d.ran(t, "drain web 10.0.0.9:80 --dry-run")
 	diff := "--- " + d.file + "\n+++ " + d.file + "\n@@ -14,5 +14,5 @@\n" +

@@ -110,7 +110,7 @@ func probesOf(c *config.Config, args []string) ([]oneProbe, error) {
 
 func (p oneProbe) run(ctx context.Context, daemon *api.Client) ([]api.ProbeReport, error) {
 	if p.through {
-		return p.runThrough(ctx, daemon), nil
+		return p.runMarkProbes(ctx, daemon), nil
 	}
 	t, err := probe.Once(ctx, p.check)
 	if err != nil {
@@ -122,8 +122,8 @@ func (p oneProbe) run(ctx context.Context, daemon *api.Client) ([]api.ProbeRepor
 	return []api.ProbeReport{api.NewProbeReport(p.id, p.check, t)}, nil
 }
 
-// runThrough makes the daemon run checks through the kernel.
-func (p oneProbe) runThrough(ctx context.Context, daemon *api.Client) []api.ProbeReport {
+// runMarkProbes makes the daemon run checks through the kernel.
+func (p oneProbe) runMarkProbes(ctx context.Context, daemon *api.Client) []api.ProbeReport {
 	all, err := daemon.RunMarkProbes(ctx, p.id)
 	left := "its path through the kernel is the daemon's to lay: "
 	switch {

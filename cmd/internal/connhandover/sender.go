@@ -69,7 +69,7 @@ func (h *Handover) vips(resigning map[string]bool) (staying map[netip.Addr]bool,
 	for _, i := range h.deps.Instances() {
 		switch {
 		case i.Status.State != vrrp.Master:
-			leaving = leaving || i.Status.Holding
+			leaving = leaving || i.Status.HasVIPs
 		case resigning[i.Name]:
 			leaving = true
 		default:

@@ -94,7 +94,7 @@ func (r *addressRecord) sweep(next []persist.Instance) {
 	last, err := r.state.LoadAddresses()
 	if err == nil {
 		var removed []RemovedAddress
-		removed, err = removeAll(abandoned(last.Instances, next))
+		removed, err = removeAll(noLongerConfigured(last.Instances, next))
 		for _, a := range removed {
 			r.log.Warn("an earlier run left an address that no VRRP instance has any more: removed", "vrrp", a.VRRP, "address", a.Address, "interface", a.Interface)
 		}
@@ -123,9 +123,9 @@ func routerOf(e persist.Instance) virtualRouter {
 	return virtualRouter{e.Interface, e.VRID, len(e.Addresses) > 0 && e.Addresses[0].Addr().Is6()}
 }
 
-// abandoned returns the part of the last record that the next one lacks. The
+// noLongerConfigured returns the part of the last record that the next one lacks. The
 // macvlan of a virtual router that both have is left to its instance.
-func abandoned(last, next []persist.Instance) (all []persist.Instance) {
+func noLongerConfigured(last, next []persist.Instance) (all []persist.Instance) {
 	type location struct {
 		iface string
 		addr  netip.Addr

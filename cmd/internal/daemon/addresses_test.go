@@ -41,7 +41,7 @@ func TestAbandoned(t *testing.T) {
 		"the address moved":      {[]persist.Instance{election("web", "eth2", 51, "10.0.0.88/32")}, []persist.Instance{election("web", "eth2", 51, "10.0.0.88/32")}},
 		"its routes are others'": {[]persist.Instance{along(election("web", "eth0", 51, "10.0.0.88/32"))}, nil},
 	} {
-		if d := cmp.Diff(c.want, abandoned(c.last, next), cmpopts.EquateEmpty(), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+		if d := cmp.Diff(c.want, noLongerConfigured(c.last, next), cmpopts.EquateEmpty(), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 			t.Errorf("%s:\n%s", name, d)
 		}
 	}

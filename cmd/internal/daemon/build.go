@@ -100,7 +100,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 	m.WatchOrigins(d.reconciler.ConnectionOrigins)
 	m.Count(metrics.EventsDropped, d.journal.Dropped)
 	m.WatchPeers(d.peers)
-	m.WatchArrivals(d.listener.Received)
+	m.WatchReceivedSync(d.listener.Received)
 	m.Count(metrics.NotifyFailures, d.notifier.Failures)
 	if err = d.director.Prepare(c); err != nil {
 		return nil, err

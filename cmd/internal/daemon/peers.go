@@ -21,7 +21,7 @@ import (
 func (d *Daemon) newExchange() *peers.Exchange {
 	return peers.New(peers.Options{
 		Log:        d.log.Logger,
-		LocalState: func() peers.State { return d.server.Own(d.knownConnections) },
+		LocalState: func() peers.State { return d.server.PeerState(d.knownConnections) },
 		Drain:      func(ctx context.Context, service, real string) peers.Drain { return d.server.Drain(ctx, service, real) },
 		Wake:       func() { d.director.Wake() },
 		OnChange:   d.peerChanged,
@@ -37,7 +37,7 @@ func (p peerView) OwnConnections() int { return int(p.d.connections.Load()) }
 func (p peerView) Peers() []decision.Peer {
 	var all []decision.Peer
 	for _, q := range p.d.peers.Peers() {
-		peer := decision.Peer{Name: q.Name, Up: q.Up, Error: q.Error, Waits: q.State.Waits, Connections: -1, Instances: map[string]decision.PeerInstance{}}
+		peer := decision.Peer{Name: q.Name, Up: q.Up, Error: q.Error, WaitReason: q.State.WaitReason, Connections: -1, Instances: map[string]decision.PeerInstance{}}
 		if c := q.State.Connections; c != nil {
 			peer.Connections = c.Total()
 		}
@@ -62,7 +62,7 @@ func (d *Daemon) knownConnections() *peers.Connections {
 		d.connections.Store(-1)
 		return nil
 	}
-	known := &peers.Connections{Own: origins.Own, Synced: origins.Synced}
+	known := &peers.Connections{Local: origins.Own, Synced: origins.Synced}
 	d.connections.Store(int64(known.Total()))
 	return known
 }

@@ -6,23 +6,23 @@ import (
 	"lvsd/checker"
 )
 
-// Flap damping: from the second failure on, a server is held down for firstHold after the
-// checks report up; each further failure doubles that, up to longestHold. After calmAfter
+// Flap damping: from the second failure on, a server is held down for minHoldDown after the
+// checks report up; each further failure doubles that, up to maxHoldDown. After flapReset
 // without a failure the count starts again.
 const (
-	firstHold   = 30 * time.Second
-	longestHold = 10 * time.Minute
-	calmAfter   = 10 * time.Minute
+	minHoldDown = 30 * time.Second
+	maxHoldDown = 10 * time.Minute
+	flapReset   = 10 * time.Minute
 )
 
 // flaps counts a server's failures. The zero value has none.
 type flaps struct {
 	verdict checker.Verdict
-	// falls counts the changes from up to down since the last calm.
+	// falls counts the changes from up to down since the last reset.
 	falls int
-	// until is when the server is no longer held down, calm when its falls are
+	// until is when the server is no longer held down, resetAt when its falls are
 	// forgotten.
-	until, calm time.Time
+	until, resetAt time.Time
 }
 
 // observe records a health.
@@ -34,33 +34,33 @@ func (f flaps) observe(v checker.Verdict, now time.Time) flaps {
 	f.verdict = v
 	switch {
 	case v == checker.Down && was == checker.Up:
-		if !f.calm.IsZero() && !now.Before(f.calm) {
+		if !f.resetAt.IsZero() && !now.Before(f.resetAt) {
 			f.falls = 0
 		}
 		f.falls++
-		f.until, f.calm = time.Time{}, time.Time{}
+		f.until, f.resetAt = time.Time{}, time.Time{}
 	case v == checker.Up && was == checker.Down:
-		f.until = now.Add(f.hold())
-		f.calm = f.until.Add(calmAfter)
+		f.until = now.Add(f.holdDown())
+		f.resetAt = f.until.Add(flapReset)
 	}
 	return f
 }
 
-// hold is how long the server is held down after its next return.
-func (f flaps) hold() time.Duration {
+// holdDown is how long the server is held down after its next return.
+func (f flaps) holdDown() time.Duration {
 	if f.falls < 2 {
 		return 0
 	}
-	hold := firstHold
+	hold := minHoldDown
 	for range f.falls - 2 {
-		if hold *= 2; hold >= longestHold {
-			return longestHold
+		if hold *= 2; hold >= maxHoldDown {
+			return maxHoldDown
 		}
 	}
 	return hold
 }
 
-// held reports whether a server that is up is held down.
-func (f flaps) held(now time.Time) bool {
+// heldDown reports whether a server that is up is held down.
+func (f flaps) heldDown(now time.Time) bool {
 	return f.verdict == checker.Up && now.Before(f.until)
 }

@@ -16,25 +16,25 @@ func TestHeldDownLongerEachTime(t *testing.T) {
 		f = f.observe(checker.Down, now)
 		now = now.Add(time.Hour) // however long it is down
 		f = f.observe(checker.Up, now)
-		if f.until != now.Add(want) || f.held(now) != (want > 0) || want > 0 && !f.held(f.until.Add(-1)) || f.held(f.until) {
+		if f.until != now.Add(want) || f.heldDown(now) != (want > 0) || want > 0 && !f.heldDown(f.until.Add(-1)) || f.heldDown(f.until) {
 			t.Errorf("fall %d: held for %v, want %v", i+1, f.until.Sub(now), want)
 		}
 		now = f.until
 	}
 	// Calm, but not long enough; then forgiven.
-	f = f.observe(checker.Down, now.Add(calmAfter-1)).observe(checker.Up, now.Add(calmAfter))
-	if f.hold() != longestHold {
-		t.Errorf("held for %v", f.hold())
+	f = f.observe(checker.Down, now.Add(flapReset-1)).observe(checker.Up, now.Add(flapReset))
+	if f.holdDown() != maxHoldDown {
+		t.Errorf("held for %v", f.holdDown())
 	}
-	now = f.until.Add(calmAfter)
+	now = f.until.Add(flapReset)
 	f = f.observe(checker.Down, now).observe(checker.Up, now.Add(1))
-	if f.held(now.Add(1)) || f.falls != 1 {
-		t.Errorf("after calm: %+v", f)
+	if f.heldDown(now.Add(1)) || f.falls != 1 {
+		t.Errorf("after the reset: %+v", f)
 	}
 }
 
 // TestDampingIsBounded: whatever a server does, it is never held longer than
-// longestHold after it last came back, and never while it is down.
+// maxHoldDown after it last came back, and never while it is down.
 func TestDampingIsBounded(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 300 {
@@ -47,7 +47,7 @@ func TestDampingIsBounded(t *testing.T) {
 			if f.verdict == checker.Up && was == checker.Down {
 				back = now
 			}
-			if f.held(back.Add(longestHold)) || f.verdict != checker.Up && f.held(now) {
+			if f.heldDown(back.Add(maxHoldDown)) || f.verdict != checker.Up && f.heldDown(now) {
 				t.Fatalf("%+v, back since %v, now %v", f, back, now)
 			}
 		}
@@ -67,11 +67,11 @@ func TestDampingAsACause(t *testing.T) {
 	}
 	w.weights(0, 0, 3)
 	s := w.plan.Services[0].Servers[0]
-	if s.Why().Kind != CauseDamping || s.Verdict != checker.Up || w.plan.Next != w.in.Now.Add(firstHold) {
+	if s.Why().Kind != CauseDamping || s.Verdict != checker.Up || w.plan.Next != w.in.Now.Add(minHoldDown) {
 		t.Errorf("%+v, next %v", s.Why(), w.plan.Next)
 	}
 	w.in.Config = servers(2, 5, func(s *config.Service) { s.FlapDamping = true })
-	w.weights(firstHold-1, 0, 5) // a reload keeps it
+	w.weights(minHoldDown-1, 0, 5) // a reload keeps it
 	w.weights(1, 5, 5)
 }
 

@@ -54,9 +54,9 @@ type RealServer struct {
 	Configured int
 	// Weight is the effective one: the lowest of all causes.
 	Weight int
-	// Listed: the desired table has the server. A failed server of a service with
+	// InTable: the desired table has the server. A failed server of a service with
 	// on_failure = "remove" is left out.
-	Listed bool
+	InTable bool
 	// DrainUntil is when a configured drain ends by itself; zero: it does not.
 	DrainUntil time.Time
 	// Verdict is the checks' own, before guard and panic mode.
@@ -199,7 +199,7 @@ func (d *decider) evaluate(svc config.Service, rs config.RealServer, before *Rea
 		return s
 	}
 	s.plan.flaps = s.plan.flaps.observe(s.verdict, d.Now)
-	if s.damped = s.plan.flaps.held(d.Now); s.damped {
+	if s.damped = s.plan.flaps.heldDown(d.Now); s.damped {
 		d.wakeAt(s.plan.flaps.until)
 	}
 	return s
@@ -278,7 +278,7 @@ func (s RealServer) savedReason() string {
 func (s *evaluation) downReason() string {
 	if s.damped {
 		f := s.plan.flaps
-		return fmt.Sprintf("it failed %d times lately: held down for %v after it came back", f.falls, f.hold())
+		return fmt.Sprintf("it failed %d times lately: held down for %v after it came back", f.falls, f.holdDown())
 	}
 	return DescribeHealth(s.health)
 }

@@ -83,8 +83,8 @@ func TestWeights(t *testing.T) {
 			plan := Decide(in)
 			got := plan.Services[0].Servers[0]
 			dest, listed := plan.Desired.Table[plan.Services[0].Key].Destinations[server(1)]
-			if listed != (c.want != absent) || listed != got.Listed {
-				t.Fatalf("in the table: %v, shown as %v, want %v", listed, got.Listed, c.want != absent)
+			if listed != (c.want != absent) || listed != got.InTable {
+				t.Fatalf("in the table: %v, shown as %v, want %v", listed, got.InTable, c.want != absent)
 			}
 			if listed && (dest.Weight != c.want || got.Weight != c.want) {
 				t.Errorf("weight %d, shown as %d, want %d", dest.Weight, got.Weight, c.want)

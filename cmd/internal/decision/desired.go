@@ -18,7 +18,7 @@ func DesiredSettings(c *config.Config, now time.Time) ipvs.Desired {
 		TimeoutTCPFin:  c.IPVS.TimeoutTCPFin,
 		TimeoutUDP:     c.IPVS.TimeoutUDP,
 		ManageSysctls:  c.IPVS.ManageSysctls,
-		KeepTemplates:  keepsClients(c, now),
+		KeepTemplates:  keepsTemplates(c, now),
 		Foreign:        foreignPolicies[c.IPVS.Foreign],
 		ResyncInterval: c.IPVS.ResyncInterval,
 		Sync:           DesiredSync(c.IPVS.Sync),
@@ -35,10 +35,10 @@ func DesiredSettings(c *config.Config, now time.Time) ipvs.Desired {
 	return w
 }
 
-// keepsClients reports whether a server is drained by configuration and its persistent
+// keepsTemplates reports whether a server is drained by configuration and its persistent
 // clients are to stay. The kernel's setting for that is one for all services; its other
 // value is the safe one: it moves clients away from servers that failed.
-func keepsClients(c *config.Config, now time.Time) bool {
+func keepsTemplates(c *config.Config, now time.Time) bool {
 	for _, svc := range c.Services {
 		if svc.Persistence == 0 || svc.DrainPersistent != "keep" {
 			continue
@@ -56,7 +56,7 @@ func keepsClients(c *config.Config, now time.Time) bool {
 // drain: their connections are dead.
 func dropFailed(w *ipvs.Desired, decided Service) {
 	for _, s := range decided.Servers {
-		if !s.Listed {
+		if !s.InTable {
 			w.NoDrain[ipvs.Entry{Service: decided.Key, RealServer: s.Address}] = struct{}{}
 		}
 	}

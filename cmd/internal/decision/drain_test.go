@@ -95,10 +95,10 @@ func TestKeepPersistentClients(t *testing.T) {
 		if got := w.plan.Desired.KeepTemplates; got != c.keep {
 			t.Errorf("%s: keep %v", name, got)
 		}
-		if s := svc.Servers[2]; s.Listed != (c.failed == 0) || s.Weight != 0 {
-			t.Errorf("%s: the failed server is listed: %v, weight %d", name, s.Listed, s.Weight)
+		if s := svc.Servers[2]; s.InTable != (c.failed == 0) || s.Weight != 0 {
+			t.Errorf("%s: the failed server is listed: %v, weight %d", name, s.InTable, s.Weight)
 		}
-		if s := svc.Servers[0]; !s.Listed {
+		if s := svc.Servers[0]; !s.InTable {
 			t.Errorf("%s: the server that drains is not in the table", name)
 		}
 	}
@@ -122,7 +122,7 @@ func TestKeepChangesOtherServices(t *testing.T) {
 		next.Services[0].Digest = "1" + string(rune('0'+weight))
 		w.in.Config = &next
 		w.decide(time.Second)
-		if listed := w.plan.Services[1].Servers[0].Listed; listed != (weight > 0) {
+		if listed := w.plan.Services[1].Servers[0].InTable; listed != (weight > 0) {
 			t.Errorf("step %d: with weight %d in the one service the failed server of the other is listed: %v", i, weight, listed)
 		}
 	}

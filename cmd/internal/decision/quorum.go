@@ -56,7 +56,7 @@ func (d *decider) service(svc config.Service) (ipvs.Service, Service) {
 	decided.panicMode(svc, servers, before, d.Now)
 	for _, s := range servers {
 		d.applyWeights(svc, &decided, s)
-		if s.plan.Listed = listed(svc, s, d.keepTemplates); s.plan.Listed {
+		if s.plan.InTable = inTable(svc, s, d.keepTemplates); s.plan.InTable {
 			decided.AvailableWeight += s.plan.availableWeight()
 		}
 	}
@@ -70,7 +70,7 @@ func (d *decider) service(svc config.Service) (ipvs.Service, Service) {
 	decided.Servers = make([]RealServer, 0, len(servers))
 	for _, s := range servers {
 		decided.Servers = append(decided.Servers, s.plan)
-		if s.plan.Listed {
+		if s.plan.InTable {
 			dest := DesiredDestination(s.rs)
 			dest.Weight = s.plan.Weight
 			wanted.Destinations[s.rs.Address] = dest
@@ -145,7 +145,7 @@ func (p *Service) applyFallback(svc config.Service, before *Service, servers []*
 			s.plan.Causes = append(s.plan.Causes, Cause{Kind: CauseFallback, Since: p.Fallback.Since,
 				Text: fmt.Sprintf("the quorum is lost with weight %d alive: the fallback %s serves", p.AvailableWeight, p.Fallback.Address)})
 			s.plan.Weight = 0
-			s.plan.Listed = s.plan.Listed && svc.OnFailure != "remove"
+			s.plan.InTable = s.plan.InTable && svc.OnFailure != "remove"
 		}
 	}
 }
@@ -161,11 +161,11 @@ func (s RealServer) availableWeight() int {
 	return lowest
 }
 
-// listed reports whether the desired table has a server. With on_failure = "remove" a
+// inTable reports whether the desired table has a server. With on_failure = "remove" a
 // server that failed, or that has no result and is not in the kernel, is left out; a
 // drained one stays in with weight 0. While the kernel keeps persistent clients on servers
 // of weight 0, a failed one would keep its own: it is left out, too.
-func listed(svc config.Service, s *evaluation, keep bool) bool {
+func inTable(svc config.Service, s *evaluation, keep bool) bool {
 	switch {
 	case keep && svc.Persistence > 0 && s.verdict == checker.Down:
 		return s.assumedUp

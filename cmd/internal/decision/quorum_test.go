@@ -186,7 +186,7 @@ func TestNothingLiftsAWeight(t *testing.T) {
 				if s.Weight != lowest || s.Weight > s.Agent.weight(s.Configured) || s.Why().Weight != s.Weight {
 					t.Fatalf("seed %d: weight %d of %d, agent %+v, causes %+v", seed, s.Weight, s.Configured, s.Agent, s.Causes)
 				}
-				if s.Listed {
+				if s.InTable {
 					sum += s.Weight
 				}
 			}

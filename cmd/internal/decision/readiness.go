@@ -79,10 +79,10 @@ func WaitsForConnections(now, since time.Time, e config.Instance, own int, peers
 
 // Peer is another director as it reports itself in the exchange.
 type Peer struct {
-	Name  string
-	Up    bool   // it replied recently
-	Error string // why it did not
-	Waits string // what it waits for before it may be handed the addresses
+	Name       string
+	Up         bool   // it replied recently
+	Error      string // why it did not
+	WaitReason string // what it waits for before it may be handed the addresses
 	// Instances are its instances, by name.
 	Instances map[string]PeerInstance
 	// Connections is how many its kernel has; negative: not known.
@@ -107,8 +107,8 @@ func (p Peer) NotReady(election string) string {
 		return "is " + e.State + " itself"
 	case e.Standby:
 		return "is held itself"
-	case p.Waits != "":
-		return p.Waits
+	case p.WaitReason != "":
+		return p.WaitReason
 	}
 	return ""
 }

@@ -30,7 +30,7 @@ type savedService struct {
 type savedServer struct {
 	Address netip.AddrPort `json:"address"`
 	Weight  int            `json:"weight"`
-	Listed  bool           `json:"listed"`
+	InTable bool           `json:"listed"`
 	Causes  []savedCause   `json:"causes"`
 	// Why is the reason of the weight, with its age.
 	Why   string      `json:"why,omitempty"`
@@ -79,7 +79,7 @@ func (p *Decision) Save() ([]byte, error) {
 }
 
 func (s RealServer) save() savedServer {
-	out := savedServer{Address: s.Address, Weight: s.Weight, Listed: s.Listed, Why: s.saved}
+	out := savedServer{Address: s.Address, Weight: s.Weight, InTable: s.InTable, Why: s.saved}
 	if s.Verdict != checker.Unknown {
 		why := s.Why()
 		out.Why = fmt.Sprintf("%s, %s since %s", s.Verdict, why.Text, why.Since.UTC().Format(time.RFC3339))
@@ -94,7 +94,7 @@ func (s RealServer) save() savedServer {
 		out.Ramp = &savedRamp{s.ramp.since}
 	}
 	if f := s.flaps; f != (flaps{}) {
-		out.Flaps = &savedFlaps{f.verdict, f.falls, f.until, f.calm}
+		out.Flaps = &savedFlaps{f.verdict, f.falls, f.until, f.resetAt}
 	}
 	return out
 }
@@ -124,7 +124,7 @@ func Restore(text []byte, now time.Time) (*Decision, error) {
 }
 
 func (s savedServer) restore(service string, now time.Time) RealServer {
-	out := RealServer{ID: checker.ID{Service: service, RealServer: s.Address.String()}, Address: s.Address, Weight: s.Weight, Listed: s.Listed, saved: s.Why, agentReport: Agent{Weight: 100}}
+	out := RealServer{ID: checker.ID{Service: service, RealServer: s.Address.String()}, Address: s.Address, Weight: s.Weight, InTable: s.InTable, saved: s.Why, agentReport: Agent{Weight: 100}}
 	if a := s.Agent; a != nil {
 		out.agentReport = Agent{Weight: min(max(a.Weight, 0), 100), Maint: a.Maint, Drain: a.Drain}
 	}
@@ -135,9 +135,9 @@ func (s savedServer) restore(service string, now time.Time) RealServer {
 		out.ramp = ramp{carries: true, since: past(s.Ramp.Since, now)}
 	}
 	if f := s.Flaps; f != nil {
-		out.flaps = flaps{verdict: f.Verdict, falls: max(f.Falls, 0), until: f.Until, calm: f.Calm}
-		if latest := now.Add(longestHold); f.Until.After(latest) {
-			out.flaps.until, out.flaps.calm = latest, latest.Add(calmAfter)
+		out.flaps = flaps{verdict: f.Verdict, falls: max(f.Falls, 0), until: f.Until, resetAt: f.Calm}
+		if latest := now.Add(maxHoldDown); f.Until.After(latest) {
+			out.flaps.until, out.flaps.resetAt = latest, latest.Add(flapReset)
 		}
 	}
 	return out

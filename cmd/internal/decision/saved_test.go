@@ -73,7 +73,7 @@ func shown(t testing.TB, p Decision) string {
 	var b strings.Builder
 	for _, s := range p.Services {
 		for _, rs := range s.Servers {
-			text, err := json.Marshal([]any{rs.Weight, rs.Listed, rs.Causes, rs.ramp.carries, rs.ramp.since.UTC(), rs.flaps.falls, rs.flaps.until.UTC(), rs.flaps.calm.UTC()})
+			text, err := json.Marshal([]any{rs.Weight, rs.InTable, rs.Causes, rs.ramp.carries, rs.ramp.since.UTC(), rs.flaps.falls, rs.flaps.until.UTC(), rs.flaps.resetAt.UTC()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -152,7 +152,7 @@ func FuzzRestore(f *testing.F) {
 		w.in.Before = before
 		w.up(0)
 		w.decide(0)
-		w.weights(2*longestHold, 3, 0)
+		w.weights(2*maxHoldDown, 3, 0)
 	})
 }
 

@@ -121,7 +121,7 @@ func (w *walk) weights(wait time.Duration, want ...int) {
 	svc := w.decide(wait)
 	for i, s := range svc.Servers {
 		got := s.Weight
-		if !s.Listed {
+		if !s.InTable {
 			got = -1
 		}
 		if got != want[i] {

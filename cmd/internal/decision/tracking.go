@@ -22,7 +22,7 @@ func (p *Service) quorumLost(need int, servers []*evaluation) bool {
 		switch {
 		case s.verdict == checker.Unknown:
 			alive += healthy
-		case s.plan.Listed:
+		case s.plan.InTable:
 			alive += s.plan.availableWeight()
 		}
 	}

@@ -68,13 +68,13 @@ func TestConnectionsAreSentToThePeer(t *testing.T) {
 		}
 		// Preempted: it holds the addresses for a while, and tells.
 		r.engine(0).mu.Lock()
-		r.engine(0).status = vrrp.Status{State: vrrp.Backup, Holding: true}
+		r.engine(0).status = vrrp.Status{State: vrrp.Backup, HasVIPs: true}
 		r.engine(0).mu.Unlock()
 		h.rounds = nil
 		r.StateChanged(vrrp.Master)
 		time.Sleep(time.Second)
 		r.engine(0).mu.Lock()
-		r.engine(0).status.Holding = false
+		r.engine(0).status.HasVIPs = false
 		r.engine(0).mu.Unlock()
 		time.Sleep(time.Second)
 		synctest.Wait()

@@ -66,7 +66,7 @@ func (t *targets) read(next *config.Config) reload.Participant {
 			return reload.Change{}, err
 		}
 		return reload.Change{Commit: func() {
-			t.renewed = len(read.authorities)+len(read.pairs)+len(read.headers)+len(read.passwords)+
+			t.filesChanged = len(read.authorities)+len(read.pairs)+len(read.headers)+len(read.passwords)+
 				len(t.files.authorities)+len(t.files.pairs)+len(t.files.headers)+len(t.files.passwords) > 0
 			t.files = read
 		}}, nil

@@ -153,11 +153,11 @@ func (l resigningMaster) ended(began time.Time) bool {
 				l.out.Took = now.Sub(began)
 			}
 		}
-		if s.Holding && now.Sub(began) < limit {
+		if s.HasVIPs && now.Sub(began) < limit {
 			return false
 		}
 		l.out.Removed = now.Sub(began)
-		if s.Holding {
+		if s.HasVIPs {
 			l.out.Failed = "the addresses did not leave the interface: " + s.Alarm
 		}
 	case s.State == vrrp.Master && s.Since.After(began):

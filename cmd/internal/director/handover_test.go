@@ -65,17 +65,17 @@ func (e exchange) OwnConnections() int    { return 90 }
 func (f *fakeEngine) hand(took time.Duration, to netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.status = vrrp.Status{State: vrrp.Master, Since: time.Now(), Holding: true}
+	f.status = vrrp.Status{State: vrrp.Master, Since: time.Now(), HasVIPs: true}
 	f.handOver = func() {
 		time.AfterFunc(took, func() {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			if to.IsValid() {
-				f.status = vrrp.Status{State: vrrp.Backup, Master: to, Reason: vrrp.ReasonHandover, LastAdvert: time.Now(), Holding: true}
-				time.AfterFunc(time.Second, func() { f.mu.Lock(); f.status.Holding = false; f.mu.Unlock() })
+				f.status = vrrp.Status{State: vrrp.Backup, Master: to, Reason: vrrp.ReasonHandover, LastAdvert: time.Now(), HasVIPs: true}
+				time.AfterFunc(time.Second, func() { f.mu.Lock(); f.status.HasVIPs = false; f.mu.Unlock() })
 				return
 			}
-			f.status = vrrp.Status{State: vrrp.Master, Since: time.Now(), Holding: true}
+			f.status = vrrp.Status{State: vrrp.Master, Since: time.Now(), HasVIPs: true}
 		})
 	}
 }
@@ -229,7 +229,7 @@ func TestReadyPeer(t *testing.T) {
 		"no such VRRP instance":    exchange{ready("mail")},
 		"is fault itself":          change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "fault"} }),
 		"is held":                  change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "backup", Standby: true} }),
-		"waits for":                change(func(p *decision.Peer) { p.Waits = "waits for the checks" }),
+		"waits for":                change(func(p *decision.Peer) { p.WaitReason = "waits for the checks" }),
 	} {
 		d := New(Deps{Peers: peers})
 		if d.config.Store(&config.Config{}); peers != nil {

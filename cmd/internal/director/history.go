@@ -92,7 +92,7 @@ func fallbackName(before, f decision.Fallback) string {
 }
 
 func weightEvent(before *decision.RealServer, s decision.RealServer) (event.Event, bool) {
-	if before != nil && before.Weight == s.Weight && before.Listed == s.Listed {
+	if before != nil && before.Weight == s.Weight && before.InTable == s.InTable {
 		return event.Event{}, false
 	}
 	e := event.Event{Kind: event.KindWeight, Service: s.ID.Service, RealServer: s.ID.RealServer, To: weightText(s), Reason: s.Why().Text}
@@ -122,7 +122,7 @@ func guardEvent(old, g decision.Guard) (event.Event, bool) {
 }
 
 func weightText(s decision.RealServer) string {
-	if !s.Listed {
+	if !s.InTable {
 		return "removed"
 	}
 	return fmt.Sprint(s.Weight)

@@ -81,13 +81,13 @@ func TestSyncHold(t *testing.T) {
 			if r.engine(0).now().Preempt == synced || !r.engine(1).now().Preempt {
 				t.Errorf("synced %v: preempts %v, and the other %v", synced, r.engine(0).now().Preempt, r.engine(1).now().Preempt)
 			}
-			if v := r.Snapshot(); (v.InstanceWaits["web"] != "") != synced || v.InstanceWaits["mail"] != "" || (v.Waits != "") != synced {
-				t.Errorf("synced %v: %q, %q", synced, v.InstanceWaits, v.Waits)
+			if v := r.Snapshot(); (v.InstanceWaitReasons["web"] != "") != synced || v.InstanceWaitReasons["mail"] != "" || (v.WaitReason != "") != synced {
+				t.Errorf("synced %v: %q, %q", synced, v.InstanceWaitReasons, v.WaitReason)
 			}
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
-			if !r.engine(0).now().Preempt || r.Snapshot().Waits != "" {
-				t.Errorf("synced %v: waits after its time: %q", synced, r.Snapshot().Waits)
+			if !r.engine(0).now().Preempt || r.Snapshot().WaitReason != "" {
+				t.Errorf("synced %v: waits after its time: %q", synced, r.Snapshot().WaitReason)
 			}
 		})
 	}

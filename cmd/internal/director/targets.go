@@ -20,12 +20,12 @@ import (
 
 // targets turns the configured checks into the checker's form.
 type targets struct {
-	director string // whose they are
-	files    files
-	given    *config.Config // whose checks the checker was given last
-	renewed  bool           // files were read since
+	director     string // whose they are
+	files        files
+	current      *config.Config // whose checks the checker was given last
+	filesChanged bool           // files were read since
 
-	paths, givenPaths markprobe.Paths // those now, and those with given
+	paths, currentPaths markprobe.Paths // those now, and those with current
 
 	reports map[checker.ID]decision.Agent // of the agents before the start
 }
@@ -36,16 +36,16 @@ func (d *Director) setTargets(c *config.Config, kernel ipvs.Table) (ready bool, 
 	d.targets.paths = d.marks.Paths()
 	d.targets.director = c.Director
 	if d.targets.unchanged(c) {
-		d.targets.given = c
+		d.targets.current = c
 		return true, nil
 	}
-	d.targets.given = nil
+	d.targets.current = nil
 	all, ready := d.targets.list(c, kernel)
 	if err := d.deps.Checker.Set(all); err != nil {
 		return false, err
 	}
 	if ready {
-		d.targets.given, d.targets.givenPaths, d.targets.renewed = c, d.targets.paths, false
+		d.targets.current, d.targets.currentPaths, d.targets.filesChanged = c, d.targets.paths, false
 		d.targets.reports = nil // they were read
 	}
 	return ready, nil
@@ -54,14 +54,14 @@ func (d *Director) setTargets(c *config.Config, kernel ipvs.Table) (ready bool, 
 // unchanged reports whether the checker has the targets of a configuration already: a
 // reload that changes only weights does not concern it.
 func (t *targets) unchanged(c *config.Config) bool {
-	if t.given == nil || t.renewed || !reflect.DeepEqual(t.paths, t.givenPaths) || len(c.Services) != len(t.given.Services) {
+	if t.current == nil || t.filesChanged || !reflect.DeepEqual(t.paths, t.currentPaths) || len(c.Services) != len(t.current.Services) {
 		return false
 	}
-	if !slices.EqualFunc(decision.WitnessTargets(c.Guard), decision.WitnessTargets(t.given.Guard), sameTarget) {
+	if !slices.EqualFunc(decision.WitnessTargets(c.Guard), decision.WitnessTargets(t.current.Guard), sameTarget) {
 		return false
 	}
 	for i, svc := range c.Services {
-		was := t.given.Services[i]
+		was := t.current.Services[i]
 		if svc.Digest != "" && svc.Digest == was.Digest {
 			continue
 		}
@@ -86,7 +86,7 @@ func (t *targets) list(c *config.Config, kernel ipvs.Table) (all []checker.Targe
 }
 
 // service returns the targets of one service. A server that the kernel has already is
-// Known: it keeps its weight until its first result (docs/design.md, crash-only). One
+// InKernel: it keeps its weight until its first result (docs/design.md, crash-only). One
 // that is probed through a mark is left out until the kernel has its path; without a
 // table this is not considered.
 func (t *targets) service(svc config.Service, kernel ipvs.Table) (out []checker.Target, ready bool) {
@@ -117,7 +117,7 @@ func (t *targets) service(svc config.Service, kernel ipvs.Table) (out []checker.
 	return out, ready
 }
 
-// sameTarget compares what is probed; Known counts for new targets only.
+// sameTarget compares what is probed; InKernel counts for new targets only.
 func sameTarget(a, b checker.Target) bool {
 	return a.ID == b.ID && reflect.DeepEqual(a.Checks, b.Checks)
 }

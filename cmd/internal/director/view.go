@@ -23,11 +23,11 @@ type View struct {
 	Instances  []vrrp.Status
 	// Standby are the instances in standby after a handover, by name.
 	Standby map[string]persist.Standby
-	// Waits is what this director waits for before it preempts a live master;
+	// WaitReason is what this director waits for before it preempts a live master;
 	// "" when it is ready.
-	Waits string
-	// InstanceWaits is the same of each instance, by name.
-	InstanceWaits map[string]string
+	WaitReason string
+	// InstanceWaitReasons is the same of each instance, by name.
+	InstanceWaitReasons map[string]string
 }
 
 // Explain returns a real server's health with the history of its checks.
@@ -53,14 +53,14 @@ func (d *Director) view(kernel ipvs.Snapshot) View {
 		LastReload: d.LastReload(),
 		Health:     d.deps.Checker.Health(),
 		Kernel:     kernel,
-		Waits:      d.waiting(),
+		WaitReason: d.waiting(),
 	}
 	states := d.instances.States()
 	v.Instances = make([]vrrp.Status, len(states))
 	for i, s := range states {
 		v.Instances[i] = s.Status
 	}
-	v.Standby, v.InstanceWaits = d.instances.Levels()
+	v.Standby, v.InstanceWaitReasons = d.instances.Levels()
 	// Read last: the newest decision, with the configuration that it is for.
 	if p := d.decision.Load(); p != nil {
 		v.Decision, v.Config = *p, p.Config

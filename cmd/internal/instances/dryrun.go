@@ -12,9 +12,9 @@ type Change struct {
 	// Restarts: it ends and starts again; otherwise the differences are applied to
 	// the running one.
 	Restarts bool
-	// Was is the name of the running instance that it replaces on the same virtual
+	// Replaces is the name of the running instance that it replaces on the same virtual
 	// router; "" when there is none.
-	Was string
+	Replaces string
 	// Status is that of the running one; zero without one.
 	Status vrrp.Status
 }
@@ -33,7 +33,7 @@ func (s *Set) DryRun(next *config.Config) []Change {
 			change.Old, change.Status = &old, i.engine.Status()
 			change.Restarts = vrrp.NeedsRestart(i.config, want)
 		} else if i := s.sameRouter(want); i != nil {
-			change.Was = i.config.Name
+			change.Replaces = i.config.Name
 		}
 		all = append(all, change)
 	}

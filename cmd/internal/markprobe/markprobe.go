@@ -128,13 +128,13 @@ func (s *Set) find(next *config.Config) (Paths, error) {
 func (p Paths) number(c *config.Config, before Paths) {
 	taken := map[uint32]bool{}
 	for r, path := range p {
-		if was, ok := before[r]; ok && was.Mark-c.IPVS.ThroughMarks < config.ThroughMarkCount {
+		if was, ok := before[r]; ok && was.Mark-c.IPVS.ProbeMarkBase < config.ProbeMarkCount {
 			path.Mark = was.Mark
 			p[r] = path
 			taken[was.Mark] = true
 		}
 	}
-	free := c.IPVS.ThroughMarks
+	free := c.IPVS.ProbeMarkBase
 	for _, svc := range c.Services {
 		for _, rs := range svc.RealServers {
 			r := routeOf(svc, rs)

@@ -11,20 +11,20 @@ import (
 	"lvsd/ipvs/connsync"
 )
 
-// WatchArrivals adds the series of received synchronisation messages.
-func (m *Metrics) WatchArrivals(heard func() connsync.Received) {
-	m.registry.MustRegister(arrivals(heard))
+// WatchReceivedSync adds the series of received synchronisation messages.
+func (m *Metrics) WatchReceivedSync(heard func() connsync.Received) {
+	m.registry.MustRegister(receivedSync(heard))
 }
 
-type arrivals func() connsync.Received
+type receivedSync func() connsync.Received
 
-func (c arrivals) Describe(ch chan<- *prometheus.Desc) {
+func (c receivedSync) Describe(ch chan<- *prometheus.Desc) {
 	ch <- syncLast
 	ch <- syncMismatch
 }
 
 // Collect leaves the series out where nothing is received.
-func (c arrivals) Collect(ch chan<- prometheus.Metric) {
+func (c receivedSync) Collect(ch chan<- prometheus.Metric) {
 	h := c()
 	if !h.Listening {
 		return

@@ -32,7 +32,7 @@ func everything(view func(context.Context) director.View) *Metrics {
 	m.Watch(view)
 	m.WatchOrigins(func(context.Context) (ipvs.Origins, error) { return ipvs.Origins{Own: 1, Synced: 2}, nil })
 	m.WatchPeers(exchange{})
-	m.WatchArrivals(func() connsync.Received { return connsync.Received{Listening: true} })
+	m.WatchReceivedSync(func() connsync.Received { return connsync.Received{Listening: true} })
 	m.Count(EventsDropped, func() uint64 { return 1 })
 	m.Count(NotifyFailures, func() uint64 { return 1 })
 	return m

@@ -90,7 +90,7 @@ func collect(view func(context.Context) director.View, e emitter) {
 	for _, s := range v.Instances {
 		e.election(s)
 		_, held := v.Standby[s.Name]
-		e.gauge(vrrpHeld, boolValue(held), s.Name)
+		e.gauge(vrrpStandby, boolValue(held), s.Name)
 	}
 	for i, p := range v.Decision.Services {
 		e.service(v, v.Config.Services[i].Quorum, p)

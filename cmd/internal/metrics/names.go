@@ -74,7 +74,7 @@ var (
 
 	vrrpState         = gauge("lvsd_vrrp_state", "1 for the present state of the instance on this director.", "vrrp", "state")
 	vrrpPriority      = gauge("lvsd_vrrp_priority", "The instance's priority on this director.", "vrrp")
-	vrrpHeld          = gauge("lvsd_vrrp_held", "1 while this director is in standby after a handover.", "vrrp")
+	vrrpStandby       = gauge("lvsd_vrrp_held", "1 while this director is in standby after a handover.", "vrrp")
 	vrrpTransitions   = counter("lvsd_vrrp_transitions_total", "Changes of state, by the new state and the reason.", "vrrp", "to", "reason")
 	vrrpSent          = counter("lvsd_vrrp_adverts_sent_total", "Adverts sent.", "vrrp")
 	vrrpReceived      = counter("lvsd_vrrp_adverts_received_total", "Adverts heard and accepted.", "vrrp")

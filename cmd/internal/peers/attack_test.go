@@ -106,7 +106,7 @@ func TestEveryRefusal(t *testing.T) {
 			conn := knock(t, l, addresses["lb1"])
 			began := time.Now()
 			got := send(t, conn, c.message(greeted(t, conn)))
-			if took := time.Since(began); took > patience {
+			if took := time.Since(began); took > requestTimeout {
 				t.Errorf("%s: it took %v", name, took)
 			}
 			h, ok := parseHead(got)
@@ -160,7 +160,7 @@ func TestManyConnections(t *testing.T) {
 		if got := send(t, knock(t, l, addresses["lb1"]), nil); !bytes.Equal(got, refusal(RefusedBusy)) {
 			t.Errorf("%q", got)
 		}
-		after(patience)
+		after(requestTimeout)
 		conn := knock(t, l, addresses["lb1"])
 		keys := NewKeys(1, map[uint8][]byte{1: []byte("0123456789abcdef")})
 		if h, ok := parseHead(send(t, conn, question1(keys, greeted(t, conn), howAreYou))); !ok || h.kind != kindAnswer {
@@ -412,7 +412,7 @@ func FuzzReply(f *testing.F) {
 		if len(r.State.Problems) > maxProblems || len(r.State.Instances) > maxElections {
 			t.Errorf("%d problems, %d elections", len(r.State.Problems), len(r.State.Instances))
 		}
-		for _, s := range append(r.State.Problems, r.State.Waits, r.State.Version, r.State.Hash) {
+		for _, s := range append(r.State.Problems, r.State.WaitReason, r.State.Version, r.State.Hash) {
 			if len(s) > 3*maxText || strings.IndexFunc(s, unprintable) >= 0 {
 				t.Errorf("%q is shown", s)
 			}

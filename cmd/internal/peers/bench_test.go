@@ -14,7 +14,7 @@ func BenchmarkTenThousandServers(b *testing.B) {
 	for i := range 100 {
 		svc := ServiceHealth{Name: fmt.Sprint("s", i)}
 		for j := range 100 {
-			svc.Servers = append(svc.Servers, ServerHealth{Address: fmt.Sprintf("10.1.%d.%d:80", i, j), Verdict: "up", Weight: 1})
+			svc.Servers = append(svc.Servers, ServerHealth{Address: fmt.Sprintf("10.1.%d.%d:80", i, j), Health: "up", Weight: 1})
 		}
 		services = append(services, svc)
 	}

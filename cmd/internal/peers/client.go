@@ -39,7 +39,7 @@ func (e *Exchange) RequestDrain(ctx context.Context, director, service, realServ
 
 // call sends one request to a peer.
 func (e *Exchange) call(ctx context.Context, s *setup, p config.Peer, q question) (reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	conn, err := e.o.Dial(ctx, s.Address, p.Address)
 	if err != nil {
@@ -123,7 +123,7 @@ func explain(err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return errors.New("nobody listens there: lvsd does not run, or without [pair]")
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("no answer within %v", patience)
+		return fmt.Errorf("no answer within %v", requestTimeout)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return errors.New("there is no way to it")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

@@ -22,7 +22,7 @@ func (h Health) digest() string {
 		sum.Write(line)
 		for _, s := range svc.Servers {
 			line = append(append(line[:0], s.Address...), ' ')
-			line = append(append(line, s.Verdict...), ' ')
+			line = append(append(line, s.Health...), ' ')
 			sum.Write(append(strconv.AppendInt(line, int64(s.Weight), 10), '\n'))
 		}
 	}
@@ -35,7 +35,7 @@ func NewHealth(services []ServiceHealth) Health {
 	for _, svc := range services {
 		h.Servers += len(svc.Servers)
 		for _, s := range svc.Servers {
-			if s.Verdict == "down" {
+			if s.Health == "down" {
 				h.Down++
 			}
 		}
@@ -64,8 +64,8 @@ func differing(own, peer Health, configDiffers bool) []HealthDifference {
 	for _, svc := range own.Services {
 		for _, s := range svc.Servers {
 			other, both := theirs[server{svc.Name, s.Address}]
-			if both && (other.Verdict != s.Verdict || other.Weight != s.Weight && !configDiffers) {
-				all = append(all, HealthDifference{Service: svc.Name, RealServer: s.Address, Own: s, Peer: other})
+			if both && (other.Health != s.Health || other.Weight != s.Weight && !configDiffers) {
+				all = append(all, HealthDifference{Service: svc.Name, RealServer: s.Address, Local: s, Peer: other})
 			}
 		}
 	}

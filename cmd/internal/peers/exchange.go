@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	interval = time.Second // between requests
-	patience = 2 * time.Second
+	interval       = time.Second // between requests
+	requestTimeout = 2 * time.Second
 	// peerTimeout is how long a peer may be silent before it counts as unreachable.
 	peerTimeout = 5 * time.Second
 	// selfTTL is how long this director's own state is reused.
@@ -65,10 +65,10 @@ type Exchange struct {
 	logged  [refusals]atomic.Int64 // when each refusal was logged last, in Unix seconds
 
 	// mu protects what follows: setup and callers.
-	mu      sync.Mutex
-	running context.Context // nil before and after Run
-	inside  map[netip.Addr]int
-	tasks   sync.WaitGroup
+	mu         sync.Mutex
+	running    context.Context // nil before and after Run
+	inProgress map[netip.Addr]int
+	tasks      sync.WaitGroup
 
 	state cached.Value[State]   // of this director
 	known map[string]*knownPeer // belongs to the loop
@@ -77,10 +77,10 @@ type Exchange struct {
 // setup is the configuration of the exchange.
 type setup struct {
 	config.Pair
-	self     string
-	keys     Keys
-	listener net.Listener
-	bears    map[server]time.Duration
+	self         string
+	keys         Keys
+	listener     net.Listener
+	maxDiffering map[server]time.Duration
 }
 
 // New makes an exchange. It starts nothing.
@@ -91,7 +91,7 @@ func New(o Options) *Exchange {
 	if o.Dial == nil {
 		o.Dial = dial
 	}
-	return &Exchange{o: o, kick: make(chan struct{}, 1), inside: map[netip.Addr]int{}, known: map[string]*knownPeer{}}
+	return &Exchange{o: o, kick: make(chan struct{}, 1), inProgress: map[netip.Addr]int{}, known: map[string]*knownPeer{}}
 }
 
 // dial connects from the address by which the peer identifies this director.
@@ -139,7 +139,7 @@ func (e *Exchange) Read(next *config.Config) (prepare func() (commit, abort func
 
 func (e *Exchange) prepare(next *config.Config, keys Keys) (commit, abort func(), err error) {
 	old := e.setup.Load()
-	s := &setup{Pair: *next.Pair, self: next.Director, keys: keys, bears: tolerances(next)}
+	s := &setup{Pair: *next.Pair, self: next.Director, keys: keys, maxDiffering: differenceLimits(next)}
 	if old != nil && old.Listen == s.Listen {
 		s.listener = old.listener
 		return func() { e.install(old, s) }, nil, nil
@@ -248,9 +248,9 @@ func (e *Exchange) self() State {
 	return s
 }
 
-// tolerances are how long the health of each server may differ: the checks of two
+// differenceLimits are how long the health of each server may differ: the checks of two
 // directors start at different times, and each runs slow start by its own clock.
-func tolerances(c *config.Config) map[server]time.Duration {
+func differenceLimits(c *config.Config) map[server]time.Duration {
 	all := map[server]time.Duration{}
 	for _, svc := range c.Services {
 		for _, rs := range svc.RealServers {

@@ -32,16 +32,16 @@ func TestEachKnowsTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, one, two := pairOf(t)
 		two.become(func(s *State) {
-			s.Waits = "waits for the checks of 3 real servers"
-			s.Connections = &Connections{Own: 3, Synced: 4}
-			s.Instances = []Instance{{Name: "web", State: "master", Priority: 100, Holding: true, Standby: true}}
+			s.WaitReason = "waits for the checks of 3 real servers"
+			s.Connections = &Connections{Local: 3, Synced: 4}
+			s.Instances = []Instance{{Name: "web", State: "master", Priority: 100, HasVIPs: true, Standby: true}}
 		})
 		after(interval + selfTTL)
 		p := one.peer()
 		if !p.Up || p.Error != "" || p.Name != "lb2" || p.State.Director != "lb2" || p.State.Ready() || p.State.Connections.Total() != 7 {
 			t.Errorf("%+v", p)
 		}
-		if e := p.State.Instances; len(e) != 1 || !e[0].Holding || !e[0].Standby || e[0].State != "master" {
+		if e := p.State.Instances; len(e) != 1 || !e[0].HasVIPs || !e[0].Standby || e[0].State != "master" {
 			t.Errorf("%+v", e)
 		}
 		if p.Differences.Config || p.Differences.Version || p.HealthCount != 0 || p.ClockDiffers() {
@@ -52,7 +52,7 @@ func TestEachKnowsTheOther(t *testing.T) {
 		}
 		one.wantChanges("lb2 >up")
 		two.wantChanges("lb1 >up")
-		if d, err := one.RequestDrain(t.Context(), "lb2", "web", "10.0.0.9:80"); err != nil || !d.Known || d.Active != 7 {
+		if d, err := one.RequestDrain(t.Context(), "lb2", "web", "10.0.0.9:80"); err != nil || !d.Found || d.Active != 7 {
 			t.Errorf("%+v, %v", d, err)
 		}
 		if _, err := one.RequestDrain(t.Context(), "lb9", "web", ""); err == nil {
@@ -75,7 +75,7 @@ func TestSilence(t *testing.T) {
 			}
 			after(100 * time.Millisecond)
 		}
-		if took := time.Since(began); took < peerTimeout-interval || took > peerTimeout+2*patience+interval {
+		if took := time.Since(began); took < peerTimeout-interval || took > peerTimeout+2*requestTimeout+interval {
 			t.Errorf("away after %v", took)
 		}
 		if p := one.peer(); !strings.Contains(p.Error, "no answer within") || p.State.Hash != "abc" {
@@ -84,7 +84,7 @@ func TestSilence(t *testing.T) {
 		after(time.Minute)
 		one.wantChanges("lb2 up>down")
 		l.silence(two.address, false)
-		after(2*patience + interval)
+		after(2*requestTimeout + interval)
 		one.wantChanges("lb2 down>up")
 	})
 }
@@ -173,9 +173,9 @@ func TestManyServers(t *testing.T) {
 	many := func(down int) Health {
 		svc := ServiceHealth{Name: "web"}
 		for i := range 2 * maxHealth {
-			s := ServerHealth{Address: fmt.Sprintf("10.1.%d.%d:80", i/250, i%250), Verdict: "up", Weight: 1}
+			s := ServerHealth{Address: fmt.Sprintf("10.1.%d.%d:80", i/250, i%250), Health: "up", Weight: 1}
 			if i < down {
-				s.Verdict, s.Weight = "down", 0
+				s.Health, s.Weight = "down", 0
 			}
 			svc.Servers = append(svc.Servers, s)
 		}
@@ -332,9 +332,9 @@ func TestOnlyAChangeWakes(t *testing.T) {
 		one.mu.Lock()
 		before := one.wakes
 		one.mu.Unlock()
-		two.become(func(s *State) { s.Connections = &Connections{Own: 1} })
+		two.become(func(s *State) { s.Connections = &Connections{Local: 1} })
 		after(time.Minute)
-		two.become(func(s *State) { s.Waits = "waits" })
+		two.become(func(s *State) { s.WaitReason = "waits" })
 		after(time.Minute)
 		one.mu.Lock()
 		defer one.mu.Unlock()

@@ -162,7 +162,7 @@ func newSide(t *testing.T, l *lan, name, key string, others ...string) *side {
 			return s.own
 		},
 		Drain: func(_ context.Context, service, real string) Drain {
-			return Drain{Known: service == "web", Active: 7}
+			return Drain{Found: service == "web", Active: 7}
 		},
 		Wake: func() {
 			s.mu.Lock()
@@ -181,7 +181,7 @@ func newSide(t *testing.T, l *lan, name, key string, others ...string) *side {
 }
 
 func health(verdict string, weight int) Health {
-	return NewHealth([]ServiceHealth{{Name: "web", Up: verdict == "up", Servers: []ServerHealth{{Address: "10.0.0.9:80", Verdict: verdict, Weight: weight}}}})
+	return NewHealth([]ServiceHealth{{Name: "web", Up: verdict == "up", Servers: []ServerHealth{{Address: "10.0.0.9:80", Health: verdict, Weight: weight}}}})
 }
 
 func (s *side) writeKey(text string) {

@@ -79,7 +79,7 @@ func (a *knownPeer) update(s *setup, own State, h response, now time.Time) {
 	d := Differences{Config: own.Hash != h.state.Hash, Version: own.Version != h.state.Version, Clock: h.ahead.Round(100 * time.Millisecond)}
 	var lasting []HealthDifference
 	a.watch, lasting = a.watch.next(now, differing(own.Health, h.state.Health, d.Config), func(service, realServer string) time.Duration {
-		return s.bears[server{service, realServer}]
+		return s.maxDiffering[server{service, realServer}]
 	})
 	d.HealthCount = len(lasting)
 	d.Health = lasting[:min(len(lasting), maxDifferences)]
@@ -130,7 +130,7 @@ func (d Differences) HealthText() string {
 		return "both see all real servers alike"
 	}
 	f := d.Health[0]
-	text := fmt.Sprintf("%s of %s is %s here and %s there", f.RealServer, f.Service, f.Own, f.Peer)
+	text := fmt.Sprintf("%s of %s is %s here and %s there", f.RealServer, f.Service, f.Local, f.Peer)
 	if d.HealthCount > 1 {
 		text += fmt.Sprintf(", and %d more differ", d.HealthCount-1)
 	}
@@ -139,7 +139,7 @@ func (d Differences) HealthText() string {
 
 // String returns the health, weight and cause.
 func (s ServerHealth) String() string {
-	text := fmt.Sprintf("%s at weight %d", s.Verdict, s.Weight)
+	text := fmt.Sprintf("%s at weight %d", s.Health, s.Weight)
 	if s.Why != "" {
 		text += " (" + s.Why + ")"
 	}

@@ -78,7 +78,7 @@ func TestRefresh(t *testing.T) {
 		after(2*interval + interval/2) // in between two rounds, one request of which waits
 		two.become(func(s *State) { s.Announces = []Announce{{Name: "any"}} })
 		two.Refresh()
-		one.become(func(s *State) { s.Waits = "waits" })
+		one.become(func(s *State) { s.WaitReason = "waits" })
 		now := time.Now()
 		one.Refresh()
 		after(time.Millisecond)
@@ -90,7 +90,7 @@ func TestRefresh(t *testing.T) {
 		two.Refresh()
 		after(time.Millisecond)
 		for _, p := range two.Peers() {
-			if p.Name == "d0" && p.State.Waits != "waits" {
+			if p.Name == "d0" && p.State.WaitReason != "waits" {
 				t.Errorf("%+v", p.State)
 			}
 		}

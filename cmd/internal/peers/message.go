@@ -108,7 +108,7 @@ var errTooMany = fmt.Errorf("its answer has more than %d values", maxElements)
 
 // clean bounds a state and makes it printable.
 func (s *State) clean() {
-	s.Version, s.Hash, s.Waits = clean(s.Version, 64), clean(s.Hash, 64), clean(s.Waits, maxText)
+	s.Version, s.Hash, s.WaitReason = clean(s.Version, 64), clean(s.Hash, 64), clean(s.WaitReason, maxText)
 	// Copies, so that what is cut does not stay in memory.
 	s.Problems = slices.Clone(s.Problems[:min(len(s.Problems), maxProblems)])
 	for i := range s.Problems {
@@ -134,7 +134,7 @@ func (h *Health) clean() {
 		s.Name = clean(s.Name, 64)
 		for j := range s.Servers {
 			v := &s.Servers[j]
-			v.Address, v.Verdict, v.Why = clean(v.Address, 64), clean(v.Verdict, 16), clean(v.Why, maxText)
+			v.Address, v.Health, v.Why = clean(v.Address, 64), clean(v.Health, 16), clean(v.Why, maxText)
 		}
 	}
 }

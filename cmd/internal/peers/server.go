@@ -38,7 +38,7 @@ func (e *Exchange) accept(ctx context.Context, l net.Listener) {
 		e.tasks.Go(func() {
 			defer conn.Close()
 			defer context.AfterFunc(ctx, func() { conn.Close() })()
-			_ = conn.SetDeadline(time.Now().Add(patience))
+			_ = conn.SetDeadline(time.Now().Add(requestTimeout))
 			from, who := e.identify(conn)
 			if r := e.serve(ctx, conn, from, who); r != 0 {
 				e.refuse(conn, from, r)
@@ -148,18 +148,18 @@ func (e *Exchange) reply(ctx context.Context, q question) ([]byte, bool) {
 func (e *Exchange) enter(from netip.Addr) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.inside[from] >= callers {
+	if e.inProgress[from] >= callers {
 		return false
 	}
-	e.inside[from]++
+	e.inProgress[from]++
 	return true
 }
 
 func (e *Exchange) leave(from netip.Addr) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.inside[from]--; e.inside[from] <= 0 {
-		delete(e.inside, from)
+	if e.inProgress[from]--; e.inProgress[from] <= 0 {
+		delete(e.inProgress, from)
 	}
 }
 

@@ -19,18 +19,18 @@ type State struct {
 	// ProblemCount is the number of all.
 	Problems     []string `json:"problems,omitempty"`
 	ProblemCount int      `json:"problem_count"`
-	// Waits is what it waits for before it preempts a live master; empty when it is
+	// WaitReason is what it waits for before it preempts a live master; empty when it is
 	// ready.
-	Waits     string     `json:"waits,omitempty"`
-	Instances []Instance `json:"elections,omitempty"`
-	Announces []Announce `json:"announces,omitempty"`
+	WaitReason string     `json:"waits,omitempty"`
+	Instances  []Instance `json:"elections,omitempty"`
+	Announces  []Announce `json:"announces,omitempty"`
 	// Connections is nil when they could not be counted.
 	Connections *Connections `json:"connections,omitempty"`
 	Health      Health       `json:"health"`
 }
 
 // Ready reports whether the director could take over at once.
-func (s State) Ready() bool { return s.Waits == "" && s.Director != "" }
+func (s State) Ready() bool { return s.WaitReason == "" && s.Director != "" }
 
 // Instance is one VRRP instance on a director.
 type Instance struct {
@@ -40,9 +40,9 @@ type Instance struct {
 	Since    time.Time `json:"since"`
 	Detail   string    `json:"detail,omitempty"` // cause, as text
 	Priority uint8     `json:"priority"`
-	// Holding: the addresses are on its interface.
-	Holding bool `json:"holding"`
-	// Standby: it is on standby after a handover and does not preempt, until HeldUntil or,
+	// HasVIPs: the addresses are on its interface.
+	HasVIPs bool `json:"holding"`
+	// Standby: it is on standby after a handover and does not preempt, until StandbyUntil or,
 	// where that is zero, until the handover is ended.
 	Standby      bool      `json:"held,omitempty"`
 	StandbyUntil time.Time `json:"held_until,omitzero"`
@@ -62,12 +62,12 @@ type Announce struct {
 // Connections are the entries of a kernel's connection table, including templates,
 // among the first 200,000, up to 5 s old.
 type Connections struct {
-	Own    int `json:"own"`    // created there
+	Local  int `json:"own"`    // created there
 	Synced int `json:"synced"` // received from its peer
 }
 
 // Total is the number of connections that the director could continue.
-func (c Connections) Total() int { return c.Own + c.Synced }
+func (c Connections) Total() int { return c.Local + c.Synced }
 
 // Health is the health of all real servers as a director sees it.
 type Health struct {
@@ -89,26 +89,26 @@ type ServiceHealth struct {
 // ServerHealth is one real server as a director sees it.
 type ServerHealth struct {
 	Address string `json:"a"`
-	Verdict string `json:"v"` // up, down, unknown
+	Health  string `json:"v"` // up, down, unknown
 	Weight  int    `json:"w"` // desired in the kernel
 	Why     string `json:"y,omitempty"`
 }
 
 // Drain is the state of a draining real server on a director.
 type Drain struct {
-	// Known: the server is in its configuration, or is draining in its kernel.
-	Known      bool `json:"known"`
+	// Found: the server is in its configuration, or is draining in its kernel.
+	Found      bool `json:"known"`
 	Configured int  `json:"configured_weight"`
-	Wanted     int  `json:"wanted_weight"`
+	Desired    int  `json:"wanted_weight"`
 	// Weight in its kernel; nil where the kernel does not have the server.
 	Weight     *int   `json:"weight"`
 	Draining   bool   `json:"draining"`
 	Active     uint32 `json:"active_connections"`
 	Inactive   uint32 `json:"inactive_connections"`
 	Persistent uint32 `json:"persistent_connections"`
-	// Left are connections and templates of a server removed from the file; nil: not
+	// Remaining are connections and templates of a server removed from the file; nil: not
 	// counted.
-	Left *int `json:"connections_left,omitempty"`
+	Remaining *int `json:"connections_left,omitempty"`
 }
 
 // Peer is another director as this one knows it.
@@ -146,5 +146,5 @@ type Differences struct {
 // HealthDifference is a real server as two directors see it.
 type HealthDifference struct {
 	Service, RealServer string
-	Own, Peer           ServerHealth
+	Local, Peer         ServerHealth
 }

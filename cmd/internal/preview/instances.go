@@ -11,7 +11,7 @@ import (
 
 func (b *builder) instances() {
 	for _, c := range b.Instances {
-		e := Instance{Name: c.Name, Was: c.Was, Changes: []Change{}, State: string(c.Status.State), Holding: c.Status.Holding, Added: []string{}, Removed: []string{}}
+		e := Instance{Name: c.Name, Replaces: c.Replaces, Changes: []Change{}, State: string(c.Status.State), HasVIPs: c.Status.HasVIPs, Added: []string{}, Removed: []string{}}
 		var had, has []netip.Prefix
 		if c.Old != nil {
 			had = addressesOf(*c.Old)
@@ -26,19 +26,19 @@ func (b *builder) instances() {
 				Change{"virtual_router_id", "none", fmt.Sprint(c.New.VRID)}, Change{"priority", "none", fmt.Sprint(c.New.Priority)})
 		case c.New == nil:
 			e.Action, e.Removed = End, texts(had)
-			if c.Status.Holding {
-				e.Moves = "this director is master and gives the addresses up"
+			if c.Status.HasVIPs {
+				e.Takeover = "this director is master and gives the addresses up"
 			}
 		case c.Restarts:
 			e.Action, e.Removed, e.Added = Restart, texts(had), texts(has)
 			e.Changes = append(e.Changes, b.inFiles(c.Name)...)
-			if c.Status.Holding {
-				e.Moves = "this director is master: it gives the addresses up and takes part again"
+			if c.Status.HasVIPs {
+				e.Takeover = "this director is master: it gives the addresses up and takes part again"
 			}
 		default:
 			e.Action, e.Changes = Edit, append(e.Changes, b.inFiles(c.Name)...)
 			e.Removed, e.Added = texts(without(had, has)), texts(without(has, had))
-			e.Moves = moves(c)
+			e.Takeover = moves(c)
 			if len(e.Changes) == 0 {
 				continue
 			}

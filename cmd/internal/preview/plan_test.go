@@ -111,7 +111,7 @@ func followed(t *testing.T, f farm, seen map[string]int) {
 func tally(p Preview, seen map[string]int) {
 	for _, s := range p.Services {
 		seen["service "+s.Action]++
-		if s.Was != "" {
+		if s.OldName != "" {
 			seen["renamed"]++
 		}
 		for _, rs := range s.RealServers {
@@ -362,7 +362,7 @@ func (p *poll) Update(c vrrp.Config) {
 func (p *poll) Status() vrrp.Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return vrrp.Status{Name: p.cfg.Name, State: vrrp.Master, Holding: true}
+	return vrrp.Status{Name: p.cfg.Name, State: vrrp.Master, HasVIPs: true}
 }
 
 // compareElections holds what was done to each election against the plan.

@@ -56,7 +56,7 @@ const (
 // Service is what would change of a virtual service.
 type Service struct {
 	Name    string `json:"name"`
-	Was     string `json:"was,omitempty"` // its name now, where that differs
+	OldName string `json:"was,omitempty"` // its name now, where that differs
 	Service string `json:"service"`       // "tcp 10.0.0.88:80", "mark 7"
 	Action  string `json:"action"`
 	// Changes are those of the service itself, in the kernel and in what the
@@ -64,10 +64,10 @@ type Service struct {
 	Changes     []Change     `json:"changes"`
 	Connections Connections  `json:"connections"` // of all its servers now
 	RealServers []RealServer `json:"real_servers"`
-	// Live servers get new connections.
-	LiveBefore int           `json:"live_before"`
-	LiveAfter  int           `json:"live_after"`
-	Checks     []CheckChange `json:"checks"`
+	// Usable servers get new connections.
+	UsableBefore int           `json:"live_before"`
+	UsableAfter  int           `json:"live_after"`
+	Checks       []CheckChange `json:"checks"`
 	// RestartedChecks is how many of the remaining servers have checks that restart.
 	RestartedChecks int      `json:"checks_anew"`
 	Warnings        []string `json:"warnings"`
@@ -118,22 +118,22 @@ const (
 
 // Instance is what would change of a VRRP instance.
 type Instance struct {
-	Name    string   `json:"name"`
-	Was     string   `json:"was,omitempty"` // the instance that it replaces on the same virtual router
-	Action  string   `json:"action"`        // start, change, restart, end
-	Changes []Change `json:"changes"`
-	State   string   `json:"state,omitempty"` // now
-	Holding bool     `json:"holding"`         // its addresses are on this director now
-	// Added and Go are the addresses that a master would take and give up.
+	Name     string   `json:"name"`
+	Replaces string   `json:"was,omitempty"` // the instance that it replaces on the same virtual router
+	Action   string   `json:"action"`        // start, change, restart, end
+	Changes  []Change `json:"changes"`
+	State    string   `json:"state,omitempty"` // now
+	HasVIPs  bool     `json:"holding"`         // its addresses are on this director now
+	// Added and Removed are the addresses that a master would add and remove.
 	Added   []string `json:"addresses_come"`
 	Removed []string `json:"addresses_go"`
-	// Moves is how mastership would move; "" when it would not.
-	Moves string `json:"moves,omitempty"`
+	// Takeover is how mastership would move; "" when it would not.
+	Takeover string `json:"moves,omitempty"`
 }
 
 // Sync is what would change of one role of the connection sync.
 type Sync struct {
-	Half   string `json:"half"`   // master sends, backup receives
+	Role   string `json:"half"`   // master sends, backup receives
 	Action string `json:"action"` // start, restart, end
 	From   string `json:"from,omitempty"`
 	To     string `json:"to,omitempty"`
@@ -168,7 +168,7 @@ func Build(f director.DryRun, refused, warnings []string) Preview {
 		p.Settings = append(p.Settings, Change{s.Name, s.From, s.To})
 	}
 	for _, s := range f.Table.Sync {
-		p.Sync = append(p.Sync, Sync{Half: s.Role.String(), Action: syncAction(s), From: s.From, To: s.To, Why: s.Why})
+		p.Sync = append(p.Sync, Sync{Role: s.Role.String(), Action: syncAction(s), From: s.From, To: s.To, Why: s.Why})
 	}
 	if f.Running != nil {
 		p.Global = append(p.Global, fields("", *f.Running, *f.Next, notGlobal)...)

@@ -74,7 +74,7 @@ func (b *builder) services() {
 // isPath reports whether a service is that of a mark probe, which is not shown.
 func (b *builder) isPath(k ipvs.ServiceKey) bool {
 	for _, c := range []*config.Config{b.Running, b.Next} {
-		if c != nil && k.Mark != 0 && k.Mark-c.IPVS.ThroughMarks < config.ThroughMarkCount {
+		if c != nil && k.Mark != 0 && k.Mark-c.IPVS.ProbeMarkBase < config.ProbeMarkCount {
 			return true
 		}
 	}
@@ -90,7 +90,7 @@ func present(there bool) string {
 
 // keep adds a service to the preview if it changes.
 func (b *builder) keep(s Service) {
-	if s.Action == Edit && len(s.Changes)+len(s.RealServers)+len(s.Checks)+s.RestartedChecks == 0 && s.Was == "" {
+	if s.Action == Edit && len(s.Changes)+len(s.RealServers)+len(s.Checks)+s.RestartedChecks == 0 && s.OldName == "" {
 		return
 	}
 	for _, rs := range s.RealServers {
@@ -105,7 +105,7 @@ func (b *builder) keep(s Service) {
 
 func (b *builder) service(k ipvs.ServiceKey, name string) Service {
 	s := Service{Name: name, Service: k.String(), Action: Edit, Changes: []Change{}, RealServers: []RealServer{},
-		Checks: []CheckChange{}, Warnings: []string{}, LiveBefore: b.Table.Table[k].Live()}
+		Checks: []CheckChange{}, Warnings: []string{}, UsableBefore: b.Table.Table[k].Usable()}
 	for _, d := range b.Table.Stats[k].Destinations {
 		s.Connections.add(d)
 	}
@@ -114,7 +114,7 @@ func (b *builder) service(k ipvs.ServiceKey, name string) Service {
 
 // stays describes a service of the next configuration.
 func (b *builder) stays(s *Service, k ipvs.ServiceKey, svc config.Service, decided decision.Service) {
-	s.LiveAfter = b.Decided.Desired.Table[k].Live()
+	s.UsableAfter = b.Decided.Desired.Table[k].Usable()
 	writes := map[netip.AddrPort]ipvs.Op{}
 	for _, op := range b.ops[k] {
 		switch op.Kind {
@@ -142,7 +142,7 @@ func (b *builder) stays(s *Service, k ipvs.ServiceKey, svc config.Service, decid
 	b.drainsWithoutWrite(s, k, writes, svc.DrainTimeout)
 	b.unlisted(s, k, svc, before)
 	b.checks(s, svc, before)
-	if s.LiveBefore > 0 && s.LiveAfter == 0 {
+	if s.UsableBefore > 0 && s.UsableAfter == 0 {
 		s.Warnings = append(s.Warnings, "no real server would take new connections")
 	}
 	for _, e := range b.Table.Foreign {
@@ -158,7 +158,7 @@ func (b *builder) server(s *Service, k ipvs.ServiceKey, decided decision.RealSer
 	if written {
 		out.write(op)
 	}
-	out.InKernel, out.Weight, out.Configured = decided.Listed, decided.Weight, decided.Configured
+	out.InKernel, out.Weight, out.Configured = decided.InTable, decided.Weight, decided.Configured
 	if out.Weight < out.Configured || !out.InKernel {
 		out.Why = decided.Why().Text
 	}
@@ -202,7 +202,7 @@ func (b *builder) inFile(s *Service, k ipvs.ServiceKey, svc config.Service) map[
 		return nil
 	}
 	if was.Name != svc.Name {
-		s.Was = was.Name
+		s.OldName = was.Name
 	}
 	s.Changes = append(s.Changes, fields("", was, svc, notOfService)...)
 	before := map[netip.AddrPort]config.RealServer{}

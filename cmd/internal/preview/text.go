@@ -63,7 +63,7 @@ func Print(out io.Writer, plan Preview, colour bool) error {
 		p.line("  %s %s", p.sign(Edit), c)
 	}
 	for _, s := range plan.Sync {
-		p.line("  %s connection synchronisation, %s: %s", p.sign(s.Action), half(s.Half), s)
+		p.line("  %s connection synchronisation, %s: %s", p.sign(s.Action), roleText(s.Role), s)
 	}
 	if len(plan.Global) > 0 {
 		p.line("\n%s", p.mark(bold, "DAEMON"))
@@ -97,12 +97,12 @@ func (p *page) head(plan Preview) {
 
 func (p *page) service(s Service) {
 	name := s.Name
-	if s.Was != "" {
-		name = s.Was + " → " + s.Name
+	if s.OldName != "" {
+		name = s.OldName + " → " + s.Name
 	}
 	what := map[string]string{Add: "added", Edit: "changed", Remove: "removed", Drain: "removed when it is drained"}[s.Action]
 	p.line("\n%s %s: %s", p.mark(bold, "SERVICE "+name), s.Service, p.mark(signs[s.Action].colour, what))
-	if s.Was != "" && s.Action == Edit {
+	if s.OldName != "" && s.Action == Edit {
 		p.line("  %s renamed; its connections stay", p.sign(Edit))
 	}
 	for _, c := range s.Changes {
@@ -177,8 +177,8 @@ func (c Change) String() string { return fmt.Sprintf("%s %s → %s", c.Field, c.
 
 func (p *page) instance(e Instance) {
 	name, what := e.Name, map[string]string{Start: "starts", Edit: "changed, goes on", Restart: "RESTARTS", End: "ends"}[e.Action]
-	if e.Was != "" {
-		name = e.Was + " → " + e.Name
+	if e.Replaces != "" {
+		name = e.Replaces + " → " + e.Name
 	}
 	now := ""
 	if e.State != "" {
@@ -192,7 +192,7 @@ func (p *page) instance(e Instance) {
 		}
 		p.line("  %s %s", p.sign(Edit), c)
 	}
-	at := map[bool]string{true: "", false: ", while this director is master"}[e.Holding]
+	at := map[bool]string{true: "", false: ", while this director is master"}[e.HasVIPs]
 	if e.Action == Restart {
 		at = ", when this director is master again"
 	}
@@ -200,18 +200,18 @@ func (p *page) instance(e Instance) {
 		p.line("  %s address %s comes%s", p.sign(Add), a, at)
 	}
 	for _, a := range e.Removed {
-		if e.Holding {
+		if e.HasVIPs {
 			p.line("  %s address %s goes", p.sign(Remove), a)
 		} else {
 			p.line("  %s address %s is no longer its own; it is not here now", p.sign(Remove), a)
 		}
 	}
-	if e.Moves != "" {
-		p.line("  %s %s", p.mark(yellow, "!"), e.Moves)
+	if e.Takeover != "" {
+		p.line("  %s %s", p.mark(yellow, "!"), e.Takeover)
 	}
 }
 
-func half(name string) string {
+func roleText(name string) string {
 	if name == "master" {
 		return "sending"
 	}

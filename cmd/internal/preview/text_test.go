@@ -151,7 +151,7 @@ func something(t *testing.T) director.DryRun {
 	for i, e := range was.Instances {
 		old, new := instances.EngineConfig(e, was), instances.EngineConfig(next.Instances[i], next)
 		f.Instances = append(f.Instances, instances.Change{Name: e.Name, Old: &old, New: &new, Restarts: vrrp.NeedsRestart(old, new),
-			Status: vrrp.Status{State: vrrp.Master, Holding: true}})
+			Status: vrrp.Status{State: vrrp.Master, HasVIPs: true}})
 	}
 	return f
 }

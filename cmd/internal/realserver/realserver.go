@@ -204,7 +204,7 @@ func describe(k kind, key, from, to string) string {
 type State struct {
 	Spec
 	Up    bool   `json:"up"`    // all settings are as required
-	Known bool   `json:"known"` // set up by Up; Down would undo it
+	SetUp bool   `json:"known"` // set up by Up; Down would undo it
 	Parts []Part `json:"parts"`
 }
 
@@ -231,7 +231,7 @@ func (h *Host) Status(specs []Spec) ([]State, error) {
 		st := State{Spec: w, Up: true}
 		for _, o := range m.Specs {
 			if o.VIP == w.VIP {
-				st.Spec, st.Known = o, true
+				st.Spec, st.SetUp = o, true
 			}
 		}
 		for _, n := range st.needs() {

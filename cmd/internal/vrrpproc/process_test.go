@@ -192,7 +192,7 @@ func TestOneElection(t *testing.T) {
 	}
 	stop := run(t, e)
 	eventually(t, "it is master", func() bool { return e.Status().State == vrrp.Master && r.saw(vrrp.Master, vrrp.ReasonSilence) })
-	eventually(t, "its address is there", func() bool { return r.holds() && e.Status().Holding })
+	eventually(t, "its address is there", func() bool { return r.holds() && e.Status().HasVIPs })
 	e.Update(config(func(c *vrrp.Config) { c.Priority = 150 }))
 	e.SetTracked("quorum", -30, false)
 	eventually(t, "its priority follows", func() bool { return e.Status().Priority == 120 })

@@ -36,11 +36,11 @@ func build(v director.View, version string, started time.Time) *builder {
 			LoadedAt:   v.LastReload.LastSuccess,
 			ReloadedAt: v.LastReload.At,
 		},
-		Waits:    v.Waits,
-		Peers:    []api.PeerStatus{},
-		VRRP:     []api.InstanceStatus{},
-		Services: []api.ServiceStatus{},
-		IPVS:     buildIPVS(v),
+		WaitReason: v.WaitReason,
+		Peers:      []api.PeerStatus{},
+		VRRP:       []api.InstanceStatus{},
+		Services:   []api.ServiceStatus{},
+		IPVS:       buildIPVS(v),
 	}}
 	if v.LastReload.Err != nil {
 		s.Config.ReloadError = v.LastReload.Err.Error()
@@ -108,7 +108,7 @@ func buildIPVS(v director.View) api.IPVSStatus {
 	for _, d := range k.Draining {
 		draining := api.DrainingStatus{Service: names[d.Service], RealServer: d.RealServer.String(), Since: d.Since, Deadline: d.Deadline}
 		if d.Counted {
-			draining.Left = &d.Connections
+			draining.Remaining = &d.Connections
 		}
 		out.Draining = append(out.Draining, draining)
 	}
@@ -145,11 +145,11 @@ func (s *builder) addElection(e vrrp.Status, v director.View) {
 		Name: e.Name, Interface: e.Interface, VRID: e.VRID,
 		State: string(e.State), Since: e.Since, Reason: e.Reason, Detail: e.Detail,
 		Priority: e.Priority, MasterPriority: e.MasterPriority,
-		Contested: e.Contested, Alarm: e.Alarm, Holding: e.Holding, Addresses: e.Addresses,
+		Contested: e.Contested, Alarm: e.Alarm, HasVIPs: e.HasVIPs, Addresses: e.Addresses,
 	}
 	if e.State == vrrp.Backup {
-		if out.Waits = v.Waits; v.InstanceWaits != nil {
-			out.Waits = v.InstanceWaits[e.Name]
+		if out.WaitReason = v.WaitReason; v.InstanceWaitReasons != nil {
+			out.WaitReason = v.InstanceWaitReasons[e.Name]
 		}
 	}
 	for _, t := range e.Tracked {
@@ -228,7 +228,7 @@ func (s *builder) addService(v director.View, svc config.Service, p decision.Ser
 		connections := stats.Destinations[decided.Address]
 		server := api.RealServerStatus{
 			Address: decided.Address.String(), Forward: rs.Forward,
-			Wanted: decided.Weight, Configured: decided.Configured,
+			Desired: decided.Weight, Configured: decided.Configured,
 			Verdict: decided.Verdict.String(), Since: h.Since, UncheckedSince: decided.UncheckedSince, Unchecked: decided.UncheckedWhy,
 			Draining: decided.Draining(), DrainingSince: decided.DrainingSince(), DrainUntil: decided.DrainUntil, Why: decided.Why().Text, Causes: decided.Causes,
 			Active: connections.Active, Inactive: connections.Inactive, Persistent: connections.Persistent,

@@ -33,27 +33,27 @@ func (s *Server) OpenControl(path, group string) error {
 		return fmt.Errorf("global.control_group: %w", err)
 	}
 	l, err := makeControl(path, gid)
-	if errors.Is(err, errMistake) {
+	if errors.Is(err, errInvalid) {
 		return err
 	}
 	if err != nil {
 		l = newListener(path)
-		s.lacksControl(path, err)
+		s.reportNoControl(path, err)
 	}
 	s.control = l
 	return nil
 }
 
-// lacksControl shows why there is no control socket, and logs it the first time.
-func (s *Server) lacksControl(path string, err error) {
+// reportNoControl shows why there is no control socket, and logs it the first time.
+func (s *Server) reportNoControl(path string, err error) {
 	text := fmt.Sprintf("no command reaches the daemon: its control socket cannot be made: %v", err)
 	if s.uncontrolled.Swap(&text) == nil {
 		s.Log.Error("the control socket cannot be made: no command reaches the daemon until it can", "path", path, "reason", err)
 	}
 }
 
-// errMistake is wrapped by misconfigurations.
-var errMistake = errors.New("a mistake")
+// errInvalid is wrapped by misconfigurations.
+var errInvalid = errors.New("a mistake")
 
 // makeControl creates the socket.
 func makeControl(path string, gid int) (*listener, error) {
@@ -77,11 +77,11 @@ func makeControl(path string, gid int) (*listener, error) {
 	return l, nil
 }
 
-// mistake is an error that wraps errMistake without naming it.
-type mistake string
+// invalidError is an error that wraps errInvalid without naming it.
+type invalidError string
 
-func (m mistake) Error() string { return string(m) }
-func (m mistake) Unwrap() error { return errMistake }
+func (m invalidError) Error() string { return string(m) }
+func (m invalidError) Unwrap() error { return errInvalid }
 
 // removeLeftSocket removes a socket without a listener, and nothing else.
 func removeLeftSocket(path string) error {
@@ -93,14 +93,14 @@ func removeLeftSocket(path string) error {
 		return err
 	}
 	if info.Mode().Type() != os.ModeSocket {
-		return mistake(path + " is there already and is no socket: name another place, or remove it")
+		return invalidError(path + " is there already and is no socket: name another place, or remove it")
 	}
 	c, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {
 		c.Close()
 	}
 	if !errors.Is(err, unix.ECONNREFUSED) {
-		return mistake("another daemon answers on " + path + ": stop it first, or give this one a socket of its own")
+		return invalidError("another daemon answers on " + path + ": stop it first, or give this one a socket of its own")
 	}
 	if err := os.Remove(path); err != nil {
 		return fmt.Errorf("failed to remove the one left behind: %w", err)
@@ -133,7 +133,7 @@ func protect(path string, gid int) error {
 	}
 	err := os.Chown(path, -1, gid)
 	if errors.Is(err, unix.EPERM) {
-		return mistake(fmt.Sprintf("this daemon's user may not give %s to the group with the id %d: make it a member (SupplementaryGroups= in a drop-in of the unit)", path, gid))
+		return invalidError(fmt.Sprintf("this daemon's user may not give %s to the group with the id %d: make it a member (SupplementaryGroups= in a drop-in of the unit)", path, gid))
 	}
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func (s *Server) watchControl(ctx context.Context) {
 			return
 		case <-tick.C:
 			s.reopenControl()
-			s.lookAtWeb()
+			s.checkWebConfig()
 		}
 	}
 }
@@ -172,7 +172,7 @@ func (s *Server) reopenControl() {
 		}
 	}
 	if err != nil {
-		s.lacksControl(old.address, err)
+		s.reportNoControl(old.address, err)
 		return
 	}
 	s.uncontrolled.Store(nil)

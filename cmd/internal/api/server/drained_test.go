@@ -61,12 +61,12 @@ func TestJudgeDrain(t *testing.T) {
 		"a template":                            {harm: func(v *director.View) { setKernel(v, 0, 1, 0, 1) }, waits: "lb1 has 1 active connection; lb1 has 1 template of a persistent client", left: 2},
 		"a udp flow":                            {harm: func(v *director.View) { udp(v); setKernel(v, 0, 0, 2, 0) }, waits: "lb1 has 2 flows", left: 2},
 		"the kernel does not follow":            {harm: func(v *director.View) { setKernel(v, 3, 0, 0, 0) }, waits: "the kernel of lb1 still has weight 3"},
-		"the peer would use it":                 {peers: peer(peers.Drain{Known: true, Configured: 5, Wanted: 5}), waits: "lb2 would use it: weight 5 in its file"},
+		"the peer would use it":                 {peers: peer(peers.Drain{Found: true, Configured: 5, Desired: 5}), waits: "lb2 would use it: weight 5 in its file"},
 		"the peer says nothing":                 {peers: []api.PeerDrain{{Director: "lb2", Error: "no answer"}}, unknown: "lb2 does not say how it stands to the server: no answer"},
 		"the peer does not have it":             {peers: peer(peers.Drain{})},
-		"the peer was asked about a connection": {peers: peer(peers.Drain{Known: true, Draining: true, Weight: &zero, Active: 7})},
-		"the peer holds the address": {harm: func(v *director.View) { v.Instances[0].State, v.Instances[0].Holding = vrrp.Backup, false },
-			peers: peer(peers.Drain{Known: true, Draining: true, Weight: &zero, Active: 7, Persistent: 2}), waits: "lb2 has 7 active connections; lb2 has 2 templates of persistent clients", left: 9},
+		"the peer was asked about a connection": {peers: peer(peers.Drain{Found: true, Draining: true, Weight: &zero, Active: 7})},
+		"the peer holds the address": {harm: func(v *director.View) { v.Instances[0].State, v.Instances[0].HasVIPs = vrrp.Backup, false },
+			peers: peer(peers.Drain{Found: true, Draining: true, Weight: &zero, Active: 7, Persistent: 2}), waits: "lb2 has 7 active connections; lb2 has 2 templates of persistent clients", left: 9},
 	} {
 		v := draining()
 		if c.harm != nil {
@@ -77,7 +77,7 @@ func TestJudgeDrain(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if waits := strings.Join(got.Waits, "; "); !strings.HasPrefix(waits, c.waits) || (waits == "") != (c.waits == "") || got.Drained != (c.waits == "") || got.Left != c.left {
+		if waits := strings.Join(got.WaitReasons, "; "); !strings.HasPrefix(waits, c.waits) || (waits == "") != (c.waits == "") || got.Drained != (c.waits == "") || got.Remaining != c.left {
 			t.Errorf("%s: %+v, want %q with %d left", name, got, c.waits, c.left)
 		}
 		if unknown := strings.Join(got.Unknown, "; "); unknown != c.unknown {
@@ -115,7 +115,7 @@ func TestDrainOfAServerThatLeftTheFile(t *testing.T) {
 	gone := netip.MustParseAddrPort("10.0.0.10:80")
 	v.Kernel.Draining = []ipvs.Draining{{Entry: ipvs.Entry{Service: v.Decision.Services[0].Key, RealServer: gone}, Since: time.Unix(5, 0), Connections: 4, Counted: true}}
 	first, err := api.JudgeDrain(Build(v, "1", time.Unix(1, 0)), nil, "web", gone.String(), false, api.Drained{})
-	if err != nil || first.Drained || first.Left != 4 {
+	if err != nil || first.Drained || first.Remaining != 4 {
 		t.Fatalf("%+v, %v", first, err)
 	}
 	v.Kernel.Draining = nil

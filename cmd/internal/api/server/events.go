@@ -156,7 +156,7 @@ type stream struct {
 }
 
 func (s stream) line(e event.Event) bool {
-	return s.hurry() && json.NewEncoder(s.w).Encode(e) == nil
+	return s.setDeadline() && json.NewEncoder(s.w).Encode(e) == nil
 }
 
 func (s stream) empty() bool {
@@ -164,9 +164,11 @@ func (s stream) empty() bool {
 	return err == nil
 }
 
-func (s stream) flush() bool { return s.hurry() && s.control.Flush() == nil }
+func (s stream) flush() bool { return s.setDeadline() && s.control.Flush() == nil }
 
-func (s stream) hurry() bool { return s.control.SetWriteDeadline(time.Now().Add(followWrite)) == nil }
+func (s stream) setDeadline() bool {
+	return s.control.SetWriteDeadline(time.Now().Add(followWrite)) == nil
+}
 
 // closingKey is the context key of closing.
 type closingKey struct{}

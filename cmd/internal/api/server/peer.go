@@ -48,22 +48,22 @@ func peerStatus(p peers.Peer) api.PeerStatus {
 	out := api.PeerStatus{
 		Director: p.Name, Address: p.Address.String(), Up: p.Up, Since: p.Since, Error: p.Error, At: p.At,
 		Version: p.State.Version, ConfigHash: p.State.Hash, Started: p.State.Started,
-		Ready: p.Up && p.State.Ready(), Waits: p.State.Waits,
+		Ready: p.Up && p.State.Ready(), WaitReason: p.State.WaitReason,
 		Problems: append([]string{}, p.State.Problems...), ProblemCount: p.State.ProblemCount,
 		ConfigMatches: p.Up && !p.Differences.Config, VersionMatches: p.Up && !p.Differences.Version, ClockAhead: p.Clock.Seconds(),
 		VRRP: []api.PeerInstance{}, Servers: p.State.Health.Servers, ServersDown: p.State.Health.Down,
 		Differences: []api.PeerHealthDifference{}, DifferingCount: p.HealthCount,
 	}
 	for _, e := range p.State.Instances {
-		out.VRRP = append(out.VRRP, api.PeerInstance{Name: e.Name, State: e.State, Since: e.Since, Detail: e.Detail, Priority: e.Priority, Holding: e.Holding, Standby: e.Standby, StandbyUntil: e.StandbyUntil})
+		out.VRRP = append(out.VRRP, api.PeerInstance{Name: e.Name, State: e.State, Since: e.Since, Detail: e.Detail, Priority: e.Priority, HasVIPs: e.HasVIPs, Standby: e.Standby, StandbyUntil: e.StandbyUntil})
 	}
 	if c := p.State.Connections; c != nil {
-		out.Connections = &api.PeerConnections{Own: c.Own, Synced: c.Synced}
+		out.Connections = &api.PeerConnections{Local: c.Local, Synced: c.Synced}
 	}
 	for _, d := range p.Health {
 		out.Differences = append(out.Differences, api.PeerHealthDifference{Service: d.Service, RealServer: d.RealServer,
-			Own:  api.PeerHealth{Verdict: d.Own.Verdict, Weight: d.Own.Weight, Why: d.Own.Why},
-			Peer: api.PeerHealth{Verdict: d.Peer.Verdict, Weight: d.Peer.Weight, Why: d.Peer.Why}})
+			Local: api.PeerHealth{Health: d.Local.Health, Weight: d.Local.Weight, Why: d.Local.Why},
+			Peer:  api.PeerHealth{Health: d.Peer.Health, Weight: d.Peer.Weight, Why: d.Peer.Why}})
 	}
 	return out
 }
@@ -71,22 +71,22 @@ func peerStatus(p peers.Peer) api.PeerStatus {
 // sentProblems is how many problems are sent to peers, with the number of all.
 const sentProblems = 10
 
-// Own is this director's state for its peers. It does not block.
-func (s *Server) Own(connections func() *peers.Connections) peers.State {
+// PeerState is this director's state for its peers. It does not block.
+func (s *Server) PeerState(connections func() *peers.Connections) peers.State {
 	v := s.Daemon.Snapshot()
 	if v.Config == nil {
-		return peers.State{At: time.Now(), Waits: "starts"}
+		return peers.State{At: time.Now(), WaitReason: "starts"}
 	}
-	status := s.own(v)
+	status := s.localStatus(v)
 	out := peers.State{
 		Director: v.Config.Director, Version: s.Version, Hash: v.Config.Hash, At: v.At, Started: s.Started,
 		ProblemCount: len(status.Problems), Problems: slices.Clone(status.Problems[:min(len(status.Problems), sentProblems)]),
-		Waits: v.Waits, Health: peers.NewHealth(serviceHealth(v)),
+		WaitReason: v.WaitReason, Health: peers.NewHealth(serviceHealth(v)),
 	}
 	for _, e := range v.Instances {
 		hold, held := v.Standby[e.Name]
 		out.Instances = append(out.Instances, peers.Instance{Name: e.Name, VRID: e.VRID, State: string(e.State), Since: e.Since, Detail: e.Detail,
-			Priority: e.Priority, Holding: e.Holding, Standby: held, StandbyUntil: hold.Until})
+			Priority: e.Priority, HasVIPs: e.HasVIPs, Standby: held, StandbyUntil: hold.Until})
 	}
 	if v.Config.IPVS.Sync != nil {
 		out.Connections = connections()
@@ -101,7 +101,7 @@ func serviceHealth(v director.View) []peers.ServiceHealth {
 	for _, p := range v.Decision.Services {
 		svc := peers.ServiceHealth{Name: p.Name, Up: p.Up, Servers: make([]peers.ServerHealth, 0, len(p.Servers))}
 		for _, s := range p.Servers {
-			h := peers.ServerHealth{Address: s.Address.String(), Verdict: s.Verdict.String(), Weight: s.Weight}
+			h := peers.ServerHealth{Address: s.Address.String(), Health: s.Verdict.String(), Weight: s.Weight}
 			if s.Weight != s.Configured {
 				h.Why = s.Why().Text
 			}
@@ -114,14 +114,14 @@ func serviceHealth(v director.View) []peers.ServiceHealth {
 
 // Drain is the state of a real server on this director, for a peer.
 func (s *Server) Drain(ctx context.Context, service, realServer string) peers.Drain {
-	status := s.own(s.Daemon.View(ctx))
+	status := s.localStatus(s.Daemon.View(ctx))
 	for _, svc := range status.Services {
 		if svc.Name != service {
 			continue
 		}
 		for _, rs := range svc.RealServers {
 			if rs.Address == realServer {
-				return peers.Drain{Known: true, Configured: rs.Configured, Wanted: rs.Wanted, Weight: rs.Weight, Draining: rs.Draining,
+				return peers.Drain{Found: true, Configured: rs.Configured, Desired: rs.Desired, Weight: rs.Weight, Draining: rs.Draining,
 					Active: rs.Active, Inactive: rs.Inactive, Persistent: rs.Persistent}
 			}
 		}
@@ -129,7 +129,7 @@ func (s *Server) Drain(ctx context.Context, service, realServer string) peers.Dr
 	for _, d := range status.IPVS.Draining {
 		if d.Service == service && d.RealServer == realServer {
 			zero := 0
-			return peers.Drain{Known: true, Weight: &zero, Draining: true, Left: d.Left}
+			return peers.Drain{Found: true, Weight: &zero, Draining: true, Remaining: d.Remaining}
 		}
 	}
 	return peers.Drain{}

@@ -26,14 +26,14 @@ type exchange struct {
 
 func (x exchange) Peers() []peers.Peer { return x.peers }
 func (x exchange) RequestDrain(_ context.Context, _, service, real string) (peers.Drain, error) {
-	x.drain.Known = service == "web" && real == "10.0.0.9:80"
+	x.drain.Found = service == "web" && real == "10.0.0.9:80"
 	return x.drain, x.err
 }
 
 // goodPeer is a peer that is as it should be.
 func goodPeer() peers.Peer {
 	return peers.Peer{Name: "lb2", Address: netip.MustParseAddrPort("10.0.0.13:8113"), Up: true, Since: time.Unix(900, 0), At: time.Unix(999, 0),
-		State: peers.State{Director: "lb2", Version: "1", Hash: "abc", Connections: &peers.Connections{Own: 1, Synced: 2},
+		State: peers.State{Director: "lb2", Version: "1", Hash: "abc", Connections: &peers.Connections{Local: 1, Synced: 2},
 			Instances: []peers.Instance{{Name: "web", State: "backup", Standby: true}}}}
 }
 
@@ -71,7 +71,7 @@ func TestEveryDifferenceIsAProblem(t *testing.T) {
 // them is in it.
 func TestOwn(t *testing.T) {
 	v := healthy()
-	v.Waits = "waits"
+	v.WaitReason = "waits"
 	v.Instances = append(v.Instances, vrrp.Status{Name: "mail", State: vrrp.Backup, Priority: 9})
 	v.Standby = map[string]persist.Standby{"mail": {Until: time.Unix(5, 0)}}
 	gone := goodPeer()
@@ -81,24 +81,24 @@ func TestOwn(t *testing.T) {
 		t.Error("the peer is not missed")
 	}
 	asked := 0
-	own := s.Own(func() *peers.Connections { asked++; return nil })
+	own := s.PeerState(func() *peers.Connections { asked++; return nil })
 	if own.Director != "lb1" || own.Hash != "abc" || own.Version != "1" || own.ProblemCount != 0 || own.Ready() || asked != 0 {
 		t.Errorf("%+v", own)
 	}
-	if h := own.Health; h.Servers != 1 || h.Down != 0 || h.Services[0].Servers[0] != (peers.ServerHealth{Address: "10.0.0.9:80", Verdict: "up", Weight: 3}) {
+	if h := own.Health; h.Servers != 1 || h.Down != 0 || h.Services[0].Servers[0] != (peers.ServerHealth{Address: "10.0.0.9:80", Health: "up", Weight: 3}) {
 		t.Errorf("%+v", h)
 	}
-	if e := own.Instances; len(e) != 2 || !e[0].Holding || e[0].Standby || !e[1].Standby || !e[1].StandbyUntil.Equal(time.Unix(5, 0)) || e[1].State != "backup" {
+	if e := own.Instances; len(e) != 2 || !e[0].HasVIPs || e[0].Standby || !e[1].Standby || !e[1].StandbyUntil.Equal(time.Unix(5, 0)) || e[1].State != "backup" {
 		t.Errorf("%+v", e)
 	}
 	v.Config.IPVS.Sync = &config.Sync{}
 	s.Problems = func() []string { return make([]string, 99) }
-	own = s.Own(func() *peers.Connections { return &peers.Connections{Own: 3} })
+	own = s.PeerState(func() *peers.Connections { return &peers.Connections{Local: 3} })
 	if own.Connections == nil || own.Connections.Total() != 3 || own.ProblemCount != 99 || len(own.Problems) != sentProblems {
 		t.Errorf("%+v", own)
 	}
 	s.Daemon = &stub{}
-	if own = s.Own(nil); own.Ready() {
+	if own = s.PeerState(nil); own.Ready() {
 		t.Error("ready before there is a configuration")
 	}
 }
@@ -113,16 +113,16 @@ func TestPeerDrains(t *testing.T) {
 		if err != nil || len(got) != 1 || got[0].Director != "lb2" {
 			t.Fatalf("%+v, %v", got, err)
 		}
-		if x.err != nil && (got[0].Drain != nil || got[0].Error != x.err.Error()) || x.err == nil && (!got[0].Drain.Known || got[0].Drain.Active != 7) {
+		if x.err != nil && (got[0].Drain != nil || got[0].Error != x.err.Error()) || x.err == nil && (!got[0].Drain.Found || got[0].Drain.Active != 7) {
 			t.Errorf("%+v", got[0])
 		}
 	}
 	s := &Server{Daemon: &stub{view: healthy()}}
 	d := s.Drain(t.Context(), "web", "10.0.0.9:80")
-	if !d.Known || d.Wanted != 3 || *d.Weight != 3 || d.Active != 4 || d.Inactive != 5 {
+	if !d.Found || d.Desired != 3 || *d.Weight != 3 || d.Active != 4 || d.Inactive != 5 {
 		t.Errorf("%+v", d)
 	}
-	if d := s.Drain(t.Context(), "web", "10.0.0.10:80"); d.Known {
+	if d := s.Drain(t.Context(), "web", "10.0.0.10:80"); d.Found {
 		t.Errorf("%+v", d)
 	}
 }

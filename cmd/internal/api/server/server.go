@@ -122,15 +122,15 @@ func (l *listener) begin(server *http.Server) (_ *http.Server, ended bool) {
 func (s *Server) Status(ctx context.Context) api.Status {
 	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
 	defer cancel()
-	status := s.own(s.Daemon.View(ctx))
+	status := s.localStatus(s.Daemon.View(ctx))
 	if s.Pair != nil {
 		status.addPeers(s.Pair.Peers())
 	}
 	return status.status()
 }
 
-// own is the status without the peers.
-func (s *Server) own(v director.View) *builder {
+// localStatus is the status without the peers.
+func (s *Server) localStatus(v director.View) *builder {
 	status := build(v, s.Version, s.Started)
 	if s.Problems != nil {
 		for _, p := range s.Problems() {

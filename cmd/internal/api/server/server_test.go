@@ -78,13 +78,13 @@ func healthy() director.View {
 		Config: &config.Config{Director: "lb1", Hash: "abc", File: "lvsd.toml", Services: []config.Service{{
 			Name: "web", Quorum: 1, Scheduler: "wlc", RealServers: []config.RealServer{{Address: real, Weight: 3, Forward: "dr"}}}}},
 		Decision: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{{
-			ID: id, Address: real, Configured: 3, Weight: 3, Listed: true, Verdict: checker.Up, Agent: decision.Agent{Weight: 100},
+			ID: id, Address: real, Configured: 3, Weight: 3, InTable: true, Verdict: checker.Up, Agent: decision.Agent{Weight: 100},
 			Causes: []decision.Cause{{Kind: decision.CauseConfigured, Weight: 3, Text: "weight 3 in the file, line 9"}}}}}}},
 		Health: map[checker.ID]checker.Health{id: {Verdict: checker.Up, Checks: []checker.CheckHealth{
 			{Type: "http", Last: outcome.Result{At: time.Unix(999, 0), Reason: outcome.OK, Took: 2 * time.Millisecond}}}}},
 		Kernel: ipvs.Snapshot{Valid: true, Up: true, Table: ipvs.Table{key: {Key: key, Destinations: map[netip.AddrPort]ipvs.Destination{real: {Address: real, Weight: 3}}}},
 			Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{key: {Destinations: map[netip.AddrPort]ipvs.DestinationStats{real: {Active: 4, Inactive: 5}}}}},
-		Instances: []vrrp.Status{{Name: "web", State: vrrp.Master, Holding: true}},
+		Instances: []vrrp.Status{{Name: "web", State: vrrp.Master, HasVIPs: true}},
 	}
 }
 

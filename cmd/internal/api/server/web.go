@@ -64,8 +64,8 @@ var (
 	quotedValue = regexp.MustCompile("`[^`]*`")
 )
 
-// blamed maps words of an error message to the key at fault.
-var blamed = []struct{ words, key string }{
+// certificateErrors maps words of an error message to the key at fault.
+var certificateErrors = []struct{ words, key string }{
 	{"missing one of cert", "tls_server_config"}, {"missing one of key", "tls_server_config"},
 	{"key_file", "key_file"}, {"cert_file", "cert_file"}, {"X509KeyPair", "cert_file"}, {"ClientAuth", "client_auth_type"},
 	{"client CA", "client_ca"}, {"bcrypt", "basic_auth_users"}, {"cipher", "cipher_suites"}, {"TLS version", "min_version"},
@@ -74,7 +74,7 @@ var blamed = []struct{ words, key string }{
 
 // lineOf is ":LINE" of the key of an error, empty where it is unknown.
 func lineOf(text, mistake string) string {
-	for _, b := range blamed {
+	for _, b := range certificateErrors {
 		if !strings.Contains(mistake, b.words) {
 			continue
 		}
@@ -131,7 +131,7 @@ func (s *Server) answerPublic(l *listener, h http.Handler) {
 		if errors.Is(err, http.ErrServerClosed) {
 			return
 		}
-		s.lookAtWeb()
+		s.checkWebConfig()
 		select {
 		case <-l.ended:
 			return
@@ -140,8 +140,8 @@ func (s *Server) answerPublic(l *listener, h http.Handler) {
 	}
 }
 
-// lookAtWeb updates the status's problem about web_config_file, and logs changes.
-func (s *Server) lookAtWeb() {
+// checkWebConfig updates the status's problem about web_config_file, and logs changes.
+func (s *Server) checkWebConfig() {
 	l := s.public.Load()
 	if l == nil {
 		return

@@ -187,7 +187,7 @@ func TestTLSAndAuthentication(t *testing.T) {
 	if code := call.get("https", "open sesame"); code == 200 {
 		t.Error("a broken file lets callers in")
 	}
-	s.lookAtWeb()
+	s.checkWebConfig()
 	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "no request is served on http_listen: "+file+":") {
 		t.Errorf("problems: %q", p)
 	}
@@ -196,7 +196,7 @@ func TestTLSAndAuthentication(t *testing.T) {
 	}
 	write(t, file, tlsPart+users)
 	call.until("https", "open sesame", 200)
-	s.lookAtWeb()
+	s.checkWebConfig()
 	if p := s.Status(t.Context()).Problems; len(p) != 0 {
 		t.Errorf("problems: %q", p)
 	}
@@ -230,7 +230,7 @@ func TestAStartWithABrokenWebConfigFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	change.Commit()
-	s.lookAtWeb()
+	s.checkWebConfig()
 	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "no request is served") {
 		t.Errorf("problems: %q", p)
 	}

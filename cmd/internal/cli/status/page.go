@@ -82,8 +82,8 @@ func (d drawing) directors() {
 	if len(d.Problems) > 0 {
 		own = table.Cell{Text: counted(len(d.Problems), "problem"), Style: table.Bad}
 	}
-	if d.Waits != "" {
-		own.Text += ", " + d.Waits
+	if d.WaitReason != "" {
+		own.Text += ", " + d.WaitReason
 	}
 	t.Rows = append(t.Rows, []table.Cell{table.Text(d.Director + " (here)"), table.Text(short(d.Config.Hash)), table.Text(d.Version), table.Text(""),
 		table.Text(Clock(d.Started, d.At)), own})
@@ -112,7 +112,7 @@ func (d drawing) peer(p api.PeerStatus) []table.Cell {
 		row[4] = table.Text(Clock(p.Started, d.At))
 	}
 	if c := p.Connections; c != nil {
-		row[3] = table.Text(fmt.Sprintf("%d, %d synced", c.Own+c.Synced, c.Synced))
+		row[3] = table.Text(fmt.Sprintf("%d, %d synced", c.Local+c.Synced, c.Synced))
 	}
 	state := &row[len(row)-1]
 	if !p.Up {
@@ -123,8 +123,8 @@ func (d drawing) peer(p api.PeerStatus) []table.Cell {
 	if p.ProblemCount > 0 {
 		*state = table.Cell{Text: counted(p.ProblemCount, "problem"), Style: table.Bad}
 	}
-	if p.Waits != "" {
-		state.Text += ", " + p.Waits
+	if p.WaitReason != "" {
+		state.Text += ", " + p.WaitReason
 	}
 	if !p.ConfigMatches {
 		row[1].Style = table.Bad
@@ -224,7 +224,7 @@ func peerElection(p api.PeerStatus, name string) table.Cell {
 const shownAddresses = 2
 
 func addresses(e api.InstanceStatus) string {
-	if !e.Holding {
+	if !e.HasVIPs {
 		return "-"
 	}
 	var texts []string
@@ -246,8 +246,8 @@ func (d drawing) since(e api.InstanceStatus) string {
 		text += ", stays away until lvsd handover --end"
 	case e.Standby:
 		text += ", stays away until " + Clock(e.StandbyUntil, d.At)
-	case e.Waits != "":
-		text += ", " + e.Waits
+	case e.WaitReason != "":
+		text += ", " + e.WaitReason
 	}
 	for _, t := range e.Tracked {
 		text += ", " + trackedEffect(t)
@@ -334,7 +334,7 @@ func (d drawing) services() {
 	}
 	for _, svc := range d.Services {
 		style := table.Bold
-		if serviceRank(svc) <= doubtful {
+		if serviceRank(svc) <= rankDegraded {
 			style = table.Bad
 		}
 		d.heading(style, fmt.Sprintf("SERVICE %s %s %s: %s, weight alive %d (quorum %d)", svc.Name, serviceAddress(svc), svc.Scheduler, serviceState(svc), svc.AvailableWeight, svc.Quorum))
@@ -359,7 +359,7 @@ func (d drawing) services() {
 	}
 }
 
-var serverStyles = map[int]table.Style{broken: table.Bad, doubtful: table.Notice, lessThanAll: table.Notice, onPurpose: table.Notice}
+var serverStyles = map[int]table.Style{rankBroken: table.Bad, rankDegraded: table.Notice, rankReduced: table.Notice, rankDraining: table.Notice}
 
 // server is the row of a real server: its weight in the kernel and in the file, and
 // since when it drains.
@@ -402,8 +402,8 @@ func serviceState(svc api.ServiceStatus) string {
 
 func draining(d api.DrainingStatus, now time.Time) string {
 	left := "its connections"
-	if d.Left != nil {
-		left = fmt.Sprintf("%d connections", *d.Left)
+	if d.Remaining != nil {
+		left = fmt.Sprintf("%d connections", *d.Remaining)
 	}
 	return fmt.Sprintf("%s left, removed in %v at the latest", left, max(d.Deadline.Sub(now), 0).Round(time.Second))
 }
@@ -431,7 +431,7 @@ func Health(rs api.RealServerStatus) string {
 // why is the cause of the weight, or for a server at its full weight the last
 // probe.
 func why(rs api.RealServerStatus) string {
-	if rs.Wanted == rs.Configured && !rs.Draining && rs.Verdict == "up" && rs.Unchecked == "" && rs.LastProbe != nil {
+	if rs.Desired == rs.Configured && !rs.Draining && rs.Verdict == "up" && rs.Unchecked == "" && rs.LastProbe != nil {
 		p := rs.LastProbe
 		return fmt.Sprintf("%s %s in %s", cmp.Or(p.Check, p.Type), p.Reason, (time.Duration(p.Took * float64(time.Second))).Round(10*time.Microsecond))
 	}

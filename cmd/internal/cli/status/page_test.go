@@ -28,7 +28,7 @@ func ago(d time.Duration) time.Time { return now.Add(-d) }
 func intp(n int) *int { return &n }
 
 func upServer(address string, weight int, active uint32) api.RealServerStatus {
-	return api.RealServerStatus{Address: address, Forward: "dr", Weight: intp(weight), Wanted: weight, Configured: weight, Verdict: "up", Since: ago(time.Hour),
+	return api.RealServerStatus{Address: address, Forward: "dr", Weight: intp(weight), Desired: weight, Configured: weight, Verdict: "up", Since: ago(time.Hour),
 		Why: fmt.Sprintf("weight %d in the file, line 30", weight), Active: active, Inactive: 3 * active,
 		LastProbe: &api.Probe{At: ago(time.Second), Type: "http", Reason: "ok", Took: .00123}}
 }
@@ -41,9 +41,9 @@ func wellPair() api.Status {
 		Peers: []api.PeerStatus{{Director: "lb2", Address: "10.0.0.13:8113", Up: true, Since: ago(time.Hour), At: now, Version: "v1.2", ConfigHash: "f16e6ac6aaa34098",
 			Started: ago(2 * time.Hour), Ready: true, Problems: []string{}, ConfigMatches: true, VersionMatches: true,
 			VRRP:        []api.PeerInstance{{Name: "web", State: "backup", Priority: 100}},
-			Connections: &api.PeerConnections{Own: 12, Synced: 1234}, Servers: 3}},
+			Connections: &api.PeerConnections{Local: 12, Synced: 1234}, Servers: 3}},
 		VRRP: []api.InstanceStatus{{Name: "web", Interface: "eth0", VRID: 51, State: "master", Since: ago(90 * time.Minute), Reason: "silence", Detail: "3.609 s of silence",
-			Priority: 200, Holding: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}}},
+			Priority: 200, HasVIPs: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}}},
 		Services: []api.ServiceStatus{{Name: "web", Protocol: "tcp", Address: "10.0.0.88:80", Scheduler: "wlc", Up: true, AvailableWeight: 7, Quorum: 1,
 			RealServers: []api.RealServerStatus{upServer("10.0.0.9:80", 2, 41), upServer("10.0.0.20:80", 5, 103)}}},
 		IPVS: api.IPVSStatus{Up: true, Sync: &api.SyncStatus{Master: &api.SyncDaemonStatus{Interface: "eth0", ID: 51}, Backup: &api.SyncDaemonStatus{Interface: "eth0", ID: 51}}},
@@ -61,14 +61,14 @@ func illPair() api.Status {
 	}
 	lb2 := &s.Peers[0]
 	lb2.ConfigMatches, lb2.ConfigHash, lb2.ProblemCount, lb2.Problems = false, "0123456789abcdef", 12, []string{"service web: quorum lost, weight alive 0 of 1", "vrrp web: fault: no carrier on eth0"}
-	lb2.VRRP[0].State, lb2.Waits = "master", "waits for the checks of 3 real servers"
+	lb2.VRRP[0].State, lb2.WaitReason = "master", "waits for the checks of 3 real servers"
 	s.Peers = append(s.Peers, api.PeerStatus{Director: "lb3", Address: "10.0.0.14:8113", Since: ago(3 * time.Minute), Error: "nobody listens there: lvsd does not run, or without [pair]"})
 	s.VRRP = append(s.VRRP, api.InstanceStatus{Name: "mail", Interface: "eth0", State: "backup", Since: ago(time.Minute), Detail: "told to hand over", Priority: 200, Standby: true, StandbyUntil: now.Add(time.Hour)},
-		api.InstanceStatus{Name: "dns", Interface: "eth1", State: "backup", Since: ago(time.Minute), Priority: 200, Master: "10.0.0.13", MasterPriority: 100, Waits: "waits for the checks of 1 real servers",
+		api.InstanceStatus{Name: "dns", Interface: "eth1", State: "backup", Since: ago(time.Minute), Priority: 200, Master: "10.0.0.13", MasterPriority: 100, WaitReason: "waits for the checks of 1 real servers",
 			Tracked: []api.TrackedStatus{{What: "service web", Delta: -50}, {What: "interface eth9", Fault: true}}})
 	s.Guard = &api.GuardStatus{Active: true, State: "frozen", Since: ago(time.Minute), Why: "9 of 10 servers failed at once", Witnesses: []api.WitnessStatus{{Address: "10.0.0.1", LastProbe: &api.Probe{Detail: "no answer"}}}}
 	down := upServer("10.0.0.20:80", 5, 7)
-	down.Weight, down.Wanted, down.Verdict, down.Why = intp(0), 0, "down", "http refused, 3 of 3 (connect: connection refused)"
+	down.Weight, down.Desired, down.Verdict, down.Why = intp(0), 0, "down", "http refused, 3 of 3 (connect: connection refused)"
 	drained := upServer("10.0.0.21:80", 0, 12)
 	drained.Draining, drained.DrainingSince = true, ago(11*time.Minute)
 	drained.Why = "drained by hand: weight 0 in the file, line 31"
@@ -76,7 +76,7 @@ func illPair() api.Status {
 	s.Services = append(s.Services, api.ServiceStatus{Name: "mail", Protocol: "fwmark", FWMark: 7, Scheduler: "sh", Quorum: 1,
 		Fallback:    &api.FallbackStatus{Address: "127.0.0.1:25", Active: true, Since: ago(time.Minute), Weight: intp(1), Open: 2},
 		RealServers: []api.RealServerStatus{{Address: "[2001:db8:1234:5678::9]:25", Configured: 1, Verdict: "unknown", Why: "no verdict yet, and new to the kernel"}}})
-	s.IPVS.Draining = []api.DrainingStatus{{Service: "web", RealServer: "10.0.0.30:80", Since: ago(time.Minute), Deadline: now.Add(9 * time.Minute), Left: intp(4)}}
+	s.IPVS.Draining = []api.DrainingStatus{{Service: "web", RealServer: "10.0.0.30:80", Since: ago(time.Minute), Deadline: now.Add(9 * time.Minute), Remaining: intp(4)}}
 	return s
 }
 

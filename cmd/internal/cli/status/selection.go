@@ -98,51 +98,51 @@ func (w Selection) choose(s *api.Status) error {
 func onlyWithProblems(s *api.Status) (left int) {
 	for i := range s.Services {
 		svc := &s.Services[i]
-		svc.RealServers = slices.DeleteFunc(svc.RealServers, func(rs api.RealServerStatus) bool { return serverRank(rs) == asItShould })
+		svc.RealServers = slices.DeleteFunc(svc.RealServers, func(rs api.RealServerStatus) bool { return serverRank(rs) == rankHealthy })
 		left += len(svc.RealServers)
 	}
 	s.Services = slices.DeleteFunc(s.Services, func(svc api.ServiceStatus) bool {
-		return len(svc.RealServers) == 0 && serviceRank(svc) == asItShould
+		return len(svc.RealServers) == 0 && serviceRank(svc) == rankHealthy
 	})
 	return left
 }
 
 // Ranks, worst first.
 const (
-	broken = iota
-	doubtful
-	lessThanAll
-	onPurpose
-	asItShould
+	rankBroken = iota
+	rankDegraded
+	rankReduced
+	rankDraining
+	rankHealthy
 )
 
 // serverRank is the rank of a server.
 func serverRank(rs api.RealServerStatus) int {
 	switch {
 	case rs.Verdict == "down":
-		return broken
+		return rankBroken
 	case rs.Verdict != "up", rs.Unchecked != "":
-		return doubtful
+		return rankDegraded
 	case rs.Draining:
-		return onPurpose
+		return rankDraining
 	case rs.Weight == nil || *rs.Weight != rs.Configured:
-		return lessThanAll
+		return rankReduced
 	}
-	return asItShould
+	return rankHealthy
 }
 
 // serviceRank is the rank of a service with all its servers.
 func serviceRank(svc api.ServiceStatus) int {
 	switch {
 	case !svc.Up || svc.Fallback != nil && svc.Fallback.Active:
-		return broken
+		return rankBroken
 	case svc.Panic:
-		return doubtful
+		return rankDegraded
 	}
-	worst := asItShould
+	worst := rankHealthy
 	for _, rs := range svc.RealServers {
 		if rank := serverRank(rs); rank < worst {
-			worst = max(rank, lessThanAll)
+			worst = max(rank, rankReduced)
 		}
 	}
 	return worst
