@@ -93,7 +93,7 @@ func TestFullDiskAndNoControlSocket(t *testing.T) {
 		"no command reaches the daemon":           "the control socket cannot be made",
 		"running.toml":                            "the running configuration is not kept",
 		"the history of events cannot be written": "the history of events cannot be written",
-		"what was decided cannot be kept":         "what was decided cannot be kept",
+		"the decision cannot be saved":            "the decision cannot be saved",
 		"owned":                                   "the ledger of what is ours is not up to date",
 	}
 	p.WaitUntil(30*time.Second, "every problem in the status", func() bool {

@@ -398,7 +398,7 @@ func TestPlanCommand(t *testing.T) {
 	lb.MustReload()
 	lb.WaitWeight("127.0.0.1:80", 1, 30*time.Second)
 	p.WaitUntil(30*time.Second, "the saved state", func() bool {
-		text, err := os.ReadFile(p.Path("lb1.state", "decided"))
+		text, err := os.ReadFile(p.Path("lb1.state", "decision"))
 		return err == nil && strings.Contains(string(text), `"fallback":true`)
 	})
 	lb.KillDaemon()

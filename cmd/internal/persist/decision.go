@@ -16,17 +16,17 @@ import (
 )
 
 const (
-	// keptFor is how old a saved decision may be: after a longer time it says nothing about
+	// maxDecisionAge is how old a saved decision may be: after a longer time it says nothing about
 	// the servers any more.
-	keptFor = 10 * time.Minute
-	// keepEvery is how often a changed decision is written; slow writes make it less
+	maxDecisionAge = 10 * time.Minute
+	// saveInterval is how often a changed decision is written; slow writes make it less
 	// frequent.
-	keepEvery = time.Second
+	saveInterval = time.Second
 )
 
-func (d *Dir) kept() string { return keptPath(d.path) }
+func (d *Dir) decisionFile() string { return decisionPath(d.path) }
 
-func keptPath(dir string) string { return filepath.Join(dir, "decided") }
+func decisionPath(dir string) string { return filepath.Join(dir, "decision") }
 
 // LoadDecision reads the last decision of an earlier run; nil where there is none, or it is
 // too old or unreadable, which is logged. It never prevents a start.
@@ -36,7 +36,7 @@ func (d *Dir) LoadDecision(log *slog.Logger, now time.Time) *decision.Decision {
 
 // PeekDecision is LoadDecision for a directory that is not locked by us.
 func PeekDecision(dir string, log *slog.Logger, now time.Time) *decision.Decision {
-	file := keptPath(dir)
+	file := decisionPath(dir)
 	text, err := disk.Read(file, recordLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -46,17 +46,17 @@ func PeekDecision(dir string, log *slog.Logger, now time.Time) *decision.Decisio
 		info, err = disk.Within(file, func() (fs.FileInfo, error) { return os.Stat(file) })
 	}
 	if err != nil {
-		log.Warn("what was decided before cannot be read: the kernel's weights hold until the first probes", "reason", err)
+		log.Warn("the saved decision cannot be read: the kernel's weights hold until the first probes", "reason", err)
 		return nil
 	}
 	age := now.Sub(info.ModTime())
-	if age > keptFor {
-		log.Info("what was decided before is too old", "file", file, "age", age.Round(time.Second).String())
+	if age > maxDecisionAge {
+		log.Info("the saved decision is too old", "file", file, "age", age.Round(time.Second).String())
 		return nil
 	}
 	plan, err := decision.Restore(text, now)
 	if err != nil {
-		log.Warn("what was decided before is left aside: the kernel's weights hold until the first probes", "file", file, "reason", err)
+		log.Warn("the saved decision is ignored: the kernel's weights hold until the first probes", "file", file, "reason", err)
 		return nil
 	}
 	return plan
@@ -66,7 +66,7 @@ func PeekDecision(dir string, log *slog.Logger, now time.Time) *decision.Decisio
 // more then. Changes of the last second before a crash may be missing.
 func (d *Dir) WriteDecisions(ctx context.Context, log *slog.Logger, decided func() *decision.Decision) error {
 	w := writer{dir: d, log: log, decided: decided}
-	timer := time.NewTimer(keepEvery)
+	timer := time.NewTimer(saveInterval)
 	defer timer.Stop()
 	for {
 		select {
@@ -74,7 +74,7 @@ func (d *Dir) WriteDecisions(ctx context.Context, log *slog.Logger, decided func
 			w.write()
 			return nil
 		case <-timer.C:
-			timer.Reset(max(keepEvery, 20*w.write()))
+			timer.Reset(max(saveInterval, 20*w.write()))
 		}
 	}
 }
@@ -100,7 +100,7 @@ func (w *writer) write() time.Duration {
 	if plan != w.last || w.text == nil {
 		text, err := plan.Save()
 		if err == nil && !bytes.Equal(text, w.text) {
-			if err = replaceFile(w.dir.kept(), text); err == nil {
+			if err = replaceFile(w.dir.decisionFile(), text); err == nil {
 				w.text = text
 			}
 		}
@@ -109,7 +109,7 @@ func (w *writer) write() time.Duration {
 		}
 		w.last = plan
 	}
-	if os.Chtimes(w.dir.kept(), begin, begin) != nil {
+	if os.Chtimes(w.dir.decisionFile(), begin, begin) != nil {
 		w.text = nil // it was removed: write it again
 	}
 	return time.Since(begin)
@@ -119,13 +119,13 @@ func (w *writer) write() time.Duration {
 func (w *writer) report(err error) {
 	if err == nil {
 		w.dir.trouble.Store(nil)
-		if w.dir.unkept.Swap(nil) != nil {
-			w.log.Info("what was decided is kept again")
+		if w.dir.saveProblem.Swap(nil) != nil {
+			w.log.Info("the decision can be saved again")
 		}
 		return
 	}
-	text := fmt.Sprintf("what was decided cannot be kept for the next start: %v: make room in state_dir, or make it writable", err)
-	if w.dir.unkept.Swap(&text) == nil {
-		w.log.Error("what was decided cannot be kept for the next start", "reason", err)
+	text := fmt.Sprintf("the decision cannot be saved for the next start: %v: make room in state_dir, or make it writable", err)
+	if w.dir.saveProblem.Swap(&text) == nil {
+		w.log.Error("the decision cannot be saved for the next start", "reason", err)
 	}
 }

@@ -66,16 +66,16 @@ func TestDecisionIsKept(t *testing.T) {
 		}
 		kept(-1)
 		decided <- ofWeight(3)
-		time.Sleep(2 * keepEvery)
+		time.Sleep(2 * saveInterval)
 		synctest.Wait()
 		kept(3)
-		time.Sleep(2 * keptFor)
+		time.Sleep(2 * maxDecisionAge)
 		synctest.Wait()
 		kept(3)
-		if err := os.Remove(dir.kept()); err != nil { // another process cleans up
+		if err := os.Remove(dir.decisionFile()); err != nil { // another process cleans up
 			t.Fatal(err)
 		}
-		time.Sleep(3 * keepEvery)
+		time.Sleep(3 * saveInterval)
 		synctest.Wait()
 		kept(3)
 		decided <- ofWeight(4)
@@ -84,7 +84,7 @@ func TestDecisionIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		kept(4)
-		time.Sleep(keptFor + time.Second)
+		time.Sleep(maxDecisionAge + time.Second)
 		kept(-1)
 		if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "too old") {
 			t.Errorf("log:\n%s", got)
@@ -99,7 +99,7 @@ func TestDecisionThatCannotBeKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer dir.Close()
-		if err := os.Mkdir(dir.kept()+".new", 0o700); err != nil { // the file beside it cannot be made
+		if err := os.Mkdir(dir.decisionFile()+".new", 0o700); err != nil { // the file beside it cannot be made
 			t.Fatal(err)
 		}
 		var log bytes.Buffer
@@ -109,14 +109,14 @@ func TestDecisionThatCannotBeKept(t *testing.T) {
 		go func() {
 			ended <- dir.WriteDecisions(ctx, slog.New(slog.NewTextHandler(&log, nil)), func() *decision.Decision { return plan })
 		}()
-		time.Sleep(10 * keepEvery)
+		time.Sleep(10 * saveInterval)
 		synctest.Wait()
-		if p := dir.Problems(); len(p) != 1 || !strings.Contains(p[0], "cannot be kept") {
+		if p := dir.Problems(); len(p) != 1 || !strings.Contains(p[0], "cannot be saved") {
 			t.Errorf("problems: %q", p)
 		}
 		// A failed write removes what it was to make: the trouble is over.
-		os.Remove(dir.kept() + ".new")
-		time.Sleep(3 * keepEvery)
+		os.Remove(dir.decisionFile() + ".new")
+		time.Sleep(3 * saveInterval)
 		synctest.Wait()
 		cancel()
 		if err := <-ended; err != nil {
@@ -125,7 +125,7 @@ func TestDecisionThatCannotBeKept(t *testing.T) {
 		if p := dir.Problems(); p != nil {
 			t.Errorf("problems afterwards: %q", p)
 		}
-		for _, want := range []string{"cannot be kept", "kept again"} {
+		for _, want := range []string{"cannot be saved", "be saved again"} {
 			if n := strings.Count(log.String(), want); n != 1 {
 				t.Errorf("%q is logged %d times:\n%s", want, n, &log)
 			}
@@ -140,11 +140,11 @@ func TestDamagedDecisionIsNoReasonNotToStart(t *testing.T) {
 	}
 	defer dir.Close()
 	for _, text := range []string{"", "{", `{"version":99}`, "\x00"} {
-		if err := os.WriteFile(dir.kept(), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(dir.decisionFile(), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		var log bytes.Buffer
-		if p := dir.LoadDecision(slog.New(slog.NewTextHandler(&log, nil)), time.Now()); p != nil || !strings.Contains(log.String(), "left aside") {
+		if p := dir.LoadDecision(slog.New(slog.NewTextHandler(&log, nil)), time.Now()); p != nil || !strings.Contains(log.String(), "is ignored") {
 			t.Errorf("%q: %+v, %s", text, p, &log)
 		}
 	}

@@ -37,10 +37,10 @@ var recorded = []struct {
 	{"addresses",
 		func(d *Dir) error { return d.SaveAddresses(Addresses{Instances: []Instance{{Name: "web"}}}) },
 		func(d *Dir) (bool, error) { a, err := d.LoadAddresses(); return len(a.Instances) > 0, err }},
-	{"held",
+	{"standby",
 		func(d *Dir) error { return d.SaveStandby(map[string]Standby{"web": {}}) },
 		func(d *Dir) (bool, error) { held, err := d.LoadStandby(); return len(held) > 0, err }},
-	{"found",
+	{"sysctls",
 		func(d *Dir) error { return d.SaveSysctls(map[string]string{"net.ipv4.conf.eth0.rp_filter": "1"}) },
 		func(d *Dir) (bool, error) { found, err := d.LoadSysctls(); return len(found) > 0, err }},
 }
@@ -89,11 +89,11 @@ func TestDamagedRecords(t *testing.T) {
 					t.Fatalf("found %v, %v", found, err)
 				}
 				if name != "larger than allowed" { // which the disk may have less room to keep
-					if p := d.Problems(); len(p) != 1 || !strings.Contains(p[0], path+aside) {
+					if p := d.Problems(); len(p) != 1 || !strings.Contains(p[0], path+badSuffix) {
 						t.Errorf("problems: %q", p)
 					}
 				}
-				if _, err := os.Lstat(path + aside); err == nil {
+				if _, err := os.Lstat(path + badSuffix); err == nil {
 					if found, err := r.load(d); found || err != nil {
 						t.Errorf("after it was set aside: %v, %v", found, err)
 					}
@@ -201,7 +201,7 @@ func TestReadOnlyDisk(t *testing.T) {
 	plan := ofWeight(3)
 	w := writer{dir: d, log: slog.New(slog.DiscardHandler), decided: func() *decision.Decision { return plan }}
 	w.write()
-	if p := d.Problems(); len(p) != 1 || !strings.Contains(p[0], "cannot be kept") {
+	if p := d.Problems(); len(p) != 1 || !strings.Contains(p[0], "cannot be saved") {
 		t.Errorf("problems: %q", p)
 	}
 	must(t, folder, unix.Mount("", folder, "", unix.MS_REMOUNT, ""))
@@ -300,7 +300,7 @@ func TestDamagedDecisionFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	must(t, d.kept(), unix.Mkfifo(d.kept(), 0o600))
+	must(t, d.decisionFile(), unix.Mkfifo(d.decisionFile(), 0o600))
 	var log bytes.Buffer
 	if p := d.LoadDecision(slog.New(slog.NewTextHandler(&log, nil)), time.Now()); p != nil || !strings.Contains(log.String(), "not a regular file") {
 		t.Errorf("%v, %s", p, &log)
@@ -329,7 +329,7 @@ func FuzzRecords(f *testing.F) {
 			if !strings.Contains(err.Error(), path) {
 				t.Errorf("%v", err)
 			}
-			if kept, err := os.ReadFile(path + aside); err != nil || !bytes.Equal(kept, text) {
+			if kept, err := os.ReadFile(path + badSuffix); err != nil || !bytes.Equal(kept, text) {
 				t.Errorf("kept %q, %v", kept, err)
 			}
 		}

@@ -3,9 +3,9 @@
 //	lock           held while a daemon runs
 //	owned          the IPVS entries that lvsd wrote; written before the kernel is
 //	addresses      what the VRRP instances may have put on interfaces, for `lvsd cleanup`
-//	decided        the last decision: causes with their age, slow start, damping
-//	held           instances in standby after a handover
-//	found          kernel settings as they were before lvsd changed them, of this boot
+//	decision       the last decision: causes with their age, slow start, damping
+//	standby        instances in standby after a handover
+//	sysctls        kernel settings as they were before lvsd changed them, of this boot
 //	running.toml   the last good configuration, with a checksum
 //
 // A file is replaced as a whole: a crash at any moment leaves the old or the new one. One

@@ -14,16 +14,16 @@ import (
 // recordLimit bounds the size of a record: far above that of any.
 const recordLimit = 128 << 20
 
-// aside is the suffix under which a record is kept that cannot be read.
-const aside = ".bad"
+// badSuffix is the suffix under which a record is kept that cannot be read.
+const badSuffix = ".bad"
 
 // records are the files that are set aside when they cannot be read, with what is then
 // lost.
 var records = []struct{ name, lost string }{
 	{"owned", "services and servers that left the configuration before may still be in the kernel; compare with ipvsadm -L -n"},
 	{"addresses", "addresses of an earlier run may still be on an interface; compare with `ip address`"},
-	{"held", "handovers before this start do not count any more; hand over again where that is still wanted"},
-	{"found", "kernel settings that lvsd changed for checks with through are not restored; compare accept_local and rp_filter of the interfaces"},
+	{"standby", "handovers before this start do not count any more; hand over again where that is still wanted"},
+	{"sysctls", "kernel settings that lvsd changed for checks with through are not restored; compare accept_local and rp_filter of the interfaces"},
 }
 
 // errMalformed is wrapped by the error of a record that cannot be used: garbage, cut
@@ -65,8 +65,8 @@ func (d *Dir) load(name, what string, version int, into any) (found bool, err er
 		return found, nil
 	}
 	if errors.Is(err, errMalformed) {
-		if e := os.Rename(path, path+aside); e == nil {
-			err = fmt.Errorf("%w, kept as %s%s", err, path, aside)
+		if e := os.Rename(path, path+badSuffix); e == nil {
+			err = fmt.Errorf("%w, kept as %s%s", err, path, badSuffix)
 		} else {
 			err = errors.Join(err, e)
 		}
@@ -80,7 +80,7 @@ func (d *Dir) load(name, what string, version int, into any) (found bool, err er
 func (d *Dir) findLost() {
 	var all []string
 	for _, r := range records {
-		bad := filepath.Join(d.path, r.name+aside)
+		bad := filepath.Join(d.path, r.name+badSuffix)
 		if _, err := os.Lstat(bad); err == nil {
 			all = append(all, fmt.Sprintf("a record in state_dir could not be read: %s, then remove %s", r.lost, bad))
 		}

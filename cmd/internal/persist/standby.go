@@ -17,7 +17,7 @@ type Standby struct {
 // Expired reports whether the standby has ended by itself.
 func (s Standby) Expired(now time.Time) bool { return !s.Until.IsZero() && !now.Before(s.Until) }
 
-// standbyFile is the content of the file "held": the instances in standby by name.
+// standbyFile is the content of the file "standby": the instances in standby by name.
 type standbyFile struct {
 	Version   int                `json:"version"`
 	Instances map[string]Standby `json:"elections"`
@@ -25,13 +25,13 @@ type standbyFile struct {
 
 const standbyVersion = 1
 
-func (d *Dir) standby() string { return filepath.Join(d.path, "held") }
+func (d *Dir) standby() string { return filepath.Join(d.path, "standby") }
 
 // LoadStandby reads the instances in standby. A missing file is none; one that cannot be
-// used is an error and is renamed to held.bad.
+// used is an error and is renamed to standby.bad.
 func (d *Dir) LoadStandby() (map[string]Standby, error) {
 	var file standbyFile
-	if _, err := d.load("held", "handovers", standbyVersion, &file); err != nil {
+	if _, err := d.load("standby", "handovers", standbyVersion, &file); err != nil {
 		return nil, err
 	}
 	return file.Instances, nil

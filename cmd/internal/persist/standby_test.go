@@ -32,7 +32,7 @@ func TestHoldsAreKept(t *testing.T) {
 		if _, err := d.LoadStandby(); err == nil || !strings.Contains(err.Error(), "kept as") {
 			t.Errorf("%q: %v", bad, err)
 		}
-		if kept, err := os.ReadFile(d.standby() + aside); err != nil || string(kept) != bad {
+		if kept, err := os.ReadFile(d.standby() + badSuffix); err != nil || string(kept) != bad {
 			t.Errorf("%q kept as %q, %v", bad, kept, err)
 		}
 		if holds, err := d.LoadStandby(); err != nil || len(holds) != 0 {

@@ -25,9 +25,9 @@ type Dir struct {
 	// trouble is why the disk could not be written when the directory was opened; nil
 	// from the first write on.
 	trouble atomic.Pointer[error]
-	// unkept is why the decision cannot be written; nil: it can.
-	unkept atomic.Pointer[string]
-	lost   atomic.Pointer[[]string] // of records that were set aside
+	// saveProblem is why the decision cannot be written; nil: it can.
+	saveProblem atomic.Pointer[string]
+	lost        atomic.Pointer[[]string] // of records that were set aside
 }
 
 // Open creates the directory if it is missing (mode 0700) and locks it until Close. It
@@ -145,10 +145,10 @@ func (d *Dir) Problems() []string {
 	if lost := d.lost.Load(); lost != nil {
 		all = append(all, *lost...)
 	}
-	trouble, unkept := d.trouble.Load(), d.unkept.Load()
+	trouble, saveProblem := d.trouble.Load(), d.saveProblem.Load()
 	switch {
-	case unkept != nil:
-		all = append(all, *unkept)
+	case saveProblem != nil:
+		all = append(all, *saveProblem)
 	case trouble != nil:
 		all = append(all, fmt.Sprintf("state_dir %s cannot be written: %v: events, decisions, handovers and addresses of this run are not recorded, and lost at its end; make it writable", d.path, *trouble))
 	}

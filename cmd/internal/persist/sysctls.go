@@ -10,19 +10,19 @@ import (
 	"strings"
 )
 
-// foundFile is the content of the file "found": the settings of interfaces as they were
+// sysctlsFile is the content of the file "sysctls": the settings of interfaces as they were
 // before mark probes needed others. They hold for one boot.
-type foundFile struct {
+type sysctlsFile struct {
 	Boot     string            `json:"boot"` // /proc/sys/kernel/random/boot_id
 	Settings map[string]string `json:"settings"`
 }
 
-func (d *Dir) found() string { return filepath.Join(d.path, "found") }
+func (d *Dir) sysctlsPath() string { return filepath.Join(d.path, "sysctls") }
 
 // LoadSysctls reads them. A missing file, and one of another boot, has none.
 func (d *Dir) LoadSysctls() (map[string]string, error) {
-	var file foundFile
-	if _, err := d.load("found", "what kernel settings were before", 0, &file); err != nil {
+	var file sysctlsFile
+	if _, err := d.load("sysctls", "previous kernel settings", 0, &file); err != nil {
 		return nil, err
 	}
 	if file.Boot != bootID() {
@@ -34,16 +34,16 @@ func (d *Dir) LoadSysctls() (map[string]string, error) {
 // SaveSysctls replaces them; none removes the file.
 func (d *Dir) SaveSysctls(settings map[string]string) error {
 	if len(settings) == 0 {
-		if err := os.Remove(d.found()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("failed to forget what kernel settings were before: %w", err)
+		if err := os.Remove(d.sysctlsPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("failed to forget previous kernel settings: %w", err)
 		}
 		return nil
 	}
-	text, err := json.Marshal(foundFile{bootID(), settings})
+	text, err := json.Marshal(sysctlsFile{bootID(), settings})
 	if err != nil {
-		return fmt.Errorf("failed to encode what kernel settings were before: %w", err)
+		return fmt.Errorf("failed to encode previous kernel settings: %w", err)
 	}
-	return replaceFile(d.found(), append(text, '\n'))
+	return replaceFile(d.sysctlsPath(), append(text, '\n'))
 }
 
 func bootID() string {
