@@ -51,7 +51,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 		log.Error("state_dir cannot be used as it should be", "reason", p)
 	}
 	d.addresses = newAddressRecord(d.state, log.Logger)
-	d.replies = newReplies(host.ReplyAcceptor{Found: d.state, Log: log.Logger})
+	d.replies = newReplies(host.ReplyAcceptor{Store: d.state, Log: log.Logger})
 	d.journal = event.NewJournal(d.state.Path(), d.events, log.Logger)
 	d.notifier = notify.New(d.events, log.Logger)
 	m := metrics.New(o.Version, o.Commit)

@@ -29,7 +29,7 @@ type SysctlStore interface {
 // ReplyAcceptor makes interfaces take such answers, and restores them. Nothing of it
 // may be called by two goroutines at once.
 type ReplyAcceptor struct {
-	Found SysctlStore // nil: nothing is changed
+	Store SysctlStore // nil: nothing is changed
 	Log   *slog.Logger
 }
 
@@ -71,10 +71,10 @@ func cmpErr(err, otherwise error) error {
 // and restores all others that it changed before. What was found is written down
 // before it is changed.
 func (t ReplyAcceptor) AcceptLocal(interfaces []string) error {
-	if t.Found == nil {
+	if t.Store == nil {
 		return nil
 	}
-	found, err := t.Found.LoadSysctls()
+	found, err := t.Store.LoadSysctls()
 	failed := []error{err} // the checks need the settings anyway
 	if found == nil {
 		found = map[string]string{}
@@ -106,7 +106,7 @@ func (t ReplyAcceptor) set(name, want string, found map[string]string) error {
 	var unsaved error
 	if _, known := found[name]; !known {
 		found[name] = have
-		if err := t.Found.SaveSysctls(found); err != nil {
+		if err := t.Store.SaveSysctls(found); err != nil {
 			unsaved = fmt.Errorf("%s is not restored to %s later: %w", name, have, err)
 		}
 	}
@@ -131,5 +131,5 @@ func (t ReplyAcceptor) restore(name, was string, found map[string]string) error 
 		t.Log.Info("kernel setting restored", "setting", name, "to", was)
 	}
 	delete(found, name)
-	return t.Found.SaveSysctls(found)
+	return t.Store.SaveSysctls(found)
 }

@@ -67,7 +67,7 @@ func (r *lineReader) file(name, text string) {
 		number++
 		from := convert.Origin{File: name, Line: number}
 		if again {
-			r.charge(1+len(raw)/256, from)
+			r.addCost(1+len(raw)/256, from)
 		}
 		if r.err != nil {
 			return
@@ -117,7 +117,7 @@ func (r *lineReader) include(pattern string, from convert.Origin) {
 		}
 		for _, name := range names {
 			found++
-			if r.charge(1, from); r.err != nil {
+			if r.addCost(1, from); r.err != nil {
 				return
 			}
 			text, err := r.world.Read(name)
@@ -207,8 +207,8 @@ var (
 	repetition = regexp.MustCompile(`^~(SEQx?|LST)\(`)
 )
 
-// charge pays for what is done, so that no file takes forever.
-func (r *lineReader) charge(cost int, from convert.Origin) {
+// addCost accounts for what is done, so that no file takes forever.
+func (r *lineReader) addCost(cost int, from convert.Origin) {
 	if r.budget -= cost; r.budget < 0 && r.err == nil {
 		r.err = fmt.Errorf("%s:%d: too much: do definitions, repetitions or included files never end?", from.File, from.Line)
 	}
@@ -227,7 +227,7 @@ func (r *lineReader) expand(text string, from convert.Origin, folder string, dep
 		r.budget = 0
 	}
 	if depth > 0 {
-		r.charge(1+len(text)/256, from)
+		r.addCost(1+len(text)/256, from)
 	}
 	if r.err != nil {
 		return
@@ -324,7 +324,7 @@ func (r *lineReader) repeat(text string, from convert.Origin, folder string, dep
 		r.notes.Add(convert.LeftOut, from, complaint)
 		return
 	}
-	r.charge(len(rounds), from)
+	r.addCost(len(rounds), from)
 	variables := valueLists(names[:1])[0]
 	for _, values := range rounds {
 		for i, v := range variables {
