@@ -45,7 +45,7 @@ func checkProbeCommand(p *lvsdtest.Pair) {
 		c := p.LB[0].Start(append([]string{lvsdtest.Binary(p.T), "probe", "-c", p.ConfigFile, "--director", "lb1", "web", real}, more...)...)
 		lvsdtest.WaitExit(p.T, c, code, texts...)
 	}
-	probe(0, []string{"web " + real + ": connect check of " + real + "\n", "web " + real + ": connect check of " + lvsdtest.VIPPort + ", through to this server, by the daemon",
+	probe(0, []string{"web " + real + ": connect check of " + real + "\n", "web " + real + ": connect through check of " + lvsdtest.VIPPort + ", through to this server, by the daemon",
 		"connect  10.77.0.11:", " to " + lvsdtest.VIPPort})
 	probe(1, []string{"not run: its path through the kernel is the daemon's to lay: no daemon answers"}, "--socket", p.Path("absent.sock"))
 }
