@@ -23,6 +23,7 @@ type TB interface {
 	Name() string
 	Logf(format string, args ...any)
 	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any)
 	Cleanup(func())
 	Failed() bool
 }
@@ -219,6 +220,9 @@ func (s *standalone) Fatalf(format string, args ...any) {
 	s.fail(fmt.Errorf(format, args...))
 	runtime.Goexit()
 }
+
+// Skipf fails: nothing but a test can be left out.
+func (s *standalone) Skipf(format string, args ...any) { s.Fatalf(format, args...) }
 
 func (s *standalone) Failed() bool {
 	s.mu.Lock()

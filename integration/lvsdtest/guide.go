@@ -85,6 +85,7 @@ func (p *Pair) RunGuide(h *lab.Host, commands string) {
 		out, err := h.Run(p.T.Context(), words...)
 		if err != nil && strings.HasPrefix(line, "lvsd host prepare") && strings.Contains(out, "this kernel has no nftables") {
 			// As the guide says; User-Mode Linux is such a kernel.
+			p.NeedPacketFilter()
 			h.MustRun("modprobe", "iptable_nat")
 			h.MustRun(strings.Fields("iptables-legacy -t nat -A POSTROUTING -s 192.168.10.0/24 ! -d 192.168.10.0/24 -j MASQUERADE")...)
 			continue

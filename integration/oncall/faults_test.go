@@ -15,6 +15,7 @@ import (
 func TestOncallAlertsOfThePair(t *testing.T) {
 	begun := time.Now()
 	w := newMonitoredPair(t)
+	w.NeedPacketFilter()
 	w.drill(t)
 	for _, f := range slices.Concat(w.vrrpFaults(w.LB[0], w.LB[1]), w.directorFaults(w.LB[0], w.LB[1])) {
 		w.inject(t, f)

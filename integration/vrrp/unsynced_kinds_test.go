@@ -53,6 +53,7 @@ func (c *client) ask(limit time.Duration) error {
 // VIPs and the gateway of the NAT servers are in one sync group.
 func kindsPair(t *testing.T) (*lvsdtest.Pair, []*kind) {
 	p := lvsdtest.NewPair(t, 2)
+	p.NeedPacketFilter()
 	inner := p.LAN("inner", "10.78.0.0/24")
 	p.Client.AddAddress("eth0", "fd00:77::2/64")
 	for i, d := range p.LB {

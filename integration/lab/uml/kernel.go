@@ -47,10 +47,13 @@ func (k kernel) problem() error {
 	return err
 }
 
-// chooseKernel returns the kernel to boot: the one in folder, after fetching it when it
+// chooseKernel returns the kernel to boot: the fetched one, after fetching it when it
 // is not there yet, or else the installed one.
-func chooseKernel(folder string) (kernel, error) {
-	dir, err := filepath.Abs(filepath.Join(folder, "uml"))
+func chooseKernel(o options) (kernel, error) {
+	if o.kernel == "installed" {
+		return installed, installed.problem()
+	}
+	dir, err := filepath.Abs(filepath.Join(o.folder, "uml"))
 	if err != nil {
 		return kernel{}, err
 	}

@@ -56,6 +56,7 @@ func main() {
 type options struct {
 	runner.Options
 	mode   string
+	kernel string
 	folder string // of the fetched kernels
 }
 
@@ -73,7 +74,7 @@ func run(o options, signals <-chan os.Signal) (int, error) {
 	err := inside()
 	var k kernel
 	if err == nil {
-		k, err = chooseKernel(o.folder)
+		k, err = chooseKernel(o)
 	}
 	if err != nil {
 		return runner.ExitFailed, fmt.Errorf("no kernel with IPVS: this machine's: %w; User-Mode Linux: %w", direct, err)
@@ -88,6 +89,7 @@ func parse(args []string) (options, error) {
 		o.folder = filepath.Join(filepath.Dir(self), "kernels")
 	}
 	f := flag.NewFlagSet("uml", flag.ContinueOnError)
+	f.StringVar(&o.kernel, "kernel", "fetched", "which User-Mode Linux: `fetched` or installed")
 	f.StringVar(&o.folder, "kernels", o.folder, "`FOLDER` into which kernels are fetched")
 	f.StringVar(&o.mode, "mode", "auto", "`KERNEL` to use: auto, direct (this machine's) or uml")
 	o.Flags(f)
@@ -98,6 +100,9 @@ func parse(args []string) (options, error) {
 	case "auto", "direct", "uml":
 	default:
 		return o, fmt.Errorf("--mode %s: want auto, direct or uml", o.mode)
+	}
+	if o.kernel != "fetched" && o.kernel != "installed" {
+		return o, fmt.Errorf("--kernel %s: want fetched or installed", o.kernel)
 	}
 	return o, nil
 }

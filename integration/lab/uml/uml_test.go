@@ -39,7 +39,7 @@ func newUML(t *testing.T) *umlRunner {
 	t.Helper()
 	err := inside()
 	if err == nil {
-		_, err = chooseKernel(kernels)
+		_, err = chooseKernel(options{folder: kernels})
 	}
 	if err != nil {
 		if v := os.Getenv(lab.RequireVariable); v != "" && v != "0" {
