@@ -491,7 +491,9 @@ func TestKernelSettings(t *testing.T) {
 	if now := sysctl("conn_reuse_mode"); now != reuse {
 		t.Errorf("conn_reuse_mode went from %s to %s", reuse, now)
 	}
-	if s := r.Snapshot(); s.SettingsError != "" || s.Info.Version != "1.2.1" || s.Info.ConnTableSize == 0 {
+	// The size of the table of connections may be 0: from Linux 7 on it is made with the
+	// first connection.
+	if s := r.Snapshot(); s.SettingsError != "" || s.Info.Version != "1.2.1" {
 		t.Errorf("%+v", s)
 	}
 }
