@@ -27,6 +27,7 @@ func TestOncallAlertsOfThePair(t *testing.T) {
 // the IPVS table.
 func TestOncallAlertsOfServices(t *testing.T) {
 	w := newMonitoredPair(t)
+	w.NeedPacketFilter()
 	for _, f := range slices.Concat(w.configFaults(w.LB[0], w.LB[1]), w.serverFaults(w.LB[0], w.LB[1]), w.tableFaults(w.LB[0], w.LB[1])) {
 		w.inject(t, f)
 	}
