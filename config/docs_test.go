@@ -66,7 +66,7 @@ func readReference(text string) map[string]map[string]documented {
 }
 
 var documentedTables = []*schema.Table{schema.DirectorTable, schema.GlobalTable, schema.IPVSTable, schema.SyncTable, schema.VRRPTable, schema.RouteTable, schema.RuleTable, schema.TrackInterfaceTable, schema.TrackServiceTable, schema.TrackFileTable, schema.TrackScriptTable, schema.AuthenticationTable,
-	schema.ServiceTable, schema.RealServerTable, schema.TunnelTable, schema.CheckTable, schema.TLSTable, schema.StepTable, schema.CheckerTable, schema.GuardTable, schema.PairTable, schema.SyncGroupTable, schema.EmailTable, schema.RootTable}
+	schema.AnnounceTable, schema.AnnounceMetricTable, schema.ServiceTable, schema.RealServerTable, schema.TunnelTable, schema.CheckTable, schema.TLSTable, schema.StepTable, schema.CheckerTable, schema.GuardTable, schema.PairTable, schema.SyncGroupTable, schema.EmailTable, schema.RootTable}
 
 // TestReferenceNamesEveryKey: the reference has every key of the schema and no
 // other, and what it says of each is what the schema says.
@@ -206,6 +206,9 @@ func resolved(t *testing.T, text, director string) *Config {
 	for i := range c.SyncGroups {
 		c.SyncGroups[i].Position = Position{}
 	}
+	for i := range c.Announces {
+		c.Announces[i].Position = Position{}
+	}
 	for i := range c.Services {
 		s := &c.Services[i]
 		s.Position, s.Digest = Position{}, ""
@@ -264,6 +267,10 @@ func frame(tab *schema.Table, k *schema.Key) (head, tail string) {
 		}
 	case schema.TrackScriptTable:
 		at, whole[1] = 1, election+"[[vrrp.track_scripts]]\ncommand = [\"/bin/true\"]\n"
+	case schema.AnnounceTable:
+		at, whole[1] = 1, "[[announce]]\nname = \"web\"\naddresses = [\"10.0.0.88\"]\n"
+	case schema.AnnounceMetricTable:
+		at, whole[1] = 1, "[[announce]]\nname = \"web\"\naddresses = [\"10.0.0.88\"]\n[announce.metric]\n"
 	case schema.TunnelTable:
 		at, whole[2] = 2, service+"[virtual_service.forward]\ntype = \"gre\"\n"
 	case schema.TLSTable:

@@ -28,7 +28,7 @@ func ParseAfter(before *File, name string, text []byte) (*File, error) {
 // reparse returns the file of the next text, or nil where the whole text must be
 // parsed.
 func (f *File) reparse(name string, next []byte) *File {
-	if f == nil || name != f.Name || f.truncated || f.commonDigest == "" || len(next) > tomlpos.MaxText {
+	if f == nil || name != f.Name || f.truncated || f.commonDigest == "" || len(next) > tomlpos.MaxText || f.announces() {
 		return nil
 	}
 	text := string(next)
@@ -65,6 +65,15 @@ func (f *File) reparse(name string, next []byte) *File {
 		services[i].Digest = each[i]
 	}
 	return f.withServices(services, sections, textHash(next))
+}
+
+// announces reports whether the file has an [[announce]], whose warnings depend on
+// settings of services.
+func (f *File) announces() bool {
+	for _, c := range f.configs {
+		return len(c.Announces) > 0
+	}
+	return false
 }
 
 // sectionsAt cuts the text at the lines where the sections of the text before begin.

@@ -464,7 +464,7 @@ func weightsDiffer(servers []RealServer) bool {
 // warnWithoutInstance warns of services whose address is in no instance.
 // A single director without instances gets them by other means.
 func warnWithoutInstance(root *reader.Table, services []Service, instances instanceSet, directors int) {
-	if len(root.Tables("vrrp")) == 0 && (directors < 2 || !root.Valid("vrrp")) {
+	if len(root.Tables("vrrp"))+len(root.Tables("announce")) == 0 && (directors < 2 || !root.Valid("vrrp") || !root.Valid("announce")) {
 		return
 	}
 	records := root.Tables("virtual_service")
@@ -473,7 +473,7 @@ func warnWithoutInstance(root *reader.Table, services []Service, instances insta
 			continue
 		}
 		if _, ok := instances.addresses[s.Address.Addr()]; !ok {
-			records[i].Warnf("address", "%s is in no [[vrrp]] of this file: nothing here brings it to the director that is master", s.Address.Addr())
+			records[i].Warnf("address", "%s is in no [[vrrp]] or [[announce]] of this file: nothing here brings it to a director", s.Address.Addr())
 		}
 	}
 }

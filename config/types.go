@@ -67,7 +67,8 @@ type Config struct {
 	Instances []Instance // in the file's order
 	// SyncGroups are those that have settings of their own.
 	SyncGroups []SyncGroup
-	Services   []Service // in the file's order
+	Announces  []Announce // in the file's order
+	Services   []Service  // in the file's order
 }
 
 // Defaults of [global] that commands use without a configuration file.
@@ -208,6 +209,26 @@ type SyncGroup struct {
 // and the priority. Each is an absolute path and arguments; nil = none.
 type StatePrograms struct {
 	NotifyMaster, NotifyBackup, NotifyFault, NotifyStop []string
+}
+
+// Announce is one [[announce]]: addresses that any number of directors serve at once. A
+// route to each address in a kernel table of its own is what a routing daemon (BIRD, FRR)
+// redistributes.
+type Announce struct {
+	Name      string
+	Addresses []netip.Addr // at least one; local on every director while lvsd runs
+	Table     int          // the kernel's routing table, 1 to 2^31-1; not 253 to 255
+	// Serving and Draining are metrics (RTA_PRIORITY) of the routes, 1 to 2^32-1: as a
+	// rule, and while the addresses are announced although this director should not.
+	Serving, Draining uint32
+	// Services are those whose quorum decides, in the file's order; at least one. All:
+	// each of them must have it, else one is enough.
+	Services     []string
+	All          bool
+	HoldStart    time.Duration // 0s to 1h, after the first results of all checks
+	WithdrawWait time.Duration // 0s to 1m, between withdrawing and stopping
+	Fault        bool          // a lost quorum withdraws even where no other director serves
+	Position
 }
 
 // Route is a route that moves with an instance's addresses.

@@ -16,7 +16,7 @@ const mark = "# lvsd include: "
 
 // tables are what an included file may have. The rest is about the host or the pair as a
 // whole, and stays together.
-var tables = []string{"vrrp", "sync_group", "virtual_service"}
+var tables = []string{"vrrp", "sync_group", "announce", "virtual_service"}
 
 // Piece is a file of a configuration.
 type Piece struct {
@@ -87,7 +87,7 @@ func check(file, text string) (all reader.Errors) {
 		n := document.Root.Get(key)
 		switch {
 		case !slices.Contains(tables, key):
-			message := "must be in the first file: an included one has [[vrrp]], [[sync_group]] and [[virtual_service]] alone"
+			message := "must be in the first file: an included one has [[vrrp]], [[sync_group]], [[announce]] and [[virtual_service]] alone"
 			if near := schema.Closest(key, tables); near != "" {
 				message += "; did you mean " + near + "?"
 			}

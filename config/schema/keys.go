@@ -43,7 +43,7 @@ var (
 	exchanging = []string{"tcp", "udp"}
 
 	// EventKinds are the kinds of events that notifications can be limited to.
-	EventKinds = []string{"daemon", "reload", "vrrp", "health", "weight", "quorum", "guard", "panic", "fallback", "handover", "ipvs", "pair"}
+	EventKinds = []string{"daemon", "reload", "vrrp", "health", "weight", "quorum", "guard", "panic", "fallback", "handover", "announce", "ipvs", "pair"}
 	databases  = []string{"mysql", "postgres"}
 )
 
@@ -130,6 +130,7 @@ var RootTable = newTable("",
 	Key{Name: "ipvs", Kind: SubTable, Table: IPVSTable},
 	Key{Name: "vrrp", Kind: Tables, Table: VRRPTable},
 	Key{Name: "sync_group", Kind: Tables, Table: SyncGroupTable},
+	Key{Name: "announce", Kind: Tables, Table: AnnounceTable},
 	Key{Name: "virtual_service", Kind: Tables, Table: ServiceTable},
 	Key{Name: "checker", Kind: SubTable, Table: CheckerTable},
 	Key{Name: "guard", Kind: SubTable, Table: GuardTable},
@@ -264,6 +265,22 @@ var AuthenticationTable = newTable("vrrp.authentication",
 	Key{Name: "type", Kind: String, Required: true, Choices: []string{"hmac", "pass"}},
 	Key{Name: "key_file", Kind: String, Required: true, PerDirector: true},
 	Key{Name: "mode", Kind: String, Default: "enforce", Choices: []string{"enforce", "permissive"}},
+)
+
+var AnnounceTable = newTable("announce",
+	Key{Name: "name", Kind: String, Required: true},
+	Key{Name: "addresses", Kind: Strings, Required: true},
+	Key{Name: "table", Kind: Int, Default: int64(112), Min: 1, Max: math.MaxInt32},
+	Key{Name: "metric", Kind: SubTable, Table: AnnounceMetricTable, Computed: "{ serving = 100, draining = 4000 }"},
+	Key{Name: "services", Kind: Any, Default: "any"},
+	Key{Name: "hold_start", Kind: Duration, Default: 5 * time.Second, PerDirector: true, Max: int64(time.Hour)},
+	Key{Name: "withdraw_wait", Kind: Duration, Default: 3 * time.Second, PerDirector: true, Max: int64(time.Minute)},
+	Key{Name: "fault", Kind: Bool, Default: false},
+)
+
+var AnnounceMetricTable = newTable("announce.metric",
+	Key{Name: "serving", Kind: Int, Default: int64(100), Min: 1, Max: math.MaxUint32},
+	Key{Name: "draining", Kind: Int, Default: int64(4000), Min: 1, Max: math.MaxUint32},
 )
 
 var ServiceTable = newTable("virtual_service",

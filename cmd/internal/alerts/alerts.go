@@ -55,6 +55,7 @@ func Groups(o Options) []Group {
 	b := &ruleBuilder{Options: o}
 	all := []Group{
 		b.group("lvsd-election", b.election),
+		b.group("lvsd-announce", b.announcements),
 		b.group("lvsd-director", b.director),
 		b.group("lvsd-service", b.service),
 		b.group("lvsd-kernel", b.kernel),

@@ -60,9 +60,9 @@ func (b *ruleBuilder) election() {
 		`Somebody removes addresses of {{ $labels.vrrp }} on {{ $labels.instance }}`,
 		`Addresses, routes or rules of {{ $labels.vrrp }} were removed there by somebody else, and put back.`)
 	b.add("LvsdHandoverForgotten", Ticket, max(b.Drain, b.settled(0)),
-		b.of("lvsd_vrrp_held")+" == 1",
-		`{{ $labels.instance }} still stays away from election {{ $labels.vrrp }}`,
-		`lvsd handover was told for it longer than `+duration(b.Drain)+` ago and never ended. It takes over only when the other director falls silent.`)
+		b.of("lvsd_vrrp_held")+" == 1\nor "+b.of("lvsd_announce_held")+" == 1",
+		`{{ $labels.instance }} still stays away from {{ $labels.vrrp }}{{ $labels.announce }}`,
+		`lvsd handover was told for it longer than `+duration(b.Drain)+` ago and never ended. It serves only when no other director does.`)
 }
 
 // noMaster does not fire while a director cannot be scraped and its adverts are still

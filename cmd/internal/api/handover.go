@@ -23,7 +23,10 @@ type Handover struct {
 
 // HandedOver is the outcome of one instance.
 type HandedOver struct {
-	VRRP      string  `json:"vrrp"`
+	VRRP string `json:"vrrp"`
+	// Announce is an announcement, for which vrrp is empty: was_master is then that it was
+	// announced, left_seconds until its routes were removed.
+	Announce  string  `json:"announce,omitempty"`
 	WasMaster bool    `json:"was_master"`
 	To        string  `json:"to,omitempty"` // the new master
 	Took      float64 `json:"took_seconds"` // until the successor's first advert

@@ -32,6 +32,7 @@ type PeerStatus struct {
 	VersionMatches bool                   `json:"version_matches"`
 	ClockAhead     float64                `json:"clock_ahead_seconds"`
 	VRRP           []PeerInstance         `json:"vrrp"`
+	Announces      []PeerAnnounce         `json:"announces"`
 	Connections    *PeerConnections       `json:"connections,omitempty"`
 	Servers        int                    `json:"real_servers"`
 	ServersDown    int                    `json:"real_servers_down"`

@@ -23,6 +23,9 @@ type Status struct {
 	WaitReason string           `json:"waits,omitempty"`
 	Peers      []PeerStatus     `json:"peers"`
 	VRRP       []InstanceStatus `json:"vrrp"`
+	// Announces are the announcements; Routes is the kernel's side of them, nil without any.
+	Announces []AnnounceStatus `json:"announces"`
+	Routes    *RoutesStatus    `json:"routes,omitempty"`
 	// Guard is the guard against mass failure; nil when it is off.
 	Guard    *GuardStatus    `json:"guard,omitempty"`
 	Services []ServiceStatus `json:"virtual_services"`

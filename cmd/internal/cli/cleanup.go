@@ -31,7 +31,7 @@ func cleanupCommand(o *options) *cobra.Command {
 			}
 			v, err := daemon.CleanUp(folder, c, daemon.Restarts(os.Getenv("SERVICE_RESULT")))
 			switch {
-			case err != nil && len(v.Removed) == 0:
+			case err != nil && len(v.Removed)+len(v.Withdrawn) == 0:
 			case asJSON:
 				err = errors.Join(err, printJSON(v))
 			default:
@@ -49,11 +49,14 @@ func printCleanup(v daemon.Cleanup) {
 	switch {
 	case v.Skipped:
 		fmt.Fprintln(stdout, "addresses stay for the daemon that is started again")
-	case len(v.Removed) == 0 && v.Rules == 0:
+	case len(v.Removed)+len(v.Withdrawn) == 0 && v.Rules == 0:
 		fmt.Fprintln(stdout, "nothing to take off")
 	}
 	for _, r := range v.Removed {
 		fmt.Fprintf(stdout, "%s: took %s off %s\n", r.VRRP, r.Address, r.Interface)
+	}
+	for _, a := range v.Withdrawn {
+		fmt.Fprintf(stdout, "withdrew %s\n", a)
 	}
 	if v.Rules > 0 {
 		fmt.Fprintf(stdout, "took %d routing rules away that keep unknown connections from being reset\n", v.Rules)

@@ -21,13 +21,15 @@ func handoverCommand(o *options) *cobra.Command {
 	var lasts time.Duration
 	var socket string
 	cmd := &cobra.Command{
-		Use:   "handover [VRRP]",
+		Use:   "handover [NAME]",
 		Short: "Give the addresses to the peer and go into standby, or end that",
 		Long: "Where this director is master it gives its addresses to the peer without losing a\n" +
 			"packet, and says how long that took. Then it is in standby: it preempts no master,\n" +
 			"over restarts too, and takes over only when there is none, until --end or until the\n" +
-			"time of --for is over. VRRP is the name of one instance, which takes those of its\n" +
-			"sync group along; without it all of them move.",
+			"time of --for is over. Addresses of an [[announce]] are withdrawn instead, so that\n" +
+			"routers use the other directors, and announced again only while no other director\n" +
+			"announces them. NAME is one instance, which takes those of its sync group along, or\n" +
+			"one announcement; without it all of them move.",
 		Args: cobra.MaximumNArgs(1),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -90,6 +92,12 @@ func printHandover(out, problems io.Writer, h api.Handover, end bool) {
 	}
 	for _, e := range h.Instances {
 		switch {
+		case e.Announce != "" && e.Failed != "":
+			fmt.Fprintf(problems, "%s: %s\n", e.Announce, e.Failed)
+		case e.Announce != "" && e.WasMaster:
+			fmt.Fprintf(out, "%s: withdrawn after %s; standby %s\n", e.Announce, seconds(e.Removed), away)
+		case e.Announce != "":
+			fmt.Fprintf(out, "%s: was not announced; standby %s\n", e.Announce, away)
 		case e.Failed != "":
 			fmt.Fprintf(problems, "%s: %s\n", e.VRRP, e.Failed)
 		case e.WasMaster:

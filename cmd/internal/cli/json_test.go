@@ -51,6 +51,7 @@ var promised = map[string]any{
 	"another director":   api.PeerStatus{},
 	"a virtual service":  api.ServiceStatus{},
 	"an election":        api.InstanceStatus{},
+	"an announcement":    api.AnnounceStatus{},
 	"the kernel's table": api.IPVSStatus{},
 	"the last minutes":   charts.Charts{},
 }

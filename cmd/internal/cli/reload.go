@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,6 +34,9 @@ func reloadCommand(o *options) *cobra.Command {
 				}
 			} else {
 				printVerdict(v)
+				if s, err := o.client(socket).Status(ctx); err == nil && v.OK {
+					printOutdated(stdout, v.Hash, s.Peers)
+				}
 			}
 			if !v.OK || len(v.Pending) > 0 {
 				return exitCode(exitFailed)
@@ -60,6 +65,19 @@ func printVerdict(v api.Verdict) {
 		fmt.Fprintf(stderr, "configuration %s runs, but the kernel has not taken all of it; it is tried again\n", v.Hash)
 	default:
 		fmt.Fprintf(stdout, "reloaded, configuration %s runs\n", v.Hash)
+	}
+}
+
+// printOutdated names the directors that run another configuration after a reload.
+func printOutdated(out io.Writer, hash string, peers []api.PeerStatus) {
+	var names []string
+	for _, p := range peers {
+		if p.Up && p.ConfigHash != hash {
+			names = append(names, p.Director)
+		}
+	}
+	if names != nil {
+		fmt.Fprintf(out, "another configuration runs on %s: run lvsd reload there with the same file\n", strings.Join(names, ", "))
 	}
 }
 

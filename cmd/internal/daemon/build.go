@@ -13,6 +13,7 @@ import (
 	"lvsd/cmd/internal/markprobe"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/announce"
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/api/server"
 	"lvsd/cmd/internal/director"
@@ -72,6 +73,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 	})
 	d.server = &server.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: o.Version, Started: time.Now(), Problems: d.problems, Journal: d.journal}
 	d.listener = connsync.NewReceiver(log.Logger, d.reconciler.DesiredSync)
+	d.routes = announce.New(log.Logger, o.OpenRoutes, wake)
 	d.peers = d.newExchange()
 	d.server.Pair = d.peers
 	d.director = director.New(director.Deps{
@@ -89,6 +91,8 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 		Host:             d.replies,
 		MarkWrites:       paths,
 		Peers:            peerView{d},
+		Routes:           d.routes,
+		PublishState:     d.peers.Refresh,
 		SyncSender:       connsync.NewSender(d.kernel),
 		Before:           d.state.LoadDecision(log.Logger, time.Now()),
 		RSTGuard:         &d.rstGuard,
@@ -132,6 +136,7 @@ func Try(c *config.Config, log *slog.Logger) error {
 		Log:          log,
 		OpenInstance: func(e vrrp.Config) (instances.Engine, error) { return vrrp.Open(e, vrrp.Options{Log: log}) },
 		Readers:      readers,
+		Participants: []reload.Participant{tryRoutes(log)},
 		Host:         host.ReplyAcceptor{Log: log},
 	}).Try(c)
 }

@@ -4,9 +4,12 @@ package daemon
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"slices"
+	"time"
 
+	"lvsd/cmd/internal/announce"
 	"lvsd/cmd/internal/connhandover"
 	"lvsd/cmd/internal/disk"
 	"lvsd/cmd/internal/persist"
@@ -15,9 +18,10 @@ import (
 
 // Cleanup is what a cleanup did.
 type Cleanup struct {
-	Removed []RemovedAddress `json:"removed"`
-	Rules   int              `json:"rules"`  // of routing, against resets; see cmd/internal/connhandover
-	Skipped bool             `json:"spared"` // addresses left for the daemon that systemd is about to restart
+	Removed   []RemovedAddress `json:"removed"`
+	Withdrawn []string         `json:"withdrawn"` // addresses of announcements
+	Rules     int              `json:"rules"`     // of routing, against resets; see cmd/internal/connhandover
+	Skipped   bool             `json:"spared"`    // addresses left for the daemon that systemd is about to restart
 }
 
 // RemovedAddress is an address that was removed from an interface.
@@ -39,7 +43,7 @@ func Restarts(result string) bool {
 // record cannot be read, or the disk could not be written and so the record may be old, it
 // removes the addresses of the configuration too; c may be nil.
 func CleanUp(folder string, c *config.Config, spare bool) (v Cleanup, err error) {
-	v.Removed = []RemovedAddress{}
+	v.Removed, v.Withdrawn = []RemovedAddress{}, []string{}
 	if _, err := disk.Within(folder, func() (os.FileInfo, error) { return os.Stat(folder) }); errors.Is(err, os.ErrNotExist) {
 		return v, nil
 	}
@@ -48,11 +52,14 @@ func CleanUp(folder string, c *config.Config, spare bool) (v Cleanup, err error)
 		return v, err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	all, skipped, unread := leftBehind(dir, c, spare)
-	if v.Skipped = skipped; skipped || len(all) == 0 {
+	announced, unknown := sweepRoutes(true)
+	all, skipped, unread := leftBehind(dir, c, spare, len(announced) > 0)
+	unread = errors.Join(unread, unknown)
+	if v.Skipped = skipped; skipped || len(all)+len(announced) == 0 {
 		return v, unread
 	}
 	v.Removed, err = removeAll(all)
+	err = errors.Join(err, v.cleanUpRoutes())
 	var sweepErr error
 	if v.Rules, sweepErr = new(connhandover.Rules).RemoveStale(); sweepErr != nil {
 		err = errors.Join(err, sweepErr)
@@ -61,10 +68,11 @@ func CleanUp(folder string, c *config.Config, spare bool) (v Cleanup, err error)
 }
 
 // leftBehind returns what a crashed daemon may have left, by the record and, where that
-// cannot be read or may be old, by the configuration. skipped: nothing is to be removed this time.
-func leftBehind(dir *persist.Dir, c *config.Config, spare bool) (all []persist.Instance, skipped bool, unread error) {
+// cannot be read or may be old, by the configuration. announced: there are routes of
+// announcements too. skipped: nothing is to be removed this time.
+func leftBehind(dir *persist.Dir, c *config.Config, spare, announced bool) (all []persist.Instance, skipped bool, unread error) {
 	record, unread := dir.LoadAddresses()
-	if spare && len(record.Instances) > 0 && !record.CleanupSkipped {
+	if spare && (announced || len(record.Instances) > 0) && !record.CleanupSkipped {
 		record.CleanupSkipped = true
 		if dir.SaveAddresses(record) == nil { // else it would be skipped for ever
 			return nil, true, nil
@@ -74,4 +82,28 @@ func leftBehind(dir *persist.Dir, c *config.Config, spare bool) (all []persist.I
 		all = append(all, instancesOf(c)...)
 	}
 	return all, false, unread
+}
+
+// settleTime is how long a cleanup waits between withdrawing addresses and no longer
+// accepting packets to them.
+const settleTime = 2 * time.Second
+
+// sweepRoutes removes the routes that a crashed run left, and returns their addresses. With
+// look it only returns them.
+func sweepRoutes(look bool) ([]netip.Addr, error) {
+	k, err := announce.OpenKernel()
+	if err != nil {
+		return nil, err
+	}
+	defer k.Close()
+	return announce.Sweep(k, look, settleTime)
+}
+
+// cleanUpRoutes adds the routes to a cleanup.
+func (v *Cleanup) cleanUpRoutes() error {
+	addresses, err := sweepRoutes(false)
+	for _, a := range addresses {
+		v.Withdrawn = append(v.Withdrawn, a.String())
+	}
+	return err
 }

@@ -27,16 +27,21 @@ func TestCleanupWithoutARecord(t *testing.T) {
 	}
 	defer dir.Close()
 	configured := &config.Config{Instances: []config.Instance{{Name: "web", Interface: "eth0"}}}
-	if all, skipped, err := leftBehind(dir, configured, true); len(all) > 0 || skipped || err != nil {
+	if all, skipped, err := leftBehind(dir, configured, true, false); len(all) > 0 || skipped || err != nil {
 		t.Errorf("without a record: %v, %v, %v", all, skipped, err)
+	}
+	for _, skip := range []bool{true, false} { // routes of announcements are spared once too
+		if all, skipped, err := leftBehind(dir, configured, true, true); len(all) > 0 || skipped != skip || err != nil {
+			t.Errorf("with announcements: %v, %v, %v", all, skipped, err)
+		}
 	}
 	if err := dir.SaveAddresses(persist.Addresses{Instances: []persist.Instance{{Name: "mail"}}}); err != nil {
 		t.Fatal(err)
 	}
-	if all, skipped, err := leftBehind(dir, configured, true); len(all) > 0 || !skipped || err != nil {
+	if all, skipped, err := leftBehind(dir, configured, true, false); len(all) > 0 || !skipped || err != nil {
 		t.Errorf("after a first crash: %v, %v, %v", all, skipped, err)
 	}
-	if all, skipped, err := leftBehind(dir, configured, true); len(all) != 1 || all[0].Name != "mail" || skipped || err != nil {
+	if all, skipped, err := leftBehind(dir, configured, true, false); len(all) != 1 || all[0].Name != "mail" || skipped || err != nil {
 		t.Errorf("after a second: %v, %v, %v", all, skipped, err)
 	}
 	record := filepath.Join(dir.Path(), "addresses")
@@ -46,13 +51,13 @@ func TestCleanupWithoutARecord(t *testing.T) {
 	if err := os.Mkdir(record+".new", 0o700); err != nil { // so that no record can be written
 		t.Fatal(err)
 	}
-	if all, skipped, err := leftBehind(dir, configured, true); len(all) != 1 || skipped || err != nil {
+	if all, skipped, err := leftBehind(dir, configured, true, false); len(all) != 1 || skipped || err != nil {
 		t.Errorf("where it cannot be recorded: %v, %v, %v", all, skipped, err)
 	}
 	if err := os.WriteFile(record, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if all, skipped, err := leftBehind(dir, configured, true); len(all) != 1 || all[0].Name != "web" || skipped || err == nil {
+	if all, skipped, err := leftBehind(dir, configured, true, false); len(all) != 1 || all[0].Name != "web" || skipped || err == nil {
 		t.Errorf("a record that cannot be read: %v, %v, %v", all, skipped, err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/announce"
 	"lvsd/cmd/internal/api/server"
 	"lvsd/cmd/internal/configfile"
 	"lvsd/cmd/internal/connhandover"
@@ -46,6 +47,8 @@ type Options struct {
 	Stderr io.Writer
 	// OpenKernel opens IPVS; nil: this machine's.
 	OpenKernel func() (ipvs.Kernel, error)
+	// OpenRoutes opens the kernel's routing tables; nil: this machine's.
+	OpenRoutes func() (announce.Kernel, error)
 	// VRRPCommand is the program of the VRRP child process and its arguments, to which
 	// the log format is appended; nil: this program.
 	VRRPCommand []string
@@ -74,6 +77,7 @@ type Daemon struct {
 	connections atomic.Int64
 	foreign     atomic.Pointer[string] // connections to unknown real servers; nil: there are none
 	listener    *connsync.Receiver
+	routes      *announce.Manager
 	hangups     chan os.Signal
 	onStop      string
 	autoReload  autoReload
@@ -95,6 +99,9 @@ func New(o Options) (*Daemon, error) {
 	if o.OpenKernel == nil {
 		o.OpenKernel = func() (ipvs.Kernel, error) { return netlink.Open() }
 	}
+	if o.OpenRoutes == nil {
+		o.OpenRoutes = announce.OpenKernel
+	}
 	if o.VRRPCommand == nil {
 		o.VRRPCommand = []string{"/proc/self/exe", "elections", "--log-format"} // this program, even if its file was replaced
 	}
@@ -115,13 +122,14 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer d.close()
 	defer d.startRecorders()()
 	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "running", Reason: "start of version " + d.options.Version})
+	removeRoutes := d.runRoutes(ctx)
 	tasks, ctx := errgroup.WithContext(ctx)
 	for _, task := range []func(context.Context) error{
 		d.reconciler.Run, d.checker.Run, d.director.Run, d.server.Run, d.peers.Run, d.listener.Run, d.systemd.Run, d.reloadOnHangup, d.reloadOnChange, d.watchForeign,
 	} {
 		tasks.Go(func() error { return task(ctx) })
 	}
-	err := tasks.Wait()
+	err := errors.Join(tasks.Wait(), removeRoutes())
 	if e := d.replies.restore(); e != nil {
 		err = errors.Join(err, e)
 	}
@@ -186,6 +194,9 @@ func (d *Daemon) close() {
 	if d.director != nil {
 		d.director.Close()
 	}
+	if d.routes != nil {
+		d.routes.Close()
+	}
 	if err := d.rstGuard.Close(); err != nil {
 		d.log.Warn("routing rules against resets", "reason", err)
 	}
@@ -212,5 +223,20 @@ func (d *Daemon) reloadOnHangup(ctx context.Context) error {
 		case <-d.hangups:
 			d.reload(ctx)
 		}
+	}
+}
+
+// runRoutes keeps the routes until the returned function is called, which is after the
+// director has withdrawn what it announced. Then all routes are removed.
+func (d *Daemon) runRoutes(ctx context.Context) (finish func() error) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { _ = d.routes.Run(ctx) })
+	return func() error {
+		stop()
+		running.Wait()
+		err := d.routes.Remove()
+		d.routes.Close()
+		return err
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 
 	"lvsd/checker/probe"
+	"lvsd/cmd/internal/announce"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/disk"
 	"lvsd/cmd/internal/host"
@@ -76,4 +77,13 @@ func (d *Daemon) settings(_, next *config.Config) (reload.Change, error) {
 		probe.SetExecParallel(next.Checker.ExecParallel)
 		d.autoReload.set(next)
 	}}, nil
+}
+
+// tryRoutes returns what would be refused of the announcements.
+func tryRoutes(log *slog.Logger) reload.Participant {
+	return func(old, next *config.Config) (reload.Change, error) {
+		m := announce.New(log, announce.OpenKernel, func() {})
+		defer m.Close()
+		return m.Prepare(old, next)
+	}
 }

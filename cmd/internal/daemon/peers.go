@@ -37,12 +37,16 @@ func (p peerView) OwnConnections() int { return int(p.d.connections.Load()) }
 func (p peerView) Peers() []decision.Peer {
 	var all []decision.Peer
 	for _, q := range p.d.peers.Peers() {
-		peer := decision.Peer{Name: q.Name, Up: q.Up, Error: q.Error, WaitReason: q.State.WaitReason, Connections: -1, Instances: map[string]decision.PeerInstance{}}
+		peer := decision.Peer{Name: q.Name, Up: q.Up, Unreachable: q.Unreachable(time.Now()), Asked: q.Asked, Error: q.Error, WaitReason: q.State.WaitReason, Connections: -1,
+			Instances: map[string]decision.PeerInstance{}, Announces: map[string]decision.PeerAnnounce{}}
 		if c := q.State.Connections; c != nil {
 			peer.Connections = c.Total()
 		}
 		for _, e := range q.State.Instances {
 			peer.Instances[e.Name] = decision.PeerInstance{State: e.State, Standby: e.Standby}
+		}
+		for _, a := range q.State.Announces {
+			peer.Announces[a.Name] = decision.PeerAnnounce{Announced: a.Announced, Serving: a.Serving}
 		}
 		all = append(all, peer)
 	}

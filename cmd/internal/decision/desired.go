@@ -24,6 +24,7 @@ func DesiredSettings(c *config.Config, now time.Time) ipvs.Desired {
 		Sync:           DesiredSync(c.IPVS.Sync),
 		Drain:          map[ipvs.ServiceKey]time.Duration{},
 		NoDrain:        map[ipvs.Entry]struct{}{},
+		Prime:          primes(c),
 	}
 	for _, svc := range c.Services {
 		k := ServiceKey(svc)
@@ -50,6 +51,23 @@ func keepsTemplates(c *config.Config, now time.Time) bool {
 		}
 	}
 	return false
+}
+
+// primes are the weights that servers behind mh have in the hash table while they are down
+// or drained until a time: with announcements the tables of all directors must be equal.
+func primes(c *config.Config) map[ipvs.Entry]int {
+	all := map[ipvs.Entry]int{}
+	if len(c.Announces) == 0 {
+		return all
+	}
+	for _, svc := range c.Services {
+		for _, rs := range svc.RealServers {
+			if svc.Scheduler == "mh" && rs.Weight > 0 {
+				all[ipvs.Entry{Service: ServiceKey(svc), RealServer: rs.Address}] = rs.Weight
+			}
+		}
+	}
+	return all
 }
 
 // dropFailed removes the servers that failed and are left out of the table without a

@@ -1,6 +1,7 @@
 package decision
 
 import (
+	"maps"
 	"net/netip"
 	"testing"
 	"time"
@@ -66,5 +67,23 @@ func TestWantedSettings(t *testing.T) {
 	}
 	if w := Decide(Inputs{Config: c, Health: verdict(checker.Up), Kernel: kernelWith(5)}).Desired; len(w.NoDrain) != 0 {
 		t.Errorf("a server that is up is dropped: %v", w.NoDrain)
+	}
+}
+
+// TestPrimesOfAnnouncedHashTables: with announcements servers behind mh are primed with the
+// weight of the file, one that the file drains by weight 0 has none, and nothing else is.
+func TestPrimesOfAnnouncedHashTables(t *testing.T) {
+	hashed := config.Service{Name: "web", Address: netip.MustParseAddrPort("192.0.2.80:80"), Protocol: "tcp", Scheduler: "mh", RealServers: []config.RealServer{
+		{Address: netip.MustParseAddrPort("10.0.0.1:80"), Weight: 3}, {Address: netip.MustParseAddrPort("10.0.0.2:80")}}}
+	other := hashed
+	other.Name, other.Scheduler, other.Address = "other", "wlc", netip.MustParseAddrPort("192.0.2.80:81")
+	c := &config.Config{Announces: []config.Announce{{Name: "any"}}, Services: []config.Service{hashed, other}}
+	want := map[ipvs.Entry]int{{Service: ServiceKey(hashed), RealServer: hashed.RealServers[0].Address}: 3}
+	if got := DesiredSettings(c, time.Now()).Prime; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	c.Announces = nil
+	if got := DesiredSettings(c, time.Now()).Prime; len(got) != 0 {
+		t.Errorf("without announcements: %v", got)
 	}
 }

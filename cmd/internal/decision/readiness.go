@@ -83,8 +83,14 @@ type Peer struct {
 	Up         bool   // it replied recently
 	Error      string // why it did not
 	WaitReason string // what it waits for before it may be handed the addresses
-	// Instances are its instances, by name.
+	// Unreachable: it has not replied although there was time for it. A peer that was not
+	// asked long enough yet is neither Up nor Unreachable.
+	Unreachable bool
+	// Asked is when the request was sent whose reply this is.
+	Asked time.Time
+	// Instances are its instances, Announces its announcements, by name.
 	Instances map[string]PeerInstance
+	Announces map[string]PeerAnnounce
 	// Connections is how many its kernel has; negative: not known.
 	Connections int
 }
@@ -93,6 +99,12 @@ type Peer struct {
 type PeerInstance struct {
 	State   string // init, backup, master, fault
 	Standby bool
+}
+
+// PeerAnnounce is one announcement of a peer.
+type PeerAnnounce struct {
+	Announced bool // it has routes
+	Serving   bool // and can serve
 }
 
 // NotReady returns why a peer is not ready to take an instance's addresses; "": it is.

@@ -83,7 +83,7 @@ func SameDesired(a, b ipvs.Desired) bool {
 	tables := maps.EqualFunc(a.Table, b.Table, func(s, t ipvs.Service) bool {
 		return maps.Equal(s.Destinations, t.Destinations) && sameButMaps(&s, &t)
 	})
-	return tables && maps.Equal(a.Names, b.Names) && maps.Equal(a.Drain, b.Drain) && maps.Equal(a.NoDrain, b.NoDrain) && sameRest(a, b)
+	return tables && maps.Equal(a.Names, b.Names) && maps.Equal(a.Drain, b.Drain) && maps.Equal(a.NoDrain, b.NoDrain) && maps.Equal(a.Prime, b.Prime) && sameRest(a, b)
 }
 
 func sameButMaps(s, t *ipvs.Service) bool {
@@ -94,7 +94,7 @@ func sameButMaps(s, t *ipvs.Service) bool {
 
 // sameRest compares everything except the maps, whatever fields there are.
 func sameRest(a, b ipvs.Desired) bool {
-	a.Table, a.Names, a.Drain, a.NoDrain = nil, nil, nil, nil
-	b.Table, b.Names, b.Drain, b.NoDrain = nil, nil, nil, nil
+	a.Table, a.Names, a.Drain, a.NoDrain, a.Prime = nil, nil, nil, nil, nil
+	b.Table, b.Names, b.Drain, b.NoDrain, b.Prime = nil, nil, nil, nil, nil
 	return reflect.DeepEqual(a, b)
 }

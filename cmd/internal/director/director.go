@@ -60,6 +60,10 @@ type Deps struct {
 	Reloaded     func(*config.Config)
 	StandbyStore StandbyStore // nil: standby ends with the daemon
 	Peers        Peers        // nil: no exchange with other directors
+	Routes       Routes       // nil: nothing is announced
+	// PublishState makes the peers learn of this director's state at once, and asks for
+	// theirs; it does not block. May be nil.
+	PublishState func()
 	SyncSender   connhandover.Sender
 	RSTGuard     connhandover.RSTGuard
 	// Before is the last decision of an earlier run, see decision.Restore; may be nil.
@@ -91,6 +95,7 @@ type Director struct {
 	marks     *markprobe.Set
 	targets   targets
 	standby   disk.Writer[map[string]persist.Standby]
+	announces announcements
 	// trusted is when probes began to count for readiness; waits is what this
 	// director waits for before it preempts a live master.
 	trusted time.Time
@@ -174,6 +179,7 @@ func (d *Director) Run(ctx context.Context) error {
 	defer stop()
 	d.instances.Start(ctx)
 	defer d.instances.Wait()
+	defer d.withdrawAll()
 	d.Wake()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -205,6 +211,9 @@ func (d *Director) sleep(timer *time.Timer) {
 	wait := time.Duration(-1)
 	if p := d.decision.Load(); p != nil && !p.Next.IsZero() {
 		wait = max(time.Until(p.Next), minDecisionInterval)
+	}
+	if next := d.announces.next; !next.IsZero() && (wait < 0 || time.Until(next) < wait) {
+		wait = max(time.Until(next), minDecisionInterval)
 	}
 	if end := d.instances.NextStandbyEnd(); !end.IsZero() && (wait < 0 || time.Until(end) < wait) {
 		wait = max(time.Until(end), minDecisionInterval)
@@ -281,6 +290,7 @@ func (d *Director) decide() {
 		d.applied = d.deps.Table.SetDesired(next.Desired)
 		d.desired = next.Desired
 	}
+	d.announce(&next, health, kernel)
 	d.record(before, &next)
 }
 

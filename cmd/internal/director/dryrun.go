@@ -29,6 +29,7 @@ type DryRun struct {
 	Decided   decision.Decision // what would be decided at once
 	Table     ipvs.Forecast
 	Instances []instances.Change
+	Announced []decision.Announcement // what is decided now; nil at a start
 	// RestartedChecks counts the checks of a real server that would be restarted.
 	RestartedChecks map[checker.ID]int
 }
@@ -57,7 +58,7 @@ func (d *Director) dryRun(next *config.Config, read []reload.Participant, t *tar
 		return DryRun{}, errors.New("the kernel's table was not read yet: ask again in a moment")
 	}
 	running := d.config.Load()
-	f := DryRun{At: time.Now(), Running: running, Next: next, Instances: d.instances.DryRun(next)}
+	f := DryRun{At: time.Now(), Running: running, Next: next, Instances: d.instances.DryRun(next), Announced: d.Announcements()}
 	change, err := d.prepare(running, next, read)
 	if err == nil {
 		change.Abort()

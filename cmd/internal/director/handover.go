@@ -30,7 +30,8 @@ type Handover struct {
 
 // HandedOver is the result of a handover of one instance.
 type HandedOver struct {
-	Instance string
+	Instance string // "" for an announcement
+	Announce string // "" for an instance; Master is then that it was announced
 	// Master: this director was master. The other fields count only then.
 	Master  bool
 	To      netip.Addr    // the new master
@@ -67,12 +68,12 @@ func (d *Director) HandOver(ctx context.Context, h Handover) ([]HandedOver, erro
 	}
 	var saved <-chan error
 	err := d.inLoop(ctx, func() error {
-		chosen, err := d.instances.Named(h.Instance)
+		chosen, announces, err := d.named(h.Instance)
 		if err == nil && !h.Force {
-			err = d.readyPeer(chosen)
+			err = errors.Join(d.readyPeer(chosen), d.readyAnnouncers(announces))
 		}
 		if err == nil {
-			saved = d.standby.Save(d.withStandby(chosen, standby))
+			saved = d.standby.Save(d.withStandby(chosen, announces, standby))
 		}
 		return err
 	})
@@ -82,15 +83,21 @@ func (d *Director) HandOver(ctx context.Context, h Handover) ([]HandedOver, erro
 	if err != nil {
 		return nil, err
 	}
-	var out []HandedOver
+	var out, withdrawn []HandedOver
 	var masters []resigningMaster
 	resigning := map[string]bool{}
+	var announces []string
+	announced := map[string]bool{}
 	err = d.inLoop(ctx, func() error {
-		chosen, err := d.instances.Named(h.Instance)
-		if err != nil {
+		var chosen []*instances.Instance
+		var err error
+		if chosen, announces, err = d.named(h.Instance); err != nil {
 			return err
 		}
-		d.enterStandby(chosen, standby)
+		for _, n := range d.Announcements() {
+			announced[n.Name] = n.Announced
+		}
+		d.enterStandby(chosen, announces, standby)
 		out = make([]HandedOver, len(chosen))
 		for n, i := range chosen {
 			out[n].Instance = i.Name()
@@ -100,8 +107,11 @@ func (d *Director) HandOver(ctx context.Context, h Handover) ([]HandedOver, erro
 		}
 		return nil
 	})
+	if err == nil {
+		withdrawn = d.awaitWithdrawn(ctx, began, announces, announced)
+	}
 	if err != nil || len(masters) == 0 {
-		return out, err
+		return append(out, withdrawn...), err
 	}
 	// Connections that the kernel has not synchronised yet are sent first, so that
 	// the successor lacks only those that begin after that.
@@ -117,6 +127,7 @@ func (d *Director) HandOver(ctx context.Context, h Handover) ([]HandedOver, erro
 			failed = append(failed, o.Instance)
 		}
 	}
+	out = append(out, withdrawn...)
 	if len(failed) == 0 {
 		return out, nil
 	}
@@ -175,15 +186,29 @@ func (l resigningMaster) ended(began time.Time) bool {
 // EndHandover ends the standby of an instance with its sync group, or of all ("").
 // It returns their names.
 func (d *Director) EndHandover(ctx context.Context, instance string) (ended []string, err error) {
-	return ended, d.leaveStandby(ctx, func() ([]string, error) {
-		chosen, err := d.instances.Named(instance)
-		for _, i := range chosen {
-			if _, standby := d.instances.Standby()[i.Name()]; standby {
-				ended = append(ended, i.Name())
+	err = d.leaveStandby(ctx, func() ([]string, error) {
+		chosen, announces, err := d.named(instance)
+		for _, key := range standbyKeys(chosen, announces) {
+			if _, standby := d.instances.Standby()[key]; standby {
+				ended = append(ended, key)
 			}
 		}
 		return ended, err
 	}, "ended by operator")
+	for i, key := range ended {
+		ended[i] = strings.TrimPrefix(key, StandbyKey(""))
+	}
+	return ended, err
+}
+
+// named returns the instances of a name, with all of their sync group, and the
+// announcements; "" is all.
+func (d *Director) named(name string) (chosen []*instances.Instance, announces []string, err error) {
+	announces = d.namedAnnounces(name)
+	if chosen, err = d.instances.Named(name); len(announces) > 0 {
+		err = nil
+	}
+	return chosen, announces, err
 }
 
 // inLoop runs a function in the loop, where the instances may be changed.

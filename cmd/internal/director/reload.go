@@ -160,7 +160,7 @@ func (d *Director) read(next *config.Config) []reload.Participant {
 
 // prepare asks every participant and commits nothing.
 func (d *Director) prepare(old, next *config.Config, read []reload.Participant) (reload.Change, error) {
-	change, err := reload.PrepareAll(slices.Concat(read, []reload.Participant{d.marks.Prepare}, d.deps.Participants), old, next)
+	change, err := reload.PrepareAll(slices.Concat(read, []reload.Participant{d.marks.Prepare, d.prepareRoutes}, d.deps.Participants), old, next)
 	if err != nil {
 		return reload.Change{}, err
 	}

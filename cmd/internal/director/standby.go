@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"lvsd/cmd/internal/disk"
@@ -44,29 +45,50 @@ func (d *Director) loadStandby() {
 	d.instances.SetStandby(all)
 }
 
-// withStandby returns the standby with these instances added.
-func (d *Director) withStandby(chosen []*instances.Instance, standby persist.Standby) map[string]persist.Standby {
+// standbyKeys are the names of instances and announcements in the record of the standby.
+func standbyKeys(chosen []*instances.Instance, announces []string) (keys []string) {
+	for _, i := range chosen {
+		keys = append(keys, i.Name())
+	}
+	for _, name := range announces {
+		keys = append(keys, StandbyKey(name))
+	}
+	return keys
+}
+
+// withStandby returns the standby with these instances and announcements added.
+func (d *Director) withStandby(chosen []*instances.Instance, announces []string, standby persist.Standby) map[string]persist.Standby {
 	next := map[string]persist.Standby{}
 	maps.Copy(next, d.instances.Standby())
-	for _, i := range chosen {
-		next[i.Name()] = standby
+	for _, key := range standbyKeys(chosen, announces) {
+		next[key] = standby
 	}
 	return next
 }
 
-// enterStandby puts instances into standby. It is on disk already, unless another change
+// enterStandby puts instances and announcements into standby. It is on disk already, unless another change
 // came between.
-func (d *Director) enterStandby(chosen []*instances.Instance, standby persist.Standby) {
-	next := d.withStandby(chosen, standby)
+func (d *Director) enterStandby(chosen []*instances.Instance, announces []string, standby persist.Standby) {
+	next := d.withStandby(chosen, announces, standby)
 	d.standby.Save(next)
 	d.instances.SetStandby(next)
 	reason := "handover, until it is ended"
 	if !standby.Until.IsZero() {
 		reason = "handover, until " + standby.Until.Format(time.RFC3339)
 	}
-	for _, i := range chosen {
-		d.deps.Events.Record(event.Event{At: standby.Since, Kind: event.KindHandover, VRRP: i.Name(), To: "held", Reason: reason})
+	for _, key := range standbyKeys(chosen, announces) {
+		e := handoverEvent(key)
+		e.At, e.To, e.Reason = standby.Since, "held", reason
+		d.deps.Events.Record(e)
 	}
+}
+
+// handoverEvent returns an event of an instance or an announcement by its key.
+func handoverEvent(key string) event.Event {
+	if name, is := strings.CutPrefix(key, StandbyKey("")); is {
+		return event.Event{Kind: event.KindHandover, Announce: name}
+	}
+	return event.Event{Kind: event.KindHandover, VRRP: key}
 }
 
 // leaveStandby ends the standby of instances that are chosen in the loop. It ends in any
@@ -101,7 +123,9 @@ func (d *Director) endStandby(names []string, reason string) <-chan error {
 	saved := d.standby.Save(next)
 	d.instances.SetStandby(next)
 	for _, n := range names {
-		d.deps.Events.Record(event.Event{At: time.Now(), Kind: event.KindHandover, VRRP: n, From: "held", To: "released", Reason: reason})
+		e := handoverEvent(n)
+		e.At, e.From, e.To, e.Reason = time.Now(), "held", "released", reason
+		d.deps.Events.Record(e)
 	}
 	return saved
 }
@@ -111,7 +135,8 @@ func (d *Director) endStandby(names []string, reason string) <-chan error {
 func (d *Director) endExpiredStandby(now time.Time, c *config.Config) {
 	var expired, removed []string
 	for name, standby := range d.instances.Standby() {
-		configured := slices.ContainsFunc(c.Instances, func(i config.Instance) bool { return i.Name == name })
+		configured := slices.ContainsFunc(c.Instances, func(i config.Instance) bool { return i.Name == name }) ||
+			slices.ContainsFunc(c.Announces, func(a config.Announce) bool { return StandbyKey(a.Name) == name })
 		switch {
 		case !configured:
 			removed = append(removed, name)
@@ -120,5 +145,5 @@ func (d *Director) endExpiredStandby(now time.Time, c *config.Config) {
 		}
 	}
 	d.endStandby(expired, "its time is over")
-	d.endStandby(removed, "the instance left the file")
+	d.endStandby(removed, "it left the file")
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"lvsd/checker"
+	"lvsd/cmd/internal/announce"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/persist"
 	"lvsd/config"
@@ -23,6 +24,13 @@ type View struct {
 	Instances  []vrrp.Status
 	// Standby are the instances in standby after a handover, by name.
 	Standby map[string]persist.Standby
+	// Announcements are the decisions on [[announce]], in the order of the file; nil until
+	// the first. Routes are the kernel's.
+	Announcements []decision.Announcement
+	Routes        announce.Snapshot
+	Withdrawals   map[Withdrawal]uint64
+	// Announcing are the other directors that announce, by announcement.
+	Announcing map[string][]string
 	// WaitReason is what this director waits for before it preempts a live master;
 	// "" when it is ready.
 	WaitReason string
@@ -61,9 +69,15 @@ func (d *Director) view(kernel ipvs.Snapshot) View {
 		v.Instances[i] = s.Status
 	}
 	v.Standby, v.InstanceWaitReasons = d.instances.Levels()
+	if d.deps.Routes != nil {
+		v.Routes, v.Withdrawals, v.Announcing = d.deps.Routes.Snapshot(), d.withdrawals(), d.announcing()
+	}
 	// Read last: the newest decision, with the configuration that it is for.
 	if p := d.decision.Load(); p != nil {
 		v.Decision, v.Config = *p, p.Config
+	}
+	if all := d.Announcements(); len(all) == len(v.Config.Announces) {
+		v.Announcements = all // else they are of the configuration before
 	}
 	return v
 }

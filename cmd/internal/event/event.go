@@ -21,10 +21,11 @@ type Event struct {
 	Kind     Kind   `json:"kind"`
 	// Level is the severity: info, warn or error.
 	Level Level `json:"level"`
-	// Service, RealServer, VRRP and Peer are the object, where the kind has one.
+	// Service, RealServer, VRRP, Announce and Peer are the object, where the kind has one.
 	Service    string `json:"service,omitempty"`
 	RealServer string `json:"real_server,omitempty"`
 	VRRP       string `json:"vrrp,omitempty"`
+	Announce   string `json:"announce,omitempty"`
 	Peer       string `json:"peer,omitempty"` // another director
 	From       string `json:"from,omitempty"`
 	To         string `json:"to,omitempty"`
@@ -61,6 +62,8 @@ const (
 	KindFallback Kind = "fallback"
 	// KindHandover: this director went on standby in an instance, or ended it.
 	KindHandover Kind = "handover"
+	// KindAnnounce: addresses are announced to routers, or no longer.
+	KindAnnounce Kind = "announce"
 	KindIPVS     Kind = "ipvs" // the kernel's table: drift, foreign entries, errors
 	KindPair     Kind = "pair" // another director: reachable or not, and differences
 )
@@ -194,7 +197,7 @@ func (e Event) level() Level {
 	switch {
 	case e.Kind == KindReload && e.To == "refused", e.Kind == KindQuorum && e.To == "down" && e.From != "",
 		e.Kind == KindPanic && e.To == "on", e.Kind == KindFallback && e.To == "on", e.Kind == KindGuard && e.To == "frozen",
-		e.Kind == KindVRRP && e.To == "fault":
+		e.Kind == KindVRRP && e.To == "fault", e.Kind == KindAnnounce && (e.To == "withdrawn" || e.To == "kept"):
 		return Error
 	case e.Kind == KindHealth && (e.To == "down" || e.To == "unchecked"), e.Kind == KindPair && (e.To == "down" || strings.HasSuffix(e.To, " differs")),
 		e.Kind == KindIPVS && e.To == "foreign connections":
@@ -207,7 +210,7 @@ func (e Event) level() Level {
 func attrs(e Event) []slog.Attr {
 	var out []slog.Attr
 	for _, a := range []slog.Attr{
-		slog.String("service", e.Service), slog.String("real_server", e.RealServer), slog.String("vrrp", e.VRRP), slog.String("peer", e.Peer),
+		slog.String("service", e.Service), slog.String("real_server", e.RealServer), slog.String("vrrp", e.VRRP), slog.String("announce", e.Announce), slog.String("peer", e.Peer),
 		slog.String("from", e.From), slog.String("to", e.To), slog.String("reason", e.Reason),
 	} {
 		if a.Value.String() != "" {

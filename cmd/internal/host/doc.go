@@ -3,6 +3,7 @@
 //
 //	check --host ─┐              ┌─ modules.go   built in, loaded, loadable, blocked, absent
 //	              ├─► Findings ──┤
+//	              │              ├─ routing.go   BIRD or FRR, for announcements
 //	host check ───┘              └─ sysctls, interfaces, rights
 //	host prepare ───► Prepare: applies what Findings reports, as far as it can
 //

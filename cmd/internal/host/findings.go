@@ -19,7 +19,7 @@ import (
 
 // Finding is one setting or module of this host that the configuration needs.
 type Finding struct {
-	Kind string `json:"kind"` // "sysctl" "module" "nftables" "address"
+	Kind string `json:"kind"` // "sysctl" "module" "nftables" "address" "routing"
 	Name string `json:"name"`
 	Have string `json:"have"` // "" = there is none
 	Want string `json:"want"`
@@ -103,6 +103,7 @@ func Findings(c *config.Config) []Finding {
 	all = append(all, arp(c, u)...)
 	all = append(all, filters(u)...)
 	all = append(all, tables(c, u)...)
+	all = append(all, announcing(c)...)
 	return append(all, masquerading(u)...)
 }
 

@@ -113,7 +113,7 @@ func TestEverySeriesIsAsDescribed(t *testing.T) {
 
 // bounded says of each label what bounds its values.
 var bounded = map[string]string{
-	"vrrp": "the file", "service": "the file", "real_server": "the file", "address": "the file", "director": "the file", "check": "the file",
+	"vrrp": "the file", "service": "the file", "real_server": "the file", "address": "the file", "director": "the file", "announce": "the file", "check": "the file",
 	"hash": "one at a time", "version": "one", "commit": "one", "go_version": "one",
 	"state": "four states, three verdicts", "to": "four states", "reason": "the reasons in the code",
 	"operation": "the code", "result": "ok, error", "kind": "the code", "role": "master, backup", "origin": "own, synced",

@@ -92,6 +92,7 @@ func collect(view func(context.Context) director.View, e emitter) {
 		_, held := v.Standby[s.Name]
 		e.gauge(vrrpStandby, boolValue(held), s.Name)
 	}
+	e.announcements(v)
 	for i, p := range v.Decision.Services {
 		e.service(v, v.Config.Services[i].Quorum, p)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"lvsd/checker"
 	"lvsd/checker/outcome"
+	"lvsd/cmd/internal/announce"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
 	"lvsd/config"
@@ -34,8 +35,10 @@ func view(context.Context) director.View {
 	id := checker.ID{Service: "web", RealServer: real.String()}
 	var totals outcome.Totals
 	totals[0] = 7 // ok
+	anycast := netip.MustParseAddr("192.0.2.80")
 	return director.View{
-		Config:     &config.Config{Director: "lb1", Hash: "abc", Global: config.Global{PerServerMetrics: true}, Services: []config.Service{{Name: "web", Quorum: 2}}},
+		Config: &config.Config{Director: "lb1", Hash: "abc", Global: config.Global{PerServerMetrics: true}, Services: []config.Service{{Name: "web", Quorum: 2}},
+			Announces: []config.Announce{{Name: "any", Table: 112, Addresses: []netip.Addr{anycast, netip.MustParseAddr("192.0.2.81")}}}},
 		LastReload: director.Reload{LastSuccess: time.Unix(100, 0)},
 		Decision: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{
 			{ID: id, Address: real, Verdict: checker.Up, UncheckedSince: time.Unix(92, 0), DrainUntil: time.Unix(93, 0), Causes: []decision.Cause{{Kind: decision.CauseDrain, Since: time.Unix(96, 0)}}},
@@ -50,7 +53,12 @@ func view(context.Context) director.View {
 			Draining:   []ipvs.Draining{{Entry: ipvs.Entry{Service: key, RealServer: gone}, Since: time.Unix(94, 0)}, {Entry: ipvs.Entry{Service: key, RealServer: real}}, {}},
 			Drift:      map[string]uint64{"service_missing": 1},
 			Operations: map[ipvs.Operation]uint64{{Op: "add_service", Result: "ok"}: 9}},
-		Standby: map[string]persist.Standby{"web": {}},
+		Standby:       map[string]persist.Standby{"web": {}, director.StandbyKey("any"): {}},
+		Announcements: []decision.Announcement{{Name: "any", Announced: true, Kept: true}},
+		Announcing:    map[string][]string{"any": {"lb2", "lb3"}},
+		Withdrawals:   map[director.Withdrawal]uint64{{Announce: "any", Reason: decision.AnnounceQuorum}: 4},
+		Routes: announce.Snapshot{Repairs: 7, Foreign: make([]announce.ForeignRoute, 2),
+			Present: map[announce.Key]announce.Route{{Table: 112, Address: anycast}: {}}},
 		Instances: []vrrp.Status{{Name: "web", State: vrrp.Master, Priority: 200, LastAdvert: time.Unix(97, 0), Restored: 5,
 			Configured: []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32"), netip.MustParsePrefix("10.0.0.89/32")}, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.89/32")},
 			Dropped: map[string]uint64{"ttl": 6}, Transitions: map[vrrp.Transition]uint64{{To: vrrp.Master, Reason: "silence"}: 1}}},
@@ -78,6 +86,16 @@ func TestSeries(t *testing.T) {
 		`lvsd_vrrp_address_present{address="10.0.0.89",vrrp="web"} 1`,
 		`lvsd_vrrp_transitions_total{reason="silence",to="master",vrrp="web"} 1`,
 		`lvsd_vrrp_packets_dropped_total{reason="ttl",vrrp="web"} 6`,
+		`lvsd_announced{address="192.0.2.80",announce="any"} 1`,
+		`lvsd_announced{address="192.0.2.81",announce="any"} 0`,
+		`lvsd_announce_wanted{announce="any"} 1`,
+		`lvsd_announce_kept{announce="any"} 1`,
+		`lvsd_announce_held{announce="any"} 1`,
+		`lvsd_announce_directors{announce="any"} 3`,
+		`lvsd_announce_withdrawals_total{announce="any",reason="quorum"} 4`,
+		`lvsd_announce_withdrawals_total{announce="any",reason="stop"} 0`,
+		`lvsd_announce_routes_restored_total 7`,
+		`lvsd_announce_foreign_routes 2`,
 		`lvsd_virtual_service_up{service="web"} 1`,
 		`lvsd_virtual_service_quorum{service="web"} 2`,
 		`lvsd_virtual_service_connections_total{service="web"} 1.099511627776e+12`,

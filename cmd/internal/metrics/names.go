@@ -86,6 +86,15 @@ var (
 	vrrpAnnouncements = counter("lvsd_vrrp_gratuitous_announcements_total", "Gratuitous ARP frames sent.", "vrrp")
 	vrrpTimerLag      = histogram("lvsd_vrrp_timer_lag_seconds", "How late the timers of VRRP were served.")
 
+	announcedRoute      = gauge("lvsd_announced", "1 while the routing table has the route by which the address is announced.", "announce", "address")
+	announceWanted      = gauge("lvsd_announce_wanted", "1 while this director should announce the addresses.", "announce")
+	announceKept        = gauge("lvsd_announce_kept", "1 while the addresses are announced with the draining metric although this director should not, because no other one serves.", "announce")
+	announceHeld        = gauge("lvsd_announce_held", "1 while this director is on standby after a handover.", "announce")
+	announceDirectors   = gauge("lvsd_announce_directors", "Directors that announce the addresses, this one included, as far as the exchange between them shows.", "announce")
+	announceWithdrawals = counter("lvsd_announce_withdrawals_total", "Withdrawals of the addresses, by reason.", "announce", "reason")
+	announceRepairs     = counter("lvsd_announce_routes_restored_total", "Routes of announcements that another process removed, and that were restored.")
+	announceForeign     = gauge("lvsd_announce_foreign_routes", "Routes of other processes in the routing tables of announcements.")
+
 	serviceUp        = gauge("lvsd_virtual_service_up", "1 while the service has its quorum.", "service")
 	serviceAlive     = gauge("lvsd_virtual_service_weight_alive", "Sum of the effective weights of the service's real servers; a slow start takes nothing from it.", "service")
 	serviceQuorum    = gauge("lvsd_virtual_service_quorum", "The weight alive that the service needs.", "service")

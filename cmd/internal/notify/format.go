@@ -35,7 +35,7 @@ func plainJSON(events []event.Event) ([]byte, error) { return json.Marshal(event
 func describe(e event.Event) string {
 	var b strings.Builder
 	b.WriteString(string(e.Kind))
-	for _, name := range []string{e.Service, e.RealServer, e.VRRP, e.Peer} {
+	for _, name := range []string{e.Service, e.RealServer, e.VRRP, e.Announce, e.Peer} {
 		if name != "" {
 			b.WriteString(" " + name)
 		}
@@ -109,7 +109,7 @@ func alertmanagerAlerts(events []event.Event) ([]byte, error) {
 			}
 			a := alert{Labels: map[string]string{"alertname": k.name, "severity": k.severity, "director": cmp.Or(e.Director, "unknown")},
 				Annotations: map[string]string{"summary": describe(e)}, EndsAt: e.At}
-			for name, value := range map[string]string{"service": e.Service, "real_server": e.RealServer, "vrrp": e.VRRP, "peer": e.Peer} {
+			for name, value := range map[string]string{"service": e.Service, "real_server": e.RealServer, "vrrp": e.VRRP, "announce": e.Announce, "peer": e.Peer} {
 				if value != "" {
 					a.Labels[name] = value
 				}

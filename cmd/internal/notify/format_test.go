@@ -16,7 +16,7 @@ import (
 // TestKindsAreKnown: the kinds of the configuration are those of events.
 func TestKindsAreKnown(t *testing.T) {
 	kinds := []event.Kind{event.KindDaemon, event.KindReload, event.KindVRRP, event.KindHealth, event.KindWeight, event.KindQuorum, event.KindGuard,
-		event.KindPanic, event.KindFallback, event.KindHandover, event.KindIPVS, event.KindPair}
+		event.KindPanic, event.KindFallback, event.KindHandover, event.KindAnnounce, event.KindIPVS, event.KindPair}
 	var names []string
 	for _, k := range kinds {
 		names = append(names, string(k))

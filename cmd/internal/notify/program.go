@@ -96,7 +96,7 @@ func programsOf(s sender) []*program {
 func environment(e event.Event) []string {
 	var all []string
 	for _, v := range [][2]string{
-		{"DIRECTOR", e.Director}, {"KIND", string(e.Kind)}, {"LEVEL", string(e.Level)}, {"VRRP", e.VRRP}, {"SERVICE", e.Service},
+		{"DIRECTOR", e.Director}, {"KIND", string(e.Kind)}, {"LEVEL", string(e.Level)}, {"VRRP", e.VRRP}, {"ANNOUNCE", e.Announce}, {"SERVICE", e.Service},
 		{"REAL_SERVER", e.RealServer}, {"FROM", e.From}, {"TO", e.To}, {"REASON", e.Reason},
 	} {
 		all = append(all, "LVSD_"+v[0]+"="+strings.ReplaceAll(v[1], "\x00", ""))

@@ -128,9 +128,13 @@ function sinceWords(s, e) {
   return words.join(", ") + (e.detail ? `: ${firstLine(e.detail)}` : "");
 }
 
-// renderExtras shows the guard, the synchronisation and what drains.
+// renderExtras shows announcements, the guard and the synchronisation.
 function renderExtras(s) {
   const all = [], half = (d) => d ? `on ${d.interface}, id ${d.id}` : "off";
+  for (const a of s.announces || []) {
+    const state = a.kept ? "KEPT" : a.announced ? "announced" : "not announced", others = a.directors.length ? `, by ${a.directors.join(", ")} too` : "";
+    all.push([`Announce ${a.name}: ${state} since ${clock(a.since, s.at)}${others}: ${a.why}`, a.kept || !a.announced && a.reason !== "start" && a.reason !== "standby" ? "bad" : ""]);
+  }
   if (s.guard) {
     all.push([`Guard ${s.guard.state} since ${clock(s.guard.since, s.at)}${s.guard.why ? `: ${s.guard.why}` : ""}`, s.guard.active ? "bad" : ""]);
     for (const w of s.guard.witnesses) all.push([`Witness ${w.address} ${!w.last_probe ? "was not asked yet" : w.answers ? "answers" : "IS SILENT"}`, w.answers || !w.last_probe ? "" : "warn"]);

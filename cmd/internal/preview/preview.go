@@ -27,6 +27,7 @@ type Preview struct {
 
 	Services  []Service  `json:"virtual_services"` // those that change
 	Instances []Instance `json:"vrrp"`             // those that change
+	Announces []Announce `json:"announces"`        // those that change
 	Settings  []Change   `json:"settings"`         // timeouts and sysctls of the kernel
 	Sync      []Sync     `json:"sync"`
 	Global    []Change   `json:"global"` // other settings of the daemon
@@ -148,7 +149,7 @@ func Refuse(name, file string, at time.Time, refused []string) Preview {
 }
 
 func empty() Preview {
-	return Preview{Refused: []string{}, Warnings: []string{}, Services: []Service{}, Instances: []Instance{},
+	return Preview{Refused: []string{}, Warnings: []string{}, Services: []Service{}, Instances: []Instance{}, Announces: []Announce{},
 		Settings: []Change{}, Sync: []Sync{}, Global: []Change{}}
 }
 
@@ -164,6 +165,7 @@ func Build(f director.DryRun, refused, warnings []string) Preview {
 	b := builder{DryRun: f, out: &p}
 	b.services()
 	b.instances()
+	b.announces()
 	for _, s := range f.Table.Settings {
 		p.Settings = append(p.Settings, Change{s.Name, s.From, s.To})
 	}
@@ -175,14 +177,14 @@ func Build(f director.DryRun, refused, warnings []string) Preview {
 	}
 	p.Writes = len(f.Table.Ops)
 	p.Warnings = append(p.Warnings, f.Table.Problems...)
-	p.Differs = p.Writes+len(p.Services)+len(p.Instances)+len(p.Settings)+len(p.Sync)+len(p.Global) > 0
+	p.Differs = p.Writes+len(p.Services)+len(p.Instances)+len(p.Announces)+len(p.Settings)+len(p.Sync)+len(p.Global) > 0
 	return p
 }
 
 // notGlobal are the parts of a configuration that are shown elsewhere: the kernel's
 // settings as the kernel has them.
 var notGlobal = map[string]bool{"Director": true, "Directors": true, "Hash": true, "File": true, "Text": true,
-	"Instances": true, "Services": true, "TimeoutTCP": true, "TimeoutTCPFin": true, "TimeoutUDP": true, "Sync": true}
+	"Instances": true, "Announces": true, "Services": true, "TimeoutTCP": true, "TimeoutTCPFin": true, "TimeoutUDP": true, "Sync": true}
 
 func syncAction(s ipvs.SyncChange) string {
 	switch {

@@ -56,6 +56,9 @@ func Print(out io.Writer, plan Preview, colour bool) error {
 	for _, e := range plan.Instances {
 		p.instance(e)
 	}
+	for _, a := range plan.Announces {
+		p.announce(a)
+	}
 	if len(plan.Settings)+len(plan.Sync) > 0 {
 		p.line("\n%s", p.mark(bold, "KERNEL"))
 	}

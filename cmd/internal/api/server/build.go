@@ -39,6 +39,7 @@ func build(v director.View, version string, started time.Time) *builder {
 		WaitReason: v.WaitReason,
 		Peers:      []api.PeerStatus{},
 		VRRP:       []api.InstanceStatus{},
+		Announces:  []api.AnnounceStatus{},
 		Services:   []api.ServiceStatus{},
 		IPVS:       buildIPVS(v),
 	}}
@@ -56,6 +57,7 @@ func build(v director.View, version string, started time.Time) *builder {
 	for _, e := range v.Instances {
 		s.addElection(e, v)
 	}
+	s.addAnnounces(v)
 	s.addGuard(v)
 	for i, p := range v.Decision.Services {
 		s.addService(v, v.Config.Services[i], p)

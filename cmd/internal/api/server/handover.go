@@ -39,7 +39,7 @@ func newHandover(began time.Time, h director.Handover, done []director.HandedOve
 		out.Until = began.Add(h.For)
 	}
 	for _, e := range done {
-		one := api.HandedOver{VRRP: e.Instance, WasMaster: e.Master, Took: e.Took.Seconds(), Removed: e.Removed.Seconds(), Failed: e.Failed}
+		one := api.HandedOver{VRRP: e.Instance, Announce: e.Announce, WasMaster: e.Master, Took: e.Took.Seconds(), Removed: e.Removed.Seconds(), Failed: e.Failed}
 		if e.To.IsValid() {
 			one.To = e.To.String()
 		}

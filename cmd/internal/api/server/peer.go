@@ -51,7 +51,7 @@ func peerStatus(p peers.Peer) api.PeerStatus {
 		Ready: p.Up && p.State.Ready(), WaitReason: p.State.WaitReason,
 		Problems: append([]string{}, p.State.Problems...), ProblemCount: p.State.ProblemCount,
 		ConfigMatches: p.Up && !p.Differences.Config, VersionMatches: p.Up && !p.Differences.Version, ClockAhead: p.Clock.Seconds(),
-		VRRP: []api.PeerInstance{}, Servers: p.State.Health.Servers, ServersDown: p.State.Health.Down,
+		VRRP: []api.PeerInstance{}, Announces: peerAnnounces(p.State.Announces), Servers: p.State.Health.Servers, ServersDown: p.State.Health.Down,
 		Differences: []api.PeerHealthDifference{}, DifferingCount: p.HealthCount,
 	}
 	for _, e := range p.State.Instances {
@@ -81,7 +81,7 @@ func (s *Server) PeerState(connections func() *peers.Connections) peers.State {
 	out := peers.State{
 		Director: v.Config.Director, Version: s.Version, Hash: v.Config.Hash, At: v.At, Started: s.Started,
 		ProblemCount: len(status.Problems), Problems: slices.Clone(status.Problems[:min(len(status.Problems), sentProblems)]),
-		WaitReason: v.WaitReason, Health: peers.NewHealth(serviceHealth(v)),
+		WaitReason: v.WaitReason, Announces: ownAnnounces(v), Health: peers.NewHealth(serviceHealth(v)),
 	}
 	for _, e := range v.Instances {
 		hold, held := v.Standby[e.Name]

@@ -31,6 +31,7 @@ func Draw(s table.Screen, p Page) string {
 	d.head()
 	d.directors()
 	d.instances()
+	d.announces()
 	d.changes()
 	d.extras()
 	d.services()

@@ -71,7 +71,7 @@ func counted(n int, what string) string {
 // Subject is the object of an event.
 func Subject(e event.Event) string {
 	var what []string
-	for _, s := range []string{e.Peer, e.VRRP, e.Service, e.RealServer} {
+	for _, s := range []string{e.Peer, e.VRRP, e.Announce, e.Service, e.RealServer} {
 		if s != "" {
 			what = append(what, s)
 		}

@@ -1,0 +1,32 @@
+// This file has the rules of announcements.
+
+package alerts
+
+import (
+	"time"
+
+	"lvsd/config"
+)
+
+func (b *ruleBuilder) announcements() {
+	if !b.has(func(c *config.Config) bool { return len(c.Announces) > 0 }) {
+		return
+	}
+	wanted := b.of("lvsd_announce_wanted")
+	announcing := "sum by (job, announce) (" + wanted + ")"
+	b.add("LvsdNotAnnounced", Page, b.settled(0), announcing+" == 0",
+		`No director announces {{ $labels.announce }} ({{ $labels.job }})`,
+		`No director that is scraped announces the addresses of {{ $labels.announce }}: routers have no route to them. lvsd status on each says why.`)
+	b.add("LvsdFewAnnounce", Ticket, b.waiting(5*time.Minute),
+		announcing+" < 0.5 * count by (job, announce) ("+wanted+")\nand "+announcing+" > 0",
+		`Fewer than half of the directors of {{ $labels.job }} announce {{ $labels.announce }}`,
+		`Only {{ printf "%.0f" $value }} announce the addresses, and carry the load of all.`)
+	b.add("LvsdRouteMissing", Page, b.settled(0),
+		b.of("lvsd_announced")+" == 0\nand on (job, instance, announce)\n  "+wanted+" == 1",
+		`{{ $labels.instance }} has no route to {{ $labels.address }} in the table of {{ $labels.announce }}`,
+		`lvsd should announce {{ $labels.address }} there and cannot add the route: lvsd status has the kernel's error.`)
+	b.add("LvsdRouteRemoved", Ticket, 0,
+		"increase("+b.of("lvsd_announce_routes_restored_total")+"["+b.window(15*time.Minute)+"]) > 0\nor "+b.of("lvsd_announce_foreign_routes")+" > 0",
+		`Another process changes the routing tables of announcements on {{ $labels.instance }}`,
+		`Routes of lvsd were removed there and restored, or routes of another process are in the same table and are announced too.`)
+}

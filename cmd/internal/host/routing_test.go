@@ -1,0 +1,86 @@
+package host
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"lvsd/config"
+)
+
+// TestRoutingDaemon: a daemon is found by its socket, and what it reads by its
+// configuration.
+func TestRoutingDaemon(t *testing.T) {
+	for _, c := range []struct {
+		name, socket, greeting, file, text string
+		six, ok                            bool
+		have, remedy                       string
+	}{
+		{name: "none", have: "not running", remedy: "docs/guides/anycast.md"},
+		{name: "BIRD that reads it", socket: "run/bird/bird.ctl", greeting: "0001 BIRD 2.0.12 ready.", file: "etc/bird/bird.conf",
+			text: "protocol kernel vips {\n\tkernel table 112;\n\tlearn;\n}\n", ok: true, have: "BIRD 2.0.12, reads table 112"},
+		{name: "BIRD that reads another", socket: "run/bird/bird.ctl", greeting: "0001 BIRD 2.0.12 ready.", file: "etc/bird/bird.conf",
+			text: "protocol kernel { kernel table 1120; }\n# kernel table 112;\n", have: "BIRD 2.0.12", remedy: "kernel table 112; learn;"},
+		{name: "BIRD with a part of its configuration elsewhere", socket: "run/bird/bird.ctl", greeting: "0001 BIRD 2.0.12 ready.", file: "etc/bird/conf.d/vips.conf",
+			text: "protocol kernel { kernel table 112; learn; }\n", ok: true, have: "reads table 112"},
+		{name: "FRR that imports it", socket: "run/frr/zebra.vty", file: "etc/frr/frr.conf",
+			text: "ip import-table 112\nrouter bgp 65001\n", ok: true, have: "FRR, reads table 112"},
+		{name: "FRR that redistributes it", socket: "run/frr/zebra.vty", file: "etc/frr/frr.conf",
+			text: "router bgp 65001\n address-family ipv6 unicast\n  redistribute table-direct 112\n", ok: true, have: "FRR, reads table 112"},
+		{name: "FRR that does not", socket: "run/frr/zebra.vty", file: "etc/frr/frr.conf", text: "ip import-table 11\n", have: "FRR", remedy: "ip import-table 112"},
+		{name: "FRR that imports IPv4 alone", socket: "run/frr/zebra.vty", file: "etc/frr/frr.conf", text: "ip import-table 112\n", six: true,
+			have: "FRR", remedy: "redistribute table-direct 112 (FRR 9.1"},
+		{name: "only files", file: "etc/frr/frr.conf", text: "ip import-table 112\n", have: "not running"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			root := t.TempDir()
+			if c.file != "" {
+				path := filepath.Join(root, c.file)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(c.text), 0o644)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			dial := func(path string, _ bool) (string, error) {
+				if path != filepath.Join(root, c.socket) {
+					return "", os.ErrNotExist
+				}
+				return c.greeting, nil
+			}
+			f := routingDaemons{root: root, dial: dial}.finding(112, c.six)
+			if f.OK != c.ok || !strings.Contains(f.Have, c.have) || !strings.Contains(f.Remedy, c.remedy) {
+				t.Errorf("%+v", f)
+			}
+		})
+	}
+}
+
+// TestAnnouncingNeeds: only what the configuration needs is looked for.
+func TestAnnouncingNeeds(t *testing.T) {
+	names := func(c *config.Config) (all []string) {
+		for _, f := range announcing(c) {
+			all = append(all, f.Name)
+		}
+		return all
+	}
+	four, six := netip.MustParseAddr("192.0.2.80"), netip.MustParseAddr("2001:db8::80")
+	service := func(a netip.Addr, scheduler string) config.Service {
+		return config.Service{Address: netip.AddrPortFrom(a, 80), Scheduler: scheduler}
+	}
+	for _, c := range []struct {
+		config config.Config
+		want   string
+	}{
+		{config.Config{Services: []config.Service{service(four, "mh")}}, ""},
+		{config.Config{Announces: []config.Announce{{Table: 112, Addresses: []netip.Addr{four}}}, Services: []config.Service{service(four, "mh")}},
+			"net.ipv4.conf.all.arp_ignore net.ipv4.vs.sloppy_tcp net.ipv4.vs.schedule_icmp routing daemon"},
+		{config.Config{Announces: []config.Announce{{Table: 112, Addresses: []netip.Addr{six}}}, Services: []config.Service{service(six, "wlc"), service(four, "mh")}},
+			"routing daemon"},
+	} {
+		if got := strings.Join(names(&c.config), " "); got != c.want {
+			t.Errorf("%s, want %s", got, c.want)
+		}
+	}
+}
