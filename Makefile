@@ -31,7 +31,7 @@ SOURCES := go.mod go.sum $(wildcard docs/*.go docs/lvsd.*) $(shell find checker 
 LAB_SOURCES := go.mod go.sum $(shell find integration -mindepth 1 ! -name '*.md' -print)
 GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -o $@
 
-.PHONY: check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean
+.PHONY: demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean
 
 build: bin/lvsd
 
@@ -72,6 +72,10 @@ package: docs sbom
 # KEEP=1 leaves the demo's hosts running with a shell in them.
 demo: deps build bin/uml bin/demo
 	$(LAB) bin/demo $(if $(KEEP),-keep)
+
+# Three directors that serve one address at once, behind a router with BGP.
+demo-anycast: deps build bin/uml bin/demo-anycast
+	$(LAB) bin/demo-anycast
 
 test: deps lint race integration
 
@@ -186,6 +190,9 @@ bin/uml bin/qemu: $(LAB_SOURCES)
 
 bin/demo: $(SOURCES) $(LAB_SOURCES)
 	$(GO_BUILD) ./integration/demo
+
+bin/demo-anycast: $(SOURCES) $(LAB_SOURCES)
+	$(GO_BUILD) ./integration/demo/anycast
 	@touch $@
 
 .PHONY: FORCE

@@ -13,7 +13,7 @@ set -eu
 # prometheus brings promtool; iptables masquerades where the lab's kernel has no
 # nftables for IPv4; gcc and libc6-dev are for Go's race detector;
 # iputils-arping asks for virtual addresses; MariaDB, Redis and memcached are checked.
-base='nginx libnginx-mod-mail dnsmasq-base ipvsadm prometheus keepalived frr nftables iptables openssl iputils-arping iproute2 kmod patch gcc libc6-dev mariadb-server-core mariadb-client-core redis-server memcached'
+base='nginx libnginx-mod-mail dnsmasq-base ipvsadm prometheus keepalived frr bird2 nftables iptables openssl iputils-arping iproute2 kmod patch gcc libc6-dev mariadb-server-core mariadb-client-core redis-server memcached'
 case ${1:-} in
 oncall) base="$base chromium curl prometheus-alertmanager systemd rpm" ;;
 kernels) base="$base qemu-system-x86 xz-utils" ;;
@@ -76,6 +76,7 @@ install() {
 		for p in "$@"; do
 			case $p in
 			nginx | ipvsadm | prometheus | prometheus-alertmanager | keepalived | frr | redis-server | memcached) as_root systemctl disable --now "$p.service" || : ;;
+			bird2) as_root systemctl disable --now bird.service || : ;;
 			esac
 		done
 	fi
