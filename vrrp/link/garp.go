@@ -51,16 +51,25 @@ func (p *Port) Announce(addrs []netip.Addr) (frames int, err error) {
 			return frames, fmt.Errorf("failed to announce %v: %w", a, err)
 		}
 		for _, frame := range forms {
-			if _, err := conn.WriteTo(frame, &packet.Addr{HardwareAddr: to}); err != nil {
-				p.mu.Lock()
-				p.closeARP() // the next attempt may be on another interface of this name
-				p.mu.Unlock()
+			if err := p.write(conn, frame, to); err != nil {
 				return frames, fmt.Errorf("failed to announce %v on %s: %w", a, p.name, err)
 			}
 			frames++
 		}
 	}
 	return frames, nil
+}
+
+// write sends a frame. After a failure the next one is sent by another socket: it may
+// be on another interface of this name.
+func (p *Port) write(conn *packet.Conn, frame []byte, to net.HardwareAddr) error {
+	_, err := conn.WriteTo(frame, &packet.Addr{HardwareAddr: to})
+	if err != nil {
+		p.mu.Lock()
+		p.closeARP()
+		p.mu.Unlock()
+	}
+	return err
 }
 
 func hasARP(l *netlink.LinkAttrs) bool {
@@ -110,9 +119,14 @@ func unsolicited(mac net.HardwareAddr, a netip.Addr, router bool) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	source, all := a.As16(), netip.IPv6LinkLocalAllNodes().As16()
+	return icmpFrame(mac, allNodes, a, netip.IPv6LinkLocalAllNodes(), message)
+}
+
+// icmpFrame returns the Ethernet frame of an ICMPv6 message with hop limit 255.
+func icmpFrame(mac, to net.HardwareAddr, source, destination netip.Addr, message []byte) ([]byte, error) {
+	from, at := source.As16(), destination.As16()
 	header := []byte{0x60, 0, 0, 0, 0, byte(len(message)), unix.IPPROTO_ICMPV6, 255}
-	f := ethernet.Frame{Destination: allNodes, Source: mac, EtherType: ethernet.EtherTypeIPv6, Payload: slices.Concat(header, source[:], all[:], message)}
+	f := ethernet.Frame{Destination: to, Source: mac, EtherType: ethernet.EtherTypeIPv6, Payload: slices.Concat(header, from[:], at[:], message)}
 	return f.MarshalBinary()
 }
 

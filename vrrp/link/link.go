@@ -54,6 +54,7 @@ type Port struct {
 	vmacIndex int                   // of our macvlan, see vmac.go; 0: none yet
 	routes    ExtraRoutes           // set by SetRoutes
 	swept     bool                  // the leftovers of a killed run were looked for
+	guard     *guard                // see guard.go; nil: none yet
 }
 
 // State is the state of an interface.
@@ -66,10 +67,12 @@ type State struct {
 	Primary netip.Addr     // source address of adverts; the zero Addr: none
 	Pending bool           // no Primary yet: duplicate address detection is running
 	Present []netip.Prefix // which of the requested addresses are on it, in the requested order
+
+	Elsewhere []Elsewhere // which of them other interfaces of this host have
 }
 
-// Open finds the interface and checks the permission to change it, without
-// changing anything. The error names the remedy.
+// Open checks the permission to change the interface, without changing anything.
+// The interface may be missing. The error names the remedy.
 func Open(name string, family Family, router Router) (*Port, error) {
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -102,19 +105,19 @@ func (p *Port) checkRights() error {
 	if err := p.handle.SetSocketTimeout(requestTimeout); err != nil {
 		return fmt.Errorf("failed to set the netlink timeout: %w", err)
 	}
-	l, err := p.cache.linkByName(p.name)
-	if isMissing(err) {
-		return fmt.Errorf("no interface %s on this host: correct `interface`, or create it first (ip link show)", p.name)
-	}
-	if err != nil {
-		return fmt.Errorf("failed to look at interface %s: %w", p.name, err)
+	l, missing := p.cache.linkByName(p.name)
+	if missing != nil && !isMissing(missing) {
+		return fmt.Errorf("failed to look at interface %s: %w", p.name, missing)
 	}
 	// The kernel checks the permission before it looks up the interface, and no
 	// interface has this index: the request cannot change anything.
 	nowhere := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1<<31 - 1}}
-	err = p.handle.AddrDel(nowhere, address(netip.MustParsePrefix("192.0.2.1/32"), netlink.SCOPE_HOST)) // RFC 5737
+	err := p.handle.AddrDel(nowhere, address(netip.MustParsePrefix("192.0.2.1/32"), netlink.SCOPE_HOST)) // RFC 5737
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("no right to change addresses on %s: %w: run as root, or give CAP_NET_ADMIN", p.name, err)
+	}
+	if missing != nil {
+		return nil
 	}
 	if hasARP(l.Attrs()) {
 		if _, err := p.socket(l.Attrs()); err != nil {
@@ -130,6 +133,7 @@ func (p *Port) checkRights() error {
 // Close closes the sockets and removes the macvlan of a virtual MAC address.
 // Addresses on the interface itself stay.
 func (p *Port) Close() error {
+	p.endGuard()
 	err := p.removeVMAC()
 	p.restore(forParked)
 	p.mu.Lock()
@@ -166,12 +170,16 @@ func (p *Port) State(ours []netip.Prefix, source netip.Addr, owner bool) (State,
 	if err != nil {
 		return State{}, err
 	}
+	known := []int{attrs.Index}
 	if p.router.MAC {
 		s, err := p.vmacLink(l)
 		if err != nil {
 			return State{}, err
 		}
-		if isUp(s) && p.isVMAC(s) {
+		if s != nil {
+			known = append(known, s.Attrs().Index)
+		}
+		if isUp(s) && p.isVMAC(s) && s.Attrs().MasterIndex == p.vrfIndex(l) {
 			there, err := p.cache.entries(s.Attrs().Index, ours)
 			if err != nil {
 				return State{}, err
@@ -189,6 +197,8 @@ func (p *Port) State(ours []netip.Prefix, source netip.Addr, owner bool) (State,
 		Primary: own,
 		Pending: pending && !own.IsValid(),
 		Present: present(holding, ours),
+
+		Elsewhere: p.cache.elsewhere(ours, known...),
 	}, nil
 }
 
@@ -278,7 +288,7 @@ func present(found []entry, ours []netip.Prefix) []netip.Prefix {
 // SetAddresses makes exactly those of ours that are in want present, and returns
 // which are present in the end and which were added. It continues after errors.
 // An entry with the same address and another prefix length belongs to another
-// process and is not removed. With arpSilenced the host serves the addresses
+// process and is not removed, nor is one that another Port was asked to have there. With arpSilenced the host serves the addresses
 // without answering ARP/ND for them. It must not be called concurrently.
 func (p *Port) SetAddresses(ours, want []netip.Prefix, arpSilenced bool) (held, added []netip.Prefix, err error) {
 	l, err := p.cache.linkByName(p.name)
@@ -302,6 +312,16 @@ func (p *Port) SetAddresses(ours, want []netip.Prefix, arpSilenced bool) (held, 
 		}
 		return p.setOn(l, l, ours, want, arpSilenced)
 	}
+	held, added, err = p.setOnVMAC(l, ours, want, arpSilenced)
+	if isMissing(err) { // the macvlan was deleted meanwhile
+		p.cache.invalidate()
+		held, added, err = p.setOnVMAC(l, ours, want, arpSilenced)
+	}
+	return held, added, err
+}
+
+// setOnVMAC implements SetAddresses with a virtual MAC address.
+func (p *Port) setOnVMAC(l netlink.Link, ours, want []netip.Prefix, arpSilenced bool) (held, added []netip.Prefix, err error) {
 	s, err := p.ensureVMAC(l)
 	if err != nil {
 		return nil, nil, err
@@ -314,7 +334,7 @@ func (p *Port) SetAddresses(ours, want []netip.Prefix, arpSilenced bool) (held, 
 	}
 	revived := !isUp(s)
 	if len(want) > 0 && !arpSilenced {
-		if err := p.raiseVMAC(s, want); err != nil {
+		if err := p.raiseVMAC(s, l, want); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -329,7 +349,7 @@ func (p *Port) SetAddresses(ours, want []netip.Prefix, arpSilenced bool) (held, 
 	if found, err := p.cache.entries(l.Attrs().Index, ours); err == nil {
 		// Left by a killed run without a virtual MAC address.
 		for _, q := range present(found, ours) {
-			errs = append(errs, p.remove(l, q, found))
+			errs = append(errs, p.remove(l, q))
 		}
 	}
 	return held, added, errors.Join(errs...)
@@ -344,16 +364,18 @@ func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, arpSilenc
 		return listErr == nil && slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == q.Addr() })
 	}
 	if arpSilenced && listErr == nil {
+		p.cache.claim(p.sub, l.Attrs().Index, nil)
 		held, err = p.moveToLoopback(l, below, ours, want, found)
 		return held, nil, err
 	}
 	name := l.Attrs().Name
+	p.cache.claim(p.sub, l.Attrs().Index, want)
 	var errs []error
 	for _, q := range ours {
-		if slices.Contains(want, q) || listErr == nil && !there(q) {
+		if slices.Contains(want, q) || listErr == nil && !there(q) || p.cache.claimedByOther(p.sub, l.Attrs().Index, q) {
 			continue
 		}
-		if err := p.remove(l, q, found); err != nil {
+		if err := p.remove(l, q); err != nil {
 			errs = append(errs, err)
 			held = append(held, q)
 		}
@@ -381,15 +403,10 @@ func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, arpSilenc
 	return held, added, errors.Join(errs...)
 }
 
-func (p *Port) remove(l netlink.Link, q netip.Prefix, found []entry) error {
+func (p *Port) remove(l netlink.Link, q netip.Prefix) error {
 	err := p.handle.AddrDel(l, address(q, netlink.SCOPE_HOST))
 	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !isMissing(err) {
 		return fmt.Errorf("failed to remove %v from %s: %w", q, l.Attrs().Name, err)
-	}
-	for _, e := range found {
-		if e.prefix.Addr() == q.Addr() && e.prefix != q {
-			return fmt.Errorf("%v stays on %s: another process added it, remove it manually (ip address del %v dev %s)", e.prefix, l.Attrs().Name, e.prefix, l.Attrs().Name)
-		}
 	}
 	return nil
 }
@@ -412,7 +429,7 @@ func (p *Port) leaveRenamed(ours []netip.Prefix) error {
 	}
 	var errs []error
 	for _, q := range ours {
-		errs = append(errs, p.remove(l, q, nil))
+		errs = append(errs, p.remove(l, q))
 	}
 	return errors.Join(errs...)
 }

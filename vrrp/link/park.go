@@ -53,8 +53,9 @@ func (p *Port) moveToLoopback(l, below netlink.Link, ours, want []netip.Prefix, 
 		}
 	}
 	for _, q := range ours {
-		if slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == q.Addr() }) {
-			if err := p.remove(l, q, found); err != nil {
+		there := slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == q.Addr() })
+		if there && !p.cache.claimedByOther(p.sub, l.Attrs().Index, q) {
+			if err := p.remove(l, q); err != nil {
 				errs = append(errs, err)
 			}
 		}

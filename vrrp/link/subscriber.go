@@ -17,6 +17,8 @@ type subscriber struct {
 	routes      []Route
 	routesStale bool // some of them may be missing
 	owned       []netip.Prefix
+	claims      []netip.Prefix // wanted on the interface claimsOn
+	claimsOn    int
 }
 
 // subscribe adds a subscriber for an interface.

@@ -68,10 +68,40 @@ func (p *Port) vmacLink(l netlink.Link) (netlink.Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed to look at interface %s: %w", name, err)
 	}
-	if s.Type() != "macvlan" || s.Attrs().ParentIndex != l.Attrs().Index {
+	if s.Type() != "macvlan" || s.Attrs().ParentIndex != parentOfVMAC(l) {
 		return nil, fmt.Errorf("interface %s belongs to another program, and the virtual MAC needs its name: delete it (ip link del %s)", name, name)
 	}
 	return s, nil
+}
+
+// parentOfVMAC returns the index of the parent that a macvlan on l has: the kernel makes
+// one on a macvlan a sibling of it.
+func parentOfVMAC(l netlink.Link) int {
+	if l.Type() == "macvlan" {
+		return l.Attrs().ParentIndex
+	}
+	return l.Attrs().Index
+}
+
+// vrf returns the VRF that the interface is in, or nil.
+func (p *Port) vrf(l netlink.Link) *netlink.Vrf {
+	if l.Attrs().MasterIndex == 0 {
+		return nil
+	}
+	master, err := p.cache.linkByIndex(l.Attrs().MasterIndex)
+	if err != nil {
+		return nil
+	}
+	vrf, _ := master.(*netlink.Vrf)
+	return vrf
+}
+
+// vrfIndex returns the index of the VRF that the interface is in, 0 without one.
+func (p *Port) vrfIndex(l netlink.Link) int {
+	if vrf := p.vrf(l); vrf != nil {
+		return vrf.Attrs().Index
+	}
+	return 0
 }
 
 // isUp reports whether l is up; nil is not.
@@ -106,6 +136,12 @@ func (p *Port) ensureVMAC(l netlink.Link) (netlink.Link, error) {
 		}
 	}
 	p.noteVMAC(s)
+	if in := p.vrfIndex(l); s.Attrs().MasterIndex != in {
+		// Packets to the addresses are to be routed as those to the interface.
+		if err := p.handle.LinkSetMasterByIndex(s, in); err != nil {
+			return nil, fmt.Errorf("failed to move %s to the VRF of %s: %w", s.Attrs().Name, below.Name, err)
+		}
+	}
 	if p.family == IPv6 {
 		return s, nil // no override needed for ND
 	}
@@ -131,6 +167,9 @@ func (p *Port) noteVMAC(s netlink.Link) {
 // changed.
 func (p *Port) createVMAC(l netlink.Link) (netlink.Link, error) {
 	below := l.Attrs()
+	if err := p.checkVMAC(l); err != nil {
+		return nil, err // the interface was missing when the port was opened
+	}
 	name := p.vmacName(below.Index)
 	var was map[setting]int
 	if p.family == IPv4 {
@@ -229,7 +268,7 @@ func (p *Port) checkVMAC(l netlink.Link) error {
 
 // raiseVMAC sets the macvlan up and, if one of the addresses is link-local,
 // routes link-local neighbours through it.
-func (p *Port) raiseVMAC(s netlink.Link, want []netip.Prefix) error {
+func (p *Port) raiseVMAC(s, l netlink.Link, want []netip.Prefix) error {
 	if !isUp(s) {
 		if err := p.handle.LinkSetUp(s); err != nil {
 			return fmt.Errorf("failed to set %s up: %w", s.Attrs().Name, err)
@@ -238,10 +277,14 @@ func (p *Port) raiseVMAC(s netlink.Link, want []netip.Prefix) error {
 	if !slices.ContainsFunc(want, func(q netip.Prefix) bool { return q.Addr().Is6() && q.Addr().IsLinkLocalUnicast() }) {
 		return nil
 	}
+	table := unix.RT_TABLE_MAIN
+	if vrf := p.vrf(l); vrf != nil {
+		table = int(vrf.Table)
+	}
 	onLink := &net.IPNet{IP: net.ParseIP("fe80::"), Mask: net.CIDRMask(64, 128)}
 	err := p.handle.RouteReplace(&netlink.Route{
 		LinkIndex: s.Attrs().Index, Dst: onLink, Priority: 256, Scope: unix.RT_SCOPE_LINK,
-		Protocol: unix.RTPROT_KERNEL, Table: unix.RT_TABLE_MAIN, Family: unix.AF_INET6,
+		Protocol: unix.RTPROT_KERNEL, Table: table, Family: unix.AF_INET6,
 	})
 	if err != nil {
 		return fmt.Errorf("failed to reach link-local neighbours through %s: %w", s.Attrs().Name, err)
@@ -261,7 +304,7 @@ func (p *Port) sweepVMAC(s netlink.Link, ours []netip.Prefix) error {
 		}
 	})
 	for _, e := range left {
-		err = errors.Join(err, p.remove(s, e.prefix, nil))
+		err = errors.Join(err, p.remove(s, e.prefix))
 	}
 	return err
 }

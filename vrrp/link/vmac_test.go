@@ -341,3 +341,96 @@ func TestVirtualMACQuiet(t *testing.T) {
 		}
 	})
 }
+
+// The interface is a macvlan itself: the kernel makes the router's one beside it.
+func TestVirtualMACOnAMacvlan(t *testing.T) {
+	inNamespace(t, func() {
+		if err := netlink.LinkSetUp(must(netlink.LinkByName("peer0"))); err != nil {
+			t.Fatal(err)
+		}
+		eth0 := must(netlink.LinkByName("eth0"))
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name, attrs.ParentIndex = "mv0", eth0.Attrs().Index
+		own := &netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE}
+		if err := netlink.LinkAdd(own); err != nil {
+			t.Fatal(err)
+		}
+		if err := netlink.LinkSetUp(own); err != nil {
+			t.Fatal(err)
+		}
+		ours := prefixes("10.0.0.88/32")
+		for range 2 { // the second finds what the first, which was killed, left
+			p := must(Open("mv0", IPv4, router51))
+			held, _, err := p.SetAddresses(ours, ours, false)
+			if err != nil || !slices.Equal(held, ours) {
+				t.Fatalf("%v, %v", held, err)
+			}
+			if s := must(p.State(ours, netip.Addr{}, false)); !slices.Equal(s.Present, ours) {
+				t.Errorf("%+v", s)
+			}
+			killed(p)
+		}
+	})
+}
+
+// In a VRF the macvlan is in it too, also when the interface moves.
+func TestVirtualMACInAVRF(t *testing.T) {
+	inNamespace(t, func() {
+		if err := netlink.LinkSetUp(must(netlink.LinkByName("peer0"))); err != nil {
+			t.Fatal(err)
+		}
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = "red"
+		red := &netlink.Vrf{LinkAttrs: attrs, Table: 10}
+		if err := netlink.LinkAdd(red); err != nil {
+			t.Skip("this kernel has no VRF:", err)
+		}
+		ours := prefixes("10.0.0.88/32")
+		p := must(Open("eth0", IPv4, router51))
+		defer p.Close()
+		must2(p.SetAddresses(ours, ours, false))
+		eth0 := must(netlink.LinkByName("eth0"))
+		for _, in := range []int{must(netlink.LinkByName("red")).Attrs().Index, 0} {
+			if err := netlink.LinkSetMasterByIndex(eth0, in); err != nil {
+				t.Fatal(err)
+			}
+			if s := must(p.State(ours, netip.Addr{}, false)); len(s.Present) > 0 {
+				t.Errorf("not seen: %+v", s)
+			}
+			if held, _, err := p.SetAddresses(ours, ours, false); err != nil || !slices.Equal(held, ours) {
+				t.Errorf("%v, %v", held, err)
+			}
+			if s := must(p.State(ours, netip.Addr{}, false)); !slices.Equal(s.Present, ours) || stationOf(t).MasterIndex != in {
+				t.Errorf("%+v, in %d", s, stationOf(t).MasterIndex)
+			}
+		}
+	})
+}
+
+// The macvlan is deleted while its addresses are set: another one is made at once.
+func TestVirtualMACDeletedMeanwhile(t *testing.T) {
+	inNamespace(t, func() {
+		if err := netlink.LinkSetUp(must(netlink.LinkByName("peer0"))); err != nil {
+			t.Fatal(err)
+		}
+		ours := prefixes("10.0.0.88/32")
+		p := must(Open("eth0", IPv4, router51))
+		defer p.Close()
+		must2(p.SetAddresses(ours, ours, false))
+		deleted := stationOf(t)
+		if err := netlink.LinkDel(deleted); err != nil {
+			t.Fatal(err)
+		}
+		must(p.State(ours, netip.Addr{}, false))
+		p.cache.mu.Lock()
+		p.cache.putLink(deleted) // its end has not been heard of
+		p.cache.mu.Unlock()
+		held, added, err := p.SetAddresses(ours, ours, false)
+		if err != nil || !slices.Equal(held, ours) || !slices.Equal(added, ours) {
+			t.Errorf("held %v, added %v, %v", held, added, err)
+		}
+		if s := stationOf(t); s == nil || !isUp(s) {
+			t.Errorf("%+v", s)
+		}
+	})
+}

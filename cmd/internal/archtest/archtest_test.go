@@ -25,7 +25,7 @@ var pure = []string{
 	"checker/rise_fall.go", "checker/schedule.go", "checker/outcome/agent_report.go", "checker/outcome/result.go", "checker/netpoll/tcp_header.go",
 	"checker/probe/wire/grpc_message.go", "checker/probe/wire/http_response.go", "checker/probe/wire/proxy_header.go",
 	"vrrp/vrrp.go", "vrrp/config.go", "vrrp/machine.go", "vrrp/adverts.go", "vrrp/transitions.go", "vrrp/events.go", "vrrp/release.go", "vrrp/packet.go",
-	"vrrp/auth/hmac.go", "vrrp/checksum/checksum.go", "ipvs/diff.go", "cmd/internal/decision/*.go",
+	"vrrp/auth/hmac.go", "vrrp/checksum/checksum.go", "vrrp/conflict/conflict.go", "ipvs/diff.go", "cmd/internal/decision/*.go",
 	"cmd/internal/convert/*.go", "cmd/internal/convert/keepalived/*.go", "cmd/internal/convert/ldirectord/*.go", "cmd/internal/convert/ipvsadm/*.go",
 	"cmd/internal/preview/*.go", "config/*.go", "config/edit/*.go", "config/include/*.go", "config/reader/*.go", "config/schema/*.go", "config/tomlpos/*.go", "config/values/*.go", "cmd/internal/alerts/*.go", "cmd/internal/cli/table/*.go",
 	"cmd/internal/peers/compare.go", "cmd/internal/peers/frame.go", "cmd/internal/peers/message.go", "cmd/internal/peers/state.go",

@@ -1,0 +1,79 @@
+package conflict
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+)
+
+var (
+	start = time.Unix(1_000_000, 0)
+	web   = Holder{netip.MustParseAddr("10.0.0.88"), "is used by 02:00:00:00:00:09 too"}
+	mail  = Holder{netip.MustParseAddr("10.0.0.89"), "is on eth1 of this director too"}
+)
+
+func TestHosts(t *testing.T) {
+	var table Table
+	if table.Deadline() != (time.Time{}) || table.String() != "" {
+		t.Error("an empty table is due")
+	}
+	if !table.Saw(start, web) {
+		t.Error("not new")
+	}
+	if d := table.Deadline(); len(table.Holders()) > 0 || d != start.Add(time.Second) {
+		t.Errorf("at once: %v, due in %v", table.Holders(), d.Sub(start))
+	}
+	table.Tick(start.Add(time.Second))
+	if d := table.Deadline(); !slices.Equal(table.Holders(), []Holder{web}) || d != start.Add(hold) {
+		t.Errorf("after a moment: %v, due in %v", table.Holders(), d.Sub(start))
+	}
+	other := web
+	other.Detail = "is used by 02:00:00:00:00:0a too"
+	if table.Saw(start.Add(time.Minute), other) || table.String() != "10.0.0.88 is used by 02:00:00:00:00:09 too" {
+		t.Errorf("a second host: %v", table.Holders())
+	}
+	end := start.Add(time.Minute + hold)
+	if d := table.Deadline(); d != end {
+		t.Errorf("seen again, it ends in %v", d.Sub(start))
+	}
+	table.Tick(end)
+	if len(table.Holders()) > 0 || !table.Deadline().IsZero() {
+		t.Errorf("after its end: %v", table.Holders())
+	}
+	table.Saw(end, web)
+	table.Forget(end.Add(time.Minute))
+	if len(table.Holders()) > 0 || !table.Deadline().IsZero() {
+		t.Error("not forgotten")
+	}
+}
+
+func TestLocal(t *testing.T) {
+	var table Table
+	table.SetLocal(start, []Holder{mail})
+	table.SetLocal(start.Add(time.Second), []Holder{mail})
+	table.Saw(start, web)
+	table.Tick(start.Add(time.Second))
+	if !slices.Equal(table.Holders(), []Holder{web, mail}) {
+		t.Errorf("%v", table.Holders())
+	}
+	table.Forget(start.Add(time.Minute))
+	if !slices.Equal(table.Holders(), []Holder{mail}) || !table.Deadline().IsZero() {
+		t.Errorf("%v, due at %v", table.Holders(), table.Deadline())
+	}
+	table.SetLocal(start.Add(time.Minute), nil)
+	if len(table.Holders()) > 0 {
+		t.Errorf("%v", table.Holders())
+	}
+}
+
+func TestManyHolders(t *testing.T) {
+	var table Table
+	for i := range 5 {
+		table.Saw(start, Holder{netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), "is"})
+	}
+	table.Tick(start.Add(time.Second))
+	if s := table.String(); s != "10.0.0.0 is, 10.0.0.1 is, 10.0.0.2 is, and more" {
+		t.Error(s)
+	}
+}
