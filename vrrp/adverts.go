@@ -33,6 +33,10 @@ func (m *machine) onAdvert(now time.Time, in input) {
 
 // advertAsBackup handles an advert in state Backup, RFC 9568 §6.4.2.
 func (m *machine) advertAsBackup(now time.Time, in input) {
+	if m.unheard && m.cfg.StartupDelay > 0 {
+		m.unheard = false
+		m.setDownTimer(now) // it hears others: no more need to wait longer for them
+	}
 	m.lastHeard, m.unheard, m.groupWait = now, false, ""
 	m.master, m.masterPriority = in.from, in.priority
 	if len(m.want) > 0 && !m.releasing() {
@@ -46,7 +50,7 @@ func (m *machine) advertAsBackup(now time.Time, in input) {
 	case in.priority == 0:
 		m.resigned, m.outranked = true, false
 		m.setDownTimer(now)
-	case in.priority >= m.priority() || !m.cfg.Preempt || m.cfg.Standby:
+	case in.priority >= m.priority() || !m.cfg.Preempt:
 		m.preempting = false
 		m.acceptMaster(now, in.interval)
 	default:
@@ -80,8 +84,13 @@ func (m *machine) recomputeDownTimer() {
 	case m.resigned:
 	case m.adopting:
 		wait += m.active
+	case m.unheard && m.cfg.Standby:
+		wait += 3 * 3 * m.active // a director that starts at about the same time is to be first
 	default:
 		wait += 3 * m.active
+	}
+	if m.unheard && !m.adopting {
+		wait = max(wait, m.cfg.StartupDelay)
 	}
 	m.downAt = m.downFrom.Add(wait)
 }

@@ -35,6 +35,8 @@ func (c Config) check() error {
 		return fmt.Errorf("handover limit %v is negative", c.HandoverLimit)
 	case c.PreemptDelay < 0:
 		return fmt.Errorf("preempt delay %v is negative", c.PreemptDelay)
+	case c.StartupDelay < 0:
+		return fmt.Errorf("startup delay %v is negative", c.StartupDelay)
 	case len(c.Addresses) == 0:
 		return fmt.Errorf("no addresses")
 	case len(c.Addresses) > 255:

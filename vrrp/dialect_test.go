@@ -91,7 +91,7 @@ func TestDropReasonsOfDialects(t *testing.T) {
 		{"IPv6, half an address", Header{ll1, multicastIPv6, 255}, rules3, six.Append(nil, ll1, multicastIPv6)[:16], DropLength},
 		{"IPv6, to a host alone", Header{ll1, ll2, 255}, rules3, six.Append(nil, ll1, ll2), DropDestination},
 		{"unicast", Header{lb1, lb2, 255}, peers, two.Append(nil, lb1, lb2), DropNone},
-		{"unicast over a router", Header{lb1, lb2, 63}, peers, two.Append(nil, lb1, lb2), DropNone},
+		{"unicast over a router", Header{lb1, lb2, 254}, peers, two.Append(nil, lb1, lb2), DropTTL},
 		{"unicast from a stranger", Header{stranger, lb2, 255}, peers, two.Append(nil, stranger, lb2), DropPeer},
 		{"multicast to a unicast election", four, peers, two.Append(nil, lb1, multicastIPv4), DropDestination},
 		{"our own", Header{lb1, multicastIPv4, 255}, &Rules{VRID: 51, Version: 3, Source: lb1}, two.Append(nil, lb1, multicastIPv4), DropOwn},

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -26,12 +27,14 @@ import (
 // Options are the callbacks of an instance; each may be nil. They and the logger's
 // handler run in the event loop and must not block: their duration delays adverts.
 type Options struct {
-	Log              *slog.Logger
-	Wake             func()                  // the status changed; read Status again
-	OnEvent          func(Event)             // a state change
-	OnMasterConflict func(MasterConflict)    // a master conflict begins or ends
-	ObserveLag       func(lag time.Duration) // how late a timer was handled
-	Groups           *Groups                 // where sync groups are looked up; nil: those of the process
+	Log               *slog.Logger
+	Wake              func()                  // the status changed; read Status again
+	OnEvent           func(Event)             // a state change
+	OnMasterConflict  func(MasterConflict)    // a master conflict begins or ends
+	OnAddressConflict func(AddressConflict)   // another holder of an address appears or goes
+	OnRestored        func(Restored)          // addresses that another program removed were put back
+	ObserveLag        func(lag time.Duration) // how late a timer was handled
+	Groups            *Groups                 // where sync groups are looked up; nil: those of the process
 	// RunProgram runs a tracked script and returns an error unless it succeeded.
 	// When ctx ends, the script and its children are killed. It runs in
 	// goroutines of its own. nil: every script fails.
@@ -51,6 +54,8 @@ type port interface {
 	SetAddresses(ours, want []netip.Prefix, arpSilenced bool) (held, added []netip.Prefix, err error)
 	SetRoutes(a link.ExtraRoutes, present bool) (restored []string, err error)
 	Announce(addrs []netip.Addr) (frames int, err error)
+	Guard(addrs []netip.Addr, found func(link.Sighting)) error
+	Probe(addrs []netip.Addr, source netip.Addr) error
 	Watch(ctx context.Context, changed func())
 	Close() error
 }
@@ -94,6 +99,7 @@ type Engine struct {
 	adverts   chan rxAdvert
 	dropped   chan rxDrop
 	ifReports chan ifReport
+	sightings chan link.Sighting
 
 	mu              sync.Mutex
 	pending         *update // not yet applied by the event loop
@@ -108,6 +114,7 @@ type Engine struct {
 	warnedAt         time.Time // when a warning was last logged; owned by the event loop
 	warningLogged    string    // the last warning logged; empty: it has ended
 	conflictReported bool      // last state given to OnMasterConflict
+	holdersReported  []Holder  // last given to OnAddressConflict
 }
 
 // published is the part of the status that changes rarely. It is immutable.
@@ -127,7 +134,8 @@ type counters struct {
 }
 
 // Open checks the interface and opens the sockets. It changes nothing, and after
-// an error nothing is left open. The error names the remedy.
+// an error nothing is left open. The error names the remedy. With
+// [Config.AwaitInterface] an interface that cannot be used yet is no error.
 func Open(cfg Config, o Options) (*Engine, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("failed to open VRRP instance %s: %w", cfg.Name, err)
@@ -156,7 +164,7 @@ func Open(cfg Config, o Options) (*Engine, error) {
 		return c, nil
 	})
 	e.newTimer = timer.New
-	if err := e.worker.prepare(); err != nil {
+	if err := e.worker.prepare(); err != nil && (!cfg.AwaitInterface || errors.Is(err, os.ErrPermission)) {
 		_ = e.worker.close()
 		return nil, fmt.Errorf("failed to open VRRP instance %s: %w", cfg.Name, err)
 	}
@@ -178,12 +186,19 @@ func newEngine(cfg Config, secret auth.Secret, o Options, p port, dial dialer) *
 		adverts:   make(chan rxAdvert, 64),
 		dropped:   make(chan rxDrop, 1),
 		ifReports: make(chan ifReport),
+		sightings: make(chan link.Sighting, 16),
 		wake:      make(chan struct{}, 1),
 	}
 	e.stamp.Run = uint64(time.Now().UnixMicro())
 	e.log = log.With("vrrp", cfg.Name)
 	e.tracking = newTracking(e.log, o.RunProgram)
 	e.worker = newIfworker(cfg, p, dial, e.log, &e.counters)
+	e.worker.found = func(s link.Sighting) {
+		select {
+		case e.sightings <- s:
+		default: // enough of them are waiting
+		}
+	}
 	e.applyConfig(update{cfg, secret})
 	e.tracked.Store(new([]Tracked))
 	e.status.Store(&published{snapshot: e.machine.snapshot()})
@@ -288,6 +303,10 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.step(input{kind: inDropped, from: r.from, drop: r.drop, detail: r.detail})
 		case r := <-e.ifReports:
 			e.onIfReport(r)
+		case s := <-e.sightings:
+			e.drainAdverts() // of a successor, which announces the addresses after it
+			e.step(input{kind: inSighting, solicited: s.Solicited, holders: []Holder{{
+				Address: s.Address, Detail: fmt.Sprintf("is used by %s on %s too", s.MAC, e.iface)}}})
 		case <-e.wake:
 			e.onUpdate()
 		case <-e.tracking.changed:
@@ -371,10 +390,7 @@ type update struct {
 
 // applyConfig prepares what sending and receiving need of a configuration.
 func (e *Engine) applyConfig(u update) {
-	e.advertAddrs = make([]netip.Addr, len(u.Addresses))
-	for i, p := range u.Addresses {
-		e.advertAddrs[i] = p.Addr()
-	}
+	e.advertAddrs = addressesOf(u.Addresses)
 	e.destinations = u.Unicast
 	if len(e.destinations) == 0 {
 		e.destinations = []netip.Addr{groupAddress(e.advertAddrs[0])}
@@ -382,7 +398,7 @@ func (e *Engine) applyConfig(u update) {
 	e.counters.interval.Store(int64(u.AdvertInterval))
 	rules := &Rules{VRID: e.vrid, Version: u.version(), Interval: u.AdvertInterval, Password: u.Password}
 	if len(u.Unicast) > 0 {
-		rules.Peers = u.Unicast
+		rules.Peers, rules.Hops = u.Unicast, u.UnicastHops
 	}
 	e.rules.Store(rules)
 	e.keys.Store(u.Keys)
@@ -415,6 +431,12 @@ func (e *Engine) onIfReport(r ifReport) {
 		e.step(input{kind: inUnready, reason: r.reason, detail: r.detail})
 	case ifMoved:
 		e.step(input{kind: inMoved})
+	case ifRestored:
+		if e.o.OnRestored != nil {
+			e.o.OnRestored(Restored{At: time.Now(), Name: e.name, Addresses: r.present})
+		}
+	case ifHolders:
+		e.step(input{kind: inLocalHolders, holders: r.holders})
 	case ifAddresses:
 		e.step(input{kind: inAddresses, prefixes: r.present, holdSeq: r.holdSeq, restored: r.restored, detail: r.detail})
 	}
@@ -446,7 +468,7 @@ func (e *Engine) perform(now time.Time, actions []action) (sent *input) {
 		case doHold:
 			e.worker.hold(a.prefixes, a.holdSeq, a.arpSilenced)
 		case doAnnounce:
-			e.worker.announce(a.prefixes)
+			e.worker.announce(a.prefixes, a.probe)
 		case didChangeState:
 			runtime.Gosched() // lets the interface worker begin; reporting can wait
 			if a.reason != ReasonGroup && (a.to == Master || a.to == Backup && a.from == Master) {

@@ -364,7 +364,10 @@ func TestAddressTakenAwayIsPutBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l lan
 		h, r := l.host(lb1), &recorder{}
-		e := h.engine(t, r.options())
+		o := r.options()
+		var restored []Restored // of the event loop
+		o.OnRestored = func(r Restored) { restored = append(restored, r) }
+		e := h.engine(t, o)
 		stop := running(t, e)
 		defer stop()
 		time.Sleep(20 * time.Second)
@@ -374,6 +377,19 @@ func TestAddressTakenAwayIsPutBack(t *testing.T) {
 		synctest.Wait()
 		if !hasVIP(h) || len(h.announcements()) != before+1 {
 			t.Error("not put back and announced")
+		}
+		for range 5 {
+			time.Sleep(time.Second)
+			h.take(vip)
+			synctest.Wait()
+		}
+		if !hasVIP(h) || len(restored) != 1 || len(restored[0].Addresses) != 1 || restored[0].Addresses[0] != vip {
+			t.Errorf("reported at once: %+v", restored)
+		}
+		time.Sleep(2 * logEvery)
+		synctest.Wait()
+		if len(restored) != 2 || e.Status().Restored != 6 {
+			t.Errorf("reported: %+v, counted %d", restored, e.Status().Restored)
 		}
 	})
 }

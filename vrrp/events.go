@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"lvsd/vrrp/conflict"
 )
 
 // skew returns Skew_Time, RFC 9568 §6.1. It multiplies before it divides: at
@@ -33,6 +35,8 @@ const (
 	// announceRefresh repeats announcements for ever: a switch forgets a MAC
 	// address that only receives, and then floods every packet to it.
 	announceRefresh = time.Minute
+	// contendedRefresh is the same while another host uses an address.
+	contendedRefresh = 5 * time.Second
 
 	// retryAfter is the time in Fault after a failed action, and between attempts
 	// to remove an address.
@@ -74,6 +78,9 @@ type input struct {
 	holdSeq  uint64         // inAddresses: number of the doHold it is the result of
 	restored bool           // inAddresses: a removed address was restored
 
+	holders   []conflict.Holder // inSighting: one; inLocalHolders: all
+	solicited bool              // inSighting: the holder replied to this host only
+
 	config Config // inUpdate
 
 	delta int   // inTrack; detail is the fault or empty
@@ -85,20 +92,22 @@ type input struct {
 type inputKind uint8
 
 const (
-	inTick      inputKind = iota // a timer expired, at or after the Deadline
-	inStart                      // start; prefixes: left by an earlier run
-	inReady                      // the interface works
-	inUnready                    // the interface does not work
-	inAdvert                     // a valid advert of another director
-	inDropped                    // an advert for this VRID was dropped
-	inSent                       // result of the last doSend; optional while sending succeeds
-	inAddresses                  // result of the last doHold, or a change on the interface
-	inMoved                      // the hardware address of the interface changed
-	inUpdate                     // new configuration
-	inTrack                      // new sum of the tracked objects
-	inGroup                      // another member of the sync group changed state
-	inHandOver                   // resign and stay in the election as backup
-	inStop                       // shut down
+	inTick         inputKind = iota // a timer expired, at or after the Deadline
+	inStart                         // start; prefixes: left by an earlier run
+	inReady                         // the interface works
+	inUnready                       // the interface does not work
+	inAdvert                        // a valid advert of another director
+	inDropped                       // an advert for this VRID was dropped
+	inSent                          // result of the last doSend; optional while sending succeeds
+	inAddresses                     // result of the last doHold, or a change on the interface
+	inMoved                         // the hardware address of the interface changed
+	inSighting                      // another host uses an address
+	inLocalHolders                  // who else has our addresses on this host
+	inUpdate                        // new configuration
+	inTrack                         // new sum of the tracked objects
+	inGroup                         // another member of the sync group changed state
+	inHandOver                      // resign and stay in the election as backup
+	inStop                          // shut down
 )
 
 // groupMaster is a master that another member of the sync group follows.
@@ -117,6 +126,7 @@ type action struct {
 	prefixes    []netip.Prefix // doHold, doAnnounce; read-only
 	holdSeq     uint64         // doHold
 	arpSilenced bool           // doHold: serve the addresses without answering ARP/ND for them
+	probe       bool           // doAnnounce: ask for other holders too
 
 	from, to       State // didChangeState
 	reason, detail string
@@ -142,6 +152,7 @@ type snapshot struct {
 	conflict       bool
 	warning        string
 	present        []netip.Prefix
+	holders        []conflict.Holder
 }
 
 // equal reports whether a and b are the same.
@@ -149,7 +160,7 @@ func (a *snapshot) equal(b *snapshot) bool {
 	return a.state == b.state && a.since.Equal(b.since) && a.reason == b.reason && a.detail == b.detail &&
 		a.priority == b.priority && a.master == b.master && a.masterPriority == b.masterPriority &&
 		a.conflict == b.conflict && a.warning == b.warning &&
-		slices.Equal(a.present, b.present)
+		slices.Equal(a.present, b.present) && slices.Equal(a.holders, b.holders)
 }
 
 // earliest returns the first of the times that are set, or the zero Time.
@@ -194,6 +205,9 @@ func subtract(all, some []netip.Prefix) []netip.Prefix {
 func sameAddresses(ours []netip.Prefix, theirs []netip.Addr) bool {
 	if len(ours) != len(theirs) {
 		return false
+	}
+	if slices.EqualFunc(ours, theirs, func(p netip.Prefix, a netip.Addr) bool { return p.Addr() == a }) {
+		return true // the usual case; the loop below is quadratic
 	}
 	for _, p := range ours {
 		if !slices.Contains(theirs, p.Addr()) {

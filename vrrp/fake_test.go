@@ -46,6 +46,9 @@ type host struct {
 	moves     []string // "true with 2": with how many addresses there
 	failMove  error
 	closed    bool
+	guarded   []netip.Addr
+	found     func(link.Sighting)
+	probes    []time.Time
 }
 
 type announcement struct {
@@ -182,6 +185,35 @@ func (h *host) Announce(addrs []netip.Addr) (int, error) {
 		h.announced = append(h.announced, announcement{time.Now(), a})
 	}
 	return 2 * len(addrs), nil
+}
+
+func (h *host) Guard(addrs []netip.Addr, found func(link.Sighting)) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.guarded, h.found = slices.Clone(addrs), found
+	return nil
+}
+
+func (h *host) Probe(addrs []netip.Addr, _ netip.Addr) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for range addrs {
+		h.probes = append(h.probes, time.Now())
+	}
+	return nil
+}
+
+// sight lets the host see another one that uses an address, if it listens.
+func (h *host) sight(s link.Sighting) {
+	h.mu.Lock()
+	found := h.found
+	if !slices.Contains(h.guarded, s.Address) {
+		found = nil
+	}
+	h.mu.Unlock()
+	if found != nil {
+		found(s)
+	}
 }
 
 func (h *host) Watch(ctx context.Context, changed func()) {

@@ -32,7 +32,7 @@ func TestHandOver(t *testing.T) {
 	if len(b.m.want) > 0 || b.m.releasing() {
 		t.Errorf("the addresses %v are still wanted", b.m.want)
 	}
-	b.want(b.run(), "send 200", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
+	b.want(b.run(), "send 1", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
 	b.answer()
 
 	// No longer held, it preempts as configured.
@@ -49,8 +49,8 @@ func TestHandOverWithoutSuccessor(t *testing.T) {
 	began := b.now
 	b.want(b.handOver(), "send 0", "became backup handover")
 	b.want(b.run(), "send 0") // the peer may have missed the first
-	b.want(b.run(), "send 200", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
-	if got := b.now.Sub(began); got != downInterval(200, time.Second) {
+	b.want(b.run(), "send 1", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
+	if got := b.now.Sub(began); got != downInterval(1, time.Second) {
 		t.Errorf("master again after %v", got)
 	}
 	if b.m.releasing() {
@@ -69,7 +69,39 @@ func TestHandOverWithoutSuccessor(t *testing.T) {
 func TestHeldOwner(t *testing.T) {
 	b := backup(t, priority(255), held)
 	b.want(b.advert(lb2, 100))
-	b.want(b.run(), "send 255", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
+	b.want(b.run(), "send 1", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
+}
+
+// Directors that start together: the one in standby comes last, also where it was the
+// first to start, and takes over alone. Where it did, another one takes over from it.
+func TestJointStartInStandby(t *testing.T) {
+	for _, p := range []uint8{200, 255} {
+		standby := backup(t, priority(p), held)
+		for _, other := range []*bench{backup(t, priority(100)), backup(t, priority(1), noPreempt)} {
+			if last := other.m.Deadline().Add(5 * time.Second); !last.Before(standby.m.Deadline()) {
+				t.Errorf("the other is master %v later", last.Sub(standby.m.Deadline()))
+			}
+		}
+		standby.want(standby.run(), "send 1", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
+		standby.answer()
+		if s := standby.m.snapshot(); s.priority != 1 || s.masterPriority != 1 {
+			t.Errorf("it shows the priorities %d and %d", s.priority, s.masterPriority)
+		}
+		standby.want(standby.advert(lb2, 2), "send 1", "hold", "became backup higher_priority")
+		standby.answer()
+
+		standby.run() // alone again
+		standby.step(input{kind: inUpdate, config: config(priority(p))})
+		if standby.state(Master); standby.m.priority() != p {
+			t.Errorf("priority %d after the end of the standby", standby.m.priority())
+		}
+	}
+	// Before a handover the priority stays: the peer is not to preempt.
+	b := master(t, priority(200))
+	b.step(input{kind: inUpdate, config: config(priority(200), held)})
+	if b.m.priority() != 200 {
+		t.Errorf("priority %d before the handover", b.m.priority())
+	}
 }
 
 // The elections of a sync group move as one, and none of them leaves a gap: the

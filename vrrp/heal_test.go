@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -19,8 +20,7 @@ func TestLateForwarding(t *testing.T) {
 		return b.advert(lb2, 90)
 	}
 	yields := []string{"send 0", "hold", "became backup no_preempt"}
-	standby := func(c *Config) { c.Standby = true }
-	for name, change := range map[string]func(*Config){"no preemption": noPreempt, "delay": preemptDelay(10 * time.Second), "standby": standby} {
+	for name, change := range map[string]func(*Config){"no preemption": noPreempt, "delay": preemptDelay(10 * time.Second)} {
 		b := backup(t, change)
 		b.want(late(b, 30*time.Second), yields...)
 		if b.m.master != lb2 || b.m.masterPriority != 90 {
@@ -151,4 +151,28 @@ func TestJointTakeover(t *testing.T) {
 	b.now = b.now.Add(time.Millisecond)
 	b.advert(lb2, 90)
 	b.state(Master)
+}
+
+// With a startup delay a director that hears no other takes over no sooner, and one that
+// hears a master takes part as usual from then on.
+func TestStartupDelay(t *testing.T) {
+	delayed := func(c *Config) { c.StartupDelay = 50 * time.Second }
+	for _, change := range []func(*Config){priority(100), priority(255)} {
+		b := backup(t, change, delayed)
+		b.deadline(b.m.Deadline(), 50*time.Second)
+		b.want(b.advert(lb2, 90)) // to be preempted, when its down timer is over
+		b.deadline(b.m.Deadline(), downInterval(b.m.priority(), time.Second))
+	}
+	b := backup(t, delayed)
+	b.step(input{kind: inUnready, reason: ReasonLinkDown})
+	b.step(input{kind: inReady, from: lb1})
+	b.deadline(b.m.Deadline(), 50*time.Second)
+	b.advert(lb2, 0) // a master resigns
+	if wait := b.m.Deadline().Sub(b.now); wait > time.Second {
+		t.Errorf("it waits %v after a resignation", wait)
+	}
+	b = newBench(t, delayed) // what was left is served on
+	b.step(input{kind: inStart, prefixes: []netip.Prefix{vip}})
+	b.step(input{kind: inReady, from: lb1})
+	b.deadline(b.m.Deadline(), downInterval(100, time.Second)-2*time.Second)
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"lvsd/vrrp/conflict"
 	"lvsd/vrrp/link"
 )
 
@@ -31,6 +32,9 @@ const (
 	// resignation can be sent either. At short advert intervals it is two of them,
 	// so that it ends before a backup takes over.
 	addressGrace = 500 * time.Millisecond
+	// moveGrace is how long an address that left the configuration of a master stays:
+	// a reload may have given it to another instance, which wants it by then.
+	moveGrace = 200 * time.Millisecond
 )
 
 // ifworker works for one instance.
@@ -42,7 +46,8 @@ type ifworker struct {
 	dial     dialer
 	log      *slog.Logger
 	counters *counters
-	wake     chan struct{} // work is pending
+	found    func(link.Sighting) // called for other hosts that use an address; must not block
+	wake     chan struct{}       // work is pending
 
 	mu           sync.Mutex
 	configured   []netip.Prefix   // looked for at start
@@ -53,6 +58,7 @@ type ifworker struct {
 	holdSeq      uint64 // number of want
 	holdDone     uint64 // number of the last request reported
 	toAnnounce   []netip.Prefix
+	probePending bool // ask for other holders of toAnnounce
 	checkPending bool // check the interface
 	brokenConn   conn // a socket that no longer receives
 
@@ -64,17 +70,26 @@ type ifworker struct {
 	lostAt    time.Time  // since when the interface has been without its own address; zero: it has one
 	loggedErr string     // the last error logged
 	reported  ifReport
-	retryAt   time.Time // when to check again; zero: at the next poll
+	unguarded bool // Guard failed
+
+	restored   []netip.Prefix // put back, and not reported yet
+	restoredAt time.Time      // when such were reported last
+
+	holders, holdersReported []conflict.Holder // of our addresses, elsewhere on this host
+	retryAt                  time.Time         // when to check again; zero: at the next poll
+	dropAt                   time.Time         // when addresses that left the configuration are removed; zero: there are none
 }
 
 // ifReport is a message to the event loop.
 type ifReport struct {
 	kind    ifReportKind
-	present []netip.Prefix // ifFirst, ifAddresses
+	present []netip.Prefix // ifFirst, ifAddresses, ifRestored
 
 	configured []netip.Prefix // ifFirst
 	holdSeq    uint64
 	restored   bool
+
+	holders []conflict.Holder // ifHolders
 
 	conn   conn // ifChanged: the socket to use from now on; nil: none
 	source netip.Addr
@@ -89,6 +104,8 @@ const (
 	ifFirst                         // the first report, otherwise as ifChanged
 	ifMoved                         // the hardware address changed
 	ifAddresses                     // a request was carried out, or failed
+	ifHolders                       // others on this host have our addresses, or no longer
+	ifRestored                      // addresses were put back
 )
 
 func newIfworker(cfg Config, p port, dial dialer, log *slog.Logger, c *counters) *ifworker {
@@ -101,10 +118,12 @@ func (w *ifworker) prepare() error {
 	if err != nil {
 		return err
 	}
-	if s.Pending {
+	switch {
+	case !s.Exists:
+		return fmt.Errorf("no interface %s on this host: correct `interface`, or create it first (ip link show)", w.iface)
+	case s.Pending:
 		return nil // IPv6 duplicate address detection takes a second or two
-	}
-	if !s.Primary.IsValid() {
+	case !s.Primary.IsValid():
 		return fmt.Errorf("interface %s has no %s to send adverts from: give it one of its own (ip address add …), the virtual ones do not count", w.iface, w.missingAddress())
 	}
 	return w.open(s)
@@ -151,8 +170,9 @@ func (w *ifworker) hold(want []netip.Prefix, seq uint64, arpSilenced bool) {
 	w.notify()
 }
 
-func (w *ifworker) announce(addrs []netip.Prefix) {
+func (w *ifworker) announce(addrs []netip.Prefix, probe bool) {
 	w.mu.Lock()
+	w.probePending = w.probePending || probe
 	w.toAnnounce = append(subtract(w.toAnnounce, addrs), addrs...)
 	w.mu.Unlock()
 	w.notify()
@@ -200,7 +220,7 @@ func (w *ifworker) run(ctx context.Context, reports chan<- ifReport) {
 	w.mu.Lock()
 	first.configured = w.configured
 	w.mu.Unlock()
-	w.managed = slices.Clone(first.present)
+	w.managed, w.holders = slices.Clone(first.present), nil
 	w.reported = first
 	report(first)
 	if first.reason == "" {
@@ -220,7 +240,7 @@ func (w *ifworker) run(ctx context.Context, reports chan<- ifReport) {
 	defer poll.Stop()
 	for {
 		w.runPending(report)
-		poll.Reset(time.Until(earliest(pollAt, w.retryAt)))
+		poll.Reset(time.Until(earliest(pollAt, w.retryAt, w.dropAt)))
 		select {
 		case <-ctx.Done():
 			return
@@ -243,6 +263,7 @@ func (w *ifworker) runPending(report func(ifReport)) {
 
 	// Addresses first: clients wait for them.
 	w.applyAddresses(report)
+	w.dropAddresses(report)
 	if looking {
 		mac := w.state.MAC
 		r := w.checkInterface()
@@ -254,8 +275,53 @@ func (w *ifworker) runPending(report func(ifReport)) {
 			report(r)
 		}
 		w.repair(report)
+		w.reportRestored(report)
+		if !slices.Equal(w.holders, w.holdersReported) {
+			w.holdersReported = w.holders
+			report(ifReport{kind: ifHolders, holders: w.holders})
+		}
 	}
 	w.sendAnnouncements()
+	w.guard()
+}
+
+// localHolders returns what else on this host has our addresses: other interfaces, and
+// on the instance's own what another program put there. The addresses of an owner may
+// belong to the interface.
+func (w *ifworker) localHolders(s link.State, owner bool) (holders []conflict.Holder) {
+	if !owner {
+		for _, p := range subtract(s.Present, w.managed) {
+			holders = append(holders, conflict.Holder{Address: p.Addr(), Detail: "is on " + w.iface + " by another program"})
+		}
+	}
+	for _, e := range s.Elsewhere {
+		holders = append(holders, conflict.Holder{Address: e.Address, Detail: "is on " + e.Interface + " of this director too"})
+	}
+	return holders
+}
+
+// guard listens for other hosts that use the addresses while they are answered for.
+func (w *ifworker) guard() {
+	w.mu.Lock()
+	held := intersect(w.want, w.managed)
+	if w.arpSilenced || w.holdDone != w.holdSeq {
+		held = nil
+	}
+	w.mu.Unlock()
+	err := w.port.Guard(addressesOf(held), w.found)
+	if err != nil && !w.unguarded {
+		w.log.Warn("other hosts with our addresses go unnoticed", "err", err)
+	}
+	w.unguarded = err != nil
+}
+
+// addressesOf returns the addresses of prefixes.
+func addressesOf(prefixes []netip.Prefix) []netip.Addr {
+	addrs := make([]netip.Addr, len(prefixes))
+	for i, p := range prefixes {
+		addrs[i] = p.Addr()
+	}
+	return addrs
 }
 
 // applyAddresses sets the requested addresses if the request is new.
@@ -275,6 +341,34 @@ func (w *ifworker) applyAddresses(report func(ifReport)) {
 		w.sendAnnouncements()
 	}
 	w.reportAddresses(report, seq, held, false, err)
+}
+
+// dropAddresses removes the addresses that left the configuration when they are due.
+func (w *ifworker) dropAddresses(report func(ifReport)) {
+	w.mu.Lock()
+	want, seq, arpSilenced, settled := w.want, w.holdSeq, w.arpSilenced, w.holdDone == w.holdSeq
+	w.mu.Unlock()
+	if settled && due(w.dropAt, time.Now()) {
+		held, _, err := w.setAddresses(want, arpSilenced)
+		w.reportAddresses(report, seq, held, false, err)
+	}
+}
+
+// leaving returns the addresses that left the configuration of a master and stay for
+// a moment.
+func (w *ifworker) leaving(want []netip.Prefix, arpSilenced bool) []netip.Prefix {
+	w.mu.Lock()
+	gone := subtract(subtract(w.managed, want), w.configured)
+	w.mu.Unlock()
+	now := time.Now()
+	switch {
+	case len(gone) == 0, len(want) == 0, arpSilenced, due(w.dropAt, now):
+		w.dropAt = time.Time{}
+		return nil
+	case w.dropAt.IsZero():
+		w.dropAt = now.Add(moveGrace)
+	}
+	return gone
 }
 
 // markDone records which request was carried out.
@@ -299,22 +393,30 @@ func (w *ifworker) repair(report func(ifReport)) {
 		return
 	}
 	held, added, err := w.setAddresses(want, false)
-	if len(added) > 0 {
-		w.counters.restored.Add(uint64(len(added)))
-		w.log.Warn("addresses removed by another process were restored", "addresses", added)
-	}
+	w.counters.restored.Add(uint64(len(added)))
+	w.restored = append(subtract(w.restored, added), added...)
 	w.reportAddresses(report, seq, held, len(added) > 0, err)
+}
+
+// reportRestored reports the addresses that were put back, those of some time at once.
+func (w *ifworker) reportRestored(report func(ifReport)) {
+	if now := time.Now(); len(w.restored) > 0 && now.Sub(w.restoredAt) >= logEvery {
+		w.log.Warn("addresses removed by another process were restored", "addresses", w.restored)
+		report(ifReport{kind: ifRestored, present: w.restored})
+		w.restored, w.restoredAt = nil, now
+	}
 }
 
 // setAddresses sets the addresses; routes and rules are added after them and
 // removed before them.
 func (w *ifworker) setAddresses(want []netip.Prefix, arpSilenced bool) (held, added []netip.Prefix, err error) {
-	ours := append(subtract(w.managed, want), want...)
+	leaving := w.leaving(want, arpSilenced)
+	ours := append(subtract(subtract(w.managed, want), leaving), want...)
 	if len(want) == 0 {
 		defer func(moved error) { err = errors.Join(err, moved) }(w.setRoutes(false, nil))
 	}
 	held, added, err = w.port.SetAddresses(ours, want, arpSilenced)
-	w.managed = held // including addresses whose removal failed
+	w.managed = append(slices.Clone(held), leaving...) // including addresses whose removal failed
 	if len(want) > 0 {
 		err = w.setRoutes(true, err)
 	}
@@ -356,17 +458,18 @@ func (w *ifworker) sendAnnouncements() {
 		return
 	}
 	due := intersect(w.toAnnounce, intersect(w.want, w.managed))
-	w.toAnnounce = nil
+	probe := w.probePending
+	w.toAnnounce, w.probePending = nil, false
 	w.mu.Unlock()
 	if len(due) == 0 {
 		return
 	}
-	addrs := make([]netip.Addr, len(due))
-	for i, p := range due {
-		addrs[i] = p.Addr()
-	}
+	addrs := addressesOf(due)
 	frames, err := w.port.Announce(addrs)
 	w.counters.announced.Add(uint64(frames))
+	if err == nil && probe {
+		err = w.port.Probe(addrs, w.state.Primary)
+	}
 	if err != nil {
 		w.log.Warn("announcement failed", "err", err)
 	}
@@ -406,7 +509,7 @@ func (w *ifworker) checkInterface() ifReport {
 		_ = w.conn.Close()
 		w.conn = nil
 	}
-	w.state = s
+	w.state, w.holders = s, w.localHolders(s, owner)
 	w.retryAt = time.Time{}
 	switch {
 	case !s.Exists:

@@ -220,6 +220,14 @@ func TestKernelOpenRefuses(t *testing.T) {
 	if err := open("d1", config()); err != nil {
 		t.Errorf("refused: %v", err)
 	}
+	for _, tt := range []struct {
+		host string
+		cfg  Config
+	}{{"d1", config(awaitInterface, func(c *Config) { c.Interface = "eth7" })}, {"bare", config(awaitInterface)}} {
+		if err := open(tt.host, tt.cfg); err != nil {
+			t.Errorf("does not wait for %s of %s: %v", tt.cfg.Interface, tt.host, err)
+		}
+	}
 	if s.holds("d1", vip) {
 		t.Error("Open changed the interface")
 	}
@@ -238,7 +246,7 @@ func TestKernelOpenRefuses(t *testing.T) {
 				if err = dropCapability(tt.bit); err != nil {
 					return fmt.Errorf("test: %w", err)
 				}
-				e, err := Open(config(), Options{})
+				e, err := Open(config(awaitInterface), Options{})
 				if err == nil {
 					_ = e.Close()
 				}

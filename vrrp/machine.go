@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"lvsd/vrrp/conflict"
 )
 
 // machine is one VRRP instance on one director. A zero timer is not set.
@@ -39,6 +41,8 @@ type machine struct {
 	preempting bool      // preemptAt is set; until a master of higher priority is received
 
 	// Master.
+	tookOverInStandby bool
+
 	yieldUntil   time.Time // until then it yields to a master that it may not preempt
 	advertAt     time.Time
 	announceAt   time.Time
@@ -77,6 +81,8 @@ type machine struct {
 	mismatchFrom  netip.Addr
 	mismatchUntil time.Time
 	mismatched    uint64
+
+	holders conflict.Table // other holders of the addresses
 }
 
 func newMachine(cfg Config, now time.Time) *machine {
@@ -86,7 +92,7 @@ func newMachine(cfg Config, now time.Time) *machine {
 // Deadline returns when the next inTick is due, or the zero Time for never.
 func (m *machine) Deadline() time.Time {
 	return earliest(m.downAt, m.advertAt, m.announceAt, m.retryAt, m.removeRetryAt, m.conflictUntil, m.mismatchUntil,
-		m.releaseAt, m.resignAt)
+		m.releaseAt, m.resignAt, m.holders.Deadline())
 }
 
 // Step processes one input. The actions are valid until the next Step. An inTick
@@ -119,6 +125,10 @@ func (m *machine) Step(now time.Time, in input) []action {
 		if m.state == Master {
 			m.announceSoon(now)
 		}
+	case inSighting:
+		m.sighted(now, in.holders[0], in.solicited)
+	case inLocalHolders:
+		m.holders.SetLocal(now, in.holders)
 	case inUpdate:
 		m.update(now, in.config)
 	case inTrack:
@@ -139,7 +149,7 @@ func (m *machine) snapshot() snapshot {
 		state: m.state, since: m.since, reason: m.reason, detail: m.detail,
 		priority: m.priority(), master: m.master, masterPriority: m.masterPriority,
 		conflict: m.conflict != "", warning: m.warning(),
-		present: m.present,
+		present: m.present, holders: m.holders.Holders(),
 	}
 }
 
@@ -148,6 +158,7 @@ func (m *machine) warning() string {
 	for _, p := range []struct{ what, detail string }{
 		{"contested: ", m.conflict},
 		{"addresses differ: ", m.mismatch},
+		{"address conflict: ", m.holders.String()},
 		{"addresses: ", m.holdErr},
 		{"the last advert could not be sent: ", m.sendErr},
 		{"", m.groupWait},
@@ -166,6 +177,9 @@ func (m *machine) tick(now time.Time, group []groupMaster) {
 	}
 	if due(m.mismatchUntil, now) {
 		m.mismatch, m.mismatchUntil = "", time.Time{}
+	}
+	if due(m.holders.Deadline(), now) {
+		m.holders.Tick(now)
 	}
 	if due(m.downAt, now) {
 		m.takeOver(now, group)
@@ -202,9 +216,10 @@ func (m *machine) advertise(now time.Time) {
 	m.advertAt = now.Add(m.cfg.AdvertInterval)
 }
 
-// announce sends gratuitous ARP/NA and schedules the next one.
+// announce sends gratuitous ARP/NA and schedules the next one. All but the first after
+// a takeover ask for other holders too: by then the former master has silenced ARP.
 func (m *machine) announce(now time.Time) {
-	m.emit(action{kind: doAnnounce, prefixes: m.want})
+	m.emit(action{kind: doAnnounce, prefixes: m.want, probe: !m.announceLast.IsZero()})
 	m.announceLast = now
 	if m.announceLeft > 0 {
 		m.announceLeft--
@@ -212,6 +227,9 @@ func (m *machine) announce(now time.Time) {
 		return
 	}
 	m.announceAt = now.Add(announceRefresh)
+	if m.holders.Contended() {
+		m.announceAt = now.Add(contendedRefresh)
+	}
 	if m.sendFailures == 0 && now.Sub(m.since) > announceRefresh {
 		m.holdoff, m.flaps = 0, 0 // long enough as master: earlier failures no longer count
 	}

@@ -447,7 +447,7 @@ func TestLeftoverIsResumedAfterOneAdvert(t *testing.T) {
 	b = newBench(t, func(c *Config) { c.Standby = true }) // after a manual handover
 	b.step(input{kind: inStart, prefixes: []netip.Prefix{vip}})
 	b.step(input{kind: inReady, from: lb1})
-	b.deadline(b.m.Deadline(), downInterval(100, time.Second))
+	b.deadline(b.m.Deadline(), 6*time.Second+downInterval(1, time.Second))
 
 	b = leftover(t) // what it was does not count after a fault
 	b.step(input{kind: inUnready, reason: ReasonLinkDown})

@@ -53,6 +53,7 @@ type Rules struct {
 	Password *auth.Password // version 2: nil: no authentication
 	Source   netip.Addr     // this director's source address
 	Peers    []netip.Addr   // unicast: accepted senders; nil: multicast, any sender
+	Hops     uint8          // unicast: how many routers adverts may pass
 }
 
 // Advert is an ADVERTISEMENT, RFC 9568 §5.2.
@@ -67,8 +68,7 @@ type Advert struct {
 // Decode checks a message. If it returns DropNone, a has the content, otherwise a
 // is undefined. The slice of a's addresses is reused.
 func Decode(h Header, message []byte, r *Rules, a *Advert) DropReason {
-	// A unicast peer may be behind a router; it is identified by its address.
-	if h.TTL != hopLimit && r.Peers == nil {
+	if h.TTL < hopLimit-r.Hops {
 		return DropTTL
 	}
 	if len(message) == 0 {
@@ -115,7 +115,7 @@ func Decode(h Header, message []byte, r *Rules, a *Advert) DropReason {
 		return d
 	}
 	a.VRID, a.Priority, a.Checksum = message[1], message[2], form
-	a.Addresses = a.Addresses[:0]
+	a.Addresses = slices.Grow(a.Addresses[:0], int(message[3]))
 	for b := message[headerLen : len(message)-r.trailing()]; len(b) > 0; b = b[size:] {
 		ip, _ := netip.AddrFromSlice(b[:size])
 		a.Addresses = append(a.Addresses, ip)
@@ -317,6 +317,9 @@ func explain(d DropReason, h Header, message []byte, r *Rules) string {
 	}
 	switch d {
 	case DropTTL:
+		if r.Peers != nil {
+			return fmt.Sprintf("TTL is %d, must be %d at least: see unicast_hops where there are routers between the directors", h.TTL, hopLimit-r.Hops)
+		}
 		return fmt.Sprintf("TTL is %d, must be %d", h.TTL, hopLimit)
 	case DropVersion:
 		return fmt.Sprintf("version is %d, ours is %d", at(0)>>4, r.Version)

@@ -243,3 +243,24 @@ func TestLearntIntervalIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// Unicast adverts from beyond more routers than configured are dropped.
+func TestUnicastHops(t *testing.T) {
+	message := Advert{51, 200, time.Second, []netip.Addr{vip.Addr()}, RFC5798}.Append(nil, lb1, lb2)
+	for _, tt := range []struct {
+		hops, ttl uint8
+		want      DropReason
+	}{
+		{0, 255, DropNone}, {0, 254, DropTTL}, {2, 253, DropNone}, {2, 252, DropTTL}, {254, 1, DropNone}, {254, 0, DropTTL},
+	} {
+		rules := &Rules{VRID: 51, Version: 3, Interval: time.Second, Source: lb2, Peers: []netip.Addr{lb1}, Hops: tt.hops}
+		h := Header{lb1, lb2, tt.ttl}
+		var a Advert
+		if got := Decode(h, message, rules, &a); got != tt.want {
+			t.Errorf("TTL %d beyond %d hops: %v, want %v", tt.ttl, tt.hops, got, tt.want)
+		}
+		if text := explain(DropTTL, h, message, rules); !strings.Contains(text, "unicast_hops") {
+			t.Error(text)
+		}
+	}
+}

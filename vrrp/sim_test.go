@@ -38,6 +38,9 @@ type simulation struct {
 
 	clear   map[[2]int]time.Time // since when two masters could hear each other
 	failure string
+
+	announcer *simulated // who announced the addresses last; nil: a stranger
+	noticed   bool       // all directors could know of it
 }
 
 // simulated is one director and its kernel.
@@ -117,6 +120,7 @@ func newSimulation(seed uint64) *simulation {
 		case 4:
 			cfg.Checksum = RFC9568
 		}
+		cfg.Standby = i == 0 && seed%3 == 0
 		own := slices.Clone(net)
 		own[len(own)-1] = byte(10 + s.r.IntN(45)*5 + i)
 		addr, _ := netip.AddrFromSlice(own)
@@ -243,6 +247,12 @@ func (s *simulation) act(d *simulated, a action) {
 	case doAnnounce:
 		if d.m.state != Master {
 			s.fail("director %d announces as %v", d.id, d.m.state)
+		}
+		if d.link {
+			s.announcer, s.noticed = d, s.loss == 0
+			for _, o := range s.directors {
+				s.noticed = s.noticed && o.link && !s.broken[[2]int{d.id, o.id}]
+			}
 		}
 	}
 }
@@ -447,12 +457,20 @@ func (s *simulation) play() {
 		best = max(best, d.m.priority())
 		d.changes = 0
 	}
-	for range 200 {
+	for i := range 200 {
 		s.until(s.now.Add(longest / 3))
 		m := s.masters()
 		if len(m) != 1 {
 			s.fail("%d masters on a healthy LAN", len(m))
 			return
+		}
+		if s.noticed && s.announcer != m[0] {
+			s.fail("director %d is master, and was not the last to announce", m[0].id)
+		}
+		if i%50 == 0 { // a stranger announces an address; the master's answer is in time for the next look
+			s.announcer, s.noticed = nil, true
+			s.step(m[0], input{kind: inSighting, holders: []Holder{{Address: m[0].cfg.Addresses[0].Addr(), Detail: "is used"}}})
+			s.until(s.now.Add(announceGap))
 		}
 		if preempting && m[0].m.priority() != best {
 			s.fail("the master has priority %d, the best %d", m[0].m.priority(), best)
@@ -471,6 +489,30 @@ func (s *simulation) play() {
 				s.fail("director %d feels contested: %s", d.id, d.m.conflict)
 			}
 		}
+	}
+	s.restartAll()
+}
+
+// restartAll kills all directors and starts them within one interval. One in standby
+// is not to be the master then.
+func (s *simulation) restartAll() {
+	every := s.directors[0].cfg.AdvertInterval
+	for _, d := range s.directors {
+		if d.cfg.AdvertInterval != every {
+			return
+		}
+		s.kill(d)
+	}
+	for _, d := range s.directors {
+		s.after(time.Duration(s.r.Int64N(int64(every))), func() { s.start(d) })
+	}
+	s.until(s.now.Add(60 * every))
+	switch m := s.masters(); {
+	case s.failure != "":
+	case len(m) != 1:
+		s.fail("%d masters after a joint start", len(m))
+	case m[0].cfg.Standby:
+		s.fail("director %d is master in standby after a joint start", m[0].id)
 	}
 }
 

@@ -29,6 +29,7 @@ func (e *Engine) Status() Status {
 		HasVIPs:     len(s.present) > 0,
 		Addresses:   slices.Clone(s.present),
 		Configured:  slices.Clone(*e.configured.Load()),
+		Conflicts:   slices.Clone(s.holders),
 	}
 	if at := c.lastAdvert.Load(); at != 0 {
 		out.LastAdvert = time.Unix(0, at)
@@ -48,7 +49,10 @@ func (e *Engine) publish() {
 	old := e.status.Load()
 	now := e.machine.snapshot()
 	e.logWarning(now.warning)
-	defer e.reportConflict(now) // a callback must not see an older status
+	defer func() { // a callback must not see an older status
+		e.reportConflict(now)
+		e.reportHolders(now.holders)
+	}()
 	if now.equal(&old.snapshot) {
 		return
 	}
@@ -67,6 +71,27 @@ func (e *Engine) reportConflict(now snapshot) {
 	if e.o.OnMasterConflict != nil {
 		e.o.OnMasterConflict(MasterConflict{At: time.Now(), Name: e.name, State: now.state, On: now.conflict, Detail: now.warning})
 	}
+}
+
+// reportHolders calls OnAddressConflict for each holder that appeared or went.
+func (e *Engine) reportHolders(now []Holder) {
+	before := e.holdersReported
+	if slices.Equal(before, now) {
+		return
+	}
+	e.holdersReported = now
+	if e.o.OnAddressConflict == nil {
+		return
+	}
+	report := func(all, but []Holder, on bool) {
+		for _, h := range all {
+			if !slices.Contains(but, h) {
+				e.o.OnAddressConflict(AddressConflict{At: time.Now(), Name: e.name, On: on, Holder: h})
+			}
+		}
+	}
+	report(before, now, false)
+	report(now, before, true)
 }
 
 // logWarning logs each warning once, at most one in logEvery; one that came too

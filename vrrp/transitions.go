@@ -1,5 +1,6 @@
 // How the machine enters and leaves its states, and what moves it from outside:
-// the interface, tracked objects and the other members of the sync group.
+// the interface, tracked objects, the other members of the sync group, and other
+// holders of the addresses.
 
 package vrrp
 
@@ -8,6 +9,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"lvsd/vrrp/conflict"
 )
 
 // start records addresses that an earlier run left on the interface. They stay
@@ -65,20 +68,18 @@ func (m *machine) startUp(now time.Time, reason, detail string) {
 		m.enterTrackedFault(now)
 		return
 	}
-	if m.cfg.Priority == 255 && m.holdoff == 0 && !m.cfg.Standby {
+	if m.cfg.Priority == 255 && m.holdoff == 0 && !m.cfg.Standby && m.cfg.StartupDelay == 0 {
 		m.becomeMaster(now, ReasonOwner, "owner of the addresses")
 		return
 	}
 	m.becomeBackup(now, reason, detail, m.cfg.AdvertInterval)
 	m.unheard = true
-	if reason == ReasonStart && len(m.want) > 0 && !m.cfg.Standby {
-		// The addresses of an earlier run are still served. Another master would
-		// advertise within one interval; waiting for three would let the other
-		// backups time out first and move the addresses twice. The RFC has no
-		// restart.
-		m.adopting = true
-		m.recomputeDownTimer()
-	}
+	// The addresses of an earlier run are still served. Another master would
+	// advertise within one interval; waiting for three would let the other
+	// backups time out first and move the addresses twice. The RFC has no
+	// restart.
+	m.adopting = reason == ReasonStart && len(m.want) > 0 && !m.cfg.Standby
+	m.recomputeDownTimer()
 }
 
 // stop is the Shutdown event, RFC 9568 §6.4.2 and §6.4.3.
@@ -120,6 +121,7 @@ func (m *machine) becomeBackup(now time.Time, reason, detail string, active time
 
 func (m *machine) becomeMaster(now time.Time, reason, detail string) {
 	unheard := m.unheard && reason == ReasonSilence
+	m.tookOverInStandby = m.cfg.Standby
 	became := m.become(now, Master, reason, detail)
 	if unheard {
 		m.yieldUntil = now.Add(lateForwarding)
@@ -155,13 +157,22 @@ func (m *machine) become(now time.Time, to State, reason, detail string) action 
 	m.advertAt, m.announceAt, m.announceLast, m.announceLeft = time.Time{}, time.Time{}, time.Time{}, 0
 	m.retryAt, m.yieldUntil = time.Time{}, time.Time{}
 	m.unheard, m.groupWait = false, ""
+	m.holders.Forget(now)
 	return a
 }
 
+// standbyPriority is the priority of a director in standby: the other directors come
+// first.
+const standbyPriority = 1
+
 // priority returns the effective priority: the configured one adjusted by
-// tracking, within 1 to 254. An owner keeps 255.
+// tracking, within 1 to 254. An owner keeps 255. A director in standby has the lowest,
+// but for a master that is about to hand over.
 func (m *machine) priority() uint8 {
-	if m.cfg.Priority == 255 {
+	switch {
+	case m.cfg.Standby && (m.state != Master || m.tookOverInStandby):
+		return standbyPriority
+	case m.cfg.Priority == 255:
 		return 255
 	}
 	return uint8(min(max(int(m.cfg.Priority)+m.trackedDelta, 1), 254))
@@ -210,5 +221,18 @@ func (m *machine) followGroup(now time.Time, to State, detail string) {
 	case to == Backup && m.state == Master:
 		m.send(0) // no successor has been received yet
 		m.becomeBackup(now, ReasonGroup, detail, m.cfg.AdvertInterval)
+	}
+}
+
+// sighted handles another host that uses an address of this master. Neighbours may have
+// learnt it, so the addresses are announced at once, at the usual rate. A host that only
+// replied to this one is no reason to repeat that.
+func (m *machine) sighted(now time.Time, h conflict.Holder, solicited bool) {
+	ours := slices.ContainsFunc(m.want, func(p netip.Prefix) bool { return p.Addr() == h.Address })
+	if m.state != Master || !ours {
+		return
+	}
+	if first := m.holders.Saw(now, h); first || !solicited {
+		m.announceSoon(now)
 	}
 }

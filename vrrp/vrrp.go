@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"lvsd/vrrp/conflict"
 	"lvsd/vrrp/link"
 )
 
@@ -21,6 +22,10 @@ type Config struct {
 	Version   uint8  // 2 or 3; 0 means 3
 	Priority  uint8  // 1 to 255; 255 is the owner of the addresses (§5.2.4)
 
+	// AwaitInterface opens an instance whose interface is missing or has no address to
+	// send from: it is in Fault until the interface works. Only [Open] reads it.
+	AwaitInterface bool
+
 	// AdvertInterval is the time between two adverts: 10 ms to 40.95 s in whole
 	// centiseconds (§5.2.7); in version 2, 1 s to 255 s in whole seconds, the same
 	// for all directors (RFC 3768 §5.3.7).
@@ -31,8 +36,14 @@ type Config struct {
 	Preempt      bool
 	PreemptDelay time.Duration
 
+	// StartupDelay is how long this director waits for adverts at least after it
+	// started, or its interface began to work, before it takes over from silence. With
+	// it an owner waits too.
+	StartupDelay time.Duration
+
 	// Standby keeps this director from preempting, even as owner of the
-	// addresses. It still takes over when no master is received.
+	// addresses. It still takes over when no master is received, later than the
+	// others and with priority 1, so that one of them takes over from it.
 	Standby bool
 
 	// Addresses of one family. In version 3 over IPv6 the first is link-local
@@ -58,6 +69,8 @@ type Config struct {
 	// Addr: the first of the interface.
 	Unicast []netip.Addr
 	Source  netip.Addr
+
+	UnicastHops uint8 // routers between unicast directors; adverts from beyond more are dropped
 
 	Authentication Authentication
 
@@ -218,6 +231,26 @@ type MasterConflict struct {
 	Detail string // text: which peer and why
 }
 
+// Holder is another holder of one of the addresses: another host, as seen by a master,
+// or another interface or program of this host.
+type Holder = conflict.Holder
+
+// AddressConflict reports that an address has another holder, or the end of it.
+type AddressConflict struct {
+	At   time.Time
+	Name string // of the instance
+	On   bool
+	Holder
+}
+
+// Restored reports that another program removed addresses of a master, and that they
+// were put back: all of the last ten seconds.
+type Restored struct {
+	At        time.Time
+	Name      string // of the instance
+	Addresses []netip.Prefix
+}
+
 // Event is one state change.
 type Event struct {
 	At       time.Time
@@ -269,6 +302,7 @@ type Status struct {
 	Addresses []netip.Prefix // addresses on the interface
 
 	Configured []netip.Prefix // all addresses of a master
+	Conflicts  []Holder       // other holders of them, by address
 }
 
 // Tracked is the effect of one tracked object.
