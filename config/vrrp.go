@@ -53,6 +53,7 @@ func buildInstance(t *reader.Table, directors []Director, services []Service, ta
 		AdvertInterval: t.Duration("advert_interval"),
 		Preempt:        t.Bool("preempt"),
 		PreemptDelay:   t.Duration("preempt_delay"),
+		StartupDelay:   t.Duration("startup_delay"),
 		VirtualMAC:     t.Bool("virtual_mac"),
 		AnyIPv6:        !t.Bool("link_local_first"),
 		Checksum:       t.Str("checksum"),
@@ -78,7 +79,7 @@ func buildInstance(t *reader.Table, directors []Director, services []Service, ta
 	if inst.PreemptDelay > 0 && !inst.Preempt {
 		t.Warnf("preempt_delay", "does nothing with preempt = false")
 	}
-	inst.Addresses = instanceAddresses(t, "addresses", taken)
+	inst.Addresses = append(autoLinkLocal(t, inst.VRID), instanceAddresses(t, "addresses", taken)...)
 	inst.ExcludedAddresses = instanceAddresses(t, "excluded_addresses", taken)
 	requireOneFamily(t, &inst)
 	if t.Valid("interface") && t.Valid("virtual_router_id") && values.CheckInterface(inst.Interface) == "" {
@@ -86,16 +87,39 @@ func buildInstance(t *reader.Table, directors []Director, services []Service, ta
 	}
 	buildTransport(t, &inst)
 	buildUnicast(t, &inst, directors)
+	buildUnicastHops(t, &inst)
 	buildTracking(t, &inst, services)
 	checkVirtualMAC(t, &inst)
 	buildRoutes(t, &inst)
-	switch n := len(t.Strings("addresses")); {
-	case n == 0 && t.Valid("addresses"):
+	switch n := max(len(inst.Addresses), len(t.Strings("addresses"))); {
+	case len(t.Strings("addresses")) == 0 && t.Valid("addresses"):
 		t.Errorf("addresses", "must hold at least one address")
 	case n > 255: // RFC 9568 §5.2.5: a count of 8 bits
 		t.Errorf("addresses", "must hold at most 255 addresses, which is what an advert can count, not %d: move the others to excluded_addresses", n)
 	}
 	return inst
+}
+
+// autoLinkLocal returns the address of link_local = "auto": the one that stateless
+// autoconfiguration makes of the virtual MAC address (RFC 4291 appendix A, RFC 9568
+// §7.3), which no other virtual router on the LAN has.
+func autoLinkLocal(t *reader.Table, vrid uint8) []netip.Prefix {
+	texts := t.Strings("addresses")
+	if t.Str("link_local") != "auto" || !t.Valid("link_local") || len(texts) == 0 {
+		return nil
+	}
+	first, problem := values.ParsePrefix(texts[0])
+	switch {
+	case problem != "":
+		return nil
+	case first.Addr().Is4():
+		t.Errorf("link_local", `"auto" is for IPv6, and these addresses are of IPv4`)
+		return nil
+	case first.Addr().IsLinkLocalUnicast():
+		t.Errorf("link_local", `"auto" puts a link-local address in front of addresses, which begin with %s: leave one out`, first.Addr())
+		return nil
+	}
+	return []netip.Prefix{netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfe, 0x80, 8: 2, 0, 0x5e, 0xff, 0xfe, 0, 2, vrid}), 128)}
 }
 
 // maxFrame6 is how many addresses of IPv6 fit into an advertisement in one frame of
@@ -141,7 +165,11 @@ func instanceAddresses(t *reader.Table, name string, taken *instanceSet) []netip
 		if d, own := taken.directors[p.Addr()]; problem == "" && own {
 			problem = fmt.Sprintf("%s is the own address of director %s, and must not move", p.Addr(), d)
 		}
-		first, twice := taken.addresses[p.Addr()]
+		key := p.Addr()
+		if key.Is6() && key.IsLinkLocalUnicast() {
+			key = key.WithZone(t.Str("interface")) // unique on its interface only
+		}
+		first, twice := taken.addresses[key]
 		if problem == "" && twice {
 			problem = fmt.Sprintf("%s is in the [[vrrp]] at %s already", p.Addr(), t.Where(first))
 		}
@@ -149,7 +177,7 @@ func instanceAddresses(t *reader.Table, name string, taken *instanceSet) []netip
 			t.ErrorAt(at, where, "%s", problem)
 			continue
 		}
-		taken.addresses[p.Addr()] = at
+		taken.addresses[key] = at
 		if p.Bits() < p.Addr().BitLen() {
 			t.WarnAt(at, where, "the prefix /%d also brings a route to %s, and may make the address a source of the director's own connections: /%d is safer",
 				p.Bits(), p.Masked(), p.Addr().BitLen())

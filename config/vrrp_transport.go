@@ -32,7 +32,7 @@ func buildTransport(t *reader.Table, inst *Instance) {
 	}
 	if v6 && inst.Version == 3 && !inst.AnyIPv6 && !inst.Addresses[0].Addr().IsLinkLocalUnicast() && t.Valid("addresses") {
 		at, where := t.LocateItem("addresses", 0)
-		t.ErrorAt(at, where, `%s is not link-local, and the first address of an IPv6 instance must be (RFC 9568 §5.2.9): put one in front, such as "fe80::%d"; link_local_first = false is for peers that have none`,
+		t.ErrorAt(at, where, `%s is not link-local, and the first address of an IPv6 instance must be (RFC 9568 §5.2.9): set link_local = "auto", or put one in front, such as "fe80::%d"; link_local_first = false is for peers that have none`,
 			inst.Addresses[0].Addr(), inst.VRID)
 	}
 	inst.Authentication = buildAuthentication(t, inst.Version)
@@ -112,6 +112,17 @@ func buildUnicast(t *reader.Table, inst *Instance, directors []Director) {
 		} else {
 			inst.Unicast = append(inst.Unicast, a)
 		}
+	}
+}
+
+// buildUnicastHops reads how many routers are between the directors.
+func buildUnicastHops(t *reader.Table, inst *Instance) {
+	switch inst.UnicastHops = uint8(t.Int("unicast_hops")); {
+	case inst.UnicastHops == 0:
+	case len(inst.Unicast) == 0:
+		t.Warnf("unicast_hops", "does nothing without unicast")
+	case inst.Authentication.Type != "hmac":
+		t.Warnf("unicast_hops", `lets hosts beyond a router forge adverts: authenticate them by type = "hmac"`)
 	}
 }
 

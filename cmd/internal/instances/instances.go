@@ -186,7 +186,9 @@ func (s *Set) Named(name string) ([]*Instance, error) {
 }
 
 // Read reads the key files. The participant opens the sockets of the instances that are
-// new or must restart, and refuses the configuration when one cannot be opened.
+// new or must restart, and refuses the configuration when one cannot be opened. At a
+// start an instance whose interface cannot be used yet begins in fault, and the others
+// run. A reload refuses it: it may be a mistake in the file, and nothing was lost yet.
 func (s *Set) Read(next *config.Config) reload.Participant {
 	keys, errs := map[string]string{}, map[string]error{}
 	for _, c := range next.Instances {
@@ -195,12 +197,12 @@ func (s *Set) Read(next *config.Config) reload.Participant {
 			keys[file], errs[file] = string(text), err
 		}
 	}
-	return func(_, next *config.Config) (reload.Change, error) { return s.prepare(next, keys, errs) }
+	return func(old, next *config.Config) (reload.Change, error) { return s.prepare(old == nil, next, keys, errs) }
 }
 
 // prepare is the participant, with the content of the key files and why one could not be
 // read.
-func (s *Set) prepare(next *config.Config, keys map[string]string, unread map[string]error) (reload.Change, error) {
+func (s *Set) prepare(start bool, next *config.Config, keys map[string]string, unread map[string]error) (reload.Change, error) {
 	byName := s.byName()
 	var all, opened []*Instance
 	abort := func() {
@@ -228,7 +230,9 @@ func (s *Set) prepare(next *config.Config, keys map[string]string, unread map[st
 		}
 		i := &Instance{config: want, tracks: c.TrackServices, done: make(chan struct{}), startAfter: before}
 		i.applied = s.effective(i)
-		engine, err := s.open(i.applied)
+		wanted := i.applied
+		wanted.AwaitInterface = start
+		engine, err := s.open(wanted)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s:%d:%d: %w", next.File, c.Line, c.Col, err))
 			continue

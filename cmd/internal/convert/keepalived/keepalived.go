@@ -25,6 +25,7 @@ type keepalived struct {
 
 	version    int   // of VRRP, of instances without one
 	strict     bool  // vrrp_strict
+	startup    *node // vrrp_startup_delay
 	scriptUser *node // script_user
 	scripts    map[string]*node
 	files      map[string]*node // track_file
@@ -223,6 +224,12 @@ func (k *keepalived) global(n *node) {
 			return
 		}
 		k.note(convert.LeftOut, n, "is neither 2 nor 3")
+	case "vrrp_startup_delay":
+		if _, ok := convert.ParseSeconds(n.arg(0)); ok {
+			k.startup = n
+			return
+		}
+		k.note(convert.LeftOut, n, "%q is not understood", n.arg(0))
 	case "script_user":
 		k.scriptUser = n
 	case "vrrp_strict":

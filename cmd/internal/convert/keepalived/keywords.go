@@ -65,7 +65,6 @@ var globalKeywords = reasons(
 	because{convert.Unneeded("every change is an event"), "vrrp_notify_priority_changes rs_init_notifies"},
 	because{convert.Unneeded("lvsd runs a program by its absolute path, without a shell"), "enable_script_security"},
 	because{convert.Unneeded("lvsd waits for an interface that is not there"), "dynamic_interfaces"},
-	because{convert.Unsupported("lvsd starts as backup and waits as preempt_delay and sync_hold say"), "vrrp_startup_delay"},
 	because{convert.Unsupported(noStrict), "vrrp_strict"},
 	because{convert.Unneeded("lvsd looks at every advert"), "vrrp_skip_check_adv_addr"},
 	because{convert.Unneeded("lvsd accepts adverts from its directors only"), "vrrp_check_unicast_src"},
@@ -104,7 +103,7 @@ var globalKeywords = reasons(
 	because{convert.Unsupported("lvsd has VRRP, checks and IPVS in one namespace"), "net_namespace_ipvs"},
 	because{convert.Unneeded("the kernel reports a lost carrier to lvsd"), "linkbeat_use_polling"},
 	because{convert.Unneeded("lvsd answers a lower priority as RFC 9568 says"), "vrrp_lower_prio_no_advert"},
-	because{convert.Unneeded("a master that is preempted goes on serving until its successor is known"), `
+	because{convert.Unneeded("a master that yields to a higher priority advertises once more"), `
 		vrrp_higher_prio_send_advert`},
 )
 
@@ -115,7 +114,7 @@ var vrrpKeywords = reasons(
 	because{convert.Unneeded(convert.AnnouncesItself), `
 		garp_master_delay garp_master_repeat garp_lower_prio_delay garp_lower_prio_repeat
 		garp_interval gna_interval min_garp garp_master_refresh_repeat`},
-	because{convert.Unsupported("lvsd announces after a takeover and after a conflict, and not periodically"), `
+	because{convert.Unneeded("lvsd announces the addresses each minute, and at once when another host has announced one"), `
 		garp_master_refresh vrrp_garp_master_refresh`},
 	because{convert.Unsupported("lvsd announces on the instance's interface"), "garp_extra_if"},
 	because{convert.Unsupported(convert.MailByKind), "smtp_alert"},
@@ -135,9 +134,9 @@ var vrrpKeywords = reasons(
 	because{convert.Unsupported("lvsd sends with a TTL of 255, as RFC 9568 says"), "unicast_ttl"},
 	because{convert.Unsupported("is for versions of keepalived before 1.3.7"), "old_unicast_checksum"},
 	because{convert.Unneeded("lvsd answers a lower priority as RFC 9568 says"), "lower_prio_no_advert"},
-	because{convert.Unneeded("a master that is preempted goes on serving until its successor is known"), `
+	because{convert.Unneeded("a master that yields to a higher priority advertises once more"), `
 		higher_prio_send_advert`},
-	because{convert.Unsupported("lvsd does not watch its own address"), "track_src_ip"},
+	because{convert.Unneeded("an instance whose own address is gone is in fault"), "track_src_ip"},
 	because{convert.Unsupported(convert.NoProcess), "track_process"},
 	because{convert.Unsupported(convert.NoBFD), "track_bfd"},
 	because{convert.Unsupported("lvsd binds an instance to its interface"), "vrf"},

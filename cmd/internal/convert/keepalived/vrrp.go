@@ -23,6 +23,11 @@ func (k *keepalived) instance(b *node) {
 		k.note(convert.NotNeeded, b, "is called %s now: names are made of letters, digits, dot, dash and underscore", name)
 	}
 	e.Set("name", name, b.from)
+	if k.startup != nil {
+		if d, _ := convert.ParseSeconds(k.startup.arg(0)); d > 0 {
+			e.Set("startup_delay", min(d, time.Hour), k.startup.from)
+		}
+	}
 	in := instanceReader{keepalived: k, e: e, name: name, version: k.version}
 	for _, n := range b.block {
 		in.keyword(n)
@@ -411,7 +416,7 @@ func (in *instanceReader) addresses(e *convert.Table, listed, excluded []vip) {
 		} else {
 			// As in keepalived, so that the directors can be replaced one by one.
 			e.Set("link_local_first", false, e.Entry("name").From)
-			in.notes.Hint("link_local_first = false allows IPv6 instances without a link-local address, as keepalived does. Once both directors run lvsd, put one in front, such as \"fe80::51\", as RFC 9568 requires.")
+			in.notes.Hint("link_local_first = false allows IPv6 instances without a link-local address, as keepalived does. Once both directors run lvsd, set link_local = \"auto\" instead, as RFC 9568 requires one.")
 		}
 	}
 	for key, all := range map[string][]vip{"addresses": listed, "excluded_addresses": excluded} {
