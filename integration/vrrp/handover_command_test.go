@@ -73,6 +73,14 @@ func TestHandoverOnCommand(t *testing.T) {
 	}
 	onlyHolder(p, lb2)
 
+	// Both start together: the one in standby is not the master.
+	lb1.StopDaemon()
+	lb2.StopDaemon()
+	lb1.StartDaemon()
+	lb2.StartDaemon()
+	lb2.WaitState("master", 30*time.Second)
+	p.WaitUntil(30*time.Second, "one holder", func() bool { return slices.Equal(p.Holders(), []string{"lb2"}) })
+
 	if out, err := handover(lb1, "--end"); err != nil || !strings.Contains(out, "web: standby ended, this director takes part as configured again") {
 		t.Errorf("%v\n%s", err, out)
 	}

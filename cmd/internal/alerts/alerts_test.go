@@ -230,7 +230,7 @@ func TestPagesAreFew(t *testing.T) {
 		}
 	}
 	want := []string{"LvsdNoMaster", "LvsdTwoMasters", "LvsdElectionContested", "LvsdElectionFlapping", "LvsdAddressMissing",
-		"LvsdNotAnnounced", "LvsdRouteMissing", "LvsdNoDirector", "LvsdServiceBelowQuorum", "LvsdMassFailure", "LvsdIPVSAway"}
+		"LvsdAddressConflict", "LvsdNotAnnounced", "LvsdRouteMissing", "LvsdNoDirector", "LvsdServiceBelowQuorum", "LvsdMassFailure", "LvsdIPVSAway"}
 	if !slices.Equal(pages, want) {
 		t.Errorf("pages: %q", pages)
 	}

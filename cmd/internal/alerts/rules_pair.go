@@ -55,6 +55,10 @@ func (b *ruleBuilder) election() {
 		b.of("lvsd_vrrp_address_present")+" == 0\nand on (job, instance, vrrp)\n  "+b.of("lvsd_vrrp_state", `state="master"`)+" == 1",
 		`{{ $labels.address }} is missing on the master {{ $labels.instance }}`,
 		`{{ $labels.instance }} is master of {{ $labels.vrrp }} and does not have its address {{ $labels.address }}: nobody answers there.`)
+	b.add("LvsdAddressConflict", Page, b.settled(0),
+		"max by (job, vrrp, address) ("+b.of("lvsd_vrrp_address_conflict")+") == 1\nunless on (job, vrrp)\n  max by (job, vrrp) ("+b.of("lvsd_vrrp_contested")+") == 1\nunless on (job, vrrp)\n  "+b.masters()+" > 1\nunless on (job)\n  ("+b.down()+")",
+		`{{ $labels.address }} has a second holder ({{ $labels.job }})`,
+		`Another host, or another interface or program of a director, has the address {{ $labels.address }} of {{ $labels.vrrp }} too: clients may end there. The alarm in lvsd status names the hardware address or the interface.`)
 	b.add("LvsdAddressRemoved", Ticket, 0,
 		"increase("+b.of("lvsd_vrrp_restored_total")+"["+b.window(15*time.Minute)+"]) > 0",
 		`Somebody removes addresses of {{ $labels.vrrp }} on {{ $labels.instance }}`,

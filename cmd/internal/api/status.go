@@ -68,6 +68,14 @@ type InstanceStatus struct {
 	Alarm     string          `json:"alarm,omitempty"` // current fault
 	HasVIPs   bool            `json:"holding"`         // the addresses are on the interface
 	Addresses []netip.Prefix  `json:"addresses"`
+	// Conflicts are other holders of the addresses.
+	Conflicts []AddressConflict `json:"address_conflicts,omitempty"`
+}
+
+// AddressConflict is another holder of an address.
+type AddressConflict struct {
+	Address netip.Addr `json:"address"`
+	Detail  string     `json:"detail"` // which one, as text
 }
 
 // TrackedStatus is something that changes an instance's priority.

@@ -78,7 +78,7 @@ func check(ctx context.Context, o *options, onHost bool) checked {
 					mistakes = append(mistakes, errors.New(f.String()))
 				}
 			}
-			mistakes = append(mistakes, daemon.Try(c, slog.New(slog.DiscardHandler)))
+			mistakes = append(mistakes, daemon.Try(c, slog.New(slog.DiscardHandler), false))
 			mistakes = append(mistakes, director.Impossible(ctx, c, probe.NewShared())...)
 			v.Errors = append(v.Errors, api.Lines(errors.Join(mistakes...))...)
 		}

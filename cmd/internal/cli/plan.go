@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -111,7 +112,13 @@ func (o *options) planStart(text []byte) (preview.Preview, error) {
 	for _, w := range file.Warnings {
 		warnings = append(warnings, w.Error())
 	}
-	return preview.Build(dry, api.Lines(daemon.Try(c, silent)), warnings), nil
+	refused := api.Lines(daemon.Try(c, silent, true))
+	for _, line := range api.Lines(daemon.Try(c, silent, false)) {
+		if !slices.Contains(refused, line) {
+			warnings = append(warnings, "begins in fault: "+line)
+		}
+	}
+	return preview.Build(dry, refused, warnings), nil
 }
 
 // withRemedy adds what to do about missing permissions.

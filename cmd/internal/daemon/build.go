@@ -45,7 +45,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 	d.state, noState = persist.Open(c.Global.StateDir)
 	d.kernel, noKernel = o.OpenKernel()
 	if noState != nil || noKernel != nil {
-		err = errors.Join(noState, noKernel, Try(c, log.Logger))
+		err = errors.Join(noState, noKernel, Try(c, log.Logger, true))
 		return nil, err
 	}
 	for _, p := range d.state.Problems() {
@@ -69,7 +69,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 	})
 	d.vrrp = vrrpproc.New(vrrpproc.Options{
 		Command: append(slices.Clone(o.VRRPCommand), c.Global.LogFormat),
-		Log:     log.Logger, OnEvent: d.instanceChanged, OnMasterConflict: d.masterConflict, ObserveLag: m.ObserveTimerLag,
+		Log:     log.Logger, OnEvent: d.instanceChanged, OnMasterConflict: d.masterConflict, OnAddressConflict: d.addressConflict, OnRestored: d.addressesRestored, ObserveLag: m.ObserveTimerLag,
 	})
 	d.server = &server.Server{Log: log.Logger, Events: d.events, Metrics: m.Handler(), Version: o.Version, Started: time.Now(), Problems: d.problems, Journal: d.journal}
 	d.listener = connsync.NewReceiver(log.Logger, d.reconciler.DesiredSync)
@@ -125,16 +125,20 @@ func (d *Daemon) load() (*config.Config, []string, error) {
 	return c, warnings, err
 }
 
-// Try returns what a start on this machine would refuse of a configuration. It
-// starts nothing and leaves nothing open.
-func Try(c *config.Config, log *slog.Logger) error {
+// Try returns what a start on this machine would refuse of a configuration and, unless
+// awaitInterfaces, which instances would begin in fault. It starts nothing and leaves
+// nothing open.
+func Try(c *config.Config, log *slog.Logger, awaitInterfaces bool) error {
 	readers := []reload.Reader{schedulers}
 	if !api.Answers(c.Global.ControlSocket) { // a running daemon has the port open
 		readers = append(readers, server.TryPublic(log), tryExchange(log))
 	}
 	return director.New(director.Deps{
-		Log:          log,
-		OpenInstance: func(e vrrp.Config) (instances.Engine, error) { return vrrp.Open(e, vrrp.Options{Log: log}) },
+		Log: log,
+		OpenInstance: func(e vrrp.Config) (instances.Engine, error) {
+			e.AwaitInterface = awaitInterfaces
+			return vrrp.Open(e, vrrp.Options{Log: log})
+		},
 		Readers:      readers,
 		Participants: []reload.Participant{tryRoutes(log)},
 		Host:         host.ReplyAcceptor{Log: log},

@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"cmp"
+	"fmt"
 
 	"lvsd/checker"
 	"lvsd/cmd/internal/event"
@@ -29,6 +30,26 @@ func (d *Daemon) masterConflict(k vrrp.MasterConflict) {
 		e.From, e.To, e.Reason = event.Contested, string(k.State), "no other master and no refused peer was heard for 3 adverts"
 	}
 	d.events.Store(e)
+}
+
+// addressConflict records another holder of an address, which the instance itself has
+// logged.
+func (d *Daemon) addressConflict(k vrrp.AddressConflict) {
+	e := event.Event{At: k.At, Kind: event.KindVRRP, VRRP: k.Name, From: event.AddressUnique, To: event.AddressConflict, Reason: k.Address.String() + " " + k.Detail}
+	if !k.On {
+		e.From, e.To, e.Reason = e.To, e.From, "no longer seen: "+e.Reason
+	}
+	d.events.Store(e)
+}
+
+// addressesRestored records addresses that were put back, which the instance itself has
+// logged.
+func (d *Daemon) addressesRestored(r vrrp.Restored) {
+	reason := "another program removed " + r.Addresses[0].Addr().String()
+	if more := len(r.Addresses) - 1; more > 0 {
+		reason += fmt.Sprintf(" and %d more", more)
+	}
+	d.events.Store(event.Event{At: r.At, Kind: event.KindVRRP, VRRP: r.Name, To: event.AddressesRestored, Reason: reason})
 }
 
 func (d *Daemon) tableChanged(c ipvs.Change) {

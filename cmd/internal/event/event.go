@@ -71,6 +71,16 @@ const (
 // Contested is the state in an event of a VRRP instance that receives a second master.
 const Contested = "contested"
 
+// The states of an address of a VRRP instance: another host, or another interface or
+// program of this one, has it too; or not.
+const (
+	AddressConflict = "address_conflict"
+	AddressUnique   = "address_unique"
+)
+
+// AddressesRestored: addresses that another program removed were put back.
+const AddressesRestored = "addresses_restored"
+
 const (
 	// capacity bounds the memory: at about 300 bytes an event this is 300 KiB.
 	capacity = 1024
@@ -200,7 +210,7 @@ func (e Event) level() Level {
 		e.Kind == KindVRRP && e.To == "fault", e.Kind == KindAnnounce && (e.To == "withdrawn" || e.To == "kept"):
 		return Error
 	case e.Kind == KindHealth && (e.To == "down" || e.To == "unchecked"), e.Kind == KindPair && (e.To == "down" || strings.HasSuffix(e.To, " differs")),
-		e.Kind == KindIPVS && e.To == "foreign connections":
+		e.Kind == KindIPVS && e.To == "foreign connections", e.Kind == KindVRRP && (e.To == AddressConflict || e.To == AddressesRestored):
 		return Warn
 	default:
 		return Info

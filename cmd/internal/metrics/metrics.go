@@ -153,6 +153,8 @@ func (e emitter) election(s vrrp.Status) {
 	e.counter(vrrpRestored, s.Restored, s.Name)
 	for _, p := range s.Configured {
 		e.gauge(vrrpAddress, boolValue(slices.Contains(s.Addresses, p)), s.Name, p.Addr().String())
+		conflict := slices.ContainsFunc(s.Conflicts, func(h vrrp.Holder) bool { return h.Address == p.Addr() })
+		e.gauge(vrrpConflict, boolValue(conflict), s.Name, p.Addr().String())
 	}
 }
 

@@ -61,7 +61,8 @@ func view(context.Context) director.View {
 			Present: map[announce.Key]announce.Route{{Table: 112, Address: anycast}: {}}},
 		Instances: []vrrp.Status{{Name: "web", State: vrrp.Master, Priority: 200, LastAdvert: time.Unix(97, 0), Restored: 5,
 			Configured: []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32"), netip.MustParsePrefix("10.0.0.89/32")}, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.89/32")},
-			Dropped: map[string]uint64{"ttl": 6}, Transitions: map[vrrp.Transition]uint64{{To: vrrp.Master, Reason: "silence"}: 1}}},
+			Conflicts: []vrrp.Holder{{Address: netip.MustParseAddr("10.0.0.88"), Detail: "is used by 02:00:00:00:00:09 on eth0 too"}},
+			Dropped:   map[string]uint64{"ttl": 6}, Transitions: map[vrrp.Transition]uint64{{To: vrrp.Master, Reason: "silence"}: 1}}},
 	}
 }
 
@@ -84,6 +85,8 @@ func TestSeries(t *testing.T) {
 		`lvsd_vrrp_restored_total{vrrp="web"} 5`,
 		`lvsd_vrrp_address_present{address="10.0.0.88",vrrp="web"} 0`,
 		`lvsd_vrrp_address_present{address="10.0.0.89",vrrp="web"} 1`,
+		`lvsd_vrrp_address_conflict{address="10.0.0.88",vrrp="web"} 1`,
+		`lvsd_vrrp_address_conflict{address="10.0.0.89",vrrp="web"} 0`,
 		`lvsd_vrrp_transitions_total{reason="silence",to="master",vrrp="web"} 1`,
 		`lvsd_vrrp_packets_dropped_total{reason="ttl",vrrp="web"} 6`,
 		`lvsd_announced{address="192.0.2.80",announce="any"} 1`,

@@ -82,6 +82,7 @@ var (
 	vrrpContested     = gauge("lvsd_vrrp_contested", "1 while another master is heard, or a live peer's adverts are refused.", "vrrp")
 	vrrpLastAdvert    = gauge("lvsd_vrrp_last_advert_timestamp_seconds", "When an advert was last heard; 0 for never.", "vrrp")
 	vrrpAddress       = gauge("lvsd_vrrp_address_present", "1 for each address of the instance that is on this director, in use or about to be removed.", "vrrp", "address")
+	vrrpConflict      = gauge("lvsd_vrrp_address_conflict", "1 while another host, or another interface or program of this one, has the address too.", "vrrp", "address")
 	vrrpRestored      = counter("lvsd_vrrp_restored_total", "Addresses, routes and rules that another process removed and that were restored.", "vrrp")
 	vrrpAnnouncements = counter("lvsd_vrrp_gratuitous_announcements_total", "Gratuitous ARP frames sent.", "vrrp")
 	vrrpTimerLag      = histogram("lvsd_vrrp_timer_lag_seconds", "How late the timers of VRRP were served.")

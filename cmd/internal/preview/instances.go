@@ -34,6 +34,9 @@ func (b *builder) instances() {
 			e.Changes = append(e.Changes, b.inFiles(c.Name)...)
 			if c.Status.HasVIPs {
 				e.Takeover = "this director is master: it gives the addresses up and takes part again"
+				if c.Old.Version != c.New.Version {
+					e.Takeover += "; a director of another version refuses its adverts: until all have reloaded, two are master or, for four adverts, none"
+				}
 			}
 		default:
 			e.Action, e.Changes = Edit, append(e.Changes, b.inFiles(c.Name)...)

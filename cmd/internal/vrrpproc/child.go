@@ -111,12 +111,14 @@ func (c *child) open(o command) {
 		return
 	}
 	e, err := vrrp.Open(*o.Config, vrrp.Options{
-		Log:              c.log,
-		Wake:             func() { c.mark(id) },
-		OnEvent:          func(e vrrp.Event) { c.event(id, e) },
-		OnMasterConflict: func(k vrrp.MasterConflict) { c.send(report{Instance: id, MasterConflict: &k}) },
-		ObserveLag:       c.late,
-		RunProgram:       runProgram,
+		Log:               c.log,
+		Wake:              func() { c.mark(id) },
+		OnEvent:           func(e vrrp.Event) { c.event(id, e) },
+		OnMasterConflict:  func(k vrrp.MasterConflict) { c.send(report{Instance: id, MasterConflict: &k}) },
+		OnAddressConflict: func(k vrrp.AddressConflict) { c.send(report{Instance: id, AddressConflict: &k}) },
+		OnRestored:        func(r vrrp.Restored) { c.send(report{Instance: id, Restored: &r}) },
+		ObserveLag:        c.late,
+		RunProgram:        runProgram,
 	})
 	if err != nil {
 		c.send(report{Reply: o.Reply, Err: err.Error()})

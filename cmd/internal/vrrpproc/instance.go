@@ -56,6 +56,7 @@ func (p *Process) Open(cfg vrrp.Config) (*Instance, error) {
 func (i *Instance) open(more ...command) (in *pipe, err error) {
 	in = i.p.to
 	cfg := i.config
+	cfg.AwaitInterface = cfg.AwaitInterface || i.opened
 	reply := i.p.request(command{Do: doOpen, Instance: i.id, Config: &cfg})
 	for _, o := range more {
 		i.send(o)

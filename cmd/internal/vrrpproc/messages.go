@@ -43,9 +43,13 @@ type report struct {
 	Status         *vrrp.Status
 	Event          *vrrp.Event
 	MasterConflict *vrrp.MasterConflict
-	Lags           []time.Duration // of timers since the last report
-	Ended          bool            // the instance's Run has returned
-	Err            string          // of a reply, or of an end
+
+	AddressConflict *vrrp.AddressConflict
+	Restored        *vrrp.Restored
+
+	Lags  []time.Duration // of timers since the last report
+	Ended bool            // the instance's Run has returned
+	Err   string          // of a reply, or of an end
 }
 
 // control reports whether the daemon waits for a report.

@@ -43,12 +43,14 @@ var errEnded = errors.New("the VRRP process has ended")
 type Options struct {
 	// Command is the program and its arguments that call [Serve] with its own
 	// standard input and output.
-	Command          []string
-	Log              *slog.Logger
-	OnEvent          func(vrrp.Event)
-	OnMasterConflict func(vrrp.MasterConflict)
-	Wake             func() // a status changed
-	ObserveLag       func(time.Duration)
+	Command           []string
+	Log               *slog.Logger
+	OnEvent           func(vrrp.Event)
+	OnMasterConflict  func(vrrp.MasterConflict)
+	OnAddressConflict func(vrrp.AddressConflict)
+	OnRestored        func(vrrp.Restored)
+	Wake              func() // a status changed
+	ObserveLag        func(time.Duration)
 }
 
 // Process is the child process and its instances. It starts with the first instance that
@@ -254,6 +256,12 @@ func (p *Process) handle(r report) {
 	}
 	if r.MasterConflict != nil && p.o.OnMasterConflict != nil {
 		p.o.OnMasterConflict(*r.MasterConflict)
+	}
+	if r.Restored != nil && p.o.OnRestored != nil {
+		p.o.OnRestored(*r.Restored)
+	}
+	if r.AddressConflict != nil && p.o.OnAddressConflict != nil {
+		p.o.OnAddressConflict(*r.AddressConflict)
 	}
 	if p.o.ObserveLag != nil {
 		for _, lag := range r.Lags {

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,10 +150,14 @@ func (s *builder) addElection(e vrrp.Status, v director.View) {
 		Priority: e.Priority, MasterPriority: e.MasterPriority,
 		Contested: e.Contested, Alarm: e.Alarm, HasVIPs: e.HasVIPs, Addresses: e.Addresses,
 	}
-	if e.State == vrrp.Backup {
+	preempts := slices.ContainsFunc(v.Config.Instances, func(c config.Instance) bool { return c.Name == e.Name && c.Preempt })
+	if e.State == vrrp.Backup && preempts {
 		if out.WaitReason = v.WaitReason; v.InstanceWaitReasons != nil {
 			out.WaitReason = v.InstanceWaitReasons[e.Name]
 		}
+	}
+	for _, h := range e.Conflicts {
+		out.Conflicts = append(out.Conflicts, api.AddressConflict(h))
 	}
 	for _, t := range e.Tracked {
 		out.Tracked = append(out.Tracked, api.TrackedStatus{What: t.Name, Delta: t.Delta, Fault: t.Fault})
