@@ -31,7 +31,7 @@ SOURCES := go.mod go.sum $(wildcard docs/*.go docs/lvsd.*) $(shell find checker 
 LAB_SOURCES := go.mod go.sum $(shell find integration -mindepth 1 ! -name '*.md' -print)
 GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -o $@
 
-.PHONY: demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean
+.PHONY: demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean bench-flood
 
 build: bin/lvsd
 
@@ -176,6 +176,12 @@ bench-checker: deps build bin/uml
 bench-failover: deps build bin/uml
 	CGO_ENABLED=0 $(GO) build -o bin/bench-failover ./integration/bench/failover
 	bin/uml --timeout 1h -- bin/bench-failover $(FLAGS)
+
+# What a flood of VRRP packets costs a master and its clients, beside keepalived in one
+# boot. Eight rounds of a quarter of a minute.
+bench-flood: deps build bin/uml
+	CGO_ENABLED=0 $(GO) build -o bin/bench-flood ./integration/bench/flood
+	bin/uml --timeout 1h -- bin/bench-flood $(FLAGS)
 
 # What delays an advert on this machine's own kernel, while all is busy: with the
 # elections in a process of their own, as lvsd has them, and together with the rest.

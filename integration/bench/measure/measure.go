@@ -59,6 +59,20 @@ func CPUTime(pid int) time.Duration {
 	return time.Duration(stat(pid, 11)+stat(pid, 12)) * 10 * time.Millisecond
 }
 
+// Processes returns a process and its descendants.
+func Processes(pid int) []int {
+	all := []int{pid}
+	entries, _ := os.ReadDir("/proc")
+	for i := 0; i < len(all); i++ {
+		for _, e := range entries {
+			if child, err := strconv.Atoi(e.Name()); err == nil && stat(child, 1) == all[i] {
+				all = append(all, child)
+			}
+		}
+	}
+	return all
+}
+
 // PageFaults returns the number of minor page faults of a process. In User-Mode Linux
 // each costs some tenths of a millisecond.
 func PageFaults(pid int) int { return stat(pid, 7) }
