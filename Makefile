@@ -31,7 +31,7 @@ SOURCES := go.mod go.sum $(wildcard docs/*.go docs/lvsd.*) $(shell find checker 
 LAB_SOURCES := go.mod go.sum $(shell find integration -mindepth 1 ! -name '*.md' -print)
 GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -o $@
 
-.PHONY: demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean bench-flood
+.PHONY: demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean bench-flood release-check repo
 
 build: bin/lvsd
 
@@ -62,12 +62,28 @@ sbom:
 NFPM = github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 # dpkg and rpm sort ~ before the end: 0.9.0~dev.… is older than 0.9.0.
 PKG_VERSION ?= $(subst -,~,$(VERSION))
+# For other processors: make package ARCH=arm64, or both: ARCH="amd64 arm64".
+ARCH ?= $(shell $(GO) env GOARCH)
+MAINTAINER = $(shell sed -n 's/^maintainer: //p' cmd/lvsd/package/nfpm.yaml)
 package: docs sbom
-	rm -rf bin/packages && mkdir -p bin/packages bin/examples
+	rm -rf bin/packages bin/package && mkdir -p bin/packages bin/package/man bin/examples
+	for p in bin/man/*; do gzip -9n <$$p >bin/package/man/$$(basename $$p).gz || exit 1; done
+	printf 'lvsd (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- %s  %s\n' '$(PKG_VERSION)' '$(MAINTAINER)' \
+		"$$(date -R -d "@$$(git log -1 --format=%ct 2>/dev/null || date +%s)")" | gzip -9n >bin/package/changelog.gz
 	sed -n '/^```toml$$/,/^```$$/p' README.md | sed '/^```/d' >bin/examples/pair.toml
 	bin/lvsd check -c bin/examples/pair.toml
-	for f in deb rpm; do PKG_VERSION='$(PKG_VERSION)' PKG_ARCH=$$($(GO) env GOARCH) \
-		$(GO) run $(NFPM) package -f cmd/lvsd/package/nfpm.yaml -p $$f -t bin/packages || exit 1; done
+	for a in $(ARCH); do \
+		CGO_ENABLED=0 GOARCH=$$a $(GO) build -trimpath -o bin/package/lvsd -ldflags '$(LDFLAGS)' ./cmd/lvsd || exit 1; \
+		for f in deb rpm; do PKG_VERSION='$(PKG_VERSION)' PKG_ARCH=$$a \
+			$(GO) run $(NFPM) package -f cmd/lvsd/package/nfpm.yaml -p $$f -t bin/packages || exit 1; done; done
+
+# What can be checked of a release without a network.
+release-check: build package
+	@VERSION='$(VERSION)' PKG_VERSION='$(PKG_VERSION)' sh cmd/lvsd/package/check.sh
+
+# Repositories of the packages for apt and yum, in bin/repo, signed: make repo KEY=ID.
+repo:
+	@KEY='$(KEY)' sh cmd/lvsd/package/repo.sh
 
 # KEEP=1 leaves the demo's hosts running with a shell in them.
 demo: deps build bin/uml bin/demo
