@@ -23,10 +23,12 @@ func buildPair(root *reader.Table, director string, directors []Director, instan
 			t.Errorf("listen", `is off for %s and on for others: give every director a place to listen at, or none`, director)
 		case t.IsSet("key_file") && t.Str("key_file") != "":
 			t.Warnf("key_file", "does nothing without listen")
+		case t.Bool("edits"):
+			t.Warnf("edits", "does nothing without listen")
 		}
 		return nil
 	}
-	p := &Pair{KeyFile: pathValue(t, "key_file")}
+	p := &Pair{KeyFile: pathValue(t, "key_file"), Edits: t.Bool("edits")}
 	defaultPairKey(t, p, instances)
 	if len(directors) < 2 {
 		t.Errorf("listen", "needs two [[director]] at least, each with its address")

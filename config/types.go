@@ -154,6 +154,7 @@ type Guard struct {
 type Pair struct {
 	Listen  string     // IP:PORT or :PORT of this director
 	KeyFile string     // absolute path
+	Edits   bool       // the others may edit this director's file
 	Address netip.Addr // this director's own, by which the others reach it
 	Peers   []Peer     // in the file's order, without this director; at least one
 }

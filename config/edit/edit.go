@@ -17,6 +17,26 @@ import (
 // service has no port.
 type Server struct{ Service, Address string }
 
+// Change is an edit of a server.
+type Change struct {
+	Do     string    `json:"do"`               // "drain" "undrain" "weight"
+	Until  time.Time `json:"until,omitzero"`   // of a drain; zero: until Undrain
+	Weight int       `json:"weight,omitempty"` // 0 to 65535
+}
+
+// Apply returns the text with the change.
+func (c Change) Apply(name, text string, s Server) (string, error) {
+	switch c.Do {
+	case "drain":
+		return Drain(name, text, s, c.Until)
+	case "undrain":
+		return Undrain(name, text, s)
+	case "weight":
+		return Weight(name, text, s, c.Weight)
+	}
+	return "", fmt.Errorf("%q is not an edit", c.Do)
+}
+
 // Weight returns the text with another weight, 0 to 65535.
 func Weight(name, text string, s Server, weight int) (string, error) {
 	if weight < 0 || weight > math.MaxUint16 {

@@ -435,6 +435,7 @@ var GuardTable = newTable("guard",
 var PairTable = newTable("pair",
 	Key{Name: "listen", Kind: String, Default: "", PerDirector: true},
 	Key{Name: "key_file", Kind: String, PerDirector: true, Computed: `that of the first [[vrrp]] with type = "hmac"`},
+	Key{Name: "edits", Kind: Bool, Default: false, PerDirector: true},
 )
 
 // SyncGroupTable has what belongs to a group of instances as a whole. The instances name

@@ -3,7 +3,9 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"time"
@@ -79,6 +81,28 @@ type PeerDrain struct {
 	Director string       `json:"director"`
 	Error    string       `json:"error,omitempty"`
 	Drain    *peers.Drain `json:"drain,omitempty"`
+}
+
+// PeerEdit is an edit of the other directors' files.
+type PeerEdit struct {
+	Service    string `json:"service"`
+	RealServer string `json:"real_server"`
+	peers.Edit
+}
+
+// PeerEdited is the outcome on another director.
+type PeerEdited struct {
+	Director string `json:"director"`
+	Error    string `json:"error,omitempty"`
+}
+
+// PeerEdits has the other directors make the same edit; none while [pair] is disabled.
+func (c *Client) PeerEdits(ctx context.Context, edit PeerEdit) ([]PeerEdited, error) {
+	body, err := json.Marshal(edit)
+	if err != nil {
+		return nil, err
+	}
+	return send[[]PeerEdited](ctx, c, http.MethodPost, "/control/v1/peers/edit", bytes.NewReader(body))
 }
 
 // PeerDrains requests the state of a real server from the other directors; none while

@@ -17,6 +17,7 @@ import (
 
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/configfile"
+	"lvsd/cmd/internal/peers"
 	"lvsd/config"
 	"lvsd/config/edit"
 )
@@ -37,7 +38,7 @@ func drainCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return e.run(cmd.Context(), args, func(name, text string, s edit.Server) (string, error) { return edit.Drain(name, text, s, end) })
+			return e.run(cmd.Context(), args, edit.Change{Do: "drain", Until: end})
 		}),
 	}
 	cmd.Flags().StringVar(&until, "until", "", "end at `TIME`: one such as 2026-12-01T06:00:00Z, or a duration from now such as 2h")
@@ -52,7 +53,9 @@ func undrainCommand(o *options) *cobra.Command {
 		Short: "End the drain of a real server: edit the file and reload",
 		Long:  "Takes drain and drain_until out of a real server's entry: its weight is back.\n\n" + editHelp,
 		Args:  cobra.ExactArgs(2),
-		RunE:  asFailure(func(cmd *cobra.Command, args []string) error { return e.run(cmd.Context(), args, edit.Undrain) }),
+		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
+			return e.run(cmd.Context(), args, edit.Change{Do: "undrain"})
+		}),
 	}
 	e.flags(cmd)
 	return cmd
@@ -70,7 +73,7 @@ func weightCommand(o *options) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("%q is not a number", args[2])
 			}
-			return e.run(cmd.Context(), args, func(name, text string, s edit.Server) (string, error) { return edit.Weight(name, text, s, n) })
+			return e.run(cmd.Context(), args, edit.Change{Do: "weight", Weight: n})
 		}),
 	}
 	e.flags(cmd)
@@ -123,17 +126,19 @@ type editor struct {
 	*options
 	socket                string
 	asJSON, dryRun, force bool
+	peers                 bool
 }
 
 func (e *editor) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&e.asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&e.dryRun, "dry-run", false, "print the change alone")
 	cmd.Flags().BoolVar(&e.force, "force", false, "also when the file differs from what runs: the reload takes over all of it")
+	cmd.Flags().BoolVar(&e.peers, "peers", false, "have the other directors make the same change, where [pair] edits lets them")
 	socketFlag(cmd, &e.socket)
 }
 
-// run edits the file by change, reloads, and prints the outcome.
-func (e *editor) run(ctx context.Context, args []string, change func(name, text string, s edit.Server) (string, error)) error {
+// run edits the file, reloads, and prints the outcome.
+func (e *editor) run(ctx context.Context, args []string, change edit.Change) error {
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
 	text, err := e.Text()
@@ -144,8 +149,7 @@ func (e *editor) run(ctx context.Context, args []string, change func(name, text 
 	if err != nil {
 		return err
 	}
-	server := edit.Server{Service: args[0], Address: args[1]}
-	after, err := change(e.Path, string(text), server)
+	after, err := change.Apply(e.Path, string(text), edit.Server{Service: args[0], Address: args[1]})
 	if err != nil {
 		return err
 	}
@@ -163,7 +167,7 @@ func (e *editor) run(ctx context.Context, args []string, change func(name, text 
 		out.Diff += unifiedDiff(c)
 	}
 	if !e.dryRun {
-		err = e.apply(ctx, &out, before, changes)
+		err = e.apply(ctx, &out, before, changes, change)
 	}
 	if err != nil {
 		return err
@@ -180,7 +184,7 @@ func (e *editor) run(ctx context.Context, args []string, change func(name, text 
 }
 
 // apply writes the files, reloads and asks the other directors.
-func (e *editor) apply(ctx context.Context, out *edited, before *config.File, changes []configfile.Change) error {
+func (e *editor) apply(ctx context.Context, out *edited, before *config.File, changes []configfile.Change, change edit.Change) error {
 	client := e.client(e.socket)
 	status, err := client.Status(ctx)
 	switch {
@@ -193,10 +197,8 @@ func (e *editor) apply(ctx context.Context, out *edited, before *config.File, ch
 	case status.Config.Hash != before.Hash && !e.force:
 		return fmt.Errorf("%s is configuration %s, and %s runs: the reload would take over more than this change; lvsd plan shows what, --force does it", e.Path, before.Hash, status.Config.Hash)
 	}
-	for i, c := range changes {
-		if err := c.Write(); err != nil {
-			return errors.Join(err, undo(changes[:i]))
-		}
+	if err := configfile.WriteAll(changes); err != nil {
+		return err
 	}
 	if len(changes) > 0 {
 		v, err := client.Reload(ctx)
@@ -205,21 +207,26 @@ func (e *editor) apply(ctx context.Context, out *edited, before *config.File, ch
 		}
 		if !v.OK {
 			out.Errors = v.Errors
-			return undo(changes)
+			return configfile.UndoAll(changes)
 		}
 	}
 	out.Reloaded = true
-	out.Peers, err = comparePeers(ctx, client, out.Service, out.RealServer)
-	return err
-}
-
-// undo puts files back as they were.
-func undo(changes []configfile.Change) error {
-	var failed error
-	for _, c := range changes {
-		failed = errors.Join(failed, c.Undo())
+	var refused []api.PeerEdited
+	if e.peers {
+		refused, err = client.PeerEdits(ctx, api.PeerEdit{Service: out.Service, RealServer: out.RealServer, Edit: peers.Edit{Change: change, Before: before.Hash}})
+		if err != nil {
+			return err
+		}
 	}
-	return failed
+	out.Peers, err = comparePeers(ctx, client, out.Service, out.RealServer)
+	for i := range out.Peers {
+		for _, r := range refused {
+			if r.Director == out.Peers[i].Director && r.Error != "" && !out.Peers[i].Matches {
+				out.Peers[i].Error = r.Error
+			}
+		}
+	}
+	return err
 }
 
 // sameFile reports whether two names are of one file. A file that is not there is none.
@@ -236,7 +243,7 @@ func comparePeers(ctx context.Context, client *api.Client, service, server strin
 	if err != nil {
 		return all, err
 	}
-	peers, err := client.PeerDrains(ctx, service, server)
+	drains, err := client.PeerDrains(ctx, service, server)
 	if err != nil {
 		return all, err
 	}
@@ -248,7 +255,7 @@ func comparePeers(ctx context.Context, client *api.Client, service, server strin
 			}
 		}
 	}
-	for _, p := range peers {
+	for _, p := range drains {
 		x := editedPeer{Director: p.Director, Error: p.Error}
 		if d := p.Drain; d != nil && d.Found {
 			x.Weight, x.Draining = d.Configured, d.Draining
@@ -280,7 +287,7 @@ func (e *editor) print(out edited, directors int) {
 	for _, p := range out.Peers {
 		switch {
 		case p.Error != "":
-			fmt.Fprintf(stdout, "%s could not be compared: %s\n", p.Director, p.Error)
+			fmt.Fprintf(stdout, "%s: %s\n", p.Director, p.Error)
 		case !p.Matches && p.Draining:
 			fmt.Fprintf(stdout, "%s still drains it (weight %d in its file): make the same change there\n", p.Director, p.Weight)
 		case !p.Matches:

@@ -42,6 +42,7 @@ type fakeDaemon struct {
 	running      *config.File
 	refuses      string
 	peers        []api.PeerDrain
+	edits        []api.PeerEdit
 	reloads      int
 }
 
@@ -82,6 +83,14 @@ func newFakeDaemon(t *testing.T) *fakeDaemon {
 		reply(w, api.Verdict{OK: true, Hash: d.running.Hash})
 	})
 	mux.HandleFunc("/control/v1/peers/drain", func(w http.ResponseWriter, _ *http.Request) { reply(w, d.peers) })
+	mux.HandleFunc("POST /control/v1/peers/edit", func(w http.ResponseWriter, r *http.Request) {
+		var e api.PeerEdit
+		if err := json.NewDecoder(r.Body).Decode(&e); err != nil {
+			t.Error(err)
+		}
+		d.edits = append(d.edits, e)
+		reply(w, []api.PeerEdited{{Director: "lb2", Error: "[pair] edits is not true there"}})
+	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(l) }()
@@ -154,6 +163,12 @@ func TestDrainAndUndrain(t *testing.T) {
 		t.Errorf("exit code %d, %v: %s", code, err, out)
 	}
 	d.is(t, editedFile)
+	before := d.running.Hash
+	code, out, _ = d.ran(t, "weight web 10.0.0.9:80 9 --peers")
+	if len(d.edits) != 1 || d.edits[0].Do != "weight" || d.edits[0].Weight != 9 || d.edits[0].Before != before || d.edits[0].RealServer != "10.0.0.9:80" ||
+		code != exitDone || !strings.HasSuffix(out, "lb2: [pair] edits is not true there\n") {
+		t.Errorf("exit code %d, asked %+v\n%s", code, d.edits, out)
+	}
 }
 
 // TestEditsAreRefused: nothing is written where the file differs from what runs, and what

@@ -60,6 +60,25 @@ func (c Change) Write() error { return replace(c.Path, c.Before, c.After) }
 // Undo writes the text before.
 func (c Change) Undo() error { return replace(c.Path, c.After, c.Before) }
 
+// WriteAll writes all changes, or none.
+func WriteAll(changes []Change) error {
+	for i, c := range changes {
+		if err := c.Write(); err != nil {
+			return errors.Join(err, UndoAll(changes[:i]))
+		}
+	}
+	return nil
+}
+
+// UndoAll writes the texts before.
+func UndoAll(changes []Change) error {
+	var failed error
+	for _, c := range changes {
+		failed = errors.Join(failed, c.Undo())
+	}
+	return failed
+}
+
 // ErrChanged: the file is not what it was when it was read.
 var ErrChanged = errors.New("the file was changed meanwhile")
 

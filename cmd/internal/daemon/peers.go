@@ -23,6 +23,7 @@ func (d *Daemon) newExchange() *peers.Exchange {
 		Log:        d.log.Logger,
 		LocalState: func() peers.State { return d.server.PeerState(d.knownConnections) },
 		Drain:      func(ctx context.Context, service, real string) peers.Drain { return d.server.Drain(ctx, service, real) },
+		Edit:       d.edit,
 		Wake:       func() { d.director.Wake() },
 		OnChange:   d.peerChanged,
 	})

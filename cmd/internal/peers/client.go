@@ -39,7 +39,7 @@ func (e *Exchange) RequestDrain(ctx context.Context, director, service, realServ
 
 // call sends one request to a peer.
 func (e *Exchange) call(ctx context.Context, s *setup, p config.Peer, q question) (reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeoutOf(q.Want))
 	defer cancel()
 	conn, err := e.o.Dial(ctx, s.Address, p.Address)
 	if err != nil {

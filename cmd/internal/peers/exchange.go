@@ -36,6 +36,8 @@ type Options struct {
 	LocalState func() State
 	// Drain returns the state of a real server on this director.
 	Drain func(ctx context.Context, service, realServer string) Drain
+	// Edit edits this director's file and reloads; nil: never.
+	Edit func(ctx context.Context, service, realServer string, change Edit) Edited
 	// Wake reports that a level of a peer changed. It does not block.
 	Wake func()
 	// OnChange receives changes for the history. It does not block.

@@ -17,6 +17,7 @@ const (
 	wantState  = "state"
 	wantHealth = "health" // State's Health with all its servers
 	wantDrain  = "drain"
+	wantEdit   = "edit"
 )
 
 // question is the body of a request.
@@ -24,9 +25,10 @@ type question struct {
 	From string `json:"from"`
 	To   string `json:"to"`
 	Want string `json:"want"`
-	// Of a drain.
+	// Of a drain and an edit.
 	Service    string `json:"service,omitempty"`
 	RealServer string `json:"real_server,omitempty"`
+	Edit       *Edit  `json:"edit,omitempty"`
 }
 
 // reply is the body of a response; its contents depend on the request.
@@ -36,6 +38,7 @@ type reply struct {
 	State  *State  `json:"state,omitempty"`
 	Health *Health `json:"health,omitempty"`
 	Drain  *Drain  `json:"drain,omitempty"`
+	Edited *Edited `json:"edited,omitempty"`
 }
 
 // parseQuestion parses the body of a request.
@@ -60,7 +63,8 @@ func parseReply(body []byte, q question) (reply, error) {
 		return r, fmt.Errorf("%q answers instead of %q", clean(r.From, 64), q.To)
 	}
 	switch {
-	case q.Want == wantState && r.State == nil, q.Want == wantHealth && r.Health == nil, q.Want == wantDrain && r.Drain == nil:
+	case q.Want == wantState && r.State == nil, q.Want == wantHealth && r.Health == nil, q.Want == wantDrain && r.Drain == nil,
+		q.Want == wantEdit && r.Edited == nil:
 		return r, fmt.Errorf("its answer lacks what was asked for")
 	}
 	if r.State != nil {
@@ -69,6 +73,9 @@ func parseReply(body []byte, q question) (reply, error) {
 	}
 	if r.Health != nil {
 		r.Health.clean()
+	}
+	if r.Edited != nil {
+		r.Edited.Hash, r.Edited.Error = clean(r.Edited.Hash, 64), clean(r.Edited.Error, maxText)
 	}
 	return r, nil
 }

@@ -88,6 +88,7 @@ func (e *Exchange) serve(ctx context.Context, conn net.Conn, from netip.Addr, wh
 	if q.From != who || q.To != s.self {
 		return RefusedName
 	}
+	_ = conn.SetDeadline(time.Now().Add(timeoutOf(q.Want)))
 	text, ok := e.reply(ctx, q)
 	if !ok {
 		return RefusedRequest
@@ -137,6 +138,9 @@ func (e *Exchange) reply(ctx context.Context, q question) ([]byte, bool) {
 	case wantDrain:
 		d := e.o.Drain(ctx, q.Service, q.RealServer)
 		out.Drain = &d
+	case wantEdit:
+		d := e.edit(ctx, q)
+		out.Edited = &d
 	default:
 		return nil, false
 	}

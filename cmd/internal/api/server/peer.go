@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -15,6 +17,7 @@ import (
 type Pair interface {
 	Peers() []peers.Peer
 	RequestDrain(ctx context.Context, director, service, realServer string) (peers.Drain, error)
+	RequestEdit(ctx context.Context, director, service, realServer string, change peers.Edit) (peers.Edited, error)
 }
 
 // addPeers adds the other directors and the problems with them. Problems of a peer
@@ -149,6 +152,28 @@ func (s *Server) peerCommands(mux *http.ServeMux) {
 					d.Drain = &drain
 				}
 				out = append(out, d)
+			}
+		}
+		answer(w, http.StatusOK, out)
+	})
+	mux.HandleFunc("POST /control/v1/peers/edit", func(w http.ResponseWriter, r *http.Request) {
+		var edit api.PeerEdit
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&edit); err != nil {
+			http.Error(w, fmt.Sprintf("the edit cannot be read: %v", err), http.StatusBadRequest)
+			return
+		}
+		out := []api.PeerEdited{}
+		if s.Pair != nil {
+			for _, p := range s.Pair.Peers() {
+				e := api.PeerEdited{Director: p.Name}
+				edited, err := s.Pair.RequestEdit(r.Context(), p.Name, edit.Service, edit.RealServer, edit.Edit)
+				switch {
+				case err != nil:
+					e.Error = err.Error()
+				case edited.Error != "":
+					e.Error = edited.Error
+				}
+				out = append(out, e)
 			}
 		}
 		answer(w, http.StatusOK, out)

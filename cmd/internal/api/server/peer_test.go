@@ -30,6 +30,10 @@ func (x exchange) RequestDrain(_ context.Context, _, service, real string) (peer
 	return x.drain, x.err
 }
 
+func (x exchange) RequestEdit(_ context.Context, director, _, _ string, change peers.Edit) (peers.Edited, error) {
+	return peers.Edited{Hash: change.Before, Error: director + " " + change.Do}, x.err
+}
+
 // goodPeer is a peer that is as it should be.
 func goodPeer() peers.Peer {
 	return peers.Peer{Name: "lb2", Address: netip.MustParseAddrPort("10.0.0.13:8113"), Up: true, Since: time.Unix(900, 0), At: time.Unix(999, 0),

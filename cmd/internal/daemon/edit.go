@@ -1,0 +1,65 @@
+// This file edits the configuration file for another director, as lvsd drain, undrain and
+// weight do for an operator.
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"lvsd/cmd/internal/configfile"
+	"lvsd/cmd/internal/peers"
+	"lvsd/config"
+	"lvsd/config/edit"
+)
+
+// edit edits the file and reloads. Where that is refused the file is as it was.
+func (d *Daemon) edit(ctx context.Context, service, realServer string, change peers.Edit) peers.Edited {
+	err := d.tryEdit(ctx, edit.Server{Service: service, Address: realServer}, change)
+	out := peers.Edited{Hash: d.runningHash()}
+	if err != nil {
+		out.Error = err.Error()
+	}
+	return out
+}
+
+func (d *Daemon) tryEdit(ctx context.Context, server edit.Server, change peers.Edit) error {
+	source := configfile.Source{Path: d.options.Source.Path}
+	text, err := source.Text()
+	if err != nil {
+		return err
+	}
+	before, err := config.Parse(source.Path, text)
+	switch running := d.runningHash(); {
+	case err != nil:
+		return err
+	case before.Hash != change.Before:
+		return fmt.Errorf("its file is configuration %s, and not the same", before.Hash)
+	case running != before.Hash:
+		return fmt.Errorf("its file is configuration %s, and %s runs", before.Hash, running)
+	}
+	after, err := change.Apply(source.Path, string(text), server)
+	if err != nil {
+		return err
+	}
+	changes, err := source.Changes(string(text), after)
+	if err != nil || len(changes) == 0 {
+		return err
+	}
+	if err := configfile.WriteAll(changes); err != nil {
+		return err
+	}
+	if o := (notifiedDirector{d.director, d.systemd}).Reload(ctx); o.Refused != nil {
+		return errors.Join(fmt.Errorf("the reload was refused: %w", o.Refused), configfile.UndoAll(changes))
+	}
+	return nil
+}
+
+// runningHash is the hash of the running configuration, "" before there is one.
+func (d *Daemon) runningHash() string {
+	if c := d.director.Snapshot().Config; c != nil {
+		return c.Hash
+	}
+	return ""
+}
