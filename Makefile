@@ -31,7 +31,7 @@ SOURCES := go.mod go.sum $(wildcard docs/*.go docs/lvsd.*) $(shell find checker 
 LAB_SOURCES := go.mod go.sum $(shell find integration -mindepth 1 ! -name '*.md' -print)
 GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -o $@
 
-.PHONY: demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean bench-flood release-check repo
+.PHONY: demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean bench-flood release-check repo chaos
 
 build: bin/lvsd
 
@@ -122,6 +122,10 @@ bin/integration/built: $(SOURCES) $(LAB_SOURCES)
 	rm -rf bin/integration && mkdir -p bin/integration
 	CGO_ENABLED=0 $(GO) test -c -o bin/integration/ $(addprefix ./,$(THEMES))
 	@touch $@
+
+# A pair under traffic with random faults. FOR=1h for how long, SEED=N replays a run.
+chaos: deps build bin/uml bin/integration/built
+	LVSD_CHAOS_SEED='$(SEED)' LVSD_CHAOS_FOR='$(FOR)' $(KERNEL_TESTS) sh integration/run.sh '^TestChaos$$'
 
 # `make integration` inside Debian's kernels, two processors each: machines that have
 # ip_vs, as those of users. Nothing is built in there.
