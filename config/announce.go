@@ -152,8 +152,8 @@ func warnAnnounces(root *reader.Table, c *Config) {
 			return
 		}
 		t, a := t.For(c.Director), c.Announces[i]
-		if len(c.Directors) > 1 && c.Pair == nil && !a.Fault {
-			t.WarnAt(t.Start, t.Path, "the directors do not exchange their status ([pair] listen): when the servers fail for all of them, all withdraw the addresses, and the panic rule cannot keep one")
+		if len(c.Directors) > 1 && c.Exchange == nil && !a.Fault {
+			t.WarnAt(t.Start, t.Path, "the directors do not exchange their status ([peers] listen): when the servers fail for all of them, all withdraw the addresses, and the panic rule cannot keep one")
 		}
 		if a.Fault && len(c.Directors) > 1 {
 			t.Warnf("fault", "when the servers fail for all directors, all withdraw the addresses and no router has a route")

@@ -66,7 +66,7 @@ func readReference(text string) map[string]map[string]documented {
 }
 
 var documentedTables = []*schema.Table{schema.DirectorTable, schema.GlobalTable, schema.IPVSTable, schema.SyncTable, schema.VRRPTable, schema.RouteTable, schema.RuleTable, schema.TrackInterfaceTable, schema.TrackServiceTable, schema.TrackFileTable, schema.TrackScriptTable, schema.AuthenticationTable,
-	schema.AnnounceTable, schema.AnnounceMetricTable, schema.ServiceTable, schema.RealServerTable, schema.TunnelTable, schema.CheckTable, schema.TLSTable, schema.StepTable, schema.CheckerTable, schema.GuardTable, schema.PairTable, schema.SyncGroupTable, schema.EmailTable, schema.RootTable}
+	schema.AnnounceTable, schema.AnnounceMetricTable, schema.ServiceTable, schema.RealServerTable, schema.TunnelTable, schema.CheckTable, schema.TLSTable, schema.StepTable, schema.CheckerTable, schema.GuardTable, schema.PeersTable, schema.SyncGroupTable, schema.EmailTable, schema.RootTable}
 
 // TestReferenceNamesEveryKey: the reference has every key of the schema and no
 // other, and what it says of each is what the schema says.
@@ -244,7 +244,7 @@ func frame(tab *schema.Table, k *schema.Key) (head, tail string) {
 	whole := []string{"", election, service, server, check}
 	at := map[*schema.Table]int{schema.VRRPTable: 1, schema.ServiceTable: 2, schema.RealServerTable: 3, schema.CheckTable: 4}[tab]
 	switch tab {
-	case schema.GlobalTable, schema.IPVSTable, schema.CheckerTable, schema.GuardTable, schema.PairTable, schema.EmailTable:
+	case schema.GlobalTable, schema.IPVSTable, schema.CheckerTable, schema.GuardTable, schema.PeersTable, schema.EmailTable:
 		whole[0] = "[" + tab.Name + "]\n"
 	case schema.SyncTable:
 		whole[0] = "[ipvs.sync]\ninterface = \"eth0\"\nid = 51\n"

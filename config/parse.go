@@ -141,7 +141,7 @@ func build(root *reader.Table) *File {
 		c.Instances, taken = buildInstances(root, name, f.Directors, services)
 		c.Announces = buildAnnounces(root, name, services, &taken)
 		c.Guard = buildGuard(root.Table("guard"), taken)
-		c.Pair = buildPair(root, name, f.Directors, c.Instances)
+		c.Exchange = buildExchange(root, name, f.Directors, c.Instances)
 		if i == 0 {
 			warnPrograms(root, services, c.Checker.ExecParallel)
 			warnWithoutInstance(root, services, taken, len(f.Directors))

@@ -62,7 +62,7 @@ type Config struct {
 	IPVS      IPVS
 	Checker   Checker
 	Guard     *Guard     // nil = off, as it is without witnesses
-	Pair      *Pair      // nil = the directors exchange nothing
+	Exchange  *Exchange  // nil = the directors exchange nothing
 	Email     *Email     // nil = no mail
 	Instances []Instance // in the file's order
 	// SyncGroups are those that have settings of their own.
@@ -150,8 +150,8 @@ type Guard struct {
 	Share     int          // percent of all servers, 1 to 100
 }
 
-// Pair is [pair]: the exchange of status between the directors.
-type Pair struct {
+// Exchange is [peers]: the exchange of status between the directors.
+type Exchange struct {
 	Listen  string     // IP:PORT or :PORT of this director
 	KeyFile string     // absolute path
 	Edits   bool       // the others may edit this director's file

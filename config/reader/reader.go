@@ -179,6 +179,10 @@ func (r *Reader) ReadTable(values map[string]any, n *tomlpos.Node, t *schema.Tab
 // readKey reads one key of the table.
 func (t *Table) readKey(name string, v any, n *tomlpos.Node) {
 	i, known := t.Schema.Index[name]
+	if to := t.Schema.Renamed[name]; to != "" {
+		t.ErrorAt(n.Key, t.Path.Key(name), "is called %s now, with the same keys: rename it", to)
+		return
+	}
 	if !known {
 		if len(t.errors) < t.limit {
 			t.ErrorAt(n.Key, t.Path.Key(name), "unknown key%s", t.Schema.Suggest(name))

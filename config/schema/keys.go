@@ -134,9 +134,9 @@ var RootTable = newTable("",
 	Key{Name: "virtual_service", Kind: Tables, Table: ServiceTable},
 	Key{Name: "checker", Kind: SubTable, Table: CheckerTable},
 	Key{Name: "guard", Kind: SubTable, Table: GuardTable},
-	Key{Name: "pair", Kind: SubTable, Table: PairTable},
+	Key{Name: "peers", Kind: SubTable, Table: PeersTable},
 	Key{Name: "email", Kind: SubTable, Table: EmailTable},
-)
+).renamed("pair", "peers")
 
 var DirectorTable = newTable("director",
 	Key{Name: "name", Kind: String, Required: true},
@@ -432,7 +432,7 @@ var GuardTable = newTable("guard",
 	Key{Name: "share", Kind: Int, Default: int64(DefaultShare), Min: 1, Max: 100},
 )
 
-var PairTable = newTable("pair",
+var PeersTable = newTable("peers",
 	Key{Name: "listen", Kind: String, Default: "", PerDirector: true},
 	Key{Name: "key_file", Kind: String, PerDirector: true, Computed: `that of the first [[vrrp]] with type = "hmac"`},
 	Key{Name: "edits", Kind: Bool, Default: false, PerDirector: true},

@@ -97,6 +97,17 @@ type Table struct {
 	Name  string // for docs/lvsd.toml
 	Keys  []Key
 	Index map[string]int
+	// Renamed are the names of keys of earlier versions, with what they are called now.
+	Renamed map[string]string
+}
+
+// renamed returns the table with a key that has another name in earlier versions.
+func (t *Table) renamed(was, is string) *Table {
+	if t.Renamed == nil {
+		t.Renamed = map[string]string{}
+	}
+	t.Renamed[was] = is
+	return t
 }
 
 // newTable builds a table. It panics on a duplicate key and on a default of the wrong

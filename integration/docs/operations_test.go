@@ -96,7 +96,7 @@ func TestOperationsAsWritten(t *testing.T) {
 	g := lvsdtest.ReadGuide(t, "README.md")
 	p := lvsdtest.NewGuidePair(t, g, "toml")
 	key := p.WritePrivate("vrrp.key", "7 0123456789abcdef0123456789abcdef\n")
-	p.WriteConfigText(p.ConfigText() + fmt.Sprintf("\n[pair]\nlisten = \":8113\"\nkey_file = %q\n", key))
+	p.WriteConfigText(p.ConfigText() + fmt.Sprintf("\n[peers]\nlisten = \":8113\"\nkey_file = %q\n", key))
 	o := &operations{Pair: p, text: text, lines: commandLines(text), tools: map[string]string{}}
 	if err := os.Mkdir(p.Path("work"), 0o755); err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ const (
 // long, so that a busy machine that stalls for a moment fails no check.
 const QuickCheck = `{ type = "connect", interval = "100ms", timeout = "2s", rise = 1, fall = 3 }`
 
-// AuthKey is the content of a key file: of VRRP authentication, of [pair].
+// AuthKey is the content of a key file: of VRRP authentication, of [peers].
 const AuthKey = "1 0123456789abcdef0123456789abcdef\n"
 
 // Pair is two directors, a client and real servers on one LAN. A test changes
@@ -168,10 +168,10 @@ func (p *Pair) ServiceConfig(name, address, settings string, port int) string {
 	return b.String()
 }
 
-// PeerConfig writes a key file for each director and returns a [pair] table with them.
+// PeerConfig writes a key file for each director and returns a [peers] table with them.
 func (p *Pair) PeerConfig() string {
 	p.T.Helper()
-	return fmt.Sprintf("[pair]\nlisten = \":8113\"\nkey_file = { lb1 = %q, lb2 = %q }\n",
+	return fmt.Sprintf("[peers]\nlisten = \":8113\"\nkey_file = { lb1 = %q, lb2 = %q }\n",
 		p.WritePrivate("lb1.key", AuthKey), p.WritePrivate("lb2.key", AuthKey))
 }
 

@@ -260,7 +260,7 @@ func (w *monitoredPair) directorFaults(lb1, lb2 *lvsdtest.Director) []fault {
 	var undo undos
 	repair := undo.all
 	return []fault{{
-		name: "the exchange of [pair] is filtered",
+		name: "the exchange of [peers] is filtered",
 		cause: func() {
 			for _, d := range w.LB {
 				undo = append(undo, packetFilter(d.Host, "-p tcp --dport 8113 -j DROP"))

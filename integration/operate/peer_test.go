@@ -14,7 +14,7 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// exchangePair returns a running pair with [pair].
+// exchangePair returns a running pair with [peers].
 func exchangePair(t *testing.T, servers int) *lvsdtest.Pair {
 	t.Helper()
 	p, _ := lvsdtest.NewWebPair(t, servers, func(p *lvsdtest.Pair) {

@@ -47,7 +47,7 @@ func secretPair(t *testing.T) *lvsdtest.Pair {
   { type = "http", interval = "200ms", timeout = "2s", rise = 1, fall = 2, method = "POST", path = "/?key=%s", body = "%s", headers = { Authorization = "Bearer %s" } },
   { type = "tcp", interval = "200ms", timeout = "2s", rise = 1, fall = 2, steps = [{ send = "AUTH %s\r\n", expect_text = "%s" }] },
 ]`, secrets["query of a check's path"], secrets["body of a check"], secrets["header of a check"], secrets["what a check of tcp sends"], secrets["what is expected"]), 1, 1) +
-		fmt.Sprintf("[pair]\nlisten = \":8113\"\nkey_file = %q\n", p.Path("pair.key"))
+		fmt.Sprintf("[peers]\nlisten = \":8113\"\nkey_file = %q\n", p.Path("pair.key"))
 	p.ConfigFile = p.WritePrivate("lvsd.toml", strings.Replace(p.Config(), "[global]\n", fmt.Sprintf("[global]\nlog_level = \"debug\"\nweb_config_file = %q\nwebhook = \"http://hook:%s@127.0.0.1:9/%s?token=%s\"\n",
 		p.Path("web.yml"), secrets["password of the webhook"], secrets["path of the webhook"], secrets["query of the webhook"]), 1))
 	for _, d := range p.LB {

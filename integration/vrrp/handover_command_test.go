@@ -30,7 +30,7 @@ func TestHandoverOnCommand(t *testing.T) {
 	outage := lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{Timeout: 900 * time.Millisecond})
 	outage.WaitSuccesses(20, 30*time.Second)
 
-	if out, err := handover(lb1); err == nil || !lvsdtest.ContainsAll(out, "[pair] is not configured", "--force") {
+	if out, err := handover(lb1); err == nil || !lvsdtest.ContainsAll(out, "[peers] is not configured", "--force") {
 		t.Errorf("with a peer that may not be ready: %v\n%s", err, out)
 	}
 	if lb1.VRRPState() != "master" || standby(lb1) {
@@ -97,7 +97,7 @@ func TestHandoverOnCommand(t *testing.T) {
 	}
 }
 
-// TestHandoverToAReadyPeer: with [pair] a handover needs no --force, and is refused while
+// TestHandoverToAReadyPeer: with [peers] a handover needs no --force, and is refused while
 // the peer could not serve. A returning director waits no longer than until it has
 // received the connections, and shows what it waits for.
 func TestHandoverToAReadyPeer(t *testing.T) {
@@ -148,7 +148,7 @@ func TestHandoverToAReadyPeer(t *testing.T) {
 	lb1.StartDaemon()
 	lb1.WaitState("master", 20*time.Second)
 
-	// Without [pair] it waits for sync_hold.
+	// Without [peers] it waits for sync_hold.
 	lb1.StopDaemon()
 	lb2.StopDaemon()
 	with(`sync_hold = "6s"`, "")

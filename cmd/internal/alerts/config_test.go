@@ -88,7 +88,7 @@ var conditional = []string{"LvsdPeerGone", "LvsdClocksDiffer", "LvsdCertificateE
 func TestWhatIsNotUsedHasNoRule(t *testing.T) {
 	few := made(t, small, nil)
 	many := made(t, strings.Replace(small, "10.0.0.9:80\"", "10.0.0.9:80\", check = { type = \"https\", interval = \"400ms\" }", 1)+
-		"panic_threshold = 20\n[ipvs.sync]\ninterface = \"eth0\"\nid = 1\n[guard]\nwitnesses = [\"10.0.0.1\"]\n[pair]\nlisten = \":8113\"\nkey_file = \"/etc/lvsd/key\"\n[[announce]]\nname = \"any\"\naddresses = [\"192.0.2.80\"]\nservices = [\"web\"]\n", nil)
+		"panic_threshold = 20\n[ipvs.sync]\ninterface = \"eth0\"\nid = 1\n[guard]\nwitnesses = [\"10.0.0.1\"]\n[peers]\nlisten = \":8113\"\nkey_file = \"/etc/lvsd/key\"\n[[announce]]\nname = \"any\"\naddresses = [\"192.0.2.80\"]\nservices = [\"web\"]\n", nil)
 	for _, name := range conditional {
 		if few[name] != nil || len(many[name]) != 1 {
 			t.Errorf("%s: %d rules where nothing needs it, %d where something does", name, len(few[name]), len(many[name]))

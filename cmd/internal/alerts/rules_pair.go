@@ -137,7 +137,7 @@ func (b *ruleBuilder) director() {
 		"changes("+b.of("process_start_time_seconds")+"["+b.window(30*time.Minute)+"]) > 2\nand on (job, instance)\n  "+b.of("lvsd_build_info"),
 		`lvsd on {{ $labels.instance }} starts again and again`,
 		`It was started {{ $value }} times within `+b.window(30*time.Minute)+`. The kernel's table and the addresses stay meanwhile; checks and the election do not work.`)
-	if b.has(func(c *config.Config) bool { return c.Pair != nil }) {
+	if b.has(func(c *config.Config) bool { return c.Exchange != nil }) {
 		b.peers()
 	}
 	b.add("LvsdReloadFailed", Ticket, b.waiting(5*time.Minute), b.of("lvsd_config_last_reload_successful")+" == 0",
@@ -160,7 +160,7 @@ func (b *ruleBuilder) peers() {
 	b.add("LvsdPeerGone", Ticket, b.waiting(time.Minute),
 		b.of("lvsd_peer_up")+" == 0\nunless on (job, director) (\n  last_over_time("+b.of("lvsd_director_info")+"[7d]) and on (job, instance) "+b.of("up")+" == 0\n)\nunless on (job)\n  "+b.faulty(),
 		`{{ $labels.instance }} does not hear the director {{ $labels.director }}`,
-		`The exchange of [pair] with {{ $labels.director }} has no answer, and Prometheus does not see it down: the way between the two, the port or the key.`)
+		`The exchange of [peers] with {{ $labels.director }} has no answer, and Prometheus does not see it down: the way between the two, the port or the key.`)
 	b.add("LvsdClocksDiffer", Ticket, b.waiting(5*time.Minute),
 		"max by (job) (abs("+b.of("lvsd_peer_clock_ahead_seconds")+")) > 10",
 		`The clocks of the directors of {{ $labels.job }} differ by {{ printf "%.0f" $value }} s`,

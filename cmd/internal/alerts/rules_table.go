@@ -79,7 +79,7 @@ func (b *ruleBuilder) servers() {
 			"max by (job, service) ("+b.of("lvsd_virtual_service_real_servers", `state="down"`)+") > 0",
 			`{{ $value }} real servers of {{ $labels.service }} are down ({{ $labels.job }})`,
 			`They have been down for longer than `+duration(b.waiting(15*time.Minute))+`, and the file gives them a weight.`)
-		if b.has(func(c *config.Config) bool { return c.Pair != nil }) {
+		if b.has(func(c *config.Config) bool { return c.Exchange != nil }) {
 			b.add("LvsdHealthDiffers", Ticket, b.waiting(10*time.Minute),
 				"max by (job) ("+b.of("lvsd_peer_health_differences")+") > 0",
 				`The directors of {{ $labels.job }} see {{ $value }} servers otherwise`,

@@ -13,7 +13,7 @@ import (
 	"lvsd/cmd/internal/peers"
 )
 
-// PeerStatus is another director as the exchange of [pair] knows it.
+// PeerStatus is another director as the exchange of [peers] knows it.
 type PeerStatus struct {
 	Director string    `json:"director"`
 	Address  string    `json:"address"`
@@ -96,7 +96,7 @@ type PeerEdited struct {
 	Error    string `json:"error,omitempty"`
 }
 
-// PeerEdits has the other directors make the same edit; none while [pair] is disabled.
+// PeerEdits has the other directors make the same edit; none while [peers] is disabled.
 func (c *Client) PeerEdits(ctx context.Context, edit PeerEdit) ([]PeerEdited, error) {
 	body, err := json.Marshal(edit)
 	if err != nil {
@@ -106,7 +106,7 @@ func (c *Client) PeerEdits(ctx context.Context, edit PeerEdit) ([]PeerEdited, er
 }
 
 // PeerDrains requests the state of a real server from the other directors; none while
-// [pair] is disabled.
+// [peers] is disabled.
 func (c *Client) PeerDrains(ctx context.Context, service, realServer string) ([]PeerDrain, error) {
 	query := url.Values{"service": {service}, "real_server": {realServer}}
 	return call[[]PeerDrain](ctx, c, http.MethodGet, "/control/v1/peers/drain?"+query.Encode())

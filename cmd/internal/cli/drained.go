@@ -24,7 +24,7 @@ func drainedCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drained SERVICE REAL",
 		Short: "Wait until a real server that drains is used no more",
-		Long: "Waits until a real server of weight 0 has no active connection left and, for udp\nand persistence, no flow and no template; connections that are closed already are\nwaited for with --all only. The other director is asked, too ([pair]): one that\nwould still use the server is named.\n\n" +
+		Long: "Waits until a real server of weight 0 has no active connection left and, for udp\nand persistence, no flow and no template; connections that are closed already are\nwaited for with --all only. The other director is asked, too ([peers]): one that\nwould still use the server is named.\n\n" +
 			"Exits 0 when the server is drained, 1 when it is not after --timeout, or does not\ndrain at all.",
 		Args: cobra.ExactArgs(2),
 		RunE: asFailure(func(cmd *cobra.Command, args []string) error {

@@ -23,7 +23,7 @@ import (
 )
 
 // editHelp is the part of the help that the three commands share.
-const editHelp = "The configuration file itself is edited; comments and layout stay. The change is\nprinted as a diff, then the daemon reloads; a refused reload puts the file back.\nRefused where the file differs from what runs, as the reload would take over more\nthan this change. The other directors are asked, and those that have another value\nare named ([pair])."
+const editHelp = "The configuration file itself is edited; comments and layout stay. The change is\nprinted as a diff, then the daemon reloads; a refused reload puts the file back.\nRefused where the file differs from what runs, as the reload would take over more\nthan this change. The other directors are asked, and those that have another value\nare named ([peers])."
 
 func drainCommand(o *options) *cobra.Command {
 	var until string
@@ -133,7 +133,7 @@ func (e *editor) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&e.asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&e.dryRun, "dry-run", false, "print the change alone")
 	cmd.Flags().BoolVar(&e.force, "force", false, "also when the file differs from what runs: the reload takes over all of it")
-	cmd.Flags().BoolVar(&e.peers, "peers", false, "have the other directors make the same change, where [pair] edits lets them")
+	cmd.Flags().BoolVar(&e.peers, "peers", false, "have the other directors make the same change, where [peers] edits lets them")
 	socketFlag(cmd, &e.socket)
 }
 
@@ -295,7 +295,7 @@ func (e *editor) print(out edited, directors int) {
 		}
 	}
 	if len(out.Peers) == 0 && directors > 1 {
-		fmt.Fprintln(stdout, "the other directors were not asked, as [pair] is off: make the same change there")
+		fmt.Fprintln(stdout, "the other directors were not asked, as [peers] is off: make the same change there")
 	}
 }
 

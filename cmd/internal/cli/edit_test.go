@@ -89,7 +89,7 @@ func newFakeDaemon(t *testing.T) *fakeDaemon {
 			t.Error(err)
 		}
 		d.edits = append(d.edits, e)
-		reply(w, []api.PeerEdited{{Director: "lb2", Error: "[pair] edits is not true there"}})
+		reply(w, []api.PeerEdited{{Director: "lb2", Error: "[peers] edits is not true there"}})
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	done := make(chan struct{})
@@ -166,7 +166,7 @@ func TestDrainAndUndrain(t *testing.T) {
 	before := d.running.Hash
 	code, out, _ = d.ran(t, "weight web 10.0.0.9:80 9 --peers")
 	if len(d.edits) != 1 || d.edits[0].Do != "weight" || d.edits[0].Weight != 9 || d.edits[0].Before != before || d.edits[0].RealServer != "10.0.0.9:80" ||
-		code != exitDone || !strings.HasSuffix(out, "lb2: [pair] edits is not true there\n") {
+		code != exitDone || !strings.HasSuffix(out, "lb2: [peers] edits is not true there\n") {
 		t.Errorf("exit code %d, asked %+v\n%s", code, d.edits, out)
 	}
 }

@@ -87,7 +87,7 @@ func exchangeReader(x *peers.Exchange) reload.Reader {
 	}
 }
 
-// tryExchange returns what would be rejected of [pair].
+// tryExchange returns what would be rejected of [peers].
 func tryExchange(log *slog.Logger) reload.Reader {
 	return exchangeReader(peers.New(peers.Options{Log: log, Listen: func(address string) (net.Listener, error) { return unopened{}, trybind.TCP(address) }}))
 }

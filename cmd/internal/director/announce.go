@@ -311,8 +311,8 @@ func (d *Director) readyAnnouncers(names []string) error {
 		if !slices.Contains(names, n.Name) || !n.Announced {
 			continue
 		}
-		if d.config.Load().Pair == nil {
-			reasons = append(reasons, fmt.Errorf("%s: cannot verify that another director announces it: [pair] is not configured", n.Name))
+		if d.config.Load().Exchange == nil {
+			reasons = append(reasons, fmt.Errorf("%s: cannot verify that another director announces it: [peers] is not configured", n.Name))
 			continue
 		}
 		serves := func(p decision.Peer) bool { return p.Up && p.Announces[n.Name].Serving }

@@ -243,8 +243,8 @@ func (d *Director) readyPeer(chosen []*instances.Instance) error {
 }
 
 func (d *Director) noReadyPeer(instance string) string {
-	if d.deps.Peers == nil || d.config.Load().Pair == nil {
-		return "cannot verify that a peer is ready, as a backup of VRRP sends nothing: [pair] is not configured"
+	if d.deps.Peers == nil || d.config.Load().Exchange == nil {
+		return "cannot verify that a peer is ready, as a backup of VRRP sends nothing: [peers] is not configured"
 	}
 	var reasons []string
 	for _, p := range d.peers() {

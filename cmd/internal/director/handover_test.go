@@ -92,7 +92,7 @@ func ready(elections ...string) decision.Peer {
 func threeElections() *config.Config {
 	c := withElection(5, "eth0")
 	for i, name := range []string{"in", "out"} {
-		c.Pair = &config.Pair{}
+		c.Exchange = &config.Exchange{}
 		c.Instances = append(c.Instances, config.Instance{Name: name, Interface: "eth1", VRID: uint8(60 + i), SyncGroup: "both", AdvertInterval: time.Second})
 	}
 	return c
@@ -159,7 +159,7 @@ func TestHandOverWithoutSuccessor(t *testing.T) {
 		defer r.stop()
 		r.engine(0).hand(2*time.Second, netip.Addr{})
 		_, err := r.HandOver(t.Context(), Handover{})
-		if err == nil || !strings.Contains(err.Error(), "[pair] is not configured") || !strings.Contains(err.Error(), "--force") || len(k.now()) != 0 {
+		if err == nil || !strings.Contains(err.Error(), "[peers] is not configured") || !strings.Contains(err.Error(), "--force") || len(k.now()) != 0 {
 			t.Errorf("without a peer: %v, held %v", err, k.now())
 		}
 		out, err := r.HandOver(t.Context(), Handover{Force: true})
@@ -222,18 +222,18 @@ func TestHoldOutlivesARestart(t *testing.T) {
 func TestReadyPeer(t *testing.T) {
 	change := func(f func(*decision.Peer)) Peers { p := ready("web"); f(&p); return exchange{p} }
 	for want, peers := range map[string]Peers{
-		"":                         exchange{ready("web")},
-		"[pair] is not configured": nil,
-		"no other director":        exchange{},
-		"does not answer: hung":    change(func(p *decision.Peer) { p.Up, p.Error = false, "hung" }),
-		"no such VRRP instance":    exchange{ready("mail")},
-		"is fault itself":          change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "fault"} }),
-		"is held":                  change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "backup", Standby: true} }),
-		"waits for":                change(func(p *decision.Peer) { p.WaitReason = "waits for the checks" }),
+		"":                          exchange{ready("web")},
+		"[peers] is not configured": nil,
+		"no other director":         exchange{},
+		"does not answer: hung":     change(func(p *decision.Peer) { p.Up, p.Error = false, "hung" }),
+		"no such VRRP instance":     exchange{ready("mail")},
+		"is fault itself":           change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "fault"} }),
+		"is held":                   change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "backup", Standby: true} }),
+		"waits for":                 change(func(p *decision.Peer) { p.WaitReason = "waits for the checks" }),
 	} {
 		d := New(Deps{Peers: peers})
 		if d.config.Store(&config.Config{}); peers != nil {
-			d.config.Store(&config.Config{Pair: &config.Pair{}})
+			d.config.Store(&config.Config{Exchange: &config.Exchange{}})
 		}
 		if got := d.noReadyPeer("web"); !strings.Contains(got, want) || (want == "") != (got == "") {
 			t.Errorf("%q, want %q", got, want)
@@ -241,7 +241,7 @@ func TestReadyPeer(t *testing.T) {
 	}
 	// One of several is enough.
 	d := New(Deps{Peers: exchange{{Name: "lb3"}, ready("web")}})
-	d.config.Store(&config.Config{Pair: &config.Pair{}})
+	d.config.Store(&config.Config{Exchange: &config.Exchange{}})
 	if got := d.noReadyPeer("web"); got != "" {
 		t.Errorf("%q", got)
 	}

@@ -55,8 +55,8 @@ func filesOf(c *config.Config) (all []string) {
 	for _, i := range c.Instances {
 		add(i.Authentication.KeyFile)
 	}
-	if c.Pair != nil {
-		add(c.Pair.KeyFile)
+	if c.Exchange != nil {
+		add(c.Exchange.KeyFile)
 	}
 	for _, svc := range c.Services {
 		for _, rs := range svc.RealServers {

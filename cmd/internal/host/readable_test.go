@@ -55,7 +55,7 @@ func TestWhoReads(t *testing.T) {
 // TestFilesOf: each file that is read is looked at.
 func TestFilesOf(t *testing.T) {
 	check := config.Check{HeadersFile: "/h", TLS: config.TLS{CAFile: "/ca", CertFile: "/c", KeyFile: "/k"}}
-	c := &config.Config{File: "/f", Global: config.Global{WebConfigFile: "/w"}, Pair: &config.Pair{KeyFile: "/v"},
+	c := &config.Config{File: "/f", Global: config.Global{WebConfigFile: "/w"}, Exchange: &config.Exchange{KeyFile: "/v"},
 		Instances: []config.Instance{{Authentication: config.Authentication{KeyFile: "/v"}}},
 		Services:  []config.Service{{RealServers: []config.RealServer{{Checks: []config.Check{check, check}}}}}}
 	if got := filesOf(c); !slices.Equal(got, []string{"/f", "/w", "/v", "/ca", "/c", "/k", "/h"}) {

@@ -143,7 +143,7 @@ var (
 	syncMismatch = gauge("lvsd_ipvs_sync_mismatch",
 		"1 while the peer's connections are not taken: they have another identifier than ours, or go to another group, port or interface. Absent without [ipvs.sync].")
 
-	peerUp      = gauge("lvsd_peer_up", "1 while the other director answers in the exchange of [pair]; the series of peers are there while that is on.", "director")
+	peerUp      = gauge("lvsd_peer_up", "1 while the other director answers in the exchange of [peers]; the series of peers are there while that is on.", "director")
 	peerAt      = gauge("lvsd_peer_last_answer_timestamp_seconds", "When the other director answered last; 0 for never.", "director")
 	peerConfig  = gauge("lvsd_peer_config_matches", "1 while both run the same configuration; absent while the other does not answer.", "director")
 	peerVersion = gauge("lvsd_peer_version_matches", "1 while both run the same version; absent while the other does not answer.", "director")

@@ -42,7 +42,7 @@ lvsd_peer_health_differences{director="lb2"} 3
 # TYPE lvsd_peer_last_answer_timestamp_seconds gauge
 lvsd_peer_last_answer_timestamp_seconds{director="lb2"} 7
 lvsd_peer_last_answer_timestamp_seconds{director="lb3"} 0
-# HELP lvsd_peer_up 1 while the other director answers in the exchange of [pair]; the series of peers are there while that is on.
+# HELP lvsd_peer_up 1 while the other director answers in the exchange of [peers]; the series of peers are there while that is on.
 # TYPE lvsd_peer_up gauge
 lvsd_peer_up{director="lb2"} 1
 lvsd_peer_up{director="lb3"} 0

@@ -45,7 +45,7 @@ function directorWords(s) {
   if (s.waits) own[0] += `, waits: ${s.waits}`;
   const all = [own];
   for (const p of s.peers) all.push([`${p.director} ${peerState(p, s)}`, peerWell(p) ? "good" : "bad"]);
-  if (!s.peers.length) all.push(["of others nothing is known: [pair] is off", ""]);
+  if (!s.peers.length) all.push(["of others nothing is known: [peers] is off", ""]);
   return all;
 }
 

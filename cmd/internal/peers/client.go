@@ -23,7 +23,7 @@ import (
 func (e *Exchange) RequestDrain(ctx context.Context, director, service, realServer string) (Drain, error) {
 	s := e.setup.Load()
 	if s == nil {
-		return Drain{}, errors.New("[pair] is not configured, so no other director can be asked")
+		return Drain{}, errors.New("[peers] is not configured, so no other director can be asked")
 	}
 	for _, p := range s.Peers {
 		if p.Name == director {
@@ -121,7 +121,7 @@ func explain(err error) error {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return errors.New("nobody listens there: lvsd does not run, or without [pair]")
+		return errors.New("nobody listens there: lvsd does not run, or without [peers]")
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("no answer within %v", requestTimeout)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):

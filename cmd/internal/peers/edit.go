@@ -31,7 +31,7 @@ type Edited struct {
 func (e *Exchange) RequestEdit(ctx context.Context, director, service, realServer string, change Edit) (Edited, error) {
 	s := e.setup.Load()
 	if s == nil {
-		return Edited{}, errors.New("[pair] is not configured, so no other director can be asked")
+		return Edited{}, errors.New("[peers] is not configured, so no other director can be asked")
 	}
 	for _, p := range s.Peers {
 		if p.Name == director {
@@ -50,7 +50,7 @@ func (e *Exchange) edit(ctx context.Context, q question) Edited {
 	s := e.setup.Load()
 	switch {
 	case s == nil || !s.Edits || e.o.Edit == nil:
-		return Edited{Error: "[pair] edits is not true there"}
+		return Edited{Error: "[peers] edits is not true there"}
 	case q.Edit == nil:
 		return Edited{Error: "no edit was named"}
 	}

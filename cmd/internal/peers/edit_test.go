@@ -26,7 +26,7 @@ func TestEdit(t *testing.T) {
 		if e, err := one.RequestEdit(t.Context(), "lb2", "web", "10.0.0.9:80", want); err != nil || !strings.Contains(e.Error, "edits is not true") || got.Do != "" {
 			t.Errorf("%+v, %v: %+v was made", e, err, got)
 		}
-		two.config.Pair.Edits = true
+		two.config.Exchange.Edits = true
 		two.reload()
 		e, err := one.RequestEdit(t.Context(), "lb2", "web", "10.0.0.9:80", want)
 		if err != nil || e.Hash != "after" || len(e.Error) != maxText || got != want {

@@ -78,7 +78,7 @@ type Exchange struct {
 
 // setup is the configuration of the exchange.
 type setup struct {
-	config.Pair
+	config.Exchange
 	self         string
 	keys         Keys
 	listener     net.Listener
@@ -124,16 +124,16 @@ func (e *Exchange) Refused() map[string]uint64 {
 // a start or reload: an unreadable key file or a port in use rejects the configuration.
 // Commit cannot fail.
 func (e *Exchange) Read(next *config.Config) (prepare func() (commit, abort func(), err error)) {
-	if next.Pair == nil {
+	if next.Exchange == nil {
 		return func() (commit, abort func(), err error) {
 			old := e.setup.Load()
 			return func() { e.install(old, nil) }, nil, nil
 		}
 	}
-	file := next.Pair.KeyFile
+	file := next.Exchange.KeyFile
 	keys, err := disk.Within(file, func() (auth.KeySet, error) { return auth.ReadKeys(file) })
 	if err != nil {
-		err = fmt.Errorf("%s: pair.key_file: %w", next.File, err)
+		err = fmt.Errorf("%s: peers.key_file: %w", next.File, err)
 		return func() (commit, abort func(), _ error) { return nil, nil, err }
 	}
 	return func() (commit, abort func(), err error) { return e.prepare(next, NewKeys(keys.First, keys.Keys)) }
@@ -141,13 +141,13 @@ func (e *Exchange) Read(next *config.Config) (prepare func() (commit, abort func
 
 func (e *Exchange) prepare(next *config.Config, keys Keys) (commit, abort func(), err error) {
 	old := e.setup.Load()
-	s := &setup{Pair: *next.Pair, self: next.Director, keys: keys, maxDiffering: differenceLimits(next)}
+	s := &setup{Exchange: *next.Exchange, self: next.Director, keys: keys, maxDiffering: differenceLimits(next)}
 	if old != nil && old.Listen == s.Listen {
 		s.listener = old.listener
 		return func() { e.install(old, s) }, nil, nil
 	}
 	if s.listener, err = e.o.Listen(s.Listen); err != nil {
-		return nil, nil, fmt.Errorf("%s: pair.listen: failed to listen: %w (choose an address of this host and a free port)", next.File, err)
+		return nil, nil, fmt.Errorf("%s: peers.listen: failed to listen: %w (choose an address of this host and a free port)", next.File, err)
 	}
 	return func() { e.install(old, s) }, func() { s.listener.Close() }, nil
 }

@@ -248,8 +248,8 @@ func TestKeysAreChangedInSteps(t *testing.T) {
 func TestReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, one, two := pairOf(t)
-		on := two.config.Pair
-		two.config.Pair = nil
+		on := two.config.Exchange
+		two.config.Exchange = nil
 		two.reload()
 		after(peerTimeout + 2*interval)
 		if two.Peers() != nil || one.peer().Up || len(l.ports) != 1 {
@@ -257,11 +257,11 @@ func TestReload(t *testing.T) {
 		}
 		moved := *on
 		moved.Listen = ":9000"
-		two.config.Pair = &moved
+		two.config.Exchange = &moved
 		two.reload()
-		other := *one.config.Pair
+		other := *one.config.Exchange
 		other.Peers = []config.Peer{{Name: "lb2", Address: netip.AddrPortFrom(two.address, 9000)}}
-		one.config.Pair = &other
+		one.config.Exchange = &other
 		one.reload()
 		after(2 * interval)
 		if !two.peer().Up || !one.peer().Up || len(l.ports) != 2 {
@@ -279,7 +279,7 @@ func TestRefusedStart(t *testing.T) {
 	if err := os.Chmod(one.key, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := one.Read(one.config)(); err == nil || !strings.Contains(err.Error(), "pair.key_file") || !strings.Contains(err.Error(), "chmod 0600") {
+	if _, _, err := one.Read(one.config)(); err == nil || !strings.Contains(err.Error(), "peers.key_file") || !strings.Contains(err.Error(), "chmod 0600") {
 		t.Error(err)
 	}
 	one.writeKey("7 short\n")
@@ -290,14 +290,14 @@ func TestRefusedStart(t *testing.T) {
 	other := newSide(t, l, "lb2", goodKey, "lb1")
 	other.Close()
 	stranger := New(Options{Listen: l.listen(one.address)})
-	if _, _, err := stranger.Read(other.config)(); err == nil || !strings.Contains(err.Error(), "pair.listen") {
+	if _, _, err := stranger.Read(other.config)(); err == nil || !strings.Contains(err.Error(), "peers.listen") {
 		t.Error(err)
 	}
 	one.writeKey(goodKey)
 	moved := *one.config
-	p := *moved.Pair
+	p := *moved.Exchange
 	p.Listen = ":9000"
-	moved.Pair = &p
+	moved.Exchange = &p
 	_, abort, err := one.Read(&moved)()
 	if err != nil {
 		t.Fatal(err)
@@ -352,14 +352,14 @@ func TestRealSockets(t *testing.T) {
 	}
 	port := l.Addr().(*net.TCPAddr).AddrPort()
 	two := newSide(t, newLAN(), "lb2", goodKey, "lb1")
-	two.config.Pair.Peers[0].Address = netip.MustParseAddrPort("127.0.0.1:1")
+	two.config.Exchange.Peers[0].Address = netip.MustParseAddrPort("127.0.0.1:1")
 	two.o.Listen = func(string) (net.Listener, error) { return l, nil }
-	two.config.Pair.Listen = ":1"
+	two.config.Exchange.Listen = ":1"
 	two.reload()
 	run(t, two)
 	one := New(Options{})
 	keys := map[uint8][]byte{1: []byte("0123456789abcdef")}
-	s := &setup{self: "lb1", keys: NewKeys(1, keys), Pair: config.Pair{Address: netip.MustParseAddr("127.0.0.1")}}
+	s := &setup{self: "lb1", keys: NewKeys(1, keys), Exchange: config.Exchange{Address: netip.MustParseAddr("127.0.0.1")}}
 	r, err := one.call(context.Background(), s, config.Peer{Name: "lb2", Address: port}, question{Want: wantState})
 	if err != nil || r.State.Hash != "abc" {
 		t.Errorf("%+v, %v", r, err)

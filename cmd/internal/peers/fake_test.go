@@ -147,12 +147,12 @@ const goodKey = "1 0123456789abcdef\n"
 func newSide(t *testing.T, l *lan, name, key string, others ...string) *side {
 	s := &side{t: t, name: name, address: addresses[name], key: filepath.Join(t.TempDir(), "key")}
 	s.writeKey(key)
-	p := &config.Pair{Listen: ":8113", KeyFile: s.key, Address: s.address}
+	p := &config.Exchange{Listen: ":8113", KeyFile: s.key, Address: s.address}
 	for _, o := range others {
 		p.Peers = append(p.Peers, config.Peer{Name: o, Address: netip.AddrPortFrom(addresses[o], 8113)})
 	}
 	real := config.RealServer{Address: netip.MustParseAddrPort("10.0.0.9:80"), Weight: 1, Checks: []config.Check{{Rise: 2, Fall: 3, Interval: 2 * time.Second, Timeout: time.Second}}}
-	s.config = &config.Config{Director: name, File: "lvsd.toml", Pair: p, Services: []config.Service{{Name: "web", RealServers: []config.RealServer{real}}}}
+	s.config = &config.Config{Director: name, File: "lvsd.toml", Exchange: p, Services: []config.Service{{Name: "web", RealServers: []config.RealServer{real}}}}
 	s.own = State{Director: name, Version: "1", Hash: "abc", Health: health("up", 1)}
 	s.Exchange = New(Options{
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),

@@ -121,7 +121,7 @@ var keys = map[string]string{
 	"VRID": "virtual_router_id", "Excluded": "excluded_addresses", "FWMark": "fwmark", "IPv6": "family", "UseTLS": "tls",
 	"DNSName": "name", "DNSRecord": "record", "DNSRcode": "rcode", "DNSAnswer": "answer", "DNSTCP": "tcp",
 	"GRPCService": "service", "IPVS": "ipvs", "HTTP2": "http2", "BodyExpect": "expect", "HostName": "address",
-	"MaxLen": "maxlen", "ProbeMarkBase": "through_marks", "VirtualMAC": "virtual_mac", "SyncGroups": "sync_group", "Login": "user", "StartTLS": "starttls",
+	"MaxLen": "maxlen", "Exchange": "peers", "ProbeMarkBase": "through_marks", "VirtualMAC": "virtual_mac", "SyncGroups": "sync_group", "Login": "user", "StartTLS": "starttls",
 	"DrainStatus": "drain_on", "DrainHeader": "drain_on", "DrainMatch": "drain_on",
 }
 

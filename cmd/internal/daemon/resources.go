@@ -1,4 +1,5 @@
-// This file bounds the memory that garbage takes. By default Go collects when the
+// This file bounds what the daemon takes of the machine: the memory of garbage, and the
+// file descriptors, which probes and the rest of the daemon share. By default Go collects when the
 // heap has doubled. For a small director's 10 MB that is far too often: a reload makes
 // as much garbage, and a collection costs most where reading the clock is a system
 // call, as on some virtual machines. For a large one's 150 MB it is more memory than
@@ -13,6 +14,8 @@ import (
 	"runtime/metrics"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"lvsd/config"
 )
@@ -112,4 +115,24 @@ func releasingMemory(load func() (*config.Config, []string, error)) func() (*con
 func freeAfterCollection() uint64 {
 	held := runtimeMetric("/memory/classes/heap/objects:bytes") + runtimeMetric("/memory/classes/heap/unused:bytes") + runtimeMetric("/memory/classes/heap/free:bytes")
 	return held - min(held, liveBytes())
+}
+
+// ownDescriptors are for everything but probes: the connections of http_listen (64), of
+// the control socket and the peers, the pipes of programs, and what is always open.
+const ownDescriptors = 192
+
+// maxProbes is how many probes may be in progress: as many as the limit of open files
+// leaves, so that servers that hang never keep the daemon from replying. The Go runtime
+// has raised the soft limit to the hard one.
+func maxProbes() int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return 0
+	}
+	return probesOf(limit.Cur)
+}
+
+func probesOf(descriptors uint64) int {
+	descriptors = min(descriptors, 1<<30) // also of RLIM_INFINITY
+	return int(max(descriptors-min(ownDescriptors, descriptors), descriptors/4, 1))
 }

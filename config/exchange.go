@@ -1,4 +1,4 @@
-// [pair], the exchange of status between the directors, and [guard].
+// [peers], the exchange of status between the directors, and [guard].
 
 package config
 
@@ -14,9 +14,9 @@ import (
 	"lvsd/config/values"
 )
 
-// buildPair builds [pair] for the table's director; nil when it is off.
-func buildPair(root *reader.Table, director string, directors []Director, instances []Instance) *Pair {
-	t := root.Table("pair").For(director)
+// buildExchange builds [peers] for the table's director; nil when it is off.
+func buildExchange(root *reader.Table, director string, directors []Director, instances []Instance) *Exchange {
+	t := root.Table("peers").For(director)
 	if t.Str("listen") == "" {
 		switch {
 		case director != "" && listensElsewhere(root, directors):
@@ -28,14 +28,14 @@ func buildPair(root *reader.Table, director string, directors []Director, instan
 		}
 		return nil
 	}
-	p := &Pair{KeyFile: pathValue(t, "key_file"), Edits: t.Bool("edits")}
-	defaultPairKey(t, p, instances)
+	p := &Exchange{KeyFile: pathValue(t, "key_file"), Edits: t.Bool("edits")}
+	defaultExchangeKey(t, p, instances)
 	if len(directors) < 2 {
 		t.Errorf("listen", "needs two [[director]] at least, each with its address")
 		return nil
 	}
 	for _, d := range directors {
-		at, ok := peerEndpoint(root.Table("pair").For(d.Name), d)
+		at, ok := peerEndpoint(root.Table("peers").For(d.Name), d)
 		switch {
 		case !ok && d.Name == director:
 			return nil
@@ -52,15 +52,15 @@ func buildPair(root *reader.Table, director string, directors []Director, instan
 // listensElsewhere reports whether another director has the exchange enabled.
 func listensElsewhere(root *reader.Table, directors []Director) bool {
 	for _, d := range directors {
-		if root.Table("pair").For(d.Name).Str("listen") != "" {
+		if root.Table("peers").For(d.Name).Str("listen") != "" {
 			return true
 		}
 	}
 	return false
 }
 
-// defaultPairKey uses the key of the instances where key_file is not set.
-func defaultPairKey(t *reader.Table, p *Pair, instances []Instance) {
+// defaultExchangeKey uses the key of the instances where key_file is not set.
+func defaultExchangeKey(t *reader.Table, p *Exchange, instances []Instance) {
 	if p.KeyFile != "" || !t.Valid("key_file") {
 		return
 	}

@@ -10,7 +10,7 @@ import (
 // TestPair: where a director listens, whom it asks, and whose key it takes.
 func TestPair(t *testing.T) {
 	text := read(t, "testdata/good-exchange.toml")
-	for director, want := range map[string]*Pair{
+	for director, want := range map[string]*Exchange{
 		"lb1": {Listen: ":8113", KeyFile: "/etc/lvsd/vrrp.key", Address: addr("10.0.0.12"),
 			Peers: []Peer{{"lb2", addrPort("10.0.0.13:9000")}, {"lb3", netip.AddrPortFrom(addr("2001:db8::14"), 8113)}}},
 		"lb2": {Listen: "10.0.0.13:9000", KeyFile: "/etc/lvsd/vrrp.key", Address: addr("10.0.0.13"),
@@ -18,11 +18,11 @@ func TestPair(t *testing.T) {
 		"lb3": {Listen: "[::]:8113", KeyFile: "/etc/lvsd/other.key", Address: addr("2001:db8::14"),
 			Peers: []Peer{{"lb1", addrPort("10.0.0.12:8113")}, {"lb2", addrPort("10.0.0.13:9000")}}},
 	} {
-		if d := cmp.Diff(want, load(t, text, director).Pair, same...); d != "" {
+		if d := cmp.Diff(want, load(t, text, director).Exchange, same...); d != "" {
 			t.Errorf("%s:\n%s", director, d)
 		}
 	}
-	if p := load(t, read(t, "testdata/good-pair.toml"), "lb1").Pair; p != nil {
+	if p := load(t, read(t, "testdata/good-pair.toml"), "lb1").Exchange; p != nil {
 		t.Errorf("%+v", p)
 	}
 }
