@@ -16,6 +16,7 @@ type Group struct {
 	Why    string
 	places []string // file:line,line
 	last   string   // the file of the last place
+	line   int      // and its line
 	lines  int
 	texts  []string // distinct
 	words  []string // the first of each text, distinct
@@ -48,6 +49,7 @@ func (r Result) Groups() []*Group {
 func (g *Group) add(n Note) {
 	if g.lines++; g.lines <= maxPlaces {
 		switch line := strconv.Itoa(n.Line); {
+		case g.last == n.File && g.line == n.Line: // for another director
 		case g.last == n.File && n.Line > 0:
 			g.places[len(g.places)-1] += "," + line
 		case n.Line > 0:
@@ -55,7 +57,7 @@ func (g *Group) add(n Note) {
 		case g.last != n.File:
 			g.places = append(g.places, n.File)
 		}
-		g.last = n.File
+		g.last, g.line = n.File, n.Line
 	}
 	if n.Text == "" || len(g.texts) > maxPlaces || slices.Contains(g.texts, n.Text) {
 		return

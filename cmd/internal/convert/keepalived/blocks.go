@@ -3,6 +3,7 @@
 package keepalived
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -20,6 +21,7 @@ type node struct {
 	braced bool
 	// ignored: keepalived ignores the block, of which there is a note.
 	ignored bool
+	used    bool // something that is carried over refers to the block
 	from    convert.Origin
 }
 
@@ -44,6 +46,15 @@ func (n *node) lastLine() int {
 	return last
 }
 
+// whole returns where the keyword and its block are.
+func (n *node) whole() convert.Origin {
+	from := n.from
+	if last := n.lastLine(); last > from.Line {
+		from.Text = fmt.Sprintf("%s … to line %d", n.keyword(), last)
+	}
+	return from
+}
+
 func (n *node) args() []string { return n.words[1:] }
 
 // find returns the last line of the block with this keyword, or nil.
@@ -64,11 +75,13 @@ func (n *node) said(keyword string) string {
 	return ""
 }
 
-// cut removes all lines of the block that are chosen, and returns them.
+// cut removes all lines of the block that are chosen, which keepalived ignores, and returns
+// them.
 func (n *node) cut(chosen func(c *node) bool) []*node {
 	var out, kept []*node
 	for _, c := range n.block {
 		if chosen(c) {
+			c.ignored = true
 			out = append(out, c)
 		} else {
 			kept = append(kept, c)

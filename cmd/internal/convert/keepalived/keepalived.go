@@ -45,7 +45,23 @@ type unicastAddresses struct {
 	source netip.Addr
 	peers  []netip.Addr
 	from   convert.Origin
+	sent   *node // unicast_ttl
+	lowest int   // min_ttl, the lowest of the peers; -1 = not said
 }
+
+// hops returns how many routers lvsd must allow between the directors for adverts that
+// keepalived accepts: lvsd sends with a TTL of 255.
+func (u unicastAddresses) hops() int {
+	switch {
+	case u.lowest >= 0:
+		return min(maxTTL-u.lowest, maxTTL-1)
+	case u.sent != nil:
+		return min(maxTTL-number(u.sent.arg(0), maxTTL), maxTTL-1)
+	}
+	return 0
+}
+
+const maxTTL = 255
 
 // Convert converts the files of a pair, or of one director.
 func Convert(sources []Source, w convert.Env) (convert.Result, error) {
@@ -193,6 +209,14 @@ func (k *keepalived) convert(all []*node) {
 	}
 	k.syncGroups()
 	k.syncDaemon()
+	for _, b := range all {
+		switch b.keyword() {
+		case "vrrp_script", "track_file", "vrrp_track_file", "virtual_server_group":
+			if !b.used {
+				k.notes.Add(convert.NotNeeded, b.whole(), "nothing that is carried over refers to it")
+			}
+		}
+	}
 }
 
 // leaveOut notes a keyword after a table of reasons.
@@ -204,11 +228,7 @@ func (k *keepalived) leaveOut(n *node, reasons map[string]convert.Reason, otherw
 	if r.Kind == "" {
 		return
 	}
-	from := n.from
-	if first, last := n.from.Line, n.lastLine(); last > first {
-		from.Text = fmt.Sprintf("%s … to line %d", n.keyword(), last)
-	}
-	k.notes.Add(r.Kind, from, r.Why)
+	k.notes.Add(r.Kind, n.whole(), r.Why)
 }
 
 func (k *keepalived) note(kind convert.Kind, n *node, format string, args ...any) {
@@ -405,10 +425,36 @@ func unicast(root *convert.Table, directors []string, speaks map[string]map[stri
 			continue
 		}
 		e.Set("unicast", own, from)
+		unicastHops(e, directors, by, n)
 		for _, d := range root.Tables("director") {
 			if !d.Has("address") {
 				d.Set("address", own[d.Str("name")], from)
 			}
+		}
+	}
+}
+
+// unicastHops writes how many routers may be between the directors.
+func unicastHops(e *convert.Table, directors []string, by map[string]unicastAddresses, n *convert.Notes) {
+	hops, all := 0, []netip.Addr(nil)
+	for _, d := range directors {
+		hops = max(hops, by[d].hops())
+		all = append(all, append([]netip.Addr{by[d].source}, by[d].peers...)...)
+	}
+	from := e.Entry("unicast").From
+	if hops > 0 {
+		e.Set("unicast_hops", hops, from)
+		n.Hint("unicast_hops is made of min_ttl and unicast_ttl: lvsd sends with a TTL of 255, as RFC 9568 says. Once both directors run lvsd, set it to the number of routers between them.")
+		return
+	}
+	for _, a := range all {
+		bits := 24
+		if a.Is6() {
+			bits = 64
+		}
+		if p, err := a.Prefix(bits); err == nil && all[0].IsValid() && !p.Contains(all[0]) {
+			n.Add(convert.ToDo, from, fmt.Sprintf("lvsd refuses adverts from beyond a router, which keepalived does not: if there are routers between %s and %s, set unicast_hops to their number", all[0], a))
+			return
 		}
 	}
 }

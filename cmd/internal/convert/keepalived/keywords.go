@@ -131,7 +131,6 @@ var vrrpKeywords = reasons(
 	because{convert.Unneeded(convert.NoBuffers), "kernel_rx_buf_size"},
 	because{convert.Unneeded("lvsd accepts adverts from its directors only"), "check_unicast_src"},
 	because{convert.Unneeded("lvsd check refuses unicast without a peer"), "unicast_fault_no_peer"},
-	because{convert.Unsupported("lvsd sends with a TTL of 255, as RFC 9568 says"), "unicast_ttl"},
 	because{convert.Unsupported("is for versions of keepalived before 1.3.7"), "old_unicast_checksum"},
 	because{convert.Unneeded("lvsd answers a lower priority as RFC 9568 says"), "lower_prio_no_advert"},
 	because{convert.Unneeded("a master that yields to a higher priority advertises once more"), `

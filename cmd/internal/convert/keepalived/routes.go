@@ -168,6 +168,7 @@ func (k *keepalived) trackFile(e *convert.Table, n *node) {
 		k.note(convert.LeftOut, n, "there is no track_file %s", n.keyword())
 		return
 	}
+	b.used = true
 	t := &convert.Table{From: b.from, ID: n.keyword()}
 	weight := 1
 	for _, c := range b.block {
@@ -194,7 +195,7 @@ func (k *keepalived) trackFile(e *convert.Table, n *node) {
 		t.Set("weight", weight, n.from)
 	}
 	if !t.Has("path") {
-		k.note(convert.LeftOut, b, "says no file")
+		k.notes.Add(convert.LeftOut, b.whole(), "says no file")
 		return
 	}
 	e.Append("track_files", t)

@@ -85,6 +85,7 @@ func (k *keepalived) targets(b *node) []target {
 			k.note(convert.Lost, b, "there is no virtual_server_group %s", b.arg(1))
 			return nil
 		}
+		g.used = true
 		var all []target
 		for _, n := range g.block {
 			for _, t := range k.target(n, n.words) {
@@ -313,6 +314,9 @@ func (r *serverReader) identity(s *convert.Table, t target) {
 	if t.mark != 0 {
 		s.Set("name", r.services.Unique(prefix+"fwmark-"+convert.Literal(t.mark), "service"), t.from)
 		s.Set("fwmark", t.mark, t.from)
+		if from, ok := r.said["protocol"]; ok && from != r.from {
+			r.notes.Add(convert.NotNeeded, from, "a firewall mark stands for packets of every protocol")
+		}
 		if t.v6 || r.v6 || r.ipv6Servers() {
 			s.Set("family", "ipv6", t.from)
 		}

@@ -228,7 +228,11 @@ func (k *keepalived) validate(all []*node) {
 					break
 				}
 				for _, n := range r.apply(k, b) {
-					k.notes.Add(convert.Adjusted, n.from, r.why)
+					from := n.from
+					if n.ignored {
+						from = n.whole()
+					}
+					k.notes.Add(convert.Adjusted, from, r.why)
 				}
 			}
 			walk(b.block)

@@ -104,7 +104,7 @@ func (in *instanceReader) keyword(n *node) {
 		if len(n.args()) > 0 {
 			in.note(convert.NotNeeded, n, "lvsd names the interface itself, and its MAC address is the one of RFC 9568")
 		}
-	case "unicast_src_ip", "unicast_peer":
+	case "unicast_src_ip", "unicast_peer", "unicast_ttl":
 		in.unicastKeyword(n)
 	case "track_interface":
 		for _, c := range n.block {
@@ -149,12 +149,20 @@ func (in *instanceReader) intKey(n *node, key string, low, high int) {
 
 // unicastKeyword reads the addresses of unicast advertisements.
 func (in *instanceReader) unicastKeyword(n *node) {
-	sp := in.unicast[in.name]
-	sp.from = n.from
-	if n.keyword() == "unicast_src_ip" {
-		if a, ok := convert.ParseAddr(n.arg(0)); ok {
-			sp.source = a
+	sp, known := in.unicast[in.name]
+	if !known {
+		sp.lowest = -1
+	}
+	switch sp.from = n.from; n.keyword() {
+	case "unicast_ttl":
+		sp.sent = n
+	case "unicast_src_ip":
+		a, ok := convert.ParseAddr(n.arg(0))
+		if !ok {
+			in.note(convert.LeftOut, n, "is not an address")
+			return
 		}
+		sp.source = a
 	}
 	for _, c := range n.block {
 		a, ok := convert.ParseAddr(c.keyword())
@@ -163,11 +171,24 @@ func (in *instanceReader) unicastKeyword(n *node) {
 			continue
 		}
 		sp.peers = append(sp.peers, a)
-		if len(c.args()) > 0 {
-			in.note(convert.LeftOut, c, "lvsd accepts adverts with a TTL of 255 only, as RFC 9568 requires")
-		}
+		in.peerTTL(&sp, c)
 	}
 	in.unicast[in.name] = sp
+}
+
+// peerTTL reads min_ttl and max_ttl after a unicast peer.
+func (in *instanceReader) peerTTL(sp *unicastAddresses, n *node) {
+	for i := 0; i < len(n.args()); i += 2 {
+		ttl, ok := convert.ParseInt(n.arg(i+1), 0, maxTTL)
+		switch {
+		case !ok:
+			in.note(convert.LeftOut, n, "%q is not understood", n.arg(i))
+		case n.arg(i) == "min_ttl" && (sp.lowest < 0 || ttl < sp.lowest):
+			sp.lowest = ttl
+		case n.arg(i) == "max_ttl" && ttl < maxTTL:
+			in.note(convert.ToDo, n, "lvsd sends with a TTL of 255, which this drops where no router is between: remove max_ttl on the director that still runs keepalived")
+		}
+	}
 }
 
 // trackInterface reads "eth1 weight -50 reverse".
@@ -219,6 +240,7 @@ func (k *keepalived) trackScript(e *convert.Table, n *node) {
 		k.note(convert.LeftOut, n, "there is no vrrp_script %s", n.keyword())
 		return
 	}
+	b.used = true
 	t := &convert.Table{From: b.from, ID: n.keyword()}
 	argv, from, weight, ok := []string(nil), b.from, 0, true
 	t.Set("fall", 1, b.from)
@@ -247,7 +269,7 @@ func (k *keepalived) trackScript(e *convert.Table, n *node) {
 		return
 	}
 	if len(argv) == 0 {
-		k.note(convert.LeftOut, b, "has no script")
+		k.notes.Add(convert.LeftOut, b.whole(), "has no script")
 		return
 	}
 	t.Set("command", asUser(argv, k.user(b.find("user"))), from)
@@ -270,7 +292,7 @@ func (in *instanceReader) finish(b *node) {
 	in.authentication()
 	in.addresses(e, addresses, excluded)
 	if !e.Has("addresses") {
-		in.note(convert.Lost, b, "lvsd has no instance without an address on its own interface")
+		in.notes.Add(convert.Lost, b.whole(), "lvsd has no instance without an address on its own interface")
 		return
 	}
 	in.root.Append("vrrp", e)
