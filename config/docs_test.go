@@ -65,7 +65,7 @@ func readReference(text string) map[string]map[string]documented {
 	return sections
 }
 
-var documentedTables = []*schema.Table{schema.DirectorTable, schema.GlobalTable, schema.IPVSTable, schema.SyncTable, schema.VRRPTable, schema.RouteTable, schema.RuleTable, schema.TrackInterfaceTable, schema.TrackServiceTable, schema.TrackFileTable, schema.TrackScriptTable, schema.AuthenticationTable,
+var documentedTables = []*schema.Table{schema.DirectorTable, schema.GlobalTable, schema.IPVSTable, schema.SyncTable, schema.VRRPTable, schema.RouteTable, schema.RuleTable, schema.AddressTable, schema.TrackInterfaceTable, schema.TrackServiceTable, schema.TrackFileTable, schema.TrackScriptTable, schema.AuthenticationTable,
 	schema.AnnounceTable, schema.AnnounceMetricTable, schema.ServiceTable, schema.RealServerTable, schema.TunnelTable, schema.CheckTable, schema.TLSTable, schema.StepTable, schema.CheckerTable, schema.GuardTable, schema.PeersTable, schema.SyncGroupTable, schema.EmailTable, schema.RootTable}
 
 // TestReferenceNamesEveryKey: the reference has every key of the schema and no
@@ -252,6 +252,8 @@ func frame(tab *schema.Table, k *schema.Key) (head, tail string) {
 		at, whole[1] = 1, election+"[vrrp.authentication]\ntype = \"hmac\"\nkey_file = \"/etc/lvsd/vrrp.key\"\n"
 	case schema.SyncGroupTable:
 		at, whole[1] = 1, election+"sync_group = \"g\"\n[[sync_group]]\nname = \"g\"\n"
+	case schema.AddressTable:
+		at, whole[1] = 1, election+"[[vrrp.excluded_addresses]]\naddress = \"10.1.0.88\"\ninterface = \"eth1\"\n"
 	case schema.TrackInterfaceTable:
 		at, whole[1] = 1, election+"[[vrrp.track_interfaces]]\nname = \"eth1\"\n"
 	case schema.TrackServiceTable:

@@ -174,19 +174,20 @@ type Instance struct {
 	Priority          uint8         // 1 to 255; 255 is the owner (RFC 9568 §5.2.4)
 	AdvertInterval    time.Duration // whole centiseconds, 10ms to 40.95s (RFC 9568 §5.2.7)
 	Preempt           bool
-	PreemptDelay      time.Duration  // 0s to 1h
-	StartupDelay      time.Duration  // 0s to 1h: how long it waits for adverts at least after it starts
-	Addresses         []netip.Prefix // at least one, at most 255, one family; the first of IPv6 is link-local
-	ExcludedAddresses []netip.Prefix // move with Addresses, and are not advertised
-	AnyIPv6           bool           // the first address of IPv6 need not be link-local
-	Routes            []Route        // move with the addresses
-	Rules             []Rule         // move with the addresses
-	VirtualMAC        bool           // the addresses have the MAC address of RFC 9568 §7.3
-	Checksum          string         // "rfc5798" "rfc9568"; what is sent, both are accepted
-	Version           uint8          // 3, or 2 (whole seconds, IPv4)
-	Unicast           []netip.Addr   // the other directors; empty = multicast
-	Source            netip.Addr     // with Unicast: this director's own
-	UnicastHops       uint8          // with Unicast: routers between the directors, 0 to 254
+	PreemptDelay      time.Duration         // 0s to 1h
+	StartupDelay      time.Duration         // 0s to 1h: how long it waits for adverts at least after it starts
+	Addresses         []netip.Prefix        // at most 255, one family; the first of IPv6 is link-local; none: its state is all that it has
+	ExcludedAddresses []netip.Prefix        // move with Addresses, and are not advertised
+	Interfaces        map[netip.Addr]string // of the addresses that are not on Interface; may be nil
+	AnyIPv6           bool                  // the first address of IPv6 need not be link-local
+	Routes            []Route               // move with the addresses
+	Rules             []Rule                // move with the addresses
+	VirtualMAC        bool                  // the addresses have the MAC address of RFC 9568 §7.3
+	Checksum          string                // "rfc5798" "rfc9568"; what is sent, both are accepted
+	Version           uint8                 // 3, or 2 (whole seconds, IPv4)
+	Unicast           []netip.Addr          // the other directors; empty = multicast
+	Source            netip.Addr            // with Unicast: this director's own
+	UnicastHops       uint8                 // with Unicast: routers between the directors, 0 to 254
 	Authentication    Authentication
 	HandoverLimit     time.Duration // 0s to 1m; 0 = the addresses are removed at once
 	SyncHold          time.Duration // 0s to 1h; how long it waits for connections before it preempts

@@ -6,9 +6,12 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"lvsd/config/reader"
+	"lvsd/config/schema"
+	"lvsd/config/tomlpos"
 	"lvsd/config/values"
 )
 
@@ -79,44 +82,173 @@ func buildInstance(t *reader.Table, directors []Director, services []Service, ta
 	if inst.PreemptDelay > 0 && !inst.Preempt {
 		t.Warnf("preempt_delay", "does nothing with preempt = false")
 	}
-	inst.Addresses = append(autoLinkLocal(t, inst.VRID), instanceAddresses(t, "addresses", taken)...)
-	inst.ExcludedAddresses = instanceAddresses(t, "excluded_addresses", taken)
-	requireOneFamily(t, &inst)
+	entries := buildAddresses(t, &inst, taken)
 	if t.Valid("interface") && t.Valid("virtual_router_id") && values.CheckInterface(inst.Interface) == "" {
-		claimVRID(t, vrid{inst.Interface, int64(inst.VRID), len(inst.Addresses) > 0 && inst.Addresses[0].Addr().Is6()}, taken.vrids)
+		claimVRID(t, vrid{inst.Interface, int64(inst.VRID), inst.v6()}, taken.vrids)
 	}
 	buildTransport(t, &inst)
 	buildUnicast(t, &inst, directors)
 	buildUnicastHops(t, &inst)
 	buildTracking(t, &inst, services)
+	warnUntracked(t, &inst, entries)
 	checkVirtualMAC(t, &inst)
 	buildRoutes(t, &inst)
-	switch n := max(len(inst.Addresses), len(t.Strings("addresses"))); {
-	case len(t.Strings("addresses")) == 0 && t.Valid("addresses"):
-		t.Errorf("addresses", "must hold at least one address")
-	case n > 255: // RFC 9568 §5.2.5: a count of 8 bits
+	return inst
+}
+
+// addressEntry is an element of a list of addresses.
+type addressEntry struct {
+	prefix netip.Prefix
+	iface  string // "" = the instance's
+	at     tomlpos.Position
+	path   *reader.Path
+}
+
+// buildAddresses reads addresses, excluded_addresses and link_local, and returns their
+// elements.
+func buildAddresses(t *reader.Table, inst *Instance, taken *instanceSet) []addressEntry {
+	entries, n := addressEntries(t, "addresses")
+	excluded, _ := addressEntries(t, "excluded_addresses")
+	inst.Addresses = autoLinkLocal(t, inst.VRID, entries)
+	for _, e := range entries {
+		if e.claim(t, inst, taken) {
+			inst.Addresses = append(inst.Addresses, e.prefix)
+		}
+	}
+	for _, e := range excluded {
+		if e.claim(t, inst, taken) {
+			inst.ExcludedAddresses = append(inst.ExcludedAddresses, e.prefix)
+		}
+	}
+	all := append(slices.Clone(entries), excluded...)
+	for _, e := range all {
+		if first := inst.first(); first.IsValid() && e.prefix.Addr().Is6() != first.Is6() {
+			t.ErrorAt(e.at, e.path, "%s is not of the family of %s: a [[vrrp]] has one, put it into another", e.prefix.Addr(), first)
+		}
+	}
+	if n := max(len(inst.Addresses), n); n > 255 { // RFC 9568 §5.2.5: a count of 8 bits
 		t.Errorf("addresses", "must hold at most 255 addresses, which is what an advert can count, not %d: move the others to excluded_addresses", n)
 	}
-	return inst
+	return all
+}
+
+// warnUntracked warns of interfaces of addresses whose loss would go unnoticed.
+func warnUntracked(t *reader.Table, inst *Instance, entries []addressEntry) {
+	warned := map[string]bool{}
+	for _, e := range entries {
+		tracked := slices.ContainsFunc(inst.TrackInterfaces, func(i TrackedInterface) bool { return i.Name == e.iface })
+		if e.iface == "" || e.iface == inst.Interface || tracked || warned[e.iface] {
+			continue
+		}
+		warned[e.iface] = true
+		t.WarnAt(e.at, e.path, "a director whose %s fails keeps the addresses on it: name %[1]s in track_interfaces, best with a weight", e.iface)
+	}
+}
+
+// first returns the address that decides the family of an instance; zero: it has none.
+func (inst *Instance) first() netip.Addr {
+	for _, all := range [2][]netip.Prefix{inst.Addresses, inst.ExcludedAddresses} {
+		if len(all) > 0 {
+			return all[0].Addr()
+		}
+	}
+	return netip.Addr{}
+}
+
+// v6 reports whether the addresses are of IPv6.
+func (inst *Instance) v6() bool { return inst.first().Is6() }
+
+// addressEntries reads a list of addresses. n is how many it has, valid or not.
+func addressEntries(t *reader.Table, name string) (all []addressEntry, n int) {
+	elements := t.Elements(name)
+	f, _ := t.Field(name)
+	for i, v := range elements {
+		at, where := t.LocateItem(name, i)
+		e := addressEntry{at: at, path: where}
+		var text string
+		switch v := v.(type) {
+		case string:
+			text = v
+		case map[string]any:
+			r := t.Reader.ReadTable(v, f.Node.Item(i), schema.AddressTable, where).For(t.Director)
+			text, e.iface = r.Str("address"), r.Str("interface")
+			if !r.Valid("address") || !r.Valid("interface") {
+				continue
+			}
+			if problem := values.CheckInterface(e.iface); problem != "" {
+				r.Errorf("interface", "%s", problem)
+				continue
+			}
+		default:
+			t.ErrorAt(at, where, `must be an address, or a table such as { address = "10.1.0.88", interface = "eth1" }, not %s`, schema.DescribeValue(v))
+			continue
+		}
+		p, problem := values.ParsePrefix(text)
+		if problem != "" {
+			t.ErrorAt(at, where, "%s", problem)
+			continue
+		}
+		e.prefix = p
+		all = append(all, e)
+	}
+	return all, len(elements)
+}
+
+// claim reports whether the instance may have the address, which no other instance may
+// have, nor this one twice.
+func (e addressEntry) claim(t *reader.Table, inst *Instance, taken *instanceSet) bool {
+	p, on := e.prefix, e.iface
+	if on == "" {
+		on = inst.Interface
+	}
+	problem := ""
+	if p.Addr().IsLoopback() {
+		problem = p.Addr().String() + " is this host's own, and cannot move"
+	}
+	if d, own := taken.directors[p.Addr()]; problem == "" && own {
+		problem = fmt.Sprintf("%s is the own address of director %s, and must not move", p.Addr(), d)
+	}
+	key := p.Addr()
+	if key.Is6() && key.IsLinkLocalUnicast() {
+		key = key.WithZone(on) // unique on its interface only
+		if inst.Interfaces[p.Addr()] != "" || on != inst.Interface && slices.Contains(slices.Concat(inst.Addresses, inst.ExcludedAddresses), p) {
+			problem = fmt.Sprintf("%s is in this [[vrrp]] on another interface: put it into a [[vrrp]] of its own", p.Addr())
+		}
+	}
+	if first, twice := taken.addresses[key]; problem == "" && twice {
+		problem = fmt.Sprintf("%s is in the [[vrrp]] at %s already", p.Addr(), t.Where(first))
+	}
+	if problem != "" {
+		t.ErrorAt(e.at, e.path, "%s", problem)
+		return false
+	}
+	taken.addresses[key] = e.at
+	if p.Bits() < p.Addr().BitLen() {
+		t.WarnAt(e.at, e.path, "the prefix /%d also brings a route to %s, and may make the address a source of the director's own connections: /%d is safer",
+			p.Bits(), p.Masked(), p.Addr().BitLen())
+	}
+	if on != inst.Interface {
+		if inst.Interfaces == nil {
+			inst.Interfaces = map[netip.Addr]string{}
+		}
+		inst.Interfaces[p.Addr()] = on
+	}
+	return true
 }
 
 // autoLinkLocal returns the address of link_local = "auto": the one that stateless
 // autoconfiguration makes of the virtual MAC address (RFC 4291 appendix A, RFC 9568
 // §7.3), which no other virtual router on the LAN has.
-func autoLinkLocal(t *reader.Table, vrid uint8) []netip.Prefix {
-	texts := t.Strings("addresses")
-	if t.Str("link_local") != "auto" || !t.Valid("link_local") || len(texts) == 0 {
+func autoLinkLocal(t *reader.Table, vrid uint8, entries []addressEntry) []netip.Prefix {
+	if t.Str("link_local") != "auto" || !t.Valid("link_local") || len(entries) == 0 {
 		return nil
 	}
-	first, problem := values.ParsePrefix(texts[0])
-	switch {
-	case problem != "":
-		return nil
-	case first.Addr().Is4():
+	switch first := entries[0].prefix.Addr(); {
+	case first.Is4():
 		t.Errorf("link_local", `"auto" is for IPv6, and these addresses are of IPv4`)
 		return nil
-	case first.Addr().IsLinkLocalUnicast():
-		t.Errorf("link_local", `"auto" puts a link-local address in front of addresses, which begin with %s: leave one out`, first.Addr())
+	case first.IsLinkLocalUnicast():
+		t.Errorf("link_local", `"auto" puts a link-local address in front of addresses, which begin with %s: leave one out`, first)
 		return nil
 	}
 	return []netip.Prefix{netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfe, 0x80, 8: 2, 0, 0x5e, 0xff, 0xfe, 0, 2, vrid}), 128)}
@@ -150,54 +282,6 @@ func claimVRID(t *reader.Table, v vrid, taken map[vrid]Position) {
 		return
 	}
 	taken[v] = at
-}
-
-// instanceAddresses reads a list of addresses, none of which may be in another
-// instance or twice in this one.
-func instanceAddresses(t *reader.Table, name string, taken *instanceSet) []netip.Prefix {
-	var all []netip.Prefix
-	for i, s := range t.Strings(name) {
-		at, where := t.LocateItem(name, i)
-		p, problem := values.ParsePrefix(s)
-		if problem == "" && p.Addr().IsLoopback() {
-			problem = p.Addr().String() + " is this host's own, and cannot move"
-		}
-		if d, own := taken.directors[p.Addr()]; problem == "" && own {
-			problem = fmt.Sprintf("%s is the own address of director %s, and must not move", p.Addr(), d)
-		}
-		key := p.Addr()
-		if key.Is6() && key.IsLinkLocalUnicast() {
-			key = key.WithZone(t.Str("interface")) // unique on its interface only
-		}
-		first, twice := taken.addresses[key]
-		if problem == "" && twice {
-			problem = fmt.Sprintf("%s is in the [[vrrp]] at %s already", p.Addr(), t.Where(first))
-		}
-		if problem != "" {
-			t.ErrorAt(at, where, "%s", problem)
-			continue
-		}
-		taken.addresses[key] = at
-		if p.Bits() < p.Addr().BitLen() {
-			t.WarnAt(at, where, "the prefix /%d also brings a route to %s, and may make the address a source of the director's own connections: /%d is safer",
-				p.Bits(), p.Masked(), p.Addr().BitLen())
-		}
-		all = append(all, p)
-	}
-	return all
-}
-
-// requireOneFamily refuses addresses of both families in one instance.
-func requireOneFamily(t *reader.Table, inst *Instance) {
-	for _, name := range []string{"addresses", "excluded_addresses"} {
-		for i, s := range t.Strings(name) {
-			p, problem := values.ParsePrefix(s)
-			if problem == "" && len(inst.Addresses) > 0 && p.Addr().Is6() != inst.Addresses[0].Addr().Is6() {
-				at, where := t.LocateItem(name, i)
-				t.ErrorAt(at, where, "%s is not of the family of %s: a [[vrrp]] has one, put it into another", p.Addr(), inst.Addresses[0].Addr())
-			}
-		}
-	}
 }
 
 // warnEqualPriorities warns of two directors with the same priority, between which

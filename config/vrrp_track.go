@@ -47,18 +47,9 @@ func buildTracking(parent *reader.Table, inst *Instance, services []Service) {
 
 // trackInterfaces reads names, and tables with a name and a weight.
 func trackInterfaces(parent *reader.Table, inst *Instance) {
-	var elements []any
-	switch v := parent.Value("track_interfaces").(type) {
-	case []any:
-		elements = v
-	case []map[string]any:
-		for _, t := range v {
-			elements = append(elements, t)
-		}
-	}
 	f, k := parent.Field("track_interfaces")
 	seen := map[string]bool{inst.Interface: true}
-	for i, v := range elements {
+	for i, v := range parent.Elements("track_interfaces") {
 		at, p := parent.LocateItem(k.Name, i)
 		var t TrackedInterface
 		switch v := v.(type) {

@@ -17,7 +17,7 @@ import (
 // buildTransport reads the version of VRRP and the keys that depend on it.
 func buildTransport(t *reader.Table, inst *Instance) {
 	inst.Version = uint8(t.Int("version"))
-	v6 := len(inst.Addresses) > 0 && inst.Addresses[0].Addr().Is6()
+	v6 := inst.v6()
 	if inst.Version == 2 {
 		if v6 {
 			t.Errorf("version", "2 does not support IPv6 (RFC 3768): use version = 3")
@@ -30,7 +30,7 @@ func buildTransport(t *reader.Table, inst *Instance) {
 			t.Warnf("checksum", "does nothing with version = 2")
 		}
 	}
-	if v6 && inst.Version == 3 && !inst.AnyIPv6 && !inst.Addresses[0].Addr().IsLinkLocalUnicast() && t.Valid("addresses") {
+	if len(inst.Addresses) > 0 && v6 && inst.Version == 3 && !inst.AnyIPv6 && !inst.Addresses[0].Addr().IsLinkLocalUnicast() && t.Valid("addresses") {
 		at, where := t.LocateItem("addresses", 0)
 		t.ErrorAt(at, where, `%s is not link-local, and the first address of an IPv6 instance must be (RFC 9568 §5.2.9): set link_local = "auto", or put one in front, such as "fe80::%d"; link_local_first = false is for peers that have none`,
 			inst.Addresses[0].Addr(), inst.VRID)
@@ -93,7 +93,10 @@ func buildUnicast(t *reader.Table, inst *Instance, directors []Director) {
 		t.Errorf("unicast", "needs two [[director]] at least")
 		return
 	}
-	v6 := len(inst.Addresses) > 0 && inst.Addresses[0].Addr().Is6()
+	v6 := inst.v6()
+	if !inst.first().IsValid() {
+		v6 = own[t.Director].Is6()
+	}
 	seen := map[netip.Addr]string{}
 	for _, d := range directors {
 		a := own[d.Name]
@@ -160,10 +163,7 @@ func unicastAddresses(t *reader.Table, byDirector map[string]any, directors []Di
 
 // buildRoutes reads routes and rules. They must be of the instance's address family.
 func buildRoutes(parent *reader.Table, inst *Instance) {
-	if len(inst.Addresses) == 0 {
-		return // reported as an error
-	}
-	v6 := inst.Addresses[0].Addr().Is6()
+	v6 := inst.v6()
 	for _, t := range parent.Tables("routes") {
 		t = t.For(parent.Director)
 		r := Route{

@@ -4,6 +4,7 @@ package vrrp
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -37,8 +38,6 @@ func (c Config) check() error {
 		return fmt.Errorf("preempt delay %v is negative", c.PreemptDelay)
 	case c.StartupDelay < 0:
 		return fmt.Errorf("startup delay %v is negative", c.StartupDelay)
-	case len(c.Addresses) == 0:
-		return fmt.Errorf("no addresses")
 	case len(c.Addresses) > 255:
 		return fmt.Errorf("%d addresses: an advert names at most 255", len(c.Addresses))
 	case c.VirtualMAC && c.v6() && len(c.Addresses) > maxFrame6:
@@ -76,17 +75,22 @@ func (c Config) checkAddresses() error {
 		case !p.IsValid() || p.Addr().Is4In6():
 			return fmt.Errorf("invalid address %v", p)
 		case p.Addr().Is6() != c.v6():
-			return fmt.Errorf("address %v is of another family than %v: an instance has one", p, c.Addresses[0])
+			return fmt.Errorf("address %v is of another family than %v: an instance has one", p, c.allAddresses()[0])
 		case seen[p.Addr()]:
 			return fmt.Errorf("duplicate address %v", p.Addr())
 		}
 		seen[p.Addr()] = true
 	}
+	for a, name := range c.Interfaces {
+		if !seen[a] || name == "" {
+			return fmt.Errorf("interface %q is of %v, which is not one of the addresses", name, a)
+		}
+	}
 	switch {
 	case !c.v6():
 	case c.version() == 2:
 		return fmt.Errorf("version 2 does not support IPv6")
-	case !c.AnyIPv6 && !c.Addresses[0].Addr().IsLinkLocalUnicast():
+	case len(c.Addresses) > 0 && !c.AnyIPv6 && !c.Addresses[0].Addr().IsLinkLocalUnicast():
 		return fmt.Errorf("the first address, %v, is not link-local, which RFC 9568 §5.2.9 asks for", c.Addresses[0].Addr())
 	}
 	return nil
@@ -165,6 +169,7 @@ func (c Config) allAddresses() []netip.Prefix {
 // clone returns a copy that shares no slices with c.
 func (c Config) clone() Config {
 	c.Addresses, c.Excluded, c.Unicast = slices.Clone(c.Addresses), slices.Clone(c.Excluded), slices.Clone(c.Unicast)
+	c.Interfaces = maps.Clone(c.Interfaces)
 	c.TrackInterfaces, c.TrackScripts, c.TrackFiles = slices.Clone(c.TrackInterfaces), slices.Clone(c.TrackScripts), slices.Clone(c.TrackFiles)
 	return c
 }

@@ -56,6 +56,7 @@ type port interface {
 	Announce(addrs []netip.Addr) (frames int, err error)
 	Guard(addrs []netip.Addr, found func(link.Sighting)) error
 	Probe(addrs []netip.Addr, source netip.Addr) error
+	Place(on map[netip.Addr]string)
 	Watch(ctx context.Context, changed func())
 	Close() error
 }
@@ -148,7 +149,7 @@ func Open(cfg Config, o Options) (*Engine, error) {
 	if cfg.v6() {
 		family = link.IPv6
 	}
-	p, err := link.Open(cfg.Interface, family, link.Router{VRID: cfg.VRID, MAC: cfg.VirtualMAC})
+	p, err := link.OpenPorts(cfg.Interface, family, link.Router{VRID: cfg.VRID, MAC: cfg.VirtualMAC}, cfg.Interfaces)
 	if err != nil {
 		return nil, fmt.Errorf("failed to open VRRP instance %s: %w", cfg.Name, err)
 	}
@@ -306,7 +307,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case s := <-e.sightings:
 			e.drainAdverts() // of a successor, which announces the addresses after it
 			e.step(input{kind: inSighting, solicited: s.Solicited, holders: []Holder{{
-				Address: s.Address, Detail: fmt.Sprintf("is used by %s on %s too", s.MAC, e.iface)}}})
+				Address: s.Address, Detail: fmt.Sprintf("is used by %s on %s too", s.MAC, s.Interface)}}})
 		case <-e.wake:
 			e.onUpdate()
 		case <-e.tracking.changed:
@@ -393,10 +394,10 @@ func (e *Engine) applyConfig(u update) {
 	e.advertAddrs = addressesOf(u.Addresses)
 	e.destinations = u.Unicast
 	if len(e.destinations) == 0 {
-		e.destinations = []netip.Addr{groupAddress(e.advertAddrs[0])}
+		e.destinations = []netip.Addr{group(u.v6())}
 	}
 	e.counters.interval.Store(int64(u.AdvertInterval))
-	rules := &Rules{VRID: e.vrid, Version: u.version(), Interval: u.AdvertInterval, Password: u.Password}
+	rules := &Rules{VRID: e.vrid, Version: u.version(), Interval: u.AdvertInterval, Password: u.Password, Empty: len(u.Addresses) == 0}
 	if len(u.Unicast) > 0 {
 		rules.Peers, rules.Hops = u.Unicast, u.UnicastHops
 	}
@@ -407,7 +408,7 @@ func (e *Engine) applyConfig(u update) {
 	if weights := len(u.TrackInterfaces) + len(u.TrackScripts) + len(u.TrackFiles); u.Priority == 255 && weights > 0 {
 		e.log.Warn("tracking weights have no effect with priority 255: the owner of the addresses has no other priority")
 	}
-	e.worker.configure(held, link.ExtraRoutes{Routes: u.Routes, Rules: u.Rules}, u.Priority == 255)
+	e.worker.configure(held, u.Interfaces, link.ExtraRoutes{Routes: u.Routes, Rules: u.Rules}, u.Priority == 255)
 }
 
 // onIfReport handles a report of the interface worker.

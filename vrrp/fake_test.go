@@ -48,6 +48,7 @@ type host struct {
 	closed    bool
 	guarded   []netip.Addr
 	found     func(link.Sighting)
+	placed    map[netip.Addr]string // interfaces of addresses
 	probes    []time.Time
 }
 
@@ -206,6 +207,7 @@ func (h *host) Probe(addrs []netip.Addr, _ netip.Addr) error {
 // sight lets the host see another one that uses an address, if it listens.
 func (h *host) sight(s link.Sighting) {
 	h.mu.Lock()
+	s.Interface = "eth0"
 	found := h.found
 	if !slices.Contains(h.guarded, s.Address) {
 		found = nil
@@ -214,6 +216,12 @@ func (h *host) sight(s link.Sighting) {
 	if found != nil {
 		found(s)
 	}
+}
+
+func (h *host) Place(on map[netip.Addr]string) {
+	h.mu.Lock()
+	h.placed = on
+	h.mu.Unlock()
 }
 
 func (h *host) Watch(ctx context.Context, changed func()) {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -50,9 +51,11 @@ type ifworker struct {
 	wake     chan struct{}       // work is pending
 
 	mu           sync.Mutex
-	configured   []netip.Prefix   // looked for at start
-	owner        bool             // of the addresses: adverts may be sent from one of them
-	routes       link.ExtraRoutes // present while the addresses are
+	configured   []netip.Prefix        // looked for at start
+	interfaces   map[netip.Addr]string // of addresses that are not on iface
+	placePending bool                  // interfaces changed
+	owner        bool                  // of the addresses: adverts may be sent from one of them
+	routes       link.ExtraRoutes      // present while the addresses are
 	want         []netip.Prefix
 	arpSilenced  bool   // do not answer ARP/ND for want
 	holdSeq      uint64 // number of want
@@ -121,6 +124,8 @@ func (w *ifworker) prepare() error {
 	switch {
 	case !s.Exists:
 		return fmt.Errorf("no interface %s on this host: correct `interface`, or create it first (ip link show)", w.iface)
+	case s.Missing != "":
+		return fmt.Errorf("no interface %s on this host: correct it in `addresses`, or create it first (ip link show)", s.Missing)
 	case s.Pending:
 		return nil // IPv6 duplicate address detection takes a second or two
 	case !s.Primary.IsValid():
@@ -151,11 +156,18 @@ func (w *ifworker) close() error {
 
 // Called by the event loop; none blocks.
 
-func (w *ifworker) configure(configured []netip.Prefix, routes link.ExtraRoutes, owner bool) {
+func (w *ifworker) configure(configured []netip.Prefix, on map[netip.Addr]string, routes link.ExtraRoutes, owner bool) {
 	w.mu.Lock()
 	changed := !routes.Equal(w.routes)
 	changed = changed || owner != w.owner
 	w.configured, w.routes, w.owner = configured, routes, owner
+	if !maps.Equal(on, w.interfaces) {
+		w.interfaces = on
+		w.port.Place(on)
+		w.placePending = len(w.want) > 0
+		w.toAnnounce = append(subtract(w.toAnnounce, w.want), w.want...)
+		changed = true
+	}
 	w.mu.Unlock()
 	if changed {
 		w.check()
@@ -291,13 +303,23 @@ func (w *ifworker) runPending(report func(ifReport)) {
 func (w *ifworker) localHolders(s link.State, owner bool) (holders []conflict.Holder) {
 	if !owner {
 		for _, p := range subtract(s.Present, w.managed) {
-			holders = append(holders, conflict.Holder{Address: p.Addr(), Detail: "is on " + w.iface + " by another program"})
+			holders = append(holders, conflict.Holder{Address: p.Addr(), Detail: "is on " + w.interfaceOf(p.Addr()) + " by another program"})
 		}
 	}
 	for _, e := range s.Elsewhere {
 		holders = append(holders, conflict.Holder{Address: e.Address, Detail: "is on " + e.Interface + " of this director too"})
 	}
 	return holders
+}
+
+// interfaceOf returns the interface that an address belongs on.
+func (w *ifworker) interfaceOf(a netip.Addr) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if name := w.interfaces[a]; name != "" {
+		return name
+	}
+	return w.iface
 }
 
 // guard listens for other hosts that use the addresses while they are answered for.
@@ -327,7 +349,8 @@ func addressesOf(prefixes []netip.Prefix) []netip.Addr {
 // applyAddresses sets the requested addresses if the request is new.
 func (w *ifworker) applyAddresses(report func(ifReport)) {
 	w.mu.Lock()
-	want, seq, arpSilenced, pending := w.want, w.holdSeq, w.arpSilenced, w.holdDone != w.holdSeq
+	want, seq, arpSilenced, pending := w.want, w.holdSeq, w.arpSilenced, w.holdDone != w.holdSeq || w.placePending
+	w.placePending = false
 	w.mu.Unlock()
 	if !pending {
 		return
@@ -535,6 +558,8 @@ func (w *ifworker) checkInterface() ifReport {
 		r.reason, r.detail = ReasonLinkDown, w.iface+" is set down"
 	case !s.Carrier:
 		r.reason, r.detail = ReasonLinkDown, w.iface+" has no carrier"
+	case s.Missing != "":
+		r.reason, r.detail = ReasonNoInterface, "no interface "+s.Missing
 	}
 	return r
 }

@@ -54,6 +54,7 @@ type Rules struct {
 	Source   netip.Addr     // this director's source address
 	Peers    []netip.Addr   // unicast: accepted senders; nil: multicast, any sender
 	Hops     uint8          // unicast: how many routers adverts may pass
+	Empty    bool           // our own adverts have no addresses, and others need have none
 }
 
 // Advert is an ADVERTISEMENT, RFC 9568 §5.2.
@@ -108,7 +109,7 @@ func Decode(h Header, message []byte, r *Rules, a *Advert) DropReason {
 	case r.Version == 2 && a.Interval != r.Interval,
 		r.Version == 3 && r.Interval > 0 && (a.Interval > maxIntervalRatio*r.Interval || a.Interval < r.Interval/maxIntervalRatio):
 		return DropIntervalDiffers
-	case message[3] == 0:
+	case message[3] == 0 && !r.Empty:
 		return DropCount
 	}
 	if d := r.checkRoute(h); d != DropNone {
@@ -168,8 +169,10 @@ func (r *Rules) checkRoute(h Header) DropReason {
 }
 
 // groupAddress returns the multicast destination for the family of a.
-func groupAddress(a netip.Addr) netip.Addr {
-	if a.Is6() {
+func groupAddress(a netip.Addr) netip.Addr { return group(a.Is6()) }
+
+func group(v6 bool) netip.Addr {
+	if v6 {
 		return multicastIPv6
 	}
 	return multicastIPv4

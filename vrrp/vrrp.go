@@ -47,9 +47,15 @@ type Config struct {
 	Standby bool
 
 	// Addresses of one family. In version 3 over IPv6 the first is link-local
-	// (§5.2.9).
+	// (§5.2.9). Without any the state is all there is: adverts have a count of 0, which
+	// the RFC does not have and keepalived sends too, and are of IPv4 unless Excluded or
+	// Source are of IPv6.
 	Addresses []netip.Prefix // listed in the adverts, in this order
 	Excluded  []netip.Prefix // held with them, not listed in the adverts
+
+	// Interfaces are those of the addresses that are not on Interface, whose MAC address
+	// they have even with VirtualMAC. No other instance of VRRP is there for them.
+	Interfaces map[netip.Addr]string
 
 	Routes []Route // present while the addresses are
 	Rules  []Rule  // present while the addresses are
@@ -135,8 +141,13 @@ func (c Config) version() uint8 {
 	return c.Version
 }
 
-// v6 reports whether the addresses are IPv6.
-func (c Config) v6() bool { return len(c.Addresses) > 0 && c.Addresses[0].Addr().Is6() }
+// v6 reports whether adverts and addresses are IPv6.
+func (c Config) v6() bool {
+	if all := c.allAddresses(); len(all) > 0 {
+		return all[0].Addr().Is6()
+	}
+	return c.Source.Is6()
+}
 
 // Checksum is a form of the checksum of version 3 over IPv4.
 type Checksum uint8

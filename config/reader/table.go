@@ -83,6 +83,19 @@ func (table *Table) Time(name string) time.Time { t, _ := table.Value(name).(tim
 
 func (t *Table) Strings(name string) []string { s, _ := t.Value(name).([]string); return s }
 
+// Elements returns the elements of a list of mixed kinds.
+func (t *Table) Elements(name string) (all []any) {
+	switch v := t.Value(name).(type) {
+	case []any:
+		return v
+	case []map[string]any:
+		for _, e := range v {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
 func (t *Table) Tables(name string) []*Table { s, _ := t.Value(name).([]*Table); return s }
 
 // Table returns the table under the key; where the file has none, an empty one with

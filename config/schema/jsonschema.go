@@ -20,7 +20,7 @@ const schemaAddress = "lvsd.schema.json"
 const durationPattern = `^([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))*$`
 
 // listEntries are the tables that a list of mixed kinds may hold.
-var listEntries = map[string]*Table{"track_interfaces": TrackInterfaceTable}
+var listEntries = map[string]*Table{"track_interfaces": TrackInterfaceTable, "addresses": AddressTable, "excluded_addresses": AddressTable}
 
 // JSON returns the schema (draft 7, which every editor supports). describe returns
 // the description of a key, or "".

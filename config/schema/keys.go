@@ -194,8 +194,8 @@ var VRRPTable = newTable("vrrp",
 	Key{Name: "preempt", Kind: Bool, Default: true, PerDirector: true},
 	Key{Name: "preempt_delay", Kind: Duration, Default: time.Duration(0), PerDirector: true, Max: int64(time.Hour)},
 	Key{Name: "startup_delay", Kind: Duration, Default: time.Duration(0), PerDirector: true, Max: int64(time.Hour)},
-	Key{Name: "addresses", Kind: Strings, Required: true},
-	Key{Name: "excluded_addresses", Kind: Strings, Default: []string{}},
+	Key{Name: "addresses", Kind: MixedList, Required: true},
+	Key{Name: "excluded_addresses", Kind: MixedList, Default: []any{}},
 	Key{Name: "link_local", Kind: String, Default: "configured", Choices: []string{"configured", "auto"}},
 	Key{Name: "link_local_first", Kind: Bool, Default: true},
 	Key{Name: "routes", Kind: Tables, Table: RouteTable, Default: []any{}},
@@ -238,7 +238,14 @@ var RuleTable = newTable("vrrp.rules",
 	Key{Name: "priority", Kind: Int, Required: true, Min: 1, Max: 32765},
 )
 
-// trackInterfaceTable is of an entry of track_interfaces that is more than a name.
+// AddressTable is of an entry of addresses and excluded_addresses that is more than an
+// address.
+var AddressTable = newTable("vrrp.addresses",
+	Key{Name: "address", Kind: String, Required: true},
+	Key{Name: "interface", Kind: String, Required: true, PerDirector: true},
+)
+
+// TrackInterfaceTable is of an entry of track_interfaces that is more than a name.
 var TrackInterfaceTable = newTable("vrrp.track_interfaces",
 	Key{Name: "name", Kind: String, Required: true},
 	Key{Name: "weight", Kind: Int, Default: int64(0), Min: -maxTrackWeight, Max: maxTrackWeight},

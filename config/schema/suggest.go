@@ -138,7 +138,7 @@ func (t *Table) Suggest(name string) string {
 	if Closest(name, all) != "" {
 		return Suggest(name, all)
 	}
-	for _, other := range []*Table{GlobalTable, IPVSTable, SyncTable, VRRPTable, TrackInterfaceTable, TrackScriptTable, AuthenticationTable, ServiceTable, RealServerTable, TunnelTable, CheckTable, TLSTable, StepTable, GuardTable, PeersTable} {
+	for _, other := range []*Table{GlobalTable, IPVSTable, SyncTable, VRRPTable, AddressTable, TrackInterfaceTable, TrackScriptTable, AuthenticationTable, ServiceTable, RealServerTable, TunnelTable, CheckTable, TLSTable, StepTable, GuardTable, PeersTable} {
 		if _, known := other.Index[name]; known {
 			return "; it is a key of " + other.Name + ": move it there"
 		}

@@ -39,6 +39,7 @@ type Sighting struct {
 	Address   netip.Addr
 	MAC       string // its hardware address
 	Solicited bool   // it replied to Probe, and only to this host
+	Interface string // on which it was seen
 }
 
 // Elsewhere is one of our addresses on another interface of this host.
@@ -111,7 +112,10 @@ func (p *Port) Guard(addrs []netip.Addr, found func(Sighting)) error {
 	}
 	g := &guard{index: l.Attrs().Index, addrs: slices.Clone(addrs), conn: conn, closing: make(chan struct{}), ended: make(chan struct{})}
 	p.guard = g
-	go g.listen(p.isOurs, found)
+	go g.listen(p.isOurs, func(s Sighting) {
+		s.Interface = p.name
+		found(s)
+	})
 	return nil
 }
 

@@ -143,7 +143,7 @@ func TestParseARP(t *testing.T) {
 		{arp.OperationReply, ethernet.Broadcast, false},
 		{arp.OperationRequest, own, false},
 	} {
-		if s, ok := parseARP(frame(tt.op, tt.to), own); !ok || s != (Sighting{vip, other.String(), tt.solicited}) {
+		if s, ok := parseARP(frame(tt.op, tt.to), own); !ok || s != (Sighting{Address: vip, MAC: other.String(), Solicited: tt.solicited}) {
 			t.Errorf("%v to %v: %+v, %v", tt.op, tt.to, s, ok)
 		}
 	}

@@ -69,6 +69,7 @@ type State struct {
 	Present []netip.Prefix // which of the requested addresses are on it, in the requested order
 
 	Elsewhere []Elsewhere // which of them other interfaces of this host have
+	Missing   string      // an interface that some of them belong on and that does not exist; empty: none
 }
 
 // Open checks the permission to change the interface, without changing anything.

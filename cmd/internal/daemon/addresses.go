@@ -5,10 +5,12 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -53,10 +55,20 @@ func newAddressRecord(state *persist.Dir, log *slog.Logger) *addressRecord {
 // instancesOf returns what a configuration may put on this host.
 func instancesOf(c *config.Config) (all []persist.Instance) {
 	for _, e := range c.Instances {
+		on := map[string][]netip.Prefix{}
+		addresses := slices.Concat(e.Addresses, e.ExcludedAddresses)
+		for _, p := range addresses {
+			name := cmp.Or(e.Interfaces[p.Addr()], e.Interface)
+			on[name] = append(on[name], p)
+		}
 		all = append(all, persist.Instance{
-			Name: e.Name, Interface: e.Interface, VRID: e.VRID, VirtualMAC: e.VirtualMAC, IPv6: len(e.Addresses) > 0 && e.Addresses[0].Addr().Is6(),
-			Addresses: slices.Concat(e.Addresses, e.ExcludedAddresses), Routes: e.Routes, Rules: e.Rules,
+			Name: e.Name, Interface: e.Interface, VRID: e.VRID, VirtualMAC: e.VirtualMAC, IPv6: len(addresses) > 0 && addresses[0].Addr().Is6(),
+			Addresses: on[e.Interface], Routes: e.Routes, Rules: e.Rules,
 		})
+		delete(on, e.Interface)
+		for _, name := range slices.Sorted(maps.Keys(on)) {
+			all = append(all, persist.Instance{Name: e.Name, Interface: name, Addresses: on[name]})
+		}
 	}
 	return all
 }

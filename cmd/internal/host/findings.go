@@ -4,7 +4,9 @@ package host
 // with what the configuration asks for, and explained.
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -81,7 +83,7 @@ func usesOf(c *config.Config) uses {
 		}
 	}
 	for _, e := range c.Instances {
-		u.interfaces = append(u.interfaces, e.Interface)
+		u.interfaces = slices.AppendSeq(append(u.interfaces, e.Interface), maps.Values(e.Interfaces))
 	}
 	for _, list := range []*[]netip.Addr{&u.nat4, &u.nat6} {
 		slices.SortFunc(*list, netip.Addr.Compare)
@@ -138,7 +140,7 @@ func arp(c *config.Config, u uses) []Finding {
 	moving := map[netip.Addr]string{}
 	for _, e := range c.Instances {
 		for _, p := range append(slices.Clone(e.Addresses), e.ExcludedAddresses...) {
-			moving[p.Addr()] = e.Interface
+			moving[p.Addr()] = cmp.Or(e.Interfaces[p.Addr()], e.Interface)
 		}
 	}
 	links, _ := net.Interfaces()

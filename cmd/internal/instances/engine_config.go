@@ -20,6 +20,7 @@ func EngineConfig(e config.Instance, all *config.Config) vrrp.Config {
 		StartupDelay:   e.StartupDelay,
 		Addresses:      e.Addresses,
 		Excluded:       e.ExcludedAddresses,
+		Interfaces:     e.Interfaces,
 		VirtualMAC:     e.VirtualMAC,
 		AnyIPv6:        e.AnyIPv6,
 		Checksum:       checksums[e.Checksum],
