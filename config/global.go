@@ -3,6 +3,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -143,6 +144,7 @@ func buildSync(parent *reader.Table, root *reader.Table) *Sync {
 	requireWholeSeconds(t, "refresh_period")
 	s.VRRP = syncInstance(t, root)
 	s.Group = syncGroupAddress(t)
+	s.Sources = syncSources(t, s.Group)
 	if s.MaxLen > 0 && s.MaxLen < schema.MinDatagram {
 		t.Errorf("maxlen", "must be 0, which lets the interface's MTU decide, or %d to %d, not %d", schema.MinDatagram, schema.MaxDatagram, s.MaxLen)
 	}
@@ -155,6 +157,31 @@ func buildSync(parent *reader.Table, root *reader.Table) *Sync {
 		t.Warnf(name, "does nothing with manage_sysctls = false: net.ipv4.vs.sync_threshold and sync_refresh_period are then yours to set")
 	}
 	return s
+}
+
+// syncSources reads the addresses that messages are accepted from.
+func syncSources(t *reader.Table, group netip.Addr) []netip.Addr {
+	var sources []netip.Addr
+	for i, s := range t.Strings("sources") {
+		a, problem := values.ParseIP(s)
+		switch {
+		case problem != "":
+		case group.IsValid() && a.Is4() != group.Is4():
+			problem = fmt.Sprintf("%s cannot send to group %s, which is of the other address family", a, group)
+		case slices.Contains(sources, a):
+			problem = a.String() + " is there twice"
+		}
+		if problem != "" {
+			at, p := t.LocateItem("sources", i)
+			t.ErrorAt(at, p, "%s", problem)
+			continue
+		}
+		sources = append(sources, a)
+	}
+	if len(sources) == 1 {
+		t.Errorf("sources", "names one director: the messages of the other would be dropped")
+	}
+	return sources
 }
 
 // syncInstance reads the instance that status and warnings refer to.

@@ -132,6 +132,7 @@ type Sync struct {
 	VRRP          string        // the instance whose mastership status and warnings refer to; "" = the file has none
 	Group         netip.Addr    // multicast, IPv4 or IPv6
 	Port          uint16        // UDP, 1 to 65535
+	Sources       []netip.Addr  // that `lvsd host prepare` admits, of the group's family; nil = all
 	TTL           uint8         // 1 to 255
 	MaxLen        int           // bytes of a datagram's payload, 512 to 65507; 0 = what the interface's MTU allows
 	Threshold     [2]int        // net.ipv4.vs.sync_threshold: packets before a connection is first sent, and packets between two messages

@@ -106,7 +106,8 @@ func Findings(c *config.Config) []Finding {
 	all = append(all, filters(u)...)
 	all = append(all, tables(c, u)...)
 	all = append(all, announcing(c)...)
-	return append(all, masquerading(u)...)
+	all = append(all, masquerading(u)...)
+	return append(all, syncSources(c.IPVS.Sync)...)
 }
 
 // forwarding finds whether packets between clients and real servers by nat get
@@ -266,21 +267,53 @@ func masquerading(u uses) []Finding {
 		found := Finding{Kind: "nftables", Name: "nftables table " + f.family + " " + table, Want: "masquerading " + strconv.Itoa(len(f.servers)) + " real servers",
 			Why:    "this host is the gateway of real servers by nat, whose own connections to the world need an address that answers find",
 			Remedy: "lvsd host prepare", rules: rules(f.family, f.field, f.servers)}
-		found.Have, found.OK = loaded(f.family, f.servers)
+		found.Have, found.OK = loaded(f.family, table, "masquerade", f.servers)
 		all = append(all, found)
 	}
 	return all
+}
+
+// syncTable is the name of the nftables table that keeps strangers from the kernel's
+// receiver of connections.
+const syncTable = "lvsd_sync"
+
+// syncSources finds the rule that lets in connections of the directors alone.
+func syncSources(s *config.Sync) []Finding {
+	if s == nil || len(s.Sources) == 0 {
+		return nil
+	}
+	field := "ip"
+	if s.Group.Is6() {
+		field = "ip6"
+	}
+	found := Finding{Kind: "nftables", Name: "nftables table inet " + syncTable, Want: fmt.Sprintf("connections from %d directors alone", len(s.Sources)),
+		Why:    "the kernel believes whoever sends it connections, and sends the clients of these where the sender likes",
+		Remedy: "lvsd host prepare", rules: fmt.Sprintf(`table inet %[1]s
+delete table inet %[1]s
+table inet %[1]s {
+	chain input {
+		type filter hook input priority filter; policy accept;
+		%[2]s daddr %[3]s udp dport %[4]d %[2]s saddr != %[5]s drop
+	}
+}
+`, syncTable, field, s.Group, s.Port, set(s.Sources))}
+	found.Have, found.OK = loaded("inet", syncTable, fmt.Sprintf("udp dport %d", s.Port), append([]netip.Addr{s.Group}, s.Sources...))
+	return []Finding{found}
+}
+
+// set is a set of addresses in nft's words.
+func set(addresses []netip.Addr) string {
+	texts := make([]string, len(addresses))
+	for i, a := range addresses {
+		texts[i] = a.String()
+	}
+	return "{ " + strings.Join(texts, ", ") + " }"
 }
 
 // rules is the table in nft's words: what real servers begin themselves, to
 // others than each other and this host, goes out under this host's address. A
 // table of this name is replaced as a whole, and no other one is touched.
 func rules(family, field string, servers []netip.Addr) string {
-	texts := make([]string, len(servers))
-	for i, a := range servers {
-		texts[i] = a.String()
-	}
-	set := "{ " + strings.Join(texts, ", ") + " }"
 	return fmt.Sprintf(`table %[1]s %[2]s
 delete table %[1]s %[2]s
 table %[1]s %[2]s {
@@ -289,5 +322,5 @@ table %[1]s %[2]s {
 		%[3]s saddr %[4]s %[3]s daddr != %[4]s masquerade
 	}
 }
-`, family, table, field, set)
+`, family, table, field, set(servers))
 }

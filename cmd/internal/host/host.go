@@ -4,6 +4,7 @@ package host
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"os/user"
 	"slices"
@@ -55,7 +56,18 @@ func rights(c *config.Config) []error {
 }
 
 // Warnings returns what is allowed, and worth knowing.
-func Warnings(c *config.Config) []string { return append(programs(c), unreadable(c)...) }
+func Warnings(c *config.Config) []string {
+	return slices.Concat(programs(c), unreadable(c), unfilteredSync(c.IPVS.Sync))
+}
+
+// unfilteredSync warns of connections that are accepted from whoever sends them.
+func unfilteredSync(s *config.Sync) []string {
+	if s == nil || len(s.Sources) > 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("[ipvs.sync] accepts connections from whoever sends to %v on %s, as the kernel authenticates none: keep that network to the directors, or name their addresses in sources and run `lvsd host prepare`",
+		netip.AddrPortFrom(s.Group, s.Port), s.Interface)}
+}
 
 // programs warns of those that run as the daemon's user.
 func programs(c *config.Config) []string {

@@ -83,7 +83,7 @@ func run(input, name string, args ...string) (string, error) {
 	case errors.Is(err, exec.ErrNotFound):
 		return "", fmt.Errorf("there is no %s here", name)
 	case err != nil && name == "nft" && strings.Contains(complaint.String(), "peration not supported"):
-		return "", errors.New("this kernel has no nftables for these packets: masquerade by other means")
+		return "", errors.New("this kernel has no nftables for these packets: filter and masquerade by other means")
 	case err != nil:
 		first, _, _ := strings.Cut(strings.TrimSpace(complaint.String()), "\n")
 		return "", fmt.Errorf("%s: %w: %s", name, err, first)
@@ -91,14 +91,15 @@ func run(input, name string, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// loaded reports whether our table is there and masquerades these servers.
-func loaded(family string, servers []netip.Addr) (have string, ok bool) {
+// loaded reports whether a table is there with a rule that has these words and names
+// exactly these addresses.
+func loaded(family, table, words string, addresses []netip.Addr) (have string, ok bool) {
 	text, err := run("", "nft", "list", "table", family, table)
 	if err != nil {
 		return "", false
 	}
-	if !strings.Contains(text, "masquerade") {
-		return "there without masquerading", false
+	if !strings.Contains(text, words) {
+		return fmt.Sprintf("there without %q", words), false
 	}
 	named := map[string]bool{}
 	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t\n,{}", r) }) {
@@ -106,12 +107,12 @@ func loaded(family string, servers []netip.Addr) (have string, ok bool) {
 			named[a.String()] = true
 		}
 	}
-	for _, a := range servers {
+	for _, a := range addresses {
 		if !named[a.String()] {
 			return "there without " + a.String(), false
 		}
 	}
-	return "there", len(named) == len(servers)
+	return "there", len(named) == len(addresses)
 }
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
