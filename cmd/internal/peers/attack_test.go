@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -167,6 +168,84 @@ func TestManyConnections(t *testing.T) {
 			t.Errorf("after the crowd: %+v", h)
 		}
 	})
+}
+
+// TestFloodOfStrangers: connections that read nothing are closed one after another, by one
+// goroutine; a peer that calls behind them is served.
+func TestFloodOfStrangers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLAN()
+		two := newSide(t, l, "lb2", goodKey, "lb1")
+		run(t, two)
+		synctest.Wait()
+		before, began := runtime.NumGoroutine(), time.Now()
+		const flood = 100
+		for range flood {
+			knock(t, l, netip.MustParseAddr("10.0.0.99"))
+			synctest.Wait()
+			if now := runtime.NumGoroutine(); now > before {
+				t.Fatalf("%d goroutines, before the flood %d", now, before)
+			}
+		}
+		conn := knock(t, l, addresses["lb1"])
+		if h, ok := parseHead(send(t, conn, question1(NewKeys(1, map[uint8][]byte{1: []byte("0123456789abcdef")}), greeted(t, conn), howAreYou))); !ok || h.kind != kindAnswer {
+			t.Errorf("after the flood: %+v", h)
+		}
+		if took := time.Since(began); took > flood*refusalTimeout {
+			t.Errorf("it took %v", took)
+		}
+		if n := two.Refused()["address"]; n != flood {
+			t.Errorf("%d were refused", n)
+		}
+	})
+}
+
+// TestSlowPeer: a director with the key that writes its request octet by octet, or does not
+// read what it asked for, is hung up on in time.
+func TestSlowPeer(t *testing.T) {
+	keys := NewKeys(1, map[uint8][]byte{1: []byte("0123456789abcdef")})
+	for name, talk := range map[string]func(net.Conn, []byte) error{
+		"writes slowly": func(conn net.Conn, message []byte) error {
+			for i := range message {
+				if _, err := conn.Write(message[i : i+1]); err != nil {
+					return err
+				}
+				time.Sleep(requestTimeout / 20)
+			}
+			return nil
+		},
+		"reads slowly": func(conn net.Conn, message []byte) error {
+			if _, err := conn.Write(message); err != nil {
+				return err
+			}
+			for {
+				if _, err := conn.Read(make([]byte, 1)); err != nil {
+					return err
+				}
+				time.Sleep(requestTimeout / 20)
+			}
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLAN()
+			two := newSide(t, l, "lb2", goodKey, "lb1")
+			run(t, two)
+			conn := knock(t, l, addresses["lb1"])
+			began := time.Now()
+			if err := talk(conn, question1(keys, greeted(t, conn), howAreYou)); err == nil {
+				t.Errorf("%s: the director went on", name)
+			}
+			if took := time.Since(began); took > requestTimeout+requestTimeout/20 {
+				t.Errorf("%s: hung up after %v", name, took)
+			}
+			synctest.Wait()
+			two.Exchange.mu.Lock()
+			defer two.Exchange.mu.Unlock()
+			if len(two.inProgress) != 0 {
+				t.Errorf("%s: still in progress: %v", name, two.inProgress)
+			}
+		})
+	}
 }
 
 // wire is an attacker between two directors who sees and changes what passes.

@@ -19,6 +19,9 @@ import (
 // for commands.
 const callers = 8
 
+// refusalTimeout is for the few bytes of a refusal, which a new socket has room for.
+const refusalTimeout = 10 * time.Millisecond
+
 // accept serves clients until the listener closes.
 func (e *Exchange) accept(ctx context.Context, l net.Listener) {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
@@ -35,16 +38,35 @@ func (e *Exchange) accept(ctx context.Context, l net.Listener) {
 			}
 			continue
 		}
+		from, who := e.identify(conn)
+		if r := e.admit(from, who); r != 0 {
+			// Without a goroutine, of which a flood would make many.
+			_ = conn.SetDeadline(time.Now().Add(refusalTimeout))
+			e.refuse(conn, from, r)
+			conn.Close()
+			continue
+		}
 		e.tasks.Go(func() {
+			defer e.leave(from)
 			defer conn.Close()
 			defer context.AfterFunc(ctx, func() { conn.Close() })()
 			_ = conn.SetDeadline(time.Now().Add(requestTimeout))
-			from, who := e.identify(conn)
-			if r := e.serve(ctx, conn, from, who); r != 0 {
+			if r := e.serve(ctx, conn, who); r != 0 {
 				e.refuse(conn, from, r)
 			}
 		})
 	}
+}
+
+// admit counts a connection of a director in, or returns why it is refused.
+func (e *Exchange) admit(from netip.Addr, who string) Refusal {
+	switch {
+	case who == "":
+		return RefusedAddress
+	case !e.enter(from):
+		return RefusedBusy
+	}
+	return 0
 }
 
 // identify returns the director that has the client's address.
@@ -63,15 +85,11 @@ func (e *Exchange) identify(conn net.Conn) (from netip.Addr, who string) {
 }
 
 // serve is the server's side of a conversation. It returns why it refuses, or 0.
-func (e *Exchange) serve(ctx context.Context, conn net.Conn, from netip.Addr, who string) Refusal {
+func (e *Exchange) serve(ctx context.Context, conn net.Conn, who string) Refusal {
 	s := e.setup.Load()
-	if s == nil || who == "" {
+	if s == nil {
 		return RefusedAddress
 	}
-	if !e.enter(from) {
-		return RefusedBusy
-	}
-	defer e.leave(from)
 	var server, client nonce
 	rand.Read(server[:])
 	if _, err := conn.Write(greeting(server)); err != nil {
