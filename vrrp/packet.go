@@ -368,7 +368,8 @@ func explain(d DropReason, h Header, message []byte, r *Rules) string {
 		}
 		return fmt.Sprintf("it is authenticated by key %d, which is not in our key file", auth.KeyNumber(message))
 	case DropClock:
-		return fmt.Sprintf("it is the first advert received from this peer or its restart, and its time differs from ours by more than %v: set the clocks, or it is an old advert", auth.MaxClockError)
+		return fmt.Sprintf("it is the first advert received from this peer or its restart, and was sent at %s by its clock, more than %v from ours: set the clocks; where they agree, it is an old advert that is sent again",
+			auth.SentAt(message).Format(time.DateTime), auth.MaxClockError)
 	case DropReplay:
 		return "an advert that was heard before is sent again"
 	case DropOwn:

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"lvsd/vrrp/auth"
 	"lvsd/vrrp/checksum"
 )
 
@@ -241,6 +242,22 @@ func TestLearntIntervalIsBounded(t *testing.T) {
 		if text := explain(DropIntervalDiffers, h, message, rules); !strings.Contains(text, every.String()+", ours is 1s") {
 			t.Errorf("%v: %q", every, text)
 		}
+	}
+}
+
+// An advert that is refused by its time names it: beside what [peers] says of the clocks,
+// it shows whether they differ or the advert is an old one.
+func TestOldAdvertNamesItsTime(t *testing.T) {
+	keys, err := auth.ParseKeys([]byte("1 0123456789abcdef"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	c := auth.Context{Instance: "web", Source: lb2, Destination: multicastIPv4}
+	message := keys.Sign(Advert{51, 100, time.Second, []netip.Addr{vip.Addr()}, RFC5798}.Append(nil, lb2, multicastIPv4), c,
+		auth.Stamp{Run: 1, Counter: 1, Time: uint64(sent.UnixMicro())})
+	if text := explain(DropClock, Header{lb2, multicastIPv4, 255}, message, rules3); !strings.Contains(text, "sent at 2026-11-30 12:00:00 by its clock") {
+		t.Error(text)
 	}
 }
 

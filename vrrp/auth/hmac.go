@@ -139,6 +139,12 @@ func KeyNumber(message []byte) uint8 { return message[len(message)-TrailerLen+5]
 // TrailerVersion returns the version of the trailer of a message that has one.
 func TrailerVersion(message []byte) uint8 { return message[len(message)-TrailerLen+4] }
 
+// SentAt returns the second at which a message with a trailer was sent, by its sender's
+// clock.
+func SentAt(message []byte) time.Time {
+	return time.Unix(int64(binary.BigEndian.Uint64(message[len(message)-TrailerLen+24:])/1e6), 0).UTC()
+}
+
 // Peer is what is remembered of one sender. The zero value has received nothing.
 type Peer struct {
 	run, counter uint64

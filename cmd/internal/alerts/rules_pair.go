@@ -162,7 +162,7 @@ func (b *ruleBuilder) peers() {
 		`{{ $labels.instance }} does not hear the director {{ $labels.director }}`,
 		`The exchange of [peers] with {{ $labels.director }} has no answer, and Prometheus does not see it down: the way between the two, the port or the key.`)
 	b.add("LvsdClocksDiffer", Ticket, b.waiting(5*time.Minute),
-		"max by (job) (abs("+b.of("lvsd_peer_clock_ahead_seconds")+")) > 10",
+		"max by (job) (abs("+b.of("lvsd_peer_clock_ahead_seconds")+")) > 5",
 		`The clocks of the directors of {{ $labels.job }} differ by {{ printf "%.0f" $value }} s`,
 		`From 30 s on adverts with a key are refused, and both directors become master.`)
 }
