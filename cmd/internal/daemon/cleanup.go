@@ -74,7 +74,8 @@ func leftBehind(dir *persist.Dir, c *config.Config, spare, announced bool) (all 
 	record, unread := dir.LoadAddresses()
 	if spare && (announced || len(record.Instances) > 0) && !record.CleanupSkipped {
 		record.CleanupSkipped = true
-		if dir.SaveAddresses(record) == nil { // else it would be skipped for ever
+		saved := func() (bool, error) { return true, dir.SaveAddresses(record) }
+		if ok, err := disk.Within(dir.Path(), saved); ok && err == nil { // else it would be skipped for ever
 			return nil, true, nil
 		}
 	}
