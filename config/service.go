@@ -61,6 +61,8 @@ func buildService(t *reader.Table, taken *serviceSet) Service {
 		PanicThreshold:    int(t.Int("panic_threshold")),
 		SlowStart:         t.Duration("slow_start"),
 		FlapDamping:       t.Bool("flap_damping"),
+		QuorumUp:          notifyCommand(t, "quorum_up"),
+		QuorumDown:        notifyCommand(t, "quorum_down"),
 		Position:          t.Start,
 	}
 	if t.Valid("name") {
@@ -289,6 +291,8 @@ func buildRealServers(t *reader.Table, s Service, synced bool) []RealServer {
 			Weight:         int(r.Int("weight")),
 			UpperThreshold: uint32(r.Int("upper_threshold")),
 			LowerThreshold: uint32(r.Int("lower_threshold")),
+			NotifyUp:       notifyCommand(r, "notify_up"),
+			NotifyDown:     notifyCommand(r, "notify_down"),
 			Position:       r.Start,
 		}
 		rs.WeightPosition, _ = r.Locate("weight")

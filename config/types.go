@@ -324,6 +324,8 @@ type Service struct {
 	PanicThreshold    int            // percent, 0 to 100; 0 = off
 	SlowStart         time.Duration  // 0s to 1h; 0 = off
 	FlapDamping       bool
+	QuorumUp          []string     // a program and its arguments, run when the quorum is gained; nil = none
+	QuorumDown        []string     // the same when it is lost
 	RealServers       []RealServer // in the file's order; may be empty
 	// Digest covers everything that the service is made of, its position included:
 	// services with the same digest are equal, also between two files. "" is not
@@ -346,6 +348,8 @@ type RealServer struct {
 	// DrainUntil: the server is drained until this time, whatever its weight; zero =
 	// never.
 	DrainUntil         time.Time // in UTC
+	NotifyUp           []string  // a program and its arguments, run when its checks succeed; nil = none
+	NotifyDown         []string  // the same when they fail
 	Position                     // of the entry
 	WeightPosition     Position  // with Drain that of the key drain
 	DrainUntilPosition Position

@@ -317,6 +317,8 @@ var ServiceTable = newTable("virtual_service",
 	Key{Name: "panic_threshold", Kind: Int, Default: int64(0), Max: 100},
 	Key{Name: "slow_start", Kind: Duration, Default: time.Duration(0), Max: int64(time.Hour)},
 	Key{Name: "flap_damping", Kind: Bool, Default: false},
+	Key{Name: "quorum_up", Kind: Strings, Default: []string{}},
+	Key{Name: "quorum_down", Kind: Strings, Default: []string{}},
 	Key{Name: "real_servers", Kind: Tables, Table: RealServerTable, Computed: "[]"},
 	Key{Name: "check", Kind: TableOrTables, Table: CheckTable, Computed: `{ type = "connect" } for tcp; udp, sctp and firewall marks must say one`},
 )
@@ -330,6 +332,8 @@ var RealServerTable = newTable("real_servers",
 	Key{Name: "check", Kind: TableOrTables, Table: CheckTable, Computed: "the service's"},
 	Key{Name: "drain", Kind: Bool, Default: false},
 	Key{Name: "drain_until", Kind: Time, Computed: "none"},
+	Key{Name: "notify_up", Kind: Strings, Default: []string{}},
+	Key{Name: "notify_down", Kind: Strings, Default: []string{}},
 )
 
 // tunnelTable is forward, written as a table.

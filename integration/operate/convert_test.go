@@ -162,18 +162,34 @@ func TestConvertKeepalivedPair(t *testing.T) {
 		t.Errorf("replacing the backup: %v", r)
 	}
 
-	end(0) // sends priority 0
+	// The master resigns (priority 0): one takeover, as between two of keepalived.
+	connections = lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{Every: 50 * time.Millisecond, Timeout: time.Second})
+	connections.WaitSuccesses(5, 20*time.Second)
+	resigned := time.Now()
+	end(0)
 	p.LB[1].WaitState("master", 20*time.Second)
 	alone(1)
-	outage := lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{})
-	outage.WaitSuccesses(5, 20*time.Second)
-	outage.Stop()
+	master := time.Now()
+	connections.WaitSuccesses(connections.Successes()+5, 20*time.Second)
+	r := connections.Stop()
+	_, gap := r.Gap(resigned, master)
+	t.Logf("the master resigns: gap of %v, %v", gap.Round(10*time.Millisecond), r)
+	if gap > 10*time.Second {
+		t.Errorf("a gap of %v when the master resigns: %v", gap, r)
+	}
 
+	// The new lb1 preempts, which no connection notices.
+	connections = lab.StartOutage(p.Client, lvsdtest.VIPPort, lab.OutageConfig{Every: 50 * time.Millisecond, Timeout: 10 * time.Second})
+	connections.WaitSuccesses(5, 20*time.Second)
 	p.LB[0].StartDaemon()
 	p.LB[0].WaitState("master", 30*time.Second)
 	p.LB[1].WaitState("backup", 20*time.Second)
 	alone(0)
 	same(p.LB[0])
+	connections.WaitSuccesses(connections.Successes()+5, 20*time.Second)
+	if r := connections.Stop(); r.Failed > 0 {
+		t.Errorf("the new master preempts: %v", r)
+	}
 	if out, err := p.LB[0].LVSD("status", "-c", p.ConfigFile, "--director", "lb1"); err != nil {
 		t.Errorf("status: %v\n%s", err, out)
 	}

@@ -95,7 +95,9 @@ func programs(c *config.Config) []string {
 		}
 	}
 	for _, svc := range c.Services {
+		notify(svc.QuorumUp, svc.QuorumDown)
 		for _, rs := range svc.RealServers {
+			notify(rs.NotifyUp, rs.NotifyDown)
 			for _, check := range rs.Checks {
 				if check.User == "" {
 					add("check", check.Command)

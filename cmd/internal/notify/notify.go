@@ -17,8 +17,8 @@ import (
 
 const (
 	// room is the number of events that can wait to be distributed, queueRoom the number
-	// that can wait for one target.
-	room, queueRoom = 4096, 1024
+	// that can wait for one target, of which there may be one a service.
+	room, queueRoom, serviceRoom = 4096, 1024, 128
 	// stopLimit bounds how long Run waits at its end for the last events to be sent.
 	stopLimit = 2 * time.Second
 	// batchLimit bounds the events of one message where they are gathered.
@@ -68,6 +68,9 @@ type filter struct {
 	vrrp   []string // those of these VRRP instances
 	states []string // when set: changes of the instance, or of the group, to these states alone
 	group  string   // a sync group, whose changes the target gets in place of its instances'
+	// A service, and the changes of it and its servers that the target wants.
+	service string
+	changes servicePrograms
 }
 
 // New makes a notifier of a recorder. It starts nothing: events recorded before Run
@@ -153,6 +156,11 @@ func targets(c *config.Config) []*target {
 			add(t).group = g.Name
 		}
 	}
+	for _, s := range c.Services {
+		if t := newServiceTarget(s, user); t != nil {
+			add(t)
+		}
+	}
 	return all
 }
 
@@ -170,7 +178,7 @@ func (n *Notifier) apply(wanted []*target, next groups) {
 			t = old[i]
 			old = slices.Delete(slices.Clone(old), i, i+1)
 		} else {
-			t.queue = make(chan event.Event, queueRoom)
+			t.queue = make(chan event.Event, t.room())
 			n.begin(t)
 		}
 		n.targets = append(n.targets, t)
@@ -245,14 +253,26 @@ func (n *Notifier) enqueue(t *target, e event.Event) {
 	select {
 	case t.queue <- e:
 	default:
-		n.failed(t, e.ID, 1, fmt.Errorf("%d events wait already", queueRoom))
+		n.failed(t, e.ID, 1, fmt.Errorf("%d events wait already", t.room()))
 	}
+}
+
+// room is the number of events that can wait for the target.
+func (t *target) room() int {
+	if t.service != "" {
+		return serviceRoom
+	}
+	return queueRoom
 }
 
 // wants reports whether a target wants an event, but for events of its group.
 func (f *filter) wants(e event.Event) bool {
 	if f.states != nil && (!isTransition(e) || !slices.Contains(f.states, e.To)) {
 		return false
+	}
+	if f.service != "" {
+		c, ok := serviceChangeOf(e)
+		return ok && e.Service == f.service && f.changes[c] != nil
 	}
 	return f.all || slices.Contains(f.kinds, string(e.Kind)) || e.Kind == event.KindVRRP && slices.Contains(f.vrrp, e.VRRP)
 }

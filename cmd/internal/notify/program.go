@@ -88,6 +88,8 @@ func programsOf(s sender) []*program {
 		return []*program{s}
 	case *stateProgram:
 		return slices.Collect(maps.Values(s.of))
+	case servicePrograms:
+		return slices.Collect(maps.Values(s))
 	}
 	return nil
 }

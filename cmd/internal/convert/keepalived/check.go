@@ -85,6 +85,8 @@ func (r *serverReader) realServer(b *node, t target) (rs *convert.Table, inhibit
 			if v, ok := convert.ParseInt(n.arg(0), 0, 1<<32-1); ok && v > 0 {
 				rs.Set(key, v, n.from)
 			}
+		case "notify_up", "notify_down":
+			r.serviceProgram(rs, n)
 		case "inhibit_on_failure":
 			inhibit = n.arg(0) == "" || yes(n.arg(0))
 		case "TCP_CHECK", "HTTP_GET", "SSL_GET", "SMTP_CHECK", "DNS_CHECK", "MISC_CHECK", "PING_CHECK", "UDP_CHECK":

@@ -184,7 +184,7 @@ func accounted(t *testing.T, file string, r convert.Result) {
 		noted[n.Line] = true
 	}
 	for i, line := range strings.Split(string(text), "\n") {
-		for _, word := range []string{"smtp_alert", "notify_master", "notify_backup", "notify_fault", "static_routes", "static_ipaddress", "static_rules", "quorum_up", "quorum_down", "router_id", "net_namespace"} {
+		for _, word := range []string{"smtp_alert", "notify_master", "notify_backup", "notify_fault", "static_routes", "static_ipaddress", "static_rules", "router_id", "net_namespace"} {
 			if f := strings.Fields(strings.NewReplacer("@high", "", "@low", "").Replace(line)); len(f) > 0 && f[0] == word && !noted[i+1] {
 				t.Errorf("%s:%d: %s vanishes without a word", file, i+1, line)
 			}

@@ -151,9 +151,7 @@ var vrrpKeywords = reasons(
 // serverKeywords are keywords of virtual_server and real_server.
 var serverKeywords = reasons(
 	because{convert.Unsupported(convert.MailByKind), "smtp_alert"},
-	because{convert.Unsupported(convert.NotifyAsJSON), "quorum_up quorum_down notify_up notify_down"},
 	because{convert.Reason{}, "alpha hysteresis enable_sni"},
-	because{convert.Unneeded("lvsd's stop leaves the table as it is"), "omega"},
 	because{convert.Unneeded(convert.ChecksSpread), "warmup"},
 	because{convert.Unneeded("a backup checks, too, so that it knows what is alive when it takes over"), "ha_suspend"},
 	because{convert.Unneeded(convert.NoSNMP), "snmp_name"},

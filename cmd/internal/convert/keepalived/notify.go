@@ -40,6 +40,20 @@ func (k *keepalived) notify(t *convert.Table, n *node) bool {
 	return true
 }
 
+// serviceProgram reads a program of a virtual_server or a real_server.
+func (k *keepalived) serviceProgram(t *convert.Table, n *node) {
+	argv := convert.Argv(n.words[1:min(len(n.words), 2)])
+	if len(argv) == 0 {
+		k.note(convert.LeftOut, n, "names no program")
+		return
+	}
+	k.notifyUser(n)
+	t.Set(n.keyword(), argv, n.from)
+	if n.keyword() == "notify_up" {
+		k.notes.Hint("keepalived runs notify_up at its own start with alpha or rs_init_notifies only; lvsd runs it after a server's first successful check.")
+	}
+}
+
 // notifyUser sets the user of all programs: that of a line, or script_user.
 func (k *keepalived) notifyUser(n *node) {
 	user, from := n.arg(1), n.from

@@ -50,6 +50,7 @@ type serverReader struct {
 	said        map[string]convert.Origin // the lines of protocol and lb_kind
 	sorry       *node
 	sorryMethod *node
+	omega       *node
 	quorum      [2]*node
 	servers     []*node
 	v6          bool
@@ -66,6 +67,7 @@ func (k *keepalived) virtualServer(b *node) {
 	for _, n := range b.block {
 		r.keyword(n)
 	}
+	r.atStop(b)
 	for _, t := range targets {
 		s := r.s.Clone()
 		s.From = t.from
@@ -73,6 +75,20 @@ func (k *keepalived) virtualServer(b *node) {
 		r.finish(s, t)
 		k.root.Append("virtual_service", s)
 	}
+}
+
+// atStop notes what omega runs when keepalived stops.
+func (r *serverReader) atStop(b *node) {
+	if r.omega == nil {
+		return
+	}
+	kind := convert.NotNeeded
+	for _, n := range append(r.servers, b) {
+		if n.find("quorum_down") != nil || n.find("notify_down") != nil {
+			kind = convert.LeftOut
+		}
+	}
+	r.note(kind, r.omega, "lvsd's stop leaves the table as it is, and runs no notify_down and no quorum_down")
 }
 
 // targets reads the arguments of virtual_server: IP [PORT], fwmark N, group
@@ -215,6 +231,10 @@ func (r *serverReader) keyword(n *node) {
 		r.sorry = n
 	case "sorry_server_lvs_method":
 		r.sorryMethod = n
+	case "quorum_up", "quorum_down":
+		r.serviceProgram(s, n)
+	case "omega":
+		r.omega = n
 	case "inhibit_on_failure":
 		r.inhibit = n.arg(0) == "" || yes(n.arg(0))
 	default:

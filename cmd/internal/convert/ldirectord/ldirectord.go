@@ -116,14 +116,14 @@ func unquote(s string) string {
 }
 
 // inherited are global settings that a virtual service may override.
-var inherited = []string{"checktimeout", "negotiatetimeout", "checkinterval", "checkcount", "failurecount", "fallback", "fallback6", "quiescent"}
+var inherited = []string{"checktimeout", "negotiatetimeout", "checkinterval", "checkcount", "failurecount", "fallback", "fallback6", "fallbackcommand", "quiescent"}
 
 // keywords are settings without an equivalent.
 var keywords = map[string]convert.Reason{
 	"emailalert": convert.Unsupported(convert.MailByKind), "emailalertfreq": convert.Unneeded(convert.MailOnly), "emailalertfrom": convert.Unsupported(convert.MailByKind),
 	"emailalertstatus": convert.Unsupported(convert.MailByKind), "smtp": convert.Unsupported(convert.MailByKind),
-	"callback":        convert.Unsupported("lvsd runs no program when its file changes: notify gets an event of each reload"),
-	"fallbackcommand": convert.Unsupported(convert.NotifyAsJSON), "logfile": convert.Unneeded("lvsd logs to stderr, which systemd keeps; lvsd events is the history"),
+	"callback":       convert.Unsupported("lvsd runs no program when its file changes: notify gets an event of each reload"),
+	"logfile":        convert.Unneeded("lvsd logs to stderr, which systemd keeps; lvsd events is the history"),
 	"execute":        convert.Unsupported("convert that file, too, and put its services into this one: one lvsd has them all"),
 	"supervised":     convert.Unneeded("lvsd run stays in the foreground"),
 	"fork":           convert.Unneeded("lvsd's checks run side by side"),
@@ -295,12 +295,25 @@ func (r *virtualReader) serviceKeys() {
 			r.notes.Add(convert.Adjusted, r.at("ops"), "ldirectord uses it for udp only")
 		}
 	}
+	if argv := convert.Argv([]string{r.text("fallbackcommand")}); len(argv) > 0 {
+		// ldirectord(8): start when no server is left, stop when the first is back
+		s.Set("quorum_down", withArgument(argv, "start"), r.at("fallbackcommand"))
+		s.Set("quorum_up", withArgument(argv, "stop"), r.at("fallbackcommand"))
+	}
 	s.Set("on_failure", "remove", r.at("quiescent"))
 	if r.text("quiescent") == "yes" {
 		s.Set("on_failure", "quiesce", r.at("quiescent"))
 	} else if r.protocol != "udp" {
 		r.notes.Hint(`on_failure = "remove" is what ldirectord does without quiescent = yes: the connections of a failed server end. Without it lvsd gives the server weight 0 and lets them finish.`)
 	}
+}
+
+// withArgument returns a command with one more argument, also for a line of the shell.
+func withArgument(argv []string, word string) []string {
+	if len(argv) == 3 && argv[0] == "/bin/sh" && argv[1] == "-c" {
+		return []string{argv[0], argv[1], argv[2] + " " + word}
+	}
+	return append(slices.Clone(argv), word)
 }
 
 // at returns the origin of a setting, or else of the service.
