@@ -74,7 +74,7 @@ func TestFallbackServesWhenAllServersFail(t *testing.T) {
 		t.Errorf("a client does not get the fallback:\n%s", lb.IPVSTable())
 	}
 	p.WaitUntil(30*time.Second, "the metric", func() bool { return active() == "1" }) // a series may be a second old
-	lb.WaitProblem("the fallback 127.0.0.1:80 serves", true)
+	lb.WaitProblem("fallback 127.0.0.1:80 is serving", true)
 	waitEvent(lb, "fallback", "on")
 	if out, _ := lb.LVSD("status", "--socket", lb.Socket); !lvsdtest.ContainsAll(out, "DOWN, FALLBACK", "127.0.0.1:80") {
 		t.Errorf("status:\n%s", out)
@@ -110,7 +110,7 @@ func TestPanicModeIgnoresHealth(t *testing.T) {
 	waitEvent(lb, "panic", "on")
 	panics("1")
 	lb.WaitWeights(30*time.Second, 3, 3, 3, 0)
-	lb.WaitProblem("panic: 1 of 3 servers are healthy", true)
+	lb.WaitProblem("panic mode: 1 of 3 real servers are healthy", true)
 	s, err := lb.Status()
 	if rs := s.Services[0].RealServers[0]; err != nil || rs.Verdict != "down" || !strings.Contains(rs.Why, "panic: counts as up") {
 		t.Errorf("%+v, %v", rs, err)

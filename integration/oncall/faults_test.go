@@ -118,7 +118,7 @@ func (w *monitoredPair) serverFaults(lb1, lb2 *lvsdtest.Director) []fault {
 		cause: func() { w.servers[0].Stop(); w.servers[1].Stop() },
 		want:  []string{"LvsdMassFailure web"}, allow: []string{"LvsdRealServerDown web 10.77.0.21:80", "LvsdRealServerDown web 10.77.0.22:80"},
 		repair: func() { w.servers[0].Start(); w.servers[1].Start() },
-		on:     lb1, confirm: map[string]string{"LvsdMassFailure": "is down"},
+		on:     lb1, confirm: map[string]string{"LvsdMassFailure": "are down"},
 	}, {
 		name: "all servers of a service die, and one stays dead",
 		cause: func() {

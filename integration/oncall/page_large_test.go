@@ -85,7 +85,7 @@ func TestOncallPageOfAThousand(t *testing.T) {
 	b := openBrowser(t)
 	b.do(chromedp.Navigate(r.url()))
 	b.waitFor("a thousand", `document.querySelector("#found").textContent === "20 services, 1000 real servers"`)
-	b.waitFor("the short service on top", `document.querySelector("#now-services").textContent.includes("1 of 20 short of servers:service-0 49 of 50")`)
+	b.waitFor("the short service on top", `document.querySelector("#now-services").textContent.includes("19 of 20 services OKservice-0: 49 of 50 serving")`)
 	if open := evaluate[int](b, `document.querySelectorAll("#service-list [aria-expanded=true]").length`); open != 1 {
 		t.Errorf("%d services are expanded; only the small one should be", open)
 	}

@@ -6,6 +6,7 @@
 package oncall_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,14 +39,14 @@ type shown struct {
 const readPage = `(() => {
 	const text = (q, at) => (at || document).querySelector(q).textContent;
 	const out = { director: text("#director"), master: text("#now-master"), others: [...document.querySelectorAll("#now-directors span")].slice(1).map((s) => s.textContent).join(),
-		problems: [...document.querySelectorAll("#problems li")].map((p) => p.textContent), services: {}, servers: {} };
+		problems: [...document.querySelectorAll("#problems .text")].map((p) => p.textContent), services: {}, servers: {} };
 	for (const s of document.querySelectorAll("#service-list .service")) {
 		const name = text("h3", s);
-		out.services[name] = text(".state", s);
+		out.services[name] = [...s.querySelectorAll(".state > :not(.changed)")].map((e) => e.textContent).join(" ");
 		for (const tr of s.querySelectorAll("tbody tr:not(.detail)")) {
 			if (tr.closest("tr.detail")) continue;
 			const cell = [...tr.children].map((c) => c.textContent);
-			out.servers[name + " " + cell[0]] = [cell[1], cell[2], cell[3]].join("; ");
+			out.servers[name + " " + cell[0]] = [cell[1], cell[2], cell[4]].join("; ");
 		}
 	}
 	return out;
@@ -59,15 +61,16 @@ func shownOn(d *lvsdtest.Director) (shown, error) {
 		Peers    []struct {
 			Director string `json:"director"`
 			Up       bool   `json:"up"`
-			Problems int    `json:"problem_count"`
+			Problems int    `json:"director_problem_count"`
 			Since    time.Time
 			VRRP     []struct {
 				State string `json:"state"`
 			} `json:"vrrp"`
 		} `json:"peers"`
 		VRRP []struct {
-			Name  string `json:"name"`
-			State string `json:"state"`
+			Name      string   `json:"name"`
+			State     string   `json:"state"`
+			Addresses []string `json:"virtual_addresses"`
 		} `json:"vrrp"`
 		Services []struct {
 			Name        string `json:"name"`
@@ -98,16 +101,16 @@ func shownOn(d *lvsdtest.Director) (shown, error) {
 		}
 		switch {
 		case !p.Up:
-			want.Others = p.Director + " DOES NOT ANSWER"
+			want.Others = p.Director + " UNREACHABLE"
 		case p.Problems == 1:
 			want.Others = p.Director + " 1 problem"
 		case p.Problems > 1:
 			want.Others = fmt.Sprintf("%s %d problems", p.Director, p.Problems)
 		default:
-			want.Others = p.Director + " well"
+			want.Others = p.Director + " OK"
 		}
 	}
-	want.Master = s.VRRP[0].Name + ": " + strings.Join(masters, " AND ")
+	want.Master = s.VRRP[0].Name + " " + strings.ReplaceAll(strings.Join(s.VRRP[0].Addresses, " "), "/32", "") + ": " + strings.Join(masters, " AND ")
 	if len(masters) == 1 && masters[0] == s.Director {
 		want.Master += " (this director)"
 	}
@@ -134,7 +137,7 @@ func shownOn(d *lvsdtest.Director) (shown, error) {
 		if !svc.Up {
 			state = "QUORUM LOST"
 		}
-		want.Services[svc.Name] = fmt.Sprintf("%s %d of %d serve, weight %d, quorum %d", state, serving, len(svc.RealServers), svc.Alive, svc.Quorum)
+		want.Services[svc.Name] = fmt.Sprintf("%s %d of %d serving, available weight %d, quorum %d", state, serving, len(svc.RealServers), svc.Alive, svc.Quorum)
 	}
 	return want, nil
 }
@@ -168,14 +171,16 @@ func (b *browser) waitMatches(d *lvsdtest.Director) shown {
 	return want
 }
 
-// serveMarkup responds to every request with markup in the text that the page shows.
-func serveMarkup(t *testing.T, h *lab.Host) {
+// serveMarkup responds to every request with markup in the text that the page shows, until
+// the returned function is called.
+func serveMarkup(t *testing.T, h *lab.Host) (recoverServer func()) {
 	t.Helper()
 	ln, err := h.Listen("tcp", ":80")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ln.Close() })
+	var recovered atomic.Bool
 	go func() {
 		for {
 			c, err := ln.Accept()
@@ -185,17 +190,23 @@ func serveMarkup(t *testing.T, h *lab.Host) {
 			go func() {
 				defer c.Close()
 				_, _ = c.Read(make([]byte, 4096))
-				_, _ = io.WriteString(c, "HTTP/1.1 503 "+markup+"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+				status := "503 " + markup
+				if recovered.Load() {
+					status = "200 OK"
+				}
+				_, _ = io.WriteString(c, "HTTP/1.1 "+status+"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 			}()
 		}
 	}()
+	return func() { recovered.Store(true) }
 }
 
 // markup would change the title of the page if it were not shown as text.
 const markup = `<img src=x onerror=document.title='owned'><script>document.title='owned'</script>`
 
-// pagePair returns a running pair with two good servers and one that serves markup.
-func pagePair(t *testing.T) (*lvsdtest.Pair, []*lab.Server) {
+// pagePair returns a running pair with two good servers and one that serves markup until
+// the function is called.
+func pagePair(t *testing.T) (*lvsdtest.Pair, []*lab.Server, func()) {
 	t.Helper()
 	p := lvsdtest.NewPair(t, 3)
 	p.PrepareDR()
@@ -203,16 +214,16 @@ func pagePair(t *testing.T) (*lvsdtest.Pair, []*lab.Server) {
 	for _, r := range p.Real[:2] {
 		servers = append(servers, lab.ServeHTTP(r, ":80", r.Name))
 	}
-	serveMarkup(t, p.Real[2])
+	recoverServer := serveMarkup(t, p.Real[2])
 	p.Services = p.WebService(`{ type = "http", path = "/healthz", interval = "500ms", timeout = "5s", rise = 1, fall = 2 }`, 1, 2, 3)
 	p.Services += p.PeerConfig()
 	p.StartBoth()
-	return p, servers
+	return p, servers, recoverServer
 }
 
 // TestOncallPage opens the status page of a pair.
 func TestOncallPage(t *testing.T) {
-	p, servers := pagePair(t)
+	p, servers, recoverServer := pagePair(t)
 	r := openRelay(t, p.LB[0])
 	b := openBrowser(t)
 	b.setColourScheme("dark")
@@ -251,6 +262,8 @@ func TestOncallPage(t *testing.T) {
 		b.setSize(1100, 900)
 	})
 	b.t = t
+	recoverServer()
+	waitShown(p.LB[0], "the server with markup to recover", func(s shown) bool { return strings.HasPrefix(s.Servers["web 10.77.0.23:80"], "3; up") })
 
 	// A server with open connections fails.
 	var open []net.Conn
@@ -269,11 +282,14 @@ func TestOncallPage(t *testing.T) {
 		t.Errorf("after a server failed: %+v", now)
 	}
 	b.waitFor("the change on top", `document.querySelector("#now-change").textContent.includes("10.77.0.22:80")`)
-	b.waitFor("the change announced", `document.querySelector("#announce").textContent.includes("web: up, 2 servers without weight")`)
+	b.waitFor("the change announced", `document.querySelector("#announce").textContent.includes("web: up, 1 server without weight")`)
+	stop := requests(p.Client)
+	b.waitFor("traffic", `/[1-9]\d* new\/s/.test(document.querySelector("#now-traffic").textContent) && document.querySelector("#service-list .scale").textContent !== ""`)
 	b.waitFor("curves", `(document.querySelector("svg.chart path.line").getAttribute("d") || "").includes("L")`)
 	b.screenshot("trouble-dark")
 	b.setColourScheme("light")
 	b.screenshot("trouble-light")
+	stop()
 
 	// The director of the page is killed: the page shows that, and since when.
 	loaded := evaluate[float64](b, "performance.timeOrigin")
@@ -282,14 +298,17 @@ func TestOncallPage(t *testing.T) {
 	if !evaluate[bool](b, `document.title.startsWith("NO ANSWER") && document.querySelector("#lost").getAttribute("role") === "alert"`) {
 		t.Error("not announced to screen readers")
 	}
+	if !evaluate[bool](b, `getComputedStyle(document.querySelector("main")).opacity < 1`) {
+		t.Error("the last known state looks like the current one")
+	}
 	b.screenshot("no-answer")
 	// The peer has taken over. The page remains the same, only another director responds, as
 	// with one name for both.
 	p.LB[1].WaitState("master", 60*time.Second)
-	waitShown(p.LB[1], "lb1 not to answer", func(s shown) bool { return s.Others == "lb1 DOES NOT ANSWER" })
+	waitShown(p.LB[1], "lb1 not to answer", func(s shown) bool { return s.Others == "lb1 UNREACHABLE" })
 	r.connect(p.LB[1])
 	now := b.waitMatches(p.LB[1])
-	if now.Master != "web: lb2 (this director)" || now.Others != "lb1 DOES NOT ANSWER" {
+	if now.Master != "web 10.77.0.100: lb2 (this director)" || now.Others != "lb1 UNREACHABLE" {
 		t.Errorf("after the failover: %+v", now)
 	}
 	if !evaluate[bool](b, `document.querySelector("#lost").hidden`) {
@@ -298,13 +317,13 @@ func TestOncallPage(t *testing.T) {
 	servers[1].Start()
 	p.LB[0].StartDaemon()
 	waitShown(p.LB[0], "all to be as before", func(s shown) bool {
-		return s.Master == "web: lb1 (this director)" && strings.HasPrefix(s.Servers["web 10.77.0.22:80"], "2; up")
+		return s.Master == "web 10.77.0.100: lb1 (this director)" && strings.HasPrefix(s.Servers["web 10.77.0.22:80"], "2; up")
 	})
 	r.disconnect()
 	b.waitFor("the network is cut", `!document.querySelector("#lost").hidden`)
 	r.connect(p.LB[0])
 	now = b.waitMatches(p.LB[0])
-	if now.Master != "web: lb1 (this director)" || !strings.HasPrefix(now.Servers["web 10.77.0.22:80"], "2; up") {
+	if now.Master != "web 10.77.0.100: lb1 (this director)" || !strings.HasPrefix(now.Servers["web 10.77.0.22:80"], "2; up") {
 		t.Errorf("not as at first: %+v", now)
 	}
 	if evaluate[float64](b, "performance.timeOrigin") != loaded {
@@ -314,6 +333,26 @@ func TestOncallPage(t *testing.T) {
 	for _, c := range open {
 		c.Close()
 	}
+}
+
+// requests sends requests to the virtual service until it is stopped.
+func requests(client *lab.Host) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			c, err := client.Dial(ctx, "tcp", lvsdtest.VIPPort)
+			if err != nil {
+				continue
+			}
+			_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+			_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")
+			_, _ = io.Copy(io.Discard, c)
+			c.Close()
+		}
+	}()
+	return func() { cancel(); <-ended }
 }
 
 // fits reports whether no element is wider than the window, including clipped ones.
@@ -333,8 +372,8 @@ func checkKeyboard(b *browser) {
 		}
 	}
 	at := func(what string) int { return slices.Index(order, what) }
-	for i, what := range []string{"To the services", "filter", "only", "unfold", "service-1-name", "10.77.0.21:80", "10.77.0.22:80", "10.77.0.23:80"} {
-		if at(what) < 0 || i > 0 && at(what) < at("To the services") {
+	for i, what := range []string{"Skip to services", "filter", "only", "unfold", "service-1-name", "10.77.0.21:80", "10.77.0.22:80", "10.77.0.23:80"} {
+		if at(what) < 0 || i > 0 && at(what) < at("Skip to services") {
 			t.Fatalf("the tab key does not reach %s: %q", what, order)
 		}
 	}
@@ -360,6 +399,9 @@ func checkKeyboard(b *browser) {
 	b.press(kb.Tab)
 	b.press(" ")
 	b.waitFor("the unhealthy", `document.querySelectorAll("#service-list tbody tr").length === 1 && document.querySelector("#service-list tbody th").textContent === "10.77.0.23:80"`)
+	if query := evaluate[string](b, `location.search`); query != "?unhealthy=1" {
+		t.Errorf("the filter is not in the address: %q", query)
+	}
 	b.press(" ")
 	b.waitFor("all", `document.querySelectorAll("#service-list tbody tr").length === 3`)
 }

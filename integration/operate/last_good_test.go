@@ -65,7 +65,7 @@ func TestStartFromLastGoodConfig(t *testing.T) {
 		lb.Process = lb.Start(append([]string{"/usr/bin/env", "NOTIFY_SOCKET=" + systemd.LocalAddr().String(), lvsdtest.Binary(t), "run", "-c", p.ConfigFile, "--director", "lb1"}, broken.flags...)...)
 		lb.WaitState("master", 15*time.Second)
 		lb.WaitWeight("10.77.0.22:80", 5, 10*time.Second)
-		lb.WaitProblem("STARTED FROM THE KEPT COPY", true)
+		lb.WaitProblem("LAST GOOD CONFIGURATION", true)
 		if got := lb.Metric("lvsd_config_last_reload_successful"); got != "0" {
 			t.Errorf("%s: last reload successful: %s", broken.name, got)
 		}
@@ -78,9 +78,9 @@ func TestStartFromLastGoodConfig(t *testing.T) {
 			_ = systemd.SetReadDeadline(time.Now().Add(time.Second))
 			n, err := systemd.Read(buf)
 			notified += string(buf[:n]) + "\n"
-			return err == nil && strings.Contains(notified, "STATUS=STARTED FROM THE KEPT COPY")
+			return err == nil && strings.Contains(notified, "STATUS=LAST GOOD CONFIGURATION")
 		})
-		if !strings.Contains(lb.Process.Output(), "STARTED FROM THE KEPT COPY") {
+		if !strings.Contains(lb.Process.Output(), "LAST GOOD CONFIGURATION") {
 			t.Errorf("%s: not logged:\n%s", broken.name, lb.Process.Tail(20))
 		}
 		if broken.name == "missing" {
@@ -89,7 +89,7 @@ func TestStartFromLastGoodConfig(t *testing.T) {
 			if out, err := lb.Reload(); err != nil {
 				t.Fatalf("a fixed file: %v\n%s", err, out)
 			}
-			lb.WaitProblem("STARTED FROM THE KEPT COPY", false)
+			lb.WaitProblem("LAST GOOD CONFIGURATION", false)
 			p.WaitUntil(10*time.Second, "the metric", func() bool { return lb.Metric("lvsd_config_last_reload_successful") == "1" })
 		}
 		lb.KillDaemon()
@@ -113,7 +113,7 @@ func TestStartFromLastGoodConfig(t *testing.T) {
 
 // opensWithTheCopy reports whether the status begins with the problem.
 func opensWithTheCopy(status string) bool {
-	return strings.HasPrefix(status, "! STARTED FROM THE KEPT COPY")
+	return strings.HasPrefix(status, "! running the LAST GOOD CONFIGURATION")
 }
 
 // notifySocket listens in place of systemd.

@@ -119,7 +119,7 @@ func TestPeerExchange(t *testing.T) {
 	lb2.MustRun("ip", "route", "add", "unreachable", broken)
 	waitPeer(lb1, "another view of "+broken, func(s peerStatus, problems []string) bool {
 		return len(s.Differences) == 1 && s.Differences[0].RealServer == broken+":80" && s.Differences[0].Own.Verdict == "up" &&
-			s.Differences[0].Peer.Verdict == "down" && lvsdtest.AnyContains(problems, "sees real servers otherwise") &&
+			s.Differences[0].Peer.Verdict == "down" && lvsdtest.AnyContains(problems, "health of real servers differs") &&
 			lb1.Metric(`lvsd_peer_health_differences{director="lb2"}`) == "1"
 	})
 	lb2.MustRun("ip", "route", "del", "unreachable", broken)

@@ -21,15 +21,19 @@ type PeerStatus struct {
 	Since    time.Time `json:"since"`
 	Error    string    `json:"error,omitempty"` // why it does not
 	// At is when it replied last; everything below is from that reply. Absent: never.
-	At            time.Time `json:"at,omitzero"`
-	Version       string    `json:"version,omitempty"`
-	ConfigHash    string    `json:"config_hash,omitempty"`
-	Started       time.Time `json:"started,omitzero"`
-	Ready         bool      `json:"ready"`           // it could take over at once
-	WaitReason    string    `json:"waits,omitempty"` // otherwise what it waits for
-	Problems      []string  `json:"problems"`        // the first problems of its own status
-	ProblemCount  int       `json:"problem_count"`
-	ConfigMatches bool      `json:"config_matches"`
+	At           time.Time `json:"at,omitzero"`
+	Version      string    `json:"version,omitempty"`
+	ConfigHash   string    `json:"config_hash,omitempty"`
+	Started      time.Time `json:"started,omitzero"`
+	Ready        bool      `json:"ready"`           // it could take over at once
+	WaitReason   string    `json:"waits,omitempty"` // otherwise what it waits for
+	Problems     []string  `json:"problems"`        // the first problems of its own status
+	ProblemCount int       `json:"problem_count"`
+	// DirectorProblems is how many of them are not of services.
+	DirectorProblems int `json:"director_problem_count"`
+	// HTTPListen is where its status page can be opened; empty where that is on loopback.
+	HTTPListen    string `json:"http_listen,omitempty"`
+	ConfigMatches bool   `json:"config_matches"`
 	// VersionMatches: both run the same version of lvsd.
 	VersionMatches bool                   `json:"version_matches"`
 	ClockAhead     float64                `json:"clock_ahead_seconds"`

@@ -14,10 +14,12 @@ type Status struct {
 	Director string    `json:"director"`
 	At       time.Time `json:"at"`
 	Started  time.Time `json:"started"`
-	// Healthy: no fault that needs attention. Problems has each.
-	Healthy  bool         `json:"healthy"`
-	Problems []string     `json:"problems"`
-	Config   ConfigStatus `json:"config"`
+	// Healthy: no fault that needs attention. Problems has each, the most urgent first, and
+	// ProblemDetails the same with more.
+	Healthy        bool         `json:"healthy"`
+	Problems       []string     `json:"problems"`
+	ProblemDetails []Problem    `json:"problem_details"`
+	Config         ConfigStatus `json:"config"`
 	// WaitReason is what this director waits for before it preempts a live master; empty when
 	// it is ready.
 	WaitReason string           `json:"waits,omitempty"`
@@ -31,6 +33,25 @@ type Status struct {
 	Services []ServiceStatus `json:"virtual_services"`
 	IPVS     IPVSStatus      `json:"ipvs"`
 }
+
+// Problem is something that needs attention.
+type Problem struct {
+	Severity string `json:"severity"` // Critical or Warning
+	// Service is the virtual service at fault, Director the other director; both are empty
+	// for a problem of this director.
+	Service  string `json:"service,omitempty"`
+	Director string `json:"director,omitempty"`
+	Text     string `json:"text"`
+	// Details are the real servers concerned, each with its cause.
+	Details []string `json:"details,omitempty"`
+}
+
+// Severities of a Problem. Critical: clients notice, or would at the next failure of one
+// part.
+const (
+	Critical = "critical"
+	Warning  = "warning"
+)
 
 // ConfigStatus is the running configuration.
 type ConfigStatus struct {
@@ -68,6 +89,8 @@ type InstanceStatus struct {
 	Alarm     string          `json:"alarm,omitempty"` // current fault
 	HasVIPs   bool            `json:"holding"`         // the addresses are on the interface
 	Addresses []netip.Prefix  `json:"addresses"`
+	// VirtualAddresses are the configured ones, also on a backup.
+	VirtualAddresses []netip.Prefix `json:"virtual_addresses"`
 	// Conflicts are other holders of the addresses.
 	Conflicts []AddressConflict `json:"address_conflicts,omitempty"`
 }

@@ -44,7 +44,7 @@ func open(o Options) (*Daemon, error) {
 		return nil, errors.Join(err, fmt.Errorf("nor does the copy of what ran before start, kept in %s", c.Global.StateDir), startErr)
 	}
 	for _, line := range api.Lines(err) {
-		d.log.Error("STARTED FROM THE KEPT COPY of the configuration: the file was refused", "file", o.Source.Path, "ran_since", copied.At, "reason", line)
+		d.log.Error("running the LAST GOOD CONFIGURATION: the file was rejected", "file", o.Source.Path, "ran_since", copied.At, "reason", line)
 	}
 	d.director.StartedFromLastGood(copied.At, err)
 	return d, nil

@@ -107,9 +107,9 @@ func statusLine(v director.View) string {
 	}
 	if err := v.LastReload.Err; err != nil {
 		first, _, _ := strings.Cut(err.Error(), "\n")
-		what := "FILE REFUSED: "
+		what := "FILE REJECTED: "
 		if v.LastReload.LastGood {
-			what = "STARTED FROM THE KEPT COPY, FILE REFUSED: "
+			what = "LAST GOOD CONFIGURATION, FILE REJECTED: "
 		}
 		parts = append([]string{what + first}, parts...)
 	}

@@ -72,7 +72,7 @@ func TestWhatSystemdHears(t *testing.T) {
 		f.set(func() { f.dead = false; f.view.LastReload.Err = errors.New("lvsd.toml:1:1: wrong\nand more") })
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if all := hear(); !slices.Contains(all, "WATCHDOG=1") || slices.Contains(all, "READY=1") || !strings.Contains(strings.Join(all, "|"), "STATUS=FILE REFUSED: lvsd.toml:1:1: wrong, web master") {
+		if all := hear(); !slices.Contains(all, "WATCHDOG=1") || slices.Contains(all, "READY=1") || !strings.Contains(strings.Join(all, "|"), "STATUS=FILE REJECTED: lvsd.toml:1:1: wrong, web master") {
 			t.Errorf("when they run again: %q", all)
 		}
 		cancel()

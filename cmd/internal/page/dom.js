@@ -29,9 +29,9 @@ function set(node, name, value) {
   }
 }
 
-// tint says how a node's text is meant: good, warn, bad or "".
+// tint says how a node's text is meant: good, warn, bad, soft or "".
 function tint(node, kind) {
-  for (const k of ["good", "warn", "bad"]) {
+  for (const k of ["good", "warn", "bad", "soft"]) {
     if (node.classList.contains(k) !== (k === kind)) node.classList.toggle(k, k === kind);
   }
 }

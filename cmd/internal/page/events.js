@@ -1,5 +1,5 @@
-// The history: what is there, and then what happens, as it happens. Where the
-// stream cannot be had the newest are asked for with each status.
+// The history: the newest events, then a stream of new ones. Where the stream fails they
+// are requested with each status.
 
 const keptEvents = 200;
 let eventsShown = 12, events = [], following = false;
@@ -24,7 +24,7 @@ async function follow() {
       following = false;
     } catch (e) {
       following = false;
-      if (!state.lost) put($("events-note"), `not as they happen but every ${age(10000)}: ${firstLine(String(e.message || e))}`);
+      if (!state.lost) put($("events-note"), `not live, updated every ${age(10000)}: ${firstLine(String(e.message || e))}`);
     }
     await new Promise((done) => setTimeout(done, 3000));
   }
@@ -48,7 +48,7 @@ async function askEvents() {
   if (following) return;
   try {
     for (const e of await ask(`api/v1/events?limit=${keptEvents}${lastEvent()}`)) addEvent(e);
-  } catch (e) { /* the status says that nobody answers */ }
+  } catch (e) { /* poll reports it */ }
 }
 
 const eventKind = (e) => ({ error: "bad", warn: "warn" })[e.level] || "";
@@ -65,7 +65,7 @@ function renderEvents(s) {
   });
   hide($("more-events"), events.length <= eventsShown);
   const e = events[0];
-  phrases($("now-change"), e ? [[`${age(Date.parse(s.at) - Date.parse(e.at))} ago: ${e.kind} ${subject(e)} ${change(e)}`, eventKind(e)], [e.reason ? `: ${firstLine(e.reason)}` : "", ""]] : [["nothing is known of", ""]]);
+  phrases($("now-change"), e ? [[`${age(Date.parse(s.at) - Date.parse(e.at))} ago: ${e.kind} ${subject(e)} ${change(e)}`, eventKind(e)], [e.reason ? `: ${firstLine(e.reason)}` : "", ""]] : [["none recorded", ""]]);
 }
 
 $("more-events").onclick = () => {

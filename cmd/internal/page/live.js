@@ -1,5 +1,5 @@
-// The clockwork: asks for the status again and again, draws it, says when nobody
-// answers and since when, and tells a screen reader what changed.
+// The loop: polls the status, draws it, shows since when the director does not reply, and
+// reports changes to screen readers.
 
 const state = { status: null, lost: null, said: null };
 const every = 2000, patience = 8000;
@@ -18,11 +18,10 @@ async function poll() {
   const began = performance.now();
   try {
     state.status = await ask("api/v1/status");
-    state.at = Date.now();
     state.lost = null;
   } catch (e) {
-    state.lost = state.lost || { since: state.at || Date.now() };
-    state.lost.why = e.name === "TimeoutError" ? `no answer within ${age(patience)}` : e.name === "TypeError" ? "the connection fails" : String(e.message || e);
+    state.lost = state.lost || { why: "" };
+    state.lost.why = e.name === "TimeoutError" ? `no reply within ${age(patience)}` : e.name === "TypeError" ? "connection failed" : String(e.message || e);
   }
   asking = false;
   render();
@@ -61,13 +60,15 @@ async function askCharts() {
     view.charts = new Map();
     for (const a of answers) for (const svc of a.virtual_services) view.charts.set(svc.name, svc);
     render();
-  } catch (e) { /* the status says that nobody answers */ }
+  } catch (e) { /* poll reports it */ }
 }
 
-// render draws what is known, and notes how long that took, for who measures it.
+// render draws what is known, and records how long that took, for measurements. A row
+// that moves keeps the focus.
 function render() {
-  const began = performance.now();
+  const began = performance.now(), focus = document.activeElement;
   drawAll();
+  if (focus !== document.activeElement && focus.isConnected) focus.focus({ preventScroll: true });
   document.documentElement.dataset.drawn = (performance.now() - began).toFixed(1);
 }
 
@@ -75,11 +76,12 @@ function drawAll() {
   const s = state.status, lost = state.lost;
   hide($("lost"), !lost);
   if (lost) {
-    put($("lost"), `NO ANSWER ${s ? `from ${s.director} since ${clock(lost.since, Date.now())}` : `since ${clock(lost.since, Date.now())}`}: ${lost.why}.${s ? " What stands here is how it was then." : ""}`);
-    put($("live"), "not live");
+    put($("lost"), s ? `NO ANSWER from ${s.director} since ${clock(s.at, s.at)}: ${lost.why}. Showing the last known state.` : `NO ANSWER: ${lost.why}.`);
+    put($("live"), s ? `last update ${clock(s.at, s.at)} ${zone(s.at)}` : "not connected");
   } else if (s) {
-    put($("live"), `live, ${clock(s.at, s.at)}`);
+    put($("live"), `live, ${clock(s.at, s.at)} ${zone(s.at)}`);
   }
+  document.body.classList.toggle("stale", Boolean(lost));
   tint($("live"), lost ? "bad" : "");
   const n = s ? s.problems.length : 0;
   put(document.querySelector("title"), `${lost ? "NO ANSWER " : n ? `(${n}) ` : ""}${s ? `${s.director} · ` : ""}lvsd`);
@@ -91,7 +93,7 @@ function drawAll() {
   announce(s);
 }
 
-// announce says in a sentence, for those who do not see the page, what changed.
+// announce reports changes in a sentence to screen readers.
 function announce(s) {
   if (state.lost) {
     state.away = true; // which the alert says
@@ -106,7 +108,7 @@ function announce(s) {
   const said = state.said;
   state.said = now;
   if (!said) return;
-  const news = state.away ? [`${s.director} answers again`] : [];
+  const news = state.away ? [`${s.director} replies again`] : [];
   state.away = false;
   for (const [what, is] of now) if (said.has(what) && said.get(what) !== is) news.push(`${what}: ${is}`);
   if (news.length) put($("announce"), news.slice(0, 5).join(". ") + (news.length > 5 ? `. And ${news.length - 5} more changes.` : "."));

@@ -1,6 +1,7 @@
-// The services with their real servers, their weights with reasons, and the last
-// minutes as small curves. A service of many servers shows those that are not as
-// they should be and some of the others; the filter and "show all" bring the rest.
+// The services with their real servers, weights with reasons, and sparklines. Services in
+// trouble come first, and are expanded; one that is only drained is not. A service of
+// many servers shows those in trouble and some of the others; the filter, which is in the
+// page's address too, and "show all" bring the rest.
 
 const screenful = 50, servicesFirst = 100, openUpTo = 60;
 const view = { filter: "", only: false, open: new Map(), all: new Set(), services: servicesFirst, charts: new Map() };
@@ -14,17 +15,17 @@ function chosen(s) {
     const rank = serviceRank(svc), whole = !view.filter || matches(`${svc.name} ${where(svc)}`);
     let servers = svc.real_servers;
     if (!whole) servers = servers.filter((rs) => matches(rs.address));
-    if (view.only) servers = servers.filter((rs) => serverRank(rs) < asItShould);
-    if (!servers.length && !(whole && (!view.only || rank < asItShould))) continue;
+    if (view.only) servers = servers.filter((rs) => serverRank(rs) < healthy);
+    if (!servers.length && !(whole && (!view.only || rank < healthy))) continue;
     out.push({ svc, rank, servers });
   }
-  return out;
+  return out.sort((a, b) => Math.min(a.rank, drained) - Math.min(b.rank, drained)); // stable: else as in the file
 }
 
 function isOpen(s, c) {
   if (view.open.has(c.svc.name)) return view.open.get(c.svc.name);
-  const open = view.servers <= openUpTo || c.rank < asItShould;
-  view.open.set(c.svc.name, open); // what opens or closes by itself would move under the reader's eyes
+  const open = view.servers <= openUpTo || c.rank < drained;
+  view.open.set(c.svc.name, open); // expanding or collapsing later would move what is being read
   return open;
 }
 
@@ -34,7 +35,7 @@ function renderServices(s) {
   const found = all.length, foundServers = all.reduce((n, c) => n + c.servers.length, 0);
   if (found > view.services) {
     let room = view.services;
-    all = all.filter((c) => c.rank < asItShould || room-- > 0);
+    all = all.filter((c) => c.rank < drained || room-- > 0);
   }
   view.opened = all.filter((c) => isOpen(s, c)).map((c) => c.svc.name);
   const narrowed = view.filter || view.only;
@@ -42,10 +43,14 @@ function renderServices(s) {
   list($("service-list"), all, (c) => c.svc.name, newService, (node, c) => updateService(node, c, s));
   hide($("more-services"), found <= all.length);
   put($("more-services"), `show all ${found} services`);
-  put($("unfold"), view.opened.length ? "close all" : "open all");
+  put($("unfold"), view.opened.length ? "Collapse all" : "Expand all");
 }
 
 let numbered = 0;
+
+// The columns of all services have the same width, so that they align.
+const columns = [["Real server", "server"], ["Weight", "num weight"], ["Health", "health roomy-only"], ["Since", "since wide-only"], ["Active", "num count"], ["Inactive", "num count wide-only"],
+  ["New/s", "num count wide-only"], ["Active, 10 min", "spark wide-only"], ["Why", ""]];
 
 function newService(c) {
   const id = `service-${++numbered}`;
@@ -54,17 +59,18 @@ function newService(c) {
   node.where = make("span", { class: "soft" });
   node.state = make("span");
   node.alive = make("span", { class: "soft" });
-  node.active = figure(node);
-  node.rate = figure(node);
-  node.table = make("table", { id }, make("thead", null, make("tr", null,
-    ...["Real server", "Weight", "Health", "Active", "Inactive", "Minutes", "Why"].map((h, i) => make("th", { scope: "col", class: ["", "num", "roomy-only", "num", "num wide-only", "wide-only", ""][i] }, h)))), make("tbody"));
+  node.changed = make("span", { class: "soft changed" });
+  node.active = figure();
+  node.rate = figure();
+  node.traffic = make("div", { class: "traffic soft" });
+  node.table = make("table", { id }, make("thead", null, make("tr", null, ...columns.map(([title, cls]) => make("th", { scope: "col", class: cls }, title)))), make("tbody"));
   node.caption = node.table.createCaption();
   node.caption.className = "unseen";
   node.more = make("button", { type: "button", class: "more" });
   node.append(make("div", { class: "top" },
     make("div", { class: "name" }, make("h3", null, node.button), " ", node.where),
-    make("div", { class: "state" }, node.state, " ", node.alive),
-    node.active, node.rate), node.table, node.more);
+    make("div", { class: "state" }, node.state, " ", node.alive, " ", node.changed),
+    node.active, node.rate, node.traffic), node.table, node.more);
   const name = c.svc.name;
   node.button.onclick = () => {
     view.open.set(name, node.button.getAttribute("aria-expanded") !== "true");
@@ -80,33 +86,39 @@ function newService(c) {
 
 function figure() {
   const node = make("div", { class: "figure" });
-  node.text = make("span");
-  node.chart = chart();
-  node.append(node.text, node.chart);
+  node.append(node.text = make("span"), node.chart = chart(), node.scale = make("span", { class: "scale soft" }));
   return node;
 }
 
 function updateService(node, c, s) {
   const svc = c.svc, open = isOpen(s, c);
-  set(node, "class", `service ${["broken", "doubtful", "doubtful", "", ""][c.rank]}`);
+  set(node, "class", `service ${["broken", "degraded", "degraded", "", ""][c.rank]}`);
   put(node.button, svc.name);
   set(node.button, "aria-expanded", String(open));
   put(node.where, `${where(svc)} ${svc.scheduler}`);
   put(node.state, serviceState(svc));
   tint(node.state, c.rank === broken ? "bad" : svc.panic ? "warn" : "good");
   const serving = svc.real_servers.filter(serves).length;
-  put(node.alive, `${serving} of ${svc.real_servers.length} serve, weight ${svc.weight_alive}, quorum ${svc.quorum}`);
-  const active = svc.real_servers.reduce((n, rs) => n + rs.active_connections, 0);
-  put(node.active.text, `${number(active)} open`);
-  const kept = view.charts.get(svc.name), rates = kept ? kept.connections_per_second : [];
-  const rate = rates.length ? rates[rates.length - 1] : -1;
-  put(node.rate.text, rate < 0 ? "– /s" : `${number(rate)} /s`);
-  draw(node.active.chart, kept ? kept.active_connections : [], `open connections of ${svc.name}`);
-  draw(node.rate.chart, rates, `new connections a second of ${svc.name}`);
+  const changed = svc.real_servers.reduce((t, rs) => rs.since && Date.parse(rs.since) > Date.parse(t || 0) ? rs.since : t, "");
+  put(node.alive, `${serving} of ${svc.real_servers.length} serving, available weight ${svc.weight_alive}, quorum ${svc.quorum}`);
+  put(node.changed, changed ? `last change ${clock(changed, s.at)}` : "");
+  put(node.active.text, `${number(activeOf(svc))} open`);
+  put(node.rate.text, `${number(svc.rates.connections_per_second)} new/s`);
+  put(node.traffic, `in ${bytes(svc.rates.bytes_in_per_second)}/s, out ${bytes(svc.rates.bytes_out_per_second)}/s; total ${number(svc.counters.connections)} connections`);
+  const kept = view.charts.get(svc.name);
+  sparkline(node.active, kept ? kept.active_connections : [], `open connections of ${svc.name}`);
+  sparkline(node.rate, kept ? kept.connections_per_second : [], `new connections a second of ${svc.name}`);
   put(node.caption, `real servers of ${svc.name}`);
   hide(node.table, !open);
   hide(node.more, true);
   if (open) renderServers(node, c, s, kept);
+}
+
+// sparkline draws a chart with its scale: the largest value.
+function sparkline(node, values, what) {
+  draw(node.chart, values, what);
+  const known = values.filter((v) => v >= 0);
+  put(node.scale, known.length > 1 ? `max ${number(Math.max(...known))}` : "");
 }
 
 // renderServers shows the rows of one service, and the drains of those that left
@@ -114,25 +126,26 @@ function updateService(node, c, s) {
 function renderServers(node, c, s, kept) {
   const svc = c.svc, name = svc.name;
   let servers = c.servers;
+  if (servers.length > 10) servers = [...servers].sort((a, b) => Math.min(serverRank(a), drained) - Math.min(serverRank(b), drained));
   if (servers.length > screenful) {
     hide(node.more, false);
     if (view.all.has(name)) {
       put(node.more, "show fewer");
     } else {
       let bad = 4 * screenful, good = screenful;
-      servers = servers.filter((rs) => serverRank(rs) < asItShould ? bad-- > 0 : good-- > 0);
+      servers = servers.filter((rs) => serverRank(rs) < healthy ? bad-- > 0 : good-- > 0);
       put(node.more, `show all ${c.servers.length}`);
     }
   }
   const rows = [];
   for (const rs of servers) {
-    rows.push({ key: rs.address, address: rs.address, cells: [weight(rs), health(rs), number(rs.active_connections), number(rs.inactive_connections), why(rs)], kind: kinds[serverRank(rs)], rs });
+    rows.push({ key: rs.address, address: rs.address, cells: [weight(rs), health(rs), shortClock(rs.draining_since || rs.since, s.at), number(rs.active_connections), number(rs.inactive_connections), number(rs.rates.connections_per_second), why(rs)], kind: kinds[serverRank(rs)], rs });
     if (asked(name, rs.address)) rows.push({ key: `${rs.address} why`, detail: true, rs });
   }
   const f = svc.fallback;
-  if (f && f.active && !view.filter) rows.push({ key: "fallback", address: f.address, cells: [f.weight === null ? "–" : String(f.weight), "fallback", number(f.active_connections), number(f.inactive_connections), `serves since ${clock(f.since, s.at)}`], kind: "bad" });
+  if (f && f.active && !view.filter) rows.push({ key: "fallback", address: f.address, cells: [f.weight === null ? "–" : String(f.weight), "fallback", clock(f.since, s.at), number(f.active_connections), number(f.inactive_connections), "", "serving while the quorum is lost"], kind: "bad" });
   for (const d of s.ipvs.draining) {
-    if (d.service === name && !view.filter) rows.push({ key: `gone ${d.real_server}`, address: d.real_server, cells: ["0", "draining", "", "", `left the file, ${d.connections_left === null ? "its connections" : counted(d.connections_left, "connection")} left, removed at ${clock(d.deadline, s.at)} at the latest`], kind: "warn" });
+    if (d.service === name && !view.filter) rows.push({ key: `gone ${d.real_server}`, address: d.real_server, cells: ["0", "draining", clock(d.since, s.at), "", "", "", `no longer in the file; ${d.connections_left === null ? "connections not counted yet" : `${counted(d.connections_left, "connection")} left`}; removed by ${clock(d.deadline, s.at)}`], kind: "warn" });
   }
   const curves = new Map(kept && kept.real_servers ? kept.real_servers.map((r) => [r.address, r]) : []);
   list(node.table.tBodies[0], rows, (r) => r.key, (r) => r.detail ? newDetail(name, r.rs.address) : newRow(name, r), (tr, r) => {
@@ -149,8 +162,9 @@ function newRow(name, r) {
     tr.button.onclick = () => toggleWhy(name, r.address);
     head.append(tr.button);
   } else head.append(r.address);
-  tr.chart = chart();
-  tr.append(head, make("td", { class: "num" }), make("td", { class: "roomy-only" }), make("td", { class: "num" }), make("td", { class: "num wide-only" }), make("td", { class: "chart wide-only" }, tr.chart), make("td"));
+  tr.append(head);
+  columns.slice(1).forEach(([, cls]) => tr.append(make("td", { class: cls })));
+  tr.children[7].append(tr.chart = chart(), tr.scale = make("span", { class: "scale soft" }));
   return tr;
 }
 
@@ -160,30 +174,45 @@ function updateRow(tr, name, r, kept) {
     put(tr.button, r.address);
     set(tr.button, "aria-expanded", String(asked(name, r.address)));
   }
-  [1, 2, 3, 4, 6].forEach((i, n) => put(cell[i], r.cells[n]));
+  [1, 2, 3, 4, 5, 6, 8].forEach((i, n) => put(cell[i], r.cells[n]));
   for (const i of [1, 2]) tint(cell[i], r.kind);
-  draw(tr.chart, kept ? kept.active_connections : [], `open connections of ${r.address}`);
+  sparkline(tr, kept ? kept.active_connections : [], `open connections of ${r.address}`);
 }
 
 // jump opens a service and goes there.
 function jump(name) {
   view.open.set(name, true);
-  view.filter = $("filter").value = "";
-  render();
+  $("filter").value = "";
+  $("only").checked = false;
+  setFilter();
   const node = $("service-list").known.get(name);
   if (!node) return;
   node.scrollIntoView({ block: "start" });
   node.button.focus({ preventScroll: true });
 }
 
-$("filter").oninput = () => {
+// The filter is in the page's address, so that it can be sent to somebody and survives
+// a reload of the page.
+function readFilter() {
+  const query = new URLSearchParams(location.search);
+  $("filter").value = query.get("filter") || "";
   view.filter = $("filter").value.trim().toLowerCase();
-  render();
-};
-$("only").onchange = () => {
+  $("only").checked = view.only = query.has("unhealthy");
+}
+
+function setFilter() {
+  view.filter = $("filter").value.trim().toLowerCase();
   view.only = $("only").checked;
+  const query = new URLSearchParams();
+  if (view.filter) query.set("filter", view.filter);
+  if (view.only) query.set("unhealthy", "1");
+  history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}`);
   render();
-};
+}
+
+readFilter();
+$("filter").oninput = setFilter;
+$("only").onchange = setFilter;
 $("unfold").onclick = () => {
   const open = !view.opened.length;
   for (const svc of state.status ? state.status.virtual_services : []) view.open.set(svc.name, open);

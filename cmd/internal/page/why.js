@@ -1,6 +1,6 @@
-// What is behind one real server's weight: every cause, what is missing for the
-// configured weight, and the last probes with what was answered. Asked for on a
-// click, and again with each status for as long as it is open.
+// The details of one real server: each cause of its weight, what is missing for the
+// configured weight, and the last probes with the replies. Requested on a click, and
+// again with each status while it is expanded.
 
 const details = new Map(); // "service\naddress" -> {answer, error}
 const openAtOnce = 8;
@@ -55,8 +55,8 @@ function newDetail(service, address) {
     curves.append(make("figure", null, make("figcaption", null, make("span", null, title), c.now), c.chart));
     tr.curves[name] = c;
   }
-  tr.missingTitle = make("h4", null, "For the configured weight");
-  region.append(tr.note, make("h4", null, "Why this weight"), tr.causes, tr.missingTitle, tr.missing, tr.checks, make("h4", null, "The last minutes"), curves);
+  tr.missingTitle = make("h4", null, "Until the configured weight");
+  region.append(tr.note, make("h4", null, "Why this weight"), tr.causes, tr.missingTitle, tr.missing, tr.checks, make("h4", null, "Last 10 minutes"), curves);
   td.append(region);
   return tr;
 }
@@ -64,8 +64,8 @@ function newDetail(service, address) {
 function updateDetail(tr, service, rs, kept, s) {
   const entry = details.get(detailKey(service, rs.address)) || {};
   const a = entry.answer;
-  set(tr.firstChild, "colspan", tiny.matches ? 4 : narrow.matches ? 5 : 7); // the columns that are there
-  put(tr.note, entry.error || (a ? "" : "asking …"));
+  set(tr.firstChild, "colspan", tiny.matches ? 4 : narrow.matches ? 5 : 9); // the columns that are there
+  put(tr.note, entry.error || (a ? "" : "loading …"));
   hide(tr.note, !tr.note.textContent);
   tint(tr.note, entry.error ? "bad" : "");
   for (const [name, c] of Object.entries(tr.curves)) {
@@ -88,12 +88,12 @@ function newCheck() {
   const node = make("div");
   node.caption = make("caption", { class: "unseen" }, "the last probes, newest first");
   node.body = make("tbody");
-  node.append(node.heading = make("h4"), make("table", null, node.caption, make("thead", null, make("tr", null, ...["Probe at", "Result", "Took", "Answer"].map((h) => make("th", { scope: "col", class: h === "Took" ? "num" : "" }, h)))), node.body));
+  node.append(node.heading = make("h4"), make("table", null, node.caption, make("thead", null, make("tr", null, ...["Probe at", "Result", "Took", "Reply"].map((h) => make("th", { scope: "col", class: h === "Took" ? "num" : "" }, h)))), node.body));
   return node;
 }
 
 function updateCheck(node, c, s) {
-  put(node.heading, `Check ${c.name || c.type}${c.address ? ` ${c.address}` : ""}: ${c.verdict}${c.cause ? `, ${c.cause}` : ""}${c.in_a_row ? `; ${c.in_a_row} of ${c.needed} against it` : ""}`);
+  put(node.heading, `Check ${c.name || c.type}${c.address ? ` ${c.address}` : ""}: ${c.verdict}${c.cause ? `, ${c.cause}` : ""}${c.in_a_row ? `; ${c.in_a_row} of ${c.needed} probes against it` : ""}`);
   const newest = c.history.slice(-10).reverse();
   list(node.body, newest, (p) => p.at, () => make("tr", null, make("th", { scope: "row" }), make("td"), make("td", { class: "num" }), make("td")), (tr, p) => {
     const cell = tr.children;

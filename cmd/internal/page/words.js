@@ -1,34 +1,35 @@
-// How things are said. The ranks are those of `lvsd status --unhealthy`.
+// Text forms. The ranks are those of `lvsd status --unhealthy`.
 
-const broken = 0, doubtful = 1, lessThanAll = 2, onPurpose = 3, asItShould = 4;
+const broken = 0, degraded = 1, reduced = 2, drained = 3, healthy = 4;
 const kinds = ["bad", "warn", "warn", "warn", ""];
 
 function serverRank(rs) {
   if (rs.verdict === "down") return broken;
-  if (rs.verdict !== "up" || rs.unchecked) return doubtful;
-  if (rs.draining) return onPurpose;
-  return rs.weight === null || rs.weight !== rs.configured_weight ? lessThanAll : asItShould;
+  if (rs.verdict !== "up" || rs.unchecked) return degraded;
+  if (rs.draining) return drained;
+  return rs.weight === null || rs.weight !== rs.configured_weight ? reduced : healthy;
 }
 
 function serviceRank(svc) {
   if (!svc.up || svc.fallback && svc.fallback.active) return broken;
-  if (svc.panic) return doubtful;
-  let worst = asItShould;
+  if (svc.panic) return degraded;
+  let worst = healthy;
   for (const rs of svc.real_servers) {
     const rank = serverRank(rs);
-    if (rank < worst) worst = Math.max(rank, lessThanAll);
+    if (rank < worst) worst = Math.max(rank, reduced);
   }
   return worst;
 }
 
-// serviceState is in capitals what an engineer on call should see.
+// serviceState is in capitals where it needs attention.
 function serviceState(svc) {
   const words = [svc.up ? "up" : "QUORUM LOST"];
   if (svc.panic) words.push("PANIC");
-  if (svc.fallback && svc.fallback.active) words.push("FALLBACK SERVES");
+  if (svc.fallback && svc.fallback.active) words.push("FALLBACK IS SERVING");
   return words.join(", ");
 }
 
+const activeOf = (svc) => svc.real_servers.reduce((n, rs) => n + rs.active_connections, 0);
 const serves = (rs) => rs.weight !== null && rs.weight > 0;
 const where = (svc) => svc.fwmark ? `fwmark ${svc.fwmark}` : `${svc.protocol} ${svc.address}`;
 const counted = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
@@ -46,7 +47,7 @@ function weight(rs) {
 // more.
 function why(rs) {
   const p = rs.last_probe;
-  if (serverRank(rs) === asItShould && rs.wanted_weight === rs.configured_weight && p) return `${p.check || p.type} ${p.reason} in ${took(p.took_seconds, true)}`;
+  if (serverRank(rs) === healthy && rs.wanted_weight === rs.configured_weight && p) return `${p.check || p.type} ${p.reason} in ${took(p.took_seconds, true)}`;
   return rs.why;
 }
 
@@ -56,12 +57,29 @@ function took(seconds, short) {
   return ms < 10 ? `${ms.toFixed(2)} ms` : `${Math.round(ms)} ms`;
 }
 
-// clock is a time of day, with the day where that is not today's.
+// One clock: times of day are the director's, in its time zone, as in its log.
+const offset = (text) => {
+  const m = /([+-])(\d\d):(\d\d)$/.exec(text);
+  return m ? (m[1] === "-" ? -1 : 1) * (m[2] * 60 + +m[3]) : 0;
+};
+
+function zone(now) {
+  const o = offset(now);
+  return o ? `UTC${o < 0 ? "−" : "+"}${two(Math.floor(Math.abs(o) / 60))}:${two(Math.abs(o) % 60)}` : "UTC";
+}
+
+// clock is a time of day, with the date where it is not today's.
 function clock(text, now) {
   if (!text) return "";
-  const t = new Date(text), n = new Date(now);
-  const day = `${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}`;
-  return t.toDateString() === n.toDateString() ? day : `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${day}`;
+  const local = (t) => new Date(Date.parse(t) + offset(now) * 60000).toISOString();
+  const t = local(text), day = t.slice(0, 10);
+  return `${day === local(now).slice(0, 10) ? "" : `${day} `}${t.slice(11, 19)}`;
+}
+
+// shortClock is the time of day, or the date where it is not today's.
+function shortClock(text, now) {
+  const all = clock(text, now);
+  return all.length > 8 ? all.slice(0, 10) : all;
 }
 
 function age(milliseconds) {

@@ -116,6 +116,7 @@ var errTooMany = fmt.Errorf("its answer has more than %d values", maxElements)
 // clean bounds a state and makes it printable.
 func (s *State) clean() {
 	s.Version, s.Hash, s.WaitReason = clean(s.Version, 64), clean(s.Hash, 64), clean(s.WaitReason, maxText)
+	s.HTTPListen = clean(s.HTTPListen, 64)
 	// Copies, so that what is cut does not stay in memory.
 	s.Problems = slices.Clone(s.Problems[:min(len(s.Problems), maxProblems)])
 	for i := range s.Problems {

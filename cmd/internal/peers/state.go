@@ -19,6 +19,11 @@ type State struct {
 	// ProblemCount is the number of all.
 	Problems     []string `json:"problems,omitempty"`
 	ProblemCount int      `json:"problem_count"`
+	// DirectorProblems is how many of them are not of services; nil: not sent, by an older
+	// version.
+	DirectorProblems *int `json:"director_problem_count,omitempty"`
+	// HTTPListen is its http_listen.
+	HTTPListen string `json:"http_listen,omitempty"`
 	// WaitReason is what it waits for before it preempts a live master; empty when it is
 	// ready.
 	WaitReason string     `json:"waits,omitempty"`

@@ -22,15 +22,17 @@ func Build(v director.View, version string, started time.Time) api.Status {
 }
 
 // builder collects a status.
-type builder struct{ api.Status }
+type builder struct {
+	api.Status
+	found []ranked
+}
 
 func build(v director.View, version string, started time.Time) *builder {
-	s := builder{api.Status{
+	s := builder{Status: api.Status{
 		Version:  version,
 		Director: v.Config.Director,
 		At:       v.At,
 		Started:  started,
-		Problems: []string{},
 		Config: api.ConfigStatus{
 			File:       v.Config.File,
 			Hash:       v.Config.Hash,
@@ -49,10 +51,10 @@ func build(v director.View, version string, started time.Time) *builder {
 	}
 	switch s.Config.FromLastGood = v.LastReload.LastGood; {
 	case v.LastReload.LastGood:
-		s.problem("STARTED FROM THE KEPT COPY of what ran since %s, because %s was refused; mend it, then lvsd reload: %s",
+		s.problemOf(rankLastGood, "running the LAST GOOD CONFIGURATION (loaded %s): %s is invalid; fix it and run lvsd reload: %s",
 			v.LastReload.LastSuccess.Local().Format(time.DateTime), v.Config.File, firstLine(s.Config.ReloadError))
 	case v.LastReload.Err != nil:
-		s.problem("the last reload was refused, the configuration before it runs: %s", firstLine(s.Config.ReloadError))
+		s.problem("the last reload was rejected, still running the previous configuration: %s", firstLine(s.Config.ReloadError))
 	}
 	s.addIPVSProblems(v.Kernel)
 	for _, e := range v.Instances {
@@ -66,22 +68,12 @@ func build(v director.View, version string, started time.Time) *builder {
 	return &s
 }
 
-// status returns the result.
-func (s *builder) status() api.Status {
-	s.Healthy = len(s.Problems) == 0
-	return s.Status
-}
-
-func (s *builder) problem(format string, args ...any) {
-	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
-}
-
 func (s *builder) addIPVSProblems(k ipvs.Snapshot) {
 	switch {
 	case !k.Valid:
-		s.problem("IPVS: the kernel's table could not be read yet: %s", k.LastError)
+		s.problemOf(rankKernel, "IPVS: the kernel's table could not be read yet: %s", k.LastError)
 	case !k.Up:
-		s.problem("IPVS: the kernel does not answer: %s", k.LastError)
+		s.problemOf(rankKernel, "IPVS: the kernel does not answer: %s", k.LastError)
 	}
 	for _, e := range s.IPVS.Errors {
 		s.problem("IPVS: %s", e)
@@ -90,7 +82,7 @@ func (s *builder) addIPVSProblems(k ipvs.Snapshot) {
 		s.problem("IPVS: %s", f)
 	}
 	if k.Foreign > 0 {
-		s.problem("IPVS: %d real servers in our services that another program added", k.Foreign)
+		s.problem("IPVS: another process added %d real servers to services of lvsd", k.Foreign)
 	}
 }
 
@@ -116,7 +108,7 @@ func buildIPVS(v director.View) api.IPVSStatus {
 		out.Draining = append(out.Draining, draining)
 	}
 	for _, f := range k.Conflicts {
-		out.Conflicts = append(out.Conflicts, fmt.Sprintf("%s: another writer changes it again and again (%d repairs since %s)", place(f), f.Repairs, f.Since.Format(time.RFC3339)))
+		out.Conflicts = append(out.Conflicts, fmt.Sprintf("%s: repeatedly modified by another process (%d repairs since %s)", place(f), f.Repairs, f.Since.Format(time.RFC3339)))
 	}
 	if k.Sync.Master.Running || k.Sync.Backup.Running || k.SyncError != "" {
 		out.Sync = &api.SyncStatus{Master: syncDaemon(k.Sync.Master), Backup: syncDaemon(k.Sync.Backup), Foreign: !k.SyncOwned && k.SyncError == "", Error: k.SyncError}
@@ -150,8 +142,8 @@ func (s *builder) addElection(e vrrp.Status, v director.View) {
 		Priority: e.Priority, MasterPriority: e.MasterPriority,
 		Contested: e.Contested, Alarm: e.Alarm, HasVIPs: e.HasVIPs, Addresses: e.Addresses,
 	}
-	preempts := slices.ContainsFunc(v.Config.Instances, func(c config.Instance) bool { return c.Name == e.Name && c.Preempt })
-	if e.State == vrrp.Backup && preempts {
+	i := slices.IndexFunc(v.Config.Instances, func(c config.Instance) bool { return c.Name == e.Name })
+	if e.State == vrrp.Backup && i >= 0 && v.Config.Instances[i].Preempt {
 		if out.WaitReason = v.WaitReason; v.InstanceWaitReasons != nil {
 			out.WaitReason = v.InstanceWaitReasons[e.Name]
 		}
@@ -171,12 +163,20 @@ func (s *builder) addElection(e vrrp.Status, v director.View) {
 	if out.Addresses == nil {
 		out.Addresses = []netip.Prefix{}
 	}
+	out.VirtualAddresses = []netip.Prefix{}
+	if i >= 0 {
+		out.VirtualAddresses = append(out.VirtualAddresses, v.Config.Instances[i].Addresses...)
+	}
 	s.VRRP = append(s.VRRP, out)
 	if e.State == vrrp.Fault {
-		s.problem("vrrp %s: fault: %s", e.Name, e.Detail)
+		s.problemOf(rankInstance, "vrrp %s: fault: %s", e.Name, e.Detail)
 	}
 	if e.Alarm != "" {
-		s.problem("vrrp %s: %s", e.Name, e.Alarm)
+		r := rankInstance
+		if e.Contested {
+			r = rankTwoMasters
+		}
+		s.problemOf(r, "vrrp %s: %s", e.Name, e.Alarm)
 	}
 }
 
@@ -189,14 +189,14 @@ func (s *builder) addGuard(v director.View) {
 	g := v.Decision.Guard
 	out := &api.GuardStatus{Active: g.Active(), State: string(g.State), Since: g.Since, Why: g.Why, Witnesses: []api.WitnessStatus{}}
 	if out.Active {
-		s.problem("guard: health is frozen: %s", g.Why)
+		s.problemOf(rankGuard, "guard: health is frozen: %s", g.Why)
 	}
 	for _, w := range v.Config.Guard.Witnesses {
 		h := v.Health[decision.WitnessID(w)]
 		answers, asked := decision.WitnessAnswers(h)
 		out.Witnesses = append(out.Witnesses, api.WitnessStatus{Address: w.String(), Answers: answers, LastProbe: lastProbe(h)})
 		if asked && !answers && !out.Active {
-			s.problem("guard: witness %s does not answer a ping", w)
+			s.problem("guard: witness %s does not reply to pings", w)
 		}
 	}
 	s.Guard = out
@@ -210,16 +210,8 @@ func (s *builder) addService(v director.View, svc config.Service, p decision.Ser
 		Up: p.Up, AvailableWeight: p.AvailableWeight, Quorum: svc.Quorum, Counters: api.Counters(stats.Counters), Rates: api.Rates(stats.Rates),
 		RealServers: []api.RealServerStatus{},
 	}
-	if !p.Up {
-		s.problem("service %s: quorum lost, weight alive %d of %d", p.Name, p.AvailableWeight, svc.Quorum)
-	}
-	if out.Panic = p.Panic; p.Panic {
-		s.problem("service %s: panic: %d of %d servers are healthy, so all count as up", p.Name, p.Healthy, p.Counted)
-	}
+	out.Panic = p.Panic
 	if f := p.Fallback; f.Address.IsValid() {
-		if f.Active {
-			s.problem("service %s: the fallback %s serves", p.Name, f.Address)
-		}
 		connections := stats.Destinations[f.Address]
 		out.Fallback = &api.FallbackStatus{Address: f.Address.String(), Active: f.Active, Since: f.Since, Open: connections.Active, Inactive: connections.Inactive}
 		if dest, ok := kernel.Destinations[f.Address]; ok {
@@ -244,14 +236,9 @@ func (s *builder) addService(v director.View, svc config.Service, p decision.Ser
 		if dest, ok := kernel.Destinations[decided.Address]; ok {
 			server.Weight = &dest.Weight
 		}
-		if decided.Verdict == checker.Down {
-			s.problem("service %s: real server %s is down: %s", p.Name, server.Address, decision.DescribeHealth(h))
-		}
-		if !decided.UncheckedSince.IsZero() {
-			s.problem("service %s: real server %s is unchecked for %v: %s", p.Name, server.Address, v.At.Sub(decided.UncheckedSince).Round(time.Second), decided.UncheckedWhy)
-		}
 		out.RealServers = append(out.RealServers, server)
 	}
+	s.addServiceProblems(out, p, v.Health)
 	s.Services = append(s.Services, out)
 }
 

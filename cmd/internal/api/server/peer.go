@@ -23,28 +23,33 @@ type Pair interface {
 // addPeers adds the other directors and the problems with them. Problems of a peer
 // itself are shown with it only.
 func (s *builder) addPeers(peers []peers.Peer) {
+	s.addMasterProblems(peers)
 	for _, p := range peers {
 		s.Peers = append(s.Peers, peerStatus(p))
 		switch {
 		case p.Unreachable(s.At):
-			s.problem("director %s does not answer at %s: %s", p.Name, p.Address, p.Error)
+			s.peerProblem(p, rankPeer, "director %s does not answer at %s: %s", p.Name, p.Address, p.Error)
 			continue
 		case !p.Up:
 			continue
 		}
 		if p.Differences.Config {
-			s.problem("director %s runs another configuration: %s there, %s here; `lvsd reload` on the one that is behind", p.Name, p.State.Hash, s.Config.Hash)
+			s.peerProblem(p, rankOther, "director %s runs another configuration: %s there, %s here; run `lvsd reload` on the outdated director", p.Name, p.State.Hash, s.Config.Hash)
 		}
 		if p.Differences.Version {
-			s.problem("director %s runs another version of lvsd: %s there, %s here", p.Name, p.State.Version, s.Version)
+			s.peerProblem(p, rankOther, "director %s runs another version of lvsd: %s there, %s here", p.Name, p.State.Version, s.Version)
 		}
 		if p.ClockDiffers() {
-			s.problem("the clock of director %s is ahead by %v: adverts with a key are refused from 30 s on", p.Name, p.Clock)
+			s.peerProblem(p, rankOther, "the clock of director %s is ahead by %v: adverts with a key are refused from 30 s on", p.Name, p.Clock)
 		}
 		if p.HealthCount > 0 {
-			s.problem("director %s sees real servers otherwise: %s", p.Name, p.HealthText())
+			s.peerProblem(p, rankOther, "health of real servers differs from director %s: %s", p.Name, p.HealthText())
 		}
 	}
+}
+
+func (s *builder) peerProblem(p peers.Peer, r rank, format string, args ...any) {
+	s.report(r, api.Problem{Director: p.Name, Text: fmt.Sprintf(format, args...)})
 }
 
 func peerStatus(p peers.Peer) api.PeerStatus {
@@ -52,10 +57,13 @@ func peerStatus(p peers.Peer) api.PeerStatus {
 		Director: p.Name, Address: p.Address.String(), Up: p.Up, Since: p.Since, Error: p.Error, At: p.At,
 		Version: p.State.Version, ConfigHash: p.State.Hash, Started: p.State.Started,
 		Ready: p.Up && p.State.Ready(), WaitReason: p.State.WaitReason,
-		Problems: append([]string{}, p.State.Problems...), ProblemCount: p.State.ProblemCount,
+		Problems: append([]string{}, p.State.Problems...), ProblemCount: p.State.ProblemCount, DirectorProblems: p.State.ProblemCount, HTTPListen: pageAddress(p.State.HTTPListen, p.Address),
 		ConfigMatches: p.Up && !p.Differences.Config, VersionMatches: p.Up && !p.Differences.Version, ClockAhead: p.Clock.Seconds(),
 		VRRP: []api.PeerInstance{}, Announces: peerAnnounces(p.State.Announces), Servers: p.State.Health.Servers, ServersDown: p.State.Health.Down,
 		Differences: []api.PeerHealthDifference{}, DifferingCount: p.HealthCount,
+	}
+	if n := p.State.DirectorProblems; n != nil {
+		out.DirectorProblems = *n
 	}
 	for _, e := range p.State.Instances {
 		out.VRRP = append(out.VRRP, api.PeerInstance{Name: e.Name, State: e.State, Since: e.Since, Detail: e.Detail, Priority: e.Priority, HasVIPs: e.HasVIPs, Standby: e.Standby, StandbyUntil: e.StandbyUntil})
@@ -80,10 +88,16 @@ func (s *Server) PeerState(connections func() *peers.Connections) peers.State {
 	if v.Config == nil {
 		return peers.State{At: time.Now(), WaitReason: "starts"}
 	}
-	status := s.localStatus(v)
+	status, own := s.localStatus(v).status(), 0
+	for _, p := range status.ProblemDetails {
+		if p.Service == "" {
+			own++
+		}
+	}
 	out := peers.State{
 		Director: v.Config.Director, Version: s.Version, Hash: v.Config.Hash, At: v.At, Started: s.Started,
 		ProblemCount: len(status.Problems), Problems: slices.Clone(status.Problems[:min(len(status.Problems), sentProblems)]),
+		DirectorProblems: &own, HTTPListen: v.Config.Global.HTTPListen,
 		WaitReason: v.WaitReason, Announces: ownAnnounces(v), Health: peers.NewHealth(serviceHealth(v)),
 	}
 	for _, e := range v.Instances {

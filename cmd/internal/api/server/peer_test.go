@@ -45,12 +45,12 @@ func goodPeer() peers.Peer {
 // reported; what it says of itself is shown and is none of ours.
 func TestEveryDifferenceIsAProblem(t *testing.T) {
 	for want, harm := range map[string]func(*peers.Peer){
-		"":                              func(p *peers.Peer) { p.State.Problems, p.State.ProblemCount = []string{"its own"}, 1 },
-		"does not answer at 10.0.0.13":  func(p *peers.Peer) { p.Up, p.Error = false, "nobody listens" },
-		"another configuration: x":      func(p *peers.Peer) { p.State.Hash, p.Differences.Config = "x", true },
-		"another version of lvsd: 2":    func(p *peers.Peer) { p.State.Version, p.Differences.Version = "2", true },
-		"clock of director lb2":         func(p *peers.Peer) { p.Clock = time.Minute },
-		"sees real servers otherwise: ": func(p *peers.Peer) { p.HealthCount, p.Health = 1, make([]peers.HealthDifference, 1) },
+		"":                             func(p *peers.Peer) { p.State.Problems, p.State.ProblemCount = []string{"its own"}, 1 },
+		"does not answer at 10.0.0.13": func(p *peers.Peer) { p.Up, p.Error = false, "nobody listens" },
+		"another configuration: x":     func(p *peers.Peer) { p.State.Hash, p.Differences.Config = "x", true },
+		"another version of lvsd: 2":   func(p *peers.Peer) { p.State.Version, p.Differences.Version = "2", true },
+		"clock of director lb2":        func(p *peers.Peer) { p.Clock = time.Minute },
+		"health of real servers differs from director lb2": func(p *peers.Peer) { p.HealthCount, p.Health = 1, make([]peers.HealthDifference, 1) },
 	} {
 		p := goodPeer()
 		harm(&p)

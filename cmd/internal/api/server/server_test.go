@@ -103,35 +103,35 @@ func TestStatusOfAHealthyDirector(t *testing.T) {
 // make the status unhealthy.
 func TestEveryFaultIsAProblem(t *testing.T) {
 	for want, harm := range map[string]func(*director.View){
-		"reload was refused":    func(v *director.View) { v.LastReload.Err = errors.New("lvsd.toml:1:1: x") },
+		"reload was rejected":   func(v *director.View) { v.LastReload.Err = errors.New("lvsd.toml:1:1: x") },
 		"not be read yet":       func(v *director.View) { v.Kernel.Valid = false },
 		"does not answer":       func(v *director.View) { v.Kernel.Up = false },
-		"another program added": func(v *director.View) { v.Kernel.Foreign = 2 },
+		"another process added": func(v *director.View) { v.Kernel.Foreign = 2 },
 		"disk full":             func(v *director.View) { v.Kernel.LedgerError = "disk full" },
 		"read-only":             func(v *director.View) { v.Kernel.SettingsError = "read-only" },
 		"no such scheduler":     func(v *director.View) { v.Kernel.Errors = []ipvs.OpError{{Err: errors.New("no such scheduler")}} },
 		"fault: no carrier":     func(v *director.View) { v.Instances[0].State, v.Instances[0].Detail = vrrp.Fault, "no carrier" },
 		"another master":        func(v *director.View) { v.Instances[0].Alarm = "another master is heard" },
-		"panic: 1 of 4":         func(v *director.View) { p := &v.Decision.Services[0]; p.Panic, p.Healthy, p.Counted = true, 1, 4 },
+		"panic mode: 1 of 4":    func(v *director.View) { p := &v.Decision.Services[0]; p.Panic, p.Healthy, p.Counted = true, 1, 4 },
 		"real server 10.0.0.9:80 is unchecked for 12s: http: EADDRNOTAVAIL": func(v *director.View) {
 			s := &v.Decision.Services[0].Servers[0]
 			s.UncheckedSince, s.UncheckedWhy = v.At.Add(-12*time.Second), "http: EADDRNOTAVAIL"
 		},
-		"fallback 127.0.0.1:80 serves": func(v *director.View) {
+		"fallback 127.0.0.1:80 is serving": func(v *director.View) {
 			v.Decision.Services[0].Fallback = decision.Fallback{Address: netip.MustParseAddrPort("127.0.0.1:80"), Active: true}
 		},
 		"frozen: 5 of 5 fail": func(v *director.View) {
 			v.Config.Guard = &config.Guard{}
 			v.Decision.Guard = decision.Guard{State: decision.GuardFrozen, Why: "5 of 5 fail"}
 		},
-		"witness 10.0.0.1 does not answer": func(v *director.View) {
+		"witness 10.0.0.1 does not reply": func(v *director.View) {
 			w := netip.MustParseAddr("10.0.0.1")
 			v.Config.Guard = &config.Guard{Witnesses: []netip.Addr{w}}
 			v.Health[decision.WitnessID(w)] = checker.Health{Checks: []checker.CheckHealth{{Last: outcome.Result{At: time.Unix(1, 0), Reason: outcome.Timeout}}}}
 		},
-		"another writer": func(v *director.View) { v.Kernel.Conflicts = []ipvs.Conflict{{What: "sync_threshold"}} },
-		"no such device": func(v *director.View) { v.Kernel.SyncError = "no such device" },
-		"quorum lost":    func(v *director.View) { v.Decision.Services[0].Up = false },
+		"by another process": func(v *director.View) { v.Kernel.Conflicts = []ipvs.Conflict{{What: "sync_threshold"}} },
+		"no such device":     func(v *director.View) { v.Kernel.SyncError = "no such device" },
+		"quorum lost":        func(v *director.View) { v.Decision.Services[0].Up = false },
 		"is down": func(v *director.View) {
 			v.Decision.Services[0].Servers[0].Verdict = checker.Down
 		},
