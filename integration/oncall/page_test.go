@@ -281,7 +281,7 @@ func TestOncallPage(t *testing.T) {
 	if now := b.waitMatches(p.LB[0]); !strings.HasPrefix(now.Servers["web 10.77.0.22:80"], "0 of 2; down;") {
 		t.Errorf("after a server failed: %+v", now)
 	}
-	b.waitFor("the change on top", `document.querySelector("#now-change").textContent.includes("10.77.0.22:80")`)
+	b.waitFor("the change in the history", `document.querySelector("#events").textContent.includes("weight web 10.77.0.22:80")`)
 	b.waitFor("the change announced", `document.querySelector("#announce").textContent.includes("web: up, 1 server without weight")`)
 	stop := requests(p.Client)
 	b.waitFor("traffic", `/[1-9]\d* new\/s/.test(document.querySelector("#now-traffic").textContent) && document.querySelector("#service-list .scale").textContent !== ""`)
