@@ -7,6 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
 
 	"lvsd/cmd/internal/configfile"
 	"lvsd/cmd/internal/peers"
@@ -47,7 +50,10 @@ func (d *Daemon) tryEdit(ctx context.Context, server edit.Server, change peers.E
 	if err != nil || len(changes) == 0 {
 		return err
 	}
-	if err := configfile.WriteAll(changes); err != nil {
+	switch err := configfile.WriteAll(changes); {
+	case errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS):
+		return fmt.Errorf("%w: its daemon needs the right to (docs/operations.md, Drain a server by hand)", err)
+	case err != nil:
 		return err
 	}
 	if o := (notifiedDirector{d.director, d.systemd}).Reload(ctx); o.Refused != nil {

@@ -179,15 +179,11 @@ func (s *Server) peerCommands(mux *http.ServeMux) {
 		out := []api.PeerEdited{}
 		if s.Pair != nil {
 			for _, p := range s.Pair.Peers() {
-				e := api.PeerEdited{Director: p.Name}
 				edited, err := s.Pair.RequestEdit(r.Context(), p.Name, edit.Service, edit.RealServer, edit.Edit)
-				switch {
-				case err != nil:
-					e.Error = err.Error()
-				case edited.Error != "":
-					e.Error = edited.Error
+				if err != nil {
+					edited.Error = err.Error()
 				}
-				out = append(out, e)
+				out = append(out, api.PeerEdited{Director: p.Name, Error: edited.Error})
 			}
 		}
 		answer(w, http.StatusOK, out)

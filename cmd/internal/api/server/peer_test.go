@@ -3,8 +3,11 @@ package server
 import (
 	"context"
 	"errors"
+	"net"
+	"net/http"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +17,7 @@ import (
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/peers"
 	"lvsd/config"
+	"lvsd/config/edit"
 	"lvsd/vrrp"
 )
 
@@ -128,6 +132,40 @@ func TestPeerDrains(t *testing.T) {
 	}
 	if d := s.Drain(t.Context(), "web", "10.0.0.10:80"); d.Found {
 		t.Errorf("%+v", d)
+	}
+}
+
+// TestPeerEdits: the edit goes on to every peer, and each one's refusal comes back.
+func TestPeerEdits(t *testing.T) {
+	change := api.PeerEdit{Service: "web", RealServer: "10.0.0.9:80", Edit: peers.Edit{Change: edit.Change{Do: "weight", Weight: 7}, Before: "abc"}}
+	other := goodPeer()
+	other.Name = "lb3"
+	for _, test := range []struct {
+		pair Pair
+		want []api.PeerEdited
+	}{
+		{exchange{peers: []peers.Peer{goodPeer(), other}}, []api.PeerEdited{{Director: "lb2", Error: "lb2 weight"}, {Director: "lb3", Error: "lb3 weight"}}},
+		{exchange{peers: []peers.Peer{goodPeer()}, err: errors.New("lb2: nobody listens")}, []api.PeerEdited{{Director: "lb2", Error: "lb2: nobody listens"}}},
+		{nil, []api.PeerEdited{}},
+	} {
+		s := newServer(t, &stub{view: healthy()})
+		s.Pair = test.pair
+		got, err := api.NewClient(socketOf(t, s)).PeerEdits(t.Context(), change)
+		if err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("%+v, %v, want %+v", got, err, test.want)
+		}
+	}
+	s := newServer(t, &stub{view: healthy()})
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socketOf(t, s))
+	}}}
+	r, err := client.Post("http://lvsd/control/v1/peers/edit", "application/json", strings.NewReader(`{"weight": "seven"}`+strings.Repeat(" ", 5<<10)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	if r.StatusCode != http.StatusBadRequest {
+		t.Errorf("no edit at all: %s", r.Status)
 	}
 }
 
