@@ -31,7 +31,7 @@ SOURCES := go.mod go.sum $(wildcard docs/*.go docs/lvsd.*) $(shell find checker 
 LAB_SOURCES := go.mod go.sum $(shell find integration -mindepth 1 ! -name '*.md' -print)
 GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -o $@
 
-.PHONY: demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean bench-flood release-check repo chaos
+.PHONY: demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean bench-flood release-check test-release deps-release repo chaos
 
 build: bin/lvsd
 
@@ -80,6 +80,22 @@ package: docs sbom
 # What can be checked of a release without a network.
 release-check: build package
 	@VERSION='$(VERSION)' PKG_VERSION='$(PKG_VERSION)' sh cmd/lvsd/package/check.sh
+
+# The release before this one, or, where there is none, the first commit that has the first
+# release's names in the configuration; its packages are made from its own source.
+PREVIOUS ?= $(or $(shell git describe --tags --abbrev=0 --match 'v[0-9]*' HEAD^ 2>/dev/null),ed670f0)
+bin/previous:
+	rm -rf bin/source && git clone -q . bin/source && git -C bin/source checkout -q --detach $(PREVIOUS)
+	unset MAKEFLAGS; $(MAKE) -C bin/source package
+	mv bin/source/bin/packages $@ && rm -rf bin/source
+
+# The tests named TestRelease…: an upgrade from the release before, both in one pair, the
+# packages on Debian's releases, and what they work with: mail, Ansible.
+test-release: deps-release build bin/uml bin/integration/built package bin/previous
+	$(KERNEL_TESTS) sh integration/run.sh '^TestRelease'
+
+deps-release:
+	@sh integration/lab/deps.sh release
 
 # Repositories of the packages for apt and yum, in bin/repo, signed: make repo KEY=ID.
 repo:

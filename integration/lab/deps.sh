@@ -6,6 +6,9 @@
 #	deps.sh           for the demonstration and `make test`
 #	deps.sh oncall    and for `make test-oncall`: a browser, curl, an Alertmanager, a
 #	                  systemd to boot in the lab, and what reads an .rpm
+#	deps.sh release   and for `make test-release`, `make release-check` and `make repo`: the
+#	                  judges of packages, makers of repositories, Debian's releases as
+#	                  trees of files, a mail server, Ansible
 #	deps.sh kernels   and for `make test-kernels`: QEMU, and what unpacks the modules of
 #	                  a kernel
 set -eu
@@ -16,6 +19,7 @@ set -eu
 base='nginx libnginx-mod-mail dnsmasq-base ipvsadm prometheus keepalived frr bird2 nftables iptables openssl iputils-arping iproute2 kmod patch gcc libc6-dev mariadb-server-core mariadb-client-core redis-server memcached'
 case ${1:-} in
 oncall) base="$base chromium curl prometheus-alertmanager systemd rpm" ;;
+release) base="$base curl systemd rpm lintian rpmlint apt-utils createrepo-c dnf gnupg debootstrap opensmtpd ansible-core" ;;
 kernels) base="$base qemu-system-x86 xz-utils" ;;
 esac
 policy=/usr/sbin/policy-rc.d
@@ -75,7 +79,7 @@ install() {
 	if [ -d /run/systemd/system ]; then
 		for p in "$@"; do
 			case $p in
-			nginx | ipvsadm | prometheus | prometheus-alertmanager | keepalived | frr | redis-server | memcached) as_root systemctl disable --now "$p.service" || : ;;
+			nginx | ipvsadm | prometheus | prometheus-alertmanager | keepalived | frr | redis-server | memcached | opensmtpd) as_root systemctl disable --now "$p.service" || : ;;
 			bird2) as_root systemctl disable --now bird.service || : ;;
 			esac
 		done
@@ -111,3 +115,15 @@ sample() { # PACKAGE FILE
 }
 sample keepalived usr/share/doc/keepalived/samples/keepalived.conf.sample
 sample ldirectord usr/share/doc/ldirectord/examples/ldirectord.cf
+
+# Debian's releases, for what must work on each: a tree of the smallest installation.
+tree() { # RELEASE
+	[ -e "bin/debian/$1" ] || {
+		say "unpacking Debian $1"
+		mkdir -p bin/debian
+		as_root rm -rf "bin/debian/$1.part"
+		as_root debootstrap --variant=minbase "$1" "bin/debian/$1.part" >/dev/null
+		as_root mv "bin/debian/$1.part" "bin/debian/$1"
+	}
+}
+case ${1:-} in release) tree bookworm && tree trixie ;; esac

@@ -17,9 +17,10 @@ said=$(bin/lvsd version | sed -n 's/^lvsd \([^ ]*\) .*/\1/p')
 [ "$said" = "$VERSION" ] || fail "bin/lvsd is $said, not $VERSION: make build"
 for deb in bin/packages/*.deb; do
 	[ "$(dpkg-deb -f "$deb" Version)" = "$PKG_VERSION" ] || fail "$deb has version $(dpkg-deb -f "$deb" Version)"
+	contents=$(dpkg-deb -c "$deb")
 	for file in usr/sbin/lvsd usr/lib/systemd/system/lvsd.service usr/share/man/man8/lvsd.8.gz usr/share/man/man5/lvsd.toml.5.gz \
 		usr/share/doc/lvsd/copyright usr/share/doc/lvsd/changelog.gz usr/share/doc/lvsd/CHANGELOG.md usr/share/doc/lvsd/lvsd.cdx.json; do
-		dpkg-deb -c "$deb" | grep -q " \./$file\$" || fail "$deb lacks /$file"
+		echo "$contents" | grep -q " \./$file\$" || fail "$deb lacks /$file"
 	done
 	if command -v lintian >/dev/null; then
 		lintian --fail-on error "$deb" || fail "lintian finds errors in $deb"
