@@ -84,6 +84,40 @@ func TestHangingDisk(t *testing.T) {
 	})
 }
 
+// TestHangingFolder: while a call for a folder hangs nothing waits for a file in it: a start
+// that reads five records would wait five times.
+func TestHangingFolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reply := make(chan struct{})
+		if _, err := Within("/mnt/state", func() (int, error) { <-reply; return 0, nil }); !errors.Is(err, ErrHangs) {
+			t.Errorf("the folder: %v", err)
+		}
+		read := func(path string) error {
+			_, err := Within(path, func() (int, error) { return 0, nil })
+			return err
+		}
+		begin := time.Now()
+		for _, path := range []string{"/mnt/state/decision", "/mnt/state/a/b"} {
+			if err := read(path); !errors.Is(err, ErrHangs) || !strings.Contains(err.Error(), path) {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+		for _, path := range []string{"/mnt/states", "/mnt", "/", "file", ""} {
+			if err := read(path); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+		close(reply)
+		synctest.Wait()
+		if err := read("/mnt/state/decision"); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+	})
+}
+
 // TestWriterTakesTheNewest: nothing waits for a write that hangs, values that were
 // replaced are not written, and a failure is kept until a retry succeeds.
 func TestWriterTakesTheNewest(t *testing.T) {

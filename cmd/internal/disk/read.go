@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -94,7 +95,8 @@ var hanging = struct {
 }{since: map[string]time.Time{}}
 
 // Within returns the result of f, which uses a path, or an error that wraps ErrHangs
-// after the deadline. Then f goes on, and until it ends the path is refused at once.
+// after the deadline. Then f goes on, and until it ends the path, and those below it where
+// it is a folder, are refused at once.
 func Within[T any](path string, f func() (T, error)) (T, error) {
 	type result struct {
 		value T
@@ -102,10 +104,7 @@ func Within[T any](path string, f func() (T, error)) (T, error) {
 	}
 	var none T
 	begin := time.Now()
-	hanging.Lock()
-	since, hangs := hanging.since[path]
-	hanging.Unlock()
-	if hangs {
+	if since, hangs := hangingSince(path); hangs {
 		return none, hangError(path, since)
 	}
 	done := make(chan result, 1)
@@ -133,6 +132,22 @@ func Within[T any](path string, f func() (T, error)) (T, error) {
 	}
 	hanging.since[path] = begin
 	return none, hangError(path, begin)
+}
+
+// hangingSince reports whether a call for a path or a folder above it hangs.
+func hangingSince(path string) (since time.Time, hangs bool) {
+	hanging.Lock()
+	defer hanging.Unlock()
+	for {
+		if since, hangs = hanging.since[path]; hangs {
+			return since, true
+		}
+		above := filepath.Dir(path)
+		if above == path {
+			return since, false
+		}
+		path = above
+	}
 }
 
 func hangError(path string, since time.Time) error {
