@@ -133,8 +133,36 @@ func (m *merger) resolve(path string, a *Table, mine *Entry, e Entry) {
 		mine.Value = m.split(mine.Value, e.Value)
 		return
 	}
+	if all, same := m.addresses(mine.Value, e.Value); same {
+		mine.Value = all
+		return
+	}
 	m.notes.Add(ToDo, e.From, fmt.Sprintf("differs between the directors, and must be the same: %s is taken, as %s has it at %s:%d",
 		e.Key+" = "+Literal(mine.Value), m.names[0], mine.From.File, mine.From.Line))
+}
+
+// addresses merges two lists of addresses of an instance that differ in the interfaces alone.
+func (m *merger) addresses(mine, next any) (all []any, same bool) {
+	a, ok := mine.([]any)
+	b, both := next.([]any)
+	if !ok || !both || len(a) != len(b) {
+		return nil, false
+	}
+	for i := range a {
+		t, elsewhere := a[i].(*Table)
+		u, other := b[i].(*Table)
+		switch {
+		case elsewhere && other && t.Str("address") == u.Str("address"):
+			t = t.Clone()
+			t.Set("interface", m.split(t.Get("interface"), u.Get("interface")), t.From)
+			all = append(all, t)
+		case Equal(a[i], b[i]):
+			all = append(all, a[i])
+		default:
+			return nil, false
+		}
+	}
+	return all, true
 }
 
 // split returns a value by director, of the one that the directors so far have and the

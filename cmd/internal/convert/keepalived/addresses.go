@@ -89,14 +89,9 @@ func (in *instanceReader) vip(n *node) (vip, bool) {
 	return v, true
 }
 
-// addresses writes the addresses of an instance. The first of IPv6 must be
-// link-local.
+// addresses writes the addresses of an instance, which may have none. The first of IPv6 must
+// be link-local.
 func (in *instanceReader) addresses(e *convert.Table, listed, excluded []vip) {
-	listed, excluded = in.onInterface(listed), in.onInterface(excluded)
-	if len(listed) == 0 && len(excluded) > 0 {
-		listed, excluded = excluded[:1], excluded[1:]
-		in.notes.Add(convert.ToDo, e.From, fmt.Sprintf("has no virtual_ipaddress, and an advert of lvsd has one at least: %s is taken from virtual_ipaddress_excluded", listed[0].Addr()))
-	}
 	if len(listed) > 0 && listed[0].Addr().Is6() && !listed[0].Addr().IsLinkLocalUnicast() {
 		own := slices.IndexFunc(listed, func(p vip) bool { return p.Addr().IsLinkLocalUnicast() })
 		if own >= 0 {
@@ -109,33 +104,37 @@ func (in *instanceReader) addresses(e *convert.Table, listed, excluded []vip) {
 			in.notes.Hint("link_local_first = false allows IPv6 instances without a link-local address, as keepalived does. Once both directors run lvsd, set link_local = \"auto\" instead, as RFC 9568 requires one.")
 		}
 	}
-	for key, all := range map[string][]vip{"addresses": listed, "excluded_addresses": excluded} {
-		if len(all) > 0 {
-			e.Set(key, addressTexts(all), all[0].from)
-		}
+	e.Set("addresses", addressValue(listed), e.From)
+	if len(listed) > 0 {
+		e.Set("addresses", addressValue(listed), listed[0].from)
+	}
+	if len(excluded) > 0 {
+		e.Set("excluded_addresses", addressValue(excluded), excluded[0].from)
 	}
 }
 
-// onInterface returns the addresses that lvsd can set: those on the instance's interface.
-func (in *instanceReader) onInterface(all []vip) []vip {
-	return slices.DeleteFunc(slices.Clone(all), func(v vip) bool {
-		if v.device != "" {
-			in.notes.Add(convert.ToDo, v.from, fmt.Sprintf("is for %s, and lvsd sets the addresses of an instance on its own interface, %s: it is left out", v.device, in.e.Str("interface")))
-		}
-		return v.device != ""
-	})
-}
-
-// addressTexts writes addresses, without the prefix length of single hosts.
-func addressTexts(all []vip) []string {
-	out := make([]string, len(all))
+// addressValue writes addresses, without the prefix length of single hosts: []string, or
+// []any with a table for each that is on another interface.
+func addressValue(all []vip) any {
+	texts, mixed, elsewhere := make([]string, len(all)), make([]any, len(all)), false
 	for i, p := range all {
-		out[i] = p.String()
+		texts[i] = p.String()
 		if p.IsSingleIP() {
-			out[i] = p.Addr().String()
+			texts[i] = p.Addr().String()
+		}
+		mixed[i] = texts[i]
+		if p.device != "" {
+			elsewhere = true
+			t := &convert.Table{From: p.from}
+			t.Set("address", texts[i], p.from)
+			t.Set("interface", p.device, p.from)
+			mixed[i] = t
 		}
 	}
-	return out
+	if elsewhere {
+		return mixed
+	}
+	return texts
 }
 
 // otherFamily adds a second instance for addresses of the other family, in one sync
@@ -143,7 +142,7 @@ func addressTexts(all []vip) []string {
 func (in *instanceReader) otherFamily(b *node, lines []*node) {
 	e := in.e.Clone()
 	e.Set("name", in.used.Unique(in.name+"-other-family", "instance"), lines[0].from)
-	for _, key := range []string{"version", "excluded_addresses", "authentication", "track_interfaces", "track_scripts", "track_files", "routes", "rules", "notify_master", "notify_backup", "notify_fault", "notify_stop"} {
+	for _, key := range []string{"version", "excluded_addresses", "link_local_first", "authentication", "track_interfaces", "track_scripts", "track_files", "routes", "rules", "notify_master", "notify_backup", "notify_fault", "notify_stop"} {
 		e.Delete(key)
 	}
 	all, _ := in.family(lines, nil)

@@ -117,8 +117,16 @@ func Convert(sources []Source, w convert.Env) (convert.Result, error) {
 func (k *keepalived) rename(first *convert.Table) {
 	id := func(e *convert.Table) [2]any {
 		var address any
-		if all, _ := e.Get("addresses").([]string); len(all) > 0 {
+		switch all := e.Get("addresses").(type) {
+		case []string:
+			if len(all) > 0 {
+				address = all[0]
+			}
+		case []any:
 			address = all[0]
+			if t, elsewhere := address.(*convert.Table); elsewhere {
+				address = t.Str("address")
+			}
 		}
 		return [2]any{e.Get("virtual_router_id"), address}
 	}

@@ -140,7 +140,7 @@ var vrrpKeywords = reasons(
 	because{convert.Unsupported(convert.NoBFD), "track_bfd"},
 	because{convert.Unsupported("lvsd binds an instance to its interface"), "vrf"},
 	because{convert.Unsupported("lvsd has macvlan, by virtual_mac, and no ipvlan"), "use_ipvlan"},
-	because{convert.Unsupported("addresses are on the instance's interface"), "use_vmac_addr"},
+	because{convert.Unsupported("an address on another interface has the MAC address of that interface"), "use_vmac_addr"},
 	because{convert.Unneeded("lvsd sends from the virtual MAC"), "vmac_xmit_base"},
 	because{convert.Unsupported("adverts come from the interface's first address; unicast names its own"), "mcast_src_ip"},
 	because{convert.Unsupported("lvsd uses the group that RFC 9568 assigns, or unicast"), "mcast_dst_ip"},

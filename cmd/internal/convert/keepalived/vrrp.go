@@ -290,10 +290,6 @@ func (in *instanceReader) finish(b *node) {
 	in.interval(v6)
 	in.authentication()
 	in.addresses(e, addresses, excluded)
-	if !e.Has("addresses") {
-		in.notes.Add(convert.Lost, b.whole(), "lvsd has no instance without an address on its own interface")
-		return
-	}
 	in.root.Append("vrrp", e)
 	if len(others) > 0 {
 		in.otherFamily(b, others)
