@@ -31,7 +31,7 @@ SOURCES := go.mod go.sum $(wildcard docs/*.go docs/lvsd.*) $(shell find checker 
 LAB_SOURCES := go.mod go.sum $(shell find integration -mindepth 1 ! -name '*.md' -print)
 GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -o $@
 
-.PHONY: demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean bench-flood release-check test-release deps-release repo chaos
+.PHONY: test-servers demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean bench-flood release-check test-release deps-release repo chaos
 
 build: bin/lvsd
 
@@ -115,6 +115,14 @@ test: deps lint race integration
 # and the packages: the tests named TestOncall…, in the lab's kernel.
 test-oncall: deps-oncall build bin/uml bin/integration/built package
 	$(KERNEL_TESTS) sh integration/run.sh '^TestOncall'
+
+# The built-in dialogues at the servers that they are for, as Debian has them: the tests
+# named TestServers…. They need no IPVS, but root, for network namespaces.
+test-servers: build
+	@sh integration/lab/deps.sh servers
+	mkdir -p bin
+	CGO_ENABLED=0 $(GO) test -c -o bin/servers.test ./integration/servers
+	cd integration/servers && $(KERNEL_TESTS) ../../bin/servers.test -test.v -test.timeout 20m -test.run '$(RUN)'
 
 # The pictures of docs/screenshots: of the status page at a pair in the lab.
 screenshots: deps-oncall build bin/uml bin/integration/built

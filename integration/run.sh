@@ -21,8 +21,8 @@ if [ "${1:-}" = --part ]; then
 fi
 
 # list names the tests, one a line, each with its binary and its folder. Those of
-# `make test-oncall` and `make test-release` are run by that alone: they need more
-# packages, and time.
+# `make test-oncall`, `make test-servers` and `make test-release` are run by these alone:
+# they need more packages, and time.
 only=${1:-}
 tests=${only%%/*} # of a subtest the test
 tests=${tests:-^Test}
@@ -30,7 +30,7 @@ list() {
 	for binary in "$PWD/$work"/*.test; do
 		folder=integration/$(basename "$binary" .test)
 		(cd "$folder" && "$binary" -test.list "$tests") | grep '^Test' |
-			if [ -n "$only" ]; then cat; else grep -v '^TestOncall\|^TestRelease'; fi | sed "s|^|$binary $folder |"
+			if [ -n "$only" ]; then cat; else grep -vE '^Test(Oncall|Servers|Release)'; fi | sed "s|^|$binary $folder |"
 	done
 }
 

@@ -63,7 +63,7 @@ type Check struct {
 	// checker.Options.PathFault reports that the service was intact.
 	MarkPath bool
 
-	FIN bool // connect and tcp: a connection is closed, not reset
+	FIN bool // connect and tcp: a connection is closed, not reset; the dialogues do so anyway
 
 	// ReadLimit bounds what is read of an answer in bytes, where expressions are looked
 	// for: of a step of tcp, 0 is MaxAnswer; of an HTTP body, 0 is wire.MaxBody, or

@@ -29,6 +29,7 @@ func newDialogueProbe(c *Check, common *Shared) (Prober, error) {
 	}
 	mode := dialogue.Mode(c.Type)
 	with := *c
+	with.FIN = true // PostgreSQL, Kamailio and others log a reset as an error
 	if mode == dialogue.TLSAlways && c.TLS == nil {
 		with.TLS = &TLSConfig{Verify: true}
 	}
@@ -37,8 +38,7 @@ func newDialogueProbe(c *Check, common *Shared) (Prober, error) {
 		return nil, err
 	}
 	if session != nil {
-		p := &sessionProbe{Dialer: newDialer(c), session: session, tlsFirst: mode == dialogue.TLSAlways, proxyVersion: c.ProxyProtocol}
-		p.FIN = true // PostgreSQL logs a reset
+		p := &sessionProbe{Dialer: newDialer(&with), session: session, tlsFirst: mode == dialogue.TLSAlways, proxyVersion: c.ProxyProtocol}
 		if err := checkProxyVersion(c.ProxyProtocol); err != nil {
 			return nil, err
 		}

@@ -306,3 +306,44 @@ func TestNoPasswordInATranscript(t *testing.T) {
 		}
 	}
 }
+
+// TestDialoguesCloseInOrder: where the protocol has no last word, and after a refusal, the
+// connection ends with a FIN after the whole reply: servers log a reset as an error.
+func TestDialoguesCloseInOrder(t *testing.T) {
+	for _, tt := range []struct {
+		kind, reply, rest string
+		c                 Check
+		reason            outcome.Reason
+	}{
+		{"rtsp", "RTSP/1.0 200 OK\r\n", "CSeq: 1\r\nPublic: OPTIONS, DESCRIBE\r\n\r\n", Check{}, outcome.OK},
+		{"rtsp", "RTSP/1.0 454 Session Not Found\r\n\r\n", "", Check{}, outcome.Status},
+		{"sip", "SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n", "", Check{DNSTCP: true}, outcome.OK},
+		{"redis", "-ERR no\r\n", "", Check{}, outcome.Status},
+	} {
+		end := make(chan error, 1)
+		tt.c.Type, tt.c.Address = tt.kind, checktest.Serve(t, func(c net.Conn) {
+			request := make([]byte, 4096)
+			if _, err := c.Read(request); err != nil {
+				end <- err
+				return
+			}
+			io.WriteString(c, tt.reply)
+			io.WriteString(c, tt.rest)
+			_, err := io.Copy(io.Discard, c) // nil at a FIN
+			end <- err
+		})
+		if out := once(t, tt.c); out.Reason != tt.reason {
+			t.Errorf("%s %q: %+v", tt.kind, tt.reply, out)
+		}
+		if err := <-end; err != nil {
+			t.Errorf("%s %q: the connection ends with %v", tt.kind, tt.reply, err)
+		}
+	}
+	// A line of the reply is in the result as a whole, though it arrives in pieces.
+	c := Check{Type: "ftp", Address: checktest.Serve(t, func(c net.Conn) {
+		io.WriteString(c, "500 OOPS: ")
+		io.WriteString(c, "vsftpd: no such folder\r\n")
+		io.Copy(io.Discard, c)
+	})}
+	checktest.Want(t, once(t, c), outcome.Status, outcome.PhaseReceive, "no such folder")
+}

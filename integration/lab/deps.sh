@@ -9,6 +9,7 @@
 #	deps.sh release   and for `make test-release`, `make release-check` and `make repo`: the
 #	                  judges of packages, makers of repositories, Debian's releases as
 #	                  trees of files, a mail server, Ansible
+#	deps.sh servers   and for `make test-servers`: the servers that dialogues are for
 #	deps.sh kernels   and for `make test-kernels`: QEMU, and what unpacks the modules of
 #	                  a kernel
 set -eu
@@ -20,6 +21,7 @@ base='nginx libnginx-mod-mail dnsmasq-base ipvsadm prometheus keepalived frr bir
 case ${1:-} in
 oncall) base="$base chromium curl prometheus-alertmanager systemd rpm" ;;
 release) base="$base curl systemd rpm lintian rpmlint apt-utils createrepo-c dnf gnupg debootstrap opensmtpd ansible-core" ;;
+servers) base="$base dovecot-imapd dovecot-pop3d vsftpd slapd postgresql freeradius rabbitmq-server kamailio rtsp-server-perl libcanlock3" ;;
 kernels) base="$base qemu-system-x86 xz-utils" ;;
 esac
 policy=/usr/sbin/policy-rc.d
@@ -79,8 +81,9 @@ install() {
 	if [ -d /run/systemd/system ]; then
 		for p in "$@"; do
 			case $p in
-			nginx | ipvsadm | prometheus | prometheus-alertmanager | keepalived | frr | redis-server | memcached | opensmtpd) as_root systemctl disable --now "$p.service" || : ;;
+			nginx | ipvsadm | prometheus | prometheus-alertmanager | keepalived | frr | redis-server | memcached | opensmtpd | vsftpd | slapd | postgresql | freeradius | rabbitmq-server | kamailio | rtsp-server-perl) as_root systemctl disable --now "$p.service" || : ;;
 			bird2) as_root systemctl disable --now bird.service || : ;;
+			dovecot-imapd) as_root systemctl disable --now dovecot.service || : ;;
 			esac
 		done
 	fi
@@ -104,13 +107,14 @@ if ! usable_ip_vs; then
 	[ -z "$want" ] || install $want
 fi
 
-# The samples that tests convert, which are not ours to copy: unpacked beside the
-# build where the packages are not installed, with nothing that they depend on.
+# The samples that tests convert, which are not ours to copy, and a news server, which
+# would bring a mail server: unpacked beside the build where the packages are not
+# installed, with nothing that they depend on.
 sample() { # PACKAGE FILE
 	[ -e "/$2" ] || [ -e "bin/deps/$2" ] || {
-		say "unpacking the samples of $1"
+		say "unpacking $1"
 		mkdir -p bin/deps
-		(cd bin/deps && apt-get -q download "$1" && dpkg -x "$1"_*.deb . && rm -f "$1"_*.deb) || say "no samples of $1: its tests will say so"
+		(cd bin/deps && apt-get -q download "$1" && dpkg -x "$1"_*.deb . && rm -f "$1"_*.deb) || say "no $1: its tests will say so"
 	}
 }
 sample keepalived usr/share/doc/keepalived/samples/keepalived.conf.sample
@@ -127,3 +131,4 @@ tree() { # RELEASE
 	}
 }
 case ${1:-} in release) tree bookworm && tree trixie ;; esac
+[ "${1:-}" != servers ] || sample inn2 usr/lib/news/bin/nnrpd

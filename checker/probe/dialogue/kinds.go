@@ -63,7 +63,7 @@ type kind struct {
 const (
 	anyLine = `\n`
 	// A reply of FTP (RFC 959 §4.2) ends with a line that has a space after its code.
-	ftpRefuse = `^\d{3} |\A\D`
+	ftpRefuse = `^\d{3} [^\n]*\n|\A\D`
 	// Untagged lines may precede the tagged one (RFC 9051 §2.2.2).
 	imapRefuse = `^a [^\n]*\n|^\* BYE[^\n]*\n|\A[^*+a]`
 )
@@ -124,7 +124,9 @@ var (
 		},
 		"amqp": {build: amqp},
 		"rtsp": {
-			hello: Step{Send: "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: lvsd\r\n\r\n", Expect: `^RTSP/1\.0 2\d\d\b[^\n]*\n`, Refuse: anyLine},
+			// To the end of the header: a server that still writes it logs an error.
+			hello: Step{Send: "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: lvsd\r\n\r\n", Expect: `\ARTSP/1\.0 2\d\d\b(?s:.*?)\n\r?\n`,
+				Refuse: `\ARTSP/1\.0 [^2][^\n]*\n|\A([^R]|R[^T]|RTSP/[^1]|RTSP/1\.[^0])[^\n]*\n`},
 		},
 		"sip": {build: sip},
 	}
