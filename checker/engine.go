@@ -22,11 +22,11 @@ import (
 // probe starts while one runs.
 type Options struct {
 	// Log gets a DEBUG line per probe and a WARN for failures of this machine. A
-	// change of a verdict is not logged: OnChange reports it, once.
+	// change of a state is not logged: OnChange reports it, once.
 	Log        *slog.Logger
-	Wake       func()              // a verdict, a reported weight, or whether a target can be checked changed: read Health
+	Wake       func()              // a state, a reported weight, or whether a target can be checked changed: read Health
 	ObserveLag func(time.Duration) // how much later than due a probe started
-	OnChange   func(Change)        // each change of a verdict, in order
+	OnChange   func(Change)        // each change of a state, in order
 	// MaxProbes is how many probes may be in progress at once, which bounds the file
 	// descriptors that hanging servers take. The others start when one has ended, the
 	// one that is due longest first. 0: unlimited.
@@ -74,12 +74,12 @@ type Engine struct {
 
 // target is the state of one Target.
 type target struct {
-	id      ID
-	known   bool
-	checks  []*checkState
-	verdict Verdict
-	since   time.Time
-	cause   string
+	id     ID
+	known  bool
+	checks []*checkState
+	state  State
+	since  time.Time
+	cause  string
 }
 
 // checkState is the state of one check of one target.
@@ -91,8 +91,8 @@ type checkState struct {
 	probe    *probeState // nil: "on" and "off"
 	target   *target
 	riseFall riseFall
-	// reason and detail explain the verdict: of the latest result that agreed
-	// with it, or of the latest result while the verdict is unknown.
+	// reason and detail explain the state: of the latest result that agreed
+	// with it, or of the latest result while the state is unknown.
 	reason    outcome.Reason
 	detail    string
 	cause     string
@@ -115,7 +115,7 @@ type probeState struct {
 	due      time.Time
 	running  bool // and so not in the queue
 	first    bool // it is the first probe
-	gone     bool // no target has it any more
+	removed  bool // no target has it any more
 	inflight netpoll.Inflight
 
 	report     outcome.AgentReport
@@ -281,7 +281,7 @@ func (e *Engine) scheduleAdded(now time.Time) {
 	}
 	groups := map[time.Duration][]*probeState{}
 	for _, p := range e.added {
-		if !p.gone {
+		if !p.removed {
 			groups[p.timing.interval] = append(groups[p.timing.interval], p)
 			e.first.waiting = append(e.first.waiting, p)
 		}
@@ -384,7 +384,7 @@ func (e *Engine) record(a arrival, now time.Time) {
 	if first {
 		e.first.running--
 	}
-	if p.gone {
+	if p.removed {
 		return
 	}
 	if r.Detail == p.last.Detail {
@@ -403,7 +403,7 @@ func (e *Engine) record(a arrival, now time.Time) {
 		p.lastConclusive, p.inconclusive = r, 0
 		for _, j := range p.checks {
 			if j.observe(r) {
-				e.updateVerdict(j.target, j.cause)
+				e.updateState(j.target, j.cause)
 			}
 		}
 	} else if p.inconclusive++; p.inconclusive == 1 {
@@ -422,14 +422,14 @@ func (e *Engine) record(a arrival, now time.Time) {
 	e.due.push(p)
 }
 
-// observe counts one result and reports whether that changed the verdict.
+// observe counts one result and reports whether that changed the state.
 func (j *checkState) observe(r outcome.Result) bool {
 	ok := r.Reason == outcome.OK
 	changedBy := j.riseFall.observe(ok)
 	if changedBy > 0 {
 		j.cause = causeOf(j.name(), r.Reason, changedBy)
 	}
-	if j.riseFall.verdict == Unknown || j.riseFall.verdict == verdictOf(ok) {
+	if j.riseFall.state == Unknown || j.riseFall.state == stateOf(ok) {
 		j.reason, j.detail = r.Reason, r.Detail
 	}
 	return changedBy > 0
@@ -467,18 +467,18 @@ func (p *probeState) changing() bool {
 	return false
 }
 
-// updateVerdict derives a target's verdict from those of its checks.
-func (e *Engine) updateVerdict(t *target, cause string) {
-	v := t.checks[0].riseFall.verdict
+// updateState derives the state of a target from those of its checks.
+func (e *Engine) updateState(t *target, cause string) {
+	v := t.checks[0].riseFall.state
 	for _, j := range t.checks[1:] {
-		v = aggregate(v, j.riseFall.verdict)
+		v = aggregate(v, j.riseFall.state)
 	}
-	if v == t.verdict {
+	if v == t.state {
 		return
 	}
 	now := time.Now()
-	e.changes = append(e.changes, Change{ID: t.id, From: t.verdict, To: v, At: now, Cause: cause})
-	t.verdict, t.since, t.cause = v, now, cause
+	e.changes = append(e.changes, Change{ID: t.id, From: t.state, To: v, At: now, Cause: cause})
+	t.state, t.since, t.cause = v, now, cause
 }
 
 // notify passes changes on, with no lock held.

@@ -80,7 +80,7 @@ func wait(d time.Duration) {
 
 func bubble(t *testing.T, f func(t *testing.T)) { t.Helper(); synctest.Test(t, f) }
 
-func TestFirstVerdicts(t *testing.T) {
+func TestFirstStates(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		r.net.set(checktest.Addr(2), outcome.Refused)
@@ -89,15 +89,15 @@ func TestFirstVerdicts(t *testing.T) {
 		known3.InKernel, known4.InKernel = true, true
 		r.set(t, one(1), one(2), known3, known4)
 		for id, h := range r.Health() {
-			if h.Verdict != Unknown || h.Since.IsZero() {
+			if h.State != Unknown || h.Since.IsZero() {
 				t.Errorf("%v begins with %+v", id, h)
 			}
 		}
 		r.start(t)
 		wait(time.Millisecond)
 		h := r.Health()
-		for i, want := range map[int]Verdict{1: Up, 2: Down, 3: Up, 4: Unknown} {
-			if got := h[id(i)].Verdict; got != want {
+		for i, want := range map[int]State{1: Up, 2: Down, 3: Up, 4: Unknown} {
+			if got := h[id(i)].State; got != want {
 				t.Errorf("server %d is %v after one probe, want %v", i, got, want)
 			}
 		}
@@ -108,7 +108,7 @@ func TestFirstVerdicts(t *testing.T) {
 			t.Errorf("the new server that refuses: %+v", got)
 		}
 		wait(4 * time.Second)
-		if got := r.Health()[id(4)]; got.Verdict != Down || got.Cause != "connect refused, 3 of 3" {
+		if got := r.Health()[id(4)]; got.State != Down || got.Cause != "connect refused, 3 of 3" {
 			t.Errorf("the known server after its fall: %+v", got)
 		}
 		if n := len(r.changes_()); n != 4 || r.wakes == 0 {
@@ -117,7 +117,7 @@ func TestFirstVerdicts(t *testing.T) {
 	})
 }
 
-// From a refusal to the verdict: at most fall × interval, wherever in the
+// From a refusal to the state: at most fall × interval, wherever in the
 // schedule the server died.
 func TestFallBound(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -127,15 +127,15 @@ func TestFallBound(t *testing.T) {
 		random := rand.New(rand.NewPCG(1, 1))
 		for range 200 {
 			wait(time.Duration(random.Int64N(int64(20 * time.Second))))
-			if r.Health()[id(1)].Verdict != Up {
+			if r.Health()[id(1)].State != Up {
 				wait(4 * time.Second)
 			}
 			died := time.Now()
 			r.net.set(checktest.Addr(1), outcome.Refused)
 			wait(6*time.Second + time.Millisecond)
 			h := r.Health()[id(1)]
-			if took := h.Since.Sub(died); h.Verdict != Down || took > 6*time.Second || took < 4*time.Second {
-				t.Fatalf("%v %v after the first refusal", h.Verdict, took)
+			if took := h.Since.Sub(died); h.State != Down || took > 6*time.Second || took < 4*time.Second {
+				t.Fatalf("%v %v after the first refusal", h.State, took)
 			}
 			r.net.set(checktest.Addr(1), outcome.OK)
 		}
@@ -155,8 +155,8 @@ func TestCauseAndExplanation(t *testing.T) {
 		r.net.set(checktest.Addr(9), outcome.Timeout)
 		wait(3 * time.Second)
 		h := r.Health()[id(1)]
-		if h.Verdict != Down || h.Reason != outcome.Timeout || h.Cause != "connect 10.0.0.9:80 timeout, 1 of 1" ||
-			h.Checks[0].Verdict != Up || h.Checks[1].Verdict != Down {
+		if h.State != Down || h.Reason != outcome.Timeout || h.Cause != "connect 10.0.0.9:80 timeout, 1 of 1" ||
+			h.Checks[0].State != Up || h.Checks[1].State != Down {
 			t.Errorf("one of two checks fails: %+v", h)
 		}
 		full, ok := r.Explain(id(1))
@@ -196,9 +196,9 @@ func TestLocalTroubleMovesNothing(t *testing.T) {
 		}
 		wait(time.Minute)
 		after := r.Health()
-		for i, want := range map[int]Verdict{1: Up, 2: Unknown, 3: Down} {
+		for i, want := range map[int]State{1: Up, 2: Unknown, 3: Down} {
 			h := after[id(i)]
-			if h.Verdict != want || h.InARow != before[id(i)].InARow || h.Reason != before[id(i)].Reason {
+			if h.State != want || h.InARow != before[id(i)].InARow || h.Reason != before[id(i)].Reason {
 				t.Errorf("server %d went from %+v to %+v", i, before[id(i)], h)
 			}
 			if h.Checks[0].Last.Reason != outcome.Local || h.Checks[0].Totals.Get(outcome.Local) < 25 {
@@ -210,7 +210,7 @@ func TestLocalTroubleMovesNothing(t *testing.T) {
 		}
 		r.net.set(checktest.Addr(1), outcome.Refused)
 		wait(2 * time.Second)
-		if h := r.Health()[id(1)]; h.Verdict != Down {
+		if h := r.Health()[id(1)]; h.State != Down {
 			t.Errorf("the streak did not go on: %+v", h)
 		}
 	})
@@ -244,7 +244,7 @@ func TestSharing(t *testing.T) {
 			wait(2 * time.Second)
 			down := 0
 			for s := range 20 {
-				if r.Health()[ID{fmt.Sprint("service", s), checktest.Addr(7).String()}].Verdict == Down {
+				if r.Health()[ID{fmt.Sprint("service", s), checktest.Addr(7).String()}].State == Down {
 					down++
 				}
 			}
@@ -255,7 +255,7 @@ func TestSharing(t *testing.T) {
 	})
 }
 
-// A target that joins a running probe has its verdict at once.
+// A target that joins a running probe has its state at once.
 func TestJoin(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
@@ -272,7 +272,7 @@ func TestJoin(t *testing.T) {
 		all[3].InKernel = true
 		r.set(t, all...)
 		h := r.Health()
-		if up, unknown := h[all[2].ID], h[all[3].ID]; up.Verdict != Up || unknown.Verdict != Unknown || unknown.InARow != 1 {
+		if up, unknown := h[all[2].ID], h[all[3].ID]; up.State != Up || unknown.State != Unknown || unknown.InARow != 1 {
 			t.Errorf("joined with %+v and %+v", up, unknown)
 		}
 		synctest.Wait()
@@ -290,8 +290,8 @@ func TestOnAndOff(t *testing.T) {
 		both := Target{ID: id(3), Checks: []probe.Check{{Type: probe.TypeOff}, {Type: probe.TypeOn}}}
 		r.set(t, on, off, both, one(4))
 		h := r.Health()
-		if h[id(1)].Verdict != Up || h[id(1)].Reason != outcome.OK || h[id(2)].Verdict != Down || h[id(2)].Reason != outcome.Off ||
-			h[id(3)].Verdict != Down || h[id(3)].Cause != "off" {
+		if h[id(1)].State != Up || h[id(1)].Reason != outcome.OK || h[id(2)].State != Down || h[id(2)].Reason != outcome.Off ||
+			h[id(3)].State != Down || h[id(3)].Cause != "off" {
 			t.Errorf("before any run: %+v", h)
 		}
 		r.start(t)
@@ -302,11 +302,11 @@ func TestOnAndOff(t *testing.T) {
 		off.Checks, on.Checks = []probe.Check{check(2)}, []probe.Check{{Type: probe.TypeOff}}
 		r.set(t, on, off, both, one(4))
 		h = r.Health()
-		if h[id(1)].Verdict != Down || h[id(2)].Verdict != Down || h[id(2)].Reason != outcome.Off {
+		if h[id(1)].State != Down || h[id(2)].State != Down || h[id(2)].Reason != outcome.Off {
 			t.Errorf("after the change: %+v", h)
 		}
 		wait(3 * time.Second)
-		if h := r.Health()[id(2)]; h.Verdict != Up || h.Cause != "connect ok, 2 of 2" {
+		if h := r.Health()[id(2)]; h.State != Up || h.Cause != "connect ok, 2 of 2" {
 			t.Errorf("from off to a check: %+v", h)
 		}
 	})
@@ -421,8 +421,8 @@ func TestHangingServersDelayNoOther(t *testing.T) {
 				t.Fatalf("a lag of %v", lag)
 			}
 		}
-		if h := r.Health(); h[id(1)].Verdict != Down || h[id(0)].Verdict != Up {
-			t.Errorf("verdicts %v, %v", h[id(1)].Verdict, h[id(0)].Verdict)
+		if h := r.Health(); h[id(1)].State != Down || h[id(0)].State != Up {
+			t.Errorf("states %v, %v", h[id(1)].State, h[id(0)].State)
 		}
 	})
 }
@@ -438,7 +438,7 @@ func TestFastInterval(t *testing.T) {
 		calm := r.net.times(checktest.Addr(1))
 		r.net.set(checktest.Addr(1), outcome.Refused)
 		wait(2300 * time.Millisecond)
-		if h := r.Health()[id(1)]; h.Verdict != Down {
+		if h := r.Health()[id(1)]; h.State != Down {
 			t.Fatalf("not down after one interval and two fast ones: %+v", h)
 		}
 		down := r.net.times(checktest.Addr(1))[len(calm):]

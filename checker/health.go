@@ -9,27 +9,27 @@ import (
 // Health is the state of one target: down when any of its checks is down, else
 // unknown when any is unknown, else up.
 type Health struct {
-	Verdict Verdict
-	Since   time.Time // when Verdict last changed, or the target was added
-	// Reason and Detail explain Verdict: of the first check that is down, its
+	State State
+	Since time.Time // when State last changed, or the target was added
+	// Reason and Detail explain State: of the first check that is down, its
 	// latest failure; else of the first check. Reason is "" while Unknown
 	// without any result.
 	Reason outcome.Reason
 	Detail string
-	// Cause is what changed Verdict last: "http refused, 3 of 3".
+	// Cause is what changed State last: "http refused, 3 of 3".
 	Cause string
-	// InARow is how many consecutive results contradict the verdict of that
+	// InARow is how many consecutive results contradict the state of that
 	// check, 0 while nothing is changing; Needed of them change it.
 	InARow, Needed int
 	// What the server's agents, or programs, reported last: the smallest share of
 	// its configured weight in percent, 0 to 100, 100 without a report, and whether
-	// it is in maintenance ("maint") or gets no new connections ("drain"). Verdict
+	// it is in maintenance ("maint") or gets no new connections ("drain"). State
 	// does not depend on it.
 	Weight       int
 	Maint, Drain bool
 	// UncheckedSince is since when a check of the target cannot be made, because of this
 	// machine or its name servers, for at least Fall probes; zero: all can be made.
-	// UncheckedWhy is the check and the error. Verdict is that of before.
+	// UncheckedWhy is the check and the error. State is that of before.
 	UncheckedSince time.Time
 	UncheckedWhy   string
 	Checks         []CheckHealth
@@ -41,7 +41,7 @@ type CheckHealth struct {
 	Name           string // unique among those of the target
 	Type           string
 	Address        netip.AddrPort
-	Verdict        Verdict
+	State          State
 	Last           outcome.Result
 	Cause          string
 	InARow, Needed int
@@ -54,10 +54,10 @@ type CheckHealth struct {
 	History           []outcome.Result // up to 32, oldest first; only Explain fills it
 }
 
-// Change is a change of one target's verdict.
+// Change is a change of one target's state.
 type Change struct {
 	ID       ID
-	From, To Verdict
+	From, To State
 	At       time.Time
 	Cause    string // "http refused, 3 of 3"
 }
@@ -111,7 +111,7 @@ func (e *Engine) Explain(id ID) (Health, bool) {
 // health returns the state of the target without its checks.
 func (t *target) health() Health {
 	j := t.checks[t.decidingCheck()]
-	h := Health{Verdict: t.verdict, Since: t.since, Reason: j.reason, Detail: j.detail, Cause: t.cause,
+	h := Health{State: t.state, Since: t.since, Reason: j.reason, Detail: j.detail, Cause: t.cause,
 		InARow: j.riseFall.streak, Needed: j.riseFall.needed(), Weight: outcome.NoReport.Weight}
 	for _, j := range t.checks {
 		if j.probe != nil {
@@ -125,11 +125,11 @@ func (t *target) health() Health {
 	return h
 }
 
-// decidingCheck returns the index of the check that explains the target's verdict: the
-// first that has that verdict; of an up target, the first whose verdict is changing.
+// decidingCheck returns the index of the check that explains the target's state: the
+// first that has that state; of an up target, the first whose state is changing.
 func (t *target) decidingCheck() int {
 	for i, j := range t.checks {
-		if j.riseFall.verdict == t.verdict && (t.verdict != Up || j.riseFall.streak > 0) {
+		if j.riseFall.state == t.state && (t.state != Up || j.riseFall.streak > 0) {
 			return i
 		}
 	}
@@ -137,7 +137,7 @@ func (t *target) decidingCheck() int {
 }
 
 func (j *checkState) health() CheckHealth {
-	h := CheckHealth{Name: j.name(), Type: j.kind, Address: j.address, Verdict: j.riseFall.verdict, Cause: j.cause,
+	h := CheckHealth{Name: j.name(), Type: j.kind, Address: j.address, State: j.riseFall.state, Cause: j.cause,
 		InARow: j.riseFall.streak, Needed: j.riseFall.needed()}
 	if j.probe != nil {
 		h.Last, h.Totals, h.CertificateExpiry = j.probe.last, j.probe.totals, j.probe.certExpiry

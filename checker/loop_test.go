@@ -102,7 +102,7 @@ func TestLoopHanging(t *testing.T) {
 			t.Errorf("%d sockets for 10 servers", n)
 		}
 		wait(10 * time.Second)
-		if h, _ := r.Explain(id(0)); h.Verdict != Up || len(r.Health()) != 10 {
+		if h, _ := r.Explain(id(0)); h.State != Up || len(r.Health()) != 10 {
 			t.Errorf("%d targets, %+v", len(r.Health()), h)
 		}
 		r.stop()
@@ -147,8 +147,8 @@ func TestProbesInProgressAreBounded(t *testing.T) {
 			if i%4 == 0 {
 				want = Up
 			}
-			if h.Verdict != want || len(h.Checks[0].History) < 3 {
-				t.Errorf("server %d is %v after %d probes", i, h.Verdict, len(h.Checks[0].History))
+			if h.State != want || len(h.Checks[0].History) < 3 {
+				t.Errorf("server %d is %v after %d probes", i, h.State, len(h.Checks[0].History))
 			}
 		}
 		if late := r.Overdue(); late > time.Second {
@@ -163,7 +163,7 @@ func TestProbesInProgressAreBounded(t *testing.T) {
 	})
 }
 
-// Without descriptors no verdict moves, and with them it goes on.
+// Without descriptors no state moves, and with them it goes on.
 func TestLoopWithoutDescriptors(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r, k := loopRig(t)
@@ -175,7 +175,7 @@ func TestLoopWithoutDescriptors(t *testing.T) {
 		wait(20 * time.Second)
 		h := r.Health()
 		for i := 1; i <= 2; i++ {
-			if got := h[id(i)]; got.Verdict != Up || got.Checks[0].Last.Reason != outcome.Local || got.InARow != 0 {
+			if got := h[id(i)]; got.State != Up || got.Checks[0].Last.Reason != outcome.Local || got.InARow != 0 {
 				t.Errorf("without descriptors: %+v", got)
 			}
 		}

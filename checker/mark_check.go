@@ -11,14 +11,14 @@ import (
 // Without the service it reaches whatever host has the address, and its result says
 // nothing about the server.
 //
-// needsPathCheck reports whether a result that may change a verdict came by such a path
+// needsPathCheck reports whether a result that may change a state came by such a path
 // that has not been checked yet.
 func (e *Engine) needsPathCheck(a *arrival) bool {
 	p, r := a.probe, &a.result
-	if p.mark == 0 || a.pathChecked || p.gone || e.o.PathFault == nil || !r.Reason.Conclusive() {
+	if p.mark == 0 || a.pathChecked || p.removed || e.o.PathFault == nil || !r.Reason.Conclusive() {
 		return false
 	}
-	return slices.ContainsFunc(p.checks, func(j *checkState) bool { return j.riseFall.verdict != verdictOf(r.Reason == outcome.OK) })
+	return slices.ContainsFunc(p.checks, func(j *checkState) bool { return j.riseFall.state != stateOf(r.Reason == outcome.OK) })
 }
 
 // pathCheckTimeout bounds PathFault. No answer counts as a fault.

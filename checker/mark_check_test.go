@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestPathThatDidNotStand: what a probe finds that went astray changes no verdict,
-// neither for the worse nor for the better; and of one whose verdict would not
+// TestPathThatDidNotStand: what a probe finds that went astray changes no state,
+// neither for the worse nor for the better; and of one whose state would not
 // change asks for no result.
 func TestPathThatDidNotStand(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestPathThatDidNotStand(t *testing.T) {
 		r.set(t, led, one(2))
 		r.start(t)
 		wait(20 * time.Second)
-		if h := r.Health()[id(1)]; h.Verdict != Up || asked.Load() != 1 {
+		if h := r.Health()[id(1)]; h.State != Up || asked.Load() != 1 {
 			t.Fatalf("%+v, asked %d times", h, asked.Load())
 		}
 
@@ -43,15 +43,15 @@ func TestPathThatDidNotStand(t *testing.T) {
 		r.net.set(checktest.Addr(2), outcome.Refused)
 		wait(20 * time.Second)
 		h := r.Health()[id(1)]
-		if h.Verdict != Up || h.InARow != 0 || h.Checks[0].Last.Reason != outcome.Local || h.Checks[0].Last.Detail != "the kernel has no path to it" {
+		if h.State != Up || h.InARow != 0 || h.Checks[0].Last.Reason != outcome.Local || h.Checks[0].Last.Detail != "the kernel has no path to it" {
 			t.Errorf("without its path: %+v", h)
 		}
-		if got := r.Health()[id(2)]; got.Verdict != Down {
+		if got := r.Health()[id(2)]; got.State != Down {
 			t.Errorf("a plain probe: %+v", got)
 		}
 		gone.Store(false)
 		wait(10 * time.Second)
-		if h := r.Health()[id(1)]; h.Verdict != Down || h.Cause != "connect refused, 3 of 3" {
+		if h := r.Health()[id(1)]; h.State != Down || h.Cause != "connect refused, 3 of 3" {
 			t.Errorf("with its path: %+v", h)
 		}
 		before := asked.Load()
@@ -62,7 +62,7 @@ func TestPathThatDidNotStand(t *testing.T) {
 		gone.Store(true) // and another server answers
 		r.net.set(checktest.Addr(1), outcome.OK)
 		wait(20 * time.Second)
-		if h := r.Health()[id(1)]; h.Verdict != Down {
+		if h := r.Health()[id(1)]; h.State != Down {
 			t.Errorf("another's answer: %+v", h)
 		}
 	})
@@ -79,7 +79,7 @@ func TestStopWhileAsked(t *testing.T) {
 		r.start(t)
 		wait(time.Second)
 		r.stop()
-		if h := r.Health()[id(1)]; h.Verdict != Unknown {
+		if h := r.Health()[id(1)]; h.State != Unknown {
 			t.Errorf("%+v", h)
 		}
 	})

@@ -55,7 +55,7 @@ func (t *target) missing(keys []string) int {
 	return n
 }
 
-// clone copies what replace changes. Histories are left out: verdicts do not depend on
+// clone copies what replace changes. Histories are left out: states do not depend on
 // them, and they are most of the memory.
 func (e *Engine) clone() *Engine {
 	s := &Engine{targets: make(map[ID]*target, len(e.targets)), probes: make(map[string]*probeState, len(e.probes))}

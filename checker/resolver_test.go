@@ -33,21 +33,21 @@ func TestNames(t *testing.T) {
 		r.set(t, of(1, "web"), unknown)
 		r.start(t)
 		wait(time.Second)
-		if h := r.Health()[id(1)]; h.Verdict != Up {
+		if h := r.Health()[id(1)]; h.State != Up {
 			t.Errorf("the first probe did not wait for the first answer: %+v", h)
 		}
-		if h := r.Health()[id(2)]; h.Verdict != Unknown || h.Checks[0].Last.Reason != outcome.DNS || h.InARow != 0 {
+		if h := r.Health()[id(2)]; h.State != Unknown || h.Checks[0].Last.Reason != outcome.DNS || h.InARow != 0 {
 			t.Errorf("a name without an address: %+v", h)
 		}
 		d.Change(func() { d.Down = true })
 		wait(5 * time.Minute)
-		if h := r.Health()[id(1)]; h.Verdict != Up || h.Checks[0].Last.Reason != outcome.OK {
+		if h := r.Health()[id(1)]; h.State != Up || h.Checks[0].Last.Reason != outcome.OK {
 			t.Errorf("the old answer does not hold: %+v", h)
 		}
 		d.Change(func() { d.Down, d.Hosts["web"] = false, []netip.Addr{checktest.Addr(2).Addr()} })
 		r.net.set(checktest.Addr(2), outcome.Refused)
 		wait(time.Minute)
-		if h := r.Health()[id(1)]; h.Verdict != Down {
+		if h := r.Health()[id(1)]; h.State != Down {
 			t.Errorf("the new answer is not followed: %+v", h)
 		}
 		// A name that is not needed is not looked up.

@@ -8,14 +8,14 @@ import (
 func TestGauge(t *testing.T) {
 	tests := []struct {
 		name       string
-		start      Verdict
+		start      State
 		known      bool
 		rise, fall int
 		results    string // + ok, - failure
-		want       string // the verdict after each: u, U(p), D(own)
+		want       string // the state after each: u, U(p), D(own)
 	}{
-		{"new: the first result is the verdict, up", Unknown, false, 2, 3, "+", "U"},
-		{"new: the first result is the verdict, down", Unknown, false, 2, 3, "-", "D"},
+		{"new: the first result is the state, up", Unknown, false, 2, 3, "+", "U"},
+		{"new: the first result is the state, down", Unknown, false, 2, 3, "-", "D"},
 		{"new and down comes up by rise", Unknown, false, 2, 3, "-+-++", "DDDDU"},
 		{"known: an up counts at once", Unknown, true, 2, 3, "+", "U"},
 		{"known: a down needs fall", Unknown, true, 2, 3, "---", "uuD"},
@@ -27,13 +27,13 @@ func TestGauge(t *testing.T) {
 		{"thresholds below one are one", Up, false, 0, -3, "-+", "DU"},
 		{"the streak restarts after a change", Up, false, 3, 2, "--++-+++", "UDDDDDDU"},
 	}
-	letters := map[Verdict]byte{Unknown: 'u', Up: 'U', Down: 'D'}
+	letters := map[State]byte{Unknown: 'u', Up: 'U', Down: 'D'}
 	for _, tt := range tests {
 		g := newRiseFall(tt.start, tt.known, tt.rise, tt.fall)
 		var got []byte
 		for _, r := range tt.results {
 			g.observe(r == '+')
-			got = append(got, letters[g.verdict])
+			got = append(got, letters[g.state])
 		}
 		if string(got) != tt.want {
 			t.Errorf("%s: %s gives %s, want %s", tt.name, tt.results, got, tt.want)
@@ -42,7 +42,7 @@ func TestGauge(t *testing.T) {
 }
 
 // reference judges by looking back at all that ever happened.
-func reference(v Verdict, known bool, rise, fall int, all []bool) Verdict {
+func reference(v State, known bool, rise, fall int, all []bool) State {
 	last := func(n int, ok bool) bool {
 		if len(all) < n {
 			return false
@@ -70,7 +70,7 @@ func reference(v Verdict, known bool, rise, fall int, all []bool) Verdict {
 func TestGaugeAgainstReference(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 20000 {
-		start := Verdict(r.IntN(3))
+		start := State(r.IntN(3))
 		known := r.IntN(2) == 0
 		rise, fall := 1+r.IntN(5), 1+r.IntN(5)
 		g := newRiseFall(start, known, rise, fall)
@@ -84,30 +84,30 @@ func TestGaugeAgainstReference(t *testing.T) {
 			}
 			ok := r.Float64() < bias
 			all = append(all, ok)
-			before := g.verdict
+			before := g.state
 			settled := g.observe(ok)
 			want = reference(want, known, rise, fall, all)
-			if g.verdict != want {
-				t.Fatalf("start %v known %v rise %d fall %d after %v: %v, want %v", start, known, rise, fall, all, g.verdict, want)
+			if g.state != want {
+				t.Fatalf("start %v known %v rise %d fall %d after %v: %v, want %v", start, known, rise, fall, all, g.state, want)
 			}
-			if (settled > 0) != (g.verdict != before) {
-				t.Fatalf("observe returned %d for %v to %v", settled, before, g.verdict)
+			if (settled > 0) != (g.state != before) {
+				t.Fatalf("observe returned %d for %v to %v", settled, before, g.state)
 			}
 			if settled > 0 && before != Unknown {
 				need := rise
-				if g.verdict == Down {
+				if g.state == Down {
 					need = fall
 				}
 				for _, past := range all[i+1-need:] {
 					if past != ok {
-						t.Fatalf("changed to %v although not %d in a row: %v", g.verdict, need, all)
+						t.Fatalf("changed to %v although not %d in a row: %v", g.state, need, all)
 					}
 				}
 			}
-			if g.changing() != (g.verdict == Unknown || before == g.verdict && g.streak > 0) {
-				t.Fatalf("changing %v with streak %d at %v", g.changing(), g.streak, g.verdict)
+			if g.changing() != (g.state == Unknown || before == g.state && g.streak > 0) {
+				t.Fatalf("changing %v with streak %d at %v", g.changing(), g.streak, g.state)
 			}
-			if g.streak >= g.needed() && settled == 0 && i > 0 && all[i] != (g.verdict == Up) {
+			if g.streak >= g.needed() && settled == 0 && i > 0 && all[i] != (g.state == Up) {
 				t.Fatalf("streak %d of %d did not settle", g.streak, g.needed())
 			}
 		}
@@ -115,7 +115,7 @@ func TestGaugeAgainstReference(t *testing.T) {
 }
 
 func TestAggregate(t *testing.T) {
-	for _, tt := range []struct{ a, b, want Verdict }{
+	for _, tt := range []struct{ a, b, want State }{
 		{Up, Up, Up}, {Up, Down, Down}, {Down, Up, Down}, {Up, Unknown, Unknown}, {Unknown, Down, Down}, {Unknown, Unknown, Unknown},
 	} {
 		if got := aggregate(tt.a, tt.b); got != tt.want {

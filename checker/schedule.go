@@ -49,7 +49,7 @@ func (f *firstProbes) next(now, limit time.Time) time.Time {
 func (f *firstProbes) start(due []*probeState, now time.Time, room int) []*probeState {
 	for len(f.waiting) > 0 && len(due) < room && !f.next(now, now.Add(firstGap)).After(now) {
 		p := f.waiting[0]
-		if f.waiting = f.waiting[1:]; p.gone {
+		if f.waiting = f.waiting[1:]; p.removed {
 			continue
 		}
 		p.due, p.first, p.running = now, true, true
@@ -106,7 +106,7 @@ type timing struct {
 
 // next returns when the probe after the one due at due is due, given that that one ended
 // at now: the first point after due that has not passed, on the grid, or on a grid of
-// the fast interval through due while the verdict is changing. A probe that ended within
+// the fast interval through due while the state is changing. A probe that ended within
 // its interval is followed one interval after it was due at the latest, and a stall by
 // one probe, not by all that were missed.
 func (t timing) next(due, now time.Time, changing bool) time.Time {
@@ -181,10 +181,10 @@ func (a dueQueue) sink(i int) {
 	}
 }
 
-// dropGone removes probes that no target has any more. A sorted slice is a heap.
-func (a *dueQueue) dropGone() {
+// dropRemoved removes probes that no target has any more. A sorted slice is a heap.
+func (a *dueQueue) dropRemoved() {
 	n := len(*a)
-	*a = slices.DeleteFunc(*a, func(p *probeState) bool { return p.gone })
+	*a = slices.DeleteFunc(*a, func(p *probeState) bool { return p.removed })
 	if len(*a) == n {
 		return
 	}

@@ -99,13 +99,13 @@ func TestAgenda(t *testing.T) {
 		var a dueQueue
 		var want []time.Time
 		for range r.IntN(60) {
-			p := &probeState{due: epoch.Add(time.Duration(r.IntN(40))), gone: r.IntN(4) == 0}
+			p := &probeState{due: epoch.Add(time.Duration(r.IntN(40))), removed: r.IntN(4) == 0}
 			a.push(p)
-			if !p.gone {
+			if !p.removed {
 				want = append(want, p.due)
 			}
 		}
-		a.dropGone()
+		a.dropRemoved()
 		slices.SortFunc(want, time.Time.Compare)
 		var got []time.Time
 		for a.first() != nil {

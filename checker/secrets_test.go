@@ -35,7 +35,7 @@ func TestNoSecretIsShown(t *testing.T) {
 		t.Errorf("the request is not in the transcript: %+v", once.Steps)
 	}
 	e, stop := engineOn(t, []Target{{ID: id(1), Checks: []probe.Check{c}}})
-	checktest.Eventually(t, "a verdict", func() bool { return e.Health()[id(1)].Verdict == Down })
+	checktest.Eventually(t, "a state", func() bool { return e.Health()[id(1)].State == Down })
 	stop()
 	h, _ := e.Explain(id(1))
 	if !strings.Contains(h.Detail, "401 no ...") || strings.Contains(h.Checks[0].History[0].Detail, secret) {

@@ -10,8 +10,8 @@ import (
 )
 
 // Set replaces the whole set of targets. A check that is unchanged keeps its timing,
-// verdict and history, also if only Rise or Fall changed; a target whose check changed
-// keeps its verdict until new results change it. On an error, which lists every invalid
+// state and history, also if only Rise or Fall changed; a target whose check changed
+// keeps its state until new results change it. On an error, which lists every invalid
 // check, nothing has changed. It may be called prev Run and at any time.
 func (e *Engine) Set(targets []Target) error {
 	e.setMu.Lock()
@@ -121,7 +121,7 @@ func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*p
 		t := &target{id: next.ID, known: next.InKernel, since: now}
 		prev := old[next.ID]
 		if prev != nil {
-			t.known, t.verdict, t.since, t.cause = prev.known, prev.verdict, prev.since, prev.cause
+			t.known, t.state, t.since, t.cause = prev.known, prev.state, prev.since, prev.cause
 		}
 		t.checks = make([]*checkState, len(next.Checks))
 		for i := range next.Checks {
@@ -143,17 +143,17 @@ func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*p
 			t.checks[i] = inherit(t, prev, &next.Checks[i], key, p)
 		}
 		e.targets[t.id] = t
-		e.updateVerdict(t, t.start())
+		e.updateState(t, t.start())
 	}
 	for key, p := range oldProbes {
-		p.gone = e.probes[key] == nil
+		p.removed = e.probes[key] == nil
 	}
-	e.due.dropGone()
-	e.added = slices.DeleteFunc(e.added, func(p *probeState) bool { return p.gone })
+	e.due.dropRemoved()
+	e.added = slices.DeleteFunc(e.added, func(p *probeState) bool { return p.removed })
 }
 
 // inherit returns the state of one check: that of the same check before, or a new one
-// that starts with the verdict of the target.
+// that starts with the state of the target.
 func inherit(t, prev *target, c *probe.Check, key string, p *probeState) *checkState {
 	if prev != nil {
 		for _, j := range prev.checks {
@@ -168,7 +168,7 @@ func inherit(t, prev *target, c *probe.Check, key string, p *probeState) *checkS
 		}
 	}
 	j := &checkState{key: key, label: c.Name, kind: c.Type, address: c.Address, probe: p, target: t, added: true,
-		riseFall: newRiseFall(t.verdict, t.known, c.Rise, c.Fall)}
+		riseFall: newRiseFall(t.state, t.known, c.Rise, c.Fall)}
 	if prev != nil {
 		if p != nil && p.last.At.IsZero() { // a report is valid until the next one
 			p.inheritReport(prev, c)
@@ -202,19 +202,19 @@ func (p *probeState) resumeReport(report outcome.AgentReport) {
 }
 
 // start starts the new checks of a target and returns the cause of the change of its
-// verdict that may follow.
+// state that may follow.
 func (t *target) start() (cause string) {
 	cause = "checks changed"
 	for _, j := range t.checks {
-		if j.start() && (cause == "checks changed" || j.riseFall.verdict == Down) {
+		if j.start() && (cause == "checks changed" || j.riseFall.state == Down) {
 			cause = j.cause
 		}
 	}
 	return cause
 }
 
-// start gives a new check what is known already: a fixed verdict, or the latest result of
-// a shared probe. It reports whether that decided the verdict.
+// start gives a new check what is known already: a fixed state, or the latest result of
+// a shared probe. It reports whether that decided the state.
 func (j *checkState) start() bool {
 	if !j.added {
 		return false
@@ -227,6 +227,6 @@ func (j *checkState) start() bool {
 	if j.kind == probe.TypeOff {
 		j.reason = outcome.Off
 	}
-	j.riseFall.become(verdictOf(j.reason == outcome.OK))
+	j.riseFall.become(stateOf(j.reason == outcome.OK))
 	return true
 }

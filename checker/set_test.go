@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// A reload that changes nothing leaves the schedule, the verdicts and the
+// A reload that changes nothing leaves the schedule, the states and the
 // histories alone; one that changes rise and fall only, too.
 func TestSetKeepsWhatIsUnchanged(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -45,11 +45,11 @@ func TestSetKeepsWhatIsUnchanged(t *testing.T) {
 		judged.Checks[0].Rise, judged.Checks[0].Fall = 1, 2
 		r.set(t, judged, one(2))
 		h, _ := r.Explain(id(1))
-		if h.Verdict != Up || h.InARow != 1 || h.Needed != 2 || len(h.Checks[0].History) != len(before[id(1)].Checks[0].History) {
+		if h.State != Up || h.InARow != 1 || h.Needed != 2 || len(h.Checks[0].History) != len(before[id(1)].Checks[0].History) {
 			t.Errorf("new thresholds made %+v", h)
 		}
 		wait(2 * time.Second)
-		if h := r.Health()[id(1)]; h.Verdict != Down || h.Cause != "connect refused, 2 of 2" {
+		if h := r.Health()[id(1)]; h.State != Down || h.Cause != "connect refused, 2 of 2" {
 			t.Errorf("the streak did not go on: %+v", h)
 		}
 		times := r.net.times(checktest.Addr(1))
@@ -61,7 +61,7 @@ func TestSetKeepsWhatIsUnchanged(t *testing.T) {
 	})
 }
 
-// A changed check begins with the old verdict and needs its own results in a row
+// A changed check begins with the old state and needs its own results in a row
 // to change it.
 func TestSetWithChangedCheck(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -83,21 +83,21 @@ func TestSetWithChangedCheck(t *testing.T) {
 		r.net.set(checktest.Addr(2), outcome.OK)
 		r.net.set(checktest.Addr(3), outcome.Refused)
 		r.set(t, changed...)
-		for i, want := range map[int]Verdict{1: Up, 2: Down, 3: Unknown} {
+		for i, want := range map[int]State{1: Up, 2: Down, 3: Unknown} {
 			h, _ := r.Explain(id(i))
-			if h.Verdict != want || !h.Since.Equal(old[id(i)].Since) || h.Reason != old[id(i)].Reason ||
+			if h.State != want || !h.Since.Equal(old[id(i)].Since) || h.Reason != old[id(i)].Reason ||
 				h.Cause != old[id(i)].Cause || len(h.Checks[0].History) != 0 {
 				t.Errorf("server %d was %+v and is %+v", i, old[id(i)], h)
 			}
 		}
 		wait(10 * time.Millisecond) // the first own result
 		h := r.Health()
-		if h[id(1)].Verdict != Up || h[id(1)].InARow != 1 || h[id(2)].Verdict != Down || h[id(3)].Verdict != Down {
+		if h[id(1)].State != Up || h[id(1)].InARow != 1 || h[id(2)].State != Down || h[id(3)].State != Down {
 			t.Errorf("after one result of their own: %+v", h)
 		}
 		wait(4 * time.Second)
 		h = r.Health()
-		if h[id(1)].Verdict != Down || h[id(2)].Verdict != Up {
+		if h[id(1)].State != Down || h[id(2)].State != Up {
 			t.Errorf("after rise and fall: %+v", h)
 		}
 		if n := len(r.changes_()) - reported; n != 3 {
@@ -106,7 +106,7 @@ func TestSetWithChangedCheck(t *testing.T) {
 	})
 }
 
-// A check that is added or removed changes the verdict only where it decides.
+// A check that is added or removed changes the state only where it decides.
 func TestSetAddsAndRemovesChecks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
@@ -117,15 +117,15 @@ func TestSetAddsAndRemovesChecks(t *testing.T) {
 		two.Checks = append(two.Checks, check(9))
 		r.net.set(checktest.Addr(9), outcome.Refused)
 		r.set(t, two)
-		if h := r.Health()[id(1)]; h.Verdict != Up || len(h.Checks) != 2 {
+		if h := r.Health()[id(1)]; h.State != Up || len(h.Checks) != 2 {
 			t.Errorf("an added check made %+v", h)
 		}
 		wait(5 * time.Second)
-		if h := r.Health()[id(1)]; h.Verdict != Down || h.Checks[0].Verdict != Up {
+		if h := r.Health()[id(1)]; h.State != Down || h.Checks[0].State != Up {
 			t.Errorf("the added check fails: %+v", h)
 		}
 		r.set(t, one(1))
-		if h := r.Health()[id(1)]; h.Verdict != Up || h.Cause != "checks changed" || h.Reason != outcome.OK {
+		if h := r.Health()[id(1)]; h.State != Up || h.Cause != "checks changed" || h.Reason != outcome.OK {
 			t.Errorf("the failing check is gone: %+v", h)
 		}
 		asked := len(r.net.times(checktest.Addr(9)))
@@ -158,7 +158,7 @@ func TestSetDuringProbe(t *testing.T) {
 		r.set(t, one(1))
 		wait(3 * time.Second)
 		h, _ := r.Explain(id(1))
-		if h.Verdict != Up || h.Checks[0].Totals.Get(outcome.Timeout) != 0 {
+		if h.State != Up || h.Checks[0].Totals.Get(outcome.Timeout) != 0 {
 			t.Errorf("the old probe's result counts: %+v", h)
 		}
 		r.net.hang(checktest.Addr(2))
@@ -236,7 +236,7 @@ func TestConcurrentUse(t *testing.T) {
 		}
 		all.Wait()
 		wait(time.Second)
-		if h := r.Health()[id(1000)]; h.Verdict != Up {
+		if h := r.Health()[id(1000)]; h.State != Up {
 			t.Errorf("after all that: %+v", h)
 		}
 	})

@@ -14,7 +14,7 @@ type Target struct {
 	ID     ID
 	Checks []probe.Check // at least one
 	// InKernel: the kernel already has this server. Then a success counts at once
-	// and a failure needs Fall in a row; else the first result is the verdict.
+	// and a failure needs Fall in a row; else the first result is the state.
 	// It is read only when the target is new to the engine.
 	InKernel bool
 	// Report is what the server's agent reported before the engine knew the target; nil:

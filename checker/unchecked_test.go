@@ -20,7 +20,7 @@ func (r *rig) wakeups() int {
 }
 
 // A check that cannot be made here for as long as failures would take is reported, and
-// the verdict stays. It is a wake-up each way.
+// the state stays. It is a wake-up each way.
 func TestUnchecked(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
@@ -35,7 +35,7 @@ func TestUnchecked(t *testing.T) {
 		}
 		wait(2 * time.Second)
 		h := r.Health()[id(1)]
-		if h.UncheckedSince.IsZero() || time.Since(h.UncheckedSince) < 4*time.Second || h.UncheckedWhy != "connect: local it is" || h.Verdict != Up {
+		if h.UncheckedSince.IsZero() || time.Since(h.UncheckedSince) < 4*time.Second || h.UncheckedWhy != "connect: local it is" || h.State != Up {
 			t.Errorf("after three: %+v", h)
 		}
 		if n := r.wakeups() - before; n != 1 {
@@ -65,7 +65,7 @@ func TestUncheckedAtOnce(t *testing.T) {
 		r.start(t)
 		wait(time.Millisecond)
 		for i, want := range map[int]string{1: "connect: dns it is", 2: "connect: no such file", 3: ""} {
-			if h := r.Health()[id(i)]; h.UncheckedWhy != want || h.Verdict != Unknown {
+			if h := r.Health()[id(i)]; h.UncheckedWhy != want || h.State != Unknown {
 				t.Errorf("%d: %+v", i, h)
 			}
 		}

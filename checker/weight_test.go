@@ -22,7 +22,7 @@ func TestWeights(t *testing.T) {
 		}
 		r.start(t)
 		wait(time.Millisecond)
-		if h := r.Health()[id(1)]; h.Weight != 40 || !h.Drain || h.Maint || h.Verdict != Up {
+		if h := r.Health()[id(1)]; h.Weight != 40 || !h.Drain || h.Maint || h.State != Up {
 			t.Errorf("two agents: %+v", h)
 		}
 		if h := r.Health()[id(3)]; h.Weight != 100 || h.Drain {

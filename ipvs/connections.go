@@ -183,7 +183,7 @@ func markAddress(k ServiceKey) netip.Addr {
 // Origins counts the kernel's connections by where they come from, persistence templates
 // included.
 type Origins struct {
-	Own, Synced int // began here; received from the peer
+	Local, Synced int // began here; received from the peer
 	// Foreign are those of Synced that lead to no real server which the kernel's table
 	// has, should have or had within a day. The messages of the connection
 	// synchronisation are not authenticated: any host on its network may have sent them.
@@ -242,7 +242,7 @@ func (r *Reconciler) ConnectionOrigins(ctx context.Context) (Origins, error) {
 	if _, err = scanLines(ctx, list, maxOrigins, func(line []byte) bool {
 		switch {
 		case bytes.Contains(line, []byte(" LOCAL ")):
-			o.Own++
+			o.Local++
 		case bytes.Contains(line, []byte(" SYNC ")):
 			o.Synced++
 			c, ok := parseConnection(line)

@@ -59,15 +59,15 @@ func TestConnections(t *testing.T) {
 			t.Error(more, err)
 		}
 		o, err := b.r.ConnectionOrigins(b.t.Context())
-		if o.Own != 5 || o.Synced != 2 || err != nil {
+		if o.Local != 5 || o.Synced != 2 || err != nil {
 			t.Error(o, err)
 		}
 		b.k.SetConnections("")
-		if o, _ := b.r.ConnectionOrigins(b.t.Context()); o.Own != 5 || o.Synced != 2 {
+		if o, _ := b.r.ConnectionOrigins(b.t.Context()); o.Local != 5 || o.Synced != 2 {
 			t.Error("counted again at once")
 		}
 		time.Sleep(OriginsFresh)
-		if o, _ := b.r.ConnectionOrigins(b.t.Context()); o.Own != 0 || o.Synced != 0 {
+		if o, _ := b.r.ConnectionOrigins(b.t.Context()); o.Local != 0 || o.Synced != 0 {
 			t.Error("never counted again")
 		}
 	})

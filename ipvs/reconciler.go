@@ -289,7 +289,7 @@ func (r *Reconciler) setRunning(v bool) {
 // pass reads the kernel if that is due, writes what differs from the desired state,
 // publishes a snapshot, and returns when the next pass is due.
 func (r *Reconciler) pass() time.Time {
-	desired, generation, refresh := r.takeDesired()
+	desired, generation, refresh := r.fetchDesired()
 	if generation != r.attempted {
 		r.retry = 0 // a new desired state does not wait for failures of the last one
 	}
@@ -308,9 +308,9 @@ func (r *Reconciler) pass() time.Time {
 	return r.next()
 }
 
-// takeDesired returns the desired state, its generation, and whether a reading was
+// fetchDesired returns the desired state, its generation, and whether a reading was
 // requested.
-func (r *Reconciler) takeDesired() (Desired, uint64, bool) {
+func (r *Reconciler) fetchDesired() (Desired, uint64, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	refresh := r.refresh

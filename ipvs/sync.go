@@ -206,7 +206,7 @@ var syncRoles = [...]SyncRole{SyncBackup, SyncMaster}
 type syncDaemons struct {
 	state   SyncState // as the kernel reported
 	desired *SyncConfig
-	settled bool // the kernel was as desired at the last comparison
+	inSync  bool // the kernel was as desired at the last comparison
 	err     string
 	index   map[SyncRole]int // interface index at our start, which is another when the interface was created again
 
@@ -272,7 +272,7 @@ func (r *Reconciler) DesiredSync() *SyncConfig {
 // their service's while a daemon runs.
 func (r *Reconciler) stopSync(desired Desired) {
 	s := &r.sync
-	s.settled = s.settled && desired.Sync.Equal(s.desired)
+	s.inSync = s.inSync && desired.Sync.Equal(s.desired)
 	s.desired = desired.Sync
 	s.pending, s.errs, s.deferred = nil, nil, false
 	state, err := r.k.Daemons()
@@ -307,7 +307,7 @@ func (r *Reconciler) stopSync(desired Desired) {
 func (r *Reconciler) replaceDaemon(start syncStart, d SyncDaemon) {
 	s := &r.sync
 	p := subject{setting: "sync " + start.role.String()}
-	if s.settled {
+	if s.inSync {
 		r.foreignChange(p, Drift{Kind: DriftSync, From: start.cfg.String(), To: start.why}, "the connection synchronisation was changed by someone else", "role", start.role.String())
 	}
 	if r.conflicts.defers(p, start.cfg.String(), time.Now()) {
@@ -347,7 +347,7 @@ func (r *Reconciler) startSync(desired Desired) {
 		}
 	}
 	err := errors.Join(errs...)
-	if s.settled = err == nil && !s.deferred; err != nil {
+	if s.inSync = err == nil && !s.deferred; err != nil {
 		r.syncFailed(err)
 		return
 	}
@@ -378,7 +378,7 @@ func (r *Reconciler) startDaemon(start syncStart) error {
 // does not work with.
 func (r *Reconciler) syncSettings(c SyncConfig) error {
 	err := checkBackupOnly(r.k)
-	before := r.sync.settled
+	before := r.sync.inSync
 	for _, s := range c.sysctls() {
 		err = errors.Join(err, r.applySysctl(s.name, s.value, before))
 	}
@@ -401,7 +401,7 @@ func (r *Reconciler) stopDaemon(role SyncRole) error {
 // stopOurSync stops the daemons if the ledger has them as ours. Daemons of another
 // process keep running.
 func (r *Reconciler) stopOurSync() {
-	r.sync.settled, r.sync.err = false, ""
+	r.sync.inSync, r.sync.err = false, ""
 	if !r.owned.Sync() {
 		return
 	}
@@ -434,7 +434,7 @@ func (r *Reconciler) recordSyncOwner(ours bool) {
 }
 
 func (r *Reconciler) syncFailed(err error) {
-	r.sync.settled = false
+	r.sync.inSync = false
 	if r.lastErr = err.Error(); r.sync.err == r.lastErr {
 		return
 	}

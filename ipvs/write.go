@@ -25,9 +25,9 @@ func (o Op) id() opID { return opID{o.Kind, o.entry()} }
 // batch is the state of applying one difference.
 type batch struct {
 	desired Desired
-	// again is set when the kernel was read since the last write that found it
+	// reread is set when the kernel was read since the last write that found it
 	// different: another such write counts as a failure.
-	again  bool
+	reread bool
 	failed map[opID]OpError
 	// noService are services that do not exist, incomplete those in which capacity
 	// could not be added, inConflict missing ones that may not be added yet.
@@ -48,7 +48,7 @@ func (r *Reconciler) write(desired Desired, again bool) bool {
 		r.owned, r.ledgerStale = r.owned.with(desired.Table), true
 	}
 	r.saveLedger()
-	b := &batch{desired: desired, again: again, failed: map[opID]OpError{},
+	b := &batch{desired: desired, reread: again, failed: map[opID]OpError{},
 		noService: map[ServiceKey]bool{}, incomplete: map[ServiceKey]bool{}, inConflict: map[ServiceKey]bool{}}
 	complete := r.applyBatch(b, r.withPriming(ops, desired))
 	r.updateFailures(b, complete)
@@ -218,7 +218,7 @@ func (r *Reconciler) writeFailed(b *batch, op Op, err error) error {
 	case errors.Is(err, syscall.ESRCH), errors.Is(err, syscall.ENOENT) && op.Kind == EditDestination:
 		// Another process deleted it: read, which reports that, then repair.
 		r.known.valid = false
-		if !b.again {
+		if !b.reread {
 			b.noService[op.Service.Key], b.waiting = true, true
 			return err
 		}

@@ -26,7 +26,7 @@ func (m *machine) onAdvert(now time.Time, in input) {
 	case Master:
 		m.advertAsMaster(now, in)
 	case Fault:
-		m.lastHeard = now
+		m.lastAdvertAt = now
 		m.master, m.masterPriority = in.from, in.priority
 	}
 }
@@ -37,7 +37,7 @@ func (m *machine) advertAsBackup(now time.Time, in input) {
 		m.unheard = false
 		m.setDownTimer(now) // it hears others: no more need to wait longer for them
 	}
-	m.lastHeard, m.unheard, m.groupWait = now, false, ""
+	m.lastAdvertAt, m.unheard, m.groupWait = now, false, ""
 	m.master, m.masterPriority = in.from, in.priority
 	if len(m.want) > 0 && !m.releasing() {
 		m.requestAddresses(nil) // left by an earlier run; another master is active
@@ -102,17 +102,17 @@ func (m *machine) advertAsMaster(now time.Time, in input) {
 	switch {
 	case in.priority == 0:
 		m.advertise(now)
-		m.announceSoon(now) // the other master may have announced the addresses
+		m.restartAnnouncing(now) // the other master may have announced the addresses
 	case in.priority > mine:
 		m.advertise(now) // shows the winner that there were two masters
 		m.becomeBackup(now, ReasonHigherPriority,
 			fmt.Sprintf("%v has priority %d, this director %d", in.from, in.priority, mine), in.interval)
-		m.lastHeard, m.master, m.masterPriority = now, in.from, in.priority
+		m.lastAdvertAt, m.master, m.masterPriority = now, in.from, in.priority
 	case in.priority == mine && in.from.Compare(m.source) > 0: // unsigned, RFC 9568 §6.4.3
 		m.advertise(now)
 		m.becomeBackup(now, ReasonHigherAddress,
 			fmt.Sprintf("%v has priority %d too, and the greater address", in.from, mine), in.interval)
-		m.lastHeard, m.master, m.masterPriority = now, in.from, in.priority
+		m.lastAdvertAt, m.master, m.masterPriority = now, in.from, in.priority
 	case m.sendFailures >= sendFailureLimit:
 		m.fail(now, ReasonSendFailed, fmt.Sprintf("%v is master, and adverts to it fail: %s", in.from, m.sendErr))
 	case now.Before(m.yieldUntil) && !m.mayPreempt() && now.Sub(m.since) > m.cfg.AdvertInterval:
@@ -123,12 +123,12 @@ func (m *machine) advertAsMaster(now time.Time, in input) {
 			fmt.Sprintf("%v is master, and this director, which received no advertisement before, may not preempt it", in.from), in.interval)
 		m.advertAsBackup(now, in)
 	default:
-		m.lastHeard = now
+		m.lastAdvertAt = now
 		if !m.preempted(now) {
 			m.conflictWith(now, in)
 		}
 		m.advertise(now)
-		m.announceSoon(now)
+		m.restartAnnouncing(now)
 	}
 }
 
@@ -207,12 +207,12 @@ func (m *machine) takeOver(now time.Time, group []groupMaster) {
 // its sync group. It counts as present for two intervals: when all members lose
 // their master, the first down timer finds the last advert of each older than that.
 func (m *machine) followed() groupMaster {
-	if m.state != Backup || m.lastHeard.IsZero() || m.resigned {
+	if m.state != Backup || m.lastAdvertAt.IsZero() || m.resigned {
 		return groupMaster{}
 	}
 	wins := m.masterPriority > m.priority() || m.masterPriority == m.priority() && m.master.Compare(m.source) > 0
 	if m.outranked && !wins {
 		return groupMaster{}
 	}
-	return groupMaster{member: m.cfg.Name, master: m.master, until: m.lastHeard.Add(2 * m.active), wins: wins}
+	return groupMaster{member: m.cfg.Name, master: m.master, until: m.lastAdvertAt.Add(2 * m.active), wins: wins}
 }

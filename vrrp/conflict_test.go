@@ -129,7 +129,7 @@ func TestAddressOfABackupOnTheHost(t *testing.T) {
 		h.mu.Lock()
 		h.addrs = append(h.addrs, vip)
 		h.mu.Unlock()
-		h.set(func(s *link.State) { s.Elsewhere = []link.Elsewhere{{Address: vip.Addr(), Interface: "eth1"}} })
+		h.set(func(s *link.State) { s.Elsewhere = []link.LocalHolder{{Address: vip.Addr(), Interface: "eth1"}} })
 		peer(3 * time.Second)
 		for _, where := range []string{"is on eth0 by another program", "is on eth1 of this director too"} {
 			if k, ok := c.next(); !ok || !k.On || k.Detail != where {

@@ -417,7 +417,7 @@ func (e *Engine) onIfReport(r ifReport) {
 	case ifFirst:
 		e.step(input{kind: inStart, prefixes: r.present})
 		if len(r.present) > 0 {
-			e.log.Info("addresses left over from an earlier run are kept until a master is heard", "addresses", r.present)
+			e.log.Info("addresses left over from an earlier run are kept until another master advertises", "addresses", r.present)
 		}
 		fallthrough
 	case ifChanged:
@@ -439,7 +439,7 @@ func (e *Engine) onIfReport(r ifReport) {
 	case ifHolders:
 		e.step(input{kind: inLocalHolders, holders: r.holders})
 	case ifAddresses:
-		e.step(input{kind: inAddresses, prefixes: r.present, holdSeq: r.holdSeq, restored: r.restored, detail: r.detail})
+		e.step(input{kind: inAddresses, prefixes: r.present, addrSeq: r.addrSeq, restored: r.restored, detail: r.detail})
 	}
 }
 
@@ -466,8 +466,8 @@ func (e *Engine) perform(now time.Time, actions []action) (sent *input) {
 		switch a.kind {
 		case doSend:
 			sent = e.send(a.priority)
-		case doHold:
-			e.worker.hold(a.prefixes, a.holdSeq, a.arpSilenced)
+		case doSetAddresses:
+			e.worker.requestAddresses(a.prefixes, a.addrSeq, a.arpSilenced)
 		case doAnnounce:
 			e.worker.announce(a.prefixes, a.probe)
 		case didChangeState:
@@ -533,7 +533,7 @@ func (e *Engine) shutdown() {
 	defer limit.Stop()
 	retry := time.NewTimer(0)
 	defer retry.Stop()
-	for e.machine.releasing() || e.machine.holdAcked != e.machine.holdSeq || e.machine.holdErr != "" {
+	for e.machine.releasing() || e.machine.addrAcked != e.machine.addrSeq || e.machine.addrErr != "" {
 		if d := e.machine.Deadline(); !d.IsZero() {
 			retry.Reset(time.Until(d))
 		}
@@ -548,7 +548,7 @@ func (e *Engine) shutdown() {
 			e.onAdvert(h)
 		case <-e.dropped:
 		case <-limit.C:
-			e.log.Error("addresses may be left", "interface", e.iface, "err", e.machine.holdErr)
+			e.log.Error("addresses may be left", "interface", e.iface, "err", e.machine.addrErr)
 			return
 		}
 	}

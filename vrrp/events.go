@@ -75,7 +75,7 @@ type input struct {
 	detail string     // inUnready, inDropped: text; inSent, inAddresses: the error or ""
 
 	prefixes []netip.Prefix // inStart, inAddresses: our addresses on the interface
-	holdSeq  uint64         // inAddresses: number of the doHold it is the result of
+	addrSeq  uint64         // inAddresses: number of the doSetAddresses it is the result of
 	restored bool           // inAddresses: a removed address was restored
 
 	holders   []conflict.Holder // inSighting: one; inLocalHolders: all
@@ -99,7 +99,7 @@ const (
 	inAdvert                        // a valid advert of another director
 	inDropped                       // an advert for this VRID was dropped
 	inSent                          // result of the last doSend; optional while sending succeeds
-	inAddresses                     // result of the last doHold, or a change on the interface
+	inAddresses                     // result of the last doSetAddresses, or a change on the interface
 	inMoved                         // the hardware address of the interface changed
 	inSighting                      // another host uses an address
 	inLocalHolders                  // who else has our addresses on this host
@@ -119,13 +119,13 @@ type groupMaster struct {
 }
 
 // action is one thing to do. Actions are done in order; the results of doSend and
-// doHold come back as inputs.
+// doSetAddresses come back as inputs.
 type action struct {
 	kind        actionKind
 	priority    uint8          // doSend
-	prefixes    []netip.Prefix // doHold, doAnnounce; read-only
-	holdSeq     uint64         // doHold
-	arpSilenced bool           // doHold: serve the addresses without answering ARP/ND for them
+	prefixes    []netip.Prefix // doSetAddresses, doAnnounce; read-only
+	addrSeq     uint64         // doSetAddresses
+	arpSilenced bool           // doSetAddresses: serve the addresses without answering ARP/ND for them
 	probe       bool           // doAnnounce: ask for other holders too
 
 	from, to       State // didChangeState
@@ -136,7 +136,7 @@ type actionKind uint8
 
 const (
 	doSend         actionKind = iota // send an advert of this priority
-	doHold                           // have exactly these of our addresses on the interface
+	doSetAddresses                   // have exactly these of our addresses on the interface
 	doAnnounce                       // send gratuitous ARP/NA for these once they are on the interface
 	didChangeState                   // report only
 )

@@ -81,7 +81,7 @@ func TestOwnerThatFailedWaits(t *testing.T) {
 func TestFailureOfAnOlderRequestIsIgnored(t *testing.T) {
 	b := backup(t)
 	b.run()
-	b.want(b.step(input{kind: inAddresses, holdSeq: b.m.holdSeq - 1, detail: "no memory"}))
+	b.want(b.step(input{kind: inAddresses, addrSeq: b.m.addrSeq - 1, detail: "no memory"}))
 	b.state(Master)
 }
 
@@ -89,7 +89,7 @@ func TestFailureOfAnOlderRequestIsIgnored(t *testing.T) {
 func TestAddressThatCannotBeRemoved(t *testing.T) {
 	b := master(t)
 	b.advert(lb2, 200)
-	b.want(b.step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, holdSeq: b.m.holdSeq, detail: "busy"}))
+	b.want(b.step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, addrSeq: b.m.addrSeq, detail: "busy"}))
 	if p := b.m.snapshot(); !slices.Equal(p.present, []netip.Prefix{vip}) || p.warning != "addresses: busy" {
 		t.Errorf("%+v", p)
 	}
@@ -106,7 +106,7 @@ func TestAddressThatCannotBeRemoved(t *testing.T) {
 	b.step(input{kind: inStart})
 	b.step(input{kind: inReady, from: lb1})
 	b.step(input{kind: inUnready, reason: ReasonLinkDown})
-	b.step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, holdSeq: b.m.holdSeq, detail: "stays"})
+	b.step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, addrSeq: b.m.addrSeq, detail: "stays"})
 	if !b.m.Deadline().IsZero() || b.m.snapshot().warning != "" {
 		t.Error("it is fought for")
 	}
@@ -115,7 +115,7 @@ func TestAddressThatCannotBeRemoved(t *testing.T) {
 func TestAddressPutBackIsAnnounced(t *testing.T) {
 	b := master(t)
 	b.m.announceLast = b.now.Add(-time.Hour)
-	b.want(b.step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, holdSeq: b.m.holdSeq, restored: true}), "announce 10.0.0.88")
+	b.want(b.step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, addrSeq: b.m.addrSeq, restored: true}), "announce 10.0.0.88")
 }
 
 // A master that no one receives steps back as soon as it hears another one, whatever

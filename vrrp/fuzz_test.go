@@ -108,9 +108,9 @@ func FuzzMachine(f *testing.F) {
 			case 6:
 				step(input{kind: inSent, detail: []string{"", "no buffer space"}[arg%2]})
 			case 7:
-				step(input{kind: inAddresses, prefixes: m.want, holdSeq: m.holdSeq, detail: []string{"", "refused"}[arg%2]})
+				step(input{kind: inAddresses, prefixes: m.want, addrSeq: m.addrSeq, detail: []string{"", "refused"}[arg%2]})
 			case 8:
-				step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, holdSeq: uint64(arg), restored: arg%2 == 1})
+				step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, addrSeq: uint64(arg), restored: arg%2 == 1})
 			case 9:
 				step(input{kind: inMoved})
 			case 10:

@@ -74,8 +74,8 @@ func groupSimulation(seed uint64) string {
 			switch a.kind {
 			case doSend:
 				wire = append(wire, advert{d, lan, a.priority, now.Add(time.Duration(1 + r.Int64N(int64(time.Millisecond))))})
-			case doHold:
-				step(d, lan, input{kind: inAddresses, holdSeq: a.holdSeq, prefixes: a.prefixes})
+			case doSetAddresses:
+				step(d, lan, input{kind: inAddresses, addrSeq: a.addrSeq, prefixes: a.prefixes})
 			case didChangeState:
 				changes++
 				log = append(log, fmt.Sprintf("%v %d/%d %s %s", now.Sub(begin), d, lan, a.to, a.reason))

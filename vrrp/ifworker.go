@@ -58,8 +58,8 @@ type ifworker struct {
 	routes       link.ExtraRoutes      // present while the addresses are
 	want         []netip.Prefix
 	arpSilenced  bool   // do not answer ARP/ND for want
-	holdSeq      uint64 // number of want
-	holdDone     uint64 // number of the last request reported
+	addrSeq      uint64 // number of want
+	addrDone     uint64 // number of the last request reported
 	toAnnounce   []netip.Prefix
 	probePending bool // ask for other holders of toAnnounce
 	checkPending bool // check the interface
@@ -89,7 +89,7 @@ type ifReport struct {
 	present []netip.Prefix // ifFirst, ifAddresses, ifRestored
 
 	configured []netip.Prefix // ifFirst
-	holdSeq    uint64
+	addrSeq    uint64
 	restored   bool
 
 	holders []conflict.Holder // ifHolders
@@ -174,9 +174,9 @@ func (w *ifworker) configure(configured []netip.Prefix, on map[netip.Addr]string
 	}
 }
 
-func (w *ifworker) hold(want []netip.Prefix, seq uint64, arpSilenced bool) {
+func (w *ifworker) requestAddresses(want []netip.Prefix, seq uint64, arpSilenced bool) {
 	w.mu.Lock()
-	w.want, w.holdSeq, w.arpSilenced = want, seq, arpSilenced
+	w.want, w.addrSeq, w.arpSilenced = want, seq, arpSilenced
 	w.toAnnounce = intersect(want, w.toAnnounce)
 	w.mu.Unlock()
 	w.notify()
@@ -326,7 +326,7 @@ func (w *ifworker) interfaceOf(a netip.Addr) string {
 func (w *ifworker) guard() {
 	w.mu.Lock()
 	held := intersect(w.want, w.managed)
-	if w.arpSilenced || w.holdDone != w.holdSeq {
+	if w.arpSilenced || w.addrDone != w.addrSeq {
 		held = nil
 	}
 	w.mu.Unlock()
@@ -349,7 +349,7 @@ func addressesOf(prefixes []netip.Prefix) []netip.Addr {
 // applyAddresses sets the requested addresses if the request is new.
 func (w *ifworker) applyAddresses(report func(ifReport)) {
 	w.mu.Lock()
-	want, seq, arpSilenced, pending := w.want, w.holdSeq, w.arpSilenced, w.holdDone != w.holdSeq || w.placePending
+	want, seq, arpSilenced, pending := w.want, w.addrSeq, w.arpSilenced, w.addrDone != w.addrSeq || w.placePending
 	w.placePending = false
 	w.mu.Unlock()
 	if !pending {
@@ -369,7 +369,7 @@ func (w *ifworker) applyAddresses(report func(ifReport)) {
 // dropAddresses removes the addresses that left the configuration when they are due.
 func (w *ifworker) dropAddresses(report func(ifReport)) {
 	w.mu.Lock()
-	want, seq, arpSilenced, settled := w.want, w.holdSeq, w.arpSilenced, w.holdDone == w.holdSeq
+	want, seq, arpSilenced, settled := w.want, w.addrSeq, w.arpSilenced, w.addrDone == w.addrSeq
 	w.mu.Unlock()
 	if settled && due(w.dropAt, time.Now()) {
 		held, _, err := w.setAddresses(want, arpSilenced)
@@ -397,14 +397,14 @@ func (w *ifworker) leaving(want []netip.Prefix, arpSilenced bool) []netip.Prefix
 // markDone records which request was carried out.
 func (w *ifworker) markDone(seq uint64) {
 	w.mu.Lock()
-	w.holdDone = seq
+	w.addrDone = seq
 	w.mu.Unlock()
 }
 
 // repair restores addresses that another process removed.
 func (w *ifworker) repair(report func(ifReport)) {
 	w.mu.Lock()
-	want, seq, settled := w.want, w.holdSeq, w.holdDone == w.holdSeq && !w.arpSilenced
+	want, seq, settled := w.want, w.addrSeq, w.addrDone == w.addrSeq && !w.arpSilenced
 	w.mu.Unlock()
 	if !settled || w.reported.reason != "" || len(want) == 0 {
 		return
@@ -460,7 +460,7 @@ func (w *ifworker) setRoutes(present bool, before error) error {
 }
 
 func (w *ifworker) reportAddresses(report func(ifReport), seq uint64, held []netip.Prefix, restored bool, err error) {
-	r := ifReport{kind: ifAddresses, holdSeq: seq, present: held, restored: restored}
+	r := ifReport{kind: ifAddresses, addrSeq: seq, present: held, restored: restored}
 	if err != nil {
 		r.detail = strings.ReplaceAll(err.Error(), "\n", "; ") // errors.Join separates by newlines
 	}
@@ -476,7 +476,7 @@ func (w *ifworker) reportAddresses(report func(ifReport), seq uint64, held []net
 // request is carried out.
 func (w *ifworker) sendAnnouncements() {
 	w.mu.Lock()
-	if w.holdDone != w.holdSeq {
+	if w.addrDone != w.addrSeq {
 		w.mu.Unlock()
 		return
 	}

@@ -26,8 +26,8 @@ type machine struct {
 	master         netip.Addr
 	masterPriority uint8
 
-	active    time.Duration // Active_Adver_Interval, §6.1: the master's advert interval
-	lastHeard time.Time     // when the last valid advert arrived, in this state
+	active       time.Duration // Active_Adver_Interval, §6.1: the master's advert interval
+	lastAdvertAt time.Time     // when the last valid advert arrived, in this state
 
 	// Backup.
 	downFrom   time.Time // when the down timer was started
@@ -59,10 +59,10 @@ type machine struct {
 
 	// Addresses requested on the interface, and reported to be on it.
 	want          []netip.Prefix
-	holdSeq       uint64 // number of the last doHold
-	holdAcked     uint64 // number of the last doHold with a known result
+	addrSeq       uint64 // number of the last doSetAddresses
+	addrAcked     uint64 // number of the last doSetAddresses with a known result
 	present       []netip.Prefix
-	holdErr       string
+	addrErr       string
 	removeRetryAt time.Time // when to retry their removal
 
 	trackedDelta int    // priority adjustment by tracked objects
@@ -120,10 +120,10 @@ func (m *machine) Step(now time.Time, in input) []action {
 	case inSent:
 		m.onSent(in.detail)
 	case inAddresses:
-		m.onHoldResult(now, in)
+		m.onAddresses(now, in)
 	case inMoved:
 		if m.state == Master {
-			m.announceSoon(now)
+			m.restartAnnouncing(now)
 		}
 	case inSighting:
 		m.sighted(now, in.holders[0], in.solicited)
@@ -159,7 +159,7 @@ func (m *machine) warning() string {
 		{"contested: ", m.conflict},
 		{"addresses differ: ", m.mismatch},
 		{"address conflict: ", m.holders.String()},
-		{"addresses: ", m.holdErr},
+		{"addresses: ", m.addrErr},
 		{"the last advert could not be sent: ", m.sendErr},
 		{"", m.groupWait},
 	} {
@@ -235,9 +235,9 @@ func (m *machine) announce(now time.Time) {
 	}
 }
 
-// announceSoon restarts the series of announcements after another host has
+// restartAnnouncing restarts the series of announcements after another host has
 // announced the addresses, at the rate that neighbours accept.
-func (m *machine) announceSoon(now time.Time) {
+func (m *machine) restartAnnouncing(now time.Time) {
 	m.announceLeft = announceRepeats
 	if next := m.announceLast.Add(announceGap); next.After(now) {
 		m.announceAt = next
@@ -256,21 +256,21 @@ func (m *machine) onSent(err string) {
 	m.sendFailures++
 }
 
-// onHoldResult records what is on the interface and the result of a doHold.
-func (m *machine) onHoldResult(now time.Time, in input) {
+// onAddresses records what is on the interface and the result of a doSetAddresses.
+func (m *machine) onAddresses(now time.Time, in input) {
 	m.present = slices.Clone(in.prefixes)
-	if in.holdSeq != m.holdSeq {
+	if in.addrSeq != m.addrSeq {
 		return // result of an older request
 	}
-	m.holdAcked, m.holdErr = in.holdSeq, in.detail
+	m.addrAcked, m.addrErr = in.addrSeq, in.detail
 	if m.state != Master && m.cfg.Priority == 255 {
-		m.holdErr = "" // the addresses of an owner may belong to the interface and stay
+		m.addrErr = "" // the addresses of an owner may belong to the interface and stay
 	}
 	switch {
-	case m.holdErr == "":
+	case m.addrErr == "":
 		m.removeRetryAt = time.Time{}
 		if in.restored && m.state == Master {
-			m.announceSoon(now)
+			m.restartAnnouncing(now)
 		}
 	case m.state == Master:
 		m.fail(now, ReasonAddressFailed, in.detail)
@@ -295,7 +295,7 @@ func (m *machine) update(now time.Time, cfg Config) {
 		m.replaceAddresses(now, held)
 		return
 	case Backup:
-		if m.lastHeard.IsZero() {
+		if m.lastAdvertAt.IsZero() {
 			m.active = cfg.AdvertInterval
 		}
 		m.recomputeDownTimer()
@@ -333,8 +333,8 @@ func (m *machine) requestAddresses(want []netip.Prefix) {
 	if len(want) == 0 || m.state == Master {
 		m.releaseAt, m.releaseLimit, m.resignAt = time.Time{}, time.Time{}, time.Time{}
 	}
-	m.holdSeq++
-	m.emit(action{kind: doHold, prefixes: want, holdSeq: m.holdSeq})
+	m.addrSeq++
+	m.emit(action{kind: doSetAddresses, prefixes: want, addrSeq: m.addrSeq})
 }
 
 func (m *machine) send(priority uint8) { m.emit(action{kind: doSend, priority: priority}) }

@@ -72,7 +72,7 @@ func (b *bench) step(in input) []string {
 		switch a.kind {
 		case doSend:
 			out = append(out, fmt.Sprintf("send %d", a.priority))
-		case doHold:
+		case doSetAddresses:
 			out = append(out, "hold"+list(a.prefixes))
 		case doAnnounce:
 			out = append(out, "announce"+list(a.prefixes))
@@ -119,11 +119,11 @@ func (b *bench) advert(from netip.Addr, priority uint8, every ...time.Duration) 
 
 // answer reports that the last wish was carried out.
 func (b *bench) answer() []string {
-	return b.step(input{kind: inAddresses, prefixes: b.m.want, holdSeq: b.m.holdSeq})
+	return b.step(input{kind: inAddresses, prefixes: b.m.want, addrSeq: b.m.addrSeq})
 }
 
 func (b *bench) fail(detail string) []string {
-	return b.step(input{kind: inAddresses, holdSeq: b.m.holdSeq, detail: detail})
+	return b.step(input{kind: inAddresses, addrSeq: b.m.addrSeq, detail: detail})
 }
 
 func (b *bench) want(got []string, want ...string) {

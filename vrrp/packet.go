@@ -371,7 +371,7 @@ func explain(d DropReason, h Header, message []byte, r *Rules) string {
 		return fmt.Sprintf("it is the first advert received from this peer or its restart, and was sent at %s by its clock, more than %v from ours: set the clocks; where they agree, it is an old advert that is sent again",
 			auth.SentAt(message).Format(time.DateTime), auth.MaxClockError)
 	case DropReplay:
-		return "an advert that was heard before is sent again"
+		return "an advert that was received before is sent again"
 	case DropOwn:
 		return fmt.Sprintf("it comes from our own address %v: a loop, or the address is used twice", h.Source)
 	}

@@ -8,7 +8,7 @@ import (
 
 func handover(d time.Duration) func(*Config) { return func(c *Config) { c.HandoverLimit = d } }
 
-// quiet reports whether the last doHold silenced ARP.
+// quiet reports whether the last doSetAddresses silenced ARP.
 func (b *bench) quiet(want bool) {
 	b.t.Helper()
 	if b.m.arpSilenced != want {

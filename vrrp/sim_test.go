@@ -227,13 +227,13 @@ func (s *simulation) act(d *simulated, a action) {
 	switch a.kind {
 	case doSend:
 		s.send(d, a.priority)
-	case doHold:
+	case doSetAddresses:
 		run := d.run
 		s.after(time.Duration(s.r.Int64N(int64(s.delay)+1)), func() {
-			if d.run != run || a.holdSeq != d.m.holdSeq {
+			if d.run != run || a.addrSeq != d.m.addrSeq {
 				return // as the ground: the newest wish counts
 			}
-			in := input{kind: inAddresses, holdSeq: a.holdSeq}
+			in := input{kind: inAddresses, addrSeq: a.addrSeq}
 			if d.faulty && len(subtract(a.prefixes, d.present)) > 0 {
 				in.detail, in.prefixes = "refused", d.present
 			} else {

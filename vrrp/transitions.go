@@ -151,7 +151,7 @@ func (m *machine) becomeFault(now time.Time, reason, detail string) {
 func (m *machine) become(now time.Time, to State, reason, detail string) action {
 	a := action{kind: didChangeState, from: m.state, to: to, reason: reason, detail: detail}
 	m.state, m.since, m.reason, m.detail = to, now, reason, detail
-	m.master, m.masterPriority, m.lastHeard = netip.Addr{}, 0, time.Time{}
+	m.master, m.masterPriority, m.lastAdvertAt = netip.Addr{}, 0, time.Time{}
 	m.downFrom, m.downAt, m.resigned, m.adopting, m.outranked = time.Time{}, time.Time{}, false, false, false
 	m.preemptAt, m.preempting = time.Time{}, false
 	m.advertAt, m.announceAt, m.announceLast, m.announceLeft = time.Time{}, time.Time{}, time.Time{}, 0
@@ -233,6 +233,6 @@ func (m *machine) sighted(now time.Time, h conflict.Holder, solicited bool) {
 		return
 	}
 	if first := m.holders.Saw(now, h); first || !solicited {
-		m.announceSoon(now)
+		m.restartAnnouncing(now)
 	}
 }

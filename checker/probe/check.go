@@ -49,7 +49,7 @@ type Check struct {
 	HostName string
 
 	Interval     time.Duration // > 0
-	FastInterval time.Duration // while a verdict is changing; 0 or more than Interval: Interval
+	FastInterval time.Duration // while a state is changing; 0 or more than Interval: Interval
 	Timeout      time.Duration // > 0, for the whole probe
 	Rise, Fall   int           // >= 1
 
@@ -59,7 +59,7 @@ type Check struct {
 	// kernel chooses.
 	Interface string
 	// MarkPath: the probe reaches the server through a firewall-mark service of this
-	// machine, by Mark. A result that would change the verdict counts only if
+	// machine, by Mark. A result that would change the state counts only if
 	// checker.Options.PathFault reports that the service was intact.
 	MarkPath bool
 

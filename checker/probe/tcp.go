@@ -116,16 +116,16 @@ func (p *tcpProbe) session(c netpoll.Stream) outcome.Outcome {
 	case out.Reason != outcome.OK:
 	case d.secure != nil:
 		out = endTLS(under, d.secure, out)
-	case p.saysBye():
+	case p.endsWithQuit():
 		c.AwaitClose()
 	}
 	out.CertExpiry = d.expiry
 	return out
 }
 
-// saysBye reports whether the dialogue ends with something that needs no answer: the
+// endsWithQuit reports whether the dialogue ends with something that needs no answer: the
 // server closes then.
-func (p *tcpProbe) saysBye() bool {
+func (p *tcpProbe) endsWithQuit() bool {
 	n := len(p.steps)
 	return n > 1 && !p.steps[n-1].expect.wanted() && !p.steps[n-1].startTLS
 }

@@ -168,18 +168,18 @@ func awaitExit(pid int) {
 type output struct {
 	limit int
 	mu    sync.Mutex
-	kept  []byte
+	buf   []byte
 }
 
 func (o *output) Write(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.kept = append(o.kept, b[:min(len(b), o.limit-len(o.kept))]...)
+	o.buf = append(o.buf, b[:min(len(b), o.limit-len(o.buf))]...)
 	return len(b), nil
 }
 
 func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return string(o.kept)
+	return string(o.buf)
 }

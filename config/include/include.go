@@ -14,7 +14,7 @@ import (
 // mark begins the line before an included text, which ends with its name in quotes.
 const mark = "# lvsd include: "
 
-// tables are what an included file may have. The rest is about the host or the pair as a
+// tables are what an included file may have. The rest is about the host or the directors as a
 // whole, and stays together.
 var tables = []string{"vrrp", "sync_group", "announce", "virtual_service"}
 

@@ -157,8 +157,8 @@ http {
 					continue
 				}
 				for _, r := range s.Services[0].RealServers {
-					if strings.HasSuffix(r.Address, ":"+c.port) && (r.Verdict != w[0] || !strings.Contains(r.Why, w[1])) {
-						wrong = append(wrong, fmt.Sprintf("%s: %s, %s", c.name, r.Verdict, r.Why))
+					if strings.HasSuffix(r.Address, ":"+c.port) && (r.Health != w[0] || !strings.Contains(r.Why, w[1])) {
+						wrong = append(wrong, fmt.Sprintf("%s: %s, %s", c.name, r.Health, r.Why))
 					}
 				}
 			}

@@ -12,9 +12,9 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// checkVerdicts returns the health of a real server by each of its checks, in the order
+// checkHealth returns the health of a real server by each of its checks, in the order
 // of the file.
-func checkVerdicts(d *lvsdtest.Director, service, realServer string) (verdicts []string) {
+func checkHealth(d *lvsdtest.Director, service, realServer string) (all []string) {
 	out, err := d.LVSD("why", "--json", service, realServer, "--socket", d.Socket)
 	if err != nil {
 		return []string{out}
@@ -22,7 +22,7 @@ func checkVerdicts(d *lvsdtest.Director, service, realServer string) (verdicts [
 	var why struct {
 		Servers []struct {
 			Checks []struct {
-				Verdict string `json:"verdict"`
+				Health string `json:"verdict"`
 			} `json:"checks"`
 		} `json:"real_servers"`
 	}
@@ -30,9 +30,9 @@ func checkVerdicts(d *lvsdtest.Director, service, realServer string) (verdicts [
 		return []string{out}
 	}
 	for _, c := range why.Servers[0].Checks {
-		verdicts = append(verdicts, c.Verdict)
+		all = append(all, c.Health)
 	}
-	return verdicts
+	return all
 }
 
 // checkProbeCommand: lvsd probe lets the daemon run a check through the forwarding, once;
@@ -116,7 +116,7 @@ func TestMarkProbes(t *testing.T) {
 			p.Real[0].DelAddress(c.dev, lvsdtest.VIP+"/32")
 			for _, d := range p.LB {
 				d.WaitWeight(lost, 0, 20*time.Second)
-				if got := checkVerdicts(d, "web", lost); !slices.Equal(got, []string{"up", "down"}) {
+				if got := checkHealth(d, "web", lost); !slices.Equal(got, []string{"up", "down"}) {
 					t.Errorf("%s: the direct probe and the one through IPVS: %v, want up and down", d.Name, got)
 				}
 				d.WaitWeight(p.Real[1].Addr().String()+":80", 1, 5*time.Second)
@@ -186,7 +186,7 @@ func TestMTUFaultIsFound(t *testing.T) {
 	p.Real[0].MustRun("ip", "link", "set", "eth0", "mtu", "1400")
 	narrow := p.Real[0].Addr().String() + ":80"
 	lb.WaitWeight(narrow, 0, 20*time.Second)
-	if got := checkVerdicts(lb, "web", narrow); !slices.Equal(got, []string{"up", "down"}) {
+	if got := checkHealth(lb, "web", narrow); !slices.Equal(got, []string{"up", "down"}) {
 		t.Errorf("the direct probe and the one through IPVS: %v, want up and down", got)
 	}
 	lb.WaitWeight(p.Real[1].Addr().String()+":80", 1, 5*time.Second)

@@ -112,7 +112,7 @@ func TestPanicModeIgnoresHealth(t *testing.T) {
 	lb.WaitWeights(30*time.Second, 3, 3, 3, 0)
 	lb.WaitProblem("panic mode: 1 of 3 real servers are healthy", true)
 	s, err := lb.Status()
-	if rs := s.Services[0].RealServers[0]; err != nil || rs.Verdict != "down" || !strings.Contains(rs.Why, "panic: counts as up") {
+	if rs := s.Services[0].RealServers[0]; err != nil || rs.Health != "down" || !strings.Contains(rs.Why, "panic: counts as up") {
 		t.Errorf("%+v, %v", rs, err)
 	}
 	servers[1].SetHealthy(true)
@@ -136,7 +136,7 @@ func TestSlowStartRamp(t *testing.T) {
 			seen = append(seen, w)
 		}
 		if w > 0 && w < 50 && len(seen) < 6 {
-			if s, err := lb.Status(); err == nil && s.Services[0].RealServers[0].Verdict == "up" &&
+			if s, err := lb.Status(); err == nil && s.Services[0].RealServers[0].Health == "up" &&
 				!strings.Contains(s.Services[0].RealServers[0].Why, "slow start") && lb.ProcWeight(rs) < 100 {
 				t.Errorf("why: %s", s.Services[0].RealServers[0].Why)
 			}
@@ -159,7 +159,7 @@ func TestSlowStartRamp(t *testing.T) {
 	lb.WaitState("master", 15*time.Second)
 	lb.Pair.WaitUntil(30*time.Second, "health of the server", func() bool {
 		s, err := lb.Status()
-		return err == nil && len(s.Services) == 1 && s.Services[0].RealServers[0].Verdict == "up"
+		return err == nil && len(s.Services) == 1 && s.Services[0].RealServers[0].Health == "up"
 	})
 	if w := lb.ProcWeight(rs); w != 100 {
 		t.Errorf("weight after a restart: %d", w)
@@ -176,7 +176,7 @@ func TestFlapDampingHoldsDown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return s.Services[0].RealServers[0].Verdict, s.Services[0].RealServers[0].Why
+		return s.Services[0].RealServers[0].Health, s.Services[0].RealServers[0].Why
 	}
 	waitHealth := func(want string) {
 		t.Helper()
@@ -259,7 +259,7 @@ func TestAgentsWeights(t *testing.T) {
 		says.Store(&c.line)
 		lb.WaitWeights(30*time.Second, c.want, 10)
 		s, err := lb.Status()
-		if err != nil || !strings.Contains(s.Services[0].RealServers[0].Why, c.why) || s.Services[0].RealServers[0].Verdict != "up" {
+		if err != nil || !strings.Contains(s.Services[0].RealServers[0].Why, c.why) || s.Services[0].RealServers[0].Health != "up" {
 			t.Errorf("%s: %+v, %v", c.line, s.Services[0].RealServers[0], err)
 		}
 		p.WaitUntil(30*time.Second, c.line+": the metrics of a drain", func() bool { // a series may be a second old
@@ -316,7 +316,7 @@ func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
 				return false
 			}
 			for _, rs := range s.Services[0].RealServers {
-				if rs.Verdict != want {
+				if rs.Health != want {
 					return false
 				}
 			}

@@ -29,11 +29,11 @@ func TestUnreachableServers(t *testing.T) {
 	}
 	p.Services += "]\n"
 	lb.StartDaemon()
-	waitHealth := func(i int, verdict, why string) {
+	waitHealth := func(i int, health, why string) {
 		t.Helper()
-		p.WaitUntil(60*time.Second, verdict+": "+why, func() bool {
+		p.WaitUntil(60*time.Second, health+": "+why, func() bool {
 			s, err := lb.Status()
-			return err == nil && len(s.Services) == 1 && s.Services[0].RealServers[i].Verdict == verdict && strings.Contains(s.Services[0].RealServers[i].Why, why)
+			return err == nil && len(s.Services) == 1 && s.Services[0].RealServers[i].Health == health && strings.Contains(s.Services[0].RealServers[i].Why, why)
 		})
 	}
 	waitHealth(0, "up", "")

@@ -56,7 +56,7 @@ func TestFailedAndDrainedServersKeepConnections(t *testing.T) {
 		c.Close()
 	}
 	s, err := lb.Status()
-	if err != nil || s.Healthy || s.Services[0].RealServers[0].Verdict != "down" || !strings.Contains(s.Services[0].RealServers[0].Why, "refused") {
+	if err != nil || s.Healthy || s.Services[0].RealServers[0].Health != "down" || !strings.Contains(s.Services[0].RealServers[0].Why, "refused") {
 		t.Errorf("status with a failed server: %+v, %v", s, err)
 	}
 	servers[0].Start()
@@ -161,7 +161,7 @@ func TestRestartKeepsTheTable(t *testing.T) {
 			return false
 		}
 		for _, rs := range s.Services[0].RealServers {
-			if rs.Verdict == "unknown" {
+			if rs.Health == "unknown" {
 				return false
 			}
 		}

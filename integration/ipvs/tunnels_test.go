@@ -102,7 +102,7 @@ func restartWritesNothing(p *lvsdtest.Pair, lb *lvsdtest.Director) {
 		}
 		for _, svc := range s.Services {
 			for _, r := range svc.RealServers {
-				if r.Verdict != "up" {
+				if r.Health != "up" {
 					return false
 				}
 			}

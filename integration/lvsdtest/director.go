@@ -117,7 +117,7 @@ type Status struct {
 			Address    string `json:"address"`
 			Weight     *int   `json:"weight"`
 			Configured int    `json:"configured_weight"`
-			Verdict    string `json:"verdict"`
+			Health     string `json:"verdict"`
 			Draining   bool   `json:"draining"`
 			Why        string `json:"why"`
 			Active     int    `json:"active_connections"`

@@ -81,7 +81,7 @@ func shownOn(d *lvsdtest.Director) (shown, error) {
 				Address    string `json:"address"`
 				Weight     *int   `json:"weight"`
 				Configured int    `json:"configured_weight"`
-				Verdict    string `json:"verdict"`
+				Health     string `json:"verdict"`
 				Draining   bool   `json:"draining"`
 				Active     int    `json:"active_connections"`
 			} `json:"real_servers"`
@@ -127,7 +127,7 @@ func shownOn(d *lvsdtest.Director) (shown, error) {
 			if rs.Weight != nil && *rs.Weight > 0 {
 				serving++
 			}
-			health := rs.Verdict
+			health := rs.Health
 			if rs.Draining {
 				health += ", draining"
 			}

@@ -79,7 +79,7 @@ func killedAtRandomMoments(t *testing.T, n int) {
 	lb.StartDaemon()
 	p.WaitUntil(20*time.Second, "health of all servers", func() bool {
 		s, err := lb.Status()
-		return err == nil && len(s.Services) == 1 && s.Services[0].RealServers[0].Verdict == "up" && s.Services[0].RealServers[3].Verdict == "down"
+		return err == nil && len(s.Services) == 1 && s.Services[0].RealServers[0].Health == "up" && s.Services[0].RealServers[3].Health == "down"
 	})
 	close(stop)
 	<-ended

@@ -39,12 +39,12 @@ func TestNotify(t *testing.T) {
 	lb.WaitWeight(address, 0, 10*time.Second)
 	p.WaitUntil(20*time.Second, "the webhook's failure in the status", func() bool {
 		s, err := lb.Status()
-		return err == nil && strings.Contains(strings.Join(s.Problems, "\n"), "webhook http://127.0.0.1:9: the newest event was not told")
+		return err == nil && strings.Contains(strings.Join(s.Problems, "\n"), "webhook http://127.0.0.1:9: the newest event was not delivered")
 	})
 	if got := lb.Metric("lvsd_notify_failures_total"); got == "0" || got == "absent" {
 		t.Errorf("%s failures counted", got)
 	}
-	if n := strings.Count(lb.Process.Output(), "an event was not told"); n > 2 { // the webhook, and later the hanging program
+	if n := strings.Count(lb.Process.Output(), "notification failed"); n > 2 { // the webhook, and later the hanging program
 		t.Errorf("failures were logged %d times", n)
 	}
 	p.WaitUntil(30*time.Second, "the notification of the lost quorum", func() bool {

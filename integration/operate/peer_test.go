@@ -40,10 +40,10 @@ type peerStatus struct {
 		Service    string `json:"service"`
 		RealServer string `json:"real_server"`
 		Own        struct {
-			Verdict string `json:"verdict"`
+			Health string `json:"verdict"`
 		} `json:"own"`
 		Peer struct {
-			Verdict string `json:"verdict"`
+			Health string `json:"verdict"`
 		} `json:"peer"`
 	} `json:"health_differences"`
 }
@@ -118,8 +118,8 @@ func TestPeerExchange(t *testing.T) {
 	broken := p.Real[0].Addr().String()
 	lb2.MustRun("ip", "route", "add", "unreachable", broken)
 	waitPeer(lb1, "another view of "+broken, func(s peerStatus, problems []string) bool {
-		return len(s.Differences) == 1 && s.Differences[0].RealServer == broken+":80" && s.Differences[0].Own.Verdict == "up" &&
-			s.Differences[0].Peer.Verdict == "down" && lvsdtest.AnyContains(problems, "health of real servers differs") &&
+		return len(s.Differences) == 1 && s.Differences[0].RealServer == broken+":80" && s.Differences[0].Own.Health == "up" &&
+			s.Differences[0].Peer.Health == "down" && lvsdtest.AnyContains(problems, "health of real servers differs") &&
 			lb1.Metric(`lvsd_peer_health_differences{director="lb2"}`) == "1"
 	})
 	lb2.MustRun("ip", "route", "del", "unreachable", broken)

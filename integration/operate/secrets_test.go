@@ -69,7 +69,7 @@ func TestNoSecretIsDisclosed(t *testing.T) {
 	}
 	p.WaitUntil(30*time.Second, "servers to fail, and the webhook", func() bool {
 		s, err := d.Status()
-		return err == nil && len(s.Services) == 1 && s.Services[0].RealServers[1].Verdict == "down" && lvsdtest.AnyContains(s.Problems, "webhook")
+		return err == nil && len(s.Services) == 1 && s.Services[0].RealServers[1].Health == "down" && lvsdtest.AnyContains(s.Problems, "webhook")
 	})
 	text, err := os.ReadFile(p.ConfigFile)
 	if err != nil {

@@ -111,7 +111,7 @@ func (r Received) overdue(since, now time.Time) bool {
 }
 
 // addMisdirected records a captured message of our identifier that does not go where we
-// listen. Messages of other identifiers may be of any other pair.
+// listen. Messages of other identifiers may be of any other group of directors.
 func (r Received) addMisdirected(c *ipvs.SyncConfig, m Misdirected, now time.Time) Received {
 	if m.ID == c.ID && (m.To != c.Destination() || m.Interface != c.Interface) {
 		r.Misdirected, r.MisdirectedAt = m, now
@@ -136,7 +136,7 @@ func (r Received) add(own uint8, from netip.Addr, m messageHead, now time.Time) 
 
 // Mismatch reports whether there is a peer whose messages cannot be used: it has another
 // identifier, group, port or interface. Beside messages of ours, those of another
-// identifier are of another pair on the same network.
+// identifier are of another group of directors on the same network.
 func (r Received) Mismatch(now time.Time) bool { return r.otherID(now) || r.misdirected(now) }
 
 func (r Received) otherID(now time.Time) bool {

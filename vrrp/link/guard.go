@@ -42,8 +42,8 @@ type Sighting struct {
 	Interface string // on which it was seen
 }
 
-// Elsewhere is one of our addresses on another interface of this host.
-type Elsewhere struct {
+// LocalHolder is one of our addresses on another interface of this host.
+type LocalHolder struct {
 	Address   netip.Addr
 	Interface string
 }
@@ -331,11 +331,11 @@ func question(mac net.HardwareAddr, a, source netip.Addr) (frame []byte, to net.
 	return frame, to, err
 }
 
-// elsewhere returns which of our addresses other interfaces have, by address and name.
+// localHolders returns which of our addresses other interfaces have, by address and name.
 // Link-local ones are unique to an interface only, and addresses of an interface
 // without ARP, such as lo, may be there for a real server. The cache is as of the last
 // read.
-func (h *addrCache) elsewhere(ours []netip.Prefix, except ...int) (out []Elsewhere) {
+func (h *addrCache) localHolders(ours []netip.Prefix, except ...int) (out []LocalHolder) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for index, t := range h.addrs {
@@ -345,11 +345,11 @@ func (h *addrCache) elsewhere(ours []netip.Prefix, except ...int) (out []Elsewhe
 		}
 		for _, q := range ours {
 			if len(t.by[q.Addr()]) > 0 && !q.Addr().IsLinkLocalUnicast() {
-				out = append(out, Elsewhere{q.Addr(), l.Attrs().Name})
+				out = append(out, LocalHolder{q.Addr(), l.Attrs().Name})
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b Elsewhere) int {
+	slices.SortFunc(out, func(a, b LocalHolder) int {
 		if c := a.Address.Compare(b.Address); c != 0 {
 			return c
 		}
@@ -358,16 +358,16 @@ func (h *addrCache) elsewhere(ours []netip.Prefix, except ...int) (out []Elsewhe
 	return out
 }
 
-// claim records which addresses a port wants on an interface.
-func (h *addrCache) claim(c *subscriber, index int, want []netip.Prefix) {
+// setWanted records which addresses a port wants on an interface.
+func (h *addrCache) setWanted(c *subscriber, index int, want []netip.Prefix) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c.claims, c.claimsOn = want, index
 }
 
-// claimedByOther reports whether another port wants the address on the interface: a
+// wantedByOther reports whether another port wants the address on the interface: a
 // reload moved it from one instance to another, and it must not leave the interface.
-func (h *addrCache) claimedByOther(c *subscriber, index int, q netip.Prefix) bool {
+func (h *addrCache) wantedByOther(c *subscriber, index int, q netip.Prefix) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for other := range h.subscribers {

@@ -121,7 +121,7 @@ func TestElsewhere(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if s := must(p.State(vips, netip.Addr{}, false)); !slices.Equal(s.Elsewhere, []Elsewhere{{vips[0].Addr(), "peer0"}}) || len(s.Present) > 0 {
+		if s := must(p.State(vips, netip.Addr{}, false)); !slices.Equal(s.Elsewhere, []LocalHolder{{vips[0].Addr(), "peer0"}}) || len(s.Present) > 0 {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -68,8 +68,8 @@ type State struct {
 	Pending bool           // no Primary yet: duplicate address detection is running
 	Present []netip.Prefix // which of the requested addresses are on it, in the requested order
 
-	Elsewhere []Elsewhere // which of them other interfaces of this host have
-	Missing   string      // an interface that some of them belong on and that does not exist; empty: none
+	Elsewhere []LocalHolder // which of them other interfaces of this host have
+	Missing   string        // an interface that some of them belong on and that does not exist; empty: none
 }
 
 // Open checks the permission to change the interface, without changing anything.
@@ -199,7 +199,7 @@ func (p *Port) State(ours []netip.Prefix, source netip.Addr, owner bool) (State,
 		Pending: pending && !own.IsValid(),
 		Present: present(holding, ours),
 
-		Elsewhere: p.cache.elsewhere(ours, known...),
+		Elsewhere: p.cache.localHolders(ours, known...),
 	}, nil
 }
 
@@ -365,15 +365,15 @@ func (p *Port) setOn(l, below netlink.Link, ours, want []netip.Prefix, arpSilenc
 		return listErr == nil && slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == q.Addr() })
 	}
 	if arpSilenced && listErr == nil {
-		p.cache.claim(p.sub, l.Attrs().Index, nil)
+		p.cache.setWanted(p.sub, l.Attrs().Index, nil)
 		held, err = p.moveToLoopback(l, below, ours, want, found)
 		return held, nil, err
 	}
 	name := l.Attrs().Name
-	p.cache.claim(p.sub, l.Attrs().Index, want)
+	p.cache.setWanted(p.sub, l.Attrs().Index, want)
 	var errs []error
 	for _, q := range ours {
-		if slices.Contains(want, q) || listErr == nil && !there(q) || p.cache.claimedByOther(p.sub, l.Attrs().Index, q) {
+		if slices.Contains(want, q) || listErr == nil && !there(q) || p.cache.wantedByOther(p.sub, l.Attrs().Index, q) {
 			continue
 		}
 		if err := p.remove(l, q); err != nil {

@@ -54,7 +54,7 @@ func (p *Port) moveToLoopback(l, below netlink.Link, ours, want []netip.Prefix, 
 	}
 	for _, q := range ours {
 		there := slices.ContainsFunc(found, func(e entry) bool { return e.prefix.Addr() == q.Addr() })
-		if there && !p.cache.claimedByOther(p.sub, l.Attrs().Index, q) {
+		if there && !p.cache.wantedByOther(p.sub, l.Attrs().Index, q) {
 			if err := p.remove(l, q); err != nil {
 				errs = append(errs, err)
 			}

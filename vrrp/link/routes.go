@@ -102,7 +102,7 @@ func (p *Port) SetRoutes(a ExtraRoutes, present bool) (restored []string, err er
 		return nil, nil
 	}
 	p.watchRoutes(true)
-	if sure := p.takeFresh(); sure && a.Equal(p.routes) {
+	if sure := p.routesUnchanged(); sure && a.Equal(p.routes) {
 		return nil, nil
 	}
 	before := p.routes
@@ -150,8 +150,8 @@ func (p *Port) watchRoutes(wanted bool) {
 	}
 }
 
-// takeFresh reports whether there was no notification since the last call.
-func (p *Port) takeFresh() bool {
+// routesUnchanged reports whether there was no notification since the last call.
+func (p *Port) routesUnchanged() bool {
 	p.cache.mu.Lock()
 	defer p.cache.mu.Unlock()
 	p.cache.drain()

@@ -54,7 +54,7 @@ type Group struct {
 func Groups(o Options) []Group {
 	b := &ruleBuilder{Options: o}
 	all := []Group{
-		b.group("lvsd-election", b.election),
+		b.group("lvsd-vrrp", b.vrrp),
 		b.group("lvsd-announce", b.announcements),
 		b.group("lvsd-director", b.director),
 		b.group("lvsd-service", b.service),
@@ -99,14 +99,14 @@ func (b *ruleBuilder) of(metric string, matchers ...string) string {
 	return metric + "{" + strings.Join(matchers, ", ") + "}"
 }
 
-// settled is how long an expression over two directors must hold: scrapes are not
+// minFor is how long an expression over two directors must hold: scrapes are not
 // simultaneous, so that one may be a scrape older, and one scrape may be lost. more
 // is the duration of the fault itself.
-func (b *ruleBuilder) settled(more time.Duration) time.Duration { return up(3*b.Scrape + more) }
+func (b *ruleBuilder) minFor(more time.Duration) time.Duration { return up(3*b.Scrape + more) }
 
 // waiting is a chosen duration, scaled.
 func (b *ruleBuilder) waiting(d time.Duration) time.Duration {
-	return max(up(time.Duration(float64(d)*b.Scale)), b.settled(0))
+	return max(up(time.Duration(float64(d)*b.Scale)), b.minFor(0))
 }
 
 // window is a range that has two samples of a counter even if one scrape is lost.

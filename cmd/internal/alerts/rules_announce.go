@@ -14,14 +14,14 @@ func (b *ruleBuilder) announcements() {
 	}
 	wanted := b.of("lvsd_announce_wanted")
 	announcing := "sum by (job, announce) (" + wanted + ")"
-	b.add("LvsdNotAnnounced", Page, b.settled(0), announcing+" == 0",
+	b.add("LvsdNotAnnounced", Page, b.minFor(0), announcing+" == 0",
 		`No director announces {{ $labels.announce }} ({{ $labels.job }})`,
 		`No director that is scraped announces the addresses of {{ $labels.announce }}: routers have no route to them. lvsd status on each says why.`)
 	b.add("LvsdFewAnnounce", Ticket, b.waiting(5*time.Minute),
 		announcing+" < 0.5 * count by (job, announce) ("+wanted+")\nand "+announcing+" > 0",
 		`Fewer than half of the directors of {{ $labels.job }} announce {{ $labels.announce }}`,
 		`Only {{ printf "%.0f" $value }} announce the addresses, and carry the load of all.`)
-	b.add("LvsdRouteMissing", Page, b.settled(0),
+	b.add("LvsdRouteMissing", Page, b.minFor(0),
 		b.of("lvsd_announced")+" == 0\nand on (job, instance, announce)\n  "+wanted+" == 1",
 		`{{ $labels.instance }} has no route to {{ $labels.address }} in the table of {{ $labels.announce }}`,
 		`lvsd should announce {{ $labels.address }} there and cannot add the route: lvsd status has the kernel's error.`)

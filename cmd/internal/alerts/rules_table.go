@@ -1,4 +1,4 @@
-// This file has the rules of what the pair serves: services, real servers, and the
+// This file has the rules of what the directors serve: services, real servers, and the
 // kernel's table.
 
 package alerts
@@ -18,11 +18,11 @@ func (b *ruleBuilder) served(expr string) string {
 }
 
 func (b *ruleBuilder) service() {
-	b.add("LvsdServiceBelowQuorum", Page, b.settled(0),
+	b.add("LvsdServiceBelowQuorum", Page, b.minFor(0),
 		"min by (job, service) (\n  "+b.of("lvsd_virtual_service_weight_alive")+"\n  and on (job, instance, service)\n    "+
 			b.of("lvsd_virtual_service_up")+" == 0\n  unless on (job, instance)\n    "+b.backups()+"\n)",
 		`Service {{ $labels.service }} has lost its quorum ({{ $labels.job }})`,
-		`The weight alive is {{ $value }}, less than the quorum of{{ range query (printf "max by (job, service) (lvsd_virtual_service_quorum{job=%q, service=%q})" $labels.job $labels.service) }} {{ .Value }}{{ end }}: clients are refused, or served by the fallback or by too few servers.`)
+		`The available weight is {{ $value }}, less than the quorum of{{ range query (printf "max by (job, service) (lvsd_virtual_service_quorum{job=%q, service=%q})" $labels.job $labels.service) }} {{ .Value }}{{ end }}: clients are refused, or served by the fallback or by too few servers.`)
 	b.massFailure()
 	standby := "(\n  " + b.of("lvsd_virtual_service_up") + " == 0\n  and on (job, instance)\n    " + b.backups() +
 		"\n  unless on (job, instance)\n    " + b.faulty() +
@@ -62,9 +62,9 @@ func (b *ruleBuilder) massFailure() {
 	if b.guarded() {
 		expr += "\nor max by (job) (\n  " + b.served(b.of("lvsd_guard_active")+" == 1") + "\n)"
 	}
-	b.add("LvsdMassFailure", Page, b.settled(0), expr,
+	b.add("LvsdMassFailure", Page, b.minFor(0), expr,
 		`Most servers{{ with $labels.service }} of {{ . }}{{ end }} failed at once ({{ $labels.job }})`,
-		`More than half of the servers are down, or so many that lvsd does not believe it: the guard keeps the weights, or panic_threshold sends clients to all. Rather the network, or something that all servers share, than each of them.`)
+		`More than half of the servers are down, or so many that lvsd does not believe it: the guard keeps the weights, or panic_threshold sends clients to all. The cause is probably the network, or something that all servers share.`)
 }
 
 func (b *ruleBuilder) guarded() bool {
@@ -82,7 +82,7 @@ func (b *ruleBuilder) servers() {
 		if b.has(func(c *config.Config) bool { return c.Exchange != nil }) {
 			b.add("LvsdHealthDiffers", Ticket, b.waiting(10*time.Minute),
 				"max by (job) ("+b.of("lvsd_peer_health_differences")+") > 0",
-				`The directors of {{ $labels.job }} see {{ $value }} servers otherwise`,
+				`Directors of {{ $labels.job }} disagree on the health of {{ $value }} servers`,
 				`One director reaches servers that the other does not.`)
 		}
 		return
@@ -97,9 +97,9 @@ func (b *ruleBuilder) servers() {
 	b.add("LvsdHealthDiffers", Ticket, b.waiting(10*time.Minute),
 		"count by (job, service) (\n  "+by("lvsd_real_server_up")+" != "+strings.Replace(by("lvsd_real_server_up"), "max", "min", 1)+"\n)\nunless on (job, service)\n  "+
 			"max by (job, service) ("+b.of("lvsd_virtual_service_up")+") != min by (job, service) ("+b.of("lvsd_virtual_service_up")+")",
-		`The directors of {{ $labels.job }} see servers of {{ $labels.service }} otherwise`,
+		`Directors of {{ $labels.job }} disagree on the health of servers of {{ $labels.service }}`,
 		`{{ $value }} of its servers are up for one director and down for the other.`)
-	b.add("LvsdDrainForgotten", Ticket, b.settled(0),
+	b.add("LvsdDrainForgotten", Ticket, b.minFor(0),
 		fmt.Sprintf("time() - %s > %.0f\nunless on (job, service, real_server)\n  %s", by("lvsd_real_server_drain_start_timestamp_seconds"), b.Drain.Seconds(),
 			by("lvsd_real_server_drain_until_timestamp_seconds")),
 		`{{ $labels.real_server }} of {{ $labels.service }} has drained for {{ humanizeDuration $value }}`,
@@ -119,13 +119,13 @@ func encrypts(c *config.Config) bool {
 }
 
 func (b *ruleBuilder) kernel() {
-	b.add("LvsdIPVSAway", Page, b.settled(0), b.of("lvsd_ipvs_up")+" == 0",
+	b.add("LvsdIPVSAway", Page, b.minFor(0), b.of("lvsd_ipvs_up")+" == 0",
 		`{{ $labels.instance }} cannot read the kernel's table`,
 		`The kernel of {{ $labels.instance }} does not answer lvsd: no weight can be changed, dead servers stay.`)
-	b.add("LvsdTableStale", Ticket, b.settled(0),
+	b.add("LvsdTableStale", Ticket, b.minFor(0),
 		"time() - "+b.of("lvsd_ipvs_last_resync_timestamp_seconds")+" > "+fmt.Sprintf("%.0f", (2*time.Minute).Seconds())+"\nand on (job, instance)\n  "+b.of("lvsd_ipvs_up")+" == 1",
 		`{{ $labels.instance }} has not read the kernel's table for {{ humanizeDuration $value }}`,
-		`The loop that compares the table with what is wanted stands still.`)
+		`The loop that compares the table with the desired one is stalled.`)
 	// A write that fails is retried at each comparison: a single failure does not
 	// matter.
 	tried := 2 * time.Minute
@@ -140,14 +140,14 @@ func (b *ruleBuilder) kernel() {
 		"sum by (job, instance) (increase("+b.of("lvsd_ipvs_drift_total")+"["+b.window(15*time.Minute)+"])) > 0\nor\n"+
 			"sum by (job, instance) ("+b.of("lvsd_ipvs_foreign_entries")+") > 0\nor\n"+
 			"sum by (job, instance) ("+b.of("lvsd_ipvs_foreign_connections")+") > 0",
-		`Somebody else writes the kernel's table of {{ $labels.instance }}`,
-		`Services or servers of lvsd's were changed, or real servers were added to them, by somebody else, or connections were sent that lead to unknown servers. What was changed in the table is repaired; lvsd events names it.`)
+		`Another program changes the kernel's table of {{ $labels.instance }}`,
+		`Another program changed services or servers of lvsd, or added real servers to them, or another machine sent connections that lead to unknown servers. Changes of the table are repaired; lvsd events names them.`)
 	if !b.has(func(c *config.Config) bool { return c.IPVS.Sync != nil }) {
 		return
 	}
 	b.add("LvsdSyncNotRunning", Ticket, b.waiting(2*time.Minute), b.of("lvsd_ipvs_sync_daemon")+" == 0",
 		`The synchronisation of connections does not run on {{ $labels.instance }} ({{ $labels.role }})`,
-		`That half of it is down: connections do not survive the next failover.`)
+		`This role is down: connections do not survive the next failover.`)
 	b.syncNotArriving()
 }
 
@@ -164,5 +164,5 @@ func (b *ruleBuilder) syncNotArriving() {
 			"\n  and on (job)\n    sum by (job) ("+b.of("lvsd_virtual_service_active_connections")+") > 10"+
 			"\n  and on (job)\n    sum by (job) (rate("+b.of("lvsd_virtual_service_connections_total")+"["+b.window(5*time.Minute)+"])) > 0.1\n)",
 		`The master's connections do not arrive on {{ $labels.instance }}`,
-		`It is backup, and hears nothing of the master's connections, or they carry another id. After a failover they are lost.`)
+		`It is backup and receives none of the master's connections, or they carry another id. After a failover they are lost.`)
 }

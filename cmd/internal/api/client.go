@@ -49,8 +49,8 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 }
 
 // Reload requests a reload and waits for its outcome.
-func (c *Client) Reload(ctx context.Context) (Verdict, error) {
-	return call[Verdict](ctx, c, http.MethodPost, "/control/v1/reload")
+func (c *Client) Reload(ctx context.Context) (ReloadResult, error) {
+	return call[ReloadResult](ctx, c, http.MethodPost, "/control/v1/reload")
 }
 
 // Why requests the causes of a service's weights, or of one real server's.

@@ -1,7 +1,7 @@
 package api
 
-// Verdict is the outcome of a reload.
-type Verdict struct {
+// ReloadResult is the outcome of a reload.
+type ReloadResult struct {
 	OK     bool     `json:"ok"`
 	Hash   string   `json:"hash"` // of the running configuration
 	Errors []string `json:"errors"`

@@ -162,7 +162,7 @@ type RealServerStatus struct {
 	Weight     *int      `json:"weight"`
 	Desired    int       `json:"wanted_weight"`
 	Configured int       `json:"configured_weight"`
-	Verdict    string    `json:"verdict"` // up, down, unknown
+	Health     string    `json:"verdict"` // up, down, unknown
 	Since      time.Time `json:"since,omitzero"`
 	// UncheckedSince is since when this director cannot make one of its checks, and
 	// Unchecked which and why.

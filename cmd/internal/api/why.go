@@ -1,4 +1,4 @@
-// Why explains weights: every cause, and the last probes behind the verdict.
+// Why explains weights: every cause, and the last probes behind the health.
 
 package api
 
@@ -31,9 +31,9 @@ type WhyCheck struct {
 	Name    string `json:"name"` // unique among those of the server
 	Type    string `json:"type"`
 	Address string `json:"address"`
-	Verdict string `json:"verdict"`
+	Health  string `json:"verdict"`
 	Cause   string `json:"cause,omitempty"`
-	// InARow results speak against the verdict; Needed of them change it.
+	// InARow results contradict Health; Needed of them change it.
 	InARow  int     `json:"in_a_row"`
 	Needed  int     `json:"needed"`
 	History []Probe `json:"history"` // up to 32, oldest first

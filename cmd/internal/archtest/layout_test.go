@@ -12,11 +12,6 @@ import (
 // maxFiles is how many Go files a folder has, outside tests (rule 12).
 const maxFiles = 15
 
-// largeFolders have more, for a reason.
-var largeFolders = map[string]string{
-	"cmd/internal/cli": "one file a command",
-}
-
 func TestFoldersAreSmall(t *testing.T) {
 	count := map[string]int{}
 	goFiles(t, func(folder, path string) {
@@ -25,13 +20,8 @@ func TestFoldersAreSmall(t *testing.T) {
 		}
 	})
 	for folder, n := range count {
-		if reason := largeFolders[folder]; n > maxFiles && reason == "" {
+		if n > maxFiles {
 			t.Errorf("%s has %d Go files outside tests, more than %d", folder, n, maxFiles)
-		}
-	}
-	for folder := range largeFolders {
-		if count[folder] <= maxFiles {
-			t.Errorf("%s has %d Go files and needs no exception", folder, count[folder])
 		}
 	}
 }

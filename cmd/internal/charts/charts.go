@@ -24,17 +24,17 @@ const (
 
 // Ring has the series. The zero value is ready to use.
 type Ring struct {
-	mu     sync.Mutex
-	taken  int // samples so far: the newest is in slot (taken-1) % Points
-	at     [Points]time.Time
-	series map[key]*series
+	mu      sync.Mutex
+	samples int // samples so far: the newest is in slot (taken-1) % Points
+	at      [Points]time.Time
+	series  map[key]*series
 }
 
 // key is a real server of a service, or the service itself with an empty server.
 type key struct{ service, server string }
 
 type series struct {
-	taken    int // number of its last sample
+	sample   int // number of its last sample
 	last     ipvs.Counters
 	active   [Points]float32
 	arriving [Points]float32 // connections per second
@@ -100,8 +100,8 @@ func (r *Ring) Sample(v director.View) {
 	if !v.Kernel.Valid || !v.Kernel.At.After(before) {
 		return
 	}
-	r.at[r.taken%Points] = v.Kernel.At
-	r.taken++
+	r.at[r.samples%Points] = v.Kernel.At
+	r.samples++
 	passed := v.Kernel.At.Sub(before).Seconds()
 	for i := range v.Decision.Services {
 		p := &v.Decision.Services[i]
@@ -121,17 +121,17 @@ func (r *Ring) Sample(v director.View) {
 		}
 	}
 	for k, s := range r.series {
-		if r.taken-s.taken >= Points {
+		if r.samples-s.sample >= Points {
 			delete(r.series, k) // removed from the configuration
 		}
 	}
 }
 
 func (r *Ring) newest() time.Time {
-	if r.taken == 0 {
+	if r.samples == 0 {
 		return time.Time{}
 	}
-	return r.at[(r.taken-1)%Points]
+	return r.at[(r.samples-1)%Points]
 }
 
 // keep adds the newest values to a series.
@@ -144,16 +144,16 @@ func (r *Ring) keep(k key, active float32, now ipvs.Counters, passed float64) {
 		s = &series{}
 		r.series[k] = s
 	}
-	for missed := max(s.taken, r.taken-Points); missed < r.taken-1; missed++ {
+	for missed := max(s.sample, r.samples-Points); missed < r.samples-1; missed++ {
 		s.set(missed%Points, Unknown, Unknown, Unknown)
 	}
 	arriving, bytes := float32(Unknown), float32(Unknown)
-	if s.taken == r.taken-1 && s.taken > 0 && now.Connections >= s.last.Connections && total(now) >= total(s.last) {
+	if s.sample == r.samples-1 && s.sample > 0 && now.Connections >= s.last.Connections && total(now) >= total(s.last) {
 		arriving = float32(float64(now.Connections-s.last.Connections) / passed)
 		bytes = float32(float64(total(now)-total(s.last)) / passed)
 	}
-	s.set((r.taken-1)%Points, active, arriving, bytes)
-	s.taken, s.last = r.taken, now
+	s.set((r.samples-1)%Points, active, arriving, bytes)
+	s.sample, s.last = r.samples, now
 }
 
 func total(c ipvs.Counters) uint64 { return c.BytesIn + c.BytesOut }
@@ -167,9 +167,9 @@ func (s *series) set(slot int, active, arriving, bytes float32) {
 func (r *Ring) Charts(v director.View, names ...string) Charts {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	first := max(r.taken-Points, 0)
+	first := max(r.samples-Points, 0)
 	out := Charts{At: []time.Time{}, Services: []Service{}}
-	for i := first; i < r.taken; i++ {
+	for i := first; i < r.samples; i++ {
 		out.At = append(out.At, r.at[i%Points])
 	}
 	wanted := map[string]bool{}
@@ -196,9 +196,9 @@ func (r *Ring) Charts(v director.View, names ...string) Charts {
 func (r *Ring) chart(k key, first int) Chart {
 	c := Chart{Active: []float64{}, Connections: []float64{}, Bytes: []float64{}}
 	s := r.series[k]
-	for i := first; s != nil && i < r.taken; i++ {
+	for i := first; s != nil && i < r.samples; i++ {
 		slot := i % Points
-		if i >= s.taken || s.taken-i > Points {
+		if i >= s.sample || s.sample-i > Points {
 			c.add(Unknown, Unknown, Unknown)
 			continue
 		}

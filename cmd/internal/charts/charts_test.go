@@ -120,7 +120,7 @@ func TestRun(t *testing.T) {
 		taken := func() int {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			return r.taken
+			return r.samples
 		}
 		look := func() director.View {
 			v := seen(0, 0, 0, nine)

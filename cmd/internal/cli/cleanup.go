@@ -9,10 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/daemon"
 )
 
-func cleanupCommand(o *options) *cobra.Command {
+func cleanupCommand(o *command.Options) *cobra.Command {
 	var asJSON bool
 	var folder string
 	cmd := &cobra.Command{
@@ -21,7 +22,7 @@ func cleanupCommand(o *options) *cobra.Command {
 		Long: "Takes off this host's interfaces the virtual addresses that state_dir says a\ncrashed daemon had, so that they are on one director only, and the routes and\nrules that move with them. It refuses while a daemon runs. The kernel's IPVS table is not touched.\nWhere the record cannot be read, or state_dir cannot be written, it takes those\nof the configuration too.\n\n" +
 			"As ExecStopPost= of a systemd unit it leaves the addresses where they are after a\nfirst crash: the daemon that is started again at once goes on serving them. When\nthat does not come up either, or none is started, they go.",
 		Args: cobra.NoArgs,
-		RunE: asFailure(func(*cobra.Command, []string) error {
+		RunE: command.AsFailure(func(*cobra.Command, []string) error {
 			c, _, err := o.Load()
 			if err != nil {
 				c = nil // the record alone says what to remove
@@ -33,7 +34,7 @@ func cleanupCommand(o *options) *cobra.Command {
 			switch {
 			case err != nil && len(v.Removed)+len(v.Withdrawn) == 0:
 			case asJSON:
-				err = errors.Join(err, printJSON(v))
+				err = errors.Join(err, command.PrintJSON(v))
 			default:
 				printCleanup(v)
 			}
@@ -48,17 +49,17 @@ func cleanupCommand(o *options) *cobra.Command {
 func printCleanup(v daemon.Cleanup) {
 	switch {
 	case v.Skipped:
-		fmt.Fprintln(stdout, "addresses stay for the daemon that is started again")
+		fmt.Fprintln(command.Stdout, "addresses stay for the daemon that is started again")
 	case len(v.Removed)+len(v.Withdrawn) == 0 && v.Rules == 0:
-		fmt.Fprintln(stdout, "nothing to take off")
+		fmt.Fprintln(command.Stdout, "nothing to take off")
 	}
 	for _, r := range v.Removed {
-		fmt.Fprintf(stdout, "%s: took %s off %s\n", r.VRRP, r.Address, r.Interface)
+		fmt.Fprintf(command.Stdout, "%s: took %s off %s\n", r.VRRP, r.Address, r.Interface)
 	}
 	for _, a := range v.Withdrawn {
-		fmt.Fprintf(stdout, "withdrew %s\n", a)
+		fmt.Fprintf(command.Stdout, "withdrew %s\n", a)
 	}
 	if v.Rules > 0 {
-		fmt.Fprintf(stdout, "took %d routing rules away that keep unknown connections from being reset\n", v.Rules)
+		fmt.Fprintf(command.Stdout, "took %d routing rules away that keep unknown connections from being reset\n", v.Rules)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/cli/command"
 )
 
 // silent are the commands that print no JSON: they change something and say
@@ -29,7 +31,7 @@ func leaves() []*cobra.Command {
 			walk(below)
 		}
 	}
-	walk(rootCommand(&options{}))
+	walk(rootCommand(&command.Options{}))
 	return all
 }
 
@@ -82,11 +84,11 @@ func TestEveryCommandKeepsThePromises(t *testing.T) {
 			args := strings.Fields(path)[1:]
 			for _, wrong := range [][]string{{"--no-such-flag"}, {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q"}} {
 				code, out, errOut := ran(t, append(slices.Clone(args), wrong...)...)
-				if code != exitUsage || out != "" || !strings.Contains(errOut, "Try: "+path+" --help") {
+				if code != command.Usage || out != "" || !strings.Contains(errOut, "Try: "+path+" --help") {
 					t.Errorf("%v: exit code %d, stdout %q, stderr %q", wrong, code, out, errOut)
 				}
 			}
-			if code, out, _ := ran(t, append(slices.Clone(args), "--help")...); code != exitDone || !strings.Contains(out, "Usage:") {
+			if code, out, _ := ran(t, append(slices.Clone(args), "--help")...); code != command.Done || !strings.Contains(out, "Usage:") {
 				t.Errorf("--help: exit code %d: %q", code, out)
 			}
 		})
@@ -96,9 +98,9 @@ func TestEveryCommandKeepsThePromises(t *testing.T) {
 // TestVersions: the flag and the command agree.
 func TestVersions(t *testing.T) {
 	code, flag, _ := ran(t, "--version")
-	_, command, _ := ran(t, "version")
-	if first, _, _ := strings.Cut(command, " (commit"); code != exitDone || first != strings.TrimSpace(flag) || !strings.HasPrefix(flag, "lvsd ") {
-		t.Errorf("%d: %q and %q", code, flag, command)
+	_, printed, _ := ran(t, "version")
+	if first, _, _ := strings.Cut(printed, " (commit"); code != command.Done || first != strings.TrimSpace(flag) || !strings.HasPrefix(flag, "lvsd ") {
+		t.Errorf("%d: %q and %q", code, flag, printed)
 	}
 }
 
@@ -130,7 +132,7 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 		{"convert ldirectord /nowhere/conf", []string{"/nowhere/conf"}},
 	} {
 		code, out, errOut := ran(t, append(strings.Fields(c.args), "-c", nowhere)...)
-		if code != exitFailed || out != "" {
+		if code != command.Failed || out != "" {
 			t.Errorf("%s: exit code %d, stdout %q", c.args, code, out)
 		}
 		for _, s := range c.says {
@@ -139,7 +141,7 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 			}
 		}
 	}
-	if code, _, errOut := ran(t, "convert", "keepalived", "/nowhere/conf"); code != exitUsage || !strings.Contains(errOut, "NAME=FILE") {
+	if code, _, errOut := ran(t, "convert", "keepalived", "/nowhere/conf"); code != command.Usage || !strings.Contains(errOut, "NAME=FILE") {
 		t.Errorf("a file without a name: exit code %d: %s", code, errOut)
 	}
 }
@@ -163,12 +165,12 @@ func TestCompletion(t *testing.T) {
 		code, out, _ := ran(t, line...)
 		names, _, _ := strings.Cut(out, ":4\n")
 		names, _, _ = strings.Cut(names, ":0\n")
-		if code != exitDone || names != want {
+		if code != command.Done || names != want {
 			t.Errorf("%s: exit code %d: %q, want %q", args, code, names, want)
 		}
 	}
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
-		if code, out, _ := ran(t, "completion", shell); code != exitDone || len(out) < 1000 {
+		if code, out, _ := ran(t, "completion", shell); code != command.Done || len(out) < 1000 {
 			t.Errorf("%s: exit code %d, %d bytes", shell, code, len(out))
 		}
 	}

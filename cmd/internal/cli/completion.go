@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/config"
 )
 
@@ -26,7 +27,7 @@ var naming = map[string][]func(c *config.Config, before []string) []string{
 }
 
 // complete adds completion to every command below root.
-func complete(root *cobra.Command, o *options) {
+func complete(root *cobra.Command, o *command.Options) {
 	_ = root.RegisterFlagCompletionFunc("director", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return directorNames(o), cobra.ShellCompDirectiveNoFileComp
 	})
@@ -39,7 +40,7 @@ func complete(root *cobra.Command, o *options) {
 			continue // completed by the shell as files
 		default:
 			cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-				c := o.anyConfig()
+				c := anyConfig(o)
 				if c == nil || len(args) >= len(names) {
 					return nil, cobra.ShellCompDirectiveNoFileComp
 				}
@@ -51,7 +52,7 @@ func complete(root *cobra.Command, o *options) {
 
 // anyConfig is the configuration of this host, or of the first director: the names are
 // the same.
-func (o *options) anyConfig() *config.Config {
+func anyConfig(o *command.Options) *config.Config {
 	if c, _, err := o.Load(); err == nil {
 		return c
 	}
@@ -66,7 +67,7 @@ func (o *options) anyConfig() *config.Config {
 	return c
 }
 
-func directorNames(o *options) []string {
+func directorNames(o *command.Options) []string {
 	file, err := o.Parse()
 	if err != nil {
 		return nil

@@ -1,13 +1,12 @@
 package cli
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"lvsd/cmd/internal/cli/command"
 )
 
 // TestConvertExitCodes: a service that is lost is an error, unless the user allows it.
@@ -19,14 +18,14 @@ func TestConvertExitCodes(t *testing.T) {
 		conf, flags string
 		code        int
 	}{
-		{"virtual_server 10.0.0.88 80" + server, "--exit-code", exitDone},
-		{"global_defs {\n smtp_alert on\n}\nvirtual_server 10.0.0.88 80" + server, "", exitDone},
-		{"global_defs {\n smtp_alert on\n}\nvirtual_server 10.0.0.88 80" + server, "--exit-code", exitPartly},
-		{lossy, "", exitFailed},
-		{lossy, "--allow-losses", exitDone},
-		{lossy, "--allow-losses --exit-code", exitPartly},
-		{lossy, "--json", exitFailed},
-		{lossy, "--diff", exitFailed},
+		{"virtual_server 10.0.0.88 80" + server, "--exit-code", command.Done},
+		{"global_defs {\n smtp_alert on\n}\nvirtual_server 10.0.0.88 80" + server, "", command.Done},
+		{"global_defs {\n smtp_alert on\n}\nvirtual_server 10.0.0.88 80" + server, "--exit-code", command.Differs},
+		{lossy, "", command.Failed},
+		{lossy, "--allow-losses", command.Done},
+		{lossy, "--allow-losses --exit-code", command.Differs},
+		{lossy, "--json", command.Failed},
+		{lossy, "--diff", command.Failed},
 	} {
 		if err := os.WriteFile(file, []byte(c.conf), 0o600); err != nil {
 			t.Fatal(err)
@@ -51,32 +50,15 @@ func TestConvertAsksTheOldParser(t *testing.T) {
 	}
 	t.Setenv("PATH", dir)
 	args := []string{"convert", "keepalived", "--check", "lb1=" + conf}
-	if code, _, errOut := ran(t, args...); code != exitDone || !strings.Contains(errOut, "keepalived is not installed here") {
+	if code, _, errOut := ran(t, args...); code != command.Done || !strings.Contains(errOut, "keepalived is not installed here") {
 		t.Errorf("without keepalived: exit code %d: %s", code, errOut)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "keepalived"), []byte("#!/bin/sh\necho \"objection: $*\"\nexit 4\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	code, out, errOut := ran(t, args...)
-	if code != exitDone || !strings.Contains(out, "[[virtual_service]]") || !strings.Contains(errOut, "objects to (exit status 4)") ||
+	if code != command.Done || !strings.Contains(out, "[[virtual_service]]") || !strings.Contains(errOut, "objects to (exit status 4)") ||
 		!strings.Contains(errOut, "--config-test --use-file="+conf+" --config-id=lb1") {
 		t.Errorf("exit code %d: %s", code, errOut)
-	}
-}
-
-// TestReadingEndsWithTheContext: a FIFO without a writer blocks for ever.
-func TestReadingEndsWithTheContext(t *testing.T) {
-	fifo := filepath.Join(t.TempDir(), "fifo")
-	if err := unix.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := readSource(ctx, fifo); err == nil || !strings.Contains(err.Error(), "interrupted") {
-		t.Errorf("%v", err)
-	}
-	// The reader ends with a writer.
-	if w, err := os.OpenFile(fifo, os.O_WRONLY, 0); err == nil {
-		_ = w.Close()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/config"
 )
 
@@ -63,7 +64,7 @@ func TestTheDocumentsNameCommandsThatExist(t *testing.T) {
 						continue
 					}
 					seen++
-					cmd, rest, err := rootCommand(&options{}).Find(args[1:])
+					cmd, rest, err := rootCommand(&command.Options{}).Find(args[1:])
 					if err == nil {
 						err = cmd.ParseFlags(rest)
 					}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/command"
+	"lvsd/cmd/internal/cli/operate"
 	"lvsd/cmd/internal/configfile"
 	"lvsd/cmd/internal/peers"
 	"lvsd/config"
@@ -76,11 +78,11 @@ func newFakeDaemon(t *testing.T) *fakeDaemon {
 	mux.HandleFunc("/control/v1/reload", func(w http.ResponseWriter, _ *http.Request) {
 		d.reloads++
 		if d.refuses != "" {
-			reply(w, api.Verdict{Hash: d.running.Hash, Errors: []string{d.refuses}})
+			reply(w, api.ReloadResult{Hash: d.running.Hash, Errors: []string{d.refuses}})
 			return
 		}
 		d.running = d.parse(t)
-		reply(w, api.Verdict{OK: true, Hash: d.running.Hash})
+		reply(w, api.ReloadResult{OK: true, Hash: d.running.Hash})
 	})
 	mux.HandleFunc("/control/v1/peers/drain", func(w http.ResponseWriter, _ *http.Request) { reply(w, d.peers) })
 	mux.HandleFunc("POST /control/v1/peers/edit", func(w http.ResponseWriter, r *http.Request) {
@@ -144,29 +146,29 @@ func TestDrainAndUndrain(t *testing.T) {
 	diff := "--- " + d.file + "\n+++ " + d.file + "\n@@ -14,5 +14,5 @@\n" +
 		" address = \"10.0.0.88:80\"\n real_servers = [\n-  { address = \"10.0.0.9:80\", weight = 2 }, # the old one\n" +
 		"+  { address = \"10.0.0.9:80\", weight = 2, drain = true }, # the old one\n   { address = \"10.0.0.20:80\", weight = 5 },\n ]\n"
-	if code != exitDone || out != diff || d.reloads != 0 {
+	if code != command.Done || out != diff || d.reloads != 0 {
 		t.Errorf("exit code %d, %d reloads, stderr %q\n%s\nwant\n%s", code, d.reloads, errOut, out, diff)
 	}
 	d.is(t, editedFile)
 	code, out, errOut = d.ran(t, "drain web 10.0.0.9:80")
 	want := diff + "reloaded, configuration " + d.running.Hash + " runs\nlb2 still has weight 2 for it: make the same change there\n"
-	if code != exitDone || out != want || d.reloads != 1 {
+	if code != command.Done || out != want || d.reloads != 1 {
 		t.Errorf("exit code %d, %d reloads, stderr %q\n%s\nwant\n%s", code, d.reloads, errOut, out, want)
 	}
 	d.is(t, drained)
-	if code, out, _ := d.ran(t, "drain web 10.0.0.9:80"); code != exitDone || !strings.HasPrefix(out, "the file says so already") || d.reloads != 1 {
+	if code, out, _ := d.ran(t, "drain web 10.0.0.9:80"); code != command.Done || !strings.HasPrefix(out, "the file says so already") || d.reloads != 1 {
 		t.Errorf("exit code %d, %d reloads\n%s", code, d.reloads, out)
 	}
 	code, out, _ = d.ran(t, "undrain web 10.0.0.9:80 --json")
-	var v edited
-	if err := json.Unmarshal([]byte(out), &v); err != nil || code != exitDone || !v.Reloaded || len(v.Files) != 1 || len(v.Peers) != 1 || !v.Peers[0].Matches {
+	var v operate.Edited
+	if err := json.Unmarshal([]byte(out), &v); err != nil || code != command.Done || !v.Reloaded || len(v.Files) != 1 || len(v.Peers) != 1 || !v.Peers[0].Matches {
 		t.Errorf("exit code %d, %v: %s", code, err, out)
 	}
 	d.is(t, editedFile)
 	before := d.running.Hash
 	code, out, _ = d.ran(t, "weight web 10.0.0.9:80 9 --peers")
 	if len(d.edits) != 1 || d.edits[0].Do != "weight" || d.edits[0].Weight != 9 || d.edits[0].Before != before || d.edits[0].RealServer != "10.0.0.9:80" ||
-		code != exitDone || !strings.HasSuffix(out, "lb2: [peers] edits is not true there\n") {
+		code != command.Done || !strings.HasSuffix(out, "lb2: [peers] edits is not true there\n") {
 		t.Errorf("exit code %d, asked %+v\n%s", code, d.edits, out)
 	}
 }
@@ -176,18 +178,18 @@ func TestDrainAndUndrain(t *testing.T) {
 func TestEditsAreRefused(t *testing.T) {
 	d := newFakeDaemon(t)
 	d.refuses = "no such thing"
-	if code, out, errOut := d.ran(t, "weight web 10.0.0.9:80 7"); code != exitFailed || !strings.Contains(errOut, "no such thing\nthe reload was refused: the file is as it was") || !strings.Contains(out, "weight = 7") {
+	if code, out, errOut := d.ran(t, "weight web 10.0.0.9:80 7"); code != command.Failed || !strings.Contains(errOut, "no such thing\nthe reload was refused: the file is as it was") || !strings.Contains(out, "weight = 7") {
 		t.Errorf("exit code %d\n%s%s", code, out, errOut)
 	}
 	d.is(t, editedFile)
 	d.refuses = ""
 	other := strings.Replace(editedFile, "weight = 5", "weight = 6", 1)
 	d.write(t, other)
-	if code, out, errOut := d.ran(t, "weight web 10.0.0.9:80 7"); code != exitFailed || out != "" || !strings.Contains(errOut, "--force") || d.reloads != 1 {
+	if code, out, errOut := d.ran(t, "weight web 10.0.0.9:80 7"); code != command.Failed || out != "" || !strings.Contains(errOut, "--force") || d.reloads != 1 {
 		t.Errorf("exit code %d, %d reloads\n%s%s", code, d.reloads, out, errOut)
 	}
 	d.is(t, other)
-	if code, out, errOut := d.ran(t, "weight web 10.0.0.9:80 7 --force"); code != exitDone || d.reloads != 2 || !strings.Contains(out, "were not asked") {
+	if code, out, errOut := d.ran(t, "weight web 10.0.0.9:80 7 --force"); code != command.Done || d.reloads != 2 || !strings.Contains(out, "were not asked") {
 		t.Errorf("exit code %d, %d reloads\n%s%s", code, d.reloads, out, errOut)
 	}
 	d.is(t, strings.Replace(other, "weight = 2", "weight = 7", 1))
@@ -195,17 +197,8 @@ func TestEditsAreRefused(t *testing.T) {
 		"weight web 10.0.0.9:80 x": "not a number", "weight web 10.0.0.9:80 65536": "0 to 65535", "weight web 10.0.0.99:80 1": "no real server",
 		"drain web 10.0.0.9:80 --until tomorrow": "duration", "drain web 10.0.0.9:80 --until 2020-01-01T00:00:00Z": "over already",
 	} {
-		if code, _, errOut := d.ran(t, line); code != exitFailed || !strings.Contains(errOut, want) {
+		if code, _, errOut := d.ran(t, line); code != command.Failed || !strings.Contains(errOut, want) {
 			t.Errorf("%s: exit code %d: %s", line, code, errOut)
-		}
-	}
-}
-
-func TestEndOfDrain(t *testing.T) {
-	now := time.Date(2026, 12, 1, 4, 0, 0, 0, time.UTC)
-	for s, want := range map[string]time.Time{"": {}, "2h": now.Add(2 * time.Hour), "2026-12-01T07:00:00+01:00": now.Add(2 * time.Hour)} {
-		if got, err := endOfDrain(s, now); err != nil || !got.Equal(want) {
-			t.Errorf("%q is %v, %v", s, got, err)
 		}
 	}
 }

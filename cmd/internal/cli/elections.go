@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/logging"
 	"lvsd/cmd/internal/vrrpproc"
 )
@@ -19,7 +20,7 @@ func electionsCommand() *cobra.Command {
 		Short:  "Run the VRRP instances of a daemon (lvsd run starts it)",
 		Hidden: true,
 		Args:   cobra.NoArgs,
-		RunE: asFailure(func(*cobra.Command, []string) error {
+		RunE: command.AsFailure(func(*cobra.Command, []string) error {
 			log := logging.New(os.Stderr, format)
 			defer log.Close()
 			return vrrpproc.Serve(os.Stdin, os.Stdout, log.Logger, log.SetLevel)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/ipvs/ipvsadm"
 	"lvsd/ipvs/netlink"
 )
@@ -18,7 +19,7 @@ func exportCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
-			return exitCode(exitUsage)
+			return command.ExitCode(command.Usage)
 		},
 	}
 	cmd.AddCommand(&cobra.Command{
@@ -26,7 +27,7 @@ func exportCommand() *cobra.Command {
 		Short: "Print the kernel's table as ipvsadm -S -n does, with thresholds",
 		Long:  "Reads the kernel's table, whoever wrote it, and prints it as ipvsadm -S -n does:\nipvsadm -R makes the same table of it. Thresholds, which ipvsadm leaves out, are\nin it. It needs no daemon, and changes nothing.",
 		Args:  cobra.NoArgs,
-		RunE: asFailure(func(*cobra.Command, []string) error {
+		RunE: command.AsFailure(func(*cobra.Command, []string) error {
 			kernel, err := netlink.Open()
 			if err != nil {
 				return err
@@ -36,7 +37,7 @@ func exportCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("failed to read the kernel's table: %w", err)
 			}
-			fmt.Fprint(stdout, ipvsadm.Format(reading.Table))
+			fmt.Fprint(command.Stdout, ipvsadm.Format(reading.Table))
 			return nil
 		}),
 	})

@@ -14,6 +14,9 @@ import (
 	"lvsd/cmd/internal/alerts"
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/charts"
+	"lvsd/cmd/internal/cli/command"
+	"lvsd/cmd/internal/cli/operate"
+	"lvsd/cmd/internal/cli/setup"
 	"lvsd/cmd/internal/convert"
 	"lvsd/cmd/internal/daemon"
 	"lvsd/cmd/internal/event"
@@ -26,15 +29,15 @@ var promised = map[string]any{
 	"lvsd status --json":               api.Status{},
 	"lvsd why --json":                  api.Why{},
 	"lvsd events --json":               event.Event{},
-	"lvsd reload --json":               api.Verdict{},
-	"lvsd drain --json":                edited{},
+	"lvsd reload --json":               api.ReloadResult{},
+	"lvsd drain --json":                operate.Edited{},
 	"lvsd status --connections --json": api.Connections{},
 	"lvsd handover --json":             api.Handover{},
 	"lvsd drained --json":              api.Drained{},
 	"lvsd probe --json":                api.ProbeReport{},
 	"lvsd plan --json":                 preview.Preview{},
-	"lvsd check --json":                checked{},
-	"lvsd host check --json":           hostChecked{},
+	"lvsd check --json":                setup.Checked{},
+	"lvsd host check --json":           setup.HostChecked{},
 	"lvsd realserver status --json":    realserver.State{},
 	"lvsd convert --json":              convert.Result{},
 	"lvsd alerts --json":               alerts.File{},
@@ -50,7 +53,7 @@ var promised = map[string]any{
 	"rates":              api.Rates{},
 	"another director":   api.PeerStatus{},
 	"a virtual service":  api.ServiceStatus{},
-	"an election":        api.InstanceStatus{},
+	"an instance":        api.InstanceStatus{},
 	"an announcement":    api.AnnounceStatus{},
 	"the kernel's table": api.IPVSStatus{},
 	"the last minutes":   charts.Charts{},
@@ -198,5 +201,5 @@ func TestEveryJSONHasItsPlace(t *testing.T) {
 			look(sub)
 		}
 	}
-	look(rootCommand(&options{}))
+	look(rootCommand(&command.Options{}))
 }

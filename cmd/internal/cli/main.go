@@ -1,4 +1,4 @@
-// This file has the root command, what all commands share and the exit codes.
+// This file has the root command.
 
 package cli
 
@@ -6,25 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"os/signal"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/command"
+	"lvsd/cmd/internal/cli/observe"
+	"lvsd/cmd/internal/cli/operate"
+	"lvsd/cmd/internal/cli/setup"
 	"lvsd/cmd/internal/configfile"
-	"lvsd/cmd/internal/printable"
-)
-
-// Exit codes of every command.
-const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2
-	// exitDiffers is the result of plan --exit-code.
-	exitDiffers = 3
 )
 
 // manPages writes the man pages into a folder. Only a build with the tag man has it.
@@ -35,64 +26,36 @@ var manPages func(folder string) error
 func Run(args []string, version, commit string) int {
 	if manPages != nil {
 		if err := manPages(args[0]); err != nil {
-			fmt.Fprintln(stderr, err)
-			return exitFailed
+			fmt.Fprintln(command.Stderr, err)
+			return command.Failed
 		}
-		return exitDone
+		return command.Done
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
-	root := rootCommand(&options{version: version, commit: commit})
+	root := rootCommand(&command.Options{Version: version, Commit: commit})
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
-	var code exitCode
+	var code command.ExitCode
 	switch {
 	case err == nil:
-		return exitDone
+		return command.Done
 	case errors.As(err, &code):
 		return int(code)
-	case errors.As(err, new(failure)):
-		fmt.Fprintf(stderr, "lvsd: %v\n", err)
-		return exitFailed
+	case errors.As(err, new(command.Failure)):
+		fmt.Fprintf(command.Stderr, "lvsd: %v\n", err)
+		return command.Failed
 	default:
 		// Rejected by cobra: an unknown command, flag or argument.
-		fmt.Fprintf(stderr, "lvsd: %v\nUsage: %s\nTry: %s --help\n", err, cmd.UseLine(), cmd.CommandPath())
-		return exitUsage
+		fmt.Fprintf(command.Stderr, "lvsd: %v\nUsage: %s\nTry: %s --help\n", err, cmd.UseLine(), cmd.CommandPath())
+		return command.Usage
 	}
 }
 
-// stdout and stderr are where commands print. Only the pages that draw on a terminal
-// write to it themselves; the parts of which they are made clean the text.
-var (
-	stdout = printable.Writer{To: func() io.Writer { return os.Stdout }}
-	stderr = printable.Writer{To: func() io.Writer { return os.Stderr }}
-)
+// daemonGroup is the last group of the help.
+const daemonGroup = "Daemon and others"
 
-// failure is an error of the work, not of the command line.
-type failure struct{ error }
-
-func (f failure) Unwrap() error { return f.error }
-
-// exitCode is an error that has been printed already.
-type exitCode int
-
-func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
-
-// options are the flags that every command has, and the build.
-type options struct {
-	configfile.Source
-	version, commit string
-}
-
-// client returns a client of the daemon that runs with this configuration file.
-func (o *options) client(socket string) *api.Client {
-	if socket == "" {
-		socket = o.ControlSocket()
-	}
-	return api.NewClient(socket)
-}
-
-func rootCommand(o *options) *cobra.Command {
+func rootCommand(o *command.Options) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "lvsd",
 		Short:         "A director for Linux Virtual Server",
@@ -102,10 +65,10 @@ func rootCommand(o *options) *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
-			return exitCode(exitUsage)
+			return command.ExitCode(command.Usage)
 		},
 	}
-	version, _ := o.buildVersion()
+	version, _ := o.BuildVersion()
 	root.Version = version
 	root.SetVersionTemplate("lvsd {{.Version}}\n")
 	root.PersistentFlags().StringVarP(&o.Path, "config", "c", configfile.DefaultPath, "the configuration `FILE`")
@@ -114,10 +77,10 @@ func rootCommand(o *options) *cobra.Command {
 		title    string
 		commands []*cobra.Command
 	}{
-		{"See how it is", []*cobra.Command{statusCommand(o), watchCommand(o), whyCommand(o), eventsCommand(o), probeCommand(o)}},
-		{"Change something", []*cobra.Command{planCommand(o), reloadCommand(o), drainCommand(o), undrainCommand(o), weightCommand(o), drainedCommand(o), handoverCommand(o), zeroCommand(o)}},
-		{"Set up", []*cobra.Command{checkCommand(o), hostCommand(o), realserverCommand(), convertCommand(), alertsCommand(o), schemaCommand()}},
-		{"The daemon, and the rest", []*cobra.Command{runCommand(o), cleanupCommand(o), exportCommand(), versionCommand(o)}},
+		{"Status", observe.Commands(o)},
+		{"Operation", operate.Commands(o)},
+		{"Set-up", setup.Commands(o)},
+		{daemonGroup, []*cobra.Command{runCommand(o), cleanupCommand(o), exportCommand(), versionCommand(o)}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
 		for _, c := range g.commands {
@@ -126,19 +89,8 @@ func rootCommand(o *options) *cobra.Command {
 		}
 	}
 	root.AddCommand(electionsCommand())
-	root.SetHelpCommandGroupID("The daemon, and the rest")
-	root.SetCompletionCommandGroupID("The daemon, and the rest")
+	root.SetHelpCommandGroupID(daemonGroup)
+	root.SetCompletionCommandGroupID(daemonGroup)
 	complete(root, o)
 	return root
-}
-
-// asFailure wraps a command's function: its errors are failures, not incorrect usage.
-func asFailure(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		err := f(cmd, args)
-		if err == nil || errors.As(err, new(exitCode)) {
-			return err
-		}
-		return failure{err}
-	}
 }

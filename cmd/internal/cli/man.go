@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra/doc"
 
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/docs"
 )
 
@@ -21,7 +22,7 @@ func init() {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return err
 		}
-		root := rootCommand(&options{})
+		root := rootCommand(&command.Options{})
 		root.DisableAutoGenTag = true
 		header := &doc.GenManHeader{Title: "LVSD", Section: "8", Source: "lvsd", Manual: "System Administration"}
 		if err := doc.GenManTree(root, header, folder); err != nil {

@@ -11,10 +11,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/daemon"
 )
 
-func runCommand(o *options) *cobra.Command {
+func runCommand(o *command.Options) *cobra.Command {
 	var strict bool
 	var stateDir string
 	cmd := &cobra.Command{
@@ -22,8 +23,8 @@ func runCommand(o *options) *cobra.Command {
 		Short: "Run the daemon in the foreground",
 		Long:  "Runs the daemon in the foreground and logs to stderr. SIGHUP reloads the\nconfiguration; SIGTERM and SIGINT hand over to the peer and stop. Where the file\nis refused it starts from the copy of what ran before under this director's name,\nif state_dir has one, and says so; --strict refuses instead.",
 		Args:  cobra.NoArgs,
-		RunE: asFailure(func(cmd *cobra.Command, _ []string) error {
-			version, commit := o.buildVersion()
+		RunE: command.AsFailure(func(cmd *cobra.Command, _ []string) error {
+			version, commit := o.BuildVersion()
 			d, err := daemon.New(daemon.Options{Source: &o.Source, Strict: strict, StateDir: stateDir, Version: version, Commit: commit})
 			if err != nil {
 				code := refused(err)
@@ -56,7 +57,7 @@ func paceRestarts(ctx context.Context) {
 // refused prints every reason for not starting on a line of its own.
 func refused(err error) error {
 	for _, line := range api.Lines(err) {
-		fmt.Fprintf(stderr, "lvsd: %s\n", line)
+		fmt.Fprintf(command.Stderr, "lvsd: %s\n", line)
 	}
-	return exitCode(exitFailed)
+	return command.ExitCode(command.Failed)
 }

@@ -75,7 +75,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 	d.listener = connsync.NewReceiver(log.Logger, d.reconciler.DesiredSync)
 	d.routes = announce.New(log.Logger, o.OpenRoutes, wake)
 	d.peers = d.newExchange()
-	d.server.Pair = d.peers
+	d.server.Exchange = d.peers
 	d.director = director.New(director.Deps{
 		Log:              log.Logger,
 		Events:           d.events,

@@ -27,7 +27,7 @@ func (d *Daemon) instanceChanged(e vrrp.Event) {
 func (d *Daemon) masterConflict(k vrrp.MasterConflict) {
 	e := event.Event{At: k.At, Kind: event.KindVRRP, VRRP: k.Name, From: string(k.State), To: event.Contested, Reason: k.Detail}
 	if !k.On {
-		e.From, e.To, e.Reason = event.Contested, string(k.State), "no other master and no refused peer was heard for 3 adverts"
+		e.From, e.To, e.Reason = event.Contested, string(k.State), "no other master and no refused peer was received for 3 advert intervals"
 	}
 	d.events.Store(e)
 }

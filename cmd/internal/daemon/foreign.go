@@ -49,7 +49,7 @@ func (d *Daemon) foreignConnections(o ipvs.Origins) {
 		return
 	}
 	c := o.Example
-	text := fmt.Sprintf("%d connections received by [ipvs.sync] lead to real servers that no service has, such as %s from %s to %s: somebody else may send on that network, which must be the directors' own (docs/security.md)", o.Foreign, c.RealServer, c.Client, c.Virtual)
+	text := fmt.Sprintf("%d connections received by [ipvs.sync] lead to real servers that no service has, such as %s from %s to %s: another machine may send on that network, which only directors may use (docs/security.md)", o.Foreign, c.RealServer, c.Client, c.Virtual)
 	if d.foreign.Swap(&text) == nil {
 		d.events.Record(event.Event{At: time.Now(), Kind: event.KindIPVS, From: "none", To: "foreign connections", Reason: text})
 	}

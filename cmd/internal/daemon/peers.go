@@ -38,7 +38,7 @@ func (p peerView) OwnConnections() int { return int(p.d.connections.Load()) }
 func (p peerView) Peers() []decision.Peer {
 	var all []decision.Peer
 	for _, q := range p.d.peers.Peers() {
-		peer := decision.Peer{Name: q.Name, Up: q.Up, Unreachable: q.Unreachable(time.Now()), Asked: q.Asked, Error: q.Error, WaitReason: q.State.WaitReason, Connections: -1,
+		peer := decision.Peer{Name: q.Name, Up: q.Up, Unreachable: q.Unreachable(time.Now()), RequestedAt: q.RequestedAt, Error: q.Error, WaitReason: q.State.WaitReason, Connections: -1,
 			Instances: map[string]decision.PeerInstance{}, Announces: map[string]decision.PeerAnnounce{}}
 		if c := q.State.Connections; c != nil {
 			peer.Connections = c.Total()
@@ -67,7 +67,7 @@ func (d *Daemon) knownConnections() *peers.Connections {
 		d.connections.Store(-1)
 		return nil
 	}
-	known := &peers.Connections{Local: origins.Own, Synced: origins.Synced}
+	known := &peers.Connections{Local: origins.Local, Synced: origins.Synced}
 	d.connections.Store(int64(known.Total()))
 	return known
 }

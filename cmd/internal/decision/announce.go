@@ -73,13 +73,13 @@ type AnnounceInputs struct {
 }
 
 const (
-	// announceLook is how often an announcement is decided again that waits for peers or
+	// announcePoll is how often an announcement is decided again that waits for peers or
 	// for the kernel's table.
-	announceLook = 100 * time.Millisecond
-	// keptHold is how long another director must serve before one that kept its routes
+	announcePoll = 100 * time.Millisecond
+	// keptGrace is how long another director must serve before one that kept its routes
 	// for want of others withdraws them: directors that recover together do not leave the
 	// whole load to the first of them.
-	keptHold = 5 * time.Second
+	keptGrace = 5 * time.Second
 )
 
 // Announcements decides which addresses this director announces, in the order of the file.
@@ -180,7 +180,7 @@ func (d *announceDecider) start() (a Announcement, starting bool) {
 		return wait("waits until %v after its first results (hold_start)", d.config.HoldStart)
 	}
 	if !d.Synced {
-		d.wakeAt(d.Now.Add(announceLook))
+		d.wakeAt(d.Now.Add(announcePoll))
 		return wait("waits for the kernel's IPVS table")
 	}
 	return a, false
@@ -266,7 +266,7 @@ func (d *announceDecider) failed(reason AnnounceReason, why string) Announcement
 	for _, p := range d.Peers {
 		switch {
 		case !p.Up:
-		case !p.Asked.After(lost):
+		case !p.RequestedAt.After(lost):
 			waiting = true
 		case p.Announces[d.config.Name].Serving:
 			serving = p.Name
@@ -281,16 +281,16 @@ func (d *announceDecider) failed(reason AnnounceReason, why string) Announcement
 	case serving != "" && d.before.Kept && !d.relieved():
 		a = d.kept(reason, "%s; %s serves again", why, serving)
 		a.relieved = Earliest(d.before.relieved, d.Now)
-		d.wakeAt(a.relieved.Add(keptHold))
+		d.wakeAt(a.relieved.Add(keptGrace))
 	case serving != "":
 		a = d.withdrawn(reason, "%s; %s serves", why, serving)
 	case waiting && d.before.Announced:
 		a = d.announced(reason, "%s; asks the other directors", why)
 		a.Kept, a.Metric = d.before.Kept, d.before.Metric
-		d.wakeAt(d.Now.Add(announceLook))
+		d.wakeAt(d.Now.Add(announcePoll))
 	case waiting:
 		a = d.withdrawn(reason, "%s; asks the other directors", why)
-		d.wakeAt(d.Now.Add(announceLook))
+		d.wakeAt(d.Now.Add(announcePoll))
 	case replied > 0:
 		a = d.kept(reason, "%s; no other director serves either", why)
 	case reason == AnnounceQuorum && d.fallbackServes():
@@ -304,5 +304,5 @@ func (d *announceDecider) failed(reason AnnounceReason, why string) Announcement
 
 // relieved reports whether another director has served for long enough.
 func (d *announceDecider) relieved() bool {
-	return !d.before.relieved.IsZero() && d.Now.Sub(d.before.relieved) >= keptHold
+	return !d.before.relieved.IsZero() && d.Now.Sub(d.before.relieved) >= keptGrace
 }

@@ -74,7 +74,7 @@ func (a *announcer) quorum(one, two bool) {
 
 // peer sets what a peer replies to a request that was sent now.
 func (a *announcer) peer(name string, announced, serving bool) {
-	p := Peer{Name: name, Up: true, Asked: a.in.Now.Add(time.Millisecond), Announces: map[string]PeerAnnounce{"any": {Announced: announced, Serving: serving}}}
+	p := Peer{Name: name, Up: true, RequestedAt: a.in.Now.Add(time.Millisecond), Announces: map[string]PeerAnnounce{"any": {Announced: announced, Serving: serving}}}
 	for i := range a.in.Peers {
 		if a.in.Peers[i].Name == name {
 			a.in.Peers[i] = p

@@ -27,7 +27,7 @@ const (
 	CauseDrain      CauseKind = "drain"      // weight 0 or drain_until in the file
 	CauseAgent      CauseKind = "agent"      // the server's agent or an exec check reduces it
 	CauseSlowStart  CauseKind = "slow_start" // the server came back a short time ago
-	CauseVerdict    CauseKind = "verdict"    // the checks report down
+	CauseHealth     CauseKind = "verdict"    // the checks report down
 	CausePending    CauseKind = "pending"    // no result yet
 	CauseDamping    CauseKind = "damping"    // up, but it failed too often lately
 	CauseFallback   CauseKind = "fallback"   // the quorum is lost, and the fallback serves
@@ -64,7 +64,7 @@ type Agent struct {
 
 // agentOf is the agent's report in a server's health; a server without a result has none.
 func agentOf(h checker.Health) Agent {
-	if h.Verdict == checker.Unknown {
+	if h.State == checker.Unknown {
 		return Agent{Weight: 100}
 	}
 	return Agent{Weight: min(max(h.Weight, 0), 100), Maint: h.Maint, Drain: h.Drain}

@@ -17,7 +17,7 @@ const (
 
 // flaps counts a server's failures. The zero value has none.
 type flaps struct {
-	verdict checker.Verdict
+	state checker.State
 	// falls counts the changes from up to down since the last reset.
 	falls int
 	// until is when the server is no longer held down, resetAt when its falls are
@@ -26,12 +26,12 @@ type flaps struct {
 }
 
 // observe records a health.
-func (f flaps) observe(v checker.Verdict, now time.Time) flaps {
-	was := f.verdict
+func (f flaps) observe(v checker.State, now time.Time) flaps {
+	was := f.state
 	if v == was || v == checker.Unknown {
 		return f
 	}
-	f.verdict = v
+	f.state = v
 	switch {
 	case v == checker.Down && was == checker.Up:
 		if !f.resetAt.IsZero() && !now.Before(f.resetAt) {
@@ -62,5 +62,5 @@ func (f flaps) holdDown() time.Duration {
 
 // heldDown reports whether a server that is up is held down.
 func (f flaps) heldDown(now time.Time) bool {
-	return f.verdict == checker.Up && now.Before(f.until)
+	return f.state == checker.Up && now.Before(f.until)
 }

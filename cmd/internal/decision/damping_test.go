@@ -42,12 +42,12 @@ func TestDampingIsBounded(t *testing.T) {
 		now, back := start, start
 		for range 200 {
 			now = now.Add(time.Duration(r.Int64N(int64(20 * time.Minute))))
-			was := f.verdict
-			f = f.observe(checker.Verdict(r.IntN(3)), now)
-			if f.verdict == checker.Up && was == checker.Down {
+			was := f.state
+			f = f.observe(checker.State(r.IntN(3)), now)
+			if f.state == checker.Up && was == checker.Down {
 				back = now
 			}
-			if f.heldDown(back.Add(maxHoldDown)) || f.verdict != checker.Up && f.heldDown(now) {
+			if f.heldDown(back.Add(maxHoldDown)) || f.state != checker.Up && f.heldDown(now) {
 				t.Fatalf("%+v, back since %v, now %v", f, back, now)
 			}
 		}
@@ -67,7 +67,7 @@ func TestDampingAsACause(t *testing.T) {
 	}
 	w.weights(0, 0, 3)
 	s := w.plan.Services[0].Servers[0]
-	if s.Why().Kind != CauseDamping || s.Verdict != checker.Up || w.plan.Next != w.in.Now.Add(minHoldDown) {
+	if s.Why().Kind != CauseDamping || s.State != checker.Up || w.plan.Next != w.in.Now.Add(minHoldDown) {
 		t.Errorf("%+v, next %v", s.Why(), w.plan.Next)
 	}
 	w.in.Config = servers(2, 5, func(s *config.Service) { s.FlapDamping = true })

@@ -59,8 +59,8 @@ type RealServer struct {
 	InTable bool
 	// DrainUntil is when a configured drain ends by itself; zero: it does not.
 	DrainUntil time.Time
-	// Verdict is the checks' own, before guard and panic mode.
-	Verdict checker.Verdict
+	// State is the checks' own, before guard and panic mode.
+	State checker.State
 	// UncheckedSince is since when this director cannot make a check of the server, and
 	// UncheckedWhy which and why; zero: it can.
 	UncheckedSince time.Time
@@ -151,9 +151,9 @@ type evaluation struct {
 	plan     RealServer
 	before   *RealServer // nil for a new server
 
-	// verdict is the health that counts after the guard; frozen: it is not the checks'
+	// state is the health that counts after the guard; frozen: it is not the checks'
 	// own.
-	verdict         checker.Verdict
+	state           checker.State
 	frozen          bool
 	drained         bool // by configuration
 	damped          bool // up, and held down for failing too often
@@ -170,27 +170,27 @@ func (s *evaluation) operatorWeight() int {
 }
 
 // available reports whether a server counts as up without panic mode.
-func (s *evaluation) available() bool { return s.verdict == checker.Up && !s.damped }
+func (s *evaluation) available() bool { return s.state == checker.Up && !s.damped }
 
 // evaluate gathers what is known of a server, up to the health that counts.
 func (d *decider) evaluate(svc config.Service, rs config.RealServer, before *RealServer, kernel ipvs.Destination, known bool) *evaluation {
 	id := ServerID(svc, rs)
 	h := d.Health[id]
 	s := &evaluation{rs: rs, health: h, kernel: kernel, inKernel: known, before: before,
-		plan: RealServer{ID: id, Address: rs.Address, Configured: rs.Weight, Verdict: h.Verdict, Agent: agentOf(h),
+		plan: RealServer{ID: id, Address: rs.Address, Configured: rs.Weight, State: h.State, Agent: agentOf(h),
 			UncheckedSince: h.UncheckedSince, UncheckedWhy: h.UncheckedWhy}}
 	if s.drained = rs.Weight == 0 || d.Now.Before(rs.DrainUntil); d.Now.Before(rs.DrainUntil) {
 		s.plan.DrainUntil = rs.DrainUntil
 		d.wakeAt(rs.DrainUntil)
 	}
-	s.verdict, s.frozen = d.guard.verdict(id, h)
+	s.state, s.frozen = d.guard.effective(id, h)
 	s.plan.agentReport = s.plan.Agent
-	if s.before != nil && h.Verdict == checker.Unknown {
+	if s.before != nil && h.State == checker.Unknown {
 		s.plan.agentReport = s.before.agentReport
 	}
 	if s.before != nil {
 		s.plan.ramp, s.plan.flaps = s.before.ramp, s.before.flaps
-		if h.Verdict == checker.Unknown {
+		if h.State == checker.Unknown {
 			s.plan.saved = s.before.saved
 		}
 	}
@@ -198,7 +198,7 @@ func (d *decider) evaluate(svc config.Service, rs config.RealServer, before *Rea
 		s.plan.flaps = flaps{}
 		return s
 	}
-	s.plan.flaps = s.plan.flaps.observe(s.verdict, d.Now)
+	s.plan.flaps = s.plan.flaps.observe(s.state, d.Now)
 	if s.damped = s.plan.flaps.heldDown(d.Now); s.damped {
 		d.wakeAt(s.plan.flaps.until)
 	}
@@ -242,20 +242,20 @@ func (d *decider) applyWeights(svc config.Service, p *Service, s *evaluation) {
 		until(s.plan.ramp.since.Add(svc.SlowStart))
 	}
 	if s.frozen {
-		add(CauseGuard, rs.Weight, d.guard.Since, "%s: %s counts, not %s", d.guard.text(), s.verdict, DescribeHealth(h))
+		add(CauseGuard, rs.Weight, d.guard.Since, "%s: %s counts, not %s", d.guard.text(), s.state, DescribeHealth(h))
 	}
 	switch {
 	case s.assumedUp:
 		add(CausePanic, rs.Weight, p.PanicSince, "panic: counts as up, though %s", s.downReason())
-	case s.verdict == checker.Down:
-		add(CauseVerdict, 0, h.Since, "%s", DescribeHealth(h))
-	case s.verdict == checker.Unknown:
+	case s.state == checker.Down:
+		add(CauseHealth, 0, h.Since, "%s", DescribeHealth(h))
+	case s.state == checker.Unknown:
 		// Rule 7 of docs/design.md: a server that the kernel has keeps its weight, a
 		// new one waits.
 		if s.inKernel {
-			add(CausePending, min(s.kernel.Weight, rs.Weight), h.Since, "no verdict yet: the kernel's weight %d holds%s%s", s.kernel.Weight, s.plan.savedReason(), unchecked)
+			add(CausePending, min(s.kernel.Weight, rs.Weight), h.Since, "waiting for the first health check: the kernel's weight %d holds%s%s", s.kernel.Weight, s.plan.savedReason(), unchecked)
 		} else {
-			add(CausePending, 0, h.Since, "no verdict yet, and new to the kernel%s", unchecked)
+			add(CausePending, 0, h.Since, "waiting for the first health check%s", unchecked)
 		}
 	case s.damped:
 		add(CauseDamping, 0, h.Since, "%s", s.downReason())
@@ -286,7 +286,7 @@ func (s *evaluation) downReason() string {
 // slowStart updates the ramp and returns its share in percent.
 func (s *evaluation) slowStart(d *decider, svc config.Service) int {
 	balanced := s.inKernel && s.kernel.Weight > 0
-	carries := s.operatorWeight() > 0 && !s.plan.Agent.drains() && (s.available() || s.verdict == checker.Unknown && balanced)
+	carries := s.operatorWeight() > 0 && !s.plan.Agent.drains() && (s.available() || s.state == checker.Unknown && balanced)
 	s.plan.ramp = s.plan.ramp.observe(carries, s.before == nil && balanced, svc.SlowStart, d.Now)
 	if !carries {
 		return 100

@@ -38,11 +38,11 @@ func kernelWith(weight int) ipvs.Table {
 
 var id = checker.ID{Service: "web", RealServer: "10.0.1.1:80"}
 
-func verdict(v checker.Verdict) map[checker.ID]checker.Health {
-	return map[checker.ID]checker.Health{id: {Verdict: v, Weight: 100, Cause: "http refused, 3 of 3"}}
+func healthOf(v checker.State) map[checker.ID]checker.Health {
+	return map[checker.ID]checker.Health{id: {State: v, Weight: 100, Cause: "http refused, 3 of 3"}}
 }
 
-// TestWeights goes through every meeting of file, kernel and verdict (rules 7
+// TestWeights goes through every meeting of file, kernel and health (rules 7
 // and 8 of the house).
 func TestWeights(t *testing.T) {
 	const absent = -1
@@ -51,7 +51,7 @@ func TestWeights(t *testing.T) {
 		name       string
 		configured int
 		kernel     int // absent: not in the table
-		verdict    checker.Verdict
+		state      checker.State
 		change     func(*config.Service)
 		want       int // absent: left out of the table
 		why        CauseKind
@@ -60,8 +60,8 @@ func TestWeights(t *testing.T) {
 		{"up again: the configured weight comes back", 5, 0, checker.Up, nil, 5, CauseConfigured},
 		{"up and changed manually in the kernel: the file holds", 5, 9, checker.Up, nil, 5, CauseConfigured},
 		{"up and new to the kernel", 5, absent, checker.Up, nil, 5, CauseConfigured},
-		{"down: 0, and it stays in the table", 5, 5, checker.Down, nil, 0, CauseVerdict},
-		{"down from the first result on", 5, absent, checker.Down, nil, 0, CauseVerdict},
+		{"down: 0, and it stays in the table", 5, 5, checker.Down, nil, 0, CauseHealth},
+		{"down from the first result on", 5, absent, checker.Down, nil, 0, CauseHealth},
 		{"drained manually and up", 0, 5, checker.Up, nil, 0, CauseDrain},
 		{"drained manually and down: the drain is named first", 0, 5, checker.Down, nil, 0, CauseDrain},
 		{"drained manually, nothing known", 0, 3, checker.Unknown, nil, 0, CauseDrain},
@@ -69,14 +69,14 @@ func TestWeights(t *testing.T) {
 		{"nothing known, kernel lower: the kernel's", 5, 2, checker.Unknown, nil, 2, CausePending},
 		{"nothing known, kernel 0: stays 0", 5, 0, checker.Unknown, nil, 0, CausePending},
 		{"nothing known, kernel higher: the file's", 5, 9, checker.Unknown, nil, 5, CauseConfigured},
-		{"remove: down is left out", 5, 5, checker.Down, remove, absent, CauseVerdict},
+		{"remove: down is left out", 5, 5, checker.Down, remove, absent, CauseHealth},
 		{"remove: up is in", 5, absent, checker.Up, remove, 5, CauseConfigured},
 		{"remove: new and nothing known is left out", 5, absent, checker.Unknown, remove, absent, CausePending},
 		{"remove: nothing known, the kernel has it", 5, 4, checker.Unknown, remove, 4, CausePending},
 		{"remove: a manual drain stays in", 0, 5, checker.Up, remove, 0, CauseDrain},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in := Inputs{Config: oneServer(c.configured, c.change), Health: verdict(c.verdict), Kernel: kernelWith(c.kernel)}
+			in := Inputs{Config: oneServer(c.configured, c.change), Health: healthOf(c.state), Kernel: kernelWith(c.kernel)}
 			if c.kernel == absent {
 				in.Kernel = ipvs.Table{}
 			}
@@ -101,7 +101,7 @@ func TestWeights(t *testing.T) {
 func TestEffectiveWeightIsTheLowestCause(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 20000 {
-		in := Inputs{Config: oneServer(r.IntN(4), nil), Health: verdict(checker.Verdict(r.IntN(3))), Kernel: ipvs.Table{}}
+		in := Inputs{Config: oneServer(r.IntN(4), nil), Health: healthOf(checker.State(r.IntN(3))), Kernel: ipvs.Table{}}
 		if r.IntN(2) == 0 {
 			in.Kernel = kernelWith(r.IntN(5))
 		}
@@ -113,7 +113,7 @@ func TestEffectiveWeightIsTheLowestCause(t *testing.T) {
 		if s.Weight != lowest || s.Weight > s.Configured || s.Why().Weight != s.Weight {
 			t.Fatalf("weight %d of configured %d, causes %+v", s.Weight, s.Configured, s.Causes)
 		}
-		if s.Verdict == checker.Down && s.Weight != 0 {
+		if s.State == checker.Down && s.Weight != 0 {
 			t.Fatalf("a server that is down has weight %d", s.Weight)
 		}
 	}
@@ -122,25 +122,25 @@ func TestEffectiveWeightIsTheLowestCause(t *testing.T) {
 // TestUncheckedIsACause: it lowers nothing, and explains the weight unless the file or the
 // lack of any result does.
 func TestUncheckedIsACause(t *testing.T) {
-	unchecked := func(v checker.Verdict) map[checker.ID]checker.Health {
-		return map[checker.ID]checker.Health{id: {Verdict: v, Weight: 100, Cause: "http refused, 3 of 3", UncheckedSince: start, UncheckedWhy: "http: EADDRNOTAVAIL"}}
+	unchecked := func(v checker.State) map[checker.ID]checker.Health {
+		return map[checker.ID]checker.Health{id: {State: v, Weight: 100, Cause: "http refused, 3 of 3", UncheckedSince: start, UncheckedWhy: "http: EADDRNOTAVAIL"}}
 	}
 	for _, c := range []struct {
 		name       string
 		configured int
 		kernel     ipvs.Table
-		verdict    checker.Verdict
+		state      checker.State
 		weight     int
 		why        CauseKind
 		text       string
 	}{
 		{"up", 5, kernelWith(5), checker.Up, 5, CauseUnchecked, "unchecked: http: EADDRNOTAVAIL"},
-		{"down", 5, kernelWith(0), checker.Down, 0, CauseVerdict, "refused"},
+		{"down", 5, kernelWith(0), checker.Down, 0, CauseHealth, "refused"},
 		{"drained", 0, kernelWith(0), checker.Up, 0, CauseDrain, "weight 0"},
 		{"never checked", 5, nil, checker.Unknown, 0, CausePending, "unchecked: http: EADDRNOTAVAIL"},
 		{"not checked since the start", 5, kernelWith(5), checker.Unknown, 5, CauseUnchecked, "unchecked: http: EADDRNOTAVAIL"},
 	} {
-		plan := Decide(Inputs{Now: start, Config: oneServer(c.configured, nil), Health: unchecked(c.verdict), Kernel: c.kernel})
+		plan := Decide(Inputs{Now: start, Config: oneServer(c.configured, nil), Health: unchecked(c.state), Kernel: c.kernel})
 		s := plan.Services[0].Servers[0]
 		if why := s.Why(); s.Weight != c.weight || why.Kind != c.why || !strings.Contains(why.Text, c.text) || !s.UncheckedSince.Equal(start) {
 			t.Errorf("%s: weight %d, %+v", c.name, s.Weight, why)
@@ -153,8 +153,8 @@ func TestUncheckedIsACause(t *testing.T) {
 func TestDecisionIsStable(t *testing.T) {
 	for weight := range 4 {
 		for kernel := range 5 {
-			for v := range checker.Verdict(3) {
-				in := Inputs{Config: oneServer(weight, nil), Health: verdict(v), Kernel: kernelWith(kernel)}
+			for v := range checker.State(3) {
+				in := Inputs{Config: oneServer(weight, nil), Health: healthOf(v), Kernel: kernelWith(kernel)}
 				first := Decide(in)
 				in.Kernel = first.Desired.Table
 				second := Decide(in)
@@ -177,7 +177,7 @@ func TestQuorum(t *testing.T) {
 		{false, 5, false}, {false, 6, true}, {false, 0, false},
 	} {
 		config.Services[0].RealServers[0].Weight = c.alive
-		plan := Decide(Inputs{Config: config, Health: verdict(checker.Up), Before: &Decision{Services: []Service{{Name: "web", Up: c.was}}}})
+		plan := Decide(Inputs{Config: config, Health: healthOf(checker.Up), Before: &Decision{Services: []Service{{Name: "web", Up: c.was}}}})
 		if got := plan.Services[0]; got.Up != c.want || got.AvailableWeight != c.alive {
 			t.Errorf("was %v, %d alive: up %v with %d alive, want %v", c.was, c.alive, got.Up, got.AvailableWeight, c.want)
 		}
@@ -188,7 +188,7 @@ func TestQuorum(t *testing.T) {
 // 0, is no weight alive.
 func TestAFailedServerCountsNothing(t *testing.T) {
 	for _, mode := range []string{"quiesce", "remove"} {
-		plan := Decide(Inputs{Config: oneServer(5, func(s *config.Service) { s.OnFailure = mode }), Health: verdict(checker.Down), Kernel: kernelWith(5)})
+		plan := Decide(Inputs{Config: oneServer(5, func(s *config.Service) { s.OnFailure = mode }), Health: healthOf(checker.Down), Kernel: kernelWith(5)})
 		if s := plan.Services[0]; s.Up || s.AvailableWeight != 0 {
 			t.Errorf("%s: up %v, weight alive %d", mode, s.Up, s.AvailableWeight)
 		}
@@ -218,7 +218,7 @@ func BenchmarkDecide(b *testing.B) {
 		for j := range 100 {
 			rs := config.RealServer{Address: server(j), Weight: 1, Forward: "dr"}
 			svc.RealServers = append(svc.RealServers, rs)
-			health[ServerID(svc, rs)] = checker.Health{Verdict: checker.Up, Weight: 100}
+			health[ServerID(svc, rs)] = checker.Health{State: checker.Up, Weight: 100}
 		}
 		c.Services = append(c.Services, svc)
 	}

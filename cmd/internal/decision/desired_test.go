@@ -51,7 +51,7 @@ func TestWantedSettings(t *testing.T) {
 	}
 	c.IPVS.Sync = &config.Sync{Interface: "eth1", ID: 5, Group: netip.MustParseAddr("224.0.0.90"), Port: 9000, TTL: 2, MaxLen: 1400,
 		Threshold: [2]int{1, 10}, RefreshPeriod: time.Minute}
-	w := Decide(Inputs{Config: c, Health: verdict(checker.Down), Kernel: kernelWith(5)}).Desired
+	w := Decide(Inputs{Config: c, Health: healthOf(checker.Down), Kernel: kernelWith(5)}).Desired
 	want := ipvs.SyncConfig{Interface: "eth1", ID: 5, Group: netip.MustParseAddr("224.0.0.90"), Port: 9000, TTL: 2, MaxLen: 1400,
 		Threshold: [2]int{1, 10}, RefreshPeriod: time.Minute}
 	if w.Sync == nil || *w.Sync != want {
@@ -65,7 +65,7 @@ func TestWantedSettings(t *testing.T) {
 	if _, dropped := w.NoDrain[ipvs.Entry{Service: k, RealServer: server(1)}]; !dropped || len(w.NoDrain) != 1 {
 		t.Errorf("dropped: %v", w.NoDrain)
 	}
-	if w := Decide(Inputs{Config: c, Health: verdict(checker.Up), Kernel: kernelWith(5)}).Desired; len(w.NoDrain) != 0 {
+	if w := Decide(Inputs{Config: c, Health: healthOf(checker.Up), Kernel: kernelWith(5)}).Desired; len(w.NoDrain) != 0 {
 		t.Errorf("a server that is up is dropped: %v", w.NoDrain)
 	}
 }

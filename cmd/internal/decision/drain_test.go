@@ -113,7 +113,7 @@ func TestKeepChangesOtherServices(t *testing.T) {
 	c.Services = append(c.Services, other)
 	w := newWalk(t, c, nil)
 	w.up(0)
-	w.in.Health[ServerID(other, other.RealServers[0])] = checker.Health{Verdict: checker.Down, Weight: 100, Cause: "http refused, 3 of 3"}
+	w.in.Health[ServerID(other, other.RealServers[0])] = checker.Health{State: checker.Down, Weight: 100, Cause: "http refused, 3 of 3"}
 	for i, weight := range []int{3, 0, 0, 3} {
 		next := *c
 		next.Services = append([]config.Service(nil), c.Services...)

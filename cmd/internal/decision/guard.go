@@ -18,9 +18,9 @@ const (
 	witnessInterval = 500 * time.Millisecond
 	witnessTimeout  = 500 * time.Millisecond
 	guardPatience   = witnessInterval + witnessTimeout
-	// guardLook is how often the pings are read again while the guard is asking: one
+	// guardPoll is how often the pings are read again while the guard is asking: one
 	// that changes no health sends no wake-up.
-	guardLook = 50 * time.Millisecond
+	guardPoll = 50 * time.Millisecond
 )
 
 // GuardState is the state of the guard against mass failure: when most servers fail at
@@ -50,7 +50,7 @@ type Guard struct {
 	// asked: pings that were sent before do not count.
 	asked  time.Time
 	seen   map[checker.ID]observation
-	frozen map[checker.ID]frozenVerdict
+	frozen map[checker.ID]frozenState
 }
 
 // Active reports whether the health is frozen.
@@ -58,15 +58,15 @@ func (g Guard) Active() bool { return g.State == GuardFrozen }
 
 // observation is a server's health and the one before it.
 type observation struct {
-	verdict, before checker.Verdict
-	at              time.Time
-	round           time.Duration // how long one round of its checks takes at most
+	state, before checker.State
+	at            time.Time
+	round         time.Duration // how long one round of its checks takes at most
 }
 
-// frozenVerdict is the health that counts for a server instead of its own.
-type frozenVerdict struct {
-	verdict checker.Verdict
-	until   time.Time // while thawing: then its own counts
+// frozenState is the health that counts for a server instead of its own.
+type frozenState struct {
+	state checker.State
+	until time.Time // while thawing: then its own counts
 }
 
 // WitnessID is the checker's name of a witness.
@@ -118,9 +118,9 @@ func observe(was map[checker.ID]observation, now time.Time, c *config.Config, he
 			s, ok := was[id]
 			switch {
 			case !ok:
-				s = observation{verdict: h.Verdict, before: h.Verdict, at: now}
-			case s.verdict != h.Verdict:
-				s = observation{verdict: h.Verdict, before: s.verdict, at: now}
+				s = observation{state: h.State, before: h.State, at: now}
+			case s.state != h.State:
+				s = observation{state: h.State, before: s.state, at: now}
 			}
 			s.round = round(rs)
 			seen[id] = s
@@ -141,7 +141,7 @@ func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]chec
 	var newest time.Time
 	for id, s := range g.seen {
 		h := health[id]
-		down := s.verdict == checker.Down
+		down := s.state == checker.Down
 		if down && !s.fresh(from) {
 			continue // was down before
 		}
@@ -162,7 +162,7 @@ func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]chec
 		return g.become(GuardWatching, now, "")
 	}
 	if g.State == GuardWatching {
-		g = g.become(GuardProbing, now, "").freezeVerdicts(from)
+		g = g.become(GuardProbing, now, "").recordHealth(from)
 		g.asked = newest
 	}
 	g.Failing, g.Servers = failing, servers
@@ -172,7 +172,7 @@ func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]chec
 	case answer == witnessAnswers:
 		// The path works: the failures are real, and do not count again.
 		for id, s := range g.seen {
-			s.before = s.verdict
+			s.before = s.state
 			g.seen[id] = s
 		}
 		return g.become(GuardWatching, now, fmt.Sprintf("%s, and witness %s answers", what, by))
@@ -190,12 +190,12 @@ func (g Guard) freeze(now time.Time, c *config.Config, health map[checker.ID]che
 	if answer != witnessAnswers {
 		var failing, servers int
 		for id, h := range g.frozen {
-			if h.verdict == checker.Down {
+			if h.state == checker.Down {
 				continue
 			}
 			servers++
 			_, ofPath := pathFailure(health[id])
-			if ofPath || health[id].Verdict == checker.Down {
+			if ofPath || health[id].State == checker.Down {
 				failing++
 			}
 		}
@@ -210,7 +210,7 @@ func (g Guard) freeze(now time.Time, c *config.Config, health map[checker.ID]che
 			settles[ServerID(svc, rs)] = settling(rs)
 		}
 	}
-	held := make(map[checker.ID]frozenVerdict, len(g.frozen))
+	held := make(map[checker.ID]frozenState, len(g.frozen))
 	for id, h := range g.frozen {
 		h.until = now.Add(settles[id])
 		held[id] = h
@@ -224,9 +224,9 @@ func (g Guard) freeze(now time.Time, c *config.Config, health map[checker.ID]che
 // thaw releases each server when its checks have a new result, and freezes again when no
 // witness replies before that.
 func (g Guard) thaw(now time.Time, c *config.Config, health map[checker.ID]checker.Health) Guard {
-	held := make(map[checker.ID]frozenVerdict, len(g.frozen))
+	held := make(map[checker.ID]frozenState, len(g.frozen))
 	for id, h := range g.frozen {
-		if h.verdict != checker.Down && health[id].Verdict == checker.Down && now.Before(h.until) {
+		if h.state != checker.Down && health[id].State == checker.Down && now.Before(h.until) {
 			held[id] = h
 		}
 	}
@@ -235,23 +235,23 @@ func (g Guard) thaw(now time.Time, c *config.Config, health map[checker.ID]check
 		return g.become(GuardWatching, now, "")
 	}
 	if answer, _ := g.witnesses(c.Guard.Witnesses, health); answer == witnessesSilent {
-		return g.become(GuardFrozen, now, "the witnesses are silent again").freezeVerdicts(now.Add(-g.window(now, health)))
+		return g.become(GuardFrozen, now, "the witnesses are silent again").recordHealth(now.Add(-g.window(now, health)))
 	}
 	return g
 }
 
-// freezeVerdicts records the health before the mass failure, of the servers for which it
+// recordHealth records the health before the mass failure, of the servers for which it
 // has none yet: for one that failed since from, the health before that.
-func (g Guard) freezeVerdicts(from time.Time) Guard {
-	held := make(map[checker.ID]frozenVerdict, len(g.seen))
+func (g Guard) recordHealth(from time.Time) Guard {
+	held := make(map[checker.ID]frozenState, len(g.seen))
 	for id, s := range g.seen {
-		v := s.verdict
+		v := s.state
 		if v == checker.Down && s.fresh(from) {
 			v = s.before
 		}
-		held[id] = frozenVerdict{verdict: v}
+		held[id] = frozenState{state: v}
 		if before, ok := g.frozen[id]; ok {
-			held[id] = frozenVerdict{verdict: before.verdict}
+			held[id] = frozenState{state: before.state}
 		}
 	}
 	g.frozen = held
@@ -269,19 +269,19 @@ func (g Guard) become(s GuardState, now time.Time, why string) Guard {
 	return g
 }
 
-// verdict returns the health that counts for a server: its own, or the frozen one.
-func (g Guard) verdict(id checker.ID, h checker.Health) (v checker.Verdict, held bool) {
+// effective returns the health that counts for a server: its own, or the frozen one.
+func (g Guard) effective(id checker.ID, h checker.Health) (v checker.State, held bool) {
 	before, ok := g.frozen[id]
-	if !ok || before.verdict == h.Verdict {
-		return h.Verdict, false
+	if !ok || before.state == h.State {
+		return h.State, false
 	}
 	if g.State == GuardProbing {
 		// Not known to be the path yet: only failures that may be are frozen.
-		if _, ofPath := pathFailure(h); h.Verdict != checker.Down || !ofPath {
-			return h.Verdict, false
+		if _, ofPath := pathFailure(h); h.State != checker.Down || !ofPath {
+			return h.State, false
 		}
 	}
-	return before.verdict, true
+	return before.state, true
 }
 
 // text is the guard's state in a cause.
@@ -301,7 +301,7 @@ func (g Guard) deadline(now time.Time) time.Time {
 	var at time.Time
 	switch g.State {
 	case GuardProbing:
-		at = Earliest(now.Add(guardLook), g.Since.Add(guardPatience))
+		at = Earliest(now.Add(guardPoll), g.Since.Add(guardPatience))
 	case GuardFrozen:
 		at = now.Add(guardPatience) // a ping that changes no health sends no wake-up
 	case GuardRecovering:
@@ -355,7 +355,7 @@ func lastPing(h checker.Health) (last outcome.Result, ok bool) {
 
 // fresh reports whether the server went down since that moment.
 func (s observation) fresh(from time.Time) bool {
-	return s.verdict == checker.Down && s.before != checker.Down && !s.at.Before(from)
+	return s.state == checker.Down && s.before != checker.Down && !s.at.Before(from)
 }
 
 // ofPath are the results that a broken path causes. A server that refuses, resets or
@@ -367,7 +367,7 @@ var ofPath = map[outcome.Reason]bool{outcome.Timeout: true, outcome.Unreachable:
 func pathFailure(h checker.Health) (at time.Time, ok bool) {
 	failing := false
 	for _, c := range h.Checks {
-		if c.Last.Reason == outcome.OK || c.Last.At.IsZero() || c.Verdict != checker.Down && c.InARow == 0 {
+		if c.Last.Reason == outcome.OK || c.Last.At.IsZero() || c.State != checker.Down && c.InARow == 0 {
 			continue
 		}
 		if !ofPath[c.Last.Reason] {
@@ -401,7 +401,7 @@ func (g Guard) window(now time.Time, health map[checker.ID]checker.Health) time.
 	}
 	oldest := now.Add(-own)
 	for id, s := range g.seen {
-		if _, ofPath := pathFailure(health[id]); ofPath && (s.verdict != checker.Down || s.fresh(oldest)) {
+		if _, ofPath := pathFailure(health[id]); ofPath && (s.state != checker.Down || s.fresh(oldest)) {
 			longest = max(longest, s.round)
 		}
 	}

@@ -23,7 +23,7 @@ func (w *walk) pingAt(ok bool, at time.Time) {
 	if !ok {
 		v, reason = checker.Down, outcome.Timeout
 	}
-	h[WitnessID(witness)] = checker.Health{Verdict: v, Checks: []checker.CheckHealth{{Type: "ping", Verdict: v, Last: outcome.Result{At: at, Reason: reason}}}}
+	h[WitnessID(witness)] = checker.Health{State: v, Checks: []checker.CheckHealth{{Type: "ping", State: v, Last: outcome.Result{At: at, Reason: reason}}}}
 	w.in.Health = h
 }
 
@@ -169,7 +169,7 @@ func TestGuardCountsWhatIsAboutToFail(t *testing.T) {
 	for i := 1; i < 5; i++ {
 		id := ServerID(svc, svc.RealServers[i])
 		h := w.in.Health[id]
-		h.Verdict, h.Checks[0].Verdict, h.Checks[0].InARow = checker.Up, checker.Up, 1
+		h.State, h.Checks[0].State, h.Checks[0].InARow = checker.Up, checker.Up, 1
 		w.in.Health[id] = h
 	}
 	w.ping(false)
@@ -273,7 +273,7 @@ func TestGuardNeverLifts(t *testing.T) {
 	w.state(GuardOff)
 }
 
-// TestGuardAbovePanicAndDamping: a frozen verdict is no failure for those who
+// TestGuardAbovePanicAndDamping: frozen health is no failure for those who
 // count them.
 func TestGuardAbovePanicAndDamping(t *testing.T) {
 	w := guarded(t, 3, func(s *config.Service) {

@@ -113,7 +113,7 @@ func (p *Service) panicMode(svc config.Service, servers []*evaluation, before *S
 			continue
 		}
 		p.Counted++
-		if s.available() || s.verdict == checker.Unknown {
+		if s.available() || s.state == checker.Unknown {
 			p.Healthy++
 		}
 	}
@@ -125,7 +125,7 @@ func (p *Service) panicMode(svc config.Service, servers []*evaluation, before *S
 		p.PanicSince = before.PanicSince
 	}
 	for _, s := range servers {
-		s.assumedUp = !s.available() && s.verdict != checker.Unknown
+		s.assumedUp = !s.available() && s.state != checker.Unknown
 	}
 }
 
@@ -167,11 +167,11 @@ func (s RealServer) availableWeight() int {
 // of weight 0, a failed one would keep its own: it is left out, too.
 func inTable(svc config.Service, s *evaluation, keep bool) bool {
 	switch {
-	case keep && svc.Persistence > 0 && s.verdict == checker.Down:
+	case keep && svc.Persistence > 0 && s.state == checker.Down:
 		return s.assumedUp
 	case svc.OnFailure != "remove" || s.assumedUp:
 		return true
-	case s.verdict == checker.Unknown:
+	case s.state == checker.Unknown:
 		return s.inKernel
 	default:
 		return s.available()

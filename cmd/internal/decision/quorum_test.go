@@ -129,7 +129,7 @@ func TestAgentsWords(t *testing.T) {
 		{checker.Health{Weight: 100, Maint: true}, 0, true},
 		{checker.Health{Weight: 100, Drain: true}, 0, true},
 	} {
-		c.health.Verdict = checker.Up
+		c.health.State = checker.Up
 		s := Decide(Inputs{Now: start, Config: oneServer(10, nil), Health: map[checker.ID]checker.Health{id: c.health}}).Services[0].Servers[0]
 		if s.Weight != c.want || s.Draining() != c.drains || (s.Weight < 10) != (s.Why().Kind == CauseAgent) {
 			t.Errorf("%+v: weight %d, draining %v, %+v", c.health, s.Weight, s.Draining(), s.Why())
@@ -161,7 +161,7 @@ func TestNothingLiftsAWeight(t *testing.T) {
 		for range 200 {
 			n := r.IntN(4)
 			c.Services[0].RealServers[n].Weight = r.IntN(6)
-			switch v := checker.Verdict(r.IntN(3)); v {
+			switch v := checker.State(r.IntN(3)); v {
 			case checker.Down:
 				w.say(n, v, reasons[r.IntN(len(reasons))])
 			default:

@@ -39,7 +39,7 @@ func WaitsForChecks(now, since time.Time, services []Service, health map[checker
 // verified reports whether a health is based on probes since that moment, and is not about to
 // improve.
 func verified(since time.Time, h checker.Health) bool {
-	if h.Verdict == checker.Unknown || h.Verdict == checker.Down && h.InARow > 0 {
+	if h.State == checker.Unknown || h.State == checker.Down && h.InARow > 0 {
 		return false
 	}
 	for _, c := range h.Checks {
@@ -86,8 +86,8 @@ type Peer struct {
 	// Unreachable: it has not replied although there was time for it. A peer that was not
 	// asked long enough yet is neither Up nor Unreachable.
 	Unreachable bool
-	// Asked is when the request was sent whose reply this is.
-	Asked time.Time
+	// RequestedAt is when the request was sent whose reply this is.
+	RequestedAt time.Time
 	// Instances are its instances, Announces its announcements, by name.
 	Instances map[string]PeerInstance
 	Announces map[string]PeerAnnounce

@@ -22,12 +22,12 @@ func TestSettled(t *testing.T) {
 		want bool
 	}{
 		"nothing known":             {checker.Health{}, false},
-		"up before the fault":       {checker.Health{Verdict: checker.Up, Checks: seen(before)}, false},
-		"up, seen again":            {checker.Health{Verdict: checker.Up, Checks: seen(after)}, true},
-		"down, seen again":          {checker.Health{Verdict: checker.Down, Checks: seen(after)}, true},
-		"down, about to come back":  {checker.Health{Verdict: checker.Down, InARow: 1, Checks: seen(after)}, false},
-		"one of two not seen again": {checker.Health{Verdict: checker.Up, Checks: append(seen(after), seen(before)...)}, false},
-		"on is never probed":        {checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: probe.TypeOn}}}, true},
+		"up before the fault":       {checker.Health{State: checker.Up, Checks: seen(before)}, false},
+		"up, seen again":            {checker.Health{State: checker.Up, Checks: seen(after)}, true},
+		"down, seen again":          {checker.Health{State: checker.Down, Checks: seen(after)}, true},
+		"down, about to come back":  {checker.Health{State: checker.Down, InARow: 1, Checks: seen(after)}, false},
+		"one of two not seen again": {checker.Health{State: checker.Up, Checks: append(seen(after), seen(before)...)}, false},
+		"on is never probed":        {checker.Health{State: checker.Up, Checks: []checker.CheckHealth{{Type: probe.TypeOn}}}, true},
 	} {
 		if got := verified(since, c.h); got != c.want {
 			t.Errorf("%s: settled %v, want %v", name, got, c.want)

@@ -19,7 +19,7 @@ func reusableServers(svc config.Service, servers []*evaluation) bool {
 		return false
 	}
 	return !slices.ContainsFunc(servers, func(s *evaluation) bool {
-		return s.verdict == checker.Unknown || s.frozen
+		return s.state == checker.Unknown || s.frozen
 	})
 }
 
@@ -52,7 +52,7 @@ func sameHealthMap(a, b map[checker.ID]checker.Health) bool {
 
 // sameHealth compares what decisions read of it.
 func sameHealth(a, b checker.Health) bool {
-	return a.Verdict == b.Verdict && a.Since.Equal(b.Since) && a.Cause == b.Cause && a.Detail == b.Detail &&
+	return a.State == b.State && a.Since.Equal(b.Since) && a.Cause == b.Cause && a.Detail == b.Detail &&
 		a.Weight == b.Weight && a.Maint == b.Maint && a.Drain == b.Drain &&
 		a.UncheckedSince.Equal(b.UncheckedSince) && a.UncheckedWhy == b.UncheckedWhy
 }

@@ -44,7 +44,7 @@ func TestUnchangedServicesAreDecidedAlike(t *testing.T) {
 				health = maps.Clone(health)
 				svc := c.Services[r.IntN(len(c.Services))]
 				rs := svc.RealServers[r.IntN(len(svc.RealServers))]
-				health[ServerID(svc, rs)] = checker.Health{Verdict: []checker.Verdict{checker.Up, checker.Up, checker.Down}[r.IntN(3)],
+				health[ServerID(svc, rs)] = checker.Health{State: []checker.State{checker.Up, checker.Up, checker.Down}[r.IntN(3)],
 					Since: now, Weight: 100 - 50*r.IntN(2), Drain: r.IntN(9) == 0, Cause: fmt.Sprint("cause ", step)}
 			}
 			without := *c

@@ -56,10 +56,10 @@ type savedRamp struct {
 }
 
 type savedFlaps struct {
-	Verdict checker.Verdict `json:"verdict"`
-	Falls   int             `json:"falls"`
-	Until   time.Time       `json:"until,omitzero"`
-	Calm    time.Time       `json:"calm,omitzero"`
+	State checker.State `json:"verdict"`
+	Falls int           `json:"falls"`
+	Until time.Time     `json:"until,omitzero"`
+	Calm  time.Time     `json:"calm,omitzero"`
 }
 
 // Save encodes what the next run of the daemon needs: since when each cause holds, slow start,
@@ -80,9 +80,9 @@ func (p *Decision) Save() ([]byte, error) {
 
 func (s RealServer) save() savedServer {
 	out := savedServer{Address: s.Address, Weight: s.Weight, InTable: s.InTable, Why: s.saved}
-	if s.Verdict != checker.Unknown {
+	if s.State != checker.Unknown {
 		why := s.Why()
-		out.Why = fmt.Sprintf("%s, %s since %s", s.Verdict, why.Text, why.Since.UTC().Format(time.RFC3339))
+		out.Why = fmt.Sprintf("%s, %s since %s", s.State, why.Text, why.Since.UTC().Format(time.RFC3339))
 	}
 	for _, c := range s.Causes {
 		out.Causes = append(out.Causes, savedCause{c.Kind, c.Weight, c.Since})
@@ -94,7 +94,7 @@ func (s RealServer) save() savedServer {
 		out.Ramp = &savedRamp{s.ramp.since}
 	}
 	if f := s.flaps; f != (flaps{}) {
-		out.Flaps = &savedFlaps{f.verdict, f.falls, f.until, f.resetAt}
+		out.Flaps = &savedFlaps{f.state, f.falls, f.until, f.resetAt}
 	}
 	return out
 }
@@ -135,7 +135,7 @@ func (s savedServer) restore(service string, now time.Time) RealServer {
 		out.ramp = ramp{carries: true, since: past(s.Ramp.Since, now)}
 	}
 	if f := s.Flaps; f != nil {
-		out.flaps = flaps{verdict: f.Verdict, falls: max(f.Falls, 0), until: f.Until, resetAt: f.Calm}
+		out.flaps = flaps{state: f.State, falls: max(f.Falls, 0), until: f.Until, resetAt: f.Calm}
 		if latest := now.Add(maxHoldDown); f.Until.After(latest) {
 			out.flaps.until, out.flaps.resetAt = latest, latest.Add(flapReset)
 		}

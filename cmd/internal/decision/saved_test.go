@@ -88,9 +88,9 @@ func shown(t testing.TB, p Decision) string {
 	return strings.ReplaceAll(b.String(), "+00:00", "Z") + p.Next.UTC().String()
 }
 
-// TestUntilTheFirstVerdictTheKernelHolds: what was kept takes no verdict over, it
-// says why the weight is what it is. The first verdict is a new reason.
-func TestUntilTheFirstVerdictTheKernelHolds(t *testing.T) {
+// TestUntilTheFirstResultTheKernelHolds: what was kept takes no health over, it
+// says why the weight is what it is. The first result is a new reason.
+func TestUntilTheFirstResultTheKernelHolds(t *testing.T) {
 	w := newWalk(t, servers(2, 3, nil), nil)
 	w.up(0)
 	w.down(1)
@@ -103,7 +103,7 @@ func TestUntilTheFirstVerdictTheKernelHolds(t *testing.T) {
 			t.Errorf("server %d: %+v, want %q", i, pending, want)
 		}
 	}
-	w.in.Before = again(t, w.in.Before, w.in.Now) // once more, before any verdict
+	w.in.Before = again(t, w.in.Before, w.in.Now) // once more, before any result
 	w.weights(time.Minute, 3, 0)
 	if text := w.plan.Services[0].Servers[1].Causes[1].Text; strings.Count(text, "before the restart") != 1 || !strings.Contains(text, "down, http refused") {
 		t.Errorf("after two restarts: %s", text)
@@ -112,7 +112,7 @@ func TestUntilTheFirstVerdictTheKernelHolds(t *testing.T) {
 	w.weights(0, 3, 3)
 	for _, c := range w.plan.Services[0].Servers[1].Causes {
 		if strings.Contains(c.Text, "restart") {
-			t.Errorf("after its first verdict: %s", c.Text)
+			t.Errorf("after its first result: %s", c.Text)
 		}
 	}
 }
@@ -161,7 +161,7 @@ func TestAgentReportsOutliveRestarts(t *testing.T) {
 	w := newWalk(t, servers(1, 3, nil), nil)
 	server := w.in.Config.Services[0].RealServers[0]
 	id := ServerID(w.in.Config.Services[0], server)
-	w.in.Health = map[checker.ID]checker.Health{id: {Verdict: checker.Up, Weight: 100, Drain: true}}
+	w.in.Health = map[checker.ID]checker.Health{id: {State: checker.Up, Weight: 100, Drain: true}}
 	w.decide(time.Second)
 	for restart := range 3 {
 		w.in.Before = again(t, w.in.Before, w.in.Now)
@@ -171,7 +171,7 @@ func TestAgentReportsOutliveRestarts(t *testing.T) {
 		w.in.Health = nil
 		w.decide(time.Second)
 	}
-	w.in.Health = map[checker.ID]checker.Health{id: {Verdict: checker.Up, Weight: 100}}
+	w.in.Health = map[checker.ID]checker.Health{id: {State: checker.Up, Weight: 100}}
 	w.decide(time.Second)
 	if got := again(t, w.in.Before, w.in.Now).AgentReports(); len(got) != 0 {
 		t.Errorf("the agent took it back: %+v", got)

@@ -81,14 +81,14 @@ func newWalk(t *testing.T, c *config.Config, kernel ipvs.Table) *walk {
 }
 
 // say sets what the checks of the n-th server say.
-func (w *walk) say(n int, v checker.Verdict, reason outcome.Reason) {
+func (w *walk) say(n int, v checker.State, reason outcome.Reason) {
 	h := map[checker.ID]checker.Health{}
 	for id, was := range w.in.Health {
 		h[id] = was
 	}
 	svc := w.in.Config.Services[0]
-	check := checker.CheckHealth{Type: "http", Verdict: v, Last: outcome.Result{At: w.in.Now, Reason: reason}}
-	h[ServerID(svc, svc.RealServers[n])] = checker.Health{Verdict: v, Since: w.in.Now, Reason: reason, Weight: 100,
+	check := checker.CheckHealth{Type: "http", State: v, Last: outcome.Result{At: w.in.Now, Reason: reason}}
+	h[ServerID(svc, svc.RealServers[n])] = checker.Health{State: v, Since: w.in.Now, Reason: reason, Weight: 100,
 		Cause: "http " + string(reason), Checks: []checker.CheckHealth{check}}
 	w.in.Health = h
 }

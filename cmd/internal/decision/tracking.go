@@ -20,7 +20,7 @@ func (p *Service) quorumLost(need int, servers []*evaluation) bool {
 		healthy := s.plan.Agent.weight(s.operatorWeight())
 		could += healthy
 		switch {
-		case s.verdict == checker.Unknown:
+		case s.state == checker.Unknown:
 			alive += healthy
 		case s.plan.InTable:
 			alive += s.plan.availableWeight()

@@ -18,7 +18,7 @@ func TestLostQuorum(t *testing.T) {
 	}{
 		"all fail":                           {nil, func(w *walk) { w.down(0); w.down(1) }, true},
 		"one of two fails":                   {nil, func(w *walk) { w.down(0); w.up(1) }, false},
-		"no verdict yet":                     {nil, func(*walk) {}, false},
+		"no result yet":                      {nil, func(*walk) {}, false},
 		"one fails, none of the other":       {nil, func(w *walk) { w.down(0) }, false},
 		"all drained manually":               {drained(0, 1), func(w *walk) { w.up(0); w.up(1) }, false},
 		"all drained manually, and dead":     {drained(0, 1), func(w *walk) { w.down(0); w.down(1) }, false},

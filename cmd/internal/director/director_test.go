@@ -132,10 +132,10 @@ func (f *fakeChecker) set(h checker.Health) {
 	f.health = map[checker.ID]checker.Health{id: h}
 }
 
-func (f *fakeChecker) say(v checker.Verdict) {
+func (f *fakeChecker) say(v checker.State) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.health = verdict(v)
+	f.health = healthOf(v)
 }
 
 // fakeEngine takes a second to give its addresses up.
@@ -291,7 +291,7 @@ func TestNeighboursAreGathered(t *testing.T) {
 		r.checker.say(checker.Up)
 		r.Wake()
 		r.saw(t, "commit", "check 10.0.1.1:80 known=true", "want 10.0.1.1:80=5")
-		for _, v := range []checker.Verdict{checker.Down, checker.Up, checker.Down} {
+		for _, v := range []checker.State{checker.Down, checker.Up, checker.Down} {
 			r.checker.say(v)
 			r.Wake()
 			time.Sleep(time.Millisecond)
@@ -368,7 +368,7 @@ func TestRefusedReloadChangesNothing(t *testing.T) {
 				r.saw(t, prepare.want...)
 				after := r.View(t.Context())
 				if after.Config != before.Config || after.LastReload.Err == nil || after.LastReload.LastSuccess != before.LastReload.LastSuccess {
-					t.Errorf("configuration changed: %v, verdict %+v", after.Config != before.Config, after.LastReload)
+					t.Errorf("configuration changed: %v, last reload %+v", after.Config != before.Config, after.LastReload)
 				}
 
 				r.next, r.nextErr, r.refuse = withElection(1, "eth0"), nil, nil // a good one follows
@@ -376,7 +376,7 @@ func TestRefusedReloadChangesNothing(t *testing.T) {
 					t.Fatal(err)
 				}
 				if r.LastReload().Err != nil {
-					t.Error("a good reload leaves the bad verdict")
+					t.Error("a good reload leaves the error of the bad one")
 				}
 			})
 		})
@@ -446,7 +446,7 @@ func TestEveryChangeIsAnEventOnce(t *testing.T) {
 		r := newRig(t, withElection(5, ""))
 		defer r.stop()
 		r.table.read(kernelWith(5))
-		for _, v := range []checker.Verdict{checker.Up, checker.Up, checker.Down, checker.Down, checker.Up} {
+		for _, v := range []checker.State{checker.Up, checker.Up, checker.Down, checker.Down, checker.Up} {
 			r.checker.say(v)
 			r.Wake()
 			time.Sleep(time.Second)

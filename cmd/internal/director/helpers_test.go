@@ -34,6 +34,6 @@ func kernelWith(weight int) ipvs.Table {
 	return ipvs.Table{key: {Key: key, Destinations: map[netip.AddrPort]ipvs.Destination{server(1): {Address: server(1), Weight: weight}}}}
 }
 
-func verdict(v checker.Verdict) map[checker.ID]checker.Health {
-	return map[checker.ID]checker.Health{id: {Verdict: v, Weight: 100, Cause: "http refused, 3 of 3"}}
+func healthOf(v checker.State) map[checker.ID]checker.Health {
+	return map[checker.ID]checker.Health{id: {State: v, Weight: 100, Cause: "http refused, 3 of 3"}}
 }

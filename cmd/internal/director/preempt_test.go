@@ -33,9 +33,9 @@ func TestOnlyAReadyDirectorPreempts(t *testing.T) {
 		r.Wake()
 		settle()
 		if preempts() {
-			t.Error("ready without a verdict")
+			t.Error("ready without a result")
 		}
-		r.checker.set(checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: probe.TypeConnect, Last: outcome.Result{At: time.Now()}}}})
+		r.checker.set(checker.Health{State: checker.Up, Checks: []checker.CheckHealth{{Type: probe.TypeConnect, Last: outcome.Result{At: time.Now()}}}})
 		settle() // no wake: a probe that changes nothing sends no wake-up
 		if !preempts() || r.waiting() != "" {
 			t.Errorf("not ready with all checks in: %q", r.waiting())
@@ -52,7 +52,7 @@ func TestOnlyAReadyDirectorPreempts(t *testing.T) {
 		if preempts() {
 			t.Error("ready with what was probed before the fault's end")
 		}
-		r.checker.set(checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: probe.TypeConnect, Last: outcome.Result{At: time.Now()}}}})
+		r.checker.set(checker.Health{State: checker.Up, Checks: []checker.CheckHealth{{Type: probe.TypeConnect, Last: outcome.Result{At: time.Now()}}}})
 		settle()
 		if !preempts() {
 			t.Error("not ready with all checks in after the fault")
@@ -74,7 +74,7 @@ func TestSyncHold(t *testing.T) {
 			r := newRig(t, c)
 			defer r.stop()
 			r.table.read(kernelWith(5))
-			r.checker.set(checker.Health{Verdict: checker.Up, Checks: []checker.CheckHealth{{Type: probe.TypeConnect, Last: outcome.Result{At: time.Now().Add(time.Second)}}}})
+			r.checker.set(checker.Health{State: checker.Up, Checks: []checker.CheckHealth{{Type: probe.TypeConnect, Last: outcome.Result{At: time.Now().Add(time.Second)}}}})
 			r.Wake()
 			time.Sleep(59 * time.Second)
 			synctest.Wait()

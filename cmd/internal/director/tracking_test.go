@@ -23,7 +23,7 @@ func TestServicesAdjustPriorities(t *testing.T) {
 		if got := r.engine(0).now().PreemptDelay; got != 3*time.Second {
 			t.Errorf("preempts after %v: before a round of the checks", got)
 		}
-		tracked := func(v checker.Verdict) []string {
+		tracked := func(v checker.State) []string {
 			r.checker.say(v)
 			r.Wake()
 			time.Sleep(time.Second)

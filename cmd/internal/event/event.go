@@ -134,7 +134,7 @@ func (r *Recorder) Store(e Event) Event {
 		r.next = (r.next + 1) % capacity
 	}
 	for f := range r.followers {
-		f.take(e)
+		f.offer(e)
 	}
 	return e
 }
@@ -195,7 +195,7 @@ func (r *Recorder) Unfollow(f *Follower) {
 // Missed is the number of dropped events.
 func (f *Follower) Missed() uint64 { return f.missed.Load() }
 
-func (f *Follower) take(e Event) {
+func (f *Follower) offer(e Event) {
 	select {
 	case f.events <- e:
 	default:

@@ -12,8 +12,8 @@ import (
 )
 
 // WatchReceivedSync adds the series of received synchronisation messages.
-func (m *Metrics) WatchReceivedSync(heard func() connsync.Received) {
-	m.registry.MustRegister(receivedSync(heard))
+func (m *Metrics) WatchReceivedSync(received func() connsync.Received) {
+	m.registry.MustRegister(receivedSync(received))
 }
 
 type receivedSync func() connsync.Received

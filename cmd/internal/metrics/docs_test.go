@@ -30,7 +30,7 @@ const (
 func everything(view func(context.Context) director.View) *Metrics {
 	m := New("1", "c0ffee")
 	m.Watch(view)
-	m.WatchOrigins(func(context.Context) (ipvs.Origins, error) { return ipvs.Origins{Own: 1, Synced: 2}, nil })
+	m.WatchOrigins(func(context.Context) (ipvs.Origins, error) { return ipvs.Origins{Local: 1, Synced: 2}, nil })
 	m.WatchPeers(exchange{})
 	m.WatchReceivedSync(func() connsync.Received { return connsync.Received{Listening: true} })
 	m.Count(EventsDropped, func() uint64 { return 1 })
@@ -115,7 +115,7 @@ func TestEverySeriesIsAsDescribed(t *testing.T) {
 var bounded = map[string]string{
 	"vrrp": "the file", "service": "the file", "real_server": "the file", "address": "the file", "director": "the file", "announce": "the file", "check": "the file",
 	"hash": "one at a time", "version": "one", "commit": "one", "go_version": "one",
-	"state": "four states, three verdicts", "to": "four states", "reason": "the reasons in the code",
+	"state": "four states, three states of health", "to": "four states", "reason": "the reasons in the code",
 	"operation": "the code", "result": "ok, error", "kind": "the code", "role": "master, backup", "origin": "own, synced",
 }
 

@@ -172,7 +172,7 @@ func (e emitter) service(v director.View, quorum int, p decision.Service) {
 	}
 	for _, s := range p.Servers {
 		name := s.Address.String()
-		e.gauge(serverUp, boolValue(s.Verdict == checker.Up), p.Name, name)
+		e.gauge(serverUp, boolValue(s.State == checker.Up), p.Name, name)
 		e.gauge(serverUnchecked, boolValue(!s.UncheckedSince.IsZero()), p.Name, name)
 		e.gauge(serverConfigured, float64(s.Configured), p.Name, name)
 		e.gauge(serverDraining, boolValue(s.Draining()), p.Name, name)
@@ -196,18 +196,18 @@ func (e emitter) service(v director.View, quorum int, p decision.Service) {
 
 // sums are the sums over the servers of a service.
 func (e emitter) sums(stats ipvs.ServiceStats, p decision.Service) {
-	servers, unchecked := map[checker.Verdict]int{}, 0
+	servers, unchecked := map[checker.State]int{}, 0
 	for _, s := range p.Servers {
 		if !s.Draining() {
-			servers[s.Verdict]++
+			servers[s.State]++
 		}
 		if !s.UncheckedSince.IsZero() {
 			unchecked++
 		}
 	}
 	e.gauge(serviceUnchecked, float64(unchecked), p.Name)
-	for _, verdict := range []checker.Verdict{checker.Up, checker.Down, checker.Unknown} {
-		e.gauge(serviceServers, float64(servers[verdict]), p.Name, verdict.String())
+	for _, state := range []checker.State{checker.Up, checker.Down, checker.Unknown} {
+		e.gauge(serviceServers, float64(servers[state]), p.Name, state.String())
 	}
 	var active, inactive float64
 	for _, d := range stats.Destinations {
@@ -255,7 +255,7 @@ func (e emitter) checks(h checker.Health, labels ...string) {
 	var expiry time.Time
 	for _, c := range h.Checks {
 		if len(h.Checks) > 1 {
-			e.gauge(checkUp, boolValue(c.Verdict == checker.Up), append(labels[:2:2], c.Name)...)
+			e.gauge(checkUp, boolValue(c.State == checker.Up), append(labels[:2:2], c.Name)...)
 		}
 		if at := c.CertificateExpiry; !at.IsZero() && (expiry.IsZero() || at.Before(expiry)) {
 			expiry = at

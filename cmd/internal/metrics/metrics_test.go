@@ -41,9 +41,9 @@ func view(context.Context) director.View {
 			Announces: []config.Announce{{Name: "any", Table: 112, Addresses: []netip.Addr{anycast, netip.MustParseAddr("192.0.2.81")}}}},
 		LastReload: director.Reload{LastSuccess: time.Unix(100, 0)},
 		Decision: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{
-			{ID: id, Address: real, Verdict: checker.Up, UncheckedSince: time.Unix(92, 0), DrainUntil: time.Unix(93, 0), Causes: []decision.Cause{{Kind: decision.CauseDrain, Since: time.Unix(96, 0)}}},
+			{ID: id, Address: real, State: checker.Up, UncheckedSince: time.Unix(92, 0), DrainUntil: time.Unix(93, 0), Causes: []decision.Cause{{Kind: decision.CauseDrain, Since: time.Unix(96, 0)}}},
 		}, Fallback: decision.Fallback{Active: true}, Panic: true}}, Guard: decision.Guard{State: decision.GuardFrozen}},
-		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Name: "http /other", Verdict: checker.Down}, {Name: "http", Verdict: checker.Up, Totals: totals, CertificateExpiry: time.Unix(95, 0), Last: outcome.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
+		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Name: "http /other", State: checker.Down}, {Name: "http", State: checker.Up, Totals: totals, CertificateExpiry: time.Unix(95, 0), Last: outcome.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
 		Kernel: ipvs.Snapshot{Valid: true, Up: true, At: time.Unix(98, 0), Foreign: 2,
 			Table: ipvs.Table{key: {Destinations: map[netip.AddrPort]ipvs.Destination{real: {Weight: 3}}}},
 			Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{key: {Counters: ipvs.Counters{Connections: 1 << 40},

@@ -77,10 +77,10 @@ var (
 	vrrpStandby       = gauge("lvsd_vrrp_held", "1 while this director is in standby after a handover.", "vrrp")
 	vrrpTransitions   = counter("lvsd_vrrp_transitions_total", "Changes of state, by the new state and the reason.", "vrrp", "to", "reason")
 	vrrpSent          = counter("lvsd_vrrp_adverts_sent_total", "Adverts sent.", "vrrp")
-	vrrpReceived      = counter("lvsd_vrrp_adverts_received_total", "Adverts heard and accepted.", "vrrp")
-	vrrpDropped       = counter("lvsd_vrrp_packets_dropped_total", "VRRP packets heard and refused, by reason.", "vrrp", "reason")
-	vrrpContested     = gauge("lvsd_vrrp_contested", "1 while another master is heard, or a live peer's adverts are refused.", "vrrp")
-	vrrpLastAdvert    = gauge("lvsd_vrrp_last_advert_timestamp_seconds", "When an advert was last heard; 0 for never.", "vrrp")
+	vrrpReceived      = counter("lvsd_vrrp_adverts_received_total", "Adverts received and accepted.", "vrrp")
+	vrrpDropped       = counter("lvsd_vrrp_packets_dropped_total", "VRRP packets received and dropped, by reason.", "vrrp", "reason")
+	vrrpContested     = gauge("lvsd_vrrp_contested", "1 while adverts of another master arrive, or a live peer's adverts are refused.", "vrrp")
+	vrrpLastAdvert    = gauge("lvsd_vrrp_last_advert_timestamp_seconds", "When an advert was last received; 0 for never.", "vrrp")
 	vrrpAddress       = gauge("lvsd_vrrp_address_present", "1 for each address of the instance that is on this director, in use or about to be removed.", "vrrp", "address")
 	vrrpConflict      = gauge("lvsd_vrrp_address_conflict", "1 while another host, or another interface or program of this one, has the address too.", "vrrp", "address")
 	vrrpRestored      = counter("lvsd_vrrp_restored_total", "Addresses, routes and rules that another process removed and that were restored.", "vrrp")
@@ -98,7 +98,7 @@ var (
 
 	serviceUp        = gauge("lvsd_virtual_service_up", "1 while the service has its quorum.", "service")
 	serviceAlive     = gauge("lvsd_virtual_service_weight_alive", "Sum of the effective weights of the service's real servers; a slow start takes nothing from it.", "service")
-	serviceQuorum    = gauge("lvsd_virtual_service_quorum", "The weight alive that the service needs.", "service")
+	serviceQuorum    = gauge("lvsd_virtual_service_quorum", "The available weight that the service needs.", "service")
 	servicePanic     = gauge("lvsd_virtual_service_panic", "1 while so few servers are healthy that all count as up.", "service")
 	serviceFallback  = gauge("lvsd_virtual_service_fallback_active", "1 while the fallback serves because the quorum is lost.", "service")
 	serviceServers   = gauge("lvsd_virtual_service_real_servers", "How many real servers of the service are up, down or unknown by their checks; one that drains is in none of them.", "service", "state")
@@ -137,9 +137,9 @@ var (
 	ipvsConnections = gauge("lvsd_ipvs_connections",
 		"Entries of the kernel's connection table that began here (own) or came from the peer (synced), of the first 200,000; absent when the kernel does not say.", "origin")
 	ipvsForeignConnections = gauge("lvsd_ipvs_foreign_connections",
-		"Entries that came by the connection synchronisation and lead to a real server that no service has, or had within a day: somebody else may have sent them. Absent when the kernel does not say.")
+		"Entries that came by the connection synchronisation and lead to a real server that no service has, or had within a day: another machine may have sent them. Absent when the kernel does not say.")
 	syncLast = gauge("lvsd_ipvs_sync_last_message_timestamp_seconds",
-		"When a message of the peer's with our identifier was last heard, by one sample a second; 0 for never. Absent without [ipvs.sync].")
+		"When a message of the peer's with our identifier was last received, by one sample a second; 0 for never. Absent without [ipvs.sync].")
 	syncMismatch = gauge("lvsd_ipvs_sync_mismatch",
 		"1 while the peer's connections are not taken: they have another identifier than ours, or go to another group, port or interface. Absent without [ipvs.sync].")
 

@@ -34,7 +34,7 @@ func (c originCollector) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	e := emitter{ch: ch}
-	e.gauge(ipvsConnections, float64(o.Own), "own")
+	e.gauge(ipvsConnections, float64(o.Local), "own")
 	e.gauge(ipvsConnections, float64(o.Synced), "synced")
 	e.gauge(ipvsForeignConnections, float64(o.Foreign))
 }

@@ -91,7 +91,7 @@ func (n *Notifier) Problems() []string {
 	var all []string
 	for _, t := range n.targets {
 		if why := t.lastError.Load(); why != nil {
-			all = append(all, fmt.Sprintf("%s: the newest event was not told: %s", t.name, *why))
+			all = append(all, fmt.Sprintf("%s: the newest event was not delivered: %s", t.name, *why))
 		}
 	}
 	return all
@@ -104,7 +104,7 @@ func (n *Notifier) Read(next *config.Config) reload.Participant {
 	for _, t := range wanted {
 		for _, p := range programsOf(t.sender) {
 			if err := p.check(); err != nil {
-				n.log.Warn("a program that is to be told of events cannot be run", "program", p.command[0], "reason", err)
+				n.log.Warn("a notify program cannot be run", "program", p.command[0], "reason", err)
 			}
 		}
 	}
@@ -286,7 +286,7 @@ func (n *Notifier) serve(ctx context.Context, t *target) {
 			continue
 		}
 		if t.lastError.Swap(nil) != nil {
-			n.log.Info("events are told again", "to", t.name, "lost", t.lost.Swap(0))
+			n.log.Info("notifications work again", "to", t.name, "lost", t.lost.Swap(0))
 		}
 	}
 }
@@ -322,6 +322,6 @@ func (n *Notifier) failed(t *target, id uint64, count int, err error) {
 	t.lost.Add(uint64(count))
 	text := err.Error()
 	if t.lastError.Swap(&text) == nil {
-		n.log.Warn("an event was not told", "to", t.name, "event", id, "reason", err)
+		n.log.Warn("notification failed", "to", t.name, "event", id, "reason", err)
 	}
 }

@@ -82,7 +82,7 @@ func TestEveryRefusal(t *testing.T) {
 		"magic":          {patched(0, 'X'), RefusedMessage},
 		"reserved":       {patched(7, 1), RefusedMessage},
 		"version":        {patched(4, 2), RefusedVersion},
-		"kind":           {patched(5, byte(kindAnswer)), RefusedMessage},
+		"kind":           {patched(5, byte(kindResponse)), RefusedMessage},
 		"too long":       {patched(9, 1), RefusedMessage},
 		"key number":     {patched(6, 9), RefusedKey},
 		"nonce changed":  {patched(headLen, 9), RefusedSignature},
@@ -113,7 +113,7 @@ func TestEveryRefusal(t *testing.T) {
 			h, ok := parseHead(got)
 			switch {
 			case c.want == 0:
-				if !ok || h.kind != kindAnswer {
+				if !ok || h.kind != kindResponse {
 					t.Errorf("%s: %q", name, got)
 				}
 			case strings.HasPrefix(name, "nothing") || strings.HasPrefix(name, "silent"):
@@ -164,7 +164,7 @@ func TestManyConnections(t *testing.T) {
 		after(requestTimeout)
 		conn := knock(t, l, addresses["lb1"])
 		keys := NewKeys(1, map[uint8][]byte{1: []byte("0123456789abcdef")})
-		if h, ok := parseHead(send(t, conn, question1(keys, greeted(t, conn), howAreYou))); !ok || h.kind != kindAnswer {
+		if h, ok := parseHead(send(t, conn, question1(keys, greeted(t, conn), howAreYou))); !ok || h.kind != kindResponse {
 			t.Errorf("after the crowd: %+v", h)
 		}
 	})
@@ -188,7 +188,7 @@ func TestFloodOfStrangers(t *testing.T) {
 			}
 		}
 		conn := knock(t, l, addresses["lb1"])
-		if h, ok := parseHead(send(t, conn, question1(NewKeys(1, map[uint8][]byte{1: []byte("0123456789abcdef")}), greeted(t, conn), howAreYou))); !ok || h.kind != kindAnswer {
+		if h, ok := parseHead(send(t, conn, question1(NewKeys(1, map[uint8][]byte{1: []byte("0123456789abcdef")}), greeted(t, conn), howAreYou))); !ok || h.kind != kindResponse {
 			t.Errorf("after the flood: %+v", h)
 		}
 		if took := time.Since(began); took > flood*refusalTimeout {
@@ -284,7 +284,7 @@ func TestChangedOnTheWire(t *testing.T) {
 		b := bytes.Clone(good)
 		b[i] ^= 1
 		h, ok := parseHead(b)
-		if !ok || h.version != version || h.kind != kindAnswer || int(h.length) != len(body) {
+		if !ok || h.version != version || h.kind != kindResponse || int(h.length) != len(body) {
 			continue // refused for its form
 		}
 		if keys.verify(h, server, client, b[headLen:len(b)-macLen], b[len(b)-macLen:]) == 0 {
@@ -347,7 +347,7 @@ func TestReflection(t *testing.T) {
 	body := []byte(`{"from":"lb1","to":"lb2","want":"state"}`)
 	sent := request(testKeys, server, client, body)
 	proof := sent[len(sent)-macLen:]
-	if testKeys.verify(head{version: version, kind: kindAnswer, key: 7, length: uint32(len(body))}, server, client, body, proof) == 0 {
+	if testKeys.verify(head{version: version, kind: kindResponse, key: 7, length: uint32(len(body))}, server, client, body, proof) == 0 {
 		t.Error("a question passes for an answer")
 	}
 	if testKeys.verify(head{version: version, kind: kindRequest, key: 7, length: uint32(len(body))}, client, server, body, proof) != 0 {
@@ -422,7 +422,7 @@ func TestHostilePeer(t *testing.T) {
 	}
 }
 
-// TestGoldenMessages holds the test vector of docs/pair.md.
+// TestGoldenMessages holds the test vector of docs/peers.md.
 func TestGoldenMessages(t *testing.T) {
 	var server, client nonce
 	for i := range server {

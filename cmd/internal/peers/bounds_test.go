@@ -20,7 +20,7 @@ func TestAPeersReplyIsBounded(t *testing.T) {
 		"elections": many("elections", "{}", 2_500_000), "problems": many("problems", `""`, 2_500_000),
 		"services": fmt.Appendf(nil, `{"from":"lb2","to":"lb1","state":{"health":{"services":[%s{}]}}}`, bytes.Repeat([]byte("{},"), 2_500_000)),
 	} {
-		if len(body) > maxAnswer {
+		if len(body) > maxResponse {
 			t.Fatalf("%s: %d octets are refused anyway", name, len(body))
 		}
 		if _, err := parseReply(body, q); !errors.Is(err, errTooMany) {

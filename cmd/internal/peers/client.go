@@ -78,10 +78,10 @@ func converse(conn io.ReadWriter, keys Keys, body []byte) ([]byte, error) {
 	if _, err := conn.Write(request(keys, server, client, body)); err != nil {
 		return nil, err
 	}
-	if h, err = readHead(conn, kindAnswer); err != nil {
+	if h, err = readHead(conn, kindResponse); err != nil {
 		return nil, err
 	}
-	if h.length > maxAnswer || h.key != keys.first {
+	if h.length > maxResponse || h.key != keys.first {
 		return nil, errForeign
 	}
 	// Grown as it arrives: the peer has not been authenticated yet.
@@ -136,7 +136,7 @@ func explain(err error) error {
 
 // round sends a request to each peer that is not being asked already; again asks such a
 // one once more as soon as it has replied. No peer waits for another.
-func (e *Exchange) round(ctx context.Context, again bool, answers chan<- answered) {
+func (e *Exchange) round(ctx context.Context, again bool, answers chan<- result) {
 	s := e.setup.Load()
 	if s == nil {
 		e.known = map[string]*knownPeer{}
@@ -150,37 +150,37 @@ func (e *Exchange) round(ctx context.Context, again bool, answers chan<- answere
 }
 
 // ask sends a request to one peer.
-func (e *Exchange) ask(ctx context.Context, s *setup, p config.Peer, again bool, answers chan<- answered) {
+func (e *Exchange) ask(ctx context.Context, s *setup, p config.Peer, again bool, answers chan<- result) {
 	k := e.known[p.Name]
-	if k.asking {
-		k.again = k.again || again
+	if k.inFlight {
+		k.repeat = k.repeat || again
 		return
 	}
-	k.asking, k.again = true, false
+	k.inFlight, k.repeat = true, false
 	own := e.self()
 	e.tasks.Go(func() {
 		r := e.request(ctx, s, p, own)
 		select {
-		case answers <- answered{s, k, own, r}:
+		case answers <- result{s, k, own, r}:
 		case <-ctx.Done():
 		}
 	})
 }
 
-// answered is a response with what it is for.
-type answered struct {
+// result is a response with what it is for.
+type result struct {
 	setup *setup
 	peer  *knownPeer
-	own   State // of this director when the request was sent
+	self  State // of this director when the request was sent
 	response
 }
 
 // response is the outcome of a request.
 type response struct {
-	asked time.Time
-	state State
-	ahead time.Duration // of the peer's clock
-	err   error
+	sentAt     time.Time
+	state      State
+	clockAhead time.Duration // of the peer's clock
+	err        error
 }
 
 // request asks one peer for its status, and for the health of all its servers where
@@ -192,7 +192,7 @@ func (e *Exchange) request(ctx context.Context, s *setup, p config.Peer, own Sta
 		return response{err: err}
 	}
 	took := time.Since(began)
-	out := response{asked: began, state: *r.State, ahead: r.State.At.Sub(began.Add(took / 2))}
+	out := response{sentAt: began, state: *r.State, clockAhead: r.State.At.Sub(began.Add(took / 2))}
 	if h := &out.state.Health; h.Digest != own.Health.Digest && h.Services == nil && h.Servers > 0 {
 		if details, err := e.call(ctx, s, p, question{Want: wantHealth}); err == nil {
 			*h = *details.Health

@@ -54,7 +54,7 @@ func (e *Exchange) edit(ctx context.Context, q question) Edited {
 	case q.Edit == nil:
 		return Edited{Error: "no edit was named"}
 	}
-	e.o.Log.Info("pair: another director edits the configuration", "from", q.From, "service", q.Service, "real_server", q.RealServer, "do", q.Edit.Do)
+	e.o.Log.Info("peers: another director edits the configuration", "from", q.From, "service", q.Service, "real_server", q.RealServer, "do", q.Edit.Do)
 	return e.o.Edit(ctx, q.Service, q.RealServer, *q.Edit)
 }
 

@@ -198,7 +198,7 @@ func (e *Exchange) Run(ctx context.Context) error {
 		e.running = nil
 		e.mu.Unlock()
 	}()
-	timer, answers := time.NewTimer(0), make(chan answered)
+	timer, answers := time.NewTimer(0), make(chan result)
 	defer timer.Stop()
 	for {
 		select {
@@ -217,14 +217,14 @@ func (e *Exchange) Run(ctx context.Context) error {
 
 // answer takes a response, and asks again where that is due: at once when it is for a
 // setup that has ended.
-func (e *Exchange) answer(ctx context.Context, a answered, answers chan<- answered) {
-	a.peer.asking = false
+func (e *Exchange) answer(ctx context.Context, a result, answers chan<- result) {
+	a.peer.inFlight = false
 	s := e.setup.Load()
 	current := s != nil && e.known[a.peer.Name] == a.peer
 	if current && s == a.setup {
-		e.conclude(a, time.Now())
+		e.handle(a, time.Now())
 	}
-	if !current || s == a.setup && !a.peer.again {
+	if !current || s == a.setup && !a.peer.repeat {
 		return
 	}
 	for _, p := range s.Peers {

@@ -317,7 +317,7 @@ func TestClock(t *testing.T) {
 		}
 	}
 	a := knownPeer{Peer: Peer{Name: "lb2"}}
-	a.update(&setup{}, State{}, response{ahead: -12 * time.Second}, time.Unix(9, 0))
+	a.update(&setup{}, State{}, response{clockAhead: -12 * time.Second}, time.Unix(9, 0))
 	changes := a.changes(State{}, time.Unix(9, 0))
 	if len(changes) != 2 || changes[1].To != "clock differs" || !strings.Contains(changes[1].Reason, "-12s") {
 		t.Errorf("%+v", changes)

@@ -180,8 +180,8 @@ func newSide(t *testing.T, l *lan, name, key string, others ...string) *side {
 	return s
 }
 
-func health(verdict string, weight int) Health {
-	return NewHealth([]ServiceHealth{{Name: "web", Up: verdict == "up", Servers: []ServerHealth{{Address: "10.0.0.9:80", Health: verdict, Weight: weight}}}})
+func health(state string, weight int) Health {
+	return NewHealth([]ServiceHealth{{Name: "web", Up: state == "up", Servers: []ServerHealth{{Address: "10.0.0.9:80", Health: state, Weight: weight}}}})
 }
 
 func (s *side) writeKey(text string) {

@@ -1,4 +1,4 @@
-// This file has the messages between two directors, as in docs/pair.md: a greeting, a
+// This file has the messages between two directors, as in docs/peers.md: a greeting, a
 // request and a response. It signs and verifies them.
 
 package peers
@@ -22,8 +22,8 @@ const (
 
 	// Bounds of a body. A request is a few names; a response a few dozen bytes for each
 	// real server.
-	maxRequest = 2 << 10
-	maxAnswer  = 8 << 20
+	maxRequest  = 2 << 10
+	maxResponse = 8 << 20
 )
 
 // kind is the type of a message. It is covered by the signature, so that a message can
@@ -33,7 +33,7 @@ type kind uint8
 const (
 	kindGreeting kind = 1 // from the server: the nonce that the request must sign
 	kindRequest  kind = 2
-	kindAnswer   kind = 3
+	kindResponse kind = 3
 	kindRefusal  kind = 4 // unsigned: a hint for operators, on which nothing relies
 )
 
@@ -125,7 +125,7 @@ func request(k Keys, server, client nonce, body []byte) []byte {
 
 // answer is a signed response, with the key of the request.
 func answer(k Keys, key uint8, server, client nonce, body []byte) []byte {
-	h := head{version: version, kind: kindAnswer, key: key, length: uint32(len(body))}
+	h := head{version: version, kind: kindResponse, key: key, length: uint32(len(body))}
 	return append(append(h.append(nil), body...), sign(k.keys[key], h, server, client, body)...)
 }
 

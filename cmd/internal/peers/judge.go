@@ -13,8 +13,8 @@ type knownPeer struct {
 	Peer
 	watch    watch
 	reported Peer // reported last; zero Since: never
-	asking   bool // a request is under way
-	again    bool // another one is to follow it at once
+	inFlight bool // a request is under way
+	repeat   bool // another one is to follow it at once
 }
 
 // updatePeers adds new peers and removes those that left.
@@ -39,12 +39,12 @@ func (e *Exchange) publish(s *setup) {
 	e.peers.Store(&peers)
 }
 
-// conclude applies the response of one peer.
-func (e *Exchange) conclude(a answered, now time.Time) {
+// handle applies the response of one peer.
+func (e *Exchange) handle(a result, now time.Time) {
 	k := a.peer
 	before := k.Peer
-	k.update(a.setup, a.own, a.response, now)
-	changes := k.changes(a.own, now)
+	k.update(a.setup, a.self, a.response, now)
+	changes := k.changes(a.self, now)
 	e.publish(a.setup)
 	if !sameLevel(before, k.Peer) {
 		e.o.Wake()
@@ -58,7 +58,7 @@ func (e *Exchange) conclude(a answered, now time.Time) {
 // reads the number of connections when it needs it.
 func sameLevel(a, b Peer) bool {
 	for _, p := range []*Peer{&a, &b} {
-		p.Asked, p.At, p.State.At, p.State.Connections, p.Clock, p.Error = time.Time{}, time.Time{}, time.Time{}, nil, 0, ""
+		p.RequestedAt, p.At, p.State.At, p.State.Connections, p.Clock, p.Error = time.Time{}, time.Time{}, time.Time{}, nil, 0, ""
 	}
 	return reflect.DeepEqual(a, b)
 }
@@ -75,8 +75,8 @@ func (a *knownPeer) update(s *setup, own State, h response, now time.Time) {
 	if !a.Up {
 		a.Up, a.Since = true, now
 	}
-	a.Error, a.Asked, a.At, a.State = "", h.asked, now, h.state
-	d := Differences{Config: own.Hash != h.state.Hash, Version: own.Version != h.state.Version, Clock: h.ahead.Round(100 * time.Millisecond)}
+	a.Error, a.RequestedAt, a.At, a.State = "", h.sentAt, now, h.state
+	d := Differences{Config: own.Hash != h.state.Hash, Version: own.Version != h.state.Version, Clock: h.clockAhead.Round(100 * time.Millisecond)}
 	var lasting []HealthDifference
 	a.watch, lasting = a.watch.next(now, differing(own.Health, h.state.Health, d.Config), func(service, realServer string) time.Duration {
 		return s.maxDiffering[server{service, realServer}]

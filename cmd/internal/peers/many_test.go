@@ -83,8 +83,8 @@ func TestRefresh(t *testing.T) {
 		one.Refresh()
 		after(time.Millisecond)
 		for _, p := range one.Peers() {
-			if p.Name == "d1" && (!p.Asked.Equal(now) || len(p.State.Announces) != 1) {
-				t.Errorf("asked %v before: %+v", now.Sub(p.Asked), p.State)
+			if p.Name == "d1" && (!p.RequestedAt.Equal(now) || len(p.State.Announces) != 1) {
+				t.Errorf("asked %v before: %+v", now.Sub(p.RequestedAt), p.State)
 			}
 		}
 		two.Refresh()

@@ -32,7 +32,7 @@ func (e *Exchange) accept(ctx context.Context, l net.Listener) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil: // no free descriptor, for example: temporary
-			e.o.Log.Debug("pair: failed to take a call", "reason", err)
+			e.o.Log.Debug("peers: failed to accept a connection", "reason", err)
 			if !pause(ctx, interval) {
 				return
 			}
@@ -47,7 +47,7 @@ func (e *Exchange) accept(ctx context.Context, l net.Listener) {
 			continue
 		}
 		e.tasks.Go(func() {
-			defer e.leave(from)
+			defer e.release(from)
 			defer conn.Close()
 			defer context.AfterFunc(ctx, func() { conn.Close() })()
 			_ = conn.SetDeadline(time.Now().Add(requestTimeout))
@@ -63,7 +63,7 @@ func (e *Exchange) admit(from netip.Addr, who string) Refusal {
 	switch {
 	case who == "":
 		return RefusedAddress
-	case !e.enter(from):
+	case !e.acquire(from):
 		return RefusedBusy
 	}
 	return 0
@@ -163,11 +163,11 @@ func (e *Exchange) reply(ctx context.Context, q question) ([]byte, bool) {
 		return nil, false
 	}
 	text, err := json.Marshal(out)
-	return text, err == nil && len(text) <= maxAnswer
+	return text, err == nil && len(text) <= maxResponse
 }
 
-// enter admits a bounded number of a peer's connections.
-func (e *Exchange) enter(from netip.Addr) bool {
+// acquire admits a bounded number of a peer's connections.
+func (e *Exchange) acquire(from netip.Addr) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.inProgress[from] >= callers {
@@ -177,7 +177,7 @@ func (e *Exchange) enter(from netip.Addr) bool {
 	return true
 }
 
-func (e *Exchange) leave(from netip.Addr) {
+func (e *Exchange) release(from netip.Addr) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.inProgress[from]--; e.inProgress[from] <= 0 {
@@ -194,7 +194,7 @@ func (e *Exchange) refuse(conn net.Conn, from netip.Addr, r Refusal) {
 	_, _ = conn.Write(refusal(r))
 	now, last := time.Now().Unix(), e.logged[r].Load()
 	if now-last >= int64(logEvery/time.Second) && e.logged[r].CompareAndSwap(last, now) {
-		e.o.Log.Warn("pair: a question was refused", "from", from, "reason", r.String(), "total", n)
+		e.o.Log.Warn("peers: a request was refused", "from", from, "reason", r.String(), "total", n)
 	}
 }
 

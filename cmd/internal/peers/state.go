@@ -125,8 +125,8 @@ type Peer struct {
 	Up    bool
 	Since time.Time
 	Error string
-	// Asked is when the request was sent whose reply State is.
-	Asked time.Time
+	// RequestedAt is when the request was sent whose reply State is.
+	RequestedAt time.Time
 	// At is when State was received; zero: never. State of an unreachable peer is the
 	// last one received.
 	At    time.Time

@@ -118,7 +118,7 @@ func (w *writer) write() time.Duration {
 // report logs once that the decision cannot be saved, and once that it can again.
 func (w *writer) report(err error) {
 	if err == nil {
-		w.dir.trouble.Store(nil)
+		w.dir.openProblem.Store(nil)
 		if w.dir.saveProblem.Swap(nil) != nil {
 			w.log.Info("the decision can be saved again")
 		}

@@ -20,7 +20,7 @@ import (
 func ofWeight(weight int) *decision.Decision {
 	a := netip.MustParseAddrPort("10.0.1.1:80")
 	return &decision.Decision{Services: []decision.Service{{Name: "web", Up: true, Servers: []decision.RealServer{{
-		ID: checker.ID{Service: "web", RealServer: a.String()}, Address: a, Weight: weight, InTable: true, Verdict: checker.Up,
+		ID: checker.ID{Service: "web", RealServer: a.String()}, Address: a, Weight: weight, InTable: true, State: checker.Up,
 		Causes: []decision.Cause{{Kind: decision.CauseConfigured, Weight: weight, Text: "weight in the file"}}}}}}}
 }
 

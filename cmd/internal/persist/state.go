@@ -22,9 +22,9 @@ import (
 type Dir struct {
 	path string
 	lock *os.File // nil: nothing there can be locked
-	// trouble is why the disk could not be written when the directory was opened; nil
+	// openProblem is why the disk could not be written when the directory was opened; nil
 	// from the first write on.
-	trouble atomic.Pointer[error]
+	openProblem atomic.Pointer[error]
 	// saveProblem is why the decision cannot be written; nil: it can.
 	saveProblem atomic.Pointer[string]
 	lost        atomic.Pointer[[]string] // of records that were set aside
@@ -38,7 +38,7 @@ func Open(path string) (*Dir, error) {
 	d, err := disk.Within(path, func() (*Dir, error) { return open(path) })
 	if errors.Is(err, disk.ErrHangs) {
 		d = &Dir{path: path}
-		d.trouble.Store(&err)
+		d.openProblem.Store(&err)
 		return d, nil
 	}
 	return d, err
@@ -54,7 +54,7 @@ func open(path string) (*Dir, error) {
 	}
 	if diskFails(err) {
 		reason := err
-		d.trouble.Store(&reason)
+		d.openProblem.Store(&reason)
 		// Locking does not need to write. Without the file the folder stands for it.
 		if d.lock, err = os.Open(filepath.Join(path, lockName)); err != nil {
 			if d.lock, err = os.Open(path); err != nil {
@@ -90,7 +90,7 @@ func diskFails(err error) bool {
 
 // Writable reports whether the disk could be written when the directory was opened, or
 // since.
-func (d *Dir) Writable() bool { return d.trouble.Load() == nil }
+func (d *Dir) Writable() bool { return d.openProblem.Load() == nil }
 
 // Path is where the directory is.
 func (d *Dir) Path() string { return d.path }
@@ -113,9 +113,9 @@ func (d *Dir) Ledger() ipvs.Ledger {
 
 // ledger is used by one goroutine.
 type ledger struct {
-	dir    *Dir
-	writer disk.Writer[ipvs.Owned]
-	late   <-chan error // of a write that took longer than ledgerWait; nil: there is none
+	dir     *Dir
+	writer  disk.Writer[ipvs.Owned]
+	pending <-chan error // of a write that took longer than ledgerWait; nil: there is none
 }
 
 // ledgerWait is how long the reconciler waits for the disk before it writes the kernel.
@@ -145,7 +145,7 @@ func (d *Dir) Problems() []string {
 	if lost := d.lost.Load(); lost != nil {
 		all = append(all, *lost...)
 	}
-	trouble, saveProblem := d.trouble.Load(), d.saveProblem.Load()
+	trouble, saveProblem := d.openProblem.Load(), d.saveProblem.Load()
 	switch {
 	case saveProblem != nil:
 		all = append(all, *saveProblem)
@@ -182,10 +182,10 @@ func (f ownedFile) owned() ipvs.Owned {
 // half of one. A disk that takes longer than ledgerWait is an error. While it does not
 // reply, further calls fail at once, so that the kernel's table still follows.
 func (l *ledger) Save(owned ipvs.Owned) error {
-	if l.late != nil {
+	if l.pending != nil {
 		select {
-		case <-l.late: // written at last; its content is older
-			l.late = nil
+		case <-l.pending: // written at last; its content is older
+			l.pending = nil
 		default:
 			return fmt.Errorf("state_dir %s: %w", l.dir.path, disk.ErrHangs)
 		}
@@ -193,7 +193,7 @@ func (l *ledger) Save(owned ipvs.Owned) error {
 	saved := l.writer.Save(owned)
 	err := disk.Await(context.Background(), saved, ledgerWait)
 	if errors.Is(err, disk.ErrHangs) {
-		l.late = saved
+		l.pending = saved
 		err = fmt.Errorf("state_dir %s: %w", l.dir.path, disk.ErrHangs)
 	}
 	return err

@@ -48,8 +48,8 @@ func (b *builder) services() {
 		k := decision.ServiceKey(svc)
 		stays[k] = true
 		s := b.service(k, svc.Name)
-		b.stays(&s, k, svc, b.Decided.Services[i])
-		b.keep(s)
+		b.describe(&s, k, svc, b.Decided.Services[i])
+		b.addChanged(s)
 	}
 	leaving := map[ipvs.ServiceKey]bool{}
 	for k := range b.running {
@@ -67,7 +67,7 @@ func (b *builder) services() {
 	}, ipvs.ServiceKey.Compare) {
 		s := b.service(k, b.running[k].Name)
 		b.leaves(&s, k)
-		b.keep(s)
+		b.addChanged(s)
 	}
 }
 
@@ -88,8 +88,8 @@ func present(there bool) string {
 	return "none"
 }
 
-// keep adds a service to the preview if it changes.
-func (b *builder) keep(s Service) {
+// addChanged adds a service to the preview if it changes.
+func (b *builder) addChanged(s Service) {
 	if s.Action == Edit && len(s.Changes)+len(s.RealServers)+len(s.Checks)+s.RestartedChecks == 0 && s.OldName == "" {
 		return
 	}
@@ -112,8 +112,8 @@ func (b *builder) service(k ipvs.ServiceKey, name string) Service {
 	return s
 }
 
-// stays describes a service of the next configuration.
-func (b *builder) stays(s *Service, k ipvs.ServiceKey, svc config.Service, decided decision.Service) {
+// describe describes a service of the next configuration.
+func (b *builder) describe(s *Service, k ipvs.ServiceKey, svc config.Service, decided decision.Service) {
 	s.UsableAfter = b.Decided.Desired.Table[k].Usable()
 	writes := map[netip.AddrPort]ipvs.Op{}
 	for _, op := range b.ops[k] {

@@ -32,7 +32,7 @@ type Installer struct {
 	Root    string                     // the root of the file system; "" = /
 	Program string                     // that units run, an absolute path
 	Run     func(args ...string) error // runs systemctl
-	Say     func(line string)          // called with each change
+	Log     func(line string)          // called with each change
 }
 
 // New returns an installer for this host and this program. Without systemd the error says
@@ -42,7 +42,7 @@ func New(say func(string)) (Installer, error) {
 		return Installer{}, errors.New("this host does not run systemd: run the command at each boot by other means")
 	}
 	program, err := os.Executable()
-	return Installer{Program: program, Run: systemctl, Say: say}, err
+	return Installer{Program: program, Run: systemctl, Log: say}, err
 }
 
 func systemctl(args ...string) error {
@@ -82,7 +82,7 @@ func (i Installer) Install(file, instance string, again bool) error {
 	if err := i.Run(verb, unit); err != nil {
 		return err
 	}
-	i.Say(unit + " enabled")
+	i.Log(unit + " enabled")
 	return nil
 }
 
@@ -98,6 +98,6 @@ func (i Installer) Write(path, text string) (changed bool, err error) {
 	if err := os.WriteFile(at, []byte(text), 0o644); err != nil {
 		return false, err
 	}
-	i.Say(path + " written")
+	i.Log(path + " written")
 	return true, nil
 }

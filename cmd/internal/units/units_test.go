@@ -14,7 +14,7 @@ import (
 func TestInstall(t *testing.T) {
 	var ran, said []string
 	i := Installer{Root: t.TempDir(), Program: "/opt/lvsd/lvsd", Run: func(args ...string) error { ran = append(ran, strings.Join(args, " ")); return nil },
-		Say: func(line string) { said = append(said, line) }}
+		Log: func(line string) { said = append(said, line) }}
 	for range 2 {
 		if err := i.Install(RealServer, "2001:db8::88", false); err != nil {
 			t.Fatal(err)

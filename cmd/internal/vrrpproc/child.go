@@ -117,7 +117,7 @@ func (c *child) open(o command) {
 		OnMasterConflict:  func(k vrrp.MasterConflict) { c.send(report{Instance: id, MasterConflict: &k}) },
 		OnAddressConflict: func(k vrrp.AddressConflict) { c.send(report{Instance: id, AddressConflict: &k}) },
 		OnRestored:        func(r vrrp.Restored) { c.send(report{Instance: id, Restored: &r}) },
-		ObserveLag:        c.late,
+		ObserveLag:        c.recordLag,
 		RunProgram:        runProgram,
 	})
 	if err != nil {
@@ -221,8 +221,8 @@ func (c *child) flush() {
 	}
 }
 
-// late records how late a timer was served. It never waits.
-func (c *child) late(lag time.Duration) {
+// recordLag records how late a timer was served. It never waits.
+func (c *child) recordLag(lag time.Duration) {
 	c.mu.Lock()
 	c.lags = append(c.lags, lag)
 	c.mu.Unlock()
@@ -261,7 +261,7 @@ func (c *child) write(out io.Writer) {
 	buffered := bufio.NewWriter(out)
 	to := gob.NewEncoder(buffered)
 	for {
-		batch, dropped := c.reports.take()
+		batch, dropped := c.reports.drain()
 		for _, r := range batch {
 			if to.Encode(r) != nil {
 				return // the parent is gone: the end of in shows that, too

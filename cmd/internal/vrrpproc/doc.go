@@ -6,7 +6,7 @@
 //	daemon                                      child process (SCHED_RR)
 //	──────                                      ────────────────────────
 //	Instance.Update ─► orders ─► stdin  ──────► child.obey ─► vrrp.Engine
-//	Instance.Status ◄─ take   ◄─ stdout ◄────── report queue ◄─ events, status
+//	Instance.Status ◄─ reports◄─ stdout ◄────── report queue ◄─ events, status
 //	                                            (telemetry may be dropped, replies never)
 //	supervisor: starts the process again
 //	after it ended, and reopens every

@@ -311,7 +311,7 @@ func TestStuckParent(t *testing.T) {
 			c.send(report{Reply: 7})
 		}
 	}
-	all, dropped := c.reports.take()
+	all, dropped := c.reports.drain()
 	ended, replies := 0, 0
 	for _, r := range all {
 		if r.Ended {
@@ -325,7 +325,7 @@ func TestStuckParent(t *testing.T) {
 		t.Errorf("%d wait, dropped %v, %d ends, %d replies", len(all), dropped, ended, replies)
 	}
 	c.send(report{})
-	if all, dropped := c.reports.take(); len(all) != 1 || dropped {
+	if all, dropped := c.reports.drain(); len(all) != 1 || dropped {
 		t.Errorf("afterwards: %d, dropped %v", len(all), dropped)
 	}
 }
@@ -403,7 +403,7 @@ func TestOpenTwiceIsRefused(t *testing.T) {
 	c := &child{log: slog.New(slog.DiscardHandler), engines: map[uint64]*engine{5: {}}, dirty: map[uint64]bool{}, wake: make(chan struct{}, 1)}
 	cfg := config()
 	c.handle(command{Do: doOpen, Instance: 5, Reply: 9, Config: &cfg})
-	all, _ := c.reports.take()
+	all, _ := c.reports.drain()
 	if len(all) != 1 || all[0].Reply != 9 || all[0].Err == "" {
 		t.Errorf("%+v", all)
 	}

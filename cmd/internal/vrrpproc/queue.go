@@ -43,8 +43,8 @@ func (q *reportQueue) put(r report) (first bool) {
 	return false
 }
 
-// take waits for reports and takes them all. Dropped: some were dropped since the last.
-func (q *reportQueue) take() (all []report, dropped bool) {
+// drain waits for reports and takes them all. Dropped: some were dropped since the last.
+func (q *reportQueue) drain() (all []report, dropped bool) {
 	q.mu.Lock()
 	ready := q.ready()
 	q.mu.Unlock()

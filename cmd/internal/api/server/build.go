@@ -16,11 +16,6 @@ import (
 	"lvsd/vrrp"
 )
 
-// Build returns the status of a view.
-func Build(v director.View, version string, started time.Time) api.Status {
-	return build(v, version, started).status()
-}
-
 // builder collects a status.
 type builder struct {
 	api.Status
@@ -228,7 +223,7 @@ func (s *builder) addService(v director.View, svc config.Service, p decision.Ser
 		server := api.RealServerStatus{
 			Address: decided.Address.String(), Forward: rs.Forward,
 			Desired: decided.Weight, Configured: decided.Configured,
-			Verdict: decided.Verdict.String(), Since: h.Since, UncheckedSince: decided.UncheckedSince, Unchecked: decided.UncheckedWhy,
+			Health: decided.State.String(), Since: h.Since, UncheckedSince: decided.UncheckedSince, Unchecked: decided.UncheckedWhy,
 			Draining: decided.Draining(), DrainingSince: decided.DrainingSince(), DrainUntil: decided.DrainUntil, Why: decided.Why().Text, Causes: decided.Causes,
 			Active: connections.Active, Inactive: connections.Inactive, Persistent: connections.Persistent,
 			Counters: api.Counters(connections.Counters), Rates: api.Rates(connections.Rates), LastProbe: lastProbe(h),

@@ -161,7 +161,7 @@ func (s *Server) watchControl(ctx context.Context) {
 // logged once.
 func (s *Server) reopenControl() {
 	old := s.control
-	if old.there() {
+	if old.exists() {
 		return
 	}
 	gid, err := groupID(s.group)
@@ -184,8 +184,8 @@ func (s *Server) reopenControl() {
 	go old.close() // requests in progress may end
 }
 
-// there reports whether a socket's file is still the one that was created.
-func (l *listener) there() bool {
+// exists reports whether a socket's file is still the one that was created.
+func (l *listener) exists() bool {
 	now, err := os.Lstat(l.address)
 	return l.made != nil && err == nil && os.SameFile(l.made, now)
 }

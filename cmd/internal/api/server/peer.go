@@ -13,8 +13,8 @@ import (
 	"lvsd/cmd/internal/peers"
 )
 
-// Pair is the exchange with the other directors.
-type Pair interface {
+// Exchange is the exchange with the other directors.
+type Exchange interface {
 	Peers() []peers.Peer
 	RequestDrain(ctx context.Context, director, service, realServer string) (peers.Drain, error)
 	RequestEdit(ctx context.Context, director, service, realServer string, change peers.Edit) (peers.Edited, error)
@@ -118,7 +118,7 @@ func serviceHealth(v director.View) []peers.ServiceHealth {
 	for _, p := range v.Decision.Services {
 		svc := peers.ServiceHealth{Name: p.Name, Up: p.Up, Servers: make([]peers.ServerHealth, 0, len(p.Servers))}
 		for _, s := range p.Servers {
-			h := peers.ServerHealth{Address: s.Address.String(), Health: s.Verdict.String(), Weight: s.Weight}
+			h := peers.ServerHealth{Address: s.Address.String(), Health: s.State.String(), Weight: s.Weight}
 			if s.Weight != s.Configured {
 				h.Why = s.Why().Text
 			}
@@ -157,10 +157,10 @@ func (s *Server) Drain(ctx context.Context, service, realServer string) peers.Dr
 func (s *Server) peerCommands(mux *http.ServeMux) {
 	mux.HandleFunc("GET /control/v1/peers/drain", func(w http.ResponseWriter, r *http.Request) {
 		out := []api.PeerDrain{}
-		if s.Pair != nil {
-			for _, p := range s.Pair.Peers() {
+		if s.Exchange != nil {
+			for _, p := range s.Exchange.Peers() {
 				d := api.PeerDrain{Director: p.Name}
-				if drain, err := s.Pair.RequestDrain(r.Context(), p.Name, r.FormValue("service"), r.FormValue("real_server")); err != nil {
+				if drain, err := s.Exchange.RequestDrain(r.Context(), p.Name, r.FormValue("service"), r.FormValue("real_server")); err != nil {
 					d.Error = err.Error()
 				} else {
 					d.Drain = &drain
@@ -177,9 +177,9 @@ func (s *Server) peerCommands(mux *http.ServeMux) {
 			return
 		}
 		out := []api.PeerEdited{}
-		if s.Pair != nil {
-			for _, p := range s.Pair.Peers() {
-				edited, err := s.Pair.RequestEdit(r.Context(), p.Name, edit.Service, edit.RealServer, edit.Edit)
+		if s.Exchange != nil {
+			for _, p := range s.Exchange.Peers() {
+				edited, err := s.Exchange.RequestEdit(r.Context(), p.Name, edit.Service, edit.RealServer, edit.Edit)
 				if err != nil {
 					edited.Error = err.Error()
 				}

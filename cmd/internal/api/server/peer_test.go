@@ -58,7 +58,7 @@ func TestEveryDifferenceIsAProblem(t *testing.T) {
 	} {
 		p := goodPeer()
 		harm(&p)
-		s := &Server{Daemon: &stub{view: healthy()}, Version: "1", Pair: exchange{peers: []peers.Peer{p}}}
+		s := &Server{Daemon: &stub{view: healthy()}, Version: "1", Exchange: exchange{peers: []peers.Peer{p}}}
 		got := s.Status(t.Context())
 		if problems := strings.Join(got.Problems, "\n"); got.Healthy != (want == "") || !strings.Contains(problems, want) {
 			t.Errorf("want %q among %q", want, problems)
@@ -69,7 +69,7 @@ func TestEveryDifferenceIsAProblem(t *testing.T) {
 	}
 	young := goodPeer()
 	young.Up, young.Since = false, time.Unix(999, 0)
-	s := &Server{Daemon: &stub{view: healthy()}, Version: "1", Pair: exchange{peers: []peers.Peer{young}}}
+	s := &Server{Daemon: &stub{view: healthy()}, Version: "1", Exchange: exchange{peers: []peers.Peer{young}}}
 	if got := s.Status(t.Context()); !got.Healthy {
 		t.Errorf("a peer that was not asked yet: %q", got.Problems)
 	}
@@ -84,7 +84,7 @@ func TestOwn(t *testing.T) {
 	v.Standby = map[string]persist.Standby{"mail": {Until: time.Unix(5, 0)}}
 	gone := goodPeer()
 	gone.Up = false
-	s := &Server{Daemon: &stub{view: v}, Version: "1", Pair: exchange{peers: []peers.Peer{gone}}}
+	s := &Server{Daemon: &stub{view: v}, Version: "1", Exchange: exchange{peers: []peers.Peer{gone}}}
 	if s.Status(t.Context()).Healthy {
 		t.Error("the peer is not missed")
 	}
@@ -116,7 +116,7 @@ func TestPeerDrains(t *testing.T) {
 	for _, x := range []exchange{{drain: peers.Drain{Active: 7}}, {err: errors.New("lb2: nobody listens")}} {
 		x.peers = []peers.Peer{goodPeer()}
 		s := newServer(t, &stub{view: healthy()})
-		s.Pair = x
+		s.Exchange = x
 		got, err := api.NewClient(socketOf(t, s)).PeerDrains(t.Context(), "web", "10.0.0.9:80")
 		if err != nil || len(got) != 1 || got[0].Director != "lb2" {
 			t.Fatalf("%+v, %v", got, err)
@@ -141,7 +141,7 @@ func TestPeerEdits(t *testing.T) {
 	other := goodPeer()
 	other.Name = "lb3"
 	for _, test := range []struct {
-		pair Pair
+		pair Exchange
 		want []api.PeerEdited
 	}{
 		{exchange{peers: []peers.Peer{goodPeer(), other}}, []api.PeerEdited{{Director: "lb2", Error: "lb2 weight"}, {Director: "lb3", Error: "lb3 weight"}}},
@@ -149,7 +149,7 @@ func TestPeerEdits(t *testing.T) {
 		{nil, []api.PeerEdited{}},
 	} {
 		s := newServer(t, &stub{view: healthy()})
-		s.Pair = test.pair
+		s.Exchange = test.pair
 		got, err := api.NewClient(socketOf(t, s)).PeerEdits(t.Context(), change)
 		if err != nil || !slices.Equal(got, test.want) {
 			t.Errorf("%+v, %v, want %+v", got, err, test.want)

@@ -90,7 +90,7 @@ func (s *builder) addServiceProblems(svc api.ServiceStatus, p decision.Service, 
 		r = rankQuorum
 	}
 	for _, d := range p.Servers {
-		if d.Verdict == checker.Down {
+		if d.State == checker.Down {
 			why := decision.DescribeHealth(health[d.ID])
 			if len(down) == 0 {
 				same = why

@@ -58,8 +58,8 @@ type Server struct {
 	Started time.Time
 	// Problems, if set, returns problems with the daemon's own files.
 	Problems func() []string
-	// Pair, if set, is the exchange with the other directors.
-	Pair Pair
+	// Exchange, if set, is the exchange with the other directors.
+	Exchange Exchange
 	// Charts are the last minutes of connections and rates.
 	Charts charts.Ring
 
@@ -123,8 +123,8 @@ func (s *Server) Status(ctx context.Context) api.Status {
 	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
 	defer cancel()
 	status := s.localStatus(s.Daemon.View(ctx))
-	if s.Pair != nil {
-		status.addPeers(s.Pair.Peers())
+	if s.Exchange != nil {
+		status.addPeers(s.Exchange.Peers())
 	}
 	return status.status()
 }
@@ -219,7 +219,7 @@ func (s *Server) changing() *http.ServeMux {
 	mux := s.reading(func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, s.Status(r.Context())) })
 	mux.HandleFunc("POST /control/v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		outcome := s.Daemon.Reload(r.Context())
-		answer(w, http.StatusOK, NewVerdict(outcome, s.Daemon.View(r.Context()).Config))
+		answer(w, http.StatusOK, NewReloadResult(outcome, s.Daemon.View(r.Context()).Config))
 	})
 	mux.HandleFunc("POST /control/v1/plan", s.plan)
 	s.kernelCommands(mux)
@@ -229,9 +229,9 @@ func (s *Server) changing() *http.ServeMux {
 	return mux
 }
 
-// NewVerdict returns the outcome of a reload with its errors split.
-func NewVerdict(o director.Outcome, running *config.Config) api.Verdict {
-	return api.Verdict{
+// NewReloadResult returns the outcome of a reload with its errors split.
+func NewReloadResult(o director.Outcome, running *config.Config) api.ReloadResult {
+	return api.ReloadResult{
 		OK: o.Refused == nil, Hash: running.Hash,
 		Errors:   append([]string{}, api.Lines(o.Refused)...),
 		Pending:  append([]string{}, api.Lines(o.Pending)...),

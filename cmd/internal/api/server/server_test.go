@@ -78,9 +78,9 @@ func healthy() director.View {
 		Config: &config.Config{Director: "lb1", Hash: "abc", File: "lvsd.toml", Services: []config.Service{{
 			Name: "web", Quorum: 1, Scheduler: "wlc", RealServers: []config.RealServer{{Address: real, Weight: 3, Forward: "dr"}}}}},
 		Decision: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{{
-			ID: id, Address: real, Configured: 3, Weight: 3, InTable: true, Verdict: checker.Up, Agent: decision.Agent{Weight: 100},
+			ID: id, Address: real, Configured: 3, Weight: 3, InTable: true, State: checker.Up, Agent: decision.Agent{Weight: 100},
 			Causes: []decision.Cause{{Kind: decision.CauseConfigured, Weight: 3, Text: "weight 3 in the file, line 9"}}}}}}},
-		Health: map[checker.ID]checker.Health{id: {Verdict: checker.Up, Checks: []checker.CheckHealth{
+		Health: map[checker.ID]checker.Health{id: {State: checker.Up, Checks: []checker.CheckHealth{
 			{Type: "http", Last: outcome.Result{At: time.Unix(999, 0), Reason: outcome.OK, Took: 2 * time.Millisecond}}}}},
 		Kernel: ipvs.Snapshot{Valid: true, Up: true, Table: ipvs.Table{key: {Key: key, Destinations: map[netip.AddrPort]ipvs.Destination{real: {Address: real, Weight: 3}}}},
 			Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{key: {Destinations: map[netip.AddrPort]ipvs.DestinationStats{real: {Active: 4, Inactive: 5}}}}},
@@ -88,13 +88,18 @@ func healthy() director.View {
 	}
 }
 
+// statusOf returns the status of a view.
+func statusOf(v director.View, version string, started time.Time) api.Status {
+	return build(v, version, started).status()
+}
+
 func TestStatusOfAHealthyDirector(t *testing.T) {
-	s := Build(healthy(), "1", time.Unix(1, 0))
+	s := statusOf(healthy(), "1", time.Unix(1, 0))
 	if !s.Healthy || len(s.Problems) != 0 {
 		t.Fatalf("problems: %v", s.Problems)
 	}
 	rs := s.Services[0].RealServers[0]
-	if rs.Weight == nil || *rs.Weight != 3 || rs.Active != 4 || rs.Inactive != 5 || rs.LastProbe == nil || rs.LastProbe.Took != .002 || rs.Verdict != "up" {
+	if rs.Weight == nil || *rs.Weight != 3 || rs.Active != 4 || rs.Inactive != 5 || rs.LastProbe == nil || rs.LastProbe.Took != .002 || rs.Health != "up" {
 		t.Errorf("%+v", rs)
 	}
 }
@@ -133,12 +138,12 @@ func TestEveryFaultIsAProblem(t *testing.T) {
 		"no such device":     func(v *director.View) { v.Kernel.SyncError = "no such device" },
 		"quorum lost":        func(v *director.View) { v.Decision.Services[0].Up = false },
 		"is down": func(v *director.View) {
-			v.Decision.Services[0].Servers[0].Verdict = checker.Down
+			v.Decision.Services[0].Servers[0].State = checker.Down
 		},
 	} {
 		v := healthy()
 		harm(&v)
-		s := Build(v, "1", time.Unix(1, 0))
+		s := statusOf(v, "1", time.Unix(1, 0))
 		if s.Healthy || !strings.Contains(strings.Join(s.Problems, "\n"), want) {
 			t.Errorf("want %q among %q", want, s.Problems)
 		}
@@ -147,7 +152,7 @@ func TestEveryFaultIsAProblem(t *testing.T) {
 
 // TestStatusSurvivesJSON: what a client reads is what the daemon said.
 func TestStatusSurvivesJSON(t *testing.T) {
-	s := Build(healthy(), "1", time.Unix(1, 0).UTC())
+	s := statusOf(healthy(), "1", time.Unix(1, 0).UTC())
 	text, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +231,7 @@ func TestControlSocket(t *testing.T) {
 func TestWhy(t *testing.T) {
 	d := &stub{view: healthy()}
 	id := checker.ID{Service: "web", RealServer: "10.0.0.9:80"}
-	d.view.Health[id] = checker.Health{Verdict: checker.Down, Checks: []checker.CheckHealth{{Type: "http", Verdict: checker.Down, InARow: 1, Needed: 2,
+	d.view.Health[id] = checker.Health{State: checker.Down, Checks: []checker.CheckHealth{{Type: "http", State: checker.Down, InARow: 1, Needed: 2,
 		History: []outcome.Result{{At: time.Unix(998, 0), Reason: outcome.Status, Phase: outcome.PhaseReceive, Detail: "503 Service Unavailable", Took: time.Millisecond}}}}}
 	s := newServer(t, d)
 	path := filepath.Join(t.TempDir(), "control.sock")

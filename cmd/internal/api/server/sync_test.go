@@ -14,7 +14,7 @@ func TestForeignSyncDaemons(t *testing.T) {
 		v := healthy()
 		v.Kernel.Sync.Master = ipvs.SyncDaemon{Running: true, Interface: "eth1", ID: 5}
 		v.Kernel.SyncOwned = owned
-		if s := Build(v, "1", time.Unix(1, 0)).IPVS.Sync; s == nil || s.Foreign == owned {
+		if s := statusOf(v, "1", time.Unix(1, 0)).IPVS.Sync; s == nil || s.Foreign == owned {
 			t.Errorf("owned %v: %+v", owned, s)
 		}
 	}

@@ -15,7 +15,7 @@ func TestWhoWaits(t *testing.T) {
 		v := director.View{Config: &config.Config{Instances: []config.Instance{{Name: "web", Preempt: preempt}}},
 			Instances:           []vrrp.Status{{Name: "web", State: vrrp.Backup}},
 			InstanceWaitReasons: map[string]string{"web": "waits for connections"}}
-		if got := Build(v, "", time.Now()).VRRP[0].WaitReason; got != want {
+		if got := statusOf(v, "", time.Now()).VRRP[0].WaitReason; got != want {
 			t.Errorf("preempt %v: %q", preempt, got)
 		}
 	}

@@ -44,14 +44,14 @@ func explain(svc api.ServiceStatus, rs api.RealServerStatus, h checker.Health) a
 		}
 	}
 	for _, c := range h.Checks {
-		check := api.WhyCheck{Name: c.Name, Type: c.Type, Verdict: c.Verdict.String(), Cause: c.Cause, InARow: c.InARow, Needed: c.Needed, History: []api.Probe{}}
+		check := api.WhyCheck{Name: c.Name, Type: c.Type, Health: c.State.String(), Cause: c.Cause, InARow: c.InARow, Needed: c.Needed, History: []api.Probe{}}
 		if c.Address.IsValid() {
 			check.Address = c.Address.String()
 		}
 		for _, p := range c.History {
 			check.History = append(check.History, api.NewProbe(c.Name, c.Type, p))
 		}
-		if c.Verdict != checker.Up {
+		if c.State != checker.Up {
 			out.Missing = append(out.Missing, fmt.Sprintf("%d good probes of %s %s in a row (%d so far)", c.Needed, cmp.Or(c.Name, c.Type), check.Address, c.InARow))
 		}
 		out.Checks = append(out.Checks, check)

@@ -419,7 +419,7 @@ func Weight(w *int) string {
 
 // Health is the health of a real server in a few words.
 func Health(rs api.RealServerStatus) string {
-	health := rs.Verdict
+	health := rs.Health
 	if rs.Unchecked != "" {
 		health += ", unchecked"
 	}
@@ -432,7 +432,7 @@ func Health(rs api.RealServerStatus) string {
 // why is the cause of the weight, or for a server at its full weight the last
 // probe.
 func why(rs api.RealServerStatus) string {
-	if rs.Desired == rs.Configured && !rs.Draining && rs.Verdict == "up" && rs.Unchecked == "" && rs.LastProbe != nil {
+	if rs.Desired == rs.Configured && !rs.Draining && rs.Health == "up" && rs.Unchecked == "" && rs.LastProbe != nil {
 		p := rs.LastProbe
 		return fmt.Sprintf("%s %s in %s", cmp.Or(p.Check, p.Type), p.Reason, (time.Duration(p.Took * float64(time.Second))).Round(10*time.Microsecond))
 	}

@@ -28,7 +28,7 @@ func ago(d time.Duration) time.Time { return now.Add(-d) }
 func intp(n int) *int { return &n }
 
 func upServer(address string, weight int, active uint32) api.RealServerStatus {
-	return api.RealServerStatus{Address: address, Forward: "dr", Weight: intp(weight), Desired: weight, Configured: weight, Verdict: "up", Since: ago(time.Hour),
+	return api.RealServerStatus{Address: address, Forward: "dr", Weight: intp(weight), Desired: weight, Configured: weight, Health: "up", Since: ago(time.Hour),
 		Why: fmt.Sprintf("weight %d in the file, line 30", weight), Active: active, Inactive: 3 * active,
 		LastProbe: &api.Probe{At: ago(time.Second), Type: "http", Reason: "ok", Took: .00123}}
 }
@@ -68,14 +68,14 @@ func illPair() api.Status {
 			Tracked: []api.TrackedStatus{{What: "service web", Delta: -50}, {What: "interface eth9", Fault: true}}})
 	s.Guard = &api.GuardStatus{Active: true, State: "frozen", Since: ago(time.Minute), Why: "9 of 10 servers failed at once", Witnesses: []api.WitnessStatus{{Address: "10.0.0.1", LastProbe: &api.Probe{Detail: "no answer"}}}}
 	down := upServer("10.0.0.20:80", 5, 7)
-	down.Weight, down.Desired, down.Verdict, down.Why = intp(0), 0, "down", "http refused, 3 of 3 (connect: connection refused)"
+	down.Weight, down.Desired, down.Health, down.Why = intp(0), 0, "down", "http refused, 3 of 3 (connect: connection refused)"
 	drained := upServer("10.0.0.21:80", 0, 12)
 	drained.Draining, drained.DrainingSince = true, ago(11*time.Minute)
 	drained.Why = "drained by hand: weight 0 in the file, line 31"
 	s.Services[0].RealServers = append(s.Services[0].RealServers[:1], down, drained)
 	s.Services = append(s.Services, api.ServiceStatus{Name: "mail", Protocol: "fwmark", FWMark: 7, Scheduler: "sh", Quorum: 1,
 		Fallback:    &api.FallbackStatus{Address: "127.0.0.1:25", Active: true, Since: ago(time.Minute), Weight: intp(1), Open: 2},
-		RealServers: []api.RealServerStatus{{Address: "[2001:db8:1234:5678::9]:25", Configured: 1, Verdict: "unknown", Why: "no verdict yet, and new to the kernel"}}})
+		RealServers: []api.RealServerStatus{{Address: "[2001:db8:1234:5678::9]:25", Configured: 1, Health: "unknown", Why: "waiting for the first health check"}}})
 	s.IPVS.Draining = []api.DrainingStatus{{Service: "web", RealServer: "10.0.0.30:80", Since: ago(time.Minute), Deadline: now.Add(9 * time.Minute), Remaining: intp(4)}}
 	return s
 }
@@ -146,7 +146,7 @@ func many(services int) api.Status {
 		for j := range 10 {
 			rs := upServer(fmt.Sprintf("10.1.%d.%d:80", i/10, i%10*10+j), 1, uint32(i))
 			if i%100 == 7 && j == 3 {
-				rs.Verdict, rs.Weight = "down", intp(0)
+				rs.Health, rs.Weight = "down", intp(0)
 			}
 			svc.RealServers = append(svc.RealServers, rs)
 		}
@@ -190,7 +190,7 @@ func TestSelection(t *testing.T) {
 		t.Error(err)
 	}
 	s = many(20)
-	if _, err := (Selection{Services: []string{"s7"}, sort: "health"}).Apply(&s); err != nil || s.Services[0].RealServers[0].Verdict != "down" {
+	if _, err := (Selection{Services: []string{"s7"}, sort: "health"}).Apply(&s); err != nil || s.Services[0].RealServers[0].Health != "down" {
 		t.Errorf("%v, %+v first", err, s.Services[0].RealServers[0])
 	}
 }

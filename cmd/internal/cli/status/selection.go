@@ -119,9 +119,9 @@ const (
 // serverRank is the rank of a server.
 func serverRank(rs api.RealServerStatus) int {
 	switch {
-	case rs.Verdict == "down":
+	case rs.Health == "down":
 		return rankBroken
-	case rs.Verdict != "up", rs.Unchecked != "":
+	case rs.Health != "up", rs.Unchecked != "":
 		return rankDegraded
 	case rs.Draining:
 		return rankDraining

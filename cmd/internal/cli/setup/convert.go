@@ -1,6 +1,6 @@
 // This file has lvsd convert.
 
-package cli
+package setup
 
 import (
 	"context"
@@ -17,14 +17,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/convert"
 	"lvsd/cmd/internal/convert/ipvsadm"
 	"lvsd/cmd/internal/convert/keepalived"
 	"lvsd/cmd/internal/convert/ldirectord"
 )
-
-// exitPartly is the exit code of --exit-code for an incomplete conversion.
-const exitPartly = 3
 
 func convertCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -36,7 +34,7 @@ func convertCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
-			return exitCode(exitUsage)
+			return command.ExitCode(command.Usage)
 		},
 	}
 	cmd.AddCommand(
@@ -79,19 +77,19 @@ func converting(use, short, long string, args cobra.PositionalArgs, do func([]st
 			case errors.As(err, &usage):
 				return err
 			case err != nil:
-				return failure{err}
+				return command.Fail(err)
 			case asJSON:
-				err = printJSON(r)
+				err = command.PrintJSON(r)
 			default:
 				err = printConverted(r, diff)
 			}
 			switch {
 			case err != nil:
-				return failure{err}
+				return command.Fail(err)
 			case r.Lost() && !lossy:
-				return exitCode(exitFailed)
+				return command.ExitCode(command.Failed)
 			case strict && !r.Complete():
-				return exitCode(exitPartly)
+				return command.ExitCode(command.Differs)
 			}
 			return nil
 		},
@@ -114,7 +112,7 @@ const parserTimeout = 30 * time.Second
 func askParser(ctx context.Context, tool string, args []string) {
 	program, err := exec.LookPath(tool)
 	if err != nil {
-		fmt.Fprintf(stderr, "%s is not installed here and has not tested its files\n", tool)
+		fmt.Fprintf(command.Stderr, "%s is not installed here and has not tested its files\n", tool)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, parserTimeout)
@@ -125,13 +123,13 @@ func askParser(ctx context.Context, tool string, args []string) {
 			continue // a usage error, or text that keepalived cannot read
 		}
 		out, err := exec.CommandContext(ctx, program, "--config-test", "--use-file="+file, "--config-id="+name).CombinedOutput()
-		verdict := "accepts"
+		outcome := "accepts"
 		if err != nil {
-			verdict = fmt.Sprintf("objects to (%v)", err)
+			outcome = fmt.Sprintf("objects to (%v)", err)
 		}
-		fmt.Fprintf(stderr, "%s %s %s for %s\n", program, verdict, file, name)
+		fmt.Fprintf(command.Stderr, "%s %s %s for %s\n", program, outcome, file, name)
 		for line := range strings.Lines(string(out)) {
-			fmt.Fprintf(stderr, "  %s\n", strings.TrimSpace(line))
+			fmt.Fprintf(command.Stderr, "  %s\n", strings.TrimSpace(line))
 		}
 	}
 }
@@ -156,12 +154,12 @@ func sources(args []string) ([]keepalived.Source, error) {
 // could not be converted to stderr.
 func printConverted(r convert.Result, diff bool) error {
 	for _, g := range r.Groups() {
-		if _, err := fmt.Fprintf(stderr, "%s: %s\n", g.Kind, g); err != nil {
+		if _, err := fmt.Fprintf(command.Stderr, "%s: %s\n", g.Kind, g); err != nil {
 			return err
 		}
 	}
 	for _, w := range r.Warnings {
-		if _, err := fmt.Fprintf(stderr, "warning: %s\n", w); err != nil {
+		if _, err := fmt.Fprintf(command.Stderr, "warning: %s\n", w); err != nil {
 			return err
 		}
 	}
@@ -169,7 +167,7 @@ func printConverted(r convert.Result, diff bool) error {
 	if diff {
 		text = r.Diff()
 	}
-	_, err := fmt.Fprint(stdout, text)
+	_, err := fmt.Fprint(command.Stdout, text)
 	return err
 }
 

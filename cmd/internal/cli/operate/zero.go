@@ -1,6 +1,6 @@
 // This file has lvsd zero.
 
-package cli
+package operate
 
 import (
 	"context"
@@ -8,12 +8,13 @@ import (
 	"slices"
 	"strings"
 
-	"lvsd/cmd/internal/cli/status"
-
 	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/cli/command"
+	"lvsd/cmd/internal/cli/status"
 )
 
-func zeroCommand(o *options) *cobra.Command {
+func zeroCommand(o *command.Options) *cobra.Command {
 	var asJSON bool
 	var socket string
 	cmd := &cobra.Command{
@@ -21,22 +22,22 @@ func zeroCommand(o *options) *cobra.Command {
 		Short: "Set the kernel's counters to zero",
 		Long:  "Sets the kernel's counters of a virtual service and its real servers to zero,\nwithout SERVICE those of all services of the configuration. Connections are not\ntouched. Counters in /metrics fall back to zero, too.",
 		Args:  cobra.MaximumNArgs(1),
-		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
+		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), status.Timeout)
 			defer cancel()
-			zeroed, err := o.client(socket).Zero(ctx, strings.Join(args, ""))
+			zeroed, err := o.Client(socket).Zero(ctx, strings.Join(args, ""))
 			if err != nil {
 				return err
 			}
 			slices.Sort(zeroed.Services)
 			if asJSON {
-				return printJSON(zeroed)
+				return command.PrintJSON(zeroed)
 			}
-			fmt.Fprintf(stdout, "set to zero: %s\n", strings.Join(zeroed.Services, ", "))
+			fmt.Fprintf(command.Stdout, "set to zero: %s\n", strings.Join(zeroed.Services, ", "))
 			return nil
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	socketFlag(cmd, &socket)
+	command.SocketFlag(cmd, &socket)
 	return cmd
 }

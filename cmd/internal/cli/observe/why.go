@@ -1,6 +1,6 @@
 // This file has lvsd why.
 
-package cli
+package observe
 
 import (
 	"cmp"
@@ -14,10 +14,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/cli/status"
 )
 
-func whyCommand(o *options) *cobra.Command {
+func whyCommand(o *command.Options) *cobra.Command {
 	var asJSON bool
 	var socket string
 	cmd := &cobra.Command{
@@ -25,25 +26,25 @@ func whyCommand(o *options) *cobra.Command {
 		Short: "Explain the weights of a service's real servers",
 		Long:  "Shows every cause of a real server's weight, each with the weight that it alone\nwould give, the last probes with phase, duration and what was answered, and what\nmust happen for the configured weight to come back.",
 		Args:  cobra.RangeArgs(1, 2),
-		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
+		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), status.Timeout)
 			defer cancel()
 			realServer := ""
 			if len(args) == 2 {
 				realServer = args[1]
 			}
-			why, err := o.client(socket).Why(ctx, args[0], realServer)
+			why, err := o.Client(socket).Why(ctx, args[0], realServer)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return printJSON(why)
+				return command.PrintJSON(why)
 			}
-			return printWhy(stdout, why, time.Now())
+			return printWhy(command.Stdout, why, time.Now())
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	socketFlag(cmd, &socket)
+	command.SocketFlag(cmd, &socket)
 	return cmd
 }
 
@@ -62,7 +63,7 @@ func printWhy(out io.Writer, why api.Why, now time.Time) error {
 			fmt.Fprintf(w, "  needs %s\n", m)
 		}
 		for _, c := range rs.Checks {
-			fmt.Fprintf(w, "  check %s %s: %s\n", cmp.Or(c.Name, c.Type), c.Address, c.Verdict)
+			fmt.Fprintf(w, "  check %s %s: %s\n", cmp.Or(c.Name, c.Type), c.Address, c.Health)
 			last := c.History[max(0, len(c.History)-shownProbes):]
 			for _, p := range slices.Backward(last) {
 				took := time.Duration(p.Took * float64(time.Second)).Round(10 * time.Microsecond)

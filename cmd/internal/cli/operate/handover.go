@@ -1,6 +1,6 @@
 // This file has lvsd handover.
 
-package cli
+package operate
 
 import (
 	"context"
@@ -13,10 +13,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/cli/status"
 )
 
-func handoverCommand(o *options) *cobra.Command {
+func handoverCommand(o *command.Options) *cobra.Command {
 	var asJSON, force, end bool
 	var lasts time.Duration
 	var socket string
@@ -39,10 +40,10 @@ func handoverCommand(o *options) *cobra.Command {
 		case cmd.Flags().Changed("for") && lasts <= 0:
 			return fmt.Errorf("--for %v: a time above 0, such as 1h", lasts)
 		}
-		return asFailure(func(cmd *cobra.Command, args []string) error {
+		return command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), handoverTimeout)
 			defer cancel()
-			client, election := o.client(socket), strings.Join(args, "")
+			client, election := o.Client(socket), strings.Join(args, "")
 			var h api.Handover
 			var err error
 			if end {
@@ -54,12 +55,12 @@ func handoverCommand(o *options) *cobra.Command {
 				return err
 			}
 			if asJSON {
-				err = printJSON(h)
+				err = command.PrintJSON(h)
 			} else {
-				printHandover(stdout, stderr, h, end)
+				printHandover(command.Stdout, command.Stderr, h, end)
 			}
 			if err == nil && !h.OK {
-				err = exitCode(exitFailed)
+				err = command.ExitCode(command.Failed)
 			}
 			return err
 		})(cmd, args)
@@ -68,7 +69,7 @@ func handoverCommand(o *options) *cobra.Command {
 	cmd.Flags().BoolVar(&force, "force", false, "hand over even if no ready peer is known")
 	cmd.Flags().BoolVar(&end, "end", false, "end standby: take part in VRRP as configured again")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	socketFlag(cmd, &socket)
+	command.SocketFlag(cmd, &socket)
 	return cmd
 }
 

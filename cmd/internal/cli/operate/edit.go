@@ -1,7 +1,7 @@
 // This file has lvsd drain, undrain and weight: they edit the configuration file, show
 // the change as a diff, and reload.
 
-package cli
+package operate
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/configfile"
 	"lvsd/cmd/internal/peers"
 	"lvsd/config"
@@ -25,15 +26,15 @@ import (
 // editHelp is the part of the help that the three commands share.
 const editHelp = "The configuration file itself is edited; comments and layout stay. The change is\nprinted as a diff, then the daemon reloads; a refused reload puts the file back.\nRefused where the file differs from what runs, as the reload would take over more\nthan this change. The other directors are asked, and those that have another value\nare named ([peers])."
 
-func drainCommand(o *options) *cobra.Command {
+func drainCommand(o *command.Options) *cobra.Command {
 	var until string
-	e := &editor{options: o}
+	e := &editor{Options: o}
 	cmd := &cobra.Command{
 		Use:   "drain SERVICE REAL",
 		Short: "Drain a real server: edit the file and reload",
 		Long:  "Drains a real server: it gets no new connections, open ones go on. It ends with\n`lvsd undrain`, or at the time of --until by itself. `lvsd drained` waits until the\nserver is not used any more.\n\n" + editHelp,
 		Args:  cobra.ExactArgs(2),
-		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
+		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			end, err := endOfDrain(until, time.Now())
 			if err != nil {
 				return err
@@ -46,14 +47,14 @@ func drainCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-func undrainCommand(o *options) *cobra.Command {
-	e := &editor{options: o}
+func undrainCommand(o *command.Options) *cobra.Command {
+	e := &editor{Options: o}
 	cmd := &cobra.Command{
 		Use:   "undrain SERVICE REAL",
 		Short: "End the drain of a real server: edit the file and reload",
 		Long:  "Takes drain and drain_until out of a real server's entry: its weight is back.\n\n" + editHelp,
 		Args:  cobra.ExactArgs(2),
-		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
+		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			return e.run(cmd.Context(), args, edit.Change{Do: "undrain"})
 		}),
 	}
@@ -61,14 +62,14 @@ func undrainCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-func weightCommand(o *options) *cobra.Command {
-	e := &editor{options: o}
+func weightCommand(o *command.Options) *cobra.Command {
+	e := &editor{Options: o}
 	cmd := &cobra.Command{
 		Use:   "weight SERVICE REAL N",
 		Short: "Set the weight of a real server: edit the file and reload",
 		Long:  "Sets the weight of a real server, 0 to 65535.\n\n" + editHelp,
 		Args:  cobra.ExactArgs(3),
-		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
+		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			n, err := strconv.Atoi(args[2])
 			if err != nil {
 				return fmt.Errorf("%q is not a number", args[2])
@@ -100,8 +101,8 @@ func endOfDrain(s string, now time.Time) (time.Time, error) {
 	return end, nil
 }
 
-// edited is the outcome of an edit.
-type edited struct {
+// Edited is the outcome of an edit.
+type Edited struct {
 	Service    string       `json:"service"`
 	RealServer string       `json:"real_server"`
 	Files      []string     `json:"files"` // that were changed
@@ -109,11 +110,11 @@ type edited struct {
 	Hash       string       `json:"hash"` // of the configuration with the change
 	Reloaded   bool         `json:"reloaded"`
 	Errors     []string     `json:"errors"` // of a refused reload
-	Peers      []editedPeer `json:"peers"`
+	Peers      []EditedPeer `json:"peers"`
 }
 
-// editedPeer is what another director has in its configuration.
-type editedPeer struct {
+// EditedPeer is what another director has in its configuration.
+type EditedPeer struct {
 	Director string `json:"director"`
 	Matches  bool   `json:"matches"`
 	Weight   int    `json:"weight"`
@@ -123,7 +124,7 @@ type editedPeer struct {
 
 // editor runs an edit.
 type editor struct {
-	*options
+	*command.Options
 	socket                string
 	asJSON, dryRun, force bool
 	peers                 bool
@@ -134,7 +135,7 @@ func (e *editor) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&e.dryRun, "dry-run", false, "print the change alone")
 	cmd.Flags().BoolVar(&e.force, "force", false, "also when the file differs from what runs: the reload takes over all of it")
 	cmd.Flags().BoolVar(&e.peers, "peers", false, "have the other directors make the same change, where [peers] edits lets them")
-	socketFlag(cmd, &e.socket)
+	command.SocketFlag(cmd, &e.socket)
 }
 
 // run edits the file, reloads, and prints the outcome.
@@ -157,7 +158,7 @@ func (e *editor) run(ctx context.Context, args []string, change edit.Change) err
 	if err != nil {
 		return err
 	}
-	out := edited{Service: args[0], RealServer: args[1], Files: []string{}, Hash: changed.Hash, Errors: []string{}, Peers: []editedPeer{}}
+	out := Edited{Service: args[0], RealServer: args[1], Files: []string{}, Hash: changed.Hash, Errors: []string{}, Peers: []EditedPeer{}}
 	changes, err := e.Changes(string(text), after)
 	if err != nil {
 		return err
@@ -173,19 +174,19 @@ func (e *editor) run(ctx context.Context, args []string, change edit.Change) err
 		return err
 	}
 	if e.asJSON {
-		err = printJSON(out)
+		err = command.PrintJSON(out)
 	} else {
 		e.print(out, len(changed.Directors))
 	}
 	if err == nil && len(out.Errors) > 0 {
-		return exitCode(exitFailed)
+		return command.ExitCode(command.Failed)
 	}
 	return err
 }
 
 // apply writes the files, reloads and asks the other directors.
-func (e *editor) apply(ctx context.Context, out *edited, before *config.File, changes []configfile.Change, change edit.Change) error {
-	client := e.client(e.socket)
+func (e *editor) apply(ctx context.Context, out *Edited, before *config.File, changes []configfile.Change, change edit.Change) error {
+	client := e.Client(e.socket)
 	status, err := client.Status(ctx)
 	switch {
 	case errors.Is(err, api.ErrNoDaemon):
@@ -237,8 +238,8 @@ func sameFile(a, b string) bool {
 }
 
 // comparePeers asks the other directors for their values of the server.
-func comparePeers(ctx context.Context, client *api.Client, service, server string) ([]editedPeer, error) {
-	all := []editedPeer{}
+func comparePeers(ctx context.Context, client *api.Client, service, server string) ([]EditedPeer, error) {
+	all := []EditedPeer{}
 	status, err := client.Status(ctx)
 	if err != nil {
 		return all, err
@@ -256,7 +257,7 @@ func comparePeers(ctx context.Context, client *api.Client, service, server strin
 		}
 	}
 	for _, p := range drains {
-		x := editedPeer{Director: p.Director, Error: p.Error}
+		x := EditedPeer{Director: p.Director, Error: p.Error}
 		if d := p.Drain; d != nil && d.Found {
 			x.Weight, x.Draining = d.Configured, d.Draining
 			x.Matches = d.Configured == own.Configured && d.Draining == own.Draining
@@ -268,18 +269,18 @@ func comparePeers(ctx context.Context, client *api.Client, service, server strin
 	return all, nil
 }
 
-func (e *editor) print(out edited, directors int) {
-	fmt.Fprint(stdout, out.Diff)
+func (e *editor) print(out Edited, directors int) {
+	fmt.Fprint(command.Stdout, out.Diff)
 	for _, line := range out.Errors {
-		fmt.Fprintln(stderr, line)
+		fmt.Fprintln(command.Stderr, line)
 	}
 	switch {
 	case len(out.Errors) > 0:
-		fmt.Fprintln(stderr, "the reload was refused: the file is as it was")
+		fmt.Fprintln(command.Stderr, "the reload was refused: the file is as it was")
 	case len(out.Files) == 0:
-		fmt.Fprintln(stdout, "the file says so already")
+		fmt.Fprintln(command.Stdout, "the file says so already")
 	case out.Reloaded:
-		fmt.Fprintf(stdout, "reloaded, configuration %s runs\n", out.Hash)
+		fmt.Fprintf(command.Stdout, "reloaded, configuration %s runs\n", out.Hash)
 	}
 	if !out.Reloaded {
 		return
@@ -287,15 +288,15 @@ func (e *editor) print(out edited, directors int) {
 	for _, p := range out.Peers {
 		switch {
 		case p.Error != "":
-			fmt.Fprintf(stdout, "%s: %s\n", p.Director, p.Error)
+			fmt.Fprintf(command.Stdout, "%s: %s\n", p.Director, p.Error)
 		case !p.Matches && p.Draining:
-			fmt.Fprintf(stdout, "%s still drains it (weight %d in its file): make the same change there\n", p.Director, p.Weight)
+			fmt.Fprintf(command.Stdout, "%s still drains it (weight %d in its file): make the same change there\n", p.Director, p.Weight)
 		case !p.Matches:
-			fmt.Fprintf(stdout, "%s still has weight %d for it: make the same change there\n", p.Director, p.Weight)
+			fmt.Fprintf(command.Stdout, "%s still has weight %d for it: make the same change there\n", p.Director, p.Weight)
 		}
 	}
 	if len(out.Peers) == 0 && directors > 1 {
-		fmt.Fprintln(stdout, "the other directors were not asked, as [peers] is off: make the same change there")
+		fmt.Fprintln(command.Stdout, "the other directors were not asked, as [peers] is off: make the same change there")
 	}
 }
 

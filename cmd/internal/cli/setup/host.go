@@ -1,6 +1,6 @@
 // This file has lvsd host.
 
-package cli
+package setup
 
 import (
 	"fmt"
@@ -8,47 +8,48 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/host"
 	"lvsd/cmd/internal/units"
 )
 
-func hostCommand(o *options) *cobra.Command {
+func hostCommand(o *command.Options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "host",
 		Short: "Look at and set this director's kernel settings",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
-			return exitCode(exitUsage)
+			return command.ExitCode(command.Usage)
 		},
 	}
 	cmd.AddCommand(hostCheck(o), hostPrepare(o))
 	return cmd
 }
 
-// hostChecked is the result of host check.
-type hostChecked struct {
+// HostChecked is the result of host check.
+type HostChecked struct {
 	OK       bool           `json:"ok"`
 	Errors   []string       `json:"errors"` // what would keep lvsd from starting
 	Findings []host.Finding `json:"findings"`
 }
 
-func hostCheck(o *options) *cobra.Command {
+func hostCheck(o *command.Options) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Look whether this machine is fit for the configuration",
 		Long:  "Looks at what the configuration needs of this machine: rights, interfaces, IPVS,\nits modules, forwarding, ARP, source checks, masquerading. Changes nothing.",
 		Args:  cobra.NoArgs,
-		RunE: asFailure(func(*cobra.Command, []string) error {
+		RunE: command.AsFailure(func(*cobra.Command, []string) error {
 			c, _, err := o.Load()
 			if err != nil {
 				return err
 			}
-			v := hostChecked{Errors: []string{}}
-			var mistakes []error
-			mistakes, v.Findings = host.Check(c)
-			for _, m := range mistakes {
+			v := HostChecked{Errors: []string{}}
+			var errs []error
+			errs, v.Findings = host.Check(c)
+			for _, m := range errs {
 				v.Errors = append(v.Errors, m.Error())
 			}
 			v.OK = len(v.Errors) == 0
@@ -56,12 +57,12 @@ func hostCheck(o *options) *cobra.Command {
 				v.OK = v.OK && f.OK
 			}
 			if asJSON {
-				err = printJSON(v)
+				err = command.PrintJSON(v)
 			} else {
 				err = v.print()
 			}
 			if err == nil && !v.OK {
-				err = exitCode(exitFailed)
+				err = command.ExitCode(command.Failed)
 			}
 			return err
 		}),
@@ -70,11 +71,11 @@ func hostCheck(o *options) *cobra.Command {
 	return cmd
 }
 
-func (v hostChecked) print() error {
+func (v HostChecked) print() error {
 	for _, e := range v.Errors {
-		fmt.Fprintln(stderr, e)
+		fmt.Fprintln(command.Stderr, e)
 	}
-	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(command.Stdout, 0, 0, 2, ' ', 0)
 	for _, f := range v.Findings {
 		if f.OK {
 			fmt.Fprintf(w, "ok\t%s\t%s\n", f.Name, f.Have)
@@ -86,19 +87,19 @@ func (v hostChecked) print() error {
 		return err
 	}
 	if !v.OK {
-		fmt.Fprintln(stderr, "`lvsd host prepare` sets what can be set; --dry-run shows it first")
+		fmt.Fprintln(command.Stderr, "`lvsd host prepare` sets what can be set; --dry-run shows it first")
 	}
 	return nil
 }
 
-func hostPrepare(o *options) *cobra.Command {
+func hostPrepare(o *command.Options) *cobra.Command {
 	var dry, persist bool
 	cmd := &cobra.Command{
 		Use:   "prepare",
 		Short: "Set what the configuration needs of this machine",
 		Long:  "Loads modules, sets sysctls and, for forward = \"nat\", the masquerading rule:\nwhat the configuration needs and nothing else, each change printed. It ends\nwith the boot; --persist enables lvsd-host.service, which does the same at each\nboot.",
 		Args:  cobra.NoArgs,
-		RunE: asFailure(func(*cobra.Command, []string) error {
+		RunE: command.AsFailure(func(*cobra.Command, []string) error {
 			c, _, err := o.Load()
 			if err != nil {
 				return err
@@ -109,10 +110,10 @@ func hostPrepare(o *options) *cobra.Command {
 				if dry {
 					line = "would: " + line
 				}
-				fmt.Fprintln(stdout, line)
+				fmt.Fprintln(command.Stdout, line)
 			})
 			if changes == 0 && err == nil {
-				fmt.Fprintln(stdout, "nothing to change")
+				fmt.Fprintln(command.Stdout, "nothing to change")
 			}
 			if !persist || dry || err != nil {
 				return err

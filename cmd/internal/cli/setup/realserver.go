@@ -1,6 +1,6 @@
 // This file has lvsd realserver.
 
-package cli
+package setup
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/realserver"
 	"lvsd/cmd/internal/units"
 )
@@ -35,7 +36,7 @@ func realserverCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
-			return exitCode(exitUsage)
+			return command.ExitCode(command.Usage)
 		},
 	}
 	cmd.PersistentFlags().StringVar(&f.folder, "state-dir", realserver.DefaultFolder, "the `FOLDER` that remembers what was found")
@@ -97,7 +98,7 @@ func (f *realFlags) addresses() ([]netip.Addr, error) {
 }
 
 // printChange prints a change.
-func printChange(line string) { fmt.Fprintln(stdout, line) }
+func printChange(line string) { fmt.Fprintln(command.Stdout, line) }
 
 func realUp(f *realFlags) *cobra.Command {
 	cmd := &cobra.Command{
@@ -111,9 +112,9 @@ func realUp(f *realFlags) *cobra.Command {
 			}
 			for _, w := range specs {
 				if err := realserver.New(f.folder, printChange).Up(w); err != nil {
-					return failure{err}
+					return command.Fail(err)
 				}
-				fmt.Fprintf(stdout, "%s is up: %s\n", w.VIP, w)
+				fmt.Fprintf(command.Stdout, "%s is up: %s\n", w.VIP, w)
 			}
 			return nil
 		},
@@ -135,14 +136,14 @@ func realDown(f *realFlags) *cobra.Command {
 			h := realserver.New(f.folder, printChange)
 			if len(addrs) == 0 {
 				if addrs, err = h.Addresses(); err != nil {
-					return failure{err}
+					return command.Fail(err)
 				}
 			}
 			for _, a := range addrs {
 				if err := h.Down(a); err != nil {
-					return failure{err}
+					return command.Fail(err)
 				}
-				fmt.Fprintf(stdout, "%s is down\n", a)
+				fmt.Fprintf(command.Stdout, "%s is down\n", a)
 			}
 			return nil
 		},
@@ -162,7 +163,7 @@ func realInstall(f *realFlags) *cobra.Command {
 			}
 			i, err := units.New(printChange)
 			if err != nil {
-				return failure{err}
+				return command.Fail(err)
 			}
 			for _, w := range specs {
 				options := w.Options()
@@ -174,7 +175,7 @@ func realInstall(f *realFlags) *cobra.Command {
 					err = i.Install(units.RealServer, w.VIP.String(), changed)
 				}
 				if err != nil {
-					return failure{err}
+					return command.Fail(err)
 				}
 			}
 			return nil
@@ -200,7 +201,7 @@ func realPrint(f *realFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprint(stdout, text)
+			_, err = fmt.Fprint(command.Stdout, text)
 			return err
 		},
 	}
@@ -223,23 +224,23 @@ func realStatus(f *realFlags) *cobra.Command {
 			}
 			all, err := realserver.New(f.folder, printChange).Status(specs)
 			if err != nil {
-				return failure{err}
+				return command.Fail(err)
 			}
 			if asJSON {
-				err = printJSON(all)
+				err = command.PrintJSON(all)
 			} else {
 				err = printReal(all)
 			}
 			if err != nil {
-				return failure{err}
+				return command.Fail(err)
 			}
 			for _, s := range all {
 				if !s.Up {
-					return exitCode(exitFailed)
+					return command.ExitCode(command.Failed)
 				}
 			}
 			if len(all) == 0 {
-				return exitCode(exitFailed)
+				return command.ExitCode(command.Failed)
 			}
 			return nil
 		},
@@ -251,9 +252,9 @@ func realStatus(f *realFlags) *cobra.Command {
 
 func printReal(all []realserver.State) error {
 	if len(all) == 0 {
-		fmt.Fprintln(stdout, "no address is up here")
+		fmt.Fprintln(command.Stdout, "no address is up here")
 	}
-	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(command.Stdout, 0, 0, 2, ' ', 0)
 	for _, s := range all {
 		state := "up"
 		if !s.Up {

@@ -1,18 +1,19 @@
 // This file has lvsd watch.
 
-package cli
+package observe
 
 import (
 	"errors"
 	"os"
 	"time"
 
-	"lvsd/cmd/internal/cli/status"
-
 	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/cli/command"
+	"lvsd/cmd/internal/cli/status"
 )
 
-func watchCommand(o *options) *cobra.Command {
+func watchCommand(o *command.Options) *cobra.Command {
 	var socket string
 	w := status.Watcher{In: os.Stdin, Out: os.Stdout}
 	cmd := &cobra.Command{
@@ -26,14 +27,14 @@ func watchCommand(o *options) *cobra.Command {
 			}
 			return w.Wanted.Check(cmd, args)
 		},
-		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
-			w.Client = o.client(socket)
+		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
+			w.Client = o.Client(socket)
 			w.Wanted.Services = append(w.Wanted.Services, args...)
 			return w.Run(cmd.Context())
 		}),
 	}
 	cmd.Flags().DurationVar(&w.Every, "interval", time.Second, "how often the daemon is asked")
 	w.Wanted.Flags(cmd)
-	socketFlag(cmd, &socket)
+	command.SocketFlag(cmd, &socket)
 	return cmd
 }

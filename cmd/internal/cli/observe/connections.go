@@ -1,6 +1,6 @@
 // This file has lvsd status --connections.
 
-package cli
+package observe
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/command"
 )
 
 // showConnections prints the kernel's connections of a service, or of all with "".
@@ -19,9 +20,9 @@ func showConnections(ctx context.Context, client *api.Client, service string, as
 		return err
 	}
 	if asJSON {
-		return printJSON(list)
+		return command.PrintJSON(list)
 	}
-	return printConnections(stdout, list)
+	return printConnections(command.Stdout, list)
 }
 
 func printConnections(out io.Writer, list api.Connections) error {

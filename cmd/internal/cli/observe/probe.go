@@ -1,6 +1,6 @@
 // This file has lvsd probe.
 
-package cli
+package observe
 
 import (
 	"cmp"
@@ -16,12 +16,13 @@ import (
 	"lvsd/checker"
 	"lvsd/checker/probe"
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/cli/status"
 	"lvsd/cmd/internal/director"
 	"lvsd/config"
 )
 
-func probeCommand(o *options) *cobra.Command {
+func probeCommand(o *command.Options) *cobra.Command {
 	var asJSON bool
 	var socket string
 	cmd := &cobra.Command{
@@ -30,7 +31,7 @@ func probeCommand(o *options) *cobra.Command {
 		Long: "Runs the checks of a real server, a service, or all of them once, from this shell,\nby the daemon's own code, and prints what each did, phase by phase: the name, the\nconnection, TLS, what was sent, and the first bytes of the answer. The daemon hears\nnothing of it. Checks with through = true need the path that it has laid in the\nkernel: it is asked to run those of its own configuration.\n\n" +
 			"Exits 0 when every check is good, 1 when one is not.",
 		Args: cobra.MaximumNArgs(2),
-		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
+		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			c, _, err := o.Load()
 			if err != nil {
 				return err
@@ -41,7 +42,7 @@ func probeCommand(o *options) *cobra.Command {
 			}
 			good := true
 			for _, w := range work {
-				all, err := w.run(cmd.Context(), o.client(socket))
+				all, err := w.run(cmd.Context(), o.Client(socket))
 				if err != nil {
 					return err
 				}
@@ -49,21 +50,21 @@ func probeCommand(o *options) *cobra.Command {
 					good = good && out.Good
 					print := printProbe
 					if asJSON {
-						print = func(w io.Writer, out api.ProbeReport) error { return printLine(w, out) }
+						print = func(w io.Writer, out api.ProbeReport) error { return command.PrintLine(w, out) }
 					}
-					if err := print(stdout, out); err != nil {
+					if err := print(command.Stdout, out); err != nil {
 						return err
 					}
 				}
 			}
 			if !good {
-				return exitCode(exitFailed)
+				return command.ExitCode(command.Failed)
 			}
 			return nil
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one check a line")
-	socketFlag(cmd, &socket)
+	command.SocketFlag(cmd, &socket)
 	return cmd
 }
 

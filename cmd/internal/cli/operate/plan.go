@@ -1,6 +1,6 @@
 // This file has lvsd plan.
 
-package cli
+package operate
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/daemon"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/host"
@@ -24,7 +25,7 @@ import (
 	"lvsd/ipvs/netlink"
 )
 
-func planCommand(o *options) *cobra.Command {
+func planCommand(o *command.Options) *cobra.Command {
 	var asJSON, byExit bool
 	var socket string
 	cmd := &cobra.Command{
@@ -32,15 +33,15 @@ func planCommand(o *options) *cobra.Command {
 		Short: "Print what a reload or a start with the file would change",
 		Long:  "Prints what a reload with the file would change, service by service: what would\nbe added, changed and removed in the kernel's table, with the connections that\neach change touches, what drains first, what becomes of VRRP instances and their\naddresses, and which checks restart. Where no daemon runs it says what a start\nwould do. The daemon itself is asked what it would do; nothing is changed. It\nneeds the rights of `lvsd reload`, without a daemon those of `lvsd run`.\nExits 1 when the file would be refused; with --exit-code 3 when there is a\ndifference.",
 		Args:  cobra.NoArgs,
-		RunE: asFailure(func(cmd *cobra.Command, _ []string) error {
+		RunE: command.AsFailure(func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), planLimit)
 			defer cancel()
-			p, err := o.plan(ctx, socket)
+			p, err := planOf(ctx, o, socket)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				err = printJSON(p)
+				err = command.PrintJSON(p)
 			} else {
 				err = preview.Print(os.Stdout, p, coloured(os.Stdout))
 			}
@@ -48,36 +49,36 @@ func planCommand(o *options) *cobra.Command {
 			case err != nil:
 				return err
 			case len(p.Refused) > 0:
-				return exitCode(exitFailed)
+				return command.ExitCode(command.Failed)
 			case byExit && p.Differs:
-				return exitCode(exitDiffers)
+				return command.ExitCode(command.Differs)
 			}
 			return nil
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&byExit, "exit-code", false, "exit 3 when something would change")
-	socketFlag(cmd, &socket)
+	command.SocketFlag(cmd, &socket)
 	return cmd
 }
 
 const planLimit = time.Minute
 
-// plan asks the daemon, or computes what a start would do where none is running.
-func (o *options) plan(ctx context.Context, socket string) (preview.Preview, error) {
+// planOf asks the daemon, or computes what a start would do where none is running.
+func planOf(ctx context.Context, o *command.Options, socket string) (preview.Preview, error) {
 	text, err := o.Text()
 	if err != nil {
 		return preview.Preview{}, err
 	}
-	p, err := o.client(socket).Plan(ctx, o.Path, o.Director, string(text))
+	p, err := o.Client(socket).Plan(ctx, o.Path, o.Director, string(text))
 	if !errors.Is(err, api.ErrNoDaemon) || socket != "" {
 		return p, err
 	}
-	return o.planStart(text)
+	return planStart(o, text)
 }
 
 // planStart returns what a start would do.
-func (o *options) planStart(text []byte) (preview.Preview, error) {
+func planStart(o *command.Options, text []byte) (preview.Preview, error) {
 	name, err := o.DirectorName()
 	if err != nil {
 		return preview.Preview{}, err

@@ -1,4 +1,4 @@
-package cli
+package setup
 
 import (
 	"context"
@@ -13,30 +13,31 @@ import (
 	"lvsd/checker/probe"
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/api/server"
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/daemon"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/host"
 	"lvsd/config"
 )
 
-func checkCommand(o *options) *cobra.Command {
+func checkCommand(o *command.Options) *cobra.Command {
 	var asJSON, onHost bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Test the configuration file",
 		Long:  "Tests the configuration file for every director in it and prints every mistake\nwith its place, those of its web_config_file too where that is there. It touches\nnothing and needs no rights. With --host it also looks at this machine:\ninterfaces, IPVS, rights, what `lvsd host check` looks at, and whether its checks\ncan be made: programs, names, source addresses and routes.",
 		Args:  cobra.NoArgs,
-		RunE: asFailure(func(cmd *cobra.Command, _ []string) error {
+		RunE: command.AsFailure(func(cmd *cobra.Command, _ []string) error {
 			v := check(cmd.Context(), o, onHost)
 			if asJSON {
-				if err := printJSON(v); err != nil {
+				if err := command.PrintJSON(v); err != nil {
 					return err
 				}
 			} else {
 				v.print()
 			}
 			if !v.OK {
-				return exitCode(exitFailed)
+				return command.ExitCode(command.Failed)
 			}
 			return nil
 		}),
@@ -46,8 +47,8 @@ func checkCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// checked is the result of a check.
-type checked struct {
+// Checked is the result of a check.
+type Checked struct {
 	File     string   `json:"file"`
 	OK       bool     `json:"ok"`
 	Hash     string   `json:"hash,omitempty"`
@@ -55,8 +56,8 @@ type checked struct {
 	Warnings []string `json:"warnings"`
 }
 
-func check(ctx context.Context, o *options, onHost bool) checked {
-	v := checked{File: o.Path, Errors: []string{}, Warnings: []string{}}
+func check(ctx context.Context, o *command.Options, onHost bool) Checked {
+	v := Checked{File: o.Path, Errors: []string{}, Warnings: []string{}}
 	file, err := o.Parse()
 	if err != nil {
 		v.Errors = append(v.Errors, api.Lines(err)...)
@@ -72,15 +73,15 @@ func check(ctx context.Context, o *options, onHost bool) checked {
 			v.Errors = append(v.Errors, api.Lines(err)...)
 		} else {
 			v.Warnings = append(v.Warnings, host.Warnings(c)...)
-			mistakes, findings := host.Check(c)
+			errs, findings := host.Check(c)
 			for _, f := range findings {
 				if !f.OK {
-					mistakes = append(mistakes, errors.New(f.String()))
+					errs = append(errs, errors.New(f.String()))
 				}
 			}
-			mistakes = append(mistakes, daemon.Try(c, slog.New(slog.DiscardHandler), false))
-			mistakes = append(mistakes, director.Impossible(ctx, c, probe.NewShared())...)
-			v.Errors = append(v.Errors, api.Lines(errors.Join(mistakes...))...)
+			errs = append(errs, daemon.Try(c, slog.New(slog.DiscardHandler), false))
+			errs = append(errs, director.Impossible(ctx, c, probe.NewShared())...)
+			v.Errors = append(v.Errors, api.Lines(errors.Join(errs...))...)
 		}
 	}
 	v.OK = len(v.Errors) == 0
@@ -89,7 +90,7 @@ func check(ctx context.Context, o *options, onHost bool) checked {
 
 // webErrors are the errors in the web_config_file of each director. On other hosts than
 // the director the file may be missing.
-func webErrors(file *config.File, onHost bool, o *options) (all []string) {
+func webErrors(file *config.File, onHost bool, o *command.Options) (all []string) {
 	own, _ := o.DirectorName()
 	var seen []string
 	for _, d := range file.Directors {
@@ -107,14 +108,14 @@ func webErrors(file *config.File, onHost bool, o *options) (all []string) {
 	return all
 }
 
-func (v checked) print() {
+func (v Checked) print() {
 	for _, e := range v.Errors {
-		fmt.Fprintln(stderr, e)
+		fmt.Fprintln(command.Stderr, e)
 	}
 	for _, w := range v.Warnings {
-		fmt.Fprintln(stderr, w, "(warning)")
+		fmt.Fprintln(command.Stderr, w, "(warning)")
 	}
 	if v.OK {
-		fmt.Fprintf(stdout, "%s: good, configuration %s\n", v.File, v.Hash)
+		fmt.Fprintf(command.Stdout, "%s: good, configuration %s\n", v.File, v.Hash)
 	}
 }

@@ -1,4 +1,4 @@
-package cli
+package operate
 
 import (
 	"context"
@@ -11,9 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/command"
 )
 
-func reloadCommand(o *options) *cobra.Command {
+func reloadCommand(o *command.Options) *cobra.Command {
 	var asJSON bool
 	var socket string
 	cmd := &cobra.Command{
@@ -21,50 +22,50 @@ func reloadCommand(o *options) *cobra.Command {
 		Short: "Make the daemon reload its configuration, and print the result",
 		Long:  "Asks the daemon to read its configuration file again, waits until it runs in the\nkernel or was refused, and prints which. A refused file changes nothing.",
 		Args:  cobra.NoArgs,
-		RunE: asFailure(func(cmd *cobra.Command, _ []string) error {
+		RunE: command.AsFailure(func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), reloadTimeout)
 			defer cancel()
-			v, err := o.client(socket).Reload(ctx)
+			v, err := o.Client(socket).Reload(ctx)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				if err := printJSON(v); err != nil {
+				if err := command.PrintJSON(v); err != nil {
 					return err
 				}
 			} else {
-				printVerdict(v)
-				if s, err := o.client(socket).Status(ctx); err == nil && v.OK {
-					printOutdated(stdout, v.Hash, s.Peers)
+				printReload(v)
+				if s, err := o.Client(socket).Status(ctx); err == nil && v.OK {
+					printOutdated(command.Stdout, v.Hash, s.Peers)
 				}
 			}
 			if !v.OK || len(v.Pending) > 0 {
-				return exitCode(exitFailed)
+				return command.ExitCode(command.Failed)
 			}
 			return nil
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	socketFlag(cmd, &socket)
+	command.SocketFlag(cmd, &socket)
 	return cmd
 }
 
-// printVerdict prints the outcome of a reload. A configuration of which the kernel
+// printReload prints the outcome of a reload. A configuration of which the kernel
 // rejects a part is not a success.
-func printVerdict(v api.Verdict) {
+func printReload(v api.ReloadResult) {
 	for _, w := range v.Warnings {
-		fmt.Fprintln(stderr, w, "(warning)")
+		fmt.Fprintln(command.Stderr, w, "(warning)")
 	}
 	for _, e := range slices.Concat(v.Errors, v.Pending) {
-		fmt.Fprintln(stderr, e)
+		fmt.Fprintln(command.Stderr, e)
 	}
 	switch {
 	case !v.OK:
-		fmt.Fprintf(stderr, "refused, configuration %s goes on\n", v.Hash)
+		fmt.Fprintf(command.Stderr, "refused, configuration %s goes on\n", v.Hash)
 	case len(v.Pending) > 0:
-		fmt.Fprintf(stderr, "configuration %s runs, but the kernel has not taken all of it; it is tried again\n", v.Hash)
+		fmt.Fprintf(command.Stderr, "configuration %s runs, but the kernel has not taken all of it; it is tried again\n", v.Hash)
 	default:
-		fmt.Fprintf(stdout, "reloaded, configuration %s runs\n", v.Hash)
+		fmt.Fprintf(command.Stdout, "reloaded, configuration %s runs\n", v.Hash)
 	}
 }
 
@@ -84,7 +85,3 @@ func printOutdated(out io.Writer, hash string, peers []api.PeerStatus) {
 // reloadTimeout bounds a reload: parsing a very large file and writing all of it to the
 // kernel takes seconds.
 const reloadTimeout = time.Minute
-
-func socketFlag(cmd *cobra.Command, socket *string) {
-	cmd.Flags().StringVar(socket, "socket", "", "the daemon's control socket (default: the configuration's)")
-}

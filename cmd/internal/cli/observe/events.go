@@ -1,6 +1,6 @@
 // This file has lvsd events.
 
-package cli
+package observe
 
 import (
 	"context"
@@ -12,11 +12,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/cli/status"
 	"lvsd/cmd/internal/event"
 )
 
-func eventsCommand(o *options) *cobra.Command {
+func eventsCommand(o *command.Options) *cobra.Command {
 	var asJSON, follow bool
 	var since time.Duration
 	var socket string
@@ -26,11 +27,11 @@ func eventsCommand(o *options) *cobra.Command {
 		Long: "Shows what changed, with the cause of each, over restarts of the daemon: the\nnewest 1,000 changes, or with --since all of that time that state_dir still has\n" +
 			"(16 MiB, some 50,000). With -f it goes on with what changes now, and waits for\nthe daemon when that is restarted. When no daemon answers, the history is read\nfrom state_dir.",
 		Args: cobra.NoArgs,
-		RunE: asFailure(func(cmd *cobra.Command, _ []string) error {
+		RunE: command.AsFailure(func(cmd *cobra.Command, _ []string) error {
 			if since < 0 {
 				return errors.New("--since must be a time that has passed, such as 1h")
 			}
-			ask := asking{client: o.client(socket), folder: o.StateDir, query: api.EventQuery{Since: since}, json: asJSON}
+			ask := asking{client: o.Client(socket), folder: o.StateDir, query: api.EventQuery{Since: since}, json: asJSON}
 			if follow {
 				return ask.follow(cmd.Context())
 			}
@@ -40,7 +41,7 @@ func eventsCommand(o *options) *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one event a line")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what changes now")
 	cmd.Flags().DurationVar(&since, "since", 0, "only what changed in the last `DURATION` (1h)")
-	socketFlag(cmd, &socket)
+	command.SocketFlag(cmd, &socket)
 	return cmd
 }
 
@@ -74,7 +75,7 @@ func (a *asking) fromDisk(noDaemon error) ([]event.Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; and %w", noDaemon, err)
 	}
-	fmt.Fprintf(stderr, "lvsd: no daemon answers: this is the history in %s\n", a.folder())
+	fmt.Fprintf(command.Stderr, "lvsd: no daemon answers: this is the history in %s\n", a.folder())
 	return events, nil
 }
 
@@ -95,7 +96,7 @@ func (a *asking) follow(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(stderr, "lvsd: waiting for the daemon")
+			fmt.Fprintln(command.Stderr, "lvsd: waiting for the daemon")
 		}
 		select {
 		case <-ctx.Done():
@@ -116,12 +117,12 @@ func (a *asking) print(events []event.Event) error {
 
 func (a *asking) one(e event.Event) error {
 	a.query.After = e.ID
-	return printEvent(stdout, e, a.json)
+	return printEvent(command.Stdout, e, a.json)
 }
 
 func printEvent(out io.Writer, e event.Event, asJSON bool) error {
 	if asJSON {
-		return printLine(out, e)
+		return command.PrintLine(out, e)
 	}
 	change := e.To
 	if e.From != "" {

@@ -1,4 +1,4 @@
-// This file has the rules of the pair: its VRRP instances, and the directors
+// This file has the rules of the directors: their VRRP instances, and the directors
 // themselves.
 
 package alerts
@@ -15,7 +15,7 @@ import (
 // defaultAdvert is advert_interval where the file has none.
 const defaultAdvert = time.Second
 
-// masters is how many directors of a pair are master.
+// masters is how many directors of a job are master.
 func (b *ruleBuilder) masters() string {
 	return "sum by (job, vrrp) (" + b.of("lvsd_vrrp_state", `state="master"`) + ")"
 }
@@ -30,43 +30,43 @@ func (b *ruleBuilder) backups() string {
 // its consequences need no second alert.
 func (b *ruleBuilder) faulty() string { return b.of("lvsd_vrrp_state", `state="fault"`) + " == 1" }
 
-func (b *ruleBuilder) election() {
+func (b *ruleBuilder) vrrp() {
 	if !b.has(func(c *config.Config) bool { return len(c.Instances) > 0 }) {
 		return
 	}
 	b.noMaster()
-	b.add("LvsdTwoMasters", Page, b.settled(0), b.masters()+" > 1",
-		`Two directors are master of election {{ $labels.vrrp }} ({{ $labels.job }})`,
-		`{{ $value }} directors hold the addresses of {{ $labels.vrrp }} at once: they do not hear each other's adverts. Clients land on either, and connections break when the LAN changes its mind. Masters:`+
-			b.each(`lvsd_vrrp_state`, `state="master"`, "vrrp", " == 1")+`.`)
-	b.add("LvsdElectionContested", Page, b.settled(0),
+	b.add("LvsdTwoMasters", Page, b.minFor(0), b.masters()+" > 1",
+		`Two directors are master of VRRP instance {{ $labels.vrrp }} ({{ $labels.job }})`,
+		`{{ $value }} directors hold the addresses of {{ $labels.vrrp }} at once: they do not receive each other's adverts. Clients may reach either; connections break when ARP entries change. Masters:`+
+			b.forEach(`lvsd_vrrp_state`, `state="master"`, "vrrp", " == 1")+`.`)
+	b.add("LvsdElectionContested", Page, b.minFor(0),
 		"max by (job, vrrp) ("+b.of("lvsd_vrrp_contested")+") == 1\nunless on (job, vrrp)\n  "+b.masters()+" > 1",
-		`Somebody else claims election {{ $labels.vrrp }} ({{ $labels.job }})`,
-		`A director hears a master of {{ $labels.vrrp }} that is none of this job, or refuses the adverts of a live peer. The alarm in lvsd status says who and why.`)
+		`Another master claims VRRP instance {{ $labels.vrrp }} ({{ $labels.job }})`,
+		`A director receives adverts of a master of {{ $labels.vrrp }} that does not belong to this job, or refuses the adverts of a live peer. The alarm in lvsd status says who and why.`)
 	b.add("LvsdElectionFlapping", Page, 0,
 		"sum by (job, vrrp) (increase("+b.of("lvsd_vrrp_transitions_total", `to="master"`)+"["+b.window(15*time.Minute)+"])) > 5",
-		`Election {{ $labels.vrrp }} moves again and again ({{ $labels.job }})`,
+		`VRRP instance {{ $labels.vrrp }} changes its master repeatedly ({{ $labels.job }})`,
 		`The addresses of {{ $labels.vrrp }} moved {{ printf "%.0f" $value }} times within `+b.window(15*time.Minute)+`. Each time clients wait, and the youngest connections are lost.`)
 	b.add("LvsdElectionFault", Ticket, b.waiting(5*time.Minute),
 		b.faulty()+"\nunless on (job, vrrp)\n  "+b.masters()+" == 0",
-		`{{ $labels.instance }} cannot take part in election {{ $labels.vrrp }}`,
-		`The election is in fault there: a cable, an interface, an address or something that is tracked. Nobody would take over from the present master.`)
-	b.add("LvsdAddressMissing", Page, b.settled(0),
+		`{{ $labels.instance }} cannot take part in VRRP instance {{ $labels.vrrp }}`,
+		`The instance is in fault there: a cable, an interface, an address or a tracked object. There is no failover from the present master to it.`)
+	b.add("LvsdAddressMissing", Page, b.minFor(0),
 		b.of("lvsd_vrrp_address_present")+" == 0\nand on (job, instance, vrrp)\n  "+b.of("lvsd_vrrp_state", `state="master"`)+" == 1",
 		`{{ $labels.address }} is missing on the master {{ $labels.instance }}`,
-		`{{ $labels.instance }} is master of {{ $labels.vrrp }} and does not have its address {{ $labels.address }}: nobody answers there.`)
-	b.add("LvsdAddressConflict", Page, b.settled(0),
+		`{{ $labels.instance }} is master of {{ $labels.vrrp }} and does not have its address {{ $labels.address }}: it cannot be reached.`)
+	b.add("LvsdAddressConflict", Page, b.minFor(0),
 		"max by (job, vrrp, address) ("+b.of("lvsd_vrrp_address_conflict")+") == 1\nunless on (job, vrrp)\n  max by (job, vrrp) ("+b.of("lvsd_vrrp_contested")+") == 1\nunless on (job, vrrp)\n  "+b.masters()+" > 1\nunless on (job)\n  ("+b.down()+")",
 		`{{ $labels.address }} has a second holder ({{ $labels.job }})`,
 		`Another host, or another interface or program of a director, has the address {{ $labels.address }} of {{ $labels.vrrp }} too: clients may end there. The alarm in lvsd status names the hardware address or the interface.`)
 	b.add("LvsdAddressRemoved", Ticket, 0,
 		"increase("+b.of("lvsd_vrrp_restored_total")+"["+b.window(15*time.Minute)+"]) > 0",
-		`Somebody removes addresses of {{ $labels.vrrp }} on {{ $labels.instance }}`,
-		`Addresses, routes or rules of {{ $labels.vrrp }} were removed there by somebody else, and put back.`)
-	b.add("LvsdHandoverForgotten", Ticket, max(b.Drain, b.settled(0)),
+		`Another program removes addresses of {{ $labels.vrrp }} on {{ $labels.instance }}`,
+		`Addresses, routes or rules of {{ $labels.vrrp }} were removed there by another program, and restored.`)
+	b.add("LvsdHandoverForgotten", Ticket, max(b.Drain, b.minFor(0)),
 		b.of("lvsd_vrrp_held")+" == 1\nor "+b.of("lvsd_announce_held")+" == 1",
-		`{{ $labels.instance }} still stays away from {{ $labels.vrrp }}{{ $labels.announce }}`,
-		`lvsd handover was told for it longer than `+duration(b.Drain)+` ago and never ended. It serves only when no other director does.`)
+		`{{ $labels.instance }} is still in standby for {{ $labels.vrrp }}{{ $labels.announce }}`,
+		`A handover began longer than `+duration(b.Drain)+` ago and was not ended (lvsd handover --end). The director serves only when no other does.`)
 }
 
 // noMaster does not fire while a director cannot be scraped and its adverts are still
@@ -81,11 +81,11 @@ func (b *ruleBuilder) noMaster() {
 			only = []string{oneOf("vrrp", names)}
 		}
 		// A backup waits for between three and four adverts (RFC 9568 §6.1).
-		b.add("LvsdNoMaster", Page, b.settled(4*advert),
+		b.add("LvsdNoMaster", Page, b.minFor(4*advert),
 			"sum by (job, vrrp) ("+b.of("lvsd_vrrp_state", append(only, `state="master"`)...)+") == 0\nunless on (job, vrrp) (\n  time() - max by (job, vrrp) ("+
-				b.of("lvsd_vrrp_last_advert_timestamp_seconds", only...)+fmt.Sprintf(") < %.0f", b.settled(4*advert).Seconds())+
+				b.of("lvsd_vrrp_last_advert_timestamp_seconds", only...)+fmt.Sprintf(") < %.0f", b.minFor(4*advert).Seconds())+
 				"\n  and on (job) (\n    "+b.down()+"\n  )\n)",
-			`Nobody is master of election {{ $labels.vrrp }} ({{ $labels.job }})`,
+			`VRRP instance {{ $labels.vrrp }} has no master ({{ $labels.job }})`,
 			`No director that is scraped holds the addresses of {{ $labels.vrrp }}: its services do not answer.`)
 	}
 	if b.Config == nil {
@@ -101,8 +101,8 @@ func (b *ruleBuilder) noMaster() {
 	}
 }
 
-// each lists the instances of an alert's pair for which a series matches.
-func (b *ruleBuilder) each(metric, matcher, label, condition string) string {
+// forEach lists the instances of an alert's job for which a series matches.
+func (b *ruleBuilder) forEach(metric, matcher, label, condition string) string {
 	return fmt.Sprintf(`{{ range query (printf "%s{%s, job=%%q, %s=%%q}%s" $labels.job $labels.%s) | sortByLabel "instance" }} {{ .Labels.instance }}{{ end }}`,
 		metric, strings.ReplaceAll(matcher, `"`, `'`), label, condition, label)
 }
@@ -121,36 +121,36 @@ func (b *ruleBuilder) director() {
 	if b.Job != "" {
 		noDirector = "(\n  " + strings.ReplaceAll(noDirector, "\n", "\n  ") + "\n)\nor absent(" + b.of("up") + ")"
 	}
-	b.add("LvsdNoDirector", Page, b.settled(0), noDirector,
+	b.add("LvsdNoDirector", Page, b.minFor(0), noDirector,
 		`No director of {{ $labels.job }} answers`,
-		`Prometheus reaches no lvsd of {{ $labels.job }} any more. The kernels go on balancing with the weights that they have; nobody notices a dead server, and nobody takes over.`)
+		`Prometheus reaches no lvsd of {{ $labels.job }} any more. The kernels keep balancing with their present weights; a dead server is not noticed, and there is no failover.`)
 	b.add("LvsdDirectorDown", Ticket, b.waiting(time.Minute), b.down()+"\nand on (job)\n  "+b.of("lvsd_build_info"),
 		`lvsd on {{ $labels.instance }} does not answer`,
-		`The other director of {{ $labels.job }} serves alone. Nobody takes over from it until this one is back.`)
+		`The other director of {{ $labels.job }} serves alone. There is no failover until this one is back.`)
 	if c := b.Config; b.Job != "" && c != nil && len(c.Directors) > 1 {
 		b.add("LvsdDirectorUnwatched", Ticket, b.waiting(15*time.Minute),
 			fmt.Sprintf("count by (job) (%s) < %d", b.of("up"), len(c.Directors)),
 			`Prometheus does not scrape every director of {{ $labels.job }}`,
-			fmt.Sprintf(`The configuration has %d directors, {{ $value }} are targets. The rules that join the pair see half of it.`, len(c.Directors)))
+			fmt.Sprintf(`The configuration has %d directors, {{ $value }} are targets. The rules that join the directors see a part of them.`, len(c.Directors)))
 	}
 	b.add("LvsdDirectorRestarts", Ticket, 0,
 		"changes("+b.of("process_start_time_seconds")+"["+b.window(30*time.Minute)+"]) > 2\nand on (job, instance)\n  "+b.of("lvsd_build_info"),
-		`lvsd on {{ $labels.instance }} starts again and again`,
-		`It was started {{ $value }} times within `+b.window(30*time.Minute)+`. The kernel's table and the addresses stay meanwhile; checks and the election do not work.`)
+		`lvsd on {{ $labels.instance }} restarts repeatedly`,
+		`It was started {{ $value }} times within `+b.window(30*time.Minute)+`. The kernel's table and the addresses stay meanwhile; checks and VRRP do not work.`)
 	if b.has(func(c *config.Config) bool { return c.Exchange != nil }) {
 		b.peers()
 	}
 	b.add("LvsdReloadFailed", Ticket, b.waiting(5*time.Minute), b.of("lvsd_config_last_reload_successful")+" == 0",
 		`The last reload on {{ $labels.instance }} was refused`,
-		`The configuration before it goes on. After a restart the kept copy of it would run, until the file is mended.`)
+		`The previous configuration stays in force. After a restart its saved copy would run, until the file is fixed.`)
 	b.add("LvsdConfigDiffers", Ticket, b.waiting(10*time.Minute),
 		"count by (job) (count by (job, hash) ("+b.of("lvsd_config_info")+")) > 1",
 		`The directors of {{ $labels.job }} run different configurations`,
 		`After a failover the services would not be the same. They run:{{ range query (printf "lvsd_config_info{job=%q}" $labels.job) | sortByLabel "instance" }} {{ .Labels.instance }} {{ .Labels.hash }}{{ end }}.`)
 	b.add("LvsdNotTold", Ticket, 0,
 		"increase("+b.of("lvsd_events_dropped_total")+"["+b.window(15*time.Minute)+"])\n  + increase("+b.of("lvsd_notify_failures_total")+"["+b.window(15*time.Minute)+"]) > 0",
-		`Events of {{ $labels.instance }} were lost, or not told`,
-		`{{ printf "%.0f" $value }} events were not written to the history, or a notify program or the webhook was not told of them.`)
+		`Events of {{ $labels.instance }} were lost, or not delivered`,
+		`{{ printf "%.0f" $value }} events were not written to the history, or not delivered to a notify program or the webhook.`)
 	b.lag()
 }
 
@@ -159,8 +159,8 @@ func (b *ruleBuilder) peers() {
 	// has fired.
 	b.add("LvsdPeerGone", Ticket, b.waiting(time.Minute),
 		b.of("lvsd_peer_up")+" == 0\nunless on (job, director) (\n  last_over_time("+b.of("lvsd_director_info")+"[7d]) and on (job, instance) "+b.of("up")+" == 0\n)\nunless on (job)\n  "+b.faulty(),
-		`{{ $labels.instance }} does not hear the director {{ $labels.director }}`,
-		`The exchange of [peers] with {{ $labels.director }} has no answer, and Prometheus does not see it down: the way between the two, the port or the key.`)
+		`{{ $labels.instance }} does not reach the director {{ $labels.director }}`,
+		`The exchange of [peers] with {{ $labels.director }} gets no reply, and Prometheus does not see it down: check the network between the two, the port and the key.`)
 	b.add("LvsdClocksDiffer", Ticket, b.waiting(5*time.Minute),
 		"max by (job) (abs("+b.of("lvsd_peer_clock_ahead_seconds")+")) > 5",
 		`The clocks of the directors of {{ $labels.job }} differ by {{ printf "%.0f" $value }} s`,
@@ -186,7 +186,7 @@ func (b *ruleBuilder) lag() {
 		limit        time.Duration
 		what, means  string
 	}{
-		{"LvsdTimerLag", "lvsd_vrrp_timer_lag_seconds_bucket", advert / 4, "The elections' timers", "Adverts leave late: the other director may take over from a master that lives."},
+		{"LvsdTimerLag", "lvsd_vrrp_timer_lag_seconds_bucket", advert / 4, "VRRP timers", "Adverts leave late: the other director may take over from a master that lives."},
 		{"LvsdCheckLag", "lvsd_check_lag_seconds_bucket", interval / 4, "The checks", "Dead servers are noticed later than the file says."},
 	} {
 		b.add(l.name, Ticket, b.waiting(5*time.Minute),

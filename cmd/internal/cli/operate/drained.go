@@ -1,6 +1,6 @@
 // This file has lvsd drained.
 
-package cli
+package operate
 
 import (
 	"context"
@@ -14,10 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/cli/status"
 )
 
-func drainedCommand(o *options) *cobra.Command {
+func drainedCommand(o *command.Options) *cobra.Command {
 	var asJSON, all bool
 	var timeout time.Duration
 	var socket string
@@ -27,8 +28,8 @@ func drainedCommand(o *options) *cobra.Command {
 		Long: "Waits until a real server of weight 0 has no active connection left and, for udp\nand persistence, no flow and no template; connections that are closed already are\nwaited for with --all only. The other director is asked, too ([peers]): one that\nwould still use the server is named.\n\n" +
 			"Exits 0 when the server is drained, 1 when it is not after --timeout, or does not\ndrain at all.",
 		Args: cobra.ExactArgs(2),
-		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
-			w := drainWait{client: o.client(socket), service: args[0], real: args[1], all: all, json: asJSON, begun: time.Now()}
+		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
+			w := drainWait{client: o.Client(socket), service: args[0], real: args[1], all: all, json: asJSON, begun: time.Now()}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
 			return w.wait(cmd.Context(), ctx.Done())
@@ -37,7 +38,7 @@ func drainedCommand(o *options) *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one line for each change")
 	cmd.Flags().BoolVar(&all, "all", false, "wait for TCP connections that are closed, too (the kernel keeps them for up to 2 minutes)")
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "give up after `DURATION`")
-	socketFlag(cmd, &socket)
+	command.SocketFlag(cmd, &socket)
 	return cmd
 }
 
@@ -130,14 +131,14 @@ func (w *drainWait) report(d api.Drained) error {
 	line := fmt.Sprintf("%s %s: %s", w.service, w.real, text)
 	switch {
 	case w.json:
-		return printLine(stdout, d)
+		return command.PrintLine(command.Stdout, d)
 	case !terminal(os.Stdout):
-		_, err := fmt.Fprintln(stdout, line)
+		_, err := fmt.Fprintln(command.Stdout, line)
 		return err
 	case !first:
 		fmt.Print("\r\x1b[K")
 	}
-	fmt.Fprint(stdout, line)
+	fmt.Fprint(command.Stdout, line)
 	w.open = true
 	if d.Drained {
 		w.end()

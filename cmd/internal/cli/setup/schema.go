@@ -1,12 +1,13 @@
 // This file has lvsd schema.
 
-package cli
+package setup
 
 import (
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/docs"
 )
 
@@ -16,8 +17,8 @@ func schemaCommand() *cobra.Command {
 		Short: "Print the JSON Schema of lvsd.toml, for editors",
 		Long:  "Prints the JSON Schema of lvsd.toml, by which an editor completes keys, explains\nthem and marks mistakes: name it in the file's first line, as\n\n  #:schema /usr/share/lvsd/lvsd.schema.json\n\nlvsd check finds more: what two keys mean together, and what differs by director.",
 		Args:  cobra.NoArgs,
-		RunE: asFailure(func(*cobra.Command, []string) error {
-			_, err := fmt.Fprint(stdout, docs.Schema)
+		RunE: command.AsFailure(func(*cobra.Command, []string) error {
+			_, err := fmt.Fprint(command.Stdout, docs.Schema)
 			return err
 		}),
 	}

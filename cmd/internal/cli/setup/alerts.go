@@ -1,6 +1,6 @@
 // This file has lvsd alerts, which works wherever the file is and asks no daemon.
 
-package cli
+package setup
 
 import (
 	"fmt"
@@ -11,10 +11,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/alerts"
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/config"
 )
 
-func alertsCommand(o *options) *cobra.Command {
+func alertsCommand(o *command.Options) *cobra.Command {
 	rules := alerts.Default()
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -23,7 +24,7 @@ func alertsCommand(o *options) *cobra.Command {
 		Long: "Prints the rules of docs/alerts/lvsd.rules.yml with what the configuration adds:\nwhat it does not use has no rule, and how long a rule waits follows from\nadvert_interval and the checks' interval. Both directors of a pair must be scraped\n" +
 			"under one job of their own: the rules join what they say. For Prometheus's\nrule_files:\n\n  lvsd alerts --job lvsd-web >lvsd-web.rules.yml\n\n--scale 0.01 makes rules that wait for seconds, to try them.",
 		Args: cobra.NoArgs,
-		RunE: asFailure(func(*cobra.Command, []string) error {
+		RunE: command.AsFailure(func(*cobra.Command, []string) error {
 			for name, d := range map[string]time.Duration{"scrape-interval": rules.Scrape, "drain-limit": rules.Drain, "certificate-limit": rules.Certificate} {
 				if d < time.Second {
 					return fmt.Errorf("--%s must be at least 1s, not %s", name, d)
@@ -35,7 +36,7 @@ func alertsCommand(o *options) *cobra.Command {
 			if rules.Job == "" {
 				return fmt.Errorf("--job must name the job of the scrape configuration")
 			}
-			c, err := o.namesConfig()
+			c, err := namesConfig(o)
 			if err != nil {
 				return err
 			}
@@ -43,10 +44,10 @@ func alertsCommand(o *options) *cobra.Command {
 			groups := alerts.Groups(rules)
 			if asJSON {
 				text, err := alerts.JSON(groups)
-				fmt.Fprint(stdout, string(text))
+				fmt.Fprint(command.Stdout, string(text))
 				return err
 			}
-			fmt.Fprintf(stdout, "# The alert rules of %s (configuration %s), printed by lvsd alerts.\n%s", o.Path, c.Hash, alerts.YAML(groups))
+			fmt.Fprintf(command.Stdout, "# The alert rules of %s (configuration %s), printed by lvsd alerts.\n%s", o.Path, c.Hash, alerts.YAML(groups))
 			return nil
 		}),
 	}
@@ -62,7 +63,7 @@ func alertsCommand(o *options) *cobra.Command {
 
 // namesConfig is the configuration of this host, or of the first director where this
 // host is not one, such as a monitoring machine: the names are the same.
-func (o *options) namesConfig() (*config.Config, error) {
+func namesConfig(o *command.Options) (*config.Config, error) {
 	file, err := o.Parse()
 	if err != nil {
 		return nil, err

@@ -1,10 +1,9 @@
 // This file has lvsd status.
 
-package cli
+package observe
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"os"
 	"strings"
@@ -12,10 +11,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/cli/status"
 )
 
-func statusCommand(o *options) *cobra.Command {
+func statusCommand(o *command.Options) *cobra.Command {
 	var asJSON, connections bool
 	var socket string
 	var wanted status.Selection
@@ -30,10 +30,10 @@ func statusCommand(o *options) *cobra.Command {
 			}
 			return wanted.Check(cmd, args)
 		},
-		RunE: asFailure(func(cmd *cobra.Command, args []string) error {
+		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), status.Timeout)
 			defer cancel()
-			client := o.client(socket)
+			client := o.Client(socket)
 			if connections {
 				return showConnections(ctx, client, strings.Join(args, ""), asJSON)
 			}
@@ -44,7 +44,7 @@ func statusCommand(o *options) *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&connections, "connections", false, "list the kernel's connections instead, of SERVICE or of all")
 	wanted.Flags(cmd)
-	socketFlag(cmd, &socket)
+	command.SocketFlag(cmd, &socket)
 	return cmd
 }
 
@@ -58,22 +58,13 @@ func showStatus(ctx context.Context, client *api.Client, wanted status.Selection
 		return err
 	}
 	if asJSON {
-		err = printJSON(s)
+		err = command.PrintJSON(s)
 	} else {
 		events, _ := client.Events(ctx, api.EventQuery{}) // the status is shown without events too
 		_, err = io.WriteString(os.Stdout, status.Draw(status.ScreenOf(os.Stdout), status.Page{Status: s, Events: status.LastOf(events, wanted.Services), Note: note}))
 	}
 	if err == nil && !s.Healthy {
-		err = exitCode(exitFailed)
+		err = command.ExitCode(command.Failed)
 	}
 	return err
-}
-
-// printLine prints JSON on one line.
-func printLine(out io.Writer, v any) error { return json.NewEncoder(out).Encode(v) }
-
-func printJSON(v any) error {
-	e := json.NewEncoder(stdout)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
 }

@@ -1,0 +1,12 @@
+package setup
+
+import (
+	"github.com/spf13/cobra"
+
+	"lvsd/cmd/internal/cli/command"
+)
+
+// Commands returns the commands in the order of the help.
+func Commands(o *command.Options) []*cobra.Command {
+	return []*cobra.Command{checkCommand(o), hostCommand(o), realserverCommand(), convertCommand(), alertsCommand(o), schemaCommand()}
+}
