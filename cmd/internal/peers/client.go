@@ -43,7 +43,7 @@ func (e *Exchange) call(ctx context.Context, s *setup, p config.Peer, q question
 	defer cancel()
 	conn, err := e.o.Dial(ctx, s.Address, p.Address)
 	if err != nil {
-		return reply{}, explain(err)
+		return reply{}, explain(err, timeoutOf(q.Want))
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
@@ -56,7 +56,7 @@ func (e *Exchange) call(ctx context.Context, s *setup, p config.Peer, q question
 	}
 	text, err := converse(conn, s.keys, body)
 	if err != nil {
-		return reply{}, explain(err)
+		return reply{}, explain(err, timeoutOf(q.Want))
 	}
 	return parseReply(text, q)
 }
@@ -116,14 +116,15 @@ func readHead(r io.Reader, want kind) (head, error) {
 	return h, nil
 }
 
-// explain describes in a few words why a peer did not reply.
-func explain(err error) error {
+// explain describes in a few words why a peer did not reply. At the end of the time the
+// connection is closed, which its reader may see before the deadline itself.
+func explain(err error, within time.Duration) error {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return errors.New("nobody listens there: lvsd does not run, or without [peers]")
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("no answer within %v", requestTimeout)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, net.ErrClosed), errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Errorf("no answer within %v", within)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return errors.New("there is no way to it")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

@@ -2,6 +2,8 @@ package peers
 
 import (
 	"context"
+	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -36,4 +38,14 @@ func TestEdit(t *testing.T) {
 			t.Error("it asks a director that is not there")
 		}
 	})
+}
+
+// TestNoAnswerInTime: the end of the time is named as such also where the reader sees the
+// connection closed first, with the time of the request.
+func TestNoAnswerInTime(t *testing.T) {
+	for _, err := range []error{os.ErrDeadlineExceeded, context.DeadlineExceeded, &net.OpError{Op: "read", Err: net.ErrClosed}} {
+		if got := explain(err, timeoutOf(wantEdit)).Error(); got != "no answer within 30s" {
+			t.Errorf("%v: %s", err, got)
+		}
+	}
 }
