@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,17 +25,29 @@ const (
 	page    = "docs/guides/anycast.md"
 	vip     = "192.0.2.80"
 	vipPort = vip + ":80"
+	vip6    = "2001:db8::80"
 	table   = "112"
 )
 
 // patience is far above what the routing daemons and the checks need on a busy machine.
 const patience = 60 * time.Second
 
+// setting is how a site differs from the guide's.
+type setting struct {
+	name    string
+	speaker speaker
+	six     bool // IPv6 too
+	tun     bool // tunnels instead of direct routing
+	servers int  // 0: the guide's two
+	edit    func(config string) string
+}
+
 // site is the set-up of the guide: a client behind a router, three directors, two real
 // servers.
 type site struct {
 	*lab.Lab
 	t       *testing.T
+	setting setting
 	guide   lvsdtest.Guide
 	client  *lab.Host
 	router  *lab.Host
@@ -53,42 +66,50 @@ type director struct {
 }
 
 // newSite builds the hosts and starts the router, the routing daemons and lvsd.
-func newSite(t *testing.T, speak speaker) *site {
+func newSite(t *testing.T, how setting) *site {
 	t.Helper()
-	speak.require(t)
-	s := newHosts(t, 2)
-	speak.start(s, s.router, speak.name+" router", "10.0.0.1")
+	how.speaker.require(t)
+	s := newHosts(t, how)
+	how.speaker.start(s, s.router, "router", "")
 	for _, d := range s.lb {
-		speak.start(s, d.Host, speak.name+" director", d.Addr().String())
+		how.speaker.start(s, d.Host, "director", strings.TrimPrefix(d.Addr().String(), "10.0.0."))
 		d.start()
 	}
 	s.waitHops(3)
+	for _, d := range s.lb {
+		d.waitStatus("to serve, and to know both others", func(st status) bool {
+			return st.Announces[0].Serving && len(st.Announces[0].Directors) == 2
+		})
+	}
 	return s
 }
 
-// newHosts builds the hosts and the configuration, with the guide's two real servers or more.
-func newHosts(t *testing.T, servers int) *site {
+// newHosts builds the hosts and the configuration.
+func newHosts(t *testing.T, how setting) *site {
 	t.Helper()
 	lab.RequireKernel(t)
-	s := &site{Lab: lab.New(t), t: t, guide: lvsdtest.ReadGuide(t, page)}
+	s := &site{Lab: lab.New(t), t: t, setting: how, guide: lvsdtest.ReadGuide(t, page)}
 	outside, inside := s.LAN("outside", "198.51.100.0/24"), s.LAN("inside", "10.0.0.0/24")
 	s.inside = inside
 	s.client = s.Host("client", outside, "198.51.100.2/24")
-	s.client.DefaultRoute("198.51.100.1")
 	s.router = s.Host("router", inside, "10.0.0.1/24")
 	s.router.Plug(outside, "198.51.100.1/24")
 	s.router.SetSysctl("net.ipv4.ip_forward", "1")
 	s.router.SetSysctl("net.ipv4.conf.all.rp_filter", "0")
-	s.router.SetSysctl("net.ipv4.fib_multipath_hash_policy", "1")
-	for i := range servers {
-		r := s.Host(fmt.Sprint("rs", i+1), inside, fmt.Sprintf("10.0.0.%d/24", 21+i))
-		r.PrepareDR(vip)
-		r.DefaultRoute("10.0.0.1")
-		s.servers = append(s.servers, lab.ServeLines(r, ":80", r.Name))
+	s.client.DefaultRoute("198.51.100.1")
+	if how.six {
+		s.client.AddAddress("eth0", "2001:db8:20::2/64")
+		s.router.AddAddress("eth0", "2001:db8:10::1/64")
+		s.router.AddAddress("eth1", "2001:db8:20::1/64")
+		s.router.SetSysctl("net.ipv6.conf.all.forwarding", "1")
+		s.client.DefaultRoute("2001:db8:20::1")
+	}
+	s.hashByL4()
+	for i := range max(how.servers, 2) {
+		s.servers = append(s.servers, s.realServer(i+1))
 	}
 	for i := range 3 {
-		d := &director{Host: s.Host(fmt.Sprint("lb", i+1), inside, fmt.Sprintf("10.0.0.%d/24", 12+i)), site: s}
-		d.DefaultRoute("10.0.0.1")
+		d := &director{Host: s.host("lb", i+1, 12+i), site: s}
 		d.socket = s.Path(d.Name + ".sock")
 		// lvsd host prepare sets these, and wants a routing daemon at its usual place.
 		d.SetSysctl("net.ipv4.conf.all.arp_ignore", "1")
@@ -100,23 +121,82 @@ func newHosts(t *testing.T, servers int) *site {
 	return s
 }
 
+// hashByL4 makes the router spread by addresses and ports, as other routers do. By policy 1
+// this kernel takes a hash that packets carry here from the client's socket, through the
+// veth, and that another one replaces when the client repeats a packet: connections would
+// wander. Policy 3 looks at the packets: 1 and 2 are the addresses, 4 the protocol, 16 and 32
+// the ports.
+func (s *site) hashByL4() {
+	for _, family := range []string{"ipv4", "ipv6"} {
+		s.router.SetSysctl("net."+family+".fib_multipath_hash_policy", "3")
+		s.router.SetSysctl("net."+family+".fib_multipath_hash_fields", "55")
+	}
+}
+
+// vips returns the addresses that are served.
+func (s *site) vips() []string {
+	if s.setting.six {
+		return []string{vip, vip6}
+	}
+	return []string{vip}
+}
+
+// host builds a host on the inner LAN, whose last number is n in both families.
+func (s *site) host(name string, i, n int) *lab.Host {
+	h := s.Host(fmt.Sprint(name, i), s.inside, fmt.Sprintf("10.0.0.%d/24", n))
+	h.DefaultRoute("10.0.0.1")
+	if s.setting.six {
+		h.AddAddress("eth0", fmt.Sprintf("2001:db8:10::%d/64", n))
+		h.DefaultRoute("2001:db8:10::1")
+	}
+	return h
+}
+
+// realServer builds a real server.
+func (s *site) realServer(i int) *lab.Server {
+	r := s.host("rs", i, 20+i)
+	if s.setting.tun {
+		for _, v := range s.vips() {
+			r.MustRun(lvsdtest.Binary(s.t), "realserver", "up", "--vip", v, "--forward", "tun", "--state-dir", s.Path(r.Name+".state"))
+		}
+	} else {
+		r.PrepareDR(s.vips()...)
+	}
+	return lab.ServeLines(r, ":80", r.Name)
+}
+
 // write writes the guide's configuration, with files of its own for each director.
 func (s *site) write() {
-	text := s.guide["toml"]
-	for i := 2; i < len(s.servers); i++ {
-		text = lvsdtest.Replace(s.t, text, "real_servers = [\n", fmt.Sprintf("real_servers = [\n  { address = \"10.0.0.%d:80\" },\n", 21+i))
+	text, how := s.guide["toml"], s.setting
+	replace := func(old, new string) { s.t.Helper(); text = lvsdtest.Replace(s.t, text, old, new) }
+	for i := 2; i < how.servers; i++ {
+		replace("real_servers = [\n", fmt.Sprintf("real_servers = [\n  { address = \"10.0.0.%d:80\" },\n", 21+i))
+	}
+	if how.tun {
+		replace(`forward = "dr"`, `forward = "tun"`)
+	}
+	if how.six {
+		web := text[strings.Index(text, "[[virtual_service]]"):]
+		for old, new := range map[string]string{`"web"`: `"web6"`, vip + ":80": "[" + vip6 + "]:80", "10.0.0.21:": "[2001:db8:10::21]:", "10.0.0.22:": "[2001:db8:10::22]:"} {
+			web = lvsdtest.Replace(s.t, web, old, new)
+		}
+		replace(strconv.Quote(vip)+"]", strconv.Quote(vip)+", "+strconv.Quote(vip6)+"]\nservices = \"all\"")
+		text += web
 	}
 	key := s.WriteFile("pair.key", lvsdtest.AuthKey)
 	if err := os.Chmod(key, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	text = lvsdtest.Replace(s.t, text, `"/etc/lvsd/pair.key"`, strconv.Quote(key))
+	replace(`"/etc/lvsd/pair.key"`, strconv.Quote(key))
 	each := func(suffix string) string {
 		var parts []string
 		for _, name := range []string{"lb1", "lb2", "lb3"} {
 			parts = append(parts, fmt.Sprintf("%s = %q", name, s.Path(name+suffix)))
 		}
 		return "{ " + strings.Join(parts, ", ") + " }"
+	}
+	if how.edit != nil {
+		text = how.edit(text)
 	}
 	s.config = s.WriteFile("lvsd.toml", text+"\n[global]\ncontrol_socket = "+each(".sock")+"\nstate_dir = "+each(".state")+"\n")
 }
@@ -209,28 +289,53 @@ func (d *director) waitStatus(what string, condition func(status) bool) {
 // routed is the routes in lvsd's table.
 func (d *director) routed() string { return d.MustRun("ip", "route", "show", "table", table) }
 
-// hops counts the directors that the router uses.
-func (s *site) hops() int {
-	out := s.router.MustRun("ip", "route", "show", vip)
-	return strings.Count(out, "via 10.0.0.")
+// hops counts the directors that the router uses: for each address.
+func (s *site) hops() (counts []int) {
+	for _, v := range s.vips() {
+		family, gateway := "-4", "via 10.0.0."
+		if v == vip6 {
+			family, gateway = "-6", "via 2001:db8:10::"
+		}
+		counts = append(counts, strings.Count(s.router.MustRun("ip", family, "route", "show", v), gateway))
+	}
+	return counts
 }
 
 // waitHops waits until the router uses so many directors, and returns how long that took.
 func (s *site) waitHops(n int) time.Duration {
 	s.t.Helper()
-	return s.WaitUntil(patience, fmt.Sprintf("%d directors at the router", n), func() bool { return s.hops() == n })
+	return s.WaitUntil(patience, fmt.Sprintf("%d directors at the router", n), func() bool {
+		return !slices.ContainsFunc(s.hops(), func(have int) bool { return have != n })
+	})
 }
 
-// speaker is a routing daemon.
+// speaker is a routing daemon. It is started as the router's or a director's, which has
+// this last number in its addresses.
 type speaker struct {
 	name    string // of the guide's blocks
 	require func(t *testing.T)
-	start   func(s *site, h *lab.Host, block, address string)
+	start   func(s *site, h *lab.Host, role, number string)
 }
 
-var speakers = []speaker{
-	{"bird", requireBIRD, startBIRD},
-	{"frr", requireFRR, startFRR},
+var (
+	bird = speaker{"bird", requireBIRD, startBIRD}
+	frr  = speaker{"frr", requireFRR, startFRR}
+)
+
+// daemonConfig is a daemon's configuration in the guide.
+func (s *site) daemonConfig(role, number string) string {
+	s.t.Helper()
+	text := s.guide[s.setting.speaker.name+" "+role]
+	if s.setting.six {
+		text += s.guide[s.setting.speaker.name+" "+role+" ipv6"]
+	}
+	if text == "" {
+		s.t.Fatalf("%s has no configuration of %s for a %s", page, s.setting.speaker.name, role)
+	}
+	if number != "" {
+		text = strings.NewReplacer("10.0.0.12", "10.0.0."+number, "2001:db8:10::12", "2001:db8:10::"+number).Replace(text)
+	}
+	return text
 }
 
 func requireBIRD(t *testing.T) {
@@ -238,17 +343,9 @@ func requireBIRD(t *testing.T) {
 	lab.Require(t, err) // make deps installs bird2
 }
 
-// startBIRD starts BIRD with a block of the guide, for the director that has the address.
-func startBIRD(s *site, h *lab.Host, block, address string) {
+func startBIRD(s *site, h *lab.Host, role, number string) {
 	s.t.Helper()
-	text := s.guide[block]
-	if text == "" {
-		s.t.Fatalf("%s has no block %q", page, block)
-	}
-	if strings.HasSuffix(block, "director") {
-		text = strings.ReplaceAll(text, "10.0.0.12", address)
-	}
-	file := s.WriteFile(h.Name+".bird.conf", text)
+	file := s.WriteFile(h.Name+".bird.conf", s.daemonConfig(role, number))
 	h.Start("bird", "-f", "-c", file, "-s", s.Path(h.Name+".bird.ctl"), "-P", s.Path(h.Name+".bird.pid"))
 }
 
@@ -261,40 +358,30 @@ func requireFRR(t *testing.T) {
 	}
 }
 
-// startFRR starts zebra and bgpd, each with its part of a block of the guide.
-func startFRR(s *site, h *lab.Host, block, address string) {
+// startFRR starts zebra and bgpd, each with its part of the configuration. Their user must
+// own the sockets, which no socket in a folder of this machine has in User-Mode Linux; /run is
+// the kernel's own.
+func startFRR(s *site, h *lab.Host, role, number string) {
 	s.t.Helper()
-	text := s.guide[block]
+	text := s.daemonConfig(role, number)
 	at := strings.Index(text, "router bgp")
-	if at < 0 {
-		s.t.Fatalf("%s has no block %q with a router bgp", page, block)
-	}
-	if strings.HasSuffix(block, "director") {
-		text = strings.ReplaceAll(text, "10.0.0.12", address)
-	}
 	owner, err := user.Lookup("frr")
+	if err != nil || at < 0 {
+		s.t.Fatalf("a user frr (%v), and router bgp in:\n%s", err, text)
+	}
+	dir, err := os.MkdirTemp("/run", "frr-")
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.t.Cleanup(func() { os.RemoveAll(dir) })
+	for name, part := range map[string]string{"zebra.conf": text[:at], "bgpd.conf": text[at:]} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(part), 0o644); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 	uid, _ := strconv.Atoi(owner.Uid)
-	dir := s.Path(h.Name + ".frr")
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.Chown(dir, uid, -1); err != nil {
 		s.t.Fatal(err)
-	}
-	parts := map[string]string{"zebra": text[:at], "bgpd": text[at:]}
-	for name, part := range parts {
-		if err := os.WriteFile(filepath.Join(dir, name+".conf"), []byte(part), 0o644); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	for _, path := range []string{dir, filepath.Join(dir, "zebra.conf"), filepath.Join(dir, "bgpd.conf")} {
-		if err := os.Chown(path, uid, -1); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	// The lab's folder may be root's alone.
-	for up := filepath.Dir(dir); up != "/" && up != os.TempDir(); up = filepath.Dir(up) {
-		_ = os.Chmod(up, 0o755)
 	}
 	for _, name := range []string{"zebra", "bgpd"} {
 		h.Start(frrPrograms+name, "-u", "frr", "-g", "frr", "-z", filepath.Join(dir, "zserv"), "--vty_socket", dir,

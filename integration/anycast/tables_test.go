@@ -18,7 +18,7 @@ const tableClients = 500
 // the same server as the others do, while it is down and when it is back. Without priming,
 // 10 to 17 % of the clients differ.
 func TestAnycastEqualTables(t *testing.T) {
-	s := newHosts(t, 4)
+	s := newHosts(t, setting{servers: 4})
 	s.client = s.Host("clients", s.inside, "10.0.0.99/24")
 	s.client.ServePrefix("10.9.0.0/22")
 	for _, h := range s.Hosts() {
