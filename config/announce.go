@@ -6,6 +6,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -31,9 +32,14 @@ func buildAnnounces(root *reader.Table, director string, services []Service, tak
 			WithdrawWait: t.Duration("withdraw_wait"),
 			Fault:        t.Bool("fault"),
 			Position:     t.Start,
+
+			RoutingDaemon: t.Str("routing_daemon"),
 		}
 		if t.Valid("name") {
 			claimName(t, "announcement", a.Name, names)
+		}
+		if a.RoutingDaemon != "" && !filepath.IsAbs(a.RoutingDaemon) {
+			t.Errorf("routing_daemon", "must be the absolute path of the routing daemon's control socket")
 		}
 		// rtnetlink.h: RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL.
 		if a.Table >= 253 && a.Table <= 255 {

@@ -233,6 +233,8 @@ type Announce struct {
 	HoldStart    time.Duration // 0s to 1h, after the first results of all checks
 	WithdrawWait time.Duration // 0s to 1m, between withdrawing and stopping
 	Fault        bool          // a lost quorum withdraws even where no other director serves
+	// RoutingDaemon is the control socket of the routing daemon; "": BIRD's or FRR's usual one.
+	RoutingDaemon string
 	Position
 }
 

@@ -287,6 +287,7 @@ var AnnounceTable = newTable("announce",
 	Key{Name: "hold_start", Kind: Duration, Default: 5 * time.Second, PerDirector: true, Max: int64(time.Hour)},
 	Key{Name: "withdraw_wait", Kind: Duration, Default: 3 * time.Second, PerDirector: true, Max: int64(time.Minute)},
 	Key{Name: "fault", Kind: Bool, Default: false},
+	Key{Name: "routing_daemon", Kind: String, Default: "", PerDirector: true},
 )
 
 var AnnounceMetricTable = newTable("announce.metric",

@@ -82,7 +82,7 @@ func TestNoElectionNoRule(t *testing.T) {
 
 // conditional are the alerts of what a configuration may leave out.
 var conditional = []string{"LvsdPeerGone", "LvsdClocksDiffer", "LvsdCertificateExpiring", "LvsdSyncNotRunning", "LvsdSyncNotArriving",
-	"LvsdNotAnnounced", "LvsdFewAnnounce", "LvsdRouteMissing", "LvsdRouteRemoved"}
+	"LvsdNotAnnounced", "LvsdFewAnnounce", "LvsdRouteMissing", "LvsdRoutingDaemonGone", "LvsdRouteRemoved"}
 
 // TestWhatIsNotUsedHasNoRule, and what is used has one, with the job everywhere.
 func TestWhatIsNotUsedHasNoRule(t *testing.T) {

@@ -25,6 +25,9 @@ func (b *ruleBuilder) announcements() {
 		b.of("lvsd_announced")+" == 0\nand on (job, instance, announce)\n  "+wanted+" == 1",
 		`{{ $labels.instance }} has no route to {{ $labels.address }} in the table of {{ $labels.announce }}`,
 		`lvsd should announce {{ $labels.address }} there and cannot add the route: lvsd status has the kernel's error.`)
+	b.add("LvsdRoutingDaemonGone", Ticket, b.minFor(0), b.of("lvsd_announce_routing_daemon_up")+" == 0",
+		`The routing daemon on {{ $labels.instance }} does not run`,
+		`BIRD or FRR accepts no connection on its control socket, so routers do not know {{ $labels.announce }} from this director. systemctl status bird or frr.`)
 	b.add("LvsdRouteRemoved", Ticket, 0,
 		"increase("+b.of("lvsd_announce_routes_restored_total")+"["+b.window(15*time.Minute)+"]) > 0\nor "+b.of("lvsd_announce_foreign_routes")+" > 0",
 		`Another process changes the routing tables of announcements on {{ $labels.instance }}`,

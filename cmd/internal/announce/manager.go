@@ -40,6 +40,8 @@ type Announce struct {
 	Table     int
 	Announced bool   // Addresses have a route in Table
 	Metric    uint32 // of these routes
+	// Daemon is the control socket of the routing daemon; "": BIRD's or FRR's usual one.
+	Daemon string
 }
 
 // Snapshot is the state of the routes at one moment.
@@ -55,6 +57,9 @@ type Snapshot struct {
 	// Repairs counts the routes that another process removed or changed, and that were
 	// restored, since the start.
 	Repairs uint64
+	// Daemons reports whether routing daemons run, by Announce.Daemon; those that are not
+	// known have no entry.
+	Daemons map[string]bool
 }
 
 // Key identifies a route apart from its metric.
@@ -68,6 +73,7 @@ type Manager struct {
 	log     *slog.Logger
 	open    func() (Kernel, error)
 	changed func()
+	daemons *daemonWatch
 
 	snapshot atomic.Pointer[Snapshot]
 	work     chan struct{}
@@ -91,7 +97,7 @@ type Manager struct {
 // New makes a manager that opens the kernel when it is first needed. changed is called
 // when the state changed; it must not block.
 func New(log *slog.Logger, open func() (Kernel, error), changed func()) *Manager {
-	return &Manager{log: log, open: open, changed: changed, work: make(chan struct{}, 1), published: make(chan struct{}),
+	return &Manager{log: log, open: open, changed: changed, daemons: newDaemonWatch(changed), work: make(chan struct{}, 1), published: make(chan struct{}),
 		linger: map[Route]time.Time{}, had: map[Route]bool{}}
 }
 
@@ -106,6 +112,7 @@ func (m *Manager) Set(d Desired) uint64 {
 	}
 	generation := m.generation
 	m.mu.Unlock()
+	m.daemons.set(d.Announces)
 	m.notify()
 	return generation
 }
@@ -136,15 +143,19 @@ func (m *Manager) Wait(ctx context.Context, generation uint64) error {
 }
 
 // Snapshot returns the newest state.
-func (m *Manager) Snapshot() Snapshot {
-	if s := m.snapshot.Load(); s != nil {
-		return *s
+func (m *Manager) Snapshot() (s Snapshot) {
+	if p := m.snapshot.Load(); p != nil {
+		s = *p
 	}
-	return Snapshot{}
+	s.Daemons = m.daemons.state()
+	return s
 }
 
 // Run keeps the routes in the desired state until the context ends. The routes stay.
 func (m *Manager) Run(ctx context.Context) error {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() { m.daemons.run(ctx) })
 	var stop func()
 	defer func() {
 		if stop != nil {

@@ -25,6 +25,8 @@ type AnnounceStatus struct {
 	Standby      bool      `json:"held"`
 	StandbyUntil time.Time `json:"held_until,omitzero"`
 	Services     []string  `json:"services"` // whose quorum decides
+	// RoutingDaemon reports whether the routing daemon runs; nil: it is not known.
+	RoutingDaemon *bool `json:"routing_daemon,omitempty"`
 	// Directors are the other directors that announce it.
 	Directors []string `json:"directors"`
 }

@@ -32,8 +32,8 @@ type Announcement struct {
 	// Announced: its addresses have routes, with Metric.
 	Announced bool
 	Metric    uint32
-	// Serving: announced and able to serve. Other directors rely on it before they
-	// withdraw.
+	// Serving: announced, with a routing daemon, and able to serve. Other directors rely on
+	// it before they withdraw.
 	Serving bool
 	// Kept: announced although this director should not, because no other one serves.
 	Kept   bool
@@ -68,8 +68,10 @@ type AnnounceInputs struct {
 	Synced    bool
 	IPVSFault string
 	Standby   map[string]bool // by announcement
-	Peers     []Peer
-	Before    []Announcement
+	// DaemonGone: the routing daemon was gone when it was looked for, by announcement.
+	DaemonGone map[string]bool
+	Peers      []Peer
+	Before     []Announcement
 }
 
 const (
@@ -147,7 +149,9 @@ func (d *announceDecider) decide() Announcement {
 	}
 	if reason == "" {
 		a := d.announced(AnnounceServing, "%s", d.quorumText())
-		a.Serving = true
+		if a.Serving = !d.DaemonGone[d.config.Name]; !a.Serving {
+			a.Why += "; the routing daemon does not run, so no router knows"
+		}
 		return a
 	}
 	return d.failed(reason, why)

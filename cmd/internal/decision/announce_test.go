@@ -325,3 +325,17 @@ func TestAnnounceIPVS(t *testing.T) {
 	a.in.IPVSFault = ""
 	a.step(0, "+serving")
 }
+
+// TestAnnounceDaemonGone: a director whose routing daemon is gone keeps its route, and others
+// do not count on it.
+func TestAnnounceDaemonGone(t *testing.T) {
+	a := servingAnnouncer(t, nil)
+	for _, gone := range []bool{true, false} {
+		a.in.DaemonGone = map[string]bool{"any": gone}
+		all, _ := Announcements(a.in)
+		got := all[0]
+		if !got.Announced || got.Metric != a.config.Serving || got.Reason != AnnounceServing || got.Serving == gone || strings.Contains(got.Why, "routing daemon") != gone {
+			t.Errorf("gone %v: %+v", gone, got)
+		}
+	}
+}

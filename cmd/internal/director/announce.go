@@ -105,13 +105,15 @@ func (d *Director) announce(p *decision.Decision, health map[checker.ID]checker.
 		return
 	}
 	fault, faultAt := ipvsFault(kernel, c, now)
-	standby := map[string]bool{}
+	standby, gone, daemons := map[string]bool{}, map[string]bool{}, d.deps.Routes.Snapshot().Daemons
 	for _, e := range c.Announces {
+		runs, known := daemons[e.RoutingDaemon]
+		gone[e.Name] = known && !runs
 		_, standby[e.Name] = d.instances.Standby()[StandbyKey(e.Name)]
 	}
 	all, next := decision.Announcements(decision.AnnounceInputs{
 		Now: now, Config: c, Services: p.Services, Guard: p.Guard, Waits: decision.WaitsForChecks(now, d.trusted, p.Services, health),
-		Synced: kernel.Up && d.applied > 0 && kernel.Generation >= d.applied, IPVSFault: fault, Standby: standby, Peers: d.peers(), Before: before,
+		Synced: kernel.Up && d.applied > 0 && kernel.Generation >= d.applied, IPVSFault: fault, Standby: standby, DaemonGone: gone, Peers: d.peers(), Before: before,
 	})
 	a.next = decision.Earliest(next, faultAt)
 	lost := newlyLost(before, all)
@@ -188,7 +190,7 @@ func (d *Director) setRoutes(c *config.Config, all []decision.Announcement) {
 	want := announce.Desired{Linger: lingerTime}
 	for i, e := range c.Announces {
 		want.Announces = append(want.Announces, announce.Announce{Name: e.Name, Addresses: e.Addresses, Table: e.Table,
-			Announced: all[i].Announced, Metric: all[i].Metric})
+			Announced: all[i].Announced, Metric: all[i].Metric, Daemon: e.RoutingDaemon})
 	}
 	a := &d.announces
 	if a.generation > 0 && sameRoutes(a.desired, want) {
@@ -199,7 +201,7 @@ func (d *Director) setRoutes(c *config.Config, all []decision.Announcement) {
 
 func sameRoutes(a, b announce.Desired) bool {
 	return slices.EqualFunc(a.Announces, b.Announces, func(a, b announce.Announce) bool {
-		return a.Name == b.Name && a.Table == b.Table && a.Announced == b.Announced && a.Metric == b.Metric && slices.Equal(a.Addresses, b.Addresses)
+		return a.Name == b.Name && a.Table == b.Table && a.Announced == b.Announced && a.Metric == b.Metric && a.Daemon == b.Daemon && slices.Equal(a.Addresses, b.Addresses)
 	})
 }
 
@@ -249,6 +251,8 @@ func announceState(a decision.Announcement) string {
 	switch {
 	case a.Kept:
 		return "kept"
+	case a.Reason == decision.AnnounceServing && !a.Serving:
+		return "unheard" // the routing daemon is gone
 	case a.Announced:
 		return "announced"
 	case a.Reason == decision.AnnounceStart:

@@ -207,7 +207,7 @@ func (e Event) level() Level {
 	switch {
 	case e.Kind == KindReload && e.To == "refused", e.Kind == KindQuorum && e.To == "down" && e.From != "",
 		e.Kind == KindPanic && e.To == "on", e.Kind == KindFallback && e.To == "on", e.Kind == KindGuard && e.To == "frozen",
-		e.Kind == KindVRRP && e.To == "fault", e.Kind == KindAnnounce && (e.To == "withdrawn" || e.To == "kept"):
+		e.Kind == KindVRRP && e.To == "fault", e.Kind == KindAnnounce && (e.To == "withdrawn" || e.To == "kept" || e.To == "unheard"):
 		return Error
 	case e.Kind == KindHealth && (e.To == "down" || e.To == "unchecked"), e.Kind == KindPair && (e.To == "down" || strings.HasSuffix(e.To, " differs")),
 		e.Kind == KindIPVS && e.To == "foreign connections", e.Kind == KindVRRP && (e.To == AddressConflict || e.To == AddressesRestored):

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"lvsd/cmd/internal/announce"
 	"lvsd/config"
 )
 
@@ -99,10 +100,10 @@ type daemon struct {
 }
 
 var daemons = []daemon{
-	{name: "BIRD", sockets: []string{"run/bird/bird.ctl", "var/run/bird.ctl", "run/bird.ctl"}, greets: true,
+	{name: "BIRD", sockets: announce.BIRDSockets, greets: true,
 		configs: []string{"etc/bird/*.conf", "etc/bird/*/*.conf", "etc/bird.conf"},
 		reads:   `(?m)^[^#\n]*\bkernel\s+table\s+%d\b`, snippet: "protocol kernel { ipv4 { import all; export none; }; kernel table %d; learn; }"},
-	{name: "FRR", sockets: []string{"run/frr/zebra.vty", "var/run/frr/zebra.vty"},
+	{name: "FRR", sockets: announce.FRRSockets,
 		configs: []string{"etc/frr/*.conf"},
 		reads:   `(?m)^\s*(ip import-table %[1]d|redistribute table(-direct)? %[1]d)\b`, snippet: "ip import-table %d",
 		// ip import-table is for IPv4 and for tables up to 252.

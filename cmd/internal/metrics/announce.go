@@ -22,6 +22,9 @@ func (e emitter) announcements(v director.View) {
 		e.gauge(announceKept, boolValue(a.Kept), c.Name)
 		_, held := v.Standby[director.StandbyKey(c.Name)]
 		e.gauge(announceHeld, boolValue(held), c.Name)
+		if runs, known := v.Routes.Daemons[c.RoutingDaemon]; known {
+			e.gauge(announceDaemon, boolValue(runs), c.Name)
+		}
 		directors := len(v.Announcing[c.Name])
 		if a.Announced {
 			directors++

@@ -58,6 +58,7 @@ func view(context.Context) director.View {
 		Announcing:    map[string][]string{"any": {"lb2", "lb3"}},
 		Withdrawals:   map[director.Withdrawal]uint64{{Announce: "any", Reason: decision.AnnounceQuorum}: 4},
 		Routes: announce.Snapshot{Repairs: 7, Foreign: make([]announce.ForeignRoute, 2),
+			Daemons: map[string]bool{"": true},
 			Present: map[announce.Key]announce.Route{{Table: 112, Address: anycast}: {}}},
 		Instances: []vrrp.Status{{Name: "web", State: vrrp.Master, Priority: 200, LastAdvert: time.Unix(97, 0), Restored: 5,
 			Configured: []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32"), netip.MustParsePrefix("10.0.0.89/32")}, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.89/32")},

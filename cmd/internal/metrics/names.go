@@ -91,6 +91,7 @@ var (
 	announceWanted      = gauge("lvsd_announce_wanted", "1 while this director should announce the addresses.", "announce")
 	announceKept        = gauge("lvsd_announce_kept", "1 while the addresses are announced with the draining metric although this director should not, because no other one serves.", "announce")
 	announceHeld        = gauge("lvsd_announce_held", "1 while this director is on standby after a handover.", "announce")
+	announceDaemon      = gauge("lvsd_announce_routing_daemon_up", "1 while the routing daemon accepts connections on its control socket; no series where none was seen.", "announce")
 	announceDirectors   = gauge("lvsd_announce_directors", "Directors that announce the addresses, this one included, as far as the exchange between them shows.", "announce")
 	announceWithdrawals = counter("lvsd_announce_withdrawals_total", "Withdrawals of the addresses, by reason.", "announce", "reason")
 	announceRepairs     = counter("lvsd_announce_routes_restored_total", "Routes of announcements that another process removed, and that were restored.")

@@ -25,6 +25,9 @@ func (s *builder) addAnnounces(v director.View) {
 		if hold, held := v.Standby[director.StandbyKey(c.Name)]; held {
 			out.Standby, out.StandbyUntil = true, hold.Until
 		}
+		if runs, known := v.Routes.Daemons[c.RoutingDaemon]; known {
+			out.RoutingDaemon = &runs
+		}
 		var missing []string
 		for _, address := range c.Addresses {
 			_, accepted := v.Routes.Present[announce.LocalKey(address)]
@@ -59,6 +62,9 @@ func (s *builder) announceProblems(a api.AnnounceStatus, c config.Announce, miss
 		s.problem("announce %s: announced with metric %d although this director should not: %s", a.Name, a.Metric, a.Why)
 	case !a.Announced && a.Reason != string(decision.AnnounceStart) && a.Reason != string(decision.AnnounceStandby):
 		s.problem("announce %s: withdrawn: %s", a.Name, a.Why)
+	}
+	if a.RoutingDaemon != nil && !*a.RoutingDaemon {
+		s.problem("announce %s: the routing daemon does not run (BIRD or FRR): no router knows the addresses from this director", a.Name)
 	}
 	if len(missing) > 0 {
 		s.problem("announce %s: table %d has no route to %s yet", a.Name, c.Table, strings.Join(missing, ", "))

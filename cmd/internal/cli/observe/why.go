@@ -22,18 +22,23 @@ func whyCommand(o *command.Options) *cobra.Command {
 	var asJSON bool
 	var socket string
 	cmd := &cobra.Command{
-		Use:   "why SERVICE [REAL]",
-		Short: "Explain the weights of a service's real servers",
-		Long:  "Shows every cause of a real server's weight, each with the weight that it alone\nwould give, the last probes with phase, duration and what was answered, and what\nmust happen for the configured weight to come back.",
+		Use:   "why SERVICE [REAL] | why ANNOUNCE",
+		Short: "Explain the weights of a service's real servers, or an announcement",
+		Long:  "Shows every cause of a real server's weight, each with the weight that it alone\nwould give, the last probes with phase, duration and what was answered, and what\nmust happen for the configured weight to come back. Of an [[announce]] it shows\nwhat the decision to announce its addresses depends on.",
 		Args:  cobra.RangeArgs(1, 2),
 		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), status.Timeout)
 			defer cancel()
-			realServer := ""
+			client, realServer := o.Client(socket), ""
 			if len(args) == 2 {
 				realServer = args[1]
 			}
-			why, err := o.Client(socket).Why(ctx, args[0], realServer)
+			why, err := client.Why(ctx, args[0], realServer)
+			if err != nil && len(args) == 1 {
+				if s, _ := client.Status(ctx); slices.ContainsFunc(s.Announces, func(a api.AnnounceStatus) bool { return a.Name == args[0] }) {
+					return whyAnnounced(command.Stdout, s, args[0], asJSON)
+				}
+			}
 			if err != nil {
 				return err
 			}
@@ -69,6 +74,67 @@ func printWhy(out io.Writer, why api.Why, now time.Time) error {
 				took := time.Duration(p.Took * float64(time.Second)).Round(10 * time.Microsecond)
 				fmt.Fprintf(w, "    %s\t%s\t%s\t%s\t%s\n", p.At.Local().Format("15:04:05.000"), p.Reason, p.Phase, took, p.Detail)
 			}
+		}
+	}
+	return w.Flush()
+}
+
+// whyAnnounced prints what the decision on an announcement depends on.
+func whyAnnounced(out io.Writer, s api.Status, name string, asJSON bool) error {
+	a := s.Announces[slices.IndexFunc(s.Announces, func(a api.AnnounceStatus) bool { return a.Name == name })]
+	if asJSON {
+		return command.PrintJSON(a)
+	}
+	state := func(announced, serving, kept bool) string {
+		switch {
+		case kept:
+			return "announced only because no other director serves"
+		case announced && !serving:
+			return "announced, does not serve"
+		case announced:
+			return "announced, serves"
+		}
+		return "not announced"
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s: %s since %s: %s\n", a.Name, state(a.Announced, a.Serving, a.Kept), status.Clock(a.Since, s.At), a.Why)
+	daemon := "was not seen at a usual control socket"
+	if a.RoutingDaemon != nil {
+		daemon = map[bool]string{true: "runs", false: "does not run"}[*a.RoutingDaemon]
+	}
+	fmt.Fprintf(w, "  routing daemon\t%s\n", daemon)
+	for _, v := range a.Addresses {
+		accepted, routed := "accepted by this host", fmt.Sprintf("has a route in table %d with metric %d", a.Table, a.Metric)
+		if !v.Accepted {
+			accepted = "NOT accepted by this host"
+		}
+		if !v.Routed {
+			routed = fmt.Sprintf("has no route in table %d", a.Table)
+		}
+		fmt.Fprintf(w, "  address %s\t%s, %s\n", v.Address, accepted, routed)
+	}
+	for _, svc := range s.Services {
+		if slices.Contains(a.Services, svc.Name) {
+			quorum := map[bool]string{true: "has its quorum", false: "QUORUM LOST"}[svc.Up]
+			fmt.Fprintf(w, "  service %s\t%s: available weight %d, needs %d\n", svc.Name, quorum, svc.AvailableWeight, svc.Quorum)
+		}
+	}
+	if s.Guard != nil && s.Guard.Active {
+		fmt.Fprintf(w, "  guard\thealth is frozen: %s\n", s.Guard.Why)
+	}
+	for _, p := range s.Peers {
+		text := "does not reply: " + p.Error
+		if i := slices.IndexFunc(p.Announces, func(o api.PeerAnnounce) bool { return o.Name == name }); p.Up && i >= 0 {
+			o := p.Announces[i]
+			text = fmt.Sprintf("%s since %s: %s", state(o.Announced, o.Serving, o.Kept), status.Clock(o.Since, s.At), o.Why)
+		} else if p.Up {
+			text = "does not have it in its configuration"
+		}
+		fmt.Fprintf(w, "  director %s\t%s\n", p.Director, text)
+	}
+	if s.Routes != nil {
+		for _, e := range s.Routes.Errors {
+			fmt.Fprintf(w, "  error\t%s\n", e)
 		}
 	}
 	return w.Flush()

@@ -1,0 +1,120 @@
+package announce
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// The usual control sockets of BIRD and of FRR's zebra.
+var (
+	BIRDSockets = []string{"/run/bird/bird.ctl", "/var/run/bird.ctl", "/run/bird.ctl"}
+	FRRSockets  = []string{"/run/frr/zebra.vty", "/var/run/frr/zebra.vty"}
+)
+
+const (
+	daemonInterval = 2 * time.Second // between attempts to connect
+	daemonTimeout  = time.Second
+	// daemonMisses is how many attempts in a row find no daemon before it counts as gone: a
+	// restart takes less.
+	daemonMisses = 2
+)
+
+// daemonWatch follows routing daemons by their control sockets.
+type daemonWatch struct {
+	dial    func(socket string) error
+	changed func()
+
+	mu     sync.Mutex
+	misses map[string]int  // attempts since a daemon was found, by configured socket
+	runs   map[string]bool // by configured socket; without an entry it is not known
+}
+
+func newDaemonWatch(changed func()) *daemonWatch {
+	return &daemonWatch{changed: changed, misses: map[string]int{}, runs: map[string]bool{}, dial: func(socket string) error {
+		c, err := net.DialTimeout("unix", socket, daemonTimeout)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	}}
+}
+
+// set replaces the sockets that are watched; "" is the usual ones.
+func (w *daemonWatch) set(announces []Announce) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	misses := map[string]int{}
+	for _, a := range announces {
+		misses[a.Daemon] = w.misses[a.Daemon]
+	}
+	w.misses = misses
+	maps.DeleteFunc(w.runs, func(socket string, _ bool) bool { _, stays := misses[socket]; return !stays })
+}
+
+// state returns whether each daemon runs, by its configured socket. One at a usual place
+// that was never seen has no entry: it may have its socket elsewhere.
+func (w *daemonWatch) state() map[string]bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.runs)
+}
+
+func (w *daemonWatch) run(ctx context.Context) {
+	ticker := time.NewTicker(daemonInterval)
+	defer ticker.Stop()
+	for {
+		w.look()
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// look tries to connect to each daemon.
+func (w *daemonWatch) look() {
+	w.mu.Lock()
+	sockets := maps.Clone(w.misses)
+	w.mu.Unlock()
+	for socket := range sockets {
+		runs := w.answers(socket)
+		w.mu.Lock()
+		_, wanted := w.misses[socket]
+		before, known := w.runs[socket]
+		switch {
+		case !wanted:
+		case runs:
+			w.misses[socket], w.runs[socket] = 0, true
+		case known || socket != "":
+			if w.misses[socket]++; w.misses[socket] >= daemonMisses {
+				w.runs[socket] = false
+			}
+		}
+		now, knownNow := w.runs[socket]
+		w.mu.Unlock()
+		if now != before || known != knownNow {
+			w.changed()
+		}
+	}
+}
+
+// answers reports whether a daemon accepts connections on a socket. One that this process
+// may not use, or that is busy, does.
+func (w *daemonWatch) answers(socket string) bool {
+	sockets := []string{socket}
+	if socket == "" {
+		sockets = append(append([]string{}, BIRDSockets...), FRRSockets...)
+	}
+	for _, s := range sockets {
+		if err := w.dial(s); !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,43 @@
+package announce
+
+import (
+	"maps"
+	"syscall"
+	"testing"
+)
+
+// TestDaemonWatch: a daemon counts as gone when two attempts in a row find none; at a usual
+// place only after it was seen there.
+func TestDaemonWatch(t *testing.T) {
+	const own = "/run/own.ctl"
+	listening, changes := map[string]error{}, 0
+	w := newDaemonWatch(func() { changes++ })
+	w.dial = func(socket string) error {
+		if err, there := listening[socket]; there {
+			return err
+		}
+		return syscall.ENOENT
+	}
+	w.set([]Announce{{Daemon: ""}, {Daemon: own}})
+	step := func(what string, changed int, want map[string]bool) {
+		t.Helper()
+		changes = 0
+		w.look()
+		if got := w.state(); !maps.Equal(got, want) || changes != changed {
+			t.Errorf("%s: %v after %d changes, want %v after %d", what, got, changes, want, changed)
+		}
+	}
+	step("none, once", 0, map[string]bool{})
+	step("none, twice", 1, map[string]bool{own: false})
+	listening[own], listening[FRRSockets[0]] = nil, nil
+	step("both", 2, map[string]bool{own: true, "": true})
+	listening[own], listening[FRRSockets[0]] = syscall.EACCES, syscall.ECONNREFUSED
+	step("no right to one, the other away once", 0, map[string]bool{own: true, "": true})
+	listening[FRRSockets[0]] = syscall.EAGAIN
+	step("busy", 0, map[string]bool{own: true, "": true})
+	delete(listening, FRRSockets[0])
+	step("away once", 0, map[string]bool{own: true, "": true})
+	step("away twice", 1, map[string]bool{own: true, "": false})
+	w.set([]Announce{{Daemon: own}})
+	step("one watched", 0, map[string]bool{own: true})
+}
