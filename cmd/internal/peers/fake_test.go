@@ -125,7 +125,7 @@ func (l *lan) silence(host netip.Addr, silent bool) {
 // side is one director of the tests.
 type side struct {
 	*Exchange
-	t       *testing.T
+	t       testing.TB
 	name    string
 	address netip.Addr
 	key     string // its key file
@@ -144,7 +144,7 @@ var addresses = map[string]netip.Addr{
 const goodKey = "1 0123456789abcdef\n"
 
 // newSide makes a director of a pair, or of more.
-func newSide(t *testing.T, l *lan, name, key string, others ...string) *side {
+func newSide(t testing.TB, l *lan, name, key string, others ...string) *side {
 	s := &side{t: t, name: name, address: addresses[name], key: filepath.Join(t.TempDir(), "key")}
 	s.writeKey(key)
 	p := &config.Exchange{Listen: ":8113", KeyFile: s.key, Address: s.address}

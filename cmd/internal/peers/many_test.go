@@ -8,15 +8,31 @@ import (
 	"time"
 )
 
+// manyNames names n directors, d0, d1 …, that have addresses.
+func manyNames(n int) (names []string) {
+	for i := range n {
+		name := fmt.Sprint("d", i)
+		addresses[name] = netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})
+		names = append(names, name)
+	}
+	return names
+}
+
+// oneOf is one of n directors with all others, which ask and answer that one alone: what
+// each of n has to do.
+func oneOf(t testing.TB, l *lan, n int) (one *side, others []*side) {
+	names := manyNames(n)
+	one = newSide(t, l, names[0], goodKey, names[1:]...)
+	for _, name := range names[1:] {
+		others = append(others, newSide(t, l, name, goodKey, names[0]))
+	}
+	return one, others
+}
+
 // manyOf is n directors that run: d0, d1 …
 func manyOf(t *testing.T, n int) (*lan, []*side) {
 	l := newLAN()
-	var names []string
-	for i := range n {
-		name := fmt.Sprint("d", i)
-		addresses[name] = netip.AddrFrom4([4]byte{10, 1, 0, byte(i + 1)})
-		names = append(names, name)
-	}
+	names := manyNames(n)
 	var all []*side
 	for i, name := range names {
 		var others []string
@@ -63,6 +79,33 @@ func TestMany(t *testing.T) {
 				if silent := p.Name == "d5" || s.name == "d5"; !silent && time.Since(p.At) > interval {
 					t.Errorf("%s: the reply of %s is %v old", s.name, p.Name, time.Since(p.At))
 				}
+			}
+		}
+	})
+}
+
+// TestThousand: one of a thousand directors knows all others within a second, and those that
+// fall silent, a third, delay none of the rest.
+func TestThousand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLAN()
+		one, others := oneOf(t, l, 1000)
+		run(t, append(others, one)...)
+		after(interval)
+		silent := map[string]bool{}
+		for i, p := range one.Peers() {
+			if !p.Up {
+				t.Fatalf("%s: %v", p.Name, p.Error)
+			}
+			if i%3 == 0 {
+				silent[p.Name] = true
+				l.silence(addresses[p.Name], true)
+			}
+		}
+		after(peerTimeout + 3*interval)
+		for _, p := range one.Peers() {
+			if p.Up == silent[p.Name] || p.Up && time.Since(p.At) > interval {
+				t.Errorf("%s: up %v, its reply is %v old", p.Name, p.Up, time.Since(p.At))
 			}
 		}
 	})
