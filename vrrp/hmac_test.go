@@ -1,6 +1,8 @@
 package vrrp
 
 import (
+	"fmt"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,4 +100,21 @@ func TestKeysAreIntroducedInSteps(t *testing.T) {
 			t.Error("nothing was counted")
 		}
 	})
+}
+
+// The test vector for IPv6 of docs/vrrp-authentication.md, which another implementation of
+// HMAC and checksum computed.
+func TestGoldenAdvertIPv6(t *testing.T) {
+	keys, err := auth.ParseKeys([]byte("7 0123456789abcdef"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, to := netip.MustParseAddr("fe80::12"), multicastIPv6
+	a := Advert{VRID: 51, Priority: 200, Interval: time.Second, Addresses: []netip.Addr{netip.MustParseAddr("fe80::200:5eff:fe00:233"), netip.MustParseAddr("2001:db8::88")}}
+	stamp := auth.Stamp{Run: 1_700_000_000_000_000, Counter: 2, Time: 1_700_000_002_000_000}
+	got := keys.Sign(a.Append(nil, from, to), auth.Context{Instance: "web6", Source: from, Destination: to}, stamp)
+	const want = "3133c80200647a30fe8000000000000002005efffe00023320010db80000000000000000000000884c5653410207000000060a24181e4000000000000000000200060a24183cc480042ef08215c3f447f3658a86c25f1e91"
+	if fmt.Sprintf("%x", got) != want {
+		t.Errorf("\n got %x\nwant %s", got, want)
+	}
 }

@@ -37,6 +37,7 @@ func Serve(in io.Reader, out io.Writer, log *slog.Logger, setLevel func(string) 
 	// not end the process.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGPIPE)
 	debug.SetGCPercent(gcPercent)
+	defer boundRealTime(log, realTimeLimit, normalTime)()
 	c := &child{log: log, setLevel: setLevel, engines: map[uint64]*engine{}, dirty: map[uint64]bool{}, wake: make(chan struct{}, 1)}
 	go c.write(out)
 	go c.showChanges()
