@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lvsd/vrrp/auth"
 )
 
 var (
@@ -35,6 +37,7 @@ type simulation struct {
 	twice     float64 // how many packets come twice
 	kernels   bool    // kernels fail too
 	broken    map[[2]int]bool
+	keys      *auth.Keyring // nil: adverts are not signed
 
 	clear   map[[2]int]time.Time // since when two masters could hear each other
 	failure string
@@ -58,6 +61,10 @@ type simulated struct {
 	ticks   time.Time      // the tick that is planned
 	changes int            // of state
 	updated time.Time
+
+	wall  time.Duration // how far its clock is ahead
+	stamp auth.Stamp
+	peers map[netip.Addr]auth.Peer
 
 	frozen bool    // it stands still: stopped, or its machine is paused
 	inbox  []input // what it will find then: as much as an engine's queue holds
@@ -101,6 +108,9 @@ func newSimulation(seed uint64) *simulation {
 		version, every = 2, max(every, time.Second)
 	}
 	s.kernels = every >= time.Second && seed%4 == 0
+	if version == 3 && seed%2 == 0 {
+		s.keys, _ = auth.ParseKeys([]byte("1 0123456789abcdef"), false)
+	}
 	s.delay = min(every/20, 3*time.Millisecond)
 	for i := range 2 + s.r.IntN(4) {
 		cfg := config(interval(every), priority(uint8(1+s.r.IntN(254))))
@@ -167,6 +177,7 @@ func (s *simulation) start(d *simulated) {
 	d.alive, d.ticks = true, time.Time{}
 	d.run++
 	d.m = newMachine(d.cfg, s.now)
+	d.stamp, d.peers = auth.Stamp{Run: s.micros(d)}, map[netip.Addr]auth.Peer{}
 	s.note("%d starts with %v", d.id, d.present)
 	s.step(d, input{kind: inTrack, delta: d.delta})
 	s.step(d, input{kind: inStart, prefixes: slices.Clone(d.present)})
@@ -180,6 +191,9 @@ func (s *simulation) linkState(d *simulated) {
 		s.step(d, input{kind: inUnready, reason: ReasonLinkDown})
 	}
 }
+
+// micros is a director's clock in microseconds.
+func (s *simulation) micros(d *simulated) uint64 { return uint64(s.now.Add(d.wall).UnixMicro()) }
 
 // kill ends a process at once: its addresses stay.
 func (s *simulation) kill(d *simulated) {
@@ -284,6 +298,12 @@ func (s *simulation) send(d *simulated, priority uint8) {
 	if c.Version == 2 {
 		message = a.AppendV2(nil, nil)
 	}
+	context := auth.Context{Instance: c.Name, Source: d.addr, Destination: groupAddress(d.addr)}
+	if s.keys != nil {
+		d.stamp.Counter++
+		d.stamp.Time = s.micros(d)
+		message = s.keys.Sign(message, context, d.stamp)
+	}
 	for _, to := range s.directors {
 		copies := 1
 		if s.r.Float64() < s.twice {
@@ -301,6 +321,17 @@ func (s *simulation) send(d *simulated, priority uint8) {
 				if drop := Decode(Header{d.addr, groupAddress(d.addr), 255}, message, &Rules{VRID: c.VRID, Version: c.Version, Interval: to.m.cfg.AdvertInterval}, &a); drop != DropNone {
 					s.fail("refused: %v", drop)
 					return
+				}
+				if s.keys != nil {
+					peer := to.peers[d.addr]
+					switch err := s.keys.Verify(context, message, &peer, s.now.Add(to.wall)); {
+					case err == auth.ErrReplay:
+						return // it came twice, or after a later one
+					case err != nil:
+						s.fail("refused: %v", err)
+						return
+					}
+					to.peers[d.addr] = peer
 				}
 				s.step(to, input{kind: inAdvert, from: d.addr, priority: a.Priority, interval: a.Interval, addresses: a.Addresses})
 			})
@@ -339,7 +370,10 @@ func (s *simulation) look() {
 func (s *simulation) chaos() {
 	d := s.directors[s.r.IntN(len(s.directors))]
 	other := s.directors[s.r.IntN(len(s.directors))]
-	switch s.r.IntN(12) {
+	switch s.r.IntN(14) {
+	case 12, 13: // its clock is set; the clocks differ by less than [auth.MaxClockError]
+		d.wall = time.Duration(s.r.Int64N(28_000)-14_000) * time.Millisecond
+		s.note("the clock of %d is off by %v", d.id, d.wall)
 	case 10, 11:
 		if d.frozen {
 			s.thaw(d)
