@@ -5,7 +5,8 @@ func KeepalivedConf(state, priority string) string {
 	return `! a pair
 vrrp_script always {
     script "/bin/true"
-    interval 1
+    interval 20
+    fall 3
 }
 vrrp_instance VI_1 {
     state ` + state + `
