@@ -3,9 +3,12 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +25,7 @@ func cleanupCommand(o *command.Options) *cobra.Command {
 		Long: "Takes off this host's interfaces the virtual addresses that state_dir says a\ncrashed daemon had, so that they are on one director only, and the routes and\nrules that move with them. It refuses while a daemon runs. The kernel's IPVS table is not touched.\nWhere the record cannot be read, or state_dir cannot be written, it takes those\nof the configuration too.\n\n" +
 			"As ExecStopPost= of a systemd unit it leaves the addresses where they are after a\nfirst crash: the daemon that is started again at once goes on serving them. When\nthat does not come up either, or none is started, they go.",
 		Args: cobra.NoArgs,
-		RunE: command.AsFailure(func(*cobra.Command, []string) error {
+		RunE: command.AsFailure(func(cmd *cobra.Command, _ []string) error {
 			c, _, err := o.Load()
 			if err != nil {
 				c = nil // the record alone says what to remove
@@ -38,12 +41,32 @@ func cleanupCommand(o *command.Options) *cobra.Command {
 			default:
 				printCleanup(v)
 			}
+			if !v.Skipped {
+				paceRestarts(cmd.Context())
+			}
 			return err
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().StringVar(&folder, "state-dir", "", "the daemon's `FOLDER` (default: the configuration's state_dir)")
 	return cmd
+}
+
+// refusedPause is how long systemd waits longer before it starts a refused daemon again.
+const refusedPause = 2 * time.Second
+
+// paceRestarts waits as ExecStopPost= of a daemon that was refused (systemd.exec(5),
+// $EXIT_STATUS): before version 254 systemd has no RestartSteps, and would start it ten
+// times a second for ever. Nothing is on the interfaces any more, and a daemon that was
+// killed or crashed is started again at once.
+func paceRestarts(ctx context.Context) {
+	if os.Getenv("SERVICE_RESULT") != "exit-code" || os.Getenv("EXIT_STATUS") != strconv.Itoa(command.Failed) {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(refusedPause):
+	}
 }
 
 func printCleanup(v daemon.Cleanup) {

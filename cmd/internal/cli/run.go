@@ -3,10 +3,7 @@
 package cli
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,9 +24,7 @@ func runCommand(o *command.Options) *cobra.Command {
 			version, commit := o.BuildVersion()
 			d, err := daemon.New(daemon.Options{Source: &o.Source, Strict: strict, StateDir: stateDir, Version: version, Commit: commit})
 			if err != nil {
-				code := refused(err)
-				paceRestarts(cmd.Context())
-				return code
+				return refused(err)
 			}
 			return d.Run(cmd.Context())
 		}),
@@ -37,21 +32,6 @@ func runCommand(o *command.Options) *cobra.Command {
 	cmd.Flags().BoolVar(&strict, "strict", false, "exit when the file is refused, also where a copy of what ran before is kept")
 	cmd.Flags().StringVar(&stateDir, "state-dir", "", "the `DIR` in which the copy is looked for when the file cannot say (default: [global] state_dir)")
 	return cmd
-}
-
-// refusedPause is how long a start that was refused takes to end under systemd.
-const refusedPause = 2 * time.Second
-
-// paceRestarts waits under systemd (sd_notify(3)), which starts a refused daemon again for
-// ever: before version 254, without RestartSteps, ten times a second.
-func paceRestarts(ctx context.Context) {
-	if os.Getenv("NOTIFY_SOCKET") == "" {
-		return
-	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(refusedPause):
-	}
 }
 
 // refused prints every reason for not starting on a line of its own.
