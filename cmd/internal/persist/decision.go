@@ -92,6 +92,8 @@ type writer struct {
 // the present time: its age is how long no daemon has been running.
 func (w *writer) write() time.Duration {
 	begin := time.Now()
+	w.dir.saving.Store(&begin)
+	defer w.dir.saving.Store(nil)
 	w.dir.findLost()
 	plan := w.decided()
 	if plan == nil {

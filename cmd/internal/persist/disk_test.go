@@ -2,6 +2,7 @@ package persist
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -289,6 +290,38 @@ func TestLedgerOnAHangingDisk(t *testing.T) {
 		if got, err := l.Load(); err != nil || !got.Equal(want) {
 			t.Errorf("%v, %v", got, err)
 		}
+	})
+}
+
+// TestDiskThatStopsReplying: a disk that hangs under a running daemon is a problem for as long
+// as it does.
+func TestDiskThatStopsReplying(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, err := Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		reply, ended := make(chan struct{}), make(chan error)
+		ctx, stop := context.WithCancel(t.Context())
+		go func() {
+			ended <- d.WriteDecisions(ctx, slog.New(slog.DiscardHandler), func() *decision.Decision { <-reply; return nil })
+		}()
+		time.Sleep(saveInterval + disk.Deadline)
+		if p := d.Problems(); p != nil {
+			t.Errorf("too early: %q", p)
+		}
+		time.Sleep(time.Second)
+		if p := strings.Join(d.Problems(), ""); !strings.Contains(p, d.Path()) || !strings.Contains(p, disk.ErrHangs.Error()) {
+			t.Errorf("problems: %q", p)
+		}
+		close(reply)
+		synctest.Wait()
+		if p := d.Problems(); p != nil {
+			t.Errorf("afterwards: %q", p)
+		}
+		stop()
+		<-ended
 	})
 }
 

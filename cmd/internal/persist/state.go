@@ -28,6 +28,9 @@ type Dir struct {
 	// saveProblem is why the decision cannot be written; nil: it can.
 	saveProblem atomic.Pointer[string]
 	lost        atomic.Pointer[[]string] // of records that were set aside
+	// saving is since when the decision is being saved, which uses the disk each second;
+	// nil: it is not.
+	saving atomic.Pointer[time.Time]
 }
 
 // Open creates the directory if it is missing (mode 0700) and locks it until Close. It
@@ -145,8 +148,10 @@ func (d *Dir) Problems() []string {
 	if lost := d.lost.Load(); lost != nil {
 		all = append(all, *lost...)
 	}
-	trouble, saveProblem := d.openProblem.Load(), d.saveProblem.Load()
+	trouble, saveProblem, saving := d.openProblem.Load(), d.saveProblem.Load(), d.saving.Load()
 	switch {
+	case saving != nil && time.Since(*saving) > disk.Deadline:
+		all = append(all, fmt.Sprintf("state_dir %s: %v, for %v by now: events, decisions, handovers and addresses are not recorded until it does", d.path, disk.ErrHangs, time.Since(*saving).Round(time.Second)))
 	case saveProblem != nil:
 		all = append(all, *saveProblem)
 	case trouble != nil:

@@ -17,7 +17,7 @@ const modulesVariable = "LVSD_LAB_MODULES"
 var wantedModules = []string{
 	"ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc", "ip_vs_lblc", "ip_vs_lblcr", "ip_vs_dh", "ip_vs_sh",
 	"ip_vs_sed", "ip_vs_nq", "ip_vs_fo", "ip_vs_ovf", "ip_vs_mh", "ip_vs_twos",
-	"veth", "bridge", "af_packet", "macvlan", "dummy", "ipip", "sch_netem", "nf_tables",
+	"veth", "bridge", "af_packet", "macvlan", "dummy", "ipip", "sch_netem", "nf_tables", "fuse",
 }
 
 // loadModules never fails the run: a module that is missing here is missed
