@@ -7,7 +7,7 @@ import (
 )
 
 // secretFile has a secret in each place where a file may have one itself; keys and
-// passwords of elections, the pair and http_listen are in files of their own.
+// passwords of VRRP, the exchange and http_listen are in files of their own.
 const secretFile = `[global]
 webhook = "https://hook:%[1]s@alerts.example.com/%[1]s?token=%[1]s"
 

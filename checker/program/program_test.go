@@ -121,7 +121,7 @@ func TestNoAmbientCapability(t *testing.T) {
 	<-done
 }
 
-// The process of the elections is under a real-time policy; its programs are not.
+// The VRRP process is under a real-time policy; its programs are not.
 func TestNoRealTimePolicy(t *testing.T) {
 	done := make(chan struct{})
 	go func() {

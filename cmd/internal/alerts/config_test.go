@@ -70,7 +70,7 @@ address = "10.0.0.88:80"
 real_servers = [{ address = "10.0.0.9:80" }]
 `
 
-// TestNoElectionNoRule: a file without [[vrrp]] has no rules for elections.
+// TestNoElectionNoRule: a file without [[vrrp]] has no rules for instances.
 func TestNoElectionNoRule(t *testing.T) {
 	text := "[[director]]\nname = \"lb1\"\n[[director]]\nname = \"lb2\"\n" + small[strings.Index(small, "[[virtual_service]]"):]
 	for name := range made(t, text, nil) {

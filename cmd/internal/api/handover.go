@@ -35,8 +35,8 @@ type HandedOver struct {
 }
 
 // HandOver requests a handover and waits for its end.
-func (c *Client) HandOver(ctx context.Context, election string, lasts time.Duration, force bool) (Handover, error) {
-	q := url.Values{"vrrp": {election}}
+func (c *Client) HandOver(ctx context.Context, instance string, lasts time.Duration, force bool) (Handover, error) {
+	q := url.Values{"vrrp": {instance}}
 	if lasts > 0 {
 		q.Set("for", lasts.String())
 	}
@@ -47,6 +47,6 @@ func (c *Client) HandOver(ctx context.Context, election string, lasts time.Durat
 }
 
 // EndHandover ends the standby of one instance, or of all.
-func (c *Client) EndHandover(ctx context.Context, election string) (Handover, error) {
-	return call[Handover](ctx, c, http.MethodPost, "/control/v1/handover/end?"+url.Values{"vrrp": {election}}.Encode())
+func (c *Client) EndHandover(ctx context.Context, instance string) (Handover, error) {
+	return call[Handover](ctx, c, http.MethodPost, "/control/v1/handover/end?"+url.Values{"vrrp": {instance}}.Encode())
 }

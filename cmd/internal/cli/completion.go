@@ -23,7 +23,7 @@ var naming = map[string][]func(c *config.Config, before []string) []string{
 	"zero":     {serviceNames},
 	"status":   {serviceNames},
 	"watch":    {serviceNames},
-	"handover": {electionNames},
+	"handover": {instanceNames},
 }
 
 // complete adds completion to every command below root.
@@ -87,7 +87,7 @@ func serviceNames(c *config.Config, _ []string) []string {
 	return all
 }
 
-func electionNames(c *config.Config, _ []string) []string {
+func instanceNames(c *config.Config, _ []string) []string {
 	var all []string
 	for _, e := range c.Instances {
 		all = append(all, e.Name)

@@ -108,8 +108,8 @@ type PeerAnnounce struct {
 }
 
 // NotReady returns why a peer is not ready to take an instance's addresses; "": it is.
-func (p Peer) NotReady(election string) string {
-	e, takes := p.Instances[election]
+func (p Peer) NotReady(instance string) string {
+	e, takes := p.Instances[instance]
 	switch {
 	case !p.Up:
 		return "does not answer: " + p.Error

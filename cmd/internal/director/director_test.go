@@ -220,7 +220,7 @@ func withElection(weight int, iface string) *config.Config {
 	return c
 }
 
-// engine is the election at a place of the file.
+// engine is the instance at a place of the file.
 func (r *rig) engine(i int) *fakeEngine { return r.engines[r.config.Load().Instances[i].Name] }
 
 func newRig(t *testing.T, first *config.Config, change ...func(*Deps)) *rig {
@@ -345,7 +345,7 @@ func TestRefusedReloadChangesNothing(t *testing.T) {
 		want   []string
 	}{
 		"the file": {func(r *rig) { r.nextErr = bad }, nil},
-		"an election": {func(r *rig) { r.next = withElection(1, "missing") },
+		"an instance": {func(r *rig) { r.next = withElection(1, "missing") },
 			[]string{"abort"}},
 		"a participant": {func(r *rig) { r.next = withElection(1, "eth1"); r.refuse = bad },
 			[]string{"web@eth1 opened", "web@eth1 closed"}},

@@ -40,7 +40,7 @@ type HandedOver struct {
 	Failed  string        // why this director still has the addresses, or has them again
 }
 
-// handoverSlack is how long a handover may take in addition to the election's own
+// handoverSlack is how long a handover may take in addition to the instance's own
 // times.
 const handoverSlack = 3 * time.Second
 

@@ -60,7 +60,7 @@ type exchange []decision.Peer
 func (e exchange) Peers() []decision.Peer { return e }
 func (e exchange) OwnConnections() int    { return 90 }
 
-// hand makes the election a master that gives its addresses to a peer after a
+// hand makes the instance a master that gives its addresses to a peer after a
 // while, or without a successor.
 func (f *fakeEngine) hand(took time.Duration, to netip.Addr) {
 	f.mu.Lock()
@@ -201,7 +201,7 @@ func TestHoldOutlivesARestart(t *testing.T) {
 		if ended, err := r.EndHandover(t.Context(), ""); err != nil || len(ended) != 0 {
 			t.Errorf("again: %v, %v", ended, err)
 		}
-		// An election that leaves the file takes its hold along.
+		// An instance that leaves the file takes its hold along.
 		if _, err := r.HandOver(t.Context(), Handover{}); err != nil {
 			t.Fatal(err)
 		}

@@ -60,7 +60,7 @@ func TestOnlyAReadyDirectorPreempts(t *testing.T) {
 	})
 }
 
-// TestSyncHold: an election does not preempt before its time is over, another one
+// TestSyncHold: an instance does not preempt before its time is over, another one
 // that holds nothing does; without [ipvs.sync] no instance waits.
 func TestSyncHold(t *testing.T) {
 	for _, synced := range []bool{true, false} {

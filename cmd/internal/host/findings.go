@@ -53,7 +53,7 @@ type uses struct {
 	dr, tun    bool
 	engines    []string
 	schedulers []string
-	interfaces []string // of the elections
+	interfaces []string // of the instances
 }
 
 func usesOf(c *config.Config) uses {
@@ -127,7 +127,7 @@ func forwarding(u uses) []Finding {
 	return all
 }
 
-// arp finds whether the election's addresses would be answered for.
+// arp finds whether the instance's addresses would be answered for.
 func arp(c *config.Config, u uses) []Finding {
 	var all []Finding
 	for _, dev := range u.interfaces {
@@ -162,14 +162,14 @@ func arp(c *config.Config, u uses) []Finding {
 	return all
 }
 
-// ofVirtualMAC reports whether an interface is the macvlan of an election with
+// ofVirtualMAC reports whether an interface is the macvlan of an instance with
 // virtual_mac (vrrp/link names them).
 func ofVirtualMAC(name string) bool {
 	return strings.HasPrefix(name, "lvsd4-") || strings.HasPrefix(name, "lvsd6-")
 }
 
 // filters finds a source check that would drop clients: those from elsewhere
-// come in on the election's interface, while the way back to them, the default
+// come in on the instance's interface, while the way back to them, the default
 // route, is another's.
 func filters(u uses) []Finding {
 	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: nil}, netlink.RT_FILTER_DST)

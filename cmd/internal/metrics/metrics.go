@@ -88,7 +88,7 @@ func collect(view func(context.Context) director.View, e emitter) {
 	v := view(ctx)
 	e.config(v)
 	for _, s := range v.Instances {
-		e.election(s)
+		e.instance(s)
 		_, held := v.Standby[s.Name]
 		e.gauge(vrrpStandby, boolValue(held), s.Name)
 	}
@@ -134,7 +134,7 @@ func (e emitter) config(v director.View) {
 
 var states = []vrrp.State{vrrp.Init, vrrp.Backup, vrrp.Master, vrrp.Fault}
 
-func (e emitter) election(s vrrp.Status) {
+func (e emitter) instance(s vrrp.Status) {
 	for _, state := range states {
 		e.gauge(vrrpState, boolValue(s.State == state), s.Name, string(state))
 	}

@@ -143,7 +143,7 @@ func TestProgramGetsEachEventInOrder(t *testing.T) {
 	}
 }
 
-// TestElectionsProgram gets its own election's events; one that gets all
+// TestElectionsProgram gets its own instance's events; one that gets all
 // gets each once.
 func TestElectionsProgram(t *testing.T) {
 	own, all := filepath.Join(t.TempDir(), "own"), filepath.Join(t.TempDir(), "all")

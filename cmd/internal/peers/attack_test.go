@@ -410,7 +410,7 @@ func TestHostilePeer(t *testing.T) {
 	if got := r.State.Problems; len(got) != maxProblems || got[0] != "ä?]0;x??" {
 		t.Errorf("%d, %q", len(got), got[0])
 	}
-	if len(r.State.Version) != 64 || strings.Contains(r.State.Version, "\x1b") || len(r.State.Instances) != maxElections ||
+	if len(r.State.Version) != 64 || strings.Contains(r.State.Version, "\x1b") || len(r.State.Instances) != maxInstances ||
 		r.State.Health.Services[0].Servers[0].Why != "??" || len(r.State.Health.Services[0].Name) != 64 {
 		t.Errorf("%+v", r.State.Health)
 	}
@@ -488,7 +488,7 @@ func FuzzReply(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(r.State.Problems) > maxProblems || len(r.State.Instances) > maxElections {
+		if len(r.State.Problems) > maxProblems || len(r.State.Instances) > maxInstances {
 			t.Errorf("%d problems, %d elections", len(r.State.Problems), len(r.State.Instances))
 		}
 		for _, s := range append(r.State.Problems, r.State.WaitReason, r.State.Version, r.State.Hash) {

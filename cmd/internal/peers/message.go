@@ -83,7 +83,7 @@ func parseReply(body []byte, q question) (reply, error) {
 // Bounds of what is kept of a peer.
 const (
 	maxProblems  = 32
-	maxElections = 1024
+	maxInstances = 1024
 	maxText      = 400
 	// maxElements bounds the values of one response: about those of 100,000 real
 	// servers.
@@ -122,12 +122,12 @@ func (s *State) clean() {
 	for i := range s.Problems {
 		s.Problems[i] = clean(s.Problems[i], maxText)
 	}
-	s.Instances = slices.Clone(s.Instances[:min(len(s.Instances), maxElections)])
+	s.Instances = slices.Clone(s.Instances[:min(len(s.Instances), maxInstances)])
 	for i := range s.Instances {
 		e := &s.Instances[i]
 		e.Name, e.State, e.Detail = clean(e.Name, 64), clean(e.State, 64), clean(e.Detail, maxText)
 	}
-	s.Announces = slices.Clone(s.Announces[:min(len(s.Announces), maxElections)])
+	s.Announces = slices.Clone(s.Announces[:min(len(s.Announces), maxInstances)])
 	for i := range s.Announces {
 		a := &s.Announces[i]
 		a.Name, a.Why = clean(a.Name, 64), clean(a.Why, maxText)

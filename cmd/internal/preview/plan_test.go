@@ -29,7 +29,7 @@ import (
 
 // TestPlanMatchesReload: random files one after the other, with the real
 // director, reconciler and checker over a kernel in memory. The plan of each is
-// what its reload then does: to the kernel write by write, to each election, and
+// what its reload then does: to the kernel write by write, to each instance, and
 // in the plan's own words entry by entry.
 func TestPlanMatchesReload(t *testing.T) {
 	seen := map[string]int{}
@@ -310,7 +310,7 @@ func applyToDestination(t *testing.T, d *ipvs.Destination, c Change) {
 	}
 }
 
-// polls are elections that note what is done to them.
+// polls are instances that note what is done to them.
 type polls struct {
 	mu    sync.Mutex
 	lines []string
@@ -365,7 +365,7 @@ func (p *poll) Status() vrrp.Status {
 	return vrrp.Status{Name: p.cfg.Name, State: vrrp.Master, HasVIPs: true}
 }
 
-// compareElections holds what was done to each election against the plan.
+// compareElections holds what was done to each instance against the plan.
 func compareElections(t *testing.T, p Preview, done *polls) {
 	t.Helper()
 	want := []string{}

@@ -19,7 +19,7 @@ import (
 	"lvsd/vrrp"
 )
 
-// childEnv makes the test binary the process of the elections.
+// childEnv makes the test binary the VRRP process.
 const childEnv = "LVSD_TEST_ELECTIONS"
 
 func TestMain(m *testing.M) {
@@ -111,7 +111,7 @@ func (r *rig) saw(to vrrp.State, reason string) bool {
 	return false
 }
 
-// pid is the process of the elections: the test's only child.
+// pid is the VRRP process: the test's only child.
 func (r *rig) pid() int {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
 	if err != nil {
@@ -159,7 +159,7 @@ func config(change ...func(*vrrp.Config)) vrrp.Config {
 	return c
 }
 
-// run starts an election; the function ends it and tells how.
+// run starts an instance; the function ends it and tells how.
 func run(t *testing.T, e *Instance) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -177,7 +177,7 @@ func run(t *testing.T, e *Instance) (stop func() error) {
 	}
 }
 
-// TestOneElection is an election's life in the process, as a daemon sees it.
+// TestOneElection is an instance's life in the process, as a daemon sees it.
 func TestOneElection(t *testing.T) {
 	r := newRig(t)
 	if _, err := r.Open(config(func(c *vrrp.Config) { c.Interface = "eth7" })); err == nil || !strings.Contains(err.Error(), "eth7") {
@@ -214,7 +214,7 @@ func TestOneElection(t *testing.T) {
 	}
 }
 
-// TestOnlyTheParentEndsIt: a ctrl-C reaches the whole group; the elections must
+// TestOnlyTheParentEndsIt: a ctrl-C reaches the whole group; the instances must
 // hand over when the daemon says so, not at once.
 func TestOnlyTheParentEndsIt(t *testing.T) {
 	r := newRig(t)
@@ -271,7 +271,7 @@ func TestKilledProcess(t *testing.T) {
 	}
 }
 
-// TestRealTime: every thread of the elections' process is under the real-time
+// TestRealTime: every thread of the VRRP process is under the real-time
 // policy, and none of ours.
 func TestRealTime(t *testing.T) {
 	r := newRig(t)

@@ -53,7 +53,7 @@ func build(v director.View, version string, started time.Time) *builder {
 	}
 	s.addIPVSProblems(v.Kernel)
 	for _, e := range v.Instances {
-		s.addElection(e, v)
+		s.addInstance(e, v)
 	}
 	s.addAnnounces(v)
 	s.addGuard(v)
@@ -130,7 +130,7 @@ func place(f ipvs.Conflict) string {
 	return f.What + " " + f.Entry.String()
 }
 
-func (s *builder) addElection(e vrrp.Status, v director.View) {
+func (s *builder) addInstance(e vrrp.Status, v director.View) {
 	out := api.InstanceStatus{
 		Name: e.Name, Interface: e.Interface, VRID: e.VRID,
 		State: string(e.State), Since: e.Since, Reason: e.Reason, Detail: e.Detail,

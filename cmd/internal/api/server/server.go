@@ -35,7 +35,7 @@ type Daemon interface {
 	Reload(ctx context.Context) director.Outcome
 	// HandOver hands addresses over to a peer, EndHandover ends the standby after it.
 	HandOver(ctx context.Context, h director.Handover) ([]director.HandedOver, error)
-	EndHandover(ctx context.Context, election string) ([]string, error)
+	EndHandover(ctx context.Context, instance string) ([]string, error)
 	// Explain returns a real server's health with the history of its checks.
 	Explain(checker.ID) (checker.Health, bool)
 	// RunMarkProbes runs a real server's checks through the kernel's forwarding, once.

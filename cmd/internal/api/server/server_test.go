@@ -68,7 +68,7 @@ func (s *stub) Explain(id checker.ID) (checker.Health, bool) {
 	return h, ok
 }
 
-// healthy is a view with one election and one service of one server, weight 3.
+// healthy is a view with one instance and one service of one server, weight 3.
 func healthy() director.View {
 	key := ipvs.ServiceKey{Protocol: ipvs.TCP, Address: netip.MustParseAddrPort("10.0.0.88:80")}
 	real := netip.MustParseAddrPort("10.0.0.9:80")

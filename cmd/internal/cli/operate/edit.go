@@ -230,7 +230,7 @@ func (e *editor) apply(ctx context.Context, out *Edited, before *config.File, ch
 	return err
 }
 
-// sameFile reports whether two names are of one file. A file that is not there is none.
+// sameFile reports whether two names are of one file. A missing file is the same as no other.
 func sameFile(a, b string) bool {
 	x, err1 := os.Stat(a)
 	y, err2 := os.Stat(b)

@@ -43,13 +43,13 @@ func handoverCommand(o *command.Options) *cobra.Command {
 		return command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), handoverTimeout)
 			defer cancel()
-			client, election := o.Client(socket), strings.Join(args, "")
+			client, instance := o.Client(socket), strings.Join(args, "")
 			var h api.Handover
 			var err error
 			if end {
-				h, err = client.EndHandover(ctx, election)
+				h, err = client.EndHandover(ctx, instance)
 			} else {
-				h, err = client.HandOver(ctx, election, lasts, force)
+				h, err = client.HandOver(ctx, instance, lasts, force)
 			}
 			if err != nil {
 				return err

@@ -152,7 +152,7 @@ func (d drawing) instances() {
 	for _, e := range d.VRRP {
 		row := []table.Cell{table.Text(e.Name), d.master(e), stateCell(e.State, e.Priority)}
 		for _, p := range d.Peers {
-			row = append(row, peerElection(p, e.Name))
+			row = append(row, peerInstance(p, e.Name))
 		}
 		style := table.Plain
 		if e.Alarm != "" || e.State == "fault" {
@@ -206,7 +206,7 @@ func stateCell(state string, priority uint8) table.Cell {
 	return c
 }
 
-func peerElection(p api.PeerStatus, name string) table.Cell {
+func peerInstance(p api.PeerStatus, name string) table.Cell {
 	i := slices.IndexFunc(p.VRRP, func(o api.PeerInstance) bool { return o.Name == name })
 	switch {
 	case !p.Up:

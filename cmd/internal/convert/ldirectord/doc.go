@@ -2,5 +2,5 @@
 // 4.12, and the behaviour of that version where the two differ: without quiescent = yes
 // a failed server is removed.
 //
-// ldirectord has no elections, so the result has no [[vrrp]].
+// ldirectord has no VRRP, so the result has no [[vrrp]].
 package ldirectord
