@@ -31,7 +31,7 @@ SOURCES := go.mod go.sum $(wildcard docs/*.go docs/lvsd.*) $(shell find checker 
 LAB_SOURCES := go.mod go.sum $(shell find integration -mindepth 1 ! -name '*.md' -print)
 GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -o $@
 
-.PHONY: test-servers demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean bench-flood release-check test-release deps-release repo chaos
+.PHONY: test-servers demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean bench-flood bench-ecmp release-check test-release deps-release repo chaos
 
 build: bin/lvsd
 
@@ -223,6 +223,11 @@ bench-failover: deps build bin/uml
 
 # What a flood of VRRP packets costs a master and its clients, beside keepalived in one
 # boot. Eight rounds of a quarter of a minute.
+# Several directors behind a router: what breaks when one is taken out, dies or comes
+# back, by scheduler and connection sync, and how soon the router follows.
+bench-ecmp: deps build bin/uml bin/integration/built
+	$(KERNEL_TESTS) sh integration/run.sh '^TestAnycast(Planned|Connections)$$'
+
 bench-flood: deps build bin/uml
 	CGO_ENABLED=0 $(GO) build -o bin/bench-flood ./integration/bench/flood
 	bin/uml --timeout 1h -- bin/bench-flood $(FLAGS)

@@ -291,12 +291,18 @@ func (d *director) routed() string { return d.MustRun("ip", "route", "show", "ta
 
 // hops counts the directors that the router uses: for each address.
 func (s *site) hops() (counts []int) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
 	for _, v := range s.vips() {
 		family, gateway := "-4", "via 10.0.0."
 		if v == vip6 {
 			family, gateway = "-6", "via 2001:db8:10::"
 		}
-		counts = append(counts, strings.Count(s.router.MustRun("ip", family, "route", "show", v), gateway))
+		out, err := s.router.Run(ctx, "ip", family, "route", "show", v)
+		if err != nil {
+			s.t.Fatalf("routes of the router: %v\n%s", err, out)
+		}
+		counts = append(counts, strings.Count(out, gateway))
 	}
 	return counts
 }

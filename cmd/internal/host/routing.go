@@ -45,6 +45,11 @@ func announcing(c *config.Config) []Finding {
 	for _, table := range slices.Sorted(maps.Keys(six)) {
 		all = append(all, routingDaemons{root: "/", dial: dialUnix}.finding(table, six[table]))
 	}
+	for _, a := range c.Announces {
+		if a.RoutingDaemon != "" {
+			all = append(all, routingDaemonAt(a, dialUnix))
+		}
+	}
 	return all
 }
 
@@ -141,6 +146,17 @@ func (r routingDaemons) finding(table int, six bool) Finding {
 	}
 	if f.Have = strings.Join(running, ", "); f.Have == "" {
 		f.Have, f.Remedy = "not running", "see docs/guides/anycast.md"
+	}
+	return f
+}
+
+// routingDaemonAt reports whether a routing daemon accepts connections where the
+// configuration says.
+func routingDaemonAt(a config.Announce, dial func(string, bool) (string, error)) Finding {
+	f := Finding{Kind: "routing", Name: "routing daemon of " + a.Name, Want: "connections on " + a.RoutingDaemon, Have: "connections", OK: true, manual: true,
+		Why: "while it accepts none, other directors do not count on this one (announce.routing_daemon)"}
+	if _, err := dial(a.RoutingDaemon, false); err != nil && !errors.Is(err, fs.ErrPermission) {
+		f.OK, f.Have, f.Remedy = false, err.Error(), "start it, or correct the path"
 	}
 	return f
 }

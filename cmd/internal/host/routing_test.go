@@ -57,6 +57,22 @@ func TestRoutingDaemon(t *testing.T) {
 	}
 }
 
+// TestRoutingDaemonAt: the socket that the configuration names is tried.
+func TestRoutingDaemonAt(t *testing.T) {
+	a := config.Announce{Name: "any", RoutingDaemon: "/run/own.ctl"}
+	for err, ok := range map[error]bool{nil: true, os.ErrPermission: true, os.ErrNotExist: false} {
+		f := routingDaemonAt(a, func(path string, _ bool) (string, error) {
+			if path != a.RoutingDaemon {
+				t.Errorf("tries %s", path)
+			}
+			return "", err
+		})
+		if f.OK != ok || f.OK == (f.Remedy != "") {
+			t.Errorf("%v: %+v", err, f)
+		}
+	}
+}
+
 // TestAnnouncingNeeds: only what the configuration needs is looked for.
 func TestAnnouncingNeeds(t *testing.T) {
 	names := func(c *config.Config) (all []string) {
