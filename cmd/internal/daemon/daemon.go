@@ -123,6 +123,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer d.startRecorders()()
 	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "running", Reason: "start of version " + d.options.Version})
 	removeRoutes := d.runRoutes(ctx)
+	stopping := ctx
 	tasks, ctx := errgroup.WithContext(ctx)
 	for _, task := range []func(context.Context) error{
 		d.reconciler.Run, d.checker.Run, d.director.Run, d.server.Run, d.peers.Run, d.listener.Run, d.systemd.Run, d.reloadOnHangup, d.reloadOnChange, d.watchForeign,
@@ -140,8 +141,16 @@ func (d *Daemon) Run(ctx context.Context) error {
 			err = errors.Join(err, fmt.Errorf("failed to remove our services from the kernel: %w", e))
 		}
 	}
-	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "stopped", Reason: "stop requested"})
+	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "stopped", Reason: stopReason(stopping)})
 	return err
+}
+
+// stopReason names the signal that ended the context.
+func stopReason(ctx context.Context) string {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause.Error()
+	}
+	return "stop requested"
 }
 
 // startRecorders starts the tasks that outlive the parts: they record the last

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/host"
 	"lvsd/cmd/internal/logging"
 	"lvsd/cmd/internal/persist"
 	"lvsd/config"
@@ -80,6 +81,7 @@ func loadLastGood(o Options, rejected string) (persist.LastGood, *config.Config,
 // start builds the daemon of a configuration, with its log.
 func start(c *config.Config, o Options, warnings []string) (*Daemon, error) {
 	log := logging.New(o.Stderr, c.Global.LogFormat)
+	log.Info("lvsd starting", "version", o.Version, "commit", o.Commit, "director", c.Director, "file", c.File, "hash", c.Hash, "kernel", host.Release())
 	for _, w := range warnings {
 		log.Warn("configuration", "reason", w)
 	}

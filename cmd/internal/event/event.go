@@ -107,8 +107,34 @@ type Recorder struct {
 func (r *Recorder) Record(e Event) {
 	e = r.Store(e)
 	if r.Log != nil {
-		r.Log.LogAttrs(context.Background(), levels[e.Level], string(e.Kind)+" changed", attrs(e)...)
+		r.Log.LogAttrs(context.Background(), levels[e.Level], message(e), attrs(e)...)
 	}
+}
+
+// message is the text of an event's log line.
+func message(e Event) string {
+	if text, ok := messages[e.Kind][e.To]; ok {
+		return text
+	}
+	if text, ok := messages[e.Kind][""]; ok {
+		return text
+	}
+	return string(e.Kind) + " changed"
+}
+
+// messages are the texts by kind and new state; "" has those of other states.
+var messages = map[Kind]map[string]string{
+	KindDaemon:   {"running": "lvsd started", "stopped": "lvsd stopped"},
+	KindReload:   {"done": "configuration reloaded", "refused": "reload failed"},
+	KindHealth:   {"up": "real server is up", "down": "real server is down", "unchecked": "real server cannot be checked", "": "health of a real server changed"},
+	KindWeight:   {"removed": "real server removed", "": "weight of a real server changed"},
+	KindQuorum:   {"up": "service has its quorum", "down": "service lost its quorum", "removed": "service removed"},
+	KindGuard:    {"frozen": "guard froze the health of real servers", "": "guard changed its state"},
+	KindPanic:    {"on": "panic mode started", "off": "panic mode ended"},
+	KindFallback: {"on": "fallback is serving", "off": "fallback released"},
+	KindHandover: {"held": "standby after a handover started", "": "standby after a handover ended"},
+	KindAnnounce: {"": "announcement changed"},
+	KindPair:     {"up": "peer is reachable", "down": "peer is unreachable", "": "difference between directors changed"},
 }
 
 var levels = map[Level]slog.Level{Info: slog.LevelInfo, Warn: slog.LevelWarn, Error: slog.LevelError}

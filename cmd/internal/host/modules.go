@@ -26,7 +26,7 @@ const (
 )
 
 // modules finds the modules of IPVS that the configuration needs.
-func modules(u uses) []Finding { return modulesIn("/", release(), u) }
+func modules(u uses) []Finding { return modulesIn("/", Release(), u) }
 
 // modulesIn is modules of the files below root.
 func modulesIn(root, release string, u uses) []Finding {

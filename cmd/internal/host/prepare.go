@@ -117,8 +117,8 @@ func loaded(family, table, words string, addresses []netip.Addr) (have string, o
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
-// release is the version of the running kernel.
-func release() string {
+// Release returns the version of the running kernel; empty where it is unknown.
+func Release() string {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
 		return ""

@@ -31,16 +31,21 @@ const closeTimeout = time.Second
 const queueLen = 4096
 
 // New makes a logger that writes text or JSON lines, without characters that a terminal
-// obeys. Close flushes it. From then on the process survives writing to a closed pipe.
+// obeys. Where the journal of systemd reads them, text lines have its priority instead of
+// a level, and no time of their own. Close flushes it. From then on the process survives writing to a closed pipe.
 func New(to io.Writer, format string) *Log {
 	surviveClosedPipe()
 	// A terminal may read the log; JSON leaves some characters that it obeys.
 	out := printable.Writer{To: func() io.Writer { return to }}
 	l := &Log{}
 	options := &slog.HandlerOptions{Level: &l.level}
+	inJournal := isJournal(to)
 	handler := func(w io.Writer) slog.Handler {
-		if format == "json" {
+		switch {
+		case format == "json":
 			return slog.NewJSONHandler(w, options)
+		case inJournal:
+			return newJournalHandler(w, &l.level)
 		}
 		return slog.NewTextHandler(w, options)
 	}
