@@ -17,6 +17,7 @@ var withoutEffect = map[string]bool{"state": true, "native_ipv6": true, "accept"
 
 // withoutEffectHere are lines that are without effect because of other lines of their file.
 var withoutEffectHere = map[string]string{
+	"mail.conf:9":           "the only instance says it itself",
 	"no-check.conf:2":       "a delay of no check",
 	"unicast.conf:8":        "unicast is left to do, for want of a second director",
 	"pair-condition.conf:8": "of the other director, with the value that the first one has",

@@ -217,6 +217,7 @@ func (k *keepalived) convert(all []*node) {
 	}
 	k.syncGroups()
 	k.syncDaemon()
+	k.mailKinds(all)
 	for _, b := range all {
 		switch b.keyword() {
 		case "vrrp_script", "track_file", "vrrp_track_file", "virtual_server_group":

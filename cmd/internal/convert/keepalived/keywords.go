@@ -46,8 +46,9 @@ var topLevelKeywords = reasons(
 
 // globalKeywords are keywords of global_defs.
 var globalKeywords = reasons(
+	because{convert.Reason{}, "smtp_alert smtp_alert_vrrp smtp_alert_checker"}, // kinds of [email]
 	because{convert.Unneeded("names the machine in mail: lvsd uses the director's name"), "router_id"},
-	because{convert.Unsupported(convert.MailByKind), "smtp_alert smtp_alert_vrrp smtp_alert_checker no_email_faults no_checker_emails"},
+	because{convert.Unsupported(convert.MailByKind), "no_email_faults no_checker_emails"},
 	because{convert.Unneeded(convert.MailOnly), "smtp_connect_timeout smtp_helo_name"},
 	because{convert.Unneeded(`log_level = "debug" in [global] shows each probe, and lvsd why the last ones`), `
 		checker_log_all_failures`},

@@ -92,3 +92,55 @@ func (k *keepalived) mail(n *node) bool {
 	}
 	return true
 }
+
+// mailKinds writes what mail is sent of. Unless smtp_alert says otherwise, keepalived sends
+// mail of real servers alone.
+func (k *keepalived) mailKinds(all []*node) {
+	m, ok := k.root.Get("email").(*convert.Table)
+	if !ok || !m.Has("to") {
+		return
+	}
+	to := m.Entry("to")
+	global := &node{}
+	for _, b := range all {
+		if b.keyword() == "global_defs" {
+			global.block = append(global.block, b.block...)
+		}
+	}
+	every := alerts(global, "smtp_alert", false)
+	ofVRRP, ofServices := alerts(global, "smtp_alert_vrrp", every), alerts(global, "smtp_alert_checker", every)
+	ofServers := ofServices || global.find("smtp_alert") == nil && global.find("smtp_alert_checker") == nil
+	sent := map[string]bool{}
+	for _, b := range all {
+		switch b.keyword() {
+		case "vrrp_instance", "vrrp_sync_group":
+			sent["vrrp"] = sent["vrrp"] || alerts(b, "smtp_alert", ofVRRP)
+		case "virtual_server":
+			sent["quorum"] = sent["quorum"] || alerts(b, "smtp_alert", ofServices)
+			for _, rs := range b.block {
+				sent["health"] = sent["health"] || rs.keyword() == "real_server" && alerts(rs, "smtp_alert", ofServers)
+			}
+		}
+	}
+	var kinds []string
+	for _, kind := range []string{"vrrp", "health", "quorum"} {
+		if sent[kind] {
+			kinds = append(kinds, kind)
+		}
+	}
+	if len(kinds) == 0 {
+		k.notes.Add(convert.Adjusted, to.From, "without smtp_alert keepalived sends mail of real servers alone, and here of none: [email] is left out")
+		k.root.Delete("email")
+		return
+	}
+	m.Set("kinds", kinds, to.From)
+}
+
+// alerts reports whether a block says that mail is sent.
+func alerts(b *node, keyword string, otherwise bool) bool {
+	n := b.find(keyword)
+	if n == nil {
+		return otherwise
+	}
+	return n.arg(0) == "" || yes(n.arg(0))
+}
