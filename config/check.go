@@ -168,6 +168,7 @@ func newCheckTemplate(t *reader.Table) *checkTemplate {
 		execCommand(t, ck)
 	case "agent":
 		p.agentPort()
+		ck.Send = t.Str("send")
 	case "grpc":
 		ck.GRPCService = t.Str("service")
 		tlsSettings(t, ck)

@@ -317,11 +317,19 @@ func dialogueSettings(t *reader.Table, check *Check) {
 
 // warnHarmful warns, once a check, of one that harms the server that it is for.
 func (p *checkTemplate) warnHarmful(check Check) {
-	if check.Address.Port() != 3306 || check.Type != "connect" && check.Type != "tcp" || p.harmful {
-		return
+	problem := ""
+	switch port := check.Address.Port(); {
+	case port == 3306 && (check.Type == "connect" || check.Type == "tcp"):
+		problem = `3306 is the port of MySQL and MariaDB, which count a connection without a login as an error, and block this director after 100 of them (max_connect_errors): use type = "mysql", or "syn"`
+	case port == 5432 && check.Type == "connect" && check.Close != "fin":
+		problem = `5432 is the port of PostgreSQL, which logs a line for each connection that is reset: use type = "postgres", or close = "fin"`
+	case port == 5672 && (check.Type == "connect" || check.Type == "amqp" && (check.Dialogue == nil || check.Dialogue.Login == "")):
+		problem = `5672 is the port of RabbitMQ, which logs an error for each connection without a login: use type = "amqp" with a user, or "syn"`
 	}
-	p.harmful = true
-	p.record.WarnAt(p.record.Start, p.record.Path, `3306 is the port of MySQL and MariaDB, which count a connection without a login as an error, and block this director after 100 of them (max_connect_errors): use type = "mysql", or "syn"`)
+	if problem != "" && !p.harmful {
+		p.harmful = true
+		p.record.WarnAt(p.record.Start, p.record.Path, "%s", problem)
+	}
 }
 
 // dnsQuery reads the keys of dns.

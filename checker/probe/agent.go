@@ -12,13 +12,16 @@ import (
 // it reports about weight and maintenance is valid until it reports something else.
 type agentProbe struct {
 	netpoll.Dialer
+	send   []byte              // what the agent reads first; none: nothing
 	report outcome.AgentReport // probes of one prober never overlap
 }
 
 // agentLimit bounds the line, in bytes.
 const agentLimit = 1 << 10
 
-func newAgentProbe(c *Check) Prober { return &agentProbe{newDialer(c), outcome.NoReport} }
+func newAgentProbe(c *Check) Prober {
+	return &agentProbe{newDialer(c), []byte(c.Send), outcome.NoReport}
+}
 
 func (p *agentProbe) ResumeReport(s outcome.AgentReport) { p.report = s }
 
@@ -28,6 +31,11 @@ func (p *agentProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outc
 		return out
 	}
 	defer c.Close()
+	if len(p.send) > 0 {
+		if _, err := c.Write(p.send); err != nil {
+			return outcome.FromError(outcome.PhaseSend, err, "")
+		}
+	}
 	buf := make([]byte, agentLimit)
 	got := 0
 	for {

@@ -71,7 +71,7 @@ type Check struct {
 	ReadLimit     int
 	ProxyProtocol string // http, https, tcp, smtp and the dialogues: "", "v1", "v2": PROXY header at the start of the connection
 
-	// tcp and udp. Expect is a regular expression (package pattern) that must match
+	// tcp and udp, Send also of agent. Expect is a regular expression (package pattern) that must match
 	// anywhere in what the server sends, and ExpectText is a byte sequence that must be
 	// in it; "" expects nothing.
 	Send, Expect, ExpectText string

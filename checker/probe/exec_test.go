@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -212,12 +213,20 @@ func TestAgent(t *testing.T) {
 				}
 			}
 		}), outcome.Protocol, outcome.PhaseReceive, "no line", nil},
+		{"asked", checktest.Serve(t, func(c net.Conn) {
+			if asked, _ := bufio.NewReader(c).ReadString('\n'); asked == "web\n" {
+				io.WriteString(c, "33%\n")
+			}
+		}), outcome.OK, outcome.PhaseReceive, `"33%"`, &outcome.AgentReport{Weight: 33}},
 		{"closed", says(""), outcome.Closed, outcome.PhaseReceive, "no answer", nil},
 		{"silent", checktest.Serve(t, func(c net.Conn) { io.WriteString(c, "u"); io.Copy(io.Discard, c) }), outcome.Timeout, outcome.PhaseReceive, `"u"`, nil},
 		{"refused", checktest.Refusing(t), outcome.Refused, outcome.PhaseConnect, "", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := Check{Type: TypeAgent, Address: tt.to}
+			if tt.name == "asked" {
+				c.Send = "web\n"
+			}
 			if tt.reason == outcome.Timeout {
 				c.Timeout = checktest.Hurry
 			}

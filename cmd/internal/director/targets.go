@@ -194,7 +194,7 @@ func (t *targets) check(c config.Check) probe.Check {
 		out.Status = append(out.Status, probe.StatusRange(r))
 	}
 	for _, s := range c.Steps {
-		out.Steps = append(out.Steps, probe.Step{Send: s.Send, Expect: s.Expect, ExpectText: s.ExpectText, StartTLS: s.StartTLS})
+		out.Steps = append(out.Steps, probe.Step{Send: s.Send, Expect: s.Expect, ExpectText: s.ExpectText, ExpectNot: s.ExpectNot, StartTLS: s.StartTLS})
 	}
 	if c.UseTLS {
 		ca := t.files.authorities[c.TLS.CAFile]

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -90,5 +91,29 @@ real_servers = [{ address = "10.0.0.9:80" }, { address = "10.0.0.10:80" }]
 	all := Impossible(t.Context(), c, probe.NewShared())
 	if len(all) != 1 || !strings.HasPrefix(all[0].Error(), "lvsd.toml:4:10: virtual_service web: exec check: ") || !strings.Contains(all[0].Error(), "no-such-probe") {
 		t.Errorf("%q", all)
+	}
+}
+
+// TestStepsAreWhole: every key of a step reaches the probe.
+func TestStepsAreWhole(t *testing.T) {
+	var step config.Step
+	from := reflect.ValueOf(&step).Elem()
+	for i := range from.NumField() {
+		switch field := from.Field(i); field.Kind() {
+		case reflect.String:
+			field.SetString("x")
+		case reflect.Bool:
+			field.SetBool(true)
+		default:
+			t.Fatalf("%s is a %s", from.Type().Field(i).Name, field.Kind())
+		}
+	}
+	made := new(targets).check(config.Check{Type: "tcp", Steps: []config.Step{step}})
+	to := reflect.ValueOf(made.Steps[0])
+	for i := range from.NumField() {
+		name := from.Type().Field(i).Name
+		if got := to.FieldByName(name); !got.IsValid() || got.IsZero() {
+			t.Errorf("the probe has no %s", name)
+		}
 	}
 }
