@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -249,6 +250,7 @@ func TestOncallDebianPackage(t *testing.T) {
 	for _, example := range []string{"lvsd.toml", "pair.toml"} {
 		run(lvsd, "check", "-c", filepath.Join(root, "usr/share/doc/lvsd/examples", example))
 	}
+	brokenLinks(t, filepath.Join(root, "usr/share/doc/lvsd"))
 	if _, err := os.Stat(filepath.Join(root, "etc/lvsd/lvsd.toml")); err == nil {
 		t.Error("the package has a configuration, which only the user writes")
 	}
@@ -289,6 +291,34 @@ func TestOncallDebianPackage(t *testing.T) {
 	}
 	run("systemd-analyze", "verify", "--man=no", file)
 	run("systemd-analyze", "security", "--offline=true", "--threshold=30", file)
+}
+
+// brokenLinks reports links of the installed documents to files that are not there. They
+// are read where the repository has them, below docs.
+func brokenLinks(t *testing.T, folder string) {
+	t.Helper()
+	links, checked := regexp.MustCompile(`\]\(([^)#\s:]+)(#[^)]*)?\)`), 0
+	for _, pattern := range []string{"[A-Z]*.md", "docs/[a-z]*.md", "docs/guides/*.md", "docs/decisions/*.md", "docs/examples/ansible/*.md"} {
+		files, err := filepath.Glob(filepath.Join(folder, pattern))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no document %s: %v", pattern, err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, link := range links.FindAllSubmatch(text, -1) {
+				if _, err := os.Stat(filepath.Join(filepath.Dir(file), string(link[1]))); err != nil {
+					t.Errorf("%s: %v", file, err)
+				}
+				checked++
+			}
+		}
+	}
+	if checked < 50 {
+		t.Errorf("%d links only", checked)
+	}
 }
 
 // TestOncallRPM: the .rpm has the same files as the .deb, with the same content and mode,
