@@ -4,6 +4,8 @@ package observe
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -16,14 +18,14 @@ import (
 )
 
 func statusCommand(o *command.Options) *cobra.Command {
-	var asJSON, connections bool
+	var asJSON, connections, check bool
 	var socket string
 	var wanted status.Selection
 	cmd := &cobra.Command{
 		Use:   "status [SERVICE]...",
 		Short: "Show both directors, VRRP instances, virtual services and real servers",
 		Long: "Shows what is wrong, how both directors are, who is master, what changed last,\nand every virtual service and real server with its weight, the reason for it and\n" +
-			"its connections; with a SERVICE that one alone. Of many real servers only those\nthat do not serve with their full weight are shown unless --all asks for them.\nExits 1 when something is wrong.\nWith --connections it lists the kernel's connections, of one service or of all.",
+			"its connections; with a SERVICE that one alone. Of many real servers only those\nthat do not serve with their full weight are shown unless --all asks for them.\nExits 1 when something is wrong.\nWith --check it prints one line in the form of monitoring plugins and exits with 0 OK,\n1 WARNING, 2 CRITICAL or 3 UNKNOWN; of SERVICE alone, if named.\nWith --connections it lists the kernel's connections, of one service or of all.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if connections {
 				return cobra.MaximumNArgs(1)(cmd, args)
@@ -38,14 +40,36 @@ func statusCommand(o *command.Options) *cobra.Command {
 				return showConnections(ctx, client, strings.Join(args, ""), asJSON)
 			}
 			wanted.Services = append(wanted.Services, args...)
+			if check {
+				return checkStatus(ctx, client, wanted.Services)
+			}
 			return showStatus(ctx, client, wanted, asJSON)
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&connections, "connections", false, "list the kernel's connections instead, of SERVICE or of all")
+	cmd.Flags().BoolVar(&check, "check", false, "print one line as a monitoring plugin does, with its exit codes")
 	wanted.Flags(cmd)
 	command.SocketFlag(cmd, &socket)
 	return cmd
+}
+
+// checkStatus prints the status as a monitoring plugin.
+func checkStatus(ctx context.Context, client *api.Client, services []string) error {
+	var line string
+	var code int
+	s, err := client.Status(ctx)
+	if err == nil {
+		named := status.Selection{Services: services}
+		_, err = named.Apply(&s)
+	}
+	if err != nil {
+		line, code = status.CheckFailure(err, errors.Is(err, api.ErrNoDaemon))
+	} else {
+		line, code = status.Check(s, services)
+	}
+	fmt.Fprintln(command.Stdout, line)
+	return command.ExitCode(code)
 }
 
 func showStatus(ctx context.Context, client *api.Client, wanted status.Selection, asJSON bool) error {
