@@ -205,7 +205,8 @@ func (s *simulation) kill(d *simulated) {
 
 func (s *simulation) step(d *simulated, in input) {
 	if d.frozen {
-		if in.kind != inTick && len(d.inbox) < 64 {
+		// An engine's queue of adverts is bounded; nothing else is lost.
+		if in.kind != inTick && (in.kind != inAdvert || len(d.inbox) < 64) {
 			d.inbox = append(d.inbox, in)
 		}
 		return
