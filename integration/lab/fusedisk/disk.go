@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +27,7 @@ type Disk struct {
 	gate  sync.Mutex // held while it hangs, and while a request is carried out
 	mu    sync.Mutex
 	hangs bool
-	fail  unix.Errno // see Fail
+	fail  atomic.Uint32 // see Fail
 
 	// The rest belongs to the goroutine that serves.
 	nodes   map[uint64]string // paths in the backing folder
@@ -70,7 +71,24 @@ func mount(folder, backing string) (*Disk, error) {
 	}
 	d := &Disk{folder: folder, dev: dev, served: make(chan struct{}), nodes: map[uint64]string{rootNode: backing}, handles: map[uint64]handle{}, next: 1}
 	go d.serve()
+	if err := d.refusePoll(); err != nil {
+		_ = d.unmount()
+		return nil, err
+	}
 	return d, nil
+}
+
+// refusePoll lets the kernel learn that there is no FUSE_POLL. Else Go's first epoll_ctl of
+// a file waits for a reply, and holds the processor that this process may need to send it.
+func (d *Disk) refusePoll() error {
+	name := filepath.Join(d.folder, ".poll")
+	fd, err := unix.Open(name, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("failed to make a file in %s: %w", d.folder, err)
+	}
+	defer unix.Close(fd)
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return unix.Unlink(name)
 }
 
 // Hang makes the disk reply to no request until Resume. Programs that use it wait; SIGKILL
@@ -95,9 +113,7 @@ func (d *Disk) setHangs(hangs bool) {
 // Fail makes requests fail with an error, or none with 0: with ENOSPC and EROFS those that
 // write, with others, such as EIO, all.
 func (d *Disk) Fail(e unix.Errno) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.fail = e
+	d.fail.Store(uint32(e))
 }
 
 // unmount ends the file system. Programs that have files of it open get errors.
@@ -173,9 +189,7 @@ func (b in) names(at int) []string {
 // handle carries a request out and returns the reply's body.
 func (d *Disk) handle(request []byte) ([]byte, error) {
 	op, node, body := in(request).u32(4), in(request).u64(16), in(request[headerLen:])
-	d.mu.Lock()
-	fail := d.fail
-	d.mu.Unlock()
+	fail := unix.Errno(d.fail.Load())
 	switch op {
 	case opInit:
 		return initReply(), nil
