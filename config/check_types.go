@@ -323,8 +323,8 @@ func (p *checkTemplate) warnHarmful(check Check) {
 		problem = `3306 is the port of MySQL and MariaDB, which count a connection without a login as an error, and block this director after 100 of them (max_connect_errors): use type = "mysql", or "syn"`
 	case port == 5432 && check.Type == "connect" && check.Close != "fin":
 		problem = `5432 is the port of PostgreSQL, which logs a line for each connection that is reset: use type = "postgres", or close = "fin"`
-	case port == 5672 && (check.Type == "connect" || check.Type == "amqp" && (check.Dialogue == nil || check.Dialogue.Login == "")):
-		problem = `5672 is the port of RabbitMQ, which logs an error for each connection without a login: use type = "amqp" with a user, or "syn"`
+	case port == 5672 && check.Type == "amqp" && (check.Dialogue == nil || check.Dialogue.Login == ""):
+		problem = `5672 is the port of RabbitMQ, which logs a warning for each connection that ends before a login: give the check a user, or use type = "connect"`
 	}
 	if problem != "" && !p.harmful {
 		p.harmful = true

@@ -2,6 +2,7 @@ package servers_test
 
 import (
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -57,6 +58,9 @@ CREATE ROLE md5 LOGIN PASSWORD '`+password+`';
 	connect := want{5432, `{ type = "connect", close = "fin" }`, " ok\n", ""}
 	if log := s.quiet(server.Output, connect); log != "" {
 		t.Errorf("a connect with close = \"fin\" is logged:\n%s", log)
+	}
+	if log := s.quiet(server.Output, want{5432, `{ type = "connect" }`, " ok\n", ""}); !strings.Contains(log, "reset by peer") {
+		t.Errorf("a connect is no longer logged, as lvsd check says:\n%s", log)
 	}
 	s.probes(
 		want{5432, `{ type = "postgres", user = "lvsd", database = "postgres", password_file = WRONG }`, "status in phase", "password authentication failed"},

@@ -2,6 +2,7 @@ package servers_test
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"lvsd/integration/lab"
@@ -33,8 +34,11 @@ log.file = false
 	log := s.quiet(server.Output,
 		want{5672, `{ type = "amqp", ` + user + `, password_file = RIGHT }`, "ok: ", ""})
 	s.never(log, `\[(warning|error)\]`)
+	s.never(s.quiet(server.Output, want{5672, `{ type = "connect" }`, " ok\n", ""}), `\[(warning|error)\]`)
+	if log := s.quiet(server.Output, want{5672, `{ type = "amqp" }`, "ok: ", ""}); !strings.Contains(log, "[warning]") {
+		t.Errorf("amqp without a user is not logged, as lvsd check says:\n%s", log)
+	}
 	s.probes(
-		want{5672, `{ type = "amqp" }`, "ok: ", ""},
 		want{5672, `{ type = "amqp", ` + user + `, password_file = WRONG }`, "status in phase", "ACCESS_REFUSED"},
 		want{5672, `{ type = "amqp", ` + user + `, password_file = RIGHT, database = "none" }`, "status in phase", "not found"},
 		want{5672, `{ type = "redis", timeout = "2s" }`, "in phase", ""},
