@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -101,14 +102,14 @@ type rig struct {
 	*Manager
 	k       *memory
 	t       *testing.T
-	changes int
+	changes atomic.Int32
 }
 
 func inBubble(t *testing.T, k *memory, f func(*rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{k: k, t: t}
-		r.Manager = New(slog.New(slog.DiscardHandler), func() (Kernel, error) { return k, nil }, func() { r.changes++ })
+		r.Manager = New(slog.New(slog.DiscardHandler), func() (Kernel, error) { return k, nil }, func() { r.changes.Add(1) })
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { _ = r.Run(ctx) })
@@ -150,7 +151,7 @@ func TestOrder(t *testing.T) {
 		if got := r.k.took(); got != "add 192.0.2.80/32 table 112 metric 100, add 2001:db8::80/128 table 112 metric 100" {
 			t.Error(got)
 		}
-		if s := r.Snapshot(); len(s.Present) != 4 || len(s.Errors) != 0 || r.changes == 0 {
+		if s := r.Snapshot(); len(s.Present) != 4 || len(s.Errors) != 0 || r.changes.Load() == 0 {
 			t.Errorf("%+v", s)
 		}
 		// Another metric: FRR forgets a route when it is deleted after the new one was added.

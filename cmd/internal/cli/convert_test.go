@@ -19,8 +19,8 @@ func TestConvertExitCodes(t *testing.T) {
 		code        int
 	}{
 		{"virtual_server 10.0.0.88 80" + server, "--exit-code", command.Done},
-		{"global_defs {\n smtp_alert on\n}\nvirtual_server 10.0.0.88 80" + server, "", command.Done},
-		{"global_defs {\n smtp_alert on\n}\nvirtual_server 10.0.0.88 80" + server, "--exit-code", command.Differs},
+		{"global_defs {\n enable_dbus\n}\nvirtual_server 10.0.0.88 80" + server, "", command.Done},
+		{"global_defs {\n enable_dbus\n}\nvirtual_server 10.0.0.88 80" + server, "--exit-code", command.Differs},
 		{lossy, "", command.Failed},
 		{lossy, "--allow-losses", command.Done},
 		{lossy, "--allow-losses --exit-code", command.Differs},
