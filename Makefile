@@ -221,13 +221,13 @@ bench-failover: deps build bin/uml
 	CGO_ENABLED=0 $(GO) build -o bin/bench-failover ./integration/bench/failover
 	bin/uml --timeout 1h -- bin/bench-failover $(FLAGS)
 
-# What a flood of VRRP packets costs a master and its clients, beside keepalived in one
-# boot. Eight rounds of a quarter of a minute.
 # Several directors behind a router: what breaks when one is taken out, dies or comes
 # back, by scheduler and connection sync, and how soon the router follows.
 bench-ecmp: deps build bin/uml bin/integration/built
 	$(KERNEL_TESTS) sh integration/run.sh '^TestAnycast(Planned|Connections)$$'
 
+# What a flood of VRRP packets costs a master and its clients, beside keepalived in one
+# boot. Eight rounds of a quarter of a minute.
 bench-flood: deps build bin/uml
 	CGO_ENABLED=0 $(GO) build -o bin/bench-flood ./integration/bench/flood
 	bin/uml --timeout 1h -- bin/bench-flood $(FLAGS)

@@ -37,7 +37,7 @@ func descriptions(t *testing.T) func(table, key string) string {
 			paragraph = nil
 		case !isRemark:
 			paragraph = nil
-		case strings.HasPrefix(line, "# Default: "), line == "# Required.", strings.HasPrefix(line, "# Not supported yet"), line == "# May differ between the directors.":
+		case strings.HasPrefix(line, "# Default: "), line == "# Required.", line == "# May differ between the directors.":
 		default:
 			paragraph = append(paragraph, strings.TrimSpace(remark))
 		}

@@ -134,7 +134,7 @@ func (p *drainPlan) add(before map[Entry]Draining, e Entry, now time.Time, timeo
 	return d.ended == ""
 }
 
-// whyNoLonger says how a drain ended that was active and is not in the plan.
+// whyNoLonger returns how a drain ended that was active and is not in the plan.
 func whyNoLonger(e Entry, actual, desired Table) string {
 	if _, wanted := desired[e.Service].Destinations[e.RealServer]; wanted {
 		return DrainCancelled

@@ -115,7 +115,7 @@ func (m *machine) advertAsMaster(now time.Time, in input) {
 		m.lastAdvertAt, m.master, m.masterPriority = now, in.from, in.priority
 	case m.sendFailures >= sendFailureLimit:
 		m.fail(now, ReasonSendFailed, fmt.Sprintf("%v is master, and adverts to it fail: %s", in.from, m.sendErr))
-	case now.Before(m.yieldUntil) && !m.mayPreempt() && now.Sub(m.since) > m.cfg.AdvertInterval:
+	case now.Before(m.releaseUntil) && !m.mayPreempt() && now.Sub(m.since) > m.cfg.AdvertInterval:
 		// Not within its first interval: of directors that start together and took
 		// over at the same moment, all would step back.
 		m.send(0)

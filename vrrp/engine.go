@@ -56,7 +56,7 @@ type port interface {
 	Announce(addrs []netip.Addr) (frames int, err error)
 	Guard(addrs []netip.Addr, found func(link.Sighting)) error
 	Probe(addrs []netip.Addr, source netip.Addr) error
-	Place(on map[netip.Addr]string)
+	SetInterfaces(on map[netip.Addr]string)
 	Watch(ctx context.Context, changed func())
 	Close() error
 }

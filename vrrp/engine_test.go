@@ -365,8 +365,13 @@ func TestAddressTakenAwayIsPutBack(t *testing.T) {
 		var l lan
 		h, r := l.host(lb1), &recorder{}
 		o := r.options()
-		var restored []Restored // of the event loop
-		o.OnRestored = func(r Restored) { restored = append(restored, r) }
+		var mu sync.Mutex
+		var calls []Restored
+		o.OnRestored = func(r Restored) {
+			mu.Lock()
+			defer mu.Unlock()
+			calls = append(calls, r)
+		}
 		e := h.engine(t, o)
 		stop := running(t, e)
 		defer stop()
@@ -383,12 +388,17 @@ func TestAddressTakenAwayIsPutBack(t *testing.T) {
 			h.take(vip)
 			synctest.Wait()
 		}
+		mu.Lock()
+		restored := slices.Clone(calls)
+		mu.Unlock()
 		if !hasVIP(h) || len(restored) != 1 || len(restored[0].Addresses) != 1 || restored[0].Addresses[0] != vip {
 			t.Errorf("reported at once: %+v", restored)
 		}
 		time.Sleep(2 * logEvery)
 		synctest.Wait()
-		if len(restored) != 2 || e.Status().Restored != 6 {
+		mu.Lock()
+		defer mu.Unlock()
+		if restored = calls; len(restored) != 2 || e.Status().Restored != 6 {
 			t.Errorf("reported: %+v, counted %d", restored, e.Status().Restored)
 		}
 	})

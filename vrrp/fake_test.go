@@ -28,28 +28,28 @@ type host struct {
 	lan    *lan
 	source netip.Addr
 
-	mu        sync.Mutex
-	state     link.State
-	addrs     []netip.Prefix
-	changed   func()
-	conns     []*fakeConn
-	announced []announcement
-	failAdd   error
-	failSend  error
-	failDial  error
-	failLook  error
-	slow      chan struct{} // not nil: Set waits for it
-	sets      int
-	quiet     bool // the last Set was
-	along     link.ExtraRoutes
-	gone      []string // what the next Move puts back
-	moves     []string // "true with 2": with how many addresses there
-	failMove  error
-	closed    bool
-	guarded   []netip.Addr
-	found     func(link.Sighting)
-	placed    map[netip.Addr]string // interfaces of addresses
-	probes    []time.Time
+	mu          sync.Mutex
+	state       link.State
+	addrs       []netip.Prefix
+	changed     func()
+	conns       []*fakeConn
+	announced   []announcement
+	failAdd     error
+	failSend    error
+	failDial    error
+	failLook    error
+	slow        chan struct{} // not nil: Set waits for it
+	sets        int
+	quiet       bool // the last Set was
+	extraRoutes link.ExtraRoutes
+	gone        []string // what the next Move puts back
+	moves       []string // "true with 2": with how many addresses there
+	failMove    error
+	closed      bool
+	guarded     []netip.Addr
+	found       func(link.Sighting)
+	placed      map[netip.Addr]string // interfaces of addresses
+	probes      []time.Time
 }
 
 type announcement struct {
@@ -172,8 +172,8 @@ func (h *host) SetRoutes(a link.ExtraRoutes, there bool) (restored []string, err
 	if !there {
 		a = link.ExtraRoutes{}
 	}
-	if h.along.Empty() != a.Empty() || !h.along.Equal(a) {
-		h.along = a
+	if h.extraRoutes.Empty() != a.Empty() || !h.extraRoutes.Equal(a) {
+		h.extraRoutes = a
 	}
 	restored, h.gone = h.gone, nil
 	return restored, nil
@@ -218,7 +218,7 @@ func (h *host) sight(s link.Sighting) {
 	}
 }
 
-func (h *host) Place(on map[netip.Addr]string) {
+func (h *host) SetInterfaces(on map[netip.Addr]string) {
 	h.mu.Lock()
 	h.placed = on
 	h.mu.Unlock()

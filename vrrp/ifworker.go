@@ -50,20 +50,20 @@ type ifworker struct {
 	found    func(link.Sighting) // called for other hosts that use an address; must not block
 	wake     chan struct{}       // work is pending
 
-	mu           sync.Mutex
-	configured   []netip.Prefix        // looked for at start
-	interfaces   map[netip.Addr]string // of addresses that are not on iface
-	placePending bool                  // interfaces changed
-	owner        bool                  // of the addresses: adverts may be sent from one of them
-	routes       link.ExtraRoutes      // present while the addresses are
-	want         []netip.Prefix
-	arpSilenced  bool   // do not answer ARP/ND for want
-	addrSeq      uint64 // number of want
-	addrDone     uint64 // number of the last request reported
-	toAnnounce   []netip.Prefix
-	probePending bool // ask for other holders of toAnnounce
-	checkPending bool // check the interface
-	brokenConn   conn // a socket that no longer receives
+	mu                sync.Mutex
+	configured        []netip.Prefix        // looked for at start
+	interfaces        map[netip.Addr]string // of addresses that are not on iface
+	interfacesPending bool                  // interfaces changed
+	owner             bool                  // of the addresses: adverts may be sent from one of them
+	routes            link.ExtraRoutes      // present while the addresses are
+	want              []netip.Prefix
+	arpSilenced       bool   // do not answer ARP/ND for want
+	addrSeq           uint64 // number of want
+	addrDone          uint64 // number of the last request reported
+	toAnnounce        []netip.Prefix
+	probePending      bool // ask for other holders of toAnnounce
+	checkPending      bool // check the interface
+	brokenConn        conn // a socket that no longer receives
 
 	// Owned by the worker's goroutine.
 	managed   []netip.Prefix // all addresses ever wanted that may be on the interface
@@ -163,8 +163,8 @@ func (w *ifworker) configure(configured []netip.Prefix, on map[netip.Addr]string
 	w.configured, w.routes, w.owner = configured, routes, owner
 	if !maps.Equal(on, w.interfaces) {
 		w.interfaces = on
-		w.port.Place(on)
-		w.placePending = len(w.want) > 0
+		w.port.SetInterfaces(on)
+		w.interfacesPending = len(w.want) > 0
 		w.toAnnounce = append(subtract(w.toAnnounce, w.want), w.want...)
 		changed = true
 	}
@@ -349,8 +349,8 @@ func addressesOf(prefixes []netip.Prefix) []netip.Addr {
 // applyAddresses sets the requested addresses if the request is new.
 func (w *ifworker) applyAddresses(report func(ifReport)) {
 	w.mu.Lock()
-	want, seq, arpSilenced, pending := w.want, w.addrSeq, w.arpSilenced, w.addrDone != w.addrSeq || w.placePending
-	w.placePending = false
+	want, seq, arpSilenced, pending := w.want, w.addrSeq, w.arpSilenced, w.addrDone != w.addrSeq || w.interfacesPending
+	w.interfacesPending = false
 	w.mu.Unlock()
 	if !pending {
 		return

@@ -43,7 +43,7 @@ type machine struct {
 	// Master.
 	tookOverInStandby bool
 
-	yieldUntil   time.Time // until then it yields to a master that it may not preempt
+	releaseUntil time.Time // until then it yields to a master that it may not preempt
 	advertAt     time.Time
 	announceAt   time.Time
 	announceLast time.Time

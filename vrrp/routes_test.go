@@ -74,7 +74,7 @@ func TestRoutesMoveAlong(t *testing.T) {
 func (h *host) moved() (link.ExtraRoutes, []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.along, slices.Clone(h.moves)
+	return h.extraRoutes, slices.Clone(h.moves)
 }
 
 // On a real kernel: with the master, back when removed, gone with it, and of a

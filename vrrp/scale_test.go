@@ -42,7 +42,7 @@ func (c fleet) config(i int) Config {
 	return cfg
 }
 
-// crowded is how a crowd stands.
+// crowdState is how a crowd stands.
 type fleetStatus struct {
 	Masters, Backups, Held int
 	Transitions            int64

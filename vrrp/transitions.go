@@ -124,7 +124,7 @@ func (m *machine) becomeMaster(now time.Time, reason, detail string) {
 	m.tookOverInStandby = m.cfg.Standby
 	became := m.become(now, Master, reason, detail)
 	if unheard {
-		m.yieldUntil = now.Add(lateForwarding)
+		m.releaseUntil = now.Add(lateForwarding)
 	}
 	m.master, m.masterPriority = m.source, m.priority()
 	m.active = m.cfg.AdvertInterval
@@ -155,7 +155,7 @@ func (m *machine) become(now time.Time, to State, reason, detail string) action 
 	m.downFrom, m.downAt, m.resigned, m.adopting, m.outranked = time.Time{}, time.Time{}, false, false, false
 	m.preemptAt, m.preempting = time.Time{}, false
 	m.advertAt, m.announceAt, m.announceLast, m.announceLeft = time.Time{}, time.Time{}, time.Time{}, 0
-	m.retryAt, m.yieldUntil = time.Time{}, time.Time{}
+	m.retryAt, m.releaseUntil = time.Time{}, time.Time{}
 	m.unheard, m.groupWait = false, ""
 	m.holders.Forget(now)
 	return a

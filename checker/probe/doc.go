@@ -1,6 +1,6 @@
 // Package probe makes one probe of one server: what is to be probed is a Check, and
 // each protocol is one file, named after it; connect and syn are in tcp.go, https in
-// http.go.
+// http.go, grpc in http2.go, file in exec.go.
 //
 //	Check ──► NewProber ──► Prober.Probe(ctx, deadline) ──► outcome.Outcome
 //	                           │

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -127,9 +126,6 @@ func (s *NginxServer) Stop() {
 	s.process.Terminate()
 	s.gone()
 }
-
-// Quit lets it finish its open connections; new ones are refused at once.
-func (s *NginxServer) Quit() { _ = s.process.Signal(syscall.SIGQUIT) }
 
 // Kill is a crash.
 func (s *NginxServer) Kill() {

@@ -119,7 +119,7 @@ type message struct {
 	entries int
 }
 
-// add appends an entry. It returns false if there is no room: take the message first.
+// add appends an entry. It returns false if there is no room: flush the message first.
 func (m *message) add(e entry) bool {
 	if len(m.b) == 0 {
 		m.b, m.entries = append(m.b, 0, m.id, 0, 0, 0, version, 0, 0), 0
@@ -132,9 +132,9 @@ func (m *message) add(e entry) bool {
 	return true
 }
 
-// take returns the message and starts the next, nil if there are no entries. The bytes
+// flush returns the message and starts the next, nil if there are no entries. The bytes
 // are valid until the next call of add.
-func (m *message) take() []byte {
+func (m *message) flush() []byte {
 	if m.entries == 0 {
 		return nil
 	}

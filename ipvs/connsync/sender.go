@@ -69,7 +69,7 @@ func (s *Sender) Send(ctx context.Context, cfg ipvs.SyncConfig, all bool, choose
 	m := message{id: cfg.ID, maxLen: messageLen(cfg)}
 	written := 0
 	flush := func() {
-		b := m.take()
+		b := m.flush()
 		if b == nil {
 			return
 		}

@@ -54,10 +54,10 @@ func TestSyncMessage(t *testing.T) {
 		"00 06 0024 00001183 0001 0000 0051 0051 00000000 00000078 0a000002 0a000058 0a000009" +
 		"01 06 0048 00000083 0001 c350 0050 0050 00000000 00000000" +
 		"20010db8000000000000000000000002 20010db8000000000000000000000058 20010db8000000000000000000000009"
-	if got := hex.EncodeToString(m.take()); got != strings.ReplaceAll(want, " ", "") {
+	if got := hex.EncodeToString(m.flush()); got != strings.ReplaceAll(want, " ", "") {
 		t.Errorf("got  %s\nwant %s", got, strings.ReplaceAll(want, " ", ""))
 	}
-	if m.take() != nil {
+	if m.flush() != nil {
 		t.Error("an empty message")
 	}
 }
@@ -176,7 +176,7 @@ func TestSyncMessagesFit(t *testing.T) {
 	e, _ := newEntry(line(t, established), ipvs.NAT)
 	for range 1000 {
 		if !m.add(e) {
-			if b := m.take(); len(b) > 512 || len(b)+syncEntry4 <= 512 || int(b[4])*syncEntry4+syncHeader != len(b) {
+			if b := m.flush(); len(b) > 512 || len(b)+syncEntry4 <= 512 || int(b[4])*syncEntry4+syncHeader != len(b) {
 				t.Fatalf("%d bytes, %d entries", len(b), b[4])
 			}
 			if !m.add(e) {

@@ -19,7 +19,7 @@ func (c Command) Has(option string) bool {
 	return ok
 }
 
-// arity says whether an option has a value.
+// arity is whether an option has a value.
 type arity uint8
 
 const (

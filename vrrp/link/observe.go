@@ -24,9 +24,9 @@ func Observe(ctx context.Context, name string, report func(up bool)) {
 	c := h.subscribe(name)
 	defer h.unsubscribe(c)
 	changed := make(chan struct{}, 1)
-	var look sync.WaitGroup
-	defer look.Wait()
-	look.Go(func() {
+	var observing sync.WaitGroup
+	defer observing.Wait()
+	observing.Go(func() {
 		ticker := time.NewTicker(observeInterval)
 		defer ticker.Stop()
 		known, last := false, false

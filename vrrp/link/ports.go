@@ -24,14 +24,14 @@ type Ports struct {
 	was map[netip.Addr]string // where SetAddresses put them last
 }
 
-// OpenPorts is Open for an instance with addresses on other interfaces: see Place.
+// OpenPorts is Open for an instance with addresses on other interfaces: see SetInterfaces.
 func OpenPorts(name string, family Family, router Router, on map[netip.Addr]string) (*Ports, error) {
 	first, err := Open(name, family, router)
 	if err != nil {
 		return nil, err
 	}
 	p := &Ports{Port: first, others: map[string]*Port{}, was: map[netip.Addr]string{}}
-	p.Place(on)
+	p.SetInterfaces(on)
 	if _, err := p.all(); err != nil {
 		_ = p.Close()
 		return nil, err
@@ -39,9 +39,9 @@ func OpenPorts(name string, family Family, router Router, on map[netip.Addr]stri
 	return p, nil
 }
 
-// Place sets the interfaces of the addresses that are not on the first Port's. It does
+// SetInterfaces sets the interfaces of the addresses that are not on the first Port's. It does
 // not block; SetAddresses then moves the addresses.
-func (p *Ports) Place(on map[netip.Addr]string) {
+func (p *Ports) SetInterfaces(on map[netip.Addr]string) {
 	p.mu.Lock()
 	p.on = maps.Clone(on)
 	p.mu.Unlock()

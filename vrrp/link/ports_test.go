@@ -53,7 +53,7 @@ func TestPortsPlaceAddresses(t *testing.T) {
 		if n, err := p.Announce([]netip.Addr{first, second}); err != nil || n != 4 {
 			t.Errorf("%d frames, %v", n, err)
 		}
-		p.Place(map[netip.Addr]string{first: "eth1"})
+		p.SetInterfaces(map[netip.Addr]string{first: "eth1"})
 		set(all)
 		there(map[string][]netip.Addr{"eth0": {second}, "eth1": {first}})
 		set(nil)

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func alongOf(family Family) ExtraRoutes {
+func extraRoutesOf(family Family) ExtraRoutes {
 	if family == IPv6 {
 		return ExtraRoutes{
 			Routes: []Route{{To: netip.MustParsePrefix("2001:db8:9::/48"), Via: netip.MustParseAddr("fe80::1"), Interface: "eth0", Table: 100}},
@@ -60,7 +60,7 @@ func withPort(t *testing.T, family Family, body func(*Port)) {
 func TestMove(t *testing.T) {
 	for _, family := range []Family{IPv4, IPv6} {
 		withPort(t, family, func(p *Port) {
-			a := alongOf(family)
+			a := extraRoutesOf(family)
 			for range 2 {
 				if restored, err := p.SetRoutes(a, true); err != nil || len(restored) > 0 {
 					t.Fatalf("%v, %v", restored, err)
@@ -93,7 +93,7 @@ func TestMove(t *testing.T) {
 func TestMoveIsGuarded(t *testing.T) {
 	for _, family := range []Family{IPv4, IPv6} {
 		withPort(t, family, func(p *Port) {
-			a := alongOf(family)
+			a := extraRoutesOf(family)
 			if _, err := p.SetRoutes(a, true); err != nil {
 				t.Fatal(err)
 			}
@@ -149,7 +149,7 @@ func TestMoveIsGuarded(t *testing.T) {
 // killed run left is taken over.
 func TestMoveLeavesOthers(t *testing.T) {
 	withPort(t, IPv4, func(p *Port) {
-		a := alongOf(IPv4)
+		a := extraRoutesOf(IPv4)
 		theirs := must(p.route(a.Routes[0]))
 		theirs.Protocol = unix.RTPROT_STATIC
 		if err := netlink.RouteAdd(theirs); err != nil {

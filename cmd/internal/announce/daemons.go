@@ -68,7 +68,7 @@ func (w *daemonWatch) run(ctx context.Context) {
 	ticker := time.NewTicker(daemonInterval)
 	defer ticker.Stop()
 	for {
-		w.look()
+		w.probe()
 		select {
 		case <-ctx.Done():
 			return
@@ -77,8 +77,8 @@ func (w *daemonWatch) run(ctx context.Context) {
 	}
 }
 
-// look tries to connect to each daemon.
-func (w *daemonWatch) look() {
+// probe tries to connect to each daemon.
+func (w *daemonWatch) probe() {
 	w.mu.Lock()
 	sockets := maps.Clone(w.misses)
 	w.mu.Unlock()

@@ -22,7 +22,7 @@ func TestDaemonWatch(t *testing.T) {
 	step := func(what string, changed int, want map[string]bool) {
 		t.Helper()
 		changes = 0
-		w.look()
+		w.probe()
 		if got := w.state(); !maps.Equal(got, want) || changes != changed {
 			t.Errorf("%s: %v after %d changes, want %v after %d", what, got, changes, want, changed)
 		}

@@ -42,10 +42,10 @@ type DirectorDrain struct {
 	Counted bool `json:"counted"`
 }
 
-// JudgeDrain returns the progress of a drain. With all it also waits for closed TCP
+// DrainProgress returns the progress of a drain. With all it also waits for closed TCP
 // connections. Before is the previous result, or zero: a server removed from the file
 // is drained when it has disappeared. The error says that the server is not draining.
-func JudgeDrain(s Status, peers []PeerDrain, service, real string, all bool, before Drained) (Drained, error) {
+func DrainProgress(s Status, peers []PeerDrain, service, real string, all bool, before Drained) (Drained, error) {
 	out := Drained{Service: service, RealServer: real, WaitReasons: []string{}, Unknown: []string{}, Directors: []DirectorDrain{}}
 	svc, rs := s.find(service, real)
 	if svc == nil {

@@ -110,14 +110,14 @@ func (r *Ring) Sample(v director.View) {
 		for _, d := range stats.Destinations {
 			active += uint64(d.Active)
 		}
-		r.keep(key{service: p.Name}, float32(active), stats.Counters, passed)
+		r.record(key{service: p.Name}, float32(active), stats.Counters, passed)
 	}
 	for i := range v.Decision.Services {
 		p := &v.Decision.Services[i]
 		stats := v.Kernel.Stats[p.Key]
 		for j := range p.Servers {
 			d := stats.Destinations[p.Servers[j].Address]
-			r.keep(key{p.Name, p.Servers[j].ID.RealServer}, float32(d.Active), d.Counters, passed)
+			r.record(key{p.Name, p.Servers[j].ID.RealServer}, float32(d.Active), d.Counters, passed)
 		}
 	}
 	for k, s := range r.series {
@@ -134,8 +134,8 @@ func (r *Ring) newest() time.Time {
 	return r.at[(r.samples-1)%Points]
 }
 
-// keep adds the newest values to a series.
-func (r *Ring) keep(k key, active float32, now ipvs.Counters, passed float64) {
+// record adds the newest values to a series.
+func (r *Ring) record(k key, active float32, now ipvs.Counters, passed float64) {
 	s := r.series[k]
 	if s == nil {
 		if len(r.series) >= seriesLimit {

@@ -209,14 +209,14 @@ func removeAll(instances []persist.Instance) (removed []RemovedAddress, err erro
 // removeRoutes removes an instance's routes and rules. It works without the
 // interface of the addresses, which may be gone.
 func removeRoutes(e persist.Instance) error {
-	var along link.ExtraRoutes
+	var extra link.ExtraRoutes
 	for _, r := range e.Routes {
-		along.Routes = append(along.Routes, link.Route(r))
+		extra.Routes = append(extra.Routes, link.Route(r))
 	}
 	for _, r := range e.Rules {
-		along.Rules = append(along.Rules, link.Rule(r))
+		extra.Rules = append(extra.Rules, link.Rule(r))
 	}
-	if along.Empty() {
+	if extra.Empty() {
 		return nil
 	}
 	family := link.IPv4
@@ -227,7 +227,7 @@ func removeRoutes(e persist.Instance) error {
 	if err != nil {
 		return err
 	}
-	_, err = port.SetRoutes(along, false)
+	_, err = port.SetRoutes(extra, false)
 	return errors.Join(err, port.Close())
 }
 

@@ -27,11 +27,11 @@ func TestAbandoned(t *testing.T) {
 		}
 		return e
 	}
-	along := func(e persist.Instance) persist.Instance {
+	withRoutes := func(e persist.Instance) persist.Instance {
 		e.Routes, e.Rules = []config.Route{way}, []config.Rule{rule}
 		return e
 	}
-	next := []persist.Instance{election("web", "eth0", 51, "10.0.0.88/32"), along(election("mail", "eth1", 52, "10.0.0.99/32"))}
+	next := []persist.Instance{election("web", "eth0", 51, "10.0.0.88/32"), withRoutes(election("mail", "eth1", 52, "10.0.0.99/32"))}
 	for name, c := range map[string]struct{ last, want []persist.Instance }{
 		"nothing":                {nil, nil},
 		"the same":               {next, nil},
@@ -39,7 +39,7 @@ func TestAbandoned(t *testing.T) {
 		"renamed":                {[]persist.Instance{election("shop", "eth0", 60, "10.0.0.88/32")}, nil},
 		"an address fewer":       {[]persist.Instance{election("web", "eth0", 51, "10.0.0.88/32", "10.0.0.89/32")}, []persist.Instance{election("web", "eth0", 0, "10.0.0.89/32")}},
 		"the address moved":      {[]persist.Instance{election("web", "eth2", 51, "10.0.0.88/32")}, []persist.Instance{election("web", "eth2", 51, "10.0.0.88/32")}},
-		"its routes are others'": {[]persist.Instance{along(election("web", "eth0", 51, "10.0.0.88/32"))}, nil},
+		"its routes are others'": {[]persist.Instance{withRoutes(election("web", "eth0", 51, "10.0.0.88/32"))}, nil},
 	} {
 		if d := cmp.Diff(c.want, noLongerConfigured(c.last, next), cmpopts.EquateEmpty(), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 			t.Errorf("%s:\n%s", name, d)

@@ -33,7 +33,7 @@ func (a *autoReload) set(c *config.Config) {
 func (d *Daemon) reloadOnChange(ctx context.Context) error {
 	tried := ""
 	source := configfile.Source{Path: d.autoReload.file}
-	err := filewatch.Files(ctx, source.Watched, filewatch.Quiet, func() {
+	err := filewatch.Files(ctx, source.Watched, filewatch.Debounce, func() {
 		if !d.autoReload.enabled.Load() {
 			return
 		}

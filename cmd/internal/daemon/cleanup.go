@@ -85,19 +85,19 @@ func leftBehind(dir *persist.Dir, c *config.Config, spare, announced bool) (all 
 	return all, false, unread
 }
 
-// settleTime is how long a cleanup waits between withdrawing addresses and no longer
+// withdrawDelay is how long a cleanup waits between withdrawing addresses and no longer
 // accepting packets to them.
-const settleTime = 2 * time.Second
+const withdrawDelay = 2 * time.Second
 
 // sweepRoutes removes the routes that a crashed run left, and returns their addresses. With
-// look it only returns them.
-func sweepRoutes(look bool) ([]netip.Addr, error) {
+// dryRun it only returns them.
+func sweepRoutes(dryRun bool) ([]netip.Addr, error) {
 	k, err := announce.OpenKernel()
 	if err != nil {
 		return nil, err
 	}
 	defer k.Close()
-	return announce.Sweep(k, look, settleTime)
+	return announce.Sweep(k, dryRun, withdrawDelay)
 }
 
 // cleanUpRoutes adds the routes to a cleanup.

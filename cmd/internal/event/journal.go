@@ -79,11 +79,11 @@ func (j *Journal) Run(ctx context.Context) error {
 	for {
 		select {
 		case e := <-j.follower.C:
-			j.keep(ctx, j.batch(e))
+			j.store(ctx, j.batch(e))
 		case <-ctx.Done():
 			j.recorder.Unfollow(j.follower)
 			for e := range j.follower.C {
-				j.keep(ctx, j.batch(e))
+				j.store(ctx, j.batch(e))
 			}
 			return nil
 		}
@@ -119,9 +119,9 @@ func (j *Journal) batch(e Event) (b batch) {
 	}
 }
 
-// keep writes a batch, retrying until it succeeds. After the end of the context it
+// store writes a batch, retrying until it succeeds. After the end of the context it
 // tries once.
-func (j *Journal) keep(ctx context.Context, b batch) {
+func (j *Journal) store(ctx context.Context, b batch) {
 	for {
 		err := j.write(b.lines)
 		if err == nil {

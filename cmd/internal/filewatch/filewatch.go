@@ -10,9 +10,9 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Quiet is how long nothing must happen before a change is reported: an editor
+// Debounce is how long nothing must happen before a change is reported: an editor
 // writes in several steps, and a half-written file must not be loaded.
-const Quiet = 500 * time.Millisecond
+const Debounce = 500 * time.Millisecond
 
 // Files calls changed whenever something happened in the folders of the files and nothing
 // more for quiet, and once at the start, for changes before the watch. paths is asked again

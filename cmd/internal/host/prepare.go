@@ -68,7 +68,7 @@ func (f Finding) fix() error {
 // runLimit is far above what loading a module or a table takes.
 const runLimit = 30 * time.Second
 
-// run runs a program with an input, and answers what it printed.
+// run runs a program with an input, and returns what it printed.
 func run(input, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), runLimit)
 	defer cancel()

@@ -195,7 +195,7 @@ func (b *builder) unlisted(s *Service, k ipvs.ServiceKey, svc config.Service, be
 }
 
 // inFile words what differs between the two files of a service, but for what the
-// writes to the kernel say, and answers the servers that it has now.
+// writes to the kernel say, and returns the servers that it has now.
 func (b *builder) inFile(s *Service, k ipvs.ServiceKey, svc config.Service) map[netip.AddrPort]config.RealServer {
 	was, ok := b.running[k]
 	if !ok {

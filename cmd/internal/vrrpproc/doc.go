@@ -5,7 +5,7 @@
 //
 //	daemon                                      child process (SCHED_RR)
 //	──────                                      ────────────────────────
-//	Instance.Update ─► orders ─► stdin  ──────► child.obey ─► vrrp.Engine
+//	Instance.Update ─► orders ─► stdin  ──────► child.handle► vrrp.Engine
 //	Instance.Status ◄─ reports◄─ stdout ◄────── report queue ◄─ events, status
 //	                                            (telemetry may be dropped, replies never)
 //	supervisor: starts the process again

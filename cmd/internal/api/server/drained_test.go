@@ -72,7 +72,7 @@ func TestJudgeDrain(t *testing.T) {
 		if c.harm != nil {
 			c.harm(&v)
 		}
-		got, err := api.JudgeDrain(statusOf(v, "1", time.Unix(1, 0)), c.peers, "web", "10.0.0.9:80", c.all, api.Drained{})
+		got, err := api.DrainProgress(statusOf(v, "1", time.Unix(1, 0)), c.peers, "web", "10.0.0.9:80", c.all, api.Drained{})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -103,7 +103,7 @@ func TestDrainsThatAreRefused(t *testing.T) {
 		{healthy(), "web", "10.0.0.9:80", "not draining (weight 3 in the file, line 9): lvsd drain web 10.0.0.9:80"},
 		{down, "web", "10.0.0.9:80", "not draining (http refused, 3 of 3)"},
 	} {
-		if got, err := api.JudgeDrain(statusOf(c.v, "1", time.Unix(1, 0)), nil, c.service, c.real, false, api.Drained{}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if got, err := api.DrainProgress(statusOf(c.v, "1", time.Unix(1, 0)), nil, c.service, c.real, false, api.Drained{}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("want %q, got %v, %+v", c.want, err, got)
 		}
 	}
@@ -114,12 +114,12 @@ func TestDrainOfAServerThatLeftTheFile(t *testing.T) {
 	v := healthy()
 	gone := netip.MustParseAddrPort("10.0.0.10:80")
 	v.Kernel.Draining = []ipvs.Draining{{Entry: ipvs.Entry{Service: v.Decision.Services[0].Key, RealServer: gone}, Since: time.Unix(5, 0), Connections: 4, Counted: true}}
-	first, err := api.JudgeDrain(statusOf(v, "1", time.Unix(1, 0)), nil, "web", gone.String(), false, api.Drained{})
+	first, err := api.DrainProgress(statusOf(v, "1", time.Unix(1, 0)), nil, "web", gone.String(), false, api.Drained{})
 	if err != nil || first.Drained || first.Remaining != 4 {
 		t.Fatalf("%+v, %v", first, err)
 	}
 	v.Kernel.Draining = nil
-	if last, err := api.JudgeDrain(statusOf(v, "1", time.Unix(1, 0)), nil, "web", gone.String(), false, first); err != nil || !last.Drained {
+	if last, err := api.DrainProgress(statusOf(v, "1", time.Unix(1, 0)), nil, "web", gone.String(), false, first); err != nil || !last.Drained {
 		t.Errorf("%+v, %v", last, err)
 	}
 }

@@ -29,7 +29,7 @@ import (
 	"lvsd/cmd/internal/event"
 )
 
-// webFiles makes a certificate with its key, and answers how a web_config_file
+// webFiles makes a certificate with its key, and returns how a web_config_file
 // names them, with the password of the user prometheus hashed.
 func webFiles(t *testing.T) (folder, tlsPart, users string) {
 	t.Helper()

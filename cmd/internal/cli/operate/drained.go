@@ -114,7 +114,7 @@ func (w *drainWait) poll(ctx context.Context, before api.Drained) (api.Drained, 
 	if err != nil {
 		return api.Drained{}, err
 	}
-	return api.JudgeDrain(status, peers, w.service, w.real, w.all, before)
+	return api.DrainProgress(status, peers, w.service, w.real, w.all, before)
 }
 
 // report prints changes: on a terminal on one line, otherwise line by line.

@@ -67,8 +67,8 @@ func (n *node) find(keyword string) *node {
 	return nil
 }
 
-// said returns the first argument of a keyword in the block, or "".
-func (n *node) said(keyword string) string {
+// value returns the first argument of a keyword in the block, or "".
+func (n *node) value(keyword string) string {
 	if c := n.find(keyword); c != nil {
 		return c.arg(0)
 	}

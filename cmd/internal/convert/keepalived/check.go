@@ -60,7 +60,7 @@ func (r *serverReader) realServer(b *node, t target) (rs *convert.Table, inhibit
 		return nil, false
 	}
 	port := t.port
-	if p, said := convert.ParseInt(b.arg(1), 1, 65535); said {
+	if p, given := convert.ParseInt(b.arg(1), 1, 65535); given {
 		port = p
 	}
 	rs = &convert.Table{From: b.from}

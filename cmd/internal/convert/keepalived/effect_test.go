@@ -12,7 +12,7 @@ import (
 	"lvsd/cmd/internal/convert/converttest"
 )
 
-// withoutEffect are keywords that lvsd needs in no form, which is said of none.
+// withoutEffect are keywords that lvsd needs in no form, without a word about them.
 var withoutEffect = map[string]bool{"state": true, "native_ipv6": true, "accept": true, "alpha": true, "enable_sni": true}
 
 // withoutEffectHere are lines that are without effect because of other lines of their file.

@@ -117,10 +117,10 @@ func expected(t *testing.T, vs block) string {
 			if c.words[0] == "MISC_CHECK" {
 				timeout = word("misc_timeout", loop, c)
 			}
-			if said := word("retry", "", c, rs, vs); said != "" {
-				retry, _ = strconv.Atoi(said)
-			} else if said := word("nb_get_retry", "", c); said != "" && strings.HasSuffix(c.words[0], "_GET") {
-				retry, _ = strconv.Atoi(said)
+			if given := word("retry", "", c, rs, vs); given != "" {
+				retry, _ = strconv.Atoi(given)
+			} else if given := word("nb_get_retry", "", c); given != "" && strings.HasSuffix(c.words[0], "_GET") {
+				retry, _ = strconv.Atoi(given)
 			}
 			fmt.Fprintf(&b, " every %v within %v fall=%d", toSeconds(t, loop), toSeconds(t, timeout), retry+1)
 			break

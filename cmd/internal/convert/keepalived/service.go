@@ -47,7 +47,7 @@ type serverReader struct {
 	forward     any
 	timing      timing
 	inhibit     bool
-	said        map[string]convert.Origin // the lines of protocol and lb_kind
+	origins     map[string]convert.Origin // the lines of protocol and lb_kind
 	sorry       *node
 	sorryMethod *node
 	omega       *node
@@ -62,7 +62,7 @@ func (k *keepalived) virtualServer(b *node) {
 	if len(targets) == 0 {
 		return
 	}
-	r := &serverReader{keepalived: k, s: &convert.Table{From: b.from}, from: b.from, protocol: "tcp", weight: 1, forward: "nat", said: map[string]convert.Origin{},
+	r := &serverReader{keepalived: k, s: &convert.Table{From: b.from}, from: b.from, protocol: "tcp", weight: 1, forward: "nat", origins: map[string]convert.Origin{},
 		timing: timing{loop: defaultDelayLoop, timeout: defaultTimeout, delay: -1, retry: -1, set: map[string]*node{}}}
 	for _, n := range b.block {
 		r.keyword(n)
@@ -194,7 +194,7 @@ func (r *serverReader) keyword(n *node) {
 	case "lb_algo", "lvs_sched":
 		s.Set("scheduler", n.arg(0), n.from)
 	case "lb_kind", "lvs_method":
-		r.forward, r.said["forward"] = r.method(n), n.from
+		r.forward, r.origins["forward"] = r.method(n), n.from
 	case "flag-1", "flag-2", "flag-3", "sh-port", "sh-fallback", "mh-port", "mh-fallback":
 		flags, _ := s.Get("scheduler_flags").([]string)
 		s.Set("scheduler_flags", append(flags, n.keyword()), n.from)
@@ -218,7 +218,7 @@ func (r *serverReader) keyword(n *node) {
 			s.Set("persistence_netmask", n.arg(0), n.from)
 		}
 	case "protocol":
-		r.protocol, r.said["protocol"] = strings.ToLower(n.arg(0)), n.from
+		r.protocol, r.origins["protocol"] = strings.ToLower(n.arg(0)), n.from
 	case "ip_family":
 		r.v6 = n.arg(0) == "inet6"
 	case "weight":
@@ -334,7 +334,7 @@ func (r *serverReader) identity(s *convert.Table, t target) {
 	if t.mark != 0 {
 		s.Set("name", r.services.Unique(prefix+"fwmark-"+convert.Literal(t.mark), "service"), t.from)
 		s.Set("fwmark", t.mark, t.from)
-		if from, ok := r.said["protocol"]; ok && from != r.from {
+		if from, ok := r.origins["protocol"]; ok && from != r.from {
 			r.notes.Add(convert.NotNeeded, from, "a firewall mark stands for packets of every protocol")
 		}
 		if t.v6 || r.v6 || r.ipv6Servers() {
@@ -375,7 +375,7 @@ func (r *serverReader) finish(s *convert.Table, t target) {
 
 // origin returns the line of a key, or else of the service.
 func (r *serverReader) origin(key string) convert.Origin {
-	if from, ok := r.said[key]; ok {
+	if from, ok := r.origins[key]; ok {
 		return from
 	}
 	return r.from
@@ -430,7 +430,7 @@ func (r *serverReader) fallback(s *convert.Table, t target) {
 		return
 	}
 	port := t.port
-	if p, said := convert.ParseInt(n.arg(1), 1, 65535); said {
+	if p, given := convert.ParseInt(n.arg(1), 1, 65535); given {
 		port = p
 	}
 	forward := r.forward

@@ -48,7 +48,7 @@ var rules = []rule{
 		"without both auth_type and auth_pass keepalived uses no authentication",
 		func(_ *keepalived, b *node) []*node {
 			a := b.find("authentication")
-			return cutIf(a != nil && (a.said("auth_type") == "" || a.said("auth_pass") == ""), b, "authentication")
+			return cutIf(a != nil && (a.value("auth_type") == "" || a.value("auth_pass") == ""), b, "authentication")
 		}},
 	{"unicast_src_ip without peers", "vrrp_instance", completeInstance,
 		"without unicast_peer keepalived uses multicast",
@@ -82,11 +82,11 @@ var rules = []rule{
 	{"strict mode, state MASTER", "vrrp_instance", completeInstance,
 		"in strict mode only priority 255 begins as MASTER",
 		func(k *keepalived, b *node) []*node {
-			return cutIf(k.strictly(b) && isMaster(b) && b.said("priority") != "255", b, "state")
+			return cutIf(k.strictly(b) && isMaster(b) && b.value("priority") != "255", b, "state")
 		}},
 	{"nopreempt with priority 255", "vrrp_instance", completeInstance,
 		"nopreempt does not go with priority 255, and keepalived resets it",
-		func(_ *keepalived, b *node) []*node { return cutIf(b.said("priority") == "255", b, "nopreempt") }},
+		func(_ *keepalived, b *node) []*node { return cutIf(b.value("priority") == "255", b, "nopreempt") }},
 	{"nopreempt with state MASTER", "vrrp_instance", completeInstance,
 		"nopreempt does not work with state MASTER, and keepalived clears it: for nopreempt, both directors must say state BACKUP",
 		func(_ *keepalived, b *node) []*node { return cutIf(isMaster(b), b, "nopreempt") }},
@@ -105,7 +105,7 @@ var rules = []rule{
 	{"an instance that tracks its own interface", "vrrp_instance", completeInstance,
 		"an instance tracks its own interface in any case",
 		func(_ *keepalived, b *node) []*node {
-			return cutFrom(b, "track_interface", func(c *node) bool { return c.keyword() == b.said("interface") })
+			return cutFrom(b, "track_interface", func(c *node) bool { return c.keyword() == b.value("interface") })
 		}},
 	{"weights in a sync group", "vrrp_sync_group", completeInit,
 		"keepalived ignores a weighted script or file, and the weight of an interface, in an instance of a sync group: the group has to track it",
@@ -132,7 +132,7 @@ var rules = []rule{
 	{"ops without UDP", "virtual_server", validateChecks,
 		"one-packet scheduling needs UDP, and keepalived resets it",
 		func(_ *keepalived, b *node) []*node {
-			return cutIf(b.arg(0) != "fwmark" && !strings.EqualFold(b.said("protocol"), "UDP"), b, "ops")
+			return cutIf(b.arg(0) != "fwmark" && !strings.EqualFold(b.value("protocol"), "UDP"), b, "ops")
 		}},
 	{"persistence_granularity alone", "virtual_server", parser,
 		"persistence_granularity alone is persistence_timeout 360, too",
@@ -180,7 +180,7 @@ var rules = []rule{
 	{"a flag of another scheduler", "virtual_server", parser,
 		"the flag is one of another scheduler, and keepalived ignores it",
 		func(_ *keepalived, b *node) []*node {
-			scheduler := b.said("lb_algo")
+			scheduler := b.value("lb_algo")
 			if n := b.find("lvs_sched"); n != nil {
 				scheduler = n.arg(0)
 			}
@@ -196,7 +196,7 @@ var rules = []rule{
 	{"a url without a path", "HTTP_GET SSL_GET", parser,
 		"keepalived ignores a url without a path",
 		func(_ *keepalived, b *node) []*node {
-			return b.cut(func(c *node) bool { return c.keyword() == "url" && c.said("path") == "" })
+			return b.cut(func(c *node) bool { return c.keyword() == "url" && c.value("path") == "" })
 		}},
 	{"a check without a url", "HTTP_GET SSL_GET", parser,
 		"keepalived ignores a check without a url",
@@ -260,7 +260,7 @@ func cutFrom(b *node, keyword string, chosen func(c *node) bool) []*node {
 	return all
 }
 
-func isMaster(b *node) bool { return b.said("state") == "MASTER" }
+func isMaster(b *node) bool { return b.value("state") == "MASTER" }
 
 // strictly reports whether an instance is in strict mode.
 func (k *keepalived) strictly(b *node) bool {
@@ -277,7 +277,7 @@ func (k *keepalived) versionOf(b *node) int {
 			return 3
 		}
 	}
-	if v, ok := convert.ParseInt(b.said("version"), 2, 3); ok {
+	if v, ok := convert.ParseInt(b.value("version"), 2, 3); ok {
 		return v
 	}
 	return k.version
@@ -331,11 +331,11 @@ func excessAddresses(_ *keepalived, b *node) []*node {
 
 // weightOf returns the sum of the weights of a virtual server.
 func weightOf(b *node) int {
-	otherwise := number(b.said("weight"), 1)
+	otherwise := number(b.value("weight"), 1)
 	sum := 0
 	for _, c := range b.block {
 		if c.keyword() == "real_server" {
-			sum += number(c.said("weight"), otherwise)
+			sum += number(c.value("weight"), otherwise)
 		}
 	}
 	return sum
@@ -350,7 +350,7 @@ func weightsInGroup(k *keepalived, g *node) []*node {
 		return func(c *node) bool {
 			weight := otherwise
 			if d := definitions[c.keyword()]; d != nil && d.find("weight") != nil {
-				weight = d.said("weight")
+				weight = d.value("weight")
 			}
 			if i := slices.Index(c.words, "weight"); i > 0 {
 				weight = c.arg(i)
