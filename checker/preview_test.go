@@ -95,11 +95,11 @@ func TestPreviewCountsRestartedChecks(t *testing.T) {
 		r.set(t, one(1), one(2), one(3))
 		r.start(t)
 		wait(5 * time.Second)
-		judged, probed, more := one(1), one(2), one(3)
-		judged.Checks[0].Fall = 7
+		recounted, probed, more := one(1), one(2), one(3)
+		recounted.Checks[0].Fall = 7
 		probed.Checks[0].Timeout = time.Millisecond
 		more.Checks = append(more.Checks, probe.Check{Type: probe.TypeOn})
-		p, err := r.Preview([]Target{judged, probed, more, one(4)})
+		p, err := r.Preview([]Target{recounted, probed, more, one(4)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,9 +41,9 @@ func TestSetKeepsWhatIsUnchanged(t *testing.T) {
 		if n := len(r.net.times(checktest.Addr(1))) - asked; n != 0 {
 			t.Errorf("a reload cost %d probes", n)
 		}
-		judged := one(1)
-		judged.Checks[0].Rise, judged.Checks[0].Fall = 1, 2
-		r.set(t, judged, one(2))
+		decided := one(1)
+		decided.Checks[0].Rise, decided.Checks[0].Fall = 1, 2
+		r.set(t, decided, one(2))
 		h, _ := r.Explain(id(1))
 		if h.State != Up || h.InARow != 1 || h.Needed != 2 || len(h.Checks[0].History) != len(before[id(1)].Checks[0].History) {
 			t.Errorf("new thresholds made %+v", h)

@@ -96,7 +96,7 @@ func (h *host) dial(_ string, index int, source netip.Addr) (conn, error) {
 	return c, nil
 }
 
-// set changes the state as the kernel would, and tells.
+// set changes the state as the kernel would, and reports it.
 func (h *host) set(change func(*link.State)) {
 	h.mu.Lock()
 	change(&h.state)

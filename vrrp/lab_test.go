@@ -55,7 +55,7 @@ type report struct {
 	Fleet  *fleetStatus `json:",omitempty"`
 }
 
-// director runs one election until SIGTERM and tells what happens. A line on
+// director runs one election until SIGTERM and prints what happens. A line on
 // its input is answered with the status.
 func director(text string) int {
 	var out sync.Mutex

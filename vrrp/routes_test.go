@@ -22,7 +22,7 @@ func withWay(c *Config) { c.Routes, c.Rules = []Route{wayRoute}, []Rule{wayRule}
 
 // Routes and rules come after the addresses, and go before them; a changed list
 // is taken over by the master; one that fails is a fault as of an address.
-func TestRoutesMoveAlong(t *testing.T) {
+func TestRoutesMove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := new(lan).host(lb1)
 		e := h.engine(t, Options{}, withWay)
@@ -79,7 +79,7 @@ func (h *host) moved() (link.ExtraRoutes, []string) {
 
 // On a real kernel: with the master, back when removed, gone with it, and of a
 // killed one until another master is heard.
-func TestKernelRoutesMoveAlong(t *testing.T) {
+func TestKernelRoutesMove(t *testing.T) {
 	s := pair(t)
 	c1, c2 := config(priority(200), interval(fast), withWay), config(interval(fast), withWay)
 	d1, d2 := s.director("d1", c1), s.director("d2", c2)

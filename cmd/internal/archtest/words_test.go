@@ -19,15 +19,16 @@ var bannedWords = regexp.MustCompile(`(?i)\b(` + strings.Join([]string{
 	"shall", "mends?", "mended", "ails?", "all the same", "by hand", "at the most", "knows no", "know no",
 }, "|") + `)\b`)
 
-// bannedNames must not come back as a word of an identifier.
+// bannedNames must not come back as a word of an identifier or a file's name.
 var bannedNames = []string{
 	"somebody", "nobody", "heed", "heeded", "anew", "likewise", "hush", "hushed", "unhush", "told", "tell", "teller", "wish", "wishes",
 	"bend", "bends", "bent", "mend", "mended", "stragglers", "foresee", "foreseen", "acquaintance", "complain", "spoil", "speech",
 	"electorate", "farewell", "hearing", "crowd", "lend", "repay", "aloft", "seldom",
+	"along", "judge", "judged", "crowded",
 }
 
 // answersFor finds a doc comment that says "answers" where Go says "returns".
-var answersFor = regexp.MustCompile(`^\w+ (answers|says whether|tells)\b`)
+var answersFor = regexp.MustCompile(`^(\w+ |[^.]*, and )(answers|says whether|tells)\b`)
 
 // TestWordsThatMustNotComeBack covers the sources of all packages with their tests.
 func TestWordsThatMustNotComeBack(t *testing.T) {
@@ -39,6 +40,11 @@ func TestWordsThatMustNotComeBack(t *testing.T) {
 		}
 		for _, at := range badWords(file) {
 			t.Errorf("%s: %s", fset.Position(at.pos), at.word)
+		}
+		for _, word := range wordsIn(strings.TrimSuffix(filepath.Base(path), ".go")) {
+			if slices.Contains(bannedNames, word) {
+				t.Errorf("%s: the file's name", path)
+			}
 		}
 	})
 }
@@ -67,7 +73,7 @@ func badWords(file *ast.File) (all []badWord) {
 				used[key] = true
 			}
 		case *ast.FuncDecl:
-			if n.Doc != nil && answersFor.MatchString(n.Doc.Text()) {
+			if n.Doc != nil && answersFor.MatchString(strings.ReplaceAll(n.Doc.Text(), "\n", " ")) {
 				all = append(all, badWord{n.Doc.Pos(), "comment of " + n.Name.Name + ": use returns or reports"})
 			}
 		case *ast.Ident:
@@ -105,7 +111,7 @@ func TestWordsAreFound(t *testing.T) {
 		return badWords(file)
 	}
 	for _, code := range []string{
-		"// f does it anew.\nfunc f() {}", "// Somebody asks.", "/* nobody */", "// f answers the name.\nfunc f() {}",
+		"// f does it anew.\nfunc f() {}", "// Somebody asks.", "/* nobody */", "// f answers the name.\nfunc f() {}", "// f runs, and\n// answers what came.\nfunc f() {}",
 		"func tellPeer() {}", "type PeerTold struct{}", "var x struct{ told bool }", "func f(wish int) {}", "var HTTPWish int", "var last_told int",
 	} {
 		if len(parse(code)) == 0 {

@@ -35,7 +35,7 @@ func leaves() []*cobra.Command {
 	return all
 }
 
-// ran runs a command line in this process, and answers what it said.
+// ran runs a command line in this process, and returns what it printed.
 func ran(t *testing.T, args ...string) (code int, out, errOut string) {
 	t.Helper()
 	files := [2]*os.File{}

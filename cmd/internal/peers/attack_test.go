@@ -32,7 +32,7 @@ func knock(t *testing.T, l *lan, from netip.Addr) net.Conn {
 	return conn
 }
 
-// send writes a message, and answers all that comes back until the other hangs up.
+// send writes a message, and returns all that comes back until the other hangs up.
 func send(t *testing.T, conn net.Conn, message []byte) (got []byte) {
 	t.Helper()
 	var wrote sync.WaitGroup

@@ -159,7 +159,7 @@ func config(change ...func(*vrrp.Config)) vrrp.Config {
 	return c
 }
 
-// run starts an instance; the function ends it and tells how.
+// run starts an instance; the function ends it and returns how.
 func run(t *testing.T, e *Instance) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -221,7 +221,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-func TestAKilledRunnerTakesItsGuestAlong(t *testing.T) {
+func TestAKilledRunnerEndsItsGuest(t *testing.T) {
 	r := newUML(t)
 	cmd, _ := r.start(`echo ready; sleep 1000 & sleep 1000`)
 	if err := cmd.Process.Kill(); err != nil {

@@ -43,7 +43,7 @@ func udp(v *director.View) {
 	v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key] = v.Kernel.Table[was], v.Kernel.Stats[was]
 }
 
-func TestJudgeDrain(t *testing.T) {
+func TestDrainProgress(t *testing.T) {
 	zero := 0
 	peer := func(d peers.Drain) []api.PeerDrain { return []api.PeerDrain{{Director: "lb2", Drain: &d}} }
 	for name, c := range map[string]struct {

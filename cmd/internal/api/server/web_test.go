@@ -217,7 +217,7 @@ func TestTLSAndAuthentication(t *testing.T) {
 }
 
 // TestAStartWithABrokenWebConfigFile: the daemon is there, answers no request, says
-// so, and answers as soon as the file is valid.
+// so, and serves as soon as the file is valid.
 func TestAStartWithABrokenWebConfigFile(t *testing.T) {
 	folder, tlsPart, users := webFiles(t)
 	file := filepath.Join(folder, "web.yml")
