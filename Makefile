@@ -111,10 +111,10 @@ demo-anycast: deps build bin/uml bin/demo-anycast
 
 test: deps lint race integration
 
-# What wakes somebody at night, with a real Prometheus, Alertmanager and browser,
-# and the packages: the tests named TestOncall…, in the lab's kernel.
+# What wakes the engineer on call, with a real Prometheus, Alertmanager and browser, and
+# the packages: the tests named TestOncall…, in the lab's kernel. And what takes minutes.
 test-oncall: deps-oncall build bin/uml bin/integration/built package
-	$(KERNEL_TESTS) sh integration/run.sh '^TestOncall'
+	$(KERNEL_TESTS) sh integration/run.sh '^Test(Oncall|AnycastConnections)'
 
 # The built-in dialogues at the servers that they are for, as Debian has them: the tests
 # named TestServers…. They need no IPVS, but root, for network namespaces.

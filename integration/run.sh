@@ -30,7 +30,7 @@ list() {
 	for binary in "$PWD/$work"/*.test; do
 		folder=integration/$(basename "$binary" .test)
 		(cd "$folder" && "$binary" -test.list "$tests") | grep '^Test' |
-			if [ -n "$only" ]; then cat; else grep -vE '^Test(Oncall|Servers|Release)'; fi | sed "s|^|$binary $folder |"
+			if [ -n "$only" ]; then cat; else grep -vE '^Test(Oncall|Servers|Release|AnycastConnections)'; fi | sed "s|^|$binary $folder |"
 	done
 }
 
