@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path/filepath"
 
+	"lvsd/cmd/internal/disk"
 	"lvsd/config"
 )
 
@@ -50,5 +51,5 @@ func (d *Dir) SaveAddresses(a Addresses) error {
 	if err != nil {
 		return fmt.Errorf("failed to encode the record of addresses: %w", err)
 	}
-	return replaceFile(filepath.Join(d.path, "addresses"), append(text, '\n'))
+	return disk.ReplaceFile(filepath.Join(d.path, "addresses"), append(text, '\n'), 0o600)
 }

@@ -102,7 +102,7 @@ func (w *writer) write() time.Duration {
 	if plan != w.last || w.text == nil {
 		text, err := plan.Save()
 		if err == nil && !bytes.Equal(text, w.text) {
-			if err = replaceFile(w.dir.decisionFile(), text); err == nil {
+			if err = disk.ReplaceFile(w.dir.decisionFile(), text, 0o600); err == nil {
 				w.text = text
 			}
 		}

@@ -46,7 +46,7 @@ func (d *Dir) SaveLastGood(r LastGood) error {
 	if err != nil {
 		return fmt.Errorf("failed to keep the running configuration: %w", err)
 	}
-	if err := replaceFile(runningPath(d.path), []byte(r.Text+runningMark+string(line)+"\n")); err != nil {
+	if err := disk.ReplaceFile(runningPath(d.path), []byte(r.Text+runningMark+string(line)+"\n"), 0o600); err != nil {
 		return fmt.Errorf("failed to keep the running configuration: %w", err)
 	}
 	return nil

@@ -87,38 +87,3 @@ func (d *Dir) findLost() {
 	}
 	d.lost.Store(&all)
 }
-
-// replaceFile writes beside the file and renames over it. The data is synced
-// before the rename, the folder after it.
-func replaceFile(path string, text []byte) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("failed to write %s: %w", path, err)
-		}
-	}()
-	beside := path + ".new"
-	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		os.Remove(beside)
-		return err
-	}
-	if err := os.Rename(beside, path); err != nil {
-		return err
-	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer folder.Close()
-	return folder.Sync()
-}

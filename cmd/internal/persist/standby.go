@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"time"
+
+	"lvsd/cmd/internal/disk"
 )
 
 // Standby is a VRRP instance that this director left in a handover: it preempts no
@@ -43,5 +45,5 @@ func (d *Dir) SaveStandby(all map[string]Standby) error {
 	if err != nil {
 		return fmt.Errorf("failed to encode the record of handovers: %w", err)
 	}
-	return replaceFile(d.standby(), append(text, '\n'))
+	return disk.ReplaceFile(d.standby(), append(text, '\n'), 0o600)
 }

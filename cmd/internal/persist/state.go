@@ -219,5 +219,5 @@ func (l *ledger) write(owned ipvs.Owned) error {
 	if err != nil {
 		return fmt.Errorf("failed to encode the record of our kernel entries: %w", err)
 	}
-	return replaceFile(filepath.Join(l.dir.path, "owned"), append(text, '\n'))
+	return disk.ReplaceFile(filepath.Join(l.dir.path, "owned"), append(text, '\n'), 0o600)
 }

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+
+	"lvsd/cmd/internal/disk"
+	"lvsd/cmd/internal/sysctl"
 )
 
 // sysctlsFile is the content of the file "sysctls": the settings of interfaces as they were
@@ -25,7 +27,7 @@ func (d *Dir) LoadSysctls() (map[string]string, error) {
 	if _, err := d.load("sysctls", "previous kernel settings", 0, &file); err != nil {
 		return nil, err
 	}
-	if file.Boot != bootID() {
+	if file.Boot != sysctl.BootID() {
 		return nil, nil
 	}
 	return file.Settings, nil
@@ -39,14 +41,9 @@ func (d *Dir) SaveSysctls(settings map[string]string) error {
 		}
 		return nil
 	}
-	text, err := json.Marshal(sysctlsFile{bootID(), settings})
+	text, err := json.Marshal(sysctlsFile{sysctl.BootID(), settings})
 	if err != nil {
 		return fmt.Errorf("failed to encode previous kernel settings: %w", err)
 	}
-	return replaceFile(d.sysctlsPath(), append(text, '\n'))
-}
-
-func bootID() string {
-	text, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(text))
+	return disk.ReplaceFile(d.sysctlsPath(), append(text, '\n'), 0o600)
 }

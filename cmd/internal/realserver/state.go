@@ -11,9 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"lvsd/cmd/internal/disk"
+	"lvsd/cmd/internal/sysctl"
 )
 
 // record is one change.
@@ -68,7 +70,7 @@ func (s *store) close() { s.lock.Close() }
 
 // read reads the file. What an earlier boot left is ignored.
 func read(file string) (memory, error) {
-	fresh := memory{Boot: boot(), NetNS: netNS()}
+	fresh := memory{Boot: sysctl.BootID(), NetNS: netNS()}
 	text, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return fresh, nil
@@ -101,25 +103,10 @@ func (s *store) save(m memory) error {
 	if err != nil {
 		return fmt.Errorf("failed to write down what was found: %w", err)
 	}
-	temporary := s.file + ".new"
-	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
-	if err != nil {
-		return fmt.Errorf("failed to write down what was found: %w", err)
-	}
-	_, err = f.Write(append(text, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(temporary, s.file)
-	}
-	if err != nil {
+	if err := disk.ReplaceFile(s.file, append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("failed to write down what was found: %w", err)
 	}
 	return nil
-}
-
-// boot returns the boot ID of the kernel.
-func boot() string {
-	text, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(text))
 }
 
 // netNS returns the inode of this process's network namespace.

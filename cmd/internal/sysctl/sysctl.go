@@ -25,3 +25,10 @@ func Read(name string) (string, error) {
 
 // Write sets it.
 func Write(name, value string) error { return os.WriteFile(file(name), []byte(value), 0) }
+
+// BootID returns what is different after each boot, "" where it can't be read
+// (random(4)).
+func BootID() string {
+	id, _ := Read("kernel.random.boot_id")
+	return id
+}
