@@ -52,7 +52,7 @@ func TestUnreachableServers(t *testing.T) {
 
 	p.EditConfig(`send = "x",`, `send = "x", from = "10.77.0.99",`)
 	lb.MustReload()
-	lb.WaitProblem("is unchecked for", true)
+	lb.WaitProblem("2 of 2 real servers are unchecked", true)
 	waitHealth(0, "up", "EADDRNOTAVAIL")
 	if series := fmt.Sprintf(`lvsd_real_server_unchecked{real_server="%s:53",service="web"}`, p.Real[0].Addr()); lb.Metric(series) != "1" {
 		t.Errorf("%s is %s", series, lb.Metric(series))
