@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"lvsd/config"
+	"lvsd/config/schema"
 )
 
-// defaultAdvert is advert_interval where the file has none.
-const defaultAdvert = time.Second
+// defaultAdvert is advert_interval where there is no file, or none in it.
+var defaultAdvert = schema.VRRPTable.Keys[schema.VRRPTable.Index["advert_interval"]].Default.(time.Duration)
 
 // masters is how many directors of a job are master.
 func (b *ruleBuilder) masters() string {
