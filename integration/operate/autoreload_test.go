@@ -29,11 +29,11 @@ func TestAutoReload(t *testing.T) {
 	lb.WaitWeight(server, 7, 30*time.Second)
 
 	p.WriteFile("lvsd.toml", text("70000"))
-	lb.WaitProblem("reload was refused", true)
+	lb.WaitProblem("the last reload was rejected", true)
 	p.WriteFile("beside.toml", "") // a change of another file is ignored
 	p.WriteFile("lvsd.toml", text("8"))
 	lb.WaitWeight(server, 8, 30*time.Second)
-	lb.WaitProblem("reload was refused", false)
+	lb.WaitProblem("the last reload was rejected", false)
 	if n := strings.Count(lb.Process.Output(), "to=refused"); n != 1 {
 		t.Errorf("the broken file was refused %d times", n)
 	}
