@@ -169,7 +169,7 @@ func TestPeerExchangeWithAnotherKey(t *testing.T) {
 			t.Errorf("no refusal counted on %s", d.Name)
 		}
 	}
-	if n := strings.Count(lb1.Process.Output(), "a question was refused"); n != 1 {
+	if n := strings.Count(lb1.Process.Output(), "peers: a request was refused"); n != 1 {
 		t.Errorf("%d lines about refusals", n)
 	}
 	// Another host on the LAN.
