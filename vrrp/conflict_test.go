@@ -49,7 +49,6 @@ func TestAnotherHostWithTheAddress(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		synctest.Wait()
-		seen := time.Now()
 		// At once; for one second no other follows.
 		if n := len(h.announcements()) - before; n != 1 {
 			t.Errorf("%d announcements within a second", n)
@@ -59,6 +58,13 @@ func TestAnotherHostWithTheAddress(t *testing.T) {
 		if n := len(h.announcements()) - before; n != 2 {
 			t.Errorf("%d announcements", n)
 		}
+		if k, ok := c.next(); ok {
+			t.Errorf("reported at once: %+v", k)
+		}
+		time.Sleep(time.Second)
+		h.sight(link.Sighting{Address: vip.Addr(), MAC: "02:00:00:00:00:09"})
+		synctest.Wait()
+		seen := time.Now()
 		if k, ok := c.next(); !ok || !k.On || k.Name != "web" || k.Address != vip.Addr() || !strings.Contains(k.Detail, "02:00:00:00:00:09 on eth0") {
 			t.Errorf("%+v, %v", k, ok)
 		}

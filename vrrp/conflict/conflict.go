@@ -8,8 +8,11 @@ import (
 )
 
 const (
-	// delay is how long a holder must not go unseen before it counts.
-	delay = time.Second
+	// delay is for how long a host that was seen must use the address to count: seen
+	// once, it may be the master that this director has just preempted, with its last
+	// announcement. Asked every second at first, another holder is seen again soon. A
+	// holder on this host counts when it stays for as long.
+	delay = 2 * time.Second
 	// hold is how long a host counts after it was seen last: meanwhile a master asks
 	// every five seconds.
 	hold = 15 * time.Second
@@ -32,9 +35,9 @@ type Table struct {
 // entry is a holder with its times.
 type entry struct {
 	Holder
-	from   time.Time // when it begins to count
+	from   time.Time // when it begins to count: a host that is seen again from then on
 	counts bool
-	until  time.Time // when it ends; zero: with its report
+	until  time.Time // when a host ends; one on this host ends with its report
 }
 
 // Saw records that another host used an address, and reports whether that is new. The
@@ -43,7 +46,11 @@ type entry struct {
 func (t *Table) Saw(now time.Time, h Holder) (first bool) {
 	i := slices.IndexFunc(t.hosts, func(e entry) bool { return e.Address == h.Address })
 	if i >= 0 {
-		t.hosts[i].until = now.Add(hold)
+		e := &t.hosts[i]
+		if e.until = now.Add(hold); !e.counts && !now.Before(e.from) {
+			e.counts = true
+			t.Tick(now)
+		}
 		return false
 	}
 	t.hosts = append(t.hosts, entry{Holder: h, from: now.Add(delay), until: now.Add(hold)})
@@ -77,29 +84,32 @@ func (t *Table) Forget(now time.Time) {
 
 // Deadline returns when Tick is due; the zero Time: never.
 func (t *Table) Deadline() (first time.Time) {
-	for _, all := range [2][]entry{t.hosts, t.local} {
-		for _, e := range all {
-			due := e.from
-			if e.counts {
-				due = e.until
-			}
-			if !due.IsZero() && (first.IsZero() || due.Before(first)) {
-				first = due
-			}
+	earlier := func(due time.Time) {
+		if first.IsZero() || due.Before(first) {
+			first = due
+		}
+	}
+	for _, e := range t.hosts {
+		earlier(e.until)
+	}
+	for _, e := range t.local {
+		if !e.counts {
+			earlier(e.from)
 		}
 	}
 	return first
 }
 
-// Tick lets holders begin and end to count.
+// Tick lets hosts end, and holders on this host begin, to count.
 func (t *Table) Tick(now time.Time) {
 	t.hosts = slices.DeleteFunc(t.hosts, func(e entry) bool { return !now.Before(e.until) })
+	for i := range t.local {
+		t.local[i].counts = t.local[i].counts || !now.Before(t.local[i].from)
+	}
 	var holders []Holder
-	for _, all := range [2][]entry{t.hosts, t.local} {
-		for i := range all {
-			if all[i].counts = all[i].counts || !now.Before(all[i].from); all[i].counts {
-				holders = append(holders, all[i].Holder)
-			}
+	for _, e := range slices.Concat(t.hosts, t.local) {
+		if e.counts {
+			holders = append(holders, e.Holder)
 		}
 	}
 	slices.SortFunc(holders, func(a, b Holder) int {
