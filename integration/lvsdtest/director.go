@@ -200,8 +200,8 @@ func (d *Director) Metric(series string) string {
 	if wait := time.Until(d.scraped.Add(scrapeKept)); wait > 0 {
 		<-time.After(wait)
 	}
-	d.scraped = time.Now()
 	text, err := d.GetAPI("/metrics")
+	d.scraped = time.Now() // the daemon keeps it from when it was made
 	if err != nil {
 		d.Pair.T.Fatalf("%s: %v", d.Name, err)
 	}

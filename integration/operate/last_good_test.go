@@ -56,9 +56,6 @@ func TestStartFromLastGoodConfig(t *testing.T) {
 		{"broken", func() {}, nil},
 		{"empty", func() { p.WriteConfigText("") }, []string{"--state-dir", stateDir}},
 		{"missing", func() { _ = os.Remove(p.ConfigFile) }, []string{"--state-dir", stateDir}},
-		{"an interface that is not there", func() {
-			p.WriteConfigText(strings.ReplaceAll(good, `interface = "eth0"`, `interface = "eth9"`))
-		}, nil},
 	} {
 		broken.apply()
 		systemd := notifySocket(t, p)
