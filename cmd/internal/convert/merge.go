@@ -35,14 +35,19 @@ func perDirector(path, key string) (unset any, may bool) {
 // merger puts documents together.
 type merger struct {
 	notes *Notes
-	names []string // of the directors whose documents are merged so far
-	next  string   // of the next one
+	names []string          // of the directors whose documents are merged so far
+	next  string            // of the next one
+	files map[string]string // by director
 }
 
-// Merge merges the tables of several directors, in the order of the names.
+// Merge merges the tables of several directors, in the order of the names. The origin of a
+// document names its file.
 func Merge(names []string, documents []*Table, n *Notes) *Table {
 	all := documents[0].Clone()
-	m := &merger{notes: n, names: names[:1]}
+	m := &merger{notes: n, names: names[:1], files: map[string]string{}}
+	for i, d := range documents {
+		m.files[names[i]] = d.From.File
+	}
 	for i, next := range documents[1:] {
 		m.next = names[i+1]
 		m.table("", all, next)
@@ -65,6 +70,10 @@ func (m *merger) table(path string, a, b *Table) {
 		switch {
 		case isList && identity[e.Key] != nil:
 			a.Set(e.Key, m.tables(below(e.Key), e.Key, a.Tables(e.Key), lists), e.From)
+		case mine == nil && mergesByKey(path, e):
+			empty := &Table{From: e.From}
+			a.Set(e.Key, empty, e.From)
+			m.table(e.Key, empty, e.Value.(*Table))
 		case mine == nil:
 			m.addMissing(path, a, e, m.next, m.names)
 		case Equal(mine.Value, e.Value):
@@ -86,15 +95,26 @@ func (m *merger) table(path string, a, b *Table) {
 			m.tables(below(e.Key), e.Key, list, nil)
 			continue
 		}
+		if mergesByKey(path, e) {
+			m.table(e.Key, e.Value.(*Table), &Table{})
+			continue
+		}
 		other, may := perDirector(path, e.Key)
 		switch {
 		case other != nil && Equal(e.Value, other):
 		case may && other != nil:
 			a.Set(e.Key, m.split(e.Value, other), e.From)
-		case path != "" && !may:
-			m.oneSided(strings.Join(m.names, " and "), e)
+		case !may:
+			m.oneSided(m.names, []string{m.next}, e)
 		}
 	}
+}
+
+// mergesByKey reports whether a table that not all directors have is merged key by key,
+// since some of its keys may differ. [email] is one setting as a whole.
+func mergesByKey(path string, e Entry) bool {
+	_, isTable := e.Value.(*Table)
+	return path == "" && isTable && e.Key != "email"
 }
 
 // addMissing adds a key that the directors so far do not have.
@@ -110,14 +130,25 @@ func (m *merger) addMissing(path string, a *Table, e Entry, has string, lack []s
 		return
 	}
 	a.Set(e.Key, e.Value, e.From)
-	if path != "" && !may && !same {
-		m.oneSided(has, e)
+	if !may && !same {
+		m.oneSided([]string{has}, lack, e)
 	}
 }
 
 // oneSided adds a note about a key that not all directors have, and that cannot differ.
-func (m *merger) oneSided(has string, e Entry) {
-	m.notes.Add(ToDo, e.From, fmt.Sprintf("only %s has %s, which cannot differ between directors: now all have it", has, e.Key))
+func (m *merger) oneSided(has, lack []string, e Entry) {
+	from, key := e.From, e.Key
+	if t, isTable := e.Value.(*Table); isTable && len(t.Entries) > 0 && from.Line == 0 {
+		from, key = t.Entries[0].From, "["+key+"]"
+	}
+	without := slices.Clone(lack)
+	for i, name := range lack {
+		if file := m.files[name]; file != "" {
+			without[i] = name + " (" + file + ")"
+		}
+	}
+	m.notes.Add(ToDo, from, fmt.Sprintf("only %s has %s, which cannot differ between directors, and not %s: now all have it",
+		strings.Join(has, " and "), key, strings.Join(without, " and ")))
 }
 
 // resolve merges two different values.

@@ -86,7 +86,7 @@ func Convert(sources []Source, w convert.Env) (convert.Result, error) {
 		if err != nil {
 			return convert.Result{}, err
 		}
-		k := &keepalived{notes: n, director: s.Director, root: &convert.Table{}, version: 2,
+		k := &keepalived{notes: n, director: s.Director, root: &convert.Table{From: convert.Origin{File: s.File}}, version: 2,
 			scripts: map[string]*node{}, files: map[string]*node{}, instances: map[string]*node{}, addresses: map[string]*node{},
 			names: map[string]string{}, used: convert.Namer{}, services: convert.Namer{}, unicast: map[string]unicastAddresses{}}
 		for _, name := range directors {
