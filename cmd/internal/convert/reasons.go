@@ -2,6 +2,8 @@
 
 package convert
 
+import "strconv"
+
 // Reason is why a keyword is not carried over. Without a kind there is no note.
 type Reason struct {
 	Kind Kind
@@ -29,3 +31,13 @@ const (
 	NoFirewall      = "lvsd writes no firewall rules"
 	ChecksSpread    = "lvsd spreads the checks by itself"
 )
+
+// NoServers is why a service is lost whose servers are all left out.
+const NoServers = "none of its real servers can be carried over"
+
+// MarkPort is the note of a server of a firewall mark to which packets are sent with another
+// port than the client's.
+func MarkPort(port int) string {
+	return "with masquerading the kernel sends the packets of a mark to port " + strconv.Itoa(port) +
+		" here, and lvsd to the port that the client chose, since its servers of a mark have no port: let the server accept that one, too, or make services of the addresses and ports"
+}

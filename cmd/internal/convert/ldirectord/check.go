@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,7 +62,11 @@ func (r *virtualReader) check(a netip.Addr, port, written int, asked []string, l
 		}
 		c.Set("type", "connect", from)
 	case "negotiate", "":
-		timeout, timeoutFrom = r.timeout("negotiatetimeout", "checktimeout", 30)
+		if !slices.Contains(bothTimeouts, r.service()) {
+			timeout, timeoutFrom = r.timeout("negotiatetimeout", "checktimeout", 30)
+		} else if d, from := r.timeout("negotiatetimeout", "checktimeout", 30); d < timeout {
+			timeout, timeoutFrom = d, from
+		}
 		r.negotiate(c, asked, line)
 	default:
 		r.notes.Add(convert.LeftOut, from, "is no type of check: the servers count as up")
@@ -72,7 +77,7 @@ func (r *virtualReader) check(a netip.Addr, port, written int, asked []string, l
 		return c
 	case "ping", "exec":
 	default:
-		probed := r.number("checkport", cmp.Or(written, servicePorts[r.service()], max(port, 0)), 65535)
+		probed := r.checkPort(cmp.Or(written, servicePorts[r.service()], max(port, 0)))
 		if probed > 0 && probed != port && !c.Has("address") {
 			c.Set("address", ":"+strconv.Itoa(probed), r.at("checkport"))
 		}
@@ -88,6 +93,15 @@ func (r *virtualReader) check(a netip.Addr, port, written int, asked []string, l
 	c.Set("rise", 1, c.From) // one success suffices
 	c.Set("fall", r.number("failurecount", 1, 1000), r.at("failurecount"))
 	return c
+}
+
+// checkPort returns checkport, or otherwise where there is none.
+func (r *virtualReader) checkPort(otherwise int) int {
+	if s := r.settings["checkport"]; r.numberOf(s, 0, 1<<62) > 65535 {
+		r.notes.Add(convert.LeftOut, s.from, "is not a port")
+		return otherwise
+	}
+	return r.number("checkport", otherwise, 65535)
 }
 
 func (r *virtualReader) pingCheck(c *convert.Table, from convert.Origin) {
@@ -129,6 +143,10 @@ func (r *virtualReader) exchange(asked []string, line setting) exchange {
 	}
 	return x
 }
+
+// bothTimeouts are services whose negotiation ends by checktimeout as a whole, and by
+// negotiatetimeout within: the shorter one counts.
+var bothTimeouts = []string{"ldap", "ldaps", "radius"}
 
 // negotiate converts a negotiation in the protocol of the service.
 func (r *virtualReader) negotiate(c *convert.Table, asked []string, line setting) {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,6 +38,9 @@ func Convert(file string, w convert.Env) (convert.Result, error) {
 	for _, s := range globals {
 		l.setting(s)
 	}
+	if mail, ok := l.root.Get("email").(*convert.Table); ok && mail.Has("to") {
+		mail.Set("kinds", []string{"health"}, mail.Entry("to").From) // ldirectord mails of real servers
+	}
 	for _, v := range virtuals {
 		l.virtual(v)
 	}
@@ -62,12 +66,14 @@ type ldirectord struct {
 func (l *ldirectord) lines(file, text string) (globals []setting, virtuals []virtual) {
 	number := 0
 	inside, flat := false, false // flat: in a section that is not indented
+	ended := false               // an empty line was in the section
 	var unindented []setting
 	for raw := range strings.Lines(text) {
 		number++
-		raw, remark, _ := strings.Cut(strings.TrimRight(raw, "\r\n"), "#")
+		raw, remark, commented := strings.Cut(strings.TrimRight(raw, "\r\n"), "#")
 		line := strings.TrimSpace(raw)
 		if line == "" {
+			ended = ended || !commented
 			flat = flat && remark != ""
 			continue
 		}
@@ -79,14 +85,18 @@ func (l *ldirectord) lines(file, text string) (globals []setting, virtuals []vir
 		if strings.Count(value, `"`)%2 == 1 && strings.Contains(remark, `"`) {
 			l.notes.Add(convert.ToDo, s.from, "ldirectord reads a line up to the #, also within quotes, and refuses this one")
 		}
-		indented := raw[0] == '\t' || strings.HasPrefix(raw, "    ")
+		indented := strings.HasPrefix(strings.ReplaceAll(raw, "\t", "    "), "    ")
+		if inside && indented && ended {
+			l.notes.Add(convert.ToDo, s.from, "an empty line ends a virtual service, and ldirectord refuses the file: this line and those after it are read as the service's")
+			ended = false
+		}
 		if inside && !indented && (flat || onlyInSection(s.key)) && s.key != "virtual" && s.key != "virtual6" {
 			flat, indented = true, true
 			unindented = append(unindented, s)
 		}
 		switch {
 		case s.key == "virtual" || s.key == "virtual6":
-			virtuals, inside, flat = append(virtuals, virtual{head: s}), true, false
+			virtuals, inside, flat, ended = append(virtuals, virtual{head: s}), true, false, false
 		case indented && inside:
 			v := &virtuals[len(virtuals)-1]
 			v.lines = append(v.lines, s)
@@ -192,6 +202,9 @@ func (l *ldirectord) virtual(v virtual) {
 		r.settings[key] = s
 	}
 	for _, s := range v.lines {
+		if slices.Contains(quotedKeywords, s.key) && strings.Count(s.value, `"`) < 2 {
+			l.notes.Add(convert.ToDo, s.from, "ldirectord takes "+s.key+" in double quotes only, and refuses the file: it is read as if it had them")
+		}
 		switch {
 		case s.key == "real" || s.key == "real6":
 			r.reals = append(r.reals, s)
@@ -210,12 +223,19 @@ func (l *ldirectord) virtual(v virtual) {
 	}
 	r.serviceKeys()
 	r.servers()
+	if len(r.reals) > 0 && !r.s.Has("real_servers") {
+		l.notes.Add(convert.Lost, v.head.from, convert.NoServers)
+		return
+	}
 	l.root.Append("virtual_service", r.s)
 }
 
 // serviceKeywords are settings of a virtual service that are converted.
 var serviceKeywords = []string{"checktype", "service", "checkcommand", "checkport", "request", "receive", "httpmethod", "virtualhost", "login", "passwd",
 	"database", "secret", "scheduler", "schedflags", "persistent", "netmask", "protocol", "ops", "servicename"}
+
+// quotedKeywords are settings whose value must be in double quotes.
+var quotedKeywords = []string{"request", "receive", "login", "passwd", "database", "secret"}
 
 func (r *virtualReader) text(key string) string { return unquote(r.settings[key].value) }
 
@@ -359,44 +379,81 @@ func (r *virtualReader) servers() {
 	r.fallback(most)
 }
 
-// real reads ip[->ip][:port] gate|masq|ipip [weight] ["request", "receive"]
-// [l:N] [u:N].
+// The parts of a line real after the method, as ldirectord finds them: each anywhere in what
+// the one before it has left.
+var (
+	weightPart  = regexp.MustCompile(`\s+(\d+)(.*)`)
+	askedPart   = regexp.MustCompile(`\s+"(.*)"[, ]\s*"(.*)"(.*)`)
+	lowerPart   = regexp.MustCompile(`\s+l:(\d+)(.*)`)
+	upperPart   = regexp.MustCompile(`\s+u:(\d+)(.*)`)
+	methodWords = regexp.MustCompile(`(\w+)(.*)`)
+)
+
+// realLine is what a line real says after the address.
+type realLine struct {
+	way    string
+	weight int
+	asked  []string // request and receive
+	limits map[string]int
+}
+
+// realLine reads gate|masq|ipip [weight] ["request", "receive"] [l:N] [u:N].
+func (r *virtualReader) realLine(rest string, line setting) realLine {
+	x := realLine{way: "dr", weight: 1, limits: map[string]int{}}
+	if m := methodWords.FindStringSubmatch(rest); m != nil && forwardMethods[m[1]] != "" {
+		x.way, rest = forwardMethods[m[1]], m[2]
+	} else {
+		r.notes.Add(convert.ToDo, line.from, "ldirectord refuses a server without gate, masq or ipip: gate is taken")
+		rest = " " + rest
+	}
+	if m := weightPart.FindStringSubmatch(rest); m != nil {
+		if n, ok := convert.ParseInt(m[1], 0, 65535); ok {
+			x.weight = n
+		} else {
+			r.notes.Add(convert.LeftOut, line.from, m[1]+" is not a weight from 0 to 65535: 1 is taken")
+		}
+		rest = m[2]
+	}
+	if m := askedPart.FindStringSubmatch(rest); m != nil {
+		x.asked, rest = m[1:3], m[3]
+	}
+	for key, part := range map[string]*regexp.Regexp{"l": lowerPart, "u": upperPart} {
+		m := part.FindStringSubmatch(rest)
+		if m == nil {
+			continue
+		}
+		if v, ok := convert.ParseInt(m[1], 1, 1<<32-1); ok {
+			x.limits[key] = v
+		}
+	}
+	rest = upperPart.ReplaceAllString(lowerPart.ReplaceAllString(rest, "$2"), "$2")
+	if rest = strings.TrimSpace(rest); rest != "" {
+		r.notes.Add(convert.ToDo, line.from, fmt.Sprintf("ldirectord refuses this line, for what it ends with: %s", rest))
+	}
+	return x
+}
+
+// real reads ip[->ip][:port], and what follows it.
 func (r *virtualReader) real(line setting) []*convert.Table {
-	fields := convert.SplitWords(line.value)
-	if len(fields) == 0 {
+	end := strings.IndexAny(line.value+" ", " \t")
+	where, rest := line.value[:end], line.value[end:]
+	if where == "" {
 		r.notes.Add(convert.LeftOut, line.from, "names no server")
 		return nil
 	}
-	first, last, port, err := r.addressRange(fields[0])
+	first, last, port, err := r.addressRange(where)
 	if err != nil {
 		r.notes.Add(convert.LeftOut, line.from, err.Error())
 		return nil
 	}
-	way, weight, asked := "dr", 1, []string(nil)
-	limits := map[string]int{}
-	for i, f := range fields[1:] {
-		n, isNumber := convert.ParseInt(f, 0, 65535)
-		limit, of, isLimit := strings.Cut(f, ":")
-		switch {
-		case forwardMethods[f] != "":
-			way = forwardMethods[f]
-		case isNumber && i < 2:
-			weight = n
-		case isLimit && (limit == "l" || limit == "u"):
-			if v, ok := convert.ParseInt(of, 1, 1<<32-1); ok {
-				limits[limit] = v
-			}
-		case f != ",":
-			asked = append(asked, strings.TrimSuffix(f, ","))
-		}
-	}
+	x := r.realLine(rest, line)
 	var all []*convert.Table
 	for a := first; ; a = a.Next() {
 		if len(all) == convert.MaxRange {
 			r.notes.Add(convert.LeftOut, line.from, fmt.Sprintf("only the first %d addresses are carried over", convert.MaxRange))
 			break
 		}
-		all = append(all, r.server(a, port, way, weight, limits, asked, line))
+		all = append(all, r.server(a, port, x, line))
 		if a == last {
 			break
 		}
@@ -424,25 +481,33 @@ func (r *virtualReader) addressRange(s string) (first, last netip.Addr, port int
 
 // server returns one real server with its check. port is the one that is written; 0 =
 // none.
-func (r *virtualReader) server(a netip.Addr, port int, way string, weight int, limits map[string]int, asked []string, line setting) *convert.Table {
+func (r *virtualReader) server(a netip.Addr, port int, x realLine, line setting) *convert.Table {
 	rs := &convert.Table{From: line.from}
 	written := port
 	switch {
 	case r.mark != 0 || r.address.Port() == 0:
+		r.markPort(port, x.way, line)
 		port = -1
-	case port == 0 || way != "nat":
+	case port == 0 || x.way != "nat":
 		port = int(r.address.Port())
 	}
 	rs.Set("address", convert.FormatEndpoint(a, port), line.from)
-	rs.Set("weight", weight, line.from)
+	rs.Set("weight", x.weight, line.from)
 	for key, name := range map[string]string{"u": "upper_threshold", "l": "lower_threshold"} {
-		if v := limits[key]; v > 0 {
+		if v := x.limits[key]; v > 0 {
 			rs.Set(name, v, line.from)
 		}
 	}
-	rs.Set("forward", way, line.from)
-	rs.Set("check", r.check(a, port, written, asked, line), line.from)
+	rs.Set("forward", x.way, line.from)
+	rs.Set("check", r.check(a, port, written, x.asked, line), line.from)
 	return rs
+}
+
+// markPort notes the port of a server of a mark, to which the kernel sends what it masquerades.
+func (r *virtualReader) markPort(port int, way string, line setting) {
+	if r.mark != 0 && port > 0 && way == "nat" && !r.s.Has("persistence") {
+		r.notes.Add(convert.ToDo, line.from, convert.MarkPort(port))
+	}
 }
 
 // fallback writes the fallback server.
@@ -475,6 +540,7 @@ func (r *virtualReader) fallback(forward string) {
 	port := int(ap.Port())
 	switch {
 	case r.mark != 0 || r.address.Port() == 0:
+		r.markPort(port, way, s)
 		port = -1
 	case port == 0 || way != "nat":
 		port = int(r.address.Port())
@@ -486,20 +552,25 @@ func (r *virtualReader) fallback(forward string) {
 }
 
 // number returns the first number in a setting, which may have more around it, such as a
-// unit; otherwise where there is none.
+// unit; otherwise where there is none. One above most is most, with a note.
 func (r *virtualReader) number(key string, otherwise, most int) int {
-	return numberIn(r.text(key), otherwise, most)
+	return r.numberOf(r.settings[key], otherwise, most)
 }
 
-func numberIn(s string, otherwise, most int) int {
-	s = s[len(s)-len(strings.TrimLeftFunc(s, notDigit)):]
-	if end := strings.IndexFunc(s, notDigit); end >= 0 {
-		s = s[:end]
+func (r *virtualReader) numberOf(s setting, otherwise, most int) int {
+	text := unquote(s.value)
+	text = text[len(text)-len(strings.TrimLeftFunc(text, notDigit)):]
+	if end := strings.IndexFunc(text, notDigit); end >= 0 {
+		text = text[:end]
 	}
-	if n, ok := convert.ParseInt(s, 1, most); ok {
-		return n
+	n, ok := convert.ParseInt(text, 1, 1<<62)
+	switch {
+	case !ok:
+		return otherwise
+	case n > most:
+		r.notes.Add(convert.LeftOut, s.from, fmt.Sprintf("lvsd takes %d at most: that is used", most))
 	}
-	return otherwise
+	return min(n, most)
 }
 
 func notDigit(r rune) bool { return r < '0' || r > '9' }
@@ -509,7 +580,7 @@ func notDigit(r rune) bool { return r < '0' || r > '9' }
 func (r *virtualReader) timeout(key, other string, otherwise int) (time.Duration, convert.Origin) {
 	for _, settings := range []map[string]setting{r.own, r.global} {
 		for _, k := range []string{key, other} {
-			if n := numberIn(unquote(settings[k].value), 0, 3600); n > 0 {
+			if n := r.numberOf(settings[k], 0, 3600); n > 0 {
 				return time.Duration(n) * time.Second, settings[k].from
 			}
 		}
