@@ -20,7 +20,7 @@ func Convert(file string, w convert.Env) (convert.Result, error) {
 	if err != nil {
 		return convert.Result{}, err
 	}
-	t := &saved{notes: &convert.Notes{}, world: w, root: &convert.Table{}, byKey: map[string]*convert.Table{}, names: convert.Namer{}}
+	t := &saved{notes: &convert.Notes{}, world: w, root: &convert.Table{}, byKey: map[string]*convert.Table{}, names: convert.Namer{}, asked: map[*convert.Table]int{}}
 	number := 0
 	for l := range strings.Lines(string(text)) {
 		number++
@@ -28,7 +28,15 @@ func Convert(file string, w convert.Env) (convert.Result, error) {
 			t.line(l, convert.Origin{File: file, Line: number, Text: convert.Abbreviate(l)})
 		}
 	}
-	for _, s := range t.root.Tables("virtual_service") {
+	services := slices.DeleteFunc(t.root.Tables("virtual_service"), func(s *convert.Table) bool {
+		lost := t.asked[s] > 0 && !s.Has("real_servers")
+		if lost {
+			t.notes.Add(convert.Lost, s.From, convert.NoServers)
+		}
+		return lost
+	})
+	t.root.Set("virtual_service", services, convert.Origin{})
+	for _, s := range services {
 		t.finish(s)
 	}
 	if len(t.root.Tables("virtual_service")) > 0 {
@@ -45,6 +53,7 @@ type saved struct {
 	root  *convert.Table
 	byKey map[string]*convert.Table
 	names convert.Namer
+	asked map[*convert.Table]int // lines -a of a service
 }
 
 // line reads one command.
@@ -175,6 +184,7 @@ func (t *saved) server(o map[string]string, from convert.Origin) {
 		t.notes.Add(convert.LeftOut, from, "no line before it adds its service")
 		return
 	}
+	t.asked[s]++
 	network := protocol
 	if network == "" {
 		network = "tcp"
@@ -192,6 +202,9 @@ func (t *saved) server(o map[string]string, from convert.Origin) {
 	forward := t.forward(o, from)
 	switch {
 	case mark != 0 || ap.Port() == 0:
+		if mark != 0 && port > 0 && forward == "nat" && !s.Has("persistence") {
+			t.notes.Add(convert.ToDo, from, convert.MarkPort(port))
+		}
 		port = -1
 	case port == 0 || forward != "nat" && port != int(ap.Port()):
 		if port != 0 {

@@ -35,6 +35,32 @@ func TestNothing(t *testing.T) {
 	}
 }
 
+// TestThePortOfAMark: masquerading sends to the server's port, which lvsd does not.
+func TestThePortOfAMark(t *testing.T) {
+	for text, noted := range map[string]bool{
+		"-A -f 7 -s rr\n-a -f 7 -r 10.0.0.9:8080 -m -w 1\n":       true,
+		"-A -f 7 -s rr\n-a -f 7 -r 10.0.0.9:8080 -g -w 1\n":       false,
+		"-A -f 7 -s rr\n-a -f 7 -r 10.0.0.9:0 -m -w 1\n":          false,
+		"-A -f 7 -s rr -p 60\n-a -f 7 -r 10.0.0.9:8080 -m -w 1\n": false,
+	} {
+		r, err := Convert("f", converttest.File(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(r.TOML, "to do") || !r.Complete(); got != noted {
+			t.Errorf("%s: noted %v, want %v: %v", text, got, noted, r.Notes)
+		}
+	}
+}
+
+// TestAServiceWithoutItsServersIsLost: all lines -a are left out.
+func TestAServiceWithoutItsServersIsLost(t *testing.T) {
+	r, err := Convert("f", converttest.File("-A -t 10.0.0.88:80 -s rr\n-a -t 10.0.0.88:80 -r nowhere.example.net:80 -m\n-A -t 10.0.0.89:80 -s rr\n"))
+	if err != nil || !r.Lost() || strings.Contains(r.TOML, `"10.0.0.88:80"`) || !strings.Contains(r.TOML, `"10.0.0.89:80"`) {
+		t.Errorf("%v\n%s", err, r.TOML)
+	}
+}
+
 func FuzzConvert(f *testing.F) {
 	converttest.Seeds(f, "testdata/*.txt")
 	f.Fuzz(func(t *testing.T, text string) {
