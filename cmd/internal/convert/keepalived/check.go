@@ -189,7 +189,7 @@ func (p *checkReader) read(b *node, when timing) []*convert.Table {
 			p.note(convert.LeftOut, b, "has no misc_path")
 			return nil
 		}
-		if u := p.user(b.find("user")); u != nil {
+		if u := p.user(b); u != nil {
 			c.Set("user", u.arg(0), u.from)
 			if u.arg(1) != "" {
 				p.note(convert.LeftOut, u, "the program runs with the user's own group")

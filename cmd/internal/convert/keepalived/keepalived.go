@@ -359,17 +359,19 @@ func (k *keepalived) syncFor(t *convert.Table, instance string, n *node) {
 	}
 }
 
-// user returns the line with the user that a script runs as: its own, or script_user; nil
-// where neither is said.
-func (k *keepalived) user(own *node) *node {
-	n := cmp.Or(own, k.scriptUser)
+// user returns the line with the user that a script of b runs as: its own, or script_user;
+// nil where neither is said.
+func (k *keepalived) user(b *node) *node {
+	n := cmp.Or(b.find("user"), k.scriptUser)
 	if n == nil {
-		k.notes.Hint("without script_user, keepalived runs scripts as the user keepalived_script if there is one, or else as root; lvsd runs them as its own user.")
+		k.notes.Add(convert.ToDo, b.from, otherUser)
 		return nil
 	}
 	k.notes.Add(convert.ToDo, n.from, needsRights)
 	return n
 }
+
+const otherUser = "without script_user, keepalived runs programs as the user keepalived_script if there is one, or else as root; lvsd runs them as its own user, which in the unit of its packages is lvsd, with CAP_NET_ADMIN and CAP_NET_RAW and no other right: see that the program needs no more"
 
 const needsRights = "programs run as this user, for which lvsd needs CAP_SETUID and CAP_SETGID; or take user, notify_user and setpriv out of the result, and let lvsd's own user run them"
 

@@ -27,7 +27,7 @@ func (k *keepalived) notify(t *convert.Table, n *node) bool {
 		return true
 	}
 	if n.keyword() != "notify" {
-		k.note(convert.NotNeeded, n, "lvsd appends to its arguments what keepalived appends to those of notify: INSTANCE or GROUP, the name, the state and the priority")
+		k.note(convert.ToDo, n, "lvsd appends four arguments, which keepalived appends to those of notify only: INSTANCE or GROUP, the name, the state and the priority: see that the program does not mind them")
 	}
 	k.notifyUser(n)
 	for _, key := range keys {
@@ -54,22 +54,29 @@ func (k *keepalived) serviceProgram(t *convert.Table, n *node) {
 	}
 }
 
-// notifyUser sets the user of all programs: that of a line, or script_user.
+// notifyUser notes the user of a program, which lvsd has one of for all: script_user. A line
+// never changes that.
 func (k *keepalived) notifyUser(n *node) {
-	user, from := n.arg(1), n.from
-	if user == "" && k.scriptUser != nil {
-		user, from = k.scriptUser.arg(0), k.scriptUser.from
+	common := ""
+	if k.scriptUser != nil {
+		common = k.scriptUser.arg(0)
+		k.root.Child("global").Set("notify_user", common, k.scriptUser.from)
+		k.notes.Add(convert.ToDo, k.scriptUser.from, needsRights)
 	}
-	if user == "" {
-		return
+	user := n.arg(1)
+	how := "keepalived runs the program as " + user
+	if !n.quoted {
+		how = "keepalived reads the word after the program, " + user + ", as a user and not as an argument"
 	}
-	global := k.root.Child("global")
-	if have := global.Str("notify_user"); have != "" && have != user {
-		k.note(convert.ToDo, n, "runs as %s, and lvsd runs all these programs as one user, %s", user, have)
-		return
+	switch {
+	case user == "" && common == "":
+		k.notes.Add(convert.ToDo, n.from, otherUser)
+	case user == "" || user == common:
+	case common == "":
+		k.note(convert.ToDo, n, "%s; lvsd runs all these programs as its own user, or as notify_user in [global]", how)
+	default:
+		k.note(convert.ToDo, n, "%s; lvsd runs all these programs as one user, %s", how, common)
 	}
-	global.Set("notify_user", user, from)
-	k.notes.Add(convert.ToDo, from, needsRights)
 }
 
 // mail reads a keyword of global_defs about mail, and reports whether it is one.

@@ -271,7 +271,7 @@ func (k *keepalived) trackScript(e *convert.Table, n *node) {
 		k.notes.Add(convert.LeftOut, b.whole(), "has no script")
 		return
 	}
-	t.Set("command", asUser(argv, k.user(b.find("user"))), from)
+	t.Set("command", asUser(argv, k.user(b)), from)
 	t.Set("weight", weight, n.from)
 	e.Append("track_scripts", t)
 }
