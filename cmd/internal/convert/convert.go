@@ -96,6 +96,7 @@ type Origin struct {
 type Notes struct {
 	all   []Note
 	seen  map[Note]bool
+	about map[Note]string // the instance that a note says is in the result
 	hints []string
 	over  int // more than maxNotes
 }
@@ -118,6 +119,21 @@ func (n *Notes) Add(kind Kind, from Origin, why string) {
 	}
 	n.seen[note] = true
 	n.all = append(n.all, note)
+}
+
+// AddAbout adds a note that says that an instance is in the result. It is dropped if the
+// instance is lost.
+func (n *Notes) AddAbout(instance string, kind Kind, from Origin, why string) {
+	n.Add(kind, from, why)
+	if n.about == nil {
+		n.about = map[Note]string{}
+	}
+	n.about[Note{kind, from.File, from.Line, from.Text, why}] = instance
+}
+
+// drop drops the notes about an instance.
+func (n *Notes) drop(instance string) {
+	n.all = slices.DeleteFunc(n.all, func(note Note) bool { return n.about[note] == instance && instance != "" })
 }
 
 func (n *Notes) Hint(format string, args ...any) {

@@ -124,6 +124,9 @@ func removeErrors(root *Table, mistakes config.Errors, n *Notes) bool {
 		kind := LeftOut
 		if v.in == root && (v.key == "vrrp" || v.key == "virtual_service") {
 			kind = Lost
+			if all := root.Tables("vrrp"); v.key == "vrrp" && v.index >= 0 && v.index < len(all) {
+				n.drop(all[v.index].Str("name"))
+			}
 		}
 		what := m.Path[strings.LastIndexByte(m.Path, '.')+1:]
 		n.Add(kind, v.from, what+": "+lineNumber.ReplaceAllString(m.Message, ""))

@@ -154,7 +154,7 @@ func (in *instanceReader) otherFamily(b *node, lines []*node) {
 	if _, unicast := in.unicast[in.name]; unicast {
 		how = ", by multicast"
 	}
-	in.notes.Add(convert.ToDo, lines[0].from, fmt.Sprintf("an instance has addresses of one family: those of the other are in the instance %s, which moves with %s%s; keepalived does not know it, so replace both directors at once",
+	in.notes.AddAbout(e.Str("name"), convert.ToDo, lines[0].from, fmt.Sprintf("an instance has addresses of one family: those of the other are in the instance %s, which moves with %s%s; keepalived does not know it, so replace both directors at once",
 		e.Str("name"), in.name, how))
 	if in.e.Str("sync_group") == "" {
 		in.e.Set("sync_group", in.name, b.from)

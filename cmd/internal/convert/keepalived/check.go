@@ -102,6 +102,7 @@ func (r *serverReader) realServer(b *node, t target) (rs *convert.Table, inhibit
 	p := checkReader{keepalived: r.keepalived, port: port}
 	switch {
 	case t.mark != 0 || t.port == 0:
+		r.markPort(t, port, forward, b)
 		port, p.otherPort = -1, port > 0
 	case forward != "nat" && port != t.port:
 		r.note(convert.NotNeeded, b, "port %d is only probed: without NAT a packet reaches a server at the port of the service, %d", port, t.port)
@@ -119,6 +120,13 @@ func (r *serverReader) realServer(b *node, t target) (rs *convert.Table, inhibit
 	}
 	rs.Set("check", convert.CheckValue(all), all[0].From)
 	return rs, inhibit
+}
+
+// markPort notes the port of a server of a mark, to which the kernel sends what it masquerades.
+func (r *serverReader) markPort(t target, port int, forward any, n *node) {
+	if t.mark != 0 && port > 0 && forward == "nat" && !r.s.Has("persistence") {
+		r.notes.Add(convert.ToDo, n.from, convert.MarkPort(port))
+	}
 }
 
 // checkReader converts the checks of one real server.
@@ -279,7 +287,7 @@ func (p *checkReader) times(c *convert.Table, b *node, when timing, retry int, d
 	if when.delay >= 0 {
 		delay = when.delay
 	}
-	loop := min(max(when.loop, 10*time.Millisecond), time.Hour)
+	loop := p.atMost(when.origin(b, "delay_loop"), max(when.loop, 10*time.Millisecond), time.Hour)
 	c.Set("interval", loop, when.origin(b, "delay_loop"))
 	if when.set["delay_loop"] == nil {
 		p.notes.Hint(`interval = "60s" is keepalived's default delay_loop: a dead server is noticed after a minute or more. lvsd's default is "2s".`)
@@ -298,7 +306,7 @@ func (p *checkReader) times(c *convert.Table, b *node, when timing, retry int, d
 	if own := c.Entry("timeout"); own != nil { // misc_timeout
 		timeout, from = own.Value.(time.Duration), own.From
 	}
-	c.Set("timeout", min(max(timeout, time.Millisecond), time.Hour), from)
+	c.Set("timeout", p.atMost(from, max(timeout, time.Millisecond), time.Hour), from)
 	c.Set("rise", 1, b.from)
 	c.Set("fall", retry+1, when.origin(b, "retry", "nb_get_retry"))
 }

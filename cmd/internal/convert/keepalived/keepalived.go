@@ -436,6 +436,13 @@ func unicast(root *convert.Table, directors []string, speaks map[string]map[stri
 			continue
 		}
 		e.Set("unicast", own, from)
+		for _, d := range directors {
+			for _, peer := range by[d].peers {
+				if !slices.ContainsFunc(directors, func(d string) bool { return own[d] == peer.String() }) {
+					n.Add(convert.ToDo, by[d].from, fmt.Sprintf("the peer %s is none of the directors that are converted, and lvsd speaks with these only: convert the file of each director, as lb3=FILE, or take it out of the old pair", peer))
+				}
+			}
+		}
 		unicastHops(e, directors, by, n)
 		for _, d := range root.Tables("director") {
 			if !d.Has("address") {
@@ -508,4 +515,13 @@ func (k *keepalived) seconds(n *node, word string) (time.Duration, bool) {
 		k.note(convert.LeftOut, n, "%q is not a time in seconds", word)
 	}
 	return d, ok
+}
+
+// atMost returns a time, or the longest that lvsd takes, with a note.
+func (k *keepalived) atMost(from convert.Origin, d, most time.Duration) time.Duration {
+	if d > most {
+		k.notes.Add(convert.LeftOut, from, fmt.Sprintf("lvsd takes %s at most: that is used", convert.FormatDuration(most)))
+		return most
+	}
+	return d
 }

@@ -108,6 +108,11 @@ func (k *keepalived) mailKinds(all []*node) {
 		return
 	}
 	to := m.Entry("to")
+	if !m.Has("server") {
+		k.notes.Add(convert.Adjusted, to.From, "without smtp_server keepalived sends no mail: [email] is left out")
+		k.root.Delete("email")
+		return
+	}
 	global := &node{}
 	for _, b := range all {
 		if b.keyword() == "global_defs" {

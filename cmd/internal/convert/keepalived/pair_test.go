@@ -63,3 +63,16 @@ func TestAPairWithAGlobalSettingInOneFile(t *testing.T) {
 		})
 	}
 }
+
+// TestAThirdPeer: a peer that is none of the directors has a note.
+func TestAThirdPeer(t *testing.T) {
+	conf := func(own, peers string) string {
+		return instanceConf("A", "unicast_src_ip "+own, "unicast_peer {\n "+peers+"\n }")
+	}
+	if r := convertPair(t, conf("10.0.0.2", "10.0.0.3\n 10.0.0.4"), conf("10.0.0.3", "10.0.0.2")); !hasNote(r, convert.ToDo, "10.0.0.4 is none of the directors") {
+		t.Errorf("%v", r.Notes)
+	}
+	if r := convertPair(t, conf("10.0.0.2", "10.0.0.3"), conf("10.0.0.3", "10.0.0.2")); hasNote(r, convert.ToDo, "") {
+		t.Errorf("%v", r.Notes)
+	}
+}

@@ -73,6 +73,10 @@ func (k *keepalived) virtualServer(b *node) {
 		s.From = t.from
 		r.identity(s, t)
 		r.finish(s, t)
+		if len(r.servers) > 0 && !s.Has("real_servers") {
+			k.notes.Add(convert.Lost, t.from, convert.NoServers)
+			continue
+		}
 		k.root.Append("virtual_service", s)
 	}
 }
@@ -441,6 +445,7 @@ func (r *serverReader) fallback(s *convert.Table, t target) {
 	}
 	switch {
 	case t.mark != 0 || t.port == 0:
+		r.markPort(t, port, forward, n)
 		port = -1
 	case forward != "nat" && port != t.port && !a.IsLoopback():
 		r.note(convert.NotNeeded, n, "a packet reaches it with the port that the client chose, %d: without NAT no other port is ever used", t.port)

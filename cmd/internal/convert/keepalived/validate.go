@@ -32,8 +32,41 @@ const (
 	checkTypes       = "TCP_CHECK SMTP_CHECK DNS_CHECK MISC_CHECK PING_CHECK UDP_CHECK BFD_CHECK FILE_CHECK"
 )
 
+// refusals are what keepalived refuses so that it starts no VRRP at all.
+var refusals = []rule{
+	{"no address with version 3 or in strict mode", "vrrp_instance", completeInstance,
+		"keepalived refuses an instance of version 3, or in strict mode, without virtual_ipaddress, and then starts no VRRP at all: this one is left out, and none of the others ran",
+		func(k *keepalived, b *node) []*node {
+			vips := b.find("virtual_ipaddress")
+			if vips != nil && len(vips.block) > 0 || k.versionOf(b) != 3 && !k.strictly(b) {
+				return nil
+			}
+			b.ignored = true
+			return []*node{b}
+		}},
+	{"strict mode, unicast", "vrrp_instance", completeInstance,
+		"in strict mode keepalived refuses unicast_peer, and then starts no VRRP at all: the result is what the file says, and not what ran",
+		func(k *keepalived, b *node) []*node {
+			n := b.find("unicast_peer")
+			if n == nil || len(n.block) == 0 || !k.strictly(b) {
+				return nil
+			}
+			return []*node{n}
+		}},
+}
+
 // rules are in the order in which keepalived applies them to one block.
 var rules = []rule{
+	{"strict mode, version 2 of IPv6", "vrrp_instance", completeInstance,
+		"in strict mode keepalived speaks version 3 for IPv6",
+		func(k *keepalived, b *node) []*node {
+			n := b.find("version")
+			if n == nil || n.arg(0) != "2" || !isIPv6(b) || !k.strictly(b) {
+				return nil
+			}
+			n.words = []string{"version", "3"}
+			return []*node{n}
+		}},
 	{"strict mode, authentication", "vrrp_instance", completeInstance,
 		"in strict mode keepalived uses no authentication",
 		func(k *keepalived, b *node) []*node {
@@ -59,16 +92,6 @@ var rules = []rule{
 	{"too many addresses for an advert", "vrrp_instance", completeInstance,
 		"an advert has no room for so many addresses: the last ones are not advertised, as those of virtual_ipaddress_excluded",
 		excessAddresses},
-	{"no address with version 3 or in strict mode", "vrrp_instance", completeInstance,
-		"keepalived does not run an instance of version 3, or in strict mode, without virtual_ipaddress",
-		func(k *keepalived, b *node) []*node {
-			vips := b.find("virtual_ipaddress")
-			if vips != nil && len(vips.block) > 0 || k.versionOf(b) != 3 && !k.strictly(b) {
-				return nil
-			}
-			b.ignored = true
-			return []*node{b}
-		}},
 	{"state MASTER without a priority", "vrrp_instance", completeInstance,
 		"without a priority, state MASTER is priority 255",
 		func(_ *keepalived, b *node) []*node {
@@ -145,14 +168,21 @@ var rules = []rule{
 			return []*node{n}
 		}},
 	{"all ports without persistence", "virtual_server", validateChecks,
-		"a service of all ports is persistent: keepalived takes persistence_timeout 360",
-		func(_ *keepalived, b *node) []*node {
-			word := b.arg(0)
-			if word == "fwmark" || word == "group" || b.arg(1) != "" && b.arg(1) != "0" || b.find("persistence_timeout") != nil {
+		"a service of all ports is persistent, with all of its group: keepalived takes persistence_timeout 360",
+		func(k *keepalived, b *node) []*node {
+			if b.find("persistence_timeout") != nil {
+				return nil
+			}
+			from := b
+			if b.arg(0) == "group" { // one entry suffices
+				if from = k.addresses[b.arg(1)].entryOfAllPorts(); from == nil {
+					return nil
+				}
+			} else if !allPorts(b.args()) {
 				return nil
 			}
 			b.add(b, "persistence_timeout")
-			return []*node{b}
+			return []*node{from}
 		}},
 	{"a quorum above all weights", "virtual_server", validateChecks,
 		"the quorum is above the weight of all servers together, and keepalived reduces it to that",
@@ -209,8 +239,31 @@ var rules = []rule{
 		}},
 }
 
-// validate applies the rules to all blocks.
+// allPorts reports whether the arguments of a virtual_server are an address of all ports.
+func allPorts(args []string) bool {
+	return len(args) > 0 && args[0] != "fwmark" && (len(args) == 1 || args[1] == "0")
+}
+
+// entryOfAllPorts returns an entry of a virtual_server_group that is of all ports, or nil.
+func (n *node) entryOfAllPorts() *node {
+	if n == nil {
+		return nil
+	}
+	for _, c := range n.block {
+		if allPorts(c.words) {
+			return c
+		}
+	}
+	return nil
+}
+
+// validate applies the refusals and the rules to all blocks.
 func (k *keepalived) validate(all []*node) {
+	k.apply(all, refusals, convert.ToDo)
+	k.apply(all, rules, convert.Adjusted)
+}
+
+func (k *keepalived) apply(all []*node, rules []rule, kind convert.Kind) {
 	byBlock := map[string][]rule{}
 	for _, r := range rules {
 		for _, word := range strings.Fields(r.blocks) {
@@ -232,7 +285,7 @@ func (k *keepalived) validate(all []*node) {
 					if n.ignored {
 						from = n.whole()
 					}
-					k.notes.Add(convert.Adjusted, from, r.why)
+					k.notes.Add(kind, from, r.why)
 				}
 			}
 			walk(b.block)
@@ -270,17 +323,26 @@ func (k *keepalived) strictly(b *node) bool {
 	return k.strict
 }
 
-// versionOf returns the version of VRRP that an instance speaks.
+// versionOf returns the version of VRRP that an instance speaks in keepalived. That of
+// global_defs is not for IPv6.
 func (k *keepalived) versionOf(b *node) int {
-	if vips := b.find("virtual_ipaddress"); vips != nil && len(vips.block) > 0 {
-		if p, ok := addressOf(vips.block[0].keyword()); ok && p.Addr().Is6() {
-			return 3
-		}
-	}
 	if v, ok := convert.ParseInt(b.value("version"), 2, 3); ok {
 		return v
 	}
+	if isIPv6(b) {
+		return 3
+	}
 	return k.version
+}
+
+// isIPv6 reports whether the first address of an instance is of IPv6.
+func isIPv6(b *node) bool {
+	vips := b.find("virtual_ipaddress")
+	if vips == nil || len(vips.block) == 0 {
+		return false
+	}
+	p, ok := addressOf(vips.block[0].keyword())
+	return ok && p.Addr().Is6()
 }
 
 // addressOf reads an address with or without a prefix length.

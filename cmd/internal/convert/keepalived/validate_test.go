@@ -2,6 +2,7 @@ package keepalived
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,6 +41,8 @@ var ruleCases = map[string]struct{ conf, has, hasNot string }{
 	"unicast_src_ip without peers":                {instanceConf("A", "unicast_src_ip 10.0.0.12"), "[[vrrp]]", "unicast ="},
 	"too many addresses for an advert":            {"vrrp_instance A {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n~SEQ(I,1,250) 10.0.0.${I}\n~SEQ(I,1,10) 10.0.1.${I}\n }\n}\n", "excluded_addresses =", ""},
 	"no address with version 3 or in strict mode": {instanceConf("A") + "vrrp_instance BB {\n interface eth1\n virtual_router_id 9\n version 3\n}\n", `name = "A"`, `name = "BB"`},
+	"strict mode, unicast":                        {strict + instanceConf("A", "unicast_peer {\n 10.0.0.3\n}"), `name = "A"`, ""},
+	"strict mode, version 2 of IPv6":              {strict + strings.ReplaceAll(instanceConf("A", "version 2"), "10.0.1.88", "fe80::88"), `"fe80::88"`, "version ="},
 	"state MASTER without a priority":             {instanceConf("A", "state MASTER"), "priority = 255", ""},
 	"strict mode, state MASTER":                   {strict + instanceConf("A", "state MASTER", "priority 150", "nopreempt"), "preempt = false", ""},
 	"nopreempt with priority 255":                 {instanceConf("A", "priority 255", "nopreempt"), "priority = 255", "preempt = false"},
@@ -67,7 +70,11 @@ var ruleCases = map[string]struct{ conf, has, hasNot string }{
 
 // TestRules: each rule changes what it says, and leaves a note.
 func TestRules(t *testing.T) {
-	for _, r := range rules {
+	for i, r := range slices.Concat(refusals, rules) {
+		kind := convert.Adjusted
+		if i < len(refusals) {
+			kind = convert.ToDo
+		}
 		t.Run(r.name, func(t *testing.T) {
 			c, ok := ruleCases[r.name]
 			if !ok || r.source == "" {
@@ -84,14 +91,14 @@ func TestRules(t *testing.T) {
 			}
 			noted := false
 			for _, n := range result.Notes {
-				noted = noted || n.Kind == convert.Adjusted && n.Why == r.why
+				noted = noted || n.Kind == kind && n.Why == r.why
 			}
 			if !noted {
 				t.Errorf("no note says %q: %v", r.why, result.Notes)
 			}
 		})
 	}
-	if len(ruleCases) != len(rules) {
-		t.Errorf("%d cases for %d rules", len(ruleCases), len(rules))
+	if all := len(refusals) + len(rules); len(ruleCases) != all {
+		t.Errorf("%d cases for %d rules", len(ruleCases), all)
 	}
 }

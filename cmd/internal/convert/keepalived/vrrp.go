@@ -24,7 +24,7 @@ func (k *keepalived) instance(b *node) {
 	e.Set("name", name, b.from)
 	if k.startup != nil {
 		if d, _ := convert.ParseSeconds(k.startup.arg(0)); d > 0 {
-			e.Set("startup_delay", min(d, time.Hour), k.startup.from)
+			e.Set("startup_delay", k.atMost(k.startup.from, d, time.Hour), k.startup.from)
 		}
 	}
 	in := instanceReader{keepalived: k, e: e, name: name, version: k.version}
@@ -49,6 +49,7 @@ type instanceReader struct {
 	auth     *node // auth_type
 	secret   *node // auth_pass
 	advert   *node
+	badID    *node // virtual_router_id
 }
 
 // keyword reads one line of the instance.
@@ -58,7 +59,11 @@ func (in *instanceReader) keyword(n *node) {
 	case "interface":
 		e.Set("interface", n.arg(0), n.from)
 	case "virtual_router_id":
-		in.intKey(n, "virtual_router_id", 1, 255)
+		if id, ok := convert.ParseInt(n.arg(0), 1, 255); ok {
+			e.Set("virtual_router_id", id, n.from)
+		} else {
+			in.badID = n
+		}
 	case "priority":
 		in.intKey(n, "priority", 1, 255)
 	case "version":
@@ -279,12 +284,20 @@ func (k *keepalived) trackScript(e *convert.Table, n *node) {
 // finish writes the keys that depend on several lines.
 func (in *instanceReader) finish(b *node) {
 	e := in.e
+	if in.badID != nil && !e.Has("virtual_router_id") {
+		in.note(convert.Lost, in.badID, "is not a number from 1 to 255, and without one there is no instance")
+		return
+	}
 	addresses, others := in.family(in.listed, nil)
 	excluded, more := in.family(in.excluded, addresses)
 	others = append(others, more...)
 	v6 := len(addresses) > 0 && addresses[0].Addr().Is6()
+	if len(addresses)+len(excluded) == 0 && len(in.listed)+len(in.excluded) > 0 {
+		in.note(convert.Lost, b, "none of its addresses can be carried over")
+		return
+	}
 	if v6 {
-		in.version = 3
+		in.version3(b)
 	}
 	e.Set("version", in.version, b.from)
 	in.interval(v6)
@@ -294,6 +307,17 @@ func (in *instanceReader) finish(b *node) {
 	if len(others) > 0 {
 		in.otherFamily(b, others)
 	}
+}
+
+// version3 sets version 3 of an IPv6 instance. keepalived has version 2 for IPv6, too.
+func (in *instanceReader) version3(b *node) {
+	if n := b.find("version"); n != nil && n.arg(0) == "2" {
+		in.note(convert.ToDo, n, "keepalived speaks version 2 for IPv6 here, which lvsd does not (RFC 3768 has none): with version 3 in its place neither understands the other, and both are master: replace both directors at once, or let both run keepalived with version 3 first")
+		if in.auth != nil && in.secret != nil {
+			in.note(convert.LeftOut, in.auth, `version 3 has no password; authentication = { type = "hmac", … } protects a pair of lvsd`)
+		}
+	}
+	in.version = 3
 }
 
 // interval writes advert_interval, which version 2 counts in whole seconds.
