@@ -24,7 +24,7 @@ func (r Result) Diff() string {
 		for _, t := range r.before.Tables(key) {
 			d.rows = append(d.rows, [2]string{}, [2]string{t.Str("name") + " (" + place(t.From) + ")"})
 			if kept[t.Str("name")] {
-				d.table("  ", "", t, subTable(schema.RootTable, key), t.From)
+				d.table("  ", "", t, subTable(schema.RootTable, key), nil)
 			} else {
 				d.rows = append(d.rows, [2]string{"  " + t.From.Text, "(not in the result)"})
 			}
@@ -39,38 +39,53 @@ type differ struct{ rows [][2]string }
 // place is file:line.
 func place(o Origin) string { return fmt.Sprintf("%s:%d", o.File, o.Line) }
 
-// table adds the keys of a table. What comes from the first line of the block, or of the
-// one around it, is a default.
-func (d *differ) table(indent, prefix string, t *Table, s *schema.Table, around Origin) {
-	heads := []Origin{t.From, around}
-	if kind := t.Entry("type"); kind != nil {
+// table adds the keys of a table. What comes from the first line of the block, or of one
+// around it, is a default, unless that line says it.
+func (d *differ) table(indent, prefix string, t *Table, s *schema.Table, around []Origin) {
+	heads := slices.Clone(around)
+	if !t.OneLine {
+		heads = append(heads, t.From)
+	}
+	if kind := t.Entry("type"); kind != nil && !t.OneLine {
 		heads = append(heads, kind.From)
 	}
+	var before Origin
 	for _, e := range t.ordered(s) {
 		sub := subTable(s, e.Key)
 		switch v := e.Value.(type) {
 		case []*Table:
 			for _, one := range v {
-				d.inner(indent, prefix+e.Key, one, sub, t.From)
+				d.inner(indent, prefix+e.Key, one, sub, heads)
 			}
 			continue
 		case *Table:
-			d.inner(indent, prefix+e.Key, v, sub, t.From)
+			d.inner(indent, prefix+e.Key, v, sub, heads)
 			continue
 		}
 		if e.Key == "name" {
 			continue
 		}
 		old := e.From.Text
-		if !isIdentity(e.Key) && slices.Contains(heads, e.From) {
+		switch {
+		case t.OneLine && e.From == before:
+			old = ""
+		case !isIdentity(e.Key) && slices.Contains(heads, e.From):
 			old = "(default)"
 		}
+		before = e.From
 		d.rows = append(d.rows, [2]string{indent + old, indent + prefix + e.Key + " = " + Literal(e.Value)})
+		for _, more := range e.More {
+			text := indent + more.Text
+			if more.File != e.From.File {
+				text += " (" + place(more) + ")"
+			}
+			d.rows = append(d.rows, [2]string{text})
+		}
 	}
 }
 
 // inner adds a table within another one.
-func (d *differ) inner(indent, key string, t *Table, s *schema.Table, around Origin) {
+func (d *differ) inner(indent, key string, t *Table, s *schema.Table, around []Origin) {
 	if key == "real_servers" {
 		d.table(indent+"  ", "", t, s, around)
 		return

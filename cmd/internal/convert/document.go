@@ -16,12 +16,14 @@ type Table struct {
 	Entries []Entry
 	From    Origin
 	ID      string // its name in the source, where it has none in the result
+	OneLine bool   // From says the values of its keys, too, and not only where they begin
 }
 
 type Entry struct {
 	Key   string
 	Value any
 	From  Origin
+	More  []Origin // further lines that the value comes from
 }
 
 // ByDirector is a value that differs between the directors.
@@ -31,11 +33,30 @@ type ByDirector map[string]any
 func (t *Table) Set(key string, value any, from Origin) {
 	for i := range t.Entries {
 		if t.Entries[i].Key == key {
-			t.Entries[i].Value, t.Entries[i].From = value, from
+			t.Entries[i] = Entry{Key: key, Value: value, From: from}
 			return
 		}
 	}
-	t.Entries = append(t.Entries, Entry{key, value, from})
+	t.Entries = append(t.Entries, Entry{Key: key, Value: value, From: from})
+}
+
+// Extend sets a key whose value so far has got longer by what a line says.
+func (t *Table) Extend(key string, value any, from Origin) {
+	if e := t.Entry(key); e != nil {
+		e.Value = value
+		e.from(from)
+		return
+	}
+	t.Set(key, value, from)
+}
+
+// from adds lines that the value comes from.
+func (e *Entry) from(lines ...Origin) {
+	for _, l := range lines {
+		if l != e.From && !slices.Contains(e.More, l) {
+			e.More = append(slices.Clone(e.More), l)
+		}
+	}
 }
 
 // Get returns the value of a key, or nil.
@@ -82,7 +103,7 @@ func (t *Table) Child(key string) *Table {
 
 // Clone returns an independent copy.
 func (t *Table) Clone() *Table {
-	c := &Table{From: t.From, ID: t.ID, Entries: slices.Clone(t.Entries)}
+	c := &Table{From: t.From, ID: t.ID, OneLine: t.OneLine, Entries: slices.Clone(t.Entries)}
 	for i, e := range c.Entries {
 		switch v := e.Value.(type) {
 		case *Table:

@@ -103,7 +103,7 @@ func (m *merger) table(path string, a, b *Table) {
 		switch {
 		case other != nil && Equal(e.Value, other):
 		case may && other != nil:
-			a.Set(e.Key, m.split(e.Value, other), e.From)
+			a.Entry(e.Key).Value = m.split(e.Value, other)
 		case !may:
 			m.oneSided(m.names, []string{m.next}, e)
 		}
@@ -126,10 +126,9 @@ func (m *merger) addMissing(path string, a *Table, e Entry, has string, lack []s
 		for _, name := range lack {
 			v[name] = other
 		}
-		a.Set(e.Key, v, e.From)
-		return
+		e.Value = v
 	}
-	a.Set(e.Key, e.Value, e.From)
+	a.Entries = append(a.Entries, e)
 	if !may && !same {
 		m.oneSided([]string{has}, lack, e)
 	}
@@ -153,6 +152,7 @@ func (m *merger) oneSided(has, lack []string, e Entry) {
 
 // resolve merges two different values.
 func (m *merger) resolve(path string, a *Table, mine *Entry, e Entry) {
+	mine.from(append([]Origin{e.From}, e.More...)...)
 	if _, may := perDirector(path, e.Key); may {
 		if v, isSplit := e.Value.(ByDirector); isSplit {
 			all, _ := mine.Value.(ByDirector)

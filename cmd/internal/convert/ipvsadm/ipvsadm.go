@@ -115,7 +115,7 @@ func (t *saved) service(o map[string]string, from convert.Origin) {
 	if !ok {
 		return
 	}
-	s := &convert.Table{From: from}
+	s := &convert.Table{From: from, OneLine: true}
 	if mark != 0 {
 		s.Set("name", t.names.Unique("fwmark-"+strconv.Itoa(mark), "service"), from)
 		s.Set("fwmark", mark, from)
@@ -197,7 +197,7 @@ func (t *saved) server(o map[string]string, from convert.Origin) {
 	if !ok {
 		return
 	}
-	rs := &convert.Table{From: from}
+	rs := &convert.Table{From: from, OneLine: true}
 	port := int(real.Port())
 	forward := t.forward(o, from)
 	switch {

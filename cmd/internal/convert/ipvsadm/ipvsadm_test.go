@@ -61,6 +61,15 @@ func TestAServiceWithoutItsServersIsLost(t *testing.T) {
 	}
 }
 
+// TestDiffShowsTheLine: what a line says is no default.
+func TestDiffShowsTheLine(t *testing.T) {
+	r, err := Convert("f", converttest.File("-A -t 10.0.0.88:80 -s rr -p 60\n-a -t 10.0.0.88:80 -r 10.0.0.9:80 -g -w 7\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	converttest.GoldenText(t, "testdata/table.diff", r.Diff())
+}
+
 func FuzzConvert(f *testing.F) {
 	converttest.Seeds(f, "testdata/*.txt")
 	f.Fuzz(func(t *testing.T, text string) {

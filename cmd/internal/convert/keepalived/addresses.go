@@ -105,11 +105,14 @@ func (in *instanceReader) addresses(e *convert.Table, listed, excluded []vip) {
 		}
 	}
 	e.Set("addresses", addressValue(listed), e.From)
-	if len(listed) > 0 {
-		e.Set("addresses", addressValue(listed), listed[0].from)
-	}
-	if len(excluded) > 0 {
-		e.Set("excluded_addresses", addressValue(excluded), excluded[0].from)
+	for key, all := range map[string][]vip{"addresses": listed, "excluded_addresses": excluded} {
+		if len(all) == 0 {
+			continue
+		}
+		e.Set(key, nil, all[0].from)
+		for _, v := range all {
+			e.Extend(key, addressValue(all), v.from)
+		}
 	}
 }
 

@@ -437,6 +437,11 @@ func unicast(root *convert.Table, directors []string, speaks map[string]map[stri
 		}
 		e.Set("unicast", own, from)
 		for _, d := range directors {
+			if by[d].from.Line > 0 {
+				e.Extend("unicast", own, by[d].from)
+			}
+		}
+		for _, d := range directors {
 			for _, peer := range by[d].peers {
 				if !slices.ContainsFunc(directors, func(d string) bool { return own[d] == peer.String() }) {
 					n.Add(convert.ToDo, by[d].from, fmt.Sprintf("the peer %s is none of the directors that are converted, and lvsd speaks with these only: convert the file of each director, as lb3=FILE, or take it out of the old pair", peer))

@@ -76,3 +76,22 @@ func TestAThirdPeer(t *testing.T) {
 		t.Errorf("%v", r.Notes)
 	}
 }
+
+// TestDiffOfAPair shows the lines of both directors where they differ, each address, and the
+// line of a route.
+func TestDiffOfAPair(t *testing.T) {
+	conf := func(priority, more string) string {
+		return instanceConf("A", "priority "+priority, more, "virtual_routes {\n 10.2.0.0/16 via 10.0.0.254\n }", "track_interface {\n eth5\n eth6\n }")
+	}
+	a := strings.Replace(conf("150", "preempt_delay 5"), "10.0.1.88", "10.0.1.88\n 10.0.1.89", 1)
+	b := strings.Replace(conf("100", ""), "10.0.1.88", "10.0.1.88\n 10.0.1.89", 1)
+	diff := convertPair(t, a, b).Diff()
+	for _, want := range []string{"priority 100 (b:8)", "preempt_delay 5", "10.0.1.89\n", "10.2.0.0/16 via 10.0.0.254  ", "eth6\n"} {
+		if !strings.Contains(diff, want) {
+			t.Errorf("no %q:\n%s", want, diff)
+		}
+	}
+	if strings.Contains(diff, "(default)                        routes.") || strings.Count(diff, "10.2.0.0/16 via 10.0.0.254") != 1 {
+		t.Errorf("a route:\n%s", diff)
+	}
+}

@@ -18,7 +18,7 @@ var tablesByName = map[string]int{"main": 254, "local": 255, "default": 253}
 // routesAndRules reads the lines of virtual_routes or virtual_rules.
 func (in *instanceReader) routesAndRules(n *node) {
 	for _, line := range n.block {
-		t := &convert.Table{From: line.from}
+		t := &convert.Table{From: line.from, OneLine: true}
 		ok := false
 		if n.keyword() == "virtual_routes" {
 			ok = in.route(t, line)

@@ -201,7 +201,7 @@ func (r *serverReader) keyword(n *node) {
 		r.forward, r.origins["forward"] = r.method(n), n.from
 	case "flag-1", "flag-2", "flag-3", "sh-port", "sh-fallback", "mh-port", "mh-fallback":
 		flags, _ := s.Get("scheduler_flags").([]string)
-		s.Set("scheduler_flags", append(flags, n.keyword()), n.from)
+		s.Extend("scheduler_flags", append(flags, n.keyword()), n.from)
 	case "ops":
 		s.Set("one_packet", true, n.from)
 	case "persistence_engine":
@@ -393,7 +393,7 @@ func (r *serverReader) hashFlags(s *convert.Table, sched string) {
 			return
 		}
 	}
-	s.Set("scheduler_flags", append(flags, "no-fallback"), r.from)
+	s.Extend("scheduler_flags", append(flags, "no-fallback"), r.from)
 	r.notes.Hint(`without %[1]s-fallback, %[1]s refuses clients whose server has weight 0, and so does "no-fallback" in lvsd. Without it lvsd sends them to another server.`, sched)
 }
 

@@ -208,13 +208,13 @@ func (k *keepalived) trackInterface(e *convert.Table, n *node) {
 		}
 	}
 	if weight == 0 {
-		e.Set("track_interfaces", append(all, n.keyword()), n.from)
+		e.Extend("track_interfaces", append(all, n.keyword()), n.from)
 		return
 	}
 	t := &convert.Table{From: n.from}
 	t.Set("name", n.keyword(), n.from)
 	t.Set("weight", weight, n.from)
-	e.Set("track_interfaces", append(all, t), n.from)
+	e.Extend("track_interfaces", append(all, t), n.from)
 }
 
 // weight reads "weight N" after a name.

@@ -70,3 +70,14 @@ func TestAServiceWithoutItsServersIsLost(t *testing.T) {
 		t.Errorf("%v\n%s", err, r.TOML)
 	}
 }
+
+// TestDiffShowsTheLineOfAServer: what a line real says is no default.
+func TestDiffShowsTheLineOfAServer(t *testing.T) {
+	r, err := Convert("f", converttest.File("virtual=10.0.0.88:80\n\treal=10.0.0.9:80 gate 5 \"a.html\", \"OK\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := r.Diff(); strings.Count(diff, `gate 5 "a.html"`) < 2 || strings.Contains(diff, "(default)  weight") {
+		t.Errorf("%s", diff)
+	}
+}

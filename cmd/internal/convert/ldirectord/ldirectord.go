@@ -482,7 +482,7 @@ func (r *virtualReader) addressRange(s string) (first, last netip.Addr, port int
 // server returns one real server with its check. port is the one that is written; 0 =
 // none.
 func (r *virtualReader) server(a netip.Addr, port int, x realLine, line setting) *convert.Table {
-	rs := &convert.Table{From: line.from}
+	rs := &convert.Table{From: line.from, OneLine: true}
 	written := port
 	switch {
 	case r.mark != 0 || r.address.Port() == 0:
