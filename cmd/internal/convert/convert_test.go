@@ -62,6 +62,29 @@ func TestALostServiceIsSaidFirst(t *testing.T) {
 	}
 }
 
+// TestAServiceWhoseServersAreRefusedIsLost: config refuses an IPv4 server of an IPv6 service.
+func TestAServiceWhoseServersAreRefusedIsLost(t *testing.T) {
+	root, n := &Table{}, &Notes{}
+	for i, address := range []string{"[fe80::1]:80", "[2001:db8::1]:80", "10.0.0.1:80"} {
+		from := Origin{File: "f", Line: i + 1, Text: address}
+		s := &Table{From: from}
+		s.Set("name", fmt.Sprint("s", i), from)
+		s.Set("address", address, from)
+		s.Set("forward", "nat", from)
+		rs := &Table{From: from}
+		rs.Set("address", "10.0.0.9:80", from)
+		s.Append("real_servers", rs)
+		root.Append("virtual_service", s)
+	}
+	r, err := Finish("test", []string{"f"}, root, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := strings.Count(r.TOML, "[[virtual_service]]"); left != 1 || !r.Lost() {
+		t.Errorf("%d services are left, want one:\n%s", left, r.TOML)
+	}
+}
+
 // TestHoistCheck: only a check that all servers have moves to the service, and none that
 // names a server.
 func TestHoistCheck(t *testing.T) {

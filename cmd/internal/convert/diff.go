@@ -33,6 +33,9 @@ func (r Result) Diff() string {
 	return d.String()
 }
 
+// unsaid stands for the line of a value that no line says.
+const unsaid = "(default)"
+
 // differ collects the rows of both columns.
 type differ struct{ rows [][2]string }
 
@@ -70,7 +73,7 @@ func (d *differ) table(indent, prefix string, t *Table, s *schema.Table, around 
 		case t.OneLine && e.From == before:
 			old = ""
 		case !isIdentity(e.Key) && slices.Contains(heads, e.From):
-			old = "(default)"
+			old = unsaid
 		}
 		before = e.From
 		d.rows = append(d.rows, [2]string{indent + old, indent + prefix + e.Key + " = " + Literal(e.Value)})

@@ -84,7 +84,12 @@ func (m *merger) table(path string, a, b *Table) {
 				m.table(below(e.Key), t, u)
 				continue
 			}
-			m.resolve(path, a, mine, e)
+			line := e.From
+			if line == b.From && !b.OneLine {
+				line.Text = unsaid
+			}
+			mine.from(append([]Origin{line}, e.More...)...)
+			m.resolve(path, mine, e)
 		}
 	}
 	for _, e := range slices.Clone(a.Entries) {
@@ -151,8 +156,7 @@ func (m *merger) oneSided(has, lack []string, e Entry) {
 }
 
 // resolve merges two different values.
-func (m *merger) resolve(path string, a *Table, mine *Entry, e Entry) {
-	mine.from(append([]Origin{e.From}, e.More...)...)
+func (m *merger) resolve(path string, mine *Entry, e Entry) {
 	if _, may := perDirector(path, e.Key); may {
 		if v, isSplit := e.Value.(ByDirector); isSplit {
 			all, _ := mine.Value.(ByDirector)

@@ -131,8 +131,22 @@ func removeErrors(root *Table, mistakes config.Errors, n *Notes) bool {
 		what := m.Path[strings.LastIndexByte(m.Path, '.')+1:]
 		n.Add(kind, v.from, what+": "+lineNumber.ReplaceAllString(m.Message, ""))
 	}
+	var empty []*Table // services that have lost their servers
 	for at, indices := range marked {
 		remove(at.in, at.key, indices)
+		if at.key == "real_servers" && !at.in.Has(at.key) {
+			empty = append(empty, at.in)
+		}
+	}
+	lost := map[int]bool{}
+	for i, s := range root.Tables("virtual_service") {
+		if slices.Contains(empty, s) {
+			n.Add(Lost, s.From, NoServers)
+			lost[i] = true
+		}
+	}
+	if len(lost) > 0 {
+		remove(root, "virtual_service", lost)
 	}
 	return len(marked) > 0
 }

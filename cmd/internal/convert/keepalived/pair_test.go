@@ -85,8 +85,8 @@ func TestDiffOfAPair(t *testing.T) {
 	}
 	a := strings.Replace(conf("150", "preempt_delay 5"), "10.0.1.88", "10.0.1.88\n 10.0.1.89", 1)
 	b := strings.Replace(conf("100", ""), "10.0.1.88", "10.0.1.88\n 10.0.1.89", 1)
-	diff := convertPair(t, a, b).Diff()
-	for _, want := range []string{"priority 100 (b:8)", "preempt_delay 5", "10.0.1.89\n", "10.2.0.0/16 via 10.0.0.254  ", "eth6\n"} {
+	diff := convertPair(t, a+serviceConf("lb_algo rr"), b+serviceConf()).Diff()
+	for _, want := range []string{"priority 100 (b:8)", "lb_algo rr", "(default) (b:18)", "preempt_delay 5", "10.0.1.89\n", "10.2.0.0/16 via 10.0.0.254  ", "eth6\n"} {
 		if !strings.Contains(diff, want) {
 			t.Errorf("no %q:\n%s", want, diff)
 		}
