@@ -247,13 +247,18 @@ func (o *Outage) WaitSuccesses(n int, limit time.Duration) {
 		func() bool { return o.Successes() >= want })
 }
 
+// Report reports what was seen so far.
+func (o *Outage) Report() OutageReport {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return report(o.attempts, o.start, o.missed)
+}
+
 // Stop ends the measurement and reports; it may be called twice.
 func (o *Outage) Stop() OutageReport {
 	o.cancel()
 	<-o.done
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return report(o.attempts, o.start, o.missed)
+	return o.Report()
 }
 
 // report draws the figures from the attempts.
