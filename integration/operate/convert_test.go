@@ -134,10 +134,23 @@ func TestConvertKeepalivedPair(t *testing.T) {
 	p.WaitUntil(20*time.Second, "keepalived on lb1 to be master", func() bool { return p.LB[0].Holds(lvsdtest.VIP) && !p.LB[1].Holds(lvsdtest.VIP) })
 	before := savedTable(p.LB[0])
 
-	for line := range strings.Lines(convertConfig(p, p.LB[0], "keepalived lb1="+files[0]+" lb2="+files[1])) {
+	// The commands are those of the guide.
+	g := lvsdtest.ReadGuide(t, "docs/guides/from-keepalived.md")
+	commands := strings.Split(strings.NewReplacer("lvsd convert ", "", "/tmp/lb1.conf", files[0], "/tmp/lb2.conf", files[1], " >lvsd.toml", "").Replace(g["sh convert"]), "\n")
+	for line := range strings.Lines(convertConfig(p, p.LB[0], commands[0])) {
 		asAnotherUser := strings.HasPrefix(line, "to do:") && strings.Contains(line, "without script_user")
 		if !asAnotherUser && (strings.HasPrefix(line, "lost:") || strings.HasPrefix(line, "left out:") || strings.HasPrefix(line, "to do:")) {
 			t.Errorf("not carried over: %s", line)
+		}
+	}
+	if out, err := p.LB[0].LVSD(append([]string{"convert"}, strings.Fields(commands[1])...)...); err != nil || !lvsdtest.ContainsAll(out, "virtual_server 10.77.0.100 80", "10.77.0.22:80") {
+		t.Errorf("%s: %v\n%s", commands[1], err, out)
+	}
+	for line := range strings.Lines(g["sh check"]) {
+		for _, lb := range p.LB {
+			if out, err := lb.LVSD(append(strings.Fields(line)[1:], "-c", p.ConfigFile, "--director", lb.Name)...); err != nil {
+				t.Errorf("%s: %s: %v\n%s", lb.Name, line, err, out)
+			}
 		}
 	}
 	end := func(i int) {
