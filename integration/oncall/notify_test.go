@@ -20,7 +20,7 @@ func TestOncallAlertmanagerWebhook(t *testing.T) {
 		p.WriteConfigText(strings.Replace(p.Config(), "[global]", fmt.Sprintf("[global]\nwebhook = \"http://%s/api/v2/alerts\"\nwebhook_format = \"alertmanager\"", managerAt), 1))
 		manager := p.WriteFile("alertmanager.yml", "route: { receiver: none }\nreceivers: [{ name: none }]\n")
 		w.host.Start("prometheus-alertmanager", "--config.file", manager, "--storage.path", p.Path("alertmanager"), "--web.listen-address", managerAt, "--cluster.listen-address=")
-		p.WaitUntil(time.Minute, "Alertmanager to be ready", func() bool {
+		p.WaitUntil(4*time.Minute, "Alertmanager to be ready", func() bool {
 			status, _, err := w.host.Get("http://" + managerAt + "/-/ready")
 			return err == nil && status == http.StatusOK
 		})

@@ -126,7 +126,7 @@ scrape_configs:
 		"--web.listen-address", managerAt, "--cluster.listen-address=")
 	w.host.Start("prometheus", "--config.file", prometheus, "--storage.tsdb.path", p.Path("prometheus"), "--web.listen-address", prometheusAt)
 	for _, at := range []string{managerAt, prometheusAt} {
-		p.WaitUntil(time.Minute, at+" to be ready", func() bool {
+		p.WaitUntil(4*time.Minute, at+" to be ready", func() bool {
 			status, _, err := w.host.Get("http://" + at + "/-/ready")
 			return err == nil && status == http.StatusOK
 		})
