@@ -139,7 +139,7 @@ func TestPing(t *testing.T) {
 		checktest.Want(t, got, outcome.OK, outcome.PhaseReceive, "")
 		checktest.Want(t, once(t, Check{Type: TypePing, Address: to, Count: 3}), outcome.OK, outcome.PhaseReceive, "")
 	}
-	// An address that does not answer; where there is no way to it the kernel
+	// An address that does not answer; where no route to it the kernel
 	// says so.
 	got := once(t, Check{Type: TypePing, Address: netip.MustParseAddrPort("240.0.0.1:0"), Count: 3, Timeout: checktest.Hurry})
 	if got.Reason == outcome.OK {

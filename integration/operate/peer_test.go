@@ -133,7 +133,7 @@ func TestPeerExchange(t *testing.T) {
 	}
 	lb2.KillDaemon()
 	waitPeer(lb1, "lb2 to be gone", func(s peerStatus, problems []string) bool {
-		return !s.Up && lvsdtest.AnyContains(problems, "director lb2 does not answer") && lvsdtest.AnyContains(problems, "nobody listens") && lb1.Metric(`lvsd_peer_up{director="lb2"}`) == "0"
+		return !s.Up && lvsdtest.AnyContains(problems, "director lb2 does not answer") && lvsdtest.AnyContains(problems, "connection refused") && lb1.Metric(`lvsd_peer_up{director="lb2"}`) == "0"
 	})
 	if got := lb1.Metric(`lvsd_peer_config_matches{director="lb2"}`); got != "absent" {
 		t.Errorf("lvsd_peer_config_matches %s of a director that is down", got)

@@ -502,9 +502,9 @@ func (m *Manager) Adopted() map[Key]Route {
 }
 
 // Sweep removes all routes of ours that a crashed run left: first those that are announced
-// and, after settle, which gives routers time, those by which this host accepts their
-// addresses. It returns the addresses. With look it only returns them.
-func Sweep(k Kernel, look bool, settle time.Duration) (addresses []netip.Addr, err error) {
+// and, after wait, which gives routers time, those by which this host accepts their
+// addresses. It returns the addresses. With dryRun it only returns them.
+func Sweep(k Kernel, dryRun bool, wait time.Duration) (addresses []netip.Addr, err error) {
 	reading, err := k.Read(nil)
 	if err != nil {
 		return nil, err
@@ -518,13 +518,13 @@ func Sweep(k Kernel, look bool, settle time.Duration) (addresses []netip.Addr, e
 		}
 	}
 	slices.SortFunc(addresses, netip.Addr.Compare)
-	if look {
+	if dryRun {
 		return addresses, nil
 	}
 	var errs []error
 	for _, r := range sorted(ours, false) {
 		if r.isLocal() && withdrawn {
-			time.Sleep(settle)
+			time.Sleep(wait) // once: routers still send to the addresses
 			withdrawn = false
 		}
 		if err := k.Delete(r); err != nil && !errors.Is(err, syscall.ESRCH) {

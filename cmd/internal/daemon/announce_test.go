@@ -75,12 +75,14 @@ func (k *routingTables) has(address string) bool {
 	return false
 }
 
-// await waits for a condition.
-func await(t *testing.T, what string, condition func() bool) {
+// await asks for a condition until it holds, of a daemon that runs in real time.
+func await(t *testing.T, limit time.Duration, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(10 * time.Millisecond) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(limit); !condition(); <-tick.C {
 		if time.Now().After(deadline) {
-			t.Fatalf("no %s within 10 s", what)
+			t.Fatalf("no %s within %v", what, limit)
 		}
 	}
 }
@@ -117,12 +119,12 @@ func TestAnnounceServeStop(t *testing.T) {
 	go func() { ended <- d.Run(ctx) }()
 	client := api.NewClient(filepath.Join(folder, "control.sock"))
 	announced := func() bool { return routes.has("10.0.0.88") }
-	await(t, "announcement", announced)
+	await(t, 10*time.Second, "announcement", announced)
 	s, err := client.Status(ctx)
 	if err != nil || len(s.Announces) != 1 || !s.Announces[0].Serving || s.Announces[0].Reason != "serving" || s.Announces[0].Metric != 100 {
 		t.Errorf("%+v, %v", s.Announces, err)
 	}
-	await(t, "route in the status", func() bool {
+	await(t, 10*time.Second, "route in the status", func() bool {
 		s, err := client.Status(ctx)
 		return err == nil && len(s.Announces) == 1 && s.Announces[0].Addresses[0].Routed && s.Announces[0].Addresses[0].Accepted
 	})
@@ -131,14 +133,14 @@ func TestAnnounceServeStop(t *testing.T) {
 	}
 
 	real.Close()
-	await(t, "withdrawal by the lost quorum", func() bool { return !announced() })
+	await(t, 10*time.Second, "withdrawal by the lost quorum", func() bool { return !announced() })
 	again, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer again.Close()
 	go serve(again)
-	await(t, "announcement again", announced)
+	await(t, 10*time.Second, "announcement again", announced)
 
 	if h, err := client.HandOver(ctx, "any", 0, false); err != nil || h.OK || len(h.Refused) == 0 {
 		t.Errorf("a handover without an exchange: %+v, %v", h, err)
@@ -150,7 +152,7 @@ func TestAnnounceServeStop(t *testing.T) {
 	if h, err := client.EndHandover(ctx, ""); err != nil || !h.OK || !slices.Equal(h.Ended, []string{"any"}) {
 		t.Errorf("%+v, %v", h, err)
 	}
-	await(t, "announcement after the handover", announced)
+	await(t, 10*time.Second, "announcement after the handover", announced)
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)

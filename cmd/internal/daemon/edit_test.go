@@ -35,11 +35,7 @@ func TestEditForAPeer(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	for deadline := time.Now().Add(10 * time.Second); d.runningHash() == ""; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("no configuration runs")
-		}
-	}
+	await(t, 10*time.Second, "configuration that runs", func() bool { return d.runningHash() != "" })
 	text := func() string {
 		t.Helper()
 		text, err := os.ReadFile(source.Path)

@@ -47,15 +47,10 @@ func TestHangingStateDir(t *testing.T) {
 	}
 	wait := func(what string, holds func(api.Status) bool) {
 		t.Helper()
-		for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		await(t, time.Minute, what, func() bool {
 			s, err := client.Status(t.Context())
-			if err == nil && holds(s) {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: %+v, %v", what, s, err)
-			}
-		}
+			return err == nil && holds(s)
+		})
 	}
 	weight := func(want int) func(api.Status) bool {
 		return func(s api.Status) bool {

@@ -295,7 +295,7 @@ func (d *Director) withdrawAll() {
 	if err := d.deps.Routes.Wait(ctx, d.announces.generation); err != nil {
 		d.deps.Log.Error("the addresses could not be withdrawn", "reason", strings.Join(d.deps.Routes.Snapshot().Errors, "; "))
 	}
-	time.Sleep(wait)
+	time.Sleep(wait) // withdraw_wait: this host still forwards what routers send meanwhile
 }
 
 // namedAnnounces returns the names of the announcements that a handover is about; "" is all.

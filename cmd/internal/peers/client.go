@@ -122,11 +122,11 @@ func explain(err error, within time.Duration) error {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return errors.New("nobody listens there: lvsd does not run, or without [peers]")
+		return errors.New("connection refused: lvsd is not running there, or has no [peers]")
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, net.ErrClosed), errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("no answer within %v", within)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return errors.New("there is no way to it")
+		return errors.New("no route to it")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return errors.New("this director's own [[director]] address is not on this host")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):

@@ -95,7 +95,7 @@ func TestNeverThere(t *testing.T) {
 		one := newSide(t, newLAN(), "lb1", goodKey, "lb2")
 		run(t, one)
 		after(peerTimeout - interval)
-		if p := one.peer(); p.Up || p.Unreachable(time.Now()) || !strings.Contains(p.Error, "nobody listens") {
+		if p := one.peer(); p.Up || p.Unreachable(time.Now()) || !strings.Contains(p.Error, "connection refused") {
 			t.Errorf("%+v", p)
 		}
 		one.wantChanges()

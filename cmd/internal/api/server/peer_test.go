@@ -50,7 +50,7 @@ func goodPeer() peers.Peer {
 func TestEveryDifferenceIsAProblem(t *testing.T) {
 	for want, harm := range map[string]func(*peers.Peer){
 		"":                             func(p *peers.Peer) { p.State.Problems, p.State.ProblemCount = []string{"its own"}, 1 },
-		"does not answer at 10.0.0.13": func(p *peers.Peer) { p.Up, p.Error = false, "nobody listens" },
+		"does not answer at 10.0.0.13": func(p *peers.Peer) { p.Up, p.Error = false, "connection refused" },
 		"another configuration: x":     func(p *peers.Peer) { p.State.Hash, p.Differences.Config = "x", true },
 		"another version of lvsd: 2":   func(p *peers.Peer) { p.State.Version, p.Differences.Version = "2", true },
 		"clock of director lb2":        func(p *peers.Peer) { p.Clock = time.Minute },
@@ -113,7 +113,7 @@ func TestOwn(t *testing.T) {
 
 // TestPeerDrains: the question goes on to the peer, over the control socket.
 func TestPeerDrains(t *testing.T) {
-	for _, x := range []exchange{{drain: peers.Drain{Active: 7}}, {err: errors.New("lb2: nobody listens")}} {
+	for _, x := range []exchange{{drain: peers.Drain{Active: 7}}, {err: errors.New("lb2: connection refused")}} {
 		x.peers = []peers.Peer{goodPeer()}
 		s := newServer(t, &stub{view: healthy()})
 		s.Exchange = x
@@ -145,7 +145,7 @@ func TestPeerEdits(t *testing.T) {
 		want []api.PeerEdited
 	}{
 		{exchange{peers: []peers.Peer{goodPeer(), other}}, []api.PeerEdited{{Director: "lb2", Error: "lb2 weight"}, {Director: "lb3", Error: "lb3 weight"}}},
-		{exchange{peers: []peers.Peer{goodPeer()}, err: errors.New("lb2: nobody listens")}, []api.PeerEdited{{Director: "lb2", Error: "lb2: nobody listens"}}},
+		{exchange{peers: []peers.Peer{goodPeer()}, err: errors.New("lb2: connection refused")}, []api.PeerEdited{{Director: "lb2", Error: "lb2: connection refused"}}},
 		{nil, []api.PeerEdited{}},
 	} {
 		s := newServer(t, &stub{view: healthy()})

@@ -57,12 +57,12 @@ func illPair() api.Status {
 		"service web: real server 10.0.0.20:80 is down: http refused, 3 of 3 (connect: connection refused)",
 		"service mail: quorum lost, weight alive 0 of 1",
 		"director lb2 runs another configuration: 0123456789abcdef there, f16e6ac6aaa34098 here; `lvsd reload` on the one that is behind",
-		"director lb3 does not answer at 10.0.0.14:8113: nobody listens there: lvsd does not run, or without [peers]",
+		"director lb3 does not answer at 10.0.0.14:8113: connection refused: lvsd is not running there, or has no [peers]",
 	}
 	lb2 := &s.Peers[0]
 	lb2.ConfigMatches, lb2.ConfigHash, lb2.ProblemCount, lb2.Problems = false, "0123456789abcdef", 12, []string{"service web: quorum lost, weight alive 0 of 1", "vrrp web: fault: no carrier on eth0"}
 	lb2.VRRP[0].State, lb2.WaitReason = "master", "waits for the checks of 3 real servers"
-	s.Peers = append(s.Peers, api.PeerStatus{Director: "lb3", Address: "10.0.0.14:8113", Since: ago(3 * time.Minute), Error: "nobody listens there: lvsd does not run, or without [peers]"})
+	s.Peers = append(s.Peers, api.PeerStatus{Director: "lb3", Address: "10.0.0.14:8113", Since: ago(3 * time.Minute), Error: "connection refused: lvsd is not running there, or has no [peers]"})
 	s.VRRP = append(s.VRRP, api.InstanceStatus{Name: "mail", Interface: "eth0", State: "backup", Since: ago(time.Minute), Detail: "told to hand over", Priority: 200, Standby: true, StandbyUntil: now.Add(time.Hour)},
 		api.InstanceStatus{Name: "dns", Interface: "eth1", State: "backup", Since: ago(time.Minute), Priority: 200, Master: "10.0.0.13", MasterPriority: 100, WaitReason: "waits for the checks of 1 real servers",
 			Tracked: []api.TrackedStatus{{What: "service web", Delta: -50}, {What: "interface eth9", Fault: true}}})
