@@ -89,8 +89,8 @@ bin/previous:
 	unset MAKEFLAGS; $(MAKE) -C bin/source package
 	mv bin/source/bin/packages $@ && rm -rf bin/source
 
-# The tests named TestRelease…: an upgrade from the release before, both in one pair, the
-# packages on Debian's releases, and what they work with: mail, Ansible.
+# The tests named TestRelease…: the packages on Debian's releases and by dnf, installed from
+# the repositories, upgraded from the release before, removed.
 test-release: deps-release build bin/uml bin/integration/built package bin/previous
 	$(KERNEL_TESTS) sh integration/run.sh '^TestRelease'
 
