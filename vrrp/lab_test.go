@@ -246,11 +246,13 @@ func (s *site) start(host string, env []string, program ...string) *process {
 		defer close(p.done)
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			var r report
+			p.mu.Lock()
 			if json.Unmarshal(lines.Bytes(), &r) == nil {
-				p.mu.Lock()
 				p.reports = append(p.reports, r)
-				p.mu.Unlock()
+			} else {
+				p.log.WriteString(lines.Text() + "\n")
 			}
+			p.mu.Unlock()
 		}
 		_ = p.cmd.Wait()
 	}()
@@ -263,6 +265,31 @@ func (s *site) start(host string, env []string, program ...string) *process {
 		}
 	})
 	return p
+}
+
+// monitor notes every change of a host's IPv4 addresses from now on. States that
+// pass in a moment are proved by it: a poll would miss them.
+func (s *site) monitor(host string) *process {
+	p := s.start(host, nil, "ip", "-4", "-o", "monitor", "address")
+	const mark = "10.255.255.255/32"
+	eventually(s.t, "a monitor of addresses", func() bool {
+		ip(s.t, "-n", s.ns(host), "address", "add", mark, "dev", "lo")
+		ip(s.t, "-n", s.ns(host), "address", "del", mark, "dev", "lo")
+		return p.printed(mark)
+	})
+	return p
+}
+
+// printed says whether one line of a process has all these words.
+func (p *process) printed(words ...string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for line := range strings.Lines(p.log.String()) {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
+			return true
+		}
+	}
+	return false
 }
 
 type logTo process

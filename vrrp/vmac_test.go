@@ -112,9 +112,15 @@ func TestKernelVirtualMAC(t *testing.T) {
 	eventually(t, "the word of it", func() bool { return d1.became(Master, ReasonPreempt) })
 	d1.end(syscall.SIGKILL)
 	eventually(t, "takeover", func() bool { return s.holds("d2", vip) && s.holds("d1", vip) })
+	changes := s.monitor("d1")
 	d1 = s.director("d1", c1)
-	s.holder("d2", "d1", vip) // it hears a master, whose MAC address is that of its own leftover
+	// It hears a master, whose MAC address is that of its own leftover.
+	eventually(t, "the word of it", func() bool { return d1.became(Backup, ReasonStart) && d1.became(Master, ReasonPreempt) })
 	s.holder("d1", "d2", vip)
+	changes.end(syscall.SIGTERM)
+	if !changes.printed("Deleted", vip.Addr().String()) {
+		t.Error("a restarted director kept the address while it was backup")
+	}
 	one("after a crash")
 	s.teaches(seen, mac)
 	d1.end(syscall.SIGTERM)
