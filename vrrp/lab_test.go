@@ -28,6 +28,8 @@ import (
 	"github.com/vishvananda/netns"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"lvsd/integration/lab"
 )
 
 // directorEnv turns the test binary into a director: the JSON of its Config.
@@ -97,22 +99,11 @@ func director(text string) int {
 // needKernel is the one way past a test that needs root and namespaces.
 func needKernel(t *testing.T, programs ...string) {
 	t.Helper()
-	missing := ""
-	if os.Geteuid() != 0 {
-		missing = "root"
-	}
+	lab.RequireRoot(t)
 	for _, p := range append([]string{"ip"}, programs...) {
-		if _, err := exec.LookPath(p); err != nil {
-			missing = p
-		}
+		_, err := exec.LookPath(p)
+		lab.Require(t, err)
 	}
-	if missing == "" {
-		return
-	}
-	if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
-		t.Fatalf("%s is missing, and LVSD_REQUIRE_KERNEL=1", missing)
-	}
-	t.Skipf("%s is missing; LVSD_REQUIRE_KERNEL=1 makes this a failure", missing)
 }
 
 // A site is a LAN of namespaces: a bridge, and hosts with eth0 on it.
@@ -280,7 +271,7 @@ func (s *site) monitor(host string) *process {
 	return p
 }
 
-// printed says whether one line of a process has all these words.
+// printed reports whether one line of a process has all these words.
 func (p *process) printed(words ...string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

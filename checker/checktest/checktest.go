@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"io"
 	"lvsd/checker/outcome"
+	"lvsd/integration/lab"
 	"math/big"
 	"net"
 	"net/netip"
@@ -263,24 +264,12 @@ func ServeTLS(t *testing.T, settings *tls.Config, serve func(net.Conn)) netip.Ad
 	})
 }
 
-// Missing ends a test that needs what this machine does not have: aloud, and with
-// LVSD_REQUIRE_KERNEL=1 as a failure.
-func Missing(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
-		t.Fatalf("%s is missing, and LVSD_REQUIRE_KERNEL=1", what)
-	}
-	t.Skipf("SKIPPED: %s is missing; LVSD_REQUIRE_KERNEL=1 makes this a failure", what)
-}
-
 // StartServer runs a server in the foreground until the test ends, and waits until
 // it accepts connections.
 func StartServer(t *testing.T, at netip.AddrPort, program string, args ...string) {
 	t.Helper()
 	path, err := exec.LookPath(program)
-	if err != nil {
-		Missing(t, program+" (make deps installs it)")
-	}
+	lab.Require(t, err) // make deps installs it
 	var said bytes.Buffer
 	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = &said, &said

@@ -7,6 +7,7 @@ import (
 	"io"
 	"lvsd/checker/checktest"
 	"lvsd/checker/outcome"
+	"lvsd/integration/lab"
 	"net"
 	"net/http"
 	"net/netip"
@@ -71,10 +72,7 @@ func TestExec(t *testing.T) {
 
 // Another user has neither our groups nor, with root's, any capability.
 func TestExecUser(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Log("not root: a program cannot run as another user here")
-		return
-	}
+	lab.RequireRoot(t) // to run a program as another user
 	c := shell("id -un; id -Gn; grep CapEff /proc/self/status")
 	c.User = "nobody"
 	got := once(t, c)

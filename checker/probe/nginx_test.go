@@ -12,6 +12,7 @@ import (
 	"io"
 	"lvsd/checker/checktest"
 	"lvsd/checker/outcome"
+	"lvsd/integration/lab"
 	"net/http"
 	"net/netip"
 	"os"
@@ -172,9 +173,7 @@ func TestAgainstNginx(t *testing.T) {
 		})
 	}
 	t.Run("half open", func(t *testing.T) {
-		if os.Getuid() != 0 {
-			checktest.Missing(t, "root, for a raw socket,")
-		}
+		lab.RequireRoot(t) // a raw socket
 		asker := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 		accepts := func() (n int) { // this question included
 			answer, err := asker.Get("http://" + at.String() + "/counters")

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,6 +36,14 @@ func RequireKernel(tb Skipper) {
 func RequireNamespaces(tb Skipper) {
 	tb.Helper()
 	Require(tb, namespaceProblem())
+}
+
+// RequireRoot is Require for tests that need root.
+func RequireRoot(tb Skipper) {
+	tb.Helper()
+	if os.Geteuid() != 0 {
+		Require(tb, errors.New("not root"))
+	}
 }
 
 // Require skips the test for a problem that is this machine's, a program that is

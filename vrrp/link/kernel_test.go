@@ -15,18 +15,15 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"lvsd/integration/lab"
 )
 
 // inNamespace gives a test a namespace of its own with a veth pair, eth0 and
 // peer0. Its sockets are opened on the test's thread, which is thrown away.
 func inNamespace(t testing.TB, body func()) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
-			t.Fatal("root is missing, and LVSD_REQUIRE_KERNEL=1")
-		}
-		t.Skip("root is missing; LVSD_REQUIRE_KERNEL=1 makes this a failure")
-	}
+	lab.RequireRoot(t)
 	runtime.LockOSThread()
 	home, err := netns.Get()
 	if err != nil {

@@ -15,6 +15,8 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"lvsd/integration/lab"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -131,12 +133,7 @@ func TestSendAndReceive(t *testing.T) {
 }
 
 func sendAndReceive(t *testing.T, mac net.HardwareAddr) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
-			t.Fatal("root is missing, and LVSD_REQUIRE_KERNEL=1")
-		}
-		t.Skip("root is missing; LVSD_REQUIRE_KERNEL=1 makes this a failure")
-	}
+	lab.RequireRoot(t)
 	runtime.LockOSThread()
 	home := must(netns.Get())
 	defer func() {
@@ -226,12 +223,7 @@ func must[T any](v T, err error) T {
 // TestSourceOfIPv6: an advert leaves from the address that its checksum covers,
 // whatever other link-local addresses the interface gets.
 func TestSourceOfIPv6(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
-			t.Fatal("root is missing, and LVSD_REQUIRE_KERNEL=1")
-		}
-		t.Skip("root is missing; LVSD_REQUIRE_KERNEL=1 makes this a failure")
-	}
+	lab.RequireRoot(t)
 	runtime.LockOSThread()
 	home := must(netns.Get())
 	defer func() {

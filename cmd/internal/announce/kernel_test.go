@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -12,17 +11,14 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"lvsd/integration/lab"
 )
 
 // inNamespace gives a test a network namespace of its own, with the loopback interface up.
 func inNamespace(t *testing.T, body func(Kernel)) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
-			t.Fatal("root is missing, and LVSD_REQUIRE_KERNEL=1")
-		}
-		t.Skip("root is missing; LVSD_REQUIRE_KERNEL=1 makes this a failure")
-	}
+	lab.RequireRoot(t)
 	runtime.LockOSThread()
 	home, err := netns.Get()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"lvsd/cmd/internal/event"
 	"lvsd/config"
+	"lvsd/integration/lab"
 )
 
 // becomes is an instance's change of state.
@@ -95,10 +96,7 @@ func TestNotifyUser(t *testing.T) {
 		t.Errorf("%q\n%s", lines(got), &s.log)
 	}
 	s.stop()
-	if os.Geteuid() != 0 {
-		t.Log("not root: no program can be run as another user here")
-		return
-	}
+	lab.RequireRoot(t)                            // to run a program as another user
 	folder, err := os.MkdirTemp("/tmp", "notify") // every folder above the program is open to all
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lvsd/integration/lab"
 	"lvsd/vrrp"
 )
 
@@ -50,12 +51,9 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	if _, err := exec.LookPath("ip"); err != nil || os.Geteuid() != 0 {
-		if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
-			t.Fatal("root or ip is missing, and LVSD_REQUIRE_KERNEL=1")
-		}
-		t.Skip("root or ip is missing; LVSD_REQUIRE_KERNEL=1 makes this a failure")
-	}
+	lab.RequireRoot(t)
+	_, err := exec.LookPath("ip")
+	lab.Require(t, err)
 	r := &rig{t: t, ns: fmt.Sprintf("el%d%s", os.Getpid(), strings.ToLower(t.Name()[4:8]))}
 	r.ip("netns", "add", r.ns)
 	t.Cleanup(func() { r.ip("netns", "del", r.ns) })

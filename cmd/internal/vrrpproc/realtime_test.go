@@ -1,13 +1,15 @@
 package vrrpproc
 
 import (
+	"fmt"
 	"log/slog"
-	"os"
 	"runtime"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lvsd/integration/lab"
 )
 
 // A thread that runs without a pause loses its real-time policy, and gets it back.
@@ -16,10 +18,7 @@ func TestRealTimeIsBounded(t *testing.T) {
 	normal := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}
 	rr := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}
 	if err := unix.SchedSetAttr(0, rr, 0); err != nil {
-		if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
-			t.Fatalf("%v, and LVSD_REQUIRE_KERNEL=1", err)
-		}
-		t.Skipf("no right to a real-time policy (%v); LVSD_REQUIRE_KERNEL=1 makes this a failure", err)
+		lab.Require(t, fmt.Errorf("no right to a real-time policy: %w", err))
 	}
 	policy := func() uint32 {
 		p, err := unix.SchedGetAttr(0, 0)

@@ -3,6 +3,7 @@ package converttest
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"lvsd/cmd/internal/convert"
 	"lvsd/config"
+	"lvsd/integration/lab"
 )
 
 var update = flag.Bool("update", false, "write the results of conversions into the files of testdata")
@@ -106,10 +108,7 @@ func Samples(t *testing.T, name string) []string {
 			return all
 		}
 	}
-	if os.Getenv("LVSD_REQUIRE_KERNEL") == "1" {
-		t.Fatalf("no %s: `make deps` fetches it", name)
-	}
-	t.Skipf("SKIPPED: no %s: `make deps` fetches it", name)
+	lab.Require(t, fmt.Errorf("no %s: `make deps` fetches it", name))
 	return nil
 }
 
