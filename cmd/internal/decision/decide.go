@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"lvsd/checker"
@@ -173,10 +174,10 @@ func (s *evaluation) operatorWeight() int {
 func (s *evaluation) available() bool { return s.state == checker.Up && !s.damped }
 
 // evaluate gathers what is known of a server, up to the health that counts.
-func (d *decider) evaluate(svc config.Service, rs config.RealServer, before *RealServer, kernel ipvs.Destination, known bool) *evaluation {
+func (d *decider) evaluate(s *evaluation, svc config.Service, rs config.RealServer, before *RealServer, kernel ipvs.Destination, known bool) {
 	id := ServerID(svc, rs)
 	h := d.Health[id]
-	s := &evaluation{rs: rs, health: h, kernel: kernel, inKernel: known, before: before,
+	*s = evaluation{rs: rs, health: h, kernel: kernel, inKernel: known, before: before,
 		plan: RealServer{ID: id, Address: rs.Address, Configured: rs.Weight, State: h.State, Agent: agentOf(h),
 			UncheckedSince: h.UncheckedSince, UncheckedWhy: h.UncheckedWhy}}
 	if s.drained = rs.Weight == 0 || d.Now.Before(rs.DrainUntil); d.Now.Before(rs.DrainUntil) {
@@ -196,20 +197,19 @@ func (d *decider) evaluate(svc config.Service, rs config.RealServer, before *Rea
 	}
 	if !svc.FlapDamping {
 		s.plan.flaps = flaps{}
-		return s
+		return
 	}
 	s.plan.flaps = s.plan.flaps.observe(s.state, d.Now)
 	if s.damped = s.plan.flaps.heldDown(d.Now); s.damped {
 		d.wakeAt(s.plan.flaps.until)
 	}
-	return s
 }
 
 // applyWeights adds a server's causes, each with a weight of its own: the lowest is the
 // server's weight (docs/design.md, rule 8).
 func (d *decider) applyWeights(svc config.Service, p *Service, s *evaluation) {
-	add := func(kind CauseKind, weight int, since time.Time, format string, args ...any) {
-		c := Cause{Kind: kind, Weight: weight, Since: since, Text: fmt.Sprintf(format, args...)}
+	add := func(kind CauseKind, weight int, since time.Time, text string) {
+		c := Cause{Kind: kind, Weight: weight, Since: since, Text: text}
 		if since.IsZero() {
 			c.Since = s.since(c, d.Now)
 		}
@@ -219,49 +219,50 @@ func (d *decider) applyWeights(svc config.Service, p *Service, s *evaluation) {
 	rs, h, file, line := s.rs, s.health, cmp.Or(svc.File, "the file"), s.rs.WeightPosition.Line
 	switch {
 	case !s.plan.DrainUntil.IsZero():
-		add(CauseDrain, 0, time.Time{}, "drained by hand until %s (drain_until in %s, line %d), then weight %d",
-			rs.DrainUntil.UTC().Format(time.RFC3339), file, rs.DrainUntilPosition.Line, rs.Weight)
+		add(CauseDrain, 0, time.Time{}, fmt.Sprintf("drained by hand until %s (drain_until in %s, line %d), then weight %d",
+			rs.DrainUntil.UTC().Format(time.RFC3339), file, rs.DrainUntilPosition.Line, rs.Weight))
 		until(rs.DrainUntil)
 	case rs.Drain:
-		add(CauseDrain, 0, time.Time{}, "drain = true in %s, line %d: drained by hand", file, line)
+		add(CauseDrain, 0, time.Time{}, fmt.Sprintf("drain = true in %s, line %d: drained by hand", file, line))
 	case rs.Weight == 0:
-		add(CauseDrain, 0, time.Time{}, "weight 0 in %s, line %d: drained by hand", file, line)
+		add(CauseDrain, 0, time.Time{}, fmt.Sprintf("weight 0 in %s, line %d: drained by hand", file, line))
 	default:
-		add(CauseConfigured, rs.Weight, time.Time{}, "weight %d in %s, line %d", rs.Weight, file, line)
+		// The one cause of most servers, and so without the cost of a format.
+		add(CauseConfigured, rs.Weight, time.Time{}, "weight "+strconv.Itoa(rs.Weight)+" in "+file+", line "+strconv.Itoa(line))
 	}
 	if a := s.plan.Agent; a.reducesWeight() {
-		add(CauseAgent, a.weight(rs.Weight), time.Time{}, "the server says %s", a)
+		add(CauseAgent, a.weight(rs.Weight), time.Time{}, fmt.Sprintf("the server says %s", a))
 	}
 	unchecked := ""
 	if !h.UncheckedSince.IsZero() {
-		add(CauseUnchecked, rs.Weight, h.UncheckedSince, "unchecked: %s", h.UncheckedWhy)
+		add(CauseUnchecked, rs.Weight, h.UncheckedSince, "unchecked: "+h.UncheckedWhy)
 		unchecked = "; unchecked: " + h.UncheckedWhy
 	}
 	if percent := s.slowStart(d, svc); percent < 100 && !p.Panic {
-		add(CauseSlowStart, share(rs.Weight, percent), s.plan.ramp.since, "slow start %d %% of %v", percent, svc.SlowStart)
+		add(CauseSlowStart, share(rs.Weight, percent), s.plan.ramp.since, fmt.Sprintf("slow start %d %% of %v", percent, svc.SlowStart))
 		until(s.plan.ramp.since.Add(svc.SlowStart))
 	}
 	if s.frozen {
-		add(CauseGuard, rs.Weight, d.guard.Since, "%s: %s counts, not %s", d.guard.text(), s.state, DescribeHealth(h))
+		add(CauseGuard, rs.Weight, d.guard.Since, fmt.Sprintf("%s: %s counts, not %s", d.guard.text(), s.state, DescribeHealth(h)))
 	}
 	switch {
 	case s.assumedUp:
-		add(CausePanic, rs.Weight, p.PanicSince, "panic: counts as up, though %s", s.downReason())
+		add(CausePanic, rs.Weight, p.PanicSince, "panic: counts as up, though "+s.downReason())
 	case s.state == checker.Down:
-		add(CauseHealth, 0, h.Since, "%s", DescribeHealth(h))
+		add(CauseHealth, 0, h.Since, DescribeHealth(h))
 	case s.state == checker.Unknown:
 		// Rule 7 of docs/design.md: a server that the kernel has keeps its weight, a
 		// new one waits.
 		if s.inKernel {
-			add(CausePending, min(s.kernel.Weight, rs.Weight), h.Since, "waiting for the first health check: the kernel's weight %d holds%s%s", s.kernel.Weight, s.plan.savedReason(), unchecked)
+			add(CausePending, min(s.kernel.Weight, rs.Weight), h.Since, fmt.Sprintf("waiting for the first health check: the kernel's weight %d holds%s%s", s.kernel.Weight, s.plan.savedReason(), unchecked))
 		} else {
-			add(CausePending, 0, h.Since, "waiting for the first health check%s", unchecked)
+			add(CausePending, 0, h.Since, "waiting for the first health check"+unchecked)
 		}
 	case s.damped:
-		add(CauseDamping, 0, h.Since, "%s", s.downReason())
+		add(CauseDamping, 0, h.Since, s.downReason())
 		until(s.plan.flaps.until)
 	case s.dampingReleased:
-		add(CauseQuorum, rs.Weight, time.Time{}, "needed for the quorum, though it failed %d times lately", s.plan.flaps.falls)
+		add(CauseQuorum, rs.Weight, time.Time{}, fmt.Sprintf("needed for the quorum, though it failed %d times lately", s.plan.flaps.falls))
 	}
 	s.plan.Weight = s.plan.Why().Weight
 }

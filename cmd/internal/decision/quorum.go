@@ -45,12 +45,13 @@ func (d *decider) service(svc config.Service) (ipvs.Service, Service) {
 	wanted := DesiredService(svc)
 	decided := Service{Name: svc.Name, Key: wanted.Key, Fallback: Fallback{Address: svc.Fallback}, digest: svc.Digest}
 	was, before := d.Kernel[wanted.Key].Destinations, d.services[svc.Name]
-	servers, old := make([]*evaluation, len(svc.RealServers)), before.Lookup()
+	all, servers, old := make([]evaluation, len(svc.RealServers)), make([]*evaluation, len(svc.RealServers)), before.Lookup()
 	next := d.next
 	d.next = time.Time{}
 	for i, rs := range svc.RealServers {
 		kernel, known := was[rs.Address]
-		servers[i] = d.evaluate(svc, rs, old(i, rs.Address), kernel, known)
+		servers[i] = &all[i]
+		d.evaluate(servers[i], svc, rs, old(i, rs.Address), kernel, known)
 	}
 	releaseDamping(svc, servers)
 	decided.panicMode(svc, servers, before, d.Now)
