@@ -172,8 +172,12 @@ func (m *Manager) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		next := m.reconcile(time.Now())
-		if stop == nil {
-			stop = m.watch()
+		switch k := m.opened(); {
+		case k == nil && stop != nil: // without announcements, the host's routes are not ours to follow
+			stop()
+			stop = nil
+		case k != nil && stop == nil:
+			stop = m.watch(k)
 		}
 		timer.Reset(next)
 		// Notifications of one change of another process arrive together.
@@ -185,14 +189,15 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
-// watch subscribes to changes once the kernel is open; nil: not yet.
-func (m *Manager) watch() (stop func()) {
+// opened is the kernel where it is in use, or nil.
+func (m *Manager) opened() Kernel {
 	m.mu.Lock()
-	k := m.kernel
-	m.mu.Unlock()
-	if k == nil {
-		return nil
-	}
+	defer m.mu.Unlock()
+	return m.kernel
+}
+
+// watch subscribes to changes; nil where that failed.
+func (m *Manager) watch(k Kernel) (stop func()) {
 	stop, err := k.Watch(func(table int) {
 		m.mu.Lock()
 		matters := m.watched[table]
@@ -453,6 +458,8 @@ func (m *Manager) Prepare(old, next *config.Config) (reload.Change, error) {
 			}
 		}
 	}
+	m.pass.Lock() // a pass closes a kernel that is not in use
+	defer m.pass.Unlock()
 	k, err := m.kernelFor(true)
 	if err != nil {
 		return reload.Change{}, err
@@ -484,6 +491,8 @@ func (m *Manager) Prepare(old, next *config.Config) (reload.Change, error) {
 // Adopted returns the routes of ours in the tables of announcements, which a crashed run
 // may have left; none where they cannot be read.
 func (m *Manager) Adopted() map[Key]Route {
+	m.pass.Lock()
+	defer m.pass.Unlock()
 	k, err := m.kernelFor(false)
 	if err != nil || k == nil {
 		return nil

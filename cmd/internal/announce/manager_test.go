@@ -83,7 +83,17 @@ func (k *memory) Watch(changed func(int)) (func(), error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.changed = changed
-	return func() {}, nil
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.changed = nil
+	}, nil
+}
+
+func (k *memory) watched() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.changed != nil
 }
 
 func (k *memory) Close() {}
@@ -202,6 +212,24 @@ func TestRepair(t *testing.T) {
 
 // TestFailures: an address that this host cannot accept is not announced, the others are;
 // a failure is tried again.
+// The host's routes are followed while there are announcements, and only then: a host
+// may have a million of others.
+func TestWatchOnlyForAnnouncements(t *testing.T) {
+	inBubble(t, newMemory(), func(r *rig) {
+		for _, used := range []bool{false, true, false, true} {
+			d := Desired{}
+			if used {
+				d = desired(true, 0, vip)
+			}
+			r.Set(d)
+			r.after(gatherDelay)
+			if r.k.watched() != used {
+				t.Errorf("announcements: %v, watched: %v", used, !used)
+			}
+		}
+	})
+}
+
 func TestFailures(t *testing.T) {
 	k := newMemory()
 	k.fail = func(verb string, r Route) error {
