@@ -21,8 +21,11 @@ const (
 	retryAfter = time.Second // after a change that failed
 	// gatherDelay is the shortest time between two comparisons.
 	gatherDelay = 10 * time.Millisecond
-	// resync is the time between comparisons without a notification.
-	resync = 10 * time.Second
+	// resync is the time between comparisons without a notification, and resyncShare what
+	// reading takes of it at most, in percent: the dump has all routes of the host, of
+	// which a router may have a million.
+	resync      = 10 * time.Second
+	resyncShare = 1
 )
 
 // Desired is what the routing tables should have of ours.
@@ -242,21 +245,27 @@ func (m *Manager) reconcile(now time.Time) (next time.Duration) {
 	k, err := m.kernelFor(used || !m.swept)
 	switch {
 	case err != nil && used:
-		return m.publish(Snapshot{Errors: []string{err.Error()}}, generation, false)
+		m.publish(Snapshot{Errors: []string{err.Error()}}, generation, false)
+		return retryAfter
 	case k == nil:
-		return m.publish(Snapshot{}, generation, true)
+		m.publish(Snapshot{}, generation, true)
+		return resync
 	}
-	p := pass{manager: m, kernel: k, now: now, next: resync, problems: map[string]bool{}}
+	p := pass{manager: m, kernel: k, now: now, problems: map[string]bool{}}
 	s, complete := p.run(d)
 	m.logged = p.problems
 	if m.swept = true; !used && len(m.had) == 0 {
 		m.Close()
 	}
-	return min(p.next, m.publish(s, generation, complete))
+	m.publish(s, generation, complete)
+	if !complete {
+		return retryAfter
+	}
+	return p.next
 }
 
-// publish publishes a state and returns when the next pass is due.
-func (m *Manager) publish(s Snapshot, generation uint64, complete bool) time.Duration {
+// publish publishes a state; complete: the kernel has all of it.
+func (m *Manager) publish(s Snapshot, generation uint64, complete bool) {
 	before := m.Snapshot()
 	s.Repairs = m.repairs
 	s.Generation = before.Generation
@@ -272,10 +281,6 @@ func (m *Manager) publish(s Snapshot, generation uint64, complete bool) time.Dur
 		!slices.Equal(s.Errors, before.Errors) || !slices.Equal(s.Foreign, before.Foreign) {
 		m.changed()
 	}
-	if !complete {
-		return retryAfter
-	}
-	return resync
 }
 
 // pass is one comparison of the desired state with the kernel.
@@ -312,7 +317,9 @@ func (p *pass) run(d Desired) (s Snapshot, complete bool) {
 			}
 		}
 	}
+	began := time.Now()
 	reading, err := p.kernel.Read(tables)
+	p.next = max(resync, time.Since(began)*100/resyncShare)
 	if err != nil {
 		s.Errors = []string{err.Error()}
 		return s, false

@@ -30,6 +30,8 @@ type memory struct {
 	addresses map[netip.Addr]string
 	log       []string
 	fail      func(verb string, r Route) error
+	slow      time.Duration // of a read
+	reads     int
 	changed   func(int)
 }
 
@@ -42,8 +44,10 @@ func newMemory(ours ...Route) *memory {
 }
 
 func (k *memory) Read(tables []int) (Reading, error) {
+	time.Sleep(k.slow) // of the bubble
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.reads++
 	var r Reading
 	for o := range k.ours {
 		r.Ours = append(r.Ours, o)
@@ -228,6 +232,23 @@ func TestWatchOnlyForAnnouncements(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A host's large routing table is read rarely.
+func TestResyncIsBounded(t *testing.T) {
+	for slow, most := range map[time.Duration]int{0: 361, time.Second: 37} {
+		k := newMemory()
+		k.slow = slow
+		inBubble(t, k, func(r *rig) {
+			r.Set(desired(true, 0, vip))
+			r.after(time.Hour)
+			r.k.mu.Lock()
+			defer r.k.mu.Unlock()
+			if r.k.reads < most-2 || r.k.reads > most+2 {
+				t.Errorf("reads of %v: %d in an hour, want about %d", slow, r.k.reads, most)
+			}
+		})
+	}
 }
 
 func TestFailures(t *testing.T) {
