@@ -3,7 +3,7 @@ package edit
 import (
 	"fmt"
 	"math"
-	"slices"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -102,7 +102,7 @@ func (s Server) edit(name, text string, settings ...setting) (string, error) {
 			after = e.set(x.key, x.value)
 		}
 	}
-	if !equalBut(before, name, after, service, server) {
+	if _, err := config.Parse(name, []byte(after)); err != nil || !equalBut(text, after, service, server) {
 		return "", fmt.Errorf("the entry of %s in %s is written in a way that cannot be edited by a command: edit the file", s.Address, s.Service)
 	}
 	return after, nil
@@ -146,21 +146,36 @@ func services(f *config.File) []config.Service {
 	return c.Services
 }
 
-// equalBut reports whether a text means the same as a file, but for the weight and the
-// drain of one server.
-func equalBut(before *config.File, name, text string, service, server int) bool {
-	after, err := config.Parse(name, []byte(text))
-	if err != nil {
-		return false
+// equalBut reports whether two texts say the same, but for the weight and the drain of one
+// server.
+func equalBut(before, after string, service, server int) bool {
+	was, is := othersThan(before, service, server), othersThan(after, service, server)
+	return was != nil && reflect.DeepEqual(was, is)
+}
+
+// othersThan returns the values of a text without the weight and the drain of a server.
+func othersThan(text string, service, server int) map[string]any {
+	document, failed := tomlpos.Decode(text)
+	if failed != nil {
+		return nil
 	}
-	was, is := services(before), services(after)
-	return slices.EqualFunc(was, is, func(a, b config.Service) bool {
-		return a.Name == b.Name && a.Address == b.Address && a.FWMark == b.FWMark && slices.EqualFunc(a.RealServers, b.RealServers, func(x, y config.RealServer) bool {
-			edited := a.Name == was[service].Name && x.Address == was[service].RealServers[server].Address
-			return x.Address == y.Address && len(x.Checks) == len(y.Checks) && x.UpperThreshold == y.UpperThreshold && x.LowerThreshold == y.LowerThreshold &&
-				(edited || x.Weight == y.Weight && x.Drain == y.Drain && x.DrainUntil.Equal(y.DrainUntil))
-		})
-	})
+	entry := item(item(document.Values["virtual_service"], service)["real_servers"], server)
+	for _, key := range []string{"weight", "drain", "drain_until"} {
+		delete(entry, key)
+	}
+	return document.Values
+}
+
+// item returns an element of an array of tables.
+func item(array any, i int) map[string]any {
+	switch all := array.(type) {
+	case []map[string]any:
+		return all[i]
+	case []any:
+		table, _ := all[i].(map[string]any)
+		return table
+	}
+	return nil
 }
 
 // entry is a real server's table in the text.
@@ -194,7 +209,7 @@ func (e entry) set(key, value string) string {
 	ending := line[len(body):]
 	indent := body[:len(body)-len(strings.TrimLeft(body, " \t"))]
 	if ending == "" { // the last line of a text
-		return e.text + "\n" + indent + key + " = " + value + "\n"
+		return e.text + lineEnding(e.text[:begin]) + indent + key + " = " + value
 	}
 	return e.text[:end] + indent + key + " = " + value + ending + e.text[end:]
 }
@@ -209,6 +224,9 @@ func (e entry) remove(key string) string {
 	end := valueEnd(e.text, tomlpos.OffsetOf(e.text, n.Value))
 	if !e.inline() {
 		begin, end = lineAround(e.text, begin)
+		if !strings.HasSuffix(e.text, "\n") && end == len(e.text) { // nor had the line before
+			begin -= len(lineEnding(e.text[:begin]))
+		}
 		return e.text[:begin] + e.text[end:]
 	}
 	before := strings.TrimRight(e.text[:begin], " \t\r\n")
@@ -229,6 +247,14 @@ func lineAround(text string, at int) (begin, end int) {
 		return begin, at + n + 1
 	}
 	return begin, len(text)
+}
+
+// lineEnding returns how the last line of some lines ends.
+func lineEnding(lines string) string {
+	if strings.HasSuffix(lines, "\r\n") {
+		return "\r\n"
+	}
+	return "\n"
 }
 
 // valueEnd returns where a value ends: a string, a number, a boolean or a time.

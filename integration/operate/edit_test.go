@@ -2,7 +2,9 @@ package operate_test
 
 import (
 	"os"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +38,20 @@ func TestEditCommands(t *testing.T) {
 	lb.WaitWeight(real, 1, 10*time.Second)
 	if after := p.ConfigText(); after != before {
 		t.Errorf("the file is\n%s\nand was\n%s", after, before)
+	}
+	// Of edits at the same time none is lost.
+	var edits sync.WaitGroup
+	for i, r := range p.Real {
+		edits.Go(func() {
+			args := []string{"weight", "web", r.Addr().String() + ":80", strconv.Itoa(7 + i), "-c", p.ConfigFile, "--director", lb.Name, "--socket", lb.Socket}
+			if out, err := lb.LVSD(args...); err != nil {
+				t.Errorf("%q: %v\n%s", args, err, out)
+			}
+		})
+	}
+	edits.Wait()
+	for i, r := range p.Real {
+		lb.WaitWeight(r.Addr().String()+":80", 7+i, 10*time.Second)
 	}
 }
 

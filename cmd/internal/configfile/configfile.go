@@ -40,13 +40,18 @@ func (s *Source) Text() ([]byte, error) {
 	if errors.As(err, new(config.Errors)) {
 		return nil, err
 	}
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("failed to read the configuration: %w (name another with -c)", err)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("failed to read the configuration: %w", err)
+		return nil, readError(err)
 	}
 	return text, nil
+}
+
+func readError(err error) error {
+	remedy := ""
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		remedy = " (name another with -c)"
+	}
+	return fmt.Errorf("failed to read the configuration: %w%s", err, remedy)
 }
 
 // Read reads a file of at most 64 MiB; see [disk.Read].

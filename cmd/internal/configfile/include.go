@@ -5,7 +5,6 @@ package configfile
 import (
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"lvsd/config"
@@ -46,12 +45,14 @@ func (s *Source) join(text []byte) ([]byte, error) {
 // once. A name without wildcards must exist. The error is config.Errors.
 func (s *Source) included(patterns []include.Pattern) ([]string, error) {
 	var all []string
+	read := map[string]bool{filepath.Clean(s.Path): true}
 	folder := filepath.Dir(s.Path)
 	for i, p := range patterns {
 		refuse := func(format string, args ...any) error {
 			return config.Errors{{File: s.Path, Position: p.Position, Path: fmt.Sprintf("include[%d]", i), Message: fmt.Sprintf(format, args...)}}
 		}
-		found, err := filepath.Glob(include.Path(s.Path, p.Text))
+		pattern := include.Path(s.Path, p.Text)
+		found, err := filepath.Glob(pattern)
 		switch {
 		case err != nil:
 			return nil, refuse("%q is not a pattern: %v", p.Text, err)
@@ -65,8 +66,8 @@ func (s *Source) included(patterns []include.Pattern) ([]string, error) {
 					return nil, refuse("%v", err)
 				}
 			}
-			if !slices.Contains(all, name) && path != filepath.Clean(s.Path) {
-				all = append(all, name)
+			if !read[path] && !hidden(pattern, path) {
+				all, read[path] = append(all, name), true
 			}
 		}
 		if len(all) > maxIncluded {
@@ -74,6 +75,18 @@ func (s *Source) included(patterns []include.Pattern) ([]string, error) {
 		}
 	}
 	return all, nil
+}
+
+// hidden reports whether a wildcard of the pattern matched a name that begins with a dot,
+// which those of a shell do not: editors and Ansible keep their unfinished files so.
+func hidden(pattern, path string) bool {
+	names := strings.Split(path, "/")
+	for i, p := range strings.Split(pattern, "/") {
+		if strings.HasPrefix(names[i], ".") && !strings.HasPrefix(p, ".") {
+			return true
+		}
+	}
+	return false
 }
 
 // Watched returns the paths whose changes may change the configuration: the file, and the

@@ -4,9 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"lvsd/config"
 	"lvsd/config/edit"
 )
 
@@ -53,6 +55,23 @@ func TestInclude(t *testing.T) {
 	}
 }
 
+// TestIncludeSkips: a wildcard matches no hidden file, such as those that editors and Ansible
+// have while they write, and a file is read once, whatever its patterns are.
+func TestIncludeSkips(t *testing.T) {
+	s := folderOf(t, map[string]string{"conf.d/a.toml": serviceAt("a", "80"), "conf.d/.ansible_tmp1a.toml": serviceAt("a", "80"), ".git/a.toml": "", ".own/b.toml": serviceAt("b", "81")})
+	folder := filepath.Dir(s.Path)
+	if err := os.Symlink("user@host.123:1", filepath.Join(folder, "conf.d/.#a.toml")); err != nil { // Emacs's lock
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.Path, []byte("include = [\"*/*.toml\", \""+folder+"/conf.d/a.toml\", \"./conf.d/../lvsd.toml\", \".own/*.toml\"]\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := s.Load()
+	if err != nil || len(c.Services) != 2 || c.Services[0].Name != "a" || c.Services[1].Name != "b" {
+		t.Errorf("%v, %+v", err, c)
+	}
+}
+
 // TestIncludeRefuses: a name that is not there, and a file with what it must not have.
 func TestIncludeRefuses(t *testing.T) {
 	for text, want := range map[string]string{
@@ -80,7 +99,7 @@ func TestEditsReachTheIncludedFile(t *testing.T) {
 	}
 	changes, err := s.Changes(string(text), after)
 	a := filepath.Join(filepath.Dir(s.Path), "conf.d/a.toml")
-	want := []Change{{a, serviceAt("a", "80"), strings.Replace(serviceAt("a", "80"), "9:80\" }", "9:80\", weight = 3 }", 1) + "\n"}}
+	want := []Change{{a, serviceAt("a", "80"), strings.Replace(serviceAt("a", "80"), "9:80\" }", "9:80\", weight = 3 }", 1)}}
 	if err != nil || !reflect.DeepEqual(changes, want) {
 		t.Errorf("%v, %q\nwant %q", err, changes, want)
 	}
@@ -89,5 +108,51 @@ func TestEditsReachTheIncludedFile(t *testing.T) {
 	}
 	if got, err := s.Text(); err != nil || string(got) != after {
 		t.Errorf("%v: %s\nwant\n%s", err, got, after)
+	}
+}
+
+// TestEditsLeaveTheRest: the included file keeps its byte order mark, its line endings and
+// its last line, with or without an end.
+func TestEditsLeaveTheRest(t *testing.T) {
+	for name, text := range map[string]string{
+		"a mark":   "\ufeff" + serviceAt("a", "80") + "\n",
+		"CRLF":     strings.ReplaceAll(serviceAt("a", "80"), "\n", "\r\n") + "\r\n",
+		"no end":   serviceAt("a", "80"),
+		"all":      "\ufeff" + strings.ReplaceAll(serviceAt("a", "80"), "\n", "\r\n"),
+		"headers":  "[[virtual_service]]\r\nname = \"a\"\r\naddress = \"10.0.0.88:80\"\r\n[[virtual_service.real_servers]]\r\naddress = \"10.0.0.9:80\"",
+		"two ends": serviceAt("a", "80") + "\n\n",
+	} {
+		for _, files := range []map[string]string{
+			{"lvsd.toml": "include = [\"*.d/*.toml\"]", "a.d/a.toml": text, "a.d/b.toml": serviceAt("b", "81")},
+			{"lvsd.toml": "include = [\"*.d/*.toml\"]", "a.d/a.toml": serviceAt("b", "81"), "a.d/b.toml": text},
+			{"lvsd.toml": text},
+		} {
+			s := folderOf(t, files)
+			apply := func(change edit.Change) {
+				t.Helper()
+				before, err := s.Text()
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				after, err := change.Apply(s.Path, string(before), edit.Server{Service: "a", Address: "10.0.0.9:80"})
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				changes, err := s.Changes(string(before), after)
+				if err != nil || len(changes) != 1 || WriteAll(changes) != nil {
+					t.Fatalf("%s: %v, %q", name, err, changes)
+				}
+			}
+			apply(edit.Change{Do: "drain"})
+			if c, _, err := s.Load(); err != nil || !slices.ContainsFunc(c.Services, func(s config.Service) bool { return s.RealServers[0].Drain }) {
+				t.Errorf("%s: it is not drained: %v", name, err)
+			}
+			apply(edit.Change{Do: "undrain"})
+			for file, want := range files {
+				if got, err := os.ReadFile(filepath.Join(filepath.Dir(s.Path), file)); err != nil || string(got) != want {
+					t.Errorf("%s: %v: %s is\n%q\nand was\n%q", name, err, file, got, want)
+				}
+			}
+		}
 	}
 }

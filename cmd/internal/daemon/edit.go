@@ -29,6 +29,11 @@ func (d *Daemon) edit(ctx context.Context, service, realServer string, change pe
 
 func (d *Daemon) tryEdit(ctx context.Context, server edit.Server, change peers.Edit) error {
 	source := configfile.Source{Path: d.options.Source.Path}
+	unlock, err := source.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	text, err := source.Text()
 	if err != nil {
 		return err

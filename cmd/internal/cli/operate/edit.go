@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -142,6 +143,15 @@ func (e *editor) flags(cmd *cobra.Command) {
 func (e *editor) run(ctx context.Context, args []string, change edit.Change) error {
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
+	unlock := func() {}
+	if !e.dryRun {
+		lock, err := e.Lock(ctx)
+		if err != nil {
+			return err
+		}
+		unlock = sync.OnceFunc(lock)
+		defer unlock()
+	}
 	text, err := e.Text()
 	if err != nil {
 		return err
@@ -168,7 +178,7 @@ func (e *editor) run(ctx context.Context, args []string, change edit.Change) err
 		out.Diff += unifiedDiff(c)
 	}
 	if !e.dryRun {
-		err = e.apply(ctx, &out, before, changes, change)
+		err = e.apply(ctx, &out, before, changes, change, unlock)
 	}
 	if err != nil {
 		return err
@@ -184,8 +194,9 @@ func (e *editor) run(ctx context.Context, args []string, change edit.Change) err
 	return err
 }
 
-// apply writes the files, reloads and asks the other directors.
-func (e *editor) apply(ctx context.Context, out *Edited, before *config.File, changes []configfile.Change, change edit.Change) error {
+// apply writes the files, reloads and asks the other directors. The lock ends before: two
+// directors may ask each other.
+func (e *editor) apply(ctx context.Context, out *Edited, before *config.File, changes []configfile.Change, change edit.Change, unlock func()) error {
 	client := e.Client(e.socket)
 	status, err := client.Status(ctx)
 	switch {
@@ -210,8 +221,10 @@ func (e *editor) apply(ctx context.Context, out *Edited, before *config.File, ch
 			out.Errors = v.Errors
 			return configfile.UndoAll(changes)
 		}
+		out.Hash = v.Hash
 	}
 	out.Reloaded = true
+	unlock()
 	var refused []api.PeerEdited
 	if e.peers {
 		refused, err = client.PeerEdits(ctx, api.PeerEdit{Service: out.Service, RealServer: out.RealServer, Edit: peers.Edit{Change: change, Before: before.Hash}})
@@ -319,7 +332,10 @@ func unifiedDiff(c configfile.Change) string {
 	fmt.Fprintf(&d, "--- %s\n+++ %s\n@@ -%d,%d +%d,%d @@\n", c.Path, c.Path, from+1, len(a)-tail+below-from, from+1, len(b)-tail+below-from)
 	write := func(sign string, lines []string) {
 		for _, line := range lines {
-			d.WriteString(sign + strings.TrimRight(line, "\r\n") + "\n")
+			d.WriteString(sign + line)
+			if !strings.HasSuffix(line, "\n") {
+				d.WriteString("\n\\ No newline at end of file\n")
+			}
 		}
 	}
 	write(" ", a[from:head])
