@@ -70,6 +70,9 @@ type Engine struct {
 	changes  []Change      // to be passed to OnChange
 	wakeDue  bool          // an agent's report changed, or whether a check can be made
 	snapshot map[ID]Health // of Health; nil: out of date
+
+	delegated map[ID]string // the directors that probe targets instead
+	rarely    int           // one of so many probes of a delegated target is made here
 }
 
 // target is the state of one Target.
@@ -112,6 +115,7 @@ type probeState struct {
 	checks  []*checkState
 
 	timing   timing
+	turn     int // which of its probes are made while it is delegated
 	due      time.Time
 	running  bool // and so not in the queue
 	first    bool // it is the first probe
@@ -290,6 +294,7 @@ func (e *Engine) scheduleAdded(now time.Time) {
 		step := rasterStep(interval, len(group))
 		for i, phase := range phases(e.random, len(group), interval) {
 			group[i].timing.origin = onRaster(now.Add(phase), e.rasterAnchor, step)
+			group[i].turn = e.random.IntN(1 << 16)
 		}
 	}
 	e.added = nil
@@ -415,7 +420,7 @@ func (e *Engine) record(a arrival, now time.Time) {
 		}
 	}
 	e.snapshot = nil
-	p.due = p.timing.next(p.due, now, p.changing())
+	p.due = e.timingOf(p).next(p.due, now, p.changing())
 	if soon := now.Add(firstRetry); first && r.Reason != outcome.OK && soon.Before(p.due) {
 		p.due = soon
 	}

@@ -32,7 +32,9 @@ type Health struct {
 	// UncheckedWhy is the check and the error. State is that of before.
 	UncheckedSince time.Time
 	UncheckedWhy   string
-	Checks         []CheckHealth
+	// ProbedBy is the director that makes the probes, see Delegate; "": this one.
+	ProbedBy string
+	Checks   []CheckHealth
 }
 
 // CheckHealth is the state of one check of a target. Last, Totals and History
@@ -83,6 +85,7 @@ func (e *Engine) Health() map[ID]Health {
 			checks = append(checks, j.health())
 		}
 		h.Checks = checks[first:len(checks):len(checks)]
+		h.ProbedBy = e.delegated[id]
 		e.snapshot[id] = h
 	}
 	return e.snapshot
@@ -98,6 +101,7 @@ func (e *Engine) Explain(id ID) (Health, bool) {
 		return Health{}, false
 	}
 	h := t.health()
+	h.ProbedBy = e.delegated[id]
 	for _, j := range t.checks {
 		c := j.health()
 		if j.probe != nil {

@@ -181,12 +181,17 @@ func (a dueQueue) sink(i int) {
 	}
 }
 
-// dropRemoved removes probes that no target has any more. A sorted slice is a heap.
+// dropRemoved removes probes that no target has any more.
 func (a *dueQueue) dropRemoved() {
 	n := len(*a)
 	*a = slices.DeleteFunc(*a, func(p *probeState) bool { return p.removed })
 	if len(*a) == n {
 		return
 	}
-	slices.SortFunc(*a, func(p, q *probeState) int { return cmp.Compare(p.due.Sub(q.due), 0) })
+	a.sort()
+}
+
+// sort restores the heap after due times changed. A sorted slice is a heap.
+func (a dueQueue) sort() {
+	slices.SortFunc(a, func(p, q *probeState) int { return cmp.Compare(p.due.Sub(q.due), 0) })
 }

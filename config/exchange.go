@@ -26,9 +26,12 @@ func buildExchange(root *reader.Table, director string, directors []Director, in
 		case t.Bool("edits"):
 			t.Warnf("edits", "does nothing without listen")
 		}
+		if t.Bool("probe_share") {
+			t.Warnf("probe_share", "does nothing without listen: every director makes all probes")
+		}
 		return nil
 	}
-	p := &Exchange{KeyFile: pathValue(t, "key_file"), Edits: t.Bool("edits")}
+	p := &Exchange{KeyFile: pathValue(t, "key_file"), Edits: t.Bool("edits"), ProbeShare: t.Bool("probe_share")}
 	defaultExchangeKey(t, p, instances)
 	if len(directors) < 2 {
 		t.Errorf("listen", "needs two [[director]] at least, each with its address")

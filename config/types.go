@@ -153,11 +153,13 @@ type Guard struct {
 
 // Exchange is [peers]: the exchange of status between the directors.
 type Exchange struct {
-	Listen  string     // IP:PORT or :PORT of this director
-	KeyFile string     // absolute path
-	Edits   bool       // the others may edit this director's file
-	Address netip.Addr // this director's own, by which the others reach it
-	Peers   []Peer     // in the file's order, without this director; at least one
+	Listen  string // IP:PORT or :PORT of this director
+	KeyFile string // absolute path
+	Edits   bool   // the others may edit this director's file
+	// ProbeShare: each real server is probed by one of the directors, as long as it is up.
+	ProbeShare bool
+	Address    netip.Addr // this director's own, by which the others reach it
+	Peers      []Peer     // in the file's order, without this director; at least one
 }
 
 // Peer is another director.

@@ -449,6 +449,7 @@ var PeersTable = newTable("peers",
 	Key{Name: "listen", Kind: String, Default: "", PerDirector: true},
 	Key{Name: "key_file", Kind: String, PerDirector: true, Computed: `that of the first [[vrrp]] with type = "hmac"`},
 	Key{Name: "edits", Kind: Bool, Default: false, PerDirector: true},
+	Key{Name: "probe_share", Kind: Bool, Default: false},
 )
 
 // SyncGroupTable has what belongs to a group of instances as a whole. The instances name

@@ -181,6 +181,8 @@ type RealServerStatus struct {
 	Counters   Counters         `json:"counters"`
 	Rates      Rates            `json:"rates"`
 	LastProbe  *Probe           `json:"last_probe,omitempty"`
+	// ProbedBy is the director that probes the server, with probe_share; empty: this one.
+	ProbedBy string `json:"probed_by,omitempty"`
 }
 
 // Probe is the outcome of one probe.

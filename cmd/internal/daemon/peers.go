@@ -39,6 +39,7 @@ func (p peerView) Peers() []decision.Peer {
 	var all []decision.Peer
 	for _, q := range p.d.peers.Peers() {
 		peer := decision.Peer{Name: q.Name, Up: q.Up, Unreachable: q.Unreachable(time.Now()), RequestedAt: q.RequestedAt, Error: q.Error, WaitReason: q.State.WaitReason, Connections: -1,
+			Hash: q.State.Hash, Probed: q.State.Probed, Answers: q.Up && q.Error == "",
 			Instances: map[string]decision.PeerInstance{}, Announces: map[string]decision.PeerAnnounce{}}
 		if c := q.State.Connections; c != nil {
 			peer.Connections = c.Total()

@@ -145,8 +145,11 @@ func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]chec
 		if down && !s.fresh(from) {
 			continue // was down before
 		}
-		servers++
 		at, ofPath := pathFailure(h)
+		if h.ProbedBy != "" && !ofPath {
+			continue // probed here too rarely to say anything of the path
+		}
+		servers++
 		if !ofPath {
 			continue
 		}
@@ -193,8 +196,11 @@ func (g Guard) freeze(now time.Time, c *config.Config, health map[checker.ID]che
 			if h.state == checker.Down {
 				continue
 			}
-			servers++
 			_, ofPath := pathFailure(health[id])
+			if health[id].ProbedBy != "" && !ofPath {
+				continue
+			}
+			servers++
 			if ofPath || health[id].State == checker.Down {
 				failing++
 			}

@@ -91,6 +91,11 @@ type Peer struct {
 	// Instances are its instances, Announces its announcements, by name.
 	Instances map[string]PeerInstance
 	Announces map[string]PeerAnnounce
+	// Hash is that of its configuration, and Probed has the real servers that its own probes
+	// find up, see Probed; Answers: it replied to the latest request.
+	Hash    string
+	Probed  []byte
+	Answers bool
 	// Connections is how many its kernel has; negative: not known.
 	Connections int
 }

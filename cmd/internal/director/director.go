@@ -38,6 +38,7 @@ type Checker interface {
 	Preview([]checker.Target) (checker.Preview, error)
 	Health() map[checker.ID]checker.Health
 	Explain(checker.ID) (checker.Health, bool)
+	Delegate(to map[checker.ID]string, every int)
 	Overdue() time.Duration // for how long its loop has stood still
 }
 
@@ -96,6 +97,7 @@ type Director struct {
 	targets   targets
 	standby   disk.Writer[map[string]persist.Standby]
 	announces announcements
+	delegated map[checker.ID]string // see share
 	// trusted is when probes began to count for readiness; waits is what this
 	// director waits for before it preempts a live master.
 	trusted time.Time
@@ -221,6 +223,9 @@ func (d *Director) sleep(timer *time.Timer) {
 	if d.waiting() != "" && (wait < 0 || wait > readinessInterval) {
 		wait = readinessInterval // a probe that changes no health sends no wake-up
 	}
+	if x := d.config.Load().Exchange; x != nil && x.ProbeShare && (wait < 0 || wait > shareInterval) {
+		wait = shareInterval
+	}
 	if wait >= 0 {
 		timer.Reset(wait)
 	}
@@ -286,6 +291,7 @@ func (d *Director) decide() {
 	}
 	d.instances.ApplyTracking(next.Services)
 	d.updateReadiness(&next, health)
+	d.share(c, health)
 	if d.applied == 0 || !decision.SameDesired(d.desired, next.Desired) {
 		d.applied = d.deps.Table.SetDesired(next.Desired)
 		d.desired = next.Desired

@@ -124,6 +124,10 @@ func (f *fakeChecker) Explain(id checker.ID) (checker.Health, bool) {
 	return h, ok
 }
 
+func (f *fakeChecker) Delegate(to map[checker.ID]string, n int) {
+	f.add("delegate %v, every %d", to, n)
+}
+
 func (f *fakeChecker) Overdue() time.Duration { return time.Duration(f.late.Load()) }
 
 func (f *fakeChecker) set(h checker.Health) {

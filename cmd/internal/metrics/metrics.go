@@ -166,7 +166,7 @@ func (e emitter) service(v director.View, quorum int, p decision.Service) {
 	e.gauge(serviceFallback, boolValue(p.Fallback.Active), p.Name)
 	kernel, stats := v.Kernel.Table[p.Key], v.Kernel.Stats[p.Key]
 	e.counters(serviceCounters, stats.Counters, p.Name)
-	e.sums(stats, p)
+	e.sums(v, stats, p)
 	if !v.Config.Global.PerServerMetrics {
 		return
 	}
@@ -195,8 +195,11 @@ func (e emitter) service(v director.View, quorum int, p decision.Service) {
 }
 
 // sums are the sums over the servers of a service.
-func (e emitter) sums(stats ipvs.ServiceStats, p decision.Service) {
-	servers, unchecked := map[checker.State]int{}, 0
+func (e emitter) sums(v director.View, stats ipvs.ServiceStats, p decision.Service) {
+	x, health := v.Config.Exchange, v.Health
+	share := x != nil && x.ProbeShare
+
+	servers, unchecked, delegated := map[checker.State]int{}, 0, 0
 	for _, s := range p.Servers {
 		if !s.Draining() {
 			servers[s.State]++
@@ -204,8 +207,14 @@ func (e emitter) sums(stats ipvs.ServiceStats, p decision.Service) {
 		if !s.UncheckedSince.IsZero() {
 			unchecked++
 		}
+		if health[s.ID].ProbedBy != "" {
+			delegated++
+		}
 	}
 	e.gauge(serviceUnchecked, float64(unchecked), p.Name)
+	if share {
+		e.gauge(serviceDelegated, float64(delegated), p.Name)
+	}
 	for _, state := range []checker.State{checker.Up, checker.Down, checker.Unknown} {
 		e.gauge(serviceServers, float64(servers[state]), p.Name, state.String())
 	}

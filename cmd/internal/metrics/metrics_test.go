@@ -37,7 +37,7 @@ func view(context.Context) director.View {
 	totals[0] = 7 // ok
 	anycast := netip.MustParseAddr("192.0.2.80")
 	return director.View{
-		Config: &config.Config{Director: "lb1", Hash: "abc", Global: config.Global{PerServerMetrics: true}, Services: []config.Service{{Name: "web", Quorum: 2}},
+		Config: &config.Config{Director: "lb1", Hash: "abc", Exchange: &config.Exchange{ProbeShare: true}, Global: config.Global{PerServerMetrics: true}, Services: []config.Service{{Name: "web", Quorum: 2}},
 			Announces: []config.Announce{{Name: "any", Table: 112, Addresses: []netip.Addr{anycast, netip.MustParseAddr("192.0.2.81")}}}},
 		LastReload: director.Reload{LastSuccess: time.Unix(100, 0)},
 		Decision: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{

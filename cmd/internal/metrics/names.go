@@ -104,6 +104,7 @@ var (
 	serviceFallback  = gauge("lvsd_virtual_service_fallback_active", "1 while the fallback serves because the quorum is lost.", "service")
 	serviceServers   = gauge("lvsd_virtual_service_real_servers", "How many real servers of the service are up, down or unknown by their checks; one that drains is in none of them.", "service", "state")
 	serviceUnchecked = gauge("lvsd_virtual_service_real_servers_unchecked", "How many real servers of the service have a check that this director cannot make.", "service")
+	serviceDelegated = gauge("lvsd_virtual_service_real_servers_delegated", "How many real servers of the service another director probes, and this one rarely; absent without probe_share.", "service")
 	serviceActive    = gauge("lvsd_virtual_service_active_connections", "Established TCP connections of all its real servers.", "service")
 	serviceInactive  = gauge("lvsd_virtual_service_inactive_connections", "Connections in every other state of all its real servers; UDP counts here.", "service")
 	serviceCounters  = counterDescsOf("lvsd_virtual_service", "service")

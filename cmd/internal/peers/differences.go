@@ -58,7 +58,8 @@ func (e *Exchange) handle(a result, now time.Time) {
 // reads the number of connections when it needs it.
 func sameLevel(a, b Peer) bool {
 	for _, p := range []*Peer{&a, &b} {
-		p.RequestedAt, p.At, p.State.At, p.State.Connections, p.Clock, p.Error = time.Time{}, time.Time{}, time.Time{}, nil, 0, ""
+		p.RequestedAt, p.At, p.State.At, p.State.Connections, p.Clock = time.Time{}, time.Time{}, time.Time{}, nil, 0
+		p.Error = pick(p.Error != "", "did not reply")
 	}
 	return reflect.DeepEqual(a, b)
 }

@@ -139,3 +139,29 @@ func TestRefresh(t *testing.T) {
 		}
 	})
 }
+
+// TestProbedIsALevel: what a director's probes find up is passed on, and a change of it wakes,
+// as does the first request without a reply.
+func TestProbedIsALevel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, all := manyOf(t, 2)
+		one, two := all[0], all[1]
+		woken := func() int { one.mu.Lock(); defer one.mu.Unlock(); return one.wakes }
+		two.become(func(s *State) { s.Probed = []byte{5, 1} })
+		after(2 * interval)
+		if p := one.Peers()[0]; string(p.State.Probed) != "\x05\x01" {
+			t.Errorf("%v", p.State.Probed)
+		}
+		before := woken()
+		two.become(func(s *State) { s.Probed = []byte{4, 1} })
+		after(2 * interval)
+		if woken() != before+1 {
+			t.Errorf("%d wake-ups", woken()-before)
+		}
+		l.silence(two.address, true)
+		after(interval + requestTimeout + time.Millisecond)
+		if p := one.Peers()[0]; !p.Up || p.Error == "" || woken() != before+2 {
+			t.Errorf("up %v, error %q, %d wake-ups", p.Up, p.Error, woken()-before)
+		}
+	})
+}

@@ -132,6 +132,7 @@ func (s *State) clean() {
 		a := &s.Announces[i]
 		a.Name, a.Why = clean(a.Name, 64), clean(a.Why, maxText)
 	}
+	s.Probed = s.Probed[:min(len(s.Probed), maxElements/8)]
 	s.Health.clean()
 }
 

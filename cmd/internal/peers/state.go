@@ -32,6 +32,9 @@ type State struct {
 	// Connections is nil when they could not be counted.
 	Connections *Connections `json:"connections,omitempty"`
 	Health      Health       `json:"health"`
+	// Probed has a bit for each real server, in the order of the file, that its own probes
+	// find up: where probes are shared, see decision.Probed.
+	Probed []byte `json:"probed,omitempty"`
 }
 
 // Ready reports whether the director could take over at once.

@@ -226,7 +226,7 @@ func (s *builder) addService(v director.View, svc config.Service, p decision.Ser
 			Health: decided.State.String(), Since: h.Since, UncheckedSince: decided.UncheckedSince, Unchecked: decided.UncheckedWhy,
 			Draining: decided.Draining(), DrainingSince: decided.DrainingSince(), DrainUntil: decided.DrainUntil, Why: decided.Why().Text, Causes: decided.Causes,
 			Active: connections.Active, Inactive: connections.Inactive, Persistent: connections.Persistent,
-			Counters: api.Counters(connections.Counters), Rates: api.Rates(connections.Rates), LastProbe: lastProbe(h),
+			Counters: api.Counters(connections.Counters), Rates: api.Rates(connections.Rates), LastProbe: lastProbe(h), ProbedBy: h.ProbedBy,
 		}
 		if dest, ok := kernel.Destinations[decided.Address]; ok {
 			server.Weight = &dest.Weight

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/peers"
 )
@@ -98,7 +99,7 @@ func (s *Server) PeerState(connections func() *peers.Connections) peers.State {
 		Director: v.Config.Director, Version: s.Version, Hash: v.Config.Hash, At: v.At, Started: s.Started,
 		ProblemCount: len(status.Problems), Problems: slices.Clone(status.Problems[:min(len(status.Problems), sentProblems)]),
 		DirectorProblems: &own, HTTPListen: v.Config.Global.HTTPListen,
-		WaitReason: v.WaitReason, Announces: ownAnnounces(v), Health: peers.NewHealth(serviceHealth(v)),
+		WaitReason: v.WaitReason, Announces: ownAnnounces(v), Health: peers.NewHealth(serviceHealth(v)), Probed: decision.Probed(v.Config, v.Health, v.At),
 	}
 	for _, e := range v.Instances {
 		hold, held := v.Standby[e.Name]

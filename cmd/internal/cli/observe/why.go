@@ -64,6 +64,9 @@ func printWhy(out io.Writer, why api.Why, now time.Time) error {
 		for _, c := range rs.Causes {
 			fmt.Fprintf(w, "  %s\tgives %d\t%s\t%s\n", c.Kind, c.Weight, c.Text, api.Age(c.Since, now))
 		}
+		if rs.ProbedBy != "" {
+			fmt.Fprintf(w, "  probed by director %s (probe_share), and rarely from here\n", rs.ProbedBy)
+		}
 		for _, m := range rs.Missing {
 			fmt.Fprintf(w, "  needs %s\n", m)
 		}

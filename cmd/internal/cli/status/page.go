@@ -423,6 +423,9 @@ func Health(rs api.RealServerStatus) string {
 	if rs.Unchecked != "" {
 		health += ", unchecked"
 	}
+	if rs.ProbedBy != "" {
+		health += " (" + rs.ProbedBy + ")"
+	}
 	if rs.Draining {
 		health += ", draining"
 	}
