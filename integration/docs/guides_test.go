@@ -272,6 +272,74 @@ func TestGuideTUN(t *testing.T) {
 	expectSpread(p, askedServers(p, 10), "rs1:5 rs2:5")
 }
 
+// TestGuideFirewallMarks: one service of two ports, by a mark; a client stays with its server.
+func TestGuideFirewallMarks(t *testing.T) {
+	g := lvsdtest.ReadGuide(t, "docs/guides/firewall-marks.md")
+	p := lvsdtest.NewGuidePair(t, g, "toml")
+	for _, a := range []string{"10.0.0.9/24", "10.0.0.20/24"} {
+		r := p.AddRealServer(p.Net, a)
+		lab.ServeLines(r, ":80", r.Name)
+		lab.ServeLines(r, ":443", r.Name)
+	}
+	prepareByGuide(p, g)
+	for _, d := range p.LB {
+		waitLive(d, 2)
+	}
+	if out := p.LB[0].IPVSTable(); !lvsdtest.ContainsAll(out, "-A -f 1 -s rr -p 300", "-a -f 1 -r 10.0.0.9:0 -g -w 1", "-a -f 1 -r 10.0.0.20:0 -g -w 1") {
+		t.Errorf("the table:\n%s", out)
+	}
+	ports := func() {
+		t.Helper()
+		first := lab.Converse(p.Client, "10.0.0.88:80").Server
+		for range 3 {
+			if second := lab.Converse(p.Client, "10.0.0.88:443").Server; second != first {
+				t.Errorf("port 443 by %s, port 80 by %s", second, first)
+			}
+		}
+	}
+	ports()
+	p.LB[0].StopDaemon()
+	p.LB[1].WaitState("master", 15*time.Second)
+	ports()
+}
+
+// TestGuideIPv6: both families are served, and both move.
+func TestGuideIPv6(t *testing.T) {
+	const vip6 = "2001:db8:10::88"
+	g := lvsdtest.ReadGuide(t, "docs/guides/ipv6.md")
+	p := lvsdtest.NewGuidePair(t, g, "toml")
+	p.Client.AddAddress("eth0", "2001:db8:10::2/64")
+	for i, d := range p.LB {
+		d.AddAddress("eth0", fmt.Sprintf("2001:db8:10::%d/64", 12+i))
+	}
+	for host, a := range map[string]string{"10.0.0.9/24": "2001:db8:10::9/64", "10.0.0.20/24": "2001:db8:10::20/64"} {
+		r := p.AddRealServer(p.Net, host)
+		r.AddAddress("eth0", a)
+		lab.ServeHTTP(r, ":80", r.Name)
+	}
+	prepareByGuide(p, g)
+	serve := func(d *lvsdtest.Director) {
+		t.Helper()
+		for _, to := range []string{lvsdtest.GuideVIP, "[" + vip6 + "]"} {
+			seen := map[string]int{}
+			p.WaitUntil(30*time.Second, "both servers at "+to+" through "+d.Name, func() bool {
+				if status, body, err := p.Client.Get("http://" + to + "/"); err == nil && status == 200 {
+					seen[strings.TrimSpace(body)]++
+				}
+				return len(seen) == 2
+			})
+		}
+		if !d.Holds(lvsdtest.GuideVIP) || !d.Holds(vip6) {
+			t.Errorf("%s does not hold both addresses", d.Name)
+		}
+	}
+	serve(p.LB[0])
+	p.LB[1].WaitState("backup", 15*time.Second)
+	p.LB[0].StopDaemon()
+	p.LB[1].WaitState("master", 15*time.Second)
+	serve(p.LB[1])
+}
+
 // TestGuideDirectorAsRealServer: docs/guides/director-as-real-server.md.
 func TestGuideDirectorAsRealServer(t *testing.T) {
 	g := lvsdtest.ReadGuide(t, "docs/guides/director-as-real-server.md")

@@ -1,5 +1,5 @@
-// Every command line of docs/operations.md is run as it is written there, on the pair of
-// the README, in the situation of the text. A new line without a situation here fails.
+// Every command line of the guides to operation is run as it is written there, on the pair
+// of the README, in the situation of the text. A new line without a situation here fails.
 
 package docs_test
 
@@ -18,7 +18,10 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// operations is the document and its command lines.
+// operationPages are the guides whose command lines are executed here.
+var operationPages = []string{"change", "convert", "drain", "handover", "monitoring", "notifications", "prepare", "service", "virtual-mac"}
+
+// operations is the guides and their command lines.
 type operations struct {
 	*lvsdtest.Pair
 	text  string
@@ -50,7 +53,7 @@ func commandLines(text string) map[string]bool {
 func (o *operations) run(h *lab.Host, line string) (string, error) {
 	o.T.Helper()
 	if _, there := o.lines[line]; !there {
-		o.T.Errorf("docs/operations.md has no line %q", line)
+		o.T.Errorf("no guide has the line %q", line)
 	}
 	o.lines[line] = true
 	line = strings.NewReplacer("/tmp/", o.Dir()+"/", "/etc/ha.d", o.Dir()).Replace(line)
@@ -90,13 +93,14 @@ func (o *operations) bin(h *lab.Host) string {
 	return folder
 }
 
-// TestOperationsAsWritten runs docs/operations.md.
+// TestOperationsAsWritten runs the commands of the guides to operation.
 func TestOperationsAsWritten(t *testing.T) {
-	text := lvsdtest.ReadRepositoryFile(t, "docs/operations.md")
+	text := ""
+	for _, name := range operationPages {
+		text += lvsdtest.ReadRepositoryFile(t, "docs/guides/"+name+".md")
+	}
 	g := lvsdtest.ReadGuide(t, "README.md")
 	p := lvsdtest.NewGuidePair(t, g, "toml")
-	key := p.WritePrivate("vrrp.key", "7 0123456789abcdef0123456789abcdef\n")
-	p.WriteConfigText(p.ConfigText() + fmt.Sprintf("\n[peers]\nlisten = \":8113\"\nkey_file = %q\n", key))
 	o := &operations{Pair: p, text: text, lines: commandLines(text), tools: map[string]string{}}
 	if err := os.Mkdir(p.Path("work"), 0o755); err != nil {
 		t.Fatal(err)
@@ -127,6 +131,16 @@ func TestOperationsAsWritten(t *testing.T) {
 	waitLive(lb, 3)
 	waitLive(p.LB[1], 3)
 	p.WaitUntil(30*time.Second, "a healthy pair", func() bool { s, err := lb.Status(); return err == nil && s.Healthy })
+
+	// Prepare a director, preview and reload.
+	for _, line := range []string{"lvsd check --host", "lvsd host check", "lvsd host prepare --dry-run", "lvsd host prepare", "lvsd plan", "lvsd reload"} {
+		o.must(lb.Host, line)
+	}
+	o.must(lb.Host, "lvsd alerts --job lvsd-web -c lvsd.toml >lvsd-web.rules.yml")
+	if rules, err := os.ReadFile(p.Path("work", "lvsd-web.rules.yml")); err != nil || !strings.Contains(string(rules), "alert: LvsdTwoMasters") {
+		t.Errorf("the alert rules: %v\n%s", err, rules)
+	}
+
 	o.must(lb.Host, "lvsd status web", "SERVICE web tcp 10.0.0.88:80 wlc: up")
 	web[1].Stop()
 	waitLive(lb, 2)
@@ -233,7 +247,7 @@ func TestOperationsAsWritten(t *testing.T) {
 
 	for line, ran := range o.lines {
 		if !ran {
-			t.Errorf("docs/operations.md has %q, which is not run here", line)
+			t.Errorf("a guide has %q, which is not run here", line)
 		}
 	}
 	if len(o.lines) < 20 {

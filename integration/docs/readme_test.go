@@ -20,6 +20,7 @@ func TestReadmeConfiguration(t *testing.T) {
 		lab.Nginx(r, "80", r.Name)
 		p.RunGuide(r, g["sh real servers"])
 	}
+	var last string
 	for _, d := range p.LB {
 		for line := range strings.Lines(g["sh director"]) {
 			line, _, _ = strings.Cut(line, "#")
@@ -27,21 +28,24 @@ func TestReadmeConfiguration(t *testing.T) {
 			if len(args) == 0 || args[0] != "lvsd" {
 				t.Fatalf("the README has %q", line)
 			}
-			args = append(args[1:], "-c", p.ConfigFile, "--director", d.Name)
-			if args[0] == "run" {
+			if last = args[1]; last == "run" {
 				d.StartDaemon()
-				continue
+			} else if out, err := d.LVSD(append(args[1:], "-c", p.ConfigFile, "--director", d.Name)...); err != nil && last != "status" {
+				t.Fatalf("%s: %s: %v\n%s", d.Name, line, err, out)
 			}
-			// The status of a daemon that was just started is not OK until the
-			// first checks have finished.
-			p.WaitUntil(30*time.Second, d.Name+": "+line, func() bool {
-				out, err := d.LVSD(args...)
-				if err != nil && args[0] != "status" {
-					t.Fatalf("%s: %s: %v\n%s", d.Name, line, err, out)
-				}
-				return err == nil
-			})
 		}
+	}
+	if last != "status" {
+		t.Errorf("the last command is %s, not status", last)
+	}
+	// status returns the output and whether there is no problem. A director that was just
+	// started has some, until the first checks have finished and the other one replies.
+	status := func(d *lvsdtest.Director) (string, bool) {
+		out, err := d.LVSD("status", "-c", p.ConfigFile, "--director", d.Name)
+		return out, err == nil
+	}
+	for _, d := range p.LB {
+		p.WaitUntil(30*time.Second, "no problem on "+d.Name, func() bool { _, ok := status(d); return ok })
 	}
 	p.LB[0].WaitState("master", 20*time.Second)
 	waitLive(p.LB[0], 3)
@@ -60,10 +64,16 @@ func TestReadmeConfiguration(t *testing.T) {
 		t.Errorf("servers: %v, want all three", seen)
 	}
 
-	// "To drain a server, lvsd drain web 10.0.0.9:80 on both directors": they share the file
-	// here, which the second one needs to reload alone.
+	// "lvsd drain web 10.0.0.21:80 on both directors": they share the file here, which the
+	// second one needs to reload alone. Until then both say that their configurations differ.
 	if out, err := p.LB[0].LVSD("drain", "web", "10.0.0.21:80", "-c", p.ConfigFile, "--director", "lb1"); err != nil {
 		t.Fatalf("drain: %v\n%s", err, out)
+	}
+	for _, d := range p.LB {
+		p.WaitUntil(20*time.Second, "the half-done drain in the status of "+d.Name, func() bool {
+			out, ok := status(d)
+			return !ok && strings.Contains(out, "another configuration")
+		})
 	}
 	if out, err := p.LB[1].LVSD("reload", "-c", p.ConfigFile, "--director", "lb2"); err != nil {
 		t.Fatalf("reload: %v\n%s", err, out)

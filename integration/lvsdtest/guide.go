@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -57,7 +58,8 @@ func NewGuidePair(t *testing.T, g Guide, kind string) *Pair {
 		global = fmt.Sprintf("\n[global]\ncontrol_socket = { lb1 = %q, lb2 = %q }\nstate_dir = { lb1 = %q, lb2 = %q }\n",
 			p.Path("lb1.sock"), p.Path("lb2.sock"), p.Path("lb1.state"), p.Path("lb2.state"))
 	}
-	p.WriteConfigText(g[kind] + global)
+	key := p.WritePrivate("pair.key", AuthKey)
+	p.WriteConfigText(strings.ReplaceAll(g[kind], `"/etc/lvsd/pair.key"`, strconv.Quote(key)) + global)
 	return p
 }
 
@@ -71,7 +73,11 @@ func (p *Pair) RunGuide(h *lab.Host, commands string) {
 	for line := range strings.Lines(commands) {
 		line = strings.TrimSpace(line)
 		words := strings.Fields(line)
-		if words[0] == "lvsd" {
+		switch words[0] {
+		case "iptables":
+			p.NeedPacketFilter()
+			words[0] = "iptables-legacy"
+		case "lvsd":
 			words[0] = Binary(p.T)
 			switch words[1] {
 			case "realserver":

@@ -271,8 +271,8 @@ func runbook(t *testing.T, alert string) []string {
 		t.Fatalf("the runbook has no section %s", alert)
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
-	_, section, _ = strings.Cut(section, "**Confirm**")
-	section, _, _ = strings.Cut(section, "**Do**")
+	_, section, _ = strings.Cut(section, "**Diagnosis**")
+	section, _, _ = strings.Cut(section, "**Mitigation**")
 	var lines []string
 	for line := range strings.Lines(section) {
 		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "lvsd "); ok {

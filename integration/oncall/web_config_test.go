@@ -1,5 +1,5 @@
 // TLS and users at http_listen, with the file, the curl command and the configuration of
-// Prometheus of docs/operations.md.
+// Prometheus of docs/guides/monitoring.md.
 
 package oncall_test
 
@@ -25,13 +25,13 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// blockOf returns a code block of docs/operations.md, with the names of the lab.
+// blockOf returns a code block of docs/guides/monitoring.md, with the names of the lab.
 func blockOf(t *testing.T, p *lvsdtest.Pair, name, hash string) string {
 	t.Helper()
-	text := lvsdtest.ReadRepositoryFile(t, "docs/operations.md")
+	text := lvsdtest.ReadRepositoryFile(t, "docs/guides/monitoring.md")
 	m := regexp.MustCompile("(?s)```[a-z]+ ?" + regexp.QuoteMeta(name) + "\n(.*?)```").FindStringSubmatch(text)
 	if m == nil {
-		t.Fatalf("docs/operations.md has no block %s", name)
+		t.Fatalf("the guide has no block %s", name)
 	}
 	return strings.NewReplacer("/etc/lvsd/http.", p.Path("http."), "/etc/prometheus/lvsd.", p.Path("lvsd."), "HASH", hash,
 		"lb1.example.com", "10.77.0.11", `, "lb2.example.com:8112"`, "").Replace(string(m[1]))
@@ -82,7 +82,7 @@ func TestOncallWebConfigFile(t *testing.T) {
 
 	// The curl command of the document, with the password for which it prompts.
 	var line string
-	text := lvsdtest.ReadRepositoryFile(t, "docs/operations.md")
+	text := lvsdtest.ReadRepositoryFile(t, "docs/guides/monitoring.md")
 	for l := range strings.Lines(text) {
 		if strings.HasPrefix(l, "curl --cacert") {
 			line = strings.NewReplacer("/etc/lvsd/", p.Path("")+"/", "lb1.example.com", "10.77.0.11").Replace(strings.TrimSpace(l))

@@ -232,7 +232,7 @@ func TestOncallDebianPackage(t *testing.T) {
 	lvsd := filepath.Join(root, "usr/sbin/lvsd")
 	for _, file := range []string{"usr/lib/systemd/system/lvsd.service", "usr/lib/modules-load.d/lvsd.conf", "usr/lib/sysusers.d/lvsd.conf",
 		"usr/share/man/man5/lvsd.toml.5", "usr/share/man/man8/lvsd.8", "usr/share/bash-completion/completions/lvsd", "usr/share/doc/lvsd/copyright",
-		"usr/share/lvsd/lvsd.schema.json", "usr/share/lvsd/alerts/lvsd.rules.yml", "usr/share/lvsd/dashboard/lvsd.json", "usr/share/lvsd/dashboard/provisioning.yml", "usr/share/doc/lvsd/runbook.md", "usr/share/doc/lvsd/lvsd.cdx.json", "usr/share/doc/lvsd/operations.md"} {
+		"usr/share/lvsd/lvsd.schema.json", "usr/share/lvsd/alerts/lvsd.rules.yml", "usr/share/lvsd/dashboard/lvsd.json", "usr/share/lvsd/dashboard/provisioning.yml", "usr/share/doc/lvsd/runbook.md", "usr/share/doc/lvsd/lvsd.cdx.json", "usr/share/doc/lvsd/index.md"} {
 		if matches, _ := filepath.Glob(filepath.Join(root, file) + "*"); len(matches) == 0 {
 			t.Errorf("%s is not in the package", file)
 		}

@@ -32,7 +32,13 @@ func packaged(t *testing.T, pattern string) string {
 // the package, lb2 a director without a service manager.
 func serviceLab(t *testing.T, change func(string) string) (*lvsdtest.Pair, *machine) {
 	g := lvsdtest.ReadGuide(t, "README.md")
-	g["toml"] = change(g["toml"])
+	// The directors have different files here: lb2 needs paths of its own.
+	before, rest, _ := strings.Cut(g["toml"], "[peers]")
+	_, after, ok := strings.Cut(rest, "\n\n")
+	if !ok {
+		t.Fatal("the README has no [peers]")
+	}
+	g["toml"] = change(before + after)
 	p := lvsdtest.NewGuidePair(t, g, "toml")
 	for _, addr := range []string{"10.0.0.9", "10.0.0.20", "10.0.0.21"} {
 		r := p.AddRealServer(p.Net, addr+"/24")
@@ -103,11 +109,11 @@ func TestOncallService(t *testing.T) {
 	if policies := m.mustRun("sh", "-c", "chrt -a -p $(pgrep -P "+m.property("MainPID")+")"); !strings.Contains(policies, "SCHED_RR") {
 		t.Errorf("the VRRP process has no real-time policy:\n%s", policies)
 	}
-	// docs/operations.md has the rating of this version of systemd.
+	// docs/guides/service.md has the rating of this version of systemd.
 	security := strings.Fields(m.mustRun("systemd-analyze", "security", "--no-pager", "lvsd"))
-	doc := lvsdtest.ReadRepositoryFile(t, "docs/operations.md")
+	doc := lvsdtest.ReadRepositoryFile(t, "docs/guides/service.md")
 	if rating := security[len(security)-3:]; !strings.Contains(doc, "rates it "+rating[0]+", \""+rating[1]+"\"") {
-		t.Errorf("systemd-analyze security says %v, docs/operations.md something else", rating)
+		t.Errorf("systemd-analyze security says %v, docs/guides/service.md something else", rating)
 	}
 	talk, _ := lvsdtest.KeepAlive(t, p.Client)
 	lasts := func(after string) {

@@ -165,7 +165,7 @@ func TestEveryAlertHasItsSection(t *testing.T) {
 			continue
 		}
 		delete(sections, name)
-		for _, part := range []string{"**It means**", "**Confirm**", "**Do**", "\nlvsd "} {
+		for _, part := range []string{"**Meaning**", "**Diagnosis**", "**Mitigation**", "\nlvsd "} {
 			if !strings.Contains(text, part) {
 				t.Errorf("the section %s has no %q", name, part)
 			}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,7 +12,8 @@ import (
 	"lvsd/config"
 )
 
-// TestTheReadmesConfigurationIsGood takes the README at its word.
+// TestTheReadmesConfigurationIsGood takes the README at its word, and the tutorial has the
+// same configuration.
 func TestTheReadmesConfigurationIsGood(t *testing.T) {
 	text, err := os.ReadFile("../../../README.md")
 	if err != nil {
@@ -20,6 +22,10 @@ func TestTheReadmesConfigurationIsGood(t *testing.T) {
 	blocks := regexp.MustCompile("(?s)```toml\n(.*?)```").FindAllSubmatch(text, -1)
 	if len(blocks) == 0 {
 		t.Fatal("the README shows no configuration")
+	}
+	tutorial, err := os.ReadFile("../../../docs/tutorial.md")
+	if err != nil || !bytes.Contains(tutorial, blocks[0][0]) {
+		t.Errorf("the tutorial has another configuration: %v", err)
 	}
 	for _, b := range blocks {
 		file, err := config.Parse("README.md", b[1])
@@ -33,6 +39,24 @@ func TestTheReadmesConfigurationIsGood(t *testing.T) {
 			if _, err := file.For(d.Name); err != nil {
 				t.Error(err)
 			}
+		}
+	}
+}
+
+// TestEveryCommandIsInItsPage holds docs/cli.md to the commands.
+func TestEveryCommandIsInItsPage(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range rootCommand(&command.Options{}).Commands() {
+		if named := regexp.MustCompile("`lvsd " + c.Name() + "\\b").Match(page); !named && !c.Hidden && c.Name() != "help" {
+			t.Errorf("docs/cli.md has no lvsd %s", c.Name())
+		}
+	}
+	for _, m := range regexp.MustCompile("`lvsd ([a-z]+)").FindAllSubmatch(page, -1) {
+		if _, _, err := rootCommand(&command.Options{}).Find([]string{string(m[1])}); err != nil {
+			t.Errorf("docs/cli.md: %v", err)
 		}
 	}
 }

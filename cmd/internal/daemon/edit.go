@@ -57,7 +57,7 @@ func (d *Daemon) tryEdit(ctx context.Context, server edit.Server, change peers.E
 	}
 	switch err := configfile.WriteAll(changes); {
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS):
-		return fmt.Errorf("%w: its daemon needs the right to (docs/operations.md, Draining a server)", err)
+		return fmt.Errorf("%w: its daemon needs the right to (docs/guides/drain.md)", err)
 	case err != nil:
 		return err
 	}
