@@ -49,7 +49,7 @@ func TestTheDocument(t *testing.T) {
 		t.Fatalf("%s has no line %s", document, mark)
 	}
 	var b strings.Builder
-	b.WriteString("\n| name | type | labels | unit | says |\n|---|---|---|---|---|\n")
+	b.WriteString("\n| name | type | labels | unit | description |\n|---|---|---|---|---|\n")
 	for _, d := range Descriptions() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", d.Name, d.Type, strings.Join(d.Labels, ", "), d.Unit, strings.TrimSuffix(d.Help, "."))
 	}
