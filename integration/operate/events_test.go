@@ -85,7 +85,7 @@ func TestEventsOnDisk(t *testing.T) {
 		return eventLines(t, out)
 	}
 	first := history()
-	if find(first, "daemon", "running") != 1 || find(first, "vrrp", "master") != 1 || find(first, "weight", "1") < 2 {
+	if find(first, "daemon", "running") != 1 || find(first, "vrrp", "master") != 1 || find(first, "health", "up") != 2 || find(first, "daemon", "checked") != 1 {
 		t.Fatalf("the first run: %+v", first)
 	}
 	for i, e := range first {

@@ -13,8 +13,13 @@ import (
 )
 
 func (d *Daemon) healthChanged(c checker.Change) {
-	d.events.Record(event.Event{At: c.At, Kind: event.KindHealth, Service: c.ID.Service, RealServer: c.ID.RealServer,
-		From: c.From.String(), To: c.To.String(), Reason: c.Cause})
+	e := event.Event{At: c.At, Kind: event.KindHealth, Service: c.ID.Service, RealServer: c.ID.RealServer,
+		From: c.From.String(), To: c.To.String(), Reason: c.Cause}
+	if c.From == checker.Unknown && c.To == checker.Up {
+		d.events.Store(e) // the line about its weight, or that of the start, says so
+		return
+	}
+	d.events.Record(e)
 }
 
 func (d *Daemon) instanceChanged(e vrrp.Event) {

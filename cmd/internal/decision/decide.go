@@ -23,6 +23,10 @@ type Inputs struct {
 	// Before is the decision before this one, nil at the start: for the quorum's
 	// hysteresis, slow start, damping, the guard and the age of causes.
 	Before *Decision
+	// Starting: first results are still coming in. A server that the kernel lacks is left
+	// out of the table until its own, so that it is written once, and no fallback takes
+	// over before.
+	Starting bool
 	// MarkServices are the services of probes through the kernel's forwarding:
 	// they are part of the desired table and have no reasons.
 	MarkServices []MarkService

@@ -3,6 +3,7 @@ package decision
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"lvsd/checker"
@@ -57,7 +58,7 @@ func (d *decider) service(svc config.Service) (ipvs.Service, Service) {
 	decided.panicMode(svc, servers, before, d.Now)
 	for _, s := range servers {
 		d.applyWeights(svc, &decided, s)
-		if s.plan.InTable = inTable(svc, s, d.keepTemplates); s.plan.InTable {
+		if s.plan.InTable = inTable(svc, s, d.keepTemplates) && !d.waits(s); s.plan.InTable {
 			decided.AvailableWeight += s.plan.availableWeight()
 		}
 	}
@@ -66,7 +67,9 @@ func (d *decider) service(svc config.Service) (ipvs.Service, Service) {
 		need += svc.Hysteresis
 	}
 	decided.Up = decided.AvailableWeight >= need
-	decided.applyFallback(svc, before, servers, d.Now)
+	if _, serves := was[svc.Fallback]; serves || !slices.ContainsFunc(servers, d.waits) {
+		decided.applyFallback(svc, before, servers, d.Now)
+	}
 	decided.QuorumLost = decided.quorumLost(need, servers)
 	decided.Servers = make([]RealServer, 0, len(servers))
 	for _, s := range servers {
@@ -84,6 +87,11 @@ func (d *decider) service(svc config.Service) (ipvs.Service, Service) {
 	decided.reusable = d.next.IsZero() && reusableServers(svc, servers)
 	d.next = Earliest(next, d.next)
 	return wanted, decided
+}
+
+// waits reports whether a server stays out of the table until its first result.
+func (d *decider) waits(s *evaluation) bool {
+	return d.Starting && s.state == checker.Unknown && !s.inKernel
 }
 
 // releaseDamping releases the servers that flap damping holds down while the service has

@@ -53,6 +53,30 @@ func TestFallbackTakesOver(t *testing.T) {
 	}
 }
 
+// At a start neither an unknown server that the kernel lacks nor the fallback is in the
+// table, but a fallback that serves already goes on.
+func TestStarting(t *testing.T) {
+	for _, mode := range []string{"quiesce", "remove"} {
+		w := newWalk(t, servers(2, 3, fallback(mode, 1, 0)), nil)
+		w.in.Starting = true
+		w.weights(0, -1, -1)
+		if w.plan.Services[0].Fallback.Active {
+			t.Errorf("%s: the fallback serves before the first results", mode)
+		}
+		w.up(0)
+		w.weights(0, 3, -1)
+
+		key := w.plan.Services[0].Key
+		w = newWalk(t, servers(2, 3, fallback(mode, 1, 0)), nil)
+		w.in.Starting = true
+		w.in.Kernel = ipvs.Table{key: {Key: key, Destinations: map[netip.AddrPort]ipvs.Destination{sorry: {Address: sorry, Weight: 1}}}}
+		w.weights(0, -1, -1)
+		if !w.plan.Services[0].Fallback.Active {
+			t.Errorf("%s: a fallback that serves was taken out", mode)
+		}
+	}
+}
+
 func TestFallbackForwards(t *testing.T) {
 	for forward, want := range map[string]ipvs.Forward{"local": ipvs.Local, "dr": ipvs.DirectRoute, "nat": ipvs.NAT, "tun": ipvs.Tunnel} {
 		svc := config.Service{Fallback: sorry, FallbackForward: forward, Tunnel: config.Tunnel{Type: "gue", Port: 6080}}

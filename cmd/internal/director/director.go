@@ -105,6 +105,7 @@ type Director struct {
 	// targeted: the checker has been given this configuration's targets. It waits for
 	// the first reading of the kernel.
 	targeted bool
+	start    start
 	// desired is what the reconciler was given last, applied its generation.
 	desired ipvs.Desired
 	applied uint64
@@ -198,7 +199,7 @@ func (d *Director) Run(ctx context.Context) error {
 			continue
 		case <-timer.C: // a moment of the last decision: its Next
 		case <-d.wake:
-			if !pause(ctx, gatherDelay) {
+			if !pause(ctx, d.start.gather()) {
 				return nil
 			}
 		}
@@ -219,6 +220,9 @@ func (d *Director) sleep(timer *time.Timer) {
 	}
 	if end := d.instances.NextStandbyEnd(); !end.IsZero() && (wait < 0 || time.Until(end) < wait) {
 		wait = max(time.Until(end), minDecisionInterval)
+	}
+	if !d.start.ended && !d.start.began.IsZero() && (wait < 0 || wait > startLimit) {
+		wait = startLimit
 	}
 	if d.waiting() != "" && (wait < 0 || wait > readinessInterval) {
 		wait = readinessInterval // a probe that changes no health sends no wake-up
@@ -285,7 +289,9 @@ func (d *Director) decide() {
 		before = d.deps.Before
 	}
 	health := d.deps.Checker.Health()
-	next := decision.Decide(decision.Inputs{Now: time.Now(), Config: c, Health: health, Kernel: kernel.Table, Before: before, MarkServices: d.marks.Paths().Services()})
+	now := time.Now()
+	starting := d.start.waits(now, d.targeted, health)
+	next := decision.Decide(decision.Inputs{Now: now, Config: c, Health: health, Kernel: kernel.Table, Before: before, Starting: starting, MarkServices: d.marks.Paths().Services()})
 	if d.decision.Swap(&next) == nil {
 		d.handover.Update() // the RST guard is set before an instance may preempt
 	}
@@ -298,6 +304,9 @@ func (d *Director) decide() {
 	}
 	d.announce(&next, health, kernel)
 	d.record(before, &next)
+	if d.start.took = time.Since(now); !starting && !d.start.ended {
+		d.endStart(&next, now)
+	}
 }
 
 // pause waits, and reports whether the context is still alive.

@@ -473,7 +473,7 @@ func TestEveryChangeIsAnEventOnce(t *testing.T) {
 			got = append(got, fmt.Sprintf("%s %s%s→%s", e.Kind, e.RealServer, e.From, e.To))
 		}
 		want := []string{
-			"weight 10.0.1.1:80→5", "quorum →up",
+			"quorum →up", "daemon →checked",
 			"weight 10.0.1.1:805→0", "quorum up→down",
 			"weight 10.0.1.1:800→5", "quorum down→up",
 			"weight 10.0.1.1:805→removed", "quorum up→down", "reload →done",

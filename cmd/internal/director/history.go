@@ -10,6 +10,7 @@ import (
 
 // record records what a decision changed as events. No decision reads them.
 func (d *Director) record(old, plan *decision.Decision) {
+	starting := !d.start.ended
 	if old == nil {
 		old = &decision.Decision{}
 	}
@@ -35,13 +36,17 @@ func (d *Director) record(old, plan *decision.Decision) {
 		if len(svc.Servers) > 0 && len(before.Servers) == len(svc.Servers) && &svc.Servers[0] == &before.Servers[0] {
 			continue // it was reused
 		}
-		recordServers(before, svc, add)
-		if !known || before.Up != svc.Up {
-			e := event.Event{Kind: event.KindQuorum, Service: svc.Name, To: upText(svc.Up), Reason: fmt.Sprintf("weight alive %d", svc.AvailableWeight)}
-			if known {
-				e.From = upText(before.Up)
-			}
-			add(e)
+		recordServers(before, svc, starting, add)
+		switch {
+		case !known && !svc.Up && starting:
+			d.start.unserved[svc.Name] = true
+		case svc.Up && d.start.unserved[svc.Name]:
+			delete(d.start.unserved, svc.Name)
+			d.deps.Events.Store(quorumEvent(nil, svc)) // the line of the start counts them
+		case !known:
+			add(quorumEvent(nil, svc))
+		case before.Up != svc.Up:
+			add(quorumEvent(before, svc))
 		}
 		if before.Panic != svc.Panic {
 			add(event.Event{Kind: event.KindPanic, Service: svc.Name, From: onText(before.Panic), To: onText(svc.Panic),
@@ -56,21 +61,25 @@ func (d *Director) record(old, plan *decision.Decision) {
 	for i := range old.Services {
 		svc := &old.Services[i]
 		if services[svc.Name] == svc {
-			recordServers(svc, &decision.Service{}, add)
+			recordServers(svc, &decision.Service{}, starting, add)
 			add(event.Event{Kind: event.KindQuorum, Service: svc.Name, From: upText(svc.Up), To: "removed", Reason: "taken out of the file"})
 		}
 	}
 }
 
 // recordServers records the changed weights of a service's servers, in the order of the
-// file, and then the servers that were removed from it.
-func recordServers(before, svc *decision.Service, add func(event.Event)) {
+// file, and then the servers that were removed from it. What enters the table at a start
+// is counted by the line of the start.
+func recordServers(before, svc *decision.Service, starting bool, add func(event.Event)) {
 	find, kept := before.Lookup(), make(map[*decision.RealServer]bool, len(svc.Servers))
 	for i, s := range svc.Servers {
 		was := find(i, s.Address)
 		kept[was] = true
 		if e, changed := uncheckedEvent(was, s); changed {
 			add(e)
+		}
+		if starting && (was == nil || !was.InTable) {
+			continue
 		}
 		if e, changed := weightEvent(was, s); changed {
 			add(e)
@@ -83,6 +92,15 @@ func recordServers(before, svc *decision.Service, add func(event.Event)) {
 	}
 }
 
+// quorumEvent is the event of a service's quorum; before is nil of one that is new.
+func quorumEvent(before, svc *decision.Service) event.Event {
+	e := event.Event{Kind: event.KindQuorum, Service: svc.Name, To: upText(svc.Up), Reason: fmt.Sprintf("weight alive %d", svc.AvailableWeight)}
+	if before != nil {
+		e.From = upText(before.Up)
+	}
+	return e
+}
+
 // fallbackName is the address of the fallback that took over, or that did before.
 func fallbackName(before, f decision.Fallback) string {
 	if !f.Active {
@@ -92,7 +110,7 @@ func fallbackName(before, f decision.Fallback) string {
 }
 
 func weightEvent(before *decision.RealServer, s decision.RealServer) (event.Event, bool) {
-	if before != nil && before.Weight == s.Weight && before.InTable == s.InTable {
+	if before == nil && !s.InTable || before != nil && before.Weight == s.Weight && before.InTable == s.InTable {
 		return event.Event{}, false
 	}
 	e := event.Event{Kind: event.KindWeight, Service: s.ID.Service, RealServer: s.ID.RealServer, To: weightText(s), Reason: s.Why().Text}

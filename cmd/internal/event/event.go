@@ -50,7 +50,7 @@ const (
 type Kind string
 
 const (
-	KindDaemon Kind = "daemon" // start and stop
+	KindDaemon Kind = "daemon" // start, end of the first checks, and stop
 	KindReload Kind = "reload" // outcome of a reload
 	KindVRRP   Kind = "vrrp"   // a VRRP instance changed its state
 	KindHealth Kind = "health" // the health of a real server changed, or whether it can be checked
@@ -113,6 +113,9 @@ func (r *Recorder) Record(e Event) {
 
 // message is the text of an event's log line.
 func message(e Event) string {
+	if e.Kind == KindQuorum && e.To == "down" && e.From == "" {
+		return "service has no quorum"
+	}
 	if text, ok := messages[e.Kind][e.To]; ok {
 		return text
 	}
@@ -124,7 +127,7 @@ func message(e Event) string {
 
 // messages are the texts by kind and new state; "" has those of other states.
 var messages = map[Kind]map[string]string{
-	KindDaemon:   {"running": "lvsd started", "stopped": "lvsd stopped"},
+	KindDaemon:   {"running": "lvsd started", "checked": "first health checks ended", "stopped": "lvsd stopped"},
 	KindReload:   {"done": "configuration reloaded", "refused": "reload failed"},
 	KindHealth:   {"up": "real server is up", "down": "real server is down", "unchecked": "real server cannot be checked", "": "health of a real server changed"},
 	KindWeight:   {"removed": "real server removed", "": "weight of a real server changed"},
