@@ -229,7 +229,7 @@ func (p *checkTemplate) target(s string) {
 			problem = "must be a port from 1 to 65535 after the colon, not " + values.Quote(s)
 		}
 		p.override, p.anyPort = netip.AddrPortFrom(netip.Addr{}, uint16(n)), false
-	} else if a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); err == nil && values.MissingBrackets(s) == "" {
+	} else if a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); err == nil && !strings.Contains(a.Zone(), "]") && values.MissingBrackets(s) == "" {
 		problem = values.CheckHost(a)
 		p.override, p.anyHost = netip.AddrPortFrom(a, 0), false
 	} else if isHostName(s) {
@@ -241,10 +241,31 @@ func (p *checkTemplate) target(s string) {
 		}
 		p.anyHost, p.anyPort = false, false
 	}
+	if host := p.override.Addr(); host.Is6() && host.IsLinkLocalUnicast() && p.check.Type != "exec" {
+		problem = p.linkLocal(host)
+	}
 	if problem != "" {
 		p.anyHost, p.anyPort = true, true
 		t.Invalidate("address", "%s", problem)
 	}
+}
+
+// linkLocal returns what a check of a link-local address lacks: the interface, which a key
+// of its own names, as it may differ between the directors.
+func (p *checkTemplate) linkLocal(host netip.Addr) string {
+	here, unbound := host.WithZone("").String(), p.check.Source.Interface == "" && len(p.check.Sources) == 0
+	for _, s := range p.check.Sources {
+		unbound = unbound || s.Interface == ""
+	}
+	switch {
+	case p.check.Type == "syn":
+		return here + ` is link-local, which syn can't probe: use type = "connect" and the key interface, or write another address of the server`
+	case unbound:
+		return here + " is link-local: write it without a zone, and say where it is with interface = " + values.Quote(cmp.Or(host.Zone(), "eth0"))
+	case host.Zone() != "":
+		return "must be without a zone: leave out %" + host.Zone() + ", the key interface says where"
+	}
+	return ""
 }
 
 // isHostName reports whether s is a host name, with or without a port, and not a

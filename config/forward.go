@@ -73,6 +73,8 @@ func fallbackServer(t *reader.Table, s Service) (netip.AddrPort, string) {
 		forward = "local"
 	}
 	switch {
+	case a.Addr().Is6() && a.Addr().IsLinkLocalUnicast():
+		problem = a.Addr().WithZone("").String() + " is link-local, and IPVS takes no such server: write another address of it, such as a unique local one (fd00::/8)"
 	case problem != "":
 	case a.Addr().Is6() != s.IPv6:
 		problem = fmt.Sprintf("%s is not of the service's family", a.Addr())

@@ -364,6 +364,9 @@ func realServerAddress(t *reader.Table, s Service, forward string, taken map[net
 		port = 1 // the error in the service is reported
 	}
 	a, problem := values.ParseAddrPort(t.Str("address"), port)
+	if a.Addr().Is6() && a.Addr().IsLinkLocalUnicast() { // ip_vs_add_dest of the kernel refuses it
+		problem = a.Addr().WithZone("").String() + " is link-local, and IPVS takes no such real server: write another address of the server, such as a unique local one (fd00::/8)"
+	}
 	if problem == "" && s.known() {
 		problem = familyMismatch(s, a.Addr(), forward, synced)
 	}
