@@ -75,7 +75,7 @@ func announcedAddresses(t *reader.Table, taken *instanceSet) []netip.Addr {
 		case own:
 			problem = fmt.Sprintf("%s is the own address of director %s, and must not be on the others", a, owner)
 		case twice:
-			problem = fmt.Sprintf("%s is in a [[vrrp]] or an [[announce]] at line %d already: an address is in one of them", a, first.Line)
+			problem = fmt.Sprintf("%s is in a [[vrrp]] or an [[announce]] at %s already: an address is in one of them", a, t.Where(first))
 		}
 		if problem != "" {
 			t.ErrorAt(at, where, "%s", problem)
@@ -193,7 +193,7 @@ func warnUnserved(t *reader.Table, a Announce, services []Service) {
 // The position is the announcement's; the message names the service.
 func warnAnnouncedService(t *reader.Table, svc *Service, c *Config) {
 	warn := func(format string, args ...any) {
-		t.WarnAt(t.Start, t.Path, "service %s (line %d): %s", svc.Name, svc.Line, fmt.Sprintf(format, args...))
+		t.WarnAt(t.Start, t.Path, "service %s (%s): %s", svc.Name, t.Where(svc.Position), fmt.Sprintf(format, args...))
 	}
 	hashes, synced := hashesClients(svc.Scheduler), c.IPVS.Sync != nil
 	if slices.ContainsFunc(svc.RealServers, func(rs RealServer) bool { return rs.Forward == "nat" }) {

@@ -54,7 +54,7 @@ func TestMistakesInIncludedFiles(t *testing.T) {
 	for text, want := range map[string]string{
 		joinedText(t, first, webPiece, strings.Replace(webPiece, "10.0.0.88:80", "10.0.0.88:81", 1)): `/etc/lvsd/conf.d/b.toml:3:8: virtual_service[1].name: "web" is the name of the service at line 3 of /etc/lvsd/conf.d/a.toml already`,
 		joinedText(t, first, strings.Replace(webPiece, "weight = 2", "wieght = 2", 1)):               `/etc/lvsd/conf.d/a.toml:6:30: virtual_service[0].real_servers[0].wieght: unknown key; did you mean weight?`,
-		joinedText(t, first, webPiece, dnsPiece):                                                     `/etc/lvsd/conf.d/b.toml:5:14: vrrp[1].addresses[0]: 10.0.0.88 is in the [[vrrp]] at line 6 already`,
+		joinedText(t, first, webPiece, dnsPiece):                                                     `/etc/lvsd/conf.d/b.toml:5:14: vrrp[1].addresses[0]: 10.0.0.88 is in the [[vrrp]] at line 6 of /etc/lvsd/lvsd.toml already`,
 	} {
 		f, err := Parse("/etc/lvsd/lvsd.toml", []byte(text))
 		if err == nil || !strings.Contains(err.Error(), want) || f != nil {

@@ -1,6 +1,7 @@
 package edit
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"reflect"
@@ -69,9 +70,10 @@ func Undrain(name, text string, s Server) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if rs := services(file)[service].RealServers[server]; rs.Weight == 0 {
-		return "", fmt.Errorf("weight = 0 in the file drains %s too (line %d): set the weight that it should have, lvsd weight %s %s N",
-			s.Address, rs.WeightPosition.Line, s.Service, s.Address)
+	svc := services(file)[service]
+	if rs := svc.RealServers[server]; rs.Weight == 0 {
+		return "", fmt.Errorf("weight = 0 in %s drains %s too (line %d): set the weight that it should have, lvsd weight %s %s N",
+			cmp.Or(svc.File, name), s.Address, rs.WeightPosition.Line, s.Service, s.Address)
 	}
 	return after, nil
 }

@@ -80,7 +80,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		"no service": {inlineFile, "wbe", "10.0.0.9:80", `no service "wbe" in the file; did you mean web?`},
 		"no server":  {inlineFile, "web", "10.0.0.8:80", `no real server "10.0.0.8:80"`},
-		"weight 0":   {inlineFile, "web", "10.0.0.23:80", "weight = 0 in the file drains 10.0.0.23:80 too (line 10): set the weight that it should have, lvsd weight web 10.0.0.23:80 N"},
+		"weight 0":   {inlineFile, "web", "10.0.0.23:80", "weight = 0 in f drains 10.0.0.23:80 too (line 10): set the weight that it should have, lvsd weight web 10.0.0.23:80 N"},
 		"invalid":    {"[[virtual_service]]\nname = 1\n", "web", "10.0.0.9:80", "f:2:8"},
 	} {
 		if got, err := Undrain("f", c.text, Server{c.service, c.server}); err == nil || got != "" || !strings.Contains(err.Error(), c.want) {

@@ -76,14 +76,16 @@ func (r *Reader) Located(all []Error) []Error {
 	return all
 }
 
-// Where writes a line of the text for a message.
+// Where writes a line of the text for a message, with its file where there are several.
 func (r *Reader) Where(at tomlpos.Position) string {
-	if r.FileOf != nil {
-		if file, line := r.FileOf(at.Line); file != "" {
-			return fmt.Sprintf("line %d of %s", line, file)
-		}
+	if r.FileOf == nil {
+		return fmt.Sprintf("line %d", at.Line)
 	}
-	return fmt.Sprintf("line %d", at.Line)
+	file, line := r.FileOf(at.Line)
+	if file == "" {
+		file = r.file
+	}
+	return fmt.Sprintf("line %d of %s", line, file)
 }
 
 // Warnings returns the warnings in the order of the text, at its lines. They are

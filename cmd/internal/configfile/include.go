@@ -21,30 +21,18 @@ func (s *Source) join(text []byte) ([]byte, error) {
 	if len(patterns) == 0 {
 		return text, nil
 	}
-	names, err := s.included(patterns)
+	pieces, err := s.included(patterns, len(text))
 	if err != nil {
 		return nil, err
-	}
-	var pieces []include.Piece
-	size := len(text)
-	for _, name := range names {
-		piece, err := Read(include.Path(s.Path, name))
-		if err != nil {
-			return nil, err
-		}
-		if size += len(piece); size > sizeLimit {
-			return nil, fmt.Errorf("%s and the files that it includes have more than %d MiB", s.Path, sizeLimit>>20)
-		}
-		pieces = append(pieces, include.Piece{Name: name, Text: string(piece)})
 	}
 	joined, err := include.Join(s.Path, string(text), pieces)
 	return []byte(joined), err
 }
 
-// included returns the names of the files that match the patterns, in their order, each
-// once. A name without wildcards must exist. The error is config.Errors.
-func (s *Source) included(patterns []include.Pattern) ([]string, error) {
-	var all []string
+// included returns the files that match the patterns, in their order, each once. A name
+// without wildcards must exist. size is that of the first file. The error is config.Errors.
+func (s *Source) included(patterns []include.Pattern, size int) ([]include.Piece, error) {
+	var all []include.Piece
 	read := map[string]bool{filepath.Clean(s.Path): true}
 	folder := filepath.Dir(s.Path)
 	for i, p := range patterns {
@@ -60,18 +48,27 @@ func (s *Source) included(patterns []include.Pattern) ([]string, error) {
 			return nil, refuse("there is no file %q: write a pattern such as \"conf.d/*.toml\", which may match none", p.Text)
 		}
 		for _, path := range found {
+			if read[path] || hidden(pattern, path) {
+				continue
+			}
+			read[path] = true
 			name := path
 			if !filepath.IsAbs(p.Text) {
 				if name, err = filepath.Rel(folder, path); err != nil {
 					return nil, refuse("%v", err)
 				}
 			}
-			if !read[path] && !hidden(pattern, path) {
-				all, read[path] = append(all, name), true
+			text, err := Read(path)
+			if err != nil {
+				return nil, refuse("%v", err)
 			}
-		}
-		if len(all) > maxIncluded {
-			return nil, refuse("more than %d files match", maxIncluded)
+			all = append(all, include.Piece{Name: name, Text: string(text)})
+			switch size += len(text); {
+			case len(all) > maxIncluded:
+				return nil, refuse("more than %d files match", maxIncluded)
+			case size > sizeLimit:
+				return nil, refuse("the files have more than %d MiB", sizeLimit>>20)
+			}
 		}
 	}
 	return all, nil

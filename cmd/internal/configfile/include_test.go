@@ -75,11 +75,20 @@ func TestIncludeSkips(t *testing.T) {
 // TestIncludeRefuses: a name that is not there, and a file with what it must not have.
 func TestIncludeRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		"include = [\"conf.d/x.toml\"]":   "lvsd.toml:1:12: include[0]: there is no file \"conf.d/x.toml\"",
-		"include = [\"a/*\", \"[\"]":      "lvsd.toml:1:19: include[1]: \"[\" is not a pattern",
-		"include = [\"conf.d/bad.toml\"]": "conf.d/bad.toml:1:2: global: must be in the first file",
+		"include = [\"conf.d/x.toml\"]":                   "lvsd.toml:1:12: include[0]: there is no file \"conf.d/x.toml\"",
+		"include = [\"a/*\", \"[\"]":                      "lvsd.toml:1:19: include[1]: \"[\" is not a pattern",
+		"include = [\"conf.d/bad.toml\"]":                 "conf.d/bad.toml:1:2: global: must be in the first file",
+		"include = [\"conf.d/loop*\"]":                    "conf.d/loop.toml:1:1: include: must be in the first file",
+		"include = [\"*/link.toml\"]":                     "lvsd.toml:1:12: include[0]: open ",
+		"include = [\"*/folder.toml\"]":                   "folder.toml is not a regular file",
+		"include = [\"a.toml\", \"b.toml\"]":              "b.toml:2:8: virtual_service[1].name: \"a\" is the name of the service at line 2 of ",
+		"include = [\"a.toml\"]\n" + serviceAt("a", "81"): "a.toml:2:8: virtual_service[1].name: \"a\" is the name of the service at line 3 of ",
 	} {
-		s := folderOf(t, map[string]string{"lvsd.toml": text, "conf.d/bad.toml": "[global]\n"})
+		s := folderOf(t, map[string]string{"lvsd.toml": text, "conf.d/bad.toml": "[global]\n", "conf.d/loop.toml": "include = [\"../lvsd.toml\"]", "conf.d/folder.toml/x": "",
+			"a.toml": serviceAt("a", "80"), "b.toml": serviceAt("a", "81")})
+		if err := os.Symlink("nowhere", filepath.Join(filepath.Dir(s.Path), "conf.d/link.toml")); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := s.Parse(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}

@@ -283,7 +283,7 @@ func comparePeers(ctx context.Context, client *api.Client, service, server strin
 }
 
 func (e *editor) print(out Edited, directors int) {
-	fmt.Fprint(command.Stdout, out.Diff)
+	fmt.Fprint(command.Stdout, strings.ReplaceAll(out.Diff, "\r\n", "\n")) // a carriage return would be shown
 	for _, line := range out.Errors {
 		fmt.Fprintln(command.Stderr, line)
 	}
