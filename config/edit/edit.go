@@ -78,6 +78,16 @@ func Undrain(name, text string, s Server) (string, error) {
 	return after, nil
 }
 
+// Drained reports whether a file drains a server at a time, whatever its weight.
+func Drained(f *config.File, s Server, now time.Time) bool {
+	service, server, err := s.find(f)
+	if err != nil {
+		return false
+	}
+	rs := services(f)[service].RealServers[server]
+	return rs.Drain || rs.DrainUntil.After(now)
+}
+
 // setting is a key and its value as it is written; "" takes the key out.
 type setting struct{ key, value string }
 

@@ -159,9 +159,12 @@ func TestDrainAndUndrain(t *testing.T) {
 	if code, out, _ := d.ran(t, "drain web 10.0.0.9:80"); code != command.Done || !strings.HasPrefix(out, "the file says so already") || d.reloads != 1 {
 		t.Errorf("exit code %d, %d reloads\n%s", code, d.reloads, out)
 	}
+	if code, out, _ := d.ran(t, "weight web 10.0.0.9:80 4 --dry-run"); code != command.Done || !strings.HasSuffix(out, "10.0.0.9:80 is drained, whatever its weight: lvsd undrain web 10.0.0.9:80 ends that\n") {
+		t.Errorf("the weight of a drained server: exit code %d\n%s", code, out)
+	}
 	code, out, _ = d.ran(t, "undrain web 10.0.0.9:80 --json")
 	var v operate.Edited
-	if err := json.Unmarshal([]byte(out), &v); err != nil || code != command.Done || !v.Reloaded || len(v.Files) != 1 || len(v.Peers) != 1 || !v.Peers[0].Matches {
+	if err := json.Unmarshal([]byte(out), &v); err != nil || code != command.Done || !v.Reloaded || v.Drained || len(v.Files) != 1 || len(v.Peers) != 1 || !v.Peers[0].Matches {
 		t.Errorf("exit code %d, %v: %s", code, err, out)
 	}
 	d.is(t, editedFile)

@@ -110,7 +110,8 @@ type Edited struct {
 	Diff       string       `json:"diff"`
 	Hash       string       `json:"hash"` // of the configuration with the change
 	Reloaded   bool         `json:"reloaded"`
-	Errors     []string     `json:"errors"` // of a refused reload
+	Drained    bool         `json:"drained"` // whatever the weight is
+	Errors     []string     `json:"errors"`  // of a refused reload
 	Peers      []EditedPeer `json:"peers"`
 }
 
@@ -160,7 +161,8 @@ func (e *editor) run(ctx context.Context, args []string, change edit.Change) err
 	if err != nil {
 		return err
 	}
-	after, err := change.Apply(e.Path, string(text), edit.Server{Service: args[0], Address: args[1]})
+	server := edit.Server{Service: args[0], Address: args[1]}
+	after, err := change.Apply(e.Path, string(text), server)
 	if err != nil {
 		return err
 	}
@@ -168,7 +170,8 @@ func (e *editor) run(ctx context.Context, args []string, change edit.Change) err
 	if err != nil {
 		return err
 	}
-	out := Edited{Service: args[0], RealServer: args[1], Files: []string{}, Hash: changed.Hash, Errors: []string{}, Peers: []EditedPeer{}}
+	out := Edited{Service: args[0], RealServer: args[1], Files: []string{}, Hash: changed.Hash, Errors: []string{}, Peers: []EditedPeer{},
+		Drained: edit.Drained(changed, server, time.Now())}
 	changes, err := e.Changes(string(text), after)
 	if err != nil {
 		return err
@@ -187,6 +190,9 @@ func (e *editor) run(ctx context.Context, args []string, change edit.Change) err
 		err = command.PrintJSON(out)
 	} else {
 		e.print(out, len(changed.Directors))
+		if out.Drained && change.Do == "weight" {
+			fmt.Fprintf(command.Stdout, "%s is drained, whatever its weight: lvsd undrain %s %s ends that\n", args[1], args[0], args[1])
+		}
 	}
 	if err == nil && len(out.Errors) > 0 {
 		return command.ExitCode(command.Failed)
