@@ -148,6 +148,16 @@ func TestLinksOfTheDocumentation(t *testing.T) {
 	}
 }
 
+// TestWordsOfTheDocumentation: the words that must not come back in comments are not in
+// the documents either.
+func TestWordsOfTheDocumentation(t *testing.T) {
+	for name, p := range pages(t) {
+		for _, word := range bannedWords.FindAllString(regexp.MustCompile("`[^`\n]+`").ReplaceAllString(p.text, ""), -1) {
+			t.Errorf("%s: %s", name, word)
+		}
+	}
+}
+
 // TestEveryPageIsInTheIndex: docs/index.md leads to every page but the decisions.
 func TestEveryPageIsInTheIndex(t *testing.T) {
 	all := pages(t)
