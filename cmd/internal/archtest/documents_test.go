@@ -169,6 +169,32 @@ func TestEveryPageIsInTheIndex(t *testing.T) {
 	}
 }
 
+// TestEveryGuideIsExecuted: an integration test executes each page that has commands to
+// follow, by its path or in the list operationPages.
+func TestEveryGuideIsExecuted(t *testing.T) {
+	tests := ""
+	goFiles(t, func(folder, path string) {
+		if strings.HasPrefix(folder, "integration") {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tests += string(text)
+		}
+	})
+	_, listed, _ := strings.Cut(tests, "operationPages = []string{")
+	listed, _, _ = strings.Cut(listed, "}")
+	for name := range pages(t) {
+		guide, ok := strings.CutPrefix(name, "docs/guides/")
+		if !ok && name != "docs/tutorial.md" && name != "README.md" {
+			continue
+		}
+		if !strings.Contains(tests, `"`+name+`"`) && !strings.Contains(listed, `"`+strings.TrimSuffix(guide, ".md")+`"`) {
+			t.Errorf("no integration test executes %s", name)
+		}
+	}
+}
+
 // TestPathsInMessages: a page that the sources name, with or without an anchor, exists.
 func TestPathsInMessages(t *testing.T) {
 	all := pages(t)
