@@ -143,7 +143,7 @@ func (m *machine) exists(path string) bool {
 
 // run runs a command as root on the machine.
 func (m *machine) run(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(m.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(m.t.Context(), 4*time.Minute)
 	defer cancel()
 	return m.Run(ctx, append([]string{"nsenter", "-t", m.pid, "-m", "-p", "-u", "-i", "-C", "-r", "-w", "env", "DEBIAN_FRONTEND=noninteractive"}, args...)...)
 }
