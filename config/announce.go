@@ -29,6 +29,7 @@ func buildAnnounces(root *reader.Table, director string, services []Service, tak
 			Serving:      uint32(metric.Int("serving")),
 			Draining:     uint32(metric.Int("draining")),
 			HoldStart:    t.Duration("hold_start"),
+			SyncHold:     t.Duration("sync_hold"),
 			WithdrawWait: t.Duration("withdraw_wait"),
 			Fault:        t.Bool("fault"),
 			Position:     t.Start,
@@ -219,8 +220,8 @@ func warnAnnouncedService(t *reader.Table, svc *Service, c *Config) {
 		warn("flap_damping holds a server down on one director and not on another, and its clients move between directors")
 	}
 	for _, rs := range svc.RealServers {
-		if rs.Weight == 0 {
-			warn("%s has weight 0: a director that starts now gives it no part of the mh table, others keep it; drain with drain_until, which keeps the weight", rs.Address)
+		if rs.Weight+rs.DrainedWeight == 0 {
+			warn("%s has weight 0: a director that starts now gives it no part of the mh table, others keep it; drain with drain or drain_until, which keep the weight", rs.Address)
 		}
 		if slices.ContainsFunc(rs.Checks, func(k Check) bool { return k.Type == "agent" }) {
 			warn("the agent check of %s changes its weight on each director at another time, and with mh clients move between directors", rs.Address)

@@ -32,7 +32,7 @@ address = "[2001:db8::80]:80"
 `, keys)
 	}
 	want := Announce{Name: "any", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.80"), netip.MustParseAddr("2001:db8::80")}, Table: 112,
-		Serving: 100, Draining: 4000, Services: []string{"web", "web6"}, HoldStart: 5 * time.Second, WithdrawWait: 3 * time.Second}
+		Serving: 100, Draining: 4000, Services: []string{"web", "web6"}, HoldStart: 5 * time.Second, SyncHold: time.Minute, WithdrawWait: 3 * time.Second}
 	for _, c := range []struct {
 		keys   string
 		change func(*Announce)
@@ -41,7 +41,7 @@ address = "[2001:db8::80]:80"
 		{`services = "all"`, func(a *Announce) { a.All = true }},
 		{`services = ["web6", "other"]`, func(a *Announce) { a.All, a.Services = true, []string{"other", "web6"} }},
 		{"table = 5000\nmetric = { serving = 1 }\nfault = true", func(a *Announce) { a.Table, a.Serving, a.Fault = 5000, 1, true }},
-		{`hold_start = { lb1 = "1m", lb2 = "0s" }` + "\nwithdraw_wait = \"0s\"", func(a *Announce) { a.HoldStart, a.WithdrawWait = time.Minute, 0 }},
+		{`hold_start = { lb1 = "1m", lb2 = "0s" }` + "\nwithdraw_wait = \"0s\"\nsync_hold = \"0s\"", func(a *Announce) { a.HoldStart, a.WithdrawWait, a.SyncHold = time.Minute, 0, 0 }},
 	} {
 		f, err := Parse("f", text(c.keys))
 		if err != nil {

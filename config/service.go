@@ -305,7 +305,7 @@ func buildRealServers(t *reader.Table, s Service, synced bool) []RealServer {
 			if !rs.DrainUntil.IsZero() {
 				r.Warnf("drain_until", "does nothing with drain = true, which has no end")
 			}
-			rs.Weight, rs.DrainUntil = 0, time.Time{}
+			rs.Weight, rs.DrainedWeight, rs.DrainUntil = 0, rs.Weight, time.Time{}
 			rs.WeightPosition, _ = r.Locate("drain")
 		case rs.Weight == 0 && !rs.DrainUntil.IsZero() && r.Valid("weight"):
 			r.Warnf("weight", "stays 0 after drain_until: write the weight that is to come back, drain_until alone makes it 0 until then")

@@ -233,6 +233,7 @@ type Announce struct {
 	Services     []string
 	All          bool
 	HoldStart    time.Duration // 0s to 1h, after the first results of all checks
+	SyncHold     time.Duration // 0s to 1h, how long a start waits for connections at most
 	WithdrawWait time.Duration // 0s to 1m, between withdrawing and stopping
 	Fault        bool          // a lost quorum withdraws even where no other director serves
 	// RoutingDaemon is the control socket of the routing daemon; "": BIRD's or FRR's usual one.
@@ -347,8 +348,10 @@ type RealServer struct {
 	UpperThreshold uint32         // connections; 0 = none
 	LowerThreshold uint32         // connections; 0 = the kernel's: three quarters of UpperThreshold
 	Checks         []Check
-	// Drain: the server is drained, whatever its weight in the file.
-	Drain bool
+	// Drain: the server is drained, whatever its weight in the file, which is DrainedWeight;
+	// else DrainedWeight is 0.
+	Drain         bool
+	DrainedWeight int
 	// DrainUntil: the server is drained until this time, whatever its weight; zero =
 	// never.
 	DrainUntil         time.Time // in UTC

@@ -71,10 +71,14 @@ type AnnounceInputs struct {
 	// DaemonGone: the routing daemon was gone when it was looked for, by announcement.
 	DaemonGone map[string]bool
 	Peers      []Peer
-	Before     []Announcement
+	// Connections is how many the kernel knows; negative: not known.
+	Connections int
+	Before      []Announcement
 }
 
 const (
+	// connectionsPoll is how often connections are compared with the peers'.
+	connectionsPoll = time.Second
 	// announcePoll is how often an announcement is decided again that waits for peers or
 	// for the kernel's table.
 	announcePoll = 100 * time.Millisecond
@@ -187,7 +191,26 @@ func (d *announceDecider) start() (a Announcement, starting bool) {
 		d.wakeAt(d.Now.Add(announcePoll))
 		return wait("waits for the kernel's IPVS table")
 	}
+	if text := d.waitsForConnections(); text != "" && !adopted {
+		d.wakeAt(d.Now.Add(connectionsPoll))
+		return wait("%s", text)
+	}
 	return a, false
+}
+
+// waitsForConnections returns what a director with connection sync waits for, while others
+// have the clients: routers would move some of them here. "": nothing.
+func (d *announceDecider) waitsForConnections() string {
+	left := d.config.SyncHold - d.Now.Sub(d.before.ready)
+	if d.Config.IPVS.Sync == nil || left <= 0 {
+		return ""
+	}
+	for _, p := range d.Peers {
+		if p.Up && p.Announces[d.config.Name].Announced && !enough(d.Connections, p.Connections) {
+			return fmt.Sprintf("waits for connections: it knows %d of the %d of %s, %v of sync_hold are left", max(d.Connections, 0), p.Connections, p.Name, left.Round(time.Second))
+		}
+	}
+	return ""
 }
 
 // unable returns why this director cannot serve; "": it can.

@@ -131,6 +131,56 @@ func TestAnnounceStartWithoutQuorum(t *testing.T) {
 	a.step(time.Second, "+serving")
 }
 
+// TestAnnounceSyncHold: with connection sync a director that starts waits until it knows
+// most of the connections of those that announce, at most sync_hold; one that starts alone,
+// or goes on after a crash, does not wait.
+func TestAnnounceSyncHold(t *testing.T) {
+	for _, c := range []struct {
+		name                  string
+		announced             bool // by the peer
+		peer, own             int
+		adopted, without, let bool
+	}{
+		{name: "too few", announced: true, peer: 100, own: 94},
+		{name: "own are not known", announced: true, peer: 100, own: -1},
+		{name: "enough", announced: true, peer: 100, own: 95, let: true},
+		{name: "the peer's are not known", announced: true, peer: -1, own: 3, let: true},
+		{name: "nobody announces", peer: 100, let: true},
+		{name: "without sync", announced: true, peer: 100, without: true, let: true},
+		{name: "after a crash", announced: true, peer: 100, adopted: true, let: true},
+	} {
+		a := newAnnouncer(t, func(e *config.Announce) { e.SyncHold = time.Minute })
+		if !c.without {
+			a.in.Config.IPVS.Sync = &config.Sync{}
+		}
+		if c.adopted {
+			a.in.Before = []Announcement{Adopted(a.config, 100, announceStart)}
+		}
+		a.in.Connections = c.own
+		a.peer("lb2", c.announced, c.announced)
+		a.in.Peers[0].Connections = c.peer
+		if a.in.Waits = "checks"; c.adopted {
+			a.step(0, "+start")
+		} else {
+			a.step(0, "-start")
+		}
+		a.in.Waits = ""
+		if c.let {
+			if !c.adopted {
+				a.step(0, "-start")
+			}
+			a.step(5*time.Second, "+serving")
+			continue
+		}
+		a.step(0, "-start")
+		if got := a.step(5*time.Second, "-start"); !strings.Contains(got.Why, "of the 100 of lb2, 55s of sync_hold are left") || a.next.IsZero() {
+			t.Errorf("%s: %q, next %v", c.name, got.Why, a.next)
+		}
+		a.step(54*time.Second, "-start")
+		a.step(time.Second, "+serving")
+	}
+}
+
 // TestAnnounceAdopted: what a crashed run left announced stays until the results are there,
 // and is then decided at once.
 func TestAnnounceAdopted(t *testing.T) {

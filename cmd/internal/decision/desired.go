@@ -54,7 +54,7 @@ func keepsTemplates(c *config.Config, now time.Time) bool {
 }
 
 // primes are the weights that servers behind mh have in the hash table while they are down
-// or drained until a time: with announcements the tables of all directors must be equal.
+// or drained: with announcements the tables of all directors must be equal.
 func primes(c *config.Config) map[ipvs.Entry]int {
 	all := map[ipvs.Entry]int{}
 	if len(c.Announces) == 0 {
@@ -62,8 +62,8 @@ func primes(c *config.Config) map[ipvs.Entry]int {
 	}
 	for _, svc := range c.Services {
 		for _, rs := range svc.RealServers {
-			if svc.Scheduler == "mh" && rs.Weight > 0 {
-				all[ipvs.Entry{Service: ServiceKey(svc), RealServer: rs.Address}] = rs.Weight
+			if weight := max(rs.Weight, rs.DrainedWeight); svc.Scheduler == "mh" && weight > 0 {
+				all[ipvs.Entry{Service: ServiceKey(svc), RealServer: rs.Address}] = weight
 			}
 		}
 	}

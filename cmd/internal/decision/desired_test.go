@@ -71,14 +71,16 @@ func TestWantedSettings(t *testing.T) {
 }
 
 // TestPrimesOfAnnouncedHashTables: with announcements servers behind mh are primed with the
-// weight of the file, one that the file drains by weight 0 has none, and nothing else is.
+// weight of the file, also one that drain = true drains; one of weight 0 has none, and nothing
+// else is.
 func TestPrimesOfAnnouncedHashTables(t *testing.T) {
 	hashed := config.Service{Name: "web", Address: netip.MustParseAddrPort("192.0.2.80:80"), Protocol: "tcp", Scheduler: "mh", RealServers: []config.RealServer{
-		{Address: netip.MustParseAddrPort("10.0.0.1:80"), Weight: 3}, {Address: netip.MustParseAddrPort("10.0.0.2:80")}}}
+		{Address: netip.MustParseAddrPort("10.0.0.1:80"), Weight: 3}, {Address: netip.MustParseAddrPort("10.0.0.2:80")},
+		{Address: netip.MustParseAddrPort("10.0.0.3:80"), Drain: true, DrainedWeight: 5}}}
 	other := hashed
 	other.Name, other.Scheduler, other.Address = "other", "wlc", netip.MustParseAddrPort("192.0.2.80:81")
 	c := &config.Config{Announces: []config.Announce{{Name: "any"}}, Services: []config.Service{hashed, other}}
-	want := map[ipvs.Entry]int{{Service: ServiceKey(hashed), RealServer: hashed.RealServers[0].Address}: 3}
+	want := map[ipvs.Entry]int{{Service: ServiceKey(hashed), RealServer: hashed.RealServers[0].Address}: 3, {Service: ServiceKey(hashed), RealServer: hashed.RealServers[2].Address}: 5}
 	if got := DesiredSettings(c, time.Now()).Prime; !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}

@@ -58,6 +58,12 @@ func verified(since time.Time, h checker.Health) bool {
 // synchronised the newest.
 const enoughConnections = 95
 
+// enough reports whether a director knows as many connections as another one, about, where
+// both are known.
+func enough(own, peer int) bool {
+	return peer < 0 || own >= 0 && own*100 >= peer*enoughConnections
+}
+
 // WaitsForConnections returns what a director with connection sync waits for before it preempts
 // in an instance, or may be handed it; "": nothing.
 func WaitsForConnections(now, since time.Time, e config.Instance, own int, peers []Peer) string {
@@ -69,7 +75,7 @@ func WaitsForConnections(now, since time.Time, e config.Instance, own int, peers
 		if !p.Up || p.Instances[e.Name].State != string(vrrp.Master) || p.Connections < 0 || own < 0 {
 			continue
 		}
-		if own*100 >= p.Connections*enoughConnections {
+		if enough(own, p.Connections) {
 			return ""
 		}
 		return fmt.Sprintf("waits for connections: it knows %d of the %d of %s, %v of sync_hold are left", own, p.Connections, p.Name, left.Round(time.Second))

@@ -113,7 +113,7 @@ func (d *Director) announce(p *decision.Decision, health map[checker.ID]checker.
 	}
 	all, next := decision.Announcements(decision.AnnounceInputs{
 		Now: now, Config: c, Services: p.Services, Guard: p.Guard, Waits: decision.WaitsForChecks(now, d.trusted, p.Services, health),
-		Synced: kernel.Up && d.applied > 0 && kernel.Generation >= d.applied, IPVSFault: fault, Standby: standby, DaemonGone: gone, Peers: d.peers(), Before: before,
+		Synced: kernel.Up && d.applied > 0 && kernel.Generation >= d.applied, IPVSFault: fault, Standby: standby, DaemonGone: gone, Peers: d.peers(), Connections: d.ownConnections(), Before: before,
 	})
 	a.next = decision.Earliest(next, faultAt)
 	lost := newlyLost(before, all)
