@@ -203,10 +203,11 @@ bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 # The control layer on large tables, beside ipvsadm -R and keepalived in the same
-# boot. It takes some minutes; SMALL=1 leaves the large table out.
+# boot. It takes some minutes; SMALL=1 leaves the large table out, FLAGS="-start 2"
+# measures starts alone.
 bench-ipvs: deps build bin/uml
 	CGO_ENABLED=0 $(GO) build -o bin/bench-ipvs ./integration/bench/ipvs
-	bin/uml --mem 3G -- bin/bench-ipvs $(if $(SMALL),-small)
+	bin/uml --mem 3G -- bin/bench-ipvs $(if $(SMALL),-small) $(FLAGS)
 
 # What a probe costs: beside keepalived in one boot, and ten thousand a second on
 # one core of this machine's own kernel. Six minutes, with the machine to itself.

@@ -44,11 +44,17 @@ func TestNames(t *testing.T) {
 		if h := r.Health()[id(1)]; h.State != Up || h.Checks[0].Last.Reason != outcome.OK {
 			t.Errorf("the old answer does not hold: %+v", h)
 		}
-		d.Change(func() { d.Down, d.Hosts["web"] = false, []netip.Addr{checktest.Addr(2).Addr()} })
+		d.Change(func() { d.Down, d.TTL, d.Hosts["web"] = false, 8*time.Second, []netip.Addr{checktest.Addr(2).Addr()} })
 		r.net.set(checktest.Addr(2), outcome.Refused)
 		wait(time.Minute)
 		if h := r.Health()[id(1)]; h.State != Down {
 			t.Errorf("the new answer is not followed: %+v", h)
+		}
+		// It is followed when its time to live has passed.
+		d.Change(func() { d.Hosts["web"] = []netip.Addr{checktest.Addr(1).Addr()} })
+		wait(16 * time.Second)
+		if h := r.Health()[id(1)]; h.State != Up {
+			t.Errorf("the answer is not followed after its time to live: %+v", h)
 		}
 		// A name that is not needed is not looked up.
 		r.set(t, one(3))

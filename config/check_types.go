@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"lvsd/config/reader"
+	"lvsd/config/schema"
 	"lvsd/config/values"
 )
 
@@ -204,7 +205,7 @@ func bodyDigest(t *reader.Table) string {
 	return s
 }
 
-var tlsKeyNames = []string{"verify", "server_name", "ca_file", "cert_file", "key_file", "min_version", "cipher_suites"}
+var tlsKeyNames = []string{"verify", "server_name", "ca_file", "cert_file", "key_file", "min_version", "cipher_suites", "alpn"}
 
 // tlsSettings reads whether TLS is used, and its settings, which may be in the
 // check or in the table tls.
@@ -243,6 +244,14 @@ func tlsSettings(t *reader.Table, check *Check) {
 		KeyFile:    pathValue(from("key_file"), "key_file"),
 		MinVersion: from("min_version").Str("min_version"),
 		Legacy:     from("cipher_suites").Str("cipher_suites") == "legacy",
+		ALPN:       from("alpn").Str("alpn"),
+	}
+	switch name := check.TLS.ALPN; {
+	case name == "":
+	case schema.SpeaksHTTP(check.Type):
+		from("alpn").Errorf("alpn", "means nothing in a check of type %q, which offers the protocol that it speaks", check.Type)
+	case len(name) > 255 || strings.ContainsFunc(name, values.IsUnprintable):
+		from("alpn").Errorf("alpn", `must be the name of a protocol, such as "imap", not %s`, values.Quote(name))
 	}
 	switch {
 	case check.TLS.CertFile != "" && check.TLS.KeyFile == "":

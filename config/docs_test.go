@@ -241,6 +241,9 @@ func frame(tab *schema.Table, k *schema.Key) (head, tail string) {
 	if k.Name == "command" || k.Name == "file" || k.Name == "name" || k.Name == "port" {
 		check = "[virtual_service.check]\ntype = \"" + kind + "\"\n"
 	}
+	if k.Name == "alpn" && tab == schema.CheckTable {
+		check += "tls = true\n"
+	}
 	whole := []string{"", election, service, server, check}
 	at := map[*schema.Table]int{schema.VRRPTable: 1, schema.ServiceTable: 2, schema.RealServerTable: 3, schema.CheckTable: 4}[tab]
 	switch tab {

@@ -491,4 +491,5 @@ type TLS struct {
 	KeyFile    string // absolute path of its key, PEM; "" where CertFile is
 	MinVersion string // "1.0" "1.1" "1.2" "1.3"
 	Legacy     bool   // the key cipher_suites: those with known weaknesses are offered too
+	ALPN       string // the protocol that is offered (RFC 7301); "" = none, or the one that the type speaks
 }

@@ -15,23 +15,24 @@ type Directory struct {
 	Down    bool
 	Delay   time.Duration
 	Lookups int
+	TTL     time.Duration
 }
 
-func (d *Directory) Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+func (d *Directory) Lookup(ctx context.Context, host string) ([]netip.Addr, time.Duration, error) {
 	t := time.NewTimer(d.Delay)
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, 0, ctx.Err()
 	}
 	d.mu.Lock() // not before: time stands still while a goroutine waits for a lock
 	defer d.mu.Unlock()
 	d.Lookups++
 	if d.Down || d.Hosts[host] == nil {
-		return nil, errors.New("no such host")
+		return nil, 0, errors.New("no such host")
 	}
-	return d.Hosts[host], nil
+	return d.Hosts[host], d.TTL, nil
 }
 
 func (d *Directory) Change(f func()) {

@@ -163,6 +163,9 @@ type TLSConfig struct {
 	Certificate    *tls.Certificate
 	CertificateKey string
 	MinVersion     string // "1.0" to "1.3"; "": 1.2
+	// ALPN is the protocol that is offered (RFC 7301), not of http, https and grpc, which
+	// offer the one that they speak; "": none.
+	ALPN string
 }
 
 // TargetName returns what is probed, for people.
@@ -280,7 +283,7 @@ func (k *keyWriter) tls(t *TLSConfig) {
 	if t != nil {
 		k.flag(t.Verify)
 		k.flag(t.Legacy)
-		k.text(t.ServerName, t.CAKey, t.CertificateKey, t.MinVersion)
+		k.text(t.ServerName, t.CAKey, t.CertificateKey, t.MinVersion, t.ALPN)
 	}
 }
 

@@ -7,19 +7,20 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestCheckHost: what keeps this machine from making a check, whatever the server does.
 func TestCheckHost(t *testing.T) {
 	common := NewShared()
-	common.Resolver.LookupFunc = func(_ context.Context, host string) ([]netip.Addr, error) {
+	common.Resolver.LookupFunc = func(_ context.Context, host string) ([]netip.Addr, time.Duration, error) {
 		switch host {
 		case "known.example":
-			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, 0, nil
 		case "empty.example":
-			return nil, nil
+			return nil, 0, nil
 		}
-		return nil, errors.New("no such host")
+		return nil, 0, errors.New("no such host")
 	}
 	to := checktest.Refusing(t)
 	for _, tt := range []struct {

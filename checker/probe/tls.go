@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -36,7 +37,8 @@ var allSuites = func() (all []uint16) {
 }()
 
 // tlsConfig returns a configuration that verifies the name a client would use. Sessions
-// are not resumed: a resumed one proves less. A protocol (ALPN) is the only one offered.
+// are not resumed: a resumed one proves less. A protocol is the only one that is offered by
+// ALPN; "" is that of the settings.
 func (s *Shared) tlsConfig(c *Check, protocol string) (*tls.Config, error) {
 	set := c.TLS
 	if set == nil {
@@ -50,6 +52,7 @@ func (s *Shared) tlsConfig(c *Check, protocol string) (*tls.Config, error) {
 	if !ok {
 		return nil, fmt.Errorf("%q is no version of TLS", set.MinVersion)
 	}
+	protocol = cmp.Or(protocol, set.ALPN)
 	key := tlsKey{set.Verify, set.Legacy, name, set.CAKey, set.CertificateKey, protocol, set.CAs != nil, oldest}
 	if known := s.tlsConfigs[key]; known != nil {
 		return known, nil

@@ -25,6 +25,8 @@ func TestTCPInTLS(t *testing.T) {
 	of12.MaxVersion = tls.VersionTLS12
 	of10 := good.Clone()
 	of10.MinVersion, of10.MaxVersion = tls.VersionTLS10, tls.VersionTLS10
+	picky := good.Clone()
+	picky.NextProtos = []string{"imap"}
 	soon := time.Now().Add(time.Hour) // the authority ends before the certificate
 	late := time.Now().Add(2 * time.Hour)
 	past := time.Now().Add(-time.Hour)
@@ -48,6 +50,8 @@ func TestTCPInTLS(t *testing.T) {
 		{"1.2 where 1.3 is wanted", checktest.ServeTLS(t, of12, banner), TLSConfig{Verify: true, MinVersion: "1.3"}, outcome.TLS, outcome.PhaseTLS, "protocol version", time.Time{}},
 		{"1.0 where 1.2 is wanted", checktest.ServeTLS(t, of10, banner), TLSConfig{Verify: true}, outcome.TLS, outcome.PhaseTLS, "protocol version", time.Time{}},
 		{"1.0 where it is good", checktest.ServeTLS(t, of10, banner), TLSConfig{Verify: true, MinVersion: "1.0"}, outcome.OK, outcome.PhaseReceive, "", soon},
+		{"the protocol that it wants", checktest.ServeTLS(t, picky, banner), TLSConfig{Verify: true, ALPN: "imap"}, outcome.OK, outcome.PhaseReceive, "", soon},
+		{"another protocol", checktest.ServeTLS(t, picky, banner), TLSConfig{Verify: true, ALPN: "pop3"}, outcome.TLS, outcome.PhaseTLS, "no application protocol", time.Time{}},
 		{"no TLS", checktest.Serve(t, banner), TLSConfig{Verify: true}, outcome.TLS, outcome.PhaseTLS, "not TLS", time.Time{}},
 	}
 	for _, tt := range tests {

@@ -3,16 +3,17 @@ package resolver
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
 )
 
 const (
-	// The system's resolver does not report the time to live, so that all
-	// addresses are looked up again after the same time.
+	// A name is looked up again when its time to live has passed, within these bounds, or
+	// after refreshInterval where it is not known, as of names in /etc/hosts.
 	refreshInterval = 30 * time.Second
+	minRefresh      = 5 * time.Second
+	maxRefresh      = 5 * time.Minute
 	retryInterval   = 5 * time.Second // after a failed lookup
 	lookupTimeout   = 5 * time.Second
 	maxLookups      = 8 // concurrent
@@ -20,7 +21,9 @@ const (
 
 // Resolver looks up a set of host names.
 type Resolver struct {
-	LookupFunc func(ctx context.Context, host string) ([]netip.Addr, error)
+	// LookupFunc returns the addresses of a name and their time to live, 0 if that is not
+	// known.
+	LookupFunc func(ctx context.Context, host string) ([]netip.Addr, time.Duration, error)
 	wake       chan struct{}
 
 	mu      sync.Mutex
@@ -39,11 +42,9 @@ type resolverEntry struct {
 // NewResolver returns a resolver without names.
 func NewResolver() *Resolver {
 	return &Resolver{
-		LookupFunc: func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		},
-		wake:    make(chan struct{}, 1),
-		entries: map[string]*resolverEntry{},
+		LookupFunc: systemLookup,
+		wake:       make(chan struct{}, 1),
+		entries:    map[string]*resolverEntry{},
 	}
 }
 
@@ -117,18 +118,31 @@ func (n *Resolver) due(now time.Time) (hosts []string, wait time.Duration) {
 
 // Lookup looks a name up once, within lookupTimeout. The result is not cached.
 func (n *Resolver) Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	addresses, _, err := n.lookupOnce(ctx, host)
+	return addresses, err
+}
+
+func (n *Resolver) lookupOnce(ctx context.Context, host string) ([]netip.Addr, time.Duration, error) {
 	limited, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	addresses, err := n.LookupFunc(limited, host)
+	addresses, ttl, err := n.LookupFunc(limited, host)
 	if err == nil && len(addresses) == 0 {
 		err = errors.New("no addresses")
 	}
-	return addresses, err
+	return addresses, ttl, err
+}
+
+// refreshAfter is when a name with a time to live is looked up again.
+func refreshAfter(ttl time.Duration) time.Duration {
+	if ttl == 0 {
+		return refreshInterval
+	}
+	return min(max(ttl, minRefresh), maxRefresh)
 }
 
 // lookup looks up one of the names and caches the result.
 func (n *Resolver) lookup(ctx context.Context, host string) {
-	addresses, err := n.Lookup(ctx, host)
+	addresses, ttl, err := n.lookupOnce(ctx, host)
 	if ctx.Err() != nil {
 		return
 	}
@@ -137,7 +151,7 @@ func (n *Resolver) lookup(ctx context.Context, host string) {
 		one.pending, one.err = false, err
 		one.due = time.Now().Add(retryInterval)
 		if err == nil {
-			one.addresses, one.due = addresses, time.Now().Add(refreshInterval)
+			one.addresses, one.due = addresses, time.Now().Add(refreshAfter(ttl))
 		}
 		select {
 		case <-one.resolved:

@@ -414,6 +414,11 @@ var (
 // tlsTable is tls, written as a table. The same keys may stand in the check.
 var TLSTable = newTable("tls", tlsKeys(nil)...)
 
+// SpeaksHTTP reports whether a type of check offers the protocol that it speaks by ALPN.
+func SpeaksHTTP(checkType string) bool {
+	return checkType == "http" || checkType == "https" || checkType == "grpc"
+}
+
 func tlsKeys(types []string) []Key {
 	return []Key{
 		{Name: "verify", Kind: Bool, Default: true, CheckTypes: types},
@@ -423,6 +428,7 @@ func tlsKeys(types []string) []Key {
 		{Name: "key_file", Kind: String, Default: "", CheckTypes: types},
 		{Name: "min_version", Kind: String, Default: "1.2", Choices: []string{"1.0", "1.1", "1.2", "1.3"}, CheckTypes: types},
 		{Name: "cipher_suites", Kind: String, Default: "default", Choices: []string{"default", "legacy"}, CheckTypes: types},
+		{Name: "alpn", Kind: String, Default: "", CheckTypes: slices.DeleteFunc(slices.Clone(types), SpeaksHTTP)},
 	}
 }
 

@@ -136,6 +136,10 @@ func (n *Notes) drop(instance string) {
 	n.all = slices.DeleteFunc(n.all, func(note Note) bool { return n.about[note] == instance && instance != "" })
 }
 
+// LegacySuites is the hint where a check uses TLS: keepalived and ldirectord have OpenSSL's.
+const LegacySuites = `cipher_suites = "legacy" offers all that lvsd has of what OpenSSL has, but neither DHE nor CBC with SHA-384: a server that has nothing else fails the check, and needs type = "connect".`
+
+// Hint adds a difference between the programs, once.
 func (n *Notes) Hint(format string, args ...any) {
 	if h := fmt.Sprintf(format, args...); !slices.Contains(n.hints, h) {
 		n.hints = append(n.hints, h)

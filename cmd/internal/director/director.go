@@ -222,8 +222,8 @@ func (d *Director) sleep(timer *time.Timer) {
 	if end := d.instances.NextStandbyEnd(); !end.IsZero() && (wait < 0 || time.Until(end) < wait) {
 		wait = max(time.Until(end), minDecisionInterval)
 	}
-	if !d.start.ended && !d.start.began.IsZero() && (wait < 0 || wait > startLimit) {
-		wait = startLimit
+	if limit := time.Until(d.start.began.Add(startLimit)); !d.start.began.IsZero() && (wait < 0 || wait > limit) {
+		wait = max(limit, minDecisionInterval)
 	}
 	if d.waiting() != "" && (wait < 0 || wait > readinessInterval) {
 		wait = readinessInterval // a probe that changes no health sends no wake-up

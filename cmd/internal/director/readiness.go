@@ -1,10 +1,13 @@
 package director
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"lvsd/checker"
 	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/event"
 )
 
 // readinessInterval is how often a director that is not ready decides again.
@@ -55,4 +58,93 @@ func (d *Director) ownConnections() int {
 		return -1
 	}
 	return d.deps.Peers.OwnConnections()
+}
+
+const (
+	// startLimit bounds how long first results are waited for. A server that has none by
+	// then is added with weight 0.
+	startLimit = 10 * time.Second
+	// While they come in, a wake-up waits for others gatherShare times as long as the
+	// latest decision took, at most gatherMost: thousands of them cost few decisions.
+	gatherShare = 8
+	gatherMost  = 250 * time.Millisecond
+)
+
+// start is the time from the first decision until each real server has a result. New
+// servers are written once then, and reported together instead of in several lines each.
+type start struct {
+	began    time.Time // zero: before the first decision
+	ended    bool
+	took     time.Duration   // of the latest decision
+	unserved map[string]bool // services new to this director that had no quorum yet
+}
+
+// waits reports whether first results are still waited for.
+func (s *start) waits(now time.Time, targeted bool, health map[checker.ID]checker.Health) bool {
+	if s.ended {
+		return false
+	}
+	if s.began.IsZero() {
+		s.began, s.unserved = now, map[string]bool{}
+	}
+	if now.Sub(s.began) >= startLimit {
+		return false
+	}
+	for _, h := range health {
+		if h.State == checker.Unknown {
+			return true
+		}
+	}
+	return !targeted
+}
+
+// gather is how long a wake-up waits for others.
+func (s *start) gather() time.Duration {
+	if s.ended {
+		return gatherDelay
+	}
+	return max(gatherDelay, min(gatherShare*s.took, gatherMost))
+}
+
+// endStart reports what the start came to.
+func (d *Director) endStart(plan *decision.Decision, now time.Time) {
+	for i := range plan.Services {
+		if svc := &plan.Services[i]; d.start.unserved[svc.Name] {
+			d.deps.Events.Record(quorumEvent(nil, svc))
+		}
+	}
+	if len(plan.Services) > 0 {
+		d.deps.Events.Record(summary(plan, now.Sub(d.start.began)))
+	}
+	d.start = start{ended: true}
+}
+
+// summary is the event of the end of a start.
+func summary(plan *decision.Decision, took time.Duration) event.Event {
+	var up, down, unknown, quorums int
+	for _, svc := range plan.Services {
+		if svc.Up {
+			quorums++
+		}
+		for _, s := range svc.Servers {
+			switch s.State {
+			case checker.Up:
+				up++
+			case checker.Down:
+				down++
+			default:
+				unknown++
+			}
+		}
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d of %d real servers are up", up, up+down+unknown)
+	if down > 0 {
+		fmt.Fprintf(&text, ", %d down", down)
+	}
+	if unknown > 0 {
+		fmt.Fprintf(&text, ", %d without a result", unknown)
+	}
+	fmt.Fprintf(&text, "; %d of %d services have their quorum; after %v", quorums, len(plan.Services), took.Round(time.Millisecond))
+	return event.Event{Kind: event.KindDaemon, To: "checked", Reason: text.String()}
 }

@@ -208,6 +208,7 @@ func (t *targets) check(c config.Check) probe.Check {
 			CertificateKey: own.hash,
 			MinVersion:     c.TLS.MinVersion,
 			Legacy:         c.TLS.Legacy,
+			ALPN:           c.TLS.ALPN,
 		}
 	}
 	return out

@@ -31,10 +31,19 @@ func main() {
 	small := flag.Bool("small", false, "only the small table")
 	middle := flag.Bool("middle", false, "only the middle table")
 	large := flag.Bool("large", false, "only the large table")
+	start := flag.Int("start", 0, "only the times from start to a full table, this many rounds; with -small up to 2,000 servers")
 	flag.Parse()
 	measure.Main(*lvsd, func(ctx context.Context, tb lab.TB, binary string) {
 		b := &bench{TB: tb, ctx: ctx, binary: binary, lab: lab.New(tb)}
 		b.say("%s", measure.Machine())
+		if *start > 0 {
+			sizes := []size{{services: 13, servers: 250}, {services: 100, servers: 2000}, {services: 500, servers: 10_000}}
+			if *small {
+				sizes = sizes[:2]
+			}
+			b.starts(*start, sizes...)
+			return
+		}
 		all := !*small && !*middle && !*large
 		if all || *small {
 			b.measure(size{services: 100, servers: 2000, reloads: 3, keepalived: 3})

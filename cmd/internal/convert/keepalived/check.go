@@ -185,6 +185,11 @@ func (p *checkReader) read(b *node, when timing) []*convert.Table {
 		return p.httpChecks(c, b, urls, when.host)
 	case "smtp":
 		return p.smtpChecks(c, hosts)
+	case "connect":
+		if port == 3306 || port == 0 && p.port == 3306 {
+			c.Set("type", "syn", b.from)
+			p.notes.Hint(`TCP_CHECK on port 3306 becomes type = "syn", which proves the same: MySQL and MariaDB count a connection without a login as an error, and block this director after 100. type = "mysql" logs in.`)
+		}
 	case "dns":
 		if !c.Has("name") {
 			c.Set("name", ".", b.from)
@@ -315,6 +320,8 @@ func (p *checkReader) times(c *convert.Table, b *node, when timing, retry int, d
 func (p *checkReader) httpChecks(c *convert.Table, b *node, urls []*node, host string) []*convert.Table {
 	if c.Str("type") == "https" {
 		c.Set("verify", false, b.from)
+		c.Set("cipher_suites", "legacy", b.from)
+		p.notes.Hint(convert.LegacySuites)
 		for _, e := range p.certs {
 			c.Set(e.Key, e.Value, e.From)
 		}

@@ -153,7 +153,7 @@ func (r *virtualReader) negotiate(c *convert.Table, asked []string, line setting
 	service := r.service()
 	r.negotiateService(c, service, r.exchange(asked, line))
 	if service == "pops" || service == "imaps" || service == "ldaps" {
-		unverified(c, r.at("service"))
+		unverified(c, r.notes, r.at("service"))
 	}
 }
 
@@ -264,9 +264,11 @@ func (r *virtualReader) secretFile(c *convert.Table, key, keyword, value string)
 }
 
 // unverified adds TLS that accepts any certificate, as in ldirectord.
-func unverified(c *convert.Table, from convert.Origin) {
+func unverified(c *convert.Table, notes *convert.Notes, from convert.Origin) {
+	notes.Hint(convert.LegacySuites)
 	t := &convert.Table{From: from}
 	t.Set("verify", false, from)
+	t.Set("cipher_suites", "legacy", from)
 	c.Set("tls", t, from)
 }
 
@@ -303,6 +305,8 @@ func (r *virtualReader) httpCheck(c *convert.Table, service, request, receive st
 	c.Set("type", service, r.at("service"))
 	if service == "https" {
 		c.Set("verify", false, r.at("service")) // LWP accepts any certificate
+		c.Set("cipher_suites", "legacy", r.at("service"))
+		r.notes.Hint(convert.LegacySuites)
 	}
 	host := r.text("virtualhost")
 	if scheme, rest, isURL := strings.Cut(request, "://"); isURL && (scheme == "http" || scheme == "https") {
