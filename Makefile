@@ -90,9 +90,10 @@ bin/previous:
 	mv bin/source/bin/packages $@ && rm -rf bin/source
 
 # The tests named TestRelease…: the packages on Debian's releases and by dnf, installed from
-# the repositories, upgraded from the release before, removed.
+# the repositories, upgraded from the release before, removed; both versions in one pair;
+# mail. RUN=REGEXP chooses tests.
 test-release: deps-release build bin/uml bin/integration/built package bin/previous
-	$(KERNEL_TESTS) sh integration/run.sh '^TestRelease'
+	$(KERNEL_TESTS) sh integration/run.sh '$(or $(RUN),^TestRelease)'
 
 deps-release:
 	@sh integration/lab/deps.sh release

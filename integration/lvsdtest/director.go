@@ -20,6 +20,7 @@ import (
 type Director struct {
 	*lab.Host
 	Pair    *Pair
+	Program string // the lvsd that it runs; "": Binary
 	Process *lab.Process
 	Socket  string
 	HTTP    http.Client
@@ -35,7 +36,7 @@ func (d *Director) StartDaemon() {
 	if d.Pair.ConfigFile == "" {
 		d.Pair.WriteConfig()
 	}
-	d.Process = d.Start(Binary(d.Pair.T), "run", "-c", d.Pair.ConfigFile, "--director", d.Name)
+	d.Process = d.Start(d.program(), "run", "-c", d.Pair.ConfigFile, "--director", d.Name)
 	d.Pair.WaitUntil(30*time.Second, d.Name+" to serve its status", func() bool {
 		_, err := d.Status()
 		if err != nil && !d.Process.Running() {
@@ -73,7 +74,15 @@ func (d *Director) KillDaemon() {
 func (d *Director) LVSD(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(d.Pair.T.Context(), 30*time.Second)
 	defer cancel()
-	return d.Run(ctx, append([]string{Binary(d.Pair.T)}, args...)...)
+	return d.Run(ctx, append([]string{d.program()}, args...)...)
+}
+
+// program returns the path of the director's lvsd.
+func (d *Director) program() string {
+	if d.Program != "" {
+		return d.Program
+	}
+	return Binary(d.Pair.T)
 }
 
 // MustReload runs lvsd reload, which must succeed.
