@@ -86,9 +86,9 @@ func (b *bench) startPeer(h *lab.Host, s size, kind string) time.Duration {
 func (b *bench) untilServing(h *lab.Host, s size, program ...string) time.Duration {
 	start := time.Now()
 	p := h.Start(program...)
-	b.wait("the last server", 20*time.Millisecond, func() bool { return b.full(h, s) })
+	b.wait("the last server", 100*time.Millisecond, func() bool { return b.full(h, s) })
 	took := since(start)
-	b.wait("all servers", 20*time.Millisecond, func() bool { return b.weights(h) == s.servers })
+	b.wait("all servers", 100*time.Millisecond, func() bool { return b.weights(h) == s.servers })
 	if all := since(start); all-took > time.Second { // the last of the file was not the last
 		took = all
 	}
