@@ -91,7 +91,7 @@ func try(patch string) (killed bool, err error) {
 		}
 		replace[from], pkg = to, "./"+filepath.Dir(name)
 	}
-	apply := exec.Command("patch", "-s", "-p1", "-d", dir)
+	apply := exec.Command("patch", "-s", "-F0", "-p1", "-d", dir)
 	apply.Stdin = bytes.NewReader(text)
 	if out, err := apply.CombinedOutput(); err != nil {
 		return false, fmt.Errorf("it does not apply: %s", out)
