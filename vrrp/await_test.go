@@ -41,3 +41,17 @@ func TestInterfaceIsAwaited(t *testing.T) {
 		})
 	}
 }
+
+// Open refuses a missing interface unless it is to be awaited.
+func TestOpenAwaitsTheInterface(t *testing.T) {
+	absent := func(c *Config) { c.Interface = "absent0" }
+	if e, err := Open(config(absent), Options{}); err == nil {
+		_ = e.Close()
+		t.Error("opened without its interface")
+	}
+	e, err := Open(config(absent, awaitInterface), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = e.Close()
+}
