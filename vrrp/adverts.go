@@ -101,7 +101,7 @@ func (m *machine) advertAsMaster(now time.Time, in input) {
 	mine := m.priority()
 	switch {
 	case in.priority == 0:
-		m.advertise(now)
+		m.answer(now)
 		m.restartAnnouncing(now) // the other master may have announced the addresses
 	case in.priority > mine:
 		m.advertise(now) // shows the winner that there were two masters
@@ -127,8 +127,21 @@ func (m *machine) advertAsMaster(now time.Time, in input) {
 		if !m.preempted(now) {
 			m.conflictWith(now, in)
 		}
-		m.advertise(now)
+		m.answer(now)
 		m.restartAnnouncing(now)
+	}
+}
+
+// answer sends an advert to a master that loses: at once or, so that a flood of such
+// adverts costs little, a sixteenth of the interval after the last answer.
+func (m *machine) answer(now time.Time) {
+	next := m.answeredAt.Add(m.cfg.AdvertInterval / answersPerInterval)
+	switch {
+	case !now.Before(next):
+		m.advertise(now)
+		m.answeredAt = now
+	case next.Before(m.advertAt):
+		m.advertAt, m.answeredAt = next, next
 	}
 }
 

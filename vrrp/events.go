@@ -38,6 +38,10 @@ const (
 	// contendedRefresh is the same while another host uses an address.
 	contendedRefresh = 5 * time.Second
 
+	// answersPerInterval is how many other masters' adverts a master answers in its
+	// interval at most.
+	answersPerInterval = 16
+
 	// retryAfter is the time in Fault after a failed action, and between attempts
 	// to remove an address.
 	retryAfter = time.Second

@@ -45,6 +45,7 @@ type machine struct {
 
 	releaseUntil time.Time // until then it yields to a master that it may not preempt
 	advertAt     time.Time
+	answeredAt   time.Time // of the last advert that answered another master's, or of the next
 	announceAt   time.Time
 	announceLast time.Time
 	announceLeft int

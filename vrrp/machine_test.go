@@ -524,9 +524,37 @@ func TestLosingMasterStartsAnnouncementsOver(t *testing.T) {
 	b.want(b.advert(lb2, 50), "send 100", "announce 10.0.0.88")
 	for range 50 {
 		b.now = b.now.Add(10 * time.Millisecond)
-		b.want(b.advert(lb2, 50), "send 100")
+		b.advert(lb2, 50)
 	}
 	b.deadline(b.m.announceAt, announceGap-500*time.Millisecond)
+}
+
+// A master answers a flood of adverts that lose, of whatever senders, at a bounded rate,
+// and each of them within a bounded time.
+func TestAnswersAreBounded(t *testing.T) {
+	const gap = time.Second / answersPerInterval
+	for _, losing := range []uint8{0, 50} {
+		b := master(t)
+		answers := 0
+		for i := range 10_000 {
+			from := netip.AddrFrom4([4]byte{10, 0, 0, byte(20 + i%9)})
+			n := strings.Count(strings.Join(b.advert(from, losing), "\n"), "send")
+			switch wait := b.m.advertAt.Sub(b.now); {
+			case i == 0 && n != 1:
+				t.Errorf("priority %d: the first is not answered at once", losing)
+			case n == 0 && wait > gap:
+				t.Errorf("priority %d: it is answered %v later", losing, wait)
+			}
+			b.now = b.now.Add(time.Millisecond)
+			for !b.m.Deadline().After(b.now) {
+				n += strings.Count(strings.Join(b.step(input{kind: inTick}), "\n"), "send")
+			}
+			answers += n
+		}
+		if most := 10*answersPerInterval + 1; answers < most/2 || answers > most {
+			t.Errorf("priority %d: %d answers in 10 s, want %d at most", losing, answers, most)
+		}
+	}
 }
 
 func TestContestedEndsAfterThreeIntervals(t *testing.T) {

@@ -357,9 +357,11 @@ func (s *simulation) look() {
 			if s.clear[pair].IsZero() {
 				s.clear[pair] = s.now
 			}
-			// One of them adverts within its interval, and the answer to it comes
-			// at once: the shorter interval and two ways.
-			bound := min(a.m.cfg.AdvertInterval, b.m.cfg.AdvertInterval) + 2*s.delay
+			// One of them adverts within its interval, and the answer to it comes at
+			// once, or after another answer: the shorter interval, the time between
+			// two answers and two ways.
+			bound := min(a.m.cfg.AdvertInterval, b.m.cfg.AdvertInterval) +
+				max(a.m.cfg.AdvertInterval, b.m.cfg.AdvertInterval)/answersPerInterval + 2*s.delay
 			if s.now.Sub(s.clear[pair]) > bound {
 				s.fail("directors %d and %d are both master for more than %v and hear each other", j, i, bound)
 			}
