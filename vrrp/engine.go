@@ -43,7 +43,7 @@ type Options struct {
 
 // conn sends and receives messages; wire.Conn or a fake.
 type conn interface {
-	Receive(buf []byte) (wire.Packet, error)
+	Receive(buf []byte, wait bool) (wire.Packet, error)
 	Send(to netip.Addr, message []byte) error
 	Close() error
 }
@@ -276,18 +276,23 @@ func (e *Engine) Run(ctx context.Context) error {
 
 	deadlineTimer := e.newTimer()
 	defer deadlineTimer.Close()
+	var set time.Time // what deadlineTimer is set to
 	for {
 		deadline := e.machine.Deadline()
-		if deadline.IsZero() {
+		switch {
+		case deadline.Equal(set): // most adverts do not move it
+		case deadline.IsZero():
 			deadlineTimer.Clear()
-		} else {
+		default:
 			deadlineTimer.Set(time.Until(deadline))
 		}
+		set = deadline
 		select {
 		case <-ctx.Done():
 			e.shutdown()
 			return nil
 		case <-deadlineTimer.C():
+			set = time.Time{}
 			lag := time.Since(deadline)
 			if deadline.IsZero() || lag < 0 {
 				continue // fired for an earlier deadline

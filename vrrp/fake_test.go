@@ -247,7 +247,15 @@ type fakeConn struct {
 	once   sync.Once
 }
 
-func (c *fakeConn) Receive(buf []byte) (wire.Packet, error) {
+func (c *fakeConn) Receive(buf []byte, wait bool) (wire.Packet, error) {
+	if !wait && len(c.in) == 0 {
+		select {
+		case <-c.done:
+			return wire.Packet{}, os.ErrClosed
+		default:
+			return wire.Packet{}, wire.ErrEmpty
+		}
+	}
 	select {
 	case p, ok := <-c.in:
 		if !ok {

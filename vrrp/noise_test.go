@@ -38,6 +38,7 @@ func TestFloodOfRefusedAdverts(t *testing.T) {
 			l.send(nil, wire.Packet{Source: netip.MustParseAddr("10.0.0.66"), Destination: multicastIPv4, TTL: ttl, Payload: message})
 			time.Sleep(time.Millisecond)
 		}
+		time.Sleep(rxPauseMax)
 		synctest.Wait()
 		if len(r1.all()) != n1 || len(r2.all()) != n2 {
 			t.Errorf("it moved the election: %v %v", r1.all(), r2.all())
@@ -83,4 +84,50 @@ func (h *countingHandler) count() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.n
+}
+
+// In a flood the receiver polls, rxPerInterval times in an interval, and works half of the
+// time at most. Few packets wait for nothing.
+func TestFloodIsPolled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const interval, packet = 640 * time.Millisecond, 10 * time.Microsecond // what each takes
+		var p rxPace
+		receive := func(n int) time.Duration {
+			began := time.Now()
+			for range n {
+				p.arrived(interval)
+				time.Sleep(packet)
+			}
+			return time.Since(began)
+		}
+		if took := receive(rxPerInterval); p.polling || took != rxPerInterval*packet {
+			t.Errorf("polling %v after %d packets in %v", p.polling, rxPerInterval, took)
+		}
+		if receive(1); !p.polling {
+			t.Error("not polling after one more")
+		}
+		for range 3 {
+			began := time.Now()
+			if p.pause(interval); !p.polling || time.Since(began) != 10*time.Millisecond {
+				t.Errorf("polling %v after a pause of %v", p.polling, time.Since(began))
+			}
+			receive(1)
+		}
+		if took, work := receive(100*rxBatch), 100*rxBatch*packet; took < work*19/10 || took > work*21/10 {
+			t.Errorf("%v of work took %v", work, took)
+		}
+		p.pause(interval)
+		began := time.Now()
+		if p.pause(interval); p.polling || time.Since(began) != 0 {
+			t.Errorf("polling %v, %v after nothing has arrived", p.polling, time.Since(began))
+		}
+		// As many packets as in an interval, evenly, are no flood.
+		time.Sleep(interval)
+		for range 10 * rxPerInterval {
+			if p.arrived(interval); p.polling {
+				t.Fatal("polling without a flood")
+			}
+			time.Sleep(interval / rxPerInterval)
+		}
+	})
 }

@@ -34,12 +34,17 @@ type rxDrop struct {
 func (e *Engine) receive(c conn, own netip.Addr) {
 	buf := make([]byte, wire.MaxPacket)
 	failed := 0
+	var pace rxPace
 	for {
-		p, err := c.Receive(buf)
-		if errors.Is(err, os.ErrClosed) {
+		p, err := c.Receive(buf, !pace.polling)
+		interval := time.Duration(e.counters.interval.Load())
+		switch {
+		case errors.Is(err, os.ErrClosed):
 			return
-		}
-		if err != nil {
+		case errors.Is(err, wire.ErrEmpty):
+			pace.pause(interval)
+			continue
+		case err != nil:
 			// An error left on a socket by an interface that went down is read
 			// once. One that repeats means that the socket receives nothing any
 			// more.
@@ -51,14 +56,59 @@ func (e *Engine) receive(c conn, own netip.Addr) {
 			continue
 		}
 		failed = 0
-		e.rx(p, own)
+		e.rx(pace.arrived(interval), p, own)
 	}
 }
 
+// rxPace bounds what a flood costs. A process that wakes for each packet takes the
+// processor from everything else. So after more than rxPerInterval packets in an interval
+// the receiver polls, as many times in an interval, until nothing has arrived; it works
+// about half of the time at most. What exceeds the queue of the socket is dropped by the kernel.
+type rxPace struct {
+	polling bool
+	now     time.Time // of the last look at the clock
+	due     time.Time // when the packets so far are due at rxPerInterval
+	packets int       // since the last pause
+}
+
+const (
+	rxPerInterval = 64
+	rxPauseMax    = 50 * time.Millisecond // for which the queue of the socket suffices
+	rxBatch       = 256                   // packets from one look at the clock to the next
+)
+
+// arrived is called with each packet. It returns the time.
+func (r *rxPace) arrived(interval time.Duration) time.Time {
+	r.packets++
+	switch {
+	case !r.polling:
+		r.now = time.Now()
+		if earlier := r.now.Add(-interval); r.due.Before(earlier) {
+			r.due = earlier
+		}
+		r.due = r.due.Add(interval / rxPerInterval)
+		r.polling = r.due.After(r.now)
+	case r.packets%rxBatch == 0:
+		time.Sleep(min(time.Since(r.now), rxPause(interval)))
+		r.now = time.Now()
+	}
+	return r.now
+}
+
+// pause is called when all packets that had arrived are handled.
+func (r *rxPace) pause(interval time.Duration) {
+	r.polling, r.packets = r.packets > 0, 0
+	if r.polling {
+		time.Sleep(rxPause(interval))
+		r.now = time.Now()
+	}
+}
+
+func rxPause(interval time.Duration) time.Duration { return min(interval/rxPerInterval, rxPauseMax) }
+
 // rx handles one packet. It blocks only while the event loop is behind with valid
 // adverts; the kernel then drops what exceeds its queue.
-func (e *Engine) rx(p wire.Packet, own netip.Addr) {
-	now := time.Now()
+func (e *Engine) rx(now time.Time, p wire.Packet, own netip.Addr) {
 	h := Header{Source: p.Source, Destination: p.Destination, TTL: p.TTL}
 	rules := *e.rules.Load()
 	rules.Source = own

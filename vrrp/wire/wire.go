@@ -29,6 +29,10 @@ var (
 // are noticed.
 const MaxPacket = 60 + 8 + 255*16 + 128
 
+// receiveBuffer is the size of the queue in octets, of which the kernel takes twice as
+// much, and a short packet about 800: for those that arrive while the receiver pauses.
+const receiveBuffer = 4 << 20
+
 // trafficClass is Internetwork Control (CS6), as routing protocols use it.
 const trafficClass = 0xc0
 
@@ -148,6 +152,7 @@ func configure(fd int, name string, index int, source netip.Addr, unicast bool) 
 			return s.what, err
 		}
 	}
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) // else it is the default
 	drain(fd)
 	if err := filter(fd, accept); err != nil {
 		return "filter", err
@@ -251,9 +256,12 @@ func (c *Conn) Close() error {
 	return c.file.Close()
 }
 
-// Receive waits for the next packet and reads it into buf, which has at least
-// MaxPacket octets. After Close it returns os.ErrClosed.
-func (c *Conn) Receive(buf []byte) (Packet, error) {
+// ErrEmpty means that no packet has arrived.
+var ErrEmpty = errors.New("no packet has arrived")
+
+// Receive reads the next packet into buf, which has at least MaxPacket octets. While
+// there is none it waits, or else returns ErrEmpty. After Close it returns os.ErrClosed.
+func (c *Conn) Receive(buf []byte, wait bool) (Packet, error) {
 	read := c.readV4
 	if c.source.Is6() {
 		read = c.readV6
@@ -264,7 +272,7 @@ func (c *Conn) Receive(buf []byte) (Packet, error) {
 		var failed error
 		err := c.raw.Read(func(fd uintptr) bool {
 			p, ok, failed = read(int(fd), buf)
-			return failed != unix.EAGAIN
+			return failed != unix.EAGAIN || !wait
 		})
 		if err != nil {
 			// The runtime's error for a closed file is not exported, and there is
@@ -273,6 +281,8 @@ func (c *Conn) Receive(buf []byte) (Packet, error) {
 		}
 		switch {
 		case failed == unix.EINTR:
+		case failed == unix.EAGAIN:
+			return Packet{}, ErrEmpty
 		case failed != nil:
 			return Packet{}, failed
 		case ok:

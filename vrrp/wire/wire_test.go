@@ -186,14 +186,17 @@ func sendAndReceive(t *testing.T, mac net.HardwareAddr) {
 		want string
 		from netip.Addr
 	}{{there, "13", a}, {there, "16", a}, {other, "14", a}, {here, "15", b}} { // here does not hear itself
-		p, err := tt.at.Receive(make([]byte, MaxPacket))
+		p, err := tt.at.Receive(make([]byte, MaxPacket), true)
 		if err != nil || string(p.Payload) != tt.want || p.Source != tt.from || p.Destination != Group || p.TTL != 255 {
 			t.Errorf("%+v %q, %v", p, p.Payload, err)
 		}
 	}
+	if _, err := here.Receive(make([]byte, MaxPacket), false); err != ErrEmpty {
+		t.Errorf("without a packet: %v", err)
+	}
 	woken := make(chan error)
 	go func() {
-		_, err := here.Receive(make([]byte, MaxPacket))
+		_, err := here.Receive(make([]byte, MaxPacket), true)
 		woken <- err
 	}()
 	check(t, here.Close())
@@ -260,7 +263,7 @@ func TestSourceOfIPv6(t *testing.T) {
 	for _, other := range []string{"fe80::1/64", "fe80::aaaa/64"} {
 		add("eth0", other)
 		check(t, from.Send(GroupV6, []byte("\x31\x33")))
-		if p, err := to.Receive(make([]byte, MaxPacket)); err != nil || p.Source != from.Source() {
+		if p, err := to.Receive(make([]byte, MaxPacket), true); err != nil || p.Source != from.Source() {
 			t.Errorf("with %s it is sent from %v, %v; want %v", other, p.Source, err, from.Source())
 		}
 	}
