@@ -2,6 +2,7 @@ package anycast
 
 import (
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +78,37 @@ func TestAnycastPlanned(t *testing.T) {
 	}
 }
 
+// stop ends lvsd on a director, which leaves nothing.
+func (d *director) stop() {
+	t := d.site.t
+	t.Helper()
+	d.lvsd.Terminate()
+	<-d.lvsd.Done()
+	if code := d.lvsd.ExitCode(); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, d.lvsd.Tail(20))
+	}
+	for _, family := range []string{"-4", "-6"} {
+		if left := d.MustRun("ip", family, "route", "show", "table", "all", "proto", "113"); strings.TrimSpace(left) != "" {
+			t.Errorf("a stop leaves %s", left)
+		}
+	}
+}
+
+// TestAnycastDaemonRestarts: while BIRD restarts on a director the router uses the others. No
+// client's connection fails, and none breaks.
+func TestAnycastDaemonRestarts(t *testing.T) {
+	s := newSite(t, setting{speaker: bird})
+	o, c, d := s.outages(), s.connect(30), s.lb[0]
+	d.speaker.Kill()
+	<-d.speaker.Done()
+	s.waitHops(2)
+	c.unbroken("after BIRD ended")
+	d.startSpeaker()
+	t.Logf("the router uses the director again after %v", s.waitHops(3))
+	c.unbroken("after BIRD started again")
+	o.none(t)
+}
+
 // TestAnycastCrash: a killed lvsd leaves its route, and the kernel goes on forwarding; a
 // start goes on with it, a cleanup withdraws it; a route that another process removes is
 // restored.
@@ -108,11 +140,12 @@ func TestAnycastCrash(t *testing.T) {
 	o.none(t)
 }
 
-// TestAnycastHealth: a director that alone loses its real servers withdraws; when all lose
-// them none does, and all serve again when the servers are back.
+// TestAnycastHealth: a director that alone loses its real servers withdraws, and the router
+// follows within a second; when all lose them, at no time no director announces, in the end
+// all do, and all serve again when the servers are back.
 func TestAnycastHealth(t *testing.T) {
 	s := newSite(t, setting{speaker: bird})
-	lonely := s.lb[0]
+	lonely, route := s.lb[0], s.watchRoute()
 	// Its checks' connections are lost, and nothing else: what it forwards has other sources.
 	for _, a := range []string{"10.0.0.21", "10.0.0.22"} {
 		lonely.MustRun("ip", "route", "add", "prohibit", a, "metric", "1")
@@ -121,11 +154,19 @@ func TestAnycastHealth(t *testing.T) {
 		return !st.Announces[0].Announced && st.Announces[0].Reason == "quorum"
 	})
 	s.waitHops(2)
+	lost := lonely.events("quorum")
+	at := lost[len(lost)-1].At
+	two := route.first(2, at)
+	t.Logf("the router follows a lost quorum after %v", two.Sub(at))
+	if err := s.AtMost("withdrawal for a lost quorum", two.Sub(at), time.Second, at, two); err != nil {
+		t.Error(err)
+	}
 	for _, a := range []string{"10.0.0.21", "10.0.0.22"} {
 		lonely.MustRun("ip", "route", "del", "prohibit", a, "metric", "1")
 	}
 	s.waitHops(3)
 
+	shared := time.Now()
 	for _, r := range s.servers {
 		r.Refuse()
 	}
@@ -140,5 +181,57 @@ func TestAnycastHealth(t *testing.T) {
 		d.waitStatus("to serve again", func(st status) bool { return st.Announces[0].Serving })
 	}
 	s.waitHops(3)
+	none, events := s.unannounced(shared)
+	gap, from := route.gap()
+	t.Logf("no director announced for %v, the router had no route for %v", none, gap)
+	if err := s.AtMost("the time without a route", gap, 500*time.Millisecond, from, from.Add(gap)); err != nil {
+		t.Error(err)
+	}
+	if none > 0 || t.Failed() {
+		t.Errorf("for %v no director announced:", none)
+		for _, e := range events {
+			t.Logf("%s %s %s: %s", e.At.Format(time.StampMilli), e.Director, e.To, e.Reason)
+		}
+	}
 	s.outages().none(t)
+}
+
+// TestAnycastDaemonGone: a director whose routing daemon ends says so, and does not count as
+// one that serves: when the others lose their servers they keep their routes. It serves again
+// when the daemon is back.
+func TestAnycastDaemonGone(t *testing.T) {
+	s := newSite(t, setting{speaker: bird, watched: true})
+	d := s.lb[0]
+	d.speaker.Kill()
+	<-d.speaker.Done()
+	s.waitHops(2)
+	d.waitStatus("to report that the daemon is gone", func(st status) bool {
+		a := st.Announces[0]
+		return a.Announced && !a.Serving && a.RoutingDaemon != nil && !*a.RoutingDaemon &&
+			slices.ContainsFunc(st.Problems, func(p string) bool { return strings.Contains(p, "the routing daemon does not run") })
+	})
+	if e := d.events("announce"); e[len(e)-1].To != "unheard" {
+		t.Errorf("%+v", e)
+	}
+	if out := d.mustRun("why", "anycast", "--socket", d.socket); !strings.Contains(out, "does not run") {
+		t.Errorf("why: %s", out)
+	}
+	for _, o := range s.lb[1:] {
+		for _, a := range []string{"10.0.0.21", "10.0.0.22"} {
+			o.MustRun("ip", "route", "add", "prohibit", a, "metric", "1")
+		}
+	}
+	for _, o := range s.lb[1:] {
+		o.waitStatus("to keep its route", func(st status) bool { return st.Announces[0].Kept })
+	}
+	for _, o := range s.lb[1:] {
+		for _, a := range []string{"10.0.0.21", "10.0.0.22"} {
+			o.MustRun("ip", "route", "del", "prohibit", a, "metric", "1")
+		}
+	}
+	d.startSpeaker()
+	s.waitHops(3)
+	for _, o := range s.lb {
+		o.waitStatus("to serve", func(st status) bool { return st.Announces[0].Serving })
+	}
 }

@@ -40,6 +40,8 @@ type setting struct {
 	tun     bool // tunnels instead of direct routing
 	servers int  // 0: the guide's two
 	edit    func(config string) string
+	watched bool // lvsd is given the control socket of its BIRD
+
 }
 
 // site is the set-up of the guide: a client behind a router, three directors, two real
@@ -54,15 +56,17 @@ type site struct {
 	inside  *lab.LAN
 	lb      []*director
 	servers []*lab.Server
-	config  string
+	raw     int // see sendSYN
 }
 
 // director is one lvsd with its routing daemon.
 type director struct {
 	*lab.Host
-	site   *site
-	socket string
-	lvsd   *lab.Process
+	site    *site
+	socket  string
+	config  string // its file
+	lvsd    *lab.Process
+	speaker *lab.Process
 }
 
 // newSite builds the hosts and starts the router, the routing daemons and lvsd.
@@ -71,17 +75,24 @@ func newSite(t *testing.T, how setting) *site {
 	how.speaker.require(t)
 	s := newHosts(t, how)
 	how.speaker.start(s, s.router, "router", "")
+	n := len(s.lb)
 	for _, d := range s.lb {
-		how.speaker.start(s, d.Host, "director", strings.TrimPrefix(d.Addr().String(), "10.0.0."))
+		d.startSpeaker()
 		d.start()
 	}
-	s.waitHops(3)
+	s.waitHops(n)
 	for _, d := range s.lb {
-		d.waitStatus("to serve, and to know both others", func(st status) bool {
-			return st.Announces[0].Serving && len(st.Announces[0].Directors) == 2
+		d.waitStatus("to serve, and to know the others", func(st status) bool {
+			return st.Announces[0].Serving && len(st.Announces[0].Directors) == n-1
 		})
 	}
 	return s
+}
+
+// startSpeaker starts a director's routing daemon.
+func (d *director) startSpeaker() {
+	d.site.t.Helper()
+	d.speaker = d.site.setting.speaker.start(d.site, d.Host, "director", strings.TrimPrefix(d.Addr().String(), "10.0.0."))
 }
 
 // newHosts builds the hosts and the configuration.
@@ -198,13 +209,19 @@ func (s *site) write() {
 	if how.edit != nil {
 		text = how.edit(text)
 	}
-	s.config = s.WriteFile("lvsd.toml", text+"\n[global]\ncontrol_socket = "+each(".sock")+"\nstate_dir = "+each(".state")+"\n")
+	if how.watched {
+		replace("[[announce]]\n", "[[announce]]\nrouting_daemon = "+each(".bird.ctl")+"\n")
+	}
+	text += "\n[global]\ncontrol_socket = " + each(".sock") + "\nstate_dir = " + each(".state") + "\n"
+	for _, d := range s.lb {
+		d.config = s.WriteFile(d.Name+".toml", text)
+	}
 }
 
 // start starts lvsd on a director.
 func (d *director) start() {
 	d.site.t.Helper()
-	d.lvsd = d.Start(lvsdtest.Binary(d.site.t), "run", "-c", d.site.config, "--director", d.Name)
+	d.lvsd = d.Start(lvsdtest.Binary(d.site.t), "run", "-c", d.config, "--director", d.Name)
 	d.site.WaitUntil(patience, d.Name+" to serve its status", func() bool {
 		_, err := d.status()
 		if err != nil && !d.lvsd.Running() {
@@ -247,8 +264,23 @@ type status struct {
 			Accepted bool   `json:"accepted"`
 			Routed   bool   `json:"routed"`
 		} `json:"addresses"`
-		Directors []string `json:"directors"`
+		Directors     []string `json:"directors"`
+		RoutingDaemon *bool    `json:"routing_daemon"`
 	} `json:"announces"`
+	Services []struct {
+		RealServers []struct {
+			Address  string `json:"address"`
+			Weight   *int   `json:"weight"`
+			Health   string `json:"verdict"`
+			ProbedBy string `json:"probed_by"`
+			Active   int    `json:"active_connections"`
+		} `json:"real_servers"`
+	} `json:"virtual_services"`
+	Peers []struct {
+		Director      string `json:"director"`
+		Up            bool   `json:"up"`
+		ConfigMatches bool   `json:"config_matches"`
+	} `json:"peers"`
 	Routes struct {
 		Repairs int `json:"repairs"`
 	} `json:"routes"`
@@ -320,7 +352,7 @@ func (s *site) waitHops(n int) time.Duration {
 type speaker struct {
 	name    string // of the guide's blocks
 	require func(t *testing.T)
-	start   func(s *site, h *lab.Host, role, number string)
+	start   func(s *site, h *lab.Host, role, number string) *lab.Process
 }
 
 var (
@@ -349,10 +381,10 @@ func requireBIRD(t *testing.T) {
 	lab.Require(t, err) // make deps installs bird2
 }
 
-func startBIRD(s *site, h *lab.Host, role, number string) {
+func startBIRD(s *site, h *lab.Host, role, number string) *lab.Process {
 	s.t.Helper()
 	file := s.WriteFile(h.Name+".bird.conf", s.daemonConfig(role, number))
-	h.Start("bird", "-f", "-c", file, "-s", s.Path(h.Name+".bird.ctl"), "-P", s.Path(h.Name+".bird.pid"))
+	return h.Start("bird", "-f", "-c", file, "-s", s.Path(h.Name+".bird.ctl"), "-P", s.Path(h.Name+".bird.pid"))
 }
 
 const frrPrograms = "/usr/lib/frr/"
@@ -367,7 +399,7 @@ func requireFRR(t *testing.T) {
 // startFRR starts zebra and bgpd, each with its part of the configuration. Their user must
 // own the sockets, which no socket in a folder of this machine has in User-Mode Linux; /run is
 // the kernel's own.
-func startFRR(s *site, h *lab.Host, role, number string) {
+func startFRR(s *site, h *lab.Host, role, number string) (bgpd *lab.Process) {
 	s.t.Helper()
 	text := s.daemonConfig(role, number)
 	at := strings.Index(text, "router bgp")
@@ -390,7 +422,7 @@ func startFRR(s *site, h *lab.Host, role, number string) {
 		s.t.Fatal(err)
 	}
 	for _, name := range []string{"zebra", "bgpd"} {
-		h.Start(frrPrograms+name, "-u", "frr", "-g", "frr", "-z", filepath.Join(dir, "zserv"), "--vty_socket", dir,
+		bgpd = h.Start(frrPrograms+name, "-u", "frr", "-g", "frr", "-z", filepath.Join(dir, "zserv"), "--vty_socket", dir,
 			"-i", filepath.Join(dir, name+".pid"), "-f", filepath.Join(dir, name+".conf"), "--log", "stdout")
 		s.WaitUntil(patience, name+" on "+h.Name, func() bool {
 			c, err := net.Dial("unix", filepath.Join(dir, name+".vty"))
@@ -400,4 +432,5 @@ func startFRR(s *site, h *lab.Host, role, number string) {
 			return err == nil
 		})
 	}
+	return bgpd
 }

@@ -12,6 +12,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -136,6 +137,9 @@ func (s *Server) Stop() {
 
 // SetHealthy chooses what an HTTP server answers on /healthz.
 func (s *Server) SetHealthy(ok bool) { s.healthy.Store(ok) }
+
+// Addr is the first address of its host.
+func (s *Server) Addr() netip.Addr { return s.host.Addr() }
 
 // Name is what it answers.
 func (s *Server) Name() string { return s.name }

@@ -83,7 +83,10 @@ func (w *daemonWatch) probe() {
 	sockets := maps.Clone(w.misses)
 	w.mu.Unlock()
 	for socket := range sockets {
-		runs := w.answers(socket)
+		runs, seen := w.answers(socket)
+		if !seen {
+			continue
+		}
 		w.mu.Lock()
 		_, wanted := w.misses[socket]
 		before, known := w.runs[socket]
@@ -105,16 +108,21 @@ func (w *daemonWatch) probe() {
 }
 
 // answers reports whether a daemon accepts connections on a socket. One that this process
-// may not use, or that is busy, does.
-func (w *daemonWatch) answers(socket string) bool {
+// may not use, or that is busy, does. Not seen: this process stood still for the time of the
+// attempt, since the kernel itself replies at once.
+func (w *daemonWatch) answers(socket string) (runs, seen bool) {
 	sockets := []string{socket}
 	if socket == "" {
 		sockets = append(append([]string{}, BIRDSockets...), FRRSockets...)
 	}
+	seen = true
 	for _, s := range sockets {
-		if err := w.dial(s); !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED) {
-			return true
+		switch err := w.dial(s); {
+		case errors.Is(err, context.DeadlineExceeded):
+			seen = false
+		case !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED):
+			return true, true
 		}
 	}
-	return false
+	return false, seen
 }

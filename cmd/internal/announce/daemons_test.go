@@ -1,10 +1,24 @@
 package announce
 
 import (
+	"context"
+	"errors"
 	"maps"
+	"net"
 	"syscall"
 	"testing"
+	"time"
 )
+
+// late returns the error of an attempt that had no time.
+func late(t *testing.T) error {
+	t.Helper()
+	_, err := net.DialTimeout("unix", "/run/missing.ctl", time.Nanosecond)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("%v", err)
+	}
+	return err
+}
 
 // TestDaemonWatch: a daemon counts as gone when two attempts in a row find none; at a usual
 // place only after it was seen there.
@@ -27,6 +41,10 @@ func TestDaemonWatch(t *testing.T) {
 			t.Errorf("%s: %v after %d changes, want %v after %d", what, got, changes, want, changed)
 		}
 	}
+	listening[BIRDSockets[0]] = late(t)
+	listening[own] = listening[BIRDSockets[0]]
+	step("this process stands still, which says nothing", 0, map[string]bool{})
+	clear(listening)
 	step("none, once", 0, map[string]bool{})
 	step("none, twice", 1, map[string]bool{own: false})
 	listening[own], listening[FRRSockets[0]] = nil, nil
@@ -36,6 +54,10 @@ func TestDaemonWatch(t *testing.T) {
 	listening[FRRSockets[0]] = syscall.EAGAIN
 	step("busy", 0, map[string]bool{own: true, "": true})
 	delete(listening, FRRSockets[0])
+	listening[BIRDSockets[0]] = context.DeadlineExceeded
+	step("stands still again", 0, map[string]bool{own: true, "": true})
+	clear(listening)
+	listening[own] = nil
 	step("away once", 0, map[string]bool{own: true, "": true})
 	step("away twice", 1, map[string]bool{own: true, "": false})
 	w.set([]Announce{{Daemon: own}})
