@@ -167,7 +167,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		return errors.New("checker: Run was called twice")
 	}
 	if err := e.poller.Open(); err != nil {
-		return fmt.Errorf("checker: failed to begin: %w", err)
+		return fmt.Errorf("checker: failed to start: %w", err)
 	}
 	e.loop = netpoll.NewLoop(e.poller)
 	defer e.loop.Close()
@@ -507,7 +507,7 @@ func (e *Engine) logFull(now time.Time) {
 		return
 	}
 	e.fullLogged = now
-	e.o.Log.Warn("probes start late: as many are in progress as the limit of open files allows; servers hang, or the limit is too low (LimitNOFILE= in the unit)", "in_progress", e.o.MaxProbes)
+	e.o.Log.Warn("probes start late: the limit of open files is reached; servers hang, or the limit is too low (LimitNOFILE= in the unit)", "in_progress", e.o.MaxProbes)
 }
 
 // localFaults limits the warnings about failures of this machine to one per
@@ -526,6 +526,6 @@ func (t *localFaults) warn(log *slog.Logger, p *probeState, r outcome.Result) {
 	}
 	silent := t.suppressed
 	t.last, t.suppressed = r.At, 0
-	log.Warn("a probe could not be made on this machine; health is unchanged",
+	log.Warn("a probe failed locally on this director; health is unchanged",
 		"check", p.kind, "address", p.address, "reason", r.Detail, "phase", r.Phase, "others_unlogged", silent)
 }

@@ -55,7 +55,7 @@ func (e *Engine) prepareAll(targets []Target) (keys []string, prepared map[strin
 			errs = append(errs, fmt.Errorf("checker: %s %s: %w", t.ID.Service, t.ID.RealServer, err))
 		}
 		if _, twice := seen[t.ID]; twice {
-			fail(errors.New("is there twice"))
+			fail(errors.New("duplicate"))
 		}
 		seen[t.ID] = struct{}{}
 		if len(t.Checks) == 0 {

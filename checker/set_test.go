@@ -179,21 +179,21 @@ func TestSetRefuses(t *testing.T) {
 	}
 	before := e.Health()
 	tests := map[string]func(*Target){
-		"has no check":           func(t *Target) { t.Checks = nil },
-		"no type of a check":     func(t *Target) { t.Checks[0].Type = "smoke" },
-		"no address with a port": func(t *Target) { t.Checks[0].Address = netip.AddrPort{} },
-		"the interval is":        func(t *Target) { t.Checks[0].Interval = 0 },
-		"the timeout is":         func(t *Target) { t.Checks[0].Timeout = -1 },
-		"two families":           func(t *Target) { t.Checks[0].From = netip.MustParseAddr("::1") },
-		"missing closing":        func(t *Target) { t.Checks[0].Type, t.Checks[0].Expect = probe.TypeTCP, "(" },
-		"error parsing regexp":   func(t *Target) { t.Checks[0].Type, t.Checks[0].BodyExpect = probe.TypeHTTP, "[" },
-		"the method":             func(t *Target) { t.Checks[0].Type, t.Checks[0].Method = probe.TypeHTTP, "GET /" },
-		"the path":               func(t *Target) { t.Checks[0].Type, t.Checks[0].Path = probe.TypeHTTP, "/a b" },
-		"the header name":        func(t *Target) { t.Checks[0].Type, t.Checks[0].Headers = probe.TypeHTTP, map[string]string{"a b": ""} },
-		"a header has a line": func(t *Target) {
+		"has no check":               func(t *Target) { t.Checks = nil },
+		"not a check type":           func(t *Target) { t.Checks[0].Type = "smoke" },
+		"not an address with a port": func(t *Target) { t.Checks[0].Address = netip.AddrPort{} },
+		"the interval is":            func(t *Target) { t.Checks[0].Interval = 0 },
+		"the timeout is":             func(t *Target) { t.Checks[0].Timeout = -1 },
+		"different families":         func(t *Target) { t.Checks[0].From = netip.MustParseAddr("::1") },
+		"missing closing":            func(t *Target) { t.Checks[0].Type, t.Checks[0].Expect = probe.TypeTCP, "(" },
+		"error parsing regexp":       func(t *Target) { t.Checks[0].Type, t.Checks[0].BodyExpect = probe.TypeHTTP, "[" },
+		"invalid method":             func(t *Target) { t.Checks[0].Type, t.Checks[0].Method = probe.TypeHTTP, "GET /" },
+		"the path":                   func(t *Target) { t.Checks[0].Type, t.Checks[0].Path = probe.TypeHTTP, "/a b" },
+		"invalid header name":        func(t *Target) { t.Checks[0].Type, t.Checks[0].Headers = probe.TypeHTTP, map[string]string{"a b": ""} },
+		"a header contains": func(t *Target) {
 			t.Checks[0].Type, t.Checks[0].Headers = probe.TypeHTTP, map[string]string{"a": "b\r\nc: d"}
 		},
-		"line break in it": func(t *Target) { t.Checks[0].Type, t.Checks[0].Host = probe.TypeHTTP, "a\nb" },
+		"a line break": func(t *Target) { t.Checks[0].Type, t.Checks[0].Host = probe.TypeHTTP, "a\nb" },
 		"the status range 300-200": func(t *Target) {
 			t.Checks[0].Type, t.Checks[0].Status = probe.TypeHTTP, []probe.StatusRange{{First: 300, Last: 200}}
 		},

@@ -86,7 +86,7 @@ func announcedAddresses(t *reader.Table, taken *instanceSet) []netip.Addr {
 		all = append(all, a)
 	}
 	if t.Valid("addresses") && len(t.Strings("addresses")) == 0 {
-		t.Errorf("addresses", "must hold at least one address")
+		t.Errorf("addresses", "must contain at least one address")
 	}
 	return all
 }
@@ -135,7 +135,7 @@ func namedServices(t *reader.Table, list []any, services []Service) (names []str
 		case !slices.Contains(known, name):
 			t.ErrorAt(at, where, "no [[virtual_service]] has the name %s%s", values.Quote(name), schema.Suggest(name, known))
 		case slices.Contains(names, name):
-			t.ErrorAt(at, where, "%s is named twice", values.Quote(name))
+			t.ErrorAt(at, where, "%s is listed twice", values.Quote(name))
 		default:
 			names = append(names, name)
 		}

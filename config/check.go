@@ -32,7 +32,7 @@ type checkTemplate struct {
 func checkTemplates(t *reader.Table) []*checkTemplate {
 	records := t.Tables("check")
 	if len(records) == 0 && t.IsSet("check") && t.Valid("check") {
-		t.Errorf("check", `must hold at least one check: { type = "on" } is one that is always up`)
+		t.Errorf("check", `must contain at least one check: { type = "on" } is always up`)
 		return nil
 	}
 	plans := make([]*checkTemplate, 0, len(records))
@@ -137,10 +137,10 @@ func newCheckTemplate(t *reader.Table) *checkTemplate {
 		p.target(t.Str("address"))
 	}
 	if ck.Through = t.Bool("through"); ck.Through && !p.anyHost {
-		t.Errorf("through", "probes the service's address on the real server, and address names another: leave one out")
+		t.Errorf("through", "probes the service's address on the real server, and address names another: remove one")
 	}
 	if ck.Through && ck.Mark != 0 {
-		t.Errorf("mark", "is chosen by through, from [ipvs] through_marks: leave one out")
+		t.Errorf("mark", "is chosen by through, from [ipvs] through_marks: remove one")
 	}
 	switch ck.Type {
 	case "connect":
@@ -312,7 +312,7 @@ func httpRequest(t *reader.Table, check *Check) {
 		t.Errorf("method", `must be a method such as "GET" or "HEAD", not %s`, values.Quote(check.Method))
 	}
 	if check.Method == "HEAD" && check.BodyExpect != "" {
-		t.Errorf("expect", "cannot match: an answer to HEAD has no body")
+		t.Errorf("expect", "cannot match: a response to HEAD has no body")
 	}
 	asterisk := check.Path == "*" && check.Method == "OPTIONS" && !t.Bool("http2") // RFC 9112 §3.2.4
 	if !asterisk && !strings.HasPrefix(check.Path, "/") || strings.ContainsFunc(check.Path, values.IsUnprintable) {
@@ -480,14 +480,14 @@ func checkMarkProbes(root *reader.Table, services []Service) {
 				any = true
 				paths[path{rs.Address.Addr(), rs.Forward}] = true
 				if s.FWMark != 0 {
-					t.ErrorAt(check.Position, t.Path.Key("check").Key("through"), "a firewall mark has no address that could be probed on a real server: leave it out")
+					t.ErrorAt(check.Position, t.Path.Key("check").Key("through"), "a firewall mark has no address that could be probed on a real server: remove it")
 					return
 				}
 			}
 		}
 	}
 	if len(paths) > ProbeMarkCount {
-		root.Errorf("virtual_service", "%d real servers are probed through the kernel, more than the %d marks that there are", len(paths), ProbeMarkCount)
+		root.Errorf("virtual_service", "%d real servers are probed through the kernel, more than the %d available marks", len(paths), ProbeMarkCount)
 	}
 	if !any {
 		return

@@ -36,13 +36,13 @@ func tcpExchange(t *reader.Table, check *Check) {
 		case starts:
 			step.StartTLS = true
 		case step == (Step{}) && r.Valid("expect"):
-			r.ErrorAt(r.Start, r.Path, "does nothing: send something, or expect something")
+			r.ErrorAt(r.Start, r.Path, "has no effect: set send or expect")
 		}
 		check.Steps = append(check.Steps, step)
 	}
 	for _, name := range []string{"send", "send_hex", "expect", "expect_text", "expect_hex", "expect_not"} {
 		if len(check.Steps) > 0 && t.IsSet(name) {
-			t.Errorf(name, "cannot stand beside steps: make it one of them")
+			t.Errorf(name, "cannot be combined with steps: make it one of them")
 		}
 	}
 }
@@ -73,7 +73,7 @@ func requireAtMostOne(t *reader.Table, names ...string) {
 		case first == "":
 			first = name
 		default:
-			t.Errorf(name, "and %s are two spellings of one thing: leave one out", first)
+			t.Errorf(name, "and %s mean the same: remove one", first)
 		}
 	}
 }
@@ -95,7 +95,7 @@ func udpExchange(t *reader.Table, check *Check) {
 	check.Send, check.Expect, check.ExpectText, check.ExpectNot = one.Send, one.Expect, one.ExpectText, one.ExpectNot
 	expects := check.Expect != "" || check.ExpectText != ""
 	if expects && t.IsSet("require_reply") && !t.Bool("require_reply") && t.Valid("require_reply") {
-		t.Errorf("require_reply", "cannot be false where an answer is expected: leave it out")
+		t.Errorf("require_reply", "cannot be false where an answer is expected: remove it")
 	}
 	check.RequireReply = expects || t.Bool("require_reply")
 }
@@ -128,7 +128,7 @@ func httpResponse(t *reader.Table, check *Check) {
 	if check.Method == "HEAD" {
 		for _, name := range []string{"expect_not", "digest"} {
 			if t.Str(name) != "" {
-				t.Errorf(name, "judges nothing: an answer to HEAD has no body")
+				t.Errorf(name, "has no effect: a response to HEAD has no body")
 			}
 		}
 	}
@@ -224,14 +224,14 @@ func tlsSettings(t *reader.Table, check *Check) {
 			return t
 		}
 		if t.IsSet(name) {
-			table.Errorf(name, "stands in the check as well: leave one out")
+			table.Errorf(name, "is in the check as well: remove one")
 		}
 		return table
 	}
 	if !check.UseTLS {
 		for _, name := range tlsKeyNames {
 			if t.IsSet(name) && t.Valid(name) && t.Valid("tls") {
-				t.Errorf(name, "does nothing without TLS: add tls = true")
+				t.Errorf(name, "has no effect without TLS: add tls = true")
 			}
 		}
 		return
@@ -260,7 +260,7 @@ func tlsSettings(t *reader.Table, check *Check) {
 		from("key_file").Errorf("key_file", "needs cert_file, the certificate of the key")
 	}
 	if !check.TLS.Verify && check.TLS.CAFile != "" {
-		from("ca_file").Warnf("ca_file", "does nothing with verify = false")
+		from("ca_file").Warnf("ca_file", "has no effect with verify = false")
 	}
 }
 
@@ -305,12 +305,12 @@ func dialogueSettings(t *reader.Table, check *Check) {
 	}
 	switch check.Type {
 	case "mysql", "postgres":
-		missing("user", "say who logs in, such as \"lvsd\": a user without any right will do")
+		missing("user", "set the user that logs in, such as \"lvsd\"; it needs no privileges")
 		if d.Query == "" && check.Expect != "" {
 			t.Errorf("expect", "is matched with what a query returns: add query")
 		}
 	case "radius":
-		missing("secret_file", "name the file with the secret that the server shares with this director")
+		missing("secret_file", "set the file with the secret that the server shares with this director")
 	}
 	canDoWithout := []string{"mysql", "postgres", "ftp", "sip"}
 	switch {
@@ -360,7 +360,7 @@ func dnsQuery(t *reader.Table, check *Check) {
 	a, err := netip.ParseAddr(check.DNSAnswer)
 	switch {
 	case check.DNSRcode != "NOERROR":
-		t.Errorf("answer", "cannot come with rcode %s: leave one out", check.DNSRcode)
+		t.Errorf("answer", "cannot come with rcode %s: remove one", check.DNSRcode)
 	case check.DNSRecord == "A" && (err != nil || !a.Is4()):
 		t.Errorf("answer", `must be an IPv4 address for record = "A", not %s`, values.Quote(check.DNSAnswer))
 	case check.DNSRecord == "AAAA" && (err != nil || !a.Is6() || a.Zone() != ""):
@@ -417,7 +417,7 @@ func (p *checkTemplate) agentPort() {
 	t := p.record
 	switch {
 	case t.IsSet("port") && t.Valid("port") && !p.anyPort:
-		t.Errorf("port", "is said by address, too: leave one out")
+		t.Errorf("port", "is in address as well: remove one")
 	case t.IsSet("port") && t.Valid("port"):
 		p.override, p.anyPort = netip.AddrPortFrom(p.override.Addr(), uint16(t.Int("port"))), false
 	case !t.IsSet("port") && p.anyPort:

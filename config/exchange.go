@@ -20,21 +20,21 @@ func buildExchange(root *reader.Table, director string, directors []Director, in
 	if t.Str("listen") == "" {
 		switch {
 		case director != "" && listensElsewhere(root, directors):
-			t.Errorf("listen", `is off for %s and on for others: give every director a place to listen at, or none`, director)
+			t.Errorf("listen", `is off for %s and on for others: set it for all directors or for none`, director)
 		case t.IsSet("key_file") && t.Str("key_file") != "":
-			t.Warnf("key_file", "does nothing without listen")
+			t.Warnf("key_file", "has no effect without listen")
 		case t.Bool("edits"):
-			t.Warnf("edits", "does nothing without listen")
+			t.Warnf("edits", "has no effect without listen")
 		}
 		if t.Bool("probe_share") {
-			t.Warnf("probe_share", "does nothing without listen: every director makes all probes")
+			t.Warnf("probe_share", "has no effect without listen: every director makes all probes")
 		}
 		return nil
 	}
 	p := &Exchange{KeyFile: pathValue(t, "key_file"), Edits: t.Bool("edits"), ProbeShare: t.Bool("probe_share")}
 	defaultExchangeKey(t, p, instances)
 	if len(directors) < 2 {
-		t.Errorf("listen", "needs two [[director]] at least, each with its address")
+		t.Errorf("listen", "needs at least two [[director]], each with its address")
 		return nil
 	}
 	for _, d := range directors {
@@ -74,7 +74,7 @@ func defaultExchangeKey(t *reader.Table, p *Exchange, instances []Instance) {
 		}
 	}
 	if t.Valid("listen") {
-		t.Errorf("listen", `needs a key_file: the directors prove to each other who they are, and no [[vrrp]] has a key of type "hmac" either`)
+		t.Errorf("listen", `needs a key_file: the directors authenticate each other, and no [[vrrp]] has a key of type "hmac" either`)
 	}
 }
 
@@ -114,11 +114,11 @@ func buildGuard(t *reader.Table, instances instanceSet) *Guard {
 		switch {
 		case problem != "":
 		case moves:
-			problem = fmt.Sprintf("%s is an address of the [[vrrp]] at %s, and may be this host's: name a gateway or the peer's own address", a, t.Where(at))
+			problem = fmt.Sprintf("%s is an address of the [[vrrp]] at %s, and may be this host's: set a gateway or the peer's own address", a, t.Where(at))
 		case a.IsLoopback():
-			problem = a.String() + " answers even when this host is cut off: name a gateway or the peer"
+			problem = a.String() + " replies even when this host is isolated: set a gateway or the peer"
 		case slices.Contains(g.Witnesses, a):
-			problem = a.String() + " is there twice"
+			problem = a.String() + " is listed twice"
 		}
 		if problem != "" {
 			at, p := t.LocateItem("witnesses", i)
@@ -129,7 +129,7 @@ func buildGuard(t *reader.Table, instances instanceSet) *Guard {
 	}
 	if len(t.Strings("witnesses")) == 0 {
 		if t.IsSet("share") && t.Valid("share") && t.Valid("witnesses") && g.Share != schema.DefaultShare {
-			t.Warnf("share", "does nothing without witnesses")
+			t.Warnf("share", "has no effect without witnesses")
 		}
 		return nil
 	}

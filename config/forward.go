@@ -28,14 +28,14 @@ func forwardMethod(parent *reader.Table) (string, Tunnel) {
 	case tunnel.Type == "gue" && !t.IsSet("port"): // EINVAL, ip_vs_ctl.c
 		t.ErrorAt(t.Start, t.Path.Key("port"), "missing: gue wraps packets in UDP, and the real servers listen on one port of it, often 6080")
 	case tunnel.Type != "gue" && t.IsSet("port"):
-		t.Errorf("port", "means nothing with %s: it is the UDP port of gue", tunnel.Type)
+		t.Errorf("port", "has no effect with %s: it is the UDP port of gue", tunnel.Type)
 	}
 	switch {
 	case !t.Valid("type") || !t.Valid("checksum") || tunnel.Checksum == "none":
 	case tunnel.Type == "ipip":
-		t.Errorf("checksum", "ipip has none: leave it out, or use gre or gue")
+		t.Errorf("checksum", "ipip has no checksum: remove it, or use gre or gue")
 	case tunnel.Type == "gre" && tunnel.Checksum == "remcsum":
-		t.Errorf("checksum", `gre has none that is computed remotely: use "csum", or gue`)
+		t.Errorf("checksum", `gre has no remote checksum: use "csum", or gue`)
 	}
 	return "tun", tunnel
 }

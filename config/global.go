@@ -154,7 +154,7 @@ func buildSync(parent *reader.Table, root *reader.Table) *Sync {
 		if !t.IsSet(name) {
 			name = "refresh_period"
 		}
-		t.Warnf(name, "does nothing with manage_sysctls = false: net.ipv4.vs.sync_threshold and sync_refresh_period are then yours to set")
+		t.Warnf(name, "has no effect with manage_sysctls = false: net.ipv4.vs.sync_threshold and sync_refresh_period are then yours to set")
 	}
 	return s
 }
@@ -169,7 +169,7 @@ func syncSources(t *reader.Table, group netip.Addr) []netip.Addr {
 		case group.IsValid() && a.Is4() != group.Is4():
 			problem = fmt.Sprintf("%s cannot send to group %s, which is of the other address family", a, group)
 		case slices.Contains(sources, a):
-			problem = a.String() + " is there twice"
+			problem = a.String() + " is listed twice"
 		}
 		if problem != "" {
 			at, p := t.LocateItem("sources", i)

@@ -89,7 +89,7 @@ func serviceIdentity(t *reader.Table, s *Service, taken map[serviceKey]Position)
 	name := "address"
 	switch {
 	case t.IsSet("address") && t.IsSet("fwmark"):
-		t.Errorf("address", "a service has either an address or a firewall mark: leave one out")
+		t.Errorf("address", "a service has either an address or a firewall mark: remove one")
 		return
 	case t.IsSet("fwmark"):
 		if !serviceMark(t, s) {
@@ -101,7 +101,7 @@ func serviceIdentity(t *reader.Table, s *Service, taken map[serviceKey]Position)
 		return
 	default:
 		if t.IsSet("family") && t.Valid("family") {
-			t.Errorf("family", "belongs to a firewall mark: an address says its own")
+			t.Errorf("family", "is for firewall marks only: an address implies it")
 		}
 		if s.Address = serviceAddress(t, *s); !s.Address.IsValid() {
 			return
@@ -129,7 +129,7 @@ func serviceMark(t *reader.Table, s *Service) bool {
 	}
 	s.FWMark, s.IPv6 = uint32(t.Int("fwmark")), t.Str("family") == "ipv6"
 	if t.IsSet("protocol") {
-		t.Errorf("protocol", "means nothing with a firewall mark, which takes marked packets of every protocol: leave it out, and mark the packets that are meant")
+		t.Errorf("protocol", "has no effect with a firewall mark, which matches marked packets of every protocol: remove it, and mark only the intended packets")
 	}
 	s.Protocol = ""
 	return true
@@ -145,7 +145,7 @@ func serviceAddress(t *reader.Table, s Service) netip.AddrPort {
 	case problem != "" || a.Port() != 0:
 	case s.Persistence == 0 && t.Valid("persistence"):
 		// ip_vs_schedule, ip_vs_core.c: only ip_vs_sched_persist looks for it.
-		problem = "port 0 stands for all ports, which the kernel has for persistent services only: add persistence, or write a port"
+		problem = "port 0 means all ports, which the kernel supports for persistent services only: add persistence, or set a port"
 	}
 	if problem != "" {
 		t.Invalidate("address", "%s", problem)
@@ -177,7 +177,7 @@ func persistenceBits(t *reader.Table, s Service) int {
 		return bits
 	}
 	if s.Persistence == 0 && t.Valid("persistence") {
-		t.Warnf("persistence_netmask", "does nothing without persistence")
+		t.Warnf("persistence_netmask", "has no effect without persistence")
 	}
 	if !s.known() {
 		return bits
@@ -197,11 +197,11 @@ func checkUDPOptions(t *reader.Table, s Service) {
 	if s.PersistenceEngine != "" {
 		switch {
 		case !udp: // ip_vs_pe_sip.c
-			t.Errorf("persistence_engine", "%s tells clients apart in UDP packets, not with protocol = %q", s.PersistenceEngine, s.Protocol)
+			t.Errorf("persistence_engine", "%s distinguishes clients in UDP packets only, not with protocol = %q", s.PersistenceEngine, s.Protocol)
 		case s.Persistence == 0 && t.Valid("persistence"): // ip_vs_ctl.c
 			t.Errorf("persistence_engine", "needs persistence: add it")
 		case t.IsSet("persistence_netmask"):
-			t.Warnf("persistence_netmask", "does nothing with an engine, which tells clients apart by what they say")
+			t.Warnf("persistence_netmask", "has no effect with an engine, which distinguishes clients by their requests")
 		}
 	}
 	if !s.OnePacket {
@@ -211,9 +211,9 @@ func checkUDPOptions(t *reader.Table, s Service) {
 	case !udp: // ip_vs_schedule, ip_vs_core.c
 		t.Errorf("one_packet", "is for UDP, not for protocol = %q: every packet is sent to another server, which breaks a connection", s.Protocol)
 	case s.Persistence > 0:
-		t.Warnf("one_packet", "does little with persistence: a client's packets go to one server anyway")
+		t.Warnf("one_packet", "has little effect with persistence: a client's packets go to one server anyway")
 	case s.Forward == "nat" && t.Valid("forward"):
-		t.Warnf("one_packet", `with forward = "nat" the answers find no connection to be translated back by: "dr" and "tun" answer the clients directly`)
+		t.Warnf("one_packet", `with forward = "nat" replies have no connection by which to translate them back: with "dr" and "tun" servers reply to clients directly`)
 	}
 }
 
@@ -252,7 +252,7 @@ func schedulerFlags(t *reader.Table, scheduler string) (flags []string, fallback
 	own := scheduler + "-fallback"
 	switch {
 	case refused && slices.Contains(flags, own):
-		t.Errorf("scheduler_flags", "%s and %s contradict each other: leave one out", own, schema.NoFallback)
+		t.Errorf("scheduler_flags", "%s and %s contradict each other: remove one", own, schema.NoFallback)
 	case !refused && !slices.Contains(flags, own):
 		flags = append([]string{own}, flags...)
 	}
@@ -266,9 +266,9 @@ func onFailure(t *reader.Table, s Service, fallback bool) string {
 	quiesce := t.Str("on_failure")
 	switch {
 	case s.Protocol == "udp" && quiesce == "quiesce":
-		t.Warnf("on_failure", `with udp a client that goes on sending stays with its failed server for as long as it has weight 0: "remove", the default, moves it`)
+		t.Warnf("on_failure", `with udp a client that keeps sending stays with its failed server while that has weight 0: "remove", the default, moves it`)
 	case !fallback && quiesce == "quiesce":
-		t.Warnf("on_failure", `%s refuses the clients of a failed server for as long as it has weight 0: "remove", the default here, moves them`, s.Scheduler)
+		t.Warnf("on_failure", `%s refuses the clients of a failed server while that has weight 0: "remove", the default here, moves them`, s.Scheduler)
 	case quiesce == "" && (s.Protocol == "udp" || !fallback):
 		return "remove"
 	case quiesce == "":
@@ -303,7 +303,7 @@ func buildRealServers(t *reader.Table, s Service, synced bool) []RealServer {
 		switch rs.Drain = r.Bool("drain"); {
 		case rs.Drain:
 			if !rs.DrainUntil.IsZero() {
-				r.Warnf("drain_until", "does nothing with drain = true, which has no end")
+				r.Warnf("drain_until", "has no effect with drain = true, which has no end")
 			}
 			rs.Weight, rs.DrainedWeight, rs.DrainUntil = 0, rs.Weight, time.Time{}
 			rs.WeightPosition, _ = r.Locate("drain")
@@ -337,11 +337,11 @@ func buildRealServers(t *reader.Table, s Service, synced bool) []RealServer {
 func requireCheck(t *reader.Table, s Service) {
 	switch {
 	case s.FWMark != 0:
-		t.ErrorAt(t.Start, t.Path.Key("check"), `missing: a firewall mark has no default; say one, such as { type = "connect", address = ":80" }, or { type = "on" } for none`)
+		t.ErrorAt(t.Start, t.Path.Key("check"), `missing: a firewall mark has no default; set one, such as { type = "connect", address = ":80" }, or { type = "on" } for none`)
 	case s.Protocol == "udp":
-		t.ErrorAt(t.Start, t.Path.Key("check"), `missing: udp has no default; say one, such as { type = "connect", address = ":53" } where the server also answers tcp, or { type = "on" } for none`)
+		t.ErrorAt(t.Start, t.Path.Key("check"), `missing: udp has no default; set one, such as { type = "connect", address = ":53" } where the server also answers tcp, or { type = "on" } for none`)
 	case s.Protocol == "sctp":
-		t.ErrorAt(t.Start, t.Path.Key("check"), `missing: sctp has no default; say one, such as { type = "connect", address = ":80" } where the server also answers tcp, or { type = "on" } for none`)
+		t.ErrorAt(t.Start, t.Path.Key("check"), `missing: sctp has no default; set one, such as { type = "connect", address = ":80" } where the server also answers tcp, or { type = "on" } for none`)
 	}
 }
 
@@ -416,7 +416,7 @@ func checkThresholds(t *reader.Table, rs RealServer) {
 		return
 	}
 	if rs.UpperThreshold == 0 {
-		t.Errorf("lower_threshold", "needs an upper_threshold, which there is none of")
+		t.Errorf("lower_threshold", "needs upper_threshold")
 		return
 	}
 	t.Errorf("lower_threshold", "%d is above upper_threshold, %d: it must be at most that", rs.LowerThreshold, rs.UpperThreshold)
@@ -439,7 +439,7 @@ func warnServers(t *reader.Table, s Service, fallback bool) {
 		total += rs.Weight
 		if rs.Weight == 0 && !fallback && t.Valid("scheduler") {
 			r := t.Tables("real_servers")[i]
-			remedy := "take the server out of the file instead"
+			remedy := "remove the server from the file instead"
 			if s.Scheduler != "dh" {
 				remedy += ", or " + schema.NoFallback + " out of scheduler_flags"
 			}
@@ -450,9 +450,9 @@ func warnServers(t *reader.Table, s Service, fallback bool) {
 	case total == 0:
 		t.WarnAt(t.Start, t.Path, "every real server has weight 0: every new client is refused")
 	case total < s.Quorum:
-		t.Warnf("quorum", "%d is more than the real servers' weights add up to, %d: it is never reached", s.Quorum, total)
+		t.Warnf("quorum", "%d is more than the sum of the real servers' weights, %d: it is never reached", s.Quorum, total)
 	case total < s.Quorum+s.Hysteresis:
-		t.Warnf("hysteresis", "quorum and hysteresis make %d, more than the real servers' weights add up to, %d: a quorum once lost never comes back", s.Quorum+s.Hysteresis, total)
+		t.Warnf("hysteresis", "quorum plus hysteresis is %d, more than the sum of the real servers' weights, %d: a lost quorum is never regained", s.Quorum+s.Hysteresis, total)
 	}
 }
 
@@ -480,7 +480,7 @@ func warnWithoutInstance(root *reader.Table, services []Service, instances insta
 			continue
 		}
 		if _, ok := instances.addresses[s.Address.Addr()]; !ok {
-			records[i].Warnf("address", "%s is in no [[vrrp]] or [[announce]] of this file: nothing here brings it to a director", s.Address.Addr())
+			records[i].Warnf("address", "%s is not in any [[vrrp]] or [[announce]] of this file: nothing assigns it to a director", s.Address.Addr())
 		}
 	}
 }

@@ -74,13 +74,13 @@ func buildInstance(t *reader.Table, directors []Director, services []Service, ta
 	}
 	// RFC 9568 §5.2.7: the advert carries the interval in centiseconds.
 	if d := inst.AdvertInterval; d%(10*time.Millisecond) != 0 {
-		t.Errorf("advert_interval", "must be whole hundredths of a second, which is what an advert carries, not %s", d)
+		t.Errorf("advert_interval", "must be a whole number of centiseconds, as in an advert, not %s", d)
 	}
 	if inst.Priority == 255 && t.Valid("priority") {
-		t.Warnf("priority", "255 is for a host that owns the addresses: it takes over at once when it starts, whoever is master, and preempt does not apply (RFC 9568 §6.4.1); 254 is the highest that elects")
+		t.Warnf("priority", "255 is for a host that owns the addresses: it takes over at once when it starts, regardless of the current master and of preempt (RFC 9568 §6.4.1); 254 is the highest normal priority")
 	}
 	if inst.PreemptDelay > 0 && !inst.Preempt {
-		t.Warnf("preempt_delay", "does nothing with preempt = false")
+		t.Warnf("preempt_delay", "has no effect with preempt = false")
 	}
 	entries := buildAddresses(t, &inst, taken)
 	if t.Valid("interface") && t.Valid("virtual_router_id") && values.CheckInterface(inst.Interface) == "" {
@@ -123,11 +123,11 @@ func buildAddresses(t *reader.Table, inst *Instance, taken *instanceSet) []addre
 	all := append(slices.Clone(entries), excluded...)
 	for _, e := range all {
 		if first := inst.first(); first.IsValid() && e.prefix.Addr().Is6() != first.Is6() {
-			t.ErrorAt(e.at, e.path, "%s is not of the family of %s: a [[vrrp]] has one, put it into another", e.prefix.Addr(), first)
+			t.ErrorAt(e.at, e.path, "%s is not of the family of %s: a [[vrrp]] has one family; put it into another", e.prefix.Addr(), first)
 		}
 	}
 	if n := max(len(inst.Addresses), n); n > 255 { // RFC 9568 §5.2.5: a count of 8 bits
-		t.Errorf("addresses", "must hold at most 255 addresses, which is what an advert can count, not %d: move the others to excluded_addresses", n)
+		t.Errorf("addresses", "must contain at most 255 addresses, the limit of an advert, not %d: move the others to excluded_addresses", n)
 	}
 	return all
 }
@@ -248,7 +248,7 @@ func autoLinkLocal(t *reader.Table, vrid uint8, entries []addressEntry) []netip.
 		t.Errorf("link_local", `"auto" is for IPv6, and these addresses are of IPv4`)
 		return nil
 	case first.IsLinkLocalUnicast():
-		t.Errorf("link_local", `"auto" puts a link-local address in front of addresses, which begin with %s: leave one out`, first)
+		t.Errorf("link_local", `"auto" puts a link-local address in front of addresses, which begin with %s: remove one`, first)
 		return nil
 	}
 	return []netip.Prefix{netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfe, 0x80, 8: 2, 0, 0x5e, 0xff, 0xfe, 0, 2, vrid}), 128)}
@@ -264,10 +264,10 @@ func checkVirtualMAC(t *reader.Table, inst *Instance) {
 		return
 	}
 	if n := len(inst.Addresses); n > maxFrame6 && inst.Addresses[0].Addr().Is6() {
-		t.Errorf("virtual_mac", "an advert from it is one frame, in which %d IPv6 addresses have room, not %d: move the others to excluded_addresses", maxFrame6, n)
+		t.Errorf("virtual_mac", "an advert from it is one frame, which has room for %d IPv6 addresses, not %d: move the others to excluded_addresses", maxFrame6, n)
 	}
 	if len(inst.Unicast) > 0 {
-		t.Warnf("virtual_mac", "with unicast the adverts leave from the interface's own MAC address: a switch that forgot the virtual one learns it again from the announcements, once a minute, and from answers")
+		t.Warnf("virtual_mac", "with unicast the adverts leave from the interface's own MAC address: a switch that forgot the virtual one relearns it from the gratuitous ARP or NA sent once a minute, and from replies")
 	}
 	if inst.Priority == 255 && t.Valid("priority") {
 		t.Warnf("virtual_mac", "priority 255 is for a host that owns the addresses: on an interface that has them itself they cannot get the virtual MAC address, and the instance fails")
@@ -300,7 +300,7 @@ func warnEqualPriorities(root *reader.Table, directors []Director) {
 			}
 			p := v.Int("priority")
 			if other, same := first[p]; same {
-				v.Warnf("priority", "%s and %s both have %d: which of them is master depends on who was first, or on the higher address; give each its own", other, d.Name, p)
+				v.Warnf("priority", "%s and %s both have %d: which of them is master depends on which started first, or on the higher address; use different ones", other, d.Name, p)
 				break
 			}
 			first[p] = d.Name
@@ -321,7 +321,7 @@ func warnMixedPreempt(t *reader.Table, directors []Director) {
 			if b.Bool("preempt") {
 				takes, leaves = leaves, takes
 			}
-			t.For(leaves).Warnf("preempt", "only %s takes the addresses from a master of lower priority; %s never does, and takes over from silence alone: give both the same unless this is meant", takes, leaves)
+			t.For(leaves).Warnf("preempt", "only %s preempts a master of lower priority; %s takes over only when there is no master: set the same on both unless this is intended", takes, leaves)
 			return
 		}
 	}

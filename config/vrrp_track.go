@@ -19,7 +19,7 @@ func buildTracking(parent *reader.Table, inst *Instance, services []Service) {
 	// The successor takes over within its skew time, less than one interval, after the
 	// resignation, which is repeated once after an interval.
 	if least := 2 * inst.AdvertInterval; inst.HandoverLimit > 0 && inst.HandoverLimit < least && parent.Valid("handover_limit") && parent.Valid("advert_interval") {
-		parent.Warnf("handover_limit", "%s is less than two adverts, %s: the addresses may be gone before the peer has them; make it longer, or 0s to give them up at once", values.FormatDuration(inst.HandoverLimit), values.FormatDuration(least))
+		parent.Warnf("handover_limit", "%s is less than two adverts, %s: the addresses may be removed before the peer has them; use a longer time, or 0s to release them at once", values.FormatDuration(inst.HandoverLimit), values.FormatDuration(least))
 	}
 	if inst.SyncGroup != "" {
 		if problem := values.CheckName(inst.SyncGroup); problem != "" {
@@ -69,9 +69,9 @@ func trackInterfaces(parent *reader.Table, inst *Instance) {
 		case problem != "":
 			parent.ErrorAt(at, p, "%s", problem)
 		case t.Name == inst.Interface:
-			parent.ErrorAt(at, p, "%s is the instance's own interface, which counts anyway", t.Name)
+			parent.ErrorAt(at, p, "%s is the instance's own interface, which is tracked anyway", t.Name)
 		case seen[t.Name]:
-			parent.ErrorAt(at, p, "%s is there twice", t.Name)
+			parent.ErrorAt(at, p, "%s is listed twice", t.Name)
 		default:
 			seen[t.Name] = true
 			inst.TrackInterfaces = append(inst.TrackInterfaces, t)
@@ -100,9 +100,9 @@ func requireEqualInGroup(root *reader.Table, director string, all []Instance) {
 		t = t.For(director)
 		switch {
 		case f.Priority != inst.Priority && t.Valid("priority"):
-			t.Errorf("priority", "is %d here and %d in %s of the same sync_group: they would pull each other to and fro, give them the same", inst.Priority, f.Priority, values.Quote(f.Name))
+			t.Errorf("priority", "is %d here and %d in %s of the same sync_group: they would move each other back and forth; use the same", inst.Priority, f.Priority, values.Quote(f.Name))
 		case f.Preempt != inst.Preempt && t.Valid("preempt"):
-			t.Errorf("preempt", "is %v here and %v in %s of the same sync_group: give them the same", inst.Preempt, f.Preempt, values.Quote(f.Name))
+			t.Errorf("preempt", "is %v here and %v in %s of the same sync_group: use the same", inst.Preempt, f.Preempt, values.Quote(f.Name))
 		}
 	}
 }
@@ -118,16 +118,16 @@ func trackServices(parent *reader.Table, inst *Instance, services []Service) {
 		case !t.Valid("name"):
 			continue
 		case !known:
-			t.Errorf("name", "no [[virtual_service]] is called %s", values.Quote(s.Name))
+			t.Errorf("name", "there is no [[virtual_service]] %s", values.Quote(s.Name))
 			continue
 		case seen[s.Name]:
-			t.Errorf("name", "%s is there twice", s.Name)
+			t.Errorf("name", "%s is listed twice", s.Name)
 			continue
 		case s.Fault && t.IsSet("weight"):
-			t.Errorf("weight", "goes with fault = false: with a fault there is no priority to lower")
+			t.Errorf("weight", "needs fault = false: in fault there is no priority to lower")
 		case s.Fault:
 			s.Weight = 0
-			t.Warnf("fault", "when its servers fail for all directors, all give the addresses up and no one has them: a weight leaves them to one")
+			t.Warnf("fault", "when its servers fail for all directors, all release the addresses and none has them: with a weight one keeps them")
 		}
 		seen[s.Name] = true
 		inst.TrackServices = append(inst.TrackServices, s)
@@ -146,7 +146,7 @@ func trackFiles(parent *reader.Table, inst *Instance) {
 		case !strings.HasPrefix(f.Path, "/"):
 			t.Errorf("path", "must be an absolute path, not %s", values.Quote(f.Path))
 		case seen[f.Path]:
-			t.Errorf("path", "%s is there twice", f.Path)
+			t.Errorf("path", "%s is listed twice", f.Path)
 		default:
 			seen[f.Path] = true
 			inst.TrackFiles = append(inst.TrackFiles, f)
@@ -168,7 +168,7 @@ func warnIneffectiveWeights(root *reader.Table, directors []Director) {
 			for _, d := range directors {
 				own := parent.For(d.Name).Int("priority")
 				if own == 255 {
-					t.Warnf("weight", "changes nothing for %s: the priority of an owner, 255, is never lowered", d.Name)
+					t.Warnf("weight", "has no effect for %s: the priority of an address owner, 255, is never lowered", d.Name)
 					break
 				}
 				best, other := int64(0), ""
@@ -178,7 +178,7 @@ func warnIneffectiveWeights(root *reader.Table, directors []Director) {
 					}
 				}
 				if left := max(own+t.Int("weight"), 1); other != "" && left >= best {
-					t.Warnf("weight", "changes nothing: %s has %d with it, and %s no more than %d", d.Name, left, other, best)
+					t.Warnf("weight", "has no effect: %s has %d with it, and %s at most %d", d.Name, left, other, best)
 					break
 				}
 			}

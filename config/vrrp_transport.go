@@ -27,7 +27,7 @@ func buildTransport(t *reader.Table, inst *Instance) {
 			t.Errorf("advert_interval", "must be whole seconds with version = 2, not %s: use version = 3 for less", values.FormatDuration(d))
 		}
 		if t.IsSet("checksum") {
-			t.Warnf("checksum", "does nothing with version = 2")
+			t.Warnf("checksum", "has no effect with version = 2")
 		}
 	}
 	if len(inst.Addresses) > 0 && v6 && inst.Version == 3 && !inst.AnyIPv6 && !inst.Addresses[0].Addr().IsLinkLocalUnicast() && t.Valid("addresses") {
@@ -60,7 +60,7 @@ func buildAuthentication(parent *reader.Table, version uint8) Authentication {
 	case t.IsSet("mode"):
 		t.Errorf("mode", `belongs to type = "hmac"`)
 	case a.Type == "pass":
-		t.Warnf("type", "a password crosses the LAN in every advert for everybody to read: it protects from mistakes and not from attacks")
+		t.Warnf("type", "the password is sent in clear text in every advert: it protects from mistakes, not from attacks")
 	}
 	return a
 }
@@ -76,7 +76,7 @@ func buildUnicast(t *reader.Table, inst *Instance, directors []Director) {
 		}
 		for _, d := range directors {
 			if !d.Address.IsValid() {
-				t.Errorf("unicast", "true takes the addresses of the directors, and %s has none: give it address = …, or write { %s = \"10.0.0.12\", … }", d.Name, d.Name)
+				t.Errorf("unicast", "true uses the addresses of the directors, and %s has none: set its address, or write { %s = \"10.0.0.12\", … }", d.Name, d.Name)
 				return
 			}
 			own[d.Name] = d.Address
@@ -90,7 +90,7 @@ func buildUnicast(t *reader.Table, inst *Instance, directors []Director) {
 		return
 	}
 	if len(own) < 2 {
-		t.Errorf("unicast", "needs two [[director]] at least")
+		t.Errorf("unicast", "needs at least two [[director]]")
 		return
 	}
 	v6 := inst.v6()
@@ -123,9 +123,9 @@ func buildUnicastHops(t *reader.Table, inst *Instance) {
 	switch inst.UnicastHops = uint8(t.Int("unicast_hops")); {
 	case inst.UnicastHops == 0:
 	case len(inst.Unicast) == 0:
-		t.Warnf("unicast_hops", "does nothing without unicast")
+		t.Warnf("unicast_hops", "has no effect without unicast")
 	case inst.Authentication.Type != "hmac":
-		t.Warnf("unicast_hops", `lets hosts beyond a router forge adverts: authenticate them by type = "hmac"`)
+		t.Warnf("unicast_hops", `allows hosts beyond a router to forge adverts: authenticate them with type = "hmac"`)
 	}
 }
 
@@ -172,7 +172,7 @@ func buildRoutes(parent *reader.Table, inst *Instance) {
 			Table:     int(t.Int("table")), Metric: int(t.Int("metric")),
 		}
 		if r.Source.IsValid() && !inst.holds(r.Source) {
-			t.Warnf("source", "%s is none of the instance's addresses: unless this director has it otherwise, the kernel refuses the route", r.Source)
+			t.Warnf("source", "%s is not an address of the instance: unless this director has it anyway, the kernel rejects the route", r.Source)
 		}
 		inst.Routes = append(inst.Routes, r)
 	}
@@ -184,7 +184,7 @@ func buildRoutes(parent *reader.Table, inst *Instance) {
 			Table:     int(t.Int("table")), Priority: int(t.Int("priority")),
 		}
 		if !t.IsSet("from") && !t.IsSet("to") && r.Mark == 0 && r.Interface == "" {
-			t.Errorf("table", "the rule is for every packet: say which by from, to, mark or interface")
+			t.Errorf("table", "the rule matches every packet: set from, to, mark or interface")
 		}
 		inst.Rules = append(inst.Rules, r)
 	}
@@ -218,7 +218,7 @@ func networkValue(t *reader.Table, name string, v6 bool) netip.Prefix {
 	if err != nil {
 		a, hostErr := netip.ParseAddr(s)
 		if hostErr != nil || a.Zone() != "" {
-			t.Errorf(name, `%s is no network, such as "10.9.0.0/16" or "default"`, values.Quote(s))
+			t.Errorf(name, `%s is not a network, such as "10.9.0.0/16" or "default"`, values.Quote(s))
 			return netip.Prefix{}
 		}
 		p = netip.PrefixFrom(a, a.BitLen())

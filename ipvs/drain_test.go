@@ -251,8 +251,8 @@ func TestFightIsRaisedAndNotFoughtForEver(t *testing.T) {
 		if n := len(b.k.Ops()) - start; n > 5+30 || n < 25 {
 			t.Errorf("%d repairs in five minutes", n)
 		}
-		b.expectLog("another program keeps changing", 1)
-		b.expectLog("changed by someone else", ConflictAfter-1)
+		b.expectLog("conflicting changes by another process", 1)
+		b.expectLog("modified by another process", ConflictAfter-1)
 		// A newly desired entry in its place is written at once anyway, and others
 		// are repaired as ever.
 		g := b.want(service(web, dest(1, 0), dest(2, 1)), service(mail, dest(1, 1)))
@@ -270,7 +270,7 @@ func TestFightIsRaisedAndNotFoughtForEver(t *testing.T) {
 		if s := b.r.Snapshot(); len(s.Conflicts) != 0 || s.Generation != g {
 			t.Errorf("fights %+v, generation %d of %d", s.Conflicts, s.Generation, g)
 		}
-		b.expectLog("the conflict has ended", 1)
+		b.expectLog("conflicting changes ended", 1)
 	})
 }
 

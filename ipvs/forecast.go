@@ -60,7 +60,7 @@ func (r *Reconciler) Forecast(ctx context.Context, d Desired) (Forecast, error) 
 	case a := <-q.reply:
 		return a.forecast, a.err
 	case <-ctx.Done():
-		return Forecast{}, fmt.Errorf("the kernel does not answer: %w", ctx.Err())
+		return Forecast{}, fmt.Errorf("the kernel does not reply: %w", ctx.Err())
 	}
 }
 
@@ -76,7 +76,7 @@ func ForecastStart(k Kernel, owned Owned, d Desired) (Forecast, error) {
 func (r *Reconciler) forecast(desired Desired) (Forecast, error) {
 	reading, err := r.k.Read()
 	if err != nil {
-		return Forecast{}, fmt.Errorf("failed to read the kernel's table: %w", err)
+		return Forecast{}, fmt.Errorf("failed to read the IPVS table: %w", err)
 	}
 	now := time.Now()
 	p := r.drains.plan(now, reading.Table, desired, r.owned)
@@ -88,7 +88,7 @@ func (r *Reconciler) forecast(desired Desired) (Forecast, error) {
 	}
 	for _, op := range f.Ops {
 		if r.conflicts.defers(subject{entry: op.entry()}, op.value(), now) {
-			f.problem("another program keeps changing %s: it is set back once a resync interval only", op.entry())
+			f.problem("%s is repeatedly modified by another process: it is repaired once per resync interval", op.entry())
 		}
 	}
 	r.forecastSettings(&f, desired)

@@ -24,7 +24,7 @@ func TestRestartRemovesWhatLeftTheFile(t *testing.T) {
 	inBubble(t, k, l, func(b *bench) {
 		b.want(service(web, dest(1, 1)))
 		b.expectTable(service(web, dest(1, 1), dest(7, 1)), service(key("10.0.0.99:99"), dest(1, 1)))
-		b.expectLog("not ours", 1)
+		b.expectLog("another process added a real server", 1)
 		owned, _ := l.get()
 		if want := (Owned{}).With(table(service(web, dest(1, 1)))); !owned.Equal(want) {
 			t.Errorf("owned %v, want %v", owned, want)
@@ -86,7 +86,7 @@ func TestFullDiskDoesNotStopBalancing(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		b.expectTable(desired)
-		b.expectLog("ledger", 1)
+		b.expectLog("is outdated", 1)
 		if s := b.r.Snapshot(); !strings.Contains(s.LedgerError, "no space") {
 			t.Errorf("ledger error %q", s.LedgerError)
 		}
@@ -115,7 +115,7 @@ func TestForeignPolicies(t *testing.T) {
 				if s := b.r.Snapshot(); s.Foreign != n {
 					t.Errorf("%d foreign entries, want %d", s.Foreign, n)
 				}
-				b.expectLog("not ours", map[ForeignPolicy]int{Alarm: 1, Ignore: 0, Remove: 1}[policy])
+				b.expectLog("another process added a real server", map[ForeignPolicy]int{Alarm: 1, Ignore: 0, Remove: 1}[policy])
 			})
 		})
 	}
@@ -166,7 +166,7 @@ func TestNoSysctlsIsVisibleNotFatal(t *testing.T) {
 		b.expectTable(desired)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		b.expectLog("settings are not as wanted", 1)
+		b.expectLog("settings could not be applied", 1)
 		if b.r.Snapshot().SettingsError == "" {
 			t.Error("not in the snapshot")
 		}

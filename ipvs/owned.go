@@ -164,7 +164,7 @@ func (r *Reconciler) loadLedger() {
 	}
 	owned, err := r.o.Ledger.Load()
 	if err != nil {
-		r.ledgerFailed(fmt.Errorf("failed to load what was ours: %w", err))
+		r.ledgerFailed(fmt.Errorf("failed to load the record of lvsd's entries: %w", err))
 		return
 	}
 	r.owned = owned.Clone()
@@ -177,13 +177,13 @@ func (r *Reconciler) saveLedger() {
 		return
 	}
 	if err := r.o.Ledger.Save(r.owned.Clone()); err != nil {
-		r.ledgerFailed(fmt.Errorf("failed to save what is ours: %w", err))
+		r.ledgerFailed(fmt.Errorf("failed to save the record of lvsd's entries: %w", err))
 		return
 	}
 	r.ledgerStale = false
 	if r.ledgerErr != "" {
 		r.ledgerErr = ""
-		r.log.Info("the ledger of what is ours is saved again")
+		r.log.Info("the record of lvsd's IPVS entries is saved again")
 		r.note(Change{Kind: ChangeLedgerOK})
 	}
 }
@@ -193,6 +193,6 @@ func (r *Reconciler) ledgerFailed(err error) {
 		return
 	}
 	r.ledgerErr = r.lastErr
-	r.log.Error("the ledger of what is ours is not up to date: after a restart, what leaves the file now may stay in the kernel", "reason", err)
+	r.log.Error("the record of lvsd's IPVS entries is outdated: after a restart, entries removed from the file meanwhile may stay in the kernel", "reason", err)
 	r.note(Change{Kind: ChangeLedgerFailed, Err: err})
 }

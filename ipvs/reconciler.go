@@ -180,7 +180,7 @@ func (r *Reconciler) Wait(ctx context.Context, generation uint64) error {
 		errs = append(errs, fmt.Errorf("failed to %s: %w", e.Op, e.Err))
 	}
 	if len(errs) == 0 { // deferred, or a later desired state is being applied
-		errs = append(errs, fmt.Errorf("not all was written: %s", s.LastError))
+		errs = append(errs, fmt.Errorf("some changes failed: %s", s.LastError))
 	}
 	return errors.Join(errs...)
 }
@@ -225,9 +225,9 @@ func (r *Reconciler) SnapshotAfter(ctx context.Context, t time.Time) (Snapshot, 
 	s, err := r.await(ctx, func(s *Snapshot) bool { return later(s) || !s.Up && s.reads > before+1 })
 	switch {
 	case err != nil:
-		return *s, fmt.Errorf("the kernel's table was not read: %w", err)
+		return *s, fmt.Errorf("the kernel's table has not been read: %w", err)
 	case !s.Up:
-		return *s, fmt.Errorf("the kernel's table can't be read: %s", s.LastError)
+		return *s, fmt.Errorf("the kernel's table cannot be read: %s", s.LastError)
 	}
 	return *s, nil
 }
@@ -381,7 +381,7 @@ func (r *Reconciler) read(desired Desired) bool {
 	r.verifyAt = time.Time{}
 	if err != nil {
 		if r.up || r.reads == 1 {
-			r.log.Error("IPVS can't be read", "reason", err)
+			r.log.Error("IPVS table cannot be read", "reason", err)
 			r.note(Change{Kind: ChangeKernelLost, Err: err})
 		}
 		r.up, r.known.valid, r.lastErr = false, false, err.Error()
@@ -392,7 +392,7 @@ func (r *Reconciler) read(desired Desired) bool {
 	if !r.up {
 		r.info, _ = r.k.Info()
 		if r.reads > 1 {
-			r.log.Info("IPVS answers again", "version", r.info.Version, "services", len(reading.Table))
+			r.log.Info("IPVS table is readable again", "version", r.info.Version, "services", len(reading.Table))
 			r.note(Change{Kind: ChangeKernelBack})
 		}
 		r.changed = true

@@ -121,7 +121,7 @@ func TestDriftIsRepairedCountedAndNamed(t *testing.T) {
 				t.Errorf("drift %s counted %d times", kind, s.Drift[kind])
 			}
 		}
-		b.expectLog("changed by someone else", 5)
+		b.expectLog("modified by another process", 5)
 		b.expectLog("kind=destination_changed", 1)
 		if lines := b.log.lines("kind=destination_changed"); len(lines) == 1 {
 			for _, want := range []string{`service="tcp 10.0.0.88:80"`, "real_server=10.0.0.2:80", `from="dr weight 2"`, `to="dr weight 9"`} {
@@ -136,7 +136,7 @@ func TestDriftIsRepairedCountedAndNamed(t *testing.T) {
 		b.expectLog("not ours", 0) // named as drift already
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		b.expectLog("changed by someone else", 5)
+		b.expectLog("modified by another process", 5)
 	})
 }
 
@@ -235,7 +235,7 @@ func TestFailedWriteIsRetriedSeenAndSaidOnce(t *testing.T) {
 		if s := b.r.Snapshot(); len(s.Errors) != 0 || s.Generation != g {
 			t.Errorf("errors %v, generation %d", s.Errors, s.Generation)
 		}
-		b.expectLog("done or needed no more", 1)
+		b.expectLog("succeeded after retry", 1)
 	})
 }
 
@@ -314,7 +314,7 @@ func TestKernelLostAndBack(t *testing.T) {
 		}
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		b.expectLog("can't be read", 1)
+		b.expectLog("cannot be read", 1)
 		b.k.SetDown(false)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
@@ -322,8 +322,8 @@ func TestKernelLostAndBack(t *testing.T) {
 		if s := b.r.Snapshot(); !s.Up || s.Generation != g {
 			t.Errorf("snapshot %+v", s)
 		}
-		b.expectLog("answers again", 1)
-		b.expectLog("changed by someone else", 0)
+		b.expectLog("readable again", 1)
+		b.expectLog("modified by another process", 0)
 	})
 }
 

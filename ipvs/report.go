@@ -58,12 +58,12 @@ func (r *Reconciler) reportDrift(actual Table, desired Desired) {
 			r.note(Change{Kind: ChangeDrift, Entry: d.Entry, What: d.Kind, From: d.From, To: d.To})
 			continue
 		}
-		if r.foreignChange(subject{entry: d.Entry}, d, "IPVS was changed by someone else", r.attrs(d.Entry, desired)...) {
+		if r.foreignChange(subject{entry: d.Entry}, d, "IPVS was modified by another process", r.attrs(d.Entry, desired)...) {
 			lines++
 		}
 	}
 	if more > 0 {
-		r.log.Warn("IPVS was changed by someone else in more places", "count", more)
+		r.log.Warn("IPVS was modified by another process in more places", "count", more)
 	}
 }
 
@@ -94,7 +94,7 @@ func (r *Reconciler) foreignChange(p subject, d Drift, message string, attrs ...
 	attrs = append(attrs, "kind", d.Kind, "from", d.From, "to", d.To)
 	switch {
 	case starts:
-		r.log.Error("another program keeps changing what lvsd keeps: it will be set back once a resync interval only", attrs...)
+		r.log.Error("conflicting changes by another process, repairing once per resync interval", attrs...)
 		r.note(Change{Kind: ChangeConflict, Entry: d.Entry, What: what, From: d.From, To: d.To})
 	case !active:
 		r.log.Warn(message, attrs...)
@@ -110,7 +110,7 @@ func (r *Reconciler) endConflicts(desired Desired) {
 		if c.Entry != (Entry{}) {
 			attrs = append(r.attrs(c.Entry, desired), attrs...)
 		}
-		r.log.Info("the conflict has ended", append(attrs, "repairs", c.Repairs, "took", r.readAt.Sub(c.Since))...)
+		r.log.Info("conflicting changes ended", append(attrs, "repairs", c.Repairs, "took", r.readAt.Sub(c.Since))...)
 		r.note(Change{Kind: ChangeConflictEnd, Entry: c.Entry, What: c.What})
 	}
 }
@@ -127,7 +127,7 @@ func (r *Reconciler) reportForeign(foreign []Entry, desired Desired) {
 			continue
 		}
 		d := r.known.table[e.Service].Destinations[e.RealServer]
-		r.log.Warn("a real server that is not ours is in our service",
+		r.log.Warn("another process added a real server to a service of lvsd",
 			append(r.attrs(e, desired), "kind", DriftForeignDestination, "policy", desired.Foreign.String(), "to", d.String())...)
 		r.note(Change{Kind: ChangeForeign, Entry: e, What: DriftForeignDestination, To: d.String()})
 	}
@@ -140,7 +140,7 @@ func (r *Reconciler) reportDrains(p drainPlan, now time.Time, desired Desired) {
 		if _, before := r.drains.active[d.Entry]; before {
 			continue
 		}
-		r.log.Info("real server left the configuration, drains", append(r.attrs(d.Entry, desired), "deadline", d.Deadline.Sub(d.Since))...)
+		r.log.Info("draining a real server that was removed from the configuration", append(r.attrs(d.Entry, desired), "deadline", d.Deadline.Sub(d.Since))...)
 		r.note(Change{Kind: ChangeDrain, Entry: d.Entry, To: "draining"})
 	}
 	for _, e := range slices.SortedFunc(maps.Keys(p.ended), Entry.Compare) {

@@ -73,7 +73,7 @@ func (r *Reconciler) applySettings(desired Desired) {
 	r.settingsErr = err.Error()
 	r.lastErr = r.settingsErr
 	if logged != r.settingsErr {
-		r.log.Error("IPVS settings are not as wanted, will be tried again", "reason", err)
+		r.log.Error("IPVS settings could not be applied, will be retried", "reason", err)
 		r.note(Change{Kind: ChangeSettingsFailed, Err: err})
 	}
 }
@@ -146,7 +146,7 @@ func (r *Reconciler) applySysctl(name, want string, before bool) error {
 func (r *Reconciler) settingChanged(kind, drift, name, from, to string, before bool) {
 	if before {
 		p := subject{setting: name}
-		r.foreignChange(p, Drift{Kind: drift, From: to, To: from}, "IPVS setting was changed by someone else, set back", "setting", name)
+		r.foreignChange(p, Drift{Kind: drift, From: to, To: from}, "IPVS setting was modified by another process, restored", "setting", name)
 		r.conflicts.noteWrite(p, to, r.readAt, r.interval)
 		return
 	}

@@ -257,7 +257,7 @@ func checkBackupOnly(k Kernel) error {
 	if err != nil || v == "0" { // kernels before 3.8 do not have it
 		return nil
 	}
-	return fmt.Errorf("net.ipv4.vs.backup_only is %s: a director that receives connections then refuses its own; set it to 0", v)
+	return fmt.Errorf("net.ipv4.vs.backup_only = %s: a director that receives connections then refuses new ones; set it to 0", v)
 }
 
 // DesiredSync returns the synchronisation of the desired state; nil means none.
@@ -308,7 +308,7 @@ func (r *Reconciler) replaceDaemon(start syncStart, d SyncDaemon) {
 	s := &r.sync
 	p := subject{setting: "sync " + start.role.String()}
 	if s.inSync {
-		r.foreignChange(p, Drift{Kind: DriftSync, From: start.cfg.String(), To: start.why}, "the connection synchronisation was changed by someone else", "role", start.role.String())
+		r.foreignChange(p, Drift{Kind: DriftSync, From: start.cfg.String(), To: start.why}, "the connection synchronisation was modified by another process", "role", start.role.String())
 	}
 	if r.conflicts.defers(p, start.cfg.String(), time.Now()) {
 		s.deferred = true
@@ -353,7 +353,7 @@ func (r *Reconciler) startSync(desired Desired) {
 	}
 	if s.err != "" {
 		s.err = ""
-		r.log.Info("connection synchronisation is as wanted again")
+		r.log.Info("connection synchronisation recovered")
 		r.changed = true
 	}
 }
@@ -439,6 +439,6 @@ func (r *Reconciler) syncFailed(err error) {
 		return
 	}
 	r.sync.err = r.lastErr
-	r.log.Error("connection synchronisation is not as wanted, will be tried again", "reason", err)
+	r.log.Error("connection synchronisation failed, will be retried", "reason", err)
 	r.note(Change{Kind: ChangeSyncFailed, Err: err})
 }

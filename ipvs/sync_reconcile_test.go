@@ -126,7 +126,7 @@ func TestSyncStoppedByHandIsStartedAgain(t *testing.T) {
 		if n := b.r.Snapshot().Drift[DriftSync]; n != 6 {
 			t.Errorf("%d drifts", n)
 		}
-		b.expectLog("synchronisation was changed by someone else", 6)
+		b.expectLog("synchronisation was modified by another process", 6)
 	})
 }
 
@@ -140,7 +140,7 @@ func TestSyncInterfaceComesAndGoes(t *testing.T) {
 			t.Errorf("%q, generation %d", s.SyncError, s.Generation)
 		}
 		b.after(5 * time.Minute)
-		b.expectLog("synchronisation is not as wanted", 1)
+		b.expectLog("synchronisation failed", 1)
 		b.k.SetInterface("eth1", 1400)
 		b.after(10 * time.Second)
 		if s := b.r.Snapshot(); s.SyncError != "" || !s.Sync.Master.Running || s.Sync.Master.MaxLen != 1372 {

@@ -84,7 +84,7 @@ func (r *Reconciler) applyBatch(b *batch, ops []Op) (complete bool) {
 	for _, op := range ops {
 		switch {
 		case len(r.conflicts) > 0 && r.conflicts.defers(subject{entry: op.entry()}, op.value(), now):
-			r.deferred, r.lastErr = true, "another program keeps changing "+op.entry().String()
+			r.deferred, r.lastErr = true, "repeatedly modified by another process: "+op.entry().String()
 			b.inConflict[op.Service.Key] = b.inConflict[op.Service.Key] || op.Kind == AddService
 			continue
 		case b.inConflict[op.Service.Key]:
@@ -243,7 +243,7 @@ func (r *Reconciler) recordFailure(b *batch, op Op, err error) {
 		if !again {
 			e.Since = time.Now()
 		}
-		r.log.Error("IPVS write failed, will be tried again",
+		r.log.Error("IPVS write failed, will be retried",
 			append(r.attrs(id.entry, b.desired), "operation", op.Kind.String(), "reason", err)...)
 		r.note(Change{Kind: ChangeWriteFailed, Entry: id.entry, What: op.Kind.String(), Err: err})
 	}
@@ -263,7 +263,7 @@ func (r *Reconciler) updateFailures(b *batch, complete bool) {
 			b.failed[id] = e
 			continue
 		}
-		r.log.Info("IPVS write that failed is done or needed no more",
+		r.log.Info("IPVS write succeeded after retry, or is no longer needed",
 			append(r.attrs(id.entry, b.desired), "operation", id.kind.String(), "took", time.Since(e.Since))...)
 		r.note(Change{Kind: ChangeWriteOK, Entry: id.entry, What: id.kind.String()})
 	}

@@ -111,7 +111,7 @@ func (m *machine) advertAsMaster(now time.Time, in input) {
 	case in.priority == mine && in.from.Compare(m.source) > 0: // unsigned, RFC 9568 §6.4.3
 		m.advertise(now)
 		m.becomeBackup(now, ReasonHigherAddress,
-			fmt.Sprintf("%v has priority %d too, and the greater address", in.from, mine), in.interval)
+			fmt.Sprintf("%v also has priority %d, and the greater address", in.from, mine), in.interval)
 		m.lastAdvertAt, m.master, m.masterPriority = now, in.from, in.priority
 	case m.sendFailures >= sendFailureLimit:
 		m.fail(now, ReasonSendFailed, fmt.Sprintf("%v is master, and adverts to it fail: %s", in.from, m.sendErr))
@@ -164,7 +164,7 @@ func (m *machine) preempted(now time.Time) bool {
 func (m *machine) conflictWith(now time.Time, in input) {
 	detail := m.conflict
 	if detail == "" || m.conflictFrom != in.from {
-		detail = fmt.Sprintf("%v is master too, with priority %d", in.from, in.priority)
+		detail = fmt.Sprintf("%v is also master, with priority %d", in.from, in.priority)
 	}
 	m.setConflict(now, in.from, detail)
 }
@@ -212,7 +212,7 @@ func (m *machine) takeOver(now time.Time, group []groupMaster) {
 		m.becomeMaster(now, ReasonPreempt,
 			fmt.Sprintf("%v has priority %d, this director %d", m.master, m.masterPriority, m.priority()))
 	default:
-		m.becomeMaster(now, ReasonSilence, fmt.Sprintf("%.3f s of silence", now.Sub(m.downFrom).Seconds()))
+		m.becomeMaster(now, ReasonSilence, fmt.Sprintf("no advertisement received for %.3f s", now.Sub(m.downFrom).Seconds()))
 	}
 }
 

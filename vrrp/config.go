@@ -25,13 +25,13 @@ const (
 func (c Config) check() error {
 	switch {
 	case c.Interface == "":
-		return fmt.Errorf("no interface named")
+		return fmt.Errorf("no interface configured")
 	case c.VRID == 0:
 		return fmt.Errorf("virtual router ID 0 is outside of 1 to 255")
 	case c.version() != 2 && c.version() != 3:
 		return fmt.Errorf("version %d is neither 2 nor 3", c.Version)
 	case c.Priority == 0:
-		return fmt.Errorf("priority 0 is outside of 1 to 255 (0 is a leaving master's)")
+		return fmt.Errorf("priority 0 is outside of 1 to 255 (0 means that the master resigns)")
 	case c.HandoverLimit < 0:
 		return fmt.Errorf("handover limit %v is negative", c.HandoverLimit)
 	case c.PreemptDelay < 0:
@@ -39,7 +39,7 @@ func (c Config) check() error {
 	case c.StartupDelay < 0:
 		return fmt.Errorf("startup delay %v is negative", c.StartupDelay)
 	case len(c.Addresses) > 255:
-		return fmt.Errorf("%d addresses: an advert names at most 255", len(c.Addresses))
+		return fmt.Errorf("%d addresses: an advert has room for 255", len(c.Addresses))
 	case c.VirtualMAC && c.v6() && len(c.Addresses) > maxFrame6:
 		return fmt.Errorf("%d IPv6 addresses do not fit into one frame from a virtual MAC address, %d do", len(c.Addresses), maxFrame6)
 	case c.Checksum >= checksums:
@@ -61,7 +61,7 @@ func (c Config) checkInterval() error {
 	d := c.AdvertInterval
 	switch {
 	case c.version() == 2 && (d < time.Second || d > maxIntervalV2 || d%time.Second != 0):
-		return fmt.Errorf("advert interval %v is not a whole number of seconds from 1s to 255s, as version 2 wants it", d)
+		return fmt.Errorf("advert interval %v is not a whole number of seconds from 1s to 255s, as version 2 requires", d)
 	case c.version() == 3 && (d < minInterval || d > maxInterval || d%centisecond != 0):
 		return fmt.Errorf("advert interval %v is not a whole number of centiseconds from 10ms to 40.95s", d)
 	}
@@ -75,7 +75,7 @@ func (c Config) checkAddresses() error {
 		case !p.IsValid() || p.Addr().Is4In6():
 			return fmt.Errorf("invalid address %v", p)
 		case p.Addr().Is6() != c.v6():
-			return fmt.Errorf("address %v is of another family than %v: an instance has one", p, c.allAddresses()[0])
+			return fmt.Errorf("address %v is of another family than %v: an instance has one family", p, c.allAddresses()[0])
 		case seen[p.Addr()]:
 			return fmt.Errorf("duplicate address %v", p.Addr())
 		}
@@ -91,7 +91,7 @@ func (c Config) checkAddresses() error {
 	case c.version() == 2:
 		return fmt.Errorf("version 2 does not support IPv6")
 	case len(c.Addresses) > 0 && !c.AnyIPv6 && !c.Addresses[0].Addr().IsLinkLocalUnicast():
-		return fmt.Errorf("the first address, %v, is not link-local, which RFC 9568 §5.2.9 asks for", c.Addresses[0].Addr())
+		return fmt.Errorf("the first address, %v, is not link-local, as RFC 9568 §5.2.9 requires", c.Addresses[0].Addr())
 	}
 	return nil
 }

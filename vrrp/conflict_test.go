@@ -68,7 +68,7 @@ func TestAnotherHostWithTheAddress(t *testing.T) {
 		if k, ok := c.next(); !ok || !k.On || k.Name != "web" || k.Address != vip.Addr() || !strings.Contains(k.Detail, "02:00:00:00:00:09 on eth0") {
 			t.Errorf("%+v, %v", k, ok)
 		}
-		if s := e.Status(); len(s.Conflicts) != 1 || !strings.Contains(s.Alarm, "address conflict: 10.0.0.88 is used by 02:00:00:00:00:09") {
+		if s := e.Status(); len(s.Conflicts) != 1 || !strings.Contains(s.Alarm, "address conflict: 10.0.0.88 is also used by 02:00:00:00:00:09") {
 			t.Errorf("%+v: %s", s.Conflicts, s.Alarm)
 		}
 		time.Sleep(2 * time.Minute)
@@ -137,7 +137,7 @@ func TestAddressOfABackupOnTheHost(t *testing.T) {
 		h.mu.Unlock()
 		h.set(func(s *link.State) { s.Elsewhere = []link.LocalHolder{{Address: vip.Addr(), Interface: "eth1"}} })
 		peer(3 * time.Second)
-		for _, where := range []string{"is on eth0 by another program", "is on eth1 of this director too"} {
+		for _, where := range []string{"is on eth0 by another process", "is on eth1 of this director as well"} {
 			if k, ok := c.next(); !ok || !k.On || k.Detail != where {
 				t.Errorf("%+v, want %q", k, where)
 			}

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -216,7 +217,7 @@ func (e *Engine) Update(cfg Config) {
 	cfg.Interface, cfg.VRID = e.iface, e.vrid
 	err := cfg.check()
 	if err == nil && NeedsRestart(e.openedConfig, cfg) {
-		err = errors.New("it is another virtual router")
+		err = errors.New("another virtual router uses this VRID")
 	}
 	var secret auth.Secret
 	if err == nil {
@@ -312,7 +313,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case s := <-e.sightings:
 			e.drainAdverts() // of a successor, which announces the addresses after it
 			e.step(input{kind: inSighting, solicited: s.Solicited, holders: []Holder{{
-				Address: s.Address, Detail: fmt.Sprintf("is used by %s on %s too", s.MAC, s.Interface)}}})
+				Address: s.Address, Detail: fmt.Sprintf("is also used by %s on %s", s.MAC, s.Interface)}}})
 		case <-e.wake:
 			e.onUpdate()
 		case <-e.tracking.changed:
@@ -333,7 +334,7 @@ func (e *Engine) onTracking() {
 	}
 	e.step(input{kind: inTrack, delta: delta + more, detail: strings.Join(faults, "; ")})
 	if follow != nil {
-		e.step(input{kind: inGroup, to: follow.to, detail: follow.by + " did"})
+		e.step(input{kind: inGroup, to: follow.to, detail: "following " + strconv.Quote(follow.by) + " (same sync group)"})
 	}
 	e.publishGroupState()
 }
@@ -422,7 +423,7 @@ func (e *Engine) onIfReport(r ifReport) {
 	case ifFirst:
 		e.step(input{kind: inStart, prefixes: r.present})
 		if len(r.present) > 0 {
-			e.log.Info("addresses left over from an earlier run are kept until another master advertises", "addresses", r.present)
+			e.log.Info("addresses of an earlier run are kept until another master advertises", "addresses", r.present)
 		}
 		fallthrough
 	case ifChanged:
@@ -498,13 +499,13 @@ func (e *Engine) send(priority uint8) *input {
 	if err == nil {
 		e.counters.sent.Add(1)
 		if e.machine.sendFailures > 0 {
-			e.log.Info("adverts can be sent again")
+			e.log.Info("sending advertisements recovered")
 			return &input{kind: inSent}
 		}
 		return nil
 	}
 	if e.machine.sendFailures == 0 && priority > 0 {
-		e.log.Warn("an advert could not be sent", "err", err)
+		e.log.Warn("failed to send an advertisement", "err", err)
 	}
 	return &input{kind: inSent, detail: err.Error()}
 }
@@ -553,7 +554,7 @@ func (e *Engine) shutdown() {
 			e.onAdvert(h)
 		case <-e.dropped:
 		case <-limit.C:
-			e.log.Error("addresses may be left", "interface", e.iface, "err", e.machine.addrErr)
+			e.log.Error("addresses may remain on the interface", "interface", e.iface, "err", e.machine.addrErr)
 			return
 		}
 	}

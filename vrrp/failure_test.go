@@ -129,7 +129,7 @@ func TestMasterThatCannotSend(t *testing.T) {
 	b.state(Master)
 	b.step(input{kind: inSent, detail: "not permitted"})
 	b.state(Master)
-	if a := b.m.snapshot().warning; a != "contested: 10.0.0.13 is master too, with priority 50; the last advert could not be sent: not permitted" {
+	if a := b.m.snapshot().warning; a != "contested: 10.0.0.13 is also master, with priority 50; the last advert could not be sent: not permitted" {
 		t.Errorf("alarm %q", a)
 	}
 	b.want(b.advert(lb2, 50), "send 0", "hold", "became fault send_failed")

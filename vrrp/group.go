@@ -5,6 +5,7 @@ package vrrp
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -136,7 +137,7 @@ func (m *groupMember) others() (faults []string, delta int, follow *groupMove) {
 		}
 		delta += s.delta
 		if s.fault != "" {
-			faults = append(faults, other.name+" of its sync group: "+s.fault)
+			faults = append(faults, "sync group member "+strconv.Quote(other.name)+" is in fault ("+s.fault+")")
 		}
 	}
 	slices.SortFunc(faults, strings.Compare)

@@ -72,7 +72,7 @@ func TestHeldOwner(t *testing.T) {
 	b.want(b.run(), "send 1", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
 }
 
-// Directors that start together: the one in standby comes last, also where it was the
+// Directors that start together: the one on standby comes last, also where it was the
 // first to start, and takes over alone. Where it did, another one takes over from it.
 func TestJointStartInStandby(t *testing.T) {
 	for _, p := range []uint8{200, 255} {

@@ -140,7 +140,7 @@ func TestFlappingLink(t *testing.T) {
 	if preempts != 1+flapsAllowed {
 		t.Errorf("it preempted %d times", preempts)
 	}
-	if !strings.Contains(b.m.detail, "is not preempted for 10s") {
+	if !strings.Contains(b.m.detail, "no preemption for 10s") {
 		t.Errorf("%q", b.m.detail)
 	}
 }

@@ -129,7 +129,7 @@ func (w *ifworker) prepare() error {
 	case s.Pending:
 		return nil // IPv6 duplicate address detection takes a second or two
 	case !s.Primary.IsValid():
-		return fmt.Errorf("interface %s has no %s to send adverts from: give it one of its own (ip address add …), the virtual ones do not count", w.iface, w.missingAddress())
+		return fmt.Errorf("interface %s has no %s to send adverts from: add one (ip address add …); virtual addresses do not count", w.iface, w.missingAddress())
 	}
 	return w.open(s)
 }
@@ -303,11 +303,11 @@ func (w *ifworker) runPending(report func(ifReport)) {
 func (w *ifworker) localHolders(s link.State, owner bool) (holders []conflict.Holder) {
 	if !owner {
 		for _, p := range subtract(s.Present, w.managed) {
-			holders = append(holders, conflict.Holder{Address: p.Addr(), Detail: "is on " + w.interfaceOf(p.Addr()) + " by another program"})
+			holders = append(holders, conflict.Holder{Address: p.Addr(), Detail: "is on " + w.interfaceOf(p.Addr()) + " by another process"})
 		}
 	}
 	for _, e := range s.Elsewhere {
-		holders = append(holders, conflict.Holder{Address: e.Address, Detail: "is on " + e.Interface + " of this director too"})
+		holders = append(holders, conflict.Holder{Address: e.Address, Detail: "is on " + e.Interface + " of this director as well"})
 	}
 	return holders
 }
@@ -332,7 +332,7 @@ func (w *ifworker) guard() {
 	w.mu.Unlock()
 	err := w.port.Guard(addressesOf(held), w.found)
 	if err != nil && !w.unguarded {
-		w.log.Warn("other hosts with our addresses go unnoticed", "err", err)
+		w.log.Warn("address conflicts are not detected", "err", err)
 	}
 	w.unguarded = err != nil
 }
@@ -509,7 +509,7 @@ func (w *ifworker) checkInterface() ifReport {
 	s, err := w.port.State(asked, w.source, owner)
 	if err != nil {
 		// An unknown state is no reason to give up the addresses.
-		w.log.Warn("the interface could not be looked at", "err", err)
+		w.log.Warn("failed to inspect the interface", "err", err)
 		w.mu.Lock()
 		w.brokenConn = failed
 		w.mu.Unlock()

@@ -187,7 +187,7 @@ func TestSilenceMakesAMaster(t *testing.T) {
 	b.deadline(b.m.Deadline(), 3609375*time.Microsecond)
 	// The advert first, then the addresses, then the neighbours.
 	b.want(b.run(), "send 100", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
-	if b.m.detail != "3.609 s of silence" {
+	if b.m.detail != "no advertisement received for 3.609 s" {
 		t.Errorf("reported as %q", b.m.detail)
 	}
 	b.deadline(b.m.advertAt, time.Second)
@@ -561,7 +561,7 @@ func TestContestedEndsAfterThreeIntervals(t *testing.T) {
 	b := master(t)
 	b.advert(lb2, 50)
 	heard := b.now
-	if p := b.m.snapshot(); !p.conflict || p.warning != "contested: 10.0.0.13 is master too, with priority 50" {
+	if p := b.m.snapshot(); !p.conflict || p.warning != "contested: 10.0.0.13 is also master, with priority 50" {
 		t.Errorf("contested %v, %q", p.conflict, p.warning)
 	}
 	for b.m.snapshot().conflict {

@@ -321,7 +321,7 @@ func explain(d DropReason, h Header, message []byte, r *Rules) string {
 	switch d {
 	case DropTTL:
 		if r.Peers != nil {
-			return fmt.Sprintf("TTL is %d, must be %d at least: see unicast_hops where there are routers between the directors", h.TTL, hopLimit-r.Hops)
+			return fmt.Sprintf("TTL is %d, must be at least %d: see unicast_hops if there are routers between the directors", h.TTL, hopLimit-r.Hops)
 		}
 		return fmt.Sprintf("TTL is %d, must be %d", h.TTL, hopLimit)
 	case DropVersion:
@@ -341,18 +341,18 @@ func explain(d DropReason, h Header, message []byte, r *Rules) string {
 		return fmt.Sprintf("authentication type is %d, ours is %d", at(4), r.authType())
 	case DropAuth:
 		if r.Version == 3 {
-			return "its proof is wrong: another key of the same number, another instance name (both directors must use the same), or a forged advert"
+			return "its HMAC is invalid: a different key with the same number, a different instance name (both directors must use the same), or a forged advert"
 		}
-		return "the password is another one"
+		return "the password differs"
 	case DropInterval:
 		return "the advert interval is 0"
 	case DropIntervalDiffers:
 		if r.Version == 3 {
-			return fmt.Sprintf("advert interval is %v, ours is %v: they may differ by a factor of %d at most", decodeInterval(message, 3), r.Interval, maxIntervalRatio)
+			return fmt.Sprintf("advert interval is %v, ours is %v: they may differ by a factor of at most %d", decodeInterval(message, 3), r.Interval, maxIntervalRatio)
 		}
-		return fmt.Sprintf("advert interval is %d s, ours is %v, and version 2 wants them equal", at(5), r.Interval)
+		return fmt.Sprintf("advert interval is %d s, ours is %v: version 2 requires them to be equal", at(5), r.Interval)
 	case DropCount:
-		return "it names no address"
+		return "it has no address"
 	case DropDestination:
 		if r.Peers != nil {
 			return fmt.Sprintf("sent to %v, must be %v, because this instance is unicast", h.Destination, r.Source)
@@ -361,19 +361,19 @@ func explain(d DropReason, h Header, message []byte, r *Rules) string {
 	case DropPeer:
 		return fmt.Sprintf("%v is not a peer of this instance", h.Source)
 	case DropUnauthenticated:
-		return "it is not authenticated, and ours are"
+		return "it is not authenticated, ours are"
 	case DropKey:
 		if v := auth.TrailerVersion(message); v != auth.Version {
-			return fmt.Sprintf("its proof is of version %d, ours of version %d: upgrade both directors with authentication in permissive mode (docs/vrrp-authentication.md)", v, auth.Version)
+			return fmt.Sprintf("its HMAC trailer has version %d, ours version %d: upgrade both directors with authentication in permissive mode (docs/vrrp-authentication.md)", v, auth.Version)
 		}
 		return fmt.Sprintf("it is authenticated by key %d, which is not in our key file", auth.KeyNumber(message))
 	case DropClock:
-		return fmt.Sprintf("it is the first advert received from this peer or its restart, and was sent at %s by its clock, more than %v from ours: set the clocks; where they agree, it is an old advert that is sent again",
+		return fmt.Sprintf("it is the first advert from this peer or after its restart, and its time, %s, differs from our clock by more than %v: synchronise the clocks; if they agree, it is a replayed advert",
 			auth.SentAt(message).Format(time.DateTime), auth.MaxClockError)
 	case DropReplay:
-		return "an advert that was received before is sent again"
+		return "it is a replay of an earlier advert"
 	case DropOwn:
-		return fmt.Sprintf("it comes from our own address %v: a loop, or the address is used twice", h.Source)
+		return fmt.Sprintf("it comes from our own address %v: a loop, or a duplicate address", h.Source)
 	}
 	return d.String()
 }

@@ -49,7 +49,7 @@ func (e *Engine) receive(c conn, own netip.Addr) {
 			// once. One that repeats means that the socket receives nothing any
 			// more.
 			if failed++; failed > 10 {
-				e.log.Warn("the socket failed and is opened again", "err", err)
+				e.log.Warn("the socket failed and is reopened", "err", err)
 				e.worker.socketFailed(c)
 				return
 			}
@@ -163,7 +163,7 @@ func (e *Engine) verify(now time.Time, h Header, message []byte, rules *Rules) D
 	case keys.Permissive():
 		e.counters.unauthenticated.Add(1)
 		if missed, ok := e.limiter.allowLog(now, drop); ok {
-			e.log.Warn("advert accepted without a valid proof, as authentication is permissive", "peer", h.Source,
+			e.log.Warn("accepted an advert without a valid HMAC, as authentication is permissive", "peer", h.Source,
 				"reason", drop.String(), "field", explain(drop, h, message, rules), "unlogged", missed)
 		}
 		return DropNone

@@ -530,7 +530,7 @@ func (s *simulation) play() {
 	s.restartAll()
 }
 
-// restartAll kills all directors and starts them within one interval. One in standby
+// restartAll kills all directors and starts them within one interval. One on standby
 // is not to be the master then.
 func (s *simulation) restartAll() {
 	every := s.directors[0].cfg.AdvertInterval
@@ -549,7 +549,7 @@ func (s *simulation) restartAll() {
 	case len(m) != 1:
 		s.fail("%d masters after a joint start", len(m))
 	case m[0].cfg.Standby:
-		s.fail("director %d is master in standby after a joint start", m[0].id)
+		s.fail("director %d is master on standby after a joint start", m[0].id)
 	}
 }
 

@@ -124,7 +124,11 @@ func (e *Engine) reportTransition(now time.Time, a action) {
 	if a.to == Fault {
 		level = slog.LevelError
 	}
-	e.log.Log(context.Background(), level, "became "+string(a.to), "from", string(a.from), "reason", a.reason, "detail", a.detail)
+	message := "VRRP state is now " + string(a.to)
+	if a.to == Init && a.reason == ReasonStop {
+		message = "VRRP stopped"
+	}
+	e.log.Log(context.Background(), level, message, "from", string(a.from), "reason", a.reason, "detail", a.detail)
 	if e.o.OnEvent != nil {
 		e.o.OnEvent(Event{At: now, Name: e.name, From: a.from, To: a.to, Reason: a.reason, Detail: a.detail, Priority: s.priority})
 	}

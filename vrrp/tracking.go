@@ -270,7 +270,7 @@ func (t *tracking) pollFile(ctx context.Context, f TrackedFile, report func(Trac
 			problem = err.Error()
 		}
 		if problem != "" && problem != said {
-			t.log.Warn("a tracked file cannot be used: it counts as 0", "file", f.Path, "err", err)
+			t.log.Warn("a tracked file is unusable and counts as 0", "file", f.Path, "err", err)
 		}
 		said = problem
 		report(f.effect(number))
@@ -290,7 +290,7 @@ func readNumber(path string) (int, error) {
 	}
 	defer file.Close()
 	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return 0, errors.Join(err, fmt.Errorf("%s is no regular file", path))
+		return 0, errors.Join(err, fmt.Errorf("%s is not a regular file", path))
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxFileLen+1))
 	if err != nil {
@@ -299,7 +299,7 @@ func readNumber(path string) (int, error) {
 	word := strings.TrimSpace(string(text))
 	number, err := strconv.Atoi(word)
 	if err != nil || len(text) > maxFileLen {
-		return 0, fmt.Errorf("%s holds no whole number", path)
+		return 0, fmt.Errorf("%s does not contain an integer", path)
 	}
 	return number, nil
 }

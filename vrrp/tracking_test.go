@@ -222,7 +222,7 @@ func TestSyncGroup(t *testing.T) {
 		// The inner interface of the first dies: it must give up the outer address.
 		hosts[0][1].set(func(s *link.State) { s.Carrier = false })
 		check("without the inner link", Fault, Master)
-		if s := engines[0][0].Status(); s.Reason != ReasonTracked || !strings.Contains(s.Detail, "inner of its sync group: link_down") {
+		if s := engines[0][0].Status(); s.Reason != ReasonTracked || !strings.Contains(s.Detail, `sync group member "inner" is in fault (link_down)`) {
 			t.Errorf("%+v", s)
 		}
 		hosts[0][1].set(func(s *link.State) { s.Carrier = true })

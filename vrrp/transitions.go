@@ -38,7 +38,7 @@ func (m *machine) becomeReady(now time.Time, source netip.Addr) {
 		m.holdoff = 0 // the interface changed: earlier failures no longer count
 		if more := m.flaps - flapsAllowed; more > 0 {
 			m.holdoff = min(holdoffMin<<min(more-1, 5), holdoffMax)
-			detail = fmt.Sprintf("the link fails again and again: a live master is not preempted for %v", m.holdoff)
+			detail = fmt.Sprintf("the link fails repeatedly: no preemption for %v", m.holdoff)
 		}
 		m.startUp(now, ReasonLinkUp, detail)
 	}
@@ -161,12 +161,12 @@ func (m *machine) become(now time.Time, to State, reason, detail string) action 
 	return a
 }
 
-// standbyPriority is the priority of a director in standby: the other directors come
+// standbyPriority is the priority of a director on standby: the other directors come
 // first.
 const standbyPriority = 1
 
 // priority returns the effective priority: the configured one adjusted by
-// tracking, within 1 to 254. An owner keeps 255. A director in standby has the lowest,
+// tracking, within 1 to 254. An owner keeps 255. A director on standby has the lowest,
 // but for a master that is about to hand over.
 func (m *machine) priority() uint8 {
 	switch {

@@ -226,7 +226,7 @@ func (t Transition) MarshalText() ([]byte, error) {
 func (t *Transition) UnmarshalText(text []byte) error {
 	to, reason, ok := strings.Cut(string(text), "/")
 	if !ok {
-		return fmt.Errorf("%q is no transition", text)
+		return fmt.Errorf("%q is not a transition", text)
 	}
 	t.To, t.Reason = State(to), reason
 	return nil
@@ -268,7 +268,7 @@ type Event struct {
 	Name     string // of the instance
 	From, To State
 	Reason   string // one of the Reason constants
-	Detail   string // text: "3.609 s of silence"
+	Detail   string // text: "no advertisement received for 3.609 s"
 	Priority uint8  // effective priority of this director
 }
 
@@ -281,7 +281,7 @@ type Status struct {
 	State  State
 	Since  time.Time
 	Reason string // of the last change: one of the Reason constants
-	Detail string // text: "3.609 s of silence"
+	Detail string // text: "no advertisement received for 3.609 s"
 
 	Priority       uint8      // effective priority of this director
 	Master         netip.Addr // the present master; the zero Addr if unknown

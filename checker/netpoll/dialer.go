@@ -188,7 +188,7 @@ func (d *Dialer) setOptions(fd, kind int) error {
 	}
 	if d.Mark != 0 {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(d.Mark)); err != nil {
-			return fmt.Errorf("failed to mark: %w", err)
+			return fmt.Errorf("failed to set the firewall mark: %w", err)
 		}
 	}
 	if !d.From.IsValid() {
@@ -199,7 +199,7 @@ func (d *Dialer) setOptions(fd, kind int) error {
 	// A raw socket has no port, and one of IPv6 not even the option.
 	if kind != unix.SOCK_RAW {
 		if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
-			return fmt.Errorf("failed to leave the source port open: %w", err)
+			return fmt.Errorf("failed to set IP_BIND_ADDRESS_NO_PORT: %w", err)
 		}
 	}
 	from, err := sockaddr(netip.AddrPortFrom(d.From, 0))

@@ -80,7 +80,7 @@ func reasonOfErrno(errno unix.Errno) Reason {
 var routeErrors = map[unix.Errno]string{
 	unix.EINVAL: "the route to it is a blackhole (EINVAL)",
 	unix.EACCES: "the route to it prohibits sending (EACCES)",
-	unix.EPERM:  "a packet filter of this machine refuses it (EPERM)",
+	unix.EPERM:  "rejected by a packet filter of this director (EPERM)",
 }
 
 // ErrorText is the message of an error without the names of the layers it passed
@@ -103,7 +103,7 @@ func ErrorText(err error) string {
 	}
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) {
-		return "the answer is not TLS: " + Quote(record.RecordHeader[:])
+		return "the response is not TLS: " + Quote(record.RecordHeader[:])
 	}
 	return strings.TrimPrefix(err.Error(), "tls: ")
 }

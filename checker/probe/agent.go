@@ -60,7 +60,7 @@ func (p *agentProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outc
 func (p *agentProbe) parseLine(line []byte) outcome.Outcome {
 	s := p.report
 	if !s.Apply(string(line)) {
-		return outcome.NewOutcome(outcome.Protocol, outcome.PhaseReceive, "no word of an agent: "+outcome.Quote(line))
+		return outcome.NewOutcome(outcome.Protocol, outcome.PhaseReceive, "not an agent's response: "+outcome.Quote(line))
 	}
 	p.report = s
 	out := outcome.NewOutcome(outcome.OK, outcome.PhaseReceive, outcome.Quote(line))

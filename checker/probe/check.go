@@ -192,13 +192,13 @@ func (c *Check) Validate() error {
 	case c.HostName != "" && c.Address.Port() == 0 && !portless:
 		return fmt.Errorf("%s has no port", c.HostName)
 	case c.HostName == "" && (!c.Address.IsValid() || c.Address.Port() == 0 && !portless):
-		return fmt.Errorf("%v is no address with a port", c.Address)
+		return fmt.Errorf("%v is not an address with a port", c.Address)
 	case c.Interval <= 0:
 		return fmt.Errorf("the interval is %v", c.Interval)
 	case c.Timeout <= 0:
 		return fmt.Errorf("the timeout is %v", c.Timeout)
 	case c.HostName == "" && c.From.IsValid() && c.From.Unmap().Is4() != c.Address.Addr().Unmap().Is4():
-		return fmt.Errorf("the source %v and the address %v are of two families", c.From, c.Address)
+		return fmt.Errorf("the source %v and the address %v are of different families", c.From, c.Address)
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func TestUDP(t *testing.T) {
 		{"what is expected", Check{Address: echo, Send: "a\x00b", ExpectText: "\x00b"}, outcome.OK, outcome.PhaseReceive, `"a\x00b"`},
 		{"a pattern", Check{Address: echo, Send: "abc", Expect: "^a.c$"}, outcome.OK, outcome.PhaseReceive, `"abc"`},
 		{"not what is expected", Check{Address: echo, Send: "abc", Expect: "x"}, outcome.Body, outcome.PhaseReceive, `"abc"`},
-		{"silence", Check{Address: silent, Send: "a", Timeout: checktest.Hurry}, outcome.OK, outcome.PhaseReceive, "no refusal"},
+		{"silence", Check{Address: silent, Send: "a", Timeout: checktest.Hurry}, outcome.OK, outcome.PhaseReceive, "no rejection"},
 		{"silence where an answer is wanted", Check{Address: silent, RequireReply: true, Timeout: checktest.Hurry}, outcome.Timeout, outcome.PhaseReceive, "no answer"},
 		{"silence where something is expected", Check{Address: silent, ExpectText: "a", Timeout: checktest.Hurry}, outcome.Timeout, outcome.PhaseReceive, "no answer"},
 		{"port unreachable", Check{Address: unused, Send: "a"}, outcome.Refused, outcome.PhaseReceive, "connection refused"},
@@ -73,7 +73,7 @@ func TestUDPLateError(t *testing.T) {
 	}
 	p := made.(*udpProbe)
 	probe := func() outcome.Outcome { return p.Probe(t.Context(), time.Now().Add(checktest.Hurry)) }
-	checktest.Want(t, probe(), outcome.OK, outcome.PhaseReceive, "no refusal")
+	checktest.Want(t, probe(), outcome.OK, outcome.PhaseReceive, "no rejection")
 
 	server.Close()
 	if _, err := p.pending.Write([]byte("b")); err != nil { // refused, and the probe is over
@@ -101,7 +101,7 @@ func TestUDPLateError(t *testing.T) {
 		checktest.Want(t, probe(), outcome.Refused, outcome.PhaseReceive, "connection refused")
 	}
 	p.sent = p.sent.Add(-errorDelay)
-	checktest.Want(t, probe(), outcome.OK, outcome.PhaseReceive, "no refusal")
+	checktest.Want(t, probe(), outcome.OK, outcome.PhaseReceive, "no rejection")
 }
 
 // The kernel reports an unreachable host to a socket only where that is asked for.
@@ -139,7 +139,7 @@ func TestPing(t *testing.T) {
 		checktest.Want(t, got, outcome.OK, outcome.PhaseReceive, "")
 		checktest.Want(t, once(t, Check{Type: TypePing, Address: to, Count: 3}), outcome.OK, outcome.PhaseReceive, "")
 	}
-	// An address that does not answer; where no route to it the kernel
+	// An address that does not answer; where there is no route to it the kernel
 	// says so.
 	got := once(t, Check{Type: TypePing, Address: netip.MustParseAddrPort("240.0.0.1:0"), Count: 3, Timeout: checktest.Hurry})
 	if got.Reason == outcome.OK {
@@ -267,7 +267,7 @@ func TestDNS(t *testing.T) {
 		{"NXDOMAIN is wanted", Check{DNSName: "no.example.org", DNSRecord: "A", DNSRcode: "NXDOMAIN"}, outcome.OK, "NXDOMAIN"},
 		{"the root", Check{DNSName: "", DNSRecord: "NS"}, outcome.Status, "NXDOMAIN"},
 		{"among noise", Check{Address: noisy, DNSName: "www.example.org", DNSRecord: "A"}, outcome.OK, ""},
-		{"junk", Check{Address: junk, DNSName: "a", DNSRecord: "A", Timeout: checktest.Hurry}, outcome.Protocol, `no reply to the query: "junk"`},
+		{"junk", Check{Address: junk, DNSName: "a", DNSRecord: "A", Timeout: checktest.Hurry}, outcome.Protocol, `not a reply to the query: "junk"`},
 		{"silent", Check{Address: silent, DNSName: "a", DNSRecord: "A", Timeout: checktest.Hurry}, outcome.Timeout, "no answer"},
 		{"TCP", Check{Address: stream, DNSTCP: true, DNSName: "www.example.org", DNSRecord: "A", DNSAnswer: "192.0.2.2"}, outcome.OK, ""},
 		{"cut short", Check{Address: short, DNSName: "www.example.org", DNSRecord: "A", DNSAnswer: "192.0.2.2"}, outcome.OK, ""},

@@ -38,7 +38,7 @@ type execProbe struct {
 
 func newExecProbe(c *Check) (Prober, error) {
 	if len(c.Command) == 0 || !filepath.IsAbs(c.Command[0]) {
-		return nil, errors.New("no program, as an absolute path")
+		return nil, errors.New("not a program with an absolute path")
 	}
 	address, port := c.Address.Addr().Unmap().String(), strconv.Itoa(int(c.Address.Port()))
 	p := &execProbe{command: slices.Clone(c.Command), environment: []string{
@@ -112,7 +112,7 @@ type fileProbe struct {
 
 func newFileProbe(c *Check) (Prober, error) {
 	if !filepath.IsAbs(c.File) {
-		return nil, errors.New("no file, as an absolute path")
+		return nil, errors.New("not a file with an absolute path")
 	}
 	return &fileProbe{path: c.File, absent: c.FileAbsent}, nil
 }

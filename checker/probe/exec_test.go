@@ -204,7 +204,7 @@ func TestAgent(t *testing.T) {
 		{"a weight, and no end of line", says("75%"), outcome.OK, outcome.PhaseReceive, `"75%"`, &outcome.AgentReport{Weight: 75}},
 		{"down", says("down #no disk\r\n"), outcome.Agent, outcome.PhaseReceive, "#no disk", &outcome.AgentReport{Weight: 100, Down: true}},
 		{"maint", says("maint\n"), outcome.OK, outcome.PhaseReceive, "", &outcome.AgentReport{Weight: 100, Maint: true}},
-		{"garbage", says("HTTP/1.1 400 Bad\r\n"), outcome.Protocol, outcome.PhaseReceive, "no word of an agent", nil},
+		{"garbage", says("HTTP/1.1 400 Bad\r\n"), outcome.Protocol, outcome.PhaseReceive, "not an agent's response", nil},
 		{"gigabytes", checktest.Serve(t, func(c net.Conn) {
 			for b := make([]byte, 1<<16); ; {
 				if _, err := c.Write(b); err != nil {

@@ -71,7 +71,7 @@ func newAddressProber(c *Check, common *Shared) (Prober, error) {
 	if dialogue.Known(c.Type) {
 		return newDialogueProbe(c, common)
 	}
-	return nil, fmt.Errorf("%q is no type of a check", c.Type)
+	return nil, fmt.Errorf("%q is not a check type", c.Type)
 }
 
 // expression compiles a regular expression; that of "" is nil.

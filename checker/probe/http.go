@@ -207,7 +207,7 @@ func (p *httpProbe) evaluate(a *wire.Response, out outcome.Outcome) outcome.Outc
 		report.Drain = e.drainMatch == nil || e.drainMatch.Match([]byte(value))
 	}
 	if report.Drain {
-		out.Detail = outcome.Printable(a.StatusLine()+", asks to be drained", outcome.MaxDetail)
+		out.Detail = outcome.Printable(a.StatusLine()+", requests a drain", outcome.MaxDetail)
 	}
 	out.Report = &report
 	return out
@@ -334,7 +334,7 @@ func newHTTPProbe(c *Check, common *Shared) (Prober, error) {
 			p.limit = wire.MaxHashedBody
 		}
 		if raw, err := hex.DecodeString(sum); p.newHash == nil || err != nil || len(raw) != p.newHash().Size() {
-			return nil, fmt.Errorf("%q is no digest", c.Digest)
+			return nil, fmt.Errorf("%q is not a digest", c.Digest)
 		}
 	}
 	if err := checkProxyVersion(c.ProxyProtocol); err != nil {

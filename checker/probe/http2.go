@@ -31,7 +31,7 @@ func roundTrip(ctx context.Context, c net.Conn, r *http.Request) (*http2Response
 		c = s.Conn // the library needs the type, and frames are of no use in a trace
 	}
 	if s, ok := c.(*tls.Conn); ok && s.ConnectionState().NegotiatedProtocol != "h2" {
-		return nil, outcome.NewOutcome(outcome.Protocol, outcome.PhaseTLS, "the server does not agree to HTTP/2")
+		return nil, outcome.NewOutcome(outcome.Protocol, outcome.PhaseTLS, "the server does not support HTTP/2")
 	}
 	scheme := r.URL.Scheme
 	tracked := &readTracker{Conn: c}
@@ -165,7 +165,7 @@ func (p *grpcProbe) call(ctx context.Context, c net.Conn, scheme string) outcome
 		name := wire.GRPCCodes[code]
 		switch {
 		case code == "":
-			return outcome.NewOutcome(outcome.Protocol, outcome.PhaseReceive, "the answer is not gRPC's: "+outcome.Quote(body[:min(len(body), wire.MaxExcerpt)]))
+			return outcome.NewOutcome(outcome.Protocol, outcome.PhaseReceive, "not a gRPC response: "+outcome.Quote(body[:min(len(body), wire.MaxExcerpt)]))
 		case name == "":
 			name = "code " + code
 		}

@@ -58,7 +58,7 @@ func (p *pingProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outco
 		}
 	}
 	if out.Reason == outcome.Timeout && p.count > 1 {
-		out.Detail = "no answer to " + strconv.Itoa(p.count)
+		out.Detail = "no reply to " + strconv.Itoa(p.count)
 	}
 	return out
 }

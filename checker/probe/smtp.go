@@ -35,7 +35,7 @@ func newSMTPProbe(c *Check, common *Shared) (Prober, error) {
 		p.helo = "localhost"
 	}
 	if strings.ContainsAny(p.helo, " \r\n\x00") {
-		return nil, fmt.Errorf("helo: %q has a space or a line break in it", p.helo)
+		return nil, fmt.Errorf("helo: %q contains a space or a line break", p.helo)
 	}
 	var err error
 	if c.TLS != nil {
@@ -73,7 +73,7 @@ func (p *smtpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outco
 		}
 		if n := session.in.Buffered(); n > 0 { // RFC 3207 §5: injected before the handshake
 			injected, _ := session.in.Peek(n)
-			return outcome.NewOutcome(outcome.Protocol, outcome.PhaseReceive, "more than a reply to STARTTLS: "+outcome.Quote(injected))
+			return outcome.NewOutcome(outcome.Protocol, outcome.PhaseReceive, "data after the reply to STARTTLS: "+outcome.Quote(injected))
 		}
 		s, ends, out := startTLS(c, p.tls)
 		if s == nil {

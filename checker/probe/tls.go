@@ -50,7 +50,7 @@ func (s *Shared) tlsConfig(c *Check, protocol string) (*tls.Config, error) {
 	}
 	oldest, ok := tlsVersions[set.MinVersion]
 	if !ok {
-		return nil, fmt.Errorf("%q is no version of TLS", set.MinVersion)
+		return nil, fmt.Errorf("%q is not a TLS version", set.MinVersion)
 	}
 	protocol = cmp.Or(protocol, set.ALPN)
 	key := tlsKey{set.Verify, set.Legacy, name, set.CAKey, set.CertificateKey, protocol, set.CAs != nil, oldest}

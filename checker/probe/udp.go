@@ -105,7 +105,7 @@ func (p *udpProbe) known() outcome.Outcome {
 	if p.lost.Reason != "" {
 		return p.lost
 	}
-	return outcome.NewOutcome(outcome.OK, outcome.PhaseReceive, "no answer, and no refusal")
+	return outcome.NewOutcome(outcome.OK, outcome.PhaseReceive, "no reply, and no rejection")
 }
 
 // datagramBuffers are what datagrams are read into; a longer one is cut off.

@@ -173,7 +173,7 @@ func (n *Resolver) Addresses(ctx context.Context, host string, deadline time.Tim
 	one := n.entries[host]
 	n.mu.Unlock()
 	if one == nil {
-		return nil, errors.New("no longer looked up")
+		return nil, errors.New("no longer resolved")
 	}
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()

@@ -160,7 +160,7 @@ func (t *Table) RefuseForeignKeys(kind string) {
 	for i, k := range t.Schema.Keys {
 		f := &t.fields[i]
 		if f.set && !f.Invalid && k.CheckTypes != nil && !slices.Contains(k.CheckTypes, kind) {
-			t.ErrorAt(f.Node.Key, t.Path.Key(k.Name), "means nothing in a check of type %q: it belongs to %s%s", kind, schema.JoinOr(k.CheckTypes), t.Schema.Here(k.Name))
+			t.ErrorAt(f.Node.Key, t.Path.Key(k.Name), "has no effect in a check of type %q: it belongs to %s%s", kind, schema.JoinOr(k.CheckTypes), t.Schema.Here(k.Name))
 			f.Invalid = true
 		}
 	}

@@ -101,7 +101,7 @@ func DescribeValue(v any) string {
 		return "the number " + strconv.FormatInt(v, 10)
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return "a number that is none"
+			return "not a number"
 		}
 		return "the number " + strconv.FormatFloat(v, 'g', -1, 64)
 	case bool:
@@ -121,7 +121,7 @@ func DescribeValue(v any) string {
 func zonedTime(at time.Time) (any, string) {
 	switch at.Location().String() { // the library's names for missing parts
 	case "datetime-local":
-		return nil, "must say from which zone it is: add Z for UTC, or an offset such as +01:00"
+		return nil, "must have a time zone: add Z for UTC, or an offset such as +01:00"
 	case "date-local", "time-local":
 		return nil, "must be a date and a time with its zone, such as 2026-12-01T06:00:00Z"
 	}

@@ -322,7 +322,7 @@ var ServiceTable = newTable("virtual_service",
 	Key{Name: "quorum_up", Kind: Strings, Default: []string{}},
 	Key{Name: "quorum_down", Kind: Strings, Default: []string{}},
 	Key{Name: "real_servers", Kind: Tables, Table: RealServerTable, Computed: "[]"},
-	Key{Name: "check", Kind: TableOrTables, Table: CheckTable, Computed: `{ type = "connect" } for tcp; udp, sctp and firewall marks must say one`},
+	Key{Name: "check", Kind: TableOrTables, Table: CheckTable, Computed: `{ type = "connect" } for tcp; udp, sctp and firewall marks must set one`},
 )
 
 var RealServerTable = newTable("real_servers",

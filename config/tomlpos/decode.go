@@ -71,7 +71,7 @@ func syntaxError(text string, err error) *DecodeError {
 		message = "not valid TOML: " + fix
 	}
 	if strings.HasSuffix(pe.Message, "has already been defined.") {
-		message = "defined twice: leave one out"
+		message = "defined twice: remove one"
 	}
 	return &DecodeError{PositionAt(text, pe.Position.Start+bom(text)), pe.LastKey, message}
 }

@@ -27,7 +27,7 @@ func remedy(text string, offset int) string {
 	trimmed := strings.TrimSpace(line)
 	switch {
 	case mergeMarker.MatchString(trimmed):
-		return "a merge conflict was left in the file: keep one of its sides, and remove the lines with <<<<<<<, ======= and >>>>>>>"
+		return "an unresolved merge conflict: keep one side, and remove the lines with <<<<<<<, ======= and >>>>>>>"
 	case foreignNote.MatchString(trimmed):
 		return "a comment begins with #"
 	case colonPair.MatchString(trimmed):

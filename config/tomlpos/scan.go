@@ -298,7 +298,7 @@ func (s *scanner) tableHeader(root *Node) (*Node, scope) {
 func (s *scanner) keyValue(table *Node, in scope) {
 	parent, name, at, in := s.dottedKey(table, in, '=')
 	if _, known := parent.Children[name]; known {
-		s.reportFlaw("defined twice: leave one out", name, at)
+		s.reportFlaw("defined twice: remove one", name, at)
 	}
 	n := parent.child(name, at)
 	if s.peek() == '=' {

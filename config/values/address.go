@@ -56,7 +56,7 @@ func CheckPath(s string) string {
 func ParseIP(s string) (netip.Addr, string) {
 	a, err := netip.ParseAddr(s)
 	if err != nil {
-		return a, Quote(s) + ` is not an IP address, such as "10.0.0.9"; names are not looked up`
+		return a, Quote(s) + ` is not an IP address, such as "10.0.0.9"; names are not resolved`
 	}
 	return a, CheckHost(a)
 }
@@ -90,7 +90,7 @@ func ParseAddrPort(s string, port int) (netip.AddrPort, string) {
 		case err == nil && port == RequirePort:
 			return ap, fmt.Sprintf("has no port: write %q", netip.AddrPortFrom(a.WithZone("").Unmap(), 80).String())
 		case err != nil:
-			return ap, Quote(s) + ` is not IP:PORT, such as "10.0.0.9:80" or "[2001:db8::9]:80"; names are not looked up`
+			return ap, Quote(s) + ` is not IP:PORT, such as "10.0.0.9:80" or "[2001:db8::9]:80"; names are not resolved`
 		}
 		ap = netip.AddrPortFrom(a, uint16(port))
 	}
@@ -112,13 +112,13 @@ func MissingBrackets(s string) string {
 	return netip.AddrPortFrom(a.WithZone(""), uint16(port)).String()
 }
 
-const NoPortZero = "port 0 is not one that a server can have: write a port from 1 to 65535"
+const NoPortZero = "port 0 is not a server's port: use a port from 1 to 65535"
 
 // CheckHostName validates a name to be resolved (RFC 1123 §2.1, and
 // underscores, which DNS allows).
 func CheckHostName(s string) string {
 	if name := strings.TrimSuffix(s, "."); len(name) > 253 || !isDNSLabels(name) {
-		return Quote(s) + " is not a name of DNS"
+		return Quote(s) + " is not a DNS name"
 	}
 	return ""
 }
@@ -175,7 +175,7 @@ func ParseNetmask(s string, of int) (int, string) {
 		for i := 7; i >= 0; i-- {
 			one := b>>i&1 == 1
 			if one && ended {
-				return 0, Quote(s) + " is not a netmask: its ones are not in one piece"
+				return 0, Quote(s) + " is not a netmask: its ones are not contiguous"
 			}
 			if !one {
 				ended = true

@@ -45,9 +45,9 @@ func checkProbeCommand(p *lvsdtest.Pair) {
 		c := p.LB[0].Start(append([]string{lvsdtest.Binary(p.T), "probe", "-c", p.ConfigFile, "--director", "lb1", "web", real}, more...)...)
 		lvsdtest.WaitExit(p.T, c, code, texts...)
 	}
-	probe(0, []string{"web " + real + ": connect check of " + real + "\n", "web " + real + ": connect through check of " + lvsdtest.VIPPort + ", through to this server, by the daemon",
+	probe(0, []string{"web " + real + ": connect check of " + real + "\n", "web " + real + ": connect through check of " + lvsdtest.VIPPort + ", through the kernel, by the daemon",
 		"connect  10.77.0.11:", " to " + lvsdtest.VIPPort})
-	probe(1, []string{"not run: its path through the kernel is the daemon's to lay: no daemon answers"}, "--socket", p.Path("absent.sock"))
+	probe(1, []string{"not run: this check runs through the kernel, which needs the daemon: cannot connect to lvsd"}, "--socket", p.Path("absent.sock"))
 }
 
 // checkFlush: after the IPVS table was flushed, a probe reaches whichever host has the

@@ -55,14 +55,14 @@ func TestProbeAndWhy(t *testing.T) {
 	lb.WaitState("master", 10*time.Second)
 	lb.WaitWeights(10*time.Second, 3, 0)
 	out, err := lb.LVSD("why", "web", "--socket", lb.Socket)
-	if err != nil || !lvsdtest.ContainsAll(out, p.ConfigFile, "web "+rs1+": weight 3 of 3, up", "configured  gives 3  weight 3 in the file, line ", "web "+rs2+": weight 0 of 2, down",
-		"verdict     gives 0  http refused", "needs 1 good probes of http "+rs2, "refused  connect") {
+	if err != nil || !lvsdtest.ContainsAll(out, p.ConfigFile, "web "+rs1+": weight 3 of 3, up", "limit from configuration:  3  weight 3 in the file, line ", "web "+rs2+": weight 0 of 2, down",
+		"limit from health checks:  0  http refused", "waiting for: 1 successful checks in a row of http "+rs2, "refused  connect") {
 		t.Errorf("why: %v\n%s", err, out)
 	}
 	p.EditConfig(rs1+`", weight = 3`, rs1+`", weight = 3, drain_until = 2036-12-01T06:00:00Z`)
 	lb.MustReload()
 	out, err = lb.LVSD("why", "web", rs1, "--socket", lb.Socket)
-	if err != nil || !lvsdtest.ContainsAll(out, "drained by hand until 2036-12-01T06:00:00Z (drain_until in the file, line ", "then weight 3", "needs the time 2036-12-01T06:00:00Z, or a reload") {
+	if err != nil || !lvsdtest.ContainsAll(out, "drained until 2036-12-01T06:00:00Z (drain_until in the file, line ", "then weight 3", "waiting for: 2036-12-01T06:00:00Z, or lvsd undrain") {
 		t.Errorf("why: %v\n%s", err, out)
 	}
 }

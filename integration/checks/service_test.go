@@ -112,7 +112,7 @@ func TestPanicModeIgnoresHealth(t *testing.T) {
 	lb.WaitWeights(30*time.Second, 3, 3, 3, 0)
 	lb.WaitProblem("panic mode: 1 of 3 real servers are healthy", true)
 	s, err := lb.Status()
-	if rs := s.Services[0].RealServers[0]; err != nil || rs.Health != "down" || !strings.Contains(rs.Why, "panic: counts as up") {
+	if rs := s.Services[0].RealServers[0]; err != nil || rs.Health != "down" || !strings.Contains(rs.Why, "panic mode: treated as up") {
 		t.Errorf("%+v, %v", rs, err)
 	}
 	servers[1].SetHealthy(true)
@@ -191,7 +191,7 @@ func TestFlapDampingHoldsDown(t *testing.T) {
 	servers[0].SetHealthy(true)
 	waitHealth("up")
 	back := time.Now()
-	if _, why := rs(); lb.ProcWeight(lb.Pair.Real[0].Addr().String()+":80") != 0 || !lvsdtest.ContainsAll(why, "failed 2 times lately", "30s") {
+	if _, why := rs(); lb.ProcWeight(lb.Pair.Real[0].Addr().String()+":80") != 0 || !lvsdtest.ContainsAll(why, "2 recent failures", "30s") {
 		t.Errorf("why: %s\n%s", why, lb.IPVSTable())
 	}
 	lb.WaitWeights(60*time.Second, 1, 1)
@@ -250,10 +250,10 @@ func TestAgentsWeights(t *testing.T) {
 		draining string
 		why      string
 	}{
-		{"50% # busy", 5, "0", "the server says 50 %"},
-		{"drain", 0, "1", "the server says drain"},
+		{"50% # busy", 5, "0", "reported by the server: 50 %"},
+		{"drain", 0, "1", "reported by the server: drain"},
 		{"ready 100%", 10, "0", ""},
-		{"maint", 0, "1", "the server says maint"},
+		{"maint", 0, "1", "reported by the server: maint"},
 		{"ready", 10, "0", ""},
 	} {
 		says.Store(&c.line)
@@ -342,7 +342,7 @@ func TestGuardFreezesWhenTheUplinkIsGone(t *testing.T) {
 		if s, err := lb.Status(); err != nil || !strings.Contains(s.Services[0].RealServers[0].Why, "guard froze health") || !s.Services[0].Up {
 			t.Errorf("%s: %+v, %v", fault.name, s.Services, err)
 		}
-		if out, _ := lb.LVSD("status", "--socket", lb.Socket); !lvsdtest.ContainsAll(out, "GUARD frozen", "witness 10.77.0.2: SILENT") {
+		if out, _ := lb.LVSD("status", "--socket", lb.Socket); !lvsdtest.ContainsAll(out, "GUARD frozen", "witness 10.77.0.2: DOES NOT REPLY") {
 			t.Errorf("%s: status:\n%s", fault.name, out)
 		}
 		fault.over()

@@ -197,7 +197,7 @@ func TestOperationsAsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.must(lb.Host, "lvsd status --connections web", "10.0.0.2:", "10.0.0.88:80", "ESTABLISHED")
-	o.must(lb.Host, "lvsd zero web", "set to zero: web")
+	o.must(lb.Host, "lvsd zero web", "counters reset: web")
 	o.must(lb.Host, "lvsd export ipvsadm > table")
 	if table, err := os.ReadFile(p.Path("work", "table")); err != nil || !lvsdtest.ContainsAll(string(table), "-A -t 10.0.0.88:80 -s wlc", "-w 5") {
 		t.Errorf("the table: %v\n%s", err, table)
@@ -222,7 +222,7 @@ func TestOperationsAsWritten(t *testing.T) {
 	// Handover and its end.
 	p.WaitUntil(30*time.Second, "a ready peer", func() bool { _, err := lb.LVSD("status", "-c", p.ConfigFile, "--director", "lb1"); return err == nil })
 	out = o.must(lb.Host, "lvsd handover --for 1h")
-	if !regexp.MustCompile(`^web: 10\.0\.0\.13 has the addresses, heard after [\d.]+ s; they were off this director after [\d.]+ s; it stays away until \d\d:\d\d:\d\d\n$`).MatchString(out) {
+	if !regexp.MustCompile(`^web: handed over to 10\.0\.0\.13 in [\d.]+ s \(addresses removed here after [\d.]+ s\); standby until \d\d:\d\d:\d\d\n$`).MatchString(out) {
 		t.Errorf("a handover prints %q", out)
 	}
 	if lb.Holds("10.0.0.88") || !p.LB[1].Holds("10.0.0.88") {

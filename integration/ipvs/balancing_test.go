@@ -80,7 +80,7 @@ func TestFailedAndDrainedServersKeepConnections(t *testing.T) {
 	}
 	alive("with the server drained")
 	s, err = lb.Status()
-	if rs := s.Services[0].RealServers[1]; err != nil || !rs.Draining || rs.Active != 5 || !strings.Contains(rs.Why, "drained by hand") {
+	if rs := s.Services[0].RealServers[1]; err != nil || !rs.Draining || rs.Active != 5 || !strings.HasPrefix(rs.Why, "drained: ") {
 		t.Errorf("status of a drained server: %+v, %v", rs, err)
 	}
 	if got := lb.Metric(`lvsd_real_server_draining{real_server="` + rs2 + `",service="web"}`); got != "1" {

@@ -309,20 +309,20 @@ func TestFlushedTableIsRestored(t *testing.T) {
 	rs1 := netip.AddrPortFrom(p.Real[0].Addr(), 80).String()
 	rival := lb.Start("sh", "-c", "while :; do ipvsadm -e -t "+lvsdtest.VIPPort+" -r "+rs1+" -g -w 50; sleep 0.3; done")
 	p.WaitUntil(60*time.Second, "the conflict in the status", func() bool {
-		return strings.Contains(lb.Process.Output(), "another program keeps changing")
+		return strings.Contains(lb.Process.Output(), "conflicting changes by another process")
 	})
 	at := lb.IPVSWrites()
 	time.Sleep(5 * time.Second)
 	if n := lb.IPVSWrites() - at; n > 6 {
 		t.Errorf("%d writes in 5 s of a conflict, want at most one a second (resync_interval)", n)
 	}
-	if n := strings.Count(lb.Process.Output(), "another program keeps changing"); n != 1 {
+	if n := strings.Count(lb.Process.Output(), "conflicting changes by another process"); n != 1 {
 		t.Errorf("the conflict was logged %d times", n)
 	}
 	rival.Kill()
 	<-rival.Done()
 	p.WaitUntil(30*time.Second, "our weight", func() bool { return lb.ProcWeight(rs1) == 1 })
 	p.WaitUntil(60*time.Second, "the end of the conflict", func() bool {
-		return strings.Contains(lb.Process.Output(), "the conflict has ended")
+		return strings.Contains(lb.Process.Output(), "conflicting changes ended")
 	})
 }

@@ -80,7 +80,7 @@ func TestSyncSettingsReachTheKernel(t *testing.T) {
 	good = daemons()
 	lb.SetSysctl("net.ipv4.vs.backup_only", "1")
 	file(`sync = { interface = "eth0", id = 8 }`)
-	refuses("backup_only", "backup_only is 1", "set it to 0")
+	refuses("backup_only", "backup_only = 1", "set it to 0")
 	lb.SetSysctl("net.ipv4.vs.backup_only", "0")
 	reload()
 	if out := daemons(); !lvsdtest.ContainsAll(out, "syncid=8") {

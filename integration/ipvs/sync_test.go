@@ -169,9 +169,9 @@ func TestSyncMismatch(t *testing.T) {
 	}
 	none := func(problems string) bool { return !strings.Contains(problems, "connection synchronisation") }
 	for _, c := range []struct{ settings, problem string }{
-		{`interface = "eth0", port = 9000`, "connections of 10.77.0.11 go to port 9000 and are not taken, because [ipvs.sync] port is 8848 here"},
-		{`interface = "eth0", group = "224.0.0.90"`, "connections of 10.77.0.11 go to the group 224.0.0.90 and are not taken, because [ipvs.sync] group is 224.0.0.81 here"},
-		{`interface = "eth1"`, "connections of 10.79.0.11 come by the interface eth1 and are not taken, because [ipvs.sync] interface is eth0 here"},
+		{`interface = "eth0", port = 9000`, "connections of 10.77.0.11 go to port 9000 and are ignored, because [ipvs.sync] port is 8848 here"},
+		{`interface = "eth0", group = "224.0.0.90"`, "connections of 10.77.0.11 go to the group 224.0.0.90 and are ignored, because [ipvs.sync] group is 224.0.0.81 here"},
+		{`interface = "eth1"`, "connections of 10.79.0.11 arrive on the interface eth1 and are ignored, because [ipvs.sync] interface is eth0 here"},
 	} {
 		sync(c.settings)
 		took := p.WaitUntil(90*time.Second, "a warning: "+c.problem, problems(func(problems string) bool { return strings.Contains(problems, c.problem) }))

@@ -108,7 +108,7 @@ func (w *monitoredPair) configFaults(lb1, lb2 *lvsdtest.Director) []fault {
 				w.T.Fatal(out, err)
 			}
 		},
-		on: lb2, confirm: map[string]string{"LvsdDrainForgotten": "drain", "LvsdHandoverForgotten": "stays away", "LvsdCertificateExpiring": "certificate"},
+		on: lb2, confirm: map[string]string{"LvsdDrainForgotten": "drain", "LvsdHandoverForgotten": "standby", "LvsdCertificateExpiring": "certificate"},
 	}}
 }
 

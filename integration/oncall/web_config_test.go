@@ -130,7 +130,7 @@ func TestOncallWebConfigFile(t *testing.T) {
 	}
 	p.WaitUntil(30*time.Second, "the problem in the status", func() bool {
 		s, err := d.Status()
-		return err == nil && lvsdtest.AnyContains(s.Problems, "no request is served on http_listen: "+web+":6:")
+		return err == nil && lvsdtest.AnyContains(s.Problems, "all HTTP requests are refused: web_config_file is invalid: "+web+":6:")
 	})
 	if out, err := curl("prometheus:" + password); err == nil {
 		t.Errorf("a response with a broken file: %s", out)

@@ -14,7 +14,7 @@ func TestCommands(t *testing.T) {
 	p, _ := lvsdtest.NewWebPair(t, 2, nil)
 	lb := p.LB[0]
 	out, err := lb.LVSD("status", "--socket", lb.Socket)
-	if err != nil || !lvsdtest.ContainsAll(out, "director lb1 at ", ": well", "master, 200", lvsdtest.VIP+"/32", "SERVICE web tcp "+lvsdtest.VIPPort+" rr: up", "10.77.0.21:80", "connect ok") {
+	if err != nil || !lvsdtest.ContainsAll(out, "director lb1: OK", "master, 200", lvsdtest.VIP+"/32", "SERVICE web tcp "+lvsdtest.VIPPort+" rr: up", "10.77.0.21:80", "connect ok") {
 		t.Errorf("status: %v\n%s", err, out)
 	}
 	t.Logf("\n%s", out)
@@ -75,9 +75,9 @@ func TestSecondDaemon(t *testing.T) {
 		lvsdtest.WaitExit(t, c, 1, reasons...)
 	}
 	noHTTP := lvsdtest.Replace(t, p.ConfigText(), "[global]", "[global]\nhttp_listen = \"\"")
-	second(noHTTP, "another lvsd runs with state_dir "+p.Path("lb1.state"), "stop it first, or give this one a state_dir of its own")
-	second(lvsdtest.Replace(t, noHTTP, p.Path("lb1.state"), p.Path("other.state")), "another daemon answers on "+lb.Socket)
-	second(lvsdtest.Replace(t, noHTTP, p.Path("lb1.state"), "/proc/lvsd"), "state_dir: ", "make it writable, or set [global] state_dir to another place")
+	second(noHTTP, "another lvsd uses state_dir "+p.Path("lb1.state"), "stop it first, or configure another state_dir")
+	second(lvsdtest.Replace(t, noHTTP, p.Path("lb1.state"), p.Path("other.state")), "another daemon uses "+lb.Socket)
+	second(lvsdtest.Replace(t, noHTTP, p.Path("lb1.state"), "/proc/lvsd"), "state_dir: ", "make it writable, or change [global] state_dir")
 	if s, err := lb.Status(); err != nil || !s.Healthy || !lb.Process.Running() {
 		t.Errorf("the first: %+v, %v", s.Problems, err)
 	}

@@ -90,11 +90,11 @@ func TestFullDiskAndNoControlSocket(t *testing.T) {
 	}
 	lb.WaitWeight("10.77.0.22:80", 7, 30*time.Second)
 	problemLogs := map[string]string{ // message in the log, by the problem in the status
-		"no command reaches the daemon":           "the control socket cannot be made",
-		"running.toml":                            "the running configuration is not kept",
-		"the history of events cannot be written": "the history of events cannot be written",
-		"the decision cannot be saved":            "the decision cannot be saved",
-		"owned":                                   "the ledger of what is ours is not up to date",
+		"no command reaches the daemon":       "the control socket cannot be created",
+		"running.toml":                        "failed to save the running configuration",
+		"the event history cannot be written": "the event history cannot be written",
+		"health cannot be saved":              "health cannot be saved",
+		"owned":                               "the record of lvsd's IPVS entries is outdated",
 	}
 	p.WaitUntil(30*time.Second, "every problem in the status", func() bool {
 		now := problems()

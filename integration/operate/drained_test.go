@@ -110,7 +110,7 @@ real_servers = [{ address = "` + real + `", weight = 1 }]
 	p.EditConfig("weight = 1", "weight = 0")
 	lb.MustReload()
 	ask(conn) // the flow keeps its server as long as its client sends
-	lvsdtest.WaitExit(t, startDrained(lb, "dns", real, "--timeout", "0s"), 1, "lb1 has 1 flow", "take the server out of the file")
+	lvsdtest.WaitExit(t, startDrained(lb, "dns", real, "--timeout", "0s"), 1, "lb1 has 1 flow", "remove the server from the file")
 	wait := startDrained(lb, "dns", real, "--timeout", "1m")
 	lvsdtest.WaitExit(t, wait, 0, "lb1 has 1 flow\n", "drained after")
 }
@@ -180,7 +180,7 @@ func TestDrainedPersistence(t *testing.T) {
 	if s := visit(); s == home {
 		t.Errorf("move: the client stayed on %s", s)
 	}
-	if out, err := lb.LVSD("why", "web", address(home), "--socket", lb.Socket); err != nil || !lvsdtest.ContainsAll(out, "drained by hand until "+until.Format(time.RFC3339), "then weight 1") {
+	if out, err := lb.LVSD("why", "web", address(home), "--socket", lb.Socket); err != nil || !lvsdtest.ContainsAll(out, "drained until "+until.Format(time.RFC3339), "then weight 1") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	lb.WaitWeight(address(home), 1, 60*time.Second) // without a reload

@@ -111,7 +111,7 @@ func TestEditCommandsPeers(t *testing.T) {
 	}
 	p.ConfigFile = files[1]
 	lb2.MustReload()
-	run("lb2: its file is configuration ", "weight", "web", real, "2")
+	run("lb2: its file is a different configuration, ", "weight", "web", real, "2")
 	lb1.WaitWeight(real, 2, 10*time.Second)
 	lb2.WaitWeight(real, 1, 10*time.Second)
 	if content(1) != other {

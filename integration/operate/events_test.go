@@ -79,7 +79,7 @@ func TestEventsOnDisk(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		if note, rest, ok := strings.Cut(out, "\n"); ok && strings.HasPrefix(note, "lvsd: no daemon answers") {
+		if note, rest, ok := strings.Cut(out, "\n"); ok && strings.HasPrefix(note, "lvsd: the daemon is not running") {
 			out = rest
 		}
 		return eventLines(t, out)
@@ -134,7 +134,7 @@ func TestEventsOnDisk(t *testing.T) {
 	}
 	problem := func() bool {
 		s, err := lb.Status()
-		return err == nil && strings.Contains(strings.Join(s.Problems, "\n"), "the history of events cannot be written")
+		return err == nil && strings.Contains(strings.Join(s.Problems, "\n"), "the event history cannot be written")
 	}
 	if !problem() {
 		t.Error("the full disk is not in the status")
@@ -146,7 +146,7 @@ func TestEventsOnDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.WaitUntil(10*time.Second, "the history to be written again", func() bool { return !problem() })
-	if n := strings.Count(lb.Process.Output(), "the history of events cannot be written"); n != 1 {
+	if n := strings.Count(lb.Process.Output(), "the event history cannot be written"); n != 1 {
 		t.Errorf("the full disk was logged %d times", n)
 	}
 	follow.Terminate()

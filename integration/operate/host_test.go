@@ -153,7 +153,7 @@ func TestRealServerUsage(t *testing.T) {
 		{"up --vip nowhere", "not an IP address", 2},
 		{"up --vip 10.77.0.100 --forward nat", "must be dr or tun", 2},
 		{"up --vip 10.77.0.100 --type gre", "need --forward tun", 2},
-		{"up --vip 10.77.0.21", "stands on eth0 already", 1},
+		{"up --vip 10.77.0.21", "is already on eth0", 1},
 		{"status", "no address is up", 1},
 		{"down", "", 0},
 		{"sideways", "unknown", 2},
@@ -235,7 +235,7 @@ func TestHostPrepare(t *testing.T) {
 		}
 	} else if _, err := p.Client.Run(t.Context(), "nft", "add", "table", "ip", "probe"); err != nil {
 		// User-Mode Linux has nftables without any family of packets.
-		if code != 1 || !strings.Contains(out, "this kernel has no nftables") {
+		if code != 1 || !strings.Contains(out, "this kernel does not support nftables") {
 			t.Errorf("prepare without nftables in the kernel: exit %d\n%s", code, out)
 		}
 	} else {

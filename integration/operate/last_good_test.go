@@ -101,11 +101,11 @@ func TestStartFromLastGoodConfig(t *testing.T) {
 	if err := os.WriteFile(copyFile, []byte(strings.Replace(string(text), `"director":"lb1"`, `"director":"lb2"`, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	refusedStart("is of director lb2, not lb1")
+	refusedStart("is that of director lb2, not lb1")
 	if err := os.WriteFile(copyFile, text[:len(text)/2], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	refusedStart("is not whole")
+	refusedStart("is incomplete")
 }
 
 // opensWithTheCopy reports whether the status begins with the problem.

@@ -39,7 +39,7 @@ func TestNotify(t *testing.T) {
 	lb.WaitWeight(address, 0, 10*time.Second)
 	p.WaitUntil(20*time.Second, "the webhook's failure in the status", func() bool {
 		s, err := lb.Status()
-		return err == nil && strings.Contains(strings.Join(s.Problems, "\n"), "webhook http://127.0.0.1:9: the newest event was not delivered")
+		return err == nil && strings.Contains(strings.Join(s.Problems, "\n"), "webhook http://127.0.0.1:9: the newest notification failed")
 	})
 	if got := lb.Metric("lvsd_notify_failures_total"); got == "0" || got == "absent" {
 		t.Errorf("%s failures counted", got)

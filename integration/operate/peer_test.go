@@ -94,7 +94,7 @@ func TestPeerExchange(t *testing.T) {
 	if s, _ := peerOf(lb2); s.Director != "lb1" || len(s.VRRP) != 1 || s.VRRP[0].State != "master" || !s.VRRP[0].Holding {
 		t.Errorf("status of lb1 on lb2: %+v", s)
 	}
-	if out, err := lb2.LVSD("status", "--socket", lb2.Socket); err != nil || !lvsdtest.ContainsAll(out, "director lb2 at ", ": well", "lb2 (here)", "master, 200") {
+	if out, err := lb2.LVSD("status", "--socket", lb2.Socket); err != nil || !lvsdtest.ContainsAll(out, "director lb2: OK", "lb2 (here)", "master, 200") {
 		t.Errorf("status: %v\n%s", err, out)
 	}
 
@@ -163,7 +163,7 @@ func TestPeerExchangeWithAnotherKey(t *testing.T) {
 	lb2.MustReload()
 	for _, d := range p.LB {
 		waitPeer(d, "the other to be refused", func(s peerStatus, problems []string) bool {
-			return !s.Up && lvsdtest.AnyContains(problems, "another secret under the same number") && d.Metric(`lvsd_peer_up{director="`+s.Director+`"}`) == "0"
+			return !s.Up && lvsdtest.AnyContains(problems, "a different secret with the same number") && d.Metric(`lvsd_peer_up{director="`+s.Director+`"}`) == "0"
 		})
 		if d.Metric(`lvsd_pair_refused_total{reason="proof"}`) == "0" {
 			t.Errorf("no refusal counted on %s", d.Name)

@@ -291,7 +291,7 @@ func TestPlanCommand(t *testing.T) {
 
 	// Before a start everything would be added, but nothing is.
 	out := plan(3, "--exit-code")
-	for _, want := range []string{"no daemon runs here: a start would", "SERVICE web tcp 10.77.0.100:80: added", "+ scheduler rr",
+	for _, want := range []string{"the daemon is not running: a start would", "SERVICE web tcp 10.77.0.100:80: added", "+ scheduler rr",
 		"+ 10.77.0.21:80  dr weight 1", "VRRP web: starts", "net.ipv4.vs.expire_nodest_conn 0 → 1", "4 writes to the kernel's table"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
@@ -308,7 +308,7 @@ func TestPlanCommand(t *testing.T) {
 	}
 
 	lb.StartMaster(3)
-	if out := plan(0, "--exit-code"); !strings.Contains(out, "nothing would change") {
+	if out := plan(0, "--exit-code"); !strings.Contains(out, "No changes.") {
 		t.Errorf("after the start:\n%s", out)
 	}
 
@@ -322,9 +322,9 @@ func TestPlanCommand(t *testing.T) {
 	p.VRRPKeys = "preempt_delay = \"3s\""
 	p.WriteConfig()
 	out = plan(3, "--exit-code")
-	for _, want := range []string{"runs: a reload would", "SERVICE web → shop tcp 10.77.0.100:80: changed", "renamed; its connections stay",
+	for _, want := range []string{"is running: a reload would", "SERVICE web → shop tcp 10.77.0.100:80: changed", "renamed; its connections are kept",
 		"~ scheduler rr → wlc", "~ quorum 1 → 2", "~ 10.77.0.22:80  weight 1 → 0", "~ check.type on → connect (3 real servers)",
-		"the checks of 3 real servers restart", "VRRP web: changed, goes on, now master", "~ preempt_delay 0s → 3s", "weight 1 → 0, no new connections; 1 active, 0 inactive, 0 persistent go on", "no connections end"} {
+		"the checks of 3 real servers are restarted", "VRRP web: updated in place, now master", "~ preempt_delay 0s → 3s", "weight 1 → 0, no new connections; 1 active, 0 inactive, 0 persistent continue", "no connections end"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
@@ -342,7 +342,7 @@ func TestPlanCommand(t *testing.T) {
 			t.Errorf("connection %d ended when its service was renamed: %v", i, err)
 		}
 	}
-	if out := plan(0, "--exit-code"); !strings.Contains(out, "nothing would change") {
+	if out := plan(0, "--exit-code"); !strings.Contains(out, "No changes.") {
 		t.Errorf("after the reload:\n%s", out)
 	}
 
@@ -367,7 +367,7 @@ func TestPlanCommand(t *testing.T) {
 
 	// Files that a reload would refuse.
 	p.WriteConfigText(strings.ReplaceAll(p.Config(), `interface = "eth0"`, `interface = "eth9"`))
-	if out := plan(1); !strings.Contains(out, "be REFUSED") || !strings.Contains(out, "eth9") {
+	if out := plan(1); !strings.Contains(out, "be REJECTED") || !strings.Contains(out, "eth9") {
 		t.Errorf("a missing interface:\n%s", out)
 	}
 	p.WriteConfigText(p.Config() + "\n[nonsense]\n")
@@ -380,7 +380,7 @@ func TestPlanCommand(t *testing.T) {
 
 	// The file names another socket than that of the running daemon.
 	p.WriteConfigText(strings.ReplaceAll(p.Config(), lb.Socket, lb.Socket+"x"))
-	if out := plan(1); !strings.Contains(out, "a daemon runs with state_dir") || !strings.Contains(out, "--socket") {
+	if out := plan(1); !strings.Contains(out, "a running daemon uses state_dir") || !strings.Contains(out, "--socket") {
 		t.Errorf("another socket:\n%s", out)
 	}
 	p.WriteConfig()

@@ -64,7 +64,7 @@ func TestBadReloads(t *testing.T) {
 			t.Errorf("%s: no position in the message: %s", name, v.Errors[0])
 		}
 	}
-	if out, err := lb.Reload(); lvsdtest.ExitCode(err) != 1 || !lvsdtest.ContainsAll(out, "lvsd.toml", "refused, configuration "+first.Config.Hash+" goes on") {
+	if out, err := lb.Reload(); lvsdtest.ExitCode(err) != 1 || !lvsdtest.ContainsAll(out, "lvsd.toml", "reload rejected; still running configuration "+first.Config.Hash) {
 		t.Errorf("lvsd reload: %v\n%s", err, out)
 	}
 	if got := lb.Metric("lvsd_config_last_reload_successful"); got != "0" {
@@ -91,7 +91,7 @@ func TestBadReloads(t *testing.T) {
 	}
 	// What the kernel refuses is a failure: a broadcast address as a real server.
 	p.WriteFile("lvsd.toml", strings.Replace(good, "real_servers = [", "real_servers = [\n  { address = \"10.77.0.255:80\", weight = 1 },", 1))
-	if out, err := lb.Reload(); lvsdtest.ExitCode(err) != 1 || !lvsdtest.ContainsAll(out, "10.77.0.255:80", "not taken all of it") {
+	if out, err := lb.Reload(); lvsdtest.ExitCode(err) != 1 || !lvsdtest.ContainsAll(out, "10.77.0.255:80", "rejected part of it") {
 		t.Errorf("a real server that the kernel refuses: %v\n%s", err, out)
 	}
 	p.WriteFile("lvsd.toml", good)

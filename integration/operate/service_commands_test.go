@@ -42,7 +42,7 @@ func TestCommandsOnTheLiveTable(t *testing.T) {
 	if out, err := lb.LVSD("status", "wbe", "--socket", lb.Socket); lvsdtest.ExitCode(err) != 1 || !strings.Contains(out, "there are: web") {
 		t.Errorf("status of an unknown service: %v\n%s", err, out)
 	}
-	if out, err := lb.LVSD("status", "--unhealthy", "--socket", lb.Socket); err != nil || strings.Contains(out, "SERVICE web") || !strings.Contains(out, "2 of 2 real servers are as they should be") {
+	if out, err := lb.LVSD("status", "--unhealthy", "--socket", lb.Socket); err != nil || strings.Contains(out, "SERVICE web") || !strings.Contains(out, "2 of 2 real servers are healthy and hidden") {
 		t.Errorf("status --unhealthy: %v\n%s", err, out)
 	}
 	if _, err := lb.LVSD("status", "--sort", "beauty", "--socket", lb.Socket); lvsdtest.ExitCode(err) != 2 {
@@ -54,7 +54,7 @@ func TestCommandsOnTheLiveTable(t *testing.T) {
 
 	total := func() string { return lb.Metric(`lvsd_virtual_service_connections_total{service="web"}`) }
 	p.WaitUntil(30*time.Second, "a counted connection", func() bool { return total() == "1" })
-	if out, err := lb.LVSD("zero", "web", "--socket", lb.Socket); err != nil || !strings.Contains(out, "set to zero: web") {
+	if out, err := lb.LVSD("zero", "web", "--socket", lb.Socket); err != nil || !strings.Contains(out, "counters reset: web") {
 		t.Errorf("zero: %v\n%s", err, out)
 	}
 	p.WaitUntil(30*time.Second, "counters of zero", func() bool { return total() == "0" })

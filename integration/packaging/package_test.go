@@ -107,7 +107,7 @@ func TestCleanupAfterACrash(t *testing.T) {
 	cleanup := func(result string) (string, error) {
 		return lvsdWithEnv(lb, []string{"SERVICE_RESULT=" + result}, "cleanup", "-c", p.ConfigFile, "--director", "lb1")
 	}
-	if out, err := cleanup("signal"); lvsdtest.ExitCode(err) != 1 || !strings.Contains(out, "another lvsd runs") {
+	if out, err := cleanup("signal"); lvsdtest.ExitCode(err) != 1 || !strings.Contains(out, "another lvsd uses") {
 		t.Errorf("beside a running daemon: %v\n%s", err, out)
 	}
 	kill := func() {
@@ -118,7 +118,7 @@ func TestCleanupAfterACrash(t *testing.T) {
 		}
 	}
 	kill()
-	if out, err := cleanup("signal"); err != nil || !strings.Contains(out, "stay for the daemon") || !lb.Holds(lvsdtest.VIP) {
+	if out, err := cleanup("signal"); err != nil || !strings.Contains(out, "kept for the restarted daemon") || !lb.Holds(lvsdtest.VIP) {
 		t.Errorf("after a crash: %v\n%s", err, out)
 	}
 	lb.StartDaemon() // as systemd does; it serves without an outage

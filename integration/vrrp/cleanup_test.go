@@ -53,7 +53,7 @@ rules = [{ from = "` + other + `", table = 100, priority = 1000 }]
 	if lb.Holds(other) || there("10.9.0.0/16") || there("1000:") {
 		t.Errorf("not removed, although no longer configured: %v\n%s", lb.Addresses("eth0"), routesAndRules())
 	}
-	if !strings.Contains(lb.Process.Output(), "left an address that no VRRP instance has") {
+	if !strings.Contains(lb.Process.Output(), "removed an address that an earlier run left and no VRRP instance has") {
 		t.Errorf("not logged:\n%s", lb.Process.Tail(20))
 	}
 	p.WaitUntil(30*time.Second, "the rule against resets", func() bool { return there("112:") })

@@ -39,7 +39,7 @@ func TestAddressConflict(t *testing.T) {
 	}
 
 	p.LB[1].AddAddress("eth0", lvsdtest.VIP+"/32")
-	p.LB[1].WaitProblem("is on eth0 by another program", true)
+	p.LB[1].WaitProblem("is on eth0 by another process", true)
 	p.WaitUntil(10*time.Second, "the metric of the backup", func() bool { return p.LB[1].Metric(series) == "1" })
 	p.LB[1].StopDaemon()
 	if !p.LB[1].HoldsOn("eth0", lvsdtest.VIP) {

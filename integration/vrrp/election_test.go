@@ -257,7 +257,7 @@ func TestRefusedStarts(t *testing.T) {
 	}
 	cases := []refusal{
 		{"a port that is taken", good, nil, []string{"http_listen", "127.0.0.1:8112", "in use"}},
-		{"a control socket that is a file", lvsdtest.Replace(t, good, lb.Socket, precious), nil, []string{"control_socket", "no socket"}},
+		{"a control socket that is a file", lvsdtest.Replace(t, good, lb.Socket, precious), nil, []string{"control_socket", "not a socket"}},
 		{"an unknown scheduler", lvsdtest.Replace(t, good, `scheduler = "rr"`, `scheduler = "best"`), nil, []string{"virtual_service[0].scheduler", "best"}},
 		{"a director that is not in the file", good, []string{"--director", "lb9"}, []string{"lb9", "lb1, lb2"}},
 		{"a broken file", "[global\n", nil, []string{"lvsd.toml:1:"}},

@@ -37,7 +37,7 @@ func TestHandoverOnCommand(t *testing.T) {
 		t.Fatal("a refused handover changed something")
 	}
 	out, err := handover(lb1, "--force")
-	if err != nil || !lvsdtest.ContainsAll(out, "web: 10.77.0.12 has the addresses, heard after 0.", "stays away until lvsd handover --end") {
+	if err != nil || !lvsdtest.ContainsAll(out, "web: handed over to 10.77.0.12 in 0.", "standby until lvsd handover --end") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	onlyHolder(p, lb2)
@@ -60,7 +60,7 @@ func TestHandoverOnCommand(t *testing.T) {
 	if lb1.VRRPState() != "backup" || !standby(lb1) {
 		t.Errorf("after a restart: %s, standby %v", lb1.VRRPState(), standby(lb1))
 	}
-	if out, _ := lb1.LVSD("status", "-c", p.ConfigFile, "--director", "lb1", "--socket", lb1.Socket); !strings.Contains(out, "stays away until lvsd handover --end") {
+	if out, _ := lb1.LVSD("status", "-c", p.ConfigFile, "--director", "lb1", "--socket", lb1.Socket); !strings.Contains(out, "standby until lvsd handover --end") {
 		t.Errorf("not in the status:\n%s", out)
 	}
 
@@ -73,7 +73,7 @@ func TestHandoverOnCommand(t *testing.T) {
 	}
 	onlyHolder(p, lb2)
 
-	// Both start together: the one in standby is not the master.
+	// Both start together: the one on standby is not the master.
 	lb1.StopDaemon()
 	lb2.StopDaemon()
 	lb1.StartDaemon()
@@ -81,7 +81,7 @@ func TestHandoverOnCommand(t *testing.T) {
 	lb2.WaitState("master", 30*time.Second)
 	p.WaitUntil(30*time.Second, "one holder", func() bool { return slices.Equal(p.Holders(), []string{"lb2"}) })
 
-	if out, err := handover(lb1, "--end"); err != nil || !strings.Contains(out, "web: standby ended, this director takes part as configured again") {
+	if out, err := handover(lb1, "--end"); err != nil || !strings.Contains(out, "web: standby ended; this director takes part in VRRP again as configured") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	lb1.WaitState("master", 30*time.Second)
@@ -129,13 +129,13 @@ func TestHandoverToAReadyPeer(t *testing.T) {
 		out, err = handover(lb1, "--for", "1h") // the peer's state may be a second old
 		return err == nil
 	})
-	if !lvsdtest.ContainsAll(out, "web: 10.77.0.12 has the addresses") {
+	if !lvsdtest.ContainsAll(out, "web: handed over to 10.77.0.12") {
 		t.Errorf("%s", out)
 	}
 	p.WaitUntil(20*time.Second, "a refusal, because the peer is standby", func() bool {
 		var err error
 		out, err = handover(lb2)
-		return err != nil && strings.Contains(out, "refused: web: lb1 is held itself")
+		return err != nil && strings.Contains(out, "refused: web: lb1 is on standby itself")
 	})
 	if _, err := handover(lb1, "--end"); err != nil {
 		t.Error(err)
@@ -155,7 +155,7 @@ func TestHandoverToAReadyPeer(t *testing.T) {
 	lb2.StartDaemon()
 	lb2.WaitState("master", 30*time.Second)
 	lb1.StartDaemon()
-	p.WaitUntil(30*time.Second, "the status to show what it waits for", func() bool { return strings.Contains(waits(lb1), "waits for connections: ") })
+	p.WaitUntil(30*time.Second, "the status to show what it waits for", func() bool { return strings.Contains(waits(lb1), "waiting for connections") })
 	if lb1.VRRPState() != "backup" {
 		t.Errorf("%s while it waits", lb1.VRRPState())
 	}

@@ -65,7 +65,7 @@ func TestPreemptionWaitsForConnections(t *testing.T) {
 		}
 	}
 	waits(fmt.Sprintf("it knows %d of the %d of lb2", first, connections))
-	if out, err := lb1.LVSD("status", "--socket", lb1.Socket); !strings.Contains(out, "waits for connections") {
+	if out, err := lb1.LVSD("status", "--socket", lb1.Socket); !strings.Contains(out, "waiting for connections") {
 		t.Errorf("not in the status: %v\n%s", err, out)
 	}
 	for _, c := range talks[first:] {

@@ -154,17 +154,17 @@ func (r Received) Problem(c *ipvs.SyncConfig, now time.Time) string {
 	case r.Error != "":
 		return is + "cannot listen for the peer's messages: " + r.Error
 	case r.otherID(now):
-		return fmt.Sprintf(is+"connections of %s arrive with id %d and are not taken, because [ipvs.sync] id is %d here: give both directors the same",
+		return fmt.Sprintf(is+"connections of %s arrive with id %d and are ignored, because [ipvs.sync] id is %d here: configure the same on both directors",
 			r.OtherFrom, r.OtherID, c.ID)
 	case !r.misdirected(now):
 		return ""
 	case m.To.Addr() != c.Destination().Addr():
-		return fmt.Sprintf(is+"connections of %s go to the group %s and are not taken, because [ipvs.sync] group is %s here: give both directors the same",
+		return fmt.Sprintf(is+"connections of %s go to the group %s and are ignored, because [ipvs.sync] group is %s here: configure the same on both directors",
 			m.From, m.To.Addr(), c.Destination().Addr())
 	case m.To.Port() != c.Destination().Port():
-		return fmt.Sprintf(is+"connections of %s go to port %d and are not taken, because [ipvs.sync] port is %d here: give both directors the same",
+		return fmt.Sprintf(is+"connections of %s go to port %d and are ignored, because [ipvs.sync] port is %d here: configure the same on both directors",
 			m.From, m.To.Port(), c.Destination().Port())
 	}
-	return fmt.Sprintf(is+"connections of %s come by the interface %s and are not taken, because [ipvs.sync] interface is %s here: let both directors use the same network",
+	return fmt.Sprintf(is+"connections of %s arrive on the interface %s and are ignored, because [ipvs.sync] interface is %s here: use the same network on both directors",
 		m.From, m.Interface, c.Interface)
 }

@@ -122,9 +122,9 @@ func TestMisdirectedIsAProblemOfOurs(t *testing.T) {
 		return Misdirected{id, device, netip.MustParseAddr("10.0.0.13"), netip.MustParseAddrPort(to)}
 	}
 	for want, s := range map[string]Misdirected{
-		"group is 224.0.0.81 here":       misdirected(51, "eth0", "224.0.0.90:8848"),
-		"port is 8848 here":              misdirected(51, "eth0", "224.0.0.81:9000"),
-		"the interface eth1 and are not": misdirected(51, "eth1", "224.0.0.81:8848"),
+		"group is 224.0.0.81 here":   misdirected(51, "eth0", "224.0.0.90:8848"),
+		"port is 8848 here":          misdirected(51, "eth0", "224.0.0.81:9000"),
+		"the interface eth1 and are": misdirected(51, "eth1", "224.0.0.81:8848"),
 	} {
 		h := Received{}.addMisdirected(c, s, start)
 		if p := h.Problem(c, start.Add(time.Second)); !strings.Contains(p, want) || !strings.Contains(p, "10.0.0.13") {

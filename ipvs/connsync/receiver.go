@@ -143,7 +143,7 @@ func (r *Receiver) captureStep(t *captureTurn, c *ipvs.SyncConfig, now time.Time
 
 func (r *Receiver) logMismatch(mismatch bool) {
 	if !mismatch {
-		r.log.Info("connection synchronisation: the peer's connections are taken again, or none arrive")
+		r.log.Info("connection synchronisation recovered, or no messages are received")
 		return
 	}
 	for _, p := range r.Problems() {
@@ -165,7 +165,7 @@ func (r *Receiver) open(c *ipvs.SyncConfig) *net.UDPConn {
 	conn, err := listen(c)
 	if err != nil {
 		if r.received.Error = err.Error(); failed != r.received.Error {
-			r.log.Warn("cannot listen for the peer's connections, will be tried again", "reason", err)
+			r.log.Warn("failed to listen for the peer's connections, will be retried", "reason", err)
 		}
 		return nil
 	}

@@ -63,7 +63,7 @@ func (s *Sender) Send(ctx context.Context, cfg ipvs.SyncConfig, all bool, choose
 	defer list.Close()
 	out, err := s.dial(cfg)
 	if err != nil {
-		return 0, fmt.Errorf("failed to tell the peer of connections: %w", err)
+		return 0, fmt.Errorf("failed to send connections to the peer: %w", err)
 	}
 	defer out.Close()
 	m := message{id: cfg.ID, maxLen: messageLen(cfg)}
@@ -98,7 +98,7 @@ func (s *Sender) Send(ctx context.Context, cfg ipvs.SyncConfig, all bool, choose
 	flush()
 	if err = errors.Join(err, scanErr); err != nil {
 		s.drop()
-		return n, fmt.Errorf("failed to tell the peer of connections: %w", err)
+		return n, fmt.Errorf("failed to send connections to the peer: %w", err)
 	}
 	return n, nil
 }

@@ -217,7 +217,7 @@ func (c *client) Info() (info ipvs.Info, err error) {
 			return err
 		})
 	})
-	return info, explain(err, "failed to ask IPVS for its version")
+	return info, explain(err, "failed to read the IPVS version")
 }
 
 func (c *client) Read() (ipvs.Reading, error) {
@@ -287,7 +287,7 @@ func (c *client) hint(op ipvs.Op, err error) string {
 	case errors.Is(err, unix.ENOENT) && service:
 		return fmt.Sprintf("no scheduler %q in this kernel (module ip_vs_%s)", op.Service.Scheduler, op.Service.Scheduler)
 	case errors.Is(err, unix.EINVAL) && !service:
-		return "address neither local nor unicast, or of a family or tunnel that does not fit the service"
+		return "address neither local nor unicast, or its family or tunnel does not match the service"
 	}
 	return ""
 }
@@ -315,7 +315,7 @@ func (c *client) SetTimeouts(t ipvs.Timeouts) error {
 // Zero implements ipvs.Kernel.
 func (c *client) Zero(k *ipvs.ServiceKey) error {
 	err := c.do(func() error { return c.request(cmdZero, 0, encodeZero(k), nil) })
-	return explain(err, "failed to zero the IPVS counters")
+	return explain(err, "failed to reset the IPVS counters")
 }
 
 // Daemons implements ipvs.Kernel. GET_DAEMON is a dump of the daemons that run.
@@ -335,7 +335,7 @@ func (c *client) StartDaemon(role ipvs.SyncRole, cfg ipvs.SyncConfig) error {
 	case errors.Is(err, unix.ENODEV):
 		what += " (there is no such interface)"
 	case errors.Is(err, unix.EINVAL):
-		what += " (it does not go with real servers of another address family than their service)"
+		what += " (it does not support real servers of another address family than their service)"
 	}
 	return explain(err, what)
 }

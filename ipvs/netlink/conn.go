@@ -13,7 +13,7 @@ import (
 
 // errNoReply means that a reply is outstanding. The socket must be closed: a late reply
 // would be taken for that of the next request.
-var errNoReply = errors.New("the kernel did not answer in time")
+var errNoReply = errors.New("the kernel did not reply in time")
 
 // conn is not safe for concurrent use.
 type conn struct {

@@ -39,10 +39,10 @@ const (
 // Why [Keyring.Verify] refuses a message.
 var (
 	ErrUnauthenticated = errors.New("no HMAC trailer")
-	ErrVersion         = errors.New("another version of the trailer")
+	ErrVersion         = errors.New("unsupported version of the trailer")
 	ErrKey             = errors.New("unknown key number")
 	ErrMAC             = errors.New("wrong HMAC")
-	ErrClock           = errors.New("first advert of a run, and its time is too far from the clock")
+	ErrClock           = errors.New("first advert of a run, and its time differs too much from the clock")
 	ErrReplay          = errors.New("counter not greater than the last one, or an earlier run")
 )
 
@@ -72,7 +72,7 @@ func ParseKeys(text []byte, permissive bool) (*Keyring, error) {
 		case len(fields[1]) < minSecret:
 			return nil, fmt.Errorf("the secret in line %d is shorter than %d characters (head -c 32 /dev/urandom | base64 makes one)", number+1, minSecret)
 		case k.keys[uint8(id)] != nil:
-			return nil, fmt.Errorf("line %d has the key number %d again", number+1, id)
+			return nil, fmt.Errorf("line %d: duplicate key number %d", number+1, id)
 		}
 		if len(k.keys) == 0 {
 			k.signWith = uint8(id)
@@ -80,7 +80,7 @@ func ParseKeys(text []byte, permissive bool) (*Keyring, error) {
 		k.keys[uint8(id)] = bytes.Clone(fields[1])
 	}
 	if len(k.keys) == 0 {
-		return nil, fmt.Errorf("there is no key in it: write a line such as \"1 SECRET\"")
+		return nil, fmt.Errorf("it contains no key: write a line such as \"1 SECRET\"")
 	}
 	return k, nil
 }

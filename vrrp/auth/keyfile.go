@@ -84,11 +84,11 @@ func ReadFile(path string) ([]byte, error) {
 	info, err := f.Stat()
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("failed to look at the key file %s: %w", path, err)
+		return nil, fmt.Errorf("failed to inspect the key file %s: %w", path, err)
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("the key file %s is no regular file", path)
+		return nil, fmt.Errorf("the key file %s is not a regular file", path)
 	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("the key file %s has mode %04o, so others than its owner may read or write it: chmod 0600 %s", path, info.Mode().Perm(), path)
+		return nil, fmt.Errorf("the key file %s has mode %04o, so others than its owner may read or write it: run chmod 0600 %s", path, info.Mode().Perm(), path)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	switch {

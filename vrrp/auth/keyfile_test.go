@@ -28,7 +28,7 @@ func TestKeyFile(t *testing.T) {
 		{"empty", file("d", "\n", 0o600), "is empty"},
 		{"readable by others", file("e", "open\n", 0o644), "chmod 0600"},
 		{"missing", filepath.Join(dir, "f"), "no such file"},
-		{"a folder", dir, "no regular file"},
+		{"a folder", dir, "not a regular file"},
 		{"huge", file("g", strings.Repeat("x", maxKeyFile+1), 0o600), "longer than"},
 	} {
 		s, err := Read("pass", tt.file, false)

@@ -24,7 +24,7 @@ import (
 func (p *Port) Announce(addrs []netip.Addr) (frames int, err error) {
 	l, err := p.cache.linkByName(p.name)
 	if err != nil {
-		return 0, fmt.Errorf("failed to look at interface %s: %w", p.name, err)
+		return 0, fmt.Errorf("failed to inspect interface %s: %w", p.name, err)
 	}
 	if !hasARP(l.Attrs()) {
 		return 0, nil
@@ -148,7 +148,7 @@ func (p *Port) socket(l *netlink.LinkAttrs) (*packet.Conn, error) {
 	// Protocol 0: for sending only, nothing is queued.
 	conn, err := packet.Listen(&net.Interface{Index: l.Index, Name: l.Name, HardwareAddr: l.HardwareAddr}, packet.Raw, 0, nil)
 	if errors.Is(err, unix.EPERM) {
-		return nil, fmt.Errorf("no right to send ARP on %s: %w: run as root, or give CAP_NET_RAW", p.name, err)
+		return nil, fmt.Errorf("no permission to send ARP on %s: %w: run as root, or grant CAP_NET_RAW", p.name, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("failed to open a packet socket on %s: %w", p.name, err)

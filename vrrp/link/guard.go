@@ -108,7 +108,7 @@ func (p *Port) Guard(addrs []netip.Addr, found func(Sighting)) error {
 		conn, err = listenARP(&net.Interface{Index: l.Attrs().Index, Name: p.name, HardwareAddr: l.Attrs().HardwareAddr}, filter)
 	}
 	if err != nil {
-		return fmt.Errorf("failed to listen on %s for other hosts with our addresses: %w", p.name, err)
+		return fmt.Errorf("failed to listen on %s for address conflicts: %w", p.name, err)
 	}
 	g := &guard{index: l.Attrs().Index, addrs: slices.Clone(addrs), conn: conn, closing: make(chan struct{}), ended: make(chan struct{})}
 	p.guard = g
@@ -279,7 +279,7 @@ func parseND(message []byte) (s Sighting, ok bool) {
 func (p *Port) Probe(addrs []netip.Addr, source netip.Addr) error {
 	l, err := p.cache.linkByName(p.name)
 	if err != nil {
-		return fmt.Errorf("failed to look at interface %s: %w", p.name, err)
+		return fmt.Errorf("failed to inspect interface %s: %w", p.name, err)
 	}
 	if !hasARP(l.Attrs()) || p.family == IPv6 && !source.Is6() {
 		return nil
@@ -294,7 +294,7 @@ func (p *Port) Probe(addrs []netip.Addr, source netip.Addr) error {
 			err = p.write(conn, frame, to)
 		}
 		if err != nil {
-			return fmt.Errorf("failed to ask on %s who has %v: %w", p.name, a, err)
+			return fmt.Errorf("failed to send an ARP or ND request on %s for %v: %w", p.name, a, err)
 		}
 	}
 	return nil

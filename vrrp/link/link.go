@@ -108,14 +108,14 @@ func (p *Port) checkRights() error {
 	}
 	l, missing := p.cache.linkByName(p.name)
 	if missing != nil && !isMissing(missing) {
-		return fmt.Errorf("failed to look at interface %s: %w", p.name, missing)
+		return fmt.Errorf("failed to inspect interface %s: %w", p.name, missing)
 	}
 	// The kernel checks the permission before it looks up the interface, and no
 	// interface has this index: the request cannot change anything.
 	nowhere := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1<<31 - 1}}
 	err := p.handle.AddrDel(nowhere, address(netip.MustParsePrefix("192.0.2.1/32"), netlink.SCOPE_HOST)) // RFC 5737
 	if errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("no right to change addresses on %s: %w: run as root, or give CAP_NET_ADMIN", p.name, err)
+		return fmt.Errorf("no permission to change addresses on %s: %w: run as root, or grant CAP_NET_ADMIN", p.name, err)
 	}
 	if missing != nil {
 		return nil
@@ -155,7 +155,7 @@ func (p *Port) State(ours []netip.Prefix, source netip.Addr, owner bool) (State,
 		return State{}, nil
 	}
 	if err != nil {
-		return State{}, fmt.Errorf("failed to look at interface %s: %w", p.name, err)
+		return State{}, fmt.Errorf("failed to inspect interface %s: %w", p.name, err)
 	}
 	attrs := l.Attrs()
 	own, pending, err := p.sourceAddress(attrs.Index, ours, source, owner)
@@ -301,7 +301,7 @@ func (p *Port) SetAddresses(ours, want []netip.Prefix, arpSilenced bool) (held, 
 		return nil, nil, errors.Join(fmt.Errorf("no interface %s", p.name), left)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("failed to look at interface %s: %w", p.name, err)
+		return nil, nil, fmt.Errorf("failed to inspect interface %s: %w", p.name, err)
 	}
 	p.index = l.Attrs().Index
 	if !p.router.MAC {
@@ -426,7 +426,7 @@ func (p *Port) leaveRenamed(ours []netip.Prefix) error {
 		return nil // the addresses are gone with it
 	}
 	if err != nil {
-		return fmt.Errorf("failed to look for what %s was renamed to: %w", p.name, err)
+		return fmt.Errorf("failed to find the new name of %s: %w", p.name, err)
 	}
 	var errs []error
 	for _, q := range ours {

@@ -28,7 +28,7 @@ const forParked = "parked"
 func (p *Port) moveToLoopback(l, below netlink.Link, ours, want []netip.Prefix, found []entry) (held []netip.Prefix, err error) {
 	lo, err := p.cache.linkByName("lo")
 	if err != nil {
-		return nil, fmt.Errorf("failed to look at interface lo: %w", err)
+		return nil, fmt.Errorf("failed to inspect interface lo: %w", err)
 	}
 	if p.family == IPv4 {
 		if err := p.override(forParked, p.name, below.Attrs().Index, arpIgnore, 1); err != nil {
@@ -84,7 +84,7 @@ func (p *Port) removeFromLoopback(ours []netip.Prefix) error {
 	}
 	lo, err := p.cache.linkByName("lo")
 	if err != nil {
-		return fmt.Errorf("failed to look at interface lo: %w", err)
+		return fmt.Errorf("failed to inspect interface lo: %w", err)
 	}
 	there, err := p.cache.entries(lo.Attrs().Index, ours)
 	if err != nil && !p.parked {

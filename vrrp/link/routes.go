@@ -226,7 +226,7 @@ func (p *Port) addRoute(r Route, known bool) (added bool, err error) {
 		found, err = p.handle.RouteListFiltered(int(p.family), route, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
 		return err
 	}); err != nil {
-		return false, fmt.Errorf("failed to look at the %v: %w", r, err)
+		return false, fmt.Errorf("failed to inspect the %v: %w", r, err)
 	}
 	ours := slices.ContainsFunc(found, func(f netlink.Route) bool {
 		return f.Protocol == ourProtocol && f.Gw.Equal(route.Gw) && f.LinkIndex == route.LinkIndex
@@ -236,7 +236,7 @@ func (p *Port) addRoute(r Route, known bool) (added bool, err error) {
 	}
 	for _, f := range found {
 		if !known && f.Protocol != ourProtocol && (r.Metric == 0 || f.Priority == r.Metric) {
-			return false, fmt.Errorf("a %v of another process is there (%v): remove it, or give this one another metric", r, f.Protocol)
+			return false, fmt.Errorf("another process has a %v (%v): remove it, or configure another metric", r, f.Protocol)
 		}
 	}
 	// From a killed run, possibly of another configuration, or another process

@@ -155,7 +155,7 @@ func TestMoveLeavesOthers(t *testing.T) {
 		if err := netlink.RouteAdd(theirs); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.SetRoutes(a, true); err == nil || !strings.Contains(err.Error(), "of another process") {
+		if _, err := p.SetRoutes(a, true); err == nil || !strings.Contains(err.Error(), "another process has") {
 			t.Errorf("%v", err)
 		}
 		if _, err := p.SetRoutes(a, false); err != nil {

@@ -66,10 +66,10 @@ func (p *Port) vmacLink(l netlink.Link) (netlink.Link, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("failed to look at interface %s: %w", name, err)
+		return nil, fmt.Errorf("failed to inspect interface %s: %w", name, err)
 	}
 	if s.Type() != "macvlan" || s.Attrs().ParentIndex != parentOfVMAC(l) {
-		return nil, fmt.Errorf("interface %s belongs to another program, and the virtual MAC needs its name: delete it (ip link del %s)", name, name)
+		return nil, fmt.Errorf("interface %s of another program has the name that the virtual MAC needs: delete it (ip link del %s)", name, name)
 	}
 	return s, nil
 }
@@ -126,7 +126,7 @@ func (p *Port) ensureVMAC(l netlink.Link) (netlink.Link, error) {
 	}
 	if s != nil && !p.isVMAC(s) {
 		if err := p.handle.LinkDel(s); err != nil && !isMissing(err) {
-			return nil, fmt.Errorf("%s is not as a virtual router's, and cannot be removed: %w", s.Attrs().Name, err)
+			return nil, fmt.Errorf("%s has unexpected settings and cannot be removed: %w", s.Attrs().Name, err)
 		}
 		s = nil
 	}
@@ -183,11 +183,11 @@ func (p *Port) createVMAC(l netlink.Link) (netlink.Link, error) {
 	err := p.handle.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE})
 	switch {
 	case errors.Is(err, unix.EBUSY):
-		return nil, fmt.Errorf("failed to make a macvlan on %s: %w: it may be the port of a bridge or a bond; name the bridge or bond itself as the interface", below.Name, err)
+		return nil, fmt.Errorf("failed to create a macvlan on %s: %w: it may be the port of a bridge or a bond; configure the bridge or bond itself as the interface", below.Name, err)
 	case errors.Is(err, unix.EOPNOTSUPP):
-		return nil, fmt.Errorf("failed to make a macvlan on %s: %w: this kernel has none (modprobe macvlan)", below.Name, err)
+		return nil, fmt.Errorf("failed to create a macvlan on %s: %w: not supported by this kernel (modprobe macvlan)", below.Name, err)
 	case err != nil && !errors.Is(err, unix.EEXIST):
-		return nil, fmt.Errorf("failed to make a macvlan on %s: %w", below.Name, err)
+		return nil, fmt.Errorf("failed to create a macvlan on %s: %w", below.Name, err)
 	}
 	s, err := p.cache.linkByName(name)
 	if err == nil {
@@ -252,14 +252,14 @@ func looseFilter() string {
 // MAC address from being answered for.
 func (p *Port) checkVMAC(l netlink.Link) error {
 	if !hasARP(l.Attrs()) {
-		return fmt.Errorf("a virtual MAC address needs an Ethernet interface, which %s is not: leave virtual_mac out", p.name)
+		return fmt.Errorf("a virtual MAC address needs an Ethernet interface, which %s is not: remove virtual_mac", p.name)
 	}
 	if p.family == IPv4 {
 		if v, err := readSetting("all", "arp_filter"); err == nil && v != 0 {
-			return fmt.Errorf("net.ipv4.conf.all.arp_filter is %d, and a virtual MAC address would never be announced: set it to 0", v)
+			return fmt.Errorf("net.ipv4.conf.all.arp_filter = %d prevents announcing a virtual MAC address: set it to 0", v)
 		}
 		if v, err := readSetting("all", arpIgnore); err == nil && v > 1 {
-			return fmt.Errorf("net.ipv4.conf.all.arp_ignore is %d, and a virtual MAC address would never be announced: set it to 1 or 0", v)
+			return fmt.Errorf("net.ipv4.conf.all.arp_ignore = %d prevents announcing a virtual MAC address: set it to 1 or 0", v)
 		}
 	}
 	_, err := p.vmacLink(l)

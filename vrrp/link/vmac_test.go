@@ -291,7 +291,7 @@ func TestVirtualMACIsRefused(t *testing.T) {
 		if err := os.WriteFile(settingPath("all", "arp_filter"), []byte("1"), 0); err != nil {
 			t.Fatal(err)
 		}
-		open("eth0", "all.arp_filter is 1")
+		open("eth0", "all.arp_filter = 1")
 		check := func(err error) {
 			if err != nil {
 				t.Fatal(err)
@@ -299,20 +299,20 @@ func TestVirtualMACIsRefused(t *testing.T) {
 		}
 		check(os.WriteFile(settingPath("all", "arp_filter"), []byte("0"), 0))
 		check(os.WriteFile(settingPath("all", arpIgnore), []byte("2"), 0))
-		open("eth0", "all.arp_ignore is 2")
+		open("eth0", "all.arp_ignore = 2")
 		check(os.WriteFile(settingPath("all", arpIgnore), []byte("0"), 0))
 		// Another program's interface of that name, and a port of a bridge.
 		eth0 := must(netlink.LinkByName("eth0"))
 		taken := netlink.NewLinkAttrs()
 		taken.Name = (&Port{family: IPv4, router: router51}).vmacName(eth0.Attrs().Index)
 		check(netlink.LinkAdd(&netlink.Bridge{LinkAttrs: taken}))
-		open("eth0", "another program")
+		open("eth0", "of another program")
 		bridge := must(netlink.LinkByName(taken.Name))
 		check(netlink.LinkSetName(bridge, "br0"))
 		check(netlink.LinkSetMaster(eth0, bridge))
 		p := must(Open("eth0", IPv4, router51))
 		defer p.Close()
-		if _, _, err := p.SetAddresses(nil, nil, false); err == nil || !strings.Contains(err.Error(), "name the bridge") {
+		if _, _, err := p.SetAddresses(nil, nil, false); err == nil || !strings.Contains(err.Error(), "configure the bridge") {
 			t.Errorf("%v", err)
 		}
 	})

@@ -28,7 +28,7 @@ type framer struct {
 // openFramer opens a packet socket for sending; protocol 0 receives nothing.
 func openFramer(name string, index int, source netip.Addr, mac net.HardwareAddr) (*framer, error) {
 	if len(mac) != 6 {
-		return nil, fmt.Errorf("failed to open the VRRP socket on %s: %v is no MAC address to send from", name, mac)
+		return nil, fmt.Errorf("failed to open the VRRP socket on %s: %v is not a MAC address to send from", name, mac)
 	}
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {

@@ -81,7 +81,7 @@ type Config struct {
 func Open(cfg Config) (*Conn, error) {
 	name, index, source, unicast, mac := cfg.Interface, cfg.Index, cfg.Source, cfg.Unicast, cfg.MAC
 	if !source.IsValid() || source.Is4In6() {
-		return nil, fmt.Errorf("failed to open the VRRP socket on %s: %v is no address to send from", name, source)
+		return nil, fmt.Errorf("failed to open the VRRP socket on %s: %v is not an address to send from", name, source)
 	}
 	family := unix.AF_INET
 	if source.Is6() {
@@ -122,7 +122,7 @@ func Open(cfg Config) (*Conn, error) {
 
 func openError(name, what string, err error) error {
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		return fmt.Errorf("failed to open the VRRP socket on %s: %s: %w: run as root, or give CAP_NET_RAW", name, what, err)
+		return fmt.Errorf("failed to open the VRRP socket on %s: %s: %w: run as root, or grant CAP_NET_RAW", name, what, err)
 	}
 	return fmt.Errorf("failed to open the VRRP socket on %s: %s: %w", name, what, err)
 }

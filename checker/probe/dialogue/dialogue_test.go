@@ -256,7 +256,7 @@ func TestPostgres(t *testing.T) {
 		{"another method", login, []string{message("R", "\x00\x00\x00\x07")}, outcome.Protocol, "type 7"},
 		{"garbage", login, []string{"HTTP/1.1 400 Bad Request\r\n"}, outcome.Protocol, "not a PostgreSQL message"},
 		{"closed", login, nil, outcome.Closed, "no answer"},
-		{"a login for ever", login, []string{strings.Repeat(message("R", "\x00\x00\x00\x03"), 20)}, outcome.Protocol, "without an end"},
+		{"a login for ever", login, []string{strings.Repeat(message("R", "\x00\x00\x00\x03"), 20)}, outcome.Protocol, "endless login"},
 		{"primary", primary, []string{pgOK, pgResult("f")}, outcome.OK, ""},
 		{"a replica", primary, []string{pgOK, pgResult("t")}, outcome.Status, "the server is a replica"},
 		{"a row", query, []string{pgOK, pgResult("1")}, outcome.OK, ""},
@@ -293,7 +293,7 @@ func TestPostgresGolden(t *testing.T) {
 	// The client's part of a SCRAM login, and a server that cannot prove itself.
 	challenge := message("R", "\x00\x00\x00\x0br=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096")
 	out, s := run(t, "postgres", Settings{User: "lvsd", Password: "pencil"}, pgSASL, challenge, message("R", "\x00\x00\x00\x0cv=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="), pgOK)
-	want(t, out, outcome.Protocol, "its signature is wrong") // that of RFC 7677 is for n=user
+	want(t, out, outcome.Protocol, "signature is invalid") // that of RFC 7677 is for n=user
 	if !strings.HasPrefix(s.sent.String(), start(hello)+message("p", "SCRAM-SHA-256\x00\x00\x00\x00\x1cn,,n=,r=rOprNGfwEbeRWgbNEkqO")+"p") {
 		t.Errorf("%q", s.sent.String())
 	}

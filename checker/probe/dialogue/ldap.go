@@ -106,7 +106,7 @@ func (l *ldap) search(s *ldapConn) (what string, err error) {
 			return "", failed(outcome.Protocol, "not a reply to a search: %s", outcome.Quote(body))
 		}
 	}
-	return "", failed(outcome.Protocol, "a search without an end")
+	return "", failed(outcome.Protocol, "an endless search result")
 }
 
 // ldapConn sends requests and receives replies.
@@ -175,7 +175,7 @@ func (s *ldapConn) receive() (op byte, body []byte, err error) {
 		if err := ldapResult(body); err != nil {
 			return 0, nil, err
 		}
-		return 0, nil, failed(outcome.Closed, "the server ends the connection")
+		return 0, nil, failed(outcome.Closed, "the server closes the connection")
 	}
 	return op, body, nil
 }

@@ -102,7 +102,7 @@ func (p *mysqlConn) send(payload []byte) error {
 // five characters, and a text.
 func refused(packet []byte) error {
 	if len(packet) < 3 {
-		return failed(outcome.Protocol, "no error packet: %s", outcome.Quote(packet))
+		return failed(outcome.Protocol, "not an error packet: %s", outcome.Quote(packet))
 	}
 	text := packet[3:]
 	if len(text) >= 6 && text[0] == '#' {
@@ -223,11 +223,11 @@ func (p *mysqlConn) authenticate(s *Settings, plugin string, nonce []byte) error
 		case 0xfe: // AuthSwitchRequest
 			name, data, _ := bytes.Cut(b[1:], []byte{0})
 			if plugin = string(name); len(data) < 20 {
-				return failed(outcome.Protocol, "the server asks for a login by %q without a nonce", plugin)
+				return failed(outcome.Protocol, "the server requests a login by %q without a nonce", plugin)
 			}
 			nonce = data[:20]
 			if reply = mysqlReply(plugin, s.Password, nonce); reply == nil {
-				return failed(outcome.Protocol, "the server asks for a login by %s, which lvsd cannot: create the user with mysql_native_password or caching_sha2_password", outcome.Quote(name))
+				return failed(outcome.Protocol, "the server requests a login by %s, which lvsd does not support: create the user with mysql_native_password or caching_sha2_password", outcome.Quote(name))
 			}
 			if err := p.send(reply); err != nil {
 				return err
@@ -246,7 +246,7 @@ func (p *mysqlConn) authenticate(s *Settings, plugin string, nonce []byte) error
 			}
 		}
 	}
-	return failed(outcome.Protocol, "a login without an end")
+	return failed(outcome.Protocol, "an endless login")
 }
 
 // moreData returns the reply to what caching_sha2_password asks for: nothing where the

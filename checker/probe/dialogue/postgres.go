@@ -149,7 +149,7 @@ func (c *postgresConn) start(p *postgres) (what string, err error) {
 			return "", err
 		}
 	}
-	return "", failed(outcome.Protocol, "a login without an end")
+	return "", failed(outcome.Protocol, "an endless login")
 }
 
 // askTLS asks for TLS (SSLRequest) and starts it. Exactly one byte is read before it, so
@@ -185,9 +185,9 @@ func (c *postgresConn) authenticate(p *postgres, method uint32, body []byte) err
 	case method == sasl && bytes.Contains(append([]byte{0}, body...), []byte("\x00SCRAM-SHA-256\x00")):
 		return c.authenticateSCRAM(p)
 	case method == sasl:
-		return failed(outcome.Protocol, "the server asks for a login by %s, not by SCRAM-SHA-256", outcome.Quote(body))
+		return failed(outcome.Protocol, "the server requests a login by %s, not by SCRAM-SHA-256", outcome.Quote(body))
 	}
-	return failed(outcome.Protocol, "the server asks for a login of type %d, which lvsd cannot: use scram-sha-256, md5 or password in pg_hba.conf", method)
+	return failed(outcome.Protocol, "the server requests a login of type %d, which lvsd does not support: use scram-sha-256, md5 or password in pg_hba.conf", method)
 }
 
 // authenticateSCRAM logs in by SASL, up to the server's proof.
@@ -211,7 +211,7 @@ func (c *postgresConn) authenticateSCRAM(p *postgres) error {
 	}
 	proof, err := c.receiveSASL(12)
 	if err == nil && !x.verify(proof) {
-		err = failed(outcome.Protocol, "the server does not know the password: its signature is wrong")
+		err = failed(outcome.Protocol, "the server's signature is invalid: it does not have the password")
 	}
 	return err
 }

@@ -35,7 +35,7 @@ func NewRadius(s Settings) (*Radius, error) {
 	case s.Secret == "":
 		return nil, errors.New("the shared secret is empty")
 	case len(s.Password) > radiusMaxPassword:
-		return nil, errors.New("the password is longer than the 128 bytes that RADIUS has for it")
+		return nil, errors.New("the password is longer than the 128 bytes of RADIUS")
 	case len(s.User) > 253:
 		return nil, errors.New("the user is longer than 253 bytes")
 	}
@@ -117,7 +117,7 @@ func (r *Radius) Evaluate(request, reply []byte) (out outcome.Outcome, ok bool) 
 	case code == radiusChallenge:
 		return result(outcome.Status, "Access-Challenge")
 	}
-	return result(outcome.Protocol, "a packet that is no reply")
+	return result(outcome.Protocol, "a packet that is not a reply")
 }
 
 // genuine verifies the Response Authenticator (RFC 2865 §3), and a Message-Authenticator

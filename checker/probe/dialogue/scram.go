@@ -59,7 +59,7 @@ func (x *scram) final(challenge string) (string, error) {
 	case !strings.HasPrefix(nonce, x.nonce) || nonce == x.nonce || len(salt) == 0 || rounds < 1:
 		return "", errors.New("not a challenge of SCRAM")
 	case rounds > maxRounds:
-		return "", fmt.Errorf("the server asks for %d rounds of SCRAM, more than %d", rounds, maxRounds)
+		return "", fmt.Errorf("the server requests %d rounds of SCRAM, more than %d", rounds, maxRounds)
 	}
 	if k := x.cache; k.salted == nil || k.rounds != rounds || !bytes.Equal(k.salt, salt) {
 		salted, err := pbkdf2.Key(sha256.New, x.password, salt, rounds, sha256.Size)

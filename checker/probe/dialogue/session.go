@@ -46,7 +46,7 @@ func NewSession(name string, s Settings) (Session, error) {
 		}
 	}
 	if strings.Contains(s.User+s.Password+s.Database+s.Query, "\x00") {
-		return nil, errors.New("a user, password, database or query has a NUL byte in it")
+		return nil, errors.New("a user, password, database or query contains a NUL byte")
 	}
 	switch name {
 	case "mysql":

@@ -39,11 +39,11 @@ func NewQuery(host, record, rcode, answer string) (q Query, err error) {
 	}
 	kind, ok := recordTypes[record]
 	if !ok {
-		return q, fmt.Errorf("%q is no type of a record", record)
+		return q, fmt.Errorf("%q is not a record type", record)
 	}
 	code, ok := rcodes[rcode]
 	if !ok {
-		return q, fmt.Errorf("%q is no response code", rcode)
+		return q, fmt.Errorf("%q is not a response code", rcode)
 	}
 	q = Query{dnsmessage.Question{Name: name, Type: kind, Class: dnsmessage.ClassINET}, code, answer}
 	m := dnsmessage.Message{Questions: []dnsmessage.Question{q.question}}
@@ -61,7 +61,7 @@ func (q *Query) Message(id uint16) []byte {
 	return b
 }
 
-var errNoReply = errors.New("no reply to the query")
+var errNoReply = errors.New("not a reply to the query")
 
 // Parse parses a reply. It returns an error for anything that is not a reply to the query.
 func (q *Query) Parse(b []byte, id uint16) (*Reply, error) {
@@ -102,7 +102,7 @@ func (q *Query) Parse(b []byte, id uint16) (*Reply, error) {
 			if r.Truncated {
 				return r, nil
 			}
-			return nil, fmt.Errorf("a broken record in the reply: %w", err)
+			return nil, fmt.Errorf("an invalid record in the reply: %w", err)
 		}
 		r.add(record.Body, q.Answer)
 	}

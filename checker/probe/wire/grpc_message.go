@@ -18,7 +18,7 @@ func GRPCHealthRequest(service string) []byte {
 	return append(frame, message...)
 }
 
-var errNoHealth = errors.New("no answer of the health service")
+var errNoHealth = errors.New("not a response of the health service")
 
 // ParseGRPCHealth returns the serving status of a HealthCheckResponse in a gRPC frame: an
 // enumeration, field 1, 0 if it is missing. Unknown fields are skipped.

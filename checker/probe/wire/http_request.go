@@ -31,7 +31,7 @@ func NewRequest(r Request, hostFixed bool) (*Request, error) {
 		r.Path = "/"
 	}
 	if !isToken(r.Method) {
-		return nil, fmt.Errorf("the method %q is none", r.Method)
+		return nil, fmt.Errorf("invalid method %q", r.Method)
 	}
 	if strings.ContainsFunc(r.Path, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return nil, fmt.Errorf("the path %q has a space or control character", r.Path)
@@ -41,7 +41,7 @@ func NewRequest(r Request, hostFixed bool) (*Request, error) {
 	for _, name := range slices.Sorted(maps.Keys(configured)) {
 		value := configured[name]
 		if !isToken(name) {
-			return nil, fmt.Errorf("the header name %q is none", name)
+			return nil, fmt.Errorf("invalid header name %q", name)
 		}
 		for ours := range r.Headers {
 			if strings.EqualFold(ours, name) {
@@ -61,7 +61,7 @@ func NewRequest(r Request, hostFixed bool) (*Request, error) {
 	}
 	for _, value := range append(slices.Collect(maps.Values(r.Headers)), r.Host) {
 		if strings.ContainsAny(value, "\r\n\x00") {
-			return nil, errors.New("a header has a line break in it")
+			return nil, errors.New("a header contains a line break")
 		}
 	}
 	return &r, nil
@@ -106,18 +106,18 @@ func (r *Request) Follow(status int, location string) (*Request, error) {
 	}
 	path, err := url.ParseRequestURI(r.Path)
 	if err != nil || location == "" {
-		return nil, errors.New("a redirection to nowhere")
+		return nil, errors.New("a redirect without a location")
 	}
 	base.Path, base.RawPath, base.RawQuery = path.Path, path.RawPath, path.RawQuery
 	to, err := base.Parse(location)
 	if err != nil {
-		return nil, fmt.Errorf("a redirection to %q", location)
+		return nil, fmt.Errorf("a redirect to %q", location)
 	}
 	if to.Scheme != "http" && to.Scheme != "https" || to.Host == "" {
-		return nil, fmt.Errorf("a redirection to %q", location)
+		return nil, fmt.Errorf("a redirect to %q", location)
 	}
 	if strings.ContainsFunc(to.Host+to.RequestURI(), func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return nil, fmt.Errorf("a redirection to %q", location)
+		return nil, fmt.Errorf("a redirect to %q", location)
 	}
 	next := *r
 	next.Host, next.Path, next.TLS = to.Host, to.RequestURI(), to.Scheme == "https"
@@ -129,7 +129,7 @@ func (r *Request) Follow(status int, location string) (*Request, error) {
 		if p := to.Port(); p != "" {
 			n, err := strconv.ParseUint(p, 10, 16)
 			if err != nil || n == 0 {
-				return nil, fmt.Errorf("a redirection to %q", location)
+				return nil, fmt.Errorf("a redirect to %q", location)
 			}
 			port = uint16(n)
 		}

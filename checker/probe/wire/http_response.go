@@ -127,9 +127,9 @@ func (a *Response) readHeadLine(b []byte) (line []byte, whole bool, n int, err e
 	return line, whole, n, err
 }
 
-var errTooLong = errors.New("too long a line")
+var errTooLong = errors.New("a line is too long")
 
-var errNoHTTP = errors.New("no HTTP status line")
+var errNoHTTP = errors.New("not an HTTP status line")
 
 // statusState parses the status line (RFC 9112 §4).
 func statusState(a *Response, b []byte) (int, error) {
@@ -216,7 +216,7 @@ func (a *Response) field(name, value string) error {
 			one = strings.TrimSpace(one)
 			length, err := strconv.ParseUint(one, 10, 63)
 			if err != nil || !outcome.IsDigits(one) || a.hasLength && a.Length != int64(length) {
-				return fmt.Errorf("no Content-Length: %s", outcome.Quote([]byte(value)))
+				return fmt.Errorf("invalid Content-Length: %s", outcome.Quote([]byte(value)))
 			}
 			a.Length, a.hasLength = int64(length), true
 		}
@@ -228,7 +228,7 @@ func (a *Response) field(name, value string) error {
 func (a *Response) endHead() error {
 	if a.Status < 200 && a.Status != 101 {
 		if a.interim++; a.interim > interimLimit {
-			return fmt.Errorf("more than %d interim answers", interimLimit)
+			return fmt.Errorf("more than %d interim responses", interimLimit)
 		}
 		a.State = statusState
 		return nil
@@ -286,10 +286,10 @@ func (a *Response) addBody(b []byte) {
 func sizeState(a *Response, b []byte) (int, error) {
 	line, whole, n, err := a.readLine(b, chunkLimit)
 	if err != nil {
-		return 0, fmt.Errorf("no chunk size: %s", outcome.Quote(append(a.line, b...)[:MaxExcerpt]))
+		return 0, fmt.Errorf("invalid chunk size: %s", outcome.Quote(append(a.line, b...)[:MaxExcerpt]))
 	}
 	if a.framing += n; a.framing > framingLimit {
-		return 0, errors.New("chunks of nearly nothing")
+		return 0, errors.New("too many tiny chunks")
 	}
 	if !whole {
 		return n, nil
@@ -297,7 +297,7 @@ func sizeState(a *Response, b []byte) (int, error) {
 	digits, _, _ := strings.Cut(string(line), ";")
 	size, err := strconv.ParseUint(strings.TrimSpace(digits), 16, 63)
 	if err != nil {
-		return 0, fmt.Errorf("no chunk size: %s", outcome.Quote(line))
+		return 0, fmt.Errorf("invalid chunk size: %s", outcome.Quote(line))
 	}
 	if a.Length, a.State = int64(size), BodyState; size == 0 {
 		a.State = trailerState

@@ -16,18 +16,18 @@ func (b *ruleBuilder) announcements() {
 	announcing := "sum by (job, announce) (" + wanted + ")"
 	b.add("LvsdNotAnnounced", Page, b.minFor(0), announcing+" == 0",
 		`No director announces {{ $labels.announce }} ({{ $labels.job }})`,
-		`No director that is scraped announces the addresses of {{ $labels.announce }}: routers have no route to them. lvsd status on each says why.`)
+		`No director that is scraped announces the addresses of {{ $labels.announce }}: routers have no route to them. See lvsd status on each.`)
 	b.add("LvsdFewAnnounce", Ticket, b.waiting(5*time.Minute),
 		announcing+" < 0.5 * count by (job, announce) ("+wanted+")\nand "+announcing+" > 0",
 		`Fewer than half of the directors of {{ $labels.job }} announce {{ $labels.announce }}`,
-		`Only {{ printf "%.0f" $value }} announce the addresses, and carry the load of all.`)
+		`Only {{ printf "%.0f" $value }} announce the addresses, and carry the whole load.`)
 	b.add("LvsdRouteMissing", Page, b.minFor(0),
 		b.of("lvsd_announced")+" == 0\nand on (job, instance, announce)\n  "+wanted+" == 1",
 		`{{ $labels.instance }} has no route to {{ $labels.address }} in the table of {{ $labels.announce }}`,
 		`lvsd should announce {{ $labels.address }} there and cannot add the route: lvsd status has the kernel's error.`)
 	b.add("LvsdRoutingDaemonGone", Ticket, b.minFor(0), b.of("lvsd_announce_routing_daemon_up")+" == 0",
-		`The routing daemon on {{ $labels.instance }} does not run`,
-		`BIRD or FRR accepts no connection on its control socket, so routers do not know {{ $labels.announce }} from this director. systemctl status bird or frr.`)
+		`The routing daemon on {{ $labels.instance }} is not running`,
+		`BIRD or FRR accepts no connection on its control socket, so routers do not learn {{ $labels.announce }} from this director. Check systemctl status bird or frr.`)
 	b.add("LvsdRouteRemoved", Ticket, 0,
 		"increase("+b.of("lvsd_announce_routes_restored_total")+"["+b.window(15*time.Minute)+"]) > 0\nor "+b.of("lvsd_announce_foreign_routes")+" > 0",
 		`Another process changes the routing tables of announcements on {{ $labels.instance }}`,

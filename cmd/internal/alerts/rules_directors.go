@@ -43,7 +43,7 @@ func (b *ruleBuilder) vrrp() {
 	b.add("LvsdElectionContested", Page, b.minFor(0),
 		"max by (job, vrrp) ("+b.of("lvsd_vrrp_contested")+") == 1\nunless on (job, vrrp)\n  "+b.masters()+" > 1",
 		`Another master claims VRRP instance {{ $labels.vrrp }} ({{ $labels.job }})`,
-		`A director receives adverts of a master of {{ $labels.vrrp }} that does not belong to this job, or refuses the adverts of a live peer. The alarm in lvsd status says who and why.`)
+		`A director receives adverts of {{ $labels.vrrp }} from a master outside of this job, or rejects those of a live peer. lvsd status shows from which address, and why.`)
 	b.add("LvsdElectionFlapping", Page, 0,
 		"sum by (job, vrrp) (increase("+b.of("lvsd_vrrp_transitions_total", `to="master"`)+"["+b.window(15*time.Minute)+"])) > 5",
 		`VRRP instance {{ $labels.vrrp }} changes its master repeatedly ({{ $labels.job }})`,
@@ -51,7 +51,7 @@ func (b *ruleBuilder) vrrp() {
 	b.add("LvsdElectionFault", Ticket, b.waiting(5*time.Minute),
 		b.faulty()+"\nunless on (job, vrrp)\n  "+b.masters()+" == 0",
 		`{{ $labels.instance }} cannot take part in VRRP instance {{ $labels.vrrp }}`,
-		`The instance is in fault there: a cable, an interface, an address or a tracked object. There is no failover from the present master to it.`)
+		`The instance is in fault there: a cable, an interface, an address or a tracked object. It cannot take over from the current master.`)
 	b.add("LvsdAddressMissing", Page, b.minFor(0),
 		b.of("lvsd_vrrp_address_present")+" == 0\nand on (job, instance, vrrp)\n  "+b.of("lvsd_vrrp_state", `state="master"`)+" == 1",
 		`{{ $labels.address }} is missing on the master {{ $labels.instance }}`,
@@ -59,14 +59,14 @@ func (b *ruleBuilder) vrrp() {
 	b.add("LvsdAddressConflict", Page, b.minFor(0),
 		"max by (job, vrrp, address) ("+b.of("lvsd_vrrp_address_conflict")+") == 1\nunless on (job, vrrp)\n  max by (job, vrrp) ("+b.of("lvsd_vrrp_contested")+") == 1\nunless on (job, vrrp)\n  "+b.masters()+" > 1\nunless on (job)\n  ("+b.down()+")",
 		`{{ $labels.address }} has a second holder ({{ $labels.job }})`,
-		`Another host, or another interface or program of a director, has the address {{ $labels.address }} of {{ $labels.vrrp }} too: clients may end there. The alarm in lvsd status names the hardware address or the interface.`)
+		`Another host, or another interface or program of a director, also has the address {{ $labels.address }} of {{ $labels.vrrp }}: clients may end up there. lvsd status shows the hardware address or the interface.`)
 	b.add("LvsdAddressRemoved", Ticket, 0,
 		"increase("+b.of("lvsd_vrrp_restored_total")+"["+b.window(15*time.Minute)+"]) > 0",
-		`Another program removes addresses of {{ $labels.vrrp }} on {{ $labels.instance }}`,
-		`Addresses, routes or rules of {{ $labels.vrrp }} were removed there by another program, and restored.`)
+		`Another process removes addresses of {{ $labels.vrrp }} on {{ $labels.instance }}`,
+		`Addresses, routes or rules of {{ $labels.vrrp }} were removed there by another process, and restored.`)
 	b.add("LvsdHandoverForgotten", Ticket, max(b.Drain, b.minFor(0)),
 		b.of("lvsd_vrrp_held")+" == 1\nor "+b.of("lvsd_announce_held")+" == 1",
-		`{{ $labels.instance }} is still in standby for {{ $labels.vrrp }}{{ $labels.announce }}`,
+		`{{ $labels.instance }} is still on standby for {{ $labels.vrrp }}{{ $labels.announce }}`,
 		`A handover began longer than `+duration(b.Drain)+` ago and was not ended (lvsd handover --end). The director serves only when no other does.`)
 }
 
@@ -132,22 +132,22 @@ func (b *ruleBuilder) director() {
 		b.add("LvsdDirectorUnwatched", Ticket, b.waiting(15*time.Minute),
 			fmt.Sprintf("count by (job) (%s) < %d", b.of("up"), len(c.Directors)),
 			`Prometheus does not scrape every director of {{ $labels.job }}`,
-			fmt.Sprintf(`The configuration has %d directors, {{ $value }} are targets. The rules that join the directors see a part of them.`, len(c.Directors)))
+			fmt.Sprintf(`The configuration has %d directors, only {{ $value }} are targets: rules that combine all directors are incomplete.`, len(c.Directors)))
 	}
 	b.add("LvsdDirectorRestarts", Ticket, 0,
 		"changes("+b.of("process_start_time_seconds")+"["+b.window(30*time.Minute)+"]) > 2\nand on (job, instance)\n  "+b.of("lvsd_build_info"),
 		`lvsd on {{ $labels.instance }} restarts repeatedly`,
-		`It was started {{ $value }} times within `+b.window(30*time.Minute)+`. The kernel's table and the addresses stay meanwhile; checks and VRRP do not work.`)
+		`It was started {{ $value }} times within `+b.window(30*time.Minute)+`. The kernel's table and the addresses are kept meanwhile; checks and VRRP do not work.`)
 	if b.has(func(c *config.Config) bool { return c.Exchange != nil }) {
 		b.peers()
 	}
 	b.add("LvsdReloadFailed", Ticket, b.waiting(5*time.Minute), b.of("lvsd_config_last_reload_successful")+" == 0",
-		`The last reload on {{ $labels.instance }} was refused`,
-		`The previous configuration stays in force. After a restart its saved copy would run, until the file is fixed.`)
+		`The last reload on {{ $labels.instance }} was rejected`,
+		`The previous configuration is still running. After a restart its saved copy is used until the file is fixed.`)
 	b.add("LvsdConfigDiffers", Ticket, b.waiting(10*time.Minute),
 		"count by (job) (count by (job, hash) ("+b.of("lvsd_config_info")+")) > 1",
 		`The directors of {{ $labels.job }} run different configurations`,
-		`After a failover the services would not be the same. They run:{{ range query (printf "lvsd_config_info{job=%q}" $labels.job) | sortByLabel "instance" }} {{ .Labels.instance }} {{ .Labels.hash }}{{ end }}.`)
+		`The services would differ after a failover. Running configurations:{{ range query (printf "lvsd_config_info{job=%q}" $labels.job) | sortByLabel "instance" }} {{ .Labels.instance }} {{ .Labels.hash }}{{ end }}.`)
 	b.add("LvsdNotTold", Ticket, 0,
 		"increase("+b.of("lvsd_events_dropped_total")+"["+b.window(15*time.Minute)+"])\n  + increase("+b.of("lvsd_notify_failures_total")+"["+b.window(15*time.Minute)+"]) > 0",
 		`Events of {{ $labels.instance }} were lost, or not delivered`,
@@ -161,11 +161,11 @@ func (b *ruleBuilder) peers() {
 	b.add("LvsdPeerGone", Ticket, b.waiting(time.Minute),
 		b.of("lvsd_peer_up")+" == 0\nunless on (job, director) (\n  last_over_time("+b.of("lvsd_director_info")+"[7d]) and on (job, instance) "+b.of("up")+" == 0\n)\nunless on (job)\n  "+b.faulty(),
 		`{{ $labels.instance }} does not reach the director {{ $labels.director }}`,
-		`The exchange of [peers] with {{ $labels.director }} gets no reply, and Prometheus does not see it down: check the network between the two, the port and the key.`)
+		`The exchange of [peers] with {{ $labels.director }} gets no reply, and Prometheus does not see it down: check the network between them, the port and the key.`)
 	b.add("LvsdClocksDiffer", Ticket, b.waiting(5*time.Minute),
 		"max by (job) (abs("+b.of("lvsd_peer_clock_ahead_seconds")+")) > 5",
 		`The clocks of the directors of {{ $labels.job }} differ by {{ printf "%.0f" $value }} s`,
-		`From 30 s on adverts with a key are refused, and both directors become master.`)
+		`From 30 s on authenticated adverts are rejected, and both directors become master.`)
 }
 
 // lag fires when nine of ten timers were late by more than an instance or a check
@@ -187,13 +187,13 @@ func (b *ruleBuilder) lag() {
 		limit        time.Duration
 		what, means  string
 	}{
-		{"LvsdTimerLag", "lvsd_vrrp_timer_lag_seconds_bucket", advert / 4, "VRRP timers", "Adverts leave late: the other director may take over from a master that lives."},
-		{"LvsdCheckLag", "lvsd_check_lag_seconds_bucket", interval / 4, "The checks", "Dead servers are noticed later than the file says."},
+		{"LvsdTimerLag", "lvsd_vrrp_timer_lag_seconds_bucket", advert / 4, "VRRP timers", "Adverts are sent late: the other director may take over although the master is alive."},
+		{"LvsdCheckLag", "lvsd_check_lag_seconds_bucket", interval / 4, "The checks", "Failed servers are noticed later than configured."},
 	} {
 		b.add(l.name, Ticket, b.waiting(5*time.Minute),
 			fmt.Sprintf("histogram_quantile(0.9, sum by (job, instance, le) (rate(%s[%s]))) > %g", b.of(l.metric), b.window(10*time.Minute), l.limit.Seconds()),
 			l.what+` on {{ $labels.instance }} are late`,
-			l.what+` are served up to {{ printf "%.3f" $value }} s late. `+l.means+` The machine is too busy, or stands still.`)
+			l.what+` are served up to {{ printf "%.3f" $value }} s late. `+l.means+` The machine is overloaded or suspended.`)
 	}
 }
 

@@ -31,20 +31,20 @@ func (b *ruleBuilder) service() {
 		standby += "\nor (\n  " + b.of("lvsd_guard_active") + " == 1\n  and on (job, instance)\n    " + b.backups() + "\n)"
 	}
 	b.add("LvsdBackupCannotServe", Ticket, b.waiting(5*time.Minute), standby,
-		`The backup {{ $labels.instance }} could not serve{{ with $labels.service }} {{ . }}{{ end }}`,
+		`The backup {{ $labels.instance }} is not able to serve{{ with $labels.service }} {{ . }}{{ end }}`,
 		`It does not reach servers that the master reaches. After a failover{{ with $labels.service }} service {{ . }}{{ end }} would be down.`)
 	b.add("LvsdServerUnchecked", Ticket, b.waiting(5*time.Minute),
 		b.of("lvsd_virtual_service_real_servers_unchecked")+" > 0",
 		`{{ $labels.instance }} cannot check {{ $value }} real servers of {{ $labels.service }}`,
-		`It keeps them at their last known health, or out if there is none: a failure is not noticed, and neither is a recovery. The director is the cause, or its name servers: a source address, a program, a name, descriptors.`)
+		`It keeps them at their last known health, or out if that is unknown: a failure is not noticed, and neither is a recovery. The director is the cause, or its name servers: a source address, a program, a name, descriptors.`)
 	b.servers()
 	if !b.has(func(c *config.Config) bool { return c.Global.PerServerMetrics && encrypts(c) }) {
 		return
 	}
 	b.add("LvsdCertificateExpiring", Ticket, b.waiting(10*time.Minute),
 		fmt.Sprintf("min by (job, service, real_server) (%s) - time() < %.0f", b.of("lvsd_check_certificate_expiry_timestamp_seconds"), b.Certificate.Seconds()),
-		`The certificate of {{ $labels.real_server }} in {{ $labels.service }} ends in {{ humanizeDuration $value }}`,
-		`When it has ended the checks fail, and the server gets no more clients.`)
+		`The certificate of {{ $labels.real_server }} in {{ $labels.service }} expires in {{ humanizeDuration $value }}`,
+		`When it has expired, the checks fail and the server gets no more clients.`)
 }
 
 // massFailure: most servers of a service at once, by the sums, because one server may
@@ -64,7 +64,7 @@ func (b *ruleBuilder) massFailure() {
 	}
 	b.add("LvsdMassFailure", Page, b.minFor(0), expr,
 		`Most servers{{ with $labels.service }} of {{ . }}{{ end }} failed at once ({{ $labels.job }})`,
-		`More than half of the servers are down, or so many that lvsd does not believe it: the guard keeps the weights, or panic_threshold sends clients to all. The cause is probably the network, or something that all servers share.`)
+		`More than half of the servers are down, or so many that the guard keeps the weights or panic_threshold sends clients to all. The cause is probably the network, or a shared dependency.`)
 }
 
 func (b *ruleBuilder) guarded() bool {
@@ -93,7 +93,7 @@ func (b *ruleBuilder) servers() {
 	b.add("LvsdRealServerDown", Ticket, b.waiting(15*time.Minute),
 		by("lvsd_real_server_up")+" == 0\nand on (job, service, real_server)\n  "+by("lvsd_real_server_configured_weight")+" > 0\nunless on (job, service, real_server)\n  "+by("lvsd_real_server_draining")+" == 1",
 		`{{ $labels.real_server }} of {{ $labels.service }} is down ({{ $labels.job }})`,
-		`Every director has found it down for longer than `+duration(b.waiting(15*time.Minute))+`, and the file gives it a weight.`)
+		`It has been down for all directors for longer than `+duration(b.waiting(15*time.Minute))+`, and the file gives it a weight.`)
 	b.add("LvsdHealthDiffers", Ticket, b.waiting(10*time.Minute),
 		"count by (job, service) (\n  "+by("lvsd_real_server_up")+" != "+strings.Replace(by("lvsd_real_server_up"), "max", "min", 1)+"\n)\nunless on (job, service)\n  "+
 			"max by (job, service) ("+b.of("lvsd_virtual_service_up")+") != min by (job, service) ("+b.of("lvsd_virtual_service_up")+")",
@@ -102,8 +102,8 @@ func (b *ruleBuilder) servers() {
 	b.add("LvsdDrainForgotten", Ticket, b.minFor(0),
 		fmt.Sprintf("time() - %s > %.0f\nunless on (job, service, real_server)\n  %s", by("lvsd_real_server_drain_start_timestamp_seconds"), b.Drain.Seconds(),
 			by("lvsd_real_server_drain_until_timestamp_seconds")),
-		`{{ $labels.real_server }} of {{ $labels.service }} has drained for {{ humanizeDuration $value }}`,
-		`It takes no new connections since then, and no end is set.`)
+		`{{ $labels.real_server }} of {{ $labels.service }} has been draining for {{ humanizeDuration $value }}`,
+		`It gets no new connections, and the drain has no end time.`)
 }
 
 // encrypts reports whether a check sees certificates.
@@ -121,11 +121,11 @@ func encrypts(c *config.Config) bool {
 func (b *ruleBuilder) kernel() {
 	b.add("LvsdIPVSAway", Page, b.minFor(0), b.of("lvsd_ipvs_up")+" == 0",
 		`{{ $labels.instance }} cannot read the kernel's table`,
-		`The kernel of {{ $labels.instance }} does not answer lvsd: no weight can be changed, dead servers stay.`)
+		`The kernel of {{ $labels.instance }} does not reply to lvsd: weights cannot be changed, and failed servers stay in use.`)
 	b.add("LvsdTableStale", Ticket, b.minFor(0),
 		"time() - "+b.of("lvsd_ipvs_last_resync_timestamp_seconds")+" > "+fmt.Sprintf("%.0f", (2*time.Minute).Seconds())+"\nand on (job, instance)\n  "+b.of("lvsd_ipvs_up")+" == 1",
 		`{{ $labels.instance }} has not read the kernel's table for {{ humanizeDuration $value }}`,
-		`The loop that compares the table with the desired one is stalled.`)
+		`The loop that compares the table with the desired state is stalled.`)
 	// A write that fails is retried at each comparison: a single failure does not
 	// matter.
 	tried := 2 * time.Minute
@@ -134,19 +134,19 @@ func (b *ruleBuilder) kernel() {
 	}
 	b.add("LvsdWritesRefused", Ticket, 2*b.waiting(tried),
 		"sum by (job, instance) (increase("+b.of("lvsd_ipvs_operations_total", `result="error"`)+"["+b.window(tried)+"])) > 0",
-		`The kernel of {{ $labels.instance }} refuses changes of its table`,
-		`{{ printf "%.0f" $value }} writes failed within `+b.window(tried)+`; they are tried again. What is missing is in lvsd status.`)
+		`The kernel of {{ $labels.instance }} rejects changes to its IPVS table`,
+		`{{ printf "%.0f" $value }} writes failed within `+b.window(tried)+`; they are retried. lvsd status shows what is missing.`)
 	b.add("LvsdForeignWriter", Ticket, 0,
 		"sum by (job, instance) (increase("+b.of("lvsd_ipvs_drift_total")+"["+b.window(15*time.Minute)+"])) > 0\nor\n"+
 			"sum by (job, instance) ("+b.of("lvsd_ipvs_foreign_entries")+") > 0\nor\n"+
 			"sum by (job, instance) ("+b.of("lvsd_ipvs_foreign_connections")+") > 0",
-		`Another program changes the kernel's table of {{ $labels.instance }}`,
-		`Another program changed services or servers of lvsd, or added real servers to them, or another machine sent connections that lead to unknown servers. Changes of the table are repaired; lvsd events names them.`)
+		`Another process modifies the IPVS table of {{ $labels.instance }}`,
+		`Another process modified services or servers of lvsd, or added real servers to them, or another host sent connections to unknown servers. Modifications are repaired; lvsd events lists them.`)
 	if !b.has(func(c *config.Config) bool { return c.IPVS.Sync != nil }) {
 		return
 	}
 	b.add("LvsdSyncNotRunning", Ticket, b.waiting(2*time.Minute), b.of("lvsd_ipvs_sync_daemon")+" == 0",
-		`The synchronisation of connections does not run on {{ $labels.instance }} ({{ $labels.role }})`,
+		`Connection synchronisation is not running on {{ $labels.instance }} ({{ $labels.role }})`,
 		`This role is down: connections do not survive the next failover.`)
 	b.syncNotArriving()
 }
@@ -163,6 +163,6 @@ func (b *ruleBuilder) syncNotArriving() {
 			"\n  unless on (job, instance)\n    "+b.faulty()+
 			"\n  and on (job)\n    sum by (job) ("+b.of("lvsd_virtual_service_active_connections")+") > 10"+
 			"\n  and on (job)\n    sum by (job) (rate("+b.of("lvsd_virtual_service_connections_total")+"["+b.window(5*time.Minute)+"])) > 0.1\n)",
-		`The master's connections do not arrive on {{ $labels.instance }}`,
+		`{{ $labels.instance }} does not receive the master's connections`,
 		`It is backup and receives none of the master's connections, or they carry another id. After a failover they are lost.`)
 }

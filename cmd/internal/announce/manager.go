@@ -352,7 +352,7 @@ func (p *pass) run(d Desired) (s Snapshot, complete bool) {
 		s.Present[Key{r.Table, r.Prefix.Addr()}] = r
 	}
 	for _, f := range reading.Foreign {
-		p.problem("another process has a route in the table of an announcement", fmt.Sprintf("%v protocol %d", f.Route, f.Protocol))
+		p.problem("another process has a route in the routing table of an announcement", fmt.Sprintf("%v protocol %d", f.Route, f.Protocol))
 	}
 	return s, len(p.errs) == 0
 }
@@ -410,7 +410,7 @@ func (p *pass) apply(change func(Route) error, r Route, verb string, done error)
 	if verb == "add" && errors.Is(err, syscall.EEXIST) {
 		text = fmt.Sprintf("failed to add the route %v: another process has one to the same address there (ip route show table %d); remove it", r, r.Table)
 		if r.isLocal() {
-			text = fmt.Sprintf("failed to accept packets to %v: it is an address of an interface; remove it there, an [[announce]] needs none", r.Prefix.Addr())
+			text = fmt.Sprintf("failed to accept packets to %v: it is an address of an interface; remove it there, as an [[announce]] does not need it", r.Prefix.Addr())
 		}
 	}
 	p.errs = append(p.errs, text)

@@ -75,7 +75,7 @@ func send[T any](ctx context.Context, c *Client, method, path string, body io.Re
 	}
 	defer resp.Body.Close()
 	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
-		return out, fmt.Errorf("failed to read the daemon's answer: %w", err)
+		return out, fmt.Errorf("failed to read the daemon's response: %w", err)
 	}
 	return out, nil
 }
@@ -98,11 +98,11 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader) (
 	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusBadRequest {
 		return nil, errors.New(strings.TrimSpace(string(text)))
 	}
-	return nil, fmt.Errorf("the daemon answered %s: %s", resp.Status, strings.TrimSpace(string(text)))
+	return nil, fmt.Errorf("the daemon responded %s: %s", resp.Status, strings.TrimSpace(string(text)))
 }
 
 // ErrNoDaemon: no daemon accepts connections on the control socket.
-var ErrNoDaemon = errors.New("no daemon answers")
+var ErrNoDaemon = errors.New("cannot connect to lvsd")
 
 // explain adds to common errors what to do about them.
 func (c *Client) explain(err error) error {
@@ -112,8 +112,8 @@ func (c *Client) explain(err error) error {
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("no permission for %s: run as root, or as a member of [global] control_group", c.socket)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("the daemon took the connection on %s but does not answer: is it stopped or overloaded?", c.socket)
+		return fmt.Errorf("the daemon does not reply on %s although it accepts connections: is it stopped or overloaded?", c.socket)
 	default:
-		return fmt.Errorf("failed to ask the daemon on %s: %w", c.socket, err)
+		return fmt.Errorf("request to the daemon on %s failed: %w", c.socket, err)
 	}
 }

@@ -6,7 +6,6 @@ package api
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 )
 
@@ -49,13 +48,13 @@ func DrainProgress(s Status, peers []PeerDrain, service, real string, all bool, 
 	out := Drained{Service: service, RealServer: real, WaitReasons: []string{}, Unknown: []string{}, Directors: []DirectorDrain{}}
 	svc, rs := s.find(service, real)
 	if svc == nil {
-		return out, fmt.Errorf("there is no service %q; there are: %s", service, strings.Join(s.serviceNames(), ", "))
+		return out, UnknownService(service, s.serviceNames())
 	}
 	if rs == nil {
 		return out.leave(s, before)
 	}
 	if !rs.Draining {
-		return out, fmt.Errorf("%s of %s is not draining (%s): lvsd drain %s %s, on both directors", real, service, rs.Why, service, real)
+		return out, fmt.Errorf("%s of %s is not draining (%s): run lvsd drain %s %s on both directors", real, service, rs.Why, service, real)
 	}
 	out.Since = drainSince(*rs)
 	holds := s.hasVIP(*svc)
@@ -64,11 +63,11 @@ func DrainProgress(s Status, peers []PeerDrain, service, real string, all bool, 
 	for _, p := range peers {
 		switch d := p.Drain; {
 		case d == nil:
-			out.Unknown = append(out.Unknown, fmt.Sprintf("%s does not say how it stands to the server: %s", p.Director, p.Error))
+			out.Unknown = append(out.Unknown, fmt.Sprintf("%s does not report its state of the server: %s", p.Director, p.Error))
 		case !d.Found:
 			// The server is not configured there.
 		case !d.Draining:
-			out.WaitReasons = append(out.WaitReasons, fmt.Sprintf("%s would use it: weight %d in its file, reload it there, too", p.Director, d.Configured))
+			out.WaitReasons = append(out.WaitReasons, fmt.Sprintf("%s would use it: weight %d in its file; change and reload it there as well", p.Director, d.Configured))
 		default:
 			out.add(kind, DirectorDrain{Director: p.Director, Weight: d.Weight, Active: d.Active, Inactive: d.Inactive, Persistent: d.Persistent, Counted: !holds})
 		}
@@ -125,7 +124,7 @@ func (d Drained) leave(s Status, before Drained) (Drained, error) {
 			if l.Remaining != nil {
 				d.Remaining = *l.Remaining
 			}
-			d.WaitReasons = append(d.WaitReasons, fmt.Sprintf("%s has %s; it left the file, and is removed at %s at the latest", s.Director,
+			d.WaitReasons = append(d.WaitReasons, fmt.Sprintf("%s has %s; removed from the file, and from the kernel by %s", s.Director,
 				count(uint32(d.Remaining), "connection", "connections"), l.Deadline.Local().Format(time.TimeOnly)))
 			return d, nil
 		}
@@ -134,7 +133,7 @@ func (d Drained) leave(s Status, before Drained) (Drained, error) {
 		d.Drained = true
 		return d, nil
 	}
-	return d, fmt.Errorf("service %s has no real server %s: there is nothing to wait for", d.Service, d.RealServer)
+	return d, fmt.Errorf("service %s has no real server %s: nothing to wait for", d.Service, d.RealServer)
 }
 
 // find returns a service and one of its real servers; nil where there is none.

@@ -19,6 +19,49 @@ var bannedWords = regexp.MustCompile(`(?i)\b(` + strings.Join([]string{
 	"shall", "mends?", "mended", "ails?", "all the same", "by hand", "at the most", "knows no", "know no",
 }, "|") + `)\b`)
 
+// bannedMessages must not come back in texts that users see: string literals outside of
+// tests. A message says what happened and what to do, as a manual would.
+var bannedMessages = regexp.MustCompile(`(?i)\b(` + strings.Join([]string{
+	"somebody", "nobody", "anybody", "anew", "likewise", "mends?", "mended", "ails?", "heeds?", "all the same", "by hand", "at the most", "knows no", "know no",
+	"(?:was|were|is|are|be) told", "told (?:to|of)", "tells?", "again and again", "as (?:it|they) should be", "stays? away", "no verdict", "of silence", "is silent", "lately",
+	"weight alive", "kept copy", "what r[ua]ns?", "what was (?:ours|found|decided)", "nothing would change", "goes on", "go on", "there is no way", "otherwise for",
+	"runs since", "none known", "good again", "well again", "(?:is|are) heard", "hears", "is (?:there )?twice", "took \\S+ off", "taken off", "not taken", "the file says", "says so",
+	"is no (?:address|number|type|regular|version|digest|transition|socket)", "is none", "will be tried again", "by now",
+}, "|") + `)(?:\b|$)`)
+
+// messageExempt are folders whose literals no user reads, or that quote other programs.
+var messageExempt = regexp.MustCompile(`(^|/)(integration|bench|archtest|testdata|checktest)(/|$)`)
+
+// badPhrases returns the banned phrases in the string literals of a source.
+func badPhrases(file *ast.File) (all []badWord) {
+	ast.Inspect(file, func(n ast.Node) bool {
+		if text, is := n.(*ast.BasicLit); is && text.Kind == token.STRING {
+			for _, phrase := range bannedMessages.FindAllString(text.Value, -1) {
+				all = append(all, badWord{text.Pos(), "message: " + phrase})
+			}
+		}
+		return true
+	})
+	return all
+}
+
+// TestMessagesAreStandardEnglish covers all texts that users see.
+func TestMessagesAreStandardEnglish(t *testing.T) {
+	goFiles(t, func(folder, path string) {
+		if messageExempt.MatchString(folder) || strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range badPhrases(file) {
+			t.Errorf("%s: %s", fset.Position(at.pos), at.word)
+		}
+	})
+}
+
 // bannedNames must not come back as a word of an identifier or a file's name.
 var bannedNames = []string{
 	"somebody", "nobody", "heed", "heeded", "anew", "likewise", "hush", "hushed", "unhush", "told", "tell", "teller", "wish", "wishes",
@@ -123,6 +166,22 @@ func TestWordsAreFound(t *testing.T) {
 	} {
 		if found := parse(code); len(found) != 0 {
 			t.Errorf("found in %q: %v", code, found)
+		}
+	}
+}
+
+// TestPhrasesAreFound feeds the finder of phrases what it must find and what it must leave.
+func TestPhrasesAreFound(t *testing.T) {
+	for code, found := range map[string]bool{
+		`"nobody answers"`: true, "`the daemon was told to stop`": true, `"the server stays away until %s"`: true, `"3.2 s of silence"`: true,
+		`"reload rejected"`: false, `"sail to telluride"`: false, `1 // nobody`: false,
+	} {
+		file, err := parser.ParseFile(token.NewFileSet(), "x.go", "package x\nvar x = "+code, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := badPhrases(file); (len(got) > 0) != found {
+			t.Errorf("%s: %v", code, got)
 		}
 	}
 }

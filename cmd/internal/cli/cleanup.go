@@ -20,11 +20,12 @@ func cleanupCommand(o *command.Options) *cobra.Command {
 	var asJSON bool
 	var folder string
 	cmd := &cobra.Command{
-		Use:   "cleanup",
-		Short: "Take off the addresses that a crashed daemon left behind",
-		Long: "Takes off this host's interfaces the virtual addresses that state_dir says a\ncrashed daemon had, so that they are on one director only, and the routes and\nrules that move with them. It refuses while a daemon runs. The kernel's IPVS table is not touched.\nWhere the record cannot be read, or state_dir cannot be written, it takes those\nof the configuration too.\n\n" +
-			"As ExecStopPost= of a systemd unit it leaves the addresses where they are after a\nfirst crash: the daemon that is started again at once goes on serving them. When\nthat does not come up either, or none is started, they go.",
-		Args: cobra.NoArgs,
+		Use:     "cleanup",
+		Example: "  lvsd cleanup",
+		Short:   "Remove the addresses that a crashed daemon left behind",
+		Long: "Removes from this host's interfaces the virtual addresses that a crashed daemon\nhad, as recorded in state_dir, with the routes and rules that move with them, so that\nthey are on one director only. It refuses while a daemon runs. The kernel's IPVS\ntable is not touched. If the record cannot be read, or state_dir cannot be written,\nthe addresses of the configuration are removed as well.\n\n" +
+			"As ExecStopPost= of a systemd unit it keeps the addresses after a first crash, since\nthe restarted daemon continues to serve them. They are removed if that one does not\nstart either, or if none is started.",
+		Args: command.NoArgs,
 		RunE: command.AsFailure(func(cmd *cobra.Command, _ []string) error {
 			c, _, err := o.Load()
 			if err != nil {
@@ -72,17 +73,17 @@ func paceRestarts(ctx context.Context) {
 func printCleanup(v daemon.Cleanup) {
 	switch {
 	case v.Skipped:
-		fmt.Fprintln(command.Stdout, "addresses stay for the daemon that is started again")
+		fmt.Fprintln(command.Stdout, "addresses are kept for the restarted daemon")
 	case len(v.Removed)+len(v.Withdrawn) == 0 && v.Rules == 0:
-		fmt.Fprintln(command.Stdout, "nothing to take off")
+		fmt.Fprintln(command.Stdout, "nothing to clean up")
 	}
 	for _, r := range v.Removed {
-		fmt.Fprintf(command.Stdout, "%s: took %s off %s\n", r.VRRP, r.Address, r.Interface)
+		fmt.Fprintf(command.Stdout, "%s: removed %s from %s\n", r.VRRP, r.Address, r.Interface)
 	}
 	for _, a := range v.Withdrawn {
 		fmt.Fprintf(command.Stdout, "withdrew %s\n", a)
 	}
 	if v.Rules > 0 {
-		fmt.Fprintf(command.Stdout, "took %d routing rules away that keep unknown connections from being reset\n", v.Rules)
+		fmt.Fprintf(command.Stdout, "removed %d routing rules that keep unknown connections from being reset\n", v.Rules)
 	}
 }

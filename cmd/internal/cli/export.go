@@ -15,18 +15,19 @@ import (
 func exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
-		Short: "Print the kernel's table in another tool's words",
-		Args:  cobra.NoArgs,
+		Short: "Export the IPVS table in another tool's format",
+		Args:  command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
 			return command.ExitCode(command.Usage)
 		},
 	}
 	cmd.AddCommand(&cobra.Command{
-		Use:   "ipvsadm",
-		Short: "Print the kernel's table as ipvsadm -S -n does, with thresholds",
-		Long:  "Reads the kernel's table, whoever wrote it, and prints it as ipvsadm -S -n does:\nipvsadm -R makes the same table of it. Thresholds, which ipvsadm leaves out, are\nin it. It needs no daemon, and changes nothing.",
-		Args:  cobra.NoArgs,
+		Use:     "ipvsadm",
+		Example: "  lvsd export ipvsadm >table\n  ipvsadm -R <table",
+		Short:   "Print the kernel's table as ipvsadm -S -n does, with thresholds",
+		Long:    "Reads the kernel's table, whichever program wrote it, and prints it in the format of\nipvsadm -S -n, which ipvsadm -R restores. It includes the thresholds, which ipvsadm\nomits. It needs no daemon and changes nothing.",
+		Args:    command.NoArgs,
 		RunE: command.AsFailure(func(*cobra.Command, []string) error {
 			kernel, err := netlink.Open()
 			if err != nil {
@@ -35,7 +36,7 @@ func exportCommand() *cobra.Command {
 			defer kernel.Close()
 			reading, err := kernel.Read()
 			if err != nil {
-				return fmt.Errorf("failed to read the kernel's table: %w", err)
+				return fmt.Errorf("failed to read the IPVS table: %w", err)
 			}
 			fmt.Fprint(command.Stdout, ipvsadm.Format(reading.Table))
 			return nil

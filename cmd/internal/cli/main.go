@@ -59,10 +59,10 @@ func rootCommand(o *command.Options) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "lvsd",
 		Short:         "A director for Linux Virtual Server",
-		Long:          "lvsd elects the director that holds the virtual addresses (VRRP), checks the\nreal servers and keeps the kernel's IPVS table at what the configuration and\nthe checks say.\n\nBegin with `lvsd check` on the file, `lvsd check --host` on the machine, `lvsd run`,\nand `lvsd status`; the pages are lvsd(8) and lvsd.toml(5).",
+		Long:          "lvsd elects the director that holds the virtual addresses (VRRP), checks the\nreal servers and keeps the kernel's IPVS table in line with the configuration and\nthe results of the checks.\n\nStart with `lvsd check` for the file, `lvsd check --host` for the machine, `lvsd run`\nand `lvsd status`; see lvsd(8) and lvsd.toml(5).",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
 			return command.ExitCode(command.Usage)

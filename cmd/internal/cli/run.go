@@ -16,10 +16,11 @@ func runCommand(o *command.Options) *cobra.Command {
 	var strict bool
 	var stateDir string
 	cmd := &cobra.Command{
-		Use:   "run",
-		Short: "Run the daemon in the foreground",
-		Long:  "Runs the daemon in the foreground and logs to stderr. SIGHUP reloads the\nconfiguration; SIGTERM and SIGINT hand over to the peer and stop. Where the file\nis refused it starts from the copy of what ran before under this director's name,\nif state_dir has one, and says so; --strict refuses instead.",
-		Args:  cobra.NoArgs,
+		Use:     "run",
+		Example: "  lvsd run -c /etc/lvsd/lvsd.toml --director lb1",
+		Short:   "Run the daemon in the foreground",
+		Long:    "Runs the daemon in the foreground and logs to stderr. SIGHUP reloads the\nconfiguration; SIGTERM and SIGINT hand over to the peer and stop. If the file\nis rejected, it starts with the last good configuration of this director, if state_dir\nhas one, and reports that; with --strict it exits instead.",
+		Args:    command.NoArgs,
 		RunE: command.AsFailure(func(cmd *cobra.Command, _ []string) error {
 			version, commit := o.BuildVersion()
 			d, err := daemon.New(daemon.Options{Source: &o.Source, Strict: strict, StateDir: stateDir, Version: version, Commit: commit})
@@ -29,8 +30,8 @@ func runCommand(o *command.Options) *cobra.Command {
 			return d.Run(cmd.Context())
 		}),
 	}
-	cmd.Flags().BoolVar(&strict, "strict", false, "exit when the file is refused, also where a copy of what ran before is kept")
-	cmd.Flags().StringVar(&stateDir, "state-dir", "", "the `DIR` in which the copy is looked for when the file cannot say (default: [global] state_dir)")
+	cmd.Flags().BoolVar(&strict, "strict", false, "exit if the file is rejected, even if there is a last good configuration")
+	cmd.Flags().StringVar(&stateDir, "state-dir", "", "the `DIR` of the last good configuration if the file is unreadable (default: [global] state_dir)")
 	return cmd
 }
 

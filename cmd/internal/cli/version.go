@@ -23,7 +23,7 @@ func versionCommand(o *command.Options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version, the commit and the kernel's IPVS version",
-		Args:  cobra.NoArgs,
+		Args:  command.NoArgs,
 		RunE: command.AsFailure(func(*cobra.Command, []string) error {
 			v, c := o.BuildVersion()
 			kernel := kernelVersion()
@@ -42,12 +42,12 @@ func versionCommand(o *command.Options) *cobra.Command {
 func kernelVersion() string {
 	k, err := netlink.Open()
 	if err != nil {
-		return fmt.Sprintf("not known: %v", err)
+		return fmt.Sprintf("unknown: %v", err)
 	}
 	defer k.Close()
 	info, err := k.Info()
 	if err != nil {
-		return fmt.Sprintf("not known: %v", err)
+		return fmt.Sprintf("unknown: %v", err)
 	}
 	return info.Version
 }

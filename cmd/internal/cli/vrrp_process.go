@@ -19,7 +19,7 @@ func electionsCommand() *cobra.Command {
 		Use:    "elections",
 		Short:  "Run the VRRP instances of a daemon (lvsd run starts it)",
 		Hidden: true,
-		Args:   cobra.NoArgs,
+		Args:   command.NoArgs,
 		RunE: command.AsFailure(func(*cobra.Command, []string) error {
 			log := logging.New(os.Stderr, format)
 			defer log.Close()

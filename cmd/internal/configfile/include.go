@@ -45,7 +45,7 @@ func (s *Source) included(patterns []include.Pattern, size int) ([]include.Piece
 		case err != nil:
 			return nil, refuse("%q is not a pattern: %v", p.Text, err)
 		case len(found) == 0 && !strings.ContainsAny(p.Text, `*?[\`):
-			return nil, refuse("there is no file %q: write a pattern such as \"conf.d/*.toml\", which may match none", p.Text)
+			return nil, refuse("file %q does not exist: use a pattern such as \"conf.d/*.toml\", which may match no file", p.Text)
 		}
 		for _, path := range found {
 			if read[path] || hidden(pattern, path) {

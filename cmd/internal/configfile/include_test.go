@@ -75,7 +75,7 @@ func TestIncludeSkips(t *testing.T) {
 // TestIncludeRefuses: a name that is not there, and a file with what it must not have.
 func TestIncludeRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		"include = [\"conf.d/x.toml\"]":                   "lvsd.toml:1:12: include[0]: there is no file \"conf.d/x.toml\"",
+		"include = [\"conf.d/x.toml\"]":                   "lvsd.toml:1:12: include[0]: file \"conf.d/x.toml\" does not exist",
 		"include = [\"a/*\", \"[\"]":                      "lvsd.toml:1:19: include[1]: \"[\" is not a pattern",
 		"include = [\"conf.d/bad.toml\"]":                 "conf.d/bad.toml:1:2: global: must be in the first file",
 		"include = [\"conf.d/loop*\"]":                    "conf.d/loop.toml:1:1: include: must be in the first file",

@@ -96,7 +96,7 @@ func UndoAll(changes []Change) error {
 }
 
 // ErrChanged: the file is not what it was when it was read.
-var ErrChanged = errors.New("the file was changed meanwhile")
+var ErrChanged = errors.New("the file was modified in the meantime")
 
 func replace(path, before, after string) (err error) {
 	defer func() {

@@ -38,7 +38,7 @@ func (h *Handover) guard(ctx context.Context) {
 			problem = err.Error()
 		}
 		if problem != "" && problem != reported {
-			h.deps.Log.Warn("connections that the peer has not sent yet will be reset when the addresses move here", "reason", problem)
+			h.deps.Log.Warn("connections that the peer has not sent yet will be reset when this director takes over", "reason", problem)
 		}
 		reported = problem
 		select {

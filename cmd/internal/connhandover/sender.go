@@ -98,7 +98,7 @@ func (h *Handover) send(ctx context.Context, all bool, staying map[netip.Addr]bo
 	})
 	switch {
 	case err != nil:
-		h.deps.Log.Warn("could not send all connections to the peer: it has those that the kernel synchronised", "reason", err)
+		h.deps.Log.Warn("could not send all connections to the peer; it has those that the kernel synchronised", "reason", err)
 	case n > 0 && all:
 		h.deps.Log.Info("sent connections to the peer", "connections", n, "took", time.Since(began))
 	}

@@ -108,7 +108,7 @@ func (r *addressRecord) sweep(next []persist.Instance) {
 		var removed []RemovedAddress
 		removed, err = removeAll(noLongerConfigured(last.Instances, next))
 		for _, a := range removed {
-			r.log.Warn("an earlier run left an address that no VRRP instance has any more: removed", "vrrp", a.VRRP, "address", a.Address, "interface", a.Interface)
+			r.log.Warn("removed an address that an earlier run left and no VRRP instance has any more", "vrrp", a.VRRP, "address", a.Address, "interface", a.Interface)
 		}
 	}
 	if err != nil {

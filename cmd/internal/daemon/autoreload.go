@@ -55,7 +55,7 @@ func (d *Daemon) reloadOnChange(ctx context.Context) error {
 		d.reload(ctx)
 	})
 	if err != nil {
-		d.log.Error("auto_reload does not work, lvsd reload does", "reason", err)
+		d.log.Error("auto_reload failed; use lvsd reload", "reason", err)
 	}
 	return nil
 }

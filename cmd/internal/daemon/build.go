@@ -49,7 +49,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 		return nil, err
 	}
 	for _, p := range d.state.Problems() {
-		log.Error("state_dir cannot be used as it should be", "reason", p)
+		log.Error("state_dir is only partly usable", "reason", p)
 	}
 	d.addresses = newAddressRecord(d.state, log.Logger)
 	d.replies = newReplies(host.ReplyAcceptor{Store: d.state, Log: log.Logger})

@@ -121,7 +121,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer d.log.Close()
 	defer d.close()
 	defer d.startRecorders()()
-	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "running", Reason: "start of version " + d.options.Version})
+	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "running", Reason: "started, version " + d.options.Version})
 	removeRoutes := d.runRoutes(ctx)
 	stopping := ctx
 	tasks, ctx := errgroup.WithContext(ctx)
@@ -138,7 +138,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		limit, cancel := context.WithTimeout(context.Background(), removeTimeout)
 		defer cancel()
 		if e := d.reconciler.Remove(limit); e != nil {
-			err = errors.Join(err, fmt.Errorf("failed to remove our services from the kernel: %w", e))
+			err = errors.Join(err, fmt.Errorf("failed to remove lvsd's services from the kernel: %w", e))
 		}
 	}
 	d.events.Record(event.Event{At: time.Now(), Kind: event.KindDaemon, To: "stopped", Reason: stopReason(stopping)})

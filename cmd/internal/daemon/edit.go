@@ -43,9 +43,9 @@ func (d *Daemon) tryEdit(ctx context.Context, server edit.Server, change peers.E
 	case err != nil:
 		return err
 	case before.Hash != change.Before:
-		return fmt.Errorf("its file is configuration %s, and not the same", before.Hash)
+		return fmt.Errorf("its file is a different configuration, %s", before.Hash)
 	case running != before.Hash:
-		return fmt.Errorf("its file is configuration %s, and %s runs", before.Hash, running)
+		return fmt.Errorf("its file differs from the running configuration (%s, running %s)", before.Hash, running)
 	}
 	after, err := change.Apply(source.Path, string(text), server)
 	if err != nil {
@@ -57,12 +57,12 @@ func (d *Daemon) tryEdit(ctx context.Context, server edit.Server, change peers.E
 	}
 	switch err := configfile.WriteAll(changes); {
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS):
-		return fmt.Errorf("%w: its daemon needs the right to (docs/guides/drain.md)", err)
+		return fmt.Errorf("%w: its daemon needs the permission to (docs/guides/drain.md)", err)
 	case err != nil:
 		return err
 	}
 	if o := (notifiedDirector{d.director, d.systemd}).Reload(ctx); o.Refused != nil {
-		return errors.Join(fmt.Errorf("the reload was refused: %w", o.Refused), configfile.UndoAll(changes))
+		return errors.Join(fmt.Errorf("the reload was rejected: %w", o.Refused), configfile.UndoAll(changes))
 	}
 	return nil
 }

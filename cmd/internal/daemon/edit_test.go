@@ -62,7 +62,7 @@ func TestEditForAPeer(t *testing.T) {
 			t.Errorf("%+v, want %q; %s runs, the file is\n%s", e, reason, d.runningHash(), text())
 		}
 	}
-	refused("0123456789abcdef", 5, "and not the same")
+	refused("0123456789abcdef", 5, "a different configuration")
 	refused(hash(), 70000, "65535")
 	before := text()
 	if e := weight(hash(), 5); e.Error != "" || e.Hash != hash() || e.Hash != d.runningHash() || text() != strings.Replace(before, "weight = 3", "weight = 5", 1) {
@@ -72,10 +72,10 @@ func TestEditForAPeer(t *testing.T) {
 		t.Errorf("an edit that changes nothing: %+v", e)
 	}
 	source.Director = "lb9"
-	refused(hash(), 6, "the reload was refused: ")
+	refused(hash(), 6, "the reload was rejected: ")
 	source.Director = "lb1"
 	if err := configfile.WriteAll([]configfile.Change{{Path: source.Path, Before: text(), After: strings.Replace(text(), "weight = 5", "weight = 9", 1)}}); err != nil {
 		t.Fatal(err)
 	}
-	refused(hash(), 6, d.runningHash()+" runs")
+	refused(hash(), 6, "running "+d.runningHash())
 }

@@ -44,12 +44,12 @@ func (d *Daemon) watchForeign(ctx context.Context) error {
 func (d *Daemon) foreignConnections(o ipvs.Origins) {
 	if o.Foreign == 0 {
 		if d.foreign.Swap(nil) != nil {
-			d.events.Record(event.Event{At: time.Now(), Kind: event.KindIPVS, From: "foreign connections", To: "none", Reason: "no connection leads to an unknown real server any more"})
+			d.events.Record(event.Event{At: time.Now(), Kind: event.KindIPVS, From: "foreign connections", To: "none", Reason: "no more connections to unknown real servers"})
 		}
 		return
 	}
 	c := o.Example
-	text := fmt.Sprintf("%d connections received by [ipvs.sync] lead to real servers that no service has, such as %s from %s to %s: another machine may send on that network, which only directors may use (docs/security.md)", o.Foreign, c.RealServer, c.Client, c.Virtual)
+	text := fmt.Sprintf("%d connections received by [ipvs.sync] lead to real servers that no service has, such as %s from %s to %s: another host may be sending on that network, which must be reserved for the directors (docs/security.md)", o.Foreign, c.RealServer, c.Client, c.Virtual)
 	if d.foreign.Swap(&text) == nil {
 		d.events.Record(event.Event{At: time.Now(), Kind: event.KindIPVS, From: "none", To: "foreign connections", Reason: text})
 	}

@@ -42,7 +42,7 @@ func open(o Options) (*Daemon, error) {
 	}
 	d, startErr := start(c, o, nil)
 	if startErr != nil {
-		return nil, errors.Join(err, fmt.Errorf("nor does the copy of what ran before start, kept in %s", c.Global.StateDir), startErr)
+		return nil, errors.Join(err, fmt.Errorf("the last good configuration in %s does not start either", c.Global.StateDir), startErr)
 	}
 	for _, line := range api.Lines(err) {
 		d.log.Error("running the LAST GOOD CONFIGURATION: the file was rejected", "file", o.Source.Path, "ran_since", copied.At, "reason", line)
@@ -61,18 +61,18 @@ func loadLastGood(o Options, rejected string) (persist.LastGood, *config.Config,
 		return copied, nil, nil
 	}
 	if err != nil {
-		return copied, nil, fmt.Errorf("the copy of what ran before cannot be used: %w", err)
+		return copied, nil, fmt.Errorf("the last good configuration is unusable: %w", err)
 	}
 	name, err := o.Source.DirectorName()
 	if err != nil || copied.Text == rejected {
 		return copied, nil, err
 	}
 	if copied.Director != name {
-		return copied, nil, fmt.Errorf("the copy of what ran before, in %s, is of director %s, not %s", dir, copied.Director, name)
+		return copied, nil, fmt.Errorf("the last good configuration in %s is that of director %s, not %s", dir, copied.Director, name)
 	}
 	file, err := config.Parse(o.Source.Path, []byte(copied.Text))
 	if err != nil {
-		return copied, nil, fmt.Errorf("the copy of what ran before, in %s, is refused by this lvsd: %w", dir, err)
+		return copied, nil, fmt.Errorf("the last good configuration in %s is invalid for this version of lvsd: %w", dir, err)
 	}
 	c, err := file.For(name)
 	return copied, c, err
@@ -125,7 +125,7 @@ func (d *Daemon) saveLastGood(c *config.Config) {
 	select {
 	case <-done:
 	case <-time.After(saveTimeout):
-		d.log.Warn("the disk is slow to keep the running configuration", "file", d.state.Path())
+		d.log.Warn("saving the running configuration is slow", "file", d.state.Path())
 	}
 }
 
@@ -161,14 +161,14 @@ func (d *Daemon) writeLastGood() {
 	was := k.problem
 	switch {
 	case err != nil:
-		k.problem = err.Error() + ": make room in state_dir, or make it writable; a restart with a broken file would find an older copy"
+		k.problem = err.Error() + ": make room in state_dir, or make it writable; a restart with an invalid file would use an older configuration"
 		if was == "" {
-			d.log.Error("the running configuration is not kept", "reason", err)
+			d.log.Error("failed to save the running configuration", "reason", err)
 		}
 		return
 	case was != "":
 		k.problem = ""
-		d.log.Info("the running configuration is kept again")
+		d.log.Info("the running configuration is saved again")
 	}
 	if k.pending == r {
 		k.pending = nil

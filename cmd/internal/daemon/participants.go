@@ -30,7 +30,7 @@ func restartOnly(old, next *config.Config) (reload.Change, error) {
 		{"log_format", old.Global.LogFormat, next.Global.LogFormat},
 	} {
 		if key.old != key.next {
-			return reload.Change{}, fmt.Errorf("%s: global.%s: changes with a restart only (running: %q, file: %q)", next.File, key.name, key.old, key.next)
+			return reload.Change{}, fmt.Errorf("%s: global.%s: cannot be changed without a restart (running: %q, file: %q)", next.File, key.name, key.old, key.next)
 		}
 	}
 	return reload.Change{}, nil

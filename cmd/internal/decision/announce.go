@@ -154,7 +154,7 @@ func (d *announceDecider) decide() Announcement {
 	if reason == "" {
 		a := d.announced(AnnounceServing, "%s", d.quorumText())
 		if a.Serving = !d.DaemonGone[d.config.Name]; !a.Serving {
-			a.Why += "; the routing daemon does not run, so no router knows"
+			a.Why += "; the routing daemon is not running, so no router learns it"
 		}
 		return a
 	}
@@ -185,11 +185,11 @@ func (d *announceDecider) start() (a Announcement, starting bool) {
 	}
 	if end := d.before.ready.Add(d.config.HoldStart); !adopted && d.Now.Before(end) {
 		d.wakeAt(end)
-		return wait("waits until %v after its first results (hold_start)", d.config.HoldStart)
+		return wait("waiting until %v after its first results (hold_start)", d.config.HoldStart)
 	}
 	if !d.Synced {
 		d.wakeAt(d.Now.Add(announcePoll))
-		return wait("waits for the kernel's IPVS table")
+		return wait("waiting for the kernel's IPVS table")
 	}
 	if text := d.waitsForConnections(); text != "" && !adopted {
 		d.wakeAt(d.Now.Add(connectionsPoll))
@@ -207,7 +207,7 @@ func (d *announceDecider) waitsForConnections() string {
 	}
 	for _, p := range d.Peers {
 		if p.Up && p.Announces[d.config.Name].Announced && !enough(d.Connections, p.Connections) {
-			return fmt.Sprintf("waits for connections: it knows %d of the %d of %s, %v of sync_hold are left", max(d.Connections, 0), p.Connections, p.Name, left.Round(time.Second))
+			return fmt.Sprintf("waiting for connections: %d of the %d of %s synchronised, %v of sync_hold left", max(d.Connections, 0), p.Connections, p.Name, left.Round(time.Second))
 		}
 	}
 	return ""
@@ -306,22 +306,22 @@ func (d *announceDecider) failed(reason AnnounceReason, why string) Announcement
 	case d.config.Fault:
 		a = d.withdrawn(reason, "%s", why)
 	case serving != "" && d.before.Kept && !d.relieved():
-		a = d.kept(reason, "%s; %s serves again", why, serving)
+		a = d.kept(reason, "%s; %s is serving again", why, serving)
 		a.relieved = Earliest(d.before.relieved, d.Now)
 		d.wakeAt(a.relieved.Add(keptGrace))
 	case serving != "":
-		a = d.withdrawn(reason, "%s; %s serves", why, serving)
+		a = d.withdrawn(reason, "%s; %s is serving", why, serving)
 	case waiting && d.before.Announced:
-		a = d.announced(reason, "%s; asks the other directors", why)
+		a = d.announced(reason, "%s; querying the other directors", why)
 		a.Kept, a.Metric = d.before.Kept, d.before.Metric
 		d.wakeAt(d.Now.Add(announcePoll))
 	case waiting:
-		a = d.withdrawn(reason, "%s; asks the other directors", why)
+		a = d.withdrawn(reason, "%s; querying the other directors", why)
 		d.wakeAt(d.Now.Add(announcePoll))
 	case replied > 0:
-		a = d.kept(reason, "%s; no other director serves either", why)
+		a = d.kept(reason, "%s; no other director is serving either", why)
 	case reason == AnnounceQuorum && d.fallbackServes():
-		a = d.kept(reason, "%s; the fallback serves", why)
+		a = d.kept(reason, "%s; the fallback is serving", why)
 	default:
 		a = d.withdrawn(reason, "%s", why)
 	}

@@ -97,7 +97,7 @@ func (a *announcer) silence(name string) {
 // kernel's table.
 func TestAnnounceStart(t *testing.T) {
 	a := newAnnouncer(t, nil)
-	a.in.Waits, a.in.Synced = "waits for the checks of 2 real servers", false
+	a.in.Waits, a.in.Synced = "waiting for the checks of 2 real servers", false
 	if got := a.step(0, "-start"); got.Why != a.in.Waits {
 		t.Errorf("%q", got.Why)
 	}
@@ -112,7 +112,7 @@ func TestAnnounceStart(t *testing.T) {
 	a.in.Synced = true
 	since := a.step(time.Second, "+serving").Since
 	// Later results of new servers, or a table that is being written, change nothing.
-	a.in.Waits, a.in.Synced = "waits for the checks of 1 real servers", false
+	a.in.Waits, a.in.Synced = "waiting for the checks of 1 real servers", false
 	if again := a.step(time.Second, "+serving"); !again.Since.Equal(since) {
 		t.Errorf("since %v, then %v", since, again.Since)
 	}
@@ -173,7 +173,7 @@ func TestAnnounceSyncHold(t *testing.T) {
 			continue
 		}
 		a.step(0, "-start")
-		if got := a.step(5*time.Second, "-start"); !strings.Contains(got.Why, "of the 100 of lb2, 55s of sync_hold are left") || a.next.IsZero() {
+		if got := a.step(5*time.Second, "-start"); !strings.Contains(got.Why, "of the 100 of lb2 synchronised, 55s of sync_hold left") || a.next.IsZero() {
 			t.Errorf("%s: %q, next %v", c.name, got.Why, a.next)
 		}
 		a.step(54*time.Second, "-start")
@@ -226,7 +226,7 @@ func TestAnnounceOneFails(t *testing.T) {
 		t.Errorf("%+v, next %v: what the peers said before counts", got, a.next)
 	}
 	a.peer("lb3", true, true)
-	if got := a.step(10*time.Millisecond, "-quorum"); !strings.Contains(got.Why, "lb3 serves") {
+	if got := a.step(10*time.Millisecond, "-quorum"); !strings.Contains(got.Why, "lb3 is serving") {
 		t.Errorf("%q", got.Why)
 	}
 	a.step(time.Minute, "-quorum")

@@ -223,19 +223,19 @@ func (d *decider) applyWeights(svc config.Service, p *Service, s *evaluation) {
 	rs, h, file, line := s.rs, s.health, cmp.Or(svc.File, "the file"), s.rs.WeightPosition.Line
 	switch {
 	case !s.plan.DrainUntil.IsZero():
-		add(CauseDrain, 0, time.Time{}, fmt.Sprintf("drained by hand until %s (drain_until in %s, line %d), then weight %d",
+		add(CauseDrain, 0, time.Time{}, fmt.Sprintf("drained until %s (drain_until in %s, line %d), then weight %d",
 			rs.DrainUntil.UTC().Format(time.RFC3339), file, rs.DrainUntilPosition.Line, rs.Weight))
 		until(rs.DrainUntil)
 	case rs.Drain:
-		add(CauseDrain, 0, time.Time{}, fmt.Sprintf("drain = true in %s, line %d: drained by hand", file, line))
+		add(CauseDrain, 0, time.Time{}, fmt.Sprintf("drained: drain = true in %s, line %d", file, line))
 	case rs.Weight == 0:
-		add(CauseDrain, 0, time.Time{}, fmt.Sprintf("weight 0 in %s, line %d: drained by hand", file, line))
+		add(CauseDrain, 0, time.Time{}, fmt.Sprintf("drained: weight 0 in %s, line %d", file, line))
 	default:
 		// The one cause of most servers, and so without the cost of a format.
 		add(CauseConfigured, rs.Weight, time.Time{}, "weight "+strconv.Itoa(rs.Weight)+" in "+file+", line "+strconv.Itoa(line))
 	}
 	if a := s.plan.Agent; a.reducesWeight() {
-		add(CauseAgent, a.weight(rs.Weight), time.Time{}, fmt.Sprintf("the server says %s", a))
+		add(CauseAgent, a.weight(rs.Weight), time.Time{}, fmt.Sprintf("reported by the server: %s", a))
 	}
 	unchecked := ""
 	if !h.UncheckedSince.IsZero() {
@@ -251,14 +251,14 @@ func (d *decider) applyWeights(svc config.Service, p *Service, s *evaluation) {
 	}
 	switch {
 	case s.assumedUp:
-		add(CausePanic, rs.Weight, p.PanicSince, "panic: counts as up, though "+s.downReason())
+		add(CausePanic, rs.Weight, p.PanicSince, "panic mode: treated as up although "+s.downReason())
 	case s.state == checker.Down:
 		add(CauseHealth, 0, h.Since, DescribeHealth(h))
 	case s.state == checker.Unknown:
 		// Rule 7 of docs/design.md: a server that the kernel has keeps its weight, a
 		// new one waits.
 		if s.inKernel {
-			add(CausePending, min(s.kernel.Weight, rs.Weight), h.Since, fmt.Sprintf("waiting for the first health check: the kernel's weight %d holds%s%s", s.kernel.Weight, s.plan.savedReason(), unchecked))
+			add(CausePending, min(s.kernel.Weight, rs.Weight), h.Since, fmt.Sprintf("waiting for the first health check: keeping the kernel's weight %d%s%s", s.kernel.Weight, s.plan.savedReason(), unchecked))
 		} else {
 			add(CausePending, 0, h.Since, "waiting for the first health check"+unchecked)
 		}
@@ -266,7 +266,7 @@ func (d *decider) applyWeights(svc config.Service, p *Service, s *evaluation) {
 		add(CauseDamping, 0, h.Since, s.downReason())
 		until(s.plan.flaps.until)
 	case s.dampingReleased:
-		add(CauseQuorum, rs.Weight, time.Time{}, fmt.Sprintf("needed for the quorum, though it failed %d times lately", s.plan.flaps.falls))
+		add(CauseQuorum, rs.Weight, time.Time{}, fmt.Sprintf("needed for the quorum, although it failed %d times recently", s.plan.flaps.falls))
 	}
 	s.plan.Weight = s.plan.Why().Weight
 }
@@ -283,7 +283,7 @@ func (s RealServer) savedReason() string {
 func (s *evaluation) downReason() string {
 	if s.damped {
 		f := s.plan.flaps
-		return fmt.Sprintf("it failed %d times lately: held down for %v after it came back", f.falls, f.holdDown())
+		return fmt.Sprintf("flap damping: %d recent failures, held down for %v", f.falls, f.holdDown())
 	}
 	return DescribeHealth(s.health)
 }

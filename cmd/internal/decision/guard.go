@@ -169,7 +169,7 @@ func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]chec
 		g.asked = newest
 	}
 	g.Failing, g.Servers = failing, servers
-	what := fmt.Sprintf("%d of %d servers fail at once", failing, servers)
+	what := fmt.Sprintf("%d of %d servers fail at the same time", failing, servers)
 	answer, by := g.witnesses(c.Guard.Witnesses, health)
 	switch {
 	case answer == witnessAnswers:
@@ -178,9 +178,9 @@ func (g Guard) watch(now time.Time, c *config.Config, health map[checker.ID]chec
 			s.before = s.state
 			g.seen[id] = s
 		}
-		return g.become(GuardWatching, now, fmt.Sprintf("%s, and witness %s answers", what, by))
+		return g.become(GuardWatching, now, fmt.Sprintf("%s, and witness %s replies", what, by))
 	case answer == witnessesSilent || now.Sub(g.Since) >= guardPatience:
-		return g.become(GuardFrozen, now, what+", and no witness answers")
+		return g.become(GuardFrozen, now, what+", and no witness replies")
 	}
 	return g
 }
@@ -208,7 +208,7 @@ func (g Guard) freeze(now time.Time, c *config.Config, health map[checker.ID]che
 		if failing*100 >= c.Guard.Share*servers && failing > 0 {
 			return g
 		}
-		why = fmt.Sprintf("%d of %d servers answer", servers-failing, servers)
+		why = fmt.Sprintf("%d of %d servers reply", servers-failing, servers)
 	}
 	settles := map[checker.ID]time.Duration{}
 	for _, svc := range c.Services {
@@ -241,7 +241,7 @@ func (g Guard) thaw(now time.Time, c *config.Config, health map[checker.ID]check
 		return g.become(GuardWatching, now, "")
 	}
 	if answer, _ := g.witnesses(c.Guard.Witnesses, health); answer == witnessesSilent {
-		return g.become(GuardFrozen, now, "the witnesses are silent again").recordHealth(now.Add(-g.window(now, health)))
+		return g.become(GuardFrozen, now, "the witnesses no longer reply").recordHealth(now.Add(-g.window(now, health)))
 	}
 	return g
 }
@@ -294,7 +294,7 @@ func (g Guard) effective(id checker.ID, h checker.Health) (v checker.State, held
 func (g Guard) text() string {
 	switch g.State {
 	case GuardProbing:
-		return "guard asks the witnesses"
+		return "guard is pinging the witnesses"
 	case GuardRecovering:
 		return "guard ended, waiting for new results"
 	default:

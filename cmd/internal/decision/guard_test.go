@@ -64,7 +64,7 @@ func TestGuardFreezesAndThaws(t *testing.T) {
 	w.weights(0, 5, 5, 5, 5, 5)
 	w.state(GuardFrozen)
 	why := w.plan.Services[0].Servers[0].Why()
-	if why.Kind != CauseGuard || !strings.Contains(w.plan.Guard.Why, "5 of 5 servers fail at once, and no witness answers") {
+	if why.Kind != CauseGuard || !strings.Contains(w.plan.Guard.Why, "5 of 5 servers fail at the same time, and no witness replies") {
 		t.Errorf("%+v, %s", why, w.plan.Guard.Why)
 	}
 	w.weights(time.Hour, 5, 5, 5, 5, 5)
@@ -235,7 +235,7 @@ func TestGuardEndsWhenServersAnswer(t *testing.T) {
 	w.up(1)
 	w.decide(time.Second)
 	w.state(GuardRecovering)
-	if w.plan.Guard.Why != "2 of 5 servers answer" {
+	if w.plan.Guard.Why != "2 of 5 servers reply" {
 		t.Error(w.plan.Guard.Why)
 	}
 	for i := range 5 {

@@ -152,7 +152,7 @@ func (p *Service) applyFallback(svc config.Service, before *Service, servers []*
 	for _, s := range servers {
 		if s.plan.Weight > 0 {
 			s.plan.Causes = append(s.plan.Causes, Cause{Kind: CauseFallback, Since: p.Fallback.Since,
-				Text: fmt.Sprintf("the quorum is lost with weight %d alive: the fallback %s serves", p.AvailableWeight, p.Fallback.Address)})
+				Text: fmt.Sprintf("quorum lost (available weight %d): the fallback %s is serving", p.AvailableWeight, p.Fallback.Address)})
 			s.plan.Weight = 0
 			s.plan.InTable = s.plan.InTable && svc.OnFailure != "remove"
 		}

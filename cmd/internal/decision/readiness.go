@@ -33,7 +33,7 @@ func WaitsForChecks(now, since time.Time, services []Service, health map[checker
 	if waiting == 0 {
 		return ""
 	}
-	return fmt.Sprintf("waits for the checks of %d real servers", waiting)
+	return fmt.Sprintf("waiting for the checks of %d real servers", waiting)
 }
 
 // verified reports whether a health is based on probes since that moment, and is not about to
@@ -78,9 +78,9 @@ func WaitsForConnections(now, since time.Time, e config.Instance, own int, peers
 		if enough(own, p.Connections) {
 			return ""
 		}
-		return fmt.Sprintf("waits for connections: it knows %d of the %d of %s, %v of sync_hold are left", own, p.Connections, p.Name, left.Round(time.Second))
+		return fmt.Sprintf("waiting for connections: %d of the %d of %s synchronised, %v of sync_hold left", own, p.Connections, p.Name, left.Round(time.Second))
 	}
-	return fmt.Sprintf("waits for connections: %v of sync_hold are left", left.Round(time.Second))
+	return fmt.Sprintf("waiting for connections, %v of sync_hold left", left.Round(time.Second))
 }
 
 // Peer is another director as it reports itself in the exchange.
@@ -129,7 +129,7 @@ func (p Peer) NotReady(instance string) string {
 	case e.State != string(vrrp.Backup):
 		return "is " + e.State + " itself"
 	case e.Standby:
-		return "is held itself"
+		return "is on standby itself"
 	case p.WaitReason != "":
 		return p.WaitReason
 	}

@@ -57,16 +57,16 @@ func TestWaitsForConnections(t *testing.T) {
 		peers []Peer
 		want  string
 	}{
-		"no exchange":              {10 * time.Second, -1, nil, "waits for connections: 50s of sync_hold are left"},
+		"no exchange":              {10 * time.Second, -1, nil, "waiting for connections, 50s of sync_hold left"},
 		"no exchange, later":       {time.Minute, -1, nil, ""},
-		"the master knows more":    {time.Second, 94, []Peer{master(100)}, "it knows 94 of the 100 of lb1, 59s"},
+		"the master knows more":    {time.Second, 94, []Peer{master(100)}, "94 of the 100 of lb1 synchronised, 59s"},
 		"nearly as many":           {time.Second, 95, []Peer{master(100)}, ""},
 		"the master has none":      {time.Second, 0, []Peer{master(0)}, ""},
 		"more, but the time is up": {time.Hour, 0, []Peer{master(100)}, ""},
-		"its peer is away":         {time.Second, 100, []Peer{away}, "sync_hold are left"},
-		"its peer does not say":    {time.Second, 100, []Peer{silent}, "sync_hold are left"},
-		"its own are not known":    {time.Second, -1, []Peer{master(0)}, "sync_hold are left"},
-		"the peer is no master":    {time.Second, 100, []Peer{idle}, "sync_hold are left"},
+		"its peer is away":         {time.Second, 100, []Peer{away}, "sync_hold left"},
+		"its peer does not say":    {time.Second, 100, []Peer{silent}, "sync_hold left"},
+		"its own are not known":    {time.Second, -1, []Peer{master(0)}, "sync_hold left"},
+		"the peer is no master":    {time.Second, 100, []Peer{idle}, "sync_hold left"},
 		"of three":                 {time.Second, 100, []Peer{idle, master(100)}, ""},
 	} {
 		if got := WaitsForConnections(since.Add(c.after), since, e, c.own, c.peers); !strings.Contains(got, c.want) || (c.want == "") != (got == "") {

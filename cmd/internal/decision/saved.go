@@ -104,10 +104,10 @@ func (s RealServer) save() savedServer {
 func Restore(text []byte, now time.Time) (*Decision, error) {
 	var kept savedDecision
 	if err := json.Unmarshal(text, &kept); err != nil {
-		return nil, fmt.Errorf("what was decided before cannot be read: %w", err)
+		return nil, fmt.Errorf("saved state unreadable: %w", err)
 	}
 	if kept.Version != savedVersion {
-		return nil, fmt.Errorf("what was decided before is of version %d, which this lvsd does not know", kept.Version)
+		return nil, fmt.Errorf("saved state has version %d, which this lvsd does not support", kept.Version)
 	}
 	plan := &Decision{}
 	for _, k := range kept.Services {

@@ -87,7 +87,7 @@ func (d *Director) announcing() map[string][]string {
 	return all
 }
 
-// StandbyKey is the name of an announcement among the instances in standby: no instance
+// StandbyKey is the name of an announcement among the instances on standby: no instance
 // has a colon in its name.
 func StandbyKey(name string) string { return "announce:" + name }
 
@@ -223,7 +223,7 @@ func (d *Director) recordAnnouncements(before, all []decision.Announcement) {
 	}
 	for _, b := range before {
 		if _, stays := find(all, b.Name); !stays {
-			d.announceChanged(b, decision.Announcement{Name: b.Name, Reason: decision.AnnounceRemoved, Why: "it left the file"})
+			d.announceChanged(b, decision.Announcement{Name: b.Name, Reason: decision.AnnounceRemoved, Why: "removed from the file"})
 		}
 	}
 }

@@ -252,7 +252,7 @@ func (d *Director) Alive(ctx context.Context) error {
 	select {
 	case d.pings <- struct{}{}:
 	case <-ctx.Done():
-		return fmt.Errorf("the director's loop does not answer: %w", ctx.Err())
+		return fmt.Errorf("the director's loop does not respond: %w", ctx.Err())
 	}
 	kernel := d.deps.Table.Snapshot()
 	limit := resyncsMissed*d.config.Load().IPVS.ResyncInterval + time.Second
@@ -260,7 +260,7 @@ func (d *Director) Alive(ctx context.Context) error {
 		return fmt.Errorf("the kernel's table was last read %v ago", age.Round(time.Second))
 	}
 	if late := d.deps.Checker.Overdue(); late > probesLate {
-		return fmt.Errorf("no probe was started or judged for %v", late.Round(time.Second))
+		return fmt.Errorf("no probe was started or evaluated for %v", late.Round(time.Second))
 	}
 	return nil
 }
@@ -280,7 +280,7 @@ func (d *Director) decide() {
 	if !d.targeted {
 		ready, err := d.setTargets(c, kernel.Table)
 		if err != nil {
-			d.deps.Log.Error("the checks were refused", "reason", err)
+			d.deps.Log.Error("the checks were rejected", "reason", err)
 			return
 		}
 		d.targeted = ready

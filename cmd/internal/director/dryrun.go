@@ -55,7 +55,7 @@ func (d *Director) DryRun(ctx context.Context, next *config.Config) (DryRun, err
 func (d *Director) dryRun(next *config.Config, read []reload.Participant, t *targets) (DryRun, error) {
 	kernel := d.deps.Table.Snapshot()
 	if !kernel.Valid {
-		return DryRun{}, errors.New("the kernel's table was not read yet: ask again in a moment")
+		return DryRun{}, errors.New("the kernel's IPVS table has not been read yet: try again in a moment")
 	}
 	running := d.config.Load()
 	f := DryRun{At: time.Now(), Running: running, Next: next, Instances: d.instances.DryRun(next), Announced: d.Announcements()}
@@ -102,7 +102,7 @@ func (t *targets) dryRun(next *config.Config, kernel ipvs.Table, marks *markprob
 func DryRunStart(next *config.Config, kernel ipvs.Kernel, owned ipvs.Owned, before *decision.Decision, host markprobe.Host) (DryRun, error) {
 	reading, err := kernel.Read()
 	if err != nil {
-		return DryRun{}, fmt.Errorf("failed to read the kernel's table: %w", err)
+		return DryRun{}, fmt.Errorf("failed to read the IPVS table: %w", err)
 	}
 	f := DryRun{At: time.Now(), Next: next}
 	t := withFiles(next)

@@ -85,7 +85,7 @@ func (f files) addPassword(key, file string) error {
 	}
 	password := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
 	if password == "" || strings.ContainsAny(password, "\r\n\x00") {
-		return fmt.Errorf("%s %s must have one line, and nothing else", key, file)
+		return fmt.Errorf("%s %s must contain exactly one line", key, file)
 	}
 	f.passwords[file] = password
 	return nil
@@ -125,7 +125,7 @@ func readAuthorities(file string) (authorities, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return authorities{}, fmt.Errorf("ca_file %s holds no PEM certificate", file)
+		return authorities{}, fmt.Errorf("ca_file %s contains no PEM certificate", file)
 	}
 	return authorities{pool: pool, hash: fmt.Sprintf("%x", sha256.Sum256(text))}, nil
 }

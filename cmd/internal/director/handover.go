@@ -172,7 +172,7 @@ func (l resigningMaster) ended(began time.Time) bool {
 			l.out.Failed = "the addresses did not leave the interface: " + s.Alarm
 		}
 	case s.State == vrrp.Master && s.Since.After(began):
-		l.out.Failed = "no peer took over: this director stays master, and is not in standby"
+		l.out.Failed = "no peer took over: this director remains master and is not on standby"
 	case s.State == vrrp.Fault:
 		l.out.Failed = "this director is in fault: " + s.Detail
 	case now.Sub(began) < limit:
@@ -220,7 +220,7 @@ func (d *Director) inLoop(ctx context.Context, do func() error) error {
 	case d.calls <- func() { answer <- do() }:
 		return <-answer
 	case <-ctx.Done():
-		return fmt.Errorf("the daemon did not take it up: %w", ctx.Err())
+		return fmt.Errorf("the daemon did not process the request: %w", ctx.Err())
 	}
 }
 
@@ -244,7 +244,7 @@ func (d *Director) readyPeer(chosen []*instances.Instance) error {
 
 func (d *Director) noReadyPeer(instance string) string {
 	if d.deps.Peers == nil || d.config.Load().Exchange == nil {
-		return "cannot verify that a peer is ready, as a backup of VRRP sends nothing: [peers] is not configured"
+		return "cannot verify that a peer is ready, as VRRP backups send nothing: [peers] is not configured"
 	}
 	var reasons []string
 	for _, p := range d.peers() {
@@ -255,7 +255,7 @@ func (d *Director) noReadyPeer(instance string) string {
 		reasons = append(reasons, p.Name+" "+why)
 	}
 	if reasons == nil {
-		return "no other director has answered yet"
+		return "no other director has replied yet"
 	}
 	return strings.Join(reasons, "; ")
 }

@@ -169,11 +169,11 @@ func TestHandOverWithoutSuccessor(t *testing.T) {
 		if r.engine(0).now().Standby || len(k.now()) != 0 {
 			t.Error("held, though it serves on")
 		}
-		if _, err := r.HandOver(t.Context(), Handover{Instance: "wbe", Force: true}); err == nil || !strings.Contains(err.Error(), "there is web") {
+		if _, err := r.HandOver(t.Context(), Handover{Instance: "wbe", Force: true}); err == nil || !strings.Contains(err.Error(), "there are: web") {
 			t.Errorf("%v", err)
 		}
 		k.broken = errors.New("disk full")
-		if _, err := r.HandOver(t.Context(), Handover{Force: true}); err == nil || !strings.Contains(err.Error(), "nothing was done: disk full") || r.engine(0).now().Standby {
+		if _, err := r.HandOver(t.Context(), Handover{Force: true}); err == nil || !strings.Contains(err.Error(), "nothing was changed: disk full") || r.engine(0).now().Standby {
 			t.Errorf("%v", err)
 		}
 	})
@@ -228,7 +228,7 @@ func TestReadyPeer(t *testing.T) {
 		"does not answer: hung":     change(func(p *decision.Peer) { p.Up, p.Error = false, "hung" }),
 		"no such VRRP instance":     exchange{ready("mail")},
 		"is fault itself":           change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "fault"} }),
-		"is held":                   change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "backup", Standby: true} }),
+		"is on standby":             change(func(p *decision.Peer) { p.Instances["web"] = decision.PeerInstance{State: "backup", Standby: true} }),
 		"waits for":                 change(func(p *decision.Peer) { p.WaitReason = "waits for the checks" }),
 	} {
 		d := New(Deps{Peers: peers})
@@ -268,7 +268,7 @@ func TestStandbyOnADiskThatHangs(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		began := time.Now()
-		if _, err := r.HandOver(t.Context(), Handover{Force: true}); err == nil || !strings.Contains(err.Error(), "nothing was done") || r.engine(0).now().Standby {
+		if _, err := r.HandOver(t.Context(), Handover{Force: true}); err == nil || !strings.Contains(err.Error(), "nothing was changed") || r.engine(0).now().Standby {
 			t.Errorf("%v", err)
 		}
 		if took := time.Since(began); took != saveLimit {

@@ -45,18 +45,18 @@ func parseHeaders(text string) (map[string]string, error) {
 		value = strings.TrimSpace(value)
 		switch {
 		case !found || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value):
-			return nil, fmt.Errorf(`line %d is no header: write "Name: value"`, n)
+			return nil, fmt.Errorf(`line %d is not a header: write "Name: value"`, n)
 		case strings.EqualFold(name, "Host"):
-			return nil, fmt.Errorf("line %d: Host is the key host of the check: write it there", n)
+			return nil, fmt.Errorf("line %d: use the key host of the check for the Host header", n)
 		}
 		name = http.CanonicalHeaderKey(name)
 		if _, twice := all[name]; twice {
-			return nil, fmt.Errorf("line %d: %s is there twice", n, name)
+			return nil, fmt.Errorf("line %d: duplicate header %s", n, name)
 		}
 		all[name] = value
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf(`has no header: write "Name: value", one a line`)
+		return nil, fmt.Errorf(`contains no header: write one "Name: value" per line`)
 	}
 	return all, nil
 }

@@ -21,12 +21,12 @@ func TestParseHeaders(t *testing.T) {
 		"A: b\nC:d":                             "map[A:b C:d]",
 		"":                                      "no header",
 		"# nothing":                             "no header",
-		"secretvalue":                           "line 1 is no header",
-		"A: b\nA: c":                            "line 2: A is there twice",
-		"A: b\na: c":                            "line 2: A is there twice",
-		"A:\nA: c":                              "line 2: A is there twice",
-		"host: x":                               "Host is the key host",
-		"A: a\x00b":                             "line 1 is no header",
+		"secretvalue":                           "line 1 is not a header",
+		"A: b\nA: c":                            "line 2: duplicate header A",
+		"A: b\na: c":                            "line 2: duplicate header A",
+		"A:\nA: c":                              "line 2: duplicate header A",
+		"host: x":                               "use the key host",
+		"A: a\x00b":                             "line 1 is not a header",
 	} {
 		got, err := parseHeaders(text)
 		said := fmt.Sprint(got)

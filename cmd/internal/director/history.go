@@ -54,7 +54,7 @@ func (d *Director) record(old, plan *decision.Decision) {
 		}
 		if before.Fallback.Active != svc.Fallback.Active {
 			add(event.Event{Kind: event.KindFallback, Service: svc.Name, RealServer: fallbackName(before.Fallback, svc.Fallback),
-				From: onText(before.Fallback.Active), To: onText(svc.Fallback.Active), Reason: fmt.Sprintf("weight alive %d", svc.AvailableWeight)})
+				From: onText(before.Fallback.Active), To: onText(svc.Fallback.Active), Reason: fmt.Sprintf("available weight %d", svc.AvailableWeight)})
 		}
 	}
 	// The others are no longer in the file.
@@ -62,7 +62,7 @@ func (d *Director) record(old, plan *decision.Decision) {
 		svc := &old.Services[i]
 		if services[svc.Name] == svc {
 			recordServers(svc, &decision.Service{}, starting, add)
-			add(event.Event{Kind: event.KindQuorum, Service: svc.Name, From: upText(svc.Up), To: "removed", Reason: "taken out of the file"})
+			add(event.Event{Kind: event.KindQuorum, Service: svc.Name, From: upText(svc.Up), To: "removed", Reason: "removed from the file"})
 		}
 	}
 }
@@ -87,14 +87,14 @@ func recordServers(before, svc *decision.Service, starting bool, add func(event.
 	}
 	for i := range before.Servers {
 		if s := &before.Servers[i]; !kept[s] {
-			add(event.Event{Kind: event.KindWeight, Service: s.ID.Service, RealServer: s.ID.RealServer, From: weightText(*s), To: "removed", Reason: "taken out of the file"})
+			add(event.Event{Kind: event.KindWeight, Service: s.ID.Service, RealServer: s.ID.RealServer, From: weightText(*s), To: "removed", Reason: "removed from the file"})
 		}
 	}
 }
 
 // quorumEvent is the event of a service's quorum; before is nil of one that is new.
 func quorumEvent(before, svc *decision.Service) event.Event {
-	e := event.Event{Kind: event.KindQuorum, Service: svc.Name, To: upText(svc.Up), Reason: fmt.Sprintf("weight alive %d", svc.AvailableWeight)}
+	e := event.Event{Kind: event.KindQuorum, Service: svc.Name, To: upText(svc.Up), Reason: fmt.Sprintf("available weight %d", svc.AvailableWeight)}
 	if before != nil {
 		e.From = upText(before.Up)
 	}
@@ -127,7 +127,7 @@ func uncheckedEvent(before *decision.RealServer, s decision.RealServer) (event.E
 	e := event.Event{Kind: event.KindHealth, Service: s.ID.Service, RealServer: s.ID.RealServer,
 		From: "checked", To: "unchecked", Reason: s.UncheckedWhy}
 	if !is {
-		e.From, e.To, e.Reason = e.To, e.From, "its checks can be made again"
+		e.From, e.To, e.Reason = e.To, e.From, "its checks work again"
 	}
 	return e, was != is
 }

@@ -27,7 +27,7 @@ func TestUncheckedEvent(t *testing.T) {
 		{"new, and unchecked", nil, unchecked, true, "unchecked", "http: EADDRNOTAVAIL"},
 		{"no longer checked", &checked, unchecked, true, "unchecked", "http: EADDRNOTAVAIL"},
 		{"still not", &unchecked, unchecked, false, "", ""},
-		{"again", &unchecked, checked, true, "checked", "its checks can be made again"},
+		{"again", &unchecked, checked, true, "checked", "its checks work again"},
 	} {
 		e, changed := uncheckedEvent(c.from, c.to)
 		if changed != c.want || changed && (e.Kind != event.KindHealth || e.To != c.toState || e.Reason != c.reason || e.Service != "web") {

@@ -31,9 +31,9 @@ func TestPasswordsFromFiles(t *testing.T) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 	for _, tt := range []struct{ content, password, refused string }{
-		{"", "", "must have one line"},
-		{"\n", "", "must have one line"},
-		{"one\ntwo\n", "", "must have one line"},
+		{"", "", "must contain exactly one line"},
+		{"\n", "", "must contain exactly one line"},
+		{"one\ntwo\n", "", "must contain exactly one line"},
 		{strings.Repeat("x", passwordLimit+1), "", "larger than"},
 		{"secret", "secret", ""},
 		{"se\"cret\r\n", `se"cret`, ""},

@@ -19,7 +19,7 @@ func (d *Director) waiting() string {
 	if p := d.waits.Load(); p != nil {
 		return *p
 	}
-	return "waits for the kernel's table"
+	return "waiting for the kernel's IPVS table"
 }
 
 // updateReadiness lets the instances preempt once every check has a result and, where

@@ -56,7 +56,7 @@ func (d *Director) reloadFile(ctx context.Context) Outcome {
 	select {
 	case d.reloads <- req:
 	case <-ctx.Done():
-		return Outcome{Refused: fmt.Errorf("the daemon did not take the reload up: %w", ctx.Err())}
+		return Outcome{Refused: fmt.Errorf("the daemon did not process the reload: %w", ctx.Err())}
 	}
 	// The loop always replies: it waits neither for the network nor for the kernel or a disk.
 	answer := <-req.answer
@@ -65,7 +65,7 @@ func (d *Director) reloadFile(ctx context.Context) Outcome {
 		return o // without a generation: the first decision follows the kernel's first reading
 	}
 	if o.Pending = d.deps.Table.Wait(ctx, answer.generation); o.Pending != nil {
-		d.deps.Log.Warn("the new configuration runs, but the kernel's table does not follow yet", "reason", o.Pending)
+		d.deps.Log.Warn("the new configuration is running, but the kernel's table differs from it", "reason", o.Pending)
 	}
 	return o
 }
@@ -94,7 +94,7 @@ func (d *Director) vanishing(ctx context.Context, next *config.Config) (warnings
 			connections += uint64(s.Active)
 		}
 		if connections > 0 {
-			warnings = append(warnings, fmt.Sprintf("virtual_service %s (%s) with %d active connections is no longer in %s: the kernel drops it", svc.Name, key, connections, next.File))
+			warnings = append(warnings, fmt.Sprintf("virtual_service %s (%s) with %d active connections is no longer in %s: it is removed from the kernel", svc.Name, key, connections, next.File))
 		}
 	}
 	return warnings
@@ -122,7 +122,7 @@ type Reload struct {
 func (d *Director) StartedFromLastGood(ran time.Time, refused error) {
 	now := time.Now()
 	d.reload.Store(&Reload{At: now, Err: refused, LastSuccess: ran, LastGood: true})
-	d.deps.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "refused", Reason: "started from the kept copy: " + refused.Error()})
+	d.deps.Events.Record(event.Event{At: now, Kind: event.KindReload, To: "refused", Reason: "started from the last good configuration: " + refused.Error()})
 }
 
 type reloadRequest struct {

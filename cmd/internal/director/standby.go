@@ -15,7 +15,7 @@ import (
 	"lvsd/config"
 )
 
-// StandbyStore keeps the instances in standby, by name, over restarts.
+// StandbyStore keeps the instances on standby, by name, over restarts.
 type StandbyStore interface {
 	LoadStandby() (map[string]persist.Standby, error)
 	SaveStandby(map[string]persist.Standby) error
@@ -27,7 +27,7 @@ const saveLimit = 5 * time.Second
 // awaitSaved waits for the disk, and returns why a handover cannot go on.
 func awaitSaved(ctx context.Context, saved <-chan error) error {
 	if err := disk.Await(ctx, saved, saveLimit); err != nil {
-		return fmt.Errorf("nothing was done: %w", err)
+		return fmt.Errorf("nothing was changed: %w", err)
 	}
 	return nil
 }
@@ -40,7 +40,7 @@ func (d *Director) loadStandby() {
 	d.standby.Write = d.deps.StandbyStore.SaveStandby
 	all, err := d.deps.StandbyStore.LoadStandby()
 	if err != nil {
-		d.deps.Log.Error("the record of handovers cannot be read: this director takes part as configured", "reason", err)
+		d.deps.Log.Error("saved handovers unreadable: this director takes part in VRRP as configured", "reason", err)
 	}
 	d.instances.SetStandby(all)
 }
@@ -106,7 +106,7 @@ func (d *Director) leaveStandby(ctx context.Context, choose func() ([]string, er
 		return err
 	}
 	if err := disk.Await(ctx, saved, saveLimit); err != nil {
-		return fmt.Errorf("ended, but a restart would bring it back: %w", err)
+		return fmt.Errorf("ended, but a restart would restore it: %w", err)
 	}
 	return nil
 }
@@ -144,6 +144,6 @@ func (d *Director) endExpiredStandby(now time.Time, c *config.Config) {
 			expired = append(expired, name)
 		}
 	}
-	d.endStandby(expired, "its time is over")
-	d.endStandby(removed, "it left the file")
+	d.endStandby(expired, "its time has passed")
+	d.endStandby(removed, "removed from the file")
 }

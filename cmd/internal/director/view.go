@@ -22,7 +22,7 @@ type View struct {
 	Health     map[checker.ID]checker.Health
 	Kernel     ipvs.Snapshot
 	Instances  []vrrp.Status
-	// Standby are the instances in standby after a handover, by name.
+	// Standby are the instances on standby after a handover, by name.
 	Standby map[string]persist.Standby
 	// Announcements are the decisions on [[announce]], in the order of the file; nil until
 	// the first. Routes are the kernel's.

@@ -151,5 +151,5 @@ func hangingSince(path string) (since time.Time, hangs bool) {
 }
 
 func hangError(path string, since time.Time) error {
-	return fmt.Errorf("%s: %w, for %v by now", path, ErrHangs, time.Since(since).Round(time.Second))
+	return fmt.Errorf("%s: %w, for %v so far", path, ErrHangs, time.Since(since).Round(time.Second))
 }

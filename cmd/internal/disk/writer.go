@@ -59,7 +59,7 @@ func (w *Writer[T]) Problem() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if took := time.Since(w.begin); w.writing && took > Deadline {
-		return fmt.Errorf("%w, for %v by now", ErrHangs, took.Round(time.Second))
+		return fmt.Errorf("%w, for %v so far", ErrHangs, took.Round(time.Second))
 	}
 	return w.err
 }

@@ -142,15 +142,15 @@ func (j *Journal) store(ctx context.Context, b batch) {
 
 // failed logs the first failure in a row.
 func (j *Journal) failed(err error) {
-	text := fmt.Sprintf("the history of events cannot be written: %v: make room in state_dir, or make it writable; meanwhile the newest events are in memory", err)
+	text := fmt.Sprintf("the event history cannot be written: %v: make room in state_dir, or make it writable; meanwhile the newest events are kept in memory", err)
 	if j.problem.Swap(&text) == nil {
-		j.log.Error("the history of events cannot be written", "reason", err)
+		j.log.Error("the event history cannot be written", "reason", err)
 	}
 }
 
 func (j *Journal) recovered() {
 	if j.problem.Swap(nil) != nil {
-		j.log.Info("the history of events is written again", "dropped", j.Dropped())
+		j.log.Info("the event history is written again", "dropped", j.Dropped())
 	}
 }
 

@@ -44,7 +44,7 @@ const readLimit = 4 * fileLimit
 func Read(folder string, q Query) ([]Event, error) {
 	numbers, err := fileNumbers(folder)
 	if err != nil {
-		return nil, fmt.Errorf("failed to read the history of events: %w", err)
+		return nil, fmt.Errorf("failed to read the event history: %w", err)
 	}
 	var newestFirst [][]Event
 	count := 0
@@ -57,7 +57,7 @@ func Read(folder string, q Query) ([]Event, error) {
 			continue // not one of ours
 		}
 		if err != nil {
-			return nil, fmt.Errorf("failed to read the history of events: %w", err)
+			return nil, fmt.Errorf("failed to read the event history: %w", err)
 		}
 		newestFirst = append(newestFirst, events)
 		count += len(events)

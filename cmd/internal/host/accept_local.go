@@ -47,7 +47,7 @@ func setting(dev, name string) string {
 func (t ReplyAcceptor) Route(to netip.Addr) (from netip.Addr, by string, err error) {
 	routes, err := netlink.RouteGet(to.AsSlice())
 	if err != nil || len(routes) == 0 {
-		return netip.Addr{}, "", fmt.Errorf("there is no route to it: %w (ip route get %s)", cmpErr(err, unix.ENETUNREACH), to)
+		return netip.Addr{}, "", fmt.Errorf("no route to it: %w (ip route get %s)", cmpErr(err, unix.ENETUNREACH), to)
 	}
 	link, err := netlink.LinkByIndex(routes[0].LinkIndex)
 	if err != nil {
@@ -55,7 +55,7 @@ func (t ReplyAcceptor) Route(to netip.Addr) (from netip.Addr, by string, err err
 	}
 	src, ok := netip.AddrFromSlice(routes[0].Src)
 	if !ok {
-		return netip.Addr{}, "", fmt.Errorf("%s has no address to send from", link.Attrs().Name)
+		return netip.Addr{}, "", fmt.Errorf("%s has no source address", link.Attrs().Name)
 	}
 	return src.Unmap(), link.Attrs().Name, nil
 }
@@ -84,7 +84,7 @@ func (t ReplyAcceptor) AcceptLocal(interfaces []string) error {
 			failed = append(failed, t.set(setting(dev, s.name), s.want, found))
 		}
 		if value(setting("all", "rp_filter")) != "0" {
-			failed = append(failed, fmt.Errorf("net.ipv4.conf.all.rp_filter is not 0, and holds for %s too: an answer to a probe through may be dropped while this director is master (sysctl -w net.ipv4.conf.all.rp_filter=0, and set it on the interfaces that need it)", dev))
+			failed = append(failed, fmt.Errorf("net.ipv4.conf.all.rp_filter is not 0 and applies to %s as well: replies to checks with through may be dropped while this director is master (set net.ipv4.conf.all.rp_filter = 0, and rp_filter on the interfaces that need it)", dev))
 		}
 	}
 	for name, was := range found {
@@ -107,7 +107,7 @@ func (t ReplyAcceptor) set(name, want string, found map[string]string) error {
 	if _, known := found[name]; !known {
 		found[name] = have
 		if err := t.Store.SaveSysctls(found); err != nil {
-			unsaved = fmt.Errorf("%s is not restored to %s later: %w", name, have, err)
+			unsaved = fmt.Errorf("%s will not be restored to %s: %w", name, have, err)
 		}
 	}
 	if err := sysctl.Write(name, want); err != nil {

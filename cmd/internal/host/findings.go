@@ -40,7 +40,7 @@ func (f Finding) String() string {
 	if have == "" {
 		have = "missing"
 	}
-	text := fmt.Sprintf("%s is %s, wanted %s: %s", f.Name, have, f.Want, f.Why)
+	text := fmt.Sprintf("%s = %s, must be %s: %s", f.Name, have, f.Want, f.Why)
 	if f.Remedy != "" {
 		text += " (" + f.Remedy + ")"
 	}
@@ -115,14 +115,14 @@ func Findings(c *config.Config) []Finding {
 func forwarding(u uses) []Finding {
 	var all []Finding
 	if len(u.nat4) > 0 {
-		all = append(all, compare("net.ipv4.ip_forward", "1", equal, `with forward = "nat" no answer reaches a client without it`),
-			compare("net.ipv4.conf.all.send_redirects", "0", equal, "a real server in the clients' network would be redirected to answer them directly, past the translation"))
+		all = append(all, compare("net.ipv4.ip_forward", "1", equal, `required for forward = "nat": replies are routed through the director`),
+			compare("net.ipv4.conf.all.send_redirects", "0", equal, "otherwise the kernel redirects real servers in the clients' network to reply directly, without translation"))
 		for _, dev := range devices(u.nat4) {
-			all = append(all, compare("net.ipv4.conf."+dev+".send_redirects", "0", equal, "as for all: either of the two sends redirects"))
+			all = append(all, compare("net.ipv4.conf."+dev+".send_redirects", "0", equal, "as for all: redirects are sent if either of the two is 1"))
 		}
 	}
 	if len(u.nat6) > 0 {
-		all = append(all, compare("net.ipv6.conf.all.forwarding", "1", equal, `with forward = "nat" no answer reaches a client without it; routers' advertisements are then heard only with accept_ra = 2`))
+		all = append(all, compare("net.ipv6.conf.all.forwarding", "1", equal, `required for forward = "nat": replies are routed through the director; router advertisements are then accepted only with accept_ra = 2`))
 	}
 	return all
 }
@@ -134,7 +134,7 @@ func arp(c *config.Config, u uses) []Finding {
 		for _, scope := range []string{"all", dev} {
 			// The larger of the two holds (ip-sysctl.rst); 8 answers for nothing.
 			if name := "net.ipv4.conf." + scope + ".arp_ignore"; value(name) == "8" {
-				all = append(all, compare(name, "0", equal, "8 answers for no address, and so clients do not find the services"))
+				all = append(all, compare(name, "0", equal, "8 replies to ARP for no address, so clients do not find the services"))
 			}
 		}
 	}
@@ -155,7 +155,7 @@ func arp(c *config.Config, u uses) []Finding {
 			ip, _ := netip.AddrFromSlice(n.IP)
 			if on, moves := moving[ip.Unmap()]; moves && on != l.Name && !ofVirtualMAC(l.Name) {
 				all = append(all, Finding{Kind: "address", Name: fmt.Sprintf("address %s", ip.Unmap()), Have: "on " + l.Name, Want: "on " + on + " alone, of the master",
-					Why: "where it stands for good this host takes its packets as its own even while it is not master; a director cannot be set up as a real server of the same address"})
+					Why: "with a permanent address this host accepts its packets even while it is not master; a director cannot be a real server of the same address"})
 			}
 		}
 	}
@@ -192,7 +192,7 @@ func filters(u uses) []Finding {
 			continue
 		}
 		all = append(all, compare("net.ipv4.conf."+dev+".rp_filter", "2", equal,
-			"the default route is not on this interface, so the strict check drops clients from elsewhere that come in here"))
+			"the default route is on another interface, so strict source validation drops packets of remote clients that arrive here"))
 	}
 	return all
 }
@@ -201,18 +201,18 @@ func filters(u uses) []Finding {
 func tables(c *config.Config, u uses) []Finding {
 	all := []Finding{}
 	if value("net.ipv4.vs.backup_only") != "" {
-		all = append(all, compare("net.ipv4.vs.backup_only", "0", equal, "with 1 this director refuses every connection while it receives connections from its peer"))
+		all = append(all, compare("net.ipv4.vs.backup_only", "0", equal, "with 1 this director refuses all connections while it receives connections from its peer"))
 	}
 	if !c.IPVS.ManageSysctls {
 		for _, name := range []string{"expire_nodest_conn", "expire_quiescent_template"} {
-			all = append(all, compare("net.ipv4.vs."+name, "1", equal, "[ipvs] manage_sysctls is false, and clients of a dead server may go on being sent to it"))
+			all = append(all, compare("net.ipv4.vs."+name, "1", equal, "[ipvs] manage_sysctls is false, and clients may still be sent to a failed server"))
 		}
 	}
 	if len(u.nat4)+len(u.nat6) > 0 {
-		all = append(all, compare("net.ipv4.vs.conntrack", "1", equal, "nftables then sees translated connections as they are, and masquerading leaves them alone"))
+		all = append(all, compare("net.ipv4.vs.conntrack", "1", equal, "nftables then sees translated connections correctly, and does not masquerade them"))
 		if liberal := "net.netfilter.nf_conntrack_tcp_be_liberal"; c.IPVS.Sync != nil && value(liberal) != "" {
 			all = append(all, compare(liberal, "1", equal,
-				"a director that was master before has missed packets of the connections that come back to it: with strict windows it would take them for new ones and give them another port, and the real servers reset them"))
+				"a director that becomes master again has missed packets of its connections: strict window tracking would treat them as new and change their port, and the real servers would reset them"))
 		}
 	}
 	return all
@@ -265,7 +265,7 @@ func masquerading(u uses) []Finding {
 			continue
 		}
 		found := Finding{Kind: "nftables", Name: "nftables table " + f.family + " " + table, Want: "masquerading " + strconv.Itoa(len(f.servers)) + " real servers",
-			Why:    "this host is the gateway of real servers by nat, whose own connections to the world need an address that answers find",
+			Why:    "this host is the gateway of real servers with nat, whose outgoing connections need a source address that replies are routed to",
 			Remedy: "lvsd host prepare", rules: rules(f.family, f.field, f.servers)}
 		found.Have, found.OK = loaded(f.family, table, "masquerade", f.servers)
 		all = append(all, found)
@@ -286,8 +286,8 @@ func syncSources(s *config.Sync) []Finding {
 	if s.Group.Is6() {
 		field = "ip6"
 	}
-	found := Finding{Kind: "nftables", Name: "nftables table inet " + syncTable, Want: fmt.Sprintf("connections from %d directors alone", len(s.Sources)),
-		Why:    "the kernel believes whoever sends it connections, and sends the clients of these where the sender likes",
+	found := Finding{Kind: "nftables", Name: "nftables table inet " + syncTable, Want: fmt.Sprintf("connections from %d directors only", len(s.Sources)),
+		Why:    "the kernel accepts synchronised connections from any sender, which could redirect clients",
 		Remedy: "lvsd host prepare", rules: fmt.Sprintf(`table inet %[1]s
 delete table inet %[1]s
 table inet %[1]s {

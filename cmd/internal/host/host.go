@@ -45,7 +45,7 @@ func rights(c *config.Config) []error {
 	}
 	var all []error
 	if missing := lacks(capability{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, capability{unix.CAP_NET_RAW, "CAP_NET_RAW"}); missing != "" {
-		all = append(all, fmt.Errorf("this process lacks %s: run as root, or by a unit with AmbientCapabilities= (cmd/lvsd/package/lvsd.service is one); capabilities on the binary would let every local user put addresses on an interface", missing))
+		all = append(all, fmt.Errorf("this process lacks %s: run as root, or from a unit with AmbientCapabilities= such as cmd/lvsd/package/lvsd.service; capabilities on the binary would let every local user add addresses to an interface", missing))
 	}
 	if name := otherUser(c); name != "" {
 		if missing := lacks(capability{unix.CAP_SETUID, "CAP_SETUID"}, capability{unix.CAP_SETGID, "CAP_SETGID"}); missing != "" {
@@ -65,7 +65,7 @@ func unfilteredSync(s *config.Sync) []string {
 	if s == nil || len(s.Sources) > 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("[ipvs.sync] accepts connections from whoever sends to %v on %s, as the kernel authenticates none: keep that network to the directors, or name their addresses in sources and run `lvsd host prepare`",
+	return []string{fmt.Sprintf("[ipvs.sync] accepts connections from any host that sends to %v on %s, as the kernel does not authenticate them: reserve that network for the directors, or list their addresses in sources and run `lvsd host prepare`",
 		netip.AddrPortFrom(s.Group, s.Port), s.Interface)}
 }
 
@@ -108,7 +108,7 @@ func programs(c *config.Config) []string {
 	if len(programs) == 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("as the daemon's own user run %s: a program can read the keys, write state_dir and give the daemon commands; let root alone write it, and set notify_user and the user of checks", strings.Join(programs, ", "))}
+	return []string{fmt.Sprintf("run as the daemon's own user: %s: such a program can read the keys, write state_dir and control the daemon; make it writable by root only, and set notify_user and the user of checks", strings.Join(programs, ", "))}
 }
 
 type capability struct {

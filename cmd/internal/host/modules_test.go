@@ -34,7 +34,7 @@ func TestModules(t *testing.T) {
 		{name: "absent", module: "ip_vs_twos", have: "absent from kernel " + release, remedy: "linux-modules-extra-" + release},
 		{name: "container", bare: true, files: map[string]string{"proc/net/ip_vs": ""}, module: "ip_vs_wlc", have: "unknown", ok: true},
 		{name: "container with IPVS", bare: true, files: map[string]string{"proc/net/ip_vs": ""}, module: "ip_vs", have: "unknown", ok: true},
-		{name: "container without IPVS", bare: true, module: "ip_vs", have: "unknown", remedy: "on the machine itself"},
+		{name: "container without IPVS", bare: true, module: "ip_vs", have: "unknown", remedy: "on the host"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			root := t.TempDir()

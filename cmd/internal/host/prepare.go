@@ -79,11 +79,11 @@ func run(input, name string, args ...string) (string, error) {
 	err := cmd.Run()
 	switch {
 	case errors.Is(err, exec.ErrNotFound) && name == "nft":
-		return "", fmt.Errorf("there is no nft here: install nftables, or load the rules that are printed by other means")
+		return "", fmt.Errorf("nft not found: install nftables, or load the printed rules by other means")
 	case errors.Is(err, exec.ErrNotFound):
-		return "", fmt.Errorf("there is no %s here", name)
+		return "", fmt.Errorf("%s does not exist", name)
 	case err != nil && name == "nft" && strings.Contains(complaint.String(), "peration not supported"):
-		return "", errors.New("this kernel has no nftables for these packets: filter and masquerade by other means")
+		return "", errors.New("this kernel does not support nftables for these packets: filter and masquerade by other means")
 	case err != nil:
 		first, _, _ := strings.Cut(strings.TrimSpace(complaint.String()), "\n")
 		return "", fmt.Errorf("%s: %w: %s", name, err, first)
@@ -99,7 +99,7 @@ func loaded(family, table, words string, addresses []netip.Addr) (have string, o
 		return "", false
 	}
 	if !strings.Contains(text, words) {
-		return fmt.Sprintf("there without %q", words), false
+		return fmt.Sprintf("present, without %q", words), false
 	}
 	named := map[string]bool{}
 	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t\n,{}", r) }) {
@@ -109,7 +109,7 @@ func loaded(family, table, words string, addresses []netip.Addr) (have string, o
 	}
 	for _, a := range addresses {
 		if !named[a.String()] {
-			return "there without " + a.String(), false
+			return "present, without " + a.String(), false
 		}
 	}
 	return "there", len(named) == len(addresses)

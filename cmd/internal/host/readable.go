@@ -33,7 +33,7 @@ func unreadable(c *config.Config) (warnings []string) {
 	}
 	for _, file := range filesOf(c) {
 		if err := who.reads(file); err != nil {
-			warnings = append(warnings, fmt.Sprintf("user %s, as which the package's unit runs the daemon, cannot read %s: %v", unitUser, file, err))
+			warnings = append(warnings, fmt.Sprintf("user %s, which runs the daemon in the package's unit, cannot read %s: %v", unitUser, file, err))
 		}
 	}
 	return warnings
@@ -105,7 +105,7 @@ func (w identity) reads(file string) error {
 			return err
 		}
 		if !w.may(info, 0o1) {
-			return fmt.Errorf("folder %s is closed to it (mode %04o)", folder, info.Mode().Perm())
+			return fmt.Errorf("no permission for the folder %s (mode %04o)", folder, info.Mode().Perm())
 		}
 		if folder == filepath.Dir(folder) {
 			break

@@ -30,13 +30,13 @@ func announcing(c *config.Config) []Finding {
 	var all []Finding
 	if slices.ContainsFunc(c.Announces, announcesIPv4) {
 		all = append(all, compare("net.ipv4.conf.all.arp_ignore", "1", func(have, _ string) bool { return have == "1" || have == "2" },
-			"with [[announce]] this host accepts packets to addresses that no interface has, and would answer ARP requests for them"))
+			"with [[announce]] this host accepts packets to addresses that no interface has, and would reply to ARP requests for them"))
 	}
 	if hashes(c) {
 		all = append(all, compare("net.ipv4.vs.sloppy_tcp", "1", equal,
-			"a connection that routers move here from another director begins for this kernel in its middle, and is refused without it"),
+			"required for connections that routers move here from another director: this kernel sees them from the middle only"),
 			compare("net.ipv4.vs.schedule_icmp", "1", equal,
-				"routers send ICMP errors such as \"fragmentation needed\" to any director, also to one that does not know the connection"))
+				"routers send ICMP errors such as \"fragmentation needed\" to any director, also to one without the connection"))
 	}
 	six := map[int]bool{} // tables, and whether they have routes of IPv6
 	for _, a := range c.Announces {
@@ -122,7 +122,7 @@ const importLimit = 252
 // IPv6.
 func (r routingDaemons) finding(table int, six bool) Finding {
 	f := Finding{Kind: "routing", Name: "routing daemon", Want: fmt.Sprintf("BIRD or FRR reading table %d", table),
-		Why: "lvsd puts the routes there and speaks no BGP itself: without a daemon that announces them no client finds the addresses", manual: true}
+		Why: "lvsd adds the routes but does not speak BGP: a routing daemon must announce them to clients", manual: true}
 	var running []string
 	for _, d := range daemons {
 		version, runs := r.running(d)
@@ -154,7 +154,7 @@ func (r routingDaemons) finding(table int, six bool) Finding {
 // configuration says.
 func routingDaemonAt(a config.Announce, dial func(string, bool) (string, error)) Finding {
 	f := Finding{Kind: "routing", Name: "routing daemon of " + a.Name, Want: "connections on " + a.RoutingDaemon, Have: "connections", OK: true, manual: true,
-		Why: "while it accepts none, other directors do not count on this one (announce.routing_daemon)"}
+		Why: "while it accepts none, other directors consider this one as not serving (announce.routing_daemon)"}
 	if _, err := dial(a.RoutingDaemon, false); err != nil && !errors.Is(err, fs.ErrPermission) {
 		f.OK, f.Have, f.Remedy = false, err.Error(), "start it, or correct the path"
 	}

@@ -78,7 +78,7 @@ func (i *Instance) Status() vrrp.Status { return i.engine.Status() }
 func (i *Instance) Resign() { i.engine.HandOver() }
 
 // effective is the configuration that an engine runs with: as configured, except
-// that a director that is not ready, or in standby, does not preempt.
+// that a director that is not ready, or on standby, does not preempt.
 func (s *Set) effective(i *Instance) vrrp.Config {
 	c := i.config
 	c.Preempt = c.Preempt && s.waits != nil && s.waits[c.Name] == ""
@@ -105,7 +105,7 @@ func (s *Set) SetWaits(waits map[string]string) {
 	s.apply()
 }
 
-// SetStandby sets the instances that are in standby.
+// SetStandby sets the instances that are on standby.
 func (s *Set) SetStandby(standby map[string]persist.Standby) {
 	s.mu.Lock()
 	s.standby = standby
@@ -113,7 +113,7 @@ func (s *Set) SetStandby(standby map[string]persist.Standby) {
 	s.apply()
 }
 
-// Standby is the instances in standby, by name. It must not be changed.
+// Standby is the instances on standby, by name. It must not be changed.
 func (s *Set) Standby() map[string]persist.Standby { return s.standby }
 
 // NextStandbyEnd is when the next standby ends by itself; zero: never.
@@ -182,7 +182,7 @@ func (s *Set) Named(name string) ([]*Instance, error) {
 			return o != i && (group == "" || o.config.SyncGroup != group)
 		}), nil
 	}
-	return nil, fmt.Errorf("there is no VRRP instance %q; there is %s", name, strings.Join(names, ", "))
+	return nil, fmt.Errorf("there is no VRRP instance %q; there are: %s", name, strings.Join(names, ", "))
 }
 
 // Read reads the key files. The participant opens the sockets of the instances that are
@@ -215,7 +215,7 @@ func (s *Set) prepare(start bool, next *config.Config, keys map[string]string, u
 	for _, c := range next.Instances {
 		want := EngineConfig(c, next)
 		if err := unread[want.Authentication.KeyFile]; err != nil {
-			errs = append(errs, fmt.Errorf("%s:%d:%d: failed to open the election %s: %w", next.File, c.Line, c.Col, c.Name, err))
+			errs = append(errs, fmt.Errorf("%s:%d:%d: failed to start VRRP instance %s: %w", next.File, c.Line, c.Col, c.Name, err))
 			continue
 		}
 		want.Authentication.Key = keys[want.Authentication.KeyFile]
@@ -304,7 +304,7 @@ func (s *Set) Start(ctx context.Context) {
 				<-before.done
 			}
 			if err := i.engine.Run(own); err != nil {
-				s.log.Error("a VRRP instance ended by itself, its addresses are given up", "vrrp", i.config.Name, "reason", err)
+				s.log.Error("a VRRP instance failed; its addresses are released", "vrrp", i.config.Name, "reason", err)
 			}
 		})
 	}
@@ -355,7 +355,7 @@ func (s *Set) States() []State {
 	return all
 }
 
-// Levels returns the instances in standby, and what each instance waits for.
+// Levels returns the instances on standby, and what each instance waits for.
 func (s *Set) Levels() (standby map[string]persist.Standby, waits map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -55,7 +55,7 @@ func TestKeysAreReadAtAReloadOnly(t *testing.T) {
 	}
 	s.SetStandby(map[string]persist.Standby{"web": {}})
 	if got := engine.config; !got.Standby || got.Authentication.Key != second {
-		t.Errorf("in standby: %v, key %q", got.Standby, got.Authentication.Key)
+		t.Errorf("on standby: %v, key %q", got.Standby, got.Authentication.Key)
 	}
 	if err := reload(); err == nil {
 		t.Error("a reload without the file")

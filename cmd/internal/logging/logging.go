@@ -103,7 +103,7 @@ func (w *writer) run() {
 	for line := range w.lines {
 		// There is nowhere else to log that logging fails.
 		if n := w.dropped.Swap(0); n > 0 {
-			r := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines dropped, they were not read in time", 0)
+			r := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines were dropped because they were not read in time", 0)
 			r.AddAttrs(slog.Uint64("count", n))
 			_ = w.direct.Handle(context.Background(), r)
 		}

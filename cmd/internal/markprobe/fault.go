@@ -48,7 +48,7 @@ func (w *Writes) since(mark uint32, t time.Time) bool {
 func (w *Writes) Fault(ctx context.Context, mark uint32, since time.Time, read func(context.Context, time.Time) (ipvs.Snapshot, error)) error {
 	now, err := read(ctx, time.Now())
 	if err != nil {
-		return fmt.Errorf("whether the probe went through to the server is not known: %w", err)
+		return fmt.Errorf("unknown whether the probe reached the server through the kernel: %w", err)
 	}
 	installed := false
 	for key, svc := range now.Table {
@@ -56,9 +56,9 @@ func (w *Writes) Fault(ctx context.Context, mark uint32, since time.Time, read f
 	}
 	switch {
 	case !installed:
-		return errors.New("the kernel has no path to the server: another process removed the service of the probe's mark")
+		return errors.New("the kernel has no path to the server: another process removed the firewall-mark service of the probe")
 	case w.since(mark, since):
-		return errors.New("the kernel had no path to the server: the service of the probe's mark was written again meanwhile")
+		return errors.New("the kernel had no path to the server: the firewall-mark service of the probe was written again meanwhile")
 	}
 	return nil
 }

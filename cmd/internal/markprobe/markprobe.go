@@ -113,7 +113,7 @@ func (s *Set) find(next *config.Config) (Paths, error) {
 			}
 			from, iface, err := s.host.Route(r.server)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("%s:%d:%d: virtual_service %s: no probe can go through to real server %s: %w", next.File, rs.Line, rs.Col, svc.Name, r.server, err))
+				errs = append(errs, fmt.Errorf("%s:%d:%d: virtual_service %s: real server %s cannot be checked through the kernel: %w", next.File, rs.Line, rs.Col, svc.Name, r.server, err))
 				continue
 			}
 			want[r] = MarkPath{From: from, iface: iface}
@@ -183,7 +183,7 @@ func (p Paths) interfaces() []string {
 func (p Paths) Services() []decision.MarkService {
 	all := make([]decision.MarkService, 0, len(p))
 	for r, path := range p {
-		all = append(all, decision.MarkService{Service: path.Service, Name: fmt.Sprintf("probes through to %s", r.server)})
+		all = append(all, decision.MarkService{Service: path.Service, Name: fmt.Sprintf("probes of %s through the kernel", r.server)})
 	}
 	return all
 }

@@ -26,27 +26,27 @@ func TestPeers(t *testing.T) {
 	m := New("", "")
 	m.WatchPeers(exchange{})
 	const want = `
-# HELP lvsd_pair_refused_total Questions of others that the exchange did not answer, by reason.
+# HELP lvsd_pair_refused_total Rejected requests to the exchange, by reason.
 # TYPE lvsd_pair_refused_total counter
 lvsd_pair_refused_total{reason="proof"} 5
-# HELP lvsd_peer_clock_ahead_seconds How much the other director's clock is ahead; absent while it does not answer.
+# HELP lvsd_peer_clock_ahead_seconds How much the other director's clock is ahead; absent while it does not reply.
 # TYPE lvsd_peer_clock_ahead_seconds gauge
 lvsd_peer_clock_ahead_seconds{director="lb2"} -2
-# HELP lvsd_peer_config_matches 1 while both run the same configuration; absent while the other does not answer.
+# HELP lvsd_peer_config_matches 1 while both run the same configuration; absent while the other does not reply.
 # TYPE lvsd_peer_config_matches gauge
 lvsd_peer_config_matches{director="lb2"} 0
-# HELP lvsd_peer_health_differences Real servers that both see otherwise for longer than their checks explain; absent while the other does not answer.
+# HELP lvsd_peer_health_differences Real servers on whose health both disagree for longer than their checks explain; absent while the other does not reply.
 # TYPE lvsd_peer_health_differences gauge
 lvsd_peer_health_differences{director="lb2"} 3
-# HELP lvsd_peer_last_answer_timestamp_seconds When the other director answered last; 0 for never.
+# HELP lvsd_peer_last_answer_timestamp_seconds When the other director last replied; 0 for never.
 # TYPE lvsd_peer_last_answer_timestamp_seconds gauge
 lvsd_peer_last_answer_timestamp_seconds{director="lb2"} 7
 lvsd_peer_last_answer_timestamp_seconds{director="lb3"} 0
-# HELP lvsd_peer_up 1 while the other director answers in the exchange of [peers]; the series of peers are there while that is on.
+# HELP lvsd_peer_up 1 while the other director replies in the exchange of [peers]. Series of peers exist with [peers] only.
 # TYPE lvsd_peer_up gauge
 lvsd_peer_up{director="lb2"} 1
 lvsd_peer_up{director="lb3"} 0
-# HELP lvsd_peer_version_matches 1 while both run the same version; absent while the other does not answer.
+# HELP lvsd_peer_version_matches 1 while both run the same version; absent while the other does not reply.
 # TYPE lvsd_peer_version_matches gauge
 lvsd_peer_version_matches{director="lb2"} 1
 `

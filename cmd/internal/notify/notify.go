@@ -91,7 +91,7 @@ func (n *Notifier) Problems() []string {
 	var all []string
 	for _, t := range n.targets {
 		if why := t.lastError.Load(); why != nil {
-			all = append(all, fmt.Sprintf("%s: the newest event was not delivered: %s", t.name, *why))
+			all = append(all, fmt.Sprintf("%s: the newest notification failed: %s", t.name, *why))
 		}
 	}
 	return all
@@ -104,7 +104,7 @@ func (n *Notifier) Read(next *config.Config) reload.Participant {
 	for _, t := range wanted {
 		for _, p := range programsOf(t.sender) {
 			if err := p.check(); err != nil {
-				n.log.Warn("a notify program cannot be run", "program", p.command[0], "reason", err)
+				n.log.Warn("notification program cannot be run", "program", p.command[0], "reason", err)
 			}
 		}
 	}
@@ -253,7 +253,7 @@ func (n *Notifier) enqueue(t *target, e event.Event) {
 	select {
 	case t.queue <- e:
 	default:
-		n.failed(t, e.ID, 1, fmt.Errorf("%d events wait already", t.room()))
+		n.failed(t, e.ID, 1, fmt.Errorf("%d events are waiting already", t.room()))
 	}
 }
 
@@ -286,7 +286,7 @@ func (n *Notifier) serve(ctx context.Context, t *target) {
 			continue
 		}
 		if t.lastError.Swap(nil) != nil {
-			n.log.Info("notifications work again", "to", t.name, "lost", t.lost.Swap(0))
+			n.log.Info("notifications recovered", "to", t.name, "lost", t.lost.Swap(0))
 		}
 	}
 }

@@ -202,7 +202,7 @@ func TestProgramsThatFail(t *testing.T) {
 			if s.Failures() != 3 || s.Problems() != nil {
 				t.Errorf("afterwards %d failures, %q", s.Failures(), s.Problems())
 			}
-			if said := s.log.String(); strings.Count(said, "notification failed") != 1 || strings.Count(said, "notifications work again") != 1 || !strings.Contains(said, "lost=3") || !strings.Contains(said, c.why) {
+			if said := s.log.String(); strings.Count(said, "notification failed") != 1 || strings.Count(said, "notifications recovered") != 1 || !strings.Contains(said, "lost=3") || !strings.Contains(said, c.why) {
 				t.Errorf("said:\n%s", said)
 			}
 		})

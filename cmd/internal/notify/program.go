@@ -56,7 +56,7 @@ func (p *program) run(ctx context.Context, e event.Event, arguments ...string) e
 	case ending.OK():
 		return nil
 	case ending.Killed && ctx.Err() != nil:
-		return errors.New("killed, as the daemon or the configuration tells it no more")
+		return errors.New("killed, as the daemon stops or the configuration no longer has it")
 	}
 	if said := strings.TrimSpace(strings.ToValidUTF8(ending.Output, "?")); said != "" {
 		return fmt.Errorf("%s: %q", ending, said)

@@ -65,7 +65,7 @@ function updateProblem(li, p) {
 // another director, is no fault of it.
 function directorState(s) {
   const own = s.problem_details.filter((p) => !p.service && !p.director).length;
-  return [`${s.director} ${own ? counted(own, "problem") : "OK"}${s.waits ? `, waits: ${s.waits}` : ""}`, own ? "bad" : "good"];
+  return [`${s.director} ${own ? counted(own, "problem") : "OK"}${s.waits ? `, ${s.waits}` : ""}`, own ? "bad" : "good"];
 }
 
 const peerKind = (p) => p.up && p.config_matches && p.version_matches && p.director_problem_count === 0 ? "good" : "bad";
@@ -75,7 +75,7 @@ function peerState(p, s) {
   const words = [p.director_problem_count ? counted(p.director_problem_count, "problem") : "OK"];
   if (!p.config_matches) words.push("different configuration");
   if (!p.version_matches) words.push("different version");
-  if (p.waits) words.push(`waits: ${p.waits}`);
+  if (p.waits) words.push(p.waits);
   return words.join(", ");
 }
 

@@ -78,21 +78,21 @@ func TestEveryRefusal(t *testing.T) {
 		message func(nonce) []byte
 		want    Refusal
 	}{
-		"proven":         {func(n nonce) []byte { return question1(keys, n, howAreYou) }, 0},
-		"magic":          {patched(0, 'X'), RefusedMessage},
-		"reserved":       {patched(7, 1), RefusedMessage},
-		"version":        {patched(4, 2), RefusedVersion},
-		"kind":           {patched(5, byte(kindResponse)), RefusedMessage},
-		"too long":       {patched(9, 1), RefusedMessage},
-		"key number":     {patched(6, 9), RefusedKey},
-		"nonce changed":  {patched(headLen, 9), RefusedSignature},
-		"body changed":   {patched(headLen+nonceLen+3, 'X'), RefusedSignature},
-		"another secret": {func(n nonce) []byte { return question1(other, n, howAreYou) }, RefusedSignature},
-		"another nonce":  {func(nonce) []byte { return question1(keys, nonce{9}, howAreYou) }, RefusedSignature},
-		"to another":     {func(n nonce) []byte { return question1(keys, n, question{From: "lb1", To: "lb3", Want: wantState}) }, RefusedName},
-		"of another":     {func(n nonce) []byte { return question1(keys, n, question{From: "lb3", To: "lb2", Want: wantState}) }, RefusedName},
-		"unknown":        {func(n nonce) []byte { return question1(keys, n, question{From: "lb1", To: "lb2", Want: "root"}) }, RefusedRequest},
-		"no JSON":        {func(n nonce) []byte { return request(keys, n, nonce{}, []byte("{")) }, RefusedMessage},
+		"proven":           {func(n nonce) []byte { return question1(keys, n, howAreYou) }, 0},
+		"magic":            {patched(0, 'X'), RefusedMessage},
+		"reserved":         {patched(7, 1), RefusedMessage},
+		"version":          {patched(4, 2), RefusedVersion},
+		"kind":             {patched(5, byte(kindResponse)), RefusedMessage},
+		"too long":         {patched(9, 1), RefusedMessage},
+		"key number":       {patched(6, 9), RefusedKey},
+		"nonce changed":    {patched(headLen, 9), RefusedSignature},
+		"body changed":     {patched(headLen+nonceLen+3, 'X'), RefusedSignature},
+		"different secret": {func(n nonce) []byte { return question1(other, n, howAreYou) }, RefusedSignature},
+		"another nonce":    {func(nonce) []byte { return question1(keys, nonce{9}, howAreYou) }, RefusedSignature},
+		"to another":       {func(n nonce) []byte { return question1(keys, n, question{From: "lb1", To: "lb3", Want: wantState}) }, RefusedName},
+		"of another":       {func(n nonce) []byte { return question1(keys, n, question{From: "lb3", To: "lb2", Want: wantState}) }, RefusedName},
+		"unknown":          {func(n nonce) []byte { return question1(keys, n, question{From: "lb1", To: "lb2", Want: "root"}) }, RefusedRequest},
+		"no JSON":          {func(n nonce) []byte { return request(keys, n, nonce{}, []byte("{")) }, RefusedMessage},
 		"a raw secret": {func(n nonce) []byte {
 			return question1(Keys{1, map[uint8][]byte{1: []byte("0123456789abcdef")}}, n, howAreYou)
 		}, RefusedSignature},
@@ -387,7 +387,7 @@ func TestAnotherDirectorAnswers(t *testing.T) {
 		l.mu.Unlock()
 		after(time.Minute)
 		peers := one.Peers()
-		if peers[0].Up || !strings.Contains(peers[0].Error, "other names") || !peers[1].Up {
+		if peers[0].Up || !strings.Contains(peers[0].Error, "different names") || !peers[1].Up {
 			t.Errorf("%+v", peers)
 		}
 	})

@@ -23,7 +23,7 @@ import (
 func (e *Exchange) RequestDrain(ctx context.Context, director, service, realServer string) (Drain, error) {
 	s := e.setup.Load()
 	if s == nil {
-		return Drain{}, errors.New("[peers] is not configured, so no other director can be asked")
+		return Drain{}, errors.New("[peers] is not configured, so no other director can be queried")
 	}
 	for _, p := range s.Peers {
 		if p.Name == director {
@@ -34,7 +34,7 @@ func (e *Exchange) RequestDrain(ctx context.Context, director, service, realServ
 			return *r.Drain, nil
 		}
 	}
-	return Drain{}, fmt.Errorf("no other director is called %q", director)
+	return Drain{}, fmt.Errorf("there is no other director %q", director)
 }
 
 // call sends one request to a peer.
@@ -52,7 +52,7 @@ func (e *Exchange) call(ctx context.Context, s *setup, p config.Peer, q question
 	q.From, q.To = s.self, p.Name
 	body, err := json.Marshal(q)
 	if err != nil || len(body) > maxRequest {
-		return reply{}, errors.New("the question is too long")
+		return reply{}, errors.New("the request is too long")
 	}
 	text, err := converse(conn, s.keys, body)
 	if err != nil {
@@ -91,12 +91,12 @@ func converse(conn io.ReadWriter, keys Keys, body []byte) ([]byte, error) {
 	}
 	answered, proof := text.Bytes()[:h.length], text.Bytes()[h.length:]
 	if keys.verify(h, server, client, answered, proof) != 0 {
-		return nil, errors.New("its answer is not authentic: it has another key, or another host replied")
+		return nil, errors.New("its response is not authentic: it has a different key, or another host replied")
 	}
 	return answered, nil
 }
 
-var errForeign = errors.New("what responses there is not lvsd's exchange, or another version of it")
+var errForeign = errors.New("the response is not from lvsd, or from an incompatible version")
 
 // readHead reads the head of a message of a kind, or why it was refused.
 func readHead(r io.Reader, want kind) (head, error) {
@@ -109,7 +109,7 @@ func readHead(r io.Reader, want kind) (head, error) {
 	case !ok || h.version != version:
 		return h, errForeign
 	case h.kind == kindRefusal:
-		return h, fmt.Errorf("it refuses: %s", Refusal(h.key).explain())
+		return h, fmt.Errorf("refused: %s", Refusal(h.key).explain())
 	case h.kind != want:
 		return h, errForeign
 	}
@@ -122,11 +122,11 @@ func explain(err error, within time.Duration) error {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return errors.New("connection refused: lvsd is not running there, or has no [peers]")
+		return errors.New("connection refused: lvsd is not running there, or [peers] is not configured")
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, net.ErrClosed), errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("no answer within %v", within)
+		return fmt.Errorf("no reply within %v", within)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return errors.New("no route to it")
+		return errors.New("no route to host")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return errors.New("this director's own [[director]] address is not on this host")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):

@@ -128,7 +128,7 @@ func (a *knownPeer) changes(own State, now time.Time) []Change {
 // HealthText names the servers whose health differs.
 func (d Differences) HealthText() string {
 	if d.HealthCount == 0 {
-		return "both see all real servers alike"
+		return "both have the same health of all real servers"
 	}
 	f := d.Health[0]
 	text := fmt.Sprintf("%s of %s is %s here and %s there", f.RealServer, f.Service, f.Local, f.Peer)

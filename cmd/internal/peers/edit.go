@@ -31,7 +31,7 @@ type Edited struct {
 func (e *Exchange) RequestEdit(ctx context.Context, director, service, realServer string, change Edit) (Edited, error) {
 	s := e.setup.Load()
 	if s == nil {
-		return Edited{}, errors.New("[peers] is not configured, so no other director can be asked")
+		return Edited{}, errors.New("[peers] is not configured, so no other director can be queried")
 	}
 	for _, p := range s.Peers {
 		if p.Name == director {
@@ -42,7 +42,7 @@ func (e *Exchange) RequestEdit(ctx context.Context, director, service, realServe
 			return *r.Edited, nil
 		}
 	}
-	return Edited{}, fmt.Errorf("no other director is called %q", director)
+	return Edited{}, fmt.Errorf("there is no other director %q", director)
 }
 
 // edit makes the change that a peer asks for, where this director lets it.
@@ -52,7 +52,7 @@ func (e *Exchange) edit(ctx context.Context, q question) Edited {
 	case s == nil || !s.Edits || e.o.Edit == nil:
 		return Edited{Error: "[peers] edits is not true there"}
 	case q.Edit == nil:
-		return Edited{Error: "no edit was named"}
+		return Edited{Error: "no edit was given"}
 	}
 	e.o.Log.Info("peers: another director edits the configuration", "from", q.From, "service", q.Service, "real_server", q.RealServer, "do", q.Edit.Do)
 	return e.o.Edit(ctx, q.Service, q.RealServer, *q.Edit)

@@ -44,7 +44,7 @@ func TestEdit(t *testing.T) {
 // connection closed first, with the time of the request.
 func TestNoAnswerInTime(t *testing.T) {
 	for _, err := range []error{os.ErrDeadlineExceeded, context.DeadlineExceeded, &net.OpError{Op: "read", Err: net.ErrClosed}} {
-		if got := explain(err, timeoutOf(wantEdit)).Error(); got != "no answer within 30s" {
+		if got := explain(err, timeoutOf(wantEdit)).Error(); got != "no reply within 30s" {
 			t.Errorf("%v: %s", err, got)
 		}
 	}

@@ -32,7 +32,7 @@ func TestEachKnowsTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, one, two := pairOf(t)
 		two.become(func(s *State) {
-			s.WaitReason = "waits for the checks of 3 real servers"
+			s.WaitReason = "waiting for the checks of 3 real servers"
 			s.Connections = &Connections{Local: 3, Synced: 4}
 			s.Instances = []Instance{{Name: "web", State: "master", Priority: 100, HasVIPs: true, Standby: true}}
 		})
@@ -78,7 +78,7 @@ func TestSilence(t *testing.T) {
 		if took := time.Since(began); took < peerTimeout-interval || took > peerTimeout+2*requestTimeout+interval {
 			t.Errorf("away after %v", took)
 		}
-		if p := one.peer(); !strings.Contains(p.Error, "no answer within") || p.State.Hash != "abc" {
+		if p := one.peer(); !strings.Contains(p.Error, "no reply within") || p.State.Hash != "abc" {
 			t.Errorf("%+v", p)
 		}
 		after(time.Minute)
@@ -201,8 +201,8 @@ func TestManyServers(t *testing.T) {
 // TestWrongKey: neither is up, each says why, the callee counts.
 func TestWrongKey(t *testing.T) {
 	for key, want := range map[string]string{
-		"1 fedcba9876543210\n": "another secret under the same number",
-		"2 0123456789abcdef\n": "no key of the number",
+		"1 fedcba9876543210\n": "a different secret with the same number",
+		"2 0123456789abcdef\n": "no key with the number",
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLAN()
@@ -365,7 +365,7 @@ func TestRealSockets(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	s.keys = NewKeys(1, map[uint8][]byte{1: []byte("fedcba9876543210")})
-	if _, err = one.call(context.Background(), s, config.Peer{Name: "lb2", Address: port}, question{Want: wantState}); err == nil || !strings.Contains(err.Error(), "another secret") {
+	if _, err = one.call(context.Background(), s, config.Peer{Name: "lb2", Address: port}, question{Want: wantState}); err == nil || !strings.Contains(err.Error(), "different secret") {
 		t.Error(err)
 	}
 }

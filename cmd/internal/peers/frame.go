@@ -68,21 +68,21 @@ var refusalNames = [refusals]string{"", "address", "busy", "message", "version",
 func (r Refusal) explain() string {
 	switch r {
 	case RefusedAddress:
-		return "it does not know the address that this director calls from: [[director]] address must be what this one has"
+		return "it does not know this director's source address: check [[director]] address"
 	case RefusedBusy:
-		return "it has too many questions at once"
+		return "it has too many requests at once"
 	case RefusedVersion:
-		return "it speaks another version of the exchange: run the same lvsd on both"
+		return "it uses another version of the protocol: run the same lvsd on both"
 	case RefusedKey:
-		return "its key file has no key of the number that this director's begins with"
+		return "its key file has no key with the number that this director uses"
 	case RefusedSignature:
-		return "its key file has another secret under the same number"
+		return "its key file has a different secret with the same number"
 	case RefusedName:
-		return "its file has other names for the directors' addresses"
+		return "its configuration has different names for the directors' addresses"
 	case RefusedRequest:
-		return "it does not know what it is asked: run the same lvsd on both"
+		return "it does not support the request: run the same lvsd on both"
 	}
-	return "it did not understand what it was sent"
+	return "it could not decode the request"
 }
 
 // nonce is a number used once.

@@ -57,15 +57,15 @@ func parseReply(body []byte, q question) (reply, error) {
 		return r, err
 	}
 	if err := json.Unmarshal(body, &r); err != nil {
-		return r, fmt.Errorf("its answer cannot be read: %w", err)
+		return r, fmt.Errorf("its response cannot be decoded: %w", err)
 	}
 	if r.From != q.To || r.To != q.From {
-		return r, fmt.Errorf("%q answers instead of %q", clean(r.From, 64), q.To)
+		return r, fmt.Errorf("%q replied instead of %q", clean(r.From, 64), q.To)
 	}
 	switch {
 	case q.Want == wantState && r.State == nil, q.Want == wantHealth && r.Health == nil, q.Want == wantDrain && r.Drain == nil,
 		q.Want == wantEdit && r.Edited == nil:
-		return r, fmt.Errorf("its answer lacks what was asked for")
+		return r, fmt.Errorf("its response is incomplete")
 	}
 	if r.State != nil {
 		r.State.clean()
@@ -111,7 +111,7 @@ func checkCounts(body []byte) error {
 	return nil
 }
 
-var errTooMany = fmt.Errorf("its answer has more than %d values", maxElements)
+var errTooMany = fmt.Errorf("its response has more than %d values", maxElements)
 
 // clean bounds a state and makes it printable.
 func (s *State) clean() {

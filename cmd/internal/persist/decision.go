@@ -46,17 +46,17 @@ func PeekDecision(dir string, log *slog.Logger, now time.Time) *decision.Decisio
 		info, err = disk.Within(file, func() (fs.FileInfo, error) { return os.Stat(file) })
 	}
 	if err != nil {
-		log.Warn("the saved decision cannot be read: the kernel's weights hold until the first probes", "reason", err)
+		log.Warn("saved health unreadable: keeping the kernel's weights until the first probes", "reason", err)
 		return nil
 	}
 	age := now.Sub(info.ModTime())
 	if age > maxDecisionAge {
-		log.Info("the saved decision is too old", "file", file, "age", age.Round(time.Second).String())
+		log.Info("saved health expired", "file", file, "age", age.Round(time.Second).String())
 		return nil
 	}
 	plan, err := decision.Restore(text, now)
 	if err != nil {
-		log.Warn("the saved decision is ignored: the kernel's weights hold until the first probes", "file", file, "reason", err)
+		log.Warn("saved health ignored: keeping the kernel's weights until the first probes", "file", file, "reason", err)
 		return nil
 	}
 	return plan
@@ -122,12 +122,12 @@ func (w *writer) report(err error) {
 	if err == nil {
 		w.dir.openProblem.Store(nil)
 		if w.dir.saveProblem.Swap(nil) != nil {
-			w.log.Info("the decision can be saved again")
+			w.log.Info("saving health works again")
 		}
 		return
 	}
-	text := fmt.Sprintf("the decision cannot be saved for the next start: %v: make room in state_dir, or make it writable", err)
+	text := fmt.Sprintf("health cannot be saved for the next start: %v: make room in state_dir, or make it writable", err)
 	if w.dir.saveProblem.Swap(&text) == nil {
-		w.log.Error("the decision cannot be saved for the next start", "reason", err)
+		w.log.Error("health cannot be saved for the next start", "reason", err)
 	}
 }

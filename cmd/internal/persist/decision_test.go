@@ -86,7 +86,7 @@ func TestDecisionIsKept(t *testing.T) {
 		kept(4)
 		time.Sleep(maxDecisionAge + time.Second)
 		kept(-1)
-		if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "too old") {
+		if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "expired") {
 			t.Errorf("log:\n%s", got)
 		}
 	})
@@ -125,7 +125,7 @@ func TestDecisionThatCannotBeKept(t *testing.T) {
 		if p := dir.Problems(); p != nil {
 			t.Errorf("problems afterwards: %q", p)
 		}
-		for _, want := range []string{"cannot be saved", "be saved again"} {
+		for _, want := range []string{"cannot be saved", "works again"} {
 			if n := strings.Count(log.String(), want); n != 1 {
 				t.Errorf("%q is logged %d times:\n%s", want, n, &log)
 			}
@@ -144,7 +144,7 @@ func TestDamagedDecisionIsNoReasonNotToStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		var log bytes.Buffer
-		if p := dir.LoadDecision(slog.New(slog.NewTextHandler(&log, nil)), time.Now()); p != nil || !strings.Contains(log.String(), "is ignored") {
+		if p := dir.LoadDecision(slog.New(slog.NewTextHandler(&log, nil)), time.Now()); p != nil || !strings.Contains(log.String(), "ignored") {
 			t.Errorf("%q: %+v, %s", text, p, &log)
 		}
 	}

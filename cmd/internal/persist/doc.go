@@ -4,7 +4,7 @@
 //	owned          the IPVS entries that lvsd wrote; written before the kernel is
 //	addresses      what the VRRP instances may have put on interfaces, for `lvsd cleanup`
 //	decision       the last decision: causes with their age, slow start, damping
-//	standby        instances in standby after a handover
+//	standby        instances on standby after a handover
 //	sysctls        kernel settings as they were before lvsd changed them, of this boot
 //	running.toml   the last good configuration, with a checksum
 //

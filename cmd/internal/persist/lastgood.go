@@ -44,10 +44,10 @@ func (d *Dir) SaveLastGood(r LastGood) error {
 	sum := sha256.Sum256([]byte(r.Text))
 	line, err := json.Marshal(runningLine{Version: runningVersion, LastGood: r, Bytes: len(r.Text), SHA256: hex.EncodeToString(sum[:])})
 	if err != nil {
-		return fmt.Errorf("failed to keep the running configuration: %w", err)
+		return fmt.Errorf("failed to save the running configuration: %w", err)
 	}
 	if err := disk.ReplaceFile(runningPath(d.path), []byte(r.Text+runningMark+string(line)+"\n"), 0o600); err != nil {
-		return fmt.Errorf("failed to keep the running configuration: %w", err)
+		return fmt.Errorf("failed to save the running configuration: %w", err)
 	}
 	return nil
 }
@@ -63,16 +63,16 @@ func ReadLastGood(dir string) (LastGood, error) {
 	var line runningLine
 	at := bytes.LastIndex(all, []byte(runningMark))
 	if at < 0 {
-		return LastGood{}, fmt.Errorf("%s is not whole: its last line is missing", path)
+		return LastGood{}, fmt.Errorf("%s is incomplete: its last line is missing", path)
 	}
 	if err := json.Unmarshal(all[at+len(runningMark):], &line); err != nil {
-		return LastGood{}, fmt.Errorf("%s: its last line is not whole: %w", path, err)
+		return LastGood{}, fmt.Errorf("%s: its last line is incomplete: %w", path, err)
 	}
 	text := all[:at]
 	sum := sha256.Sum256(text)
 	switch {
 	case line.Version != runningVersion:
-		return LastGood{}, fmt.Errorf("%s: its version %d is not known to this lvsd", path, line.Version)
+		return LastGood{}, fmt.Errorf("%s: version %d is not supported by this lvsd", path, line.Version)
 	case line.Bytes != len(text) || line.SHA256 != hex.EncodeToString(sum[:]):
 		return LastGood{}, errors.New(path + " was changed since lvsd wrote it")
 	}

@@ -17,7 +17,7 @@ import (
 func Peek(path string) (owned ipvs.Owned, held bool, err error) {
 	var file ownedFile
 	if _, err := read(filepath.Join(path, "owned"), ownedVersion, &file); err != nil {
-		return nil, false, fmt.Errorf("failed to read the record of our kernel entries: %w", err)
+		return nil, false, fmt.Errorf("failed to read the record of lvsd's kernel entries: %w", err)
 	}
 	return file.owned(), isLocked(filepath.Join(path, lockName)), nil
 }

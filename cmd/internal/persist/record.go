@@ -20,15 +20,15 @@ const badSuffix = ".bad"
 // records are the files that are set aside when they cannot be read, with what is then
 // lost.
 var records = []struct{ name, lost string }{
-	{"owned", "services and servers that left the configuration before may still be in the kernel; compare with ipvsadm -L -n"},
+	{"owned", "services and servers that were removed from the configuration may still be in the kernel; compare with ipvsadm -L -n"},
 	{"addresses", "addresses of an earlier run may still be on an interface; compare with `ip address`"},
-	{"standby", "handovers before this start do not count any more; hand over again where that is still wanted"},
+	{"standby", "earlier handovers are no longer in effect; repeat them if needed"},
 	{"sysctls", "kernel settings that lvsd changed for checks with through are not restored; compare accept_local and rp_filter of the interfaces"},
 }
 
 // errMalformed is wrapped by the error of a record that cannot be used: garbage, cut
 // short, of another version, or not a file.
-var errMalformed = errors.New("it is illegible")
+var errMalformed = errors.New("it is corrupt")
 
 // read decodes a record and changes nothing. found is false where there is none.
 func read(path string, version int, into any) (found bool, err error) {
@@ -45,7 +45,7 @@ func read(path string, version int, into any) (found bool, err error) {
 		Version int `json:"version"`
 	}
 	if err = json.Unmarshal(text, &head); err == nil && head.Version != version {
-		err = fmt.Errorf("its version %d is not known to this lvsd", head.Version)
+		err = fmt.Errorf("version %d is not supported by this lvsd", head.Version)
 	}
 	if err == nil {
 		err = json.Unmarshal(text, into)
@@ -82,7 +82,7 @@ func (d *Dir) findLost() {
 	for _, r := range records {
 		bad := filepath.Join(d.path, r.name+badSuffix)
 		if _, err := os.Lstat(bad); err == nil {
-			all = append(all, fmt.Sprintf("a record in state_dir could not be read: %s, then remove %s", r.lost, bad))
+			all = append(all, fmt.Sprintf("a record in state_dir is unreadable: %s, then remove %s", r.lost, bad))
 		}
 	}
 	d.lost.Store(&all)

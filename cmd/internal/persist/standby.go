@@ -19,7 +19,7 @@ type Standby struct {
 // Expired reports whether the standby has ended by itself.
 func (s Standby) Expired(now time.Time) bool { return !s.Until.IsZero() && !now.Before(s.Until) }
 
-// standbyFile is the content of the file "standby": the instances in standby by name.
+// standbyFile is the content of the file "standby": the instances on standby by name.
 type standbyFile struct {
 	Version   int                `json:"version"`
 	Instances map[string]Standby `json:"elections"`
@@ -29,7 +29,7 @@ const standbyVersion = 1
 
 func (d *Dir) standby() string { return filepath.Join(d.path, "standby") }
 
-// LoadStandby reads the instances in standby. A missing file is none; one that cannot be
+// LoadStandby reads the instances on standby. A missing file is none; one that cannot be
 // used is an error and is renamed to standby.bad.
 func (d *Dir) LoadStandby() (map[string]Standby, error) {
 	var file standbyFile

@@ -66,12 +66,12 @@ func open(path string) (*Dir, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("failed to %s state_dir: %w (make it writable, or set [global] state_dir to another place)", failed, err)
+		return nil, fmt.Errorf("failed to %s state_dir: %w (make it writable, or change [global] state_dir)", failed, err)
 	}
 	if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		d.lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another lvsd runs with state_dir %s: stop it first, or give this one a state_dir of its own", path)
+			return nil, fmt.Errorf("another lvsd uses state_dir %s: stop it first, or configure another state_dir", path)
 		}
 		return nil, fmt.Errorf("failed to lock state_dir %s: %w", path, err)
 	}
@@ -151,7 +151,7 @@ func (d *Dir) Problems() []string {
 	trouble, saveProblem, saving := d.openProblem.Load(), d.saveProblem.Load(), d.saving.Load()
 	switch {
 	case saving != nil && time.Since(*saving) > disk.Deadline:
-		all = append(all, fmt.Sprintf("state_dir %s: %v, for %v by now: events, decisions, handovers and addresses are not recorded until it does", d.path, disk.ErrHangs, time.Since(*saving).Round(time.Second)))
+		all = append(all, fmt.Sprintf("state_dir %s: %v, for %v so far: events, decisions, handovers and addresses are not recorded meanwhile", d.path, disk.ErrHangs, time.Since(*saving).Round(time.Second)))
 	case saveProblem != nil:
 		all = append(all, *saveProblem)
 	case trouble != nil:
@@ -164,7 +164,7 @@ func (d *Dir) Problems() []string {
 // an error and is renamed (see Problems).
 func (l *ledger) Load() (ipvs.Owned, error) {
 	var file ownedFile
-	if _, err := l.dir.load("owned", "our kernel entries", ownedVersion, &file); err != nil {
+	if _, err := l.dir.load("owned", "lvsd's kernel entries", ownedVersion, &file); err != nil {
 		return nil, err
 	}
 	return file.owned(), nil
@@ -217,7 +217,7 @@ func (l *ledger) write(owned ipvs.Owned) error {
 	}
 	text, err := json.Marshal(file)
 	if err != nil {
-		return fmt.Errorf("failed to encode the record of our kernel entries: %w", err)
+		return fmt.Errorf("failed to encode the record of lvsd's kernel entries: %w", err)
 	}
 	return disk.ReplaceFile(filepath.Join(l.dir.path, "owned"), append(text, '\n'), 0o600)
 }

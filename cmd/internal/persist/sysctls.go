@@ -37,7 +37,7 @@ func (d *Dir) LoadSysctls() (map[string]string, error) {
 func (d *Dir) SaveSysctls(settings map[string]string) error {
 	if len(settings) == 0 {
 		if err := os.Remove(d.sysctlsPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("failed to forget previous kernel settings: %w", err)
+			return fmt.Errorf("failed to remove the record of previous kernel settings: %w", err)
 		}
 		return nil
 	}

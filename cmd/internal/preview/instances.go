@@ -27,15 +27,15 @@ func (b *builder) instances() {
 		case c.New == nil:
 			e.Action, e.Removed = End, texts(had)
 			if c.Status.HasVIPs {
-				e.Takeover = "this director is master and gives the addresses up"
+				e.Takeover = "this director is master and releases the addresses"
 			}
 		case c.Restarts:
 			e.Action, e.Removed, e.Added = Restart, texts(had), texts(has)
 			e.Changes = append(e.Changes, b.inFiles(c.Name)...)
 			if c.Status.HasVIPs {
-				e.Takeover = "this director is master: it gives the addresses up and takes part again"
+				e.Takeover = "this director is master: it releases the addresses and takes part again"
 				if c.Old.Version != c.New.Version {
-					e.Takeover += "; a director of another version refuses its adverts: until all have reloaded, two are master or, for four adverts, none"
+					e.Takeover += "; directors with another version refuse its adverts: until all have reloaded, there are two masters or, for four adverts, none"
 				}
 			}
 		default:

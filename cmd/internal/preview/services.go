@@ -143,11 +143,11 @@ func (b *builder) describe(s *Service, k ipvs.ServiceKey, svc config.Service, de
 	b.unlisted(s, k, svc, before)
 	b.checks(s, svc, before)
 	if s.UsableBefore > 0 && s.UsableAfter == 0 {
-		s.Warnings = append(s.Warnings, "no real server would take new connections")
+		s.Warnings = append(s.Warnings, "no real server would accept new connections")
 	}
 	for _, e := range b.Table.Foreign {
 		if e.Service == k && b.Next.IPVS.Foreign == "alarm" {
-			s.Warnings = append(s.Warnings, fmt.Sprintf("%s was added by another program, and stays ([ipvs] foreign = \"alarm\")", e.RealServer))
+			s.Warnings = append(s.Warnings, fmt.Sprintf("%s was added by another process and is kept ([ipvs] foreign = \"alarm\")", e.RealServer))
 		}
 	}
 }

@@ -82,12 +82,15 @@ func Print(out io.Writer, plan Preview, colour bool) error {
 }
 
 func (p *page) head(plan Preview) {
-	what := "no daemon runs here: a start would"
+	what, would := "the daemon is not running", ": a start would"
 	if plan.Daemon {
-		what = fmt.Sprintf("configuration %s runs: a reload would", plan.RunningHash)
+		what, would = fmt.Sprintf("configuration %s is running", plan.RunningHash), ": a reload would"
+	}
+	if plan.Differs || len(plan.Refused) > 0 {
+		what += would
 	}
 	if len(plan.Refused) > 0 {
-		what += " be REFUSED"
+		what += " be REJECTED"
 		if plan.Hash != "" {
 			what += "; after fixing the errors it would"
 		}
@@ -103,10 +106,10 @@ func (p *page) service(s Service) {
 	if s.OldName != "" {
 		name = s.OldName + " → " + s.Name
 	}
-	what := map[string]string{Add: "added", Edit: "changed", Remove: "removed", Drain: "removed when it is drained"}[s.Action]
+	what := map[string]string{Add: "added", Edit: "changed", Remove: "removed", Drain: "removed once drained"}[s.Action]
 	p.line("\n%s %s: %s", p.mark(bold, "SERVICE "+name), s.Service, p.mark(signs[s.Action].colour, what))
 	if s.OldName != "" && s.Action == Edit {
-		p.line("  %s renamed; its connections stay", p.sign(Edit))
+		p.line("  %s renamed; its connections are kept", p.sign(Edit))
 	}
 	for _, c := range s.Changes {
 		if c.Field == "settings" {
@@ -122,7 +125,7 @@ func (p *page) service(s Service) {
 		p.line("  %s %s (%s)", p.sign(Edit), c.Change, count(c.RealServers, "real server"))
 	}
 	if s.RestartedChecks > 0 {
-		p.line("  %s the checks of %s restart; health holds until their first result", p.sign(Edit), count(s.RestartedChecks, "real server"))
+		p.line("  %s the checks of %s are restarted; current health is kept until the first result", p.sign(Edit), count(s.RestartedChecks, "real server"))
 	}
 	for _, w := range s.Warnings {
 		p.line("  %s %s", p.mark(yellow, "!"), w)
@@ -165,9 +168,9 @@ func (rs RealServer) becomes() string {
 	case rs.Connections == Connections{}:
 		return ""
 	case rs.Action == Edit && rs.InKernel && rs.Weight == 0:
-		return "no new connections; " + has + " go on"
+		return "no new connections; " + has + " continue"
 	}
-	return has + " go on"
+	return has + " continue"
 }
 
 // String is like "12 active, 3 inactive, 0 persistent".
@@ -179,7 +182,7 @@ func (c Connections) String() string {
 func (c Change) String() string { return fmt.Sprintf("%s %s → %s", c.Field, c.From, c.To) }
 
 func (p *page) instance(e Instance) {
-	name, what := e.Name, map[string]string{Start: "starts", Edit: "changed, goes on", Restart: "RESTARTS", End: "ends"}[e.Action]
+	name, what := e.Name, map[string]string{Start: "starts", Edit: "updated in place", Restart: "RESTARTS", End: "stops"}[e.Action]
 	if e.Replaces != "" {
 		name = e.Replaces + " → " + e.Name
 	}
@@ -200,13 +203,13 @@ func (p *page) instance(e Instance) {
 		at = ", when this director is master again"
 	}
 	for _, a := range e.Added {
-		p.line("  %s address %s comes%s", p.sign(Add), a, at)
+		p.line("  %s address %s added%s", p.sign(Add), a, at)
 	}
 	for _, a := range e.Removed {
 		if e.HasVIPs {
-			p.line("  %s address %s goes", p.sign(Remove), a)
+			p.line("  %s address %s removed", p.sign(Remove), a)
 		} else {
-			p.line("  %s address %s is no longer its own; it is not here now", p.sign(Remove), a)
+			p.line("  %s address %s removed; it is not on this director now", p.sign(Remove), a)
 		}
 	}
 	if e.Takeover != "" {
@@ -242,7 +245,7 @@ func (p *page) foot(plan Preview) {
 	switch {
 	case plan.Hash == "":
 	case !plan.Differs:
-		p.line("\nnothing would change")
+		p.line("No changes.")
 	default:
 		ending := "no connections"
 		if (plan.Ending != Connections{}) {

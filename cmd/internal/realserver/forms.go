@@ -13,7 +13,7 @@ import (
 var Forms = []string{"sysctl.d", "networkd", "networkmanager", "ifupdown"}
 
 // errInstall is the remedy where a form has no words for a need.
-var errInstall = errors.New("has no way to say this: lvsd realserver install does")
+var errInstall = errors.New("cannot express this; use lvsd realserver install")
 
 // Print returns files that make the settings of specs at each boot, with their paths as
 // comments. The settings of the kernel are a file of sysctl.d in every form.

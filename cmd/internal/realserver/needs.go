@@ -24,9 +24,9 @@ func (w *Spec) Check() error {
 	w.VIP = w.VIP.Unmap()
 	switch {
 	case !w.VIP.IsValid() || w.VIP.IsUnspecified() || w.VIP.IsMulticast() || w.VIP.IsLoopback() || w.VIP.Zone() != "":
-		return fmt.Errorf("%s is not an address that a service can have", w.VIP)
+		return fmt.Errorf("%s cannot be the address of a service", w.VIP)
 	case w.Forward == "dr" && (w.Type != "" || w.Port != 0 || w.Checksum || w.Local.IsValid()):
-		return fmt.Errorf("a type of tunnel, its port, checksum and local address need --forward tun")
+		return fmt.Errorf("--type, --port, --checksum and --local need --forward tun")
 	case w.Forward == "dr":
 		return nil
 	case w.Forward != "tun":
@@ -39,15 +39,15 @@ func (w *Spec) Check() error {
 	case w.Type != "ipip" && w.Type != "gre" && w.Type != "gue":
 		return fmt.Errorf("--type must be ipip, gre or gue, not %q", w.Type)
 	case w.Type != "gue" && w.Port != 0:
-		return fmt.Errorf("--port is the UDP port of gue, and means nothing with %s", w.Type)
+		return fmt.Errorf("--port is the UDP port of gue and cannot be used with %s", w.Type)
 	case w.Type != "gre" && (w.Checksum || w.Local.IsValid()):
-		return fmt.Errorf("--checksum and --local are for gre, %s needs neither", w.Type)
+		return fmt.Errorf("--checksum and --local are for gre only, not for %s", w.Type)
 	case w.Checksum && !w.Local.IsValid():
 		return fmt.Errorf("gre with a checksum needs --local, the address of this host that the director sends to")
 	case w.Checksum && w.Local.Is4() != w.VIP.Is4():
 		return fmt.Errorf("--local %s is not of the same family as %s", w.Local, w.VIP)
 	case !w.Checksum && w.Local.IsValid():
-		return fmt.Errorf("--local means nothing without --checksum")
+		return fmt.Errorf("--local needs --checksum")
 	}
 	if w.Type == "gue" && w.Port == 0 {
 		w.Port = DefaultPort

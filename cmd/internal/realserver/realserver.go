@@ -49,7 +49,7 @@ func (h *Host) Up(w Spec) error {
 	}
 	i := slices.IndexFunc(m.Specs, func(o Spec) bool { return o.VIP == w.VIP })
 	if i >= 0 && m.Specs[i] != w {
-		return fmt.Errorf("%s is up as %s: take it down first (lvsd realserver down --vip %s)", w.VIP, m.Specs[i], w.VIP)
+		return fmt.Errorf("%s is already up as %s: run lvsd realserver down --vip %s first", w.VIP, m.Specs[i], w.VIP)
 	}
 	holders, err := h.kernel.Holders(w.VIP)
 	if err != nil {
@@ -57,7 +57,7 @@ func (h *Host) Up(w Spec) error {
 	}
 	for _, device := range holders {
 		if device != w.device() {
-			return fmt.Errorf("%s stands on %s already, and belongs on %s: take it off there first", w.VIP, device, w.device())
+			return fmt.Errorf("%s is already on %s but belongs on %s: remove it there first", w.VIP, device, w.device())
 		}
 	}
 	if i < 0 {
@@ -165,7 +165,7 @@ func (h *Host) restore(r record) error {
 	case have == r.Found || have == "", r.Kind == kindLink && r.Found == "" && have == "down":
 		return nil
 	case have != r.Set:
-		h.log(fmt.Sprintf("%s is %s by now, which was not set here: left as it is", r.Key, have))
+		h.log(fmt.Sprintf("%s is now %s, which was not set here: left unchanged", r.Key, have))
 		return nil
 	}
 	if err := h.kernel.Write(n, r.Found); err != nil {
@@ -189,13 +189,13 @@ func describe(k kind, key, from, to string) string {
 	case k == kindGRE:
 		return fmt.Sprintf("device %s for gre to %s", key, to)
 	case k == kindFOU && to == "":
-		return "gue no longer taken on " + key
+		return "gue no longer accepted on " + key
 	case k == kindFOU:
-		return "gue taken on " + key
+		return "gue accepted on " + key
 	}
 	device, prefix, _ := strings.Cut(key, " ")
 	if to == "" {
-		return fmt.Sprintf("%s taken off %s", prefix, device)
+		return fmt.Sprintf("%s removed from %s", prefix, device)
 	}
 	return fmt.Sprintf("%s set on %s", prefix, device)
 }

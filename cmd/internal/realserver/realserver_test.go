@@ -167,7 +167,7 @@ func TestConflicts(t *testing.T) {
 		t.Error(err)
 	}
 	k.values["address eth0 10.0.0.89/24"] = "there"
-	if err := h.Up(specs[1]); err == nil || !strings.Contains(err.Error(), "stands on eth0 already") {
+	if err := h.Up(specs[1]); err == nil || !strings.Contains(err.Error(), "is already on eth0") {
 		t.Error(err)
 	}
 }

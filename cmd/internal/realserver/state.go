@@ -53,7 +53,7 @@ const (
 // openStore locks the file in the folder, which it creates if necessary.
 func openStore(folder string) (*store, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return nil, fmt.Errorf("failed to make the folder that remembers what was found: %w (name another with --state-dir)", err)
+		return nil, fmt.Errorf("failed to create the folder of previous settings: %w (choose another with --state-dir)", err)
 	}
 	lock, err := os.OpenFile(filepath.Join(folder, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -76,17 +76,17 @@ func read(file string) (memory, error) {
 		return fresh, nil
 	}
 	if err != nil {
-		return fresh, fmt.Errorf("failed to read what was found: %w", err)
+		return fresh, fmt.Errorf("failed to read the previous settings: %w", err)
 	}
 	var m memory
 	if err := json.Unmarshal(text, &m); err != nil {
-		return fresh, fmt.Errorf("failed to read what was found: %s: %w (look at it, and remove it when nothing is to be restored)", file, err)
+		return fresh, fmt.Errorf("failed to read the previous settings: %s: %w (inspect the file, and remove it if nothing is to be restored)", file, err)
 	}
 	switch {
 	case m.Boot != fresh.Boot:
 		return fresh, nil
 	case m.NetNS != fresh.NetNS:
-		return fresh, fmt.Errorf("%s belongs to another network namespace: give each its own --state-dir", file)
+		return fresh, fmt.Errorf("%s belongs to another network namespace: use a --state-dir for each", file)
 	}
 	return m, nil
 }
@@ -95,16 +95,16 @@ func read(file string) (memory, error) {
 func (s *store) save(m memory) error {
 	if len(m.Specs) == 0 && len(m.Undo) == 0 {
 		if err := os.Remove(s.file); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("failed to forget what was found: %w", err)
+			return fmt.Errorf("failed to remove the previous settings: %w", err)
 		}
 		return nil
 	}
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
-		return fmt.Errorf("failed to write down what was found: %w", err)
+		return fmt.Errorf("failed to write the previous settings: %w", err)
 	}
 	if err := disk.ReplaceFile(s.file, append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("failed to write down what was found: %w", err)
+		return fmt.Errorf("failed to write the previous settings: %w", err)
 	}
 	return nil
 }

@@ -93,7 +93,7 @@ func write(n need, value string) error {
 	case link == nil && value == "":
 		return nil
 	case link == nil:
-		return fmt.Errorf("there is no device %s", device)
+		return fmt.Errorf("device %s does not exist", device)
 	}
 	addr := &netlink.Addr{IPNet: &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen())}}
 	if value == "" {
@@ -155,7 +155,7 @@ func findLink(name string) (netlink.Link, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("failed to look for %s: %w", name, err)
+		return nil, fmt.Errorf("failed to find %s: %w", name, err)
 	}
 	return link, nil
 }
@@ -179,7 +179,7 @@ func setLink(name, value string) error {
 			return err
 		}
 		if link == nil {
-			return fmt.Errorf("there is no device %s: its module is missing, or net.core.fb_tunnels_only_for_init_net keeps it from this namespace", name)
+			return fmt.Errorf("device %s does not exist: its module is missing, or net.core.fb_tunnels_only_for_init_net excludes it from this namespace", name)
 		}
 	}
 	if value == "up" {
@@ -199,7 +199,7 @@ func loadModule(name string) error {
 		"ip6gre0": &netlink.Gretun{LinkAttrs: attrs, Local: local6, Remote: net.IPv6zero},
 	}[name]
 	if probe == nil {
-		return fmt.Errorf("there is no device %s", name)
+		return fmt.Errorf("device %s does not exist", name)
 	}
 	if err := netlink.LinkAdd(probe); err != nil {
 		return fmt.Errorf("failed to load the module of %s: %w", name, err)
@@ -250,7 +250,7 @@ func readFOU(n need) (string, error) {
 		return "", nil // the module is not loaded
 	}
 	if err != nil {
-		return "", fmt.Errorf("failed to list the ports that unwrap: %w", err)
+		return "", fmt.Errorf("failed to list the FOU ports: %w", err)
 	}
 	for _, f := range all {
 		if f.Family == want.Family && f.Port == want.Port {

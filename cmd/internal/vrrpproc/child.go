@@ -100,7 +100,7 @@ func (c *child) handle(o command) {
 		c.send(report{Reply: o.Reply})
 	case doLevel:
 		if err := c.setLevel(o.Name); err != nil {
-			c.log.Error("the log level was refused", "reason", err)
+			c.log.Error("the log level was rejected", "reason", err)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func (c *child) handle(o command) {
 func (c *child) open(o command) {
 	id := o.Instance
 	if c.engine(id) != nil {
-		c.send(report{Reply: o.Reply, Err: "it is open already"})
+		c.send(report{Reply: o.Reply, Err: "already open"})
 		return
 	}
 	e, err := vrrp.Open(*o.Config, vrrp.Options{
@@ -252,7 +252,7 @@ func (c *child) showChanges() {
 // send queues a report. It never waits: an instance's own goroutine comes here.
 func (c *child) send(r report) {
 	if c.reports.put(r) {
-		c.log.Warn("the daemon does not read the reports of its VRRP process: they are dropped until it does")
+		c.log.Warn("the daemon does not read the reports of its VRRP process: reports are dropped")
 	}
 }
 

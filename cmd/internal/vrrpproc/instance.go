@@ -162,7 +162,7 @@ func (i *Instance) Status() vrrp.Status {
 // that was stopping has ended, without handing over. The caller holds the lock.
 func (i *Instance) detach(now time.Time) vrrp.Event {
 	e := vrrp.Event{At: now, Name: i.name, From: i.status.State, To: vrrp.Init, Reason: reasonProcessEnded, Priority: i.status.Priority}
-	i.status.State, i.status.Since, i.status.Reason, i.status.Detail = vrrp.Init, now, reasonProcessEnded, "the VRRP process ended and is started again"
+	i.status.State, i.status.Since, i.status.Reason, i.status.Detail = vrrp.Init, now, reasonProcessEnded, "the VRRP process exited and is restarted"
 	i.detached = true
 	if i.stopping {
 		i.finish(errEnded)

@@ -36,7 +36,7 @@ const (
 )
 
 // errEnded is the reply to an order when the process ended before it was carried out.
-var errEnded = errors.New("the VRRP process has ended")
+var errEnded = errors.New("the VRRP process has exited")
 
 // Options are what a Process needs of the daemon. The functions may be nil, and must not
 // block.
@@ -180,7 +180,7 @@ func (p *Process) start() error {
 		return fmt.Errorf("failed to start the VRRP process: %w", err)
 	}
 	if noRealTime != nil {
-		p.o.Log.Warn("VRRP runs without a real-time policy: busy processors may delay adverts", "reason", noRealTime, "remedy", "give CAP_SYS_NICE, or LimitRTPRIO=10 in the unit")
+		p.o.Log.Warn("VRRP runs without real-time scheduling: busy processors may delay adverts", "reason", noRealTime, "remedy", "grant CAP_SYS_NICE, or set LimitRTPRIO=10 in the unit")
 	}
 	to := newPipe(in)
 	p.to = to
@@ -289,7 +289,7 @@ func (p *Process) ended(err error) {
 		}
 	}
 	if len(events) > 0 {
-		p.o.Log.Error("the VRRP process ended by itself and is started again; addresses stay meanwhile", "reason", err)
+		p.o.Log.Error("the VRRP process exited unexpectedly and is restarted; addresses are kept meanwhile", "reason", err)
 		p.supervise()
 	}
 	p.mu.Unlock()
@@ -331,12 +331,12 @@ func (p *Process) reopen() (done bool) {
 		}
 		if p.to == nil {
 			if err := p.start(); err != nil {
-				p.o.Log.Error("the VRRP process cannot be started again yet", "reason", err)
+				p.o.Log.Error("failed to restart the VRRP process, will be retried", "reason", err)
 				return false
 			}
 		}
 		if err := i.reopen(); err != nil {
-			p.o.Log.Error("a VRRP instance cannot be started again yet", "vrrp", i.name, "reason", err)
+			p.o.Log.Error("failed to restart a VRRP instance, will be retried", "vrrp", i.name, "reason", err)
 		}
 	}
 	for _, i := range p.instances {

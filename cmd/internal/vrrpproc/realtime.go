@@ -36,7 +36,7 @@ func boundRealTime(log *slog.Logger, limit, normal time.Duration) (stop func()) 
 	exceeded, ending, ended := make(chan os.Signal, 1), make(chan struct{}), make(chan struct{})
 	signal.Notify(exceeded, unix.SIGXCPU)
 	if err := bound(uint64(limit.Microseconds())); err != nil {
-		log.Warn("the time of the VRRP process under its real-time policy has no limit", "reason", err)
+		log.Warn("the real-time scheduling of the VRRP process has no time limit", "reason", err)
 	}
 	go func() {
 		defer close(ended)
@@ -50,8 +50,8 @@ func boundRealTime(log *slog.Logger, limit, normal time.Duration) (stop func()) 
 			err := setPolicy(&unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL})
 			if now := time.Now(); now.Sub(logged) > time.Minute {
 				logged = now
-				log.Warn("the VRRP process used a processor without a pause: it runs without its real-time policy for a moment",
-					"limit", limit, "for", normal, "err", err, "remedy", "look for a flood of VRRP packets: lvsd_vrrp_packets_dropped_total")
+				log.Warn("the VRRP process used a processor without a pause: real-time scheduling is suspended for a moment",
+					"limit", limit, "for", normal, "err", err, "remedy", "check for a flood of VRRP packets: lvsd_vrrp_packets_dropped_total")
 			}
 			select {
 			case <-ending:
@@ -59,7 +59,7 @@ func boundRealTime(log *slog.Logger, limit, normal time.Duration) (stop func()) 
 			}
 			// The kernel raises the limit by a second with each signal.
 			if err := errors.Join(bound(uint64(limit.Microseconds())), setPolicy(policy)); err != nil {
-				log.Warn("VRRP goes on without a real-time policy", "reason", err)
+				log.Warn("VRRP continues without real-time scheduling", "reason", err)
 			}
 		}
 	}()

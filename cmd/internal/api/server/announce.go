@@ -64,7 +64,7 @@ func (s *builder) announceProblems(a api.AnnounceStatus, c config.Announce, miss
 		s.problem("announce %s: withdrawn: %s", a.Name, a.Why)
 	}
 	if a.RoutingDaemon != nil && !*a.RoutingDaemon {
-		s.problem("announce %s: the routing daemon does not run (BIRD or FRR): no router knows the addresses from this director", a.Name)
+		s.problem("announce %s: the routing daemon (BIRD or FRR) is not running: no router learns the addresses from this director", a.Name)
 	}
 	if len(missing) > 0 {
 		s.problem("announce %s: table %d has no route to %s yet", a.Name, c.Table, strings.Join(missing, ", "))

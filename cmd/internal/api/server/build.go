@@ -68,7 +68,7 @@ func (s *builder) addIPVSProblems(k ipvs.Snapshot) {
 	case !k.Valid:
 		s.problemOf(rankKernel, "IPVS: the kernel's table could not be read yet: %s", k.LastError)
 	case !k.Up:
-		s.problemOf(rankKernel, "IPVS: the kernel does not answer: %s", k.LastError)
+		s.problemOf(rankKernel, "IPVS: the kernel does not reply: %s", k.LastError)
 	}
 	for _, e := range s.IPVS.Errors {
 		s.problem("IPVS: %s", e)

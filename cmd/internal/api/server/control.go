@@ -46,9 +46,9 @@ func (s *Server) OpenControl(path, group string) error {
 
 // reportNoControl shows why there is no control socket, and logs it the first time.
 func (s *Server) reportNoControl(path string, err error) {
-	text := fmt.Sprintf("no command reaches the daemon: its control socket cannot be made: %v", err)
+	text := fmt.Sprintf("the control socket cannot be created, so no command reaches the daemon: %v", err)
 	if s.uncontrolled.Swap(&text) == nil {
-		s.Log.Error("the control socket cannot be made: no command reaches the daemon until it can", "path", path, "reason", err)
+		s.Log.Error("the control socket cannot be created: no command reaches the daemon", "path", path, "reason", err)
 	}
 }
 
@@ -93,17 +93,17 @@ func removeLeftSocket(path string) error {
 		return err
 	}
 	if info.Mode().Type() != os.ModeSocket {
-		return invalidError(path + " is there already and is no socket: name another place, or remove it")
+		return invalidError(path + " already exists and is not a socket: choose another path, or remove it")
 	}
 	c, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {
 		c.Close()
 	}
 	if !errors.Is(err, unix.ECONNREFUSED) {
-		return invalidError("another daemon answers on " + path + ": stop it first, or give this one a socket of its own")
+		return invalidError("another daemon uses " + path + ": stop it first, or configure another control_socket")
 	}
 	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("failed to remove the one left behind: %w", err)
+		return fmt.Errorf("failed to remove the stale socket: %w", err)
 	}
 	return nil
 }
@@ -121,7 +121,7 @@ func groupID(name string) (int, error) {
 	}
 	id, err := strconv.Atoi(g.Gid)
 	if err != nil {
-		return noGroup, fmt.Errorf("%s has the id %q, which is no number", name, g.Gid)
+		return noGroup, fmt.Errorf("%s has the id %q, which is not a number", name, g.Gid)
 	}
 	return id, nil
 }
@@ -133,7 +133,7 @@ func protect(path string, gid int) error {
 	}
 	err := os.Chown(path, -1, gid)
 	if errors.Is(err, unix.EPERM) {
-		return invalidError(fmt.Sprintf("this daemon's user may not give %s to the group with the id %d: make it a member (SupplementaryGroups= in a drop-in of the unit)", path, gid))
+		return invalidError(fmt.Sprintf("the daemon's user cannot set the group of %s to %d: make it a member of that group (SupplementaryGroups= in a drop-in of the unit)", path, gid))
 	}
 	if err != nil {
 		return err
@@ -176,7 +176,7 @@ func (s *Server) reopenControl() {
 		return
 	}
 	s.uncontrolled.Store(nil)
-	s.Log.Warn("the control socket was not there, and is made", "path", old.address)
+	s.Log.Warn("the control socket was missing and was created again", "path", old.address)
 	s.serve(s.control, s.changing())
 	if ln, ok := old.Listener.(*net.UnixListener); ok {
 		ln.SetUnlinkOnClose(false) // the name belongs to the new one

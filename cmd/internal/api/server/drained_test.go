@@ -21,7 +21,7 @@ func draining() director.View {
 	v := healthy()
 	rs := &v.Decision.Services[0].Servers[0]
 	rs.Configured, rs.Weight = 0, 0
-	rs.Causes = []decision.Cause{{Kind: decision.CauseDrain, Text: "weight 0 in the file, line 9: drained by hand", Since: time.Unix(900, 0)}}
+	rs.Causes = []decision.Cause{{Kind: decision.CauseDrain, Text: "drained: weight 0 in the file, line 9", Since: time.Unix(900, 0)}}
 	v.Instances[0].Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}
 	setKernel(&v, 0, 0, 0, 0)
 	return v
@@ -62,7 +62,7 @@ func TestDrainProgress(t *testing.T) {
 		"a udp flow":                            {harm: func(v *director.View) { udp(v); setKernel(v, 0, 0, 2, 0) }, waits: "lb1 has 2 flows", left: 2},
 		"the kernel does not follow":            {harm: func(v *director.View) { setKernel(v, 3, 0, 0, 0) }, waits: "the kernel of lb1 still has weight 3"},
 		"the peer would use it":                 {peers: peer(peers.Drain{Found: true, Configured: 5, Desired: 5}), waits: "lb2 would use it: weight 5 in its file"},
-		"the peer says nothing":                 {peers: []api.PeerDrain{{Director: "lb2", Error: "no answer"}}, unknown: "lb2 does not say how it stands to the server: no answer"},
+		"the peer says nothing":                 {peers: []api.PeerDrain{{Director: "lb2", Error: "no answer"}}, unknown: "lb2 does not report its state of the server: no answer"},
 		"the peer does not have it":             {peers: peer(peers.Drain{})},
 		"the peer was asked about a connection": {peers: peer(peers.Drain{Found: true, Draining: true, Weight: &zero, Active: 7})},
 		"the peer holds the address": {harm: func(v *director.View) { v.Instances[0].State, v.Instances[0].HasVIPs = vrrp.Backup, false },
@@ -100,7 +100,7 @@ func TestDrainsThatAreRefused(t *testing.T) {
 	}{
 		{draining(), "wbe", "10.0.0.9:80", "there are: web"},
 		{draining(), "web", "10.0.0.10:80", "has no real server 10.0.0.10:80"},
-		{healthy(), "web", "10.0.0.9:80", "not draining (weight 3 in the file, line 9): lvsd drain web 10.0.0.9:80"},
+		{healthy(), "web", "10.0.0.9:80", "not draining (weight 3 in the file, line 9): run lvsd drain web 10.0.0.9:80 on both directors"},
 		{down, "web", "10.0.0.9:80", "not draining (http refused, 3 of 3)"},
 	} {
 		if got, err := api.DrainProgress(statusOf(c.v, "1", time.Unix(1, 0)), nil, c.service, c.real, false, api.Drained{}); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -40,7 +40,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	defer release()
 	if !ok {
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, fmt.Sprintf("%d clients read the history already", histories), http.StatusServiceUnavailable)
+		http.Error(w, fmt.Sprintf("%d clients are reading the history already", histories), http.StatusServiceUnavailable)
 		return
 	}
 	if follow {
@@ -110,7 +110,7 @@ func (s *Server) history(recent []event.Event, q event.Query) ([]event.Event, er
 func (s *Server) followEvents(w http.ResponseWriter, r *http.Request, q event.Query, release func()) {
 	if s.following.Add(1) > followers {
 		s.following.Add(-1)
-		http.Error(w, fmt.Sprintf("%d clients follow the events already", followers), http.StatusServiceUnavailable)
+		http.Error(w, fmt.Sprintf("%d clients are following the events already", followers), http.StatusServiceUnavailable)
 		return
 	}
 	defer s.following.Add(-1)

@@ -138,7 +138,7 @@ func TestFollowersAreBounded(t *testing.T) {
 		}()
 		<-heard
 	}
-	if err := client.FollowEvents(t.Context(), api.EventQuery{}, nil); err == nil || !strings.Contains(err.Error(), "follow the events already") {
+	if err := client.FollowEvents(t.Context(), api.EventQuery{}, nil); err == nil || !strings.Contains(err.Error(), "are following the events already") {
 		t.Errorf("one too many: %v", err)
 	}
 	cancel()

@@ -18,7 +18,7 @@ func (s *Server) handoverCommands(mux *http.ServeMux) {
 		if text := q.Get("for"); text != "" {
 			var err error
 			if h.For, err = time.ParseDuration(text); err != nil || h.For <= 0 {
-				http.Error(w, fmt.Sprintf("for: %q is no time above 0", text), http.StatusBadRequest)
+				http.Error(w, fmt.Sprintf("for: %q is not a positive duration", text), http.StatusBadRequest)
 				return
 			}
 		}

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -69,7 +68,7 @@ func (s *Server) forService(f func(ctx context.Context, names map[ipvs.ServiceKe
 			}
 		}
 		if want != "" && key == nil {
-			http.Error(w, fmt.Sprintf("there is no service %q; there are: %s", want, strings.Join(all, ", ")), http.StatusNotFound)
+			http.Error(w, api.UnknownService(want, all).Error(), http.StatusNotFound)
 			return
 		}
 		body, err := f(r.Context(), names, key)

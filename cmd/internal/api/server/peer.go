@@ -41,7 +41,7 @@ func (s *builder) addPeers(peers []peers.Peer) {
 			s.peerProblem(p, rankOther, "director %s runs another version of lvsd: %s there, %s here", p.Name, p.State.Version, s.Version)
 		}
 		if p.ClockDiffers() {
-			s.peerProblem(p, rankOther, "the clock of director %s is ahead by %v: adverts with a key are refused from 30 s on", p.Name, p.Clock)
+			s.peerProblem(p, rankOther, "the clock of director %s is ahead by %v: authenticated adverts are refused from 30 s on", p.Name, p.Clock)
 		}
 		if p.HealthCount > 0 {
 			s.peerProblem(p, rankOther, "health of real servers differs from director %s: %s", p.Name, p.HealthText())

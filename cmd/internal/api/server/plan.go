@@ -26,7 +26,7 @@ func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
 	name, director := r.URL.Query().Get("file"), r.URL.Query().Get("director")
 	running := s.Daemon.View(r.Context()).Config
 	if director != "" && director != running.Director {
-		http.Error(w, fmt.Sprintf("the daemon that answers here is director %s, not %s", running.Director, director), http.StatusNotFound)
+		http.Error(w, fmt.Sprintf("this daemon is director %s, not %s", running.Director, director), http.StatusNotFound)
 		return
 	}
 	file, err := config.Parse(name, text)

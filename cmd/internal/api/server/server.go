@@ -207,7 +207,7 @@ func onlyReading(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "this port only reads: what changes something is a command on the director", http.StatusMethodNotAllowed)
+			http.Error(w, "this port is read-only: use the lvsd commands on the director to change anything", http.StatusMethodNotAllowed)
 			return
 		}
 		h.ServeHTTP(w, r)
@@ -275,7 +275,7 @@ func (s *Server) preparePublic(next *config.Config, digest [sha256.Size]byte) (r
 		if err != nil {
 			remedy := `choose another address, or "" to turn it off`
 			if old != nil && samePort(old.address, want) {
-				remedy = "this daemon holds the port itself: another address with the same port needs a restart"
+				remedy = "the port is in use by this daemon: changing only the address needs a restart"
 			}
 			return reload.Change{}, fmt.Errorf("%s: global.http_listen: failed to listen: %w (%s)", next.File, err, remedy)
 		}

@@ -110,7 +110,7 @@ func TestEveryFaultIsAProblem(t *testing.T) {
 	for want, harm := range map[string]func(*director.View){
 		"reload was rejected":   func(v *director.View) { v.LastReload.Err = errors.New("lvsd.toml:1:1: x") },
 		"not be read yet":       func(v *director.View) { v.Kernel.Valid = false },
-		"does not answer":       func(v *director.View) { v.Kernel.Up = false },
+		"does not reply":        func(v *director.View) { v.Kernel.Up = false },
 		"another process added": func(v *director.View) { v.Kernel.Foreign = 2 },
 		"disk full":             func(v *director.View) { v.Kernel.LedgerError = "disk full" },
 		"read-only":             func(v *director.View) { v.Kernel.SettingsError = "read-only" },
@@ -248,14 +248,14 @@ func TestWhy(t *testing.T) {
 		t.Fatalf("%+v, %v", why, err)
 	}
 	rs := why.Servers[0]
-	if rs.Causes[0].Text != "weight 3 in the file, line 9" || rs.Checks[0].History[0].Detail != "503 Service Unavailable" || len(rs.Missing) != 1 || !strings.Contains(rs.Missing[0], "2 good probes of http") {
+	if rs.Causes[0].Text != "weight 3 in the file, line 9" || rs.Checks[0].History[0].Detail != "503 Service Unavailable" || len(rs.Missing) != 1 || !strings.Contains(rs.Missing[0], "2 successful checks in a row of http") {
 		t.Errorf("%+v", rs)
 	}
 	if why, err := client.Why(t.Context(), "web", "10.0.0.9"); err != nil || len(why.Servers) != 1 {
 		t.Errorf("without its port: %+v, %v", why, err)
 	}
 	for _, c := range []struct{ service, realServer, want string }{
-		{"nothing", "", "no service nothing"}, {"web", "10.0.0.77:80", "no real server 10.0.0.77:80"},
+		{"nothing", "", `no service "nothing"`}, {"web", "10.0.0.77:80", "no real server 10.0.0.77:80"},
 	} {
 		if _, err := client.Why(t.Context(), c.service, c.realServer); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c, err)

@@ -148,14 +148,14 @@ func (s *Server) checkWebConfig() {
 	}
 	var text string
 	if err := CheckWeb(l.web); err != nil && l.Listener != nil {
-		text = "no request is served on http_listen: " + firstLine(err.Error())
+		text = "all HTTP requests are refused: web_config_file is invalid: " + firstLine(err.Error())
 	}
 	was := s.unanswered.Swap(&text)
 	switch {
 	case text == "" && was != nil && *was != "":
-		s.Log.Info("web_config_file is good again", "path", l.web)
+		s.Log.Info("web_config_file is valid again", "path", l.web)
 	case text != "" && (was == nil || *was != text):
-		s.Log.Error("no request is served on http_listen", "reason", CheckWeb(l.web))
+		s.Log.Error("refusing all HTTP requests: web_config_file is invalid", "reason", CheckWeb(l.web))
 	}
 }
 

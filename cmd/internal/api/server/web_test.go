@@ -188,7 +188,7 @@ func TestTLSAndAuthentication(t *testing.T) {
 		t.Error("a broken file lets callers in")
 	}
 	s.checkWebConfig()
-	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "no request is served on http_listen: "+file+":") {
+	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "all HTTP requests are refused: web_config_file is invalid: "+file+":") {
 		t.Errorf("problems: %q", p)
 	}
 	if err := reload(file); err == nil || !strings.Contains(err.Error(), "global.web_config_file: "+file+":") {
@@ -231,7 +231,7 @@ func TestAStartWithABrokenWebConfigFile(t *testing.T) {
 	}
 	change.Commit()
 	s.checkWebConfig()
-	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "no request is served") {
+	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "all HTTP requests are refused") {
 		t.Errorf("problems: %q", p)
 	}
 	write(t, file, tlsPart+users)

@@ -15,25 +15,28 @@ import (
 func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 	service, realServer := r.FormValue("service"), r.FormValue("real_server")
 	status := s.Status(r.Context())
+	var names, servers []string
 	for _, svc := range status.Services {
 		if svc.Name != service {
+			names = append(names, svc.Name)
 			continue
 		}
 		out := api.Why{Service: service, File: status.Config.File, Servers: []api.WhyServer{}}
 		for _, rs := range svc.RealServers {
+			servers = append(servers, rs.Address)
 			if realServer == "" || api.MeansServer(rs.Address, realServer) {
 				h, _ := s.Daemon.Explain(checker.ID{Service: service, RealServer: rs.Address})
 				out.Servers = append(out.Servers, explain(svc, rs, h))
 			}
 		}
 		if len(out.Servers) == 0 && realServer != "" {
-			http.Error(w, fmt.Sprintf("service %s has no real server %s", service, realServer), http.StatusNotFound)
+			http.Error(w, api.UnknownServer(service, realServer, servers).Error(), http.StatusNotFound)
 			return
 		}
 		answer(w, http.StatusOK, out)
 		return
 	}
-	http.Error(w, fmt.Sprintf("there is no service %s", service), http.StatusNotFound)
+	http.Error(w, api.UnknownService(service, names).Error(), http.StatusNotFound)
 }
 
 func explain(svc api.ServiceStatus, rs api.RealServerStatus, h checker.Health) api.WhyServer {
@@ -52,7 +55,7 @@ func explain(svc api.ServiceStatus, rs api.RealServerStatus, h checker.Health) a
 			check.History = append(check.History, api.NewProbe(c.Name, c.Type, p))
 		}
 		if c.State != checker.Up {
-			out.Missing = append(out.Missing, fmt.Sprintf("%d good probes of %s %s in a row (%d so far)", c.Needed, cmp.Or(c.Name, c.Type), check.Address, c.InARow))
+			out.Missing = append(out.Missing, fmt.Sprintf("%d successful checks in a row of %s %s (%d/%d)", c.Needed, cmp.Or(c.Name, c.Type), check.Address, c.InARow, c.Needed))
 		}
 		out.Checks = append(out.Checks, check)
 	}
@@ -64,7 +67,7 @@ func explain(svc api.ServiceStatus, rs api.RealServerStatus, h checker.Health) a
 func missing(svc api.ServiceStatus, rs api.RealServerStatus, c decision.Cause) string {
 	switch {
 	case c.Kind == decision.CauseDrain && !c.Until.IsZero():
-		return fmt.Sprintf("the time %s, or a reload of the file without drain_until", c.Until.Format(time.RFC3339))
+		return fmt.Sprintf("%s, or lvsd undrain", c.Until.Format(time.RFC3339))
 	case c.Kind == decision.CauseDrain:
 		return "a weight above 0 in the file, and a reload"
 	case c.Kind == decision.CauseUnchecked:
@@ -74,15 +77,15 @@ func missing(svc api.ServiceStatus, rs api.RealServerStatus, c decision.Cause) s
 	}
 	switch c.Kind {
 	case decision.CauseAgent:
-		return "another word of the server's own agent or program: " + c.Text
+		return "a higher weight reported by its agent or program: " + c.Text
 	case decision.CauseSlowStart:
-		return "to stay up until " + c.Until.Format(time.RFC3339) + ", when slow start is over"
+		return "the end of slow start at " + c.Until.Format(time.RFC3339)
 	case decision.CausePending:
-		return "the first results of its checks"
+		return "the first result of each check"
 	case decision.CauseDamping:
-		return "to stay up until " + c.Until.Format(time.RFC3339) + ", as it failed so often"
+		return "the end of flap damping at " + c.Until.Format(time.RFC3339)
 	case decision.CauseFallback:
-		return fmt.Sprintf("the service's quorum: weight alive %d of %d", svc.AvailableWeight, svc.Quorum)
+		return fmt.Sprintf("the quorum of the service: available weight %d of %d", svc.AvailableWeight, svc.Quorum)
 	}
 	return ""
 }

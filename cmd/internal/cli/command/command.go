@@ -40,11 +40,17 @@ func Fail(err error) error { return Failure{err} }
 func (f Failure) Error() string { return f.err.Error() }
 func (f Failure) Unwrap() error { return f.err }
 
-// AsFailure wraps a command's function: its errors are failures, not incorrect usage.
+// UsageError is an error in the command line.
+type UsageError struct{ error }
+
+// Misuse returns a UsageError.
+func Misuse(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
+
+// AsFailure wraps a command's function: its errors are failures, except for a UsageError.
 func AsFailure(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		err := f(cmd, args)
-		if err == nil || errors.As(err, new(ExitCode)) {
+		if err == nil || errors.As(err, new(ExitCode)) || errors.As(err, new(UsageError)) {
 			return err
 		}
 		return Fail(err)

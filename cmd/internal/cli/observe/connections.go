@@ -36,7 +36,7 @@ func printConnections(out io.Writer, list api.Connections) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%v\n", name, c.Protocol, c.Client, c.Virtual, c.RealServer, c.State, c.Origin, time.Duration(c.Expires)*time.Second)
 	}
 	if list.More {
-		fmt.Fprintf(w, "… and more: these are the first %d that the kernel listed\n", len(list.Connections))
+		fmt.Fprintf(w, "… and more (first %d that the kernel listed)\n", len(list.Connections))
 	}
 	return w.Flush()
 }

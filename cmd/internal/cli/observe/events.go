@@ -22,14 +22,15 @@ func eventsCommand(o *command.Options) *cobra.Command {
 	var since time.Duration
 	var socket string
 	cmd := &cobra.Command{
-		Use:   "events",
-		Short: "Show the changes of state with their causes",
-		Long: "Shows what changed, with the cause of each, over restarts of the daemon: the\nnewest 1,000 changes, or with --since all of that time that state_dir still has\n" +
-			"(16 MiB, some 50,000). With -f it goes on with what changes now, and waits for\nthe daemon when that is restarted. When no daemon answers, the history is read\nfrom state_dir.",
-		Args: cobra.NoArgs,
+		Use:     "events",
+		Example: "  lvsd events --since 1h\n  lvsd events -f",
+		Short:   "Show the changes of state with their causes",
+		Long: "Shows the changes of state with their causes, also from before a restart of the\ndaemon: the newest 1,000, or with --since all of that time that state_dir still has\n" +
+			"(16 MiB, some 50,000). With -f it keeps printing new events, also\nacross restarts of the daemon. While the daemon is down, the history is read from\nstate_dir.",
+		Args: command.NoArgs,
 		RunE: command.AsFailure(func(cmd *cobra.Command, _ []string) error {
 			if since < 0 {
-				return errors.New("--since must be a time that has passed, such as 1h")
+				return command.Misuse("--since must be a positive duration, such as 1h")
 			}
 			ask := asking{client: o.Client(socket), folder: o.StateDir, query: api.EventQuery{Since: since}, json: asJSON}
 			if follow {
@@ -39,8 +40,8 @@ func eventsCommand(o *command.Options) *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one event a line")
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what changes now")
-	cmd.Flags().DurationVar(&since, "since", 0, "only what changed in the last `DURATION` (1h)")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "follow: keep printing new events")
+	cmd.Flags().DurationVar(&since, "since", 0, "show only the changes of the last `DURATION`, such as 1h")
 	command.SocketFlag(cmd, &socket)
 	return cmd
 }
@@ -75,7 +76,7 @@ func (a *asking) fromDisk(noDaemon error) ([]event.Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; and %w", noDaemon, err)
 	}
-	fmt.Fprintf(command.Stderr, "lvsd: no daemon answers: this is the history in %s\n", a.folder())
+	fmt.Fprintf(command.Stderr, "lvsd: the daemon is not running; showing the history in %s\n", a.folder())
 	return events, nil
 }
 

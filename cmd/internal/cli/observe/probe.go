@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,10 +25,11 @@ func probeCommand(o *command.Options) *cobra.Command {
 	var asJSON bool
 	var socket string
 	cmd := &cobra.Command{
-		Use:   "probe [SERVICE [REAL]]",
-		Short: "Run the configured checks once and show what happens",
-		Long: "Runs the checks of a real server, a service, or all of them once, from this shell,\nby the daemon's own code, and prints what each did, phase by phase: the name, the\nconnection, TLS, what was sent, and the first bytes of the answer. The daemon hears\nnothing of it. Checks with through = true need the path that it has laid in the\nkernel: it is asked to run those of its own configuration.\n\n" +
-			"Exits 0 when every check is good, 1 when one is not.",
+		Use:     "probe [SERVICE [REAL]]",
+		Example: "  lvsd probe\n  lvsd probe web 10.0.0.20:80",
+		Short:   "Run the configured checks once and show what happens",
+		Long: "Runs the checks of a real server, of a service or of all services once, with the\ndaemon's own code but in this process, and prints each phase: name resolution,\nconnection, TLS, the request and the first bytes of the response. It does not affect\nthe daemon's health results. Checks with through = true need the daemon's path\nthrough the kernel: the daemon runs those of its own configuration.\n\n" +
+			"Exits 0 if every check succeeds, 1 if one fails.",
 		Args: cobra.MaximumNArgs(2),
 		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			c, _, err := o.Load()
@@ -88,7 +88,9 @@ func probesOf(c *config.Config, args []string) ([]oneProbe, error) {
 		if err != nil {
 			return nil, err
 		}
+		var servers []string
 		for i, rs := range svc.RealServers {
+			servers = append(servers, rs.Address.String())
 			if len(args) > 1 && !api.MeansServer(rs.Address.String(), args[1]) {
 				continue
 			}
@@ -100,11 +102,11 @@ func probesOf(c *config.Config, args []string) ([]oneProbe, error) {
 			}
 		}
 		if len(args) > 1 && len(all) == 0 {
-			return nil, fmt.Errorf("service %s has no real server %s", args[0], args[1])
+			return nil, api.UnknownServer(args[0], args[1], servers)
 		}
 	}
 	if len(args) > 0 && !slices.Contains(names, args[0]) {
-		return nil, fmt.Errorf("there is no service %q; there are: %s", args[0], strings.Join(names, ", "))
+		return nil, api.UnknownService(args[0], names)
 	}
 	return all, nil
 }
@@ -126,12 +128,12 @@ func (p oneProbe) run(ctx context.Context, daemon *api.Client) ([]api.ProbeRepor
 // runMarkProbes makes the daemon run checks through the kernel.
 func (p oneProbe) runMarkProbes(ctx context.Context, daemon *api.Client) []api.ProbeReport {
 	all, err := daemon.RunMarkProbes(ctx, p.id)
-	left := "its path through the kernel is the daemon's to lay: "
+	left := "this check runs through the kernel, which needs the daemon: "
 	switch {
 	case err != nil:
 		left += err.Error()
 	case len(all) == 0:
-		left += "the one that runs probes nothing through to this server: lvsd plan shows how this file differs from what runs"
+		left += "the running configuration has no check with through = true for this server; lvsd plan shows how this file differs from it"
 	default:
 		return all
 	}
@@ -145,7 +147,7 @@ func printProbe(w io.Writer, p api.ProbeReport) error {
 	}
 	through := ""
 	if p.MarkProbe {
-		through = ", through to this server, by the daemon"
+		through = ", through the kernel, by the daemon"
 	}
 	fmt.Fprintf(w, "%s %s: %s check of %s%s\n", p.Service, p.RealServer, cmp.Or(p.Probe.Check, p.Probe.Type), p.Address, through)
 	for _, s := range p.Steps {

@@ -22,10 +22,11 @@ func statusCommand(o *command.Options) *cobra.Command {
 	var socket string
 	var wanted status.Selection
 	cmd := &cobra.Command{
-		Use:   "status [SERVICE]...",
-		Short: "Show both directors, VRRP instances, virtual services and real servers",
-		Long: "Shows what is wrong, how both directors are, who is master, what changed last,\nand every virtual service and real server with its weight, the reason for it and\n" +
-			"its connections; with a SERVICE that one alone. Of many real servers only those\nthat do not serve with their full weight are shown unless --all asks for them.\nExits 1 when something is wrong.\nWith --check it prints one line in the form of monitoring plugins and exits with 0 OK,\n1 WARNING, 2 CRITICAL or 3 UNKNOWN; of SERVICE alone, if named.\nWith --connections it lists the kernel's connections, of one service or of all.",
+		Use:     "status [SERVICE]...",
+		Example: "  lvsd status\n  lvsd status web --json\n  lvsd status --check",
+		Short:   "Show both directors, VRRP instances, virtual services and real servers",
+		Long: "Shows problems, directors, VRRP state, the last changes, and every virtual service\nand real server with its weight, the reason for it and its connections, or only the\nSERVICEs named. With many real servers only those that do not serve with their full\n" +
+			"weight are shown; --all shows all. Exits 1 if there is a problem.\n\nWith --check it prints one line as monitoring plugins do and exits 0 OK, 1 WARNING,\n2 CRITICAL or 3 UNKNOWN. With --connections it lists the kernel's connections, of one\nservice or of all.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if connections {
 				return cobra.MaximumNArgs(1)(cmd, args)

@@ -17,10 +17,11 @@ func watchCommand(o *command.Options) *cobra.Command {
 	var socket string
 	w := status.Watcher{In: os.Stdin, Out: os.Stdout}
 	cmd := &cobra.Command{
-		Use:   "watch [SERVICE]...",
-		Short: "Show the status, live",
-		Long: "Shows what lvsd status shows, and draws it again every second. Keys: q ends;\nthe arrows, page up and down move; u shows only what does not serve with its full\n" +
-			"weight, a shows all, s changes the order.",
+		Use:     "watch [SERVICE]...",
+		Example: "  lvsd watch\n  lvsd watch web --unhealthy",
+		Short:   "Show the status, live",
+		Long: "Shows what lvsd status shows, refreshed every second. Keys: ? help, q quit, arrows\nscroll, / filter services and real servers by name or address, u only what does not\n" +
+			"serve with its full weight, a all, s sort order.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if w.Every < 100*time.Millisecond {
 				return errors.New("--interval must be at least 100ms")
@@ -33,7 +34,7 @@ func watchCommand(o *command.Options) *cobra.Command {
 			return w.Run(cmd.Context())
 		}),
 	}
-	cmd.Flags().DurationVar(&w.Every, "interval", time.Second, "how often the daemon is asked")
+	cmd.Flags().DurationVar(&w.Every, "interval", time.Second, "time between two refreshes")
 	w.Wanted.Flags(cmd)
 	command.SocketFlag(cmd, &socket)
 	return cmd

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -16,16 +17,18 @@ import (
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/cli/status"
+	"lvsd/cmd/internal/decision"
 )
 
 func whyCommand(o *command.Options) *cobra.Command {
 	var asJSON bool
 	var socket string
 	cmd := &cobra.Command{
-		Use:   "why SERVICE [REAL] | why ANNOUNCE",
-		Short: "Explain the weights of a service's real servers, or an announcement",
-		Long:  "Shows every cause of a real server's weight, each with the weight that it alone\nwould give, the last probes with phase, duration and what was answered, and what\nmust happen for the configured weight to come back. Of an [[announce]] it shows\nwhat the decision to announce its addresses depends on.",
-		Args:  cobra.RangeArgs(1, 2),
+		Use:     "why SERVICE [REAL] | why ANNOUNCE",
+		Example: "  lvsd why web\n  lvsd why web 10.0.0.20:80",
+		Short:   "Explain the weights of a service's real servers, or an announcement",
+		Long:    "Shows every reason for a real server's weight, each with the limit that it sets, the\nlast probes with phase, duration and response, and what is missing for the\nconfigured weight. For an [[announce]] it shows what its announcement depends on.",
+		Args:    cobra.RangeArgs(1, 2),
 		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), status.Timeout)
 			defer cancel()
@@ -58,17 +61,17 @@ const shownProbes = 5
 
 func printWhy(out io.Writer, why api.Why, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "lines are those of %s\n", why.File)
+	fmt.Fprintf(w, "line numbers refer to %s\n", why.File)
 	for _, rs := range why.Servers {
 		fmt.Fprintf(w, "%s %s: weight %s of %d, %s\n", why.Service, rs.Address, status.Weight(rs.Weight), rs.Configured, status.Health(rs.RealServerStatus))
 		for _, c := range rs.Causes {
-			fmt.Fprintf(w, "  %s\tgives %d\t%s\t%s\n", c.Kind, c.Weight, c.Text, api.Age(c.Since, now))
+			fmt.Fprintf(w, "  limit from %s:\t%d\t%s\t%s\n", limitOf(c.Kind), c.Weight, c.Text, api.Age(c.Since, now))
 		}
 		if rs.ProbedBy != "" {
 			fmt.Fprintf(w, "  probed by director %s (probe_share), and rarely from here\n", rs.ProbedBy)
 		}
 		for _, m := range rs.Missing {
-			fmt.Fprintf(w, "  needs %s\n", m)
+			fmt.Fprintf(w, "  waiting for: %s\n", m)
 		}
 		for _, c := range rs.Checks {
 			fmt.Fprintf(w, "  check %s %s: %s\n", cmp.Or(c.Name, c.Type), c.Address, c.Health)
@@ -82,6 +85,17 @@ func printWhy(out io.Writer, why api.Why, now time.Time) error {
 	return w.Flush()
 }
 
+// limitOf names a kind of cause.
+func limitOf(kind decision.CauseKind) string {
+	switch kind {
+	case decision.CauseConfigured:
+		return "configuration"
+	case decision.CauseHealth:
+		return "health checks"
+	}
+	return strings.ReplaceAll(string(kind), "_", " ")
+}
+
 // whyAnnounced prints what the decision on an announcement depends on.
 func whyAnnounced(out io.Writer, s api.Status, name string, asJSON bool) error {
 	a := s.Announces[slices.IndexFunc(s.Announces, func(a api.AnnounceStatus) bool { return a.Name == name })]
@@ -91,9 +105,9 @@ func whyAnnounced(out io.Writer, s api.Status, name string, asJSON bool) error {
 	state := func(announced, serving, kept bool) string {
 		switch {
 		case kept:
-			return "announced only because no other director serves"
+			return "announced only because no other director is serving"
 		case announced && !serving:
-			return "announced, does not serve"
+			return "announced, not serving"
 		case announced:
 			return "announced, serves"
 		}
@@ -101,7 +115,7 @@ func whyAnnounced(out io.Writer, s api.Status, name string, asJSON bool) error {
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s: %s since %s: %s\n", a.Name, state(a.Announced, a.Serving, a.Kept), status.Clock(a.Since, s.At), a.Why)
-	daemon := "was not seen at a usual control socket"
+	daemon := "not found at its usual control socket"
 	if a.RoutingDaemon != nil {
 		daemon = map[bool]string{true: "runs", false: "does not run"}[*a.RoutingDaemon]
 	}
@@ -131,7 +145,7 @@ func whyAnnounced(out io.Writer, s api.Status, name string, asJSON bool) error {
 			o := p.Announces[i]
 			text = fmt.Sprintf("%s since %s: %s", state(o.Announced, o.Serving, o.Kept), status.Clock(o.Since, s.At), o.Why)
 		} else if p.Up {
-			text = "does not have it in its configuration"
+			text = "not in its configuration"
 		}
 		fmt.Fprintf(w, "  director %s\t%s\n", p.Director, text)
 	}

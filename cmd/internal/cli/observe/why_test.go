@@ -23,9 +23,9 @@ func TestWhyAnnounced(t *testing.T) {
 	if err := whyAnnounced(&out, s, "any", false); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"any: announced only because no other director serves since", "does not run", "192.0.2.80 accepted by this host, has a route in table 112 with metric 4000",
+	for _, want := range []string{"any: announced only because no other director is serving since", "does not run", "192.0.2.80 accepted by this host, has a route in table 112 with metric 4000",
 		"2001:db8::80 NOT accepted by this host, has no route in table 112", "QUORUM LOST: available weight 0, needs 1", "10.0.0.1 does not reply",
-		"lb2 not announced since", "no answer within 2s", "does not have it", "failed to add the route"} {
+		"lb2 not announced since", "no answer within 2s", "not in its configuration", "failed to add the route"} {
 		if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), want) {
 			t.Errorf("no %q in:\n%s", want, out.String())
 		}

@@ -23,10 +23,11 @@ func drainedCommand(o *command.Options) *cobra.Command {
 	var timeout time.Duration
 	var socket string
 	cmd := &cobra.Command{
-		Use:   "drained SERVICE REAL",
-		Short: "Wait until a real server that drains is used no more",
-		Long: "Waits until a real server of weight 0 has no active connection left and, for udp\nand persistence, no flow and no template; connections that are closed already are\nwaited for with --all only. The other director is asked, too ([peers]): one that\nwould still use the server is named.\n\n" +
-			"Exits 0 when the server is drained, 1 when it is not after --timeout, or does not\ndrain at all.",
+		Use:     "drained SERVICE REAL",
+		Example: "  lvsd drain web 10.0.0.20:80 && lvsd drained web 10.0.0.20:80 --timeout 10m",
+		Short:   "Wait until a draining real server has no connections left",
+		Long: "Waits until a real server of weight 0 has no active connection left and, for udp\nand persistence, no flow and no template; closed connections are waited for with\n--all only. The other directors are queried as well ([peers]): those that would\nstill use the server are named.\n\n" +
+			"Exits 0 when the server is drained, 1 if it is not drained within --timeout or is not\ndraining at all.",
 		Args: cobra.ExactArgs(2),
 		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			w := drainWait{client: o.Client(socket), service: args[0], real: args[1], all: all, json: asJSON, begun: time.Now()}
@@ -36,7 +37,7 @@ func drainedCommand(o *command.Options) *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one line for each change")
-	cmd.Flags().BoolVar(&all, "all", false, "wait for TCP connections that are closed, too (the kernel keeps them for up to 2 minutes)")
+	cmd.Flags().BoolVar(&all, "all", false, "also wait for closed TCP connections (the kernel keeps them for up to 2 minutes)")
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "give up after `DURATION`")
 	command.SocketFlag(cmd, &socket)
 	return cmd
@@ -97,7 +98,7 @@ func (w *drainWait) late() error {
 	w.end()
 	text := fmt.Sprintf("not drained after %v: %s", time.Since(w.begun).Round(time.Second), w.last)
 	if strings.Contains(w.last, "flow") || strings.Contains(w.last, "template") {
-		text += ` (clients that go on sending keep their udp flows and, with drain_persistent = "keep", their templates: to end them take the server out of the file)`
+		text += ` (clients that keep sending keep their udp flows and, with drain_persistent = "keep", their templates; to end them, remove the server from the file)`
 	}
 	return errors.New(text)
 }

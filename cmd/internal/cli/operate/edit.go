@@ -25,16 +25,17 @@ import (
 )
 
 // editHelp is the part of the help that the three commands share.
-const editHelp = "The configuration file itself is edited; comments and layout stay. The change is\nprinted as a diff, then the daemon reloads; a refused reload puts the file back.\nRefused where the file differs from what runs, as the reload would take over more\nthan this change. The other directors are asked, and those that have another value\nare named ([peers])."
+const editHelp = "The configuration file itself is edited; comments and layout are kept. The change is\nprinted as a diff, then the daemon reloads; if the reload is rejected, the file is\nrestored. The command fails if the file already differs from the running\nconfiguration, since a reload would apply more than this change. The other\ndirectors are queried, and those with another value are named ([peers])."
 
 func drainCommand(o *command.Options) *cobra.Command {
 	var until string
 	e := &editor{Options: o}
 	cmd := &cobra.Command{
-		Use:   "drain SERVICE REAL",
-		Short: "Drain a real server: edit the file and reload",
-		Long:  "Drains a real server: it gets no new connections, open ones go on. It ends with\n`lvsd undrain`, or at the time of --until by itself. `lvsd drained` waits until the\nserver is not used any more.\n\n" + editHelp,
-		Args:  cobra.ExactArgs(2),
+		Use:     "drain SERVICE REAL",
+		Example: "  lvsd drain web 10.0.0.20:80\n  lvsd drain web 10.0.0.20:80 --until 2h --peers",
+		Short:   "Drain a real server: edit the file and reload",
+		Long:    "Drains a real server: it gets no new connections, open ones continue. The drain ends\nwith `lvsd undrain`, or automatically at the time of --until. `lvsd drained` waits\nuntil the server is no longer used.\n\n" + editHelp,
+		Args:    cobra.ExactArgs(2),
 		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			end, err := endOfDrain(until, time.Now())
 			if err != nil {
@@ -43,7 +44,7 @@ func drainCommand(o *command.Options) *cobra.Command {
 			return e.run(cmd.Context(), args, edit.Change{Do: "drain", Until: end})
 		}),
 	}
-	cmd.Flags().StringVar(&until, "until", "", "end at `TIME`: one such as 2026-12-01T06:00:00Z, or a duration from now such as 2h")
+	cmd.Flags().StringVar(&until, "until", "", "end the drain at `TIME`, such as 2026-12-01T06:00:00Z, or after a duration such as 2h")
 	e.flags(cmd)
 	return cmd
 }
@@ -51,10 +52,11 @@ func drainCommand(o *command.Options) *cobra.Command {
 func undrainCommand(o *command.Options) *cobra.Command {
 	e := &editor{Options: o}
 	cmd := &cobra.Command{
-		Use:   "undrain SERVICE REAL",
-		Short: "End the drain of a real server: edit the file and reload",
-		Long:  "Takes drain and drain_until out of a real server's entry: its weight is back.\n\n" + editHelp,
-		Args:  cobra.ExactArgs(2),
+		Use:     "undrain SERVICE REAL",
+		Example: "  lvsd undrain web 10.0.0.20:80",
+		Short:   "End the drain of a real server: edit the file and reload",
+		Long:    "Removes drain and drain_until from a real server's entry, which restores its weight.\n\n" + editHelp,
+		Args:    cobra.ExactArgs(2),
 		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			return e.run(cmd.Context(), args, edit.Change{Do: "undrain"})
 		}),
@@ -66,14 +68,15 @@ func undrainCommand(o *command.Options) *cobra.Command {
 func weightCommand(o *command.Options) *cobra.Command {
 	e := &editor{Options: o}
 	cmd := &cobra.Command{
-		Use:   "weight SERVICE REAL N",
-		Short: "Set the weight of a real server: edit the file and reload",
-		Long:  "Sets the weight of a real server, 0 to 65535.\n\n" + editHelp,
-		Args:  cobra.ExactArgs(3),
+		Use:     "weight SERVICE REAL N",
+		Example: "  lvsd weight web 10.0.0.20:80 5",
+		Short:   "Set the weight of a real server: edit the file and reload",
+		Long:    "Sets the weight of a real server, 0 to 65535.\n\n" + editHelp,
+		Args:    cobra.ExactArgs(3),
 		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			n, err := strconv.Atoi(args[2])
 			if err != nil {
-				return fmt.Errorf("%q is not a number", args[2])
+				return command.Misuse("%q is not a number", args[2])
 			}
 			return e.run(cmd.Context(), args, edit.Change{Do: "weight", Weight: n})
 		}),
@@ -92,12 +95,12 @@ func endOfDrain(s string, now time.Time) (time.Time, error) {
 	if err != nil {
 		d, err := time.ParseDuration(s)
 		if err != nil {
-			return time.Time{}, fmt.Errorf("--until is a time with its zone, such as %s, or a duration such as 2h, not %q", now.Add(time.Hour).UTC().Format(time.RFC3339), s)
+			return time.Time{}, command.Misuse("--until is a time with its zone, such as %s, or a duration such as 2h, not %q", now.Add(time.Hour).UTC().Format(time.RFC3339), s)
 		}
 		end = now.Add(d)
 	}
 	if !end.After(now) {
-		return time.Time{}, fmt.Errorf("--until %s is over already", s)
+		return time.Time{}, command.Misuse("--until %s is in the past", s)
 	}
 	return end, nil
 }
@@ -134,9 +137,9 @@ type editor struct {
 
 func (e *editor) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&e.asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&e.dryRun, "dry-run", false, "print the change alone")
-	cmd.Flags().BoolVar(&e.force, "force", false, "also when the file differs from what runs: the reload takes over all of it")
-	cmd.Flags().BoolVar(&e.peers, "peers", false, "have the other directors make the same change, where [peers] edits lets them")
+	cmd.Flags().BoolVar(&e.dryRun, "dry-run", false, "print the change without making it")
+	cmd.Flags().BoolVar(&e.force, "force", false, "even if the file differs from the running configuration: the reload applies all of it")
+	cmd.Flags().BoolVar(&e.peers, "peers", false, "make the same change on the other directors, where [peers] edits allows it")
 	command.SocketFlag(cmd, &e.socket)
 }
 
@@ -213,7 +216,7 @@ func (e *editor) apply(ctx context.Context, out *Edited, before *config.File, ch
 	case !sameFile(status.Config.File, e.Path):
 		return fmt.Errorf("the daemon runs %s, not %s: name it with -c", status.Config.File, e.Path)
 	case status.Config.Hash != before.Hash && !e.force:
-		return fmt.Errorf("%s is configuration %s, and %s runs: the reload would take over more than this change; lvsd plan shows what, --force does it", e.Path, before.Hash, status.Config.Hash)
+		return fmt.Errorf("%s differs from the running configuration (%s, running %s): a reload would apply more than this change; see lvsd plan, or use --force", e.Path, before.Hash, status.Config.Hash)
 	}
 	if err := configfile.WriteAll(changes); err != nil {
 		return err
@@ -295,11 +298,11 @@ func (e *editor) print(out Edited, directors int) {
 	}
 	switch {
 	case len(out.Errors) > 0:
-		fmt.Fprintln(command.Stderr, "the reload was refused: the file is as it was")
+		fmt.Fprintln(command.Stderr, "the reload was rejected; the file is restored")
 	case len(out.Files) == 0:
-		fmt.Fprintln(command.Stdout, "the file says so already")
+		fmt.Fprintln(command.Stdout, "no change: the file has this value already")
 	case out.Reloaded:
-		fmt.Fprintf(command.Stdout, "reloaded, configuration %s runs\n", out.Hash)
+		fmt.Fprintf(command.Stdout, "reloaded; running configuration %s\n", out.Hash)
 	}
 	if !out.Reloaded {
 		return
@@ -315,7 +318,7 @@ func (e *editor) print(out Edited, directors int) {
 		}
 	}
 	if len(out.Peers) == 0 && directors > 1 {
-		fmt.Fprintln(command.Stdout, "the other directors were not asked, as [peers] is off: make the same change there")
+		fmt.Fprintln(command.Stdout, "the other directors were not queried, as [peers] is not configured: make the same change there")
 	}
 }
 

@@ -22,23 +22,24 @@ func handoverCommand(o *command.Options) *cobra.Command {
 	var lasts time.Duration
 	var socket string
 	cmd := &cobra.Command{
-		Use:   "handover [NAME]",
-		Short: "Give the addresses to the peer and go into standby, or end that",
-		Long: "Where this director is master it gives its addresses to the peer without losing a\n" +
-			"packet, and says how long that took. Then it is in standby: it preempts no master,\n" +
-			"over restarts too, and takes over only when there is none, until --end or until the\n" +
-			"time of --for is over. Addresses of an [[announce]] are withdrawn instead, so that\n" +
-			"routers use the other directors, and announced again only while no other director\n" +
-			"announces them. NAME is one instance, which takes those of its sync group along, or\n" +
-			"one announcement; without it all of them move.",
+		Use:     "handover [NAME]",
+		Example: "  lvsd handover --for 1h\n  lvsd handover --end",
+		Short:   "Hand the addresses over to the peer and enter standby, or end it",
+		Long: "If this director is master, it hands its addresses over to the peer without losing\n" +
+			"a packet and prints how long that took. Then it is on standby, also across restarts:\n" +
+			"it does not preempt, and takes over only when there is no master, until --end or\n" +
+			"until the time of --for has passed. Addresses of an [[announce]] are withdrawn, so that\n" +
+			"routers use the other directors, and announced only while no other director\n" +
+			"announces them. NAME is one VRRP instance, with its sync group, or one\n" +
+			"announcement (default: all).",
 		Args: cobra.MaximumNArgs(1),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case end && (force || cmd.Flags().Changed("for")):
-			return errors.New("--end goes with neither --for nor --force")
+			return errors.New("--end cannot be combined with --for or --force")
 		case cmd.Flags().Changed("for") && lasts <= 0:
-			return fmt.Errorf("--for %v: a time above 0, such as 1h", lasts)
+			return fmt.Errorf("--for %v: must be a positive duration, such as 1h", lasts)
 		}
 		return command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), handoverTimeout)
@@ -67,7 +68,7 @@ func handoverCommand(o *command.Options) *cobra.Command {
 	}
 	cmd.Flags().DurationVar(&lasts, "for", 0, "how long standby lasts, such as 1h (default: until --end)")
 	cmd.Flags().BoolVar(&force, "force", false, "hand over even if no ready peer is known")
-	cmd.Flags().BoolVar(&end, "end", false, "end standby: take part in VRRP as configured again")
+	cmd.Flags().BoolVar(&end, "end", false, "end standby: take part in VRRP again as configured")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	command.SocketFlag(cmd, &socket)
 	return cmd
@@ -82,7 +83,7 @@ func printHandover(out, problems io.Writer, h api.Handover, end bool) {
 		fmt.Fprintf(problems, "refused: %s\n", r)
 	}
 	for _, name := range h.Ended {
-		fmt.Fprintf(out, "%s: standby ended, this director takes part as configured again\n", name)
+		fmt.Fprintf(out, "%s: standby ended; this director takes part in VRRP again as configured\n", name)
 	}
 	if end && h.OK && len(h.Ended) == 0 {
 		fmt.Fprintln(out, "no handover is active")
@@ -102,10 +103,10 @@ func printHandover(out, problems io.Writer, h api.Handover, end bool) {
 		case e.Failed != "":
 			fmt.Fprintf(problems, "%s: %s\n", e.VRRP, e.Failed)
 		case e.WasMaster:
-			fmt.Fprintf(out, "%s: %s has the addresses, heard after %s; they were off this director after %s; it stays away %s\n",
+			fmt.Fprintf(out, "%s: handed over to %s in %s (addresses removed here after %s); standby %s\n",
 				e.VRRP, e.To, seconds(e.Took), seconds(e.Removed), away)
 		default:
-			fmt.Fprintf(out, "%s: this director is not master; it stays away %s\n", e.VRRP, away)
+			fmt.Fprintf(out, "%s: this director is not master; standby %s\n", e.VRRP, away)
 		}
 	}
 }

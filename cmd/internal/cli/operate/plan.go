@@ -29,10 +29,11 @@ func planCommand(o *command.Options) *cobra.Command {
 	var asJSON, byExit bool
 	var socket string
 	cmd := &cobra.Command{
-		Use:   "plan",
-		Short: "Print what a reload or a start with the file would change",
-		Long:  "Prints what a reload with the file would change, service by service: what would\nbe added, changed and removed in the kernel's table, with the connections that\neach change touches, what drains first, what becomes of VRRP instances and their\naddresses, and which checks restart. Where no daemon runs it says what a start\nwould do. The daemon itself is asked what it would do; nothing is changed. It\nneeds the rights of `lvsd reload`, without a daemon those of `lvsd run`.\nExits 1 when the file would be refused; with --exit-code 3 when there is a\ndifference.",
-		Args:  cobra.NoArgs,
+		Use:     "plan",
+		Example: "  lvsd plan\n  lvsd plan -c new.toml --exit-code",
+		Short:   "Print what a reload or a start with the file would change",
+		Long:    "Prints what a reload of the file would change, service by service: what would be\nadded, changed and removed in the kernel's table, the connections that each change\naffects, what drains first, what happens to VRRP instances and their addresses, and\nwhich checks restart. If no daemon is running, it prints what a start would do. The\nresult is computed by the daemon itself; nothing is changed. It needs the rights of\n`lvsd reload`, without a daemon those of `lvsd run`. Exits 1 if the file would be\nrejected, and with --exit-code 3 if there is a difference.",
+		Args:    command.NoArgs,
 		RunE: command.AsFailure(func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), planLimit)
 			defer cancel()
@@ -57,7 +58,7 @@ func planCommand(o *command.Options) *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&byExit, "exit-code", false, "exit 3 when something would change")
+	cmd.Flags().BoolVar(&byExit, "exit-code", false, "exit 3 if something would change")
 	command.SocketFlag(cmd, &socket)
 	return cmd
 }
@@ -96,7 +97,7 @@ func planStart(o *command.Options, text []byte) (preview.Preview, error) {
 	case err != nil:
 		return preview.Preview{}, withRemedy(err)
 	case held:
-		return preview.Preview{}, fmt.Errorf("a daemon runs with state_dir %s, and does not answer on %s: name its control socket with --socket", c.Global.StateDir, c.Global.ControlSocket)
+		return preview.Preview{}, fmt.Errorf("a running daemon uses state_dir %s but does not reply on %s: name its control socket with --socket", c.Global.StateDir, c.Global.ControlSocket)
 	}
 	kernel, err := netlink.Open()
 	if err != nil {
@@ -116,7 +117,7 @@ func planStart(o *command.Options, text []byte) (preview.Preview, error) {
 	refused := api.Lines(daemon.Try(c, silent, true))
 	for _, line := range api.Lines(daemon.Try(c, silent, false)) {
 		if !slices.Contains(refused, line) {
-			warnings = append(warnings, "begins in fault: "+line)
+			warnings = append(warnings, "starts in fault: "+line)
 		}
 	}
 	return preview.Build(dry, refused, warnings), nil

@@ -18,10 +18,11 @@ func reloadCommand(o *command.Options) *cobra.Command {
 	var asJSON bool
 	var socket string
 	cmd := &cobra.Command{
-		Use:   "reload",
-		Short: "Make the daemon reload its configuration, and print the result",
-		Long:  "Asks the daemon to read its configuration file again, waits until it runs in the\nkernel or was refused, and prints which. A refused file changes nothing.",
-		Args:  cobra.NoArgs,
+		Use:     "reload",
+		Example: "  lvsd plan && lvsd reload",
+		Short:   "Reload the configuration and print the result",
+		Long:    "Makes the daemon reload its configuration file, waits until the new configuration is\nin the kernel or is rejected, and prints the result. A rejected file changes nothing.",
+		Args:    command.NoArgs,
 		RunE: command.AsFailure(func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), reloadTimeout)
 			defer cancel()
@@ -61,11 +62,11 @@ func printReload(v api.ReloadResult) {
 	}
 	switch {
 	case !v.OK:
-		fmt.Fprintf(command.Stderr, "refused, configuration %s goes on\n", v.Hash)
+		fmt.Fprintf(command.Stderr, "reload rejected; still running configuration %s\n", v.Hash)
 	case len(v.Pending) > 0:
-		fmt.Fprintf(command.Stderr, "configuration %s runs, but the kernel has not taken all of it; it is tried again\n", v.Hash)
+		fmt.Fprintf(command.Stderr, "configuration %s is running, but the kernel rejected part of it; lvsd retries\n", v.Hash)
 	default:
-		fmt.Fprintf(command.Stdout, "reloaded, configuration %s runs\n", v.Hash)
+		fmt.Fprintf(command.Stdout, "reloaded; running configuration %s\n", v.Hash)
 	}
 }
 
@@ -78,7 +79,7 @@ func printOutdated(out io.Writer, hash string, peers []api.PeerStatus) {
 		}
 	}
 	if names != nil {
-		fmt.Fprintf(out, "another configuration runs on %s: run lvsd reload there with the same file\n", strings.Join(names, ", "))
+		fmt.Fprintf(out, "different configuration on %s: run lvsd reload there with the same file\n", strings.Join(names, ", "))
 	}
 }
 

@@ -18,10 +18,11 @@ func zeroCommand(o *command.Options) *cobra.Command {
 	var asJSON bool
 	var socket string
 	cmd := &cobra.Command{
-		Use:   "zero [SERVICE]",
-		Short: "Set the kernel's counters to zero",
-		Long:  "Sets the kernel's counters of a virtual service and its real servers to zero,\nwithout SERVICE those of all services of the configuration. Connections are not\ntouched. Counters in /metrics fall back to zero, too.",
-		Args:  cobra.MaximumNArgs(1),
+		Use:     "zero [SERVICE]",
+		Example: "  lvsd zero web",
+		Short:   "Reset the kernel's counters to zero",
+		Long:    "Resets the kernel's counters of a virtual service and its real servers to zero,\nwithout SERVICE those of all configured services. Connections are not affected.\nThe counters in /metrics are reset as well.",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), status.Timeout)
 			defer cancel()
@@ -33,7 +34,7 @@ func zeroCommand(o *command.Options) *cobra.Command {
 			if asJSON {
 				return command.PrintJSON(zeroed)
 			}
-			fmt.Fprintf(command.Stdout, "set to zero: %s\n", strings.Join(zeroed.Services, ", "))
+			fmt.Fprintf(command.Stdout, "counters reset: %s\n", strings.Join(zeroed.Services, ", "))
 			return nil
 		}),
 	}

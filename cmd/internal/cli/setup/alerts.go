@@ -19,22 +19,23 @@ func alertsCommand(o *command.Options) *cobra.Command {
 	rules := alerts.Default()
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "alerts",
-		Short: "Print alert rules for Prometheus, made for this configuration",
-		Long: "Prints the rules of docs/alerts/lvsd.rules.yml with what the configuration adds:\nwhat it does not use has no rule, and how long a rule waits follows from\nadvert_interval and the checks' interval. Both directors of a pair must be scraped\n" +
-			"under one job of their own: the rules join what they say. For Prometheus's\nrule_files:\n\n  lvsd alerts --job lvsd-web >lvsd-web.rules.yml\n\n--scale 0.01 makes rules that wait for seconds, to try them.",
-		Args: cobra.NoArgs,
+		Use:     "alerts",
+		Example: "  lvsd alerts --job lvsd-web >/etc/prometheus/lvsd-web.rules.yml",
+		Short:   "Print alert rules for Prometheus, made for this configuration",
+		Long: "Prints the rules of docs/alerts/lvsd.rules.yml adapted to the configuration: features\nthat are not used have no rule, and the durations follow from advert_interval and the\nchecks' interval. Both directors of a pair must be scraped under one job of their own,\n" +
+			"since the rules combine their metrics. For Prometheus's rule_files:\n\n  lvsd alerts --job lvsd-web >lvsd-web.rules.yml\n\n--scale 0.01 makes rules that wait for seconds only, to try them.",
+		Args: command.NoArgs,
 		RunE: command.AsFailure(func(*cobra.Command, []string) error {
 			for name, d := range map[string]time.Duration{"scrape-interval": rules.Scrape, "drain-limit": rules.Drain, "certificate-limit": rules.Certificate} {
 				if d < time.Second {
-					return fmt.Errorf("--%s must be at least 1s, not %s", name, d)
+					return command.Misuse("--%s must be at least 1s, not %s", name, d)
 				}
 			}
 			if rules.Scale <= 0 || rules.Scale > 1000 {
-				return fmt.Errorf("--scale must be above 0 and at most 1000, not %g", rules.Scale)
+				return command.Misuse("--scale must be above 0 and at most 1000, not %g", rules.Scale)
 			}
 			if rules.Job == "" {
-				return fmt.Errorf("--job must name the job of the scrape configuration")
+				return command.Misuse("--job must name the job of the scrape configuration")
 			}
 			c, err := namesConfig(o)
 			if err != nil {
@@ -52,11 +53,11 @@ func alertsCommand(o *command.Options) *cobra.Command {
 		}),
 	}
 	cmd.Flags().StringVar(&rules.Job, "job", "lvsd", "the `NAME` of the job that scrapes the pair")
-	cmd.Flags().DurationVar(&rules.Scrape, "scrape-interval", rules.Scrape, "how often Prometheus scrapes")
-	cmd.Flags().DurationVar(&rules.Drain, "drain-limit", rules.Drain, "after how long a drain or a handover counts as forgotten")
+	cmd.Flags().DurationVar(&rules.Scrape, "scrape-interval", rules.Scrape, "scrape interval of Prometheus")
+	cmd.Flags().DurationVar(&rules.Drain, "drain-limit", rules.Drain, "a drain or a standby longer than this is considered forgotten")
 	cmd.Flags().DurationVar(&rules.Certificate, "certificate-limit", rules.Certificate, "warn this long before a certificate expires")
 	cmd.Flags().StringVar(&rules.Runbook, "runbook", rules.Runbook, "the `URL` of the runbook in the alerts' links")
-	cmd.Flags().Float64Var(&rules.Scale, "scale", rules.Scale, "multiplies all other times that the rules wait")
+	cmd.Flags().Float64Var(&rules.Scale, "scale", rules.Scale, "factor for all other durations of the rules")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the rules as JSON")
 	return cmd
 }

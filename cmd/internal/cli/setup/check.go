@@ -23,10 +23,11 @@ import (
 func checkCommand(o *command.Options) *cobra.Command {
 	var asJSON, onHost bool
 	cmd := &cobra.Command{
-		Use:   "check",
-		Short: "Test the configuration file",
-		Long:  "Tests the configuration file for every director in it and prints every mistake\nwith its place, those of its web_config_file too where that is there. It touches\nnothing and needs no rights. With --host it also looks at this machine:\ninterfaces, IPVS, rights, what `lvsd host check` looks at, and whether its checks\ncan be made: programs, names, source addresses and routes.",
-		Args:  cobra.NoArgs,
+		Use:     "check",
+		Example: "  lvsd check -c lvsd.toml\n  lvsd check --host",
+		Short:   "Test the configuration file",
+		Long:    "Tests the configuration file for every director in it and prints all errors with\ntheir positions, including those of its web_config_file. It changes nothing and needs\nno rights. With --host it also tests this machine: interfaces, IPVS, rights, what\n`lvsd host check` tests, and whether the health checks can run: programs, names,\nsource addresses and routes.",
+		Args:    command.NoArgs,
 		RunE: command.AsFailure(func(cmd *cobra.Command, _ []string) error {
 			v := check(cmd.Context(), o, onHost)
 			if asJSON {
@@ -43,7 +44,7 @@ func checkCommand(o *command.Options) *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&onHost, "host", false, "look at this machine too")
+	cmd.Flags().BoolVar(&onHost, "host", false, "also test this machine")
 	return cmd
 }
 
@@ -116,6 +117,6 @@ func (v Checked) print() {
 		fmt.Fprintln(command.Stderr, w, "(warning)")
 	}
 	if v.OK {
-		fmt.Fprintf(command.Stdout, "%s: good, configuration %s\n", v.File, v.Hash)
+		fmt.Fprintf(command.Stdout, "%s: configuration OK (hash %s)\n", v.File, v.Hash)
 	}
 }

@@ -4,7 +4,6 @@ package setup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -27,11 +26,11 @@ import (
 func convertCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "convert",
-		Short: "Turn another tool's configuration into an lvsd.toml",
-		Long: "Prints the lvsd.toml that says what a configuration of keepalived or ldirectord,\nor a table saved by ipvsadm, says. What it prints passes lvsd check. Each line that\n" +
-			"is not carried over is named with the reason, on stderr and at the top of the\nresult. It exits 1 when a whole virtual service or VRRP instance is missing from the\n" +
-			"result, unless --allow-losses is given, and when there is no result; otherwise 0,\nalso when lines were left out: with --exit-code it then exits 3.",
-		Args: cobra.NoArgs,
+		Short: "Convert another tool's configuration to lvsd.toml",
+		Long: "Prints the lvsd.toml that is equivalent to a configuration of keepalived or\nldirectord, or to a table saved by ipvsadm. The result passes lvsd check. Each line that\n" +
+			"is not carried over is listed with the reason, on stderr and at the top of the\nresult. It exits 1 if a whole virtual service or VRRP instance is missing from the\n" +
+			"result, unless --allow-losses is given, and if there is no result; otherwise 0. With\n--exit-code it exits 3 if lines were left out.",
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
 			return command.ExitCode(command.Usage)
@@ -39,7 +38,7 @@ func convertCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		converting("keepalived NAME=FILE [NAME=FILE]", "Convert keepalived.conf, of one director or of both",
-			"Converts keepalived.conf with the files that it includes. The files of a pair\nbecome one: lvsd convert keepalived lb1=FILE lb2=FILE, with the directors' names,\nwhich are what keepalived's conditions (@lb1 …) are compared with.",
+			"Converts keepalived.conf with the files that it includes. The files of a pair\nare merged: lvsd convert keepalived lb1=FILE lb2=FILE, with the directors' names,\nwhich are compared with keepalived's conditions (@lb1 …).",
 			cobra.RangeArgs(1, 16), func(args []string, w convert.Env) (convert.Result, error) {
 				sources, err := sources(args)
 				if err != nil {
@@ -48,12 +47,12 @@ func convertCommand() *cobra.Command {
 				return keepalived.Convert(sources, w)
 			}),
 		converting("ldirectord FILE", "Convert ldirectord.cf",
-			"Converts ldirectord.cf. It has no VRRP: the addresses came from heartbeat or\nPacemaker, and a [[vrrp]] is yours to add.",
+			"Converts ldirectord.cf. It has no VRRP, as the addresses came from heartbeat or\nPacemaker: add the [[vrrp]] yourself.",
 			cobra.ExactArgs(1), func(args []string, w convert.Env) (convert.Result, error) {
 				return ldirectord.Convert(args[0], w)
 			}),
-		converting("ipvsadm FILE", "Convert what ipvsadm -S printed",
-			"Converts what ipvsadm -S or ipvsadm -S -n printed, or lvsd export ipvsadm. - is\nstdin. A table knows no checks: its servers count as up until you write some.",
+		converting("ipvsadm FILE", "Convert the output of ipvsadm -S",
+			"Converts the output of ipvsadm -S, ipvsadm -S -n or lvsd export ipvsadm; - is stdin.\nA table has no checks: its servers are considered up until you add some.",
 			cobra.ExactArgs(1), func(args []string, w convert.Env) (convert.Result, error) {
 				return ipvsadm.Convert(args[0], w)
 			}),
@@ -67,17 +66,13 @@ func converting(use, short, long string, args cobra.PositionalArgs, do func([]st
 	tool, _, _ := strings.Cut(use, " ")
 	cmd := &cobra.Command{
 		Use: use, Short: short, Long: long, Args: args,
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: command.AsFailure(func(cmd *cobra.Command, args []string) error {
 			if check {
 				askParser(cmd.Context(), tool, args)
 			}
 			r, err := do(args, world(cmd.Context()))
-			var usage usageError
 			switch {
-			case errors.As(err, &usage):
-				return err
 			case err != nil:
-				return command.Fail(err)
 			case asJSON:
 				err = command.PrintJSON(r)
 			default:
@@ -85,21 +80,21 @@ func converting(use, short, long string, args cobra.PositionalArgs, do func([]st
 			}
 			switch {
 			case err != nil:
-				return command.Fail(err)
+				return err
 			case r.Lost() && !lossy:
 				return command.ExitCode(command.Failed)
 			case strict && !r.Complete():
 				return command.ExitCode(command.Differs)
 			}
 			return nil
-		},
+		}),
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: the file's text and the lines that are not in it")
-	cmd.Flags().BoolVar(&strict, "exit-code", false, "exit 3 when something is left out or to do")
-	cmd.Flags().BoolVar(&lossy, "allow-losses", false, "do not exit 1 when a whole virtual service or instance is missing")
-	cmd.Flags().BoolVar(&diff, "diff", false, "print each old line beside what it has become, by service")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: the resulting file and the lines that are not in it")
+	cmd.Flags().BoolVar(&strict, "exit-code", false, "exit 3 if something is left out or to do")
+	cmd.Flags().BoolVar(&lossy, "allow-losses", false, "do not exit 1 if a whole virtual service or instance is missing")
+	cmd.Flags().BoolVar(&diff, "diff", false, "print each old line beside its result, by service")
 	if tool == "keepalived" {
-		cmd.Flags().BoolVar(&check, "check", false, "first let keepalived, where it is installed, test its files")
+		cmd.Flags().BoolVar(&check, "check", false, "first have keepalived test its files, if it is installed")
 	}
 	return cmd
 }
@@ -112,7 +107,7 @@ const parserTimeout = 30 * time.Second
 func askParser(ctx context.Context, tool string, args []string) {
 	program, err := exec.LookPath(tool)
 	if err != nil {
-		fmt.Fprintf(command.Stderr, "%s is not installed here and has not tested its files\n", tool)
+		fmt.Fprintf(command.Stderr, "%s is not installed here, so it did not test its files\n", tool)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, parserTimeout)
@@ -134,16 +129,13 @@ func askParser(ctx context.Context, tool string, args []string) {
 	}
 }
 
-// usageError is an error in the command line.
-type usageError struct{ error }
-
 // sources parses NAME=FILE arguments.
 func sources(args []string) ([]keepalived.Source, error) {
 	var all []keepalived.Source
 	for _, a := range args {
 		name, file, ok := strings.Cut(a, "=")
 		if !ok || name == "" || file == "" {
-			return nil, usageError{fmt.Errorf("%q is not NAME=FILE: say which director the file is of, such as lb1=/etc/keepalived/keepalived.conf", a)}
+			return nil, command.Misuse("%q is not NAME=FILE: name the director of the file, such as lb1=/etc/keepalived/keepalived.conf", a)
 		}
 		all = append(all, keepalived.Source{Director: name, File: file})
 	}
@@ -229,7 +221,7 @@ func readFile(name string) ([]byte, error) {
 		return nil, fmt.Errorf("failed to read the configuration: %w", err)
 	}
 	if len(text) > sourceLimit {
-		return nil, fmt.Errorf("%s is larger than %d MiB: it is not a configuration", name, sourceLimit>>20)
+		return nil, fmt.Errorf("%s is larger than %d MiB: not a configuration", name, sourceLimit>>20)
 	}
 	return text, nil
 }

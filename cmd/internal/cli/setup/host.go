@@ -16,8 +16,8 @@ import (
 func hostCommand(o *command.Options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "host",
-		Short: "Look at and set this director's kernel settings",
-		Args:  cobra.NoArgs,
+		Short: "Check or set this director's kernel settings",
+		Args:  command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
 			return command.ExitCode(command.Usage)
@@ -37,10 +37,11 @@ type HostChecked struct {
 func hostCheck(o *command.Options) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "check",
-		Short: "Look whether this machine is fit for the configuration",
-		Long:  "Looks at what the configuration needs of this machine: rights, interfaces, IPVS,\nits modules, forwarding, ARP, source checks, masquerading. Changes nothing.",
-		Args:  cobra.NoArgs,
+		Use:     "check",
+		Example: "  lvsd host check",
+		Short:   "Check whether this machine meets what the configuration needs",
+		Long:    "Checks what the configuration needs of this machine: rights, interfaces, IPVS and its\nmodules, forwarding, ARP, source validation, masquerading. Changes nothing.",
+		Args:    command.NoArgs,
 		RunE: command.AsFailure(func(*cobra.Command, []string) error {
 			c, _, err := o.Load()
 			if err != nil {
@@ -87,7 +88,7 @@ func (v HostChecked) print() error {
 		return err
 	}
 	if !v.OK {
-		fmt.Fprintln(command.Stderr, "`lvsd host prepare` sets what can be set; --dry-run shows it first")
+		fmt.Fprintln(command.Stderr, "run `lvsd host prepare` to apply (--dry-run to preview)")
 	}
 	return nil
 }
@@ -95,10 +96,11 @@ func (v HostChecked) print() error {
 func hostPrepare(o *command.Options) *cobra.Command {
 	var dry, persist bool
 	cmd := &cobra.Command{
-		Use:   "prepare",
-		Short: "Set what the configuration needs of this machine",
-		Long:  "Loads modules, sets sysctls and, for forward = \"nat\", the masquerading rule:\nwhat the configuration needs and nothing else, each change printed. It ends\nwith the boot; --persist enables lvsd-host.service, which does the same at each\nboot.",
-		Args:  cobra.NoArgs,
+		Use:     "prepare",
+		Example: "  lvsd host prepare --dry-run\n  lvsd host prepare --persist",
+		Short:   "Apply the kernel settings that the configuration needs",
+		Long:    "Loads modules, sets sysctls and, for forward = \"nat\", adds the masquerading rule:\nonly what the configuration needs. Each change is printed. The changes do not\noutlive a reboot; --persist enables lvsd-host.service, which makes them at each\nboot.",
+		Args:    command.NoArgs,
 		RunE: command.AsFailure(func(*cobra.Command, []string) error {
 			c, _, err := o.Load()
 			if err != nil {
@@ -125,7 +127,7 @@ func hostPrepare(o *command.Options) *cobra.Command {
 			return i.Install(units.Host, "", false)
 		}),
 	}
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "only print what would be changed")
-	cmd.Flags().BoolVar(&persist, "persist", false, "do the same at each boot, by systemd")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "print the changes without making them")
+	cmd.Flags().BoolVar(&persist, "persist", false, "also make the changes at each boot, by systemd")
 	return cmd
 }

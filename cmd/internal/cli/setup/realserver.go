@@ -3,7 +3,6 @@
 package setup
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -31,16 +30,16 @@ func realserverCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "realserver",
 		Short: "Prepare this host as a real server for direct routing or tunnels",
-		Long: "Prepares a real server: the service's address on lo (dr) or on a tunnel's\ndevice (tun), so that this host does not answer ARP for it. What is found is remembered,\n" +
-			"and down restores it. What up sets ends with the boot: install runs it at each boot,\nprint shows the same for other tools.",
-		Args: cobra.NoArgs,
+		Long: "Prepares a real server: adds the service's address to lo (dr) or to a tunnel device\n(tun), without replying to ARP for it. The previous settings are recorded and restored\n" +
+			"by down. The settings of up do not outlive a reboot: install applies them at each boot,\nprint prints them for other tools.",
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
 			return command.ExitCode(command.Usage)
 		},
 	}
-	cmd.PersistentFlags().StringVar(&f.folder, "state-dir", realserver.DefaultFolder, "the `FOLDER` that remembers what was found")
-	cmd.PersistentFlags().StringSliceVar(&f.vips, "vip", nil, "the service's `IP` (more than one is possible)")
+	cmd.PersistentFlags().StringVar(&f.folder, "state-dir", realserver.DefaultFolder, "the `FOLDER` in which the previous settings are recorded")
+	cmd.PersistentFlags().StringSliceVar(&f.vips, "vip", nil, "the service's `IP` (can be repeated)")
 	cmd.AddCommand(realUp(&f), realDown(&f), realStatus(&f), realInstall(&f), realPrint(&f))
 	return cmd
 }
@@ -58,7 +57,7 @@ func (f *realFlags) tunnelFlags(cmd *cobra.Command) {
 func (f *realFlags) someSpecs() ([]realserver.Spec, error) {
 	specs, err := f.specs()
 	if err == nil && len(specs) == 0 {
-		err = errors.New("say which address: --vip IP")
+		err = command.Misuse("--vip IP is required")
 	}
 	return specs, err
 }
@@ -74,11 +73,11 @@ func (f *realFlags) specs() ([]realserver.Spec, error) {
 		w := realserver.Spec{VIP: a, Forward: f.forward, Type: f.kind, Port: f.port, Checksum: f.checksum}
 		if f.local != "" {
 			if w.Local, err = netip.ParseAddr(f.local); err != nil {
-				return nil, fmt.Errorf("--local: %q is not an IP address", f.local)
+				return nil, command.Misuse("--local: %q is not an IP address", f.local)
 			}
 		}
 		if err := w.Check(); err != nil {
-			return nil, err
+			return nil, command.Misuse("%w", err)
 		}
 		all = append(all, w)
 	}
@@ -90,7 +89,7 @@ func (f *realFlags) addresses() ([]netip.Addr, error) {
 	for _, s := range f.vips {
 		a, err := netip.ParseAddr(s)
 		if err != nil {
-			return nil, fmt.Errorf("--vip: %q is not an IP address", s)
+			return nil, command.Misuse("--vip: %q is not an IP address", s)
 		}
 		all = append(all, a.Unmap())
 	}
@@ -102,9 +101,10 @@ func printChange(line string) { fmt.Fprintln(command.Stdout, line) }
 
 func realUp(f *realFlags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "up --vip IP [--forward dr|tun] [--type ipip|gre|gue]",
-		Short: "Take packets for a service's address",
-		Args:  cobra.NoArgs,
+		Use:     "up --vip IP [--forward dr|tun] [--type ipip|gre|gue]",
+		Example: "  lvsd realserver up --vip 10.0.0.88\n  lvsd realserver up --vip 10.0.0.88 --forward tun --type gue",
+		Short:   "Accept packets for a service's address",
+		Args:    command.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			specs, err := f.someSpecs()
 			if err != nil {
@@ -125,9 +125,10 @@ func realUp(f *realFlags) *cobra.Command {
 
 func realDown(f *realFlags) *cobra.Command {
 	return &cobra.Command{
-		Use:   "down [--vip IP]",
-		Short: "Restore what up found; without --vip for every address",
-		Args:  cobra.NoArgs,
+		Use:     "down [--vip IP]",
+		Example: "  lvsd realserver down --vip 10.0.0.88",
+		Short:   "Restore the settings from before up; without --vip for every address",
+		Args:    command.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			addrs, err := f.addresses()
 			if err != nil {
@@ -152,10 +153,11 @@ func realDown(f *realFlags) *cobra.Command {
 
 func realInstall(f *realFlags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "install --vip IP [--forward dr|tun] [--type ipip|gre|gue]",
-		Short: "Take packets for a service's address, now and at each boot",
-		Long:  "Enables a unit of systemd for each address, which runs up at each boot:\nlvsd-realserver@IP.service. Other flags than --vip are written to\n/etc/lvsd/realserver/IP.conf. To undo it: systemctl disable --now of the unit.",
-		Args:  cobra.NoArgs,
+		Use:     "install --vip IP [--forward dr|tun] [--type ipip|gre|gue]",
+		Example: "  lvsd realserver install --vip 10.0.0.88",
+		Short:   "Accept packets for a service's address, now and at each boot",
+		Long:    "Enables a systemd unit for each address, lvsd-realserver@IP.service, which runs up at\neach boot. Flags other than --vip are written to /etc/lvsd/realserver/IP.conf. To\nundo it, run systemctl disable --now for the unit.",
+		Args:    command.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			specs, err := f.someSpecs()
 			if err != nil {
@@ -188,10 +190,11 @@ func realInstall(f *realFlags) *cobra.Command {
 func realPrint(f *realFlags) *cobra.Command {
 	var form string
 	cmd := &cobra.Command{
-		Use:   "print --for FORM --vip IP [--forward dr|tun] [--type ipip|gre|gue]",
-		Short: "Print what up sets as files of another tool that sets it at boot",
-		Long:  "Prints the files, each with its path, for sysctl.d, networkd (systemd-networkd),\nnetworkmanager or ifupdown. Changes nothing.",
-		Args:  cobra.NoArgs,
+		Use:     "print --for FORM --vip IP [--forward dr|tun] [--type ipip|gre|gue]",
+		Example: "  lvsd realserver print --for networkd --vip 10.0.0.88",
+		Short:   "Print the settings of up as files of another tool that applies them at boot",
+		Long:    "Prints the files, each with its path, for sysctl.d, networkd (systemd-networkd),\nnetworkmanager or ifupdown. Changes nothing.",
+		Args:    command.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			specs, err := f.someSpecs()
 			if err != nil {
@@ -213,10 +216,11 @@ func realPrint(f *realFlags) *cobra.Command {
 func realStatus(f *realFlags) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "status [--vip IP]",
-		Short: "Look whether this host is a real server",
-		Long:  "Looks at every address that is up, or at the one given. Exits 1 when\nsomething that it needs is missing, or when none is up.",
-		Args:  cobra.NoArgs,
+		Use:     "status [--vip IP]",
+		Example: "  lvsd realserver status",
+		Short:   "Check whether this host is set up as a real server",
+		Long:    "Checks every address that is up, or those given. Exits 1 if a setting is missing,\nor if no address is up.",
+		Args:    command.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			specs, err := f.specs()
 			if err != nil {

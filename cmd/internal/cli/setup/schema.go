@@ -13,10 +13,11 @@ import (
 
 func schemaCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "schema",
-		Short: "Print the JSON Schema of lvsd.toml, for editors",
-		Long:  "Prints the JSON Schema of lvsd.toml, by which an editor completes keys, explains\nthem and marks mistakes: name it in the file's first line, as\n\n  #:schema /usr/share/lvsd/lvsd.schema.json\n\nlvsd check finds more: what two keys mean together, and what differs by director.",
-		Args:  cobra.NoArgs,
+		Use:     "schema",
+		Example: "  lvsd schema >lvsd.schema.json",
+		Short:   "Print the JSON Schema of lvsd.toml, for editors",
+		Long:    "Prints the JSON Schema of lvsd.toml, with which an editor completes and explains\nkeys and marks errors. Name it in the first line of the file:\n\n  #:schema /usr/share/lvsd/lvsd.schema.json\n\nlvsd check finds more errors: combinations of keys, and values per director.",
+		Args:    command.NoArgs,
 		RunE: command.AsFailure(func(*cobra.Command, []string) error {
 			_, err := fmt.Fprint(command.Stdout, docs.Schema)
 			return err

@@ -34,6 +34,9 @@ type Watcher struct {
 	events []event.Event
 	failed error // why the newest request failed
 	top    int   // the first line that is shown
+	help   bool  // the keys are shown instead
+	typing bool  // the filter is being typed
+	filter string
 }
 
 // The escape sequences of the start and the end: alternate screen, no cursor, no
@@ -57,7 +60,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 	before, err := term.MakeRaw(int(w.In.Fd()))
 	if err != nil {
-		return fmt.Errorf("failed to take the terminal: %w", err)
+		return fmt.Errorf("failed to set up the terminal: %w", err)
 	}
 	defer term.Restore(int(w.In.Fd()), before)
 	if _, err := w.Out.WriteString(enterScreen); err != nil {
@@ -138,7 +141,20 @@ func (w *Watcher) take(t response) {
 func (w *Watcher) press(key string) bool {
 	_, height, _ := term.GetSize(int(w.Out.Fd()))
 	page := max(height-2, 1)
+	switch {
+	case w.typing:
+		return w.typeFilter(key)
+	case w.help:
+		w.help = false
+		return key != "q" && key != "Q" && key != "\x03" && key != "\x04"
+	}
 	switch key {
+	case "?", "h":
+		w.help = true
+	case "/":
+		w.typing, w.top = true, 0
+	case "\x1b":
+		w.filter, w.top = "", 0
 	case "q", "Q", "\x03", "\x04": // control C and D
 		return false
 	case "k", "\x1b[A", "\x1bOA":
@@ -163,6 +179,53 @@ func (w *Watcher) press(key string) bool {
 	return true
 }
 
+// typeFilter handles a key while the filter is typed: enter keeps it, escape removes it.
+func (w *Watcher) typeFilter(key string) bool {
+	switch {
+	case key == "\x03" || key == "\x04":
+		return false
+	case key == "\r":
+		w.typing = false
+	case key == "\x1b":
+		w.typing, w.filter = false, ""
+	case key == "\x7f" || key == "\b":
+		w.filter = w.filter[:max(len(w.filter)-1, 0)]
+	case len(key) == 1 && key[0] > ' ' && key[0] < 0x7f && len(w.filter) < 64:
+		w.filter += key
+	}
+	return true
+}
+
+// keysHelp is shown by the key "?".
+const keysHelp = `Keys
+  q            quit
+  ↑ ↓ j k      move by a line
+  space b      move by a page
+  g G          to the start, to the end
+  /            filter services and real servers by name or address; escape: show all
+  u            show only what does not serve with its full weight
+  a            show all real servers
+  s            change the order
+  ?            these keys; any key goes back
+`
+
+// filtered keeps the services and real servers that have a text in their name or address.
+func filtered(s *api.Status, text string) {
+	text = strings.ToLower(text)
+	has := func(of string) bool { return strings.Contains(strings.ToLower(of), text) }
+	kept := s.Services[:0:0]
+	for _, svc := range s.Services {
+		if !has(svc.Name) && !has(svc.Address) {
+			svc.RealServers = slices.DeleteFunc(slices.Clone(svc.RealServers), func(rs api.RealServerStatus) bool { return !has(rs.Address) })
+			if len(svc.RealServers) == 0 {
+				continue
+			}
+		}
+		kept = append(kept, svc)
+	}
+	s.Services = kept
+}
+
 // draw draws the page.
 func (w *Watcher) draw() error {
 	width, height, err := term.GetSize(int(w.Out.Fd()))
@@ -176,7 +239,13 @@ func (w *Watcher) draw() error {
 	w.top = max(min(w.top, len(lines)-room), 0)
 	shown := lines[w.top:min(w.top+room, len(lines))]
 	order := "order: " + cmp.Or(w.Wanted.sort, orders[0])
-	foot := fmt.Sprintf("q ends  u unhealthy  a all  s %s", order)
+	foot := fmt.Sprintf("q quit  ? keys  / filter  u unhealthy  a all  s %s", order)
+	if w.filter != "" || w.typing {
+		foot = "/" + w.filter + "  " + foot
+	}
+	if w.typing {
+		foot = "filter: " + w.filter + "_  enter: apply, escape: show all"
+	}
 	if len(lines) > room {
 		foot = fmt.Sprintf("lines %d to %d of %d  %s", w.top+1, w.top+len(shown), len(lines), foot)
 	}
@@ -186,20 +255,26 @@ func (w *Watcher) draw() error {
 
 // text is the whole page.
 func (w *Watcher) text(s table.Screen) string {
+	if w.help {
+		return keysHelp
+	}
 	var out strings.Builder
 	if w.failed != nil {
 		s.Wrap(&out, "! ", table.Bad, w.failed.Error())
 		if w.status.Director != "" {
-			s.Wrap(&out, "  ", table.Bad, "what follows is from "+Clock(w.status.At, time.Now()))
+			s.Wrap(&out, "  ", table.Bad, "showing the state of "+Clock(w.status.At, time.Now()))
 		}
 	}
 	if w.status.Director == "" {
 		if w.failed == nil {
-			out.WriteString("asking the daemon\n")
+			out.WriteString("waiting for the daemon\n")
 		}
 		return out.String()
 	}
 	shown := w.status
+	if w.filter != "" {
+		filtered(&shown, w.filter)
+	}
 	note, err := w.Wanted.Apply(&shown)
 	if err != nil {
 		s.Wrap(&out, "! ", table.Bad, err.Error())

@@ -98,7 +98,7 @@ var paint = regexp.MustCompile("\x1b\\[[0-9;]*m")
 func (p *pseudoTerminal) picture() []string {
 	pictures := strings.Split(p.all(), "\x1b[H")
 	for _, last := range slices.Backward(pictures[1:]) {
-		if lines := strings.Split(paint.ReplaceAllString(last, ""), "\x1b[K"); strings.Contains(last, "q ends") && len(lines) > 1 {
+		if lines := strings.Split(paint.ReplaceAllString(last, ""), "\x1b[K"); (strings.Contains(last, "quit") || strings.Contains(last, "enter: apply")) && len(lines) > 1 {
 			for i := range lines {
 				lines[i] = strings.TrimPrefix(lines[i], "\r\n")
 			}
@@ -217,7 +217,7 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended, _ := startWatch(t, p, d.socket)
-	lines := p.wait("drawn", has("director lb1 at 14:30:00: well"))
+	lines := p.wait("drawn", has("director lb1: OK (14:30:00)"))
 	if !strings.HasPrefix(p.all(), enterScreen) || !strings.Contains(p.all(), "\x1b[32mdirector lb1") {
 		t.Errorf("%.200q", p.all())
 	}
@@ -240,8 +240,18 @@ func TestWatch(t *testing.T) {
 	p.press("g\x1b[6~")
 	p.wait("a page on", has("lines 19 to "))
 	p.press("u")
-	p.wait("the troubled alone", has("30 of 30 real servers are as they should be and not shown"))
-	p.press("us")
+	p.wait("the troubled alone", has("30 of 30 real servers are healthy and hidden"))
+	p.press("u/0.9:")
+	p.wait("a filter is typed", has("filter: 0.9:_"))
+	p.press("\r")
+	p.wait("the filter", has("/0.9:  q quit"))
+	p.press("\x1b")
+	p.wait("no filter", func(lines []string) bool { return !has("/0.9:")(lines) })
+	p.press("?")
+	p.wait("the keys", has("filter services and real servers by name or address"))
+	p.press("u")
+	p.wait("back from the keys", func(lines []string) bool { return !has("these keys")(lines) })
+	p.press("s")
 	p.wait("in another order", has("order: name"))
 
 	// A terminal that becomes narrow and small.
@@ -258,8 +268,8 @@ func TestWatch(t *testing.T) {
 
 	// The daemon goes and comes.
 	d.stop()
-	p.wait("alone", has("no daemon answers"))
-	p.wait("still there", has("what follows is from"))
+	p.wait("alone", has("cannot connect to lvsd"))
+	p.wait("still there", has("showing the state of"))
 	d.start(t)
 	p.wait("back", func(lines []string) bool { return len(lines) > 0 && strings.HasPrefix(lines[0], "director lb1") })
 

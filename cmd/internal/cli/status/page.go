@@ -52,7 +52,7 @@ func (d drawing) heading(style table.Style, text string) {
 
 // head writes the summary and the problems.
 func (d drawing) head() {
-	style, state := table.Good, "well"
+	style, state := table.Good, "OK"
 	if len(d.Problems) > 0 {
 		style, state = table.Bad, counted(len(d.Problems), "problem")
 	}
@@ -61,10 +61,10 @@ func (d drawing) head() {
 		d.Wrap(d.out, "! ", table.Bad, problems[0])
 		problems = problems[1:]
 	}
-	d.Line(d.out, style, fmt.Sprintf("director %s at %s: %s", d.Director, Clock(d.At, d.At), state))
+	d.Line(d.out, style, fmt.Sprintf("director %s: %s (%s)", d.Director, state, Clock(d.At, d.At)))
 	for i, p := range problems {
 		if i == shownProblems {
-			d.Line(d.out, table.Bad, fmt.Sprintf("! and %d more: --json has them all", len(problems)-i))
+			d.Line(d.out, table.Bad, fmt.Sprintf("! and %d more (--json shows all)", len(problems)-i))
 			break
 		}
 		d.Wrap(d.out, "! ", table.Bad, p)
@@ -78,11 +78,8 @@ const shownProblems = 10
 // directors writes the directors, their configuration and their state.
 func (d drawing) directors() {
 	t := table.Table{Columns: []table.Column{{Title: "DIRECTOR"}, {Title: "CONFIGURATION"}, {Title: "VERSION", Drop: 2}, {Title: "CONNECTIONS", Drop: 3},
-		{Title: "RUNS SINCE", Drop: 1}, {Title: "STATE"}}}
-	own := table.Cell{Text: "well", Style: table.Good}
-	if len(d.Problems) > 0 {
-		own = table.Cell{Text: counted(len(d.Problems), "problem"), Style: table.Bad}
-	}
+		{Title: "STARTED", Drop: 1}, {Title: "STATE"}}}
+	own := directorState(directorProblems(d.ProblemDetails))
 	if d.WaitReason != "" {
 		own.Text += ", " + d.WaitReason
 	}
@@ -117,13 +114,10 @@ func (d drawing) peer(p api.PeerStatus) []table.Cell {
 	}
 	state := &row[len(row)-1]
 	if !p.Up {
-		*state = table.Cell{Text: "DOES NOT ANSWER since " + Clock(p.Since, d.At) + Detail(p.Error), Style: table.Bad}
+		*state = table.Cell{Text: "UNREACHABLE since " + Clock(p.Since, d.At) + Detail(p.Error), Style: table.Bad}
 		return row
 	}
-	*state = table.Cell{Text: "well", Style: table.Good}
-	if p.ProblemCount > 0 {
-		*state = table.Cell{Text: counted(p.ProblemCount, "problem"), Style: table.Bad}
-	}
+	*state = directorState(p.DirectorProblems)
 	if p.WaitReason != "" {
 		state.Text += ", " + p.WaitReason
 	}
@@ -134,6 +128,24 @@ func (d drawing) peer(p api.PeerStatus) []table.Cell {
 		row[2].Style = table.Bad
 	}
 	return row
+}
+
+// directorProblems counts the problems of a director itself: a real server that is down,
+// or another director, is no fault of it.
+func directorProblems(all []api.Problem) (n int) {
+	for _, p := range all {
+		if p.Service == "" && p.Director == "" {
+			n++
+		}
+	}
+	return n
+}
+
+func directorState(problems int) table.Cell {
+	if problems > 0 {
+		return table.Cell{Text: counted(problems, "problem"), Style: table.Bad}
+	}
+	return table.Cell{Text: "OK", Style: table.Good}
 }
 
 // short is as much of a hash as identifies a configuration.
@@ -148,7 +160,7 @@ func (d drawing) instances() {
 	for _, p := range d.Peers {
 		t.Columns = append(t.Columns, table.Column{Title: p.Director, Drop: 1})
 	}
-	t.Columns = append(t.Columns, table.Column{Title: "INTERFACE", Drop: 3}, table.Column{Title: "ADDRESSES HERE", Drop: 2}, table.Column{Title: "SINCE"})
+	t.Columns = append(t.Columns, table.Column{Title: "INTERFACE", Drop: 3}, table.Column{Title: "ADDRESSES", Drop: 2}, table.Column{Title: "SINCE"})
 	for _, e := range d.VRRP {
 		row := []table.Cell{table.Text(e.Name), d.master(e), stateCell(e.State, e.Priority)}
 		for _, p := range d.Peers {
@@ -188,7 +200,7 @@ func (d drawing) master(e api.InstanceStatus) table.Cell {
 	}
 	switch len(masters) {
 	case 0:
-		return table.Cell{Text: "NONE KNOWN", Style: table.Bad}
+		return table.Cell{Text: "NO MASTER", Style: table.Bad}
 	case 1:
 		return table.Cell{Text: masters[0], Style: table.Good}
 	}
@@ -212,11 +224,11 @@ func peerInstance(p api.PeerStatus, name string) table.Cell {
 	case !p.Up:
 		return table.Cell{Text: "?", Style: table.Bad}
 	case i < 0:
-		return table.Cell{Text: "not there", Style: table.Bad}
+		return table.Cell{Text: "not configured", Style: table.Bad}
 	}
 	c := stateCell(p.VRRP[i].State, p.VRRP[i].Priority)
 	if p.VRRP[i].Standby {
-		c.Text += ", stays away"
+		c.Text += ", standby"
 	}
 	return c
 }
@@ -224,14 +236,12 @@ func peerInstance(p api.PeerStatus, name string) table.Cell {
 // shownAddresses is how many addresses of an instance are shown.
 const shownAddresses = 2
 
+// addresses are the virtual addresses, wherever they are.
 func addresses(e api.InstanceStatus) string {
-	if !e.HasVIPs {
-		return "-"
-	}
 	var texts []string
-	for i, a := range e.Addresses {
+	for i, a := range e.VirtualAddresses {
 		if i == shownAddresses {
-			texts = append(texts, fmt.Sprintf("and %d more", len(e.Addresses)-i))
+			texts = append(texts, fmt.Sprintf("and %d more", len(e.VirtualAddresses)-i))
 			break
 		}
 		texts = append(texts, a.String())
@@ -244,9 +254,9 @@ func (d drawing) since(e api.InstanceStatus) string {
 	text := Clock(e.Since, d.At)
 	switch {
 	case e.Standby && e.StandbyUntil.IsZero():
-		text += ", stays away until lvsd handover --end"
+		text += ", standby until lvsd handover --end"
 	case e.Standby:
-		text += ", stays away until " + Clock(e.StandbyUntil, d.At)
+		text += ", standby until " + Clock(e.StandbyUntil, d.At)
 	case e.WaitReason != "":
 		text += ", " + e.WaitReason
 	}
@@ -321,11 +331,11 @@ func syncRole(d *api.SyncDaemonStatus) string {
 func answers(w api.WitnessStatus) string {
 	switch {
 	case w.LastProbe == nil:
-		return "not asked yet"
+		return "not pinged yet"
 	case w.Answers:
-		return "answers"
+		return "replies"
 	}
-	return "SILENT" + Detail(w.LastProbe.Detail)
+	return "DOES NOT REPLY" + Detail(w.LastProbe.Detail)
 }
 
 // services writes each service with its real servers.
@@ -338,7 +348,7 @@ func (d drawing) services() {
 		if serviceRank(svc) <= rankDegraded {
 			style = table.Bad
 		}
-		d.heading(style, fmt.Sprintf("SERVICE %s %s %s: %s, weight alive %d (quorum %d)", svc.Name, serviceAddress(svc), svc.Scheduler, serviceState(svc), svc.AvailableWeight, svc.Quorum))
+		d.heading(style, fmt.Sprintf("SERVICE %s %s %s: %s, available weight %d (quorum %d)", svc.Name, serviceAddress(svc), svc.Scheduler, serviceState(svc), svc.AvailableWeight, svc.Quorum))
 		t := table.Table{Indent: "  ", Columns: []table.Column{{Title: "REAL SERVER"}, {Title: "WEIGHT", Right: true}, {Title: "HEALTH"},
 			{Title: "ACTIVE", Right: true}, {Title: "INACTIVE", Right: true, Drop: 1}, {Title: "WHY"}}}
 		for _, rs := range svc.RealServers {
@@ -351,7 +361,7 @@ func (d drawing) services() {
 		for _, gone := range d.IPVS.Draining {
 			if gone.Service == svc.Name {
 				t.Rows = append(t.Rows, []table.Cell{table.Text(gone.RealServer), table.Text("0"), {Text: "draining", Style: table.Notice}, {}, {},
-					table.Text("since " + Clock(gone.Since, d.At) + ": left the file, " + draining(gone, d.At))})
+					table.Text("since " + Clock(gone.Since, d.At) + ": removed from the file, " + draining(gone, d.At))})
 			}
 		}
 		if len(t.Rows) > 0 {
@@ -406,7 +416,7 @@ func draining(d api.DrainingStatus, now time.Time) string {
 	if d.Remaining != nil {
 		left = fmt.Sprintf("%d connections", *d.Remaining)
 	}
-	return fmt.Sprintf("%s left, removed in %v at the latest", left, max(d.Deadline.Sub(now), 0).Round(time.Second))
+	return fmt.Sprintf("%s left, removed within %v", left, max(d.Deadline.Sub(now), 0).Round(time.Second))
 }
 
 // Weight is a weight in the kernel, "-" where there is none.

@@ -42,8 +42,8 @@ func wellPair() api.Status {
 			Started: ago(2 * time.Hour), Ready: true, Problems: []string{}, ConfigMatches: true, VersionMatches: true,
 			VRRP:        []api.PeerInstance{{Name: "web", State: "backup", Priority: 100}},
 			Connections: &api.PeerConnections{Local: 12, Synced: 1234}, Servers: 3}},
-		VRRP: []api.InstanceStatus{{Name: "web", Interface: "eth0", VRID: 51, State: "master", Since: ago(90 * time.Minute), Reason: "silence", Detail: "3.609 s of silence",
-			Priority: 200, HasVIPs: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}}},
+		VRRP: []api.InstanceStatus{{Name: "web", Interface: "eth0", VRID: 51, State: "master", Since: ago(90 * time.Minute), Reason: "silence", Detail: "no advertisement received for 3.609 s",
+			Priority: 200, HasVIPs: true, VirtualAddresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.88/32")}}},
 		Services: []api.ServiceStatus{{Name: "web", Protocol: "tcp", Address: "10.0.0.88:80", Scheduler: "wlc", Up: true, AvailableWeight: 7, Quorum: 1,
 			RealServers: []api.RealServerStatus{upServer("10.0.0.9:80", 2, 41), upServer("10.0.0.20:80", 5, 103)}}},
 		IPVS: api.IPVSStatus{Up: true, Sync: &api.SyncStatus{Master: &api.SyncDaemonStatus{Interface: "eth0", ID: 51}, Backup: &api.SyncDaemonStatus{Interface: "eth0", ID: 51}}},
@@ -55,23 +55,24 @@ func illPair() api.Status {
 	s := wellPair()
 	s.Healthy, s.Problems = false, []string{
 		"service web: real server 10.0.0.20:80 is down: http refused, 3 of 3 (connect: connection refused)",
-		"service mail: quorum lost, weight alive 0 of 1",
+		"service mail: quorum lost (available weight 0, quorum 1)",
 		"director lb2 runs another configuration: 0123456789abcdef there, f16e6ac6aaa34098 here; `lvsd reload` on the one that is behind",
-		"director lb3 does not answer at 10.0.0.14:8113: connection refused: lvsd is not running there, or has no [peers]",
+		"director lb3 does not answer at 10.0.0.14:8113: connection refused: lvsd is not running there, or [peers] is not configured",
 	}
+	s.ProblemDetails = []api.Problem{{Service: "web"}, {Service: "mail"}, {Director: "lb2"}, {Director: "lb3"}, {Text: "IPVS"}}
 	lb2 := &s.Peers[0]
-	lb2.ConfigMatches, lb2.ConfigHash, lb2.ProblemCount, lb2.Problems = false, "0123456789abcdef", 12, []string{"service web: quorum lost, weight alive 0 of 1", "vrrp web: fault: no carrier on eth0"}
-	lb2.VRRP[0].State, lb2.WaitReason = "master", "waits for the checks of 3 real servers"
-	s.Peers = append(s.Peers, api.PeerStatus{Director: "lb3", Address: "10.0.0.14:8113", Since: ago(3 * time.Minute), Error: "connection refused: lvsd is not running there, or has no [peers]"})
+	lb2.ConfigMatches, lb2.ConfigHash, lb2.ProblemCount, lb2.DirectorProblems, lb2.Problems = false, "0123456789abcdef", 12, 1, []string{"service web: quorum lost (available weight 0, quorum 1)", "vrrp web: fault: no carrier on eth0"}
+	lb2.VRRP[0].State, lb2.WaitReason = "master", "waiting for the checks of 3 real servers"
+	s.Peers = append(s.Peers, api.PeerStatus{Director: "lb3", Address: "10.0.0.14:8113", Since: ago(3 * time.Minute), Error: "connection refused: lvsd is not running there, or [peers] is not configured"})
 	s.VRRP = append(s.VRRP, api.InstanceStatus{Name: "mail", Interface: "eth0", State: "backup", Since: ago(time.Minute), Detail: "told to hand over", Priority: 200, Standby: true, StandbyUntil: now.Add(time.Hour)},
-		api.InstanceStatus{Name: "dns", Interface: "eth1", State: "backup", Since: ago(time.Minute), Priority: 200, Master: "10.0.0.13", MasterPriority: 100, WaitReason: "waits for the checks of 1 real servers",
+		api.InstanceStatus{Name: "dns", Interface: "eth1", State: "backup", Since: ago(time.Minute), Priority: 200, Master: "10.0.0.13", MasterPriority: 100, WaitReason: "waiting for the checks of 1 real servers",
 			Tracked: []api.TrackedStatus{{What: "service web", Delta: -50}, {What: "interface eth9", Fault: true}}})
 	s.Guard = &api.GuardStatus{Active: true, State: "frozen", Since: ago(time.Minute), Why: "9 of 10 servers failed at once", Witnesses: []api.WitnessStatus{{Address: "10.0.0.1", LastProbe: &api.Probe{Detail: "no answer"}}}}
 	down := upServer("10.0.0.20:80", 5, 7)
 	down.Weight, down.Desired, down.Health, down.Why = intp(0), 0, "down", "http refused, 3 of 3 (connect: connection refused)"
 	drained := upServer("10.0.0.21:80", 0, 12)
 	drained.Draining, drained.DrainingSince = true, ago(11*time.Minute)
-	drained.Why = "drained by hand: weight 0 in the file, line 31"
+	drained.Why = "drained: weight 0 in the file, line 31"
 	s.Services[0].RealServers = append(s.Services[0].RealServers[:1], down, drained)
 	s.Services = append(s.Services, api.ServiceStatus{Name: "mail", Protocol: "fwmark", FWMark: 7, Scheduler: "sh", Quorum: 1,
 		Fallback:    &api.FallbackStatus{Address: "127.0.0.1:25", Active: true, Since: ago(time.Minute), Weight: intp(1), Open: 2},
@@ -82,9 +83,9 @@ func illPair() api.Status {
 
 func someEvents() []event.Event {
 	return []event.Event{
-		{At: ago(time.Minute), Kind: event.KindQuorum, Level: event.Error, Service: "mail", From: "up", To: "down", Reason: "weight alive 0"},
+		{At: ago(time.Minute), Kind: event.KindQuorum, Level: event.Error, Service: "mail", From: "up", To: "down", Reason: "available weight 0"},
 		{At: ago(2 * time.Minute), Kind: event.KindReload, Level: event.Error, To: "refused", Reason: "lvsd.toml:9:1: web: wrong\nlvsd.toml:10:1: more"},
-		{At: ago(25 * time.Hour), Kind: event.KindVRRP, Level: event.Info, VRRP: "web", From: "backup", To: "master", Reason: "3.609 s of silence"},
+		{At: ago(25 * time.Hour), Kind: event.KindVRRP, Level: event.Info, VRRP: "web", From: "backup", To: "master", Reason: "no advertisement received for 3.609 s"},
 	}
 }
 
@@ -118,7 +119,7 @@ func TestTheKeptCopyStandsAboveEverything(t *testing.T) {
 	s.Config.FromLastGood = true
 	s.Problems = append([]string{"STARTED FROM THE KEPT COPY of what ran since yesterday"}, s.Problems...)
 	lines := strings.Split(Draw(table.Screen{}, Page{Status: s}), "\n")
-	if lines[0] != "! "+s.Problems[0] || !strings.HasPrefix(lines[1], "director lb1 at ") || lines[2] != "! "+s.Problems[1] {
+	if lines[0] != "! "+s.Problems[0] || !strings.HasPrefix(lines[1], "director lb1: ") || lines[2] != "! "+s.Problems[1] {
 		t.Errorf("%q", lines[:3])
 	}
 }
@@ -163,11 +164,11 @@ func TestSelection(t *testing.T) {
 		first, note       string
 	}{
 		"few, all shown":       {Selection{}, illPair(), 2, 4, "web", ""},
-		"few, only unhealthy":  {Selection{unhealthy: true}, illPair(), 2, 3, "web", "1 of 4 real servers are as they should be and not shown"},
-		"many, only unhealthy": {Selection{}, many(1000), 10, 10, "s7", "9990 of 10000 real servers are as they should be and not shown: name a service, or --all"},
+		"few, only unhealthy":  {Selection{unhealthy: true}, illPair(), 2, 3, "web", "1 of 4 real servers are healthy and hidden"},
+		"many, only unhealthy": {Selection{}, many(1000), 10, 10, "s7", "9990 of 10000 real servers are healthy and hidden (use --all or name a service)"},
 		"many, all":            {Selection{all: true}, many(1000), 1000, 10000, "s0", ""},
 		"one by name":          {Selection{Services: []string{"s9"}}, many(1000), 1, 10, "s9", ""},
-		"one, only unhealthy":  {Selection{Services: []string{"s7"}, unhealthy: true}, many(1000), 1, 1, "s7", "9 of 10 real servers are as they should be and not shown"},
+		"one, only unhealthy":  {Selection{Services: []string{"s7"}, unhealthy: true}, many(1000), 1, 1, "s7", "9 of 10 real servers are healthy and hidden"},
 		"by connections":       {Selection{all: true, sort: "connections"}, many(20), 20, 200, "s19", ""},
 		"by health":            {Selection{all: true, sort: "health"}, many(20), 20, 200, "s7", ""},
 		"by name":              {Selection{all: true, sort: "name"}, many(20), 20, 200, "s0", ""},

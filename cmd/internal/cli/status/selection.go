@@ -29,9 +29,9 @@ var orders = []string{"file", "name", "health", "connections"}
 
 // Flags adds the flags of a selection to a command.
 func (w *Selection) Flags(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&w.Services, "service", nil, "only these virtual services (`NAME`, also as an argument)")
-	cmd.Flags().BoolVar(&w.unhealthy, "unhealthy", false, "only real servers that do not serve with their full weight, and their services")
-	cmd.Flags().BoolVar(&w.all, "all", false, fmt.Sprintf("all real servers; without it, of more than %d only the unhealthy", screenful))
+	cmd.Flags().StringSliceVar(&w.Services, "service", nil, "show only these virtual services (`NAME`, also as an argument)")
+	cmd.Flags().BoolVar(&w.unhealthy, "unhealthy", false, "show only real servers that do not serve with their full weight, and their services")
+	cmd.Flags().BoolVar(&w.all, "all", false, fmt.Sprintf("show all real servers (default: of more than %d only the unhealthy)", screenful))
 	cmd.Flags().StringVar(&w.sort, "sort", orders[0], "the order of services and real servers: "+strings.Join(orders, ", "))
 }
 
@@ -66,9 +66,9 @@ func (w Selection) Apply(s *api.Status) (note string, err error) {
 	if w.unhealthy || !w.all && len(w.Services) == 0 && servers > screenful {
 		left := onlyWithProblems(s)
 		if hidden := servers - left; hidden > 0 {
-			note = fmt.Sprintf("%d of %d real servers are as they should be and not shown", hidden, servers)
+			note = fmt.Sprintf("%d of %d real servers are healthy and hidden", hidden, servers)
 			if !w.unhealthy {
-				note += ": name a service, or --all"
+				note += " (use --all or name a service)"
 			}
 		}
 	}
@@ -87,7 +87,7 @@ func (w Selection) choose(s *api.Status) error {
 	}
 	for _, name := range w.Services {
 		if !slices.Contains(names, name) {
-			return fmt.Errorf("there is no virtual service %s; there are: %s", name, strings.Join(names, ", "))
+			return api.UnknownService(name, names)
 		}
 	}
 	s.Services = slices.DeleteFunc(s.Services, func(svc api.ServiceStatus) bool { return !slices.Contains(w.Services, svc.Name) })

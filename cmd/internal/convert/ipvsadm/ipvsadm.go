@@ -40,8 +40,8 @@ func Convert(file string, w convert.Env) (convert.Result, error) {
 		t.finish(s)
 	}
 	if len(t.root.Tables("virtual_service")) > 0 {
-		t.notes.Hint(`a table knows no checks: check = { type = "on" } counts every server as up. Write checks, such as { type = "http", path = "/healthz" }.`)
-		t.notes.Hint("a table knows no elections: add a [[director]] for each director and a [[vrrp]] with the services' addresses.")
+		t.notes.Hint(`a table has no checks: check = { type = "on" } treats every server as up. Add checks, such as { type = "http", path = "/healthz" }.`)
+		t.notes.Hint("a table has no VRRP: add a [[director]] for each director and a [[vrrp]] with the services' addresses.")
 	}
 	return convert.Finish("ipvsadm", []string{file}, t.root, t.notes)
 }
@@ -60,7 +60,7 @@ type saved struct {
 func (t *saved) line(l string, from convert.Origin) {
 	c := ipvsadm.Parse(convert.SplitWords(l))
 	for _, name := range c.Unknown {
-		t.notes.Add(convert.LeftOut, from, name+" is no option that lvsd knows")
+		t.notes.Add(convert.LeftOut, from, name+" is an unknown option")
 	}
 	o, rest, has := c.Options, c.Args, c.Has
 	switch {
@@ -279,7 +279,7 @@ func (t *saved) daemon(o map[string]string, from convert.Origin) {
 		sync.Set("group", g, from)
 	}
 	if !sync.Has("id") {
-		t.notes.Add(convert.LeftOut, from, "has no id from 1 to 255, which a pair needs to be told from another")
+		t.notes.Add(convert.LeftOut, from, "has no id from 1 to 255, which distinguishes pairs on the network")
 		return
 	}
 	t.root.Child("ipvs").Set("sync", sync, from)

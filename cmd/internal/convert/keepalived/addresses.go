@@ -29,7 +29,7 @@ func (in *instanceReader) family(lines []*node, first []vip) (all []vip, others 
 		switch {
 		case !ok:
 		case seen[p.Addr()]:
-			in.note(convert.NotNeeded, n, "is there twice")
+			in.note(convert.NotNeeded, n, "duplicate")
 		case len(first) > 0 && first[0].Addr().Is6() != p.Addr().Is6(), len(first) == 0 && len(all) > 0 && all[0].Addr().Is6() != p.Addr().Is6():
 			others = append(others, n)
 		default:

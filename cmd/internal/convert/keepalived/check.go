@@ -19,7 +19,7 @@ func (r *serverReader) realServers(s *convert.Table, t target) {
 			continue
 		}
 		if seen[rs.Str("address")] {
-			r.note(convert.LeftOut, n, "is there twice")
+			r.note(convert.LeftOut, n, "duplicate")
 			continue
 		}
 		seen[rs.Str("address")] = true
@@ -47,7 +47,7 @@ func (r *serverReader) onFailure(s *convert.Table, quiesced, all int) {
 		s.Set("on_failure", "quiesce", r.from)
 	default:
 		s.Set("on_failure", "remove", r.from)
-		r.notes.Hint(`on_failure = "remove" is what keepalived does without inhibit_on_failure: the connections of a failed server end. Without it lvsd gives the server weight 0, and they go on.`)
+		r.notes.Hint(`on_failure = "remove" is what keepalived does without inhibit_on_failure: the connections of a failed server end. Without it lvsd gives the server weight 0, and they continue.`)
 	}
 }
 

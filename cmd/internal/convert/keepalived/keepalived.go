@@ -338,7 +338,7 @@ func (k *keepalived) syncDaemon() {
 		}
 	}
 	if !t.Has("id") {
-		k.note(convert.LeftOut, n, "has no id from 1 to 255, which tells this pair from others on the network")
+		k.note(convert.LeftOut, n, "has no id from 1 to 255, which distinguishes pairs on the network")
 		return
 	}
 	k.root.Child("ipvs").Set("sync", t, n.from)
@@ -444,7 +444,7 @@ func unicast(root *convert.Table, directors []string, speaks map[string]map[stri
 		for _, d := range directors {
 			for _, peer := range by[d].peers {
 				if !slices.ContainsFunc(directors, func(d string) bool { return own[d] == peer.String() }) {
-					n.Add(convert.ToDo, by[d].from, fmt.Sprintf("the peer %s is none of the directors that are converted, and lvsd speaks with these only: convert the file of each director, as lb3=FILE, or take it out of the old pair", peer))
+					n.Add(convert.ToDo, by[d].from, fmt.Sprintf("the peer %s is not among the converted directors, and lvsd communicates only with these: convert the file of each director, as lb3=FILE, or take it out of the old pair", peer))
 				}
 			}
 		}

@@ -95,7 +95,7 @@ var globalKeywords = reasons(
 		lvs_netlink_monitor_rcv_bufs_force process_monitor_rcv_bufs
 		process_monitor_rcv_bufs_force vrrp_rx_bufs_policy vrrp_rx_bufs_multiplier`},
 	because{convert.Unneeded("lvsd names its interfaces itself"), "vmac_prefix vmac_addr_prefix"},
-	because{convert.Unneeded("lvsd refuses a wrong file at a reload, and goes on with the old one"), "reload_check_config"},
+	because{convert.Unneeded("lvsd rejects an invalid file at a reload and keeps the old configuration"), "reload_check_config"},
 	because{convert.Unsupported("let cron or at run lvsd reload"), "reload_time_file"},
 	because{convert.Unneeded("goes with reload_time_file"), "reload_repeat"},
 	because{convert.Unneeded("a reload of lvsd is all or nothing"), "reload_file"},

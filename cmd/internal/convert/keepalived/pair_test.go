@@ -69,7 +69,7 @@ func TestAThirdPeer(t *testing.T) {
 	conf := func(own, peers string) string {
 		return instanceConf("A", "unicast_src_ip "+own, "unicast_peer {\n "+peers+"\n }")
 	}
-	if r := convertPair(t, conf("10.0.0.2", "10.0.0.3\n 10.0.0.4"), conf("10.0.0.3", "10.0.0.2")); !hasNote(r, convert.ToDo, "10.0.0.4 is none of the directors") {
+	if r := convertPair(t, conf("10.0.0.2", "10.0.0.3\n 10.0.0.4"), conf("10.0.0.3", "10.0.0.2")); !hasNote(r, convert.ToDo, "10.0.0.4 is not among the converted directors") {
 		t.Errorf("%v", r.Notes)
 	}
 	if r := convertPair(t, conf("10.0.0.2", "10.0.0.3"), conf("10.0.0.3", "10.0.0.2")); hasNote(r, convert.ToDo, "") {

@@ -60,7 +60,7 @@ func (in *instanceReader) route(t *convert.Table, line *node) bool {
 			}
 			i++
 		case "no_track":
-			in.note(convert.LeftOut, line, "a route that somebody removes is put back")
+			in.note(convert.LeftOut, line, "lvsd restores a removed route")
 		case "scope", "protocol", "proto":
 			i++ // set by lvsd
 		case "inet", "inet6", "onlink":
@@ -117,13 +117,13 @@ func (in *instanceReader) rule(t *convert.Table, line *node) bool {
 				t.Set("priority", v, line.from)
 			}
 		case "no_track":
-			in.note(convert.LeftOut, line, "a rule that somebody removes is put back")
+			in.note(convert.LeftOut, line, "lvsd restores a removed rule")
 			continue
 		case "inet", "inet6":
 			continue
 		default:
 			// A rule without one of its conditions would match other packets.
-			in.note(convert.LeftOut, line, "lvsd's rules know no %s", words[i])
+			in.note(convert.LeftOut, line, "lvsd's rules do not support %s", words[i])
 			return false
 		}
 		i++

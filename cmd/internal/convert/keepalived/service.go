@@ -307,7 +307,7 @@ func (k *keepalived) method(n *node) any {
 		return "dr"
 	case "TUN":
 	default:
-		k.note(convert.LeftOut, n, "is none of NAT, DR and TUN: keepalived's default, NAT, is used")
+		k.note(convert.LeftOut, n, "is not NAT, DR or TUN: keepalived's default, NAT, is used")
 		return "nat"
 	}
 	t := &convert.Table{From: n.from}

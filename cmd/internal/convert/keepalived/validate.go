@@ -45,7 +45,7 @@ var refusals = []rule{
 			return []*node{b}
 		}},
 	{"strict mode, unicast", "vrrp_instance", completeInstance,
-		"in strict mode keepalived refuses unicast_peer, and then starts no VRRP at all: the result is what the file says, and not what ran",
+		"in strict mode keepalived refuses unicast_peer, and then starts no VRRP at all: the result follows the file, which never ran this way",
 		func(k *keepalived, b *node) []*node {
 			n := b.find("unicast_peer")
 			if n == nil || len(n.block) == 0 || !k.strictly(b) {

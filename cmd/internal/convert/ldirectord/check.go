@@ -69,7 +69,7 @@ func (r *virtualReader) check(a netip.Addr, port, written int, asked []string, l
 		}
 		r.negotiate(c, asked, line)
 	default:
-		r.notes.Add(convert.LeftOut, from, "is no type of check: the servers count as up")
+		r.notes.Add(convert.LeftOut, from, "is not a check type: the servers are treated as up")
 		c.Set("type", "on", from)
 	}
 	switch c.Str("type") {
@@ -82,7 +82,7 @@ func (r *virtualReader) check(a netip.Addr, port, written int, asked []string, l
 			c.Set("address", ":"+strconv.Itoa(probed), r.at("checkport"))
 		}
 		if probed == 0 && !c.Has("address") {
-			r.notes.Add(convert.ToDo, line.from, "neither the server nor checkport nor service says a port to check: the servers count as up")
+			r.notes.Add(convert.ToDo, line.from, "neither the server nor checkport nor service has a port to check: the servers are treated as up")
 			on := &convert.Table{From: from}
 			on.Set("type", "on", from)
 			return on
@@ -186,7 +186,7 @@ func (r *virtualReader) negotiateService(c *convert.Table, service string, x exc
 		c.Set("type", "on", from)
 	default:
 		c.Set("type", "on", from)
-		r.notes.Add(convert.LeftOut, from, "lvsd knows no such service: the servers count as up")
+		r.notes.Add(convert.LeftOut, from, "lvsd does not support this service: the servers are treated as up")
 	}
 }
 

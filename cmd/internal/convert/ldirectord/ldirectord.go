@@ -45,7 +45,7 @@ func Convert(file string, w convert.Env) (convert.Result, error) {
 		l.virtual(v)
 	}
 	if len(virtuals) > 0 {
-		l.notes.Hint("ldirectord has no elections: add a [[director]] for each director and a [[vrrp]] with the services' addresses, in place of heartbeat or Pacemaker.")
+		l.notes.Hint("ldirectord has no VRRP: add a [[director]] for each director and a [[vrrp]] with the services' addresses, in place of heartbeat or Pacemaker.")
 		l.notes.Hint(`ldirectord takes its services out of the kernel when it stops, unless cleanstop = no; lvsd leaves them for its next start. on_stop = "remove" in [ipvs] takes them out.`)
 		l.notes.Hint("ldirectord adds a server at once and believes one success; lvsd sends it clients after its first good check.")
 	}
@@ -474,7 +474,7 @@ func (r *virtualReader) addressRange(s string) (first, last netip.Addr, port int
 	}
 	end, err := convert.Lookup(to, protocol, r.world)
 	if err == nil && (end.Addr().Is4() != ap.Addr().Is4() || end.Addr().Less(ap.Addr())) {
-		err = fmt.Errorf("%s is no range of addresses", s)
+		err = fmt.Errorf("%s is not a range of addresses", s)
 	}
 	return ap.Addr(), end.Addr(), int(end.Port()), err
 }
