@@ -256,7 +256,7 @@ func TestOldAdvertNamesItsTime(t *testing.T) {
 	c := auth.Context{Instance: "web", Source: lb2, Destination: multicastIPv4}
 	message := keys.Sign(Advert{51, 100, time.Second, []netip.Addr{vip.Addr()}, RFC5798}.Append(nil, lb2, multicastIPv4), c,
 		auth.Stamp{Run: 1, Counter: 1, Time: uint64(sent.UnixMicro())})
-	if text := explain(DropClock, Header{lb2, multicastIPv4, 255}, message, rules3); !strings.Contains(text, "sent at 2026-11-30 12:00:00 by its clock") {
+	if text := explain(DropClock, Header{lb2, multicastIPv4, 255}, message, rules3); !strings.Contains(text, "its time, 2026-11-30 12:00:00, differs from our clock") {
 		t.Error(text)
 	}
 }
