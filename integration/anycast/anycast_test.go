@@ -208,7 +208,7 @@ func TestAnycastDaemonGone(t *testing.T) {
 	d.waitStatus("to report that the daemon is gone", func(st status) bool {
 		a := st.Announces[0]
 		return a.Announced && !a.Serving && a.RoutingDaemon != nil && !*a.RoutingDaemon &&
-			slices.ContainsFunc(st.Problems, func(p string) bool { return strings.Contains(p, "the routing daemon does not run") })
+			slices.ContainsFunc(st.Problems, func(p string) bool { return strings.Contains(p, "the routing daemon (BIRD or FRR) is not running") })
 	})
 	if e := d.events("announce"); e[len(e)-1].To != "unheard" {
 		t.Errorf("%+v", e)

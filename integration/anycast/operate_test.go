@@ -97,7 +97,7 @@ func TestAnycastOperate(t *testing.T) {
 	}
 	three.mustRun("reload", "--socket", three.socket)
 	out, _ := one.run("weight", "web", real, "2", "--peers", "-c", one.config, "--director", one.Name, "--socket", one.socket)
-	if !strings.Contains(out, "lb3: its file is configuration ") || content(three) != other {
+	if !strings.Contains(out, "lb3: its file is a different configuration, ") || content(three) != other {
 		t.Errorf("lvsd weight:\n%s\nthe file of lb3:\n%s", out, content(three))
 	}
 	for d, want := range map[*director]int{one: 2, two: 2, three: 1} {
