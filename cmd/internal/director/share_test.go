@@ -3,6 +3,7 @@ package director
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,12 @@ func sharing() *config.Config {
 	return c
 }
 
+// current is the other directors while the director runs.
+type current struct{ atomic.Pointer[exchange] }
+
+func (c *current) Peers() []decision.Peer { return c.Load().Peers() }
+func (c *current) OwnConnections() int    { return 0 }
+
 // TestShare: the probes of a server are left to the peer that reports it up, and made here
 // again when the peer does not reply.
 func TestShare(t *testing.T) {
@@ -37,8 +44,9 @@ func TestShare(t *testing.T) {
 		if len(decision.Delegated(c, up(), time.Time{}, []decision.Peer{peer})) == 0 {
 			c.Director, peer.Name = "lb1", "lb2"
 		}
-		peers := exchange{peer}
-		r := newRig(t, c, func(p *Deps) { p.Peers = peers })
+		var peers current
+		peers.Store(&exchange{peer})
+		r := newRig(t, c, func(p *Deps) { p.Peers = &peers })
 		defer r.stop()
 		r.table.read(kernelWith(1))
 		r.Wake()
@@ -59,7 +67,8 @@ func TestShare(t *testing.T) {
 		if got := delegations(); len(got) != 1 || !strings.Contains(got[0], peer.Name) || !strings.Contains(got[0], "every 10") {
 			t.Errorf("up here and there: %q", got)
 		}
-		peers[0].Answers = false
+		peer.Answers = false
+		peers.Store(&exchange{peer})
 		time.Sleep(shareInterval) // without a wake-up
 		synctest.Wait()
 		if got := delegations(); len(got) != 1 || got[0] != "delegate map[], every 10" {

@@ -35,7 +35,7 @@ func TestAStuckReaderDelaysNoCaller(t *testing.T) {
 	close(out.letGo)
 	log.Close()
 	text := out.text.String()
-	if !strings.Contains(text, "number=0\n") || !strings.Contains(text, "log lines dropped") {
+	if !strings.Contains(text, "number=0\n") || !strings.Contains(text, "log lines were dropped") {
 		t.Errorf("the first line or the report of the loss is missing: %.200s", text)
 	}
 	log.Info("after the end") // must neither panic nor hang
@@ -78,7 +78,7 @@ func TestDroppedLinesAreReportedInTheFormat(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &record); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
-		reported = reported || strings.HasPrefix(record.Msg, "log lines dropped") && record.Count > 0
+		reported = reported || strings.HasPrefix(record.Msg, "log lines were dropped") && record.Count > 0
 	}
 	if !reported {
 		t.Error("the dropped lines are not reported")

@@ -163,7 +163,7 @@ func TestConflicts(t *testing.T) {
 	if err := other.Check(); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Up(other); err == nil || !strings.Contains(err.Error(), "is up as dr: take it down first") {
+	if err := h.Up(other); err == nil || !strings.Contains(err.Error(), "is already up as dr: run lvsd realserver down") {
 		t.Error(err)
 	}
 	k.values["address eth0 10.0.0.89/24"] = "there"
