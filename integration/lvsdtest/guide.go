@@ -89,7 +89,7 @@ func (p *Pair) RunGuide(h *lab.Host, commands string) {
 			}
 		}
 		out, err := h.Run(p.T.Context(), words...)
-		if err != nil && strings.HasPrefix(line, "lvsd host prepare") && strings.Contains(out, "this kernel has no nftables") {
+		if err != nil && strings.HasPrefix(line, "lvsd host prepare") && strings.Contains(out, "this kernel does not support nftables") {
 			// As the guide says; User-Mode Linux is such a kernel.
 			p.NeedPacketFilter()
 			h.MustRun("modprobe", "iptable_nat")

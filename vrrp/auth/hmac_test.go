@@ -142,7 +142,7 @@ func TestParseKeys(t *testing.T) {
 		"256 0123456789abcdef":                "line 1",
 		"1 0123456789abcdef more":             "line 1",
 		"\n1 short":                           "line 2 is shorter",
-		"1 " + secretTwo + "\n1 " + secretTwo: "again",
+		"1 " + secretTwo + "\n1 " + secretTwo: "duplicate key number 1",
 	} {
 		if _, err := ParseKeys([]byte(text), false); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secretTwo) {
 			t.Errorf("%q: %v, want %q", text, err, want)
