@@ -58,13 +58,13 @@ func TestPreemptionWaitsForConnections(t *testing.T) {
 	p.WaitUntil(30*time.Second, "lb1 to listen", func() bool {
 		return lvsdtest.ContainsAll(lb1.MustRun("ipvsadm", "-L", "--daemon"), "backup sync daemon")
 	})
-	waits(fmt.Sprintf("it knows 0 of the %d of lb2", connections))
+	waits(fmt.Sprintf("0 of the %d of lb2 synchronised", connections))
 	for _, c := range talks[:first] {
 		if err := c.Say(10 * time.Second); err != nil {
 			t.Fatal(err)
 		}
 	}
-	waits(fmt.Sprintf("it knows %d of the %d of lb2", first, connections))
+	waits(fmt.Sprintf("%d of the %d of lb2 synchronised", first, connections))
 	if out, err := lb1.LVSD("status", "--socket", lb1.Socket); !strings.Contains(out, "waiting for connections") {
 		t.Errorf("not in the status: %v\n%s", err, out)
 	}
