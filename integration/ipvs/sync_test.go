@@ -111,7 +111,7 @@ func TestSyncIsKeptRunning(t *testing.T) {
 	other := p.LB[1]
 	p.WaitUntil(15*time.Second, "a warning on the other director", func() bool {
 		s, err := other.Status()
-		return err == nil && lvsdtest.ContainsAll(strings.Join(s.Problems, "\n"), "connections of 10.77.0.11 arrive with id 52 and are not taken", "id is 51 here")
+		return err == nil && lvsdtest.ContainsAll(strings.Join(s.Problems, "\n"), "connections of 10.77.0.11 arrive with id 52 and are ignored", "id is 51 here")
 	})
 	if n := other.ConnectionOrigins()["SYNC"]; n != 0 {
 		t.Errorf("%d connections were accepted with another id", n)

@@ -50,7 +50,7 @@ func TestReadOnlyDisk(t *testing.T) {
 	lb.KillDaemon()
 	cleanup := lb.Start("env", "SERVICE_RESULT=signal", lvsdtest.Binary(t), "cleanup", "-c", p.ConfigFile, "--director", "lb1")
 	p.WaitUntil(30*time.Second, "the VIP to be removed", func() bool { return !holds() })
-	p.WaitUntil(10*time.Second, "cleanup to say so", func() bool { return strings.Contains(cleanup.Output(), "took "+lvsdtest.VIP+" off eth0") })
+	p.WaitUntil(10*time.Second, "cleanup to say so", func() bool { return strings.Contains(cleanup.Output(), "removed "+lvsdtest.VIP+" from eth0") })
 }
 
 // TestFullDiskAndNoControlSocket starts the daemon while the disk of state_dir is full

@@ -70,7 +70,7 @@ func TestHangingDisk(t *testing.T) {
 	cleanup := lb.Start("env", "SERVICE_RESULT=signal", lvsdtest.Binary(t), "cleanup", "-c", p.ConfigFile, "--director", "lb1")
 	p.WaitUntil(60*time.Second, "the VIP to be removed", func() bool { return !holds() })
 	p.WaitUntil(30*time.Second, "cleanup to end", func() bool { return !cleanup.Running() })
-	if out := cleanup.Output(); !strings.Contains(out, "took "+lvsdtest.VIP+" off eth0") || !strings.Contains(out, "the disk does not reply") {
+	if out := cleanup.Output(); !strings.Contains(out, "removed "+lvsdtest.VIP+" from eth0") || !strings.Contains(out, "the disk does not reply") {
 		t.Errorf("cleanup: %d\n%s", cleanup.ExitCode(), out)
 	}
 }

@@ -127,7 +127,7 @@ func TestCleanupAfterACrash(t *testing.T) {
 	if out, err := cleanup("signal"); err != nil || !lb.Holds(lvsdtest.VIP) {
 		t.Errorf("after another crash: %v\n%s", err, out)
 	}
-	if out, err := cleanup("exit-code"); err != nil || !lvsdtest.ContainsAll(out, "took "+lvsdtest.VIP+" off eth0", "10.77.0.101") || lb.Holds(lvsdtest.VIP) || lb.Holds("10.77.0.101") {
+	if out, err := cleanup("exit-code"); err != nil || !lvsdtest.ContainsAll(out, "removed "+lvsdtest.VIP+" from eth0", "10.77.0.101") || lb.Holds(lvsdtest.VIP) || lb.Holds("10.77.0.101") {
 		t.Errorf("after a start that failed: %v\n%s", err, out)
 	}
 	lb.StartDaemon()
