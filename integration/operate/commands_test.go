@@ -21,16 +21,16 @@ func TestCommands(t *testing.T) {
 	if out, err := lb.LVSD("status", "-c", p.ConfigFile, "--director", "lb1", "--json"); err != nil || !lvsdtest.ContainsAll(out, `"director": "lb1"`, `"healthy": true`) {
 		t.Errorf("status --json: %v\n%s", err, out)
 	}
-	if out, err := lb.LVSD("why", "web", "10.77.0.21:80", "--socket", lb.Socket); err != nil || !lvsdtest.ContainsAll(out, "web 10.77.0.21:80: weight 1 of 1, up", "configured", "in the file, line", "check connect 10.77.0.21:80: up", " ok ") {
+	if out, err := lb.LVSD("why", "web", "10.77.0.21:80", "--socket", lb.Socket); err != nil || !lvsdtest.ContainsAll(out, "web 10.77.0.21:80: weight 1 of 1, up", "limit from configuration", "in the file, line", "check connect 10.77.0.21:80: up", " ok ") {
 		t.Errorf("why: %v\n%s", err, out)
 	}
-	if out, err := lb.LVSD("why", "nothing", "--socket", lb.Socket); lvsdtest.ExitCode(err) != 1 || !strings.Contains(out, "no service nothing") {
+	if out, err := lb.LVSD("why", "nothing", "--socket", lb.Socket); lvsdtest.ExitCode(err) != 1 || !strings.Contains(out, `there is no service "nothing"; there are: web`) {
 		t.Errorf("why of nothing: %v\n%s", err, out)
 	}
 	if out, err := lb.LVSD("events", "--since", "1h", "--socket", lb.Socket); err != nil || !lvsdtest.ContainsAll(out, "backup → master", "10.77.0.22:80", "unknown → up") {
 		t.Errorf("events: %v\n%s", err, out)
 	}
-	if out, err := lb.LVSD("check", "-c", p.ConfigFile); err != nil || !strings.Contains(out, "good") {
+	if out, err := lb.LVSD("check", "-c", p.ConfigFile); err != nil || !strings.Contains(out, "configuration OK") {
 		t.Errorf("check: %v\n%s", err, out)
 	}
 	if out, err := lb.LVSD("check", "-c", p.ConfigFile, "--host", "--director", "lb1"); err != nil {
