@@ -163,7 +163,7 @@ func (d *Daemon) writeLastGood() {
 	case err != nil:
 		k.problem = err.Error() + ": make room in state_dir, or make it writable; a restart with an invalid file would use an older configuration"
 		if was == "" {
-			d.log.Error("failed to save the running configuration", "reason", err)
+			d.log.Error("running configuration not saved", "reason", err)
 		}
 		return
 	case was != "":
