@@ -156,7 +156,7 @@ func TestRealServerUsage(t *testing.T) {
 		{"up --vip 10.77.0.21", "is already on eth0", 1},
 		{"status", "no address is up", 1},
 		{"down", "", 0},
-		{"sideways", "unknown", 2},
+		{"sideways", "is not a command", 2},
 	} {
 		out, code := lvsdtest.LVSDOn(t, h, append([]string{"realserver", "--state-dir", dir}, strings.Fields(c.args)...)...)
 		if code != c.code || !strings.Contains(out, c.want) {
