@@ -371,7 +371,7 @@ func TestPlanCommand(t *testing.T) {
 		t.Errorf("a missing interface:\n%s", out)
 	}
 	p.WriteConfigText(p.Config() + "\n[nonsense]\n")
-	if out := plan(1, "--exit-code"); !strings.Contains(out, "REFUSED") || !strings.Contains(out, "lvsd.toml:") || !strings.Contains(out, "nonsense") {
+	if out := plan(1, "--exit-code"); !strings.Contains(out, "REJECTED") || !strings.Contains(out, "lvsd.toml:") || !strings.Contains(out, "nonsense") {
 		t.Errorf("a bad file:\n%s", out)
 	}
 	if s, err := lb.Status(); err != nil || s.Config.ReloadError != "" || s.Services[0].Name != "shop" {
