@@ -129,7 +129,7 @@ func (c *chaos) term(d *lvsdtest.Director) {
 	d.Process.Terminate()
 	if _, ok := lab.Poll(settle, func() bool { return !d.Process.Running() }); !ok {
 		_ = d.Process.Signal(syscall.SIGQUIT) // it shows where it waits
-		time.Sleep(time.Second)
+		lab.Poll(settle, func() bool { return !d.Process.Running() })
 		c.t.Fatalf("%s does not stop:\n%s", d.Name, d.Process.Tail(300))
 	}
 	if code := d.Process.ExitCode(); code != 0 {
@@ -223,11 +223,11 @@ func (c *chaos) step(step int) {
 		}
 		names, harmless = append(names, f.name), harmless && f.harmless
 		ends = append(ends, f.begin(c))
-		time.Sleep(time.Duration(c.random.Int64N(int64(time.Second))))
+		time.Sleep(time.Duration(c.random.Int64N(int64(time.Second)))) // the next fault falls anywhere into this one
 	}
 	what := fmt.Sprintf("step %d: %s", step, strings.Join(names, ", "))
 	c.t.Log(what)
-	time.Sleep(time.Duration(c.random.Int64N(int64(3 * time.Second))))
+	time.Sleep(time.Duration(c.random.Int64N(int64(3 * time.Second)))) // how long the faults last
 	for _, undo := range slices.Backward(ends) {
 		undo()
 	}

@@ -54,7 +54,7 @@ func TestShare(t *testing.T) {
 		delegations := func() []string {
 			return slices.DeleteFunc(r.take(), func(s string) bool { return !strings.HasPrefix(s, "delegate") })
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the bubble, as below: longer than any decision waits
 		if got := delegations(); len(got) > 0 {
 			t.Errorf("before the first result: %q", got)
 		}

@@ -67,7 +67,7 @@ func TestStartEnds(t *testing.T) {
 		r.table.read(ipvs.Table{})
 		r.Wake()
 		r.saw(t, "commit", "check 10.0.1.1:80 known=false", "want ")
-		time.Sleep(startLimit)
+		time.Sleep(startLimit) // of the bubble
 		r.saw(t, "want 10.0.1.1:80=0")
 		var got []string
 		for _, e := range r.deps.Events.Recent() {
