@@ -80,7 +80,7 @@ func TestSystemdNotify(t *testing.T) {
 	}
 	wait(0, "READY=1")
 	wait(0, "WATCHDOG=1")
-	wait(0, "STATUS=web master, 1 services up")
+	wait(0, "STATUS=web master, 1 service up")
 
 	before := len(m.after(0))
 	lb.MustReload()

@@ -89,7 +89,7 @@ func TestOncallService(t *testing.T) {
 	p.LB[1].WaitState("backup", 30*time.Second)
 	p.WaitUntil(60*time.Second, "a healthy status, also in systemctl status", func() bool {
 		_, err := m.run("lvsd", "status")
-		return err == nil && strings.HasPrefix(m.property("StatusText"), "web master, 1 services up")
+		return err == nil && strings.HasPrefix(m.property("StatusText"), "web master, 1 service up")
 	})
 	pid := m.mainPID()
 	status, err := os.ReadFile("/proc/" + pid + "/status")
@@ -166,7 +166,7 @@ func TestOncallService(t *testing.T) {
 			t.Errorf("after %s the process is the same", what)
 		}
 		p.WaitUntil(120*time.Second, "the mastership after "+what, func() bool {
-			return strings.HasPrefix(m.property("StatusText"), "web master, 1 services up")
+			return strings.HasPrefix(m.property("StatusText"), "web master, 1 service up")
 		})
 		lasts(what)
 	}
@@ -176,7 +176,7 @@ func TestOncallService(t *testing.T) {
 	m.mustRun("systemctl", "daemon-reload")
 	m.mustRun("systemctl", "restart", "lvsd")
 	p.WaitUntil(120*time.Second, "the mastership after a restart", func() bool {
-		return strings.HasPrefix(m.property("StatusText"), "web master, 1 services up")
+		return strings.HasPrefix(m.property("StatusText"), "web master, 1 service up")
 	})
 	talk, _ = lvsdtest.KeepAlive(t, p.Client) // the peer had the address: without [ipvs.sync] connections break
 	comesBack("it hung", syscall.SIGSTOP)
@@ -202,7 +202,7 @@ func TestOncallService(t *testing.T) {
 	})
 	m.write("etc/lvsd/lvsd.toml", string(good))
 	p.WaitUntil(120*time.Second, "the mastership after the file was fixed", func() bool {
-		return m.property("ActiveState") == "active" && strings.HasPrefix(m.property("StatusText"), "web master, 1 services up")
+		return m.property("ActiveState") == "active" && strings.HasPrefix(m.property("StatusText"), "web master, 1 service up")
 	})
 
 	// An upgrade restarts it; a removal stops it and keeps the files of the user.
@@ -211,7 +211,7 @@ func TestOncallService(t *testing.T) {
 		t.Errorf("an upgrade prints the instructions of a first installation:\n%s", out)
 	}
 	p.WaitUntil(120*time.Second, "the mastership after an upgrade", func() bool {
-		return m.property("ActiveState") == "active" && m.mainPID() != old && strings.HasPrefix(m.property("StatusText"), "web master, 1 services up")
+		return m.property("ActiveState") == "active" && m.mainPID() != old && strings.HasPrefix(m.property("StatusText"), "web master, 1 service up")
 	})
 	m.mustRun("systemctl", "stop", "lvsd")
 	if p.WaitUntil(60*time.Second, "the peer's address", func() bool { return p.LB[1].Holds("10.0.0.88") }); lb.Holds("10.0.0.88") {

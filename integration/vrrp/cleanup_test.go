@@ -64,7 +64,7 @@ rules = [{ from = "` + other + `", table = 100, priority = 1000 }]
 		t.Errorf("only what is not configured may be removed:\n%s", out)
 	}
 	out, err := lb.LVSD("cleanup", "-c", p.ConfigFile, "--director", "lb1")
-	if err != nil || !lvsdtest.ContainsAll(out, "removed "+lvsdtest.VIP+" from eth0", "removed 1 routing rules") || lb.Holds(lvsdtest.VIP) || there("112:") {
+	if err != nil || !lvsdtest.ContainsAll(out, "removed "+lvsdtest.VIP+" from eth0", "removed 1 routing rule") || lb.Holds(lvsdtest.VIP) || there("112:") {
 		t.Errorf("%v\n%s\n%s", err, out, routesAndRules())
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"lvsd/cmd/internal/cli/command"
 	"lvsd/cmd/internal/daemon"
+	"lvsd/cmd/internal/printable"
 )
 
 func cleanupCommand(o *command.Options) *cobra.Command {
@@ -84,6 +85,6 @@ func printCleanup(v daemon.Cleanup) {
 		fmt.Fprintf(command.Stdout, "withdrew %s\n", a)
 	}
 	if v.Rules > 0 {
-		fmt.Fprintf(command.Stdout, "removed %d routing rules that keep unknown connections from being reset\n", v.Rules)
+		fmt.Fprintf(command.Stdout, "removed %s, which kept unknown connections from being reset\n", printable.Count(v.Rules, "routing rule"))
 	}
 }

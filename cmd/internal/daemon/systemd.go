@@ -13,6 +13,7 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
 	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/printable"
 )
 
 // systemd sends sd_notify(3) messages.
@@ -101,7 +102,7 @@ func statusLine(v director.View) string {
 	switch n := len(v.Decision.Services); {
 	case n == 0:
 	case down == 0:
-		parts = append(parts, fmt.Sprintf("%d services up", n))
+		parts = append(parts, printable.Count(n, "service")+" up")
 	default:
 		parts = append(parts, fmt.Sprintf("%d of %d services DOWN", down, n))
 	}

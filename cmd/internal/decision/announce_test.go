@@ -112,7 +112,7 @@ func TestAnnounceStart(t *testing.T) {
 	a.in.Synced = true
 	since := a.step(time.Second, "+serving").Since
 	// Later results of new servers, or a table that is being written, change nothing.
-	a.in.Waits, a.in.Synced = "waiting for the checks of 1 real servers", false
+	a.in.Waits, a.in.Synced = "waiting for the checks of 1 real server", false
 	if again := a.step(time.Second, "+serving"); !again.Since.Equal(since) {
 		t.Errorf("since %v, then %v", since, again.Since)
 	}

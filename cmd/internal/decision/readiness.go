@@ -6,6 +6,7 @@ import (
 
 	"lvsd/checker"
 	"lvsd/checker/probe"
+	"lvsd/cmd/internal/printable"
 	"lvsd/config"
 	"lvsd/vrrp"
 )
@@ -33,7 +34,7 @@ func WaitsForChecks(now, since time.Time, services []Service, health map[checker
 	if waiting == 0 {
 		return ""
 	}
-	return fmt.Sprintf("waiting for the checks of %d real servers", waiting)
+	return "waiting for the checks of " + printable.Count(waiting, "real server")
 }
 
 // verified reports whether a health is based on probes since that moment, and is not about to

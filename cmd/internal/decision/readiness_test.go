@@ -34,7 +34,7 @@ func TestSettled(t *testing.T) {
 		}
 	}
 	services := []Service{{Servers: []RealServer{{}}}}
-	if got := WaitsForChecks(after, since, services, nil); !strings.Contains(got, "1 real server") {
+	if got := WaitsForChecks(after, since, services, nil); got != "waiting for the checks of 1 real server" {
 		t.Errorf("an unknown server: %q", got)
 	}
 	if got := WaitsForChecks(since.Add(readinessLimit), since, services, nil); got != "" {

@@ -122,10 +122,10 @@ func (p *page) service(s Service) {
 		p.realServer(rs)
 	}
 	for _, c := range s.Checks {
-		p.line("  %s %s (%s)", p.sign(Edit), c.Change, count(c.RealServers, "real server"))
+		p.line("  %s %s (%s)", p.sign(Edit), c.Change, printable.Count(c.RealServers, "real server"))
 	}
 	if s.RestartedChecks > 0 {
-		p.line("  %s the checks of %s are restarted; current health is kept until the first result", p.sign(Edit), count(s.RestartedChecks, "real server"))
+		p.line("  %s the checks of %s are restarted; current health is kept until the first result", p.sign(Edit), printable.Count(s.RestartedChecks, "real server"))
 	}
 	for _, w := range s.Warnings {
 		p.line("  %s %s", p.mark(yellow, "!"), w)
@@ -251,14 +251,7 @@ func (p *page) foot(plan Preview) {
 		if (plan.Ending != Connections{}) {
 			ending = plan.Ending.String()
 		}
-		p.line("\n%s to the kernel's table, %s, %s; %s end", count(plan.Writes, "write"), count(len(plan.Services), "service"),
-			count(len(plan.Instances), "VRRP instance"), ending)
+		p.line("\n%s to the kernel's table, %s, %s; %s end", printable.Count(plan.Writes, "write"), printable.Count(len(plan.Services), "service"),
+			printable.Count(len(plan.Instances), "VRRP instance"), ending)
 	}
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -66,3 +66,11 @@ func FuzzClean(f *testing.F) {
 		}
 	})
 }
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0 problems", 1: "1 problem", 2: "2 problems"} {
+		if got := Count(n, "problem"); got != want {
+			t.Errorf("%d: %q", n, got)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
+	"lvsd/cmd/internal/printable"
 	"lvsd/config"
 	"lvsd/ipvs"
 	"lvsd/vrrp"
@@ -77,7 +78,7 @@ func (s *builder) addIPVSProblems(k ipvs.Snapshot) {
 		s.problem("IPVS: %s", f)
 	}
 	if k.Foreign > 0 {
-		s.problem("IPVS: another process added %d real servers to services of lvsd", k.Foreign)
+		s.problem("IPVS: another process added %s to services of lvsd", printable.Count(k.Foreign, "real server"))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"lvsd/cmd/internal/api"
+	"lvsd/cmd/internal/printable"
 )
 
 // The exit codes of a monitoring plugin.
@@ -53,12 +54,12 @@ func Check(s api.Status, services []string) (line string, code int) {
 			}
 		}
 	}
-	text := counted(shown, "service") + ", " + counted(servers, "real server")
+	text := printable.Count(shown, "service") + ", " + printable.Count(servers, "real server")
 	if len(problems) > 0 {
 		text = problems[0]
 	}
 	if more := len(problems) - 1; more > 0 {
-		text += ", and " + counted(more, "more problem")
+		text += ", and " + printable.Count(more, "more problem")
 	}
 	data := fmt.Sprintf("services=%d services_down=%d real_servers=%d real_servers_down=%d connections=%d", shown, down, servers, serversDown, open)
 	return checkLine(code, text) + " | " + data, code

@@ -14,6 +14,7 @@ import (
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/cli/table"
 	"lvsd/cmd/internal/event"
+	"lvsd/cmd/internal/printable"
 )
 
 // Page is what is shown: a status, the newest events, and a note about what is not
@@ -54,7 +55,7 @@ func (d drawing) heading(style table.Style, text string) {
 func (d drawing) head() {
 	style, state := table.Good, "OK"
 	if len(d.Problems) > 0 {
-		style, state = table.Bad, counted(len(d.Problems), "problem")
+		style, state = table.Bad, printable.Count(len(d.Problems), "problem")
 	}
 	problems := d.Problems
 	if d.Config.FromLastGood && len(problems) > 0 { // first of all: the running configuration is not the file's
@@ -143,7 +144,7 @@ func directorProblems(all []api.Problem) (n int) {
 
 func directorState(problems int) table.Cell {
 	if problems > 0 {
-		return table.Cell{Text: counted(problems, "problem"), Style: table.Bad}
+		return table.Cell{Text: printable.Count(problems, "problem"), Style: table.Bad}
 	}
 	return table.Cell{Text: "OK", Style: table.Good}
 }
@@ -414,7 +415,7 @@ func serviceState(svc api.ServiceStatus) string {
 func draining(d api.DrainingStatus, now time.Time) string {
 	left := "its connections"
 	if d.Remaining != nil {
-		left = fmt.Sprintf("%d connections", *d.Remaining)
+		left = printable.Count(int(*d.Remaining), "connection")
 	}
 	return fmt.Sprintf("%s left, removed within %v", left, max(d.Deadline.Sub(now), 0).Round(time.Second))
 }

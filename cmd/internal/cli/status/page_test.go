@@ -65,7 +65,7 @@ func illPair() api.Status {
 	lb2.VRRP[0].State, lb2.WaitReason = "master", "waiting for the checks of 3 real servers"
 	s.Peers = append(s.Peers, api.PeerStatus{Director: "lb3", Address: "10.0.0.14:8113", Since: ago(3 * time.Minute), Error: "connection refused: lvsd is not running there, or [peers] is not configured"})
 	s.VRRP = append(s.VRRP, api.InstanceStatus{Name: "mail", Interface: "eth0", State: "backup", Since: ago(time.Minute), Detail: "told to hand over", Priority: 200, Standby: true, StandbyUntil: now.Add(time.Hour)},
-		api.InstanceStatus{Name: "dns", Interface: "eth1", State: "backup", Since: ago(time.Minute), Priority: 200, Master: "10.0.0.13", MasterPriority: 100, WaitReason: "waiting for the checks of 1 real servers",
+		api.InstanceStatus{Name: "dns", Interface: "eth1", State: "backup", Since: ago(time.Minute), Priority: 200, Master: "10.0.0.13", MasterPriority: 100, WaitReason: "waiting for the checks of 1 real server",
 			Tracked: []api.TrackedStatus{{What: "service web", Delta: -50}, {What: "interface eth9", Fault: true}}})
 	s.Guard = &api.GuardStatus{Active: true, State: "frozen", Since: ago(time.Minute), Why: "9 of 10 servers failed at once", Witnesses: []api.WitnessStatus{{Address: "10.0.0.1", LastProbe: &api.Probe{Detail: "no answer"}}}}
 	down := upServer("10.0.0.20:80", 5, 7)
@@ -107,7 +107,7 @@ func TestPages(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got != string(want) {
-				t.Errorf("%s (go test ./cmd/lvsd -run TestPages -update rewrites it):\n%s", file, got)
+				t.Errorf("%s (go test ./cmd/internal/cli/status -run TestPages -update rewrites it):\n%s", file, got)
 			}
 		}
 	}

@@ -3,7 +3,6 @@
 package status
 
 import (
-	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -58,14 +57,6 @@ func Detail(text string) string {
 		return ""
 	}
 	return ": " + text
-}
-
-// counted is a number with a noun: "1 problem", "2 problems".
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // Subject is the object of an event.
