@@ -45,23 +45,30 @@ real_servers = [ { address = %q, weight = 3 } ]
 	return &configfile.Source{Path: path, Director: "lb1"}
 }
 
-// TestStartServeStop: a daemon on a kernel in memory checks its real server, gives it
-// its weight, serves commands, and leaves nothing behind but the kernel's table.
-func TestStartServeStop(t *testing.T) {
-	real, err := net.Listen("tcp", "127.0.0.1:0")
+// accepting accepts connections until the test ends, as a real server that is up.
+func accepting(tb testing.TB, address string) net.Listener {
+	tb.Helper()
+	l, err := net.Listen("tcp4", address)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	defer real.Close()
+	tb.Cleanup(func() { l.Close() })
 	go func() {
 		for {
-			c, err := real.Accept()
+			c, err := l.Accept()
 			if err != nil {
 				return
 			}
 			c.Close()
 		}
 	}()
+	return l
+}
+
+// TestStartServeStop: a daemon on a kernel in memory checks its real server, gives it
+// its weight, serves commands, and leaves nothing behind but the kernel's table.
+func TestStartServeStop(t *testing.T) {
+	real := accepting(t, "127.0.0.1:0")
 	folder, kernel := t.TempDir(), ipvstest.New()
 	options := Options{
 		Source: write(t, folder, real.Addr().String(), ""), Strict: true, Stderr: io.Discard,

@@ -54,20 +54,7 @@ func startFile(folder string, n, port int) string {
 // BenchmarkStart is a start, from New until the kernel, a fake, has each real server with
 // its weight.
 func BenchmarkStart(b *testing.B) {
-	real, err := net.Listen("tcp4", "0.0.0.0:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer real.Close()
-	go func() {
-		for {
-			c, err := real.Accept()
-			if err != nil {
-				return
-			}
-			c.Close()
-		}
-	}()
+	real := accepting(b, "0.0.0.0:0")
 	for _, n := range []int{2000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for range b.N {
