@@ -75,6 +75,7 @@ const (
 type start struct {
 	began    time.Time // zero: before the first decision
 	ended    bool
+	reloaded bool            // a reload ends the start: it does at once what lvsd plan showed
 	took     time.Duration   // of the latest decision
 	unserved map[string]bool // services new to this director that had no quorum yet
 }
@@ -87,7 +88,7 @@ func (s *start) waits(now time.Time, targeted bool, health map[checker.ID]checke
 	if s.began.IsZero() {
 		s.began, s.unserved = now, map[string]bool{}
 	}
-	if now.Sub(s.began) >= startLimit {
+	if s.reloaded || now.Sub(s.began) >= startLimit {
 		return false
 	}
 	for _, h := range health {

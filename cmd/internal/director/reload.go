@@ -145,6 +145,7 @@ func (d *Director) apply(ctx context.Context, next *config.Config, read []reload
 	change.Commit()
 	d.instances.Start(ctx)
 	d.targeted = false
+	d.start.reloaded = true
 	d.decide()
 	return applyAnswer{generation: d.applied}
 }

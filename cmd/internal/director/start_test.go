@@ -78,3 +78,20 @@ func TestStartEnds(t *testing.T) {
 		}
 	})
 }
+
+// A reload ends a start: it does what lvsd plan showed, which knows no waiting.
+func TestReloadEndsStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withElection(5, ""))
+		defer r.stop()
+		r.checker.say(checker.Unknown)
+		r.table.read(ipvs.Table{})
+		r.Wake()
+		r.saw(t, "commit", "check 10.0.1.1:80 known=false", "want ")
+		r.next = withElection(3, "")
+		if err := r.Reload(t.Context()).Refused; err != nil {
+			t.Fatal(err)
+		}
+		r.saw(t, "commit", "want 10.0.1.1:80=0")
+	})
+}
