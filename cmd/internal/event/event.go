@@ -162,8 +162,11 @@ func (r *Recorder) Store(e Event) Event {
 		r.ring[r.next] = e
 		r.next = (r.next + 1) % capacity
 	}
-	for f := range r.followers {
-		f.offer(e)
+	if len(r.followers) > 0 {
+		shared := e // one copy for all queues, whose room then costs 8 bytes an event
+		for f := range r.followers {
+			f.offer(&shared)
+		}
 	}
 	return e
 }
@@ -192,15 +195,15 @@ func (r *Recorder) recent() []Event {
 // up. Events that find its queue full are counted and dropped.
 type Follower struct {
 	// C is closed by Unfollow.
-	C      <-chan Event
-	events chan Event
+	C      <-chan *Event // shared by all followers, not to be changed
+	events chan *Event
 	missed atomic.Uint64
 }
 
 // Follow starts a follower with a queue of room events, and returns the events in
 // memory: between the two none is missing and none is duplicated.
 func (r *Recorder) Follow(room int) (*Follower, []Event) {
-	f := &Follower{events: make(chan Event, room)}
+	f := &Follower{events: make(chan *Event, room)}
 	f.C = f.events
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -224,7 +227,7 @@ func (r *Recorder) Unfollow(f *Follower) {
 // Missed is the number of dropped events.
 func (f *Follower) Missed() uint64 { return f.missed.Load() }
 
-func (f *Follower) offer(e Event) {
+func (f *Follower) offer(e *Event) {
 	select {
 	case f.events <- e:
 	default:

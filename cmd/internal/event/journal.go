@@ -97,7 +97,7 @@ type batch struct {
 }
 
 // batch takes an event and those queued behind it.
-func (j *Journal) batch(e Event) (b batch) {
+func (j *Journal) batch(e *Event) (b batch) {
 	for {
 		line, err := json.Marshal(e)
 		if err != nil { // an Event can always be encoded

@@ -54,7 +54,7 @@ type target struct {
 	filter
 	gather time.Duration // how long events are gathered after the first; 0: one is sent at a time
 
-	queue  chan event.Event
+	queue  chan *event.Event
 	cancel context.CancelFunc
 	lost   atomic.Uint64
 	// lastError is why the newest event was not sent; nil when it was.
@@ -178,7 +178,7 @@ func (n *Notifier) apply(wanted []*target, next groups) {
 			t = old[i]
 			old = slices.Delete(slices.Clone(old), i, i+1)
 		} else {
-			t.queue = make(chan event.Event, t.room())
+			t.queue = make(chan *event.Event, t.room())
 			n.begin(t)
 		}
 		n.targets = append(n.targets, t)
@@ -234,22 +234,22 @@ func (n *Notifier) Run(ctx context.Context) error {
 }
 
 // distribute adds an event to the queues of the targets that want it.
-func (n *Notifier) distribute(e event.Event) {
+func (n *Notifier) distribute(e *event.Event) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	ofGroup, group := n.groups.observe(e)
+	ofGroup, group := n.groups.observe(*e)
 	for _, t := range n.targets {
 		switch {
-		case t.group == "" && t.wants(e):
+		case t.group == "" && t.wants(*e):
 			n.enqueue(t, e)
 		case t.group != "" && t.group == group && slices.Contains(t.states, ofGroup.To):
-			n.enqueue(t, ofGroup)
+			n.enqueue(t, &ofGroup)
 		}
 	}
 }
 
 // enqueue adds an event to a target's queue. The caller holds the lock.
-func (n *Notifier) enqueue(t *target, e event.Event) {
+func (n *Notifier) enqueue(t *target, e *event.Event) {
 	select {
 	case t.queue <- e:
 	default:
@@ -280,7 +280,7 @@ func (f *filter) wants(e event.Event) bool {
 // serve sends the events of one target.
 func (n *Notifier) serve(ctx context.Context, t *target) {
 	for e := range t.queue {
-		events := t.batch(ctx, e)
+		events := t.batch(ctx, *e)
 		if err := t.sender.send(ctx, events); err != nil {
 			n.failed(t, events[len(events)-1].ID, len(events), err)
 			continue
@@ -305,7 +305,7 @@ func (t *target) batch(ctx context.Context, first event.Event) []event.Event {
 			if !open {
 				return events
 			}
-			events = append(events, e)
+			events = append(events, *e)
 		case <-timer.C:
 			return events
 		case <-ctx.Done():

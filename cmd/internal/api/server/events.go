@@ -134,7 +134,7 @@ func (s *Server) followEvents(w http.ResponseWriter, r *http.Request, q event.Qu
 	for out.flush() && news.Missed() == 0 {
 		select {
 		case e := <-news.C:
-			if !out.line(e) {
+			if !out.line(*e) {
 				return
 			}
 		case <-beat.C:
