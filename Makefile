@@ -31,7 +31,7 @@ SOURCES := go.mod go.sum $(wildcard docs/*.go docs/lvsd.*) $(shell find checker 
 LAB_SOURCES := go.mod go.sum $(shell find integration -mindepth 1 ! -name '*.md' -print)
 GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -o $@
 
-.PHONY: test-servers demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean bench-flood bench-ecmp release-check test-release deps-release repo chaos
+.PHONY: test-servers demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean bench-flood bench-ecmp bench-growth release-check test-release deps-release repo chaos
 
 build: bin/lvsd
 
@@ -202,6 +202,13 @@ capture: deps
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# How the cost of the daemon's parts grows with servers, services, VRRP instances and
+# directors: the exponent of each, which fails above linear. Two minutes, without a lab.
+bench-growth:
+	$(GO) test -run '^$$' -bench '/(servers|services|instances|directors)=' -benchtime 5x -benchmem $(GROWTH) | $(GO) run ./integration/bench/growth
+
+GROWTH = ./config ./checker ./ipvs ./cmd/internal/decision ./cmd/internal/director ./cmd/internal/daemon ./cmd/internal/peers
 
 # The control layer on large tables, beside ipvsadm -R and keepalived in the same
 # boot. It takes some minutes; SMALL=1 leaves the large table out, FLAGS="-start 2"

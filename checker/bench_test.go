@@ -13,8 +13,10 @@ import (
 	"time"
 )
 
-func tenThousand() []Target {
-	targets := make([]Target, 10000)
+func tenThousand() []Target { return many(10_000) }
+
+func many(n int) []Target {
+	targets := make([]Target, n)
 	for i := range targets {
 		targets[i] = one(i)
 		c := &targets[i].Checks[0]
@@ -58,13 +60,17 @@ func BenchmarkSetUnchanged(b *testing.B) {
 }
 
 func BenchmarkSetNew(b *testing.B) {
-	targets := tenThousand()
-	b.ReportAllocs()
-	defer checktest.ReportCPU(b)()
-	for b.Loop() {
-		if err := New(Options{}).Set(targets); err != nil {
-			b.Fatal(err)
-		}
+	for _, n := range []int{1000, 10_000, 40_000} {
+		b.Run(fmt.Sprint("servers=", n), func(b *testing.B) {
+			targets := many(n)
+			b.ReportAllocs()
+			defer checktest.ReportCPU(b)()
+			for b.Loop() {
+				if err := New(Options{}).Set(targets); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -114,7 +114,7 @@ func farm(n int) string {
 func BenchmarkParse(b *testing.B) {
 	for _, n := range []int{100, 1000, 10_000, 37_205} {
 		text := []byte(farm(n))
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(fmt.Sprint("servers=", n), func(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
@@ -123,6 +123,29 @@ func BenchmarkParse(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkParseMany has services of one server each, and VRRP instances of one address.
+func BenchmarkParseMany(b *testing.B) {
+	service := "\n[[virtual_service]]\nname = \"s%d\"\naddress = \"10.0.0.88:%d\"\nreal_servers = [{ address = \"10.1.0.1\" }]\n"
+	instance := "\n[[vrrp]]\nname = \"v%d\"\ninterface = \"eth%[1]d\"\nvirtual_router_id = 51\npriority = 100\naddresses = [\"10.2.%d.%d\"]\n"
+	for _, n := range []int{100, 1000, 10_000} {
+		var services, instances strings.Builder
+		for i := range n {
+			fmt.Fprintf(&services, service, i, 1000+i)
+			fmt.Fprintf(&instances, instance, i, i/250, i%250+1)
+		}
+		for name, text := range map[string]string{"services": services.String(), "instances": instances.String()} {
+			b.Run(fmt.Sprintf("%s=%d", name, n), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := Parse("f", []byte(text)); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
 	}
 }
 
@@ -137,7 +160,7 @@ func BenchmarkParseOneLine(b *testing.B) {
 		}
 		s.WriteString("]\n")
 		text := []byte(s.String())
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(fmt.Sprint("servers=", n), func(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {

@@ -294,6 +294,21 @@ func bigTable(n int) Table {
 	return table(s)
 }
 
+// BenchmarkFill is the difference from an empty table.
+func BenchmarkFill(b *testing.B) {
+	for _, n := range []int{1000, 10_000, 40_000} {
+		b.Run(fmt.Sprint("servers=", n), func(b *testing.B) {
+			wanted := bigTable(n)
+			b.ReportAllocs()
+			for b.Loop() {
+				if ops, _ := Diff(Table{}, wanted, Owned{}, Alarm); len(ops) != n+1 {
+					b.Fatal(len(ops))
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkDiff(b *testing.B) {
 	actual, same := bigTable(10_000), bigTable(10_000)
 	changed := bigTable(10_000)

@@ -56,7 +56,7 @@ func startFile(folder string, n, port int) string {
 func BenchmarkStart(b *testing.B) {
 	real := accepting(b, "0.0.0.0:0")
 	for _, n := range []int{2000, 10_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(fmt.Sprint("servers=", n), func(b *testing.B) {
 			for range b.N {
 				b.StopTimer()
 				folder := b.TempDir()

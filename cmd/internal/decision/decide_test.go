@@ -211,9 +211,22 @@ func TestWantedFormsOfTheKernel(t *testing.T) {
 }
 
 func BenchmarkDecide(b *testing.B) {
+	for _, n := range []int{10, 100, 400} {
+		b.Run(fmt.Sprint("services=", n), func(b *testing.B) {
+			in := hundreds(n)
+			b.ReportAllocs()
+			for b.Loop() {
+				Decide(in)
+			}
+		})
+	}
+}
+
+// hundreds are so many services of a hundred servers.
+func hundreds(services int) Inputs {
 	c := &config.Config{IPVS: config.IPVS{Foreign: "alarm"}}
 	health := map[checker.ID]checker.Health{}
-	for i := range 100 {
+	for i := range services {
 		svc := config.Service{Name: fmt.Sprint("s", i), Address: netip.AddrPortFrom(vip.Addr(), uint16(i+1)), Protocol: "tcp", Scheduler: "wlc", Quorum: 1, OnFailure: "quiesce"}
 		for j := range 100 {
 			rs := config.RealServer{Address: server(j), Weight: 1, Forward: "dr"}
@@ -222,7 +235,5 @@ func BenchmarkDecide(b *testing.B) {
 		}
 		c.Services = append(c.Services, svc)
 	}
-	for b.Loop() {
-		Decide(Inputs{Config: c, Health: health})
-	}
+	return Inputs{Config: c, Health: health}
 }

@@ -39,7 +39,7 @@ func bigFile(n, changed int) string {
 // kernel, a fake, has it: parsing, checks, decision, comparison, write.
 func BenchmarkReload(b *testing.B) {
 	for _, n := range []int{2000, 10_000, 37_205} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(fmt.Sprint("servers=", n), func(b *testing.B) {
 			texts := [][]byte{[]byte(bigFile(n, 1)), []byte(bigFile(n, 7))}
 			next := 0
 			var f *config.File

@@ -62,7 +62,7 @@ func BenchmarkDirectors(b *testing.B) {
 		services[0].Servers = append(services[0].Servers, ServerHealth{Address: fmt.Sprintf("10.1.0.%d:80", i), Health: "up", Weight: 1})
 	}
 	for _, n := range []int{4, 32, 64, 1000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(fmt.Sprint("directors=", n), func(b *testing.B) {
 			l := newLAN()
 			var octets atomic.Int64
 			l.between = func(c net.Conn) net.Conn { return countingConn{c, &octets} }
