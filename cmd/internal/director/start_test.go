@@ -79,7 +79,7 @@ func TestStartEnds(t *testing.T) {
 	})
 }
 
-// A reload ends a start: it does what lvsd plan showed, which knows no waiting.
+// A reload ends a start: it does what lvsd plan showed, which waits for nothing.
 func TestReloadEndsStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, withElection(5, ""))
