@@ -167,7 +167,8 @@ func warnAnnounces(root *reader.Table, c *Config) {
 		}
 		warnUnserved(t, a, c.Services)
 		for j := range c.Services {
-			if svc := &c.Services[j]; slices.Contains(a.Addresses, svc.Address.Addr()) {
+			svc := &c.Services[j]
+			if slices.Contains(a.Addresses, svc.Address.Addr()) || svc.FWMark != 0 && slices.Contains(a.Services, svc.Name) {
 				warnAnnouncedService(t, svc, c)
 			}
 		}
@@ -206,12 +207,26 @@ func warnAnnouncedService(t *reader.Table, svc *Service, c *Config) {
 	if svc.Persistence > 0 && !hashes {
 		warn("persistence is kept by each director for itself, and a router may send the connections of one client to several: use mh, which sends a client to the same server from every director")
 	}
+	for _, rs := range svc.RealServers {
+		if rs.UpperThreshold > 0 && hashes {
+			warn("the upper_threshold of %s is counted by each director for itself: one that reached it sends clients elsewhere, while the others do not", rs.Address)
+			break
+		}
+	}
+	if svc.Scheduler == "sh" && !synced {
+		// ip_vs_sh_reassign fills its table in the order of the service's destinations.
+		warn(`scheduler "sh": its table depends on the order in which servers were added to the kernel, which differs between directors once one has restarted or a server was removed and added again, and most clients then move between directors: use mh`)
+	}
 	if svc.Scheduler != "mh" {
 		return
 	}
 	// ip_vs_mh.c builds its table from each server's last weight above 0.
 	if svc.OnFailure == "remove" {
-		warn(`on_failure = "remove" changes the mh table of the director that finds a server down, and 10 to 17 %% of the clients move between directors: use "quiesce"`)
+		remedy := `use "quiesce"`
+		if !slices.Contains(svc.SchedulerFlags, "mh-fallback") {
+			remedy = `leave out "no-fallback", so that a failed server can stay with weight 0`
+		}
+		warn(`on_failure = "remove" changes the mh table of the director that finds a server down, and 10 to 17 %% of the clients move between directors: %s`, remedy)
 	}
 	if svc.SlowStart > 0 {
 		warn("slow_start gives a server another weight on each director for a time, and with mh 5 to 22 %% of the clients then move between directors")
