@@ -153,6 +153,20 @@ func TestAnnounceServeStop(t *testing.T) {
 		t.Errorf("%+v, %v", h, err)
 	}
 	await(t, 10*time.Second, "announcement after the handover", announced)
+
+	// Under another name it stays announced: hold_start is for directors that start.
+	before := len(routes.changes())
+	write(t, folder, address, "[[announce]]\nname = \"renamed\"\naddresses = [\"10.0.0.88\"]\nhold_start = \"1h\"\nwithdraw_wait = \"0s\"\n")
+	if r, err := client.Reload(ctx); err != nil || !r.OK {
+		t.Errorf("%+v, %v", r, err)
+	}
+	await(t, 10*time.Second, "announcement under another name", func() bool {
+		s, err := client.Status(ctx)
+		return err == nil && s.Announces[0].Name == "renamed" && s.Announces[0].Serving
+	})
+	if log := routes.changes(); len(log) != before {
+		t.Errorf("another name changes routes: %q", log[before:])
+	}
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -101,6 +102,7 @@ func (d *Director) announce(p *decision.Decision, health map[checker.ID]checker.
 	if a.now.Load() == nil {
 		before = d.adopted(c, now)
 	}
+	before = slices.Concat(before, renamed(before, a.desired, c))
 	if len(c.Announces)+len(before) == 0 && a.generation > 0 {
 		return
 	}
@@ -180,6 +182,33 @@ func (d *Director) adopted(c *config.Config, now time.Time) []decision.Announcem
 				all = append(all, decision.Adopted(a, r.Metric, now))
 				break
 			}
+		}
+	}
+	return all
+}
+
+// renamed returns the state of announcements that the configuration has under a new name, all
+// of whose addresses are announced now, under others: they stay announced.
+func renamed(before []decision.Announcement, now announce.Desired, c *config.Config) (all []decision.Announcement) {
+	owners := map[netip.Addr]string{}
+	for _, a := range now.Announces {
+		for _, address := range a.Addresses {
+			if a.Announced {
+				owners[address] = a.Name
+			}
+		}
+	}
+	named := func(name string) int {
+		return slices.IndexFunc(before, func(b decision.Announcement) bool { return b.Name == name })
+	}
+	for _, e := range c.Announces {
+		if named(e.Name) >= 0 || slices.ContainsFunc(e.Addresses, func(address netip.Addr) bool { return owners[address] == "" }) {
+			continue
+		}
+		if i := named(owners[e.Addresses[0]]); i >= 0 {
+			same := before[i]
+			same.Name = e.Name
+			all = append(all, same)
 		}
 	}
 	return all

@@ -68,7 +68,8 @@ func missing(a, b []netip.Addr) []string {
 	return out
 }
 
-func (p *page) announce(a Announce) {
+// announce prints one announcement of all that change.
+func (p *page) announce(a Announce, all []Announce) {
 	what := map[string]string{Start: "added", Edit: "updated in place", End: "removed"}[a.Action]
 	now := ""
 	if a.Announced {
@@ -82,9 +83,12 @@ func (p *page) announce(a Announce) {
 		p.line("  %s address %s", p.sign(Add), address)
 	}
 	for _, address := range a.Removed {
-		if a.Announced {
+		switch to := slices.IndexFunc(all, func(o Announce) bool { return slices.Contains(o.Added, address) }); {
+		case to >= 0:
+			p.line("  %s address %s, moves to announcement %s", p.sign(Remove), address, all[to].Name)
+		case a.Announced:
 			p.line("  %s address %s, withdrawn at once", p.sign(Remove), address)
-		} else {
+		default:
 			p.line("  %s address %s", p.sign(Remove), address)
 		}
 	}

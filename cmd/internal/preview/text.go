@@ -57,7 +57,7 @@ func Print(out io.Writer, plan Preview, colour bool) error {
 		p.instance(e)
 	}
 	for _, a := range plan.Announces {
-		p.announce(a)
+		p.announce(a, plan.Announces)
 	}
 	if len(plan.Settings)+len(plan.Sync) > 0 {
 		p.line("\n%s", p.mark(bold, "KERNEL"))

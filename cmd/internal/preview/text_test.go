@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
 	"lvsd/config"
 	"lvsd/ipvs"
@@ -31,6 +32,14 @@ name = "back"
 interface = "eth1"
 virtual_router_id = 52
 addresses = ["10.0.1.88"]
+[[announce]]
+name = "anycast"
+addresses = ["192.0.2.80", "192.0.2.81"]
+services = ["web"]
+[[announce]]
+name = "old"
+addresses = ["192.0.2.83"]
+services = ["web"]
 [[virtual_service]]
 name = "web"
 address = "10.0.0.88:80"
@@ -59,6 +68,15 @@ name = "back"
 interface = "eth2"
 virtual_router_id = 52
 addresses = ["10.0.1.88"]
+[[announce]]
+name = "anycast"
+addresses = ["192.0.2.80", "192.0.2.82"]
+metric = { serving = 50 }
+services = ["shop"]
+[[announce]]
+name = "new"
+addresses = ["192.0.2.81"]
+services = ["shop"]
 [[virtual_service]]
 name = "shop"
 address = "10.0.0.88:80"
@@ -147,6 +165,7 @@ func something(t *testing.T) director.DryRun {
 	}
 	f.Running, f.At = was, time.Unix(0, 0)
 	f.Before = started.Decided
+	f.Announced = []decision.Announcement{{Name: "anycast", Announced: true}, {Name: "old", Announced: true}}
 	f.Instances = nil
 	for i, e := range was.Instances {
 		old, new := instances.EngineConfig(e, was), instances.EngineConfig(next.Instances[i], next)
