@@ -54,9 +54,9 @@ func wellPair() api.Status {
 func illPair() api.Status {
 	s := wellPair()
 	s.Healthy, s.Problems = false, []string{
-		"service web: real server 10.0.0.20:80 is down: http refused, 3 of 3 (connect: connection refused)",
+		"service web: real server 10.0.0.20:80 is down: http refused, 3 of 3 (connection refused)",
 		"service mail: quorum lost (available weight 0, quorum 1)",
-		"director lb2 runs another configuration: 0123456789abcdef there, f16e6ac6aaa34098 here; `lvsd reload` on the one that is behind",
+		"director lb2 runs another configuration: 0123456789abcdef there, f16e6ac6aaa34098 here; run lvsd reload on the outdated director",
 		"director lb3 does not answer at 10.0.0.14:8113: connection refused: lvsd is not running there, or [peers] is not configured",
 	}
 	s.ProblemDetails = []api.Problem{{Service: "web"}, {Service: "mail"}, {Director: "lb2"}, {Director: "lb3"}, {Text: "IPVS"}}
@@ -64,12 +64,12 @@ func illPair() api.Status {
 	lb2.ConfigMatches, lb2.ConfigHash, lb2.ProblemCount, lb2.DirectorProblems, lb2.Problems = false, "0123456789abcdef", 12, 1, []string{"service web: quorum lost (available weight 0, quorum 1)", "vrrp web: fault: no carrier on eth0"}
 	lb2.VRRP[0].State, lb2.WaitReason = "master", "waiting for the checks of 3 real servers"
 	s.Peers = append(s.Peers, api.PeerStatus{Director: "lb3", Address: "10.0.0.14:8113", Since: ago(3 * time.Minute), Error: "connection refused: lvsd is not running there, or [peers] is not configured"})
-	s.VRRP = append(s.VRRP, api.InstanceStatus{Name: "mail", Interface: "eth0", State: "backup", Since: ago(time.Minute), Detail: "told to hand over", Priority: 200, Standby: true, StandbyUntil: now.Add(time.Hour)},
+	s.VRRP = append(s.VRRP, api.InstanceStatus{Name: "mail", Interface: "eth0", State: "backup", Since: ago(time.Minute), Detail: "handover requested by operator", Priority: 200, Standby: true, StandbyUntil: now.Add(time.Hour)},
 		api.InstanceStatus{Name: "dns", Interface: "eth1", State: "backup", Since: ago(time.Minute), Priority: 200, Master: "10.0.0.13", MasterPriority: 100, WaitReason: "waiting for the checks of 1 real server",
 			Tracked: []api.TrackedStatus{{What: "service web", Delta: -50}, {What: "interface eth9", Fault: true}}})
 	s.Guard = &api.GuardStatus{Active: true, State: "frozen", Since: ago(time.Minute), Why: "9 of 10 servers failed at once", Witnesses: []api.WitnessStatus{{Address: "10.0.0.1", LastProbe: &api.Probe{Detail: "no answer"}}}}
 	down := upServer("10.0.0.20:80", 5, 7)
-	down.Weight, down.Desired, down.Health, down.Why = intp(0), 0, "down", "http refused, 3 of 3 (connect: connection refused)"
+	down.Weight, down.Desired, down.Health, down.Why = intp(0), 0, "down", "http refused, 3 of 3 (connection refused)"
 	drained := upServer("10.0.0.21:80", 0, 12)
 	drained.Draining, drained.DrainingSince = true, ago(11*time.Minute)
 	drained.Why = "drained: weight 0 in the file, line 31"
