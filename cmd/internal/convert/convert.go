@@ -136,6 +136,19 @@ func (n *Notes) drop(instance string) {
 	n.all = slices.DeleteFunc(n.all, func(note Note) bool { return n.about[note] == instance && instance != "" })
 }
 
+// QuietConnect changes a connect check of a port whose server minds connections without a
+// login: MySQL and MariaDB block their client, PostgreSQL logs one that is reset.
+func QuietConnect(c *Table, port int, notes *Notes) {
+	switch {
+	case c.Str("type") != "connect":
+	case port == 3306:
+		c.Set("type", "syn", c.From)
+		notes.Hint(`A check on port 3306 that only connects becomes type = "syn", which proves the same: MySQL and MariaDB count a connection without a login as an error, and block this director after 100. type = "mysql" logs in.`)
+	case port == 5432:
+		c.Set("close", "fin", c.From)
+	}
+}
+
 // LegacySuites is the hint where a check uses TLS: keepalived and ldirectord have OpenSSL's.
 const LegacySuites = `cipher_suites = "legacy" offers all that lvsd has of what OpenSSL has, but neither DHE nor CBC with SHA-384: a server that has nothing else fails the check, and needs type = "connect".`
 

@@ -3,6 +3,7 @@
 package keepalived
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -186,10 +187,7 @@ func (p *checkReader) read(b *node, when timing) []*convert.Table {
 	case "smtp":
 		return p.smtpChecks(c, hosts)
 	case "connect":
-		if port == 3306 || port == 0 && p.port == 3306 {
-			c.Set("type", "syn", b.from)
-			p.notes.Hint(`TCP_CHECK on port 3306 becomes type = "syn", which proves the same: MySQL and MariaDB count a connection without a login as an error, and block this director after 100. type = "mysql" logs in.`)
-		}
+		convert.QuietConnect(c, cmp.Or(port, p.port), p.notes)
 	case "dns":
 		if !c.Has("name") {
 			c.Set("name", ".", b.from)

@@ -104,3 +104,30 @@ func TestLosses(t *testing.T) {
 		})
 	}
 }
+
+// TestPortsThatMindConnections: a check that only connects does not become one that lvsd check
+// warns of.
+func TestPortsThatMindConnections(t *testing.T) {
+	const mysql = "type = \"mysql\" logs in"
+	for name, c := range map[string]struct{ conf, has, hint string }{
+		"MySQL":                       {strings.ReplaceAll(checkConf("TCP_CHECK {\n}"), " 80 ", " 3306 "), `type = "syn"`, mysql},
+		"MySQL as port of the check":  {checkConf("TCP_CHECK {\n connect_port 3306\n}"), `type = "syn"`, mysql},
+		"MySQL at another address":    {checkConf("TCP_CHECK {\n connect_ip 10.0.0.7\n connect_port 3306\n bindto 10.0.0.12\n}"), `type = "syn"`, mysql},
+		"another port than MySQL's":   {strings.ReplaceAll(checkConf("TCP_CHECK {\n connect_port 81\n}"), " 80 ", " 3306 "), `type = "connect"`, ""},
+		"PostgreSQL":                  {strings.ReplaceAll(checkConf("TCP_CHECK {\n}"), " 80 ", " 5432 "), `close = "fin"`, ""},
+		"a port that minds nothing":   {checkConf("TCP_CHECK {\n}"), `type = "connect"`, ""},
+		"MySQL, a program checks it":  {strings.ReplaceAll(checkConf("MISC_CHECK {\n misc_path /bin/chk\n}"), " 80 ", " 3306 "), `type = "exec"`, ""},
+		"MySQL, the greeting is SMTP": {strings.ReplaceAll(checkConf("SMTP_CHECK {\n}"), " 80 ", " 3306 "), `type = "smtp"`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := Convert([]Source{{"lb1", "f"}}, converttest.File(c.conf))
+			if err != nil {
+				t.Fatal(err)
+			}
+			converttest.Passes(t, r)
+			if !strings.Contains(body(r), c.has) || strings.Contains(strings.Join(r.Warnings, "\n"), "is the port of") || strings.Contains(strings.Join(r.Hints, "\n"), mysql) != (c.hint != "") {
+				t.Errorf("want %q, the hint %q, no warning:\n%s\nhints %q\nwarnings %q", c.has, c.hint, body(r), r.Hints, r.Warnings)
+			}
+		})
+	}
+}

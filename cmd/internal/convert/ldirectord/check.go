@@ -87,6 +87,7 @@ func (r *virtualReader) check(a netip.Addr, port, written int, asked []string, l
 			on.Set("type", "on", from)
 			return on
 		}
+		convert.QuietConnect(c, probed, r.notes)
 	}
 	c.Set("interval", time.Duration(r.number("checkinterval", 10, 3600))*time.Second, r.at("checkinterval"))
 	c.Set("timeout", timeout, timeoutFrom)

@@ -81,3 +81,28 @@ func TestDiffShowsTheLineOfAServer(t *testing.T) {
 		t.Errorf("%s", diff)
 	}
 }
+
+// TestPortsThatMindConnections: a check that only connects does not become one that lvsd check
+// warns of.
+func TestPortsThatMindConnections(t *testing.T) {
+	const mysql = "type = \"mysql\" logs in"
+	for name, c := range map[string]struct{ port, lines, has, hint string }{
+		"connect to MySQL":      {"3306", "\tchecktype=connect\n", `type = "syn"`, mysql},
+		"checkport of MySQL":    {"80", "\tchecktype=connect\n\tcheckport=3306\n", `type = "syn"`, mysql},
+		"nothing sent to MySQL": {"3306", "\tservice=simpletcp\n", `type = "syn"`, mysql},
+		"MySQL":                 {"3306", "\tservice=mysql\n\tlogin=\"lvsd\"\n", `type = "mysql"`, ""},
+		"connect to PostgreSQL": {"5432", "\tchecktype=connect\n", `close = "fin"`, ""},
+		"connect":               {"80", "\tchecktype=connect\n", `type = "connect"`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := Convert("f", converttest.File("virtual=10.0.0.88:"+c.port+"\n\treal=10.0.0.9:"+c.port+" gate\n\tscheduler=wlc\n"+c.lines))
+			if err != nil {
+				t.Fatal(err)
+			}
+			converttest.Passes(t, r)
+			if !strings.Contains(r.TOML, c.has) || strings.Contains(strings.Join(r.Warnings, "\n"), "is the port of") || strings.Contains(strings.Join(r.Hints, "\n"), mysql) != (c.hint != "") {
+				t.Errorf("want %q, the hint %q, no warning:\n%s\nhints %q\nwarnings %q", c.has, c.hint, r.TOML, r.Hints, r.Warnings)
+			}
+		})
+	}
+}
