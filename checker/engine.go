@@ -69,6 +69,7 @@ type Engine struct {
 	first    firstProbes
 	changes  []Change      // to be passed to OnChange
 	wakeDue  bool          // an agent's report changed, or whether a check can be made
+	unknown  int           // targets without a result
 	snapshot map[ID]Health // of Health; nil: out of date
 
 	delegated map[ID]string // the directors that probe targets instead
@@ -483,6 +484,12 @@ func (e *Engine) updateState(t *target, cause string) {
 	}
 	now := time.Now()
 	e.changes = append(e.changes, Change{ID: t.id, From: t.state, To: v, At: now, Cause: cause})
+	switch Unknown {
+	case t.state:
+		e.unknown--
+	case v:
+		e.unknown++
+	}
 	t.state, t.since, t.cause = v, now, cause
 }
 

@@ -47,6 +47,7 @@ func (r *rig) start(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Errorf("Run returned %v", err)
 		}
+		r.countsUnknown(t)
 	})
 	t.Cleanup(r.stop)
 }
@@ -55,6 +56,23 @@ func (r *rig) set(t *testing.T, targets ...Target) {
 	t.Helper()
 	if err := r.Set(targets); err != nil {
 		t.Fatal(err)
+	}
+	r.countsUnknown(t)
+}
+
+// countsUnknown compares Unknown with the states.
+func (r *rig) countsUnknown(t *testing.T) {
+	t.Helper()
+	r.Engine.mu.Lock()
+	defer r.Engine.mu.Unlock()
+	want := 0
+	for _, target := range r.targets {
+		if target.state == Unknown {
+			want++
+		}
+	}
+	if r.unknown != want {
+		t.Errorf("Unknown is %d of %d targets, want %d", r.unknown, len(r.targets), want)
 	}
 }
 

@@ -91,6 +91,13 @@ func (e *Engine) Health() map[ID]Health {
 	return e.snapshot
 }
 
+// Unknown returns how many targets have no result yet.
+func (e *Engine) Unknown() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.unknown
+}
+
 // Explain returns the state of one target with the histories of its checks, and whether
 // the target exists.
 func (e *Engine) Explain(id ID) (Health, bool) {

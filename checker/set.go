@@ -113,7 +113,7 @@ func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*p
 	old, oldProbes := e.targets, e.probes
 	e.targets = make(map[ID]*target, len(targets))
 	e.probes = make(map[string]*probeState, len(oldProbes))
-	e.snapshot = nil
+	e.snapshot, e.unknown = nil, 0
 	for _, p := range oldProbes {
 		p.checks = nil
 	}
@@ -143,6 +143,9 @@ func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*p
 			t.checks[i] = inherit(t, prev, &next.Checks[i], key, p)
 		}
 		e.targets[t.id] = t
+		if t.state == Unknown {
+			e.unknown++
+		}
 		e.updateState(t, t.start())
 	}
 	for key, p := range oldProbes {

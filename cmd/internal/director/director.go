@@ -38,6 +38,7 @@ type Checker interface {
 	Set([]checker.Target) error
 	Preview([]checker.Target) (checker.Preview, error)
 	Health() map[checker.ID]checker.Health
+	Unknown() int // targets without a result
 	Explain(checker.ID) (checker.Health, bool)
 	Delegate(to map[checker.ID]string, every int)
 	Overdue() time.Duration // for how long its loop has stood still
@@ -200,7 +201,7 @@ func (d *Director) Run(ctx context.Context) error {
 			continue
 		case <-timer.C: // a moment of the last decision: its Next
 		case <-d.wake:
-			if !pause(ctx, d.start.gather()) {
+			if !d.gather(ctx) {
 				return nil
 			}
 		}
@@ -225,8 +226,8 @@ func (d *Director) sleep(timer *time.Timer) {
 	if limit := time.Until(d.start.began.Add(startLimit)); !d.start.began.IsZero() && (wait < 0 || wait > limit) {
 		wait = max(limit, minDecisionInterval)
 	}
-	if d.waiting() != "" && (wait < 0 || wait > readinessInterval) {
-		wait = readinessInterval // a probe that changes no health sends no wake-up
+	if next := max(readinessInterval, d.start.gather()); d.waiting() != "" && (wait < 0 || wait > next) {
+		wait = next // a probe that changes no health sends no wake-up
 	}
 	if x := d.config.Load().Exchange; x != nil && x.ProbeShare && (wait < 0 || wait > shareInterval) {
 		wait = shareInterval
@@ -310,16 +311,25 @@ func (d *Director) decide() {
 	}
 }
 
-// pause waits, and reports whether the context is still alive.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
+// gather waits for other wake-ups, and reports whether the context is still alive. During a
+// start the last of the first results ends it.
+func (d *Director) gather(ctx context.Context) bool {
+	timer := time.NewTimer(d.start.gather())
 	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
+	var more <-chan struct{}
+	if d.targeted && !d.start.ended {
+		more = d.wake
 	}
+	for more == nil || d.deps.Checker.Unknown() > 0 {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-more: // a decision follows
+		}
+	}
+	return true
 }
 
 // shareInterval is how often a director that shares probes decides again: a probe that changes

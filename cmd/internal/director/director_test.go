@@ -119,6 +119,15 @@ func (f *fakeChecker) Health() map[checker.ID]checker.Health {
 	return f.health
 }
 
+func (f *fakeChecker) Unknown() (n int) {
+	for _, h := range f.Health() {
+		if h.State == checker.Unknown {
+			n++
+		}
+	}
+	return n
+}
+
 func (f *fakeChecker) Explain(id checker.ID) (checker.Health, bool) {
 	h, ok := f.Health()[id]
 	return h, ok

@@ -58,6 +58,51 @@ func TestStart(t *testing.T) {
 	})
 }
 
+// While first results come in, a large configuration is decided again rarely, and at once
+// when the last has come.
+func TestStartGathers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := oneServer(5, func(s *config.Service) {
+			s.RealServers = append(s.RealServers, config.RealServer{Address: server(2), Weight: 7, Forward: "dr"},
+				config.RealServer{Address: server(3), Weight: 1, Forward: "dr"})
+		})
+		r := newRig(t, c)
+		defer r.stop()
+		health := func(states ...checker.State) {
+			all := map[checker.ID]checker.Health{}
+			for i, v := range states {
+				all[checker.ID{Service: "web", RealServer: server(i + 1).String()}] = checker.Health{State: v, Weight: 100}
+			}
+			r.checker.mu.Lock()
+			r.checker.health = all
+			r.checker.mu.Unlock()
+			r.Wake()
+			synctest.Wait()
+		}
+		r.table.read(ipvs.Table{})
+		health(checker.Unknown, checker.Unknown, checker.Unknown)
+		r.saw(t, "commit", "check 10.0.1.1:80 known=false, 10.0.1.2:80 known=false, 10.0.1.3:80 known=false", "want ")
+		at := func(want ...string) {
+			t.Helper()
+			synctest.Wait()
+			if got := r.take(); !slices.Equal(got, want) {
+				t.Errorf("saw %q, want %q", got, want)
+			}
+		}
+		r.start.took = time.Second // of a decision about many servers
+		health(checker.Up, checker.Unknown, checker.Unknown)
+		time.Sleep(gatherMost - 1) // of the bubble
+		at()
+		time.Sleep(1)
+		at("want 10.0.1.1:80=5")
+		r.start.took = time.Second
+		health(checker.Up, checker.Up, checker.Unknown)
+		at()
+		health(checker.Up, checker.Up, checker.Up)
+		at("want 10.0.1.1:80=5 10.0.1.2:80=7 10.0.1.3:80=1")
+	})
+}
+
 // A first result that does not come is waited for startLimit long.
 func TestStartEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
