@@ -127,7 +127,8 @@ func forwarding(u uses) []Finding {
 	return all
 }
 
-// arp finds whether the instance's addresses would be answered for.
+// arp finds whether the instance's addresses would be answered for, and interfaces with
+// addresses that they should not have.
 func arp(c *config.Config, u uses) []Finding {
 	var all []Finding
 	for _, dev := range u.interfaces {
@@ -144,6 +145,12 @@ func arp(c *config.Config, u uses) []Finding {
 			moving[p.Addr()] = cmp.Or(e.Interfaces[p.Addr()], e.Interface)
 		}
 	}
+	announced := map[netip.Addr]bool{}
+	for _, a := range c.Announces {
+		for _, address := range a.Addresses {
+			announced[address] = true
+		}
+	}
 	links, _ := net.Interfaces()
 	for _, l := range links {
 		addrs, _ := l.Addrs()
@@ -153,9 +160,16 @@ func arp(c *config.Config, u uses) []Finding {
 				continue
 			}
 			ip, _ := netip.AddrFromSlice(n.IP)
-			if on, moves := moving[ip.Unmap()]; moves && on != l.Name && !ofVirtualMAC(l.Name) {
-				all = append(all, Finding{Kind: "address", Name: fmt.Sprintf("address %s", ip.Unmap()), Have: "on " + l.Name, Want: "on " + on + " alone, of the master",
-					Why: "with a permanent address this host accepts its packets even while it is not master; a director cannot be a real server of the same address"})
+			ip = ip.Unmap()
+			f := Finding{Kind: "address", Name: fmt.Sprintf("address %s", ip), Have: "on " + l.Name}
+			if on, moves := moving[ip]; moves && on != l.Name && !ofVirtualMAC(l.Name) {
+				f.Want, f.Why = "on "+on+" alone, of the master", "with a permanent address this host accepts its packets even while it is not master; a director cannot be a real server of the same address"
+				all = append(all, f)
+			}
+			if announced[ip] {
+				f.Want, f.Why = "on no interface", "lvsd does not start while an interface has an announced address, which FRR would not announce: a route makes this host accept its packets"
+				f.Remedy, f.manual = fmt.Sprintf("ip address del %s dev %s", n, l.Name), true
+				all = append(all, f)
 			}
 		}
 	}

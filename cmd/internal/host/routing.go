@@ -38,12 +38,15 @@ func announcing(c *config.Config) []Finding {
 			compare("net.ipv4.vs.schedule_icmp", "1", equal,
 				"routers send ICMP errors such as \"fragmentation needed\" to any director, also to one without the connection"))
 	}
-	six := map[int]bool{} // tables, and whether they have routes of IPv6
+	six, sockets := map[int]bool{}, map[int][]string{} // by table: whether it has routes of IPv6, and whose sockets are configured
 	for _, a := range c.Announces {
 		six[a.Table] = six[a.Table] || slices.ContainsFunc(a.Addresses, netip.Addr.Is6)
+		if a.RoutingDaemon != "" {
+			sockets[a.Table] = append(sockets[a.Table], a.RoutingDaemon)
+		}
 	}
 	for _, table := range slices.Sorted(maps.Keys(six)) {
-		all = append(all, routingDaemons{root: "/", dial: dialUnix}.finding(table, six[table]))
+		all = append(all, routingDaemons{root: "/", dial: dialUnix}.finding(table, six[table], sockets[table]))
 	}
 	for _, a := range c.Announces {
 		if a.RoutingDaemon != "" {
@@ -97,32 +100,95 @@ type daemon struct {
 	name    string
 	sockets []string // control sockets, below root
 	configs []string // patterns of its configuration files, below root
-	// reads and reads6 are regular expressions of what reads a table, with %d for its number;
-	// reads6 is for IPv6 where that differs. snippet and snippet6 are what they find.
-	reads, reads6     string
-	snippet, snippet6 string
-	greets            bool // the first line on its socket names its version
+	mention string   // a regular expression of what names a table, with %d for its number
+	greets  bool     // the first line on its socket names its version
+	// missing returns what its configuration lacks to announce a table's routes, six: also
+	// those of IPv6; "": nothing.
+	missing func(config string, table int, six bool) string
 }
 
 var daemons = []daemon{
-	{name: "BIRD", sockets: announce.BIRDSockets, greets: true,
-		configs: []string{"etc/bird/*.conf", "etc/bird/*/*.conf", "etc/bird.conf"},
-		reads:   `(?m)^[^#\n]*\bkernel\s+table\s+%d\b`, snippet: "protocol kernel { ipv4 { import all; export none; }; kernel table %d; learn; }"},
-	{name: "FRR", sockets: announce.FRRSockets,
-		configs: []string{"etc/frr/*.conf"},
-		reads:   `(?m)^\s*(ip import-table %[1]d|redistribute table(-direct)? %[1]d)\b`, snippet: "ip import-table %d",
-		// ip import-table is for IPv4 and for tables up to 252.
-		reads6: `(?m)^\s*redistribute table-direct %d\b`, snippet6: "redistribute table-direct %d (FRR 9.1 or newer)"},
+	{name: "BIRD", sockets: announce.BIRDSockets, greets: true, missing: birdMissing, mention: birdTable,
+		configs: []string{"etc/bird/*.conf", "etc/bird/*/*.conf", "etc/bird.conf"}},
+	{name: "FRR", sockets: announce.FRRSockets, missing: frrMissing, mention: `(?m)^\s*(ip import-table|redistribute table(-direct)?) %d\b`,
+		configs: []string{"etc/frr/*.conf"}},
 }
 
-// importLimit is the last table that FRR's ip import-table takes.
-const importLimit = 252
+const birdTable = `(?m)^[^#\n]*\bkernel\s+table\s+%d\b`
 
-// finding reports whether a routing daemon runs and reads a table, six: also its routes of
-// IPv6.
-func (r routingDaemons) finding(table int, six bool) Finding {
+var (
+	birdComment = regexp.MustCompile(`#[^\n]*`)
+	birdBlock   = regexp.MustCompile(`\b(protocol|template)\s`)
+	birdLearns  = regexp.MustCompile(`\blearn(\s+(on|yes|all))?\s*;|\sfrom\s`) // also by a template
+)
+
+// birdMissing wants a protocol kernel that reads the table and learns the routes of other
+// processes, for IPv6 one with that channel.
+func birdMissing(text string, table int, six bool) string {
+	text = birdComment.ReplaceAllString(text, "")
+	reads := regexp.MustCompile(fmt.Sprintf(birdTable, table))
+	known, known6 := false, false
+	begins := birdBlock.FindAllStringIndex(text, -1)
+	for i, b := range begins {
+		end := len(text)
+		if i+1 < len(begins) {
+			end = begins[i+1][0]
+		}
+		block := text[b[0]:end]
+		switch {
+		case !reads.MatchString(block):
+		case !birdLearns.MatchString(block):
+			return fmt.Sprintf("learn; in the protocol kernel of table %d: without it BIRD ignores routes of other processes", table)
+		default:
+			known, known6 = true, known6 || strings.Contains(block, "ipv6")
+		}
+	}
+	family := "ipv4"
+	if six && known {
+		family = "ipv6"
+	}
+	if !known || six && !known6 {
+		return fmt.Sprintf("protocol kernel { %s { import all; export none; }; kernel table %d; learn; }", family, table)
+	}
+	return ""
+}
+
+// frrImportLimit is the last table that FRR's ip import-table takes.
+const frrImportLimit = 252
+
+// frrMissing wants redistribute table-direct or, for IPv4, ip import-table and redistribute
+// table.
+func frrMissing(text string, table int, six bool) string {
+	has := func(line string) bool {
+		return regexp.MustCompile(fmt.Sprintf(`(?m)^\s*%s %d\b`, line, table)).MatchString(text)
+	}
+	switch {
+	case has("redistribute table-direct"):
+		return ""
+	case six || table > frrImportLimit:
+		return fmt.Sprintf("redistribute table-direct %d (FRR 9.1 or newer)", table)
+	case !has("ip import-table"):
+		return fmt.Sprintf("ip import-table %d", table)
+	case !has("redistribute table"):
+		return fmt.Sprintf("redistribute table %d, in router bgp", table)
+	}
+	return ""
+}
+
+// finding reports whether a routing daemon runs and announces a table's routes, six: also
+// those of IPv6. own are the control sockets that the configuration names.
+func (r routingDaemons) finding(table int, six bool, own []string) Finding {
 	f := Finding{Kind: "routing", Name: "routing daemon", Want: fmt.Sprintf("BIRD or FRR reading table %d", table),
 		Why: "lvsd adds the routes but does not speak BGP: a routing daemon must announce them to clients", manual: true}
+	for _, s := range own {
+		if slices.Contains(announce.BIRDSockets, s) || slices.Contains(announce.FRRSockets, s) {
+			continue
+		}
+		if _, err := r.dial(filepath.Join(r.root, s), false); err == nil || errors.Is(err, fs.ErrPermission) {
+			f.Have, f.OK = fmt.Sprintf("running at %s, with a configuration that is not looked for", s), true
+			return f
+		}
+	}
 	var running []string
 	for _, d := range daemons {
 		version, runs := r.running(d)
@@ -130,19 +196,17 @@ func (r routingDaemons) finding(table int, six bool) Finding {
 			continue
 		}
 		running = append(running, version)
-		if (six || table > importLimit) && d.reads6 != "" {
-			d.reads, d.snippet = d.reads6, d.snippet6
-		}
-		file, unreadable := r.reading(d, table)
+		text, file, unreadable := r.config(d, table)
+		missing := d.missing(text, table, six)
 		switch {
-		case file != "":
+		case missing == "":
 			f.Have, f.OK = fmt.Sprintf("%s, reads table %d (%s)", version, table, file), true
 			return f
 		case unreadable:
 			f.Have, f.OK = version+", whose configuration cannot be read by this user", true
 			return f
 		}
-		f.Remedy = "in its configuration: " + fmt.Sprintf(d.snippet, table)
+		f.Remedy = "in its configuration: " + missing
 	}
 	if f.Have = strings.Join(running, ", "); f.Have == "" {
 		f.Have, f.Remedy = "not running", "see docs/guides/anycast.md"
@@ -181,24 +245,25 @@ func (r routingDaemons) running(d daemon) (version string, runs bool) {
 	return "", false
 }
 
-// reading returns the configuration file that makes a daemon read a table, or whether one
-// could not be read.
-func (r routingDaemons) reading(d daemon, table int) (file string, unreadable bool) {
-	pattern := regexp.MustCompile(fmt.Sprintf(d.reads, table))
+// config returns a daemon's configuration, of all its files, and the first that names a table;
+// unreadable: there is more that could not be read.
+func (r routingDaemons) config(d daemon, table int) (text, file string, unreadable bool) {
+	mention := regexp.MustCompile(fmt.Sprintf(d.mention, table))
 	for _, glob := range d.configs {
 		names, _ := filepath.Glob(filepath.Join(r.root, glob))
 		for _, name := range names {
-			text, err := os.ReadFile(name)
-			switch {
-			case err == nil && pattern.Match(text):
-				return name, false
-			case err != nil && !errors.Is(err, fs.ErrNotExist):
-				unreadable = true
+			part, err := os.ReadFile(name)
+			if err != nil {
+				unreadable = unreadable || !errors.Is(err, fs.ErrNotExist)
+				continue
+			}
+			if text += string(part) + "\n"; file == "" && mention.Match(part) {
+				file = name
 			}
 		}
 	}
 	if _, err := os.ReadDir(filepath.Dir(filepath.Join(r.root, d.configs[0]))); errors.Is(err, fs.ErrPermission) {
 		unreadable = true
 	}
-	return "", unreadable
+	return text, file, unreadable
 }

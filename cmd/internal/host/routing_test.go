@@ -4,30 +4,45 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"lvsd/config"
+	"lvsd/integration/lvsdtest"
 )
 
 // TestRoutingDaemon: a daemon is found by its socket, and what it reads by its
 // configuration.
 func TestRoutingDaemon(t *testing.T) {
 	for _, c := range []struct {
-		name, socket, greeting, file, text string
-		six, ok                            bool
-		have, remedy                       string
+		name, socket, own, greeting, file, text string
+		six, ok                                 bool
+		have, remedy                            string
 	}{
 		{name: "none", have: "not running", remedy: "docs/guides/anycast.md"},
 		{name: "BIRD that reads it", socket: "run/bird/bird.ctl", greeting: "0001 BIRD 2.0.12 ready.", file: "etc/bird/bird.conf",
 			text: "protocol kernel vips {\n\tkernel table 112;\n\tlearn;\n}\n", ok: true, have: "BIRD 2.0.12, reads table 112"},
+		{name: "BIRD that does not learn", socket: "run/bird/bird.ctl", greeting: "0001 BIRD 2.0.12 ready.", file: "etc/bird/bird.conf",
+			text: "protocol kernel { learn; }\nprotocol kernel vips {\n\tkernel table 112; # learn;\n}\nprotocol kernel { learn; }\n", have: "BIRD 2.0.12", remedy: "learn; in the protocol kernel of table 112"},
+		{name: "BIRD that reads IPv4 alone", socket: "run/bird/bird.ctl", greeting: "0001 BIRD 2.0.12 ready.", file: "etc/bird/bird.conf", six: true,
+			text: "protocol kernel { ipv4 { import all; }; kernel table 112; learn; }\nprotocol bgp { ipv6; }\n", have: "BIRD 2.0.12", remedy: "protocol kernel { ipv6 {"},
+		{name: "BIRD that reads both", socket: "run/bird/bird.ctl", greeting: "0001 BIRD 2.0.12 ready.", file: "etc/bird/bird.conf", six: true,
+			text: "protocol kernel a { ipv4 { import all; }; kernel table 112; learn; }\nprotocol kernel b { ipv6 { import all; }; kernel table 112; learn yes; }\n", ok: true, have: "reads table 112"},
+		{name: "BIRD that learns by a template", socket: "run/bird/bird.ctl", greeting: "0001 BIRD 2.0.12 ready.", file: "etc/bird/bird.conf",
+			text: "template kernel t { learn; }\nprotocol kernel vips from t { kernel table 112; }\n", ok: true, have: "reads table 112"},
+		{name: "one where the configuration says", socket: "run/own.ctl", own: "/run/own.ctl", ok: true, have: "running at /run/own.ctl, with a configuration that is not looked for"},
+		{name: "none where the configuration says", own: "/run/own.ctl", have: "not running", remedy: "docs/guides/anycast.md"},
+		{name: "a usual one where the configuration says", socket: "run/bird/bird.ctl", own: "/run/bird/bird.ctl", greeting: "0001 BIRD 2.0.12 ready.", have: "BIRD 2.0.12", remedy: "kernel table 112"},
 		{name: "BIRD that reads another", socket: "run/bird/bird.ctl", greeting: "0001 BIRD 2.0.12 ready.", file: "etc/bird/bird.conf",
 			text: "protocol kernel { kernel table 1120; }\n# kernel table 112;\n", have: "BIRD 2.0.12", remedy: "kernel table 112; learn;"},
 		{name: "BIRD with a part of its configuration elsewhere", socket: "run/bird/bird.ctl", greeting: "0001 BIRD 2.0.12 ready.", file: "etc/bird/conf.d/vips.conf",
 			text: "protocol kernel { kernel table 112; learn; }\n", ok: true, have: "reads table 112"},
 		{name: "FRR that imports it", socket: "run/frr/zebra.vty", file: "etc/frr/frr.conf",
-			text: "ip import-table 112\nrouter bgp 65001\n", ok: true, have: "FRR, reads table 112"},
+			text: "ip import-table 112\nrouter bgp 65001\n address-family ipv4 unicast\n  redistribute table 112\n", ok: true, have: "FRR, reads table 112"},
+		{name: "FRR that imports it and announces nothing", socket: "run/frr/zebra.vty", file: "etc/frr/frr.conf",
+			text: "ip import-table 112\nrouter bgp 65001\n", have: "FRR", remedy: "redistribute table 112, in router bgp"},
 		{name: "FRR that redistributes it", socket: "run/frr/zebra.vty", file: "etc/frr/frr.conf",
 			text: "router bgp 65001\n address-family ipv6 unicast\n  redistribute table-direct 112\n", ok: true, have: "FRR, reads table 112"},
 		{name: "FRR that does not", socket: "run/frr/zebra.vty", file: "etc/frr/frr.conf", text: "ip import-table 11\n", have: "FRR", remedy: "ip import-table 112"},
@@ -49,7 +64,11 @@ func TestRoutingDaemon(t *testing.T) {
 				}
 				return c.greeting, nil
 			}
-			f := routingDaemons{root: root, dial: dial}.finding(112, c.six)
+			var own []string
+			if c.own != "" {
+				own = []string{c.own}
+			}
+			f := routingDaemons{root: root, dial: dial}.finding(112, c.six, own)
 			if f.OK != c.ok || !strings.Contains(f.Have, c.have) || !strings.Contains(f.Remedy, c.remedy) {
 				t.Errorf("%+v", f)
 			}
@@ -98,5 +117,37 @@ func TestAnnouncingNeeds(t *testing.T) {
 		if got := strings.Join(names(&c.config), " "); got != c.want {
 			t.Errorf("%s, want %s", got, c.want)
 		}
+	}
+}
+
+// TestGuide: the configurations of the guide announce its table.
+func TestGuide(t *testing.T) {
+	guide := lvsdtest.ReadGuide(t, "docs/guides/anycast.md")
+	for _, c := range []struct {
+		missing func(string, int, bool) string
+		text    string
+		six     bool
+	}{
+		{birdMissing, guide["bird director"], false},
+		{birdMissing, guide["bird director"] + guide["bird director ipv6"], true},
+		{frrMissing, guide["frr director"], false},
+	} {
+		if missing := c.missing(c.text, 112, c.six); missing != "" {
+			t.Errorf("lacks %q:\n%s", missing, c.text)
+		}
+	}
+}
+
+// TestAnnouncedAddress: an announced address of an interface is found, with the way to
+// remove it.
+func TestAnnouncedAddress(t *testing.T) {
+	inNamespace(t)
+	if out, err := exec.Command("ip", "address", "add", "192.0.2.80/24", "dev", "lo").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	c := &config.Config{Announces: []config.Announce{{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.80"), netip.MustParseAddr("192.0.2.81")}}}}
+	all := arp(c, uses{})
+	if len(all) != 1 || all[0].OK || all[0].Have != "on lo" || all[0].Remedy != "ip address del 192.0.2.80/24 dev lo" || !all[0].manual {
+		t.Errorf("%+v", all)
 	}
 }
