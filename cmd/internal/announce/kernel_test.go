@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -116,6 +117,40 @@ func TestKernelForeign(t *testing.T) {
 		addresses, err := k.Addresses()
 		if err != nil || addresses[vip] != "lo" {
 			t.Errorf("%v, %v", addresses, err)
+		}
+	})
+}
+
+// TestKernelAddress: an announced address that an interface gets is named, and its going takes
+// nothing of ours with it.
+func TestKernelAddress(t *testing.T) {
+	inNamespace(t, func(k Kernel) {
+		m := New(slog.New(slog.DiscardHandler), func() (Kernel, error) { return k, nil }, func() {})
+		m.Set(desired(true, 100, vip, vip6))
+		m.reconcile(time.Now())
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, change := range []func(netlink.Link, *netlink.Addr) error{netlink.AddrAdd, netlink.AddrDel} {
+			for _, a := range []netip.Addr{vip, vip6} {
+				if err := change(lo, &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// The kernel's route to an address of IPv6 comes a moment after the address.
+			var s Snapshot
+			if _, ok := lab.Poll(10*time.Second, func() bool {
+				m.reconcile(time.Now())
+				s = m.Snapshot()
+				there, _ := k.Addresses()
+				return there[vip] == "lo" == slices.Contains(s.OnInterface, vip) && there[vip6] == "lo" == slices.Contains(s.OnInterface, vip6)
+			}); !ok {
+				t.Errorf("named: %v", s.OnInterface)
+			}
+			if len(s.Present) != 4 || len(s.Errors)+len(s.Foreign) != 0 || s.Repairs != 0 || !accepts(t, vip) || !accepts(t, vip6) {
+				t.Errorf("%+v", s)
+			}
 		}
 	})
 }

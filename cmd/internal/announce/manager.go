@@ -57,6 +57,8 @@ type Snapshot struct {
 	Errors []string
 	// Foreign are the routes of others in the tables of announcements.
 	Foreign []ForeignRoute
+	// OnInterface are the announced addresses that an interface has too.
+	OnInterface []netip.Addr
 	// Repairs counts the routes that another process removed or changed, and that were
 	// restored, since the start.
 	Repairs uint64
@@ -278,7 +280,7 @@ func (m *Manager) publish(s Snapshot, generation uint64, complete bool) {
 	m.published = make(chan struct{})
 	m.mu.Unlock()
 	if s.Generation != before.Generation || s.Repairs != before.Repairs || !maps.Equal(s.Present, before.Present) ||
-		!slices.Equal(s.Errors, before.Errors) || !slices.Equal(s.Foreign, before.Foreign) {
+		!slices.Equal(s.Errors, before.Errors) || !slices.Equal(s.Foreign, before.Foreign) || !slices.Equal(s.OnInterface, before.OnInterface) {
 		m.changed()
 	}
 }
@@ -318,7 +320,7 @@ func (p *pass) run(d Desired) (s Snapshot, complete bool) {
 		}
 	}
 	began := time.Now()
-	reading, err := p.kernel.Read(tables)
+	reading, err := p.kernel.Read(append(tables, localTable))
 	p.next = max(resync, time.Since(began)*100/resyncShare)
 	if err != nil {
 		s.Errors = []string{err.Error()}
@@ -347,13 +349,21 @@ func (p *pass) run(d Desired) (s Snapshot, complete bool) {
 		}
 	}
 	m.had = have
-	s.Present, s.Foreign, s.Errors = map[Key]Route{}, reading.Foreign, p.errs
+	s.Present, s.Errors = map[Key]Route{}, p.errs
 	for r := range have {
 		s.Present[Key{r.Table, r.Prefix.Addr()}] = r
 	}
 	for _, f := range reading.Foreign {
-		p.problem("another process has a route in the routing table of an announcement", fmt.Sprintf("%v protocol %d", f.Route, f.Protocol))
+		switch a := f.Prefix.Addr(); {
+		case !f.isLocal():
+			s.Foreign = append(s.Foreign, f)
+			p.problem("another process has a route in the routing table of an announcement", fmt.Sprintf("%v protocol %d", f.Route, f.Protocol))
+		case have[local(a)] && f.Prefix.IsSingleIP() && !slices.Contains(s.OnInterface, a):
+			s.OnInterface = append(s.OnInterface, a)
+			p.problem("an interface has an announced address, which FRR then does not announce: remove it there", a.String())
+		}
 	}
+	slices.SortFunc(s.OnInterface, netip.Addr.Compare)
 	return s, len(p.errs) == 0
 }
 

@@ -50,6 +50,9 @@ func (s *builder) addAnnounces(v director.View) {
 	for _, f := range v.Routes.Foreign {
 		s.Routes.Foreign = append(s.Routes.Foreign, fmt.Sprintf("%v protocol %d", f.Route, f.Protocol))
 	}
+	for _, a := range v.Routes.OnInterface {
+		s.problem("announce: an interface has %s, which FRR then does not announce: remove it there, lvsd makes this host accept its packets by a route", a)
+	}
 	if n := len(v.Routes.Foreign); n > 0 {
 		s.problem("announce: another process has %d routes in the tables of announcements, for example %s: the routing daemon announces them too", n, s.Routes.Foreign[0])
 	}
