@@ -134,6 +134,9 @@ func (t *Table) Suggest(name string) string {
 			return "; it is a key of " + other.Name + ": move it out of this table, which reaches to the next header or to its closing brace"
 		}
 	}
+	if name == "include" {
+		return "; it stands alone: move it above the first header, to the top of the file"
+	}
 	all := t.KeyNames()
 	if Closest(name, all) != "" {
 		return Suggest(name, all)
