@@ -35,6 +35,7 @@ func TestUsageErrors(t *testing.T) {
 		"statsu", "check lvsd.toml", "status --no-such-flag", "status --sort x", "why", "events --since -1h", "watch --interval 1ms", "weight web 10.0.0.9:80 x",
 		"drain web 10.0.0.9:80 --until yesterday", "handover --end --force", "alerts --scale 0", "alerts --scrape-interval 0s", "alerts --job=", "realserver up", "realserver up --vip x",
 		"realserver up --vip 10.0.0.88 --forward nat", "convert keepalived x.conf",
+		"host prepare --persist -c x.toml", "host prepare --persist --director lb1",
 	} {
 		if code, out, errOut := ran(t, strings.Fields(line)...); code != command.Usage || out != "" || !strings.Contains(errOut, "Usage: lvsd") {
 			t.Errorf("%s: exit code %d, %q, %q", line, code, out, errOut)

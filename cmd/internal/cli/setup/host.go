@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvsd/cmd/internal/cli/command"
+	"lvsd/cmd/internal/configfile"
 	"lvsd/cmd/internal/host"
 	"lvsd/cmd/internal/units"
 )
@@ -102,6 +103,9 @@ func hostPrepare(o *command.Options) *cobra.Command {
 		Long:    "Loads modules, sets sysctls and, for forward = \"nat\", adds the masquerading rule:\nonly what the configuration needs. Each change is printed. The changes do not\noutlive a reboot; --persist enables lvsd-host.service, which makes them at each\nboot.",
 		Args:    command.NoArgs,
 		RunE: command.AsFailure(func(*cobra.Command, []string) error {
+			if persist && (o.Path != configfile.DefaultPath || o.Director != "") {
+				return command.Misuse("--persist is for %s and the host name as director: %s reads no other; change it with systemctl edit", configfile.DefaultPath, units.Host)
+			}
 			c, _, err := o.Load()
 			if err != nil {
 				return err
