@@ -84,6 +84,9 @@ type target struct {
 	state  State
 	since  time.Time
 	cause  string
+	// shown is what Health shows of the checks, shared by its snapshots until a result comes;
+	// nil: out of date.
+	shown []CheckHealth
 }
 
 // checkState is the state of one check of one target.
@@ -416,6 +419,7 @@ func (e *Engine) record(a arrival, now time.Time) {
 		p.uncheckedSince = r.At
 	}
 	for _, j := range p.checks {
+		j.target.shown = nil
 		if now := j.impossible(); now != j.unchecked {
 			j.unchecked, e.wakeDue = now, true
 		}

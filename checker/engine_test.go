@@ -7,6 +7,7 @@ import (
 	"lvsd/checker/outcome"
 	"lvsd/checker/probe"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -47,7 +48,7 @@ func (r *rig) start(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Errorf("Run returned %v", err)
 		}
-		r.countsUnknown(t)
+		r.consistent(t)
 	})
 	t.Cleanup(r.stop)
 }
@@ -57,18 +58,27 @@ func (r *rig) set(t *testing.T, targets ...Target) {
 	if err := r.Set(targets); err != nil {
 		t.Fatal(err)
 	}
-	r.countsUnknown(t)
+	r.consistent(t)
 }
 
-// countsUnknown compares Unknown with the states.
-func (r *rig) countsUnknown(t *testing.T) {
+// consistent compares what is counted and kept with the states.
+func (r *rig) consistent(t *testing.T) {
 	t.Helper()
+	health := r.Health()
 	r.Engine.mu.Lock()
 	defer r.Engine.mu.Unlock()
 	want := 0
-	for _, target := range r.targets {
+	for id, target := range r.targets {
 		if target.state == Unknown {
 			want++
+		}
+		if r.snapshot == nil { // a result has come meanwhile
+			continue
+		}
+		for i, j := range target.checks {
+			if got := health[id].Checks[i]; !reflect.DeepEqual(got, j.health()) {
+				t.Errorf("Health has %+v of %v, want %+v", got, id, j.health())
+			}
 		}
 	}
 	if r.unknown != want {

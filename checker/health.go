@@ -72,20 +72,16 @@ func (e *Engine) Health() map[ID]Health {
 	if e.snapshot != nil {
 		return e.snapshot
 	}
-	n := 0
-	for _, t := range e.targets {
-		n += len(t.checks)
-	}
-	checks := make([]CheckHealth, 0, n)
 	e.snapshot = make(map[ID]Health, len(e.targets))
 	for id, t := range e.targets {
-		h := t.health()
-		first := len(checks)
-		for _, j := range t.checks {
-			checks = append(checks, j.health())
+		if t.shown == nil {
+			t.shown = make([]CheckHealth, len(t.checks))
+			for i, j := range t.checks {
+				t.shown[i] = j.health()
+			}
 		}
-		h.Checks = checks[first:len(checks):len(checks)]
-		h.ProbedBy = e.delegated[id]
+		h := t.health()
+		h.Checks, h.ProbedBy = t.shown, e.delegated[id]
 		e.snapshot[id] = h
 	}
 	return e.snapshot
