@@ -12,6 +12,6 @@ if [ -z "$root" ] && [ -d /run/systemd/system ]; then
 	systemctl daemon-reload
 	systemctl restart systemd-modules-load.service || :
 	# An upgrade: the kernel's table is not touched.
-	systemctl try-restart lvsd.service || echo 'lvsd: it did not start again, see journalctl -u lvsd' >&2
+	systemctl try-restart lvsd.service || echo 'lvsd: the restart failed, see journalctl -u lvsd' >&2
 fi
-[ -e "$root/etc/lvsd/lvsd.toml" ] || echo 'lvsd: write /etc/lvsd/lvsd.toml (examples in /usr/share/doc/lvsd), try it with `lvsd check --host`, then: systemctl enable --now lvsd'
+[ -e "$root/etc/lvsd/lvsd.toml" ] || echo 'lvsd: write /etc/lvsd/lvsd.toml (examples in /usr/share/doc/lvsd), test it with `lvsd check --host`, then: systemctl enable --now lvsd'

@@ -72,7 +72,7 @@ func Convert(sources []Source, w convert.Env) (convert.Result, error) {
 	var directors, files []string
 	for _, s := range sources {
 		if slices.Contains(directors, s.Director) {
-			return convert.Result{}, fmt.Errorf("director %s is named twice", s.Director)
+			return convert.Result{}, fmt.Errorf("duplicate director %s", s.Director)
 		}
 		directors = append(directors, s.Director)
 		if !slices.Contains(files, s.File) {

@@ -202,7 +202,7 @@ func TestNothing(t *testing.T) {
 	if _, err := Convert([]Source{{"lb1", "f"}}, env); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
-	if _, err := Convert([]Source{{"lb1", "f"}, {"lb1", "g"}}, converttest.File("")); err == nil || !strings.Contains(err.Error(), "twice") {
+	if _, err := Convert([]Source{{"lb1", "f"}, {"lb1", "g"}}, converttest.File("")); err == nil || !strings.Contains(err.Error(), "duplicate") {
 		t.Errorf("a director that is named twice: %v", err)
 	}
 }
