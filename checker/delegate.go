@@ -17,7 +17,7 @@ func (e *Engine) Delegate(to map[ID]string, n int) {
 	e.mu.Lock()
 	e.delegated, e.rarely, e.snapshot = to, max(n, 1), nil
 	for _, p := range e.due {
-		// What is not delegated any more must not wait for its rare turn.
+		// A probe that is no longer delegated must not wait for its rare turn.
 		if soonest := pointAfter(p.timing.origin, p.timing.interval, now); p.due.After(soonest) && !e.isDelegated(p) {
 			p.due = soonest
 		}
@@ -34,8 +34,8 @@ func (e *Engine) isDelegated(p *probeState) bool {
 	})
 }
 
-// timingOf returns the grid of a probe: of a delegated one every n-th point, another one for
-// each probe.
+// timingOf returns the grid of a probe. A delegated probe is made at every n-th point, each
+// probe at an offset of its own.
 func (e *Engine) timingOf(p *probeState) timing {
 	t := p.timing
 	if len(e.delegated) > 0 && e.isDelegated(p) {

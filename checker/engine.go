@@ -51,7 +51,7 @@ type Engine struct {
 	clockRead    time.Time    // when the wall clock was last read
 	localFaults  localFaults
 	inFlight     int       // probes in progress, of the goroutine of Run
-	fullLogged   time.Time // when that MaxProbes are was logged last
+	fullLogged   time.Time // when reaching MaxProbes was last logged
 	resolver     *resolver.Resolver
 
 	background sync.WaitGroup // goroutines that Run started
@@ -208,7 +208,7 @@ func (e *Engine) Run(ctx context.Context) error {
 }
 
 // Overdue returns for how long the engine has done nothing although something was due: more
-// than moments is a loop that hangs. It is 0 while Run is not active.
+// than a moment means that its loop hangs. It is 0 while Run is not active.
 func (e *Engine) Overdue() time.Duration {
 	back := e.heartbeatDue.Load()
 	if back == 0 {
@@ -218,7 +218,7 @@ func (e *Engine) Overdue() time.Duration {
 }
 
 // clock reads the wall clock once a second, and in between only how much time has
-// passed, which is half the price where that is a system call.
+// passed, which costs half as much where that is a system call.
 func (e *Engine) clock() time.Time {
 	if since := time.Since(e.clockRead); since < time.Second {
 		return e.clockRead.Add(since)

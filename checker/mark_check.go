@@ -21,7 +21,7 @@ func (e *Engine) needsPathCheck(a *arrival) bool {
 	return slices.ContainsFunc(p.checks, func(j *checkState) bool { return j.riseFall.state != stateOf(r.Reason == outcome.OK) })
 }
 
-// pathCheckTimeout bounds PathFault. No answer counts as a fault.
+// pathCheckTimeout bounds PathFault. A timeout counts as a fault.
 const pathCheckTimeout = 10 * time.Second
 
 // checkPath asks for the path in the background. If it was not intact, the probe says

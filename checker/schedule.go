@@ -104,11 +104,11 @@ type timing struct {
 	interval, fast time.Duration
 }
 
-// next returns when the probe after the one due at due is due, given that that one ended
-// at now: the first point after due that has not passed, on the grid, or on a grid of
-// the fast interval through due while the state is changing. A probe that ended within
-// its interval is followed one interval after it was due at the latest, and a stall by
-// one probe, not by all that were missed.
+// next returns when the next probe is due, after one that was due at due and ended at
+// now: the first point after due that has not passed, on the grid, or on a grid of the
+// fast interval through due while the state is changing. A probe that ended within its
+// interval is followed one interval after it was due at the latest, and a stall by one
+// probe, not by all that were missed.
 func (t timing) next(due, now time.Time, changing bool) time.Time {
 	origin, step := t.origin, t.interval
 	if changing && t.fast > 0 && t.fast < t.interval {

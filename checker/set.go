@@ -12,7 +12,7 @@ import (
 // Set replaces the whole set of targets. A check that is unchanged keeps its timing,
 // state and history, also if only Rise or Fall changed; a target whose check changed
 // keeps its state until new results change it. On an error, which lists every invalid
-// check, nothing has changed. It may be called prev Run and at any time.
+// check, nothing has changed. It may be called before Run and at any time.
 func (e *Engine) Set(targets []Target) error {
 	e.setMu.Lock()
 	defer e.setMu.Unlock()

@@ -35,7 +35,7 @@ func (m *machine) onAdvert(now time.Time, in input) {
 func (m *machine) advertAsBackup(now time.Time, in input) {
 	if m.unheard && m.cfg.StartupDelay > 0 {
 		m.unheard = false
-		m.setDownTimer(now) // it hears others: no more need to wait longer for them
+		m.setDownTimer(now) // others were received: no need to wait longer
 	}
 	m.lastAdvertAt, m.unheard, m.groupWait = now, false, ""
 	m.master, m.masterPriority = in.from, in.priority
@@ -198,7 +198,7 @@ func (m *machine) compareAddresses(now time.Time, in input) {
 // takeOver is called when the down timer expires.
 func (m *machine) takeOver(now time.Time, group []groupMaster) {
 	for _, g := range group {
-		// The group would follow to the other LAN, lose there and come back, for ever.
+		// The group would follow to the other LAN, lose there and come back, forever.
 		if !m.resigned && now.Before(g.until) && (g.wins || !m.outranked) {
 			m.groupWait = fmt.Sprintf("not taking over: sync group member %q follows the master %v", g.member, g.master)
 			m.downAt = now.Add(m.active)

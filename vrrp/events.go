@@ -32,8 +32,8 @@ const (
 	announceGap = 1100 * time.Millisecond
 	// announceRepeats announcements follow the first one at announceGap.
 	announceRepeats = 4
-	// announceRefresh repeats announcements for ever: a switch forgets a MAC
-	// address that only receives, and then floods every packet to it.
+	// announceRefresh repeats announcements forever: a switch forgets a MAC address that
+	// only receives, and then floods every packet to it.
 	announceRefresh = time.Minute
 	// contendedRefresh is the same while another host uses an address.
 	contendedRefresh = 5 * time.Second

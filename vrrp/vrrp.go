@@ -36,9 +36,8 @@ type Config struct {
 	Preempt      bool
 	PreemptDelay time.Duration
 
-	// StartupDelay is how long this director waits for adverts at least after it
-	// started, or its interface began to work, before it takes over from silence. With
-	// it an owner waits too.
+	// StartupDelay is the minimum time for which this director waits for adverts, after it
+	// started or its interface began to work, before it becomes master. An owner waits too.
 	StartupDelay time.Duration
 
 	// Standby keeps this director from preempting, even as owner of the
@@ -46,15 +45,16 @@ type Config struct {
 	// others and with priority 1, so that one of them takes over from it.
 	Standby bool
 
-	// Addresses of one family. In version 3 over IPv6 the first is link-local
-	// (§5.2.9). Without any the state is all there is: adverts have a count of 0, which
-	// the RFC does not have and keepalived sends too, and are of IPv4 unless Excluded or
-	// Source are of IPv6.
+	// Addresses of one family. In version 3 over IPv6 the first is link-local (§5.2.9).
+	// Without any the instance has only a state: its adverts have a count of 0, which the
+	// RFC does not have and keepalived sends too, and are IPv4 unless Excluded or Source is
+	// IPv6.
 	Addresses []netip.Prefix // listed in the adverts, in this order
 	Excluded  []netip.Prefix // held with them, not listed in the adverts
 
-	// Interfaces are those of the addresses that are not on Interface, whose MAC address
-	// they have even with VirtualMAC. No other instance of VRRP is there for them.
+	// Interfaces has the interface of each address that is not on Interface. Such an
+	// address has the MAC address of that interface, also with VirtualMAC. No adverts are
+	// sent there.
 	Interfaces map[netip.Addr]string
 
 	Routes []Route // present while the addresses are

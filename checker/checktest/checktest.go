@@ -306,7 +306,7 @@ func FreeAddress(t *testing.T) netip.AddrPort {
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 
-// Eventually polls, as nothing tells when a probe ended.
+// Eventually polls, since nothing signals the end of a probe.
 func Eventually(t testing.TB, what string, reached func() bool) {
 	t.Helper()
 	for end := time.Now().Add(Patience); !reached(); {

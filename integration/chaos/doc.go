@@ -1,3 +1,3 @@
 // Package chaos runs a pair of directors under traffic with random faults, one or two at
-// once, and compares what must hold with what is, after each. A seed replays a run.
+// once, and checks after each that the invariants hold. A seed replays a run.
 package chaos

@@ -193,7 +193,8 @@ func (d *demo) holder() string {
 	return strings.Join(names, " and ")
 }
 
-// ask makes n requests and counts those of each server; failures count as "failed".
+// ask makes n requests and counts the responses of each server; failures count as
+// "failed".
 func (d *demo) ask(n int) map[string]int {
 	seen := map[string]int{}
 	for range n {

@@ -1,5 +1,5 @@
-// Listening on a host's device: what the host sends and receives, frame by
-// frame, for assertions on adverts and gratuitous ARP. It never sends.
+// Captures of a host's device: the frames that the host sends and receives, for
+// assertions on adverts and gratuitous ARP.
 
 package lab
 

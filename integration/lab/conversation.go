@@ -1,5 +1,5 @@
-// One TCP connection that must stay alive: lines through a VIP to a line
-// server, each answer checked, before, during and after whatever happens.
+// One TCP connection that must stay alive: lines through a VIP to a line server. Each
+// answer is checked, before, during and after a fault.
 
 package lab
 
@@ -15,7 +15,7 @@ import (
 
 // Conversation is an open connection to a line server (ServeLines).
 type Conversation struct {
-	Server string // who answered the first line
+	Server string // the server that answered the first line
 	host   *Host
 	conn   net.Conn
 	in     *bufio.Reader
@@ -54,8 +54,8 @@ func TryConverse(client *Host, addr string, limit time.Duration) (*Conversation,
 	return c, nil
 }
 
-// Say exchanges one line within limit: the same server must answer with just
-// this line. The first failure stays: a later Say returns it again.
+// Say exchanges one line within limit: the same server must answer with this line.
+// After a failure each Say returns that failure.
 func (c *Conversation) Say(limit time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,8 +88,8 @@ func (c *Conversation) say(limit time.Duration) error {
 	return nil
 }
 
-// Keep goes on talking in the background, a line every so often, each within
-// limit, until Close or a failure, which Err then returns. Once a conversation.
+// Keep exchanges lines in the background, one each interval and each within limit,
+// until Close or a failure, which Err then returns. It may be called once.
 func (c *Conversation) Keep(every, limit time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.mu.Lock()
@@ -142,7 +142,7 @@ func (c *Conversation) Close() {
 	c.mu.Unlock()
 	if stop != nil {
 		stop()
-		<-done // the line under way may end, so that Err speaks of failures only
+		<-done // let the line in progress end, so that Err returns failures only
 	}
 	c.conn.Close()
 }

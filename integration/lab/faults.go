@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CutCable takes the carrier away: the switch's end of eth0 goes down, and the
-// host's kernel notices at once.
+// CutCable removes the carrier: the switch's end of eth0 goes down, and the host's
+// kernel notices at once.
 func (h *Host) CutCable() { h.lab.tb.Helper(); h.nics[0].setCable(false) }
 
 // PlugCable ends CutCable.
@@ -49,9 +49,9 @@ func (h *Host) Carrier(dev string) bool {
 	return err == nil && link.Attrs().RawFlags&unix.IFF_LOWER_UP != 0
 }
 
-// Silence loses every frame of the host's eth0, both ways, ARP and multicast
-// too, while the carrier stays. The port leaves the switch: one step for both
-// directions, and it works in kernels without netem.
+// Silence drops every frame of the host's eth0 in both directions, also ARP and
+// multicast, while the carrier stays. It removes the port from the switch, which needs
+// no netem.
 func (h *Host) Silence() {
 	n, l := h.nics[0], h.lab
 	l.tb.Helper()
@@ -69,7 +69,7 @@ func (h *Host) Unsilence() {
 	l.must(n.lan.ns.nl.LinkSetMaster(link, n.lan.bridge), "end the silence of %s", h.Name)
 }
 
-// Direction chooses which frames of a host an impairment meets.
+// Direction selects the frames of a host that an impairment affects.
 type Direction uint8
 
 // The directions, seen from the host.
@@ -103,7 +103,7 @@ func (h *Host) Netem(i Impairment) {
 	}
 }
 
-// ClearNetem ends Netem; it is no error when there was none.
+// ClearNetem ends Netem. Without one it does nothing.
 func (h *Host) ClearNetem() {
 	h.lab.tb.Helper()
 	n := h.nics[0]

@@ -1,5 +1,5 @@
-// LANs and hosts: bridges, and namespaces plugged into them. What a host does
-// with its place in the network is in the other files.
+// LANs and hosts: bridges, and namespaces plugged into them. What runs on a host is in
+// the other files.
 
 package lab
 
@@ -47,13 +47,13 @@ type nic struct {
 	addr netip.Prefix
 }
 
-// LAN makes a switch. The prefix is written down for the tests; nothing routes by it.
+// LAN makes a switch. The prefix is a note for the tests; nothing routes by it.
 func (l *Lab) LAN(name, prefix string) *LAN {
 	l.tb.Helper()
 	p, err := netip.ParsePrefix(prefix)
 	l.must(err, "read the prefix of LAN %s", name)
 	lan := &LAN{lab: l, Name: name, Prefix: p, ns: l.newNamespace(name)}
-	// A switch is no station: without this its ports would take IPv6 link-local addresses and talk.
+	// Without this the switch's ports would get IPv6 link-local addresses and send packets.
 	l.must(lan.ns.setSysctl("net.ipv6.conf.default.disable_ipv6", "1"), "turn IPv6 off in the switch")
 	// Spanning tree is off in a new bridge, and so a port forwards at once, whatever
 	// forward_delay says (br_make_forwarding in net/bridge/br_stp.c).
@@ -151,7 +151,8 @@ func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, err
 	}
 	var conn net.Conn
 	err := h.ns.do(func() (err error) {
-		// A conversation that is silent is to send nothing: each packet may be synchronised.
+		// No keepalives: an idle conversation must send nothing, since each packet may be
+		// synchronised.
 		d := net.Dialer{KeepAlive: -1}
 		conn, err = d.DialContext(ctx, network, address)
 		return err
@@ -159,7 +160,7 @@ func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, err
 	return conn, err
 }
 
-// Listen opens a listener on the host. It is the caller's to close.
+// Listen opens a listener on the host, which the caller closes.
 func (h *Host) Listen(network, address string) (net.Listener, error) {
 	var ln net.Listener
 	err := h.ns.do(func() (err error) {
@@ -170,7 +171,7 @@ func (h *Host) Listen(network, address string) (net.Listener, error) {
 	return ln, err
 }
 
-// ListenPacket opens a datagram socket on the host. It is the caller's to close.
+// ListenPacket opens a datagram socket on the host, which the caller closes.
 func (h *Host) ListenPacket(network, address string) (net.PacketConn, error) {
 	var pc net.PacketConn
 	err := h.ns.do(func() (err error) {
@@ -181,8 +182,8 @@ func (h *Host) ListenPacket(network, address string) (net.PacketConn, error) {
 	return pc, err
 }
 
-// HTTPClient speaks HTTP from the host: no proxy, no connection kept, a limit
-// of 5 s on the whole request.
+// HTTPClient sends HTTP requests from the host: without a proxy or keep-alive, with a
+// limit of 5 s for the whole request.
 func (h *Host) HTTPClient() *http.Client {
 	return &http.Client{
 		Timeout:   5 * time.Second,
@@ -218,7 +219,7 @@ func (h *Host) SetSysctl(name, value string) {
 	h.lab.must(h.ns.setSysctl(name, value), "set %s=%s on %s", name, value, h.Name)
 }
 
-// setSysctl leaves out IPv6 settings in a kernel without IPv6.
+// setSysctl skips IPv6 settings in a kernel without IPv6.
 func (ns *namespace) setSysctl(name, value string) error {
 	return ns.onThread(func() error {
 		err := os.WriteFile(sysctlPath(name), []byte(value), 0)
@@ -246,7 +247,7 @@ func (h *Host) AddAddress(dev, prefix string) {
 	h.lab.must(h.addAddress(dev, p), "add %s to %s of %s", prefix, dev, h.Name)
 }
 
-// DelAddress takes an address off a device.
+// DelAddress removes an address from a device.
 func (h *Host) DelAddress(dev, prefix string) {
 	h.lab.tb.Helper()
 	link, err := h.ns.nl.LinkByName(dev)
@@ -268,7 +269,7 @@ func (h *Host) addAddress(dev string, p netip.Prefix) error {
 	return h.ns.nl.AddrAdd(link, addr)
 }
 
-// undisturbed lists again when something changed while the kernel listed.
+// undisturbed repeats a dump that a concurrent change interrupted.
 func undisturbed[T any](list func() (T, error)) (all T, err error) {
 	for range 20 {
 		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {

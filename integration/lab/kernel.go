@@ -1,4 +1,5 @@
-// What the kernel under the tests has: they ask, instead of knowing one kernel.
+// What the kernel under the tests supports. Tests ask, so that they do not depend on
+// one kernel.
 
 package lab
 

@@ -16,8 +16,8 @@ import (
 	"github.com/vishvananda/netns"
 )
 
-// TB is what the lab needs of a test; *testing.T and *testing.B are one, and
-// Run gives one to a program that is no test.
+// TB is what the lab needs of a test: *testing.T, *testing.B, or what Run passes to
+// other programs.
 type TB interface {
 	Helper()
 	Name() string
@@ -42,12 +42,13 @@ type Lab struct {
 	hosts []*Host
 }
 
-// labs makes names unique in one process; the process id does it between processes.
+// labs makes names unique within a process; the process ID makes them unique between
+// processes.
 var labs atomic.Uint32
 
-// New starts an empty lab. It needs the right to make network namespaces, and
-// ends the test (Fatalf) when it has none; see RequireKernel and
-// RequireNamespaces for tests that want to be skipped instead.
+// New starts an empty lab. It needs the permission to make network namespaces, and ends
+// the test (Fatalf) without it; RequireKernel and RequireNamespaces skip the test
+// instead.
 func New(tb TB) *Lab {
 	tb.Helper()
 	tb.Cleanup(watchStalls())
@@ -96,12 +97,12 @@ func (l *Lab) Hosts() []*Host {
 	return append([]*Host(nil), l.hosts...)
 }
 
-// pollEvery is how often WaitUntil looks; short against everything a test
-// waits for, long against the price of a look in User-Mode Linux.
+// pollEvery is the polling interval of WaitUntil: short compared with what tests wait
+// for, long compared with the cost of a poll in User-Mode Linux.
 const pollEvery = 5 * time.Millisecond
 
-// WaitUntil looks every few milliseconds until cond holds, and ends the test
-// when it does not within limit. It returns how long that took.
+// WaitUntil polls every few milliseconds until cond holds, and ends the test if it does
+// not hold within limit. It returns how long that took.
 func (l *Lab) WaitUntil(limit time.Duration, what string, cond func() bool) time.Duration {
 	l.tb.Helper()
 	took, ok := Poll(limit, cond)
@@ -111,7 +112,7 @@ func (l *Lab) WaitUntil(limit time.Duration, what string, cond func() bool) time
 	return took
 }
 
-// Poll looks every few milliseconds until cond holds or limit is over.
+// Poll polls every few milliseconds until cond holds or limit has passed.
 func Poll(limit time.Duration, cond func() bool) (took time.Duration, ok bool) {
 	start := time.Now()
 	tick := time.NewTicker(pollEvery)
@@ -127,14 +128,14 @@ func Poll(limit time.Duration, cond func() bool) (took time.Duration, ok bool) {
 	}
 }
 
-// onClose registers the undo of something just made.
+// onClose registers the cleanup of what was just made.
 func (l *Lab) onClose(f func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.undo = append(l.undo, f)
 }
 
-// must ends the test on an error; for what can only fail when the lab is wrong.
+// must ends the test on an error, for operations that fail only if the lab has a bug.
 func (l *Lab) must(err error, format string, args ...any) {
 	if err != nil {
 		l.tb.Helper()
@@ -142,8 +143,8 @@ func (l *Lab) must(err error, format string, args ...any) {
 	}
 }
 
-// close ends processes first, all at once, so that a director can still say
-// goodbye on its LAN; then everything else in reverse order.
+// close ends processes first, all at once, so that a director can still resign on its
+// LAN; then everything else in reverse order.
 func (l *Lab) close() {
 	l.mu.Lock()
 	procs, undo := l.procs, l.undo
@@ -221,7 +222,7 @@ func (s *standalone) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// Skipf fails: nothing but a test can be left out.
+// Skipf fails: only a test can be skipped.
 func (s *standalone) Skipf(format string, args ...any) { s.Fatalf(format, args...) }
 
 func (s *standalone) Failed() bool {

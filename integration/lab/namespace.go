@@ -1,5 +1,4 @@
 // Network namespaces and the threads in them: what runs "on a host" runs here.
-// Nothing in this file knows what a host is for.
 
 package lab
 
@@ -13,23 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespace is a named network namespace (visible to `ip netns`), a netlink
-// handle in it, and one thread that lives in it for good.
+// namespace is a named network namespace (visible to `ip netns`), a netlink handle in
+// it, and one thread that stays in it.
 type namespace struct {
 	name   string
 	handle netns.NsHandle
 	origin netns.NsHandle
 	nl     *netlink.Handle
 
-	// work runs on the namespace's own thread, which lives as long as the lab.
-	// Children are started there: the kernel's parent-death signal goes by
-	// thread, not by process, so a child of a pooled thread could lose its
-	// parent at any time.
+	// work runs on the namespace's own thread, which lives as long as the lab. Children are
+	// started there: the kernel sends the parent-death signal when the parent thread ends,
+	// so a child of a pooled thread could be killed at any time.
 	work chan func()
 	end  chan struct{}
 }
 
-// newNamespace makes a namespace of the lab and registers its end.
+// newNamespace makes a namespace of the lab and registers its removal.
 func (l *Lab) newNamespace(name string) *namespace {
 	l.tb.Helper()
 	ns := &namespace{
@@ -42,16 +40,16 @@ func (l *Lab) newNamespace(name string) *namespace {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		// Never unlocked: the thread ends with this goroutine, so no other goroutine
-		// inherits a thread in a strange namespace.
+		// Never unlocked: the thread ends with this goroutine, so no other goroutine gets a
+		// thread in another namespace.
 		runtime.LockOSThread()
 		var err error
 		if ns.handle, err = netns.NewNamed(ns.name); err != nil {
 			made <- err
 			return
 		}
-		// Only routing netlink: the library's default also opens families that
-		// a small kernel may lack.
+		// Only NETLINK_ROUTE: the library's default also opens families that a small kernel may
+		// lack.
 		ns.nl, err = netlink.NewHandle(unix.NETLINK_ROUTE)
 		made <- err
 		for {
@@ -82,8 +80,8 @@ func (l *Lab) newNamespace(name string) *namespace {
 	return ns
 }
 
-// onThread runs f on the namespace's own thread, one call at a time. For short
-// things and for starting children; f must not block.
+// onThread runs f on the namespace's own thread, one call at a time. It is for short
+// operations and for starting children; f must not block.
 func (ns *namespace) onThread(f func() error) error {
 	errc := make(chan error, 1)
 	select {
@@ -94,8 +92,8 @@ func (ns *namespace) onThread(f func() error) error {
 	}
 }
 
-// do runs f on a thread of its own in the namespace; f may block. Sockets that
-// f opens stay in the namespace for ever, wherever they are used later.
+// do runs f on a thread of its own in the namespace; f may block. Sockets that f opens
+// stay in the namespace, wherever they are used later.
 func (ns *namespace) do(f func() error) error {
 	errc := make(chan error, 1)
 	go func() {
@@ -105,8 +103,8 @@ func (ns *namespace) do(f func() error) error {
 			errc <- fmt.Errorf("failed to enter namespace %s: %w", ns.name, err)
 			return
 		}
-		// A goroutine that ends locked takes its thread with it: that is what
-		// happens when f panics, ends the goroutine, or the way back fails.
+		// A goroutine that ends locked ends its thread, which happens if f panics or ends the
+		// goroutine, or if the return to the namespace fails.
 		err, returned := errors.New("the function ended its goroutine"), false
 		defer func() {
 			if !returned {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// NginxServer is one nginx on one host. It answers its name on every path and
-// 200 on /healthz.
+// NginxServer is one nginx on one host. It responds with its name on every path and
+// with 200 on /healthz.
 type NginxServer struct {
 	host    *Host
 	addr    netip.AddrPort
@@ -23,8 +23,8 @@ type NginxServer struct {
 	process *Process
 }
 
-// nginxConf keeps everything under one folder, and one process: a fork is dear
-// in User-Mode Linux, and one id is enough to end it.
+// nginxConf keeps everything in one folder and uses one process: a fork is expensive in
+// User-Mode Linux, and one process ID suffices to end it.
 const nginxConf = `daemon off;
 master_process off;
 pid %[1]s/nginx.pid;
@@ -51,9 +51,9 @@ http {
 }
 `
 
-// Nginx starts an nginx on the host and returns when it accepts. addr is a
-// port ("80": on all addresses, VIPs included) or an address and port; body is
-// what it answers.
+// Nginx starts an nginx on the host and returns when it accepts connections. addr is a
+// port ("80": on all addresses, VIPs included) or an address and port; body is its
+// response.
 func Nginx(h *Host, addr, body string) *NginxServer {
 	h.lab.tb.Helper()
 	if strings.ContainsAny(body, "\"\\$\n") {
@@ -62,8 +62,8 @@ func Nginx(h *Host, addr, body string) *NginxServer {
 	return startNginx(h, addr, fmt.Sprintf("return 200 \"%s\\n\";", body))
 }
 
-// NginxFiles starts an nginx that answers with the files of a folder, and for
-// one with its index.html.
+// NginxFiles starts an nginx that serves the files of a folder, and for a folder its
+// index.html.
 func NginxFiles(h *Host, addr, folder string) *NginxServer {
 	h.lab.tb.Helper()
 	return startNginx(h, addr, "root "+folder+";")
@@ -90,7 +90,7 @@ func startNginx(h *Host, addr, location string) *NginxServer {
 	return s
 }
 
-// nginxPath is Debian's place, which is not in everybody's PATH.
+// nginxPath is the path in Debian, which is not in every user's PATH.
 func nginxPath() string {
 	const debian = "/usr/sbin/nginx"
 	if _, err := os.Stat(debian); err == nil {
@@ -99,7 +99,7 @@ func nginxPath() string {
 	return "nginx"
 }
 
-// Start starts it (again) and waits until it accepts.
+// Start starts it (again) and waits until it accepts connections.
 func (s *NginxServer) Start() {
 	tb := s.host.lab.tb
 	tb.Helper()
@@ -119,15 +119,15 @@ func (s *NginxServer) Start() {
 	}
 }
 
-// Stop ends it at once, as a stopped service does: its connections are closed,
-// new ones are refused. It returns when the process is gone.
+// Stop ends it at once: its connections are closed, new ones are refused. It returns
+// when the process has ended.
 func (s *NginxServer) Stop() {
 	s.host.lab.tb.Helper()
 	s.process.Terminate()
 	s.gone()
 }
 
-// Kill is a crash.
+// Kill kills it, as a crash.
 func (s *NginxServer) Kill() {
 	s.host.lab.tb.Helper()
 	s.process.Kill()
@@ -143,7 +143,7 @@ func (s *NginxServer) gone() {
 	}
 }
 
-// SetHealthy chooses what /healthz answers: 200 or 503.
+// SetHealthy sets the status of /healthz: 200 or 503.
 func (s *NginxServer) SetHealthy(ok bool) {
 	s.host.lab.tb.Helper()
 	var err error
@@ -157,7 +157,7 @@ func (s *NginxServer) SetHealthy(ok bool) {
 	}
 }
 
-// Addr is an address at which it answers: the host's own, and its port.
+// Addr is the host's own address with its port.
 func (s *NginxServer) Addr() netip.AddrPort { return s.addr }
 
 // Process is the running nginx, for signals (Stop and Cont make it hang).

@@ -1,5 +1,5 @@
-// Measuring an outage as a new client sees it: connects every few milliseconds,
-// each with a short limit, none waiting for another. A single client would
+// Measurement of an outage as new clients see it: a connect every few milliseconds,
+// each with a short timeout and independent of the others. A single client would
 // measure its own SYN retransmission (1 s, 3 s, 7 s) instead.
 
 package lab
@@ -22,8 +22,8 @@ import (
 type OutageConfig struct {
 	Every   time.Duration
 	Timeout time.Duration // of one attempt; below 1 s, so that each is a single SYN
-	// Ask finds out who answered, on an open connection; nil: a connect is
-	// enough and Servers stays empty. AskHTTP and AskLine are here.
+	// Ask finds out which server responds on an open connection, such as AskHTTP and
+	// AskLine; nil: a connect is enough and Servers stays empty.
 	Ask func(net.Conn) (server string, err error)
 	// Limits of the whole measurement.
 	For time.Duration
@@ -50,22 +50,22 @@ type attempt struct {
 	err            error
 }
 
-// stalled reports whether an attempt timed out because of the machine below.
+// stalled reports whether an attempt timed out because the machine stalled.
 func (a attempt) stalled() bool {
 	return a.err != nil && errorWord(a.err) == "timeout" && 2*Stalled(a.started, a.ended) >= a.ended.Sub(a.started)
 }
 
-// OutageReport is what was seen.
+// OutageReport is the result of a measurement.
 type OutageReport struct {
 	Took      time.Duration
 	Attempts  int
 	Succeeded int
 	Failed    int
-	// Stalled counts attempts that timed out while the machine stood still for at least
-	// half of their time: they say nothing of the service, and are not in Failed.
+	// Stalled counts attempts that timed out while the machine was stalled for at least
+	// half of their time: they say nothing about the service, and are not in Failed.
 	Stalled int
-	// Missed counts attempts left out because too many were open at once: the
-	// machine was too slow, not the service.
+	// Missed counts attempts skipped because too many were open at once: the machine was
+	// too slow, not the service.
 	Missed int
 	// LongestGap is the longest time without a success; the start and the end of
 	// the measurement count as its edges. A success counts when it was answered.
@@ -78,9 +78,8 @@ type OutageReport struct {
 	attempts []attempt
 }
 
-// Gap is the longest time without a success of those that touch the time between
-// from and to: what an event did, apart from a machine that stood still before or
-// after it.
+// Gap is the longest time without a success that overlaps with the time between from
+// and to: the effect of an event, apart from stalls before or after it.
 func (r OutageReport) Gap(from, to time.Time) (began time.Time, length time.Duration) {
 	last := from
 	for _, a := range r.attempts { // by the time of their ends
@@ -95,8 +94,8 @@ func (r OutageReport) Gap(from, to time.Time) (began time.Time, length time.Dura
 	return began, length
 }
 
-// FailedBetween returns when each failed attempt began that was under way at some time
-// between from and to.
+// FailedBetween returns the start of each failed attempt that was in progress at some
+// time between from and to.
 func (r OutageReport) FailedBetween(from, to time.Time) (began []time.Time) {
 	for _, a := range r.attempts {
 		if a.err != nil && !a.stalled() && a.ended.After(from) && a.started.Before(to) {
@@ -142,7 +141,7 @@ func (r OutageReport) String() string {
 	return s
 }
 
-// clock is how a report names times: those of the daemons' logs.
+// clock formats times as the daemons' logs do.
 const clock = "15:04:05.000"
 
 // StartOutage begins to measure from a client to an address and port. It ends
@@ -173,7 +172,7 @@ func (o *Outage) run(ctx context.Context) {
 	defer close(o.done)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	// As many as can be open at once when every attempt takes its whole limit, twice over.
+	// Twice as many as can be open at once if every attempt takes its whole timeout.
 	slots := make(chan struct{}, 2*int(o.cfg.Timeout/o.cfg.Every)+8)
 	tick := time.NewTicker(o.cfg.Every)
 	defer tick.Stop()
@@ -185,7 +184,7 @@ func (o *Outage) run(ctx context.Context) {
 				defer wg.Done()
 				a := o.try(ctx)
 				<-slots
-				// What the end of the measurement cut off is no result.
+				// An attempt that the end of the measurement cut off is no result.
 				if a.err != nil && ctx.Err() != nil {
 					return
 				}
@@ -239,7 +238,7 @@ func (o *Outage) Successes() int {
 	return n
 }
 
-// WaitSuccesses waits until n more attempts succeeded: traffic flows (again).
+// WaitSuccesses waits until n more attempts have succeeded.
 func (o *Outage) WaitSuccesses(n int, limit time.Duration) {
 	o.host.lab.tb.Helper()
 	want := o.Successes() + n
@@ -247,7 +246,7 @@ func (o *Outage) WaitSuccesses(n int, limit time.Duration) {
 		func() bool { return o.Successes() >= want })
 }
 
-// Report reports what was seen so far.
+// Report returns the results so far.
 func (o *Outage) Report() OutageReport {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -261,7 +260,7 @@ func (o *Outage) Stop() OutageReport {
 	return o.Report()
 }
 
-// report draws the figures from the attempts.
+// report computes the results from the attempts.
 func report(attempts []attempt, start time.Time, missed int) OutageReport {
 	attempts = slices.Clone(attempts)
 	slices.SortFunc(attempts, func(a, b attempt) int { return a.ended.Compare(b.ended) })
@@ -298,7 +297,8 @@ func report(attempts []attempt, start time.Time, missed int) OutageReport {
 	return r
 }
 
-// errorWord makes countable words of errors that hold addresses and ports.
+// errorWord reduces errors that contain addresses and ports to words that can be
+// counted.
 func errorWord(err error) string {
 	var timeout interface{ Timeout() bool }
 	if errors.As(err, &timeout) && timeout.Timeout() {
@@ -311,7 +311,7 @@ func errorWord(err error) string {
 	return s
 }
 
-// AskHTTP asks an HTTP server who it is: the first line of the body of /.
+// AskHTTP returns the name of an HTTP server: the first line of the body of /.
 func AskHTTP(conn net.Conn) (string, error) {
 	if _, err := fmt.Fprint(conn, "GET / HTTP/1.0\r\n\r\n"); err != nil {
 		return "", err
@@ -328,7 +328,7 @@ func AskHTTP(conn net.Conn) (string, error) {
 	return name, nil
 }
 
-// AskLine asks a line server (ServeLines) who it is.
+// AskLine returns the name of a line server (ServeLines).
 func AskLine(conn net.Conn) (string, error) {
 	if _, err := fmt.Fprintln(conn, "who"); err != nil {
 		return "", err
@@ -341,7 +341,7 @@ func AskLine(conn net.Conn) (string, error) {
 	return name, nil
 }
 
-// AskUDP asks a UDP server (ServeUDP) who it is, with a limit of 1 s.
+// AskUDP returns the name of a UDP server (ServeUDP), with a limit of 1 s.
 func AskUDP(client *Host, addr string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

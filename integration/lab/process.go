@@ -1,5 +1,5 @@
-// Programs that run on a host: started in its namespace, heard, signalled and
-// ended by their own process id. Which program it is does not matter here.
+// Programs that run on a host: started in its namespace, with their output recorded,
+// signalled and ended by their own process ID.
 
 package lab
 
@@ -21,14 +21,14 @@ import (
 const (
 	// outputLimit bounds what is kept in memory of one process; the file has all of it.
 	outputLimit = 16 << 20
-	// endGrace is how long a process may take over SIGTERM at the end of a test.
+	// endGrace is how long a process may take to end after SIGTERM at the end of a test.
 	endGrace = 5 * time.Second
-	// pipeGrace is how long output is read after the process is gone, while a
-	// child of it still holds the pipe.
+	// pipeGrace is how long output is read after the process has ended, while a child of it
+	// still holds the pipe.
 	pipeGrace = 2 * time.Second
 )
 
-// Command says more about a program than its arguments.
+// Command is a program with its arguments, environment and folder.
 type Command struct {
 	Args []string
 	Env  []string // added to this program's environment; the later one wins
@@ -36,8 +36,8 @@ type Command struct {
 	Name string   // of the log file; "" is made of host and program
 }
 
-// Process is a program running on a host, in a process group of its own. It
-// does not outlive this program: the kernel kills it when we die.
+// Process is a program running on a host, in a process group of its own. The kernel
+// kills it when this program ends.
 type Process struct {
 	host *Host
 	name string
@@ -63,9 +63,9 @@ func (h *Host) StartCommand(c Command) *Process {
 	return p
 }
 
-// Run runs a program on the host to its end and returns what it wrote to
-// stdout and stderr, mixed. The error is an *exec.ExitError where the program
-// ran and failed. When ctx ends first its process group is killed.
+// Run runs a program on the host to its end and returns its stdout and stderr, mixed.
+// The error is an *exec.ExitError where the program ran and failed. When ctx ends first
+// its process group is killed.
 func (h *Host) Run(ctx context.Context, args ...string) (string, error) {
 	p, err := h.start(Command{Args: args})
 	if err != nil {
@@ -138,7 +138,7 @@ func (h *Host) start(c Command) (*Process, error) {
 	return p, nil
 }
 
-// forget takes an ended process off the lab's list, so that a test that runs
+// forget removes an ended process from the lab's list, so that a test that runs
 // thousands of commands does not keep the output of all.
 func (p *Process) forget() {
 	l := p.host.lab
@@ -218,11 +218,11 @@ func (p *Process) Signal(sig syscall.Signal) error { return p.cmd.Process.Signal
 // Kill sends SIGKILL to the process and its children, and does not wait.
 func (p *Process) Kill() { p.group(syscall.SIGKILL) }
 
-// Terminate sends SIGTERM to the process alone, which is what a service
-// manager's stop looks like, and does not wait.
+// Terminate sends SIGTERM to the process alone, as a service manager does, and does not
+// wait.
 func (p *Process) Terminate() { _ = p.Signal(syscall.SIGTERM) }
 
-// Stop freezes the process and its children (SIGSTOP); Cont lets them go on.
+// Stop stops the process and its children (SIGSTOP) until Cont.
 func (p *Process) Stop() { p.group(syscall.SIGSTOP) }
 
 // Cont ends Stop.
@@ -236,7 +236,7 @@ func (p *Process) group(sig syscall.Signal) {
 	}
 }
 
-// end ends the process politely, then surely, and what is left of its group.
+// end ends the process by SIGTERM, then by SIGKILL, and what is left of its group.
 func (p *Process) end() {
 	if p.Running() {
 		p.Cont()

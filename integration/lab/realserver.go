@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PrepareDR makes the host a real server for direct routing: each VIP is a
-// local address on lo that the host neither answers ARP for nor asks from.
+// PrepareDR makes the host a real server for direct routing: each VIP is on lo, and the
+// host neither answers ARP for it nor sends ARP from it.
 func (h *Host) PrepareDR(vips ...string) {
 	h.lab.tb.Helper()
 	h.SetSysctl("net.ipv4.conf.all.arp_ignore", "1")
@@ -20,14 +20,14 @@ func (h *Host) PrepareDR(vips ...string) {
 	h.holdVIPs("lo", vips)
 }
 
-// PrepareTUN makes the host a real server for IP-in-IP: the VIPs are on tunl0.
-// The packets come in with a client's source on a device with no route back to
-// it, so the source check is loose there.
+// PrepareTUN makes the host a real server for IP-in-IP: the VIPs are on tunl0. The
+// packets arrive with a client's source address on a device without a route to it, so
+// rp_filter is loose there.
 func (h *Host) PrepareTUN(vips ...string) {
 	h.lab.tb.Helper()
 	if _, err := h.ns.nl.LinkByName("tunl0"); err != nil {
-		// The module's fallback device appears in every namespace once the module is
-		// there; asking for a tunnel loads it.
+		// The module's fallback device is in every namespace once the module is loaded;
+		// creating a tunnel loads it.
 		tun := &netlink.Iptun{LinkAttrs: netlink.LinkAttrs{Name: "lvsdtun"}, Local: net.IPv4(127, 0, 0, 1)}
 		h.lab.must(h.ns.nl.LinkAdd(tun), "load the ipip module on %s", h.Name)
 		h.lab.must(h.ns.nl.LinkDel(tun), "remove the probing tunnel on %s", h.Name)
@@ -39,8 +39,8 @@ func (h *Host) PrepareTUN(vips ...string) {
 	h.holdVIPs("tunl0", vips)
 }
 
-// PrepareNAT makes the host a real server behind a director's NAT: what it
-// answers goes back through the director.
+// PrepareNAT makes the host a real server behind a director's NAT: its replies go
+// through the director.
 func (h *Host) PrepareNAT(director string) {
 	h.lab.tb.Helper()
 	h.DefaultRoute(director)
@@ -104,8 +104,8 @@ func (h *Host) OnLink(prefix string) {
 	}), "put %s on the link of %s", prefix, h.Name)
 }
 
-// ServePrefix makes every address of a prefix the host's own: one host stands
-// for thousands of real servers. It answers ARP for them too, so others reach
+// ServePrefix makes every address of a prefix local to the host, so that one host
+// serves as thousands of real servers. It answers ARP for them, so that others reach
 // them with OnLink or Route.
 func (h *Host) ServePrefix(prefix string) {
 	h.lab.tb.Helper()

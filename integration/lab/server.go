@@ -1,5 +1,5 @@
-// Real servers inside this process: an HTTP server, a line server and a UDP
-// server on sockets of a host. No fork, exact counts, connections that live on.
+// Real servers inside this process: an HTTP server, a line server and a UDP server on
+// sockets of a host. They need no fork, count exactly, and keep connections open.
 
 package lab
 
@@ -58,8 +58,8 @@ func ServeHTTP(h *Host, addr, name string) *Server {
 	return s
 }
 
-// ServeLines starts a TCP server that answers each line with its name, a space
-// and the line. Converse speaks to it.
+// ServeLines starts a TCP server that answers each line with its name, a space and the
+// line. Converse is its client.
 func ServeLines(h *Host, addr, name string) *Server {
 	h.lab.tb.Helper()
 	s := newServer(h, addr, name)
@@ -92,7 +92,7 @@ func newServer(h *Host, addr, name string) *Server {
 	return s
 }
 
-// Start listens (again); a server that listens already is left alone.
+// Start listens (again). A server that is listening already is not changed.
 func (s *Server) Start() {
 	s.host.lab.tb.Helper()
 	s.mu.Lock()
@@ -111,7 +111,7 @@ func (s *Server) Start() {
 	}()
 }
 
-// Refuse closes the listener alone: new connections are refused, open ones go on.
+// Refuse closes only the listener: new connections are refused, open ones continue.
 func (s *Server) Refuse() {
 	s.mu.Lock()
 	ln, done := s.ln, s.done
@@ -135,16 +135,16 @@ func (s *Server) Stop() {
 	}
 }
 
-// SetHealthy chooses what an HTTP server answers on /healthz.
+// SetHealthy sets the status of an HTTP server's /healthz.
 func (s *Server) SetHealthy(ok bool) { s.healthy.Store(ok) }
 
 // Addr is the first address of its host.
 func (s *Server) Addr() netip.Addr { return s.host.Addr() }
 
-// Name is what it answers.
+// Name is its response.
 func (s *Server) Name() string { return s.name }
 
-// Accepted counts the connections since the beginning, checks included.
+// Accepted counts the connections since the start, checks included.
 func (s *Server) Accepted() int { return int(s.accepted.Load()) }
 
 // Requests counts the lines, or the HTTP requests other than /healthz.

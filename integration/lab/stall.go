@@ -1,6 +1,6 @@
-// A watchdog for the machine itself. A guest's kernel stands still when the machine
-// below is busy, and a test of milliseconds must know that: the time is measured and
-// the judgement logged, instead of a second try.
+// A watchdog for the machine itself. A guest's kernel stalls when the host machine is
+// busy, and a test of milliseconds must take that into account: the stalls are
+// measured, and a verdict that depends on them is logged, instead of trying again.
 
 package lab
 
@@ -15,8 +15,8 @@ import (
 const (
 	// stallTick is how often the watchdog wakes.
 	stallTick = 5 * time.Millisecond
-	// stallMin is the shortest lateness that counts: less is a busy processor, which the
-	// limits of the tests allow for.
+	// stallMin is the shortest delay that counts: a shorter one is a busy processor, which
+	// the limits of the tests allow for.
 	stallMin = 50 * time.Millisecond
 	// stallKeep bounds how many stalls are remembered.
 	stallKeep = 100_000
@@ -25,7 +25,7 @@ const (
 // stall is a time in which the watchdog should have run and did not.
 type stall struct{ from, to time.Time }
 
-// stalls is what the watchdog has seen, in order.
+// stalls are the stalls that the watchdog found, in order.
 var stalls struct {
 	mu   sync.Mutex
 	labs int // how many are open; the watchdog runs while there is one
@@ -75,8 +75,8 @@ func recordStalls(stop <-chan struct{}) {
 	}
 }
 
-// Stalled returns for how long the machine stood still between two times: the sum of
-// all times of at least 50 ms in which a process that had to run did not.
+// Stalled returns for how long the machine was stalled between two times: the sum of
+// all periods of at least 50 ms in which a process that was due to run did not.
 func Stalled(from, to time.Time) time.Duration {
 	stalls.mu.Lock()
 	defer stalls.mu.Unlock()
@@ -100,9 +100,9 @@ func stalledIn(seen []stall, from, to time.Time) (sum time.Duration) {
 }
 
 // AtMost returns an error when something that took its time between from and to
-// exceeded its limit by more than the machine stood still meanwhile. A judgement that
+// exceeded its limit by more than the machine was stalled meanwhile. A verdict that
 // depends on that is logged. No stall excuses more than twice the limit: a machine that
-// stands still for longer proves nothing, and the test fails.
+// is stalled for longer proves nothing, and the test fails.
 func (l *Lab) AtMost(what string, took, limit time.Duration, from, to time.Time) error {
 	l.tb.Helper()
 	if took <= limit {

@@ -1,4 +1,4 @@
-// What this kernel and this user allow: tests that need more say so, loudly.
+// What this kernel and this user allow. Tests that need more report it.
 
 package lab
 
@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RequireVariable set to anything but "" or "0" turns a skip for want of a
-// kernel into a failure.
+// RequireVariable set to anything but "" or "0" turns a skip because of the kernel into
+// a failure.
 const RequireVariable = "LVSD_REQUIRE_KERNEL"
 
 // Skipper is the part of a test that RequireKernel needs.
@@ -25,8 +25,8 @@ type Skipper interface {
 	Fatalf(format string, args ...any)
 }
 
-// RequireKernel skips the test when this kernel has no IPVS or this user may
-// not build hosts, and says so; with LVSD_REQUIRE_KERNEL=1 it fails instead.
+// RequireKernel skips the test, with the reason, if this kernel has no IPVS or this
+// user may not build hosts; with LVSD_REQUIRE_KERNEL=1 it fails instead.
 func RequireKernel(tb Skipper) {
 	tb.Helper()
 	Require(tb, KernelProblem())
@@ -46,9 +46,8 @@ func RequireRoot(tb Skipper) {
 	}
 }
 
-// Require skips the test for a problem that is this machine's, a program that is
-// missing for instance, and says so; with LVSD_REQUIRE_KERNEL=1 it fails instead. Nil
-// is no problem.
+// Require skips the test because of a problem of this machine, such as a missing
+// program; with LVSD_REQUIRE_KERNEL=1 it fails instead. With nil it does nothing.
 func Require(tb Skipper, problem error) {
 	tb.Helper()
 	if problem == nil {
@@ -60,8 +59,8 @@ func Require(tb Skipper, problem error) {
 	tb.Skipf("SKIPPED, NOTHING WAS TESTED: %v", problem)
 }
 
-// KernelProblem is nil where IPVS works and hosts can be built; otherwise it
-// says what is missing and the remedy. The answer does not change: it is found once.
+// KernelProblem is nil if IPVS works and hosts can be built; otherwise it names what is
+// missing and the remedy. It is computed once.
 var KernelProblem = sync.OnceValue(func() error {
 	if err := namespaceProblem(); err != nil {
 		return err
@@ -69,7 +68,7 @@ var KernelProblem = sync.OnceValue(func() error {
 	if hasIPVS() {
 		return nil
 	}
-	// Loading is the runner's business where there is one; this is for `go test` as root.
+	// A runner loads the module; this is for `go test` as root.
 	if path, err := exec.LookPath("modprobe"); err == nil {
 		_ = exec.Command(path, "-q", "ip_vs").Run()
 	}

@@ -54,7 +54,7 @@ func parseMessageHead(b []byte) (messageHead, bool) {
 
 const maxMessage = 65535 - 20 - 8
 
-// Received is what was received of the peer's messages lately.
+// Received is what was received of the peer's messages recently.
 type Received struct {
 	// Listening: a synchronisation is configured and its group was joined. Error is why
 	// that failed.

@@ -36,7 +36,7 @@ func NewReceiver(log *slog.Logger, config func() *ipvs.SyncConfig) *Receiver {
 	return &Receiver{log: log, config: config}
 }
 
-// Received returns what was received lately.
+// Received returns what was received recently.
 func (r *Receiver) Received() Received {
 	r.mu.Lock()
 	defer r.mu.Unlock()

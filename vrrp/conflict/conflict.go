@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// delay is for how long a host that was seen must use the address to count: seen
-	// once, it may be the master that this director has just preempted, with its last
-	// announcement. Asked every second at first, another holder is seen again soon. A
-	// holder on this host counts when it stays for as long.
+	// delay is how long another host must use the address before it counts: a single
+	// sighting may be the last announcement of the master that this director has just
+	// preempted. A real holder is seen again soon, as it is probed every second at first. A
+	// holder on this host counts after the same time.
 	delay = 2 * time.Second
 	// hold is how long a host counts after it was seen last: meanwhile a master asks
 	// every five seconds.
@@ -71,7 +71,7 @@ func (t *Table) SetLocal(now time.Time, all []Holder) {
 	t.Tick(now)
 }
 
-// Contended reports whether another host was seen lately.
+// Contended reports whether another host was seen recently.
 func (t *Table) Contended() bool { return len(t.hosts) > 0 }
 
 // Forget forgets the other hosts.

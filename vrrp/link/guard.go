@@ -64,10 +64,9 @@ type guardConn interface {
 	Close() error
 }
 
-// Guard calls found, in a goroutine of its own, for each other host that uses one of
-// the addresses, until it is called again; without addresses it finds none. It is to
-// be called from time to time: it opens another socket after the interface failed. It must not
-// be called concurrently.
+// Guard calls found, in a goroutine of its own, for each other host that uses one of the
+// addresses, until it is called again; without addresses it finds none. Call it periodically:
+// it opens another socket after the interface failed. It must not be called concurrently.
 func (p *Port) Guard(addrs []netip.Addr, found func(Sighting)) error {
 	addrs = addrs[:min(len(addrs), guardLimit)]
 	if len(addrs) == 0 && p.guard == nil {

@@ -137,7 +137,7 @@ func (p *Port) ensureVMAC(l netlink.Link) (netlink.Link, error) {
 	}
 	p.noteVMAC(s)
 	if in := p.vrfIndex(l); s.Attrs().MasterIndex != in {
-		// Packets to the addresses are to be routed as those to the interface.
+		// Packets to the addresses must be routed like those to the interface.
 		if err := p.handle.LinkSetMasterByIndex(s, in); err != nil {
 			return nil, fmt.Errorf("failed to move %s to the VRF of %s: %w", s.Attrs().Name, below.Name, err)
 		}

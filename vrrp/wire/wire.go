@@ -29,8 +29,8 @@ var (
 // are noticed.
 const MaxPacket = 60 + 8 + 255*16 + 128
 
-// receiveBuffer is the size of the queue in octets, of which the kernel takes twice as
-// much, and a short packet about 800: for those that arrive while the receiver pauses.
+// receiveBuffer is the size in octets of the queue for packets that arrive while the
+// receiver pauses. The kernel doubles it; a short packet takes about 800.
 const receiveBuffer = 4 << 20
 
 // trafficClass is Internetwork Control (CS6), as routing protocols use it.

@@ -32,7 +32,7 @@ const (
 type Desired struct {
 	Announces []Announce
 	// Linger is how long the host still accepts an address that left Announces: routers
-	// go on sending to it for a moment.
+	// continue to send to it for a moment.
 	Linger time.Duration
 }
 

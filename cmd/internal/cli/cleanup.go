@@ -59,7 +59,7 @@ const refusedPause = 2 * time.Second
 
 // paceRestarts waits as ExecStopPost= of a daemon that was refused (systemd.exec(5),
 // $EXIT_STATUS): before version 254 systemd has no RestartSteps, and would start it ten
-// times a second for ever. Nothing is on the interfaces any more, and a daemon that was
+// times a second, forever. Nothing is on the interfaces any more, and a daemon that was
 // killed or crashed is started again at once.
 func paceRestarts(ctx context.Context) {
 	if os.Getenv("SERVICE_RESULT") != "exit-code" || os.Getenv("EXIT_STATUS") != strconv.Itoa(command.Failed) {

@@ -75,7 +75,7 @@ func leftBehind(dir *persist.Dir, c *config.Config, spare, announced bool) (all 
 	if spare && (announced || len(record.Instances) > 0) && !record.CleanupSkipped {
 		record.CleanupSkipped = true
 		saved := func() (bool, error) { return true, dir.SaveAddresses(record) }
-		if ok, err := disk.Within(dir.Path(), saved); ok && err == nil { // else it would be skipped for ever
+		if ok, err := disk.Within(dir.Path(), saved); ok && err == nil { // else it would be skipped forever
 			return nil, true, nil
 		}
 	}

@@ -29,7 +29,7 @@ const (
 	CauseSlowStart  CauseKind = "slow_start" // the server came back a short time ago
 	CauseHealth     CauseKind = "verdict"    // the checks report down
 	CausePending    CauseKind = "pending"    // no result yet
-	CauseDamping    CauseKind = "damping"    // up, but it failed too often lately
+	CauseDamping    CauseKind = "damping"    // up, but it failed too often recently
 	CauseFallback   CauseKind = "fallback"   // the quorum is lost, and the fallback serves
 
 	// These lower nothing: they explain why the checks' health does not count, or is that

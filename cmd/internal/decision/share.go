@@ -95,7 +95,7 @@ func steady(h checker.Health) bool {
 		h.Weight == outcome.NoReport.Weight && !h.Maint && !h.Drain
 }
 
-// inTime reports whether each check has had a result lately.
+// inTime reports whether each check has had a result recently.
 func inTime(rs config.RealServer, h checker.Health, now time.Time) bool {
 	for i, c := range h.Checks {
 		if i >= len(rs.Checks) || now.Sub(c.Last.At) > 2*rs.Checks[i].Interval+rs.Checks[i].Timeout && c.Type != probe.TypeOn && c.Type != probe.TypeOff {

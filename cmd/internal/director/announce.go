@@ -300,7 +300,7 @@ func announceState(a decision.Announcement) string {
 const withdrawLimit = 3 * time.Second
 
 // withdrawAll withdraws everything at a stop, and waits as long as the configuration says:
-// routers go on sending for a moment.
+// routers continue to send for a moment.
 func (d *Director) withdrawAll() {
 	c, before := d.config.Load(), d.Announcements()
 	if d.deps.Routes == nil || c == nil || len(before) != len(c.Announces) {

@@ -68,8 +68,8 @@ func (d *Director) record(old, plan *decision.Decision) {
 }
 
 // recordServers records the changed weights of a service's servers, in the order of the
-// file, and then the servers that were removed from it. What enters the table at a start
-// is counted by the line of the start.
+// file, and then the servers that were removed from it. Servers that enter the table at
+// a start are counted in the event of the start.
 func recordServers(before, svc *decision.Service, starting bool, add func(event.Event)) {
 	find, kept := before.Lookup(), make(map[*decision.RealServer]bool, len(svc.Servers))
 	for i, s := range svc.Servers {

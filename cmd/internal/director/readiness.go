@@ -107,7 +107,7 @@ func (s *start) gather() time.Duration {
 	return max(gatherDelay, min(gatherShare*s.took, gatherMost))
 }
 
-// endStart reports what the start came to.
+// endStart reports the result of the start.
 func (d *Director) endStart(plan *decision.Decision, now time.Time) {
 	for i := range plan.Services {
 		if svc := &plan.Services[i]; d.start.unserved[svc.Name] {

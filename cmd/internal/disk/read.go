@@ -23,8 +23,8 @@ var (
 )
 
 // Read reads a file of at most limit bytes, before the deadline. Anything but a regular
-// file is refused without waiting for it: a FIFO would block for ever, a device never
-// end.
+// file is refused without waiting for it: a FIFO would block forever, a device would
+// never end.
 func Read(path string, limit int64) ([]byte, error) {
 	return Within(path, func() ([]byte, error) {
 		f, err := open(path)
@@ -94,9 +94,9 @@ var hanging = struct {
 	since map[string]time.Time
 }{since: map[string]time.Time{}}
 
-// Within returns the result of f, which uses a path, or an error that wraps ErrHangs
-// after the deadline. Then f goes on, and until it ends the path, and those below it where
-// it is a folder, are refused at once.
+// Within returns the result of f, which uses a path, or an error that wraps ErrHangs after
+// the deadline. f then continues, and until it ends, the path (and every path below a
+// folder) is refused at once.
 func Within[T any](path string, f func() (T, error)) (T, error) {
 	type result struct {
 		value T

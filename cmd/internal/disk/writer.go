@@ -86,7 +86,7 @@ func (w *Writer[T]) run() {
 }
 
 // Await waits for a result of Save, for a limited time. A disk that takes longer is an
-// error that wraps ErrHangs; the write goes on.
+// error that wraps ErrHangs; the write continues.
 func Await(ctx context.Context, saved <-chan error, limit time.Duration) error {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()

@@ -26,8 +26,8 @@ type SysctlStore interface {
 	SaveSysctls(map[string]string) error
 }
 
-// ReplyAcceptor makes interfaces take such answers, and restores them. Nothing of it
-// may be called by two goroutines at once.
+// ReplyAcceptor makes interfaces take such answers, and restores them. It must not be
+// used by two goroutines at once.
 type ReplyAcceptor struct {
 	Store SysctlStore // nil: nothing is changed
 	Log   *slog.Logger

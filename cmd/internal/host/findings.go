@@ -315,7 +315,7 @@ table inet %[1]s {
 	return []Finding{found}
 }
 
-// set is a set of addresses in nft's words.
+// set is a set of addresses in the syntax of nft.
 func set(addresses []netip.Addr) string {
 	texts := make([]string, len(addresses))
 	for i, a := range addresses {
@@ -324,9 +324,9 @@ func set(addresses []netip.Addr) string {
 	return "{ " + strings.Join(texts, ", ") + " }"
 }
 
-// rules is the table in nft's words: what real servers begin themselves, to
-// others than each other and this host, goes out under this host's address. A
-// table of this name is replaced as a whole, and no other one is touched.
+// rules is the table in the syntax of nft: connections that real servers open, except
+// to each other and to this host, leave with this host's address. A table of this name
+// is replaced as a whole, and no other one is touched.
 func rules(family, field string, servers []netip.Addr) string {
 	return fmt.Sprintf(`table %[1]s %[2]s
 delete table %[1]s %[2]s

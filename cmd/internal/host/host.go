@@ -16,9 +16,9 @@ import (
 	"lvsd/ipvs/netlink"
 )
 
-// Check returns what of this machine would refuse a start of any such
-// configuration, and everything that the configuration needs of its kernel. What
-// the parts of the daemon refuse themselves is asked of them.
+// Check returns what of this machine would refuse a start of any such configuration,
+// and everything that the configuration needs of its kernel. What the parts of the
+// daemon refuse themselves is left to them.
 func Check(c *config.Config) (mistakes []error, findings []Finding) {
 	mistakes = append(mistakes, rights(c)...)
 	if err := kernel(); err != nil {
@@ -116,7 +116,7 @@ type capability struct {
 	name string
 }
 
-// otherUser is one that a check's program is run as, and that is not ours.
+// otherUser returns the user that a check's program runs as, if that is not ours.
 func otherUser(c *config.Config) string {
 	for _, svc := range c.Services {
 		for _, rs := range svc.RealServers {
@@ -130,7 +130,7 @@ func otherUser(c *config.Config) string {
 	return ""
 }
 
-// kernel proves that IPVS answers.
+// kernel returns an error unless IPVS replies.
 func kernel() error {
 	k, err := netlink.Open()
 	if err != nil {

@@ -1,7 +1,7 @@
 package host
 
-// Kernel modules: which of them are there, which the kernel loads on demand, and
-// what to do about the others.
+// Kernel modules: which are available, which the kernel loads on demand, and what to do
+// about the others.
 
 import (
 	"bufio"
@@ -21,7 +21,7 @@ const (
 	moduleBuiltIn                      // part of the kernel
 	moduleLoaded                       // loaded
 	moduleLoadable                     // the kernel loads it when it is asked for
-	moduleForbidden                    // it is there, and the configuration of this machine forbids to load it
+	moduleForbidden                    // present, but the configuration of this machine forbids loading it
 	moduleAbsent                       // not of this kernel
 )
 

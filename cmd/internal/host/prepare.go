@@ -1,6 +1,6 @@
 package host
 
-// Prepare changes what Findings found wanting, and nothing else.
+// Prepare changes what Findings reports as missing or wrong, and nothing else.
 
 import (
 	"context"
@@ -18,9 +18,8 @@ import (
 	"lvsd/config"
 )
 
-// Prepare makes this host fit for the configuration. say is called for each
-// change, before which nothing is done; with dry nothing is done at all. What
-// fails does not keep the rest from being done.
+// Prepare sets up this host for the configuration. It calls say before each change;
+// with dry it makes none. After a failure it continues with the rest.
 func Prepare(c *config.Config, dry bool, say func(string)) error {
 	if !dry {
 		_ = kernel() // ip_vs brings its settings with it; Findings has the reason where there is none
@@ -45,7 +44,7 @@ func Prepare(c *config.Config, dry bool, say func(string)) error {
 	return failed
 }
 
-// change puts a finding's remedy into words.
+// change describes the change that a finding needs.
 func (f Finding) change() string {
 	if f.Kind == "sysctl" {
 		return fmt.Sprintf("%s = %s (was %s): %s", f.Name, f.Want, f.Have, f.Why)

@@ -21,7 +21,7 @@ import (
 const unitUser = "lvsd"
 
 // unreadable returns a warning for each file that the user of the unit cannot read. Only
-// root can look on behalf of another user; where there is no such user there is no package.
+// root can check for another user; without that user the package is not installed.
 func unreadable(c *config.Config) (warnings []string) {
 	u, err := user.Lookup(unitUser)
 	if err != nil || os.Geteuid() != 0 {

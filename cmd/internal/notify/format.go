@@ -67,7 +67,7 @@ func slackMessage(events []event.Event) ([]byte, error) {
 
 // alertLifetime ends an alert that is never resolved, such as that of a server that was
 // taken out of the file while it was down. Without an end Alertmanager would resolve it
-// after its resolve_timeout, as it expects alerts to be posted again and again.
+// after its resolve_timeout, as it expects alerts to be posted repeatedly.
 const alertLifetime = 24 * time.Hour
 
 // alert is an element of what /api/v2/alerts takes (postableAlert of Alertmanager's

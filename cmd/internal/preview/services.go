@@ -194,8 +194,8 @@ func (b *builder) unlisted(s *Service, k ipvs.ServiceKey, svc config.Service, be
 	}
 }
 
-// inFile words what differs between the two files of a service, but for what the
-// writes to the kernel say, and returns the servers that it has now.
+// inFile describes what differs between the two files of a service, except for what the
+// writes to the kernel show, and returns the servers that it has now.
 func (b *builder) inFile(s *Service, k ipvs.ServiceKey, svc config.Service) map[netip.AddrPort]config.RealServer {
 	was, ok := b.running[k]
 	if !ok {
@@ -212,8 +212,8 @@ func (b *builder) inFile(s *Service, k ipvs.ServiceKey, svc config.Service) map[
 	return before
 }
 
-// notOfService are the fields of a service that its key, the kernel's writes and
-// its real servers tell.
+// notOfService are the fields of a service that its key, the kernel's writes and its
+// real servers show.
 var notOfService = map[string]bool{"Name": true, "Address": true, "FWMark": true, "IPv6": true, "Protocol": true,
 	"Scheduler": true, "SchedulerFlags": true, "Persistence": true, "PersistenceBits": true, "PersistenceEngine": true,
 	"OnePacket": true, "Forward": true, "Tunnel": true, "FallbackForward": true, "RealServers": true, "Digest": true, "File": true}

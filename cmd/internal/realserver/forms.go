@@ -12,7 +12,7 @@ import (
 // Forms are what Print writes.
 var Forms = []string{"sysctl.d", "networkd", "networkmanager", "ifupdown"}
 
-// errInstall is the remedy where a form has no words for a need.
+// errInstall is the remedy where a form cannot express a need.
 var errInstall = errors.New("cannot express this; use lvsd realserver install")
 
 // Print returns files that make the settings of specs at each boot, with their paths as
@@ -57,7 +57,8 @@ func file(b *strings.Builder, path string) {
 var modulesOf = map[string]string{"tunl0": "ipip", "ip6tnl0": "ip6_tunnel", "gre0": "ip_gre", "ip6gre0": "ip6_gre"}
 
 // byDevice returns the addresses of each device, in the order of the needs, and the ports
-// of gue. A device of its own making, as of gre with a checksum, is not among the forms.
+// of gue. The forms have no device that lvsd itself creates, such as that of gre with a
+// checksum.
 func byDevice(all []need) (devices []string, addresses map[string][]string, ports []string, err error) {
 	addresses = map[string][]string{}
 	for _, n := range all {

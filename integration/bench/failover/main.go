@@ -212,7 +212,7 @@ func (b *bench) round(c event, trace bool) result {
 		b.system.handover(b, 0)
 	}
 	b.WaitUntil(60*time.Second, "the new master", func() bool { return b.lb[c.to].Holds(vip) })
-	// Until the leaving director has finished.
+	// Until the leaving director has ended.
 	time.Sleep(max(4*b.advert, 2*time.Second))
 	for until, n := time.Now().Add(20*time.Second), outage.Successes(); outage.Successes() < n+50 && time.Now().Before(until); {
 		time.Sleep(50 * time.Millisecond) // an address that stays unreachable is a result, too

@@ -3,8 +3,8 @@
 // sends packets of one kind as fast as it can while a client connects to the address
 // every few milliseconds.
 //
-// Compare ratios within one boot. Where the host that floods has the same processor as
-// the director, it sends no more than that leaves it.
+// Compare ratios within one boot. If the flooding host shares the director's processor,
+// it only sends as much as the director leaves it.
 //
 // It needs a kernel with ip_vs; `make bench-flood` finds or boots one.
 package main

@@ -95,7 +95,7 @@ func (b *bench) untilServing(h *lab.Host, s size, program ...string) time.Durati
 	p.Terminate()
 	<-p.Done()
 	h.MustRun("ipvsadm", "-C")
-	time.Sleep(2 * time.Second) // a pause, so that what this program's end leaves the kernel to do is not measured with the next
+	time.Sleep(2 * time.Second) // let the kernel finish its cleanup of this program before the next is measured
 	return took
 }
 

@@ -196,7 +196,7 @@ func (d *demo) hops() int {
 	return strings.Count(d.router.MustRun("ip", "route", "show", vip), "via 10.0.0.")
 }
 
-// conversations opens connections, and broken says something on each.
+// conversations opens connections, and broken sends something on each.
 func (d *demo) conversations() []*lab.Conversation {
 	var all []*lab.Conversation
 	for len(all) < clients {
@@ -218,7 +218,7 @@ func (d *demo) broken(all []*lab.Conversation) (n int) {
 	return n
 }
 
-// unbroken wants all connections to go on.
+// unbroken requires that all connections continue.
 func (d *demo) unbroken(all []*lab.Conversation) {
 	if n := d.broken(all); n > 0 {
 		d.Fatalf("%d of %d connections broke", n, len(all))

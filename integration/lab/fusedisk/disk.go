@@ -41,8 +41,8 @@ type handle struct {
 	entries []os.DirEntry
 }
 
-// New makes a folder, which does not exist yet, a disk until the test ends. Where FUSE
-// cannot be mounted the test is skipped as [lab.Require] says.
+// New mounts a disk at a folder, which does not exist yet, until the test ends. Where
+// FUSE cannot be mounted the test is skipped as [lab.Require] says.
 func New(t testing.TB, folder string) *Disk {
 	t.Helper()
 	if err := os.Mkdir(folder, 0o700); err != nil {
@@ -78,7 +78,7 @@ func mount(folder, backing string) (*Disk, error) {
 	return d, nil
 }
 
-// refusePoll lets the kernel learn that there is no FUSE_POLL. Else Go's first epoll_ctl of
+// refusePoll makes the kernel see that there is no FUSE_POLL. Else Go's first epoll_ctl of
 // a file waits for a reply, and holds the processor that this process may need to send it.
 func (d *Disk) refusePoll() error {
 	name := filepath.Join(d.folder, ".poll")
@@ -283,7 +283,7 @@ func (d *Disk) entry(path string) ([]byte, error) {
 	}
 	d.nodes[s.Ino] = path
 	out := new(bytes.Buffer)
-	// Node, generation, and no time for which the kernel may remember either.
+	// Node, generation, and validity times of 0, so that the kernel caches nothing.
 	put(out, s.Ino, uint64(0), uint64(0), uint64(0), uint32(0), uint32(0))
 	putAttributes(out, &s)
 	return out.Bytes(), nil

@@ -19,7 +19,7 @@ const (
 	// linkPort is the first port of the only virtio-serial device, which the kernel
 	// numbers by itself.
 	linkPort = "/dev/vport*p1"
-	// modulesVariable carries the folder of the kernel's modules to the guest.
+	// modulesVariable passes the folder of the kernel's modules to the guest.
 	modulesVariable = "LVSD_LAB_MODULES"
 )
 
@@ -56,7 +56,7 @@ func run(o options, signals <-chan os.Signal) (int, error) {
 			"-name", "lab", "-smp", fmt.Sprint(o.cpus), "-m", fmt.Sprintf("%dM", o.Mem>>20),
 			"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 			"-kernel", k.image, "-initrd", initrd,
-			// The timer is not checked: on a busy machine it comes too late, and 5.10 gives up.
+			// The timer is not checked: on a busy machine its interrupt is late, and 5.10 panics.
 			"-append", strings.Join([]string{
 				"console=ttyS0", "quiet", "panic=-1", "mitigations=off", "no_timer_check",
 				runner.RoleVariable + "=" + runner.RoleGuest, modulesVariable + "=" + k.modules,
@@ -71,8 +71,8 @@ func run(o options, signals <-chan os.Signal) (int, error) {
 	}, signals)
 }
 
-// guest is process 1. Nothing is loaded that the machine does not boot with: it is
-// an ordinary machine, whose kernel loads modules when they are asked for.
+// guest is process 1. Only the modules needed to boot are loaded: the kernel loads
+// others on demand, as on any machine.
 func guest() runner.Guest {
 	return runner.Guest{
 		Root: enterRoot,

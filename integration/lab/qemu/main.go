@@ -1,5 +1,5 @@
-// Command qemu runs a command on a Debian kernel with several processors, booted
-// under QEMU, and ends as it ends.
+// Command qemu runs a command on a Debian kernel with several processors, booted under
+// QEMU, and exits with its status.
 //
 //	qemu [--kernel 6.12] [flags] -- COMMAND ARGS…
 //
@@ -26,8 +26,8 @@ import (
 )
 
 func main() {
-	// The kernel kills our child when the thread that made it ends: all children
-	// are made by the main goroutine, and this thread lives as long as we do.
+	// The kernel kills a child when the thread that started it ends: all children are
+	// started by the main goroutine, whose thread lives as long as the process.
 	runtime.LockOSThread()
 	runner.Name = "qemu"
 	role := os.Getenv(runner.RoleVariable)
@@ -57,7 +57,7 @@ type options struct {
 }
 
 func parse(args []string) (options, error) {
-	// Without hardware help a boot takes ten seconds, and much longer on a busy machine.
+	// Without KVM a boot takes ten seconds, and much longer on a busy machine.
 	o := options{Options: runner.Options{Mem: 3 << 30, Timeout: 20 * time.Minute, BootLimit: 5 * time.Minute}}
 	if self, err := os.Executable(); err == nil {
 		o.folder = filepath.Join(filepath.Dir(self), "kernels")

@@ -14,7 +14,7 @@ import (
 	"lvsd/integration/lab/internal/runner"
 )
 
-// inside is an error in a guest: a kernel of this kind does not run in itself.
+// inside is an error in a guest: User-Mode Linux does not run in itself.
 func inside() error {
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil && bytes.Contains(b, []byte("User Mode Linux")) {
 		return errors.New("this is one already, and it does not run in itself")
@@ -50,8 +50,8 @@ func runUML(o options, k kernel, signals <-chan os.Signal) (int, error) {
 	}, signals)
 }
 
-// memoryFolder is where the kernel's memory can be: a file that it removes at
-// once, as large as the memory that is really used. It must be executable.
+// memoryFolder is where the kernel's memory can be: a file that it removes at once,
+// which takes as much space as the memory that is used. It must be executable.
 func memoryFolder(size uint64) (string, error) {
 	var why []string
 	for _, dir := range []string{"/dev/shm", os.TempDir(), "/var/tmp"} {

@@ -16,8 +16,8 @@ import (
 	"lvsd/integration/lab/internal/runner"
 )
 
-// directProblem is nil when this kernel has IPVS (loaded now if need be) and we
-// may make the namespaces.
+// directProblem is nil if this kernel has IPVS, which is loaded now if necessary, and
+// this user may make namespaces.
 func directProblem() error {
 	if os.Geteuid() != 0 {
 		return errors.New("root is needed (sudo)")
@@ -40,7 +40,8 @@ func directProblem() error {
 const directFlags = unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS
 
 func runDirect(o options, signals <-chan os.Signal) (int, error) {
-	// The kernel finds most of them by itself; those that are missing are not needed by all.
+	// The kernel loads most of them by itself, and not every test needs those that are
+	// missing.
 	for _, m := range wantedModules {
 		_ = exec.Command("modprobe", "-q", m).Run()
 	}
@@ -52,8 +53,8 @@ func runDirect(o options, signals <-chan os.Signal) (int, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: directFlags, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if runner.IsTerminal(0) {
-		// The command's group becomes the terminal's, and at the end we take it
-		// back, for which the kernel would stop us.
+		// The command's process group gets the terminal. At the end this process takes it back,
+		// for which the kernel would stop it.
 		signal.Ignore(syscall.SIGTTOU, syscall.SIGTTIN)
 		cmd.SysProcAttr.Foreground, cmd.SysProcAttr.Ctty = true, 0
 		defer func() { _ = unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, syscall.Getpgrp()) }()
@@ -112,8 +113,8 @@ func directCell(args []string) int {
 	return status
 }
 
-// furnish makes the new namespaces a small machine: its own proc and sys, an
-// empty /run, lo up. Nothing of it is seen outside.
+// furnish sets up the new namespaces: a proc and sys of their own, an empty /run, lo
+// up. Nothing of it is visible outside.
 func furnish() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err

@@ -1,8 +1,8 @@
 // Which User-Mode Linux is booted. From Linux 6.16 on it runs processes under seccomp
 // instead of tracing them, which makes their system calls several times as fast. Only a
-// release of Debian that is newer than most machines has such a kernel: it is fetched
-// beside this program, with the C library that it wants. Where that fails, the one that
-// is installed serves.
+// release of Debian that is newer than that of most machines has such a kernel: it is
+// fetched beside this program, with the C library that it needs. If that fails, the
+// installed one is used.
 
 package main
 
@@ -26,10 +26,10 @@ type kernel struct {
 	library string // the folder of its C library; empty: the machine's
 }
 
-// installed is that of the package user-mode-linux.
+// installed is the kernel of the installed package user-mode-linux.
 var installed = kernel{image: "/usr/bin/linux.uml", modules: "/usr/lib/uml/modules"}
 
-// unpacked is that of a folder into which the package was unpacked.
+// unpacked is the kernel in a folder into which the package was unpacked.
 func unpacked(dir string) kernel {
 	return kernel{
 		image:   filepath.Join(dir, "usr/bin/linux.uml"),
@@ -72,7 +72,7 @@ func chooseKernel(o options) (kernel, error) {
 }
 
 // download unpacks the kernel into a folder that will be dir. Its program finds the C
-// library by dir: an older one than it was built with refuses it.
+// library by dir: it does not run with an older one.
 func download(work, dir string) (string, error) {
 	release, err := debian.Open(work, suite)
 	if err != nil {

@@ -1,13 +1,13 @@
-// Command uml runs a command on a kernel that has IPVS, and ends as it ends.
+// Command uml runs a command on a kernel that has IPVS, and exits with its status.
 //
 //	uml [flags] -- COMMAND ARGS…
 //
-// Where this machine's kernel has IPVS and we are root, the command runs right
-// here, in network, mount and process namespaces of its own. Elsewhere a
-// User-Mode Linux kernel is booted for it: an ordinary process whose root file
-// system is this machine's. Folder, environment, the three streams and the
-// exit status are the caller's in both. It changes nothing of this machine's
-// network and leaves no process and no file behind.
+// If this machine's kernel has IPVS and the user is root, the command runs on it, in
+// network, mount and process namespaces of its own. Elsewhere a User-Mode Linux kernel
+// is booted for it: an ordinary process whose root file system is this machine's.
+// Folder, environment, the three streams and the exit status are the caller's in both.
+// It changes nothing of this machine's network and leaves no process and no file
+// behind.
 //
 // The same program is also what runs inside: process 1 of the guest, and
 // process 1 of the process namespace around a kernel or a command.
@@ -29,8 +29,8 @@ import (
 const roleDirect = "direct"
 
 func main() {
-	// The kernel kills our child when the thread that made it ends: all children
-	// are made by the main goroutine, and this thread lives as long as we do.
+	// The kernel kills a child when the thread that started it ends: all children are
+	// started by the main goroutine, whose thread lives as long as the process.
 	runtime.LockOSThread()
 	runner.Name = "uml"
 	role := os.Getenv(runner.RoleVariable)
@@ -83,7 +83,7 @@ func run(o options, signals <-chan os.Signal) (int, error) {
 }
 
 func parse(args []string) (options, error) {
-	// The limit of a boot is far above the 1 to 5 s that it takes.
+	// A boot takes 1 to 5 s; the limit is far above that.
 	o := options{Options: runner.Options{Mem: 2 << 30, Timeout: 20 * time.Minute, BootLimit: 90 * time.Second}}
 	if self, err := os.Executable(); err == nil {
 		o.folder = filepath.Join(filepath.Dir(self), "kernels")

@@ -9,7 +9,7 @@ import (
 	"lvsd/integration/lab/internal/runner"
 )
 
-// modulesVariable tells the guest the folder of the modules of all versions.
+// modulesVariable passes the folder of the modules of all versions to the guest.
 const modulesVariable = "LVSD_LAB_MODULES"
 
 // wantedModules are loaded beforehand: IPVS with its schedulers, because
@@ -20,8 +20,8 @@ var wantedModules = []string{
 	"veth", "bridge", "af_packet", "macvlan", "dummy", "ipip", "sch_netem", "nf_tables", "fuse",
 }
 
-// loadModules never fails the run: a module that is missing here is missed
-// where it is used, with the kernel's own words.
+// loadModules ignores errors: a missing module is reported by the kernel when it is
+// used.
 func loadModules() {
 	version, err := runner.KernelVersion()
 	if err != nil {

@@ -187,7 +187,7 @@ func world(ctx context.Context) convert.Env {
 // sourceLimit keeps a wrong file from filling the memory.
 const sourceLimit = 16 << 20
 
-// readSource is readFile until the context ends: stdin and a FIFO can wait for ever.
+// readSource is readFile until the context ends: stdin and a FIFO can block forever.
 func readSource(ctx context.Context, name string) ([]byte, error) {
 	type result struct {
 		text []byte

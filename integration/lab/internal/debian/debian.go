@@ -20,9 +20,9 @@ const MirrorVariable = "LVSD_DEBIAN_MIRROR"
 // keyring is Debian's, where it is not among apt's trusted keys.
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-// Fetch fills dir once: complete tells whether it is there already, and make returns
-// the folder that becomes it, inside of work, which is removed afterwards. Programs
-// that fetch into one parent folder at once wait for each other.
+// Fetch fills dir once: complete reports whether it is there already, and make returns
+// the folder inside of work that becomes it. work is removed afterwards. Programs that
+// fetch into one parent folder at once wait for each other.
 func Fetch(dir string, complete func(dir string) bool, make func(work string) (string, error)) error {
 	if complete(dir) {
 		return nil
@@ -69,7 +69,7 @@ type Release struct {
 }
 
 // Open reads the lists of a release, its main part for amd64. The folder work must
-// exist and be the caller's.
+// exist and belong to the caller.
 func Open(work, suite string) (Release, error) {
 	mirror, err := mirror()
 	if err != nil {
@@ -82,7 +82,7 @@ func Open(work, suite string) (Release, error) {
 	for file, text := range map[string]string{
 		"sources.list": fmt.Sprintf("deb [arch=amd64%s] %s %s main\n", signed, mirror, suite),
 		"status":       "",
-		// What root starts as another user could not write into the checkout.
+		// apt drops root's rights, and could then not write into the checkout.
 		"apt.conf": fmt.Sprintf(`
 Dir::Etc::sourcelist "%[1]s/sources.list";
 Dir::Etc::sourceparts "-";

@@ -1,6 +1,6 @@
-// Process 1 of a process namespace: it starts one program, reaps everything,
-// and ends with it. When it is killed, the kernel kills all that is in the
-// namespace, which is how nothing is left behind, whoever dies first.
+// Process 1 of a process namespace: it starts one program, reaps everything, and ends
+// with it. When it is killed, the kernel kills all processes of the namespace, so that
+// nothing is left behind.
 
 package runner
 
@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cell runs a program with the descriptors 0 to 2 and those of extra, passes
-// signals on to it and returns its exit status and what there is to say about its
-// end. With foreground it gets the terminal, where stdin is one.
+// Cell runs a program with the descriptors 0 to 2 and those of extra, passes signals on
+// to it and returns its exit status and a note about its end. With foreground it gets
+// the terminal, where stdin is one.
 func Cell(path string, args, env []string, foreground bool, extra ...uintptr) (int, string) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)

@@ -21,8 +21,8 @@ const (
 	frameReady    kind = 'r' // the command was started
 	frameStdout   kind = 'o'
 	frameStderr   kind = 'e'
-	frameConsumed kind = 'c' // the command took the last input: send more
-	frameCredit   kind = 'k' // two bytes: so many were read from the line
+	frameConsumed kind = 'c' // the command has read the last input: send more
+	frameCredit   kind = 'k' // two bytes: how many were read from the line
 	frameExit     kind = 'x' // exitReport, JSON; the last frame
 	// From the runner.
 	frameJob      kind = 'j' // job, JSON
@@ -98,11 +98,11 @@ func (f *frameWriter) pump(k kind, r io.Reader) {
 	}
 }
 
-// lineWindow is how many bytes may be on their way into the guest. The line
-// there holds 4 KiB; when it once is full, UML's driver forgets to read on.
+// lineWindow is how many bytes may be on their way into the guest. The line there holds
+// 4 KiB; once it is full, UML's driver stops reading.
 const lineWindow = 2 << 10
 
-// window is the runner's side of that: a writer that waits for credit.
+// window is the runner's side of the flow control: a writer that waits for credit.
 type window struct {
 	w    io.Writer
 	mu   sync.Mutex

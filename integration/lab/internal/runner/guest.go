@@ -20,11 +20,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// drainGrace is how long output is still read when the command has ended but a
-// child of it holds the stream.
+// drainGrace is how long output is read after the command has ended while a child of it
+// holds the stream.
 const drainGrace = 2 * time.Second
 
-// Guest says what is special in one kind of kernel.
+// Guest has what is specific to one kind of kernel.
 type Guest struct {
 	Root     func() error // makes / the root file system of the machine below; nil: it is
 	Line     string       // device of the link, a pattern
@@ -94,7 +94,7 @@ func (g Guest) run() error {
 	if err := w.send(frameExit, b); err != nil {
 		return err
 	}
-	// The runner ends us; should it not, the kernel is switched off.
+	// The runner ends this process; if it does not, the kernel is switched off.
 	time.Sleep(10 * time.Second)
 	return nil
 }
@@ -163,7 +163,7 @@ func guestMounts() error {
 	return nil
 }
 
-// Network names the machine and brings lo up.
+// Network sets the host name and brings lo up.
 func Network() error {
 	if err := unix.Sethostname([]byte("lab")); err != nil {
 		return err
@@ -225,12 +225,12 @@ func runJob(j job, r io.Reader, w *frameWriter) exitReport {
 	return report
 }
 
-// listen obeys the runner.
+// listen carries out what the runner sends.
 func listen(r io.Reader, w *frameWriter, s *streams, pid int) {
 	input := make(chan []byte, 1) // one at a time: the runner waits for frameConsumed
 	go func() {
 		for b := range input {
-			// A command that reads no more is not a failure; the rest is thrown away.
+			// A command that stops reading is not a failure; the rest is discarded.
 			_, _ = s.in.Write(b)
 			_ = w.send(frameConsumed, nil)
 		}

@@ -26,11 +26,10 @@ func KernelVersion() (string, error) {
 	return unix.ByteSliceToString(u.Release[:]), nil
 }
 
-// holdModulesFolder is the runner's part: it gives guests a folder to mount
-// their modules over. Few machines lack it; where it is made here it is
-// removed by the last of the runners that use it, and where it cannot be made
-// the guest has another way. Runners know each other by a shared lock, and a
-// folder of theirs by its sticky bit.
+// holdModulesFolder is the runner's part: it gives guests a folder to mount their
+// modules over. Few machines lack it. If it is created here, the last runner that uses
+// it removes it; if it cannot be created, the guest uses another way. Runners see each
+// other by a shared lock, and recognise a folder that they created by its sticky bit.
 func holdModulesFolder() (release func()) {
 	for range 10 {
 		if os.Mkdir(modulesPlace, 0o755) == nil {
@@ -68,9 +67,9 @@ func releaseModulesFolder(f *os.File) {
 	}
 }
 
-// LinkModules shows the modules at /lib/modules/VERSION, where modprobe, the
-// kernel's autoload and lvsd look. The folder may be missing (the runner makes
-// it where it can); then at least the kernel gets a modprobe that knows the place.
+// LinkModules shows the modules at /lib/modules/VERSION, where modprobe, the kernel's
+// autoload and lvsd look. The folder may be missing (the runner creates it if it can);
+// then at least the kernel gets a modprobe with the path.
 func LinkModules(dir, version string) error {
 	if _, err := os.Stat(modulesPlace); err == nil {
 		if err := unix.Mount("tmpfs", modulesPlace, "tmpfs", 0, "mode=755"); err != nil {
@@ -115,7 +114,7 @@ func ReadDependencies(dir string) (*Dependencies, error) {
 		}
 		name, _, _ := strings.Cut(path.Base(file), ".")
 		d.file[strings.ReplaceAll(name, "-", "_")] = file
-		// depmod writes the nearest first; what it needs itself comes later.
+		// depmod writes direct dependencies first, then theirs.
 		before := strings.Fields(rest)
 		for i := len(before) - 1; i >= 0; i-- {
 			d.needs[file] = append(d.needs[file], before[i])

@@ -1,4 +1,4 @@
-// What the runners' command lines have in common.
+// Options that the runners share.
 
 package runner
 
@@ -23,8 +23,8 @@ const (
 	ExitNotFound      = 127
 )
 
-// RoleVariable names what a program is when it is not the runner. It travels in
-// the environment: a kernel passes NAME=value of its command line to init.
+// RoleVariable names what a program is when it is not the runner. It is in the
+// environment: a kernel passes NAME=value of its command line to init.
 const RoleVariable = "LVSD_LAB_ROLE"
 
 // Roles that every runner has.
@@ -62,7 +62,7 @@ func (o *Options) Flags(f *flag.FlagSet) {
 	}
 }
 
-// Parse reads the command line by f and takes what follows as the command.
+// Parse parses the flags of f; the remaining arguments are the command.
 func (o *Options) Parse(f *flag.FlagSet, args []string) error {
 	if err := f.Parse(args); err != nil {
 		return err

@@ -23,10 +23,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SignalGrace is what a command gets to end after a signal to the runner.
+// SignalGrace is how long a command may take to end after a signal to the runner.
 const SignalGrace = 5 * time.Second
 
-// Kernel says how a kernel is started. Descriptor 3 of its process is the link's
+// Kernel describes how a kernel is started. Descriptor 3 of its process is the link's
 // other end.
 type Kernel struct {
 	What string // for messages
@@ -49,8 +49,8 @@ type machine struct {
 	ended   chan struct{}
 }
 
-// Run boots a kernel, runs the command in it and returns its exit status, or our own
-// and what there is to say.
+// Run boots a kernel, runs the command in it and returns its exit status, or one of
+// ours and a note.
 func (o Options) Run(k Kernel, signals <-chan os.Signal) (int, error) {
 	defer os.RemoveAll(k.Dir)
 	started := time.Now()
@@ -148,8 +148,8 @@ func start(k Kernel) (*machine, error) {
 	return m, nil
 }
 
-// cellAttributes puts the kernel and its helpers into a process namespace; who
-// is not root needs a user namespace for that, in which he stays himself.
+// cellAttributes puts the kernel and its helpers into a process namespace; without root
+// this needs a user namespace, in which the user ID stays the same.
 func cellAttributes() *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if uid, gid := os.Geteuid(), os.Getegid(); uid != 0 {
@@ -171,7 +171,7 @@ func (m *machine) kill() {
 	m.link.Close()
 }
 
-// tail keeps the end of what the kernel's console said.
+// tail keeps the end of the kernel's console output.
 type tail struct {
 	mu sync.Mutex
 	b  []byte
@@ -239,7 +239,7 @@ func (s *session) run(signals <-chan os.Signal) (int, string) {
 			if !errors.Is(err, io.EOF) {
 				return ExitFailed, fmt.Sprintf("lost the guest: %v%s", err, s.lastWords())
 			}
-			<-s.machine.ended // its last words are complete then
+			<-s.machine.ended // its output is complete then
 			return ExitFailed, fmt.Sprintf("the guest's kernel ended before the command did (%v)%s", s.machine.cmd.ProcessState, s.lastWords())
 		case <-ready:
 			ready = nil
@@ -277,7 +277,7 @@ func (s *session) lastWords() string {
 
 var errOutput = errors.New("failed to pass the command's output on")
 
-// receive obeys the guest until the command's end.
+// receive handles the guest's frames until the command's end.
 func (s *session) receive() (exitReport, error) {
 	r := bufio.NewReaderSize(s.machine.link, 64<<10)
 	for {
@@ -291,10 +291,10 @@ func (s *session) receive() (exitReport, error) {
 			if err != nil {
 				return exitReport{}, err
 			}
-			// Not from here: the credit that it waits for comes in here. A failure
-			// shows as the end of the link.
+			// In another goroutine: the credit that it waits for is received here. A failure ends
+			// the link.
 			go func() { _ = s.w.send(frameJob, b) }()
-			// The kernel has made and needs its files no more, and we may be killed.
+			// The kernel has booted and no longer needs its files, and this process may be killed.
 			os.RemoveAll(s.machine.Dir)
 		case frameCredit:
 			s.window.grant(content)
@@ -319,8 +319,8 @@ func (s *session) receive() (exitReport, error) {
 	}
 }
 
-// sendInput carries stdin over, a chunk at a time: the next one when the
-// command took the last, so that signals never wait behind input.
+// sendInput sends stdin in chunks: the next one when the command has read the last, so
+// that signals never wait behind input.
 func (s *session) sendInput() {
 	buf := make([]byte, chunk)
 	for {

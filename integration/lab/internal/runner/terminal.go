@@ -1,4 +1,4 @@
-// Terminals: whether there is one, raw mode and the way back, window sizes.
+// Terminals: detection, raw mode and its undo, window sizes.
 
 package runner
 
@@ -14,7 +14,7 @@ func IsTerminal(fd int) bool {
 	return err == nil
 }
 
-// makeRaw turns off everything that a terminal does to bytes and returns the undo.
+// makeRaw sets raw mode and returns its undo.
 func makeRaw(fd int) (restore func(), err error) {
 	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
