@@ -49,14 +49,14 @@ docs: build
 	CGO_ENABLED=0 $(GO) run -tags man ./cmd/lvsd bin/man
 	for s in bash zsh fish; do bin/lvsd completion $$s >bin/completion/lvsd.$$s || exit 1; done
 
-# The bill of materials: every module in the program, with hashes and licences, in
-# CycloneDX's form. Go's own licence is BSD-3-Clause (docs/dependencies.md, whose
-# test reads it), and not what the tool takes it for.
+# The bill of materials: every module in bin/lvsd, with hashes and licences, in
+# CycloneDX's form; read from the program, as a release's source has no repository. lvsd's
+# licence is in no cache of modules, and Go's own is BSD-3-Clause (docs/dependencies.md,
+# whose test reads it), and not what the tool takes it for.
 CYCLONEDX = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
-sbom:
-	mkdir -p bin
-	CGO_ENABLED=0 $(GO) run $(CYCLONEDX) app -json -licenses -std -main cmd/lvsd -output bin/lvsd.cdx.json .
-	sed -i 's/"BSD-Source-Code"/"BSD-3-Clause"/' bin/lvsd.cdx.json
+sbom: build
+	CGO_ENABLED=0 $(GO) run $(CYCLONEDX) bin -json -licenses -std -version '$(VERSION)' -output bin/lvsd.cdx.json bin/lvsd
+	sed -i -e 's/"BSD-Source-Code"/"BSD-3-Clause"/' -e '0,/"name": "lvsd",/s//& "licenses": [{"license": {"id": "Apache-2.0"}}],/' bin/lvsd.cdx.json
 
 # The packages, into bin/packages.
 NFPM = github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0

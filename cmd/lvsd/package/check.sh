@@ -15,6 +15,7 @@ grep -q "^### $release\$" docs/upgrading.md || fail "docs/upgrading.md says noth
 
 said=$(bin/lvsd version | sed -n 's/^lvsd \([^ ]*\) .*/\1/p')
 [ "$said" = "$VERSION" ] || fail "bin/lvsd is $said, not $VERSION: make build"
+grep -q "purl.*pkg:golang/lvsd@$VERSION?.*#cmd/lvsd" bin/lvsd.cdx.json || fail "bin/lvsd.cdx.json is not of $VERSION: make sbom"
 for deb in bin/packages/*.deb; do
 	[ "$(dpkg-deb -f "$deb" Version)" = "$PKG_VERSION" ] || fail "$deb has version $(dpkg-deb -f "$deb" Version)"
 	contents=$(dpkg-deb -c "$deb")
