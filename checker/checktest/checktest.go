@@ -29,7 +29,7 @@ import (
 // servers wait for.
 const (
 	Patience = 20 * time.Second
-	Hurry    = 150 * time.Millisecond
+	Hurry    = 400 * time.Millisecond
 )
 
 // Serve listens on the loopback address and lets serve speak to each caller.
