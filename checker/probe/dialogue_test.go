@@ -276,9 +276,44 @@ func TestSIP(t *testing.T) {
 	mu.Lock()
 	status = "503 Service Unavailable"
 	mu.Unlock()
-	checktest.Want(t, once(t, Check{Type: TypeSIP, Address: udp}), outcome.Body, outcome.PhaseReceive, "503")
+	checktest.Want(t, once(t, Check{Type: TypeSIP, Address: udp}), outcome.Status, outcome.PhaseReceive, "503")
 	checktest.Want(t, once(t, Check{Type: TypeSIP, Address: tcp, DNSTCP: true}), outcome.Status, outcome.PhaseReceive, "503")
 	checktest.Want(t, once(t, Check{Type: TypeSIP, Address: udp, Expect: `^SIP/2\.0 (200|503)`}), outcome.OK, outcome.PhaseReceive, "503")
+}
+
+// TestSIPProvisional: a provisional response is not the answer, by UDP and by TCP.
+func TestSIPProvisional(t *testing.T) {
+	const trying = "SIP/2.0 100 Trying\r\nContent-Length: 0\r\n\r\n"
+	for _, tt := range []struct {
+		final  string
+		reason outcome.Reason
+		detail string
+	}{
+		{"SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n", outcome.OK, "SIP/2.0 200"},
+		{"SIP/2.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", outcome.Status, "SIP/2.0 503"},
+		{"", outcome.Timeout, "SIP/2.0 100 Trying"},
+	} {
+		udp := checktest.ServeUDP(t, func([]byte) [][]byte {
+			if tt.final == "" {
+				return [][]byte{[]byte(trying)}
+			}
+			return [][]byte{[]byte(trying), []byte(tt.final)}
+		})
+		tcp := checktest.Serve(t, func(c net.Conn) {
+			checktest.ReadRequest(c)
+			io.WriteString(c, trying+tt.final)
+			io.Copy(io.Discard, c)
+		})
+		c := Check{Type: TypeSIP, Address: udp}
+		if tt.reason == outcome.Timeout {
+			c.Timeout = checktest.Hurry
+		}
+		checktest.Want(t, once(t, c), tt.reason, outcome.PhaseReceive, tt.detail)
+		c.Address, c.DNSTCP = tcp, true
+		if got := once(t, c); got.Reason != tt.reason && tt.final != "" {
+			t.Errorf("by TCP: %+v, want %s", got, tt.reason)
+		}
+	}
 }
 
 // TestRadiusProbe: a reply that is not signed is skipped, and named at the deadline.

@@ -66,18 +66,28 @@ func (p *udpProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcom
 func (p *udpProbe) receive(c *netpoll.Conn) (out outcome.Outcome, silent bool) {
 	buf := datagramBuffers.Get().(*[]byte)
 	defer datagramBuffers.Put(buf)
-	n, err := c.Read(*buf)
-	switch {
-	case err != nil && err != io.EOF: // io.EOF is an empty datagram
-		out = outcome.FromError(outcome.PhaseReceive, err, "")
-		if out.Reason == outcome.Refused || out.Reason == outcome.Unreachable {
-			p.lost = out
+	interim := ""
+	for {
+		n, err := c.Read(*buf)
+		answer := (*buf)[:n]
+		switch {
+		case err != nil && err != io.EOF: // io.EOF is an empty datagram
+			out = outcome.FromError(outcome.PhaseReceive, err, interim)
+			if out.Reason == outcome.Refused || out.Reason == outcome.Unreachable {
+				p.lost = out
+			}
+			return out, out.Reason == outcome.Timeout && !p.reply
+		case p.expect.refuses(answer):
+			return outcome.NewOutcome(outcome.Body, outcome.PhaseReceive, outcome.Quote(answer)), false
+		case !p.expect.wanted() || p.expect.find(answer) >= 0:
+			return outcome.NewOutcome(outcome.OK, outcome.PhaseReceive, outcome.Quote(answer)), false
+		case p.expect.refuse == nil:
+			return outcome.NewOutcome(outcome.Body, outcome.PhaseReceive, outcome.Quote(answer)), false
+		case p.expect.refuse.Match(answer):
+			return outcome.NewOutcome(outcome.Status, outcome.PhaseReceive, outcome.Quote(answer)), false
 		}
-		return out, out.Reason == outcome.Timeout && !p.reply
-	case p.expect.refuses((*buf)[:n]), p.expect.wanted() && p.expect.find((*buf)[:n]) < 0:
-		return outcome.NewOutcome(outcome.Body, outcome.PhaseReceive, outcome.Quote((*buf)[:n])), false
+		interim = outcome.Quote(answer) // the final answer follows
 	}
-	return outcome.NewOutcome(outcome.OK, outcome.PhaseReceive, outcome.Quote((*buf)[:n])), false
 }
 
 // unanswered returns the outcome of a datagram, sent at a time by c, that was not

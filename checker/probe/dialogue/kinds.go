@@ -241,14 +241,17 @@ func memcachedLogin(user, password string) string {
 // from the memory of an earlier one for half a minute (§17.2.2), so that each has an
 // identity of its own.
 func sip(s *Settings) []Step {
-	return []Step{{Send: sipRequest(s, "TCP"), Expect: cmp.Or(s.Expect, sipOK), Refuse: `^SIP/2\.0 [2-6][^\n]*\n|\A[^S]`, Fresh: true}}
+	return []Step{sipStep(s, "TCP")}
 }
 
-const sipOK = `^SIP/2\.0 200 `
+// sipStep waits for the final response: provisional ones may come before it (§8.1.3.2).
+func sipStep(s *Settings, transport string) Step {
+	return Step{Send: sipRequest(s, transport), Expect: cmp.Or(s.Expect, `^SIP/2\.0 200 `), Refuse: `^SIP/2\.0 [2-6][^\n]*\n|\A[^S]`, Fresh: true}
+}
 
 // SIPDatagram is the dialogue of sip over UDP.
 func SIPDatagram(s Settings) Step {
-	return Step{Send: sipRequest(&s, "UDP"), Expect: cmp.Or(s.Expect, sipOK), Fresh: true}
+	return sipStep(&s, "UDP")
 }
 
 func sipRequest(s *Settings, transport string) string {
