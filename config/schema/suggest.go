@@ -66,7 +66,7 @@ func Suggest(w string, words []string) string {
 var otherWords = map[string]map[string]string{
 	"check": {
 		"url": "path, and host", "uri": "path", "request": "path or send", "receive": "expect", "virtualhost": "host", "digest_md5": "digest",
-		"status_code": "status", "port": `address, such as ":8080"`, "connect_port": `address, such as ":8080"`, "checkport": `address, such as ":8080"`,
+		"status_code": "status", "name": "label", "port": `address, such as ":8080"`, "connect_port": `address, such as ":8080"`, "checkport": `address, such as ":8080"`,
 		"connect_ip": "address", "bindto": "from", "source": "from", "fwmark": "mark", "delay_loop": "interval", "inter": "interval",
 		"checkinterval": "interval", "delay_before_retry": "fast_interval", "fastinter": "fast_interval", "connect_timeout": "timeout",
 		"checktimeout": "timeout", "negotiatetimeout": "timeout", "misc_timeout": "timeout", "retry": "fall, which counts the first failure too",
