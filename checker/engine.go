@@ -412,7 +412,7 @@ func (e *Engine) record(a arrival, now time.Time) {
 		p.lastConclusive, p.inconclusive = r, 0
 		for _, j := range p.checks {
 			if j.observe(r) {
-				e.updateState(j.target, j.cause)
+				e.updateState(j.target, j.cause, now)
 			}
 		}
 	} else if p.inconclusive++; p.inconclusive == 1 {
@@ -478,7 +478,7 @@ func (p *probeState) changing() bool {
 }
 
 // updateState derives the state of a target from those of its checks.
-func (e *Engine) updateState(t *target, cause string) {
+func (e *Engine) updateState(t *target, cause string, now time.Time) {
 	v := t.checks[0].riseFall.state
 	for _, j := range t.checks[1:] {
 		v = aggregate(v, j.riseFall.state)
@@ -486,7 +486,6 @@ func (e *Engine) updateState(t *target, cause string) {
 	if v == t.state {
 		return
 	}
-	now := time.Now()
 	e.changes = append(e.changes, Change{ID: t.id, From: t.state, To: v, At: now, Cause: cause})
 	switch Unknown {
 	case t.state:

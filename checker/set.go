@@ -146,7 +146,7 @@ func (e *Engine) replace(targets []Target, keys []string, prepared map[string]*p
 		if t.state == Unknown {
 			e.unknown++
 		}
-		e.updateState(t, t.start())
+		e.updateState(t, t.start(), now)
 	}
 	for key, p := range oldProbes {
 		p.removed = e.probes[key] == nil
