@@ -94,6 +94,9 @@ func (e Entry) String() string {
 // policy is Remove.
 func Diff(actual, desired Table, owned Owned, foreign ForeignPolicy) (ops []Op, foreignEntries []Entry) {
 	var leaving []Service
+	if n := missing(actual, desired); n > 0 {
+		ops = make([]Op, 0, n) // those of a start take megabytes
+	}
 	for _, k := range sortedKeys(desired) {
 		have, there := actual[k]
 		var entries []Entry
@@ -113,6 +116,18 @@ func Diff(actual, desired Table, owned Owned, foreign ForeignPolicy) (ops []Op, 
 		ops = append(ops, Op{Kind: DeleteService, Service: Service{Key: have.Key}, FromService: have})
 	}
 	return ops, foreignEntries
+}
+
+// missing returns how many services and destinations the actual table has less, about.
+func missing(actual, desired Table) (n int) {
+	for k, want := range desired {
+		have, there := actual[k]
+		if !there {
+			n++
+		}
+		n += max(len(want.Destinations)-len(have.Destinations), 0)
+	}
+	return n
 }
 
 // diffService appends the writes for one desired service, and returns its foreign

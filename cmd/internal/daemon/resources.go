@@ -24,8 +24,9 @@ const (
 	// garbage is about what the heap may grow by between two collections.
 	garbage = 64 << 20
 	// Bounds of GOGC, in percent of the live heap: while a file is loaded, and between
-	// loads, when probes leave little garbage.
-	busyGarbage, calmGarbage, leastGarbage = 400, 80, 40
+	// loads, when probes leave little garbage. At a start, all that grows the heap are
+	// pages that the kernel must map and clear first: more collections are cheaper.
+	startGarbage, busyGarbage, calmGarbage, leastGarbage = 100, 400, 80, 40
 )
 
 // mostGarbage is the upper bound of GOGC now.
@@ -44,8 +45,8 @@ func boundGarbage() {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	mostGarbage.Store(busyGarbage)
-	percent := garbagePercent(1, busyGarbage)
+	mostGarbage.Store(startGarbage)
+	percent := garbagePercent(1, startGarbage)
 	debug.SetGCPercent(percent)
 	var collected func(*sentinel)
 	collected = func(*sentinel) {

@@ -327,6 +327,7 @@ func (d *Director) gather(ctx context.Context) bool {
 		case <-timer.C:
 			return true
 		case <-more: // a decision follows
+		case <-d.pings:
 		}
 	}
 	return true

@@ -67,7 +67,7 @@ const (
 	// While they come in, a wake-up waits for others gatherShare times as long as the
 	// latest decision took, at most gatherMost: thousands of them cost few decisions.
 	gatherShare = 8
-	gatherMost  = 500 * time.Millisecond
+	gatherMost  = time.Second
 )
 
 // start is the time from the first decision until each real server has a result. New

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -36,14 +37,15 @@ func Read(path string, limit int64) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		var text []byte
+		var text bytes.Buffer
 		if info.Size() <= limit {
-			text, err = io.ReadAll(io.LimitReader(f, limit+1))
+			text.Grow(int(info.Size()) + bytes.MinRead) // so that a large file is not copied
+			_, err = text.ReadFrom(io.LimitReader(f, limit+1))
 		}
-		if info.Size() > limit || int64(len(text)) > limit {
+		if info.Size() > limit || int64(text.Len()) > limit {
 			return nil, fmt.Errorf("%s is larger than %s", path, size(limit))
 		}
-		return text, err
+		return text.Bytes(), err
 	})
 }
 
