@@ -177,6 +177,9 @@ func ifupdown(b *strings.Builder, all []need) error {
 				if family == "ipv6" {
 					six = "-6 "
 				}
+				if (six != "") != strings.HasPrefix(d, "ip6") { // of the other device
+					continue
+				}
 				fmt.Fprintf(b, "\tup ip fou add port %s gue %s|| true\n\tdown ip fou del port %s %s|| true\n", port, six, port, six)
 			}
 		}

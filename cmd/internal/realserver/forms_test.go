@@ -46,6 +46,12 @@ func TestFormsOfTunnels(t *testing.T) {
 			t.Errorf("%s %s: %v\n%s\nwant\n%s", c.kind, c.form, err, got, c.want)
 		}
 	}
+	// The port of each family is its device's: taking one down leaves the other.
+	got, err := Print("ifupdown", []Spec{spec(t, "10.0.0.88", "tun", "gue"), spec(t, "2001:db8::88", "tun", "gue")})
+	four, six, _ := strings.Cut(got, "auto ip6tnl0\n")
+	if err != nil || strings.Contains(four, "gue -6") || strings.Count(four, "fou add") != 1 || strings.Count(six, "fou add port 6080 gue -6 ") != 1 || strings.Count(six, "fou add") != 1 {
+		t.Errorf("gue of both families: %v\n%s", err, got)
+	}
 	sum := spec(t, "10.0.0.88", "tun", "gre")
 	sum.Checksum, sum.Local = true, netip.MustParseAddr("10.0.0.9")
 	for form, w := range map[string]Spec{"networkmanager": spec(t, "10.0.0.88", "tun", "ipip"), "networkd": sum, "nowhere": sum} {
