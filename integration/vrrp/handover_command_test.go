@@ -81,7 +81,7 @@ func TestHandoverOnCommand(t *testing.T) {
 	lb2.WaitState("master", 30*time.Second)
 	p.WaitUntil(30*time.Second, "one holder", func() bool { return slices.Equal(p.Holders(), []string{"lb2"}) })
 
-	if out, err := handover(lb1, "--end"); err != nil || !strings.Contains(out, "web: standby ended; this director takes part in VRRP again as configured") {
+	if out, err := handover(lb1, "--end"); err != nil || !strings.Contains(out, "web: standby ended; this director takes part again as configured") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	lb1.WaitState("master", 30*time.Second)

@@ -424,7 +424,7 @@ func (p *pass) apply(change func(Route) error, r Route, verb string, done error)
 		}
 	}
 	p.errs = append(p.errs, text)
-	p.problem("routes of announcements", text)
+	p.problem("a route of an announcement could not be changed", text)
 	return false
 }
 

@@ -142,6 +142,9 @@ func TestAnnounceServeStop(t *testing.T) {
 	go serve(again)
 	await(t, 10*time.Second, "announcement again", announced)
 
+	if h, err := client.HandOver(ctx, "other", 0, false); err != nil || h.OK || len(h.Refused) != 1 || !strings.HasSuffix(h.Refused[0], `"other"; there are: any`) {
+		t.Errorf("a handover of another: %+v, %v", h, err)
+	}
 	if h, err := client.HandOver(ctx, "any", 0, false); err != nil || h.OK || len(h.Refused) == 0 {
 		t.Errorf("a handover without an exchange: %+v, %v", h, err)
 	}
@@ -182,9 +185,10 @@ func TestAnnounceServeStop(t *testing.T) {
 	for _, e := range d.events.Recent() {
 		if e.Kind == "announce" {
 			withdrawn[e.To] = true
+			withdrawn[e.Announce+" "+e.To] = true
 		}
 	}
-	for _, to := range []string{"starting", "announced", "withdrawn", "standby", "stopped"} {
+	for _, to := range []string{"starting", "announced", "withdrawn", "standby", "any removed", "renamed announced", "renamed stopped"} {
 		if !withdrawn[to] {
 			t.Errorf("no event to %s: %v", to, withdrawn)
 		}

@@ -102,7 +102,6 @@ func (d *Director) announce(p *decision.Decision, health map[checker.ID]checker.
 	if a.now.Load() == nil {
 		before = d.adopted(c, now)
 	}
-	before = slices.Concat(before, renamed(before, a.desired, c))
 	if len(c.Announces)+len(before) == 0 && a.generation > 0 {
 		return
 	}
@@ -115,7 +114,8 @@ func (d *Director) announce(p *decision.Decision, health map[checker.ID]checker.
 	}
 	all, next := decision.Announcements(decision.AnnounceInputs{
 		Now: now, Config: c, Services: p.Services, Guard: p.Guard, Waits: decision.WaitsForChecks(now, d.trusted, p.Services, health),
-		Synced: kernel.Up && d.applied > 0 && kernel.Generation >= d.applied, IPVSFault: fault, Standby: standby, DaemonGone: gone, Peers: d.peers(), Connections: d.ownConnections(), Before: before,
+		Synced: kernel.Up && d.applied > 0 && kernel.Generation >= d.applied, IPVSFault: fault, Standby: standby, DaemonGone: gone, Peers: d.peers(), Connections: d.ownConnections(),
+		Before: slices.Concat(before, renamed(before, a.desired, c)),
 	})
 	a.next = decision.Earliest(next, faultAt)
 	lost := newlyLost(before, all)

@@ -206,7 +206,14 @@ func (d *Director) EndHandover(ctx context.Context, instance string) (ended []st
 func (d *Director) named(name string) (chosen []*instances.Instance, announces []string, err error) {
 	announces = d.namedAnnounces(name)
 	if chosen, err = d.instances.Named(name); len(announces) > 0 {
-		err = nil
+		return chosen, announces, nil
+	}
+	if all := d.namedAnnounces(""); err != nil && len(all) > 0 {
+		instances, _ := d.instances.Named("")
+		for _, i := range instances {
+			all = append(all, i.Name())
+		}
+		err = fmt.Errorf("there is no announcement or VRRP instance %q; there are: %s", name, strings.Join(all, ", "))
 	}
 	return chosen, announces, err
 }

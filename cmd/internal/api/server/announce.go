@@ -9,6 +9,7 @@ import (
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/peers"
+	"lvsd/cmd/internal/printable"
 	"lvsd/config"
 )
 
@@ -54,7 +55,7 @@ func (s *builder) addAnnounces(v director.View) {
 		s.problem("announce: an interface has %s, which FRR then does not announce: remove it there, lvsd makes this host accept its packets by a route", a)
 	}
 	if n := len(v.Routes.Foreign); n > 0 {
-		s.problem("announce: another process has %d routes in the tables of announcements, for example %s: the routing daemon announces them too", n, s.Routes.Foreign[0])
+		s.problem("announce: another process has %s in the tables of announcements, for example %s: the routing daemon announces them too", printable.Count(n, "route"), s.Routes.Foreign[0])
 	}
 }
 

@@ -68,7 +68,7 @@ func handoverCommand(o *command.Options) *cobra.Command {
 	}
 	cmd.Flags().DurationVar(&lasts, "for", 0, "how long standby lasts, such as 1h (default: until --end)")
 	cmd.Flags().BoolVar(&force, "force", false, "hand over even if no ready peer is known")
-	cmd.Flags().BoolVar(&end, "end", false, "end standby: take part in VRRP again as configured")
+	cmd.Flags().BoolVar(&end, "end", false, "end standby: take part again as configured")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	command.SocketFlag(cmd, &socket)
 	return cmd
@@ -83,7 +83,7 @@ func printHandover(out, problems io.Writer, h api.Handover, end bool) {
 		fmt.Fprintf(problems, "refused: %s\n", r)
 	}
 	for _, name := range h.Ended {
-		fmt.Fprintf(out, "%s: standby ended; this director takes part in VRRP again as configured\n", name)
+		fmt.Fprintf(out, "%s: standby ended; this director takes part again as configured\n", name)
 	}
 	if end && h.OK && len(h.Ended) == 0 {
 		fmt.Fprintln(out, "no handover is active")
