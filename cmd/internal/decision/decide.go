@@ -136,6 +136,8 @@ type decider struct {
 	keepTemplates bool                // persistent clients stay on servers of weight 0
 	services      map[string]*Service // decided before, by name
 	next          time.Time
+	all           []evaluation // of the service that is decided
+	servers       []*evaluation
 }
 
 func (d *decider) remember(p *Decision) {

@@ -46,7 +46,8 @@ func (d *decider) service(svc config.Service) (ipvs.Service, Service) {
 	wanted := DesiredService(svc)
 	decided := Service{Name: svc.Name, Key: wanted.Key, Fallback: Fallback{Address: svc.Fallback}, digest: svc.Digest}
 	was, before := d.Kernel[wanted.Key].Destinations, d.services[svc.Name]
-	all, servers, old := make([]evaluation, len(svc.RealServers)), make([]*evaluation, len(svc.RealServers)), before.Lookup()
+	all, servers := d.scratch(len(svc.RealServers))
+	old := before.Lookup()
 	next := d.next
 	d.next = time.Time{}
 	for i, rs := range svc.RealServers {
@@ -87,6 +88,12 @@ func (d *decider) service(svc config.Service) (ipvs.Service, Service) {
 	decided.reusable = d.next.IsZero() && reusableServers(svc, servers)
 	d.next = Earliest(next, d.next)
 	return wanted, decided
+}
+
+// scratch returns room for the servers of one service, which the next one uses again.
+func (d *decider) scratch(n int) ([]evaluation, []*evaluation) {
+	d.all, d.servers = slices.Grow(d.all[:0], n)[:n], slices.Grow(d.servers[:0], n)[:n]
+	return d.all, d.servers
 }
 
 // waits reports whether a server stays out of the table until its first result.
