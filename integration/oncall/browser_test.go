@@ -151,7 +151,8 @@ func (b *browser) screenshot(name string) {
 	}
 }
 
-// fewColours reduces the size of a picture: to its 256 most frequent colours.
+// fewColours reduces the size of a picture: to its 256 most frequent colours, one of those
+// that look the same.
 func fewColours(text []byte) ([]byte, error) {
 	whole, err := png.Decode(bytes.NewReader(text))
 	if err != nil {
@@ -165,14 +166,26 @@ func fewColours(text []byte) ([]byte, error) {
 	}
 	often := slices.SortedFunc(maps.Keys(count), func(a, b color.RGBA) int { return count[b] - count[a] })
 	var palette color.Palette
-	for _, c := range often[:min(len(often), 256)] {
-		palette = append(palette, c)
+	for _, c := range often {
+		if len(palette) < 256 && !isNear(c, palette) {
+			palette = append(palette, c)
+		}
 	}
 	small := image.NewPaletted(box, palette)
 	draw.Draw(small, box, whole, box.Min, draw.Src)
 	var out bytes.Buffer
 	err = (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, small)
 	return out.Bytes(), err
+}
+
+// isNear reports whether a palette has a colour that looks the same.
+func isNear(c color.RGBA, palette color.Palette) bool {
+	if len(palette) == 0 {
+		return false
+	}
+	near := palette[palette.Index(c)].(color.RGBA)
+	apart := func(a, b uint8) int { return max(int(a)-int(b), int(b)-int(a)) }
+	return apart(c.R, near.R)+apart(c.G, near.G)+apart(c.B, near.B) < 24
 }
 
 // relay forwards connections to loopback to http_listen of a director, which is a
