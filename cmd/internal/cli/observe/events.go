@@ -129,6 +129,6 @@ func printEvent(out io.Writer, e event.Event, asJSON bool) error {
 	if e.From != "" {
 		change = e.From + " → " + e.To
 	}
-	_, err := fmt.Fprintf(out, "%s  %-7s %s  %s  %s\n", e.At.Local().Format("2006-01-02 15:04:05.000"), e.Kind, status.Subject(e), change, e.Reason)
+	_, err := fmt.Fprintf(out, "%s  %-8s %s  %s  %s\n", e.At.Local().Format("2006-01-02 15:04:05.000"), e.Kind, status.Subject(e), change, e.Reason)
 	return err
 }
