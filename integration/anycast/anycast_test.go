@@ -24,7 +24,7 @@ func (s *site) outages() (all outages) {
 	return all
 }
 
-// none ends the measurement and wants no failure.
+// none ends the measurement and requires that nothing failed.
 func (all outages) none(t *testing.T) {
 	t.Helper()
 	for _, o := range all {
@@ -109,8 +109,8 @@ func TestAnycastDaemonRestarts(t *testing.T) {
 	o.none(t)
 }
 
-// TestAnycastCrash: a killed lvsd leaves its route, and the kernel goes on forwarding; a
-// start goes on with it, a cleanup withdraws it; a route that another process removes is
+// TestAnycastCrash: a killed lvsd leaves its route, and the kernel continues to forward;
+// a start adopts it, a cleanup withdraws it; a route that another process removes is
 // restored.
 func TestAnycastCrash(t *testing.T) {
 	s := newSite(t, setting{speaker: bird})
@@ -141,8 +141,8 @@ func TestAnycastCrash(t *testing.T) {
 }
 
 // TestAnycastHealth: a director that alone loses its real servers withdraws, and the router
-// follows within a second; when all lose them, at no time no director announces, in the end
-// all do, and all serve again when the servers are back.
+// follows within a second; when all lose them, at least one announces at any time, in the
+// end all do, and all serve again when the servers are back.
 func TestAnycastHealth(t *testing.T) {
 	s := newSite(t, setting{speaker: bird})
 	lonely, route := s.lb[0], s.watchRoute()
@@ -196,9 +196,9 @@ func TestAnycastHealth(t *testing.T) {
 	s.outages().none(t)
 }
 
-// TestAnycastDaemonGone: a director whose routing daemon ends says so, and does not count as
-// one that serves: when the others lose their servers they keep their routes. It serves again
-// when the daemon is back.
+// TestAnycastDaemonGone: a director whose routing daemon ends reports that, and does not
+// count as one that serves: when the others lose their servers they keep their routes. It
+// serves again when the daemon is back.
 func TestAnycastDaemonGone(t *testing.T) {
 	s := newSite(t, setting{speaker: bird, watched: true})
 	d := s.lb[0]

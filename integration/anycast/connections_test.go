@@ -33,7 +33,7 @@ func (s *site) connect(n int) *connections {
 	return c
 }
 
-// broken says something on each connection, and returns how many are broken.
+// broken sends a line on each connection, and returns how many are broken.
 func (c *connections) broken() (n int, first error) {
 	errs := make([]error, len(c.all))
 	var all sync.WaitGroup
@@ -49,7 +49,7 @@ func (c *connections) broken() (n int, first error) {
 	return n, first
 }
 
-// unbroken wants every connection to go on.
+// unbroken requires that every connection continues.
 func (c *connections) unbroken(when string) {
 	c.site.t.Helper()
 	if n, err := c.broken(); n > 0 {

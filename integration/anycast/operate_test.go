@@ -90,7 +90,7 @@ func TestAnycastOperate(t *testing.T) {
 		}
 	}
 
-	// Another file on the third: it is named, and left alone.
+	// The third has another file: it is named, and not changed.
 	other := before + "\n# another\n"
 	if err := os.WriteFile(three.config, []byte(other), 0o644); err != nil {
 		t.Fatal(err)
@@ -127,14 +127,15 @@ func TestAnycastOperate(t *testing.T) {
 
 // TestAnycastProbeShare: with probe_share each real server is probed by one director, and
 // rarely by the others; one that fails is taken out by all; when the director that probes
-// it dies, another one does; and what one director alone cannot reach it takes out itself.
+// it dies, another one does; and a server that only one director cannot reach is taken out
+// by that one.
 func TestAnycastProbeShare(t *testing.T) {
 	const servers, interval = 6, 500 * time.Millisecond
 	s := newSite(t, setting{speaker: bird, servers: servers, edit: func(text string) string {
 		return lvsdtest.Replace(t, text, "[peers]\n", "[peers]\nprobe_share = true\n")
 	}})
 	address := func(i int) string { return net.JoinHostPort(s.servers[i].Addr().String(), "80") }
-	// prober returns the director that probes a server, and no other; nil: not so.
+	// prober returns the only director that probes a server; nil: none, or several.
 	prober := func(all []*director, i int) (by *director) {
 		n := 0
 		for _, d := range all {

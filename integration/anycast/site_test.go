@@ -40,7 +40,7 @@ type setting struct {
 	tun     bool // tunnels instead of direct routing
 	servers int  // 0: the guide's two
 	edit    func(config string) string
-	watched bool // lvsd is given the control socket of its BIRD
+	watched bool // the control socket of BIRD is configured
 
 }
 
@@ -122,7 +122,7 @@ func newHosts(t *testing.T, how setting) *site {
 	for i := range 3 {
 		d := &director{Host: s.host("lb", i+1, 12+i), site: s}
 		d.socket = s.Path(d.Name + ".sock")
-		// lvsd host prepare sets these, and wants a routing daemon at its usual place.
+		// lvsd host prepare sets these, and looks for a routing daemon at its usual path.
 		d.SetSysctl("net.ipv4.conf.all.arp_ignore", "1")
 		d.SetSysctl("net.ipv4.vs.sloppy_tcp", "1")
 		d.SetSysctl("net.ipv4.vs.schedule_icmp", "1")
@@ -135,7 +135,7 @@ func newHosts(t *testing.T, how setting) *site {
 // hashByL4 makes the router spread by addresses and ports, as other routers do. By policy 1
 // this kernel takes a hash that packets carry here from the client's socket, through the
 // veth, and that another one replaces when the client repeats a packet: connections would
-// wander. Policy 3 looks at the packets: 1 and 2 are the addresses, 4 the protocol, 16 and 32
+// move. Policy 3 looks at the packets: 1 and 2 are the addresses, 4 the protocol, 16 and 32
 // the ports.
 func (s *site) hashByL4() {
 	for _, family := range []string{"ipv4", "ipv6"} {

@@ -21,8 +21,8 @@ import (
 const (
 	// shortRun is how long the test takes without LVSD_CHAOS_FOR.
 	shortRun = 40 * time.Second
-	// settle is how long the pair may take to be as it must be: three advert intervals
-	// of a takeover, the checks, and what is retried after a disk was full.
+	// settle is how long the pair may take until the invariants hold: three advert
+	// intervals of a takeover, the checks, and what is retried after a disk was full.
 	settle = time.Minute
 )
 
@@ -32,7 +32,7 @@ type usage struct{ memory, descriptors, goroutines int } // memory in KiB
 // growth is by how much more than at first a director may take.
 var growth = usage{memory: 100 << 10, descriptors: 32, goroutines: 64}
 
-// chaos is a pair with what it is now expected to do.
+// chaos is a pair with its expected state.
 type chaos struct {
 	*lvsdtest.Pair
 	t       *testing.T
@@ -44,10 +44,10 @@ type chaos struct {
 	traffic *lab.Outage
 	first   [2]usage
 	most    usage
-	slowest time.Duration // that it took to settle
+	slowest time.Duration // time until the invariants held
 }
 
-// fault happens, and returns its end.
+// fault starts a fault, and returns a function that ends it.
 type fault struct {
 	name  string
 	begin func(c *chaos) (end func())
@@ -211,7 +211,7 @@ func TestChaos(t *testing.T) {
 	t.Log(c.traffic.Stop())
 }
 
-// step has one or two faults at once, and waits until all holds again.
+// step causes one or two faults at once, and waits until the invariants hold again.
 func (c *chaos) step(step int) {
 	var ends []func()
 	var names []string
@@ -237,12 +237,12 @@ func (c *chaos) step(step int) {
 	}
 }
 
-// ofDaemon reports whether a fault is of a daemon, or needs both.
+// ofDaemon reports whether a fault concerns a daemon, or needs both.
 func ofDaemon(name string) bool {
 	return slices.Contains([]string{"kill", "term", "stop", "handover"}, name)
 }
 
-// settled waits until all that must hold does.
+// settled waits until the invariants hold.
 func (c *chaos) settled(what string) {
 	c.t.Helper()
 	wrong := "nothing was looked at"
@@ -257,7 +257,7 @@ func (c *chaos) settled(what string) {
 	c.traffic.WaitSuccesses(20, settle)
 }
 
-// wrong returns what does not hold; "" if all does.
+// wrong returns the invariant that does not hold; "" if all hold.
 func (c *chaos) wrong() string {
 	if holders := c.Holders(); len(holders) != 1 {
 		return fmt.Sprintf("%q hold the address", holders)

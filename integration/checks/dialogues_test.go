@@ -25,7 +25,7 @@ func program(t *testing.T, names ...string) string {
 	return ""
 }
 
-// waitPort waits until a server on rs accepts.
+// waitPort waits until a server on rs accepts connections.
 func waitPort(p *lvsdtest.Pair, rs *lab.Host, port string, server *lab.Process) {
 	p.T.Helper()
 	p.WaitUntil(2*time.Minute, "a server on port "+port, func() bool {

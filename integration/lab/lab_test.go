@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// limit is for things that happen at once; long, because the machine may be busy.
+// limit is for things that happen at once; it is long because the machine may be busy.
 const limit = 10 * time.Second
 
 func twoHosts(t *testing.T) (*Lab, *Host, *Host) {
@@ -128,7 +128,7 @@ func TestDoStaysInTheNamespace(t *testing.T) {
 	if err := client.Do(func() error { return want }); err != want {
 		t.Errorf("Do lost the error: %v", err)
 	}
-	// Threads that were lent are home again: all are asked at once, so that none is left out.
+	// Threads are back in their namespace: all are tested at once, so that none is omitted.
 	const threads = 50
 	var together sync.WaitGroup
 	together.Add(threads)
@@ -152,7 +152,7 @@ func TestDoStaysInTheNamespace(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// Last, because this one takes its thread with it.
+	// Last, because this one ends its thread.
 	if err := client.Do(func() error { runtime.Goexit(); return nil }); err == nil {
 		t.Error("Do hid that its function never returned")
 	}
@@ -211,7 +211,7 @@ func TestSilence(t *testing.T) {
 		t.Errorf("silence let %d frames in and %d out", len(in), len(out))
 	}
 	rs1.Unsilence()
-	// TCP's own retransmission carries the old connection over.
+	// TCP's own retransmission keeps the old connection.
 	if err := c.Say(limit); err != nil {
 		t.Error(err)
 	}
@@ -327,7 +327,7 @@ func TestCaptureSeesGratuitousARP(t *testing.T) {
 	rs1.SetSysctl("net.ipv4.conf.all.arp_notify", "1")
 	rs1.SetSysctl("net.ipv4.conf.eth0.arp_notify", "1")
 	rs1.AddAddress("eth0", "10.77.0.100/32")
-	// The kernel announces the addresses of a device whose Ethernet address changes.
+	// The kernel announces the addresses of a device whose MAC address changes.
 	link, err := rs1.ns.nl.LinkByName("eth0")
 	if err != nil {
 		t.Fatal(err)
@@ -380,8 +380,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// BenchmarkSixHosts is the price of a test's network: a LAN with six hosts,
-// built and taken down.
+// BenchmarkSixHosts is the cost of a test's network: a LAN with six hosts, built and
+// removed.
 func BenchmarkSixHosts(b *testing.B) {
 	RequireNamespaces(b)
 	for b.Loop() {
@@ -398,7 +398,7 @@ func BenchmarkSixHosts(b *testing.B) {
 	}
 }
 
-// BenchmarkDial is the price of one new connection from a host to another.
+// BenchmarkDial is the cost of a new connection from a host to another.
 func BenchmarkDial(b *testing.B) {
 	RequireNamespaces(b)
 	err := Run(context.Background(), "dial", b.Logf, func(ctx context.Context, tb TB) {

@@ -49,8 +49,8 @@ func TestOutageReport(t *testing.T) {
 	}
 }
 
-// What timed out while the machine stood still says nothing of the service; what was
-// refused does.
+// An attempt that timed out while the machine was stalled says nothing about the
+// service; one that was refused does.
 func TestOutageOfAStall(t *testing.T) {
 	start := time.Unix(2000, 0)
 	ms := func(n int) time.Time { return start.Add(time.Duration(n) * time.Millisecond) }
@@ -106,7 +106,7 @@ func TestOutageSeesADeadServer(t *testing.T) {
 	o.WaitSuccesses(5, limit)
 	s.Stop()
 	down := time.Now()
-	// Longer than an answer that was under way can take.
+	// Longer than a response in progress can take.
 	l.WaitUntil(limit, "failures", func() bool { return time.Since(down) > 3*o.cfg.Timeout && o.failures() >= 20 })
 	gap := time.Since(down) - o.cfg.Timeout
 	s.Start()

@@ -20,7 +20,7 @@ func TestStalledCountsWhatTouchesTheTime(t *testing.T) {
 
 func TestAtMostKnowsOfStalls(t *testing.T) {
 	l := &Lab{tb: t}
-	// A time far away, that no real stall of this process touches.
+	// A time far away, with which no real stall of this process overlaps.
 	from := time.Now().Add(-24 * time.Hour)
 	to := from.Add(time.Second)
 	stalls.mu.Lock()

@@ -25,7 +25,7 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// shown is the content of a page, in the words of the page.
+// shown is the content of a page.
 type shown struct {
 	Director string            `json:"director"`
 	Master   string            `json:"master"`
@@ -52,7 +52,7 @@ const readPage = `(() => {
 	return out;
 })()`
 
-// shownOn returns the content of lvsd status --json in the words of the page.
+// shownOn returns the content of lvsd status --json in the form of the page.
 func shownOn(d *lvsdtest.Director) (shown, error) {
 	out, err := d.LVSD("status", "--json", "-c", d.Pair.ConfigFile, "--socket", d.Socket, "--director", d.Name)
 	var s struct {

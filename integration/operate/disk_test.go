@@ -27,8 +27,8 @@ func mountDisk(t *testing.T, folder, options string) {
 }
 
 // TestReadOnlyDisk: a director that was killed starts again on a disk that has become
-// read-only, holds its address and says what is lost; after another kill `lvsd cleanup`
-// removes the address, at once, as it can record nothing.
+// read-only, holds its address and reports what is lost; after another kill `lvsd
+// cleanup` removes the address, at once, as it can record nothing.
 func TestReadOnlyDisk(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
 	p.ServeLines()

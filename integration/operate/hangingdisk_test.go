@@ -12,9 +12,9 @@ import (
 )
 
 // TestHangingDisk: the disks of state_dir and of the configuration stop replying. The
-// director goes on balancing and refuses a reload, it stops, starts without its state_dir,
-// and `lvsd cleanup` removes the address after a crash; what is lost is said, until the
-// disk replies again.
+// director continues to balance and refuses a reload, it stops, starts without its
+// state_dir, and `lvsd cleanup` removes the address after a crash; what is lost is
+// reported until the disk replies again.
 func TestHangingDisk(t *testing.T) {
 	p := lvsdtest.NewPair(t, 2)
 	servers := p.ServeLines()

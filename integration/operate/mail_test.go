@@ -20,7 +20,7 @@ func TestReleaseMail(t *testing.T) {
 	p := lvsdtest.NewPair(t, 1)
 	servers := p.ServeLines()
 	mail := p.Host("mail", p.Net, "10.77.0.25/24")
-	// Below /run is a file system that knows owners, also in the lab's kernel.
+	// Below /run is a file system with owners, also in the lab's kernel.
 	mailbox, err := os.MkdirTemp("/run", "lvsd-mailbox")
 	if err != nil {
 		t.Fatal(err)

@@ -43,7 +43,8 @@ dc: example
 		{389, `{ type = "ldap", ` + user + `, password_file = RIGHT, ` + tls + ` }`, "ok: ", ""},
 		{636, `{ type = "ldaps", ` + user + `, password_file = RIGHT, ` + tls[len("tls = true, "):] + ` }`, "ok: ", ""},
 	}
-	// On a busy machine a bind may not have ended when a client has its result and goes on.
+	// On a busy machine a bind may not have ended when a client has its result and
+	// continues.
 	for line := range strings.Lines(s.quiet(server.Output, up...)) {
 		if !strings.Contains(line, "deferring operation") {
 			t.Errorf("the probes are logged: %s", line)

@@ -18,7 +18,7 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// password is what the servers want. Nothing may show it.
+// password is that of the servers. Nothing may show it.
 const password = "Xq7Zt0"
 
 // stand is a director, which only probes, and the host of a real server.
@@ -158,7 +158,7 @@ func (s *stand) acceptsAt(server *lab.Process, address string) {
 	})
 }
 
-// says waits until the server has written a text.
+// says waits until the server has written a text to its log.
 func (s *stand) says(server *lab.Process, text string) {
 	s.Helper()
 	s.until(server, fmt.Sprintf("%q of the server", text), func() bool { return strings.Contains(server.Output(), text) })
@@ -242,7 +242,7 @@ func (s *stand) never(log, expression string) {
 	}
 }
 
-// hung stops the server, which then accepts and says nothing.
+// hung stops the server, which then accepts connections and sends nothing.
 func (s *stand) hung(server *lab.Process, checks ...want) {
 	s.Helper()
 	server.Stop()
@@ -250,8 +250,8 @@ func (s *stand) hung(server *lab.Process, checks ...want) {
 	s.probes(checks...)
 }
 
-// TestServersGarbage: what speaks another protocol is down, at once where it says
-// something that cannot become a good answer, at the deadline where it says nothing more.
+// TestServersGarbage: a server of another protocol is down, at once if it sends something
+// that cannot become a valid reply, at the deadline if it sends nothing more.
 func TestServersGarbage(t *testing.T) {
 	s := newStand(t)
 	for port, words := range map[string]string{"7001": "\x00\xff\xfegarbage\r\n\r\n", "7002": "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", "7003": strings.Repeat("\xff", 100000)} {

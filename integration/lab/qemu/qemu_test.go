@@ -67,8 +67,8 @@ func TestFindNeedsACompleteKernel(t *testing.T) {
 	}
 }
 
-// One boot proves what the two runners do not share: the way to the root file
-// system, the link, the modules, several processors, and that nothing is left.
+// One boot tests what the two runners do not share: the root file system, the link, the
+// modules, several processors, and that nothing is left.
 func TestBoot(t *testing.T) {
 	_, err := exec.LookPath("qemu-system-x86_64")
 	folder, _ := filepath.Abs("../../../bin/kernels")
@@ -76,7 +76,7 @@ func TestBoot(t *testing.T) {
 		_, err = find(filepath.Join(folder, "6.12"))
 	}
 	if err != nil {
-		// Fetched by make test-kernels, which is a test of it all.
+		// Fetched by make test-kernels, which tests all of it.
 		t.Skipf("SKIPPED, NOTHING WAS BOOTED (make test-kernels does): %v", err)
 	}
 	dir := t.TempDir()

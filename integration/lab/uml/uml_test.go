@@ -20,7 +20,7 @@ import (
 	"lvsd/integration/lab/internal/runner"
 )
 
-// Each test boots a kernel of its own: the real thing, from outside.
+// Each test boots a kernel of its own.
 
 // umlRunner is a built runner, and a folder for its temporary files, whose name
 // shows in the command line of everything that belongs to it.
@@ -47,7 +47,8 @@ func newUML(t *testing.T) *umlRunner {
 		}
 		t.Skipf("SKIPPED, NOTHING WAS TESTED: %v", err)
 	}
-	// Plainly built, whatever the test is: a binary with the race detector does not run in there.
+	// Built without the race detector, whatever the test is: such a binary does not run in the
+	// guest.
 	dir := t.TempDir()
 	r := &umlRunner{t: t, path: filepath.Join(dir, "uml"), tmp: filepath.Join(dir, "tmp")}
 	build := exec.Command("go", "build", "-o", r.path, ".")
@@ -124,7 +125,7 @@ func TestParse(t *testing.T) {
 func TestStreamsEnvironmentFolderAndStatus(t *testing.T) {
 	r := newUML(t)
 	var in []byte
-	for i := range 40_000 { // every byte, and more than any buffer on the way holds
+	for i := range 40_000 { // every byte, and more than any buffer on the path holds
 		in = append(in, byte(i), byte(i>>8))
 	}
 	out, errs, status := r.run(in, "--", "sh", "-c", `cat; printf '%s' "$LAB_TEST" >&2; pwd >&2; cat /proc/net/ip_vs >&2; exit 7`)
@@ -231,7 +232,7 @@ func TestAKilledRunnerEndsItsGuest(t *testing.T) {
 	r.nothingLeft()
 }
 
-// The guest has IPVS, and in it the runner takes the other way.
+// The guest has IPVS, so the runner in it uses the guest's kernel.
 func TestDirect(t *testing.T) {
 	r := newUML(t)
 	script := `printf 'in:'; cat; hostname; ls -A /run; ps -o pid= -C sh | wc -l; ipvsadm -A -t 192.0.2.1:80 -s wlc && ipvsadm -Sn; exit 9`
@@ -298,8 +299,8 @@ func TestTerminal(t *testing.T) {
 	expect("now> ")
 	type_("stty size; tty\r")
 	expect("33 99\r\n/dev/pts/0\r\nnow> ")
-	// The program itself says that it runs: between a shell's own echo and the
-	// start of a program a ctrl-C would find neither of them in the foreground.
+	// The program itself reports its start: between a shell's echo and the start of a
+	// program a ctrl-C would reach neither of them.
 	type_("sh -c 'echo sleep''ing; exec sleep 1000'\r")
 	expect("sleeping\r\n")
 	type_("\x03")

@@ -33,7 +33,7 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// line is a guest's serial line: it holds so much and no more.
+// line is a guest's serial line, with a limited capacity.
 type line struct {
 	t    *testing.T
 	full int
@@ -45,7 +45,7 @@ func (l *line) Write(p []byte) (int, error) {
 	if l.held += len(p); l.held > l.full {
 		l.t.Errorf("%d bytes in a line for %d", l.held, l.full)
 	}
-	l.held = 0 // the pipe returns when it was read
+	l.held = 0 // the write returns when the pipe was read
 	return l.pipe.Write(p)
 }
 
