@@ -30,7 +30,7 @@ async function follow() {
   }
 }
 
-async function readLines(body, handle) {
+async function readLines(body, tell) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
@@ -38,7 +38,7 @@ async function readLines(body, handle) {
     if (done) return;
     const lines = (rest + value).split("\n");
     rest = lines.pop();
-    for (const line of lines) if (line) handle(line);
+    for (const line of lines) if (line) tell(line);
     put($("events-note"), "");
     render();
   }

@@ -2,7 +2,7 @@
 
 let problemsShown = 6;
 
-// masters returns the names of the directors that are master of an instance: normally one.
+// masters names the directors that are master of an instance: normally one.
 function masters(s, e) {
   const names = e.state === "master" ? [s.director] : [];
   let heard = e.state !== "master" && e.master;
@@ -19,11 +19,16 @@ function masters(s, e) {
   return [names.join(" AND "), names.length === 1 ? "good" : "bad"];
 }
 
-// vips returns the virtual addresses of an instance, as many as fit.
-function vips(e, most) {
-  const all = e.virtual_addresses.map((a) => a.replace(/\/(32|128)$/, ""));
-  return all.slice(0, most).join(" ") + (all.length > most ? ` and ${all.length - most} more` : "");
-}
+const someOf = (all, most) => all.slice(0, most).join(" ") + (all.length > most ? ` and ${all.length - most} more` : "");
+
+// vips are the virtual addresses of an instance, as many as fit.
+const vips = (e, most) => someOf(e.virtual_addresses.map((a) => a.replace(/\/(32|128)$/, "")), most);
+
+// announced is how many directors announce each announcement.
+const announced = (s) => (s.announces || []).map((a) => {
+  const n = a.directors.length + (a.announced ? 1 : 0), of = s.peers.length + 1;
+  return [`${a.name} ${someOf(a.addresses.map((v) => v.address), 3)}: announced by ${n} of ${counted(of, "director")}${a.kept ? ", KEPT here" : a.announced ? "" : ", not by this one"}`, !n || a.kept ? "bad" : n === of ? "good" : "warn"];
+});
 
 function renderNow(s) {
   put($("director"), s.director);
@@ -34,9 +39,8 @@ function renderNow(s) {
     if (!byMaster.has(name)) byMaster.set(name, { here, kind, instances: [] });
     byMaster.get(name).instances.push(`${e.name} ${vips(e, 3)}`.trim() + (e.contested ? " (CONTESTED)" : ""));
   }
-  phrases($("now-master"), byMaster.size
-    ? [...byMaster.values()].map((m) => [`${m.instances.length > 6 ? counted(m.instances.length, "VRRP instance") : m.instances.join(", ")}: ${m.here}`, m.instances.some((n) => n.endsWith("(CONTESTED)")) ? "bad" : m.kind])
-    : [[s.announces && s.announces.length ? "announced by the routing daemon" : "no VRRP instances configured", ""]]);
+  const served = [...[...byMaster.values()].map((m) => [`${m.instances.length > 6 ? counted(m.instances.length, "VRRP instance") : m.instances.join(", ")}: ${m.here}`, m.instances.some((n) => n.endsWith("(CONTESTED)")) ? "bad" : m.kind]), ...announced(s)];
+  phrases($("now-master"), served.length ? served : [["no VRRP instances or announcements configured", ""]]);
   phrases($("now-directors"), [directorState(s), ...s.peers.map((p) => [`${p.director} ${peerState(p, s)}`, peerKind(p)]), ...s.peers.length ? [] : [["peer status unavailable ([peers] disabled)", ""]]]);
   renderShort(s);
   renderTraffic(s);
@@ -61,8 +65,8 @@ function updateProblem(li, p) {
   list(li.members, members.slice(0, 200), (m, i) => i, () => make("li"), put);
 }
 
-// directorState is the state of this director alone: a real server or another director
-// that is down is not its fault.
+// directorState is the state of this director alone: a real server that is down, or
+// another director, is no fault of it.
 function directorState(s) {
   const own = s.problem_details.filter((p) => !p.service && !p.director).length;
   return [`${s.director} ${own ? counted(own, "problem") : "OK"}${s.waits ? `, ${s.waits}` : ""}`, own ? "bad" : "good"];
@@ -98,7 +102,7 @@ function renderShort(s) {
   });
 }
 
-// renderTraffic shows the sums over all services: now, and since their counters were reset.
+// renderTraffic adds up all services: now, and since their counters were reset.
 function renderTraffic(s) {
   const sum = (of) => s.virtual_services.reduce((n, svc) => n + of(svc), 0);
   phrases($("now-traffic"), [
@@ -112,7 +116,7 @@ function renderPair(s) {
   const rows = [{ director: s.director, here: true, state: [own[0].slice(s.director.length + 1), own[1]], hash: s.config.hash, version: s.version, started: s.started, same: true, sameVersion: true }];
   for (const p of s.peers) {
     const c = p.connections;
-    rows.push({ director: p.director, old: !p.up, link: p.http_listen, state: [peerState(p, s), peerKind(p)], hash: p.config_hash || "", version: p.version || "", started: p.started,
+    rows.push({ director: p.director, link: p.http_listen, state: [peerState(p, s), peerKind(p)], hash: p.config_hash || "", version: p.version || "", started: p.started,
       same: p.config_matches || !p.up, sameVersion: p.version_matches || !p.up, connections: c ? `${number(c.own + c.synced)}, ${number(c.synced)} synced` : "" });
   }
   list($("directors").tBodies[0], rows, (r) => r.director + (r.link || ""), (r) => {
@@ -121,12 +125,10 @@ function renderPair(s) {
     for (let i = 0; i < 5; i++) tr.append(make("td"));
     return tr;
   }, (tr, r) => {
-    [r.state[0], r.hash.slice(0, 8), r.version, shortClock(r.started, s.at), r.connections || ""].forEach((text, i) => put(tr.children[i + 1], text));
+    [r.state[0], r.hash.slice(0, 8), r.version, clock(r.started, s.at), r.connections || ""].forEach((text, i) => put(tr.children[i + 1], text));
     tint(tr.children[1], r.state[1]);
-    const known = r.old ? "soft" : ""; // from its last reply
-    tint(tr.children[2], r.same ? known : "bad");
-    tint(tr.children[3], r.sameVersion ? known : "bad");
-    for (const i of [4, 5]) tint(tr.children[i], known);
+    tint(tr.children[2], r.same ? "" : "bad");
+    tint(tr.children[3], r.sameVersion ? "" : "bad");
   });
   renderElections(s);
   renderExtras(s);
@@ -165,7 +167,7 @@ function renderExtras(s) {
   const all = [], role = (d) => d ? `on ${d.interface}, id ${d.id}` : "off";
   for (const a of s.announces || []) {
     const state = a.kept ? "KEPT" : a.announced ? "announced" : "not announced", others = a.directors.length ? `, also by ${a.directors.join(", ")}` : "";
-    all.push([`Announce ${a.name}: ${state} since ${clock(a.since, s.at)}${others}: ${a.why}`, a.kept || !a.announced && a.reason !== "start" && a.reason !== "standby" ? "bad" : ""]);
+    all.push([`Announce ${a.name}: ${state} since ${clock(a.since, s.at)}${others}: ${a.why}`, a.kept || a.routing_daemon === false || !a.announced && a.reason !== "start" && a.reason !== "standby" ? "bad" : ""]);
   }
   if (s.guard) {
     all.push([`Guard ${s.guard.state} since ${clock(s.guard.since, s.at)}${s.guard.why ? `: ${s.guard.why}` : ""}`, s.guard.active ? "bad" : ""]);

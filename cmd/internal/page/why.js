@@ -4,6 +4,7 @@
 
 const details = new Map(); // "service\naddress" -> {answer, error}
 const openAtOnce = 8;
+const narrow = matchMedia("(max-width: 46rem)"), tiny = matchMedia("(max-width: 30rem)"); // as in page.css
 
 const detailKey = (service, address) => `${service}\n${address}`;
 const asked = (service, address) => details.has(detailKey(service, address));
@@ -44,6 +45,7 @@ function newDetail(service, address) {
   tr.append(td);
   const region = make("div", { role: "group", "aria-label": `why of ${address}` });
   tr.note = make("p", { class: "soft" });
+  tr.prober = make("p", { class: "soft" });
   tr.causes = make("ul");
   tr.missing = make("ul");
   tr.checks = make("div");
@@ -55,7 +57,7 @@ function newDetail(service, address) {
     tr.curves[name] = c;
   }
   tr.missingTitle = make("h4", null, "Until the configured weight");
-  region.append(tr.note, make("h4", null, "Why this weight"), tr.causes, tr.missingTitle, tr.missing, tr.checks, make("h4", null, "Last 10 minutes"), curves);
+  region.append(tr.note, tr.prober, make("h4", null, "Why this weight"), tr.causes, tr.missingTitle, tr.missing, tr.checks, make("h4", null, "Last 10 minutes"), curves);
   td.append(region);
   return tr;
 }
@@ -63,7 +65,7 @@ function newDetail(service, address) {
 function updateDetail(tr, service, rs, kept, s) {
   const entry = details.get(detailKey(service, rs.address)) || {};
   const a = entry.answer;
-  set(tr.firstChild, "colspan", columnsShown());
+  set(tr.firstChild, "colspan", tiny.matches ? 4 : narrow.matches ? 5 : 9); // the columns that are there
   put(tr.note, entry.error || (a ? "" : "loading …"));
   hide(tr.note, !tr.note.textContent);
   tint(tr.note, entry.error ? "bad" : "");
@@ -73,6 +75,8 @@ function updateDetail(tr, service, rs, kept, s) {
     const say = name === "bytes_per_second" ? bytes : number;
     put(c.now, known.length < 2 ? "no values yet" : `${say(known[known.length - 1])}, at most ${say(Math.max(...known))}`);
   }
+  hide(tr.prober, !rs.probed_by);
+  put(tr.prober, `probed by director ${rs.probed_by} (probe_share), and rarely from here`);
   if (!a) return;
   list(tr.causes, a.causes, (c, i) => i, () => make("li"), (li, c) => {
     put(li, `${c.kind}: ${c.text}${c.weight < rs.configured_weight ? `, so at most ${c.weight}` : ""}${c.since ? `, since ${clock(c.since, s.at)}` : ""}${c.until ? `, until ${clock(c.until, s.at)}` : ""}`);

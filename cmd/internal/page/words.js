@@ -36,14 +36,15 @@ const counted = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
 const firstLine = (text) => text.split("\n", 1)[0] + (text.includes("\n") ? " …" : "");
 const two = (n) => String(n).padStart(2, "0");
 
-const health = (rs) => rs.verdict + (rs.unchecked ? ", unchecked" : "") + (rs.draining ? ", draining" : "");
+const health = (rs) => rs.verdict + (rs.unchecked ? ", unchecked" : "") + (rs.probed_by ? ` (${rs.probed_by})` : "") + (rs.draining ? ", draining" : "");
 
 function weight(rs) {
   const now = rs.weight === null ? "–" : String(rs.weight);
   return rs.weight === rs.configured_weight ? now : `${now} of ${rs.configured_weight}`;
 }
 
-// why returns the cause of a weight; for a server at its full weight the last probe.
+// why is the cause of a weight; of a server at its full weight the last probe says
+// more.
 function why(rs) {
   const p = rs.last_probe;
   if (serverRank(rs) === healthy && rs.wanted_weight === rs.configured_weight && p) return `${p.check || p.type} ${p.reason} in ${took(p.took_seconds, true)}`;
