@@ -19,11 +19,11 @@ import (
 	"lvsd/vrrp/auth"
 )
 
-// captureFlag makes TestKernelCapture write what it hears; `make capture` sets it.
+// captureFlag makes TestKernelCapture write what it receives; `make capture` sets it.
 var captureFlag = flag.Bool("capture", false, "write the adverts of keepalived and FRR to testdata/captured")
 
-// captured is a file of testdata/captured: two adverts that another program
-// sent, as a master and as it left, and what they were sent with.
+// captured is a file of testdata/captured: two adverts that another program sent, as a
+// master and as it resigned, and their addresses.
 type captured struct {
 	program, dialect    string
 	source, destination netip.Addr
@@ -84,7 +84,7 @@ func readCaptured(t *testing.T, file string) (c captured) {
 	return c
 }
 
-// What left keepalived and FRR is understood, and is octet for octet what we
+// The adverts of keepalived and FRR are decoded, and equal octet for octet what we
 // would have sent in their place.
 func TestCapturedAdverts(t *testing.T) {
 	files, err := filepath.Glob("testdata/captured/*.txt")
@@ -138,8 +138,8 @@ func TestCapturedAdverts(t *testing.T) {
 	}
 }
 
-// TestKernelCapture hears each peer in each dialect, as a master and as it
-// leaves; with -capture it writes what it heard.
+// TestKernelCapture receives each peer in each dialect, as a master and as it resigns;
+// with -capture it writes the adverts.
 func TestKernelCapture(t *testing.T) {
 	needKernel(t, "keepalived", "vtysh", frrPrograms+"vrrpd")
 	for _, d := range dialects {
@@ -164,7 +164,7 @@ func TestKernelCapture(t *testing.T) {
 	}
 }
 
-// versionOf is the first line that a program says of its version.
+// versionOf is the first line of a program's output about its version.
 func versionOf(t *testing.T, args ...string) string {
 	t.Helper()
 	out, _ := exec.Command(args[0], args[1:]...).CombinedOutput()
@@ -175,7 +175,7 @@ func versionOf(t *testing.T, args ...string) string {
 	return line
 }
 
-// hear waits for a master's advert, makes the peer leave and waits for its last.
+// hear waits for a master's advert, stops the peer and waits for its last advert.
 func hear(t *testing.T, heard *capture, program, dialect string, leave func()) {
 	t.Helper()
 	c := captured{program: program, dialect: dialect}
@@ -199,7 +199,7 @@ func hear(t *testing.T, heard *capture, program, dialect string, leave func()) {
 	}
 }
 
-// hearable is a VRRP message with what the IP header says.
+// hearable is a VRRP message with the fields of the IP header.
 type hearable struct {
 	source, destination netip.Addr
 	ttl                 uint8

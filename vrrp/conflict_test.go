@@ -35,7 +35,7 @@ func (c *conflicts) next() (k AddressConflict, ok bool) {
 }
 
 // Another host announces the address of a master: the master announces it at once, at a
-// bounded rate, and says so until the other one is quiet for a while.
+// bounded rate, and reports it until the other one has been silent for a while.
 func TestAnotherHostWithTheAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, c := new(lan).host(lb1), &conflicts{}
@@ -86,7 +86,7 @@ func TestAnotherHostWithTheAddress(t *testing.T) {
 		if n := len(h.announcements()) - before; n != 1+announceRepeats+3 {
 			t.Errorf("%d announcements", n)
 		}
-		// What another master had is no conflict of a backup.
+		// An address of another master is no conflict for a backup.
 		l := h.lan
 		l.script(lb2, advertOf(200))
 		synctest.Wait()
@@ -96,8 +96,8 @@ func TestAnotherHostWithTheAddress(t *testing.T) {
 	})
 }
 
-// The LAN is asked who else has the addresses, but not before the former master has had
-// the time to step back.
+// The LAN is probed for other holders, but not before the former master has had the
+// time to resign.
 func TestHoldersAreAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := new(lan).host(lb1)
@@ -114,8 +114,8 @@ func TestHoldersAreAskedFor(t *testing.T) {
 	})
 }
 
-// Another program puts the address of a backup on the interface, or on another one: it
-// stays, and is named.
+// Another program adds the address of a backup to the interface, or to another one: it
+// stays, and is reported.
 func TestAddressOfABackupOnTheHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, c := new(lan).host(lb1), &conflicts{}

@@ -22,7 +22,7 @@ var (
 	rulesPwd = &Rules{VRID: 51, Version: 2, Interval: time.Second, Password: &sesame}
 )
 
-// Added up by another program from RFC 9568 §5.2 with RFC 8200 §8.1, and RFC 3768 §5.
+// Computed by another program from RFC 9568 §5.2 with RFC 8200 §8.1, and RFC 3768 §5.
 func TestGoldenDialects(t *testing.T) {
 	six := Advert{VRID: 51, Priority: 200, Interval: time.Second, Addresses: []netip.Addr{vip6.Addr(), vip6b.Addr()}}
 	two := Advert{VRID: 51, Priority: 200, Interval: time.Second, Addresses: []netip.Addr{vip.Addr()}, Checksum: RFC9568}
@@ -113,7 +113,8 @@ func withPseudoHeader(b []byte) []byte {
 	return b
 }
 
-// A pair in each dialect: preemption, priority 0, silence, each at its instant.
+// A pair in each dialect: preemption, priority 0, missing adverts, each at its exact
+// time.
 func TestPairInEachDialect(t *testing.T) {
 	for _, d := range dialects {
 		t.Run(d.name, func(t *testing.T) {

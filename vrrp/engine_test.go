@@ -13,7 +13,7 @@ import (
 	"lvsd/vrrp/link"
 )
 
-// recorder collects events of one election.
+// recorder collects events of one instance.
 type recorder struct {
 	mu     sync.Mutex
 	events []Event
@@ -42,7 +42,7 @@ func (r *recorder) last(t *testing.T) (State, string, time.Duration) {
 	return e.To, e.Reason, e.At.Sub(r.start)
 }
 
-// running starts an election and returns what ends it and waits for its end.
+// running starts an instance and returns a function that ends it and waits for its end.
 func running(t *testing.T, e *Engine) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -62,8 +62,8 @@ func (r *recorder) options() Options {
 
 func hasVIP(h *host) bool { return slices.Contains(h.holds(), vip) }
 
-// A master adverts for 5 s and falls silent; the backup takes over at 5 s of
-// adverts, 3 intervals of 1 s and a skew of 156/256 s, exactly.
+// A master sends adverts for 5 s and stops; the backup takes over exactly after 5 s of
+// adverts, 3 intervals of 1 s and a skew of 156/256 s.
 func TestTakeoverInstant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l lan
@@ -120,7 +120,8 @@ func TestPairElectsPreemptsAndHandsOver(t *testing.T) {
 			t.Fatal("no director has the address")
 		}
 
-		// The better one comes later and preempts after its own down interval.
+		// The one with the higher priority starts later and preempts after its own down
+		// interval.
 		e1 := h1.engine(t, r1.options(), priority(200))
 		stop1 := running(t, e1)
 		time.Sleep(5 * time.Second)
@@ -138,7 +139,7 @@ func TestPairElectsPreemptsAndHandsOver(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 
-		// It leaves: the other needs its skew and the way of the packet.
+		// It resigns: the other needs its skew and the delay of the packet.
 		left := time.Now()
 		stop1()
 		time.Sleep(time.Second)
@@ -224,8 +225,8 @@ func TestLostLinkMessage(t *testing.T) {
 	})
 }
 
-// Deleted and made again so fast that its absence was not seen: the old socket is
-// bound to what is gone.
+// Deleted and created again so fast that its absence was not noticed: the old socket is
+// bound to the deleted interface.
 func TestInterfaceIsMadeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l lan
@@ -251,8 +252,8 @@ func TestInterfaceIsMadeAgain(t *testing.T) {
 	})
 }
 
-// The kernel takes its time over an address. Adverts go on, and wishes that
-// were replaced meanwhile are never carried out.
+// The kernel is slow to add an address. Adverts continue, and requests that were
+// replaced meanwhile are never carried out.
 func TestSlowKernelDelaysNoAdvert(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l lan
@@ -299,7 +300,8 @@ func TestAnnouncementsRepeatAndEnd(t *testing.T) {
 	})
 }
 
-// A killed run's address: served without a gap through the own takeover.
+// The address of a killed run is served without a gap until this director's own
+// takeover.
 func TestLeftoverAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l lan
@@ -509,7 +511,7 @@ func TestUpdate(t *testing.T) {
 		if s := e2.Status(); s.Mismatched == 0 || s.Alarm == "" {
 			t.Errorf("%+v", s)
 		}
-		// What cannot be is refused whole.
+		// An impossible configuration is refused as a whole.
 		c.AdvertInterval = time.Millisecond
 		c.Priority = 10
 		e1.Update(c)
@@ -554,12 +556,12 @@ func TestStopWhileTheKernelHangs(t *testing.T) {
 		h.slow = make(chan struct{})
 		stop := running(t, h.engine(t, Options{}))
 		time.Sleep(5 * time.Second)
-		time.AfterFunc(time.Minute, func() { close(h.slow) }) // the kernel is there again
+		time.AfterFunc(time.Minute, func() { close(h.slow) }) // the kernel replies again
 		stop()
 	})
 }
 
-// An advert that is in the inbox when the timer is served wins against it.
+// An advert that is in the queue when the timer is handled takes precedence.
 func TestTimerLooksIntoTheInbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l lan
@@ -580,8 +582,8 @@ func TestTimerLooksIntoTheInbox(t *testing.T) {
 	})
 }
 
-// An address that a network manager removes for a moment is no fault, and the
-// virtual addresses that went with it are back at once.
+// An address that a network manager removes for a moment is no fault, and the virtual
+// addresses that were removed with it are restored at once.
 func TestAddressFlushedForAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l lan

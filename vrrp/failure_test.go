@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A master that cannot hold its address must not stand in a peer's way: it
-// leaves at once, tries again, but leaves a live peer alone for a while.
+// A master that cannot hold its address must not block a peer: it resigns at once and
+// tries again, but does not preempt a live peer for a while.
 func TestAddressThatCannotBeAdded(t *testing.T) {
 	b := backup(t)
 	b.run()
@@ -34,7 +34,7 @@ func TestAddressThatCannotBeAdded(t *testing.T) {
 	b.run()
 	b.state(Master)
 
-	// A second failure costs twice as much.
+	// A second failure doubles the time.
 	b.fail("no memory")
 	if b.m.holdoff != 2*holdoffMin {
 		t.Errorf("holdoff %v after the second failure", b.m.holdoff)
@@ -47,7 +47,7 @@ func TestAddressThatCannotBeAdded(t *testing.T) {
 	}
 }
 
-// Alone, it goes on trying: there is no other.
+// Alone it continues to try: there is no other director.
 func TestAddressFailureWithoutAPeer(t *testing.T) {
 	b := backup(t)
 	b.run()
@@ -85,7 +85,7 @@ func TestFailureOfAnOlderRequestIsIgnored(t *testing.T) {
 	b.state(Master)
 }
 
-// An address that does not go is tried again; the peer has it already.
+// The removal of an address that failed is retried; the peer has it already.
 func TestAddressThatCannotBeRemoved(t *testing.T) {
 	b := master(t)
 	b.advert(lb2, 200)
@@ -118,8 +118,8 @@ func TestAddressPutBackIsAnnounced(t *testing.T) {
 	b.want(b.step(input{kind: inAddresses, prefixes: []netip.Prefix{vip}, addrSeq: b.m.addrSeq, restored: true}), "announce 10.0.0.88")
 }
 
-// A master that no one receives steps back as soon as it hears another one, whatever
-// that one's priority; alone it stays.
+// A master whose adverts cannot be sent resigns as soon as it receives another one,
+// whatever its priority; alone it stays master.
 func TestMasterThatCannotSend(t *testing.T) {
 	b := master(t)
 	for range sendFailureLimit - 1 {
@@ -177,7 +177,7 @@ func TestUpdateOfAMastersAddresses(t *testing.T) {
 	b.want(b.step(addresses(vip, vip2)), "hold 10.0.0.88 10.0.0.89", "announce 10.0.0.89")
 	b.deadline(b.m.announceAt, announceGap)
 	b.answer()
-	b.want(b.step(addresses(vip2, vip))) // another order is nothing to do
+	b.want(b.step(addresses(vip2, vip))) // another order is no change
 	b.want(b.step(addresses(vip2)), "hold 10.0.0.89")
 	b.want(b.step(addresses(vip)), "hold 10.0.0.88", "announce 10.0.0.88")
 	b.want(b.fail("no memory"), "send 0", "hold", "became fault address_failed")
@@ -194,7 +194,7 @@ func TestUpdateOfABackup(t *testing.T) {
 	b.want(b.step(input{kind: inUpdate, config: config(priority(200))}))
 	b.deadline(b.m.Deadline(), downInterval(200, time.Second)-time.Second)
 
-	// The interval of a known master goes on; without one it is the own.
+	// The interval of a known master continues to apply; without one it is our own.
 	b.step(input{kind: inUpdate, config: config(interval(5 * time.Second))})
 	if b.m.active != time.Second {
 		t.Errorf("active interval %v", b.m.active)

@@ -42,7 +42,7 @@ type host struct {
 	sets        int
 	quiet       bool // the last Set was
 	extraRoutes link.ExtraRoutes
-	gone        []string // what the next Move puts back
+	gone        []string // what the next Move restores
 	moves       []string // "true with 2": with how many addresses there
 	failMove    error
 	closed      bool
@@ -65,7 +65,7 @@ func (l *lan) host(source netip.Addr) *host {
 	return h
 }
 
-// engine makes an election on the host.
+// engine makes an instance on the host.
 func (h *host) engine(t *testing.T, o Options, change ...func(*Config)) *Engine {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -119,7 +119,7 @@ func (h *host) holds() []netip.Prefix {
 	return slices.Clone(h.addrs)
 }
 
-// take removes an address behind the election's back.
+// take removes an address without the instance.
 func (h *host) take(p netip.Prefix) {
 	h.mu.Lock()
 	h.addrs = subtract(h.addrs, []netip.Prefix{p})
@@ -204,7 +204,7 @@ func (h *host) Probe(addrs []netip.Addr, _ netip.Addr) error {
 	return nil
 }
 
-// sight lets the host see another one that uses an address, if it listens.
+// sight reports another host that uses an address, if the host listens.
 func (h *host) sight(s link.Sighting) {
 	h.mu.Lock()
 	s.Interface = "eth0"
@@ -284,7 +284,7 @@ func (c *fakeConn) Close() error {
 	return nil
 }
 
-// send gives a packet to every host but the sender, after the delay of the lan.
+// send delivers a packet to every host but the sender, after the delay of the lan.
 func (l *lan) send(from *host, p wire.Packet) {
 	l.mu.Lock()
 	hosts, delay := slices.Clone(l.hosts), l.delay
@@ -311,7 +311,7 @@ func (h *host) get(p wire.Packet) {
 	}
 	select {
 	case h.conns[len(h.conns)-1].in <- p:
-	default: // as the kernel drops what finds no room
+	default: // as the kernel drops what does not fit
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A flood moves nothing: each packet is counted, also those that arrive while the receiver
-// pauses, and few are answered.
+// A flood changes no state: each packet is counted, also those that arrive while the
+// receiver pauses, and few are answered.
 func TestKernelFlood(t *testing.T) {
 	s := pair(t)
 	master, backup := s.director("d1", config(priority(200))), s.director("d2", config(priority(100)))

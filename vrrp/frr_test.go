@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// frr is FRR's vrrpd, with the zebra that it cannot do without, on a host. It
-// elects on a macvlan with the virtual router's MAC address, which has the
-// virtual addresses always and is only let through while it is master.
+// frr is FRR's vrrpd, with the zebra that it needs, on a host. It uses a macvlan with
+// the virtual router's MAC address, which always has the virtual addresses and is up
+// only while it is master.
 type frr struct {
 	t     *testing.T
 	site  *site
@@ -31,7 +31,7 @@ type frr struct {
 
 const frrPrograms = "/usr/lib/frr/"
 
-// frrDialects are what vrrpd speaks of ours: it has no unicast and no password.
+// frrDialects are the dialects that vrrpd supports: it has no unicast and no password.
 var frrDialects = []struct {
 	dialect
 	lines string // of its interface
@@ -80,7 +80,7 @@ func newFRR(s *site, host, mac string, six bool, addrs []netip.Prefix, lines str
 
 func (f *frr) start() {
 	f.t.Helper()
-	// The sockets say when it may be talked to: those of a run before must not.
+	// The sockets show when it is ready: those of an earlier run must not exist.
 	for _, name := range []string{"zserv", "zebra.vty", "vrrpd.vty"} {
 		_ = os.Remove(filepath.Join(f.dir, name))
 	}
@@ -108,7 +108,7 @@ func (f *frr) end() {
 	f.zebra.end(syscall.SIGTERM)
 }
 
-// frrState is what `show vrrp` says of one family.
+// frrState is the output of `show vrrp` for one family.
 type frrState struct {
 	Status string
 	Stats  struct{ AdverTx, AdverRx int }
@@ -152,14 +152,14 @@ func TestKernelBesideFRR(t *testing.T) {
 	}
 }
 
-// FRR takes over soon after ours resigned, and not after the two minutes that it
-// would bear silence, in each dialect.
+// FRR takes over soon after ours resigned, and not after the two minutes of its master
+// down interval, in each dialect.
 func TestKernelFRRHearsAResignation(t *testing.T) {
 	needKernel(t, "vtysh", frrPrograms+"vrrpd", frrPrograms+"zebra")
 	for _, d := range frrDialects {
 		t.Run(d.name, func(t *testing.T) {
 			s := pair(t)
-			cfg := d.config(t, lb1, lb2, 255) // who owns the addresses does not wait either
+			cfg := d.config(t, lb1, lb2, 255) // the owner of the addresses does not wait either
 			cfg.AdvertInterval = 40 * time.Second
 			lines := strings.NewReplacer("-interval 1000", "-interval 40000", "-interval 100", "-interval 40000").Replace(d.lines)
 			f := newFRR(s, "d2", d.mac, d.v6, cfg.Addresses, lines, 254)
@@ -188,7 +188,7 @@ func besideFRR(t *testing.T, s *site, f *frr, cfg Config, held netip.Prefix, min
 		eventually(t, "FRR is heard", func() bool { return d.status().AdvertsReceived > 0 })
 		one("theirs stays", false)
 	}
-	// Theirs leaves: priority 0 is understood.
+	// Theirs stops: we accept its priority 0.
 	f.end()
 	eventually(t, "ours alone", func() bool { return s.holds("d1", held) })
 	if mine <= theirs && !d.became(Master, ReasonResigned) {
@@ -198,10 +198,10 @@ func besideFRR(t *testing.T, s *site, f *frr, cfg Config, held netip.Prefix, min
 	switch {
 	case theirs > mine:
 		one("theirs preempts", false)
-	default: // of equals who came first stays, unless both are masters at once
+	default: // of equal directors the first stays master, unless both are masters at once
 		eventually(t, "one holder", func() bool { return s.holds("d1", held) != f.master() })
 	}
-	// Ours leaves: priority 0 is understood by it, or silence.
+	// Ours stops: it accepts our priority 0, or times out.
 	d.end(syscall.SIGTERM)
 	one("theirs alone", false)
 	d = s.director("d1", cfg)

@@ -33,9 +33,9 @@ func FuzzTrackedFile(f *testing.F) {
 	})
 }
 
-// FuzzMachine: whatever arrives in whatever order, the state is one of the four, only who
-// is master, or was until this step, sends an advert that claims the addresses, and time
-// goes on: a deadline that was served is over.
+// FuzzMachine: whatever arrives in whatever order, the state is one of the four, only a
+// director that is master, or was until this step, sends an advert that claims the
+// addresses, and a deadline that was served is in the past.
 func FuzzMachine(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte("00,08XXx0")) // a master that loses sends once more

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// TestSyncGroupSimulation lets two directors with a sync group over two LANs run
-// while one direction of a LAN, or several, is broken for good, or while a member
-// exists on one director only: the group must come to rest.
+// TestSyncGroupSimulation runs two directors with a sync group over two LANs while one
+// direction of a LAN, or several, is broken permanently, or while a member exists on
+// one director only: the group must reach a stable state.
 func TestSyncGroupSimulation(t *testing.T) {
 	for seed := range uint64(*simSeeds) {
 		if rest := groupSimulation(seed); rest != "" {

@@ -7,15 +7,15 @@ import (
 	"testing"
 )
 
-// said counts what a director's log has of a message.
+// said counts a message in a director's log.
 func (p *process) said(words string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return strings.Count(p.log.String(), words)
 }
 
-// What another process does to the addresses or the interface, on a real kernel: put back
-// at once, logged and counted, or a fault; and afterwards all is as before.
+// Changes by another process of the addresses or the interface, on a real kernel: they
+// are restored at once, logged and counted, or a fault; afterwards all is as before.
 func TestKernelAddressIsGuarded(t *testing.T) {
 	for _, mac := range []bool{false, true} {
 		t.Run(fmt.Sprintf("virtual MAC %v", mac), func(t *testing.T) {
@@ -39,7 +39,7 @@ func TestKernelAddressIsGuarded(t *testing.T) {
 			if n := d.status().Restored; n != 1 {
 				t.Errorf("deleted once, and counted %d times", n)
 			}
-			// A flush goes on until it finds nothing, and so may remove it twice.
+			// A flush continues until it finds nothing, and so may remove it twice.
 			in("address", "flush", "to", vip.String())
 			eventually(t, "put back and counted after a flush", func() bool { return s.holds("d1", vip) && d.status().Restored > 1 })
 			if n := d.said(putBack); n == 0 || n > 2 {

@@ -11,7 +11,7 @@ func held(c *Config) { c.Standby = true }
 
 func (b *bench) handOver() []string { return b.step(input{kind: inHandOver}) }
 
-// A master that is asked to resigns, goes on serving until its successor is heard,
+// On request a master resigns, continues to serve until its successor's advert arrives,
 // and is a backup from then on.
 func TestHandOver(t *testing.T) {
 	b := master(t, priority(200), handover(5*time.Second))
@@ -22,7 +22,7 @@ func TestHandOver(t *testing.T) {
 	b.want(b.advert(lb2, 100), "hold 10.0.0.88")
 	b.quiet(true)
 	b.answer()
-	b.want(b.handOver()) // a backup has nothing to give
+	b.want(b.handOver()) // a backup has no addresses to hand over
 	for range 2 {
 		b.now = b.now.Add(time.Second)
 		b.step(input{kind: inTick})
@@ -35,7 +35,7 @@ func TestHandOver(t *testing.T) {
 	b.want(b.run(), "send 1", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
 	b.answer()
 
-	// No longer held, it preempts as configured.
+	// No longer on standby, it preempts as configured.
 	b = backup(t, priority(200), held)
 	b.want(b.advert(lb2, 100))
 	b.step(input{kind: inUpdate, config: config(priority(200))})
@@ -56,16 +56,16 @@ func TestHandOverWithoutSuccessor(t *testing.T) {
 	if b.m.releasing() {
 		t.Error("a master that leaves")
 	}
-	// With a limit that is shorter the addresses go first.
+	// With a shorter limit the addresses are removed first.
 	b = master(t, handover(time.Second), held)
 	b.handOver()
 	b.want(b.run(), "hold")
-	// And without one at once.
+	// And with none at once.
 	b = master(t, held)
 	b.want(b.handOver(), "send 0", "hold", "became backup handover")
 }
 
-// An owner that is held elects as others do.
+// An owner on standby takes part like others.
 func TestHeldOwner(t *testing.T) {
 	b := backup(t, priority(255), held)
 	b.want(b.advert(lb2, 100))
@@ -104,8 +104,8 @@ func TestJointStartInStandby(t *testing.T) {
 	}
 }
 
-// The elections of a sync group move as one, and none of them leaves a gap: the
-// one that only follows keeps its address too until its successor is heard.
+// The instances of a sync group move together, without a gap: the one that only follows
+// also keeps its address until its successor's advert arrives.
 func TestHandOverOfAGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lans := [2]lan{{delay: time.Millisecond}, {delay: time.Millisecond}}

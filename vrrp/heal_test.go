@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A director whose link is up before the switch forwards becomes master by
-// silence. What it may not do as backup it may not do then.
+// A director whose link is up before the switch forwards becomes master because no
+// adverts arrive. The limits of a backup apply to it then, too.
 func TestLateForwarding(t *testing.T) {
 	late := func(b *bench, after time.Duration) []string {
 		b.step(input{kind: inUnready, reason: ReasonLinkDown})
@@ -44,7 +44,7 @@ func TestLateForwarding(t *testing.T) {
 	}
 	b = backup(t) // it may preempt
 	stays(b, late(b, 30*time.Second))
-	b = backup(t, noPreempt) // the other one came later
+	b = backup(t, noPreempt) // the other one started later
 	stays(b, late(b, 3*time.Minute))
 	b = backup(t, noPreempt) // it has received adverts, so the link worked
 	b.advert(lb2, 90)
@@ -104,7 +104,7 @@ func TestGroupKeepsFromTakingOver(t *testing.T) {
 		b.state(want)
 	}
 	b = backup(t)
-	b.advert(lb2, 0) // it says so itself, of the whole group
+	b.advert(lb2, 0) // it resigns itself, for the whole group
 	expired(b, groupMaster{})
 	b.state(Master)
 }
@@ -116,7 +116,7 @@ func TestFlappingLink(t *testing.T) {
 	b.state(Master)
 	b.answer()
 	b.now = b.now.Add(time.Hour)
-	b.advert(lb2, 0) // announcements go on
+	b.advert(lb2, 0) // announcements continue
 	preempts := 0
 	flap := func() {
 		b.step(input{kind: inUnready, reason: ReasonLinkDown})
@@ -145,7 +145,7 @@ func TestFlappingLink(t *testing.T) {
 	}
 }
 
-// Directors that took over at the same moment must not all step back.
+// Directors that took over at the same moment must not all resign.
 func TestJointTakeover(t *testing.T) {
 	b := master(t, noPreempt)
 	b.now = b.now.Add(time.Millisecond)
@@ -153,8 +153,8 @@ func TestJointTakeover(t *testing.T) {
 	b.state(Master)
 }
 
-// With a startup delay a director that hears no other takes over no sooner, and one that
-// hears a master takes part as usual from then on.
+// With a startup delay a director that receives no other does not take over earlier, and
+// one that receives a master takes part as usual from then on.
 func TestStartupDelay(t *testing.T) {
 	delayed := func(c *Config) { c.StartupDelay = 50 * time.Second }
 	for _, change := range []func(*Config){priority(100), priority(255)} {
@@ -171,7 +171,7 @@ func TestStartupDelay(t *testing.T) {
 	if wait := b.m.Deadline().Sub(b.now); wait > time.Second {
 		t.Errorf("it waits %v after a resignation", wait)
 	}
-	b = newBench(t, delayed) // what was left is served on
+	b = newBench(t, delayed) // addresses of an earlier run continue to be served
 	b.step(input{kind: inStart, prefixes: []netip.Prefix{vip}})
 	b.step(input{kind: inReady, from: lb1})
 	b.deadline(b.m.Deadline(), downInterval(100, time.Second)-2*time.Second)

@@ -13,8 +13,8 @@ import (
 
 const secretOne, secretTwo = "correct-horse-battery-staple", "0123456789abcdef"
 
-// Two directors with a key and an attacker on the LAN, who cannot take or drop
-// the address, whatever was recorded.
+// Two directors with a key and an attacker on the LAN, who can neither take the address
+// nor have it dropped, with whatever it recorded.
 func TestAttackerOnTheLAN(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l lan
@@ -58,7 +58,7 @@ func TestAttackerOnTheLAN(t *testing.T) {
 		if s.Dropped["unauthenticated"] == 0 || s.Dropped["replay"] == 0 || s.State != Backup || s.Master != lb1 || !s.Contested {
 			t.Errorf("%+v", s)
 		}
-		// A real stop is still understood.
+		// A real resignation is still accepted.
 		stop1()
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -68,7 +68,7 @@ func TestAttackerOnTheLAN(t *testing.T) {
 	})
 }
 
-// The way to introduce keys one director after the other: no step makes two masters.
+// The steps to introduce keys one director after the other: none causes two masters.
 func TestKeysAreIntroducedInSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l lan

@@ -18,7 +18,7 @@ import (
 	"lvsd/vrrp/checksum"
 )
 
-// A stranger is a host on the LAN that sends whatever it likes.
+// stranger is a host on the LAN that sends arbitrary packets.
 type stranger struct {
 	t    *testing.T
 	conn *packet.Conn
@@ -143,8 +143,8 @@ func TestKernelHostileTraffic(t *testing.T) {
 	t.Logf("FIGURE %d packets sent, %d refused, %d log lines, memory %+d KiB", rounds*each, refused, d1.lines()-lines, (d1.memory()-memory)>>10)
 }
 
-// TestKernelHostileDialects sends the packets that only other ways of speaking
-// refuse: version 2 with a password, unicast, a shared key. With those of
+// TestKernelHostileDialects sends the packets that only other configurations refuse:
+// version 2 with a password, unicast, a shared key. With those of
 // TestKernelHostileTraffic there is one for each reason.
 func TestKernelHostileDialects(t *testing.T) {
 	stranger := netip.MustParseAddr("10.0.0.99")

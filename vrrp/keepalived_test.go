@@ -16,7 +16,7 @@ var (
 	addrs6 = []netip.Prefix{vip6, vip6b}
 )
 
-// A dialect is a way to speak VRRP: ours, and keepalived's words for it.
+// dialect is a form of VRRP: our configuration, and keepalived's for the same.
 type dialect struct {
 	name    string
 	change  func(*Config)
@@ -40,7 +40,7 @@ var dialects = []dialect{
 		theirs: "version 2\nadvert_int 1\nvirtual_ipaddress { 10.0.0.88/32 }\nunicast_src_ip 10.0.0.13\nunicast_peer { 10.0.0.12 }"},
 }
 
-// macDialects say the same as those without a virtual MAC address.
+// macDialects are the same as those without a virtual MAC address.
 var macDialects = []dialect{
 	{name: "version 3, virtual MAC", change: virtualMAC,
 		theirs: "version 3\nuse_vmac\nadvert_int 0.1\nvirtual_ipaddress { 10.0.0.88/32 }"},
@@ -96,7 +96,7 @@ func TestKernelBesideKeepalived(t *testing.T) {
 	}
 }
 
-// keepalivedFile is keepalived's configuration of the election in a dialect.
+// keepalivedFile is keepalived's configuration of the instance in a dialect.
 func keepalivedFile(t *testing.T, d dialect, priority uint8) string {
 	return scratch(t, "keepalived.conf", fmt.Sprintf(`
 global_defs { router_id peer }
@@ -127,17 +127,17 @@ func besideKeepalived(t *testing.T, dialect dialect, mine, theirs uint8) {
 	if mine != theirs {
 		s.holder(better, worse, held)
 	} else {
-		// Who came first stays; if both are masters the address decides.
+		// The first stays master; if both are masters the address decides.
 		eventually(t, "one holder", func() bool { return s.holds("d1", held) != s.holds("d2", held) })
 	}
-	// Theirs leaves: priority 0 is understood.
+	// Theirs stops: we accept its priority 0.
 	k.end(syscall.SIGTERM)
 	s.holder("d1", "d2", held)
 	k = peer()
 	if theirs > mine {
 		s.holder("d2", "d1", held) // it preempts
 	}
-	// Ours leaves.
+	// Ours stops.
 	said := func(words string) func() bool {
 		return func() bool {
 			k.mu.Lock()
@@ -156,7 +156,7 @@ func besideKeepalived(t *testing.T, dialect dialect, mine, theirs uint8) {
 	d = ours()
 	if mine > theirs {
 		s.holder("d1", "d2", held)
-		// The address moves before the word of it has come through the pipe.
+		// The address moves before the report arrives through the pipe.
 		eventually(t, "the event of a preemption", func() bool { return d.became(Master, ReasonPreempt) })
 	}
 	eventually(t, "keepalived is heard", func() bool { return d.status().AdvertsReceived > 0 })

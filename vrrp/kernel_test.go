@@ -43,7 +43,7 @@ func TestKernelPair(t *testing.T) {
 	eventually(t, "both forms of gratuitous ARP for both addresses", func() bool {
 		return seen.arps(1, vip.Addr()) > 0 && seen.arps(2, vip.Addr()) > 0 && seen.arps(1, extra.Addr()) > 0 && seen.arps(2, extra.Addr()) > 0
 	})
-	// What leaves: TTL 255, precedence, our primary address, the RFC 5798 sum.
+	// What is sent: TTL 255, precedence, our primary address, the checksum of RFC 5798.
 	adverts := seen.adverts(lb1)
 	header, message := adverts[0].data[14:34], adverts[0].data[34:46]
 	if header[1] != 0xc0 || header[8] != 255 || [4]byte(header[16:20]) != multicastIPv4.As4() {
@@ -76,10 +76,10 @@ func TestKernelPair(t *testing.T) {
 	d1 = s.director("d1", c1)
 	s.holder("d1", "d2", vip)
 	eventually(t, "the word of it", func() bool { return d1.became(Master, ReasonPreempt) })
-	// Killed: the address stays up on it, and the other takes over.
+	// Killed: the address stays on it, and the other takes over.
 	d1.end(syscall.SIGKILL)
 	eventually(t, "takeover", func() bool { return s.holds("d2", vip) && s.holds("d1", vip) })
-	// Restarted: it hears a master, lets the address go, and preempts later.
+	// Restarted: it receives a master, removes the address, and preempts later.
 	changes := s.monitor("d1")
 	d1 = s.director("d1", c1)
 	eventually(t, "the word of it", func() bool { return d1.became(Backup, ReasonStart) && d1.became(Master, ReasonPreempt) })
@@ -134,7 +134,7 @@ func TestKernelLinkLoss(t *testing.T) {
 	ip(t, "-n", s.ns("d1"), "link", "set", "eth0", "up")
 	s.holder("d1", "d2", vip)
 
-	// Its own address goes, and comes back as another.
+	// Its own address is removed, and another one is added.
 	ip(t, "-n", s.ns("d1"), "address", "del", "10.0.0.12/24", "dev", "eth0")
 	s.holder("d2", "d1", vip)
 	eventually(t, "fault", func() bool { return d1.became(Fault, ReasonNoAddress) })
@@ -144,7 +144,7 @@ func TestKernelLinkLoss(t *testing.T) {
 		t.Errorf("adverts come from %v", m)
 	}
 
-	// The interface is deleted, and another of its name made.
+	// The interface is deleted, and another one of its name is created.
 	ip(t, "-n", s.ns("d1"), "link", "del", "eth0")
 	eventually(t, "fault", func() bool { st := d1.status(); return st.State == Fault && st.Reason == ReasonNoInterface })
 	eventually(t, "takeover", func() bool { return s.holds("d2", vip) })
@@ -152,8 +152,8 @@ func TestKernelLinkLoss(t *testing.T) {
 	s.holder("d1", "d2", vip)
 }
 
-// All packets are lost although there is carrier: two masters, which settle when
-// they hear each other again, with announcements.
+// All packets are lost although there is carrier: two masters, of which one resigns
+// when they receive each other again, with announcements.
 func TestKernelSilenceWithCarrier(t *testing.T) {
 	s := pair(t)
 	d1, d2 := s.director("d1", config(priority(200), interval(fast))), s.director("d2", config(interval(fast)))
@@ -168,8 +168,8 @@ func TestKernelSilenceWithCarrier(t *testing.T) {
 	events := d2.events()
 	t.Logf("two masters settled %v after healing, 100 ms adverts", events[len(events)-1].At.Sub(healed).Round(time.Millisecond))
 	s.holder("d1", "d2", vip)
-	// If d2's advert came first, d1 heard it and announces at once; else at its
-	// next repeat. Either way the neighbours are informed.
+	// If d2's advert came first, d1 received it and announces at once; else at its next
+	// repeat. Either way the neighbours are informed.
 	eventually(t, "an announcement", func() bool { return seen.arps(1, vip.Addr()) > 0 && seen.arps(2, vip.Addr()) > 0 })
 	if d1.became(Backup, ReasonHigherPriority) {
 		t.Error("the better master stepped back")
@@ -235,7 +235,7 @@ func TestKernelOpenRefuses(t *testing.T) {
 		t.Error("Open changed the interface")
 	}
 
-	// Rights belong to a thread in Linux: one gives its own up and is thrown away.
+	// Linux has capabilities per thread: one drops its own and ends.
 	for _, tt := range []struct {
 		capability string
 		bit        uint

@@ -57,8 +57,8 @@ type report struct {
 	Fleet  *fleetStatus `json:",omitempty"`
 }
 
-// director runs one election until SIGTERM and prints what happens. A line on
-// its input is answered with the status.
+// director runs one instance until SIGTERM and prints what happens. A line on its input
+// is answered with the status.
 func director(text string) int {
 	var out sync.Mutex
 	emit := func(r report) {
@@ -96,7 +96,7 @@ func director(text string) int {
 	return 0
 }
 
-// needKernel is the one way past a test that needs root and namespaces.
+// needKernel skips a test that needs root and namespaces.
 func needKernel(t *testing.T, programs ...string) {
 	t.Helper()
 	lab.RequireRoot(t)
@@ -192,7 +192,7 @@ func (s *site) within(host string, do func()) {
 	do()
 }
 
-// A process is a director of ours, or another program that elects.
+// process is a director of ours, or another VRRP program.
 type process struct {
 	t    *testing.T
 	site *site
@@ -258,8 +258,8 @@ func (s *site) start(host string, env []string, program ...string) *process {
 	return p
 }
 
-// monitor notes every change of a host's IPv4 addresses from now on. States that
-// pass in a moment are proved by it: a poll would miss them.
+// monitor records every change of a host's IPv4 addresses from now on, also short
+// states, which a poll would miss.
 func (s *site) monitor(host string) *process {
 	p := s.start(host, nil, "ip", "-4", "-o", "monitor", "address")
 	const mark = "10.255.255.255/32"
@@ -346,8 +346,8 @@ func (p *process) status() Status {
 	return *got
 }
 
-// eventually waits for something that the kernel or another process will do.
-// How long is only bounded, never asserted.
+// eventually waits for an effect of the kernel or another process. The duration is only
+// bounded, never asserted.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for limit := time.Now().Add(20 * time.Second); !ok(); {
@@ -358,7 +358,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// A capture is all that a host's eth0 hears.
+// capture is all that a host's eth0 receives.
 type capture struct {
 	mu     sync.Mutex
 	frames []frame

@@ -40,13 +40,13 @@ func preemptDelay(d time.Duration) func(*Config) {
 }
 func noPreempt(c *Config) { c.Preempt = false }
 
-// newBench is a director that has not begun.
+// newBench is a director that has not started.
 func newBench(t *testing.T, change ...func(*Config)) *bench {
 	start := time.Unix(1_000_000, 0)
 	return &bench{t: t, m: newMachine(config(change...), start), start: start, now: start}
 }
 
-// backup is one that has begun, sends from 10.0.0.12 and receives nothing.
+// backup is one that has started, sends from 10.0.0.12 and receives nothing.
 func backup(t *testing.T, change ...func(*Config)) *bench {
 	b := newBench(t, change...)
 	b.step(input{kind: inStart})
@@ -54,7 +54,7 @@ func backup(t *testing.T, change ...func(*Config)) *bench {
 	return b
 }
 
-// master is one that took over from silence.
+// master is one that took over because no adverts arrived.
 func master(t *testing.T, change ...func(*Config)) *bench {
 	b := backup(t, change...)
 	b.run()
@@ -65,7 +65,7 @@ func master(t *testing.T, change ...func(*Config)) *bench {
 	return b
 }
 
-// step takes one input and writes the actions down, one a line.
+// step processes one input and returns the actions, one a line.
 func (b *bench) step(in input) []string {
 	var out []string
 	for _, a := range b.m.Step(b.now, in) {
@@ -94,13 +94,13 @@ func list(prefixes []netip.Prefix) string {
 	return s.String()
 }
 
-// run goes to the next deadline and serves it.
+// run advances to the next deadline and handles it.
 func (b *bench) run() []string {
 	b.now = b.m.Deadline()
 	return b.step(input{kind: inTick})
 }
 
-// at moves the time on, which must not pass a deadline unserved.
+// at advances the time, which must not pass a deadline that was not handled.
 func (b *bench) at(since time.Duration) *bench {
 	b.now = b.start.Add(since)
 	if d := b.m.Deadline(); !d.IsZero() && d.Before(b.now) {
@@ -117,7 +117,7 @@ func (b *bench) advert(from netip.Addr, priority uint8, every ...time.Duration) 
 	return b.step(in)
 }
 
-// answer reports that the last wish was carried out.
+// answer reports that the last request was carried out.
 func (b *bench) answer() []string {
 	return b.step(input{kind: inAddresses, prefixes: b.m.want, addrSeq: b.m.addrSeq})
 }
@@ -246,7 +246,7 @@ func TestTakeoverReasons(t *testing.T) {
 	b.advert(lb2, 99)
 	b.want(b.run(), "send 100", "hold 10.0.0.88", "announce 10.0.0.88", "became master preempt")
 
-	// After its own takeover the interval is this director's, not the learnt one.
+	// After its own takeover the interval is that of this director, not the learnt one.
 	b = backup(t)
 	b.advert(lb2, 200, 4*time.Second)
 	b.run()
@@ -295,8 +295,8 @@ func TestMasterHears(t *testing.T) {
 	}
 }
 
-// RFC 9568 §6.4.3: the advert timer; adverts keep their rhythm although timers
-// are late, and are not made up for after a stop.
+// RFC 9568 §6.4.3: the advert timer; adverts keep their interval although timers are
+// late, and missed ones are not sent after a pause.
 func TestAdvertTimer(t *testing.T) {
 	b := master(t)
 	due := b.m.advertAt
@@ -344,7 +344,7 @@ func TestPreemptDelay(t *testing.T) {
 		b.at(time.Duration(s)*time.Second).advert(lb2, 50)
 		b.deadline(b.m.Deadline(), downInterval(100, time.Second))
 	}
-	for s := 10; s < 13; s++ { // over: the timer of 9 s runs on
+	for s := 10; s < 13; s++ { // over: the timer of 9 s continues
 		b.at(time.Duration(s)*time.Second).advert(lb2, 50)
 	}
 	b.run()
@@ -371,7 +371,7 @@ func TestPreemptDelayIsCancelledByABetterMaster(t *testing.T) {
 	}
 }
 
-// The delay is about a live master only: silence is served as ever.
+// The delay applies to a live master only: without adverts it takes over as usual.
 func TestPreemptDelayDoesNotDelayATakeover(t *testing.T) {
 	b := backup(t, preemptDelay(time.Hour))
 	b.advert(lb2, 50)
@@ -424,12 +424,12 @@ func leftover(t *testing.T, change ...func(*Config)) *bench {
 
 func TestLeftoverIsServedUntilItsOwnMastership(t *testing.T) {
 	b := leftover(t)
-	// Never a hold without it in between.
+	// The address is never removed in between.
 	b.want(b.run(), "send 100", "hold 10.0.0.88", "announce 10.0.0.88", "became master silence")
 }
 
-// It goes on before the others' time has run out; where one of them is master already
-// its advert has come by then.
+// It takes over before the others time out; if one of them is master already its advert
+// has arrived by then.
 func TestLeftoverIsResumedAfterOneAdvert(t *testing.T) {
 	skew := downInterval(100, time.Second) - 3*time.Second
 	b := leftover(t)
@@ -449,7 +449,7 @@ func TestLeftoverIsResumedAfterOneAdvert(t *testing.T) {
 	b.step(input{kind: inReady, from: lb1})
 	b.deadline(b.m.Deadline(), 6*time.Second+downInterval(1, time.Second))
 
-	b = leftover(t) // what it was does not count after a fault
+	b = leftover(t) // its earlier state does not count after a fault
 	b.step(input{kind: inUnready, reason: ReasonLinkDown})
 	b.step(input{kind: inReady, from: lb1})
 	b.deadline(b.m.Deadline(), downInterval(100, time.Second))
@@ -474,7 +474,7 @@ func TestLeftoverGoesWithTheLinkAndTheStop(t *testing.T) {
 	b.want(b.step(input{kind: inStop}), "hold", "became init stop")
 }
 
-// Of several addresses one was left: the others come with mastership only.
+// One of several addresses was left: the others are added with mastership only.
 func TestLeftoverInPart(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.Addresses = []netip.Prefix{vip, vip2}; c.Excluded = []netip.Prefix{extra} })
 	b.want(b.step(input{kind: inStart, prefixes: []netip.Prefix{vip2, extra}}), "hold 10.0.0.89 192.0.2.1")
@@ -483,8 +483,8 @@ func TestLeftoverInPart(t *testing.T) {
 	b.want(b.run(), "send 100", "hold 10.0.0.88 10.0.0.89", "announce 10.0.0.88 10.0.0.89", "became master silence")
 }
 
-// RFC 9568 §6.4.2 (125) and its errata: at once, then repeated further apart than
-// neighbours are deaf, and seldom for ever; never after mastership.
+// RFC 9568 §6.4.2 (125) and its errata: at once, then repeated at a distance that
+// neighbours accept, later rarely; never after mastership.
 func TestAnnouncements(t *testing.T) {
 	b := backup(t, interval(40*time.Second))
 	b.run()
@@ -508,8 +508,8 @@ func TestAnnouncements(t *testing.T) {
 	}
 }
 
-// A losing master taught the neighbours wrong: repeat, but not more often than
-// they listen.
+// A losing master gave the neighbours a wrong entry: repeat, but not more often than
+// they accept.
 func TestLosingMasterStartsAnnouncementsOver(t *testing.T) {
 	b := master(t)
 	for range 5 {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// RFC 9568 §7.1: a differing address list is reported, and the advert taken.
+// RFC 9568 §7.1: a differing address list is reported, and the advert accepted.
 func TestAddressMismatchIsAcceptedWithAnAlarm(t *testing.T) {
 	b := backup(t)
 	b.at(time.Second)

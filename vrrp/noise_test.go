@@ -13,7 +13,8 @@ import (
 	"lvsd/vrrp/wire"
 )
 
-// A flood of refused packets: counted, the election undisturbed, the log bounded.
+// A flood of dropped packets: they are counted, the instance is not affected, the log
+// is bounded.
 func TestFloodOfRefusedAdverts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l lan
@@ -22,7 +23,7 @@ func TestFloodOfRefusedAdverts(t *testing.T) {
 		log := &countingHandler{}
 		o := r1.options()
 		o.Log = slog.New(log)
-		var contests []MasterConflict // the election's goroutine's, until it has ended
+		var contests []MasterConflict // of the instance's goroutine, until it has ended
 		o.OnMasterConflict = func(k MasterConflict) { contests = append(contests, k) }
 		e1, e2 := h1.engine(t, o, priority(200)), h2.engine(t, r2.options())
 		stop1, stop2 := running(t, e1), running(t, e2)
@@ -87,7 +88,7 @@ func (h *countingHandler) count() int {
 }
 
 // In a flood the receiver polls, rxPerInterval times in an interval, and works half of the
-// time at most. Few packets wait for nothing.
+// time at most. A few packets are handled at once.
 func TestFloodIsPolled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const interval, packet = 640 * time.Millisecond, 10 * time.Microsecond // what each takes

@@ -175,7 +175,7 @@ func TestConcerns(t *testing.T) {
 	}
 }
 
-// What is accepted says the same when it is encoded again, and nothing panics.
+// What is accepted is the same when it is encoded again, and nothing panics.
 func FuzzDecode(f *testing.F) {
 	for _, g := range golden {
 		f.Add(unhex(f, g.message), uint8(255))

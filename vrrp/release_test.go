@@ -27,7 +27,7 @@ func TestYieldOnStop(t *testing.T) {
 	b.want(b.advert(lb2, 90), "hold 10.0.0.88")
 	b.quiet(true)
 	b.answer()
-	b.want(b.advert(lb2, 90)) // it goes on
+	b.want(b.advert(lb2, 90)) // it continues
 	b.deadline(b.m.Deadline(), releaseDelay)
 	b.want(b.run(), "hold")
 	b.answer()
@@ -67,7 +67,7 @@ func TestYieldOnPreemption(t *testing.T) {
 	b.quiet(false)
 	b.state(Backup)
 
-	// The successor resigns while this one is on its way out: it stays.
+	// The successor resigns during the release: this director keeps the addresses.
 	b = master(t, handover(5*time.Second))
 	b.advert(lb2, 200)
 	b.want(b.advert(lb2, 0))
@@ -83,19 +83,20 @@ func TestYieldOnPreemption(t *testing.T) {
 	b.want(b.step(input{kind: inStop}), "became init stop")
 	b.want(b.run(), "hold")
 
-	// The link goes: so do the addresses.
+	// The link fails: the addresses are removed.
 	b = master(t, handover(5*time.Second))
 	b.advert(lb2, 200)
 	b.want(b.step(input{kind: inUnready, reason: ReasonLinkDown}), "hold", "became fault link_down")
 
-	// An address that was removed meanwhile goes, and the rest stays quiet.
+	// An address that left the configuration meanwhile is removed, and for the rest ARP
+	// stays silenced.
 	b = master(t, handover(5*time.Second))
 	b.advert(lb2, 200)
 	b.want(b.step(input{kind: inUpdate, config: config(handover(5*time.Second), func(c *Config) { c.Addresses[0] = vip2 })}), "hold")
 }
 
-// A planned stop: the address is on one of the two at every instant, and answered
-// for by one alone from the successor's first advert on.
+// A planned stop: the address is on one of the two at any time, and only one answers
+// ARP for it from the successor's first advert on.
 func TestHandoverWithoutAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lan{delay: time.Millisecond}
@@ -129,7 +130,7 @@ func TestHandoverWithoutAGap(t *testing.T) {
 				h1.mu.Unlock()
 			}
 		}
-		// The skew of 100, the way of the advert, and the time to learn.
+		// The skew of 100, the delay of the advert, and the time to learn.
 		if took := time.Since(began); took > 609375*time.Microsecond+releaseDelay+5*time.Millisecond || both < 1000 {
 			t.Errorf("left after %v, both had it for %d ms", took, both)
 		}

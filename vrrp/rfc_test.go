@@ -12,8 +12,8 @@ import (
 
 const conformance = "../docs/conformance.md"
 
-// TestConformanceNamesTestsThatExist holds the table to the tests: each row has
-// a section, a level and tests, and each of them is there.
+// TestConformanceNamesTestsThatExist compares the table with the tests: each row has a
+// section, a level and tests, all of which exist.
 func TestConformanceNamesTestsThatExist(t *testing.T) {
 	text, err := os.ReadFile(conformance)
 	if err != nil {

@@ -20,8 +20,8 @@ var (
 
 func withWay(c *Config) { c.Routes, c.Rules = []Route{wayRoute}, []Rule{wayRule} }
 
-// Routes and rules come after the addresses, and go before them; a changed list
-// is taken over by the master; one that fails is a fault as of an address.
+// Routes and rules are added after the addresses and removed before them; the master
+// applies a changed list; one that fails is a fault, as for an address.
 func TestRoutesMove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := new(lan).host(lb1)
@@ -77,8 +77,8 @@ func (h *host) moved() (link.ExtraRoutes, []string) {
 	return h.extraRoutes, slices.Clone(h.moves)
 }
 
-// On a real kernel: with the master, back when removed, gone with it, and of a
-// killed one until another master is heard.
+// On a real kernel: present with the master, restored when removed, removed with it,
+// and those of a killed one when another master's advert arrives.
 func TestKernelRoutesMove(t *testing.T) {
 	s := pair(t)
 	c1, c2 := config(priority(200), interval(fast), withWay), config(interval(fast), withWay)

@@ -18,12 +18,10 @@ import (
 	"time"
 )
 
-// manyEnv turns the test binary into a director of many elections: the JSON of a
-// fleet.
+// manyEnv turns the test binary into a director of many instances: the JSON of a fleet.
 const manyEnv = "LVSD_TEST_MANY"
 
-// A crowd is as many elections of one interface as there can be, with addresses
-// each.
+// crowd is as many instances on one interface as there can be, each with addresses.
 type fleet struct {
 	Elections, Addresses int
 	Priority             uint8
@@ -42,7 +40,7 @@ func (c fleet) config(i int) Config {
 	return cfg
 }
 
-// crowdState is how a crowd stands.
+// crowdState is the state of a crowd.
 type fleetStatus struct {
 	Masters, Backups, Held int
 	Transitions            int64
@@ -53,8 +51,8 @@ type fleetStatus struct {
 	Lag                    time.Duration // the latest timer so far
 }
 
-// many runs a crowd until SIGTERM. A line on its input is answered with how it
-// stands; "reset" forgets the times.
+// many runs a crowd until SIGTERM. It answers a line on its input with its state;
+// "reset" forgets the times.
 func many(text string) int {
 	var c fleet
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
@@ -161,7 +159,7 @@ func (s *site) many(host string, c fleet) *process {
 	return s.start(host, []string{manyEnv + "=" + string(text)}, self)
 }
 
-// fleet asks how the elections stand.
+// fleet asks for the state of the instances.
 func (p *process) fleet(word string) fleetStatus {
 	p.t.Helper()
 	count := func() (n int, last *fleetStatus) {
@@ -192,9 +190,9 @@ func (s *site) virtual(host string) int {
 	return strings.Count(ip(s.t, "-n", s.ns(host), "-4", "-o", "address", "show"), " 10.1.")
 }
 
-// TestKernelScale: as many elections as an interface can have, with twenty
-// addresses each: one is master of all, nothing moves on a healthy LAN, a killed
-// one is replaced in all, and none is left at the end. The figures are in the log.
+// TestKernelScale: as many instances as an interface can have, with twenty addresses
+// each: one director is master of all, no address moves on a healthy LAN, a killed
+// director is replaced in all, and none is left at the end. The figures are in the log.
 func TestKernelScale(t *testing.T) {
 	fleets := map[string]fleet{
 		"255 elections": {Elections: 255, Addresses: 20, Interval: time.Second},
@@ -242,7 +240,7 @@ func scale(t *testing.T, c fleet) {
 		t.Errorf("the kernel has %d of %d addresses", n, all)
 	}
 
-	// Another process flushes the interface: everything is put back.
+	// Another process flushes the interface: everything is restored.
 	ip(t, "-n", s.ns("d2"), "-4", "address", "flush", "to", "10.1.0.0/16")
 	from = time.Now()
 	inTime(t, "all addresses are back", func() bool { return s.virtual("d2") == all })

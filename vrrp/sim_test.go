@@ -19,9 +19,8 @@ var (
 	simSeed  = flag.Uint64("sim.seed", 0, "replay this one, with a trace")
 )
 
-// A simulation is a LAN of two to five directors: their machines, and everything
-// around them made of a queue of things to come. Nothing in it is random but by
-// its seed.
+// simulation is a LAN of two to five directors: their machines, and a queue of future
+// events around them. It is random only by its seed.
 type simulation struct {
 	seed  uint64
 	r     *rand.Rand
@@ -34,16 +33,16 @@ type simulation struct {
 	directors []*simulated
 	delay     time.Duration // the longest a packet takes
 	loss      float64
-	twice     float64 // how many packets come twice
+	twice     float64 // how many packets arrive twice
 	kernels   bool    // kernels fail too
 	broken    map[[2]int]bool
 	keys      *auth.Keyring // nil: adverts are not signed
 
-	clear   map[[2]int]time.Time // since when two masters could hear each other
+	clear   map[[2]int]time.Time // since when two masters could receive each other
 	failure string
 
 	announcer *simulated // who announced the addresses last; nil: a stranger
-	noticed   bool       // all directors could know of it
+	noticed   bool       // all directors could have received it
 }
 
 // simulated is one director and its kernel.
@@ -66,8 +65,8 @@ type simulated struct {
 	stamp auth.Stamp
 	peers map[netip.Addr]auth.Peer
 
-	frozen bool    // it stands still: stopped, or its machine is paused
-	inbox  []input // what it will find then: as much as an engine's queue holds
+	frozen bool    // it does not run: stopped, or its machine is paused
+	inbox  []input // what it will receive then: as much as an engine's queue holds
 }
 
 type happening struct {
@@ -156,7 +155,7 @@ func (s *simulation) fail(format string, args ...any) {
 	}
 }
 
-// until lets the time pass to an instant.
+// until advances the time to a moment.
 func (s *simulation) until(t time.Time) {
 	for len(s.queue) > 0 && !s.queue[0].at.After(t) && s.failure == "" {
 		h := heap.Pop(&s.queue).(happening)
@@ -246,7 +245,7 @@ func (s *simulation) act(d *simulated, a action) {
 		run := d.run
 		s.after(time.Duration(s.r.Int64N(int64(s.delay)+1)), func() {
 			if d.run != run || a.addrSeq != d.m.addrSeq {
-				return // as the ground: the newest wish counts
+				return // as in the interface worker: the newest request counts
 			}
 			in := input{kind: inAddresses, addrSeq: a.addrSeq}
 			if d.faulty && len(subtract(a.prefixes, d.present)) > 0 {
@@ -272,8 +271,8 @@ func (s *simulation) act(d *simulated, a action) {
 	}
 }
 
-// thaw lets a director go on: for it the clock jumps. It looks into its inbox
-// before it acts on a timer that is long over.
+// thaw resumes a director: for it the clock jumps. It reads its queue before it acts on
+// a timer that expired long ago.
 func (s *simulation) thaw(d *simulated) {
 	if !d.frozen {
 		return
@@ -327,7 +326,7 @@ func (s *simulation) send(d *simulated, priority uint8) {
 					peer := to.peers[d.addr]
 					switch err := s.keys.Verify(context, message, &peer, s.now.Add(to.wall)); {
 					case err == auth.ErrReplay:
-						return // it came twice, or after a later one
+						return // it arrived twice, or after a later one
 					case err != nil:
 						s.fail("refused: %v", err)
 						return
@@ -340,7 +339,7 @@ func (s *simulation) send(d *simulated, priority uint8) {
 	}
 }
 
-// look checks what must hold at every instant.
+// look checks the invariants.
 func (s *simulation) look() {
 	for i, a := range s.directors {
 		if a.alive && a.m.state != Master && a.m.state != Backup && len(a.m.want) > 0 && !a.m.releasing() {
@@ -369,7 +368,7 @@ func (s *simulation) look() {
 	}
 }
 
-// chaos does one bad thing, or its end.
+// chaos starts or ends one fault.
 func (s *simulation) chaos() {
 	d := s.directors[s.r.IntN(len(s.directors))]
 	other := s.directors[s.r.IntN(len(s.directors))]
@@ -428,7 +427,7 @@ func (s *simulation) chaos() {
 	}
 }
 
-// heal makes everything well.
+// heal ends all faults.
 func (s *simulation) heal() {
 	s.note("all is healed")
 	s.loss, s.twice = 0, 0
@@ -455,7 +454,7 @@ func (s *simulation) masters() (out []*simulated) {
 	return out
 }
 
-// play is one life of a LAN: health, chaos, health.
+// play simulates a LAN: without faults, with faults, and without.
 func (s *simulation) play() {
 	var longest time.Duration
 	preempting, best := true, uint8(0)
@@ -480,7 +479,8 @@ func (s *simulation) play() {
 		}
 		s.until(s.now.Add(longest / 10))
 	}
-	// Everything that was begun is over, also what a failed one refrains from.
+	// Everything that was started has ended, also the times during which a failed one does
+	// not preempt.
 	settle := 12*longest + 3*down + releaseDelay
 	if s.kernels {
 		settle += holdoffMax
@@ -531,7 +531,7 @@ func (s *simulation) play() {
 }
 
 // restartAll kills all directors and starts them within one interval. One on standby
-// is not to be the master then.
+// must not become master then.
 func (s *simulation) restartAll() {
 	every := s.directors[0].cfg.AdvertInterval
 	for _, d := range s.directors {

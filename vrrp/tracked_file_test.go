@@ -30,7 +30,7 @@ func TestFileNumbers(t *testing.T) {
 			t.Errorf("%q: %d, %v", bad, got, err)
 		}
 	}
-	pipe := filepath.Join(dir, "pipe") // it has no writer: it must not be waited for
+	pipe := filepath.Join(dir, "pipe") // it has no writer, and must not be waited for
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestFileEffects(t *testing.T) {
 	}
 }
 
-// On the real clock, a file that comes, changes and goes.
+// With the real clock: a file that is created, changed and removed.
 func TestFilesAreFollowed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "prefer")
 	tr := newTracking(slog.New(slog.DiscardHandler), nil)

@@ -42,7 +42,7 @@ func TestTrackedWeight(t *testing.T) {
 	if b.m.snapshot().priority != 80 || b.m.snapshot().masterPriority != 80 {
 		t.Errorf("%+v", b.m.snapshot())
 	}
-	// The peer of 100 is now the better one.
+	// The peer's 100 is now the higher priority.
 	b.want(b.advert(lb2, 100), "send 80", "hold", "became backup higher_priority")
 	b.deadline(b.m.downAt, 3*time.Second+176*time.Second/256) // skew of 80
 	b.want(b.track(0, ""))
@@ -58,7 +58,7 @@ func TestTrackedFault(t *testing.T) {
 	if !b.m.Deadline().IsZero() {
 		t.Errorf("due at %v", b.m.Deadline())
 	}
-	// The link going and coming changes nothing of it.
+	// A change of the link does not affect it.
 	b.want(b.step(input{kind: inUnready, reason: ReasonLinkDown}))
 	b.want(b.step(input{kind: inReady, from: lb1}))
 	b.state(Fault)
@@ -74,7 +74,7 @@ func TestTrackedFault(t *testing.T) {
 	b.state(Fault)
 	b.want(b.step(input{kind: inReady, from: lb1}), "became backup link_up")
 
-	b = master(t) // a failed action and a tracked fault: both must go
+	b = master(t) // a failed action and a tracked fault: both must end
 	b.want(b.fail("no"), "send 0", "hold", "became fault address_failed")
 	b.want(b.track(0, "down"))
 	b.want(b.run()) // the pause after the failure is over
@@ -94,7 +94,7 @@ func TestGauge(t *testing.T) {
 	}
 }
 
-// What SetTracked says is in the next advert, and a fault gives the address away.
+// The effect of SetTracked is in the next advert, and a fault hands over the address.
 func TestSetTracked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l lan
@@ -172,7 +172,8 @@ func TestTrackInterface(t *testing.T) {
 		if s := e.Status(); s.State != Fault || s.Detail != "interface eth2 is down" || s.Priority != 70 {
 			t.Errorf("%+v", s)
 		}
-		// Another configuration: what stays keeps its verdict, what goes has none.
+		// Another configuration: an object that stays keeps its result, one that is removed has
+		// none.
 		e.Update(config(func(c *Config) { c.TrackInterfaces = []TrackedInterface{{"eth1", -30}, {"eth3", 20}} }))
 		synctest.Wait()
 		if s := e.Status(); s.State != Backup || s.Priority != 70 || s.Reason != ReasonRecovered {
@@ -186,8 +187,8 @@ func TestTrackInterface(t *testing.T) {
 	})
 }
 
-// Two elections of a group on each of two directors: what becomes of one becomes
-// of both, and they recover.
+// Two instances of a group on each of two directors: both change state together, and
+// they recover.
 func TestSyncGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lans [2]lan // an outer and an inner one
@@ -219,7 +220,7 @@ func TestSyncGroup(t *testing.T) {
 			}
 		}
 		check("at first", Master, Backup)
-		// The inner interface of the first dies: it must give up the outer address.
+		// The inner interface of the first fails: it must give up the outer address.
 		hosts[0][1].set(func(s *link.State) { s.Carrier = false })
 		check("without the inner link", Fault, Master)
 		if s := engines[0][0].Status(); s.Reason != ReasonTracked || !strings.Contains(s.Detail, `sync group member "inner" is in fault (link_down)`) {
@@ -227,12 +228,12 @@ func TestSyncGroup(t *testing.T) {
 		}
 		hosts[0][1].set(func(s *link.State) { s.Carrier = true })
 		check("with it", Master, Backup)
-		// What one of them tracks weighs on both.
+		// What one of them tracks affects both.
 		engines[0][0].SetTracked("service web", -150, false)
 		check("with a weight", Backup, Master)
 		engines[0][0].SetTracked("service web", 0, false)
 		check("without", Master, Backup)
-		// Adverts of one election alone get lost: the other follows at once.
+		// Only adverts of one instance are lost: the other follows at once.
 		hosts[1][0].set(func(s *link.State) { s.Carrier = false })
 		hosts[0][0].set(func(s *link.State) { s.Carrier = false })
 		check("both outer links", Fault, Fault)

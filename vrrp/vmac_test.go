@@ -48,8 +48,8 @@ func (s *site) untouched(host string) {
 	}
 }
 
-// One MAC address, the same on both directors, from which adverts and
-// announcements leave and that alone answers; no trace at the end.
+// One MAC address, the same on both directors, from which adverts and announcements
+// leave and which alone answers; nothing is left at the end.
 func TestKernelVirtualMAC(t *testing.T) {
 	s := pair(t)
 	needKernel(t, "arping")
@@ -85,8 +85,8 @@ func TestKernelVirtualMAC(t *testing.T) {
 			t.Errorf("an advert from %s", source(f))
 		}
 	}
-	// A packet of the host's own from the address, whose next hop has to be asked
-	// for: the question must not tell of the address.
+	// A packet of the host's own from the address, whose next hop has to be resolved: the
+	// request must not announce the address.
 	ip(t, "-n", s.ns("d1"), "neigh", "flush", "dev", "eth0")
 	s.within("d1", func() { udpFrom(t, vip.Addr(), "10.0.0.99:9") })
 	eventually(t, "a question for the client's MAC address", func() bool {
@@ -114,7 +114,7 @@ func TestKernelVirtualMAC(t *testing.T) {
 	eventually(t, "takeover", func() bool { return s.holds("d2", vip) && s.holds("d1", vip) })
 	changes := s.monitor("d1")
 	d1 = s.director("d1", c1)
-	// It hears a master, whose MAC address is that of its own leftover.
+	// It receives a master, whose MAC address is that of its own leftover.
 	eventually(t, "the word of it", func() bool { return d1.became(Backup, ReasonStart) && d1.became(Master, ReasonPreempt) })
 	s.holder("d1", "d2", vip)
 	changes.end(syscall.SIGTERM)
