@@ -25,7 +25,7 @@ import (
 	"lvsd/integration/lvsdtest"
 )
 
-// shown is the content of a page, in the words of the page.
+// shown is the content of a page.
 type shown struct {
 	Director string            `json:"director"`
 	Master   string            `json:"master"`
@@ -52,7 +52,7 @@ const readPage = `(() => {
 	return out;
 })()`
 
-// shownOn returns the content of lvsd status --json in the words of the page.
+// shownOn returns the content of lvsd status --json in the form of the page.
 func shownOn(d *lvsdtest.Director) (shown, error) {
 	out, err := d.LVSD("status", "--json", "-c", d.Pair.ConfigFile, "--socket", d.Socket, "--director", d.Name)
 	var s struct {
@@ -254,14 +254,17 @@ func TestOncallPage(t *testing.T) {
 
 	t.Run("by keyboard alone", func(t *testing.T) { b.t = t; checkKeyboard(b) })
 	t.Run("names, roles, contrast", func(t *testing.T) { b.t = t; checkAccessibility(b) })
-	t.Run("on a phone", func(t *testing.T) {
+	t.Run("from a phone to a wide screen", func(t *testing.T) {
 		b.t = t
-		b.setSize(390, 844)
-		b.waitFor("no scrolling aside", fits)
 		b.do(chromedp.Click(chromedp.CSS("#service-list tbody tr:nth-child(3) button")))
 		b.waitFor("the last probes", `document.querySelectorAll("tr.detail tbody tr").length > 3`)
-		b.waitFor("no scrolling aside with the probes", fits)
-		b.screenshot("phone")
+		for _, width := range []int64{360, 768, 1100, 1600, 2560} {
+			b.setSize(width, 900)
+			b.waitFor(fmt.Sprintf("no scrolling aside at %d pixels", width), fits)
+			if narrow := evaluate[[]string](b, squeezed); len(narrow) > 0 {
+				t.Errorf("squeezed at %d pixels: %q", width, narrow)
+			}
+		}
 		b.do(chromedp.Click(chromedp.CSS("#service-list tbody tr:nth-child(3) button")))
 		b.setSize(1100, 900)
 	})
@@ -295,6 +298,9 @@ func TestOncallPage(t *testing.T) {
 	b.screenshot("trouble-dark")
 	b.setColourScheme("light")
 	b.screenshot("trouble-light")
+	b.setSize(390, 1200)
+	b.screenshot("phone")
+	b.setSize(1100, 900)
 	stop()
 
 	// The director of the page is killed: the page shows that, and since when.
@@ -371,6 +377,10 @@ func requests(client *lab.Host) (stop func()) {
 
 // fits reports whether no element is wider than the window, including clipped ones.
 const fits = `document.documentElement.scrollWidth <= innerWidth && [...document.querySelectorAll("main *")].every((e) => e.getBoundingClientRect().right <= innerWidth + 1 || e.closest(".wide, .unseen"))`
+
+// squeezed returns the reasons and curves that are too narrow to be read.
+const squeezed = `[...document.querySelectorAll("#service-list > .service > table > tbody > tr > td:last-child, #service-list svg.chart")]
+	.filter((e) => e.getClientRects().length && e.getBoundingClientRect().width < 60).map((e) => e.tagName + " " + e.textContent)`
 
 // checkKeyboard expands and collapses services with the keyboard; the focus stays while the
 // page is redrawn.

@@ -13,14 +13,14 @@ function make(tag, attributes, ...children) {
   return node;
 }
 
-// put gives a node its text.
+// put sets the text of a node.
 function put(node, text) {
   if (node.shown === text) return;
   node.shown = text;
   node.textContent = text;
 }
 
-// set gives a node an attribute; null takes it away.
+// set sets an attribute of a node; null removes it.
 function set(node, name, value) {
   if (value === null) {
     if (node.hasAttribute(name)) node.removeAttribute(name);
@@ -29,7 +29,7 @@ function set(node, name, value) {
   }
 }
 
-// tint says how a node's text is meant: good, warn, bad, soft or "".
+// tint sets the colour of a node's text: good, warn, bad, soft or "".
 function tint(node, kind) {
   for (const k of ["good", "warn", "bad", "soft"]) {
     if (node.classList.contains(k) !== (k === kind)) node.classList.toggle(k, k === kind);
@@ -40,8 +40,8 @@ function hide(node, hidden) {
   if (node.hidden !== hidden) node.hidden = hidden;
 }
 
-// list keeps the children of a node at what items say: one an item, known by its
-// key, made once, updated in place, moved only when the order changed.
+// list makes the children of a node match items: one child for each item, identified
+// by its key, created once, updated in place, moved only when the order changed.
 function list(parent, items, key, create, update) {
   const known = parent.known || (parent.known = new Map());
   const wanted = new Set(items.map(key));
@@ -69,7 +69,7 @@ function phrases(parent, all) {
   });
 }
 
-// draw puts values into a chart. Where one is not known the curve is broken.
+// draw draws values as a curve, with a gap where a value is unknown.
 function draw(svg, values, what) {
   const known = values.filter((v) => v >= 0), top = Math.max(1e-9, ...known);
   const signature = values.join();

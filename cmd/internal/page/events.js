@@ -30,7 +30,7 @@ async function follow() {
   }
 }
 
-async function readLines(body, tell) {
+async function readLines(body, handle) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
@@ -38,7 +38,7 @@ async function readLines(body, tell) {
     if (done) return;
     const lines = (rest + value).split("\n");
     rest = lines.pop();
-    for (const line of lines) if (line) tell(line);
+    for (const line of lines) if (line) handle(line);
     put($("events-note"), "");
     render();
   }

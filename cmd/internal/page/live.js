@@ -34,11 +34,11 @@ async function poll() {
     }
     askAllWhy();
   }
-  // A status that takes long, because it is large or the way is, is asked for less often.
+  // A slow status, because of its size or of the network, is requested less often.
   if (!document.hidden) timer = setTimeout(poll, Math.max(every, 4 * (performance.now() - began)));
 }
 
-// soon asks now, because something happened; many things at once are one.
+// soon requests the status at once after an event; several events cause one request.
 let hurried = 0;
 function soon() {
   if (hurried || !state.status) return;
@@ -48,8 +48,7 @@ function soon() {
   }, 150);
 }
 
-// askCharts asks for the curves: of all services, and of the open ones with their
-// servers.
+// askCharts requests the curves: of all services, and of expanded ones with their servers.
 async function askCharts() {
   chartsAt = Date.now();
   const names = (view.opened || []).slice(0, 20), total = state.status.virtual_services.length;

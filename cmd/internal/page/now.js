@@ -2,7 +2,7 @@
 
 let problemsShown = 6;
 
-// masters names the directors that are master of an instance: normally one.
+// masters returns the names of the directors that are master of an instance: normally one.
 function masters(s, e) {
   const names = e.state === "master" ? [s.director] : [];
   let heard = e.state !== "master" && e.master;
@@ -21,10 +21,10 @@ function masters(s, e) {
 
 const someOf = (all, most) => all.slice(0, most).join(" ") + (all.length > most ? ` and ${all.length - most} more` : "");
 
-// vips are the virtual addresses of an instance, as many as fit.
+// vips returns the virtual addresses of an instance, as many as fit.
 const vips = (e, most) => someOf(e.virtual_addresses.map((a) => a.replace(/\/(32|128)$/, "")), most);
 
-// announced is how many directors announce each announcement.
+// announced returns how many directors announce each announcement.
 const announced = (s) => (s.announces || []).map((a) => {
   const n = a.directors.length + (a.announced ? 1 : 0), of = s.peers.length + 1;
   return [`${a.name} ${someOf(a.addresses.map((v) => v.address), 3)}: announced by ${n} of ${counted(of, "director")}${a.kept ? ", KEPT here" : a.announced ? "" : ", not by this one"}`, !n || a.kept ? "bad" : n === of ? "good" : "warn"];
@@ -65,8 +65,8 @@ function updateProblem(li, p) {
   list(li.members, members.slice(0, 200), (m, i) => i, () => make("li"), put);
 }
 
-// directorState is the state of this director alone: a real server that is down, or
-// another director, is no fault of it.
+// directorState is the state of this director alone: a real server or another director
+// that is down is not its fault.
 function directorState(s) {
   const own = s.problem_details.filter((p) => !p.service && !p.director).length;
   return [`${s.director} ${own ? counted(own, "problem") : "OK"}${s.waits ? `, ${s.waits}` : ""}`, own ? "bad" : "good"];
@@ -102,7 +102,7 @@ function renderShort(s) {
   });
 }
 
-// renderTraffic adds up all services: now, and since their counters were reset.
+// renderTraffic shows the sums over all services: now, and since their counters were reset.
 function renderTraffic(s) {
   const sum = (of) => s.virtual_services.reduce((n, svc) => n + of(svc), 0);
   phrases($("now-traffic"), [
@@ -116,7 +116,7 @@ function renderPair(s) {
   const rows = [{ director: s.director, here: true, state: [own[0].slice(s.director.length + 1), own[1]], hash: s.config.hash, version: s.version, started: s.started, same: true, sameVersion: true }];
   for (const p of s.peers) {
     const c = p.connections;
-    rows.push({ director: p.director, link: p.http_listen, state: [peerState(p, s), peerKind(p)], hash: p.config_hash || "", version: p.version || "", started: p.started,
+    rows.push({ director: p.director, old: !p.up, link: p.http_listen, state: [peerState(p, s), peerKind(p)], hash: p.config_hash || "", version: p.version || "", started: p.started,
       same: p.config_matches || !p.up, sameVersion: p.version_matches || !p.up, connections: c ? `${number(c.own + c.synced)}, ${number(c.synced)} synced` : "" });
   }
   list($("directors").tBodies[0], rows, (r) => r.director + (r.link || ""), (r) => {
@@ -125,10 +125,12 @@ function renderPair(s) {
     for (let i = 0; i < 5; i++) tr.append(make("td"));
     return tr;
   }, (tr, r) => {
-    [r.state[0], r.hash.slice(0, 8), r.version, clock(r.started, s.at), r.connections || ""].forEach((text, i) => put(tr.children[i + 1], text));
+    [r.state[0], r.hash.slice(0, 8), r.version, shortClock(r.started, s.at), r.connections || ""].forEach((text, i) => put(tr.children[i + 1], text));
     tint(tr.children[1], r.state[1]);
-    tint(tr.children[2], r.same ? "" : "bad");
-    tint(tr.children[3], r.sameVersion ? "" : "bad");
+    const known = r.old ? "soft" : ""; // from its last reply
+    tint(tr.children[2], r.same ? known : "bad");
+    tint(tr.children[3], r.sameVersion ? known : "bad");
+    for (const i of [4, 5]) tint(tr.children[i], known);
   });
   renderElections(s);
   renderExtras(s);

@@ -8,7 +8,7 @@ const view = { filter: "", only: false, open: new Map(), all: new Set(), service
 
 const matches = (text) => text.toLowerCase().includes(view.filter);
 
-// chosen is what filter and tick leave of the services: each with the servers to show.
+// chosen returns the services that match the filters, each with the servers to show.
 function chosen(s) {
   const out = [];
   for (const svc of s.virtual_services) {
@@ -48,9 +48,12 @@ function renderServices(s) {
 
 let numbered = 0;
 
-// The columns of all services have the same width, so that they align.
-const columns = [["Real server", "server"], ["Weight", "num weight"], ["Health", "health roomy-only"], ["Since", "since wide-only"], ["Active", "num count"], ["Inactive", "num count wide-only"],
-  ["New/s", "num count wide-only"], ["Active, 10 min", "spark wide-only"], ["Why", ""]];
+// The columns of all services have the same width, so that they align. One with from-N is
+// hidden in a window of at most N rem, see page.css.
+const columns = [["Real server", "server"], ["Weight", "num weight"], ["Health", "health from-30"], ["Since", "since from-46"], ["Active", "num count"], ["Inactive", "num count from-60"],
+  ["New/s", "num count from-60"], ["Active, 10 min", "spark from-68"], ["Why", ""]];
+const hiddenBelow = columns.flatMap(([, cls]) => cls.match(/from-\d+/) || []).map((from) => matchMedia(`(max-width: ${from.slice(5)}rem)`));
+const columnsShown = () => columns.length - hiddenBelow.filter((m) => m.matches).length;
 
 function newService(c) {
   const id = `service-${++numbered}`;
@@ -179,7 +182,7 @@ function updateRow(tr, name, r, kept) {
   sparkline(tr, kept ? kept.active_connections : [], `open connections of ${r.address}`);
 }
 
-// jump opens a service and goes there.
+// jump expands a service and scrolls to it.
 function jump(name) {
   view.open.set(name, true);
   $("filter").value = "";
@@ -191,8 +194,8 @@ function jump(name) {
   node.button.focus({ preventScroll: true });
 }
 
-// The filter is in the page's address, so that it can be sent to somebody and survives
-// a reload of the page.
+// The filter is in the page's address, so that a link contains it and it survives a
+// reload of the page.
 function readFilter() {
   const query = new URLSearchParams(location.search);
   $("filter").value = query.get("filter") || "";

@@ -4,7 +4,6 @@
 
 const details = new Map(); // "service\naddress" -> {answer, error}
 const openAtOnce = 8;
-const narrow = matchMedia("(max-width: 46rem)"), tiny = matchMedia("(max-width: 30rem)"); // as in page.css
 
 const detailKey = (service, address) => `${service}\n${address}`;
 const asked = (service, address) => details.has(detailKey(service, address));
@@ -65,7 +64,7 @@ function newDetail(service, address) {
 function updateDetail(tr, service, rs, kept, s) {
   const entry = details.get(detailKey(service, rs.address)) || {};
   const a = entry.answer;
-  set(tr.firstChild, "colspan", tiny.matches ? 4 : narrow.matches ? 5 : 9); // the columns that are there
+  set(tr.firstChild, "colspan", columnsShown());
   put(tr.note, entry.error || (a ? "" : "loading …"));
   hide(tr.note, !tr.note.textContent);
   tint(tr.note, entry.error ? "bad" : "");

@@ -43,8 +43,7 @@ function weight(rs) {
   return rs.weight === rs.configured_weight ? now : `${now} of ${rs.configured_weight}`;
 }
 
-// why is the cause of a weight; of a server at its full weight the last probe says
-// more.
+// why returns the cause of a weight; for a server at its full weight the last probe.
 function why(rs) {
   const p = rs.last_probe;
   if (serverRank(rs) === healthy && rs.wanted_weight === rs.configured_weight && p) return `${p.check || p.type} ${p.reason} in ${took(p.took_seconds, true)}`;
