@@ -100,7 +100,7 @@ func check(i int) probe.Check {
 
 func one(i int) Target { return Target{ID: id(i), Checks: []probe.Check{check(i)}} }
 
-// wait lets the bubble's time pass, and then all that is due happen.
+// wait advances the bubble's time and waits until all that is due has happened.
 func wait(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -216,7 +216,7 @@ func TestLocalTroubleMovesNothing(t *testing.T) {
 		r.set(t, one(1), one(2), down)
 		r.start(t)
 		wait(5 * time.Second)
-		r.net.set(checktest.Addr(1), outcome.Refused) // two failures, then trouble of our own
+		r.net.set(checktest.Addr(1), outcome.Refused) // two failures, then failures of this machine
 		wait(4 * time.Second)
 		before := r.Health()
 		for i := 1; i <= 3; i++ {
@@ -340,8 +340,8 @@ func TestOnAndOff(t *testing.T) {
 	})
 }
 
-// Whatever the probes take, they come at the interval to the nanosecond, and no
-// two of one check overlap.
+// Whatever the probes take, they start exactly at the interval, and no two of one check
+// overlap.
 func TestSteadySchedule(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
@@ -559,7 +559,7 @@ func TestChangesAreReported(t *testing.T) {
 	})
 }
 
-// A callback that blocks holds the loop up, and that shows.
+// A callback that blocks delays the loop, and Overdue shows that.
 func TestLate(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)

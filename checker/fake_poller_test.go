@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fakePoller waits by channels, as a bubble's clock wants it. Its servers complete
-// each handshake after a time of theirs, and say nothing.
+// fakePoller waits by channels, as a bubble's clock wants it. Its servers complete each
+// handshake after a time of their own, and send nothing.
 type fakePoller struct {
 	kicks chan struct{}
-	// delay is how long a server's handshake takes, less than 0: for ever. refuse
-	// is the error that it ends in.
+	// delay is how long a server's handshake takes, less than 0: never complete. refuse is
+	// the error that it ends in.
 	delay  map[netip.AddrPort]time.Duration
 	refuse map[netip.AddrPort]error
 
@@ -64,7 +64,7 @@ func (k *fakePoller) Release(_ *netpoll.Dialer, fd int, _ bool) {
 	k.mu.Unlock()
 }
 
-// limit sets how many connections may be open, and says how many are.
+// limit sets how many connections may be open, and returns how many are.
 func (k *fakePoller) limit(full int) int {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// fakeNet is a network behind the engine: what each address answers, and
-// when it was asked.
+// fakeNet is a network behind the engine: the response of each address, and when it was
+// probed.
 type fakeNet struct {
 	mu      sync.Mutex
 	answer  map[netip.AddrPort]func(context.Context, time.Time) outcome.Outcome
@@ -90,7 +90,7 @@ func (n *fakeNet) times(to netip.AddrPort) []time.Time {
 
 func (p *fakeProber) ResumeReport(outcome.AgentReport) {}
 
-// setReport makes a server answer, and say something about its weight.
+// setReport makes a server respond with a report about its weight.
 func (n *fakeNet) setReport(to netip.AddrPort, s outcome.AgentReport) {
 	n.script(to, func(context.Context, time.Time) outcome.Outcome {
 		out := outcome.NewOutcome(outcome.OK, outcome.PhaseReceive, "")

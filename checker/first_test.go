@@ -91,8 +91,8 @@ func TestFirstFailureIsRepeatedSoon(t *testing.T) {
 	})
 }
 
-// What the agent said before the engine knew its server holds until it says something
-// else.
+// What the agent reported before the engine knew its server is valid until it reports
+// something else.
 func TestReportOfBefore(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)

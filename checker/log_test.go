@@ -34,7 +34,8 @@ func (l *lines) with(part string) (found []string) {
 	return found
 }
 
-// Trouble of this machine hits all probes at once: one warning in a while says so.
+// A failure of this machine affects all probes at once: one warning from time to time
+// reports it.
 func TestLog(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var log lines

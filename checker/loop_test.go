@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loopRig is an engine whose light probes run over a fake kernel.
+// loopRig is an engine whose probes in the loop run over a fake kernel.
 func loopRig(t *testing.T) (*rig, *fakePoller) {
 	r := newRig(t)
 	r.Engine.newProber = probe.NewProber
@@ -52,7 +52,7 @@ func TestLoopOutcomes(t *testing.T) {
 				if got != want {
 					t.Errorf("server %d, probe %d: %+v, want %+v", i, n, got, want)
 				}
-				if n > 2 && got.At.Sub(history[n-1].At) != 2*time.Second { // after the first, its repetition, and the way to the grid
+				if n > 2 && got.At.Sub(history[n-1].At) != 2*time.Second { // after the first, its repetition, and the rest until the grid
 					t.Errorf("server %d, probe %d came %v after the one before", i, n, got.At.Sub(history[n-1].At))
 				}
 			}
@@ -69,8 +69,8 @@ func TestLoopOutcomes(t *testing.T) {
 	})
 }
 
-// 500 servers that hang delay none of 500 that do not; then all is forgotten in
-// the middle of it, and the old flights land nowhere.
+// 500 servers that hang delay none of 500 that do not; then all targets are removed
+// meanwhile, and the old probes have no effect.
 func TestLoopHanging(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r, k := loopRig(t)
@@ -163,7 +163,7 @@ func TestProbesInProgressAreBounded(t *testing.T) {
 	})
 }
 
-// Without descriptors no state moves, and with them it goes on.
+// Without descriptors no state changes, and with them it continues.
 func TestLoopWithoutDescriptors(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r, k := loopRig(t)
@@ -187,7 +187,7 @@ func TestLoopWithoutDescriptors(t *testing.T) {
 	})
 }
 
-// engineOn runs an engine on the kernel that there is until stop.
+// engineOn runs an engine on this machine's kernel until stop.
 func engineOn(t testing.TB, targets []Target) (e *Engine, stop func()) {
 	t.Helper()
 	e = New(Options{})

@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// TestPathThatDidNotStand: what a probe finds that went astray changes no state,
-// neither for the worse nor for the better; and of one whose state would not
-// change asks for no result.
+// TestPathThatDidNotStand: a result that came by a broken path changes no state in
+// either direction; and a result that would not change the state is not checked.
 func TestPathThatDidNotStand(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)

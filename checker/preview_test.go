@@ -13,9 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestPreviewIsWhatSetDoes: of random sets one after the other, over servers
-// that answer, refuse, hang and say weights, the preview is what Set then makes,
-// and changes nothing itself.
+// TestPreviewIsWhatSetDoes: of random sets one after the other, over servers that
+// respond, refuse, hang and report weights, the preview is what Set then does, and
+// changes nothing itself.
 func TestPreviewIsWhatSetDoes(t *testing.T) {
 	for seed := range uint64(100) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// A name's probes go to its address; the old answer holds while no server answers;
-// a new one is followed; a name that never had an address says nothing.
+// A name's probes go to its address; the old address is used while no name server
+// replies; a new one is followed; a name that never had an address changes no state.
 func TestNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -71,7 +71,7 @@ func TestNames(t *testing.T) {
 	})
 }
 
-// fakeNamed probes what a name stands for over the fake network.
+// fakeNamed probes the address of a name over the fake network.
 type fakeNamed struct {
 	host  string
 	names *resolver.Resolver

@@ -41,7 +41,7 @@ func TestGauge(t *testing.T) {
 	}
 }
 
-// reference judges by looking back at all that ever happened.
+// reference computes the state from all results so far.
 func reference(v State, known bool, rise, fall int, all []bool) State {
 	last := func(n int, ok bool) bool {
 		if len(all) < n {

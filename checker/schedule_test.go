@@ -41,8 +41,8 @@ func TestNext(t *testing.T) {
 	}
 }
 
-// Whatever the durations and the mood: probes never overlap, follow each other
-// within an interval when they end within it, and keep to the grid when calm.
+// Whatever the durations and the states: probes never overlap, follow each other within
+// an interval when they end within it, and keep to the grid while the state is stable.
 func TestNextProperties(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 2000 {

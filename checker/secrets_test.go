@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestNoSecretIsShown: neither what was sent nor a server that says it again
-// brings a secret into a transcript, a result or a history.
+// TestNoSecretIsShown: neither what was sent nor a server that repeats it puts a secret
+// into a transcript, a result or a history.
 func TestNoSecretIsShown(t *testing.T) {
 	const secret = "Xq7Zt0Lw4Kp9"
 	echo := checktest.Serve(t, func(c net.Conn) {

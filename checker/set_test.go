@@ -214,7 +214,7 @@ func TestSetRefuses(t *testing.T) {
 	}
 }
 
-// Set, Health and Explain from everywhere at once, for the race detector.
+// Set, Health and Explain from many goroutines at once, for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What agents say reaches Health, wakes its reader, and outlives a reload.
+// What agents report is in Health, wakes its reader, and survives a reload.
 func TestWeights(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
@@ -38,8 +38,8 @@ func TestWeights(t *testing.T) {
 		if wakes() != before+1 || len(r.changes_()) != changes {
 			t.Errorf("%d wakes and %d changes for one word", wakes()-before, len(r.changes_())-changes)
 		}
-		// A reload that changes the check keeps what was said until something
-		// else is; a failure keeps it, too.
+		// A reload that changes the check keeps the report until the next one; a failure keeps
+		// it, too.
 		r.net.hang(checktest.Addr(2))
 		two.Checks[1].Interval = time.Second
 		r.set(t, two)

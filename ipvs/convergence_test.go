@@ -16,9 +16,9 @@ import (
 	"lvsd/ipvs/ipvstest"
 )
 
-// livelyKernel checks after every write that no service lost capacity that both
-// the table before the wish and the wish have, unless a write of that service
-// failed; then at least one live server must stay.
+// livelyKernel checks after every write that no service lost capacity that both the
+// table before and the desired one have, unless a write of that service failed; then at
+// least one live server must stay.
 type livelyKernel struct {
 	*ipvstest.Kernel
 	t        *testing.T
@@ -60,9 +60,9 @@ func (k *livelyKernel) Apply(op Op) error {
 	return err
 }
 
-// TestConvergesThroughFailures: from a random table to a random wish, with
-// writes failing, answers lost and hands in the table, the kernel ends at the
-// wish, and what was never ours stays as it is.
+// TestConvergesThroughFailures: from a random table to a random desired one, with
+// failing writes, lost replies and another writer, the kernel ends at the desired
+// table, and what was never ours stays as it is.
 func TestConvergesThroughFailures(t *testing.T) {
 	for seed := range uint64(200) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { convergence(t, seed) })

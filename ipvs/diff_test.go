@@ -214,7 +214,7 @@ func TestDiffProperties(t *testing.T) {
 	}
 }
 
-// endTable says in other words than Diff what the table should become.
+// endTable computes in another way than Diff what the table should become.
 func endTable(actual, wanted Table, owned Owned, policy ForeignPolicy) Table {
 	end := wanted.Clone()
 	for k, s := range actual {

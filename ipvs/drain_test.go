@@ -13,7 +13,7 @@ import (
 	"lvsd/ipvs/ipvstest"
 )
 
-// wantDrained states a wish whose services all drain for a minute.
+// wantDrained sets a desired state whose services all drain for a minute.
 func (b *bench) wantDrained(services ...Service) uint64 {
 	w := Desired{Table: table(services...), Drain: map[ServiceKey]time.Duration{}}
 	for k := range w.Table {
@@ -29,7 +29,7 @@ func (b *bench) after(d time.Duration) {
 	synctest.Wait()
 }
 
-// connections sets what the kernel says that servers of the service have.
+// connections sets the connections that the kernel reports for servers of the service.
 func (b *bench) connections(k ServiceKey, stats DestinationStats, servers ...Destination) {
 	s := ServiceStats{Destinations: map[netip.AddrPort]DestinationStats{}}
 	for _, d := range servers {
@@ -253,8 +253,8 @@ func TestFightIsRaisedAndNotFoughtForEver(t *testing.T) {
 		}
 		b.expectLog("conflicting changes by another process", 1)
 		b.expectLog("modified by another process", ConflictAfter-1)
-		// A newly desired entry in its place is written at once anyway, and others
-		// are repaired as ever.
+		// A newly desired entry in its place is written at once anyway, and others are repaired
+		// as usual.
 		g := b.want(service(web, dest(1, 0), dest(2, 1)), service(mail, dest(1, 1)))
 		if w := b.k.Table()[web].Destinations[dest(1, 0).Address].Weight; w != 0 || b.r.Snapshot().Attempted != g {
 			t.Errorf("a new wish has to wait: weight %d", w)
@@ -294,7 +294,7 @@ func TestFightAboutAService(t *testing.T) {
 	})
 }
 
-// Many hands once are no fight.
+// Many changes at once are no conflict.
 func TestRareChangesAreNoFight(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.want(service(web, dest(1, 1)))

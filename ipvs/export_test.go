@@ -2,8 +2,8 @@ package ipvs
 
 import "net/netip"
 
-// What tests, which are outside the package because the fake kernel imports it,
-// need of its inside.
+// Internals for tests, which are outside the package because the fake kernel imports
+// it.
 
 const (
 	DrainEvery    = drainCountInterval

@@ -14,9 +14,9 @@ import (
 	"lvsd/ipvs/ipvstest"
 )
 
-// TestForecastIsWhatHappens: of random wishes over random tables, with hands in
-// them and drains under way, the writes that were foretold are the writes that
-// are made, in their order, and so are the settings and the synchronisation.
+// TestForecastIsWhatHappens: for random desired states over random tables, with other
+// writers and drains in progress, the forecast writes are those that are made, in their
+// order, and so are the settings and the synchronisation.
 func TestForecastIsWhatHappens(t *testing.T) {
 	writes := 0
 	for seed := range uint64(200) {
@@ -27,7 +27,7 @@ func TestForecastIsWhatHappens(t *testing.T) {
 	}
 }
 
-// randomWish is a wish that concerns everything.
+// randomWish is a desired state that concerns everything.
 func randomDesired(r *rand.Rand) Desired {
 	w := Desired{Table: randomTable(r), Drain: map[ServiceKey]time.Duration{}, NoDrain: map[Entry]struct{}{},
 		Foreign: ForeignPolicy(r.IntN(3)), ManageSysctls: r.IntN(2) == 0, ResyncInterval: time.Hour,
@@ -69,7 +69,7 @@ func foretold(t *testing.T, seed uint64) (writes int) {
 					}
 				})
 				b.after(2 * time.Second)
-				b.r.Refresh(b.t.Context()) // the wish is written on what was read
+				b.r.Refresh(b.t.Context()) // the desired state is compared with what was read
 			}
 			desired := randomDesired(r)
 			before := len(k.Ops())
@@ -87,7 +87,7 @@ func foretold(t *testing.T, seed uint64) (writes int) {
 	return writes
 }
 
-// compare states the wish and holds what is done against what was foretold.
+// compare sets the desired state and compares the writes with the forecast.
 func (b *bench) compare(f Forecast, w Desired) int {
 	b.t.Helper()
 	since, starts := len(b.k.Ops()), b.k.DaemonStarts()
@@ -148,7 +148,7 @@ func (b *bench) settings() map[string]string {
 	return all
 }
 
-// halves are the running halves of the synchronisation.
+// halves are the running daemons of the synchronisation.
 func (b *bench) halves() map[string]string {
 	all := map[string]string{"master": "", "backup": ""}
 	state, err := b.k.Daemons()

@@ -261,7 +261,7 @@ func TestFailedDeletionStaysOurs(t *testing.T) {
 	})
 }
 
-// TestTemplatesAreKeptForAWhile: our own change of mind is no drift.
+// TestTemplatesAreKeptForAWhile: our own change is no drift.
 func TestTemplatesAreKeptForAWhile(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		for _, keep := range []bool{false, true, false} {

@@ -157,7 +157,7 @@ func TestOwnPendingChangeIsNoDrift(t *testing.T) {
 	})
 }
 
-// A hand-made change that a write runs into is read, named and repaired at once.
+// A manual change that a write meets is read, reported and repaired at once.
 func TestSurpriseInAWrite(t *testing.T) {
 	for name, byHand := range map[string]func(Table){
 		DriftServiceMissing:     func(t Table) { delete(t, web) },
@@ -214,13 +214,13 @@ func TestFailedWriteIsRetriedSeenAndSaidOnce(t *testing.T) {
 		if len(s.Errors) != 1 || s.Generation == g || s.Attempted != g || s.LastError == "" {
 			t.Fatalf("snapshot %+v", s)
 		}
-		// After 1, 2, 4, 8 s, then every 10 s; the look after the first write
-		// falls on the first of them.
+		// After 1, 2, 4, 8 s, then every 10 s; the reading after the first write coincides with
+		// the first of them.
 		if e := s.Errors[0]; e.Attempts != 9 || len(b.k.Ops())-start != 5+8 {
 			t.Errorf("%d attempts, %d writes", e.Attempts, len(b.k.Ops())-start)
 		}
 		b.expectLog("write failed", 1)
-		// A new wish does not wait for the patience of the old.
+		// A new desired state does not wait for the backoff of the old one.
 		n := len(b.k.Ops())
 		g = b.want(service(web, dest(1, 1), dest(2, 1), dest(3, 1), dest(4, 1)))
 		time.Sleep(1100 * time.Millisecond)

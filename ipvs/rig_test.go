@@ -124,7 +124,7 @@ func inBubble(t *testing.T, k *ipvstest.Kernel, l *memoryLedger, f func(b *bench
 	})
 }
 
-// want states a wish of these services and lets it be worked on.
+// want sets a desired state with these services and waits until it was processed.
 func (b *bench) want(services ...Service) uint64 {
 	g := b.r.SetDesired(Desired{Table: table(services...)})
 	synctest.Wait()

@@ -11,8 +11,8 @@ import (
 	"lvsd/ipvs/ipvstest"
 )
 
-// TestSince: a reading that began after a moment, also when one is young; and no
-// answer where the kernel gives none.
+// TestSince: a reading that began after a moment, also right after another one; and an
+// error if the kernel does not reply.
 func TestSince(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := ipvstest.New()

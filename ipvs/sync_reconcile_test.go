@@ -44,7 +44,7 @@ func TestSyncRunsBothHalves(t *testing.T) {
 		if o, _ := b.l.get(); !o.Sync() {
 			t.Error("the ledger does not say that it is ours")
 		}
-		// Unchanged, it is left alone, whatever else changes.
+		// Unchanged, it is not restarted, whatever else changes.
 		b.wantSync(&SyncConfig{Interface: "eth0", ID: 5, Threshold: [2]int{1, 10}, RefreshPeriod: 30 * time.Second}, service(web, dest(1, 7)))
 		b.after(time.Minute)
 		if n := b.k.DaemonStarts(); n != 2 {
@@ -59,14 +59,14 @@ func TestSyncRunsBothHalves(t *testing.T) {
 			t.Errorf("%d drifts by our own hand", n)
 		}
 	})
-	// A daemon that restarts finds all as it is.
+	// A restart of lvsd changes nothing.
 	inBubble(t, k, l, func(b *bench) {
 		b.wantSync(&SyncConfig{Interface: "eth0", ID: 6}, service(web, dest(1, 7)))
 		if n := b.k.DaemonStarts(); n != 4 {
 			t.Errorf("%d starts after a restart", n-4)
 		}
 	})
-	// Gone from the file while it was down: both stop.
+	// Removed from the file while lvsd was down: both stop.
 	inBubble(t, k, l, func(b *bench) {
 		b.wantSync(nil, service(web, dest(1, 7)))
 		if s := b.daemons(); s != (SyncState{}) {
@@ -130,8 +130,8 @@ func TestSyncStoppedByHandIsStartedAgain(t *testing.T) {
 	})
 }
 
-// An interface that is missing is an error that shows, once, and no end; one that
-// was added again has lost the group that the receiver had joined.
+// A missing interface is an error that is reported once; one that was added again has
+// lost the group that the receiver had joined.
 func TestSyncInterfaceComesAndGoes(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		b.wantSync(&SyncConfig{Interface: "eth1", ID: 5}, service(web, dest(1, 1)))
@@ -181,7 +181,7 @@ func TestSyncIsNotWithoutItsConditions(t *testing.T) {
 	})
 }
 
-// From synchronisation to mixed families and back in one wish each.
+// From synchronisation to mixed families and back in one desired state each.
 func TestSyncGivesWayToMixedFamilies(t *testing.T) {
 	inBubble(t, ipvstest.New(), nil, func(b *bench) {
 		six := Destination{Address: netip.MustParseAddrPort("[2001:db8::9]:80"), Forward: Tunnel, Weight: 1}

@@ -45,7 +45,7 @@ func TestSyncMessageLength(t *testing.T) {
 		if s.Master.MaxLen != c.sender || s.Backup.MaxLen != c.recv {
 			t.Errorf("%+v: runs with %+v", c, s)
 		}
-		// What was started so is never restarted for its own sake.
+		// A daemon started like this is not restarted without a change.
 		if why := got.Differs(c.role, s.Daemon(c.role)); why != "" {
 			t.Errorf("%+v: restarted at once because of its %s", c, why)
 		}

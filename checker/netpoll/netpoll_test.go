@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A talk's Write goes on where the server's window was full, its Read where nothing
-// was there, and what the server closed is at its end.
+// A session's Write continues after the server's window was full, its Read after there
+// was no data, and Read returns the end when the server closes.
 func TestTalk(t *testing.T) {
 	const size = 8 << 20
 	to := checktest.Serve(t, func(c net.Conn) {
@@ -57,8 +57,8 @@ func TestIdleSocketsAreBounded(t *testing.T) {
 	}
 }
 
-// A socket that is used again brings nothing along: each probe has a source port of
-// its own, and no news of the connection before it.
+// A socket that is reused keeps nothing: each probe has a source port of its own, and
+// no data or error of the connection before it.
 func TestSocketsAreUsedAgain(t *testing.T) {
 	ports := make(chan string, 1000)
 	to := checktest.Serve(t, func(c net.Conn) {

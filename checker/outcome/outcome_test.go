@@ -44,7 +44,7 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// FuzzShown: whatever a server says is shown as printable ASCII, and bounded.
+// FuzzShown: whatever a server sends is shown as printable ASCII, and bounded.
 func FuzzShown(f *testing.F) {
 	for _, s := range []string{"200 OK", "\x00\x1b[2J", "\xff\xfe", string(make([]byte, 1000)), "ä€"} {
 		f.Add(s)

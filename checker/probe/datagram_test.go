@@ -162,7 +162,7 @@ func TestPingSockets(t *testing.T) {
 	}
 }
 
-// zone is a name server: what it says to each question.
+// zone is a name server: its reply to each question.
 func zone(q dnsmessage.Message) dnsmessage.Message {
 	q.Response = true
 	name := func(s string) dnsmessage.Name { return dnsmessage.MustNewName(s) }
@@ -293,7 +293,7 @@ func TestDNS(t *testing.T) {
 func TestSMTP(t *testing.T) {
 	ours := checktest.NewAuthority(t)
 	good := ours.Issue(t, -time.Hour, time.Hour, "127.0.0.1")
-	// mail speaks as a mail server does; each word of what may change it.
+	// mail behaves as a mail server; each word of what may change that.
 	mail := func(change string) netip.AddrPort {
 		return checktest.Serve(t, func(c net.Conn) { speakMail(c, good, change) })
 	}
@@ -346,8 +346,8 @@ func TestSMTP(t *testing.T) {
 	}
 }
 
-// Nothing that a server sends breaks the reader, and what it takes for a reply
-// names the query.
+// Nothing that a server sends breaks the reader, and what it accepts as a reply matches
+// the query.
 func FuzzDNS(f *testing.F) {
 	q, err := wire.NewQuery("www.example.org", "A", "", "192.0.2.1")
 	if err != nil {

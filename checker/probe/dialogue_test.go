@@ -106,7 +106,7 @@ func TestDialogues(t *testing.T) {
 	}
 }
 
-// TestDialoguesHang: a server that says nothing, at any step, is down at the deadline.
+// TestDialoguesHang: a server that sends nothing, at any step, is down at the deadline.
 func TestDialoguesHang(t *testing.T) {
 	for kind, script := range map[string]string{
 		"imap": "S: * OK ready\nC: a LOGIN \"lvsd\" \"x\"\nWAIT", "ftp": "WAIT", "redis": "WAIT", "amqp": "WAIT", "mysql": "WAIT", "postgres": "WAIT", "ldap": "WAIT",

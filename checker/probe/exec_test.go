@@ -79,7 +79,7 @@ func TestExecUser(t *testing.T) {
 	checktest.Want(t, got, outcome.OK, outcome.PhaseRun, `nobody\nnogroup\nCapEff:\t0000000000000000`)
 }
 
-// At the deadline, and at the end, everything that the program started goes.
+// At the deadline, and at the end, everything that the program started is killed.
 func TestExecGroup(t *testing.T) {
 	dir := t.TempDir()
 	for name, tt := range map[string]struct {

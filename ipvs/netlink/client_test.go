@@ -15,8 +15,8 @@ import (
 	"lvsd/ipvs"
 )
 
-// No machine has this family, so the refusal is tested on every machine: the
-// very path that Open takes, with another name.
+// No machine has this family, so the error is tested on every machine: the same path as
+// Open, with another name.
 func TestOpenRefusesWithoutIPVS(t *testing.T) {
 	loads := 0
 	c, err := openClient("LVSD_NONE", func() error { loads++; return errors.New("exit status 1") })
@@ -77,14 +77,14 @@ func TestFamilyLookup(t *testing.T) {
 	}
 }
 
-// A request without a reply ends in errNoReply, not in a wait for ever.
+// A request without a reply ends in errNoReply instead of blocking.
 func TestRequestDeadline(t *testing.T) {
 	c, err := dialNetlink(20 * time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.close()
-	c.port++ // so that the kernel's answer looks like another's
+	c.port++ // so that the kernel's reply does not match
 	if _, err := c.familyID("nlctrl"); !errors.Is(err, errNoReply) {
 		t.Errorf("a request without an answer: %v", err)
 	}
@@ -109,8 +109,8 @@ func TestNoopIsNoAnswer(t *testing.T) {
 	}
 }
 
-// moby/ipvs waits for ever for a lost answer; the deadline closes its handle,
-// which ends the wait.
+// moby/ipvs waits forever for a lost reply; the deadline closes its handle, which ends
+// the wait.
 func TestMobyDeadline(t *testing.T) {
 	h, err := moby.New("") // works without IPVS, which is its first danger
 	if err != nil {
@@ -118,7 +118,7 @@ func TestMobyDeadline(t *testing.T) {
 	}
 	w := &mobyWriter{h, 20 * time.Millisecond}
 	err = w.do(func() error {
-		for { // for ever, unless the handle is closed
+		for { // forever, unless the handle is closed
 			if _, err := h.GetServices(); err != nil {
 				return err
 			}
@@ -219,7 +219,7 @@ func TestMobyPanicIsAnError(t *testing.T) {
 	}
 }
 
-// FuzzMessages requires that no datagram panics or is read for ever.
+// FuzzMessages requires that no datagram causes a panic or an endless loop.
 func FuzzMessages(f *testing.F) {
 	b := encodeMessage(unix.NLMSG_ERROR, 0, 0, 7, 9, nil)
 	f.Add(b)

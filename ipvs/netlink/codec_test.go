@@ -318,7 +318,7 @@ func TestNetmask(t *testing.T) {
 	}
 }
 
-// A persistent flag without a time must differ from every wish.
+// A persistent flag without a time must differ from every desired service.
 func TestKernelFlags(t *testing.T) {
 	for _, c := range []struct {
 		flags   ipvs.SchedulerFlags

@@ -189,7 +189,7 @@ func TestClaimedAddressStays(t *testing.T) {
 		if u := <-updates; u.NewAddr || u.LinkAddress.IP.String() != "10.0.0.88" {
 			t.Errorf("%+v", u)
 		}
-		// A port that is closed wants nothing any more.
+		// A closed port wants no addresses.
 		must2(b.SetAddresses(y, y, false))
 		_ = b.Close()
 		must2(a.SetAddresses(y, nil, false))

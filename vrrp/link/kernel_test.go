@@ -19,8 +19,8 @@ import (
 	"lvsd/integration/lab"
 )
 
-// inNamespace gives a test a namespace of its own with a veth pair, eth0 and
-// peer0. Its sockets are opened on the test's thread, which is thrown away.
+// inNamespace gives a test a namespace of its own with a veth pair, eth0 and peer0. Its
+// sockets are opened on the test's thread, which ends with the test.
 func inNamespace(t testing.TB, body func()) {
 	t.Helper()
 	lab.RequireRoot(t)
@@ -98,7 +98,7 @@ func TestSetLeavesOthersAddresses(t *testing.T) {
 			t.Errorf("%v, %v, %v", held, added, err)
 		}
 		held, _, err = p.SetAddresses(own, nil, false)
-		if err != nil || len(held) > 0 { // it is not ours, and not to be waited for
+		if err != nil || len(held) > 0 { // it is not ours, and must not be waited for
 			t.Errorf("%v, %v", held, err)
 		}
 		if s := must(p.State(nil, netip.Addr{}, false)); s.Primary != own[0].Addr() {
@@ -115,7 +115,7 @@ func TestInterfaceThatGoes(t *testing.T) {
 		p := must(Open("eth0", IPv4, Router{}))
 		defer p.Close()
 		if _, err := p.Announce([]netip.Addr{netip.MustParseAddr("10.0.0.88")}); err == nil {
-			t.Log("announced without a carrier") // veth takes it
+			t.Log("announced without a carrier") // veth accepts it
 		}
 		if err := netlink.LinkDel(must(netlink.LinkByName("eth0"))); err != nil {
 			t.Fatal(err)
@@ -261,7 +261,7 @@ func TestSetIPv6(t *testing.T) {
 	})
 }
 
-// The address that is configured to send from, and no other.
+// Only the configured source address.
 func TestSource(t *testing.T) {
 	inNamespace(t, func() {
 		p := must(Open("eth0", IPv4, Router{}))
@@ -274,8 +274,8 @@ func TestSource(t *testing.T) {
 	})
 }
 
-// Quiet, the host has the address and does not answer for it; afterwards all is
-// as it was.
+// With ARP silenced the host has the address and does not answer for it; afterwards all
+// is as before.
 func TestQuiet(t *testing.T) {
 	inNamespace(t, func() {
 		const vip = "10.0.0.88"
@@ -319,7 +319,7 @@ func TestQuiet(t *testing.T) {
 		must2(p.SetAddresses(ours, nil, false))
 		check("left", "0", 0, 0)
 
-		// A killed one's leftovers on lo go with the next change.
+		// What a killed run left on lo is removed with the next change.
 		must2(p.SetAddresses(ours, ours, true))
 		other := must(Open("eth0", IPv4, Router{}))
 		defer other.Close()
@@ -377,8 +377,8 @@ func TestObserve(t *testing.T) {
 	})
 }
 
-// An interface that was renamed still holds the addresses: they are taken off
-// it, because its old name stands for nothing any more.
+// An interface that was renamed still holds the addresses: they are removed from it,
+// because its old name no longer exists.
 func TestARenamedInterfaceIsLeft(t *testing.T) {
 	inNamespace(t, func() {
 		p := must(Open("eth0", IPv4, Router{}))
@@ -404,8 +404,8 @@ func TestARenamedInterfaceIsLeft(t *testing.T) {
 	})
 }
 
-// More than the kernel's queue holds happens unread: everything is read again, and
-// a watcher is notified.
+// More notifications than the kernel's queue holds: everything is read again, and a
+// watcher is notified.
 func TestOverrun(t *testing.T) {
 	inNamespace(t, func() {
 		p := must(Open("eth0", IPv4, Router{}))
@@ -437,7 +437,7 @@ func TestOverrun(t *testing.T) {
 	})
 }
 
-// However many ports look and change, what there is is asked for once.
+// However many ports read and change addresses, there is one dump.
 func TestALookAsksNothing(t *testing.T) {
 	inNamespace(t, func() {
 		var ports []*Port

@@ -30,7 +30,7 @@ func extraRoutesOf(family Family) ExtraRoutes {
 	}
 }
 
-// marked counts what is there with our mark.
+// marked counts the routes and rules with our mark.
 func marked(family Family) (routes, rules int) {
 	for _, r := range must(netlink.RouteListFiltered(int(family), &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)) {
 		if r.Protocol == ourProtocol {
@@ -69,7 +69,7 @@ func TestMove(t *testing.T) {
 			if routes, rules := marked(family); routes != len(a.Routes) || rules != len(a.Rules) {
 				t.Errorf("%d routes, %d rules", routes, rules)
 			}
-			// Another configuration: what is in it no more goes.
+			// Another configuration: what it no longer has is removed.
 			fewer := ExtraRoutes{Routes: a.Routes[:1]}
 			if restored, err := p.SetRoutes(fewer, true); err != nil || len(restored) > 0 {
 				t.Errorf("%v, %v", restored, err)
@@ -89,7 +89,7 @@ func TestMove(t *testing.T) {
 	}
 }
 
-// What another process removes is restored and named, each once.
+// What another process removes is restored and reported, each once.
 func TestMoveIsGuarded(t *testing.T) {
 	for _, family := range []Family{IPv4, IPv6} {
 		withPort(t, family, func(p *Port) {
@@ -110,7 +110,7 @@ func TestMoveIsGuarded(t *testing.T) {
 			if restored, err := p.SetRoutes(a, true); err != nil || len(restored) > 0 {
 				t.Errorf("again %q, %v", restored, err)
 			}
-			// Another process's is in the place of ours.
+			// Another process's route replaces ours.
 			theirs := must(p.route(a.Routes[0]))
 			theirs.Protocol = unix.RTPROT_STATIC
 			if err := p.handle.RouteReplace(theirs); err != nil {
@@ -125,7 +125,7 @@ func TestMoveIsGuarded(t *testing.T) {
 			if routes, _ := marked(family); routes != len(a.Routes) {
 				t.Errorf("%d routes of ours", routes)
 			}
-			// With the link down the kernel takes the routes without a word.
+			// With the link down the kernel removes the routes without a notification.
 			eth0 := must(netlink.LinkByName("eth0"))
 			if err := netlink.LinkSetDown(eth0); err != nil {
 				t.Fatal(err)
@@ -136,7 +136,7 @@ func TestMoveIsGuarded(t *testing.T) {
 			if err := netlink.LinkSetUp(eth0); err != nil {
 				t.Fatal(err)
 			}
-			if family == IPv4 { // of IPv6 the addresses are gone with the link
+			if family == IPv4 { // IPv6 addresses are removed with the link
 				if restored, err := p.SetRoutes(a, true); err != nil || len(restored) != len(a.Routes) {
 					t.Errorf("%q, %v", restored, err)
 				}
@@ -145,8 +145,8 @@ func TestMoveIsGuarded(t *testing.T) {
 	}
 }
 
-// Another process's route to the same place is neither replaced nor removed; what a
-// killed run left is taken over.
+// Another process's route to the same destination is neither replaced nor removed; what
+// a killed run left is adopted.
 func TestMoveLeavesOthers(t *testing.T) {
 	withPort(t, IPv4, func(p *Port) {
 		a := extraRoutesOf(IPv4)

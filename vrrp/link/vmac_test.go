@@ -37,8 +37,8 @@ func addressesOf(t *testing.T, l netlink.Link, family int) (out []string) {
 	return out
 }
 
-// The addresses are on a macvlan with the MAC address of the RFC, which is down
-// without them and gone in the end, with the interface as it was.
+// The addresses are on a macvlan with the MAC address of the RFC, which is down without
+// them and removed at the end, with the interface as before.
 func TestVirtualMAC(t *testing.T) {
 	for _, tt := range []struct {
 		family Family
@@ -73,7 +73,7 @@ func TestVirtualMAC(t *testing.T) {
 			slices.Sort(on)
 			want := []string{tt.ours[0].String(), tt.ours[1].String()}
 			slices.Sort(want)
-			if !slices.Equal(on, want) || !isUp(s) { // of IPv6, none made out of the MAC address
+			if !slices.Equal(on, want) || !isUp(s) { // IPv6: none derived from the MAC address
 				t.Errorf("on %s: %v, up %v", s.Name, on, isUp(s))
 			}
 			if s := must(p.State(tt.ours, netip.Addr{}, false)); !slices.Equal(s.Present, tt.ours) {
@@ -105,7 +105,7 @@ func TestVirtualMAC(t *testing.T) {
 	}
 }
 
-// Two routers share the settings of the interface: the last one gives them back.
+// Two routers share the settings of the interface: the last one restores them.
 func TestTwoVirtualMACs(t *testing.T) {
 	inNamespace(t, func() {
 		if err := os.WriteFile(settingPath("eth0", arpAnnounce), []byte("1"), 0); err != nil {
@@ -125,8 +125,8 @@ func TestTwoVirtualMACs(t *testing.T) {
 	})
 }
 
-// Several on one interface, with all that the kernel tells of one while another is
-// set: each stays what it is.
+// Several on one interface, with all notifications of one while another is set: each
+// stays as it is.
 func TestSeveralVirtualMACs(t *testing.T) {
 	inNamespace(t, func() {
 		if err := netlink.LinkSetUp(must(netlink.LinkByName("peer0"))); err != nil {
@@ -153,8 +153,8 @@ func TestSeveralVirtualMACs(t *testing.T) {
 	})
 }
 
-// killed leaves what a killed run leaves: everything of the kernel's, and nothing
-// of the process's.
+// killed leaves what a killed run leaves: the kernel's state, without that of the
+// process.
 func killed(p *Port) {
 	p.mu.Lock()
 	p.closeARP()
@@ -171,8 +171,8 @@ func killed(p *Port) {
 	p.handle.Close()
 }
 
-// What a killed run left is seen and kept, and the settings of before that run
-// are known by the next.
+// What a killed run left is found and kept, and the next run knows the settings before
+// it.
 func TestVirtualMACOfAKilledRun(t *testing.T) {
 	ours := prefixes("10.0.0.88/32", "10.0.0.89/32")
 	for _, again := range []bool{true, false} {
@@ -237,7 +237,7 @@ func TestVirtualMACAfterNone(t *testing.T) {
 }
 
 // Another process takes the macvlan down, deletes it, or gives it another MAC address:
-// it is seen, and put back.
+// it is noticed and restored.
 func TestVirtualMACIsGuarded(t *testing.T) {
 	for name, harm := range map[string]func(*netlink.Macvlan) error{
 		"set down": func(s *netlink.Macvlan) error { return netlink.LinkSetDown(s) },
@@ -274,7 +274,7 @@ func TestVirtualMACIsGuarded(t *testing.T) {
 	}
 }
 
-// What keeps a virtual MAC from working is said before it is tried.
+// What prevents a virtual MAC from working is reported beforehand.
 func TestVirtualMACIsRefused(t *testing.T) {
 	inNamespace(t, func() {
 		open := func(name, remedy string) {
@@ -318,7 +318,7 @@ func TestVirtualMACIsRefused(t *testing.T) {
 	})
 }
 
-// Quiet, the macvlan is down and the host still serves.
+// With ARP silenced the macvlan is down and the host still serves.
 func TestVirtualMACQuiet(t *testing.T) {
 	inNamespace(t, func() {
 		ours := prefixes("10.0.0.88/32")
@@ -423,7 +423,7 @@ func TestVirtualMACDeletedMeanwhile(t *testing.T) {
 		}
 		must(p.State(ours, netip.Addr{}, false))
 		p.cache.mu.Lock()
-		p.cache.putLink(deleted) // its end has not been heard of
+		p.cache.putLink(deleted) // its removal was not reported yet
 		p.cache.mu.Unlock()
 		held, added, err := p.SetAddresses(ours, ours, false)
 		if err != nil || !slices.Equal(held, ours) || !slices.Equal(added, ours) {

@@ -85,7 +85,7 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// The filter for every election and every advert, against what it is for.
+// The filter for every VRID and every advert, compared with its purpose.
 func TestOthers(t *testing.T) {
 	var all [8]uint32
 	here := map[int]bool{0: true, 1: true, 31: true, 32: true, 51: true, 100: true, 255: true}
@@ -125,8 +125,8 @@ func TestOpenNeedsASource(t *testing.T) {
 	}
 }
 
-// Two sockets on a veth pair: what one sends the other gets, with TTL 255, and
-// not the sender; closing wakes a reader. Frames made here are the same to it.
+// Two sockets on a veth pair: what one sends the other receives, with TTL 255, and not
+// the sender; closing wakes a reader. The same holds for our own frames.
 func TestSendAndReceive(t *testing.T) {
 	t.Run("from the interface's MAC address", func(t *testing.T) { sendAndReceive(t, nil) })
 	t.Run("from a virtual one", func(t *testing.T) { sendAndReceive(t, net.HardwareAddr{0, 0, 0x5e, 0, 1, 51}) })
@@ -156,7 +156,7 @@ func sendAndReceive(t *testing.T, mac net.HardwareAddr) {
 		check(t, netlink.LinkSetUp(l))
 		check(t, netlink.AddrAdd(l, &netlink.Addr{IPNet: must(netlink.ParseIPNet(source.String() + "/24"))}))
 	}
-	// What is sent before both ends carry is lost.
+	// What is sent before both ends have a carrier is lost.
 	open := func(name string, source netip.Addr, vrid uint8) *Conn {
 		l := must(netlink.LinkByName(name))
 		for limit := time.Now().Add(20 * time.Second); l.Attrs().OperState != netlink.OperUp; l = must(netlink.LinkByName(name)) {
@@ -185,7 +185,7 @@ func sendAndReceive(t *testing.T, mac net.HardwareAddr) {
 		at   *Conn
 		want string
 		from netip.Addr
-	}{{there, "13", a}, {there, "16", a}, {other, "14", a}, {here, "15", b}} { // here does not hear itself
+	}{{there, "13", a}, {there, "16", a}, {other, "14", a}, {here, "15", b}} { // here does not receive itself
 		p, err := tt.at.Receive(make([]byte, MaxPacket), true)
 		if err != nil || string(p.Payload) != tt.want || p.Source != tt.from || p.Destination != Group || p.TTL != 255 {
 			t.Errorf("%+v %q, %v", p, p.Payload, err)
