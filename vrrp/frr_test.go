@@ -20,7 +20,7 @@ import (
 // the virtual router's MAC address, which always has the virtual addresses and is up
 // only while it is master.
 type frr struct {
-	t     *testing.T
+	t     testing.TB
 	site  *site
 	host  string
 	dir   string // its sockets; its user owns it

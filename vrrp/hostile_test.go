@@ -20,7 +20,7 @@ import (
 
 // stranger is a host on the LAN that sends arbitrary packets.
 type stranger struct {
-	t    *testing.T
+	t    testing.TB
 	conn *packet.Conn
 	from net.HardwareAddr
 }

@@ -97,7 +97,7 @@ func TestKernelBesideKeepalived(t *testing.T) {
 }
 
 // keepalivedFile is keepalived's configuration of the instance in a dialect.
-func keepalivedFile(t *testing.T, d dialect, priority uint8) string {
+func keepalivedFile(t testing.TB, d dialect, priority uint8) string {
 	return scratch(t, "keepalived.conf", fmt.Sprintf(`
 global_defs { router_id peer }
 vrrp_instance web {

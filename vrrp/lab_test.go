@@ -97,7 +97,7 @@ func director(text string) int {
 }
 
 // needKernel skips a test that needs root and namespaces.
-func needKernel(t *testing.T, programs ...string) {
+func needKernel(t testing.TB, programs ...string) {
 	t.Helper()
 	lab.RequireRoot(t)
 	for _, p := range append([]string{"ip"}, programs...) {
@@ -108,11 +108,11 @@ func needKernel(t *testing.T, programs ...string) {
 
 // A site is a LAN of namespaces: a bridge, and hosts with eth0 on it.
 type site struct {
-	t    *testing.T
+	t    testing.TB
 	name string
 }
 
-func ip(t *testing.T, args ...string) string {
+func ip(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := exec.Command("ip", args...).CombinedOutput()
 	if err != nil {
@@ -124,7 +124,7 @@ func ip(t *testing.T, args ...string) string {
 // sites counts them: several may be up at once.
 var sites atomic.Int32
 
-func newSite(t *testing.T) *site {
+func newSite(t testing.TB) *site {
 	s := &site{t, fmt.Sprintf("vr%dx%d", os.Getpid()%100000, sites.Add(1))}
 	s.add("lan")
 	ip(t, "-n", s.ns("lan"), "link", "add", "br0", "type", "bridge", "forward_delay", "0")
@@ -194,7 +194,7 @@ func (s *site) within(host string, do func()) {
 
 // process is a director of ours, or another VRRP program.
 type process struct {
-	t    *testing.T
+	t    testing.TB
 	site *site
 	host string
 	cmd  *exec.Cmd
@@ -348,7 +348,7 @@ func (p *process) status() Status {
 
 // eventually waits for an effect of the kernel or another process. The duration is only
 // bounded, never asserted.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for limit := time.Now().Add(20 * time.Second); !ok(); {
 		if time.Now().After(limit) {
@@ -429,7 +429,7 @@ func (c *capture) adverts(from netip.Addr) []frame {
 	})
 }
 
-func scratch(t *testing.T, name, text string) string {
+func scratch(t testing.TB, name, text string) string {
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -87,7 +87,7 @@ func (h *countingHandler) count() int {
 	return h.n
 }
 
-// In a flood the receiver polls, rxPerInterval times in an interval, and works half of the
+// In a flood the receiver polls, rxPolls times in an interval, and works half of the
 // time at most. A few packets are handled at once.
 func TestFloodIsPolled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -109,7 +109,7 @@ func TestFloodIsPolled(t *testing.T) {
 		}
 		for range 3 {
 			began := time.Now()
-			if p.pause(interval); !p.polling || time.Since(began) != 10*time.Millisecond {
+			if p.pause(interval); !p.polling || time.Since(began) != interval/rxPolls {
 				t.Errorf("polling %v after a pause of %v", p.polling, time.Since(began))
 			}
 			receive(1)

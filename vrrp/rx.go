@@ -62,7 +62,7 @@ func (e *Engine) receive(c conn, own netip.Addr) {
 
 // rxPace bounds what a flood costs. A process that wakes for each packet takes the
 // processor from everything else. So after more than rxPerInterval packets in an interval
-// the receiver polls, as many times in an interval, until nothing has arrived; it works
+// the receiver polls, rxPolls times in an interval, until nothing has arrived; it works
 // about half of the time at most. What exceeds the queue of the socket is dropped by the kernel.
 type rxPace struct {
 	polling bool
@@ -73,6 +73,7 @@ type rxPace struct {
 
 const (
 	rxPerInterval = 64
+	rxPolls       = 16                    // each wakes the threads of Go's runtime, which costs as much as some ten packets
 	rxPauseMax    = 50 * time.Millisecond // for which the queue of the socket suffices
 	rxBatch       = 256                   // packets from one look at the clock to the next
 )
@@ -104,7 +105,7 @@ func (r *rxPace) pause(interval time.Duration) {
 	}
 }
 
-func rxPause(interval time.Duration) time.Duration { return min(interval/rxPerInterval, rxPauseMax) }
+func rxPause(interval time.Duration) time.Duration { return min(interval/rxPolls, rxPauseMax) }
 
 // rx handles one packet. It blocks only while the event loop is behind with valid
 // adverts; the kernel then drops what exceeds its queue.

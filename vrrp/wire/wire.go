@@ -46,8 +46,9 @@ type Packet struct {
 // Conn is an open socket. Receive and Send may be called concurrently, Close at
 // any time.
 type Conn struct {
-	file     *os.File
+	file     *os.File // blocking for the runtime, which does not poll it: see watch.go
 	raw      rawConn
+	watch    watch
 	source   netip.Addr
 	index    int
 	vrid     uint8
@@ -87,7 +88,7 @@ func Open(cfg Config) (*Conn, error) {
 	if source.Is6() {
 		family = unix.AF_INET6
 	}
-	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, Protocol)
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, Protocol)
 	if err != nil {
 		return nil, openError(name, "socket", err)
 	}
@@ -95,10 +96,11 @@ func Open(cfg Config) (*Conn, error) {
 		_ = unix.Close(fd)
 		return nil, openError(name, what, err)
 	}
-	// The descriptor is non-blocking, so the runtime polls it and Close wakes
-	// Receive.
 	file := os.NewFile(uintptr(fd), "vrrp:"+name)
 	raw, err := file.SyscallConn()
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
 	if err != nil {
 		_ = file.Close()
 		return nil, openError(name, "poll", err)
@@ -253,6 +255,7 @@ func (c *Conn) Close() error {
 	if c.frames != nil {
 		_ = c.frames.file.Close()
 	}
+	c.watch.close()
 	return c.file.Close()
 }
 
@@ -270,10 +273,19 @@ func (c *Conn) Receive(buf []byte, wait bool) (Packet, error) {
 		var p Packet
 		var ok bool
 		var failed error
-		err := c.raw.Read(func(fd uintptr) bool {
+		do := func(fd uintptr) bool {
 			p, ok, failed = read(int(fd), buf)
-			return failed != unix.EAGAIN || !wait
-		})
+			return failed != unix.EAGAIN
+		}
+		watched, err := c.watch.get(c.raw, wait)
+		if err != nil {
+			return Packet{}, err
+		}
+		if wait {
+			err = watched.Read(do)
+		} else {
+			err = c.raw.Control(func(fd uintptr) { do(fd) })
+		}
 		if err != nil {
 			// The runtime's error for a closed file is not exported, and there is
 			// no other reason.

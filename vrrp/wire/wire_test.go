@@ -194,6 +194,9 @@ func sendAndReceive(t *testing.T, mac net.HardwareAddr) {
 	if _, err := here.Receive(make([]byte, MaxPacket), false); err != ErrEmpty {
 		t.Errorf("without a packet: %v", err)
 	}
+	if here.watch.file != nil {
+		t.Error("the runtime watches a socket that is polled")
+	}
 	woken := make(chan error)
 	go func() {
 		_, err := here.Receive(make([]byte, MaxPacket), true)
