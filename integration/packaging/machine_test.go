@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,9 +93,9 @@ func boot(t testing.TB, l *lab.Lab, h *lab.Host) *machine {
 	groups := filepath.Join(dir, "cgroup")
 	must(unix.Mount("cgroup2", groups, "cgroup2", 0, ""))
 	t.Cleanup(func() { _ = unix.Unmount(groups, unix.MNT_DETACH) })
-	group := filepath.Join(groups, fmt.Sprintf("lvsd-lab-%d-%s", os.Getpid(), h.Name))
-	must(os.Mkdir(group, 0o755))
-	t.Cleanup(func() { _ = os.Remove(group) })
+	group, err := os.MkdirTemp(groups, "lvsd-lab-"+h.Name+"-*")
+	must(err)
+	t.Cleanup(func() { removeControlGroup(group) })
 	init := h.Start("sh", "-c", `echo 0 >"$1/cgroup.procs" && exec unshare --mount --pid --uts --ipc --cgroup --fork --kill-child sh -c "$2" "$3"`,
 		"sh", group, bootScript, m.root)
 	t.Cleanup(func() {
@@ -117,6 +118,20 @@ func boot(t testing.TB, l *lab.Lab, h *lab.Host) *machine {
 		return strings.Contains(out, "running") || strings.Contains(out, "degraded")
 	})
 	return m
+}
+
+// removeControlGroup removes a control group with those that the machine made in it.
+func removeControlGroup(group string) {
+	var all []string
+	_ = filepath.WalkDir(group, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			all = append(all, path)
+		}
+		return nil
+	})
+	for _, path := range slices.Backward(all) {
+		_ = os.Remove(path)
+	}
 }
 
 // file returns the path of a file of the machine, outside of it.
