@@ -159,9 +159,12 @@ func besideKeepalived(t *testing.T, dialect dialect, mine, theirs uint8) {
 		// The address moves before the report arrives through the pipe.
 		eventually(t, "the event of a preemption", func() bool { return d.became(Master, ReasonPreempt) })
 	}
-	eventually(t, "keepalived is heard", func() bool { return d.status().AdvertsReceived > 0 })
-	st := d.status()
-	if st.State == Init || st.Alarm != "" || st.Mismatched > 0 || st.Checksums["rfc9568"] != 0 {
+	var st Status
+	eventually(t, "keepalived is heard, after the start", func() bool {
+		st = d.status()
+		return st.State != Init && st.AdvertsReceived > 0
+	})
+	if st.Alarm != "" || st.Mismatched > 0 || st.Checksums["rfc9568"] != 0 {
 		t.Errorf("%+v", st)
 	}
 	for reason, n := range st.Dropped {
