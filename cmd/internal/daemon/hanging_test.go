@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -79,4 +80,32 @@ func TestHangingStateDir(t *testing.T) {
 	disk.Resume()
 	wait("the end of the problem", func(s api.Status) bool { return !hangs(s) })
 	stop()
+}
+
+// TestStartDoesNotWaitForTheDisk: the last good configuration is written once the daemon
+// runs, not before.
+func TestStartDoesNotWaitForTheDisk(t *testing.T) {
+	folder := t.TempDir()
+	d, err := New(Options{
+		Source: write(t, folder, "127.0.0.1:1", ""), Strict: true, Stderr: io.Discard,
+		OpenKernel: func() (ipvs.Kernel, error) { return ipvstest.New(), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved := func() bool {
+		_, err := os.Stat(filepath.Join(folder, "state", "running.toml"))
+		return err == nil
+	}
+	if saved() {
+		t.Error("it is on disk before the daemon runs")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	await(t, time.Minute, "the last good configuration", saved)
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }

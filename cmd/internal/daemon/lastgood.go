@@ -29,7 +29,7 @@ func open(o Options) (*Daemon, error) {
 		var d *Daemon
 		if d, err = start(c, o, warnings); err == nil {
 			d.text = text
-			d.saveLastGood(c)
+			d.setLastGood(c) // and Run writes it: a start does not wait for the disk
 			return d, nil
 		}
 	}
@@ -110,13 +110,18 @@ const (
 	saveRetry = 10 * time.Second
 )
 
-// saveLastGood writes the copy of what runs now. A failure is logged once, shown, and
-// tried again.
-func (d *Daemon) saveLastGood(c *config.Config) {
+// setLastGood makes the configuration the one to be written.
+func (d *Daemon) setLastGood(c *config.Config) {
 	d.lastGood.mu.Lock()
 	d.lastGood.pending = &persist.LastGood{Director: c.Director, File: c.File, Hash: c.Hash, At: time.Now(), Text: d.text}
 	d.lastGood.mu.Unlock()
 	d.text = "" // soon on disk, not needed in memory
+}
+
+// saveLastGood writes the copy of what runs now. A failure is logged once, shown, and
+// tried again.
+func (d *Daemon) saveLastGood(c *config.Config) {
+	d.setLastGood(c)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -129,8 +134,10 @@ func (d *Daemon) saveLastGood(c *config.Config) {
 	}
 }
 
-// retrySaves writes what could not be written before, until the context ends.
+// retrySaves writes the first copy, and what could not be written before, until the
+// context ends.
 func (d *Daemon) retrySaves(ctx context.Context) error {
+	d.writeLastGood()
 	tick := time.NewTicker(saveRetry)
 	defer tick.Stop()
 	for {
