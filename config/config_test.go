@@ -33,8 +33,8 @@ func found(all []Error) string {
 	return b.String()
 }
 
-// eachFile parses the files of testdata that match, and holds what is found in
-// them against what they say is there.
+// eachFile parses the files of testdata that match, and compares what is found in them
+// with what they expect.
 func eachFile(t *testing.T, pattern string, atLeast int, parse func(*testing.T, []byte) []Error) {
 	files, err := filepath.Glob(filepath.Join("testdata", pattern))
 	if err != nil || len(files) < atLeast {
@@ -64,8 +64,8 @@ func eachFile(t *testing.T, pattern string, atLeast int, parse func(*testing.T, 
 	}
 }
 
-// TestBad: each file has one mistake (bad-many.toml has many), which is found
-// at its place and explained, and nothing else is.
+// TestBad: each file has one mistake (bad-many.toml has many), which alone is reported,
+// at its place.
 func TestBad(t *testing.T) {
 	eachFile(t, "bad-*.toml", 150, func(t *testing.T, text []byte) []Error {
 		f, err := Parse("f", text)
@@ -77,7 +77,7 @@ func TestBad(t *testing.T) {
 	})
 }
 
-// TestGood: no file has a mistake, and each has the warnings that it names.
+// TestGood: no file has a mistake, and each has the expected warnings.
 func TestGood(t *testing.T) {
 	eachFile(t, "good-*.toml", 25, func(t *testing.T, text []byte) []Error {
 		f, err := Parse("f", text)

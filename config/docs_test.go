@@ -18,7 +18,7 @@ import (
 
 const reference = "../docs/lvsd.toml"
 
-// documented is what the reference says of a key.
+// documented is the reference's description of a key.
 type documented struct {
 	value           string // on its line
 	active          bool   // not behind a #
@@ -68,8 +68,8 @@ func readReference(text string) map[string]map[string]documented {
 var documentedTables = []*schema.Table{schema.DirectorTable, schema.GlobalTable, schema.IPVSTable, schema.SyncTable, schema.VRRPTable, schema.RouteTable, schema.RuleTable, schema.AddressTable, schema.TrackInterfaceTable, schema.TrackServiceTable, schema.TrackFileTable, schema.TrackScriptTable, schema.AuthenticationTable,
 	schema.AnnounceTable, schema.AnnounceMetricTable, schema.ServiceTable, schema.RealServerTable, schema.TunnelTable, schema.CheckTable, schema.TLSTable, schema.StepTable, schema.CheckerTable, schema.GuardTable, schema.PeersTable, schema.SyncGroupTable, schema.EmailTable, schema.RootTable}
 
-// TestReferenceNamesEveryKey: the reference has every key of the schema and no
-// other, and what it says of each is what the schema says.
+// TestReferenceNamesEveryKey: the reference has every key of the schema and no other,
+// with the same properties as in the schema.
 func TestReferenceNamesEveryKey(t *testing.T) {
 	text, err := os.ReadFile(reference)
 	if err != nil {
@@ -150,8 +150,8 @@ func TestReferenceIsValid(t *testing.T) {
 	}
 }
 
-// TestReferenceDefaults: the reference means the same without the lines that
-// only state a default.
+// TestReferenceDefaults: without the lines that only state a default the reference is
+// the same configuration.
 func TestReferenceDefaults(t *testing.T) {
 	text, err := os.ReadFile(reference)
 	if err != nil {
@@ -183,8 +183,7 @@ func TestReferenceDefaults(t *testing.T) {
 	}
 }
 
-// resolved parses a text for one director, and wipes what depends on where
-// things stand in it.
+// resolved parses a text for one director, and clears what depends on positions.
 func resolved(t *testing.T, text, director string) *Config {
 	t.Helper()
 	f, err := Parse("x", []byte(text))
@@ -223,8 +222,8 @@ func resolved(t *testing.T, text, director string) *Config {
 	return c
 }
 
-// frame is a file with one more line in one of its tables. What the line is
-// about must be there for it to mean something: a check of that type, say.
+// frame is a file with one more line in one of its tables. The frame has what the line
+// needs, such as a check of that type.
 func frame(tab *schema.Table, k *schema.Key) (head, tail string) {
 	service := "[[virtual_service]]\nname = \"web\"\naddress = \"10.0.0.88:443\"\n"
 	if k.Name == "family" {
@@ -289,7 +288,7 @@ func frame(tab *schema.Table, k *schema.Key) (head, tail string) {
 	return strings.Join(whole[:at+1], ""), strings.Join(whole[at+1:], "")
 }
 
-// TestDefaults: writing a default out changes nothing.
+// TestDefaults: an explicit default changes nothing.
 func TestDefaults(t *testing.T) {
 	seen := 0
 	for _, tab := range documentedTables {

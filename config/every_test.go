@@ -74,7 +74,7 @@ func TestEveryKeyIsMeasured(t *testing.T) {
 	}
 }
 
-// measured writes a key into its table and wants a mistake at its line.
+// measured writes a key into its table and expects a mistake at its line.
 func measured(t *testing.T, tab *schema.Table, k *schema.Key, name, value string, column int, says string) {
 	t.Helper()
 	head, tail := frame(tab, k)
@@ -84,8 +84,7 @@ func measured(t *testing.T, tab *schema.Table, k *schema.Key, name, value string
 	case k.Kind == schema.Tables || k.Kind == schema.TableOrTables:
 		tail = "" // where it is written as a table of its own
 	}
-	// What the frame itself has of the key is left out: a key written twice is
-	// another mistake.
+	// The frame's own line of the key is omitted: a duplicate key is another mistake.
 	lines := strings.SplitAfter(head, "\n")
 	from := 0
 	for i, line := range lines {

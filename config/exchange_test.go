@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestPair: where a director listens, whom it asks, and whose key it takes.
+// TestPair: where a director listens, which peers it asks, and which key it uses.
 func TestPair(t *testing.T) {
 	text := read(t, "testdata/good-exchange.toml")
 	for director, want := range map[string]*Exchange{

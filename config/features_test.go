@@ -74,7 +74,7 @@ func TestWays(t *testing.T) {
 	}
 }
 
-// TestEveryKindOfCheck: what arrives of the keys that only some types have.
+// TestEveryKindOfCheck: the values of keys that only some types have.
 func TestEveryKindOfCheck(t *testing.T) {
 	server := addrPort("10.0.0.9:80")
 	at := func(port string) netip.AddrPort { return addrPort("10.0.0.9:" + port) }

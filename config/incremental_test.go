@@ -86,8 +86,8 @@ func edited(r *rand.Rand, text string) string {
 	return strings.Join(lines, "")
 }
 
-// TestParseAfterDecodesWhatChanged: a weight takes the short way, and what could
-// make a difference elsewhere does not.
+// TestParseAfterDecodesWhatChanged: a changed weight is parsed incrementally, and what
+// could make a difference elsewhere is not.
 func TestParseAfterDecodesWhatChanged(t *testing.T) {
 	base := farm(100)
 	before, err := Parse("f", []byte(base))

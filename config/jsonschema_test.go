@@ -15,7 +15,7 @@ import (
 
 const schemaFile = "../docs/lvsd.schema.json"
 
-// descriptions takes what the reference says of each key.
+// descriptions reads the reference's description of each key.
 func descriptions(t *testing.T) func(table, key string) string {
 	text, err := os.ReadFile(reference)
 	if err != nil {
@@ -108,7 +108,7 @@ func TestReferenceNamesEveryKeyToEditors(t *testing.T) {
 	}
 }
 
-// TestSchemaTakesWhatIsGood: the reference, and every good file.
+// TestSchemaTakesWhatIsGood: the schema accepts the reference and every good file.
 func TestSchemaTakesWhatIsGood(t *testing.T) {
 	files, err := filepath.Glob("testdata/good-*.toml")
 	if err != nil || len(files) < 40 {

@@ -69,7 +69,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// sane holds what FuzzParse promises of one text.
+// sane checks what FuzzParse promises for one text.
 func sane(t *testing.T, text string) {
 	file, err := Parse("f", []byte(text))
 	if err == nil {

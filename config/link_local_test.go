@@ -7,8 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestLinkLocal: a link-local address is made of the virtual router's MAC address, and
-// one that is written is unique on its interface only.
+// TestLinkLocal: a link-local address is derived from the virtual router's MAC address,
+// and a configured one is unique on its interface only.
 func TestLinkLocal(t *testing.T) {
 	c := load(t, `[[vrrp]]
 name = "auto"

@@ -128,7 +128,7 @@ func TestSpellings(t *testing.T) {
 	}
 }
 
-// TestFor: who is in the file, and what is said to whoever is not.
+// TestFor: the directors of the file, and the error for any other name.
 func TestFor(t *testing.T) {
 	f, err := Parse("lvsd.toml", []byte(read(t, "testdata/good-pair.toml")))
 	if err != nil {
@@ -145,13 +145,13 @@ func TestFor(t *testing.T) {
 	}
 }
 
-// service parses a service of these lines and gives it.
+// service parses a service of these lines and returns it.
 func service(t *testing.T, lines string) Service {
 	t.Helper()
 	return load(t, "[[virtual_service]]\nname = \"web\"\n"+lines, "lb1").Services[0]
 }
 
-// TestSchedulerFlags: what the kernel is given, and what a failure does.
+// TestSchedulerFlags: the kernel's flags, and what happens to a failed server.
 func TestSchedulerFlags(t *testing.T) {
 	for _, c := range []struct{ lines, flags, onFailure string }{
 		{`scheduler = "wlc"`, "", "quiesce"},
@@ -176,7 +176,7 @@ func TestSchedulerFlags(t *testing.T) {
 	}
 }
 
-// TestCheckTarget: where a check goes, and what it calls the server.
+// TestCheckTarget: the address of a check, and the name of the server.
 func TestCheckTarget(t *testing.T) {
 	for _, c := range []struct{ service, server, check, address, host, name string }{
 		{"10.0.0.88:80", "10.0.0.9:80", `type = "http"`, "10.0.0.9:80", "10.0.0.9", ""},
@@ -230,8 +230,8 @@ check = [
 	}
 }
 
-// TestCheckNames: a check has its label, or what tells it apart from the others of its
-// server, and no two have one name.
+// TestCheckNames: a check has its label, or what distinguishes it from the others of
+// its server, and no two have the same name.
 func TestCheckNames(t *testing.T) {
 	for _, c := range []struct{ checks, want string }{
 		{`{ type = "http", path = "/healthz" }`, "http"},
@@ -276,7 +276,7 @@ func TestCheckSources(t *testing.T) {
 	}
 }
 
-// TestPrograms: more programs than run at once are warned of.
+// TestPrograms: a warning about more programs than can run at once.
 func TestPrograms(t *testing.T) {
 	text := func(parallel, timeout string) string {
 		return "[checker]\nexec_parallel = " + parallel + "\n[[virtual_service]]\nname = \"web\"\naddress = \"10.0.0.88:80\"\n" +
@@ -297,7 +297,7 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// TestPersistence: what makes one client.
+// TestPersistence: which addresses count as one client.
 func TestPersistence(t *testing.T) {
 	for _, c := range []struct {
 		service, server, mask string

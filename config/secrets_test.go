@@ -77,7 +77,7 @@ func TestNoSecretInAMistake(t *testing.T) {
 	}
 }
 
-// leak says that a text has a stretch of a secret.
+// leak reports whether a text contains a part of a secret.
 func leak(text, secret string) bool {
 	for i := 0; i+8 <= len(secret); i++ {
 		if strings.Contains(text, secret[i:i+8]) {

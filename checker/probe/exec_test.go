@@ -313,7 +313,7 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
-// An agent goes on from what the one before it said.
+// A new agent probe continues with the report of the one before it.
 func TestAgentResumes(t *testing.T) {
 	p := newAgentProbe(&Check{Address: checktest.Addr(1)}).(*agentProbe)
 	p.ResumeReport(outcome.AgentReport{Weight: 30, Maint: true})

@@ -51,8 +51,8 @@ func TestHTTPExpectations(t *testing.T) {
 	checktest.Want(t, once(t, Check{Type: TypeHTTP, Address: plain, Response: &Response{JSON: map[string]string{"": "ok"}}}), outcome.Body, outcome.PhaseReceive, "not JSON")
 }
 
-// TestDrainOn: a status or a header asks for a drain, each response decides again, and a
-// failure says nothing about it.
+// TestDrainOn: a status or a header requests a drain, each response decides again, and a
+// failure does not change it.
 func TestDrainOn(t *testing.T) {
 	for _, tt := range []struct {
 		name, answer string

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// TestCheckHost: what keeps this machine from making a check, whatever the server does.
+// TestCheckHost: what prevents this machine from running a check, whatever the server
+// does.
 func TestCheckHost(t *testing.T) {
 	common := NewShared()
 	common.Resolver.LookupFunc = func(_ context.Context, host string) ([]netip.Addr, time.Duration, error) {
@@ -25,7 +26,7 @@ func TestCheckHost(t *testing.T) {
 	to := checktest.Refusing(t)
 	for _, tt := range []struct {
 		c    Check
-		want string // "": it can be made
+		want string // "": it can be run
 	}{
 		{Check{Type: TypeConnect, Address: to}, ""},
 		{Check{Type: TypePing, Address: netip.AddrPortFrom(to.Addr(), 0)}, ""},

@@ -110,7 +110,7 @@ func TestHTTP(t *testing.T) {
 // TestHTTPDisturbsNoServer: a server can send its whole response, also where nothing is
 // expected of it, and sees the connection end without a reset.
 func TestHTTPDisturbsNoServer(t *testing.T) {
-	ended := make(chan error, 2) // in the loop and beside it
+	ended := make(chan error, 2) // in the loop and outside of it
 	to := checktest.Serve(t, func(c net.Conn) {
 		checktest.ReadRequest(c)
 		for _, s := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 102400\r\n\r\n", strings.Repeat("x", 51200)} {
@@ -165,7 +165,7 @@ func TestRequest(t *testing.T) {
 			t.Errorf("got %+v, %v\nwant %q", got, err, tt.want)
 		}
 	}
-	// A real server understands it.
+	// A real server accepts it.
 	seen := make(chan *http.Request, 2) // one in the loop and one beside it
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { seen <- r; io.WriteString(w, "fine") }))
 	defer s.Close()
@@ -246,7 +246,7 @@ func TestHTTPS(t *testing.T) {
 				tt.vary(&c)
 			}
 			got := once(t, c)
-			if tt.phase == "" { // in TLS 1.3 a client learns late that it is not wanted
+			if tt.phase == "" { // in TLS 1.3 a client learns late that it is refused
 				got.Phase = ""
 			}
 			checktest.Want(t, got, tt.reason, tt.phase, tt.detail)

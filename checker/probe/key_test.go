@@ -12,8 +12,8 @@ import (
 // is hidden of them, and what another field represents.
 var notInKey = map[string]bool{"Name": true, "Rise": true, "Fall": true, "Secrets": true, "TLS.CAs": true, "TLS.Certificate": true}
 
-// TestKey: every field makes another probe, and no two fields can be taken for each
-// other. A new field is covered without a change here.
+// TestKey: every field is part of the key, and no two fields can be confused. A new
+// field is covered without a change here.
 func TestKey(t *testing.T) {
 	plain := Check{Type: TypeTCP, TLS: &TLSConfig{}}
 	seen := map[string]string{string(plain.AppendKey(nil)): "no field"}

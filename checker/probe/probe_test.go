@@ -29,9 +29,9 @@ func once(t testing.TB, c Check) outcome.Outcome {
 		t.Fatal(err)
 	}
 	out := p.Probe(t.Context(), time.Now().Add(c.Timeout))
-	if l, ok := p.(LoopProber); ok && l.LoopProbe() != nil { // the loop's way comes to the same
+	if l, ok := p.(LoopProber); ok && l.LoopProbe() != nil { // the loop has the same result
 		looped := netpoll.RunBlocking(t.Context(), time.Now().Add(c.Timeout), l.LoopProbe())
-		samePhase := looped.Phase == out.Phase || out.Reason == outcome.Reset // it may come before anything is said, or after
+		samePhase := looped.Phase == out.Phase || out.Reason == outcome.Reset // it may come before any data, or after
 		if looped.Reason != out.Reason || !samePhase || !alike(looped.Detail, out.Detail) {
 			t.Errorf("beside the loop: %+v\nin the loop: %+v", out, looped)
 		}
@@ -74,7 +74,8 @@ func TestConnectIPv6(t *testing.T) {
 	}
 }
 
-// The source address is used, and one that is not ours is our own trouble.
+// The source address is used, and one that this machine does not have is a local
+// failure.
 func TestFrom(t *testing.T) {
 	from := make(chan string, 1)
 	to := checktest.Serve(t, func(c net.Conn) { from <- c.RemoteAddr().(*net.TCPAddr).IP.String() })
@@ -94,7 +95,7 @@ func TestFrom(t *testing.T) {
 	}
 }
 
-// An interface is bound to, and one that this machine lacks is our own trouble.
+// The interface is used, and one that this machine lacks is a local failure.
 func TestInterface(t *testing.T) {
 	c := Check{Type: TypeConnect, Address: checktest.Serve(t, func(net.Conn) {}), Interface: "lo"}
 	checktest.Want(t, once(t, c), outcome.OK, outcome.PhaseConnect, "")
@@ -102,8 +103,8 @@ func TestInterface(t *testing.T) {
 	checktest.Want(t, once(t, c), outcome.Local, outcome.PhaseConnect, "failed to bind to interface no-such-device: no such device (ENODEV)")
 }
 
-// The mark is on the socket that connects, and without the right to set one it is
-// our own trouble.
+// The mark is on the socket that connects, and without the permission to set one it is
+// a local failure.
 func TestMark(t *testing.T) {
 	c := Check{Type: TypeConnect, Address: checktest.Serve(t, func(net.Conn) {}), Mark: 0x51}
 	d := newDialer(&c)
@@ -235,7 +236,7 @@ func TestFIN(t *testing.T) {
 	}
 }
 
-// pause lets a slow server be slow, until its caller goes.
+// pause delays a slow server until its client disconnects.
 func pause(c net.Conn, d time.Duration) {
 	c.SetReadDeadline(time.Now().Add(d))
 	c.Read(make([]byte, 1))

@@ -51,8 +51,7 @@ func speakMail(c net.Conn, settings *tls.Config, change string) {
 	}
 }
 
-// A reply has the code that was asked for, and what is shown of any other is short
-// and printable.
+// A reply has the expected code, and what is shown of any other is short and printable.
 func FuzzSMTPReply(f *testing.F) {
 	for _, s := range []string{"220 a\r\n", "250-a\r\n250 b\r\n", "250\r\n", "25", "xyz", "250-a\n251 b\n", "999 a\n"} {
 		f.Add([]byte(s))

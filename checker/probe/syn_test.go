@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// half a handshake needs CAP_NET_RAW; without it a probe says so.
+// half a handshake needs CAP_NET_RAW; without it a probe reports that.
 func synOnce(t *testing.T, c Check) (outcome.Outcome, bool) {
 	t.Helper()
 	common := NewShared()
@@ -42,12 +42,12 @@ func TestSYN(t *testing.T) {
 			return
 		}
 		checktest.Want(t, got, outcome.OK, outcome.PhaseConnect, "")
-		for range 50 { // no port is used up, and no handshake of before is in the way
+		for range 50 { // no port is used up, and no earlier handshake interferes
 			if got, _ := synOnce(t, Check{Address: to}); got.Reason != outcome.OK {
 				t.Fatalf("%+v", got)
 			}
 		}
-		// The application never hears of it.
+		// The application never sees it.
 		l.(*net.TCPListener).SetDeadline(time.Now().Add(checktest.Hurry))
 		if c, err := l.Accept(); err == nil {
 			t.Errorf("%v was accepted", c.RemoteAddr())

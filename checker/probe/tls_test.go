@@ -61,7 +61,7 @@ func TestTCPInTLS(t *testing.T) {
 				tt.set.CAs = ours.Pool
 			}
 			got := once(t, Check{Type: TypeTCP, Address: tt.to, Expect: "OK ready", TLS: &tt.set})
-			if tt.phase == "" { // in TLS 1.3 a client learns late that it is not wanted
+			if tt.phase == "" { // in TLS 1.3 a client learns late that it is refused
 				got.Phase = ""
 			}
 			checktest.Want(t, got, tt.reason, tt.phase, tt.detail)
@@ -75,8 +75,8 @@ func TestTCPInTLS(t *testing.T) {
 	}
 }
 
-// TLS alone: a server that refuses the client says so after the handshake in TLS 1.3, and
-// one that accepts it sees the session end in order.
+// TLS alone: a server refuses the client after the handshake in TLS 1.3, and one that
+// accepts it sees the session end in order.
 func TestTLSAlone(t *testing.T) {
 	ours := checktest.NewAuthority(t)
 	good := ours.Issue(t, -time.Hour, 2*time.Hour, "127.0.0.1")
@@ -157,12 +157,12 @@ func TestExpiryOf(t *testing.T) {
 	}
 }
 
-// The steps of a dialogue follow one another; what answers one is not taken for
-// an answer to the next.
+// The steps of a dialogue follow one another; a reply to one is not taken for a reply
+// to the next.
 func TestDialogue(t *testing.T) {
 	mail := func(c net.Conn) {
 		io.WriteString(c, "220 ready\r\n")
-		rest := "" // of a line whose beginning went out before
+		rest := "" // of a line whose beginning was sent before
 		for r := bufio.NewReader(c); ; {
 			line, err := r.ReadString('\n')
 			if err != nil {

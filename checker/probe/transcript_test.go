@@ -70,7 +70,7 @@ func TestTranscript(t *testing.T) {
 	}
 }
 
-// TestTranscriptIsBounded: a server that talks without end fills no screen.
+// TestTranscriptIsBounded: an endless response does not fill the screen.
 func TestTranscriptIsBounded(t *testing.T) {
 	endless := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for range 100 {

@@ -89,8 +89,8 @@ func zombie(pid int) bool {
 	return strings.HasPrefix(rest, "Z")
 }
 
-// What a service without root was given as ambient capabilities stays with it.
-// The threads of this test have one, where they may.
+// Programs do not get the ambient capabilities of a service without root. The threads
+// of this test have one, where they may.
 func TestNoAmbientCapability(t *testing.T) {
 	done := make(chan struct{})
 	go func() {

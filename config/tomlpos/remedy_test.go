@@ -6,7 +6,7 @@ import (
 )
 
 // TestSyntaxErrorsNameTheRemedy: common mistakes are explained, and others keep the
-// library's words.
+// library's message.
 func TestSyntaxErrorsNameTheRemedy(t *testing.T) {
 	for text, want := range map[string]string{
 		"a = 1\n<<<<<<< HEAD\nb = 2\n=======\nb = 3\n>>>>>>> theirs\n": "merge conflict",

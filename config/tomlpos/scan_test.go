@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// offset turns a place back into an offset, the slow and simple way.
+// offset converts a position to an offset, slowly and simply.
 func offset(text string, at Position) int {
 	text, skipped := text[bom(text):], bom(text)
 	for range at.Line - 1 {
@@ -39,9 +39,8 @@ func offset(text string, at Position) int {
 	return skipped
 }
 
-// placed holds the places found in an accepted text against what stands there:
-// every key's place must show that key, every value's place a value of its
-// type.
+// placed compares the positions found in an accepted text with the text there: every
+// key's place must show that key, every value's place a value of its type.
 func placed(text string) error {
 	document, err := Decode(text)
 	if err != nil {
@@ -85,8 +84,7 @@ func placedValue(text, path string, v any, n *Node) error {
 	begins := ""
 	switch v := v.(type) {
 	case map[string]any:
-		// A table that only its own keys or sub-tables bring about stands at
-		// its name.
+		// A table that only its own keys or sub-tables imply has the position of its name.
 		if c := text[at]; c == '{' || c == '[' || n.Key == n.Value {
 			return placedTable(text, path, v, n)
 		}
@@ -124,7 +122,7 @@ func placedValue(text, path string, v any, n *Node) error {
 	return nil
 }
 
-// texts that go through every turn of the scanner.
+// texts that cover every branch of the scanner.
 var scanTexts = []string{
 	"",
 	"a = 1\r\n[b]\r\nc = 'x'\r\n",
@@ -165,8 +163,8 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// FuzzScan: the scanner never panics, and of a text that the library accepts it
-// knows the right place of everything.
+// FuzzScan: the scanner never panics, and in a text that the library accepts all
+// positions are right.
 func FuzzScan(f *testing.F) {
 	for _, text := range scanTexts {
 		f.Add(text)

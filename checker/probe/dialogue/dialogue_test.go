@@ -154,7 +154,7 @@ func TestMySQLGolden(t *testing.T) {
 	// No password, and the server's plugin is one that only the user could have.
 	_, s = run(t, "mysql", Settings{User: "lvsd"}, mysqlGreeting("unix_socket", nonce), packet(2, mysqlOK))
 	wantSent(t, s, packet(1, "\x00\xa2\x08\x00\x00\x00\x01\x00\x21"+strings.Repeat("\x00", 23)+"lvsd\x00\x00mysql_native_password\x00")+packet(0, "\x01"))
-	// After a refusal nothing more is said.
+	// After a refusal nothing more is sent.
 	_, s = run(t, "mysql", Settings{User: "lvsd"}, mysqlGreeting("mysql_native_password", nonce), packet(2, mysqlDenied))
 	if strings.HasSuffix(s.sent.String(), packet(0, "\x01")) {
 		t.Error("COM_QUIT without a login")

@@ -63,7 +63,7 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// TestTheShippedFile holds docs/alerts/lvsd.rules.yml to the rules.
+// TestTheShippedFile compares docs/alerts/lvsd.rules.yml with the rules.
 func TestTheShippedFile(t *testing.T) {
 	text := head + YAML(Groups(Default()))
 	if *update {
@@ -77,13 +77,12 @@ func TestTheShippedFile(t *testing.T) {
 	promtool(t, "check", "rules", shipped)
 }
 
-// TestRulesInPromtool: each rule fires where it should, and where it should not it
-// is silent.
+// TestRulesInPromtool: each rule fires where it should, and does not fire elsewhere.
 func TestRulesInPromtool(t *testing.T) { promtool(t, append([]string{"test", "rules"}, tests...)...) }
 
 // TestEveryAlertIsTested: each has a group of its name in which it fires on a pair
-// called bad, and a pair called good that has what it looks at and is spared. Every
-// group asks for all alerts, so that none fires where another should.
+// called bad, and a pair called good with the same series in which it does not. Every
+// group queries all alerts, so that none fires where another should.
 func TestEveryAlertIsTested(t *testing.T) {
 	type group struct {
 		Name  string
@@ -141,8 +140,8 @@ func TestEveryAlertIsTested(t *testing.T) {
 	}
 }
 
-// TestEveryAlertHasItsSection: the runbook says what each means, how to confirm it
-// by lvsd's own commands, and what to do, and speaks of no other.
+// TestEveryAlertHasItsSection: the runbook says what each means, how to confirm it by
+// lvsd's own commands, and what to do, and mentions no other.
 func TestEveryAlertHasItsSection(t *testing.T) {
 	sections := map[string]string{}
 	for _, s := range strings.Split("\n"+read(t, "../../../docs/runbook.md"), "\n## ")[1:] {
@@ -176,7 +175,7 @@ func TestEveryAlertHasItsSection(t *testing.T) {
 	}
 }
 
-// metricNames finds what an expression asks for.
+// metricNames finds the metrics in an expression.
 var metricNames = regexp.MustCompile(`\b(lvsd_[a-z_]+|process_[a-z_]+|go_[a-z_]+)\b`)
 
 // existing are the metrics that exist, the runtime's and the process's own too.
@@ -198,8 +197,8 @@ func existing(t *testing.T) map[string]bool {
 	return have
 }
 
-// TestRulesAskForMetricsThatExist, in expressions and in what they say; and each
-// carries a label of who or what, and a severity that is one of two.
+// TestRulesAskForMetricsThatExist, in expressions and in texts; and each has a label of
+// its subject, and one of two severities.
 func TestRulesAskForMetricsThatExist(t *testing.T) {
 	have := existing(t)
 	for _, r := range all(Groups(Default())) {
@@ -221,7 +220,7 @@ func TestRulesAskForMetricsThatExist(t *testing.T) {
 	}
 }
 
-// TestPagesAreFew: who is woken must be able to do something at once.
+// TestPagesAreFew: a page must need action at once.
 func TestPagesAreFew(t *testing.T) {
 	var pages []string
 	for _, r := range all(Groups(Default())) {

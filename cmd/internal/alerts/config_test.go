@@ -115,7 +115,7 @@ func TestWhatIsNotUsedHasNoRule(t *testing.T) {
 	}
 }
 
-// TestElectionsWaitAsLongAsTheyTake: by advert_interval, each by its name.
+// TestElectionsWaitAsLongAsTheyTake: by advert_interval, for each instance by its name.
 func TestElectionsWaitAsLongAsTheyTake(t *testing.T) {
 	rules := made(t, small, nil)["LvsdNoMaster"]
 	if len(rules) != 2 || rules[0].For != "46s" || rules[1].For != "49s" ||
@@ -160,7 +160,7 @@ func TestScaleShortensTheWaitingAlone(t *testing.T) {
 	}
 }
 
-// TestJSONSaysTheSame: it is a rule file as well.
+// TestJSONSaysTheSame: JSON is a rule file as well.
 func TestJSONSaysTheSame(t *testing.T) {
 	text, err := JSON(Groups(Default()))
 	if err != nil {

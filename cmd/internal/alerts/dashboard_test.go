@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// source is how a panel, a query and a variable name where the data is.
+// source is how a panel, a query and a variable name their data source.
 type source struct{ Type, UID string }
 
 // dashboard is what the test reads of Grafana's JSON.
@@ -45,9 +45,9 @@ type dashboard struct {
 	}
 }
 
-// TestDashboard reads docs/dashboard/lvsd.json as Grafana would: panels that can be
-// distinguishable and do not lie on each other, one data source that is chosen, a unit for
-// each; and each query is PromQL and asks for what exists.
+// TestDashboard reads docs/dashboard/lvsd.json as Grafana would: panels with different
+// titles that do not overlap, one data source that can be chosen, a unit for each; and
+// each query is PromQL over metrics that exist.
 func TestDashboard(t *testing.T) {
 	var d dashboard
 	if err := json.Unmarshal([]byte(read(t, "../../../docs/dashboard/lvsd.json")), &d); err != nil {
@@ -125,12 +125,12 @@ func TestDashboard(t *testing.T) {
 	promtool(t, "check", "rules", path)
 }
 
-// plain puts something in the place of Grafana's variables.
+// plain replaces Grafana's variables.
 func plain(expr string) string {
 	return strings.NewReplacer("$__rate_interval", "1m", "$__interval", "1m", "$job", "pair", "$service", ".*").Replace(expr)
 }
 
-// TestProvisioning: the file that lets Grafana find the dashboard is one.
+// TestProvisioning: the provisioning file is valid.
 func TestProvisioning(t *testing.T) {
 	var f struct {
 		APIVersion int `yaml:"apiVersion"`

@@ -51,7 +51,7 @@ func inNamespace(t *testing.T, body func(Kernel)) {
 	body(k)
 }
 
-// accepts reports whether this host takes packets to an address for its own.
+// accepts reports whether this host accepts packets to an address.
 func accepts(t *testing.T, a netip.Addr) bool {
 	t.Helper()
 	routes, err := netlink.RouteGet(a.AsSlice())
@@ -76,7 +76,7 @@ func TestKernelRoutes(t *testing.T) {
 				t.Errorf("%v is not accepted", a)
 			}
 		}
-		// A second pass finds everything as it is.
+		// A second pass changes nothing.
 		m.reconcile(time.Now())
 		if s := m.Snapshot(); s.Repairs != 0 || len(s.Errors) != 0 || len(s.Present) != 4 {
 			t.Errorf("%+v", s)
@@ -121,8 +121,8 @@ func TestKernelForeign(t *testing.T) {
 	})
 }
 
-// TestKernelAddress: an announced address that an interface gets is named, and its going takes
-// nothing of ours with it.
+// TestKernelAddress: an announced address that is added to an interface is reported, and its
+// removal removes none of our routes.
 func TestKernelAddress(t *testing.T) {
 	inNamespace(t, func(k Kernel) {
 		m := New(slog.New(slog.DiscardHandler), func() (Kernel, error) { return k, nil }, func() {})

@@ -134,7 +134,7 @@ func inBubble(t *testing.T, k *memory, f func(*rig)) {
 	})
 }
 
-// set sets a state, waits until it is done, and wants these changes.
+// set sets a state, waits until it is done, and expects these changes.
 func (r *rig) set(d Desired, want string) {
 	r.t.Helper()
 	r.Set(d)
@@ -206,7 +206,7 @@ func TestRepair(t *testing.T) {
 			}
 		}
 		before := r.Snapshot()
-		r.k.changed(254) // a table that is none of ours
+		r.k.changed(254) // a table without routes of ours
 		r.after(gatherDelay)
 		if got := r.k.took(); got != "" || r.Snapshot().Repairs != before.Repairs {
 			t.Errorf("%s", got)
@@ -315,7 +315,7 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// TestForeign: a route of another process is named, and never touched.
+// TestForeign: a route of another process is reported, and never touched.
 func TestForeign(t *testing.T) {
 	k := newMemory()
 	k.foreign = []ForeignRoute{{announced(112, netip.MustParseAddr("192.0.2.99"), 0), 4}, {announced(9, vip, 0), 4}}
@@ -339,7 +339,7 @@ func TestPrepare(t *testing.T) {
 	if _, err := m.Prepare(nil, next); err == nil || !strings.HasPrefix(err.Error(), "lvsd.toml:7:1: announce any: 192.0.2.80 is an address of lo") {
 		t.Error(err)
 	}
-	// An instance that ends in the same reload brings it.
+	// It belongs to an instance that ends in the same reload.
 	old := &config.Config{Instances: []config.Instance{{Addresses: []netip.Prefix{netip.PrefixFrom(vip, 32)}}}}
 	if _, err := m.Prepare(old, next); err != nil {
 		t.Error(err)

@@ -15,8 +15,8 @@ import (
 	"lvsd/cmd/internal/event"
 )
 
-// TestControlSocketThatIsGone: its file is removed, and its folder is one in which
-// nothing can be made. The daemon goes on, says so once, and is there again.
+// TestControlSocketThatIsGone: its file is removed, and nothing can be created in its
+// folder. The daemon continues, reports it once, and opens the socket again later.
 func TestControlSocketThatIsGone(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "run")
 	path := filepath.Join(folder, "control.sock")
@@ -81,8 +81,8 @@ func TestControlSocketThatIsGone(t *testing.T) {
 	}
 }
 
-// TestControlSocketThatCannotBeMade: at the start nothing can be made where it
-// should be. That is no reason not to balance.
+// TestControlSocketThatCannotBeMade: at the start it cannot be created. The daemon
+// balances anyway.
 func TestControlSocketThatCannotBeMade(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "run")
 	if err := os.WriteFile(folder, nil, 0o600); err != nil {

@@ -27,7 +27,7 @@ func draining() director.View {
 	return v
 }
 
-// setKernel says what the kernel has of the server.
+// setKernel sets what the kernel has of the server.
 func setKernel(v *director.View, weight int, active, inactive, persistent uint32) {
 	key := v.Decision.Services[0].Key
 	address := v.Decision.Services[0].Servers[0].Address
@@ -109,7 +109,7 @@ func TestDrainsThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestDrainOfAServerThatLeftTheFile ends when the kernel has it no more.
+// TestDrainOfAServerThatLeftTheFile ends when the kernel no longer has it.
 func TestDrainOfAServerThatLeftTheFile(t *testing.T) {
 	v := healthy()
 	gone := netip.MustParseAddrPort("10.0.0.10:80")

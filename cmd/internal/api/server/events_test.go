@@ -42,9 +42,9 @@ func happen(r *event.Recorder, names ...string) {
 	}
 }
 
-// TestEventsAreFollowedOverARestart: a stream begins with what was before it,
-// goes on with what happens, and ends with the daemon at once; by the number of
-// the last event the next stream misses nothing and repeats nothing.
+// TestEventsAreFollowedOverARestart: a stream begins with the history, continues with
+// new events, and ends with the daemon at once; by the number of the last event the
+// next stream misses nothing and repeats nothing.
 func TestEventsAreFollowedOverARestart(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "control.sock")
@@ -119,7 +119,7 @@ func TestEventQueriesThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// TestFollowersAreBounded: the one too many is refused, and one that goes makes
+// TestFollowersAreBounded: one above the limit is refused, and one that ends makes
 // room.
 func TestFollowersAreBounded(t *testing.T) {
 	folder := t.TempDir()

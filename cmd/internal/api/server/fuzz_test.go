@@ -12,8 +12,8 @@ import (
 	"lvsd/cmd/internal/event"
 )
 
-// FuzzPort asks the port that strangers reach for anything: it answers, never with
-// a failure of its own, and never with what came in the request as markup.
+// FuzzPort sends arbitrary requests to the public port: it responds, never with an
+// internal error, and never with markup from the request.
 func FuzzPort(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"GET", "/"}, {"GET", "/api/v1/status"}, {"GET", "/api/v1/events?since=1h&limit=5"}, {"GET", "/api/v1/events?after=-1"}, {"GET", "/api/v1/events?limit=99999999999999999999"},
@@ -45,7 +45,7 @@ func FuzzPort(f *testing.F) {
 	})
 }
 
-// FuzzEventQuery: what is accepted of a question stays within its limits.
+// FuzzEventQuery: an accepted query is within its limits.
 func FuzzEventQuery(f *testing.F) {
 	for _, seed := range []string{"", "since=1h", "since=2026-12-01T06:00:00Z", "after=5&limit=3", "limit=0", "follow=1", "follow=maybe", "since=1e999h", "limit=%31"} {
 		f.Add(seed)

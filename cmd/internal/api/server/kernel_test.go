@@ -13,7 +13,7 @@ import (
 	"lvsd/ipvs"
 )
 
-// kernelStub has one connection again and again, and remembers what was zeroed.
+// kernelStub returns one connection repeatedly, and records what was reset.
 type kernelStub struct {
 	count  int
 	zeroed []*ipvs.ServiceKey

@@ -38,7 +38,7 @@ func (x exchange) RequestEdit(_ context.Context, director, _, _ string, change p
 	return peers.Edited{Hash: change.Before, Error: director + " " + change.Do}, x.err
 }
 
-// goodPeer is a peer that is as it should be.
+// goodPeer is a healthy peer.
 func goodPeer() peers.Peer {
 	return peers.Peer{Name: "lb2", Address: netip.MustParseAddrPort("10.0.0.13:8113"), Up: true, Since: time.Unix(900, 0), At: time.Unix(999, 0),
 		State: peers.State{Director: "lb2", Version: "1", Hash: "abc", Connections: &peers.Connections{Local: 1, Synced: 2},
@@ -46,7 +46,7 @@ func goodPeer() peers.Peer {
 }
 
 // TestEveryDifferenceIsAProblem: what is wrong with a peer, or between the two, is
-// reported; what it says of itself is shown and is none of ours.
+// reported; its own problems are shown and are not ours.
 func TestEveryDifferenceIsAProblem(t *testing.T) {
 	for want, harm := range map[string]func(*peers.Peer){
 		"":                             func(p *peers.Peer) { p.State.Problems, p.State.ProblemCount = []string{"its own"}, 1 },
@@ -75,8 +75,7 @@ func TestEveryDifferenceIsAProblem(t *testing.T) {
 	}
 }
 
-// TestOwn: what the others receive, and that nothing that this director thinks of
-// them is in it.
+// TestOwn: what the others receive, and that it contains nothing about them.
 func TestOwn(t *testing.T) {
 	v := healthy()
 	v.WaitReason = "waits"
@@ -111,7 +110,7 @@ func TestOwn(t *testing.T) {
 	}
 }
 
-// TestPeerDrains: the question goes on to the peer, over the control socket.
+// TestPeerDrains: the request is forwarded to the peer, over the control socket.
 func TestPeerDrains(t *testing.T) {
 	for _, x := range []exchange{{drain: peers.Drain{Active: 7}}, {err: errors.New("lb2: connection refused")}} {
 		x.peers = []peers.Peer{goodPeer()}
@@ -135,7 +134,7 @@ func TestPeerDrains(t *testing.T) {
 	}
 }
 
-// TestPeerEdits: the edit goes on to every peer, and each one's refusal comes back.
+// TestPeerEdits: the edit is forwarded to every peer, and each refusal is returned.
 func TestPeerEdits(t *testing.T) {
 	change := api.PeerEdit{Service: "web", RealServer: "10.0.0.9:80", Edit: peers.Edit{Change: edit.Change{Do: "weight", Weight: 7}, Before: "abc"}}
 	other := goodPeer()

@@ -55,7 +55,7 @@ func TestOneProblemForAllServersOfAService(t *testing.T) {
 	}
 }
 
-// TestProblemsAreRanked: whoever reads one line reads the worst.
+// TestProblemsAreRanked: the first line is the most urgent.
 func TestProblemsAreRanked(t *testing.T) {
 	v := withDown(3, 1)
 	v.LastReload.Err = fmt.Errorf("lvsd.toml:1:1: x")
@@ -69,14 +69,15 @@ func TestProblemsAreRanked(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
-	// A director is not at fault for a dead real server.
+	// A real server that is down is not the director's fault.
 	own := srv.PeerState(nil)
 	if own.ProblemCount != 3 || *own.DirectorProblems != 2 {
 		t.Errorf("%d problems, %d of the director", own.ProblemCount, *own.DirectorProblems)
 	}
 }
 
-// TestTwoMastersWithoutAdverts: each director is master, and hears nothing of the other.
+// TestTwoMastersWithoutAdverts: each director is master, and receives nothing of the
+// other.
 func TestTwoMastersWithoutAdverts(t *testing.T) {
 	v := healthy()
 	v.Instances[0].State, v.Instances[0].Since = vrrp.Master, v.At.Add(-time.Minute)

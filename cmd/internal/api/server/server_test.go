@@ -150,7 +150,7 @@ func TestEveryFaultIsAProblem(t *testing.T) {
 	}
 }
 
-// TestStatusSurvivesJSON: what a client reads is what the daemon said.
+// TestStatusSurvivesJSON: what a client reads is what the daemon sent.
 func TestStatusSurvivesJSON(t *testing.T) {
 	s := statusOf(healthy(), "1", time.Unix(1, 0).UTC())
 	text, err := json.Marshal(s)
@@ -216,7 +216,7 @@ func TestControlSocket(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	// A killed daemon leaves its socket file; the next start takes it over.
+	// A killed daemon leaves its socket file; the next start replaces it.
 	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
 	if err != nil {
 		t.Fatal(err)
@@ -315,8 +315,8 @@ func TestTheNetworkReadsOnly(t *testing.T) {
 	}
 }
 
-// TestPortTaken: a listener that cannot be had refuses the change, and the one
-// that runs goes on.
+// TestPortTaken: a listener that cannot be opened refuses the change, and the present
+// one continues.
 func TestPortTaken(t *testing.T) {
 	s := newServer(t, &stub{view: healthy()})
 	first, err := s.ReadPublic(configFor("127.0.0.1:0"))(nil, nil)

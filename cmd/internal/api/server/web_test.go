@@ -143,8 +143,8 @@ func (c *caller) until(scheme, password string, want int) {
 	}
 }
 
-// TestTLSAndAuthentication: on one port, which stays, the file comes, changes,
-// breaks and goes.
+// TestTLSAndAuthentication: on one port, which stays open, the file is added, changed,
+// broken and removed.
 func TestTLSAndAuthentication(t *testing.T) {
 	folder, tlsPart, users := webFiles(t)
 	file := filepath.Join(folder, "web.yml")
@@ -201,7 +201,7 @@ func TestTLSAndAuthentication(t *testing.T) {
 		t.Errorf("problems: %q", p)
 	}
 
-	// TLS goes, the users stay; then the file.
+	// TLS is removed, the users stay; then the file is removed.
 	write(t, file, users)
 	if err := reload(file); err != nil {
 		t.Fatal(err)
@@ -216,8 +216,8 @@ func TestTLSAndAuthentication(t *testing.T) {
 	call.until("http", "", 200)
 }
 
-// TestAStartWithABrokenWebConfigFile: the daemon is there, answers no request, says
-// so, and serves as soon as the file is valid.
+// TestAStartWithABrokenWebConfigFile: the daemon runs, refuses all requests, reports
+// that, and serves as soon as the file is valid.
 func TestAStartWithABrokenWebConfigFile(t *testing.T) {
 	folder, tlsPart, users := webFiles(t)
 	file := filepath.Join(folder, "web.yml")
