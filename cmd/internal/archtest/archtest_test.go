@@ -32,7 +32,7 @@ var pure = []string{
 }
 
 // sharedByLeaves is a pure function of RFC 1071 with no types of its own, which VRRP
-// packets and TCP segments both need. The alternative is writing it twice.
+// packets and TCP segments both need. Otherwise it would be written twice.
 const sharedByLeaves = "lvsd/vrrp/checksum"
 
 func TestLeavesImportNoneOfEachOther(t *testing.T) {
@@ -115,7 +115,7 @@ func TestPureFilesArePure(t *testing.T) {
 	}
 }
 
-// TestOffencesAreFound feeds the finder one of each thing that it must find.
+// TestOffencesAreFound gives the finder one of each thing that it must find.
 func TestOffencesAreFound(t *testing.T) {
 	for _, code := range []string{
 		`import "os"`, `import "net"`, `import "log/slog"`, `import "sync"`, `import "sync/atomic"`, `import "context"`,

@@ -59,8 +59,8 @@ func modulesOf(t *testing.T, tests bool, packages ...string) []module {
 	return all
 }
 
-// licences are known by a sentence of theirs. All of them let lvsd be given away
-// under Apache-2.0.
+// licences are recognised by a sentence. All of them allow lvsd to be distributed under
+// Apache-2.0.
 var licences = []struct{ name, sentence string }{
 	{"Apache-2.0", "Apache License Version 2.0, January 2004"},
 	{"MIT", "Permission is hereby granted, free of charge, to any person obtaining a copy"},

@@ -1,4 +1,4 @@
-// docs/security.md promises which tests show what it says, and which parsers are
+// docs/security.md names the tests that show its claims, and the parsers that are
 // fuzzed: each that it names exists, and each fuzz target is named.
 
 package archtest

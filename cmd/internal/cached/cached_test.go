@@ -31,8 +31,8 @@ func TestValue(t *testing.T) {
 	})
 }
 
-// TestWait: readers share what one of them makes, and wait for it no longer than they
-// want to.
+// TestWait: readers share what one of them makes, and wait for it no longer than their
+// context allows.
 func TestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var v Value[string]

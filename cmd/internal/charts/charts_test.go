@@ -64,8 +64,8 @@ func TestWhatIsKept(t *testing.T) {
 	}
 }
 
-// TestTheRingIsBounded: in time, and in what is watched; a server that goes and
-// comes again has a gap, one that stays away is forgotten.
+// TestTheRingIsBounded: in time, and in the number of series; a server that is removed
+// and added again has a gap, one that stays removed is forgotten.
 func TestTheRingIsBounded(t *testing.T) {
 	var r Ring
 	for i := range 3 * Points {

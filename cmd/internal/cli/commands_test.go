@@ -13,8 +13,8 @@ import (
 	"lvsd/cmd/internal/cli/command"
 )
 
-// silent are the commands that print no JSON: they change something and say
-// what, or what they print is a text in a form of its own.
+// silent are the commands without JSON: they change something and report it, or print a
+// format of their own.
 var silent = []string{
 	"lvsd run", "lvsd realserver up", "lvsd realserver down", "lvsd realserver install", "lvsd realserver print", "lvsd host prepare", "lvsd export ipvsadm", "lvsd schema", "lvsd watch",
 }
@@ -65,8 +65,8 @@ func ran(t *testing.T, args ...string) (code int, out, errOut string) {
 	return code, text[0], text[1]
 }
 
-// TestEveryCommandKeepsThePromises: words of help for each, --json where it
-// reads, and exit code 2 with a way out for a wrong command line.
+// TestEveryCommandKeepsThePromises: help for each, --json where it reads, and exit code
+// 2 with a hint for a wrong command line.
 func TestEveryCommandKeepsThePromises(t *testing.T) {
 	all := leaves()
 	if len(all) < 15 {

@@ -40,8 +40,8 @@ func TestConvertExitCodes(t *testing.T) {
 	}
 }
 
-// TestConvertAsksTheOldParser: keepalived tests its files for each director, and what it
-// says is printed; it decides nothing.
+// TestConvertAsksTheOldParser: keepalived tests its files for each director, and its
+// output is printed; it does not change the result.
 func TestConvertAsksTheOldParser(t *testing.T) {
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "keepalived.conf")

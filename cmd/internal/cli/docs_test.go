@@ -12,8 +12,8 @@ import (
 	"lvsd/config"
 )
 
-// TestTheReadmesConfigurationIsGood takes the README at its word, and the tutorial has the
-// same configuration.
+// TestTheReadmesConfigurationIsGood checks the configuration of the README, and that the
+// tutorial has the same.
 func TestTheReadmesConfigurationIsGood(t *testing.T) {
 	text, err := os.ReadFile("../../../README.md")
 	if err != nil {
@@ -43,7 +43,7 @@ func TestTheReadmesConfigurationIsGood(t *testing.T) {
 	}
 }
 
-// TestEveryCommandIsInItsPage holds docs/cli.md to the commands.
+// TestEveryCommandIsInItsPage compares docs/cli.md with the commands.
 func TestEveryCommandIsInItsPage(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/cli.md")
 	if err != nil {

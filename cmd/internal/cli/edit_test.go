@@ -38,7 +38,7 @@ real_servers = [
 ]
 `
 
-// fakeDaemon serves a control socket. Each reload takes the file over, or is refused.
+// fakeDaemon serves a control socket. Each reload applies the file, or is refused.
 type fakeDaemon struct {
 	file, socket string
 	running      *config.File
@@ -176,8 +176,8 @@ func TestDrainAndUndrain(t *testing.T) {
 	}
 }
 
-// TestEditsAreRefused: nothing is written where the file differs from what runs, and what
-// was written is taken back where the reload is refused.
+// TestEditsAreRefused: nothing is written where the file differs from what runs, and the
+// file is restored where the reload is refused.
 func TestEditsAreRefused(t *testing.T) {
 	d := newFakeDaemon(t)
 	d.refuses = "no such thing"

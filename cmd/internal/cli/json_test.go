@@ -145,8 +145,8 @@ func kindOf(t reflect.Type) string {
 	return "number"
 }
 
-// TestJSONIsDocumented holds docs/json.md to the code, both ways: what a field is
-// called and of which kind it is.
+// TestJSONIsDocumented compares docs/json.md with the code in both directions: the name
+// and type of each field.
 func TestJSONIsDocumented(t *testing.T) {
 	doc, err := os.ReadFile("../../../docs/json.md")
 	if err != nil {

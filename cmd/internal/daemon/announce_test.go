@@ -75,7 +75,7 @@ func (k *routingTables) has(address string) bool {
 	return false
 }
 
-// await asks for a condition until it holds, of a daemon that runs in real time.
+// await polls a condition until it holds, of a daemon that runs in real time.
 func await(t *testing.T, limit time.Duration, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)

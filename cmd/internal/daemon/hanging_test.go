@@ -16,9 +16,9 @@ import (
 	"lvsd/ipvs/ipvstest"
 )
 
-// TestHangingStateDir: a daemon whose state_dir stops replying follows its real server, says
-// what is not recorded and stops without an error; it starts again meanwhile, and records
-// when the disk replies.
+// TestHangingStateDir: a daemon whose state_dir stops replying follows its real server,
+// reports what is not recorded and stops without an error; it starts again meanwhile, and
+// records when the disk replies.
 func TestHangingStateDir(t *testing.T) {
 	folder, kernel := t.TempDir(), ipvstest.New()
 	disk := fusedisk.New(t, filepath.Join(folder, "state"))

@@ -25,8 +25,8 @@ func TestGarbageIsBoundedByWhatIsAlive(t *testing.T) {
 	runtime.KeepAlive(block)
 }
 
-// TestFreeMemoryIsSeen: unreferenced memory counts as free, and no more
-// once it was given back.
+// TestFreeMemoryIsSeen: unreferenced memory counts as free, and no longer once it was
+// returned to the system.
 func TestFreeMemoryIsSeen(t *testing.T) {
 	const size = 64 << 20
 	block := make([]byte, size)

@@ -34,8 +34,8 @@ func (f *fakeLoops) Alive(context.Context) error {
 
 func (f *fakeLoops) Snapshot() director.View { f.mu.Lock(); defer f.mu.Unlock(); return f.view }
 
-// TestWhatSystemdHears: ready once the kernel was read, a sign of life for as long
-// as the loops run, and none when they stand still.
+// TestWhatSystemdHears: ready once the kernel was read, watchdog messages for as long
+// as the loops run, and none when they hang.
 func TestWhatSystemdHears(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeLoops{}

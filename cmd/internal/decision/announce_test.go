@@ -29,7 +29,8 @@ func newAnnouncer(t *testing.T, change func(*config.Announce)) *announcer {
 	return a
 }
 
-// step decides after a time, and wants a state: its reason, with + announced, ! kept, - not.
+// step decides after a time, and expects a state: its reason, with + announced, ! kept, -
+// not.
 func (a *announcer) step(after time.Duration, want string) Announcement {
 	a.t.Helper()
 	a.in.Now = a.in.Now.Add(after)
@@ -133,7 +134,7 @@ func TestAnnounceStartWithoutQuorum(t *testing.T) {
 
 // TestAnnounceSyncHold: with connection sync a director that starts waits until it knows
 // most of the connections of those that announce, at most sync_hold; one that starts alone,
-// or goes on after a crash, does not wait.
+// or continues after a crash, does not wait.
 func TestAnnounceSyncHold(t *testing.T) {
 	for _, c := range []struct {
 		name                  string

@@ -42,8 +42,8 @@ func healthOf(v checker.State) map[checker.ID]checker.Health {
 	return map[checker.ID]checker.Health{id: {State: v, Weight: 100, Cause: "http refused, 3 of 3"}}
 }
 
-// TestWeights goes through every meeting of file, kernel and health (rules 7
-// and 8 of the house).
+// TestWeights covers every combination of file, kernel and health (rules 7 and 8 of
+// docs/design.md).
 func TestWeights(t *testing.T) {
 	const absent = -1
 	remove := func(s *config.Service) { s.OnFailure = "remove" }
@@ -96,8 +96,8 @@ func TestWeights(t *testing.T) {
 	}
 }
 
-// TestEffectiveWeightIsTheLowestCause holds rule 8 for random inputs: never
-// above the configured weight, and always the lowest of the causes shown.
+// TestEffectiveWeightIsTheLowestCause checks rule 8 for random inputs: never above the
+// configured weight, and always the lowest of the causes shown.
 func TestEffectiveWeightIsTheLowestCause(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 20000 {
@@ -148,8 +148,8 @@ func TestUncheckedIsACause(t *testing.T) {
 	}
 }
 
-// TestDecisionIsStable: a decision whose wish is already in the kernel wishes
-// the same again, so that no weight creeps from resync to resync.
+// TestDecisionIsStable: a decision whose desired table is already in the kernel desires
+// the same again, so that no weight changes from resync to resync.
 func TestDecisionIsStable(t *testing.T) {
 	for weight := range 4 {
 		for kernel := range 5 {

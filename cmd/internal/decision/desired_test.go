@@ -18,13 +18,13 @@ func TestWantedByMark(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
-	// The family of an address says itself what it is: it is no part of the key.
+	// The family of an address follows from the address and is not part of the key.
 	if k := ServiceKey(config.Service{Address: netip.MustParseAddrPort("[2001:db8::1]:80"), IPv6: true, Protocol: "sctp"}); k.IPv6 || k.Protocol != ipvs.SCTP {
 		t.Errorf("%+v", k)
 	}
 }
 
-// TestWantedTunnels goes through all that the configuration can say of a tunnel.
+// TestWantedTunnels covers every setting of a tunnel.
 func TestWantedTunnels(t *testing.T) {
 	for _, c := range []struct {
 		t    config.Tunnel

@@ -41,8 +41,8 @@ func TestDrainUntil(t *testing.T) {
 	}
 }
 
-// TestDrainUntilIsABoundedDrain: nothing lifts it, a failure meanwhile is not
-// healed by its end, and the way back is one: slow start holds.
+// TestDrainUntilIsABoundedDrain: nothing lifts it, its end does not override a failure
+// meanwhile, and slow start applies on the return.
 func TestDrainUntilIsABoundedDrain(t *testing.T) {
 	w := newWalk(t, servers(2, 40, func(s *config.Service) {
 		s.RealServers[0].DrainUntil = start.Add(time.Hour)
@@ -104,8 +104,8 @@ func TestKeepPersistentClients(t *testing.T) {
 	}
 }
 
-// TestKeepChangesOtherServices: a drain that begins and ends in one service
-// changes what becomes of a failed server in another, of which nothing changed.
+// TestKeepChangesOtherServices: a drain that begins and ends in one service changes
+// what happens to a failed server of another service that did not change.
 func TestKeepChangesOtherServices(t *testing.T) {
 	c := servers(1, 3, func(s *config.Service) { s.Persistence, s.DrainPersistent, s.Digest = time.Minute, "keep", "1" })
 	other := servers(1, 3, func(s *config.Service) { s.Persistence, s.DrainPersistent, s.Digest = time.Minute, "move", "2" }).Services[0]

@@ -14,7 +14,7 @@ import (
 
 var witness = netip.MustParseAddr("10.0.0.1")
 
-// ping is what the witness said to a ping that was just sent.
+// ping sets the witness's result of a ping that was just sent.
 func (w *walk) ping(ok bool) { w.pingAt(ok, w.in.Now) }
 
 func (w *walk) pingAt(ok bool, at time.Time) {
@@ -27,7 +27,7 @@ func (w *walk) pingAt(ok bool, at time.Time) {
 	w.in.Health = h
 }
 
-// guarded is a service of n servers, all up, with a witness that answers.
+// guarded is a service of n servers, all up, with a witness that replies.
 func guarded(t *testing.T, n int, change func(*config.Service)) *walk {
 	c := servers(n, 5, change)
 	c.Guard = &config.Guard{Witnesses: []netip.Addr{witness}, Share: 80}
@@ -73,7 +73,7 @@ func TestGuardFreezesAndThaws(t *testing.T) {
 
 	w.in.Now = w.in.Now.Add(time.Second)
 	w.ping(true)
-	w.weights(0, 5, 5, 5, 5, 5) // it ended: the servers get the time to be found again
+	w.weights(0, 5, 5, 5, 5, 5) // it ended: the servers get the time for a new result
 	w.state(GuardRecovering)
 	for i := range 4 {
 		w.up(i)
@@ -142,8 +142,8 @@ func TestGuardLetsTrueFailuresThrough(t *testing.T) {
 	}
 }
 
-// TestGuardTakesTheEarlyOnesBack: failures of one path are noticed one after
-// the other within an interval; those before the share was reached come back.
+// TestGuardTakesTheEarlyOnesBack: failures of one path are noticed one after the other
+// within an interval; those before the share was reached are reverted.
 func TestGuardTakesTheEarlyOnesBack(t *testing.T) {
 	w := guarded(t, 5, nil)
 	w.say(0, checker.Down, outcome.Timeout)
@@ -183,7 +183,7 @@ func TestGuardsWindowIsThatOfTheFailing(t *testing.T) {
 	for slowFails, want := range map[bool][]int{false: {0, 0, 0, 5, 5, 0}, true: {5, 5, 5, 5, 5, 5}} {
 		w := guarded(t, 6, nil)
 		w.in.Config.Services[0].RealServers[5].Checks[0].Interval = time.Minute
-		if !slowFails { // somewhere else, and dead for its own reasons
+		if !slowFails { // elsewhere, and down for another reason
 			w.say(5, checker.Down, outcome.Refused)
 			w.decide(0)
 		}
@@ -247,8 +247,8 @@ func TestGuardEndsWhenServersAnswer(t *testing.T) {
 	w.state(GuardFrozen)
 }
 
-// TestGuardNeverLifts: a manual drain and maint hold in the cold, too, and what
-// was down before stays down.
+// TestGuardNeverLifts: a manual drain and maint also hold while frozen, and what was
+// down before stays down.
 func TestGuardNeverLifts(t *testing.T) {
 	w := guarded(t, 6, nil)
 	w.down(0)
@@ -273,8 +273,7 @@ func TestGuardNeverLifts(t *testing.T) {
 	w.state(GuardOff)
 }
 
-// TestGuardAbovePanicAndDamping: frozen health is no failure for those who
-// count them.
+// TestGuardAbovePanicAndDamping: frozen health counts as a failure nowhere.
 func TestGuardAbovePanicAndDamping(t *testing.T) {
 	w := guarded(t, 3, func(s *config.Service) {
 		s.PanicThreshold, s.FlapDamping, s.SlowStart = 50, true, time.Minute

@@ -54,7 +54,7 @@ func TestFallbackTakesOver(t *testing.T) {
 }
 
 // At a start neither an unknown server that the kernel lacks nor the fallback is in the
-// table, but a fallback that serves already goes on.
+// table, but a fallback that is serving already continues.
 func TestStarting(t *testing.T) {
 	for _, mode := range []string{"quiesce", "remove"} {
 		w := newWalk(t, servers(2, 3, fallback(mode, 1, 0)), nil)

@@ -16,9 +16,9 @@ import (
 	"lvsd/ipvs"
 )
 
-// TestUnchangedServicesAreDecidedAlike walks through random failures, reloads
-// and times: what is taken over from the decision before is what deciding all
-// a fresh decision gives, and most of it is taken over.
+// TestUnchangedServicesAreDecidedAlike walks through random failures, reloads and
+// times: what is reused of the decision before equals a fresh decision, and most of it
+// is reused.
 func TestUnchangedServicesAreDecidedAlike(t *testing.T) {
 	start := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	taken := 0
@@ -32,7 +32,7 @@ func TestUnchangedServicesAreDecidedAlike(t *testing.T) {
 		for step := range 40 {
 			now = now.Add(time.Duration(r.IntN(4000)) * time.Millisecond)
 			switch r.IntN(4) {
-			case 0: // one service is written otherwise
+			case 0: // one service has another text
 				next := *c
 				next.Services = append([]config.Service(nil), c.Services...)
 				i := r.IntN(len(next.Services))

@@ -11,7 +11,7 @@ import (
 	"lvsd/config"
 )
 
-// again is what a restart makes of a plan.
+// again is a decision after a restart.
 func again(t testing.TB, p *Decision, now time.Time) *Decision {
 	t.Helper()
 	text, err := p.Save()
@@ -25,9 +25,9 @@ func again(t testing.TB, p *Decision, now time.Time) *Decision {
 	return out
 }
 
-// TestARestartChangesNoDecision goes on from a random history with the decision
-// before, and with what a restart would know of it: the weights, their causes and
-// the age of these are the same.
+// TestARestartChangesNoDecision continues a random history with the decision before,
+// and with its state after a restart: the weights, their causes and the age of these
+// are the same.
 func TestARestartChangesNoDecision(t *testing.T) {
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 0))
@@ -88,8 +88,8 @@ func shown(t testing.TB, p Decision) string {
 	return strings.ReplaceAll(b.String(), "+00:00", "Z") + p.Next.UTC().String()
 }
 
-// TestUntilTheFirstResultTheKernelHolds: what was kept takes no health over, it
-// says why the weight is what it is. The first result is a new reason.
+// TestUntilTheFirstResultTheKernelHolds: the saved state restores no health, only the
+// reason of the weight. The first result is a new reason.
 func TestUntilTheFirstResultTheKernelHolds(t *testing.T) {
 	w := newWalk(t, servers(2, 3, nil), nil)
 	w.up(0)
@@ -117,7 +117,7 @@ func TestUntilTheFirstResultTheKernelHolds(t *testing.T) {
 	}
 }
 
-// TestRestoredMomentsArePast: a clock that went back puts nothing off.
+// TestRestoredMomentsArePast: a clock that was set back delays nothing.
 func TestRestoredMomentsArePast(t *testing.T) {
 	w := newWalk(t, servers(1, 20, func(s *config.Service) { s.SlowStart = time.Minute }), nil)
 	w.up(0)

@@ -30,7 +30,8 @@ type sharer struct {
 	peers     map[string]Peer
 }
 
-// newSharers makes n directors with so many servers, all of which each has found up.
+// newSharers makes n directors with this number of servers, all of which each has found
+// up.
 func newSharers(n, servers int) *sharers {
 	s := &sharers{now: time.Unix(1000, 0)}
 	svc := config.Service{Name: "web"}
@@ -52,7 +53,7 @@ func newSharers(n, servers int) *sharers {
 	return s
 }
 
-// ask lets one director ask another.
+// ask makes one director request another's state.
 func (s *sharers) ask(a, b *sharer) {
 	if b.silent || a.silent {
 		a.peers[b.name] = Peer{Name: b.name, Up: true, Hash: a.peers[b.name].Hash, Probed: a.peers[b.name].Probed}
@@ -103,7 +104,7 @@ func (s *sharers) probers() map[checker.ID]int {
 	return n
 }
 
-// counts returns how many servers have so many probers.
+// counts returns how many servers have this number of probers.
 func (s *sharers) counts() map[int]int {
 	c := map[int]int{}
 	for _, n := range s.probers() {
@@ -113,8 +114,8 @@ func (s *sharers) counts() map[int]int {
 }
 
 // TestShared: each of 600 servers is probed by one director after two rounds, about as many
-// by each; a director that falls silent is replaced by one other of each of its servers, and
-// by no other of the rest; when it is back it has its own again.
+// by each; for each of its servers a director that stops replying is replaced by another
+// one, and the rest keep theirs; when it is back it has its own again.
 func TestShared(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{2, 3, 8} {
@@ -265,8 +266,8 @@ func eachCheck(c *config.Config, f func(*config.Check)) {
 	}
 }
 
-// TestSharedGuard: what others probe says nothing of this director's path: with half of the
-// servers left to others, the failure of the rest is a mass failure.
+// TestSharedGuard: probes of others say nothing about this director's path: with half of
+// the servers left to others, the failure of the rest is a mass failure.
 func TestSharedGuard(t *testing.T) {
 	c := oneServer(1, func(s *config.Service) {
 		for n := 2; n <= 4; n++ {

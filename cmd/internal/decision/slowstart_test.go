@@ -68,8 +68,7 @@ func TestShareIsNeverNothing(t *testing.T) {
 	}
 }
 
-// walk is one service through time: each step changes what is known and looks
-// at what is decided.
+// walk is one service over time: each step changes the inputs and checks the decision.
 type walk struct {
 	t    *testing.T
 	in   Inputs
@@ -80,7 +79,7 @@ func newWalk(t *testing.T, c *config.Config, kernel ipvs.Table) *walk {
 	return &walk{t: t, in: Inputs{Now: start, Config: c, Kernel: kernel, Health: map[checker.ID]checker.Health{}}}
 }
 
-// say sets what the checks of the n-th server say.
+// say sets the result of the checks of the n-th server.
 func (w *walk) say(n int, v checker.State, reason outcome.Reason) {
 	h := map[checker.ID]checker.Health{}
 	for id, was := range w.in.Health {
@@ -96,7 +95,7 @@ func (w *walk) say(n int, v checker.State, reason outcome.Reason) {
 func (w *walk) up(n int)   { w.say(n, checker.Up, outcome.OK) }
 func (w *walk) down(n int) { w.say(n, checker.Down, outcome.Refused) }
 
-// drain is up with a weight of 0 by the server's own word.
+// drain is up with a weight of 0 by the server's agent.
 func (w *walk) drain(n int) {
 	w.up(n)
 	svc := w.in.Config.Services[0]
@@ -115,7 +114,7 @@ func (w *walk) decide(wait time.Duration) Service {
 	return w.plan.Services[0]
 }
 
-// weights looks at the effective weights, -1 for what is left out.
+// weights checks the effective weights, -1 for what is left out.
 func (w *walk) weights(wait time.Duration, want ...int) {
 	w.t.Helper()
 	svc := w.decide(wait)
@@ -182,7 +181,7 @@ func TestSlowStartOfANewServer(t *testing.T) {
 	w.in.Config.Services[0].RealServers[0].Weight = 0
 	w.weights(time.Second, 0)
 	w.in.Config.Services[0].RealServers[0].Weight = 100
-	w.weights(time.Hour, 5) // the end of a drain is a comeback, too
+	w.weights(time.Hour, 5) // the end of a drain is a return, too
 }
 
 // TestARampWritesLittle walks from deadline to deadline: at most rampSteps

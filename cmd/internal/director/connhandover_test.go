@@ -15,7 +15,7 @@ import (
 	"lvsd/vrrp"
 )
 
-// herald is a SyncSender that asks about two connections.
+// herald is a SyncSender with two connections.
 type herald struct {
 	*journal
 	mu     sync.Mutex
@@ -38,8 +38,9 @@ func (h *herald) Send(_ context.Context, cfg ipvs.SyncConfig, all bool, choose f
 	return len(h.sent), nil
 }
 
-// A handover tells the peer first and resigns then; a master that leaves goes on
-// telling while it holds the addresses, and never of those of which it stays master.
+// A handover first sends the connections to the peer and then resigns; a master that
+// leaves continues to send while it has the addresses, but not for those of which it
+// stays master.
 func TestConnectionsAreSentToThePeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := withElection(5, "eth0")
@@ -66,7 +67,7 @@ func TestConnectionsAreSentToThePeer(t *testing.T) {
 		if !h.rounds[0] || !slices.Equal(h.sent, []netip.AddrPort{netip.MustParseAddrPort("10.0.0.88:80")}) || !slices.Equal(h.ways, []ipvs.Forward{ipvs.DirectRoute}) {
 			t.Errorf("rounds %v, sent %v by %v", h.rounds, h.sent, h.ways)
 		}
-		// Preempted: it holds the addresses for a while, and tells.
+		// Preempted: it has the addresses for a while, and sends.
 		r.engine(0).mu.Lock()
 		r.engine(0).status = vrrp.Status{State: vrrp.Backup, HasVIPs: true}
 		r.engine(0).mu.Unlock()
@@ -85,7 +86,7 @@ func TestConnectionsAreSentToThePeer(t *testing.T) {
 	})
 }
 
-// guardKept is an RSTGuard that remembers.
+// guardKept is an RSTGuard that records.
 type guardKept struct {
 	mu  sync.Mutex
 	now map[netip.AddrPort]struct{}

@@ -24,7 +24,7 @@ import (
 	"lvsd/vrrp"
 )
 
-// journal is what the fakes saw, in order.
+// journal records the calls of the fakes, in order.
 type journal struct {
 	mu    sync.Mutex
 	lines []string
@@ -36,7 +36,7 @@ func (j *journal) add(format string, args ...any) {
 	j.lines = append(j.lines, fmt.Sprintf(format, args...))
 }
 
-// take returns what came since the last call.
+// take returns the entries since the last call.
 func (j *journal) take() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -218,9 +218,9 @@ type rig struct {
 	table   *fakeTable
 	engines map[string]*fakeEngine // opened last, by instance
 	checker *fakeChecker
-	next    *config.Config // what the file says
+	next    *config.Config // the next content of the file
 	nextErr error
-	refuse  error // what a participant says
+	refuse  error // the result of a participant
 	stop    func()
 }
 
@@ -272,7 +272,7 @@ func newRig(t *testing.T, first *config.Config, change ...func(*Deps)) *rig {
 	return r
 }
 
-// saw waits until nothing moves any more and compares what happened.
+// saw waits until nothing happens any more and compares the journal.
 func (r *rig) saw(t *testing.T, want ...string) {
 	t.Helper()
 	time.Sleep(2 * time.Second) // the bubble's: longer than anything here takes
@@ -311,7 +311,7 @@ func TestNeighboursAreGathered(t *testing.T) {
 		}
 		r.saw(t, "want 10.0.1.1:80=0") // one write for all three
 		r.Wake()
-		r.saw(t) // nothing new, nothing wished
+		r.saw(t) // nothing new, nothing desired
 	})
 }
 
@@ -330,7 +330,7 @@ func TestReloadKeepsWhatDidNotChange(t *testing.T) {
 		}
 		r.saw(t, "web@eth0 updated", "commit", "want 10.0.1.1:80=0")
 
-		r.next = withElection(0, "eth1") // another interface: the old gives up before the new looks
+		r.next = withElection(0, "eth1") // another interface: the old instance gives up before the new one looks
 		if err := r.Reload(t.Context()).Refused; err != nil {
 			t.Fatal(err)
 		}
@@ -342,7 +342,7 @@ func TestReloadKeepsWhatDidNotChange(t *testing.T) {
 		}
 		r.saw(t, "commit", "web@eth1 ended")
 
-		r.next = withElection(0, "") // what is probed is the checker's business
+		r.next = withElection(0, "") // what is probed concerns the checker only
 		r.next.Services[0].RealServers[0].Checks = []config.Check{{Type: "on"}}
 		if err := r.Reload(t.Context()).Refused; err != nil {
 			t.Fatal(err)
@@ -435,8 +435,8 @@ func TestAliveTellsAStandstill(t *testing.T) {
 	})
 }
 
-// TestTimeAloneMovesTheLoop: no wake-up comes for a ramp, and when it ended the loop
-// rests.
+// TestTimeAloneMovesTheLoop: a ramp needs no wake-up, and after its end the loop is
+// idle.
 func TestTimeAloneMovesTheLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := withElection(4, "")
@@ -495,7 +495,7 @@ func TestEveryChangeIsAnEventOnce(t *testing.T) {
 }
 
 // TestFilesAreReadBesideTheLoop: while a disk does not reply to a reload or a dry run, the
-// loop goes on; what cannot be read refuses the reload.
+// loop continues; what cannot be read refuses the reload.
 func TestFilesAreReadBesideTheLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reply := make(chan error)

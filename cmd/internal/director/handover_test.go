@@ -60,8 +60,8 @@ type exchange []decision.Peer
 func (e exchange) Peers() []decision.Peer { return e }
 func (e exchange) OwnConnections() int    { return 90 }
 
-// hand makes the instance a master that gives its addresses to a peer after a
-// while, or without a successor.
+// hand makes the instance a master that hands its addresses over to a peer after a
+// while, or has no successor.
 func (f *fakeEngine) hand(took time.Duration, to netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -88,7 +88,7 @@ func ready(elections ...string) decision.Peer {
 	return p
 }
 
-// threeElections are one alone and two of a group.
+// threeElections are one instance alone and two of a group.
 func threeElections() *config.Config {
 	c := withElection(5, "eth0")
 	for i, name := range []string{"in", "out"} {
@@ -126,7 +126,7 @@ func TestHandOver(t *testing.T) {
 				t.Errorf("%+v", o)
 			}
 		}
-		// Held before it resigns: else it could preempt at once.
+		// On standby before it resigns: else it could preempt at once.
 		if got := r.take(); !slices.Equal(got[:4], []string{"in@eth1 updated", "out@eth1 updated", "in@eth1 hands over", "out@eth1 hands over"}) {
 			t.Errorf("%q", got)
 		}
@@ -201,7 +201,7 @@ func TestHoldOutlivesARestart(t *testing.T) {
 		if ended, err := r.EndHandover(t.Context(), ""); err != nil || len(ended) != 0 {
 			t.Errorf("again: %v, %v", ended, err)
 		}
-		// An instance that leaves the file takes its hold along.
+		// The standby of an instance that leaves the file ends.
 		if _, err := r.HandOver(t.Context(), Handover{}); err != nil {
 			t.Fatal(err)
 		}
@@ -247,8 +247,8 @@ func TestReadyPeer(t *testing.T) {
 	}
 }
 
-// A disk that hangs stops neither the loop nor the end of a standby; a handover that
-// cannot be recorded is not begun.
+// A disk that hangs blocks neither the loop nor the end of a standby; a handover that
+// cannot be recorded is not started.
 func TestStandbyOnADiskThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &keeper{}

@@ -88,8 +88,8 @@ func TestHeadersFromAFile(t *testing.T) {
 	}
 }
 
-// TestUserThatThereIsNot: the configuration is refused at its place; else no check
-// of it would be made at all.
+// TestUserThatThereIsNot: the configuration is refused at its place; otherwise the
+// check would never run.
 func TestUserThatThereIsNot(t *testing.T) {
 	for name, want := range map[string]string{"root": "", "no-such-user": "lvsd.toml:5:"} {
 		text := "[[virtual_service]]\nname = \"web\"\naddress = \"10.0.0.88:80\"\nreal_servers = [{ address = \"10.0.0.9:80\" }, { address = \"10.0.0.20:80\" }]\ncheck = { type = \"exec\", command = [\"/bin/true\"], user = \"" + name + "\" }\n"

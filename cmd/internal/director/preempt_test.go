@@ -12,7 +12,7 @@ import (
 	"lvsd/vrrp"
 )
 
-// TestOnlyAReadyDirectorPreempts walks through a start, a fault and its end.
+// TestOnlyAReadyDirectorPreempts covers a start, a fault and its end.
 func TestOnlyAReadyDirectorPreempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := withElection(5, "eth0")

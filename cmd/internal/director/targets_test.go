@@ -46,7 +46,7 @@ func throughFile(t *testing.T, servers ...string) *config.Config {
 	return c
 }
 
-// TestNoProbeBeforeItsPath: a probe without its path would go to whoever has the
+// TestNoProbeBeforeItsPath: a probe without its path would go to whichever host has the
 // address: the peer, or this director itself.
 func TestNoProbeBeforeItsPath(t *testing.T) {
 	marks := markprobe.New(&fakeHost{}, slog.New(slog.DiscardHandler))

@@ -10,8 +10,8 @@ import (
 	"lvsd/config"
 )
 
-// TestServicesAdjustPriorities walks through the loss of a quorum and its return, and
-// a reload that tracks nothing any more.
+// TestServicesAdjustPriorities covers the loss of a quorum and its return, and a reload
+// without tracking.
 func TestServicesAdjustPriorities(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := withElection(5, "eth0")

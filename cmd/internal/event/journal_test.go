@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// history is a recorder with its journal at work in a folder.
+// history is a recorder with its journal in a folder.
 type history struct {
 	*Recorder
 	*Journal
@@ -49,7 +49,7 @@ func (h *history) happen(from, to int) {
 	synctest.Wait()
 }
 
-// names are what the folder holds.
+// names are the files of the folder.
 func names(t *testing.T, folder string, q Query) string {
 	t.Helper()
 	events, err := Read(folder, q)
@@ -192,7 +192,7 @@ func TestDiskThatFails(t *testing.T) {
 	}
 }
 
-// TestRecordingNeverWaits: nothing reads, and every event is taken or counted.
+// TestRecordingNeverWaits: nothing reads, and every event is stored or counted.
 func TestRecordingNeverWaits(t *testing.T) {
 	var r Recorder
 	j := NewJournal(t.TempDir(), &r, slog.New(slog.DiscardHandler))
@@ -271,7 +271,7 @@ func TestHistoryJoinsDiskAndMemory(t *testing.T) {
 	})
 }
 
-// FuzzRead: whatever stands in the folder, reading ends and finds what is sound.
+// FuzzRead: whatever is in the folder, reading ends and returns the valid events.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte("{"))
 	f.Add([]byte("{\"id\":1}\n\x00\x00{\"id\":2}\nnull\n[]\n"))

@@ -92,7 +92,7 @@ func TestEveryWayToChange(t *testing.T) {
 	}
 }
 
-// TestNoFolder: what cannot be watched is said.
+// TestNoFolder: what cannot be watched is reported.
 func TestNoFolder(t *testing.T) {
 	none := func() []string { return []string{filepath.Join(t.TempDir(), "none", "lvsd.toml")} }
 	if err := Files(t.Context(), none, time.Millisecond, func() {}); err == nil {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestModules: each thing that can be known of a module has its own word and remedy.
+// TestModules: each state of a module has its own text and remedy.
 func TestModules(t *testing.T) {
 	const release = "6.1.0-9-amd64"
 	const dep = "kernel/net/netfilter/ipvs/ip_vs.ko.xz: kernel/net/netfilter/nf_conntrack.ko.xz\nkernel/net/netfilter/ipvs/ip_vs_wlc.ko.xz: kernel/net/netfilter/ipvs/ip_vs.ko.xz\n"

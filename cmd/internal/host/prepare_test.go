@@ -18,8 +18,8 @@ import (
 	"lvsd/integration/lab"
 )
 
-// TestMasqueradingRules: nft takes the rules, finds them again, and other
-// servers replace them without touching any other table.
+// TestMasqueradingRules: nft accepts the rules, they are found again, and other servers
+// replace them without touching any other table.
 func TestMasqueradingRules(t *testing.T) {
 	inNamespace(t)
 	if out, err := exec.Command("nft", "add", "table", "ip", "theirs").CombinedOutput(); err != nil {

@@ -52,7 +52,7 @@ func TestWhoReads(t *testing.T) {
 	}
 }
 
-// TestFilesOf: each file that is read is looked at.
+// TestFilesOf: each file that is read is checked.
 func TestFilesOf(t *testing.T) {
 	check := config.Check{HeadersFile: "/h", TLS: config.TLS{CAFile: "/ca", CertFile: "/c", KeyFile: "/k"}}
 	c := &config.Config{File: "/f", Global: config.Global{WebConfigFile: "/w"}, Exchange: &config.Exchange{KeyFile: "/v"},

@@ -8,7 +8,7 @@ import (
 	"lvsd/vrrp"
 )
 
-// A start takes an instance whose interface cannot be used yet; a reload does not.
+// A start accepts an instance whose interface cannot be used yet; a reload does not.
 func TestOnlyAStartAwaitsInterfaces(t *testing.T) {
 	awaits := map[string]bool{}
 	s := New(func(c vrrp.Config) (Engine, error) {

@@ -24,8 +24,8 @@ func (s *stuck) Write(p []byte) (int, error) {
 	return s.text.Write(p)
 }
 
-// TestAStuckReaderDelaysNoCaller writes more lines than there is room for: the
-// test would hang if a line waited. What was lost is said.
+// TestAStuckReaderDelaysNoCaller writes more lines than there is room for: the test
+// would hang if a line waited. What was lost is reported.
 func TestAStuckReaderDelaysNoCaller(t *testing.T) {
 	out := &stuck{letGo: make(chan struct{})}
 	log := New(out, "text")
@@ -85,8 +85,8 @@ func TestDroppedLinesAreReportedInTheFormat(t *testing.T) {
 	}
 }
 
-// TestNothingForTheTerminal: whatever a line is made of, a terminal that shows the log
-// obeys none of it, and a line of JSON stays one.
+// TestNothingForTheTerminal: whatever a line contains, a terminal that shows the log
+// interprets none of it, and a line of JSON stays one.
 func TestNothingForTheTerminal(t *testing.T) {
 	hostile := "\x1b]0;title\x07\u009b31m\x7f\u202e\r\n\xff"
 	for _, format := range []string{"text", "json"} {

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestTheReaderOfTheLogGoesAway: a process that logs to a closed pipe goes on, and
+// TestTheReaderOfTheLogGoesAway: a process that logs to a closed pipe continues, and
 // does not end by SIGPIPE.
 func TestTheReaderOfTheLogGoesAway(t *testing.T) {
 	r, w, err := os.Pipe()

@@ -17,7 +17,7 @@ import (
 	"lvsd/ipvs/ipvstest"
 )
 
-// fakeHost routes everything by eth0 but what it is set to refuse.
+// fakeHost routes everything by eth0 except for what it is set to refuse.
 type fakeHost struct {
 	unreachable netip.Addr
 	accepts     []string
@@ -73,8 +73,8 @@ func (t Paths) marks() map[string]uint32 {
 	return out
 }
 
-// TestPathsKeepTheirMarks: services share a path to a server; a path keeps its
-// mark over reloads, and one that went leaves its mark to others.
+// TestPathsKeepTheirMarks: services share a path to a server; a path keeps its mark
+// over reloads, and the mark of one that was removed is used again.
 func TestPathsKeepTheirMarks(t *testing.T) {
 	h := &fakeHost{}
 	ts := New(h, slog.New(slog.DiscardHandler))
@@ -98,7 +98,7 @@ func TestPathsKeepTheirMarks(t *testing.T) {
 	}
 }
 
-// TestPathsAreWritten: the wish has a service of one server for each.
+// TestPathsAreWritten: the desired table has a service of one server for each.
 func TestPathsAreWritten(t *testing.T) {
 	ts := New(&fakeHost{}, slog.New(slog.DiscardHandler))
 	c := throughFile(t, "10.0.0.9")

@@ -26,7 +26,7 @@ const (
 	mark     = "<!-- What follows is written by: go test ./cmd/internal/metrics -run TestTheDocument -update -->\n"
 )
 
-// everything has every series that there is.
+// everything has every series.
 func everything(view func(context.Context) director.View) *Metrics {
 	m := New("1", "c0ffee")
 	m.Watch(view)
@@ -38,7 +38,7 @@ func everything(view func(context.Context) director.View) *Metrics {
 	return m
 }
 
-// TestTheDocument holds docs/metrics.md to the descriptions, word by word.
+// TestTheDocument compares docs/metrics.md with the descriptions, word by word.
 func TestTheDocument(t *testing.T) {
 	text, err := os.ReadFile(document)
 	if err != nil {
@@ -111,7 +111,7 @@ func TestEverySeriesIsAsDescribed(t *testing.T) {
 	}
 }
 
-// bounded says of each label what bounds its values.
+// bounded names what bounds the values of each label.
 var bounded = map[string]string{
 	"vrrp": "the file", "service": "the file", "real_server": "the file", "address": "the file", "director": "the file", "announce": "the file", "check": "the file",
 	"hash": "one at a time", "version": "one", "commit": "one", "go_version": "one",
@@ -131,8 +131,8 @@ func TestLabelsAreBounded(t *testing.T) {
 	}
 }
 
-// contract are the names that people's rules and dashboards rest on: they may
-// become more, and never others.
+// contract are the names that users' rules and dashboards depend on: names may be
+// added, and never changed.
 const contract = `
 lvsd_build_info{version,commit,go_version} lvsd_config_info{hash} lvsd_config_last_reload_successful lvsd_config_last_reload_success_timestamp_seconds
 lvsd_vrrp_state{vrrp,state} lvsd_vrrp_priority{vrrp} lvsd_vrrp_transitions_total{vrrp,to,reason} lvsd_vrrp_adverts_sent_total{vrrp}

@@ -193,8 +193,8 @@ func (c library) Describe(ch chan<- *prometheus.Desc) {
 
 func (c library) Collect(ch chan<- prometheus.Metric) { collect(c.view, emitter{ch: ch}) }
 
-// TestFamiliesAreTheLibrarys: what is made directly is what the library makes of
-// the same series, and good by its own judgement.
+// TestFamiliesAreTheLibrarys: what is made directly equals what the library makes of
+// the same series, and is valid by its own checks.
 func TestFamiliesAreTheLibrarys(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(library{view})
@@ -215,8 +215,8 @@ func TestFamiliesAreTheLibrarys(t *testing.T) {
 	}
 }
 
-// TestScrapesWithinASecondAreOne: two who scrape do not double the cost, and the
-// next second shows what is new.
+// TestScrapesWithinASecondAreOne: two scrapers do not double the cost, and the next
+// second has new values.
 func TestScrapesWithinASecondAreOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		views := 0

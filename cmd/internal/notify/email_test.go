@@ -19,8 +19,8 @@ import (
 	"lvsd/config"
 )
 
-// postOffice is a mail server on the loopback interface. It speaks as much SMTP as the
-// library needs.
+// postOffice is a mail server on the loopback interface. It implements as much SMTP as
+// the library needs.
 type postOffice struct {
 	listener  net.Listener
 	tls       *tls.Config // nil: no STARTTLS

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience is for what must happen at some time.
 const patience = time.Minute
 
-// stand is a notifier at work.
+// stand is a running notifier.
 type stand struct {
 	*Notifier
 	event.Recorder
@@ -163,8 +163,8 @@ func TestElectionsProgram(t *testing.T) {
 	}
 }
 
-// TestProgramsThatFail: each kind is counted for each event, said once, and over
-// when a program does its work again. The others hear of nothing.
+// TestProgramsThatFail: each kind is counted for each event, logged once, and ends when
+// a program succeeds again. The others are not affected.
 func TestProgramsThatFail(t *testing.T) {
 	// Only those that never end are killed: a busy machine must not kill the others.
 	for name, c := range map[string]struct{ bad, why string }{
@@ -209,8 +209,7 @@ func TestProgramsThatFail(t *testing.T) {
 	}
 }
 
-// becomeWith takes a configuration over whose programs have a deadline of the
-// test's.
+// becomeWith applies a configuration whose programs have a deadline of the test's.
 func (s *stand) becomeWith(c *config.Config, deadline time.Duration) {
 	all := targets(c)
 	for _, t := range all {
@@ -250,7 +249,7 @@ func TestMissingProgramRefusesNothing(t *testing.T) {
 	}
 }
 
-// TestReloadKeepsTargetsThatAreInBoth: the queue goes on where it was.
+// TestReloadKeepsTargetsThatAreInBoth: the queue continues where it was.
 func TestReloadKeepsTargetsThatAreInBoth(t *testing.T) {
 	dir := t.TempDir()
 	gate, got := filepath.Join(dir, "gate"), filepath.Join(dir, "got")

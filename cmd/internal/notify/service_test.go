@@ -10,7 +10,7 @@ import (
 )
 
 // TestServicePrograms: the programs of a service and of its servers are run with their own
-// arguments, in the order of the changes, and what is no change of theirs runs none.
+// arguments, in the order of the changes, and other events run none.
 func TestServicePrograms(t *testing.T) {
 	got := filepath.Join(t.TempDir(), "got")
 	command := script(t, `echo "$* $LVSD_SERVICE $LVSD_REAL_SERVER $LVSD_TO" >> `+got)

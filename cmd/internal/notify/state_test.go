@@ -27,7 +27,7 @@ func (s *stand) written(path string, want ...string) {
 }
 
 // TestStatePrograms: the program of the state is run, with keepalived's four arguments
-// after its own, in the order of the changes, and what is no change runs none.
+// after its own, in the order of the changes, and other events run none.
 func TestStatePrograms(t *testing.T) {
 	got := filepath.Join(t.TempDir(), "got")
 	command := script(t, `echo "$* $LVSD_REASON $(head -c 5)" >> `+got)

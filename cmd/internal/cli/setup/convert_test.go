@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestReadingEndsWithTheContext: a FIFO without a writer blocks for ever.
+// TestReadingEndsWithTheContext: a FIFO without a writer blocks forever.
 func TestReadingEndsWithTheContext(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {

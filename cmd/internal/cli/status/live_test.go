@@ -22,7 +22,7 @@ import (
 	"lvsd/cmd/internal/event"
 )
 
-// pseudoTerminal is a terminal whose person is the test.
+// pseudoTerminal is a terminal that the test uses as a person would.
 type pseudoTerminal struct {
 	t       *testing.T
 	person  *os.File // what is written is typed, what is read was shown
@@ -94,7 +94,7 @@ func (p *pseudoTerminal) all() string {
 
 var paint = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
-// picture is the last whole picture, line by line, the colours taken off.
+// picture is the last complete screen, line by line, without colours.
 func (p *pseudoTerminal) picture() []string {
 	pictures := strings.Split(p.all(), "\x1b[H")
 	for _, last := range slices.Backward(pictures[1:]) {
@@ -185,7 +185,7 @@ func startWatch(t *testing.T, p *pseudoTerminal, socket string) (<-chan error, c
 	return ended, cancel
 }
 
-// ends waits for the end, and sees that the terminal is as it was.
+// ends waits for the end, and checks that the terminal is as before.
 func (p *pseudoTerminal) ends(ended <-chan error, before *term.State) {
 	p.t.Helper()
 	select {
@@ -266,7 +266,7 @@ func TestWatch(t *testing.T) {
 		}
 	}
 
-	// The daemon goes and comes.
+	// The daemon ends and is started again.
 	d.stop()
 	p.wait("alone", has("cannot connect to lvsd"))
 	p.wait("still there", has("showing the state of"))
@@ -302,7 +302,7 @@ func TestWatchIsEnded(t *testing.T) {
 	}
 }
 
-// TestWatchNeedsATerminal: what is no terminal is left alone.
+// TestWatchNeedsATerminal: what is no terminal is not changed.
 func TestWatchNeedsATerminal(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
 	if err != nil {

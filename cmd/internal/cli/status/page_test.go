@@ -18,7 +18,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files of testdata")
 
-// Times of day are what the golden files have, wherever the tests run.
+// Times of day are those of the golden files, in whatever time zone the tests run.
 func init() { time.Local = time.UTC }
 
 var now = time.Date(2026, 11, 26, 14, 30, 0, 0, time.UTC)
@@ -89,8 +89,7 @@ func someEvents() []event.Event {
 	}
 }
 
-// TestPages holds what people see to golden files: wide and narrow terminals, and
-// none.
+// TestPages compares the output with golden files: wide and narrow terminals, and none.
 func TestPages(t *testing.T) {
 	for name, s := range map[string]api.Status{"well": wellPair(), "ill": illPair()} {
 		for _, on := range []table.Screen{{}, {Width: 60}, {Width: 80}, {Width: 120}, {Width: 100, Color: true}} {
@@ -113,7 +112,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestTheKeptCopyStandsAboveEverything: what runs is not what the file says.
+// TestTheKeptCopyStandsAboveEverything: the running configuration is not the file.
 func TestTheKeptCopyStandsAboveEverything(t *testing.T) {
 	s := illPair()
 	s.Config.FromLastGood = true

@@ -66,7 +66,7 @@ func TestNothingIsWiderThanTheScreen(t *testing.T) {
 	}
 }
 
-// TestColourMovesNothing: what is painted stands where it stood.
+// TestColourMovesNothing: coloured text stays in its place.
 func TestColourMovesNothing(t *testing.T) {
 	for _, width := range []int{0, 40, 60, 80} {
 		plain, coloured := show(Screen{Width: width}, servers), show(Screen{Width: width, Color: true}, servers)

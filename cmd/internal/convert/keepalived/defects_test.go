@@ -29,7 +29,8 @@ func (c noteCase) test(t *testing.T) {
 	}
 }
 
-// TestUsersOfPrograms: as whom programs ran is said, and no line changes it for others.
+// TestUsersOfPrograms: the user of each program has a note, and no line changes it for
+// others.
 func TestUsersOfPrograms(t *testing.T) {
 	scriptUser := "global_defs {\n script_user nobody\n}\n"
 	for name, c := range map[string]noteCase{
@@ -52,7 +53,8 @@ func markConf(server string, lines ...string) string {
 	return "virtual_server fwmark 7 {\n delay_loop 5\n real_server " + server + " {\n }\n" + strings.Join(lines, "\n") + "\n}\n"
 }
 
-// TestWhatIsNotCarriedOverIsNoted: what the result does otherwise than keepalived has a note.
+// TestWhatIsNotCarriedOverIsNoted: what the result does differently from keepalived has a
+// note.
 func TestWhatIsNotCarriedOverIsNoted(t *testing.T) {
 	mail := "global_defs {\n notification_email {\n ops@example.com\n }\n%s}\n"
 	v6 := strings.ReplaceAll(instanceConf("A", "version 2", password), "10.0.1.88", "fe80::88")

@@ -12,7 +12,7 @@ import (
 	"lvsd/cmd/internal/convert/converttest"
 )
 
-// withoutEffect are keywords that lvsd needs in no form, without a word about them.
+// withoutEffect are keywords that lvsd does not need in any form, without a note.
 var withoutEffect = map[string]bool{"state": true, "native_ipv6": true, "accept": true, "alpha": true, "enable_sni": true}
 
 // withoutEffectHere are lines that are without effect because of other lines of their file.
@@ -27,7 +27,7 @@ var withoutEffectHere = map[string]string{
 }
 
 // TestNoLineIsWithoutEffect: without any one line of a file, or with another value in it,
-// the result is another one, in its text or in its notes: nothing is lost without a word.
+// the result is another one, in its text or in its notes: nothing is lost without a note.
 func TestNoLineIsWithoutEffect(t *testing.T) {
 	files, err := filepath.Glob("testdata/*/*.conf")
 	if err != nil {

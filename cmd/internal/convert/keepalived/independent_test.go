@@ -130,7 +130,7 @@ func expected(t *testing.T, vs block) string {
 	return b.String()
 }
 
-// found describes a service in the same words.
+// found describes a service in the same form.
 func found(s config.Service) string {
 	var b strings.Builder
 	target := fmt.Sprintf("fwmark %d", s.FWMark)

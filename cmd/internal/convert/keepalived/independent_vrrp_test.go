@@ -61,7 +61,7 @@ func expectedInstance(t *testing.T, b, global block, unicast bool) string {
 	return fmt.Sprintf("%s id=%s version=%s priority=%s every %v preempt=%v %s", word("interface", "eth0", b), word("virtual_router_id", "", b), version, priority, advert, preempt, peers)
 }
 
-// foundInstance describes an instance in the same words.
+// foundInstance describes an instance in the same form.
 func foundInstance(v config.Instance) string {
 	peers := "multicast"
 	if len(v.Unicast) > 0 {

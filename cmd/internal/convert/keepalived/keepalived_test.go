@@ -134,7 +134,7 @@ func TestPairsMeetByRouter(t *testing.T) {
 	}
 }
 
-// TestNothingSaysWhy: the error of a file without a result has the reasons.
+// TestNothingSaysWhy: the error of a file without a result names the reasons.
 func TestNothingSaysWhy(t *testing.T) {
 	_, err := Convert([]Source{{"lb1", "f"}}, converttest.File("global_defs {\n router_id x\n}\nvirtual_server www.example.com 80 {\n protocol TCP\n real_server 10.0.0.9 80 {\n }\n}\n"))
 	if !errors.Is(err, convert.ErrNothing) || !strings.Contains(err.Error(), "www.example.com") || strings.Contains(err.Error(), "router_id") {
@@ -171,9 +171,9 @@ func TestKeepalivedsSamples(t *testing.T) {
 	}
 }
 
-// accounted demands that every line of a file of keepalived's is in the result, has a
-// note, or is of the few words that only hold others together. It looks at
-// keywords that have no equivalent, of which none may vanish without a word.
+// accounted requires that every line of a file is in the result, has a note, or is one
+// of the few keywords that only group others. No keyword without an equivalent may be
+// lost without a note.
 func accounted(t *testing.T, file string, r convert.Result) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -215,7 +215,7 @@ func FuzzConvert(f *testing.F) {
 	})
 }
 
-// TestEndlessFilesEnd feeds what would never end.
+// TestEndlessFilesEnd reads files whose expansion would never end.
 func TestEndlessFilesEnd(t *testing.T) {
 	for name, text := range map[string]string{
 		"a file that includes itself":      "include x\ninclude x\n" + strings.Repeat("\n", 1000),

@@ -68,7 +68,7 @@ var ruleCases = map[string]struct{ conf, has, hasNot string }{
 	"a check without a url":              {checkConf("TCP_CHECK {\n}", "HTTP_GET {\n}"), `type = "connect"`, `type = "http"`},
 }
 
-// TestRules: each rule changes what it says, and leaves a note.
+// TestRules: each rule changes what it describes, and leaves a note.
 func TestRules(t *testing.T) {
 	for i, r := range slices.Concat(refusals, rules) {
 		kind := convert.Adjusted

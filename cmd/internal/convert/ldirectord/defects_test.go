@@ -10,7 +10,7 @@ import (
 )
 
 // TestLinesAsLdirectordReadsThem: one construct each, what the result then has and has not,
-// and what a note says.
+// and the text of a note.
 func TestLinesAsLdirectordReadsThem(t *testing.T) {
 	web := func(real string, more ...string) string {
 		return "virtual=10.0.0.88:80\n\treal=" + real + "\n\tscheduler=wlc\n" + strings.Join(more, "")
