@@ -107,9 +107,9 @@ if ! usable_ip_vs; then
 	[ -z "$want" ] || install $want
 fi
 
-# The samples that tests convert, which are not ours to copy, and a news server, which
-# would bring a mail server: unpacked beside the build where the packages are not
-# installed, with nothing that they depend on.
+# The samples that tests convert, which are not ours to copy, a news server, which would
+# bring a mail server, and ifupdown, which would set up the network: unpacked beside the
+# build where the packages are not installed, with nothing that they depend on.
 sample() { # PACKAGE FILE
 	[ -e "/$2" ] || [ -e "bin/deps/$2" ] || {
 		say "unpacking $1"
@@ -130,5 +130,5 @@ tree() { # RELEASE
 		as_root mv "bin/debian/$1.part" "bin/debian/$1"
 	}
 }
-case ${1:-} in release) tree bookworm && tree trixie ;; esac
+case ${1:-} in release) tree bookworm && tree trixie && sample ifupdown sbin/ifup ;; esac
 [ "${1:-}" != servers ] || sample inn2 usr/lib/news/bin/nnrpd

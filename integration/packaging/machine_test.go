@@ -23,9 +23,12 @@ import (
 // machine is a host with its own systemd.
 type machine struct {
 	*lab.Host
-	t    testing.TB
-	root string // its file system, seen from outside
-	pid  string // of its init, seen from outside
+	t      testing.TB
+	lab    *lab.Lab
+	root   string // its file system, seen from outside
+	groups string // its control groups
+	init   *lab.Process
+	pid    string // of its init, seen from outside
 }
 
 // masked are the units that a machine without hardware does not need, or that take long.
@@ -68,7 +71,7 @@ func boot(t testing.TB, l *lab.Lab, h *lab.Host) *machine {
 	must(os.Mkdir(dir, 0o755))
 	must(unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"))
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-	m := &machine{Host: h, t: t, root: filepath.Join(dir, "root")}
+	m := &machine{Host: h, t: t, lab: l, root: filepath.Join(dir, "root"), groups: filepath.Join(dir, "cgroup")}
 	for _, folder := range []string{"upper", "work", "root", "cgroup"} {
 		must(os.Mkdir(filepath.Join(dir, folder), 0o755))
 	}
@@ -82,42 +85,68 @@ func boot(t testing.TB, l *lab.Lab, h *lab.Host) *machine {
 	for _, unit := range masked {
 		must(os.Symlink("/dev/null", m.file(units, unit)))
 	}
-	m.write("etc/systemd/system/lab.target", "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\n")
 	m.write("etc/hostname", h.Name+"\n")
 	m.write("etc/machine-id", strings.Repeat("0123456789abcdef", 2)+"\n")
 	m.write("etc/fstab", "")
 	_ = os.Remove(m.file("usr/sbin/policy-rc.d")) // or services would not be started
 	_ = os.Remove(m.file("var/lib/man-db/auto-update"))
+	must(os.RemoveAll(m.file("var/lib/apt/lists"))) // apt reads all of them at each installation
+
+	must(unix.Mount("cgroup2", m.groups, "cgroup2", 0, ""))
+	t.Cleanup(func() { _ = unix.Unmount(m.groups, unix.MNT_DETACH) })
+	m.start()
+	return m
+}
+
+// start starts the machine's init, and waits until it has booted.
+func (m *machine) start() {
+	m.t.Helper()
+	must := func(err error) {
+		m.t.Helper()
+		if err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	// What is enabled on the machine is started, and nothing that this one has in multi-user.target.
+	enabled, _ := filepath.Glob(m.file("etc/systemd/system/multi-user.target.wants/*"))
+	for i, unit := range enabled {
+		enabled[i] = filepath.Base(unit)
+	}
+	m.write("etc/systemd/system/lab.target", "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\nWants="+strings.Join(enabled, " ")+"\n")
 
 	// A control group, which is the root in the namespace.
-	groups := filepath.Join(dir, "cgroup")
-	must(unix.Mount("cgroup2", groups, "cgroup2", 0, ""))
-	t.Cleanup(func() { _ = unix.Unmount(groups, unix.MNT_DETACH) })
-	group, err := os.MkdirTemp(groups, "lvsd-lab-"+h.Name+"-*")
+	group, err := os.MkdirTemp(m.groups, "lvsd-lab-"+m.Name+"-*")
 	must(err)
-	t.Cleanup(func() { removeControlGroup(group) })
-	init := h.Start("sh", "-c", `echo 0 >"$1/cgroup.procs" && exec unshare --mount --pid --uts --ipc --cgroup --fork --kill-child sh -c "$2" "$3"`,
+	m.t.Cleanup(func() { removeControlGroup(group) })
+	init := m.Start("sh", "-c", `echo 0 >"$1/cgroup.procs" && exec unshare --mount --pid --uts --ipc --cgroup --fork --kill-child sh -c "$2" "$3"`,
 		"sh", group, bootScript, m.root)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("output of %s:\n%s\n%s", h.Name, init.Tail(20), m.journal())
+	m.init, m.pid = init, ""
+	m.t.Cleanup(func() {
+		if m.t.Failed() && m.init == init {
+			m.t.Logf("output of %s:\n%s\n%s", m.Name, init.Tail(20), m.journal())
 		}
 		init.Kill()
 		<-init.Done()
 	})
-	l.WaitUntil(60*time.Second, h.Name+" to have booted", func() bool {
-		if !init.Running() {
-			t.Fatalf("the init ended:\n%s", init.Output())
+	m.lab.WaitUntil(60*time.Second, m.Name+" to have booted", func() bool {
+		if !m.init.Running() {
+			m.t.Fatalf("the init ended:\n%s", m.init.Output())
 		}
 		if m.pid == "" {
-			children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", init.Pid(), init.Pid()))
+			children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", m.init.Pid(), m.init.Pid()))
 			m.pid = strings.TrimSpace(string(children))
 			return false
 		}
 		out, _ := m.run("systemctl", "is-system-running")
 		return strings.Contains(out, "running") || strings.Contains(out, "degraded")
 	})
-	return m
+}
+
+// stop shuts the machine down. Its network namespace stays.
+func (m *machine) stop() {
+	m.t.Helper()
+	_, _ = m.run("systemctl", "poweroff") // its answer may come too late
+	m.lab.WaitUntil(60*time.Second, m.Name+" to have shut down", func() bool { return !m.init.Running() })
 }
 
 // removeControlGroup removes a control group with those that the machine made in it.
