@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestTheUnitBacksOff: a configuration that is rejected does not make ten starts a
-// second for ever, and the clock is set before adverts are authenticated by it.
+// TestTheUnitBacksOff: a configuration that is rejected does not cause ten starts a
+// second forever, and the clock is set before adverts are authenticated by it.
 func TestTheUnitBacksOff(t *testing.T) {
 	text, err := os.ReadFile("package/lvsd.service")
 	if err != nil {

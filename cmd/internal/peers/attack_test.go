@@ -1,5 +1,4 @@
-// What an attacker on the wire without the key can do, and what a peer can do
-// who has.
+// What an attacker on the wire can do without the key, and what a peer can do with it.
 
 package peers
 
@@ -32,11 +31,11 @@ func knock(t *testing.T, l *lan, from netip.Addr) net.Conn {
 	return conn
 }
 
-// send writes a message, and returns all that comes back until the other hangs up.
+// send writes a message, and returns all that is received until the other side closes.
 func send(t *testing.T, conn net.Conn, message []byte) (got []byte) {
 	t.Helper()
 	var wrote sync.WaitGroup
-	wrote.Go(func() { _, _ = conn.Write(message) }) // who is refused early reads no more
+	wrote.Go(func() { _, _ = conn.Write(message) }) // a client that is refused early reads no more
 	got, _ = io.ReadAll(conn)
 	conn.Close()
 	wrote.Wait()
@@ -54,7 +53,7 @@ func greeted(t *testing.T, conn net.Conn) (server nonce) {
 	return server
 }
 
-// question1 is a proven question of lb1 to lb2.
+// question1 is a signed request of lb1 to lb2.
 func question1(k Keys, server nonce, q question) []byte {
 	body, _ := json.Marshal(q)
 	return request(k, server, nonce{1}, body)
@@ -62,8 +61,8 @@ func question1(k Keys, server nonce, q question) []byte {
 
 var howAreYou = question{From: "lb1", To: "lb2", Want: wantState}
 
-// TestEveryRefusal: each with the very message that brings it about; none but a
-// proven question gets more than a greeting and a reason.
+// TestEveryRefusal: each with the message that causes it; only a signed request gets
+// more than a greeting and a reason.
 func TestEveryRefusal(t *testing.T) {
 	keys := NewKeys(1, map[uint8][]byte{1: []byte("0123456789abcdef")})
 	other := NewKeys(1, map[uint8][]byte{1: []byte("0123456789abcdeg")})
@@ -117,7 +116,7 @@ func TestEveryRefusal(t *testing.T) {
 					t.Errorf("%s: %q", name, got)
 				}
 			case strings.HasPrefix(name, "nothing") || strings.HasPrefix(name, "silent"):
-				// It hangs up when its patience ends, too late for a reason.
+				// It closes at its timeout, too late for a reason.
 			case !bytes.Equal(got, refusal(c.want)):
 				t.Errorf("%s: %q, want the refusal %v alone", name, got, c.want)
 			}
@@ -131,8 +130,7 @@ func TestEveryRefusal(t *testing.T) {
 	}
 }
 
-// TestStranger: who calls from an address of no director gets a reason and nothing
-// to work on.
+// TestStranger: a client from an address of no director gets a reason only.
 func TestStranger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLAN()
@@ -148,8 +146,8 @@ func TestStranger(t *testing.T) {
 	})
 }
 
-// TestManyConnections: calls that say nothing take no more than their share, for no longer
-// than the patience, and the next one after them is answered.
+// TestManyConnections: connections that send nothing take no more than their share, for no
+// longer than the timeout, and the next one after them is served.
 func TestManyConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLAN()
@@ -171,7 +169,7 @@ func TestManyConnections(t *testing.T) {
 }
 
 // TestFloodOfStrangers: connections that read nothing are closed one after another, by one
-// goroutine; a peer that calls behind them is served.
+// goroutine; a peer that connects after them is served.
 func TestFloodOfStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLAN()
@@ -200,8 +198,8 @@ func TestFloodOfStrangers(t *testing.T) {
 	})
 }
 
-// TestSlowPeer: a director with the key that writes its request octet by octet, or does not
-// read what it asked for, is hung up on in time.
+// TestSlowPeer: a connection of a director with the key that writes its request octet by
+// octet, or does not read the response, is closed in time.
 func TestSlowPeer(t *testing.T) {
 	keys := NewKeys(1, map[uint8][]byte{1: []byte("0123456789abcdef")})
 	for name, talk := range map[string]func(net.Conn, []byte) error{
@@ -248,7 +246,7 @@ func TestSlowPeer(t *testing.T) {
 	}
 }
 
-// wire is an attacker between two directors who sees and changes what passes.
+// wire is an attacker between two directors that reads and changes the messages.
 type wire struct {
 	net.Conn
 	fromCallee, fromCaller func([]byte) []byte
@@ -273,7 +271,7 @@ func (w wire) Write(b []byte) (int, error) {
 	return w.Conn.Write(b)
 }
 
-// TestChangedOnTheWire: no octet of an answer can be changed.
+// TestChangedOnTheWire: no octet of a response can be changed.
 func TestChangedOnTheWire(t *testing.T) {
 	keys := NewKeys(1, map[uint8][]byte{1: []byte("0123456789abcdef")})
 	var server, client nonce
@@ -305,8 +303,8 @@ func TestChangedOnTheWire(t *testing.T) {
 	})
 }
 
-// TestReplay: a recorded question brings nothing in another call, and a recorded
-// answer is believed in none.
+// TestReplay: a recorded request has no effect on another connection, and a recorded
+// response is accepted on none.
 func TestReplay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, one, two := pairOf(t)
@@ -331,7 +329,7 @@ func TestReplay(t *testing.T) {
 		if n := two.Refused()["proof"]; n != 1 {
 			t.Errorf("counted %d", n)
 		}
-		// The attacker plays lb2 with all that it said before.
+		// The attacker acts as lb2 with all its earlier messages.
 		if _, err := converse(struct {
 			io.Reader
 			io.Writer
@@ -341,7 +339,7 @@ func TestReplay(t *testing.T) {
 	})
 }
 
-// TestReflection: a director's own messages prove nothing to it, in whatever role.
+// TestReflection: a director does not accept its own messages, in whatever role.
 func TestReflection(t *testing.T) {
 	var server, client nonce
 	body := []byte(`{"from":"lb1","to":"lb2","want":"state"}`)
@@ -393,8 +391,7 @@ func TestAnotherDirectorAnswers(t *testing.T) {
 	})
 }
 
-// TestHostilePeer: what a peer with the key says is cut to what this director can
-// bear and a terminal can show.
+// TestHostilePeer: the messages of a peer with the key are bounded and made printable.
 func TestHostilePeer(t *testing.T) {
 	s := State{Version: "\x1b[2J" + strings.Repeat("v", 1000), Problems: make([]string, 1000), Instances: make([]Instance, 5000)}
 	s.Problems[0] = "ä\x1b]0;x\x07\xff"
@@ -422,7 +419,7 @@ func TestHostilePeer(t *testing.T) {
 	}
 }
 
-// TestGoldenMessages holds the test vector of docs/peers.md.
+// TestGoldenMessages has the test vector of docs/peers.md.
 func TestGoldenMessages(t *testing.T) {
 	var server, client nonce
 	for i := range server {
@@ -444,8 +441,8 @@ func TestGoldenMessages(t *testing.T) {
 	}
 }
 
-// FuzzRequest: whatever a caller sends is refused or was proven, and what was
-// proven is what was sent.
+// FuzzRequest: whatever a client sends is refused or was signed, and what was signed is
+// what was sent.
 func FuzzRequest(f *testing.F) {
 	f.Add(request(testKeys, nonce{}, nonce{1}, []byte(`{"from":"lb1"}`)))
 	f.Add(refusal(RefusedKey))
@@ -462,7 +459,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// FuzzAnswer: whatever a callee sends ends in an error or in a proven answer.
+// FuzzAnswer: whatever a server sends ends in an error or in a signed response.
 func FuzzAnswer(f *testing.F) {
 	f.Add(append(greeting(nonce{}), answer(testKeys, 7, nonce{}, nonce{}, []byte("{}"))...))
 	f.Add(refusal(RefusedBusy))
@@ -477,8 +474,8 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// FuzzReply: a proven answer of any text is read or refused, and what is kept of
-// it is bounded and can be shown.
+// FuzzReply: a signed response with any text is accepted or refused, and what is kept
+// of it is bounded and printable.
 func FuzzReply(f *testing.F) {
 	body, _ := json.Marshal(reply{From: "lb2", To: "lb1", State: &State{Problems: []string{"x"}, Health: health("up", 1)}})
 	f.Add(body)

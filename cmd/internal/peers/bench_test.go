@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// BenchmarkTenThousandServers states what a second of the exchange costs a director
-// with 10,000 real servers, beside gathering them: their digest, and what is said
-// and read of them while all are seen alike.
+// BenchmarkTenThousandServers measures the cost of a second of the exchange for a
+// director with 10,000 real servers, apart from gathering them: their digest, and the
+// messages while both directors agree.
 func BenchmarkTenThousandServers(b *testing.B) {
 	var services []ServiceHealth
 	for i := range 100 {
@@ -53,9 +53,10 @@ func (c countingConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// BenchmarkDirectors states what a second of the exchange costs one of n directors with 100
-// real servers: it asks all others, and all others ask it. The processor's time is that of
-// both ends, and there is no network; octets are those of the messages, without TCP's.
+// BenchmarkDirectors measures the cost of a second of the exchange for one of n directors
+// with 100 real servers: it asks all others, and all others ask it. The processor's time is
+// that of both ends, and there is no network; octets are those of the messages, without
+// TCP's.
 func BenchmarkDirectors(b *testing.B) {
 	services := []ServiceHealth{{Name: "web", Up: true}}
 	for i := range 100 {

@@ -40,8 +40,8 @@ func TestEdit(t *testing.T) {
 	})
 }
 
-// TestNoAnswerInTime: the end of the time is named as such also where the reader sees the
-// connection closed first, with the time of the request.
+// TestNoAnswerInTime: a timeout is reported as such, with the time of the request, also
+// where the reader sees the connection closed first.
 func TestNoAnswerInTime(t *testing.T) {
 	for _, err := range []error{os.ErrDeadlineExceeded, context.DeadlineExceeded, &net.OpError{Op: "read", Err: net.ErrClosed}} {
 		if got := explain(err, timeoutOf(wantEdit)).Error(); got != "no reply within 30s" {

@@ -27,7 +27,7 @@ func pairOf(t *testing.T) (*lan, *side, *side) {
 	return l, one, two
 }
 
-// TestEachKnowsTheOther: what one says, the other shows within a second.
+// TestEachKnowsTheOther: the state of one is shown by the other within a second.
 func TestEachKnowsTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, one, two := pairOf(t)
@@ -61,8 +61,8 @@ func TestEachKnowsTheOther(t *testing.T) {
 	})
 }
 
-// TestSilence: a peer that falls silent is away after five seconds, once, and what
-// it said last is kept; it is back with its first answer.
+// TestSilence: a peer that stops replying is reported as down after five seconds, once,
+// and its last state is kept; it is up with its first reply.
 func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, one, two := pairOf(t)
@@ -104,7 +104,7 @@ func TestNeverThere(t *testing.T) {
 	})
 }
 
-// TestDifferences: each is reported once, and once that it is over.
+// TestDifferences: each is reported once, and its end once.
 func TestDifferences(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, one, two := pairOf(t)
@@ -167,8 +167,8 @@ func TestHealthDiffers(t *testing.T) {
 	})
 }
 
-// TestManyServers: of many there is a digest, and the rest on request; what differs
-// among them is found anyway.
+// TestManyServers: many servers are sent as a digest, and in full on request;
+// differences are found anyway.
 func TestManyServers(t *testing.T) {
 	many := func(down int) Health {
 		svc := ServiceHealth{Name: "web"}
@@ -198,7 +198,7 @@ func TestManyServers(t *testing.T) {
 	})
 }
 
-// TestWrongKey: neither is up, each says why, the callee counts.
+// TestWrongKey: neither is up, each reports why, the server counts.
 func TestWrongKey(t *testing.T) {
 	for key, want := range map[string]string{
 		"1 fedcba9876543210\n": "a different secret with the same number",
@@ -270,8 +270,8 @@ func TestReload(t *testing.T) {
 	})
 }
 
-// TestRefusedStart: what cannot be had refuses the configuration, and an abort
-// leaves no port behind.
+// TestRefusedStart: a port that cannot be opened refuses the configuration, and an
+// abort leaves no port open.
 func TestRefusedStart(t *testing.T) {
 	l := newLAN()
 	one := newSide(t, l, "lb1", goodKey, "lb2")
@@ -324,7 +324,7 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// TestOnlyAChangeWakes: a peer that is as it was sends no wake-up.
+// TestOnlyAChangeWakes: an unchanged peer causes no wake-up.
 func TestOnlyAChangeWakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, one, two := pairOf(t)

@@ -19,14 +19,14 @@ import (
 	"lvsd/config"
 )
 
-// lan is a network between directors, of channels alone, so that time stands
-// still while they talk.
+// lan is a network between directors made of channels only, so that the bubble's time
+// stands still during a conversation.
 type lan struct {
 	mu       sync.Mutex
 	ports    map[netip.AddrPort]*port
 	silenced map[netip.Addr]bool
-	// between, when set, is who sits on the wire: it gets the caller's end of a call
-	// and answers the one that the caller is to use.
+	// between, when set, is an attacker on the wire: it gets the caller's end of a
+	// connection and returns the one that the caller uses.
 	between func(callee net.Conn) net.Conn
 }
 
@@ -200,7 +200,7 @@ func (s *side) reload() {
 	commit()
 }
 
-// become changes what the director says of itself.
+// become changes the director's own state.
 func (s *side) become(change func(*State)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,7 +242,7 @@ func run(t *testing.T, sides ...*side) {
 	})
 }
 
-// after lets time pass, and whatever it wakes come to rest.
+// after advances the time, and waits until all effects have ended.
 func after(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()

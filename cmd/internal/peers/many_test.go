@@ -18,8 +18,8 @@ func manyNames(n int) (names []string) {
 	return names
 }
 
-// oneOf is one of n directors with all others, which ask and answer that one alone: what
-// each of n has to do.
+// oneOf is one of n directors with all others, which ask and answer that one alone: the
+// work of each of n.
 func oneOf(t testing.TB, l *lan, n int) (one *side, others []*side) {
 	names := manyNames(n)
 	one = newSide(t, l, names[0], goodKey, names[1:]...)
@@ -48,8 +48,8 @@ func manyOf(t *testing.T, n int) (*lan, []*side) {
 	return l, all
 }
 
-// TestMany: of sixteen directors each knows all others within a second, what one announces
-// all see, and one that falls silent delays nothing.
+// TestMany: of sixteen directors each knows all others within a second, all see what one
+// announces, and one that stops replying delays nothing.
 func TestMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, all := manyOf(t, 16)
@@ -85,8 +85,8 @@ func TestMany(t *testing.T) {
 }
 
 // TestThousand: one of a thousand directors (200 under the race detector, which makes each
-// exchange some ten times as expensive) knows all others within a second, and those that
-// fall silent, a third, delay none of the rest.
+// exchange some ten times as expensive) knows all others within a second, and the third of
+// them that stop replying delay none of the rest.
 func TestThousand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLAN()

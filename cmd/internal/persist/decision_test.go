@@ -31,8 +31,8 @@ func weightOf(p *decision.Decision) int {
 	return p.Services[0].Servers[0].Weight
 }
 
-// TestDecisionIsKept: at once, when it changes, at the end; and it stays young as
-// long as it is written.
+// TestDecisionIsKept: it is written at once, when it changes and at the end; and its
+// age is that of the last write.
 func TestDecisionIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, err := Open(t.TempDir())
@@ -114,7 +114,7 @@ func TestDecisionThatCannotBeKept(t *testing.T) {
 		if p := dir.Problems(); len(p) != 1 || !strings.Contains(p[0], "cannot be saved") {
 			t.Errorf("problems: %q", p)
 		}
-		// A failed write removes what it was to make: the trouble is over.
+		// A failed write removes its temporary file: the problem is over.
 		os.Remove(dir.decisionFile() + ".new")
 		time.Sleep(3 * saveInterval)
 		synctest.Wait()

@@ -46,8 +46,8 @@ var recorded = []struct {
 		func(d *Dir) (bool, error) { found, err := d.LoadSysctls(); return len(found) > 0, err }},
 }
 
-// TestDamagedRecords: each record in each state of damage is reported, set aside and
-// shown, what it said is not used, and the next write works.
+// TestDamagedRecords: each record in each state of damage is reported, renamed and
+// shown, its content is not used, and the next write works.
 func TestDamagedRecords(t *testing.T) {
 	damages := map[string]func(t *testing.T, path string, whole []byte){
 		"empty":     func(t *testing.T, path string, _ []byte) { put(t, path, nil) },
@@ -150,8 +150,7 @@ func inDisk(t *testing.T, options string, prepare func(folder string)) string {
 }
 
 // TestReadOnlyDisk: a director starts on a disk that became read-only, reads what is
-// there, keeps a second one away and says what is lost; it says so no longer once it
-// can write.
+// there, locks out a second one and reports what is lost, until it can write.
 func TestReadOnlyDisk(t *testing.T) {
 	folder := inDisk(t, "", func(folder string) {
 		before, err := Open(filepath.Join(folder, "state"))
@@ -325,8 +324,8 @@ func TestDiskThatStopsReplying(t *testing.T) {
 	})
 }
 
-// TestDamagedDecisionFile: what is no file, or too large, is reported and never waited
-// for.
+// TestDamagedDecisionFile: anything but a file, or one that is too large, is reported
+// and never waited for.
 func TestDamagedDecisionFile(t *testing.T) {
 	d, err := Open(t.TempDir())
 	if err != nil {
@@ -340,7 +339,7 @@ func TestDamagedDecisionFile(t *testing.T) {
 	}
 }
 
-// FuzzRecords: whatever a file of state_dir holds, it is read or set aside with an error
+// FuzzRecords: whatever a file of state_dir holds, it is read or renamed with an error
 // that names it, and the next write and read work.
 func FuzzRecords(f *testing.F) {
 	for i := range recorded {

@@ -61,7 +61,7 @@ func TestLedgerKeepsWhatItWasGiven(t *testing.T) {
 	}
 }
 
-// A record of before there were marks says the same today.
+// A record from before there were marks has the same meaning.
 func TestLedgerOfAnOlderVersion(t *testing.T) {
 	dir, err := Open(t.TempDir())
 	if err != nil {
@@ -95,7 +95,7 @@ func TestBrokenLedgerIsReportedAndRenamed(t *testing.T) {
 		if _, err := dir.Ledger().Load(); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%q: %v", text, err)
 		}
-		if err := dir.Ledger().Save(ipvs.Owned{}); err != nil { // the daemon goes on
+		if err := dir.Ledger().Save(ipvs.Owned{}); err != nil { // the daemon continues
 			t.Fatal(err)
 		}
 		if kept, err := os.ReadFile(path + ".bad"); err != nil || string(kept) != text {

@@ -27,10 +27,10 @@ import (
 	"lvsd/vrrp"
 )
 
-// TestPlanMatchesReload: random files one after the other, with the real
-// director, reconciler and checker over a kernel in memory. The plan of each is
-// what its reload then does: to the kernel write by write, to each instance, and
-// in the plan's own words entry by entry.
+// TestPlanMatchesReload: random files one after the other, with the real director,
+// reconciler and checker over a kernel in memory. The plan of each is what its reload
+// then does: to the kernel write by write, to each instance, and in the plan's text
+// entry by entry.
 func TestPlanMatchesReload(t *testing.T) {
 	seen := map[string]int{}
 	for seed := range uint64(60) {
@@ -140,7 +140,7 @@ func sameService(a, b ipvs.Service) bool {
 	return a.String() == b.String() && maps.Equal(a.Destinations, b.Destinations)
 }
 
-// inWords is a table in words.
+// inWords is a table as text.
 func inWords(t ipvs.Table) map[string]string {
 	all := map[string]string{}
 	for k, s := range t {
@@ -152,7 +152,7 @@ func inWords(t ipvs.Table) map[string]string {
 	return all
 }
 
-// apply does to a table what the plan says, and knows nothing else.
+// apply applies the plan alone to a table.
 func (p Preview) apply(t *testing.T, before ipvs.Table) ipvs.Table {
 	t.Helper()
 	after := before.Clone()
@@ -200,8 +200,8 @@ func (p Preview) apply(t *testing.T, before ipvs.Table) ipvs.Table {
 	return after
 }
 
-// namesAllThatLeave: a server that is wished for no more is in the plan, also
-// where nothing is written for it yet.
+// namesAllThatLeave: a server that is no longer desired is in the plan, also where
+// nothing is written for it yet.
 func namesAllThatLeave(t *testing.T, p Preview, f director.DryRun) {
 	t.Helper()
 	named := map[string]bool{}
@@ -310,7 +310,7 @@ func applyToDestination(t *testing.T, d *ipvs.Destination, c Change) {
 	}
 }
 
-// polls are instances that note what is done to them.
+// polls are instances that record what is done to them.
 type polls struct {
 	mu    sync.Mutex
 	lines []string
@@ -352,7 +352,7 @@ func (p *poll) SetTracked(string, int, bool) {}
 func (p *poll) Update(c vrrp.Config) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c.Preempt = p.cfg.Preempt // what readiness makes of it is not the file's
+	c.Preempt = p.cfg.Preempt // readiness may change it
 	if !cmp.Equal(c, p.cfg, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })) {
 		p.note("%s updated", c.Name)
 	}
@@ -365,7 +365,7 @@ func (p *poll) Status() vrrp.Status {
 	return vrrp.Status{Name: p.cfg.Name, State: vrrp.Master, HasVIPs: true}
 }
 
-// compareElections holds what was done to each instance against the plan.
+// compareElections compares what was done to each instance with the plan.
 func compareElections(t *testing.T, p Preview, done *polls) {
 	t.Helper()
 	want := []string{}

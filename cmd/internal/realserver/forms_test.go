@@ -33,7 +33,7 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestFormsOfTunnels: those that a form can say, and a remedy for the others.
+// TestFormsOfTunnels: those that a form can express, and a remedy for the others.
 func TestFormsOfTunnels(t *testing.T) {
 	for _, c := range []struct{ vip, kind, form, want string }{
 		{"10.0.0.88", "ipip", "networkd", "# /etc/modules-load.d/lvsd-realserver.conf\nipip\n"},

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// fake is a kernel in a map. After a number of writes the power goes out,
-// before the next one or right after it.
+// fake is a kernel in a map. After a number of writes the power fails, before the next
+// one or right after it.
 type fake struct {
 	values map[string]string
 	writes int
@@ -59,7 +59,7 @@ func newFake() *fake {
 	return f
 }
 
-// until runs f and says whether the power went out.
+// until runs f and reports whether the power failed.
 func until(f func() error) (out bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -79,8 +79,8 @@ var specs = []Spec{
 	{VIP: netip.MustParseAddr("2001:db8::89"), Forward: "tun", Type: "gue", Port: 7000},
 }
 
-// TestRestores: whatever went up, in whatever order it goes down, at whatever
-// write the power goes out, in the end everything is as it was found.
+// TestRestores: whatever was set up, in whatever order it is undone, and at whatever
+// write the power fails, in the end everything is as it was found.
 func TestRestores(t *testing.T) {
 	for i := range specs {
 		if err := specs[i].Check(); err != nil {
@@ -108,7 +108,7 @@ func TestRestores(t *testing.T) {
 				}
 				for i, step := range steps {
 					out, err := until(step)
-					if out { // it comes back, and the command is repeated
+					if out { // the power returns, and the command is repeated
 						k.after = -1
 						_, err = until(step)
 					}
@@ -130,7 +130,7 @@ func TestRestores(t *testing.T) {
 	}
 }
 
-// TestOthers: what another program changed meanwhile, or had before, stays.
+// TestOthers: what another program changed meanwhile, or had before, is not changed.
 func TestOthers(t *testing.T) {
 	k := newFake()
 	h := &Host{t.TempDir(), k, func(string) {}}
@@ -172,7 +172,7 @@ func TestConflicts(t *testing.T) {
 	}
 }
 
-// TestUsage: wishes that make no sense.
+// TestUsage: invalid specs.
 func TestUsage(t *testing.T) {
 	v4, v6 := netip.MustParseAddr("10.0.0.88"), netip.MustParseAddr("2001:db8::1")
 	for _, w := range []Spec{

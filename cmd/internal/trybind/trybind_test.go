@@ -32,7 +32,7 @@ func TestTCP(t *testing.T) {
 	}
 }
 
-// TestATrialTakesNoPort: a listener opens whatever is being tried at the same time.
+// TestATrialTakesNoPort: a listener can be opened while the port is being tried.
 func TestATrialTakesNoPort(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

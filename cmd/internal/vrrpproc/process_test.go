@@ -157,7 +157,7 @@ func config(change ...func(*vrrp.Config)) vrrp.Config {
 	return c
 }
 
-// run starts an instance; the function ends it and returns how.
+// run starts an instance; the function ends it and returns its result.
 func run(t *testing.T, e *Instance) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -212,8 +212,8 @@ func TestOneElection(t *testing.T) {
 	}
 }
 
-// TestOnlyTheParentEndsIt: a ctrl-C reaches the whole group; the instances must
-// hand over when the daemon says so, not at once.
+// TestOnlyTheParentEndsIt: a ctrl-C reaches the whole group; the instances must hand
+// over when the daemon orders it, not at once.
 func TestOnlyTheParentEndsIt(t *testing.T) {
 	r := newRig(t)
 	e, err := r.Open(config())
@@ -236,8 +236,8 @@ func TestOnlyTheParentEndsIt(t *testing.T) {
 	}
 }
 
-// TestKilledProcess: it is started again, with what was said to it last, and the
-// address stays meanwhile.
+// TestKilledProcess: it is started again, with the latest orders, and the address stays
+// meanwhile.
 func TestKilledProcess(t *testing.T) {
 	r := newRig(t)
 	e, err := r.Open(config())
@@ -330,7 +330,7 @@ func TestStuckParent(t *testing.T) {
 
 // TestTwoCrashesAndAnInstanceThatCannotBeOpened: the process ends twice while one
 // instance cannot be opened. It is opened once when it can be, and by one owner: when it
-// is stopped, its address is gone and stays away.
+// is stopped, its address is removed and stays removed.
 func TestTwoCrashesAndAnInstanceThatCannotBeOpened(t *testing.T) {
 	r := newRig(t)
 	other := netip.MustParsePrefix("10.0.1.88/32")

@@ -12,7 +12,7 @@ import (
 	"lvsd/integration/lab"
 )
 
-// A thread that runs without a pause loses its real-time policy, and gets it back.
+// A thread that runs without a pause loses its real-time policy, and regains it later.
 func TestRealTimeIsBounded(t *testing.T) {
 	runtime.LockOSThread() // and not unlocked: the thread ends with the goroutine
 	normal := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}
