@@ -205,12 +205,22 @@ func (d *announceDecider) waitsForConnections() string {
 	if d.Config.IPVS.Sync == nil || left <= 0 {
 		return ""
 	}
+	lacks := ""
 	for _, p := range d.Peers {
-		if p.Up && p.Announces[d.config.Name].Announced && !enough(d.Connections, p.Connections) {
-			return fmt.Sprintf("waiting for connections: %d of the %d of %s synchronised, %v of sync_hold left", max(d.Connections, 0), p.Connections, p.Name, left.Round(time.Second))
+		switch {
+		case !p.Up && !p.Unreachable:
+			lacks = p.Name + " has not replied yet"
+		case !p.Up || !p.Announces[d.config.Name].Announced:
+		case p.Connections < 0: // too many to be counted in time, or a busy machine
+			lacks = "those of " + p.Name + " are not counted"
+		case !enough(d.Connections, p.Connections):
+			lacks = fmt.Sprintf("%d of the %d of %s synchronised", max(d.Connections, 0), p.Connections, p.Name)
 		}
 	}
-	return ""
+	if lacks == "" {
+		return ""
+	}
+	return fmt.Sprintf("waiting for connections: %s, %v of sync_hold left", lacks, left.Round(time.Second))
 }
 
 // unable returns why this director cannot serve; "": it can.

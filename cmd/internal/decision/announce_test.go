@@ -1,6 +1,7 @@
 package decision
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 	"time"
@@ -141,11 +142,14 @@ func TestAnnounceSyncHold(t *testing.T) {
 		announced             bool // by the peer
 		peer, own             int
 		adopted, without, let bool
+		unasked               bool // the peer has not replied yet
+		why                   string
 	}{
 		{name: "too few", announced: true, peer: 100, own: 94},
 		{name: "own are not known", announced: true, peer: 100, own: -1},
 		{name: "enough", announced: true, peer: 100, own: 95, let: true},
-		{name: "the peer's are not known", announced: true, peer: -1, own: 3, let: true},
+		{name: "the peer's are not known", announced: true, peer: -1, own: 3, why: "those of lb2 are not counted, 55s of sync_hold left"},
+		{name: "the peer has not replied yet", announced: true, peer: 100, own: 100, unasked: true, why: "lb2 has not replied yet, 55s of sync_hold left"},
 		{name: "nobody announces", peer: 100, let: true},
 		{name: "without sync", announced: true, peer: 100, without: true, let: true},
 		{name: "after a crash", announced: true, peer: 100, adopted: true, let: true},
@@ -159,7 +163,7 @@ func TestAnnounceSyncHold(t *testing.T) {
 		}
 		a.in.Connections = c.own
 		a.peer("lb2", c.announced, c.announced)
-		a.in.Peers[0].Connections = c.peer
+		a.in.Peers[0].Connections, a.in.Peers[0].Up = c.peer, !c.unasked
 		if a.in.Waits = "checks"; c.adopted {
 			a.step(0, "+start")
 		} else {
@@ -174,7 +178,8 @@ func TestAnnounceSyncHold(t *testing.T) {
 			continue
 		}
 		a.step(0, "-start")
-		if got := a.step(5*time.Second, "-start"); !strings.Contains(got.Why, "of the 100 of lb2 synchronised, 55s of sync_hold left") || a.next.IsZero() {
+		why := cmp.Or(c.why, "of the 100 of lb2 synchronised, 55s of sync_hold left")
+		if got := a.step(5*time.Second, "-start"); !strings.Contains(got.Why, why) || a.next.IsZero() {
 			t.Errorf("%s: %q, next %v", c.name, got.Why, a.next)
 		}
 		a.step(54*time.Second, "-start")

@@ -59,11 +59,9 @@ func verified(since time.Time, h checker.Health) bool {
 // synchronised the newest.
 const enoughConnections = 95
 
-// enough reports whether a director knows as many connections as another one, about, where
-// both are known.
-func enough(own, peer int) bool {
-	return peer < 0 || own >= 0 && own*100 >= peer*enoughConnections
-}
+// enough reports whether a director knows as many connections as another one, about; its own
+// are negative where they are not known.
+func enough(own, peer int) bool { return own >= 0 && own*100 >= peer*enoughConnections }
 
 // WaitsForConnections returns what a director with connection sync waits for before it preempts
 // in an instance, or may be handed it; "": nothing.
