@@ -12,8 +12,8 @@ import (
 
 // Event is one change of state.
 type Event struct {
-	// ID increases from event to event, across restarts: the microseconds of the clock
-	// at recording, and always more than the previous one.
+	// ID increases from event to event, across restarts: the microseconds of At, and always
+	// more than the previous one.
 	ID uint64    `json:"id"`
 	At time.Time `json:"at"`
 	// Director is where it happened.
@@ -154,7 +154,7 @@ func (r *Recorder) Store(e Event) Event {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.last = max(r.last+1, uint64(time.Now().UnixMicro()))
+	r.last = max(r.last+1, uint64(max(e.At.UnixMicro(), 0))) // the clock is not read again: that can be a system call
 	e.ID = r.last
 	if len(r.ring) < capacity {
 		r.ring = append(r.ring, e)
