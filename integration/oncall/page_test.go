@@ -261,7 +261,8 @@ func TestOncallPage(t *testing.T) {
 		for _, width := range []int64{360, 768, 1100, 1600, 2560} {
 			b.setSize(width, 900)
 			b.waitFor(fmt.Sprintf("no scrolling aside at %d pixels", width), fits)
-			if narrow := evaluate[[]string](b, squeezed); len(narrow) > 0 {
+			narrow := []string{"never measured"}
+			if _, ok := lab.Poll(browserLimit, func() bool { narrow = evaluate[[]string](b, squeezed); return len(narrow) == 0 }); !ok {
 				t.Errorf("squeezed at %d pixels: %q", width, narrow)
 			}
 		}

@@ -222,6 +222,7 @@ $("unfold").onclick = () => {
   render();
   askCharts();
 };
+for (const m of hiddenBelow) m.addEventListener("change", render); // the width of the expanded rows
 $("more-services").onclick = () => {
   view.services = Infinity;
   render();
