@@ -74,6 +74,7 @@ request_route {
 	address := s.rs.Addr().String() + ":5060"
 	server := s.rs.Start(daemon, "-DD", "-E", "-f", s.write("kamailio.cfg", conf), "-Y", s.dir, "-m", "16", "-M", "4", "-l", "udp:"+address, "-l", "tcp:"+address)
 	s.accepts(server, 5060)
+	s.until(server, "the last line of its start", func() bool { return strings.Contains(server.Output(), "child_init()") })
 	up := []want{
 		{5060, `{ type = "sip" }`, "ok: ", "200 OK"},
 		{5060, `{ type = "sip", tcp = true }`, "ok: ", "200 OK"},
