@@ -1,6 +1,8 @@
 package packaging_test
 
 import (
+	"encoding/json"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -105,4 +107,144 @@ func TestReleaseTwoVersionsInAPair(t *testing.T) {
 		}
 	}
 	conversation.Close()
+}
+
+// TestReleaseUpgrade upgrades a pair of installed packages as docs/upgrading.md says, while
+// a client connects all the time: none of its connects fails, and one connection lasts.
+func TestReleaseUpgrade(t *testing.T) {
+	g := lvsdtest.ReadGuide(t, "README.md")
+	p := lvsdtest.NewGuidePair(t, g, "toml")
+	for _, addr := range []string{"10.0.0.9", "10.0.0.20", "10.0.0.21"} {
+		r := p.AddRealServer(p.Net, addr+"/24")
+		lab.Nginx(r, "80", r.Name)
+		p.RunGuide(r, g["sh real servers"])
+	}
+	old, new := previousPackage(t), packaged(t, "lvsd_*.deb")
+	version := func(deb string) string {
+		out, err := exec.Command("dpkg-deb", "-f", deb, "Version").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	var machines [2]*machine
+	for i, d := range p.LB {
+		m := boot(t, p.Lab, d.Host)
+		m.install(old)
+		m.write("etc/lvsd/lvsd.toml", g["toml"]+"\n[ipvs.sync]\ninterface = \"eth0\"\nid = 51\n")
+		m.write("etc/lvsd/pair.key", lvsdtest.AuthKey)
+		m.mustRun("chown", "lvsd:", "/etc/lvsd/pair.key")
+		m.mustRun("chmod", "600", "/etc/lvsd/pair.key")
+		m.mustRun("systemctl", "enable", "--now", "lvsd")
+		machines[i] = m
+	}
+	state := func(m *machine, want string) {
+		t.Helper()
+		p.WaitUntil(120*time.Second, m.Name+" to be "+want, func() bool {
+			return m.property("ActiveState") == "active" && strings.HasPrefix(strings.Replace(m.property("StatusText"), "services", "service", 1), want+", 1 service up")
+		})
+	}
+	lb1, lb2 := machines[0], machines[1]
+	state(lb1, "web master")
+	state(lb2, "web backup")
+	for _, d := range p.LB {
+		for server, weight := range map[string]int{"10.0.0.9:80": 2, "10.0.0.20:80": 5, "10.0.0.21:80": 5} {
+			d.WaitWeight(server, weight, 60*time.Second)
+		}
+	}
+	text, err := os.ReadFile(new)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range machines {
+		m.write("root/new.deb", string(text))
+	}
+	steps, begun := 0, time.Now()
+	// One connection has a request each second: nginx closes one that is idle for long.
+	request, _ := lvsdtest.KeepAlive(t, p.Client)
+	over, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			if err := request(); err != nil {
+				ended <- err
+				return
+			}
+			select {
+			case <-over:
+				ended <- nil
+				return
+			case <-time.After(time.Second):
+			}
+		}
+	}()
+	traffic := lab.StartOutage(p.Client, lvsdtest.GuideVIPPort, lab.OutageConfig{Every: 20 * time.Millisecond, Timeout: 900 * time.Millisecond, For: 15 * time.Minute})
+
+	// The steps of the page, each on the host that it names or on the one of the step before.
+	var m *machine
+	for line := range strings.Lines(lvsdtest.ReadGuide(t, "docs/upgrading.md")["sh upgrade"]) {
+		command, comment, _ := strings.Cut(strings.TrimSpace(line), "#")
+		for _, x := range machines {
+			if strings.Contains(comment, "on "+x.Name) {
+				m = x
+			}
+		}
+		words := strings.Fields(strings.ReplaceAll(command, "./lvsd_VERSION_amd64.deb", "/root/new.deb"))
+		var out string
+		name := m.Name
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("%s: %s:\n%s", name, command, out)
+			}
+		})
+		p.WaitUntil(120*time.Second, m.Name+": "+command, func() bool {
+			var err error
+			out, err = m.run(words...)
+			if words[1] == "status" { // until the version is its only problem
+				out, err = m.run("lvsd", "status", "--json")
+				var status struct{ Problems []string }
+				_ = json.Unmarshal([]byte(out), &status)
+				return len(status.Problems) == 1 && strings.Contains(status.Problems[0], "another version of lvsd")
+			}
+			if err != nil && words[0] != "lvsd" {
+				t.Fatalf("%s: %v\n%s", command, err, out)
+			}
+			return err == nil
+		})
+		if strings.Contains(out, "downgrading") {
+			t.Errorf("%s is older than %s:\n%s", version(new), version(old), out)
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("%s: after %s the connection is gone: %v", m.Name, command, err)
+		default:
+		}
+		t.Logf("%s: %s: done after %v", m.Name, command, time.Since(begun).Round(time.Second))
+		steps++
+	}
+	if steps != 5 {
+		t.Errorf("docs/upgrading.md has %d steps", steps)
+	}
+	state(lb1, "web master")
+	state(lb2, "web backup")
+	close(over)
+	if err := <-ended; err != nil {
+		t.Errorf("the connection is gone: %v", err)
+	}
+	report := traffic.Stop()
+	t.Logf("FIGURE upgrade of a pair from %s to %s: %v", version(old), version(new), report)
+	if report.Failed > 0 {
+		t.Errorf("connects failed: %v", report)
+	}
+	for _, m := range machines {
+		// The program, its metrics and its log have the package's version.
+		want := strings.ReplaceAll(version(new), "~", "-")
+		for _, command := range []string{"lvsd version", "curl -s http://127.0.0.1:8112/metrics", "journalctl -u lvsd -o cat --no-pager"} {
+			if out := m.mustRun(strings.Fields(command)...); !strings.Contains(out, want) {
+				t.Errorf("%s: %s does not have version %s:\n%s", m.Name, command, want, out)
+			}
+		}
+		if out, _ := m.run("lvsd", "status", "--json"); strings.Contains(out, "another version") {
+			t.Errorf("%s: %s", m.Name, out)
+		}
+	}
 }
