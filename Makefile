@@ -92,8 +92,11 @@ bin/previous:
 # The tests named TestRelease…: the packages on Debian's releases and by dnf, installed from
 # the repositories, upgraded from the release before, removed; both versions in one pair;
 # mail. RUN=REGEXP chooses tests.
-test-release: deps-release build bin/uml bin/integration/built package bin/previous
+test-release: deps-release build bin/uml bin/integration/built package bin/previous bin/image.tar
 	$(KERNEL_TESTS) sh integration/run.sh '$(or $(RUN),^TestRelease)'
+
+bin/image.tar: bin/lvsd Containerfile
+	sh integration/packaging/image.sh
 
 deps-release:
 	@sh integration/lab/deps.sh release
