@@ -197,14 +197,14 @@ func TestReleaseUpgrade(t *testing.T) {
 			}
 		})
 		p.WaitUntil(120*time.Second, m.Name+": "+command, func() bool {
-			var err error
-			out, err = m.run(words...)
 			if words[1] == "status" { // until the version is its only problem
-				out, err = m.run("lvsd", "status", "--json")
+				out, _ = m.run("lvsd", "status", "--json")
 				var status struct{ Problems []string }
 				_ = json.Unmarshal([]byte(out), &status)
 				return len(status.Problems) == 1 && strings.Contains(status.Problems[0], "another version of lvsd")
 			}
+			var err error
+			out, err = m.run(words...)
 			if err != nil && words[0] != "lvsd" {
 				t.Fatalf("%s: %v\n%s", command, err, out)
 			}
