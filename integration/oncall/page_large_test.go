@@ -104,6 +104,9 @@ func TestOncallPageOfAThousand(t *testing.T) {
 	b.waitFor("drawn again", fmt.Sprintf(`document.querySelector("#live").textContent !== %q`, drawn))
 	t.Logf("drawing: %.1f ms with the short service open, %.1f ms when all opened, %.1f ms again with 1,000 rows", first, all, evaluate[float64](b, `+document.documentElement.dataset.drawn`))
 
+	// A row's curve has a scale once two values of it are known.
+	b.waitFor("all curves", `[...document.querySelectorAll("#service-list tbody .scale")].every((n) => n.textContent !== "")`)
+
 	// Without a change nothing is drawn; a changed weight redraws its row and the header.
 	evaluate[bool](b, watchRows)
 	for range 2 {
