@@ -178,6 +178,7 @@ func TestOncallService(t *testing.T) {
 	p.WaitUntil(120*time.Second, "the mastership after a restart", func() bool {
 		return strings.HasPrefix(m.property("StatusText"), "web master, 1 service up")
 	})
+	p.WaitUntil(60*time.Second, "the address here alone", func() bool { return lb.Holds("10.0.0.88") && !p.LB[1].Holds("10.0.0.88") })
 	talk, _ = lvsdtest.KeepAlive(t, p.Client) // the peer had the address: without [ipvs.sync] connections break
 	comesBack("it hung", syscall.SIGSTOP)
 	if err := os.RemoveAll(m.file("etc/systemd/system/lvsd.service.d")); err != nil {
