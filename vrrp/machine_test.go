@@ -593,3 +593,16 @@ func TestRefusedPeerContests(t *testing.T) {
 func downInterval(priority uint8, active time.Duration) time.Duration {
 	return 3*active + skew(priority, active)
 }
+
+// A successor announces right after its advert, which may be read later, from another
+// socket: a sighting announces nothing at once, and nothing at all if the advert follows.
+func TestSuccessorIsNotAnnouncedAgainst(t *testing.T) {
+	b := master(t)
+	b.m.announceLast, b.m.announceAt, b.m.announceLeft = b.now.Add(-time.Minute), time.Time{}, 0
+	b.want(b.step(input{kind: inSighting, holders: []Holder{{Address: vip.Addr()}}}))
+	b.deadline(b.m.announceAt, sightedDelay)
+	b.advert(lb2, 200)
+	if b.m.state != Backup || !b.m.announceAt.IsZero() {
+		t.Errorf("%v announces at %v", b.m.state, b.m.announceAt)
+	}
+}

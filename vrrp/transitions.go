@@ -224,8 +224,13 @@ func (m *machine) followGroup(now time.Time, to State, detail string) {
 	}
 }
 
+// sightedDelay is after a sighting: a successor announces right after its advert, which
+// may be read later, as it arrives at another socket. An announcement against it would turn
+// neighbours back to this director until the successor's next.
+const sightedDelay = 100 * time.Millisecond
+
 // sighted handles another host that uses an address of this master. Neighbours may have
-// learnt it, so the addresses are announced at once, at the usual rate. A host that only
+// learnt it, so the addresses are announced soon, at the usual rate. A host that only
 // replied to this one is no reason to repeat that.
 func (m *machine) sighted(now time.Time, h conflict.Holder, solicited bool) {
 	ours := slices.ContainsFunc(m.want, func(p netip.Prefix) bool { return p.Addr() == h.Address })
@@ -233,6 +238,11 @@ func (m *machine) sighted(now time.Time, h conflict.Holder, solicited bool) {
 		return
 	}
 	if first := m.holders.Saw(now, h); first || !solicited {
-		m.restartAnnouncing(now)
+		m.announceLeft = announceRepeats
+		next := now.Add(sightedDelay)
+		if soonest := m.announceLast.Add(announceGap); soonest.After(next) {
+			next = soonest
+		}
+		m.announceAt = earliest(m.announceAt, next)
 	}
 }
