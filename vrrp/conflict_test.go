@@ -53,7 +53,7 @@ func TestAnotherHostWithTheAddress(t *testing.T) {
 		if n := len(h.announcements()) - before; n != 1 {
 			t.Errorf("%d announcements within a second", n)
 		}
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(announceGap + 2*sightedDelay - time.Second) // of the bubble: beyond the second announcement
 		synctest.Wait()
 		if n := len(h.announcements()) - before; n != 2 {
 			t.Errorf("%d announcements", n)

@@ -311,7 +311,6 @@ func (e *Engine) Run(ctx context.Context) error {
 		case r := <-e.ifReports:
 			e.onIfReport(r)
 		case s := <-e.sightings:
-			e.drainAdverts() // of a successor, which announces the addresses after it
 			e.step(input{kind: inSighting, solicited: s.Solicited, holders: []Holder{{
 				Address: s.Address, Detail: fmt.Sprintf("is also used by %s on %s", s.MAC, s.Interface)}}})
 		case <-e.wake:

@@ -238,10 +238,15 @@ func (m *machine) announce(now time.Time) {
 
 // restartAnnouncing restarts the series of announcements after another host has
 // announced the addresses, at the rate that neighbours accept.
-func (m *machine) restartAnnouncing(now time.Time) {
+func (m *machine) restartAnnouncing(now time.Time) { m.restartAnnouncingFrom(now, now) }
+
+func (m *machine) restartAnnouncingFrom(now, from time.Time) {
 	m.announceLeft = announceRepeats
-	if next := m.announceLast.Add(announceGap); next.After(now) {
-		m.announceAt = next
+	if next := m.announceLast.Add(announceGap); next.After(from) {
+		from = next
+	}
+	if from.After(now) {
+		m.announceAt = earliest(m.announceAt, from)
 		return
 	}
 	m.announce(now)

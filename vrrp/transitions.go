@@ -238,11 +238,6 @@ func (m *machine) sighted(now time.Time, h conflict.Holder, solicited bool) {
 		return
 	}
 	if first := m.holders.Saw(now, h); first || !solicited {
-		m.announceLeft = announceRepeats
-		next := now.Add(sightedDelay)
-		if soonest := m.announceLast.Add(announceGap); soonest.After(next) {
-			next = soonest
-		}
-		m.announceAt = earliest(m.announceAt, next)
+		m.restartAnnouncingFrom(now, now.Add(sightedDelay))
 	}
 }

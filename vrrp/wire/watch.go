@@ -42,9 +42,14 @@ func (w *watch) get(of rawConn, wait bool) (syscall.RawConn, error) {
 	if err = errors.Join(err, failed); err != nil {
 		return nil, fmt.Errorf("failed to duplicate the socket: %w", err)
 	}
-	w.file = os.NewFile(uintptr(fd), "vrrp")
-	w.raw, err = w.file.SyscallConn()
-	return w.raw, err
+	file := os.NewFile(uintptr(fd), "vrrp")
+	raw, err := file.SyscallConn()
+	if err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("failed to poll the socket: %w", err)
+	}
+	w.file, w.raw = file, raw
+	return raw, nil
 }
 
 // close wakes who waits.

@@ -91,9 +91,9 @@ func TestStartGathers(t *testing.T) {
 		}
 		r.start.took = time.Second // of a decision about many servers
 		health(checker.Up, checker.Unknown, checker.Unknown)
-		time.Sleep(gatherMost - 1) // of the bubble
+		time.Sleep(gatherMost - time.Nanosecond) // of the bubble: the last moment without a decision
 		at()
-		time.Sleep(time.Nanosecond)
+		time.Sleep(time.Nanosecond) // of the bubble: the decision is due
 		at("want 10.0.1.1:80=5")
 		r.start.took = time.Second
 		health(checker.Up, checker.Up, checker.Unknown)
@@ -112,7 +112,7 @@ func TestStartEnds(t *testing.T) {
 		r.table.read(ipvs.Table{})
 		r.Wake()
 		r.saw(t, "commit", "check 10.0.1.1:80 known=false", "want ")
-		time.Sleep(startLimit) // of the bubble
+		time.Sleep(startLimit) // of the bubble: longer it does not wait for the first result
 		r.saw(t, "want 10.0.1.1:80=0")
 		var got []string
 		for _, e := range r.deps.Events.Recent() {
