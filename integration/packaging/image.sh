@@ -6,7 +6,7 @@ set -eu
 store=$(mktemp -d)
 trap 'rm -rf "$store"' EXIT
 own="podman --root $store/root --runroot $store/run --tmpdir $store/tmp --storage-driver vfs"
-tar -C bin/debian/trixie --exclude='./var/cache/apt/archives/*.deb' -c . | $own import -q - docker.io/library/debian:trixie-slim
-$own build -q --isolation=chroot --network=host --squash-all -t lvsd .
+tar -C bin/debian/trixie --exclude='./var/cache/apt/archives/*.deb' -c . | $own import -q - localhost/debian
+$own build -q --from localhost/debian --isolation=chroot --network=host --squash-all -t lvsd .
 rm -f bin/image.tar
 $own save -q -o bin/image.tar lvsd
