@@ -153,7 +153,7 @@ func (w *monitoredPair) serverFaults(lb1, lb2 *lvsdtest.Director) []fault {
 		cause:  func() { lb2.MustRun("ip", "route", "add", "unreachable", w.Real[0].Addr().String()) },
 		want:   []string{"LvsdHealthDiffers web"},
 		repair: func() { lb2.MustRun("ip", "route", "del", "unreachable", w.Real[0].Addr().String()) },
-		on:     lb1, confirm: map[string]string{"LvsdHealthDiffers": "otherwise"},
+		on:     lb1, confirm: map[string]string{"LvsdHealthDiffers": "health of real servers differs"},
 	}}
 }
 
