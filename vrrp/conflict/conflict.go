@@ -13,9 +13,9 @@ const (
 	// preempted. A real holder is seen again soon, as it is probed every second at first. A
 	// holder on this host counts after the same time.
 	delay = 2 * time.Second
-	// hold is how long a host counts after it was seen last: meanwhile a master asks
+	// Hold is how long a host counts after it was seen last: meanwhile a master asks
 	// every five seconds.
-	hold = 15 * time.Second
+	Hold = 15 * time.Second
 )
 
 // Holder is another holder of one of our addresses.
@@ -47,13 +47,13 @@ func (t *Table) Saw(now time.Time, h Holder) (first bool) {
 	i := slices.IndexFunc(t.hosts, func(e entry) bool { return e.Address == h.Address })
 	if i >= 0 {
 		e := &t.hosts[i]
-		if e.until = now.Add(hold); !e.counts && !now.Before(e.from) {
+		if e.until = now.Add(Hold); !e.counts && !now.Before(e.from) {
 			e.counts = true
 			t.Tick(now)
 		}
 		return false
 	}
-	t.hosts = append(t.hosts, entry{Holder: h, from: now.Add(delay), until: now.Add(hold)})
+	t.hosts = append(t.hosts, entry{Holder: h, from: now.Add(delay), until: now.Add(Hold)})
 	return true
 }
 

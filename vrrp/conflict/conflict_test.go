@@ -24,11 +24,11 @@ func TestHosts(t *testing.T) {
 	// The last announcement of a master that was just preempted comes late, and once.
 	table.Saw(start.Add(delay-1), web)
 	table.Tick(start.Add(delay))
-	if d := table.Deadline(); len(table.Holders()) > 0 || d != start.Add(delay-1+hold) {
+	if d := table.Deadline(); len(table.Holders()) > 0 || d != start.Add(delay-1+Hold) {
 		t.Errorf("at once: %v, due in %v", table.Holders(), d.Sub(start))
 	}
 	table.Saw(start.Add(delay), web)
-	if d := table.Deadline(); !slices.Equal(table.Holders(), []Holder{web}) || d != start.Add(delay+hold) {
+	if d := table.Deadline(); !slices.Equal(table.Holders(), []Holder{web}) || d != start.Add(delay+Hold) {
 		t.Errorf("seen again: %v, due in %v", table.Holders(), d.Sub(start))
 	}
 	other := web
@@ -36,7 +36,7 @@ func TestHosts(t *testing.T) {
 	if table.Saw(start.Add(time.Minute), other) || table.String() != "10.0.0.88 is used by 02:00:00:00:00:09 too" {
 		t.Errorf("a second host: %v", table.Holders())
 	}
-	end := start.Add(time.Minute + hold)
+	end := start.Add(time.Minute + Hold)
 	if d := table.Deadline(); d != end {
 		t.Errorf("seen again, it ends in %v", d.Sub(start))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"lvsd/config"
 	"lvsd/config/schema"
+	"lvsd/vrrp/conflict"
 )
 
 // defaultAdvert is advert_interval where there is no file, or none in it.
@@ -56,7 +57,8 @@ func (b *ruleBuilder) vrrp() {
 		b.of("lvsd_vrrp_address_present")+" == 0\nand on (job, instance, vrrp)\n  "+b.of("lvsd_vrrp_state", `state="master"`)+" == 1",
 		`{{ $labels.address }} is missing on the master {{ $labels.instance }}`,
 		`{{ $labels.instance }} is master of {{ $labels.vrrp }} and does not have its address {{ $labels.address }}: it cannot be reached.`)
-	b.add("LvsdAddressConflict", Page, b.minFor(0),
+	// A second master that has become backup is still reported for the time of Hold.
+	b.add("LvsdAddressConflict", Page, b.minFor(conflict.Hold),
 		"max by (job, vrrp, address) ("+b.of("lvsd_vrrp_address_conflict")+") == 1\nunless on (job, vrrp)\n  max by (job, vrrp) ("+b.of("lvsd_vrrp_contested")+") == 1\nunless on (job, vrrp)\n  "+b.masters()+" > 1\nunless on (job)\n  ("+b.down()+")",
 		`{{ $labels.address }} has a second holder ({{ $labels.job }})`,
 		`Another host, or another interface or program of a director, also has the address {{ $labels.address }} of {{ $labels.vrrp }}: clients may end up there. lvsd status shows the hardware address or the interface.`)
