@@ -91,7 +91,7 @@ func (h *host) dial(_ string, index int, source netip.Addr) (conn, error) {
 	if h.failDial != nil {
 		return nil, h.failDial
 	}
-	c := &fakeConn{host: h, source: source, in: make(chan wire.Packet, 100), done: make(chan struct{})}
+	c := &fakeConn{host: h, source: source, in: make(chan wire.Packet, fakeQueue), done: make(chan struct{})}
 	h.conns = append(h.conns, c)
 	return c, nil
 }
@@ -237,6 +237,10 @@ func (h *host) Close() error {
 	h.closed = true
 	return nil
 }
+
+// fakeQueue is how many packets a fakeConn keeps while the receiver pauses. The socket's
+// queue keeps about 10,000.
+const fakeQueue = 2048
 
 // fakeConn is the fake socket.
 type fakeConn struct {

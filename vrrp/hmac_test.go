@@ -44,9 +44,9 @@ func TestAttackerOnTheLAN(t *testing.T) {
 				}
 			}
 			for _, p := range recorded {
-				l.send(nil, p)
+				l.send(ear, p) // which does not record its own
 				p.Source = lb2
-				l.send(nil, p)
+				l.send(ear, p)
 			}
 			time.Sleep(200 * time.Millisecond)
 		}
