@@ -267,7 +267,7 @@ func (w *monitoredPair) directorFaults(lb1, lb2 *lvsdtest.Director) []fault {
 			}
 		},
 		want: []string{"LvsdPeerGone lb1 lb2", "LvsdPeerGone lb2 lb1"}, repair: repair,
-		on: lb1, confirm: map[string]string{"LvsdPeerGone": "no answer"},
+		on: lb1, confirm: map[string]string{"LvsdPeerGone": "no reply"},
 	}, {
 		name: "Prometheus does not reach the master",
 		cause: func() {
