@@ -109,16 +109,18 @@ function updateService(node, c, s) {
   put(node.rate.text, `${number(svc.rates.connections_per_second)} new/s`);
   put(node.traffic, `in ${bytes(svc.rates.bytes_in_per_second)}/s, out ${bytes(svc.rates.bytes_out_per_second)}/s; total ${number(svc.counters.connections)} connections`);
   const kept = view.charts.get(svc.name);
-  sparkline(node.active, kept ? kept.active_connections : [], `open connections of ${svc.name}`);
-  sparkline(node.rate, kept ? kept.connections_per_second : [], `new connections a second of ${svc.name}`);
+  sparkline(node.active, kept ? kept.active_connections : [], activeOf(svc), `open connections of ${svc.name}`);
+  sparkline(node.rate, kept ? kept.connections_per_second : [], svc.rates.connections_per_second, `new connections a second of ${svc.name}`);
   put(node.caption, `real servers of ${svc.name}`);
   hide(node.table, !open);
   hide(node.more, true);
   if (open) renderServers(node, c, s, kept);
 }
 
-// sparkline draws a chart with its scale: the largest value.
-function sparkline(node, values, what) {
+// sparkline draws a chart with its scale, the largest value. The present value is the last
+// point: what was kept is older.
+function sparkline(node, kept, now, what) {
+  const values = [...kept, now];
   draw(node.chart, values, what);
   const known = values.filter((v) => v >= 0);
   put(node.scale, known.length > 1 ? `max ${number(Math.max(...known))}` : "");
@@ -179,7 +181,7 @@ function updateRow(tr, name, r, kept) {
   }
   [1, 2, 3, 4, 5, 6, 8].forEach((i, n) => put(cell[i], r.cells[n]));
   for (const i of [1, 2]) tint(cell[i], r.kind);
-  sparkline(tr, kept ? kept.active_connections : [], `open connections of ${r.address}`);
+  sparkline(tr, kept ? kept.active_connections : [], r.rs ? r.rs.active_connections : -1, `open connections of ${r.address}`);
 }
 
 // jump expands a service and scrolls to it.
