@@ -20,7 +20,7 @@ set -eu
 base='nginx libnginx-mod-mail dnsmasq-base ipvsadm prometheus keepalived frr bird2 nftables iptables openssl iputils-arping iproute2 kmod patch gcc libc6-dev mariadb-server-core mariadb-client-core redis-server memcached'
 case ${1:-} in
 oncall) base="$base chromium curl prometheus-alertmanager systemd rpm" ;;
-release) base="$base curl systemd rpm lintian rpmlint apt-utils createrepo-c dnf gnupg debootstrap opensmtpd ansible-core podman crun" ;;
+release) base="$base curl systemd rpm lintian rpmlint apt-utils createrepo-c dnf gnupg debootstrap opensmtpd ansible-core python3-apt podman crun" ;;
 servers) base="$base dovecot-imapd dovecot-pop3d vsftpd slapd postgresql freeradius rabbitmq-server kamailio rtsp-server-perl libcanlock3" ;;
 kernels) base="$base qemu-system-x86 xz-utils" ;;
 esac
