@@ -4,6 +4,7 @@ package setup
 
 import (
 	"fmt"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -88,7 +89,7 @@ func (v HostChecked) print() error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if !v.OK {
+	if slices.ContainsFunc(v.Findings, func(f host.Finding) bool { return !f.OK && !f.Manual && f.Remedy != "" }) {
 		fmt.Fprintln(command.Stderr, "run `lvsd host prepare` to apply (--dry-run to preview)")
 	}
 	return nil
