@@ -123,9 +123,12 @@ type result struct {
 
 func measureEvent(tb lab.TB, c event, s system, rounds int, trace bool) {
 	var all []result
-	for range rounds {
+	for i := range rounds {
 		err := lab.Run(context.Background(), "round", func(string, ...any) {}, func(_ context.Context, tb lab.TB) {
-			all = append(all, newBench(tb, c, s).round(c, trace))
+			// The backup waits from the last advert on, so what a client sees of a cut
+			// depends on when in the interval it is: for each director at the same times.
+			phase := c.advert * time.Duration(2*i+1) / time.Duration(2*rounds)
+			all = append(all, newBench(tb, c, s).round(c, phase, trace))
 		})
 		if err != nil {
 			tb.Fatalf("%s, %s: %v", c.name, s.name, err)
@@ -183,8 +186,9 @@ func (b *bench) kill(i int) {
 	_ = syscall.Kill(-b.processes[i].Pid(), syscall.SIGKILL)
 }
 
-// round starts the directors, causes the event, and returns what the client saw.
-func (b *bench) round(c event, trace bool) result {
+// round starts the directors, causes the event this long after an advert, and returns what
+// the client saw.
+func (b *bench) round(c event, phase time.Duration, trace bool) result {
 	for i := range b.lb {
 		if i == c.to && c.to == 0 {
 			continue // the preempting director is started later
@@ -197,14 +201,29 @@ func (b *bench) round(c event, trace bool) result {
 		b.WaitUntil(30*time.Second, "a backup", func() bool { return b.system.ready(b, 1) && !b.lb[1].Holds(vip) })
 	}
 	connections := b.connect()
+	adverts := make(chan struct{}, 1)
 	capture := b.client.Capture("eth0", func(f lab.Frame) bool {
 		_, advert := f.VRRP()
+		if advert {
+			select {
+			case adverts <- struct{}{}:
+			default:
+			}
+		}
 		a, arp := f.ARP()
 		return advert || arp && a.SenderIP.String() == vip
 	})
 	outage := lab.StartOutage(b.client, service, lab.OutageConfig{Timeout: 900 * time.Millisecond})
 	outage.WaitSuccesses(100, 20*time.Second)
 	connections = slices.DeleteFunc(connections, func(t connection) bool { return t.Err() != nil })
+	for range 2 { // the first may have waited in the channel
+		select {
+		case <-adverts:
+		case <-time.After(10 * time.Second):
+			b.Fatalf("no advert from the master")
+		}
+	}
+	time.Sleep(phase)
 	began := time.Now()
 	if c.do != nil {
 		c.do(b)
