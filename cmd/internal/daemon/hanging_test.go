@@ -10,16 +10,27 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"lvsd/cmd/internal/api"
 	"lvsd/integration/lab/fusedisk"
 	"lvsd/ipvs"
 	"lvsd/ipvs/ipvstest"
 )
 
-// TestHangingStateDir: a daemon whose state_dir stops replying follows its real server,
-// reports what is not recorded and stops without an error; it starts again meanwhile, and
-// records when the disk replies.
-func TestHangingStateDir(t *testing.T) {
+// TestStateDirFails: a daemon whose state_dir stops replying, or fails at everything, follows
+// its real server, reports what is not recorded and stops without an error; it starts again
+// meanwhile, and records when the disk works again.
+func TestStateDirFails(t *testing.T) {
+	t.Run("hangs", func(t *testing.T) {
+		stateDirFails(t, (*fusedisk.Disk).Hang, (*fusedisk.Disk).Resume, "the disk does not reply")
+	})
+	t.Run("is broken", func(t *testing.T) {
+		stateDirFails(t, func(d *fusedisk.Disk) { d.Fail(unix.EIO) }, func(d *fusedisk.Disk) { d.Fail(0) }, "input/output error")
+	})
+}
+
+func stateDirFails(t *testing.T, fail, end func(*fusedisk.Disk), problem string) {
 	folder, kernel := t.TempDir(), ipvstest.New()
 	disk := fusedisk.New(t, filepath.Join(folder, "state"))
 	server, err := net.Listen("tcp", "127.0.0.1:0")
@@ -62,23 +73,23 @@ func TestHangingStateDir(t *testing.T) {
 			return w != nil && *w == want
 		}
 	}
-	hangs := func(s api.Status) bool {
-		return strings.Contains(strings.Join(s.Problems, "\n"), "the disk does not reply")
+	reported := func(s api.Status) bool {
+		return strings.Contains(strings.Join(s.Problems, "\n"), problem)
 	}
 
 	stop := start()
 	wait("the server to have its weight", weight(3))
-	disk.Hang()
+	fail(disk)
 	server.Close()
 	wait("the server to have weight 0", weight(0))
-	wait("the problem", hangs)
+	wait("the problem", reported)
 	stop()
 
 	stop = start()
-	wait("the problem after a start", hangs)
+	wait("the problem after a start", reported)
 	wait("the server to have weight 0 after a start", weight(0))
-	disk.Resume()
-	wait("the end of the problem", func(s api.Status) bool { return !hangs(s) })
+	end(disk)
+	wait("the end of the problem", func(s api.Status) bool { return !reported(s) })
 	stop()
 }
 

@@ -21,6 +21,7 @@ import (
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/disk"
 	"lvsd/integration/lab"
+	"lvsd/integration/lab/fusedisk"
 	"lvsd/ipvs"
 )
 
@@ -208,6 +209,31 @@ func TestReadOnlyDisk(t *testing.T) {
 	w.write()
 	if p := d.Problems(); p != nil || !d.Writable() {
 		t.Errorf("problems of a disk that can be written again: %q", p)
+	}
+}
+
+// TestBrokenDisk: a director starts on a disk that fails at everything, and reports it.
+func TestBrokenDisk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	broken := fusedisk.New(t, path)
+	for _, failure := range []unix.Errno{unix.EIO, unix.EUCLEAN, unix.ESTALE, unix.ENOTCONN} {
+		broken.Fail(failure)
+		d, err := Open(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if p := d.Problems(); len(p) != 1 || !strings.Contains(p[0], failure.Error()) || !strings.Contains(p[0], path) {
+			t.Errorf("%v: problems: %q", failure, p)
+		}
+		for _, r := range recorded {
+			if err := r.save(d); !errors.Is(err, failure) {
+				t.Errorf("%v: %s was written: %v", failure, r.name, err)
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

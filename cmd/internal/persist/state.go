@@ -51,6 +51,9 @@ func open(path string) (*Dir, error) {
 	d := &Dir{path: path}
 	failed := "make"
 	err := os.MkdirAll(path, 0o700)
+	if errors.Is(err, unix.EEXIST) {
+		_, err = os.Stat(path) // the disk failed when MkdirAll looked at what there is
+	}
 	if err == nil {
 		failed = "open the lock in"
 		d.lock, err = os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|os.O_CREATE, 0o600)
@@ -81,14 +84,16 @@ func open(path string) (*Dir, error) {
 
 const lockName = "lock"
 
+// diskErrors are what disks and their file systems return: full, read-only, broken,
+// inconsistent, and gone.
+var diskErrors = []error{
+	unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EIO, unix.EREMOTEIO, unix.EUCLEAN, unix.ESTALE,
+	unix.ENOTCONN, unix.ENODEV, unix.ENXIO, unix.ETIMEDOUT,
+}
+
 // diskFails reports whether an error is the disk's and not a misconfiguration.
 func diskFails(err error) bool {
-	for _, e := range []error{unix.EROFS, unix.ENOSPC, unix.EDQUOT, unix.EIO} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(diskErrors, func(e error) bool { return errors.Is(err, e) })
 }
 
 // Writable reports whether the disk could be written when the directory was opened, or
