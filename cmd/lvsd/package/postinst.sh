@@ -14,4 +14,4 @@ if [ -z "$root" ] && [ -d /run/systemd/system ]; then
 	# An upgrade: the kernel's table is not touched.
 	systemctl try-restart lvsd.service || echo 'lvsd: the restart failed, see journalctl -u lvsd' >&2
 fi
-[ -e "$root/etc/lvsd/lvsd.toml" ] || echo 'lvsd: write /etc/lvsd/lvsd.toml (examples in /usr/share/doc/lvsd), test it with `lvsd check --host`, then: systemctl enable --now lvsd'
+[ -e "$root/etc/lvsd/lvsd.toml" ] || echo 'lvsd: on a director, write /etc/lvsd/lvsd.toml (examples in /usr/share/doc/lvsd), test it with `lvsd check --host`, then: systemctl enable --now lvsd'

@@ -35,7 +35,7 @@ func (s *builder) addPeers(peers []peers.Peer) {
 			continue
 		}
 		if p.Differences.Config {
-			s.peerProblem(p, rankOther, "director %s runs another configuration: %s there, %s here; run `lvsd reload` on the outdated director", p.Name, p.State.Hash, s.Config.Hash)
+			s.peerProblem(p, rankOther, "director %s runs another configuration: %s there, %s here; make the files the same, then run `lvsd reload`", p.Name, p.State.Hash, s.Config.Hash)
 		}
 		if p.Differences.Version {
 			s.peerProblem(p, rankOther, "director %s runs another version of lvsd: %s there, %s here", p.Name, p.State.Version, s.Version)

@@ -56,7 +56,7 @@ func illPair() api.Status {
 	s.Healthy, s.Problems = false, []string{
 		"service web: real server 10.0.0.20:80 is down: http refused, 3 of 3 (connection refused)",
 		"service mail: quorum lost (available weight 0, quorum 1)",
-		"director lb2 runs another configuration: 0123456789abcdef there, f16e6ac6aaa34098 here; run lvsd reload on the outdated director",
+		"director lb2 runs another configuration: 0123456789abcdef there, f16e6ac6aaa34098 here; make the files the same, then run lvsd reload",
 		"director lb3 does not answer at 10.0.0.14:8113: connection refused: lvsd is not running there, or [peers] is not configured",
 	}
 	s.ProblemDetails = []api.Problem{{Service: "web"}, {Service: "mail"}, {Director: "lb2"}, {Director: "lb3"}, {Text: "IPVS"}}
