@@ -132,6 +132,7 @@ function renderPair(s) {
     tint(tr.children[3], r.sameVersion ? known : "bad");
     for (const i of [4, 5]) tint(tr.children[i], known);
   });
+  $("directors").classList.toggle("without-connections", rows.every((r) => !r.connections));
   renderElections(s);
   renderExtras(s);
   put($("config"), `configuration ${s.config.file}, ${s.config.hash.slice(0, 8)}, loaded ${clock(s.config.loaded_at, s.at)}; lvsd ${s.version} started ${clock(s.started, s.at)}; all times are those of ${s.director}, ${zone(s.at)}`);

@@ -78,7 +78,7 @@ const shownProblems = 10
 
 // directors writes the directors, their configuration and their state.
 func (d drawing) directors() {
-	t := table.Table{Columns: []table.Column{{Title: "DIRECTOR"}, {Title: "CONFIGURATION"}, {Title: "VERSION", Drop: 2}, {Title: "CONNECTIONS", Drop: 3},
+	t := table.Table{Columns: []table.Column{{Title: "DIRECTOR"}, {Title: "CONFIGURATION"}, {Title: "VERSION", Drop: 2}, {Title: "CONNECTIONS", Drop: 3, Optional: true},
 		{Title: "STARTED", Drop: 1}, {Title: "STATE"}}}
 	own := directorState(directorProblems(d.ProblemDetails))
 	if d.WaitReason != "" {

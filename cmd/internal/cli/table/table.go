@@ -1,6 +1,7 @@
 package table
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -52,7 +53,8 @@ type Column struct {
 	Right bool // right-aligned, for numbers
 	// Drop is the order in which columns are left out on a narrow screen: the highest
 	// goes first; 0 stays.
-	Drop int
+	Drop     int
+	Optional bool // left out where no row has a value
 }
 
 // Table is rows under headings. The last column has the longest text: it is cut to
@@ -103,8 +105,10 @@ func (t Table) widths() []int {
 // line of its own.
 func (t Table) fit(width int, widths []int) (kept []int, below bool) {
 	last := len(t.Columns) - 1
-	for i := range t.Columns {
-		kept = append(kept, i)
+	for i, c := range t.Columns {
+		if !c.Optional || slices.ContainsFunc(t.Rows, func(row []Cell) bool { return row[i].Text != "" }) {
+			kept = append(kept, i)
+		}
 	}
 	need := func() int {
 		n := len(t.Indent) + gap*(len(kept)-1)

@@ -52,6 +52,19 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// TestOptionalColumn: it is left out where it has no value, also where there is room.
+func TestOptionalColumn(t *testing.T) {
+	peers := Table{Columns: []Column{{Title: "DIRECTOR"}, {Title: "CONNECTIONS", Optional: true}, {Title: "STATE"}},
+		Rows: [][]Cell{{Text("lb1"), Text(""), Text("OK")}, {Text("lb2"), Text(""), Text("OK")}}}
+	if got, want := show(Screen{}, peers), "DIRECTOR  STATE\nlb1       OK\nlb2       OK\n"; got != want {
+		t.Errorf("without a value:\n%s\nwant\n%s", got, want)
+	}
+	peers.Rows[1][1] = Text("7")
+	if got, want := show(Screen{}, peers), "DIRECTOR  CONNECTIONS  STATE\nlb1                    OK\nlb2       7            OK\n"; got != want {
+		t.Errorf("with a value:\n%s\nwant\n%s", got, want)
+	}
+}
+
 // TestNothingIsWiderThanTheScreen, from one that is too narrow for anything on.
 func TestNothingIsWiderThanTheScreen(t *testing.T) {
 	for width := 22; width < 130; width++ {
