@@ -18,6 +18,7 @@ import (
 	"lvsd/cmd/internal/director"
 	"lvsd/cmd/internal/host"
 	"lvsd/config"
+	"lvsd/vrrp/auth"
 )
 
 func checkCommand(o *command.Options) *cobra.Command {
@@ -69,21 +70,21 @@ func check(ctx context.Context, o *command.Options, onHost bool) Checked {
 		v.Warnings = append(v.Warnings, w.Error())
 	}
 	v.Errors = append(v.Errors, webErrors(file, onHost, o)...)
-	if onHost {
-		if c, _, err := o.Load(); err != nil {
-			v.Errors = append(v.Errors, api.Lines(err)...)
-		} else {
-			v.Warnings = append(v.Warnings, host.Warnings(c)...)
-			errs, findings := host.Check(c)
-			for _, f := range findings {
-				if !f.OK {
-					errs = append(errs, errors.New(f.String()))
-				}
+	if !onHost {
+		v.Errors = append(v.Errors, keyErrors(file)...)
+	} else if c, _, err := o.Load(); err != nil {
+		v.Errors = append(v.Errors, api.Lines(err)...)
+	} else {
+		v.Warnings = append(v.Warnings, host.Warnings(c)...)
+		errs, findings := host.Check(c)
+		for _, f := range findings {
+			if !f.OK {
+				errs = append(errs, errors.New(f.String()))
 			}
-			errs = append(errs, daemon.Try(c, slog.New(slog.DiscardHandler), false))
-			errs = append(errs, director.Impossible(ctx, c, probe.NewShared())...)
-			v.Errors = append(v.Errors, api.Lines(errors.Join(errs...))...)
 		}
+		errs = append(errs, daemon.Try(c, slog.New(slog.DiscardHandler), false))
+		errs = append(errs, director.Impossible(ctx, c, probe.NewShared())...)
+		v.Errors = append(v.Errors, api.Lines(errors.Join(errs...))...)
 	}
 	v.OK = len(v.Errors) == 0
 	return v
@@ -105,6 +106,37 @@ func webErrors(file *config.File, onHost bool, o *command.Options) (all []string
 			continue
 		}
 		all = append(all, api.Lines(err)...)
+	}
+	return all
+}
+
+// keyErrors are the errors in the key files that can be read here. That one is missing
+// counts where it is needed, with --host.
+func keyErrors(file *config.File) (all []string) {
+	seen := map[config.Authentication]bool{}
+	for _, d := range file.Directors {
+		c, err := file.For(d.Name)
+		if err != nil {
+			continue
+		}
+		var used []config.Authentication
+		for _, v := range c.Instances {
+			used = append(used, v.Authentication)
+		}
+		if c.Exchange != nil {
+			used = append(used, config.Authentication{Type: "hmac", KeyFile: c.Exchange.KeyFile})
+		}
+		for _, a := range used {
+			if a.KeyFile == "" || seen[a] {
+				continue
+			}
+			seen[a] = true
+			if _, err := auth.Read(a.Type, a.KeyFile, a.Permissive); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+				if text := err.Error(); !slices.Contains(all, text) {
+					all = append(all, text)
+				}
+			}
+		}
 	}
 	return all
 }
