@@ -4,9 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"lvsd/integration/lab"
 	"lvsd/integration/lab/fusedisk"
 	"lvsd/integration/lvsdtest"
 )
@@ -49,7 +51,11 @@ func TestHangingDisk(t *testing.T) {
 		t.Error("the director is not master any more")
 	}
 	lb.Process.Terminate()
-	p.WaitUntil(30*time.Second, "the daemon to stop", func() bool { return !lb.Process.Running() })
+	if _, ok := lab.Poll(30*time.Second, func() bool { return !lb.Process.Running() }); !ok {
+		_ = lb.Process.Signal(syscall.SIGQUIT)
+		lab.Poll(10*time.Second, func() bool { return !lb.Process.Running() })
+		t.Fatalf("it does not stop:\n%s", lb.Process.Tail(900))
+	}
 	if code := lb.Process.ExitCode(); code != 0 || holds() {
 		t.Errorf("stopped with %d, holds the address: %v\n%s", code, holds(), lb.Process.Tail(20))
 	}

@@ -52,8 +52,13 @@ func stateDirFails(t *testing.T, fail, end func(*fusedisk.Disk), problem string)
 		go func() { ended <- d.Run(ctx) }()
 		return func() {
 			cancel()
-			if err := <-ended; err != nil {
-				t.Error(err)
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(time.Minute):
+				t.Fatal("it does not stop")
 			}
 		}
 	}
@@ -88,6 +93,10 @@ func stateDirFails(t *testing.T, fail, end func(*fusedisk.Disk), problem string)
 	stop = start()
 	wait("the problem after a start", reported)
 	wait("the server to have weight 0 after a start", weight(0))
+	stop()
+
+	stop = start()
+	wait("the problem after another start", reported)
 	end(disk)
 	wait("the end of the problem", func(s api.Status) bool { return !reported(s) })
 	stop()
