@@ -60,7 +60,7 @@ func none() {}
 var faults = []fault{
 	{name: "link", begin: func(c *chaos) func() { d := c.either(); d.CutCable(); return d.PlugCable }},
 	{name: "kill", begin: func(c *chaos) func() { d := c.either(); d.KillDaemon(); return d.StartDaemon }},
-	{name: "term", begin: func(c *chaos) func() { d := c.either(); c.term(d); return d.StartDaemon }},
+	{name: "term", begin: func(c *chaos) func() { d := c.either(); d.StopDaemonWithin(settle); return d.StartDaemon }},
 	{name: "stop", begin: func(c *chaos) func() { d := c.either(); d.Process.Stop(); return d.Process.Cont }},
 	{name: "reload", harmless: true, begin: func(c *chaos) func() {
 		i := c.random.IntN(len(c.weights))
@@ -121,19 +121,6 @@ func diskFails(e unix.Errno) func(c *chaos) func() {
 		disk := c.disks[c.random.IntN(2)]
 		disk.Fail(e)
 		return func() { disk.Fail(0) }
-	}
-}
-
-// term stops a daemon, which ends soon whatever else is wrong.
-func (c *chaos) term(d *lvsdtest.Director) {
-	d.Process.Terminate()
-	if _, ok := lab.Poll(settle, func() bool { return !d.Process.Running() }); !ok {
-		_ = d.Process.Signal(syscall.SIGQUIT) // it shows where it waits
-		lab.Poll(settle, func() bool { return !d.Process.Running() })
-		c.t.Fatalf("%s does not stop:\n%s", d.Name, d.Process.Tail(300))
-	}
-	if code := d.Process.ExitCode(); code != 0 {
-		c.t.Errorf("%s stopped with exit code %d:\n%s", d.Name, code, d.Process.Tail(20))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"lvsd/integration/lab"
@@ -56,9 +57,21 @@ func (d *Director) StartMaster(n int) {
 }
 
 // StopDaemon stops the daemon with SIGTERM; its exit code must be 0.
-func (d *Director) StopDaemon() {
+func (d *Director) StopDaemon() { d.StopDaemonWithin(stopLimit) }
+
+// stopLimit is TimeoutStopSec of the package's unit.
+const stopLimit = 90 * time.Second
+
+// StopDaemonWithin is StopDaemon with a limit. A daemon that takes longer shows by its
+// goroutines where it waits.
+func (d *Director) StopDaemonWithin(limit time.Duration) {
+	d.Pair.T.Helper()
 	d.Process.Terminate()
-	<-d.Process.Done()
+	if _, ok := lab.Poll(limit, func() bool { return !d.Process.Running() }); !ok {
+		_ = d.Process.Signal(syscall.SIGQUIT)
+		lab.Poll(limit, func() bool { return !d.Process.Running() })
+		d.Pair.T.Fatalf("%s did not stop within %v:\n%s", d.Name, limit, d.Process.Tail(900))
+	}
 	if code := d.Process.ExitCode(); code != 0 {
 		d.Pair.T.Errorf("%s stopped with exit code %d:\n%s", d.Name, code, d.Process.Tail(20))
 	}

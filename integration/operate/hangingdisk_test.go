@@ -4,11 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"lvsd/integration/lab"
 	"lvsd/integration/lab/fusedisk"
 	"lvsd/integration/lvsdtest"
 )
@@ -50,14 +48,9 @@ func TestHangingDisk(t *testing.T) {
 	if !holds() || lb.VRRPState() != "master" {
 		t.Error("the director is not master any more")
 	}
-	lb.Process.Terminate()
-	if _, ok := lab.Poll(30*time.Second, func() bool { return !lb.Process.Running() }); !ok {
-		_ = lb.Process.Signal(syscall.SIGQUIT)
-		lab.Poll(10*time.Second, func() bool { return !lb.Process.Running() })
-		t.Fatalf("it does not stop:\n%s", lb.Process.Tail(900))
-	}
-	if code := lb.Process.ExitCode(); code != 0 || holds() {
-		t.Errorf("stopped with %d, holds the address: %v\n%s", code, holds(), lb.Process.Tail(20))
+	lb.StopDaemonWithin(30 * time.Second)
+	if holds() {
+		t.Errorf("it is stopped, and holds the address:\n%s", lb.Process.Tail(20))
 	}
 
 	conf.Resume()

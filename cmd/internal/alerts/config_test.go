@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lvsd/config"
+	"lvsd/vrrp/conflict"
 )
 
 // made are the rules for a configuration, by the alert's name.
@@ -139,6 +140,19 @@ func TestWithoutSeriesOfServersTheSumsAlert(t *testing.T) {
 			if strings.Contains(r.Expr, "lvsd_real_server_") || strings.Contains(r.Expr, "lvsd_check_cert") {
 				t.Errorf("%s asks for series that are not there: %s", name, r.Expr)
 			}
+		}
+	}
+}
+
+// TestAFormerMasterIsNoConflict: the other director reports its address for conflict.Hold.
+func TestAFormerMasterIsNoConflict(t *testing.T) {
+	for _, scrape := range []time.Duration{time.Second, 5 * time.Second, 15 * time.Second} {
+		rules := made(t, small, func(o *Options) { o.Scale, o.Scrape = 0.01, scrape })["LvsdAddressConflict"]
+		if len(rules) != 1 {
+			t.Fatalf("%d rules", len(rules))
+		}
+		if waits, err := time.ParseDuration(rules[0].For); err != nil || waits < conflict.Hold+2*scrape {
+			t.Errorf("scraped every %v it waits for %s", scrape, rules[0].For)
 		}
 	}
 }

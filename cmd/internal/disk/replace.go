@@ -8,6 +8,16 @@ import (
 	"path/filepath"
 )
 
+// MakeDir is os.MkdirAll with the disk's own error where it fails at what is there:
+// MkdirAll then says "file exists".
+func MakeDir(path string, mode fs.FileMode) error {
+	err := os.MkdirAll(path, mode)
+	if errors.Is(err, fs.ErrExist) {
+		_, err = os.Stat(path)
+	}
+	return err
+}
+
 // ReplaceFile writes beside the file and renames over it, so that a crash leaves the old
 // text or the new one. The data is synced before the rename, the folder after it. An
 // error names the file, which then has its old text.

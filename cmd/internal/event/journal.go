@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lvsd/cmd/internal/disk"
 )
 
 const (
@@ -185,7 +187,7 @@ func (j *Journal) open(need int) error {
 	if j.file != nil {
 		return nil
 	}
-	if err := os.MkdirAll(j.folder, 0o700); err != nil {
+	if err := disk.MakeDir(j.folder, 0o700); err != nil {
 		return err
 	}
 	numbers, err := fileNumbers(j.folder)

@@ -30,11 +30,12 @@ type Finding struct {
 	// Remedy is what to do, as a command where there is one.
 	Remedy string `json:"remedy,omitempty"`
 
-	// Manual: Prepare leaves the remedy to a person, or there is none.
-	Manual bool `json:"-"`
-
-	rules string // of nftables: what is to be loaded
+	manual bool   // Prepare leaves the remedy to a person
+	rules  string // of nftables: what is to be loaded
 }
+
+// Automatic reports whether Prepare has something to do for it.
+func (f Finding) Automatic() bool { return !f.OK && !f.manual && f.Remedy != "" }
 
 // String is the finding as a warning.
 func (f Finding) String() string {
@@ -170,7 +171,7 @@ func arp(c *config.Config, u uses) []Finding {
 			}
 			if announced[ip] {
 				f.Want, f.Why = "on no interface", "lvsd does not start while an interface has an announced address, which FRR would not announce: a route makes this host accept its packets"
-				f.Remedy, f.Manual = fmt.Sprintf("ip address del %s dev %s", n, l.Name), true
+				f.Remedy, f.manual = fmt.Sprintf("ip address del %s dev %s", n, l.Name), true
 				all = append(all, f)
 			}
 		}

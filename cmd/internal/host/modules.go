@@ -61,16 +61,16 @@ func (t moduleTree) finding(module string) Finding {
 	case moduleLoadable:
 		f.Have, f.OK = "loadable: the kernel loads it on demand", true
 	case moduleForbidden:
-		f.Have, f.Remedy, f.Manual = "blacklisted by "+place, "remove that entry, then run modprobe "+module, true
+		f.Have, f.Remedy, f.manual = "blacklisted by "+place, "remove that entry, then run modprobe "+module, true
 	case moduleAbsent:
-		f.Have, f.Manual = "absent from kernel "+t.release, true
+		f.Have, f.manual = "absent from kernel "+t.release, true
 		f.Remedy = "install the package with all modules of this kernel (Debian: linux-image-amd64 instead of linux-image-cloud-amd64, Ubuntu: linux-modules-extra-" + t.release + ", RHEL: kernel-modules), or choose another"
 	case moduleUnknown:
 		// In a container the machine below loads modules, and the kernel still does so on demand.
 		f.Have, f.OK = "unknown: no /lib/modules/"+t.release+" here (a container?); on the host, run modprobe "+module, true
 		if module == "ip_vs" {
 			f.OK = exists(filepath.Join(t.root, "proc/net/ip_vs"))
-			f.Remedy, f.Manual = "run modprobe ip_vs on the host", true
+			f.Remedy, f.manual = "run modprobe ip_vs on the host", true
 		}
 	}
 	return f

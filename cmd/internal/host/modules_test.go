@@ -65,7 +65,7 @@ func TestModules(t *testing.T) {
 			if !strings.HasPrefix(found.Have, c.have) || found.OK != c.ok || !c.ok && !strings.Contains(found.Remedy, c.remedy) {
 				t.Errorf("%+v, want %q, %v, remedy %q", found, c.have, c.ok, c.remedy)
 			}
-			if !c.ok && !found.Manual {
+			if !c.ok && !found.manual {
 				t.Error("prepare would try what only a person can do")
 			}
 		})

@@ -29,7 +29,7 @@ func Prepare(c *config.Config, dry bool, say func(string)) error {
 		switch {
 		case f.OK:
 			continue
-		case f.Remedy == "" || f.Manual:
+		case !f.Automatic():
 			failed = errors.Join(failed, fmt.Errorf("%s", f))
 			continue
 		}

@@ -179,7 +179,7 @@ func frrMissing(text string, table int, six bool) string {
 // those of IPv6. own are the control sockets that the configuration names.
 func (r routingDaemons) finding(table int, six bool, own []string) Finding {
 	f := Finding{Kind: "routing", Name: "routing daemon", Want: fmt.Sprintf("BIRD or FRR reading table %d", table),
-		Why: "lvsd adds the routes but does not speak BGP: a routing daemon must announce them to clients", Manual: true}
+		Why: "lvsd adds the routes but does not speak BGP: a routing daemon must announce them to clients", manual: true}
 	for _, s := range own {
 		if slices.Contains(announce.BIRDSockets, s) || slices.Contains(announce.FRRSockets, s) {
 			continue
@@ -217,7 +217,7 @@ func (r routingDaemons) finding(table int, six bool, own []string) Finding {
 // routingDaemonAt reports whether a routing daemon accepts connections where the
 // configuration says.
 func routingDaemonAt(a config.Announce, dial func(string, bool) (string, error)) Finding {
-	f := Finding{Kind: "routing", Name: "routing daemon of " + a.Name, Want: "connections on " + a.RoutingDaemon, Have: "connections", OK: true, Manual: true,
+	f := Finding{Kind: "routing", Name: "routing daemon of " + a.Name, Want: "connections on " + a.RoutingDaemon, Have: "connections", OK: true, manual: true,
 		Why: "while it accepts none, other directors consider this one as not serving (announce.routing_daemon)"}
 	if _, err := dial(a.RoutingDaemon, false); err != nil && !errors.Is(err, fs.ErrPermission) {
 		f.OK, f.Have, f.Remedy = false, err.Error(), "start it, or correct the path"

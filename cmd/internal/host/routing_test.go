@@ -147,7 +147,7 @@ func TestAnnouncedAddress(t *testing.T) {
 	}
 	c := &config.Config{Announces: []config.Announce{{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.80"), netip.MustParseAddr("192.0.2.81")}}}}
 	all := arp(c, uses{})
-	if len(all) != 1 || all[0].OK || all[0].Have != "on lo" || all[0].Remedy != "ip address del 192.0.2.80/24 dev lo" || !all[0].Manual {
+	if len(all) != 1 || all[0].OK || all[0].Have != "on lo" || all[0].Remedy != "ip address del 192.0.2.80/24 dev lo" || !all[0].manual {
 		t.Errorf("%+v", all)
 	}
 }

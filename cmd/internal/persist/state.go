@@ -50,10 +50,7 @@ func Open(path string) (*Dir, error) {
 func open(path string) (*Dir, error) {
 	d := &Dir{path: path}
 	failed := "make"
-	err := os.MkdirAll(path, 0o700)
-	if errors.Is(err, unix.EEXIST) {
-		_, err = os.Stat(path) // the disk failed when MkdirAll looked at what there is
-	}
+	err := disk.MakeDir(path, 0o700)
 	if err == nil {
 		failed = "open the lock in"
 		d.lock, err = os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|os.O_CREATE, 0o600)

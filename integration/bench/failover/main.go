@@ -223,7 +223,7 @@ func (b *bench) round(c event, phase time.Duration, trace bool) result {
 			b.Fatalf("no advert from the master")
 		}
 	}
-	time.Sleep(phase)
+	time.Sleep(phase) // measured time: the cut is at this point of the interval
 	began := time.Now()
 	if c.do != nil {
 		c.do(b)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -70,21 +71,27 @@ func check(ctx context.Context, o *command.Options, onHost bool) Checked {
 		v.Warnings = append(v.Warnings, w.Error())
 	}
 	v.Errors = append(v.Errors, webErrors(file, onHost, o)...)
-	if !onHost {
-		v.Errors = append(v.Errors, keyErrors(file)...)
-	} else if c, _, err := o.Load(); err != nil {
-		v.Errors = append(v.Errors, api.Lines(err)...)
-	} else {
-		v.Warnings = append(v.Warnings, host.Warnings(c)...)
-		errs, findings := host.Check(c)
-		for _, f := range findings {
-			if !f.OK {
-				errs = append(errs, errors.New(f.String()))
+	if onHost {
+		if c, _, err := o.Load(); err != nil {
+			v.Errors = append(v.Errors, api.Lines(err)...)
+		} else {
+			v.Warnings = append(v.Warnings, host.Warnings(c)...)
+			errs, findings := host.Check(c)
+			for _, f := range findings {
+				if !f.OK {
+					errs = append(errs, errors.New(f.String()))
+				}
 			}
+			errs = append(errs, daemon.Try(c, slog.New(slog.DiscardHandler), false))
+			errs = append(errs, director.Impossible(ctx, c, probe.NewShared())...)
+			v.Errors = append(v.Errors, api.Lines(errors.Join(errs...))...)
 		}
-		errs = append(errs, daemon.Try(c, slog.New(slog.DiscardHandler), false))
-		errs = append(errs, director.Impossible(ctx, c, probe.NewShared())...)
-		v.Errors = append(v.Errors, api.Lines(errors.Join(errs...))...)
+	}
+	for _, text := range keyErrors(file, onHost, o) {
+		// A start on this host names the place that needs the key as well.
+		if !slices.ContainsFunc(v.Errors, func(e string) bool { return strings.Contains(e, text) }) {
+			v.Errors = append(v.Errors, text)
+		}
 	}
 	v.OK = len(v.Errors) == 0
 	return v
@@ -102,7 +109,7 @@ func webErrors(file *config.File, onHost bool, o *command.Options) (all []string
 		}
 		seen = append(seen, c.Global.WebConfigFile)
 		err = server.CheckWeb(c.Global.WebConfigFile)
-		if !(onHost && d.Name == own) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
+		if !(onHost && d.Name == own) && unreadable(err) {
 			continue
 		}
 		all = append(all, api.Lines(err)...)
@@ -110,35 +117,35 @@ func webErrors(file *config.File, onHost bool, o *command.Options) (all []string
 	return all
 }
 
-// keyErrors are the errors in the key files that can be read here. That one is missing
-// counts where it is needed, with --host.
-func keyErrors(file *config.File) (all []string) {
-	seen := map[config.Authentication]bool{}
+// keyErrors are the errors in the key files of all directors. On other hosts than the
+// director a file may be missing.
+func keyErrors(file *config.File, onHost bool, o *command.Options) (all []string) {
+	own, _ := o.DirectorName()
 	for _, d := range file.Directors {
 		c, err := file.For(d.Name)
 		if err != nil {
 			continue
 		}
 		var used []config.Authentication
-		for _, v := range c.Instances {
-			used = append(used, v.Authentication)
+		for _, i := range c.Instances {
+			used = append(used, i.Authentication)
 		}
 		if c.Exchange != nil {
 			used = append(used, config.Authentication{Type: "hmac", KeyFile: c.Exchange.KeyFile})
 		}
 		for _, a := range used {
-			if a.KeyFile == "" || seen[a] {
-				continue
-			}
-			seen[a] = true
-			if _, err := auth.Read(a.Type, a.KeyFile, a.Permissive); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
-				if text := err.Error(); !slices.Contains(all, text) {
-					all = append(all, text)
-				}
+			_, err := auth.Read(a.Type, a.KeyFile, a.Permissive)
+			if err != nil && (onHost && d.Name == own || !unreadable(err)) && !slices.Contains(all, err.Error()) {
+				all = append(all, err.Error())
 			}
 		}
 	}
 	return all
+}
+
+// unreadable reports that a file is on other hosts, or for other users.
+func unreadable(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)
 }
 
 func (v Checked) print() {

@@ -89,7 +89,7 @@ func (v HostChecked) print() error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(v.Findings, func(f host.Finding) bool { return !f.OK && !f.Manual && f.Remedy != "" }) {
+	if slices.ContainsFunc(v.Findings, host.Finding.Automatic) {
 		fmt.Fprintln(command.Stderr, "run `lvsd host prepare` to apply (--dry-run to preview)")
 	}
 	return nil
