@@ -25,16 +25,16 @@ import (
 // tested with that, too.
 func TestKernelModuleReloaded(t *testing.T) {
 	if !lab.Kernel().Disposable {
-		t.Skip("SKIPPED: unloads ip_vs, which only a kernel that the lab booted may lose; run it with bin/uml --mode uml or bin/qemu")
+		lab.Skip(t, errors.New("unloads ip_vs, which only a kernel that the lab booted may lose; run it with bin/uml --mode uml or bin/qemu"))
 	}
 	if !isolated(t) {
 		return
 	}
 	k := openKernel(t)
 	r, stop := reconcile(t, k, nil)
-	apply(t, r, ipvs.Desired{Table: everything(), ResyncInterval: time.Second})
+	// Seldom enough that what it repairs does not keep the modules in use.
+	apply(t, r, ipvs.Desired{Table: everything(), ResyncInterval: 10 * time.Second})
 	allowLoading := unloadIPVS(t)
-	defer allowLoading()
 	eventually(t, "the loss is seen", func() bool { return !r.Snapshot().Up })
 	if _, err := k.Read(); !errors.Is(err, ipvs.ErrUnavailable) {
 		t.Errorf("read without the module: %v", err)
@@ -61,8 +61,8 @@ func TestKernelModuleReloaded(t *testing.T) {
 }
 
 // unloadIPVS unloads the modules and prevents their automatic loading until the function
-// that it returns is called. It retries, as our own reconciler and namespaces that have
-// just ended may still use the modules.
+// that it returns is called, or the test ends. It retries, as our own reconciler and
+// namespaces that have just ended may still use the modules.
 func unloadIPVS(t *testing.T) (allowLoading func()) {
 	t.Helper()
 	const loader = "/proc/sys/kernel/modprobe"
@@ -76,8 +76,18 @@ func unloadIPVS(t *testing.T) (allowLoading func()) {
 		}
 	}
 	path := os.Getenv("PATH")
+	allowLoading = sync.OnceFunc(func() {
+		os.Setenv("PATH", path)
+		set(strings.TrimSpace(string(was)))
+	})
+	t.Cleanup(allowLoading)
 	set("/bin/false")
 	os.Setenv("PATH", "/nonexistent") // so that this process finds no modprobe either
+	defer func() {
+		if loaded, _ := os.ReadFile("/proc/modules"); t.Failed() {
+			t.Logf("the modules, their sizes and users:\n%s", loaded)
+		}
+	}()
 	eventually(t, "ip_vs is unloaded", func() bool {
 		_ = exec.Command("/usr/sbin/ipvsadm", "-C").Run()
 		for range 2 { // schedulers and helpers first, then what they use
@@ -94,8 +104,5 @@ func unloadIPVS(t *testing.T) (allowLoading func()) {
 		_, err := os.Stat("/proc/net/ip_vs")
 		return err != nil
 	})
-	return sync.OnceFunc(func() {
-		os.Setenv("PATH", path)
-		set(strings.TrimSpace(string(was)))
-	})
+	return allowLoading
 }

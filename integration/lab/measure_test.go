@@ -62,14 +62,19 @@ func TestOutageOfAStall(t *testing.T) {
 		stalls.seen = nil
 		stalls.mu.Unlock()
 	}()
+	stalled := attempt{started: ms(70), ended: ms(170), err: context.DeadlineExceeded}
 	got := report([]attempt{
-		{started: ms(70), ended: ms(170), err: context.DeadlineExceeded},
+		stalled,
 		{started: ms(20), ended: ms(120), err: context.DeadlineExceeded},
 		{started: ms(110), ended: ms(150), err: errors.New("connection refused")},
 		{started: ms(160), ended: ms(165)},
 	}, start, 0)
 	if got.Stalled != 1 || got.Failed != 2 || got.Succeeded != 1 {
 		t.Errorf("%d stalled, %d failed, %d succeeded: %v", got.Stalled, got.Failed, got.Succeeded, got)
+	}
+	got = report([]attempt{stalled, stalled, {started: ms(160), ended: ms(165)}}, start, 0)
+	if got.Stalled != 0 || got.Failed != 2 || len(got.FailedBetween(start, ms(200))) != 2 {
+		t.Errorf("most of the attempts are excused: %v", got)
 	}
 }
 

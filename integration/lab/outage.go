@@ -48,6 +48,7 @@ type attempt struct {
 	started, ended time.Time
 	server         string
 	err            error
+	excused        bool // in a report: it stalled, and proves nothing
 }
 
 // stalled reports whether an attempt timed out because the machine stalled.
@@ -62,7 +63,8 @@ type OutageReport struct {
 	Succeeded int
 	Failed    int
 	// Stalled counts attempts that timed out while the machine was stalled for at least
-	// half of their time: they say nothing about the service, and are not in Failed.
+	// half of their time: they say nothing about the service, and are not in Failed. More
+	// than half of all are not excused: such a measurement proves nothing.
 	Stalled int
 	// Missed counts attempts skipped because too many were open at once: the machine was
 	// too slow, not the service.
@@ -98,7 +100,7 @@ func (r OutageReport) Gap(from, to time.Time) (began time.Time, length time.Dura
 // time between from and to.
 func (r OutageReport) FailedBetween(from, to time.Time) (began []time.Time) {
 	for _, a := range r.attempts {
-		if a.err != nil && !a.stalled() && a.ended.After(from) && a.started.Before(to) {
+		if a.err != nil && !a.excused && a.ended.After(from) && a.started.Before(to) {
 			began = append(began, a.started)
 		}
 	}
@@ -128,7 +130,7 @@ func (r OutageReport) String() string {
 		s += fmt.Sprintf(", the gap from %s, failed", r.GapFrom.UTC().Format(clock))
 		shown := 0
 		for _, a := range r.attempts {
-			if a.err == nil || a.stalled() {
+			if a.err == nil || a.excused {
 				continue
 			}
 			if shown++; shown > 10 {
@@ -265,14 +267,24 @@ func report(attempts []attempt, start time.Time, missed int) OutageReport {
 	attempts = slices.Clone(attempts)
 	slices.SortFunc(attempts, func(a, b attempt) int { return a.ended.Compare(b.ended) })
 	r := OutageReport{Attempts: len(attempts), Missed: missed, Servers: map[string]int{}, Errors: map[string]int{}, attempts: attempts}
+	for i, a := range attempts {
+		if attempts[i].excused = a.stalled(); attempts[i].excused {
+			r.Stalled++
+		}
+	}
+	if 2*r.Stalled > len(attempts) {
+		r.Stalled = 0
+		for i := range attempts {
+			attempts[i].excused = false
+		}
+	}
 	end := start
 	edges := []time.Time{start}
 	for _, a := range attempts {
 		if a.ended.After(end) {
 			end = a.ended
 		}
-		if a.stalled() {
-			r.Stalled++
+		if a.excused {
 			continue
 		}
 		if a.err != nil {

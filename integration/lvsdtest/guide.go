@@ -76,7 +76,8 @@ func (p *Pair) RunGuide(h *lab.Host, commands string) {
 		switch words[0] {
 		case "iptables":
 			p.NeedPacketFilter()
-			words[0] = "iptables-legacy"
+			h.IPTables(strings.Join(words[1:], " "))
+			continue
 		case "lvsd":
 			words[0] = Binary(p.T)
 			switch words[1] {
@@ -92,8 +93,7 @@ func (p *Pair) RunGuide(h *lab.Host, commands string) {
 		if err != nil && strings.HasPrefix(line, "lvsd host prepare") && strings.Contains(out, "this kernel does not support nftables") {
 			// As the guide says; User-Mode Linux is such a kernel.
 			p.NeedPacketFilter()
-			h.MustRun("modprobe", "iptable_nat")
-			h.MustRun(strings.Fields("iptables-legacy -t nat -A POSTROUTING -s 192.168.10.0/24 ! -d 192.168.10.0/24 -j MASQUERADE")...)
+			h.IPTables("-t nat -A POSTROUTING -s 192.168.10.0/24 ! -d 192.168.10.0/24 -j MASQUERADE")
 			continue
 		}
 		if err != nil {

@@ -3,8 +3,6 @@ package netlink
 import (
 	"errors"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -175,33 +173,6 @@ func TestClosedClient(t *testing.T) {
 	}
 	if _, err := c.Read(); !errors.Is(err, ipvs.ErrUnavailable) {
 		t.Errorf("read after close: %v", err)
-	}
-}
-
-func TestCheckScheduler(t *testing.T) {
-	root := t.TempDir()
-	write := func(name, content string) {
-		t.Helper()
-		name = filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := checkScheduler(root, "6.1.0", "wlc"); err != nil {
-		t.Errorf("without a modules directory nothing is known: %v", err)
-	}
-	write("lib/modules/6.1.0/modules.dep", "kernel/net/netfilter/ipvs/ip_vs_wlc.ko.xz: kernel/net/netfilter/ipvs/ip_vs.ko.xz\n")
-	write("lib/modules/6.1.0/modules.builtin", "kernel/net/netfilter/ipvs/ip_vs_rr.ko\n")
-	write("sys/module/ip_vs_mh/refcnt", "0")
-	for name, want := range map[string]bool{"wlc": true, "rr": true, "mh": true, "twos": false, "lc": false, "": false, "../x": false} {
-		if err := checkScheduler(root, "6.1.0", name); (err == nil) != want {
-			t.Errorf("%q: %v", name, err)
-		} else if name == "twos" && !strings.Contains(err.Error(), "ip_vs_twos") {
-			t.Errorf("%q does not name the module", err)
-		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -54,6 +55,24 @@ func TestPackagesAreDocumented(t *testing.T) {
 			t.Errorf("%s has no doc.go with the package's comment", folder)
 		}
 	}
+}
+
+// TestSkipsAreLoud: a test that cannot run says so by package lab, whose words `make
+// check` counts, and which fails where that is demanded.
+func TestSkipsAreLoud(t *testing.T) {
+	skip := regexp.MustCompile(`\b(t|tb|b|f)\.Skip(f|Now)?\(`)
+	goFiles(t, func(folder, path string) {
+		if folder == "integration/lab" {
+			return
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if call := skip.Find(text); call != nil {
+			t.Errorf("%s: %s: use lab.Require or lab.Skip", path, call)
+		}
+	})
 }
 
 // TestSignalsAreNotIgnored: an ignored signal stays ignored in every program that

@@ -57,6 +57,7 @@ type uses struct {
 	engines    []string
 	schedulers []string
 	interfaces []string // of the instances
+	virtualMAC bool
 }
 
 func usesOf(c *config.Config) uses {
@@ -87,6 +88,7 @@ func usesOf(c *config.Config) uses {
 	}
 	for _, e := range c.Instances {
 		u.interfaces = slices.AppendSeq(append(u.interfaces, e.Interface), maps.Values(e.Interfaces))
+		u.virtualMAC = u.virtualMAC || e.VirtualMAC
 	}
 	for _, list := range []*[]netip.Addr{&u.nat4, &u.nat6} {
 		slices.SortFunc(*list, netip.Addr.Compare)
@@ -174,9 +176,21 @@ func arp(c *config.Config, u uses) []Finding {
 				f.Remedy, f.manual = fmt.Sprintf("ip address del %s dev %s", n, l.Name), true
 				all = append(all, f)
 			}
+			for _, address := range slices.SortedFunc(maps.Keys(announced), netip.Addr.Compare) {
+				if address != ip && l.Flags&net.FlagLoopback == 0 && n.Contains(address.AsSlice()) {
+					all = append(all, Finding{Kind: "address", Name: fmt.Sprintf("address %s", address), Want: "outside of this host's networks", manual: true,
+						Have: fmt.Sprintf("in %s of %s", netip.PrefixFrom(ip, ones(n)).Masked(), l.Name), Why: "hosts of that network ask for an announced address by ARP or ND, and no director replies"})
+				}
+			}
 		}
 	}
 	return all
+}
+
+// ones is the length of a network's prefix.
+func ones(n *net.IPNet) int {
+	length, _ := n.Mask.Size()
+	return length
 }
 
 // ofVirtualMAC reports whether an interface is the macvlan of an instance with

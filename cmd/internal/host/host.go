@@ -139,22 +139,6 @@ func kernel() error {
 	return k.Close()
 }
 
-// Schedulers returns an error for each scheduler that this kernel lacks.
-func Schedulers(c *config.Config) []error {
-	var mistakes []error
-	seen := map[string]bool{}
-	for _, s := range c.Services {
-		if seen[s.Scheduler] {
-			continue
-		}
-		seen[s.Scheduler] = true
-		if err := netlink.CheckScheduler(s.Scheduler); err != nil {
-			mistakes = append(mistakes, fmt.Errorf("%s:%d:%d: virtual_service %s: %w", c.File, s.Line, s.Col, s.Name, err))
-		}
-	}
-	return mistakes
-}
-
 // read returns a sysctl, or "" where the kernel has none of that name.
 func read(path string) string {
 	text, err := os.ReadFile(path)

@@ -53,15 +53,22 @@ func filesOf(c *config.Config) (all []string) {
 		add(c.Email.PasswordFile)
 	}
 	for _, i := range c.Instances {
-		add(i.Authentication.KeyFile)
+		add(i.File, i.Authentication.KeyFile)
+		for _, tracked := range i.TrackFiles {
+			add(tracked.Path)
+		}
 	}
 	if c.Exchange != nil {
 		add(c.Exchange.KeyFile)
 	}
 	for _, svc := range c.Services {
+		add(svc.File)
 		for _, rs := range svc.RealServers {
 			for _, check := range rs.Checks {
 				add(check.TLS.CAFile, check.TLS.CertFile, check.TLS.KeyFile, check.HeadersFile)
+				if d := check.Dialogue; d != nil {
+					add(d.PasswordFile, d.SecretFile)
+				}
 			}
 		}
 	}

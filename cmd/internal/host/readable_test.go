@@ -3,6 +3,7 @@ package host
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -52,13 +53,44 @@ func TestWhoReads(t *testing.T) {
 	}
 }
 
-// TestFilesOf: each file that is read is checked.
+// TestFilesOf: each file that is read is checked: every field with such a name, except that
+// of a check of the type file, which needs no right to read it.
 func TestFilesOf(t *testing.T) {
-	check := config.Check{HeadersFile: "/h", TLS: config.TLS{CAFile: "/ca", CertFile: "/c", KeyFile: "/k"}}
-	c := &config.Config{File: "/f", Global: config.Global{WebConfigFile: "/w"}, Exchange: &config.Exchange{KeyFile: "/v"},
-		Instances: []config.Instance{{Authentication: config.Authentication{KeyFile: "/v"}}},
-		Services:  []config.Service{{RealServers: []config.RealServer{{Checks: []config.Check{check, check}}}}}}
-	if got := filesOf(c); !slices.Equal(got, []string{"/f", "/w", "/v", "/ca", "/c", "/k", "/h"}) {
-		t.Errorf("%q", got)
+	var want []string
+	var fill func(v reflect.Value, name string)
+	fill = func(v reflect.Value, name string) {
+		switch v.Kind() {
+		case reflect.Struct:
+			for i := range v.NumField() {
+				if f := v.Type().Field(i); f.IsExported() {
+					fill(v.Field(i), name+"."+f.Name)
+				}
+			}
+		case reflect.Slice:
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+			fill(v.Index(0), name)
+		case reflect.Pointer:
+			v.Set(reflect.New(v.Type().Elem()))
+			fill(v.Elem(), name)
+		case reflect.String:
+			if strings.HasSuffix(name, "File") && !strings.HasSuffix(name, "Checks.File") || strings.HasSuffix(name, "TrackFiles.Path") {
+				v.SetString("/" + name)
+				want = append(want, v.String())
+			}
+		}
+	}
+	var c config.Config
+	fill(reflect.ValueOf(&c).Elem(), "config")
+	got := filesOf(&c)
+	for _, file := range want {
+		if !slices.Contains(got, file) {
+			t.Errorf("%s is not checked", file)
+		}
+	}
+	if len(want) < 12 {
+		t.Errorf("only %q", want)
+	}
+	if twice := (&config.Config{File: "/f", Global: config.Global{WebConfigFile: "/f"}}); len(filesOf(twice)) != 1 {
+		t.Errorf("%q", filesOf(twice))
 	}
 }

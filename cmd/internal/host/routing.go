@@ -32,11 +32,16 @@ func announcing(c *config.Config) []Finding {
 		all = append(all, compare("net.ipv4.conf.all.arp_ignore", "1", func(have, _ string) bool { return have == "1" || have == "2" },
 			"with [[announce]] this host accepts packets to addresses that no interface has, and would reply to ARP requests for them"))
 	}
-	if hashes(c) {
-		all = append(all, compare("net.ipv4.vs.sloppy_tcp", "1", equal,
-			"required for connections that routers move here from another director: this kernel sees them from the middle only"),
-			compare("net.ipv4.vs.schedule_icmp", "1", equal,
-				"routers send ICMP errors such as \"fragmentation needed\" to any director, also to one without the connection"))
+	protocols := hashed(c)
+	for _, protocol := range []string{"tcp", "sctp"} { // udp has no first packet
+		if protocols[protocol] {
+			all = append(all, compare("net.ipv4.vs.sloppy_"+protocol, "1", equal,
+				"required for connections that routers move here from another director: this kernel sees them from the middle only"))
+		}
+	}
+	if len(protocols) > 0 {
+		all = append(all, compare("net.ipv4.vs.schedule_icmp", "1", equal,
+			"routers send ICMP errors such as \"fragmentation needed\" to any director, also to one without the connection"))
 	}
 	six, sockets := map[int]bool{}, map[int][]string{} // by table: whether it has routes of IPv6, and whose sockets are configured
 	for _, a := range c.Announces {
@@ -58,17 +63,23 @@ func announcing(c *config.Config) []Finding {
 
 func announcesIPv4(a config.Announce) bool { return slices.ContainsFunc(a.Addresses, netip.Addr.Is4) }
 
-// hashes reports whether an announced service has a scheduler that sends a client to the
-// same server from every director: only then a connection can go on without its entry.
-func hashes(c *config.Config) bool {
+// hashed returns the protocols of the announced services that have a scheduler which sends a
+// client to the same server from every director: only then a connection can go on without its
+// entry. Packets with a firewall mark may be TCP.
+func hashed(c *config.Config) map[string]bool {
+	all := map[string]bool{}
 	for _, a := range c.Announces {
 		for _, s := range c.Services {
-			if (s.Scheduler == "mh" || s.Scheduler == "sh") && (s.FWMark != 0 || slices.Contains(a.Addresses, s.Address.Addr())) {
-				return true
+			switch {
+			case s.Scheduler != "mh" && s.Scheduler != "sh":
+			case s.FWMark != 0:
+				all["tcp"] = true
+			case slices.Contains(a.Addresses, s.Address.Addr()):
+				all[s.Protocol] = true
 			}
 		}
 	}
-	return false
+	return all
 }
 
 // routingDaemons looks for BIRD and FRR, whose files are below root.
@@ -80,9 +91,15 @@ type routingDaemons struct {
 // dialTimeout bounds a conversation with a routing daemon.
 const dialTimeout = time.Second
 
-// dialUnix connects to a control socket and returns the first line of one that greets.
+// dialUnix connects to a control socket and returns the first line of one that greets. It
+// fails with ErrPermission only where a process listens.
 func dialUnix(path string, greets bool) (string, error) {
 	conn, err := net.DialTimeout("unix", path, dialTimeout)
+	if errors.Is(err, fs.ErrPermission) {
+		if listens, known := announce.Listens(path); known && !listens {
+			return "", fmt.Errorf("%s: no process listens on it", path)
+		}
+	}
 	if err != nil {
 		return "", err
 	}

@@ -102,8 +102,10 @@ func TestAnnouncingNeeds(t *testing.T) {
 	}
 	four, six := netip.MustParseAddr("192.0.2.80"), netip.MustParseAddr("2001:db8::80")
 	service := func(a netip.Addr, scheduler string) config.Service {
-		return config.Service{Address: netip.AddrPortFrom(a, 80), Scheduler: scheduler}
+		return config.Service{Address: netip.AddrPortFrom(a, 80), Scheduler: scheduler, Protocol: "tcp"}
 	}
+	sctp := service(four, "mh")
+	sctp.Protocol = "sctp"
 	for _, c := range []struct {
 		config config.Config
 		want   string
@@ -111,6 +113,10 @@ func TestAnnouncingNeeds(t *testing.T) {
 		{config.Config{Services: []config.Service{service(four, "mh")}}, ""},
 		{config.Config{Announces: []config.Announce{{Table: 112, Addresses: []netip.Addr{four}}}, Services: []config.Service{service(four, "mh")}},
 			"net.ipv4.conf.all.arp_ignore net.ipv4.vs.sloppy_tcp net.ipv4.vs.schedule_icmp routing daemon"},
+		{config.Config{Announces: []config.Announce{{Table: 112, Addresses: []netip.Addr{four}}}, Services: []config.Service{sctp}},
+			"net.ipv4.conf.all.arp_ignore net.ipv4.vs.sloppy_sctp net.ipv4.vs.schedule_icmp routing daemon"},
+		{config.Config{Announces: []config.Announce{{Table: 112, Addresses: []netip.Addr{six}}}, Services: []config.Service{{FWMark: 1, Scheduler: "mh"}}},
+			"net.ipv4.vs.sloppy_tcp net.ipv4.vs.schedule_icmp routing daemon"},
 		{config.Config{Announces: []config.Announce{{Table: 112, Addresses: []netip.Addr{six}}}, Services: []config.Service{service(six, "wlc"), service(four, "mh")}},
 			"routing daemon"},
 	} {
@@ -139,7 +145,7 @@ func TestGuide(t *testing.T) {
 }
 
 // TestAnnouncedAddress: an announced address of an interface is found, with the way to
-// remove it.
+// remove it, and one in an interface's network.
 func TestAnnouncedAddress(t *testing.T) {
 	inNamespace(t)
 	if out, err := exec.Command("ip", "address", "add", "192.0.2.80/24", "dev", "lo").CombinedOutput(); err != nil {
@@ -148,6 +154,13 @@ func TestAnnouncedAddress(t *testing.T) {
 	c := &config.Config{Announces: []config.Announce{{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.80"), netip.MustParseAddr("192.0.2.81")}}}}
 	all := arp(c, uses{})
 	if len(all) != 1 || all[0].OK || all[0].Have != "on lo" || all[0].Remedy != "ip address del 192.0.2.80/24 dev lo" || !all[0].manual {
+		t.Errorf("%+v", all)
+	}
+	if out, err := exec.Command("sh", "-c", "ip link add eth0 type veth peer name eth1 && ip address add 192.0.2.1/24 dev eth0").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	c.Announces[0].Addresses = c.Announces[0].Addresses[1:]
+	if all := arp(c, uses{}); len(all) != 1 || all[0].OK || all[0].Have != "in 192.0.2.0/24 of eth0" || all[0].Automatic() {
 		t.Errorf("%+v", all)
 	}
 }

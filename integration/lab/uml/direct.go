@@ -40,11 +40,6 @@ func directProblem() error {
 const directFlags = unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS
 
 func runDirect(o options, signals <-chan os.Signal) (int, error) {
-	// The kernel loads most of them by itself, and not every test needs those that are
-	// missing.
-	for _, m := range wantedModules {
-		_ = exec.Command("modprobe", "-q", m).Run()
-	}
 	if o.Verbose {
 		runner.Warnf("on this machine's kernel")
 	}

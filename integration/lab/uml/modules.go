@@ -1,4 +1,5 @@
-// Kernel modules of the guest: those that every test needs, loaded beforehand.
+// Kernel modules of User-Mode Linux's guest: those that every test needs, loaded
+// beforehand. Another kernel loads them on demand, which is tested there.
 
 package main
 

@@ -77,24 +77,28 @@ func check(ctx context.Context, o *command.Options, onHost bool) Checked {
 		} else {
 			v.Warnings = append(v.Warnings, host.Warnings(c)...)
 			errs, findings := host.Check(c)
-			for _, f := range findings {
-				if !f.OK {
-					errs = append(errs, errors.New(f.String()))
-				}
-			}
 			errs = append(errs, daemon.Try(c, slog.New(slog.DiscardHandler), false))
 			errs = append(errs, director.Impossible(ctx, c, probe.NewShared())...)
 			v.Errors = append(v.Errors, api.Lines(errors.Join(errs...))...)
+			for _, f := range findings {
+				if !f.OK {
+					v.add(f.String())
+				}
+			}
 		}
 	}
 	for _, text := range keyErrors(file, onHost, o) {
-		// A start on this host names the place that needs the key as well.
-		if !slices.ContainsFunc(v.Errors, func(e string) bool { return strings.Contains(e, text) }) {
-			v.Errors = append(v.Errors, text)
-		}
+		v.add(text)
 	}
 	v.OK = len(v.Errors) == 0
 	return v
+}
+
+// add adds an error unless one of a start on this host has its text and the place.
+func (v *Checked) add(text string) {
+	if !slices.ContainsFunc(v.Errors, func(e string) bool { return strings.Contains(e, text) }) {
+		v.Errors = append(v.Errors, text)
+	}
 }
 
 // webErrors are the errors in the web_config_file of each director. On other hosts than

@@ -42,7 +42,7 @@ func hostCheck(o *command.Options) *cobra.Command {
 		Use:     "check",
 		Example: "  lvsd host check",
 		Short:   "Check whether this machine meets what the configuration needs",
-		Long:    "Checks what the configuration needs of this machine: rights, interfaces, IPVS and its\nmodules, forwarding, ARP, source validation, masquerading. Changes nothing.",
+		Long:    "Checks what the configuration needs of this machine: rights, interfaces, IPVS and its\nmodules, forwarding, ARP, source validation, masquerading. Changes\nnothing, except that it loads ip_vs, as a start does.",
 		Args:    command.NoArgs,
 		RunE: command.AsFailure(func(*cobra.Command, []string) error {
 			c, _, err := o.Load()
