@@ -35,6 +35,10 @@ func TestHangingDisk(t *testing.T) {
 	lb.WaitState("master", 30*time.Second)
 	weights(1, 2)
 
+	// What watches the file for changes is to look at it while the disk hangs.
+	if err := os.WriteFile(p.ConfigFile, []byte(p.Config()), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	state.Hang()
 	conf.Hang()
 	servers[0].Stop()

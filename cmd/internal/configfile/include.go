@@ -3,10 +3,12 @@
 package configfile
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 
+	"lvsd/cmd/internal/disk"
 	"lvsd/config"
 	"lvsd/config/include"
 )
@@ -40,8 +42,10 @@ func (s *Source) included(patterns []include.Pattern, size int) ([]include.Piece
 			return config.Errors{{File: s.Path, Position: p.Position, Path: fmt.Sprintf("include[%d]", i), Message: fmt.Sprintf(format, args...)}}
 		}
 		pattern := include.Path(s.Path, p.Text)
-		found, err := filepath.Glob(pattern)
+		found, err := glob(pattern)
 		switch {
+		case errors.Is(err, disk.ErrHangs):
+			return nil, refuse("%v", err)
 		case err != nil:
 			return nil, refuse("%q is not a pattern: %v", p.Text, err)
 		case len(found) == 0 && !strings.ContainsAny(p.Text, `*?[\`):
@@ -74,6 +78,11 @@ func (s *Source) included(patterns []include.Pattern, size int) ([]include.Piece
 	return all, nil
 }
 
+// glob returns the paths that match a pattern, before the disk's deadline.
+func glob(pattern string) ([]string, error) {
+	return disk.Within(filepath.Dir(pattern), func() ([]string, error) { return filepath.Glob(pattern) })
+}
+
 // hidden reports whether a wildcard of the pattern matched a name that begins with a dot,
 // which those of a shell do not: editors and Ansible keep their unfinished files so.
 func hidden(pattern, path string) bool {
@@ -95,9 +104,9 @@ func (s *Source) Watched() []string {
 		return all
 	}
 	for _, pattern := range include.Patterns(string(text)) {
-		all = append(all, include.Path(s.Path, pattern.Text))
-		found, _ := filepath.Glob(include.Path(s.Path, pattern.Text)) // links lead elsewhere
-		all = append(all, found...)
+		path := include.Path(s.Path, pattern.Text)
+		found, _ := glob(path) // links lead elsewhere
+		all = append(append(all, path), found...)
 	}
 	return all
 }

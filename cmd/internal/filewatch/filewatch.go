@@ -8,29 +8,35 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"lvsd/cmd/internal/disk"
 )
 
 // Debounce is how long nothing must happen before a change is reported: an editor
 // writes in several steps, and a half-written file must not be loaded.
 const Debounce = 500 * time.Millisecond
 
+// retryHanging is how long after a folder whose disk hangs is watched again.
+const retryHanging = time.Second
+
 // Files calls changed whenever something happened in the folders of the files and nothing
 // more for quiet, and once at the start, for changes before the watch. paths is asked again
 // after each change: the first path is of a file that must be watched, the others may be
 // patterns whose folders do not exist yet. Files returns when the context ends, or when it
-// cannot watch at all.
+// cannot watch at all; a disk that hangs is waited for no longer than [disk.Within] does.
 func Files(ctx context.Context, paths func() []string, quiet time.Duration, changed func()) error {
 	w, err := fsnotify.NewWatcher()
 	all := paths()
 	if err != nil {
 		return fmt.Errorf("failed to watch %s: %w (fs.inotify.max_user_instances may be too small)", all[0], err)
 	}
-	defer w.Close()
-	if err := watchFolders(w, all[0]); err != nil {
-		return fmt.Errorf("failed to watch the folder of %s: %w", all[0], err)
+	defer func() { go w.Close() }() // it waits for a folder that is being added
+	watch := func(path string) error {
+		_, err := disk.Within(path, func() (struct{}, error) { return struct{}{}, watchFolders(w, path) })
+		return err
 	}
-	for _, path := range all[1:] {
-		_ = watchFolders(w, path)
+	if err := watch(all[0]); err != nil && !errors.Is(err, disk.ErrHangs) {
+		return fmt.Errorf("failed to watch the folder of %s: %w", all[0], err)
 	}
 	timer := time.NewTimer(quiet)
 	defer timer.Stop()
@@ -46,8 +52,10 @@ func Files(ctx context.Context, paths func() []string, quiet time.Duration, chan
 		case <-w.Errors: // events were lost: assume a change
 			timer.Reset(quiet)
 		case <-timer.C:
-			for _, path := range paths() {
-				_ = watchFolders(w, path) // a link may have changed
+			for _, path := range paths() { // also of the start; a link may have changed
+				if errors.Is(watch(path), disk.ErrHangs) {
+					timer.Reset(retryHanging) // until it replies nothing else reports a change
+				}
 			}
 			changed()
 		}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"lvsd/cmd/internal/disk"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -97,5 +99,44 @@ func TestNoFolder(t *testing.T) {
 	none := func() []string { return []string{filepath.Join(t.TempDir(), "none", "lvsd.toml")} }
 	if err := Files(t.Context(), none, time.Millisecond, func() {}); err == nil {
 		t.Error("a folder that is not there is watched")
+	}
+}
+
+// TestAFolderThatHangs: a disk that does not reply at the start is watched from when it does.
+func TestAFolderThatHangs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lvsd.toml")
+	hangs, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = disk.Within(filepath.Dir(path), func() (struct{}, error) { <-hangs; return struct{}{}, nil })
+	}()
+	<-ended // it has missed the deadline
+	ctx, cancel := context.WithCancel(t.Context())
+	seen, done, asked := make(chan struct{}), make(chan error, 1), 0
+	paths := func() []string {
+		if asked++; asked == 2 { // the start has found that it hangs
+			close(hangs)
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+		return []string{path}
+	}
+	go func() {
+		done <- Files(ctx, paths, time.Millisecond, func() {
+			if _, err := os.Stat(path); err == nil {
+				close(seen)
+				<-ctx.Done()
+			}
+		})
+	}()
+	select {
+	case <-seen:
+	case err := <-done:
+		t.Fatalf("it is not watched: %v", err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
