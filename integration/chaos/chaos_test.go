@@ -164,13 +164,17 @@ func (c *chaos) edit(server, weight int) {
 
 // TestChaos runs for a while, or for LVSD_CHAOS_FOR, from LVSD_CHAOS_SEED.
 func TestChaos(t *testing.T) {
-	seed, err := strconv.ParseUint(os.Getenv("LVSD_CHAOS_SEED"), 10, 64)
-	if err != nil {
-		seed = uint64(time.Now().UnixNano())
+	seed, run := uint64(time.Now().UnixNano()), shortRun
+	var err error
+	if text := os.Getenv("LVSD_CHAOS_SEED"); text != "" {
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("LVSD_CHAOS_SEED: %v", err)
+		}
 	}
-	run, err := time.ParseDuration(os.Getenv("LVSD_CHAOS_FOR"))
-	if err != nil {
-		run = shortRun
+	if text := os.Getenv("LVSD_CHAOS_FOR"); text != "" {
+		if run, err = time.ParseDuration(text); err != nil {
+			t.Fatalf("LVSD_CHAOS_FOR: %v", err)
+		}
 	}
 	t.Logf("replay with: make chaos SEED=%d FOR=%v", seed, run)
 	c := &chaos{Pair: lvsdtest.NewPair(t, 3), t: t, random: rand.New(rand.NewPCG(seed, 0)), weights: []int{1, 2, 3}, down: map[int]bool{}}

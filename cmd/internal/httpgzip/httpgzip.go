@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // packFrom is the shortest body that is compressed, in octets: what fits one packet
@@ -15,13 +16,59 @@ const packFrom = 1400
 
 // Body is a response body.
 type Body struct {
-	plain  []byte
-	packed func() []byte
+	plain   []byte
+	packed  func() []byte
+	writers int // see budget
 }
+
+// budget bounds the octets of all bodies that are being written: clients that do not read
+// keep each for as long as the server waits for them. A body counts once, however many
+// clients it is written to, and one that is larger is written alone.
+var budget = struct {
+	sync.Mutex
+	limit, used int
+}{limit: 128 << 20}
+
+// Age returns how old a body may be that is written again and again, whose usual limit is
+// given: ten times as much while half of the budget is used. So clients that do not read hold
+// a few versions of a large body, and others get one that is older.
+func Age(usual time.Duration) time.Duration {
+	budget.Lock()
+	defer budget.Unlock()
+	if budget.used > budget.limit/2 {
+		return 10 * usual
+	}
+	return usual
+}
+
+// acquire reports whether the body may be written now; then release must follow.
+func (b *Body) acquire() bool {
+	budget.Lock()
+	defer budget.Unlock()
+	if b.writers == 0 {
+		if budget.used > 0 && budget.used+b.size() > budget.limit {
+			return false
+		}
+		budget.used += b.size()
+	}
+	b.writers++
+	return true
+}
+
+func (b *Body) release() {
+	budget.Lock()
+	defer budget.Unlock()
+	if b.writers--; b.writers == 0 {
+		budget.used -= b.size()
+	}
+}
+
+// size is about what a body takes with its compressed form.
+func (b *Body) size() int { return len(b.plain) + len(b.plain)/4 }
 
 // NewBody returns the body with a text, which must not be modified afterwards.
 func NewBody(text []byte) *Body {
-	return &Body{text, sync.OnceValue(func() []byte { return Compress(text) })}
+	return &Body{plain: text, packed: sync.OnceValue(func() []byte { return Compress(text) })}
 }
 
 // Len returns the length of the text in octets.
@@ -29,7 +76,13 @@ func (b *Body) Len() int { return len(b.plain) }
 
 // Write sends the body as the response to a request, compressed where the client accepts
 // that. It sets the headers about encoding and length. A client that is gone is no error.
+// Where too many octets are being written the response is status 503 instead.
 func (b *Body) Write(w http.ResponseWriter, r *http.Request) {
+	if !b.acquire() {
+		http.Error(w, "too many responses are being written to clients that do not read them", http.StatusServiceUnavailable)
+		return
+	}
+	defer b.release()
 	h, body := w.Header(), b.plain
 	h.Set("Vary", "Accept-Encoding")
 	if len(body) >= packFrom && Accepted(r) {

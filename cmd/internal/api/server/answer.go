@@ -47,7 +47,7 @@ const statusAge = 500 * time.Millisecond
 // sharedStatus serves /api/v1/status on http_listen. On the control socket each
 // is a new one.
 func (s *Server) sharedStatus(w http.ResponseWriter, r *http.Request) {
-	body, err := s.status.Get(r.Context(), statusAge, func(*httpgzip.Body) (*httpgzip.Body, error) { return encode(s.Status(r.Context())) })
+	body, err := s.status.Get(r.Context(), httpgzip.Age(statusAge), func(*httpgzip.Body) (*httpgzip.Body, error) { return encode(s.Status(r.Context())) })
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

@@ -125,3 +125,16 @@ func TestMemoryOfThePort(t *testing.T) {
 	leave()
 	clients.Wait()
 }
+
+// TestTheCommandWaitsForNoReader: why on the control socket is made while clients of
+// http_listen wait for theirs.
+func TestTheCommandWaitsForNoReader(t *testing.T) {
+	s := newServer(t, &stub{view: healthy()})
+	s.explaining.Lock()
+	defer s.explaining.Unlock()
+	w := httptest.NewRecorder()
+	s.changing().ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/why?service=web", nil))
+	if w.Code != http.StatusOK {
+		t.Errorf("%d: %s", w.Code, w.Body)
+	}
+}

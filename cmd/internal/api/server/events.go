@@ -149,7 +149,8 @@ func (s *Server) followEvents(w http.ResponseWriter, r *http.Request, q event.Qu
 	}
 }
 
-// stream writes lines with a deadline.
+// stream writes lines with a deadline, which a flush ends: in HTTP/2 one that passes while
+// nothing is written resets the stream.
 type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
@@ -160,11 +161,16 @@ func (s stream) line(e event.Event) bool {
 }
 
 func (s stream) empty() bool {
+	if !s.setDeadline() {
+		return false
+	}
 	_, err := s.w.Write([]byte("\n"))
 	return err == nil
 }
 
-func (s stream) flush() bool { return s.setDeadline() && s.control.Flush() == nil }
+func (s stream) flush() bool {
+	return s.setDeadline() && s.control.Flush() == nil && s.control.SetWriteDeadline(time.Time{}) == nil
+}
 
 func (s stream) setDeadline() bool {
 	return s.control.SetWriteDeadline(time.Now().Add(followWrite)) == nil

@@ -1,12 +1,15 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"lvsd/cmd/internal/api"
@@ -154,5 +157,62 @@ func TestFollowersAreBounded(t *testing.T) {
 		} else if time.Now().After(deadline) {
 			t.Fatalf("no room after all have gone: %v", err)
 		}
+	}
+}
+
+// pipes is a listener in memory, so that the fake clock runs.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if c, ok := <-p; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (p pipes) Close() error   { return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestIdleStream: a stream of events without any goes on, by either version of HTTP.
+func TestIdleStream(t *testing.T) {
+	for name, set := range map[string]func(*http.Protocols, bool){"HTTP/1": (*http.Protocols).SetHTTP1, "HTTP/2": (*http.Protocols).SetUnencryptedHTTP2} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t, &stub{view: healthy()})
+				server := s.server(s.publicHandler())
+				server.WriteTimeout, server.Protocols = 30*time.Second, new(http.Protocols)
+				set(server.Protocols, true)
+				listener := make(pipes)
+				go func() { _ = server.Serve(listener) }()
+				ctx, leave := context.WithCancel(t.Context())
+				transport := &http.Transport{Protocols: server.Protocols, DialContext: func(context.Context, string, string) (net.Conn, error) {
+					here, there := net.Pipe()
+					listener <- there
+					return here, nil
+				}}
+				r, err := http.NewRequestWithContext(ctx, "GET", "http://lb1/api/v1/events?follow=1", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp, err := transport.RoundTrip(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				lines := bufio.NewScanner(resp.Body)
+				begin := time.Now()
+				for range 40 {
+					if !lines.Scan() {
+						t.Fatalf("the stream ended after %v: %v", time.Since(begin), lines.Err())
+					}
+				}
+				if took := time.Since(begin); took != 40*followBeat {
+					t.Errorf("40 lines within %v", took)
+				}
+				leave()
+				close(listener)
+				transport.CloseIdleConnections()
+				_ = server.Close()
+				synctest.Wait()
+			})
+		})
 	}
 }

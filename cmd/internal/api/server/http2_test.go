@@ -115,6 +115,13 @@ func secured(t *testing.T) (*Server, *gauge) {
 	g := &gauge{stub: stub{view: healthy()}}
 	s := newServer(t, &g.stub)
 	s.Daemon = g
+	listen(t, s, file)
+	return s, g
+}
+
+// listen opens http_listen with a web_config_file, or none.
+func listen(t *testing.T, s *Server, file string) {
+	t.Helper()
 	next := configFor("127.0.0.1:0")
 	next.Global.WebConfigFile = file
 	change, err := s.ReadPublic(next)(nil, nil)
@@ -122,7 +129,6 @@ func secured(t *testing.T) (*Server, *gauge) {
 		t.Fatal(err)
 	}
 	change.Commit()
-	return s, g
 }
 
 // over waits until no request is in progress, which none may survive for long.

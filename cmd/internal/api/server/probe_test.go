@@ -32,7 +32,7 @@ func TestProbeThrough(t *testing.T) {
 	if _, err := client.RunMarkProbes(t.Context(), checker.ID{Service: "wbe"}); err == nil || !strings.Contains(err.Error(), "no such service") {
 		t.Errorf("of a service that there is not: %v", err)
 	}
-	if _, pattern := s.reading(func(http.ResponseWriter, *http.Request) {}).Handler(httptest.NewRequest("POST", "/control/v1/probe", nil)); pattern != "" {
+	if _, pattern := s.reading(s.sharedStatus, s.publicWhy).Handler(httptest.NewRequest("POST", "/control/v1/probe", nil)); pattern != "" {
 		t.Error("strangers may have probes run")
 	}
 }

@@ -67,16 +67,18 @@ type Server struct {
 	// the port from a daemon that starts at the same time.
 	bindOnly bool
 
-	public    atomic.Pointer[listener]
-	control   *listener
-	group     string                       // of the control socket
-	following atomic.Int32                 // streams of events
-	requests  atomic.Int32                 // in progress on http_listen
-	histories atomic.Int32                 // long responses with events in progress on http_listen
-	status    cached.Value[*httpgzip.Body] // on http_listen
+	public     atomic.Pointer[listener]
+	control    *listener
+	group      string                       // of the control socket
+	following  atomic.Int32                 // streams of events
+	requests   atomic.Int32                 // in progress on http_listen
+	histories  atomic.Int32                 // long responses with events in progress on http_listen
+	status     cached.Value[*httpgzip.Body] // on http_listen
+	explaining sync.Mutex                   // see packedWhy
 	// uncontrolled is why there is no control socket; nil: there is one.
 	uncontrolled atomic.Pointer[string]
-	publicWrite  time.Duration // write timeout on http_listen; 0: the default
+	// publicRead and publicWrite are the timeouts on http_listen; 0: the defaults.
+	publicRead, publicWrite time.Duration
 	// unanswered is why http_listen refuses all requests; nil or empty: it does not.
 	unanswered atomic.Pointer[string]
 }
@@ -148,7 +150,7 @@ func (s *Server) localStatus(v director.View) *builder {
 
 // publicHandler is the handler of http_listen.
 func (s *Server) publicHandler() http.Handler {
-	mux := s.reading(s.sharedStatus)
+	mux := s.reading(s.sharedStatus, s.publicWhy)
 	mux.Handle("GET /{$}", page.Handler())
 	return s.bounded(onlyReading(mux))
 }
@@ -177,9 +179,9 @@ func (s *Server) bounded(h http.Handler) http.Handler {
 // publicKey is the context key of requests on http_listen: true.
 type publicKey struct{}
 
-// reading is the handler of everything that changes nothing. status is the freshness
-// of the status.
-func (s *Server) reading(status http.HandlerFunc) *http.ServeMux {
+// reading is the handler of everything that changes nothing. status and why are those of
+// the port: on http_listen clients share what they cost.
+func (s *Server) reading(status, why http.HandlerFunc) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.Metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
@@ -197,7 +199,7 @@ func (s *Server) reading(status http.HandlerFunc) *http.ServeMux {
 	mux.HandleFunc("GET /api/v1/charts", func(w http.ResponseWriter, r *http.Request) {
 		answerPacked(w, r, s.Charts.Charts(s.Daemon.Snapshot(), r.URL.Query()["service"]...))
 	})
-	mux.HandleFunc("GET /api/v1/why", s.why)
+	mux.HandleFunc("GET /api/v1/why", why)
 	mux.HandleFunc("GET /api/v1/events", s.events)
 	return mux
 }
@@ -216,7 +218,7 @@ func onlyReading(h http.Handler) http.Handler {
 
 // changing is the handler of the control socket.
 func (s *Server) changing() *http.ServeMux {
-	mux := s.reading(func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, s.Status(r.Context())) })
+	mux := s.reading(func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, s.Status(r.Context())) }, s.why)
 	mux.HandleFunc("POST /control/v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		outcome := s.Daemon.Reload(r.Context())
 		answer(w, http.StatusOK, NewReloadResult(outcome, s.Daemon.View(r.Context()).Config))

@@ -121,14 +121,16 @@ func (s *Server) answerPublic(l *listener, h http.Handler) {
 	log := slog.New(asDebug{s.Log.Handler()})
 	for {
 		server := s.server(h)
-		// Bounds how long a client that does not read holds a connection.
+		// Bound how long a client holds a connection that does not send the body it
+		// announced, which is read before the reply is sent, or does not read.
+		server.ReadTimeout = cmp.Or(s.publicRead, 10*time.Second)
 		server.WriteTimeout = cmp.Or(s.publicWrite, 30*time.Second)
 		server, ended := l.begin(server)
 		if ended {
 			return
 		}
-		err := web.Serve(l.Listener, server, flags, log)
-		if errors.Is(err, http.ErrServerClosed) {
+		// The library reads whatever the file is: first see that it is a small regular one.
+		if CheckWeb(file) == nil && errors.Is(web.Serve(l.Listener, server, flags, log), http.ErrServerClosed) {
 			return
 		}
 		s.checkWebConfig()

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/sys/unix"
 
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/director"
@@ -221,21 +222,28 @@ func TestTLSAndAuthentication(t *testing.T) {
 func TestAStartWithABrokenWebConfigFile(t *testing.T) {
 	folder, tlsPart, users := webFiles(t)
 	file := filepath.Join(folder, "web.yml")
-	write(t, file, "basic_auth_users: [\n")
-	s := newServer(t, &stub{view: healthy()})
-	next := configFor("127.0.0.1:0")
-	next.Global.WebConfigFile = file
-	change, err := s.ReadPublic(next)(nil, nil)
-	if err != nil {
-		t.Fatal(err)
+	for name, broken := range map[string]func() error{
+		"no YAML": func() error { return os.WriteFile(file, []byte("basic_auth_users: [\n"), 0o600) },
+		"a FIFO":  func() error { return unix.Mkfifo(file, 0o600) },
+	} {
+		if err := broken(); err != nil {
+			t.Fatal(err)
+		}
+		s := newServer(t, &stub{view: healthy()})
+		listen(t, s, file)
+		s.checkWebConfig()
+		if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "all HTTP requests are refused") {
+			t.Errorf("%s: problems: %q", name, p)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		write(t, file, tlsPart+users)
+		newCaller(t, s).until("https", "open sesame", 200)
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
 	}
-	change.Commit()
-	s.checkWebConfig()
-	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "all HTTP requests are refused") {
-		t.Errorf("problems: %q", p)
-	}
-	write(t, file, tlsPart+users)
-	newCaller(t, s).until("https", "open sesame", 200)
 }
 
 // TestThePort: what strangers reach reads, is packed where that is taken, and is
@@ -361,5 +369,48 @@ func TestWhoDoesNotRead(t *testing.T) {
 	line, err := bufio.NewReader(stream.Body).ReadString('\n')
 	if err != nil || !strings.Contains(line, `"to":"running"`) {
 		t.Errorf("the stream: %q, %v", line, err)
+	}
+}
+
+// TestBodiesThatAreNotSent: clients that announce a body and do not send it lose their
+// connections, also without a password; a stream of events, which goes on for longer,
+// does not.
+func TestBodiesThatAreNotSent(t *testing.T) {
+	folder, _, users := webFiles(t)
+	file := filepath.Join(folder, "web.yml")
+	write(t, file, users)
+	for _, c := range []struct{ file, password string }{{"", ""}, {file, "open sesame"}} {
+		s := newServer(t, &stub{view: healthy()})
+		s.publicRead = 200 * time.Millisecond
+		listen(t, s, c.file)
+		address := s.public.Load().Addr().String()
+		call := newCaller(t, s)
+		call.until("http", c.password, 200)
+		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+address+"/api/v1/events?follow=1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth("prometheus", c.password)
+		stream, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stream.Body.Close()
+		for range publicConnections - 1 { // the stream has one
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		call.until("http", c.password, 200)
+		s.Events.Record(event.Event{Kind: event.KindDaemon, To: "running"})
+		line, err := bufio.NewReader(stream.Body).ReadString('\n')
+		if err != nil || !strings.Contains(line, `"to":"running"`) {
+			t.Errorf("the stream: %q, %v", line, err)
+		}
 	}
 }

@@ -9,10 +9,43 @@ import (
 	"lvsd/checker"
 	"lvsd/cmd/internal/api"
 	"lvsd/cmd/internal/decision"
+	"lvsd/cmd/internal/httpgzip"
 )
 
 // why serves GET /api/v1/why?service=NAME[&real_server=IP:PORT], or IP alone.
 func (s *Server) why(w http.ResponseWriter, r *http.Request) {
+	out, err := s.explained(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	answer(w, http.StatusOK, out)
+}
+
+// publicWhy is why on http_listen, whose clients must not take more memory, nor the
+// processor from the command's.
+func (s *Server) publicWhy(w http.ResponseWriter, r *http.Request) {
+	body, err := s.packedWhy(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	writePacked(w, r, body)
+}
+
+// packedWhy is made one at a time: each takes a status of its own.
+func (s *Server) packedWhy(r *http.Request) (*httpgzip.Body, error) {
+	s.explaining.Lock()
+	defer s.explaining.Unlock()
+	out, err := s.explained(r)
+	if err != nil {
+		return nil, err
+	}
+	return encode(out)
+}
+
+// explained is the response of why. The error says what exists.
+func (s *Server) explained(r *http.Request) (out api.Why, err error) {
 	service, realServer := r.FormValue("service"), r.FormValue("real_server")
 	status := s.Status(r.Context())
 	var names, servers []string
@@ -21,7 +54,7 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 			names = append(names, svc.Name)
 			continue
 		}
-		out := api.Why{Service: service, File: status.Config.File, Servers: []api.WhyServer{}}
+		out = api.Why{Service: service, File: status.Config.File, Servers: []api.WhyServer{}}
 		for _, rs := range svc.RealServers {
 			servers = append(servers, rs.Address)
 			if realServer == "" || api.MeansServer(rs.Address, realServer) {
@@ -30,13 +63,11 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		if len(out.Servers) == 0 && realServer != "" {
-			http.Error(w, api.UnknownServer(service, realServer, servers).Error(), http.StatusNotFound)
-			return
+			return out, api.UnknownServer(service, realServer, servers)
 		}
-		answer(w, http.StatusOK, out)
-		return
+		return out, nil
 	}
-	http.Error(w, api.UnknownService(service, names).Error(), http.StatusNotFound)
+	return out, api.UnknownService(service, names)
 }
 
 func explain(svc api.ServiceStatus, rs api.RealServerStatus, h checker.Health) api.WhyServer {
