@@ -228,6 +228,9 @@ func warnAnnouncedService(t *reader.Table, svc *Service, c *Config) {
 		}
 		warn(`on_failure = "remove" changes the mh table of the director that finds a server down, and 10 to 17 %% of the clients move between directors: %s`, remedy)
 	}
+	if svc.DrainTimeout > 0 {
+		warn("drain_timeout keeps a server that left the file in the kernel until its connections have ended, on each director for another time, and with mh 10 to 17 %% of the clients move between directors meanwhile: drain it with lvsd drain, and remove it from the file when it is drained")
+	}
 	if svc.SlowStart > 0 {
 		warn("slow_start gives a server another weight on each director for a time, and with mh 5 to 22 %% of the clients then move between directors")
 	}

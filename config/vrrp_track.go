@@ -154,12 +154,17 @@ func trackFiles(parent *reader.Table, inst *Instance) {
 	}
 }
 
-// warnIneffectiveWeights warns of tracked services whose weight could never make another
-// director master.
+// warnIneffectiveWeights warns of weights that could never make another director master.
 func warnIneffectiveWeights(root *reader.Table, directors []Director) {
 	for _, parent := range root.Tables("vrrp") {
 		if !parent.Valid("priority") {
 			continue
+		}
+		for _, key := range []string{"track_interfaces", "track_files", "track_scripts"} {
+			owner := slices.IndexFunc(directors, func(d Director) bool { return parent.For(d.Name).Int("priority") == 255 })
+			if owner >= 0 && hasWeight(parent, key) {
+				parent.Warnf(key, "a weight has no effect for %s: the priority of an address owner, 255, is never changed", directors[owner].Name)
+			}
 		}
 		for _, t := range parent.Tables("track_services") {
 			if !t.Valid("weight") || t.Bool("fault") {
@@ -184,4 +189,14 @@ func warnIneffectiveWeights(root *reader.Table, directors []Director) {
 			}
 		}
 	}
+}
+
+// hasWeight reports whether a tracked object of the key changes the priority.
+func hasWeight(parent *reader.Table, key string) bool {
+	for _, v := range parent.Elements(key) {
+		if entry, ok := v.(map[string]any); ok && entry["weight"] != nil && entry["weight"] != int64(0) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(parent.Tables(key), func(t *reader.Table) bool { return t.Int("weight") != 0 })
 }

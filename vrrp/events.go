@@ -154,6 +154,7 @@ type snapshot struct {
 	master         netip.Addr
 	masterPriority uint8
 	conflict       bool
+	groupWait      bool
 	warning        string
 	present        []netip.Prefix
 	holders        []conflict.Holder

@@ -89,12 +89,12 @@ func TestGroupKeepsFromTakingOver(t *testing.T) {
 	b := backup(t)
 	b.want(expired(b, groupMaster{}))
 	b.deadline(b.m.Deadline(), time.Second)
-	if w := b.m.warning(); !strings.Contains(w, `sync group member "gateway" follows the master 10.0.0.13`) {
+	if w := b.m.warning(); !strings.Contains(w, `sync group member "gateway" follows the master 10.0.0.13`) || !b.m.snapshot().groupWait {
 		t.Errorf("%q", w)
 	}
 	b.run()
 	b.state(Master) // gateway follows no instance any more
-	if b.m.warning() != "" {
+	if b.m.warning() != "" || b.m.snapshot().groupWait {
 		t.Errorf("%q", b.m.warning())
 	}
 	for wins, want := range map[bool]State{true: Backup, false: Master} {

@@ -3,6 +3,8 @@ package vrrp
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,18 +15,24 @@ import (
 
 const secretOne, secretTwo = "correct-horse-battery-staple", "0123456789abcdef"
 
+// secured returns two directors' hosts, what gives their instances one key, and another host,
+// which receives all that they send.
+func secured(t *testing.T, l *lan) (h1, h2, ear *host, withKey func(*Config)) {
+	t.Helper()
+	file := scratch(t, "key", "1 "+secretTwo+"\n")
+	h1, h2, ear = l.host(lb1), l.host(lb2), l.host(vip2.Addr())
+	if _, err := ear.dial("eth0", 2, vip2.Addr()); err != nil {
+		t.Fatal(err)
+	}
+	return h1, h2, ear, func(c *Config) { c.Authentication = Authentication{Type: "hmac", KeyFile: file} }
+}
+
 // Two directors with a key and an attacker on the LAN, who can neither take the address
 // nor have it dropped, with whatever it recorded.
 func TestAttackerOnTheLAN(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l lan
-		file := scratch(t, "key", "1 "+secretTwo+"\n")
-		withKey := func(c *Config) { c.Authentication = Authentication{Type: "hmac", KeyFile: file} }
-		h1, h2 := l.host(lb1), l.host(lb2)
-		ear := l.host(vip2.Addr())
-		if _, err := ear.dial("eth0", 2, vip2.Addr()); err != nil {
-			t.Fatal(err)
-		}
+		h1, h2, ear, withKey := secured(t, &l)
 		r1, r2 := &recorder{}, &recorder{}
 		e1, e2 := h1.engine(t, r1.options(), priority(200), withKey), h2.engine(t, r2.options(), withKey)
 		stop1, stop2 := running(t, e1), running(t, e2)
@@ -63,6 +71,46 @@ func TestAttackerOnTheLAN(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if s := e2.Status(); s.State != Master || s.Reason != ReasonResigned {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// Both directors restart within seconds, as in an upgrade, so that the backup has not
+// received the master's earlier run, whose adverts the attacker replays.
+func TestReplayAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l lan
+		h1, h2, ear, withKey := secured(t, &l)
+		stop := running(t, h1.engine(t, Options{}, priority(200), withKey))
+		time.Sleep(6 * time.Second) // of the bubble: some adverts, one each second
+		stop()
+		e1, r2 := h1.engine(t, Options{}, priority(200), withKey), &recorder{}
+		e2 := h2.engine(t, r2.options(), withKey)
+		var recorded []wire.Packet
+		for len(ear.conns[0].in) > 0 {
+			recorded = append(recorded, <-ear.conns[0].in)
+		}
+		if len(recorded) < 3 {
+			t.Fatalf("%d adverts of the earlier run", len(recorded))
+		}
+		defer running(t, e1)()
+		time.Sleep(5 * time.Second)
+		defer running(t, e2)()
+		time.Sleep(2500 * time.Millisecond)
+		synctest.Wait()
+		before := len(r2.all())
+		for range 40 {
+			for _, p := range recorded { // the resignation among them
+				l.send(ear, p)
+			}
+			time.Sleep(700 * time.Millisecond)
+		}
+		synctest.Wait()
+		if got := r2.all()[before:]; len(got) > 0 {
+			t.Errorf("it moved the election: %v", got)
+		}
+		if s := e2.Status(); s.State != Backup || s.Master != lb1 || s.Dropped["replay"]+s.Dropped["clock"] != uint64(40*len(recorded)) {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -116,5 +164,24 @@ func TestGoldenAdvertIPv6(t *testing.T) {
 	const want = "3133c80200647a30fe8000000000000002005efffe00023320010db80000000000000000000000884c5653410207000000060a24181e4000000000000000000200060a24183cc480042ef08215c3f447f3658a86c25f1e91"
 	if fmt.Sprintf("%x", got) != want {
 		t.Errorf("\n got %x\nwant %s", got, want)
+	}
+}
+
+// What a director says of authenticated adverts that it cannot verify: the remedy differs.
+func TestWordsOfUnverifiableAdverts(t *testing.T) {
+	keys, err := auth.ParseKeys([]byte("7 "+secretTwo), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := keys.Sign(advertOf(100).Append(nil, lb2, multicastIPv4), auth.Context{Instance: "web", Source: lb2, Destination: multicastIPv4}, auth.Stamp{Run: 1, Counter: 1, Time: 1})
+	old := slices.Clone(message)
+	old[len(old)-auth.TrailerLen+len("LVSA")] = 1
+	for want, m := range map[string][]byte{
+		"its HMAC trailer has version 1, ours version 2: upgrade both directors with authentication in permissive mode": old,
+		"it is authenticated by key 7, which is not in our key file":                                                    message,
+	} {
+		if got := explain(DropKey, Header{Source: lb2, Destination: multicastIPv4}, m, &Rules{VRID: 51, Version: 3}); !strings.HasPrefix(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

@@ -149,7 +149,7 @@ func (m *machine) snapshot() snapshot {
 	return snapshot{
 		state: m.state, since: m.since, reason: m.reason, detail: m.detail,
 		priority: m.priority(), master: m.master, masterPriority: m.masterPriority,
-		conflict: m.conflict != "", warning: m.warning(),
+		conflict: m.conflict != "", groupWait: m.groupWait != "", warning: m.warning(),
 		present: m.present, holders: m.holders.Holders(),
 	}
 }

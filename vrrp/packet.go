@@ -371,7 +371,7 @@ func explain(d DropReason, h Header, message []byte, r *Rules) string {
 		return fmt.Sprintf("it is the first advert from this peer or after its restart, and its time, %s, differs from our clock by more than %v: synchronise the clocks; if they agree, it is a replayed advert",
 			auth.SentAt(message).Format(time.DateTime), auth.MaxClockError)
 	case DropReplay:
-		return "it is a replay of an earlier advert"
+		return "it is a replay of an earlier advert, or the peer restarted with its clock set back, which is accepted after two intervals"
 	case DropOwn:
 		return fmt.Sprintf("it comes from our own address %v: a loop, or a duplicate address", h.Source)
 	}

@@ -116,7 +116,7 @@ func (e *Engine) rx(now time.Time, p wire.Packet, own netip.Addr) {
 	var a Advert
 	drop := Decode(h, p.Payload, &rules, &a)
 	if drop == DropNone {
-		drop = e.verify(now, h, p.Payload, &rules)
+		drop = e.verify(now, h, p.Payload, &rules, a.Interval)
 	}
 	if drop != DropNone {
 		e.counters.dropped[drop].Add(1)
@@ -145,7 +145,7 @@ var authDrops = map[error]DropReason{
 }
 
 // verify checks that the advert is signed with a known key and is not a replay.
-func (e *Engine) verify(now time.Time, h Header, message []byte, rules *Rules) DropReason {
+func (e *Engine) verify(now time.Time, h Header, message []byte, rules *Rules, interval time.Duration) DropReason {
 	keys := e.keys.Load()
 	if keys == nil {
 		return DropNone
@@ -154,7 +154,7 @@ func (e *Engine) verify(now time.Time, h Header, message []byte, rules *Rules) D
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	peer := t.peers[h.Source]
-	drop := authDrops[keys.Verify(auth.Context{Instance: e.name, Source: h.Source, Destination: h.Destination}, message, &peer, now)]
+	drop := authDrops[keys.Verify(auth.Context{Instance: e.name, Source: h.Source, Destination: h.Destination}, message, &peer, now, interval)]
 	switch {
 	case drop == DropNone:
 		if t.peers == nil {

@@ -324,7 +324,7 @@ func (s *simulation) send(d *simulated, priority uint8) {
 				}
 				if s.keys != nil {
 					peer := to.peers[d.addr]
-					switch err := s.keys.Verify(context, message, &peer, s.now.Add(to.wall)); {
+					switch err := s.keys.Verify(context, message, &peer, s.now.Add(to.wall), a.Interval); {
 					case err == auth.ErrReplay:
 						return // it arrived twice, or after a later one
 					case err != nil:

@@ -19,7 +19,7 @@ func (e *Engine) Status() Status {
 		Name: e.name, Interface: e.iface, VRID: e.vrid,
 		State: s.state, Since: s.since, Reason: s.reason, Detail: s.detail,
 		Priority: s.priority, Master: s.master, MasterPriority: s.masterPriority,
-		Contested: s.conflict, Alarm: s.warning,
+		Contested: s.conflict, GroupWait: s.groupWait, Alarm: s.warning,
 		AdvertsSent: c.sent.Load(), AdvertsReceived: c.received.Load(),
 		Announcements: c.announced.Load(), Restored: c.restored.Load(), Mismatched: c.mismatched.Load(), Unauthenticated: c.unauthenticated.Load(),
 		Dropped:     make(map[string]uint64, dropReasons),

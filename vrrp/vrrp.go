@@ -290,6 +290,9 @@ type Status struct {
 	// Contested: a second master is received in state Master, or adverts of a
 	// live peer are dropped. It ends 3 advert intervals after the last of them.
 	Contested bool
+	// GroupWait: a backup receives no master and does not take over, because another
+	// member of its sync group follows one.
+	GroupWait bool
 	// Alarm describes present problems (a second master, a different address
 	// list, a failing action); empty if there are none.
 	Alarm string

@@ -43,7 +43,7 @@ var (
 	exchanging = []string{"tcp", "udp"}
 
 	// EventKinds are the kinds of events that notifications can be limited to.
-	EventKinds = []string{"daemon", "reload", "vrrp", "health", "weight", "quorum", "guard", "panic", "fallback", "handover", "announce", "ipvs", "pair"}
+	EventKinds = []string{"daemon", "reload", "vrrp", "health", "weight", "quorum", "guard", "panic", "fallback", "handover", "announce", "ipvs", "peer"}
 	databases  = []string{"mysql", "postgres"}
 )
 

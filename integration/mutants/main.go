@@ -8,6 +8,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -32,13 +33,24 @@ func main() {
 		err = fmt.Errorf("no patches: run it at the top of the repository")
 	}
 	failed := 0
+	unpatched := map[string]error{} // what the tests of each package report as it is
 	for _, p := range patches {
 		if !strings.Contains(p, *only) {
 			continue
 		}
-		began := time.Now()
-		switch killed, why := try(p); {
-		case why != nil:
+		pkg, why := packageOf(p)
+		if _, done := unpatched[pkg]; !done && why == nil {
+			unpatched[pkg] = test(pkg)
+		}
+		if why == nil && unpatched[pkg] != nil {
+			why = fmt.Errorf("the tests of %s fail without it: %w", pkg, unpatched[pkg])
+		}
+		began, killed := time.Now(), false
+		if why == nil {
+			killed, why = try(p, pkg)
+		}
+		switch {
+		case why != nil: // a test that fails would say nothing
 			fmt.Printf("BROKEN   %s: %v\n", p, why)
 			failed++
 		case !killed:
@@ -56,7 +68,7 @@ func main() {
 
 // try reports whether a test of the patched package fails. A patch that does not apply or
 // compile is an error.
-func try(patch string) (killed bool, err error) {
+func try(patch, pkg string) (killed bool, err error) {
 	dir, err := os.MkdirTemp("", "mutant")
 	if err != nil {
 		return false, err
@@ -67,7 +79,6 @@ func try(patch string) (killed bool, err error) {
 		return false, err
 	}
 	replace := map[string]string{}
-	pkg := ""
 	for line := range strings.Lines(string(text)) {
 		name, ok := strings.CutPrefix(line, "+++ b/")
 		if !ok {
@@ -89,7 +100,7 @@ func try(patch string) (killed bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		replace[from], pkg = to, "./"+filepath.Dir(name)
+		replace[from] = to
 	}
 	apply := exec.Command("patch", "-s", "-F0", "-p1", "-d", dir)
 	apply.Stdin = bytes.NewReader(text)
@@ -107,6 +118,21 @@ func try(patch string) (killed bool, err error) {
 	if out, err := exec.Command("go", "build", "-overlay", file, pkg).CombinedOutput(); err != nil {
 		return false, fmt.Errorf("it does not compile: %s", out)
 	}
-	// Without the tests that need a kernel, which are too slow.
-	return exec.Command("go", "test", "-overlay", file, "-failfast", "-timeout", "2m", "-skip", "Kernel", pkg).Run() != nil, nil
+	return test(pkg, "-overlay", file) != nil, nil
+}
+
+// packageOf returns the package that a patch changes.
+func packageOf(patch string) (string, error) {
+	text, err := os.ReadFile(patch)
+	for line := range strings.Lines(string(text)) {
+		if name, ok := strings.CutPrefix(line, "+++ b/"); ok {
+			return "./" + filepath.Dir(strings.TrimSpace(name)), nil
+		}
+	}
+	return "", errors.Join(err, errors.New("it changes no file"))
+}
+
+// test runs the tests of a package, without those that need a kernel, which are too slow.
+func test(pkg string, flags ...string) error {
+	return exec.Command("go", append(append([]string{"test", "-failfast", "-timeout", "5m", "-skip", "Kernel"}, flags...), pkg)...).Run()
 }

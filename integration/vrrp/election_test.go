@@ -165,6 +165,32 @@ func TestReturningDirectorWaitsForItsChecks(t *testing.T) {
 	}
 }
 
+// TestAFaultBindsItsOwnInstance: a preferred director with an instance whose interface does
+// not exist takes the addresses of the other instance back.
+func TestAFaultBindsItsOwnInstance(t *testing.T) {
+	p, _ := lvsdtest.NewWebPair(t, 1, nil)
+	lb1, lb2 := p.LB[0], p.LB[1]
+	lb1.StopDaemon()
+	lb2.WaitState("master", 30*time.Second)
+	p.EditConfig("[[virtual_service]]", `[[vrrp]]
+name = "spare"
+interface = { lb1 = "eth7", lb2 = "eth0" }
+virtual_router_id = 99
+priority = { lb1 = 200, lb2 = 100 }
+addresses = ["10.77.0.199"]
+
+[[virtual_service]]`)
+	lb2.MustReload()
+	lb1.StartDaemon()
+	lb1.WaitState("master", 30*time.Second)
+	if s, err := lb1.Status(); err != nil || s.VRRP[1].State != "fault" {
+		t.Errorf("%+v, %v", s.VRRP, err)
+	}
+	p.WaitUntil(30*time.Second, "the addresses where they belong", func() bool {
+		return lb1.Holds(lvsdtest.VIP) && lb2.Holds("10.77.0.199") && !lb2.Holds(lvsdtest.VIP)
+	})
+}
+
 // TestLeftoverAddress: a killed master without a peer is restarted without an outage;
 // one whose peer has taken over removes the address at the peer's first advertisement.
 func TestLeftoverAddress(t *testing.T) {
@@ -264,6 +290,8 @@ func TestRefusedStarts(t *testing.T) {
 	}
 	if missing := lb.MissingScheduler(); missing != "" {
 		cases = append(cases, refusal{"a scheduler that this kernel lacks", lvsdtest.Replace(t, good, `scheduler = "rr"`, `scheduler = "`+missing+`"`), nil, []string{missing}})
+	} else {
+		t.Log("a scheduler that this kernel lacks is not tested: it has all")
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -100,8 +100,7 @@ func kindsPair(t *testing.T) (*lvsdtest.Pair, []*kind) {
 	service("all", lvsdtest.VIP+":0", "persistence = \"5m\"", "10.77.0.21", "10.77.0.22")
 	service("mark", "fwmark = 7", "", "10.77.0.21", "10.77.0.22")
 	for _, d := range p.LB {
-		d.MustRun("modprobe", "iptable_mangle")
-		d.MustRun(strings.Fields("iptables-legacy -t mangle -A PREROUTING -d " + lvsdtest.VIP + " -p tcp --dport 85 -j MARK --set-mark 7")...)
+		d.IPTables("-t mangle -A PREROUTING -d " + lvsdtest.VIP + " -p tcp --dport 85 -j MARK --set-mark 7")
 	}
 	p.AdvertInterval = "500ms"
 	p.VRRPKeys = "sync_hold = \"0s\"\nsync_group = \"all\""

@@ -22,7 +22,7 @@ const (
 	macLen      = 16 // octets of the HMAC that are sent: half of it, RFC 2104 §5
 	minSecret   = 16 // octets of a key
 	headerLen   = 8  // of a VRRP message, RFC 9568 §5.1
-	maxRetired  = 16 // runs of a peer that are remembered
+	maxRuns     = 16 // runs of a peer that are remembered
 
 	// Version is the version of the trailer.
 	Version = 2
@@ -43,7 +43,7 @@ var (
 	ErrKey             = errors.New("unknown key number")
 	ErrMAC             = errors.New("wrong HMAC")
 	ErrClock           = errors.New("first advert of a run, and its time differs too much from the clock")
-	ErrReplay          = errors.New("counter not greater than the last one, or an earlier run")
+	ErrReplay          = errors.New("counter not greater than the last one of its run, or its run was replaced by another one")
 )
 
 // Keyring is the set of keys of one key file. The first key signs, all verify.
@@ -147,17 +147,25 @@ func SentAt(message []byte) time.Time {
 
 // Peer is what is remembered of one sender. The zero value has received nothing.
 type Peer struct {
-	run, counter uint64
-	retired      []uint64 // earlier runs, the latest last
+	runs []run // the one received last first
+}
+
+// run is one run of a sender.
+type run struct {
+	id, counter uint64    // of its last advert
+	at          time.Time // when we received that
 }
 
 // Verify checks the trailer of a message and, if it is valid, updates p, the peer
-// it came from. The error is one of the Err values of this package.
+// it came from. The error is one of the Err values of this package. interval is the
+// advertisement interval of the message.
 //
 // Within a run the counter must grow, whatever the clocks say: a clock that is set
-// makes no difference. A run begins with an advert whose time is close to ours, or
-// whose run is later than the last one. A run that has ended never returns.
-func (k *Keyring) Verify(c Context, message []byte, p *Peer, now time.Time) error {
+// makes no difference. A later run is a restart of the sender. An earlier one is a
+// restart with a clock that was set back, or a replay: it must wait until the present
+// run has been silent for two intervals, and its time must be close to ours. No run is
+// refused for ever, as one replayed advert would be enough to refuse the sender's own.
+func (k *Keyring) Verify(c Context, message []byte, p *Peer, now time.Time, interval time.Duration) error {
 	size := len(message) - TrailerLen
 	if size < headerLen || !HasTrailer(message, size) {
 		return ErrUnauthenticated
@@ -174,21 +182,30 @@ func (k *Keyring) Verify(c Context, message []byte, p *Peer, now time.Time) erro
 		return ErrMAC
 	}
 	at := Stamp{binary.BigEndian.Uint64(trailer[8:]), binary.BigEndian.Uint64(trailer[16:]), binary.BigEndian.Uint64(trailer[24:])}
+	i := slices.IndexFunc(p.runs, func(r run) bool { return r.id == at.Run })
 	switch {
-	case at.Run == p.run && p.run != 0:
-		if at.Counter <= p.counter {
-			return ErrReplay
-		}
-	case at.Run == 0 || slices.Contains(p.retired, at.Run):
+	case at.Run == 0 || i >= 0 && at.Counter <= p.runs[i].counter:
 		return ErrReplay
-	case !near(at.Time, now) && (p.run == 0 || at.Run < p.run):
+	case i == 0 || i < 0 && len(p.runs) > 0 && at.Run > p.runs[0].id:
+	case len(p.runs) > 0 && within(p.runs[0].at, now, 2*interval):
+		return ErrReplay
+	case i > 0 && within(p.runs[i].at, now, MaxClockError): // it never ended
+	case !near(at.Time, now):
 		return ErrClock
-	case p.run != 0:
-		p.retired = append(p.retired, p.run)
-		p.retired = p.retired[max(0, len(p.retired)-maxRetired):]
 	}
-	p.run, p.counter = at.Run, at.Counter
+	if i < 0 {
+		i = min(len(p.runs), maxRuns-1)
+		p.runs = append(p.runs[:i], run{})
+	}
+	copy(p.runs[1:], p.runs[:i])
+	p.runs[0] = run{at.Run, at.Counter, now}
 	return nil
+}
+
+// within reports whether less than limit has passed since a moment.
+func within(since, now time.Time, limit time.Duration) bool {
+	passed := now.Sub(since)
+	return passed >= 0 && passed < limit
 }
 
 // near reports whether a time in microseconds is within MaxClockError of now.

@@ -50,7 +50,7 @@ func TestVerify(t *testing.T) {
 	for i := range good { // no octet can be changed
 		b := bytes.Clone(good)
 		b[i] ^= 1
-		if err := k.Verify(here, b, &Peer{}, now); err == nil {
+		if err := k.Verify(here, b, &Peer{}, now, time.Second); err == nil {
 			t.Errorf("octet %d can be changed", i)
 		}
 	}
@@ -77,7 +77,7 @@ func TestVerify(t *testing.T) {
 		{"at the end of time", here, sign("7 "+secretTwo, Stamp{at, 1, 1<<64 - 1}), ErrClock},
 		{"without a run", here, sign("7 "+secretTwo, Stamp{0, 1, at}), ErrReplay},
 	} {
-		if err := k.Verify(tt.context, tt.message, &Peer{}, now); err != tt.want {
+		if err := k.Verify(tt.context, tt.message, &Peer{}, now, time.Second); err != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
 	}
@@ -109,28 +109,47 @@ func TestRunsAndClocks(t *testing.T) {
 		},
 		"restarts": {
 			{"started with a clock ahead", Stamp{at + 20*second, 1, at + 20*second}, 0, nil},
-			{"restarted with the clock put right", Stamp{at + second, 1, at + second}, time.Second, nil},
-			{"replay of the first run", Stamp{at + 20*second, 2, at + 20*second}, 2 * time.Second, ErrReplay},
-			{"a reboot with a clock behind", Stamp{at - 15*second, 1, at - 15*second}, 3 * time.Second, nil},
-			{"replay of the second run", Stamp{at + second, 2, at + second}, 4 * time.Second, ErrReplay},
+			{"restarted with the clock put right", Stamp{at + second, 1, at + second}, time.Second, ErrReplay},
+			{"the next advert", Stamp{at + second, 2, at + 2*second}, 2 * time.Second, nil},
+			{"replay of the first run", Stamp{at + 20*second, 2, at + 20*second}, 3 * time.Second, ErrReplay},
+			{"a reboot with a clock behind", Stamp{at - 15*second, 1, at - 15*second}, 4 * time.Second, nil},
+			{"replay of the second run", Stamp{at + second, 3, at + second}, 5 * time.Second, ErrReplay},
 			{"a later run, and a clock far off", Stamp{at + 7200*second, 1, at + 7200*second}, 5 * time.Second, nil},
-			{"an unknown run of old", Stamp{at - 900*second, 1, at - 900*second}, 5 * time.Second, ErrClock},
-			{"goes on", Stamp{at + 7200*second, 2, at + 7201*second}, 5 * time.Second, nil},
+			{"an unknown run of old", Stamp{at - 900*second, 1, at - 900*second}, 7 * time.Second, ErrClock},
+			{"goes on", Stamp{at + 7200*second, 2, at + 7201*second}, 7 * time.Second, nil},
+		},
+		"replay after our restart": { // of the peer's earlier run, which we have not received
+			{"its present run", Stamp{at, 8, at + second}, 0, nil},
+			{"replay while that goes on", Stamp{at - 9*second, 5, at - second}, time.Second, ErrReplay},
+			{"goes on", Stamp{at, 9, at + 3*second}, 2 * time.Second, nil},
+			{"replay in a silence", Stamp{at - 9*second, 6, at}, 4 * time.Second, nil},
+			{"the same again", Stamp{at - 9*second, 6, at}, 5 * time.Second, ErrReplay},
+			{"the present run returns", Stamp{at, 10, at + 6*second}, 6 * time.Second, nil},
+			{"the next replay", Stamp{at - 9*second, 7, at}, 7 * time.Second, ErrReplay},
+			{"and goes on", Stamp{at, 11, at + 7*second}, 7 * time.Second, nil},
+			{"replay in a long silence", Stamp{at - 9*second, 7, at}, time.Minute, ErrClock},
+		},
+		"replay of a run by a clock ahead": {
+			{"its present run", Stamp{at, 8, at}, 0, nil},
+			{"goes on with a clock far off", Stamp{at, 9, at - 900*second}, time.Second, nil},
+			{"replay", Stamp{at + 7200*second, 5, at + 7200*second}, time.Second, nil},
+			{"the present run, too early", Stamp{at, 10, at - 899*second}, 2 * time.Second, ErrReplay},
+			{"the present run", Stamp{at, 11, at - 898*second}, 3 * time.Second, nil},
 		},
 	} {
 		var p Peer
 		for _, s := range steps {
-			if err := k.Verify(here, k.Sign(bytes.Clone(advert), here, s.Stamp), &p, begin.Add(s.ours)); err != s.want {
+			if err := k.Verify(here, k.Sign(bytes.Clone(advert), here, s.Stamp), &p, begin.Add(s.ours), time.Second); err != s.want {
 				t.Errorf("%s: %s: %v, want %v", name, s.what, err, s.want)
 			}
 		}
 	}
 	var p Peer
-	for run := range uint64(10 * maxRetired) {
-		_ = k.Verify(here, k.Sign(bytes.Clone(advert), here, Stamp{at + run, 1, at}), &p, begin)
+	for run := range uint64(10 * maxRuns) {
+		_ = k.Verify(here, k.Sign(bytes.Clone(advert), here, Stamp{at + run, 1, at}), &p, begin, time.Second)
 	}
-	if len(p.retired) != maxRetired {
-		t.Errorf("%d runs are remembered, want %d", len(p.retired), maxRetired)
+	if len(p.runs) != maxRuns {
+		t.Errorf("%d runs are remembered, want %d", len(p.runs), maxRuns)
 	}
 }
 
@@ -166,13 +185,14 @@ func FuzzVerify(f *testing.F) {
 	f.Add(advert, uint64(0))
 	f.Add(bytes.Repeat([]byte{0xff}, headerLen+TrailerLen), uint64(1))
 	f.Fuzz(func(t *testing.T, b []byte, last uint64) {
-		p := Peer{run: at, counter: last}
-		if ring.Verify(here, b, &p, now) != nil {
+		p := Peer{[]run{{at, last, now}}}
+		if ring.Verify(here, b, &p, now, time.Second) != nil {
 			return
 		}
+		got := p.runs[0]
 		size := len(b) - TrailerLen
-		again := ring.Sign(bytes.Clone(b[:size]), here, Stamp{p.run, p.counter, binary.BigEndian.Uint64(b[size+24:])})
-		if p.run == at && p.counter <= last || !bytes.Equal(again[size+8:], b[size+8:]) {
+		again := ring.Sign(bytes.Clone(b[:size]), here, Stamp{got.id, got.counter, binary.BigEndian.Uint64(b[size+24:])})
+		if got.id == at && got.counter <= last || !bytes.Equal(again[size+8:], b[size+8:]) {
 			t.Errorf("%x is accepted, last %d", b, last)
 		}
 	})

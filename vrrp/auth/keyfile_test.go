@@ -64,7 +64,7 @@ func FuzzKeyFile(f *testing.F) {
 		}
 		c, now := Context{Instance: "web"}, time.Unix(1e9, 0)
 		signed := keys.Sign(make([]byte, headerLen), c, Stamp{Run: 1, Counter: 1, Time: uint64(now.UnixMicro())})
-		if err := keys.Verify(c, signed, new(Peer), now); err != nil {
+		if err := keys.Verify(c, signed, new(Peer), now, time.Second); err != nil {
 			t.Errorf("it refuses what it signs: %v", err)
 		}
 	})

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"lvsd/integration/lab"
 )
 
 var router51 = Router{VRID: 51, MAC: true}
@@ -383,7 +386,7 @@ func TestVirtualMACInAVRF(t *testing.T) {
 		attrs.Name = "red"
 		red := &netlink.Vrf{LinkAttrs: attrs, Table: 10}
 		if err := netlink.LinkAdd(red); err != nil {
-			t.Skip("this kernel has no VRF:", err)
+			lab.Skip(t, fmt.Errorf("this kernel has no VRF: %w", err))
 		}
 		ours := prefixes("10.0.0.88/32")
 		p := must(Open("eth0", IPv4, router51))

@@ -104,6 +104,7 @@ type Director struct {
 	// director waits for before it preempts a live master.
 	trusted time.Time
 	waits   atomic.Pointer[string]
+	faults  map[string]bool // the instances that were in fault at the last decision
 	// targeted: the checker has been given this configuration's targets. It waits for
 	// the first reading of the kernel.
 	targeted bool

@@ -60,6 +60,40 @@ func TestOnlyAReadyDirectorPreempts(t *testing.T) {
 	})
 }
 
+// TestAFaultBindsItsOwnInstance: an instance that is in fault for ever keeps no other one from
+// preempting, nor the director from being ready for a handover.
+func TestAFaultBindsItsOwnInstance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := withElection(5, "eth0")
+		c.Instances = append(c.Instances, config.Instance{Name: "mail", Interface: "eth9", VRID: 52, Preempt: true})
+		c.Instances[0].Preempt, c.Instances[0].SyncHold, c.IPVS.Sync = true, 30*time.Second, &config.Sync{}
+		r := newRig(t, c)
+		defer r.stop()
+		r.engine(1).setState(vrrp.Fault)
+		r.table.read(kernelWith(5))
+		// In the bubble's time, which costs none.
+		settle := func(after time.Duration) { r.Wake(); time.Sleep(after); synctest.Wait() }
+		result := func() {
+			r.checker.set(checker.Health{State: checker.Up, Checks: []checker.CheckHealth{{Type: probe.TypeConnect, Last: outcome.Result{At: time.Now()}}}})
+			settle(31 * time.Second) // longer than sync_hold
+		}
+		settle(time.Second)
+		result()
+		if !r.engine(0).now().Preempt || r.engine(1).now().Preempt || r.waiting() != "" {
+			t.Errorf("in a fault of the other: preempts %v, the other %v, waiting %q", r.engine(0).now().Preempt, r.engine(1).now().Preempt, r.waiting())
+		}
+		r.engine(1).setState(vrrp.Backup)
+		settle(time.Second)
+		if r.engine(0).now().Preempt || r.engine(1).now().Preempt {
+			t.Error("ready with what was probed before the fault's end")
+		}
+		result()
+		if !r.engine(0).now().Preempt || !r.engine(1).now().Preempt || r.waiting() != "" {
+			t.Errorf("after the fault: %q", r.waiting())
+		}
+	})
+}
+
 // TestSyncHold: an instance does not preempt before its time is over, another one
 // that holds nothing does; without [ipvs.sync] no instance waits.
 func TestSyncHold(t *testing.T) {

@@ -23,12 +23,18 @@ func (d *Director) waiting() string {
 }
 
 // updateReadiness lets the instances preempt once every check has a result and, where
-// connections are synchronised, most of the master's are known.
+// connections are synchronised, most of the master's are known. When a fault ends they wait
+// again, because the checks may have failed due to it. While it lasts only its own instance
+// waits, as a fault may last for ever.
 func (d *Director) updateReadiness(next *decision.Decision, health map[checker.ID]checker.Health) {
 	now := time.Now()
-	if d.instances.AnyFault() {
-		d.trusted = now // the checks fail because of it
+	faults := d.instances.InFault()
+	for name := range d.faults {
+		if !faults[name] {
+			d.trusted = now
+		}
 	}
+	d.faults = faults
 	checks := decision.WaitsForChecks(now, d.trusted, next.Services, health)
 	first, each := checks, make(map[string]string, len(next.Config.Instances))
 	for _, i := range next.Config.Instances {
@@ -36,8 +42,11 @@ func (d *Director) updateReadiness(next *decision.Decision, health map[checker.I
 		if waits == "" && next.Config.IPVS.Sync != nil && !d.instances.IsMaster(i.Name) {
 			waits = decision.WaitsForConnections(now, d.trusted, i, d.ownConnections(), d.peers())
 		}
-		if each[i.Name] = waits; first == "" {
+		if first == "" {
 			first = waits
+		}
+		if each[i.Name] = waits; waits == "" && faults[i.Name] {
+			each[i.Name] = "waiting for the end of the fault"
 		}
 	}
 	d.waits.Store(&first)

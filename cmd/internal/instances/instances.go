@@ -153,14 +153,15 @@ func (s *Set) IsMaster(name string) bool {
 	return false
 }
 
-// AnyFault reports whether an instance is in fault.
-func (s *Set) AnyFault() bool {
+// InFault returns the names of the instances that are in fault.
+func (s *Set) InFault() map[string]bool {
+	names := map[string]bool{}
 	for _, i := range s.running {
 		if i.engine.Status().State == vrrp.Fault {
-			return true
+			names[i.config.Name] = true
 		}
 	}
-	return false
+	return names
 }
 
 // Named returns the instances of a name, with all of their sync group; "" is all.

@@ -174,3 +174,18 @@ func something(t *testing.T) director.DryRun {
 	}
 	return f
 }
+
+// TestAnotherVersion: the plan of a master whose version changes says that its peer does not
+// understand it until it has reloaded as well.
+func TestAnotherVersion(t *testing.T) {
+	for from, to := range map[uint8]uint8{3: 2, 2: 3, 0: 0} {
+		f := something(t)
+		old, new := *f.Instances[0].Old, *f.Instances[0].Old
+		old.Version, new.Version, new.VRID = from, to, old.VRID+1
+		f.Instances = []instances.Change{{Name: old.Name, Old: &old, New: &new, Restarts: vrrp.NeedsRestart(old, new), Status: vrrp.Status{State: vrrp.Master, HasVIPs: true}}}
+		got := Build(f, nil, nil).Instances[0]
+		if warned := strings.Contains(got.Takeover, "another version refuse its adverts"); got.Action != Restart || warned != (from != to) {
+			t.Errorf("version %d to %d: %+v", from, to, got)
+		}
+	}
+}
