@@ -52,6 +52,7 @@ type Engine struct {
 	localFaults  localFaults
 	inFlight     int       // probes in progress, of the goroutine of Run
 	fullLogged   time.Time // when reaching MaxProbes was last logged
+	lateSearched time.Time // when findLate last ran
 	resolver     *resolver.Resolver
 
 	background sync.WaitGroup // goroutines that Run started
@@ -103,8 +104,8 @@ type checkState struct {
 	reason    outcome.Reason
 	detail    string
 	cause     string
-	unchecked bool // see Health.UncheckedSince
-	added     bool // created by the current Set
+	unchecked time.Time // see Health.UncheckedSince
+	added     bool      // created by the current Set
 }
 
 // probeState is the probe that all checks of one key share.
@@ -121,9 +122,10 @@ type probeState struct {
 	timing   timing
 	turn     int // which of its probes are made while it is delegated
 	due      time.Time
-	running  bool // and so not in the queue
-	first    bool // it is the first probe
-	removed  bool // no target has it any more
+	lag      time.Duration // how much later than due the latest probe that ended had started
+	running  bool          // and so not in the queue
+	first    bool          // it is the first probe
+	removed  bool          // no target has it any more
 	inflight netpoll.Inflight
 
 	report     outcome.AgentReport
@@ -186,6 +188,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	now := e.clockRead
 	var due []*probeState
 	for ctx.Err() == nil {
+		e.findLate(now)
 		var until time.Time
 		due, until = e.startDue(due[:0], now)
 		for _, p := range due {
@@ -194,6 +197,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			} else {
 				e.background.Go(func() { e.run(ctx, p) })
 			}
+		}
+		if search := e.lateSearched.Add(lateSearch); e.inFlight > 0 && search.Before(until) {
+			until = search
 		}
 		until = e.loop.NextWake(until)
 		poll := !until.After(now) || len(e.loop.Finished) > 0
@@ -292,6 +298,7 @@ func (e *Engine) scheduleAdded(now time.Time) {
 		if !p.removed {
 			groups[p.timing.interval] = append(groups[p.timing.interval], p)
 			e.first.waiting = append(e.first.waiting, p)
+			p.due = now
 		}
 	}
 	for interval, group := range groups {
@@ -389,7 +396,7 @@ func (e *Engine) logResult(ctx context.Context, a *arrival) {
 func (e *Engine) record(a arrival, now time.Time) {
 	p, r := a.probe, a.result
 	first := p.first
-	p.running, p.first = false, false
+	p.running, p.first, p.lag = false, false, a.lag
 	if first {
 		e.first.running--
 	}
@@ -420,15 +427,13 @@ func (e *Engine) record(a arrival, now time.Time) {
 	}
 	for _, j := range p.checks {
 		j.target.shown = nil
-		if now := j.impossible(); now != j.unchecked {
-			j.unchecked, e.wakeDue = now, true
-		}
 	}
 	e.snapshot = nil
 	p.due = e.timingOf(p).next(p.due, now, p.changing())
 	if soon := now.Add(firstRetry); first && r.Reason != outcome.OK && soon.Before(p.due) {
 		p.due = soon
 	}
+	e.updateUnchecked(p, now)
 	e.due.push(p)
 }
 
@@ -443,17 +448,6 @@ func (j *checkState) observe(r outcome.Result) bool {
 		j.reason, j.detail = r.Reason, r.Detail
 	}
 	return changedBy > 0
-}
-
-// impossible reports whether the check could not be made for as many probes as failures
-// take a server out of service. The lack of a program or of a name's address is no passing
-// shortage of this machine: there the first result counts.
-func (j *checkState) impossible() bool {
-	p := j.probe
-	if p.inconclusive == 0 {
-		return false
-	}
-	return p.inconclusive >= j.riseFall.fall || p.last.Reason == outcome.DNS || p.last.Phase == outcome.PhaseRun
 }
 
 // name identifies a check among those of its target: its label, else the type, with the

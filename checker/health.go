@@ -28,7 +28,8 @@ type Health struct {
 	Weight       int
 	Maint, Drain bool
 	// UncheckedSince is since when a check of the target cannot be made, because of this
-	// machine or its name servers, for at least Fall probes; zero: all can be made.
+	// machine or its name servers, for at least Fall probes, or has no result because its
+	// probe waits for others, for Fall intervals and the timeout; zero: all can be made.
 	// UncheckedWhy is the check and the error. State is that of before.
 	UncheckedSince time.Time
 	UncheckedWhy   string
@@ -125,8 +126,8 @@ func (t *target) health() Health {
 			h.Weight = min(h.Weight, j.probe.report.Weight)
 			h.Maint, h.Drain = h.Maint || j.probe.report.Maint, h.Drain || j.probe.report.Drain
 		}
-		if j.unchecked && h.UncheckedSince.IsZero() {
-			h.UncheckedSince, h.UncheckedWhy = j.probe.uncheckedSince, j.name()+": "+j.probe.last.Detail
+		if !j.unchecked.IsZero() && h.UncheckedSince.IsZero() {
+			h.UncheckedSince, h.UncheckedWhy = j.unchecked, j.name()+": "+j.probe.impossibleWhy()
 		}
 	}
 	return h

@@ -2,10 +2,14 @@ package checker
 
 import (
 	"context"
-	"lvsd/checker/checktest"
-	"lvsd/checker/outcome"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"lvsd/checker/checktest"
+	"lvsd/checker/outcome"
+	"lvsd/checker/probe"
 )
 
 // fixed returns a script of a server whose probes all end in one outcome.
@@ -68,6 +72,82 @@ func TestUncheckedAtOnce(t *testing.T) {
 			if h := r.Health()[id(i)]; h.UncheckedWhy != want || h.State != Unknown {
 				t.Errorf("%d: %+v", i, h)
 			}
+		}
+	})
+}
+
+// A probe that waits for others to end reports nothing meanwhile. A check without a result
+// for as long as failures would take is unchecked, until a probe starts in time again.
+func TestUncheckedWhileWaiting(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		busy, waits := one(1), one(2)
+		busy.Checks[0].Timeout = time.Hour
+		waits.Checks[0].Type = probe.TypeExec
+		r.set(t, waits, one(3))
+		r.start(t)
+		wait(time.Millisecond)
+		waiting := make(chan struct{})
+		r.net.script(checktest.Addr(2), func(_ context.Context, deadline time.Time) outcome.Outcome {
+			start := time.Now()
+			<-waiting
+			out := outcome.NewOutcome(outcome.OK, outcome.PhaseRun, "")
+			out.Waited = time.Since(start)
+			return out
+		})
+		before := r.wakeups()
+		wait(7 * time.Second) // the fall and the timeout, less what the first interval lacked
+		if h := r.Health()[id(2)]; !h.UncheckedSince.IsZero() || r.wakeups() != before {
+			t.Errorf("after 7 s: %+v, %d wake-ups", h, r.wakeups()-before)
+		}
+		wait(4 * time.Second)
+		h := r.Health()[id(2)]
+		if late := time.Since(h.UncheckedSince); late < 7*time.Second || late > 12*time.Second || !strings.Contains(h.UncheckedWhy, "exec_parallel") || h.State != Up {
+			t.Errorf("after 11 s: %+v", h)
+		}
+		if h := r.Health()[id(3)]; !h.UncheckedSince.IsZero() || r.wakeups() != before+1 {
+			t.Errorf("another: %+v, %d wake-ups", h, r.wakeups()-before)
+		}
+		waiting <- struct{}{} // late, and so will be the next
+		wait(5 * time.Second)
+		if now := r.Health()[id(2)]; !now.UncheckedSince.Equal(h.UncheckedSince) {
+			t.Errorf("after a late result: %+v", now)
+		}
+		r.net.set(checktest.Addr(2), outcome.OK)
+		close(waiting)
+		wait(4 * time.Second)
+		if h := r.Health()[id(2)]; !h.UncheckedSince.IsZero() || r.wakeups() != before+2 {
+			t.Errorf("in time again: %+v, %d wake-ups", h, r.wakeups()-before)
+		}
+
+		r.Engine.o.MaxProbes = 1 // and one hangs
+		r.net.hang(checktest.Addr(1))
+		r.set(t, busy, one(3))
+		wait(15 * time.Second)
+		if h := r.Health()[id(3)]; !strings.Contains(h.UncheckedWhy, "open files") {
+			t.Errorf("held back: %+v", h)
+		}
+	})
+}
+
+// After the whole process did not run, every probe is late, and none is to blame.
+func TestUncheckedNotAfterAStall(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		var stall atomic.Bool
+		r.Engine.o.ObserveLag = func(time.Duration) {
+			if stall.Swap(false) {
+				time.Sleep(time.Minute) // of the bubble: the engine's own goroutine stands still
+			}
+		}
+		r.set(t, one(1), one(2))
+		r.start(t)
+		wait(time.Minute)
+		before := r.wakeups()
+		stall.Store(true)
+		wait(2 * time.Minute)
+		if n := r.wakeups() - before; stall.Load() || n != 0 {
+			t.Errorf("%d wake-ups", n)
 		}
 	})
 }

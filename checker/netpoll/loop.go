@@ -266,5 +266,5 @@ type Stream interface {
 // that is reset instead may leave a line in the server's log.
 const CloseDelay = 100 * time.Millisecond
 
-// maxTrailing bounds what is read of such a server, in bytes.
-const maxTrailing = 16 << 10
+// maxTrailing bounds what is read of such a server, in bytes: as much as of any response.
+const maxTrailing = 256 << 10

@@ -34,6 +34,7 @@ type execProbe struct {
 	command     []string
 	environment []string
 	credential  *syscall.Credential // nil: that of lvsd
+	remains     atomic.Bool         // a program of it runs, or was killed and has not ended
 }
 
 func newExecProbe(c *Check) (Prober, error) {
@@ -61,16 +62,22 @@ func newExecProbe(c *Check) (Prober, error) {
 }
 
 func (p *execProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outcome {
+	if p.remains.Load() {
+		return outcome.NewOutcome(outcome.Timeout, outcome.PhaseRun, "the program of an earlier probe was killed and has not ended (a disk or file system that does not respond?)")
+	}
 	due, timeout := time.Now(), time.Until(deadline)
 	if programSlots.Acquire(ctx) != nil {
 		return outcome.Outcome{}
 	}
+	// A program that cannot be killed waits in the kernel and takes no processor time: it
+	// keeps its own check from starting another, not the programs of others.
+	defer programSlots.Release()
 	waited := time.Since(due)
 	limit, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	// A program that cannot be killed keeps its slot.
+	p.remains.Store(true)
 	out := programOutcome(p.command[0], program.Program{Command: p.command, Environment: p.environment, Credential: p.credential, Output: maxOutput}.
-		Run(limit, programSlots.Release))
+		Run(limit, func() { p.remains.Store(false) }))
 	out.Waited = waited
 	return out
 }

@@ -3,6 +3,7 @@ package probe
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"lvsd/checker/checktest"
@@ -121,13 +122,13 @@ func zombie(pid int) bool {
 func TestExecBounded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
-	c := shell("sleep 1000")
-	p, err := NewProber(&c, NewShared())
-	if err != nil {
-		t.Fatal(err)
-	}
 	const maxPrograms = 32
 	for range maxPrograms {
+		c := shell("sleep 1000")
+		p, err := NewProber(&c, NewShared())
+		if err != nil {
+			t.Fatal(err)
+		}
 		all.Go(func() { p.Probe(ctx, time.Now().Add(time.Hour)) })
 	}
 	for programSlots.Used() < maxPrograms {
@@ -161,6 +162,44 @@ func TestExecBounded(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	checktest.Want(t, once(t, shell("exit 0")), outcome.OK, outcome.PhaseRun, "")
+}
+
+// A program that cannot be killed, as one that waits for a dead disk, is a timeout until it
+// ends. Meanwhile its check starts no other, and it takes no slot from other checks. Here
+// it escapes the signal by leaving its process group.
+func TestExecUnkillable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "hang")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := Check{Type: TypeExec, Address: checktest.Addr(1), Timeout: 10 * checktest.Hurry, Command: []string{"/usr/bin/perl", "-e",
+		`open F, "+<", $ARGV[0] or exit; setpgrp 0, getpgrp getppid; syswrite F, $$; sleep 1000`, file}}
+	p, err := NewProber(&c, NewShared())
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe := func() outcome.Outcome { return p.Probe(t.Context(), time.Now().Add(c.Timeout)) }
+	checktest.Want(t, probe(), outcome.Timeout, outcome.PhaseRun, "killed at the deadline")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if fmt.Sscan(string(text), &pid); pid == 0 {
+		t.Fatal("it did not come to hang")
+	}
+	defer unix.Kill(pid, unix.SIGKILL)
+	if n := programSlots.Used(); n != 0 {
+		t.Errorf("it keeps %d slots", n)
+	}
+	checktest.Want(t, probe(), outcome.Timeout, outcome.PhaseRun, "has not ended")
+	if err := errors.Join(os.Remove(file), unix.Kill(pid, unix.SIGKILL)); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := lab.Poll(10*time.Second, func() bool { return !p.(*execProbe).remains.Load() }); !ok {
+		t.Fatal("its end is not seen")
+	}
+	checktest.Want(t, probe(), outcome.OK, outcome.PhaseRun, "")
 }
 
 // A program gets the address in its arguments, too, where they ask for it.

@@ -101,8 +101,11 @@ func (p *httpProbe) session(c netpoll.Stream) outcome.Outcome {
 	return out
 }
 
-// closes reports whether the server is about to close the connection by itself.
-func closes(a *wire.Response) bool { return a.Done() && !a.BodyTooLong && !a.KeepAlive }
+// closes reports whether the server is about to close the connection by itself, or still
+// sends a response whose status decided.
+func closes(a *wire.Response) bool {
+	return a.HeadDone() && !a.BodyTooLong && !(a.Done() && a.KeepAlive)
+}
 
 // request makes one request on a connection of its own. A redirect that is to be followed
 // is OK.
@@ -160,8 +163,8 @@ func (p *httpProbe) exchangeHTTP1(c io.ReadWriter, raw []byte, a *wire.Response)
 	return p.receive(c, a)
 }
 
-// receive reads the response and evaluates it. A status that is not accepted is reported at
-// once.
+// receive reads the response and evaluates it. A status that is not accepted decides: the
+// body is not waited for, and only read until the server closes.
 func (p *httpProbe) receive(c io.Reader, a *wire.Response) outcome.Outcome {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)

@@ -108,38 +108,51 @@ func TestHTTP(t *testing.T) {
 }
 
 // TestHTTPDisturbsNoServer: a server can send its whole response, also where nothing is
-// expected of it, and sees the connection end without a reset.
+// expected of it or its status decides, and sees the connection end without a reset.
 func TestHTTPDisturbsNoServer(t *testing.T) {
-	ended := make(chan error, 2) // in the loop and outside of it
-	to := checktest.Serve(t, func(c net.Conn) {
-		checktest.ReadRequest(c)
-		for _, s := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 102400\r\n\r\n", strings.Repeat("x", 51200)} {
-			io.WriteString(c, s)
-		}
-		// The rest leaves together with the FIN.
-		raw, err := c.(*net.TCPConn).SyscallConn()
-		if err != nil {
-			ended <- err
-			return
-		}
-		raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, 1) })
-		if err == nil {
-			_, err = io.WriteString(c, strings.Repeat("x", 51200))
-		}
-		if err == nil {
-			err = c.(*net.TCPConn).CloseWrite()
-		}
-		if err == nil {
-			_, err = c.Read(make([]byte, 1))
-		}
-		ended <- err
-	})
-	checktest.Want(t, once(t, Check{Type: TypeHTTP, Address: to}), outcome.OK, outcome.PhaseReceive, "200 OK")
-	for range 2 {
-		if err := <-ended; err != io.EOF {
-			t.Errorf("the server sees %v", err)
+	for _, tt := range []struct {
+		status string
+		c      Check
+		want   outcome.Reason
+	}{
+		{"200 OK", Check{}, outcome.OK},
+		{"404 Not Found", Check{Response: &Response{DrainStatus: []StatusRange{{404, 404}}}}, outcome.OK},
+		{"503 Busy", Check{}, outcome.Status},
+		{"503 Busy\r\nConnection: keep-alive", Check{}, outcome.Status},
+	} {
+		ended := make(chan error, 2) // in the loop and outside of it
+		tt.c.Type, tt.c.Address = TypeHTTP, checktest.Serve(t, func(c net.Conn) { ended <- respondSlowly(c, tt.status) })
+		checktest.Want(t, once(t, tt.c), tt.want, outcome.PhaseReceive, tt.status[:6])
+		for range 2 {
+			if err := <-ended; err != io.EOF {
+				t.Errorf("%s: the server sees %v", tt.status, err)
+			}
 		}
 	}
+}
+
+// respondSlowly sends a response of 100 KB in several pieces, of which the last leaves
+// together with the FIN, and returns how the connection ended.
+func respondSlowly(c net.Conn, status string) error {
+	checktest.ReadRequest(c)
+	for _, s := range []string{"HTTP/1.1 " + status + "\r\nContent-Length: 102400\r\n\r\n", strings.Repeat("x", 51200)} {
+		io.WriteString(c, s)
+	}
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, 1) })
+	if err == nil {
+		_, err = io.WriteString(c, strings.Repeat("x", 51200))
+	}
+	if err == nil {
+		err = c.(*net.TCPConn).CloseWrite()
+	}
+	if err == nil {
+		_, err = c.Read(make([]byte, 1))
+	}
+	return err
 }
 
 func TestRequest(t *testing.T) {

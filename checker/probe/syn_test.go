@@ -1,16 +1,19 @@
 package probe
 
 import (
-	"lvsd/checker/checktest"
-	"lvsd/checker/outcome"
+	"errors"
 	"net"
 	"net/netip"
 	"testing"
 	"time"
+
+	"lvsd/checker/checktest"
+	"lvsd/checker/outcome"
+	"lvsd/integration/lab"
 )
 
-// half a handshake needs CAP_NET_RAW; without it a probe reports that.
-func synOnce(t *testing.T, c Check) (outcome.Outcome, bool) {
+// half a handshake needs CAP_NET_RAW; without it a probe reports that, and the test ends.
+func synOnce(t *testing.T, c Check) outcome.Outcome {
 	t.Helper()
 	common := NewShared()
 	c.Type = TypeSYN
@@ -23,10 +26,9 @@ func synOnce(t *testing.T, c Check) (outcome.Outcome, bool) {
 	}
 	out := p.Probe(t.Context(), time.Now().Add(c.Timeout))
 	if out.Reason == outcome.Local && out.Detail == "failed to open a raw socket: operation not permitted (EPERM)" {
-		t.Log("no CAP_NET_RAW here")
-		return out, false
+		lab.Require(t, errors.New("no CAP_NET_RAW"))
 	}
-	return out, true
+	return out
 }
 
 func TestSYN(t *testing.T) {
@@ -36,14 +38,10 @@ func TestSYN(t *testing.T) {
 			t.Fatal(err)
 		}
 		to := l.Addr().(*net.TCPAddr).AddrPort()
-		got, able := synOnce(t, Check{Address: to})
-		if !able {
-			l.Close()
-			return
-		}
+		got := synOnce(t, Check{Address: to})
 		checktest.Want(t, got, outcome.OK, outcome.PhaseConnect, "")
 		for range 50 { // no port is used up, and no earlier handshake interferes
-			if got, _ := synOnce(t, Check{Address: to}); got.Reason != outcome.OK {
+			if got := synOnce(t, Check{Address: to}); got.Reason != outcome.OK {
 				t.Fatalf("%+v", got)
 			}
 		}
@@ -54,10 +52,10 @@ func TestSYN(t *testing.T) {
 			c.Close()
 		}
 		l.Close()
-		got, _ = synOnce(t, Check{Address: to})
+		got = synOnce(t, Check{Address: to})
 		checktest.Want(t, got, outcome.Refused, outcome.PhaseConnect, "connection refused")
 	}
-	got, _ := synOnce(t, Check{Address: checktest.Blackhole(t), Timeout: checktest.Hurry})
+	got := synOnce(t, Check{Address: checktest.Blackhole(t), Timeout: checktest.Hurry})
 	checktest.Want(t, got, outcome.Timeout, outcome.PhaseConnect, "no answer")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -65,9 +63,9 @@ func TestSYN(t *testing.T) {
 	}
 	defer l.Close()
 	to := l.Addr().(*net.TCPAddr).AddrPort()
-	got, _ = synOnce(t, Check{Address: to, From: netip.MustParseAddr("127.0.0.7")})
+	got = synOnce(t, Check{Address: to, From: netip.MustParseAddr("127.0.0.7")})
 	checktest.Want(t, got, outcome.OK, outcome.PhaseConnect, "")
-	if got, _ = synOnce(t, Check{Address: to, Mark: 7}); got.Reason != outcome.Local {
+	if got = synOnce(t, Check{Address: to, Mark: 7}); got.Reason != outcome.Local {
 		checktest.Want(t, got, outcome.OK, outcome.PhaseConnect, "")
 	}
 }

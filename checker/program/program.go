@@ -45,8 +45,7 @@ type Ending struct {
 const Path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // Run runs a program until it or the context ends. gone, if not nil, is called once
-// when nothing is left of it, which may be after Run returned if it could not be
-// killed.
+// when nothing is left of it: before Run returns, or later if it could not be killed.
 func (p Program) Run(ctx context.Context, gone func()) Ending {
 	if gone == nil {
 		gone = func() {}
@@ -64,8 +63,8 @@ func (p Program) Run(ctx context.Context, gone func()) Ending {
 	started := &group{pid: cmd.Process.Pid}
 	ended := make(chan struct{})
 	go func() {
-		defer gone()
 		defer close(ended)
+		defer gone()
 		awaitExit(cmd.Process.Pid)
 		// It is not reaped yet: kill what is left of its group.
 		started.kill()
