@@ -100,6 +100,56 @@ func TestPriming(t *testing.T) {
 	})
 }
 
+// TestPrimingForeign: a destination at weight 0 to which another process gave a weight, or which
+// it removed and added, gets the weight that it is primed with again.
+func TestPrimingForeign(t *testing.T) {
+	for name, change := range map[string]func(k *ipvstest.Kernel, s Service){
+		"weight": func(k *ipvstest.Kernel, s Service) {
+			k.Change(func(t Table) {
+				for a, d := range s.Destinations {
+					d.Weight = 7
+					t[s.Key].Destinations[a] = d
+				}
+			})
+		},
+		"added": func(k *ipvstest.Kernel, s Service) { // after it was read as missing
+			var there Table
+			k.Change(func(t Table) { there = t; clear(t[s.Key].Destinations) })
+			k.Refuse(func(op Op) error {
+				if op.Kind == AddDestination {
+					d := op.Destination
+					d.Weight = 7
+					there[s.Key].Destinations[d.Address] = d
+				}
+				return nil
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, ipvstest.New(), nil, func(b *bench) {
+				s := hashedBy(0)
+				b.r.SetDesired(Desired{Table: table(s), Prime: primes(s, 3)})
+				synctest.Wait()
+				b.expectTable(s)
+				writes := len(b.k.Ops())
+				change(b.k, s)
+				time.Sleep(time.Minute) // of the bubble: longer than the interval of comparisons
+				synctest.Wait()
+				b.expectTable(s)
+				var weights []int
+				for _, op := range b.k.Ops()[writes:] {
+					if op.Kind == EditDestination {
+						weights = append(weights, op.Destination.Weight)
+					}
+				}
+				if !slices.Equal(weights, []int{3, 0}) {
+					t.Errorf("weights written %v, want 3 and 0", weights)
+				}
+			})
+		})
+	}
+}
+
 // TestPrimingFails: a destination never stays at the weight that it was primed with.
 func TestPrimingFails(t *testing.T) {
 	for n := 2; n <= 3; n++ { // the service is the first write

@@ -128,6 +128,7 @@ func (r *Reconciler) applyOne(b *batch, op Op) error {
 		err = r.send(op)
 	case errors.Is(err, syscall.EEXIST) && op.Kind == AddDestination:
 		op.Kind = EditDestination
+		delete(r.primed, op.entry()) // whoever added it may have given it any weight
 		err = r.sendPrimed(b.desired, op)
 	}
 	if err != nil {
@@ -179,7 +180,9 @@ func (r *Reconciler) sendPrimed(desired Desired, op Op) error {
 	}
 	last := op.Destination.Weight
 	if weight := desired.Prime[e]; last == 0 && weight > 0 {
-		if last = weight; op.Kind == AddDestination || r.primed[e] != weight {
+		// Another process may have given it a weight in between, which the kernel remembers.
+		foreign := op.FromDestination.Weight != 0 && op.FromDestination.Weight != weight
+		if last = weight; op.Kind == AddDestination || r.primed[e] != weight || foreign {
 			first := op
 			first.Destination.Weight = weight
 			if err := r.send(first); err != nil {

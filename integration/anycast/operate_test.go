@@ -131,9 +131,13 @@ func TestAnycastOperate(t *testing.T) {
 // by that one.
 func TestAnycastProbeShare(t *testing.T) {
 	const servers, interval = 6, 500 * time.Millisecond
-	s := newSite(t, setting{speaker: bird, servers: servers, edit: func(text string) string {
+	// Without routing daemons: nothing here needs them.
+	s := newHosts(t, setting{servers: servers, edit: func(text string) string {
 		return lvsdtest.Replace(t, text, "[peers]\n", "[peers]\nprobe_share = true\n")
 	}})
+	for _, d := range s.lb {
+		d.start()
+	}
 	address := func(i int) string { return net.JoinHostPort(s.servers[i].Addr().String(), "80") }
 	// prober returns the only director that probes a server; nil: none, or several.
 	prober := func(all []*director, i int) (by *director) {

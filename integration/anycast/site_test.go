@@ -42,6 +42,8 @@ type setting struct {
 	edit    func(config string) string
 	watched bool // the control socket of BIRD is configured
 
+	late    int // so many directors are not started by newSite
+	rolling int // how many directors get the rolling upgrade
 }
 
 // site is the set-up of the guide: a client behind a router, three directors, two real
@@ -56,7 +58,8 @@ type site struct {
 	inside  *lab.LAN
 	lb      []*director
 	servers []*lab.Server
-	raw     int // see sendSYN
+	raw     int               // see sendSYN
+	vty     map[string]string // the folder of FRR's sockets on a host
 }
 
 // director is one lvsd with its routing daemon.
@@ -75,13 +78,13 @@ func newSite(t *testing.T, how setting) *site {
 	how.speaker.require(t)
 	s := newHosts(t, how)
 	how.speaker.start(s, s.router, "router", "")
-	n := len(s.lb)
-	for _, d := range s.lb {
+	n := 3 - how.late
+	for _, d := range s.lb[:n] {
 		d.startSpeaker()
 		d.start()
 	}
 	s.waitHops(n)
-	for _, d := range s.lb {
+	for _, d := range s.lb[:n] {
 		d.waitStatus("to serve, and to know the others", func(st status) bool {
 			return st.Announces[0].Serving && len(st.Announces[0].Directors) == n-1
 		})
@@ -99,7 +102,7 @@ func (d *director) startSpeaker() {
 func newHosts(t *testing.T, how setting) *site {
 	t.Helper()
 	lab.RequireKernel(t)
-	s := &site{Lab: lab.New(t), t: t, setting: how, guide: lvsdtest.ReadGuide(t, page)}
+	s := &site{Lab: lab.New(t), t: t, setting: how, guide: lvsdtest.ReadGuide(t, page), vty: map[string]string{}}
 	outside, inside := s.LAN("outside", "198.51.100.0/24"), s.LAN("inside", "10.0.0.0/24")
 	s.inside = inside
 	s.client = s.Host("client", outside, "198.51.100.2/24")
@@ -222,6 +225,7 @@ func (s *site) write() {
 func (d *director) start() {
 	d.site.t.Helper()
 	d.lvsd = d.Start(lvsdtest.Binary(d.site.t), "run", "-c", d.config, "--director", d.Name)
+	d.site.t.Cleanup(d.lvsd.Kill) // without withdraw_wait
 	d.site.WaitUntil(patience, d.Name+" to serve its status", func() bool {
 		_, err := d.status()
 		if err != nil && !d.lvsd.Running() {
@@ -390,30 +394,41 @@ func startBIRD(s *site, h *lab.Host, role, number string) *lab.Process {
 const frrPrograms = "/usr/lib/frr/"
 
 func requireFRR(t *testing.T) {
-	for _, p := range []string{"zebra", "bgpd"} {
+	for _, p := range []string{"zebra", "bfdd", "bgpd"} {
 		_, err := os.Stat(frrPrograms + p)
 		lab.Require(t, err) // make deps installs frr
 	}
 }
 
-// startFRR starts zebra and bgpd, each with its part of the configuration. Their user must
+// startFRR starts zebra, bfdd and bgpd, each with its part of the configuration. Their user must
 // own the sockets, which no socket in a folder of this machine has in User-Mode Linux; /run is
 // the kernel's own.
 func startFRR(s *site, h *lab.Host, role, number string) (bgpd *lab.Process) {
 	s.t.Helper()
 	text := s.daemonConfig(role, number)
-	at := strings.Index(text, "router bgp")
 	owner, err := user.Lookup("frr")
-	if err != nil || at < 0 {
-		s.t.Fatalf("a user frr (%v), and router bgp in:\n%s", err, text)
+	if err != nil {
+		s.t.Fatal(err)
 	}
 	dir, err := os.MkdirTemp("/run", "frr-")
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { os.RemoveAll(dir) })
-	for name, part := range map[string]string{"zebra.conf": text[:at], "bgpd.conf": text[at:]} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(part), 0o644); err != nil {
+	s.vty[h.Name] = dir
+	config := map[string]string{"zebra": "", "bfdd": "", "bgpd": ""}
+	for part := range strings.SplitSeq(text, "!\n") {
+		switch {
+		case strings.HasPrefix(part, "router bgp"), strings.HasPrefix(part, "ip prefix-list"):
+			config["bgpd"] += part
+		case strings.HasPrefix(part, "bfd"):
+			config["bfdd"] += part
+		default:
+			config["zebra"] += part
+		}
+	}
+	for name, part := range config {
+		if err := os.WriteFile(filepath.Join(dir, name+".conf"), []byte(part), 0o644); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -421,9 +436,10 @@ func startFRR(s *site, h *lab.Host, role, number string) (bgpd *lab.Process) {
 	if err := os.Chown(dir, uid, -1); err != nil {
 		s.t.Fatal(err)
 	}
-	for _, name := range []string{"zebra", "bgpd"} {
+	for _, name := range []string{"zebra", "bfdd", "bgpd"} {
 		bgpd = h.Start(frrPrograms+name, "-u", "frr", "-g", "frr", "-z", filepath.Join(dir, "zserv"), "--vty_socket", dir,
 			"-i", filepath.Join(dir, name+".pid"), "-f", filepath.Join(dir, name+".conf"), "--log", "stdout")
+		s.t.Cleanup(bgpd.Kill) // they take long to end
 		s.WaitUntil(patience, name+" on "+h.Name, func() bool {
 			c, err := net.Dial("unix", filepath.Join(dir, name+".vty"))
 			if err == nil {
@@ -433,4 +449,14 @@ func startFRR(s *site, h *lab.Host, role, number string) (bgpd *lab.Process) {
 		})
 	}
 	return bgpd
+}
+
+// waitBFD waits until the BFD sessions of FRR's router with all directors are up: without them
+// a dead director is noticed at the end of the hold time only.
+func (s *site) waitBFD() {
+	s.t.Helper()
+	s.WaitUntil(patience, "BFD with all directors", func() bool {
+		out := s.router.MustRun("vtysh", "--vty_socket", s.vty["router"], "-c", "show bfd peers")
+		return strings.Count(out, "Status: up") == len(s.lb)
+	})
 }

@@ -61,9 +61,9 @@ func (w *routeWatch) first(n int, after time.Time) time.Time {
 	return time.Time{}
 }
 
-// gap returns the longest time for which the router had no route. BIRD replaces one by
-// removing it first.
-func (w *routeWatch) gap() (longest time.Duration, from time.Time) {
+// gap returns the longest time after a moment for which the router had no route. BIRD
+// replaces one by removing it first.
+func (w *routeWatch) gap(after time.Time) (longest time.Duration, from time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i, h := range w.hops {
@@ -71,7 +71,7 @@ func (w *routeWatch) gap() (longest time.Duration, from time.Time) {
 		if i+1 < len(w.hops) {
 			to = w.hops[i+1].at
 		}
-		if d := to.Sub(h.at); h.n == 0 && d > longest {
+		if d := to.Sub(h.at); h.n == 0 && h.at.After(after) && d > longest {
 			longest, from = d, h.at
 		}
 	}

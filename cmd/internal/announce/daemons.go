@@ -1,10 +1,16 @@
 package announce
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
 	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -27,6 +33,7 @@ const (
 // daemonWatch follows routing daemons by their control sockets.
 type daemonWatch struct {
 	dial    func(socket string) error
+	listens func(socket string) (listens, known bool) // where dial is not permitted
 	changed func()
 
 	mu     sync.Mutex
@@ -35,7 +42,7 @@ type daemonWatch struct {
 }
 
 func newDaemonWatch(changed func()) *daemonWatch {
-	return &daemonWatch{changed: changed, misses: map[string]int{}, runs: map[string]bool{}, dial: func(socket string) error {
+	return &daemonWatch{changed: changed, misses: map[string]int{}, runs: map[string]bool{}, listens: Listens, dial: func(socket string) error {
 		c, err := net.DialTimeout("unix", socket, daemonTimeout)
 		if err == nil {
 			c.Close()
@@ -107,9 +114,10 @@ func (w *daemonWatch) probe() {
 	}
 }
 
-// answers reports whether a daemon accepts connections on a socket. One that this process
-// may not use, or that is busy, does. Not seen: this process stood still for the time of the
-// attempt, since the kernel itself replies at once.
+// answers reports whether a daemon accepts connections on a socket. One that is busy does,
+// and one that this process may not use where a process listens on it. Not seen: that is not
+// known, or this process stood still for the time of the attempt, since the kernel itself
+// replies at once.
 func (w *daemonWatch) answers(socket string) (runs, seen bool) {
 	sockets := []string{socket}
 	if socket == "" {
@@ -120,9 +128,64 @@ func (w *daemonWatch) answers(socket string) (runs, seen bool) {
 		switch err := w.dial(s); {
 		case errors.Is(err, context.DeadlineExceeded):
 			seen = false
+		case errors.Is(err, fs.ErrPermission):
+			// The kernel looks at the file's mode before it looks for a process that listens
+			// (unix_find_bsd in af_unix.c), so a file that a crash left gives this error too.
+			listens, known := w.listens(s)
+			if listens {
+				return true, true
+			}
+			seen = seen && known
 		case !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED):
 			return true, true
 		}
 	}
 	return false, seen
+}
+
+// Listens reports whether a process of this network namespace listens on the control socket
+// of that path, which needs no rights on it; not known: the kernel's list cannot be read.
+func Listens(socket string) (listens, known bool) {
+	f, err := os.Open("/proc/self/net/unix")
+	if err != nil {
+		return false, false
+	}
+	defer f.Close()
+	scanner := bufio.NewScanner(f)
+	for scanner.Scan() {
+		if path, accepts := listener(scanner.Text()); accepts && samePath(path, socket) {
+			return true, true
+		}
+	}
+	return false, scanner.Err() == nil
+}
+
+// acceptsConnections is __SO_ACCEPTCON of linux/net.h, in the flags of a socket that listens.
+const acceptsConnections = 1 << 16
+
+// listener returns the path in a line of /proc/net/unix, whose fields are Num RefCount
+// Protocol Flags Type St Inode Path, and whether its socket listens.
+func listener(line string) (path string, accepts bool) {
+	fields := strings.Fields(line)
+	if len(fields) < 8 {
+		return "", false
+	}
+	flags, err := strconv.ParseUint(fields[3], 16, 64)
+	return fields[7], err == nil && flags&acceptsConnections != 0
+}
+
+// samePath reports whether two paths lead to one file: /var/run is a link to /run.
+func samePath(a, b string) bool {
+	if filepath.Clean(a) == filepath.Clean(b) {
+		return true
+	}
+	if filepath.Base(a) != filepath.Base(b) {
+		return false
+	}
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	two, err := os.Stat(b)
+	return err == nil && os.SameFile(one, two)
 }

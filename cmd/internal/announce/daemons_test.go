@@ -5,6 +5,8 @@ import (
 	"errors"
 	"maps"
 	"net"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -32,6 +34,8 @@ func TestDaemonWatch(t *testing.T) {
 		}
 		return syscall.ENOENT
 	}
+	listens, known := false, true
+	w.listens = func(string) (bool, bool) { return listens, known }
 	w.set([]Announce{{Daemon: ""}, {Daemon: own}})
 	step := func(what string, changed int, want map[string]bool) {
 		t.Helper()
@@ -49,8 +53,17 @@ func TestDaemonWatch(t *testing.T) {
 	step("none, twice", 1, map[string]bool{own: false})
 	listening[own], listening[FRRSockets[0]] = nil, nil
 	step("both", 2, map[string]bool{own: true, "": true})
-	listening[own], listening[FRRSockets[0]] = syscall.EACCES, syscall.ECONNREFUSED
+	listening[own], listening[FRRSockets[0]], listens = syscall.EACCES, syscall.ECONNREFUSED, true
 	step("no right to one, the other away once", 0, map[string]bool{own: true, "": true})
+	listening[FRRSockets[0]], listens = nil, false
+	step("no right to one that crashed, once", 0, map[string]bool{own: true, "": true})
+	known = false
+	step("which is not known", 0, map[string]bool{own: true, "": true})
+	step("which is not known", 0, map[string]bool{own: true, "": true})
+	known = true
+	step("no right to one that crashed, twice", 1, map[string]bool{own: false, "": true})
+	listens = true
+	step("no right to one that runs again", 1, map[string]bool{own: true, "": true})
 	listening[FRRSockets[0]] = syscall.EAGAIN
 	step("busy", 0, map[string]bool{own: true, "": true})
 	delete(listening, FRRSockets[0])
@@ -62,4 +75,40 @@ func TestDaemonWatch(t *testing.T) {
 	step("away twice", 1, map[string]bool{own: true, "": false})
 	w.set([]Announce{{Daemon: own}})
 	step("one watched", 0, map[string]bool{own: true})
+}
+
+// TestListens: a process that listens is found by the path, also through a link to the folder,
+// and without rights on the socket; a file that a crash left is none.
+func TestListens(t *testing.T) {
+	folder := t.TempDir()
+	socket, link := filepath.Join(folder, "run", "bird.ctl"), filepath.Join(folder, "var")
+	if err := errors.Join(os.Mkdir(filepath.Dir(socket), 0o755), os.Symlink(filepath.Dir(socket), link)); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	if err := os.Chmod(socket, 0); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("unix", socket)
+	if err == nil { // as root
+		defer c.Close()
+	}
+	want := func(path string, want bool) {
+		t.Helper()
+		if listens, known := Listens(path); listens != want || !known {
+			t.Errorf("%s: listens %v, known %v", path, listens, known)
+		}
+	}
+	want(socket, true)
+	want(filepath.Join(link, "bird.ctl"), true)
+	want(filepath.Join(folder, "bird.ctl"), false)
+	l.Close()
+	if _, err := os.Stat(socket); err != nil {
+		t.Fatal(err)
+	}
+	want(socket, false) // though a connection to it is still there
 }

@@ -153,37 +153,56 @@ const rewatchAfter = time.Second
 const anyTable = 0
 
 func (t *tables) Watch(changed func(table int)) (stop func(), err error) {
-	done := make(chan struct{})
-	subscribe := func() (chan netlink.RouteUpdate, error) {
-		updates := make(chan netlink.RouteUpdate, watchQueue)
-		return updates, netlink.RouteSubscribeWithOptions(updates, done, netlink.RouteSubscribeOptions{ErrorCallback: func(error) {}})
+	// The library closes the socket when end is closed, and after an error only then.
+	subscribe := func() (updates chan netlink.RouteUpdate, end chan struct{}, err error) {
+		updates, end = make(chan netlink.RouteUpdate, watchQueue), make(chan struct{})
+		return updates, end, netlink.RouteSubscribeWithOptions(updates, end, netlink.RouteSubscribeOptions{ErrorCallback: func(error) {}})
 	}
-	updates, err := subscribe()
+	updates, end, err := subscribe()
 	if err != nil {
+		close(end)
 		return nil, fmt.Errorf("failed to watch the kernel's routing tables: %w", err)
 	}
+	done := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		for {
-			for u := range updates {
-				changed(u.Table)
+			stopped := forward(updates, done, changed)
+			close(end)
+			for range updates { // it may wait to send
 			}
-			// The subscription ends with an error: the socket's buffer was too small for a
-			// burst, or the watch was stopped.
+			if stopped {
+				return
+			}
 			for {
 				select {
 				case <-done:
 					return
 				case <-time.After(rewatchAfter):
 				}
-				next, err := subscribe()
-				if err == nil {
-					updates = next
+				if updates, end, err = subscribe(); err == nil {
 					break
 				}
+				close(end)
 			}
 			changed(anyTable)
 		}
 	})
 	return func() { close(done); watching.Wait() }, nil
+}
+
+// forward reports updates until they end with an error, such as that the socket's buffer was
+// too small for a burst, or until the watch is stopped.
+func forward(updates <-chan netlink.RouteUpdate, done <-chan struct{}, changed func(table int)) (stopped bool) {
+	for {
+		select {
+		case <-done:
+			return true
+		case u, ok := <-updates:
+			if !ok {
+				return false
+			}
+			changed(u.Table)
+		}
+	}
 }

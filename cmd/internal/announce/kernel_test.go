@@ -1,11 +1,14 @@
 package announce
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -176,6 +179,55 @@ func TestKernelWatch(t *testing.T) {
 			case <-time.After(10 * time.Second):
 				t.Fatal("no notification")
 			}
+		}
+	})
+}
+
+// TestKernelWatchOverflow: a burst that the socket's buffer cannot hold is reported as a change
+// of any table, and leaves no socket open.
+func TestKernelWatchOverflow(t *testing.T) {
+	inNamespace(t, func(k Kernel) {
+		sockets := func() (n int) {
+			all, err := os.ReadDir("/proc/self/fd")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range all {
+				if to, err := os.Readlink("/proc/self/fd/" + f.Name()); err == nil && strings.HasPrefix(to, "socket:") {
+					n++
+				}
+			}
+			return n
+		}
+		hold, lost := make(chan struct{}), make(chan struct{}, 1)
+		stop, err := k.Watch(func(table int) {
+			<-hold
+			if table == anyTable {
+				lost <- struct{}{}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := sockets()
+		for range 2000 {
+			r := announced(112, vip, 100)
+			if err := errors.Join(k.Add(r), k.Delete(r)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		close(hold)
+		select {
+		case <-lost:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the loss is not reported")
+		}
+		if _, ok := lab.Poll(10*time.Second, func() bool { return sockets() == before }); !ok {
+			t.Errorf("%d sockets, before the loss %d", sockets(), before)
+		}
+		stop()
+		if _, ok := lab.Poll(10*time.Second, func() bool { return sockets() == before-1 }); !ok {
+			t.Errorf("%d sockets after the end, before it %d", sockets(), before)
 		}
 	})
 }

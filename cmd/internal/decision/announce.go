@@ -35,7 +35,8 @@ type Announcement struct {
 	// Serving: announced, with a routing daemon, and able to serve. Other directors rely on
 	// it before they withdraw.
 	Serving bool
-	// Kept: announced although this director should not, because no other one serves.
+	// Kept: announced although this director should not, because no other one serves. On
+	// standby it may be Serving too.
 	Kept   bool
 	Reason AnnounceReason
 	Why    string    // for people
@@ -44,9 +45,11 @@ type Announcement struct {
 	// Lost is since when this director cannot serve; zero: it can. What peers reported
 	// before does not count.
 	Lost time.Time
-	// ready is when the first results were there, from which hold_start runs; relieved is
-	// since when another director serves while this one is Kept.
-	ready, relieved time.Time
+	// ready is when the first results were there, from which hold_start runs; able is since
+	// when a director can serve again that withdrew; relieved is since when another director
+	// serves while this one is Kept; alone is since when none serves while this one is on
+	// standby and could.
+	ready, able, relieved, alone time.Time
 }
 
 // Adopted returns the announcement of a route that an earlier run left: it stays until the
@@ -83,9 +86,13 @@ const (
 	// for the kernel's table.
 	announcePoll = 100 * time.Millisecond
 	// keptGrace is how long another director must serve before one that kept its routes
-	// for want of others withdraws them: directors that recover together do not leave the
-	// whole load to the first of them.
+	// for want of others withdraws them: directors that recover together do not withdraw
+	// for the first of them and return. Routers that prefer the lower metric use only those
+	// that have recovered meanwhile.
 	keptGrace = 5 * time.Second
+	// standbyGrace is how long a director on standby waits for one that announces and does
+	// not serve: it may be one that continues after a crash.
+	standbyGrace = 5 * time.Second
 )
 
 // Announcements decides which addresses this director announces, in the order of the file.
@@ -148,17 +155,54 @@ func (d *announceDecider) decide() Announcement {
 		return d.withdrawn(AnnounceIPVS, "%s", d.IPVSFault)
 	}
 	reason, why := d.unable()
-	if d.Standby[d.config.Name] {
+	if tookBack := d.before.Kept && !d.before.alone.IsZero(); d.Standby[d.config.Name] && (reason == "" || !tookBack) {
 		return d.standby(reason == "")
 	}
-	if reason == "" {
-		a := d.announced(AnnounceServing, "%s", d.quorumText())
-		if a.Serving = !d.DaemonGone[d.config.Name]; !a.Serving {
-			a.Why += "; the routing daemon is not running, so no router learns it"
-		}
+	if reason != "" {
+		return d.failed(reason, why)
+	}
+	if a, held := d.returns(); held {
 		return a
 	}
-	return d.failed(reason, why)
+	return d.heard(d.announced(AnnounceServing, "%s", d.quorumText()))
+}
+
+// heard completes an announcement of a director that can serve: it does where its routing
+// daemon runs.
+func (d *announceDecider) heard(a Announcement) Announcement {
+	if a.Serving = !d.DaemonGone[d.config.Name]; !a.Serving {
+		a.Why += "; the routing daemon is not running, so no router learns it"
+	}
+	return a
+}
+
+// returns holds a director back that withdrew because it could not serve, until it has been
+// able to for hold_start, while another one serves: services that come and go do not move
+// the routes, and their clients, each time.
+func (d *announceDecider) returns() (a Announcement, held bool) {
+	b := d.before
+	if b.Announced || b.Reason != AnnounceQuorum && b.Reason != AnnounceGuard && b.Reason != AnnounceIPVS {
+		return a, false
+	}
+	able := Earliest(b.able, d.Now)
+	end, server := able.Add(d.config.HoldStart), d.server()
+	if server == "" || !d.Now.Before(end) {
+		return a, false
+	}
+	d.wakeAt(end)
+	a = d.withdrawn(b.Reason, "can serve again, and waits %v (hold_start) while %s is serving", d.config.HoldStart, server)
+	a.able = able
+	return a, true
+}
+
+// server returns another director that serves, as far as is known; "": none.
+func (d *announceDecider) server() string {
+	for _, p := range d.Peers {
+		if p.Up && p.Announces[d.config.Name].Serving {
+			return p.Name
+		}
+	}
+	return ""
 }
 
 // start keeps the state of before until the checks have results, hold_start is over and the
@@ -271,22 +315,33 @@ func (d *announceDecider) fallbackServes() bool {
 	return len(lost) > 0 && !slices.ContainsFunc(lost, func(name string) bool { return !d.services[name].Fallback.Active })
 }
 
-// standby withdraws the addresses, and takes them back while no other director announces
-// them.
+// standby withdraws the addresses, and takes them back while no other director serves them.
 func (d *announceDecider) standby(able bool) Announcement {
-	others, unknown := 0, false
+	serves, announces, unknown := false, false, false
 	for _, p := range d.Peers {
-		switch {
-		case p.Up && p.Announces[d.config.Name].Announced:
-			others++
-		case !p.Up && !p.Unreachable:
-			unknown = true // not asked long enough
+		switch a := p.Announces[d.config.Name]; {
+		case !p.Up:
+			unknown = unknown || !p.Unreachable // not asked long enough
+		case a.Serving:
+			// Two on standby that took them back do not withdraw for each other.
+			serves = serves || !a.Kept || !d.before.Kept
+		case a.Announced:
+			announces = true
 		}
 	}
-	if able && len(d.Peers) > 0 && others == 0 && !unknown {
-		return d.kept(AnnounceStandby, "standby, but no other director announces it")
+	if !able || len(d.Peers) == 0 || serves || unknown {
+		return d.withdrawn(AnnounceStandby, "standby after a handover")
 	}
-	return d.withdrawn(AnnounceStandby, "standby after a handover")
+	alone := Earliest(d.before.alone, d.Now)
+	if end := alone.Add(standbyGrace); announces && !d.before.Kept && d.Now.Before(end) {
+		d.wakeAt(end)
+		a := d.withdrawn(AnnounceStandby, "standby after a handover; no other director is serving now")
+		a.alone = alone
+		return a
+	}
+	a := d.heard(d.kept(AnnounceStandby, "standby, but no other director is serving"))
+	a.alone = alone
+	return a
 }
 
 // failed decides for a director that cannot serve. It withdraws its addresses when another
@@ -299,14 +354,14 @@ func (d *announceDecider) failed(reason AnnounceReason, why string) Announcement
 	if lost.IsZero() {
 		lost = d.Now
 	}
-	serving, waiting, replied := "", false, 0
+	serving, recovered, waiting, replied := "", false, false, 0
 	for _, p := range d.Peers {
-		switch {
+		switch a := p.Announces[d.config.Name]; {
 		case !p.Up:
 		case !p.RequestedAt.After(lost):
 			waiting = true
-		case p.Announces[d.config.Name].Serving:
-			serving = p.Name
+		case a.Serving:
+			serving, recovered = p.Name, recovered || !a.Kept // one on standby has not failed before
 		default:
 			replied++
 		}
@@ -315,7 +370,7 @@ func (d *announceDecider) failed(reason AnnounceReason, why string) Announcement
 	switch {
 	case d.config.Fault:
 		a = d.withdrawn(reason, "%s", why)
-	case serving != "" && d.before.Kept && !d.relieved():
+	case recovered && d.before.Kept && !d.relieved():
 		a = d.kept(reason, "%s; %s is serving again", why, serving)
 		a.relieved = Earliest(d.before.relieved, d.Now)
 		d.wakeAt(a.relieved.Add(keptGrace))
@@ -335,7 +390,9 @@ func (d *announceDecider) failed(reason AnnounceReason, why string) Announcement
 	default:
 		a = d.withdrawn(reason, "%s", why)
 	}
-	a.Lost = lost
+	if a.Lost = lost; d.Standby[d.config.Name] {
+		a.alone = d.before.alone
+	}
 	return a
 }
 

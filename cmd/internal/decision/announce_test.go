@@ -2,6 +2,8 @@ package decision
 
 import (
 	"cmp"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,7 +56,7 @@ func (a *announcer) step(after time.Duration, want string) Announcement {
 	if got.Metric != metric {
 		a.t.Errorf("metric %d of %s, want %d", got.Metric, want, metric)
 	}
-	if got.Serving != (want == "+serving") {
+	if got.Serving != (want == "+serving" || want == "!standby") {
 		a.t.Errorf("serving %v of %s", got.Serving, want)
 	}
 	a.in.Before, a.next = all, next
@@ -76,7 +78,11 @@ func (a *announcer) quorum(one, two bool) {
 
 // peer sets what a peer replies to a request that was sent now.
 func (a *announcer) peer(name string, announced, serving bool) {
-	p := Peer{Name: name, Up: true, RequestedAt: a.in.Now.Add(time.Millisecond), Announces: map[string]PeerAnnounce{"any": {Announced: announced, Serving: serving}}}
+	a.peerReplies(name, PeerAnnounce{Announced: announced, Serving: serving})
+}
+
+func (a *announcer) peerReplies(name string, reply PeerAnnounce) {
+	p := Peer{Name: name, Up: true, RequestedAt: a.in.Now.Add(time.Millisecond), Announces: map[string]PeerAnnounce{"any": reply}}
 	for i := range a.in.Peers {
 		if a.in.Peers[i].Name == name {
 			a.in.Peers[i] = p
@@ -236,8 +242,37 @@ func TestAnnounceOneFails(t *testing.T) {
 		t.Errorf("%q", got.Why)
 	}
 	a.step(time.Minute, "-quorum")
+}
+
+// TestAnnounceReturn: a director that withdrew returns when it has been able to serve for
+// hold_start, at once when no other one serves.
+func TestAnnounceReturn(t *testing.T) {
+	a := servingAnnouncer(t, nil)
+	a.peer("lb2", true, true)
+	fail := func() {
+		t.Helper()
+		a.in.Now = a.in.Now.Add(time.Second)
+		a.quorum(false, false)
+		a.step(0, "+quorum")
+		a.peer("lb2", true, true)
+		a.step(time.Millisecond, "-quorum")
+	}
+	fail()
 	a.quorum(true, true)
-	a.step(0, "+serving")
+	if got := a.step(time.Second, "-quorum"); !strings.Contains(got.Why, "can serve again") || !a.next.Equal(a.in.Now.Add(5*time.Second)) {
+		t.Errorf("%q, next %v", got.Why, a.next)
+	}
+	a.quorum(false, false) // it flaps: the time begins again
+	a.step(4*time.Second, "-quorum")
+	a.quorum(true, true)
+	a.step(time.Second, "-quorum")
+	a.step(4*time.Second, "-quorum")
+	a.step(time.Second, "+serving")
+	fail()
+	a.quorum(true, true)
+	a.step(time.Second, "-quorum")
+	a.silence("lb2")
+	a.step(time.Second, "+serving")
 }
 
 // TestAnnounceAllFail: directors that fail one after another, for a shared cause, withdraw
@@ -304,6 +339,58 @@ func TestAnnounceNeverBothWithdraw(t *testing.T) {
 	}
 }
 
+// TestAnnounceNeverAllWithdraw lets three directors fail, recover and ask each other in many
+// orders, with replies that arrive late: at any time one of them is announced.
+func TestAnnounceNeverAllWithdraw(t *testing.T) {
+	const directors, steps = 3, 60
+	withdrawn := 0
+	for seed := range uint64(3000) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		var each [directors]*announcer
+		names := [directors]string{"lb1", "lb2", "lb3"}
+		late := [directors][directors]*Peer{} // the reply of one to the other, on its way
+		for i := range each {
+			each[i] = servingAnnouncer(t, nil)
+			for j, name := range names {
+				if j != i {
+					each[i].peer(name, true, true)
+				}
+			}
+		}
+		for step := range steps {
+			i := random.IntN(directors)
+			a, j := each[i], (i+1+random.IntN(directors-1))%directors
+			now := announceStart.Add(time.Minute + time.Duration(step)*time.Second)
+			switch random.IntN(5) {
+			case 0:
+				a.quorum(random.IntN(3) == 0, false)
+			case 1, 2: // it asks another one, which replies
+				b := each[j].in.Before[0]
+				late[i][j] = &Peer{Name: names[j], Up: true, RequestedAt: now, Announces: map[string]PeerAnnounce{"any": {Announced: b.Announced, Serving: b.Serving, Kept: b.Kept}}}
+			default:
+				if p := late[i][j]; p != nil {
+					a.in.Peers[slices.IndexFunc(a.in.Peers, func(q Peer) bool { return q.Name == p.Name })] = *p
+				}
+			}
+			a.in.Now = now
+			a.in.Before, _ = Announcements(a.in)
+			n := 0
+			for _, d := range each {
+				if d.in.Before[0].Announced {
+					n++
+				}
+			}
+			withdrawn += directors - n
+			if n == 0 {
+				t.Fatalf("seed %d: all withdrew at step %d: %s; %s; %s", seed, step, each[0].in.Before[0].Why, each[1].in.Before[0].Why, each[2].in.Before[0].Why)
+			}
+		}
+	}
+	if withdrawn == 0 {
+		t.Error("no director ever withdrew")
+	}
+}
+
 // TestAnnounceAlone: without a peer that replies, a lost quorum withdraws; a fallback keeps
 // the addresses; fault = true asks no peer.
 func TestAnnounceAlone(t *testing.T) {
@@ -345,7 +432,7 @@ func TestAnnounceGuard(t *testing.T) {
 }
 
 // TestAnnounceStandby: a director on standby withdraws, over restarts too, and announces
-// while no other director does.
+// while no other director serves.
 func TestAnnounceStandby(t *testing.T) {
 	a := servingAnnouncer(t, nil)
 	a.peer("lb2", true, true)
@@ -371,6 +458,88 @@ func TestAnnounceStandby(t *testing.T) {
 	without := servingAnnouncer(t, nil)
 	without.in.Standby = map[string]bool{"any": true}
 	without.step(0, "-standby")
+}
+
+// TestAnnounceStandbyServes: a director on standby serves while the others announce and
+// cannot serve: they lost their servers, or their routing daemon.
+func TestAnnounceStandbyServes(t *testing.T) {
+	for _, kept := range []bool{true, false} {
+		a := servingAnnouncer(t, nil)
+		a.peer("lb2", true, true)
+		a.in.Standby = map[string]bool{"any": true}
+		a.step(0, "-standby")
+		cannot := PeerAnnounce{Announced: true, Kept: kept}
+		a.peerReplies("lb2", cannot)
+		a.step(time.Second, "-standby") // it may continue after a crash
+		if want := a.in.Now.Add(5 * time.Second); !a.next.Equal(want) {
+			t.Errorf("next %v, want %v", a.next, want)
+		}
+		a.peer("lb2", true, true)
+		a.step(time.Second, "-standby")
+		a.peerReplies("lb2", cannot)
+		a.step(time.Second, "-standby")
+		a.step(4*time.Second, "-standby")
+		a.step(time.Second, "!standby")
+		a.peer("lb2", true, true)
+		a.step(time.Minute, "-standby")
+	}
+}
+
+// TestAnnounceStandbyFails: a director that serves on standby, for want of others, is the last
+// one: when it fails too it keeps its routes. With --force it withdraws anyway.
+func TestAnnounceStandbyFails(t *testing.T) {
+	a := servingAnnouncer(t, nil)
+	a.peer("lb2", false, false)
+	a.in.Standby = map[string]bool{"any": true}
+	a.step(0, "!standby")
+	a.in.Now = a.in.Now.Add(time.Second)
+	a.quorum(false, false)
+	a.step(0, "!quorum")
+	a.peer("lb2", true, false)
+	a.step(time.Second, "!quorum")
+	a.quorum(true, true)
+	a.step(time.Second, "!standby")
+
+	forced := servingAnnouncer(t, nil)
+	forced.quorum(false, false)
+	forced.peer("lb2", true, false)
+	forced.step(time.Second, "+quorum")
+	forced.peer("lb2", true, false)
+	forced.step(time.Second, "!quorum")
+	forced.in.Standby = map[string]bool{"any": true}
+	forced.step(time.Second, "-standby")
+}
+
+// TestAnnounceServedByStandby: a director that lost its servers withdraws as soon as one on
+// standby serves, also when it has kept its routes until then.
+func TestAnnounceServedByStandby(t *testing.T) {
+	a := servingAnnouncer(t, nil)
+	a.peer("lb2", false, false)
+	a.in.Now = a.in.Now.Add(time.Second)
+	a.quorum(false, false)
+	a.step(0, "+quorum")
+	a.peer("lb2", false, false)
+	a.step(time.Millisecond, "!quorum")
+	a.peerReplies("lb2", PeerAnnounce{Announced: true, Kept: true, Serving: true})
+	a.step(5*time.Second, "-quorum")
+}
+
+// TestAnnounceBothOnStandby: two directors on standby that take their addresses back at the
+// same time do not both withdraw for each other.
+func TestAnnounceBothOnStandby(t *testing.T) {
+	a := servingAnnouncer(t, nil)
+	a.peer("lb2", false, false)
+	a.in.Standby = map[string]bool{"any": true}
+	a.step(0, "!standby")
+	a.peerReplies("lb2", PeerAnnounce{Announced: true, Kept: true, Serving: true})
+	a.step(time.Second, "!standby")
+	a.silence("lb2")
+	a.step(time.Second, "!standby")
+
+	second := servingAnnouncer(t, nil)
+	second.peerReplies("lb2", PeerAnnounce{Announced: true, Kept: true, Serving: true})
+	second.in.Standby = map[string]bool{"any": true}
+	second.step(0, "-standby")
 }
 
 // TestAnnounceIPVS: a kernel that does not report its table for long.

@@ -115,6 +115,7 @@ type PeerInstance struct {
 type PeerAnnounce struct {
 	Announced bool // it has routes
 	Serving   bool // and can serve
+	Kept      bool // although it should not
 }
 
 // NotReady returns why a peer is not ready to take an instance's addresses; "": it is.
