@@ -172,8 +172,8 @@ func (w *monitoredPair) inject(t *testing.T, f fault) {
 
 // packetFilter drops incoming packets that match an iptables rule.
 func packetFilter(h *lab.Host, rule string) (undo func()) {
-	h.MustRun(append([]string{"iptables-legacy", "-I", "INPUT"}, strings.Fields(rule)...)...)
-	return func() { h.MustRun(append([]string{"iptables-legacy", "-D", "INPUT"}, strings.Fields(rule)...)...) }
+	h.IPTables("-I INPUT " + rule)
+	return func() { h.IPTables("-D INPUT " + rule) }
 }
 
 // sendForeignAdverts sends advertisements of another router with the VRID of the pair,

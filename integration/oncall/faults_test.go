@@ -190,6 +190,11 @@ func (w *monitoredPair) vrrpFaults(lb1, lb2 *lvsdtest.Director) []fault {
 		want:  []string{"LvsdElectionFault lb2 web"}, repair: func() { lb2.PlugCable() },
 		on: lb2, confirm: map[string]string{"LvsdElectionFault": "fault"},
 	}, {
+		name:  "another program has the address on the backup",
+		cause: func() { lb2.AddAddress("eth0", lvsdtest.VIP+"/32") },
+		want:  []string{"LvsdAddressConflict web"}, repair: func() { lb2.DelAddress("eth0", lvsdtest.VIP+"/32") },
+		on: lb2, confirm: map[string]string{"LvsdAddressConflict": "another process"},
+	}, {
 		name:  "both links fail",
 		cause: func() { lb1.CutCable(); lb2.CutCable() },
 		want:  []string{"LvsdNoMaster web"}, repair: func() { lb1.PlugCable(); lb2.PlugCable() },

@@ -146,7 +146,7 @@ func TestPeerExchange(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"configuration differs", "configuration matches", "health differs", "health matches", "down"} {
-		if !strings.Contains(events, `"kind":"pair"`) || !strings.Contains(events, `"to":"`+want+`"`) {
+		if !strings.Contains(events, `"kind":"peer"`) || !strings.Contains(events, `"to":"`+want+`"`) {
 			t.Errorf("no event %q", want)
 		}
 	}
@@ -165,7 +165,7 @@ func TestPeerExchangeWithAnotherKey(t *testing.T) {
 		waitPeer(d, "the other to be refused", func(s peerStatus, problems []string) bool {
 			return !s.Up && lvsdtest.AnyContains(problems, "a different secret with the same number") && d.Metric(`lvsd_peer_up{director="`+s.Director+`"}`) == "0"
 		})
-		if d.Metric(`lvsd_pair_refused_total{reason="proof"}`) == "0" {
+		if d.Metric(`lvsd_peer_refused_total{reason="proof"}`) == "0" {
 			t.Errorf("no refusal counted on %s", d.Name)
 		}
 	}
@@ -181,7 +181,7 @@ func TestPeerExchangeWithAnotherKey(t *testing.T) {
 	}
 	defer conn.Close()
 	received, _ := io.ReadAll(conn)
-	if len(received) != 12 || lb1.Metric(`lvsd_pair_refused_total{reason="address"}`) != "1" {
+	if len(received) != 12 || lb1.Metric(`lvsd_peer_refused_total{reason="address"}`) != "1" {
 		t.Errorf("another host received %q", received)
 	}
 	// A key that other users can read is refused at a reload.

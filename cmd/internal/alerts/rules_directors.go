@@ -53,6 +53,10 @@ func (b *ruleBuilder) vrrp() {
 		b.faulty()+"\nunless on (job, vrrp)\n  "+b.masters()+" == 0",
 		`{{ $labels.instance }} cannot take part in VRRP instance {{ $labels.vrrp }}`,
 		`The instance is in fault there: a cable, an interface, an address or a tracked object. It cannot take over from the current master.`)
+	b.add("LvsdSyncGroupSplit", Ticket, b.minFor(0),
+		b.of("lvsd_vrrp_sync_group_waiting")+" == 1",
+		`{{ $labels.instance }} receives no master of VRRP instance {{ $labels.vrrp }} and does not take over`,
+		`Another member of the sync group follows its master, which does not reach {{ $labels.instance }} on the LAN of {{ $labels.vrrp }}. Taking over would move the whole group to and fro, so the group stays.`)
 	b.add("LvsdAddressMissing", Page, b.minFor(0),
 		b.of("lvsd_vrrp_address_present")+" == 0\nand on (job, instance, vrrp)\n  "+b.of("lvsd_vrrp_state", `state="master"`)+" == 1",
 		`{{ $labels.address }} is missing on the master {{ $labels.instance }}`,

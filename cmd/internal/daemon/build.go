@@ -84,7 +84,7 @@ func build(c *config.Config, o Options, log *logging.Log) (_ *Daemon, err error)
 		OpenInstance:     func(e vrrp.Config) (instances.Engine, error) { return d.vrrp.Open(e) },
 		RefreshInstances: d.vrrp.Refresh,
 		Participants:     []reload.Participant{restartOnly, d.synchronisation, d.settings, d.addresses.prepare},
-		Readers:          []reload.Reader{schedulers, d.notifier.Read, d.server.ReadPublic, exchangeReader(d.peers)},
+		Readers:          []reload.Reader{modules, d.notifier.Read, d.server.ReadPublic, exchangeReader(d.peers)},
 		Load:             releasingMemory(d.load),
 		Reloaded:         d.saveLastGood,
 		StandbyStore:     d.state,
@@ -129,7 +129,7 @@ func (d *Daemon) load() (*config.Config, []string, error) {
 // awaitInterfaces, which instances would begin in fault. It starts nothing and leaves
 // nothing open.
 func Try(c *config.Config, log *slog.Logger, awaitInterfaces bool) error {
-	readers := []reload.Reader{schedulers}
+	readers := []reload.Reader{modules}
 	if !api.Answers(c.Global.ControlSocket) { // a running daemon has the port open
 		readers = append(readers, server.TryPublic(log), tryExchange(log))
 	}

@@ -45,6 +45,26 @@ real_servers = [ { address = %q, weight = 3 } ]
 	return &configfile.Source{Path: path, Director: "lb1"}
 }
 
+// running runs a daemon with a kernel in memory until the test ends.
+func running(t *testing.T, source *configfile.Source) *Daemon {
+	t.Helper()
+	kernel := ipvstest.New()
+	d, err := New(Options{Source: source, Strict: true, Stderr: io.Discard, OpenKernel: func() (ipvs.Kernel, error) { return kernel, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
 // accepting accepts connections until the test ends, as a real server that is up.
 func accepting(tb testing.TB, address string) net.Listener {
 	tb.Helper()
@@ -120,4 +140,43 @@ func TestStartServeStop(t *testing.T) {
 	if err := d.Run(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestAPlanRunsNoProgram: a plan of a text with programs, which whoever may use the control
+// socket can ask for, runs none of them. A reload of the same text does.
+func TestAPlanRunsNoProgram(t *testing.T) {
+	real := accepting(t, "127.0.0.1:0")
+	folder, ctx := t.TempDir(), t.Context()
+	source := write(t, folder, real.Addr().String(), "")
+	running(t, source)
+	client := api.NewClient(filepath.Join(folder, "control.sock"))
+	write(t, folder, real.Addr().String(), fmt.Sprintf("notify = [\"/bin/touch\", %q]", filepath.Join(folder, "notified")))
+	text, err := os.ReadFile(source.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := strings.Replace(string(text), `check = { type = "tcp"`, fmt.Sprintf(`check = { type = "exec", command = ["/bin/touch", %q]`, filepath.Join(folder, "checked")), 1)
+	ran := func() (all []string) {
+		for _, name := range []string{"checked", "notified"} {
+			if _, err := os.Stat(filepath.Join(folder, name)); err == nil {
+				all = append(all, name)
+			}
+		}
+		return all
+	}
+	for range 3 {
+		if plan, err := client.Plan(ctx, source.Path, "lb1", next); err != nil || plan.Hash == "" {
+			t.Fatalf("%+v, %v", plan, err)
+		}
+	}
+	if err := os.WriteFile(source.Path, []byte(next), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if all := ran(); all != nil {
+		t.Errorf("plans ran what made %q", all)
+	}
+	if v, err := client.Reload(ctx); err != nil || !v.OK {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	await(t, 10*time.Second, "file of each program after a reload", func() bool { return len(ran()) == 2 })
 }

@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"context"
-	"io"
 	"os"
 	"strings"
 	"testing"
@@ -12,8 +10,6 @@ import (
 	"lvsd/cmd/internal/peers"
 	"lvsd/config"
 	"lvsd/config/edit"
-	"lvsd/ipvs"
-	"lvsd/ipvs/ipvstest"
 )
 
 // TestEditForAPeer: the file is edited and reloaded where it is what the other director
@@ -22,19 +18,7 @@ func TestEditForAPeer(t *testing.T) {
 	folder := t.TempDir()
 	server := "127.0.0.1:9"
 	source := write(t, folder, server, "")
-	d, err := New(Options{Source: source, Strict: true, Stderr: io.Discard, OpenKernel: func() (ipvs.Kernel, error) { return ipvstest.New(), nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Run(ctx) }()
-	defer func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}()
+	d, ctx := running(t, source), t.Context()
 	await(t, 10*time.Second, "configuration that runs", func() bool { return d.runningHash() != "" })
 	text := func() string {
 		t.Helper()

@@ -36,10 +36,10 @@ func restartOnly(old, next *config.Config) (reload.Change, error) {
 	return reload.Change{}, nil
 }
 
-// schedulers rejects a scheduler that this kernel does not have. The lists of its modules
-// are on a disk.
-func schedulers(next *config.Config) reload.Participant {
-	missing, err := disk.Within("/lib/modules", func() (error, error) { return errors.Join(host.Schedulers(next)...), nil })
+// modules rejects schedulers and persistence engines that this kernel does not have. The
+// lists of its modules are on a disk.
+func modules(next *config.Config) reload.Participant {
+	missing, err := disk.Within("/lib/modules", func() (error, error) { return errors.Join(host.MissingModules(next)...), nil })
 	if err != nil {
 		missing = nil // unknown: the kernel itself will refuse what it lacks
 	}

@@ -48,7 +48,7 @@ func (p peerView) Peers() []decision.Peer {
 			peer.Instances[e.Name] = decision.PeerInstance{State: e.State, Standby: e.Standby}
 		}
 		for _, a := range q.State.Announces {
-			peer.Announces[a.Name] = decision.PeerAnnounce{Announced: a.Announced, Serving: a.Serving}
+			peer.Announces[a.Name] = decision.PeerAnnounce{Announced: a.Announced, Serving: a.Serving, Kept: a.Kept}
 		}
 		all = append(all, peer)
 	}
@@ -74,7 +74,7 @@ func (d *Daemon) knownConnections() *peers.Connections {
 }
 
 func (d *Daemon) peerChanged(c peers.Change) {
-	d.events.Record(event.Event{At: c.At, Kind: event.KindPair, Peer: c.Peer, From: c.From, To: c.To, Reason: c.Reason})
+	d.events.Record(event.Event{At: c.At, Kind: event.KindPeer, Peer: c.Peer, From: c.From, To: c.To, Reason: c.Reason})
 }
 
 // exchangeReader makes the exchange a participant in starts and reloads.

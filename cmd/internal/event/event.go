@@ -65,7 +65,7 @@ const (
 	// KindAnnounce: addresses are announced to routers, or no longer.
 	KindAnnounce Kind = "announce"
 	KindIPVS     Kind = "ipvs" // the kernel's table: drift, foreign entries, errors
-	KindPair     Kind = "pair" // another director: reachable or not, and differences
+	KindPeer     Kind = "peer" // another director: reachable or not, and differences
 )
 
 // Contested is the state in an event of a VRRP instance that receives a second master.
@@ -137,7 +137,7 @@ var messages = map[Kind]map[string]string{
 	KindFallback: {"on": "fallback is serving", "off": "fallback released"},
 	KindHandover: {"held": "standby after a handover started", "": "standby after a handover ended"},
 	KindAnnounce: {"": "announcement changed"},
-	KindPair:     {"up": "peer is reachable", "down": "peer is unreachable", "": "difference between directors changed"},
+	KindPeer:     {"up": "peer is reachable", "down": "peer is unreachable", "": "difference between directors changed"},
 }
 
 var levels = map[Level]slog.Level{Info: slog.LevelInfo, Warn: slog.LevelWarn, Error: slog.LevelError}
@@ -241,7 +241,7 @@ func (e Event) level() Level {
 		e.Kind == KindPanic && e.To == "on", e.Kind == KindFallback && e.To == "on", e.Kind == KindGuard && e.To == "frozen",
 		e.Kind == KindVRRP && e.To == "fault", e.Kind == KindAnnounce && (e.To == "withdrawn" || e.To == "kept" || e.To == "unheard"):
 		return Error
-	case e.Kind == KindHealth && (e.To == "down" || e.To == "unchecked"), e.Kind == KindPair && (e.To == "down" || strings.HasSuffix(e.To, " differs")),
+	case e.Kind == KindHealth && (e.To == "down" || e.To == "unchecked"), e.Kind == KindPeer && (e.To == "down" || strings.HasSuffix(e.To, " differs")),
 		e.Kind == KindIPVS && e.To == "foreign connections", e.Kind == KindVRRP && (e.To == AddressConflict || e.To == AddressesRestored):
 		return Warn
 	default:

@@ -21,7 +21,7 @@ import (
 )
 
 // cacheTime is how old the response to a scrape may be, and with it the kernel's
-// counters.
+// counters. The text may be older where clients do not read it, see [httpgzip.Age].
 const cacheTime = time.Second
 
 // state gathers the series of the view.

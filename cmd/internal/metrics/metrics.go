@@ -148,6 +148,7 @@ func (e emitter) instance(s vrrp.Status) {
 		e.counter(vrrpDropped, n, s.Name, reason)
 	}
 	e.gauge(vrrpContested, boolValue(s.Contested), s.Name)
+	e.gauge(vrrpGroupWait, boolValue(s.GroupWait), s.Name)
 	e.gauge(vrrpLastAdvert, seconds(s.LastAdvert), s.Name)
 	e.counter(vrrpAnnouncements, s.Announcements, s.Name)
 	e.counter(vrrpRestored, s.Restored, s.Name)

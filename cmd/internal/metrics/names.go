@@ -80,6 +80,7 @@ var (
 	vrrpReceived      = counter("lvsd_vrrp_adverts_received_total", "Adverts received and accepted.", "vrrp")
 	vrrpDropped       = counter("lvsd_vrrp_packets_dropped_total", "VRRP packets received and dropped, by reason.", "vrrp", "reason")
 	vrrpContested     = gauge("lvsd_vrrp_contested", "1 while adverts of another master are received, or a live peer's adverts are rejected.", "vrrp")
+	vrrpGroupWait     = gauge("lvsd_vrrp_sync_group_waiting", "1 while a backup that receives no master does not take over because another member of its sync group follows one.", "vrrp")
 	vrrpLastAdvert    = gauge("lvsd_vrrp_last_advert_timestamp_seconds", "When an advert was last received; 0 for never.", "vrrp")
 	vrrpAddress       = gauge("lvsd_vrrp_address_present", "1 for each address of the instance that is on this director, in use or about to be removed.", "vrrp", "address")
 	vrrpConflict      = gauge("lvsd_vrrp_address_conflict", "1 while another host, or another interface or program of this one, also has the address.", "vrrp", "address")
@@ -151,7 +152,7 @@ var (
 	peerVersion = gauge("lvsd_peer_version_matches", "1 while both run the same version; absent while the other does not reply.", "director")
 	peerHealth  = gauge("lvsd_peer_health_differences", "Real servers on whose health both disagree for longer than their checks explain; absent while the other does not reply.", "director")
 	peerClock   = gauge("lvsd_peer_clock_ahead_seconds", "How much the other director's clock is ahead; absent while it does not reply.", "director")
-	pairRefused = counter("lvsd_pair_refused_total", "Rejected requests to the exchange, by reason.", "reason")
+	peerRefused = counter("lvsd_peer_refused_total", "Rejected requests to the exchange, by reason.", "reason")
 
 	eventsDropped  = counter("lvsd_events_dropped_total", "Events that were dropped from the history because the disk was too slow or full for too long.")
 	notifyFailures = counter("lvsd_notify_failures_total", "Events that a program, the webhook or the mail server did not accept: failure, timeout or full queue.")

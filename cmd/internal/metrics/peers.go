@@ -20,7 +20,7 @@ func (m *Metrics) WatchPeers(x Exchange) { m.registry.MustRegister(peerCollector
 type peerCollector struct{ Exchange }
 
 func (c peerCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{peerUp, peerAt, peerConfig, peerVersion, peerHealth, peerClock, pairRefused} {
+	for _, d := range []*prometheus.Desc{peerUp, peerAt, peerConfig, peerVersion, peerHealth, peerClock, peerRefused} {
 		ch <- d
 	}
 }
@@ -40,6 +40,6 @@ func (c peerCollector) Collect(ch chan<- prometheus.Metric) {
 		e.gauge(peerClock, p.Clock.Seconds(), p.Name)
 	}
 	for reason, n := range c.Refused() {
-		e.counter(pairRefused, n, reason)
+		e.counter(peerRefused, n, reason)
 	}
 }

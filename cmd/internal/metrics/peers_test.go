@@ -26,9 +26,9 @@ func TestPeers(t *testing.T) {
 	m := New("", "")
 	m.WatchPeers(exchange{})
 	const want = `
-# HELP lvsd_pair_refused_total Rejected requests to the exchange, by reason.
-# TYPE lvsd_pair_refused_total counter
-lvsd_pair_refused_total{reason="proof"} 5
+# HELP lvsd_peer_refused_total Rejected requests to the exchange, by reason.
+# TYPE lvsd_peer_refused_total counter
+lvsd_peer_refused_total{reason="proof"} 5
 # HELP lvsd_peer_clock_ahead_seconds How much the other director's clock is ahead; absent while it does not reply.
 # TYPE lvsd_peer_clock_ahead_seconds gauge
 lvsd_peer_clock_ahead_seconds{director="lb2"} -2
@@ -50,7 +50,7 @@ lvsd_peer_up{director="lb3"} 0
 # TYPE lvsd_peer_version_matches gauge
 lvsd_peer_version_matches{director="lb2"} 1
 `
-	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(want), "lvsd_pair_refused_total", "lvsd_peer_clock_ahead_seconds", "lvsd_peer_config_matches",
+	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(want), "lvsd_peer_refused_total", "lvsd_peer_clock_ahead_seconds", "lvsd_peer_config_matches",
 		"lvsd_peer_health_differences", "lvsd_peer_last_answer_timestamp_seconds", "lvsd_peer_up", "lvsd_peer_version_matches"); err != nil {
 		t.Error(err)
 	}

@@ -45,7 +45,7 @@ var errBusy = errors.New("the series could not be read in time")
 func (m *Metrics) text(ctx context.Context) (*httpgzip.Body, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, scrapeLimit, errBusy)
 	defer cancel()
-	body, err := m.body.Get(ctx, cacheTime, func(before *httpgzip.Body) (*httpgzip.Body, error) {
+	body, err := m.body.Get(ctx, httpgzip.Age(cacheTime), func(before *httpgzip.Body) (*httpgzip.Body, error) {
 		families, err := m.Gather()
 		if err != nil {
 			return nil, err

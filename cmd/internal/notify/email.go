@@ -9,13 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/wneessen/go-mail"
 
+	"lvsd/cmd/internal/disk"
 	"lvsd/cmd/internal/event"
 	"lvsd/config"
 )
@@ -25,6 +25,8 @@ const (
 	mailGather = 10 * time.Second
 	// mailDeadline bounds one message, from the connection to its acceptance.
 	mailDeadline = 30 * time.Second
+	// passwordLimit bounds the size of a password_file, in bytes.
+	passwordLimit = 1 << 10
 )
 
 // mailer sends mail as [email] says.
@@ -105,7 +107,7 @@ func (m *mailer) client(ctx context.Context) (*mail.Client, error) {
 		options = append(options, mail.WithTLSPolicy(mail.TLSOpportunistic))
 	}
 	if m.User != "" {
-		text, err := os.ReadFile(m.PasswordFile)
+		text, err := disk.Read(m.PasswordFile, passwordLimit)
 		if err != nil {
 			return nil, err
 		}

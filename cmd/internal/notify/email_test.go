@@ -171,6 +171,18 @@ func TestMail(t *testing.T) {
 	}
 }
 
+// TestPasswordFileOfTheMail: anything but a small regular file fails the message, at once.
+func TestPasswordFileOfTheMail(t *testing.T) {
+	for _, file := range []string{"/dev/zero", "/dev/null", t.TempDir()} {
+		o := &postOffice{}
+		m := &mailer{Email: mailTo(o.open(t))}
+		m.User, m.PasswordFile = "u", file
+		if err := m.send(t.Context(), failures); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
 // TestMailEncryption: what each setting of tls does with a server that has a certificate
 // of an unknown authority, of a known one, and none.
 func TestMailEncryption(t *testing.T) {

@@ -93,7 +93,7 @@ var alertKinds = []struct {
 	{event.KindPanic, "on", "LvsdPanicMode", "page"},
 	{event.KindFallback, "on", "LvsdFallbackActive", "page"},
 	{event.KindGuard, "frozen", "LvsdHealthFrozen", "page"},
-	{event.KindPair, "down", "LvsdPeerGone", "ticket"},
+	{event.KindPeer, "down", "LvsdPeerGone", "ticket"},
 	{event.KindReload, "refused", "LvsdReloadFailed", "ticket"},
 }
 
@@ -104,7 +104,7 @@ func alertmanagerAlerts(events []event.Event) ([]byte, error) {
 	seen := map[string]int{}
 	for _, e := range events {
 		for _, k := range alertKinds {
-			if e.Kind != k.kind || e.Kind == event.KindPair && e.To != "up" && e.To != "down" {
+			if e.Kind != k.kind || e.Kind == event.KindPeer && e.To != "up" && e.To != "down" {
 				continue
 			}
 			a := alert{Labels: map[string]string{"alertname": k.name, "severity": k.severity, "director": cmp.Or(e.Director, "unknown")},

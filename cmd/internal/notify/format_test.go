@@ -16,7 +16,7 @@ import (
 // TestKindsAreKnown: the kinds of the configuration are those of events.
 func TestKindsAreKnown(t *testing.T) {
 	kinds := []event.Kind{event.KindDaemon, event.KindReload, event.KindVRRP, event.KindHealth, event.KindWeight, event.KindQuorum, event.KindGuard,
-		event.KindPanic, event.KindFallback, event.KindHandover, event.KindAnnounce, event.KindIPVS, event.KindPair}
+		event.KindPanic, event.KindFallback, event.KindHandover, event.KindAnnounce, event.KindIPVS, event.KindPeer}
 	var names []string
 	for _, k := range kinds {
 		names = append(names, string(k))
@@ -54,7 +54,7 @@ func TestAlertmanagerAlerts(t *testing.T) {
 			`"annotations":{"summary":"health web 10.0.0.9:80 changed from up to down: http refused"},"startsAt":"2026-11-26T06:00:00Z","endsAt":"2026-11-27T06:00:00Z"}]`},
 		"resolved, the newest alone": {[]event.Event{down, up}, `[{"labels":{"alertname":"LvsdRealServerDown","director":"lb1","real_server":"10.0.0.9:80","service":"web","severity":"ticket"},` +
 			`"annotations":{"summary":"health web 10.0.0.9:80 changed from down to up"},"endsAt":"2026-11-26T06:01:00Z"}]`},
-		"nothing to post": {[]event.Event{weight("0"), {Kind: event.KindPair, Peer: "lb2", To: "version differs"}}, ""},
+		"nothing to post": {[]event.Event{weight("0"), {Kind: event.KindPeer, Peer: "lb2", To: "version differs"}}, ""},
 	} {
 		body, err := alertmanagerAlerts(c.events)
 		if err != nil || string(body) != c.want {

@@ -40,7 +40,7 @@ const (
 // Refusal is why a director refuses a request.
 type Refusal uint8
 
-// The refusals, also the reasons of lvsd_pair_refused_total.
+// The refusals, also the reasons of lvsd_peer_refused_total.
 const (
 	RefusedAddress   Refusal = 1 // it comes from an address of no other director
 	RefusedBusy      Refusal = 2 // too many of the peer's requests at once

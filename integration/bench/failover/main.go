@@ -73,11 +73,18 @@ type event struct {
 	advert time.Duration
 	// do causes it; nil: the system's handover does.
 	do func(b *bench)
-	// to is the index of the director that has the address afterwards.
+	// to is the index of the director that has the address afterwards. At 0 that one is
+	// started by the event, and with stays both run and the address does not move.
 	to int
 }
 
+const stays = -1
+
 var cases = []event{
+	// The control: the longest time that the directors at rest keep the client from the only
+	// processor.
+	{"none, 1 s", time.Second, func(*bench) {}, stays},
+	{"none, 100 ms", 100 * time.Millisecond, func(*bench) {}, stays},
 	{"cut cable, 1 s", time.Second, func(b *bench) { b.lb[0].CutCable() }, 1},
 	{"cut cable, 100 ms", 100 * time.Millisecond, func(b *bench) { b.lb[0].CutCable() }, 1},
 	{"cut cable, 10 ms", 10 * time.Millisecond, func(b *bench) { b.lb[0].CutCable() }, 1},
@@ -189,15 +196,14 @@ func (b *bench) kill(i int) {
 // round starts the directors, causes the event this long after an advert, and returns what
 // the client saw.
 func (b *bench) round(c event, phase time.Duration, trace bool) result {
-	for i := range b.lb {
-		if i == c.to && c.to == 0 {
-			continue // the preempting director is started later
-		}
-		b.start(i)
+	master := 0
+	if c.to == 0 {
+		master = 1
 	}
-	master := 1 - c.to
+	b.start(master)
 	b.WaitUntil(30*time.Second, "a master", func() bool { return b.lb[master].Holds(vip) && b.system.ready(b, master) })
-	if c.to == 1 {
+	if c.to != 0 {
+		b.start(1)
 		b.WaitUntil(30*time.Second, "a backup", func() bool { return b.system.ready(b, 1) && !b.lb[1].Holds(vip) })
 	}
 	connections := b.connect()
@@ -230,14 +236,15 @@ func (b *bench) round(c event, phase time.Duration, trace bool) result {
 	} else {
 		b.system.handover(b, 0)
 	}
-	b.WaitUntil(60*time.Second, "the new master", func() bool { return b.lb[c.to].Holds(vip) })
+	after := max(c.to, 0)
+	b.WaitUntil(60*time.Second, "the new master", func() bool { return b.lb[after].Holds(vip) })
 	// Until the leaving director has ended.
 	time.Sleep(max(4*b.advert, 2*time.Second))
 	for until, n := time.Now().Add(20*time.Second), outage.Successes(); outage.Successes() < n+50 && time.Now().Before(until); {
 		time.Sleep(50 * time.Millisecond) // an address that stays unreachable is a result, too
 	}
 	report := outage.Stop()
-	w := wire(capture.Stop(), b.lb[1-c.to].MAC("eth0").String(), b.lb[c.to].MAC("eth0").String(), began)
+	w := wire(capture.Stop(), b.lb[1-after].MAC("eth0").String(), b.lb[after].MAC("eth0").String(), began)
 	// The start of a process stalls a kernel with one processor, but the address does
 	// not move before the old master has resigned or received an advertisement.
 	if c.to == 0 || c.do == nil {
@@ -246,11 +253,16 @@ func (b *bench) round(c event, phase time.Duration, trace bool) result {
 	from, gap := report.Gap(began, w.known.Add(4*b.advert))
 	failed := report.FailedBetween(began, time.Now())
 	if trace {
-		after := func(at time.Time) string { return fmt.Sprintf("%.1f", at.Sub(began).Seconds()*1000) }
+		ms := func(at time.Time) string {
+			if at.IsZero() {
+				return "none"
+			}
+			return fmt.Sprintf("%.1f", at.Sub(began).Seconds()*1000)
+		}
 		fmt.Printf("  %s, ms: last advertisement of the old master %s, first of the new one %s, announcement %s; no connect from %s to %s\n",
-			b.system.name, after(w.last), after(w.first), after(w.known), after(from), after(from.Add(gap)))
+			b.system.name, ms(w.last), ms(w.first), ms(w.known), ms(from), ms(from.Add(gap)))
 		for _, at := range failed {
-			fmt.Printf("    a connect begun at %s failed\n", after(at))
+			fmt.Printf("    a connect begun at %s failed\n", ms(at))
 		}
 	}
 	r := result{outage: gap, failed: len(failed)}

@@ -26,6 +26,7 @@ func reloadCommand(o *command.Options) *cobra.Command {
 		RunE: command.AsFailure(func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), reloadTimeout)
 			defer cancel()
+			began := time.Now()
 			v, err := o.Client(socket).Reload(ctx)
 			if err != nil {
 				return err
@@ -36,8 +37,8 @@ func reloadCommand(o *command.Options) *cobra.Command {
 				}
 			} else {
 				printReload(v)
-				if s, err := o.Client(socket).Status(ctx); err == nil && v.OK {
-					printOutdated(command.Stdout, v.Hash, s.Peers)
+				if v.OK {
+					printOutdated(command.Stdout, outdated(ctx, o.Client(socket).Status, v.Hash, began))
 				}
 			}
 			if !v.OK || len(v.Pending) > 0 {
@@ -70,14 +71,42 @@ func printReload(v api.ReloadResult) {
 	}
 }
 
-// printOutdated names the directors that run another configuration after a reload.
-func printOutdated(out io.Writer, hash string, peers []api.PeerStatus) {
-	var names []string
-	for _, p := range peers {
-		if p.Up && p.ConfigHash != hash {
-			names = append(names, p.Director)
+// outdated returns the directors that run another configuration after a reload. What one
+// replied before the reload began may be older than its own reload: then its next reply is
+// waited for.
+func outdated(ctx context.Context, status func(context.Context) (api.Status, error), hash string, began time.Time) (names []string) {
+	for limit := time.Now().Add(replyLimit); ; {
+		s, err := status(ctx)
+		if err != nil {
+			return nil // of a daemon that ended since; the reload succeeded
+		}
+		names = nil
+		early := false
+		for _, p := range s.Peers {
+			if p.Up && p.ConfigHash != hash {
+				names = append(names, p.Director)
+				early = early || p.At.Before(began)
+			}
+		}
+		if !early || time.Now().After(limit) {
+			return names
+		}
+		select {
+		case <-ctx.Done():
+			return names
+		case <-time.After(replyPoll):
 		}
 	}
+}
+
+const (
+	// replyLimit is longer than a peer takes to reply again, or to count as down.
+	replyLimit = 3 * time.Second
+	replyPoll  = 100 * time.Millisecond
+)
+
+// printOutdated names the directors that run another configuration.
+func printOutdated(out io.Writer, names []string) {
 	if names != nil {
 		fmt.Fprintf(out, "different configuration on %s: run lvsd reload there with the same file\n", strings.Join(names, ", "))
 	}
