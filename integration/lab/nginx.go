@@ -59,17 +59,24 @@ func Nginx(h *Host, addr, body string) *NginxServer {
 	if strings.ContainsAny(body, "\"\\$\n") {
 		h.lab.tb.Fatalf("lab: nginx cannot say %q", body)
 	}
-	return startNginx(h, addr, fmt.Sprintf("return 200 \"%s\\n\";", body))
+	return startNginx(h, addr, "", fmt.Sprintf("return 200 \"%s\\n\";", body))
+}
+
+// NginxTLS is Nginx with TLS and the certificate and key of these files.
+func NginxTLS(h *Host, addr, body, certFile, keyFile string) *NginxServer {
+	h.lab.tb.Helper()
+	return startNginx(h, addr, fmt.Sprintf(" ssl; ssl_certificate %s; ssl_certificate_key %s", certFile, keyFile), fmt.Sprintf("return 200 \"%s\\n\";", body))
 }
 
 // NginxFiles starts an nginx that serves the files of a folder, and for a folder its
 // index.html.
 func NginxFiles(h *Host, addr, folder string) *NginxServer {
 	h.lab.tb.Helper()
-	return startNginx(h, addr, "root "+folder+";")
+	return startNginx(h, addr, "", "root "+folder+";")
 }
 
-func startNginx(h *Host, addr, location string) *NginxServer {
+// startNginx has more after the address to listen on, and what / replies.
+func startNginx(h *Host, addr, listening, location string) *NginxServer {
 	tb := h.lab.tb
 	tb.Helper()
 	listen := addr
@@ -84,7 +91,7 @@ func startNginx(h *Host, addr, location string) *NginxServer {
 	dir, err := os.MkdirTemp(h.lab.dir, h.Name+"-nginx-")
 	h.lab.must(err, "make a folder for nginx on %s", h.Name)
 	s := &NginxServer{host: h, addr: ap, dir: dir}
-	h.lab.must(os.WriteFile(dir+"/nginx.conf", fmt.Appendf(nil, nginxConf, dir, listen, location), 0o644), "write nginx.conf")
+	h.lab.must(os.WriteFile(dir+"/nginx.conf", fmt.Appendf(nil, nginxConf, dir, listen+listening, location), 0o644), "write nginx.conf")
 	s.SetHealthy(true)
 	s.Start()
 	return s

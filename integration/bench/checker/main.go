@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"runtime/pprof"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,7 +35,7 @@ func main() {
 	rounds := flag.Int("rounds", 1, "rounds")
 	together := flag.Bool("together", false, "measure both at the same time, so that other load affects both")
 	calls := flag.Bool("calls", false, "count system calls with strace; the times are then meaningless")
-	only := flag.String("kinds", "connect http syn", "the kinds of check")
+	only := flag.String("kinds", "connect http syn", "the kinds of check; beside keepalived also https dns ping exec")
 	host := flag.Bool("host", false, "measure the engine alone, on this machine's own kernel")
 	serving := flag.Bool("serve", false, "be the servers of -host")
 	profile := flag.String("profile", "", "with -host: write a processor profile there")
@@ -44,31 +46,36 @@ func main() {
 		}
 		return
 	}
-	sizes, kinds := numbers(*servers), strings.Fields(*only)
+	sizes, chosen := numbers(*servers), strings.Fields(*only)
 	if *host {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
 		if len(sizes) != 1 {
 			sizes = []int{10000}
 		}
-		if len(kinds) == 3 {
-			kinds = append(kinds, hanging)
+		if len(chosen) == 3 {
+			chosen = append(chosen, hanging)
 		}
-		run := func() error { return onHost(ctx, kinds, sizes[0], *span) }
-		if len(kinds) > 1 && *profile == "" {
-			run = func() error { return eachAlone(ctx, kinds) }
+		run := func() error { return onHost(ctx, chosen, sizes[0], *span) }
+		if len(chosen) > 1 && *profile == "" {
+			run = func() error { return eachAlone(ctx, chosen) }
 		}
 		if err := profiled(*profile, run); err != nil {
 			measure.Fatal(err)
 		}
 		return
 	}
+	for _, kind := range chosen {
+		if _, known := kinds[kind]; !known {
+			measure.Fatal(fmt.Errorf("-kinds: no kind %q is measured", kind))
+		}
+	}
 	measure.Main(*lvsd, func(_ context.Context, tb lab.TB, binary string) {
 		b := &bench{TB: tb, binary: binary, lab: lab.New(tb), span: *span, interval: *interval, calls: *calls, together: *together}
 		b.build()
 		for range *rounds {
 			for _, b.servers = range sizes {
-				for _, kind := range kinds {
+				for _, kind := range chosen {
 					b.measure(kind)
 				}
 			}
@@ -125,10 +132,12 @@ type bench struct {
 type site struct {
 	director, farm *lab.Host
 	prefix         string
+	queries        atomic.Int64 // of DNS
 }
 
 // build builds both sites.
 func (b *bench) build() {
+	cert, key := b.certificate()
 	for i := range b.sites {
 		s := &b.sites[i]
 		lan := b.lab.LAN(fmt.Sprint("lan", i), fmt.Sprintf("10.77.%d.0/24", i))
@@ -139,6 +148,8 @@ func (b *bench) build() {
 		s.farm.ServePrefix(s.prefix + ".0.0/16")
 		s.director.Route(s.prefix+".0.0/16", fmt.Sprintf("10.77.%d.21", i))
 		lab.Nginx(s.farm, "80", "farm")
+		lab.NginxTLS(s.farm, "443", "farm", cert, key)
+		b.serveDNS(s)
 	}
 	fmt.Printf("%s\n%s\none nginx is all real servers, a probe of each every %v, measured for %v\n",
 		measure.Machine(), measure.Keepalived(), b.interval, b.span)
@@ -148,10 +159,7 @@ func (s *site) server(i int) string { return fmt.Sprintf("%s.%d.%d", s.prefix, i
 
 func (b *bench) measure(kind string) {
 	own := &run{bench: b, site: &b.sites[0], name: "lvsd", kind: kind}
-	peer := &run{bench: b, site: &b.sites[1], name: "keepalived", kind: kind}
-	if kind == "syn" { // keepalived has no such check: compare with its TCP_CHECK
-		peer.kind = "connect"
-	}
+	peer := &run{bench: b, site: &b.sites[1], name: "keepalived", kind: cmp.Or(kinds[kind].beside, kind)}
 	if b.together {
 		own.begin(b.lvsd)
 		peer.begin(b.keepalived)
@@ -224,7 +232,7 @@ func (r *run) begin(start func(*site, string) (*lab.Process, int)) {
 
 // sample is called at the begin and the end of a measurement.
 func (r *run) sample() {
-	cpu, probes := measure.CPUTime(r.pid), r.count(r.site, r.kind)
+	cpu, probes := measure.CPUTime(r.pid)+measure.ReapedTime(r.pid), kinds[r.kind].count(r.site)
 	if r.begun.IsZero() {
 		r.begun = time.Now()
 		r.cpu, r.probes = cpu, probes
@@ -263,12 +271,11 @@ func (b *bench) trace(pid int) {
 func (b *bench) lvsd(s *site, kind string) (*lab.Process, int) {
 	b.runs++
 	dir := b.lab.Path(fmt.Sprint("lvsd", b.runs))
-	check := map[string]string{"connect": `type = "connect"`, "syn": `type = "syn"`, "http": `type = "http", path = "/healthz", status = "200"`}[kind]
 	var t strings.Builder
 	fmt.Fprintf(&t, "[global]\ncontrol_socket = \"%s/lvsd.sock\"\nstate_dir = \"%s/state\"\nhttp_listen = \"\"\n", dir, dir)
-	fmt.Fprintf(&t, "[[virtual_service]]\nname = \"web\"\naddress = \"10.77.9.100:80\"\ncheck = { interval = \"%v\", timeout = \"1s\", %s }\nreal_servers = [\n", b.interval, check)
+	fmt.Fprintf(&t, "[[virtual_service]]\nname = \"web\"\naddress = \"10.77.9.100:80\"\ncheck = { interval = \"%v\", timeout = \"1s\", %s }\nreal_servers = [\n", b.interval, kinds[kind].lvsd)
 	for i := range b.servers {
-		fmt.Fprintf(&t, "  { address = \"%s:80\" },\n", s.server(i+1))
+		fmt.Fprintf(&t, "  { address = \"%s:%s\" },\n", s.server(i+1), kinds[kind].port)
 	}
 	t.WriteString("]\n")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -281,13 +288,11 @@ func (b *bench) lvsd(s *site, kind string) (*lab.Process, int) {
 // keepalived starts keepalived without VRRP and returns the process id of its checkers.
 func (b *bench) keepalived(s *site, kind string) (*lab.Process, int) {
 	b.runs++
-	check := map[string]string{"connect": "TCP_CHECK {\n connect_timeout 1\n }\n",
-		"http": "HTTP_GET {\n url {\n path /healthz\n status_code 200\n }\n connect_timeout 1\n }\n"}[kind]
 	var t strings.Builder
 	t.WriteString("virtual_server 10.77.9.100 80 {\n")
 	fmt.Fprintf(&t, " delay_loop %.0f\n lb_algo wlc\n lb_kind DR\n protocol TCP\n", b.interval.Seconds())
 	for i := range b.servers {
-		fmt.Fprintf(&t, " real_server %s 80 {\n weight 1\n %s }\n", s.server(i+1), check)
+		fmt.Fprintf(&t, " real_server %s %s {\n weight 1\n %s }\n", s.server(i+1), kinds[kind].port, kinds[kind].keepalived)
 	}
 	t.WriteString("}\n")
 	checkers := b.lab.Path(fmt.Sprintf("kac%d.pid", b.runs))
@@ -302,34 +307,4 @@ func (b *bench) keepalived(s *site, kind string) (*lab.Process, int) {
 		b.Fatalf("keepalived has no checkers:\n%s", p.Tail(20))
 	}
 	return p, pid
-}
-
-// count returns the number of probes that reached the servers: accepted connections, or
-// for SYN probes half of the segments, a SYN and a RST each.
-func (b *bench) count(s *site, kind string) int {
-	var text []byte
-	if err := s.farm.Do(func() (err error) { text, err = os.ReadFile("/proc/thread-self/net/snmp"); return err }); err != nil {
-		b.Fatalf("%v", err)
-	}
-	var heading []string
-	values := map[string]int{}
-	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		if f[0] != "Tcp:" {
-			continue
-		}
-		if heading == nil {
-			heading = f
-			continue
-		}
-		for i, v := range f[1:] {
-			n := 0
-			fmt.Sscan(v, &n)
-			values[heading[i+1]] = n
-		}
-	}
-	if kind == "syn" {
-		return values["InSegs"] / 2
-	}
-	return values["PassiveOpens"]
 }

@@ -59,6 +59,12 @@ func CPUTime(pid int) time.Duration {
 	return time.Duration(stat(pid, 11)+stat(pid, 12)) * 10 * time.Millisecond
 }
 
+// ReapedTime returns what the children of a process used that it has waited for, as
+// CPUTime does.
+func ReapedTime(pid int) time.Duration {
+	return time.Duration(stat(pid, 13)+stat(pid, 14)) * 10 * time.Millisecond
+}
+
 // Processes returns a process and its descendants.
 func Processes(pid int) []int {
 	all := []int{pid}
