@@ -50,9 +50,10 @@ type Engine struct {
 	rasterAnchor time.Time    // origin of the raster on which probes are due
 	clockRead    time.Time    // when the wall clock was last read
 	localFaults  localFaults
-	inFlight     int       // probes in progress, of the goroutine of Run
-	fullLogged   time.Time // when reaching MaxProbes was last logged
-	lateSearched time.Time // when findLate last ran
+	inFlight     int                 // probes in progress, of the goroutine of Run
+	fullLogged   time.Time           // when reaching MaxProbes was last logged
+	lateSearched time.Time           // when findLate last ran
+	idle         []*netpoll.Inflight // of probes that ended, to be used again; of the goroutine of Run
 	resolver     *resolver.Resolver
 
 	background sync.WaitGroup // goroutines that Run started
@@ -119,14 +120,13 @@ type probeState struct {
 	prober  probe.Prober
 	checks  []*checkState
 
-	timing   timing
-	turn     int // which of its probes are made while it is delegated
-	due      time.Time
-	lag      time.Duration // how much later than due the latest probe that ended had started
-	running  bool          // and so not in the queue
-	first    bool          // it is the first probe
-	removed  bool          // no target has it any more
-	inflight netpoll.Inflight
+	timing  timing
+	turn    int // which of its probes are made while it is delegated
+	due     time.Time
+	lag     time.Duration // how much later than due the latest probe that ended had started
+	running bool          // and so not in the queue
+	first   bool          // it is the first probe
+	removed bool          // no target has it any more
 
 	report     outcome.AgentReport
 	certExpiry time.Time // of the certificate seen last
@@ -193,7 +193,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		due, until = e.startDue(due[:0], now)
 		for _, p := range due {
 			if lp := p.loopProbe(); lp != nil {
-				e.loop.Start(&p.inflight, lp, now, now.Add(p.timeout))
+				e.loop.Start(e.takeInflight(p), lp, now, now.Add(p.timeout))
 			} else {
 				e.background.Go(func() { e.run(ctx, p) })
 			}
@@ -311,6 +311,19 @@ func (e *Engine) scheduleAdded(now time.Time) {
 	e.added = nil
 }
 
+// takeInflight returns what the loop needs of a probe in progress. Few are in progress at a
+// time, so that they share these.
+func (e *Engine) takeInflight(p *probeState) *netpoll.Inflight {
+	last := len(e.idle) - 1
+	if last < 0 {
+		return &netpoll.Inflight{Owner: p}
+	}
+	f := e.idle[last]
+	e.idle = e.idle[:last]
+	f.Owner = p
+	return f
+}
+
 // loopProbe returns the probe as the loop can make it, or nil.
 func (p *probeState) loopProbe() *netpoll.LoopProbe {
 	if l, ok := p.prober.(probe.LoopProber); ok {
@@ -351,6 +364,8 @@ func (e *Engine) processArrived(ctx context.Context, now time.Time) {
 	e.arrivedMu.Unlock()
 	for _, f := range e.loop.Finished {
 		all = append(all, arrivalOf(f.Owner.(*probeState), f.Outcome, f.Started, f.Took))
+		*f = netpoll.Inflight{}
+		e.idle = append(e.idle, f)
 	}
 	e.loop.Finished, e.ended = e.loop.Finished[:0], all
 	if len(all) == 0 {

@@ -103,7 +103,6 @@ func (e *Engine) prepareOne(c *probe.Check, key string, common *probe.Shared) (*
 	if c.MarkPath {
 		p.mark = c.Mark
 	}
-	p.inflight.Owner = p
 	return p, nil
 }
 

@@ -112,7 +112,7 @@ func (p *checkTemplate) description() string {
 
 // newCheckTemplate reads one check.
 func newCheckTemplate(t *reader.Table) *checkTemplate {
-	p := &checkTemplate{record: t, anyHost: true, anyPort: true}
+	p := &checkTemplate{record: t, check: Check{CheckSettings: &CheckSettings{}}, anyHost: true, anyPort: true}
 	ck := &p.check
 	ck.Type, ck.Position = t.Str("type"), t.Start
 	ck.Interval, ck.Timeout = t.Duration("interval"), t.Duration("timeout")
@@ -388,14 +388,14 @@ func (p *checkTemplate) resolve(server RealServer) Check {
 			ck.Host = p.hostHeader(ck)
 		}
 	}
-	if ck.UseTLS && ck.TLS.ServerName == "" {
+	if ck.UseTLS && ck.ServerName == "" {
 		switch {
 		case ck.Host != "":
-			ck.TLS.ServerName = hostOnly(ck.Host)
+			ck.ServerName = hostOnly(ck.Host)
 		case ck.HostName != "":
-			ck.TLS.ServerName = ck.HostName
+			ck.ServerName = ck.HostName
 		case host.IsValid():
-			ck.TLS.ServerName = host.String()
+			ck.ServerName = host.String()
 		}
 	}
 	return ck

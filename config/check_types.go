@@ -236,9 +236,9 @@ func tlsSettings(t *reader.Table, check *Check) {
 		}
 		return
 	}
+	check.ServerName = tlsServerName(from("server_name"))
 	check.TLS = TLS{
 		Verify:     from("verify").Bool("verify"),
-		ServerName: tlsServerName(from("server_name")),
 		CAFile:     pathValue(from("ca_file"), "ca_file"),
 		CertFile:   pathValue(from("cert_file"), "cert_file"),
 		KeyFile:    pathValue(from("key_file"), "key_file"),

@@ -44,8 +44,8 @@ func read(t *testing.T, name string) string {
 // TestMinimal: every default, as the rest of the program gets it.
 func TestMinimal(t *testing.T) {
 	got := load(t, read(t, "testdata/good-minimal.toml"), "anybody")
-	check := Check{Type: "connect", Name: "connect", Close: "reset", Address: addrPort("10.0.0.9:80"), Interval: 2 * time.Second, FastInterval: 2 * time.Second,
-		Timeout: time.Second, Rise: 2, Fall: 3, Position: Position{Line: 1, Col: 1}}
+	check := Check{Address: addrPort("10.0.0.9:80"), CheckSettings: &CheckSettings{Type: "connect", Name: "connect", Close: "reset", Interval: 2 * time.Second, FastInterval: 2 * time.Second,
+		Timeout: time.Second, Rise: 2, Fall: 3, Position: Position{Line: 1, Col: 1}}}
 	want := &Config{
 		Director: "anybody", File: "lvsd.toml",
 		Global: Global{HTTPListen: "127.0.0.1:8112", ControlSocket: "/run/lvsd/control.sock", StateDir: "/var/lib/lvsd",
@@ -195,8 +195,8 @@ func TestCheckTarget(t *testing.T) {
 	} {
 		s := service(t, "address = \""+c.service+"\"\nreal_servers = [{ address = \""+c.server+"\" }]\ncheck = { "+c.check+" }\n")
 		ck := s.RealServers[0].Checks[0]
-		if ck.Address != addrPort(c.address) || ck.Host != c.host || ck.TLS.ServerName != c.name {
-			t.Errorf("%s: probes %s as %q, certificate for %q; want %s, %q, %q", c.check, ck.Address, ck.Host, ck.TLS.ServerName, c.address, c.host, c.name)
+		if ck.Address != addrPort(c.address) || ck.Host != c.host || ck.ServerName != c.name {
+			t.Errorf("%s: probes %s as %q, certificate for %q; want %s, %q, %q", c.check, ck.Address, ck.Host, ck.ServerName, c.address, c.host, c.name)
 		}
 	}
 }
@@ -216,14 +216,14 @@ check = [
 	target := addrPort("10.0.0.9:443")
 	second := time.Second
 	want := []Check{
-		{Type: "tcp", Name: "tcp", Close: "reset", ReadLimit: 16384, Address: target, Interval: 5 * second, FastInterval: second / 2, Timeout: 3 * second, Rise: 4, Fall: 5,
-			Source: Source{From: addr("10.0.0.12")}, Mark: 7, Send: "PING\r\n", Expect: `^\+PONG`, Position: at(6)},
-		{Type: "https", Name: "https /a", ReadLimit: 262144, Address: target, Interval: 2 * second, FastInterval: 2 * second, Timeout: second, Rise: 2, Fall: 3,
-			Method: "POST", Host: "www.example.com", Path: "/a?b=c", Headers: map[string]string{"A": "1"},
+		{Address: target, CheckSettings: &CheckSettings{Type: "tcp", Name: "tcp", Close: "reset", ReadLimit: 16384, Interval: 5 * second, FastInterval: second / 2, Timeout: 3 * second, Rise: 4, Fall: 5,
+			Source: Source{From: addr("10.0.0.12")}, Mark: 7, Send: "PING\r\n", Expect: `^\+PONG`, Position: at(6)}},
+		{Address: target, Host: "www.example.com", ServerName: "www.example.com", CheckSettings: &CheckSettings{Type: "https", Name: "https /a", ReadLimit: 262144, Interval: 2 * second, FastInterval: 2 * second, Timeout: second, Rise: 2, Fall: 3,
+			Method: "POST", Path: "/a?b=c", Headers: map[string]string{"A": "1"},
 			Status: []StatusRange{{200, 299}, {301, 302}, {401, 401}}, BodyExpect: "ok",
-			UseTLS: true, TLS: TLS{Verify: false, ServerName: "www.example.com", CAFile: "/ca.pem", MinVersion: "1.2"}, Position: at(7)},
-		{Type: "connect", Name: "connect", Close: "reset", Address: target, Interval: second / 10, FastInterval: second / 10, Timeout: second / 10, Rise: 2, Fall: 3, Position: at(8)},
-		{Type: "off", Name: "off", Address: target, Interval: 2 * second, FastInterval: 2 * second, Timeout: second, Rise: 2, Fall: 3, Position: at(9)},
+			UseTLS: true, TLS: TLS{Verify: false, CAFile: "/ca.pem", MinVersion: "1.2"}, Position: at(7)}},
+		{Address: target, CheckSettings: &CheckSettings{Type: "connect", Name: "connect", Close: "reset", Interval: second / 10, FastInterval: second / 10, Timeout: second / 10, Rise: 2, Fall: 3, Position: at(8)}},
+		{Address: target, CheckSettings: &CheckSettings{Type: "off", Name: "off", Interval: 2 * second, FastInterval: 2 * second, Timeout: second, Rise: 2, Fall: 3, Position: at(9)}},
 	}
 	if d := cmp.Diff(want, s.RealServers[0].Checks, same...); d != "" {
 		t.Error(d)

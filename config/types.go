@@ -365,8 +365,17 @@ type RealServer struct {
 // Check is one probe of one real server, fully resolved. Fields that do not belong to
 // its Type are zero.
 type Check struct {
+	Address    netip.AddrPort // what is probed; without an address (the port alone counts) when HostName says it; port 0 where there is none, as schema.Portless allows
+	Host       string         // http, https: of the request's Host header
+	ServerName string         // with UseTLS: what the certificate must be for, and the SNI when it is a name
+	Port       uint16         // agent: the port, which is Address's too
+	*CheckSettings
+}
+
+// CheckSettings are what the checks of all real servers have in common that have them from
+// one place of the file, and are not changed: there may be ten thousand.
+type CheckSettings struct {
 	Type         string            // one of the table of types in config/schema
-	Address      netip.AddrPort    // what is probed; without an address (the port alone counts) when HostName says it; port 0 where there is none, as schema.Portless allows
 	Name         string            // the key label, or what tells it apart from the other checks of its server; unique among them
 	HostName     string            // a name to look up, outside of the probe's time; "" = Address has the address
 	Through      bool              // probe the service's address on this real server ("dr" "tun")
@@ -397,7 +406,6 @@ type Check struct {
 
 	// http, https
 	Method          string
-	Host            string // of the request's Host header
 	Path            string // begins with a slash
 	Headers         map[string]string
 	HeadersFile     string        // absolute path of a file with more headers; "" = none
@@ -427,7 +435,6 @@ type Check struct {
 	Helo        string   // smtp: what EHLO says
 	Command     []string // exec: the program, an absolute path, and its arguments
 	User        string   // exec: "" = the daemon's own
-	Port        uint16   // agent: the port, which is Address's too
 	GRPCService string   // grpc: "" = the server as a whole
 	File        string   // file: absolute path
 	FileAbsent  bool     // file: up while it does not exist
@@ -442,7 +449,7 @@ type Source struct {
 }
 
 // SourceOf returns where a director's probes come from.
-func (c *Check) SourceOf(director string) Source {
+func (c *CheckSettings) SourceOf(director string) Source {
 	if s, ok := c.Sources[director]; ok {
 		return s
 	}
@@ -485,7 +492,6 @@ type StatusRange struct{ First, Last int }
 // TLS has the settings of TLS in a check.
 type TLS struct {
 	Verify     bool
-	ServerName string // resolved: what the certificate must be for, and the SNI when it is a name
 	CAFile     string // absolute path; "" = the system's
 	CertFile   string // absolute path of the client's certificate, PEM; "" = none
 	KeyFile    string // absolute path of its key, PEM; "" where CertFile is

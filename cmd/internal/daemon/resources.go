@@ -20,40 +20,48 @@ import (
 	"lvsd/config"
 )
 
-const (
-	// garbage is about what the heap may grow by between two collections.
-	garbage = 64 << 20
-	// Bounds of GOGC, in percent of the live heap: while a file is loaded, and between
-	// loads, when probes leave little garbage. At a start, all that grows the heap are
-	// pages that the kernel must map and clear first: more collections are cheaper.
-	startGarbage, busyGarbage, calmGarbage, leastGarbage = 100, 400, 80, 40
+// pacing is how much garbage there may be between two collections: so many bytes, and
+// within these bounds of GOGC, which is in percent of the live heap.
+type pacing struct {
+	bytes       uint64
+	least, most uint64
+}
+
+var (
+	// At a start, all that grows the heap are pages that the kernel must map and clear
+	// first: more collections are cheaper.
+	startPacing = pacing{64 << 20, 40, 100}
+	// While a file is loaded there is as much garbage as there are live objects, and often
+	// for one service only.
+	loadPacing = pacing{64 << 20, 40, 400}
+	// Between loads probes and scrapes leave little garbage.
+	calmPacing = pacing{16 << 20, 40, 80}
 )
 
-// mostGarbage is the upper bound of GOGC now.
-var mostGarbage atomic.Uint64
+// current is the pacing now.
+var current atomic.Pointer[pacing]
 
-// garbagePercent is GOGC for a heap with that many live bytes, in steps: setting it
-// stops the world briefly.
-func garbagePercent(live, most uint64) int {
-	percent := int(min(max(garbage*100/max(live, 1), leastGarbage), most))
+// percent returns GOGC for a heap with that many live bytes, in steps: setting it stops the
+// world briefly.
+func (p *pacing) percent(live uint64) int {
+	percent := int(min(max(p.bytes*100/max(live, 1), p.least), p.most))
 	return percent - percent%20
 }
 
-// boundGarbage adjusts GOGC after each collection, to keep the garbage at about
-// that much. An explicit GOGC disables this.
+// boundGarbage adjusts GOGC after each collection. An explicit GOGC disables this.
 func boundGarbage() {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	mostGarbage.Store(startGarbage)
-	percent := garbagePercent(1, startGarbage)
+	current.Store(&startPacing)
+	percent := startPacing.percent(1)
 	debug.SetGCPercent(percent)
 	var collected func(*sentinel)
 	collected = func(*sentinel) {
 		// In another goroutine: SetGCPercent waits for the collection to end, which
 		// the finalizer must not.
 		go func() {
-			if next := garbagePercent(liveBytes(), mostGarbage.Load()); next != percent {
+			if next := current.Load().percent(liveBytes()); next != percent {
 				percent = next
 				debug.SetGCPercent(next)
 			}
@@ -98,13 +106,13 @@ const (
 func releasingMemory(load func() (*config.Config, []string, error)) func() (*config.Config, []string, error) {
 	collect := time.AfterFunc(collectDelay, runtime.GC)
 	release := time.AfterFunc(releaseDelay, func() {
-		mostGarbage.Store(calmGarbage)
+		current.Store(&calmPacing)
 		if runtime.GC(); freeAfterCollection() > minRelease {
 			debug.FreeOSMemory()
 		}
 	})
 	return func() (*config.Config, []string, error) {
-		mostGarbage.Store(busyGarbage) // from the next collection on
+		current.Store(&loadPacing) // from the next collection on
 		collect.Reset(collectDelay)
 		release.Reset(releaseDelay)
 		return load()

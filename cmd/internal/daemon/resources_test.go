@@ -8,12 +8,12 @@ import (
 
 func TestGarbageIsBoundedByWhatIsAlive(t *testing.T) {
 	for alive, want := range map[uint64]int{0: 400, 1 << 20: 400, 16 << 20: 400, 64 << 20: 100, 128 << 20: 40, 160 << 20: 40, 4 << 30: 40} {
-		if got := garbagePercent(alive, busyGarbage); got != want {
+		if got := loadPacing.percent(alive); got != want {
 			t.Errorf("%d MB alive: %d %%, want %d", alive>>20, got, want)
 		}
 	}
-	for alive, want := range map[uint64]int{0: 80, 16 << 20: 80, 64 << 20: 80, 100 << 20: 60, 4 << 30: 40} {
-		if got := garbagePercent(alive, calmGarbage); got != want {
+	for alive, want := range map[uint64]int{0: 80, 16 << 20: 80, 20 << 20: 80, 32 << 20: 40, 64 << 20: 40, 4 << 30: 40} {
+		if got := calmPacing.percent(alive); got != want {
 			t.Errorf("%d MB alive, in a calm: %d %%, want %d", alive>>20, got, want)
 		}
 	}

@@ -38,7 +38,7 @@ func newSharers(n, servers int) *sharers {
 	for i := range servers {
 		svc.RealServers = append(svc.RealServers, config.RealServer{
 			Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 80),
-			Checks:  []config.Check{{Type: probe.TypeConnect, Interval: 2 * time.Second, Timeout: time.Second}},
+			Checks:  []config.Check{{CheckSettings: &config.CheckSettings{Type: probe.TypeConnect, Interval: 2 * time.Second, Timeout: time.Second}}},
 		})
 	}
 	for i := range n {

@@ -135,7 +135,7 @@ func servers(n, weight int, change func(*config.Service)) *config.Config {
 	svc.RealServers = nil
 	for i := range n {
 		svc.RealServers = append(svc.RealServers, config.RealServer{Address: server(i + 1), Weight: weight, Forward: "dr",
-			Checks: []config.Check{{Type: "http", Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3}}})
+			Checks: []config.Check{{CheckSettings: &config.CheckSettings{Type: "http", Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3}}}})
 	}
 	if change != nil {
 		change(svc)

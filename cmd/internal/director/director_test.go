@@ -343,7 +343,7 @@ func TestReloadKeepsWhatDidNotChange(t *testing.T) {
 		r.saw(t, "commit", "web@eth1 ended")
 
 		r.next = withElection(0, "") // what is probed concerns the checker only
-		r.next.Services[0].RealServers[0].Checks = []config.Check{{Type: "on"}}
+		r.next.Services[0].RealServers[0].Checks = []config.Check{{CheckSettings: &config.CheckSettings{Type: "on"}}}
 		if err := r.Reload(t.Context()).Refused; err != nil {
 			t.Fatal(err)
 		}

@@ -44,9 +44,9 @@ func TestNoFileIsWaitedFor(t *testing.T) {
 	}
 	for _, path := range []string{fifo, "/dev/zero"} {
 		for name, check := range map[string]config.Check{
-			"ca_file":      {TLS: config.TLS{CAFile: path}},
-			"cert_file":    {TLS: config.TLS{CertFile: path, KeyFile: path}},
-			"headers_file": {HeadersFile: path},
+			"ca_file":      {CheckSettings: &config.CheckSettings{TLS: config.TLS{CAFile: path}}},
+			"cert_file":    {CheckSettings: &config.CheckSettings{TLS: config.TLS{CertFile: path, KeyFile: path}}},
+			"headers_file": {CheckSettings: &config.CheckSettings{HeadersFile: path}},
 		} {
 			c := &config.Config{Services: []config.Service{{RealServers: []config.RealServer{{Checks: []config.Check{check}}}}}}
 			if _, err := new(targets).read(c)(nil, c); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "not a regular file") {

@@ -20,7 +20,7 @@ func sharing() *config.Config {
 	c := withElection(1, "")
 	c.Director, c.Hash, c.Directors = "lb2", "h", []config.Director{{Name: "lb1"}, {Name: "lb2"}}
 	c.Exchange = &config.Exchange{ProbeShare: true}
-	c.Services[0].RealServers[0].Checks = []config.Check{{Type: probe.TypeConnect, Interval: time.Second, Timeout: time.Second}}
+	c.Services[0].RealServers[0].Checks = []config.Check{{CheckSettings: &config.CheckSettings{Type: probe.TypeConnect, Interval: time.Second, Timeout: time.Second}}}
 	return c
 }
 

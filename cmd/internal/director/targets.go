@@ -201,7 +201,7 @@ func (t *targets) check(c config.Check) probe.Check {
 		own := t.files.pairs[[2]string{c.TLS.CertFile, c.TLS.KeyFile}]
 		out.TLS = &probe.TLSConfig{
 			Verify:         c.TLS.Verify,
-			ServerName:     c.TLS.ServerName,
+			ServerName:     c.ServerName,
 			CAs:            ca.pool,
 			CAKey:          ca.hash,
 			Certificate:    own.certificate,

@@ -108,7 +108,7 @@ func TestStepsAreWhole(t *testing.T) {
 			t.Fatalf("%s is a %s", from.Type().Field(i).Name, field.Kind())
 		}
 	}
-	made := new(targets).check(config.Check{Type: "tcp", Steps: []config.Step{step}})
+	made := new(targets).check(config.Check{CheckSettings: &config.CheckSettings{Type: "tcp", Steps: []config.Step{step}}})
 	to := reflect.ValueOf(made.Steps[0])
 	for i := range from.NumField() {
 		name := from.Type().Field(i).Name

@@ -16,7 +16,7 @@ func TestServicesAdjustPriorities(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := withElection(5, "eth0")
 		c.Instances[0].TrackServices = []config.TrackedService{{Name: "web", Weight: -60}}
-		c.Services[0].RealServers[0].Checks = []config.Check{{Type: "http", Interval: 2 * time.Second, Timeout: time.Second}}
+		c.Services[0].RealServers[0].Checks = []config.Check{{CheckSettings: &config.CheckSettings{Type: "http", Interval: 2 * time.Second, Timeout: time.Second}}}
 		r := newRig(t, c)
 		defer r.stop()
 		r.table.read(kernelWith(5))

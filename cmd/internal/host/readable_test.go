@@ -73,7 +73,7 @@ func TestFilesOf(t *testing.T) {
 			v.Set(reflect.New(v.Type().Elem()))
 			fill(v.Elem(), name)
 		case reflect.String:
-			if strings.HasSuffix(name, "File") && !strings.HasSuffix(name, "Checks.File") || strings.HasSuffix(name, "TrackFiles.Path") {
+			if strings.HasSuffix(name, "File") && !strings.HasSuffix(name, ".CheckSettings.File") || strings.HasSuffix(name, "TrackFiles.Path") {
 				v.SetString("/" + name)
 				want = append(want, v.String())
 			}

@@ -15,7 +15,7 @@ func TestOtherUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{"": "", us.Username: "", "no-such-user": "no-such-user"} {
-		c := &config.Config{Services: []config.Service{{RealServers: []config.RealServer{{Checks: []config.Check{{Type: "exec", User: name}}}}}}}
+		c := &config.Config{Services: []config.Service{{RealServers: []config.RealServer{{Checks: []config.Check{{CheckSettings: &config.CheckSettings{Type: "exec", User: name}}}}}}}}
 		if got := otherUser(c); got != want {
 			t.Errorf("user %q: %q", name, got)
 		}
@@ -26,7 +26,7 @@ func TestOtherUser(t *testing.T) {
 // named, each once.
 func TestProgramsAsTheDaemon(t *testing.T) {
 	check := func(program, user string) config.RealServer {
-		return config.RealServer{Checks: []config.Check{{Type: "connect"}, {Type: "exec", Command: []string{program, "secret"}, User: user}}}
+		return config.RealServer{Checks: []config.Check{{CheckSettings: &config.CheckSettings{Type: "connect"}}, {CheckSettings: &config.CheckSettings{Type: "exec", Command: []string{program, "secret"}, User: user}}}}
 	}
 	c := &config.Config{Services: []config.Service{{RealServers: []config.RealServer{check("/a", ""), check("/a", ""), check("/b", "nobody")}}},
 		Instances: []config.Instance{{Notify: []string{"/n"}, TrackScripts: []config.TrackedScript{{Command: []string{"/s", "secret"}}}}}}

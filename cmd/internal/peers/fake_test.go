@@ -151,7 +151,7 @@ func newSide(t testing.TB, l *lan, name, key string, others ...string) *side {
 	for _, o := range others {
 		p.Peers = append(p.Peers, config.Peer{Name: o, Address: netip.AddrPortFrom(addresses[o], 8113)})
 	}
-	real := config.RealServer{Address: netip.MustParseAddrPort("10.0.0.9:80"), Weight: 1, Checks: []config.Check{{Rise: 2, Fall: 3, Interval: 2 * time.Second, Timeout: time.Second}}}
+	real := config.RealServer{Address: netip.MustParseAddrPort("10.0.0.9:80"), Weight: 1, Checks: []config.Check{{CheckSettings: &config.CheckSettings{Rise: 2, Fall: 3, Interval: 2 * time.Second, Timeout: time.Second}}}}
 	s.config = &config.Config{Director: name, File: "lvsd.toml", Exchange: p, Services: []config.Service{{Name: "web", RealServers: []config.RealServer{real}}}}
 	s.own = State{Director: name, Version: "1", Hash: "abc", Health: health("up", 1)}
 	s.Exchange = New(Options{

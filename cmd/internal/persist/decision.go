@@ -1,8 +1,8 @@
 package persist
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -85,7 +85,7 @@ type writer struct {
 	log     *slog.Logger
 	decided func() *decision.Decision
 	last    *decision.Decision // that is in the file
-	text    []byte             // that is in the file
+	text    [sha256.Size]byte  // the hash of what is in the file; zero: it must be written
 }
 
 // write writes a changed decision, and returns how long that took. An unchanged file gets
@@ -99,11 +99,11 @@ func (w *writer) write() time.Duration {
 	if plan == nil {
 		return 0
 	}
-	if plan != w.last || w.text == nil {
+	if plan != w.last || w.text == [sha256.Size]byte{} {
 		text, err := plan.Save()
-		if err == nil && !bytes.Equal(text, w.text) {
+		if sum := sha256.Sum256(text); err == nil && sum != w.text {
 			if err = disk.ReplaceFile(w.dir.decisionFile(), text, 0o600); err == nil {
-				w.text = text
+				w.text = sum
 			}
 		}
 		if w.report(err); err != nil {
@@ -112,7 +112,7 @@ func (w *writer) write() time.Duration {
 		w.last = plan
 	}
 	if os.Chtimes(w.dir.decisionFile(), begin, begin) != nil {
-		w.text = nil // it was removed: write it again
+		w.text = [sha256.Size]byte{} // it was removed: write it again
 	}
 	return time.Since(begin)
 }
