@@ -84,7 +84,7 @@ func forks() int {
 	return n
 }
 
-// serveDNS answers each query to port 53 with one address, from the address that was asked.
+// serveDNS serves one address for each name on port 53, from the address that was asked.
 func (b *bench) serveDNS(s *site) {
 	pc, err := s.farm.ListenPacket("udp4", "0.0.0.0:53")
 	if err != nil {

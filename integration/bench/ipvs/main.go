@@ -32,6 +32,7 @@ func main() {
 	middle := flag.Bool("middle", false, "only the middle table")
 	large := flag.Bool("large", false, "only the large table")
 	start := flag.Int("start", 0, "only the times from start to a full table, this many rounds; with -small up to 2,000 servers")
+	rest := flag.Bool("rest", false, "only what both cost while nothing happens")
 	flag.Parse()
 	measure.Main(*lvsd, func(ctx context.Context, tb lab.TB, binary string) {
 		b := &bench{TB: tb, ctx: ctx, binary: binary, lab: lab.New(tb)}
@@ -42,6 +43,10 @@ func main() {
 				sizes = sizes[:2]
 			}
 			b.starts(*start, sizes...)
+			return
+		}
+		if *rest {
+			b.rest(size{services: 1, servers: 3}, size{services: 25, servers: 500}, size{services: 100, servers: 2000}, size{services: 500, servers: 10_000})
 			return
 		}
 		all := !*small && !*middle && !*large

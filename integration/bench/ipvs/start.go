@@ -72,14 +72,19 @@ func (b *bench) startOwn(h *lab.Host, s size, kind string) time.Duration {
 }
 
 func (b *bench) startPeer(h *lab.Host, s size, kind string) time.Duration {
-	text := s.keepalivedConfig(1)
-	if check := checked[kind][1]; check != "" {
-		loop, check, _ := strings.Cut(check, "\n")
-		text = strings.ReplaceAll(text, " protocol TCP\n", " protocol TCP\n "+loop+"\n")
-		text = strings.ReplaceAll(text, "  weight 1\n", "  weight 1\n"+check+"\n")
-	}
-	file := b.lab.WriteFile("start.conf", text)
+	file := b.lab.WriteFile("start.conf", withChecks(s.keepalivedConfig(1), kind))
 	return b.untilServing(h, s, "keepalived", "-n", "-l", "-C", "-f", file, "-p", b.lab.Path("ka.pid"), "-c", b.lab.Path("kac.pid"))
+}
+
+// withChecks adds the checks of a kind to a configuration of keepalived.
+func withChecks(text, kind string) string {
+	check := checked[kind][1]
+	if check == "" {
+		return text
+	}
+	loop, check, _ := strings.Cut(check, "\n")
+	text = strings.ReplaceAll(text, " protocol TCP\n", " protocol TCP\n "+loop+"\n")
+	return strings.ReplaceAll(text, "  weight 1\n", "  weight 1\n"+check+"\n")
 }
 
 // untilServing starts a program, waits until each real server has its weight, and ends it.

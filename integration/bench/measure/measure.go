@@ -79,6 +79,35 @@ func Processes(pid int) []int {
 	return all
 }
 
+// WakeUps returns how often the threads of a process, of those that live now, were
+// scheduled after they had waited.
+func WakeUps(pid int) (n int) {
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, t := range threads {
+		n += sizes(fmt.Sprintf("/proc/%d/task/%s/status", pid, t.Name()))["voluntary_ctxt_switches:"]
+	}
+	return n
+}
+
+// Proportional returns the resident memory of a process in KiB, where what several
+// processes share counts in parts (PSS): its own, and that of files, which is the program.
+func Proportional(pid int) (own, files int) {
+	all := sizes(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	return all["Pss:"] - all["Pss_File:"], all["Pss_File:"]
+}
+
+// sizes reads the numbers of a file of /proc with lines such as "Name: 12 kB".
+func sizes(path string) map[string]int {
+	text, _ := os.ReadFile(path)
+	all := map[string]int{}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) >= 2 {
+			all[f[0]], _ = strconv.Atoi(f[1])
+		}
+	}
+	return all
+}
+
 // PageFaults returns the number of minor page faults of a process. In User-Mode Linux
 // each costs some tenths of a millisecond.
 func PageFaults(pid int) int { return stat(pid, 7) }
@@ -97,12 +126,6 @@ func stat(pid, field int) int {
 
 // Memory returns the current and the highest resident size of a process.
 func Memory(pid int) string {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	size := map[string]float64{}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) == 3 {
-			size[f[0]], _ = strconv.ParseFloat(f[1], 64)
-		}
-	}
-	return fmt.Sprintf("%.1f MiB (peak %.1f)", size["VmRSS:"]/1024, size["VmHWM:"]/1024)
+	size := sizes(fmt.Sprintf("/proc/%d/status", pid))
+	return fmt.Sprintf("%.1f MiB (peak %.1f)", float64(size["VmRSS:"])/1024, float64(size["VmHWM:"])/1024)
 }
