@@ -91,9 +91,9 @@ func TestPeerExchange(t *testing.T) {
 	for _, d := range p.LB {
 		waitPeer(d, "no difference", healthy)
 	}
-	if s, _ := peerOf(lb2); s.Director != "lb1" || len(s.VRRP) != 1 || s.VRRP[0].State != "master" || !s.VRRP[0].Holding {
-		t.Errorf("status of lb1 on lb2: %+v", s)
-	}
+	waitPeer(lb2, "lb1 to be master", func(s peerStatus, _ []string) bool {
+		return s.Director == "lb1" && len(s.VRRP) == 1 && s.VRRP[0].State == "master" && s.VRRP[0].Holding
+	})
 	if out, err := lb2.LVSD("status", "--socket", lb2.Socket); err != nil || !lvsdtest.ContainsAll(out, "director lb2: OK", "lb2 (here)", "master, 200") {
 		t.Errorf("status: %v\n%s", err, out)
 	}
