@@ -31,7 +31,7 @@ SOURCES := go.mod go.sum $(wildcard docs/*.go docs/lvsd.*) $(shell find checker 
 LAB_SOURCES := go.mod go.sum $(shell find integration -mindepth 1 ! -name '*.md' -print)
 GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -o $@
 
-.PHONY: test-servers demo-anycast check smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean bench-flood bench-ecmp bench-growth release-check test-release deps-release repo chaos
+.PHONY: test-servers demo-anycast check smoke smoke-kernels test-kernels deps-kernels docs sbom screenshots package test-oncall deps-oncall build demo test race integration lint fuzz mutants capture bench bench-ipvs bench-checker bench-deadline bench-failover deps clean bench-flood bench-ecmp bench-growth release-check test-release deps-release repo chaos
 
 build: bin/lvsd
 
@@ -140,9 +140,14 @@ race: deps
 	$(GO) test -race $(RACE_PACKAGES)
 
 # On this machine's kernel where it has ip_vs and this is root, else on one that is
-# booted. RUN=REGEXP chooses tests, by name.
+# booted: User-Mode Linux, or with KERNEL=6.12 Debian's. RUN=REGEXP chooses tests, by name.
+ifneq ($(KERNEL),)
+integration: KERNELS = $(KERNEL)
+integration: test-kernels
+else
 integration: deps build bin/uml bin/integration/built
 	$(KERNEL_TESTS) sh integration/run.sh '$(RUN)'
+endif
 
 KERNEL_TESTS = LVSD_REQUIRE_KERNEL=1 LVSD_BIN=$(CURDIR)/bin/lvsd
 
@@ -160,11 +165,13 @@ chaos: deps build bin/uml bin/integration/built
 KERNELS ?= 5.10 6.1 6.12
 test-kernels: deps deps-kernels build bin/uml bin/qemu bin/integration/built
 	@failed=; for k in $(KERNELS); do echo "kernel $$k"; \
-		bin/qemu -v --kernel $$k --timeout 90m -- make integration RUN='$(RUN)' VERSION='$(VERSION)' COMMIT='$(COMMIT)' || failed="$$failed $$k"; done; \
+		bin/qemu -v --kernel $$k --timeout 90m -- make integration KERNEL= RUN='$(RUN)' VERSION='$(VERSION)' COMMIT='$(COMMIT)' || failed="$$failed $$k"; done; \
 		[ -z "$$failed" ] || { echo "failed on kernel$$failed"; exit 1; }
 
 # What a kernel of another version is most likely to do otherwise.
 SMOKE = ^(TestElectionAndBalancing|TestForwardingMethods|TestUDPAndPersistence|TestKernelAcceptsEveryForm|TestKernelSchedulers|TestKernelModuleReloaded|TestFirewallMarks|TestIPv6DirectRouting|TestIPv6Tunnels|TestVirtualMAC|TestRealServer|TestHostPrepare|TestRefusedStarts|TestUnsyncedConnectionsSurviveHandover)$$
+smoke:
+	$(MAKE) integration RUN='$(SMOKE)'
 smoke-kernels:
 	$(MAKE) test-kernels RUN='$(SMOKE)'
 
