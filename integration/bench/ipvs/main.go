@@ -46,7 +46,7 @@ func main() {
 			return
 		}
 		if *rest {
-			b.rest(size{services: 1, servers: 3}, size{services: 25, servers: 500}, size{services: 100, servers: 2000}, size{services: 500, servers: 10_000})
+			b.rest()
 			return
 		}
 		all := !*small && !*middle && !*large
