@@ -20,6 +20,10 @@ if [ "${1:-}" = --part ]; then
 	exit $failed
 fi
 
+# Two runs would overwrite each other's lists.
+exec 9>"$work/lock"
+flock -n 9 || { echo "run.sh: another run is active in $PWD" >&2; exit 1; }
+
 # list names the tests, one a line, each with its binary and its folder. Those of
 # `make test-oncall`, `make test-servers` and `make test-release` are run by these alone:
 # they need more packages, and time.
@@ -51,12 +55,12 @@ runs <"$work/list" >"$work/part"
 # and its processes keep two processors busy, and alone it stands still less.
 failed=0
 rm -f "$work/other"
-LVSD_OTHER_KERNEL=$PWD/$work/other "$uml" --timeout 90m -v -- sh integration/run.sh --part "$work/part" || failed=1
+LVSD_OTHER_KERNEL=$PWD/$work/other "$uml" --timeout 90m -v -- sh integration/run.sh --part "$work/part" 9>&- || failed=1
 
 # What that kernel lacks, the installed one may have.
 if [ -s "$work/other" ]; then
 	sed 's|/.*||' "$work/other" | sort -u | awk 'NR == FNR { want[$1]; next } $3 in want' - "$work/list" | runs >"$work/part"
 	echo "run.sh: on the installed User-Mode Linux, as this kernel has no iptables: $(sort -u "$work/other" | tr '\n' ' ')" >&2
-	"$uml" --mode uml --kernel installed --timeout 90m -v -- sh integration/run.sh --part "$work/part" || failed=1
+	"$uml" --mode uml --kernel installed --timeout 90m -v -- sh integration/run.sh --part "$work/part" 9>&- || failed=1
 fi
 exit $failed
