@@ -75,6 +75,9 @@ func expectSpread(p *lvsdtest.Pair, seen map[string]int, want string) {
 	}
 	if s := strings.Join(got, " "); s != want {
 		p.T.Errorf("connections of the servers: %s, want %s", s, want)
+		for _, d := range p.LB {
+			p.T.Logf("%s:\n%s%s", d.Name, d.MustRun("ipvsadm", "-L", "-n", "--stats"), d.MustRun("ipvsadm", "-L", "-n", "-c"))
+		}
 	}
 }
 
