@@ -53,15 +53,21 @@ func (c countingConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// withHundredServers makes it the state of a director that announces, with 100 real servers.
+func withHundredServers(s *State) {
+	services := []ServiceHealth{{Name: "web", Up: true}}
+	for i := range 100 {
+		services[0].Servers = append(services[0].Servers, ServerHealth{Address: fmt.Sprintf("10.1.0.%d:80", i), Health: "up", Weight: 1})
+	}
+	s.Health = NewHealth(services)
+	s.Announces = []Announce{{Name: "anycast", Announced: true, Serving: true, Metric: 100, Why: "all services have their quorum"}}
+}
+
 // BenchmarkDirectors measures the cost of a second of the exchange for one of n directors
 // with 100 real servers: it asks all others, and all others ask it. The processor's time is
 // that of both ends, and there is no network; octets are those of the messages, without
 // TCP's.
 func BenchmarkDirectors(b *testing.B) {
-	services := []ServiceHealth{{Name: "web", Up: true}}
-	for i := range 100 {
-		services[0].Servers = append(services[0].Servers, ServerHealth{Address: fmt.Sprintf("10.1.0.%d:80", i), Health: "up", Weight: 1})
-	}
 	for _, n := range []int{4, 32, 64, 1000} {
 		b.Run(fmt.Sprint("directors=", n), func(b *testing.B) {
 			l := newLAN()
@@ -69,10 +75,7 @@ func BenchmarkDirectors(b *testing.B) {
 			l.between = func(c net.Conn) net.Conn { return countingConn{c, &octets} }
 			one, others := oneOf(b, l, n)
 			for _, s := range append(others, one) {
-				s.become(func(s *State) {
-					s.Health = NewHealth(services)
-					s.Announces = []Announce{{Name: "anycast", Announced: true, Serving: true, Metric: 100, Why: "all services have their quorum"}}
-				})
+				s.become(withHundredServers)
 				s.state.Expire()
 				s.tasks.Go(func() { s.accept(b.Context(), s.setup.Load().listener) })
 			}

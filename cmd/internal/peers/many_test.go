@@ -1,8 +1,16 @@
 package peers
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,36 +92,95 @@ func TestMany(t *testing.T) {
 	})
 }
 
-// TestThousand: one of a thousand directors (200 under the race detector, which makes each
-// exchange some ten times as expensive) knows all others within a second, and the third of
-// them that stop replying delay none of the rest.
-func TestThousand(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newLAN()
-		n := 1000
-		if underRace {
-			n = 200
-		}
-		one, others := oneOf(t, l, n)
-		run(t, append(others, one)...)
-		after(interval)
-		silent := map[string]bool{}
-		for i, p := range one.Peers() {
-			if !p.Up {
-				t.Fatalf("%s: %v", p.Name, p.Error)
+// scale is the page with the figures of many directors.
+const scale = "../../../docs/scale.md"
+
+// figures returns a row of the table in docs/scale.md, by the number of directors.
+func figures(t *testing.T, row string) map[int]float64 {
+	t.Helper()
+	text, err := os.ReadFile(scale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var columns []string
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.Trim(line, "| \n"), " | ")
+		switch {
+		case strings.HasPrefix(line, "| | 4 directors"):
+			columns = cells
+		case strings.HasPrefix(cells[0], row) && len(cells) == len(columns)+1:
+			all := map[int]float64{}
+			for i, cell := range cells[1:] {
+				number, unit, _ := strings.Cut(cell, " ")
+				v, err := strconv.ParseFloat(number, 64)
+				n, _, _ := strings.Cut(strings.ReplaceAll(columns[i], ",", ""), " ")
+				directors, err2 := strconv.Atoi(n)
+				if err = errors.Join(err, err2); err != nil {
+					t.Fatal(err)
+				}
+				all[directors] = v * map[string]float64{"": 1, "kB": 1e3, "MB": 1e6}[unit]
 			}
-			if i%3 == 0 {
-				silent[p.Name] = true
-				l.silence(addresses[p.Name], true)
-			}
+			return all
 		}
-		after(peerTimeout + 3*interval)
-		for _, p := range one.Peers() {
-			if p.Up == silent[p.Name] || p.Up && time.Since(p.At) > interval {
-				t.Errorf("%s: up %v, its reply is %v old", p.Name, p.Up, time.Since(p.At))
-			}
+	}
+	t.Fatalf("%s has no row %q", scale, row)
+	return nil
+}
+
+// TestScale: one of so many directors (at most 200 under the race detector, which makes each
+// exchange some ten times as expensive) knows all others within a second, with the requests
+// and the octets of docs/scale.md, and the third of them that stop replying delay none of
+// the rest.
+func TestScale(t *testing.T) {
+	requests, octets := figures(t, "exchange: requests"), figures(t, "exchange: octets")
+	for _, n := range slices.Sorted(maps.Keys(requests)) {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { simulate(t, n, requests[n], octets[n]) })
+		})
+	}
+}
+
+func simulate(t *testing.T, n int, wantRequests, wantOctets float64) {
+	l := newLAN()
+	if underRace {
+		n = min(n, 200)
+	}
+	var calls, octets atomic.Int64
+	l.between = func(c net.Conn) net.Conn { calls.Add(1); return countingConn{c, &octets} }
+	one, others := oneOf(t, l, n)
+	for _, s := range append(others, one) {
+		s.become(withHundredServers)
+	}
+	run(t, append(others, one)...)
+	after(interval)
+	for _, p := range one.Peers() {
+		if !p.Up {
+			t.Fatalf("%s: %v", p.Name, p.Error)
 		}
-	})
+	}
+	const seconds = 3
+	calls.Store(0)
+	octets.Store(0)
+	after(seconds * interval)
+	// What one sends, the others receive, and the reverse: it gets half of both.
+	sent, received := float64(calls.Load())/2/seconds, float64(octets.Load())/2/seconds
+	t.Logf("a second: %.0f requests sent, %.0f octets received", sent, received)
+	if !underRace && (sent != wantRequests || received < 0.9*wantOctets || received > 1.1*wantOctets) {
+		t.Errorf("%.0f requests and %.0f octets a second; %s has %.0f and %.0f", sent, received, scale, wantRequests, wantOctets)
+	}
+	silent := map[string]bool{}
+	for i, p := range one.Peers() {
+		if i%3 == 0 {
+			silent[p.Name] = true
+			l.silence(addresses[p.Name], true)
+		}
+	}
+	after(peerTimeout + 3*interval)
+	for _, p := range one.Peers() {
+		if p.Up == silent[p.Name] || p.Up && time.Since(p.At) > interval {
+			t.Errorf("%s: up %v, its reply is %v old", p.Name, p.Up, time.Since(p.At))
+		}
+	}
 }
 
 // TestRefresh: after it this director's replies are new, and every peer that replies at all
