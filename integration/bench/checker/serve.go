@@ -1,99 +1,20 @@
-// The servers of -host: one process that serves every loopback address with as few system
-// calls as possible, so that it is not the bottleneck.
+// The servers of -host: one process that serves every loopback address.
 
 package main
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"os"
-	"runtime"
 
-	"golang.org/x/sys/unix"
+	"lvsd/integration/bench/measure"
 )
-
-const served = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
 // serve runs the servers until the end of its standard input.
 func serve() error {
-	runtime.LockOSThread()
-	l, port, err := listen()
-	if err != nil {
-		return err
-	}
-	epoll, err := unix.EpollCreate1(0)
+	l, port, err := measure.Listen(0)
 	if err != nil {
 		return err
 	}
 	fmt.Println(port)
-	for _, fd := range []int{l, int(os.Stdin.Fd())} {
-		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil {
-			return err
-		}
-	}
-	events := make([]unix.EpollEvent, 512)
-	for {
-		n, err := unix.EpollWait(epoll, events, -1)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return err
-		}
-		for _, e := range events[:max(n, 0)] {
-			switch fd := int(e.Fd); fd {
-			case int(os.Stdin.Fd()):
-				return nil
-			case l:
-				accept(epoll, l)
-			default:
-				answer(fd)
-			}
-		}
-	}
-}
-
-func listen() (fd, port int, err error) {
-	if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0); err != nil {
-		return 0, 0, err
-	}
-	if err = unix.Bind(fd, &unix.SockaddrInet4{}); err != nil {
-		return 0, 0, err
-	}
-	if err = unix.Listen(fd, 4096); err != nil {
-		return 0, 0, err
-	}
-	at, err := unix.Getsockname(fd)
-	if err != nil {
-		return 0, 0, err
-	}
-	return fd, at.(*unix.SockaddrInet4).Port, nil
-}
-
-func accept(epoll, l int) {
-	for {
-		fd, _, err := unix.Accept4(l, unix.SOCK_NONBLOCK)
-		if err != nil {
-			return
-		}
-		if answer(fd) { // no data yet
-			unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(fd)})
-		}
-	}
-}
-
-// answer responds to a request and closes the connection. It returns true if there is no
-// request yet.
-func answer(fd int) (waits bool) {
-	var request [1024]byte
-	n, err := unix.Read(fd, request[:])
-	if errors.Is(err, unix.EAGAIN) {
-		return true
-	}
-	if n > 0 && bytes.HasPrefix(request[:n], []byte("GET /hang")) {
-		return true
-	}
-	if n > 0 {
-		unix.Write(fd, []byte(served))
-	}
-	unix.Close(fd)
-	return false
+	return measure.Serve(l, int(os.Stdin.Fd()))
 }
