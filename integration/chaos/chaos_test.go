@@ -44,7 +44,9 @@ type chaos struct {
 	traffic *lab.Outage
 	first   [2]usage
 	most    usage
-	slowest time.Duration // time until the invariants held
+	slowest time.Duration        // time until the invariants held
+	stopped *lvsdtest.Director   // it does not reply
+	since   map[string]time.Time // when something began that may not last
 }
 
 // fault starts a fault, and returns a function that ends it.
@@ -53,15 +55,40 @@ type fault struct {
 	begin func(c *chaos) (end func())
 	// harmless: no client notices it.
 	harmless bool
+	// leaves: a director may hold the address although another one does: nobody there takes
+	// it away.
+	leaves bool
 }
+
+const (
+	// moveLimit is how long none, or two, may hold the address, and how long a director may
+	// say otherwise than it is: three adverts of 300 ms are a takeover, and the lab's kernel
+	// sometimes stands still.
+	moveLimit = 3 * time.Second
+	// gapLimit is how long clients may be without the service while faults last, one server
+	// and one director of two being there: a takeover, a check that fails three times, and
+	// the table's comparison each second.
+	gapLimit = 10 * time.Second
+)
 
 func none() {}
 
 var faults = []fault{
 	{name: "link", begin: func(c *chaos) func() { d := c.either(); d.CutCable(); return d.PlugCable }},
-	{name: "kill", begin: func(c *chaos) func() { d := c.either(); d.KillDaemon(); return d.StartDaemon }},
+	{name: "kill", leaves: true, begin: func(c *chaos) func() { d := c.either(); d.KillDaemon(); return d.StartDaemon }},
 	{name: "term", begin: func(c *chaos) func() { d := c.either(); d.StopDaemonWithin(settle); return d.StartDaemon }},
-	{name: "stop", begin: func(c *chaos) func() { d := c.either(); d.Process.Stop(); return d.Process.Cont }},
+	{name: "stop", leaves: true, begin: func(c *chaos) func() {
+		c.stopped = c.either()
+		c.stopped.Process.Stop()
+		return func() { c.stopped.Process.Cont(); c.stopped = nil }
+	}},
+	{name: "elections killed", begin: func(c *chaos) func() {
+		d := c.either()
+		for _, pid := range d.Children() {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // a program may have ended
+		}
+		return none
+	}},
 	{name: "reload", harmless: true, begin: func(c *chaos) func() {
 		i := c.random.IntN(len(c.weights))
 		c.edit(i, 1+c.random.IntN(9))
@@ -177,7 +204,7 @@ func TestChaos(t *testing.T) {
 		}
 	}
 	t.Logf("replay with: make chaos SEED=%d FOR=%v", seed, run)
-	c := &chaos{Pair: lvsdtest.NewPair(t, 3), t: t, random: rand.New(rand.NewPCG(seed, 0)), weights: []int{1, 2, 3}, down: map[int]bool{}}
+	c := &chaos{Pair: lvsdtest.NewPair(t, 3), t: t, random: rand.New(rand.NewPCG(seed, 0)), weights: []int{1, 2, 3}, down: map[int]bool{}, since: map[string]time.Time{}}
 	for i, d := range c.LB {
 		c.disks[i] = fusedisk.New(t, c.Path(d.Name+".state"))
 	}
@@ -206,31 +233,94 @@ func TestChaos(t *testing.T) {
 func (c *chaos) step(step int) {
 	var ends []func()
 	var names []string
-	harmless, begin := true, time.Now()
+	harmless, leaves, begin := true, false, time.Now()
 	for range 1 + c.random.IntN(2) {
 		f := faults[c.random.IntN(len(faults))]
 		if slices.Contains(names, f.name) || ofDaemon(f.name) && slices.ContainsFunc(names, ofDaemon) {
 			continue // one daemon at a time
 		}
-		names, harmless = append(names, f.name), harmless && f.harmless
+		names, harmless, leaves = append(names, f.name), harmless && f.harmless, leaves || f.leaves
 		ends = append(ends, f.begin(c))
-		time.Sleep(time.Duration(c.random.Int64N(int64(time.Second)))) // the next fault falls anywhere into this one
+		c.watch(what(step, names), names, leaves, time.Duration(c.random.Int64N(int64(time.Second)))) // the next fault falls anywhere into this one
 	}
-	what := fmt.Sprintf("step %d: %s", step, strings.Join(names, ", "))
+	what := what(step, names)
 	c.t.Log(what)
-	time.Sleep(time.Duration(c.random.Int64N(int64(3 * time.Second)))) // how long the faults last
+	c.watch(what, names, leaves, time.Duration(c.random.Int64N(int64(6*time.Second)))) // how long the faults last
+	last := time.Now()
 	for _, undo := range slices.Backward(ends) {
 		undo()
 	}
+	clear(c.since)
 	c.settled(what)
+	if _, gap := c.traffic.Report().Gap(begin, last); gap > gapLimit && !nobody(names) {
+		c.t.Errorf("%s: no connect succeeded for %v", what, gap)
+	}
 	if failed := c.traffic.Report().FailedBetween(begin, time.Now()); harmless && len(failed) > 0 {
 		c.t.Errorf("%s: %d connects failed, the first at %v", what, len(failed), failed[0])
 	}
 }
 
+func what(step int, names []string) string {
+	return fmt.Sprintf("step %d: %s", step, strings.Join(names, ", "))
+}
+
+// nobody reports whether faults may leave no director: one without its cable, and the other
+// without its daemon.
+func nobody(names []string) bool {
+	return slices.Contains(names, "link") && slices.ContainsFunc(names, ofDaemon)
+}
+
+// watch looks for a while at what must hold also while faults last.
+func (c *chaos) watch(what string, names []string, leaves bool, last time.Duration) {
+	c.t.Helper()
+	for end := time.Now().Add(last); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		holders := c.Holders()
+		c.bounded(what, "nobody holds the address", len(holders) == 0 && !nobody(names))
+		c.bounded(what, "two hold the address", len(holders) > 1 && !leaves)
+		for i, d := range c.LB {
+			if d == c.stopped {
+				continue
+			}
+			s, err := d.Status() // one that is down does not reply
+			c.bounded(what, d.Name+" says otherwise than it is", err == nil && len(s.VRRP) == 1 && (s.VRRP[0].State == "master") != d.Holds(lvsdtest.VIP))
+			if err != nil {
+				continue
+			}
+			if wrong := c.tooMuch(i); wrong != "" {
+				c.t.Errorf("%s: %s", what, wrong)
+			}
+		}
+	}
+}
+
+// bounded fails if something lasts for longer than moveLimit.
+func (c *chaos) bounded(what, wrong string, now bool) {
+	c.t.Helper()
+	began, known := c.since[wrong]
+	switch {
+	case !now:
+		delete(c.since, wrong)
+	case !known:
+		c.since[wrong] = time.Now()
+	case time.Since(began) > moveLimit:
+		c.t.Errorf("%s: %s for %v", what, wrong, time.Since(began))
+		c.since[wrong] = time.Now()
+	}
+}
+
+// tooMuch returns what a director takes of its machine, if that is more than it may; else "".
+func (c *chaos) tooMuch(i int) string {
+	now, was := usageOf(c.LB[i]), c.first[i]
+	c.most = usage{max(c.most.memory, now.memory), max(c.most.descriptors, now.descriptors), max(c.most.goroutines, now.goroutines)}
+	if was.memory > 0 && (now.memory > was.memory+growth.memory || now.descriptors > was.descriptors+growth.descriptors || now.goroutines > was.goroutines+growth.goroutines) {
+		return fmt.Sprintf("%s takes %+v, at first %+v", c.LB[i].Name, now, was)
+	}
+	return ""
+}
+
 // ofDaemon reports whether a fault concerns a daemon, or needs both.
 func ofDaemon(name string) bool {
-	return slices.Contains([]string{"kill", "term", "stop", "handover"}, name)
+	return slices.Contains([]string{"kill", "term", "stop", "handover", "elections killed"}, name)
 }
 
 // settled waits until the invariants hold.
@@ -277,11 +367,8 @@ func (c *chaos) wrong() string {
 				return fmt.Sprintf("%s has weight %d on %s, want %d", address, got, d.Name, weight)
 			}
 		}
-		now := usageOf(d)
-		c.most = usage{max(c.most.memory, now.memory), max(c.most.descriptors, now.descriptors), max(c.most.goroutines, now.goroutines)}
-		if was := c.first[i]; was.memory > 0 && (now.memory > was.memory+growth.memory ||
-			now.descriptors > was.descriptors+growth.descriptors || now.goroutines > was.goroutines+growth.goroutines) {
-			return fmt.Sprintf("%s takes %+v, at first %+v", d.Name, now, was)
+		if wrong := c.tooMuch(i); wrong != "" {
+			return wrong
 		}
 	}
 	return ""
@@ -293,11 +380,9 @@ func usageOf(d *lvsdtest.Director) usage {
 	if _, value, found := strings.Cut(metrics, "\ngo_goroutines "); found {
 		_, _ = fmt.Sscan(value, &u.goroutines)
 	}
-	pids := []string{strconv.Itoa(d.Process.Pid())}
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", d.Process.Pid()))
-	for _, pid := range append(pids, strings.Fields(string(children))...) {
-		u.memory += resident(pid)
-		entries, _ := os.ReadDir("/proc/" + pid + "/fd")
+	for _, pid := range append(d.Children(), d.Process.Pid()) {
+		u.memory += resident(strconv.Itoa(pid))
+		entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 		u.descriptors += len(entries)
 	}
 	return u

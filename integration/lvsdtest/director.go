@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -145,6 +146,21 @@ type Status struct {
 			Active     int    `json:"active_connections"`
 		} `json:"real_servers"`
 	} `json:"virtual_services"`
+}
+
+// Children returns the processes that the daemon started: its VRRP process and, while they
+// run, programs.
+func (d *Director) Children() (pids []int) {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", d.Process.Pid()))
+	for _, name := range threads {
+		text, _ := os.ReadFile(name) // a thread may have ended
+		for _, word := range strings.Fields(string(text)) {
+			if pid, err := strconv.Atoi(word); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
 }
 
 // Status asks over the control socket, without the cost of a process.

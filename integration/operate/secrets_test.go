@@ -150,20 +150,14 @@ func TestNoSecretIsDisclosed(t *testing.T) {
 // processes returns the command lines and environments of a daemon and its VRRP process.
 func processes(t *testing.T, d *lvsdtest.Director) map[string]string {
 	t.Helper()
-	pid := d.Process.Pid()
 	out := map[string]string{}
-	var children string
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, name := range threads {
-		text, _ := os.ReadFile(name) // a thread may have ended
-		children += string(text)
+	children := d.Children()
+	if len(children) == 0 {
+		t.Fatalf("%s has no VRRP process", d.Name)
 	}
-	if err != nil || children == "" {
-		t.Fatalf("%s has no VRRP process: %v", d.Name, err)
-	}
-	for i, id := range append([]string{fmt.Sprint(pid)}, strings.Fields(children)...) {
+	for i, pid := range append([]int{d.Process.Pid()}, children...) {
 		for _, file := range []string{"cmdline", "environ"} {
-			text, err := os.ReadFile("/proc/" + id + "/" + file)
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
 			if err != nil {
 				t.Error(err)
 			}
