@@ -55,7 +55,7 @@ type fault struct {
 	begin func(c *chaos) (end func())
 	// harmless: no client notices it.
 	harmless bool
-	// leaves: a director may hold the address although another one does: nobody there takes
+	// leaves: a director may hold the address although another one does: no daemon there takes
 	// it away.
 	leaves bool
 }
@@ -252,7 +252,7 @@ func (c *chaos) step(step int) {
 	}
 	clear(c.since)
 	c.settled(what)
-	if _, gap := c.traffic.Report().Gap(begin, last); gap > gapLimit && !nobody(names) {
+	if _, gap := c.traffic.Report().Gap(begin, last); gap > gapLimit && !mayBeNone(names) {
 		c.t.Errorf("%s: no connect succeeded for %v", what, gap)
 	}
 	if failed := c.traffic.Report().FailedBetween(begin, time.Now()); harmless && len(failed) > 0 {
@@ -264,9 +264,9 @@ func what(step int, names []string) string {
 	return fmt.Sprintf("step %d: %s", step, strings.Join(names, ", "))
 }
 
-// nobody reports whether faults may leave no director: one without its cable, and the other
+// mayBeNone reports whether faults may leave no director: one without its cable, and the other
 // without its daemon.
-func nobody(names []string) bool {
+func mayBeNone(names []string) bool {
 	return slices.Contains(names, "link") && slices.ContainsFunc(names, ofDaemon)
 }
 
@@ -275,7 +275,7 @@ func (c *chaos) watch(what string, names []string, leaves bool, last time.Durati
 	c.t.Helper()
 	for end := time.Now().Add(last); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		holders := c.Holders()
-		c.bounded(what, "nobody holds the address", len(holders) == 0 && !nobody(names))
+		c.bounded(what, "no director holds the address", len(holders) == 0 && !mayBeNone(names))
 		c.bounded(what, "two hold the address", len(holders) > 1 && !leaves)
 		for i, d := range c.LB {
 			if d == c.stopped {

@@ -14,6 +14,9 @@ import (
 	"strconv"
 	"syscall"
 
+	"go.yaml.in/yaml/v2"
+
+	"lvsd/cmd/internal/disk"
 	"lvsd/config"
 )
 
@@ -49,6 +52,7 @@ func filesOf(c *config.Config) (all []string) {
 		}
 	}
 	add(c.File, c.Global.WebConfigFile)
+	add(webFiles(c.Global.WebConfigFile)...)
 	if c.Email != nil {
 		add(c.Email.PasswordFile)
 	}
@@ -71,6 +75,32 @@ func filesOf(c *config.Config) (all []string) {
 				}
 			}
 		}
+	}
+	return all
+}
+
+// webFiles returns the files that a web_config_file names, whose paths may be relative to its
+// folder. One that cannot be read or decoded is reported elsewhere.
+func webFiles(path string) (all []string) {
+	if path == "" {
+		return nil
+	}
+	var web struct {
+		TLS struct {
+			Cert      string `yaml:"cert_file"`
+			Key       string `yaml:"key_file"`
+			ClientCAs string `yaml:"client_ca_file"`
+		} `yaml:"tls_server_config"`
+	}
+	text, err := disk.Read(path, 1<<20)
+	if err != nil || yaml.Unmarshal(text, &web) != nil {
+		return nil
+	}
+	for _, file := range []string{web.TLS.Cert, web.TLS.Key, web.TLS.ClientCAs} {
+		if file != "" && !filepath.IsAbs(file) {
+			file = filepath.Join(filepath.Dir(path), file)
+		}
+		all = append(all, file)
 	}
 	return all
 }

@@ -90,6 +90,14 @@ func TestFilesOf(t *testing.T) {
 	if len(want) < 12 {
 		t.Errorf("only %q", want)
 	}
+	web := filepath.Join(t.TempDir(), "web.yml")
+	if err := os.WriteFile(web, []byte("tls_server_config: { cert_file: c.pem, key_file: /etc/k.pem, client_ca_file: sub/ca.pem }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Dir(web)
+	if got, want := filesOf(&config.Config{Global: config.Global{WebConfigFile: web}}), []string{web, folder + "/c.pem", "/etc/k.pem", folder + "/sub/ca.pem"}; !slices.Equal(got, want) {
+		t.Errorf("files of web_config_file: %q, want %q", got, want)
+	}
 	if twice := (&config.Config{File: "/f", Global: config.Global{WebConfigFile: "/f"}}); len(filesOf(twice)) != 1 {
 		t.Errorf("%q", filesOf(twice))
 	}

@@ -10,7 +10,7 @@ import (
 
 const served = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
-// Serve answers each request of HTTP on a listener until the other descriptor is readable
+// Serve replies to each request of HTTP on a listener until the other descriptor is readable
 // or closed; -1: for ever. It is one loop with as few system calls as possible, so that it
 // is not the bottleneck: what is measured shares the processor with it.
 func Serve(l, until int) error {
