@@ -54,6 +54,7 @@ type simulated struct {
 	run     int // which start of the process this is; others' events are stale
 	alive   bool
 	link    bool
+	blocked time.Time      // until when its LAN does not forward, although the link is up
 	delta   int            // what is tracked
 	faulty  bool           // its kernel refuses to add addresses
 	present []netip.Prefix // on its interface, also while it is dead
@@ -61,7 +62,8 @@ type simulated struct {
 	changes int            // of state
 	updated time.Time
 
-	wall  time.Duration // how far its clock is ahead
+	wall  time.Duration // how far its clock is ahead of the simulation's
+	off   time.Duration // and of what it should be
 	stamp auth.Stamp
 	peers map[netip.Addr]auth.Peer
 
@@ -262,10 +264,10 @@ func (s *simulation) act(d *simulated, a action) {
 		if d.m.state != Master {
 			s.fail("director %d announces as %v", d.id, d.m.state)
 		}
-		if d.link {
+		if s.reaches(d) {
 			s.announcer, s.noticed = d, s.loss == 0
 			for _, o := range s.directors {
-				s.noticed = s.noticed && o.link && !s.broken[[2]int{d.id, o.id}]
+				s.noticed = s.noticed && s.reaches(o) && !s.broken[[2]int{d.id, o.id}]
 			}
 		}
 	}
@@ -287,9 +289,12 @@ func (s *simulation) thaw(d *simulated) {
 	s.step(d, input{kind: inTick})
 }
 
+// reaches reports whether a director's LAN forwards.
+func (s *simulation) reaches(d *simulated) bool { return d.link && !s.now.Before(d.blocked) }
+
 // send carries an advert through codec and LAN.
 func (s *simulation) send(d *simulated, priority uint8) {
-	if !d.link {
+	if !s.reaches(d) {
 		return
 	}
 	c := d.m.cfg
@@ -310,11 +315,11 @@ func (s *simulation) send(d *simulated, priority uint8) {
 			copies = 2
 		}
 		for range copies {
-			if to == d || !to.link || s.broken[[2]int{d.id, to.id}] || s.r.Float64() < s.loss {
+			if to == d || !s.reaches(to) || s.broken[[2]int{d.id, to.id}] || s.r.Float64() < s.loss {
 				continue
 			}
 			s.after(time.Duration(s.r.Int64N(int64(s.delay)+1)), func() {
-				if !to.alive || !to.link {
+				if !to.alive || !s.reaches(to) {
 					return
 				}
 				var a Advert
@@ -347,7 +352,7 @@ func (s *simulation) look() {
 		}
 		for j, b := range s.directors[:i] {
 			pair := [2]int{j, i}
-			hear := s.loss == 0 && a.link && b.link && !s.broken[pair] && !s.broken[[2]int{i, j}]
+			hear := s.loss == 0 && s.reaches(a) && s.reaches(b) && !s.broken[pair] && !s.broken[[2]int{i, j}]
 			both := a.alive && b.alive && !a.frozen && !b.frozen && a.m.state == Master && b.m.state == Master
 			if !hear || !both {
 				delete(s.clear, pair)
@@ -372,10 +377,18 @@ func (s *simulation) look() {
 func (s *simulation) chaos() {
 	d := s.directors[s.r.IntN(len(s.directors))]
 	other := s.directors[s.r.IntN(len(s.directors))]
-	switch s.r.IntN(14) {
+	switch s.r.IntN(15) {
+	case 14: // all clocks are set
+		by := time.Duration(s.r.Int64N(int64(4*time.Hour))) - 2*time.Hour
+		for _, d := range s.directors {
+			d.wall += by
+		}
+		s.note("all clocks are set by %v", by)
 	case 12, 13: // its clock is set; the clocks differ by less than [auth.MaxClockError]
-		d.wall = time.Duration(s.r.Int64N(28_000)-14_000) * time.Millisecond
-		s.note("the clock of %d is off by %v", d.id, d.wall)
+		was := d.off
+		d.off = time.Duration(s.r.Int64N(28_000)-14_000) * time.Millisecond
+		d.wall += d.off - was
+		s.note("the clock of %d is off by %v", d.id, d.off)
 	case 10, 11:
 		if d.frozen {
 			s.thaw(d)
@@ -397,7 +410,10 @@ func (s *simulation) chaos() {
 		}
 	case 4, 5:
 		d.link = !d.link
-		s.note("link of %d: %v", d.id, d.link)
+		if d.link && s.r.IntN(2) == 0 { // as with STP
+			d.blocked = s.now.Add(time.Duration(s.r.Int64N(int64(2 * downInterval(1, d.cfg.AdvertInterval)))))
+		}
+		s.note("link of %d: %v, forwards after %v", d.id, d.link, max(d.blocked.Sub(s.now), 0))
 		if d.alive {
 			s.linkState(d)
 		}
@@ -434,7 +450,7 @@ func (s *simulation) heal() {
 	clear(s.broken)
 	for _, d := range s.directors {
 		s.thaw(d)
-		d.faulty = false
+		d.faulty, d.blocked = false, time.Time{}
 		if !d.link {
 			d.link = true
 			if d.alive {
