@@ -88,7 +88,7 @@ func (p *sessionProbe) Probe(ctx context.Context, deadline time.Time) outcome.Ou
 	var expiry time.Time
 	var secure net.Conn
 	d.Upgrade = func() (io.ReadWriter, outcome.Outcome) {
-		s, ends, out := startTLS(c, p.tls)
+		s, ends, out := startTLSLate(c, p.tls)
 		expiry = ends
 		if s == nil {
 			return nil, out

@@ -76,9 +76,11 @@ func TestDialogues(t *testing.T) {
 		{"wrong password", "pop3", login, "S: +OK ready\nC: USER lvsd\nS: +OK\nC: PASS se\"cret\nS: -ERR [AUTH] no\nWAIT", outcome.Status, "step 3: \"-ERR [AUTH] no"},
 		{"login", "ftp", login, "S: 220-Welcome\nS: 220 ready\nC: USER lvsd\nS: 331 password\nC: PASS se\"cret\nS: 230-so\nS:  many\nS: 230 words\nC: QUIT\nS: 221 bye", outcome.OK, ""},
 		{"anonymous", "ftp", Check{Dialogue: &settings{User: "anonymous"}}, "S: 220 ready\nC: USER anonymous\nS: 331 password\nC: PASS lvsd@\nS: 230 in\nC: QUIT\nS: 221 bye", outcome.OK, ""},
+		{"a name that suffices", "ftp", login, "S: 220 ready\nC: USER lvsd\nS: 230 in\nC: PASS se\"cret\nS: 503 you are already\nC: QUIT\nS: 221 bye", outcome.OK, ""},
 		{"busy", "ftp", Check{}, "S: 421 too many\nWAIT", outcome.Status, "421"},
 		{"garbage", "ftp", Check{}, "S: SSH-2.0-OpenSSH\nWAIT", outcome.Status, "SSH-2.0"},
 		{"login", "nntp", login, "S: 200 ready\nC: AUTHINFO USER lvsd\nS: 381 go on\nC: AUTHINFO PASS se\"cret\nS: 281 in\nC: QUIT\nS: 205 bye", outcome.OK, ""},
+		{"a name that suffices", "nntp", login, "S: 200 ready\nC: AUTHINFO USER lvsd\nS: 281 in\nC: AUTHINFO PASS se\"cret\nS: 482 you are already\nC: QUIT\nS: 205 bye", outcome.OK, ""},
 		{"refused", "nntp", Check{}, "S: 400 down\nWAIT", outcome.Status, "400 down"},
 		{"plain", "redis", Check{}, "C: PING\nS: +PONG\nC: QUIT\nS: +OK", outcome.OK, "+PONG"},
 		{"no password", "redis", Check{}, "C: PING\nS: -NOAUTH Authentication required.\nWAIT", outcome.Status, "NOAUTH"},
@@ -188,8 +190,20 @@ func TestSessionInTLS(t *testing.T) {
 	if out.CertExpiry.IsZero() {
 		t.Error("the certificate's expiry is not known")
 	}
-	c.TLS = &TLSConfig{Verify: true, CAs: ours.Pool, ServerName: "www.example.org"}
-	checktest.Want(t, once(t, c), outcome.TLS, outcome.PhaseTLS, "x509")
+	for _, tt := range []struct {
+		set    TLSConfig
+		detail string
+	}{
+		{TLSConfig{Verify: true, CAs: ours.Pool, ServerName: "www.example.org"}, "not www.example.org"},
+		{TLSConfig{Verify: true, CAs: checktest.NewAuthority(t).Pool, ServerName: "db.example.org"}, "unknown authority"},
+	} {
+		c.TLS = &tt.set
+		out := once(t, c)
+		checktest.Want(t, out, outcome.TLS, outcome.PhaseTLS, "failed to verify certificate: x509")
+		if checktest.Want(t, out, outcome.TLS, outcome.PhaseTLS, tt.detail); out.CertExpiry.IsZero() {
+			t.Error("the expiry of an untrusted certificate is not known")
+		}
+	}
 }
 
 func read(c net.Conn, b []byte) bool {

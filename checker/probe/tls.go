@@ -135,6 +135,37 @@ func startTLS(c net.Conn, settings *tls.Config) (net.Conn, time.Time, outcome.Ou
 	return s, expiry, outcome.Outcome{}
 }
 
+// startTLSLate is startTLS that verifies the certificate after the handshake, as a server may
+// count one that is broken off as an attack. A connection that comes with an outcome is not
+// to be trusted: the protocol can be ended on it.
+func startTLSLate(c net.Conn, settings *tls.Config) (net.Conn, time.Time, outcome.Outcome) {
+	if settings.InsecureSkipVerify {
+		return startTLS(c, settings)
+	}
+	var shown []*x509.Certificate
+	var chains [][]*x509.Certificate
+	var invalid error
+	late := settings.Clone()
+	late.InsecureSkipVerify = true
+	late.VerifyConnection = func(state tls.ConnectionState) error {
+		shown = state.PeerCertificates
+		between := x509.NewCertPool()
+		for _, cert := range shown[1:] {
+			between.AddCert(cert)
+		}
+		chains, invalid = shown[0].Verify(x509.VerifyOptions{Roots: settings.RootCAs, DNSName: settings.ServerName, Intermediates: between})
+		return nil
+	}
+	s, expiry, out := startTLS(c, late)
+	if s == nil {
+		return nil, expiry, out
+	}
+	if invalid != nil {
+		out = outcome.FromError(outcome.PhaseTLS, &tls.CertificateVerificationError{UnverifiedCertificates: shown, Err: invalid}, "")
+	}
+	return s, expiryOf(shown, chains), out
+}
+
 // expiryOf returns when a chain expires with its first certificate, and of several chains
 // the last one to expire. Without verified chains it is the expiry of the server's own
 // certificate, the first.

@@ -90,7 +90,9 @@ CREATE ROLE md5 LOGIN PASSWORD '`+password+`';
 	)
 }
 
-// TestServersMariaDB: logins by reason and role, and no probe that counts as an error.
+// TestServersMariaDB: logins by reason and role, and no probe that counts as an error, of
+// which three in a row block the director. The server counts those of hosts whose names it
+// knows.
 func TestServersMariaDB(t *testing.T) {
 	install, daemon := program(t, "/usr/bin/mariadb-install-db"), program(t, "/usr/sbin/mariadbd")
 	s := newStand(t)
@@ -98,9 +100,11 @@ func TestServersMariaDB(t *testing.T) {
 	data := s.folder("data", "")
 	small := []string{"--no-defaults", "--user=root", "--datadir=" + data, "--innodb-log-file-size=5M", "--innodb-buffer-pool-size=16M"}
 	s.rs.MustRun(append([]string{install}, append(small, "--auth-root-authentication-method=normal", "--skip-test-db")...)...)
-	sql := s.write("init.sql", "CREATE USER IF NOT EXISTS 'lvsd'@'%';\nCREATE USER IF NOT EXISTS 'pw'@'%' IDENTIFIED BY '"+password+"';\nSET GLOBAL log_warnings=4;\n")
-	server := s.rs.Start(append([]string{daemon}, append(small, "--socket="+data+"/s", "--pid-file="+data+"/pid", "--port=3306",
-		"--max-connect-errors=3", "--skip-name-resolve", "--init-file="+sql, "--ssl-cert="+s.dir+"/cert.pem", "--ssl-key="+s.dir+"/key.pem")...)...)
+	sql := s.write("init.sql", "CREATE USER IF NOT EXISTS 'lvsd'@'%';\nCREATE USER IF NOT EXISTS 'pw'@'%' IDENTIFIED BY '"+password+"';\n"+
+		"CREATE USER IF NOT EXISTS 'old'@'%' IDENTIFIED VIA mysql_old_password USING '6f8c114b58f2ce9e';\nSET GLOBAL secure_auth=0;\nSET GLOBAL log_warnings=4;\n")
+	hosts := s.write("hosts", s.lb.Addr().String()+" lb1.example.org\n")
+	server := s.rs.Start(append([]string{"unshare", "--mount", "sh", "-c", "mount --bind " + hosts + ` /etc/hosts && exec "$@"`, "sh", daemon}, append(small, "--socket="+data+"/s", "--pid-file="+data+"/pid", "--port=3306",
+		"--max-connect-errors=3", "--init-file="+sql, "--ssl-cert="+s.dir+"/cert.pem", "--ssl-key="+s.dir+"/key.pem")...)...)
 	s.says(server, "Using PAUSE multiplier") // after "ready for connections"
 	tls := s.verified()
 	up := []want{
@@ -116,8 +120,16 @@ func TestServersMariaDB(t *testing.T) {
 		want{3306, `{ type = "mysql", user = "lvsd", role = "replica" }`, "status in phase", "the server is a primary"},
 		want{3306, `{ type = "mysql", user = "lvsd", database = "none" }`, "status in phase", ""},
 	)
-	s.never(server.Output(), "blocked")
 	s.hung(server, want{3306, `{ type = "mysql", user = "lvsd", timeout = "1s" }`, "timeout in phase", ""})
+	for _, c := range []want{
+		{3306, `{ type = "mysql", user = "pw", password_file = WRONG }`, "status in phase", "1045 Access denied"},
+		{3306, `{ type = "mysql", user = "lvsd", tls = true }`, "tls in phase", "x509"},
+		{3306, `{ type = "mysql", user = "old", password_file = RIGHT }`, "protocol in phase", "mysql_old_password"},
+	} {
+		s.probes(c, c, c, c, up[0])
+	}
+	greeting := want{3306, `{ type = "tcp", expect = "MariaDB" }`, " ok", ""}
+	s.probes(greeting, greeting, greeting, greeting, want{3306, up[0].check, "status in phase", "1129 Host"}) // as lvsd check says
 }
 
 // TestServersRedis: a primary and a replica of it.

@@ -131,6 +131,7 @@ func TestMySQL(t *testing.T) {
 		{"primary", primary, []string{greeting, packet(2, mysqlOK), mysqlResult("0")}, outcome.OK, ""},
 		{"a replica", primary, []string{greeting, packet(2, mysqlOK), mysqlResult("1")}, outcome.Status, "the server is a replica"},
 		{"a role in words", primary, []string{greeting, packet(2, mysqlOK), mysqlResult("OFF")}, outcome.OK, ""},
+		{"a role of MariaDB 12", with(func(s *Settings) { s.Role = "replica" }), []string{greeting, packet(2, mysqlOK), mysqlResult("NO_LOCK_NO_ADMIN")}, outcome.OK, ""},
 		{"no role", primary, []string{greeting, packet(2, mysqlOK), mysqlResult()}, outcome.Protocol, "read_only"},
 		{"a query without a row", with(func(s *Settings) { s.Query = "SELECT 1" }), []string{greeting, packet(2, mysqlOK), mysqlResult()}, outcome.Body, "no row"},
 		{"a row", with(func(s *Settings) { s.Query, s.Expect = "SELECT 1", "^[1-9]" }), []string{greeting, packet(2, mysqlOK), mysqlResult("17", "x")}, outcome.OK, ""},
@@ -158,6 +159,54 @@ func TestMySQLGolden(t *testing.T) {
 	_, s = run(t, "mysql", Settings{User: "lvsd"}, mysqlGreeting("mysql_native_password", nonce), packet(2, mysqlDenied))
 	if strings.HasSuffix(s.sent.String(), packet(0, "\x01")) {
 		t.Error("COM_QUIT without a login")
+	}
+}
+
+// TestMySQLDeclines: a login that cannot go on is ended by one that the server refuses, since
+// it counts a handshake that is broken off.
+func TestMySQLDeclines(t *testing.T) {
+	greeting := mysqlGreeting("mysql_native_password", nonce)
+	untrusted := outcome.NewOutcome(outcome.TLS, outcome.PhaseTLS, "x509")
+	head := func(flags string) string { return flags + "\x00\x00\x01\x00\x21" + strings.Repeat("\x00", 23) }
+	refused := packet(2, mysqlDenied)
+	for _, tt := range []struct {
+		name    string
+		tls     bool
+		upgrade outcome.Outcome
+		replies []string
+		reason  outcome.Reason
+		detail  string
+		sent    string // at the end
+		bye     bool
+	}{
+		{"no TLS", true, untrusted, []string{strings.Replace(greeting, "\xfe\xff\x2d", "\xfe\xf7\x2d", 1), refused}, outcome.Protocol, "does not offer TLS",
+			packet(1, head("\x00\xa2\x08\x00")+"\x00\x00\x00"), false},
+		{"a certificate that is not trusted", true, untrusted, []string{greeting, packet(3, mysqlDenied)}, outcome.TLS, "x509",
+			packet(2, head("\x00\xaa\x08\x00")+"\x00\x00\x00"), false},
+		{"a server that lets anybody in", true, untrusted, []string{greeting, packet(3, mysqlOK)}, outcome.TLS, "x509", packet(0, "\x01"), true},
+		{"a server that asks again", true, untrusted, []string{greeting, packet(3, "\xfe"+sha2Plugin+"\x00"+nonce+"\x00"), packet(5, mysqlDenied)}, outcome.TLS, "x509",
+			packet(4, ""), false},
+		{"another plugin", false, untrusted, []string{greeting, packet(2, "\xfeclient_ed25519\x00"+nonce), packet(4, mysqlDenied)}, outcome.Protocol, "client_ed25519", packet(3, ""), false},
+		{"an old plugin", false, untrusted, []string{greeting, packet(2, "\xfe"), packet(4, mysqlDenied)}, outcome.Protocol, "mysql_old_password", packet(3, ""), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			session, err := NewSession("mysql", Settings{User: "lvsd", Password: "secret", TLS: tt.tls, Database: "shop"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &scripted{}
+			for _, r := range tt.replies {
+				s.replies = append(s.replies, []byte(r))
+			}
+			c := &Conn{ReadWriter: s, Upgrade: func() (io.ReadWriter, outcome.Outcome) { return s, tt.upgrade }}
+			want(t, session.Run(c), tt.reason, tt.detail)
+			if sent := s.sent.String(); !strings.HasSuffix(sent, tt.sent) || len(s.replies) > 0 || c.Bye != tt.bye {
+				t.Errorf("%d replies are not read, bye %v, sent\n%s", len(s.replies), c.Bye, hex.Dump([]byte(sent)))
+			}
+			if tt.tls && strings.Contains(s.sent.String(), "lvsd") {
+				t.Error("the user is sent")
+			}
+		})
 	}
 }
 

@@ -93,7 +93,8 @@ var (
 			hello:    Step{Expect: `^220 [^\n]*\n`, Refuse: ftpRefuse},
 			startTLS: Step{Send: "AUTH TLS\r\n", Expect: `^234 [^\n]*\n`, Refuse: ftpRefuse},
 			login: []Step{{Send: "USER {user}\r\n", Expect: `^(331|230) [^\n]*\n`, Refuse: ftpRefuse},
-				{Send: "PASS {password}\r\n", Expect: `^2(30|02) [^\n]*\n`, Refuse: ftpRefuse}},
+				// 503: the name alone logged in (RFC 959 §5.4).
+				{Send: "PASS {password}\r\n", Expect: `^(230|202|503) [^\n]*\n`, Refuse: ftpRefuse}},
 			guest: "lvsd@", // RFC 1635 §2.1
 			bye:   "QUIT\r\n",
 		},
@@ -102,7 +103,8 @@ var (
 			hello:    Step{Expect: `^20[01] [^\n]*\n`, Refuse: anyLine},
 			startTLS: Step{Send: "STARTTLS\r\n", Expect: `^382 [^\n]*\n`, Refuse: anyLine},
 			login: []Step{{Send: "AUTHINFO USER {user}\r\n", Expect: `^(381|281) [^\n]*\n`, Refuse: anyLine},
-				{Send: "AUTHINFO PASS {password}\r\n", Expect: `^281 [^\n]*\n`, Refuse: anyLine}},
+				// 482: the name alone logged in (RFC 4643 §2.3).
+				{Send: "AUTHINFO PASS {password}\r\n", Expect: `^(281|482) [^\n]*\n`, Refuse: anyLine}},
 			bye: "QUIT\r\n",
 		},
 		"redis": {

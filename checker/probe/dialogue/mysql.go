@@ -16,7 +16,8 @@ import (
 
 // mysql logs in to MySQL or MariaDB, asks what is configured, and ends with COM_QUIT. A
 // connection that is given up before the login counts as an error at the server, which
-// blocks a host after max_connect_errors (100) of them in a row.
+// blocks a host after max_connect_errors (100) of them in a row. Therefore one that cannot
+// log in as configured ends with a login that the server refuses, which does not count.
 //
 // The protocol is that of the MySQL Internals Manual, "Client/Server Protocol".
 type mysql struct {
@@ -24,7 +25,7 @@ type mysql struct {
 	expect *pattern.Pattern
 }
 
-var mysqlRole = sqlRole{"SELECT @@global.read_only", []string{"0", "OFF"}, []string{"1", "ON"}}
+var mysqlRole = sqlRole{"SELECT @@global.read_only", []string{"0", "OFF"}, []string{"1", "ON", "NO_LOCK", "NO_LOCK_NO_ADMIN"}} // the last two since MariaDB 12.0
 
 func (m *mysql) Run(c *Conn) outcome.Outcome {
 	p := &mysqlConn{Conn: c}
@@ -170,24 +171,23 @@ func (p *mysqlConn) logIn(s *Settings) (version string, err error) {
 	if s.Database != "" {
 		flags |= mysqlWithDB
 	}
-	if s.TLS {
-		if g.capabilities&mysqlSSL == 0 {
-			return "", failed(outcome.Protocol, "the server does not offer TLS")
-		}
-		flags |= mysqlSSL
+	if s.TLS && g.capabilities&mysqlSSL == 0 {
+		p.decline(nobody(mysqlHead(flags &^ mysqlWithDB)))
+		return "", failed(outcome.Protocol, "the server does not offer TLS")
 	}
-	head := binary.LittleEndian.AppendUint32(nil, flags)
-	head = binary.LittleEndian.AppendUint32(head, maxMessage)
-	head = append(head, 33) // utf8_general_ci, which all versions have
-	head = append(head, make([]byte, 23)...)
 	if s.TLS {
-		if err := p.send(head); err != nil {
+		flags |= mysqlSSL
+		if err := p.send(mysqlHead(flags)); err != nil {
 			return "", err
 		}
 		if out := p.StartTLS(); out.Reason != "" {
+			if p.Secure {
+				p.decline(nobody(mysqlHead(flags &^ mysqlWithDB)))
+			}
 			return "", &failure{out}
 		}
 	}
+	head := mysqlHead(flags)
 	plugin, reply := g.plugin, mysqlReply(g.plugin, s.Password, g.nonce)
 	if reply == nil { // the server then names the plugin of the user
 		plugin, reply = "mysql_native_password", mysqlReply("mysql_native_password", s.Password, g.nonce)
@@ -206,6 +206,35 @@ func (p *mysqlConn) logIn(s *Settings) (version string, err error) {
 	return g.version, p.authenticate(s, plugin, g.nonce)
 }
 
+// mysqlHead returns the fields that a request for TLS and a login begin with.
+func mysqlHead(flags uint32) []byte {
+	head := binary.LittleEndian.AppendUint32(nil, flags)
+	head = binary.LittleEndian.AppendUint32(head, maxMessage)
+	head = append(head, 33) // utf8_general_ci, which all versions have
+	return append(head, make([]byte, 23)...)
+}
+
+// nobody returns a login without a name and a password.
+func nobody(head []byte) []byte { return append(head, 0, 0, 0) }
+
+// decline ends a handshake in order: it sends a message that does not log in, and empty
+// replies to what the server then asks for.
+func (p *mysqlConn) decline(message []byte) {
+	for range 3 {
+		if p.send(message) != nil {
+			return
+		}
+		b, err := p.receive()
+		if err != nil || b[0] == 0xff {
+			return
+		}
+		if p.loggedIn = b[0] == 0; p.loggedIn { // the server has a user without a name
+			return
+		}
+		message = nil
+	}
+}
+
 // authenticate reads what the server replies to a login, up to its result.
 func (p *mysqlConn) authenticate(s *Settings, plugin string, nonce []byte) error {
 	for range 4 { // a change of the plugin, a key, a result
@@ -222,12 +251,16 @@ func (p *mysqlConn) authenticate(s *Settings, plugin string, nonce []byte) error
 			return refused(b)
 		case 0xfe: // AuthSwitchRequest
 			name, data, _ := bytes.Cut(b[1:], []byte{0})
-			if plugin = string(name); len(data) < 20 {
-				return failed(outcome.Protocol, "the server requests a login by %q without a nonce", plugin)
+			if len(b) == 1 { // the request of servers older than 5.5
+				name = []byte("mysql_old_password")
 			}
-			nonce = data[:20]
+			plugin, nonce = string(name), data[:min(len(data), 20)]
 			if reply = mysqlReply(plugin, s.Password, nonce); reply == nil {
+				p.decline(nil)
 				return failed(outcome.Protocol, "the server requests a login by %s, which lvsd does not support: create the user with mysql_native_password or caching_sha2_password", outcome.Quote(name))
+			}
+			if len(nonce) < 20 {
+				return failed(outcome.Protocol, "the server requests a login by %q without a nonce", plugin)
 			}
 			if err := p.send(reply); err != nil {
 				return err

@@ -12,7 +12,8 @@ import (
 // Conn is the connection of a session.
 type Conn struct {
 	io.ReadWriter
-	// Upgrade starts TLS and returns the connection in it. nil: TLS is not wanted.
+	// Upgrade starts TLS and returns the connection in it; with an outcome, one whose
+	// certificate is invalid, for ending the protocol. nil: TLS is not wanted.
 	Upgrade func() (io.ReadWriter, outcome.Outcome)
 	Secure  bool // TLS is on
 	Bye     bool // the server was asked to close
