@@ -146,7 +146,8 @@ type arrival struct {
 	lag         time.Duration
 	report      *outcome.AgentReport
 	certExpiry  time.Time
-	pathChecked bool // PathFault was consulted
+	pathChecked bool   // PathFault was consulted
+	name        string // of the check, for logs
 }
 
 // New returns an engine without targets. It starts nothing.
@@ -372,6 +373,11 @@ func (e *Engine) processArrived(ctx context.Context, now time.Time) {
 		return
 	}
 	defer clear(all) // do not retain anything
+	e.mu.Lock()
+	for i := range all {
+		all[i].name = all[i].probe.name()
+	}
+	e.mu.Unlock()
 	for i := range all {
 		if !all[i].pathChecked { // it was counted before the path was checked
 			e.inFlight--
@@ -396,11 +402,11 @@ func (e *Engine) logResult(ctx context.Context, a *arrival) {
 		return // logged before the path was checked
 	}
 	if e.o.Log.Enabled(ctx, slog.LevelDebug) {
-		e.o.Log.DebugContext(ctx, "probe", "check", p.kind, "address", p.address, "reason", string(r.Reason),
+		e.o.Log.DebugContext(ctx, "probe", "check", a.name, "address", p.address, "reason", string(r.Reason),
 			"phase", r.Phase, "detail", r.Detail, "took", r.Took)
 	}
 	if !r.Reason.Conclusive() {
-		e.localFaults.warn(e.o.Log, p, r)
+		e.localFaults.warn(e.o.Log, a)
 	}
 	if e.o.ObserveLag != nil && !a.pathChecked {
 		e.o.ObserveLag(a.lag)
@@ -477,6 +483,14 @@ func (j *checkState) name() string {
 	return j.kind
 }
 
+// name is that of the first check that has the probe.
+func (p *probeState) name() string {
+	if len(p.checks) == 0 {
+		return p.kind
+	}
+	return p.checks[0].name()
+}
+
 func (p *probeState) changing() bool {
 	for _, j := range p.checks {
 		if j.riseFall.changing() {
@@ -538,7 +552,8 @@ type localFaults struct {
 
 const localFaultPause = 10 * time.Second
 
-func (t *localFaults) warn(log *slog.Logger, p *probeState, r outcome.Result) {
+func (t *localFaults) warn(log *slog.Logger, a *arrival) {
+	r := a.result
 	if !t.last.IsZero() && r.At.Sub(t.last) < localFaultPause {
 		t.suppressed++
 		return
@@ -546,5 +561,5 @@ func (t *localFaults) warn(log *slog.Logger, p *probeState, r outcome.Result) {
 	silent := t.suppressed
 	t.last, t.suppressed = r.At, 0
 	log.Warn("a probe failed locally on this director; health is unchanged",
-		"check", p.kind, "address", p.address, "reason", r.Detail, "phase", r.Phase, "others_unlogged", silent)
+		"check", a.name, "address", a.probe.address, "reason", r.Detail, "phase", r.Phase, "others_unlogged", silent)
 }

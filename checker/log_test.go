@@ -64,3 +64,33 @@ func TestLog(t *testing.T) {
 		}
 	})
 }
+
+// Several checks of one address are told apart by their names, also after a reload that
+// changes nothing else.
+func TestLogNamesTheCheck(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var log lines
+		r := newRig(t)
+		r.Engine.o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		both := func(names ...string) Target {
+			a := one(1)
+			b := a.Checks[0]
+			b.Path = "/b"
+			a.Checks = append(a.Checks, b)
+			for i, name := range names {
+				a.Checks[i].Name = name
+			}
+			return a
+		}
+		r.set(t, both("http /a", "http /b"))
+		r.start(t)
+		wait(5 * time.Second)
+		r.set(t, both("front", "http /b"))
+		wait(5 * time.Second)
+		for _, name := range []string{`check="http /a"`, `check="http /b"`, "check=front"} {
+			if len(log.with(name)) == 0 {
+				t.Errorf("no %s in\n%s", name, strings.Join(log.with(""), ""))
+			}
+		}
+	})
+}

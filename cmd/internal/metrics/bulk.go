@@ -104,7 +104,8 @@ func (b *bulk) add(d *prometheus.Desc, v float64, values []string) {
 	f.Metric = append(f.Metric, &s.metric)
 }
 
-// labels makes the pairs, or reuses those of the previous series.
+// labels makes the pairs, or reuses those of the previous series. A label without a value
+// is left out, which is the same to Prometheus.
 func (b *bulk) labels(info *described, values []string) []*dto.LabelPair {
 	if len(values) == 0 {
 		return nil
@@ -112,13 +113,16 @@ func (b *bulk) labels(info *described, values []string) []*dto.LabelPair {
 	if b.shape == info.shape && slices.Equal(b.values, values) {
 		return b.pairs
 	}
-	pairs, made := make([]*dto.LabelPair, len(values)), make([]dto.LabelPair, len(values))
+	pairs, made := make([]*dto.LabelPair, 0, len(values)), make([]dto.LabelPair, len(values))
 	texts := make([]string, 2*len(values))
 	for at, i := range info.order {
+		if values[i] == "" {
+			continue
+		}
 		name, value := &texts[2*at], &texts[2*at+1]
 		*name, *value = info.labels[i], values[i]
 		made[at].Name, made[at].Value = name, value
-		pairs[at] = &made[at]
+		pairs = append(pairs, &made[at])
 	}
 	b.shape, b.values, b.pairs = info.shape, append(b.values[:0], values...), pairs
 	return pairs

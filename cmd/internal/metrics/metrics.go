@@ -11,7 +11,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"lvsd/checker"
-	"lvsd/checker/outcome"
 	"lvsd/cmd/internal/cached"
 	"lvsd/cmd/internal/decision"
 	"lvsd/cmd/internal/director"
@@ -259,32 +258,24 @@ func (e emitter) drains(v director.View) {
 }
 
 // checks are the sums over the checks of a server: labels name servers, not checks.
+// checks are the series of a server's checks. Where it has several, the label check names
+// each.
 func (e emitter) checks(h checker.Health, labels ...string) {
-	totals := map[outcome.Reason]uint64{}
-	var newest outcome.Result
-	var expiry time.Time
 	for _, c := range h.Checks {
+		name := ""
 		if len(h.Checks) > 1 {
-			e.gauge(checkUp, boolValue(c.State == checker.Up), append(labels[:2:2], c.Name)...)
-		}
-		if at := c.CertificateExpiry; !at.IsZero() && (expiry.IsZero() || at.Before(expiry)) {
-			expiry = at
+			name = c.Name
+			e.gauge(checkUp, boolValue(c.State == checker.Up), append(labels[:2:2], name)...)
 		}
 		for reason, n := range c.Totals.All() {
-			totals[reason] += n
+			e.counter(checksTotal, n, append(labels[:2:2], string(reason), name)...)
 		}
-		if c.Last.At.After(newest.At) {
-			newest = c.Last
+		if !c.Last.At.IsZero() {
+			e.gauge(checkDuration, c.Last.Took.Seconds(), append(labels[:2:2], name)...)
 		}
-	}
-	for reason, n := range totals {
-		e.counter(checksTotal, n, append(labels[:2:2], string(reason))...)
-	}
-	if !newest.At.IsZero() {
-		e.gauge(checkDuration, newest.Took.Seconds(), labels...)
-	}
-	if !expiry.IsZero() {
-		e.gauge(certificate, seconds(expiry), labels...)
+		if at := c.CertificateExpiry; !at.IsZero() {
+			e.gauge(certificate, seconds(at), append(labels[:2:2], name)...)
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func view(context.Context) director.View {
 		Decision: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{
 			{ID: id, Address: real, State: checker.Up, UncheckedSince: time.Unix(92, 0), DrainUntil: time.Unix(93, 0), Causes: []decision.Cause{{Kind: decision.CauseDrain, Since: time.Unix(96, 0)}}},
 		}, Fallback: decision.Fallback{Active: true}, Panic: true}}, Guard: decision.Guard{State: decision.GuardFrozen}},
-		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Name: "http /other", State: checker.Down}, {Name: "http", State: checker.Up, Totals: totals, CertificateExpiry: time.Unix(95, 0), Last: outcome.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
+		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Name: "http /other", State: checker.Down, Last: outcome.Result{At: time.Unix(98, 0), Took: 2 * time.Second}}, {Name: "http", State: checker.Up, Totals: totals, CertificateExpiry: time.Unix(95, 0), Last: outcome.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
 		Kernel: ipvs.Snapshot{Valid: true, Up: true, At: time.Unix(98, 0), Foreign: 2,
 			Table: ipvs.Table{key: {Destinations: map[netip.AddrPort]ipvs.Destination{real: {Weight: 3}}}},
 			Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{key: {Counters: ipvs.Counters{Connections: 1 << 40},
@@ -112,7 +112,7 @@ func TestSeries(t *testing.T) {
 		`lvsd_real_server_drain_until_timestamp_seconds{real_server="10.0.0.9:80",service="web"} 93`,
 		`lvsd_real_server_drain_start_timestamp_seconds{real_server="10.0.0.9:80",service="web"} 96`,
 		`lvsd_real_server_drain_start_timestamp_seconds{real_server="10.0.0.10:80",service="web"} 94`,
-		`lvsd_check_certificate_expiry_timestamp_seconds{real_server="10.0.0.9:80",service="web"} 95`,
+		`lvsd_check_certificate_expiry_timestamp_seconds{check="http",real_server="10.0.0.9:80",service="web"} 95`,
 		`lvsd_virtual_service_panic{service="web"} 1`,
 		`lvsd_virtual_service_fallback_active{service="web"} 1`,
 		`lvsd_guard_active 1`,
@@ -122,10 +122,11 @@ func TestSeries(t *testing.T) {
 		`lvsd_virtual_service_active_connections{service="web"} 5`,
 		`lvsd_virtual_service_real_servers{service="web",state="up"} 0`,
 		`lvsd_real_server_active_connections{real_server="10.0.0.9:80",service="web"} 5`,
-		`lvsd_checks_total{real_server="10.0.0.9:80",reason="ok",service="web"} 7`,
+		`lvsd_checks_total{check="http",real_server="10.0.0.9:80",reason="ok",service="web"} 7`,
 		`lvsd_check_up{check="http",real_server="10.0.0.9:80",service="web"} 1`,
 		`lvsd_check_up{check="http /other",real_server="10.0.0.9:80",service="web"} 0`,
-		`lvsd_check_duration_seconds{real_server="10.0.0.9:80",service="web"} 1`,
+		`lvsd_check_duration_seconds{check="http",real_server="10.0.0.9:80",service="web"} 1`,
+		`lvsd_check_duration_seconds{check="http /other",real_server="10.0.0.9:80",service="web"} 2`,
 		`lvsd_ipvs_operations_total{operation="add_service",result="ok"} 9`,
 		`lvsd_ipvs_foreign_entries 2`,
 		`lvsd_config_info{hash="abc"} 1`,
@@ -135,6 +136,25 @@ func TestSeries(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)
 		}
+	}
+}
+
+// TestOneCheckHasNoName: the series of a server with one check have no label for it.
+func TestOneCheckHasNoName(t *testing.T) {
+	m := New("", "")
+	m.Watch(func(ctx context.Context) director.View {
+		v := view(ctx)
+		for id, h := range v.Health {
+			h.Checks = h.Checks[1:]
+			v.Health[id] = h
+		}
+		return v
+	})
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	text := w.Body.String()
+	if !strings.Contains(text, `lvsd_checks_total{real_server="10.0.0.9:80",reason="ok",service="web"} 7`) || strings.Contains(text, "check=") {
+		t.Error(text)
 	}
 }
 

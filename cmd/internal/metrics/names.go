@@ -119,15 +119,15 @@ var (
 	serverDraining   = gauge("lvsd_real_server_draining", "1 while the real server drains: by the configuration, at its own request, or because it was removed from the file and still has connections.", "service", "real_server")
 	serverDrainStart = gauge("lvsd_real_server_drain_start_timestamp_seconds", "When the drain of the real server started; absent while it does not drain.", "service", "real_server")
 	serverDrainUntil = gauge("lvsd_real_server_drain_until_timestamp_seconds", "When its drain ends, by drain_until; absent without one.", "service", "real_server")
-	certificate      = gauge("lvsd_check_certificate_expiry_timestamp_seconds", "When the first of the real server's certificates expires; absent without one.", "service", "real_server")
+	certificate      = gauge("lvsd_check_certificate_expiry_timestamp_seconds", "When the first certificate of the chain that the real server shows expires; absent without one.", "service", "real_server", "check")
 	serverActive     = gauge("lvsd_real_server_active_connections", "Established TCP connections.", "service", "real_server")
 	serverInactive   = gauge("lvsd_real_server_inactive_connections", "Connections in every other state; UDP counts here.", "service", "real_server")
 	serverPersistent = gauge("lvsd_real_server_persistent_connections", "Persistence templates.", "service", "real_server")
 	serverCounters   = counterDescsOf("lvsd_real_server", "service", "real_server")
 
-	checksTotal   = counter("lvsd_checks_total", "Finished probes, by outcome.", "service", "real_server", "reason")
+	checksTotal   = counter("lvsd_checks_total", "Finished probes, by outcome.", "service", "real_server", "reason", "check")
 	checkUp       = gauge("lvsd_check_up", "1 while the check of the real server finds it up; for servers with several checks.", "service", "real_server", "check")
-	checkDuration = gauge("lvsd_check_duration_seconds", "Duration of the last probe.", "service", "real_server")
+	checkDuration = gauge("lvsd_check_duration_seconds", "Duration of the last probe.", "service", "real_server", "check")
 	checkLagged   = histogram("lvsd_check_lag_seconds", "Delay of the start of probes.")
 
 	ipvsUp         = gauge("lvsd_ipvs_up", "1 while the kernel's table can be read.")
